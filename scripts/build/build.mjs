@@ -1,0 +1,71 @@
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+import { inlineSchemas } from './inline-schemas.mjs'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+process.chdir(root)
+const { version } = JSON.parse(await readFile('package.json', 'utf8'))
+
+// oclif's dev mode would load TypeScript; a built package has none.
+const common = {
+  bundle: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20.19',
+  mainFields: ['module', 'main'],
+  plugins: [inlineSchemas],
+  external: ['typescript'],
+  legalComments: 'none',
+  logLevel: 'warning',
+  define: { 'process.env.CLAWCTL_BUILD_VERSION': JSON.stringify(version) },
+  // CommonJS packages inside an ES module still ask for Node's own modules.
+  banner: {
+    js: "import{createRequire as __createRequire}from'node:module';const require=__createRequire(import.meta.url);",
+  },
+}
+
+await rm('dist', { recursive: true, force: true })
+const sources = await readdir('src/commands', { recursive: true })
+const commands = sources.filter((file) => file.endsWith('.ts')).map((file) => join('src/commands', file))
+
+const [, lambda] = await Promise.all([
+  build({
+    ...common,
+    entryPoints: ['src/main.ts', 'src/lib/sandbox/tofu/main.ts', ...commands],
+    outdir: 'dist',
+    outbase: 'src',
+    splitting: true,
+    // Syntax and whitespace, not names: a stack trace stays readable.
+    minifySyntax: true,
+    minifyWhitespace: true,
+    chunkNames: 'chunks/[name]-[hash]',
+  }),
+  build({
+    ...common,
+    entryPoints: ['lambda/index.ts'],
+    outfile: 'dist/lambda/index.mjs',
+    // Lambda's credentials are variables: the rest of the chain (SSO, profiles, STS, metadata) would be a fifth of the bundle.
+    alias: { '@aws-sdk/credential-provider-node': './scripts/build/lambda-credentials.mjs' },
+    minify: true,
+    metafile: true,
+  }),
+])
+if (process.env.BUILD_METAFILE) await writeFile(process.env.BUILD_METAFILE, JSON.stringify(lambda.metafile))
+await writeManifest()
+
+/** oclif reads the commands' flags from it instead of loading every command. */
+async function writeManifest() {
+  await rm('oclif.manifest.json', { force: true })
+  const { Plugin } = await import('@oclif/core/config')
+  const plugin = new Plugin({
+    root,
+    type: 'core',
+    ignoreManifest: true,
+    errorOnManifestCreate: true,
+    respectNoCacheDefault: true,
+  })
+  await plugin.load()
+  await writeFile('oclif.manifest.json', `${JSON.stringify(plugin.manifest, null, 2)}\n`)
+}
