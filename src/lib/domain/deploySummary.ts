@@ -1,0 +1,38 @@
+import type { Deploy, DeployHost } from './contract.js'
+
+const OUTCOME_WORDS: Record<DeployHost['outcome'], string> = {
+  pending: 'waiting',
+  deploying: 'being deployed',
+  planned: 'planned, nothing applied',
+  created: 'created',
+  replaced: 'replaced',
+  failed: '**failed**',
+  'rolled-back': '**rolled back**',
+  skipped: 'not touched',
+}
+
+/** The step summary of the CI job, in GitHub's Markdown: what was done to which host, then the guarded plans. */
+export function renderDeploySummary(deploy: Deploy, planLines: readonly string[]): string {
+  const rows = deploy.hosts.map(
+    (host) =>
+      `| ${host.id} | ${OUTCOME_WORDS[host.outcome]} | ${host.previousAmi ?? '–'} | ${host.ami ?? '–'} | ${host.instanceId ?? '–'} |`,
+  )
+  const asked = [deploy.requestedBy && `by ${deploy.requestedBy}`, deploy.caller && `via ${deploy.caller}`]
+  return [
+    `### Fleet deploy of ${deploy.target}: ${deploy.status}`,
+    '',
+    `Request \`${deploy.requestId}\`${asked.filter(Boolean).length > 0 ? ` (${escapeMarkdown(asked.filter(Boolean).join(', '))})` : ''}, AMI \`${deploy.ami}\`.`,
+    ...(deploy.error ? ['', `> **${deploy.error.code}**: ${escapeMarkdown(deploy.error.message)}`] : []),
+    '',
+    '| Host | Outcome | AMI before | AMI now | Instance |',
+    '| --- | --- | --- | --- | --- |',
+    ...rows,
+    ...(planLines.length > 0 ? ['', 'Planned and guarded:', '', ...planLines.map((line) => `- \`${line}\``)] : []),
+    '',
+  ].join('\n')
+}
+
+/** Names come from chats: nothing in them may become Markdown or HTML. */
+function escapeMarkdown(text: string): string {
+  return text.replace(/[\\`*_{}[\]<>()#|!~]/g, '\\$&')
+}

@@ -1,0 +1,262 @@
+/**
+ * The closed list of codes: one table for the CLI's exit codes, the Control API's HTTP statuses and docs/errors.md.
+ *
+ * Exit codes: 0 done · 1 failed · 2 usage or bad input · 3 refused by policy or guard ·
+ * 4 a service could not be reached or denied us · 5 timed out · 6 rolled back.
+ */
+interface CodeEntry {
+  exit: 1 | 2 | 3 | 4 | 5 | 6
+  /** HTTP status when the Control API answers with this code; absent where only the CLI can raise it. */
+  http?: number
+  meaning: string
+  next: string
+}
+
+export const CODES = {
+  USAGE: {
+    exit: 2,
+    meaning: 'The command line is not complete or not understood.',
+    next: 'Run the command with --help and correct it.',
+  },
+  INVALID_REQUEST: {
+    exit: 2,
+    http: 400,
+    meaning: 'A request or an option has a value of the wrong form.',
+    next: 'Correct the value that the message names.',
+  },
+  INVALID_REGISTRY: {
+    exit: 2,
+    http: 422,
+    meaning: 'nix/instances.json is not valid: broken JSON, an unknown key, a bad or a repeated value.',
+    next: 'Mend the entry that the message names; `clawctl registry list` says when it is well.',
+  },
+  REGISTRY_NOT_FOUND: {
+    exit: 2,
+    http: 422,
+    meaning: 'There is no nix/instances.json to read.',
+    next: 'Run the command in a checkout, or name the file with --registry; on the server, check GITHUB_REPO and GITHUB_REF.',
+  },
+  INVALID_TARGET: {
+    exit: 3,
+    http: 400,
+    meaning: 'The target is neither `all` nor the form of an instance id.',
+    next: 'Name `all` or an id as `clawctl registry list` prints it.',
+  },
+  UNKNOWN_TARGET: {
+    exit: 3,
+    http: 404,
+    meaning: 'The target is not in the registry.',
+    next: 'Take an id from `clawctl registry list`, or add the instance to nix/instances.json first.',
+  },
+  INVALID_AMI: {
+    exit: 3,
+    http: 400,
+    meaning: 'The AMI is not of the form ami- and 8 or 17 hexadecimal digits.',
+    next: 'Copy the id from `clawctl fleet status` or from the history.',
+  },
+  AMI_NOT_FOUND: {
+    exit: 2,
+    http: 422,
+    meaning: 'The AMI does not exist, is not available, or no image is tagged clawdinator=true.',
+    next: 'Check the id and the region, or build and import an image first.',
+  },
+  SELF_DEPLOY: {
+    exit: 3,
+    http: 403,
+    meaning: 'An instance asked to deploy itself.',
+    next: 'Ask from another instance or from a laptop.',
+  },
+  BOT_DEPLOY_ALL: {
+    exit: 3,
+    http: 403,
+    meaning: 'A bot asked to deploy the whole fleet on its own.',
+    next: 'Pass the name of the person who asked with --requested-by, or name one instance.',
+  },
+  CALLER_MISMATCH: {
+    exit: 3,
+    http: 403,
+    meaning: 'The request names a caller that its token does not belong to.',
+    next: 'Use the token of that instance.',
+  },
+  NOT_CI: {
+    exit: 3,
+    meaning: 'The command or option exists only in ci mode: it needs the direct plane.',
+    next: 'Run it in the workflow, or ask for a deploy through the Control API.',
+  },
+  ON_AGENT_HOST: {
+    exit: 3,
+    meaning: 'ci mode was asked for on a fleet host, which never holds an AWS credential.',
+    next: 'Unset CLAWCTL_MODE, CI and GITHUB_ACTIONS, or drop --mode ci.',
+  },
+  PLAN_OUT_OF_SCOPE: {
+    exit: 3,
+    meaning: 'The saved plan would change, replace or delete something that the request does not name.',
+    next: 'Read the addresses; reconcile state and code first, then deploy again. Nothing was applied.',
+  },
+  NOT_IN_STATE: {
+    exit: 3,
+    meaning:
+      'EC2 runs a host that the OpenTofu state does not know: a deploy would start a second one with the same token.',
+    next: 'Import the instance into the state, or terminate it, then deploy again.',
+  },
+  BUNDLE_INCOMPLETE: {
+    exit: 3,
+    meaning: "The instance's bootstrap bundle is missing or not whole.",
+    next: 'Upload the bundle, then deploy again. Nothing was replaced.',
+  },
+  UNAUTHORIZED: {
+    exit: 4,
+    http: 401,
+    meaning: 'The bearer token is missing or wrong.',
+    next: 'Check the control token; after a rotation fetch the bundle again.',
+  },
+  DENIED: {
+    exit: 4,
+    http: 502,
+    meaning: 'AWS or GitHub knows us and refuses the call.',
+    next: 'Give the role or token the permission that the message names.',
+  },
+  NOT_CONFIGURED: {
+    exit: 4,
+    http: 500,
+    meaning: 'A setting that the command or the server needs is missing or malformed.',
+    next: 'Set the variable or write the file that the message names.',
+  },
+  UPSTREAM: {
+    exit: 4,
+    http: 502,
+    meaning: 'A service could not be reached or failed after the retries.',
+    next: 'Try again in a minute; if it stays, look at the service itself.',
+  },
+  RATE_LIMITED: {
+    exit: 4,
+    http: 429,
+    meaning: 'A service asked us to slow down and went on doing so.',
+    next: 'Wait a minute, then try again.',
+  },
+  STATE_LOCKED: {
+    exit: 4,
+    meaning: 'Another run holds the lock of the OpenTofu state.',
+    next: 'Wait for it; if its runner died, release the lock as docs/runbook.md says.',
+  },
+  TOOL_MISSING: {
+    exit: 4,
+    meaning: 'A program that the command runs is not installed.',
+    next: 'Install it or put it into PATH.',
+  },
+  NOT_FOUND: {
+    exit: 2,
+    http: 404,
+    meaning: 'There is no such route or deploy.',
+    next: 'Check the request id with `clawctl fleet history`.',
+  },
+  METHOD_NOT_ALLOWED: {
+    exit: 2,
+    http: 405,
+    meaning: 'The route exists, but not with this method.',
+    next: 'See docs/architecture.md for the routes.',
+  },
+  PAYLOAD_TOO_LARGE: {
+    exit: 2,
+    http: 413,
+    meaning: 'The request body is larger than 16 KiB.',
+    next: 'Send only the fields of the contract.',
+  },
+  REQUEST_CONFLICT: {
+    exit: 2,
+    http: 409,
+    meaning: 'The same request id was used for another deploy.',
+    next: 'Use a new request id.',
+  },
+  PLAN_FAILED: {
+    exit: 1,
+    meaning: 'OpenTofu could not plan.',
+    next: "Read OpenTofu's own words in the log. Nothing was changed.",
+  },
+  APPLY_FAILED: {
+    exit: 1,
+    meaning: 'OpenTofu could not apply the guarded plan.',
+    next: "Read OpenTofu's own words in the log, then run the deploy again: it resumes.",
+  },
+  HEALTH_FAILED: {
+    exit: 1,
+    meaning: 'A host did not become healthy and was left as it is.',
+    next: 'Look at the host, or deploy it with the AMI that worked.',
+  },
+  ROLLED_BACK: {
+    exit: 6,
+    meaning: 'A host did not become healthy and runs its previous AMI again.',
+    next: 'Look at the new image before the next deploy.',
+  },
+  ROLLBACK_FAILED: {
+    exit: 1,
+    meaning: 'A host did not become healthy, neither with the new AMI nor back on the previous one.',
+    next: 'Deploy it by hand with an AMI that is known to work.',
+  },
+  DEPLOY_FAILED: {
+    exit: 1,
+    meaning: 'The run ended without success and without saying more.',
+    next: "Open the run's log.",
+  },
+  CANCELLED: { exit: 1, meaning: 'The run was cancelled.', next: 'Ask again when it is wanted.' },
+  TIMED_OUT: {
+    exit: 5,
+    http: 504,
+    meaning: 'It was not over when the time was up.',
+    next: 'The deploy itself may go on: see `clawctl fleet history`.',
+  },
+  SANDBOX_FAILED: {
+    exit: 1,
+    meaning: 'The sandbox could not start or keep running.',
+    next: 'Read the message; `clawctl sandbox run --help` shows the options.',
+  },
+  INTERNAL: {
+    exit: 1,
+    http: 500,
+    meaning: 'A defect of clawctl itself.',
+    next: 'Report it with the command and the message.',
+  },
+} as const satisfies Record<string, CodeEntry>
+
+export type Code = keyof typeof CODES
+export const CODE_NAMES = Object.keys(CODES) as [Code, ...Code[]]
+
+export function exitCodeOf(code: Code): CodeEntry['exit'] {
+  return CODES[code].exit
+}
+
+/** HTTP status for a code. A code that only the CLI knows is a defect when the server raises it: 500. */
+export function httpStatusOf(code: Code): number {
+  const entry: CodeEntry = CODES[code]
+  return entry.http ?? 500
+}
+
+/** The one error type that carries a code. `message` says what and why, `hint` what to type next. Never holds a secret. */
+export class ClawctlError extends Error {
+  override readonly name = 'ClawctlError'
+  readonly code: Code
+  readonly hint: string | undefined
+  /** What had been done when it failed, printed beside the error (a deploy with its hosts, say). */
+  readonly partial: Record<string, unknown> | undefined
+
+  constructor(
+    code: Code,
+    message: string,
+    options: { hint?: string; cause?: unknown; partial?: Record<string, unknown> } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.code = code
+    this.hint = options.hint
+    this.partial = options.partial
+  }
+}
+
+export interface ErrorBody {
+  code: Code
+  message: string
+  hint?: string
+}
+
+export function errorBody(error: ClawctlError): ErrorBody {
+  return { code: error.code, message: error.message, ...(error.hint ? { hint: error.hint } : {}) }
+}

@@ -1,0 +1,109 @@
+import type { Fleet, FleetInstance, Heartbeat, Image } from './contract.js'
+import { judgeHealth } from './health.js'
+import { findEntry, type Registry } from './registry.js'
+
+/** An EC2 instance of the fleet, as far as anyone here needs it. Terminated ones are not hosts. */
+export interface Host {
+  /** Tag `clawdinator:id`, else `Name`, else the EC2 instance id. */
+  id: string
+  instanceId: string
+  state: 'pending' | 'running' | 'shutting-down' | 'stopping' | 'stopped'
+  ami: string
+  instanceType: string
+  publicIp: string | null
+  launchedAt: string
+  /** EC2's two status checks together. */
+  checks: 'ok' | 'initializing' | 'impaired' | 'unknown'
+}
+
+export interface FleetFacts {
+  registry: Registry
+  hosts: readonly Host[]
+  latestImage: Image | null
+  /** By instance id of the registry; absent where there is none or it can't be read. */
+  heartbeats: ReadonlyMap<string, Heartbeat>
+  now: Date
+}
+
+const STATE_RANK: Record<Host['state'], number> = {
+  running: 0,
+  pending: 1,
+  stopping: 2,
+  stopped: 3,
+  'shutting-down': 4,
+}
+
+/** Of several EC2 instances with one id, the one that serves: running before the rest, then the youngest. */
+export function currentHost(hosts: readonly Host[], id: string): Host | undefined {
+  return hosts
+    .filter((host) => host.id === id && host.state !== 'shutting-down')
+    .sort((a, b) => STATE_RANK[a.state] - STATE_RANK[b.state] || b.launchedAt.localeCompare(a.launchedAt))[0]
+}
+
+/**
+ * Desired beside actual: every registry entry in its order, then what EC2 has beyond it (`orphan`): ids that the
+ * registry lacks, and second instances of an id that it has.
+ */
+export function fleetStatus(facts: FleetFacts): Fleet {
+  const { registry, hosts, latestImage } = facts
+  const current = new Set<Host>()
+  const instances: FleetInstance[] = registry.map((entry) => {
+    const host = currentHost(hosts, entry.id)
+    if (!host || host.state === 'shutting-down') return missing(entry.id)
+    current.add(host)
+    return describe(entry.id, host, host.state)
+  })
+  const orphans = hosts
+    .filter((host) => host.state !== 'shutting-down' && !current.has(host))
+    .map((host) => describe(host.id, host, 'orphan'))
+    .sort((a, b) => a.id.localeCompare(b.id) || (a.instanceId ?? '').localeCompare(b.instanceId ?? ''))
+  return { latestAmi: latestImage, instances: [...instances, ...orphans] }
+
+  function describe(id: string, host: Host, state: FleetInstance['state']): FleetInstance {
+    const heartbeat = facts.heartbeats.get(id) ?? null
+    const verdict = judgeHealth({ host, heartbeat, now: facts.now })
+    const own = heartbeat?.instanceId === host.instanceId
+    return {
+      id,
+      state,
+      instanceId: host.instanceId,
+      ami: host.ami,
+      amiStatus: latestImage ? (host.ami === latestImage.id ? 'latest' : 'stale') : 'unknown',
+      instanceType: host.instanceType,
+      publicIp: host.publicIp,
+      launchedAt: host.launchedAt,
+      health: verdict.health,
+      revision: own ? (heartbeat?.revision ?? null) : null,
+    }
+  }
+}
+
+function missing(id: string): FleetInstance {
+  return {
+    id,
+    state: 'missing',
+    instanceId: null,
+    ami: null,
+    amiStatus: 'unknown',
+    instanceType: null,
+    publicIp: null,
+    launchedAt: null,
+    health: 'unknown',
+    revision: null,
+  }
+}
+
+/** Ids that EC2 has and the registry lacks: a deploy names them and leaves them running. */
+export function orphanIds(registry: Registry, hosts: readonly Host[]): string[] {
+  const ids = hosts
+    .filter((host) => host.state !== 'shutting-down' && !findEntry(registry, host.id))
+    .map((host) => host.id)
+  return [...new Set(ids)].sort()
+}
+
+/** True when nothing in the picture is about to change by itself: what `--watch` waits for. */
+export function isSettled(fleet: Fleet): boolean {
+  return fleet.instances.every(
+    (i) => i.state !== 'pending' && i.state !== 'stopping' && !(i.state === 'running' && i.health === 'unknown'),
+  )
+}

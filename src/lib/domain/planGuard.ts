@@ -1,0 +1,118 @@
+import * as z from 'zod/mini'
+import { ClawctlError } from './errors.js'
+
+/** The parts of `tofu show -json PLAN` that the guard reads. */
+const planSchema = z.object({
+  format_version: z.string(),
+  errored: z.optional(z.boolean()),
+  resource_changes: z.optional(
+    z.array(
+      z.object({
+        address: z.string(),
+        mode: z.string(),
+        type: z.string(),
+        index: z.optional(z.union([z.string(), z.number()])),
+        previous_address: z.optional(z.string()),
+        change: z.object({ actions: z.array(z.string()) }),
+        action_reason: z.optional(z.string()),
+      }),
+    ),
+  ),
+})
+type ResourceChange = NonNullable<z.infer<typeof planSchema>['resource_changes']>[number]
+
+export const INSTANCE_TYPE = 'aws_instance'
+export const instanceAddress = (id: string) => `aws_instance.clawdinator["${id}"]`
+
+export type PlanAction = 'no-op' | 'read' | 'create' | 'update' | 'delete' | 'replace' | 'forget' | 'move' | 'unknown'
+
+export interface PlannedChange {
+  address: string
+  action: PlanAction
+  allowed: boolean
+}
+
+export interface PlanSummary {
+  changes: PlannedChange[]
+  /** One line a resource, without the no-ops. */
+  lines: string[]
+}
+
+function actionOf(change: ResourceChange): PlanAction {
+  const actions = change.change.actions.join(',')
+  if (actions === 'delete,create' || actions === 'create,delete') return 'replace'
+  if (actions === 'forget' || actions === 'create,forget' || actions === 'forget,create') return 'forget'
+  if (actions === 'no-op' && change.previous_address) return 'move'
+  if (['no-op', 'read', 'create', 'update', 'delete'].includes(actions)) return actions as PlanAction
+  return 'unknown'
+}
+
+/** Default deny: what is not listed here is not applied. `hosts`: the keys that have an instance in the plan. */
+function isAllowed(change: ResourceChange, action: PlanAction, id: string, hosts: ReadonlySet<unknown>): boolean {
+  if (action === 'no-op' || action === 'read') return true
+  if (change.mode !== 'managed') return false
+  const own = change.index === id
+  const shared = change.index === undefined
+  if (change.type === INSTANCE_TYPE) {
+    return change.address === instanceAddress(id) && (action === 'create' || action === 'replace')
+  }
+  if (action === 'create') return own || shared
+  // A changed role policy or tag of a neighbour harms no machine, and this is the only way such a change gets applied.
+  if (action === 'update') return true
+  // A run that died before its host existed leaves a role behind; nobody's machine uses it.
+  const leftover = change.index !== undefined && !hosts.has(change.index)
+  return (own && (action === 'replace' || action === 'delete')) || (leftover && action === 'delete')
+}
+
+/**
+ * Looks at a saved plan before it is applied. Allows a creation or replacement of exactly the named host's instance,
+ * and what belongs to it; demands that this instance *is* in the plan, because OpenTofu answers "No changes" to a
+ * `-replace` with an unknown key.
+ *
+ * @throws ClawctlError PLAN_OUT_OF_SCOPE with the offending addresses, PLAN_FAILED for a plan of an unknown form
+ */
+export function guardPlan(planJson: unknown, wanted: { id: string; action: 'create' | 'replace' }): PlanSummary {
+  const parsed = planSchema.safeParse(planJson)
+  if (!parsed.success || parsed.data.errored === true || !/^1\./.test(parsed.data.format_version)) {
+    throw new ClawctlError(
+      'PLAN_FAILED',
+      "OpenTofu's plan has a form that the guard does not know, so it is not applied.",
+    )
+  }
+  const planned = parsed.data.resource_changes ?? []
+  const hosts = new Set(planned.filter((change) => change.type === INSTANCE_TYPE).map((change) => change.index))
+  const changes = planned.map((change) => {
+    const action = actionOf(change)
+    return { address: change.address, action, allowed: isAllowed(change, action, wanted.id, hosts) }
+  })
+  const summary: PlanSummary = {
+    changes,
+    lines: changes.filter((c) => c.action !== 'no-op' && c.action !== 'read').map((c) => `${c.action} ${c.address}`),
+  }
+  const offending = changes.filter((c) => !c.allowed)
+  if (offending.length > 0) {
+    throw new ClawctlError(
+      'PLAN_OUT_OF_SCOPE',
+      `The plan for ${wanted.id} would also ${offending.map((c) => `${c.action} ${c.address}`).join(', ')}. Nothing was applied.`,
+      {
+        hint: 'Reconcile the state and the code for these addresses first, then deploy again.',
+        partial: { addresses: offending.map((c) => c.address) },
+      },
+    )
+  }
+  const address = instanceAddress(wanted.id)
+  const own = changes.find((c) => c.address === address)
+  const found = own?.action
+  // An instance that EC2 lost is created although a replacement was asked for, and the other way round is refused.
+  if (!(found === 'create' || (found === 'replace' && wanted.action === 'replace'))) {
+    throw new ClawctlError(
+      'PLAN_OUT_OF_SCOPE',
+      `The plan was to ${wanted.action} ${address}, but it ${found ? `would ${found}` : 'does not hold'} it. Nothing was applied.`,
+      {
+        hint: 'The state and EC2 disagree about this host: see docs/runbook.md, "The plan does not hold the host".',
+        partial: { addresses: [address] },
+      },
+    )
+  }
+  return summary
+}

@@ -1,0 +1,190 @@
+import { getNodeValue, type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser'
+import * as z from 'zod/mini'
+import { ID_PATTERN } from './contract.js'
+import { ClawctlError } from './errors.js'
+
+/** One entry of nix/instances.json, the fleet's desired state. */
+export interface RegistryEntry {
+  id: string
+  host: string
+  instanceType: string
+  bootstrapPrefix: string
+  discordTokenSecret: string
+}
+
+/** Entries in the file's order, which is the order of a rollout. */
+export type Registry = readonly RegistryEntry[]
+
+export interface RegistryProblem {
+  /** The id of the entry, or null where the file as a whole is meant. */
+  entry: string | null
+  line: number
+  column: number
+  message: string
+}
+
+/** `all` is a target, so it can't be an id. */
+const RESERVED_IDS = new Set(['all'])
+
+const ENTRY_FIELDS = {
+  host: z.string().check(z.regex(ID_PATTERN, 'must be a host name: a-z, 0-9 and -, at most 63 characters')),
+  instanceType: z
+    .string()
+    .check(z.regex(/^[a-z][a-z0-9-]*\.[a-z0-9-]+$/, 'must be an EC2 instance type such as t3.large')),
+  bootstrapPrefix: z
+    .string()
+    .check(
+      z.regex(
+        /^(?!.*(?:^|\/)\.{1,2}(?:\/|$))[A-Za-z0-9._-]+(?:\/[A-Za-z0-9._-]+)*$/,
+        'must be a relative S3 prefix such as bootstrap/clawdinator-1, without "..", "//" or a slash at either end',
+      ),
+    ),
+  discordTokenSecret: z
+    .string()
+    .check(z.regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'must be the name of a secret such as clawdinator-discord-token-1')),
+} as const
+type EntryField = keyof typeof ENTRY_FIELDS
+const FIELD_NAMES = Object.keys(ENTRY_FIELDS) as EntryField[]
+/** No two instances may share these: a Discord token allows one connection, a prefix holds one instance's secrets. */
+const UNIQUE_FIELDS = ['host', 'bootstrapPrefix', 'discordTokenSecret'] as const
+
+interface Property {
+  name: string
+  key: Node
+  value: Node
+}
+
+function properties(node: Node): Property[] {
+  return (node.children ?? []).flatMap((property) => {
+    const [key, value] = property.children ?? []
+    return key && value ? [{ name: String(key.value), key, value }] : []
+  })
+}
+
+/**
+ * Reads a registry and finds every problem at once. Works on the syntax tree, because JSON.parse would silently keep
+ * the last of two entries with the same id.
+ */
+export function checkRegistry(text: string): { entries: Registry; problems: RegistryProblem[] } {
+  const problems: RegistryProblem[] = []
+  const report = (entry: string | null, offset: number, message: string) => {
+    const before = text.slice(0, offset).split('\n')
+    problems.push({ entry, line: before.length, column: (before.at(-1)?.length ?? 0) + 1, message })
+  }
+
+  const errors: ParseError[] = []
+  const root = parseTree(text, errors, { disallowComments: true, allowTrailingComma: false, allowEmptyContent: false })
+  for (const error of errors) {
+    const inside = root && properties(root).find((p) => offsetWithin(error.offset, p))
+    report(inside?.name ?? null, error.offset, `broken JSON: ${describeParseError(error)}`)
+  }
+  if (errors.length > 0) return { entries: [], problems }
+  if (root?.type !== 'object') {
+    report(null, 0, 'must be one JSON object that maps instance ids to their settings')
+    return { entries: [], problems }
+  }
+
+  const entries: RegistryEntry[] = []
+  const seenIds = new Set<string>()
+  const owners = new Map<string, string>()
+  for (const { name: id, key, value } of properties(root)) {
+    if (!ID_PATTERN.test(id)) {
+      report(id, key.offset, 'the id must begin with a-z and hold only a-z, 0-9 and -, at most 63 characters')
+    } else if (RESERVED_IDS.has(id)) {
+      report(id, key.offset, `"${id}" is a target of its own and can't be an id`)
+    }
+    if (seenIds.has(id)) report(id, key.offset, 'the id is there twice')
+    seenIds.add(id)
+    const entry = readEntry(id, value, (offset, message) => report(id, offset, message))
+    if (!entry) continue
+    entries.push(entry)
+    for (const field of UNIQUE_FIELDS) {
+      const owned = `${field} ${entry[field]}`
+      const owner = owners.get(owned)
+      if (owner === undefined) owners.set(owned, id)
+      else if (owner !== id) report(id, value.offset, `${field} "${entry[field]}" is already used by ${owner}`)
+    }
+  }
+  for (const inner of entries) {
+    const outer = entries.find((e) => inner.bootstrapPrefix.startsWith(`${e.bootstrapPrefix}/`))
+    if (outer) {
+      report(
+        inner.id,
+        root.offset,
+        `bootstrapPrefix "${inner.bootstrapPrefix}" lies inside ${outer.id}'s: it could read this bundle`,
+      )
+    }
+  }
+  return { entries: problems.length > 0 ? [] : entries, problems }
+}
+
+function offsetWithin(offset: number, property: Property): boolean {
+  return offset >= property.key.offset && offset <= property.value.offset + property.value.length
+}
+
+/** `PropertyNameExpected` → `property name expected`. */
+function describeParseError(error: ParseError): string {
+  return printParseErrorCode(error.error)
+    .replace(/(?<=[a-z])(?=[A-Z])/g, ' ')
+    .toLowerCase()
+}
+
+function readEntry(id: string, node: Node, report: (offset: number, message: string) => void): RegistryEntry | null {
+  if (node.type !== 'object') {
+    report(node.offset, `must be an object with ${FIELD_NAMES.join(', ')}`)
+    return null
+  }
+  let good = true
+  const fail = (offset: number, message: string) => {
+    good = false
+    report(offset, message)
+  }
+  const values = new Map<string, string>()
+  for (const { name, key, value } of properties(node)) {
+    if (!FIELD_NAMES.includes(name as EntryField)) {
+      fail(key.offset, `unknown key "${name}"; the keys are ${FIELD_NAMES.join(', ')}`)
+      continue
+    }
+    if (values.has(name)) fail(key.offset, `the key "${name}" is there twice`)
+    const parsed = ENTRY_FIELDS[name as EntryField].safeParse(getNodeValue(value))
+    if (parsed.success) values.set(name, parsed.data)
+    else fail(value.offset, `${name} ${value.type === 'string' ? parsed.error.issues[0]?.message : 'must be a string'}`)
+  }
+  for (const name of FIELD_NAMES) {
+    if (good && !values.has(name)) fail(node.offset, `${name} is missing`)
+  }
+  const field = (name: EntryField) => values.get(name) ?? ''
+  return good
+    ? {
+        id,
+        host: field('host'),
+        instanceType: field('instanceType'),
+        bootstrapPrefix: field('bootstrapPrefix'),
+        discordTokenSecret: field('discordTokenSecret'),
+      }
+    : null
+}
+
+/**
+ * @param origin where the text comes from, for the message
+ * @throws ClawctlError INVALID_REGISTRY naming the first bad entry and how many more problems there are
+ */
+export function parseRegistry(text: string, origin: string): Registry {
+  const { entries, problems } = checkRegistry(text)
+  const [first] = problems
+  if (!first) return entries
+  const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : ''
+  const entry = first.entry === null ? '' : `${first.entry}: `
+  throw new ClawctlError(
+    'INVALID_REGISTRY',
+    `${origin}:${first.line}:${first.column}: ${entry}${first.message}${more}.`,
+    {
+      hint: 'Mend the entry; `clawctl registry list` lists every problem.',
+      partial: { problems },
+    },
+  )
+}
+
+export function findEntry(registry: Registry, id: string): RegistryEntry | undefined {
+  return registry.find((entry) => entry.id === id)
+}

@@ -1,0 +1,157 @@
+import {
+  type Deploy,
+  type DeployDetail,
+  type DeployHost,
+  type DeployRecord,
+  type DeployStatus,
+  REQUEST_ID_PATTERN,
+  type Step,
+} from './contract.js'
+import type { ErrorBody } from './errors.js'
+
+/** A run of the deploy workflow, as GitHub's API tells it. */
+export interface Run {
+  id: number
+  url: string
+  /** GitHub's display_title: the workflow's run-name. */
+  title: string
+  status: 'queued' | 'pending' | 'waiting' | 'requested' | 'in_progress' | 'completed'
+  conclusion: string | null
+  createdAt: string
+  startedAt: string | null
+  updatedAt: string
+}
+
+export interface Job {
+  name: string
+  steps: { name: string; status: 'queued' | 'in_progress' | 'completed'; conclusion: string | null }[]
+}
+
+export interface RunTitle {
+  target: string
+  requestId: string
+  amiOverride: string | null
+  caller: string | null
+  requestedBy: string | null
+}
+
+/**
+ * GitHub's API does not give back a run's inputs, so the run-name carries them; `.github/workflows/fleet-deploy.yml`
+ * writes the same form with `format()`, and a test holds both together:
+ * `fleet deploy TARGET [on AMI] [REQUEST_ID] [via CALLER] [by PERSON]`. What a person may choose freely comes last.
+ */
+const TITLE = /^fleet deploy (\S+)(?: on (\S+))? \[([^\]\s]+)\](?: via (\S+))?(?: by (.+))?$/u
+
+export function formatRunTitle(title: RunTitle): string {
+  const on = title.amiOverride ? ` on ${title.amiOverride}` : ''
+  const via = title.caller ? ` via ${title.caller}` : ''
+  const by = title.requestedBy ? ` by ${title.requestedBy}` : ''
+  return `fleet deploy ${title.target}${on} [${title.requestId}]${via}${by}`
+}
+
+/** Null for a run that was not named by this workflow (an older one, say). */
+export function parseRunTitle(text: string): RunTitle | null {
+  const match = TITLE.exec(text)
+  if (!match) return null
+  const [, target = '', amiOverride, requestId = '', caller, requestedBy] = match
+  return {
+    target,
+    requestId,
+    amiOverride: amiOverride ?? null,
+    caller: caller ?? null,
+    requestedBy: requestedBy ?? null,
+  }
+}
+
+const byAge = (a: Run, b: Run) => a.createdAt.localeCompare(b.createdAt) || a.id - b.id
+
+/** The run that a queued one waits for: the one that holds the slot, else the oldest before it. */
+export function holderOf(run: Run, runs: readonly Run[]): Run | null {
+  if (run.status === 'completed' || run.status === 'in_progress') return null
+  return (
+    runs
+      .filter((other) => other.id !== run.id && other.status !== 'completed')
+      .filter((other) => other.status === 'in_progress' || byAge(other, run) < 0)
+      .sort((a, b) => (a.status === 'in_progress' ? -1 : b.status === 'in_progress' ? 1 : byAge(a, b)))[0] ?? null
+  )
+}
+
+function statusOf(run: Run, record: DeployRecord | null): DeployStatus {
+  if (run.status !== 'completed') return run.status === 'in_progress' ? 'running' : 'queued'
+  if (run.conclusion === 'success') return record?.status === 'planned' ? 'planned' : 'succeeded'
+  if (run.conclusion === 'cancelled') return 'cancelled'
+  if (run.conclusion === 'timed_out') return 'timed-out'
+  return record?.status === 'rolled-back' ? 'rolled-back' : 'failed'
+}
+
+/** A record that a lost runner could not finish: what was under way when it died is not a success. */
+function hostsOf(record: DeployRecord | null, over: boolean): DeployHost[] {
+  const hosts = record?.hosts ?? []
+  if (!over) return hosts
+  return hosts.map((host) =>
+    host.outcome === 'deploying'
+      ? { ...host, outcome: 'failed' }
+      : host.outcome === 'pending'
+        ? { ...host, outcome: 'skipped' }
+        : host,
+  )
+}
+
+function errorOf(status: DeployStatus, record: DeployRecord | null, url: string | null): ErrorBody | null {
+  if (status === 'succeeded' || status === 'planned' || status === 'queued' || status === 'running') return null
+  if (record?.error) return record.error
+  const hint = url ? `Open the run: ${url}` : undefined
+  if (status === 'cancelled') return { code: 'CANCELLED', message: 'The run was cancelled.', hint }
+  if (status === 'timed-out') return { code: 'TIMED_OUT', message: 'The run took longer than its job may.', hint }
+  return { code: 'DEPLOY_FAILED', message: 'The run ended without success and without a word about why.', hint }
+}
+
+/** One deploy out of what GitHub knows of its run and what the run wrote down itself. GitHub has the last word on the status. */
+export function deployOf(run: Run, record: DeployRecord | null, runs: readonly Run[]): Deploy {
+  const title = parseRunTitle(run.title)
+  const status = statusOf(run, record)
+  const holder = holderOf(run, runs)
+  const holderTitle = holder && parseRunTitle(holder.title)
+  const over = run.status === 'completed'
+  return {
+    requestId: title?.requestId ?? String(run.id),
+    target: title?.target ?? record?.target ?? 'unknown',
+    ami: record?.ami ?? title?.amiOverride ?? null,
+    amiOverride: title?.amiOverride ?? null,
+    caller: title?.caller ?? null,
+    requestedBy: title?.requestedBy ?? null,
+    status,
+    waitsFor: holder && {
+      requestId: holderTitle?.requestId ?? String(holder.id),
+      target: holderTitle?.target ?? 'unknown',
+      runId: holder.id,
+    },
+    runId: run.id,
+    runUrl: run.url,
+    createdAt: run.createdAt,
+    startedAt: run.status === 'in_progress' || over ? run.startedAt : null,
+    finishedAt: over ? run.updatedAt : null,
+    hosts: hostsOf(record, over),
+    error: errorOf(status, record, run.url),
+  }
+}
+
+/** A deploy that ran on the direct plane without a workflow run. */
+export function deployOfRecord(record: DeployRecord): Deploy {
+  const { schema: _, ...deploy } = record
+  return { ...deploy, waitsFor: null, startedAt: record.createdAt }
+}
+
+export function withSteps(deploy: Deploy, jobs: readonly Job[]): DeployDetail {
+  const steps: Step[] = jobs.flatMap((job) => job.steps.map((step) => ({ job: job.name, ...step })))
+  return { ...deploy, steps }
+}
+
+export const isOver = (deploy: { status: DeployStatus }) => deploy.status !== 'queued' && deploy.status !== 'running'
+
+/** The S3 key of a run's own record. @throws RangeError for an id that could leave the prefix: callers parse first. */
+export function recordKey(requestId: string): string {
+  if (!REQUEST_ID_PATTERN.test(requestId)) throw new RangeError('request id of the wrong form')
+  return `${RECORD_PREFIX}${requestId}.json`
+}
+export const RECORD_PREFIX = 'deploys/'
