@@ -1,0 +1,50 @@
+import type { Deploy, DeployDetail, DeployRequest, Fleet } from '../domain/contract.js'
+import { ClawctlError } from '../domain/errors.js'
+import { followDeploy } from './followDeploy.js'
+import type { Plane } from './plane.js'
+import type { Clock, Progress } from './ports.js'
+
+/** The Control API's routes. Rejects with the code that the server answered, or UPSTREAM where it could not be reached. */
+export interface ControlApi {
+  fleet(): Promise<Fleet>
+  createDeploy(request: DeployRequest & { requestId: string }): Promise<Deploy>
+  deploys(limit: number): Promise<Deploy[]>
+  deploy(requestId: string): Promise<DeployDetail>
+}
+
+/** How an agent or a laptop reaches the fleet: by asking. */
+export function controlApiPlane(ports: { api: ControlApi; clock: Clock; progress: Progress }): Plane {
+  const { api, clock, progress } = ports
+  const follow = (requestId: string, timeoutMs: number) =>
+    followDeploy({ ask: () => api.deploy(requestId), clock, progress }, timeoutMs)
+  return {
+    fleet: () => api.fleet(),
+    deploys: (limit) => api.deploys(limit),
+    follow,
+    async deploy(request, options) {
+      const queued = await api.createDeploy(request)
+      if (!options.wait) return queued
+      progress.note(`queued as ${queued.requestId}${queued.runUrl ? `: ${queued.runUrl}` : ''}`)
+      try {
+        return successOrThrow(await follow(queued.requestId, options.waitTimeoutMs))
+      } catch (error) {
+        if (error instanceof ClawctlError && !error.partial) {
+          throw new ClawctlError(error.code, error.message, {
+            hint: error.hint,
+            cause: error,
+            partial: { deploy: queued },
+          })
+        }
+        throw error
+      }
+    },
+  }
+}
+
+/** @throws ClawctlError with the code of the deploy's outcome */
+export function successOrThrow(detail: DeployDetail): Deploy {
+  const { steps: _, ...deploy } = detail
+  if (deploy.error === null) return deploy
+  const { code, message, hint } = deploy.error
+  throw new ClawctlError(code, message, { hint, partial: { deploy } })
+}

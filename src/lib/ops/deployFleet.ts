@@ -1,0 +1,188 @@
+import type { Deploy, DeployHost, DeployRecord, DeployRequest, DeployStatus, Image } from '../domain/contract.js'
+import { renderDeploySummary } from '../domain/deploySummary.js'
+import { ClawctlError, errorBody } from '../domain/errors.js'
+import { orphanIds } from '../domain/fleet.js'
+import { instanceAddress } from '../domain/planGuard.js'
+import { decideDeploy } from '../domain/policy.js'
+import type { Registry } from '../domain/registry.js'
+import { planRollout, type RolloutStep } from '../domain/rollout.js'
+import { deployOfRecord } from '../domain/run.js'
+import { checkBundles } from './checkBundles.js'
+import { asClawctlError, deployHost, type HostDeployPorts } from './deployHost.js'
+import { RecordKeeper } from './deployRecord.js'
+import type { DeployOptions } from './plane.js'
+import type { JobReport, RegistrySource } from './ports.js'
+import { readRegistry } from './readRegistry.js'
+import { resolveImage } from './resolveImage.js'
+
+export interface DeployFleetPorts extends HostDeployPorts {
+  registry: RegistrySource
+  report: JobReport
+  /** The workflow run that this is part of; nulls elsewhere. */
+  run: { id: number | null; url: string | null }
+}
+
+/**
+ * The direct plane's deploy: resolve the AMI, check the bundles, then one host after the other, canary first.
+ * Stops at the first host that fails. Rejects with the code of the first failure and the deploy in `partial.deploy`.
+ */
+export async function deployFleet(
+  request: DeployRequest & { requestId: string },
+  options: DeployOptions,
+  ports: DeployFleetPorts,
+): Promise<Deploy> {
+  const registry = await readRegistry(ports.registry)
+  const verdict = decideDeploy({ ...request, registry })
+  if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
+  const ids = verdict.scope.kind === 'all' ? registry.map((entry) => entry.id) : [verdict.scope.id]
+
+  const keeper = await RecordKeeper.begin(ports.store, firstRecord(request, ports), (error) =>
+    ports.progress.note(`The deploy's record could not be written: ${asClawctlError(error).message}`),
+  )
+  const planLines: string[] = []
+  let failure: ClawctlError | null = null
+  try {
+    const rollout = await prepare({ request, registry, ids }, ports)
+    await keeper.update({ ami: rollout.image.id, hosts: rollout.steps.map(firstHost) })
+    failure = await rollOut(rollout, options, keeper, planLines, ports)
+  } catch (error) {
+    failure = asClawctlError(error)
+  }
+  const deploy = await finish(keeper, failure, options, planLines, ports)
+  if (failure) {
+    throw new ClawctlError(failure.code, failure.message, {
+      ...(failure.hint === undefined ? {} : { hint: failure.hint }),
+      cause: failure,
+      partial: { ...failure.partial, deploy },
+    })
+  }
+  return deploy
+}
+
+interface Rollout {
+  image: Image
+  steps: RolloutStep[]
+  managed: Set<string>
+}
+
+/** Everything that can be refused before anything is touched. */
+async function prepare(
+  wanted: { request: DeployRequest; registry: Registry; ids: readonly string[] },
+  ports: DeployFleetPorts,
+): Promise<Rollout> {
+  const { compute, store, tofu, progress } = ports
+  const { request, registry, ids } = wanted
+  return progress.task('look at the fleet', async (say) => {
+    const [image, hosts] = await Promise.all([
+      resolveImage(compute, request.amiOverride ?? null),
+      compute.describeHosts(),
+    ])
+    const steps = planRollout({ ids, registry, hosts, caller: request.caller ?? null })
+    await checkBundles(
+      store,
+      registry.filter((entry) => ids.includes(entry.id)),
+    )
+    const orphans = orphanIds(registry, hosts)
+    if (orphans.length > 0) progress.note(`Not in the registry, left running: ${orphans.join(', ')}.`)
+    say(`${image.id} (${image.name}) for ${steps.map((step) => `${step.id} (${step.action})`).join(', ')}`)
+    await tofu.init()
+    return { image, steps, managed: managedIds(await tofu.stateAddresses(), steps) }
+  })
+}
+
+/** Returns the failure that stopped the rollout, or null. */
+async function rollOut(
+  rollout: Rollout,
+  options: DeployOptions,
+  keeper: RecordKeeper,
+  planLines: string[],
+  ports: DeployFleetPorts,
+): Promise<ClawctlError | null> {
+  const { image, steps, managed } = rollout
+  for (const step of steps) {
+    await keeper.host(step.id, { outcome: 'deploying' })
+    const onPlan = (lines: readonly string[]) => void planLines.push(...lines)
+    const result = await deployHost(step, { ...options, image, managed: [...managed], onPlan }, ports)
+    await keeper.host(step.id, result.host)
+    if (!result.ok) return result.error
+    managed.add(step.id)
+  }
+  return null
+}
+
+async function finish(
+  keeper: RecordKeeper,
+  failure: ClawctlError | null,
+  options: DeployOptions,
+  planLines: readonly string[],
+  ports: DeployFleetPorts,
+): Promise<Deploy> {
+  await keeper.update({
+    status: finalStatus(failure, options.planOnly),
+    finishedAt: ports.clock.now().toISOString(),
+    hosts: keeper.record.hosts.map((host) =>
+      host.outcome === 'pending' ? { ...host, outcome: 'skipped', ami: host.previousAmi } : host,
+    ),
+    error: failure && errorBody(failure),
+  })
+  const deploy = deployOfRecord(keeper.record)
+  await ports.report.summary(renderDeploySummary(deploy, planLines))
+  await ports.report.output('status', deploy.status)
+  if (deploy.ami) await ports.report.output('ami', deploy.ami)
+  return deploy
+}
+
+/**
+ * The ids in the state. A host that runs but is not in the state would be created a second time, with the same Discord
+ * token, so it is refused before anything is planned.
+ */
+function managedIds(addresses: readonly string[], steps: readonly RolloutStep[]): Set<string> {
+  const managed = new Set(
+    addresses.flatMap((address) => /^aws_instance\.clawdinator\["([^"]+)"\]$/.exec(address)?.[1] ?? []),
+  )
+  const stranger = steps.find((step) => step.action === 'replace' && !managed.has(step.id))
+  if (stranger) {
+    const address = instanceAddress(stranger.id)
+    throw new ClawctlError(
+      'NOT_IN_STATE',
+      `EC2 runs ${stranger.previousInstanceId} for ${stranger.id}, but the OpenTofu state does not know it. Nothing was changed.`,
+      { hint: `Import it: tofu import '${address}' ${stranger.previousInstanceId}` },
+    )
+  }
+  return managed
+}
+
+function firstRecord(request: DeployRequest & { requestId: string }, ports: DeployFleetPorts): DeployRecord {
+  return {
+    schema: 1,
+    requestId: request.requestId,
+    target: request.target,
+    ami: request.amiOverride ?? null,
+    amiOverride: request.amiOverride ?? null,
+    caller: request.caller ?? null,
+    requestedBy: request.requestedBy ?? null,
+    status: 'running',
+    runId: ports.run.id,
+    runUrl: ports.run.url,
+    createdAt: ports.clock.now().toISOString(),
+    finishedAt: null,
+    hosts: [],
+    error: null,
+  }
+}
+
+function firstHost(step: RolloutStep): DeployHost {
+  return {
+    id: step.id,
+    outcome: 'pending',
+    ami: null,
+    previousAmi: step.previousAmi,
+    instanceId: step.previousInstanceId,
+  }
+}
+
+function finalStatus(failure: ClawctlError | null, planOnly: boolean): DeployStatus {
+  if (!failure) return planOnly ? 'planned' : 'succeeded'
+  if (failure.code === 'ROLLED_BACK') return 'rolled-back'
+  return failure.code === 'CANCELLED' ? 'cancelled' : 'failed'
+}

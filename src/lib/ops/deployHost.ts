@@ -1,0 +1,177 @@
+import type { DeployHost, Image } from '../domain/contract.js'
+import { ClawctlError } from '../domain/errors.js'
+import type { Host } from '../domain/fleet.js'
+import { guardPlan, instanceAddress } from '../domain/planGuard.js'
+import type { RolloutStep } from '../domain/rollout.js'
+import { healthGate } from './healthGate.js'
+import type { Clock, Compute, ObjectStore, Progress, Tofu } from './ports.js'
+
+export interface HostDeployPorts {
+  compute: Compute
+  store: ObjectStore
+  tofu: Tofu
+  clock: Clock
+  progress: Progress
+  /** A fresh path for a saved plan. */
+  planFile(id: string): string
+}
+
+export interface HostDeploySettings {
+  image: Image
+  /** Ids in the state: they stay managed, whatever the registry says, so that nothing unnamed is destroyed. */
+  managed: readonly string[]
+  planOnly: boolean
+  onFailure: 'rollback' | 'stop'
+  healthTimeoutMs: number
+  /** Called with what is known of the host, as soon as it is. */
+  onPlan(lines: readonly string[]): void
+}
+
+export type HostResult =
+  | { ok: true; host: Pick<DeployHost, 'outcome' | 'ami' | 'instanceId'> }
+  | { ok: false; host: Pick<DeployHost, 'outcome' | 'ami' | 'instanceId'>; error: ClawctlError }
+
+/** Plans, guards and applies one host, then waits for its health; on failure goes back to what it ran before. */
+export async function deployHost(
+  step: RolloutStep,
+  settings: HostDeploySettings,
+  ports: HostDeployPorts,
+): Promise<HostResult> {
+  const { image } = settings
+  const before = { outcome: 'failed', ami: step.previousAmi, instanceId: step.previousInstanceId } as const
+  let file: string
+  try {
+    file = await planAndGuard(step, image.id, step.action === 'replace', settings, ports)
+  } catch (error) {
+    return { ok: false, host: before, error: asClawctlError(error) }
+  }
+  if (settings.planOnly) return { ok: true, host: { ...before, outcome: 'planned', ami: image.id } }
+
+  const failure = await applyAndWait(step, image.id, file, step.previousInstanceId, settings, ports)
+  if (failure.ok) {
+    const outcome = step.action === 'create' ? 'created' : 'replaced'
+    return { ok: true, host: { outcome, ami: image.id, instanceId: failure.host.instanceId } }
+  }
+  const left = {
+    outcome: 'failed',
+    ami: failure.host?.ami ?? null,
+    instanceId: failure.host?.instanceId ?? null,
+  } as const
+  // A cancelled run must not begin something new, and what nobody can reach can't be rolled back either.
+  if (failure.error.code === 'CANCELLED' || failure.error.code === 'STATE_LOCKED') {
+    return { ok: false, host: left, error: failure.error }
+  }
+  if (settings.onFailure === 'stop') return { ok: false, host: left, error: failure.error }
+  if (step.previousAmi === null || step.previousAmi === image.id) {
+    const why = step.previousAmi === null ? 'It did not exist before' : 'It ran this AMI before, too'
+    return {
+      ok: false,
+      host: left,
+      error: new ClawctlError(
+        failure.error.code,
+        `${failure.error.message} ${why}, so there is no AMI to go back to.`,
+        {
+          hint: failure.error.hint ?? `Deploy ${step.id} with --ami and an AMI that is known to work.`,
+          cause: failure.error,
+        },
+      ),
+    }
+  }
+  return rollBack(step, failure, settings, ports)
+}
+
+async function rollBack(
+  step: RolloutStep,
+  failure: { error: ClawctlError; host: Host | null },
+  settings: HostDeploySettings,
+  ports: HostDeployPorts,
+): Promise<HostResult> {
+  const previous = step.previousAmi as string
+  ports.progress.note(`${step.id}: ${failure.error.message} Going back to ${previous}.`)
+  const hosts = await ports.compute.describeHosts().catch(() => null)
+  const present = hosts?.find((h) => h.id === step.id && h.state !== 'shutting-down') ?? null
+  const broken = present ?? failure.host
+  let second: AttemptResult
+  try {
+    const back = { ...step, action: broken ? ('replace' as const) : ('create' as const) }
+    const file = await planAndGuard(back, previous, back.action === 'replace', settings, ports)
+    second = await applyAndWait(back, previous, file, broken?.instanceId ?? null, settings, ports)
+  } catch (error) {
+    second = { ok: false, host: null, error: asClawctlError(error) }
+  }
+  if (second.ok) {
+    return {
+      ok: false,
+      host: { outcome: 'rolled-back', ami: previous, instanceId: second.host.instanceId },
+      error: new ClawctlError('ROLLED_BACK', `${failure.error.message} It runs ${previous} again.`, {
+        hint: `Look at ${settings.image.id} before the next deploy.`,
+        cause: failure.error,
+      }),
+    }
+  }
+  return {
+    ok: false,
+    host: { outcome: 'failed', ami: second.host?.ami ?? null, instanceId: second.host?.instanceId ?? null },
+    error: new ClawctlError(
+      'ROLLBACK_FAILED',
+      `${failure.error.message} Going back to ${previous} failed as well: ${second.error.message}`,
+      { hint: `Deploy ${step.id} with --ami and an AMI that is known to work.`, cause: second.error },
+    ),
+  }
+}
+
+async function planAndGuard(
+  step: RolloutStep,
+  ami: string,
+  replace: boolean,
+  settings: HostDeploySettings,
+  ports: HostDeployPorts,
+): Promise<string> {
+  const file = ports.planFile(step.id)
+  const address = instanceAddress(step.id)
+  return ports.progress.task(`${step.id}: plan`, async (say) => {
+    const plan = await ports.tofu.plan({
+      file,
+      ami,
+      instances: [...new Set([...settings.managed, step.id])].sort(),
+      replace: replace ? address : null,
+    })
+    const summary = guardPlan(plan, { id: step.id, action: replace ? 'replace' : 'create' })
+    settings.onPlan(summary.lines)
+    say(summary.lines.join(', '))
+    return file
+  })
+}
+
+type AttemptResult = { ok: true; host: Host } | { ok: false; host: Host | null; error: ClawctlError }
+
+async function applyAndWait(
+  step: RolloutStep,
+  ami: string,
+  file: string,
+  notInstanceId: string | null,
+  settings: HostDeploySettings,
+  ports: HostDeployPorts,
+): Promise<AttemptResult> {
+  try {
+    await ports.progress.task(`${step.id}: apply`, () => ports.tofu.apply(file))
+    const gate = await ports.progress.task(`${step.id}: wait until healthy`, (say) =>
+      healthGate(ports, { id: step.id, ami, notInstanceId, timeoutMs: settings.healthTimeoutMs }, say),
+    )
+    if (gate.healthy) return { ok: true, host: gate.host }
+    return {
+      ok: false,
+      host: gate.host,
+      error: new ClawctlError('HEALTH_FAILED', `${step.id} on ${ami} is not healthy: ${gate.reason}.`),
+    }
+  } catch (error) {
+    return { ok: false, host: null, error: asClawctlError(error) }
+  }
+}
+
+/** What is not ours is a defect, and says so without its stack. */
+export function asClawctlError(error: unknown): ClawctlError {
+  if (error instanceof ClawctlError) return error
+  const message = error instanceof Error ? error.message : String(error)
+  return new ClawctlError('INTERNAL', message, { cause: error })
+}

@@ -1,0 +1,22 @@
+import { type DeployFleetPorts, deployFleet } from './deployFleet.js'
+import { type DeploysPorts, getDeploy, listDeploys } from './deploys.js'
+import { fleetStatus } from './fleetStatus.js'
+import { followDeploy } from './followDeploy.js'
+import type { Plane } from './plane.js'
+
+/** How CI reaches the fleet: with AWS and OpenTofu itself. Ports are made when they are first needed. */
+export function directPlane(make: {
+  status(): Promise<Parameters<typeof fleetStatus>[0]>
+  deploy(): Promise<DeployFleetPorts>
+  deploys(): Promise<DeploysPorts & Omit<Parameters<typeof followDeploy>[0], 'ask'>>
+}): Plane {
+  return {
+    fleet: async () => fleetStatus(await make.status()),
+    deploy: async (request, options) => deployFleet(request, options, await make.deploy()),
+    deploys: async (limit) => listDeploys(await make.deploys(), limit),
+    async follow(requestId, timeoutMs) {
+      const ports = await make.deploys()
+      return followDeploy({ ...ports, ask: () => getDeploy(ports, requestId) }, timeoutMs)
+    },
+  }
+}

@@ -1,0 +1,85 @@
+import type { DeployRequest, Image } from '../domain/contract.js'
+import type { Host } from '../domain/fleet.js'
+import type { Job, Run } from '../domain/run.js'
+
+/**
+ * What the use-cases need of the world, as narrow as they need it. Adapters implement these; only cli/context.ts and
+ * lambda/context.ts construct adapters. Every method that reaches a service rejects with ClawctlError
+ * (UPSTREAM, DENIED, RATE_LIMITED, NOT_CONFIGURED) after its own bounded retries; none retries on top of another.
+ */
+
+export interface Clock {
+  now(): Date
+  /** Resolves after `ms` milliseconds, or rejects with CANCELLED when the process is being stopped. */
+  sleep(ms: number): Promise<void>
+}
+
+export interface Compute {
+  /** Every instance tagged app=clawdinator that is not terminated. */
+  describeHosts(): Promise<Host[]>
+  /** The image, whatever its state, or null where there is none. */
+  findImage(id: string): Promise<(Image & { available: boolean }) | null>
+  /** The newest available image tagged clawdinator=true, or null. */
+  latestImage(): Promise<Image | null>
+}
+
+export interface ObjectInfo {
+  key: string
+  size: number
+  modifiedAt: Date
+}
+
+export interface ObjectStore {
+  /** Content as text with its entity tag, or null where there is no such object. */
+  get(key: string): Promise<{ text: string; etag: string } | null>
+  put(key: string, text: string): Promise<void>
+  list(prefix: string): Promise<ObjectInfo[]>
+}
+
+export interface RegistrySource {
+  /** `origin` says where the text comes from, for error messages. @throws ClawctlError REGISTRY_NOT_FOUND */
+  read(): Promise<{ text: string; origin: string }>
+}
+
+export interface PlanRequest {
+  /** Where the saved plan goes. */
+  file: string
+  ami: string
+  /** Ids that the stack manages in this plan: those in the state and the one that is deployed. */
+  instances: readonly string[]
+  /** Address to replace, or null where the host does not exist yet. */
+  replace: string | null
+}
+
+export interface Tofu {
+  /** @throws ClawctlError TOOL_MISSING, PLAN_FAILED */
+  init(): Promise<void>
+  /** Addresses of the resources in the state. */
+  stateAddresses(): Promise<string[]>
+  /** Saves a plan into `file` and returns its JSON (`tofu show -json FILE`), not yet looked at. @throws PLAN_FAILED, STATE_LOCKED */
+  plan(request: PlanRequest): Promise<unknown>
+  /** Applies exactly the saved plan. @throws APPLY_FAILED, STATE_LOCKED */
+  apply(file: string): Promise<void>
+}
+
+/** The workflow's runs on GitHub. */
+export interface Runs {
+  /** Starts a run. `runId` and `runUrl` are null where GitHub did not name the run it started. */
+  dispatch(request: DeployRequest & { requestId: string }): Promise<{ runId: number | null; runUrl: string | null }>
+  /** Newest first. */
+  list(limit: number): Promise<Run[]>
+  jobs(runId: number): Promise<Job[]>
+}
+
+/** Shown to people on stderr, silent under --json. */
+export interface Progress {
+  /** Runs `work` under a title; `say` replaces the line below it. */
+  task<T>(title: string, work: (say: (text: string) => void) => Promise<T>): Promise<T>
+  note(text: string): void
+}
+
+/** The step summary and outputs of the CI job; does nothing elsewhere. */
+export interface JobReport {
+  summary(markdown: string): Promise<void>
+  output(name: string, value: string): Promise<void>
+}

@@ -1,0 +1,54 @@
+import { type Deploy, type DeployRequest, REQUEST_ID_PATTERN, REQUESTED_BY_PATTERN } from '../domain/contract.js'
+import { ClawctlError } from '../domain/errors.js'
+import { decideDeploy } from '../domain/policy.js'
+import type { Registry } from '../domain/registry.js'
+import type { DeployOptions, Plane } from './plane.js'
+
+/**
+ * What a person, an agent or a CI job asks for, refused here where that can be known without the network, and left to
+ * the plane otherwise, which decides again.
+ */
+export async function requestDeploy(
+  asked: {
+    target: string
+    requestId: string
+    amiOverride: string | undefined
+    requestedBy: string | undefined
+    caller: string | null
+  },
+  options: Omit<DeployOptions, 'onFailure'> & { onFailure: DeployOptions['onFailure'] | undefined },
+  ports: { mode: 'agent' | 'ci'; registry: Registry | undefined; plane(): Promise<Plane> },
+): Promise<Deploy> {
+  if (ports.mode !== 'ci' && (options.planOnly || options.onFailure)) {
+    const flag = options.planOnly ? '--plan-only' : '--on-failure'
+    throw new ClawctlError('NOT_CI', `${flag} exists only in ci mode, where OpenTofu runs.`, {
+      hint: `Leave ${flag} out: the Control API starts the whole deploy.`,
+    })
+  }
+  const requestedBy = asked.requestedBy?.trim() || undefined
+  if (requestedBy !== undefined && !REQUESTED_BY_PATTERN.test(requestedBy)) {
+    throw new ClawctlError(
+      'INVALID_REQUEST',
+      'The name of the person who asked must be one line of at most 64 characters.',
+      {
+        hint: 'Shorten the value of --requested-by.',
+      },
+    )
+  }
+  if (!REQUEST_ID_PATTERN.test(asked.requestId)) {
+    throw new ClawctlError('INVALID_REQUEST', 'A request id has 8 to 64 letters, digits and hyphens.', {
+      hint: 'Leave --request-id out to get one made.',
+    })
+  }
+  const request: DeployRequest & { requestId: string } = {
+    target: asked.target,
+    requestId: asked.requestId,
+    ...(asked.amiOverride ? { amiOverride: asked.amiOverride } : {}),
+    ...(asked.caller ? { caller: asked.caller } : {}),
+    ...(requestedBy ? { requestedBy } : {}),
+  }
+  const verdict = decideDeploy({ ...request, registry: ports.registry })
+  if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
+  const plane = await ports.plane()
+  return plane.deploy(request, { ...options, onFailure: options.onFailure ?? 'rollback' })
+}
