@@ -1,0 +1,62 @@
+import { ClawctlError } from '../../domain/errors.js'
+
+/** Per attempt; the SDK makes three. A peer that hangs is the usual failure outside EC2. */
+export const CONNECT_TIMEOUT_MS = 5_000
+export const REQUEST_TIMEOUT_MS = 20_000
+export const MAX_ATTEMPTS = 4
+
+const DENIED = new Set([
+  'AccessDenied',
+  'AccessDeniedException',
+  'AuthFailure',
+  'ExpiredToken',
+  'ExpiredTokenException',
+  'InvalidAccessKeyId',
+  'InvalidClientTokenId',
+  'RequestExpired',
+  'SignatureDoesNotMatch',
+  'UnauthorizedOperation',
+])
+const THROTTLED = new Set([
+  'RequestLimitExceeded',
+  'Throttling',
+  'ThrottlingException',
+  'SlowDown',
+  'TooManyRequestsException',
+])
+
+/** Runs one SDK call and turns what it throws into a code. `what` reads like "EC2 DescribeInstances". */
+export async function awsCall<T>(what: string, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call()
+  } catch (error) {
+    if (error instanceof ClawctlError) throw error
+    const { name, message } = error as Error
+    if (name === 'CredentialsProviderError') {
+      throw new ClawctlError('NOT_CONFIGURED', 'There are no AWS credentials.', {
+        hint: 'In CI, let the workflow assume its role; elsewhere set AWS_PROFILE or the AWS_* variables.',
+        cause: error,
+      })
+    }
+    if (DENIED.has(name)) {
+      throw new ClawctlError('DENIED', `AWS refused ${what}: ${name}.`, {
+        hint: 'Check the role and its policy; expired credentials end the same way.',
+        cause: error,
+      })
+    }
+    if (THROTTLED.has(name)) {
+      throw new ClawctlError('RATE_LIMITED', `AWS asked to slow down at ${what}, again and again (${name}).`, {
+        cause: error,
+      })
+    }
+    if (name === 'NoSuchBucket') {
+      throw new ClawctlError('NOT_CONFIGURED', `${what}: there is no such bucket.`, {
+        hint: 'Check S3_BUCKET.',
+        cause: error,
+      })
+    }
+    throw new ClawctlError('UPSTREAM', `${what} failed: ${name}${message && message !== name ? `: ${message}` : ''}.`, {
+      cause: error,
+    })
+  }
+}

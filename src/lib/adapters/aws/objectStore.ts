@@ -1,0 +1,41 @@
+import { NodeHttpHandler } from '@smithy/node-http-handler'
+import type { ObjectInfo, ObjectStore } from '../../ops/ports.js'
+import type { AwsSettings } from './compute.js'
+import { awsCall, CONNECT_TIMEOUT_MS, MAX_ATTEMPTS, REQUEST_TIMEOUT_MS } from './errors.js'
+import { GetObjectCommand, PutObjectCommand, paginateListObjectsV2, S3Client } from './s3Sdk.js'
+
+/** The fleet's bucket: bundles, heartbeats, the deploys' records. */
+export function createObjectStore(settings: AwsSettings & { bucket: string }): ObjectStore {
+  const Bucket = settings.bucket
+  const client = new S3Client({
+    region: settings.region,
+    maxAttempts: MAX_ATTEMPTS,
+    requestHandler: new NodeHttpHandler({ connectionTimeout: CONNECT_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS }),
+  })
+  return {
+    get: (Key) =>
+      awsCall(`S3 GetObject ${Bucket}/${Key}`, async () => {
+        try {
+          const object = await client.send(new GetObjectCommand({ Bucket, Key }))
+          return { text: (await object.Body?.transformToString()) ?? '', etag: object.ETag ?? '' }
+        } catch (error) {
+          if ((error as Error).name === 'NoSuchKey') return null
+          throw error
+        }
+      }),
+    put: (Key, text) =>
+      awsCall(`S3 PutObject ${Bucket}/${Key}`, async () => {
+        await client.send(new PutObjectCommand({ Bucket, Key, Body: text, ContentType: 'application/json' }))
+      }),
+    list: (Prefix) =>
+      awsCall(`S3 ListObjectsV2 ${Bucket}/${Prefix}`, async () => {
+        const found: ObjectInfo[] = []
+        for await (const page of paginateListObjectsV2({ client }, { Bucket, Prefix })) {
+          for (const { Key, Size, LastModified } of page.Contents ?? []) {
+            if (Key !== undefined) found.push({ key: Key, size: Size ?? 0, modifiedAt: LastModified ?? new Date(0) })
+          }
+        }
+        return found
+      }),
+  }
+}

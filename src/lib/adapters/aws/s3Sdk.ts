@@ -1,0 +1,4 @@
+import './quiet.js'
+
+// Named re-exports: see ec2Sdk.ts.
+export { GetObjectCommand, PutObjectCommand, paginateListObjectsV2, S3Client } from '@aws-sdk/client-s3'

@@ -1,0 +1,100 @@
+import type * as z from 'zod/mini'
+import { parseJson } from '../domain/bundle.js'
+import {
+  deployAnswerSchema,
+  deployDetailAnswerSchema,
+  deploysAnswerSchema,
+  failureSchema,
+  fleetAnswerSchema,
+} from '../domain/contract.js'
+import { ClawctlError } from '../domain/errors.js'
+import type { ControlApi } from '../ops/controlApiPlane.js'
+import { HttpFailure, type HttpResponse, httpRequest } from './httpClient.js'
+import { withRetry } from './retry.js'
+
+/** The Lambda's own limit is 30 s; an answer that comes later is none. */
+const TIMEOUT_MS = 35_000
+
+/** An answer that the contract does not know: the Function URL's own 429, 502 or 503, or a proxy's page. */
+class ForeignAnswer extends Error {
+  readonly response: HttpResponse
+  constructor(response: HttpResponse) {
+    super(`HTTP ${response.status}`)
+    this.response = response
+  }
+}
+
+/**
+ * The Control API over HTTPS. Every call may be retried: the POST carries a request id, and the same id starts one run.
+ * What the API itself reports as failed upstream was retried there, and is not retried again.
+ * @param options.token never put into a message, a URL or an argument
+ */
+export function createControlApi(options: { url: string; token: string; userAgent: string }): ControlApi {
+  const base = options.url.replace(/\/+$/, '')
+  async function call<T>(schema: z.ZodMiniType<T>, method: 'GET' | 'POST', path: string, body?: unknown): Promise<T> {
+    const exchange = async (): Promise<unknown> => {
+      const response = await httpRequest({
+        method,
+        url: base + path,
+        headers: {
+          authorization: `Bearer ${options.token}`,
+          accept: 'application/json',
+          'user-agent': options.userAgent,
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        timeoutMs: TIMEOUT_MS,
+      })
+      const answer = parseJson(response.body.toString())
+      const failure = failureSchema.safeParse(answer)
+      if (failure.success) {
+        const { code, message, hint } = failure.data.error
+        throw new ClawctlError(code, message, { hint })
+      }
+      if (response.status !== 200 && response.status !== 202) throw new ForeignAnswer(response)
+      return answer
+    }
+    let answer: unknown
+    try {
+      answer = await withRetry(exchange, isRetryable)
+    } catch (error) {
+      throw explain(error, base)
+    }
+    const parsed = schema.safeParse(answer)
+    if (parsed.success) return parsed.data
+    throw new ClawctlError('UPSTREAM', `${base} answered with something that is not of the Control API.`, {
+      hint: 'Check the URL, and that clawctl and the Control API are of the same version.',
+    })
+  }
+  return {
+    fleet: async () => (await call(fleetAnswerSchema, 'GET', '/v1/fleet')).fleet,
+    createDeploy: async (request) => (await call(deployAnswerSchema, 'POST', '/v1/deploys', request)).deploy,
+    deploys: async (limit) => (await call(deploysAnswerSchema, 'GET', `/v1/deploys?limit=${limit}`)).deploys,
+    deploy: async (requestId) =>
+      (await call(deployDetailAnswerSchema, 'GET', `/v1/deploys/${encodeURIComponent(requestId)}`)).deploy,
+  }
+}
+
+function isRetryable(error: unknown): boolean {
+  if (error instanceof HttpFailure) return true
+  return error instanceof ForeignAnswer && (error.response.status === 429 || error.response.status >= 500)
+}
+
+function explain(error: unknown, base: string): ClawctlError {
+  if (error instanceof ClawctlError) return error
+  if (error instanceof ForeignAnswer) {
+    const { status } = error.response
+    if (status === 429) {
+      return new ClawctlError('RATE_LIMITED', 'The Control API is busy (HTTP 429).', {
+        hint: 'Wait a minute, then try again.',
+      })
+    }
+    return new ClawctlError('UPSTREAM', `${base} answered HTTP ${status} without a word of the Control API.`, {
+      hint: 'Check the URL; if it is right, look at the Lambda and its log.',
+    })
+  }
+  return new ClawctlError('UPSTREAM', `The Control API could not be reached: ${(error as Error).message}.`, {
+    hint: `Check the network and the URL ${base}, then try again.`,
+    cause: error,
+  })
+}

@@ -1,0 +1,244 @@
+import { Octokit } from '@octokit/core'
+import { RequestError } from '@octokit/request-error'
+import * as z from 'zod/mini'
+import type { DeployRequest } from '../domain/contract.js'
+import { ClawctlError } from '../domain/errors.js'
+import type { Job, Run } from '../domain/run.js'
+import type { RegistrySource, Runs } from '../ops/ports.js'
+import { HttpFailure, httpRequest } from './httpClient.js'
+import { withRetry } from './retry.js'
+
+/** Per attempt; the Lambda has 30 s for all of them. */
+const TIMEOUT_MS = 8_000
+
+export interface GithubSettings {
+  /** `https://api.github.com`, or GITHUB_API_URL's value. */
+  apiUrl: string
+  token: string
+  owner: string
+  repo: string
+  /** File name below .github/workflows. */
+  workflow: string
+  ref: string
+  userAgent: string
+}
+
+const runSchema = z.object({
+  id: z.number(),
+  html_url: z.string(),
+  display_title: z.string(),
+  status: z.enum(['queued', 'pending', 'waiting', 'requested', 'in_progress', 'completed']),
+  conclusion: z.nullable(z.string()),
+  created_at: z.string(),
+  run_started_at: z.nullish(z.string()),
+  updated_at: z.string(),
+})
+const runsSchema = z.object({ workflow_runs: z.array(runSchema) })
+const jobsSchema = z.object({
+  jobs: z.array(
+    z.object({
+      name: z.string(),
+      steps: z.optional(
+        z.array(
+          z.object({
+            name: z.string(),
+            status: z.enum(['queued', 'in_progress', 'completed']),
+            conclusion: z.nullable(z.string()),
+          }),
+        ),
+      ),
+    }),
+  ),
+})
+const dispatchSchema = z.object({ workflow_run_id: z.number(), html_url: z.string() })
+
+/** The deploy workflow's runs and the registry at the deployed ref, through GitHub's REST API. */
+export function createGithub(settings: GithubSettings): Runs & { registry: RegistrySource } {
+  const octokit = new Octokit({
+    auth: settings.token,
+    baseUrl: settings.apiUrl,
+    userAgent: settings.userAgent,
+    request: { fetch: fetchThroughNode },
+  })
+  const repository = { owner: settings.owner, repo: settings.repo }
+  const workflow = { ...repository, workflow_id: settings.workflow }
+
+  return {
+    async dispatch(request) {
+      const response = await call('start the workflow', false, () =>
+        octokit.request('POST /repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches', {
+          ...workflow,
+          ref: settings.ref,
+          inputs: inputsOf(request),
+          return_run_details: true,
+        }),
+      )
+      const details = dispatchSchema.safeParse(response.data)
+      return details.success
+        ? { runId: details.data.workflow_run_id, runUrl: details.data.html_url }
+        : { runId: null, runUrl: null }
+    },
+    async list(limit) {
+      const response = await call("list the workflow's runs", true, () =>
+        octokit.request('GET /repos/{owner}/{repo}/actions/workflows/{workflow_id}/runs', {
+          ...workflow,
+          per_page: limit,
+        }),
+      )
+      return parse(runsSchema, response.data).workflow_runs.map(
+        (run): Run => ({
+          id: run.id,
+          url: run.html_url,
+          title: run.display_title,
+          status: run.status,
+          conclusion: run.conclusion,
+          createdAt: run.created_at,
+          startedAt: run.run_started_at ?? null,
+          updatedAt: run.updated_at,
+        }),
+      )
+    },
+    async jobs(runId) {
+      const response = await call("read the run's jobs", true, () =>
+        octokit.request('GET /repos/{owner}/{repo}/actions/runs/{run_id}/jobs', {
+          ...repository,
+          run_id: runId,
+          per_page: 100,
+        }),
+      )
+      return parse(jobsSchema, response.data).jobs.map((job): Job => ({ name: job.name, steps: job.steps ?? [] }))
+    },
+    registry: {
+      async read() {
+        const path = 'nix/instances.json'
+        const origin = `${settings.owner}/${settings.repo}@${settings.ref}:${path}`
+        const response = await call(
+          `read ${path}`,
+          true,
+          () =>
+            octokit.request('GET /repos/{owner}/{repo}/contents/{path}', {
+              ...repository,
+              path,
+              ref: settings.ref,
+              mediaType: { format: 'raw' },
+            }),
+          () => new ClawctlError('REGISTRY_NOT_FOUND', `There is no ${origin}, or the GitHub token may not read it.`),
+        )
+        return { text: String(response.data), origin }
+      },
+    },
+  }
+
+  async function call<T>(
+    what: string,
+    safe: boolean,
+    send: () => Promise<T>,
+    notFound?: () => ClawctlError,
+  ): Promise<T> {
+    try {
+      // A POST that may have reached GitHub is not sent again: the caller looks for the run by its request id instead.
+      return await withRetry(send, (error) => isPassing(error) && (safe || !mayHaveArrived(error)))
+    } catch (error) {
+      if (error instanceof RequestError && error.status === 404 && notFound) throw notFound()
+      throw explain(error, what, settings)
+    }
+  }
+}
+
+/** The workflow's inputs; a test holds these names against `.github/workflows/fleet-deploy.yml`. */
+export function inputsOf(request: DeployRequest & { requestId: string }): Record<string, string> {
+  const inputs = {
+    target: request.target,
+    ami_override: request.amiOverride,
+    request_id: request.requestId,
+    requested_by: request.requestedBy,
+    caller: request.caller,
+  }
+  return Object.fromEntries(Object.entries(inputs).flatMap(([name, value]) => (value ? [[name, value]] : [])))
+}
+
+function parse<T>(schema: z.ZodMiniType<T>, data: unknown): T {
+  const parsed = schema.safeParse(data)
+  if (parsed.success) return parsed.data
+  throw new ClawctlError('UPSTREAM', 'GitHub answered in a form that clawctl does not know.')
+}
+
+function mayHaveArrived(error: unknown): boolean {
+  if (error instanceof RequestError && isSecondaryLimit(error)) return false
+  const cause = error instanceof RequestError ? error.cause : error
+  return !(cause instanceof HttpFailure) || cause.sent
+}
+
+function isSecondaryLimit(error: RequestError): boolean {
+  const headers = error.response?.headers
+  return (
+    error.status === 429 ||
+    (error.status === 403 && (headers?.['retry-after'] !== undefined || headers?.['x-ratelimit-remaining'] === '0'))
+  )
+}
+
+function isPassing(error: unknown): boolean {
+  return error instanceof RequestError && (error.status >= 500 || isSecondaryLimit(error))
+}
+
+/** What a maintainer has to mend. GitHub's own text is not passed on: it may quote what was sent. */
+function explain(error: unknown, what: string, settings: GithubSettings): ClawctlError {
+  if (error instanceof ClawctlError) return error
+  const where = `${settings.owner}/${settings.repo}`
+  if (!(error instanceof RequestError)) {
+    return new ClawctlError('UPSTREAM', `GitHub could not be asked to ${what}.`, { cause: error })
+  }
+  if (error.status === 401) {
+    return new ClawctlError('DENIED', `GitHub does not accept the token (401), so it could not ${what}.`, {
+      hint: "Renew the server's GITHUB_TOKEN.",
+    })
+  }
+  if (isSecondaryLimit(error)) {
+    return new ClawctlError('RATE_LIMITED', `GitHub asked to slow down, so it could not ${what}.`, {
+      hint: 'Wait a minute, then try again.',
+    })
+  }
+  if (error.status === 403) {
+    return new ClawctlError('DENIED', `GitHub refused to ${what} in ${where} (403).`, {
+      hint: 'The token needs actions: write and contents: read on this repository.',
+    })
+  }
+  if (error.status === 404) {
+    return new ClawctlError(
+      'DENIED',
+      `GitHub knows no ${settings.workflow} in ${where}, or the token may not see it (404).`,
+      {
+        hint: "Check GITHUB_REPO, GITHUB_WORKFLOW and the token's repository access.",
+      },
+    )
+  }
+  if (error.status === 422) {
+    return new ClawctlError('DENIED', `GitHub refused to ${what} (422).`, {
+      hint: `Check that ${settings.workflow} on ${settings.ref} has workflow_dispatch with the inputs of this version.`,
+    })
+  }
+  return new ClawctlError('UPSTREAM', `GitHub failed to ${what} (${error.status}).`, { cause: error })
+}
+
+/** Octokit's transport over node:http(s): see httpClient.ts for why not fetch. */
+async function fetchThroughNode(
+  url: string,
+  init: { method?: string; headers?: Record<string, string>; body?: string },
+) {
+  const response = await httpRequest({
+    method: init.method ?? 'GET',
+    url,
+    headers: init.headers ?? {},
+    ...(init.body === undefined || init.body === null ? {} : { body: init.body }),
+    timeoutMs: TIMEOUT_MS,
+  })
+  return {
+    status: response.status,
+    url,
+    ok: response.status >= 200 && response.status < 300,
+    headers: new Map(Object.entries(response.headers)),
+    text: async () => response.body.toString(),
+    json: async () => JSON.parse(response.body.toString()),
+    arrayBuffer: async () => response.body,
+  }
+}

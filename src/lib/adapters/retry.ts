@@ -1,0 +1,15 @@
+import pRetry from 'p-retry'
+
+/** Three attempts with 0.3 and 0.6 s between them (each up to twice that): a blip is survived, an outage is told within seconds. */
+const RETRIES = 2
+const MIN_DELAY_MS = 300
+
+/** The one retry layer of everything that is not an AWS SDK, which has its own. `retryable` says what a second try may mend. */
+export function withRetry<T>(work: () => Promise<T>, retryable: (error: unknown) => boolean): Promise<T> {
+  return pRetry(work, {
+    retries: RETRIES,
+    minTimeout: MIN_DELAY_MS,
+    randomize: true,
+    shouldRetry: ({ error }) => retryable(error),
+  })
+}

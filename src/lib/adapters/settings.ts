@@ -1,0 +1,205 @@
+import { readFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { ID_PATTERN } from '../domain/contract.js'
+import { ClawctlError } from '../domain/errors.js'
+
+/**
+ * Where the command runs and what it is allowed to know: flags, environment and the host's own files, first found wins.
+ * `CLAWCTL_HOST_ROOT` is put before /etc and /run, for the sandbox and for tests.
+ */
+
+export type Mode = 'agent' | 'ci'
+export type Env = Readonly<Record<string, string | undefined>>
+
+const INSTANCE_NAME_FILE = '/etc/clawdinator/instance-name'
+const URL_FILE = '/etc/clawdinator/control-api-url'
+const TOKEN_FILE = '/run/agenix/clawdinator-control-token'
+
+/** An empty variable is an unset one: workflows pass optional inputs as "". */
+function read(env: Env, name: string): string | undefined {
+  const value = env[name]?.trim()
+  return value ? value : undefined
+}
+
+function hostFile(env: Env, path: string): { path: string; text: string | null } {
+  const full = join(read(env, 'CLAWCTL_HOST_ROOT') ?? '/', path)
+  return { path: full, text: fileText(full) }
+}
+
+/** Null where the file does not exist. @throws ClawctlError NOT_CONFIGURED where it exists and can't be read */
+function fileText(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8').trim()
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR') return null
+    throw new ClawctlError('NOT_CONFIGURED', `${path} can't be read (${code}).`, {
+      hint: `Let the user that runs clawctl read ${path}.`,
+    })
+  }
+}
+
+/**
+ * The instance that this machine is, or that CI was told about; null on a laptop.
+ * @throws ClawctlError NOT_CONFIGURED for a name that is none: a host that does not know its name must not pass for a person
+ */
+export function callerOf(env: Env): string | null {
+  const file = hostFile(env, INSTANCE_NAME_FILE)
+  const name = file.text ?? read(env, 'CLAWDINATOR_INSTANCE_NAME') ?? null
+  if (name !== null && !ID_PATTERN.test(name)) {
+    const from = file.text === null ? 'CLAWDINATOR_INSTANCE_NAME' : file.path
+    throw new ClawctlError('NOT_CONFIGURED', `${from} holds ${JSON.stringify(name)}, which is not an instance id.`, {
+      hint: `Write the host's id into it, such as clawdinator-1.`,
+    })
+  }
+  return name
+}
+
+/** @throws ClawctlError USAGE, ON_AGENT_HOST */
+export function modeOf(env: Env, flag: string | undefined): Mode {
+  const asked = flag ?? read(env, 'CLAWCTL_MODE')
+  if (asked !== undefined && asked !== 'agent' && asked !== 'ci') {
+    throw new ClawctlError('USAGE', `CLAWCTL_MODE is ${JSON.stringify(asked)}; it must be agent or ci.`, {
+      hint: 'Unset it, or set CLAWCTL_MODE=agent.',
+    })
+  }
+  const mode = asked ?? (env.GITHUB_ACTIONS === 'true' || env.CI === 'true' ? 'ci' : 'agent')
+  if (mode === 'ci') {
+    const file = hostFile(env, INSTANCE_NAME_FILE)
+    if (file.text !== null) {
+      throw new ClawctlError(
+        'ON_AGENT_HOST',
+        `This is a fleet host (${file.path} exists), and ci mode is refused on one.`,
+        {
+          hint: 'Unset CLAWCTL_MODE, CI and GITHUB_ACTIONS, or drop --mode ci: the Control API does the same without AWS.',
+        },
+      )
+    }
+  }
+  return mode
+}
+
+/** @throws ClawctlError NOT_CONFIGURED naming file, variable and what to write there */
+export function controlApiSettings(env: Env, urlFlag: string | undefined): { url: string; token: string } {
+  const urlFile = hostFile(env, URL_FILE)
+  const url = urlFlag ?? read(env, 'CLAWDINATOR_CONTROL_API_URL') ?? urlFile.text
+  if (!url) {
+    throw new ClawctlError('NOT_CONFIGURED', "The Control API's URL is not known.", {
+      hint: `Write the Function URL (https://….lambda-url.REGION.on.aws/) into ${urlFile.path}, or set CLAWDINATOR_CONTROL_API_URL to it.`,
+    })
+  }
+  checkUrl(url)
+  return { url, token: controlToken(env) }
+}
+
+/** A bearer token must not cross a network in the clear. */
+function checkUrl(url: string): void {
+  const parsed = URL.canParse(url) ? new URL(url) : null
+  const loopback = parsed && ['127.0.0.1', '[::1]', 'localhost'].includes(parsed.hostname)
+  if (parsed?.protocol === 'https:' || (parsed?.protocol === 'http:' && loopback)) return
+  throw new ClawctlError(
+    'NOT_CONFIGURED',
+    `${JSON.stringify(url)} is not a URL for the Control API: it must begin with https://.`,
+    {
+      hint: 'Copy the Function URL from the output of the platform stack.',
+    },
+  )
+}
+
+function controlToken(env: Env): string {
+  const named = read(env, 'CLAWDINATOR_CONTROL_TOKEN_FILE')
+  const fallback = hostFile(env, TOKEN_FILE)
+  const token = (named ? fileText(named) : undefined) ?? read(env, 'CLAWDINATOR_CONTROL_TOKEN') ?? fallback.text
+  if (!token) {
+    const missing = named && fileText(named) === null ? ` (${named} does not exist)` : ''
+    throw new ClawctlError('NOT_CONFIGURED', `The control token is not known${missing}.`, {
+      hint: `Write the token into a file and set CLAWDINATOR_CONTROL_TOKEN_FILE to its path, or set CLAWDINATOR_CONTROL_TOKEN; on a host, agenix writes it to ${fallback.path}.`,
+    })
+  }
+  if (!/^[\x21-\x7e]+$/.test(token)) {
+    throw new ClawctlError('NOT_CONFIGURED', 'The control token holds characters that no token has.', {
+      hint: 'The file must hold the token alone, decrypted, on one line.',
+    })
+  }
+  return token
+}
+
+export interface DirectSettings {
+  region: string
+  bucket: string
+}
+
+/** @throws ClawctlError NOT_CONFIGURED */
+export function directSettings(env: Env): DirectSettings {
+  return {
+    region: required(env, ['AWS_REGION', 'AWS_DEFAULT_REGION'], "the fleet's region, such as eu-central-1"),
+    bucket: required(env, ['S3_BUCKET'], "the name of the fleet's bucket"),
+  }
+}
+
+/** Below the checkout. */
+export const FLEET_STACK_PATH = 'infra/opentofu/aws/fleet'
+export const FLEET_STATE_KEY = 'state/fleet.tfstate'
+
+/** Backend and variables of the fleet stack. @throws ClawctlError NOT_CONFIGURED */
+export function fleetStack(env: Env, aws: DirectSettings) {
+  const lockTable = read(env, 'TOFU_LOCK_TABLE')
+  return {
+    backendConfig: {
+      bucket: aws.bucket,
+      key: FLEET_STATE_KEY,
+      region: aws.region,
+      ...(lockTable ? { dynamodb_table: lockTable } : {}),
+    },
+    vars: {
+      bucket: aws.bucket,
+      region: aws.region,
+      control_api_url: required(env, ['CLAWDINATOR_CONTROL_API_URL'], "the Control API's URL, which new hosts get"),
+    },
+  }
+}
+
+/** GitHub as a CI job knows it. @throws ClawctlError NOT_CONFIGURED */
+export function githubSettings(env: Env) {
+  const repository = required(env, ['GITHUB_REPOSITORY'], 'owner/name of the repository')
+  const [owner = '', repo = ''] = repository.split('/')
+  return {
+    apiUrl: read(env, 'GITHUB_API_URL') ?? 'https://api.github.com',
+    token: required(env, ['GITHUB_TOKEN'], 'a token that may read actions'),
+    owner,
+    repo,
+    workflow: 'fleet-deploy.yml',
+    ref: read(env, 'GITHUB_REF_NAME') ?? 'main',
+  }
+}
+
+function required(env: Env, names: readonly [string, ...string[]], what: string): string {
+  for (const name of names) {
+    const value = read(env, name)
+    if (value !== undefined) return value
+  }
+  throw new ClawctlError('NOT_CONFIGURED', `${names.join(' or ')} is not set.`, { hint: `Set ${names[0]} to ${what}.` })
+}
+
+/** The run that this process is part of. */
+export function workflowRun(env: Env): { id: number | null; url: string | null } {
+  const id = Number(read(env, 'GITHUB_RUN_ID'))
+  if (!Number.isSafeInteger(id) || id <= 0) return { id: null, url: null }
+  const server = read(env, 'GITHUB_SERVER_URL') ?? 'https://github.com'
+  return { id, url: `${server}/${read(env, 'GITHUB_REPOSITORY') ?? ''}/actions/runs/${id}` }
+}
+
+export const REGISTRY_PATH = 'nix/instances.json'
+
+/**
+ * The checkout that the command works on: CLAWCTL_CHECKOUT, else the nearest folder upwards with a registry.
+ * Null where there is none.
+ */
+export function findCheckout(env: Env, from: string): string | null {
+  const named = read(env, 'CLAWCTL_CHECKOUT')
+  if (named !== undefined) return resolve(from, named)
+  for (let folder = resolve(from); ; folder = dirname(folder)) {
+    if (fileText(join(folder, REGISTRY_PATH)) !== null) return folder
+    if (dirname(folder) === folder) return null
+  }
+}

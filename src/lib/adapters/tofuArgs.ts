@@ -1,0 +1,67 @@
+/** The argument vectors of OpenTofu, as data. No secret is ever among them: arguments show in `ps` and in CI logs. */
+
+interface InDirectory {
+  /** Directory of the stack. OpenTofu resolves every other path against it, so `file` is best absolute. */
+  dir: string
+}
+
+/** A string for `type = string`, a list for `type = set(string)`. */
+export type TofuVariable = string | readonly string[]
+
+/** `tofu init`. `-reconfigure`: a backend that changed since the last run here is taken as it is, nothing is migrated. */
+export function tofuInitArgs(options: InDirectory & { backendConfig: Readonly<Record<string, string>> }): string[] {
+  const config = Object.entries(options.backendConfig).map(([key, value]) => `-backend-config=${key}=${value}`)
+  return [chdir(options), 'init', '-input=false', '-no-color', '-reconfigure', ...config]
+}
+
+/** `tofu plan` that saves the plan in `file`; `replace` is the address to replace, or null. */
+export function tofuPlanArgs(
+  options: InDirectory & {
+    file: string
+    vars: Readonly<Record<string, TofuVariable>>
+    replace: string | null
+    lockTimeoutSeconds: number
+  },
+): string[] {
+  const vars = Object.entries(options.vars).map(
+    ([name, value]) => `-var=${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
+  )
+  return [
+    chdir(options),
+    'plan',
+    '-input=false',
+    '-no-color',
+    lockTimeout(options),
+    `-out=${options.file}`,
+    ...vars,
+    ...(options.replace === null ? [] : [`-replace=${options.replace}`]),
+  ]
+}
+
+/** `tofu show` of a saved plan as JSON. */
+export function tofuShowPlanArgs(options: InDirectory & { file: string }): string[] {
+  return [...tofuShowStateArgs(options), options.file]
+}
+
+/** `tofu show` of the latest state as JSON. */
+export function tofuShowStateArgs(options: InDirectory): string[] {
+  return [chdir(options), 'show', '-no-color', '-json']
+}
+
+/** `tofu apply` of exactly the saved plan: with a plan file OpenTofu asks nothing and takes no variables. */
+export function tofuApplyArgs(options: InDirectory & { file: string; lockTimeoutSeconds: number }): string[] {
+  return [chdir(options), 'apply', '-input=false', '-no-color', lockTimeout(options), options.file]
+}
+
+/** `tofu force-unlock` without a question. */
+export function tofuForceUnlockArgs(options: InDirectory & { lockId: string }): string[] {
+  return [chdir(options), 'force-unlock', '-force', options.lockId]
+}
+
+function chdir({ dir }: InDirectory): string {
+  return `-chdir=${dir}`
+}
+
+function lockTimeout({ lockTimeoutSeconds }: { lockTimeoutSeconds: number }): string {
+  return `-lock-timeout=${lockTimeoutSeconds}s`
+}
