@@ -1,0 +1,89 @@
+locals {
+  registry = jsondecode(file("${path.module}/../../../../nix/instances.json"))
+  ids      = var.instance_ids == null ? toset(keys(local.registry)) : var.instance_ids
+
+  # An id that left the registry stays until it is retired: it needs values to evaluate, not to act on.
+  hosts = {
+    for id in local.ids : id => merge(
+      { host = id, instanceType = "t3.large", bootstrapPrefix = "bootstrap/${id}" },
+      lookup(local.registry, id, {}),
+    )
+  }
+}
+
+resource "aws_security_group" "clawdinator" {
+  name        = "clawdinator-fleet"
+  description = "CLAWDINATOR hosts: nothing in, everything out"
+  vpc_id      = var.vpc_id
+
+  # Not merely absent: a rule that was added by hand is removed.
+  ingress = []
+
+  egress {
+    from_port        = 0
+    to_port          = 0
+    protocol         = "-1"
+    cidr_blocks      = ["0.0.0.0/0"]
+    ipv6_cidr_blocks = ["::/0"]
+  }
+
+  tags = {
+    app  = "clawdinator"
+    Name = "clawdinator-fleet"
+  }
+}
+
+resource "aws_instance" "clawdinator" {
+  for_each = local.hosts
+
+  ami                    = var.ami_id
+  instance_type          = each.value.instanceType
+  iam_instance_profile   = aws_iam_instance_profile.clawdinator[each.key].name
+  subnet_id              = var.subnet_id
+  vpc_security_group_ids = [aws_security_group.clawdinator.id]
+
+  user_data = templatefile("${path.module}/user-data.sh.tftpl", {
+    instance_name    = each.key
+    bootstrap_prefix = each.value.bootstrapPrefix
+    control_api_url  = var.control_api_url
+    host             = each.value.host
+  })
+
+  metadata_options {
+    http_endpoint               = "enabled"
+    http_tokens                 = "required"
+    http_put_response_hop_limit = 1
+  }
+
+  root_block_device {
+    encrypted             = true
+    volume_type           = "gp3"
+    volume_size           = var.root_volume_gib
+    delete_on_termination = true
+  }
+
+  tags = {
+    app                            = "clawdinator"
+    Name                           = each.key
+    "clawdinator:id"               = each.key
+    "clawdinator:bootstrap-prefix" = each.value.bootstrapPrefix
+  }
+
+  # The first boot reads the bundle, so its permission comes first.
+  depends_on = [aws_iam_role_policy.clawdinator]
+
+  lifecycle {
+    # A host changes only when it is named in -replace, and then it takes all of these anew.
+    # Without this a new ami_id replaces every host, whichever one is named.
+    ignore_changes = [
+      ami,
+      instance_type,
+      root_block_device,
+      subnet_id,
+      tags,
+      tags_all,
+      user_data,
+      user_data_base64,
+    ]
+  }
+}

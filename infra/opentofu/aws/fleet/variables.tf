@@ -1,0 +1,72 @@
+variable "ami_id" {
+  description = "AMI that a new or replaced host boots. A host that is not replaced keeps the one it has."
+  type        = string
+
+  validation {
+    condition     = can(regex("^ami-([0-9a-f]{8}|[0-9a-f]{17})$", var.ami_id))
+    error_message = "The AMI id is ami- and 8 or 17 hexadecimal digits."
+  }
+}
+
+variable "bucket" {
+  description = "Bucket of bundles and heartbeats."
+  type        = string
+}
+
+variable "region" {
+  description = "Region of the fleet."
+  type        = string
+}
+
+variable "control_api_url" {
+  description = "URL of the Control API, written to /etc/clawdinator/control-api-url."
+  type        = string
+
+  validation {
+    condition     = can(regex("^https?://[A-Za-z0-9.:/_~-]+$", var.control_api_url))
+    error_message = "The Control API's URL is http(s):// and a host, without query."
+  }
+}
+
+variable "instance_ids" {
+  description = "Exactly the ids to manage: those in the state and the one being deployed. Null: every entry of the registry."
+  type        = set(string)
+  default     = null
+
+  validation {
+    condition = var.instance_ids == null ? true : alltrue([
+      for id in var.instance_ids : can(regex("^[a-z][a-z0-9-]{0,62}$", id))
+    ])
+    error_message = "An id is lowercase letters, digits and dashes, and begins with a letter."
+  }
+}
+
+variable "kms_key_arn" {
+  description = "KMS key of the bucket. Null: the bucket is encrypted with S3's own key."
+  type        = string
+  default     = null
+}
+
+variable "permissions_boundary_arn" {
+  description = "Boundary of the instances' roles. Null: none."
+  type        = string
+  default     = null
+}
+
+variable "vpc_id" {
+  description = "VPC of the security group. Null: the region's default VPC."
+  type        = string
+  default     = null
+}
+
+variable "subnet_id" {
+  description = "Subnet of the hosts, in vpc_id. Null: a default subnet."
+  type        = string
+  default     = null
+}
+
+variable "root_volume_gib" {
+  description = "Size of the root volume. At least the size of the image."
+  type        = number
+  default     = 64
+}
