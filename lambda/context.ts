@@ -1,0 +1,36 @@
+import { createCompute } from '../src/lib/adapters/aws/compute.js'
+import { createObjectStore } from '../src/lib/adapters/aws/objectStore.js'
+import { systemClock } from '../src/lib/adapters/clock.js'
+import { createGithub } from '../src/lib/adapters/github.js'
+import type { Clock, Compute, ObjectStore, RegistrySource, Runs } from '../src/lib/ops/ports.js'
+import type { Configuration } from './configuration.js'
+
+export interface LambdaPorts {
+  compute: Compute
+  store: ObjectStore | null
+  runs: Runs
+  registry: RegistrySource
+  clock: Clock
+}
+
+/** The one place of the Lambda that constructs adapters; kept for as long as the execution environment lives. */
+export function createPorts(configuration: Configuration): LambdaPorts {
+  const [owner = '', repo = ''] = configuration.GITHUB_REPO.split('/')
+  const github = createGithub({
+    apiUrl: configuration.GITHUB_API_URL,
+    token: configuration.GITHUB_TOKEN,
+    owner,
+    repo,
+    workflow: configuration.GITHUB_WORKFLOW,
+    ref: configuration.GITHUB_REF,
+    userAgent: 'clawctl-control-api',
+  })
+  const aws = { region: configuration.AWS_REGION }
+  return {
+    compute: createCompute(aws),
+    store: configuration.S3_BUCKET ? createObjectStore({ ...aws, bucket: configuration.S3_BUCKET }) : null,
+    runs: github,
+    registry: github.registry,
+    clock: systemClock(),
+  }
+}
