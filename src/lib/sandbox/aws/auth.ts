@@ -1,0 +1,14 @@
+import type { IncomingHttpHeaders } from 'node:http'
+
+/**
+ * Who signed the request, as far as the sandbox looks: the access key id of its SigV4 Authorization header, or null where
+ * there is no such header. The signature itself is not verified, nor are presigned URLs read.
+ */
+export function accessKeyOf(headers: IncomingHttpHeaders): string | null {
+  const header = headers.authorization ?? ''
+  const match =
+    /^AWS4-HMAC-SHA256 Credential=([^/,\s]+)\/\d{8}\/[^/]+\/[^/]+\/aws4_request,.*\bSignature=[0-9a-f]{64}$/.exec(
+      header,
+    )
+  return match?.[1] ?? null
+}

@@ -1,0 +1,77 @@
+import { randomUUID } from 'node:crypto'
+import type { Faults } from '../faults.js'
+import { type Endpoint, type Exchange, type LoggedRequest, listen, type Reply } from '../http.js'
+import { accessKeyOf } from './auth.js'
+import { EC2_ACTIONS } from './ec2Actions.js'
+import { Query } from './ec2Query.js'
+import { AwsError } from './error.js'
+import type { World } from './world.js'
+import { xmlDocument } from './xml.js'
+
+export interface AwsEndpointOptions {
+  faults: Faults
+  /** The one access key id that the endpoint knows. */
+  accessKeyId: string
+  log?: (request: LoggedRequest) => void
+  port?: number
+}
+
+const VERSION = '2016-11-15'
+const NAMESPACE = `http://ec2.amazonaws.com/doc/${VERSION}/`
+
+/**
+ * EC2's Query API on loopback, as far as the control plane uses it. A request must be signed with SigV4 under the
+ * sandbox's access key id; the signature itself is not verified. An action or a parameter that is not emulated is
+ * refused, never ignored.
+ */
+export function ec2Endpoint(world: World, options: AwsEndpointOptions): Promise<Endpoint> {
+  return listen({
+    service: 'ec2',
+    faults: options.faults,
+    log: options.log,
+    port: options.port,
+    fail: (strike) =>
+      strike === 'throttle'
+        ? errorReply(new AwsError('RequestLimitExceeded', 503, 'Request limit exceeded.'))
+        : errorReply(new AwsError('InternalError', 500, 'An internal error has occurred')),
+    handle: (exchange) => {
+      try {
+        return answer(world, options.accessKeyId, exchange)
+      } catch (error) {
+        if (error instanceof AwsError) return errorReply(error)
+        throw error
+      }
+    },
+  })
+}
+
+function answer(world: World, accessKeyId: string, exchange: Exchange): Reply {
+  const accessKey = accessKeyOf(exchange.headers)
+  if (accessKey !== accessKeyId) {
+    const why =
+      accessKey === null ? 'it carries no SigV4 Authorization header' : `it does not know the key ${accessKey}`
+    const message = `AWS was not able to validate the provided access credentials: this is the sandbox, and ${why}`
+    throw new AwsError('AuthFailure', 401, message)
+  }
+  const query = new Query(exchange.body.toString())
+  const name = exchange.method === 'POST' ? (query.get('Action') ?? '') : ''
+  const action = Object.hasOwn(EC2_ACTIONS, name) ? EC2_ACTIONS[name] : undefined
+  if (!action || query.get('Version') !== VERSION) {
+    const message = `The sandbox does not emulate the action "${name}" of this version; it has ${Object.keys(EC2_ACTIONS).join(', ')}`
+    throw new AwsError('InvalidAction', 400, message)
+  }
+  if (query.boolean('DryRun')) {
+    throw new AwsError('DryRunOperation', 412, 'Request would have succeeded, but DryRun flag is set.')
+  }
+  const result = action(world, query)
+  return xmlReply(200, xmlDocument(`${name}Response`, { requestId: randomUUID(), ...result }, NAMESPACE))
+}
+
+function errorReply({ status, code, message }: AwsError): Reply {
+  const body = { Errors: { Error: { Code: code, Message: message } }, RequestID: randomUUID() }
+  return xmlReply(status, xmlDocument('Response', body))
+}
+
+function xmlReply(status: number, body: string): Reply {
+  return { status, headers: { 'content-type': 'text/xml;charset=UTF-8' }, body }
+}

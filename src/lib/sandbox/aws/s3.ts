@@ -1,0 +1,142 @@
+import { randomBytes } from 'node:crypto'
+import type { IncomingHttpHeaders } from 'node:http'
+import { type Endpoint, type Exchange, listen, type Reply } from '../http.js'
+import { accessKeyOf } from './auth.js'
+import type { AwsEndpointOptions } from './ec2.js'
+import { AwsError } from './error.js'
+import { createBucket, deleteObjects, headBucket, listObjects } from './s3Buckets.js'
+import { deleteObject, getObject, putObject } from './s3Objects.js'
+import type { World } from './world.js'
+import { xmlDocument } from './xml.js'
+
+interface Target {
+  bucket: string
+  /** Empty where the request is about the bucket itself. */
+  key: string
+}
+
+interface Operation {
+  run(world: World, request: Target & { exchange: Exchange }): Reply
+  /** Query parameters and headers it understands, beyond those of every request. */
+  query?: readonly string[]
+  headers?: readonly string[]
+}
+
+const UPLOAD = ['x-amz-sdk-checksum-algorithm', 'x-amz-checksum-*', 'x-amz-trailer', 'x-amz-decoded-content-length']
+const READ: Operation = { run: getObject, headers: ['if-match', 'if-none-match', 'range', 'x-amz-checksum-mode'] }
+const OBJECT_OPERATIONS: Record<string, Operation> = {
+  PUT: {
+    run: putObject,
+    headers: [...UPLOAD, 'if-match', 'if-none-match', 'x-amz-meta-*', 'x-amz-server-side-encryption*'],
+  },
+  GET: READ,
+  HEAD: READ,
+  DELETE: { run: deleteObject },
+}
+const LIST_QUERY = ['prefix', 'delimiter', 'max-keys', 'continuation-token', 'start-after', 'encoding-type']
+const BUCKET_OPERATIONS: Record<string, Operation> = {
+  PUT: { run: createBucket, headers: UPLOAD },
+  HEAD: { run: headBucket },
+  'GET list-type=2': { run: listObjects, query: ['list-type', ...LIST_QUERY] },
+  'POST delete': { run: deleteObjects, query: ['delete'], headers: UPLOAD },
+}
+
+const EVERY_REQUEST = ['x-amz-date', 'x-amz-content-sha256', 'x-amz-user-agent', 'x-amz-security-token']
+/** Headers without the x-amz- prefix that would change what an operation does or stores. */
+const MEANINGFUL =
+  /^(?:x-amz-.*|if-.*|range|cache-control|content-disposition|content-language|content-encoding|expires)$/
+
+/**
+ * S3's REST API on loopback, as far as the control plane uses it, in path style or with the bucket in the Host header.
+ * A request must be signed with SigV4 under the sandbox's access key id; the signature itself is not verified. An
+ * operation, query parameter or header that is not emulated is refused, never ignored.
+ */
+export function s3Endpoint(world: World, options: AwsEndpointOptions): Promise<Endpoint> {
+  return listen({
+    service: 's3',
+    faults: options.faults,
+    log: options.log,
+    port: options.port,
+    fail: (strike) =>
+      strike === 'throttle'
+        ? errorReply(new AwsError('SlowDown', 503, 'Please reduce your request rate.'))
+        : errorReply(new AwsError('InternalError', 500, 'We encountered an internal error. Please try again.')),
+    handle: (exchange) => {
+      try {
+        return answer(world, options.accessKeyId, exchange)
+      } catch (error) {
+        if (error instanceof AwsError) return errorReply(error, exchange.url.pathname)
+        throw error
+      }
+    },
+  })
+}
+
+function answer(world: World, accessKeyId: string, exchange: Exchange): Reply {
+  const accessKey = accessKeyOf(exchange.headers)
+  if (accessKey === null) throw new AwsError('AccessDenied', 403, 'Access Denied: no SigV4 Authorization header')
+  if (accessKey !== accessKeyId) {
+    const message = `The AWS Access Key Id you provided does not exist in our records: the sandbox does not know ${accessKey}`
+    throw new AwsError('InvalidAccessKeyId', 403, message)
+  }
+  const target = locate(exchange)
+  const operation = findOperation(exchange, target)
+  const reply = operation.run(world, { ...target, exchange })
+  return { ...reply, headers: { 'x-amz-request-id': requestId(), ...reply.headers } }
+}
+
+/** @throws AwsError InvalidURI, KeyTooLongError */
+function locate({ headers, url }: Exchange): Target {
+  let path: string
+  try {
+    path = decodeURIComponent(url.pathname).slice(1)
+  } catch {
+    throw new AwsError('InvalidURI', 400, "Couldn't parse the specified URI.")
+  }
+  const host = (headers.host ?? '').replace(/:\d+$/, '')
+  const virtual = /^(.+?)\.(?:localhost|127\.0\.0\.1|s3[.-].*amazonaws\.com)$/.exec(host)?.[1]
+  const slash = path.indexOf('/')
+  const target = virtual
+    ? { bucket: virtual, key: path }
+    : slash < 0
+      ? { bucket: path, key: '' }
+      : { bucket: path.slice(0, slash), key: path.slice(slash + 1) }
+  if (Buffer.byteLength(target.key) > 1024) throw new AwsError('KeyTooLongError', 400, 'Your key is too long')
+  return target
+}
+
+function findOperation({ method, url, headers }: Exchange, { bucket, key }: Target): Operation {
+  const query = url.searchParams
+  const list = query.get('list-type') === '2' ? ' list-type=2' : ''
+  const name = key !== '' ? method : `${method}${list}${query.has('delete') ? ' delete' : ''}`
+  const table = key !== '' ? OBJECT_OPERATIONS : BUCKET_OPERATIONS
+  const operation = bucket !== '' && Object.hasOwn(table, name) ? table[name] : undefined
+  if (!operation) throw notImplemented(`${method} ${url.pathname}${url.search}`)
+  // x-id only names the operation for logs
+  const parameter = [...query.keys()].find((p) => p !== 'x-id' && !operation.query?.includes(p))
+  if (parameter !== undefined) throw notImplemented(`the query parameter ${parameter} here`)
+  const header = Object.keys(headers).find((h) => MEANINGFUL.test(h) && !understands(operation, h, headers))
+  if (header !== undefined) throw notImplemented(`the header ${header} here`)
+  return operation
+}
+
+function understands(operation: Operation, header: string, headers: IncomingHttpHeaders): boolean {
+  if (header === 'content-encoding') return headers[header] === 'aws-chunked'
+  return [...EVERY_REQUEST, ...(operation.headers ?? [])].some((known) =>
+    known.endsWith('*') ? header.startsWith(known.slice(0, -1)) : header === known,
+  )
+}
+
+function notImplemented(what: string): AwsError {
+  return new AwsError('NotImplemented', 501, `The sandbox does not emulate ${what}`)
+}
+
+function errorReply({ code, message, status }: AwsError, resource?: string): Reply {
+  const id = requestId()
+  const body = xmlDocument('Error', { Code: code, Message: message, Resource: resource, RequestId: id })
+  return { status, headers: { 'content-type': 'application/xml', 'x-amz-request-id': id }, body }
+}
+
+function requestId(): string {
+  return randomBytes(8).toString('hex').toUpperCase()
+}

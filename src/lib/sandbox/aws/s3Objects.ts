@@ -1,0 +1,106 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Exchange, Reply } from '../http.js'
+import { AwsError } from './error.js'
+import { readBody } from './s3Body.js'
+import { etagMatches, preconditionFailed, type StoredObject, type World } from './world.js'
+
+export interface ObjectRequest {
+  bucket: string
+  key: string
+  exchange: Exchange
+}
+
+/** PutObject, with If-None-Match: * and If-Match. */
+export function putObject(world: World, { bucket, key, exchange }: ObjectRequest): Reply {
+  const { headers } = exchange
+  const ifNoneMatch = headers['if-none-match']
+  if (ifNoneMatch !== undefined && ifNoneMatch !== '*') {
+    throw new AwsError('NotImplemented', 501, 'If-None-Match of a PutObject can only be *')
+  }
+  const { body, checksums } = readBody(exchange)
+  const object = world.putObject(bucket, key, body, {
+    contentType: headers['content-type'],
+    metadata: userMetadata(headers),
+    sse: encryption(headers),
+    checksums,
+    ifNoneMatch,
+    ifMatch: headers['if-match'],
+  })
+  return { status: 200, headers: { etag: object.etag, ...encryptionHeaders(object), ...checksumHeaders(object) } }
+}
+
+/** GetObject and HeadObject: the server leaves the body of a HEAD answer out. */
+export function getObject(world: World, { bucket, key, exchange }: ObjectRequest): Reply {
+  const object = world.getObject(bucket, key)
+  if (!object) throw new AwsError('NoSuchKey', 404, 'The specified key does not exist.')
+  const { headers } = exchange
+  if (headers['if-match'] !== undefined && !etagMatches(headers['if-match'], object.etag)) throw preconditionFailed()
+  if (headers['if-none-match'] !== undefined && etagMatches(headers['if-none-match'], object.etag)) {
+    return { status: 304, headers: { etag: object.etag } }
+  }
+  const common = {
+    etag: object.etag,
+    'content-type': object.contentType,
+    'last-modified': object.lastModified.toUTCString(),
+    'accept-ranges': 'bytes',
+    ...encryptionHeaders(object),
+    ...Object.fromEntries([...object.metadata].map(([name, value]) => [`x-amz-meta-${name}`, value])),
+  }
+  const range = byteRange(headers.range, object.body.length)
+  if (range) {
+    const contentRange = `bytes ${range.first}-${range.last}/${object.body.length}`
+    const body = object.body.subarray(range.first, range.last + 1)
+    return { status: 206, headers: { ...common, 'content-range': contentRange }, body }
+  }
+  const checksums = headers['x-amz-checksum-mode'] === 'ENABLED' ? checksumHeaders(object) : {}
+  return { status: 200, headers: { ...common, ...checksums }, body: object.body }
+}
+
+/** DeleteObject: it is not an error when there is none. */
+export function deleteObject(world: World, { bucket, key }: ObjectRequest): Reply {
+  world.bucket(bucket).delete(key)
+  return { status: 204 }
+}
+
+function userMetadata(headers: IncomingHttpHeaders): [string, string][] {
+  return Object.entries(headers)
+    .filter(([name]) => name.startsWith('x-amz-meta-'))
+    .map(([name, value]) => [name.slice('x-amz-meta-'.length), [value].flat().join(',')])
+}
+
+function encryption(headers: IncomingHttpHeaders): StoredObject['sse'] | undefined {
+  const algorithm = [headers['x-amz-server-side-encryption']].flat()[0]
+  const kmsKeyId = [headers['x-amz-server-side-encryption-aws-kms-key-id']].flat()[0] ?? null
+  if (algorithm === undefined && kmsKeyId === null) return undefined
+  if (algorithm !== 'AES256' && algorithm !== 'aws:kms') {
+    throw new AwsError('InvalidArgument', 400, 'The encryption method specified is not supported')
+  }
+  if (algorithm === 'AES256' && kmsKeyId !== null) {
+    throw new AwsError('InvalidArgument', 400, 'A KMS key needs the encryption method aws:kms')
+  }
+  return { algorithm, kmsKeyId }
+}
+
+function encryptionHeaders({ sse }: StoredObject): Record<string, string> {
+  const key: Record<string, string> =
+    sse.kmsKeyId === null ? {} : { 'x-amz-server-side-encryption-aws-kms-key-id': sse.kmsKeyId }
+  return { 'x-amz-server-side-encryption': sse.algorithm, ...key }
+}
+
+function checksumHeaders({ checksums }: StoredObject): Record<string, string> {
+  if (checksums.size === 0) return {}
+  const each = [...checksums].map(([name, value]) => [`x-amz-checksum-${name}`, value])
+  return { ...Object.fromEntries(each), 'x-amz-checksum-type': 'FULL_OBJECT' }
+}
+
+/** A single range; what is no such range is ignored, as HTTP has it. @throws AwsError InvalidRange */
+function byteRange(header: string | undefined, size: number): { first: number; last: number } | null {
+  const match = /^bytes=(\d*)-(\d*)$/.exec(header ?? '')
+  const [from, to] = [match?.[1] ?? '', match?.[2] ?? '']
+  if (!from && !to) return null
+  const first = from ? Number(from) : Math.max(0, size - Number(to))
+  const last = from && to ? Math.min(Number(to), size - 1) : size - 1
+  if (from && to && Number(to) < first) return null
+  if (first >= size) throw new AwsError('InvalidRange', 416, 'The requested range is not satisfiable')
+  return { first, last }
+}

@@ -1,0 +1,44 @@
+import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join, relative, sep } from 'node:path'
+
+const REGISTRY = 'nix/instances.json'
+/** What no workflow of the fleet reads, and what would make a checkout slow. */
+const LEFT_OUT = new Set(['.git', 'node_modules', 'dist', '.sandbox', 'test', 'bench', '.terraform'])
+
+/** The working tree that stands for the deployed branch, perhaps with another registry. Read anew each time: edits count. */
+export class Checkout {
+  readonly root: string
+  readonly #registryFile: string
+
+  constructor(root: string, registryFile: string | null) {
+    this.root = root
+    this.#registryFile = registryFile ?? join(root, REGISTRY)
+  }
+
+  registryText(): Promise<string> {
+    return readFile(this.#registryFile, 'utf8')
+  }
+
+  /** A file of the branch, for GitHub's contents API; null where there is none. */
+  async readFile(path: string): Promise<Buffer | null> {
+    const full = path === REGISTRY ? this.#registryFile : join(this.root, path)
+    if (relative(this.root, join(this.root, path)).startsWith('..')) return null
+    return readFile(full).catch(() => null)
+  }
+
+  /** What `actions/checkout` leaves in a workspace. */
+  async copyTo(folder: string): Promise<void> {
+    await mkdir(folder, { recursive: true })
+    await cp(this.root, folder, {
+      recursive: true,
+      filter: (source) => {
+        const path = relative(this.root, source).split(sep)
+        return !path.some((part) => LEFT_OUT.has(part) || part.endsWith('.tgz')) && !path[0]?.startsWith('result')
+      },
+    })
+    await rm(join(folder, REGISTRY), { force: true })
+    await mkdir(join(folder, 'nix'), { recursive: true })
+    const text = await this.registryText().catch(() => null)
+    if (text !== null) await writeFile(join(folder, REGISTRY), text)
+  }
+}

@@ -1,0 +1,123 @@
+import { mkdir, symlink, writeFile } from 'node:fs/promises'
+import { delimiter, join } from 'node:path'
+
+export type Role = { kind: 'laptop' } | { kind: 'ci' } | { kind: 'instance'; id: string }
+
+/** Variables of the surroundings that would reach into the sandbox, or out of it. */
+const FOREIGN = /^(?:AWS_|CLAWDINATOR_|CLAWCTL_|GITHUB_|ACTIONS_|RUNNER_|TF_|TOFU_|OTEL_)|^(?:CI|S3_BUCKET)$/
+
+/** What is the same for every command in one sandbox; written to the session file, so that others can join. */
+export interface SessionPaths {
+  /** The sandbox's folder. */
+  folder: string
+  /** Folder with `clawctl`. */
+  bin: string
+  /** Folder with `tofu`, for the direct plane only. */
+  toolBin: string
+  sessionFile: string
+}
+
+export interface Session {
+  paths: SessionPaths
+  checkoutRoot: string
+  registryFile: string | null
+  controlApiUrl: string
+  controlToken: string
+  /** The direct plane: region, bucket, endpoints, credentials, GitHub. */
+  ci: Record<string, string>
+  /** Where faults are added. */
+  adminUrl: string
+  adminToken: string
+  pid: number
+}
+
+/** The environment without anything that belongs to the real world's fleet. */
+export function cleanEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(env).flatMap(([name, value]) => (value === undefined || FOREIGN.test(name) ? [] : [[name, value]])),
+  )
+}
+
+/**
+ * What a command sees in its role. A laptop and an instance get the Control API's URL and token and no AWS variable at
+ * all; `ci` gets the direct plane.
+ */
+export async function environmentFor(
+  role: Role,
+  session: Session,
+  surroundings: NodeJS.ProcessEnv,
+  /** A copy of the checkout for `ci`, where OpenTofu may write. */
+  copyCheckout: (folder: string) => Promise<void>,
+): Promise<Record<string, string>> {
+  const { paths } = session
+  const base = cleanEnvironment(surroundings)
+  const path = (...folders: string[]) => [...folders, base.PATH ?? ''].join(delimiter)
+  const common = { ...base, CLAWCTL_SANDBOX: paths.sessionFile, PATH: path(paths.bin) }
+  if (role.kind === 'instance') {
+    return {
+      ...common,
+      CLAWCTL_HOST_ROOT: await hostRoot(role.id, session),
+      CLAWCTL_CHECKOUT: await branchFolder(session, copyCheckout),
+    }
+  }
+  const host = join(paths.folder, 'hosts', '.none')
+  const override: Record<string, string> =
+    session.registryFile === null ? {} : { CLAWCTL_CHECKOUT: await branchFolder(session, copyCheckout) }
+  if (role.kind === 'laptop') {
+    return {
+      ...common,
+      ...override,
+      CLAWCTL_HOST_ROOT: host,
+      CLAWDINATOR_CONTROL_API_URL: session.controlApiUrl,
+      CLAWDINATOR_CONTROL_TOKEN_FILE: await tokenFile(session),
+    }
+  }
+  return {
+    ...common,
+    ...session.ci,
+    PATH: path(paths.toolBin, paths.bin),
+    CLAWCTL_HOST_ROOT: host,
+    CLAWCTL_MODE: 'ci',
+    CLAWCTL_CHECKOUT: await branchFolder(session, copyCheckout),
+  }
+}
+
+async function tokenFile(session: Session): Promise<string> {
+  const file = join(session.paths.folder, 'control-token')
+  await writeFile(file, `${session.controlToken}\n`, { mode: 0o600 })
+  return file
+}
+
+/** A copy of the branch with the sandbox's registry: OpenTofu writes beside its files, and the user's checkout stays as it is. */
+async function branchFolder(session: Session, copy: (folder: string) => Promise<void>): Promise<string> {
+  const folder = join(session.paths.folder, 'branch')
+  await copy(folder)
+  return folder
+}
+
+/** The files that a booted host has: its name, the Control API's URL, and the token that agenix decrypts. */
+async function hostRoot(id: string, session: Session): Promise<string> {
+  const root = join(session.paths.folder, 'hosts', id)
+  await mkdir(join(root, 'etc/clawdinator'), { recursive: true })
+  await mkdir(join(root, 'run/agenix'), { recursive: true })
+  await writeFile(join(root, 'etc/clawdinator/instance-name'), `${id}\n`)
+  await writeFile(join(root, 'etc/clawdinator/control-api-url'), `${session.controlApiUrl}\n`)
+  await writeFile(join(root, 'run/agenix/clawdinator-control-token'), `${session.controlToken}\n`, { mode: 0o600 })
+  return root
+}
+
+/** `clawctl` and `tofu` as programs in PATH. */
+export async function writePrograms(
+  paths: SessionPaths,
+  programs: { clawctl: string; tofu: { kind: 'script' | 'program'; path: string } },
+): Promise<void> {
+  await mkdir(paths.bin, { recursive: true })
+  await mkdir(paths.toolBin, { recursive: true })
+  const launcher = (script: string) => `#!/bin/sh\nexec ${quote(process.execPath)} ${quote(script)} "$@"\n`
+  await writeFile(join(paths.bin, 'clawctl'), launcher(programs.clawctl), { mode: 0o755 })
+  const tofu = join(paths.toolBin, 'tofu')
+  if (programs.tofu.kind === 'program') await symlink(programs.tofu.path, tofu)
+  else await writeFile(tofu, launcher(programs.tofu.path), { mode: 0o755 })
+}
+
+const quote = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`

@@ -1,0 +1,156 @@
+import { randomUUID } from 'node:crypto'
+import { Worker } from 'node:worker_threads'
+import * as z from 'zod/mini'
+import type { Faults } from './faults.js'
+import { type Endpoint, type Exchange, type LoggedRequest, listen, type Reply } from './http.js'
+
+/** As the platform stack reserves it: beyond it AWS answers 429. */
+const RESERVED_CONCURRENCY = 10
+
+/** An execution environment: its own thread and environment variables, one event at a time, like Lambda's. */
+const ENVIRONMENT_SOURCE = `
+const { parentPort, workerData } = require('node:worker_threads')
+import(workerData.module).then(({ handler }) => {
+  parentPort.on('message', (event) =>
+    Promise.resolve(handler(event)).then(
+      (result) => parentPort.postMessage({ result }),
+      (error) => parentPort.postMessage({ failure: String(error) }),
+    ),
+  )
+})
+`
+
+const resultSchema = z.object({
+  statusCode: z.number(),
+  headers: z._default(z.record(z.string(), z.string()), {}),
+  body: z._default(z.string(), ''),
+  isBase64Encoded: z.optional(z.boolean()),
+})
+const answerSchema = z.union([z.object({ result: resultSchema }), z.object({ failure: z.string() })])
+
+class ExecutionEnvironment {
+  readonly #worker: Worker
+  busy = false
+
+  constructor(module: string, env: Record<string, string>, onOutput: (text: string) => void) {
+    this.#worker = new Worker(ENVIRONMENT_SOURCE, {
+      eval: true,
+      env,
+      workerData: { module },
+      stdout: true,
+      stderr: true,
+    })
+    this.#worker.stdout.on('data', (chunk) => onOutput(String(chunk)))
+    this.#worker.stderr.on('data', (chunk) => onOutput(String(chunk)))
+    this.#worker.unref()
+  }
+
+  async invoke(event: object): Promise<Reply> {
+    this.busy = true
+    try {
+      const answer = answerSchema.parse(
+        await new Promise((resolve, reject) => {
+          this.#worker.once('message', resolve)
+          this.#worker.once('error', reject)
+          this.#worker.postMessage(event)
+        }),
+      )
+      // What a Function URL says when the handler throws.
+      if ('failure' in answer) return { status: 502, body: 'Internal Server Error' }
+      const { statusCode, headers, body, isBase64Encoded } = answer.result
+      return { status: statusCode, headers, body: isBase64Encoded ? Buffer.from(body, 'base64') : body }
+    } finally {
+      this.#worker.removeAllListeners('message')
+      this.#worker.removeAllListeners('error')
+      this.busy = false
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.#worker.terminate()
+  }
+}
+
+export interface FunctionUrlOptions {
+  /** The built Lambda, as a file URL. */
+  module: string
+  /** The whole environment of the function. */
+  env: Record<string, string>
+  faults: Faults
+  log?: (request: LoggedRequest) => void
+  /** What the function prints: its log. */
+  onOutput: (text: string) => void
+  port?: number
+}
+
+/** The real, built handler behind a server that speaks like a Lambda Function URL (auth type NONE, payload 2.0). */
+export async function functionUrlEndpoint(options: FunctionUrlOptions): Promise<Endpoint> {
+  const environments: ExecutionEnvironment[] = []
+  const endpoint = await listen({
+    service: 'api',
+    faults: options.faults,
+    ...(options.log ? { log: options.log } : {}),
+    ...(options.port ? { port: options.port } : {}),
+    fail: (strike) =>
+      strike === 'throttle'
+        ? { status: 429, body: JSON.stringify({ Reason: 'ReservedFunctionConcurrentInvocationLimitExceeded' }) }
+        : { status: 502, body: 'Internal Server Error' },
+    async handle(exchange) {
+      let environment = environments.find((e) => !e.busy)
+      if (!environment) {
+        if (environments.length >= RESERVED_CONCURRENCY) {
+          return { status: 429, body: JSON.stringify({ Reason: 'ReservedFunctionConcurrentInvocationLimitExceeded' }) }
+        }
+        environment = new ExecutionEnvironment(options.module, options.env, options.onOutput)
+        environments.push(environment)
+      }
+      return environment.invoke(toEvent(exchange))
+    },
+  })
+  return {
+    url: endpoint.url,
+    async close() {
+      await endpoint.close()
+      await Promise.all(environments.map((environment) => environment.stop()))
+    },
+  }
+}
+
+const TEXT = /^(?:text\/|application\/(?:json|xml|javascript|x-www-form-urlencoded))/
+
+function toEvent({ method, url, headers, body }: Exchange): object {
+  const flat = Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name, Array.isArray(value) ? value.join(',') : (value ?? '')]),
+  )
+  const text = TEXT.test(flat['content-type'] ?? '')
+  const query = Object.fromEntries(url.searchParams)
+  return {
+    version: '2.0',
+    routeKey: '$default',
+    rawPath: url.pathname,
+    rawQueryString: url.search.slice(1),
+    headers: flat,
+    ...(Object.keys(query).length > 0 ? { queryStringParameters: query } : {}),
+    requestContext: {
+      accountId: 'anonymous',
+      apiId: 'sandbox',
+      domainName: 'sandbox.lambda-url.eu-central-1.on.aws',
+      domainPrefix: 'sandbox',
+      http: {
+        method,
+        path: url.pathname,
+        protocol: 'HTTP/1.1',
+        sourceIp: '127.0.0.1',
+        userAgent: flat['user-agent'] ?? '',
+      },
+      requestId: randomUUID(),
+      routeKey: '$default',
+      stage: '$default',
+      time: new Date().toUTCString(),
+      timeEpoch: Date.now(),
+    },
+    ...(body.length > 0
+      ? { body: body.toString(text ? 'utf8' : 'base64'), isBase64Encoded: !text }
+      : { isBase64Encoded: false }),
+  }
+}

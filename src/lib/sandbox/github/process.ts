@@ -1,0 +1,148 @@
+import { spawn } from 'node:child_process'
+import { readdir, readFile } from 'node:fs/promises'
+import { StringDecoder } from 'node:string_decoder'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** How a step that has to stop is stopped. */
+export interface StopPolicy {
+  /** From SIGINT to SIGTERM; 7500 on GitHub. */
+  sigintMs: number
+  /** From SIGTERM to SIGKILL; 2500 on GitHub. */
+  sigtermMs: number
+  /** How long output is still read from processes that outlive the step's shell; 5000 on GitHub. */
+  outputMs: number
+  /**
+   * Who gets the signals. GitHub's runner sends them to the step's shell alone (ProcessInvoker.cs: `kill(_proc.Id, …)`),
+   * so a program that bash waits for never sees them unless the step `exec`s it; it is killed when the job ends.
+   */
+  signals: 'shell' | 'group'
+}
+
+/** The environment variable by which a job's processes are found again, as GitHub's runner does it. */
+export const TRACKING_VARIABLE = 'RUNNER_TRACKING_ID'
+
+export interface ProcessRequest {
+  file: string
+  args: string[]
+  cwd: string
+  env: Record<string, string>
+  onLine(line: string): void
+  /** Stops it politely. */
+  stop: AbortSignal
+  /** Kills it and all of its group at once. */
+  lost: AbortSignal
+  policy: StopPolicy
+}
+
+/** The processes that a job started, also those that outlive their step. */
+export class ProcessGroups {
+  readonly #groups = new Set<number>()
+
+  /** Runs one program in a process group of its own; resolves with its exit code, null where a signal ended it. */
+  async run(request: ProcessRequest): Promise<number | null> {
+    const { policy, stop, lost } = request
+    const child = spawn(request.file, request.args, {
+      cwd: request.cwd,
+      env: request.env,
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    const exited = new Promise<number | null>((resolve, reject) => {
+      child.once('error', reject)
+      child.once('exit', (code) => resolve(code))
+    })
+    const closed = new Promise<void>((resolve) => child.once('close', () => resolve()))
+    for (const stream of [child.stdout, child.stderr]) readLines(stream, request.onLine)
+    const pid = child.pid
+    if (pid === undefined) return await exited // rejects with the reason
+    this.#groups.add(pid)
+
+    const over = new AbortController()
+    const kill = () => signal(-pid, 'SIGKILL')
+    const halt = async () => {
+      const target = policy.signals === 'group' ? -pid : pid
+      signal(target, 'SIGINT')
+      if (await elapsed(policy.sigintMs, over.signal)) signal(target, 'SIGTERM')
+      else return
+      if (await elapsed(policy.sigtermMs, over.signal)) kill()
+    }
+    if (lost.aborted) kill()
+    else if (stop.aborted) void halt()
+    lost.addEventListener('abort', kill)
+    stop.addEventListener('abort', halt)
+    try {
+      const code = await exited
+      over.abort()
+      const waited = new AbortController()
+      await Promise.race([closed, elapsed(policy.outputMs, waited.signal)])
+      waited.abort()
+      child.stdout.destroy()
+      child.stderr.destroy()
+      if (!alive(-pid)) this.#groups.delete(pid)
+      return code
+    } finally {
+      lost.removeEventListener('abort', kill)
+      stop.removeEventListener('abort', halt)
+    }
+  }
+
+  /** Kills what is left of the job: its groups, and (on Linux) whatever else carries its tracking id. */
+  async cleanUp(trackingId: string): Promise<number[]> {
+    const killed = new Set<number>()
+    // Again until nothing is found: a process may fork while we look. A zombie that nobody reaps keeps its group.
+    for (let round = 0; round < 50; round += 1) {
+      for (const group of this.#groups) {
+        if (signal(-group, 'SIGKILL')) killed.add(group)
+        else this.#groups.delete(group)
+      }
+      const orphans = await tracked(trackingId)
+      for (const pid of orphans) if (signal(pid, 'SIGKILL')) killed.add(pid)
+      if (orphans.length === 0 && (this.#groups.size === 0 || round > 0)) break
+      await sleep(10)
+    }
+    this.#groups.clear()
+    return [...killed]
+  }
+}
+
+async function tracked(trackingId: string): Promise<number[]> {
+  const pids = (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/.test(name)).map(Number)
+  const marked = await Promise.all(
+    pids.map(async (pid) => {
+      const environ = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '')
+      return pid !== process.pid && environ.split('\0').includes(`${TRACKING_VARIABLE}=${trackingId}`) ? pid : null
+    }),
+  )
+  return marked.filter((pid) => pid !== null)
+}
+
+function signal(pid: number, name: NodeJS.Signals | 0): boolean {
+  try {
+    process.kill(pid, name)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function alive(pid: number): boolean {
+  return signal(pid, 0)
+}
+
+async function elapsed(ms: number, abort: AbortSignal): Promise<boolean> {
+  return await sleep(ms, true, { signal: abort }).catch(() => false)
+}
+
+function readLines(stream: NodeJS.ReadableStream, onLine: (line: string) => void): void {
+  const decoder = new StringDecoder('utf8')
+  let rest = ''
+  stream.on('data', (chunk: Buffer) => {
+    const lines = (rest + decoder.write(chunk)).split(/\r?\n/)
+    rest = lines.pop() ?? ''
+    for (const line of lines) onLine(line)
+  })
+  stream.once('close', () => {
+    rest += decoder.end()
+    if (rest !== '') onLine(rest)
+  })
+}

@@ -1,0 +1,291 @@
+import { randomBytes } from 'node:crypto'
+import type { Exchange, Reply } from '../http.js'
+import type { GitHub } from './github.js'
+import { repositoryShape } from './repositoryShape.js'
+import { annotationShape, contentShape, jobShape, runHtmlUrl, runShape, workflowShape } from './shapes.js'
+import type { RunState } from './state.js'
+import { entries } from './stepModel.js'
+import { loadWorkflow } from './workflow.js'
+
+/** Requests an hour; the sandbox reports it and does not count. */
+const RATE_LIMIT = 5000
+const PAGE_SIZE = 30
+const MAX_PAGE_SIZE = 100
+
+interface Call {
+  github: GitHub
+  exchange: Exchange
+  /** What the route's pattern caught. */
+  args: string[]
+}
+
+interface Route {
+  method: string
+  pattern: RegExp
+  handle(call: Call): Promise<Reply> | Reply
+}
+
+function json(status: number, body: unknown, headers: Record<string, string> = {}): Reply {
+  return {
+    status,
+    headers: { 'content-type': 'application/json; charset=utf-8', ...headers },
+    body: JSON.stringify(body),
+  }
+}
+
+function problem(status: number, message: string, headers: Record<string, string> = {}): Reply {
+  return json(status, { message, documentation_url: 'https://docs.github.com/rest', status: String(status) }, headers)
+}
+
+const notFound = () => problem(404, 'Not Found')
+
+function text(body: string): Reply {
+  return { status: 200, headers: { 'content-type': 'text/plain; charset=utf-8' }, body }
+}
+
+const ROUTES: Route[] = [
+  { method: 'GET', pattern: /^$/, handle: ({ github }) => json(200, repositoryShape(github)) },
+  { method: 'GET', pattern: /^contents\/(.+)$/, handle: contents },
+  { method: 'POST', pattern: /^actions\/workflows\/([^/]+)\/dispatches$/, handle: dispatch },
+  { method: 'GET', pattern: /^actions\/workflows\/([^/]+)$/, handle: workflow },
+  { method: 'GET', pattern: /^actions\/workflows\/([^/]+)\/runs$/, handle: runs },
+  { method: 'GET', pattern: /^actions\/runs$/, handle: runs },
+  {
+    method: 'GET',
+    pattern: /^actions\/runs\/(\d+)$/,
+    handle: withRun(({ github }, run) => json(200, runShape(github, run))),
+  },
+  { method: 'GET', pattern: /^actions\/runs\/(\d+)\/jobs$/, handle: withRun(jobs) },
+  { method: 'POST', pattern: /^actions\/runs\/(\d+)\/cancel$/, handle: withRun(cancel) },
+  { method: 'GET', pattern: /^actions\/jobs\/(\d+)$/, handle: job },
+  { method: 'GET', pattern: /^actions\/jobs\/(\d+)\/logs$/, handle: jobLogs },
+  { method: 'GET', pattern: /^check-runs\/(\d+)\/annotations$/, handle: annotations },
+]
+
+/** How GitHub says "slow down" and "something is wrong here". */
+export function failGitHub(strike: 'throttle' | 'error'): Reply {
+  if (strike === 'error') return problem(502, 'Server Error')
+  return problem(403, 'You have exceeded a secondary rate limit. Please wait a few minutes before you try again.', {
+    'retry-after': '1',
+  })
+}
+
+/** Answers one request to the emulated REST API. */
+export async function handleGitHub(github: GitHub, exchange: Exchange): Promise<Reply> {
+  const reply = await route(github, exchange)
+  const id = randomBytes(8).toString('hex').toUpperCase()
+  return { ...reply, headers: { 'x-github-request-id': id, ...rateHeaders(), ...reply.headers } }
+}
+
+async function route(github: GitHub, exchange: Exchange): Promise<Reply> {
+  let path: string
+  try {
+    path = decodeURIComponent(exchange.url.pathname)
+  } catch {
+    return problem(400, 'Problems parsing the path')
+  }
+  const { method } = exchange
+  const page = new RegExp(`^/${github.repository}/actions/runs/(\\d+)(?:/job/\\d+)?$`, 'i').exec(path)
+  if (method === 'GET' && page) return runPage(github, Number(page[1]))
+
+  const header = exchange.headers.authorization
+  if (header === undefined) return problem(401, 'Requires authentication')
+  const token = /^(?:bearer|token) (.+)$/i.exec(header)?.[1]
+  if (token !== github.options.token && token !== github.jobToken) return problem(401, 'Bad credentials')
+
+  if (method === 'GET' && path === '/rate_limit') {
+    const rate = rateLimit()
+    return json(200, { resources: { core: rate, search: { ...rate, limit: 30, remaining: 30 } }, rate })
+  }
+  const prefix = `/repos/${github.repository}`
+  const below = path.toLowerCase().startsWith(prefix.toLowerCase()) ? path.slice(prefix.length) : null
+  if (below === null || (below !== '' && !below.startsWith('/'))) return notFound()
+  for (const candidate of ROUTES) {
+    const match = candidate.pattern.exec(below.slice(1))
+    if (match && candidate.method === method) return await candidate.handle({ github, exchange, args: match.slice(1) })
+  }
+  return notFound()
+}
+
+function rateLimit() {
+  return { limit: RATE_LIMIT, used: 0, remaining: RATE_LIMIT, reset: Math.floor(Date.now() / 1000) + 3600 }
+}
+
+function rateHeaders(): Record<string, string> {
+  const { limit, remaining, reset, used } = rateLimit()
+  return {
+    'x-ratelimit-limit': String(limit),
+    'x-ratelimit-remaining': String(remaining),
+    'x-ratelimit-reset': String(reset),
+    'x-ratelimit-used': String(used),
+    'x-ratelimit-resource': 'core',
+  }
+}
+
+async function dispatch({ github, exchange, args }: Call): Promise<Reply> {
+  let body: Record<string, unknown>
+  try {
+    body = entries(JSON.parse(exchange.body.toString('utf8')))
+  } catch {
+    return problem(400, 'Problems parsing JSON')
+  }
+  if (typeof body.ref !== 'string') return problem(422, 'Invalid request.\n\n"ref" wasn\'t supplied.')
+  const result = await github.dispatch(args[0] ?? '', body.ref, body.inputs)
+  if (!result.ok) return problem(result.status, result.message)
+  if (body.return_run_details !== true || github.options.runDetails === false) return { status: 204 }
+  return json(200, {
+    workflow_run_id: result.run.id,
+    run_url: `${github.apiUrl}/repos/${github.repository}/actions/runs/${result.run.id}`,
+    html_url: runHtmlUrl(github, result.run),
+  })
+}
+
+async function workflow({ github, args }: Call): Promise<Reply> {
+  const file = await github.findWorkflow(args[0] ?? '')
+  if (!file) return notFound()
+  // A file that is not valid is listed under its path, as on GitHub.
+  const name = await loadWorkflow(file.path, file.content).then(
+    (loaded) => loaded.name,
+    () => file.path,
+  )
+  return json(200, workflowShape(github, file.path, name))
+}
+
+async function runs({ github, exchange, args }: Call): Promise<Reply> {
+  let found = [...github.runs]
+  if (args[0] !== undefined) {
+    const file = await github.findWorkflow(args[0])
+    if (!file) return notFound()
+    found = found.filter((run) => run.workflow.path === file.path)
+  }
+  const query = exchange.url.searchParams
+  const keep = (name: string, test: (run: RunState, value: string) => boolean) => {
+    const value = query.get(name)
+    if (value) found = found.filter((run) => test(run, value))
+  }
+  keep('status', (run, value) => run.status === value || run.conclusion === value)
+  keep('event', (_, value) => value === 'workflow_dispatch')
+  keep('branch', (_, value) => value === github.branch)
+  keep('head_sha', (_, value) => value === github.sha)
+  keep('actor', (_, value) => value.toLowerCase() === github.actor.toLowerCase())
+  keep('created', (run, value) => isWithin(run.createdAt, value))
+  const { items, headers } = paginate(exchange, found)
+  return json(200, { total_count: found.length, workflow_runs: items.map((run) => runShape(github, run)) }, headers)
+}
+
+/** GitHub's date ranges: `>=T`, `<T`, `A..B`, `*..B`, a day or a moment. */
+export function isWithin(moment: string, range: string): boolean {
+  const at = Date.parse(moment)
+  const between = /^(.+)\.\.(.+)$/.exec(range)
+  if (between) {
+    const [, from = '*', to = '*'] = between
+    return (from === '*' || at >= Date.parse(from)) && (to === '*' || at <= endOf(to))
+  }
+  const compared = /^(>=|<=|>|<)(.+)$/.exec(range)
+  const value = compared?.[2] ?? range
+  switch (compared?.[1]) {
+    case '>=':
+      return at >= Date.parse(value)
+    case '<=':
+      return at <= endOf(value)
+    case '>':
+      return at > endOf(value)
+    case '<':
+      return at < Date.parse(value)
+    default:
+      return at >= Date.parse(value) && at <= endOf(value)
+  }
+}
+
+/** The last moment of a day, or the moment itself. */
+function endOf(value: string): number {
+  return Date.parse(value) + (/^\d{4}-\d{2}-\d{2}$/.test(value) ? 86_400_000 - 1 : 0)
+}
+
+function paginate<T>(exchange: Exchange, items: readonly T[]): { items: T[]; headers: Record<string, string> } {
+  const query = exchange.url.searchParams
+  const size = Math.min(MAX_PAGE_SIZE, Math.max(1, Number(query.get('per_page')) || PAGE_SIZE))
+  const page = Math.max(1, Number(query.get('page')) || 1)
+  const last = Math.max(1, Math.ceil(items.length / size))
+  const link = (rel: string, number: number) => {
+    const url = new URL(exchange.url)
+    url.host = exchange.headers.host ?? url.host
+    url.searchParams.set('page', String(number))
+    return `<${url.href}>; rel="${rel}"`
+  }
+  const links = [
+    ...(page > 1 ? [link('prev', page - 1), link('first', 1)] : []),
+    ...(page < last ? [link('next', page + 1), link('last', last)] : []),
+  ]
+  return {
+    items: items.slice((page - 1) * size, page * size),
+    headers: links.length === 0 ? {} : { link: links.join(', ') },
+  }
+}
+
+function withRun(handle: (call: Call, run: RunState) => Reply): Route['handle'] {
+  return (call) => {
+    const run = call.github.runOf(Number(call.args[0]))
+    return run ? handle(call, run) : notFound()
+  }
+}
+
+function jobs({ github, exchange }: Call, run: RunState): Reply {
+  const { items, headers } = paginate(exchange, run.jobs)
+  return json(200, { total_count: run.jobs.length, jobs: items.map((job) => jobShape(github, run, job)) }, headers)
+}
+
+function cancel({ github }: Call, run: RunState): Reply {
+  if (!github.cancelRun(run.id)) return problem(409, 'Cannot cancel a workflow run that is completed.')
+  return json(202, {})
+}
+
+function job({ github, args }: Call): Reply {
+  const found = github.jobOf(Number(args[0]))
+  return found ? json(200, jobShape(github, found.run, found.job)) : notFound()
+}
+
+function jobLogs({ github, args }: Call): Reply {
+  const found = github.jobOf(Number(args[0]))
+  if (!found) return notFound()
+  // GitHub redirects to a blob store; a client that follows redirects sees the same.
+  return text(found.job.log.map((line) => `${line.at} ${line.text}\n`).join(''))
+}
+
+function annotations({ github, exchange, args }: Call): Reply {
+  const found = github.jobOf(Number(args[0]))
+  if (!found) return notFound()
+  const { items, headers } = paginate(exchange, found.job.annotations)
+  return json(
+    200,
+    items.map((annotation) => annotationShape(github, annotation)),
+    headers,
+  )
+}
+
+async function contents({ github, exchange, args }: Call): Promise<Reply> {
+  const ref = exchange.url.searchParams.get('ref')
+  if (ref && !github.isRef(ref)) return problem(404, `No commit found for the ref ${ref}`)
+  const path = args[0] ?? ''
+  if (path.split('/').some((part) => part === '..' || part === '.' || part === '')) return notFound()
+  const content = await github.options.readFile(path)
+  if (content === null) return notFound()
+  if (/application\/vnd\.github(?:\.v3)?\.raw/.test(exchange.headers.accept ?? '')) {
+    return { status: 200, headers: { 'content-type': 'application/vnd.github.raw+json; charset=utf-8' }, body: content }
+  }
+  return json(200, contentShape(github, path, content))
+}
+
+/** Where `html_url` leads: the run as plain text, for people. */
+function runPage(github: GitHub, id: number): Reply {
+  const run = github.runOf(id)
+  if (!run) return { ...text('There is no such run in this sandbox.\n'), status: 404 }
+  const lines = [`${run.displayTitle} #${run.number}: ${run.conclusion ?? run.status}`, ...run.messages]
+  for (const { name, conclusion, status, log, steps } of run.jobs) {
+    lines.push('', `== ${name}: ${conclusion ?? status}`)
+    for (const step of steps) lines.push(`   ${step.number} ${step.name}: ${step.conclusion ?? step.status}`)
+    lines.push('', ...log.map((line) => `${line.at} ${line.text}`))
+    for (const step of steps) if (step.summary !== '') lines.push('', step.summary)
+  }
+  return text(`${lines.join('\n')}\n`)
+}

@@ -1,0 +1,98 @@
+import { createServer, type IncomingHttpHeaders } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Faults, HttpStrike, Service } from './faults.js'
+
+export interface Exchange {
+  method: string
+  /** Path and query; the host part is the endpoint's own. */
+  url: URL
+  headers: IncomingHttpHeaders
+  body: Buffer
+}
+
+export interface Reply {
+  status: number
+  headers?: Record<string, string>
+  body?: string | Buffer
+}
+
+/** One line of the request log: what a test asks "how often was that called?". */
+export interface LoggedRequest {
+  service: Service
+  method: string
+  path: string
+  status: number | 'reset'
+}
+
+export interface Endpoint {
+  url: string
+  close(): Promise<void>
+}
+
+export interface EndpointOptions {
+  service: Service
+  handle(exchange: Exchange): Promise<Reply> | Reply
+  /** The service's own way to say "slow down" or "internal error". */
+  fail(strike: Exclude<HttpStrike, 'reset'>): Reply
+  faults: Faults
+  log?: (request: LoggedRequest) => void
+  port?: number
+}
+
+/** Starts one service on loopback. Faults strike before the service sees the request. */
+export async function listen(options: EndpointOptions): Promise<Endpoint> {
+  const { service, faults } = options
+  const sockets = new Set<Socket>()
+  const server = createServer(async (request, response) => {
+    const chunks: Buffer[] = []
+    try {
+      for await (const chunk of request) chunks.push(chunk as Buffer)
+    } catch {
+      return // the client went away
+    }
+    const url = new URL(request.url ?? '/', 'http://127.0.0.1')
+    const method = request.method ?? 'GET'
+    const log = (status: number | 'reset') =>
+      options.log?.({ service, method, path: url.pathname + url.search, status })
+    const delay = faults.delayMs(service)
+    if (delay > 0) await sleep(delay)
+    const strike = faults.strike(service)
+    if (strike === 'reset') {
+      log('reset')
+      request.socket.resetAndDestroy()
+      return
+    }
+    let reply: Reply
+    try {
+      reply = strike
+        ? options.fail(strike)
+        : await options.handle({ method, url, headers: request.headers, body: Buffer.concat(chunks) })
+    } catch (error) {
+      reply = { status: 500, body: `sandbox defect in ${service}: ${(error as Error).stack}` }
+    }
+    log(reply.status)
+    response.writeHead(reply.status, {
+      'content-length': String(Buffer.byteLength(reply.body ?? '')),
+      ...reply.headers,
+    })
+    response.end(method === 'HEAD' ? undefined : reply.body)
+  })
+  server.on('connection', (socket) => {
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket))
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(options.port ?? 0, '127.0.0.1', resolve)
+  })
+  const { port } = server.address() as AddressInfo
+  return {
+    url: `http://127.0.0.1:${port}`,
+    close: () =>
+      new Promise((resolve) => {
+        for (const socket of sockets) socket.destroy()
+        server.close(() => resolve())
+      }),
+  }
+}

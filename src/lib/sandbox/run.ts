@@ -1,0 +1,52 @@
+import { ClawctlError } from '../domain/errors.js'
+import { environmentFor } from './environment.js'
+import { currentSession, lendFaults } from './session.js'
+import { runProgram } from './spawn.js'
+import { Checkout, parseRole, type SandboxRequest, startSandbox } from './start.js'
+
+/**
+ * Runs a command in a fresh sandbox, or in the one that surrounds us, and resolves to its exit code.
+ * Nothing of a fresh sandbox is left afterwards.
+ */
+export async function runInSandbox(
+  request: SandboxRequest,
+  role: string,
+  command: readonly [string, ...string[]],
+): Promise<number> {
+  const session = await currentSession(request.env)
+  if (session) return joinAndRun(session, request, role, command)
+  const sandbox = await startSandbox(request)
+  try {
+    const checkout = new Checkout(sandbox.session.checkoutRoot, sandbox.session.registryFile)
+    const parsed = await parseRole(role, checkout, request.running)
+    return await runProgram(command, await sandbox.environment(parsed, request.env))
+  } finally {
+    await sandbox.close()
+  }
+}
+
+async function joinAndRun(
+  session: NonNullable<Awaited<ReturnType<typeof currentSession>>>,
+  request: SandboxRequest,
+  role: string,
+  command: readonly [string, ...string[]],
+): Promise<number> {
+  if (request.registry !== undefined || request.running !== undefined || request.tofu !== 'auto') {
+    throw new ClawctlError(
+      'USAGE',
+      '--registry, --running and --tofu belong to a fresh sandbox, and this joins a running one.',
+      {
+        hint: 'Leave them out, or unset CLAWCTL_SANDBOX to get a fresh one.',
+      },
+    )
+  }
+  const checkout = new Checkout(session.checkoutRoot, session.registryFile)
+  const parsed = await parseRole(role, checkout, undefined)
+  const env = await environmentFor(parsed, session, request.env, (folder) => checkout.copyTo(folder))
+  const takeBack = request.faults.length > 0 ? await lendFaults(session, request.faults) : () => {}
+  try {
+    return await runProgram(command, env)
+  } finally {
+    takeBack()
+  }
+}

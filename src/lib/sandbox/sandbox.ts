@@ -1,0 +1,272 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { FLEET_STACK_PATH, FLEET_STATE_KEY } from '../adapters/settings.js'
+import { actionStandIns } from './actions.js'
+import { type AdminServer, startAdmin } from './admin.js'
+import { ec2Endpoint } from './aws/ec2.js'
+import { s3Endpoint } from './aws/s3.js'
+import { World } from './aws/world.js'
+import { Checkout } from './checkout.js'
+import { environmentFor, type Role, type Session, type SessionPaths, writePrograms } from './environment.js'
+import { type Fault, Faults } from './faults.js'
+import { BUCKET, firstState, publishNextImage, REGION } from './firstState.js'
+import { functionUrlEndpoint } from './functionUrl.js'
+import { GitHub, githubEndpoint } from './github/github.js'
+import { Hosts } from './hosts.js'
+import type { Endpoint, LoggedRequest } from './http.js'
+import { chooseTofu, type TofuChoice } from './tofuChoice.js'
+
+const REPOSITORY = 'openclaw/clawdinators'
+/** Forms of AWS's own examples; they open nothing. */
+const ACCESS_KEY_ID = 'AKIASANDBOXSANDBOX00'
+const SECRET_ACCESS_KEY = 'sandbox/secret/key/that/opens/nothing/000'
+/** Hosts boot in under a second here, so one that takes this long never will. */
+const HEALTH_TIMEOUT = '8s'
+
+export interface SandboxOptions {
+  /** Root of the clawctl package: the built Lambda and the stand-in lie there. */
+  packageRoot: string
+  checkoutRoot: string
+  registryFile: string | null
+  runningIds: readonly string[]
+  faults: readonly Fault[]
+  tofu: TofuChoice
+  env: NodeJS.ProcessEnv
+  /** What the plane does behind the scenes, one line each. */
+  onNote?: (note: string) => void
+}
+
+/** The whole plane on loopback. Everything it leaves on disk lies in one folder that `close` removes. */
+export class Sandbox {
+  readonly world: World
+  readonly faults: Faults
+  readonly requests: LoggedRequest[]
+  /** What the Lambda printed. */
+  readonly lambdaLog: string[]
+  readonly session: Session
+  readonly github: GitHub
+  readonly #checkout: Checkout
+  readonly #closers: (() => Promise<void> | void)[]
+
+  private constructor(parts: {
+    world: World
+    faults: Faults
+    requests: LoggedRequest[]
+    lambdaLog: string[]
+    session: Session
+    github: GitHub
+    checkout: Checkout
+    closers: (() => Promise<void> | void)[]
+  }) {
+    this.world = parts.world
+    this.faults = parts.faults
+    this.requests = parts.requests
+    this.lambdaLog = parts.lambdaLog
+    this.session = parts.session
+    this.github = parts.github
+    this.#checkout = parts.checkout
+    this.#closers = parts.closers
+  }
+
+  static async start(options: SandboxOptions): Promise<Sandbox> {
+    const closers: (() => Promise<void> | void)[] = []
+    try {
+      return await Sandbox.#start(options, closers)
+    } catch (error) {
+      await closeAll(closers)
+      throw error
+    }
+  }
+
+  static async #start(options: SandboxOptions, closers: (() => Promise<void> | void)[]): Promise<Sandbox> {
+    const tofu = chooseTofu(
+      options.tofu,
+      join(options.packageRoot, 'dist/lib/sandbox/tofu/main.js'),
+      options.env.PATH ?? '',
+    )
+    const folder = await realpath(await mkdtemp(join(tmpdir(), 'clawctl-sandbox-')))
+    closers.push(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }))
+    const paths: SessionPaths = {
+      folder,
+      bin: join(folder, 'bin'),
+      toolBin: join(folder, 'tools'),
+      sessionFile: join(folder, 'session.json'),
+    }
+    await writePrograms(paths, { clawctl: join(options.packageRoot, 'bin/run.js'), tofu })
+
+    const world = new World({ region: REGION })
+    const faults = new Faults(options.faults)
+    const requests: LoggedRequest[] = []
+    const lambdaLog: string[] = []
+    const log = (request: LoggedRequest) => {
+      requests.push(request)
+    }
+    const open = async (endpoint: Promise<Endpoint>) => {
+      const opened = await endpoint
+      closers.push(() => opened.close())
+      return opened.url
+    }
+    const checkout = new Checkout(options.checkoutRoot, options.registryFile)
+    const controlToken = `cct_${randomBytes(24).toString('base64url')}`
+    const githubToken = `ghp_${randomBytes(24).toString('hex')}`
+
+    const [ec2Url, s3Url] = await Promise.all([
+      open(ec2Endpoint(world, { faults, log, accessKeyId: ACCESS_KEY_ID })),
+      open(s3Endpoint(world, { faults, log, accessKeyId: ACCESS_KEY_ID })),
+    ])
+    const aws = awsEnvironment(folder, ec2Url, s3Url)
+    const github = new GitHub({
+      repository: REPOSITORY,
+      token: githubToken,
+      workflowDir: options.checkoutRoot,
+      readFile: (path) => checkout.readFile(path),
+      vars: {
+        AWS_REGION: REGION,
+        S3_BUCKET: BUCKET,
+        AWS_DEPLOY_ROLE_ARN: 'arn:aws:iam::000000000000:role/clawdinator/fleet-deploy',
+        HEALTH_TIMEOUT,
+      },
+      actions: actionStandIns({
+        copyCheckout: (workspace) => checkout.copyTo(workspace),
+        credentials: aws.credentials,
+        toolBin: paths.toolBin,
+        tofuTitle: tofu.title,
+        bin: paths.bin,
+      }),
+      baseEnv: { PATH: systemPath(options.env), HOME: folder, LANG: 'C.UTF-8' },
+      // The runner machine's own: where the services are, and that it is no fleet host.
+      extraEnv: { ...aws.endpoints, CLAWCTL_HOST_ROOT: join(folder, 'hosts', '.none') },
+      workDir: join(folder, 'runs'),
+      faults,
+      log,
+    })
+    const githubUrl = await open(githubEndpoint(github))
+    closers.push(() => github.close())
+
+    const controlApiUrl = await open(
+      functionUrlEndpoint({
+        module: pathToFileURL(join(options.packageRoot, 'dist/lambda/index.mjs')).href,
+        env: {
+          ...aws.endpoints,
+          ...aws.credentials,
+          CONTROL_API_TOKEN: controlToken,
+          GITHUB_TOKEN: githubToken,
+          GITHUB_REPO: REPOSITORY,
+          GITHUB_API_URL: githubUrl,
+          S3_BUCKET: BUCKET,
+        },
+        faults,
+        log,
+        onOutput: (text) => lambdaLog.push(text),
+      }),
+    )
+    Object.assign(github.options.vars ?? {}, { CONTROL_API_URL: controlApiUrl })
+
+    const { running } = await firstState({
+      world,
+      checkout,
+      runningIds: options.runningIds,
+      stackDir: join(options.checkoutRoot, FLEET_STACK_PATH),
+      stateKey: FLEET_STATE_KEY,
+      controlApiUrl,
+    })
+    const hosts = new Hosts({ world, faults, bucket: BUCKET, ...(options.onNote ? { onNote: options.onNote } : {}) })
+    hosts.start()
+    closers.push(() => hosts.stop())
+    for (const instance of running) hosts.adopt(instance.id)
+    killRunnerWhenAsked(world, faults, github)
+
+    const admin: AdminServer = await startAdmin({ faults, requests })
+    closers.push(() => admin.close())
+    const session: Session = {
+      paths,
+      checkoutRoot: options.checkoutRoot,
+      registryFile: options.registryFile,
+      controlApiUrl,
+      controlToken,
+      adminUrl: admin.url,
+      adminToken: admin.token,
+      pid: process.pid,
+      ci: {
+        ...aws.endpoints,
+        ...aws.credentials,
+        S3_BUCKET: BUCKET,
+        CLAWDINATOR_CONTROL_API_URL: controlApiUrl,
+        CLAWCTL_HEALTH_TIMEOUT: HEALTH_TIMEOUT,
+        GITHUB_TOKEN: githubToken,
+        GITHUB_REPOSITORY: REPOSITORY,
+        GITHUB_API_URL: githubUrl,
+      },
+    }
+    await writeFile(paths.sessionFile, JSON.stringify(session), { mode: 0o600 })
+    return new Sandbox({ world, faults, requests, lambdaLog, session, github, checkout, closers })
+  }
+
+  environment(role: Role, surroundings: NodeJS.ProcessEnv): Promise<Record<string, string>> {
+    return environmentFor(role, this.session, surroundings, (folder) => this.#checkout.copyTo(folder))
+  }
+
+  /** A newer image than all before; returns its id. */
+  publishImage(): string {
+    return publishNextImage(this.world)
+  }
+
+  async close(): Promise<void> {
+    await closeAll(this.#closers)
+  }
+}
+
+/** Last opened, first closed; each gets its chance. */
+async function closeAll(closers: (() => Promise<void> | void)[]): Promise<void> {
+  for (const close of closers.splice(0).reverse()) {
+    try {
+      await close()
+    } catch {
+      // The process is about to end: what could not be closed goes with it.
+    }
+  }
+}
+
+/** The runner is lost in the worst moment that leaves no lock: the new host runs, nobody has seen it healthy. */
+function killRunnerWhenAsked(world: World, faults: Faults, github: GitHub): void {
+  world.onLaunch(() => {
+    if (!github.runs.some((run) => run.status === 'in_progress') || !faults.runnerDies()) return
+    const watch = setInterval(() => {
+      const deploying = github.runs.find((run) => run.status === 'in_progress')
+      if (deploying && !isWaitingForHealth(deploying)) return
+      clearInterval(watch)
+      github.killRunner()
+    }, 20)
+    watch.unref()
+  })
+}
+
+function isWaitingForHealth(run: GitHub['runs'][number]): boolean {
+  return run.jobs.some((job) => job.log.some((line) => line.text.includes('wait until healthy')))
+}
+
+function awsEnvironment(folder: string, ec2Url: string, s3Url: string) {
+  return {
+    endpoints: {
+      AWS_ENDPOINT_URL: ec2Url,
+      AWS_ENDPOINT_URL_EC2: ec2Url,
+      AWS_ENDPOINT_URL_S3: s3Url,
+      AWS_EC2_METADATA_DISABLED: 'true',
+      AWS_CONFIG_FILE: join(folder, 'aws-config'),
+      AWS_SHARED_CREDENTIALS_FILE: join(folder, 'aws-credentials'),
+    },
+    credentials: {
+      AWS_REGION: REGION,
+      AWS_ACCESS_KEY_ID: ACCESS_KEY_ID,
+      AWS_SECRET_ACCESS_KEY: SECRET_ACCESS_KEY,
+    },
+  }
+}
+
+/** The runner finds the system's programs, not the sandbox's own. */
+function systemPath(env: NodeJS.ProcessEnv): string {
+  return env.PATH ?? '/usr/local/bin:/usr/bin:/bin'
+}

@@ -1,0 +1,37 @@
+import { spawn } from 'node:child_process'
+import { constants } from 'node:os'
+import { ClawctlError } from '../domain/errors.js'
+
+const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+/**
+ * Runs a program with our own input and output and resolves to its exit code, 128 + n for signal n as shells have it.
+ * Signals reach it: a terminal sends Ctrl-C to it as well, so we only wait; what is sent to us alone is passed on.
+ * @throws ClawctlError USAGE where it can't be started
+ */
+export async function runProgram(
+  command: readonly [string, ...string[]],
+  env: Record<string, string>,
+): Promise<number> {
+  const [program, ...args] = command
+  const child = spawn(program, args, { env, stdio: 'inherit' })
+  const forward = (signal: NodeJS.Signals) => {
+    if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal)
+  }
+  for (const signal of FORWARDED) process.on(signal, forward)
+  try {
+    return await new Promise((resolve, reject) => {
+      child.once('error', (error: NodeJS.ErrnoException) => {
+        const why = error.code === 'ENOENT' ? 'There is no such program' : error.message
+        reject(
+          new ClawctlError('USAGE', `${JSON.stringify(program)} can't be run: ${why}.`, {
+            hint: 'Give a program and its arguments after --; for shell syntax: -- bash -c "…".',
+          }),
+        )
+      })
+      child.once('exit', (code, signal) => resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)))
+    })
+  } finally {
+    for (const signal of FORWARDED) process.off(signal, forward)
+  }
+}

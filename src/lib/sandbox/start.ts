@@ -1,0 +1,82 @@
+import { readFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { ID_PATTERN } from '../domain/contract.js'
+import { ClawctlError } from '../domain/errors.js'
+import { nearest } from '../domain/nearest.js'
+import { checkRegistry } from '../domain/registry.js'
+import { Checkout } from './checkout.js'
+import type { Role } from './environment.js'
+import { parseFault } from './faults.js'
+import { Sandbox } from './sandbox.js'
+import type { TofuChoice } from './tofuChoice.js'
+
+/** What the options of `clawctl sandbox …` say. */
+export interface SandboxRequest {
+  packageRoot: string
+  /** The checkout that the command stands in, or null. */
+  checkout: string | null
+  registry: string | undefined
+  running: readonly string[] | undefined
+  faults: readonly string[]
+  tofu: TofuChoice
+  env: NodeJS.ProcessEnv
+  onNote?: (note: string) => void
+}
+
+const DEFAULT_RUNNING = ['clawdinator-1']
+
+/** Starts a sandbox, or says what is wrong with the request. @throws ClawctlError USAGE, REGISTRY_NOT_FOUND, SANDBOX_FAILED */
+export async function startSandbox(request: SandboxRequest): Promise<Sandbox> {
+  const registryFile = request.registry === undefined ? null : resolve(request.registry)
+  if (registryFile !== null) await mustBeReadable(registryFile)
+  const running = request.running ?? DEFAULT_RUNNING
+  const strange = running.find((id) => !ID_PATTERN.test(id))
+  if (strange !== undefined) throw new ClawctlError('USAGE', `${JSON.stringify(strange)} is not an instance id.`)
+  const faults = request.faults.map(parseFault)
+  try {
+    return await Sandbox.start({
+      packageRoot: request.packageRoot,
+      checkoutRoot: request.checkout ?? request.packageRoot,
+      registryFile,
+      runningIds: running,
+      faults,
+      tofu: request.tofu,
+      env: request.env,
+      ...(request.onNote ? { onNote: request.onNote } : {}),
+    })
+  } catch (error) {
+    if (error instanceof ClawctlError) throw error
+    throw new ClawctlError('SANDBOX_FAILED', `The sandbox could not start: ${(error as Error).message}`, {
+      cause: error,
+    })
+  }
+}
+
+async function mustBeReadable(file: string): Promise<void> {
+  try {
+    await readFile(file)
+  } catch (error) {
+    throw new ClawctlError('REGISTRY_NOT_FOUND', `${file} can't be read (${(error as NodeJS.ErrnoException).code}).`, {
+      hint: 'Give --registry the path of a file like nix/instances.json.',
+    })
+  }
+}
+
+/** @throws ClawctlError USAGE for an instance that neither the registry nor EC2 has */
+export async function parseRole(
+  text: string,
+  checkout: Checkout,
+  running: readonly string[] | undefined,
+): Promise<Role> {
+  if (text === 'laptop' || text === 'ci') return { kind: text }
+  const { entries, problems } = checkRegistry(await checkout.registryText().catch(() => '{}'))
+  const known = [...entries.map((entry) => entry.id), ...(running ?? DEFAULT_RUNNING)]
+  // A registry that is broken is the command's to report, not the role's.
+  if (known.includes(text) || (problems.length > 0 && ID_PATTERN.test(text))) return { kind: 'instance', id: text }
+  const near = nearest(text, ['laptop', 'ci', ...known])
+  throw new ClawctlError('USAGE', `There is no role ${JSON.stringify(text)}.`, {
+    hint: near ? `Did you mean --as ${near}?` : `The roles are laptop, ci, ${known.join(', ')}.`,
+  })
+}
+
+export { Checkout }

@@ -1,0 +1,71 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import * as z from 'zod/mini'
+import { type BackendConfig, backendConfigSchema } from './backend.js'
+import { Diagnostic } from './diagnostic.js'
+import type { Change } from './plan.js'
+import type { Attributes, State } from './state.js'
+
+/** A saved plan: what `show -json` prints and what ties it to one version of one state. The stand-in's own format. */
+export interface SavedPlan {
+  backend: BackendConfig
+  lineage: string
+  serial: number
+  region: string
+  /** Addresses that the refresh did not find in EC2. */
+  gone: string[]
+  changes: Change[]
+  json: Attributes
+}
+
+const FORMAT = 'clawctl-sandbox-plan/1'
+
+/** Its own file, checked no deeper than the format's name: only `savePlan` writes that. */
+const planFileSchema = z.object({
+  format: z.literal(FORMAT),
+  plan: z.object({
+    backend: backendConfigSchema,
+    lineage: z.string(),
+    serial: z.number(),
+    region: z.string(),
+    gone: z.array(z.string()),
+    changes: z.array(z.custom<Change>((value) => typeof value === 'object' && value !== null)),
+    json: z.record(z.string(), z.unknown()),
+  }),
+})
+
+export function savePlan(path: string, plan: SavedPlan): void {
+  // Variables and user data may be in it, as in a real plan.
+  writeFileSync(path, `${JSON.stringify({ format: FORMAT, plan })}\n`, { mode: 0o600 })
+}
+
+/** @throws Diagnostic for anything that savePlan has not written */
+export function loadPlan(path: string, given: string): SavedPlan {
+  if (!existsSync(path)) {
+    throw new Diagnostic(`Failed to load "${given}" as a plan file`, `Error: stat ${given}: no such file or directory`)
+  }
+  try {
+    return planFileSchema.parse(JSON.parse(readFileSync(path, 'utf8'))).plan
+  } catch {
+    throw new Diagnostic(
+      `Failed to load "${given}" as a plan file`,
+      'Error: the file is no plan of the stand-in. A plan of the real OpenTofu can be applied by the real one only.',
+    )
+  }
+}
+
+/** @throws Diagnostic where the state is another one, or has moved on since the plan */
+export function checkFresh(plan: SavedPlan, state: State): void {
+  const isFirst = plan.lineage === '' && plan.serial === 0
+  if (!isFirst && plan.lineage !== state.lineage) {
+    throw new Diagnostic(
+      'Saved plan does not match the given state',
+      'The given plan file can not be applied because it was created from a different state lineage.',
+    )
+  }
+  if (plan.serial !== state.serial) {
+    throw new Diagnostic(
+      'Saved plan is stale',
+      'The given plan file can no longer be applied because the state was changed by another operation after the plan was created.',
+    )
+  }
+}

@@ -1,0 +1,301 @@
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { guardPlan } from '../../src/lib/domain/planGuard.js'
+import { parseArgs } from '../../src/lib/sandbox/tofu/args.js'
+import { topLevelBlocks } from '../../src/lib/sandbox/tofu/hcl.js'
+import { account, BUCKET, checkout, INIT, STACK, STATE_KEY, standIn, varArgs } from './tofuSupport.js'
+
+const ONE = 'clawdinator-1'
+const TWO = 'clawdinator-2'
+const address = (id: string, type = 'aws_instance') => `${type}.clawdinator["${id}"]`
+
+interface PlanJson {
+  format_version: string
+  errored: boolean
+  resource_changes: {
+    address: string
+    type: string
+    index: string
+    change: { actions: string[]; before: unknown; after: Record<string, unknown>; replace_paths?: string[][] }
+    action_reason?: string
+  }[]
+  resource_drift?: { address: string }[]
+}
+
+describe('the stand-in tofu: command line', () => {
+  const refusal = async (...args: string[]) => (await standIn(STACK, args)).stderr
+
+  it('says what it is', async () => {
+    const { stdout } = await standIn(STACK, ['version'])
+    expect(stdout).to.equal('OpenTofu v1.12.0 (stand-in of the clawctl sandbox)\n')
+  })
+
+  it('reads options as the real one does', () => {
+    const { command, chdir, lockTimeoutMs, positional, vars, list, flag } = parseArgs([
+      '-chdir=x',
+      'plan',
+      '--input=false',
+      '-lock-timeout',
+      '1m30s',
+      '-var',
+      'a=b=c',
+      '-replace=r.n["k"]',
+      '-detailed-exitcode',
+    ])
+    expect({ command, chdir, lockTimeoutMs, positional, vars }).to.deep.equal({
+      command: 'plan',
+      chdir: 'x',
+      lockTimeoutMs: 90_000,
+      positional: [],
+      vars: [{ flag: 'var', value: 'a=b=c' }],
+    })
+    expect([list('replace'), flag('input', true), flag('detailed-exitcode', false)]).to.deep.equal([
+      ['r.n["k"]'],
+      false,
+      true,
+    ])
+  })
+
+  it('refuses what it does not know, in the real words', async () => {
+    const unknown = await refusal('plan', '-lock-timeoot=3s')
+    expect(unknown).to.match(
+      /Error: Failed to parse command-line options\n\nflag provided but not defined: -lock-timeoot/,
+    )
+    expect(await refusal('plan', '-lock-timeout=3')).to.include('invalid value "3" for flag -lock-timeout')
+    expect(await refusal('plan', 'extra')).to.include('Too many command line arguments')
+    expect(await refusal('show', '-input=false')).to.include('flag provided but not defined: -input')
+    expect(await refusal('force-unlock', '-force')).to.include('Expected a single argument: LOCK_ID')
+  })
+
+  it('refuses what it would have to pretend', async () => {
+    expect(await refusal('plan', '-json')).to.include('does not model -json')
+    expect(await refusal('plan', '-target=aws_instance.clawdinator')).to.include('does not model -target')
+    expect(await refusal('apply', '-auto-approve')).to.include('applies saved plans only')
+  })
+
+  it('knows no other stack', async () => {
+    const other = checkout([ONE], (_, text) => text.replace('"aws_instance" "clawdinator"', '"aws_instance" "web"'))
+    try {
+      expect((await standIn(other.dir, ['validate'])).stderr).to.include('Error: Not the fleet stack')
+    } finally {
+      other.remove()
+    }
+  })
+
+  it('tells comments and strings from blocks', () => {
+    const blocks = topLevelBlocks(`
+      # resource "a" "b" {
+      resource "a" "b" { # }
+        x = "}" /* } */
+        y = "\${f("}")}"
+        inner { z = 1 }
+      }
+      variable "v" {}
+    `)
+    expect(blocks.map(({ type, labels }) => [type, ...labels])).to.deep.equal([
+      ['resource', 'a', 'b'],
+      ['variable', 'v'],
+    ])
+  })
+})
+
+describe('the stand-in tofu: plan and apply', function () {
+  this.timeout(10_000)
+  let aws: Awaited<ReturnType<typeof account>>
+  let stack: ReturnType<typeof checkout>
+  const tofu = (...args: string[]) => standIn(stack.dir, args)
+  const planFile = () => join(stack.root, 'plan')
+
+  /** Plans into the file and returns the plan's JSON. */
+  async function plan(ami: string, ids?: readonly string[], ...more: string[]): Promise<PlanJson> {
+    const planned = await tofu('plan', `-out=${planFile()}`, ...varArgs(ami, ids), ...more)
+    expect(planned.stderr).to.equal('')
+    return JSON.parse((await tofu('show', '-json', planFile())).stdout) as PlanJson
+  }
+
+  async function apply(): Promise<string> {
+    const { stdout, stderr } = await tofu('apply', planFile())
+    expect(stderr).to.equal('')
+    return stdout
+  }
+
+  async function deploy(ami: string, ids?: readonly string[], ...more: string[]): Promise<string> {
+    await plan(ami, ids, ...more)
+    return apply()
+  }
+
+  const actions = (json: PlanJson, type = 'aws_instance') =>
+    Object.fromEntries(
+      json.resource_changes.filter((c) => c.type === type).map((c) => [c.index, c.change.actions.join()]),
+    )
+  const objects = () => aws.world.bucket(BUCKET)
+
+  beforeEach(async () => {
+    aws = await account()
+    stack = checkout([ONE, TWO])
+    expect((await tofu(...INIT)).stdout).to.include('does not model')
+  })
+  afterEach(async () => {
+    stack.remove()
+    await aws.close()
+  })
+
+  it('needs init, declared variables and required ones', async () => {
+    const fresh = checkout([ONE])
+    try {
+      const planned = await standIn(fresh.dir, ['plan', ...varArgs(aws.ami)])
+      expect(planned.stderr).to.include('Error: Backend initialization required, please run "tofu init"')
+    } finally {
+      fresh.remove()
+    }
+    const undeclared = await tofu('plan', ...varArgs(aws.ami), '-var=amy_id=x')
+    expect(undeclared.stderr).to.include('Error: Value for undeclared variable\n\nA variable named "amy_id"')
+    expect((await tofu('plan', '-var=bucket=b')).stderr).to.include('Error: No value for required variable')
+    expect((await tofu('plan', ...varArgs('ami-1'))).stderr).to.include('Error: Invalid value for variable')
+    expect((await tofu('show', '-json')).stdout).to.equal('{"format_version":"1.0"}\n')
+  })
+
+  it('creates what the registry names, with tags and user data', async () => {
+    const json = await plan(aws.ami)
+    expect(json).to.include({ format_version: '1.2', errored: false })
+    expect(actions(json)).to.deep.equal({ [ONE]: 'create', [TWO]: 'create' })
+    expect(actions(json, 'aws_iam_role')).to.deep.equal({ [ONE]: 'create', [TWO]: 'create' })
+
+    expect(await apply()).to.include('Apply complete! Resources: 6 added, 0 changed, 0 destroyed.')
+    const [first] = [...aws.world.instances.values()]
+    expect(Object.fromEntries(first?.tags ?? [])).to.deep.equal({
+      app: 'clawdinator',
+      Name: ONE,
+      'clawdinator:id': ONE,
+      'clawdinator:bootstrap-prefix': `b/${ONE}`,
+    })
+    expect(Buffer.from(first?.userData ?? '', 'base64').toString()).to.include(`write_value instance-name '${ONE}'`)
+    expect((await tofu('state', 'list')).stdout.trim().split('\n')).to.have.members(
+      [ONE, TWO].flatMap((id) => [address(id), address(id, 'aws_iam_role'), address(id, 'aws_iam_instance_profile')]),
+    )
+    const outputs = JSON.parse((await tofu('output', '-json')).stdout) as Record<string, { value: object }>
+    expect(outputs.instances?.value).to.have.keys(ONE, TWO)
+    expect([...objects().keys()]).to.deep.equal([STATE_KEY])
+  })
+
+  it('replaces only the named host, and a later plain plan changes nothing', async () => {
+    await deploy(aws.ami)
+    const json = await plan(aws.nextAmi, undefined, `-replace=${address(TWO)}`)
+    expect(actions(json)).to.deep.equal({ [ONE]: 'no-op', [TWO]: 'delete,create' })
+    const replaced = json.resource_changes.find((c) => c.address === address(TWO))
+    expect(replaced?.action_reason).to.equal('replace_by_request')
+    expect(replaced?.change.after.ami).to.equal(aws.nextAmi)
+    expect(guardPlan(json, { id: TWO, action: 'replace' }).lines).to.deep.equal([`replace ${address(TWO)}`])
+
+    const said = await apply()
+    expect(said).to.match(/\["clawdinator-2"\]: Destroying\.\.\. \[id=i-[\s\S]*\["clawdinator-2"\]: Creating\.\.\./)
+    expect(said).to.include('Apply complete! Resources: 1 added, 0 changed, 1 destroyed.')
+    expect(aws.running()).to.deep.equal({ [ONE]: aws.ami, [TWO]: aws.nextAmi })
+
+    const later = await tofu('plan', '-detailed-exitcode', ...varArgs(aws.ami))
+    expect(later).to.include({ exitCode: 0 })
+    expect(later.stdout).to.include('No changes.')
+  })
+
+  it('without ignore_changes replaces every host whose AMI differs, as the real one', async () => {
+    await deploy(aws.ami)
+    const naive = checkout([ONE, TWO], (_, text) => text.replace(/ignore_changes = \[[^\]]*\]/, ''))
+    try {
+      await standIn(naive.dir, INIT)
+      const args = ['plan', `-out=${planFile()}`, `-replace=${address(TWO)}`, '-detailed-exitcode']
+      const planned = await standIn(naive.dir, [...args, ...varArgs(aws.nextAmi)])
+      expect(planned.exitCode).to.equal(2)
+      expect(planned.stdout).to.include('# forces replacement')
+      const json = JSON.parse((await tofu('show', '-json', planFile())).stdout) as PlanJson
+      expect(actions(json)).to.deep.equal({ [ONE]: 'delete,create', [TWO]: 'delete,create' })
+      expect(json.resource_changes.find((c) => c.address === address(ONE))?.change.replace_paths).to.deep.equal([
+        ['ami'],
+      ])
+      expect(() => guardPlan(json, { id: TWO, action: 'replace' })).to.throw(address(ONE))
+    } finally {
+      naive.remove()
+    }
+  })
+
+  it('manages exactly instance_ids: others are not created, one that left the registry stays', async () => {
+    await deploy(aws.ami, [ONE])
+    expect(aws.running()).to.deep.equal({ [ONE]: aws.ami })
+    stack.register([TWO])
+    expect(actions(await plan(aws.ami, [ONE, TWO]))).to.deep.equal({ [ONE]: 'no-op', [TWO]: 'create' })
+    const dropped = await plan(aws.ami, [TWO])
+    const removed = dropped.resource_changes.find((c) => c.address === address(ONE))
+    expect(removed).to.include({ action_reason: 'delete_because_each_key' })
+    expect(removed?.change).to.deep.include({ actions: ['delete'], after: null })
+    await apply()
+    expect(aws.running()).to.deep.equal({ [TWO]: aws.ami })
+  })
+
+  it('answers a replacement of an unknown key with no changes and exit code 0', async () => {
+    await deploy(aws.ami)
+    const json = await plan(aws.ami, undefined, `-replace=${address('clawdinator-9')}`)
+    expect(actions(json)).to.deep.equal({ [ONE]: 'no-op', [TWO]: 'no-op' })
+    expect((await tofu('plan', '-replace=nonsense', ...varArgs(aws.ami))).stderr).to.include('Invalid force-replace')
+  })
+
+  it('creates again what EC2 lost', async () => {
+    await deploy(aws.ami)
+    const lost = [...aws.world.instances.values()].find((i) => i.tags.get('clawdinator:id') === ONE)
+    if (lost) lost.state = 'terminated'
+    const json = await plan(aws.nextAmi, undefined, `-replace=${address(ONE)}`)
+    expect(actions(json)).to.deep.equal({ [ONE]: 'create', [TWO]: 'no-op' })
+    expect(json.resource_drift?.map((c) => c.address)).to.deep.equal([address(ONE)])
+    await apply()
+    expect(aws.running()).to.deep.equal({ [ONE]: aws.nextAmi, [TWO]: aws.ami })
+  })
+
+  it('refuses a stale plan', async () => {
+    await plan(aws.ami, [ONE])
+    await tofu('plan', `-out=${join(stack.root, 'other')}`, ...varArgs(aws.ami, [TWO]))
+    await apply()
+    const stale = await tofu('apply', join(stack.root, 'other'))
+    expect(stale).to.include({ exitCode: 1 })
+    expect(stale.stderr).to.include('Error: Saved plan')
+    expect((await tofu('apply', planFile())).stderr).to.include('Error: Saved plan is stale')
+  })
+
+  it('waits for the lock, then says whose it is; force-unlock releases it', async () => {
+    const held = { ID: 'lock-1', Path: 'p', Operation: 'OperationTypeApply', Who: 'me@there', Version: '1.12.0' }
+    const body = JSON.stringify({ ...held, Created: '2026-11-22T10:00:00.000Z', Info: '' })
+    aws.world.putObject(BUCKET, `${STATE_KEY}.tflock`, body)
+    const refused = await tofu('plan', ...varArgs(aws.ami))
+    expect(refused.stderr).to.match(/Error: Error acquiring the state lock\n/)
+    expect(refused.stderr).to.include('\n  ID:        lock-1\n')
+    expect(refused.stderr).to.include('\n  Created:   2026-11-22 10:00:00.000 +0000 UTC\n')
+
+    const waiting = tofu('plan', '-lock-timeout=5s', ...varArgs(aws.ami))
+    expect((await tofu('force-unlock', '-force', 'other')).stderr).to.include('does not match existing lock')
+    expect((await tofu('force-unlock', '-force', 'lock-1')).exitCode).to.equal(0)
+    const planned = await waiting
+    expect(planned.exitCode).to.equal(0)
+    expect(planned.stdout).to.include('Acquiring state lock.')
+    expect([...objects().keys()]).to.deep.equal([])
+  })
+
+  it('interrupted, finishes the resource at hand, records it and releases the lock', async () => {
+    await plan(aws.ami)
+    const stop = new AbortController()
+    aws.world.onLaunch(() => stop.abort())
+    const stopped = await standIn(stack.dir, ['apply', planFile()], stop.signal)
+    expect(stopped).to.include({ exitCode: 1 })
+    expect(stopped.stderr).to.include('Error: execution halted')
+    expect([...objects().keys()]).to.deep.equal([STATE_KEY])
+    expect(aws.running()).to.have.keys(ONE)
+
+    expect(await deploy(aws.ami)).to.include('Resources: 1 added, 0 changed, 0 destroyed.')
+    expect(aws.running()).to.have.keys(ONE, TWO)
+    expect(aws.world.instances.size).to.equal(2)
+  })
+
+  it('keeps what was done when EC2 refuses the next step', async () => {
+    await plan(`ami-${'0'.repeat(17)}`)
+    const failed = await tofu('apply', planFile())
+    expect(failed.stderr).to.match(/Error: operation error EC2: api error InvalidAMIID.NotFound/)
+    expect((await tofu('state', 'list')).stdout).to.include(address(ONE, 'aws_iam_role'))
+    expect(await deploy(aws.ami)).to.include('Resources: 2 added')
+  })
+})
