@@ -1,0 +1,96 @@
+import { string as stringArg } from '@oclif/core/args'
+import { boolean, option, string } from '@oclif/core/flags'
+import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { durationFlag } from '../../lib/cli/flags.js'
+import { renderDeploy } from '../../lib/cli/render/deploys.js'
+import { type Deploy, deploySchema } from '../../lib/domain/contract.js'
+import { ClawctlError } from '../../lib/domain/errors.js'
+import { requestDeploy } from '../../lib/ops/requestDeploy.js'
+
+export default class FleetDeploy extends BaseCommand {
+  static override summary = 'Replace one instance, or all of them one after the other, with the latest AMI.'
+  static override description =
+    `In agent mode it asks the Control API and returns when the deploy is queued; with --wait it follows the run and exits by its outcome. In ci mode it plans, guards and applies host by host, canary first, waits until each is healthy, and stops at the first that is not.`
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> clawdinator-2',
+    '<%= config.bin %> <%= command.id %> all --requested-by "Jo" --wait',
+    {
+      description: 'Go back to an AMI that worked',
+      command: '<%= config.bin %> <%= command.id %> clawdinator-2 --ami ami-0123456789abcdef0',
+    },
+    { description: 'In CI, see what would be done', command: '<%= config.bin %> <%= command.id %> all --plan-only' },
+  ]
+  static override args = {
+    target: stringArg({
+      description: '`all`, or an instance id as `clawctl registry list` prints it; there is no default.',
+      required: true,
+    }),
+  }
+  static override flags = {
+    ami: string({
+      summary: 'Deploy this AMI instead of the latest, to roll back say.',
+      helpValue: 'ami-…',
+      env: 'CLAWCTL_AMI',
+    }),
+    'requested-by': string({
+      summary: 'The person who asked; without one, an instance that asks counts as a bot.',
+      helpValue: 'NAME',
+      env: 'CLAWCTL_REQUESTED_BY',
+    }),
+    'request-id': string({
+      summary: 'Name the request yourself: the same id twice starts one run.',
+      helpValue: 'ID',
+      env: 'CLAWCTL_REQUEST_ID',
+    }),
+    wait: boolean({ summary: 'Follow the run to its end.' }),
+    timeout: durationFlag({ summary: 'How long to --wait.', default: '30m' }),
+    'plan-only': boolean({ summary: 'ci mode: plan and guard, apply nothing.' }),
+    'on-failure': option({
+      options: ['rollback', 'stop'] as const,
+      summary: 'ci mode: pin a host that failed back to its previous AMI, or leave it. Default: rollback.',
+      env: 'CLAWCTL_ON_FAILURE',
+    })(),
+    'health-timeout': durationFlag({
+      summary: 'ci mode: how long a host may take to become healthy.',
+      default: '15m',
+      env: 'CLAWCTL_HEALTH_TIMEOUT',
+    }),
+  }
+
+  async run(): Promise<object> {
+    const { args, flags } = await this.parse(FleetDeploy)
+    const context = this.context(flags)
+    const deploy = await this.#showPartial(
+      requestDeploy(
+        {
+          target: args.target,
+          amiOverride: flags.ami,
+          requestedBy: flags['requested-by'],
+          requestId: flags['request-id'] || context.newRequestId(),
+          caller: context.caller,
+        },
+        {
+          planOnly: flags['plan-only'],
+          onFailure: flags['on-failure'],
+          wait: flags.wait,
+          waitTimeoutMs: flags.timeout,
+          healthTimeoutMs: flags['health-timeout'],
+        },
+        { mode: context.mode, registry: await context.localRegistry(), plane: () => context.plane() },
+      ),
+    )
+    this.log(renderDeploy(deploy, this.paint))
+    return { deploy }
+  }
+
+  /** A deploy that failed has hosts to tell of, too. */
+  async #showPartial(asked: Promise<Deploy>): Promise<Deploy> {
+    try {
+      return await asked
+    } catch (error) {
+      const deploy = deploySchema.safeParse(error instanceof ClawctlError ? error.partial?.deploy : undefined)
+      if (deploy.success) this.log(renderDeploy(deploy.data, this.paint))
+      throw error
+    }
+  }
+}

@@ -1,0 +1,43 @@
+import { boolean } from '@oclif/core/flags'
+import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { durationFlag } from '../../lib/cli/flags.js'
+import { renderFleet, renderFleetForChat } from '../../lib/cli/render/fleet.js'
+import { watchFleet } from '../../lib/ops/watchFleet.js'
+
+export default class FleetStatus extends BaseCommand {
+  static override summary = 'Show what should run beside what runs: state, AMI, health of every instance.'
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --watch',
+    {
+      description: 'Ids of the hosts that are not on the latest AMI',
+      command: `<%= config.bin %> <%= command.id %> --json | jq -r '.fleet.instances[] | select(.amiStatus=="stale").id'`,
+    },
+  ]
+  static override flags = {
+    chat: boolean({ summary: 'Print what fits a chat message.' }),
+    watch: boolean({ summary: 'Show it again until nothing is about to change.' }),
+    timeout: durationFlag({ summary: 'How long to --watch.', default: '30m' }),
+  }
+
+  async run(): Promise<object> {
+    const { flags } = await this.parse(FleetStatus)
+    const context = this.context(flags)
+    const plane = await context.plane()
+    const clock = context.clock
+    const fleet = flags.watch
+      ? await watchFleet(
+          { plane, clock, show: (seen) => this.log(`${this.#clear()}${renderFleet(seen, clock.now(), this.paint)}`) },
+          flags.timeout,
+        )
+      : await plane.fleet()
+    if (!flags.watch)
+      this.log(flags.chat ? renderFleetForChat(fleet, clock.now()) : renderFleet(fleet, clock.now(), this.paint))
+    return { fleet }
+  }
+
+  /** Home and clear on a terminal; an empty line between the pictures elsewhere. */
+  #clear(): string {
+    return process.stdout.isTTY ? '\u001b[H\u001b[2J' : ''
+  }
+}

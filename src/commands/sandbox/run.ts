@@ -1,0 +1,31 @@
+import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { asFlag, sandboxFlags } from '../../lib/cli/sandboxFlags.js'
+import { ClawctlError } from '../../lib/domain/errors.js'
+
+export default class SandboxRun extends BaseCommand {
+  static override summary = 'Run one command inside the sandbox and exit with its code.'
+  static override description =
+    `Starts EC2, S3, GitHub and the Control API on loopback, runs the command with clawctl in PATH, and leaves nothing behind. Inside a running sandbox it joins that one.
+
+What is simulated: the AWS and GitHub services and the hosts. What is real: the SDKs, the built Lambda handler, and the checkout's own workflow, which runs step by step.`
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> -- clawctl fleet status',
+    '<%= config.bin %> <%= command.id %> --as clawdinator-1 -- clawctl fleet deploy clawdinator-2 --wait',
+    '<%= config.bin %> <%= command.id %> --as ci --fault host:unhealthy -- clawctl fleet deploy clawdinator-1',
+    '<%= config.bin %> <%= command.id %> -- bash',
+  ]
+  static override strict = false
+  static override flags = { as: asFlag, ...sandboxFlags }
+
+  async run(): Promise<void> {
+    const { argv, flags } = await this.parse(SandboxRun)
+    const [program, ...args] = argv as string[]
+    if (program === undefined) {
+      throw new ClawctlError('USAGE', 'There is no command to run.', {
+        hint: 'Give it after --: clawctl sandbox run -- clawctl fleet status',
+      })
+    }
+    const { runInSandbox } = await import('../../lib/sandbox/run.js')
+    process.exitCode = await runInSandbox(this.sandboxRequest(flags), flags.as, [program, ...args])
+  }
+}

@@ -1,0 +1,79 @@
+import { Command } from '@oclif/core/command'
+import { option, string } from '@oclif/core/flags'
+import type { SandboxRequest } from '../sandbox/start.js'
+import { Context } from './context.js'
+import { asFailure, printFailure } from './failure.js'
+import { painter } from './text.js'
+
+const GLOBAL = 'GLOBAL'
+
+interface GlobalFlags {
+  mode?: string | undefined
+  'control-api-url'?: string | undefined
+}
+
+/**
+ * What every command has: `--json`, `--mode`, one way to fail, and the context. A command's `run` parses, calls one op,
+ * shows the result to people and returns it; under --json the returned value is the one document on stdout.
+ */
+export abstract class BaseCommand extends Command {
+  static override enableJsonFlag = true
+  static override baseFlags = {
+    mode: option({
+      options: ['agent', 'ci'] as const,
+      summary: 'Where this runs: `agent` asks the Control API, `ci` uses AWS and OpenTofu itself.',
+      description: 'Default: CLAWCTL_MODE, else ci where GITHUB_ACTIONS or CI is true, else agent.',
+      helpGroup: GLOBAL,
+    })(),
+    'control-api-url': string({
+      summary: 'The Control API, instead of CLAWDINATOR_CONTROL_API_URL or /etc/clawdinator/control-api-url.',
+      helpGroup: GLOBAL,
+      helpValue: 'URL',
+    }),
+  }
+
+  protected readonly paint = painter(process.stdout)
+
+  protected context(flags: GlobalFlags): Context {
+    return new Context({
+      env: process.env,
+      cwd: process.cwd(),
+      version: this.config.version,
+      mode: flags.mode,
+      controlApiUrl: flags['control-api-url'],
+      quiet: this.jsonEnabled(),
+    })
+  }
+
+  /** What the options of `sandbox …` ask for. */
+  protected sandboxRequest(
+    flags: GlobalFlags & {
+      registry?: string | undefined
+      running?: string[] | undefined
+      fault?: string[] | undefined
+      tofu?: SandboxRequest['tofu']
+    },
+  ): SandboxRequest {
+    return {
+      packageRoot: this.config.root,
+      checkout: this.context(flags).checkout,
+      registry: flags.registry,
+      running: flags.running,
+      faults: flags.fault ?? [],
+      tofu: flags.tofu ?? 'auto',
+      env: process.env,
+    }
+  }
+
+  override async catch(error: unknown): Promise<void> {
+    printFailure(asFailure(error, { id: this.id, flags: Object.keys(this.ctor.flags) }), this.jsonEnabled())
+  }
+
+  override logJson(document: unknown): void {
+    process.stdout.write(`${JSON.stringify(document, null, 2)}\n`)
+  }
+
+  protected override toSuccessJson(result: object): object {
+    return { ok: true, ...result }
+  }
+}

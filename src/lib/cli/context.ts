@@ -1,0 +1,161 @@
+import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
+import { systemClock } from '../adapters/clock.js'
+import { registryFile } from '../adapters/registryFile.js'
+import * as settings from '../adapters/settings.js'
+import { parseRegistry, type Registry } from '../domain/registry.js'
+import type { Plane } from '../ops/plane.js'
+import type { Clock, Progress, RegistrySource } from '../ops/ports.js'
+import { silentProgress, stderrProgress } from './progress.js'
+
+export interface ContextOptions {
+  env: settings.Env
+  cwd: string
+  version: string
+  /** --mode */
+  mode: string | undefined
+  /** --control-api-url */
+  controlApiUrl: string | undefined
+  /** Progress for people; off under --json. */
+  quiet: boolean
+}
+
+/**
+ * The one place of the CLI that constructs adapters, each when it is first asked for: a command that sends one request
+ * loads neither the AWS SDK nor Octokit.
+ */
+export class Context {
+  readonly #options: ContextOptions
+  readonly #abort = new AbortController()
+  #listening = false
+  readonly checkout: string | null
+
+  constructor(options: ContextOptions) {
+    this.#options = options
+    this.checkout = settings.findCheckout(options.env, options.cwd)
+  }
+
+  get env(): settings.Env {
+    return this.#options.env
+  }
+
+  get mode(): settings.Mode {
+    return settings.modeOf(this.#options.env, this.#options.mode)
+  }
+
+  /** The instance that asks, or null for a person's machine. */
+  get caller(): string | null {
+    return settings.callerOf(this.#options.env)
+  }
+
+  get progress(): Progress {
+    return this.#options.quiet ? silentProgress : stderrProgress()
+  }
+
+  get clock(): Clock {
+    return systemClock(() => this.#interruption())
+  }
+
+  /** Aborted by the first SIGINT or SIGTERM, so that work under way can be put in order; the second one kills. */
+  #interruption(): AbortSignal {
+    if (!this.#listening) {
+      this.#listening = true
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => this.#abort.abort())
+    }
+    return this.#abort.signal
+  }
+
+  get registry(): RegistrySource {
+    return registryFile(this.checkout)
+  }
+
+  newRequestId(): string {
+    return randomUUID()
+  }
+
+  /** The registry of the checkout for an early refusal; undefined where there is none or it can't be trusted to be read. */
+  async localRegistry(): Promise<Registry | undefined> {
+    try {
+      const { text, origin } = await this.registry.read()
+      return parseRegistry(text, origin)
+    } catch {
+      return undefined
+    }
+  }
+
+  /** @throws ClawctlError ON_AGENT_HOST, NOT_CONFIGURED */
+  async plane(): Promise<Plane> {
+    return this.mode === 'ci' ? this.#directPlane() : this.#controlApiPlane()
+  }
+
+  async #controlApiPlane(): Promise<Plane> {
+    const api = settings.controlApiSettings(this.env, this.#options.controlApiUrl)
+    const [{ controlApiPlane }, { createControlApi }] = await Promise.all([
+      import('../ops/controlApiPlane.js'),
+      import('../adapters/controlApi.js'),
+    ])
+    return controlApiPlane({
+      api: createControlApi({ ...api, userAgent: this.#userAgent }),
+      clock: this.clock,
+      progress: this.progress,
+    })
+  }
+
+  async #directPlane(): Promise<Plane> {
+    const [{ directPlane }, { createCompute }, { createObjectStore }] = await Promise.all([
+      import('../ops/directPlane.js'),
+      import('../adapters/aws/compute.js'),
+      import('../adapters/aws/objectStore.js'),
+    ])
+    const { clock, progress, registry, env } = this
+    const direct = () => settings.directSettings(env)
+    return directPlane({
+      status: async () => {
+        const aws = direct()
+        return { registry, clock, compute: createCompute(aws), store: createObjectStore(aws) }
+      },
+      deploys: async () => {
+        const { createGithub } = await import('../adapters/github.js')
+        const runs = createGithub({ ...settings.githubSettings(env), userAgent: this.#userAgent })
+        return { runs, store: createObjectStore(direct()), clock, progress }
+      },
+      deploy: async () => {
+        const aws = direct()
+        const [{ createTofu }, { githubJobReport }, { scratchFolder }] = await Promise.all([
+          import('../adapters/tofu.js'),
+          import('../adapters/jobReport.js'),
+          import('../adapters/scratch.js'),
+        ])
+        const scratch = scratchFolder('clawctl-plan-')
+        const plans = { count: 0 }
+        return {
+          registry,
+          compute: createCompute(aws),
+          store: createObjectStore(aws),
+          clock,
+          progress,
+          report: githubJobReport(env),
+          run: settings.workflowRun(env),
+          planFile: (id) => join(scratch, `${id}-${++plans.count}.tfplan`),
+          tofu: createTofu({
+            binary: 'tofu',
+            dir: join(this.checkout ?? this.#options.cwd, settings.FLEET_STACK_PATH),
+            signal: this.#interruption(),
+            onOutput: this.#toolOutput(),
+            ...settings.fleetStack(env, aws),
+          }),
+        }
+      },
+    })
+  }
+
+  /** OpenTofu's own words belong into a CI log; a spinner on a terminal says enough. */
+  #toolOutput(): (line: string) => void {
+    if (this.#options.quiet || process.stderr.isTTY) return () => {}
+    return (line) => process.stderr.write(`  ${line}\n`)
+  }
+
+  get #userAgent(): string {
+    return `clawctl/${this.#options.version}`
+  }
+}

@@ -1,0 +1,71 @@
+import { ClawctlError, errorBody, exitCodeOf } from '../domain/errors.js'
+import { nearest } from '../domain/nearest.js'
+import { painter } from './text.js'
+
+interface FailedCommand {
+  id: string | undefined
+  flags: readonly string[]
+}
+
+/** Whatever a command threw, as one of our codes. What oclif's parser throws is a usage error. */
+export function asFailure(error: unknown, command?: FailedCommand): ClawctlError {
+  if (error instanceof ClawctlError) return error
+  const { message, name } = error as Error
+  const oclif = error as { oclif?: { exit?: number }; args?: { name: string; description?: string }[] }
+  const id = command?.id?.replaceAll(':', ' ') ?? ''
+  if (oclif.oclif !== undefined || name === 'CLIError') {
+    return new ClawctlError('USAGE', usageMessage(message, oclif.args), {
+      hint: suggestion(message, command) ?? `See \`${['clawctl', id, '--help'].filter(Boolean).join(' ')}\`.`,
+      cause: error,
+    })
+  }
+  return new ClawctlError('INTERNAL', `${name}: ${message}`, {
+    hint: 'This is a defect of clawctl: run it again with DEBUG=clawctl to see where, and report it.',
+    cause: error,
+  })
+}
+
+function usageMessage(message: string, args: { name: string; description?: string }[] | undefined): string {
+  if (/^Missing \d+ required arg/.test(message) && args && args.length > 0) {
+    return args.map((arg) => `${arg.name.toUpperCase()} is missing: ${arg.description ?? 'it is required'}`).join(' ')
+  }
+  return message.replace(/\n?See more help with --help$/, '').trim()
+}
+
+function suggestion(message: string, command: FailedCommand | undefined): string | undefined {
+  const unknown = /^Nonexistent flags?: (--[^\s,=]+)/.exec(message)?.[1]
+  const near =
+    unknown &&
+    command &&
+    nearest(
+      unknown,
+      [...command.flags, 'json'].map((f) => `--${f}`),
+    )
+  return near ? `Did you mean ${near}?` : undefined
+}
+
+/** The failure on stderr for people, or as the one document on stdout; sets the exit code. */
+export function printFailure(failure: ClawctlError, json: boolean): void {
+  process.exitCode = exitCodeOf(failure.code)
+  if (json) {
+    const document = { ok: false, error: errorBody(failure), ...failure.partial }
+    process.stdout.write(`${JSON.stringify(document, null, 2)}\n`)
+  } else {
+    const paint = painter(process.stderr)
+    process.stderr.write(`${paint('red', 'Error')} ${paint('dim', `(${failure.code})`)}: ${failure.message}\n`)
+    if (failure.hint) process.stderr.write(`  ${failure.hint}\n`)
+  }
+  if (process.env.GITHUB_ACTIONS === 'true') {
+    process.stderr.write(`::error title=${failure.code}::${escapeWorkflowCommand(failure.message)}\n`)
+  }
+  if (process.env.DEBUG?.includes('clawctl')) process.stderr.write(`${failure.stack}\n${stackOf(failure.cause)}\n`)
+}
+
+function stackOf(cause: unknown): string {
+  return cause instanceof Error ? (cause.stack ?? '') : ''
+}
+
+/** https://docs.github.com/actions/reference/workflow-commands-for-github-actions */
+function escapeWorkflowCommand(text: string): string {
+  return text.replace(/%/g, '%25').replace(/\r/g, '%0D').replace(/\n/g, '%0A')
+}

@@ -1,0 +1,23 @@
+import { custom } from '@oclif/core/flags'
+import ms from 'ms'
+import { ClawctlError } from '../domain/errors.js'
+
+/** A day: nobody waits longer for one host. */
+const LONGEST_MS = 86_400_000
+
+/** A duration such as 90s or 30m, parsed to milliseconds. */
+export function durationFlag(options: { summary: string; default: string; env?: string }) {
+  return custom<number>({
+    summary: `${options.summary} Default: ${options.default}.`,
+    helpValue: 'DURATION',
+    ...(options.env ? { env: options.env } : {}),
+    default: async () => parseDuration(options.default),
+    parse: async (input) => parseDuration(input || options.default),
+  })()
+}
+
+function parseDuration(text: string): number {
+  const value = /^\d+(?:\.\d+)?\s*[a-z]+$/i.test(text) ? ms(text as ms.StringValue) : Number.NaN
+  if (Number.isFinite(value) && value > 0 && value <= LONGEST_MS) return value
+  throw new ClawctlError('USAGE', `${JSON.stringify(text)} is not a duration.`, { hint: 'Write it as 90s, 30m or 2h.' })
+}

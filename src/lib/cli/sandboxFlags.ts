@@ -1,0 +1,33 @@
+import { option, string } from '@oclif/core/flags'
+import { FAULT_HELP } from '../sandbox/faults.js'
+import { TOFU_CHOICES } from '../sandbox/tofuChoice.js'
+
+/** Options of every command that starts a sandbox. */
+export const sandboxFlags = {
+  registry: string({ summary: "Another registry than the checkout's nix/instances.json.", helpValue: 'FILE' }),
+  running: string({
+    summary: 'Instances that run at the start, on the older AMI. Default: clawdinator-1.',
+    helpValue: 'ID,…',
+    multiple: true,
+    delimiter: ',',
+  }),
+  fault: string({
+    summary: 'What is to go wrong; may be given more than once.',
+    description: FAULT_HELP.join('\n'),
+    helpValue: 'NAME',
+    multiple: true,
+    multipleNonGreedy: true,
+  }),
+  tofu: option({
+    options: TOFU_CHOICES,
+    summary: 'The `tofu` of the direct plane: a stand-in that knows the fleet stack (auto), or the one in PATH.',
+    default: 'auto',
+  })(),
+}
+
+export const asFlag = string({
+  summary: 'Who runs the command: laptop, ci, or an instance id.',
+  description: 'A laptop and an instance get the Control API and no AWS variable at all; ci gets the direct plane.',
+  helpValue: 'laptop|ci|INSTANCE',
+  default: 'laptop',
+})
