@@ -1,4 +1,4 @@
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
@@ -26,7 +26,8 @@ const common = {
   },
 }
 
-await rm('dist', { recursive: true, force: true })
+// Built beside and put in place at once: a clawctl that runs meanwhile keeps the files it knows.
+await rm('dist.next', { recursive: true, force: true })
 const sources = await readdir('src/commands', { recursive: true })
 const commands = sources.filter((file) => file.endsWith('.ts')).map((file) => join('src/commands', file))
 
@@ -34,7 +35,7 @@ const [, lambda] = await Promise.all([
   build({
     ...common,
     entryPoints: ['src/main.ts', 'src/lib/sandbox/tofu/main.ts', ...commands],
-    outdir: 'dist',
+    outdir: 'dist.next',
     outbase: 'src',
     splitting: true,
     // Syntax and whitespace, not names: a stack trace stays readable.
@@ -45,19 +46,22 @@ const [, lambda] = await Promise.all([
   build({
     ...common,
     entryPoints: ['lambda/index.ts'],
-    outfile: 'dist/lambda/index.mjs',
+    outfile: 'dist.next/lambda/index.mjs',
     // Lambda's credentials are variables: the rest of the chain (SSO, profiles, STS, metadata) would be a fifth of the bundle.
     alias: { '@aws-sdk/credential-provider-node': './scripts/build/lambda-credentials.mjs' },
     minify: true,
     metafile: true,
   }),
 ])
+await rm('dist.old', { recursive: true, force: true })
+await rename('dist', 'dist.old').catch(() => {})
+await rename('dist.next', 'dist')
+await rm('dist.old', { recursive: true, force: true })
 if (process.env.BUILD_METAFILE) await writeFile(process.env.BUILD_METAFILE, JSON.stringify(lambda.metafile))
 await writeManifest()
 
 /** oclif reads the commands' flags from it instead of loading every command. */
 async function writeManifest() {
-  await rm('oclif.manifest.json', { force: true })
   const { Plugin } = await import('@oclif/core/config')
   const plugin = new Plugin({
     root,
@@ -67,5 +71,6 @@ async function writeManifest() {
     respectNoCacheDefault: true,
   })
   await plugin.load()
-  await writeFile('oclif.manifest.json', `${JSON.stringify(plugin.manifest, null, 2)}\n`)
+  await writeFile('oclif.manifest.json.next', `${JSON.stringify(plugin.manifest, null, 2)}\n`)
+  await rename('oclif.manifest.json.next', 'oclif.manifest.json')
 }

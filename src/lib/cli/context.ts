@@ -152,7 +152,9 @@ export class Context {
   /** OpenTofu's own words belong into a CI log; a spinner on a terminal says enough. */
   #toolOutput(): (line: string) => void {
     if (this.#options.quiet || process.stderr.isTTY) return () => {}
-    return (line) => process.stderr.write(`  ${line}\n`)
+    return (line) => {
+      if (line.trim()) process.stderr.write(`  ${line}\n`)
+    }
   }
 
   get #userAgent(): string {

@@ -2,43 +2,50 @@ import type { Progress } from '../ops/ports.js'
 
 export const silentProgress: Progress = { task: (_title, work) => work(() => {}), note: () => {} }
 
-/**
- * Progress on stderr: a spinner on a terminal, plain lines elsewhere. Listr2 is loaded with the first task, because
- * most commands have none.
- */
+const print = (text: string) => process.stderr.write(`${text}\n`)
+
+/** Progress on stderr: a spinner on a terminal, plain lines in a log. */
 export function stderrProgress(): Progress {
-  return {
-    async task(title, work) {
-      const { Listr, ListrLogger, ProcessOutput } = await import('listr2')
-      // Listr2 writes to stdout by default, which belongs to the result.
-      const logger = new ListrLogger({ processOutput: new ProcessOutput(process.stderr, process.stderr) })
-      let result: Awaited<ReturnType<typeof work>> | undefined
-      const options = { logger, collapseErrors: true, showErrorMessage: false }
-      const runner = new Listr(
-        [
-          {
-            title,
-            async task(_, handle) {
-              let last = ''
-              result = await work((text) => {
-                if (text && text !== last) handle.output = text
-                last = text
-              })
-            },
-          },
-        ],
-        {
-          renderer: process.stderr.isTTY ? 'default' : 'simple',
-          rendererOptions: options,
-          fallbackRendererOptions: options,
-          registerSignalListeners: false,
+  return { task: process.stderr.isTTY ? spinnerTask : lineTask, note: print }
+}
+
+const lineTask: Progress['task'] = async (title, work) => {
+  print(`> ${title}`)
+  const result = await work(onlyNews((text) => print(`  ${text}`)))
+  print(`+ ${title}`)
+  return result
+}
+
+/** Listr2 is loaded with the first task, because most commands have none. */
+const spinnerTask: Progress['task'] = async (title, work) => {
+  const { Listr, ListrLogger, ProcessOutput } = await import('listr2')
+  // Listr2 writes to stdout by default, which belongs to the result.
+  const logger = new ListrLogger({ processOutput: new ProcessOutput(process.stderr, process.stderr) })
+  let result: Awaited<ReturnType<typeof work>> | undefined
+  const runner = new Listr(
+    [
+      {
+        title,
+        async task(_, handle) {
+          result = await work(
+            onlyNews((text) => {
+              handle.output = text
+            }),
+          )
         },
-      )
-      await runner.run()
-      return result as Awaited<ReturnType<typeof work>>
-    },
-    note(text) {
-      process.stderr.write(`${text}\n`)
-    },
+      },
+    ],
+    { rendererOptions: { logger, collapseErrors: true, showErrorMessage: false }, registerSignalListeners: false },
+  )
+  await runner.run()
+  return result as Awaited<ReturnType<typeof work>>
+}
+
+/** A health gate says the same thing every few seconds. */
+function onlyNews(say: (text: string) => void): (text: string) => void {
+  let last = ''
+  return (text) => {
+    if (text && text !== last) say(text)
+    last = text
   }
 }

@@ -90,7 +90,7 @@ function hostsOf(record: DeployRecord | null, over: boolean): DeployHost[] {
   if (!over) return hosts
   return hosts.map((host) =>
     host.outcome === 'deploying'
-      ? { ...host, outcome: 'failed' }
+      ? { ...host, outcome: 'failed', instanceId: null }
       : host.outcome === 'pending'
         ? { ...host, outcome: 'skipped' }
         : host,
@@ -103,6 +103,14 @@ function errorOf(status: DeployStatus, record: DeployRecord | null, url: string 
   const hint = url ? `Open the run: ${url}` : undefined
   if (status === 'cancelled') return { code: 'CANCELLED', message: 'The run was cancelled.', hint }
   if (status === 'timed-out') return { code: 'TIMED_OUT', message: 'The run took longer than its job may.', hint }
+  const lost = record?.status === 'running' ? record.hosts.find((host) => host.outcome === 'deploying') : undefined
+  if (lost) {
+    return {
+      code: 'DEPLOY_FAILED',
+      message: `The run was lost while it deployed ${lost.id}.`,
+      hint: `See \`clawctl fleet status\` for what became of ${lost.id}, then deploy it again: it resumes.`,
+    }
+  }
   return { code: 'DEPLOY_FAILED', message: 'The run ended without success and without a word about why.', hint }
 }
 

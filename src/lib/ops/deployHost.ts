@@ -6,6 +6,9 @@ import type { RolloutStep } from '../domain/rollout.js'
 import { healthGate } from './healthGate.js'
 import type { Clock, Compute, ObjectStore, Progress, Tofu } from './ports.js'
 
+/** Title of the task that follows an apply; the sandbox looks for it. */
+export const WAITING_FOR_HEALTH = 'wait until healthy'
+
 export interface HostDeployPorts {
   compute: Compute
   store: ObjectStore
@@ -155,7 +158,7 @@ async function applyAndWait(
 ): Promise<AttemptResult> {
   try {
     await ports.progress.task(`${step.id}: apply`, () => ports.tofu.apply(file))
-    const gate = await ports.progress.task(`${step.id}: wait until healthy`, (say) =>
+    const gate = await ports.progress.task(`${step.id}: ${WAITING_FOR_HEALTH}`, (say) =>
       healthGate(ports, { id: step.id, ami, notInstanceId, timeoutMs: settings.healthTimeoutMs }, say),
     )
     if (gate.healthy) return { ok: true, host: gate.host }

@@ -11,6 +11,8 @@ export interface HostsOptions {
   bootMs?: number
   /** Between two heartbeats of a host. */
   beatMs?: number
+  /** Waited for before a booted host sends its first heartbeat: where a fault strikes that needs the host still unseen. */
+  beforeUp?: () => Promise<void>
   /** What the hosts do, a sentence each, for the person who watches the sandbox. */
   onNote?: (note: string) => void
 }
@@ -27,6 +29,7 @@ export class Hosts {
   readonly #bucket: string
   readonly #bootMs: number
   readonly #beatMs: number
+  readonly #beforeUp: (() => Promise<void>) | undefined
   readonly #note: (note: string) => void
   readonly #timers = new Map<string, Set<NodeJS.Timeout>>()
   #unregister: (() => void)[] = []
@@ -37,6 +40,7 @@ export class Hosts {
     this.#bucket = options.bucket
     this.#bootMs = options.bootMs ?? 300
     this.#beatMs = options.beatMs ?? 10_000
+    this.#beforeUp = options.beforeUp
     this.#note = options.onNote ?? (() => {})
   }
 
@@ -110,9 +114,14 @@ export class Hosts {
     } else if (fault) {
       this.#note(`${id} (${instance.id}) booted ${instance.imageId} and stays silent (fault host:${fault})`)
     } else {
-      this.#note(`${id} (${instance.id}) booted ${instance.imageId} and is up`)
-      this.#beatOn(instance, 'active')
+      void this.#comeUp(instance, id)
     }
+  }
+
+  async #comeUp(instance: Instance, id: string): Promise<void> {
+    if (this.#beforeUp) await this.#beforeUp()
+    this.#note(`${id} (${instance.id}) booted ${instance.imageId} and is up`)
+    this.#beatOn(instance, 'active')
   }
 
   /** What is wrong with the host's bundle, as the end of a sentence, or null. */

@@ -2,8 +2,10 @@ import { randomBytes } from 'node:crypto'
 import { mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { FLEET_STACK_PATH, FLEET_STATE_KEY } from '../adapters/settings.js'
+import { WAITING_FOR_HEALTH } from '../ops/deployHost.js'
 import { actionStandIns } from './actions.js'
 import { type AdminServer, startAdmin } from './admin.js'
 import { ec2Endpoint } from './aws/ec2.js'
@@ -173,11 +175,16 @@ export class Sandbox {
       stateKey: FLEET_STATE_KEY,
       controlApiUrl,
     })
-    const hosts = new Hosts({ world, faults, bucket: BUCKET, ...(options.onNote ? { onNote: options.onNote } : {}) })
+    const hosts = new Hosts({
+      world,
+      faults,
+      bucket: BUCKET,
+      beforeUp: () => killRunnerIfAsked(faults, github),
+      ...(options.onNote ? { onNote: options.onNote } : {}),
+    })
     hosts.start()
     closers.push(() => hosts.stop())
     for (const instance of running) hosts.adopt(instance.id)
-    killRunnerWhenAsked(world, faults, github)
 
     const admin: AdminServer = await startAdmin({ faults, requests })
     closers.push(() => admin.close())
@@ -230,22 +237,15 @@ async function closeAll(closers: (() => Promise<void> | void)[]): Promise<void> 
   }
 }
 
-/** The runner is lost in the worst moment that leaves no lock: the new host runs, nobody has seen it healthy. */
-function killRunnerWhenAsked(world: World, faults: Faults, github: GitHub): void {
-  world.onLaunch(() => {
-    if (!github.runs.some((run) => run.status === 'in_progress') || !faults.runnerDies()) return
-    const watch = setInterval(() => {
-      const deploying = github.runs.find((run) => run.status === 'in_progress')
-      if (deploying && !isWaitingForHealth(deploying)) return
-      clearInterval(watch)
-      github.killRunner()
-    }, 20)
-    watch.unref()
-  })
-}
-
-function isWaitingForHealth(run: GitHub['runs'][number]): boolean {
-  return run.jobs.some((job) => job.log.some((line) => line.text.includes('wait until healthy')))
+/** The runner is lost while it waits for the new host's health: the host runs, nobody has seen it healthy, no lock is held. */
+async function killRunnerIfAsked(faults: Faults, github: GitHub): Promise<void> {
+  const deploying = () => github.runs.find((run) => run.status === 'in_progress')
+  if (!deploying() || !faults.runnerDies()) return
+  for (let run = deploying(); run; run = deploying()) {
+    if (run.jobs.some((job) => job.log.some((line) => line.text.includes(WAITING_FOR_HEALTH)))) break
+    await sleep(20)
+  }
+  github.killRunner()
 }
 
 function awsEnvironment(folder: string, ec2Url: string, s3Url: string) {
