@@ -1,11 +1,15 @@
 import { string as stringArg } from '@oclif/core/args'
 import { boolean, option, string } from '@oclif/core/flags'
+import ms from 'ms'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { durationFlag } from '../../lib/cli/flags.js'
 import { renderDeploy } from '../../lib/cli/render/deploys.js'
 import { type Deploy, deploySchema } from '../../lib/domain/contract.js'
 import { ClawctlError } from '../../lib/domain/errors.js'
 import { requestDeploy } from '../../lib/ops/requestDeploy.js'
+
+const WAIT = '30m'
+const HEALTH = '15m'
 
 export default class FleetDeploy extends BaseCommand {
   static override summary = 'Replace one instance, or all of them one after the other, with the latest AMI.'
@@ -43,7 +47,7 @@ export default class FleetDeploy extends BaseCommand {
       env: 'CLAWCTL_REQUEST_ID',
     }),
     wait: boolean({ summary: 'Follow the run to its end.' }),
-    timeout: durationFlag({ summary: 'How long to --wait.', default: '30m' }),
+    timeout: durationFlag({ summary: 'How long to --wait.', default: WAIT }),
     'plan-only': boolean({ summary: 'ci mode: plan and guard, apply nothing.' }),
     'on-failure': option({
       options: ['rollback', 'stop'] as const,
@@ -52,7 +56,7 @@ export default class FleetDeploy extends BaseCommand {
     })(),
     'health-timeout': durationFlag({
       summary: 'ci mode: how long a host may take to become healthy.',
-      default: '15m',
+      default: HEALTH,
       env: 'CLAWCTL_HEALTH_TIMEOUT',
     }),
   }
@@ -73,8 +77,8 @@ export default class FleetDeploy extends BaseCommand {
           planOnly: flags['plan-only'],
           onFailure: flags['on-failure'],
           wait: flags.wait,
-          waitTimeoutMs: flags.timeout,
-          healthTimeoutMs: flags['health-timeout'],
+          waitTimeoutMs: flags.timeout ?? ms(WAIT),
+          healthTimeoutMs: flags['health-timeout'] ?? ms(HEALTH),
         },
         { mode: context.mode, registry: await context.localRegistry(), plane: () => context.plane() },
       ),

@@ -1,8 +1,11 @@
 import { boolean } from '@oclif/core/flags'
+import ms from 'ms'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { durationFlag } from '../../lib/cli/flags.js'
 import { renderFleet, renderFleetForChat } from '../../lib/cli/render/fleet.js'
 import { watchFleet } from '../../lib/ops/watchFleet.js'
+
+const WATCH = '30m'
 
 export default class FleetStatus extends BaseCommand {
   static override summary = 'Show what should run beside what runs: state, AMI, health of every instance.'
@@ -17,7 +20,7 @@ export default class FleetStatus extends BaseCommand {
   static override flags = {
     chat: boolean({ summary: 'Print what fits a chat message.' }),
     watch: boolean({ summary: 'Show it again until nothing is about to change.' }),
-    timeout: durationFlag({ summary: 'How long to --watch.', default: '30m' }),
+    timeout: durationFlag({ summary: 'How long to --watch.', default: WATCH }),
   }
 
   async run(): Promise<object> {
@@ -28,7 +31,7 @@ export default class FleetStatus extends BaseCommand {
     const fleet = flags.watch
       ? await watchFleet(
           { plane, clock, show: (seen) => this.log(`${this.#clear()}${renderFleet(seen, clock.now(), this.paint)}`) },
-          flags.timeout,
+          flags.timeout ?? ms(WATCH),
         )
       : await plane.fleet()
     if (!flags.watch)

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { ClawctlError } from '../domain/errors.js'
 import type { Clock } from '../ops/ports.js'
 
@@ -7,6 +6,7 @@ export function systemClock(signal?: () => AbortSignal): Clock {
   return {
     now: () => new Date(),
     async sleep(ms) {
+      const { setTimeout: sleep } = await import('node:timers/promises')
       try {
         await sleep(ms, undefined, { signal: signal?.() })
       } catch {

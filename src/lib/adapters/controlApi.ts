@@ -1,12 +1,6 @@
 import type * as z from 'zod/mini'
 import { parseJson } from '../domain/bundle.js'
-import {
-  deployAnswerSchema,
-  deployDetailAnswerSchema,
-  deploysAnswerSchema,
-  failureSchema,
-  fleetAnswerSchema,
-} from '../domain/contract.js'
+import { failureSchema } from '../domain/contract/failure.js'
 import { ClawctlError } from '../domain/errors.js'
 import type { ControlApi } from '../ops/controlApiPlane.js'
 import { HttpFailure, type HttpResponse, httpRequest } from './httpClient.js'
@@ -66,12 +60,26 @@ export function createControlApi(options: { url: string; token: string; userAgen
       hint: 'Check the URL, and that clawctl and the Control API are of the same version.',
     })
   }
+  // Schemas are built when their module loads: each command loads those of its own answer.
+  const fleetContract = () => import('../domain/contract/fleet.js')
+  const deployContract = () => import('../domain/contract/deploy.js')
   return {
-    fleet: async () => (await call(fleetAnswerSchema, 'GET', '/v1/fleet')).fleet,
-    createDeploy: async (request) => (await call(deployAnswerSchema, 'POST', '/v1/deploys', request)).deploy,
-    deploys: async (limit) => (await call(deploysAnswerSchema, 'GET', `/v1/deploys?limit=${limit}`)).deploys,
-    deploy: async (requestId) =>
-      (await call(deployDetailAnswerSchema, 'GET', `/v1/deploys/${encodeURIComponent(requestId)}`)).deploy,
+    async fleet() {
+      const { fleetAnswerSchema } = await fleetContract()
+      return (await call(fleetAnswerSchema, 'GET', '/v1/fleet')).fleet
+    },
+    async createDeploy(request) {
+      const { deployAnswerSchema } = await deployContract()
+      return (await call(deployAnswerSchema, 'POST', '/v1/deploys', request)).deploy
+    },
+    async deploys(limit) {
+      const { deploysAnswerSchema } = await deployContract()
+      return (await call(deploysAnswerSchema, 'GET', `/v1/deploys?limit=${limit}`)).deploys
+    },
+    async deploy(requestId) {
+      const { deployDetailAnswerSchema } = await deployContract()
+      return (await call(deployDetailAnswerSchema, 'GET', `/v1/deploys/${encodeURIComponent(requestId)}`)).deploy
+    },
   }
 }
 

@@ -1,6 +1,3 @@
-import { request as requestHttp } from 'node:http'
-import { request as requestHttps } from 'node:https'
-
 /**
  * One HTTP exchange through node:http(s). Global fetch would cost some 150 ms of start-up on Node 20 (undici's wasm),
  * which is more than the rest of `clawctl fleet status` together.
@@ -38,7 +35,8 @@ const MAX_BODY_BYTES = 8 * 1024 * 1024
 /** @throws HttpFailure */
 export function httpRequest(options: HttpRequest): Promise<HttpResponse> {
   const url = new URL(options.url)
-  const send = url.protocol === 'https:' ? requestHttps : requestHttp
+  // An import would also build the module's namespace, which costs more than the module.
+  const { request: send } = process.getBuiltinModule(url.protocol === 'https:' ? 'node:https' : 'node:http')
   return new Promise((resolve, reject) => {
     let sent = false
     const fail = (message: string, cause?: unknown) => {

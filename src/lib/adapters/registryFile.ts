@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { ClawctlError } from '../domain/errors.js'
 import type { RegistrySource } from '../ops/ports.js'
@@ -16,7 +16,7 @@ export function registryFile(checkout: string | null): RegistrySource {
       const path = join(checkout, REGISTRY_PATH)
       try {
         const short = relative(process.cwd(), path)
-        return { text: await readFile(path, 'utf8'), origin: short.startsWith('..') ? path : short }
+        return { text: readFileSync(path, 'utf8'), origin: short.startsWith('..') ? path : short }
       } catch (error) {
         throw new ClawctlError(
           'REGISTRY_NOT_FOUND',

@@ -1,9 +1,8 @@
-import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { systemClock } from '../adapters/clock.js'
 import { registryFile } from '../adapters/registryFile.js'
 import * as settings from '../adapters/settings.js'
-import { parseRegistry, type Registry } from '../domain/registry.js'
+import type { Registry } from '../domain/registry.js'
 import type { Plane } from '../ops/plane.js'
 import type { Clock, Progress, RegistrySource } from '../ops/ports.js'
 import { silentProgress, stderrProgress } from './progress.js'
@@ -70,14 +69,14 @@ export class Context {
   }
 
   newRequestId(): string {
-    return randomUUID()
+    return crypto.randomUUID()
   }
 
   /** The registry of the checkout for an early refusal; undefined where there is none or it can't be trusted to be read. */
   async localRegistry(): Promise<Registry | undefined> {
     try {
-      const { text, origin } = await this.registry.read()
-      return parseRegistry(text, origin)
+      const { readRegistry } = await import('../ops/readRegistry.js')
+      return await readRegistry(this.registry)
     } catch {
       return undefined
     }

@@ -5,13 +5,15 @@ import { ClawctlError } from '../domain/errors.js'
 /** A day: nobody waits longer for one host. */
 const LONGEST_MS = 86_400_000
 
-/** A duration such as 90s or 30m, parsed to milliseconds. */
+/**
+ * A duration such as 90s or 30m, parsed to milliseconds. The default is the command's to apply: a default of oclif's own
+ * would make --help load the command.
+ */
 export function durationFlag(options: { summary: string; default: string; env?: string }) {
   return custom<number>({
     summary: `${options.summary} Default: ${options.default}.`,
     helpValue: 'DURATION',
     ...(options.env ? { env: options.env } : {}),
-    default: async () => parseDuration(options.default),
     parse: async (input) => parseDuration(input || options.default),
   })()
 }

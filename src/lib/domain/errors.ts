@@ -260,3 +260,10 @@ export interface ErrorBody {
 export function errorBody(error: ClawctlError): ErrorBody {
   return { code: error.code, message: error.message, ...(error.hint ? { hint: error.hint } : {}) }
 }
+
+/** What is not ours is a defect, and says so without its stack. */
+export function asClawctlError(error: unknown): ClawctlError {
+  if (error instanceof ClawctlError) return error
+  const message = error instanceof Error ? error.message : String(error)
+  return new ClawctlError('INTERNAL', message, { cause: error })
+}

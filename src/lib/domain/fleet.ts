@@ -1,6 +1,6 @@
 import type { Fleet, FleetInstance, Heartbeat, Image } from './contract.js'
 import { judgeHealth } from './health.js'
-import { findEntry, type Registry } from './registry.js'
+import type { Registry } from './registry.js'
 
 /** An EC2 instance of the fleet, as far as anyone here needs it. Terminated ones are not hosts. */
 export interface Host {
@@ -95,9 +95,8 @@ function missing(id: string): FleetInstance {
 
 /** Ids that EC2 has and the registry lacks: a deploy names them and leaves them running. */
 export function orphanIds(registry: Registry, hosts: readonly Host[]): string[] {
-  const ids = hosts
-    .filter((host) => host.state !== 'shutting-down' && !findEntry(registry, host.id))
-    .map((host) => host.id)
+  const known = new Set(registry.map((entry) => entry.id))
+  const ids = hosts.filter((host) => host.state !== 'shutting-down' && !known.has(host.id)).map((host) => host.id)
   return [...new Set(ids)].sort()
 }
 

@@ -1,4 +1,4 @@
-import { AMI_PATTERN, ID_PATTERN } from './contract.js'
+import { AMI_PATTERN, ID_PATTERN } from './contract/patterns.js'
 import type { Code } from './errors.js'
 import { nearest } from './nearest.js'
 import { findEntry, type Registry } from './registry.js'

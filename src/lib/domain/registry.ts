@@ -1,6 +1,6 @@
 import { getNodeValue, type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser'
 import * as z from 'zod/mini'
-import { ID_PATTERN } from './contract.js'
+import { ID_PATTERN } from './contract/patterns.js'
 import { ClawctlError } from './errors.js'
 
 /** One entry of nix/instances.json, the fleet's desired state. */

@@ -1,12 +1,5 @@
-import {
-  type Deploy,
-  type DeployDetail,
-  type DeployHost,
-  type DeployRecord,
-  type DeployStatus,
-  REQUEST_ID_PATTERN,
-  type Step,
-} from './contract.js'
+import { REQUEST_ID_PATTERN } from './contract/patterns.js'
+import type { Deploy, DeployDetail, DeployHost, DeployRecord, DeployStatus, Step } from './contract.js'
 import type { ErrorBody } from './errors.js'
 
 /** A run of the deploy workflow, as GitHub's API tells it. */

@@ -1,5 +1,5 @@
 import type { DeployHost, Image } from '../domain/contract.js'
-import { ClawctlError } from '../domain/errors.js'
+import { asClawctlError, ClawctlError } from '../domain/errors.js'
 import type { Host } from '../domain/fleet.js'
 import { guardPlan, instanceAddress } from '../domain/planGuard.js'
 import type { RolloutStep } from '../domain/rollout.js'
@@ -170,11 +170,4 @@ async function applyAndWait(
   } catch (error) {
     return { ok: false, host: null, error: asClawctlError(error) }
   }
-}
-
-/** What is not ours is a defect, and says so without its stack. */
-export function asClawctlError(error: unknown): ClawctlError {
-  if (error instanceof ClawctlError) return error
-  const message = error instanceof Error ? error.message : String(error)
-  return new ClawctlError('INTERNAL', message, { cause: error })
 }

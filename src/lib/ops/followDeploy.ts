@@ -1,8 +1,7 @@
 import ms from 'ms'
 import type { DeployDetail } from '../domain/contract.js'
-import { ClawctlError } from '../domain/errors.js'
+import { asClawctlError, ClawctlError } from '../domain/errors.js'
 import { isOver } from '../domain/run.js'
-import { asClawctlError } from './deployHost.js'
 import type { Clock, Progress } from './ports.js'
 
 const FIRST_POLL_MS = 500

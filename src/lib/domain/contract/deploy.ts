@@ -1,0 +1,82 @@
+import * as z from 'zod/mini'
+import { errorSchema } from './failure.js'
+import { ID_PATTERN, REQUEST_ID_PATTERN, REQUESTED_BY_PATTERN } from './patterns.js'
+
+export const instanceIdSchema = z.string().check(z.regex(ID_PATTERN))
+
+export const deployRequestSchema = z.strictObject({
+  target: z.string().check(z.maxLength(128)),
+  amiOverride: z.optional(z.string().check(z.maxLength(64))),
+  caller: z.optional(instanceIdSchema),
+  requestedBy: z.optional(z.string().check(z.regex(REQUESTED_BY_PATTERN))),
+  requestId: z.optional(z.string().check(z.regex(REQUEST_ID_PATTERN))),
+})
+export type DeployRequest = z.infer<typeof deployRequestSchema>
+
+export const DEPLOY_STATUSES = [
+  'queued',
+  'running',
+  'planned',
+  'succeeded',
+  'failed',
+  'rolled-back',
+  'cancelled',
+  'timed-out',
+] as const
+export type DeployStatus = (typeof DEPLOY_STATUSES)[number]
+
+export const HOST_OUTCOMES = [
+  'pending',
+  'deploying',
+  'planned',
+  'created',
+  'replaced',
+  'failed',
+  'rolled-back',
+  'skipped',
+] as const
+
+export const deployHostSchema = z.object({
+  id: z.string(),
+  outcome: z.enum(HOST_OUTCOMES),
+  ami: z.nullable(z.string()),
+  previousAmi: z.nullable(z.string()),
+  instanceId: z.nullable(z.string()),
+})
+export type DeployHost = z.infer<typeof deployHostSchema>
+
+export const deploySchema = z.object({
+  requestId: z.string(),
+  target: z.string(),
+  /** The AMI that is being deployed: the override, or what the run resolved; null while nobody knows. */
+  ami: z.nullable(z.string()),
+  amiOverride: z.nullable(z.string()),
+  caller: z.nullable(z.string()),
+  requestedBy: z.nullable(z.string()),
+  status: z.enum(DEPLOY_STATUSES),
+  /** The deploy that holds the one slot while this one is queued. */
+  waitsFor: z.nullable(z.object({ requestId: z.string(), target: z.string(), runId: z.number() })),
+  runId: z.nullable(z.number()),
+  runUrl: z.nullable(z.string()),
+  createdAt: z.nullable(z.string()),
+  startedAt: z.nullable(z.string()),
+  finishedAt: z.nullable(z.string()),
+  hosts: z.array(deployHostSchema),
+  error: z.nullable(errorSchema),
+})
+export type Deploy = z.infer<typeof deploySchema>
+
+export const stepSchema = z.object({
+  job: z.string(),
+  name: z.string(),
+  status: z.enum(['queued', 'in_progress', 'completed']),
+  conclusion: z.nullable(z.string()),
+})
+export type Step = z.infer<typeof stepSchema>
+
+export const deployDetailSchema = z.extend(deploySchema, { steps: z.array(stepSchema) })
+export type DeployDetail = z.infer<typeof deployDetailSchema>
+
+export const deployAnswerSchema = z.object({ ok: z.literal(true), deploy: deploySchema })
+export const deployDetailAnswerSchema = z.object({ ok: z.literal(true), deploy: deployDetailSchema })
+export const deploysAnswerSchema = z.object({ ok: z.literal(true), deploys: z.array(deploySchema) })

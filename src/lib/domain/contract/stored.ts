@@ -1,0 +1,51 @@
+import * as z from 'zod/mini'
+import { DEPLOY_STATUSES, deployHostSchema } from './deploy.js'
+import { errorSchema } from './failure.js'
+
+/** `heartbeats/<id>.json`, written by a timer on the host. */
+export const heartbeatSchema = z.object({
+  instanceId: z.string(),
+  amiId: z.string(),
+  revision: z.nullable(z.string()),
+  /** systemd's ActiveState of the gateway. */
+  service: z.string(),
+  at: z.string(),
+})
+export type Heartbeat = z.infer<typeof heartbeatSchema>
+
+/** `bootstrap/<id>/config.json`, written last: without it there is no bundle. */
+export const bundleMarkerSchema = z.object({
+  schema: z.literal(1),
+  instance: z.object({
+    id: z.string(),
+    host: z.string(),
+    instanceType: z.string(),
+    bootstrapPrefix: z.string(),
+    discordTokenSecret: z.string(),
+  }),
+  revision: z.nullable(z.string()),
+  createdBy: z.string(),
+  createdAt: z.string(),
+  /** Keys relative to the prefix. */
+  objects: z.array(z.object({ key: z.string(), size: z.number(), sha256: z.string() })),
+})
+export type BundleMarker = z.infer<typeof bundleMarkerSchema>
+
+/** `deploys/<requestId>.json`: what the run itself says of its hosts, written as it goes. */
+export const deployRecordSchema = z.object({
+  schema: z.literal(1),
+  requestId: z.string(),
+  target: z.string(),
+  ami: z.nullable(z.string()),
+  amiOverride: z.nullable(z.string()),
+  caller: z.nullable(z.string()),
+  requestedBy: z.nullable(z.string()),
+  status: z.enum(DEPLOY_STATUSES),
+  runId: z.nullable(z.number()),
+  runUrl: z.nullable(z.string()),
+  createdAt: z.string(),
+  finishedAt: z.nullable(z.string()),
+  hosts: z.array(deployHostSchema),
+  error: z.nullable(errorSchema),
+})
+export type DeployRecord = z.infer<typeof deployRecordSchema>
