@@ -36,7 +36,7 @@ const commands = sources.filter((file) => file.endsWith('.ts')).map((file) => jo
 const [, lambda] = await Promise.all([
   build({
     ...common,
-    entryPoints: ['src/main.ts', 'src/lib/sandbox/tofu/main.ts', ...commands],
+    entryPoints: ['src/main.ts', 'src/help.ts', 'src/lib/sandbox/tofu/main.ts', ...commands],
     outdir: 'dist.next',
     outbase: 'src',
     splitting: true,

@@ -15,6 +15,7 @@ What is simulated: the AWS and GitHub services and the hosts. What is real: the 
     '<%= config.bin %> <%= command.id %> -- bash',
   ]
   static override strict = false
+  static override usage = '<%= command.id %> [--as laptop|ci|INSTANCE] [--registry FILE] [--fault NAME]… -- COMMAND…'
   static override flags = { as: asFlag, ...sandboxFlags }
 
   async run(): Promise<void> {

@@ -5,7 +5,9 @@ import { nearest } from '../domain/nearest.js'
 import { asFailure, printFailure } from './failure.js'
 
 /** Runs one command; whatever goes wrong before it is found or beside it is told like a command's own failure. */
-export async function runCli(argv: string[], root: string): Promise<void> {
+export async function runCli(typed: string[], root: string): Promise<void> {
+  // `clawctl help fleet deploy`, as git and npm have it.
+  const argv = typed[0] === 'help' ? [...typed.slice(1), '--help'] : typed
   const end = argv.indexOf('--')
   const json = (end < 0 ? argv : argv.slice(0, end)).includes('--json')
   try {
@@ -27,7 +29,7 @@ function unknownCommand(argv: readonly string[], config: Config): ClawctlError |
   const ids = config.commandIDs.map((id) => id.replaceAll(':', ' '))
   const topics = config.topics.map((topic) => topic.name.replaceAll(':', ' '))
   const typed = words.join(' ')
-  const known = [...ids, ...topics, 'help'].some((id) => typed === id || typed.startsWith(`${id} `))
+  const known = [...ids, ...topics].some((id) => typed === id || typed.startsWith(`${id} `))
   const topic = topics.find((name) => typed.startsWith(`${name} `))
   if (known && !(topic && !ids.some((id) => typed === id || typed.startsWith(`${id} `)))) return null
   const wanted = words.slice(0, 2).join(' ')

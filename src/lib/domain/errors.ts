@@ -1,11 +1,17 @@
-/**
- * The closed list of codes: one table for the CLI's exit codes, the Control API's HTTP statuses and docs/errors.md.
- *
- * Exit codes: 0 done · 1 failed · 2 usage or bad input · 3 refused by policy or guard ·
- * 4 a service could not be reached or denied us · 5 timed out · 6 rolled back.
- */
+/** What the process's exit code says; every command keeps to it. */
+export const EXIT_CODES = {
+  0: 'done',
+  1: 'failed',
+  2: 'usage or bad input',
+  3: 'refused by policy or guard',
+  4: 'a service could not be reached or denied us',
+  5: 'timed out',
+  6: 'rolled back',
+} as const
+
+/** The closed list of codes: one table for the CLI's exit codes, the Control API's HTTP statuses and docs/errors.md. */
 interface CodeEntry {
-  exit: 1 | 2 | 3 | 4 | 5 | 6
+  exit: Exclude<keyof typeof EXIT_CODES, 0>
   /** HTTP status when the Control API answers with this code; absent where only the CLI can raise it. */
   http?: number
   meaning: string

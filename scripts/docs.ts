@@ -1,0 +1,66 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { CODES, EXIT_CODES, httpStatusOf } from '../src/lib/domain/errors.js'
+
+/** The parts of the documentation that the code itself knows. `npm run readme` writes them; a test compares them. */
+export const ROOT = fileURLToPath(new URL('..', import.meta.url))
+
+interface HelpClass {
+  new (config: unknown, options: object): { formatCommand(command: unknown): string }
+}
+
+/** The help of every command: what `--help` prints, without the exit codes that all have in common. */
+async function commandReference(): Promise<string> {
+  const { Config } = await import('@oclif/core/config')
+  const built: { default: HelpClass } = await import(join(ROOT, 'dist/help.js'))
+  const config = await Config.load({ root: ROOT })
+  const help = new built.default(config, { stripAnsi: true, maxWidth: 100, hideCommandSummaryInDescription: true })
+  const commands = config.commands.filter((command) => !command.hidden).sort((a, b) => a.id.localeCompare(b.id))
+  return commands
+    .map((command) => {
+      const text = help.formatCommand(command).replace(/\n+EXIT CODES[\s\S]*$/, '')
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: colours, which the help may hold all the same
+      const plain = text.replace(/\u001b\[[0-9;]*m/g, '').replace(/[ \t]+$/gm, '')
+      return `### \`clawctl ${command.id.replaceAll(':', ' ')}\`\n\n${command.summary}\n\n\`\`\`text\n${plain.trim()}\n\`\`\``
+    })
+    .join('\n\n')
+}
+
+function exitCodeTable(): string {
+  const rows = Object.entries(EXIT_CODES).map(([code, meaning]) => `| ${code} | ${meaning} |`)
+  return ['| Exit code | Meaning |', '| --- | --- |', ...rows].join('\n')
+}
+
+function errorTable(): string {
+  const rows = Object.entries(CODES).map(([code, entry]) => {
+    const http = 'http' in entry ? String(httpStatusOf(code as keyof typeof CODES)) : '–'
+    return `| \`${code}\` | ${entry.exit} | ${http} | ${entry.meaning} | ${entry.next} |`
+  })
+  return ['| Code | Exit | HTTP | What it means | What to do |', '| --- | --- | --- | --- | --- |', ...rows].join('\n')
+}
+
+/** Text between `<!-- NAME -->` and `<!-- NAMEstop -->` in these files is generated. */
+export const GENERATED: { file: string; name: string; content: () => Promise<string> | string }[] = [
+  { file: 'README.md', name: 'commands', content: commandReference },
+  { file: 'README.md', name: 'exitcodes', content: exitCodeTable },
+  { file: 'docs/errors.md', name: 'exitcodes', content: exitCodeTable },
+  { file: 'docs/errors.md', name: 'codes', content: errorTable },
+]
+
+/** The file's text with one generated part renewed. */
+export function replacePart(text: string, name: string, content: string): string {
+  const begin = `<!-- ${name} -->`
+  const end = `<!-- ${name}stop -->`
+  const from = text.indexOf(begin)
+  const to = text.indexOf(end)
+  if (from < 0 || to < from) throw new Error(`There is no ${begin} … ${end}.`)
+  return `${text.slice(0, from + begin.length)}\n\n${content}\n\n${text.slice(to)}`
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  for (const { file, name, content } of GENERATED) {
+    const path = join(ROOT, file)
+    writeFileSync(path, replacePart(readFileSync(path, 'utf8'), name, await content()))
+  }
+}

@@ -1,0 +1,28 @@
+import { Help } from '@oclif/core/help'
+import { EXIT_CODES } from './lib/domain/errors.js'
+
+/** oclif's help with the exit codes, which scripts need and nobody should have to look up elsewhere. */
+export default class ClawctlHelp extends Help {
+  override formatRoot(): string {
+    const start = [
+      '$ clawctl sandbox demo             the whole plane on this machine, in half a minute',
+      '$ clawctl fleet status             what should run, and what does',
+      '$ clawctl fleet deploy TARGET      replace one instance, or all',
+      '$ clawctl completion bash          completion for your shell',
+    ]
+    return [super.formatRoot(), this.section('START HERE', start.join('\n')), this.#exitCodes()].join('\n\n')
+  }
+
+  override formatCommand(command: Parameters<Help['formatCommand']>[0]): string {
+    return `${super.formatCommand(command).trimEnd()}\n\n${this.#exitCodes()}`
+  }
+
+  #exitCodes(): string {
+    return this.section(
+      'EXIT CODES',
+      Object.entries(EXIT_CODES)
+        .map(([code, meaning]) => `${code}  ${meaning}`)
+        .join('\n'),
+    )
+  }
+}

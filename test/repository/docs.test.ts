@@ -1,0 +1,47 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { expect } from 'chai'
+import { GENERATED, ROOT, replacePart } from '../../scripts/docs.js'
+
+const read = (file: string) => readFileSync(join(ROOT, file), 'utf8')
+const PAGES = [
+  'README.md',
+  'CONTRIBUTING.md',
+  ...readdirSync(join(ROOT, 'docs'), { recursive: true }).map((f) => `docs/${f}`),
+]
+
+describe('the documentation', () => {
+  for (const { file, name, content } of GENERATED) {
+    it(`${file} has the ${name} of the code; npm run readme renews them`, async () => {
+      expect(read(file)).to.equal(replacePart(read(file), name, await content()))
+    })
+  }
+
+  it('names the two commands that package.json has', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
+    for (const command of ['demo', 'test']) {
+      expect(read('README.md')).to.match(new RegExp(`^npm ci && npm (?:run )?${command}\\b`, 'm'))
+      expect(scripts).to.have.property(command)
+    }
+  })
+
+  it('has no link into nothing', () => {
+    const dead = PAGES.filter((page) => page.endsWith('.md')).flatMap((page) =>
+      [...read(page).matchAll(/\]\((?!https?:|#)([^)#]+)/g)]
+        .map((match) => match[1] ?? '')
+        .filter((target) => !existsSync(join(ROOT, dirname(page), target)))
+        .map((target) => `${page}: ${target}`),
+    )
+    expect(dead).to.deep.equal([])
+  })
+
+  it('names every dependency and why', () => {
+    const { devDependencies } = JSON.parse(read('package.json')) as { devDependencies: Record<string, string> }
+    const decision = read('docs/adr/0003-dependencies.md')
+    const unnamed = Object.keys(devDependencies).filter((name) => {
+      const short = name.replace(/^@types\//, '').replace(/^@[^/]+\//, '')
+      return !name.startsWith('@types/') && !decision.includes(short)
+    })
+    expect(unnamed).to.deep.equal([])
+  })
+})
