@@ -62,7 +62,8 @@ export default class FleetDeploy extends BaseCommand {
   }
 
   async run(): Promise<object> {
-    const { args, flags } = await this.parse(FleetDeploy)
+    const { args, flags, raw } = await this.parse(FleetDeploy)
+    this.refuseEmptyFlags(raw)
     const context = this.context(flags)
     const deploy = await this.#showPartial(
       requestDeploy(

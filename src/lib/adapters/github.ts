@@ -74,9 +74,7 @@ export function createGithub(settings: GithubSettings): Runs & { registry: Regis
         }),
       )
       const details = dispatchSchema.safeParse(response.data)
-      return details.success
-        ? { runId: details.data.workflow_run_id, runUrl: details.data.html_url }
-        : { runId: null, runUrl: null }
+      return details.success ? { id: details.data.workflow_run_id, url: details.data.html_url } : null
     },
     async list(limit) {
       const response = await call("list the workflow's runs", true, () =>

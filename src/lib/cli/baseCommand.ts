@@ -1,5 +1,6 @@
 import { Command } from '@oclif/core/command'
 import { option, string } from '@oclif/core/flags'
+import { ClawctlError } from '../domain/errors.js'
 import type { SandboxRequest } from '../sandbox/start.js'
 import { Context } from './context.js'
 import { asFailure, printFailure } from './failure.js'
@@ -42,6 +43,15 @@ export abstract class BaseCommand extends Command {
       mode: flags.mode,
       controlApiUrl: flags['control-api-url'],
       quiet: this.jsonEnabled(),
+    })
+  }
+
+  /** `--ami "$AMI"` with an unset AMI must not pass for no --ami. Empty variables of the environment are unset ones. */
+  protected refuseEmptyFlags(raw: readonly { type: string; flag?: string; input?: string }[]): void {
+    const empty = raw.find((token) => token.type === 'flag' && token.input === '')
+    if (!empty) return
+    throw new ClawctlError('USAGE', `--${empty.flag} is empty.`, {
+      hint: `Give it a value, or leave --${empty.flag} out.`,
     })
   }
 

@@ -20,6 +20,10 @@ export function bundleProblems(
   if (marker.data.instance.id !== entry.id) {
     return [`${markerKey(entry)} belongs to ${JSON.stringify(marker.data.instance.id)}`]
   }
+  const { discordTokenSecret } = marker.data.instance
+  if (discordTokenSecret !== entry.discordTokenSecret) {
+    return [`it was made with ${discordTokenSecret}, and the registry now names ${entry.discordTokenSecret}`]
+  }
   const sizes = new Map(objects.map((object) => [object.key, object.size]))
   return marker.data.objects.flatMap(({ key, size }) => {
     const found = sizes.get(`${entry.bootstrapPrefix}/${key}`)

@@ -21,7 +21,7 @@ export function renderDeploySummary(deploy: Deploy, planLines: readonly string[]
   return [
     `### Fleet deploy of ${deploy.target}: ${deploy.status}`,
     '',
-    `Request \`${deploy.requestId}\`${asked.filter(Boolean).length > 0 ? ` (${escapeMarkdown(asked.filter(Boolean).join(', '))})` : ''}, AMI \`${deploy.ami}\`.`,
+    `Request \`${deploy.requestId}\`${asked.filter(Boolean).length > 0 ? ` (${escapeMarkdown(asked.filter(Boolean).join(', '))})` : ''}, AMI ${deploy.ami ? `\`${deploy.ami}\`` : 'not known'}.`,
     ...(deploy.error ? ['', `> **${deploy.error.code}**: ${escapeMarkdown(deploy.error.message)}`] : []),
     '',
     '| Host | Outcome | AMI before | AMI now | Instance |',
@@ -32,7 +32,10 @@ export function renderDeploySummary(deploy: Deploy, planLines: readonly string[]
   ].join('\n')
 }
 
-/** Names come from chats: nothing in them may become Markdown or HTML. */
+/** Names come from chats: nothing in them may become Markdown, HTML or a link, which GitHub makes of bare addresses. */
 function escapeMarkdown(text: string): string {
-  return text.replace(/[\\`*_{}[\]<>()#|!~]/g, '\\$&')
+  return text
+    .replace(/[\\`*_{}[\]<>()#|!~]/g, '\\$&')
+    .replace(/:(?=\/\/)/g, '\\:')
+    .replace(/\bwww(?=\.)/gi, '$&\\')
 }

@@ -1,5 +1,5 @@
 import type { Fleet, FleetInstance, Heartbeat, Image } from './contract.js'
-import { judgeHealth } from './health.js'
+import { BOOT_GRACE_MS, judgeHealth } from './health.js'
 import type { Registry } from './registry.js'
 
 /** An EC2 instance of the fleet, as far as anyone here needs it. Terminated ones are not hosts. */
@@ -20,8 +20,8 @@ export interface FleetFacts {
   registry: Registry
   hosts: readonly Host[]
   latestImage: Image | null
-  /** By instance id of the registry; absent where there is none or it can't be read. */
-  heartbeats: ReadonlyMap<string, Heartbeat>
+  /** By instance id of the registry; null where there is nowhere to read them, and health is unknown. */
+  heartbeats: ReadonlyMap<string, Heartbeat> | null
   now: Date
 }
 
@@ -60,8 +60,8 @@ export function fleetStatus(facts: FleetFacts): Fleet {
   return { latestAmi: latestImage, instances: [...instances, ...orphans] }
 
   function describe(id: string, host: Host, state: FleetInstance['state']): FleetInstance {
-    const heartbeat = facts.heartbeats.get(id) ?? null
-    const verdict = judgeHealth({ host, heartbeat, now: facts.now })
+    const heartbeat = facts.heartbeats?.get(id) ?? null
+    const health = facts.heartbeats ? judgeHealth({ host, heartbeat, now: facts.now }).health : 'unknown'
     const own = heartbeat?.instanceId === host.instanceId
     return {
       id,
@@ -72,7 +72,7 @@ export function fleetStatus(facts: FleetFacts): Fleet {
       instanceType: host.instanceType,
       publicIp: host.publicIp,
       launchedAt: host.launchedAt,
-      health: verdict.health,
+      health,
       revision: own ? (heartbeat?.revision ?? null) : null,
     }
   }
@@ -101,8 +101,10 @@ export function orphanIds(registry: Registry, hosts: readonly Host[]): string[] 
 }
 
 /** True when nothing in the picture is about to change by itself: what `--watch` waits for. */
-export function isSettled(fleet: Fleet): boolean {
-  return fleet.instances.every(
-    (i) => i.state !== 'pending' && i.state !== 'stopping' && !(i.state === 'running' && i.health === 'unknown'),
-  )
+export function isSettled(fleet: Fleet, now: Date): boolean {
+  return fleet.instances.every((instance) => {
+    if (instance.state === 'pending' || instance.state === 'stopping') return false
+    const booting = now.getTime() - Date.parse(instance.launchedAt ?? '') < BOOT_GRACE_MS
+    return !(instance.state === 'running' && instance.health === 'unknown' && booting)
+  })
 }

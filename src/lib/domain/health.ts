@@ -4,7 +4,7 @@ import type { Host } from './fleet.js'
 /** The host's timer writes each minute; five missed beats are not a delay any more. */
 const HEARTBEAT_STALE_MS = 5 * 60_000
 /** First boot fetches the bundle and switches configuration; until then silence says nothing. */
-const BOOT_GRACE_MS = 15 * 60_000
+export const BOOT_GRACE_MS = 15 * 60_000
 /** systemd states that the gateway does not leave by itself within a boot. */
 const FAILED_SERVICE = new Set(['failed'])
 

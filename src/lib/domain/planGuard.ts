@@ -22,6 +22,8 @@ const planSchema = z.object({
 type ResourceChange = NonNullable<z.infer<typeof planSchema>['resource_changes']>[number]
 
 export const INSTANCE_TYPE = 'aws_instance'
+/** What the fleet stack makes for each host beside its instance. */
+const PER_HOST_TYPES = new Set(['aws_iam_role', 'aws_iam_role_policy', 'aws_iam_instance_profile'])
 export const instanceAddress = (id: string) => `aws_instance.clawdinator["${id}"]`
 
 export type PlanAction = 'no-op' | 'read' | 'create' | 'update' | 'delete' | 'replace' | 'forget' | 'move' | 'unknown'
@@ -60,7 +62,7 @@ function isAllowed(change: ResourceChange, action: PlanAction, id: string, hosts
   // A changed role policy or tag of a neighbour harms no machine, and this is the only way such a change gets applied.
   if (action === 'update') return true
   // A run that died before its host existed leaves a role behind; nobody's machine uses it.
-  const leftover = change.index !== undefined && !hosts.has(change.index)
+  const leftover = PER_HOST_TYPES.has(change.type) && typeof change.index === 'string' && !hosts.has(change.index)
   return (own && (action === 'replace' || action === 'delete')) || (leftover && action === 'delete')
 }
 
@@ -101,8 +103,8 @@ export function guardPlan(planJson: unknown, wanted: { id: string; action: 'crea
     )
   }
   const address = instanceAddress(wanted.id)
-  const own = changes.find((c) => c.address === address)
-  const found = own?.action
+  const own = changes.filter((c) => c.address === address)
+  const found = own.length > 1 ? 'unknown' : own[0]?.action
   // An instance that EC2 lost is created although a replacement was asked for, and the other way round is refused.
   if (!(found === 'create' || (found === 'replace' && wanted.action === 'replace'))) {
     throw new ClawctlError(

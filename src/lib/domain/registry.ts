@@ -73,7 +73,14 @@ export function checkRegistry(text: string): { entries: Registry; problems: Regi
   }
 
   const errors: ParseError[] = []
-  const root = parseTree(text, errors, { disallowComments: true, allowTrailingComma: false, allowEmptyContent: false })
+  let root: Node | undefined
+  try {
+    root = parseTree(text, errors, { disallowComments: true, allowTrailingComma: false, allowEmptyContent: false })
+  } catch {
+    // The parser goes down into every bracket, and somebody wrote thousands.
+    report(null, 0, 'broken JSON: nested too deeply')
+    return { entries: [], problems }
+  }
   for (const error of errors) {
     const inside = root && properties(root).find((p) => offsetWithin(error.offset, p))
     report(inside?.name ?? null, error.offset, `broken JSON: ${describeParseError(error)}`)
@@ -87,6 +94,7 @@ export function checkRegistry(text: string): { entries: Registry; problems: Regi
   const entries: RegistryEntry[] = []
   const seenIds = new Set<string>()
   const owners = new Map<string, string>()
+  const offsets = new Map<string, number>()
   for (const { name: id, key, value } of properties(root)) {
     if (!ID_PATTERN.test(id)) {
       report(id, key.offset, 'the id must begin with a-z and hold only a-z, 0-9 and -, at most 63 characters')
@@ -98,6 +106,7 @@ export function checkRegistry(text: string): { entries: Registry; problems: Regi
     const entry = readEntry(id, value, (offset, message) => report(id, offset, message))
     if (!entry) continue
     entries.push(entry)
+    offsets.set(id, key.offset)
     for (const field of UNIQUE_FIELDS) {
       const owned = `${field} ${entry[field]}`
       const owner = owners.get(owned)
@@ -110,7 +119,7 @@ export function checkRegistry(text: string): { entries: Registry; problems: Regi
     if (outer) {
       report(
         inner.id,
-        root.offset,
+        offsets.get(inner.id) ?? 0,
         `bootstrapPrefix "${inner.bootstrapPrefix}" lies inside ${outer.id}'s: it could read this bundle`,
       )
     }
@@ -140,18 +149,20 @@ function readEntry(id: string, node: Node, report: (offset: number, message: str
     report(offset, message)
   }
   const values = new Map<string, string>()
+  const present = new Set<string>()
   for (const { name, key, value } of properties(node)) {
     if (!FIELD_NAMES.includes(name as EntryField)) {
       fail(key.offset, `unknown key "${name}"; the keys are ${FIELD_NAMES.join(', ')}`)
       continue
     }
-    if (values.has(name)) fail(key.offset, `the key "${name}" is there twice`)
+    if (present.has(name)) fail(key.offset, `the key "${name}" is there twice`)
+    present.add(name)
     const parsed = ENTRY_FIELDS[name as EntryField].safeParse(getNodeValue(value))
     if (parsed.success) values.set(name, parsed.data)
     else fail(value.offset, `${name} ${value.type === 'string' ? parsed.error.issues[0]?.message : 'must be a string'}`)
   }
   for (const name of FIELD_NAMES) {
-    if (good && !values.has(name)) fail(node.offset, `${name} is missing`)
+    if (!present.has(name)) fail(node.offset, `${name} is missing`)
   }
   const field = (name: EntryField) => values.get(name) ?? ''
   return good

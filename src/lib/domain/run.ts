@@ -56,7 +56,8 @@ export function parseRunTitle(text: string): RunTitle | null {
   }
 }
 
-const byAge = (a: Run, b: Run) => a.createdAt.localeCompare(b.createdAt) || a.id - b.id
+/** GitHub's ids grow; its times have the precision of a second. */
+const byAge = (a: Run, b: Run) => a.id - b.id
 
 /** The run that a queued one waits for: the one that holds the slot, else the oldest before it. */
 export function holderOf(run: Run, runs: readonly Run[]): Run | null {
@@ -85,14 +86,14 @@ function hostsOf(record: DeployRecord | null, over: boolean): DeployHost[] {
     host.outcome === 'deploying'
       ? { ...host, outcome: 'failed', instanceId: null }
       : host.outcome === 'pending'
-        ? { ...host, outcome: 'skipped' }
+        ? { ...host, outcome: 'skipped', ami: host.previousAmi }
         : host,
   )
 }
 
 function errorOf(status: DeployStatus, record: DeployRecord | null, url: string | null): ErrorBody | null {
   if (status === 'succeeded' || status === 'planned' || status === 'queued' || status === 'running') return null
-  if (record?.error) return record.error
+  if (record?.error && status !== 'timed-out') return record.error
   const hint = url ? `Open the run: ${url}` : undefined
   if (status === 'cancelled') return { code: 'CANCELLED', message: 'The run was cancelled.', hint }
   if (status === 'timed-out') return { code: 'TIMED_OUT', message: 'The run took longer than its job may.', hint }

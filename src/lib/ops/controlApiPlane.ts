@@ -15,18 +15,18 @@ export interface ControlApi {
 /** How an agent or a laptop reaches the fleet: by asking. */
 export function controlApiPlane(ports: { api: ControlApi; clock: Clock; progress: Progress }): Plane {
   const { api, clock, progress } = ports
-  const follow = (requestId: string, timeoutMs: number) =>
-    followDeploy({ ask: () => api.deploy(requestId), clock, progress }, timeoutMs)
+  const follow = (requestId: string, timeoutMs: number, justAsked = false) =>
+    followDeploy({ ask: () => api.deploy(requestId), clock, progress }, timeoutMs, { justAsked })
   return {
     fleet: () => api.fleet(),
     deploys: (limit) => api.deploys(limit),
-    follow,
+    follow: (requestId, timeoutMs) => follow(requestId, timeoutMs),
     async deploy(request, options) {
       const queued = await api.createDeploy(request)
       if (!options.wait) return queued
       progress.note(`queued as ${queued.requestId}${queued.runUrl ? `: ${queued.runUrl}` : ''}`)
       try {
-        return successOrThrow(await follow(queued.requestId, options.waitTimeoutMs))
+        return successOrThrow(await follow(queued.requestId, options.waitTimeoutMs, true))
       } catch (error) {
         if (error instanceof ClawctlError && !error.partial) {
           throw new ClawctlError(error.code, error.message, {

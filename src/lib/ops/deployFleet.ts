@@ -105,7 +105,7 @@ async function rollOut(
     const result = await deployHost(step, { ...options, image, managed: [...managed], onPlan }, ports)
     await keeper.host(step.id, result.host)
     if (!result.ok) return result.error
-    managed.add(step.id)
+    if (!options.planOnly) managed.add(step.id)
   }
   return null
 }
@@ -126,9 +126,13 @@ async function finish(
     error: failure && errorBody(failure),
   })
   const deploy = deployOfRecord(keeper.record)
-  await ports.report.summary(renderDeploySummary(deploy, planLines))
-  await ports.report.output('status', deploy.status)
-  if (deploy.ami) await ports.report.output('ami', deploy.ami)
+  try {
+    await ports.report.summary(renderDeploySummary(deploy, planLines))
+    await ports.report.output('status', deploy.status)
+    if (deploy.ami) await ports.report.output('ami', deploy.ami)
+  } catch (error) {
+    ports.progress.note(`The step summary could not be written: ${asClawctlError(error).message}`)
+  }
   return deploy
 }
 

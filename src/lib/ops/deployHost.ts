@@ -64,6 +64,10 @@ export async function deployHost(
   if (failure.error.code === 'CANCELLED' || failure.error.code === 'STATE_LOCKED') {
     return { ok: false, host: left, error: failure.error }
   }
+  if (failure.error.code === 'APPLY_FAILED' && (await stillRuns(step, ports))) {
+    // Nothing was replaced: a host that serves is not destroyed to be put back.
+    return { ok: false, host: before, error: failure.error }
+  }
   if (settings.onFailure === 'stop') return { ok: false, host: left, error: failure.error }
   if (step.previousAmi === null || step.previousAmi === image.id) {
     const why = step.previousAmi === null ? 'It did not exist before' : 'It ran this AMI before, too'
@@ -81,6 +85,12 @@ export async function deployHost(
     }
   }
   return rollBack(step, failure, settings, ports)
+}
+
+/** Whether EC2 still runs the very instance that was to be replaced. */
+async function stillRuns(step: RolloutStep, ports: HostDeployPorts): Promise<boolean> {
+  const hosts = await ports.compute.describeHosts().catch(() => [])
+  return hosts.some((host) => host.instanceId === step.previousInstanceId && host.state === 'running')
 }
 
 async function rollBack(
@@ -156,10 +166,14 @@ async function applyAndWait(
   settings: HostDeploySettings,
   ports: HostDeployPorts,
 ): Promise<AttemptResult> {
+  let seen: Host | null = null
+  const onSeen = (host: Host) => {
+    seen = host
+  }
   try {
     await ports.progress.task(`${step.id}: apply`, () => ports.tofu.apply(file))
     const gate = await ports.progress.task(`${step.id}: ${WAITING_FOR_HEALTH}`, (say) =>
-      healthGate(ports, { id: step.id, ami, notInstanceId, timeoutMs: settings.healthTimeoutMs }, say),
+      healthGate(ports, { id: step.id, ami, notInstanceId, timeoutMs: settings.healthTimeoutMs, onSeen }, say),
     )
     if (gate.healthy) return { ok: true, host: gate.host }
     return {
@@ -168,6 +182,6 @@ async function applyAndWait(
       error: new ClawctlError('HEALTH_FAILED', `${step.id} on ${ami} is not healthy: ${gate.reason}.`),
     }
   } catch (error) {
-    return { ok: false, host: null, error: asClawctlError(error) }
+    return { ok: false, host: seen, error: asClawctlError(error) }
   }
 }

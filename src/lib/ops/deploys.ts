@@ -14,7 +14,8 @@ export interface DeploysPorts {
 /** How far back a run is looked for by its request id; GitHub pages by 100. */
 const LOOKBACK = 100
 
-async function recordOf(store: ObjectStore | null, requestId: string | undefined) {
+/** The run's own record, or null where there is none or nowhere to look. */
+export async function recordOf(store: ObjectStore | null, requestId: string | undefined) {
   return store && requestId !== undefined && REQUEST_ID_PATTERN.test(requestId) ? readRecord(store, requestId) : null
 }
 
@@ -42,9 +43,13 @@ export async function listDeploys(ports: DeploysPorts, limit: number): Promise<D
 
 /** @throws ClawctlError NOT_FOUND */
 export async function getDeploy(ports: DeploysPorts, requestId: string): Promise<DeployDetail> {
-  const [runs, record] = await Promise.all([ports.runs.list(LOOKBACK), recordOf(ports.store, requestId)])
+  const runs = await ports.runs.list(LOOKBACK)
   const run = runs.find((r) => parseRunTitle(r.title)?.requestId === requestId || String(r.id) === requestId)
-  if (run) return withSteps(deployOf(run, record, runs), await ports.runs.jobs(run.id))
+  const [record, jobs] = await Promise.all([
+    recordOf(ports.store, (run && parseRunTitle(run.title)?.requestId) ?? requestId),
+    run ? ports.runs.jobs(run.id) : [],
+  ])
+  if (run) return withSteps(deployOf(run, record, runs), jobs)
   if (record) return withSteps(deployOfRecord(record), [])
   throw new ClawctlError('NOT_FOUND', `There is no deploy with the request id ${JSON.stringify(requestId)}.`, {
     hint: 'See `clawctl fleet history` for the ids.',

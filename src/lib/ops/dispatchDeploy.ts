@@ -2,7 +2,7 @@ import type { Deploy, DeployRequest } from '../domain/contract.js'
 import { ClawctlError } from '../domain/errors.js'
 import { decideDeploy } from '../domain/policy.js'
 import { deployOf, formatRunTitle, parseRunTitle, type Run } from '../domain/run.js'
-import type { DeploysPorts } from './deploys.js'
+import { type DeploysPorts, recordOf } from './deploys.js'
 import type { Clock, RegistrySource } from './ports.js'
 import { readRegistry } from './readRegistry.js'
 
@@ -32,20 +32,19 @@ export async function dispatchDeploy(
         hint: 'Leave requestId out, or use a new one.',
       })
     }
-    return deployOf(known, null, runs)
+    return deployOf(known, await recordOf(ports.store, request.requestId), runs)
   }
   let unanswered: ClawctlError | null = null
-  const { runId, runUrl } = await ports.runs.dispatch(request).catch((error: unknown) => {
+  const started = await ports.runs.dispatch(request).catch((error: unknown) => {
     // GitHub may have started the run and failed to say so: then it shows up in the list, else the error stands.
     if (!(error instanceof ClawctlError) || error.code !== 'UPSTREAM') throw error
     unanswered = error
-    return { runId: null, runUrl: null }
+    return null
   })
-  const now = ports.clock.now().toISOString()
-  if (runId !== null) {
+  if (started) {
+    const now = ports.clock.now().toISOString()
     const run: Run = {
-      id: runId,
-      url: runUrl ?? '',
+      ...started,
       title,
       status: 'queued',
       conclusion: null,

@@ -33,5 +33,5 @@ export async function fleetStatus(ports: {
       }),
     )
   }
-  return describeFleet({ registry, hosts, latestImage, heartbeats, now: clock.now() })
+  return describeFleet({ registry, hosts, latestImage, heartbeats: store && heartbeats, now: clock.now() })
 }

@@ -8,6 +8,9 @@ const FIRST_POLL_MS = 500
 /** A maintainer on a plane pays by the byte; a deploy takes minutes. */
 const LONGEST_POLL_MS = 5_000
 
+/** GitHub lists a run some seconds after it started it. */
+const LISTED_AFTER_MS = 30_000
+
 const STEP_MARKS: Record<string, string> = { success: '✔', failure: '✖', cancelled: '■', skipped: '-' }
 
 /**
@@ -18,9 +21,15 @@ const STEP_MARKS: Record<string, string> = { success: '✔', failure: '✖', can
 export async function followDeploy(
   ports: { ask(): Promise<DeployDetail>; clock: Clock; progress: Progress },
   timeoutMs: number,
+  options: { justAsked: boolean } = { justAsked: false },
 ): Promise<DeployDetail> {
   const { clock, progress } = ports
-  const deadline = clock.now().getTime() + timeoutMs
+  const started = clock.now().getTime()
+  const deadline = started + timeoutMs
+  const isPassing = ({ code }: ClawctlError) =>
+    code === 'UPSTREAM' ||
+    code === 'RATE_LIMITED' ||
+    (code === 'NOT_FOUND' && options.justAsked && clock.now().getTime() - started < LISTED_AFTER_MS)
   const told = new Set<string>()
   const tell = (text: string) => {
     if (told.has(text)) return
@@ -45,7 +54,7 @@ export async function followDeploy(
       if (isOver(deploy)) return deploy
     } catch (error) {
       const known = asClawctlError(error)
-      if (known.code !== 'UPSTREAM' && known.code !== 'RATE_LIMITED') throw known
+      if (!isPassing(known)) throw known
       lost = known
       tell(`lost sight of the deploy, asking again: ${known.message}`)
     }

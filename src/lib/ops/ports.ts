@@ -64,8 +64,8 @@ export interface Tofu {
 
 /** The workflow's runs on GitHub. */
 export interface Runs {
-  /** Starts a run. `runId` and `runUrl` are null where GitHub did not name the run it started. */
-  dispatch(request: DeployRequest & { requestId: string }): Promise<{ runId: number | null; runUrl: string | null }>
+  /** Starts a run; null where GitHub did not name the run it started. */
+  dispatch(request: DeployRequest & { requestId: string }): Promise<{ id: number; url: string } | null>
   /** Newest first. */
   list(limit: number): Promise<Run[]>
   jobs(runId: number): Promise<Job[]>

@@ -21,7 +21,7 @@ export async function watchFleet(
     const text = JSON.stringify(fleet)
     if (text !== shown) ports.show(fleet)
     shown = text
-    if (isSettled(fleet)) return fleet
+    if (isSettled(fleet, ports.clock.now())) return fleet
     const left = deadline - ports.clock.now().getTime()
     if (left <= 0) {
       throw new ClawctlError('TIMED_OUT', `The fleet had not settled after ${ms(timeoutMs, { long: true })}.`, {

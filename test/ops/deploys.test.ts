@@ -1,0 +1,103 @@
+import { expect } from 'chai'
+import { getDeploy, listDeploys } from '../../src/lib/ops/deploys.js'
+import { failureOf } from '../support/failure.js'
+import { FakeRuns, FakeStore, OLD, recordOf, runOf } from '../support/fakes.js'
+
+const at = (minute: number) => `2026-03-01T12:${String(minute).padStart(2, '0')}:00Z`
+
+function world() {
+  const runs = new FakeRuns()
+  const store = new FakeStore()
+  const run = (id: number, minute: number, change = {}) =>
+    runs.runs.push(runOf(id, { title: `fleet deploy a [request-000${id}]`, createdAt: at(minute), ...change }))
+  const record = (id: number, minute: number, change = {}) =>
+    store.set(
+      `deploys/request-000${id}.json`,
+      recordOf({ requestId: `request-000${id}`, createdAt: at(minute), ...change }),
+      new Date(at(minute)),
+    )
+  return { runs, store, run, record, ports: { runs, store } }
+}
+
+describe('listDeploys', () => {
+  it('shows runs with what they wrote down, and deploys that had no run, newest first', async () => {
+    const { run, record, ports } = world()
+    run(4, 40)
+    run(2, 20, { status: 'completed', conclusion: 'failure' })
+    record(2, 20, { status: 'rolled-back', ami: OLD.id })
+    record(3, 30, { status: 'succeeded' })
+    record(1, 10, { status: 'failed' })
+    const deploys = await listDeploys(ports, 10)
+    expect(deploys.map((d) => `${d.requestId} ${d.status} ${d.runId}`)).to.deep.equal([
+      'request-0004 queued 4',
+      'request-0003 succeeded null',
+      'request-0002 rolled-back 2',
+      'request-0001 failed null',
+    ])
+  })
+
+  it('shows no more than was asked for, of both kinds', async () => {
+    const { run, record, ports } = world()
+    for (const id of [9, 8, 7]) run(id, id * 5)
+    for (const id of [3, 4, 5, 6]) record(id, id * 5 + 20)
+    const ids = (await listDeploys(ports, 3)).map((deploy) => deploy.requestId)
+    expect(ids).to.deep.equal(['request-0006', 'request-0009', 'request-0005'])
+  })
+
+  it('does without a bucket', async () => {
+    const { run, runs } = world()
+    run(1, 10, { status: 'completed', conclusion: 'success' })
+    expect(await listDeploys({ runs, store: null }, 5)).to.have.length(1)
+  })
+
+  it('passes over a record that is not one, or has a name that is no request id', async () => {
+    const { run, store, ports } = world()
+    run(1, 10)
+    store.set('deploys/request-0001.json', '{')
+    store.set('deploys/request-0002.json', { schema: 2 })
+    store.set('deploys/x.json', recordOf())
+    store.set('elsewhere/request-0003.json', recordOf())
+    expect((await listDeploys(ports, 5)).map((deploy) => [deploy.requestId, deploy.hosts])).to.deep.equal([
+      ['request-0001', []],
+    ])
+  })
+})
+
+describe('getDeploy', () => {
+  it('gives the run with its record, its steps and whom it waits for', async () => {
+    const { run, record, runs, ports } = world()
+    run(3, 30)
+    run(2, 20, { status: 'in_progress' })
+    record(3, 30)
+    const step = { name: 'plan', status: 'queued', conclusion: null } as const
+    runs.jobsOf.set(3, [{ name: 'deploy', steps: [step] }])
+    const deploy = await getDeploy(ports, 'request-0003')
+    expect(deploy).to.deep.include({ runId: 3, status: 'queued', steps: [{ job: 'deploy', ...step }] })
+    expect(deploy.waitsFor).to.include({ requestId: 'request-0002' })
+  })
+
+  it('finds a run by its own id, and a deploy without a run by its record', async () => {
+    const { run, record, ports } = world()
+    run(2, 20)
+    record(1, 10, { status: 'succeeded' })
+    expect(await getDeploy(ports, '2')).to.include({ requestId: 'request-0002', runId: 2 })
+    expect(await getDeploy(ports, 'request-0001')).to.deep.include({ status: 'succeeded', steps: [], runId: null })
+  })
+
+  it('says the same of a run that is asked for by its own id', async () => {
+    const { run, record, ports } = world()
+    run(2, 20, { status: 'completed', conclusion: 'failure' })
+    record(2, 20, { status: 'rolled-back' })
+    expect(await getDeploy(ports, '2')).to.deep.equal(await getDeploy(ports, 'request-0002'))
+  })
+
+  for (const id of ['request-0009', '', '../config', 'constructor']) {
+    it(`knows no ${JSON.stringify(id)}`, async () => {
+      const { run, ports } = world()
+      run(1, 10)
+      const error = await failureOf(getDeploy(ports, id))
+      expect(error.code).to.equal('NOT_FOUND')
+      expect(error.message).to.include(JSON.stringify(id))
+    })
+  }
+})

@@ -1,0 +1,146 @@
+import type { Image } from '../../src/lib/domain/contract.js'
+import type { Host } from '../../src/lib/domain/fleet.js'
+import { instanceAddress } from '../../src/lib/domain/planGuard.js'
+import type { Registry } from '../../src/lib/domain/registry.js'
+import type { Compute, PlanRequest, Tofu } from '../../src/lib/ops/ports.js'
+import {
+  FakeClock,
+  FakeProgress,
+  FakeReport,
+  FakeStore,
+  heartbeatOf,
+  hostOf,
+  markerOf,
+  NEW,
+  OLD,
+  registrySource,
+} from './fakes.js'
+
+/** How a host turns out that boots an image. */
+export type Boot = 'healthy' | 'gateway-failed' | 'silent'
+
+/** EC2 and OpenTofu over one small account: hosts that boot at once, images, and a state that plans are made from. */
+export class FakeCloud implements Compute, Tofu {
+  hosts: Host[] = []
+  images: (Image & { available: boolean; tagged: boolean })[] = []
+  readonly state = new Set<string>()
+  /** What was asked of OpenTofu, in order: `plan a ami-…`, `apply a ami-…`. */
+  readonly log: string[] = []
+  readonly planned: PlanRequest[] = []
+  readonly boots = new Map<string, Boot>()
+  /** Throws where an apply is to fail, before it does anything. */
+  beforeApply: (nth: number, request: PlanRequest) => void = () => {}
+  onDescribe: () => void = () => {}
+  /** What a plan says beyond what was asked for. */
+  alsoPlanned: unknown[] = []
+  readonly #plans = new Map<string, { request: PlanRequest; changes: ReturnType<typeof changeOf>[] }>()
+  readonly #store: FakeStore
+  readonly #clock: FakeClock
+  #launched = 0
+  #applied = 0
+
+  constructor(store: FakeStore, clock: FakeClock) {
+    this.#store = store
+    this.#clock = clock
+    this.images = [OLD, NEW].map((image) => ({ ...image, available: true, tagged: true }))
+  }
+
+  /** A host that EC2 and the state know. */
+  add(host: Host): void {
+    this.hosts.push(host)
+    this.state.add(host.id)
+  }
+
+  async describeHosts() {
+    this.onDescribe()
+    return [...this.hosts]
+  }
+
+  async findImage(id: string) {
+    return this.images.find((image) => image.id === id) ?? null
+  }
+
+  async latestImage() {
+    return this.images.filter((image) => image.available && image.tagged).at(-1) ?? null
+  }
+
+  async init() {
+    this.log.push('init')
+  }
+
+  async stateAddresses() {
+    return [...this.state].map(instanceAddress)
+  }
+
+  async plan(request: PlanRequest): Promise<unknown> {
+    const ids = [...new Set([...this.state, ...request.instances])].sort()
+    const changes = ids.map((id) => {
+      if (!this.state.has(id)) return changeOf(id, ['create'])
+      if (!request.instances.includes(id)) return changeOf(id, ['delete'])
+      return changeOf(id, instanceAddress(id) === request.replace ? ['delete', 'create'] : ['no-op'])
+    })
+    this.log.push(`plan ${request.file.split('/').at(-1)} ${request.ami}`)
+    this.planned.push(request)
+    this.#plans.set(request.file, { request, changes })
+    return { format_version: '1.2', resource_changes: [...changes, ...this.alsoPlanned] }
+  }
+
+  async apply(file: string): Promise<void> {
+    const plan = this.#plans.get(file)
+    if (!plan) throw new Error(`no plan was saved in ${file}`)
+    this.log.push(`apply ${file.split('/').at(-1)} ${plan.request.ami}`)
+    this.#applied += 1
+    this.beforeApply(this.#applied, plan.request)
+    for (const { index, change } of plan.changes) {
+      if (change.actions.includes('delete')) this.terminate(index)
+      if (change.actions.includes('create')) this.launch(index, plan.request.ami)
+    }
+  }
+
+  terminate(id: string): void {
+    this.hosts = this.hosts.filter((host) => host.id !== id)
+    this.state.delete(id)
+  }
+
+  launch(id: string, ami: string): void {
+    this.#launched += 1
+    const launchedAt = this.#clock.now().toISOString()
+    const host = hostOf(id, { instanceId: `i-new-${this.#launched}`, ami, launchedAt })
+    this.add(host)
+    const boot = this.boots.get(ami) ?? 'healthy'
+    if (boot === 'silent') return
+    const service = boot === 'healthy' ? 'active' : 'failed'
+    this.#store.set(`heartbeats/${id}.json`, heartbeatOf(host, { service, at: launchedAt }))
+  }
+}
+
+function changeOf(id: string, actions: string[]) {
+  return { address: instanceAddress(id), mode: 'managed', type: 'aws_instance', index: id, change: { actions } }
+}
+
+/** A whole direct plane in memory: the hosts named exist on the old image, every registry entry has its bundle. */
+export function fakeDirectPlane(registry: Registry, existing: readonly string[]) {
+  const clock = new FakeClock()
+  const store = new FakeStore()
+  const cloud = new FakeCloud(store, clock)
+  const progress = new FakeProgress()
+  const report = new FakeReport()
+  for (const id of existing) cloud.add(hostOf(id))
+  for (const entry of registry) {
+    const objects = [{ key: 'secrets/token.age', size: 5, sha256: 'unused' }]
+    store.set(`${entry.bootstrapPrefix}/config.json`, markerOf(entry, objects))
+    store.set(`${entry.bootstrapPrefix}/secrets/token.age`, 'age..')
+  }
+  const ports = {
+    registry: registrySource(registry),
+    compute: cloud,
+    store,
+    tofu: cloud,
+    clock,
+    progress,
+    report,
+    run: { id: 77, url: 'https://github.example/runs/77' },
+    planFile: (id: string) => `/plans/${id}`,
+  }
+  return { clock, store, cloud, progress, report, ports }
+}

@@ -1,0 +1,216 @@
+import type { BundleMarker, DeployDetail, DeployRecord, Heartbeat, Image } from '../../src/lib/domain/contract.js'
+import { ClawctlError } from '../../src/lib/domain/errors.js'
+import type { Host } from '../../src/lib/domain/fleet.js'
+import type { Registry, RegistryEntry } from '../../src/lib/domain/registry.js'
+import type { Job, Run } from '../../src/lib/domain/run.js'
+import type { Clock, JobReport, ObjectStore, Progress, RegistrySource, Runs } from '../../src/lib/ops/ports.js'
+
+export const START = '2026-03-01T12:00:00.000Z'
+export const OLD: Image = {
+  id: 'ami-00000000000000001',
+  name: 'clawdinator-old',
+  createdAt: '2026-02-01T00:00:00.000Z',
+}
+export const NEW: Image = {
+  id: 'ami-00000000000000002',
+  name: 'clawdinator-new',
+  createdAt: '2026-02-20T00:00:00.000Z',
+}
+export const REQUEST_ID = 'request-0001'
+
+export function entryOf(id: string, change: Partial<RegistryEntry> = {}): RegistryEntry {
+  return {
+    id,
+    host: id,
+    instanceType: 't3.large',
+    bootstrapPrefix: `bootstrap/${id}`,
+    discordTokenSecret: `${id}-token`,
+    ...change,
+  }
+}
+
+export const registryOf = (...ids: string[]): Registry => ids.map((id) => entryOf(id))
+
+export function registryText(registry: Registry): string {
+  return JSON.stringify(Object.fromEntries(registry.map(({ id, ...fields }) => [id, fields])), null, 2)
+}
+
+export function hostOf(id: string, change: Partial<Host> = {}): Host {
+  return {
+    id,
+    instanceId: `i-${id}`,
+    state: 'running',
+    ami: OLD.id,
+    instanceType: 't3.large',
+    publicIp: '198.51.100.7',
+    launchedAt: '2026-02-02T00:00:00.000Z',
+    checks: 'ok',
+    ...change,
+  }
+}
+
+export function heartbeatOf(host: Host, change: Partial<Heartbeat> = {}): Heartbeat {
+  return { instanceId: host.instanceId, amiId: host.ami, revision: 'abc1234', service: 'active', at: START, ...change }
+}
+
+export function markerOf(entry: RegistryEntry, objects: BundleMarker['objects']): BundleMarker {
+  const { id, host, instanceType, bootstrapPrefix, discordTokenSecret } = entry
+  return {
+    schema: 1,
+    instance: { id, host, instanceType, bootstrapPrefix, discordTokenSecret },
+    revision: null,
+    createdBy: 'test',
+    createdAt: START,
+    objects,
+  }
+}
+
+export function runOf(id: number, change: Partial<Run> = {}): Run {
+  return {
+    id,
+    url: `https://github.example/runs/${id}`,
+    title: `fleet deploy clawdinator-1 [request-${id}]`,
+    status: 'queued',
+    conclusion: null,
+    createdAt: `2026-03-01T12:00:${String(id).padStart(2, '0')}Z`,
+    startedAt: null,
+    updatedAt: '2026-03-01T12:30:00Z',
+    ...change,
+  }
+}
+
+export function recordOf(change: Partial<DeployRecord> = {}): DeployRecord {
+  return {
+    schema: 1,
+    requestId: REQUEST_ID,
+    target: 'clawdinator-1',
+    ami: NEW.id,
+    amiOverride: null,
+    caller: null,
+    requestedBy: null,
+    status: 'running',
+    runId: null,
+    runUrl: null,
+    createdAt: START,
+    finishedAt: null,
+    hosts: [],
+    error: null,
+    ...change,
+  }
+}
+
+export function detailOf(change: Partial<DeployDetail> = {}): DeployDetail {
+  const { schema: _, ...deploy } = recordOf()
+  return { ...deploy, waitsFor: null, startedAt: START, steps: [], ...change }
+}
+
+export const upstream = () => new ClawctlError('UPSTREAM', 'The service does not answer.')
+
+/** The ClawctlError that the call throws at once, for properties that can't wait; anything else fails the test. */
+export function thrown(call: () => unknown): ClawctlError {
+  let error: unknown = new Error('expected a throw')
+  try {
+    call()
+  } catch (caught) {
+    error = caught
+  }
+  if (error instanceof ClawctlError) return error
+  throw error
+}
+
+/** Time passes only by sleeping. */
+export class FakeClock implements Clock {
+  readonly sleeps: number[] = []
+  onSleep: (slept: number) => void = () => {}
+  #time = Date.parse(START)
+
+  now = () => new Date(this.#time)
+
+  async sleep(ms: number): Promise<void> {
+    this.sleeps.push(ms)
+    this.#time += Math.floor(ms)
+    this.onSleep(this.sleeps.length)
+  }
+
+  get elapsed(): number {
+    return this.#time - Date.parse(START)
+  }
+}
+
+export class FakeStore implements ObjectStore {
+  readonly objects = new Map<string, { text: string; modifiedAt: Date }>()
+  readonly puts: { key: string; text: string }[] = []
+  /** Throws where a write is to fail. */
+  beforePut: (key: string, nth: number) => void = () => {}
+
+  set(key: string, value: unknown, modifiedAt = new Date(START)): void {
+    this.objects.set(key, { text: typeof value === 'string' ? value : JSON.stringify(value), modifiedAt })
+  }
+
+  async get(key: string) {
+    const object = this.objects.get(key)
+    return object ? { text: object.text, etag: '"0"' } : null
+  }
+
+  async put(key: string, text: string): Promise<void> {
+    this.puts.push({ key, text })
+    this.beforePut(key, this.puts.length)
+    this.set(key, text)
+  }
+
+  async list(prefix: string) {
+    return [...this.objects]
+      .filter(([key]) => key.startsWith(prefix))
+      .map(([key, { text, modifiedAt }]) => ({ key, size: text.length, modifiedAt }))
+  }
+}
+
+export class FakeProgress implements Progress {
+  readonly notes: string[] = []
+  readonly said: string[] = []
+
+  async task<T>(_title: string, work: (say: (text: string) => void) => Promise<T>): Promise<T> {
+    return work((text) => void this.said.push(text))
+  }
+
+  note(text: string): void {
+    this.notes.push(text)
+  }
+}
+
+export class FakeReport implements JobReport {
+  readonly summaries: string[] = []
+  readonly outputs: Record<string, string> = {}
+
+  async summary(markdown: string): Promise<void> {
+    this.summaries.push(markdown)
+  }
+
+  async output(name: string, value: string): Promise<void> {
+    this.outputs[name] = value
+  }
+}
+
+export class FakeRuns implements Runs {
+  runs: Run[] = []
+  readonly dispatched: Parameters<Runs['dispatch']>[0][] = []
+  readonly jobsOf = new Map<number, Job[]>()
+  onDispatch: Runs['dispatch'] = async () => ({ id: 900, url: 'https://github.example/runs/900' })
+
+  async dispatch(request: Parameters<Runs['dispatch']>[0]) {
+    this.dispatched.push(request)
+    return this.onDispatch(request)
+  }
+
+  async list(limit: number) {
+    return this.runs.slice(0, limit)
+  }
+
+  async jobs(runId: number) {
+    return this.jobsOf.get(runId) ?? []
+  }
+}
+
+export const registrySource = (registry: Registry): RegistrySource => ({
+  read: async () => ({ text: registryText(registry), origin: 'nix/instances.json' }),
+})
