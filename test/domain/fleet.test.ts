@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import { type FleetInstance, fleetSchema } from '../../src/lib/domain/contract.js'
-import { currentHost, type FleetFacts, fleetStatus, isSettled, orphanIds } from '../../src/lib/domain/fleet.js'
+import { type FleetFacts, fleetStatus, isSettled, orphanIds } from '../../src/lib/domain/fleet.js'
+import { currentHost } from '../../src/lib/domain/host.js'
 import { heartbeatOf, hostOf, NEW, OLD, registryOf, START } from '../support/fakes.js'
 
 const facts = (change: Partial<FleetFacts>): FleetFacts => ({

@@ -1,8 +1,8 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import type { Heartbeat } from '../../src/lib/domain/contract.js'
-import type { Host } from '../../src/lib/domain/fleet.js'
 import { judgeHealth } from '../../src/lib/domain/health.js'
+import type { Host } from '../../src/lib/domain/host.js'
 import { heartbeatOf, hostOf, NEW, START } from '../support/fakes.js'
 
 const MINUTE = 60_000

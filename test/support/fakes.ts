@@ -1,6 +1,6 @@
 import type { BundleMarker, DeployDetail, DeployRecord, Heartbeat, Image } from '../../src/lib/domain/contract.js'
 import { ClawctlError } from '../../src/lib/domain/errors.js'
-import type { Host } from '../../src/lib/domain/fleet.js'
+import type { Host } from '../../src/lib/domain/host.js'
 import type { Registry, RegistryEntry } from '../../src/lib/domain/registry.js'
 import type { Job, Run } from '../../src/lib/domain/run.js'
 import type { Clock, JobReport, ObjectStore, Progress, RegistrySource, Runs } from '../../src/lib/ops/ports.js'

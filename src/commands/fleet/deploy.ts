@@ -4,8 +4,6 @@ import ms from 'ms'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { durationFlag } from '../../lib/cli/flags.js'
 import { renderDeploy } from '../../lib/cli/render/deploys.js'
-import { type Deploy, deploySchema } from '../../lib/domain/contract.js'
-import { ClawctlError } from '../../lib/domain/errors.js'
 import { requestDeploy } from '../../lib/ops/requestDeploy.js'
 
 const WAIT = '30m'
@@ -65,37 +63,24 @@ export default class FleetDeploy extends BaseCommand {
     const { args, flags, raw } = await this.parse(FleetDeploy)
     this.refuseEmptyFlags(raw)
     const context = this.context(flags)
-    const deploy = await this.#showPartial(
-      requestDeploy(
-        {
-          target: args.target,
-          amiOverride: flags.ami,
-          requestedBy: flags['requested-by'],
-          requestId: flags['request-id'] || context.newRequestId(),
-          caller: context.caller,
-        },
-        {
-          planOnly: flags['plan-only'],
-          onFailure: flags['on-failure'],
-          wait: flags.wait,
-          waitTimeoutMs: flags.timeout ?? ms(WAIT),
-          healthTimeoutMs: flags['health-timeout'] ?? ms(HEALTH),
-        },
-        { mode: context.mode, registry: await context.localRegistry(), plane: () => context.plane() },
-      ),
+    const deploy = await requestDeploy(
+      {
+        target: args.target,
+        amiOverride: flags.ami,
+        requestedBy: flags['requested-by'],
+        requestId: flags['request-id'] || context.newRequestId(),
+        caller: context.caller,
+      },
+      {
+        planOnly: flags['plan-only'],
+        onFailure: flags['on-failure'],
+        wait: flags.wait,
+        waitTimeoutMs: flags.timeout ?? ms(WAIT),
+        healthTimeoutMs: flags['health-timeout'] ?? ms(HEALTH),
+      },
+      { mode: context.mode, registry: await context.localRegistry(), plane: () => context.plane() },
     )
     this.log(renderDeploy(deploy, this.paint))
     return { deploy }
-  }
-
-  /** A deploy that failed has hosts to tell of, too. */
-  async #showPartial(asked: Promise<Deploy>): Promise<Deploy> {
-    try {
-      return await asked
-    } catch (error) {
-      const deploy = deploySchema.safeParse(error instanceof ClawctlError ? error.partial?.deploy : undefined)
-      if (deploy.success) this.log(renderDeploy(deploy.data, this.paint))
-      throw error
-    }
   }
 }

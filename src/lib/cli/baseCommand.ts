@@ -76,7 +76,19 @@ export abstract class BaseCommand extends Command {
   }
 
   override async catch(error: unknown): Promise<void> {
-    printFailure(asFailure(error, { id: this.id, flags: Object.keys(this.ctor.flags) }), this.jsonEnabled())
+    const failure = asFailure(error, { id: this.id, flags: Object.keys(this.ctor.flags) })
+    if (failure.partial?.deploy && !this.jsonEnabled()) await this.#showHosts(failure.partial.deploy)
+    printFailure(failure, this.jsonEnabled())
+  }
+
+  /** A deploy that failed has hosts to tell of, too. */
+  async #showHosts(partial: unknown): Promise<void> {
+    const [{ deploySchema }, { renderDeploy }] = await Promise.all([
+      import('../domain/contract/deploy.js'),
+      import('./render/deploys.js'),
+    ])
+    const deploy = deploySchema.safeParse(partial)
+    if (deploy.success) this.log(renderDeploy(deploy.data, this.paint))
   }
 
   override logJson(document: unknown): void {

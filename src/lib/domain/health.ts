@@ -1,5 +1,5 @@
 import type { Heartbeat } from './contract.js'
-import type { Host } from './fleet.js'
+import type { Host } from './host.js'
 
 /** The host's timer writes each minute; five missed beats are not a delay any more. */
 const HEARTBEAT_STALE_MS = 5 * 60_000

@@ -1,4 +1,4 @@
-import { currentHost, type Host } from './fleet.js'
+import { currentHost, type Host } from './host.js'
 import type { Registry } from './registry.js'
 
 export interface RolloutStep {

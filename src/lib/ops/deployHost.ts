@@ -1,6 +1,6 @@
 import type { DeployHost, Image } from '../domain/contract.js'
 import { asClawctlError, ClawctlError } from '../domain/errors.js'
-import type { Host } from '../domain/fleet.js'
+import type { Host } from '../domain/host.js'
 import { guardPlan, instanceAddress } from '../domain/planGuard.js'
 import type { RolloutStep } from '../domain/rollout.js'
 import { healthGate } from './healthGate.js'

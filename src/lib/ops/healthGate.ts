@@ -1,8 +1,8 @@
 import ms from 'ms'
 import type { Heartbeat } from '../domain/contract.js'
 import { asClawctlError } from '../domain/errors.js'
-import type { Host } from '../domain/fleet.js'
 import { type HealthVerdict, judgeHealth } from '../domain/health.js'
+import type { Host } from '../domain/host.js'
 import { readHeartbeat } from './fleetStatus.js'
 import type { Clock, Compute, ObjectStore } from './ports.js'
 

@@ -1,5 +1,5 @@
 import type { DeployRequest, Image } from '../domain/contract.js'
-import type { Host } from '../domain/fleet.js'
+import type { Host } from '../domain/host.js'
 import type { Job, Run } from '../domain/run.js'
 
 /**

@@ -1,6 +1,6 @@
 import type { Image as Ec2Image, Instance, InstanceStatus } from '@aws-sdk/client-ec2'
 import { NodeHttpHandler } from '@smithy/node-http-handler'
-import type { Host } from '../../domain/fleet.js'
+import type { Host } from '../../domain/host.js'
 import type { Compute } from '../../ops/ports.js'
 import {
   DescribeImagesCommand,

@@ -1,6 +1,5 @@
 import * as z from 'zod/mini'
-import { DEPLOY_STATUSES, deployHostSchema } from './deploy.js'
-import { errorSchema } from './failure.js'
+import { deploySchema } from './deploy.js'
 
 /** `heartbeats/<id>.json`, written by a timer on the host. */
 export const heartbeatSchema = z.object({
@@ -32,20 +31,8 @@ export const bundleMarkerSchema = z.object({
 export type BundleMarker = z.infer<typeof bundleMarkerSchema>
 
 /** `deploys/<requestId>.json`: what the run itself says of its hosts, written as it goes. */
-export const deployRecordSchema = z.object({
+export const deployRecordSchema = z.extend(z.omit(deploySchema, { waitsFor: true, startedAt: true }), {
   schema: z.literal(1),
-  requestId: z.string(),
-  target: z.string(),
-  ami: z.nullable(z.string()),
-  amiOverride: z.nullable(z.string()),
-  caller: z.nullable(z.string()),
-  requestedBy: z.nullable(z.string()),
-  status: z.enum(DEPLOY_STATUSES),
-  runId: z.nullable(z.number()),
-  runUrl: z.nullable(z.string()),
   createdAt: z.string(),
-  finishedAt: z.nullable(z.string()),
-  hosts: z.array(deployHostSchema),
-  error: z.nullable(errorSchema),
 })
 export type DeployRecord = z.infer<typeof deployRecordSchema>

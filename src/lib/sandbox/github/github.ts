@@ -2,13 +2,12 @@ import { createHash, randomBytes } from 'node:crypto'
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Faults } from '../faults.js'
-import { type Endpoint, type LoggedRequest, listen } from '../http.js'
+import type { LoggedRequest } from '../http.js'
 import type { ActionTable } from './actions.js'
 import { type RunFacts, runContexts } from './contexts.js'
 import { render, renderBoolean, type Scope } from './expressions.js'
 import { parseInputs } from './inputs.js'
 import { ConcurrencyGroups, MAX_PENDING, type Slot } from './queue.js'
-import { failGitHub, handleGitHub } from './rest.js'
 import { type RunLimits, WorkflowRun } from './runner.js'
 import { type Conclusion, type JobState, type RunEvent, type RunState, stamp } from './state.js'
 import { type Concurrency, loadWorkflow, type Workflow, WorkflowError, workflowId } from './workflow.js'
@@ -312,18 +311,4 @@ export class GitHub {
     const directories = this.#live.map(({ state }) => join(this.options.workDir, `run-${state.id}`))
     await Promise.all(directories.map((directory) => rm(directory, { recursive: true, force: true })))
   }
-}
-
-/** Serves the repository's REST API on loopback. */
-export async function githubEndpoint(github: GitHub, options: { port?: number } = {}): Promise<Endpoint> {
-  const endpoint = await listen({
-    service: 'github',
-    handle: (exchange) => handleGitHub(github, exchange),
-    fail: failGitHub,
-    faults: github.options.faults,
-    ...(github.options.log ? { log: (request) => github.options.log?.(request) } : {}),
-    ...(options.port === undefined ? {} : { port: options.port }),
-  })
-  github.apiUrl = endpoint.url
-  return endpoint
 }

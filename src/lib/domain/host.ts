@@ -1,0 +1,28 @@
+/** An EC2 instance of the fleet, as far as anyone here needs it. Terminated ones are not hosts. */
+export interface Host {
+  /** Tag `clawdinator:id`, else `Name`, else the EC2 instance id. */
+  id: string
+  instanceId: string
+  state: 'pending' | 'running' | 'shutting-down' | 'stopping' | 'stopped'
+  ami: string
+  instanceType: string
+  publicIp: string | null
+  launchedAt: string
+  /** EC2's two status checks together. */
+  checks: 'ok' | 'initializing' | 'impaired' | 'unknown'
+}
+
+const STATE_RANK: Record<Host['state'], number> = {
+  running: 0,
+  pending: 1,
+  stopping: 2,
+  stopped: 3,
+  'shutting-down': 4,
+}
+
+/** Of several EC2 instances with one id, the one that serves: running before the rest, then the youngest. */
+export function currentHost(hosts: readonly Host[], id: string): Host | undefined {
+  return hosts
+    .filter((host) => host.id === id && host.state !== 'shutting-down')
+    .sort((a, b) => STATE_RANK[a.state] - STATE_RANK[b.state] || b.launchedAt.localeCompare(a.launchedAt))[0]
+}

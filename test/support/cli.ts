@@ -1,0 +1,280 @@
+import { cp, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+import { execa } from 'execa'
+import { cleanEnvironment, type Role } from '../../src/lib/sandbox/environment.js'
+import { parseFault } from '../../src/lib/sandbox/faults.js'
+import { Sandbox } from '../../src/lib/sandbox/sandbox.js'
+
+/** The checkout under test; its `dist` is what runs. */
+export const ROOT = fileURLToPath(new URL('../../', import.meta.url)).replace(/\/$/, '')
+export const BIN = join(ROOT, 'bin/run.js')
+/** The sandbox's images; made up, and the same each time. */
+export const OLDER_AMI = 'ami-0a1c1aad1e5000001'
+export const LATEST_AMI = 'ami-0a1c1aad1e5000002'
+
+export interface Outcome {
+  code: number
+  stdout: string
+  stderr: string
+  /** The one document on stdout; throws where there is anything beside it. */
+  // biome-ignore lint/suspicious/noExplicitAny: a test asserts on what it reads
+  json(): any
+}
+
+export interface Commanded {
+  env?: Record<string, string | undefined>
+  cwd?: string
+  /** The command is meant to print a secret (`env`, say). */
+  printsSecrets?: boolean
+}
+
+/** Everything that a command, a run or the Lambda said while these tests ran, for the check at the end. */
+const said: { by: string; text: string }[] = []
+const secrets = new Set<string>()
+const opened = new Set<Sandbox>()
+
+/** The developer's own shell must not reach into a test. */
+export function surroundings(): Record<string, string> {
+  const { NODE_OPTIONS: _o, FORCE_COLOR: _f, NO_COLOR: _n, ...rest } = cleanEnvironment(process.env)
+  return rest
+}
+
+/** Runs a program to its end. */
+export async function run(argv: readonly string[], options: Commanded = {}): Promise<Outcome> {
+  const [program = '', ...args] = argv
+  const result = await execa(program, args, {
+    env: options.env ?? surroundings(),
+    extendEnv: false,
+    cwd: options.cwd ?? ROOT,
+    stdin: 'ignore',
+    reject: false,
+    stripFinalNewline: false,
+    timeout: 60_000,
+  })
+  const { stdout, stderr } = result
+  if (!options.printsSecrets) said.push({ by: argv.join(' '), text: `${stdout}\n${stderr}` })
+  return { code: result.exitCode ?? -1, stdout, stderr, json: () => JSON.parse(stdout) }
+}
+
+/** `clawctl …` as built, outside any sandbox unless `env` says so. */
+export function clawctl(args: readonly string[], options: Commanded = {}): Promise<Outcome> {
+  return run([process.execPath, BIN, ...args], options)
+}
+
+export interface SandboxFlags extends Commanded {
+  as?: string
+  faults?: readonly string[]
+  registry?: string
+  running?: readonly string[]
+}
+
+/** `clawctl sandbox run … -- COMMAND`; a text is a bash script. */
+export function runInSandbox(flags: SandboxFlags, command: readonly string[] | string): Promise<Outcome> {
+  const argv = typeof command === 'string' ? ['bash', '-c', command] : command
+  const options = [
+    ...(flags.as === undefined ? [] : ['--as', flags.as]),
+    ...(flags.faults ?? []).flatMap((fault) => ['--fault', fault]),
+    ...(flags.registry === undefined ? [] : ['--registry', flags.registry]),
+    ...(flags.running === undefined ? [] : ['--running', flags.running.join(',')]),
+  ]
+  return clawctl(['sandbox', 'run', ...options, '--', ...argv], flags)
+}
+
+/** A sandbox in this process, whose world a test can look at and change, with the built command run against it. */
+export class TestSandbox {
+  readonly inner: Sandbox
+  readonly #environments = new Map<string, Promise<Record<string, string>>>()
+  /** One at a time: making an environment copies the checkout into the sandbox's folder. */
+  #lastEnvironment: Promise<unknown> = Promise.resolve()
+
+  private constructor(inner: Sandbox) {
+    this.inner = inner
+  }
+
+  static async start(
+    options: { faults?: readonly string[]; registry?: string; running?: readonly string[]; checkout?: string } = {},
+  ): Promise<TestSandbox> {
+    const inner = await Sandbox.start({
+      packageRoot: ROOT,
+      checkoutRoot: options.checkout ?? ROOT,
+      registryFile: options.registry ?? null,
+      runningIds: options.running ?? ['clawdinator-1'],
+      faults: (options.faults ?? []).map(parseFault),
+      tofu: 'stand-in',
+      env: surroundings(),
+    })
+    opened.add(inner)
+    const { controlToken, ci } = inner.session
+    for (const secret of [controlToken, ci.AWS_SECRET_ACCESS_KEY, ci.GITHUB_TOKEN]) if (secret) secrets.add(secret)
+    return new TestSandbox(inner)
+  }
+
+  get world() {
+    return this.inner.world
+  }
+
+  /** Objects of the fleet's bucket. */
+  get bucket() {
+    return this.world.buckets.get(this.inner.session.ci.S3_BUCKET ?? '') ?? new Map()
+  }
+
+  /** How many requests a service has seen. */
+  asked(service: string): number {
+    return this.inner.requests.filter((request) => request.service === service).length
+  }
+
+  addFault(text: string): void {
+    this.inner.faults.add(parseFault(text))
+  }
+
+  /** Instances that EC2 has not terminated, as `id ami`. */
+  hosts(): string[] {
+    return [...this.world.instances.values()]
+      .filter((instance) => instance.state !== 'terminated' && instance.state !== 'shutting-down')
+      .map((instance) => `${instance.tags.get('clawdinator:id')} ${instance.imageId}`)
+      .sort()
+  }
+
+  environment(as: string): Promise<Record<string, string>> {
+    const role: Role = as === 'laptop' || as === 'ci' ? { kind: as } : { kind: 'instance', id: as }
+    let known = this.#environments.get(as)
+    if (!known) {
+      known = this.#lastEnvironment.then(() => this.inner.environment(role, surroundings()))
+      this.#lastEnvironment = known.catch(() => {})
+      this.#environments.set(as, known)
+    }
+    return known
+  }
+
+  /** `clawctl …` in a role. A variable set to undefined is not there. */
+  async clawctl(as: string, args: readonly string[], options: Commanded = {}): Promise<Outcome> {
+    return this.run(as, [process.execPath, BIN, ...args], options)
+  }
+
+  async run(as: string, argv: readonly string[], options: Commanded = {}): Promise<Outcome> {
+    return run(argv, { ...options, env: { ...(await this.environment(as)), ...options.env } })
+  }
+
+  /** A request as any HTTP client could send it; a token of null sends none. */
+  async request(method: string, path: string, body?: unknown, token: string | null = this.inner.session.controlToken) {
+    const response = await fetch(this.inner.session.controlApiUrl + path, {
+      method,
+      headers: token === null ? {} : { authorization: `Bearer ${token}` },
+      body: body === undefined ? null : typeof body === 'string' ? body : JSON.stringify(body),
+    })
+    const text = await response.text()
+    said.push({ by: `${method} ${path}`, text })
+    // biome-ignore lint/suspicious/noExplicitAny: a test asserts on what it reads
+    return { status: response.status, body: JSON.parse(text) as any }
+  }
+
+  async close(): Promise<void> {
+    said.push({ by: "the Lambda's log", text: this.inner.lambdaLog.join('') })
+    for (const { displayTitle, jobs } of this.inner.github.runs) {
+      const text = jobs.flatMap((job) => [
+        ...job.log.map((line) => line.text),
+        ...job.steps.map((step) => step.summary),
+      ])
+      said.push({ by: `the log of "${displayTitle}"`, text: text.join('\n') })
+    }
+    opened.delete(this.inner)
+    await this.inner.close()
+  }
+}
+
+/** Opens a sandbox for one story and closes it whatever happens. */
+export async function inSandbox<T>(
+  options: Parameters<typeof TestSandbox.start>[0],
+  story: (sandbox: TestSandbox) => Promise<T>,
+): Promise<T> {
+  const sandbox = await TestSandbox.start(options)
+  try {
+    return await story(sandbox)
+  } finally {
+    await sandbox.close()
+  }
+}
+
+/** Independent stories that mostly wait: begun a few at a time before the tests, each of which awaits its own. */
+export function concurrently<T extends Record<string, () => Promise<unknown>>>(
+  stories: T,
+  width = 4,
+): { [K in keyof T]: ReturnType<T[K]> } {
+  let free = width
+  const waiting: (() => void)[] = []
+  const begun = Object.entries(stories).map(([name, story]) => {
+    const outcome = (async () => {
+      if (free > 0) free -= 1
+      else await new Promise<void>((resolve) => waiting.push(resolve))
+      try {
+        return await story()
+      } finally {
+        const next = waiting.shift()
+        if (next) next()
+        else free += 1
+      }
+    })()
+    // The test that awaits it reports it.
+    outcome.catch(() => {})
+    return [name, outcome]
+  })
+  return Object.fromEntries(begun)
+}
+
+/** A folder that is gone after the suite that asked for it. */
+export function temporaryFolder(): { path(name: string): string; write(name: string, text: string): Promise<string> } {
+  let folder = ''
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'clawctl-cli-test-'))
+  })
+  after(() => rm(folder, { recursive: true, force: true }))
+  const path = (name: string) => join(folder, name)
+  return {
+    path,
+    async write(name, text) {
+      await writeFile(path(name), text)
+      return path(name)
+    },
+  }
+}
+
+/** A copy of what the sandbox reads of the checkout, to be changed by a test. */
+export async function copyCheckout(folder: string): Promise<void> {
+  for (const part of ['nix', 'infra', '.github']) await cp(join(ROOT, part), join(folder, part), { recursive: true })
+  await symlink(join(ROOT, 'package.json'), join(folder, 'package.json'))
+}
+
+/** `{"a": entry, …}` with values that no two entries share. */
+export function registryOf(ids: readonly string[]): string {
+  const entries = ids.map((id) => [
+    id,
+    { host: id, instanceType: 't3.large', bootstrapPrefix: `bootstrap/${id}`, discordTokenSecret: `token-${id}` },
+  ])
+  return JSON.stringify(Object.fromEntries(entries), null, 2)
+}
+
+/** The failure's document: exactly one, in the one shape. */
+export function expectFailure(outcome: Outcome, code: string, exit: number): { message: string; hint?: string } {
+  const document = outcome.json()
+  expect(document.error, outcome.stderr).to.include({ code })
+  expect(document.ok).to.equal(false)
+  expect(Object.keys(document).slice(0, 2)).to.deep.equal(['ok', 'error'])
+  expect(document.error.message).to.be.a('string').and.not.equal('')
+  expect(outcome.code).to.equal(exit)
+  return document.error
+}
+
+// A hook of the root suite: it runs once, after the last test of all files.
+after('no secret was ever printed', async () => {
+  const left = opened.size
+  for (const sandbox of opened) await sandbox.close()
+  expect(left, 'sandboxes left open').to.equal(0)
+  const forms = [/cct_[\w-]{20,}/, /gh[ps]_\w{20,}/]
+  for (const { by, text } of said) {
+    for (const secret of secrets) expect(text.includes(secret), `a secret in the output of: ${by}`).to.equal(false)
+    for (const form of forms) expect(form.test(text), `${form} in the output of: ${by}`).to.equal(false)
+  }
+})
