@@ -76,7 +76,10 @@ export abstract class BaseCommand extends Command {
   }
 
   override async catch(error: unknown): Promise<void> {
-    const failure = asFailure(error, { id: this.id, flags: Object.keys(this.ctor.flags) })
+    const failure = asFailure(error, {
+      id: this.id,
+      flags: Object.keys({ ...this.ctor.baseFlags, ...this.ctor.flags }),
+    })
     if (failure.partial?.deploy && !this.jsonEnabled()) await this.#showHosts(failure.partial.deploy)
     printFailure(failure, this.jsonEnabled())
   }

@@ -61,12 +61,11 @@ export async function environmentFor(
     }
   }
   const host = join(paths.folder, 'hosts', '.none')
-  const override: Record<string, string> =
-    session.registryFile === null ? {} : { CLAWCTL_CHECKOUT: await branchFolder(session, copyCheckout) }
+  const checkout = session.registryFile === null ? session.checkoutRoot : await branchFolder(session, copyCheckout)
   if (role.kind === 'laptop') {
     return {
       ...common,
-      ...override,
+      CLAWCTL_CHECKOUT: checkout,
       CLAWCTL_HOST_ROOT: host,
       CLAWDINATOR_CONTROL_API_URL: session.controlApiUrl,
       CLAWDINATOR_CONTROL_TOKEN_FILE: await tokenFile(session),
