@@ -8,7 +8,7 @@ const digest = (text: string) => createHash('sha256').update(text).digest()
  * @throws ClawctlError UNAUTHORIZED, the same whether a token is missing, wrong, or none is configured
  */
 export function authenticate(authorization: string | undefined, tokens: readonly (string | undefined)[]): void {
-  const presented = /^Bearer ([\x21-\x7e]{1,512})$/i.exec(authorization ?? '')?.[1] ?? ''
+  const presented = /^Bearer ([\x21-\x7e]{1,4096})$/i.exec(authorization ?? '')?.[1] ?? ''
   const given = digest(presented)
   let known = false
   for (const token of tokens) {

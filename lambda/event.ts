@@ -4,17 +4,22 @@ import { ClawctlError } from '../src/lib/domain/errors.js'
 /** A larger body is nobody's deploy request. */
 const MAX_BODY_BYTES = 16 * 1024
 
-/** Function URL payload 2.0, as far as it is read here. Everything is optional: what is absent is treated as empty. */
-const eventSchema = z.object({
-  rawPath: z.optional(z.string()),
-  rawQueryString: z.optional(z.string()),
-  headers: z.optional(z.record(z.string(), z.unknown())),
-  requestContext: z.optional(
-    z.object({ http: z.optional(z.object({ method: z.optional(z.string()) })), requestId: z.optional(z.string()) }),
-  ),
-  body: z.nullish(z.string()),
-  isBase64Encoded: z.optional(z.boolean()),
-})
+/** What has another type than it should is treated as absent, one field at a time: an odd body does not lose the headers. */
+const lenient = <T extends z.ZodMiniType>(schema: T) => z.catch(z.optional(schema), undefined)
+
+/** Function URL payload 2.0, as far as it is read here. */
+const eventSchema = lenient(
+  z.object({
+    rawPath: lenient(z.string()),
+    rawQueryString: lenient(z.string()),
+    headers: lenient(z.record(z.string(), z.unknown())),
+    requestContext: lenient(
+      z.object({ http: lenient(z.object({ method: lenient(z.string()) })), requestId: lenient(z.string()) }),
+    ),
+    body: lenient(z.string()),
+    isBase64Encoded: lenient(z.boolean()),
+  }),
+)
 
 export interface ApiRequest {
   method: string
@@ -28,8 +33,7 @@ export interface ApiRequest {
 }
 
 export function parseEvent(event: unknown): ApiRequest {
-  const parsed = eventSchema.safeParse(event)
-  const data = parsed.success ? parsed.data : {}
+  const data = eventSchema.parse(event) ?? {}
   const headers = new Map(Object.entries(data.headers ?? {}).map(([name, value]) => [name.toLowerCase(), value]))
   return {
     method: data.requestContext?.http?.method?.toUpperCase() ?? '',

@@ -63,7 +63,7 @@ describe('decideDeploy', () => {
   const hints: [target: string, hint: RegExp][] = [
     ['clawdinator-3', /^Did you mean clawdinator-1\?$/],
     ['Clawdinator-2', /^Did you mean clawdinator-2\?$/],
-    ['al', /^Did you mean all\?$/],
+    ['al', /^Known instances: clawdinator-1, clawdinator-2\.$/],
     ['web-frontend', /^Known instances: clawdinator-1, clawdinator-2\.$/],
   ]
   for (const [target, hint] of hints) {

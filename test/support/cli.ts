@@ -35,6 +35,8 @@ export interface Commanded {
 const said: { by: string; text: string }[] = []
 const secrets = new Set<string>()
 const opened = new Set<Sandbox>()
+/** Stories whose test may have been left out with --grep: they are waited for all the same. */
+const begunStories: Promise<unknown>[] = []
 
 /** The developer's own shell must not reach into a test. */
 export function surroundings(): Record<string, string> {
@@ -219,6 +221,7 @@ export function concurrently<T extends Record<string, () => Promise<unknown>>>(
     })()
     // The test that awaits it reports it.
     outcome.catch(() => {})
+    begunStories.push(outcome)
     return [name, outcome]
   })
   return Object.fromEntries(begun)
@@ -268,7 +271,9 @@ export function expectFailure(outcome: Outcome, code: string, exit: number): { m
 }
 
 // A hook of the root suite: it runs once, after the last test of all files.
-after('no secret was ever printed', async () => {
+after('no secret was ever printed', async function () {
+  this.timeout(60_000)
+  await Promise.allSettled(begunStories)
   const left = opened.size
   for (const sandbox of opened) await sandbox.close()
   expect(left, 'sandboxes left open').to.equal(0)

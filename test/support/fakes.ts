@@ -158,6 +158,12 @@ export class FakeStore implements ObjectStore {
     this.set(key, text)
   }
 
+  async create(key: string, text: string): Promise<boolean> {
+    if (this.objects.has(key)) return false
+    await this.put(key, text)
+    return true
+  }
+
   async list(prefix: string) {
     return [...this.objects]
       .filter(([key]) => key.startsWith(prefix))

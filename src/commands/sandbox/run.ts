@@ -19,8 +19,12 @@ What is simulated: the AWS and GitHub services and the hosts. What is real: the 
   static override flags = { as: asFlag, ...sandboxFlags }
 
   async run(): Promise<void> {
-    const { argv, flags } = await this.parse(SandboxRun)
-    const [program, ...args] = argv as string[]
+    // What follows `--` is the command's alone: oclif would take out what equals an argument before it.
+    const end = this.argv.indexOf('--')
+    const own = end < 0 ? this.argv : this.argv.slice(0, end)
+    const after = end < 0 ? null : this.argv.slice(end + 1)
+    const { argv, flags } = await this.parse(SandboxRun, own)
+    const [program, ...args] = after ?? (argv as string[])
     if (program === undefined) {
       throw new ClawctlError('USAGE', 'There is no command to run.', {
         hint: 'Give it after --: clawctl sandbox run -- clawctl fleet status',

@@ -10,6 +10,10 @@ import { withRetry } from './retry.js'
 
 /** Per attempt; the Lambda has 30 s for all of them. */
 const TIMEOUT_MS = 8_000
+/** A longer pause than this is the caller's to make: somebody waits for the answer. */
+const LONGEST_PAUSE_MS = 2_000
+const API_VERSION = '2022-11-28'
+const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
 export interface GithubSettings {
   /** `https://api.github.com`, or GITHUB_API_URL's value. */
@@ -59,6 +63,11 @@ export function createGithub(settings: GithubSettings): Runs & { registry: Regis
     baseUrl: settings.apiUrl,
     userAgent: settings.userAgent,
     request: { fetch: fetchThroughNode },
+    // Octokit would print deprecations into our output.
+    log: silent,
+  })
+  octokit.hook.before('request', (options) => {
+    options.headers['x-github-api-version'] = API_VERSION
   })
   const repository = { owner: settings.owner, repo: settings.repo }
   const workflow = { ...repository, workflow_id: settings.workflow }
@@ -135,7 +144,7 @@ export function createGithub(settings: GithubSettings): Runs & { registry: Regis
   ): Promise<T> {
     try {
       // A POST that may have reached GitHub is not sent again: the caller looks for the run by its request id instead.
-      return await withRetry(send, (error) => isPassing(error) && (safe || !mayHaveArrived(error)))
+      return await withRetry(send, (error) => isPassing(error) && (safe || !mayHaveArrived(error)), retryAfterMs)
     } catch (error) {
       if (error instanceof RequestError && error.status === 404 && notFound) throw notFound()
       throw explain(error, what, settings)
@@ -162,21 +171,27 @@ function parse<T>(schema: z.ZodMiniType<T>, data: unknown): T {
 }
 
 function mayHaveArrived(error: unknown): boolean {
-  if (error instanceof RequestError && isSecondaryLimit(error)) return false
+  if (error instanceof RequestError && isLimited(error)) return false
   const cause = error instanceof RequestError ? error.cause : error
   return !(cause instanceof HttpFailure) || cause.sent
 }
 
-function isSecondaryLimit(error: RequestError): boolean {
+/** https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api: 403 or 429, not always with headers. */
+function isLimited(error: RequestError): boolean {
+  if (error.status === 429) return true
   const headers = error.response?.headers
-  return (
-    error.status === 429 ||
-    (error.status === 403 && (headers?.['retry-after'] !== undefined || headers?.['x-ratelimit-remaining'] === '0'))
-  )
+  const told = headers?.['retry-after'] !== undefined || headers?.['x-ratelimit-remaining'] === '0'
+  return error.status === 403 && (told || /rate limit/i.test(error.message))
+}
+
+function retryAfterMs(error: unknown): number {
+  const seconds = error instanceof RequestError ? Number(error.response?.headers['retry-after'] ?? 0) : 0
+  return Number.isFinite(seconds) ? seconds * 1000 : 0
 }
 
 function isPassing(error: unknown): boolean {
-  return error instanceof RequestError && (error.status >= 500 || isSecondaryLimit(error))
+  if (!(error instanceof RequestError)) return false
+  return isLimited(error) ? retryAfterMs(error) <= LONGEST_PAUSE_MS : error.status >= 500
 }
 
 /** What a maintainer has to mend. GitHub's own text is not passed on: it may quote what was sent. */
@@ -191,7 +206,7 @@ function explain(error: unknown, what: string, settings: GithubSettings): Clawct
       hint: "Renew the server's GITHUB_TOKEN.",
     })
   }
-  if (isSecondaryLimit(error)) {
+  if (isLimited(error)) {
     return new ClawctlError('RATE_LIMITED', `GitHub asked to slow down, so it could not ${what}.`, {
       hint: 'Wait a minute, then try again.',
     })

@@ -4,12 +4,20 @@ import pRetry from 'p-retry'
 const RETRIES = 2
 const MIN_DELAY_MS = 300
 
-/** The one retry layer of everything that is not an AWS SDK, which has its own. `retryable` says what a second try may mend. */
-export function withRetry<T>(work: () => Promise<T>, retryable: (error: unknown) => boolean): Promise<T> {
+/**
+ * The one retry layer of everything that is not an AWS SDK, which has its own. `retryable` says what a second try may
+ * mend, `pauseMs` how long the service itself asked to wait.
+ */
+export function withRetry<T>(
+  work: () => Promise<T>,
+  retryable: (error: unknown) => boolean,
+  pauseMs: (error: unknown) => number = () => 0,
+): Promise<T> {
   return pRetry(work, {
     retries: RETRIES,
     minTimeout: MIN_DELAY_MS,
     randomize: true,
     shouldRetry: ({ error }) => retryable(error),
+    onFailedAttempt: ({ error }) => new Promise((resolve) => setTimeout(resolve, pauseMs(error))),
   })
 }

@@ -22,8 +22,8 @@ function read(env: Env, name: string): string | undefined {
 }
 
 function hostFile(env: Env, path: string): { path: string; text: string | null } {
-  const full = join(read(env, 'CLAWCTL_HOST_ROOT') ?? '/', path)
-  return { path: full, text: fileText(full) }
+  const [full, text] = hostSource(env, path)
+  return { path: full, text: text() ?? null }
 }
 
 /** Null where the file does not exist. @throws ClawctlError NOT_CONFIGURED where it exists and can't be read */
@@ -81,25 +81,47 @@ export function modeOf(env: Env, flag: string | undefined): Mode {
 
 /** @throws ClawctlError NOT_CONFIGURED naming file, variable and what to write there */
 export function controlApiSettings(env: Env, urlFlag: string | undefined): { url: string; token: string } {
-  const urlFile = hostFile(env, URL_FILE)
-  const url = urlFlag ?? read(env, 'CLAWDINATOR_CONTROL_API_URL') ?? urlFile.text
+  const { value: url, from } = firstFound([
+    ['--control-api-url', () => urlFlag],
+    ['CLAWDINATOR_CONTROL_API_URL', () => read(env, 'CLAWDINATOR_CONTROL_API_URL')],
+    hostSource(env, URL_FILE),
+  ])
   if (!url) {
     throw new ClawctlError('NOT_CONFIGURED', "The Control API's URL is not known.", {
-      hint: `Write the Function URL (https://….lambda-url.REGION.on.aws/) into ${urlFile.path}, or set CLAWDINATOR_CONTROL_API_URL to it.`,
+      hint: `Write the Function URL (https://….lambda-url.REGION.on.aws/) into ${from}, or set CLAWDINATOR_CONTROL_API_URL to it.`,
     })
   }
-  checkUrl(url)
+  checkUrl(url, from)
   return { url, token: controlToken(env) }
 }
 
+type Source = readonly [from: string, read: () => string | null | undefined]
+
+/** The first source that has a value; without one, `from` is the last. */
+function firstFound(sources: readonly Source[]): { value: string | null; from: string } {
+  let from = ''
+  for (const [name, read] of sources) {
+    from = name
+    const value = read()
+    if (value !== null && value !== undefined) return { value, from }
+  }
+  return { value: null, from }
+}
+
+function hostSource(env: Env, path: string): Source {
+  const full = join(read(env, 'CLAWCTL_HOST_ROOT') ?? '/', path)
+  return [full, () => fileText(full)]
+}
+
 /** A bearer token must not cross a network in the clear. */
-function checkUrl(url: string): void {
+function checkUrl(url: string, from: string): void {
   const parsed = URL.canParse(url) ? new URL(url) : null
   const loopback = parsed && ['127.0.0.1', '[::1]', 'localhost'].includes(parsed.hostname)
-  if (parsed?.protocol === 'https:' || (parsed?.protocol === 'http:' && loopback)) return
+  const secure = parsed?.protocol === 'https:' || (parsed?.protocol === 'http:' && loopback)
+  if (secure && !parsed?.username && !parsed?.password) return
   throw new ClawctlError(
     'NOT_CONFIGURED',
-    `${JSON.stringify(url)} is not a URL for the Control API: it must begin with https://.`,
+    `${from} holds no URL of a Control API: it must begin with https:// and name no user.`,
     {
       hint: 'Copy the Function URL from the output of the platform stack.',
     },
@@ -108,17 +130,20 @@ function checkUrl(url: string): void {
 
 function controlToken(env: Env): string {
   const named = read(env, 'CLAWDINATOR_CONTROL_TOKEN_FILE')
-  const fallback = hostFile(env, TOKEN_FILE)
-  const token = (named ? fileText(named) : undefined) ?? read(env, 'CLAWDINATOR_CONTROL_TOKEN') ?? fallback.text
+  const { value: token, from } = firstFound([
+    ...(named ? [[named, () => fileText(named)] as const] : []),
+    ['CLAWDINATOR_CONTROL_TOKEN', () => read(env, 'CLAWDINATOR_CONTROL_TOKEN')],
+    hostSource(env, TOKEN_FILE),
+  ])
   if (!token) {
     const missing = named && fileText(named) === null ? ` (${named} does not exist)` : ''
     throw new ClawctlError('NOT_CONFIGURED', `The control token is not known${missing}.`, {
-      hint: `Write the token into a file and set CLAWDINATOR_CONTROL_TOKEN_FILE to its path, or set CLAWDINATOR_CONTROL_TOKEN; on a host, agenix writes it to ${fallback.path}.`,
+      hint: `Write the token into a file and set CLAWDINATOR_CONTROL_TOKEN_FILE to its path, or set CLAWDINATOR_CONTROL_TOKEN; on a host, agenix writes it to ${from}.`,
     })
   }
   if (!/^[\x21-\x7e]+$/.test(token)) {
-    throw new ClawctlError('NOT_CONFIGURED', 'The control token holds characters that no token has.', {
-      hint: 'The file must hold the token alone, decrypted, on one line.',
+    throw new ClawctlError('NOT_CONFIGURED', `${from} holds characters that no control token has.`, {
+      hint: 'It must hold the token alone, decrypted, on one line.',
     })
   }
   return token

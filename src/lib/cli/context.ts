@@ -125,7 +125,7 @@ export class Context {
           import('../adapters/jobReport.js'),
           import('../adapters/scratch.js'),
         ])
-        const scratch = scratchFolder('clawctl-plan-')
+        const scratch = scratchFolder('clawctl-plan-', env)
         const plans = { count: 0 }
         return {
           registry,

@@ -53,6 +53,7 @@ export function printFailure(failure: ClawctlError, json: boolean): void {
   } else {
     const paint = painter(process.stderr)
     process.stderr.write(`${paint('red', 'Error')} ${paint('dim', `(${failure.code})`)}: ${failure.message}\n`)
+    for (const line of failure.details) process.stderr.write(`  ${line}\n`)
     if (failure.hint) process.stderr.write(`  ${failure.hint}\n`)
   }
   if (process.env.GITHUB_ACTIONS === 'true') {

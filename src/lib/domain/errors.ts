@@ -242,17 +242,20 @@ export class ClawctlError extends Error {
   override readonly name = 'ClawctlError'
   readonly code: Code
   readonly hint: string | undefined
+  /** More lines for people, below the message. */
+  readonly details: readonly string[]
   /** What had been done when it failed, printed beside the error (a deploy with its hosts, say). */
   readonly partial: Record<string, unknown> | undefined
 
   constructor(
     code: Code,
     message: string,
-    options: { hint?: string; cause?: unknown; partial?: Record<string, unknown> } = {},
+    options: { hint?: string; cause?: unknown; details?: readonly string[]; partial?: Record<string, unknown> } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
     this.hint = options.hint
+    this.details = options.details ?? []
     this.partial = options.partial
   }
 }

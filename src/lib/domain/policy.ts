@@ -31,7 +31,8 @@ export function decideDeploy(question: DeployQuestion): DeployVerdict {
   const { target, amiOverride, caller, registry } = question
   const ids = registry?.map((entry) => entry.id) ?? []
   const didYouMean = () => {
-    const near = nearest(target, ['all', ...ids])
+    // Never `all`: a slip of the finger must not lead to the whole fleet.
+    const near = nearest(target, ids)
     if (near) return `Did you mean ${near}?`
     return ids.length > 0 ? `Known instances: ${list(ids)}.` : 'Name `all` or an instance id such as clawdinator-1.'
   }

@@ -45,6 +45,8 @@ const ENTRY_FIELDS = {
 } as const
 type EntryField = keyof typeof ENTRY_FIELDS
 const FIELD_NAMES = Object.keys(ENTRY_FIELDS) as EntryField[]
+/** More lines than this help nobody at once; --json has them all. */
+const MOST_DETAILS = 20
 /** No two instances may share these: a Discord token allows one connection, a prefix holds one instance's secrets. */
 const UNIQUE_FIELDS = ['host', 'bootstrapPrefix', 'discordTokenSecret'] as const
 
@@ -182,18 +184,15 @@ function readEntry(id: string, node: Node, report: (offset: number, message: str
  */
 export function parseRegistry(text: string, origin: string): Registry {
   const { entries, problems } = checkRegistry(text)
-  const [first] = problems
+  const [first, ...others] = problems
   if (!first) return entries
-  const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : ''
-  const entry = first.entry === null ? '' : `${first.entry}: `
-  throw new ClawctlError(
-    'INVALID_REGISTRY',
-    `${origin}:${first.line}:${first.column}: ${entry}${first.message}${more}.`,
-    {
-      hint: 'Mend the entry; `clawctl registry list` lists every problem.',
-      partial: { problems },
-    },
-  )
+  const more = others.length > 0 ? ` (and ${others.length} more)` : ''
+  const where = ({ entry, message }: RegistryProblem) => `${entry === null ? '' : `${entry}: `}${message}`
+  throw new ClawctlError('INVALID_REGISTRY', `${origin}:${first.line}:${first.column}: ${where(first)}${more}.`, {
+    hint: `Mend ${origin}: ${problems.length === 1 ? 'nothing else is wrong with it' : 'each of the entries above'}.`,
+    details: others.slice(0, MOST_DETAILS).map((problem) => `${problem.line}:${problem.column}: ${where(problem)}`),
+    partial: { problems },
+  })
 }
 
 export function findEntry(registry: Registry, id: string): RegistryEntry | undefined {

@@ -1,6 +1,9 @@
 import { currentHost, type Host } from './host.js'
 import type { Registry } from './registry.js'
 
+/** Title of what follows an apply; the sandbox looks for it in a run's log. */
+export const WAITING_FOR_HEALTH = 'wait until healthy'
+
 export interface RolloutStep {
   id: string
   action: 'create' | 'replace'

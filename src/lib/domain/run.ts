@@ -138,10 +138,12 @@ export function deployOf(run: Run, record: DeployRecord | null, runs: readonly R
   }
 }
 
-/** A deploy that ran on the direct plane without a workflow run. */
+/** A deploy that ran on the direct plane without a workflow run. Keys in the order of `deployOf`. */
 export function deployOfRecord(record: DeployRecord): Deploy {
-  const { schema: _, ...deploy } = record
-  return { ...deploy, waitsFor: null, startedAt: record.createdAt }
+  const { requestId, target, ami, amiOverride, caller, requestedBy, status, runId, runUrl, createdAt } = record
+  const { finishedAt, hosts, error } = record
+  const asked = { requestId, target, ami, amiOverride, caller, requestedBy, status, waitsFor: null, runId, runUrl }
+  return { ...asked, createdAt, startedAt: createdAt, finishedAt, hosts, error }
 }
 
 export function withSteps(deploy: Deploy, jobs: readonly Job[]): DeployDetail {
@@ -151,9 +153,15 @@ export function withSteps(deploy: Deploy, jobs: readonly Job[]): DeployDetail {
 
 export const isOver = (deploy: { status: DeployStatus }) => deploy.status !== 'queued' && deploy.status !== 'running'
 
-/** The S3 key of a run's own record. @throws RangeError for an id that could leave the prefix: callers parse first. */
-export function recordKey(requestId: string): string {
-  if (!REQUEST_ID_PATTERN.test(requestId)) throw new RangeError('request id of the wrong form')
-  return `${RECORD_PREFIX}${requestId}.json`
-}
 export const RECORD_PREFIX = 'deploys/'
+
+/** The S3 key of a run's own record. @throws RangeError for an id that could leave the prefix: callers parse first. */
+export const recordKey = (requestId: string) => keyOf(RECORD_PREFIX, requestId)
+
+/** Created by the request that dispatches the run, so that the same request at the same moment does not start a second. */
+export const claimKey = (requestId: string) => keyOf('claims/', requestId)
+
+function keyOf(prefix: string, requestId: string): string {
+  if (!REQUEST_ID_PATTERN.test(requestId)) throw new RangeError('request id of the wrong form')
+  return `${prefix}${requestId}.json`
+}

@@ -2,12 +2,9 @@ import type { DeployHost, Image } from '../domain/contract.js'
 import { asClawctlError, ClawctlError } from '../domain/errors.js'
 import type { Host } from '../domain/host.js'
 import { guardPlan, instanceAddress } from '../domain/planGuard.js'
-import type { RolloutStep } from '../domain/rollout.js'
+import { type RolloutStep, WAITING_FOR_HEALTH } from '../domain/rollout.js'
 import { healthGate } from './healthGate.js'
 import type { Clock, Compute, ObjectStore, Progress, Tofu } from './ports.js'
-
-/** Title of the task that follows an apply; the sandbox looks for it. */
-export const WAITING_FOR_HEALTH = 'wait until healthy'
 
 export interface HostDeployPorts {
   compute: Compute

@@ -1,14 +1,14 @@
 import type { Deploy, DeployRequest } from '../domain/contract.js'
 import { ClawctlError } from '../domain/errors.js'
 import { decideDeploy } from '../domain/policy.js'
-import { deployOf, formatRunTitle, parseRunTitle, type Run } from '../domain/run.js'
+import { claimKey, deployOf, formatRunTitle, parseRunTitle, type Run } from '../domain/run.js'
 import { type DeploysPorts, recordOf } from './deploys.js'
-import type { Clock, RegistrySource } from './ports.js'
+import type { Clock, ObjectStore, RegistrySource } from './ports.js'
 import { readRegistry } from './readRegistry.js'
 
 const LOOKBACK = 100
 /** A run that GitHub did not name appears in the list within seconds; the Lambda's own timeout is 30 s. */
-const FIND_ATTEMPTS = 8
+const FIND_WITHIN_MS = 10_000
 const FIND_EVERY_MS = 1000
 
 /**
@@ -25,14 +25,12 @@ export async function dispatchDeploy(
   if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
 
   const title = formatRunTitle(wanted(request))
-  const known = findRun(runs, request.requestId)
-  if (known) {
-    if (known.title !== title) {
-      throw new ClawctlError('REQUEST_CONFLICT', `The request id ${request.requestId} was used for another deploy.`, {
-        hint: 'Leave requestId out, or use a new one.',
-      })
-    }
-    return deployOf(known, await recordOf(ports.store, request.requestId), runs)
+  const known = await answerOf(request.requestId, title, runs, ports.store)
+  if (known) return known
+  if (!(await claim(ports.store, request.requestId, ports.clock))) {
+    // The same request is being served elsewhere at this moment; if that one died, this one takes over.
+    const theirs = await waitForRun(request.requestId, title, ports)
+    if (theirs) return theirs
   }
   let unanswered: ClawctlError | null = null
   const started = await ports.runs.dispatch(request).catch((error: unknown) => {
@@ -54,20 +52,48 @@ export async function dispatchDeploy(
     }
     return deployOf(run, null, runs)
   }
-  for (let attempt = 0; attempt < FIND_ATTEMPTS; attempt += 1) {
-    await ports.clock.sleep(FIND_EVERY_MS)
-    const later = await ports.runs.list(LOOKBACK)
-    const run = findRun(later, request.requestId)
-    if (run) return deployOf(run, null, later)
-  }
+  const found = await waitForRun(request.requestId, title, ports)
+  if (found) return found
   if (unanswered) throw unanswered
   throw new ClawctlError('UPSTREAM', 'GitHub took the dispatch, but shows no run for it.', {
     hint: `Look for ${request.requestId} in \`clawctl fleet history\` before you ask again; the same request id is safe.`,
   })
 }
 
-function findRun(runs: readonly Run[], requestId: string): Run | undefined {
-  return runs.find((run) => parseRunTitle(run.title)?.requestId === requestId)
+/** True for the first who asks with this id, and where nothing can be remembered. */
+async function claim(store: ObjectStore | null, requestId: string, clock: Clock): Promise<boolean> {
+  return store ? store.create(claimKey(requestId), JSON.stringify({ at: clock.now().toISOString() })) : true
+}
+
+async function waitForRun(
+  requestId: string,
+  title: string,
+  ports: DeploysPorts & { clock: Clock },
+): Promise<Deploy | null> {
+  const deadline = ports.clock.now().getTime() + FIND_WITHIN_MS
+  while (ports.clock.now().getTime() < deadline) {
+    await ports.clock.sleep(FIND_EVERY_MS)
+    // The run was started, or may have been: a list that fails now says nothing about it.
+    const runs = await ports.runs.list(LOOKBACK).catch(() => [])
+    const answer = await answerOf(requestId, title, runs, ports.store)
+    if (answer) return answer
+  }
+  return null
+}
+
+/** The run with this request id, or null. @throws ClawctlError REQUEST_CONFLICT where it is another deploy */
+async function answerOf(
+  requestId: string,
+  title: string,
+  runs: readonly Run[],
+  store: ObjectStore | null,
+): Promise<Deploy | null> {
+  const run = runs.find((candidate) => parseRunTitle(candidate.title)?.requestId === requestId)
+  if (!run) return null
+  if (run.title === title) return deployOf(run, await recordOf(store, requestId), runs)
+  throw new ClawctlError('REQUEST_CONFLICT', `The request id ${requestId} was used for another deploy.`, {
+    hint: 'Leave requestId out, or use a new one.',
+  })
 }
 
 function wanted(request: DeployRequest & { requestId: string }) {

@@ -1,4 +1,5 @@
 import { styleText } from 'node:util'
+import { parseJson } from '../domain/bundle.js'
 import { ClawctlError } from '../domain/errors.js'
 import type { Sandbox } from './sandbox.js'
 import { runProgram } from './spawn.js'
@@ -19,6 +20,8 @@ export interface DemoStep {
   command: string
   exitCode: number
   expected: number
+  /** What the command printed, under --json. */
+  answer: unknown
 }
 
 /** The tour: the whole life of a small fleet, in real commands. The hosts are the first two of the registry. */
@@ -88,8 +91,13 @@ export async function playDemo(request: SandboxRequest, options: { quiet: boolea
       for (const args of scene.commands) {
         const command = `clawctl ${args.join(' ')}`
         say(`${scene.as}$ ${command}`)
-        const exitCode = await runProgram(['clawctl', ...args, ...(options.quiet ? ['--json'] : [])], env)
-        steps.push({ as: scene.as, command, exitCode, expected: scene.exit })
+        let output = ''
+        const exitCode = options.quiet
+          ? await runProgram(['clawctl', ...args, '--json'], env, (text) => {
+              output += text
+            })
+          : await runProgram(['clawctl', ...args], env)
+        steps.push({ as: scene.as, command, exitCode, expected: scene.exit, answer: parseJson(output) })
         if (exitCode !== scene.exit) {
           throw new ClawctlError('SANDBOX_FAILED', `\`${command}\` ended with ${exitCode} instead of ${scene.exit}.`, {
             hint: 'This is a defect: the output above says what went wrong.',

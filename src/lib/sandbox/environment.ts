@@ -1,4 +1,4 @@
-import { mkdir, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, symlink, writeFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 
 export type Role = { kind: 'laptop' } | { kind: 'ci' } | { kind: 'instance'; id: string }
@@ -53,15 +53,15 @@ export async function environmentFor(
   const base = cleanEnvironment(surroundings)
   const path = (...folders: string[]) => [...folders, base.PATH ?? ''].join(delimiter)
   const common = { ...base, CLAWCTL_SANDBOX: paths.sessionFile, PATH: path(paths.bin) }
+  const checkout = session.registryFile === null ? session.checkoutRoot : await branchFolder(session, copyCheckout)
   if (role.kind === 'instance') {
     return {
       ...common,
       CLAWCTL_HOST_ROOT: await hostRoot(role.id, session),
-      CLAWCTL_CHECKOUT: await branchFolder(session, copyCheckout),
+      CLAWCTL_CHECKOUT: checkout,
     }
   }
   const host = join(paths.folder, 'hosts', '.none')
-  const checkout = session.registryFile === null ? session.checkoutRoot : await branchFolder(session, copyCheckout)
   if (role.kind === 'laptop') {
     return {
       ...common,
@@ -77,8 +77,16 @@ export async function environmentFor(
     PATH: path(paths.toolBin, paths.bin),
     CLAWCTL_HOST_ROOT: host,
     CLAWCTL_MODE: 'ci',
+    RUNNER_TEMP: await scratch(session),
     CLAWCTL_CHECKOUT: await branchFolder(session, copyCheckout),
   }
+}
+
+/** Like a runner's: what a killed command leaves there goes with the sandbox. */
+async function scratch(session: Session): Promise<string> {
+  const folder = join(session.paths.folder, 'scratch')
+  await mkdir(folder, { recursive: true })
+  return folder
 }
 
 async function tokenFile(session: Session): Promise<string> {
@@ -87,9 +95,9 @@ async function tokenFile(session: Session): Promise<string> {
   return file
 }
 
-/** A copy of the branch with the sandbox's registry: OpenTofu writes beside its files, and the user's checkout stays as it is. */
+/** A copy of its own of the branch, with the sandbox's registry: OpenTofu writes beside its files, and the user's checkout stays as it is. */
 async function branchFolder(session: Session, copy: (folder: string) => Promise<void>): Promise<string> {
-  const folder = join(session.paths.folder, 'branch')
+  const folder = await mkdtemp(join(session.paths.folder, 'branch-'))
   await copy(folder)
   return folder
 }

@@ -12,9 +12,12 @@ const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 export async function runProgram(
   command: readonly [string, ...string[]],
   env: Record<string, string>,
+  /** Gets the program's standard output instead of ours. */
+  onOutput?: (text: string) => void,
 ): Promise<number> {
   const [program, ...args] = command
-  const child = spawn(program, args, { env, stdio: 'inherit' })
+  const child = spawn(program, args, { env, stdio: ['inherit', onOutput ? 'pipe' : 'inherit', 'inherit'] })
+  child.stdout?.setEncoding('utf8').on('data', (text) => onOutput?.(text))
   const forward = (signal: NodeJS.Signals) => {
     if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal)
   }
@@ -29,7 +32,7 @@ export async function runProgram(
           }),
         )
       })
-      child.once('exit', (code, signal) => resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)))
+      child.once('close', (code, signal) => resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)))
     })
   } finally {
     for (const signal of FORWARDED) process.off(signal, forward)

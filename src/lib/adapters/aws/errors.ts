@@ -1,6 +1,6 @@
 import { ClawctlError } from '../../domain/errors.js'
 
-/** Per attempt; the SDK makes three. A peer that hangs is the usual failure outside EC2. */
+/** Per attempt. A peer that hangs is the usual failure outside EC2. */
 export const CONNECT_TIMEOUT_MS = 5_000
 export const REQUEST_TIMEOUT_MS = 20_000
 export const MAX_ATTEMPTS = 4
@@ -31,7 +31,7 @@ export async function awsCall<T>(what: string, call: () => Promise<T>): Promise<
     return await call()
   } catch (error) {
     if (error instanceof ClawctlError) throw error
-    const { name, message } = error as Error
+    const { name } = error as Error
     if (name === 'CredentialsProviderError') {
       throw new ClawctlError('NOT_CONFIGURED', 'There are no AWS credentials.', {
         hint: 'In CI, let the workflow assume its role; elsewhere set AWS_PROFILE or the AWS_* variables.',
@@ -55,8 +55,8 @@ export async function awsCall<T>(what: string, call: () => Promise<T>): Promise<
         cause: error,
       })
     }
-    throw new ClawctlError('UPSTREAM', `${what} failed: ${name}${message && message !== name ? `: ${message}` : ''}.`, {
-      cause: error,
-    })
+    // The service's own words stay in the cause: the Control API passes messages on to whoever asked.
+    const code = (error as NodeJS.ErrnoException).code ?? name
+    throw new ClawctlError('UPSTREAM', `${what} failed (${code}).`, { cause: error })
   }
 }

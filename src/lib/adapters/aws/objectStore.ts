@@ -27,6 +27,18 @@ export function createObjectStore(settings: AwsSettings & { bucket: string }): O
       awsCall(`S3 PutObject ${Bucket}/${Key}`, async () => {
         await client.send(new PutObjectCommand({ Bucket, Key, Body: text, ContentType: 'application/json' }))
       }),
+    create: (Key, text) =>
+      awsCall(`S3 PutObject ${Bucket}/${Key}`, async () => {
+        try {
+          await client.send(
+            new PutObjectCommand({ Bucket, Key, Body: text, ContentType: 'application/json', IfNoneMatch: '*' }),
+          )
+          return true
+        } catch (error) {
+          if (['PreconditionFailed', 'ConditionalRequestConflict'].includes((error as Error).name)) return false
+          throw error
+        }
+      }),
     list: (Prefix) =>
       awsCall(`S3 ListObjectsV2 ${Bucket}/${Prefix}`, async () => {
         const found: ObjectInfo[] = []

@@ -8,7 +8,7 @@ export const deployRequestSchema = z.strictObject({
   target: z.string().check(z.maxLength(128)),
   amiOverride: z.optional(z.string().check(z.maxLength(64))),
   caller: z.optional(instanceIdSchema),
-  requestedBy: z.optional(z.string().check(z.regex(REQUESTED_BY_PATTERN))),
+  requestedBy: z.optional(z.string().check(z.trim(), z.regex(REQUESTED_BY_PATTERN))),
   requestId: z.optional(z.string().check(z.regex(REQUEST_ID_PATTERN))),
 })
 export type DeployRequest = z.infer<typeof deployRequestSchema>

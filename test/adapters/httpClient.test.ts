@@ -1,0 +1,109 @@
+import { createServer } from 'node:net'
+import { expect } from 'chai'
+import { HttpFailure, type HttpRequest, httpRequest } from '../../src/lib/adapters/httpClient.js'
+import { html, type Responder, reset, silence, startServer, type TestServer } from '../support/server.js'
+
+describe('httpRequest', () => {
+  let server: TestServer
+  afterEach(() => server.close())
+
+  const ask = async (responder: Responder, options: Partial<HttpRequest> = {}) => {
+    server = await startServer(responder)
+    return httpRequest({ method: 'GET', url: `${server.url}/path?q=1`, timeoutMs: 2000, ...options })
+  }
+
+  const failure = async (request: Promise<unknown>): Promise<HttpFailure> => {
+    try {
+      await request
+    } catch (error) {
+      if (error instanceof HttpFailure) return error
+      throw error
+    }
+    throw new Error('it did not fail')
+  }
+
+  it('sends method, path, headers and the length of its body in bytes', async () => {
+    const { status, body } = await ask(html(201, 'made'), {
+      method: 'POST',
+      headers: { authorization: 'Bearer t' },
+      body: '{"a":"ü"}',
+    })
+    expect([status, body.toString()]).to.deep.equal([201, 'made'])
+    const [received] = server.received
+    expect(received).to.deep.include({ method: 'POST', url: '/path?q=1', body: '{"a":"ü"}' })
+    expect(received?.headers).to.deep.include({ authorization: 'Bearer t', 'content-length': '10' })
+  })
+
+  it('answers with any status and follows no redirection, which would carry the token elsewhere', async () => {
+    const answer = await ask((response) => {
+      response.writeHead(302, { location: 'http://127.0.0.1:1/' }).end()
+    })
+    expect([answer.status, answer.headers.location]).to.deep.equal([302, 'http://127.0.0.1:1/'])
+    expect(server.received).to.have.length(1)
+  })
+
+  it('keeps a letter whole whose bytes come in two parts', async () => {
+    const [first, second] = [Buffer.from('ü').subarray(0, 1), Buffer.from('ü').subarray(1)]
+    const { body } = await ask((response) => {
+      response.write(first)
+      setTimeout(() => response.end(second), 20)
+    })
+    expect(body.toString()).to.equal('ü')
+  })
+
+  it('gives up after its time, whether nothing comes', async () => {
+    const error = await failure(ask(silence, { timeoutMs: 60 }))
+    expect(error.message).to.equal(`${server.host} did not answer within 0.06 s`)
+    expect(error.sent).to.equal(true)
+  })
+
+  it('or the body does not end', async () => {
+    const dribble: Responder = (response) => {
+      response.writeHead(200)
+      const timer = setInterval(() => response.write('x'), 5)
+      response.on('close', () => clearInterval(timer))
+    }
+    const error = await failure(ask(dribble, { timeoutMs: 80 }))
+    expect(error.message).to.match(/did not answer within 0\.08 s|broke off its answer/)
+  })
+
+  it('tells a dropped connection, before and within the answer', async () => {
+    const before = await failure(ask(reset))
+    expect(before.message).to.equal(`${server.host} could not be reached (ECONNRESET)`)
+    expect(before.sent).to.equal(true)
+    await server.close()
+    const within = await failure(
+      ask((response) => {
+        response.writeHead(200, { 'content-length': '100' })
+        response.write('half')
+        setTimeout(() => response.socket?.destroy(), 20)
+      }),
+    )
+    expect(within.message).to.match(new RegExp(`^${server.host} broke off its answer`))
+  })
+
+  it('knows that nothing was sent where nobody listens', async () => {
+    server = await startServer(silence)
+    await server.close()
+    const error = await failure(httpRequest({ method: 'POST', url: server.url, body: 'x', timeoutMs: 1000 }))
+    expect(error).to.include({ sent: false, message: `${server.host} could not be reached (ECONNREFUSED)` })
+  })
+
+  it('stops reading an answer of more than 8 MiB', async () => {
+    const error = await failure(ask(html(200, 'x'.repeat(9 * 1024 * 1024))))
+    expect(error.message).to.include('more than 8388608 bytes')
+  })
+
+  it('tells a server that speaks no HTTP, without its words', async () => {
+    server = await startServer(silence)
+    const ssh = createServer((socket) => socket.end('SSH-2.0-sentinel\r\n'))
+    await new Promise<void>((resolve) => ssh.listen(0, '127.0.0.1', resolve))
+    const { port } = ssh.address() as { port: number }
+    try {
+      const error = await failure(httpRequest({ method: 'GET', url: `http://127.0.0.1:${port}`, timeoutMs: 1000 }))
+      expect(error.message).to.match(/could not be reached \(HPE_/)
+    } finally {
+      ssh.close()
+    }
+  })
+})

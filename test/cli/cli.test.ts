@@ -1,0 +1,148 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { clawctl, expectFailure, ROOT, run, TestSandbox } from '../support/cli.js'
+
+const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }
+
+describe('the command line', () => {
+  let sandbox: TestSandbox
+  before(async () => {
+    sandbox = await TestSandbox.start()
+  })
+  after(() => sandbox.close())
+
+  it('--version', async () => {
+    const { code, stdout } = await clawctl(['--version'])
+    expect(code).to.equal(0)
+    expect(stdout).to.match(new RegExp(`^clawctl/${version} \\S+ node-v\\d`))
+  })
+
+  it('--help of the whole, of a topic and of a command', async () => {
+    const [whole, topic, command] = await Promise.all([
+      clawctl(['--help']),
+      clawctl(['fleet', '--help']),
+      clawctl(['fleet', 'deploy', '--help']),
+    ])
+    expect([whole.code, topic.code, command.code]).to.deep.equal([0, 0, 0])
+    expect(whole.stdout).to.include('fleet').and.include('registry').and.include('sandbox')
+    expect(topic.stdout).to.include('fleet deploy').and.include('fleet history').and.include('fleet status')
+    expect(command.stdout)
+      .to.match(/TARGET[\s\S]+there\s+is\s+no\s+default/)
+      .and.include('--requested-by')
+    for (const { stderr } of [whole, topic, command]) expect(stderr).to.equal('')
+  })
+
+  it('a command that does not exist: exit 2, and what was probably meant', async () => {
+    const [near, topic, far] = await Promise.all([
+      clawctl(['fleet', 'deply']),
+      clawctl(['flet', 'status']),
+      clawctl(['something', 'else']),
+    ])
+    expect([near.code, topic.code, far.code]).to.deep.equal([2, 2, 2])
+    expect(near.stderr).to.include('Did you mean `clawctl fleet deploy`?')
+    expect(topic.stderr).to.include('Did you mean `clawctl fleet status`?')
+    expect(far.stderr).to.include('clawctl --help')
+    expect(near.stdout + topic.stdout + far.stdout).to.equal('')
+  })
+
+  it('an option that does not exist: exit 2, and what was probably meant', async () => {
+    const { code, stdout, stderr } = await clawctl(['fleet', 'status', '--jsno'])
+    expect({ code, stdout }).to.deep.equal({ code: 2, stdout: '' })
+    expect(stderr).to.include('--jsno').and.include('Did you mean --json?')
+  })
+
+  it('what the parser refuses is one document under --json, too', async () => {
+    const wrong = [
+      ['fleet', 'status', '--jsno', '--json'],
+      ['fleet', 'deploy', '--json'],
+      ['fleet', 'deploy', 'clawdinator-1', 'clawdinator-2', '--json'],
+      ['fleet', 'status', '--mode', 'server', '--json'],
+      ['fleet', 'history', '--limit', 'many', '--json'],
+      ['fleet', 'deply', '--json'],
+      ['flet', '--json'],
+    ]
+    for (const outcome of await Promise.all(wrong.map((args) => clawctl(args)))) {
+      expectFailure(outcome, 'USAGE', 2)
+      expect(outcome.stderr).to.equal('')
+    }
+  })
+
+  it('every command that answers has --json and one document', async () => {
+    const commands = [
+      ['fleet', 'status'],
+      ['fleet', 'history'],
+      ['registry', 'list'],
+    ]
+    const outcomes = await Promise.all(commands.map((args) => sandbox.clawctl('laptop', [...args, '--json'])))
+    expect(outcomes.map((o) => Object.keys(o.json()))).to.deep.equal([
+      ['ok', 'fleet'],
+      ['ok', 'deploys'],
+      ['ok', 'instances'],
+    ])
+    expect(outcomes[2]?.json().instances[0]).to.deep.equal({
+      id: 'clawdinator-1',
+      host: 'clawdinator-1',
+      instanceType: 't3.large',
+      bootstrapPrefix: 'bootstrap/clawdinator-1',
+      discordTokenSecret: 'clawdinator-discord-token-1',
+    })
+  })
+
+  it('says so where no deploy was made yet', async () => {
+    const { stdout } = await sandbox.clawctl('laptop', ['fleet', 'history'])
+    expect(stdout).to.equal('No deploy yet.\n')
+  })
+
+  it('adds an annotation for the job in GitHub Actions', async () => {
+    const env = { GITHUB_ACTIONS: 'true' }
+    const { code, stderr } = await sandbox.clawctl('ci', ['fleet', 'deploy', 'clawdinator-9'], { env })
+    expect(code).to.equal(3)
+    expect(stderr).to.match(/^::error title=UNKNOWN_TARGET::There is no instance/m)
+  })
+
+  it('colours what a terminal shows, and nothing where NO_COLOR is set', async function () {
+    const inTerminal = (env: Record<string, string>) =>
+      sandbox.run('laptop', ['script', '-qec', 'clawctl fleet status', '/dev/null'], { env: { TERM: 'xterm', ...env } })
+    const coloured = await inTerminal({})
+    // `script` of util-linux makes the terminal; without it there is nothing to see.
+    if (coloured.code === -1 || coloured.stderr.includes('usage')) this.skip()
+    expect(coloured.code).to.equal(0)
+    expect(coloured.stdout).to.include('\u001b[32mrunning')
+    expect((await inTerminal({ NO_COLOR: '1' })).stdout)
+      .to.include('running')
+      .and.not.include('\u001b[3')
+  })
+
+  it('ends quietly where the reader of its output has gone', async () => {
+    const script =
+      'set -o pipefail; clawctl fleet deploy --help | head -1; echo $PIPESTATUS; clawctl fleet status | true'
+    const { stdout, stderr } = await sandbox.run('laptop', ['bash', '-c', script])
+    expect(stderr).to.equal('')
+    expect(stdout).to.match(/\n0\n$/)
+  })
+
+  it('needs no checkout to ask, only to know where', async () => {
+    const [unset, status] = await Promise.all([
+      run([process.execPath, join(ROOT, 'bin/run.js'), 'fleet', 'status', '--mode', 'agent'], { cwd: '/' }),
+      sandbox.clawctl('laptop', ['fleet', 'status', '--json'], { cwd: '/' }),
+    ])
+    expect(unset.code).to.equal(4)
+    expect(unset.stderr).to.include('NOT_CONFIGURED')
+    expect(status.code).to.equal(0)
+  })
+
+  it('tells what is wrong with DEBUG=clawctl without telling a secret', async () => {
+    const env = { DEBUG: 'clawctl,*', CLAWDINATOR_CONTROL_API_URL: 'http://127.0.0.1:1' }
+    const { code, stderr } = await sandbox.clawctl('laptop', ['fleet', 'status'], { env })
+    expect(code).to.equal(4)
+    expect(stderr).to.include('UPSTREAM').and.include(' at ')
+    expect(stderr).not.to.include(sandbox.inner.session.controlToken)
+  })
+
+  it('sandbox demo --json is one document', async () => {
+    const outcome = await clawctl(['sandbox', 'demo', '--json'])
+    expect(outcome.code).to.equal(0)
+    expect(outcome.json().steps).to.have.length(8)
+  }).timeout(60_000)
+})

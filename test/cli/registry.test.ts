@@ -1,0 +1,60 @@
+import { expect } from 'chai'
+import { registryOf, runInSandbox, temporaryFolder } from '../support/cli.js'
+
+describe('clawctl sandbox run --registry', () => {
+  const files = temporaryFolder()
+  const entry = (id: string, change: object = {}) => ({ ...JSON.parse(registryOf([id]))[id], ...change })
+  const two = (change: object) =>
+    JSON.stringify({ 'clawdinator-1': entry('clawdinator-1'), 'clawdinator-2': entry('clawdinator-2', change) })
+  const once = registryOf(['clawdinator-1'])
+  const cases: [string, string, RegExp][] = [
+    ['broken JSON', '{ "clawdinator-1": { "host": }', /clawdinator-1: broken JSON/],
+    ['an id twice', `${once.slice(0, -2)},${once.slice(1)}`, /clawdinator-1: the id is there twice/],
+    ['a host twice', two({ host: 'clawdinator-1' }), /clawdinator-2: host "clawdinator-1" is already used/],
+    ['a prefix twice', two({ bootstrapPrefix: 'bootstrap/clawdinator-1' }), /clawdinator-2: bootstrapPrefix .* used/],
+    ['a token twice', two({ discordTokenSecret: 'token-clawdinator-1' }), /clawdinator-2: discordTokenSecret .* used/],
+    ['an id of another form', registryOf(['Claw_1']), /Claw_1: the id must begin/],
+    ['an unknown key', two({ region: 'eu' }), /clawdinator-2: unknown key "region"/],
+    ['a missing key', JSON.stringify({ a: { host: 'a' } }), /a: instanceType is missing/],
+  ]
+  for (const [what, text, says] of cases) {
+    it(`${what}: a clear error that names the entry`, async () => {
+      const registry = await files.write(`${what.replaceAll(' ', '-')}.json`, text)
+      const { code, stdout, stderr } = await runInSandbox({ registry }, ['clawctl', 'fleet', 'status'])
+      expect({ code, stdout }).to.deep.equal({ code: 2, stdout: '' })
+      expect(stderr).to.match(/^Error \(INVALID_REGISTRY\): .*nix\/instances\.json:\d+:\d+: /)
+      expect(stderr).to.match(says)
+    })
+  }
+
+  it('stops a deploy as well, on both planes', async () => {
+    const registry = await files.write('stops.json', two({ host: 'clawdinator-1' }))
+    const outcomes = await Promise.all(
+      ['laptop', 'ci'].map((as) => runInSandbox({ registry, as }, ['clawctl', 'fleet', 'deploy', 'clawdinator-1'])),
+    )
+    for (const { code, stderr } of outcomes) {
+      expect(code).to.equal(2)
+      expect(stderr).to.include('INVALID_REGISTRY')
+    }
+  })
+
+  it('is told by `registry list`, too', async () => {
+    const registry = await files.write('list.json', two({ host: 'clawdinator-1' }))
+    const { code, stderr } = await runInSandbox({ registry }, ['clawctl', 'registry', 'list'])
+    expect(code).to.equal(2)
+    expect(stderr).to.include('INVALID_REGISTRY').and.include('clawdinator-2')
+  })
+
+  it('a file that is not there: says which', async () => {
+    const { code, stderr } = await runInSandbox({ registry: '/nowhere/instances.json' }, ['true'])
+    expect(code).to.equal(2)
+    expect(stderr).to.include('REGISTRY_NOT_FOUND').and.include('/nowhere/instances.json')
+  })
+
+  it('another registry is the one of both planes and of `registry list`', async () => {
+    const registry = await files.write('mine.json', registryOf(['clawdinator-1', 'my-claw']))
+    const { stdout } = await runInSandbox({ registry, as: 'ci' }, 'clawctl registry list; clawctl fleet status')
+    expect(stdout).to.match(/^my-claw +my-claw +t3\.large +bootstrap\/my-claw +token-my-claw$/m)
+    expect(stdout).to.match(/^my-claw +missing/m)
+  })
+})

@@ -1,0 +1,261 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect } from 'chai'
+import { execa } from 'execa'
+import {
+  BIN,
+  clawctl,
+  concurrently,
+  inSandbox,
+  ROOT,
+  runInSandbox,
+  surroundings,
+  temporaryFolder,
+} from '../support/cli.js'
+
+/** Processes whose environment or command line names the folder. Linux only, elsewhere none are seen. */
+function processesIn(folder: string): string[] {
+  try {
+    return readdirSync('/proc').filter((pid) => {
+      if (!/^\d+$/.test(pid) || pid === String(process.pid)) return false
+      try {
+        const text = readFileSync(`/proc/${pid}/environ`, 'utf8') + readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+        return text.includes(folder)
+      } catch {
+        return false
+      }
+    })
+  } catch {
+    return []
+  }
+}
+
+/** Waits for what a killed process may leave to be gone, and says what is not. */
+async function leftIn(folder: string): Promise<{ files: string[]; processes: string[] }> {
+  for (let attempt = 0; ; attempt += 1) {
+    const left = { files: readdirSync(folder), processes: processesIn(folder) }
+    if (attempt >= 20 || left.files.length + left.processes.length === 0) return left
+    await sleep(100)
+  }
+}
+
+const NOTHING = { files: [], processes: [] }
+
+describe('clawctl sandbox', () => {
+  const files = temporaryFolder()
+  let folders = 0
+  /** Surroundings with a folder for temporary files of their own, to see what is left in it. */
+  async function ownFolder(): Promise<{ folder: string; env: Record<string, string> }> {
+    folders += 1
+    const folder = files.path(`tmp-${folders}`)
+    await mkdir(folder)
+    return { folder, env: { ...surroundings(), TMPDIR: folder } }
+  }
+
+  describe('run', () => {
+    async function interrupted(signal: 'SIGTERM' | 'SIGINT') {
+      const { folder, env } = await ownFolder()
+      const argv = [BIN, 'sandbox', 'run', '--as', 'ci', '--fault', 'host:dead', '--', 'bash', '-c']
+      const script = 'clawctl fleet deploy clawdinator-1 & wait $!; clawctl fleet status'
+      const child = execa(process.execPath, [...argv, script], { env, extendEnv: false, cwd: ROOT, reject: false })
+      const waiting = new Promise<void>((resolve) => {
+        child.stderr.on('data', (chunk) => String(chunk).includes('wait until healthy') && resolve())
+      })
+      await Promise.race([waiting, child])
+      child.kill(signal)
+      const { exitCode } = await child
+      return { code: exitCode, left: await leftIn(folder) }
+    }
+    const begin = () =>
+      concurrently({
+        several: () => {
+          const script =
+            'clawctl fleet deploy clawdinator-2 --wait >&2 && clawctl fleet status --json && ' +
+            '! clawctl fleet deploy clawdinator-9 2>/dev/null'
+          return runInSandbox({ as: 'clawdinator-1' }, script)
+        },
+        undone: async () => {
+          const { folder, env } = await ownFolder()
+          const { code } = await runInSandbox({ env }, 'clawctl fleet deploy clawdinator-2 >/dev/null; sleep 0.7')
+          return { code, left: await leftIn(folder) }
+        },
+        SIGTERM: () => interrupted('SIGTERM'),
+        SIGINT: () => interrupted('SIGINT'),
+        joins: () =>
+          runInSandbox(
+            {},
+            `echo "$CLAWCTL_SANDBOX"
+             clawctl sandbox run --as clawdinator-2 -- bash -c 'echo "$CLAWCTL_SANDBOX"; clawctl fleet deploy clawdinator-2'
+             echo $?
+             clawctl sandbox run --as ci -- clawctl fleet status | grep -c running
+             clawctl sandbox run --running clawdinator-2 -- true
+             echo $?`,
+          ),
+        faults: () =>
+          runInSandbox(
+            {},
+            `clawctl sandbox run --fault api:error=always -- clawctl fleet status --json
+             echo $?
+             clawctl fleet status --json >/dev/null; echo $?`,
+          ),
+      })
+    let told: ReturnType<typeof begin>
+    before(() => {
+      told = begin()
+    })
+
+    it("exits with the command's code, 128 and more for a signal", async () => {
+      const [zero, code, signal] = await Promise.all([
+        runInSandbox({}, ['true']),
+        runInSandbox({}, 'exit 42'),
+        runInSandbox({}, 'kill -9 $$'),
+      ])
+      expect([zero.code, code.code, signal.code]).to.deep.equal([0, 42, 137])
+    })
+
+    it("passes the command's output through and adds nothing", async () => {
+      const { stdout, stderr } = await runInSandbox({}, 'echo out; echo err >&2')
+      expect({ stdout, stderr }).to.deep.equal({ stdout: 'out\n', stderr: 'err\n' })
+    })
+
+    it('runs several commands in one sandbox, with clawctl in PATH', async () => {
+      const outcome = await told.several
+      expect(outcome.code, outcome.stderr).to.equal(0)
+      expect(outcome.json().fleet.instances[1]).to.include({ id: 'clawdinator-2', state: 'running', health: 'healthy' })
+    })
+
+    it('leaves nothing behind, whatever the command left undone', async () => {
+      const { code, left } = await told.undone
+      expect(code).to.equal(0)
+      expect(left).to.deep.equal(NOTHING)
+    })
+
+    it('leaves no saved plan of a killed run behind', async () => {
+      const plans = () => readdirSync('/tmp').filter((name) => name.startsWith('clawctl-plan-'))
+      const before = plans()
+      await runInSandbox({ faults: ['runner:dies'] }, ['clawctl', 'fleet', 'deploy', 'clawdinator-2', '--wait'])
+      expect(plans()).to.deep.equal(before)
+    })
+
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      it(`leaves nothing behind after a ${signal} in the middle of a deploy`, async () => {
+        const { code, left } = await told[signal]
+        expect(code).to.not.equal(0)
+        expect(left).to.deep.equal(NOTHING)
+      })
+    }
+
+    it('joins the sandbox that it runs in, in another role', async () => {
+      const { stdout, stderr } = await told.joins
+      const [outer, inner, ...rest] = stdout.trimEnd().split('\n')
+      expect(outer).to.match(/session\.json$/)
+      expect(inner).to.equal(outer)
+      expect(rest).to.deep.equal(['3', '1', '2'])
+      expect(stderr).to.include('SELF_DEPLOY').and.include('belong to a fresh sandbox')
+    })
+
+    it('joins, and adds its faults for as long as its command runs', async () => {
+      expect((await told.faults).stdout)
+        .to.include('UPSTREAM')
+        .and.match(/\n4\n0\n$/)
+    })
+
+    it('joins several times at once', async () => {
+      await inSandbox({}, async ({ inner }) => {
+        await Promise.all(['a', 'b', 'c', 'd'].map(() => inner.environment({ kind: 'ci' }, surroundings())))
+      })
+    })
+
+    it('starts a fresh one where CLAWCTL_SANDBOX names one that has ended', async () => {
+      const env = { ...surroundings(), CLAWCTL_SANDBOX: '/nowhere/session.json' }
+      const { code, stdout } = await runInSandbox({ env }, 'echo "$CLAWCTL_SANDBOX"')
+      expect(code).to.equal(0)
+      expect(stdout).to.match(/clawctl-sandbox-\w+\/session\.json\n$/)
+    })
+
+    it("leaves the command's own flags to the command", async () => {
+      const [flags, version] = await Promise.all([
+        runInSandbox({}, ['echo', '--json', '--fault', 'x', '-h', '--as=nobody']),
+        runInSandbox({}, ['clawctl', '--version']),
+      ])
+      expect(flags.stdout).to.equal('--json --fault x -h --as=nobody\n')
+      expect(version.stdout).to.match(/^clawctl\/\d/)
+    })
+
+    it("leaves the command's arguments alone where they equal its own", async () => {
+      const [own, dashes] = await Promise.all([
+        runInSandbox({ as: 'ci', faults: ['ec2:slow=1ms'] }, ['echo', '--as', 'ci', '--fault', 'ec2:slow=1ms', 'run']),
+        runInSandbox({}, ['echo', 'a', '--', '--', 'b']),
+      ])
+      expect(own.stdout).to.equal('--as ci --fault ec2:slow=1ms run\n')
+      expect(dashes.stdout).to.equal('a -- -- b\n')
+    })
+  })
+
+  describe('what it does not understand', () => {
+    const cases: [string, string[], RegExp][] = [
+      ['no command', [], /There is no command to run\.\n {2}Give it after --/],
+      ['a program that is not there', ['--', 'no-such-program'], /"no-such-program" can't be run/],
+      ['a role', ['--as', 'lapto', '--', 'true'], /no role "lapto"\.\n {2}Did you mean --as laptop\?/],
+      ['an instance as a role', ['--as', 'clawdinator1', '--', 'true'], /Did you mean --as clawdinator-1\?/],
+      [
+        'a fault',
+        ['--fault', 'ec2:throtle', '--', 'true'],
+        /no fault "ec2:throtle"\.\n {2}Did you mean ec2:throttle\?/,
+      ],
+      ["a fault's number", ['--fault', 'ec2:throttle=often', '--', 'true'], /"often" is not a number of times/],
+      ["a fault's duration", ['--fault', 'api:slow=late', '--', 'true'], /"late" is not a duration/],
+      ['an instance to run', ['--running', 'No!', '--', 'true'], /"No!" is not an instance id/],
+      ['an option', ['--registri', 'x', '--', 'true'], /Did you mean --registry\?/],
+    ]
+    let outcomes: ReturnType<typeof clawctl>[]
+    before(() => {
+      outcomes = cases.map(([, args]) => clawctl(['sandbox', 'run', ...args]))
+    })
+    for (const [index, [what, , says]] of cases.entries()) {
+      it(`${what}: exit 2, and what was probably meant`, async () => {
+        const { code, stdout, stderr } = (await outcomes[index]) ?? expect.fail()
+        expect({ code, stdout }).to.deep.equal({ code: 2, stdout: '' })
+        expect(stderr).to.match(says)
+      })
+    }
+  })
+
+  describe('up', () => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      it(`prints lines for eval, and ends well on ${signal}, leaving nothing`, async () => {
+        const { folder, env } = await ownFolder()
+        const child = execa(process.execPath, [BIN, 'sandbox', 'up'], {
+          env,
+          extendEnv: false,
+          cwd: ROOT,
+          reject: false,
+        })
+        const lines: string[] = []
+        child.stdout.on('data', (chunk) => lines.push(String(chunk)))
+        await new Promise<void>((resolve) => {
+          child.stderr.on('data', (chunk) => String(chunk).includes('Ctrl-C ends it') && resolve())
+          child.once('exit', () => resolve())
+        })
+        const printed = readdirSync(folder)
+        const script = `${lines.join('')}\nclawctl fleet status --json`
+        const used = await execa('bash', ['-c', script], {
+          env: surroundings(),
+          extendEnv: false,
+          cwd: '/',
+          reject: false,
+        })
+        child.kill(signal)
+        const { exitCode, stdout } = await child
+        expect(printed).to.have.length(1)
+        expect(stdout).to.match(/^export CLAWCTL_SANDBOX='/m)
+        expect(stdout).not.to.match(/AWS_/)
+        expect(used.exitCode, used.stderr).to.equal(0)
+        expect(JSON.parse(used.stdout).fleet.instances).to.have.length(2)
+        expect(exitCode).to.equal(0)
+        expect(await leftIn(folder)).to.deep.equal(NOTHING)
+      })
+    }
+  })
+})

@@ -1,0 +1,162 @@
+import { expect } from 'chai'
+import { readConfiguration } from '../../lambda/configuration.js'
+import { createPorts } from '../../lambda/context.js'
+import { dispatchDeploy } from '../../src/lib/ops/dispatchDeploy.js'
+import type { Reply } from '../../src/lib/sandbox/http.js'
+import { failureOf } from '../support/failure.js'
+import { startPlane, type TestPlane } from '../support/plane.js'
+import { environment, Lambda } from './invoke.js'
+
+/** In every failing answer of an upstream: it must never come out again. */
+const SENTINEL = 'upstream-body-sentinel'
+
+const fails = (status: number, headers: Record<string, string> = {}): Reply => ({
+  status,
+  headers: { 'content-type': 'application/json; charset=utf-8', ...headers },
+  body: JSON.stringify({ message: SENTINEL, errors: [SENTINEL] }),
+})
+
+describe('Control API: when an upstream fails', () => {
+  let plane: TestPlane
+  let lambda: Lambda
+  beforeEach(async () => {
+    plane = await startPlane()
+    lambda = new Lambda(environment(plane))
+  })
+  afterEach(async () => {
+    expect(lambda.lines.join('\n')).not.to.include(SENTINEL)
+    await plane.close()
+  })
+
+  /** Status and code of a deploy whose dispatch GitHub answers so, and how often it was sent. */
+  async function dispatched(reply: Reply): Promise<[number, string, number]> {
+    plane.answerAs(({ method }) => (method === 'POST' ? reply : null))
+    const answer = await lambda.deploy({ target: 'clawdinator-1' })
+    expect(answer.text).not.to.include(SENTINEL)
+    expect(plane.github.runs).to.deep.equal([])
+    return [answer.status, answer.code, plane.dispatches().length]
+  }
+
+  for (const status of [401, 403, 404, 422]) {
+    it(`maps a dispatch that GitHub answers ${status} to DENIED, without another try`, async () => {
+      expect(await dispatched(fails(status))).to.deep.equal([502, 'DENIED', 1])
+    })
+  }
+
+  it('maps every way to say "slow down" to RATE_LIMITED and 5xx to UPSTREAM, after three tries', async () => {
+    const ways: Record<string, Reply> = {
+      'request-secondary': fails(403, { 'retry-after': '1' }),
+      'request-exhausted': fails(403, { 'x-ratelimit-remaining': '0' }),
+      'request-too-many': fails(429),
+    }
+    const idOf = (body: string): string => JSON.parse(body).inputs.request_id
+    plane.answerAs(({ method, url, body }) => {
+      if (url.pathname.includes('/down.yml/')) return fails(503)
+      return method === 'POST' ? (ways[idOf(body.toString())] ?? null) : null
+    })
+    const limited = Object.keys(ways).map(async (requestId) => {
+      const answer = await lambda.deploy({ target: 'clawdinator-1', requestId })
+      expect([answer.status, answer.code]).to.deep.equal([429, 'RATE_LIMITED'])
+      expect(answer.text).not.to.include(SENTINEL)
+      expect(plane.dispatches().filter(({ body }) => idOf(body) === requestId)).to.have.length(3)
+    })
+    const down = new Lambda(environment(plane, { GITHUB_WORKFLOW: 'down.yml' })).get('/v1/deploys')
+    const [answer] = await Promise.all([down, ...limited])
+    expect([answer.status, answer.code]).to.deep.equal([502, 'UPSTREAM'])
+    expect(answer.text).not.to.include(SENTINEL)
+    expect(plane.seen.filter(({ path }) => path.includes('/down.yml/'))).to.have.length(3)
+  })
+
+  it('never sends a dispatch again that GitHub answered 500, and looks for its run instead', async () => {
+    plane.answerAs(({ method }) => (method === 'POST' ? fails(500) : null))
+    const ports = createPorts(readConfiguration(environment(plane)))
+    let slept = 0
+    const clock = {
+      now: () => new Date(Date.now() + slept),
+      async sleep(ms: number) {
+        slept += ms
+      },
+    }
+    const asked = { target: 'clawdinator-1', requestId: 'request-0001' }
+    const error = await failureOf(dispatchDeploy(asked, { ...ports, clock }))
+    expect([error.code, plane.dispatches().length]).to.deep.equal(['UPSTREAM', 1])
+    expect(error.message).not.to.include(SENTINEL)
+    expect(slept).to.be.within(3000, 15_000)
+    expect(plane.seen.filter(({ path }) => path.includes('/runs?')).length).to.be.within(3, 12)
+  })
+
+  it('says what a maintainer has to mend', async () => {
+    const hintOf = async (changes: Record<string, string>) => {
+      const answer = await new Lambda(environment(plane, changes)).get('/v1/deploys')
+      expect([answer.status, answer.code]).to.deep.equal([502, 'DENIED'])
+      return `${answer.message} ${answer.hint}`
+    }
+    expect(await hintOf({ GITHUB_TOKEN: 'ghp_revoked' }))
+      .to.include('401')
+      .and.include('GITHUB_TOKEN')
+    expect(await hintOf({ GITHUB_WORKFLOW: 'other.yml' }))
+      .to.include('other.yml')
+      .and.include('GITHUB_WORKFLOW')
+    expect(await hintOf({ GITHUB_REPO: 'acme/elsewhere' }))
+      .to.include('acme/elsewhere')
+      .and.include('GITHUB_REPO')
+  })
+
+  it('tells a missing registry from other refusals', async () => {
+    const answer = await new Lambda(environment(plane, { GITHUB_REF: 'nowhere' })).get('/v1/fleet')
+    expect([answer.status, answer.code]).to.deep.equal([422, 'REGISTRY_NOT_FOUND'])
+    expect(answer.message).to.include('acme/fleet@nowhere:nix/instances.json')
+  })
+
+  it('survives two failures of each service, of every kind', async function () {
+    this.timeout(15_000)
+    plane.launch('clawdinator-1')
+    for (const [on, kind] of [
+      ['github', 'reset'],
+      ['ec2', 'error'],
+      ['s3', 'reset'],
+    ] as const) {
+      plane.faults.add({ on, kind, strikes: 2 })
+    }
+    expect((await lambda.get('/v1/fleet')).status).to.equal(200)
+  })
+
+  it('maps a refusal of AWS to DENIED', async () => {
+    process.env.AWS_ACCESS_KEY_ID = 'AKIAUNKNOWN000000000'
+    const answer = await lambda.get('/v1/fleet')
+    expect([answer.status, answer.code]).to.deep.equal([502, 'DENIED'])
+    expect(answer.message).to.include('AuthFailure')
+  })
+
+  it('refuses an answer of GitHub that it does not know', async () => {
+    plane.answerAs(() => ({ status: 200, headers: { 'content-type': 'text/html' }, body: `<html>${SENTINEL}</html>` }))
+    const answer = await lambda.get('/v1/deploys')
+    expect([answer.status, answer.code]).to.deep.equal([502, 'UPSTREAM'])
+    expect(answer.text).not.to.include(SENTINEL)
+  })
+
+  it('says of a defect of its own that it is one, and no more', async () => {
+    const env = environment(plane)
+    Object.defineProperty(env, 'GITHUB_REF', {
+      enumerable: true,
+      get() {
+        throw new TypeError(SENTINEL)
+      },
+    })
+    lambda = new Lambda(env)
+    const answer = await lambda.get('/v1/fleet')
+    expect([answer.status, answer.code, answer.message]).to.deep.equal([
+      500,
+      'INTERNAL',
+      'The Control API has a defect.',
+    ])
+    expect(answer.text).not.to.include(SENTINEL).and.not.include('at ')
+  })
+
+  it("keeps AWS's words out of the answer", async () => {
+    plane.faults.add({ on: 'ec2', kind: 'error', strikes: Number.POSITIVE_INFINITY })
+    const answer = await lambda.get('/v1/fleet')
+    expect([answer.status, answer.code]).to.deep.equal([502, 'UPSTREAM'])
+    expect(answer.text).not.to.include('An internal error has occurred')
+  })
+})

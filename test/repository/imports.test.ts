@@ -1,0 +1,181 @@
+import { expect } from 'chai'
+import { type Import, importsOf, isNode, packageOf, sourcesBelow } from '../support/sources.js'
+
+/** What a layer may import; the first that matches the file is its layer. Everything else is refused. */
+interface Layer {
+  files: RegExp
+  /** Of our own files. */
+  ours: RegExp[]
+  /** Of our own files, for their types alone, which leave nothing in the bundle. */
+  types?: RegExp[]
+  /** Of our own files, through `await import()` alone. */
+  lazily?: RegExp[]
+  packages?: RegExp
+  node?: RegExp
+}
+
+const DOMAIN = /^src\/lib\/domain\//
+const OPS = /^src\/lib\/ops\//
+const ADAPTERS = /^src\/lib\/adapters\//
+const CLI = /^src\/lib\/cli\//
+const SANDBOX = /^src\/lib\/sandbox\//
+/** Sandbox modules that only name choices for the flags: they load nothing. */
+const SANDBOX_CHOICES = /^src\/lib\/sandbox\/(?:faults|tofuChoice)\.ts$/
+const ANY = /./
+const LAYERS: Layer[] = [
+  { files: DOMAIN, ours: [DOMAIN], packages: /^(?:zod|jsonc-parser|fastest-levenshtein|ms)$/ },
+  { files: OPS, ours: [OPS, DOMAIN], packages: /^(?:zod|ms)$/ },
+  { files: ADAPTERS, ours: [ADAPTERS, DOMAIN], types: [OPS], packages: /^(?!@oclif|listr2)/, node: ANY },
+  {
+    files: SANDBOX,
+    ours: [SANDBOX, DOMAIN, /^src\/lib\/adapters\/settings\.ts$/],
+    packages: /^(?!@oclif|listr2)/,
+    node: ANY,
+  },
+  {
+    files: /^src\/lib\/cli\/context\.ts$/,
+    ours: [CLI, OPS, DOMAIN, ADAPTERS],
+    packages: /^@oclif\/core$/,
+    node: /^node:(?:crypto|path)$/,
+  },
+  { files: /^src\/lib\/cli\/progress\.ts$/, ours: [CLI, DOMAIN], types: [OPS], packages: /^(?:listr2|ms)$/ },
+  {
+    files: CLI,
+    ours: [CLI, DOMAIN, SANDBOX_CHOICES],
+    types: [OPS, SANDBOX],
+    packages: /^(?:@oclif\/core|ms|zod)$/,
+    node: /^node:util$/,
+  },
+  {
+    files: /^src\/commands\//,
+    ours: [CLI, OPS, DOMAIN],
+    types: [SANDBOX],
+    lazily: [SANDBOX],
+    packages: /^(?:@oclif\/core|ms)$/,
+    node: /^node:events$/,
+  },
+  { files: /^src\/help\.ts$/, ours: [CLI, DOMAIN], packages: /^@oclif\/core$/ },
+  { files: /^src\/main\.ts$/, ours: [], lazily: [CLI], node: /^node:(?:fs|path|url)$/ },
+  {
+    files: /^lambda\/context\.ts$/,
+    ours: [DOMAIN, ADAPTERS, /^lambda\//],
+    types: [OPS],
+  },
+  { files: /^lambda\//, ours: [/^lambda\//, OPS, DOMAIN], packages: /^zod$/, node: /^node:crypto$/ },
+]
+
+function isAllowed(layer: Layer, { to, kind, typeOnly }: Import): boolean {
+  if (isNode(to)) return layer.node?.test(to) ?? false
+  if (!/^(?:src|lambda)\//.test(to)) return layer.packages?.test(packageOf(to)) ?? false
+  const rules = [
+    ...layer.ours,
+    ...(typeOnly ? (layer.types ?? []) : []),
+    ...(kind === 'dynamic' ? (layer.lazily ?? []) : []),
+  ]
+  return rules.some((rule) => rule.test(to))
+}
+
+const layerOf = (file: string) => LAYERS.find((layer) => layer.files.test(file))
+const offences = (imports: readonly Import[]) =>
+  imports
+    .filter((one) => !isAllowed(layerOf(one.from) ?? { files: /^/, ours: [] }, one))
+    .map(
+      ({ from, to, kind, typeOnly }) =>
+        `${from} → ${to}${kind === 'dynamic' ? ' (lazily)' : ''}${typeOnly ? ' (type)' : ''}`,
+    )
+
+/** The first cycle below each start, each file visited once. */
+function cyclesOf(graph: ReadonlyMap<string, readonly string[]>): string[] {
+  const done = new Set<string>()
+  const cycles: string[] = []
+  const visit = (file: string, path: readonly string[]): void => {
+    const at = path.indexOf(file)
+    if (at >= 0) cycles.push([...path.slice(at), file].join(' → '))
+    if (at >= 0 || done.has(file)) return
+    for (const next of graph.get(file) ?? []) visit(next, [...path, file])
+    done.add(file)
+  }
+  for (const file of graph.keys()) visit(file, [])
+  return cycles
+}
+
+describe('imports', () => {
+  const files = [...sourcesBelow('src'), ...sourcesBelow('lambda')]
+  const imports = files.flatMap((file) => importsOf(file))
+
+  it('read every kind of import', () => {
+    const text = `
+      import './a.js'
+      import type { B } from './b.js'
+      import { type C } from './c.js'
+      import { type D, d } from './d.js'
+      export * from './e.js'
+      export type { F } from './f.js'
+      const g = await import('./g.js')
+      const h = require('node:fs')
+      type I = import('./i.js').I
+      // import './comment.js'
+      const text = "import './text.js'"`
+    const read = importsOf('src/lib/x.ts', text).map(({ to, kind, typeOnly }) => `${to} ${kind} ${typeOnly}`)
+    expect(read).to.deep.equal([
+      'src/lib/a.ts static false',
+      'src/lib/b.ts static true',
+      'src/lib/c.ts static true',
+      'src/lib/d.ts static false',
+      'src/lib/e.ts static false',
+      'src/lib/f.ts static true',
+      'src/lib/g.ts dynamic false',
+      'node:fs dynamic false',
+      'src/lib/i.ts static true',
+    ])
+  })
+
+  it('refuse what they should refuse', () => {
+    for (const [file, line] of [
+      ['src/lib/domain/x.ts', "import 'node:fs'"],
+      ['src/lib/domain/x.ts', "import '../ops/ports.js'"],
+      ['src/lib/domain/x.ts', "import '@oclif/core'"],
+      ['src/lib/ops/x.ts', "import type { A } from '../adapters/tofu.js'"],
+      ['src/lib/ops/x.ts', "const a = await import('@aws-sdk/client-ec2')"],
+      ['src/lib/adapters/x.ts', "import { a } from '../ops/deploys.js'"],
+      ['src/lib/cli/x.ts', "import { a } from '../adapters/settings.js'"],
+      ['src/lib/cli/x.ts', "import 'listr2'"],
+      ['src/lib/sandbox/x.ts', "import '../adapters/github.js'"],
+      ['src/commands/fleet/x.ts', "import '../../lib/sandbox/up.js'"],
+      ['src/commands/fleet/x.ts', "import '../../lib/adapters/clock.js'"],
+      ['src/commands/fleet/x.ts', "import 'execa'"],
+      ['lambda/x.ts', "import '../src/lib/cli/text.js'"],
+      ['lambda/x.ts', "import '../src/lib/sandbox/http.js'"],
+      ['lambda/x.ts', "import '@oclif/core/command'"],
+      ['lambda/routes.ts', "import '../src/lib/adapters/github.js'"],
+    ] as const) {
+      expect(offences(importsOf(file, line)), `${file}: ${line}`).to.have.length(1)
+    }
+  })
+
+  it('go in the direction of the design', () => {
+    expect(files.filter((file) => !layerOf(file))).to.deep.equal([])
+    expect(offences(imports)).to.deep.equal([])
+  })
+
+  it('go to files that exist', () => {
+    const ours = imports.filter(({ to }) => /^(?:src|lambda)\//.test(to))
+    expect(ours.filter(({ to }) => !files.includes(to)).map(({ from, to }) => `${from} → ${to}`)).to.deep.equal([])
+  })
+
+  it('make no circle when they run', () => {
+    const graph = (kept: readonly Import[]) =>
+      new Map(files.map((file) => [file, kept.filter(({ from }) => from === file).map(({ to }) => to)]))
+    expect(
+      cyclesOf(
+        new Map([
+          ['a', ['b']],
+          ['b', ['c', 'd']],
+          ['d', ['b']],
+        ]),
+      ),
+    ).to.deep.equal(['b → d → b'])
+    const running = imports.filter((one) => !one.typeOnly && one.kind === 'static')
+    expect(cyclesOf(graph(running))).to.deep.equal([])
+  })
+})

@@ -1,0 +1,90 @@
+import { execFile } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { expect } from 'chai'
+import { ROOT } from '../support/plane.js'
+
+/** What looks like a credential, wherever it stands. */
+const SECRETS = [
+  /\b(?:AKIA|ASIA)(?!SANDBOX)[0-9A-Z]{16}\b/,
+  /\bgh[pousr]_[A-Za-z0-9]{30,}/,
+  /\bgithub_pat_[A-Za-z0-9_]{30,}/,
+  /-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----/,
+  /AGE-SECRET-KEY-1[0-9A-Z]{50,}/,
+]
+
+describe('package.json', () => {
+  const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Record<string, unknown>
+
+  it('needs nothing at run time: everything is bundled', () => {
+    for (const name of ['dependencies', 'peerDependencies', 'optionalDependencies', 'bundleDependencies']) {
+      expect(manifest).not.to.have.property(name)
+    }
+  })
+
+  it('runs nothing on the machine that installs it', () => {
+    for (const name of ['preinstall', 'install', 'postinstall', 'prepare']) {
+      expect(manifest.scripts).not.to.have.property(name)
+    }
+  })
+
+  it('pins every tool to one version', () => {
+    for (const [name, version] of Object.entries(manifest.devDependencies as Record<string, string>)) {
+      expect(version, name).to.match(/^(?:npm:[\w@/-]+@)?\d+\.\d+\.\d+$/)
+    }
+  })
+})
+
+describe('npm pack', () => {
+  let files: string[]
+  before(async function () {
+    if (!existsSync(join(ROOT, 'dist/main.js'))) {
+      process.stdout.write('    dist is not built: `npm run build`\n')
+      this.skip()
+    }
+    const { stdout } = await promisify(execFile)('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
+      cwd: ROOT,
+      env: { ...process.env, npm_config_offline: 'true' },
+      maxBuffer: 16 * 1024 * 1024,
+    })
+    const [packed] = JSON.parse(stdout) as { files: { path: string }[] }[]
+    files = (packed?.files ?? []).map((file) => file.path)
+  })
+
+  it('holds what runs: entry, code, manifest, Lambda, and what the sandbox and CI read', () => {
+    expect(files).to.include.members([
+      'bin/run.js',
+      'dist/main.js',
+      'dist/lambda/index.mjs',
+      'dist/lib/sandbox/tofu/main.js',
+      'oclif.manifest.json',
+      'package.json',
+      '.github/workflows/fleet-deploy.yml',
+      '.github/actions/setup-clawctl/action.yml',
+      'infra/opentofu/aws/fleet/main.tf',
+      'infra/opentofu/aws/fleet/user-data.sh.tftpl',
+      'nix/instances.json',
+    ])
+  })
+
+  it('holds nothing else: no source, test, map, key, state or environment', () => {
+    const allowed =
+      /^(?:bin\/run\.js|dist\/(?:chunks|commands|lambda|lib)\/[\w./-]+\.m?js|dist\/\w+\.js|oclif\.manifest\.json|package\.json|README\.md|LICENSE|\.github\/(?:actions|workflows)\/[\w./-]+\.yml|infra\/opentofu\/aws\/fleet\/[\w.-]+\.(?:tf|tftpl)|nix\/instances\.json)$/
+    expect(files.filter((file) => !allowed.test(file))).to.deep.equal([])
+    expect(files.filter((file) => /(?:^|\/)test(?:s)?\/|\.test\.|\.map$|\.ts$/.test(file))).to.deep.equal([])
+  })
+
+  it('holds nothing that looks like a credential', () => {
+    for (const file of files) {
+      const text = readFileSync(join(ROOT, file), 'utf8')
+      for (const secret of SECRETS) expect(secret.exec(text)?.[0], file).to.equal(undefined)
+    }
+  })
+
+  it('holds no map of the sources inside the code', () => {
+    for (const file of files.filter((name) => /\.m?js$/.test(name))) {
+      expect(readFileSync(join(ROOT, file), 'utf8'), file).not.to.match(/^\/\/# sourceMappingURL=/m)
+    }
+  })
+})

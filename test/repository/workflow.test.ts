@@ -1,0 +1,166 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: workflow files hold ${{ }}
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { parse } from 'yaml'
+import { inputsOf } from '../../src/lib/adapters/github.js'
+import { formatRunTitle, parseRunTitle, type RunTitle } from '../../src/lib/domain/run.js'
+import { render } from '../../src/lib/sandbox/github/expressions.js'
+import { loadWorkflow, type Workflow } from '../../src/lib/sandbox/github/workflow.js'
+import { ROOT } from '../support/plane.js'
+
+const DEPLOY = '.github/workflows/fleet-deploy.yml'
+const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
+
+/** Every workflow and local action, by path. */
+function yamlFiles(): string[] {
+  const list = (folder: string) =>
+    existsSync(join(ROOT, folder))
+      ? readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' }).map((file) => `${folder}/${file}`)
+      : []
+  return [...list('.github/workflows'), ...list('.github/actions')].filter((file) => /\.ya?ml$/.test(file))
+}
+
+/** Every value under a key of this name, wherever it is. */
+function valuesOf(node: unknown, name: string): unknown[] {
+  if (typeof node !== 'object' || node === null) return []
+  return Object.entries(node).flatMap(([key, value]) => [
+    ...(!Array.isArray(node) && key === name ? [value] : []),
+    ...valuesOf(value, name),
+  ])
+}
+
+describe('the deploy workflow', () => {
+  let workflow: Workflow
+  let raw: { permissions?: unknown; jobs: Record<string, Record<string, unknown>> }
+  before(async () => {
+    workflow = await loadWorkflow(DEPLOY, read(DEPLOY))
+    raw = parse(read(DEPLOY))
+  })
+
+  it('takes exactly the inputs that a dispatch sends', () => {
+    const full = { target: 'a', amiOverride: 'b', caller: 'c', requestedBy: 'd', requestId: 'e' }
+    expect(Object.keys(workflow.inputs ?? {})).to.have.members(Object.keys(inputsOf(full)))
+    for (const [name, input] of Object.entries(workflow.inputs ?? {})) {
+      expect(input, name).to.deep.equal({ required: name === 'target', default: null, type: 'string', options: [] })
+    }
+  })
+
+  it('can only be dispatched', () => {
+    expect(Object.keys(parse(read(DEPLOY)).on)).to.deep.equal(['workflow_dispatch'])
+  })
+
+  const titles: RunTitle[] = [null, 'ami-0123456789abcdef0'].flatMap((amiOverride) =>
+    [null, 'clawdinator-1'].flatMap((caller) =>
+      [null, 'Jo', "O'Neil {0} [x] ${{ inputs.target }} via y by z ✓"].map((requestedBy) => ({
+        target: 'clawdinator-2',
+        requestId: 'request-0001',
+        amiOverride,
+        caller,
+        requestedBy,
+      })),
+    ),
+  )
+  it('names its run as the code reads it', () => {
+    for (const title of titles) {
+      const inputs = inputsOf({
+        target: title.target,
+        requestId: title.requestId,
+        amiOverride: title.amiOverride ?? undefined,
+        caller: title.caller ?? undefined,
+        requestedBy: title.requestedBy ?? undefined,
+      })
+      const complete = {
+        ...Object.fromEntries(Object.keys(workflow.inputs ?? {}).map((name) => [name, ''])),
+        ...inputs,
+      }
+      const name = render(workflow.runName ?? '', { contexts: { inputs: complete, github: { run_id: '42' } } })
+      expect(name).to.equal(formatRunTitle(title))
+      expect(parseRunTitle(name)).to.deep.equal(title)
+    }
+  })
+
+  it("takes the run's own id where a person dispatches it by hand", () => {
+    const inputs = { target: 'all', ami_override: '', request_id: '', requested_by: '', caller: '' }
+    const scope = { contexts: { inputs, github: { run_id: '20000000001' }, vars: {} } }
+    expect(render(workflow.runName ?? '', scope)).to.equal('fleet deploy all [20000000001]')
+    const step = workflow.jobs[0]?.steps.at(-1)
+    expect(render(step?.env.CLAWCTL_REQUEST_ID ?? '', scope)).to.equal('20000000001')
+  })
+
+  it('queues instead of cancelling', () => {
+    expect(parse(read(DEPLOY)).concurrency).to.deep.equal({
+      group: 'fleet-deploy',
+      'cancel-in-progress': false,
+      queue: 'max',
+    })
+    expect(valuesOf(raw.jobs, 'concurrency')).to.deep.equal([])
+  })
+
+  it('may read the code and assume its role, and nothing else', () => {
+    expect(raw.permissions).to.deep.equal({ contents: 'read', 'id-token': 'write' })
+    for (const job of Object.values(raw.jobs)) expect(job).not.to.have.property('permissions')
+  })
+
+  it('ends by itself, before the credentials of its role do', () => {
+    for (const job of Object.values(raw.jobs)) {
+      const minutes = job['timeout-minutes']
+      expect(minutes).to.be.a('number')
+      const [duration] = valuesOf(job, 'role-duration-seconds')
+      expect(Number(minutes) * 60).to.be.at.most(Number(duration))
+    }
+  })
+
+  it('runs clawctl and nothing else', () => {
+    const runs = workflow.jobs.flatMap((job) => job.steps).flatMap((step) => (step.run === null ? [] : [step.run]))
+    expect(runs).not.to.deep.equal([])
+    for (const run of runs) {
+      for (const line of run.trim().split('\n')) {
+        expect(line).to.match(/^(?:exec )?clawctl [^;&|`$<>]*(?:"\$[A-Z_]+"[^;&|`$<>]*)*$/)
+      }
+    }
+  })
+
+  it('hands its inputs over by the variables that the command reads', () => {
+    const step = workflow.jobs[0]?.steps.at(-1)
+    expect(step?.env).to.deep.equal({
+      TARGET: '${{ inputs.target }}',
+      CLAWCTL_AMI: '${{ inputs.ami_override }}',
+      CLAWCTL_REQUEST_ID: '${{ inputs.request_id || github.run_id }}',
+      CLAWCTL_REQUESTED_BY: '${{ inputs.requested_by }}',
+      CLAWDINATOR_INSTANCE_NAME: '${{ inputs.caller }}',
+    })
+    const source = read('src/commands/fleet/deploy.ts') + read('src/lib/adapters/settings.ts')
+    for (const name of Object.keys(step?.env ?? {}).slice(1)) expect(source).to.include(`'${name}'`)
+    for (const name of Object.keys(workflow.jobs[0]?.env ?? {})) expect(source).to.include(`'${name}'`)
+  })
+})
+
+describe('workflows and local actions', () => {
+  const files = yamlFiles()
+
+  it('are there', () => expect(files).to.include.members([DEPLOY, '.github/actions/setup-clawctl/action.yml']))
+
+  for (const file of files) {
+    it(`${file}: pins every action by commit, and says its version`, () => {
+      const used = read(file)
+        .split('\n')
+        .filter((line) => /^\s*(?:- )?uses:/.test(line))
+      expect(used).to.have.length(valuesOf(parse(read(file)), 'uses').length)
+      for (const line of used)
+        expect(line).to.match(/uses: (?:\.\/\S+$|[\w.-]+(?:\/[\w.-]+)+@[0-9a-f]{40} # v\d+\.\d+\.\d+$)/)
+    })
+
+    it(`${file}: has no expression inside a script`, () => {
+      for (const run of valuesOf(parse(read(file)), 'run')) expect(run).not.to.include('${{')
+    })
+  }
+
+  for (const file of files.filter((file) => file.startsWith('.github/workflows/'))) {
+    it(`${file}: names its permissions and an end for every job`, () => {
+      const { permissions, jobs } = parse(read(file)) as { permissions?: unknown; jobs: Record<string, object> }
+      expect(permissions).to.be.an('object')
+      for (const job of Object.values(jobs)) expect(job).to.have.property('timeout-minutes')
+    })
+  }
+})
