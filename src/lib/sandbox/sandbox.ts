@@ -27,7 +27,7 @@ const REPOSITORY = 'openclaw/clawdinators'
 const ACCESS_KEY_ID = 'AKIASANDBOXSANDBOX00'
 const SECRET_ACCESS_KEY = 'sandbox/secret/key/that/opens/nothing/000'
 /** Hosts boot in under a second here, so one that takes this long never will. */
-const HEALTH_TIMEOUT = '8s'
+const HEALTH_TIMEOUT = '6s'
 
 export interface SandboxOptions {
   /** Root of the clawctl package: the built Lambda and the stand-in lie there. */
