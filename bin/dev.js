@@ -1,4 +1,3 @@
-#!/usr/bin/env -S node --import tsx
-const { main } = await import('../src/main.ts')
-
-await main(import.meta.url)
+#!/usr/bin/env node
+await import('../scripts/build/build.mjs')
+await import('./run.js')

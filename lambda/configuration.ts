@@ -1,5 +1,6 @@
 import * as z from 'zod/mini'
 import { ClawctlError } from '../src/lib/domain/errors.js'
+import { DEPLOY_WORKFLOW } from '../src/lib/domain/paths.js'
 
 /** The function's environment. `AWS_REGION` is set by Lambda itself. A test holds this against the OpenTofu stack. */
 export const configurationSchema = z.object({
@@ -7,7 +8,7 @@ export const configurationSchema = z.object({
   CONTROL_API_TOKEN_PREVIOUS: z.optional(z.string()),
   GITHUB_TOKEN: z.string().check(z.minLength(1)),
   GITHUB_REPO: z._default(z.string().check(z.regex(/^[A-Za-z0-9_.-]+\/[A-Za-z0-9_.-]+$/)), 'openclaw/clawdinators'),
-  GITHUB_WORKFLOW: z._default(z.string().check(z.regex(/^[A-Za-z0-9_.-]+\.ya?ml$/)), 'fleet-deploy.yml'),
+  GITHUB_WORKFLOW: z._default(z.string().check(z.regex(/^[A-Za-z0-9_.-]+\.ya?ml$/)), DEPLOY_WORKFLOW),
   GITHUB_REF: z._default(z.string().check(z.minLength(1)), 'main'),
   GITHUB_API_URL: z._default(z.url(), 'https://api.github.com'),
   /** Heartbeats and the deploys' records; without it health and hosts are unknown. */

@@ -18,7 +18,7 @@ export function createPorts(configuration: Configuration): LambdaPorts {
   const [owner = '', repo = ''] = configuration.GITHUB_REPO.split('/')
   const github = createGithub({
     apiUrl: configuration.GITHUB_API_URL,
-    token: configuration.GITHUB_TOKEN,
+    token: async () => configuration.GITHUB_TOKEN,
     owner,
     repo,
     workflow: configuration.GITHUB_WORKFLOW,

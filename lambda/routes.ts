@@ -97,11 +97,13 @@ export function findRoute(request: ApiRequest): { name: string; run(ports: () =>
 
 function invalid(error: z.core.$ZodError): ClawctlError {
   const [issue] = error.issues
-  const where = issue && issue.path.length > 0 ? `${issue.path.join('.')}: ` : ''
+  const where = issue && issue.path.length > 0 ? `${issue.path.join('.')} ` : ''
   const what =
     issue?.code === 'unrecognized_keys'
       ? `unknown field ${issue.keys.map((key) => JSON.stringify(key.slice(0, 40))).join(', ')}`
-      : (issue?.message ?? 'invalid')
+      : issue?.path.length === 0
+        ? 'the body must be one JSON object'
+        : (issue?.message ?? 'is invalid')
   return new ClawctlError('INVALID_REQUEST', `The request is not of the contract: ${where}${what}.`, {
     hint: 'The fields are target, amiOverride, caller, requestedBy, requestId.',
   })

@@ -123,7 +123,8 @@ describe('createControlApi', () => {
       [html(200), 'not of the Control API'],
       [json(200, { ok: true }), 'not of the Control API'],
       [json(200, { ok: true, fleet: { instances: 'none' } }), 'not of the Control API'],
-      [json(400, { ok: false, error: { code: 'NEVER_HEARD', message: 'x' } }), 'HTTP 400'],
+      [json(400, { ok: false, error: { code: 'NEVER_HEARD', message: 'a newer word' } }), 'a newer word'],
+      [json(400, { ok: false, error: { code: 'UPSTREAM' } }), 'HTTP 400'],
     ] as const) {
       const { code, text, times } = await refused(responder)
       expect([code, times]).to.deep.equal(['UPSTREAM', 1])

@@ -17,7 +17,7 @@ describe('createGithub', () => {
 
   const settings = (): GithubSettings => ({
     apiUrl: plane.githubUrl,
-    token: GITHUB_TOKEN,
+    token: async () => GITHUB_TOKEN,
     owner: 'acme',
     repo: 'fleet',
     workflow: 'fleet-deploy.yml',
@@ -64,7 +64,7 @@ describe('createGithub', () => {
     const [job] = await github.jobs(started?.id ?? 0)
     expect(job?.name).to.equal('deploy')
     expect(job?.steps.map((step) => step.name)).to.include.members(['Check out', 'Deploy'])
-    expect(plane.seen.every((seen) => seen.authorization === `token ${GITHUB_TOKEN}`)).to.equal(true)
+    expect(plane.seen.every((seen) => seen.authorization === `Bearer ${GITHUB_TOKEN}`)).to.equal(true)
   })
 
   it('asks for as many runs as wanted, newest first', async () => {
@@ -89,7 +89,7 @@ describe('createGithub', () => {
   })
 
   it('gives each refusal a code', async () => {
-    expect(await codeOf(open({ token: 'ghp_revoked' }).list(1))).to.equal('DENIED')
+    expect(await codeOf(open({ token: async () => 'ghp_revoked' }).list(1))).to.equal('DENIED')
     expect(await codeOf(open({ repo: 'other' }).list(1))).to.equal('DENIED')
     expect(await codeOf(open({ workflow: 'none.yml' }).dispatch(request))).to.equal('DENIED')
     expect(await codeOf(open({ ref: 'nowhere' }).dispatch(request))).to.equal('DENIED')

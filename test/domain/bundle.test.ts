@@ -1,5 +1,6 @@
 import { expect } from 'chai'
-import { bundleProblems, heartbeatKey, markerKey, parseJson } from '../../src/lib/domain/bundle.js'
+import { bundleProblems, heartbeatKey, markerKey } from '../../src/lib/domain/bundle.js'
+import { parseJson } from '../../src/lib/domain/json.js'
 import { entryOf, markerOf } from '../support/fakes.js'
 
 const entry = entryOf('a')

@@ -4,7 +4,7 @@ import type { ClawctlError } from '../../src/lib/domain/errors.js'
 import { guardPlan, instanceAddress } from '../../src/lib/domain/planGuard.js'
 import { thrown } from '../support/fakes.js'
 
-type Change = { address: string; mode: string; type: string; index?: string | number; change: { actions: string[] } }
+type Change = { address: string; mode: string; type: string; index?: string | number; change: { actions: string[]; importing?: object } }
 
 const REPLACE = ['delete', 'create']
 function change(type: string, index: string | number | undefined, actions: string[], more: object = {}): Change {
@@ -38,7 +38,8 @@ describe('guardPlan', () => {
     ['a role of its own', change('aws_iam_role', 'a', ['create'])],
     ['a replaced profile of its own', change('aws_iam_instance_profile', 'a', REPLACE)],
     ['something shared that is new', change('aws_security_group', undefined, ['create'])],
-    ['a shared policy that changes in place', change('aws_iam_policy', undefined, ['update'])],
+    ['a shared group that changes in place', change('aws_security_group', undefined, ['update'])],
+    ['a policy of its own that changes', change('aws_iam_role_policy', 'a', ['update'])],
   ]
   for (const [why, also] of beside) {
     it(`lets pass beside it: ${why}`, () => expect(guard(plan(own, also)).changes).to.have.length(2))
@@ -63,6 +64,13 @@ describe('guardPlan', () => {
     ["a neighbour's role deleted", change('aws_iam_role', 'b', ['delete'])],
     ["a neighbour's role replaced", change('aws_iam_role', 'b', REPLACE)],
     ["a neighbour's role created", change('aws_iam_role', 'b', ['create'])],
+    ["a neighbour's policy updated", change('aws_iam_role_policy', 'b', ['update'])],
+    ['a shared resource of another kind updated', change('aws_s3_bucket_policy', undefined, ['update'])],
+    ['a shared resource of another kind created', change('aws_lambda_function', undefined, ['create'])],
+    [
+      'something imported',
+      { ...change('aws_iam_role', 'a', ['no-op']), change: { actions: ['no-op'], importing: { id: 'x' } } },
+    ],
     ['a role forgotten', change('aws_iam_role', 'a', ['forget'])],
     ['a role created and forgotten', change('aws_iam_role', 'a', ['create', 'forget'])],
     ['an action nobody knows', change('aws_iam_role', 'a', ['teleport'])],
@@ -79,6 +87,21 @@ describe('guardPlan', () => {
       expect(error.partial).to.deep.equal({ addresses: [also.address] })
     })
   }
+
+  it("lets a neighbour's policy change where the request names the neighbour, too", () => {
+    const json = plan(own, change('aws_iam_role_policy', 'b', ['update']))
+    expect(guardPlan(json, { id: 'a', action: 'replace', scope: ['a', 'b'] }).lines).to.have.length(2)
+    expect(refusal(json).hint).to.include('deploy all')
+  })
+
+  it("lets a neighbour's tags change, and nothing beside them", () => {
+    const retagged = (after: object) => {
+      const role = change('aws_iam_role', 'b', ['update'])
+      return { ...role, change: { ...role.change, before: { name: 'b', tags: {} }, after } }
+    }
+    expect(guard(plan(own, retagged({ name: 'b', tags: { app: 'x' } }))).changes).to.have.length(2)
+    expect(refusal(plan(own, retagged({ name: 'c', tags: {} }))).code).to.equal('PLAN_OUT_OF_SCOPE')
+  })
 
   it('names every offending address', () => {
     const error = refusal(plan(instance('b', REPLACE), own, instance('c', ['delete'])))

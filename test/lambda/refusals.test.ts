@@ -114,7 +114,7 @@ describe('Control API: refusals', () => {
               requestedBy: body.requestedBy,
               caller: body.caller ?? null,
             },
-            { planOnly: false, onFailure: undefined, wait: false, waitTimeoutMs: 1, healthTimeoutMs: 1 },
+            { planOnly: false, onFailure: undefined, wait: false, waitTimeoutMs: 1, healthTimeoutMs: undefined },
             { mode: 'agent', registry, plane: () => Promise.reject(new Error('the CLI did not refuse')) },
           ),
         )

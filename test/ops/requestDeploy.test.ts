@@ -16,7 +16,13 @@ const ASKED: Asked = {
   requestedBy: undefined,
   caller: null,
 }
-const OPTIONS: Options = { planOnly: false, onFailure: undefined, healthTimeoutMs: 1, wait: false, waitTimeoutMs: 1 }
+const OPTIONS: Options = {
+  planOnly: false,
+  onFailure: undefined,
+  healthTimeoutMs: undefined,
+  wait: false,
+  waitTimeoutMs: 1,
+}
 
 function world(asked: Partial<Asked>, options: Partial<Options> = {}, ports: Partial<Ports> = {}) {
   const sent: [DeployRequest, DeployOptions][] = []
@@ -50,7 +56,7 @@ describe('requestDeploy', () => {
     expect(bare.sent).to.deep.equal([
       [
         { target: 'a', requestId: 'request-0001' },
-        { ...OPTIONS, onFailure: 'rollback' },
+        { ...OPTIONS, onFailure: 'rollback', healthTimeoutMs: 15 * 60_000 },
       ],
     ])
     const full = world({ amiOverride: 'ami-1234abcd', requestedBy: ' Ada ', caller: 'b' })

@@ -130,7 +130,7 @@ describe('the deploy workflow', () => {
       CLAWCTL_REQUESTED_BY: '${{ inputs.requested_by }}',
       CLAWDINATOR_INSTANCE_NAME: '${{ inputs.caller }}',
     })
-    const source = read('src/commands/fleet/deploy.ts') + read('src/lib/adapters/settings.ts')
+    const source = read('src/lib/cli/deployFlags.ts') + read('src/lib/adapters/settings.ts')
     for (const name of Object.keys(step?.env ?? {}).slice(1)) expect(source).to.include(`'${name}'`)
     for (const name of Object.keys(workflow.jobs[0]?.env ?? {})) expect(source).to.include(`'${name}'`)
   })

@@ -138,7 +138,7 @@ describe('sandbox: hosts', () => {
       () => world.putObject(BUCKET, `bootstrap/${ID}/secrets/token.age`, 'age-encryption.org/v2 …'),
       'another SHA-256',
     ],
-    ['a broken marker', () => world.putObject(BUCKET, `bootstrap/${ID}/config.json`, '{'), 'is not JSON'],
+    ['a broken marker', () => world.putObject(BUCKET, `bootstrap/${ID}/config.json`, '{'), 'does not describe'],
     ['a foreign marker', () => world.putObject(BUCKET, `bootstrap/${ID}/config.json`, '{}'), 'does not describe'],
   ] as const) {
     it(`stays silent and says why with ${what}`, async () => {

@@ -158,8 +158,8 @@ export class FakeStore implements ObjectStore {
     this.set(key, text)
   }
 
-  async create(key: string, text: string): Promise<boolean> {
-    if (this.objects.has(key)) return false
+  async putIf(key: string, text: string, etag: string | null): Promise<boolean> {
+    if (this.objects.has(key) !== (etag !== null)) return false
     await this.put(key, text)
     return true
   }

@@ -1,13 +1,9 @@
 import { string as stringArg } from '@oclif/core/args'
-import { boolean, option, string } from '@oclif/core/flags'
 import ms from 'ms'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
-import { durationFlag } from '../../lib/cli/flags.js'
+import { deployFlags, WAIT } from '../../lib/cli/deployFlags.js'
 import { renderDeploy } from '../../lib/cli/render/deploys.js'
 import { requestDeploy } from '../../lib/ops/requestDeploy.js'
-
-const WAIT = '30m'
-const HEALTH = '15m'
 
 export default class FleetDeploy extends BaseCommand {
   static override summary = 'Replace one instance, or all of them one after the other, with the latest AMI.'
@@ -28,36 +24,7 @@ export default class FleetDeploy extends BaseCommand {
       required: true,
     }),
   }
-  static override flags = {
-    ami: string({
-      summary: 'Deploy this AMI instead of the latest, to roll back say.',
-      helpValue: 'ami-…',
-      env: 'CLAWCTL_AMI',
-    }),
-    'requested-by': string({
-      summary: 'The person who asked; without one, an instance that asks counts as a bot.',
-      helpValue: 'NAME',
-      env: 'CLAWCTL_REQUESTED_BY',
-    }),
-    'request-id': string({
-      summary: 'Name the request yourself: the same id twice starts one run.',
-      helpValue: 'ID',
-      env: 'CLAWCTL_REQUEST_ID',
-    }),
-    wait: boolean({ summary: 'Follow the run to its end.' }),
-    timeout: durationFlag({ summary: 'How long to --wait.', default: WAIT }),
-    'plan-only': boolean({ summary: 'ci mode: plan and guard, apply nothing.' }),
-    'on-failure': option({
-      options: ['rollback', 'stop'] as const,
-      summary: 'ci mode: pin a host that failed back to its previous AMI, or leave it. Default: rollback.',
-      env: 'CLAWCTL_ON_FAILURE',
-    })(),
-    'health-timeout': durationFlag({
-      summary: 'ci mode: how long a host may take to become healthy.',
-      default: HEALTH,
-      env: 'CLAWCTL_HEALTH_TIMEOUT',
-    }),
-  }
+  static override flags = deployFlags
 
   async run(): Promise<object> {
     const { args, flags, raw } = await this.parse(FleetDeploy)
@@ -76,7 +43,7 @@ export default class FleetDeploy extends BaseCommand {
         onFailure: flags['on-failure'],
         wait: flags.wait,
         waitTimeoutMs: flags.timeout ?? ms(WAIT),
-        healthTimeoutMs: flags['health-timeout'] ?? ms(HEALTH),
+        healthTimeoutMs: flags['health-timeout'],
       },
       { mode: context.mode, registry: await context.localRegistry(), plane: () => context.plane() },
     )

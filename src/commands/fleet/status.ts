@@ -3,9 +3,11 @@ import ms from 'ms'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { durationFlag } from '../../lib/cli/flags.js'
 import { renderFleet, renderFleetForChat } from '../../lib/cli/render/fleet.js'
+import type { Fleet } from '../../lib/domain/contract.js'
 import { watchFleet } from '../../lib/ops/watchFleet.js'
 
 const WATCH = '30m'
+const HOME_AND_CLEAR = '\u001b[H\u001b[2J'
 
 export default class FleetStatus extends BaseCommand {
   static override summary = 'Show what should run beside what runs: state, AMI, health of every instance.'
@@ -18,7 +20,7 @@ export default class FleetStatus extends BaseCommand {
     },
   ]
   static override flags = {
-    chat: boolean({ summary: 'Print what fits a chat message.' }),
+    chat: boolean({ summary: 'Print what fits a chat message.', exclusive: ['watch'] }),
     watch: boolean({ summary: 'Show it again until nothing is about to change.' }),
     timeout: durationFlag({ summary: 'How long to --watch.', default: WATCH }),
   }
@@ -28,19 +30,14 @@ export default class FleetStatus extends BaseCommand {
     const context = this.context(flags)
     const plane = await context.plane()
     const clock = context.clock
+    const show = (fleet: Fleet) => {
+      const render = flags.chat ? renderFleetForChat(fleet, clock.now()) : renderFleet(fleet, clock.now(), this.paint)
+      this.log(`${flags.watch && process.stdout.isTTY ? HOME_AND_CLEAR : ''}${render}`)
+    }
     const fleet = flags.watch
-      ? await watchFleet(
-          { plane, clock, show: (seen) => this.log(`${this.#clear()}${renderFleet(seen, clock.now(), this.paint)}`) },
-          flags.timeout ?? ms(WATCH),
-        )
+      ? await watchFleet({ plane, clock, show }, flags.timeout ?? ms(WATCH))
       : await plane.fleet()
-    if (!flags.watch)
-      this.log(flags.chat ? renderFleetForChat(fleet, clock.now()) : renderFleet(fleet, clock.now(), this.paint))
+    if (!flags.watch) show(fleet)
     return { fleet }
-  }
-
-  /** Home and clear on a terminal; an empty line between the pictures elsewhere. */
-  #clear(): string {
-    return process.stdout.isTTY ? '\u001b[H\u001b[2J' : ''
   }
 }

@@ -1,7 +1,7 @@
 import type * as z from 'zod/mini'
-import { parseJson } from '../domain/bundle.js'
 import { failureSchema } from '../domain/contract/failure.js'
 import { ClawctlError } from '../domain/errors.js'
+import { parseJson } from '../domain/json.js'
 import type { ControlApi } from '../ops/controlApiPlane.js'
 import { HttpFailure, type HttpResponse, httpRequest } from './httpClient.js'
 import { withRetry } from './retry.js'

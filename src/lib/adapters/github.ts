@@ -3,6 +3,7 @@ import { RequestError } from '@octokit/request-error'
 import * as z from 'zod/mini'
 import type { DeployRequest } from '../domain/contract.js'
 import { ClawctlError } from '../domain/errors.js'
+import { REGISTRY_PATH } from '../domain/paths.js'
 import type { Job, Run } from '../domain/run.js'
 import type { RegistrySource, Runs } from '../ops/ports.js'
 import { HttpFailure, httpRequest } from './httpClient.js'
@@ -18,7 +19,8 @@ const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {
 export interface GithubSettings {
   /** `https://api.github.com`, or GITHUB_API_URL's value. */
   apiUrl: string
-  token: string
+  /** Asked for before each request: a token may be of an hour's life. */
+  token: () => Promise<string>
   owner: string
   repo: string
   /** File name below .github/workflows. */
@@ -31,7 +33,7 @@ const runSchema = z.object({
   id: z.number(),
   html_url: z.string(),
   display_title: z.string(),
-  status: z.enum(['queued', 'pending', 'waiting', 'requested', 'in_progress', 'completed']),
+  status: z.string(),
   conclusion: z.nullable(z.string()),
   created_at: z.string(),
   run_started_at: z.nullish(z.string()),
@@ -46,7 +48,7 @@ const jobsSchema = z.object({
         z.array(
           z.object({
             name: z.string(),
-            status: z.enum(['queued', 'in_progress', 'completed']),
+            status: z.string(),
             conclusion: z.nullable(z.string()),
           }),
         ),
@@ -59,14 +61,14 @@ const dispatchSchema = z.object({ workflow_run_id: z.number(), html_url: z.strin
 /** The deploy workflow's runs and the registry at the deployed ref, through GitHub's REST API. */
 export function createGithub(settings: GithubSettings): Runs & { registry: RegistrySource } {
   const octokit = new Octokit({
-    auth: settings.token,
     baseUrl: settings.apiUrl,
     userAgent: settings.userAgent,
     request: { fetch: fetchThroughNode },
     // Octokit would print deprecations into our output.
     log: silent,
   })
-  octokit.hook.before('request', (options) => {
+  octokit.hook.before('request', async (options) => {
+    options.headers.authorization = `Bearer ${await settings.token()}`
     options.headers['x-github-api-version'] = API_VERSION
   })
   const repository = { owner: settings.owner, repo: settings.repo }
@@ -97,7 +99,7 @@ export function createGithub(settings: GithubSettings): Runs & { registry: Regis
           id: run.id,
           url: run.html_url,
           title: run.display_title,
-          status: run.status,
+          status: statusOf(run.status),
           conclusion: run.conclusion,
           createdAt: run.created_at,
           startedAt: run.run_started_at ?? null,
@@ -113,11 +115,16 @@ export function createGithub(settings: GithubSettings): Runs & { registry: Regis
           per_page: 100,
         }),
       )
-      return parse(jobsSchema, response.data).jobs.map((job): Job => ({ name: job.name, steps: job.steps ?? [] }))
+      return parse(jobsSchema, response.data).jobs.map(
+        (job): Job => ({
+          name: job.name,
+          steps: (job.steps ?? []).map((step) => ({ ...step, status: statusOf(step.status) })),
+        }),
+      )
     },
     registry: {
       async read() {
-        const path = 'nix/instances.json'
+        const path = REGISTRY_PATH
         const origin = `${settings.owner}/${settings.repo}@${settings.ref}:${path}`
         const response = await call(
           `read ${path}`,
@@ -150,6 +157,11 @@ export function createGithub(settings: GithubSettings): Runs & { registry: Regis
       throw explain(error, what, settings)
     }
   }
+}
+
+/** GitHub has more words for waiting (`pending`, `waiting`, `requested`) and may find others. */
+function statusOf(status: string): 'queued' | 'in_progress' | 'completed' {
+  return status === 'completed' || status === 'in_progress' ? status : 'queued'
 }
 
 /** The workflow's inputs; a test holds these names against `.github/workflows/fleet-deploy.yml`. */
@@ -189,14 +201,18 @@ function retryAfterMs(error: unknown): number {
   return Number.isFinite(seconds) ? seconds * 1000 : 0
 }
 
+/** A limit passes soon only where GitHub says when. */
 function isPassing(error: unknown): boolean {
-  if (!(error instanceof RequestError)) return false
-  return isLimited(error) ? retryAfterMs(error) <= LONGEST_PAUSE_MS : error.status >= 500
+  if (!(error instanceof RequestError) || error.cause instanceof ClawctlError) return false
+  if (!isLimited(error)) return error.status >= 500
+  const pause = retryAfterMs(error)
+  return pause > 0 && pause <= LONGEST_PAUSE_MS
 }
 
 /** What a maintainer has to mend. GitHub's own text is not passed on: it may quote what was sent. */
 function explain(error: unknown, what: string, settings: GithubSettings): ClawctlError {
   if (error instanceof ClawctlError) return error
+  if (error instanceof RequestError && error.cause instanceof ClawctlError) return error.cause
   const where = `${settings.owner}/${settings.repo}`
   if (!(error instanceof RequestError)) {
     return new ClawctlError('UPSTREAM', `GitHub could not be asked to ${what}.`, { cause: error })
@@ -245,6 +261,12 @@ async function fetchThroughNode(
     ...(init.body === undefined || init.body === null ? {} : { body: init.body }),
     timeoutMs: TIMEOUT_MS,
   })
+  if (response.status >= 300 && response.status < 400 && response.status !== 304) {
+    // Not followed: a redirected POST could start a workflow somewhere else.
+    throw new ClawctlError('DENIED', `GitHub says that the repository has moved (${response.status}).`, {
+      hint: "Set GITHUB_REPO to the repository's new name.",
+    })
+  }
   return {
     status: response.status,
     url,

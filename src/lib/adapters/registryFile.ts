@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { ClawctlError } from '../domain/errors.js'
+import { REGISTRY_PATH } from '../domain/paths.js'
 import type { RegistrySource } from '../ops/ports.js'
-import { REGISTRY_PATH } from './settings.js'
 
 /** The registry of a checkout. */
 export function registryFile(checkout: string | null): RegistrySource {

@@ -17,7 +17,11 @@ export function withRetry<T>(
     retries: RETRIES,
     minTimeout: MIN_DELAY_MS,
     randomize: true,
-    shouldRetry: ({ error }) => retryable(error),
-    onFailedAttempt: ({ error }) => new Promise((resolve) => setTimeout(resolve, pauseMs(error))),
+    // Here and not in onFailedAttempt, which also waits where nothing follows.
+    async shouldRetry({ error }) {
+      if (!retryable(error)) return false
+      await new Promise((resolve) => setTimeout(resolve, pauseMs(error)))
+      return true
+    },
   })
 }

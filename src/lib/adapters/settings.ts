@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { ID_PATTERN } from '../domain/contract/patterns.js'
 import { ClawctlError } from '../domain/errors.js'
+import { DEPLOY_WORKFLOW, FLEET_STATE_KEY, REGISTRY_PATH } from '../domain/paths.js'
 
 /**
  * Where the command runs and what it is allowed to know: flags, environment and the host's own files, first found wins.
@@ -162,10 +163,6 @@ export function directSettings(env: Env): DirectSettings {
   }
 }
 
-/** Below the checkout. */
-export const FLEET_STACK_PATH = 'infra/opentofu/aws/fleet'
-export const FLEET_STATE_KEY = 'state/fleet.tfstate'
-
 /** Backend and variables of the fleet stack. @throws ClawctlError NOT_CONFIGURED */
 export function fleetStack(env: Env, aws: DirectSettings) {
   const lockTable = read(env, 'TOFU_LOCK_TABLE')
@@ -188,12 +185,13 @@ export function fleetStack(env: Env, aws: DirectSettings) {
 export function githubSettings(env: Env) {
   const repository = required(env, ['GITHUB_REPOSITORY'], 'owner/name of the repository')
   const [owner = '', repo = ''] = repository.split('/')
+  const token = required(env, ['GITHUB_TOKEN'], 'a token that may read actions')
   return {
     apiUrl: read(env, 'GITHUB_API_URL') ?? 'https://api.github.com',
-    token: required(env, ['GITHUB_TOKEN'], 'a token that may read actions'),
+    token: async () => token,
     owner,
     repo,
-    workflow: 'fleet-deploy.yml',
+    workflow: DEPLOY_WORKFLOW,
     ref: read(env, 'GITHUB_REF_NAME') ?? 'main',
   }
 }
@@ -213,8 +211,6 @@ export function workflowRun(env: Env): { id: number | null; url: string | null }
   const server = read(env, 'GITHUB_SERVER_URL') ?? 'https://github.com'
   return { id, url: `${server}/${read(env, 'GITHUB_REPOSITORY') ?? ''}/actions/runs/${id}` }
 }
-
-export const REGISTRY_PATH = 'nix/instances.json'
 
 /**
  * The checkout that the command works on: CLAWCTL_CHECKOUT, else the nearest folder upwards with a registry.

@@ -2,9 +2,10 @@ import { join } from 'node:path'
 import { systemClock } from '../adapters/clock.js'
 import { registryFile } from '../adapters/registryFile.js'
 import * as settings from '../adapters/settings.js'
+import { FLEET_STACK_PATH } from '../domain/paths.js'
 import type { Registry } from '../domain/registry.js'
 import type { Plane } from '../ops/plane.js'
-import type { Clock, Progress, RegistrySource } from '../ops/ports.js'
+import type { Clock, Compute, ObjectStore, Progress, RegistrySource, Runs, Tofu } from '../ops/ports.js'
 import { silentProgress, stderrProgress } from './progress.js'
 
 export interface ContextOptions {
@@ -55,7 +56,7 @@ export class Context {
     return systemClock(() => this.#interruption())
   }
 
-  /** Aborted by the first SIGINT or SIGTERM, so that work under way can be put in order; the second one kills. */
+  /** Aborted by the first SIGINT or SIGTERM, so that work under way can be put in order; the same signal again kills. */
   #interruption(): AbortSignal {
     if (!this.#listening) {
       this.#listening = true
@@ -101,50 +102,59 @@ export class Context {
   }
 
   async #directPlane(): Promise<Plane> {
-    const [{ directPlane }, { createCompute }, { createObjectStore }] = await Promise.all([
-      import('../ops/directPlane.js'),
-      import('../adapters/aws/compute.js'),
-      import('../adapters/aws/objectStore.js'),
-    ])
-    const { clock, progress, registry, env } = this
-    const direct = () => settings.directSettings(env)
+    const { directPlane } = await import('../ops/directPlane.js')
+    const { clock, progress, registry } = this
     return directPlane({
-      status: async () => {
-        const aws = direct()
-        return { registry, clock, compute: createCompute(aws), store: createObjectStore(aws) }
-      },
-      deploys: async () => {
-        const { createGithub } = await import('../adapters/github.js')
-        const runs = createGithub({ ...settings.githubSettings(env), userAgent: this.#userAgent })
-        return { runs, store: createObjectStore(direct()), clock, progress }
-      },
+      status: async () => ({ registry, clock, compute: await this.compute(), store: await this.store() }),
+      deploys: async () => ({ runs: await this.github(), store: await this.store(), clock, progress }),
       deploy: async () => {
-        const aws = direct()
-        const [{ createTofu }, { githubJobReport }, { scratchFolder }] = await Promise.all([
-          import('../adapters/tofu.js'),
+        const [{ githubJobReport }, { scratchFolder }] = await Promise.all([
           import('../adapters/jobReport.js'),
           import('../adapters/scratch.js'),
         ])
-        const scratch = scratchFolder('clawctl-plan-', env)
-        const plans = { count: 0 }
+        const plans = scratchFolder('clawctl-plan-', this.env)
+        let count = 0
         return {
           registry,
-          compute: createCompute(aws),
-          store: createObjectStore(aws),
+          compute: await this.compute(),
+          store: await this.store(),
+          tofu: await this.tofu(),
           clock,
           progress,
-          report: githubJobReport(env),
-          run: settings.workflowRun(env),
-          planFile: (id) => join(scratch, `${id}-${++plans.count}.tfplan`),
-          tofu: createTofu({
-            binary: 'tofu',
-            dir: join(this.checkout ?? this.#options.cwd, settings.FLEET_STACK_PATH),
-            signal: this.#interruption(),
-            onOutput: this.#toolOutput(),
-            ...settings.fleetStack(env, aws),
-          }),
+          report: githubJobReport(this.env),
+          run: settings.workflowRun(this.env),
+          planFile: (id) => join(plans, `${id}-${++count}.tfplan`),
         }
       },
+    })
+  }
+
+  /** EC2. @throws ClawctlError NOT_CONFIGURED */
+  async compute(): Promise<Compute> {
+    const { createCompute } = await import('../adapters/aws/compute.js')
+    return createCompute(settings.directSettings(this.env))
+  }
+
+  /** The fleet's bucket. @throws ClawctlError NOT_CONFIGURED */
+  async store(): Promise<ObjectStore> {
+    const { createObjectStore } = await import('../adapters/aws/objectStore.js')
+    return createObjectStore(settings.directSettings(this.env))
+  }
+
+  /** @throws ClawctlError NOT_CONFIGURED */
+  async github(): Promise<Runs & { registry: RegistrySource }> {
+    const { createGithub } = await import('../adapters/github.js')
+    return createGithub({ ...settings.githubSettings(this.env), userAgent: this.#userAgent })
+  }
+
+  /** OpenTofu on the fleet stack of the checkout. @throws ClawctlError NOT_CONFIGURED */
+  async tofu(): Promise<Tofu> {
+    const { createTofu } = await import('../adapters/tofu.js')
+    return createTofu({
+      dir: join(this.checkout ?? this.#options.cwd, FLEET_STACK_PATH),
+      signal: this.#interruption(),
+      onOutput: this.#toolOutput(),
+      ...settings.fleetStack(this.env, settings.directSettings(this.env)),
     })
   }
 

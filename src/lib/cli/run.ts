@@ -24,14 +24,14 @@ export async function runCli(typed: string[], root: string): Promise<void> {
 
 /** oclif would only say "not found"; a topic by itself shows its help, as `clawctl fleet` does. */
 function unknownCommand(argv: readonly string[], config: Config): ClawctlError | null {
-  const words = argv.slice(0, argv.findIndex((word) => word.startsWith('-')) >>> 0)
+  const flag = argv.findIndex((word) => word.startsWith('-'))
+  const words = flag < 0 ? argv : argv.slice(0, flag)
   if (words.length === 0) return null
+  const typed = words.join(' ')
   const ids = config.commandIDs.map((id) => id.replaceAll(':', ' '))
   const topics = config.topics.map((topic) => topic.name.replaceAll(':', ' '))
-  const typed = words.join(' ')
-  const known = [...ids, ...topics].some((id) => typed === id || typed.startsWith(`${id} `))
-  const topic = topics.find((name) => typed.startsWith(`${name} `))
-  if (known && !(topic && !ids.some((id) => typed === id || typed.startsWith(`${id} `)))) return null
+  const isCommand = ids.some((id) => typed === id || typed.startsWith(`${id} `))
+  if (isCommand || topics.includes(typed)) return null
   const wanted = words.slice(0, 2).join(' ')
   const near = nearest(wanted, ids) ?? nearest(words[0] ?? '', [...topics, ...ids])
   return new ClawctlError('USAGE', `There is no command "${wanted}".`, {

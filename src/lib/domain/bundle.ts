@@ -1,4 +1,5 @@
 import { bundleMarkerSchema } from './contract.js'
+import { parseJson } from './json.js'
 import type { RegistryEntry } from './registry.js'
 
 export const MARKER_NAME = 'config.json'
@@ -30,13 +31,4 @@ export function bundleProblems(
     if (found === undefined) return [`${key} is missing`]
     return found === size ? [] : [`${key} has ${found} bytes instead of ${size}`]
   })
-}
-
-/** `undefined` for what is not JSON: the schema then says what was expected. */
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

@@ -40,7 +40,7 @@ export const CODES = {
     exit: 2,
     http: 422,
     meaning: 'There is no nix/instances.json to read.',
-    next: 'Run the command in a checkout, or name the file with --registry; on the server, check GITHUB_REPO and GITHUB_REF.',
+    next: 'Run the command in a checkout, or set CLAWCTL_CHECKOUT; on the server, check GITHUB_REPO and GITHUB_REF.',
   },
   INVALID_TARGET: {
     exit: 3,
@@ -160,7 +160,7 @@ export const CODES = {
     exit: 2,
     http: 405,
     meaning: 'The route exists, but not with this method.',
-    next: 'See docs/architecture.md for the routes.',
+    next: 'Use the method that the message names.',
   },
   PAYLOAD_TOO_LARGE: {
     exit: 2,

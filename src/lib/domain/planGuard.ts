@@ -13,7 +13,12 @@ const planSchema = z.object({
         type: z.string(),
         index: z.optional(z.union([z.string(), z.number()])),
         previous_address: z.optional(z.string()),
-        change: z.object({ actions: z.array(z.string()) }),
+        change: z.object({
+          actions: z.array(z.string()),
+          before: z.optional(z.unknown()),
+          after: z.optional(z.unknown()),
+          importing: z.optional(z.unknown()),
+        }),
         action_reason: z.optional(z.string()),
       }),
     ),
@@ -24,6 +29,8 @@ type ResourceChange = NonNullable<z.infer<typeof planSchema>['resource_changes']
 export const INSTANCE_TYPE = 'aws_instance'
 /** What the fleet stack makes for each host beside its instance. */
 const PER_HOST_TYPES = new Set(['aws_iam_role', 'aws_iam_role_policy', 'aws_iam_instance_profile'])
+/** What it makes once, for all hosts. */
+const SHARED_TYPES = new Set(['aws_security_group'])
 export const instanceAddress = (id: string) => `aws_instance.clawdinator["${id}"]`
 
 export type PlanAction = 'no-op' | 'read' | 'create' | 'update' | 'delete' | 'replace' | 'forget' | 'move' | 'unknown'
@@ -49,21 +56,41 @@ function actionOf(change: ResourceChange): PlanAction {
   return 'unknown'
 }
 
+export interface GuardScope {
+  /** The host whose turn it is. */
+  id: string
+  action: 'create' | 'replace'
+  /** Every host that the request names; this one alone where it is left out. */
+  scope?: readonly string[]
+}
+
 /** Default deny: what is not listed here is not applied. `hosts`: the keys that have an instance in the plan. */
-function isAllowed(change: ResourceChange, action: PlanAction, id: string, hosts: ReadonlySet<unknown>): boolean {
+function isAllowed(
+  change: ResourceChange,
+  action: PlanAction,
+  wanted: GuardScope,
+  hosts: ReadonlySet<unknown>,
+): boolean {
+  if (change.mode !== 'managed' || change.change.importing)
+    return (action === 'read' || action === 'no-op') && change.mode === 'data'
   if (action === 'no-op' || action === 'read') return true
-  if (change.mode !== 'managed') return false
-  const own = change.index === id
-  const shared = change.index === undefined
   if (change.type === INSTANCE_TYPE) {
-    return change.address === instanceAddress(id) && (action === 'create' || action === 'replace')
+    return change.address === instanceAddress(wanted.id) && (action === 'create' || action === 'replace')
   }
-  if (action === 'create') return own || shared
-  // A changed role policy or tag of a neighbour harms no machine, and this is the only way such a change gets applied.
-  if (action === 'update') return true
-  // A run that died before its host existed leaves a role behind; nobody's machine uses it.
-  const leftover = PER_HOST_TYPES.has(change.type) && typeof change.index === 'string' && !hosts.has(change.index)
-  return (own && (action === 'replace' || action === 'delete')) || (leftover && action === 'delete')
+  if (SHARED_TYPES.has(change.type) && change.index === undefined) return action === 'create' || action === 'update'
+  if (!PER_HOST_TYPES.has(change.type) || typeof change.index !== 'string') return false
+  if (change.index === wanted.id) return ['create', 'update', 'replace', 'delete'].includes(action)
+  // What a run left behind that died before its host existed: nobody's machine uses it.
+  if (action === 'delete') return !hosts.has(change.index)
+  return action === 'update' && (wanted.scope?.includes(change.index) || changesTagsAlone(change))
+}
+
+function changesTagsAlone({ change }: ResourceChange): boolean {
+  const rest = (side: unknown) => {
+    const { tags: _, tags_all: __, ...others } = (side ?? {}) as Record<string, unknown>
+    return JSON.stringify(others)
+  }
+  return change.before != null && change.after != null && rest(change.before) === rest(change.after)
 }
 
 /**
@@ -73,7 +100,7 @@ function isAllowed(change: ResourceChange, action: PlanAction, id: string, hosts
  *
  * @throws ClawctlError PLAN_OUT_OF_SCOPE with the offending addresses, PLAN_FAILED for a plan of an unknown form
  */
-export function guardPlan(planJson: unknown, wanted: { id: string; action: 'create' | 'replace' }): PlanSummary {
+export function guardPlan(planJson: unknown, wanted: GuardScope): PlanSummary {
   const parsed = planSchema.safeParse(planJson)
   if (!parsed.success || parsed.data.errored === true || !/^1\./.test(parsed.data.format_version)) {
     throw new ClawctlError(
@@ -85,7 +112,7 @@ export function guardPlan(planJson: unknown, wanted: { id: string; action: 'crea
   const hosts = new Set(planned.filter((change) => change.type === INSTANCE_TYPE).map((change) => change.index))
   const changes = planned.map((change) => {
     const action = actionOf(change)
-    return { address: change.address, action, allowed: isAllowed(change, action, wanted.id, hosts) }
+    return { address: change.address, action, allowed: isAllowed(change, action, wanted, hosts) }
   })
   const summary: PlanSummary = {
     changes,
@@ -97,7 +124,9 @@ export function guardPlan(planJson: unknown, wanted: { id: string; action: 'crea
       'PLAN_OUT_OF_SCOPE',
       `The plan for ${wanted.id} would also ${offending.map((c) => `${c.action} ${c.address}`).join(', ')}. Nothing was applied.`,
       {
-        hint: 'Reconcile the state and the code for these addresses first, then deploy again.',
+        hint: offending.every((c) => c.action === 'update')
+          ? 'This change of the stack concerns other hosts, too: deploy all to apply it.'
+          : 'Reconcile the state and the code for these addresses first, then deploy again.',
         partial: { addresses: offending.map((c) => c.address) },
       },
     )

@@ -102,7 +102,11 @@ async function rollOut(
   for (const step of steps) {
     await keeper.host(step.id, { outcome: 'deploying' })
     const onPlan = (lines: readonly string[]) => void planLines.push(...lines)
-    const result = await deployHost(step, { ...options, image, managed: [...managed], onPlan }, ports)
+    const result = await deployHost(
+      step,
+      { ...options, image, scope: steps.map(({ id }) => id), managed: [...managed], onPlan },
+      ports,
+    )
     await keeper.host(step.id, result.host)
     if (!result.ok) return result.error
     if (!options.planOnly) managed.add(step.id)

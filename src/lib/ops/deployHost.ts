@@ -1,6 +1,6 @@
 import type { DeployHost, Image } from '../domain/contract.js'
 import { asClawctlError, ClawctlError } from '../domain/errors.js'
-import type { Host } from '../domain/host.js'
+import { currentHost, type Host } from '../domain/host.js'
 import { guardPlan, instanceAddress } from '../domain/planGuard.js'
 import { type RolloutStep, WAITING_FOR_HEALTH } from '../domain/rollout.js'
 import { healthGate } from './healthGate.js'
@@ -20,6 +20,8 @@ export interface HostDeploySettings {
   image: Image
   /** Ids in the state: they stay managed, whatever the registry says, so that nothing unnamed is destroyed. */
   managed: readonly string[]
+  /** The ids that the request names: all of them, or one. */
+  scope: readonly string[]
   planOnly: boolean
   onFailure: 'rollback' | 'stop'
   healthTimeoutMs: number
@@ -47,47 +49,36 @@ export async function deployHost(
   }
   if (settings.planOnly) return { ok: true, host: { ...before, outcome: 'planned', ami: image.id } }
 
-  const failure = await applyAndWait(step, image.id, file, step.previousInstanceId, settings, ports)
-  if (failure.ok) {
+  const attempt = await applyAndWait(step, image.id, file, step.previousInstanceId, settings, ports)
+  if (attempt.ok) {
     const outcome = step.action === 'create' ? 'created' : 'replaced'
-    return { ok: true, host: { outcome, ami: image.id, instanceId: failure.host.instanceId } }
+    return { ok: true, host: { outcome, ami: image.id, instanceId: attempt.host.instanceId } }
   }
-  const left = {
-    outcome: 'failed',
-    ami: failure.host?.ami ?? null,
-    instanceId: failure.host?.instanceId ?? null,
-  } as const
-  // A cancelled run must not begin something new, and what nobody can reach can't be rolled back either.
-  if (failure.error.code === 'CANCELLED' || failure.error.code === 'STATE_LOCKED') {
-    return { ok: false, host: left, error: failure.error }
-  }
-  if (failure.error.code === 'APPLY_FAILED' && (await stillRuns(step, ports))) {
-    // Nothing was replaced: a host that serves is not destroyed to be put back.
-    return { ok: false, host: before, error: failure.error }
-  }
-  if (settings.onFailure === 'stop') return { ok: false, host: left, error: failure.error }
+  const { error, host } = attempt
+  const left = { outcome: 'failed', ami: host?.ami ?? null, instanceId: host?.instanceId ?? null } as const
+  if (error.code === 'APPLY_FAILED' && !(await isGone(step, ports))) return { ok: false, host: before, error }
+  // Only what is known to be bad is replaced again: not a host that we may not look at, nor one of a cancelled run.
+  const isBad = error.code === 'HEALTH_FAILED' || error.code === 'APPLY_FAILED'
+  if (!isBad || settings.onFailure === 'stop') return { ok: false, host: left, error }
   if (step.previousAmi === null || step.previousAmi === image.id) {
     const why = step.previousAmi === null ? 'It did not exist before' : 'It ran this AMI before, too'
     return {
       ok: false,
       host: left,
-      error: new ClawctlError(
-        failure.error.code,
-        `${failure.error.message} ${why}, so there is no AMI to go back to.`,
-        {
-          hint: failure.error.hint ?? `Deploy ${step.id} with --ami and an AMI that is known to work.`,
-          cause: failure.error,
-        },
-      ),
+      error: new ClawctlError(error.code, `${error.message} ${why}, so there is no AMI to go back to.`, {
+        hint: error.hint ?? `Deploy ${step.id} with --ami and an AMI that is known to work.`,
+        cause: error,
+      }),
     }
   }
-  return rollBack(step, failure, settings, ports)
+  return rollBack(step, attempt, settings, ports)
 }
 
-/** Whether EC2 still runs the very instance that was to be replaced. */
-async function stillRuns(step: RolloutStep, ports: HostDeployPorts): Promise<boolean> {
-  const hosts = await ports.compute.describeHosts().catch(() => [])
-  return hosts.some((host) => host.instanceId === step.previousInstanceId && host.state === 'running')
+/** True only where EC2 says that the instance which was to be replaced is no more, or never was. */
+async function isGone(step: RolloutStep, ports: HostDeployPorts): Promise<boolean> {
+  if (step.previousInstanceId === null) return true
+  const hosts = await ports.compute.describeHosts().catch(() => null)
+  return hosts !== null && !hosts.some((h) => h.instanceId === step.previousInstanceId && h.state !== 'shutting-down')
 }
 
 async function rollBack(
@@ -98,11 +89,10 @@ async function rollBack(
 ): Promise<HostResult> {
   const previous = step.previousAmi as string
   ports.progress.note(`${step.id}: ${failure.error.message} Going back to ${previous}.`)
-  const hosts = await ports.compute.describeHosts().catch(() => null)
-  const present = hosts?.find((h) => h.id === step.id && h.state !== 'shutting-down') ?? null
-  const broken = present ?? failure.host
   let second: AttemptResult
   try {
+    const broken = currentHost(await ports.compute.describeHosts(), step.id) ?? null
+    await mustBeInState(broken, step, ports)
     const back = { ...step, action: broken ? ('replace' as const) : ('create' as const) }
     const file = await planAndGuard(back, previous, back.action === 'replace', settings, ports)
     second = await applyAndWait(back, previous, file, broken?.instanceId ?? null, settings, ports)
@@ -130,6 +120,15 @@ async function rollBack(
   }
 }
 
+/** A replacement of what the state does not know would be a second machine with the same token. */
+async function mustBeInState(host: Host | null, step: RolloutStep, ports: HostDeployPorts): Promise<void> {
+  const address = instanceAddress(step.id)
+  if (!host || (await ports.tofu.stateAddresses()).includes(address)) return
+  throw new ClawctlError('NOT_IN_STATE', `EC2 runs ${host.instanceId}, but the OpenTofu state does not know it.`, {
+    hint: `Import it: tofu import '${address}' ${host.instanceId}`,
+  })
+}
+
 async function planAndGuard(
   step: RolloutStep,
   ami: string,
@@ -146,7 +145,7 @@ async function planAndGuard(
       instances: [...new Set([...settings.managed, step.id])].sort(),
       replace: replace ? address : null,
     })
-    const summary = guardPlan(plan, { id: step.id, action: replace ? 'replace' : 'create' })
+    const summary = guardPlan(plan, { id: step.id, action: replace ? 'replace' : 'create', scope: settings.scope })
     settings.onPlan(summary.lines)
     say(summary.lines.join(', '))
     return file

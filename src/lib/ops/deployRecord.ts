@@ -1,5 +1,5 @@
-import { parseJson } from '../domain/bundle.js'
 import { type DeployHost, type DeployRecord, deployRecordSchema } from '../domain/contract.js'
+import { parseJson } from '../domain/json.js'
 import { recordKey } from '../domain/run.js'
 import type { ObjectStore } from './ports.js'
 

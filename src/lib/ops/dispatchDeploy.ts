@@ -1,5 +1,7 @@
+import * as z from 'zod/mini'
 import type { Deploy, DeployRequest } from '../domain/contract.js'
 import { ClawctlError } from '../domain/errors.js'
+import { parseJson } from '../domain/json.js'
 import { decideDeploy } from '../domain/policy.js'
 import { claimKey, deployOf, formatRunTitle, parseRunTitle, type Run } from '../domain/run.js'
 import { type DeploysPorts, recordOf } from './deploys.js'
@@ -10,6 +12,8 @@ const LOOKBACK = 100
 /** A run that GitHub did not name appears in the list within seconds; the Lambda's own timeout is 30 s. */
 const FIND_WITHIN_MS = 10_000
 const FIND_EVERY_MS = 1000
+/** The Lambda's timeout, twice: nobody who claimed earlier is still at it. */
+const CLAIM_LIVES_MS = 60_000
 
 /**
  * The Control API's half of a deploy: the authoritative decision, then one workflow run. The same request id again
@@ -27,10 +31,16 @@ export async function dispatchDeploy(
   const title = formatRunTitle(wanted(request))
   const known = await answerOf(request.requestId, title, runs, ports.store)
   if (known) return known
-  if (!(await claim(ports.store, request.requestId, ports.clock))) {
-    // The same request is being served elsewhere at this moment; if that one died, this one takes over.
+  if (!(await claim(request.requestId, ports))) {
     const theirs = await waitForRun(request.requestId, title, ports)
     if (theirs) return theirs
+    throw new ClawctlError(
+      'UPSTREAM',
+      'The same request is being served at this moment, and its run does not show yet.',
+      {
+        hint: 'Ask again in a minute with the same request id.',
+      },
+    )
   }
   let unanswered: ClawctlError | null = null
   const started = await ports.runs.dispatch(request).catch((error: unknown) => {
@@ -60,9 +70,24 @@ export async function dispatchDeploy(
   })
 }
 
-/** True for the first who asks with this id, and where nothing can be remembered. */
-async function claim(store: ObjectStore | null, requestId: string, clock: Clock): Promise<boolean> {
-  return store ? store.create(claimKey(requestId), JSON.stringify({ at: clock.now().toISOString() })) : true
+const claimSchema = z.object({ nonce: z.string(), at: z.string() })
+
+/**
+ * True for the one who may dispatch: the first who asks with this id, or who takes over from one that must be dead.
+ * Where nothing can be remembered, everybody may.
+ */
+async function claim(requestId: string, ports: { store: ObjectStore | null; clock: Clock }): Promise<boolean> {
+  const { store, clock } = ports
+  if (!store) return true
+  const own = { nonce: crypto.randomUUID(), at: clock.now().toISOString() }
+  const key = claimKey(requestId)
+  if (await store.putIf(key, JSON.stringify(own), null)) return true
+  const there = await store.get(key)
+  const claimed = claimSchema.safeParse(there && parseJson(there.text))
+  // The write may have arrived and its answer not: the SDK then tried again and met itself.
+  if (claimed.success && claimed.data.nonce === own.nonce) return true
+  const age = claimed.success ? clock.now().getTime() - Date.parse(claimed.data.at) : Number.POSITIVE_INFINITY
+  return there !== null && !(age < CLAIM_LIVES_MS) && store.putIf(key, JSON.stringify(own), there.etag)
 }
 
 async function waitForRun(

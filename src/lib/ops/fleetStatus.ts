@@ -1,6 +1,7 @@
-import { heartbeatKey, parseJson } from '../domain/bundle.js'
+import { heartbeatKey } from '../domain/bundle.js'
 import { type Fleet, type Heartbeat, heartbeatSchema, ID_PATTERN } from '../domain/contract.js'
 import { fleetStatus as describeFleet } from '../domain/fleet.js'
+import { parseJson } from '../domain/json.js'
 import type { Clock, Compute, ObjectStore, RegistrySource } from './ports.js'
 import { readRegistry } from './readRegistry.js'
 

@@ -33,8 +33,8 @@ export interface ObjectStore {
   /** Content as text with its entity tag, or null where there is no such object. */
   get(key: string): Promise<{ text: string; etag: string } | null>
   put(key: string, text: string): Promise<void>
-  /** Writes only where there is no such object yet; false where there is one. */
-  create(key: string, text: string): Promise<boolean>
+  /** Writes only over the object with this entity tag, or with null only where there is none; false where it is otherwise. */
+  putIf(key: string, text: string, etag: string | null): Promise<boolean>
   list(prefix: string): Promise<ObjectInfo[]>
 }
 

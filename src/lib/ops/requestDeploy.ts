@@ -4,6 +4,17 @@ import { decideDeploy } from '../domain/policy.js'
 import type { Registry } from '../domain/registry.js'
 import type { DeployOptions, Plane } from './plane.js'
 
+/** As they were typed: what was left out is undefined. */
+export interface AskedOptions {
+  planOnly: boolean
+  onFailure: DeployOptions['onFailure'] | undefined
+  healthTimeoutMs: number | undefined
+  wait: boolean
+  waitTimeoutMs: number
+}
+
+const HEALTH_TIMEOUT_MS = 15 * 60_000
+
 /**
  * What a person, an agent or a CI job asks for, refused here where that can be known without the network, and left to
  * the plane otherwise, which decides again.
@@ -16,15 +27,10 @@ export async function requestDeploy(
     requestedBy: string | undefined
     caller: string | null
   },
-  options: Omit<DeployOptions, 'onFailure'> & { onFailure: DeployOptions['onFailure'] | undefined },
+  options: AskedOptions,
   ports: { mode: 'agent' | 'ci'; registry: Registry | undefined; plane(): Promise<Plane> },
 ): Promise<Deploy> {
-  if (ports.mode !== 'ci' && (options.planOnly || options.onFailure)) {
-    const flag = options.planOnly ? '--plan-only' : '--on-failure'
-    throw new ClawctlError('NOT_CI', `${flag} exists only in ci mode, where OpenTofu runs.`, {
-      hint: `Leave ${flag} out: the Control API starts the whole deploy.`,
-    })
-  }
+  if (ports.mode !== 'ci') refuseCiOptions(options)
   const requestedBy = asked.requestedBy?.trim() || undefined
   if (requestedBy !== undefined && !REQUESTED_BY_PATTERN.test(requestedBy)) {
     throw new ClawctlError(
@@ -50,5 +56,20 @@ export async function requestDeploy(
   const verdict = decideDeploy({ ...request, registry: ports.registry })
   if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
   const plane = await ports.plane()
-  return plane.deploy(request, { ...options, onFailure: options.onFailure ?? 'rollback' })
+  return plane.deploy(request, {
+    ...options,
+    onFailure: options.onFailure ?? 'rollback',
+    healthTimeoutMs: options.healthTimeoutMs ?? HEALTH_TIMEOUT_MS,
+  })
+}
+
+function refuseCiOptions(options: AskedOptions): void {
+  const flag =
+    (options.planOnly && '--plan-only') ||
+    (options.onFailure && '--on-failure') ||
+    (options.healthTimeoutMs !== undefined && '--health-timeout')
+  if (!flag) return
+  throw new ClawctlError('NOT_CI', `${flag} exists only in ci mode, where OpenTofu runs.`, {
+    hint: `Leave ${flag} out: the Control API starts the whole deploy.`,
+  })
 }

@@ -29,8 +29,8 @@ export async function startAdmin(options: { faults: Faults; requests: LoggedRequ
       return
     }
     const chunks: Buffer[] = []
-    for await (const chunk of request) chunks.push(chunk as Buffer)
     try {
+      for await (const chunk of request) chunks.push(chunk as Buffer)
       const { faults } = orderSchema.parse(JSON.parse(Buffer.concat(chunks).toString()))
       const removers = faults.map((text) => options.faults.add(parseFault(text)))
       response.on('close', () => {

@@ -1,9 +1,9 @@
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join, relative, sep } from 'node:path'
+import { REGISTRY_PATH } from '../domain/paths.js'
 
-const REGISTRY = 'nix/instances.json'
 /** What no workflow of the fleet reads, and what would make a checkout slow. */
-const LEFT_OUT = new Set(['.git', 'node_modules', 'dist', '.sandbox', 'test', 'bench', '.terraform'])
+const LEFT_OUT = new Set(['.git', 'node_modules', 'dist', 'dist.next', 'dist.old', 'test', 'bench'])
 
 /** The working tree that stands for the deployed branch, perhaps with another registry. Read anew each time: edits count. */
 export class Checkout {
@@ -12,7 +12,7 @@ export class Checkout {
 
   constructor(root: string, registryFile: string | null) {
     this.root = root
-    this.#registryFile = registryFile ?? join(root, REGISTRY)
+    this.#registryFile = registryFile ?? join(root, REGISTRY_PATH)
   }
 
   registryText(): Promise<string> {
@@ -21,7 +21,7 @@ export class Checkout {
 
   /** A file of the branch, for GitHub's contents API; null where there is none. */
   async readFile(path: string): Promise<Buffer | null> {
-    const full = path === REGISTRY ? this.#registryFile : join(this.root, path)
+    const full = path === REGISTRY_PATH ? this.#registryFile : join(this.root, path)
     if (relative(this.root, join(this.root, path)).startsWith('..')) return null
     return readFile(full).catch(() => null)
   }
@@ -32,13 +32,13 @@ export class Checkout {
     await cp(this.root, folder, {
       recursive: true,
       filter: (source) => {
-        const path = relative(this.root, source).split(sep)
-        return !path.some((part) => LEFT_OUT.has(part) || part.endsWith('.tgz')) && !path[0]?.startsWith('result')
+        const [top = ''] = relative(this.root, source).split(sep)
+        return !LEFT_OUT.has(top) && !/^result(?:-|$)|\.tgz$/.test(top) && !source.endsWith(`${sep}.terraform`)
       },
     })
-    await rm(join(folder, REGISTRY), { force: true })
+    await rm(join(folder, REGISTRY_PATH), { force: true })
     await mkdir(join(folder, 'nix'), { recursive: true })
     const text = await this.registryText().catch(() => null)
-    if (text !== null) await writeFile(join(folder, REGISTRY), text)
+    if (text !== null) await writeFile(join(folder, REGISTRY_PATH), text)
   }
 }

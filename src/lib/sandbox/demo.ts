@@ -1,6 +1,8 @@
 import { styleText } from 'node:util'
-import { parseJson } from '../domain/bundle.js'
 import { ClawctlError } from '../domain/errors.js'
+import { parseJson } from '../domain/json.js'
+import { REGISTRY_PATH } from '../domain/paths.js'
+import { parseRegistry } from '../domain/registry.js'
 import type { Sandbox } from './sandbox.js'
 import { runProgram } from './spawn.js'
 import { Checkout, parseRole, type SandboxRequest, startSandbox } from './start.js'
@@ -114,8 +116,7 @@ export async function playDemo(request: SandboxRequest, options: { quiet: boolea
 }
 
 async function cast(checkout: Checkout): Promise<{ first: string; second: string }> {
-  const { parseRegistry } = await import('../domain/registry.js')
-  const ids = parseRegistry(await checkout.registryText(), 'nix/instances.json').map((entry) => entry.id)
+  const ids = parseRegistry(await checkout.registryText(), REGISTRY_PATH).map((entry) => entry.id)
   const first = ids.find((id) => id === 'clawdinator-1')
   const second = ids.find((id) => id !== 'clawdinator-1')
   if (first && second) return { first, second }

@@ -1,10 +1,11 @@
 import { mkdir, mkdtemp, symlink, writeFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
+import { shellQuote } from './shell.js'
 
 export type Role = { kind: 'laptop' } | { kind: 'ci' } | { kind: 'instance'; id: string }
 
 /** Variables of the surroundings that would reach into the sandbox, or out of it. */
-const FOREIGN = /^(?:AWS_|CLAWDINATOR_|CLAWCTL_|GITHUB_|ACTIONS_|RUNNER_|TF_|TOFU_|OTEL_)|^(?:CI|S3_BUCKET)$/
+export const FOREIGN = /^(?:AWS_|CLAWDINATOR_|CLAWCTL_|GITHUB_|ACTIONS_|RUNNER_|TF_|TOFU_|OTEL_)|^(?:CI|S3_BUCKET)$/
 
 /** What is the same for every command in one sandbox; written to the session file, so that others can join. */
 export interface SessionPaths {
@@ -120,11 +121,9 @@ export async function writePrograms(
 ): Promise<void> {
   await mkdir(paths.bin, { recursive: true })
   await mkdir(paths.toolBin, { recursive: true })
-  const launcher = (script: string) => `#!/bin/sh\nexec ${quote(process.execPath)} ${quote(script)} "$@"\n`
+  const launcher = (script: string) => `#!/bin/sh\nexec ${shellQuote(process.execPath)} ${shellQuote(script)} "$@"\n`
   await writeFile(join(paths.bin, 'clawctl'), launcher(programs.clawctl), { mode: 0o755 })
   const tofu = join(paths.toolBin, 'tofu')
   if (programs.tofu.kind === 'program') await symlink(programs.tofu.path, tofu)
   else await writeFile(tofu, launcher(programs.tofu.path), { mode: 0o755 })
 }
-
-const quote = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`

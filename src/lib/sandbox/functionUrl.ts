@@ -28,9 +28,16 @@ const resultSchema = z.object({
 })
 const answerSchema = z.union([z.object({ result: resultSchema }), z.object({ failure: z.string() })])
 
+/** As the platform stack sets it. */
+const TIMEOUT_MS = 30_000
+/** What a Function URL says when the handler throws, crashes or takes too long. */
+const CRASHED: Reply = { status: 502, body: 'Internal Server Error' }
+
 class ExecutionEnvironment {
   readonly #worker: Worker
+  #settle: ((answer: unknown) => void) | null = null
   busy = false
+  dead = false
 
   constructor(module: string, env: Record<string, string>, onOutput: (text: string) => void) {
     this.#worker = new Worker(ENVIRONMENT_SOURCE, {
@@ -42,26 +49,33 @@ class ExecutionEnvironment {
     })
     this.#worker.stdout.on('data', (chunk) => onOutput(String(chunk)))
     this.#worker.stderr.on('data', (chunk) => onOutput(String(chunk)))
+    this.#worker.on('message', (answer) => this.#settle?.(answer))
+    const die = () => {
+      this.dead = true
+      this.#settle?.(null)
+    }
+    this.#worker.on('error', die)
+    this.#worker.on('exit', die)
     this.#worker.unref()
   }
 
   async invoke(event: object): Promise<Reply> {
     this.busy = true
+    const timer = setTimeout(() => void this.stop(), TIMEOUT_MS)
     try {
-      const answer = answerSchema.parse(
-        await new Promise((resolve, reject) => {
-          this.#worker.once('message', resolve)
-          this.#worker.once('error', reject)
-          this.#worker.postMessage(event)
+      const answer = answerSchema.safeParse(
+        await new Promise((resolve) => {
+          this.#settle = resolve
+          if (this.dead) resolve(null)
+          else this.#worker.postMessage(event)
         }),
       )
-      // What a Function URL says when the handler throws.
-      if ('failure' in answer) return { status: 502, body: 'Internal Server Error' }
-      const { statusCode, headers, body, isBase64Encoded } = answer.result
+      if (!answer.success || 'failure' in answer.data) return CRASHED
+      const { statusCode, headers, body, isBase64Encoded } = answer.data.result
       return { status: statusCode, headers, body: isBase64Encoded ? Buffer.from(body, 'base64') : body }
     } finally {
-      this.#worker.removeAllListeners('message')
-      this.#worker.removeAllListeners('error')
+      clearTimeout(timer)
+      this.#settle = null
       this.busy = false
     }
   }
@@ -85,7 +99,7 @@ export interface FunctionUrlOptions {
 
 /** The real, built handler behind a server that speaks like a Lambda Function URL (auth type NONE, payload 2.0). */
 export async function functionUrlEndpoint(options: FunctionUrlOptions): Promise<Endpoint> {
-  const environments: ExecutionEnvironment[] = []
+  let environments: ExecutionEnvironment[] = []
   const endpoint = await listen({
     service: 'api',
     faults: options.faults,
@@ -94,8 +108,9 @@ export async function functionUrlEndpoint(options: FunctionUrlOptions): Promise<
     fail: (strike) =>
       strike === 'throttle'
         ? { status: 429, body: JSON.stringify({ Reason: 'ReservedFunctionConcurrentInvocationLimitExceeded' }) }
-        : { status: 502, body: 'Internal Server Error' },
+        : CRASHED,
     async handle(exchange) {
+      environments = environments.filter((e) => !e.dead)
       let environment = environments.find((e) => !e.busy)
       if (!environment) {
         if (environments.length >= RESERVED_CONCURRENCY) {

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto'
+import { heartbeatKey, MARKER_NAME } from '../domain/bundle.js'
 import { bundleMarkerSchema, type Heartbeat, instanceIdSchema } from '../domain/contract.js'
+import { parseJson } from '../domain/json.js'
 import type { Instance, World } from './aws/world.js'
 import type { Faults } from './faults.js'
 
@@ -84,7 +86,7 @@ export class Hosts {
       service,
       at: this.#world.now().toISOString(),
     }
-    this.#world.putObject(this.#bucket, `heartbeats/${id}.json`, JSON.stringify(heartbeat), {
+    this.#world.putObject(this.#bucket, heartbeatKey(id), JSON.stringify(heartbeat), {
       contentType: 'application/json',
     })
     return true
@@ -129,15 +131,9 @@ export class Hosts {
     const prefix = (instance.tags.get('clawdinator:bootstrap-prefix') ?? `bootstrap/${id}`).replace(/\/+$/, '')
     const objects = this.#world.buckets.get(this.#bucket)
     if (!objects) return `there is no bucket ${this.#bucket}`
-    const marker = objects.get(`${prefix}/config.json`)
+    const marker = objects.get(`${prefix}/${MARKER_NAME}`)
     if (!marker) return `there is no ${prefix}/config.json`
-    let json: unknown
-    try {
-      json = JSON.parse(marker.body.toString())
-    } catch {
-      return `${prefix}/config.json is not JSON`
-    }
-    const bundle = bundleMarkerSchema.safeParse(json)
+    const bundle = bundleMarkerSchema.safeParse(parseJson(marker.body.toString()))
     if (!bundle.success) return `${prefix}/config.json does not describe a bundle`
     for (const { key, size, sha256 } of bundle.data.objects) {
       const body = objects.get(`${prefix}/${key}`)?.body

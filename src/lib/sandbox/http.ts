@@ -1,4 +1,4 @@
-import { createServer, type IncomingHttpHeaders } from 'node:http'
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Faults, HttpStrike, Service } from './faults.js'
@@ -44,14 +44,20 @@ export interface EndpointOptions {
 export async function listen(options: EndpointOptions): Promise<Endpoint> {
   const { service, faults } = options
   const sockets = new Set<Socket>()
-  const server = createServer(async (request, response) => {
+  const serve = async (request: IncomingMessage, response: ServerResponse) => {
     const chunks: Buffer[] = []
     try {
       for await (const chunk of request) chunks.push(chunk as Buffer)
     } catch {
       return // the client went away
     }
-    const url = new URL(request.url ?? '/', 'http://127.0.0.1')
+    // Not against a base: `//` would become another host.
+    const target = `http://127.0.0.1${request.url ?? '/'}`
+    if (!URL.canParse(target)) {
+      response.writeHead(400).end()
+      return
+    }
+    const url = new URL(target)
     const method = request.method ?? 'GET'
     const log = (status: number | 'reset') =>
       options.log?.({ service, method, path: url.pathname + url.search, status })
@@ -77,6 +83,10 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
       ...reply.headers,
     })
     response.end(method === 'HEAD' ? undefined : reply.body)
+  }
+  const server = createServer((request, response) => {
+    // What is malformed ends its own connection, never the sandbox.
+    serve(request, response).catch(() => request.socket.destroy())
   })
   server.on('connection', (socket) => {
     sockets.add(socket)

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import * as z from 'zod/mini'
-import { parseJson } from '../domain/bundle.js'
 import { ClawctlError } from '../domain/errors.js'
+import { parseJson } from '../domain/json.js'
 import type { Session } from './environment.js'
 
 const sessionSchema = z.object({

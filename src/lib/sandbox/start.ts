@@ -70,7 +70,7 @@ export async function parseRole(
 ): Promise<Role> {
   if (text === 'laptop' || text === 'ci') return { kind: text }
   const { entries, problems } = checkRegistry(await checkout.registryText().catch(() => '{}'))
-  const known = [...entries.map((entry) => entry.id), ...(running ?? DEFAULT_RUNNING)]
+  const known = [...new Set([...entries.map((entry) => entry.id), ...(running ?? DEFAULT_RUNNING)])]
   // A registry that is broken is the command's to report, not the role's.
   if (known.includes(text) || (problems.length > 0 && ID_PATTERN.test(text))) return { kind: 'instance', id: text }
   const near = nearest(text, ['laptop', 'ci', ...known])

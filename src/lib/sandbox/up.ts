@@ -1,4 +1,6 @@
+import { FOREIGN } from './environment.js'
 import type { Sandbox } from './sandbox.js'
+import { shellQuote } from './shell.js'
 import { Checkout, parseRole, type SandboxRequest, startSandbox } from './start.js'
 
 /** A running sandbox and what a shell has to set to act in the role. */
@@ -12,13 +14,11 @@ export async function openSandbox(
     const whole = await sandbox.environment(await parseRole(role, checkout, request.running), {})
     const { PATH: _, ...own } = whole
     const folders = (whole.PATH ?? '').replace(/:$/, '')
-    const unset = Object.keys(request.env).filter(
-      (name) => /^(?:AWS|CLAWDINATOR|CLAWCTL|GITHUB)_/.test(name) && !(name in own),
-    )
+    const unset = Object.keys(request.env).filter((name) => FOREIGN.test(name) && !(name in own))
     const exports = [
       ...(unset.length > 0 ? [`unset ${unset.join(' ')}`] : []),
-      ...Object.entries(own).map(([name, value]) => `export ${name}=${quote(value)}`),
-      `export PATH=${quote(folders)}:"$PATH"`,
+      ...Object.entries(own).map(([name, value]) => `export ${name}=${shellQuote(value)}`),
+      `export PATH=${shellQuote(folders)}:"$PATH"`,
     ].join('\n')
     return { sandbox, env: { ...own, PATH: folders }, exports }
   } catch (error) {
@@ -26,5 +26,3 @@ export async function openSandbox(
     throw error
   }
 }
-
-const quote = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`

@@ -27,11 +27,17 @@ export function createObjectStore(settings: AwsSettings & { bucket: string }): O
       awsCall(`S3 PutObject ${Bucket}/${Key}`, async () => {
         await client.send(new PutObjectCommand({ Bucket, Key, Body: text, ContentType: 'application/json' }))
       }),
-    create: (Key, text) =>
+    putIf: (Key, text, etag) =>
       awsCall(`S3 PutObject ${Bucket}/${Key}`, async () => {
         try {
           await client.send(
-            new PutObjectCommand({ Bucket, Key, Body: text, ContentType: 'application/json', IfNoneMatch: '*' }),
+            new PutObjectCommand({
+              Bucket,
+              Key,
+              Body: text,
+              ContentType: 'application/json',
+              ...(etag === null ? { IfNoneMatch: '*' } : { IfMatch: etag }),
+            }),
           )
           return true
         } catch (error) {

@@ -2,14 +2,22 @@ import * as z from 'zod/mini'
 import { errorSchema } from './failure.js'
 import { ID_PATTERN, REQUEST_ID_PATTERN, REQUESTED_BY_PATTERN } from './patterns.js'
 
-export const instanceIdSchema = z.string().check(z.regex(ID_PATTERN))
+export const instanceIdSchema = z
+  .string('must be text')
+  .check(z.regex(ID_PATTERN, 'must be an instance id such as clawdinator-1'))
 
 export const deployRequestSchema = z.strictObject({
-  target: z.string().check(z.maxLength(128)),
-  amiOverride: z.optional(z.string().check(z.maxLength(64))),
+  target: z.string('must be text').check(z.maxLength(128, 'is too long')),
+  amiOverride: z.optional(z.string('must be text').check(z.maxLength(64, 'is too long'))),
   caller: z.optional(instanceIdSchema),
-  requestedBy: z.optional(z.string().check(z.trim(), z.regex(REQUESTED_BY_PATTERN))),
-  requestId: z.optional(z.string().check(z.regex(REQUEST_ID_PATTERN))),
+  requestedBy: z.optional(
+    z
+      .string('must be text')
+      .check(z.trim(), z.regex(REQUESTED_BY_PATTERN, 'must be a name: one line of at most 64 characters')),
+  ),
+  requestId: z.optional(
+    z.string('must be text').check(z.regex(REQUEST_ID_PATTERN, 'must have 8 to 64 letters, digits and hyphens')),
+  ),
 })
 export type DeployRequest = z.infer<typeof deployRequestSchema>
 

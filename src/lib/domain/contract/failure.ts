@@ -2,7 +2,8 @@ import * as z from 'zod/mini'
 import { CODE_NAMES } from '../errors.js'
 
 export const errorSchema = z.object({
-  code: z.enum(CODE_NAMES),
+  /** A code that this version does not know keeps its message and hint. */
+  code: z.catch(z.enum(CODE_NAMES), 'UPSTREAM'),
   message: z.string(),
   hint: z.optional(z.string()),
 })

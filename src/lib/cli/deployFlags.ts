@@ -1,0 +1,37 @@
+import { boolean, option, string } from '@oclif/core/flags'
+import { durationFlag } from './flags.js'
+
+export const WAIT = '30m'
+const HEALTH = '15m'
+
+/** Options of `fleet deploy`. What CI alone knows says so. */
+export const deployFlags = {
+  ami: string({
+    summary: 'Deploy this AMI instead of the latest, to roll back say.',
+    helpValue: 'ami-…',
+    env: 'CLAWCTL_AMI',
+  }),
+  'requested-by': string({
+    summary: 'The person who asked; without one, an instance that asks counts as a bot.',
+    helpValue: 'NAME',
+    env: 'CLAWCTL_REQUESTED_BY',
+  }),
+  'request-id': string({
+    summary: 'Name the request yourself: the same id twice starts one run.',
+    helpValue: 'ID',
+    env: 'CLAWCTL_REQUEST_ID',
+  }),
+  wait: boolean({ summary: 'Follow the run to its end.' }),
+  timeout: durationFlag({ summary: 'How long to --wait.', default: WAIT }),
+  'plan-only': boolean({ summary: 'ci mode: plan and guard, apply nothing.' }),
+  'on-failure': option({
+    options: ['rollback', 'stop'] as const,
+    summary: 'ci mode: pin a host that failed back to its previous AMI, or leave it. Default: rollback.',
+    env: 'CLAWCTL_ON_FAILURE',
+  })(),
+  'health-timeout': durationFlag({
+    summary: 'ci mode: how long a host may take to become healthy.',
+    default: HEALTH,
+    env: 'CLAWCTL_HEALTH_TIMEOUT',
+  }),
+}

@@ -1,0 +1,8 @@
+/** Where things lie in a checkout of the fleet, for whoever reads it: the CLI, the Control API, the sandbox. */
+export const REGISTRY_PATH = 'nix/instances.json'
+export const FLEET_STACK_PATH = 'infra/opentofu/aws/fleet'
+/** File name below .github/workflows. */
+export const DEPLOY_WORKFLOW = 'fleet-deploy.yml'
+
+/** Key of the fleet stack's state in the bucket. */
+export const FLEET_STATE_KEY = 'state/fleet.tfstate'
