@@ -4,7 +4,13 @@ import type { ClawctlError } from '../../src/lib/domain/errors.js'
 import { guardPlan, instanceAddress } from '../../src/lib/domain/planGuard.js'
 import { thrown } from '../support/fakes.js'
 
-type Change = { address: string; mode: string; type: string; index?: string | number; change: { actions: string[]; importing?: object } }
+type Change = {
+  address: string
+  mode: string
+  type: string
+  index?: string | number
+  change: { actions: string[]; importing?: object }
+}
 
 const REPLACE = ['delete', 'create']
 function change(type: string, index: string | number | undefined, actions: string[], more: object = {}): Change {

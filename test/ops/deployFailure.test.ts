@@ -199,6 +199,35 @@ describe('a deploy whose apply fails', () => {
   })
 })
 
+describe('a deploy that EC2 stops answering for', () => {
+  const denied = new ClawctlError('DENIED', 'AWS refused EC2 DescribeInstances: UnauthorizedOperation.')
+
+  it('touches nothing after a failed apply where nobody can say what became of the host', async () => {
+    const plane = fleet('healthy')
+    plane.cloud.beforeApply = () => {
+      plane.cloud.onDescribe = () => {
+        throw upstream()
+      }
+      throw new ClawctlError('APPLY_FAILED', 'OpenTofu failed.')
+    }
+    const { error, applied } = await fail(plane)
+    expect(error.code).to.equal('APPLY_FAILED')
+    expect(applied).to.have.length(1)
+  })
+
+  it('does not replace a new host that it may not look at', async () => {
+    const plane = fleet('healthy')
+    plane.cloud.beforeApply = () => {
+      plane.cloud.onDescribe = () => {
+        throw denied
+      }
+    }
+    const { error, applied } = await fail(plane)
+    expect(error.code).to.equal('DENIED')
+    expect(applied).to.have.length(1)
+  })
+})
+
 describe('a health gate that can not see', () => {
   it('looks again until the time is up, and does not roll back a host that is well', async () => {
     const plane = fleet('healthy')
