@@ -10,7 +10,8 @@ export async function main(entry: string): Promise<void> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // `clawctl fleet history | head` closes the pipe early, which is no failure.
     if (error.code === 'EPIPE') process.exit()
-    throw error
+    process.stderr.write(`Error: the output could not be written (${error.code}).\n`)
+    process.exit(1)
   })
   const argv = process.argv.slice(2)
   const root = dirname(dirname(fileURLToPath(entry)))

@@ -72,7 +72,7 @@ describe('createTofu: failures', function () {
       expect(error.message).to.include(
         '681e4111-d9a2-2e55-47df-fe783bbe4a91, taken by runner@fv-az1 at 2026-11-14 09:10:11.343848201 +0000 UTC.',
       )
-      expect(error.hint).to.include(`-chdir=${home} force-unlock 681e4111-d9a2-2e55-47df-fe783bbe4a91`)
+      expect(error.hint).to.include(`-chdir=infra/opentofu/aws/fleet force-unlock 681e4111-d9a2-2e55-47df-fe783bbe4a91`)
     }
   })
 
@@ -98,15 +98,18 @@ describe('createTofu: failures', function () {
   })
 
   it('refuses JSON of another shape', async () => {
-    expect((await failure(fake('echo not json').stateAddresses())).code).to.equal('PLAN_FAILED')
-    expect((await failure(fake(`echo '{"values":{"root_module":7}}'`).stateAddresses())).message).to.include('shape')
+    expect((await failure(fake('echo not json').state())).code).to.equal('PLAN_FAILED')
+    expect((await failure(fake(`echo '{"values":{"root_module":7}}'`).state())).message).to.include('shape')
   })
 
   it('reads the addresses of child modules too', async () => {
     const module = { resources: [{ address: 'a.b' }], child_modules: [{ resources: [{ address: 'module.m.c.d' }] }] }
     const state = JSON.stringify({ format_version: '1.0', values: { root_module: module } })
-    expect(await fake(`echo '${state}'`).stateAddresses()).to.deep.equal(['a.b', 'module.m.c.d'])
-    expect(await fake(`echo '{"format_version":"1.0"}'`).stateAddresses()).to.deep.equal([])
+    expect(await fake(`echo '${state}'`).state()).to.deep.equal([
+      { address: 'a.b', id: null },
+      { address: 'module.m.c.d', id: null },
+    ])
+    expect(await fake(`echo '{"format_version":"1.0"}'`).state()).to.deep.equal([])
   })
 
   it('does not let the environment change what is run', async () => {
@@ -179,7 +182,7 @@ describe('createTofu with the stand-in as a program', function () {
     const address = 'aws_instance.clawdinator["a-1"]'
     try {
       await tofu.init()
-      expect(await tofu.stateAddresses()).to.deep.equal([])
+      expect(await tofu.state()).to.deep.equal([])
       guardPlan(await tofu.plan({ file, ami: aws.ami, instances: ['a-1'], replace: null }), {
         id: 'a-1',
         action: 'create',
@@ -187,7 +190,7 @@ describe('createTofu with the stand-in as a program', function () {
       await tofu.apply(file)
       expect(lines).to.include(`${address}: Creating...`)
       expect(aws.running()).to.deep.equal({ 'a-1': aws.ami })
-      expect(await tofu.stateAddresses()).to.include(address)
+      expect((await tofu.state()).map((resource) => resource.address)).to.include(address)
       expect((await failure(tofu.apply(file))).message).to.include('The saved plan is stale')
 
       const replaced = await tofu.plan({ file, ami: aws.nextAmi, instances: ['a-1'], replace: address })

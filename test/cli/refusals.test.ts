@@ -149,7 +149,9 @@ describe('refusals', () => {
 
     it('NOT_CONFIGURED on the direct plane names the variable', async () => {
       for (const name of ['AWS_REGION', 'S3_BUCKET']) {
-        const outcome = await sandbox.clawctl('ci', ['fleet', 'status', '--json'], { env: { [name]: undefined } })
+        const outcome = await sandbox.clawctl('ci', ['fleet', 'status', '--json'], {
+          env: { [name]: undefined, AWS_DEFAULT_REGION: undefined },
+        })
         expect(expectFailure(outcome, 'NOT_CONFIGURED', 4).message).to.include(name)
       }
     })

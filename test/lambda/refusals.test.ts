@@ -115,7 +115,7 @@ describe('Control API: refusals', () => {
               caller: body.caller ?? null,
             },
             { planOnly: false, onFailure: undefined, wait: false, waitTimeoutMs: 1, healthTimeoutMs: undefined },
-            { mode: 'agent', registry, plane: () => Promise.reject(new Error('the CLI did not refuse')) },
+            { mode: 'agent', inRun: false, registry, plane: () => Promise.reject(new Error('the CLI did not refuse')) },
           ),
         )
         expect([cli.code, cli.message]).to.deep.equal([answer.code, answer.message])

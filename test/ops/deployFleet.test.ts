@@ -109,7 +109,7 @@ describe('deployFleet', () => {
         oneBundleLess,
         /b: secrets\/token\.age is missing/,
       ],
-      ['a host is not in the state', 'NOT_IN_STATE', {}, (p) => p.cloud.state.delete('c'), /i-c for c/],
+      ['a host is not in the state', 'NOT_IN_STATE', {}, (p) => p.cloud.managed.delete('c'), /i-c as c/],
     ]
     for (const [why, code, request, spoil, says] of table) {
       it(`${code} where ${why}`, async () => {
@@ -125,18 +125,28 @@ describe('deployFleet', () => {
       })
     }
 
+    it('a second machine that runs as the host beside the one in the state', async () => {
+      const plane = abc()
+      plane.cloud.hosts.push(hostOf('a', { instanceId: 'i-double', launchedAt: '2026-03-01T11:59:00.000Z' }))
+      const { error } = await failed(plane, { target: 'a' })
+      expect([error.code, plane.cloud.log.filter((line) => line !== 'init')]).to.deep.equal(['NOT_IN_STATE', []])
+      expect(error.message).to.include('i-double')
+    })
+
     it('but does not mind the bundle of a host that is not deployed', async () => {
       const plane = abc()
       oneBundleLess(plane)
       expect(await start(plane, { target: 'a' })).to.include({ status: 'succeeded' })
     })
 
-    it('what the policy refuses, without even a record', async () => {
+    it('what the policy refuses, and writes down why for whoever follows the run', async () => {
       for (const request of [{ target: 'a', caller: 'a' }, { caller: 'a' }, { target: 'zzz' }]) {
         const plane = abc()
         const error = await failureOf(start(plane, request))
         expect(error.code).to.be.oneOf(['SELF_DEPLOY', 'BOT_DEPLOY_ALL', 'UNKNOWN_TARGET'])
-        expect([plane.cloud.log, plane.store.puts]).to.deep.equal([[], []])
+        expect(plane.cloud.log).to.deep.equal([])
+        expect(records(plane).at(-1)).to.deep.include({ status: 'failed', hosts: [] })
+        expect(records(plane).at(-1)?.error).to.include({ code: error.code })
       }
     })
   })

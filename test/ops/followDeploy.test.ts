@@ -128,10 +128,13 @@ describe('the deploy of the Control API plane', () => {
     expect(failure.partial?.deploy).to.include({ status: 'rolled-back' })
   })
 
-  it('keeps the queued deploy in the error where it lost sight', async () => {
-    const failure = await failureOf(deploy(true, detailOf()))
-    expect(failure.code).to.equal('TIMED_OUT')
-    expect(failure.partial?.deploy).to.include({ runUrl: queued.runUrl })
+  it('keeps the deploy as it was last seen, or as it was queued, in the error where it lost sight', async () => {
+    const late = await failureOf(deploy(true, detailOf({ status: 'running' })))
+    expect(late.code).to.equal('TIMED_OUT')
+    expect(late.partial?.deploy).to.include({ status: 'running' })
+    const blind = await failureOf(deploy(true, upstream()))
+    expect(blind.code).to.equal('TIMED_OUT')
+    expect(blind.partial?.deploy).to.include({ runUrl: queued.runUrl })
   })
 
   it('follows a run that the list does not show yet', async () => {

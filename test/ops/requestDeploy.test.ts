@@ -38,6 +38,7 @@ function world(asked: Partial<Asked>, options: Partial<Options> = {}, ports: Par
     { ...OPTIONS, ...options },
     {
       mode: 'agent',
+      inRun: false,
       registry: registryOf('a', 'b'),
       plane: async () => {
         made += 1

@@ -1,11 +1,21 @@
 import { expect } from 'chai'
-import type { Fleet } from '../../src/lib/domain/contract.js'
+import type { DeployStatus, Fleet } from '../../src/lib/domain/contract.js'
+import { ClawctlError } from '../../src/lib/domain/errors.js'
 import { fleetStatus as describeFleet } from '../../src/lib/domain/fleet.js'
 import { fleetStatus } from '../../src/lib/ops/fleetStatus.js'
 import { watchFleet } from '../../src/lib/ops/watchFleet.js'
 import { failureOf } from '../support/failure.js'
 import { FakeCloud } from '../support/fakeCloud.js'
-import { FakeClock, FakeStore, heartbeatOf, hostOf, NEW, registryOf, registrySource } from '../support/fakes.js'
+import {
+  detailOf,
+  FakeClock,
+  FakeStore,
+  heartbeatOf,
+  hostOf,
+  NEW,
+  registryOf,
+  registrySource,
+} from '../support/fakes.js'
 
 const MINUTE = 60_000
 const fleetWith = (state: 'running' | 'pending' | 'stopped'): Fleet =>
@@ -23,7 +33,10 @@ describe('watchFleet', () => {
     const shown: Fleet[] = []
     let asked = 0
     const fleet = async () => structuredClone(answers[Math.min(asked++, answers.length - 1)] as Fleet)
-    const result = watchFleet({ plane: { fleet }, clock, show: (f) => void shown.push(f) }, MINUTE)
+    const result = watchFleet(
+      { plane: { fleet, deploys: async () => [] }, clock, show: (f) => void shown.push(f) },
+      MINUTE,
+    )
     return { clock, shown, result }
   }
 
@@ -31,6 +44,21 @@ describe('watchFleet', () => {
     const { clock, shown, result } = watch(fleetWith('running'))
     expect(await result).to.deep.equal(fleetWith('running'))
     expect([shown.length, clock.elapsed]).to.deep.equal([1, 0])
+  })
+
+  it('waits for deploys that are queued or running, where it can see them', async () => {
+    const clock = new FakeClock()
+    const statuses: DeployStatus[] = ['queued', 'running', 'succeeded']
+    const fleet = async () => fleetWith('running')
+    const deploys = async () => [detailOf({ status: statuses.shift() ?? 'succeeded' })]
+    await watchFleet({ plane: { fleet, deploys }, clock, show: () => {} }, MINUTE)
+    expect(clock.sleeps).to.deep.equal([500, 750])
+    const blind = async () => {
+      throw new ClawctlError('NOT_CONFIGURED', 'GITHUB_TOKEN is not set.')
+    }
+    expect(await watchFleet({ plane: { fleet, deploys: blind }, clock, show: () => {} }, MINUTE)).to.deep.equal(
+      fleetWith('running'),
+    )
   })
 
   it('shows it again only where it changed, until it settles', async () => {

@@ -23,7 +23,7 @@ export type Boot = 'healthy' | 'gateway-failed' | 'silent'
 export class FakeCloud implements Compute, Tofu {
   hosts: Host[] = []
   images: (Image & { available: boolean; tagged: boolean })[] = []
-  readonly state = new Set<string>()
+  readonly managed = new Set<string>()
   /** What was asked of OpenTofu, in order: `plan a ami-…`, `apply a ami-…`. */
   readonly log: string[] = []
   readonly planned: PlanRequest[] = []
@@ -48,7 +48,7 @@ export class FakeCloud implements Compute, Tofu {
   /** A host that EC2 and the state know. */
   add(host: Host): void {
     this.hosts.push(host)
-    this.state.add(host.id)
+    this.managed.add(host.id)
   }
 
   async describeHosts() {
@@ -68,14 +68,17 @@ export class FakeCloud implements Compute, Tofu {
     this.log.push('init')
   }
 
-  async stateAddresses() {
-    return [...this.state].map(instanceAddress)
+  async state() {
+    return [...this.managed].map((id) => ({
+      address: instanceAddress(id),
+      id: this.hosts.find((host) => host.id === id && host.state !== 'shutting-down')?.instanceId ?? null,
+    }))
   }
 
   async plan(request: PlanRequest): Promise<unknown> {
-    const ids = [...new Set([...this.state, ...request.instances])].sort()
+    const ids = [...new Set([...this.managed, ...request.instances])].sort()
     const changes = ids.map((id) => {
-      if (!this.state.has(id)) return changeOf(id, ['create'])
+      if (!this.managed.has(id)) return changeOf(id, ['create'])
       if (!request.instances.includes(id)) return changeOf(id, ['delete'])
       return changeOf(id, instanceAddress(id) === request.replace ? ['delete', 'create'] : ['no-op'])
     })
@@ -99,7 +102,7 @@ export class FakeCloud implements Compute, Tofu {
 
   terminate(id: string): void {
     this.hosts = this.hosts.filter((host) => host.id !== id)
-    this.state.delete(id)
+    this.managed.delete(id)
   }
 
   launch(id: string, ami: string): void {

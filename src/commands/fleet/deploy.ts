@@ -45,7 +45,12 @@ export default class FleetDeploy extends BaseCommand {
         waitTimeoutMs: flags.timeout ?? ms(WAIT),
         healthTimeoutMs: flags['health-timeout'],
       },
-      { mode: context.mode, registry: await context.localRegistry(), plane: () => context.plane() },
+      {
+        mode: context.mode,
+        registry: await context.localRegistry(),
+        inRun: context.inRun,
+        plane: () => context.plane(),
+      },
     )
     this.log(renderDeploy(deploy, this.paint))
     return { deploy }

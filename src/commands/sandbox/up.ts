@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { asFlag, sandboxFlags } from '../../lib/cli/sandboxFlags.js'
 
@@ -14,15 +13,11 @@ export default class SandboxUp extends BaseCommand {
 
   async run(): Promise<void> {
     const { flags } = await this.parse(SandboxUp)
-    const { openSandbox } = await import('../../lib/sandbox/up.js')
-    const { sandbox, env, exports } = await openSandbox(this.sandboxRequest(flags), flags.as)
-    try {
-      if (this.jsonEnabled()) this.logJson({ ok: true, sandbox: { controlApiUrl: sandbox.session.controlApiUrl, env } })
+    const { keepSandbox } = await import('../../lib/sandbox/up.js')
+    await keepSandbox(this.sandboxRequest(flags), flags.as, ({ controlApiUrl, env, exports }) => {
+      if (this.jsonEnabled()) this.logJson({ ok: true, sandbox: { controlApiUrl, env } })
       else this.log(exports)
       this.logToStderr('The sandbox is up. In another terminal, eval the lines above; Ctrl-C ends it.')
-      await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
-    } finally {
-      await sandbox.close()
-    }
+    })
   }
 }

@@ -243,7 +243,7 @@ function explain(error: unknown, what: string, settings: GithubSettings): Clawct
   }
   if (error.status === 422) {
     return new ClawctlError('DENIED', `GitHub refused to ${what} (422).`, {
-      hint: `Check that ${settings.workflow} on ${settings.ref} has workflow_dispatch with the inputs of this version.`,
+      hint: `Look at ${settings.workflow} on ${settings.ref} in the Actions tab: GitHub must be able to parse it, and it must have workflow_dispatch with the inputs of this version.`,
     })
   }
   return new ClawctlError('UPSTREAM', `GitHub failed to ${what} (${error.status}).`, { cause: error })

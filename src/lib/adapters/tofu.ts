@@ -3,6 +3,8 @@ import { createInterface } from 'node:readline'
 import { execa } from 'execa'
 import * as z from 'zod/mini'
 import { ClawctlError, type Code } from '../domain/errors.js'
+import { FLEET_STACK_PATH } from '../domain/paths.js'
+import type { StateResource } from '../domain/tofuState.js'
 import type { Tofu } from '../ops/ports.js'
 import {
   tofuApplyArgs,
@@ -90,7 +92,7 @@ export function createTofu(options: TofuOptions): Tofu {
     const { stdout, stderr, exitCode } = await run(args, show)
     if (exitCode === 0) return stdout
     const lock = heldLock(stderr)
-    if (lock) throw stateLocked(binary, dir, lock)
+    if (lock) throw stateLocked(binary, lock)
     if (options.signal?.aborted) throw cancelled(`OpenTofu was interrupted in ${what} and ended.`)
     const words = errorBlock(stderr) || `it ended with ${exitCode === null ? 'a signal' : `exit code ${exitCode}`}`
     if (/^Error: Saved plan (?:is stale|does not match)/.test(words)) {
@@ -115,13 +117,13 @@ export function createTofu(options: TofuOptions): Tofu {
       await succeed('PLAN_FAILED', 'init', tofuInitArgs({ dir, backendConfig: options.backendConfig }))
     },
 
-    async stateAddresses() {
+    async state() {
       const state = stateSchema.safeParse(await showJson(tofuShowStateArgs({ dir }), 'show of the state'))
       if (!state.success) {
         throw new ClawctlError('PLAN_FAILED', `OpenTofu's state has an unknown shape: ${z.prettifyError(state.error)}`)
       }
       const root = state.data.values?.root_module
-      return root ? addressesOf(root) : []
+      return root ? resourcesOf(root) : []
     },
 
     async plan(request) {
@@ -138,12 +140,16 @@ export function createTofu(options: TofuOptions): Tofu {
   }
 }
 
+const resourceSchema = z.object({
+  address: z.string(),
+  values: z.nullish(z.object({ id: z.catch(z.nullish(z.string()), null) })),
+})
 interface Module {
-  resources?: { address: string }[]
+  resources?: z.infer<typeof resourceSchema>[]
   child_modules?: Module[]
 }
 const moduleSchema: z.ZodMiniType<Module> = z.object({
-  resources: z.optional(z.array(z.object({ address: z.string() }))),
+  resources: z.optional(z.array(resourceSchema)),
   get child_modules() {
     return z.optional(z.array(moduleSchema))
   },
@@ -151,17 +157,20 @@ const moduleSchema: z.ZodMiniType<Module> = z.object({
 /** An empty state has no `values`. */
 const stateSchema = z.object({ values: z.optional(z.object({ root_module: z.optional(moduleSchema) })) })
 
-function addressesOf(module: Module): string[] {
-  const own = (module.resources ?? []).map((resource) => resource.address)
-  return [...own, ...(module.child_modules ?? []).flatMap(addressesOf)]
+function resourcesOf(module: Module): StateResource[] {
+  const own = (module.resources ?? []).map(({ address, values }) => ({ address, id: values?.id ?? null }))
+  return [...own, ...(module.child_modules ?? []).flatMap(resourcesOf)]
 }
 
-function stateLocked(binary: string, dir: string, lock: NonNullable<ReturnType<typeof heldLock>>): ClawctlError {
-  const unlock = [binary, ...tofuForceUnlockArgs({ dir, lockId: lock.id }).filter((arg) => arg !== '-force')].join(' ')
+function stateLocked(binary: string, lock: NonNullable<ReturnType<typeof heldLock>>): ClawctlError {
+  const unlock = [
+    binary,
+    ...tofuForceUnlockArgs({ dir: FLEET_STACK_PATH, lockId: lock.id }).filter((arg) => arg !== '-force'),
+  ].join(' ')
   return new ClawctlError(
     'STATE_LOCKED',
     `Another run holds the lock of the OpenTofu state: ${lock.id}, taken by ${lock.who} at ${lock.created}.`,
-    { hint: `Wait for it. Where its runner died: ${unlock}` },
+    { hint: `Wait for it. Where its runner died, in a checkout: ${unlock}` },
   )
 }
 

@@ -38,7 +38,7 @@ export abstract class BaseCommand extends Command {
   protected context(flags: GlobalFlags): Context {
     return new Context({
       env: process.env,
-      cwd: process.cwd(),
+      cwd: currentFolder(),
       version: this.config.version,
       mode: flags.mode,
       controlApiUrl: flags['control-api-url'],
@@ -100,5 +100,14 @@ export abstract class BaseCommand extends Command {
 
   protected override toSuccessJson(result: object): object {
     return { ok: true, ...result }
+  }
+}
+
+/** @throws ClawctlError USAGE where the folder was deleted under us */
+function currentFolder(): string {
+  try {
+    return process.cwd()
+  } catch {
+    throw new ClawctlError('USAGE', 'The current folder does not exist any more.', { hint: 'Change to one that does.' })
   }
 }

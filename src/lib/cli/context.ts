@@ -48,6 +48,11 @@ export class Context {
     return settings.callerOf(this.#options.env)
   }
 
+  /** Whether a workflow's run on the direct plane is what we are. */
+  get inRun(): boolean {
+    return this.mode === 'ci' && settings.workflowRun(this.env).id !== null
+  }
+
   get progress(): Progress {
     return this.#options.quiet ? silentProgress : stderrProgress()
   }
@@ -56,13 +61,19 @@ export class Context {
     return systemClock(() => this.#interruption())
   }
 
-  /** Aborted by the first SIGINT or SIGTERM, so that work under way can be put in order; the same signal again kills. */
+  /** Aborted by the first SIGINT or SIGTERM, so that work under way can be put in order; the second ends us. */
   #interruption(): AbortSignal {
     if (!this.#listening) {
       this.#listening = true
-      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => this.#abort.abort())
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => this.#interrupt(signal))
     }
     return this.#abort.signal
+  }
+
+  // Not `once`: what listens beside us would take itself for the only one and end the process.
+  #interrupt(signal: 'SIGINT' | 'SIGTERM'): void {
+    if (this.#abort.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143)
+    this.#abort.abort()
   }
 
   get registry(): RegistrySource {

@@ -29,7 +29,10 @@ function usageMessage(message: string, args: { name: string; description?: strin
   if (/^Missing \d+ required arg/.test(message) && args && args.length > 0) {
     return args.map((arg) => `${arg.name.toUpperCase()} is missing: ${arg.description ?? 'it is required'}`).join(' ')
   }
-  return message.replace(/\n?See more help with --help$/, '').trim()
+  return message
+    .replace(/\n?See more help with --help$/, '')
+    .replace(/^Parsing (--\S+)\s+/, '$1: ')
+    .trim()
 }
 
 function suggestion(message: string, command: FailedCommand | undefined): string | undefined {

@@ -120,7 +120,7 @@ export const CODES = {
     exit: 4,
     http: 502,
     meaning: 'AWS or GitHub knows us and refuses the call.',
-    next: 'Give the role or token the permission that the message names.',
+    next: 'Do what the hint says: a permission, a renamed repository, or a workflow that GitHub can not read.',
   },
   NOT_CONFIGURED: {
     exit: 4,
@@ -204,7 +204,11 @@ export const CODES = {
     meaning: 'The run ended without success and without saying more.',
     next: "Open the run's log.",
   },
-  CANCELLED: { exit: 1, meaning: 'The run was cancelled.', next: 'Ask again when it is wanted.' },
+  CANCELLED: {
+    exit: 1,
+    meaning: 'The run was cancelled, or the command that waited for it was interrupted.',
+    next: 'See `clawctl fleet history` for what became of it before you ask again.',
+  },
   TIMED_OUT: {
     exit: 5,
     http: 504,

@@ -91,6 +91,8 @@ function hostsOf(record: DeployRecord | null, over: boolean): DeployHost[] {
   )
 }
 
+const UNEXPLAINED = 'The run ended without success and without a word about why.'
+
 function errorOf(status: DeployStatus, record: DeployRecord | null, url: string | null): ErrorBody | null {
   if (status === 'succeeded' || status === 'planned' || status === 'queued' || status === 'running') return null
   if (record?.error && status !== 'timed-out') return record.error
@@ -105,7 +107,7 @@ function errorOf(status: DeployStatus, record: DeployRecord | null, url: string 
       hint: `See \`clawctl fleet status\` for what became of ${lost.id}, then deploy it again: it resumes.`,
     }
   }
-  return { code: 'DEPLOY_FAILED', message: 'The run ended without success and without a word about why.', hint }
+  return { code: 'DEPLOY_FAILED', message: UNEXPLAINED, hint }
 }
 
 /** One deploy out of what GitHub knows of its run and what the run wrote down itself. GitHub has the last word on the status. */
@@ -146,9 +148,12 @@ export function deployOfRecord(record: DeployRecord): Deploy {
   return { ...asked, createdAt, startedAt: createdAt, finishedAt, hosts, error }
 }
 
+/** The deploy with its steps; where the run itself said nothing of why it failed, the step that failed does. */
 export function withSteps(deploy: Deploy, jobs: readonly Job[]): DeployDetail {
   const steps: Step[] = jobs.flatMap((job) => job.steps.map((step) => ({ job: job.name, ...step })))
-  return { ...deploy, steps }
+  const failed = steps.find((step) => step.conclusion === 'failure')
+  if (deploy.error?.message !== UNEXPLAINED || !failed) return { ...deploy, steps }
+  return { ...deploy, error: { ...deploy.error, message: `The run failed in its step "${failed.name}".` }, steps }
 }
 
 export const isOver = (deploy: { status: DeployStatus }) => deploy.status !== 'queued' && deploy.status !== 'running'

@@ -2,13 +2,13 @@ import type { Deploy, DeployHost, DeployRecord, DeployRequest, DeployStatus, Ima
 import { renderDeploySummary } from '../domain/deploySummary.js'
 import { asClawctlError, ClawctlError, errorBody } from '../domain/errors.js'
 import { orphanIds } from '../domain/fleet.js'
-import { instanceAddress } from '../domain/planGuard.js'
+import type { Host } from '../domain/host.js'
 import { decideDeploy } from '../domain/policy.js'
-import type { Registry } from '../domain/registry.js'
 import { planRollout, type RolloutStep } from '../domain/rollout.js'
 import { deployOfRecord } from '../domain/run.js'
+import { hostsInState, type StateResource, strangerTo } from '../domain/tofuState.js'
 import { checkBundles } from './checkBundles.js'
-import { deployHost, type HostDeployPorts } from './deployHost.js'
+import { deployHost, type HostDeployPorts, notInState } from './deployHost.js'
 import { RecordKeeper } from './deployRecord.js'
 import type { DeployOptions } from './plane.js'
 import type { JobReport, RegistrySource } from './ports.js'
@@ -31,18 +31,13 @@ export async function deployFleet(
   options: DeployOptions,
   ports: DeployFleetPorts,
 ): Promise<Deploy> {
-  const registry = await readRegistry(ports.registry)
-  const verdict = decideDeploy({ ...request, registry })
-  if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
-  const ids = verdict.scope.kind === 'all' ? registry.map((entry) => entry.id) : [verdict.scope.id]
-
   const keeper = await RecordKeeper.begin(ports.store, firstRecord(request, ports), (error) =>
     ports.progress.note(`The deploy's record could not be written: ${asClawctlError(error).message}`),
   )
   const planLines: string[] = []
   let failure: ClawctlError | null = null
   try {
-    const rollout = await prepare({ request, registry, ids }, ports)
+    const rollout = await prepare(request, ports)
     await keeper.update({ ami: rollout.image.id, hosts: rollout.steps.map(firstHost) })
     failure = await rollOut(rollout, options, keeper, planLines, ports)
   } catch (error) {
@@ -66,12 +61,12 @@ interface Rollout {
 }
 
 /** Everything that can be refused before anything is touched. */
-async function prepare(
-  wanted: { request: DeployRequest; registry: Registry; ids: readonly string[] },
-  ports: DeployFleetPorts,
-): Promise<Rollout> {
+async function prepare(request: DeployRequest, ports: DeployFleetPorts): Promise<Rollout> {
   const { compute, store, tofu, progress } = ports
-  const { request, registry, ids } = wanted
+  const registry = await readRegistry(ports.registry)
+  const verdict = decideDeploy({ ...request, registry })
+  if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
+  const ids = verdict.scope.kind === 'all' ? registry.map((entry) => entry.id) : [verdict.scope.id]
   return progress.task('look at the fleet', async (say) => {
     const [image, hosts] = await Promise.all([
       resolveImage(compute, request.amiOverride ?? null),
@@ -86,7 +81,7 @@ async function prepare(
     if (orphans.length > 0) progress.note(`Not in the registry, left running: ${orphans.join(', ')}.`)
     say(`${image.id} (${image.name}) for ${steps.map((step) => `${step.id} (${step.action})`).join(', ')}`)
     await tofu.init()
-    return { image, steps, managed: managedIds(await tofu.stateAddresses(), steps) }
+    return { image, steps, managed: managedIds(await tofu.state(), hosts, ids) }
   })
 }
 
@@ -140,24 +135,12 @@ async function finish(
   return deploy
 }
 
-/**
- * The ids in the state. A host that runs but is not in the state would be created a second time, with the same Discord
- * token, so it is refused before anything is planned.
- */
-function managedIds(addresses: readonly string[], steps: readonly RolloutStep[]): Set<string> {
-  const managed = new Set(
-    addresses.flatMap((address) => /^aws_instance\.clawdinator\["([^"]+)"\]$/.exec(address)?.[1] ?? []),
-  )
-  const stranger = steps.find((step) => step.action === 'replace' && !managed.has(step.id))
-  if (stranger) {
-    const address = instanceAddress(stranger.id)
-    throw new ClawctlError(
-      'NOT_IN_STATE',
-      `EC2 runs ${stranger.previousInstanceId} for ${stranger.id}, but the OpenTofu state does not know it. Nothing was changed.`,
-      { hint: `Import it: tofu import '${address}' ${stranger.previousInstanceId}` },
-    )
-  }
-  return managed
+/** The ids in the state. @throws ClawctlError NOT_IN_STATE before anything is planned */
+function managedIds(resources: readonly StateResource[], hosts: readonly Host[], ids: readonly string[]): Set<string> {
+  const state = hostsInState(resources)
+  const stranger = strangerTo(state, hosts, ids)
+  if (stranger) throw notInState(stranger, 'Nothing was changed.')
+  return new Set(state.keys())
 }
 
 function firstRecord(request: DeployRequest & { requestId: string }, ports: DeployFleetPorts): DeployRecord {

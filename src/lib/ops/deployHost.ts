@@ -3,6 +3,7 @@ import { asClawctlError, ClawctlError } from '../domain/errors.js'
 import { currentHost, type Host } from '../domain/host.js'
 import { guardPlan, instanceAddress } from '../domain/planGuard.js'
 import { type RolloutStep, WAITING_FOR_HEALTH } from '../domain/rollout.js'
+import { hostsInState, strangerTo } from '../domain/tofuState.js'
 import { healthGate } from './healthGate.js'
 import type { Clock, Compute, ObjectStore, Progress, Tofu } from './ports.js'
 
@@ -91,8 +92,9 @@ async function rollBack(
   ports.progress.note(`${step.id}: ${failure.error.message} Going back to ${previous}.`)
   let second: AttemptResult
   try {
-    const broken = currentHost(await ports.compute.describeHosts(), step.id) ?? null
-    await mustBeInState(broken, step, ports)
+    const hosts = await ports.compute.describeHosts()
+    await mustBeInState(hosts, step, ports)
+    const broken = currentHost(hosts, step.id) ?? null
     const back = { ...step, action: broken ? ('replace' as const) : ('create' as const) }
     const file = await planAndGuard(back, previous, back.action === 'replace', settings, ports)
     second = await applyAndWait(back, previous, file, broken?.instanceId ?? null, settings, ports)
@@ -121,12 +123,19 @@ async function rollBack(
 }
 
 /** A replacement of what the state does not know would be a second machine with the same token. */
-async function mustBeInState(host: Host | null, step: RolloutStep, ports: HostDeployPorts): Promise<void> {
-  const address = instanceAddress(step.id)
-  if (!host || (await ports.tofu.stateAddresses()).includes(address)) return
-  throw new ClawctlError('NOT_IN_STATE', `EC2 runs ${host.instanceId}, but the OpenTofu state does not know it.`, {
-    hint: `Import it: tofu import '${address}' ${host.instanceId}`,
-  })
+async function mustBeInState(hosts: readonly Host[], step: RolloutStep, ports: HostDeployPorts): Promise<void> {
+  const stranger = strangerTo(hostsInState(await ports.tofu.state()), hosts, [step.id])
+  if (stranger) throw notInState(stranger, 'It was left as it is.')
+}
+
+export function notInState(host: Host, consequence: string): ClawctlError {
+  return new ClawctlError(
+    'NOT_IN_STATE',
+    `EC2 runs ${host.instanceId} as ${host.id}, but the OpenTofu state does not know it. ${consequence}`,
+    {
+      hint: `Terminate ${host.instanceId}, or bring it into the state: tofu import '${instanceAddress(host.id)}' ${host.instanceId}`,
+    },
+  )
 }
 
 async function planAndGuard(

@@ -1,21 +1,26 @@
 import ms from 'ms'
 import type { DeployDetail } from '../domain/contract.js'
-import { ClawctlError } from '../domain/errors.js'
+import { asClawctlError, ClawctlError } from '../domain/errors.js'
 import { isOver } from '../domain/run.js'
 import { isOutage, poll } from './poll.js'
 import type { Clock, Progress } from './ports.js'
 
 /** A maintainer on a plane pays by the byte; a deploy takes minutes. */
 const LONGEST_POLL_MS = 5_000
+/** A plane's network comes back within this, or not at all. */
+const LONGEST_OUTAGE_MS = 5 * 60_000
 /** GitHub lists a run some seconds after it started it. */
 const LISTED_AFTER_MS = 30_000
+
+const GOES_ON = 'The deploy goes on by itself: see `clawctl fleet history`.'
 
 const STEP_MARKS: Record<string, string> = { success: '✔', failure: '✖', cancelled: '■', skipped: '-' }
 
 /**
  * Asks until the deploy is over and tells each step as it ends. The verdict is the run's own outcome. A service that
- * can't be reached for a while is asked again until the time is up: losing sight of a deploy does not end it.
- * @throws ClawctlError TIMED_OUT, or what is wrong with the request itself
+ * can't be reached is asked again for some minutes: losing sight of a deploy does not end it.
+ * @throws ClawctlError TIMED_OUT, UPSTREAM, CANCELLED, or what is wrong with the request itself; the deploy as it was
+ * last seen is in `partial.deploy`
  */
 export async function followDeploy(
   ports: { ask(): Promise<DeployDetail>; clock: Clock; progress: Progress },
@@ -37,19 +42,31 @@ export async function followDeploy(
     if (isOutage(error)) tell(`lost sight of the deploy, asking again: ${error.message}`)
     return isOutage(error)
   }
-  const result = await poll<DeployDetail>({ clock, timeoutMs, longestMs: LONGEST_POLL_MS, isPassing }, async () => {
-    const deploy = await ports.ask()
-    tellNews(deploy, tell)
-    return isOver(deploy) ? { done: deploy } : { wait: `it was ${deploy.status}.` }
-  })
-  if ('done' in result) return result.done
-  throw new ClawctlError(
-    'TIMED_OUT',
-    `The deploy was not over after ${ms(timeoutMs, { long: true })}: ${result.timedOut}`,
-    {
-      hint: 'It goes on by itself: see `clawctl fleet history`.',
-    },
-  )
+  let last: DeployDetail | undefined
+  const ended = (error: ClawctlError) => {
+    const { steps: _, ...deploy } = last ?? { steps: [] }
+    return new ClawctlError(error.code, error.message, {
+      hint: GOES_ON,
+      cause: error,
+      ...(last ? { partial: { deploy } } : {}),
+    })
+  }
+  const limits = { clock, timeoutMs, longestMs: LONGEST_POLL_MS, outageMs: LONGEST_OUTAGE_MS, isPassing }
+  try {
+    const result = await poll<DeployDetail>(limits, async () => {
+      last = await ports.ask()
+      tellNews(last, tell)
+      return isOver(last) ? { done: last } : { wait: `it was ${last.status}.` }
+    })
+    if ('done' in result) return result.done
+    const waited = ms(timeoutMs, { long: true })
+    throw ended(new ClawctlError('TIMED_OUT', `The deploy was not over after ${waited}: ${result.timedOut}`))
+  } catch (error) {
+    const known = asClawctlError(error)
+    if (known.code === 'CANCELLED') throw ended(new ClawctlError('CANCELLED', 'You stopped following the deploy.'))
+    if (isOutage(known)) throw ended(known)
+    throw known
+  }
 }
 
 function tellNews(deploy: DeployDetail, tell: (text: string) => void): void {

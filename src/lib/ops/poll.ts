@@ -13,6 +13,8 @@ export interface PollOptions {
   longestMs: number
   /** Told before each pause why there is one. */
   onWait?(reason: string): void
+  /** How long looks may fail in a row before it is given up; as long as there is time where it is left out. */
+  outageMs?: number
   /** Which failures of a look say nothing about what is waited for. */
   isPassing?(error: ClawctlError): boolean
 }
@@ -28,15 +30,18 @@ export async function poll<T>(
   const { clock } = options
   const isPassing = options.isPassing ?? isOutage
   const deadline = clock.now().getTime() + options.timeoutMs
+  let lastSeen = clock.now().getTime()
   for (let pause = FIRST_MS; ; pause = Math.min(pause * 1.5, options.longestMs)) {
     let reason: string
     try {
       const seen = await look()
+      lastSeen = clock.now().getTime()
       if ('done' in seen) return seen
       reason = seen.wait
     } catch (error) {
       const known = asClawctlError(error)
-      if (!isPassing(known)) throw known
+      const blindMs = clock.now().getTime() - lastSeen
+      if (!isPassing(known) || blindMs > (options.outageMs ?? Number.POSITIVE_INFINITY)) throw known
       reason = known.message
     }
     const left = deadline - clock.now().getTime()

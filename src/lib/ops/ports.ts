@@ -1,6 +1,7 @@
 import type { DeployRequest, Image } from '../domain/contract.js'
 import type { Host } from '../domain/host.js'
 import type { Job, Run } from '../domain/run.js'
+import type { StateResource } from '../domain/tofuState.js'
 
 /**
  * What the use-cases need of the world, as narrow as they need it. Adapters implement these; only cli/context.ts and
@@ -56,8 +57,7 @@ export interface PlanRequest {
 export interface Tofu {
   /** @throws ClawctlError TOOL_MISSING, PLAN_FAILED */
   init(): Promise<void>
-  /** Addresses of the resources in the state. */
-  stateAddresses(): Promise<string[]>
+  state(): Promise<StateResource[]>
   /** Saves a plan into `file` and returns its JSON (`tofu show -json FILE`), not yet looked at. @throws PLAN_FAILED, STATE_LOCKED */
   plan(request: PlanRequest): Promise<unknown>
   /** Applies exactly the saved plan. @throws APPLY_FAILED, STATE_LOCKED */

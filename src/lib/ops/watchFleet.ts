@@ -1,16 +1,23 @@
 import ms from 'ms'
 import type { Fleet } from '../domain/contract.js'
-import { ClawctlError } from '../domain/errors.js'
+import { asClawctlError, ClawctlError } from '../domain/errors.js'
 import { isSettled } from '../domain/fleet.js'
+import { isOver } from '../domain/run.js'
 import type { Plane } from './plane.js'
 import { poll } from './poll.js'
 import type { Clock } from './ports.js'
 
 const LONGEST_POLL_MS = 5_000
+/** More than are ever queued behind one another. */
+const RECENT = 10
 
-/** Shows the fleet whenever it changed, until nothing in it is about to change. @throws ClawctlError TIMED_OUT */
+/**
+ * Shows the fleet whenever it changed, until nothing in it is about to change: no instance under way, and no deploy
+ * queued or running.
+ * @throws ClawctlError TIMED_OUT
+ */
 export async function watchFleet(
-  ports: { plane: Pick<Plane, 'fleet'>; clock: Clock; show(fleet: Fleet): void },
+  ports: { plane: Pick<Plane, 'fleet' | 'deploys'>; clock: Clock; show(fleet: Fleet): void },
   timeoutMs: number,
 ): Promise<Fleet> {
   let last: Fleet | undefined
@@ -18,7 +25,8 @@ export async function watchFleet(
     const fleet = await ports.plane.fleet()
     if (JSON.stringify(fleet) !== JSON.stringify(last)) ports.show(fleet)
     last = fleet
-    return isSettled(fleet, ports.clock.now()) ? { done: fleet } : { wait: 'instances are about to change.' }
+    if (!isSettled(fleet, ports.clock.now())) return { wait: 'instances are about to change.' }
+    return (await isDeploying(ports.plane)) ? { wait: 'a deploy is under way.' } : { done: fleet }
   })
   if ('done' in result) return result.done
   throw new ClawctlError(
@@ -29,4 +37,14 @@ export async function watchFleet(
       ...(last ? { partial: { fleet: last } } : {}),
     },
   )
+}
+
+/** Where the deploys can't be seen (a CI job without a GitHub token), the instances alone count. */
+async function isDeploying(plane: Pick<Plane, 'deploys'>): Promise<boolean> {
+  try {
+    return (await plane.deploys(RECENT)).some((deploy) => !isOver(deploy))
+  } catch (error) {
+    if (asClawctlError(error).code === 'NOT_CONFIGURED') return false
+    throw error
+  }
 }

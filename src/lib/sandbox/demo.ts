@@ -4,6 +4,7 @@ import { parseJson } from '../domain/json.js'
 import { REGISTRY_PATH } from '../domain/paths.js'
 import { parseRegistry } from '../domain/registry.js'
 import type { Sandbox } from './sandbox.js'
+import { type Signals, withSignals } from './signals.js'
 import { runProgram } from './spawn.js'
 import { Checkout, parseRole, type SandboxRequest, startSandbox } from './start.js'
 
@@ -77,7 +78,11 @@ function scenes(first: string, second: string): Scene[] {
  * Plays the tour. What stands on stdout is what the commands printed; the headings are on stderr.
  * @throws ClawctlError SANDBOX_FAILED where a command ended otherwise than it should
  */
-export async function playDemo(request: SandboxRequest, options: { quiet: boolean }): Promise<DemoStep[]> {
+export function playDemo(request: SandboxRequest, options: { quiet: boolean }): Promise<DemoStep[]> {
+  return withSignals((signals) => play(request, options, signals))
+}
+
+async function play(request: SandboxRequest, options: { quiet: boolean }, signals: Signals): Promise<DemoStep[]> {
   const sandbox = await startSandbox(request)
   const say = (text: string) => {
     if (!options.quiet) process.stderr.write(`${process.stderr.isTTY ? styleText('cyan', text) : text}\n`)
@@ -95,10 +100,12 @@ export async function playDemo(request: SandboxRequest, options: { quiet: boolea
         say(`${scene.as}$ ${command}`)
         let output = ''
         const exitCode = options.quiet
-          ? await runProgram(['clawctl', ...args, '--json'], env, (text) => {
+          ? await runProgram(['clawctl', ...args, '--json'], env, signals, (text) => {
               output += text
             })
-          : await runProgram(['clawctl', ...args], env)
+          : await runProgram(['clawctl', ...args], env, signals)
+        if (signals.first)
+          throw new ClawctlError('CANCELLED', 'The tour was interrupted.', { hint: 'Nothing of it is left.' })
         steps.push({ as: scene.as, command, exitCode, expected: scene.exit, answer: parseJson(output) })
         if (exitCode !== scene.exit) {
           throw new ClawctlError('SANDBOX_FAILED', `\`${command}\` ended with ${exitCode} instead of ${scene.exit}.`, {

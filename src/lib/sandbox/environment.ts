@@ -5,7 +5,12 @@ import { shellQuote } from './shell.js'
 export type Role = { kind: 'laptop' } | { kind: 'ci' } | { kind: 'instance'; id: string }
 
 /** Variables of the surroundings that would reach into the sandbox, or out of it. */
-export const FOREIGN = /^(?:AWS_|CLAWDINATOR_|CLAWCTL_|GITHUB_|ACTIONS_|RUNNER_|TF_|TOFU_|OTEL_)|^(?:CI|S3_BUCKET)$/
+const FOREIGN_PREFIXES = ['AWS', 'CLAWDINATOR', 'CLAWCTL', 'GITHUB', 'ACTIONS', 'RUNNER', 'TF', 'TOFU', 'OTEL']
+const FOREIGN_NAMES = ['CI', 'S3_BUCKET']
+const FOREIGN = new RegExp(`^(?:${FOREIGN_PREFIXES.join('|')})_|^(?:${FOREIGN_NAMES.join('|')})$`)
+
+/** The same for a shell, whose variables we do not know. */
+export const UNSET_FOREIGN = `unset $(env | sed -nE 's/^((${FOREIGN_PREFIXES.join('|')})_[A-Za-z0-9_]*|${FOREIGN_NAMES.join('|')})=.*/\\1/p')`
 
 /** What is the same for every command in one sandbox; written to the session file, so that others can join. */
 export interface SessionPaths {
@@ -78,6 +83,7 @@ export async function environmentFor(
     PATH: path(paths.toolBin, paths.bin),
     CLAWCTL_HOST_ROOT: host,
     CLAWCTL_MODE: 'ci',
+    AWS_DEFAULT_REGION: session.ci.AWS_REGION ?? '',
     RUNNER_TEMP: await scratch(session),
     CLAWCTL_CHECKOUT: await branchFolder(session, copyCheckout),
   }

@@ -58,10 +58,15 @@ export function parseFault(text: string): Fault {
     })
   }
   const [on, kind] = name.split(':') as [Service | 'host' | 'runner', string]
+  if (value === '' || (on === 'runner' && value !== null)) {
+    throw new ClawctlError('USAGE', `The fault "${text}" has a value that it does not take.`, {
+      hint: `Write ${name}.`,
+    })
+  }
   if (on === 'runner') return { on, kind: 'dies' }
   if (on === 'host') return { on, kind: kind as HostKind, id: value }
   if (kind === 'slow') {
-    const delayMs = value === null ? DEFAULT_DELAY_MS : ms(value as ms.StringValue)
+    const delayMs = value === null ? DEFAULT_DELAY_MS : (ms(value as ms.StringValue) ?? Number.NaN)
     if (!Number.isFinite(delayMs) || delayMs < 0) {
       throw new ClawctlError('USAGE', `"${value}" is not a duration.`, { hint: `Write it as ${name}=2s.` })
     }

@@ -1,4 +1,5 @@
-import { join } from 'node:path'
+import { ClawctlError } from '../domain/errors.js'
+import { FLEET_STACK_PATH } from '../domain/paths.js'
 import { checkRegistry, type Registry } from '../domain/registry.js'
 import type { Instance, World } from './aws/world.js'
 import { putBundle } from './bundles.js'
@@ -82,9 +83,26 @@ export async function firstState(input: {
   return { registry, running }
 }
 
+/** @throws ClawctlError SANDBOX_FAILED for a checkout without the stack, or with one that can't be read */
+function readFleetStack(folder: string): ReturnType<typeof readStack> {
+  try {
+    return readStack(folder)
+  } catch (error) {
+    const { detail } = error as { detail?: string }
+    throw new ClawctlError(
+      'SANDBOX_FAILED',
+      `The fleet stack can't be read: ${(error as Error).message}. ${detail ?? ''}`.trim(),
+      {
+        hint: `The checkout needs ${FLEET_STACK_PATH}; outside of a checkout, clawctl brings its own.`,
+        cause: error,
+      },
+    )
+  }
+}
+
 /** The state that the deploys of the running instances would have left. */
 function stateOf(input: { stackDir: string; controlApiUrl: string }, running: readonly Instance[]): State {
-  const stack = readStack(join(input.stackDir))
+  const stack = readFleetStack(input.stackDir)
   const resources = running.flatMap((instance) => {
     const id = instance.tags.get('clawdinator:id') ?? ''
     const variables = new Map<string, unknown>([

@@ -1,6 +1,8 @@
 import { ClawctlError } from '../domain/errors.js'
 import { environmentFor } from './environment.js'
+import { parseFault } from './faults.js'
 import { currentSession, lendFaults } from './session.js'
+import { type Signals, withSignals } from './signals.js'
 import { runProgram } from './spawn.js'
 import { Checkout, parseRole, type SandboxRequest, startSandbox } from './start.js'
 
@@ -8,21 +10,23 @@ import { Checkout, parseRole, type SandboxRequest, startSandbox } from './start.
  * Runs a command in a fresh sandbox, or in the one that surrounds us, and resolves to its exit code.
  * Nothing of a fresh sandbox is left afterwards.
  */
-export async function runInSandbox(
+export function runInSandbox(
   request: SandboxRequest,
   role: string,
   command: readonly [string, ...string[]],
 ): Promise<number> {
-  const session = await currentSession(request.env)
-  if (session) return joinAndRun(session, request, role, command)
-  const sandbox = await startSandbox(request)
-  try {
-    const checkout = new Checkout(sandbox.session.checkoutRoot, sandbox.session.registryFile)
-    const parsed = await parseRole(role, checkout, request.running)
-    return await runProgram(command, await sandbox.environment(parsed, request.env))
-  } finally {
-    await sandbox.close()
-  }
+  return withSignals(async (signals) => {
+    const session = await currentSession(request.env)
+    if (session) return joinAndRun(session, request, role, command, signals)
+    const sandbox = await startSandbox(request)
+    try {
+      const checkout = new Checkout(sandbox.session.checkoutRoot, sandbox.session.registryFile)
+      const parsed = await parseRole(role, checkout, request.running)
+      return await runProgram(command, await sandbox.environment(parsed, request.env), signals)
+    } finally {
+      await sandbox.close()
+    }
+  })
 }
 
 async function joinAndRun(
@@ -30,6 +34,7 @@ async function joinAndRun(
   request: SandboxRequest,
   role: string,
   command: readonly [string, ...string[]],
+  signals: Signals,
 ): Promise<number> {
   if (request.registry !== undefined || request.running !== undefined || request.tofu !== 'auto') {
     throw new ClawctlError(
@@ -40,12 +45,13 @@ async function joinAndRun(
       },
     )
   }
+  for (const fault of request.faults) parseFault(fault)
   const checkout = new Checkout(session.checkoutRoot, session.registryFile)
   const parsed = await parseRole(role, checkout, undefined)
   const env = await environmentFor(parsed, session, request.env, (folder) => checkout.copyTo(folder))
   const takeBack = request.faults.length > 0 ? await lendFaults(session, request.faults) : () => {}
   try {
-    return await runProgram(command, env)
+    return await runProgram(command, env, signals)
   } finally {
     takeBack()
   }

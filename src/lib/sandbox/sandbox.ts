@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { rmSync } from 'node:fs'
 import { mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -91,7 +92,13 @@ export class Sandbox {
       options.env.PATH ?? '',
     )
     const folder = await realpath(await mkdtemp(join(tmpdir(), 'clawctl-sandbox-')))
-    closers.push(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }))
+    // For an end that leaves no time: a closed pipe, a defect.
+    const removeNow = () => rmSync(folder, { recursive: true, force: true })
+    process.once('exit', removeNow)
+    closers.push(async () => {
+      await rm(folder, { recursive: true, force: true, maxRetries: 3 })
+      process.off('exit', removeNow)
+    })
     const paths: SessionPaths = {
       folder,
       bin: join(folder, 'bin'),

@@ -1,8 +1,6 @@
 import { spawn } from 'node:child_process'
-import { constants } from 'node:os'
 import { ClawctlError } from '../domain/errors.js'
-
-const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+import { type Signals, signalExitCode } from './signals.js'
 
 /**
  * Runs a program with our own input and output and resolves to its exit code, 128 + n for signal n as shells have it.
@@ -12,16 +10,17 @@ const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 export async function runProgram(
   command: readonly [string, ...string[]],
   env: Record<string, string>,
+  signals: Signals,
   /** Gets the program's standard output instead of ours. */
   onOutput?: (text: string) => void,
 ): Promise<number> {
+  if (signals.first) return signalExitCode(signals.first)
   const [program, ...args] = command
   const child = spawn(program, args, { env, stdio: ['inherit', onOutput ? 'pipe' : 'inherit', 'inherit'] })
   child.stdout?.setEncoding('utf8').on('data', (text) => onOutput?.(text))
-  const forward = (signal: NodeJS.Signals) => {
+  signals.forwardTo((signal) => {
     if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal)
-  }
-  for (const signal of FORWARDED) process.on(signal, forward)
+  })
   try {
     return await new Promise((resolve, reject) => {
       child.once('error', (error: NodeJS.ErrnoException) => {
@@ -32,9 +31,9 @@ export async function runProgram(
           }),
         )
       })
-      child.once('close', (code, signal) => resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)))
+      child.once('close', (code, signal) => resolve(code ?? (signal ? signalExitCode(signal) : 1)))
     })
   } finally {
-    for (const signal of FORWARDED) process.off(signal, forward)
+    signals.forwardTo(null)
   }
 }

@@ -29,10 +29,16 @@ const DEFAULT_RUNNING = ['clawdinator-1']
 export async function startSandbox(request: SandboxRequest): Promise<Sandbox> {
   const registryFile = request.registry === undefined ? null : resolve(request.registry)
   if (registryFile !== null) await mustBeReadable(registryFile)
-  const running = request.running ?? DEFAULT_RUNNING
+  const running = (request.running ?? DEFAULT_RUNNING).filter(
+    (id, index, all) => id !== '' && all.indexOf(id) === index,
+  )
   const strange = running.find((id) => !ID_PATTERN.test(id))
   if (strange !== undefined) throw new ClawctlError('USAGE', `${JSON.stringify(strange)} is not an instance id.`)
   const faults = request.faults.map(parseFault)
+  const checkout = new Checkout(request.checkout ?? request.packageRoot, registryFile)
+  for (const fault of faults) {
+    if (fault.on === 'host' && fault.id !== null) await mustBeKnown(fault.id, checkout, running)
+  }
   try {
     return await Sandbox.start({
       packageRoot: request.packageRoot,
@@ -62,6 +68,23 @@ async function mustBeReadable(file: string): Promise<void> {
   }
 }
 
+async function knownInstances(
+  checkout: Checkout,
+  running: readonly string[],
+): Promise<{ ids: string[]; whole: boolean }> {
+  const { entries, problems } = checkRegistry(await checkout.registryText().catch(() => '{}'))
+  return { ids: [...new Set([...entries.map((entry) => entry.id), ...running])], whole: problems.length === 0 }
+}
+
+async function mustBeKnown(id: string, checkout: Checkout, running: readonly string[]): Promise<void> {
+  const { ids, whole } = await knownInstances(checkout, running)
+  if (!whole || ids.includes(id)) return
+  const near = nearest(id, ids)
+  throw new ClawctlError('USAGE', `There is no instance ${JSON.stringify(id)} for the fault.`, {
+    hint: near ? `Did you mean ${near}?` : `The instances are ${ids.join(', ')}.`,
+  })
+}
+
 /** @throws ClawctlError USAGE for an instance that neither the registry nor EC2 has */
 export async function parseRole(
   text: string,
@@ -69,13 +92,13 @@ export async function parseRole(
   running: readonly string[] | undefined,
 ): Promise<Role> {
   if (text === 'laptop' || text === 'ci') return { kind: text }
-  const { entries, problems } = checkRegistry(await checkout.registryText().catch(() => '{}'))
-  const known = [...new Set([...entries.map((entry) => entry.id), ...(running ?? DEFAULT_RUNNING)])]
+  const { ids, whole } = await knownInstances(checkout, running ?? DEFAULT_RUNNING)
   // A registry that is broken is the command's to report, not the role's.
-  if (known.includes(text) || (problems.length > 0 && ID_PATTERN.test(text))) return { kind: 'instance', id: text }
-  const near = nearest(text, ['laptop', 'ci', ...known])
+  if (ids.includes(text) || (!whole && ID_PATTERN.test(text))) return { kind: 'instance', id: text }
+  const roles = ['laptop', 'ci', ...ids]
+  const near = text === '' ? null : nearest(text, roles)
   throw new ClawctlError('USAGE', `There is no role ${JSON.stringify(text)}.`, {
-    hint: near ? `Did you mean --as ${near}?` : `The roles are laptop, ci, ${known.join(', ')}.`,
+    hint: near ? `Did you mean --as ${near}?` : `The roles are ${roles.join(', ')}.`,
   })
 }
 

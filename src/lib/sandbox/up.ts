@@ -1,28 +1,38 @@
-import { FOREIGN } from './environment.js'
-import type { Sandbox } from './sandbox.js'
+import { UNSET_FOREIGN } from './environment.js'
 import { shellQuote } from './shell.js'
+import { withSignals } from './signals.js'
 import { Checkout, parseRole, type SandboxRequest, startSandbox } from './start.js'
 
-/** A running sandbox and what a shell has to set to act in the role. */
-export async function openSandbox(
+export interface OpenedSandbox {
+  controlApiUrl: string
+  /** What the role's environment has beyond any other. */
+  env: Record<string, string>
+  /** The same as lines for a shell's `eval`. */
+  exports: string
+}
+
+/** Keeps a sandbox until a signal comes; `onOpen` is told what another terminal needs. */
+export function keepSandbox(
   request: SandboxRequest,
   role: string,
-): Promise<{ sandbox: Sandbox; env: Record<string, string>; exports: string }> {
-  const sandbox = await startSandbox(request)
-  try {
-    const checkout = new Checkout(sandbox.session.checkoutRoot, sandbox.session.registryFile)
-    const whole = await sandbox.environment(await parseRole(role, checkout, request.running), {})
-    const { PATH: _, ...own } = whole
-    const folders = (whole.PATH ?? '').replace(/:$/, '')
-    const unset = Object.keys(request.env).filter((name) => FOREIGN.test(name) && !(name in own))
-    const exports = [
-      ...(unset.length > 0 ? [`unset ${unset.join(' ')}`] : []),
-      ...Object.entries(own).map(([name, value]) => `export ${name}=${shellQuote(value)}`),
-      `export PATH=${shellQuote(folders)}:"$PATH"`,
-    ].join('\n')
-    return { sandbox, env: { ...own, PATH: folders }, exports }
-  } catch (error) {
-    await sandbox.close()
-    throw error
-  }
+  onOpen: (opened: OpenedSandbox) => void,
+): Promise<void> {
+  return withSignals(async (signals) => {
+    const sandbox = await startSandbox(request)
+    try {
+      const { checkoutRoot, registryFile, controlApiUrl } = sandbox.session
+      const parsed = await parseRole(role, new Checkout(checkoutRoot, registryFile), request.running)
+      const { PATH = '', ...env } = await sandbox.environment(parsed, {})
+      const folders = PATH.replace(/:$/, '')
+      const exports = [
+        UNSET_FOREIGN,
+        ...Object.entries(env).map(([name, value]) => `export ${name}=${shellQuote(value)}`),
+        `export PATH=${shellQuote(folders)}:"$PATH"`,
+      ].join('\n')
+      onOpen({ controlApiUrl, env: { ...env, PATH: folders }, exports })
+      await signals.received
+    } finally {
+      await sandbox.close()
+    }
+  })
 }

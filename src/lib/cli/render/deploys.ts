@@ -39,7 +39,7 @@ export function renderDeploy(deploy: Deploy, paint: Paint): string {
   if (deploy.waitsFor) lines.push(`  waits for the deploy of ${deploy.waitsFor.target} (${deploy.waitsFor.requestId})`)
   lines.push(`  request ${deploy.requestId}`)
   if (deploy.runUrl) lines.push(`  run     ${deploy.runUrl}`)
-  if (!isOver(deploy)) lines.push('Follow it with `clawctl fleet history`, or ask with --wait.')
+  if (!isOver(deploy)) lines.push('See `clawctl fleet history` for how it goes on.')
   return lines.join('\n')
 }
 

@@ -9,24 +9,54 @@ export interface Block {
   line: number
 }
 
-/** The top-level blocks of a file. */
+/** The top-level blocks of a file. @throws HclError for what is no block */
 export function topLevelBlocks(text: string): Block[] {
+  return blocksIn(text, true)
+}
+
+/** The blocks in the body of another, between its attributes. */
+export function nestedBlocks(body: string): Block[] {
+  return blocksIn(body, false)
+}
+
+function blocksIn(text: string, alone: boolean): Block[] {
   const { clean, mask } = scan(text)
   const blocks: Block[] = []
   const opening = /^[ \t]*([a-z_]+)((?:[ \t]+"[^"\n]*")*)[ \t]*\{/gm
+  let before = 0
   for (let match = opening.exec(clean); match; match = opening.exec(clean)) {
+    if (alone) mustBeBlank(clean, before, match.index)
     const start = match.index + match[0].length
     const end = closingBrace(mask, start)
+    if (end === mask.length) throw new HclError('Unclosed configuration block', lineOf(clean, match.index))
+    before = end + 1
     blocks.push({
       type: match[1] ?? '',
       labels: [...(match[2] ?? '').matchAll(/"([^"]*)"/g)].map(([, label]) => label ?? ''),
       body: clean.slice(start, end),
-      line: clean.slice(0, match.index).split('\n').length,
+      line: lineOf(clean, match.index),
     })
     opening.lastIndex = end + 1
   }
+  if (alone) mustBeBlank(clean, before, clean.length)
   return blocks
 }
+
+/** What OpenTofu would refuse to parse, as far as the blocks of a file show it. */
+export class HclError extends Error {
+  readonly line: number
+  constructor(summary: string, line: number) {
+    super(summary)
+    this.line = line
+  }
+}
+
+function mustBeBlank(text: string, from: number, to: number): void {
+  const offset = text.slice(from, to).search(/\S/)
+  if (offset >= 0) throw new HclError('Invalid block definition', lineOf(text, from + offset))
+}
+
+const lineOf = (text: string, offset: number) => text.slice(0, offset).split('\n').length
 
 /** The text after `name =` on its line or in its brackets, or null. */
 export function attribute(body: string, name: string): string | null {

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import * as z from 'zod/mini'
 import { Diagnostic } from './diagnostic.js'
-import { attribute, type Block, topLevelBlocks } from './hcl.js'
+import { attribute, type Block, HclError, nestedBlocks, topLevelBlocks } from './hcl.js'
 
 /** One entry of the registry, as the stack's `local.hosts` sees it. */
 export interface StackHost {
@@ -46,15 +46,22 @@ const registrySchema = z.record(
   }),
 )
 
+function blocksOf(dir: string, file: string) {
+  try {
+    return topLevelBlocks(readFileSync(join(dir, file), 'utf8')).map((block) => ({ ...block, file }))
+  } catch (error) {
+    if (!(error instanceof HclError)) throw error
+    throw new Diagnostic(error.message, `on ${file} line ${error.line}`)
+  }
+}
+
 /**
  * Reads the stack in `dir`.
  * @throws Diagnostic where it is not the fleet stack: the stand-in knows no other and never pretends about one
  */
 export function readStack(dir: string): Stack {
   const files = existsSync(dir) ? readdirSync(dir).filter((name) => name.endsWith('.tf')) : []
-  const blocks = files.flatMap((file) =>
-    topLevelBlocks(readFileSync(join(dir, file), 'utf8')).map((block) => ({ ...block, file })),
-  )
+  const blocks = files.flatMap((file) => blocksOf(dir, file))
   if (blocks.length === 0) {
     throw new Diagnostic('No configuration files', `The directory ${dir} contains no OpenTofu configuration files.`)
   }
@@ -75,7 +82,7 @@ export function readStack(dir: string): Stack {
   const ignoredNames = ignored.replace(/^\[|\]$/g, '').split(/[\s,]+/)
   const backend = blocks
     .filter((block) => block.type === 'terraform')
-    .flatMap((block) => topLevelBlocks(block.body))
+    .flatMap((block) => nestedBlocks(block.body))
     .find((block) => block.type === 'backend' && block.labels[0] === 's3')
   return {
     dir,
