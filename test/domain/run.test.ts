@@ -211,6 +211,20 @@ describe('records and steps', () => {
     expect(deploy).to.include({ status: 'succeeded', waitsFor: null, startedAt: recordOf().createdAt })
   })
 
+  it('names the step that failed where the run itself said nothing', () => {
+    const run = runOf(1, { status: 'completed', conclusion: 'failure' })
+    const jobs = ['success', 'failure'].map((conclusion) => ({
+      name: `Step of ${conclusion}`,
+      status: 'completed' as const,
+      conclusion,
+    }))
+    const told = withSteps(deployOf(run, null, []), [{ name: 'deploy', steps: jobs }])
+    expect(told.error?.message).to.equal('The run failed in its step "Step of failure".')
+    const error = { code: 'ROLLED_BACK', message: 'It runs the old one again.' } as const
+    const record = recordOf({ status: 'rolled-back', error })
+    expect(withSteps(deployOf(run, record, []), [{ name: 'deploy', steps: jobs }]).error).to.include(error)
+  })
+
   it('names the job of every step', () => {
     const step = { name: 'plan', status: 'completed', conclusion: 'success' } as const
     expect(withSteps(deployOf(runOf(1), null, []), [{ name: 'deploy', steps: [step] }]).steps).to.deep.equal([

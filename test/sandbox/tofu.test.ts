@@ -82,6 +82,18 @@ describe('the stand-in tofu: command line', () => {
     }
   })
 
+  for (const [why, text, line] of [
+    ['words that are no block', 'locals {\n}\n\nthis is not hcl {{{\n', 4],
+    ['a block that does not end', '# first\nresource "aws_x" "y" {\n  a = 1\n', 2],
+    ['a brace too many', 'locals {\n}\n}\n', 3],
+  ] as const) {
+    it(`refuses ${why}, with the line`, () => {
+      expect(() => topLevelBlocks(text))
+        .to.throw()
+        .with.property('line', line)
+    })
+  }
+
   it('tells comments and strings from blocks', () => {
     const blocks = topLevelBlocks(`
       # resource "a" "b" {

@@ -6,8 +6,11 @@ const print = (text: string) => process.stderr.write(`${text}\n`)
 
 /** Progress on stderr: a spinner on a terminal, plain lines in a log. */
 export function stderrProgress(): Progress {
-  return { task: process.stderr.isTTY ? spinnerTask : lineTask, note: print }
+  return { task: hasSpinner() ? spinnerTask : lineTask, note: print }
 }
+
+/** A terminal without a width (a bare pseudo-terminal) would get one character a line. */
+const hasSpinner = () => process.stderr.isTTY && process.stderr.columns > 0
 
 const lineTask: Progress['task'] = async (title, work) => {
   print(`> ${title}`)

@@ -58,6 +58,7 @@ export async function deployHost(
   const { error, host } = attempt
   const left = { outcome: 'failed', ami: host?.ami ?? null, instanceId: host?.instanceId ?? null } as const
   if (error.code === 'APPLY_FAILED' && !(await isGone(step, ports))) return { ok: false, host: before, error }
+  if (error.code === 'CANCELLED') return { ok: false, host: left, error: interrupted(step, host) }
   // Only what is known to be bad is replaced again: not a host that we may not look at, nor one of a cancelled run.
   const isBad = error.code === 'HEALTH_FAILED' || error.code === 'APPLY_FAILED'
   if (!isBad || settings.onFailure === 'stop') return { ok: false, host: left, error }
@@ -73,6 +74,13 @@ export async function deployHost(
     }
   }
   return rollBack(step, attempt, settings, ports)
+}
+
+function interrupted(step: RolloutStep, host: Host | null): ClawctlError {
+  const now = host ? `it runs ${host.ami} now and was not seen healthy` : 'what became of it was not seen'
+  return new ClawctlError('CANCELLED', `It was interrupted while ${step.id} was deployed: ${now}.`, {
+    hint: 'See `clawctl fleet status`, then deploy again: it resumes.',
+  })
 }
 
 /** True only where EC2 says that the instance which was to be replaced is no more, or never was. */

@@ -1,0 +1,43 @@
+import { expect } from 'chai'
+import { Faults, parseFault } from '../../src/lib/sandbox/faults.js'
+import { thrown } from '../support/fakes.js'
+
+describe('faults', () => {
+  const forms: [text: string, fault: object][] = [
+    ['ec2:throttle', { on: 'ec2', kind: 'throttle', strikes: 2 }],
+    ['s3:error=5', { on: 's3', kind: 'error', strikes: 5 }],
+    ['github:reset=always', { on: 'github', kind: 'reset', strikes: Number.POSITIVE_INFINITY }],
+    ['api:slow', { on: 'api', kind: 'slow', delayMs: 2000 }],
+    ['api:slow=50ms', { on: 'api', kind: 'slow', delayMs: 50 }],
+    ['host:unhealthy', { on: 'host', kind: 'unhealthy', id: null }],
+    ['host:crash=clawdinator-2', { on: 'host', kind: 'crash', id: 'clawdinator-2' }],
+    ['runner:dies', { on: 'runner', kind: 'dies' }],
+  ]
+  for (const [text, fault] of forms) {
+    it(`reads ${text}`, () => expect(parseFault(text)).to.deep.equal(fault))
+  }
+
+  const bad = ['', 'ec2', 'ec2:explode', 'ec2:throttle=', 'ec2:throttle=0', 'ec2:throttle=1.5', 'ec2:throttle=-1']
+  for (const text of [...bad, 'api:slow=', 'api:slow=soon', 'api:slow=-1s', 'host:dead=', 'runner:dies=2']) {
+    it(`refuses ${JSON.stringify(text)} with a hint`, () => {
+      const error = thrown(() => parseFault(text))
+      expect(error.code).to.equal('USAGE')
+      expect(error.hint).to.be.a('string').and.not.equal('')
+    })
+  }
+
+  it('strike as often as they say, one service at a time, and go with who lent them', () => {
+    const faults = new Faults([parseFault('ec2:error=1')])
+    const takeBack = faults.add(parseFault('ec2:throttle=9'))
+    expect([faults.strike('s3'), faults.strike('ec2'), faults.strike('ec2')]).to.deep.equal([null, 'error', 'throttle'])
+    takeBack()
+    expect(faults.strike('ec2')).to.equal(null)
+  })
+
+  it('strike hosts by AMI and id, and the runner once', () => {
+    const faults = new Faults(['host:unhealthy=a', 'host:dead=b', 'runner:dies'].map(parseFault))
+    expect([faults.host('a', true), faults.host('a', false)]).to.deep.equal(['unhealthy', null])
+    expect([faults.host('b', false), faults.host('c', true)]).to.deep.equal(['dead', null])
+    expect([faults.runnerDies(), faults.runnerDies()]).to.deep.equal([true, false])
+  })
+})
