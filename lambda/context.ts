@@ -25,7 +25,8 @@ export function createPorts(configuration: Configuration): LambdaPorts {
     ref: configuration.GITHUB_REF,
     userAgent: 'clawctl-control-api',
   })
-  const aws = { region: configuration.AWS_REGION }
+  // Three attempts within half of the function's 30 s.
+  const aws = { region: configuration.AWS_REGION, patience: { attempts: 3, attemptMs: 5_000 } }
   return {
     compute: createCompute(aws),
     store: configuration.S3_BUCKET ? createObjectStore({ ...aws, bucket: configuration.S3_BUCKET }) : null,

@@ -14,7 +14,9 @@ export default class SandboxUp extends BaseCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(SandboxUp)
     const { keepSandbox } = await import('../../lib/sandbox/up.js')
-    await keepSandbox(this.sandboxRequest(flags), flags.as, ({ controlApiUrl, env, exports }) => {
+    const request = this.sandboxRequest(flags)
+    if (!this.jsonEnabled()) request.onNote = (note) => this.logToStderr(note)
+    await keepSandbox(request, flags.as, ({ controlApiUrl, env, exports }) => {
       if (this.jsonEnabled()) this.logJson({ ok: true, sandbox: { controlApiUrl, env } })
       else this.log(exports)
       this.logToStderr('The sandbox is up. In another terminal, eval the lines above; Ctrl-C ends it.')

@@ -163,6 +163,15 @@ export function directSettings(env: Env): DirectSettings {
   }
 }
 
+/** Variables of the stack that have a default, by the setting that gives them a value. */
+const OPTIONAL_STACK_VARS = {
+  kms_key_arn: 'FLEET_KMS_KEY_ARN',
+  permissions_boundary_arn: 'FLEET_PERMISSIONS_BOUNDARY_ARN',
+  vpc_id: 'FLEET_VPC_ID',
+  subnet_id: 'FLEET_SUBNET_ID',
+  root_volume_gib: 'FLEET_ROOT_VOLUME_GIB',
+}
+
 /** Backend and variables of the fleet stack. @throws ClawctlError NOT_CONFIGURED */
 export function fleetStack(env: Env, aws: DirectSettings) {
   const lockTable = read(env, 'TOFU_LOCK_TABLE')
@@ -177,6 +186,12 @@ export function fleetStack(env: Env, aws: DirectSettings) {
       bucket: aws.bucket,
       region: aws.region,
       control_api_url: required(env, ['CLAWDINATOR_CONTROL_API_URL'], "the Control API's URL, which new hosts get"),
+      ...Object.fromEntries(
+        Object.entries(OPTIONAL_STACK_VARS).flatMap(([name, setting]) => {
+          const value = read(env, setting)
+          return value === undefined ? [] : [[name, value]]
+        }),
+      ),
     },
   }
 }

@@ -1,5 +1,4 @@
 import type { Image as Ec2Image, Instance, InstanceStatus } from '@aws-sdk/client-ec2'
-import { NodeHttpHandler } from '@smithy/node-http-handler'
 import type { Host } from '../../domain/host.js'
 import type { Compute } from '../../ops/ports.js'
 import {
@@ -8,20 +7,21 @@ import {
   paginateDescribeInstanceStatus,
   paginateDescribeInstances,
 } from './ec2Sdk.js'
-import { awsCall, CONNECT_TIMEOUT_MS, MAX_ATTEMPTS, REQUEST_TIMEOUT_MS } from './errors.js'
+import { awsCall, clientLimits } from './errors.js'
 
 const LIVE_STATES = ['pending', 'running', 'shutting-down', 'stopping', 'stopped']
 
 export interface AwsSettings {
   region: string
+  /** How often and how long to try; where a caller has little time of its own. */
+  patience?: { attempts: number; attemptMs: number }
 }
 
 /** EC2 as the use-cases see it. Credentials and endpoints are the SDK's own business. */
 export function createCompute(settings: AwsSettings): Compute {
   const client = new EC2Client({
     region: settings.region,
-    maxAttempts: MAX_ATTEMPTS,
-    requestHandler: new NodeHttpHandler({ connectionTimeout: CONNECT_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS }),
+    ...clientLimits(settings),
   })
   const fleetFilter = { Name: 'tag:app', Values: ['clawdinator'] }
   return {

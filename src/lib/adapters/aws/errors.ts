@@ -1,9 +1,16 @@
+import { NodeHttpHandler } from '@smithy/node-http-handler'
 import { ClawctlError } from '../../domain/errors.js'
 
-/** Per attempt. A peer that hangs is the usual failure outside EC2. */
-export const CONNECT_TIMEOUT_MS = 5_000
-export const REQUEST_TIMEOUT_MS = 20_000
-export const MAX_ATTEMPTS = 4
+const CONNECT_TIMEOUT_MS = 5_000
+const PATIENCE = { attempts: 4, attemptMs: 20_000 }
+
+/** A peer that hangs is the usual failure outside EC2: each attempt has its time. The SDK's is the only retry layer. */
+export function clientLimits({ patience = PATIENCE }: { patience?: typeof PATIENCE }) {
+  return {
+    maxAttempts: patience.attempts,
+    requestHandler: new NodeHttpHandler({ connectionTimeout: CONNECT_TIMEOUT_MS, requestTimeout: patience.attemptMs }),
+  }
+}
 
 const DENIED = new Set([
   'AccessDenied',

@@ -1,7 +1,6 @@
-import { NodeHttpHandler } from '@smithy/node-http-handler'
 import type { ObjectInfo, ObjectStore } from '../../ops/ports.js'
 import type { AwsSettings } from './compute.js'
-import { awsCall, CONNECT_TIMEOUT_MS, MAX_ATTEMPTS, REQUEST_TIMEOUT_MS } from './errors.js'
+import { awsCall, clientLimits } from './errors.js'
 import { GetObjectCommand, PutObjectCommand, paginateListObjectsV2, S3Client } from './s3Sdk.js'
 
 /** The fleet's bucket: bundles, heartbeats, the deploys' records. */
@@ -9,8 +8,7 @@ export function createObjectStore(settings: AwsSettings & { bucket: string }): O
   const Bucket = settings.bucket
   const client = new S3Client({
     region: settings.region,
-    maxAttempts: MAX_ATTEMPTS,
-    requestHandler: new NodeHttpHandler({ connectionTimeout: CONNECT_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS }),
+    ...clientLimits(settings),
   })
   return {
     get: (Key) =>
