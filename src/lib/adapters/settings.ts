@@ -175,12 +175,15 @@ const OPTIONAL_STACK_VARS = {
 /** Backend and variables of the fleet stack. @throws ClawctlError NOT_CONFIGURED */
 export function fleetStack(env: Env, aws: DirectSettings) {
   const lockTable = read(env, 'TOFU_LOCK_TABLE')
+  const ownS3 = read(env, 'AWS_ENDPOINT_URL_S3') ?? read(env, 'AWS_ENDPOINT_URL')
   return {
     backendConfig: {
       bucket: aws.bucket,
       key: FLEET_STATE_KEY,
       region: aws.region,
       ...(lockTable ? { dynamodb_table: lockTable } : {}),
+      // An endpoint of its own (an emulator, say) rarely has a name for every bucket.
+      ...(ownS3 ? { use_path_style: 'true' } : {}),
     },
     vars: {
       bucket: aws.bucket,

@@ -10,6 +10,7 @@ import { WAITING_FOR_HEALTH } from '../domain/rollout.js'
 import { actionStandIns } from './actions.js'
 import { type AdminServer, startAdmin } from './admin.js'
 import { ec2Endpoint } from './aws/ec2.js'
+import { otherServicesEndpoint } from './aws/other.js'
 import { s3Endpoint } from './aws/s3.js'
 import { World } from './aws/world.js'
 import { Checkout } from './checkout.js'
@@ -123,11 +124,12 @@ export class Sandbox {
     const controlToken = `cct_${randomBytes(24).toString('base64url')}`
     const githubToken = `ghp_${randomBytes(24).toString('hex')}`
 
-    const [ec2Url, s3Url] = await Promise.all([
+    const [ec2Url, s3Url, otherUrl] = await Promise.all([
       open(ec2Endpoint(world, { faults, log, accessKeyId: ACCESS_KEY_ID })),
       open(s3Endpoint(world, { faults, log, accessKeyId: ACCESS_KEY_ID })),
+      open(otherServicesEndpoint(world)),
     ])
-    const aws = awsEnvironment(folder, ec2Url, s3Url)
+    const aws = awsEnvironment(folder, { ec2Url, s3Url, otherUrl })
     const github = new GitHub({
       repository: REPOSITORY,
       token: githubToken,
@@ -256,12 +258,12 @@ async function killRunnerIfAsked(faults: Faults, github: GitHub): Promise<void> 
   github.killRunner()
 }
 
-function awsEnvironment(folder: string, ec2Url: string, s3Url: string) {
+function awsEnvironment(folder: string, urls: { ec2Url: string; s3Url: string; otherUrl: string }) {
   return {
     endpoints: {
-      AWS_ENDPOINT_URL: ec2Url,
-      AWS_ENDPOINT_URL_EC2: ec2Url,
-      AWS_ENDPOINT_URL_S3: s3Url,
+      AWS_ENDPOINT_URL: urls.otherUrl,
+      AWS_ENDPOINT_URL_EC2: urls.ec2Url,
+      AWS_ENDPOINT_URL_S3: urls.s3Url,
       AWS_EC2_METADATA_DISABLED: 'true',
       AWS_CONFIG_FILE: join(folder, 'aws-config'),
       AWS_SHARED_CREDENTIALS_FILE: join(folder, 'aws-credentials'),

@@ -1,0 +1,43 @@
+import { randomUUID } from 'node:crypto'
+import { Faults } from '../faults.js'
+import { type Endpoint, type Exchange, listen, type Reply } from '../http.js'
+import type { World } from './world.js'
+import { xmlDocument } from './xml.js'
+
+const STS_NAMESPACE = 'https://sts.amazonaws.com/doc/2011-06-15/'
+
+/**
+ * Where AWS_ENDPOINT_URL points: every service that has no emulator of its own. STS says who one is, which OpenTofu asks
+ * before it touches a state; everything else is refused by name, so that nothing ever leaves this machine for AWS.
+ */
+export function otherServicesEndpoint(world: World): Promise<Endpoint> {
+  return listen({
+    service: 'ec2',
+    faults: new Faults(),
+    fail: () => ({ status: 500 }),
+    handle: (exchange) => answer(world, exchange),
+  })
+}
+
+function answer(world: World, { headers, body }: Exchange): Reply {
+  const action = new URLSearchParams(body.toString()).get('Action')
+  const service = /Credential=[^/]+\/\d+\/[^/]+\/([a-z0-9-]+)\//.exec(headers.authorization ?? '')?.[1] ?? 'unknown'
+  if (service === 'sts' && action === 'GetCallerIdentity') {
+    const result = {
+      GetCallerIdentityResult: {
+        Arn: `arn:aws:sts::${world.accountId}:assumed-role/fleet-deploy/sandbox`,
+        UserId: 'AROASANDBOXSANDBOX000:sandbox',
+        Account: world.accountId,
+      },
+      ResponseMetadata: { RequestId: randomUUID() },
+    }
+    return reply(200, xmlDocument('GetCallerIdentityResponse', result, STS_NAMESPACE))
+  }
+  const Message = `The sandbox does not emulate ${service}${action ? ` (${action})` : ''}; it has EC2, S3 and STS GetCallerIdentity.`
+  const failure = { Error: { Type: 'Sender', Code: 'NotEmulated', Message }, RequestId: randomUUID() }
+  return reply(400, xmlDocument('ErrorResponse', failure))
+}
+
+function reply(status: number, body: string): Reply {
+  return { status, headers: { 'content-type': 'text/xml;charset=UTF-8' }, body }
+}
