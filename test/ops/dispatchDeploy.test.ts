@@ -73,6 +73,27 @@ describe('dispatchDeploy', () => {
     expect((await ask()).waitsFor).to.include({ runId: 2 })
   })
 
+  it('may be asked again at once with the same id where GitHub refused', async () => {
+    const { runs, clock, ask } = world()
+    const accept = runs.onDispatch
+    runs.onDispatch = async () => {
+      throw new ClawctlError('DENIED', 'GitHub refused to start the workflow (403).')
+    }
+    expect((await failureOf(ask())).code).to.equal('DENIED')
+    runs.onDispatch = accept
+    expect(await ask()).to.include({ status: 'queued', runId: 900 })
+    expect([runs.dispatched.length, clock.sleeps]).to.deep.equal([2, []])
+  })
+
+  it('is not dispatched a second time while another is at it, and is taken over from one that must be dead', async () => {
+    const { runs, clock, store, ask } = world()
+    store.set('claims/request-0001.json', { nonce: 'another', at: clock.now().toISOString() })
+    expect((await failureOf(ask())).code).to.equal('UPSTREAM')
+    expect(runs.dispatched).to.deep.equal([])
+    await clock.sleep(60_000)
+    expect(await ask()).to.include({ status: 'queued' })
+  })
+
   it('gives the same run for the same request id, and starts no second one', async () => {
     const { runs, ask } = world()
     runs.runs = [runOf(9), runOf(3, { title: TITLE, status: 'in_progress' })]

@@ -43,9 +43,12 @@ export async function dispatchDeploy(
     )
   }
   let unanswered: ClawctlError | null = null
-  const started = await ports.runs.dispatch(request).catch((error: unknown) => {
+  const started = await ports.runs.dispatch(request).catch(async (error: unknown) => {
     // GitHub may have started the run and failed to say so: then it shows up in the list, else the error stands.
-    if (!(error instanceof ClawctlError) || error.code !== 'UPSTREAM') throw error
+    if (!(error instanceof ClawctlError) || error.code !== 'UPSTREAM') {
+      await release(request.requestId, ports.store)
+      throw error
+    }
     unanswered = error
     return null
   })
@@ -88,6 +91,12 @@ async function claim(requestId: string, ports: { store: ObjectStore | null; cloc
   if (claimed.success && claimed.data.nonce === own.nonce) return true
   const age = claimed.success ? clock.now().getTime() - Date.parse(claimed.data.at) : Number.POSITIVE_INFINITY
   return there !== null && !(age < CLAIM_LIVES_MS) && store.putIf(key, JSON.stringify(own), there.etag)
+}
+
+/** What GitHub refused may be asked again at once. Without it the claim ends by itself. */
+async function release(requestId: string, store: ObjectStore | null): Promise<void> {
+  const over = { nonce: 'released', at: new Date(0).toISOString() }
+  await store?.put(claimKey(requestId), JSON.stringify(over)).catch(() => {})
 }
 
 async function waitForRun(
