@@ -52,6 +52,20 @@ describe('the command line', () => {
     expect(stderr).to.include('--jsno').and.include('Did you mean --json?')
   })
 
+  it('what the parser refuses is told in one line, and what to write instead', async () => {
+    const [duration, both, option] = await Promise.all([
+      clawctl(['fleet', 'status', '--timeout', 'soon']),
+      clawctl(['fleet', 'status', '--chat', '--watch']),
+      clawctl(['--versoin']),
+    ])
+    expect(duration.stderr).to.equal(
+      'Error (USAGE): --timeout: "soon" is not a duration.\n  Write it as 90s, 30m or 2h.\n',
+    )
+    expect(both.stderr).to.match(/^Error \(USAGE\): --watch=true cannot also be provided/)
+    expect(option.stderr).to.include('Did you mean --version?')
+    expect([duration, both, option].map(({ code }) => code)).to.deep.equal([2, 2, 2])
+  })
+
   it('what the parser refuses is one document under --json, too', async () => {
     const wrong = [
       ['fleet', 'status', '--jsno', '--json'],

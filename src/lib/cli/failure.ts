@@ -9,7 +9,11 @@ interface FailedCommand {
 
 /** Whatever a command threw, as one of our codes. What oclif's parser throws is a usage error. */
 export function asFailure(error: unknown, command?: FailedCommand): ClawctlError {
-  if (error instanceof ClawctlError) return error
+  if (error instanceof ClawctlError) {
+    // oclif writes its own words around what the parser of a flag throws.
+    const message = plainWords(error.message)
+    return message === error.message ? error : new ClawctlError(error.code, message, { hint: error.hint, cause: error })
+  }
   const { message, name } = error as Error
   const oclif = error as { oclif?: { exit?: number }; args?: { name: string; description?: string }[] }
   const id = command?.id?.replaceAll(':', ' ') ?? ''
@@ -29,9 +33,14 @@ function usageMessage(message: string, args: { name: string; description?: strin
   if (/^Missing \d+ required arg/.test(message) && args && args.length > 0) {
     return args.map((arg) => `${arg.name.toUpperCase()} is missing: ${arg.description ?? 'it is required'}`).join(' ')
   }
+  return plainWords(message)
+}
+
+function plainWords(message: string): string {
   return message
     .replace(/\n?See more help with --help$/, '')
     .replace(/^Parsing (--\S+)\s+/, '$1: ')
+    .replace(/^The following errors? occurred:\s+/, '')
     .trim()
 }
 

@@ -26,7 +26,7 @@ export async function runCli(typed: string[], root: string): Promise<void> {
 function unknownCommand(argv: readonly string[], config: Config): ClawctlError | null {
   const flag = argv.findIndex((word) => word.startsWith('-'))
   const words = flag < 0 ? argv : argv.slice(0, flag)
-  if (words.length === 0) return null
+  if (words.length === 0) return unknownOption(argv[0])
   const typed = words.join(' ')
   const ids = config.commandIDs.map((id) => id.replaceAll(':', ' '))
   const topics = config.topics.map((topic) => topic.name.replaceAll(':', ' '))
@@ -36,5 +36,16 @@ function unknownCommand(argv: readonly string[], config: Config): ClawctlError |
   const near = nearest(wanted, ids) ?? nearest(words[0] ?? '', [...topics, ...ids])
   return new ClawctlError('USAGE', `There is no command "${wanted}".`, {
     hint: near ? `Did you mean \`clawctl ${near}\`?` : 'See `clawctl --help` for the commands.',
+  })
+}
+
+/** Before any command there are only these. */
+const OPTIONS = ['--help', '-h', '--version', '-v', '--json']
+
+function unknownOption(word: string | undefined): ClawctlError | null {
+  if (word === undefined || OPTIONS.includes(word)) return null
+  const near = nearest(word, OPTIONS)
+  return new ClawctlError('USAGE', `There is no option ${word} before a command.`, {
+    hint: near ? `Did you mean ${near}?` : 'See `clawctl --help`.',
   })
 }
