@@ -264,6 +264,12 @@ export class ClawctlError extends Error {
   }
 }
 
+/** The same failure with what had been done beside it, and another hint where there is one. */
+export function withPartial(error: ClawctlError, partial: Record<string, unknown>, hint = error.hint): ClawctlError {
+  const { code, message, details } = error
+  return new ClawctlError(code, message, { hint, details, cause: error, partial: { ...error.partial, ...partial } })
+}
+
 export interface ErrorBody {
   code: Code
   message: string

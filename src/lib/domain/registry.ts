@@ -189,7 +189,7 @@ export function parseRegistry(text: string, origin: string): Registry {
   const more = others.length > 0 ? ` (and ${others.length} more)` : ''
   const where = ({ entry, message }: RegistryProblem) => `${entry === null ? '' : `${entry}: `}${message}`
   throw new ClawctlError('INVALID_REGISTRY', `${origin}:${first.line}:${first.column}: ${where(first)}${more}.`, {
-    hint: `Mend ${origin}: ${problems.length === 1 ? 'nothing else is wrong with it' : 'each of the entries above'}.`,
+    hint: problems.length === 1 ? `Mend it in ${origin}.` : `Mend each of the above in ${origin}.`,
     details: others.slice(0, MOST_DETAILS).map((problem) => `${problem.line}:${problem.column}: ${where(problem)}`),
     partial: { problems },
   })

@@ -156,6 +156,11 @@ export function withSteps(deploy: Deploy, jobs: readonly Job[]): DeployDetail {
   return { ...deploy, error: { ...deploy.error, message: `The run failed in its step "${failed.name}".` }, steps }
 }
 
+export function withoutSteps(detail: DeployDetail): Deploy {
+  const { steps: _, ...deploy } = detail
+  return deploy
+}
+
 export const isOver = (deploy: { status: DeployStatus }) => deploy.status !== 'queued' && deploy.status !== 'running'
 
 export const RECORD_PREFIX = 'deploys/'

@@ -1,5 +1,6 @@
 import type { Deploy, DeployDetail, DeployRequest, Fleet } from '../domain/contract.js'
-import { ClawctlError } from '../domain/errors.js'
+import { ClawctlError, withPartial } from '../domain/errors.js'
+import { withoutSteps } from '../domain/run.js'
 import { followDeploy } from './followDeploy.js'
 import type { Plane } from './plane.js'
 import type { Clock, Progress } from './ports.js'
@@ -28,13 +29,7 @@ export function controlApiPlane(ports: { api: ControlApi; clock: Clock; progress
       try {
         return successOrThrow(await follow(queued.requestId, options.waitTimeoutMs, true))
       } catch (error) {
-        if (error instanceof ClawctlError && !error.partial) {
-          throw new ClawctlError(error.code, error.message, {
-            hint: error.hint,
-            cause: error,
-            partial: { deploy: queued },
-          })
-        }
+        if (error instanceof ClawctlError && !error.partial?.deploy) throw withPartial(error, { deploy: queued })
         throw error
       }
     },
@@ -43,7 +38,7 @@ export function controlApiPlane(ports: { api: ControlApi; clock: Clock; progress
 
 /** @throws ClawctlError with the code of the deploy's outcome */
 export function successOrThrow(detail: DeployDetail): Deploy {
-  const { steps: _, ...deploy } = detail
+  const deploy = withoutSteps(detail)
   if (deploy.error === null) return deploy
   const { code, message, hint } = deploy.error
   throw new ClawctlError(code, message, { hint, partial: { deploy } })

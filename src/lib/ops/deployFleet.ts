@@ -1,6 +1,6 @@
 import type { Deploy, DeployHost, DeployRecord, DeployRequest, DeployStatus, Image } from '../domain/contract.js'
 import { renderDeploySummary } from '../domain/deploySummary.js'
-import { asClawctlError, ClawctlError, errorBody } from '../domain/errors.js'
+import { asClawctlError, ClawctlError, errorBody, withPartial } from '../domain/errors.js'
 import { orphanIds } from '../domain/fleet.js'
 import type { Host } from '../domain/host.js'
 import { decideDeploy } from '../domain/policy.js'
@@ -44,13 +44,7 @@ export async function deployFleet(
     failure = asClawctlError(error)
   }
   const deploy = await finish(keeper, failure, options, planLines, ports)
-  if (failure) {
-    throw new ClawctlError(failure.code, failure.message, {
-      ...(failure.hint === undefined ? {} : { hint: failure.hint }),
-      cause: failure,
-      partial: { ...failure.partial, deploy },
-    })
-  }
+  if (failure) throw withPartial(failure, { deploy })
   return deploy
 }
 

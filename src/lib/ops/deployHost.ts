@@ -68,7 +68,7 @@ export async function deployHost(
       ok: false,
       host: left,
       error: new ClawctlError(error.code, `${error.message} ${why}, so there is no AMI to go back to.`, {
-        hint: error.hint ?? `Deploy ${step.id} with --ami and an AMI that is known to work.`,
+        hint: error.hint,
         cause: error,
       }),
     }
@@ -192,7 +192,9 @@ async function applyAndWait(
     return {
       ok: false,
       host: gate.host,
-      error: new ClawctlError('HEALTH_FAILED', `${step.id} on ${ami} is not healthy: ${gate.reason}.`),
+      error: new ClawctlError('HEALTH_FAILED', `${step.id} on ${ami} is not healthy: ${gate.reason}.`, {
+        hint: `Look at ${step.id}, or deploy it with --ami and an AMI that is known to work.`,
+      }),
     }
   } catch (error) {
     return { ok: false, host: seen, error: asClawctlError(error) }

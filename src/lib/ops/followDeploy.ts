@@ -1,7 +1,7 @@
 import ms from 'ms'
 import type { DeployDetail } from '../domain/contract.js'
-import { asClawctlError, ClawctlError } from '../domain/errors.js'
-import { isOver } from '../domain/run.js'
+import { asClawctlError, ClawctlError, withPartial } from '../domain/errors.js'
+import { isOver, withoutSteps } from '../domain/run.js'
 import { isOutage, poll } from './poll.js'
 import type { Clock, Progress } from './ports.js'
 
@@ -43,14 +43,7 @@ export async function followDeploy(
     return isOutage(error)
   }
   let last: DeployDetail | undefined
-  const ended = (error: ClawctlError) => {
-    const { steps: _, ...deploy } = last ?? { steps: [] }
-    return new ClawctlError(error.code, error.message, {
-      hint: GOES_ON,
-      cause: error,
-      ...(last ? { partial: { deploy } } : {}),
-    })
-  }
+  const ended = (error: ClawctlError) => withPartial(error, last ? { deploy: withoutSteps(last) } : {}, GOES_ON)
   const limits = { clock, timeoutMs, longestMs: LONGEST_POLL_MS, outageMs: LONGEST_OUTAGE_MS, isPassing }
   try {
     const result = await poll<DeployDetail>(limits, async () => {
