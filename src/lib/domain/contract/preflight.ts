@@ -1,0 +1,21 @@
+import * as z from 'zod/mini'
+
+export const CHECK_STATUSES = ['pass', 'fail', 'skip'] as const
+
+/** One thing that has to hold before a flight. */
+export const checkSchema = z.object({
+  /** Stable and short, for scripts: `github-token`, `latest-ami`. */
+  id: z.string(),
+  title: z.string(),
+  status: z.enum(CHECK_STATUSES),
+  /** What was seen, or why nothing could be; never a secret. */
+  evidence: z.string(),
+  /** What to do or type next; null where nothing has to be done. */
+  fix: z.nullable(z.string()),
+})
+export type Check = z.infer<typeof checkSchema>
+
+export const preflightAnswerSchema = z.object({
+  ok: z.literal(true),
+  preflight: z.object({ checks: z.array(checkSchema) }),
+})
