@@ -10,19 +10,31 @@ interface HelpClass {
   new (config: unknown, options: object): { formatCommand(command: unknown): string }
 }
 
+async function visibleCommands() {
+  const { Config } = await import('@oclif/core/config')
+  const config = await Config.load({ root: ROOT })
+  const commands = config.commands.filter((command) => !command.hidden).sort((a, b) => a.id.localeCompare(b.id))
+  return { config, commands }
+}
+
+/** One line a command. */
+async function commandTable(): Promise<string> {
+  const { commands } = await visibleCommands()
+  const rows = commands.map(({ id, summary }) => `| \`clawctl ${id.replaceAll(':', ' ')}\` | ${summary} |`)
+  return ['| Command | What it does |', '| --- | --- |', ...rows].join('\n')
+}
+
 /** The help of every command: what `--help` prints, without the exit codes that all have in common. */
 async function commandReference(): Promise<string> {
-  const { Config } = await import('@oclif/core/config')
+  const { config, commands } = await visibleCommands()
   const built: { default: HelpClass } = await import(join(ROOT, 'dist/help.js'))
-  const config = await Config.load({ root: ROOT })
   const help = new built.default(config, { stripAnsi: true, maxWidth: 100, hideCommandSummaryInDescription: true })
-  const commands = config.commands.filter((command) => !command.hidden).sort((a, b) => a.id.localeCompare(b.id))
   return commands
     .map((command) => {
       const text = help.formatCommand(command).replace(/\n+EXIT CODES[\s\S]*$/, '')
       // biome-ignore lint/suspicious/noControlCharactersInRegex: colours, which the help may hold all the same
       const plain = text.replace(/\u001b\[[0-9;]*m/g, '').replace(/[ \t]+$/gm, '')
-      return `### \`clawctl ${command.id.replaceAll(':', ' ')}\`\n\n${command.summary}\n\n\`\`\`text\n${plain.trim()}\n\`\`\``
+      return `## \`clawctl ${command.id.replaceAll(':', ' ')}\`\n\n${command.summary}\n\n\`\`\`text\n${plain.trim()}\n\`\`\``
     })
     .join('\n\n')
 }
@@ -42,7 +54,8 @@ function errorTable(): string {
 
 /** Text between `<!-- NAME -->` and `<!-- NAMEstop -->` in these files is generated. */
 export const GENERATED: { file: string; name: string; content: () => Promise<string> | string }[] = [
-  { file: 'README.md', name: 'commands', content: commandReference },
+  { file: 'README.md', name: 'commands', content: commandTable },
+  { file: 'docs/commands.md', name: 'commands', content: commandReference },
   { file: 'README.md', name: 'exitcodes', content: exitCodeTable },
   { file: 'docs/errors.md', name: 'exitcodes', content: exitCodeTable },
   { file: 'docs/errors.md', name: 'codes', content: errorTable },
