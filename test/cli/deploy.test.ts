@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
+import { parseFault } from '../../src/lib/sandbox/faults.js'
 import { concurrently, expectFailure, inSandbox, LATEST_AMI, OLDER_AMI, TestSandbox } from '../support/cli.js'
 
 interface Deploy {
@@ -139,6 +140,8 @@ describe('clawctl fleet deploy through the Control API', () => {
 
     it('lets deploys that were asked at once happen one after the other, and says who waits for whom', async function () {
       this.timeout(30_000)
+      // The first run lasts until it has been looked at, however slow the machine is.
+      const release = sandbox.inner.faults.add(parseFault('ec2:slow=2s'))
       const first = (await deploy(sandbox, 'laptop', 'clawdinator-2', '--requested-by', 'Ann')).json().deploy as Deploy
       const second = (await deploy(sandbox, 'clawdinator-2', 'clawdinator-1')).json().deploy as Deploy
       expect(second).to.include({ status: 'queued' })
@@ -150,6 +153,7 @@ describe('clawctl fleet deploy through the Control API', () => {
       const chat = await sandbox.clawctl('laptop', ['fleet', 'history', '--chat'])
       expect(chat.stdout).to.include('clawdinator-1: queued behind clawdinator-2')
 
+      release()
       const waited = await third
       expect(waited.code, waited.stderr).to.equal(0)
       expect(waited.stderr).to.match(/queued behind the deploy of clawdinator-[12] \(/)
