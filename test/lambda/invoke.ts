@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import { createHandler } from '../../lambda/handler.js'
 import {
+  type Check,
   type Deploy,
   type DeployDetail,
   deployAnswerSchema,
@@ -9,6 +10,7 @@ import {
   type Fleet,
   failureSchema,
   fleetAnswerSchema,
+  preflightAnswerSchema,
 } from '../../src/lib/domain/contract.js'
 import { CODE_NAMES, type Code, httpStatusOf } from '../../src/lib/domain/errors.js'
 import { BUCKET, GITHUB_TOKEN, REGION, REPOSITORY, SECRET_KEY, type TestPlane } from '../support/plane.js'
@@ -27,6 +29,7 @@ export interface Answer {
   deploy: DeployDetail
   deploys: Deploy[]
   fleet: Fleet
+  preflight: { checks: Check[] }
   text: string
   /** The one log line of the request. */
   line: Record<string, unknown>
@@ -86,7 +89,13 @@ export class Lambda {
   }
 }
 
-const SUCCESSES = [deployDetailAnswerSchema, deployAnswerSchema, deploysAnswerSchema, fleetAnswerSchema]
+const SUCCESSES = [
+  deployDetailAnswerSchema,
+  deployAnswerSchema,
+  deploysAnswerSchema,
+  fleetAnswerSchema,
+  preflightAnswerSchema,
+]
 
 /** Nothing that the contract does not name may be in an answer; the status is the code's own. */
 function checkContract(body: unknown, status: number): Code | 'OK' {
