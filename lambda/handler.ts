@@ -1,5 +1,6 @@
 import { ClawctlError, errorBody, httpStatusOf } from '../src/lib/domain/errors.js'
 import type { KnownHeartbeats } from '../src/lib/ops/fleetStatus.js'
+import type { Clock } from '../src/lib/ops/ports.js'
 import { Authenticator } from './authenticate.js'
 import { causeOf } from './cause.js'
 import { type Env, readConfiguration } from './configuration.js'
@@ -20,6 +21,7 @@ export interface FunctionUrlResult {
 export interface HandlerOptions {
   /** How long a request may take before it is answered with TIMED_OUT. Lambda itself cuts at 30 s. */
   budgetMs?: number
+  clock?: Clock
 }
 
 const BUDGET_MS = 28_000
@@ -33,11 +35,11 @@ const LONGEST_LOGGED = 64
 export function createHandler(
   env: Env,
   log: (line: string) => void,
-  { budgetMs = BUDGET_MS }: HandlerOptions = {},
+  { budgetMs = BUDGET_MS, clock }: HandlerOptions = {},
 ): (event: unknown) => Promise<FunctionUrlResult> {
   const authenticator = new Authenticator(env)
   const secrets = new Secrets(env, (text) => authenticator.isCallerToken(text))
-  const plane = new Plane(env)
+  const plane = new Plane(env, clock)
 
   return async (event) => {
     const started = performance.now()
@@ -93,18 +95,20 @@ export function createHandler(
 /** What lives as long as the execution environment: adapters with their sockets, and what was learnt a moment ago. */
 class Plane {
   readonly #env: Env
+  readonly #clock: Clock | undefined
   readonly #heartbeats: KnownHeartbeats = new Map()
   #made: { ports: LambdaPorts; recent: Recent } | undefined
 
-  constructor(env: Env) {
+  constructor(env: Env, clock: Clock | undefined) {
     this.#env = env
+    this.#clock = clock
   }
 
   /** @throws ClawctlError NOT_CONFIGURED, from the ports that it returns */
   ports(meter: Meter): RoutePorts {
     const made = () => {
       if (!this.#made) {
-        const ports = createPorts(readConfiguration(this.#env))
+        const ports = createPorts(readConfiguration(this.#env), this.#clock)
         this.#made = { ports, recent: new Recent(ports.clock) }
       }
       return this.#made

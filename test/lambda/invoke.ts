@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { createHandler } from '../../lambda/handler.js'
+import { createHandler, type HandlerOptions } from '../../lambda/handler.js'
 import {
   type Check,
   type Deploy,
@@ -55,8 +55,8 @@ export class Lambda {
   readonly lines: string[] = []
   readonly #handler: ReturnType<typeof createHandler>
 
-  constructor(env: Env) {
-    this.#handler = createHandler(env, (line) => this.lines.push(line))
+  constructor(env: Env, options: HandlerOptions = {}) {
+    this.#handler = createHandler(env, (line) => this.lines.push(line), options)
   }
 
   get(path: string): Promise<Answer> {

@@ -192,7 +192,9 @@ describe('deployFleet', () => {
       await start(plane, { requestedBy: 'Ada' })
       const [first, ...later] = records(plane)
       expect(first).to.include({ status: 'running', ami: null, requestedBy: 'Ada', runId: 77, finishedAt: null })
-      expect(new Set(plane.store.puts.slice(1).map((put) => put.key))).to.deep.equal(new Set([`deploys/${REQUEST_ID}.json`]))
+      expect(new Set(plane.store.puts.slice(1).map((put) => put.key))).to.deep.equal(
+        new Set([`deploys/${REQUEST_ID}.json`]),
+      )
       const marks: Record<string, string> = { pending: '.', deploying: '>', replaced: '+' }
       const progress = later.map((r) => `${r.status} ${r.hosts.map((host) => marks[host.outcome]).join('')}`)
       expect(progress).to.deep.equal([
