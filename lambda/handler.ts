@@ -108,8 +108,9 @@ class Plane {
   ports(meter: Meter): RoutePorts {
     const made = () => {
       if (!this.#made) {
-        const ports = createPorts(readConfiguration(this.#env), this.#clock)
-        this.#made = { ports, recent: new Recent(ports.clock) }
+        const configuration = readConfiguration(this.#env)
+        const ports = createPorts(configuration, this.#clock)
+        this.#made = { ports, recent: new Recent(ports.clock, Number(configuration.CONTROL_API_REUSE_MS)) }
       }
       return this.#made
     }
