@@ -1,6 +1,8 @@
 import { expect } from 'chai'
-import { createHandler } from '../../lambda/handler.js'
+import { createHandler, type HandlerOptions } from '../../lambda/handler.js'
+import { ROUTES } from '../../lambda/routes.js'
 import {
+  type Check,
   type Deploy,
   type DeployDetail,
   deployAnswerSchema,
@@ -9,6 +11,7 @@ import {
   type Fleet,
   failureSchema,
   fleetAnswerSchema,
+  preflightAnswerSchema,
 } from '../../src/lib/domain/contract.js'
 import { CODE_NAMES, type Code, httpStatusOf } from '../../src/lib/domain/errors.js'
 import { BUCKET, GITHUB_TOKEN, REGION, REPOSITORY, SECRET_KEY, type TestPlane } from '../support/plane.js'
@@ -27,6 +30,7 @@ export interface Answer {
   deploy: DeployDetail
   deploys: Deploy[]
   fleet: Fleet
+  preflight: { checks: Check[] }
   text: string
   /** The one log line of the request. */
   line: Record<string, unknown>
@@ -52,8 +56,8 @@ export class Lambda {
   readonly lines: string[] = []
   readonly #handler: ReturnType<typeof createHandler>
 
-  constructor(env: Env) {
-    this.#handler = createHandler(env, (line) => this.lines.push(line))
+  constructor(env: Env, options: HandlerOptions = {}) {
+    this.#handler = createHandler(env, (line) => this.lines.push(line), options)
   }
 
   get(path: string): Promise<Answer> {
@@ -68,12 +72,17 @@ export class Lambda {
     const before = this.lines.length
     const result = await this.#handler(input)
     expect(Object.keys(result)).to.have.members(['statusCode', 'headers', 'body'])
-    expect(result.headers).to.deep.equal({ 'content-type': 'application/json', 'cache-control': 'no-store' })
+    const { allow, 'www-authenticate': scheme, ...headers } = result.headers
+    expect(headers).to.deep.equal({ 'content-type': 'application/json', 'cache-control': 'no-store' })
+    expect(allow !== undefined).to.equal(result.statusCode === 405)
+    expect(scheme).to.equal(result.statusCode === 401 ? 'Bearer' : undefined)
     const body: unknown = JSON.parse(result.body)
     const code = checkContract(body, result.statusCode)
     const logged = this.lines[before] ?? ''
     const line = JSON.parse(logged) as Record<string, unknown>
     expect(line).to.include({ status: result.statusCode, code })
+    const route = ROUTES.find(({ name }) => name === line.route)
+    if (route && code !== 'OK') expect(route.codes).to.include(code)
     expect(logged).not.to.include('\n')
     for (const secret of SECRETS) {
       expect(result.body).not.to.include(secret)
@@ -84,7 +93,13 @@ export class Lambda {
   }
 }
 
-const SUCCESSES = [deployDetailAnswerSchema, deployAnswerSchema, deploysAnswerSchema, fleetAnswerSchema]
+const SUCCESSES = [
+  deployDetailAnswerSchema,
+  deployAnswerSchema,
+  deploysAnswerSchema,
+  fleetAnswerSchema,
+  preflightAnswerSchema,
+]
 
 /** Nothing that the contract does not name may be in an answer; the status is the code's own. */
 function checkContract(body: unknown, status: number): Code | 'OK' {
