@@ -68,7 +68,9 @@ export class Lambda {
     const before = this.lines.length
     const result = await this.#handler(input)
     expect(Object.keys(result)).to.have.members(['statusCode', 'headers', 'body'])
-    expect(result.headers).to.deep.equal({ 'content-type': 'application/json', 'cache-control': 'no-store' })
+    const { allow, ...headers } = result.headers
+    expect(headers).to.deep.equal({ 'content-type': 'application/json', 'cache-control': 'no-store' })
+    expect(allow !== undefined).to.equal(result.statusCode === 405)
     const body: unknown = JSON.parse(result.body)
     const code = checkContract(body, result.statusCode)
     const logged = this.lines[before] ?? ''
