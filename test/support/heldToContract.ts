@@ -49,12 +49,46 @@ export async function githubProblems({ exchange, reply, struck }: Answered): Pro
   return [...problems, ...description.answer({ method, url }, answer, FAILURE)]
 }
 
+let ours: Promise<Description> | undefined
+
+/** docs/control-api.openapi.yaml, whose objects may here hold nothing that it does not name; clients are lenient. */
+export function controlApiDescription(): Promise<Description> {
+  ours ??= (async () => {
+    const [{ closed, Description }, { openApi }] = await Promise.all([
+      import('./openapi.js'),
+      import('../../scripts/openapi.js'),
+    ])
+    return new Description(closed(openApi()) as unknown as ConstructorParameters<typeof Description>[0])
+  })()
+  return ours
+}
+
+/** What is wrong with an answer of the Control API, by our own document. What it does not know is refused in its form. */
+export async function answerProblems(method: string, url: URL, status: number, body: string): Promise<string[]> {
+  const description = await controlApiDescription()
+  const answer = { status, type: 'application/json', body }
+  if (description.operationOf(method, url.pathname)) return description.answer({ method, url }, answer)
+  const fits = [400, 401, 404, 405].includes(status)
+  return fits ? description.value('Failure', JSON.parse(body)) : [`${method} ${url.pathname} answers ${status}`]
+}
+
+/** The same of the server in front of the handler; what the Function URL says for itself has no media type. */
+async function controlApiProblems({ exchange, reply, struck }: Answered): Promise<string[]> {
+  const { method, url, headers, body } = exchange
+  const asked = /^clawctl/.test(headers['user-agent'] ?? '')
+    ? (await controlApiDescription()).request({ method, url, body: body.toString() })
+    : []
+  if (struck || reply.headers?.['content-type'] !== 'application/json') return asked
+  return [...asked, ...(await answerProblems(method, url, reply.status, String(reply.body)))]
+}
+
 export const mochaHooks = {
   async afterAll(this: Mocha.Context) {
     this.timeout(30_000)
     const problems = new Set<string>()
     for (const one of seen.splice(0)) {
-      if (one.service === 'github') for (const problem of await githubProblems(one)) problems.add(problem)
+      const found = one.service === 'github' ? await githubProblems(one) : await controlApiProblems(one)
+      for (const problem of found) problems.add(problem)
     }
     if (problems.size > 0) throw new Error(`Not as described:\n${[...problems].join('\n')}`)
   },
