@@ -20,7 +20,13 @@ function world(...answers: (DeployDetail | Error)[]) {
     if (answer instanceof Error) throw answer
     return answer
   }
-  return { clock, progress, ask, follow: () => followDeploy({ ask, clock, progress }, MINUTE), asked: () => asked }
+  return {
+    clock,
+    progress,
+    ask,
+    follow: () => followDeploy({ ask, clock, progress }, { requestId: 'request-0001', timeoutMs: MINUTE }),
+    asked: () => asked,
+  }
 }
 
 describe('followDeploy', () => {
@@ -66,7 +72,7 @@ describe('followDeploy', () => {
     const error = await failureOf(follow())
     expect([error.code, clock.elapsed]).to.deep.equal(['TIMED_OUT', MINUTE])
     expect(error.message).to.equal('The deploy was not over after 1 minute: it was running.')
-    expect(error.hint).to.include('goes on by itself')
+    expect(error.hint).to.match(/goes on by itself: `clawctl fleet follow request-0001`/)
   })
 
   it('goes on through a service that does not answer for a while, and says so once', async () => {
