@@ -1,4 +1,4 @@
-import type { Deploy, DeployRequest, Fleet } from '../src/lib/domain/contract.js'
+import type { Check, Deploy, DeployRequest, Fleet } from '../src/lib/domain/contract.js'
 import type { RouteExample } from './routes.js'
 
 /** What the contract's document shows; a test parses each with the schemas of its route. */
@@ -119,4 +119,29 @@ export const getDeploy: readonly RouteExample[] = [
 
 export const fleet: readonly RouteExample[] = [
   { title: 'The fleet', path: '/v1/fleet', answer: { status: 200, body: { ok: true, fleet: fleetNow } } },
+]
+
+const checks: Check[] = [
+  {
+    id: 'github-token',
+    title: 'The GitHub credential works',
+    status: 'pass',
+    evidence: 'A GitHub App installation that reads openclaw/clawdinators.',
+    fix: null,
+  },
+  {
+    id: 'latest-ami',
+    title: 'There is an image to deploy',
+    status: 'fail',
+    evidence: 'No available AMI is tagged clawdinator=true.',
+    fix: 'Build and import an image.',
+  },
+]
+
+export const preflight: readonly RouteExample[] = [
+  {
+    title: 'One thing to mend',
+    path: '/v1/preflight',
+    answer: { status: 200, body: { ok: true, preflight: { checks } } },
+  },
 ]

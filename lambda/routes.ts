@@ -6,6 +6,7 @@ import {
   deployRequestSchema,
   deploysAnswerSchema,
   fleetAnswerSchema,
+  preflightAnswerSchema,
   REQUEST_ID_PATTERN,
 } from '../src/lib/domain/contract.js'
 import { ClawctlError, type Code } from '../src/lib/domain/errors.js'
@@ -13,6 +14,7 @@ import { decideDeploy } from '../src/lib/domain/policy.js'
 import { getDeploy, listDeploys } from '../src/lib/ops/deploys.js'
 import { dispatchDeploy } from '../src/lib/ops/dispatchDeploy.js'
 import { fleetStatus } from '../src/lib/ops/fleetStatus.js'
+import { serverPreflight } from '../src/lib/ops/preflight/serverPreflight.js'
 import type { LambdaPorts } from './context.js'
 import * as examples from './examples.js'
 
@@ -158,6 +160,18 @@ export const ROUTES: readonly Route[] = [
     examples: examples.fleet,
     async run(_input, ports) {
       return { fleet: await fleetStatus(ports()) }
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/preflight',
+    name: 'preflight',
+    summary: 'What only the server can see of what has to hold before a flight. Nothing is changed by asking.',
+    answer: { status: 200, schema: preflightAnswerSchema },
+    codes: COMMON_CODES,
+    examples: examples.preflight,
+    async run(_input, ports) {
+      return { preflight: { checks: await serverPreflight(ports()) } }
     },
   }),
 ]

@@ -2,6 +2,7 @@ import { expect } from 'chai'
 import { parseEvent } from '../../lambda/event.js'
 import { createHandler } from '../../lambda/handler.js'
 import {
+  type Check,
   type Deploy,
   type DeployDetail,
   deployAnswerSchema,
@@ -10,6 +11,7 @@ import {
   type Fleet,
   failureSchema,
   fleetAnswerSchema,
+  preflightAnswerSchema,
 } from '../../src/lib/domain/contract.js'
 import { CODE_NAMES, type Code, httpStatusOf } from '../../src/lib/domain/errors.js'
 import { answerProblems } from '../support/heldToContract.js'
@@ -29,6 +31,7 @@ export interface Answer {
   deploy: DeployDetail
   deploys: Deploy[]
   fleet: Fleet
+  preflight: { checks: Check[] }
   text: string
   /** The one log line of the request. */
   line: Record<string, unknown>
@@ -91,7 +94,13 @@ export class Lambda {
   }
 }
 
-const SUCCESSES = [deployDetailAnswerSchema, deployAnswerSchema, deploysAnswerSchema, fleetAnswerSchema]
+const SUCCESSES = [
+  deployDetailAnswerSchema,
+  deployAnswerSchema,
+  deploysAnswerSchema,
+  fleetAnswerSchema,
+  preflightAnswerSchema,
+]
 
 /** Nothing that the contract does not name may be in an answer; the status is the code's own. */
 function checkContract(body: unknown, status: number): Code | 'OK' {

@@ -50,7 +50,7 @@ export function createControlApi(options: { url: string; token: string; userAgen
     }
     let answer: unknown
     try {
-      answer = await withRetry(exchange, isRetryable)
+      answer = await withRetry(exchange, { retryable: isRetryable })
     } catch (error) {
       throw explain(error, base)
     }
@@ -79,6 +79,10 @@ export function createControlApi(options: { url: string; token: string; userAgen
     async deploy(requestId) {
       const { deployDetailAnswerSchema } = await deployContract()
       return (await call(deployDetailAnswerSchema, 'GET', `/v1/deploys/${encodeURIComponent(requestId)}`)).deploy
+    },
+    async preflight() {
+      const { preflightAnswerSchema } = await import('../domain/contract/preflight.js')
+      return (await call(preflightAnswerSchema, 'GET', '/v1/preflight')).preflight.checks
     },
   }
 }

@@ -6,3 +6,5 @@ export const DEPLOY_WORKFLOW = 'fleet-deploy.yml'
 
 /** Key of the fleet stack's state in the bucket. */
 export const FLEET_STATE_KEY = 'state/fleet.tfstate'
+/** Where GitHub looks for workflows. */
+export const WORKFLOW_FOLDER = '.github/workflows'

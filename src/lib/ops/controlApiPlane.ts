@@ -1,4 +1,4 @@
-import type { Deploy, DeployDetail, DeployRequest, Fleet } from '../domain/contract.js'
+import type { Check, Deploy, DeployDetail, DeployRequest, Fleet } from '../domain/contract.js'
 import { ClawctlError, withPartial } from '../domain/errors.js'
 import { followDeploy, successOrThrow } from './followDeploy.js'
 import type { Plane } from './plane.js'
@@ -10,6 +10,8 @@ export interface ControlApi {
   createDeploy(request: DeployRequest & { requestId: string }): Promise<Deploy>
   deploys(limit: number): Promise<Deploy[]>
   deploy(requestId: string): Promise<DeployDetail>
+  /** What only the server can see of a flight's preconditions. */
+  preflight(): Promise<Check[]>
 }
 
 /** For a run that was started a moment ago; GitHub takes seconds. */
