@@ -23,7 +23,11 @@ const common = {
   external: ['typescript'],
   legalComments: 'none',
   logLevel: 'warning',
-  define: { 'process.env.CLAWCTL_BUILD_VERSION': JSON.stringify(version) },
+  define: {
+    'process.env.CLAWCTL_BUILD_VERSION': JSON.stringify(version),
+    // write-file-atomic makes the names of its temporary files of it.
+    __filename: 'import.meta.filename',
+  },
   // CommonJS packages inside an ES module still ask for Node's own modules.
   banner: { js: REQUIRE },
 }

@@ -199,14 +199,15 @@ export function fleetStack(env: Env, aws: DirectSettings) {
   }
 }
 
+/** The token that the runner gives a job. @throws ClawctlError NOT_CONFIGURED */
+export const githubToken = (env: Env) => required(env, ['GITHUB_TOKEN'], 'a token that may read actions')
+
 /** GitHub as a CI job knows it. @throws ClawctlError NOT_CONFIGURED */
 export function githubSettings(env: Env) {
   const repository = required(env, ['GITHUB_REPOSITORY'], 'owner/name of the repository')
   const [owner = '', repo = ''] = repository.split('/')
-  const token = required(env, ['GITHUB_TOKEN'], 'a token that may read actions')
   return {
     apiUrl: read(env, 'GITHUB_API_URL') ?? 'https://api.github.com',
-    token: async () => token,
     owner,
     repo,
     workflow: DEPLOY_WORKFLOW,
