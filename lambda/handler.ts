@@ -18,10 +18,11 @@ export interface FunctionUrlResult {
 export function createHandler(
   env: Readonly<Record<string, string | undefined>>,
   log: (line: string) => void,
+  makePorts: typeof createPorts = createPorts,
 ): (event: unknown) => Promise<FunctionUrlResult> {
   let ports: LambdaPorts | undefined
   const getPorts = () => {
-    ports ??= createPorts(readConfiguration(env))
+    ports ??= makePorts(readConfiguration(env))
     return ports
   }
   return async (event) => {
