@@ -126,6 +126,17 @@ describe('httpRequest', () => {
       expect(new Set([first, third, fourth]).size).to.equal(3)
     })
 
+    it('carry nothing over from one read to the next', async () => {
+      const warnings: Error[] = []
+      const onWarning = (warning: Error) => warnings.push(warning)
+      process.on('warning', onWarning)
+      for (let n = 0; n < 15; n += 1) await send('GET')
+      await new Promise((resolve) => setImmediate(resolve))
+      process.off('warning', onWarning)
+      expect(warnings.map((warning) => warning.name)).to.deep.equal([])
+      expect(new Set(ports).size).to.equal(1)
+    })
+
     it('that the server closed meanwhile are replaced, within the same try', async () => {
       server.respondWith(
         tellPort,

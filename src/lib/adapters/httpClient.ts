@@ -112,11 +112,12 @@ function exchange(url: URL, options: HttpRequest, timeoutMs: number, agent: Agen
       Math.max(0, timeoutMs),
     )
     request.on('socket', (socket) => {
-      // A kept connection is connected already, and says so no more.
+      // A kept connection is connected already, and would never call back.
       if (request.reusedSocket) sent = true
-      socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
-        sent = true
-      })
+      else
+        socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
+          sent = true
+        })
     })
     request.on('error', (error) => {
       const closed =
