@@ -45,6 +45,8 @@ const NOTES: Record<string, Json> = {
   'Error.code': { description: 'The closed list of docs/errors.md, which may grow.' },
   'Deploy.ami': { description: 'The AMI that is deployed: the override, or what the run resolved; null until it has.' },
   'Deploy.waitsFor': { description: 'The deploy that this one waits for; one runs at a time.' },
+  'Deploy.queuePosition': { description: 'Its place among the deploys that have not begun, from 1; null once it has.' },
+  'Deploy.durationMs': { description: 'From the start of the run to its end; null while it is not over.' },
   'Deploy.error': { description: 'Why it ended without success; null while it runs and where it went well.' },
   'Deploy.runId': { description: "GitHub's id of the workflow run; null for a deploy that ran without one." },
   'Fleet.latestAmi': { description: 'The newest available AMI tagged clawdinator=true, or null.' },
@@ -68,18 +70,17 @@ const NAMES = new Map<unknown, string>(
   ),
 )
 
-/** Requests as they may be sent, answers without a promise that nothing is added. */
-const SIDE = { io: 'input' } as const
-
 function namedSchemas(): Record<string, Json> {
   const registry = z.registry<{ id: string }>()
   for (const [schema, id] of NAMES) registry.add(schema as z.ZodMiniType, { id })
   const { schemas } = z.toJSONSchema(registry, {
-    ...SIDE,
     uri: (id) => SCHEMAS + id,
-    // `z.catch` is the reader's leniency and says nothing of what is sent; zod writes it as a default.
     override: ({ zodSchema, jsonSchema }) => {
-      if (zodSchema._zod.def.type === 'catch') delete jsonSchema.default
+      const { def } = zodSchema._zod
+      // What a reader makes of a value that is not there or not known says nothing of what is sent: it always is.
+      if (def.type === 'catch' || def.type === 'default') delete jsonSchema.default
+      // Parsing drops what it does not know. Only a strict object promises that there is nothing more.
+      if (def.type === 'object' && !('catchall' in def && def.catchall)) delete jsonSchema.additionalProperties
     },
   })
   return Object.fromEntries(
@@ -147,7 +148,7 @@ const pascal = (code: string) => code.toLowerCase().replace(/(?:^|_)(.)/g, (_, l
 function parametersOf(route: Route): Json[] {
   const of = (schema: z.ZodMiniObject | undefined, place: 'path' | 'query') => {
     if (!schema) return []
-    const { properties = {}, required = [] } = z.toJSONSchema(schema, SIDE)
+    const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: 'input' })
     return Object.entries(properties).map(([name, one]) => {
       return { name, in: place, required: place === 'path' || required.includes(name), schema: one as Json }
     })

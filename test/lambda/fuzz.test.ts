@@ -40,7 +40,7 @@ describe('Control API: any event', () => {
     expect(await wordOf({ ...ports, compute: { ...ports.compute, describeHosts } })).to.match(/^500: /)
     const latestImage = async () => ({
       id: 'ami-1',
-      name: 'cct_fuzz_previous_0123456789',
+      name: 'cct_fuzz_caller_0123456789',
       createdAt: '2026-01-01T00:00:00Z',
     })
     expect(await wordOf({ ...ports, compute: { ...ports.compute, latestImage } })).to.match(/^a token in the output/)

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import * as fc from 'fast-check'
 import type { LambdaPorts } from '../../lambda/context.js'
 import { createHandler } from '../../lambda/handler.js'
@@ -16,8 +17,10 @@ import { answerProblems } from '../support/heldToContract.js'
 const TOKEN = 'cct_fuzz_current_0123456789'
 const PREVIOUS = 'cct_fuzz_previous_0123456789'
 const GITHUB_TOKEN = 'ghp_fuzz_secret_0123456789'
+/** Of clawdinator-1 alone. */
+const CALLER_TOKEN = 'cct_fuzz_caller_0123456789'
 const MINUTE_MS = 60_000
-const SECRETS = [TOKEN, PREVIOUS, GITHUB_TOKEN]
+const SECRETS = [TOKEN, PREVIOUS, GITHUB_TOKEN, CALLER_TOKEN]
 const IDS = ['clawdinator-1', 'clawdinator-2']
 
 const secret = fc.constantFrom(...SECRETS, `Bearer ${TOKEN}`)
@@ -144,7 +147,7 @@ const query = fc.oneof(
   { weight: 1, arbitrary: text.map((one) => `limit=${one}&limit=1&limit=${one}`) },
 )
 const authorization = fc.oneof(
-  { weight: 12, arbitrary: fc.constantFrom(`Bearer ${TOKEN}`, `bearer ${PREVIOUS}`) },
+  { weight: 12, arbitrary: fc.constantFrom(`Bearer ${TOKEN}`, `bearer ${PREVIOUS}`, `Bearer ${CALLER_TOKEN}`) },
   {
     weight: 1,
     arbitrary: fc.constantFrom(
@@ -201,7 +204,12 @@ export function calmPorts(): LambdaPorts {
   let count = 0
   return {
     clock,
-    store,
+    store: {
+      get: (key) => store.get(key),
+      put: (key, one) => store.put(key, one),
+      putIf: (key, one, etag) => store.putIf(key, one, etag),
+      list: (prefix, options) => store.list(prefix, options),
+    },
     registry: registrySource(registryOf(...IDS)),
     compute: {
       describeHosts: async () => hosts,
@@ -259,15 +267,14 @@ export function createProbe(ports: LambdaPorts = calmPorts()): (event: unknown) 
   const env = {
     CONTROL_API_TOKEN: TOKEN,
     CONTROL_API_TOKEN_PREVIOUS: PREVIOUS,
+    CONTROL_API_CALLER_TOKENS: JSON.stringify({
+      'clawdinator-1': createHash('sha256').update(CALLER_TOKEN).digest('hex'),
+    }),
     GITHUB_TOKEN,
     GITHUB_REPO: 'acme/fleet',
     AWS_REGION: 'eu-central-1',
   }
-  const handler = createHandler(
-    env,
-    (line) => lines.push(line),
-    () => ports,
-  )
+  const handler = createHandler(env, (line) => lines.push(line), { makePorts: () => ports })
   return async (event) => {
     lines.length = 0
     const result = await handler(event)

@@ -73,9 +73,10 @@ export class Lambda {
     const before = this.lines.length
     const result = await this.#handler(input)
     expect(Object.keys(result)).to.have.members(['statusCode', 'headers', 'body'])
-    const { allow, ...headers } = result.headers
+    const { allow, 'www-authenticate': scheme, ...headers } = result.headers
     expect(headers).to.deep.equal({ 'content-type': 'application/json', 'cache-control': 'no-store' })
     expect(allow !== undefined).to.equal(result.statusCode === 405)
+    expect(scheme).to.equal(result.statusCode === 401 ? 'Bearer' : undefined)
     const body: unknown = JSON.parse(result.body)
     const code = checkContract(body, result.statusCode)
     const { method, path } = parseEvent(input)

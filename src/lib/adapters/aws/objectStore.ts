@@ -3,6 +3,9 @@ import type { AwsSettings } from './compute.js'
 import { awsCall, clientLimits } from './errors.js'
 import { GetObjectCommand, PutObjectCommand, paginateListObjectsV2, S3Client } from './s3Sdk.js'
 
+/** What S3 lists at once at most. */
+const PAGE = 1000
+
 /** The fleet's bucket: bundles, heartbeats, the deploys' records. */
 export function createObjectStore(settings: AwsSettings & { bucket: string }): ObjectStore {
   const Bucket = settings.bucket
@@ -43,14 +46,17 @@ export function createObjectStore(settings: AwsSettings & { bucket: string }): O
           throw error
         }
       }),
-    list: (Prefix) =>
+    list: (Prefix, { atMost, flat } = {}) =>
       awsCall(`S3 ListObjectsV2 ${Bucket}/${Prefix}`, async () => {
         const found: ObjectInfo[] = []
-        for await (const page of paginateListObjectsV2({ client }, { Bucket, Prefix })) {
+        const input = { Bucket, Prefix, ...(flat ? { Delimiter: '/' } : {}) }
+        const pages = { client, ...(atMost === undefined ? {} : { pageSize: Math.min(atMost, PAGE) }) }
+        for await (const page of paginateListObjectsV2(pages, input)) {
           for (const { Key, Size, LastModified, ETag } of page.Contents ?? []) {
             if (Key === undefined) continue
             found.push({ key: Key, size: Size ?? 0, modifiedAt: LastModified ?? new Date(0), etag: ETag })
           }
+          if (atMost !== undefined && found.length >= atMost) return found.slice(0, atMost)
         }
         return found
       }),
