@@ -38,14 +38,16 @@ describe('followDeploy', () => {
     const first = [step('checkout', 'completed', 'success'), step('plan', 'in_progress', null)]
     const second = [step('checkout', 'completed', 'success'), step('plan', 'completed', 'failure')]
     const { progress, follow } = world(
-      detailOf({ status: 'queued', waitsFor }),
-      detailOf({ status: 'queued', waitsFor }),
+      detailOf({ status: 'queued', waitsFor, queuePosition: 2 }),
+      detailOf({ status: 'queued', waitsFor, queuePosition: 1 }),
+      detailOf({ status: 'queued', waitsFor, queuePosition: 1 }),
       detailOf({ steps: first, hosts: [{ ...host, outcome: 'pending' }] }),
       detailOf({ steps: first, hosts: [{ ...host, outcome: 'deploying' }] }),
       detailOf({ steps: second, hosts: [{ ...host, outcome: 'failed' }], status: 'failed' }),
     )
     expect((await follow()).status).to.equal('failed')
     expect(progress.notes).to.deep.equal([
+      'queued as number 2 behind the deploy of all (request-0000)',
       'queued behind the deploy of all (request-0000)',
       '✔ deploy: checkout',
       'a: deploying',
