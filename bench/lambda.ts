@@ -13,6 +13,8 @@ const REQUESTS = Number(process.argv[2] ?? 10_000)
 const STARTS = 21
 const WARM = 1000
 const LARGE = 1000
+/** More than an answer is reused for. */
+const STEP_MS = 2_500
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const BUNDLE = join(ROOT, 'dist/lambda/index.mjs')
@@ -23,6 +25,8 @@ interface Sample {
   own: number
   /** Requests to upstreams. */
   upstream: number
+  /** Of all its threads. */
+  cpu: number
 }
 interface Figures {
   first: Sample
@@ -35,19 +39,20 @@ print('node', `${process.version}`)
 print('bundle', `${(statSync(BUNDLE).size / 1000).toFixed(0)} KB minified`)
 initialisation()
 await inWorld(2, async (env) => {
-  for (const [title, method, path, body] of [
+  for (const [title, method, path, body, stepMs = STEP_MS] of [
     ['GET /v1/fleet', 'GET', '/v1/fleet'],
+    ['GET /v1/fleet, reused', 'GET', '/v1/fleet', undefined, 0],
     ['GET /v1/deploys', 'GET', '/v1/deploys'],
     ['GET /v1/deploys/ID', 'GET', '/v1/deploys/request-0007'],
     ['POST again', 'POST', '/v1/deploys', { target: 'clawdinator-1', requestId: 'request-0007', requestedBy: 'Jo' }],
     ['POST refused', 'POST', '/v1/deploys', { target: 'all', caller: 'clawdinator-1' }],
   ] as const) {
-    const { samples, first } = await drive(env, { event: event(method, path, body), runs: WARM, warmup: 100 })
+    const { samples, first } = await drive(env, { event: event(method, path, body), runs: WARM, warmup: 100, stepMs })
     const own = samples.map((sample) => sample.own)
     const total = samples.map((sample) => sample.total)
     print(
       `${title} (${first.statusCode})`,
-      `own p50 ${at(own, 0.5)}  p99 ${at(own, 0.99)}  with upstreams p50 ${at(total, 0.5)}  p99 ${at(total, 0.99)}`,
+      `own p50 ${at(own, 0.5)}  p99 ${at(own, 0.99)}  CPU ${ms(mean(samples.map(({ cpu }) => cpu)))}  all p50 ${at(total, 0.5)}  p99 ${at(total, 0.99)}  ${samples.at(-1)?.upstream} upstream requests`,
     )
   }
   for (const [title, path, token] of [
@@ -57,7 +62,8 @@ await inWorld(2, async (env) => {
   ] as const) {
     const asked = { event: event('GET', path, undefined, token), runs: REQUESTS, warmup: 2000, memory: true }
     const { memories } = await drive(env, asked)
-    const [before, after] = [memories[0], memories.at(-1)]
+    // The first tenth still fills caches.
+    const [before, after] = [memories[1], memories.at(-1)]
     const heap = (after?.heapKb ?? 0) - (before?.heapKb ?? 0)
     const pages = (after?.pages ?? 0) - (before?.pages ?? 0)
     const course = memories.map(({ heapKb }) => Math.round(heapKb - (before?.heapKb ?? 0))).join(' ')
@@ -117,10 +123,10 @@ async function inWorld(size: number, story: (env: Record<string, string>) => Pro
 
 async function drive(
   env: Record<string, string>,
-  job: { event: object; runs: number; warmup: number; memory?: boolean },
+  { stepMs = STEP_MS, ...job }: { event: object; runs: number; warmup: number; memory?: boolean; stepMs?: number },
 ): Promise<Figures> {
   const { NODE_EXTRA_CA_CERTS: _, ...rest } = process.env
-  const argument = JSON.stringify({ ...job, module: pathToFileURL(BUNDLE).href })
+  const argument = JSON.stringify({ ...job, stepMs, module: pathToFileURL(BUNDLE).href })
   const args = ['--expose-gc', join(ROOT, 'bench/lambda/driver.mjs'), argument]
   const options = { env: { ...rest, ...env }, maxBuffer: 64 * 1024 * 1024 }
   const { stdout } = await promisify(execFile)(process.execPath, args, options)
@@ -138,6 +144,10 @@ function event(method: string, path: string, body?: object, token = 'cct_bench_0
     ...(body ? { body: JSON.stringify(body) } : {}),
     isBase64Encoded: false,
   }
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length
 }
 
 function quantile(values: readonly number[], share: number): number {

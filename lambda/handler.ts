@@ -1,5 +1,6 @@
 import { ClawctlError, errorBody, httpStatusOf } from '../src/lib/domain/errors.js'
 import type { KnownHeartbeats } from '../src/lib/ops/fleetStatus.js'
+import type { Clock } from '../src/lib/ops/ports.js'
 import { Authenticator } from './authenticate.js'
 import { causeOf } from './cause.js'
 import { type Env, readConfiguration } from './configuration.js'
@@ -21,6 +22,7 @@ export interface HandlerOptions {
   /** How long a request may take before it is answered with TIMED_OUT. Lambda itself cuts at 30 s. */
   budgetMs?: number
   makePorts?: typeof createPorts
+  clock?: Clock
 }
 
 const BUDGET_MS = 28_000
@@ -34,11 +36,11 @@ const LONGEST_LOGGED = 64
 export function createHandler(
   env: Env,
   log: (line: string) => void,
-  { budgetMs = BUDGET_MS, makePorts = createPorts }: HandlerOptions = {},
+  { budgetMs = BUDGET_MS, clock, makePorts = createPorts }: HandlerOptions = {},
 ): (event: unknown) => Promise<FunctionUrlResult> {
   const authenticator = new Authenticator(env)
   const secrets = new Secrets(env, (text) => authenticator.isCallerToken(text))
-  const plane = new Plane(env, makePorts)
+  const plane = new Plane(() => makePorts(readConfiguration(env), clock))
 
   return async (event) => {
     const started = performance.now()
@@ -93,13 +95,11 @@ export function createHandler(
 
 /** What lives as long as the execution environment: adapters with their sockets, and what was learnt a moment ago. */
 class Plane {
-  readonly #env: Env
-  readonly #makePorts: typeof createPorts
+  readonly #makePorts: () => LambdaPorts
   readonly #heartbeats: KnownHeartbeats = new Map()
   #made: { ports: LambdaPorts; recent: Recent } | undefined
 
-  constructor(env: Env, makePorts: typeof createPorts) {
-    this.#env = env
+  constructor(makePorts: () => LambdaPorts) {
     this.#makePorts = makePorts
   }
 
@@ -107,7 +107,7 @@ class Plane {
   ports(meter: Meter): RoutePorts {
     const made = () => {
       if (!this.#made) {
-        const ports = this.#makePorts(readConfiguration(this.#env))
+        const ports = this.#makePorts()
         this.#made = { ports, recent: new Recent(ports.clock) }
       }
       return this.#made

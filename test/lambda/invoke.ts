@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { parseEvent } from '../../lambda/event.js'
-import { createHandler } from '../../lambda/handler.js'
+import { createHandler, type HandlerOptions } from '../../lambda/handler.js'
 import {
   type Check,
   type Deploy,
@@ -57,8 +57,8 @@ export class Lambda {
   readonly lines: string[] = []
   readonly #handler: ReturnType<typeof createHandler>
 
-  constructor(env: Env) {
-    this.#handler = createHandler(env, (line) => this.lines.push(line))
+  constructor(env: Env, options: HandlerOptions = {}) {
+    this.#handler = createHandler(env, (line) => this.lines.push(line), options)
   }
 
   get(path: string): Promise<Answer> {

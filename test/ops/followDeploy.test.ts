@@ -47,8 +47,8 @@ describe('followDeploy', () => {
     )
     expect((await follow()).status).to.equal('failed')
     expect(progress.notes).to.deep.equal([
-      'queued as number 2 behind the deploy of all (request-0000)',
-      'queued behind the deploy of all (request-0000)',
+      'queued behind the deploy of all (request-0000), number 2 in the queue',
+      'queued behind the deploy of all (request-0000), number 1 in the queue',
       '✔ deploy: checkout',
       'a: deploying',
       '✖ deploy: plan',

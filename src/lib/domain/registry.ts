@@ -116,17 +116,24 @@ export function checkRegistry(text: string): { entries: Registry; problems: Regi
       else if (owner !== id) report(id, value.offset, `${field} "${entry[field]}" is already used by ${owner}`)
     }
   }
+  const byPrefix = new Map(entries.map((entry) => [entry.bootstrapPrefix, entry]))
   for (const inner of entries) {
-    const outer = entries.find((e) => inner.bootstrapPrefix.startsWith(`${e.bootstrapPrefix}/`))
-    if (outer) {
+    const outer = foldersAbove(inner.bootstrapPrefix).find((folder) => byPrefix.has(folder))
+    if (outer !== undefined) {
       report(
         inner.id,
         offsets.get(inner.id) ?? 0,
-        `bootstrapPrefix "${inner.bootstrapPrefix}" lies inside ${outer.id}'s: it could read this bundle`,
+        `bootstrapPrefix "${inner.bootstrapPrefix}" lies inside ${byPrefix.get(outer)?.id}'s: it could read this bundle`,
       )
     }
   }
   return { entries: problems.length > 0 ? [] : entries, problems }
+}
+
+/** `a/b/c` → `a`, `a/b`. */
+function foldersAbove(path: string): string[] {
+  const parts = path.split('/')
+  return parts.slice(1).map((_, index) => parts.slice(0, index + 1).join('/'))
 }
 
 function offsetWithin(offset: number, property: Property): boolean {

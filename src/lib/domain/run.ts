@@ -217,8 +217,3 @@ function keyOf(prefix: string, requestId: string): string {
   if (!REQUEST_ID_PATTERN.test(requestId)) throw new RangeError('request id of the wrong form')
   return `${prefix}${requestId}.json`
 }
-
-/** ` as number 3`, where others are before it that have not begun either. */
-export function placeOf({ queuePosition }: { queuePosition: number | null }): string {
-  return queuePosition !== null && queuePosition > 1 ? ` as number ${queuePosition}` : ''
-}

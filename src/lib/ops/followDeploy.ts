@@ -1,7 +1,7 @@
 import ms from 'ms'
 import type { Deploy, DeployDetail } from '../domain/contract.js'
 import { asClawctlError, ClawctlError, withPartial } from '../domain/errors.js'
-import { isOver, placeOf, withoutSteps } from '../domain/run.js'
+import { isOver, withoutSteps } from '../domain/run.js'
 import { isOutage, poll } from './poll.js'
 import type { Clock, Progress } from './ports.js'
 
@@ -75,7 +75,9 @@ export function successOrThrow(detail: DeployDetail): Deploy {
 
 function tellNews(deploy: DeployDetail, tell: (text: string) => void): void {
   if (deploy.waitsFor && deploy.status === 'queued') {
-    tell(`queued${placeOf(deploy)} behind the deploy of ${deploy.waitsFor.target} (${deploy.waitsFor.requestId})`)
+    const { target, requestId } = deploy.waitsFor
+    const place = deploy.queuePosition === null ? '' : `, number ${deploy.queuePosition} in the queue`
+    tell(`queued behind the deploy of ${target} (${requestId})${place}`)
   }
   for (const step of deploy.steps) {
     if (step.status === 'completed') tell(`${STEP_MARKS[step.conclusion ?? ''] ?? '?'} ${step.job}: ${step.name}`)

@@ -1,6 +1,6 @@
 import type { ObjectInfo, ObjectStore } from '../../ops/ports.js'
 import type { AwsSettings } from './compute.js'
-import { awsCall, clientLimits } from './errors.js'
+import { awsCall, clientLimits, lean } from './errors.js'
 import { GetObjectCommand, PutObjectCommand, paginateListObjectsV2, S3Client } from './s3Sdk.js'
 
 /** What S3 lists at once at most. */
@@ -9,10 +9,12 @@ const PAGE = 1000
 /** The fleet's bucket: bundles, heartbeats, the deploys' records. */
 export function createObjectStore(settings: AwsSettings & { bucket: string }): ObjectStore {
   const Bucket = settings.bucket
-  const client = new S3Client({
-    region: settings.region,
-    ...clientLimits(settings),
-  })
+  const client = lean(
+    new S3Client({
+      region: settings.region,
+      ...clientLimits(settings),
+    }),
+  )
   return {
     get: (Key) =>
       awsCall(`S3 GetObject ${Bucket}/${Key}`, async () => {

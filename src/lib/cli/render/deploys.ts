@@ -1,5 +1,5 @@
 import type { Deploy, DeployStatus } from '../../domain/contract.js'
-import { isOver, placeOf } from '../../domain/run.js'
+import { isOver } from '../../domain/run.js'
 import { age, type painter, table } from '../text.js'
 import { fitChat } from './fleet.js'
 
@@ -37,7 +37,8 @@ export function renderDeploy(deploy: Deploy, paint: Paint): string {
     )
   }
   if (deploy.waitsFor) {
-    lines.push(`  waits${placeOf(deploy)} for the deploy of ${deploy.waitsFor.target} (${deploy.waitsFor.requestId})`)
+    const place = deploy.queuePosition === null ? '' : `, number ${deploy.queuePosition} in the queue`
+    lines.push(`  waits for the deploy of ${deploy.waitsFor.target} (${deploy.waitsFor.requestId})${place}`)
   }
   lines.push(`  request ${deploy.requestId}`)
   if (deploy.runUrl) lines.push(`  run     ${deploy.runUrl}`)
@@ -52,7 +53,7 @@ export function renderDeploys(deploys: readonly Deploy[], now: Date, paint: Pain
     d.createdAt ? d.createdAt.slice(0, 19).replace('T', ' ') : '-',
     age(d.createdAt, now),
     d.target,
-    paint(STATUS_STYLE[d.status], d.status) + (d.waitsFor ? `${placeOf(d)} behind ${d.waitsFor.target}` : ''),
+    paint(STATUS_STYLE[d.status], d.status) + (d.waitsFor ? ` behind ${d.waitsFor.target}` : ''),
     d.ami ?? '-',
     who(d),
     duration(d, now),
@@ -66,7 +67,7 @@ export function renderDeploysForChat(deploys: readonly Deploy[], now: Date): str
   if (deploys.length === 0) return 'No deploy yet.'
   return fitChat(
     deploys.map((d) => {
-      const waits = d.waitsFor ? `${placeOf(d)} behind ${d.waitsFor.target}` : ''
+      const waits = d.waitsFor ? ` behind ${d.waitsFor.target}` : ''
       const why = d.error && d.error.code !== OUTCOME_CODES[d.status] ? ` (${d.error.code})` : ''
       const took = d.startedAt ? ` ${isOver(d) ? 'after' : 'for'} ${duration(d, now)}` : ''
       const follow = isOver(d) ? '' : `, request ${d.requestId}`
