@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import { parseEvent } from '../../lambda/event.js'
 import { createHandler, type HandlerOptions } from '../../lambda/handler.js'
+import { ROUTES } from '../../lambda/routes.js'
 import {
   type Check,
   type Deploy,
@@ -85,6 +86,8 @@ export class Lambda {
     const logged = this.lines[before] ?? ''
     const line = JSON.parse(logged) as Record<string, unknown>
     expect(line).to.include({ status: result.statusCode, code })
+    const route = ROUTES.find(({ name }) => name === line.route)
+    if (route && code !== 'OK') expect(route.codes).to.include(code)
     expect(logged).not.to.include('\n')
     for (const secret of SECRETS) {
       expect(result.body).not.to.include(secret)
