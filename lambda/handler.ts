@@ -21,6 +21,7 @@ export interface FunctionUrlResult {
 export interface HandlerOptions {
   /** How long a request may take before it is answered with TIMED_OUT. Lambda itself cuts at 30 s. */
   budgetMs?: number
+  makePorts?: typeof createPorts
   clock?: Clock
 }
 
@@ -35,11 +36,11 @@ const LONGEST_LOGGED = 64
 export function createHandler(
   env: Env,
   log: (line: string) => void,
-  { budgetMs = BUDGET_MS, clock }: HandlerOptions = {},
+  { budgetMs = BUDGET_MS, clock, makePorts = createPorts }: HandlerOptions = {},
 ): (event: unknown) => Promise<FunctionUrlResult> {
   const authenticator = new Authenticator(env)
   const secrets = new Secrets(env, (text) => authenticator.isCallerToken(text))
-  const plane = new Plane(env, clock)
+  const plane = new Plane(env, clock, makePorts)
 
   return async (event) => {
     const started = performance.now()
@@ -96,12 +97,14 @@ export function createHandler(
 class Plane {
   readonly #env: Env
   readonly #clock: Clock | undefined
+  readonly #makePorts: typeof createPorts
   readonly #heartbeats: KnownHeartbeats = new Map()
   #made: { ports: LambdaPorts; recent: Recent } | undefined
 
-  constructor(env: Env, clock: Clock | undefined) {
+  constructor(env: Env, clock: Clock | undefined, makePorts: typeof createPorts) {
     this.#env = env
     this.#clock = clock
+    this.#makePorts = makePorts
   }
 
   /** @throws ClawctlError NOT_CONFIGURED, from the ports that it returns */
@@ -109,7 +112,7 @@ class Plane {
     const made = () => {
       if (!this.#made) {
         const configuration = readConfiguration(this.#env)
-        const ports = createPorts(configuration, this.#clock)
+        const ports = this.#makePorts(configuration, this.#clock)
         this.#made = { ports, recent: new Recent(ports.clock, Number(configuration.CONTROL_API_REUSE_MS)) }
       }
       return this.#made

@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { CODES, EXIT_CODES, httpStatusOf } from '../src/lib/domain/errors.js'
+import { openApiText } from './openapi.js'
 
 /** The parts of the documentation that the code itself knows. `npm run readme` writes them; a test compares them. */
 export const ROOT = fileURLToPath(new URL('..', import.meta.url))
@@ -61,6 +62,11 @@ export const GENERATED: { file: string; name: string; content: () => Promise<str
   { file: 'docs/errors.md', name: 'codes', content: errorTable },
 ]
 
+/** Files that are generated as a whole. */
+export const GENERATED_FILES: { file: string; content: () => string }[] = [
+  { file: 'docs/control-api.openapi.yaml', content: openApiText },
+]
+
 /** The file's text with one generated part renewed. */
 export function replacePart(text: string, name: string, content: string): string {
   const begin = `<!-- ${name} -->`
@@ -76,4 +82,5 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     const path = join(ROOT, file)
     writeFileSync(path, replacePart(readFileSync(path, 'utf8'), name, await content()))
   }
+  for (const { file, content } of GENERATED_FILES) writeFileSync(join(ROOT, file), content())
 }

@@ -106,4 +106,71 @@ describe('httpRequest', () => {
       ssh.close()
     }
   })
+
+  describe('connections', () => {
+    const ports: (number | undefined)[] = []
+    const tellPort: Responder = (response) => {
+      ports.push(response.socket?.remotePort)
+      response.end('ok')
+    }
+    const send = (method: string) => httpRequest({ method, url: server.url, timeoutMs: 2000 })
+    beforeEach(async () => {
+      ports.length = 0
+      server = await startServer(tellPort)
+    })
+
+    it('are kept between reads, and each of the rest gets its own', async () => {
+      for (const method of ['GET', 'GET', 'POST', 'POST', 'GET']) await send(method)
+      const [first, second, third, fourth, fifth] = ports
+      expect([second, fifth]).to.deep.equal([first, first])
+      expect(new Set([first, third, fourth]).size).to.equal(3)
+    })
+
+    it('carry nothing over from one read to the next', async () => {
+      const warnings: Error[] = []
+      const onWarning = (warning: Error) => warnings.push(warning)
+      process.on('warning', onWarning)
+      for (let n = 0; n < 15; n += 1) await send('GET')
+      await new Promise((resolve) => setImmediate(resolve))
+      process.off('warning', onWarning)
+      expect(warnings.map((warning) => warning.name)).to.deep.equal([])
+      expect(new Set(ports).size).to.equal(1)
+    })
+
+    it('that the server closed meanwhile are replaced, within the same try', async () => {
+      server.respondWith(
+        tellPort,
+        (response) => response.socket?.destroy(),
+        tellPort,
+        (response) => response.socket?.destroy(),
+      )
+      await send('GET')
+      expect((await send('GET')).status).to.equal(200)
+      expect(new Set(ports).size).to.equal(2)
+      // A new connection that breaks is a failure: the next layer knows whether to try again.
+      const error = await failure(httpRequest({ method: 'POST', url: server.url, timeoutMs: 2000 }))
+      expect(error.message).to.include('ECONNRESET')
+      expect(server.received).to.have.length(4)
+    })
+
+    it('do not stretch the time for the whole exchange', async () => {
+      server.respondWith(tellPort, (response) => void setTimeout(() => response.socket?.destroy(), 60), silence)
+      await send('GET')
+      const started = performance.now()
+      const error = await failure(httpRequest({ method: 'GET', url: server.url, timeoutMs: 120 }))
+      expect(error.message).to.include('did not answer within 0.12 s')
+      expect(performance.now() - started).to.be.below(170)
+    })
+
+    it('are broken off by a signal, before and while they answer', async () => {
+      server.respondWith(silence)
+      const abort = new AbortController()
+      const asked = failure(httpRequest({ method: 'GET', url: server.url, timeoutMs: 2000, signal: abort.signal }))
+      setTimeout(() => abort.abort(), 20)
+      expect((await asked).message).to.include('was interrupted')
+      const never = await failure(httpRequest({ method: 'GET', url: server.url, timeoutMs: 50, signal: abort.signal }))
+      expect(never.message).to.include('was interrupted')
+      expect(server.received).to.have.length(1)
+    })
+  })
 })

@@ -178,7 +178,7 @@ describe('clawctl fleet deploy through the Control API', () => {
       ])
       expect(await history(sandbox, '--limit', '1')).to.have.length(1)
       const { stdout } = await sandbox.clawctl('laptop', ['fleet', 'history'])
-      expect(stdout).to.match(/^ASKED \(UTC\) +TARGET +STATUS +AMI +BY +TOOK +REQUEST$/m)
+      expect(stdout).to.match(/^ASKED \(UTC\) +AGE +TARGET +STATUS +AMI +BY +TOOK +REQUEST$/m)
       expect(stdout).to.match(/ clawdinator-2 +succeeded +ami-\w+ +a maintainer /)
       expect(stdout).to.match(/ clawdinator-2 +succeeded +ami-\w+ +Ann /)
     })

@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import { parseEvent } from '../../lambda/event.js'
 import { createHandler, type HandlerOptions } from '../../lambda/handler.js'
 import { ROUTES } from '../../lambda/routes.js'
 import {
@@ -14,6 +15,7 @@ import {
   preflightAnswerSchema,
 } from '../../src/lib/domain/contract.js'
 import { CODE_NAMES, type Code, httpStatusOf } from '../../src/lib/domain/errors.js'
+import { answerProblems } from '../support/heldToContract.js'
 import { BUCKET, GITHUB_TOKEN, REGION, REPOSITORY, SECRET_KEY, type TestPlane } from '../support/plane.js'
 
 export const TOKEN = 'cct_current_0123456789'
@@ -78,6 +80,9 @@ export class Lambda {
     expect(scheme).to.equal(result.statusCode === 401 ? 'Bearer' : undefined)
     const body: unknown = JSON.parse(result.body)
     const code = checkContract(body, result.statusCode)
+    const { method, path } = parseEvent(input)
+    const url = new URL(`http://127.0.0.1/${path.replace(/^\/+/, '')}`)
+    expect(await answerProblems(method, url, result.statusCode, result.body)).to.deep.equal([])
     const logged = this.lines[before] ?? ''
     const line = JSON.parse(logged) as Record<string, unknown>
     expect(line).to.include({ status: result.statusCode, code })

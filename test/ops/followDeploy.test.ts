@@ -20,7 +20,13 @@ function world(...answers: (DeployDetail | Error)[]) {
     if (answer instanceof Error) throw answer
     return answer
   }
-  return { clock, progress, ask, follow: () => followDeploy({ ask, clock, progress }, MINUTE), asked: () => asked }
+  return {
+    clock,
+    progress,
+    ask,
+    follow: () => followDeploy({ ask, clock, progress }, { requestId: 'request-0001', timeoutMs: MINUTE }),
+    asked: () => asked,
+  }
 }
 
 describe('followDeploy', () => {
@@ -32,15 +38,17 @@ describe('followDeploy', () => {
     const first = [step('checkout', 'completed', 'success'), step('plan', 'in_progress', null)]
     const second = [step('checkout', 'completed', 'success'), step('plan', 'completed', 'failure')]
     const { progress, follow } = world(
-      detailOf({ status: 'queued', waitsFor }),
-      detailOf({ status: 'queued', waitsFor }),
+      detailOf({ status: 'queued', waitsFor, queuePosition: 2 }),
+      detailOf({ status: 'queued', waitsFor, queuePosition: 1 }),
+      detailOf({ status: 'queued', waitsFor, queuePosition: 1 }),
       detailOf({ steps: first, hosts: [{ ...host, outcome: 'pending' }] }),
       detailOf({ steps: first, hosts: [{ ...host, outcome: 'deploying' }] }),
       detailOf({ steps: second, hosts: [{ ...host, outcome: 'failed' }], status: 'failed' }),
     )
     expect((await follow()).status).to.equal('failed')
     expect(progress.notes).to.deep.equal([
-      'queued behind the deploy of all (request-0000)',
+      'queued behind the deploy of all (request-0000), number 2 in the queue',
+      'queued behind the deploy of all (request-0000), number 1 in the queue',
       '✔ deploy: checkout',
       'a: deploying',
       '✖ deploy: plan',
@@ -66,7 +74,7 @@ describe('followDeploy', () => {
     const error = await failureOf(follow())
     expect([error.code, clock.elapsed]).to.deep.equal(['TIMED_OUT', MINUTE])
     expect(error.message).to.equal('The deploy was not over after 1 minute: it was running.')
-    expect(error.hint).to.include('goes on by itself')
+    expect(error.hint).to.match(/goes on by itself: `clawctl fleet follow request-0001`/)
   })
 
   it('goes on through a service that does not answer for a while, and says so once', async () => {

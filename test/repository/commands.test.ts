@@ -14,6 +14,7 @@ describe('commands', () => {
   it('are those of the issue, at least', () => {
     expect(commands.map(({ id }) => id)).to.include.members([
       'fleet deploy',
+      'fleet follow',
       'fleet history',
       'fleet status',
       'registry list',

@@ -9,6 +9,7 @@ import { Faults } from '../../src/lib/sandbox/faults.js'
 import { GitHub, type GitHubOptions } from '../../src/lib/sandbox/github/github.js'
 import { failGitHub, handleGitHub } from '../../src/lib/sandbox/github/rest.js'
 import { type Exchange, type LoggedRequest, listen, type Reply } from '../../src/lib/sandbox/http.js'
+import { madeUp } from './heldToContract.js'
 
 export const ROOT = resolve(import.meta.dirname, '../..')
 export const REGION = 'eu-central-1'
@@ -111,7 +112,8 @@ export async function startPlane(options: Pick<GitHubOptions, 'runDetails' | 'ap
           body: exchange.body.toString(),
           authorization,
         })
-        return answer(exchange) ?? (await handleGitHub(github, exchange))
+        const made = answer(exchange)
+        return made ? madeUp(made) : handleGitHub(github, exchange)
       },
     }),
   ])

@@ -11,7 +11,8 @@ export interface Received {
 export type Responder = (response: ServerResponse, request: Received) => void
 
 /** A server on loopback that answers the nth request by the nth responder, and the last one from then on. */
-export async function startServer(...responders: [Responder, ...Responder[]]) {
+export async function startServer(...given: [Responder, ...Responder[]]) {
+  let responders: readonly Responder[] = given
   const received: Received[] = []
   const sockets = new Set<Socket>()
   const server = createServer(async (request, response) => {
@@ -29,6 +30,10 @@ export async function startServer(...responders: [Responder, ...Responder[]]) {
     url: `http://127.0.0.1:${port}`,
     host: `127.0.0.1:${port}`,
     received,
+    /** Begins anew with other responders, before the first request. */
+    respondWith(...others: [Responder, ...Responder[]]) {
+      responders = others
+    },
     close: () =>
       new Promise<void>((resolve) => {
         for (const socket of sockets) socket.destroy()

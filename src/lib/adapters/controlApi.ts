@@ -22,10 +22,21 @@ class ForeignAnswer extends Error {
  * The Control API over HTTPS. Every call may be retried: the POST carries a request id, and the same id starts one run.
  * What the API itself reports as failed upstream was retried there, and is not retried again.
  * @param options.token never put into a message, a URL or an argument
+ * @param options.interruption breaks off the look at a deploy, the one call that somebody makes while they wait
  */
-export function createControlApi(options: { url: string; token: string; userAgent: string }): ControlApi {
+export function createControlApi(options: {
+  url: string
+  token: string
+  userAgent: string
+  interruption?: () => AbortSignal
+}): ControlApi {
   const base = options.url.replace(/\/+$/, '')
-  async function call<T>(schema: z.ZodMiniType<T>, method: 'GET' | 'POST', path: string, body?: unknown): Promise<T> {
+  async function call<T>(
+    schema: z.ZodMiniType<T>,
+    method: 'GET' | 'POST',
+    path: string,
+    { body, signal }: { body?: unknown; signal?: AbortSignal | undefined } = {},
+  ): Promise<T> {
     const exchange = async (): Promise<unknown> => {
       const response = await httpRequest({
         method,
@@ -38,6 +49,7 @@ export function createControlApi(options: { url: string; token: string; userAgen
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
         timeoutMs: TIMEOUT_MS,
+        signal,
       })
       const answer = parseJson(response.body.toString())
       const failure = failureSchema.safeParse(answer)
@@ -50,8 +62,9 @@ export function createControlApi(options: { url: string; token: string; userAgen
     }
     let answer: unknown
     try {
-      answer = await withRetry(exchange, { retryable: isRetryable })
+      answer = await withRetry(exchange, { retryable: (error) => !signal?.aborted && isRetryable(error) })
     } catch (error) {
+      if (signal?.aborted) throw new ClawctlError('CANCELLED', 'It was interrupted.', { cause: error })
       throw explain(error, base)
     }
     const parsed = schema.safeParse(answer)
@@ -70,7 +83,7 @@ export function createControlApi(options: { url: string; token: string; userAgen
     },
     async createDeploy(request) {
       const { deployAnswerSchema } = await deployContract()
-      return (await call(deployAnswerSchema, 'POST', '/v1/deploys', request)).deploy
+      return (await call(deployAnswerSchema, 'POST', '/v1/deploys', { body: request })).deploy
     },
     async deploys(limit) {
       const { deploysAnswerSchema } = await deployContract()
@@ -78,7 +91,8 @@ export function createControlApi(options: { url: string; token: string; userAgen
     },
     async deploy(requestId) {
       const { deployDetailAnswerSchema } = await deployContract()
-      return (await call(deployDetailAnswerSchema, 'GET', `/v1/deploys/${encodeURIComponent(requestId)}`)).deploy
+      const path = `/v1/deploys/${encodeURIComponent(requestId)}`
+      return (await call(deployDetailAnswerSchema, 'GET', path, { signal: options.interruption?.() })).deploy
     },
     async preflight() {
       const { preflightAnswerSchema } = await import('../domain/contract/preflight.js')

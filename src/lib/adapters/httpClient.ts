@@ -1,3 +1,5 @@
+import type { Agent } from 'node:http'
+
 /**
  * One HTTP exchange through node:http(s). Global fetch would cost some 150 ms of start-up on Node 20 (undici's wasm),
  * which is more than the rest of `clawctl fleet status` together.
@@ -9,6 +11,8 @@ export interface HttpRequest {
   body?: string
   /** For the whole exchange, the body included. */
   timeoutMs: number
+  /** Breaks it off. */
+  signal?: AbortSignal | undefined
 }
 
 export interface HttpResponse {
@@ -32,21 +36,62 @@ export class HttpFailure extends Error {
 /** No answer of ours is near this; what is larger is not ours. */
 const MAX_BODY_BYTES = 8 * 1024 * 1024
 
+/** Longer than the pause between two looks at a deploy; shorter than what servers and what stands before them allow. */
+const IDLE_MS = 8_000
+
+const agents = new Map<string, Agent>()
+
+/**
+ * Reads share connections: over TLS a new one costs two more round trips and some kilobytes, which somebody on a plane
+ * feels at every look. Anything else gets its own, so that `sent` is known.
+ */
+function agentOf(url: URL, method: string): Agent | false {
+  if (method !== 'GET') return false
+  let agent = agents.get(url.protocol)
+  if (!agent) {
+    agent = new (moduleOf(url).Agent)({ keepAlive: true, timeout: IDLE_MS })
+    agents.set(url.protocol, agent)
+  }
+  return agent
+}
+
+// An import would also build the module's namespace, which costs more than the module.
+function moduleOf(url: URL) {
+  return process.getBuiltinModule(url.protocol === 'https:' ? 'node:https' : 'node:http')
+}
+
 /** @throws HttpFailure */
-export function httpRequest(options: HttpRequest): Promise<HttpResponse> {
+export async function httpRequest(options: HttpRequest): Promise<HttpResponse> {
   const url = new URL(options.url)
-  // An import would also build the module's namespace, which costs more than the module.
-  const { request: send } = process.getBuiltinModule(url.protocol === 'https:' ? 'node:https' : 'node:http')
+  const started = performance.now()
+  try {
+    return await exchange(url, options, options.timeoutMs, agentOf(url, options.method))
+  } catch (error) {
+    if (!(error instanceof ClosedMeanwhile)) throw error
+    // Not a second try: the server had closed the kept connection before it saw the request.
+    return exchange(url, options, options.timeoutMs - (performance.now() - started), false)
+  }
+}
+
+/** A connection that was kept, and that the server closed before a word of its answer. */
+class ClosedMeanwhile extends HttpFailure {}
+
+function exchange(url: URL, options: HttpRequest, timeoutMs: number, agent: Agent | false): Promise<HttpResponse> {
   return new Promise((resolve, reject) => {
     let sent = false
-    const fail = (message: string, cause?: unknown) => {
+    const end = () => {
       clearTimeout(timer)
-      request.destroy()
-      reject(new HttpFailure(message, sent, cause))
+      options.signal?.removeEventListener('abort', stop)
     }
+    const fail = (message: string, cause?: unknown, Failure = HttpFailure) => {
+      end()
+      request.destroy()
+      reject(new Failure(message, sent, cause))
+    }
+    const stop = () => fail(`the request to ${url.host} was interrupted`)
     const headers = { ...options.headers }
     if (options.body !== undefined) headers['content-length'] = String(Buffer.byteLength(options.body))
-    const request = send(url, { method: options.method, headers, agent: false }, (response) => {
+    const request = moduleOf(url).request(url, { method: options.method, headers, agent }, (response) => {
       const chunks: Buffer[] = []
       let length = 0
       response.on('data', (chunk: Buffer) => {
@@ -55,7 +100,7 @@ export function httpRequest(options: HttpRequest): Promise<HttpResponse> {
         if (length > MAX_BODY_BYTES) fail(`${url.host} answered with more than ${MAX_BODY_BYTES} bytes`)
       })
       response.on('end', () => {
-        clearTimeout(timer)
+        end()
         const headers = Object.fromEntries(Object.entries(response.headers).map(([k, v]) => [k, String(v)]))
         resolve({ status: response.statusCode ?? 0, headers, body: Buffer.concat(chunks) })
       })
@@ -64,15 +109,24 @@ export function httpRequest(options: HttpRequest): Promise<HttpResponse> {
     })
     const timer = setTimeout(
       () => fail(`${url.host} did not answer within ${options.timeoutMs / 1000} s`),
-      options.timeoutMs,
+      Math.max(0, timeoutMs),
     )
     request.on('socket', (socket) => {
-      socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
-        sent = true
-      })
+      // A kept connection is connected already, and would never call back.
+      if (request.reusedSocket) sent = true
+      else
+        socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
+          sent = true
+        })
     })
-    request.on('error', (error) => fail(`${url.host} could not be reached (${describe(error)})`, error))
-    request.end(options.body)
+    request.on('error', (error) => {
+      const closed =
+        request.reusedSocket && ['ECONNRESET', 'EPIPE'].includes((error as NodeJS.ErrnoException).code ?? '')
+      fail(`${url.host} could not be reached (${describe(error)})`, error, closed ? ClosedMeanwhile : HttpFailure)
+    })
+    options.signal?.addEventListener('abort', stop)
+    if (options.signal?.aborted) stop()
+    else request.end(options.body)
   })
 }
 

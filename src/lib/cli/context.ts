@@ -109,7 +109,7 @@ export class Context {
       import('../adapters/controlApi.js'),
     ])
     return controlApiPlane({
-      api: createControlApi({ ...api, userAgent: this.#userAgent }),
+      api: createControlApi({ ...api, userAgent: this.#userAgent, interruption: () => this.#interruption() }),
       clock: this.clock,
       progress: this.progress,
     })

@@ -1,7 +1,6 @@
 import type { Check, Deploy, DeployDetail, DeployRequest, Fleet } from '../domain/contract.js'
 import { ClawctlError, withPartial } from '../domain/errors.js'
-import { withoutSteps } from '../domain/run.js'
-import { followDeploy } from './followDeploy.js'
+import { followDeploy, successOrThrow } from './followDeploy.js'
 import type { Plane } from './plane.js'
 import type { Clock, Progress } from './ports.js'
 
@@ -15,33 +14,31 @@ export interface ControlApi {
   preflight(): Promise<Check[]>
 }
 
+/** For a run that was started a moment ago; GitHub takes seconds. */
+const LISTED_WITHIN_MS = 30_000
+
 /** How an agent or a laptop reaches the fleet: by asking. */
 export function controlApiPlane(ports: { api: ControlApi; clock: Clock; progress: Progress }): Plane {
   const { api, clock, progress } = ports
-  const follow = (requestId: string, timeoutMs: number, justAsked = false) =>
-    followDeploy({ ask: () => api.deploy(requestId), clock, progress }, timeoutMs, { justAsked })
+  const follow: Plane['follow'] = (options) =>
+    followDeploy({ ask: () => api.deploy(options.requestId), clock, progress }, options)
   return {
     fleet: () => api.fleet(),
     deploys: (limit) => api.deploys(limit),
-    follow: (requestId, timeoutMs) => follow(requestId, timeoutMs),
+    follow,
     async deploy(request, options) {
       const queued = await api.createDeploy(request)
       if (!options.wait) return queued
       progress.note(`queued as ${queued.requestId}${queued.runUrl ? `: ${queued.runUrl}` : ''}`)
       try {
-        return successOrThrow(await follow(queued.requestId, options.waitTimeoutMs, true))
+        const { requestId } = queued
+        return successOrThrow(
+          await follow({ requestId, timeoutMs: options.waitTimeoutMs, listedWithinMs: LISTED_WITHIN_MS }),
+        )
       } catch (error) {
         if (error instanceof ClawctlError && !error.partial?.deploy) throw withPartial(error, { deploy: queued })
         throw error
       }
     },
   }
-}
-
-/** @throws ClawctlError with the code of the deploy's outcome */
-export function successOrThrow(detail: DeployDetail): Deploy {
-  const deploy = withoutSteps(detail)
-  if (deploy.error === null) return deploy
-  const { code, message, hint } = deploy.error
-  throw new ClawctlError(code, message, { hint, partial: { deploy } })
 }

@@ -14,9 +14,9 @@ export function directPlane(make: {
     fleet: async () => fleetStatus(await make.status()),
     deploy: async (request, options) => deployFleet(request, options, await make.deploy()),
     deploys: async (limit) => listDeploys(await make.deploys(), limit),
-    async follow(requestId, timeoutMs) {
+    async follow(options) {
       const ports = await make.deploys()
-      return followDeploy({ ...ports, ask: () => getDeploy(ports, requestId) }, timeoutMs)
+      return followDeploy({ ...ports, ask: () => getDeploy(ports, options.requestId) }, options)
     },
   }
 }

@@ -1,5 +1,5 @@
 import ms from 'ms'
-import type { DeployDetail } from '../domain/contract.js'
+import type { Deploy, DeployDetail } from '../domain/contract.js'
 import { asClawctlError, ClawctlError, withPartial } from '../domain/errors.js'
 import { isOver, withoutSteps } from '../domain/run.js'
 import { isOutage, poll } from './poll.js'
@@ -9,10 +9,13 @@ import type { Clock, Progress } from './ports.js'
 const LONGEST_POLL_MS = 5_000
 /** A plane's network comes back within this, or not at all. */
 const LONGEST_OUTAGE_MS = 5 * 60_000
-/** GitHub lists a run some seconds after it started it. */
-const LISTED_AFTER_MS = 30_000
 
-const GOES_ON = 'The deploy goes on by itself: see `clawctl fleet history`.'
+export interface FollowOptions {
+  requestId: string
+  timeoutMs: number
+  /** GitHub lists a run some seconds after it started it: for so long an unknown id may only be a young one. */
+  listedWithinMs?: number
+}
 
 const STEP_MARKS: Record<string, string> = { success: '✔', failure: '✖', cancelled: '■', skipped: '-' }
 
@@ -24,8 +27,7 @@ const STEP_MARKS: Record<string, string> = { success: '✔', failure: '✖', can
  */
 export async function followDeploy(
   ports: { ask(): Promise<DeployDetail>; clock: Clock; progress: Progress },
-  timeoutMs: number,
-  options: { justAsked: boolean } = { justAsked: false },
+  { requestId, timeoutMs, listedWithinMs = 0 }: FollowOptions,
 ): Promise<DeployDetail> {
   const { clock, progress } = ports
   const started = clock.now().getTime()
@@ -35,15 +37,16 @@ export async function followDeploy(
     told.add(text)
     progress.note(text)
   }
+  let last: DeployDetail | undefined
   const isNotListedYet = ({ code }: ClawctlError) =>
-    code === 'NOT_FOUND' && options.justAsked && clock.now().getTime() - started < LISTED_AFTER_MS
+    code === 'NOT_FOUND' && !last && clock.now().getTime() - started < listedWithinMs
   const isPassing = (error: ClawctlError) => {
     if (isNotListedYet(error)) return true
     if (isOutage(error)) tell(`lost sight of the deploy, asking again: ${error.message}`)
     return isOutage(error)
   }
-  let last: DeployDetail | undefined
-  const ended = (error: ClawctlError) => withPartial(error, last ? { deploy: withoutSteps(last) } : {}, GOES_ON)
+  const goesOn = `The deploy goes on by itself: \`clawctl fleet follow ${requestId}\` follows it again.`
+  const ended = (error: ClawctlError) => withPartial(error, last ? { deploy: withoutSteps(last) } : {}, goesOn)
   const limits = { clock, timeoutMs, longestMs: LONGEST_POLL_MS, outageMs: LONGEST_OUTAGE_MS, isPassing }
   try {
     const result = await poll<DeployDetail>(limits, async () => {
@@ -60,6 +63,14 @@ export async function followDeploy(
     if (isOutage(known)) throw ended(known)
     throw known
   }
+}
+
+/** @throws ClawctlError with the code of the deploy's outcome, and the deploy in `partial.deploy` */
+export function successOrThrow(detail: DeployDetail): Deploy {
+  const deploy = withoutSteps(detail)
+  if (deploy.error === null) return deploy
+  const { code, message, hint } = deploy.error
+  throw new ClawctlError(code, message, { hint, partial: { deploy } })
 }
 
 function tellNews(deploy: DeployDetail, tell: (text: string) => void): void {

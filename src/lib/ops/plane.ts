@@ -1,4 +1,5 @@
 import type { Deploy, DeployDetail, DeployRequest, Fleet } from '../domain/contract.js'
+import type { FollowOptions } from './followDeploy.js'
 
 export interface DeployOptions {
   /** Plan and guard, apply nothing. Direct plane only. */
@@ -23,5 +24,6 @@ export interface Plane {
   deploy(request: DeployRequest & { requestId: string }, options: DeployOptions): Promise<Deploy>
   /** Newest first. */
   deploys(limit: number): Promise<Deploy[]>
-  follow(requestId: string, timeoutMs: number): Promise<DeployDetail>
+  /** Resolves when the deploy is over, however it ended. */
+  follow(options: FollowOptions): Promise<DeployDetail>
 }

@@ -1,3 +1,4 @@
+import { channel } from 'node:diagnostics_channel'
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -24,6 +25,17 @@ export interface LoggedRequest {
   path: string
   status: number | 'reset'
 }
+
+/** What a service answered, and whether a fault did it in its stead. */
+export interface Answered {
+  service: Service
+  exchange: Exchange
+  reply: Reply
+  struck: boolean
+}
+
+/** Every answer is published, for who subscribes: the tests hold them against the services' own descriptions. */
+export const answered = channel('clawctl:sandbox:answered')
 
 export interface Endpoint {
   url: string
@@ -69,14 +81,14 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
       request.socket.resetAndDestroy()
       return
     }
+    const exchange: Exchange = { method, url, headers: request.headers, body: Buffer.concat(chunks) }
     let reply: Reply
     try {
-      reply = strike
-        ? options.fail(strike)
-        : await options.handle({ method, url, headers: request.headers, body: Buffer.concat(chunks) })
+      reply = strike ? options.fail(strike) : await options.handle(exchange)
     } catch (error) {
       reply = { status: 500, body: `sandbox defect in ${service}: ${(error as Error).stack}` }
     }
+    answered.publish({ service, exchange, reply, struck: strike !== null } satisfies Answered)
     log(reply.status)
     response.writeHead(reply.status, {
       'content-length': String(Buffer.byteLength(reply.body ?? '')),

@@ -42,7 +42,7 @@ export function renderDeploy(deploy: Deploy, paint: Paint): string {
   }
   lines.push(`  request ${deploy.requestId}`)
   if (deploy.runUrl) lines.push(`  run     ${deploy.runUrl}`)
-  if (!isOver(deploy)) lines.push('See `clawctl fleet history` for how it goes on.')
+  if (!isOver(deploy)) lines.push(`\`clawctl fleet follow ${deploy.requestId}\` follows it.`)
   return lines.join('\n')
 }
 
@@ -51,6 +51,7 @@ export function renderDeploys(deploys: readonly Deploy[], now: Date, paint: Pain
   if (deploys.length === 0) return 'No deploy yet.'
   const rows = deploys.map((d) => [
     d.createdAt ? d.createdAt.slice(0, 19).replace('T', ' ') : '-',
+    age(d.createdAt, now),
     d.target,
     paint(STATUS_STYLE[d.status], d.status) + (d.waitsFor ? ` behind ${d.waitsFor.target}` : ''),
     d.ami ?? '-',
@@ -58,15 +59,27 @@ export function renderDeploys(deploys: readonly Deploy[], now: Date, paint: Pain
     duration(d, now),
     d.requestId,
   ])
-  return table(['ASKED (UTC)', 'TARGET', 'STATUS', 'AMI', 'BY', 'TOOK', 'REQUEST'], rows)
+  return table(['ASKED (UTC)', 'AGE', 'TARGET', 'STATUS', 'AMI', 'BY', 'TOOK', 'REQUEST'], rows)
 }
 
+/** What, how it ended, who asked; the request id where somebody may still want to follow it. */
 export function renderDeploysForChat(deploys: readonly Deploy[], now: Date): string {
   if (deploys.length === 0) return 'No deploy yet.'
   return fitChat(
     deploys.map((d) => {
       const waits = d.waitsFor ? ` behind ${d.waitsFor.target}` : ''
-      return `${d.target}: ${d.status}${waits}, asked ${age(d.createdAt, now)} ago by ${who(d)}${d.ami ? `, ${d.ami}` : ''}`
+      const why = d.error && d.error.code !== OUTCOME_CODES[d.status] ? ` (${d.error.code})` : ''
+      const took = d.startedAt ? ` ${isOver(d) ? 'after' : 'for'} ${duration(d, now)}` : ''
+      const follow = isOver(d) ? '' : `, request ${d.requestId}`
+      const ami = d.ami ? `, ${d.ami}` : ''
+      return `${d.target}: ${d.status}${why}${waits}${took}, asked ${age(d.createdAt, now)} ago by ${who(d)}${ami}${follow}`
     }),
   )
+}
+
+/** Codes that say no more than the status does. */
+const OUTCOME_CODES: Partial<Record<DeployStatus, string>> = {
+  'rolled-back': 'ROLLED_BACK',
+  cancelled: 'CANCELLED',
+  'timed-out': 'TIMED_OUT',
 }

@@ -111,6 +111,7 @@ export function repositoryShape(github: GitHub): Schemas['full-repository'] {
     default_branch: github.branch,
     open_issues_count: 0,
     has_issues: true,
+    has_downloads: false,
     has_projects: false,
     has_wiki: false,
     has_pages: false,

@@ -102,6 +102,8 @@ async function route(github: GitHub, exchange: Exchange): Promise<Reply> {
   const { method } = exchange
   const page = new RegExp(`^/${github.repository}/actions/runs/(\\d+)(?:/job/\\d+)?$`, 'i').exec(path)
   if (method === 'GET' && page) return runPage(github, Number(page[1]))
+  const log = /^\/job-logs\/(\d+)$/.exec(path)
+  if (method === 'GET' && log) return jobLog(github, Number(log[1]))
 
   const header = exchange.headers.authorization
   if (header === undefined) return problem(401, 'Requires authentication')
@@ -289,8 +291,13 @@ function job({ github, args }: Call): Reply {
 function jobLogs({ github, args }: Call): Reply {
   const found = github.jobOf(Number(args[0]))
   if (!found) return notFound()
-  // GitHub redirects to a blob store; a client that follows redirects sees the same.
-  return text(found.job.log.map((line) => `${line.at} ${line.text}\n`).join(''))
+  return { status: 302, headers: { location: `${github.apiUrl}/job-logs/${found.job.id}` } }
+}
+
+/** Where the API's redirection leads, which is a blob store at GitHub: no token is asked for there. */
+function jobLog(github: GitHub, id: number): Reply {
+  const found = github.jobOf(id)
+  return found ? text(found.job.log.map((line) => `${line.at} ${line.text}\n`).join('')) : notFound()
 }
 
 function annotations({ github, exchange, args }: Call): Reply {

@@ -140,7 +140,8 @@ export function contentShape(github: GitHub, path: string, content: Buffer): Sch
   const sha = createHash('sha1').update(`blob ${content.length}\0`).update(content).digest('hex')
   const base = `${github.apiUrl}/repos/${github.repository}`
   const html = `${github.apiUrl}/${github.repository}`
-  const self = `${base}/contents/${path}?ref=${github.branch}`
+  const inUrl = path.split('/').map(encodeURIComponent).join('/')
+  const self = `${base}/contents/${inUrl}?ref=${github.branch}`
   const inline = content.length <= MAX_INLINE_BYTES
   const lines = content.toString('base64').match(/.{1,60}/g) ?? []
   return {
@@ -150,11 +151,11 @@ export function contentShape(github: GitHub, path: string, content: Buffer): Sch
     sha,
     size: content.length,
     url: self,
-    html_url: `${html}/blob/${github.branch}/${path}`,
+    html_url: `${html}/blob/${github.branch}/${inUrl}`,
     git_url: `${base}/git/blobs/${sha}`,
-    download_url: `${html}/raw/${github.branch}/${path}`,
+    download_url: `${html}/raw/${github.branch}/${inUrl}`,
     content: inline ? lines.map((line) => `${line}\n`).join('') : '',
     encoding: inline ? 'base64' : 'none',
-    _links: { self, git: `${base}/git/blobs/${sha}`, html: `${html}/blob/${github.branch}/${path}` },
+    _links: { self, git: `${base}/git/blobs/${sha}`, html: `${html}/blob/${github.branch}/${inUrl}` },
   }
 }

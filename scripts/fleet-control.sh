@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# The fleet from chat: what the skill `fleet` runs on a host. Wraps clawctl, which asks the Control API.
+set -euo pipefail
+unset CDPATH
+
+usage() {
+  printf '%s\n' \
+    'Usage: fleet-control.sh deploy TARGET [--requested-by NAME] [--ami AMI] [--wait]' \
+    '       fleet-control.sh status' \
+    '       fleet-control.sh history [--limit N]' \
+    '       fleet-control.sh follow REQUEST_ID [--timeout DURATION]' \
+    '' \
+    'TARGET is "all" or an instance id. Pass the name of the person who asked with --requested-by.' \
+    'The words of a chat (/fleet deploy TARGET) and the options of "clawctl fleet …" (--json, say) are taken as they are.' \
+    '' \
+    'Exit codes: 0 done, 1 failed, 2 usage or bad input, 3 refused by policy or guard,' \
+    '4 a service could not be reached or denied us, 5 timed out, 6 rolled back.'
+}
+
+refuse() {
+  printf 'Error (USAGE): %s\n' "$1" >&2
+  usage >&2
+  exit 2
+}
+
+# The folder of the checkout that this file lies in, through however many links.
+checkout() {
+  local file=${BASH_SOURCE[0]} folder
+  while [[ -L $file ]]; do
+    [[ $file == */* ]] && folder=${file%/*} || folder=.
+    file=$(readlink -- "$file")
+    [[ $file == /* ]] || file=$folder/$file
+  done
+  [[ $file == */* ]] && folder=${file%/*} || folder=.
+  (cd -P -- "$folder/.." && pwd)
+}
+
+# An installed clawctl, else the checkout's own.
+clawctl=()
+find_clawctl() {
+  local root
+  if command -v clawctl >/dev/null; then
+    clawctl=(clawctl)
+    return
+  fi
+  root=$(checkout)
+  if command -v node >/dev/null && [[ -f $root/bin/run.js && -f $root/dist/main.js ]]; then
+    clawctl=(node "$root/bin/run.js")
+    return
+  fi
+  printf 'Error (TOOL_MISSING): clawctl is not in PATH, and %s has no built one that node could run.\n' "$root" >&2
+  printf '  Install clawctl, or run npm ci and npm run build in the checkout.\n' >&2
+  exit 4
+}
+
+# The token goes to the Control API of this machine, and the work through it, whatever a message asks for.
+for word in "$@"; do
+  case $word in
+    --control-api-url | --control-api-url=* | --mode | --mode=*) refuse "${word%%=*} is not for a chat to choose." ;;
+  esac
+done
+
+case ${1-} in /fleet | fleet) shift ;; esac
+command=${1-}
+[[ $# -eq 0 ]] || shift
+case $command in
+  deploy | follow) options=() ;;
+  status | history) options=(--chat) ;;
+  help | -h | --help)
+    usage
+    exit 0
+    ;;
+  '') refuse 'there is no command.' ;;
+  *) refuse "there is no command \"${command//[![:print:]]/?}\"." ;;
+esac
+find_clawctl
+exec "${clawctl[@]}" fleet "$command" --mode agent ${options[@]+"${options[@]}"} "$@"

@@ -1,0 +1,252 @@
+import { readFileSync } from 'node:fs'
+import * as yaml from 'yaml'
+import * as z from 'zod/mini'
+import { ROUTES, type Route } from '../lambda/routes.js'
+import * as contract from '../src/lib/domain/contract.js'
+import { CODE_NAMES, CODES, type Code, httpStatusOf } from '../src/lib/domain/errors.js'
+
+/** docs/control-api.openapi.yaml, made of the routes and the schemas that parse their requests and answers. */
+
+type Json = Record<string, unknown>
+const SCHEMAS = '#/components/schemas/'
+
+const DESCRIPTION = `Deploys, their history and the fleet's state, for agents and maintainers: what \`clawctl\` asks in agent mode.
+
+Every answer is one JSON document: \`{"ok": true, …}\`, or \`{"ok": false, "error": {"code", "message", "hint"?}}\` with the
+status that belongs to the code. A route that does not exist answers 404 \`NOT_FOUND\`, a method that a route does not take
+405 \`METHOD_NOT_ALLOWED\`, both to authenticated callers only. An answer may get more fields: clients ignore what they do
+not know.
+
+In front of it stands a Lambda Function URL, which answers for itself, without this form, when the function is at its
+reserved concurrency (429) or does not answer (502, 503, 504).`
+
+/** What a schema can't say, by its path in the document. A test fails for a path that is not there. */
+const NOTES: Record<string, Json> = {
+  'DeployRequest.target': {
+    description: '`all`, or an instance id of nix/instances.json. There is no default.',
+    examples: ['clawdinator-2'],
+  },
+  'DeployRequest.amiOverride': {
+    description:
+      'Deploy this AMI instead of the latest: `ami-` and 8 or 17 hexadecimal digits. Empty is as good as absent.',
+  },
+  'DeployRequest.caller': {
+    description:
+      'The instance that asks. It may not be the target, and must be the one that the token belongs to, if any.',
+  },
+  // Blanks around a name are dropped before it is looked at, so a name of blanks is none.
+  'DeployRequest.requestedBy': {
+    description: 'The person who asked. Without one, an instance that asks counts as a bot.',
+    pattern: '^(?=.*\\S)[^\\p{C}\\p{Zl}\\p{Zp}]{1,64}$',
+  },
+  'DeployRequest.requestId': {
+    description: 'The same id twice starts one run. Made by the server where it is left out.',
+  },
+  'Error.code': { description: 'The closed list of docs/errors.md, which may grow.' },
+  'Deploy.ami': { description: 'The AMI that is deployed: the override, or what the run resolved; null until it has.' },
+  'Deploy.waitsFor': { description: 'The deploy that this one waits for; one runs at a time.' },
+  'Deploy.queuePosition': { description: 'Its place among the deploys that have not begun, from 1; null once it has.' },
+  'Deploy.durationMs': { description: 'From the start of the run to its end; null while it is not over.' },
+  'Deploy.error': { description: 'Why it ended without success; null while it runs and where it went well.' },
+  'Deploy.runId': { description: "GitHub's id of the workflow run; null for a deploy that ran without one." },
+  'Fleet.latestAmi': { description: 'The newest available AMI tagged clawdinator=true, or null.' },
+  'FleetInstance.state': {
+    description: '`missing`: in the registry and not in EC2. `orphan`: in EC2 and not in the registry.',
+  },
+  'FleetInstance.amiStatus': { description: '`stale`: an older AMI than the latest.' },
+  'FleetInstance.health': {
+    description:
+      "EC2's checks and the host's own heartbeat together; `unknown` where there is no heartbeat to judge by.",
+  },
+  'FleetInstance.revision': { description: 'Git revision that the host says it runs.' },
+}
+
+const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** `deployRequestSchema` is DeployRequest. */
+const NAMES = new Map<unknown, string>(
+  Object.entries(contract).flatMap(([name, value]): [unknown, string][] =>
+    name.endsWith('Schema') ? [[value, name[0]?.toUpperCase() + name.slice(1).replace(/Schema$/, '')]] : [],
+  ),
+)
+
+function namedSchemas(): Record<string, Json> {
+  const registry = z.registry<{ id: string }>()
+  for (const [schema, id] of NAMES) registry.add(schema as z.ZodMiniType, { id })
+  const { schemas } = z.toJSONSchema(registry, {
+    uri: (id) => SCHEMAS + id,
+    override: ({ zodSchema, jsonSchema }) => {
+      const { def } = zodSchema._zod
+      // What a reader makes of a value that is not there or not known says nothing of what is sent: it always is.
+      if (def.type === 'catch' || def.type === 'default') delete jsonSchema.default
+      // Parsing drops what it does not know. Only a strict object promises that there is nothing more.
+      if (def.type === 'object' && !('catchall' in def && def.catchall)) delete jsonSchema.additionalProperties
+    },
+  })
+  return Object.fromEntries(
+    Object.entries(schemas).map(([name, schema]) => {
+      const { $schema: _, $id: __, ...rest } = schema as Json
+      return [name, noted(name, rest)]
+    }),
+  )
+}
+
+function noted(name: string, schema: Json): Json {
+  if (!isObject(schema.properties)) return schema
+  const properties = Object.entries(schema.properties).map(([key, value]) => {
+    // DeployDetail says the same of its fields as Deploy.
+    const note = NOTES[`${name}.${key}`] ?? (name === 'DeployDetail' ? NOTES[`Deploy.${key}`] : undefined)
+    const isTime = /At$/.test(key) && isObject(value) && !('$ref' in value)
+    return [key, { ...(value as Json), ...(isTime ? { format: 'date-time' } : {}), ...note }]
+  })
+  return { ...schema, properties: Object.fromEntries(properties) }
+}
+
+function refTo(schema: unknown): Json {
+  const name = NAMES.get(schema)
+  if (!name) throw new Error('A route uses a schema that src/lib/domain/contract.ts does not export.')
+  return { $ref: SCHEMAS + name }
+}
+
+const json = (schema: Json, examples: Json) => ({
+  'application/json': { schema, ...(Object.keys(examples).length > 0 ? { examples } : {}) },
+})
+
+/** Each example under a name of its own: its title in camel case. */
+function examplesOf(route: Route, keep: (example: Route['examples'][number]) => unknown): Json {
+  const kept = route.examples.flatMap((example) => {
+    const value = keep(example)
+    const name = example.title.toLowerCase().replace(/[^a-z0-9]+(.)/g, (_, letter: string) => letter.toUpperCase())
+    return value === undefined ? [] : [[name, { summary: example.title, value }]]
+  })
+  return Object.fromEntries(kept)
+}
+
+/** The same codes with the same status are one response, named by its codes, unless a route has an example of it. */
+function failures(route: Route, shared: Map<string, Json>): Json {
+  const byStatus = new Map<number, Code[]>()
+  for (const code of CODE_NAMES.filter((name) => route.codes.includes(name))) {
+    byStatus.set(httpStatusOf(code), [...(byStatus.get(httpStatusOf(code)) ?? []), code])
+  }
+  const responses = [...byStatus].map(([status, codes]): [string, Json] => {
+    const narrowed = { properties: { error: { properties: { code: { enum: codes } } } } }
+    const examples = examplesOf(route, ({ answer }) => (answer.status === status ? answer.body : undefined))
+    const response = {
+      description: codes.map((code) => `\`${code}\`: ${CODES[code].meaning}`).join('\n\n'),
+      content: json({ allOf: [refTo(contract.failureSchema), narrowed] }, examples),
+    }
+    if (Object.keys(examples).length > 0) return [String(status), response]
+    const name = codes.map(pascal).join('Or')
+    shared.set(name, response)
+    return [String(status), { $ref: `#/components/responses/${name}` }]
+  })
+  return Object.fromEntries(responses)
+}
+
+const pascal = (code: string) => code.toLowerCase().replace(/(?:^|_)(.)/g, (_, letter: string) => letter.toUpperCase())
+
+function parametersOf(route: Route): Json[] {
+  const of = (schema: z.ZodMiniObject | undefined, place: 'path' | 'query') => {
+    if (!schema) return []
+    const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: 'input' })
+    return Object.entries(properties).map(([name, one]) => {
+      return { name, in: place, required: place === 'path' || required.includes(name), schema: one as Json }
+    })
+  }
+  return [...of(route.parameters, 'path'), ...of(route.query, 'query')]
+}
+
+function operation(route: Route, shared: Map<string, Json>): Json {
+  const { name, summary, body, answer } = route
+  const parameters = parametersOf(route)
+  const bodies = examplesOf(route, (example) => example.body)
+  const answers = examplesOf(route, (example) =>
+    example.answer.status === answer.status ? example.answer.body : undefined,
+  )
+  return {
+    operationId: name,
+    summary,
+    ...(parameters.length > 0 ? { parameters } : {}),
+    ...(body ? { requestBody: { required: true, content: json(refTo(body), bodies) } } : {}),
+    responses: {
+      [answer.status]: {
+        description: answer.status === 202 ? 'Asked for; follow it by its request id.' : 'As asked.',
+        content: json(refTo(answer.schema), answers),
+      },
+      ...failures(route, shared),
+    },
+  }
+}
+
+/** The document. The same code gives the same document. */
+export function openApi(): Json {
+  const paths: Record<string, Json> = {}
+  const shared = new Map<string, Json>()
+  for (const route of ROUTES) {
+    paths[route.path] = { ...paths[route.path], [route.method.toLowerCase()]: operation(route, shared) }
+  }
+  const responses = Object.fromEntries([...shared].sort(([a], [b]) => (a < b ? -1 : 1)))
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as Json
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Control API of the CLAWDINATOR fleet',
+      version,
+      description: DESCRIPTION,
+      license: { name: 'MIT', identifier: 'MIT' },
+    },
+    servers: [
+      {
+        url: 'https://{urlId}.lambda-url.{region}.on.aws',
+        description: 'The Function URL, as /etc/clawdinator/control-api-url names it.',
+        variables: { urlId: { default: 'abcdefghijklmnopqrstuvwxyz012345' }, region: { default: 'eu-central-1' } },
+      },
+    ],
+    security: [{ controlToken: [] }],
+    paths,
+    components: {
+      securitySchemes: {
+        controlToken: {
+          type: 'http',
+          scheme: 'bearer',
+          description: 'The control token, or the own token of the instance that asks.',
+        },
+      },
+      responses,
+      schemas: reachable({ paths, responses }, namedSchemas()),
+    },
+  }
+}
+
+/** Only what the routes lead to, in the order of the alphabet. */
+function reachable(from: Json, all: Record<string, Json>): Record<string, Json> {
+  const found = new Set<string>()
+  const visit = (value: unknown): void => {
+    if (Array.isArray(value)) value.forEach(visit)
+    if (!isObject(value)) return
+    const ref = typeof value.$ref === 'string' ? value.$ref : ''
+    const name = ref.startsWith(SCHEMAS) ? ref.slice(SCHEMAS.length) : undefined
+    if (name !== undefined && !found.has(name)) {
+      found.add(name)
+      visit(all[name])
+    }
+    Object.values(value).forEach(visit)
+  }
+  visit(from)
+  return Object.fromEntries([...found].sort().map((name) => [name, all[name] ?? {}]))
+}
+
+/** Notes that are about nothing, which a test refuses. */
+export function idleNotes(): string[] {
+  const schemas = namedSchemas()
+  return Object.keys(NOTES).filter((path) => {
+    const [name = '', key = ''] = path.split('.')
+    return !isObject(schemas[name]?.properties) || !(key in (schemas[name].properties as Json))
+  })
+}
+
+export function openApiText(): string {
+  const head = '# Generated by `npm run readme` from lambda/routes.ts and src/lib/domain/contract: do not edit.\n'
+  // As YAML 1.1 wants it, too, which many readers still speak: there a bare time is a date and no text.
+  return head + yaml.stringify(openApi(), { version: '1.1', lineWidth: 0, aliasDuplicateObjects: false })
+}

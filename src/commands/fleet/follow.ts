@@ -1,0 +1,36 @@
+import { string as stringArg } from '@oclif/core/args'
+import ms from 'ms'
+import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { WAIT } from '../../lib/cli/deployFlags.js'
+import { durationFlag } from '../../lib/cli/flags.js'
+import { renderDeploy } from '../../lib/cli/render/deploys.js'
+import { followRequest } from '../../lib/ops/followRequest.js'
+
+export default class FleetFollow extends BaseCommand {
+  static override summary = 'Follow a deploy to its end, and exit as it ends.'
+  static override description =
+    'Tells each step and each host as it ends, and what a queued deploy waits for. Exits as `fleet deploy --wait` does: 0 where the deploy went well, 6 where a host was rolled back. Ctrl-C ends the following and not the deploy.'
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> 7d9b0c5e-3f52-4a53-9d7a-0c1f6b6d2a11',
+    { description: 'By the id of its run on GitHub', command: '<%= config.bin %> <%= command.id %> 20000000001' },
+    '<%= config.bin %> <%= command.id %> 7d9b0c5e-3f52-4a53-9d7a-0c1f6b6d2a11 --timeout 10m --json',
+  ]
+  static override args = {
+    requestId: stringArg({
+      description: 'The request id, as `fleet deploy` and `fleet history` print it, or the id of the run.',
+      required: true,
+    }),
+  }
+  static override flags = {
+    timeout: durationFlag({ summary: 'How long to follow.', default: WAIT }),
+  }
+
+  async run(): Promise<object> {
+    const { args, flags, raw } = await this.parse(FleetFollow)
+    this.refuseEmptyFlags(raw)
+    const plane = await this.context(flags).plane()
+    const deploy = await followRequest(args.requestId, flags.timeout ?? ms(WAIT), plane)
+    this.log(renderDeploy(deploy, this.paint))
+    return { deploy }
+  }
+}

@@ -1,0 +1,75 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import type { Answered } from '../../src/lib/sandbox/http.js'
+import { githubDescription, githubProblems } from '../support/heldToContract.js'
+import { ROOT } from '../support/plane.js'
+import { sourcesBelow } from '../support/sources.js'
+
+const RUNS = '/repos/acme/fleet/actions/workflows/fleet-deploy.yml/runs'
+const DISPATCH = '/repos/acme/fleet/actions/workflows/fleet-deploy.yml/dispatches'
+
+const exchange = (method: string, path: string, body: unknown, status: number, answer: unknown): Answered => ({
+  service: 'github',
+  exchange: {
+    method,
+    url: new URL(`http://127.0.0.1${path}`),
+    headers: { 'user-agent': 'clawctl/1' },
+    body: Buffer.from(body === undefined ? '' : JSON.stringify(body)),
+  },
+  reply: {
+    status,
+    ...(answer === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(answer) }),
+  },
+  struck: false,
+})
+
+describe("GitHub's own description", () => {
+  it('has every operation that the code names', async () => {
+    const description = await githubDescription()
+    const called = sourcesBelow('src').flatMap((file) =>
+      [...readFileSync(join(ROOT, file), 'utf8').matchAll(/['"`]((?:GET|POST|PUT|PATCH|DELETE) \/[\w/{}]+)['"`]/g)].map(
+        ([, operation = '']) => operation,
+      ),
+    )
+    expect(called).to.include('POST /repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches')
+    const unknown = called.filter((operation) => {
+      const [method = '', path = ''] = operation.split(' ')
+      return !path.startsWith('/v1/') && description.operationOf(method, path) !== operation
+    })
+    expect(unknown, 'add them to scripts/githubSchema.ts').to.deep.equal([])
+  })
+
+  it('finds what is wrong with a request of ours', async () => {
+    const none = { workflow_runs: [], total_count: 0 }
+    for (const [wrong, ...words] of [
+      [exchange('GET', `${RUNS}?per_page=many`, undefined, 200, none), 'per_page'],
+      [exchange('GET', `${RUNS}?limit=5`, undefined, 200, none), 'query parameter limit is not described'],
+      [exchange('POST', DISPATCH, { inputs: {} }, 204, undefined), "property 'ref'"],
+      [exchange('POST', DISPATCH, { ref: 'main', inputs: [] }, 204, undefined), '/inputs must be object'],
+      [exchange('POST', DISPATCH, undefined, 204, undefined), 'not JSON'],
+      [exchange('DELETE', '/repos/acme/fleet', undefined, 204, undefined), 'is not described'],
+    ] as const) {
+      const problems = await githubProblems(wrong)
+      expect(problems.join('\n')).to.include(words[0])
+    }
+    expect(await githubProblems(exchange('GET', `${RUNS}?per_page=5`, undefined, 200, none))).to.deep.equal([])
+  })
+
+  it('and with an answer of the emulated GitHub', async () => {
+    const ask = { ref: 'main', inputs: { target: 'all' }, return_run_details: true }
+    const told = { workflow_run_id: 1, run_url: 'https://a.example/1', html_url: 'https://a.example/2' }
+    expect(await githubProblems(exchange('POST', DISPATCH, ask, 200, told))).to.deep.equal([])
+    expect(await githubProblems(exchange('POST', DISPATCH, ask, 204, undefined))).to.deep.equal([])
+    for (const [status, answer, words] of [
+      [200, { ...told, workflow_run_id: '1' }, '/workflow_run_id must be integer'],
+      [200, { ...told, html_url: undefined }, "property 'html_url'"],
+      [201, told, 'answers 201, which is not described'],
+      [204, told, 'with a body'],
+      [418, { message: 7 }, '/message must be string'],
+    ] as const) {
+      const problems = await githubProblems(exchange('POST', DISPATCH, ask, status, answer))
+      expect(problems.join('\n')).to.include(words)
+    }
+  })
+})
