@@ -1,5 +1,7 @@
 /** Where things lie in a checkout of the fleet, for whoever reads it: the CLI, the Control API, the sandbox. */
 export const REGISTRY_PATH = 'nix/instances.json'
+/** `<id>.nix` of every instance, beside what they share. */
+export const HOSTS_PATH = 'nix/hosts'
 export const FLEET_STACK_PATH = 'infra/opentofu/aws/fleet'
 /** File name below .github/workflows. */
 export const DEPLOY_WORKFLOW = 'fleet-deploy.yml'
