@@ -23,7 +23,13 @@ class ForeignAnswer extends Error {
  * What the API itself reports as failed upstream was retried there, and is not retried again.
  * @param options.token never put into a message, a URL or an argument
  */
-export function createControlApi(options: { url: string; token: string; userAgent: string }): ControlApi {
+export function createControlApi(options: {
+  url: string
+  token: string
+  userAgent: string
+  /** Per attempt, where somebody waits for something else. */
+  timeoutMs?: number
+}): ControlApi {
   const base = options.url.replace(/\/+$/, '')
   async function call<T>(schema: z.ZodMiniType<T>, method: 'GET' | 'POST', path: string, body?: unknown): Promise<T> {
     const exchange = async (): Promise<unknown> => {
@@ -37,7 +43,7 @@ export function createControlApi(options: { url: string; token: string; userAgen
           ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        timeoutMs: TIMEOUT_MS,
+        timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
       })
       const answer = parseJson(response.body.toString())
       const failure = failureSchema.safeParse(answer)

@@ -13,8 +13,8 @@ import { withRetry } from './retry.js'
 const TIMEOUT_MS = 8_000
 /** A longer pause than this is the caller's to make: somebody waits for the answer. */
 const LONGEST_PAUSE_MS = 2_000
-const API_VERSION = '2022-11-28'
-const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+export const API_VERSION = '2022-11-28'
+export const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
 export interface GithubSettings {
   /** `https://api.github.com`, or GITHUB_API_URL's value. */
@@ -176,7 +176,7 @@ export function inputsOf(request: DeployRequest & { requestId: string }): Record
   return Object.fromEntries(Object.entries(inputs).flatMap(([name, value]) => (value ? [[name, value]] : [])))
 }
 
-function parse<T>(schema: z.ZodMiniType<T>, data: unknown): T {
+export function parse<T>(schema: z.ZodMiniType<T>, data: unknown): T {
   const parsed = schema.safeParse(data)
   if (parsed.success) return parsed.data
   throw new ClawctlError('UPSTREAM', 'GitHub answered in a form that clawctl does not know.')
@@ -189,20 +189,20 @@ function mayHaveArrived(error: unknown): boolean {
 }
 
 /** https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api: 403 or 429, not always with headers. */
-function isLimited(error: RequestError): boolean {
+export function isLimited(error: RequestError): boolean {
   if (error.status === 429) return true
   const headers = error.response?.headers
   const told = headers?.['retry-after'] !== undefined || headers?.['x-ratelimit-remaining'] === '0'
   return error.status === 403 && (told || /rate limit/i.test(error.message))
 }
 
-function retryAfterMs(error: unknown): number {
+export function retryAfterMs(error: unknown): number {
   const seconds = error instanceof RequestError ? Number(error.response?.headers['retry-after'] ?? 0) : 0
   return Number.isFinite(seconds) ? seconds * 1000 : 0
 }
 
 /** A limit passes soon only where GitHub says when. */
-function isPassing(error: unknown): boolean {
+export function isPassing(error: unknown): boolean {
   if (!(error instanceof RequestError) || error.cause instanceof ClawctlError) return false
   if (!isLimited(error)) return error.status >= 500
   const pause = retryAfterMs(error)
@@ -250,7 +250,7 @@ function explain(error: unknown, what: string, settings: GithubSettings): Clawct
 }
 
 /** Octokit's transport over node:http(s): see httpClient.ts for why not fetch. */
-async function fetchThroughNode(
+export async function fetchThroughNode(
   url: string,
   init: { method?: string; headers?: Record<string, string>; body?: string },
 ) {

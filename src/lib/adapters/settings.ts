@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { ID_PATTERN } from '../domain/contract/patterns.js'
 import { ClawctlError } from '../domain/errors.js'
-import { DEPLOY_WORKFLOW, FLEET_STATE_KEY, REGISTRY_PATH } from '../domain/paths.js'
+import { DEFAULT_REPOSITORY, DEPLOY_WORKFLOW, FLEET_STATE_KEY, REGISTRY_PATH } from '../domain/paths.js'
 
 /**
  * Where the command runs and what it is allowed to know: flags, environment and the host's own files, first found wins.
@@ -214,12 +214,45 @@ export function githubSettings(env: Env) {
   }
 }
 
+/**
+ * The repository that pull requests go to, with `base` as the branch to merge into, null for its default branch.
+ * @throws ClawctlError NOT_CONFIGURED
+ */
+export function pullRequestSettings(env: Env) {
+  const repository = read(env, 'GITHUB_REPO') ?? read(env, 'GITHUB_REPOSITORY') ?? DEFAULT_REPOSITORY
+  const [, owner = '', repo = ''] = /^([\w.-]+)\/([\w.-]+)$/.exec(repository) ?? []
+  if (!owner) {
+    throw new ClawctlError('NOT_CONFIGURED', `GITHUB_REPO is ${JSON.stringify(repository)}, which is no owner/name.`, {
+      hint: `Set it as in GITHUB_REPO=${DEFAULT_REPOSITORY}.`,
+    })
+  }
+  const token = required(
+    env,
+    ['GITHUB_TOKEN'],
+    `a token with contents: write and pull_requests: write on ${repository}`,
+  )
+  const ref = read(env, 'GITHUB_REF')?.replace(/^refs\/heads\//, '') ?? null
+  return {
+    apiUrl: read(env, 'GITHUB_API_URL') ?? 'https://api.github.com',
+    token: async () => token,
+    owner,
+    repo,
+    // A tag's or a pull request's run has no branch of its own.
+    base: ref?.startsWith('refs/') ? null : ref,
+  }
+}
+
 function required(env: Env, names: readonly [string, ...string[]], what: string): string {
   for (const name of names) {
     const value = read(env, name)
     if (value !== undefined) return value
   }
   throw new ClawctlError('NOT_CONFIGURED', `${names.join(' or ')} is not set.`, { hint: `Set ${names[0]} to ${what}.` })
+}
+
+/** The checkout of nix-secrets: `--secrets-dir`, else CLAWCTL_SECRETS_DIR. */
+export function secretsDir(env: Env, flag: string | undefined): string | null {
+  return flag ?? read(env, 'CLAWCTL_SECRETS_DIR') ?? null
 }
 
 /** The run that this process is part of. */

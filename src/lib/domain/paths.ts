@@ -6,5 +6,8 @@ export const FLEET_STACK_PATH = 'infra/opentofu/aws/fleet'
 /** File name below .github/workflows. */
 export const DEPLOY_WORKFLOW = 'fleet-deploy.yml'
 
+/** The seed's; GITHUB_REPO names another. */
+export const DEFAULT_REPOSITORY = 'openclaw/clawdinators'
+
 /** Key of the fleet stack's state in the bucket. */
 export const FLEET_STATE_KEY = 'state/fleet.tfstate'

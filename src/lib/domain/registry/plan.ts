@@ -24,5 +24,6 @@ export type RegistryPlan =
       code: Extract<Code, 'INVALID_REQUEST' | 'REGISTRY_CONFLICT' | 'UNKNOWN_TARGET'>
       message: string
       hint: string
-      details?: readonly string[]
     }
+
+export type AcceptedPlan = Exclude<RegistryPlan, { kind: 'refused' }>

@@ -27,7 +27,7 @@ export interface StepFacts {
   token: Known
   bundle: Known
   /** The instance as the deployed branch and EC2 have it: null where neither knows it. */
-  instance: { known: FleetInstance | null } | { unknown: string }
+  instance: { known: FleetInstance | null; ofBranch: boolean } | { unknown: string }
 }
 
 /** The way of a new instance into the fleet, in the seed's order, with what is done ticked. */
@@ -35,8 +35,7 @@ export function stepsToAdd(facts: StepFacts): Step[] {
   const { entry, written, secretsDir } = facts
   const { id, discordTokenSecret } = entry
   const instance = 'known' in facts.instance ? facts.instance.known : null
-  const onBranch: Known =
-    'unknown' in facts.instance ? facts.instance : { done: instance !== null && instance.state !== 'orphan' }
+  const onBranch = branchKnown(facts.instance)
   const runs: Known = 'unknown' in facts.instance ? facts.instance : { done: instance?.state === 'running' }
   const here = written === 'planned' ? 'not written: this is a dry run' : null
   const files = `${REGISTRY_PATH} ${hostFilePath(id)}`
@@ -83,6 +82,12 @@ export function stepsToAdd(facts: StepFacts): Step[] {
       command: `clawctl fleet deploy ${id} --wait`,
     },
   ]
+}
+
+function branchKnown(instance: StepFacts['instance']): Known {
+  if ('unknown' in instance) return instance
+  if (!instance.ofBranch) return { unknown: 'a run sees only its own checkout' }
+  return { done: instance.known !== null && instance.known.state !== 'orphan' }
 }
 
 function told(known: Known): Pick<Step, 'done' | 'note'> {

@@ -1,4 +1,4 @@
-import type { FleetFiles, RegistryPlan } from '../../domain/registry/plan.js'
+import type { AcceptedPlan, FleetFiles } from '../../domain/registry/plan.js'
 
 /** Where the fleet's files lie: a checkout on disk, or a branch on GitHub. */
 export interface FleetSource {
@@ -11,7 +11,7 @@ export interface Checkout extends FleetSource {
    * Reads, asks `plan`, and writes its changes in their order, each file as a whole, while no other clawctl does.
    * @throws ClawctlError REGISTRY_NOT_FOUND, REGISTRY_LOCKED, NOT_WRITABLE, and what `plan` throws
    */
-  edit(id: string, plan: (files: FleetFiles) => RegistryPlan): Promise<RegistryPlan>
+  edit(id: string, plan: (files: FleetFiles) => AcceptedPlan): Promise<AcceptedPlan>
   /** Names in nix/hosts, without `.nix`; empty where the folder is not there. */
   hostFiles(): Promise<string[]>
 }
