@@ -11,8 +11,7 @@ const fields = (id: string, change: Fields = {}): Fields => {
   return { ...settings, ...change }
 }
 const problemsOf = (text: string) => checkRegistry(text).problems
-const messagesOf = (value: unknown) =>
-  problemsOf(JSON.stringify(value)).map(({ id, message }) => `${id}: ${message}`)
+const messagesOf = (value: unknown) => problemsOf(JSON.stringify(value)).map(({ id, message }) => `${id}: ${message}`)
 
 describe('the registry', () => {
   it("gives the entries in the file's order", () => {

@@ -38,7 +38,8 @@ export const CODES = {
   },
   REGISTRY_CONFLICT: {
     exit: 2,
-    meaning: 'The edit does not fit what is there: an id, token, prefix or host in use, or a branch with work of others.',
+    meaning:
+      'The edit does not fit what is there: an id, token, prefix or host in use, or a branch with work of others.',
     next: 'Use another value, or do with what is there as the hint says. Nothing was changed.',
   },
   REGISTRY_LOCKED: {

@@ -1,6 +1,7 @@
 import { mkdir, readdir, readFile, realpath, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import writeFileAtomic from 'write-file-atomic'
+import { ID_PATTERN } from '../../domain/contract/patterns.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { HOSTS_PATH, REGISTRY_PATH } from '../../domain/paths.js'
 import { hostFilePath } from '../../domain/registry/hostFile.js'
@@ -15,7 +16,8 @@ export function checkoutFiles(root: string | null): Checkout {
   const below = (path: string) => join(root ?? '.', path)
   const read = async (id: string): Promise<FleetFiles> => {
     const registry = await source.read()
-    return { registry, hostFile: await textOf(below(hostFilePath(id))) }
+    // What is no id is for the plan to refuse, not for us to open.
+    return { registry, hostFile: ID_PATTERN.test(id) ? await textOf(below(hostFilePath(id))) : null }
   }
   return {
     read,
@@ -30,7 +32,8 @@ export function checkoutFiles(root: string | null): Checkout {
       const file = await realpath(below(REGISTRY_PATH))
       return withFileLock(`${file}.lock`, async (lock) => {
         const decided = plan(await read(id))
-        if (decided.kind === 'change') for (const change of decided.changes) await write(below(change.path), change, lock)
+        if (decided.kind === 'change')
+          for (const change of decided.changes) await write(below(change.path), change, lock)
         return decided
       })
     },
@@ -47,8 +50,9 @@ async function write(file: string, change: FileChange, lock: Lock): Promise<void
     await mkdir(dirname(file), { recursive: true })
     await writeFileAtomic(file, change.after, { tmpfileCreated: (temporary) => lock.writing(temporary) })
   } catch (error) {
-    if (error instanceof ClawctlError) throw error
-    throw new ClawctlError('NOT_WRITABLE', `${file} can't be written (${(error as NodeJS.ErrnoException).code}).`, {
+    const { code } = error as NodeJS.ErrnoException
+    if (error instanceof ClawctlError || code === undefined) throw error
+    throw new ClawctlError('NOT_WRITABLE', `${file} can't be written (${code}).`, {
       hint: 'Check its permissions and the free space, then run the command again: what is done stays done.',
       cause: error,
     })

@@ -60,8 +60,10 @@ export function createGithubRepository(settings: RepositorySettings): Repository
     },
     async branch(branch) {
       // 409: a repository without a commit.
-      const ref = await orNull(({ status }) => status === 404 || status === 409, `read the branch ${branch}`, () =>
-        octokit.request('GET /repos/{owner}/{repo}/git/ref/{ref}', { ...repository, ref: `heads/${branch}` }),
+      const ref = await orNull(
+        ({ status }) => status === 404 || status === 409,
+        `read the branch ${branch}`,
+        () => octokit.request('GET /repos/{owner}/{repo}/git/ref/{ref}', { ...repository, ref: `heads/${branch}` }),
       )
       if (!ref) return null
       const commit_sha = parse(refSchema, ref.data).object.sha
@@ -72,13 +74,16 @@ export function createGithubRepository(settings: RepositorySettings): Repository
       return { sha, message, tree: tree.sha, parents: parents.map((parent) => parent.sha) }
     },
     async file(path, ref) {
-      const response = await orNull(({ status }) => status === 404, `read ${path}`, () =>
-        octokit.request('GET /repos/{owner}/{repo}/contents/{path}', {
-          ...repository,
-          path,
-          ref,
-          mediaType: { format: 'raw' },
-        }),
+      const response = await orNull(
+        ({ status }) => status === 404,
+        `read ${path}`,
+        () =>
+          octokit.request('GET /repos/{owner}/{repo}/contents/{path}', {
+            ...repository,
+            path,
+            ref,
+            mediaType: { format: 'raw' },
+          }),
       )
       return response && String(response.data)
     },

@@ -75,12 +75,11 @@ function refuseExisting(
 ): RegistryPlan {
   const differences = different.map((field) => `${field} ${existing[field]} instead of ${wanted[field]}`)
   const free = nextFreeId(existing.id, registry)
-  const same = different.map((field) => `${FLAG_OF[field]} ${existing[field]}`).join(' ')
   return {
     kind: 'refused',
     code: 'REGISTRY_CONFLICT',
     message: `${existing.id} is in the registry already, with ${differences.join(', ')}.`,
-    hint: `${free ? `Did you mean ${free}? ` : ''}The entry that is there is the one with ${same}; to change it, edit ${REGISTRY_PATH}.`,
+    hint: `${free ? `Did you mean ${free}? ` : ''}To change ${existing.id}, edit ${REGISTRY_PATH}.`,
   }
 }
 
@@ -95,15 +94,18 @@ function nextFreeId(id: string, registry: Registry): string | null {
 
 function refuseBad(entry: RegistryEntry, problems: readonly RegistryProblem[]): RegistryPlan {
   const taken = problems.every(({ rule }) => rule === 'shared-value' || rule === 'nested-prefix')
-  const badId = problems.some(({ rule }) => rule === 'id')
-  const messages = problems.map(({ id, message }) => (id === entry.id ? message : `${id}: ${message}`))
+  // What follows from the id by convention is bad with it: one message says it.
+  const badId = problems.filter(({ rule }) => rule === 'id')
+  const messages = (badId.length > 0 ? badId : problems).map(({ id, message }) =>
+    id === entry.id ? message : `${id}: ${message}`,
+  )
   const fields = FIELD_NAMES.filter((field) => messages.some((message) => message.includes(field)))
   const flags = fields.map((field) => FLAG_OF[field])
   return {
     kind: 'refused',
     code: taken ? 'REGISTRY_CONFLICT' : 'INVALID_REQUEST',
     message: `${JSON.stringify(entry.id)} can't be added: ${messages.join('; ')}.`,
-    hint: badId ? 'Take an id such as clawdinator-3.' : hintFor(fields, flags),
+    hint: badId.length > 0 ? 'Take an id such as clawdinator-3.' : hintFor(fields, flags),
   }
 }
 

@@ -94,8 +94,13 @@ function told(known: Known): Pick<Step, 'done' | 'note'> {
   return 'done' in known ? { done: known.done, note: null } : { done: null, note: `not known here: ${known.unknown}` }
 }
 
-/** What an entry that goes leaves behind, as sentences, each with the command that ends it where there is one. */
-export function leftBehind(entry: RegistryEntry): { what: string; command: string | null }[] {
+/** What outlives its entry, and the command that ends it where there is one. */
+export interface Leftover {
+  what: string
+  command: string | null
+}
+
+export function leftBehind(entry: RegistryEntry): Leftover[] {
   const { id, bootstrapPrefix, discordTokenSecret } = entry
   return [
     {

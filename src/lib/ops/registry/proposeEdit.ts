@@ -1,4 +1,6 @@
+import { ID_PATTERN } from '../../domain/contract/patterns.js'
 import { ClawctlError } from '../../domain/errors.js'
+import { REGISTRY_PATH } from '../../domain/paths.js'
 import { hostFilePath } from '../../domain/registry/hostFile.js'
 import type { AcceptedPlan, FleetFiles } from '../../domain/registry/plan.js'
 import {
@@ -11,7 +13,6 @@ import {
   titleOf,
 } from '../../domain/registry/pullRequest.js'
 import type { Step } from '../../domain/registry/steps.js'
-import { REGISTRY_PATH } from '../../domain/paths.js'
 import type { RegistryEntry } from '../../domain/registry.js'
 import { type EditResult, resultOf } from './editRegistry.js'
 import { type AskedEdit, idOf, planEdit } from './planEdit.js'
@@ -77,7 +78,7 @@ async function filesAt(repository: Repository, commit: string, id: string, at: s
   const origin = `${repository.name}@${at}:${REGISTRY_PATH}`
   const [text, hostFile] = await Promise.all([
     repository.file(REGISTRY_PATH, commit),
-    repository.file(hostFilePath(id), commit),
+    ID_PATTERN.test(id) ? repository.file(hostFilePath(id), commit) : null,
   ])
   if (text === null) {
     throw new ClawctlError('REGISTRY_NOT_FOUND', `There is no ${origin}.`, {

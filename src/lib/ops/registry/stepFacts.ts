@@ -1,7 +1,7 @@
 import type { Fleet } from '../../domain/contract.js'
 import { asClawctlError } from '../../domain/errors.js'
+import { type Known, type Step, type StepFacts, stepsToAdd } from '../../domain/registry/steps.js'
 import type { RegistryEntry } from '../../domain/registry.js'
-import { type Known, type StepFacts, type Step, stepsToAdd } from '../../domain/registry/steps.js'
 import type { SecretsFolder } from './ports.js'
 
 export interface StepPorts {
