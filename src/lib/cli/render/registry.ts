@@ -1,3 +1,4 @@
+import { REGISTRY_PATH } from '../../domain/paths.js'
 import type { FileProblem } from '../../domain/registry/files.js'
 import { formatProblem } from '../../domain/registry/files.js'
 import type { Leftover, Step } from '../../domain/registry/steps.js'
@@ -29,13 +30,15 @@ export function renderEdit(edit: ShownEdit, verb: 'add' | 'remove', paint: Paint
   ].join('\n')
 }
 
-function headline({ instance: { id }, status, pullRequest }: ShownEdit, verb: 'add' | 'remove'): string {
+function headline({ instance: { id }, status, pullRequest, files }: ShownEdit, verb: 'add' | 'remove'): string {
   if (pullRequest) {
     const done = { created: 'opened', updated: 'renewed' }[pullRequest.status] ?? 'open already'
     return `Pull request #${pullRequest.number} (${pullRequest.branch}) is ${done}: ${pullRequest.url}`
   }
   if (status === 'unchanged') return `${id} is in the registry already, just so: nothing to do.`
   if (status === 'planned') return 'A dry run: nothing was changed.'
+  if (!files.some(({ path }) => path === REGISTRY_PATH))
+    return `${id} was in the registry already, and is complete now.`
   return verb === 'add' ? `Added ${id}.` : `Removed ${id} from the registry.`
 }
 

@@ -41,8 +41,8 @@ export interface ProposeOptions {
  * Proposes an edit as a pull request: one commit on a branch of the edit's own, made from the registry as the base
  * branch has it. Asked again, it finds the same branch and the same pull request, and renews both where the base has
  * moved or the values are others.
- * @throws ClawctlError what planEdit throws, REGISTRY_CONFLICT where others have written to the branch, NOT_FOUND
- *   without the base branch
+ * @throws ClawctlError what planEdit throws, REGISTRY_CONFLICT where others have written to the branch,
+ *   NOT_CONFIGURED without the base branch
  */
 export async function proposeEdit(
   asked: AskedEdit,
@@ -53,7 +53,7 @@ export async function proposeEdit(
   const base = options.base ?? (await repository.defaultBranch())
   const baseHead = await repository.branch(base)
   if (!baseHead) {
-    throw new ClawctlError('NOT_FOUND', `${repository.name} has no branch ${JSON.stringify(base)}.`, {
+    throw new ClawctlError('NOT_CONFIGURED', `${repository.name} has no branch ${JSON.stringify(base)}.`, {
       hint: 'Set GITHUB_REF to the branch that deploys use, or unset it to take the default branch.',
     })
   }
