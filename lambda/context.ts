@@ -3,6 +3,7 @@ import { createObjectStore } from '../src/lib/adapters/aws/objectStore.js'
 import { systemClock } from '../src/lib/adapters/clock.js'
 import { createGithub } from '../src/lib/adapters/github.js'
 import type { Clock, Compute, ObjectStore, RegistrySource, Runs } from '../src/lib/ops/ports.js'
+import type { ServerPreflightPorts } from '../src/lib/ops/preflight/ports.js'
 import type { Configuration } from './configuration.js'
 
 export interface LambdaPorts {
@@ -11,6 +12,8 @@ export interface LambdaPorts {
   runs: Runs
   registry: RegistrySource
   clock: Clock
+  github: ServerPreflightPorts['github']
+  controlTokens: NonNullable<ServerPreflightPorts['controlTokens']>
 }
 
 /** The one place of the Lambda that constructs adapters; kept for as long as the execution environment lives. */
@@ -33,5 +36,7 @@ export function createPorts(configuration: Configuration): LambdaPorts {
     runs: github,
     registry: github.registry,
     clock: systemClock(),
+    github: github.inspection,
+    controlTokens: { previous: Boolean(configuration.CONTROL_API_TOKEN_PREVIOUS), callers: [] },
   }
 }

@@ -1,110 +1,177 @@
 import { randomUUID } from 'node:crypto'
-import type * as z from 'zod/mini'
-import { deployRequestSchema, REQUEST_ID_PATTERN } from '../src/lib/domain/contract.js'
-import { ClawctlError } from '../src/lib/domain/errors.js'
+import * as z from 'zod/mini'
+import {
+  deployAnswerSchema,
+  deployDetailAnswerSchema,
+  deployRequestSchema,
+  deploysAnswerSchema,
+  fleetAnswerSchema,
+  preflightAnswerSchema,
+  REQUEST_ID_PATTERN,
+} from '../src/lib/domain/contract.js'
+import { ClawctlError, type Code } from '../src/lib/domain/errors.js'
 import { decideDeploy } from '../src/lib/domain/policy.js'
 import { getDeploy, listDeploys } from '../src/lib/ops/deploys.js'
 import { dispatchDeploy } from '../src/lib/ops/dispatchDeploy.js'
 import { fleetStatus } from '../src/lib/ops/fleetStatus.js'
+import { serverPreflight } from '../src/lib/ops/preflight/serverPreflight.js'
 import type { LambdaPorts } from './context.js'
-import type { ApiRequest } from './event.js'
+import * as examples from './examples.js'
 
-export interface Answer {
-  status: 200 | 202
-  body: object
+type Fields = z.ZodMiniObject
+type Parsed<T extends Fields | undefined> = T extends Fields ? z.infer<T> : Record<string, never>
+
+/** What a request of the route holds, parsed. */
+interface Input<Path extends Fields | undefined, Query extends Fields | undefined, Body extends Fields | undefined> {
+  path: Parsed<Path>
+  query: Parsed<Query>
+  body: Parsed<Body>
 }
 
-interface Route {
+/**
+ * One route of the contract, as data: requests are parsed by these schemas, and docs/control-api.openapi.yaml is
+ * generated from them.
+ */
+export interface Route {
   method: 'GET' | 'POST'
-  /** As in the contract; a part in braces is one path segment. */
+  /** A part in braces is one path segment, named in `parameters`. */
   path: string
+  /** The operation's id, and the route's name in the log. */
   name: string
-  run(request: ApiRequest, ports: () => LambdaPorts, parameter: string): Promise<Answer>
+  summary: string
+  /** Path parameters. What does not fit names nothing that exists: NOT_FOUND. */
+  parameters?: Fields
+  /** Whole numbers arrive as numbers, everything else as text; what is not named here is refused. */
+  query?: Fields
+  /** One JSON object in UTF-8, at most 16 KiB, whatever the content type says. */
+  body?: Fields
+  answer: { status: 200 | 202; schema: z.ZodMiniObject }
+  /** Every code that the route can answer with, authentication and defects included. */
+  codes: readonly Code[]
+  examples: readonly RouteExample[]
+  /** The answer without its `ok: true`. */
+  run(input: Input<Fields, Fields, Fields>, ports: () => LambdaPorts): Promise<object>
 }
+
+export interface RouteExample {
+  /** One clause: what is asked. */
+  title: string
+  /** Path and query as they are sent. */
+  path: string
+  body?: object
+  answer: { status: number; body: object }
+}
+
+/** Holds a route's `run` against its own schemas, which an array of routes can't. */
+function route<
+  Path extends Fields | undefined,
+  Query extends Fields | undefined,
+  Body extends Fields | undefined,
+  Answer extends z.ZodMiniObject,
+>(
+  definition: Omit<Route, 'parameters' | 'query' | 'body' | 'answer' | 'run'> & {
+    parameters?: Path
+    query?: Query
+    body?: Body
+    answer: { status: 200 | 202; schema: Answer }
+    run(input: Input<Path, Query, Body>, ports: () => LambdaPorts): Promise<Omit<z.infer<Answer>, 'ok'>>
+  },
+): Route {
+  return definition as unknown as Route
+}
+
+/** Before any route's own work, and whatever it asks: the token, the form of the request, the server's own state. */
+const COMMON_CODES = ['INVALID_REQUEST', 'UNAUTHORIZED', 'NOT_CONFIGURED', 'TIMED_OUT', 'INTERNAL'] as const
+const UPSTREAM_CODES = ['DENIED', 'UPSTREAM', 'RATE_LIMITED'] as const
+const REGISTRY_CODES = ['INVALID_REGISTRY', 'REGISTRY_NOT_FOUND'] as const
 
 const DEFAULT_LIMIT = 20
 const MAX_LIMIT = 100
+const LIMIT_RANGE = `must be from 1 to ${MAX_LIMIT}`
 
-const ROUTES: readonly Route[] = [
-  {
+export const ROUTES: readonly Route[] = [
+  route({
     method: 'POST',
     path: '/v1/deploys',
     name: 'createDeploy',
-    async run(request, ports) {
-      const parsed = deployRequestSchema.safeParse(request.json())
-      if (!parsed.success) throw invalid(parsed.error)
-      const asked = { ...parsed.data, requestId: parsed.data.requestId ?? randomUUID() }
+    summary: 'Ask for a deploy. The same request id again answers the run that it started before.',
+    body: deployRequestSchema,
+    answer: { status: 202, schema: deployAnswerSchema },
+    codes: [
+      ...COMMON_CODES,
+      'PAYLOAD_TOO_LARGE',
+      'INVALID_TARGET',
+      'INVALID_AMI',
+      'UNKNOWN_TARGET',
+      'SELF_DEPLOY',
+      'BOT_DEPLOY_ALL',
+      'CALLER_MISMATCH',
+      'REQUEST_CONFLICT',
+      ...REGISTRY_CODES,
+      ...UPSTREAM_CODES,
+    ],
+    examples: examples.createDeploy,
+    async run({ body }, ports) {
+      const asked = { ...body, requestId: body.requestId ?? randomUUID() }
       // What needs no registry is refused before anything upstream is asked; dispatchDeploy decides again with it.
       const verdict = decideDeploy(asked)
       if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
-      return { status: 202, body: { ok: true, deploy: await dispatchDeploy(asked, ports()) } }
+      return { deploy: await dispatchDeploy(asked, ports()) }
     },
-  },
-  {
+  }),
+  route({
     method: 'GET',
     path: '/v1/deploys',
     name: 'listDeploys',
-    async run(request, ports) {
-      const text = request.query.get('limit')
-      const limit = text === null ? DEFAULT_LIMIT : Number(text)
-      if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT) {
-        throw new ClawctlError('INVALID_REQUEST', `limit must be a whole number from 1 to ${MAX_LIMIT}.`)
-      }
-      return { status: 200, body: { ok: true, deploys: await listDeploys(ports(), limit) } }
+    summary: 'The audit trail, newest first: what, which AMI, who asked, how it ended.',
+    query: z.strictObject({
+      limit: z._default(
+        z.int('must be a whole number').check(z.minimum(1, LIMIT_RANGE), z.maximum(MAX_LIMIT, LIMIT_RANGE)),
+        DEFAULT_LIMIT,
+      ),
+    }),
+    answer: { status: 200, schema: deploysAnswerSchema },
+    codes: [...COMMON_CODES, ...UPSTREAM_CODES],
+    examples: examples.listDeploys,
+    async run({ query }, ports) {
+      return { deploys: await listDeploys(ports(), query.limit) }
     },
-  },
-  {
+  }),
+  route({
     method: 'GET',
     path: '/v1/deploys/{requestId}',
     name: 'getDeploy',
-    async run(_request, ports, requestId) {
-      if (!REQUEST_ID_PATTERN.test(requestId)) {
-        throw new ClawctlError('NOT_FOUND', 'There is no deploy with such a request id.', {
-          hint: 'See `clawctl fleet history` for the ids.',
-        })
-      }
-      return { status: 200, body: { ok: true, deploy: await getDeploy(ports(), requestId) } }
+    summary: "One deploy with its run's steps, by its request id or by its run's id.",
+    parameters: z.object({ requestId: z.string().check(z.regex(REQUEST_ID_PATTERN)) }),
+    answer: { status: 200, schema: deployDetailAnswerSchema },
+    codes: [...COMMON_CODES, 'NOT_FOUND', ...UPSTREAM_CODES],
+    examples: examples.getDeploy,
+    async run({ path }, ports) {
+      return { deploy: await getDeploy(ports(), path.requestId) }
     },
-  },
-  {
+  }),
+  route({
     method: 'GET',
     path: '/v1/fleet',
     name: 'fleet',
-    async run(_request, ports) {
-      return { status: 200, body: { ok: true, fleet: await fleetStatus(ports()) } }
+    summary: 'The desired beside the actual fleet.',
+    answer: { status: 200, schema: fleetAnswerSchema },
+    codes: [...COMMON_CODES, ...REGISTRY_CODES, ...UPSTREAM_CODES],
+    examples: examples.fleet,
+    async run(_input, ports) {
+      return { fleet: await fleetStatus(ports()) }
     },
-  },
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/preflight',
+    name: 'preflight',
+    summary: 'What only the server can see of what has to hold before a flight. Nothing is changed by asking.',
+    answer: { status: 200, schema: preflightAnswerSchema },
+    codes: COMMON_CODES,
+    examples: examples.preflight,
+    async run(_input, ports) {
+      return { preflight: { checks: await serverPreflight(ports()) } }
+    },
+  }),
 ]
-
-const pattern = (path: string) => new RegExp(`^${path.replace(/\{[^}]+\}/g, '([^/]+)')}$`)
-
-/** @throws ClawctlError NOT_FOUND, METHOD_NOT_ALLOWED */
-export function findRoute(request: ApiRequest): { name: string; run(ports: () => LambdaPorts): Promise<Answer> } {
-  const onPath = ROUTES.flatMap((route) => {
-    const match = pattern(route.path).exec(request.path)
-    return match ? [{ route, parameter: match[1] ?? '' }] : []
-  })
-  const found = onPath.find(({ route }) => route.method === request.method)
-  if (found) return { name: found.route.name, run: (ports) => found.route.run(request, ports, found.parameter) }
-  if (onPath.length > 0) {
-    const methods = onPath.map(({ route }) => route.method).join(', ')
-    throw new ClawctlError('METHOD_NOT_ALLOWED', `This route takes ${methods}.`)
-  }
-  throw new ClawctlError('NOT_FOUND', 'There is no such route.', {
-    hint: `The routes are ${ROUTES.map((route) => `${route.method} ${route.path}`).join(', ')}.`,
-  })
-}
-
-function invalid(error: z.core.$ZodError): ClawctlError {
-  const [issue] = error.issues
-  const where = issue && issue.path.length > 0 ? `${issue.path.join('.')} ` : ''
-  const what =
-    issue?.code === 'unrecognized_keys'
-      ? `unknown field ${issue.keys.map((key) => JSON.stringify(key.slice(0, 40))).join(', ')}`
-      : issue?.path.length === 0
-        ? 'the body must be one JSON object'
-        : (issue?.message ?? 'is invalid')
-  return new ClawctlError('INVALID_REQUEST', `The request is not of the contract: ${where}${what}.`, {
-    hint: 'The fields are target, amiOverride, caller, requestedBy, requestId.',
-  })
-}

@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import { createHandler } from '../../lambda/handler.js'
 import {
+  type Check,
   type Deploy,
   type DeployDetail,
   deployAnswerSchema,
@@ -9,6 +10,7 @@ import {
   type Fleet,
   failureSchema,
   fleetAnswerSchema,
+  preflightAnswerSchema,
 } from '../../src/lib/domain/contract.js'
 import { CODE_NAMES, type Code, httpStatusOf } from '../../src/lib/domain/errors.js'
 import { BUCKET, GITHUB_TOKEN, REGION, REPOSITORY, SECRET_KEY, type TestPlane } from '../support/plane.js'
@@ -27,6 +29,7 @@ export interface Answer {
   deploy: DeployDetail
   deploys: Deploy[]
   fleet: Fleet
+  preflight: { checks: Check[] }
   text: string
   /** The one log line of the request. */
   line: Record<string, unknown>
@@ -68,7 +71,9 @@ export class Lambda {
     const before = this.lines.length
     const result = await this.#handler(input)
     expect(Object.keys(result)).to.have.members(['statusCode', 'headers', 'body'])
-    expect(result.headers).to.deep.equal({ 'content-type': 'application/json', 'cache-control': 'no-store' })
+    const { allow, ...headers } = result.headers
+    expect(headers).to.deep.equal({ 'content-type': 'application/json', 'cache-control': 'no-store' })
+    expect(allow !== undefined).to.equal(result.statusCode === 405)
     const body: unknown = JSON.parse(result.body)
     const code = checkContract(body, result.statusCode)
     const logged = this.lines[before] ?? ''
@@ -84,7 +89,13 @@ export class Lambda {
   }
 }
 
-const SUCCESSES = [deployDetailAnswerSchema, deployAnswerSchema, deploysAnswerSchema, fleetAnswerSchema]
+const SUCCESSES = [
+  deployDetailAnswerSchema,
+  deployAnswerSchema,
+  deploysAnswerSchema,
+  fleetAnswerSchema,
+  preflightAnswerSchema,
+]
 
 /** Nothing that the contract does not name may be in an answer; the status is the code's own. */
 function checkContract(body: unknown, status: number): Code | 'OK' {

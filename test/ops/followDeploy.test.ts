@@ -106,6 +106,7 @@ describe('the deploy of the Control API plane', () => {
       createDeploy: async () => created,
       deploy: ask,
       deploys: async () => [],
+      preflight: async () => [],
       fleet: async () => ({ latestAmi: null, instances: [] }),
     }
     const request = { target: 'a', requestId: 'request-0001' }

@@ -56,7 +56,7 @@ export function createControlApi(options: {
     }
     let answer: unknown
     try {
-      answer = await withRetry(exchange, isRetryable)
+      answer = await withRetry(exchange, { retryable: isRetryable })
     } catch (error) {
       throw explain(error, base)
     }
@@ -85,6 +85,10 @@ export function createControlApi(options: {
     async deploy(requestId) {
       const { deployDetailAnswerSchema } = await deployContract()
       return (await call(deployDetailAnswerSchema, 'GET', `/v1/deploys/${encodeURIComponent(requestId)}`)).deploy
+    },
+    async preflight() {
+      const { preflightAnswerSchema } = await import('../domain/contract/preflight.js')
+      return (await call(preflightAnswerSchema, 'GET', '/v1/preflight')).preflight.checks
     },
   }
 }

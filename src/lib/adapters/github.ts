@@ -1,33 +1,15 @@
-import { Octokit } from '@octokit/core'
-import { RequestError } from '@octokit/request-error'
+import type { RequestError } from '@octokit/request-error'
 import * as z from 'zod/mini'
 import type { DeployRequest } from '../domain/contract.js'
+import type { DEPLOY_INPUTS } from '../domain/dispatchInputs.js'
 import { ClawctlError } from '../domain/errors.js'
-import { REGISTRY_PATH } from '../domain/paths.js'
+import { REGISTRY_PATH, WORKFLOW_FOLDER } from '../domain/paths.js'
 import type { Job, Run } from '../domain/run.js'
 import type { RegistrySource, Runs } from '../ops/ports.js'
-import { HttpFailure, httpRequest } from './httpClient.js'
-import { withRetry } from './retry.js'
+import type { GithubInspection } from '../ops/preflight/ports.js'
+import { createGithubClient, type GithubClient, type GithubSettings } from './githubClient.js'
 
-/** Per attempt; the Lambda has 30 s for all of them. */
-const TIMEOUT_MS = 8_000
-/** A longer pause than this is the caller's to make: somebody waits for the answer. */
-const LONGEST_PAUSE_MS = 2_000
-export const API_VERSION = '2022-11-28'
-export const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
-
-export interface GithubSettings {
-  /** `https://api.github.com`, or GITHUB_API_URL's value. */
-  apiUrl: string
-  /** Asked for before each request: a token may be of an hour's life. */
-  token: () => Promise<string>
-  owner: string
-  repo: string
-  /** File name below .github/workflows. */
-  workflow: string
-  ref: string
-  userAgent: string
-}
+export type { GithubSettings } from './githubClient.js'
 
 const runSchema = z.object({
   id: z.number(),
@@ -58,25 +40,18 @@ const jobsSchema = z.object({
 })
 const dispatchSchema = z.object({ workflow_run_id: z.number(), html_url: z.string() })
 
-/** The deploy workflow's runs and the registry at the deployed ref, through GitHub's REST API. */
-export function createGithub(settings: GithubSettings): Runs & { registry: RegistrySource } {
-  const octokit = new Octokit({
-    baseUrl: settings.apiUrl,
-    userAgent: settings.userAgent,
-    request: { fetch: fetchThroughNode },
-    // Octokit would print deprecations into our output.
-    log: silent,
-  })
-  octokit.hook.before('request', async (options) => {
-    options.headers.authorization = `Bearer ${await settings.token()}`
-    options.headers['x-github-api-version'] = API_VERSION
-  })
+/** The deploy workflow's runs, the registry at the deployed ref, and what a preflight looks at, through GitHub's REST API. */
+export function createGithub(
+  settings: GithubSettings,
+): Runs & { registry: RegistrySource; inspection: GithubInspection } {
+  const client = createGithubClient(settings)
+  const { octokit, call } = client
   const repository = { owner: settings.owner, repo: settings.repo }
   const workflow = { ...repository, workflow_id: settings.workflow }
 
   return {
     async dispatch(request) {
-      const response = await call('start the workflow', false, () =>
+      const response = await call('start the workflow', { safe: false }, () =>
         octokit.request('POST /repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches', {
           ...workflow,
           ref: settings.ref,
@@ -88,7 +63,7 @@ export function createGithub(settings: GithubSettings): Runs & { registry: Regis
       return details.success ? { id: details.data.workflow_run_id, url: details.data.html_url } : null
     },
     async list(limit) {
-      const response = await call("list the workflow's runs", true, () =>
+      const response = await call("list the workflow's runs", SAFE, () =>
         octokit.request('GET /repos/{owner}/{repo}/actions/workflows/{workflow_id}/runs', {
           ...workflow,
           per_page: limit,
@@ -108,7 +83,7 @@ export function createGithub(settings: GithubSettings): Runs & { registry: Regis
       )
     },
     async jobs(runId) {
-      const response = await call("read the run's jobs", true, () =>
+      const response = await call("read the run's jobs", SAFE, () =>
         octokit.request('GET /repos/{owner}/{repo}/actions/runs/{run_id}/jobs', {
           ...repository,
           run_id: runId,
@@ -124,39 +99,109 @@ export function createGithub(settings: GithubSettings): Runs & { registry: Regis
     },
     registry: {
       async read() {
-        const path = REGISTRY_PATH
-        const origin = `${settings.owner}/${settings.repo}@${settings.ref}:${path}`
-        const response = await call(
-          `read ${path}`,
-          true,
-          () =>
-            octokit.request('GET /repos/{owner}/{repo}/contents/{path}', {
-              ...repository,
-              path,
-              ref: settings.ref,
-              mediaType: { format: 'raw' },
-            }),
-          () => new ClawctlError('REGISTRY_NOT_FOUND', `There is no ${origin}, or the GitHub token may not read it.`),
-        )
-        return { text: String(response.data), origin }
+        const origin = `${settings.owner}/${settings.repo}@${settings.ref}:${REGISTRY_PATH}`
+        const notFound = (error: RequestError) =>
+          /no commit found for the ref/i.test(error.message)
+            ? new ClawctlError('REGISTRY_NOT_FOUND', `There is no ${origin}: the repository has no such ref.`, {
+                hint: 'Check GITHUB_REF.',
+              })
+            : new ClawctlError('REGISTRY_NOT_FOUND', `There is no ${origin}, or the GitHub token may not read it.`, {
+                hint: 'Check GITHUB_REPO and GITHUB_REF; the token needs contents: read.',
+              })
+        return { text: await readFile(client, settings, REGISTRY_PATH, notFound), origin }
       },
     },
+    inspection: inspectionOf(client, settings),
   }
+}
 
-  async function call<T>(
-    what: string,
-    safe: boolean,
-    send: () => Promise<T>,
-    notFound?: () => ClawctlError,
-  ): Promise<T> {
-    try {
-      // A POST that may have reached GitHub is not sent again: the caller looks for the run by its request id instead.
-      return await withRetry(send, (error) => isPassing(error) && (safe || !mayHaveArrived(error)), retryAfterMs)
-    } catch (error) {
-      if (error instanceof RequestError && error.status === 404 && notFound) throw notFound()
-      throw explain(error, what, settings)
-    }
+const SAFE = { safe: true } as const
+
+/** A file at the deployed ref. */
+async function readFile(
+  { octokit, call }: GithubClient,
+  { owner, repo, ref }: GithubSettings,
+  path: string,
+  notFound: (error: RequestError) => ClawctlError,
+): Promise<string> {
+  const response = await call(`read ${path}`, { safe: true, notFound }, () =>
+    octokit.request('GET /repos/{owner}/{repo}/contents/{path}', {
+      owner,
+      repo,
+      path,
+      ref,
+      mediaType: { format: 'raw' },
+    }),
+  )
+  return String(response.data)
+}
+
+const repositorySchema = z.object({
+  full_name: z.string(),
+  private: z.boolean(),
+  archived: z.optional(z.boolean()),
+  permissions: z.optional(z.object({ push: z.optional(z.boolean()) })),
+})
+const workflowSchema = z.object({ state: z.string() })
+
+function inspectionOf(client: GithubClient, settings: GithubSettings): GithubInspection {
+  const { octokit, call } = client
+  const { owner, repo } = settings
+  return {
+    async repository() {
+      const response = await call('read the repository', SAFE, () =>
+        octokit.request('GET /repos/{owner}/{repo}', { owner, repo }),
+      )
+      const { full_name, archived, permissions, ...rest } = parse(repositorySchema, response.data)
+      const minted = await settings.app?.minted()
+      const scopes = response.headers['x-oauth-scopes']
+      const expires = Date.parse(String(response.headers['github-authentication-token-expiration'] ?? ''))
+      return {
+        name: full_name,
+        private: rest.private,
+        archived: archived ?? false,
+        push: permissions?.push ?? null,
+        credential: {
+          kind: minted ? 'app' : kindOf(await settings.token()),
+          expiresAt: minted?.expiresAt ?? (Number.isNaN(expires) ? null : new Date(expires).toISOString()),
+          scopes:
+            scopes === undefined
+              ? null
+              : scopes
+                  .split(',')
+                  .map((scope) => scope.trim())
+                  .filter(Boolean),
+          permissions: minted?.permissions ?? null,
+        },
+      }
+    },
+    async workflow() {
+      const file = settings.workflow
+      const missing = new ClawctlError('NOT_FOUND', `There is no ${file}.`)
+      const orNull = (error: unknown) => {
+        if (error === missing) return null
+        throw error
+      }
+      const notFound = () => missing
+      const [listed, text] = await Promise.all([
+        call('read the workflow', { safe: true, notFound }, () =>
+          octokit.request('GET /repos/{owner}/{repo}/actions/workflows/{workflow_id}', {
+            owner,
+            repo,
+            workflow_id: file,
+          }),
+        ).catch(orNull),
+        readFile(client, settings, `${WORKFLOW_FOLDER}/${file}`, notFound).catch(orNull),
+      ])
+      return listed && { file, ref: settings.ref, state: parse(workflowSchema, listed.data).state, text }
+    },
   }
+}
+
+/** https://github.blog/engineering/behind-githubs-new-authentication-token-formats/ */
+function kindOf(token: string): 'fine-grained' | 'classic' | 'other' {
+  if (token.startsWith('github_pat_')) return 'fine-grained'
+  return token.startsWith('ghp_') ? 'classic' : 'other'
 }
 
 /** GitHub has more words for waiting (`pending`, `waiting`, `requested`) and may find others. */
@@ -166,7 +211,7 @@ function statusOf(status: string): 'queued' | 'in_progress' | 'completed' {
 
 /** The workflow's inputs; a test holds these names against `.github/workflows/fleet-deploy.yml`. */
 export function inputsOf(request: DeployRequest & { requestId: string }): Record<string, string> {
-  const inputs = {
+  const inputs: Record<(typeof DEPLOY_INPUTS)[number], string | undefined> = {
     target: request.target,
     ami_override: request.amiOverride,
     request_id: request.requestId,
@@ -180,100 +225,4 @@ export function parse<T>(schema: z.ZodMiniType<T>, data: unknown): T {
   const parsed = schema.safeParse(data)
   if (parsed.success) return parsed.data
   throw new ClawctlError('UPSTREAM', 'GitHub answered in a form that clawctl does not know.')
-}
-
-function mayHaveArrived(error: unknown): boolean {
-  if (error instanceof RequestError && isLimited(error)) return false
-  const cause = error instanceof RequestError ? error.cause : error
-  return !(cause instanceof HttpFailure) || cause.sent
-}
-
-/** https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api: 403 or 429, not always with headers. */
-export function isLimited(error: RequestError): boolean {
-  if (error.status === 429) return true
-  const headers = error.response?.headers
-  const told = headers?.['retry-after'] !== undefined || headers?.['x-ratelimit-remaining'] === '0'
-  return error.status === 403 && (told || /rate limit/i.test(error.message))
-}
-
-export function retryAfterMs(error: unknown): number {
-  const seconds = error instanceof RequestError ? Number(error.response?.headers['retry-after'] ?? 0) : 0
-  return Number.isFinite(seconds) ? seconds * 1000 : 0
-}
-
-/** A limit passes soon only where GitHub says when. */
-export function isPassing(error: unknown): boolean {
-  if (!(error instanceof RequestError) || error.cause instanceof ClawctlError) return false
-  if (!isLimited(error)) return error.status >= 500
-  const pause = retryAfterMs(error)
-  return pause > 0 && pause <= LONGEST_PAUSE_MS
-}
-
-/** What a maintainer has to mend. GitHub's own text is not passed on: it may quote what was sent. */
-function explain(error: unknown, what: string, settings: GithubSettings): ClawctlError {
-  if (error instanceof ClawctlError) return error
-  if (error instanceof RequestError && error.cause instanceof ClawctlError) return error.cause
-  const where = `${settings.owner}/${settings.repo}`
-  if (!(error instanceof RequestError)) {
-    return new ClawctlError('UPSTREAM', `GitHub could not be asked to ${what}.`, { cause: error })
-  }
-  if (error.status === 401) {
-    return new ClawctlError('DENIED', `GitHub does not accept the token (401), so it could not ${what}.`, {
-      hint: "Renew the server's GITHUB_TOKEN.",
-    })
-  }
-  if (isLimited(error)) {
-    return new ClawctlError('RATE_LIMITED', `GitHub asked to slow down, so it could not ${what}.`, {
-      hint: 'Wait a minute, then try again.',
-    })
-  }
-  if (error.status === 403) {
-    return new ClawctlError('DENIED', `GitHub refused to ${what} in ${where} (403).`, {
-      hint: 'The token needs actions: write and contents: read on this repository.',
-    })
-  }
-  if (error.status === 404) {
-    return new ClawctlError(
-      'DENIED',
-      `GitHub knows no ${settings.workflow} in ${where}, or the token may not see it (404).`,
-      {
-        hint: "Check GITHUB_REPO, GITHUB_WORKFLOW and the token's repository access.",
-      },
-    )
-  }
-  if (error.status === 422) {
-    return new ClawctlError('DENIED', `GitHub refused to ${what} (422).`, {
-      hint: `Look at ${settings.workflow} on ${settings.ref} in the Actions tab: GitHub must be able to parse it, and it must have workflow_dispatch with the inputs of this version.`,
-    })
-  }
-  return new ClawctlError('UPSTREAM', `GitHub failed to ${what} (${error.status}).`, { cause: error })
-}
-
-/** Octokit's transport over node:http(s): see httpClient.ts for why not fetch. */
-export async function fetchThroughNode(
-  url: string,
-  init: { method?: string; headers?: Record<string, string>; body?: string },
-) {
-  const response = await httpRequest({
-    method: init.method ?? 'GET',
-    url,
-    headers: init.headers ?? {},
-    ...(init.body === undefined || init.body === null ? {} : { body: init.body }),
-    timeoutMs: TIMEOUT_MS,
-  })
-  if (response.status >= 300 && response.status < 400 && response.status !== 304) {
-    // Not followed: a redirected POST could start a workflow somewhere else.
-    throw new ClawctlError('DENIED', `GitHub says that the repository has moved (${response.status}).`, {
-      hint: "Set GITHUB_REPO to the repository's new name.",
-    })
-  }
-  return {
-    status: response.status,
-    url,
-    ok: response.status >= 200 && response.status < 300,
-    headers: new Map(Object.entries(response.headers)),
-    text: async () => response.body.toString(),
-    json: async () => JSON.parse(response.body.toString()),
-    arrayBuffer: async () => response.body,
-  }
 }

@@ -4,7 +4,8 @@ import type { RegistryEntry } from './registry.js'
 
 export const MARKER_NAME = 'config.json'
 export const markerKey = (entry: RegistryEntry) => `${entry.bootstrapPrefix}/${MARKER_NAME}`
-export const heartbeatKey = (id: string) => `heartbeats/${id}.json`
+export const HEARTBEAT_PREFIX = 'heartbeats/'
+export const heartbeatKey = (id: string) => `${HEARTBEAT_PREFIX}${id}.json`
 
 /**
  * What keeps the host from booting with its bundle, as clauses for people; empty where the bundle is whole.

@@ -11,3 +11,5 @@ export const DEFAULT_REPOSITORY = 'openclaw/clawdinators'
 
 /** Key of the fleet stack's state in the bucket. */
 export const FLEET_STATE_KEY = 'state/fleet.tfstate'
+/** Where GitHub looks for workflows. */
+export const WORKFLOW_FOLDER = '.github/workflows'

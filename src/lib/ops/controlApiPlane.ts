@@ -1,4 +1,4 @@
-import type { Deploy, DeployDetail, DeployRequest, Fleet } from '../domain/contract.js'
+import type { Check, Deploy, DeployDetail, DeployRequest, Fleet } from '../domain/contract.js'
 import { ClawctlError, withPartial } from '../domain/errors.js'
 import { withoutSteps } from '../domain/run.js'
 import { followDeploy } from './followDeploy.js'
@@ -11,6 +11,8 @@ export interface ControlApi {
   createDeploy(request: DeployRequest & { requestId: string }): Promise<Deploy>
   deploys(limit: number): Promise<Deploy[]>
   deploy(requestId: string): Promise<DeployDetail>
+  /** What only the server can see of a flight's preconditions. */
+  preflight(): Promise<Check[]>
 }
 
 /** How an agent or a laptop reaches the fleet: by asking. */

@@ -28,7 +28,12 @@ export interface ObjectInfo {
   key: string
   size: number
   modifiedAt: Date
+  /** Changes with the content. */
+  etag?: string
 }
+
+/** How many objects are asked for at once: they keep S3 busy without a pile of sockets. */
+export const AT_ONCE = 32
 
 export interface ObjectStore {
   /** Content as text with its entity tag, or null where there is no such object. */

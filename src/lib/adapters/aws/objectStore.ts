@@ -47,8 +47,9 @@ export function createObjectStore(settings: AwsSettings & { bucket: string }): O
       awsCall(`S3 ListObjectsV2 ${Bucket}/${Prefix}`, async () => {
         const found: ObjectInfo[] = []
         for await (const page of paginateListObjectsV2({ client }, { Bucket, Prefix })) {
-          for (const { Key, Size, LastModified } of page.Contents ?? []) {
-            if (Key !== undefined) found.push({ key: Key, size: Size ?? 0, modifiedAt: LastModified ?? new Date(0) })
+          for (const { Key, Size, LastModified, ETag } of page.Contents ?? []) {
+            if (Key === undefined) continue
+            found.push({ key: Key, size: Size ?? 0, modifiedAt: LastModified ?? new Date(0), etag: ETag })
           }
         }
         return found

@@ -1,14 +1,15 @@
-import { Octokit } from '@octokit/core'
 import { RequestError } from '@octokit/request-error'
 import * as z from 'zod/mini'
 import { ClawctlError } from '../../domain/errors.js'
+import { DEPLOY_WORKFLOW } from '../../domain/paths.js'
 import type { Pull, Repository } from '../../ops/registry/ports.js'
-import { API_VERSION, fetchThroughNode, isLimited, isPassing, parse, retryAfterMs, silent } from '../github.js'
+import { parse } from '../github.js'
+import { createGithubClient, type GithubCredential, isPassing } from '../githubClient.js'
+import { explainGithub, retryAfterMs } from '../githubErrors.js'
 import { withRetry } from '../retry.js'
 
-export interface RepositorySettings {
+export interface RepositorySettings extends GithubCredential {
   apiUrl: string
-  token: () => Promise<string>
   owner: string
   repo: string
   userAgent: string
@@ -35,16 +36,7 @@ const repositorySchema = z.object({ default_branch: z.string() })
  * their content, and what is there already is answered as such.
  */
 export function createGithubRepository(settings: RepositorySettings): Repository {
-  const octokit = new Octokit({
-    baseUrl: settings.apiUrl,
-    userAgent: settings.userAgent,
-    request: { fetch: fetchThroughNode },
-    log: silent,
-  })
-  octokit.hook.before('request', async (options) => {
-    options.headers.authorization = `Bearer ${await settings.token()}`
-    options.headers['x-github-api-version'] = API_VERSION
-  })
+  const { octokit } = createGithubClient({ ...settings, workflow: DEPLOY_WORKFLOW, ref: '' })
   const repository = { owner: settings.owner, repo: settings.repo }
   const name = `${settings.owner}/${settings.repo}`
   const pullOf = (data: unknown): Pull => {
@@ -154,9 +146,9 @@ export function createGithubRepository(settings: RepositorySettings): Repository
 
   async function call<T>(what: string, send: () => Promise<T>): Promise<T> {
     try {
-      return await withRetry(send, isPassing, retryAfterMs)
+      return await withRetry(send, { retryable: isPassing, pauseMs: retryAfterMs })
     } catch (error) {
-      throw explain(error, what, name)
+      throw await explain(error, what, settings)
     }
   }
 
@@ -166,10 +158,10 @@ export function createGithubRepository(settings: RepositorySettings): Repository
     send: () => Promise<T>,
   ): Promise<T | null> {
     try {
-      return await withRetry(send, isPassing, retryAfterMs)
+      return await withRetry(send, { retryable: isPassing, pauseMs: retryAfterMs })
     } catch (error) {
       if (error instanceof RequestError && isNothing(error)) return null
-      throw explain(error, what, name)
+      throw await explain(error, what, settings)
     }
   }
 }
@@ -179,41 +171,30 @@ function isThere(error: RequestError): boolean {
   return error.status === 422 && /already exists/i.test(error.message)
 }
 
+const NEEDS = 'contents: write and pull_requests: write'
+
 /** What has to be mended on GitHub. Its own text is not passed on: it may quote what was sent. */
-function explain(error: unknown, what: string, where: string): ClawctlError {
-  if (error instanceof ClawctlError) return error
-  if (!(error instanceof RequestError)) {
-    return new ClawctlError('UPSTREAM', `GitHub could not be asked to ${what}.`, { cause: error })
-  }
-  if (error.cause instanceof ClawctlError) return error.cause
-  const could = `so it could not ${what}`
-  if (error.status === 401) {
-    return new ClawctlError('DENIED', `GitHub does not accept the token (401), ${could}.`, {
-      hint: 'Renew GITHUB_TOKEN.',
+async function explain(error: unknown, what: string, settings: RepositorySettings): Promise<ClawctlError> {
+  const { owner, repo } = settings
+  const status = error instanceof RequestError ? error.status : null
+  if (status === 404) {
+    return new ClawctlError('DENIED', `GitHub knows no ${owner}/${repo}, or the token may not do this there (404).`, {
+      hint: `Check GITHUB_REPO; the token needs ${NEEDS} on it.`,
     })
   }
-  if (isLimited(error)) {
-    return new ClawctlError('RATE_LIMITED', `GitHub asked to slow down, ${could}.`, {
-      hint: 'Wait a minute, then run the command again: it resumes.',
+  if (status === 409 || status === 422) {
+    return new ClawctlError('DENIED', `GitHub refused to ${what} in ${owner}/${repo} (${status}).`, {
+      hint: "Look at the repository's rules: they must let this token push to registry/* and open pull requests.",
     })
   }
-  if (error.status === 403) {
-    return new ClawctlError('DENIED', `GitHub refused to ${what} in ${where} (403).`, {
-      hint: `The token needs contents: write and pull_requests: write on ${where}.`,
-    })
-  }
-  if (error.status === 404) {
-    return new ClawctlError('DENIED', `GitHub knows no ${where}, or the token may not do this there (404).`, {
-      hint: `Check GITHUB_REPO; the token needs contents: write and pull_requests: write on ${where}.`,
-    })
-  }
-  if (error.status === 409 || error.status === 422) {
-    return new ClawctlError('DENIED', `GitHub refused to ${what} in ${where} (${error.status}).`, {
-      hint: 'Look at the rules of the branch: they must let this token push to registry/*.',
-    })
-  }
-  return new ClawctlError('UPSTREAM', `GitHub failed to ${what} (${error.status}).`, {
-    hint: 'Run the command again in a minute: it resumes.',
-    cause: error,
+  return explainGithub(error, {
+    what,
+    owner,
+    repo,
+    workflow: DEPLOY_WORKFLOW,
+    ref: '',
+    isApp: settings.app !== undefined,
+    needs: NEEDS,
+    repositoryVisible: async () => null,
   })
 }

@@ -2,12 +2,13 @@ import { HOSTS_PATH } from '../paths.js'
 
 export const hostFilePath = (id: string) => `${HOSTS_PATH}/${id}.nix`
 
-/** What every new host begins with; the flake gives it its values from the registry. */
+/** What every new host begins with: common.nix gives it its values from the registry by this name. */
 export function hostFileText(id: string): string {
-  return `# ${id}: what this host has beyond nix/instances.json and common.nix.
-{ ... }:
+  return `# ${id}. What all hosts share is in common.nix; what is this one's alone goes here.
 {
   imports = [ ./common.nix ];
+
+  services.clawdinator.instanceName = "${id}";
 }
 `
 }

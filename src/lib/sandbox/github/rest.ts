@@ -50,7 +50,13 @@ export function failGitHub(strike: 'throttle' | 'error'): Reply {
 export async function handleGitHub(github: GitHub, exchange: Exchange): Promise<Reply> {
   const reply = await route(github, exchange)
   const id = randomBytes(8).toString('hex').toUpperCase()
-  return { ...reply, headers: { 'x-github-request-id': id, ...rateHeaders(), ...reply.headers } }
+  const headers = { 'x-github-request-id': id, ...rateHeaders(), ...credentialHeaders(exchange), ...reply.headers }
+  return { ...reply, headers }
+}
+
+/** GitHub tells a classic token's scopes with every answer, and nothing of other kinds. */
+function credentialHeaders({ headers }: Exchange): Record<string, string> {
+  return /^(?:bearer|token) ghp_/i.test(headers.authorization ?? '') ? { 'x-oauth-scopes': 'repo, workflow' } : {}
 }
 
 async function route(github: GitHub, exchange: Exchange): Promise<Reply> {

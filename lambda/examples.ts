@@ -1,0 +1,147 @@
+import type { Check, Deploy, DeployRequest, Fleet } from '../src/lib/domain/contract.js'
+import type { RouteExample } from './routes.js'
+
+/** What the contract's document shows; a test parses each with the schemas of its route. */
+
+const REQUEST_ID = '7d9b0c5e-3f52-4a53-9d7a-0c1f6b6d2a11'
+const RUN_URL = 'https://github.com/openclaw/clawdinators/actions/runs/20000000001'
+const AMI = 'ami-0123456789abcdef0'
+
+const request: DeployRequest = {
+  target: 'clawdinator-2',
+  caller: 'clawdinator-1',
+  requestedBy: 'Jo',
+  requestId: REQUEST_ID,
+}
+
+const queued: Deploy = {
+  requestId: REQUEST_ID,
+  target: 'clawdinator-2',
+  ami: null,
+  amiOverride: null,
+  caller: 'clawdinator-1',
+  requestedBy: 'Jo',
+  status: 'queued',
+  waitsFor: null,
+  runId: 20000000001,
+  runUrl: RUN_URL,
+  createdAt: '2026-11-20T10:00:00Z',
+  startedAt: null,
+  finishedAt: null,
+  hosts: [],
+  error: null,
+}
+
+const succeeded: Deploy = {
+  ...queued,
+  ami: AMI,
+  status: 'succeeded',
+  startedAt: '2026-11-20T10:00:04Z',
+  finishedAt: '2026-11-20T10:06:31Z',
+  hosts: [
+    {
+      id: 'clawdinator-2',
+      outcome: 'replaced',
+      ami: AMI,
+      previousAmi: 'ami-0fedcba9876543210',
+      instanceId: 'i-0123456789abcdef0',
+    },
+  ],
+}
+
+const fleetNow: Fleet = {
+  latestAmi: { id: AMI, name: 'clawdinator-3f1c0a', createdAt: '2026-11-19T08:00:00.000Z' },
+  instances: [
+    {
+      id: 'clawdinator-1',
+      state: 'running',
+      instanceId: 'i-0123456789abcdef1',
+      ami: AMI,
+      amiStatus: 'latest',
+      instanceType: 't3.large',
+      publicIp: '203.0.113.7',
+      launchedAt: '2026-11-19T09:12:40.000Z',
+      health: 'healthy',
+      revision: '3f1c0a',
+    },
+  ],
+}
+
+export const createDeploy: readonly RouteExample[] = [
+  {
+    title: 'A person asks in the chat of clawdinator-1',
+    path: '/v1/deploys',
+    body: request,
+    answer: { status: 202, body: { ok: true, deploy: queued } },
+  },
+  {
+    title: 'A bot asks for its own host',
+    path: '/v1/deploys',
+    body: { target: 'clawdinator-1', caller: 'clawdinator-1' },
+    answer: {
+      status: 403,
+      body: {
+        ok: false,
+        error: {
+          code: 'SELF_DEPLOY',
+          message: 'clawdinator-1 may not deploy itself: it would be gone before it could see the outcome.',
+          hint: 'Ask from another instance, or from a laptop.',
+        },
+      },
+    },
+  },
+]
+
+export const listDeploys: readonly RouteExample[] = [
+  {
+    title: 'The newest deploy',
+    path: '/v1/deploys?limit=1',
+    answer: { status: 200, body: { ok: true, deploys: [succeeded] } },
+  },
+]
+
+export const getDeploy: readonly RouteExample[] = [
+  {
+    title: 'A deploy that is over',
+    path: `/v1/deploys/${REQUEST_ID}`,
+    answer: {
+      status: 200,
+      body: {
+        ok: true,
+        deploy: {
+          ...succeeded,
+          steps: [{ job: 'deploy', name: 'Deploy', status: 'completed', conclusion: 'success' }],
+        },
+      },
+    },
+  },
+]
+
+export const fleet: readonly RouteExample[] = [
+  { title: 'The fleet', path: '/v1/fleet', answer: { status: 200, body: { ok: true, fleet: fleetNow } } },
+]
+
+const checks: Check[] = [
+  {
+    id: 'github-token',
+    title: 'The GitHub credential works',
+    status: 'pass',
+    evidence: 'A GitHub App installation that reads openclaw/clawdinators.',
+    fix: null,
+  },
+  {
+    id: 'latest-ami',
+    title: 'There is an image to deploy',
+    status: 'fail',
+    evidence: 'No available AMI is tagged clawdinator=true.',
+    fix: 'Build and import an image.',
+  },
+]
+
+export const preflight: readonly RouteExample[] = [
+  {
+    title: 'One thing to mend',
+    path: '/v1/preflight',
+    answer: { status: 200, body: { ok: true, preflight: { checks } } },
+  },
+]

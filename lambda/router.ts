@@ -1,0 +1,132 @@
+import type * as z from 'zod/mini'
+import { ClawctlError } from '../src/lib/domain/errors.js'
+import type { LambdaPorts } from './context.js'
+import type { ApiRequest } from './event.js'
+import { ROUTES, type Route } from './routes.js'
+
+export interface FoundRoute {
+  route: Route
+  /** Path parameters, not yet looked at. */
+  parameters: Record<string, string>
+}
+
+/** A refusal that names the methods that would do; they are the answer's `Allow`. */
+export class MethodNotAllowed extends ClawctlError {
+  readonly allow: string
+  constructor(allow: string) {
+    super('METHOD_NOT_ALLOWED', `This route takes ${allow}.`)
+    this.allow = allow
+  }
+}
+
+/** @throws ClawctlError NOT_FOUND, METHOD_NOT_ALLOWED */
+export function findRoute(request: Pick<ApiRequest, 'method' | 'path'>): FoundRoute {
+  const onPath = ROUTES.flatMap((route) => {
+    const parameters = match(route.path, request.path)
+    return parameters ? [{ route, parameters }] : []
+  })
+  const found = onPath.find(({ route }) => route.method === request.method)
+  if (found) return found
+  if (onPath.length > 0) throw new MethodNotAllowed(onPath.map(({ route }) => route.method).join(', '))
+  throw new ClawctlError('NOT_FOUND', 'There is no such route.', {
+    hint: `The routes are ${ROUTES.map((route) => `${route.method} ${route.path}`).join(', ')}.`,
+  })
+}
+
+function match(pattern: string, path: string): Record<string, string> | null {
+  const parts = pattern.split('/')
+  const given = path.split('/')
+  if (parts.length !== given.length) return null
+  const parameters: Record<string, string> = {}
+  for (const [index, part] of parts.entries()) {
+    const text = given[index] ?? ''
+    const name = /^\{(.+)\}$/.exec(part)?.[1]
+    if (name === undefined ? text !== part : text === '') return null
+    if (name !== undefined) parameters[name] = decoded(text)
+  }
+  return parameters
+}
+
+/** What is not encoded as it should be names nothing that exists. */
+function decoded(segment: string): string {
+  try {
+    return decodeURIComponent(segment)
+  } catch {
+    return segment
+  }
+}
+
+/** Runs the route with what its schemas made of the request. @throws ClawctlError NOT_FOUND, INVALID_REQUEST, PAYLOAD_TOO_LARGE, or the route's own */
+export async function runRoute(found: FoundRoute, request: ApiRequest, ports: () => LambdaPorts): Promise<object> {
+  const { route } = found
+  const path = route.parameters?.safeParse(found.parameters)
+  if (path && !path.success) {
+    throw new ClawctlError('NOT_FOUND', 'There is no deploy with such a request id.', {
+      hint: 'See `clawctl fleet history` for the ids.',
+    })
+  }
+  const query = parseQuery(route, request.query)
+  const body = route.body ? parsed(route.body, request.json(), 'field') : {}
+  return { ok: true, ...(await route.run({ path: path?.data ?? {}, query, body }, ports)) }
+}
+
+/** Whole numbers as anybody writes them; `1e1`, `0x1` and ` 1` stay text. */
+const WHOLE_NUMBER = /^(?:0|-?[1-9][0-9]{0,14})$/
+
+function parseQuery(route: Route, query: URLSearchParams): Record<string, unknown> {
+  const given = new Map<string, unknown>()
+  for (const [name, text] of query) {
+    if (given.has(name)) throw invalid([`the parameter ${quote(name)} is there twice`], route.query, 'parameter')
+    given.set(name, WHOLE_NUMBER.test(text) ? Number(text) : text)
+  }
+  if (!route.query) {
+    if (given.size === 0) return {}
+    throw invalid(
+      [`unknown parameter ${[...given.keys()].slice(0, MOST_NAMES).map(quote).join(', ')}`],
+      undefined,
+      'parameter',
+    )
+  }
+  return parsed(route.query, Object.fromEntries(given), 'parameter')
+}
+
+type What = 'field' | 'parameter'
+
+function parsed(schema: z.ZodMiniObject, data: unknown, what: What): Record<string, unknown> {
+  const result = schema.safeParse(data)
+  if (result.success) return result.data
+  throw invalid(
+    result.error.issues.map((issue) => problemOf(issue, what)),
+    schema,
+    what,
+  )
+}
+
+/** As many as a person mends in one go. */
+const MOST_PROBLEMS = 8
+const MOST_NAMES = 5
+const LONGEST_NAME = 40
+
+/** Every problem at once, in bounded words: an answer is not larger for a worse request. */
+function invalid(problems: readonly string[], schema: z.ZodMiniObject | undefined, what: What): ClawctlError {
+  const more = problems.length - MOST_PROBLEMS
+  const told = [...problems.slice(0, MOST_PROBLEMS), ...(more > 0 ? [`and ${more} more`] : [])].join('; ')
+  const names = Object.keys(schema?.def.shape ?? {})
+  return new ClawctlError('INVALID_REQUEST', `The request is not of the contract: ${told}.`, {
+    hint: names.length > 0 ? `The ${what}s are ${names.join(', ')}.` : `This route takes no ${what}s.`,
+  })
+}
+
+function problemOf(issue: z.core.$ZodIssue, what: What): string {
+  if (issue.code === 'unrecognized_keys') {
+    const names = issue.keys.slice(0, MOST_NAMES).map(quote)
+    const more = issue.keys.length - names.length
+    return `unknown ${what} ${names.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
+  }
+  if (issue.path.length === 0) return 'the body must be one JSON object'
+  return `${issue.path.join('.')} ${issue.message}`
+}
+
+function quote(name: string): string {
+  return JSON.stringify(name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME - 3)}...` : name)
+}

@@ -1,0 +1,189 @@
+import ms from 'ms'
+import type { Check } from '../../domain/contract.js'
+import { DEPLOY_INPUTS, declaredInputs } from '../../domain/dispatchInputs.js'
+import { asClawctlError, CODES } from '../../domain/errors.js'
+import { fleetStatus } from '../../domain/fleet.js'
+import { inspectBundles } from '../checkBundles.js'
+import { readHeartbeats } from '../fleetStatus.js'
+import { readRegistry } from '../readRegistry.js'
+import type { GithubRepositoryView, ServerPreflightPorts } from './ports.js'
+
+type Finding = Pick<Check, 'status' | 'evidence' | 'fix'>
+
+const pass = (evidence: string, fix: string | null = null): Finding => ({ status: 'pass', evidence, fix })
+const fail = (evidence: string, fix: string): Finding => ({ status: 'fail', evidence, fix })
+const skip = (evidence: string, fix: string | null = null): Finding => ({ status: 'skip', evidence, fix })
+
+/** An evidence names at most so many instances. */
+const MOST_NAMED = 5
+/** A credential that ends within a week is worth a word before a flight. */
+const EXPIRES_SOON_MS = 7 * 24 * 3_600_000
+
+/**
+ * What has to hold on the server before a flight, all asked at once, each check failing alone. Nothing is changed, and
+ * no deploy is dispatched. Never rejects.
+ */
+export async function serverPreflight(ports: ServerPreflightPorts): Promise<Check[]> {
+  const once = shared(ports)
+  const check = async (id: string, title: string, look: () => Promise<Finding> | Finding): Promise<Check> => {
+    try {
+      return { id, title, ...(await look()) }
+    } catch (error) {
+      const { code, message, hint } = asClawctlError(error)
+      const evidence = code === 'INTERNAL' ? 'The check itself failed.' : message
+      return { id, title, ...fail(evidence, hint ?? CODES[code].next) }
+    }
+  }
+  return Promise.all([
+    check('github-token', 'The GitHub credential works', async () => credential(await once.repository(), ports)),
+    check('github-dispatch', 'The GitHub credential may start the workflow', async () =>
+      mayDispatch(await once.repository()),
+    ),
+    check('workflow', 'The deploy workflow is there and active', () => workflow(ports)),
+    check('registry', 'The registry at the deployed ref is valid', async () => {
+      const { length } = await once.registry()
+      return length > 0
+        ? pass(`${count(length, 'instance')}.`)
+        : fail('It names no instance.', 'Add one to nix/instances.json.')
+    }),
+    check('ec2', 'EC2 may be described', async () =>
+      pass(`${count((await once.hosts()).length, 'host')} of the fleet.`),
+    ),
+    check('latest-ami', 'There is an image to deploy', async () => {
+      const image = await once.latestImage()
+      if (!image) return fail('No available AMI is tagged clawdinator=true.', 'Build and import an image.')
+      const age = ports.clock.now().getTime() - Date.parse(image.createdAt)
+      return pass(`${image.id} (${image.name})${age >= 0 ? `, ${ms(age, { long: true })} old` : ''}.`)
+    }),
+    check('bundles', "Every instance's bootstrap bundle is whole", () => bundles(ports, once)),
+    check('fleet', 'The fleet can be described', () => fleet(ports, once)),
+    check('control-token', 'The control tokens are as they should be', () => controlTokens(ports)),
+  ])
+}
+
+/** What several checks need is asked once. */
+function shared(ports: ServerPreflightPorts) {
+  const memo = <T>(ask: () => Promise<T>) => {
+    let asked: Promise<T> | undefined
+    return () => {
+      asked ??= ask()
+      return asked
+    }
+  }
+  return {
+    repository: memo(() => ports.github.repository()),
+    registry: memo(() => readRegistry(ports.registry)),
+    hosts: memo(() => ports.compute.describeHosts()),
+    latestImage: memo(() => ports.compute.latestImage()),
+  }
+}
+type Shared = ReturnType<typeof shared>
+
+const KINDS = {
+  app: 'A GitHub App installation',
+  'fine-grained': 'A fine-grained token',
+  classic: 'A classic token',
+  other: 'A token',
+}
+
+function credential({ name, credential }: GithubRepositoryView, { clock }: ServerPreflightPorts): Finding {
+  const { kind, expiresAt } = credential
+  const left = expiresAt === null ? null : Date.parse(expiresAt) - clock.now().getTime()
+  // An installation token lives an hour and is minted anew by itself.
+  const until = kind !== 'app' && expiresAt ? `, until ${expiresAt}` : ''
+  const soon = kind !== 'app' && left !== null && left < EXPIRES_SOON_MS
+  return pass(`${KINDS[kind]} that reads ${name}${until}.`, soon ? 'It ends soon: renew GITHUB_TOKEN.' : null)
+}
+
+function mayDispatch({ name, archived, push, credential, ...repository }: GithubRepositoryView): Finding {
+  const { kind, scopes, permissions } = credential
+  if (archived) return fail(`${name} is archived.`, 'Unarchive it, or set GITHUB_REPO to the one in use.')
+  if (kind === 'app') {
+    const actions = permissions?.actions ?? 'none'
+    if (actions === 'write') return pass("The installation's permission on actions is write.")
+    return fail(
+      `The installation's permission on actions is ${actions}.`,
+      'Grant the App actions: write, and accept it.',
+    )
+  }
+  if (push === false) {
+    return fail(
+      `Whoever owns the token may not push to ${name}.`,
+      'Use the token of somebody with write access, or a GitHub App.',
+    )
+  }
+  if (kind === 'classic' && scopes) {
+    const enough = scopes.includes('repo') || (!repository.private && scopes.includes('public_repo'))
+    const told = scopes.length > 0 ? scopes.join(', ') : 'none'
+    if (enough) return pass(`The token's scopes are ${told}.`)
+    return fail(`The token's scopes are ${told}.`, 'Give it the scope repo, or use a GitHub App with actions: write.')
+  }
+  return skip(
+    `${KINDS[kind]}: GitHub does not tell its permissions, only a dispatch would.`,
+    'See that it has actions: write; a GitHub App can be checked here.',
+  )
+}
+
+async function workflow({ github }: ServerPreflightPorts): Promise<Finding> {
+  const found = await github.workflow()
+  if (!found) return fail('GitHub knows no such workflow.', 'Check GITHUB_WORKFLOW and the default branch.')
+  const { file, ref, state, text } = found
+  if (state !== 'active') return fail(`${file} is ${state}.`, `Enable ${file} in the Actions tab.`)
+  if (text === null) return fail(`There is no ${file} on ${ref}.`, 'Check GITHUB_REF.')
+  const inputs = declaredInputs(text)
+  if (inputs === null)
+    return skip(`${file} is active; its inputs could not be read.`, 'Write them one below the other.')
+  const missing = DEPLOY_INPUTS.filter((name) => !inputs.includes(name))
+  if (missing.length === 0) return pass(`${file} on ${ref} is active and has its ${DEPLOY_INPUTS.length} inputs.`)
+  return fail(`${file} on ${ref} lacks ${missing.join(', ')}.`, `Bring ${file} and the Control API to one version.`)
+}
+
+async function bundles({ store }: ServerPreflightPorts, once: Shared): Promise<Finding> {
+  if (!store) return skip('No bucket is configured.', 'Set S3_BUCKET.')
+  const checked = await inspectBundles(store, await once.registry())
+  const bad = checked.filter(({ problems }) => problems.length > 0)
+  if (bad.length === 0) return pass(`${count(checked.length, 'bundle')}.`)
+  const told = bad.slice(0, MOST_NAMED).map(({ id, problems }) => `${id}: ${problems.slice(0, MOST_NAMED).join(', ')}`)
+  const more = bad.length > MOST_NAMED ? `; and ${bad.length - MOST_NAMED} more` : ''
+  return fail(`${told.join('; ')}${more}.`, 'Upload the bundle of each instance named here.')
+}
+
+async function fleet({ store, clock }: ServerPreflightPorts, once: Shared): Promise<Finding> {
+  const [registry, hosts, latestImage] = await Promise.all([once.registry(), once.hosts(), once.latestImage()])
+  const heartbeats = store && (await readHeartbeats(store, hosts))
+  const { instances } = fleetStatus({ registry, hosts, latestImage, heartbeats, now: clock.now() })
+  const told = (what: string, ids: readonly { id: string }[]) => {
+    const named = ids.slice(0, MOST_NAMED).map(({ id }) => id)
+    const more = ids.length > MOST_NAMED ? ` and ${ids.length - MOST_NAMED} more` : ''
+    return ids.length > 0 ? [`${what}: ${named.join(', ')}${more}`] : []
+  }
+  const healthy = instances.filter(({ health }) => health === 'healthy').length
+  const words = [
+    `${healthy} of ${registry.length} healthy`,
+    ...told(
+      'missing',
+      instances.filter(({ state }) => state === 'missing'),
+    ),
+    ...told(
+      'unhealthy',
+      instances.filter(({ health, state }) => health === 'unhealthy' && state !== 'orphan'),
+    ),
+    ...told(
+      'orphan',
+      instances.filter(({ state }) => state === 'orphan'),
+    ),
+  ]
+  return pass(`${words.join('; ')}.`, words.length > 1 ? 'See `clawctl fleet status`.' : null)
+}
+
+function controlTokens({ controlTokens: tokens }: ServerPreflightPorts): Finding {
+  if (!tokens) return skip('Only the Control API sees its own tokens.', null)
+  const own = tokens.callers.length > 0 ? ` ${count(tokens.callers.length, 'instance')} with a token of its own.` : ''
+  if (!tokens.previous) return pass(`One token is accepted.${own}`)
+  return pass(
+    `The previous token is still accepted.${own}`,
+    'When every host and laptop has the new one, remove CONTROL_API_TOKEN_PREVIOUS.',
+  )
+}
+
+const count = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`

@@ -1,0 +1,122 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { DEPLOY_INPUTS, declaredInputs } from '../../src/lib/domain/dispatchInputs.js'
+import { BUCKET, LATEST, REGISTRY, ROOT, startPlane, type TestPlane } from '../support/plane.js'
+import { type Answer, environment, Lambda } from './invoke.js'
+
+const WORKFLOW = '.github/workflows/fleet-deploy.yml'
+
+describe('Control API: preflight', () => {
+  let plane: TestPlane
+  let lambda: Lambda
+  before(async () => {
+    plane = await startPlane()
+  })
+  after(() => plane.close())
+  beforeEach(() => {
+    lambda = new Lambda(environment(plane))
+    plane.answerAs(() => null)
+    plane.seen.length = 0
+  })
+  afterEach(() => expect(plane.dispatches()).to.deep.equal([]))
+
+  const putBundle = (id: string) => {
+    const { discordTokenSecret, ...entry } = REGISTRY[id] as (typeof REGISTRY)[string]
+    const marker = {
+      schema: 1,
+      instance: { id, ...entry, discordTokenSecret },
+      revision: null,
+      createdBy: 'test',
+      createdAt: '2026-11-20T10:00:00Z',
+      objects: [],
+    }
+    plane.world.putObject(BUCKET, `bootstrap/${id}/config.json`, JSON.stringify(marker))
+  }
+  const byId = (answer: Answer) => Object.fromEntries(answer.preflight.checks.map((check) => [check.id, check]))
+  const statuses = (answer: Answer) => answer.preflight.checks.map(({ id, status }) => `${id} ${status}`)
+  const everything = (status: string) =>
+    [
+      'github-token',
+      'github-dispatch',
+      'workflow',
+      'registry',
+      'ec2',
+      'latest-ami',
+      'bundles',
+      'fleet',
+      'control-token',
+    ].map((id) => `${id} ${status}`)
+
+  it('passes where everything is as it should be, and says what it saw', async () => {
+    for (const id of Object.keys(REGISTRY)) putBundle(id)
+    const answer = await lambda.get('/v1/preflight')
+    expect([answer.status, statuses(answer)]).to.deep.equal([200, everything('pass')])
+    const checks = byId(answer)
+    expect(checks['latest-ami']?.evidence).to.include(LATEST).and.include('1 day')
+    expect(checks['github-dispatch']?.evidence).to.include('repo')
+    expect(checks.fleet?.evidence).to.include('missing: clawdinator-1, clawdinator-2')
+    expect(checks['control-token']?.fix).to.include('CONTROL_API_TOKEN_PREVIOUS')
+  })
+
+  it('fails each check by itself, with what to do', async () => {
+    plane.world.putObject(BUCKET, 'bootstrap/clawdinator-2/config.json', '{}')
+    plane.answerAs(({ url }) =>
+      url.pathname.endsWith('/workflows/fleet-deploy.yml')
+        ? { status: 200, headers: { 'content-type': 'application/json' }, body: '{"state":"disabled_manually"}' }
+        : null,
+    )
+    const answer = await lambda.get('/v1/preflight')
+    expect(statuses(answer).filter((one) => one.endsWith('fail'))).to.deep.equal(['workflow fail', 'bundles fail'])
+    const { workflow, bundles } = byId(answer)
+    expect(workflow?.fix).to.include('Enable')
+    expect(bundles?.evidence).to.equal("clawdinator-2: bootstrap/clawdinator-2/config.json is not a bundle's marker.")
+    expect(bundles?.fix).to.be.a('string')
+  })
+
+  it('answers, where GitHub does not accept the token, what it could see without', async () => {
+    plane.answerAs(() => ({ status: 401, body: '{"message":"upstream-body-sentinel"}' }))
+    const answer = await lambda.get('/v1/preflight')
+    const failed = ['github-token', 'github-dispatch', 'workflow', 'registry', 'bundles', 'fleet']
+    expect(statuses(answer).filter((one) => one.endsWith('fail'))).to.deep.equal(failed.map((id) => `${id} fail`))
+    expect(answer.text).to.include('GITHUB_TOKEN').and.not.include('upstream-body-sentinel')
+  })
+
+  it('skips what nobody can know', async () => {
+    const body = JSON.stringify({ full_name: 'acme/fleet', private: true, permissions: { push: true } })
+    const headers = { 'content-type': 'application/json' }
+    plane.answerAs(({ url }) => (url.pathname === '/repos/acme/fleet' ? { status: 200, headers, body } : null))
+    const bare = new Lambda(environment(plane, { S3_BUCKET: undefined }))
+    const answer = await bare.get('/v1/preflight')
+    expect(statuses(answer).filter((one) => one.endsWith('skip'))).to.deep.equal([
+      'github-dispatch skip',
+      'bundles skip',
+    ])
+  })
+})
+
+describe('declaredInputs', () => {
+  it("reads the deploy workflow's own", () => {
+    const inputs = declaredInputs(readFileSync(join(ROOT, WORKFLOW), 'utf8'))
+    expect(inputs).to.have.members([...DEPLOY_INPUTS])
+  })
+
+  it('reads quoted names, comments and other triggers beside, and nothing that is not block style', () => {
+    const text = [
+      'on:',
+      '  push:',
+      '  # workflow_dispatch:',
+      '  workflow_dispatch: # by hand',
+      '    inputs:',
+      '      "target":',
+      '        description: inputs:',
+      "      'caller': { type: string }",
+      '  schedule: []',
+      'jobs: {}',
+    ]
+    expect(declaredInputs(text.join('\r\n'))).to.deep.equal(['target', 'caller'])
+    expect(declaredInputs('on: { workflow_dispatch: { inputs: { target: {} } } }')).to.equal(null)
+    expect(declaredInputs('on:\n  workflow_dispatch:\n')).to.equal(null)
+    expect(declaredInputs('')).to.equal(null)
+  })
+})
