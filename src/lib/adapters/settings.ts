@@ -82,8 +82,13 @@ export function modeOf(env: Env, flag: string | undefined): Mode {
 
 /** @throws ClawctlError NOT_CONFIGURED naming file, variable and what to write there */
 export function controlApiSettings(env: Env, urlFlag: string | undefined): { url: string; token: string } {
+  return { url: controlApiUrl(env, urlFlag).url, token: controlToken(env).token }
+}
+
+/** The Control API's URL and where it was found. @throws ClawctlError NOT_CONFIGURED */
+export function controlApiUrl(env: Env, flag: string | undefined): { url: string; from: string } {
   const { value: url, from } = firstFound([
-    ['--control-api-url', () => urlFlag],
+    ['--control-api-url', () => flag],
     ['CLAWDINATOR_CONTROL_API_URL', () => read(env, 'CLAWDINATOR_CONTROL_API_URL')],
     hostSource(env, URL_FILE),
   ])
@@ -93,7 +98,7 @@ export function controlApiSettings(env: Env, urlFlag: string | undefined): { url
     })
   }
   checkUrl(url, from)
-  return { url, token: controlToken(env) }
+  return { url, from }
 }
 
 type Source = readonly [from: string, read: () => string | null | undefined]
@@ -129,7 +134,8 @@ function checkUrl(url: string, from: string): void {
   )
 }
 
-function controlToken(env: Env): string {
+/** The token and where it was found. @throws ClawctlError NOT_CONFIGURED */
+export function controlToken(env: Env): { token: string; from: string } {
   const named = read(env, 'CLAWDINATOR_CONTROL_TOKEN_FILE')
   const { value: token, from } = firstFound([
     ...(named ? [[named, () => fileText(named)] as const] : []),
@@ -147,7 +153,7 @@ function controlToken(env: Env): string {
       hint: 'It must hold the token alone, decrypted, on one line.',
     })
   }
-  return token
+  return { token, from }
 }
 
 export interface DirectSettings {

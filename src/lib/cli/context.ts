@@ -6,6 +6,8 @@ import { FLEET_STACK_PATH } from '../domain/paths.js'
 import type { Registry } from '../domain/registry.js'
 import type { Plane } from '../ops/plane.js'
 import type { Clock, Compute, ObjectStore, Progress, RegistrySource, Runs, Tofu } from '../ops/ports.js'
+import type { GithubInspection } from '../ops/preflight/ports.js'
+import type { PreflightPorts } from '../ops/preflight/preflight.js'
 import { silentProgress, stderrProgress } from './progress.js'
 import type { RegistryWiring } from './wiring/registry.js'
 
@@ -111,6 +113,13 @@ export class Context {
     return registryWiring(this, { cwd: this.#options.cwd, userAgent: this.#userAgent })
   }
 
+  /** What `preflight` looks with. @param secretsDir --secrets-dir */
+  async preflightWiring(secretsDir: string | undefined): Promise<PreflightPorts> {
+    const { preflightWiring } = await import('./wiring/preflight.js')
+    const { cwd, controlApiUrl } = this.#options
+    return preflightWiring(this, { controlApiUrl, secretsDir }, { cwd, userAgent: this.#userAgent })
+  }
+
   async #controlApiPlane(): Promise<Plane> {
     const api = this.controlApi
     const [{ controlApiPlane }, { createControlApi }] = await Promise.all([
@@ -165,7 +174,7 @@ export class Context {
   }
 
   /** @throws ClawctlError NOT_CONFIGURED */
-  async github(): Promise<Runs & { registry: RegistrySource }> {
+  async github(): Promise<Runs & { registry: RegistrySource; inspection: GithubInspection }> {
     const { createGithub } = await import('../adapters/github.js')
     return createGithub({ ...settings.githubSettings(this.env), userAgent: this.#userAgent })
   }

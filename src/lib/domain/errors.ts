@@ -220,6 +220,11 @@ export const CODES = {
     meaning: 'The run ended without success and without saying more.',
     next: "Open the run's log.",
   },
+  PREFLIGHT_FAILED: {
+    exit: 1,
+    meaning: 'Something that a flight needs does not hold; the checks are beside the error.',
+    next: 'Do what stands below each check that failed, then run `clawctl preflight` again.',
+  },
   CANCELLED: {
     exit: 1,
     meaning: 'The run was cancelled, or the command that waited for it was interrupted.',

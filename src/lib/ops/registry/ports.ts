@@ -1,3 +1,4 @@
+import type { SecretState } from '../../domain/preflight/local.js'
 import type { AcceptedPlan, FleetFiles } from '../../domain/registry/plan.js'
 
 /** Where the fleet's files lie: a checkout on disk, or a branch on GitHub. */
@@ -19,8 +20,8 @@ export interface Checkout extends FleetSource {
 /** What of the encrypted secrets can be seen without decrypting any. */
 export interface SecretsFolder {
   path: string
-  /** True where `<name>.age` is a file with something in it. @throws ClawctlError NOT_FOUND where the folder is not there */
-  has(name: string): Promise<boolean>
+  /** What `<name>.age` is. @throws ClawctlError NOT_CONFIGURED where the folder is not there */
+  look(name: string): Promise<SecretState>
 }
 
 export interface Commit {

@@ -21,7 +21,10 @@ export async function remainingSteps(
 ): Promise<Step[]> {
   const { secrets, fleet, hasBundle } = ports
   const [token, bundle, instance] = await Promise.all([
-    known(secrets && (() => secrets.has(entry.discordTokenSecret)), 'give --secrets-dir'),
+    known(
+      secrets && (async () => (await secrets.look(entry.discordTokenSecret)) === 'encrypted'),
+      'give --secrets-dir',
+    ),
     known(hasBundle && (() => hasBundle(entry)), 'only CI sees the bucket'),
     fleet
       ? fleet.ask().then(
