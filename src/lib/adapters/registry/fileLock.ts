@@ -37,7 +37,7 @@ export interface Lock {
  * content says whose it is, so that one whose owner died is taken over.
  * @throws ClawctlError REGISTRY_LOCKED with the owner, NOT_WRITABLE
  */
-export async function withFileLock<T>(file: string, work: (lock: Lock) => Promise<T>): Promise<T> {
+export async function withFileLock<T>(file: string, work: (lock: Lock) => Promise<T>, waitMs = WAIT_MS): Promise<T> {
   const own: Owner = {
     nonce: crypto.randomUUID(),
     pid: process.pid,
@@ -45,7 +45,7 @@ export async function withFileLock<T>(file: string, work: (lock: Lock) => Promis
     at: new Date().toISOString(),
     temporary: null,
   }
-  await acquire(file, own)
+  await acquire(file, own, waitMs)
   try {
     return await work({
       async writing(temporary) {
@@ -61,8 +61,8 @@ export async function withFileLock<T>(file: string, work: (lock: Lock) => Promis
   }
 }
 
-async function acquire(file: string, own: Owner): Promise<void> {
-  const deadline = Date.now() + WAIT_MS
+async function acquire(file: string, own: Owner, waitMs: number): Promise<void> {
+  const deadline = Date.now() + waitMs
   while (!(await create(file, contentOf(own)))) {
     if (await isDead(file)) await removeDead(file)
     else if (Date.now() > deadline) throw await heldBy(file)

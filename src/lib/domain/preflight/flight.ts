@@ -38,7 +38,7 @@ const GROUPS: readonly Group[] = [
     id: 'registry',
     title: 'The registry has every instance that is wanted',
     parts: ['registry', 'local-registry', 'registry-deployed'],
-    tells: ['local-registry', 'registry-deployed', 'registry'],
+    tells: ['local-registry', 'registry-deployed'],
   },
   {
     id: 'discord-tokens',

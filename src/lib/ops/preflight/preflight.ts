@@ -35,26 +35,40 @@ export interface Preflight extends Verdict {
   checks: FlightCheck[]
 }
 
-const NOT_ASKED = 'Only the Control API can see this, and it did not answer.'
+/** Why nobody saw what only the server sees. */
+function unseenBecause(throughApi: boolean, error: ClawctlError | null): string {
+  if (!throughApi) return 'Nothing was found for this.'
+  const why = error?.code === 'UNAUTHORIZED' ? 'it did not take the token' : 'it did not answer'
+  return `Only the Control API can see this, and ${why}.`
+}
 
 /** The runbook's checks, all of them whatever fails. Changes nothing, prints no secret, never rejects. */
 export async function preflight(ports: PreflightPorts): Promise<Preflight> {
   const [api, local, secrets] = await Promise.all([askServer(ports), lookAtCheckout(ports), lookAtSecrets(ports)])
   const compared = local.registry && api.fleet ? [compareRegistries(local.registry, api.fleet)] : []
-  const checks = groupChecks([...api.checks, ...local.checks, ...compared, ...secrets], NOT_ASKED)
+  const checks = groupChecks(
+    [...api.checks, ...local.checks, ...compared, ...secrets],
+    unseenBecause(ports.throughApi, api.error),
+  )
   return { ...verdictOf(checks), checks }
 }
 
 /** @throws ClawctlError PREFLIGHT_FAILED with every check beside it, where any failed */
 export function refuseFlight(flight: Preflight): void {
   if (flight.ready) return
-  throw new ClawctlError('PREFLIGHT_FAILED', flight.text, {
+  throw new ClawctlError('PREFLIGHT_FAILED', 'Not everything that a flight needs is there.', {
     hint: 'Do what stands below each check that failed, then run `clawctl preflight` again.',
     partial: { preflight: flight },
   })
 }
 
-async function askServer(ports: PreflightPorts): Promise<{ checks: Check[]; fleet: Fleet | null }> {
+interface Asked {
+  checks: Check[]
+  fleet: Fleet | null
+  error: ClawctlError | null
+}
+
+async function askServer(ports: PreflightPorts): Promise<Asked> {
   const known = [
     settingCheck('control-api-url', 'The URL of the Control API is known', () => {
       const { url, from } = ports.url()
@@ -68,10 +82,11 @@ async function askServer(ports: PreflightPorts): Promise<{ checks: Check[]; flee
         ]
       : []),
   ]
-  if (ports.throughApi && known.some(({ status }) => status === 'fail')) return { checks: known, fleet: null }
+  if (ports.throughApi && known.some(({ status }) => status === 'fail'))
+    return { checks: known, fleet: null, error: null }
   const [server, fleet] = await Promise.all([settled(ports.server()), ports.fleet ? settled(ports.fleet()) : null])
   const answers = ports.throughApi ? answerChecks(server.error) : server.error ? [brokenCheck(server.error)] : []
-  return { checks: [...known, ...answers, ...(server.value ?? [])], fleet: fleet?.value ?? null }
+  return { checks: [...known, ...answers, ...(server.value ?? [])], fleet: fleet?.value ?? null, error: server.error }
 }
 
 /** Whether it answered at all, and whether it took the token. */
