@@ -10,6 +10,8 @@ import { parseJson } from '../../domain/json.js'
 const HELD_AT_MOST_MS = 60_000
 /** The name is written right after the file is made. */
 const NAMELESS_AT_MOST_MS = 2_000
+/** Two looks and two removals. */
+const TAKEOVER_AT_MOST_MS = 10_000
 /** Long enough for a queue of edits, short enough for a person. */
 const WAIT_MS = 15_000
 const POLL_MS = 25
@@ -64,8 +66,8 @@ export async function withFileLock<T>(file: string, work: (lock: Lock) => Promis
 async function acquire(file: string, own: Owner, waitMs: number): Promise<void> {
   const deadline = Date.now() + waitMs
   while (!(await create(file, contentOf(own)))) {
+    if (Date.now() > deadline) throw await heldBy(file)
     if (await isDead(file)) await removeDead(file)
-    else if (Date.now() > deadline) throw await heldBy(file)
     else await sleep(POLL_MS)
   }
 }
@@ -108,7 +110,7 @@ async function removeDead(file: string): Promise<void> {
   const guard = `${file}.takeover`
   if (!(await create(guard, ''))) {
     const age = await ageOf(guard)
-    if (age !== null && age > HELD_AT_MOST_MS) await rm(guard, { force: true })
+    if (age !== null && age > TAKEOVER_AT_MOST_MS) await rm(guard, { force: true })
     await sleep(POLL_MS)
     return
   }
