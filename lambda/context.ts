@@ -2,9 +2,12 @@ import { createCompute } from '../src/lib/adapters/aws/compute.js'
 import { createObjectStore } from '../src/lib/adapters/aws/objectStore.js'
 import { systemClock } from '../src/lib/adapters/clock.js'
 import { createGithub } from '../src/lib/adapters/github.js'
+import { createGithubApp } from '../src/lib/adapters/githubApp.js'
+import { parsePrivateKey } from '../src/lib/adapters/githubAppKey.js'
+import type { GithubCredential } from '../src/lib/adapters/githubClient.js'
 import type { Clock, Compute, ObjectStore, RegistrySource, Runs } from '../src/lib/ops/ports.js'
 import type { ServerPreflightPorts } from '../src/lib/ops/preflight/ports.js'
-import type { Configuration } from './configuration.js'
+import { type Configuration, parseCallerTokens } from './configuration.js'
 
 export interface LambdaPorts {
   compute: Compute
@@ -16,27 +19,50 @@ export interface LambdaPorts {
   controlTokens: NonNullable<ServerPreflightPorts['controlTokens']>
 }
 
+/** An agent waits for the answer: see ADR 10 for how the patience of all fits into the function's 30 s. */
+const GITHUB_PATIENCE = { attempts: 2, attemptMs: 4_000 }
+const AWS_PATIENCE = { attempts: 2, attemptMs: 3_000 }
+const USER_AGENT = 'clawctl-control-api'
+
 /** The one place of the Lambda that constructs adapters; kept for as long as the execution environment lives. */
-export function createPorts(configuration: Configuration): LambdaPorts {
+export function createPorts(configuration: Configuration, clock: Clock = systemClock()): LambdaPorts {
   const [owner = '', repo = ''] = configuration.GITHUB_REPO.split('/')
   const github = createGithub({
+    ...credentialOf(configuration, repo, clock),
     apiUrl: configuration.GITHUB_API_URL,
-    token: async () => configuration.GITHUB_TOKEN,
     owner,
     repo,
     workflow: configuration.GITHUB_WORKFLOW,
     ref: configuration.GITHUB_REF,
-    userAgent: 'clawctl-control-api',
+    userAgent: USER_AGENT,
+    patience: GITHUB_PATIENCE,
   })
-  // Three attempts within half of the function's 30 s.
-  const aws = { region: configuration.AWS_REGION, patience: { attempts: 3, attemptMs: 5_000 } }
+  const aws = { region: configuration.AWS_REGION, patience: AWS_PATIENCE }
   return {
     compute: createCompute(aws),
     store: configuration.S3_BUCKET ? createObjectStore({ ...aws, bucket: configuration.S3_BUCKET }) : null,
     runs: github,
     registry: github.registry,
-    clock: systemClock(),
+    clock,
     github: github.inspection,
-    controlTokens: { previous: Boolean(configuration.CONTROL_API_TOKEN_PREVIOUS), callers: [] },
+    controlTokens: {
+      previous: Boolean(configuration.CONTROL_API_TOKEN_PREVIOUS),
+      callers: [...(parseCallerTokens(configuration.CONTROL_API_CALLER_TOKENS)?.keys() ?? [])],
+    },
   }
+}
+
+function credentialOf({ github, GITHUB_API_URL }: Configuration, repo: string, clock: Clock): GithubCredential {
+  if (github.kind === 'token') return { token: async () => github.token }
+  return createGithubApp({
+    apiUrl: GITHUB_API_URL,
+    appId: github.appId,
+    installationId: github.installationId,
+    privateKey: parsePrivateKey(github.privateKey, 'GITHUB_APP_PRIVATE_KEY'),
+    repositories: [repo],
+    permissions: { actions: 'write', contents: 'read' },
+    clock,
+    userAgent: USER_AGENT,
+    patience: GITHUB_PATIENCE,
+  })
 }

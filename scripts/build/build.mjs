@@ -10,7 +10,7 @@ process.chdir(root)
 const { version } = JSON.parse(await readFile('package.json', 'utf8'))
 
 const REQUIRE =
-  "import{createRequire as __createRequire}from'node:module';const require=__createRequire(import.meta.url);const __filename=import.meta.filename;"
+  "import{createRequire as __createRequire}from'node:module';const require=__createRequire(import.meta.url);"
 
 // oclif's dev mode would load TypeScript; a built package has none.
 const common = {
@@ -23,8 +23,12 @@ const common = {
   external: ['typescript'],
   legalComments: 'none',
   logLevel: 'warning',
-  define: { 'process.env.CLAWCTL_BUILD_VERSION': JSON.stringify(version) },
-  // CommonJS packages inside an ES module still ask for Node's own modules, and for where they are.
+  define: {
+    'process.env.CLAWCTL_BUILD_VERSION': JSON.stringify(version),
+    // write-file-atomic makes the names of its temporary files of it.
+    __filename: 'import.meta.filename',
+  },
+  // CommonJS packages inside an ES module still ask for Node's own modules.
   banner: { js: REQUIRE },
 }
 
@@ -64,12 +68,12 @@ await rm('dist.old', { recursive: true, force: true })
 if (process.env.BUILD_METAFILE) await writeFile(process.env.BUILD_METAFILE, JSON.stringify(lambda.metafile))
 await writeManifest()
 
-/** Most chunks need neither of the two, and making a `require` costs each of them half a millisecond. */
+/** Most chunks need no `require`, and making one costs each of them half a millisecond. */
 async function dropIdleBanners(folder) {
   for (const file of (await readdir(folder, { recursive: true })).filter((name) => name.endsWith('.js'))) {
     const source = await readFile(join(folder, file), 'utf8')
     const body = source.replace(REQUIRE, '')
-    if (body !== source && !/(?<![\w$])(?:require|__filename)(?![\w$])/.test(body)) await writeFile(join(folder, file), body)
+    if (body !== source && !/(?<![\w$])require(?![\w$])/.test(body)) await writeFile(join(folder, file), body)
   }
 }
 

@@ -10,6 +10,7 @@ import {
   findCheckout,
   fleetStack,
   githubSettings,
+  githubToken,
   modeOf,
   workflowRun,
 } from '../../src/lib/adapters/settings.js'
@@ -223,7 +224,7 @@ describe('settings', () => {
         [() => directSettings({ AWS_REGION: 'r' }), 'S3_BUCKET'],
         [() => fleetStack({}, aws), 'CLAWDINATOR_CONTROL_API_URL'],
         [() => githubSettings({ GITHUB_TOKEN: 't' }), 'GITHUB_REPOSITORY'],
-        [() => githubSettings({ GITHUB_REPOSITORY: 'a/b' }), 'GITHUB_TOKEN'],
+        [() => githubToken({ GITHUB_REPOSITORY: 'a/b' }), 'GITHUB_TOKEN'],
       ]
       for (const [read, name] of cases) {
         const error = await failureOf(read)

@@ -33,11 +33,12 @@ const LAYERS: Layer[] = [
     node: ANY,
   },
   {
-    files: /^src\/lib\/cli\/(?:context\.ts$|wiring\/)/,
+    files: /^src\/lib\/cli\/context\.ts$/,
     ours: [CLI, OPS, DOMAIN, ADAPTERS],
     packages: /^@oclif\/core$/,
     node: /^node:(?:crypto|path)$/,
   },
+  { files: /^src\/lib\/cli\/wiring\//, ours: [CLI, OPS, DOMAIN, ADAPTERS], node: /^node:path$/ },
   { files: /^src\/lib\/cli\/progress\.ts$/, ours: [CLI, DOMAIN], types: [OPS], packages: /^(?:listr2|ms)$/ },
   {
     files: CLI,

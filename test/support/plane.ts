@@ -6,7 +6,7 @@ import { ec2Endpoint } from '../../src/lib/sandbox/aws/ec2.js'
 import { s3Endpoint } from '../../src/lib/sandbox/aws/s3.js'
 import { World } from '../../src/lib/sandbox/aws/world.js'
 import { Faults } from '../../src/lib/sandbox/faults.js'
-import { GitHub } from '../../src/lib/sandbox/github/github.js'
+import { GitHub, type GitHubOptions } from '../../src/lib/sandbox/github/github.js'
 import { failGitHub, handleGitHub } from '../../src/lib/sandbox/github/rest.js'
 import { type Exchange, type LoggedRequest, listen, type Reply } from '../../src/lib/sandbox/http.js'
 
@@ -39,7 +39,7 @@ interface Seen {
  * EC2, S3 and GitHub on loopback with the repository's own workflow, and the SDK's variables set until `close`.
  * Runs end at once: every action is a stand-in and `clawctl` is a script that does nothing, unless `hold` keeps them.
  */
-export async function startPlane(options: { runDetails?: boolean } = {}) {
+export async function startPlane(options: Pick<GitHubOptions, 'runDetails' | 'app'> = {}) {
   const root = mkdtempSync(join(tmpdir(), 'clawctl-plane-'))
   cpSync(join(ROOT, '.github/workflows/fleet-deploy.yml'), join(root, '.github/workflows/fleet-deploy.yml'), {
     recursive: true,

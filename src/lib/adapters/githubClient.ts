@@ -1,6 +1,7 @@
 import { Octokit } from '@octokit/core'
 import { RequestError } from '@octokit/request-error'
 import { ClawctlError } from '../domain/errors.js'
+import type { InstallationToken } from '../ops/github/ports.js'
 import { explainGithub, isLimited, retryAfterMs } from './githubErrors.js'
 import { HttpFailure, httpRequest } from './httpClient.js'
 import { withRetry } from './retry.js'
@@ -11,13 +12,6 @@ const PATIENCE = { attempts: 3, attemptMs: 8_000 }
 const LONGEST_PAUSE_MS = 2_000
 export const API_VERSION = '2022-11-28'
 const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
-
-export interface InstallationToken {
-  token: string
-  /** ISO time. */
-  expiresAt: string
-  permissions: Readonly<Record<string, string>>
-}
 
 /** What GitHub is asked with. */
 export interface GithubCredential {

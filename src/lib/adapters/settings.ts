@@ -205,14 +205,23 @@ export function fleetStack(env: Env, aws: DirectSettings) {
   }
 }
 
+/** The token that the runner gives a job. @throws ClawctlError NOT_CONFIGURED */
+export const githubToken = (env: Env) => required(env, ['GITHUB_TOKEN'], 'a token that may read actions')
+
+/** A token that may push branches and open pull requests. @throws ClawctlError NOT_CONFIGURED */
+export const pushToken = (env: Env, repository: string) =>
+  required(
+    env,
+    ['GITHUB_TOKEN'],
+    `a token with contents: write and pull_requests: write on ${repository}, or name a GitHub App with GITHUB_APP_ID, GITHUB_APP_INSTALLATION_ID and GITHUB_APP_PRIVATE_KEY_FILE`,
+  )
+
 /** GitHub as a CI job knows it. @throws ClawctlError NOT_CONFIGURED */
 export function githubSettings(env: Env) {
   const repository = required(env, ['GITHUB_REPOSITORY'], 'owner/name of the repository')
   const [owner = '', repo = ''] = repository.split('/')
-  const token = required(env, ['GITHUB_TOKEN'], 'a token that may read actions')
   return {
     apiUrl: read(env, 'GITHUB_API_URL') ?? 'https://api.github.com',
-    token: async () => token,
     owner,
     repo,
     workflow: DEPLOY_WORKFLOW,
@@ -232,15 +241,9 @@ export function pullRequestSettings(env: Env) {
       hint: `Set it as in GITHUB_REPO=${DEFAULT_REPOSITORY}.`,
     })
   }
-  const token = required(
-    env,
-    ['GITHUB_TOKEN'],
-    `a token with contents: write and pull_requests: write on ${repository}`,
-  )
   const ref = read(env, 'GITHUB_REF')?.replace(/^refs\/heads\//, '') ?? null
   return {
     apiUrl: read(env, 'GITHUB_API_URL') ?? 'https://api.github.com',
-    token: async () => token,
     owner,
     repo,
     // A tag's or a pull request's run has no branch of its own.

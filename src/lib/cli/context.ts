@@ -4,11 +4,13 @@ import { registryFile } from '../adapters/registryFile.js'
 import * as settings from '../adapters/settings.js'
 import { FLEET_STACK_PATH } from '../domain/paths.js'
 import type { Registry } from '../domain/registry.js'
+import type { MintPorts } from '../ops/github/ports.js'
 import type { Plane } from '../ops/plane.js'
 import type { Clock, Compute, ObjectStore, Progress, RegistrySource, Runs, Tofu } from '../ops/ports.js'
 import type { GithubInspection } from '../ops/preflight/ports.js'
 import type { PreflightPorts } from '../ops/preflight/preflight.js'
 import { silentProgress, stderrProgress } from './progress.js'
+import type { MintOptions } from './wiring/github.js'
 import type { RegistryWiring } from './wiring/registry.js'
 
 export interface ContextOptions {
@@ -175,8 +177,14 @@ export class Context {
 
   /** @throws ClawctlError NOT_CONFIGURED */
   async github(): Promise<Runs & { registry: RegistrySource; inspection: GithubInspection }> {
-    const { createGithub } = await import('../adapters/github.js')
-    return createGithub({ ...settings.githubSettings(this.env), userAgent: this.#userAgent })
+    const { githubOf } = await import('./wiring/github.js')
+    return githubOf(this.env, this.#userAgent)
+  }
+
+  /** The GitHub App. @throws ClawctlError NOT_CONFIGURED */
+  async mintPorts(options: MintOptions): Promise<MintPorts> {
+    const { mintPorts } = await import('./wiring/github.js')
+    return mintPorts(this.env, this.#userAgent, options)
   }
 
   /** OpenTofu on the fleet stack of the checkout. @throws ClawctlError NOT_CONFIGURED */

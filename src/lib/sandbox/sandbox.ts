@@ -1,10 +1,11 @@
-import { randomBytes } from 'node:crypto'
+import { generateKeyPair, randomBytes } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
 import { FLEET_STACK_PATH, FLEET_STATE_KEY } from '../domain/paths.js'
 import { WAITING_FOR_HEALTH } from '../domain/rollout.js'
 import { actionStandIns } from './actions.js'
@@ -28,6 +29,12 @@ const REPOSITORY = 'openclaw/clawdinators'
 /** Forms of AWS's own examples; they open nothing. */
 const ACCESS_KEY_ID = 'AKIASANDBOXSANDBOX00'
 const SECRET_ACCESS_KEY = 'sandbox/secret/key/that/opens/nothing/000'
+/** A GitHub App that every sandbox has installed; its key is made anew. */
+const APP = {
+  appId: '100001',
+  installationId: '20000002',
+  permissions: { actions: 'write', contents: 'read' },
+} as const
 /** Hosts boot in under a second here, so one that takes this long never will. */
 const HEALTH_TIMEOUT = '6s'
 
@@ -122,6 +129,12 @@ export class Sandbox {
     }
     const checkout = new Checkout(options.checkoutRoot, options.registryFile)
     const controlToken = `cct_${randomBytes(24).toString('base64url')}`
+    // Made by another thread while the rest is opened.
+    const appKey = promisify(generateKeyPair)('rsa', {
+      modulusLength: 2048,
+      publicKeyEncoding: { type: 'spki', format: 'pem' },
+      privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
+    })
     const githubToken = `ghp_${randomBytes(24).toString('hex')}`
 
     const [ec2Url, s3Url, otherUrl] = await Promise.all([
@@ -133,6 +146,7 @@ export class Sandbox {
     const github = new GitHub({
       repository: REPOSITORY,
       token: githubToken,
+      app: { ...APP, publicKey: appKey.then(({ publicKey }) => publicKey) },
       workflowDir: options.checkoutRoot,
       readFile: (path) => checkout.readFile(path),
       vars: {
@@ -198,6 +212,8 @@ export class Sandbox {
 
     const admin: AdminServer = await startAdmin({ faults, requests })
     closers.push(() => admin.close())
+    const appKeyFile = join(folder, 'github-app.pem')
+    await writeFile(appKeyFile, (await appKey).privateKey, { mode: 0o600 })
     const session: Session = {
       paths,
       checkoutRoot: options.checkoutRoot,
@@ -216,6 +232,9 @@ export class Sandbox {
         GITHUB_TOKEN: githubToken,
         GITHUB_REPOSITORY: REPOSITORY,
         GITHUB_API_URL: githubUrl,
+        GITHUB_APP_ID: APP.appId,
+        GITHUB_APP_INSTALLATION_ID: APP.installationId,
+        GITHUB_APP_PRIVATE_KEY_FILE: appKeyFile,
       },
     }
     await writeFile(paths.sessionFile, JSON.stringify(session), { mode: 0o600 })

@@ -26,8 +26,15 @@ export function registryWiring(context: Context, surroundings: { cwd: string; us
     checkout: checkoutFiles(context.checkout),
     async repository() {
       const { base, ...github } = settings.pullRequestSettings(env)
-      const { createGithubRepository } = await import('../../adapters/registry/githubRepository.js')
-      return { repository: createGithubRepository({ ...github, userAgent }), base }
+      const [{ createGithubRepository }, { credentialOf, tokenCredential }] = await Promise.all([
+        import('../../adapters/registry/githubRepository.js'),
+        import('./github.js'),
+      ])
+      const permissions = { contents: 'write', pull_requests: 'write' }
+      const credential =
+        credentialOf(env, userAgent, github.repo, permissions) ??
+        tokenCredential(settings.pushToken(env, `${github.owner}/${github.repo}`))
+      return { repository: createGithubRepository({ ...github, ...credential, userAgent }), base }
     },
     steps(flag) {
       const folder = settings.secretsDir(env, flag)

@@ -7,13 +7,13 @@ import { type Call, json, notFound, problem, type Route } from './reply.js'
 
 /** GitHub's git data API, as far as a change of some files needs it. */
 export const GIT_ROUTES: Route[] = [
-  { method: 'GET', pattern: /^git\/ref\/(.+)$/, handle: getRef },
-  { method: 'POST', pattern: /^git\/refs$/, handle: createRef },
-  { method: 'PATCH', pattern: /^git\/refs\/(.+)$/, handle: updateRef },
-  { method: 'DELETE', pattern: /^git\/refs\/(.+)$/, handle: deleteRef },
-  { method: 'GET', pattern: /^git\/commits\/([0-9a-f]+)$/, handle: getCommit },
-  { method: 'POST', pattern: /^git\/commits$/, handle: createCommit },
-  { method: 'POST', pattern: /^git\/trees$/, handle: createTree },
+  { method: 'GET', pattern: /^git\/ref\/(.+)$/, needs: ['contents', 'read'], handle: getRef },
+  { method: 'POST', pattern: /^git\/refs$/, needs: ['contents', 'write'], handle: createRef },
+  { method: 'PATCH', pattern: /^git\/refs\/(.+)$/, needs: ['contents', 'write'], handle: updateRef },
+  { method: 'DELETE', pattern: /^git\/refs\/(.+)$/, needs: ['contents', 'write'], handle: deleteRef },
+  { method: 'GET', pattern: /^git\/commits\/([0-9a-f]+)$/, needs: ['contents', 'read'], handle: getCommit },
+  { method: 'POST', pattern: /^git\/commits$/, needs: ['contents', 'write'], handle: createCommit },
+  { method: 'POST', pattern: /^git\/trees$/, needs: ['contents', 'write'], handle: createTree },
 ]
 
 const SHA = z.string().check(z.regex(/^[0-9a-f]{40}$/))

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Faults } from '../faults.js'
 import type { LoggedRequest } from '../http.js'
 import type { ActionTable } from './actions.js'
+import { Apps, type GitHubAppOptions } from './apps.js'
 import { type RunFacts, runContexts } from './contexts.js'
 import { render, renderBoolean, type Scope } from './expressions.js'
 import { GitObjects } from './gitObjects.js'
@@ -22,6 +23,8 @@ export interface GitHubOptions {
   sha?: string
   /** The bearer token that is accepted. */
   token: string
+  /** A GitHub App that may mint tokens for the repository. */
+  app?: GitHubAppOptions
   /** Where `.github/workflows` lies on disk; read anew at every request. */
   workflowDir: string
   /** A file of the working tree for the contents API, or null. */
@@ -69,6 +72,7 @@ export class GitHub {
   readonly startedAt = stamp()
   /** Accepted like the operator's token: what a job has as `github.token`. */
   readonly jobToken = `ghs_${randomBytes(18).toString('hex')}`
+  readonly apps: Apps | null
   /** Where the endpoint listens; known after `githubEndpoint`. */
   apiUrl = 'http://127.0.0.1:0'
   /** What was pushed through the API on top of the working tree, and what was proposed. */
@@ -82,6 +86,7 @@ export class GitHub {
   constructor(options: GitHubOptions) {
     this.options = options
     this.repository = options.repository
+    this.apps = options.app ? new Apps(options.app, options.repository) : null
     this.branch = options.defaultBranch ?? 'main'
     this.sha = options.sha ?? createHash('sha1').update(`sandbox ${options.repository}`).digest('hex')
     this.actor = options.actor ?? 'clawctl-sandbox'

@@ -8,14 +8,15 @@ import { stamp } from './state.js'
 
 /** GitHub's pull requests: opened, listed, read, renewed, closed. */
 export const PULL_ROUTES: Route[] = [
-  { method: 'GET', pattern: /^pulls$/, handle: list },
-  { method: 'POST', pattern: /^pulls$/, handle: create },
+  { method: 'GET', pattern: /^pulls$/, needs: ['pull_requests', 'read'], handle: list },
+  { method: 'POST', pattern: /^pulls$/, needs: ['pull_requests', 'write'], handle: create },
   {
     method: 'GET',
     pattern: /^pulls\/(\d+)$/,
+    needs: ['pull_requests', 'read'],
     handle: withPull(({ github }, pull) => json(200, pullShape(github, pull))),
   },
-  { method: 'PATCH', pattern: /^pulls\/(\d+)$/, handle: withPull(update) },
+  { method: 'PATCH', pattern: /^pulls\/(\d+)$/, needs: ['pull_requests', 'write'], handle: withPull(update) },
 ]
 
 const newPullSchema = z.object({

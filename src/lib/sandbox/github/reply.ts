@@ -16,6 +16,8 @@ export interface Call {
 export interface Route {
   method: string
   pattern: RegExp
+  /** What an installation token must have been granted; reading metadata is always in it. */
+  needs?: readonly [permission: string, level: 'read' | 'write']
   handle(call: Call): Promise<Reply> | Reply
 }
 

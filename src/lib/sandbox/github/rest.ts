@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Exchange, Reply } from '../http.js'
+import { expiryOf, reaches } from './apps.js'
 import type { GitHub } from './github.js'
 import { GIT_ROUTES } from './gitRest.js'
 import { PULL_ROUTES } from './pullRest.js'
@@ -19,23 +20,29 @@ function text(body: string): Reply {
 
 const ROUTES: Route[] = [
   { method: 'GET', pattern: /^$/, handle: ({ github }) => json(200, repositoryShape(github)) },
-  { method: 'GET', pattern: /^contents\/(.+)$/, handle: contents },
-  { method: 'POST', pattern: /^actions\/workflows\/([^/]+)\/dispatches$/, handle: dispatch },
-  { method: 'GET', pattern: /^actions\/workflows\/([^/]+)$/, handle: workflow },
-  { method: 'GET', pattern: /^actions\/workflows\/([^/]+)\/runs$/, handle: runs },
-  { method: 'GET', pattern: /^actions\/runs$/, handle: runs },
+  { method: 'GET', pattern: /^contents\/(.+)$/, needs: ['contents', 'read'], handle: contents },
+  {
+    method: 'POST',
+    pattern: /^actions\/workflows\/([^/]+)\/dispatches$/,
+    needs: ['actions', 'write'],
+    handle: dispatch,
+  },
+  { method: 'GET', pattern: /^actions\/workflows\/([^/]+)$/, needs: ['actions', 'read'], handle: workflow },
+  { method: 'GET', pattern: /^actions\/workflows\/([^/]+)\/runs$/, needs: ['actions', 'read'], handle: runs },
+  { method: 'GET', pattern: /^actions\/runs$/, needs: ['actions', 'read'], handle: runs },
   {
     method: 'GET',
     pattern: /^actions\/runs\/(\d+)$/,
+    needs: ['actions', 'read'],
     handle: withRun(({ github }, run) => json(200, runShape(github, run))),
   },
-  { method: 'GET', pattern: /^actions\/runs\/(\d+)\/jobs$/, handle: withRun(jobs) },
-  { method: 'POST', pattern: /^actions\/runs\/(\d+)\/cancel$/, handle: withRun(cancel) },
-  { method: 'GET', pattern: /^actions\/jobs\/(\d+)$/, handle: job },
-  { method: 'GET', pattern: /^actions\/jobs\/(\d+)\/logs$/, handle: jobLogs },
+  { method: 'GET', pattern: /^actions\/runs\/(\d+)\/jobs$/, needs: ['actions', 'read'], handle: withRun(jobs) },
+  { method: 'POST', pattern: /^actions\/runs\/(\d+)\/cancel$/, needs: ['actions', 'write'], handle: withRun(cancel) },
+  { method: 'GET', pattern: /^actions\/jobs\/(\d+)$/, needs: ['actions', 'read'], handle: job },
+  { method: 'GET', pattern: /^actions\/jobs\/(\d+)\/logs$/, needs: ['actions', 'read'], handle: jobLogs },
   ...GIT_ROUTES,
   ...PULL_ROUTES,
-  { method: 'GET', pattern: /^check-runs\/(\d+)\/annotations$/, handle: annotations },
+  { method: 'GET', pattern: /^check-runs\/(\d+)\/annotations$/, needs: ['checks', 'read'], handle: annotations },
 ]
 
 /** How GitHub says "slow down" and "something is wrong here". */
@@ -72,8 +79,13 @@ async function route(github: GitHub, exchange: Exchange): Promise<Reply> {
 
   const header = exchange.headers.authorization
   if (header === undefined) return problem(401, 'Requires authentication')
-  const token = /^(?:bearer|token) (.+)$/i.exec(header)?.[1]
-  if (token !== github.options.token && token !== github.jobToken) return problem(401, 'Bad credentials')
+  const token = /^(?:bearer|token) (.+)$/i.exec(header)?.[1] ?? ''
+  const installation = /^\/app\/installations\/([^/]+)\/access_tokens$/.exec(path)?.[1]
+  if (method === 'POST' && installation !== undefined && github.apps) {
+    return mint(github, installation, token, exchange)
+  }
+  const minted = github.apps?.tokenOf(token) ?? null
+  if (token !== github.options.token && token !== github.jobToken && !minted) return problem(401, 'Bad credentials')
 
   if (method === 'GET' && path === '/rate_limit') {
     const rate = rateLimit()
@@ -84,9 +96,30 @@ async function route(github: GitHub, exchange: Exchange): Promise<Reply> {
   if (below === null || (below !== '' && !below.startsWith('/'))) return notFound()
   for (const candidate of ROUTES) {
     const match = candidate.pattern.exec(below.slice(1))
-    if (match && candidate.method === method) return await candidate.handle({ github, exchange, args: match.slice(1) })
+    if (!match || candidate.method !== method) continue
+    const [permission, level] = candidate.needs ?? ['metadata', 'read']
+    if (minted && !reaches(minted.permissions[permission], level)) {
+      return problem(403, 'Resource not accessible by integration', {
+        'x-accepted-github-permissions': `${permission}=${level}`,
+      })
+    }
+    return await candidate.handle({ github, exchange, args: match.slice(1) })
   }
   return notFound()
+}
+
+async function mint(github: GitHub, installation: string, jwt: string, { body }: Exchange): Promise<Reply> {
+  const result = await github.apps?.mint(installation, jwt, body.toString('utf8'))
+  if (!result) return notFound()
+  if (!result.ok) return problem(result.status, result.message)
+  const { token, permissions } = result.minted
+  return json(201, {
+    token,
+    expires_at: expiryOf(result.minted),
+    permissions,
+    repository_selection: 'selected',
+    repositories: [repositoryShape(github)],
+  })
 }
 
 function rateLimit() {

@@ -1,0 +1,14 @@
+import type { InstallationToken, MintPorts } from './ports.js'
+
+/**
+ * Mints an installation token and writes it where a service reads its environment, or hands it back for stdout.
+ * @param out the file, or null for stdout
+ */
+export async function mintToken(out: string | null, ports: MintPorts): Promise<InstallationToken> {
+  const minted = await ports.mint()
+  ports.mask(minted.token)
+  if (out !== null) {
+    await ports.writeEnvFile(out, { GITHUB_TOKEN: minted.token, GITHUB_TOKEN_EXPIRES_AT: minted.expiresAt })
+  }
+  return minted
+}
