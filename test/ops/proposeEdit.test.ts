@@ -53,7 +53,7 @@ describe('a registry edit as a pull request', () => {
   const fileOn = async (branch: string, path: string) => {
     const { git } = plane.github
     const file = await git.file(git.branch(branch) ?? '', path)
-    return file && file.toString()
+    return file?.toString() ?? null
   }
   const idsOn = async (branch: string) =>
     parseRegistry((await fileOn(branch, 'nix/instances.json')) ?? '', 'x').map(({ id }) => id)
