@@ -31,7 +31,7 @@ describe('the files of a checkout', () => {
       child.once('exit', () => resolve(child.pid ?? 0))
     })
   const owner = (pid: number, change: object = {}) =>
-    JSON.stringify({ nonce: 'theirs', pid, host: hostname(), at: '2026-01-01', temporary: null, ...change })
+    JSON.stringify({ nonce: 'theirs', pid, host: hostname(), at: new Date().toISOString(), ...change })
 
   it('takes every one of many edits at once, and leaves nothing else behind', async () => {
     const ids = Array.from({ length: 20 }, (_, n) => `claw-${n + 1}`)
@@ -56,17 +56,17 @@ describe('the files of a checkout', () => {
   })
 
   it('takes over the lock of a process that was killed, and removes what it had begun', async () => {
-    const temporary = 'hosts/a.nix.123'
     await mkdir(join(root, 'nix/hosts'))
-    await writeFile(join(root, 'nix', temporary), 'half')
-    await writeFile(join(root, 'nix/precious.txt'), 'mine')
-    await writeFile(lock(), owner(await deadPid(), { temporary }))
+    const backup = join(root, 'nix/instances.json.20250101')
+    await writeFile(backup, 'mine')
+    await utimes(backup, 1, 1)
+    await writeFile(lock(), owner(await deadPid()))
+    for (const begun of ['instances.json.3486913706', 'hosts/a.nix.123'])
+      await writeFile(join(root, 'nix', begun), 'half')
     await Promise.all([add('a'), add('b'), add('c')])
     expect((await idsNow()).sort()).to.deep.equal(['a', 'b', 'c'])
     expect(await readdir(join(root, 'nix/hosts'))).to.have.members(['a.nix', 'b.nix', 'c.nix'])
-    await writeFile(lock(), owner(await deadPid(), { temporary: '../nix/precious.txt' }))
-    await add('d')
-    expect(await readFile(join(root, 'nix/precious.txt'), 'utf8')).to.equal('mine')
+    expect(await readdir(join(root, 'nix'))).to.have.members(['hosts', 'instances.json', 'instances.json.20250101'])
   })
 
   it('takes over a lock that nobody can hold any more: too old, or without a name', async () => {
@@ -97,7 +97,7 @@ describe('the files of a checkout', () => {
     const error = await failureOf(
       withFileLock(lock(), async (held) => {
         await writeFile(lock(), owner(process.pid))
-        await held.writing(join(root, 'nix/instances.json.1'))
+        await held.confirm()
       }),
     )
     expect(error.code).to.equal('REGISTRY_LOCKED')

@@ -26,14 +26,15 @@ export function checkoutFiles(root: string | null): Checkout {
       return names.filter((name) => name.endsWith('.nix')).map((name) => name.slice(0, -'.nix'.length))
     },
     async edit(id, plan) {
-      // Says what is missing or wrong before it touches anything.
-      plan(await read(id))
+      // Says what is missing or wrong before it touches anything, and touches nothing where all is done.
+      const first = plan(await read(id))
+      if (first.kind === 'nothing') return first
       // Beside the file itself, so that two checkouts that share one by a link share its lock.
       const file = await realpath(below(REGISTRY_PATH))
       return withFileLock(`${file}.lock`, async (lock) => {
         const decided = plan(await read(id))
-        if (decided.kind === 'change')
-          for (const change of decided.changes) await write(below(change.path), change, lock)
+        const changes = decided.kind === 'change' ? decided.changes : []
+        for (const change of changes) await write(below(change.path), change, lock)
         return decided
       })
     },
@@ -48,7 +49,7 @@ async function write(file: string, change: FileChange, lock: Lock): Promise<void
       return
     }
     await mkdir(dirname(file), { recursive: true })
-    await writeFileAtomic(file, change.after, { tmpfileCreated: (temporary) => lock.writing(temporary) })
+    await writeFileAtomic(file, change.after, { tmpfileCreated: () => lock.confirm() })
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (error instanceof ClawctlError || code === undefined) throw error

@@ -1,6 +1,6 @@
-import { open, readFile, rm, stat } from 'node:fs/promises'
+import { open, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
-import { dirname, join, relative } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as z from 'zod/mini'
 import { ClawctlError } from '../../domain/errors.js'
@@ -16,22 +16,22 @@ const TAKEOVER_AT_MOST_MS = 10_000
 const WAIT_MS = 15_000
 const POLL_MS = 25
 
-/** As write-file-atomic names them, of the registry or of a host file below it. */
-const TEMPORARY = /^(?:hosts\/)?[a-z][\w.-]*\.(?:json|nix)\.\d+$/
+/** As write-file-atomic names its temporary files, of the registry or of a host file below it. */
+const TEMPORARY = /^[a-z][\w.-]*\.(?:json|nix)\.\d{1,10}$/
+/** A file system's clock ticks more slowly than ours. */
+const TICK_MS = 50
 
 const ownerSchema = z.object({
   nonce: z.string(),
   pid: z.number(),
   host: z.string(),
   at: z.string(),
-  /** A file that its owner is about to put in place, to be removed where it died before. */
-  temporary: z.nullable(z.string()),
 })
 type Owner = z.infer<typeof ownerSchema>
 
 export interface Lock {
-  /** Notes which file the write under way is in; call it before the file is renamed. @throws ClawctlError REGISTRY_LOCKED where the lock was lost */
-  writing(temporary: string): Promise<void>
+  /** To be called before each write is put in place. @throws ClawctlError REGISTRY_LOCKED where another took over */
+  confirm(): Promise<void>
 }
 
 /**
@@ -45,17 +45,13 @@ export async function withFileLock<T>(file: string, work: (lock: Lock) => Promis
     pid: process.pid,
     host: hostname(),
     at: new Date().toISOString(),
-    temporary: null,
   }
   await acquire(file, own, waitMs)
   try {
     return await work({
-      async writing(temporary) {
+      async confirm() {
         // Stopped for so long that somebody took over: what we read is not what is there.
         if ((await readOwner(file))?.nonce !== own.nonce) throw lostLock(file)
-        const handle = await open(file, 'r+')
-        await handle.write(contentOf({ ...own, temporary: relative(dirname(file), temporary) }))
-        await handle.close()
       },
     })
   } finally {
@@ -65,16 +61,11 @@ export async function withFileLock<T>(file: string, work: (lock: Lock) => Promis
 
 async function acquire(file: string, own: Owner, waitMs: number): Promise<void> {
   const deadline = Date.now() + waitMs
-  while (!(await create(file, contentOf(own)))) {
+  while (!(await create(file, `${JSON.stringify(own)}\n`))) {
     if (Date.now() > deadline) throw await heldBy(file)
     if (await isDead(file)) await removeDead(file)
     else await sleep(POLL_MS)
   }
-}
-
-/** Of one length, so that writing it again in place is one write and never leaves a half. */
-function contentOf(owner: Owner): string {
-  return `${JSON.stringify(owner)}\n`.padStart(1024)
 }
 
 /** False where it is there. */
@@ -116,12 +107,22 @@ async function removeDead(file: string): Promise<void> {
   }
   try {
     if (!(await isDead(file))) return
-    const temporary = (await readOwner(file))?.temporary
-    // Of no other name than a writer gives: the content of a file is nobody's order to remove others.
-    if (temporary && TEMPORARY.test(temporary)) await rm(join(dirname(file), temporary), { force: true })
+    const owner = await readOwner(file)
+    if (owner) await removeBegun(dirname(file), Date.parse(owner.at))
     await rm(file, { force: true })
   } finally {
     await rm(guard, { force: true })
+  }
+}
+
+/** What a writer that died had begun: nobody else has written such files since it took the lock. */
+async function removeBegun(folder: string, since: number): Promise<void> {
+  for (const below of [folder, join(folder, 'hosts')]) {
+    for (const name of await readdir(below).catch(() => [])) {
+      const path = join(below, name)
+      const stats = TEMPORARY.test(name) ? await stat(path).catch(() => null) : null
+      if (stats?.isFile() && stats.mtimeMs >= since - TICK_MS) await rm(path, { force: true })
+    }
   }
 }
 
