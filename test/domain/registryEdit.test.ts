@@ -157,6 +157,7 @@ describe('an edit of the registry', () => {
     [{ instanceType: 'large' }, 'INVALID_REQUEST', /must be an EC2 instance type/, /--instance-type/],
     [{ host: 'A b' }, 'INVALID_REQUEST', /must be a host name/, /--host/],
     [{ id: 'all' }, 'INVALID_REQUEST', /a target of its own/, /such as clawdinator-3/],
+    [{ id: 'common' }, 'INVALID_REQUEST', /what all hosts share/, /such as clawdinator-3/],
     [{ id: '../x' }, 'INVALID_REQUEST', /the id must begin with a-z/, /such as clawdinator-3/],
     [{ id: '__proto__' }, 'INVALID_REQUEST', /the id must begin with a-z/, /such as clawdinator-3/],
   ]

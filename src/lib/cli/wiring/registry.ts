@@ -3,6 +3,7 @@ import { checkoutFiles } from '../../adapters/registry/checkout.js'
 import { secretsFolder } from '../../adapters/registry/secretsFolder.js'
 import * as settings from '../../adapters/settings.js'
 import { markerKey } from '../../domain/bundle.js'
+import type { Fleet } from '../../domain/contract.js'
 import { ClawctlError } from '../../domain/errors.js'
 import type { Checkout, Repository } from '../../ops/registry/ports.js'
 import type { StepPorts } from '../../ops/registry/stepFacts.js'
@@ -54,7 +55,12 @@ export function registryWiring(context: Context, surroundings: { cwd: string; us
   function deployedFleet(): StepPorts['fleet'] {
     try {
       const api = createControlApi({ ...context.controlApi, userAgent, timeoutMs: ASK_MS })
-      return { ask: () => api.fleet(), ofBranch: true }
+      let answer: Promise<Fleet> | undefined
+      const ask = () => {
+        answer ??= api.fleet()
+        return answer
+      }
+      return { ask, ofBranch: true }
     } catch (error) {
       if (error instanceof ClawctlError && error.code === 'NOT_CONFIGURED') return null
       throw error

@@ -10,7 +10,7 @@ import {
   type RegistryProblem,
 } from '../registry.js'
 import { insertEntry } from './edit.js'
-import { hostFilePath, hostFileText } from './hostFile.js'
+import { hostFilePath, hostFileText, SHARED_HOST_FILES } from './hostFile.js'
 import type { FleetFiles, RegistryPlan } from './plan.js'
 
 /** The size that the fleet runs on. */
@@ -55,6 +55,7 @@ export function planAddition(files: FleetFiles, asked: AskedEntry): RegistryPlan
   const text = existing ? files.registry.text : insertEntry(files.registry.text, entry)
   const { problems } = checkRegistry(text)
   if (problems.length > 0) return refuseBad(entry, problems)
+  if (SHARED_HOST_FILES.includes(entry.id)) return refuseShared(entry.id)
   const path = hostFilePath(entry.id)
   return {
     kind: 'change',
@@ -106,6 +107,15 @@ function refuseBad(entry: RegistryEntry, problems: readonly RegistryProblem[]): 
     code: taken ? 'REGISTRY_CONFLICT' : 'INVALID_REQUEST',
     message: `${JSON.stringify(entry.id)} can't be added: ${messages.join('; ')}.`,
     hint: badId.length > 0 ? 'Take an id such as clawdinator-3.' : hintFor(fields, flags),
+  }
+}
+
+function refuseShared(id: string): RegistryPlan {
+  return {
+    kind: 'refused',
+    code: 'INVALID_REQUEST',
+    message: `"${id}" can't be added: ${hostFilePath(id)} is what all hosts share.`,
+    hint: 'Take an id such as clawdinator-3.',
   }
 }
 

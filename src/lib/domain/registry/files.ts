@@ -1,6 +1,6 @@
 import { HOSTS_PATH, REGISTRY_PATH } from '../paths.js'
 import { checkRegistry, type RegistryRule } from '../registry.js'
-import { hostFilePath } from './hostFile.js'
+import { hostFilePath, SHARED_HOST_FILES } from './hostFile.js'
 
 /** What is wrong with the fleet's files, where, and how bad: a warning does not fail the check. */
 export interface FileProblem {
@@ -14,9 +14,6 @@ export interface FileProblem {
   id: string | null
   message: string
 }
-
-/** What the hosts share; imported by them, and no host of its own. */
-const SHARED = new Set(['common', 'default'])
 
 /**
  * Every problem of the registry and of the host files beside it, in the order of the file.
@@ -35,7 +32,7 @@ export function checkFleetFiles(text: string, hostFiles: readonly string[]): Fil
   found.sort((a, b) => a.line - b.line || a.column - b.column)
   const known = new Set(ids.map(({ id }) => id))
   for (const name of [...hostFiles].sort()) {
-    if (known.has(name) || SHARED.has(name)) continue
+    if (known.has(name) || SHARED_HOST_FILES.includes(name)) continue
     const message = `no entry of ${REGISTRY_PATH} uses this file`
     const file = `${HOSTS_PATH}/${name}.nix`
     found.push({ file, line: 1, column: 1, severity: 'warning', rule: 'unused-host-file', id: name, message })

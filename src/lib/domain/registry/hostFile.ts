@@ -1,5 +1,8 @@
 import { HOSTS_PATH } from '../paths.js'
 
+/** What the hosts share; imported by them, and no host of its own. */
+export const SHARED_HOST_FILES: readonly string[] = ['common', 'default']
+
 export const hostFilePath = (id: string) => `${HOSTS_PATH}/${id}.nix`
 
 /** What every new host begins with: common.nix gives it its values from the registry by this name. */

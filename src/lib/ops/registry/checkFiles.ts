@@ -22,7 +22,7 @@ export function refuseErrors(problems: readonly FileProblem[]): void {
     'INVALID_REGISTRY',
     `${REGISTRY_PATH} has ${errors === 1 ? 'a problem' : `${errors} problems`}.`,
     {
-      hint: 'Mend what is listed; `clawctl registry add ID` makes a host file that is missing.',
+      hint: 'Mend what is listed; `clawctl registry add` with the values of an entry makes the host file that it misses.',
       partial: { problems },
     },
   )
