@@ -8,6 +8,7 @@ export default class ClawctlHelp extends Help {
       '$ clawctl sandbox demo             the whole plane on this machine, in half a minute',
       '$ clawctl fleet status             what should run, and what does',
       '$ clawctl fleet deploy TARGET      replace one instance, or all',
+      '$ clawctl preflight                what must hold before a flight',
       '$ clawctl completion bash          completion for your shell',
     ]
     return [super.formatRoot(), this.section('START HERE', start.join('\n')), this.#exitCodes()].join('\n\n')

@@ -181,11 +181,15 @@ describe('refusals', () => {
 
   describe('the environment', () => {
     for (const as of ['laptop', 'clawdinator-1']) {
-      it(`holds no AWS variable and no credential for ${as}, even where the surroundings do`, async () => {
+      it(`holds no AWS variable and no credential of the surroundings for ${as}`, async () => {
         const env = { ...process.env, AWS_ACCESS_KEY_ID: 'AKIAFOREIGN', AWS_PROFILE: 'x', GITHUB_TOKEN: 'foreign' }
-        const { stdout, code } = await runInSandbox({ as, env }, ['env'])
+        const { stdout, code } = await runInSandbox({ as, env, printsSecrets: true }, ['env'])
         expect(code).to.equal(0)
-        expect(stdout).not.to.match(/^(?:AWS_|S3_BUCKET|GITHUB_|TF_)/m)
+        expect(stdout).not.to.match(/^(?:AWS_|S3_BUCKET|TF_)/m)
+        // What opens pull requests, at the sandbox's own GitHub.
+        const github = [...stdout.matchAll(/^(GITHUB_\w+)=/gm)].map((match) => match[1]).sort()
+        expect(github).to.deep.equal(['GITHUB_API_URL', 'GITHUB_REPO', 'GITHUB_TOKEN'])
+        expect(stdout).to.match(/^GITHUB_API_URL=http:\/\/127\.0\.0\.1:/m)
         expect(stdout).not.to.match(/AKIA|foreign/)
         expect(stdout).to.match(as === 'laptop' ? /^CLAWDINATOR_CONTROL_API_URL=http/m : /^CLAWCTL_HOST_ROOT=/m)
       })

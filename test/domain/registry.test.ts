@@ -11,8 +11,7 @@ const fields = (id: string, change: Fields = {}): Fields => {
   return { ...settings, ...change }
 }
 const problemsOf = (text: string) => checkRegistry(text).problems
-const messagesOf = (value: unknown) =>
-  problemsOf(JSON.stringify(value)).map(({ entry, message }) => `${entry}: ${message}`)
+const messagesOf = (value: unknown) => problemsOf(JSON.stringify(value)).map(({ id, message }) => `${id}: ${message}`)
 
 describe('the registry', () => {
   it("gives the entries in the file's order", () => {
@@ -86,7 +85,7 @@ describe('the registry', () => {
   it('refuses an id and a key that are there twice, which JSON.parse would not notice', () => {
     const entry = JSON.stringify(fields('a'))
     expect(problemsOf(`{"a": ${entry},\n"a": ${entry}}`)).to.deep.equal([
-      { entry: 'a', line: 2, column: 1, message: 'the id is there twice' },
+      { id: 'a', line: 2, column: 1, rule: 'repeated', message: 'the id is there twice' },
     ])
     expect(problemsOf(`{"a": {"host": "b", ${entry.slice(1)}}`).map((p) => p.message)).to.deep.equal([
       'the key "host" is there twice',
@@ -95,7 +94,7 @@ describe('the registry', () => {
 
   it('is not fooled by __proto__, as an id or as a key', () => {
     const entry = JSON.stringify(fields('a'))
-    expect(problemsOf(`{"__proto__": ${entry}}`)[0]).to.include({ entry: '__proto__', line: 1, column: 2 })
+    expect(problemsOf(`{"__proto__": ${entry}}`)[0]).to.include({ id: '__proto__', line: 1, column: 2 })
     expect(problemsOf(`{"a": {"__proto__": ${entry}, ${entry.slice(1)}}`)[0]?.message).to.match(/unknown key "__proto/)
   })
 
@@ -120,12 +119,12 @@ describe('the registry', () => {
       entryOf('a', { bootstrapPrefix: 'boot/x' }),
       entryOf('b', { bootstrapPrefix: 'boot/x/y' }),
     ])
-    expect(problemsOf(text)[0]).to.include({ entry: 'b', line: 8 })
+    expect(problemsOf(text)[0]).to.include({ id: 'b', line: 8, rule: 'nested-prefix' })
   })
 
   it('finds the problems of every entry at once and counts them', () => {
     const text = JSON.stringify({ a: fields('a', { host: '' }), b: 1, c: fields('c', { x: 1 }) })
-    expect(problemsOf(text).map((problem) => problem.entry)).to.deep.equal(['a', 'b', 'c'])
+    expect(problemsOf(text).map((problem) => problem.id)).to.deep.equal(['a', 'b', 'c'])
     expect(checkRegistry(text).entries).to.deep.equal([])
     expect(thrown(() => parseRegistry(text, 'f.json')).message).to.match(/^f\.json:1:\d+: a: host .* \(and 2 more\)\.$/)
   })
@@ -167,7 +166,7 @@ describe('the registry', () => {
     it(`refuses ${what} where it is`, () => {
       const [first] = problemsOf(text)
       expect([first?.line, first?.column]).to.deep.equal([line, column])
-      if (entry !== null) expect(first?.entry).to.equal(entry)
+      if (entry !== null) expect(first?.id).to.equal(entry)
       expect(thrown(() => parseRegistry(text, 'f.json')).message).to.match(new RegExp(`^f\\.json:${line}:${column}: `))
     })
   }

@@ -23,7 +23,7 @@ const SANDBOX = /^src\/lib\/sandbox\//
 const SANDBOX_CHOICES = /^src\/lib\/sandbox\/(?:faults|tofuChoice)\.ts$/
 const ANY = /./
 const LAYERS: Layer[] = [
-  { files: DOMAIN, ours: [DOMAIN], packages: /^(?:zod|jsonc-parser|fastest-levenshtein|ms)$/ },
+  { files: DOMAIN, ours: [DOMAIN], packages: /^(?:zod|jsonc-parser|fastest-levenshtein|ms|diff)$/ },
   { files: OPS, ours: [OPS, DOMAIN], packages: /^(?:zod|ms|p-map)$/ },
   { files: ADAPTERS, ours: [ADAPTERS, DOMAIN], types: [OPS], packages: /^(?!@oclif|listr2)/, node: ANY },
   {

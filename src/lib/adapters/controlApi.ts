@@ -29,6 +29,8 @@ export function createControlApi(options: {
   token: string
   userAgent: string
   interruption?: () => AbortSignal
+  /** Per attempt, where somebody waits for something else. */
+  timeoutMs?: number
 }): ControlApi {
   const base = options.url.replace(/\/+$/, '')
   async function call<T>(
@@ -48,7 +50,7 @@ export function createControlApi(options: {
           ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        timeoutMs: TIMEOUT_MS,
+        timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
         signal,
       })
       const answer = parseJson(response.body.toString())

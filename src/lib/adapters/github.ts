@@ -221,7 +221,7 @@ export function inputsOf(request: DeployRequest & { requestId: string }): Record
   return Object.fromEntries(Object.entries(inputs).flatMap(([name, value]) => (value ? [[name, value]] : [])))
 }
 
-function parse<T>(schema: z.ZodMiniType<T>, data: unknown): T {
+export function parse<T>(schema: z.ZodMiniType<T>, data: unknown): T {
   const parsed = schema.safeParse(data)
   if (parsed.success) return parsed.data
   throw new ClawctlError('UPSTREAM', 'GitHub answered in a form that clawctl does not know.')

@@ -106,7 +106,7 @@ function mayHaveArrived(error: unknown): boolean {
 }
 
 /** A limit passes soon only where GitHub says when. */
-function isPassing(error: unknown): boolean {
+export function isPassing(error: unknown): boolean {
   if (!(error instanceof RequestError) || error.cause instanceof ClawctlError) return false
   if (!isLimited(error)) return error.status >= 500
   const pause = retryAfterMs(error)

@@ -9,6 +9,8 @@ interface Context {
   workflow: string
   ref: string
   isApp: boolean
+  /** The permissions that the token needs; those of a dispatch where absent. */
+  needs?: string
   /** Null where even that could not be found out. */
   repositoryVisible(): Promise<boolean | null>
 }
@@ -74,7 +76,10 @@ function limited(error: RequestError, what: string): ClawctlError {
 /** What GitHub says the call needs: `actions=write; contents=read, metadata=read`. */
 const ACCEPTED = /^[a-z_]+=[a-z]+(?:[,;] ?[a-z_]+=[a-z]+)*$/
 
-function forbidden(error: RequestError, { what, owner, repo }: Context): ClawctlError {
+function forbidden(
+  error: RequestError,
+  { what, owner, repo, needs = 'actions: write and contents: read' }: Context,
+): ClawctlError {
   const where = `${owner}/${repo}`
   const message = `GitHub refused to ${what} in ${where} (403).`
   if (header(error, 'x-github-sso') !== null || /SAML/i.test(error.message)) {
@@ -85,9 +90,9 @@ function forbidden(error: RequestError, { what, owner, repo }: Context): Clawctl
     return denied(message, "The GitHub App's installation is suspended: unsuspend it.")
   if (/IP allow list/i.test(error.message)) return denied(message, `The IP allow list of ${owner} keeps us out.`)
   const accepted = header(error, 'x-accepted-github-permissions')
-  const needs =
+  const asked =
     accepted !== null && accepted.length < 200 && ACCEPTED.test(accepted) ? ` GitHub asks for ${accepted}.` : ''
-  return denied(message, `The token needs actions: write and contents: read on this repository.${needs}`)
+  return denied(message, `The token needs ${needs} on this repository.${asked}`)
 }
 
 async function missing({ what, owner, repo, workflow, repositoryVisible }: Context): Promise<ClawctlError> {

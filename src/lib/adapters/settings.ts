@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { ID_PATTERN } from '../domain/contract/patterns.js'
 import { ClawctlError } from '../domain/errors.js'
-import { DEPLOY_WORKFLOW, FLEET_STATE_KEY, REGISTRY_PATH } from '../domain/paths.js'
+import { DEFAULT_REPOSITORY, DEPLOY_WORKFLOW, FLEET_STATE_KEY, REGISTRY_PATH } from '../domain/paths.js'
 
 /**
  * Where the command runs and what it is allowed to know: flags, environment and the host's own files, first found wins.
@@ -82,8 +82,13 @@ export function modeOf(env: Env, flag: string | undefined): Mode {
 
 /** @throws ClawctlError NOT_CONFIGURED naming file, variable and what to write there */
 export function controlApiSettings(env: Env, urlFlag: string | undefined): { url: string; token: string } {
+  return { url: controlApiUrl(env, urlFlag).url, token: controlToken(env).token }
+}
+
+/** The Control API's URL and where it was found. @throws ClawctlError NOT_CONFIGURED */
+export function controlApiUrl(env: Env, flag: string | undefined): { url: string; from: string } {
   const { value: url, from } = firstFound([
-    ['--control-api-url', () => urlFlag],
+    ['--control-api-url', () => flag],
     ['CLAWDINATOR_CONTROL_API_URL', () => read(env, 'CLAWDINATOR_CONTROL_API_URL')],
     hostSource(env, URL_FILE),
   ])
@@ -93,7 +98,7 @@ export function controlApiSettings(env: Env, urlFlag: string | undefined): { url
     })
   }
   checkUrl(url, from)
-  return { url, token: controlToken(env) }
+  return { url, from }
 }
 
 type Source = readonly [from: string, read: () => string | null | undefined]
@@ -129,7 +134,8 @@ function checkUrl(url: string, from: string): void {
   )
 }
 
-function controlToken(env: Env): string {
+/** The token and where it was found. @throws ClawctlError NOT_CONFIGURED */
+export function controlToken(env: Env): { token: string; from: string } {
   const named = read(env, 'CLAWDINATOR_CONTROL_TOKEN_FILE')
   const { value: token, from } = firstFound([
     ...(named ? [[named, () => fileText(named)] as const] : []),
@@ -147,7 +153,7 @@ function controlToken(env: Env): string {
       hint: 'It must hold the token alone, decrypted, on one line.',
     })
   }
-  return token
+  return { token, from }
 }
 
 export interface DirectSettings {
@@ -202,6 +208,14 @@ export function fleetStack(env: Env, aws: DirectSettings) {
 /** The token that the runner gives a job. @throws ClawctlError NOT_CONFIGURED */
 export const githubToken = (env: Env) => required(env, ['GITHUB_TOKEN'], 'a token that may read actions')
 
+/** A token that may push branches and open pull requests. @throws ClawctlError NOT_CONFIGURED */
+export const pushToken = (env: Env, repository: string) =>
+  required(
+    env,
+    ['GITHUB_TOKEN'],
+    `a token with contents: write and pull_requests: write on ${repository}, or name a GitHub App with GITHUB_APP_ID, GITHUB_APP_INSTALLATION_ID and GITHUB_APP_PRIVATE_KEY_FILE`,
+  )
+
 /** GitHub as a CI job knows it. @throws ClawctlError NOT_CONFIGURED */
 export function githubSettings(env: Env) {
   const repository = required(env, ['GITHUB_REPOSITORY'], 'owner/name of the repository')
@@ -215,12 +229,39 @@ export function githubSettings(env: Env) {
   }
 }
 
+/**
+ * The repository that pull requests go to, with `base` as the branch to merge into, null for its default branch.
+ * @throws ClawctlError NOT_CONFIGURED
+ */
+export function pullRequestSettings(env: Env) {
+  const repository = read(env, 'GITHUB_REPO') ?? read(env, 'GITHUB_REPOSITORY') ?? DEFAULT_REPOSITORY
+  const [, owner = '', repo = ''] = /^([\w.-]+)\/([\w.-]+)$/.exec(repository) ?? []
+  if (!owner) {
+    throw new ClawctlError('NOT_CONFIGURED', `GITHUB_REPO is ${JSON.stringify(repository)}, which is no owner/name.`, {
+      hint: `Set it as in GITHUB_REPO=${DEFAULT_REPOSITORY}.`,
+    })
+  }
+  const ref = read(env, 'GITHUB_REF')?.replace(/^refs\/heads\//, '') ?? null
+  return {
+    apiUrl: read(env, 'GITHUB_API_URL') ?? 'https://api.github.com',
+    owner,
+    repo,
+    // A tag's or a pull request's run has no branch of its own.
+    base: ref?.startsWith('refs/') ? null : ref,
+  }
+}
+
 function required(env: Env, names: readonly [string, ...string[]], what: string): string {
   for (const name of names) {
     const value = read(env, name)
     if (value !== undefined) return value
   }
   throw new ClawctlError('NOT_CONFIGURED', `${names.join(' or ')} is not set.`, { hint: `Set ${names[0]} to ${what}.` })
+}
+
+/** The checkout of nix-secrets: `--secrets-dir`, else CLAWCTL_SECRETS_DIR. */
+export function secretsDir(env: Env, flag: string | undefined): string | null {
+  return flag ?? read(env, 'CLAWCTL_SECRETS_DIR') ?? null
 }
 
 /** The run that this process is part of. */

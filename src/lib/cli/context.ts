@@ -8,8 +8,10 @@ import type { MintPorts } from '../ops/github/ports.js'
 import type { Plane } from '../ops/plane.js'
 import type { Clock, Compute, ObjectStore, Progress, RegistrySource, Runs, Tofu } from '../ops/ports.js'
 import type { GithubInspection } from '../ops/preflight/ports.js'
+import type { PreflightPorts } from '../ops/preflight/preflight.js'
 import { silentProgress, stderrProgress } from './progress.js'
 import type { MintOptions } from './wiring/github.js'
+import type { RegistryWiring } from './wiring/registry.js'
 
 export interface ContextOptions {
   env: settings.Env
@@ -102,8 +104,26 @@ export class Context {
     return this.mode === 'ci' ? this.#directPlane() : this.#controlApiPlane()
   }
 
+  /** Where the Control API is, and its token. @throws ClawctlError NOT_CONFIGURED */
+  get controlApi(): { url: string; token: string } {
+    return settings.controlApiSettings(this.env, this.#options.controlApiUrl)
+  }
+
+  /** What `registry …` works with. */
+  async registryWiring(): Promise<RegistryWiring> {
+    const { registryWiring } = await import('./wiring/registry.js')
+    return registryWiring(this, { cwd: this.#options.cwd, userAgent: this.#userAgent })
+  }
+
+  /** What `preflight` looks with. @param secretsDir --secrets-dir */
+  async preflightWiring(secretsDir: string | undefined): Promise<PreflightPorts> {
+    const { preflightWiring } = await import('./wiring/preflight.js')
+    const { cwd, controlApiUrl } = this.#options
+    return preflightWiring(this, { controlApiUrl, secretsDir }, { cwd, userAgent: this.#userAgent })
+  }
+
   async #controlApiPlane(): Promise<Plane> {
-    const api = settings.controlApiSettings(this.env, this.#options.controlApiUrl)
+    const api = this.controlApi
     const [{ controlApiPlane }, { createControlApi }] = await Promise.all([
       import('../ops/controlApiPlane.js'),
       import('../adapters/controlApi.js'),

@@ -27,7 +27,8 @@ export const sandboxFlags = {
 
 export const asFlag = string({
   summary: 'Who runs the command: laptop, ci, or an instance id.',
-  description: 'A laptop and an instance get the Control API and no AWS variable at all; ci gets the direct plane.',
+  description:
+    'A laptop and an instance get the Control API, GitHub for pull requests, and no AWS variable at all; ci gets the direct plane.',
   helpValue: 'laptop|ci|INSTANCE',
   default: 'laptop',
 })

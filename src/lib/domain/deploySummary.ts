@@ -1,4 +1,5 @@
 import type { Deploy, DeployHost } from './contract.js'
+import { escapeMarkdown } from './markdown.js'
 
 const OUTCOME_WORDS: Record<DeployHost['outcome'], string> = {
   pending: 'waiting',
@@ -30,12 +31,4 @@ export function renderDeploySummary(deploy: Deploy, planLines: readonly string[]
     ...(planLines.length > 0 ? ['', 'Planned and guarded:', '', ...planLines.map((line) => `- \`${line}\``)] : []),
     '',
   ].join('\n')
-}
-
-/** Names come from chats: nothing in them may become Markdown, HTML or a link, which GitHub makes of bare addresses. */
-function escapeMarkdown(text: string): string {
-  return text
-    .replace(/[\\`*_{}[\]<>()#|!~]/g, '\\$&')
-    .replace(/:(?=\/\/)/g, '\\:')
-    .replace(/\bwww(?=\.)/gi, '$&\\')
 }

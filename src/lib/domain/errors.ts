@@ -34,7 +34,23 @@ export const CODES = {
     exit: 2,
     http: 422,
     meaning: 'nix/instances.json is not valid: broken JSON, an unknown key, a bad or a repeated value.',
-    next: 'Mend the entry that the message names; `clawctl registry list` says when it is well.',
+    next: 'Mend the entry that the message names; `clawctl registry check` says when it is well.',
+  },
+  REGISTRY_CONFLICT: {
+    exit: 2,
+    meaning:
+      'The edit does not fit what is there: an id, token, prefix or host in use, or a branch with work of others.',
+    next: 'Use another value, or do with what is there as the hint says. Nothing was changed.',
+  },
+  REGISTRY_LOCKED: {
+    exit: 4,
+    meaning: 'Another clawctl is editing the registry of this checkout.',
+    next: 'Wait for it, or end it; a lock that was left by a killed process is taken over by itself.',
+  },
+  NOT_WRITABLE: {
+    exit: 1,
+    meaning: 'A file of the checkout can not be written.',
+    next: 'Check its permissions and the free space, then run the command again: it resumes.',
   },
   REGISTRY_NOT_FOUND: {
     exit: 2,
@@ -203,6 +219,11 @@ export const CODES = {
     exit: 1,
     meaning: 'The run ended without success and without saying more.',
     next: "Open the run's log.",
+  },
+  PREFLIGHT_FAILED: {
+    exit: 1,
+    meaning: 'Something that a flight needs does not hold; the checks are beside the error.',
+    next: 'Do what stands below each check that failed, then run `clawctl preflight` again.',
   },
   CANCELLED: {
     exit: 1,

@@ -1,8 +1,13 @@
 /** Where things lie in a checkout of the fleet, for whoever reads it: the CLI, the Control API, the sandbox. */
 export const REGISTRY_PATH = 'nix/instances.json'
+/** `<id>.nix` of every instance, beside what they share. */
+export const HOSTS_PATH = 'nix/hosts'
 export const FLEET_STACK_PATH = 'infra/opentofu/aws/fleet'
 /** File name below .github/workflows. */
 export const DEPLOY_WORKFLOW = 'fleet-deploy.yml'
+
+/** The seed's; GITHUB_REPO names another. */
+export const DEFAULT_REPOSITORY = 'openclaw/clawdinators'
 
 /** Key of the fleet stack's state in the bucket. */
 export const FLEET_STATE_KEY = 'state/fleet.tfstate'

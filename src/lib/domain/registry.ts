@@ -2,6 +2,7 @@ import { getNodeValue, type Node, type ParseError, parseTree, printParseErrorCod
 import * as z from 'zod/mini'
 import { ID_PATTERN } from './contract/patterns.js'
 import { ClawctlError } from './errors.js'
+import { endOf, type Property, properties } from './registry/tree.js'
 
 /** One entry of nix/instances.json, the fleet's desired state. */
 export interface RegistryEntry {
@@ -15,12 +16,24 @@ export interface RegistryEntry {
 /** Entries in the file's order, which is the order of a rollout. */
 export type Registry = readonly RegistryEntry[]
 
+/** What a problem is about, stable for scripts. */
+export type RegistryRule = 'syntax' | 'id' | 'key' | 'value' | 'repeated' | 'shared-value' | 'nested-prefix'
+
 export interface RegistryProblem {
   /** The id of the entry, or null where the file as a whole is meant. */
-  entry: string | null
+  id: string | null
   line: number
   column: number
+  rule: RegistryRule
   message: string
+}
+
+export interface CheckedRegistry {
+  /** Empty where there is any problem. */
+  entries: Registry
+  /** Every id that stands in the file, well or not, at its first place. */
+  ids: { id: string; line: number; column: number }[]
+  problems: RegistryProblem[]
 }
 
 /** `all` is a target, so it can't be an id. */
@@ -43,35 +56,22 @@ const ENTRY_FIELDS = {
     .string()
     .check(z.regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'must be the name of a secret such as clawdinator-discord-token-1')),
 } as const
-type EntryField = keyof typeof ENTRY_FIELDS
-const FIELD_NAMES = Object.keys(ENTRY_FIELDS) as EntryField[]
+export type EntryField = keyof typeof ENTRY_FIELDS
+export const FIELD_NAMES = Object.keys(ENTRY_FIELDS) as EntryField[]
 /** More lines than this help nobody at once; --json has them all. */
 const MOST_DETAILS = 20
 /** No two instances may share these: a Discord token allows one connection, a prefix holds one instance's secrets. */
 const UNIQUE_FIELDS = ['host', 'bootstrapPrefix', 'discordTokenSecret'] as const
 
-interface Property {
-  name: string
-  key: Node
-  value: Node
-}
-
-function properties(node: Node): Property[] {
-  return (node.children ?? []).flatMap((property) => {
-    const [key, value] = property.children ?? []
-    return key && value ? [{ name: String(key.value), key, value }] : []
-  })
-}
-
 /**
  * Reads a registry and finds every problem at once. Works on the syntax tree, because JSON.parse would silently keep
  * the last of two entries with the same id.
  */
-export function checkRegistry(text: string): { entries: Registry; problems: RegistryProblem[] } {
+export function checkRegistry(text: string): CheckedRegistry {
   const problems: RegistryProblem[] = []
-  const report = (entry: string | null, offset: number, message: string) => {
-    const before = text.slice(0, offset).split('\n')
-    problems.push({ entry, line: before.length, column: (before.at(-1)?.length ?? 0) + 1, message })
+  const ids: CheckedRegistry['ids'] = []
+  const report = (id: string | null, offset: number, rule: RegistryRule, message: string) => {
+    problems.push({ id, ...positionOf(text, offset), rule, message })
   }
 
   const errors: ParseError[] = []
@@ -80,17 +80,17 @@ export function checkRegistry(text: string): { entries: Registry; problems: Regi
     root = parseTree(text, errors, { disallowComments: true, allowTrailingComma: false, allowEmptyContent: false })
   } catch {
     // The parser goes down into every bracket, and somebody wrote thousands.
-    report(null, 0, 'broken JSON: nested too deeply')
-    return { entries: [], problems }
+    report(null, 0, 'syntax', 'broken JSON: nested too deeply')
+    return { entries: [], ids, problems }
   }
   for (const error of errors) {
     const inside = root && properties(root).find((p) => offsetWithin(error.offset, p))
-    report(inside?.name ?? null, error.offset, `broken JSON: ${describeParseError(error)}`)
+    report(inside?.name ?? null, error.offset, 'syntax', `broken JSON: ${describeParseError(error)}`)
   }
-  if (errors.length > 0) return { entries: [], problems }
+  if (errors.length > 0) return { entries: [], ids, problems }
   if (root?.type !== 'object') {
-    report(null, 0, 'must be one JSON object that maps instance ids to their settings')
-    return { entries: [], problems }
+    report(null, 0, 'syntax', 'must be one JSON object that maps instance ids to their settings')
+    return { entries: [], ids, problems }
   }
 
   const entries: RegistryEntry[] = []
@@ -99,13 +99,14 @@ export function checkRegistry(text: string): { entries: Registry; problems: Regi
   const offsets = new Map<string, number>()
   for (const { name: id, key, value } of properties(root)) {
     if (!ID_PATTERN.test(id)) {
-      report(id, key.offset, 'the id must begin with a-z and hold only a-z, 0-9 and -, at most 63 characters')
+      report(id, key.offset, 'id', 'the id must begin with a-z and hold only a-z, 0-9 and -, at most 63 characters')
     } else if (RESERVED_IDS.has(id)) {
-      report(id, key.offset, `"${id}" is a target of its own and can't be an id`)
+      report(id, key.offset, 'id', `"${id}" is a target of its own and can't be an id`)
     }
-    if (seenIds.has(id)) report(id, key.offset, 'the id is there twice')
+    if (!seenIds.has(id)) ids.push({ id, ...positionOf(text, key.offset) })
+    else report(id, key.offset, 'repeated', 'the id is there twice')
     seenIds.add(id)
-    const entry = readEntry(id, value, (offset, message) => report(id, offset, message))
+    const entry = readEntry(id, value, (offset, rule, message) => report(id, offset, rule, message))
     if (!entry) continue
     entries.push(entry)
     offsets.set(id, key.offset)
@@ -113,7 +114,10 @@ export function checkRegistry(text: string): { entries: Registry; problems: Regi
       const owned = `${field} ${entry[field]}`
       const owner = owners.get(owned)
       if (owner === undefined) owners.set(owned, id)
-      else if (owner !== id) report(id, value.offset, `${field} "${entry[field]}" is already used by ${owner}`)
+      else if (owner !== id) {
+        const at = properties(value).find((property) => property.name === field)?.value ?? value
+        report(id, at.offset, 'shared-value', `${field} "${entry[field]}" is already used by ${owner}`)
+      }
     }
   }
   const byPrefix = new Map(entries.map((entry) => [entry.bootstrapPrefix, entry]))
@@ -123,11 +127,17 @@ export function checkRegistry(text: string): { entries: Registry; problems: Regi
       report(
         inner.id,
         offsets.get(inner.id) ?? 0,
+        'nested-prefix',
         `bootstrapPrefix "${inner.bootstrapPrefix}" lies inside ${byPrefix.get(outer)?.id}'s: it could read this bundle`,
       )
     }
   }
-  return { entries: problems.length > 0 ? [] : entries, problems }
+  return { entries: problems.length > 0 ? [] : entries, ids, problems }
+}
+
+function positionOf(text: string, offset: number): { line: number; column: number } {
+  const before = text.slice(0, offset).split('\n')
+  return { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 }
 }
 
 /** `a/b/c` → `a`, `a/b`. */
@@ -137,7 +147,7 @@ function foldersAbove(path: string): string[] {
 }
 
 function offsetWithin(offset: number, property: Property): boolean {
-  return offset >= property.key.offset && offset <= property.value.offset + property.value.length
+  return offset >= property.key.offset && offset <= endOf(property.value)
 }
 
 /** `PropertyNameExpected` → `property name expected`. */
@@ -147,31 +157,36 @@ function describeParseError(error: ParseError): string {
     .toLowerCase()
 }
 
-function readEntry(id: string, node: Node, report: (offset: number, message: string) => void): RegistryEntry | null {
+type Report = (offset: number, rule: RegistryRule, message: string) => void
+
+function readEntry(id: string, node: Node, report: Report): RegistryEntry | null {
   if (node.type !== 'object') {
-    report(node.offset, `must be an object with ${FIELD_NAMES.join(', ')}`)
+    report(node.offset, 'value', `must be an object with ${FIELD_NAMES.join(', ')}`)
     return null
   }
   let good = true
-  const fail = (offset: number, message: string) => {
+  const fail: Report = (...problem) => {
     good = false
-    report(offset, message)
+    report(...problem)
   }
   const values = new Map<string, string>()
   const present = new Set<string>()
   for (const { name, key, value } of properties(node)) {
     if (!FIELD_NAMES.includes(name as EntryField)) {
-      fail(key.offset, `unknown key "${name}"; the keys are ${FIELD_NAMES.join(', ')}`)
+      fail(key.offset, 'key', `unknown key "${name}"; the keys are ${FIELD_NAMES.join(', ')}`)
       continue
     }
-    if (present.has(name)) fail(key.offset, `the key "${name}" is there twice`)
+    if (present.has(name)) fail(key.offset, 'repeated', `the key "${name}" is there twice`)
     present.add(name)
     const parsed = ENTRY_FIELDS[name as EntryField].safeParse(getNodeValue(value))
     if (parsed.success) values.set(name, parsed.data)
-    else fail(value.offset, `${name} ${value.type === 'string' ? parsed.error.issues[0]?.message : 'must be a string'}`)
+    else {
+      const what = value.type === 'string' ? parsed.error.issues[0]?.message : 'must be a string'
+      fail(value.offset, 'value', `${name} ${what}`)
+    }
   }
   for (const name of FIELD_NAMES) {
-    if (!present.has(name)) fail(node.offset, `${name} is missing`)
+    if (!present.has(name)) fail(node.offset, 'key', `${name} is missing`)
   }
   const field = (name: EntryField) => values.get(name) ?? ''
   return good
@@ -194,7 +209,7 @@ export function parseRegistry(text: string, origin: string): Registry {
   const [first, ...others] = problems
   if (!first) return entries
   const more = others.length > 0 ? ` (and ${others.length} more)` : ''
-  const where = ({ entry, message }: RegistryProblem) => `${entry === null ? '' : `${entry}: `}${message}`
+  const where = ({ id, message }: RegistryProblem) => `${id === null ? '' : `${id}: `}${message}`
   throw new ClawctlError('INVALID_REGISTRY', `${origin}:${first.line}:${first.column}: ${where(first)}${more}.`, {
     hint: problems.length === 1 ? `Mend it in ${origin}.` : `Mend each of the above in ${origin}.`,
     details: others.slice(0, MOST_DETAILS).map((problem) => `${problem.line}:${problem.column}: ${where(problem)}`),

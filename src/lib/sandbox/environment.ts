@@ -45,24 +45,25 @@ export function cleanEnvironment(env: NodeJS.ProcessEnv): Record<string, string>
 }
 
 /**
- * What a command sees in its role. A laptop and an instance get the Control API's URL and token and no AWS variable at
- * all; `ci` gets the direct plane.
+ * What a command sees in its role. A laptop and an instance get the Control API's URL and token, GitHub to open pull
+ * requests, and no AWS variable at all; `ci` gets the direct plane. Each has a clone of its own of the branch: what it
+ * edits there is not deployed, and the user's checkout stays as it is.
  */
 export async function environmentFor(
   role: Role,
   session: Session,
   surroundings: NodeJS.ProcessEnv,
-  /** A copy of the checkout for `ci`, where OpenTofu may write. */
   copyCheckout: (folder: string) => Promise<void>,
 ): Promise<Record<string, string>> {
   const { paths } = session
   const base = cleanEnvironment(surroundings)
   const path = (...folders: string[]) => [...folders, base.PATH ?? ''].join(delimiter)
   const common = { ...base, CLAWCTL_SANDBOX: paths.sessionFile, PATH: path(paths.bin) }
-  const checkout = session.registryFile === null ? session.checkoutRoot : await branchFolder(session, copyCheckout)
+  const checkout = await branchFolder(session, copyCheckout)
   if (role.kind === 'instance') {
     return {
       ...common,
+      ...githubOf(session),
       CLAWCTL_HOST_ROOT: await hostRoot(role.id, session),
       CLAWCTL_CHECKOUT: checkout,
     }
@@ -71,6 +72,7 @@ export async function environmentFor(
   if (role.kind === 'laptop') {
     return {
       ...common,
+      ...githubOf(session),
       CLAWCTL_CHECKOUT: checkout,
       CLAWCTL_HOST_ROOT: host,
       CLAWDINATOR_CONTROL_API_URL: session.controlApiUrl,
@@ -85,8 +87,14 @@ export async function environmentFor(
     CLAWCTL_MODE: 'ci',
     AWS_DEFAULT_REGION: session.ci.AWS_REGION ?? '',
     RUNNER_TEMP: await scratch(session),
-    CLAWCTL_CHECKOUT: await branchFolder(session, copyCheckout),
+    CLAWCTL_CHECKOUT: checkout,
   }
+}
+
+/** What the GitHub App gives a host, and a maintainer has anyway. */
+function githubOf({ ci }: Session): Record<string, string> {
+  const { GITHUB_TOKEN = '', GITHUB_API_URL = '', GITHUB_REPOSITORY = '' } = ci
+  return { GITHUB_TOKEN, GITHUB_API_URL, GITHUB_REPO: GITHUB_REPOSITORY }
 }
 
 /** Like a runner's: what a killed command leaves there goes with the sandbox. */
@@ -102,7 +110,7 @@ async function tokenFile(session: Session): Promise<string> {
   return file
 }
 
-/** A copy of its own of the branch, with the sandbox's registry: OpenTofu writes beside its files, and the user's checkout stays as it is. */
+/** A clone of the branch, with the sandbox's registry: `registry add` and OpenTofu write there. */
 async function branchFolder(session: Session, copy: (folder: string) => Promise<void>): Promise<string> {
   const folder = await mkdtemp(join(session.paths.folder, 'branch-'))
   await copy(folder)

@@ -35,16 +35,22 @@ export function mintPorts(env: Env, userAgent: string, options: MintOptions): Mi
 /** The deploy workflow's runs as CI sees them. @throws ClawctlError NOT_CONFIGURED */
 export function githubOf(env: Env, userAgent: string): ReturnType<typeof createGithub> {
   const settings = githubSettings(env)
-  return createGithub({ ...settings, ...credentialOf(env, userAgent, settings.repo), userAgent })
+  const credential = credentialOf(env, userAgent, settings.repo, { actions: 'read', contents: 'read' })
+  return createGithub({ ...settings, ...(credential ?? tokenCredential(githubToken(env))), userAgent })
 }
 
-/** The runner's own token, else the GitHub App's: a job that mints tokens for others has both. */
-function credentialOf(env: Env, userAgent: string, repo: string): GithubCredential {
-  if (!env.GITHUB_TOKEN && hasGithubApp(env)) {
-    const permissions = { actions: 'read', contents: 'read' }
-    const app = githubAppSettings(env)
-    return createGithubApp({ ...app, repositories: [repo], permissions, clock: systemClock(), userAgent })
-  }
-  const token = githubToken(env)
+export function tokenCredential(token: string): GithubCredential {
   return { token: async () => token }
+}
+
+/** The GitHub App's, where there is no token: a job that mints tokens for others has both. Null without an App. */
+export function credentialOf(
+  env: Env,
+  userAgent: string,
+  repo: string,
+  permissions: Readonly<Record<string, string>>,
+): GithubCredential | null {
+  if (env.GITHUB_TOKEN || !hasGithubApp(env)) return null
+  const app = githubAppSettings(env)
+  return createGithubApp({ ...app, repositories: [repo], permissions, clock: systemClock(), userAgent })
 }

@@ -2,6 +2,8 @@ import * as z from 'zod/mini'
 
 export const CHECK_STATUSES = ['pass', 'fail', 'skip'] as const
 
+export type CheckStatus = (typeof CHECK_STATUSES)[number]
+
 /** One thing that has to hold before a flight. */
 export const checkSchema = z.object({
   /** Stable and short, for scripts: `github-token`, `latest-ami`. */

@@ -7,6 +7,7 @@ import type { ActionTable } from './actions.js'
 import { Apps, type GitHubAppOptions } from './apps.js'
 import { type RunFacts, runContexts } from './contexts.js'
 import { render, renderBoolean, type Scope } from './expressions.js'
+import { GitObjects } from './gitObjects.js'
 import { parseInputs } from './inputs.js'
 import { ConcurrencyGroups, MAX_PENDING, type Slot } from './queue.js'
 import { type RunLimits, WorkflowRun } from './runner.js'
@@ -74,6 +75,8 @@ export class GitHub {
   readonly apps: Apps | null
   /** Where the endpoint listens; known after `githubEndpoint`. */
   apiUrl = 'http://127.0.0.1:0'
+  /** What was pushed through the API on top of the working tree, and what was proposed. */
+  readonly git: GitObjects
   readonly #live: LiveRun[] = []
   readonly #groups: ConcurrencyGroups
   readonly #numbers = new Map<string, number>()
@@ -87,6 +90,7 @@ export class GitHub {
     this.branch = options.defaultBranch ?? 'main'
     this.sha = options.sha ?? createHash('sha1').update(`sandbox ${options.repository}`).digest('hex')
     this.actor = options.actor ?? 'clawctl-sandbox'
+    this.git = new GitObjects(this)
     this.#groups = new ConcurrencyGroups(options.limits?.maxPending ?? MAX_PENDING)
   }
 

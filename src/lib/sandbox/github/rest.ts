@@ -2,6 +2,9 @@ import { randomBytes } from 'node:crypto'
 import type { Exchange, Reply } from '../http.js'
 import { expiryOf, reaches } from './apps.js'
 import type { GitHub } from './github.js'
+import { GIT_ROUTES } from './gitRest.js'
+import { PULL_ROUTES } from './pullRest.js'
+import { type Call, json, notFound, paginate, problem, type Route } from './reply.js'
 import { repositoryShape } from './repositoryShape.js'
 import { annotationShape, contentShape, jobShape, runHtmlUrl, runShape, workflowShape } from './shapes.js'
 import type { RunState } from './state.js'
@@ -10,37 +13,6 @@ import { loadWorkflow } from './workflow.js'
 
 /** Requests an hour; the sandbox reports it and does not count. */
 const RATE_LIMIT = 5000
-const PAGE_SIZE = 30
-const MAX_PAGE_SIZE = 100
-
-interface Call {
-  github: GitHub
-  exchange: Exchange
-  /** What the route's pattern caught. */
-  args: string[]
-}
-
-interface Route {
-  method: string
-  pattern: RegExp
-  /** What an installation token must have been granted; reading metadata is always in it. */
-  needs?: readonly [permission: string, level: 'read' | 'write']
-  handle(call: Call): Promise<Reply> | Reply
-}
-
-function json(status: number, body: unknown, headers: Record<string, string> = {}): Reply {
-  return {
-    status,
-    headers: { 'content-type': 'application/json; charset=utf-8', ...headers },
-    body: JSON.stringify(body),
-  }
-}
-
-function problem(status: number, message: string, headers: Record<string, string> = {}): Reply {
-  return json(status, { message, documentation_url: 'https://docs.github.com/rest', status: String(status) }, headers)
-}
-
-const notFound = () => problem(404, 'Not Found')
 
 function text(body: string): Reply {
   return { status: 200, headers: { 'content-type': 'text/plain; charset=utf-8' }, body }
@@ -68,6 +40,8 @@ const ROUTES: Route[] = [
   { method: 'POST', pattern: /^actions\/runs\/(\d+)\/cancel$/, needs: ['actions', 'write'], handle: withRun(cancel) },
   { method: 'GET', pattern: /^actions\/jobs\/(\d+)$/, needs: ['actions', 'read'], handle: job },
   { method: 'GET', pattern: /^actions\/jobs\/(\d+)\/logs$/, needs: ['actions', 'read'], handle: jobLogs },
+  ...GIT_ROUTES,
+  ...PULL_ROUTES,
   { method: 'GET', pattern: /^check-runs\/(\d+)\/annotations$/, needs: ['checks', 'read'], handle: annotations },
 ]
 
@@ -245,27 +219,6 @@ function endOf(value: string): number {
   return Date.parse(value) + (/^\d{4}-\d{2}-\d{2}$/.test(value) ? 86_400_000 - 1 : 0)
 }
 
-function paginate<T>(exchange: Exchange, items: readonly T[]): { items: T[]; headers: Record<string, string> } {
-  const query = exchange.url.searchParams
-  const size = Math.min(MAX_PAGE_SIZE, Math.max(1, Number(query.get('per_page')) || PAGE_SIZE))
-  const page = Math.max(1, Number(query.get('page')) || 1)
-  const last = Math.max(1, Math.ceil(items.length / size))
-  const link = (rel: string, number: number) => {
-    const url = new URL(exchange.url)
-    url.host = exchange.headers.host ?? url.host
-    url.searchParams.set('page', String(number))
-    return `<${url.href}>; rel="${rel}"`
-  }
-  const links = [
-    ...(page > 1 ? [link('prev', page - 1), link('first', 1)] : []),
-    ...(page < last ? [link('next', page + 1), link('last', last)] : []),
-  ]
-  return {
-    items: items.slice((page - 1) * size, page * size),
-    headers: links.length === 0 ? {} : { link: links.join(', ') },
-  }
-}
-
 function withRun(handle: (call: Call, run: RunState) => Reply): Route['handle'] {
   return (call) => {
     const run = call.github.runOf(Number(call.args[0]))
@@ -312,11 +265,12 @@ function annotations({ github, exchange, args }: Call): Reply {
 }
 
 async function contents({ github, exchange, args }: Call): Promise<Reply> {
-  const ref = exchange.url.searchParams.get('ref')
-  if (ref && !github.isRef(ref)) return problem(404, `No commit found for the ref ${ref}`)
+  const ref = exchange.url.searchParams.get('ref') || github.branch
+  const commit = github.git.resolve(ref)
+  if (!commit) return problem(404, `No commit found for the ref ${ref}`)
   const path = args[0] ?? ''
   if (path.split('/').some((part) => part === '..' || part === '.' || part === '')) return notFound()
-  const content = await github.options.readFile(path)
+  const content = await github.git.file(commit.sha, path)
   if (content === null) return notFound()
   if (/application\/vnd\.github(?:\.v3)?\.raw/.test(exchange.headers.accept ?? '')) {
     return { status: 200, headers: { 'content-type': 'application/vnd.github.raw+json; charset=utf-8' }, body: content }

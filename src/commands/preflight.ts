@@ -1,0 +1,35 @@
+import { boolean, string } from '@oclif/core/flags'
+import { BaseCommand } from '../lib/cli/baseCommand.js'
+import { renderPreflight, renderPreflightForChat } from '../lib/cli/render/preflight.js'
+import { preflight, refuseFlight } from '../lib/ops/preflight/preflight.js'
+
+export default class PreflightCommand extends BaseCommand {
+  static override summary = "Make the runbook's checks before a flight: what must hold for deploys from chat alone."
+  static override description =
+    'On a laptop and on a host it asks the Control API what only the server sees, and looks at what the checkout and this machine can tell. In ci mode it asks AWS and GitHub itself. Changes nothing. Ends with 1 where a check failed; a check that nobody could make fails nothing.'
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --secrets-dir ../nix-secrets',
+    {
+      description: 'What failed, and what to do',
+      command: `<%= config.bin %> <%= command.id %> --json | jq -r '.preflight.checks[] | select(.status=="fail") | .title, .fix'`,
+    },
+  ]
+  static override flags = {
+    chat: boolean({ summary: 'Print what fits a chat message.' }),
+    'secrets-dir': string({
+      summary: 'A checkout of nix-secrets, to see that what is needed is encrypted. Default: CLAWCTL_SECRETS_DIR.',
+      helpValue: 'PATH',
+    }),
+  }
+
+  async run(): Promise<object> {
+    const { flags, raw } = await this.parse(PreflightCommand)
+    this.refuseEmptyFlags(raw)
+    const context = this.context(flags)
+    const flight = await preflight(await context.preflightWiring(flags['secrets-dir']))
+    this.log(flags.chat ? renderPreflightForChat(flight) : renderPreflight(flight, this.paint))
+    refuseFlight(flight)
+    return { preflight: flight }
+  }
+}

@@ -1,0 +1,51 @@
+import { string as stringArg } from '@oclif/core/args'
+import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { editFlags, entryFlags } from '../../lib/cli/registryFlags.js'
+import { renderEdit } from '../../lib/cli/render/registry.js'
+import { changeRegistry } from '../../lib/ops/registry/changeRegistry.js'
+
+export default class RegistryAdd extends BaseCommand {
+  static override summary =
+    'Add an instance to nix/instances.json, with its host file, and say what remains to be done.'
+  static override description =
+    'Keeps order and formatting of the file, refuses what another instance uses, and changes nothing the second time. Needs no credential, except with --pr: GITHUB_TOKEN with contents: write and pull_requests: write on GITHUB_REPO.'
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> clawdinator-3',
+    '<%= config.bin %> <%= command.id %> clawdinator-3 --instance-type t3.xlarge --dry-run',
+    {
+      description: 'Propose it, as an agent that a person asked',
+      command: '<%= config.bin %> <%= command.id %> clawdinator-3 --pr --requested-by "Jo"',
+    },
+  ]
+  static override args = {
+    id: stringArg({ description: 'Id of the new instance, such as clawdinator-3.', required: true }),
+  }
+  static override flags = { ...entryFlags, ...editFlags }
+
+  async run(): Promise<object> {
+    const { args, flags, raw } = await this.parse(RegistryAdd)
+    this.refuseEmptyFlags(raw)
+    const context = this.context(flags)
+    const { checkout, repository, steps } = await context.registryWiring()
+    const result = await changeRegistry(
+      {
+        kind: 'add',
+        entry: {
+          id: args.id,
+          host: flags.host,
+          instanceType: flags['instance-type'],
+          bootstrapPrefix: flags['bootstrap-prefix'],
+          discordTokenSecret: flags['discord-token-secret'],
+        },
+      },
+      {
+        dryRun: flags['dry-run'],
+        pr: flags.pr,
+        asker: { requestedBy: flags['requested-by'] ?? null, caller: context.caller },
+      },
+      { checkout, repository, steps: steps(flags['secrets-dir']) },
+    )
+    this.log(renderEdit(result, 'add', this.paint))
+    return result
+  }
+}

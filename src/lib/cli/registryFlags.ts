@@ -1,0 +1,32 @@
+import { boolean, string } from '@oclif/core/flags'
+
+/** How an edit of the registry is made. */
+export const editFlags = {
+  'dry-run': boolean({ summary: 'Show the diff, change nothing.' }),
+  pr: boolean({
+    summary: 'Open a pull request on GitHub instead of writing here; again, it renews the one that is open.',
+  }),
+  'requested-by': string({
+    summary: 'The person who asked, for the pull request.',
+    helpValue: 'NAME',
+    dependsOn: ['pr'],
+  }),
+}
+
+/** What an entry says; each follows the convention where it is left out. */
+export const entryFlags = {
+  'instance-type': string({ summary: 'EC2 instance type. Default: t3.large.', helpValue: 'TYPE' }),
+  'bootstrap-prefix': string({
+    summary: 'Where its bundle lies in the bucket. Default: bootstrap/ID.',
+    helpValue: 'PREFIX',
+  }),
+  'discord-token-secret': string({
+    summary: 'Name of the secret with its own Discord token. Default: clawdinator-discord-token-N for clawdinator-N.',
+    helpValue: 'NAME',
+  }),
+  host: string({ summary: 'Name of its NixOS configuration. Default: the id.', helpValue: 'HOST' }),
+  'secrets-dir': string({
+    summary: 'A checkout of nix-secrets, to tick what is there. Default: CLAWCTL_SECRETS_DIR.',
+    helpValue: 'PATH',
+  }),
+}

@@ -1,0 +1,32 @@
+import type { CheckStatus } from '../../domain/contract.js'
+import type { Preflight } from '../../ops/preflight/preflight.js'
+import type { painter } from '../text.js'
+import { fitChat } from './fleet.js'
+
+type Paint = ReturnType<typeof painter>
+
+const MARKS = { pass: ['green', '✔'], fail: ['red', '✖'], skip: ['yellow', '–'] } as const
+
+/** `preflight` for people: one line a check, what to do below it, the verdict last. */
+export function renderPreflight({ checks, ready, text }: Preflight, paint: Paint): string {
+  const lines = checks.flatMap(({ title, status, evidence, fix }) => {
+    const [style, mark] = MARKS[status]
+    const what = (fix ?? '').split('\n').filter(Boolean)
+    const told = status === 'fail' ? what.map((line) => `    ${line}`) : what.map((line) => `    ${paint('dim', line)}`)
+    return [`${paint(style, mark)} ${title}  ${paint('dim', evidence)}`, ...told]
+  })
+  return [...lines, '', paint(ready ? 'green' : 'red', text)].join('\n')
+}
+
+/** What fits a chat: the verdict, then only what is not well. */
+export function renderPreflightForChat({ checks, text }: Preflight): string {
+  const WORDS: Record<CheckStatus, string> = { pass: '', fail: 'failed', skip: 'not looked at' }
+  const bad = checks.filter(({ status }) => status !== 'pass')
+  return fitChat([
+    text,
+    ...bad.map(({ title, status, evidence, fix }) => {
+      const first = status === 'fail' ? fix?.split('\n')[0] : undefined
+      return `${WORDS[status]}: ${title}. ${evidence}${first ? ` → ${first}` : ''}`
+    }),
+  ])
+}

@@ -1,0 +1,12 @@
+/** Names come from chats: nothing in them may become Markdown, HTML or a link, which GitHub makes of bare addresses. */
+export function escapeMarkdown(text: string): string {
+  return text
+    .replace(/[\\`*_{}[\]<>()#|!~]/g, '\\$&')
+    .replace(/:(?=\/\/)/g, '\\:')
+    .replace(/\bwww(?=\.)/gi, '$&\\')
+}
+
+/** Text from outside as code: in there GitHub reads no Markdown and mentions nobody. */
+export function markdownCode(text: string): string {
+  return `\`${text.replaceAll('`', "'").replace(/\s+/g, ' ')}\``
+}

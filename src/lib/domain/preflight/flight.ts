@@ -1,0 +1,130 @@
+import type { Check } from '../contract.js'
+
+/** One of the runbook's checks, with what the server and this machine found for it. */
+export interface FlightCheck extends Check {
+  parts: Check[]
+}
+
+interface Group {
+  id: string
+  title: string
+  /** Ids of the checks that belong to it, of the server and of this machine. */
+  parts: readonly string[]
+  /** Those whose evidence says enough where all is well. */
+  tells: readonly string[]
+}
+
+/** The seed's "Before flight", in its order. */
+const GROUPS: readonly Group[] = [
+  {
+    id: 'control-api',
+    title: 'The Control API answers, and its URL is known',
+    parts: ['control-api-url', 'control-api-answers'],
+    tells: ['control-api-url'],
+  },
+  {
+    id: 'control-token',
+    title: 'The control token is here, accepted, and among the secrets',
+    parts: ['token-known', 'token-accepted', 'control-token', 'token-secret'],
+    tells: ['token-known', 'token-accepted', 'token-secret'],
+  },
+  {
+    id: 'workflow',
+    title: 'The deploy workflow is there and can be dispatched',
+    parts: ['github-token', 'github-dispatch', 'workflow'],
+    tells: ['workflow'],
+  },
+  {
+    id: 'registry',
+    title: 'The registry has every instance that is wanted',
+    parts: ['registry', 'local-registry', 'registry-deployed'],
+    tells: ['local-registry', 'registry-deployed'],
+  },
+  {
+    id: 'discord-tokens',
+    title: 'The Discord tokens are encrypted, and in the bundles',
+    parts: ['discord-secrets', 'bundles'],
+    tells: ['discord-secrets', 'bundles'],
+  },
+  {
+    id: 'latest-ami',
+    title: 'There is an image to deploy',
+    parts: ['latest-ami'],
+    tells: ['latest-ami'],
+  },
+  {
+    id: 'fleet-status',
+    title: 'The fleet can be seen',
+    parts: ['ec2', 'fleet'],
+    tells: ['fleet'],
+  },
+]
+
+/** What to type where a check failed, beside what its own fix says. */
+const COMMANDS: Readonly<Record<string, string>> = {
+  workflow: 'gh workflow view fleet-deploy.yml',
+  registry: 'clawctl registry check',
+  'local-registry': 'clawctl registry check',
+  bundles: 'clawctl bootstrap upload all --mode ci --secrets-dir PATH',
+  'latest-ami': 'gh workflow run image-build.yml',
+  ec2: 'clawctl fleet status',
+  fleet: 'clawctl fleet status',
+}
+
+/**
+ * The runbook's checks from what was found: each holds where nothing that belongs to it failed and something was seen.
+ * What belongs to none of them (a newer server knows more) stands for itself, after them.
+ * @param unseen why nothing was found for a check, where nothing was
+ */
+export function groupChecks(found: readonly Check[], unseen: string): FlightCheck[] {
+  const grouped = new Set(GROUPS.flatMap((group) => group.parts))
+  return [
+    ...GROUPS.map((group) => {
+      const parts = found.filter((check) => group.parts.includes(check.id))
+      return combine(group, parts, unseen)
+    }),
+    ...found.filter((check) => !grouped.has(check.id)).map((check) => ({ ...check, parts: [check] })),
+  ]
+}
+
+function combine({ id, title, tells }: Group, parts: Check[], unseen: string): FlightCheck {
+  const having = (status: Check['status']) => parts.filter((part) => part.status === status)
+  const [failed, passed] = [having('fail'), having('pass')]
+  if (failed.length > 0) {
+    const fix = lines(failed.flatMap((part) => [part.fix, COMMANDS[part.id] ?? null]))
+    return { id, title, status: 'fail', evidence: words(failed), fix, parts }
+  }
+  if (passed.length > 0) {
+    const telling = passed.filter((part) => tells.includes(part.id))
+    const evidence = words(telling.length > 0 ? telling : passed)
+    return { id, title, status: 'pass', evidence, fix: lines(passed.map((part) => part.fix)), parts }
+  }
+  const evidence = parts.length > 0 ? words(parts) : unseen
+  return { id, title, status: 'skip', evidence, fix: lines(parts.map((part) => part.fix)), parts }
+}
+
+function words(parts: readonly Check[]): string {
+  return [...new Set(parts.map((part) => part.evidence))].join(' ')
+}
+
+function lines(fixes: readonly (string | null)[]): string | null {
+  const said = [...new Set(fixes.filter((fix) => fix !== null && fix !== ''))]
+  return said.length > 0 ? said.join('\n') : null
+}
+
+export interface Verdict {
+  /** Nothing failed. What could not be looked at keeps nobody on the ground, and is said. */
+  ready: boolean
+  failed: number
+  skipped: number
+  text: string
+}
+
+export function verdictOf(checks: readonly Pick<Check, 'status'>[]): Verdict {
+  const count = (status: Check['status']) => checks.filter((check) => check.status === status).length
+  const [failed, skipped] = [count('fail'), count('skip')]
+  const unseen = skipped > 0 ? `${skipped} could not be made` : null
+  if (failed === 0) return { ready: true, failed, skipped, text: `Ready to fly${unseen ? `: ${unseen}` : ''}.` }
+  const text = `Not ready: ${failed} of ${checks.length} checks failed${unseen ? `, ${unseen}` : ''}.`
+  return { ready: false, failed, skipped, text }
+}

@@ -1,0 +1,87 @@
+import type { Check, Fleet } from '../contract.js'
+import { checkFleetFiles, type FileProblem, formatProblem } from '../registry/files.js'
+import type { Registry } from '../registry.js'
+
+/** What one `<name>.age` of nix-secrets is, without decrypting it. */
+export type SecretState = 'missing' | 'empty' | 'plaintext' | 'encrypted'
+
+export const CONTROL_TOKEN_SECRET = 'clawdinator-control-token'
+/** A line holds no more. */
+const MOST_NAMED = 5
+
+export const pass = (id: string, title: string, evidence: string, fix: string | null = null): Check => ({
+  id,
+  title,
+  status: 'pass',
+  evidence,
+  fix,
+})
+export const fail = (id: string, title: string, evidence: string, fix: string): Check => ({
+  id,
+  title,
+  status: 'fail',
+  evidence,
+  fix,
+})
+export const skip = (id: string, title: string, evidence: string, fix: string | null = null): Check => ({
+  id,
+  title,
+  status: 'skip',
+  evidence,
+  fix,
+})
+
+/** The checkout's registry and host files. */
+export function judgeLocalRegistry(text: string, hostFiles: readonly string[], instances: number): Check {
+  const title = "The checkout's registry is valid"
+  const errors = checkFleetFiles(text, hostFiles).filter(({ severity }: FileProblem) => severity === 'error')
+  const [first, ...more] = errors
+  if (!first) return pass('local-registry', title, `${count(instances, 'instance')} in the checkout.`)
+  const rest = more.length > 0 ? ` And ${more.length} more.` : ''
+  return fail('local-registry', title, `${formatProblem(first)}.${rest}`, 'Mend what it lists.')
+}
+
+/**
+ * The checkout beside the deployed branch. Neither is wrong for being ahead, so it is said and fails nothing.
+ */
+export function compareRegistries(local: Registry, fleet: Fleet): Check {
+  const title = 'The checkout and the deployed branch name the same instances'
+  const deployed = fleet.instances.filter(({ state }) => state !== 'orphan').map(({ id }) => id)
+  const here = local.map(({ id }) => id)
+  const onlyHere = here.filter((id) => !deployed.includes(id))
+  const onlyThere = deployed.filter((id) => !here.includes(id))
+  if (onlyHere.length + onlyThere.length === 0) {
+    return pass('registry-deployed', title, 'The deployed branch names the same.')
+  }
+  const told = [
+    ...(onlyHere.length > 0 ? [`only in the checkout: ${named(onlyHere)}`] : []),
+    ...(onlyThere.length > 0 ? [`only on the deployed branch: ${named(onlyThere)}`] : []),
+  ]
+  const fix =
+    onlyHere.length > 0
+      ? 'Push or merge what is to be deployed (`clawctl registry add ID --pr`), else `git pull`.'
+      : 'git pull'
+  return pass('registry-deployed', title, `The deployed branch differs: ${told.join('; ')}.`, fix)
+}
+
+/** The secrets that every flight needs of nix-secrets, by name. */
+export function judgeSecrets(
+  id: 'discord-secrets' | 'token-secret',
+  title: string,
+  folder: string,
+  states: ReadonlyMap<string, SecretState>,
+): Check {
+  const bad = [...states].filter(([, state]) => state !== 'encrypted')
+  if (bad.length === 0) return pass(id, title, `${count(states.size, 'secret')} encrypted in ${folder}.`)
+  const words = bad.slice(0, MOST_NAMED).map(([name, state]) => `${name}.age is ${state}`)
+  const more = bad.length > MOST_NAMED ? ` and ${bad.length - MOST_NAMED} more` : ''
+  const [name = ''] = bad[0] ?? []
+  return fail(id, title, `${words.join(', ')}${more}.`, `agenix -e ${name}.age`)
+}
+
+export const count = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`
+
+function named(ids: readonly string[]): string {
+  const more = ids.length > MOST_NAMED ? ` and ${ids.length - MOST_NAMED} more` : ''
+  return `${ids.slice(0, MOST_NAMED).join(', ')}${more}`
+}

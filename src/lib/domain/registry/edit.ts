@@ -1,0 +1,71 @@
+import { type Node, parseTree } from 'jsonc-parser'
+import { FIELD_NAMES, type RegistryEntry } from '../registry.js'
+import { endOf, properties } from './tree.js'
+
+/**
+ * Edits of a registry that `checkRegistry` found to be well. All but the entry itself stays byte for byte as it was:
+ * order, indentation, line ends, what follows the last brace.
+ */
+
+const INDENT = '  '
+
+/** The entry becomes the last one, in the style of the one before it: fields in its order, on one line or on several. */
+export function insertEntry(text: string, entry: RegistryEntry): string {
+  const root = rootOf(text)
+  const entries = properties(root)
+  const [last, previous] = [entries.at(-1), entries.at(-2)]
+  if (!last) {
+    const lines = JSON.stringify({ [entry.id]: fieldsOf(entry) }, null, INDENT).split('\n')
+    return splice(text, root.offset, endOf(root), lines.join(text.includes('\r\n') ? '\r\n' : '\n'))
+  }
+  const colon = text.slice(endOf(last.key), last.value.offset)
+  const separator = previous
+    ? text.slice(endOf(previous.value), last.key.offset)
+    : `,${gapBefore(text, last.key.offset, /\s/.test(colon) ? ' ' : '')}`
+  const value = valueLike(text, last.value, entry)
+  return splice(text, endOf(last.value), endOf(last.value), `${separator}${JSON.stringify(entry.id)}${colon}${value}`)
+}
+
+/** The text without the entry and the one comma that goes with it. */
+export function deleteEntry(text: string, id: string): string {
+  const root = rootOf(text)
+  const entries = properties(root)
+  const index = entries.findIndex((entry) => entry.name === id)
+  const [previous, own, next] = [entries[index - 1], entries[index], entries[index + 1]]
+  if (!own) return text
+  if (next) return splice(text, own.key.offset, next.key.offset, '')
+  if (previous) return splice(text, endOf(previous.value), endOf(own.value), '')
+  return splice(text, root.offset, endOf(root), '{}')
+}
+
+/** White space before the second of what are to be two: a line of its own where the first has one. */
+function gapBefore(text: string, offset: number, onOneLine: string): string {
+  const gap = /\s*$/.exec(text.slice(0, offset))?.[0] ?? ''
+  return gap.includes('\n') ? gap : onOneLine
+}
+
+/** The fields between the same braces, commas and colons as the model's. */
+function valueLike(text: string, model: Node, entry: RegistryEntry): string {
+  const values = fieldsOf(entry)
+  let at = model.offset
+  let written = ''
+  for (const { name, value } of properties(model)) {
+    written += text.slice(at, value.offset) + JSON.stringify(values[name])
+    at = endOf(value)
+  }
+  return written + text.slice(at, endOf(model))
+}
+
+function fieldsOf(entry: RegistryEntry): Record<string, string> {
+  return Object.fromEntries(FIELD_NAMES.map((name) => [name, entry[name]]))
+}
+
+function rootOf(text: string): Node {
+  const root = parseTree(text)
+  if (root?.type !== 'object') throw new Error('the registry was not checked before it is edited')
+  return root
+}
+
+function splice(text: string, from: number, to: number, insert: string): string {
+  return text.slice(0, from) + insert + text.slice(to)
+}

@@ -1,0 +1,100 @@
+import { markdownCode } from '../markdown.js'
+import { FIELD_NAMES, type RegistryEntry } from '../registry.js'
+import type { FileChange } from './plan.js'
+import { leftBehind, type Step } from './steps.js'
+
+export type EditKind = 'add' | 'remove'
+
+/** The branch of an edit: the same edit again finds the same branch. */
+export const branchOf = (kind: EditKind, id: string) => `registry/${kind}-${id}`
+
+export function titleOf(kind: EditKind, id: string): string {
+  return kind === 'add' ? `Add ${id} to the fleet` : `Remove ${id} from the registry`
+}
+
+const TREE_TRAILER = 'Clawctl-Tree'
+
+/** The trailer tells later that the commit is still what clawctl made of it. */
+export function commitMessage(kind: EditKind, entry: RegistryEntry, tree: string): string {
+  const about = FIELD_NAMES.map((field) => `${field}: ${entry[field]}`).join('\n')
+  return `${titleOf(kind, entry.id)}\n\n${about}\n\n${TREE_TRAILER}: ${tree}\n`
+}
+
+interface BranchHead {
+  tree: string
+  parents: readonly string[]
+  message: string
+}
+
+/** Whether nobody but clawctl has written to the branch: then it may be made anew. */
+export function isUntouched(head: BranchHead): boolean {
+  const trailer = new RegExp(`^${TREE_TRAILER}: (\\w+)$`, 'm').exec(head.message)
+  return head.parents.length === 1 && trailer?.[1] === head.tree
+}
+
+export type BranchVerdict = 'create' | 'keep' | 'replace' | 'refuse'
+
+/**
+ * What becomes of the branch of an edit. `done`: what is asked for already stands on it.
+ * A branch that others have written to is never rewritten.
+ */
+export function decideBranch(head: BranchHead | null, facts: { base: string; done: boolean }): BranchVerdict {
+  if (head === null) return 'create'
+  if (!isUntouched(head)) return facts.done ? 'keep' : 'refuse'
+  return facts.done && head.parents[0] === facts.base ? 'keep' : 'replace'
+}
+
+export interface Asker {
+  /** The person who asked, or null. */
+  requestedBy: string | null
+  /** The instance that opens it, or null. */
+  caller: string | null
+}
+
+const rowsOf = (entry: RegistryEntry) => FIELD_NAMES.map((field) => `| ${field} | ${markdownCode(entry[field])} |`)
+
+/** Whether a pull request's text still tells of these values; what people have added or ticked is theirs. */
+export const describes = (body: string, entry: RegistryEntry) => rowsOf(entry).every((row) => body.includes(row))
+
+/** The pull request's text: what changes, what is left to do, who asked. */
+export function pullRequestBody(
+  kind: EditKind,
+  entry: RegistryEntry,
+  changes: readonly FileChange[],
+  steps: readonly Step[],
+  asker: Asker,
+): string {
+  const todo =
+    kind === 'add'
+      ? [
+          '### Before and after the merge',
+          '',
+          ...steps.map((step) => {
+            const command = step.command === null || step.id === 'merged' ? '' : `: ${markdownCode(step.command)}`
+            return `- [${step.done ? 'x' : ' '}] ${step.title}${command}`
+          }),
+        ]
+      : [
+          '### What stays',
+          '',
+          ...leftBehind(entry).map(({ what, command }) => `- ${what}${command ? ` ${markdownCode(command)}` : ''}`),
+        ]
+  const by = asker.requestedBy === null ? '' : ` for ${markdownCode(asker.requestedBy)}`
+  const via = asker.caller === null ? '' : ` by ${markdownCode(asker.caller)}`
+  const done = changes.map(({ path, before, after }) => {
+    const verb = before === null ? 'creates' : after === null ? 'deletes' : 'changes'
+    return `${verb} ${markdownCode(path)}`
+  })
+  return [
+    `${titleOf(kind, entry.id)}: ${done.join(', ')}.`,
+    '',
+    '| Setting | Value |',
+    '| --- | --- |',
+    ...rowsOf(entry),
+    '',
+    ...todo,
+    '',
+    `Opened with \`clawctl registry ${kind}\`${via}${by}.`,
+    '',
+  ].join('\n')
+}

@@ -1,0 +1,41 @@
+import { nearest } from '../nearest.js'
+import { REGISTRY_PATH } from '../paths.js'
+import { findEntry, parseRegistry } from '../registry.js'
+import { deleteEntry } from './edit.js'
+import { hostFilePath, isScaffold } from './hostFile.js'
+import type { FleetFiles, RegistryPlan } from './plan.js'
+
+/**
+ * The registry without the entry. Its host file goes with it, unless somebody has written into it. The host file goes
+ * first: while the entry is there, the same request completes what was interrupted.
+ * @throws ClawctlError INVALID_REGISTRY where the registry was not well before
+ */
+export function planRemoval(files: FleetFiles, id: string): RegistryPlan {
+  const registry = parseRegistry(files.registry.text, files.registry.origin)
+  const entry = findEntry(registry, id)
+  if (!entry) {
+    const ids = registry.map((known) => known.id)
+    const near = nearest(id, ids)
+    const known = ids.length > 0 ? `The instances are ${ids.join(', ')}.` : 'The registry is empty.'
+    return {
+      kind: 'refused',
+      code: 'UNKNOWN_TARGET',
+      message: `There is no instance ${JSON.stringify(id.slice(0, 80))} in the registry.`,
+      hint: near ? `Did you mean ${near}?` : known,
+    }
+  }
+  const path = hostFilePath(id)
+  const hostFileGoes = files.hostFile !== null && isScaffold(id, files.hostFile)
+  return {
+    kind: 'change',
+    entry,
+    changes: [
+      ...(hostFileGoes ? [{ path, before: files.hostFile, after: null }] : []),
+      { path: REGISTRY_PATH, before: files.registry.text, after: deleteEntry(files.registry.text, id) },
+    ],
+    notes: [
+      ...(files.hostFile !== null && !hostFileGoes ? [`${path} was changed since it was made: it stays.`] : []),
+      ...(registry.length === 1 ? ['The registry is empty now: no instance should exist.'] : []),
+    ],
+  }
+}

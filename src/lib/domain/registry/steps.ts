@@ -1,0 +1,124 @@
+import type { FleetInstance } from '../contract.js'
+import { REGISTRY_PATH } from '../paths.js'
+import type { RegistryEntry } from '../registry.js'
+import { hostFilePath } from './hostFile.js'
+
+/** One of the seed's steps to a new instance. */
+export interface Step {
+  id: 'discord-token' | 'registry-entry' | 'host-file' | 'merged' | 'bundle' | 'deploy'
+  title: string
+  /** Null where it can't be known here. */
+  done: boolean | null
+  /** To copy, or null where nothing has to be typed. */
+  command: string | null
+  /** Why it is not known, or what belongs to it. */
+  note: string | null
+}
+
+/** What is known of a step: whether it is done, or why nobody here can tell. */
+export type Known = { done: boolean } | { unknown: string }
+
+export interface StepFacts {
+  entry: RegistryEntry
+  /** Whether the files are written here, waiting in a pull request, or only planned. */
+  written: 'here' | 'pull-request' | 'planned'
+  pullRequestUrl: string | null
+  secretsDir: string | null
+  token: Known
+  bundle: Known
+  /** The instance as the deployed branch and EC2 have it: null where neither knows it. */
+  instance: { known: FleetInstance | null; ofBranch: boolean } | { unknown: string }
+}
+
+/** The way of a new instance into the fleet, in the seed's order, with what is done ticked. */
+export function stepsToAdd(facts: StepFacts): Step[] {
+  const { entry, written, secretsDir } = facts
+  const { id, discordTokenSecret } = entry
+  const instance = 'known' in facts.instance ? facts.instance.known : null
+  const onBranch = branchKnown(facts.instance)
+  const runs: Known = 'unknown' in facts.instance ? facts.instance : { done: instance?.state === 'running' }
+  const here = written === 'planned' ? 'not written: this is a dry run' : null
+  const files = `${REGISTRY_PATH} ${hostFilePath(id)}`
+  return [
+    {
+      id: 'discord-token',
+      title: `A Discord bot of its own, its token encrypted as ${discordTokenSecret}.age in nix-secrets`,
+      ...told(facts.token),
+      command: `agenix -e ${discordTokenSecret}.age`,
+    },
+    {
+      id: 'registry-entry',
+      title: `Entry in ${REGISTRY_PATH}`,
+      done: written !== 'planned',
+      command: null,
+      note: written === 'pull-request' ? 'in the pull request' : here,
+    },
+    {
+      id: 'host-file',
+      title: `Host file ${hostFilePath(id)}`,
+      done: written !== 'planned',
+      command: null,
+      note: written === 'pull-request' ? 'in the pull request' : here,
+    },
+    {
+      id: 'merged',
+      title: 'Both on the deployed branch',
+      ...told(onBranch),
+      command:
+        written === 'pull-request'
+          ? facts.pullRequestUrl && `gh pr merge ${facts.pullRequestUrl}`
+          : `git add ${files} && git commit -m "Add ${id} to the fleet" && git push`,
+    },
+    {
+      id: 'bundle',
+      title: `Bundle with only its own token, s3://$S3_BUCKET/${entry.bootstrapPrefix}/`,
+      ...told(facts.bundle),
+      command: `clawctl bootstrap upload ${id} --mode ci --secrets-dir ${secretsDir === null ? 'PATH' : quoted(secretsDir)}`,
+    },
+    {
+      id: 'deploy',
+      title: 'Deployed: the host boots, pulls its bundle, starts the gateway',
+      ...told(runs),
+      command: `clawctl fleet deploy ${id} --wait`,
+    },
+  ]
+}
+
+function branchKnown(instance: StepFacts['instance']): Known {
+  if ('unknown' in instance) return instance
+  if (!instance.ofBranch) return { unknown: 'a run sees only its own checkout' }
+  return { done: instance.known !== null && instance.known.state !== 'orphan' }
+}
+
+function told(known: Known): Pick<Step, 'done' | 'note'> {
+  return 'done' in known ? { done: known.done, note: null } : { done: null, note: `not known here: ${known.unknown}` }
+}
+
+/** What outlives its entry, and the command that ends it where there is one. */
+export interface Leftover {
+  what: string
+  command: string | null
+}
+
+export function leftBehind(entry: RegistryEntry): Leftover[] {
+  const { id, bootstrapPrefix, discordTokenSecret } = entry
+  return [
+    {
+      what: 'Its machine, where one runs: an orphan that deploys name and leave running, until it is retired.',
+      command: `clawctl fleet deploy --retire ${id}`,
+    },
+    {
+      what: `Its bundle, s3://$S3_BUCKET/${bootstrapPrefix}/.`,
+      command: `aws s3 rm --recursive s3://$S3_BUCKET/${bootstrapPrefix}/`,
+    },
+    {
+      what: `Its Discord token, ${discordTokenSecret}.age in nix-secrets: revoke it with Discord, or keep it for another instance.`,
+      command: null,
+    },
+  ]
+}
+
+/** For a POSIX shell. */
+function quoted(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
+}

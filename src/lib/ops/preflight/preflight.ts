@@ -1,0 +1,170 @@
+import type { Check, Fleet } from '../../domain/contract.js'
+import { asClawctlError, ClawctlError } from '../../domain/errors.js'
+import { type FlightCheck, groupChecks, type Verdict, verdictOf } from '../../domain/preflight/flight.js'
+import {
+  CONTROL_TOKEN_SECRET,
+  compareRegistries,
+  fail,
+  judgeLocalRegistry,
+  judgeSecrets,
+  pass,
+  type SecretState,
+  skip,
+} from '../../domain/preflight/local.js'
+import { checkRegistry, type Registry } from '../../domain/registry.js'
+import type { RegistrySource } from '../ports.js'
+import type { Checkout, SecretsFolder } from '../registry/ports.js'
+
+export interface PreflightPorts {
+  /** Where the URL was found. @throws ClawctlError NOT_CONFIGURED */
+  url(): { url: string; from: string }
+  /** Where the token was found; never the token. @throws ClawctlError NOT_CONFIGURED */
+  token(): { from: string }
+  /** What only the server sees, asked of the Control API, or in CI found by ourselves. */
+  server(): Promise<Check[]>
+  /** The deployed registry beside what runs; null in CI, whose checkout is what is deployed. */
+  fleet: (() => Promise<Fleet>) | null
+  /** True where the Control API is asked; CI holds no control token and goes past it. */
+  throughApi: boolean
+  registry: RegistrySource
+  checkout: Pick<Checkout, 'hostFiles'>
+  secrets: SecretsFolder | null
+}
+
+export interface Preflight extends Verdict {
+  checks: FlightCheck[]
+}
+
+/** Why nobody saw what only the server sees. */
+function unseenBecause(throughApi: boolean, error: ClawctlError | null): string {
+  if (!throughApi) return 'Nothing was found for this.'
+  const why = error?.code === 'UNAUTHORIZED' ? 'it did not take the token' : 'it did not answer'
+  return `Only the Control API can see this, and ${why}.`
+}
+
+/** The runbook's checks, all of them whatever fails. Changes nothing, prints no secret, never rejects. */
+export async function preflight(ports: PreflightPorts): Promise<Preflight> {
+  const [api, local, secrets] = await Promise.all([askServer(ports), lookAtCheckout(ports), lookAtSecrets(ports)])
+  const compared = local.registry && api.fleet ? [compareRegistries(local.registry, api.fleet)] : []
+  const checks = groupChecks(
+    [...api.checks, ...local.checks, ...compared, ...secrets],
+    unseenBecause(ports.throughApi, api.error),
+  )
+  return { ...verdictOf(checks), checks }
+}
+
+/** @throws ClawctlError PREFLIGHT_FAILED with every check beside it, where any failed */
+export function refuseFlight(flight: Preflight): void {
+  if (flight.ready) return
+  throw new ClawctlError('PREFLIGHT_FAILED', 'Not everything that a flight needs is there.', {
+    hint: 'Do what stands below each check that failed, then run `clawctl preflight` again.',
+    partial: { preflight: flight },
+  })
+}
+
+interface Asked {
+  checks: Check[]
+  fleet: Fleet | null
+  error: ClawctlError | null
+}
+
+async function askServer(ports: PreflightPorts): Promise<Asked> {
+  const known = [
+    settingCheck('control-api-url', 'The URL of the Control API is known', () => {
+      const { url, from } = ports.url()
+      return `${url} (${from}).`
+    }),
+    ...(ports.throughApi
+      ? [
+          settingCheck('token-known', 'The control token is known', () => {
+            return `It is in ${ports.token().from}.`
+          }),
+        ]
+      : []),
+  ]
+  if (ports.throughApi && known.some(({ status }) => status === 'fail'))
+    return { checks: known, fleet: null, error: null }
+  const [server, fleet] = await Promise.all([settled(ports.server()), ports.fleet ? settled(ports.fleet()) : null])
+  const answers = ports.throughApi ? answerChecks(server.error) : server.error ? [brokenCheck(server.error)] : []
+  return { checks: [...known, ...answers, ...(server.value ?? [])], fleet: fleet?.value ?? null, error: server.error }
+}
+
+/** Whether it answered at all, and whether it took the token. */
+function answerChecks(error: ClawctlError | null): Check[] {
+  const [answers, accepted] = ['The Control API answers', 'The control token is accepted']
+  if (error === null)
+    return [
+      pass('control-api-answers', answers, 'It answers.'),
+      pass('token-accepted', accepted, 'The server accepts it.'),
+    ]
+  const { message, hint = 'Try again; if it stays, look at the Lambda and its log.' } = error
+  if (error.code === 'UNAUTHORIZED') {
+    return [pass('control-api-answers', answers, 'It answers.'), fail('token-accepted', accepted, message, hint)]
+  }
+  return [
+    fail('control-api-answers', answers, message, hint),
+    skip('token-accepted', accepted, 'Nobody was there to accept it.'),
+  ]
+}
+
+function brokenCheck({ message, hint }: ClawctlError): Check {
+  return fail('direct-plane', 'AWS and GitHub can be asked', message, hint ?? 'Check the settings of the job.')
+}
+
+function settingCheck(id: string, title: string, look: () => string): Check {
+  try {
+    return pass(id, title, look())
+  } catch (error) {
+    const { message, hint } = asClawctlError(error)
+    return fail(id, title, message, hint ?? 'Set it as README.md says.')
+  }
+}
+
+async function lookAtCheckout(ports: PreflightPorts): Promise<{ checks: Check[]; registry: Registry | null }> {
+  try {
+    const [{ text }, hostFiles] = await Promise.all([ports.registry.read(), ports.checkout.hostFiles()])
+    const { entries, ids, problems } = checkRegistry(text)
+    return {
+      checks: [judgeLocalRegistry(text, hostFiles, ids.length)],
+      registry: problems.length === 0 ? entries : null,
+    }
+  } catch (error) {
+    const { message } = asClawctlError(error)
+    const title = "The checkout's registry is valid"
+    return { checks: [skip('local-registry', title, message)], registry: null }
+  }
+}
+
+async function lookAtSecrets({ secrets, registry }: PreflightPorts): Promise<Check[]> {
+  if (!secrets) return []
+  const tokens = ['discord-secrets', "Every instance's Discord token is encrypted in nix-secrets"] as const
+  const control = ['token-secret', 'The control token is encrypted in nix-secrets'] as const
+  try {
+    const own = await registry.read().then(
+      ({ text }) => checkRegistry(text).entries.map((entry) => entry.discordTokenSecret),
+      () => [],
+    )
+    const [ofControl, ofTokens] = await Promise.all([statesOf([CONTROL_TOKEN_SECRET], secrets), statesOf(own, secrets)])
+    return [
+      judgeSecrets(...control, secrets.path, ofControl),
+      own.length > 0
+        ? judgeSecrets(...tokens, secrets.path, ofTokens)
+        : skip(...tokens, 'There is no registry here that names them.'),
+    ]
+  } catch (error) {
+    const { message, hint } = asClawctlError(error)
+    return [fail(...tokens, message, hint ?? 'Check the path.')]
+  }
+}
+
+async function statesOf(names: readonly string[], secrets: SecretsFolder): Promise<Map<string, SecretState>> {
+  return new Map(await Promise.all(names.map(async (name) => [name, await secrets.look(name)] as const)))
+}
+
+async function settled<T>(work: Promise<T>): Promise<{ value: T; error: null } | { value: null; error: ClawctlError }> {
+  try {
+    return { value: await work, error: null }
+  } catch (error) {
+    return { value: null, error: asClawctlError(error) }
+  }
+}

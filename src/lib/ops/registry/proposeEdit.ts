@@ -1,0 +1,158 @@
+import { ID_PATTERN } from '../../domain/contract/patterns.js'
+import { ClawctlError } from '../../domain/errors.js'
+import { REGISTRY_PATH } from '../../domain/paths.js'
+import { hostFilePath } from '../../domain/registry/hostFile.js'
+import type { AcceptedPlan, FleetFiles } from '../../domain/registry/plan.js'
+import {
+  type Asker,
+  branchOf,
+  commitMessage,
+  decideBranch,
+  describes,
+  pullRequestBody,
+  titleOf,
+} from '../../domain/registry/pullRequest.js'
+import type { Step } from '../../domain/registry/steps.js'
+import type { RegistryEntry } from '../../domain/registry.js'
+import { type EditResult, resultOf } from './editRegistry.js'
+import { type AskedEdit, idOf, planEdit } from './planEdit.js'
+import type { Commit, Pull, Repository } from './ports.js'
+
+type Changing = Extract<AcceptedPlan, { kind: 'change' }>
+
+export interface ProposedPull {
+  number: number
+  url: string
+  branch: string
+  base: string
+  status: 'created' | 'updated' | 'unchanged'
+}
+
+export interface ProposeOptions {
+  /** The branch to merge into; the repository's default branch where it is null. */
+  base: string | null
+  dryRun: boolean
+  asker: Asker
+  /** The steps that the pull request's text lists. */
+  steps(entry: EditResult['instance']): Promise<readonly Step[]>
+}
+
+/**
+ * Proposes an edit as a pull request: one commit on a branch of the edit's own, made from the registry as the base
+ * branch has it. Asked again, it finds the same branch and the same pull request, and renews both where the base has
+ * moved or the values are others.
+ * @throws ClawctlError what planEdit throws, REGISTRY_CONFLICT where others have written to the branch,
+ *   NOT_CONFIGURED without the base branch
+ */
+export async function proposeEdit(
+  asked: AskedEdit,
+  options: ProposeOptions,
+  repository: Repository,
+): Promise<EditResult & { pullRequest: ProposedPull | null }> {
+  const id = idOf(asked)
+  const base = options.base ?? (await repository.defaultBranch())
+  const baseHead = await repository.branch(base)
+  if (!baseHead) {
+    throw new ClawctlError('NOT_CONFIGURED', `${repository.name} has no branch ${JSON.stringify(base)}.`, {
+      hint: 'Set GITHUB_REF to the branch that deploys use, or unset it to take the default branch.',
+    })
+  }
+  const plan = planEdit(asked, await filesAt(repository, baseHead.sha, id, base))
+  if (plan.kind === 'nothing') return { ...resultOf(plan, 'unchanged'), pullRequest: null }
+  if (options.dryRun) return { ...resultOf(plan, 'planned'), pullRequest: null }
+
+  const branch = branchOf(asked.kind, id)
+  const moved = await pushBranch({ asked, plan, branch, base: baseHead }, repository)
+  const text = {
+    title: titleOf(asked.kind, id),
+    body: pullRequestBody(asked.kind, plan.entry, plan.changes, await options.steps(plan.entry), options.asker),
+  }
+  const [pull, status] = await openOrRenew({ branch, base, moved, entry: plan.entry, ...text }, repository)
+  return {
+    ...resultOf(plan, 'proposed'),
+    pullRequest: { number: pull.number, url: pull.url, branch, base, status },
+  }
+}
+
+async function filesAt(repository: Repository, commit: string, id: string, at: string): Promise<FleetFiles> {
+  const origin = `${repository.name}@${at}:${REGISTRY_PATH}`
+  const [text, hostFile] = await Promise.all([
+    repository.file(REGISTRY_PATH, commit),
+    ID_PATTERN.test(id) ? repository.file(hostFilePath(id), commit) : null,
+  ])
+  if (text === null) {
+    throw new ClawctlError('REGISTRY_NOT_FOUND', `There is no ${origin}.`, {
+      hint: 'Check GITHUB_REPO and GITHUB_REF.',
+    })
+  }
+  return { registry: { text, origin }, hostFile }
+}
+
+interface Push {
+  asked: AskedEdit
+  plan: Changing
+  branch: string
+  base: Commit
+}
+
+/** The branch holds the edit afterwards. True where it had to be made or moved. @throws ClawctlError REGISTRY_CONFLICT */
+async function pushBranch(push: Push, repository: Repository, again = true): Promise<boolean> {
+  const { asked, plan, branch, base } = push
+  const head = await repository.branch(branch)
+  const verdict = decideBranch(head, { base: base.sha, done: head !== null && (await isDone(push, head, repository)) })
+  if (verdict === 'keep') return false
+  if (verdict === 'refuse') {
+    throw new ClawctlError(
+      'REGISTRY_CONFLICT',
+      `${repository.name} has a branch ${branch} with commits of others, and it is not what is asked for.`,
+      { hint: `Merge or close its pull request, or delete the branch: git push origin --delete ${branch}` },
+    )
+  }
+  const files = plan.changes.map(({ path, after }) => ({ path, text: after }))
+  const tree = await repository.createTree(base.tree, files)
+  const message = commitMessage(asked.kind, plan.entry, tree)
+  const commit = await repository.createCommit({ message, tree, parents: [base.sha] })
+  if (verdict === 'replace') await repository.moveBranch(branch, commit)
+  else if (!(await repository.createBranch(branch, commit))) {
+    // Somebody was quicker, perhaps we ourselves, whose answer was lost: look at what is there now, once.
+    if (again) return pushBranch(push, repository, false)
+    throw new ClawctlError('REGISTRY_CONFLICT', `The branch ${branch} appears and disappears under us.`, {
+      hint: 'Somebody does the same at this moment: run the command again.',
+    })
+  }
+  return true
+}
+
+/** Whether the branch already has what is asked for. A registry there that can't be read has not. */
+async function isDone({ asked, plan }: Push, head: Commit, repository: Repository): Promise<boolean> {
+  if (asked.kind === 'add') {
+    try {
+      return planEdit(asked, await filesAt(repository, head.sha, idOf(asked), head.sha)).kind === 'nothing'
+    } catch (error) {
+      if (error instanceof ClawctlError && error.code !== 'UPSTREAM') return false
+      throw error
+    }
+  }
+  const now = await Promise.all(plan.changes.map(({ path }) => repository.file(path, head.sha)))
+  return plan.changes.every(({ after }, index) => now[index] === after)
+}
+
+async function openOrRenew(
+  wanted: { branch: string; base: string; moved: boolean; entry: RegistryEntry; title: string; body: string },
+  repository: Repository,
+): Promise<[Pull, ProposedPull['status']]> {
+  const { branch, base, title, body, moved, entry } = wanted
+  const open = await repository.openPull(branch, base)
+  if (!open) {
+    const created = await repository.createPull({ title, body, branch, base })
+    if (created) return [created, 'created']
+  }
+  const pull = open ?? (await repository.openPull(branch, base))
+  if (!pull) {
+    throw new ClawctlError('UPSTREAM', `GitHub says that ${branch} has a pull request, and shows none.`, {
+      hint: 'Run the command again in a minute.',
+    })
+  }
+  if (describes(pull.body, entry)) return [pull, moved ? 'updated' : 'unchanged']
+  return [await repository.updatePull(pull.number, { title, body }), 'updated']
+}

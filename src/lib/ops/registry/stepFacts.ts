@@ -1,0 +1,55 @@
+import type { Fleet } from '../../domain/contract.js'
+import { asClawctlError } from '../../domain/errors.js'
+import { type Known, type Step, type StepFacts, stepsToAdd } from '../../domain/registry/steps.js'
+import type { RegistryEntry } from '../../domain/registry.js'
+import type { SecretsFolder } from './ports.js'
+
+export interface StepPorts {
+  /** Null where nobody said where the secrets are. */
+  secrets: SecretsFolder | null
+  /** What runs, beside the registry of the deployed branch (`ofBranch`) or of this checkout; null where nobody can be asked. */
+  fleet: { ask(): Promise<Fleet>; ofBranch: boolean } | null
+  /** Whether a bundle's marker is there; null where there is no way to the bucket. */
+  hasBundle: ((entry: RegistryEntry) => Promise<boolean>) | null
+}
+
+/** What remains to be done for an instance, each step looked up where that is possible from here. */
+export async function remainingSteps(
+  entry: RegistryEntry,
+  edit: Pick<StepFacts, 'written' | 'pullRequestUrl'>,
+  ports: StepPorts,
+): Promise<Step[]> {
+  const { secrets, fleet, hasBundle } = ports
+  const [token, bundle, instance] = await Promise.all([
+    known(
+      secrets && (async () => (await secrets.look(entry.discordTokenSecret)) === 'encrypted'),
+      'give --secrets-dir',
+    ),
+    known(hasBundle && (() => hasBundle(entry)), 'only CI sees the bucket'),
+    fleet
+      ? fleet.ask().then(
+          ({ instances }) => ({
+            known: instances.find(({ id }) => id === entry.id) ?? null,
+            ofBranch: fleet.ofBranch,
+          }),
+          (error: unknown) => ({ unknown: reason(error) }),
+        )
+      : { unknown: 'no Control API is configured' },
+  ])
+  return stepsToAdd({ entry, ...edit, secretsDir: secrets?.path ?? null, token, bundle, instance })
+}
+
+/** A step that can't be looked up fails nothing: the edit itself is done. */
+async function known(look: (() => Promise<boolean>) | null, why: string): Promise<Known> {
+  if (!look) return { unknown: why }
+  try {
+    return { done: await look() }
+  } catch (error) {
+    return { unknown: reason(error) }
+  }
+}
+
+function reason(error: unknown): string {
+  const { code, message } = asClawctlError(error)
+  return `${message.replace(/\.$/, '')} (${code})`
+}
