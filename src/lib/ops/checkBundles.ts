@@ -1,23 +1,20 @@
-import { bundleProblems, markerKey } from '../domain/bundle.js'
 import { ClawctlError } from '../domain/errors.js'
-import type { RegistryEntry } from '../domain/registry.js'
-import type { ObjectStore } from './ports.js'
+import type { Registry, RegistryEntry } from '../domain/registry.js'
+import { examineBundles } from './bundles/examine.js'
+import type { BundleReader } from './bundles/ports.js'
 
 /**
- * Before anything is destroyed: every host that is about to boot finds its bundle whole.
+ * Before anything is destroyed: every host that is about to boot finds its bundle whole, and no other's secrets in it.
  * @throws ClawctlError BUNDLE_INCOMPLETE naming every instance and what it lacks
  */
-export async function checkBundles(store: ObjectStore, entries: readonly RegistryEntry[]): Promise<void> {
-  const checked = await Promise.all(
-    entries.map(async (entry) => {
-      const [marker, objects] = await Promise.all([
-        store.get(markerKey(entry)),
-        store.list(`${entry.bootstrapPrefix}/`),
-      ])
-      return { id: entry.id, problems: bundleProblems(entry, marker?.text ?? null, objects) }
-    }),
+export async function checkBundles(
+  store: BundleReader,
+  entries: readonly RegistryEntry[],
+  registry: Registry,
+): Promise<void> {
+  const bad = (await examineBundles(store, entries, registry, { kind: 'gate' })).filter(
+    ({ problems }) => problems.length > 0,
   )
-  const bad = checked.filter((bundle) => bundle.problems.length > 0)
   if (bad.length === 0) return
   throw new ClawctlError(
     'BUNDLE_INCOMPLETE',
