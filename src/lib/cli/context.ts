@@ -7,6 +7,7 @@ import type { Registry } from '../domain/registry.js'
 import type { Plane } from '../ops/plane.js'
 import type { Clock, Compute, ObjectStore, Progress, RegistrySource, Runs, Tofu } from '../ops/ports.js'
 import { silentProgress, stderrProgress } from './progress.js'
+import type { BundleFlags, BundleWiring } from './wiring/bundles.js'
 
 export interface ContextOptions {
   env: settings.Env
@@ -106,7 +107,7 @@ export class Context {
       import('../adapters/controlApi.js'),
     ])
     return controlApiPlane({
-      api: createControlApi({ ...api, userAgent: this.#userAgent }),
+      api: createControlApi({ ...api, userAgent: this.userAgent }),
       clock: this.clock,
       progress: this.progress,
     })
@@ -129,6 +130,7 @@ export class Context {
           registry,
           compute: await this.compute(),
           store: await this.store(),
+          bundles: (await this.bundles({})).store(),
           tofu: await this.tofu(),
           clock,
           progress,
@@ -152,10 +154,17 @@ export class Context {
     return createObjectStore(settings.directSettings(this.env))
   }
 
+  /** What makes, uploads and checks bundles. */
+  async bundles(flags: BundleFlags): Promise<BundleWiring> {
+    const { bundleWiring } = await import('./wiring/bundles.js')
+    const { env, checkout, registry, clock, progress, userAgent } = this
+    return bundleWiring({ env, checkout, registry, clock, progress, userAgent }, flags)
+  }
+
   /** @throws ClawctlError NOT_CONFIGURED */
   async github(): Promise<Runs & { registry: RegistrySource }> {
     const { createGithub } = await import('../adapters/github.js')
-    return createGithub({ ...settings.githubSettings(this.env), userAgent: this.#userAgent })
+    return createGithub({ ...settings.githubSettings(this.env), userAgent: this.userAgent })
   }
 
   /** OpenTofu on the fleet stack of the checkout. @throws ClawctlError NOT_CONFIGURED */
@@ -177,7 +186,7 @@ export class Context {
     }
   }
 
-  get #userAgent(): string {
+  get userAgent(): string {
     return `clawctl/${this.#options.version}`
   }
 }

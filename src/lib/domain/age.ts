@@ -39,7 +39,9 @@ function inspectArmored(bytes: Uint8Array): AgeForm {
   if (lines.pop() !== END) return bad('is cut off: the last line of its armor is missing')
   const wellFormed = lines.every((line, index) => {
     const last = index === lines.length - 1
-    return /^[A-Za-z0-9+/]+={0,2}$/.test(line) && (last ? line.length <= 64 && line.length % 4 === 0 : line.length === 64)
+    return (
+      /^[A-Za-z0-9+/]+={0,2}$/.test(line) && (last ? line.length <= 64 && line.length % 4 === 0 : line.length === 64)
+    )
   })
   const decoded = wellFormed && lines.length > 0 ? decodeBase64(lines.join('')) : null
   if (!decoded) return bad('has a damaged armor')

@@ -84,7 +84,9 @@ function staleFields(entry: RegistryEntry, { instance }: BundleMarker): string[]
 function missingParts(entry: RegistryEntry, { objects }: BundleMarker): string[] {
   const has = (kind: BundleObject['kind'], names: readonly (string | undefined)[]) =>
     objects.some((object) => object.kind === kind && names.includes(object.name))
-  const secrets = SECRETS.filter((spec) => spec.required && !has('secret', [spec.nameFor(entry), spec.ownNameFor?.(entry)]))
+  const secrets = SECRETS.filter(
+    (spec) => spec.required && !has('secret', [spec.nameFor(entry), spec.ownNameFor?.(entry)]),
+  )
   const repos = REQUIRED_REPOS.filter((name) => !has('repo', [name]))
   const twice = (['file', 'key'] as const).flatMap((field) => {
     const values = objects.map((object) => object[field])

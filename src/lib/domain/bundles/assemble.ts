@@ -1,5 +1,5 @@
 import type { Registry, RegistryEntry } from '../registry.js'
-import { ownersOf, SECRETS, SHARED_SECRET_NAMES, type SecretSpec } from '../secrets.js'
+import { ownersOf, SECRETS, type SecretSpec, SHARED_SECRET_NAMES } from '../secrets.js'
 import { objectFile } from './layout.js'
 
 /** One secret of an instance's bundle. */

@@ -19,7 +19,10 @@ const PROTOCOLS = new Set(['https:', 'ssh:', 'file:'])
 export function parseSeeds(text: string): { seeds: Seed[]; problems: string[] } {
   const seeds: Seed[] = []
   const problems: string[] = []
-  for (const [index, raw] of text.replace(/^\uFEFF/, '').split(/\r?\n/).entries()) {
+  for (const [index, raw] of text
+    .replace(/^\uFEFF/, '')
+    .split(/\r?\n/)
+    .entries()) {
     const line = raw.trim()
     if (line === '' || line.startsWith('#')) continue
     const report = (message: string) => problems.push(`line ${index + 1}: ${message}`)
@@ -50,7 +53,8 @@ export function urlProblem(url: string): string | null {
   if (!URL.canParse(url)) return 'the URL is none; write https://…, ssh://… or file:///…'
   const { protocol, hostname, username, password } = new URL(url)
   const loopback = protocol === 'http:' && ['127.0.0.1', '[::1]', 'localhost'].includes(hostname)
-  if (!PROTOCOLS.has(protocol) && !loopback) return `the URL begins with ${protocol}, and only https:, ssh: and file: will do`
+  if (!PROTOCOLS.has(protocol) && !loopback)
+    return `the URL begins with ${protocol}, and only https:, ssh: and file: will do`
   if (password !== '' || (username !== '' && protocol !== 'ssh:')) {
     return 'the URL holds credentials; a token comes from GITHUB_TOKEN'
   }

@@ -1,10 +1,11 @@
 import { inspectAge } from '../../domain/age.js'
 import { assembleBundles, needsOf, sharedTokens } from '../../domain/bundles/assemble.js'
+import type { ClawctlError } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry.js'
 import { ownersOf, SHARED_SECRET_NAMES } from '../../domain/secrets.js'
 import type { RegistrySource } from '../ports.js'
 import { readRegistry } from '../readRegistry.js'
-import { formProblems, testDecryption } from './gather.js'
+import { formProblems, invalidSecrets, testDecryption } from './gather.js'
 import type { Identities, SecretsFolder } from './ports.js'
 
 /** `ok`: age ciphertext, and decrypted where there is an identity. `untested`: the identity's kind can't be tested. */
@@ -25,10 +26,22 @@ export interface SecretsReport {
   notes: string[]
 }
 
-/** What each instance needs against what is in the secrets directory. Asks no service. */
+/**
+ * What each instance needs against what is in the secrets directory. Asks no service.
+ * @returns the report, and INVALID_SECRETS where an upload would be refused
+ */
 export async function checkSecrets(
   extra: readonly string[],
   ports: { registry: RegistrySource; secrets: SecretsFolder; identities: Identities },
+): Promise<{ report: SecretsReport; failure: ClawctlError | null }> {
+  const report = await secretsReport(extra, ports)
+  const failure = report.problems.length > 0 ? invalidSecrets(report.problems, { secrets: report }) : null
+  return { report, failure }
+}
+
+async function secretsReport(
+  extra: readonly string[],
+  ports: Parameters<typeof checkSecrets>[1],
 ): Promise<SecretsReport> {
   const registry = await readRegistry(ports.registry)
   const folder = await ports.secrets.read()

@@ -11,7 +11,12 @@ import type { BundleDownloads, BundleReader, Identity, SeedInspector } from './p
  */
 export type Depth =
   | { kind: 'gate' | 'full' }
-  | { kind: 'deep'; identityOf(id: string): Promise<Identity | null>; downloads: BundleDownloads; inspector: SeedInspector }
+  | {
+      kind: 'deep'
+      identityOf(id: string): Promise<Identity | null>
+      downloads: BundleDownloads
+      inspector: SeedInspector
+    }
 
 export interface Examined {
   id: string
@@ -35,9 +40,13 @@ export async function examineBundles(
   registry: Registry,
   depth: Depth,
 ): Promise<Examined[]> {
-  const markers = await pMap(registry, async (entry) => parseMarker((await store.get(markerKey(entry)))?.text ?? null), {
-    concurrency: MARKERS_AT_ONCE,
-  })
+  const markers = await pMap(
+    registry,
+    async (entry) => parseMarker((await store.get(markerKey(entry)))?.text ?? null),
+    {
+      concurrency: MARKERS_AT_ONCE,
+    },
+  )
   const others = markers.filter((marker) => marker !== null)
   return pMap(entries, (entry) => examineSettled(store, entry, registry, others, depth), { concurrency: 2 })
 }
@@ -87,7 +96,10 @@ async function examineOnce(
   )
   const gone = present.filter(({ key }) => !evidence.has(key)).map(({ key }) => `${entry.bootstrapPrefix}/${key}`)
   const view = { marker: markerText, objects: objects.filter(({ key }) => !gone.includes(key)), evidence, others }
-  const named = new Set([markerKey(entry), ...(marker?.objects ?? []).map(({ key }) => `${entry.bootstrapPrefix}/${key}`)])
+  const named = new Set([
+    markerKey(entry),
+    ...(marker?.objects ?? []).map(({ key }) => `${entry.bootstrapPrefix}/${key}`),
+  ])
   return {
     id: entry.id,
     problems: judgeBundle(entry, view, registry),

@@ -108,15 +108,17 @@ async function caught<T>(work: Promise<T>, problems: string[]): Promise<T | null
 /** More lines than this help nobody at once; --json has them all. */
 const MOST_DETAILS = 30
 
-function invalidSecrets(problems: readonly string[]): ClawctlError {
+export function invalidSecrets(problems: readonly string[], more: Record<string, unknown> = {}): ClawctlError {
   const one = problems.length === 1
   return new ClawctlError(
     'INVALID_SECRETS',
     one ? `${problems[0]}.` : `The secrets are not fit to be uploaded: ${problems.length} problems.`,
     {
-      hint: 'Nothing was uploaded. `clawctl secrets check` shows who needs what.',
+      hint: more.secrets
+        ? 'Mend each, then upload.'
+        : 'Nothing was uploaded. `clawctl secrets check` shows who needs what.',
       details: one ? [] : problems.slice(0, MOST_DETAILS),
-      partial: { problems },
+      partial: { problems, ...more },
     },
   )
 }

@@ -59,7 +59,9 @@ export async function readySeeds(
   const names = failed.map(({ name }) => name).sort()
   throw new ClawctlError(
     first.error.code,
-    failed.length === 1 ? first.error.message : `${failed.length} repositories could not be packed: ${names.join(', ')}.`,
+    failed.length === 1
+      ? first.error.message
+      : `${failed.length} repositories could not be packed: ${names.join(', ')}.`,
     {
       hint: first.error.hint ?? 'Nothing was uploaded. Check URL, branch and GITHUB_TOKEN, then run it again.',
       details: failed.length === 1 ? first.error.details : failed.map(({ error }) => error.message),

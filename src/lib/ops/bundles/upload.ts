@@ -1,11 +1,17 @@
 import pMap from 'p-map'
 import { markerKey, parseMarker } from '../../domain/bundle.js'
-import { type BundlePlan, markerText, planBundle, type StoredBundle, type WantedObject } from '../../domain/bundles/plan.js'
+import {
+  type BundlePlan,
+  markerText,
+  planBundle,
+  type StoredBundle,
+  type WantedObject,
+} from '../../domain/bundles/plan.js'
 import type { BundleObject } from '../../domain/contract.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
-import { IDENTITY } from '../../domain/secrets.js'
 import { decideDeploy } from '../../domain/policy.js'
 import type { Registry, RegistryEntry } from '../../domain/registry.js'
+import { IDENTITY } from '../../domain/secrets.js'
 import type { Clock, Progress, RegistrySource } from '../ports.js'
 import { readRegistry } from '../readRegistry.js'
 import { type Gathered, gatherSecrets } from './gather.js'
@@ -79,7 +85,9 @@ export async function uploadBundles(request: UploadRequest, ports: UploadPorts):
   const { progress, store } = ports
   const registry = await readRegistry(ports.registry)
   const ids = targetIds(request.target, registry)
-  const gathered = await progress.task('read the secrets', () => gatherSecrets({ registry, ids, extra: request.extra }, ports))
+  const gathered = await progress.task('read the secrets', () =>
+    gatherSecrets({ registry, ids, extra: request.extra }, ports),
+  )
   if (gathered.identities.size > 0 && !request.kmsKey) throw noKmsKey()
   const seedSources = await ports.seeds.list()
   const looked = await progress.task('look at the bundles', () =>
@@ -114,7 +122,10 @@ export function targetIds(target: string, registry: Registry): string[] {
   return verdict.scope.kind === 'all' ? registry.map(({ id }) => id) : [verdict.scope.id]
 }
 
-async function lookAt(store: BundleStore, entry: RegistryEntry): Promise<{ etag: string | null; stored: StoredBundle }> {
+async function lookAt(
+  store: BundleStore,
+  entry: RegistryEntry,
+): Promise<{ etag: string | null; stored: StoredBundle }> {
   // The marker first: what a listing made later lacks, this marker's successor has removed, and the write will be refused.
   const marker = await store.get(markerKey(entry))
   const objects = await store.list(`${entry.bootstrapPrefix}/`)
@@ -265,7 +276,8 @@ class Upload {
         hint: 'Run the upload again.',
       })
     }
-    const content = object.kind === 'identity' ? this.#gathered.identities.get(id) : this.#gathered.files.get(object.name)
+    const content =
+      object.kind === 'identity' ? this.#gathered.identities.get(id) : this.#gathered.files.get(object.name)
     if (!content) throw new Error(`nobody has the content of ${object.name}`)
     return { bytes: content.bytes }
   }
@@ -279,7 +291,8 @@ class Upload {
       partial: { upload },
       hint: 'Run the upload again: what is there already is not sent twice. Until then hosts find the bundles as they were.',
     }
-    if (this.#failure) throw new ClawctlError(this.#failure.code, this.#failure.message, { ...options, cause: this.#failure })
+    if (this.#failure)
+      throw new ClawctlError(this.#failure.code, this.#failure.message, { ...options, cause: this.#failure })
     throw new ClawctlError(
       'BUNDLE_CONFLICT',
       `Another upload replaced the bundle of ${this.#conflicts.join(', ')} meanwhile, and its bundle is the one in place.`,
@@ -289,9 +302,13 @@ class Upload {
 }
 
 function noKmsKey(): ClawctlError {
-  return new ClawctlError('NOT_CONFIGURED', 'An identity is only uploaded encrypted with a KMS key, and none is configured.', {
-    hint: 'Set FLEET_KMS_KEY_ARN or give --kms-key; without --identities-dir no identity is uploaded.',
-  })
+  return new ClawctlError(
+    'NOT_CONFIGURED',
+    'An identity is only uploaded encrypted with a KMS key, and none is configured.',
+    {
+      hint: 'Set FLEET_KMS_KEY_ARN or give --kms-key; without --identities-dir no identity is uploaded.',
+    },
+  )
 }
 
 /** The bundle in place names an identity whose object is gone, and nobody gave it anew. */
