@@ -24,7 +24,7 @@ const SANDBOX_CHOICES = /^src\/lib\/sandbox\/(?:faults|tofuChoice)\.ts$/
 const ANY = /./
 const LAYERS: Layer[] = [
   { files: DOMAIN, ours: [DOMAIN], packages: /^(?:zod|jsonc-parser|fastest-levenshtein|ms)$/ },
-  { files: OPS, ours: [OPS, DOMAIN], packages: /^(?:zod|ms)$/ },
+  { files: OPS, ours: [OPS, DOMAIN], packages: /^(?:zod|ms|p-map)$/ },
   { files: ADAPTERS, ours: [ADAPTERS, DOMAIN], types: [OPS], packages: /^(?!@oclif|listr2)/, node: ANY },
   {
     files: SANDBOX,
@@ -33,7 +33,7 @@ const LAYERS: Layer[] = [
     node: ANY,
   },
   {
-    files: /^src\/lib\/cli\/context\.ts$/,
+    files: /^src\/lib\/cli\/(?:context\.ts$|wiring\/)/,
     ours: [CLI, OPS, DOMAIN, ADAPTERS],
     packages: /^@oclif\/core$/,
     node: /^node:(?:crypto|path)$/,

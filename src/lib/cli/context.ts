@@ -107,7 +107,7 @@ export class Context {
       import('../adapters/controlApi.js'),
     ])
     return controlApiPlane({
-      api: createControlApi({ ...api, userAgent: this.userAgent }),
+      api: createControlApi({ ...api, userAgent: this.#userAgent }),
       clock: this.clock,
       progress: this.progress,
     })
@@ -157,14 +157,14 @@ export class Context {
   /** What makes, uploads and checks bundles. */
   async bundles(flags: BundleFlags): Promise<BundleWiring> {
     const { bundleWiring } = await import('./wiring/bundles.js')
-    const { env, checkout, registry, clock, progress, userAgent } = this
-    return bundleWiring({ env, checkout, registry, clock, progress, userAgent }, flags)
+    const { env, checkout, registry, clock, progress } = this
+    return bundleWiring({ env, checkout, registry, clock, progress, userAgent: this.#userAgent }, flags)
   }
 
   /** @throws ClawctlError NOT_CONFIGURED */
   async github(): Promise<Runs & { registry: RegistrySource }> {
     const { createGithub } = await import('../adapters/github.js')
-    return createGithub({ ...settings.githubSettings(this.env), userAgent: this.userAgent })
+    return createGithub({ ...settings.githubSettings(this.env), userAgent: this.#userAgent })
   }
 
   /** OpenTofu on the fleet stack of the checkout. @throws ClawctlError NOT_CONFIGURED */
@@ -186,7 +186,7 @@ export class Context {
     }
   }
 
-  get userAgent(): string {
+  get #userAgent(): string {
     return `clawctl/${this.#options.version}`
   }
 }

@@ -95,7 +95,7 @@ function missingParts(entry: RegistryEntry, { objects }: BundleMarker): string[]
   return [
     ...secrets.map((spec) => `${spec.nameFor(entry)} (${spec.title}) is not in it`),
     ...repos.map((name) => `the repository ${name} is not in it`),
-    ...twice.map((value) => `${value} is named twice`),
+    ...[...new Set(twice)].map((value) => `${value} is named twice`),
   ]
 }
 
