@@ -79,7 +79,16 @@ export function ownSecretNames(entry: RegistryEntry): string[] {
   ])
 }
 
+/** No id has a blank: what two instances call their own belongs to neither. */
+const DISPUTED = 'two instances'
+
 /** Secret name → the instance that alone may have it. */
 export function ownersOf(registry: readonly RegistryEntry[]): Map<string, string> {
-  return new Map(registry.flatMap((entry) => ownSecretNames(entry).map((name) => [name, entry.id] as const)))
+  const owners = new Map<string, string>()
+  for (const entry of registry) {
+    for (const name of ownSecretNames(entry)) {
+      owners.set(name, (owners.get(name) ?? entry.id) === entry.id ? entry.id : DISPUTED)
+    }
+  }
+  return owners
 }
