@@ -28,7 +28,7 @@ try {
     if (first.code !== 0) throw new Error(first.stderr)
     const tally = { killed: 0, finished: 0, broken: 0, leftovers: 0, moved: 0 }
     let generations = ''
-    for (let kill = 1; kill <= KILLS; kill += 1) {
+    for (let kill = 1; tally.killed < KILLS; kill += 1) {
       const secrets = readdirSync(fleet.secretsDir).filter(() => Math.random() < 0.3)
       for (const name of secrets) {
         const encrypter = new Encrypter()

@@ -79,6 +79,11 @@ export function ownSecretNames(entry: RegistryEntry): string[] {
   ])
 }
 
+/** Whether a name has the form of some instance's own secret, be the instance in the registry or not. */
+export function isOwnForm(name: string): boolean {
+  return SECRETS.some((spec) => spec.ownNameFor && name.startsWith(spec.ownNameFor({ id: '' })))
+}
+
 /** No id has a blank: what two instances call their own belongs to neither. */
 const DISPUTED = 'two instances'
 

@@ -1,5 +1,5 @@
 import type { Registry, RegistryEntry } from '../registry.js'
-import { ownersOf, SECRETS, type SecretSpec, SHARED_SECRET_NAMES } from '../secrets.js'
+import { isOwnForm, ownersOf, SECRETS, type SecretSpec, SHARED_SECRET_NAMES } from '../secrets.js'
 import { objectFile } from './layout.js'
 
 /** One secret of an instance's bundle. */
@@ -58,7 +58,9 @@ export function assembleBundles(input: {
       }
       const wanted = [
         ...needs.map(({ spec, name, present }) => ({ name, present, file: objectFile('secret', spec.nameFor(entry)) })),
-        ...extra.map((name) => ({ name, present: available.has(name), file: objectFile('secret', name) })),
+        ...extra
+          .filter((name) => !isOwnForm(name))
+          .map((name) => ({ name, present: available.has(name), file: objectFile('secret', name) })),
       ]
       const secrets = wanted.filter(
         ({ name, present, file }, index) =>
@@ -90,6 +92,7 @@ function unfitExtras(
   return extra.flatMap((name) => {
     const owner = owners.get(name)
     if (owner !== undefined) return [`${name} belongs to ${owner} alone and can't be given to all`]
+    if (isOwnForm(name)) return [`${name} is one instance's own and can't be given to all`]
     return available.has(name) ? [] : [`${name}.age was asked for, and it is not there`]
   })
 }
