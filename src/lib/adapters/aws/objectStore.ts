@@ -3,6 +3,9 @@ import type { AwsSettings } from './compute.js'
 import { awsCall, clientLimits } from './errors.js'
 import { GetObjectCommand, PutObjectCommand, paginateListObjectsV2, S3Client } from './s3Sdk.js'
 
+/** How S3 says that a condition of a write does not hold. */
+const LOST = new Set(['PreconditionFailed', 'ConditionalRequestConflict', 'NoSuchKey'])
+
 /** The fleet's bucket: bundles, heartbeats, the deploys' records. */
 export function createObjectStore(settings: AwsSettings & { bucket: string }): ObjectStore {
   const Bucket = settings.bucket
@@ -39,7 +42,8 @@ export function createObjectStore(settings: AwsSettings & { bucket: string }): O
           )
           return true
         } catch (error) {
-          if (['PreconditionFailed', 'ConditionalRequestConflict'].includes((error as Error).name)) return false
+          // NoSuchKey: the object that was to be replaced is gone.
+          if (LOST.has((error as Error).name)) return false
           throw error
         }
       }),

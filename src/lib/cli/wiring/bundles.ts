@@ -51,7 +51,11 @@ export function bundleWiring(around: BundleSurroundings, flags: BundleFlags): Bu
   const settings = uploadSettings(env)
   let folder: string | undefined
   const scratch = () => {
-    folder ??= scratchFolder('clawctl-bundle-', env)
+    if (folder === undefined) {
+      folder = scratchFolder('clawctl-bundle-', env)
+      // A signal alone would leave the clones behind.
+      process.once('SIGINT', () => process.exit(130)).once('SIGTERM', () => process.exit(143))
+    }
     return folder
   }
   const git = () => createGit(env, settings.githubToken)

@@ -24,6 +24,8 @@ export interface StoredBundle {
   /** Text of config.json, or null. */
   marker: string | null
   objects: readonly { key: string; size: number }[]
+  /** Whole keys whose content is not what the marker says. */
+  damaged?: ReadonlySet<string>
 }
 
 /**
@@ -35,7 +37,10 @@ export function planBundle(entry: RegistryEntry, wanted: readonly WantedObject[]
   const old = current?.instance.id === entry.id ? current : null
   const generation = old?.generation ?? newestGeneration(entry, stored)
   const sizes = new Map(stored.objects.map(({ key, size }) => [key, size]))
-  const isThere = ({ key, size }: BundleObject) => sizes.get(`${entry.bootstrapPrefix}/${key}`) === size
+  const isThere = ({ key, size }: BundleObject) => {
+    const whole = `${entry.bootstrapPrefix}/${key}`
+    return sizes.get(whole) === size && !stored.damaged?.has(whole)
+  }
   const identity = old?.objects.find(({ kind }) => kind === 'identity')
   const all = wanted.some(({ kind }) => kind === 'identity') || !identity ? wanted : [...wanted, identity]
   const objects = all

@@ -2,7 +2,7 @@ import { inspectAge } from '../../domain/age.js'
 import { type Assembly, assembleBundles, sharedTokens } from '../../domain/bundles/assemble.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry.js'
-import type { Identities, Identity, SecretFile, SecretsFolder } from './ports.js'
+import type { Identities, Identity, Opened, SecretFile, SecretsFolder } from './ports.js'
 
 export interface Gathered {
   assemblies: Assembly[]
@@ -71,6 +71,7 @@ export async function testDecryption(
   const tested: Tested = { identities: new Map(), problems: [], notes: [], cells: new Map() }
   const shared = await caught(source.shared(), tested.problems)
   const plain = new Map<string, string>()
+  const known = new Map<string, Opened>()
   for (const { entry, secrets } of assemblies) {
     const own = await caught(source.of(entry.id), tested.problems)
     if (own) tested.identities.set(entry.id, own)
@@ -81,7 +82,9 @@ export async function testDecryption(
     for (const { name } of secrets) {
       const file = files.get(name)
       if (!file || !inspectAge(file.bytes).ok) continue
-      const opened = await identity.open(file.bytes)
+      const once = `${identity.sha256} ${name}`
+      const opened = known.get(once) ?? (await identity.open(file.bytes))
+      known.set(once, opened)
       cells.set(name, opened.outcome)
       if (opened.outcome === 'opened') plain.set(name, opened.digest)
       else if (opened.outcome === 'skipped') tested.notes.push(`${name}.age was not test-decrypted: ${opened.why}`)

@@ -129,7 +129,34 @@ async function lookAt(
   // The marker first: what a listing made later lacks, this marker's successor has removed, and the write will be refused.
   const marker = await store.get(markerKey(entry))
   const objects = await store.list(`${entry.bootstrapPrefix}/`)
-  return { etag: marker?.etag ?? null, stored: { marker: marker?.text ?? null, objects } }
+  const text = marker?.text ?? null
+  const damaged = await damagedObjects(store, entry, text, objects)
+  return { etag: marker?.etag ?? null, stored: { marker: text, objects, damaged } }
+}
+
+/** What somebody else has written over: S3's own digest is not the marker's, or there is none. */
+async function damagedObjects(
+  store: BundleStore,
+  entry: RegistryEntry,
+  marker: string | null,
+  listed: StoredBundle['objects'],
+): Promise<Set<string>> {
+  const sizes = new Map(listed.map(({ key, size }) => [key, size]))
+  const named = (parseMarker(marker)?.objects ?? []).map((object) => ({
+    ...object,
+    key: `${entry.bootstrapPrefix}/${object.key}`,
+  }))
+  const damaged = new Set<string>()
+  await pMap(
+    named.filter(({ key, size }) => sizes.get(key) === size),
+    async ({ key, kind, sha256 }) => {
+      const head = await store.head(key, true)
+      const sealed = kind !== 'identity' || (head?.encryption ?? '').startsWith('aws:kms')
+      if (head?.sha256 !== sha256 || !sealed) damaged.add(key)
+    },
+    { concurrency: OBJECTS_AT_ONCE },
+  )
+  return damaged
 }
 
 function wantedObjects(entry: RegistryEntry, gathered: Gathered, seeds: readonly ReadySeed[]): WantedObject[] {
@@ -325,7 +352,11 @@ function storedRepos(looked: readonly { entry: RegistryEntry; stored: StoredBund
   return looked.flatMap(({ entry, stored }) => {
     const sizes = new Map(stored.objects.map(({ key, size }) => [key, size]))
     return (parseMarker(stored.marker)?.objects ?? []).flatMap((object) =>
-      object.kind === 'repo' && sizes.get(`${entry.bootstrapPrefix}/${object.key}`) === object.size ? [object] : [],
+      object.kind === 'repo' &&
+      sizes.get(`${entry.bootstrapPrefix}/${object.key}`) === object.size &&
+      !stored.damaged?.has(`${entry.bootstrapPrefix}/${object.key}`)
+        ? [object]
+        : [],
     )
   })
 }
