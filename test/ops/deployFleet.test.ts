@@ -86,7 +86,7 @@ describe('deployFleet', () => {
   })
 
   describe('refuses before anything is planned', () => {
-    const oneBundleLess = (plane: Plane) => plane.store.objects.delete('bootstrap/b/secrets/token.age')
+    const oneBundleLess = (plane: Plane) => plane.store.objects.delete('bootstrap/b/secrets/openai-api-key.age')
     type Row = [
       why: string,
       code: Code,
@@ -109,7 +109,7 @@ describe('deployFleet', () => {
         'BUNDLE_INCOMPLETE',
         {},
         oneBundleLess,
-        /b: secrets\/token\.age is missing/,
+        /b: secrets\/openai-api-key\.age is missing/,
       ],
       ['a host is not in the state', 'NOT_IN_STATE', {}, (p) => p.cloud.managed.delete('c'), /i-c as c/],
     ]

@@ -33,7 +33,7 @@ const LAYERS: Layer[] = [
     node: ANY,
   },
   {
-    files: /^src\/lib\/cli\/context\.ts$/,
+    files: /^src\/lib\/cli\/(?:context\.ts$|wiring\/)/,
     ours: [CLI, OPS, DOMAIN, ADAPTERS],
     packages: /^@oclif\/core$/,
     node: /^node:(?:crypto|path)$/,

@@ -57,12 +57,22 @@ describe('sandbox: hosts', () => {
     const sha256 = createHash('sha256').update(body).digest('hex')
     world.putObject(BUCKET, `${prefix}/secrets/token.age`, body)
     const marker: BundleMarker = {
-      schema: 1,
+      schema: 2,
+      generation: 1,
       instance: { id: ID, host: ID, instanceType: 't3.large', bootstrapPrefix: prefix, discordTokenSecret: 'token' },
       revision: null,
       createdBy: 'test',
       createdAt: '2026-11-01T00:00:00Z',
-      objects: [{ key: 'secrets/token.age', size: body.length, sha256 }],
+      objects: [
+        {
+          kind: 'secret',
+          name: 'token',
+          file: 'secrets/token.age',
+          key: 'secrets/token.age',
+          size: body.length,
+          sha256,
+        },
+      ],
     }
     world.putObject(BUCKET, `${prefix}/config.json`, JSON.stringify(marker))
   }

@@ -4,13 +4,13 @@ import { instanceAddress } from '../../src/lib/domain/planGuard.js'
 import type { Registry } from '../../src/lib/domain/registry.js'
 import type { Compute, PlanRequest, Tofu } from '../../src/lib/ops/ports.js'
 import {
+  bundleOf,
   FakeClock,
   FakeProgress,
   FakeReport,
   FakeStore,
   heartbeatOf,
   hostOf,
-  markerOf,
   NEW,
   OLD,
   registrySource,
@@ -130,14 +130,15 @@ export function fakeDirectPlane(registry: Registry, existing: readonly string[])
   const report = new FakeReport()
   for (const id of existing) cloud.add(hostOf(id))
   for (const entry of registry) {
-    const objects = [{ key: 'secrets/token.age', size: 5, sha256: 'unused' }]
-    store.set(`${entry.bootstrapPrefix}/config.json`, markerOf(entry, objects))
-    store.set(`${entry.bootstrapPrefix}/secrets/token.age`, 'age..')
+    const { marker, texts } = bundleOf(entry)
+    store.set(`${entry.bootstrapPrefix}/config.json`, marker)
+    for (const [key, text] of texts) store.set(`${entry.bootstrapPrefix}/${key}`, text)
   }
   const ports = {
     registry: registrySource(registry),
     compute: cloud,
     store,
+    bundles: store,
     tofu: cloud,
     clock,
     progress,

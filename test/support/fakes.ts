@@ -1,8 +1,11 @@
+import { createHash } from 'node:crypto'
+import { needsOf } from '../../src/lib/domain/bundles/assemble.js'
 import type { BundleMarker, DeployDetail, DeployRecord, Heartbeat, Image } from '../../src/lib/domain/contract.js'
 import { ClawctlError } from '../../src/lib/domain/errors.js'
 import type { Host } from '../../src/lib/domain/host.js'
 import type { Registry, RegistryEntry } from '../../src/lib/domain/registry.js'
 import type { Job, Run } from '../../src/lib/domain/run.js'
+import type { BundleReader } from '../../src/lib/ops/bundles/ports.js'
 import type {
   Clock,
   JobReport,
@@ -64,13 +67,34 @@ export function heartbeatOf(host: Host, change: Partial<Heartbeat> = {}): Heartb
 export function markerOf(entry: RegistryEntry, objects: BundleMarker['objects']): BundleMarker {
   const { id, host, instanceType, bootstrapPrefix, discordTokenSecret } = entry
   return {
-    schema: 1,
+    schema: 2,
+    generation: 1,
     instance: { id, host, instanceType, bootstrapPrefix, discordTokenSecret },
     revision: null,
     createdBy: 'test',
     createdAt: START,
     objects,
   }
+}
+
+/** Text in the form of an age file; another for every name. */
+export const ageText = (name: string) =>
+  `age-encryption.org/v1\n-> X25519 ${'a'.repeat(43)}\n${'b'.repeat(43)}\n--- ${'c'.repeat(43)}\n${name.padEnd(64, '.')}`
+
+/** What an instance needs, as objects of a bundle with their texts. */
+export function bundleOf(entry: RegistryEntry): { marker: BundleMarker; texts: Map<string, string> } {
+  const texts = new Map<string, string>()
+  const shape = (name: string, file: string, text: string) => {
+    texts.set(file, text)
+    return { name, file, key: file, size: text.length, sha256: createHash('sha256').update(text).digest('hex') }
+  }
+  const secrets = needsOf(entry, new Set()).map(({ name }) => ({
+    kind: 'secret' as const,
+    ...shape(name, `secrets/${name}.age`, ageText(name)),
+  }))
+  const repo = shape('clawdinators', 'repos/clawdinators.tar.gz', 'an archive')
+  const origin = { url: null, branch: 'main', commit: '0'.repeat(40) }
+  return { marker: markerOf(entry, [...secrets, { kind: 'repo', ...repo, ...origin }]), texts }
 }
 
 export function runOf(id: number, change: Partial<Run> = {}): Run {
@@ -145,7 +169,7 @@ export class FakeClock implements Clock {
   }
 }
 
-export class FakeStore implements ObjectStore {
+export class FakeStore implements ObjectStore, BundleReader {
   readonly objects = new Map<string, { text: string; modifiedAt: Date }>()
   readonly puts: { key: string; text: string }[] = []
   /** Throws where a write is to fail. */
@@ -170,6 +194,18 @@ export class FakeStore implements ObjectStore {
     if (this.objects.has(key) !== (etag !== null)) return false
     await this.put(key, text)
     return true
+  }
+
+  async head(key: string) {
+    const read = await this.read(key)
+    return read && { size: read.size, sha256: read.sha256, encryption: read.encryption }
+  }
+
+  async read(key: string) {
+    const object = this.objects.get(key)
+    if (!object) return null
+    const bytes = Buffer.from(object.text)
+    return { size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex'), encryption: 'AES256', bytes }
   }
 
   async list(prefix: string, { atMost, flat }: ListOptions = {}) {

@@ -251,6 +251,18 @@ export function pullRequestSettings(env: Env) {
   }
 }
 
+/** What uploads of bundles read from the environment. */
+export function uploadSettings(env: Env) {
+  return {
+    secretsDir: read(env, 'CLAWCTL_SECRETS_DIR'),
+    kmsKey: read(env, 'FLEET_KMS_KEY_ARN'),
+    /** For clones from GitHub. */
+    githubToken: read(env, 'GITHUB_TOKEN'),
+    /** Commit of the checkout, as the workflow knows it. */
+    revision: read(env, 'GITHUB_SHA') ?? null,
+  }
+}
+
 function required(env: Env, names: readonly [string, ...string[]], what: string): string {
   for (const name of names) {
     const value = read(env, name)

@@ -10,6 +10,7 @@ import type { Clock, Compute, ObjectStore, Progress, RegistrySource, Runs, Tofu 
 import type { GithubInspection } from '../ops/preflight/ports.js'
 import type { PreflightPorts } from '../ops/preflight/preflight.js'
 import { silentProgress, stderrProgress } from './progress.js'
+import type { BundleFlags, BundleWiring } from './wiring/bundles.js'
 import type { MintOptions } from './wiring/github.js'
 import type { RegistryWiring } from './wiring/registry.js'
 
@@ -152,6 +153,7 @@ export class Context {
           registry,
           compute: await this.compute(),
           store: await this.store(),
+          bundles: (await this.bundles({})).store(),
           tofu: await this.tofu(),
           clock,
           progress,
@@ -173,6 +175,13 @@ export class Context {
   async store(): Promise<ObjectStore> {
     const { createObjectStore } = await import('../adapters/aws/objectStore.js')
     return createObjectStore(settings.directSettings(this.env))
+  }
+
+  /** What makes, uploads and checks bundles. */
+  async bundles(flags: BundleFlags): Promise<BundleWiring> {
+    const { bundleWiring } = await import('./wiring/bundles.js')
+    const { env, checkout, registry, clock, progress } = this
+    return bundleWiring({ env, checkout, registry, clock, progress, userAgent: this.#userAgent }, flags)
   }
 
   /** @throws ClawctlError NOT_CONFIGURED */

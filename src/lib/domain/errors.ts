@@ -126,6 +126,16 @@ export const CODES = {
     meaning: "The instance's bootstrap bundle is missing or not whole.",
     next: 'Upload the bundle, then deploy again. Nothing was replaced.',
   },
+  BUNDLE_CONFLICT: {
+    exit: 3,
+    meaning: 'Another upload replaced the bundle while ours was under way; theirs is in place, whole.',
+    next: 'Look at which is the newer one, then upload again.',
+  },
+  INVALID_SECRETS: {
+    exit: 2,
+    meaning: 'A secret or an identity is missing, unreadable, shared by mistake, or no age file.',
+    next: 'Mend what the message names; `clawctl secrets check` shows who needs what. Nothing was uploaded.',
+  },
   UNAUTHORIZED: {
     exit: 4,
     http: 401,

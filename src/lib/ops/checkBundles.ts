@@ -1,27 +1,35 @@
 import pMap from 'p-map'
-import { bundleProblems, markerKey } from '../domain/bundle.js'
+import { judgeBundle, markerKey } from '../domain/bundle.js'
 import { ClawctlError } from '../domain/errors.js'
-import type { RegistryEntry } from '../domain/registry.js'
+import type { Registry, RegistryEntry } from '../domain/registry.js'
+import { examineBundles } from './bundles/examine.js'
+import type { BundleReader } from './bundles/ports.js'
 import { AT_ONCE, type ObjectStore } from './ports.js'
 
-/** What keeps each instance from booting with its bundle; `problems` is empty where the bundle is whole. */
+/** What keeps each instance from booting with its bundle, by the marker, names and sizes alone; empty where it is whole. */
 export async function inspectBundles(
   store: ObjectStore,
-  entries: readonly RegistryEntry[],
+  registry: Registry,
 ): Promise<{ id: string; problems: string[] }[]> {
   const inspect = async (entry: RegistryEntry) => {
     const [marker, objects] = await Promise.all([store.get(markerKey(entry)), store.list(`${entry.bootstrapPrefix}/`)])
-    return { id: entry.id, problems: bundleProblems(entry, marker?.text ?? null, objects) }
+    return { id: entry.id, problems: judgeBundle(entry, { marker: marker?.text ?? null, objects }, registry) }
   }
-  return pMap(entries, inspect, { concurrency: AT_ONCE })
+  return pMap(registry, inspect, { concurrency: AT_ONCE })
 }
 
 /**
- * Before anything is destroyed: every host that is about to boot finds its bundle whole.
+ * Before anything is destroyed: every host that is about to boot finds its bundle whole, and no other's secrets in it.
  * @throws ClawctlError BUNDLE_INCOMPLETE naming every instance and what it lacks
  */
-export async function checkBundles(store: ObjectStore, entries: readonly RegistryEntry[]): Promise<void> {
-  const bad = (await inspectBundles(store, entries)).filter((bundle) => bundle.problems.length > 0)
+export async function checkBundles(
+  store: BundleReader,
+  entries: readonly RegistryEntry[],
+  registry: Registry,
+): Promise<void> {
+  const bad = (await examineBundles(store, entries, registry, { kind: 'gate' })).filter(
+    ({ problems }) => problems.length > 0,
+  )
   if (bad.length === 0) return
   throw new ClawctlError(
     'BUNDLE_INCOMPLETE',

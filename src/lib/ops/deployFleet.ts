@@ -7,6 +7,7 @@ import { decideDeploy } from '../domain/policy.js'
 import { planRollout, type RolloutStep } from '../domain/rollout.js'
 import { deployOfRecord } from '../domain/run.js'
 import { hostsInState, type StateResource, strangerTo } from '../domain/tofuState.js'
+import type { BundleReader } from './bundles/ports.js'
 import { checkBundles } from './checkBundles.js'
 import { deployHost, type HostDeployPorts, notInState } from './deployHost.js'
 import { RecordKeeper } from './deployRecord.js'
@@ -17,6 +18,7 @@ import { resolveImage } from './resolveImage.js'
 
 export interface DeployFleetPorts extends HostDeployPorts {
   registry: RegistrySource
+  bundles: BundleReader
   report: JobReport
   /** The workflow run that this is part of; nulls elsewhere. */
   run: { id: number | null; url: string | null }
@@ -56,7 +58,7 @@ interface Rollout {
 
 /** Everything that can be refused before anything is touched. */
 async function prepare(request: DeployRequest, ports: DeployFleetPorts): Promise<Rollout> {
-  const { compute, store, tofu, progress } = ports
+  const { compute, bundles, tofu, progress } = ports
   const registry = await readRegistry(ports.registry)
   const verdict = decideDeploy({ ...request, registry })
   if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
@@ -68,8 +70,9 @@ async function prepare(request: DeployRequest, ports: DeployFleetPorts): Promise
     ])
     const steps = planRollout({ ids, registry, hosts, caller: request.caller ?? null })
     await checkBundles(
-      store,
+      bundles,
       registry.filter((entry) => ids.includes(entry.id)),
+      registry,
     )
     const orphans = orphanIds(registry, hosts)
     if (orphans.length > 0) progress.note(`Not in the registry, left running: ${orphans.join(', ')}.`)

@@ -2,7 +2,7 @@ import { ClawctlError } from '../domain/errors.js'
 import { FLEET_STACK_PATH } from '../domain/paths.js'
 import { checkRegistry, type Registry } from '../domain/registry.js'
 import type { Instance, World } from './aws/world.js'
-import { putBundle } from './bundles.js'
+import { putBundles } from './bundles.js'
 import type { Checkout } from './checkout.js'
 import { configured } from './tofu/plan.js'
 import { readStack } from './tofu/stack.js'
@@ -61,7 +61,7 @@ export async function firstState(input: {
   for (const image of [OLDER_IMAGE, LATEST_IMAGE]) addImage(world, image, new Date(now - image.days * DAY_MS))
 
   const registry = checkRegistry(await checkout.registryText().catch(() => '{}')).entries
-  for (const entry of registry) putBundle(world, BUCKET, entry, LATEST_IMAGE.revision)
+  await putBundles(world, BUCKET, registry, LATEST_IMAGE.revision)
 
   const running = input.runningIds.map((id) => {
     const entry = registry.find((e) => e.id === id)

@@ -5,6 +5,8 @@ import { GetObjectCommand, PutObjectCommand, paginateListObjectsV2, S3Client } f
 
 /** What S3 lists at once at most. */
 const PAGE = 1000
+/** How S3 says that a condition of a write does not hold. */
+const LOST = new Set(['PreconditionFailed', 'ConditionalRequestConflict', 'NoSuchKey'])
 
 /** The fleet's bucket: bundles, heartbeats, the deploys' records. */
 export function createObjectStore(settings: AwsSettings & { bucket: string }): ObjectStore {
@@ -44,7 +46,8 @@ export function createObjectStore(settings: AwsSettings & { bucket: string }): O
           )
           return true
         } catch (error) {
-          if (['PreconditionFailed', 'ConditionalRequestConflict'].includes((error as Error).name)) return false
+          // NoSuchKey: the object that was to be replaced is gone.
+          if (LOST.has((error as Error).name)) return false
           throw error
         }
       }),

@@ -12,9 +12,37 @@ export const heartbeatSchema = z.object({
 })
 export type Heartbeat = z.infer<typeof heartbeatSchema>
 
+/** Of a key and of a file of a bundle: docs/bundle-format.md. */
+const objectPath = z.string().check(z.regex(/^(?:secrets|repos)\/[A-Za-z0-9][A-Za-z0-9._-]*$/))
+const objectShape = {
+  /** In the secrets directory, or of the repository. */
+  name: z.string(),
+  /** On the host, relative to the installed bundle. */
+  file: objectPath,
+  /** Relative to the prefix. */
+  key: objectPath,
+  size: z.number().check(z.int(), z.nonnegative()),
+  sha256: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
+}
+
+export const bundleObjectSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('secret'), ...objectShape }),
+  z.object({ kind: z.literal('identity'), ...objectShape }),
+  z.object({
+    kind: z.literal('repo'),
+    ...objectShape,
+    url: z.nullable(z.string()),
+    branch: z.string(),
+    commit: z.string(),
+  }),
+])
+export type BundleObject = z.infer<typeof bundleObjectSchema>
+
 /** `bootstrap/<id>/config.json`, written last: without it there is no bundle. */
 export const bundleMarkerSchema = z.object({
-  schema: z.literal(1),
+  schema: z.literal(2),
+  /** One more with every marker that replaces another. */
+  generation: z.number().check(z.int(), z.positive()),
   instance: z.object({
     id: z.string(),
     host: z.string(),
@@ -25,8 +53,7 @@ export const bundleMarkerSchema = z.object({
   revision: z.nullable(z.string()),
   createdBy: z.string(),
   createdAt: z.string(),
-  /** Keys relative to the prefix. */
-  objects: z.array(z.object({ key: z.string(), size: z.number(), sha256: z.string() })),
+  objects: z.array(bundleObjectSchema),
 })
 export type BundleMarker = z.infer<typeof bundleMarkerSchema>
 

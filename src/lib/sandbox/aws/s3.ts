@@ -5,6 +5,7 @@ import { accessKeyOf } from './auth.js'
 import type { AwsEndpointOptions } from './ec2.js'
 import { AwsError } from './error.js'
 import { createBucket, deleteObjects, headBucket, listObjects } from './s3Buckets.js'
+import { copyObject } from './s3Copy.js'
 import { deleteObject, getObject, putObject } from './s3Objects.js'
 import type { World } from './world.js'
 import { xmlDocument } from './xml.js'
@@ -29,6 +30,7 @@ const OBJECT_OPERATIONS: Record<string, Operation> = {
     run: putObject,
     headers: [...UPLOAD, 'if-match', 'if-none-match', 'x-amz-meta-*', 'x-amz-server-side-encryption*'],
   },
+  'PUT x-amz-copy-source': { run: copyObject, headers: ['x-amz-copy-source', 'x-amz-checksum-algorithm'] },
   GET: READ,
   HEAD: READ,
   DELETE: { run: deleteObject },
@@ -108,7 +110,8 @@ function locate({ headers, url }: Exchange): Target {
 function findOperation({ method, url, headers }: Exchange, { bucket, key }: Target): Operation {
   const query = url.searchParams
   const list = query.get('list-type') === '2' ? ' list-type=2' : ''
-  const name = key !== '' ? method : `${method}${list}${query.has('delete') ? ' delete' : ''}`
+  const copy = method === 'PUT' && headers['x-amz-copy-source'] !== undefined ? ' x-amz-copy-source' : ''
+  const name = key !== '' ? `${method}${copy}` : `${method}${list}${query.has('delete') ? ' delete' : ''}`
   const table = key !== '' ? OBJECT_OPERATIONS : BUCKET_OPERATIONS
   const operation = bucket !== '' && Object.hasOwn(table, name) ? table[name] : undefined
   if (!operation) throw notImplemented(`${method} ${url.pathname}${url.search}`)

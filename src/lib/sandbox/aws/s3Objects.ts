@@ -21,7 +21,7 @@ export function putObject(world: World, { bucket, key, exchange }: ObjectRequest
   const object = world.putObject(bucket, key, body, {
     contentType: headers['content-type'],
     metadata: userMetadata(headers),
-    sse: encryption(headers),
+    sse: encryption(headers, world),
     checksums,
     ifNoneMatch,
     ifMatch: headers['if-match'],
@@ -68,7 +68,7 @@ function userMetadata(headers: IncomingHttpHeaders): [string, string][] {
     .map(([name, value]) => [name.slice('x-amz-meta-'.length), [value].flat().join(',')])
 }
 
-function encryption(headers: IncomingHttpHeaders): StoredObject['sse'] | undefined {
+function encryption(headers: IncomingHttpHeaders, world: World): StoredObject['sse'] | undefined {
   const algorithm = [headers['x-amz-server-side-encryption']].flat()[0]
   const kmsKeyId = [headers['x-amz-server-side-encryption-aws-kms-key-id']].flat()[0] ?? null
   if (algorithm === undefined && kmsKeyId === null) return undefined
@@ -78,7 +78,16 @@ function encryption(headers: IncomingHttpHeaders): StoredObject['sse'] | undefin
   if (algorithm === 'AES256' && kmsKeyId !== null) {
     throw new AwsError('InvalidArgument', 400, 'A KMS key needs the encryption method aws:kms')
   }
+  if (kmsKeyId !== null) mustBeOurKey(kmsKeyId, world)
   return { algorithm, kmsKeyId }
+}
+
+/** Every key of the account is there and open to us; one of another account or region is not. */
+function mustBeOurKey(keyId: string, { region, accountId }: World): void {
+  const own = new RegExp(`^(?:arn:aws:kms:${region}:${accountId}:)?(?:(?:key|alias)/[\\w/-]+|[0-9a-f-]{36})$`)
+  if (own.test(keyId)) return
+  const message = `User: sandbox is not authorized to perform: kms:GenerateDataKey on resource: ${keyId}`
+  throw new AwsError('AccessDenied', 403, message)
 }
 
 function encryptionHeaders({ sse }: StoredObject): Record<string, string> {

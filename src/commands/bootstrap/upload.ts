@@ -1,0 +1,59 @@
+import { boolean, string } from '@oclif/core/flags'
+import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import {
+  bundleTarget,
+  extraSecretFlag,
+  identitiesDirFlag,
+  identityFlag,
+  requireCi,
+  secretsDirFlag,
+} from '../../lib/cli/bundleFlags.js'
+import { renderUpload } from '../../lib/cli/render/bundles.js'
+
+export default class BootstrapUpload extends BaseCommand {
+  static override summary = 'Make the bundle of an instance, or of all, and upload what changed.'
+  static override description =
+    'ci mode only. Secrets, repositories and identities are checked first: where one is not fit, nothing is uploaded. The marker config.json is written last, and only over the one that was read at the beginning: until then a host finds the bundle as it was. What is there already is not sent again.'
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> clawdinator-2 --secrets-dir nix-secrets',
+    '<%= config.bin %> <%= command.id %> all --secrets-dir nix-secrets --dry-run',
+    {
+      description: "With the instances' identities, each as ID.key, encrypted by S3 with a KMS key",
+      command:
+        '<%= config.bin %> <%= command.id %> all --secrets-dir nix-secrets --identities-dir identities --kms-key "$KMS_KEY_ARN"',
+    },
+  ]
+  static override args = bundleTarget
+  static override flags = {
+    'secrets-dir': secretsDirFlag,
+    identity: identityFlag,
+    'identities-dir': identitiesDirFlag(
+      "Directory of the instances' age identities, each a file ID.key: uploaded, and test-decrypted with.",
+    ),
+    'kms-key': string({
+      summary: 'Key that S3 encrypts identities with. Default: FLEET_KMS_KEY_ARN.',
+      helpValue: 'ARN',
+    }),
+    repos: string({
+      summary: 'List of repositories, instead of clawdinator/repos.tsv of the checkout.',
+      helpValue: 'FILE',
+      exclusive: ['repo-seeds-dir'],
+    }),
+    'repo-seeds-dir': string({
+      summary: 'Directory of clones: each is packed at the commit that it has checked out.',
+      helpValue: 'DIR',
+    }),
+    'extra-secret': extraSecretFlag,
+    'dry-run': boolean({ summary: 'Check and pack everything, upload nothing.' }),
+  }
+
+  async run(): Promise<object> {
+    const { args, flags, raw } = await this.parse(BootstrapUpload)
+    this.refuseEmptyFlags(raw)
+    const context = this.context(flags)
+    requireCi(context.mode, 'bootstrap upload')
+    const upload = await (await context.bundles(flags)).upload(args.target)
+    this.log(renderUpload(upload, this.paint))
+    return { upload }
+  }
+}

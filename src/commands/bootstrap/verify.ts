@@ -1,0 +1,37 @@
+import { boolean } from '@oclif/core/flags'
+import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { bundleTarget, identitiesDirFlag, identityFlag, requireCi } from '../../lib/cli/bundleFlags.js'
+import { renderVerify } from '../../lib/cli/render/bundles.js'
+
+export default class BootstrapVerify extends BaseCommand {
+  static override summary = 'Read the bundle of an instance, or of all, back and prove that a host can boot with it.'
+  static override description =
+    "ci mode only. Reads every byte: marker, sizes, digests, the required secrets, the form of each age file, and that no bundle holds another instance's secrets. Exits with 3 (BUNDLE_INCOMPLETE) and every problem where one does not verify."
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> all',
+    '<%= config.bin %> <%= command.id %> clawdinator-1 --json',
+    {
+      description: 'Decrypt the secrets and unpack the repositories, too',
+      command: '<%= config.bin %> <%= command.id %> all --deep --identities-dir identities',
+    },
+  ]
+  static override args = bundleTarget
+  static override flags = {
+    deep: boolean({ summary: 'Unpack the repositories, too, and decrypt the secrets where an identity is given.' }),
+    identity: { ...identityFlag, dependsOn: ['deep'] },
+    'identities-dir': {
+      ...identitiesDirFlag("Directory of the instances' age identities, each a file ID.key."),
+      dependsOn: ['deep'],
+    },
+  }
+
+  async run(): Promise<object> {
+    const { args, flags, raw } = await this.parse(BootstrapVerify)
+    this.refuseEmptyFlags(raw)
+    const context = this.context(flags)
+    requireCi(context.mode, 'bootstrap verify')
+    const verified = await (await context.bundles(flags)).verify(args.target)
+    this.log(renderVerify(verified.bundles, new Date(), this.paint))
+    return verified
+  }
+}

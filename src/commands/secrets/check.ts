@@ -1,0 +1,32 @@
+import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { extraSecretFlag, identitiesDirFlag, identityFlag, secretsDirFlag } from '../../lib/cli/bundleFlags.js'
+import { renderSecrets } from '../../lib/cli/render/secrets.js'
+
+export default class SecretsCheck extends BaseCommand {
+  static override summary = 'Show what each instance needs against what is in the secrets directory.'
+  static override description =
+    'Works anywhere, asks no service, and prints names only, never anything of a content. Exits with 2 (INVALID_SECRETS) where an upload would be refused.'
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> --secrets-dir nix-secrets',
+    {
+      description: 'Test-decrypt every secret with the identity of its instance',
+      command: '<%= config.bin %> <%= command.id %> --secrets-dir nix-secrets --identities-dir identities',
+    },
+    '<%= config.bin %> <%= command.id %> --secrets-dir nix-secrets --json',
+  ]
+  static override flags = {
+    'secrets-dir': secretsDirFlag,
+    identity: identityFlag,
+    'identities-dir': identitiesDirFlag("Directory of the instances' age identities, each a file ID.key."),
+    'extra-secret': extraSecretFlag,
+  }
+
+  async run(): Promise<object> {
+    const { flags, raw } = await this.parse(SecretsCheck)
+    this.refuseEmptyFlags(raw)
+    const { report, failure } = await (await this.context(flags).bundles(flags)).checkSecrets()
+    this.log(renderSecrets(report, this.paint))
+    if (failure) throw failure
+    return { secrets: report }
+  }
+}

@@ -1,0 +1,108 @@
+import { join } from 'node:path'
+import { ageIdentities } from '../../adapters/ageIdentities.js'
+import { createBundleStore } from '../../adapters/aws/bundleStore.js'
+import { scratchFolder } from '../../adapters/scratch.js'
+import { secretsFolder } from '../../adapters/secretsFolder.js'
+import { createGit } from '../../adapters/seeds/git.js'
+import { seedInspector } from '../../adapters/seeds/inspect.js'
+import { folderSeeds, listedSeeds } from '../../adapters/seeds/sources.js'
+import { directSettings, type Env, uploadSettings } from '../../adapters/settings.js'
+import { SEEDS_PATH } from '../../domain/bundles/seeds.js'
+import { ClawctlError } from '../../domain/errors.js'
+import { checkSecrets } from '../../ops/bundles/checkSecrets.js'
+import type { BundleDownloads, BundleStore, SecretsFolder, Seeds } from '../../ops/bundles/ports.js'
+import { type UploadResult, uploadBundles } from '../../ops/bundles/upload.js'
+import { verifyBundles } from '../../ops/bundles/verify.js'
+import type { Clock, Progress, RegistrySource } from '../../ops/ports.js'
+
+/** Options of the commands, by their names. */
+export interface BundleFlags {
+  'secrets-dir'?: string | undefined
+  identity?: string | undefined
+  'identities-dir'?: string | undefined
+  'kms-key'?: string | undefined
+  repos?: string | undefined
+  'repo-seeds-dir'?: string | undefined
+  'extra-secret'?: string[] | undefined
+  'dry-run'?: boolean
+  deep?: boolean
+}
+
+export interface BundleSurroundings {
+  env: Env
+  checkout: string | null
+  registry: RegistrySource
+  clock: Clock
+  progress: Progress
+  userAgent: string
+}
+
+/** The use-cases about bundles with their adapters, each made when it is first asked for. */
+export interface BundleWiring {
+  upload(target: string): Promise<UploadResult>
+  verify(target: string): ReturnType<typeof verifyBundles>
+  checkSecrets(): ReturnType<typeof checkSecrets>
+  /** @throws ClawctlError NOT_CONFIGURED */
+  store(): BundleStore & BundleDownloads
+}
+
+export function bundleWiring(around: BundleSurroundings, flags: BundleFlags): BundleWiring {
+  const { env, checkout, registry, clock, progress } = around
+  const settings = uploadSettings(env)
+  let folder: string | undefined
+  const scratch = () => {
+    if (folder === undefined) {
+      folder = scratchFolder('clawctl-bundle-', env)
+      // A signal alone would leave the clones behind.
+      process.once('SIGINT', () => process.exit(130)).once('SIGTERM', () => process.exit(143))
+    }
+    return folder
+  }
+  const git = () => createGit(env, settings.githubToken)
+  const store = () => createBundleStore({ ...directSettings(env), folder: scratch })
+  const identities = ageIdentities({ file: flags.identity, folder: flags['identities-dir'] })
+  const extra = flags['extra-secret'] ?? []
+
+  const secrets = (): SecretsFolder => {
+    const named = flags['secrets-dir'] ?? settings.secretsDir
+    if (named !== undefined) return secretsFolder(named)
+    throw new ClawctlError('USAGE', 'The secrets directory is not named.', {
+      hint: 'Give the checkout of nix-secrets with --secrets-dir, or set CLAWCTL_SECRETS_DIR.',
+    })
+  }
+  const seeds = (): Seeds => {
+    const options = { git: git(), scratch }
+    const clones = flags['repo-seeds-dir']
+    if (clones !== undefined) return folderSeeds(clones, options)
+    const list = flags.repos ?? (checkout === null ? undefined : join(checkout, SEEDS_PATH))
+    if (list !== undefined) return listedSeeds(list, options)
+    throw new ClawctlError('USAGE', `There is no ${SEEDS_PATH} here or above.`, {
+      hint: 'Run the command in a checkout of the fleet, or give --repos or --repo-seeds-dir.',
+    })
+  }
+
+  return {
+    store,
+    upload: (target) =>
+      uploadBundles(
+        {
+          target,
+          extra,
+          kmsKey: flags['kms-key'] ?? settings.kmsKey,
+          dryRun: flags['dry-run'] ?? false,
+          revision: settings.revision,
+          by: around.userAgent,
+        },
+        { registry, store: store(), secrets: secrets(), identities, seeds: seeds(), clock, progress },
+      ),
+    verify(target) {
+      const downloads = store()
+      const identityOf = async (id: string) => (await identities.of(id)) ?? identities.shared()
+      const depth = flags.deep
+        ? { kind: 'deep' as const, identityOf, downloads, inspector: seedInspector(git(), scratch) }
+        : { kind: 'full' as const }
+      return verifyBundles({ target, depth }, { registry, store: downloads, progress })
+    },
+    checkSecrets: () => checkSecrets(extra, { registry, secrets: secrets(), identities }),
+  }
+}

@@ -1,0 +1,44 @@
+import type { BundleObject } from '../contract.js'
+import { SECRET_NAME_PATTERN } from '../secrets.js'
+
+/**
+ * Keys of a bundle's objects, relative to its prefix: `FOLDER/NAME.GENERATION.DIGEST.ENDING`. The generation is that of
+ * the marker which the object was written for: whatever has the generation of a marker in place, or an older one, and is
+ * not named by it, will never be named by a later marker (docs/adr/0015).
+ */
+export type ObjectKind = BundleObject['kind']
+
+const FORMS = {
+  secret: { folder: 'secrets', ending: 'age' },
+  identity: { folder: 'secrets', ending: 'key' },
+  repo: { folder: 'repos', ending: 'tar.gz' },
+} as const satisfies Record<ObjectKind, { folder: string; ending: string }>
+
+/** The repository whose flake a host switches to: without it no host comes up. */
+export const REQUIRED_REPOS: readonly string[] = ['clawdinators']
+
+/** 16 digits keep keys readable; a reader holds the whole digest of the marker against the content anyway. */
+const DIGEST_DIGITS = 16
+
+export function objectFile(kind: ObjectKind, name: string): string {
+  const { folder, ending } = FORMS[kind]
+  return `${folder}/${name}.${ending}`
+}
+
+export function objectKey(kind: ObjectKind, name: string, generation: number, sha256: string): string {
+  const { folder, ending } = FORMS[kind]
+  return `${folder}/${name}.${generation}.${sha256.slice(0, DIGEST_DIGITS)}.${ending}`
+}
+
+/** What a key says of itself; null where it is none of ours. */
+export function parseObjectKey(key: string): { name: string; generation: number } | null {
+  const match = /^(?:secrets|repos)\/(.+)\.(\d{1,15})\.[0-9a-f]{16}\.(?:age|key|tar\.gz)$/.exec(key)
+  return match ? { name: match[1] ?? '', generation: Number(match[2]) } : null
+}
+
+/** The secret that a key below `secrets/` is named for, be it ours or a plain file; null where it is no secret's. */
+export function secretNameOf(key: string): string | null {
+  if (!key.startsWith('secrets/')) return null
+  const name = parseObjectKey(key)?.name ?? key.slice('secrets/'.length).replace(/\.age$/, '')
+  return SECRET_NAME_PATTERN.test(name) ? name : null
+}

@@ -1,0 +1,118 @@
+import { MARKER_NAME, parseMarker } from '../bundle.js'
+import type { BundleMarker, BundleObject } from '../contract.js'
+import type { RegistryEntry } from '../registry.js'
+import { objectFile, objectKey, parseObjectKey } from './layout.js'
+
+/** An object as it is to be, wherever it will lie. */
+export type WantedObject = Unplaced<BundleObject>
+type Unplaced<One> = One extends BundleObject ? Omit<One, 'key' | 'file'> & { file?: string } : never
+
+export interface BundlePlan {
+  entry: RegistryEntry
+  /** `unchanged`: the marker stays as it is. */
+  action: 'create' | 'replace' | 'unchanged'
+  generation: number
+  /** All of the new marker's objects. */
+  objects: BundleObject[]
+  /** Those that are not there yet under the marker in place. */
+  missing: BundleObject[]
+  /** Whole keys that no marker will ever name again, once this plan is done. */
+  garbage: string[]
+}
+
+export interface StoredBundle {
+  /** Text of config.json, or null. */
+  marker: string | null
+  objects: readonly { key: string; size: number }[]
+  /** Whole keys whose content is not what the marker says. */
+  damaged?: ReadonlySet<string>
+}
+
+/**
+ * From what is there to what is wanted. What the marker in place names is kept where it is the same and still there;
+ * everything else gets a key of the next generation. An identity that nobody gave stays in the bundle.
+ */
+export function planBundle(entry: RegistryEntry, wanted: readonly WantedObject[], stored: StoredBundle): BundlePlan {
+  const current = parseMarker(stored.marker)
+  const old = current?.instance.id === entry.id ? current : null
+  const generation = old?.generation ?? newestGeneration(entry, stored)
+  const sizes = new Map(stored.objects.map(({ key, size }) => [key, size]))
+  const isThere = ({ key, size }: BundleObject) => {
+    const whole = `${entry.bootstrapPrefix}/${key}`
+    return sizes.get(whole) === size && !stored.damaged?.has(whole)
+  }
+  const identity = old?.objects.find(({ kind }) => kind === 'identity')
+  const all = wanted.some(({ kind }) => kind === 'identity') || !identity ? wanted : [...wanted, identity]
+  const objects = all
+    .map((object) => placed(object, old, isThere, generation + 1))
+    .sort((a, b) => (a.file < b.file ? -1 : 1))
+  const missing = objects.filter((object) => !old?.objects.some((one) => one.key === object.key && isThere(one)))
+  const unchanged = old !== null && missing.length === 0 && sameContent(old, entry, objects)
+  return {
+    entry,
+    action: unchanged ? 'unchanged' : stored.marker === null ? 'create' : 'replace',
+    generation: unchanged ? generation : generation + 1,
+    objects,
+    missing,
+    garbage: garbageOf(entry, stored, objects, unchanged ? generation : generation + 1),
+  }
+}
+
+/** Without a marker the upload that was killed is taken up; one that can't be read may have named anything. */
+function newestGeneration(entry: RegistryEntry, { objects, marker }: StoredBundle): number {
+  const prefix = `${entry.bootstrapPrefix}/`
+  const newest = Math.max(0, ...objects.map(({ key }) => parseObjectKey(key.slice(prefix.length))?.generation ?? 0))
+  return marker === null ? Math.max(0, newest - 1) : newest
+}
+
+function placed(
+  object: WantedObject,
+  old: BundleMarker | null,
+  isThere: (object: BundleObject) => boolean,
+  generation: number,
+): BundleObject {
+  const file = object.file ?? objectFile(object.kind, object.name)
+  const same = old?.objects.find(
+    (one) => one.kind === object.kind && one.name === object.name && one.sha256 === object.sha256 && isThere(one),
+  )
+  const key = same?.key ?? objectKey(object.kind, object.name, generation, object.sha256)
+  return { ...object, file, key }
+}
+
+function sameContent(old: BundleMarker, entry: RegistryEntry, objects: readonly BundleObject[]): boolean {
+  const fields = ['host', 'instanceType', 'bootstrapPrefix', 'discordTokenSecret'] as const
+  const text = (object: BundleObject) => JSON.stringify(Object.entries(object).sort(([a], [b]) => (a < b ? -1 : 1)))
+  return (
+    fields.every((field) => old.instance[field] === entry[field]) &&
+    JSON.stringify(old.objects.map(text).sort()) === JSON.stringify(objects.map(text).sort())
+  )
+}
+
+/** What lies below the prefix, is not named, and is too old ever to be. An upload under way writes newer generations. */
+function garbageOf(
+  entry: RegistryEntry,
+  stored: StoredBundle,
+  objects: readonly BundleObject[],
+  generation: number,
+): string[] {
+  const prefix = `${entry.bootstrapPrefix}/`
+  const named = new Set([MARKER_NAME, ...objects.map(({ key }) => key)])
+  return stored.objects
+    .map(({ key }) => key)
+    .filter((key) => key.startsWith(prefix) && !named.has(key.slice(prefix.length)))
+    .filter((key) => (parseObjectKey(key.slice(prefix.length))?.generation ?? 0) <= generation)
+}
+
+export function markerText(plan: BundlePlan, made: { revision: string | null; by: string; at: Date }): string {
+  const { id, host, instanceType, bootstrapPrefix, discordTokenSecret } = plan.entry
+  const marker: BundleMarker = {
+    schema: 2,
+    generation: plan.generation,
+    instance: { id, host, instanceType, bootstrapPrefix, discordTokenSecret },
+    revision: made.revision,
+    createdBy: made.by,
+    createdAt: made.at.toISOString(),
+    objects: plan.objects,
+  }
+  return `${JSON.stringify(marker, null, 2)}\n`
+}

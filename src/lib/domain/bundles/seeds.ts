@@ -1,0 +1,62 @@
+/** A repository that hosts boot with. */
+export interface Seed {
+  name: string
+  url: string
+  branch: string
+}
+
+export const SEEDS_PATH = 'clawdinator/repos.tsv'
+
+const NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/
+/** What git itself refuses is left to git; this keeps options, globs and traversal out. */
+const BRANCH = /^(?!.*(?:\.\.|@\{|\/\/|\/$|\.lock$))[A-Za-z0-9_][A-Za-z0-9_./+-]{0,199}$/
+const PROTOCOLS = new Set(['https:', 'ssh:', 'file:'])
+
+/**
+ * Reads `NAME<tab>URL<tab>BRANCH` lines; `#` begins a comment, empty lines are skipped.
+ * @returns the seeds, and every problem with its line
+ */
+export function parseSeeds(text: string): { seeds: Seed[]; problems: string[] } {
+  const seeds: Seed[] = []
+  const problems: string[] = []
+  for (const [index, raw] of text
+    .replace(/^\uFEFF/, '')
+    .split(/\r?\n/)
+    .entries()) {
+    const line = raw.trim()
+    if (line === '' || line.startsWith('#')) continue
+    const report = (message: string) => problems.push(`line ${index + 1}: ${message}`)
+    const [name = '', url = '', branch = '', ...more] = line.split(/\t+/).map((field) => field.trim())
+    if (branch === '' || more.length > 0) {
+      report('must hold a name, a URL and a branch with tabs between them')
+      continue
+    }
+    const found = [nameProblem(name), urlProblem(url), branchProblem(branch)].filter((problem) => problem !== null)
+    if (seeds.some((seed) => seed.name === name)) found.push(`the name ${name} is there twice`)
+    for (const problem of found) report(problem)
+    if (found.length === 0) seeds.push({ name, url, branch })
+  }
+  if (seeds.length === 0 && problems.length === 0) problems.push('no repository is named')
+  return { seeds, problems }
+}
+
+export function nameProblem(name: string): string | null {
+  return NAME.test(name) ? null : `${JSON.stringify(name)} is no name: a-z, 0-9, ".", "_" and "-", at most 64`
+}
+
+export function branchProblem(branch: string): string | null {
+  return BRANCH.test(branch) ? null : `${JSON.stringify(branch)} is no name of a branch`
+}
+
+/** A URL never appears in a problem: it may hold what must not be printed. */
+export function urlProblem(url: string): string | null {
+  if (!URL.canParse(url)) return 'the URL is none; write https://…, ssh://… or file:///…'
+  const { protocol, hostname, username, password } = new URL(url)
+  const loopback = protocol === 'http:' && ['127.0.0.1', '[::1]', 'localhost'].includes(hostname)
+  if (!PROTOCOLS.has(protocol) && !loopback)
+    return `the URL begins with ${protocol}, and only https:, ssh: and file: will do`
+  if (password !== '' || (username !== '' && protocol !== 'ssh:')) {
+    return 'the URL holds credentials; a token comes from GITHUB_TOKEN'
+  }
+  return null
+}

@@ -1,0 +1,86 @@
+import { inspectAge } from '../../domain/age.js'
+import { assembleBundles, needsOf, sharedTokens } from '../../domain/bundles/assemble.js'
+import type { ClawctlError } from '../../domain/errors.js'
+import type { Registry } from '../../domain/registry.js'
+import { ownersOf, SHARED_SECRET_NAMES } from '../../domain/secrets.js'
+import type { RegistrySource } from '../ports.js'
+import { readRegistry } from '../readRegistry.js'
+import { formProblems, invalidSecrets, testDecryption } from './gather.js'
+import type { Identities, SecretsFolder } from './ports.js'
+
+/** `ok`: age ciphertext, and decrypted where there is an identity. `untested`: the identity's kind can't be tested. */
+export type CellState = 'ok' | 'missing' | 'bad' | 'untested'
+
+export interface SecretsReport {
+  /** The secrets, in the order of the list. */
+  columns: string[]
+  instances: { id: string; cells: { title: string; name: string; required: boolean; state: CellState }[] }[]
+  /** Secrets that no instance needs. */
+  orphans: string[]
+  /** What is no secret by its name. */
+  strays: string[]
+  /** Secrets that must differ and do not, as sentences. */
+  shared: string[]
+  /** Everything that would stop an upload, as sentences; empty where all is well. */
+  problems: string[]
+  notes: string[]
+}
+
+/**
+ * What each instance needs against what is in the secrets directory. Asks no service.
+ * @returns the report, and INVALID_SECRETS where an upload would be refused
+ */
+export async function checkSecrets(
+  extra: readonly string[],
+  ports: { registry: RegistrySource; secrets: SecretsFolder; identities: Identities },
+): Promise<{ report: SecretsReport; failure: ClawctlError | null }> {
+  const report = await secretsReport(extra, ports)
+  const failure = report.problems.length > 0 ? invalidSecrets(report.problems, { secrets: report }) : null
+  return { report, failure }
+}
+
+async function secretsReport(
+  extra: readonly string[],
+  ports: Parameters<typeof checkSecrets>[1],
+): Promise<SecretsReport> {
+  const registry = await readRegistry(ports.registry)
+  const folder = await ports.secrets.read()
+  const files = new Map(folder.files.map((file) => [file.name, file]))
+  const available = new Set(files.keys())
+  const ids = registry.map(({ id }) => id)
+  const { assemblies, problems: assembling } = assembleBundles({ registry, ids, available, extra })
+  const tested = await testDecryption(assemblies, files, registry, ports.identities)
+  const alike = sharedTokens(registry, new Map(folder.files.map(({ name, sha256 }) => [name, sha256])), 'content')
+  const isSound = (name: string) => inspectAge(files.get(name)?.bytes ?? new Uint8Array()).ok
+  const instances = registry.map((entry) => ({
+    id: entry.id,
+    cells: needsOf(entry, available).map(({ spec, name, present }) => {
+      const opened = tested.cells.get(entry.id)?.get(name)
+      const state: CellState = !present
+        ? 'missing'
+        : !isSound(name) || opened === 'failed'
+          ? 'bad'
+          : opened === 'skipped'
+            ? 'untested'
+            : 'ok'
+      return { title: spec.title, name, required: spec.required, state }
+    }),
+  }))
+  const shared = [...alike, ...tested.problems.filter((problem) => problem.endsWith('the same plaintext'))]
+  return {
+    columns: instances[0]?.cells.map(({ title }) => title) ?? [],
+    instances,
+    orphans: orphansOf(registry, available, extra),
+    strays: folder.strays,
+    shared,
+    problems: [
+      ...new Set([...folder.problems, ...formProblems(folder.files), ...assembling, ...alike, ...tested.problems]),
+    ],
+    notes: tested.notes,
+  }
+}
+
+function orphansOf(registry: Registry, available: ReadonlySet<string>, extra: readonly string[]): string[] {
+  const known = new Set([...SHARED_SECRET_NAMES, ...extra, ...ownersOf(registry).keys()])
+  return [...available].filter((name) => !known.has(name)).sort()
+}

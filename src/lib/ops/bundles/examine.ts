@@ -1,0 +1,157 @@
+import pMap from 'p-map'
+import { inspectAge } from '../../domain/age.js'
+import { judgeBundle, markerKey, type ObjectEvidence, parseMarker } from '../../domain/bundle.js'
+import type { BundleMarker, BundleObject } from '../../domain/contract.js'
+import type { Registry, RegistryEntry } from '../../domain/registry.js'
+import type { BundleDownloads, BundleReader, Identity, SeedInspector } from './ports.js'
+
+/**
+ * How far to look. `gate`: secrets are read, of the rest S3's own SHA-256 is taken. `full`: every byte is read. `deep`:
+ * secrets are decrypted and repositories unpacked, too.
+ */
+export type Depth =
+  | { kind: 'gate' | 'full' }
+  | {
+      kind: 'deep'
+      identityOf(id: string): Promise<Identity | null>
+      downloads: BundleDownloads
+      inspector: SeedInspector
+    }
+
+export interface Examined {
+  id: string
+  problems: string[]
+  marker: BundleMarker | null
+  /** Objects below the prefix that the marker does not name: of an upload under way, or of one that was killed. */
+  unnamed: number
+  /** What could not be tested, and why. */
+  notes: string[]
+}
+
+/** A bundle that is replaced while we look is looked at again, this often. */
+const ATTEMPTS = 3
+const OBJECTS_AT_ONCE = 6
+const MARKERS_AT_ONCE = 8
+
+/** Looks at the bundles of `entries`, each against all markers of the registry. */
+export async function examineBundles(
+  store: BundleReader,
+  entries: readonly RegistryEntry[],
+  registry: Registry,
+  depth: Depth,
+): Promise<Examined[]> {
+  const markers = await pMap(
+    registry,
+    async (entry) => parseMarker((await store.get(markerKey(entry)))?.text ?? null),
+    {
+      concurrency: MARKERS_AT_ONCE,
+    },
+  )
+  const others = markers.filter((marker) => marker !== null)
+  return pMap(entries, (entry) => examineSettled(store, entry, registry, others, depth), { concurrency: 2 })
+}
+
+/** A reader may be overtaken by an upload: then what it read is of a bundle that is no more. */
+async function examineSettled(
+  store: BundleReader,
+  entry: RegistryEntry,
+  registry: Registry,
+  others: readonly BundleMarker[],
+  depth: Depth,
+): Promise<Examined> {
+  for (let attempt = 1; ; attempt += 1) {
+    const marker = await store.get(markerKey(entry))
+    const examined = await examineOnce(store, entry, marker?.text ?? null, { registry, others, depth })
+    if (examined.problems.length === 0 || attempt === ATTEMPTS) return examined
+    const now = await store.get(markerKey(entry))
+    if (now?.etag === marker?.etag) return examined
+  }
+}
+
+async function examineOnce(
+  store: BundleReader,
+  entry: RegistryEntry,
+  markerText: string | null,
+  context: { registry: Registry; others: readonly BundleMarker[]; depth: Depth },
+): Promise<Examined> {
+  const { registry, others, depth } = context
+  const objects = await store.list(`${entry.bootstrapPrefix}/`)
+  const marker = parseMarker(markerText)
+  const notes: string[] = []
+  const identity = depth.kind === 'deep' ? await depth.identityOf(entry.id) : null
+  const present = (marker?.objects ?? []).filter(({ key, size }) =>
+    objects.some((one) => one.key === `${entry.bootstrapPrefix}/${key}` && one.size === size),
+  )
+  const evidence = new Map(
+    (
+      await pMap(
+        present,
+        async (object) => {
+          const key = `${entry.bootstrapPrefix}/${object.key}`
+          return [object.key, await look(store, key, object, depth, identity, notes)] as const
+        },
+        { concurrency: OBJECTS_AT_ONCE },
+      )
+    ).filter((pair): pair is [string, ObjectEvidence] => pair[1] !== null),
+  )
+  const gone = present.filter(({ key }) => !evidence.has(key)).map(({ key }) => `${entry.bootstrapPrefix}/${key}`)
+  const view = { marker: markerText, objects: objects.filter(({ key }) => !gone.includes(key)), evidence, others }
+  const named = new Set([
+    markerKey(entry),
+    ...(marker?.objects ?? []).map(({ key }) => `${entry.bootstrapPrefix}/${key}`),
+  ])
+  return {
+    id: entry.id,
+    problems: judgeBundle(entry, view, registry),
+    marker,
+    unnamed: objects.filter(({ key }) => !named.has(key)).length,
+    notes: [...new Set(notes)],
+  }
+}
+
+/** Null where the object vanished since it was listed. */
+async function look(
+  store: BundleReader,
+  key: string,
+  object: BundleObject,
+  depth: Depth,
+  identity: Identity | null,
+  notes: string[],
+): Promise<ObjectEvidence | null> {
+  if (depth.kind === 'gate' && object.kind !== 'secret') {
+    const head = await store.head(key, object.kind === 'repo')
+    if (!head) return null
+    if (object.kind === 'identity') return { encryption: head.encryption }
+    // S3 keeps no digest of what others than clawctl put there.
+    if (head.sha256 !== null) return { sha256: head.sha256 }
+  }
+  const read = await store.read(key, object.kind === 'secret')
+  if (!read) return null
+  const { sha256, encryption, bytes } = read
+  if (object.kind === 'secret') {
+    const form = bytes ? inspectAge(bytes) : null
+    const age = form === null ? 'is too large for a secret' : form.ok ? null : form.problem
+    const problems = bytes && form?.ok && identity ? await decryptionProblems(identity, bytes, object.name, notes) : []
+    return { sha256, encryption, age, problems }
+  }
+  if (object.kind === 'repo' && depth.kind === 'deep' && sha256 === object.sha256) {
+    const archive = await depth.downloads.download(key)
+    try {
+      return { sha256, encryption, problems: await depth.inspector.inspect(archive.file, object.name, object.commit) }
+    } finally {
+      await archive.remove()
+    }
+  }
+  return { sha256, encryption }
+}
+
+async function decryptionProblems(
+  identity: Identity,
+  bytes: Uint8Array,
+  name: string,
+  notes: string[],
+): Promise<string[]> {
+  const opened = await identity.open(bytes)
+  if (opened.outcome === 'skipped') notes.push(`${name} was not test-decrypted: ${opened.why}`)
+  return opened.outcome === 'failed' ? ["can't be decrypted with the identity"] : []
+}

@@ -1,0 +1,72 @@
+import pMap from 'p-map'
+import { REQUIRED_REPOS } from '../../domain/bundles/layout.js'
+import type { BundleObject } from '../../domain/contract.js'
+import { asClawctlError, ClawctlError } from '../../domain/errors.js'
+import type { PackedSeed, SeedSource } from './ports.js'
+
+/** A repository as the bundles will have it. */
+export interface ReadySeed extends Omit<PackedSeed, 'file'> {
+  name: string
+  url: string | null
+  branch: string
+  /** Where its archive is on this machine; made now where a bundle had it already. */
+  pack(): Promise<PackedSeed>
+}
+
+type StoredRepo = Extract<BundleObject, { kind: 'repo' }>
+
+/** Clones wait for the network, packing for a processor. */
+const REPOS_AT_ONCE = 4
+
+/**
+ * Each repository at its commit: as a bundle in place has it, where one has that commit, else packed anew.
+ * @throws ClawctlError UPSTREAM or INVALID_REQUEST naming every repository that failed, after all were tried
+ */
+export async function readySeeds(
+  sources: readonly SeedSource[],
+  stored: readonly StoredRepo[],
+  say: (text: string) => void,
+): Promise<ReadySeed[]> {
+  const absent = REQUIRED_REPOS.filter((name) => !sources.some((source) => source.name === name))
+  if (absent.length > 0) {
+    throw new ClawctlError('INVALID_REQUEST', `The repository ${absent.join(', ')} is required and not named.`, {
+      hint: 'Name it in clawdinator/repos.tsv, or put a clone of that name into --repo-seeds-dir.',
+    })
+  }
+  const failed: { name: string; error: ClawctlError }[] = []
+  const ready = await pMap(
+    sources,
+    async (source): Promise<ReadySeed | null> => {
+      try {
+        const commit = await source.commit()
+        const known = stored.find(
+          (one) =>
+            one.name === source.name && one.commit === commit && one.url === source.url && one.branch === source.branch,
+        )
+        const { size, sha256 } = known ?? (await source.pack())
+        say(`${source.name} ${commit.slice(0, 12)}${known ? ', as in a bundle already' : ''}`)
+        const { name, url, branch } = source
+        return { name, url, branch, commit, size, sha256, pack: () => source.pack() }
+      } catch (error) {
+        failed.push({ name: source.name, error: asClawctlError(error) })
+        return null
+      }
+    },
+    { concurrency: REPOS_AT_ONCE },
+  )
+  const [first] = failed
+  if (!first) return ready.filter((seed) => seed !== null)
+  const names = failed.map(({ name }) => name).sort()
+  throw new ClawctlError(
+    first.error.code,
+    failed.length === 1
+      ? first.error.message
+      : `${failed.length} repositories could not be packed: ${names.join(', ')}.`,
+    {
+      hint: first.error.hint ?? 'Nothing was uploaded. Check URL, branch and GITHUB_TOKEN, then run it again.',
+      details: failed.length === 1 ? first.error.details : failed.map(({ error }) => error.message),
+      partial: { repositories: failed.map(({ name, error }) => ({ name, error: error.message })) },
+      cause: first.error,
+    },
+  )
+}

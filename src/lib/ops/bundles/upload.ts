@@ -1,0 +1,362 @@
+import pMap from 'p-map'
+import { markerKey, parseMarker } from '../../domain/bundle.js'
+import {
+  type BundlePlan,
+  markerText,
+  planBundle,
+  type StoredBundle,
+  type WantedObject,
+} from '../../domain/bundles/plan.js'
+import type { BundleObject } from '../../domain/contract.js'
+import { asClawctlError, ClawctlError } from '../../domain/errors.js'
+import { decideDeploy } from '../../domain/policy.js'
+import type { Registry, RegistryEntry } from '../../domain/registry.js'
+import { IDENTITY } from '../../domain/secrets.js'
+import type { Clock, Progress, RegistrySource } from '../ports.js'
+import { readRegistry } from '../readRegistry.js'
+import { type Gathered, gatherSecrets } from './gather.js'
+import type { BundleStore, Content, Identities, SecretsFolder, Seeds } from './ports.js'
+import { type ReadySeed, readySeeds } from './seeds.js'
+
+export interface UploadRequest {
+  /** `all` or an instance id. */
+  target: string
+  /** Names of more shared secrets. */
+  extra: readonly string[]
+  /** Key that the identities are encrypted with; undefined where none is configured. */
+  kmsKey: string | undefined
+  dryRun: boolean
+  /** Commit of the checkout, and who uploads. */
+  revision: string | null
+  by: string
+}
+
+export interface UploadPorts {
+  registry: RegistrySource
+  store: BundleStore
+  secrets: SecretsFolder
+  identities: Identities
+  seeds: Seeds
+  clock: Clock
+  progress: Progress
+}
+
+export interface UploadedBundle {
+  id: string
+  outcome: 'created' | 'replaced' | 'unchanged' | 'conflict' | 'failed'
+  generation: number
+  objects: number
+  /** Went over the wire; copied within the bucket; were there already. */
+  sent: number
+  sentBytes: number
+  copied: number
+  kept: number
+  /** Files that were or will be sent or copied. */
+  changed: string[]
+  removed: number
+  error: string | null
+}
+
+export interface UploadResult {
+  dryRun: boolean
+  bundles: UploadedBundle[]
+  /** In the secrets directory, and nobody's. */
+  strays: string[]
+  notes: string[]
+}
+
+/** Bundles under way at once, and objects of each: S3 is bound by round trips here, not by bytes. */
+const BUNDLES_AT_ONCE = 6
+const OBJECTS_AT_ONCE = 4
+
+interface Item {
+  plan: BundlePlan
+  etag: string | null
+  stored: StoredBundle
+}
+
+/**
+ * Makes the bundles of the target and uploads what changed: objects first, each marker last, then what no marker names any
+ * more is removed. Nothing is sent before everything was found fit.
+ * @throws ClawctlError INVALID_SECRETS, UNKNOWN_TARGET, UPSTREAM (a repository, S3), BUNDLE_CONFLICT; what became of each
+ * bundle is in `partial.upload`
+ */
+export async function uploadBundles(request: UploadRequest, ports: UploadPorts): Promise<UploadResult> {
+  const { progress, store } = ports
+  const registry = await readRegistry(ports.registry)
+  const ids = targetIds(request.target, registry)
+  const gathered = await progress.task('read the secrets', () =>
+    gatherSecrets({ registry, ids, extra: request.extra }, ports),
+  )
+  if (gathered.identities.size > 0 && !request.kmsKey) throw noKmsKey()
+  const seedSources = await ports.seeds.list()
+  const looked = await progress.task('look at the bundles', () =>
+    pMap(gathered.assemblies, async ({ entry }) => ({ entry, ...(await lookAt(store, entry)) }), { concurrency: 8 }),
+  )
+  const seeds = await progress.task(`pack ${seedSources.length} repositories`, (say) =>
+    readySeeds(seedSources, storedRepos(looked), say),
+  )
+  const items = looked.map(({ entry, etag, stored }): Item => {
+    const plan = planBundle(entry, wantedObjects(entry, gathered, seeds), stored)
+    refuseLostIdentity(plan, gathered)
+    return { plan, etag, stored }
+  })
+  for (const note of gathered.notes) progress.note(note)
+  const { strays, notes } = gathered
+  if (request.dryRun) {
+    return { dryRun: true, bundles: items.map(({ plan }) => planned(plan)), strays, notes }
+  }
+  const upload = new Upload(request, ports, gathered, seeds, items)
+  const bundles = await progress.task('upload what changed', (say) =>
+    pMap(items, (item) => upload.bundle(item, say), { concurrency: BUNDLES_AT_ONCE }),
+  )
+  const result: UploadResult = { dryRun: false, bundles, strays, notes }
+  upload.throwIfFailed(result)
+  return result
+}
+
+/** @throws ClawctlError INVALID_TARGET, UNKNOWN_TARGET */
+export function targetIds(target: string, registry: Registry): string[] {
+  const verdict = decideDeploy({ target, registry })
+  if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
+  return verdict.scope.kind === 'all' ? registry.map(({ id }) => id) : [verdict.scope.id]
+}
+
+async function lookAt(
+  store: BundleStore,
+  entry: RegistryEntry,
+): Promise<{ etag: string | null; stored: StoredBundle }> {
+  // The marker first: what a listing made later lacks, this marker's successor has removed, and the write will be refused.
+  const marker = await store.get(markerKey(entry))
+  const objects = await store.list(`${entry.bootstrapPrefix}/`)
+  const text = marker?.text ?? null
+  const damaged = await damagedObjects(store, entry, text, objects)
+  return { etag: marker?.etag ?? null, stored: { marker: text, objects, damaged } }
+}
+
+/** What somebody else has written over: S3's own digest is not the marker's, or there is none. */
+async function damagedObjects(
+  store: BundleStore,
+  entry: RegistryEntry,
+  marker: string | null,
+  listed: StoredBundle['objects'],
+): Promise<Set<string>> {
+  const sizes = new Map(listed.map(({ key, size }) => [key, size]))
+  const named = (parseMarker(marker)?.objects ?? []).map((object) => ({
+    ...object,
+    key: `${entry.bootstrapPrefix}/${object.key}`,
+  }))
+  const damaged = new Set<string>()
+  await pMap(
+    named.filter(({ key, size }) => sizes.get(key) === size),
+    async ({ key, kind, sha256 }) => {
+      const head = await store.head(key, true)
+      const sealed = kind !== 'identity' || (head?.encryption ?? '').startsWith('aws:kms')
+      if (head?.sha256 !== sha256 || !sealed) damaged.add(key)
+    },
+    { concurrency: OBJECTS_AT_ONCE },
+  )
+  return damaged
+}
+
+function wantedObjects(entry: RegistryEntry, gathered: Gathered, seeds: readonly ReadySeed[]): WantedObject[] {
+  const secrets = gathered.assemblies.find((one) => one.entry.id === entry.id)?.secrets ?? []
+  const identity = gathered.identities.get(entry.id)
+  return [
+    ...secrets.flatMap(({ name, file }): WantedObject[] => {
+      const found = gathered.files.get(name)
+      return found ? [{ kind: 'secret', name, file, size: found.bytes.length, sha256: found.sha256 }] : []
+    }),
+    ...(identity
+      ? [{ kind: 'identity' as const, name: IDENTITY.name, size: identity.bytes.length, sha256: identity.sha256 }]
+      : []),
+    ...seeds.map(({ name, url, branch, commit, size, sha256 }): WantedObject => {
+      return { kind: 'repo', name, size, sha256, url, branch, commit }
+    }),
+  ]
+}
+
+function planned(plan: BundlePlan): UploadedBundle {
+  return {
+    id: plan.entry.id,
+    outcome: plan.action === 'create' ? 'created' : plan.action === 'replace' ? 'replaced' : 'unchanged',
+    generation: plan.generation,
+    objects: plan.objects.length,
+    sent: 0,
+    sentBytes: 0,
+    copied: 0,
+    kept: plan.objects.length - plan.missing.length,
+    changed: plan.missing.map(({ file }) => file),
+    removed: 0,
+    error: null,
+  }
+}
+
+/** An upload under way: what several bundles share is sent once and copied within the bucket. */
+class Upload {
+  readonly #request: UploadRequest
+  readonly #ports: UploadPorts
+  readonly #gathered: Gathered
+  readonly #seeds: ReadonlyMap<string, ReadySeed>
+  /** Digest of an archive → whole key of an object that has it. */
+  readonly #sources = new Map<string, Promise<string>>()
+  #failure: ClawctlError | null = null
+  #conflicts: string[] = []
+
+  constructor(
+    request: UploadRequest,
+    ports: UploadPorts,
+    gathered: Gathered,
+    seeds: readonly ReadySeed[],
+    items: readonly Item[],
+  ) {
+    this.#request = request
+    this.#ports = ports
+    this.#gathered = gathered
+    this.#seeds = new Map(seeds.map((seed) => [seed.name, seed]))
+    for (const { plan } of items) {
+      for (const object of plan.objects) {
+        if (object.kind !== 'repo' || plan.missing.includes(object)) continue
+        this.#sources.set(object.sha256, Promise.resolve(`${plan.entry.bootstrapPrefix}/${object.key}`))
+      }
+    }
+  }
+
+  async bundle(item: Item, say: (text: string) => void): Promise<UploadedBundle> {
+    const { plan } = item
+    const report = planned(plan)
+    try {
+      if (plan.action !== 'unchanged') {
+        await pMap(plan.missing, (object) => this.#place(item, object, report), { concurrency: OBJECTS_AT_ONCE })
+        const made = { revision: this.#request.revision, by: this.#request.by, at: this.#ports.clock.now() }
+        const won = await this.#ports.store.putIf(markerKey(plan.entry), markerText(plan, made), item.etag)
+        if (!won) {
+          this.#conflicts.push(plan.entry.id)
+          return { ...report, outcome: 'conflict', error: 'another upload replaced the bundle meanwhile' }
+        }
+      }
+      say(`${plan.entry.id}: ${report.outcome}`)
+      return { ...report, removed: await this.#removeGarbage(plan) }
+    } catch (error) {
+      const failure = asClawctlError(error)
+      this.#failure ??= failure
+      return { ...report, outcome: 'failed', error: failure.message }
+    }
+  }
+
+  /** The bundle is whole whether this works or not: the next upload removes what stays. */
+  async #removeGarbage(plan: BundlePlan): Promise<number> {
+    if (plan.garbage.length === 0) return 0
+    try {
+      await this.#ports.store.remove(plan.garbage)
+      return plan.garbage.length
+    } catch (error) {
+      this.#ports.progress.note(
+        `${plan.entry.id}: ${plan.garbage.length} old objects stay until the next upload: ${asClawctlError(error).message}`,
+      )
+      return 0
+    }
+  }
+
+  async #place({ plan, stored }: Item, object: BundleObject, report: UploadedBundle): Promise<void> {
+    const key = `${plan.entry.bootstrapPrefix}/${object.key}`
+    if (await this.#isThere(key, object, stored)) {
+      report.kept += 1
+      return
+    }
+    const send = async () => {
+      const kmsKey = object.kind === 'identity' ? this.#request.kmsKey : undefined
+      await this.#ports.store.send(key, await this.#contentOf(plan.entry.id, object), { sha256: object.sha256, kmsKey })
+      report.sent += 1
+      report.sentBytes += object.size
+      return key
+    }
+    if (object.kind !== 'repo') {
+      await send()
+      return
+    }
+    const source = this.#sources.get(object.sha256)
+    if (source === undefined) {
+      const sending = send()
+      this.#sources.set(object.sha256, sending)
+      await sending
+      return
+    }
+    // The source may have been of a bundle that was replaced just now.
+    if (await this.#ports.store.copy(await source, key, object.sha256)) report.copied += 1
+    else await send()
+  }
+
+  /** Left by an upload of the same generation that was killed. */
+  async #isThere(key: string, object: BundleObject, stored: StoredBundle): Promise<boolean> {
+    if (!stored.objects.some((one) => one.key === key && one.size === object.size)) return false
+    const found = await this.#ports.store.head(key, true)
+    if (found?.sha256 !== object.sha256 || found.size !== object.size) return false
+    return object.kind !== 'identity' || (found.encryption ?? '').startsWith('aws:kms')
+  }
+
+  async #contentOf(id: string, object: BundleObject): Promise<Content> {
+    if (object.kind === 'repo') {
+      const packed = await this.#seeds.get(object.name)?.pack()
+      if (packed?.sha256 === object.sha256) return { file: packed.file, size: packed.size }
+      throw new ClawctlError('UPSTREAM', `${object.name} is at another commit than a moment ago.`, {
+        hint: 'Run the upload again.',
+      })
+    }
+    const content =
+      object.kind === 'identity' ? this.#gathered.identities.get(id) : this.#gathered.files.get(object.name)
+    if (!content) throw new Error(`nobody has the content of ${object.name}`)
+    return { bytes: content.bytes }
+  }
+
+  /** @throws ClawctlError the first failure, else BUNDLE_CONFLICT, with what became of each bundle */
+  throwIfFailed(upload: UploadResult): void {
+    const bad = upload.bundles.filter(({ outcome }) => outcome === 'failed' || outcome === 'conflict')
+    if (bad.length === 0) return
+    const options = {
+      details: bad.map(({ id, error }) => `${id}: ${error}`),
+      partial: { upload },
+      hint: 'Run the upload again: what is there already is not sent twice. Until then hosts find the bundles as they were.',
+    }
+    if (this.#failure)
+      throw new ClawctlError(this.#failure.code, this.#failure.message, { ...options, cause: this.#failure })
+    throw new ClawctlError(
+      'BUNDLE_CONFLICT',
+      `Another upload replaced the bundle of ${this.#conflicts.join(', ')} meanwhile, and its bundle is the one in place.`,
+      { ...options, hint: 'Run the upload again if yours is the newer one.' },
+    )
+  }
+}
+
+function noKmsKey(): ClawctlError {
+  return new ClawctlError(
+    'NOT_CONFIGURED',
+    'An identity is only uploaded encrypted with a KMS key, and none is configured.',
+    {
+      hint: 'Set FLEET_KMS_KEY_ARN or give --kms-key; without --identities-dir no identity is uploaded.',
+    },
+  )
+}
+
+/** The bundle in place names an identity whose object is gone, and nobody gave it anew. */
+function refuseLostIdentity(plan: BundlePlan, gathered: Gathered): void {
+  const lost = plan.missing.some(({ kind }) => kind === 'identity') && !gathered.identities.has(plan.entry.id)
+  if (!lost) return
+  throw new ClawctlError('INVALID_SECRETS', `The identity of ${plan.entry.id} is gone from its bundle.`, {
+    hint: `Give it again with --identities-dir (a file ${plan.entry.id}.key). Nothing was uploaded.`,
+  })
+}
+
+/** Of the markers that were seen: repository → what is stored of it. */
+function storedRepos(looked: readonly { entry: RegistryEntry; stored: StoredBundle }[]) {
+  return looked.flatMap(({ entry, stored }) => {
+    const sizes = new Map(stored.objects.map(({ key, size }) => [key, size]))
+    return (parseMarker(stored.marker)?.objects ?? []).flatMap((object) =>
+      object.kind === 'repo' &&
+      sizes.get(`${entry.bootstrapPrefix}/${object.key}`) === object.size &&
+      !stored.damaged?.has(`${entry.bootstrapPrefix}/${object.key}`)
+        ? [object]
+        : [],
+    )
+  })
+}

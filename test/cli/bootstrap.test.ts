@@ -1,0 +1,136 @@
+import { spawn } from 'node:child_process'
+import { expect } from 'chai'
+import { PLAINTEXT, SecretsWorld } from '../support/bundles.js'
+import { expectFailure, type Outcome, registryOf, TestSandbox, temporaryFolder } from '../support/cli.js'
+
+const IDS = ['a', 'b', 'c']
+const KMS_KEY = 'arn:aws:kms:eu-central-1:000000000000:key/00000000-0000-0000-0000-000000000000'
+
+describe('bootstrap and secrets', () => {
+  const files = temporaryFolder()
+  let sandbox: TestSandbox
+  let secrets: SecretsWorld
+  const shown: Outcome[] = []
+  before(async () => {
+    const [started, made] = await Promise.all([
+      files.write('instances.json', registryOf(IDS)).then((registry) => TestSandbox.start({ registry, running: [] })),
+      SecretsWorld.make(IDS),
+    ])
+    sandbox = started
+    secrets = made
+  })
+  after(async () => {
+    await sandbox.close()
+    secrets.remove()
+    for (const { stdout, stderr } of shown) {
+      const said = stdout + stderr
+      expect(said, 'a secret was printed')
+        .not.to.include(PLAINTEXT)
+        .and.not.match(/AGE-SECRET-KEY-1[A-Z0-9]{10}/)
+    }
+  })
+
+  async function clawctl(as: string, ...args: string[]): Promise<Outcome> {
+    const outcome = await sandbox.clawctl(as, args, { env: { CLAWCTL_SECRETS_DIR: secrets.secretsDir } })
+    shown.push(outcome)
+    return outcome
+  }
+  const upload = (...args: string[]) => clawctl('ci', 'bootstrap', 'upload', ...args, '--repos', secrets.repos)
+  const verify = (...args: string[]) => clawctl('ci', 'bootstrap', 'verify', 'all', '--json', ...args)
+
+  it("finds the sandbox's own bundles whole, in ci mode only", async () => {
+    const [own, laptop, host, empty, unknown] = await Promise.all([
+      verify(),
+      clawctl('laptop', 'bootstrap', 'upload', 'all', '--json'),
+      clawctl('a', 'bootstrap', 'verify', 'all', '--mode', 'ci', '--json'),
+      upload('all', '--json', '--identity='),
+      upload('d', '--json'),
+    ])
+    expect(own.code).to.equal(0)
+    const whole = own.json().bundles.map((bundle: { id: string; whole: boolean }) => [bundle.id, bundle.whole])
+    expect(whole).to.deep.equal(IDS.map((id) => [id, true]))
+    expectFailure(laptop, 'NOT_CI', 3)
+    expectFailure(host, 'ON_AGENT_HOST', 3)
+    expectFailure(empty, 'USAGE', 2)
+    expectFailure(unknown, 'UNKNOWN_TARGET', 3)
+  })
+
+  it('uploads, proves and deploys: one document on stdout, nothing twice', async () => {
+    const identities = ['--identities-dir', secrets.identitiesDir]
+    const first = await upload('all', '--json', ...identities, '--kms-key', KMS_KEY)
+    expect(first.code, first.stderr).to.equal(0)
+    expect(first.json()).to.include({ ok: true })
+    expect(first.json().upload.bundles.map(({ outcome }: { outcome: string }) => outcome)).to.deep.equal(
+      IDS.map(() => 'replaced'),
+    )
+    const [proven, again, plan] = await Promise.all([
+      verify('--deep', ...identities),
+      upload('all'),
+      clawctl('ci', 'fleet', 'deploy', 'a', '--plan-only'),
+    ])
+    expect(proven.code, proven.stdout).to.equal(0)
+    expect(again.stdout).to.match(/^a +unchanged +2 +0 /m)
+    expect(plan.code, plan.stderr).to.equal(0)
+  })
+
+  it('leaves every bundle whole when it is killed for good', async () => {
+    const env = { ...(await sandbox.environment('ci')), CLAWCTL_SECRETS_DIR: secrets.secretsDir }
+    for (const requests of [8, 16]) {
+      await secrets.put('openai-api-key', IDS)
+      await secrets.put('github-app-key', IDS)
+      const from = sandbox.asked('s3')
+      const argv = ['bootstrap', 'upload', 'all', '--repos', secrets.repos]
+      const child = spawn('clawctl', argv, { env, stdio: 'ignore' })
+      const ended = new Promise((resolve) => child.once('close', (_code, signal) => resolve(signal)))
+      const watch = setInterval(() => sandbox.asked('s3') - from >= requests && child.kill('SIGKILL'), 1)
+      await ended
+      clearInterval(watch)
+      const { code, stdout } = await verify()
+      expect(code, stdout).to.equal(0)
+    }
+  })
+
+  it('refuses a secret that is none before anything is sent, with every problem', async () => {
+    secrets.write('token-b', `${PLAINTEXT} in the clear`)
+    secrets.write('openai-api-key', '')
+    const asked = sandbox.asked('s3')
+    const [refused, picture] = await Promise.all([upload('all', '--json'), clawctl('laptop', 'secrets', 'check')])
+    expectFailure(refused, 'INVALID_SECRETS', 2)
+    expect(refused.json().problems).to.deep.equal(['openai-api-key.age is empty', 'token-b.age is not age ciphertext'])
+    expect(sandbox.asked('s3')).to.equal(asked)
+
+    expect(picture.code).to.equal(2)
+    expect(picture.stdout)
+      .to.match(/^a +✔ +✔ +✖ bad +✔ +✔$/m)
+      .and.match(/^b +✖ bad +✔ +✖ bad +✔ +✔$/m)
+    expect(picture.stderr).to.include('INVALID_SECRETS').and.include('token-b.age is not age ciphertext')
+    await secrets.put('token-b', ['b'])
+    await secrets.put('openai-api-key', IDS)
+  })
+
+  it('shows who has what on a laptop, and on a host, without asking anything', async () => {
+    await secrets.put('clawdinator-control-token-c', ['c'])
+    const [picture, json] = await Promise.all([
+      clawctl('a', 'secrets', 'check', '--identities-dir', secrets.identitiesDir),
+      clawctl('laptop', 'secrets', 'check', '--json'),
+    ])
+    expect(picture.code).to.equal(0)
+    expect(picture.stdout)
+      .to.match(/^c +✔ +✔ +✔ +✔ +✔ own$/m)
+      .and.include('Every instance has what it needs.')
+    const { secrets: report } = json.json()
+    expect(report.instances[0].cells[0]).to.deep.include({ name: 'token-a', required: true, state: 'ok' })
+  })
+
+  it('exits with 3 and every problem where a bundle does not verify, and so does a deploy', async () => {
+    const gone = [...sandbox.bucket.keys()].filter((key) => /\/(?:a\/secrets\/github|b\/repos)/.test(key))
+    for (const key of gone) sandbox.bucket.delete(key)
+    sandbox.bucket.delete('bootstrap/c/config.json')
+    const [outcome, deploy] = await Promise.all([verify(), clawctl('ci', 'fleet', 'deploy', 'all', '--json')])
+    expectFailure(outcome, 'BUNDLE_INCOMPLETE', 3)
+    const problems = outcome.json().bundles.map((bundle: { problems: string[] }) => bundle.problems.length)
+    expect(problems).to.deep.equal([1, 1, 1])
+    expectFailure(deploy, 'BUNDLE_INCOMPLETE', 3)
+    expect(sandbox.hosts()).to.deep.equal([])
+  })
+})
