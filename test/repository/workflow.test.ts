@@ -39,7 +39,7 @@ describe('the deploy workflow', () => {
   })
 
   it('takes exactly the inputs that a dispatch sends', () => {
-    const full = { target: 'a', amiOverride: 'b', caller: 'c', requestedBy: 'd', requestId: 'e' }
+    const full = { target: 'a', amiOverride: 'b', caller: 'c', requestedBy: 'd', requestId: 'e', retire: true }
     expect(Object.keys(workflow.inputs ?? {})).to.have.members(Object.keys(inputsOf(full)))
     for (const [name, input] of Object.entries(workflow.inputs ?? {})) {
       expect(input, name).to.deep.equal({ required: name === 'target', default: null, type: 'string', options: [] })
@@ -61,6 +61,7 @@ describe('the deploy workflow', () => {
       })),
     ),
   )
+  titles.push(...titles.map((title) => ({ ...title, retire: true as const })))
   it('names its run as the code reads it', () => {
     for (const title of titles) {
       const inputs = inputsOf({
@@ -69,6 +70,7 @@ describe('the deploy workflow', () => {
         amiOverride: title.amiOverride ?? undefined,
         caller: title.caller ?? undefined,
         requestedBy: title.requestedBy ?? undefined,
+        retire: title.retire,
       })
       const complete = {
         ...Object.fromEntries(Object.keys(workflow.inputs ?? {}).map((name) => [name, ''])),
@@ -81,7 +83,7 @@ describe('the deploy workflow', () => {
   })
 
   it("takes the run's own id where a person dispatches it by hand", () => {
-    const inputs = { target: 'all', ami_override: '', request_id: '', requested_by: '', caller: '' }
+    const inputs = { target: 'all', ami_override: '', request_id: '', requested_by: '', caller: '', retire: '' }
     const scope = { contexts: { inputs, github: { run_id: '20000000001' }, vars: {} } }
     expect(render(workflow.runName ?? '', scope)).to.equal('fleet deploy all [20000000001]')
     const step = workflow.jobs[0]?.steps.at(-1)
@@ -129,6 +131,7 @@ describe('the deploy workflow', () => {
       CLAWCTL_REQUEST_ID: '${{ inputs.request_id || github.run_id }}',
       CLAWCTL_REQUESTED_BY: '${{ inputs.requested_by }}',
       CLAWDINATOR_INSTANCE_NAME: '${{ inputs.caller }}',
+      CLAWCTL_RETIRE: '${{ inputs.retire }}',
     })
     const source = read('src/lib/cli/deployFlags.ts') + read('src/lib/adapters/settings.ts')
     for (const name of Object.keys(step?.env ?? {}).slice(1)) expect(source).to.include(`'${name}'`)

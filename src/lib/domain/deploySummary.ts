@@ -6,6 +6,7 @@ const OUTCOME_WORDS: Record<DeployHost['outcome'], string> = {
   planned: 'planned, nothing applied',
   created: 'created',
   replaced: 'replaced',
+  retired: 'retired',
   failed: '**failed**',
   'rolled-back': '**rolled back**',
   skipped: 'not touched',
@@ -19,7 +20,7 @@ export function renderDeploySummary(deploy: Deploy, planLines: readonly string[]
   )
   const asked = [deploy.requestedBy && `by ${deploy.requestedBy}`, deploy.caller && `via ${deploy.caller}`]
   return [
-    `### Fleet deploy of ${deploy.target}: ${deploy.status}`,
+    `### ${deploy.retire ? `Retirement of ${deploy.target}` : `Fleet deploy of ${deploy.target}`}: ${deploy.status}`,
     '',
     `Request \`${deploy.requestId}\`${asked.filter(Boolean).length > 0 ? ` (${escapeMarkdown(asked.filter(Boolean).join(', '))})` : ''}, AMI ${deploy.ami ? `\`${deploy.ami}\`` : 'not known'}.`,
     ...(deploy.error ? ['', `> **${deploy.error.code}**: ${escapeMarkdown(deploy.error.message)}`] : []),

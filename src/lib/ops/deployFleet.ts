@@ -6,7 +6,7 @@ import type { Host } from '../domain/host.js'
 import { decideDeploy } from '../domain/policy.js'
 import { planRollout, type RolloutStep } from '../domain/rollout.js'
 import { deployOfRecord } from '../domain/run.js'
-import { hostsInState, type StateResource, strangerTo } from '../domain/tofuState.js'
+import { hostsInState, prefixesInState, type StateResource, strangerTo } from '../domain/tofuState.js'
 import { checkBundles } from './checkBundles.js'
 import { deployHost, type HostDeployPorts, notInState } from './deployHost.js'
 import { RecordKeeper } from './deployRecord.js'
@@ -14,6 +14,7 @@ import type { DeployOptions } from './plane.js'
 import type { JobReport, RegistrySource } from './ports.js'
 import { readRegistry } from './readRegistry.js'
 import { resolveImage } from './resolveImage.js'
+import { retireHost } from './retireHost.js'
 
 export interface DeployFleetPorts extends HostDeployPorts {
   registry: RegistrySource
@@ -37,9 +38,12 @@ export async function deployFleet(
   const planLines: string[] = []
   let failure: ClawctlError | null = null
   try {
-    const rollout = await prepare(request, ports)
-    await keeper.update({ ami: rollout.image.id, hosts: rollout.steps.map(firstHost) })
-    failure = await rollOut(rollout, options, keeper, planLines, ports)
+    if (request.retire) failure = await retireHost(request, options, keeper, planLines, ports)
+    else {
+      const rollout = await prepare(request, ports)
+      await keeper.update({ ami: rollout.image.id, hosts: rollout.steps.map(firstHost) })
+      failure = await rollOut(rollout, options, keeper, planLines, ports)
+    }
   } catch (error) {
     failure = asClawctlError(error)
   }
@@ -52,6 +56,8 @@ interface Rollout {
   image: Image
   steps: RolloutStep[]
   managed: Set<string>
+  /** What the hosts of the state were launched with, by id. */
+  prefixes: Map<string, string>
 }
 
 /** Everything that can be refused before anything is touched. */
@@ -75,7 +81,8 @@ async function prepare(request: DeployRequest, ports: DeployFleetPorts): Promise
     if (orphans.length > 0) progress.note(`Not in the registry, left running: ${orphans.join(', ')}.`)
     say(`${image.id} (${image.name}) for ${steps.map((step) => `${step.id} (${step.action})`).join(', ')}`)
     await tofu.init()
-    return { image, steps, managed: managedIds(await tofu.state(), hosts, ids) }
+    const state = await tofu.state()
+    return { image, steps, managed: managedIds(state, hosts, ids), prefixes: prefixesInState(state) }
   })
 }
 
@@ -87,13 +94,21 @@ async function rollOut(
   planLines: string[],
   ports: DeployFleetPorts,
 ): Promise<ClawctlError | null> {
-  const { image, steps, managed } = rollout
+  const { image, steps, managed, prefixes } = rollout
   for (const step of steps) {
+    prefixes.delete(step.id)
     await keeper.host(step.id, { outcome: 'deploying' })
     const onPlan = (lines: readonly string[]) => void planLines.push(...lines)
     const result = await deployHost(
       step,
-      { ...options, image, scope: steps.map(({ id }) => id), managed: [...managed], onPlan },
+      {
+        ...options,
+        image,
+        scope: steps.map(({ id }) => id),
+        managed: [...managed],
+        kept: Object.fromEntries(prefixes),
+        onPlan,
+      },
       ports,
     )
     await keeper.host(step.id, result.host)
@@ -146,6 +161,7 @@ function firstRecord(request: DeployRequest & { requestId: string }, ports: Depl
     amiOverride: request.amiOverride ?? null,
     caller: request.caller ?? null,
     requestedBy: request.requestedBy ?? null,
+    ...(request.retire ? { retire: true } : {}),
     status: 'running',
     runId: ports.run.id,
     runUrl: ports.run.url,

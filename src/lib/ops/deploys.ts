@@ -3,12 +3,13 @@ import { REQUEST_ID_PATTERN } from '../domain/contract.js'
 import { ClawctlError } from '../domain/errors.js'
 import { deployOf, deployOfRecord, parseRunTitle, RECORD_PREFIX, withSteps } from '../domain/run.js'
 import { readRecord } from './deployRecord.js'
-import type { ObjectStore, Runs } from './ports.js'
+import type { Clock, ObjectStore, Runs } from './ports.js'
 
 export interface DeploysPorts {
   runs: Runs
   /** Null where no bucket is configured: hosts and the resolved AMI are then not known. */
   store: ObjectStore | null
+  clock: Clock
 }
 
 /** How far back a run is looked for by its request id; GitHub pages by 100. */
@@ -35,7 +36,7 @@ export async function listDeploys(ports: DeploysPorts, limit: number): Promise<D
     .slice(0, limit)
     .map(async ({ id }) => {
       const record = await recordOf(store, id)
-      return record && deployOfRecord(record)
+      return record && deployOfRecord(record, ports.clock.now())
     })
   const deploys = (await Promise.all([...ofRuns, ...ofRecords])).filter((deploy) => deploy !== null)
   return deploys.sort((a, b) => (b.createdAt ?? '').localeCompare(a.createdAt ?? '')).slice(0, limit)
@@ -50,7 +51,7 @@ export async function getDeploy(ports: DeploysPorts, requestId: string): Promise
     run ? ports.runs.jobs(run.id) : [],
   ])
   if (run) return withSteps(deployOf(run, record, runs), jobs)
-  if (record) return withSteps(deployOfRecord(record), [])
+  if (record) return withSteps(deployOfRecord(record, ports.clock.now()), [])
   throw new ClawctlError('NOT_FOUND', `There is no deploy with the request id ${JSON.stringify(requestId)}.`, {
     hint: 'See `clawctl fleet history` for the ids.',
   })

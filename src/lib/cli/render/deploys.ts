@@ -21,6 +21,9 @@ function duration(deploy: Deploy, now: Date): string {
   return age(deploy.startedAt, deploy.finishedAt ? new Date(deploy.finishedAt) : now)
 }
 
+/** The target is one word of a table; what is not a deploy says so. */
+const targetOf = (deploy: Deploy) => (deploy.retire ? `${deploy.target} (retire)` : deploy.target)
+
 function who(deploy: Deploy): string {
   if (deploy.requestedBy) return deploy.caller ? `${deploy.requestedBy} (via ${deploy.caller})` : deploy.requestedBy
   return deploy.caller ?? 'a maintainer'
@@ -29,7 +32,8 @@ function who(deploy: Deploy): string {
 /** One deploy for people: the headline, then its hosts. */
 export function renderDeploy(deploy: Deploy, paint: Paint): string {
   const ami = deploy.ami ? ` with ${deploy.ami}` : ''
-  const lines = [`Deploy of ${deploy.target}${ami}: ${paint(STATUS_STYLE[deploy.status], deploy.status)}`]
+  const what = deploy.retire ? 'Retirement' : 'Deploy'
+  const lines = [`${what} of ${deploy.target}${ami}: ${paint(STATUS_STYLE[deploy.status], deploy.status)}`]
   for (const host of deploy.hosts) {
     const from = host.previousAmi && host.previousAmi !== host.ami ? ` (was ${host.previousAmi})` : ''
     lines.push(
@@ -48,7 +52,7 @@ export function renderDeploys(deploys: readonly Deploy[], now: Date, paint: Pain
   if (deploys.length === 0) return 'No deploy yet.'
   const rows = deploys.map((d) => [
     d.createdAt ? d.createdAt.slice(0, 19).replace('T', ' ') : '-',
-    d.target,
+    targetOf(d),
     paint(STATUS_STYLE[d.status], d.status) + (d.waitsFor ? ` behind ${d.waitsFor.target}` : ''),
     d.ami ?? '-',
     who(d),
@@ -63,7 +67,7 @@ export function renderDeploysForChat(deploys: readonly Deploy[], now: Date): str
   return fitChat(
     deploys.map((d) => {
       const waits = d.waitsFor ? ` behind ${d.waitsFor.target}` : ''
-      return `${d.target}: ${d.status}${waits}, asked ${age(d.createdAt, now)} ago by ${who(d)}${d.ami ? `, ${d.ami}` : ''}`
+      return `${targetOf(d)}: ${d.status}${waits}, asked ${age(d.createdAt, now)} ago by ${who(d)}${d.ami ? `, ${d.ami}` : ''}`
     }),
   )
 }
