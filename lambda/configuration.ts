@@ -11,6 +11,8 @@ export const configurationSchema = z.object({
   GITHUB_WORKFLOW: z._default(z.string().check(z.regex(/^[A-Za-z0-9_.-]+\.ya?ml$/)), DEPLOY_WORKFLOW),
   GITHUB_REF: z._default(z.string().check(z.minLength(1)), 'main'),
   GITHUB_API_URL: z._default(z.url(), 'https://api.github.com'),
+  /** Object of the bucket with the secrets among these variables: lambda/secrets.ts. */
+  CONTROL_API_SECRETS_KEY: z.optional(z.string()),
   /** Heartbeats and the deploys' records; without it health and hosts are unknown. */
   S3_BUCKET: z.optional(z.string()),
   AWS_REGION: z.string().check(z.minLength(1)),

@@ -35,3 +35,12 @@ export function createPorts(configuration: Configuration): LambdaPorts {
     clock: systemClock(),
   }
 }
+
+/** What the secrets are read with, before there is a configuration. Some of the function's 30 s, as createPorts takes. */
+export function secretsPorts(env: Readonly<Record<string, string | undefined>>) {
+  const { AWS_REGION: region = '', S3_BUCKET: bucket = '' } = env
+  return {
+    clock: systemClock(),
+    store: () => createObjectStore({ region, bucket, patience: { attempts: 2, attemptMs: 3_000 } }),
+  }
+}
