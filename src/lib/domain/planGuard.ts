@@ -100,6 +100,25 @@ function changesTagsAlone({ change }: ResourceChange): boolean {
   return change.before != null && change.after != null && rest(change.before) === rest(change.after)
 }
 
+/** The plan's resources. @throws ClawctlError PLAN_FAILED for a plan of an unknown form */
+function parsePlan(planJson: unknown): ResourceChange[] {
+  const parsed = planSchema.safeParse(planJson)
+  if (parsed.success && parsed.data.errored !== true && /^1\./.test(parsed.data.format_version)) {
+    return parsed.data.resource_changes ?? []
+  }
+  throw new ClawctlError(
+    'PLAN_FAILED',
+    "OpenTofu's plan has a form that the guard does not know, so it is not applied.",
+  )
+}
+
+/** What a plan would change, guarded by nobody: to look at, never to apply. @throws ClawctlError PLAN_FAILED */
+export function plannedChanges(planJson: unknown): { address: string; action: PlanAction }[] {
+  return parsePlan(planJson)
+    .map((change) => ({ address: change.address, action: actionOf(change) }))
+    .filter(({ action }) => action !== 'no-op' && action !== 'read')
+}
+
 /**
  * Looks at a saved plan before it is applied. Allows a creation or replacement (or, to retire it, the destruction) of
  * exactly the named host's instance, and what belongs to it; demands that this instance *is* in the plan, because OpenTofu answers "No changes" to a
@@ -108,14 +127,7 @@ function changesTagsAlone({ change }: ResourceChange): boolean {
  * @throws ClawctlError PLAN_OUT_OF_SCOPE with the offending addresses, PLAN_FAILED for a plan of an unknown form
  */
 export function guardPlan(planJson: unknown, wanted: GuardScope): PlanSummary {
-  const parsed = planSchema.safeParse(planJson)
-  if (!parsed.success || parsed.data.errored === true || !/^1\./.test(parsed.data.format_version)) {
-    throw new ClawctlError(
-      'PLAN_FAILED',
-      "OpenTofu's plan has a form that the guard does not know, so it is not applied.",
-    )
-  }
-  const planned = parsed.data.resource_changes ?? []
+  const planned = parsePlan(planJson)
   const hosts = new Set(planned.filter((change) => change.type === INSTANCE_TYPE).map((change) => change.index))
   const changes = planned.map((change) => {
     const action = actionOf(change)

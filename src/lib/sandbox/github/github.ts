@@ -7,6 +7,7 @@ import type { ActionTable } from './actions.js'
 import { type RunFacts, runContexts } from './contexts.js'
 import { render, renderBoolean, type Scope } from './expressions.js'
 import { parseInputs } from './inputs.js'
+import type { IssueState } from './issueRest.js'
 import { ConcurrencyGroups, MAX_PENDING, type Slot } from './queue.js'
 import { type RunLimits, WorkflowRun } from './runner.js'
 import { type Conclusion, type JobState, type RunEvent, type RunState, stamp } from './state.js'
@@ -70,6 +71,7 @@ export class GitHub {
   readonly jobToken = `ghs_${randomBytes(18).toString('hex')}`
   /** Where the endpoint listens; known after `githubEndpoint`. */
   apiUrl = 'http://127.0.0.1:0'
+  readonly issues: IssueState[] = []
   readonly #live: LiveRun[] = []
   readonly #groups: ConcurrencyGroups
   readonly #numbers = new Map<string, number>()

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import type { Exchange, Reply } from '../http.js'
 import type { GitHub } from './github.js'
+import { ISSUE_ROUTES } from './issueRest.js'
+import { type Call, json, notFound, paginate, problem, type Route } from './reply.js'
 import { repositoryShape } from './repositoryShape.js'
 import { annotationShape, contentShape, jobShape, runHtmlUrl, runShape, workflowShape } from './shapes.js'
 import type { RunState } from './state.js'
@@ -9,35 +11,6 @@ import { loadWorkflow } from './workflow.js'
 
 /** Requests an hour; the sandbox reports it and does not count. */
 const RATE_LIMIT = 5000
-const PAGE_SIZE = 30
-const MAX_PAGE_SIZE = 100
-
-interface Call {
-  github: GitHub
-  exchange: Exchange
-  /** What the route's pattern caught. */
-  args: string[]
-}
-
-interface Route {
-  method: string
-  pattern: RegExp
-  handle(call: Call): Promise<Reply> | Reply
-}
-
-function json(status: number, body: unknown, headers: Record<string, string> = {}): Reply {
-  return {
-    status,
-    headers: { 'content-type': 'application/json; charset=utf-8', ...headers },
-    body: JSON.stringify(body),
-  }
-}
-
-function problem(status: number, message: string, headers: Record<string, string> = {}): Reply {
-  return json(status, { message, documentation_url: 'https://docs.github.com/rest', status: String(status) }, headers)
-}
-
-const notFound = () => problem(404, 'Not Found')
 
 function text(body: string): Reply {
   return { status: 200, headers: { 'content-type': 'text/plain; charset=utf-8' }, body }
@@ -59,6 +32,7 @@ const ROUTES: Route[] = [
   { method: 'POST', pattern: /^actions\/runs\/(\d+)\/cancel$/, handle: withRun(cancel) },
   { method: 'GET', pattern: /^actions\/jobs\/(\d+)$/, handle: job },
   { method: 'GET', pattern: /^actions\/jobs\/(\d+)\/logs$/, handle: jobLogs },
+  ...ISSUE_ROUTES,
   { method: 'GET', pattern: /^check-runs\/(\d+)\/annotations$/, handle: annotations },
 ]
 
@@ -200,27 +174,6 @@ export function isWithin(moment: string, range: string): boolean {
 /** The last moment of a day, or the moment itself. */
 function endOf(value: string): number {
   return Date.parse(value) + (/^\d{4}-\d{2}-\d{2}$/.test(value) ? 86_400_000 - 1 : 0)
-}
-
-function paginate<T>(exchange: Exchange, items: readonly T[]): { items: T[]; headers: Record<string, string> } {
-  const query = exchange.url.searchParams
-  const size = Math.min(MAX_PAGE_SIZE, Math.max(1, Number(query.get('per_page')) || PAGE_SIZE))
-  const page = Math.max(1, Number(query.get('page')) || 1)
-  const last = Math.max(1, Math.ceil(items.length / size))
-  const link = (rel: string, number: number) => {
-    const url = new URL(exchange.url)
-    url.host = exchange.headers.host ?? url.host
-    url.searchParams.set('page', String(number))
-    return `<${url.href}>; rel="${rel}"`
-  }
-  const links = [
-    ...(page > 1 ? [link('prev', page - 1), link('first', 1)] : []),
-    ...(page < last ? [link('next', page + 1), link('last', last)] : []),
-  ]
-  return {
-    items: items.slice((page - 1) * size, page * size),
-    headers: links.length === 0 ? {} : { link: links.join(', ') },
-  }
 }
 
 function withRun(handle: (call: Call, run: RunState) => Reply): Route['handle'] {

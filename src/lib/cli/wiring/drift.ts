@@ -1,0 +1,20 @@
+import { join } from 'node:path'
+import { createIssues } from '../../adapters/githubIssues.js'
+import { githubJobReport } from '../../adapters/jobReport.js'
+import { scratchFolder } from '../../adapters/scratch.js'
+import { type Env, githubSettings } from '../../adapters/settings.js'
+import type { DriftPorts } from '../../ops/drift/ports.js'
+
+/** What `fleet drift` needs beyond what every command of the direct plane has. */
+export function driftPorts(
+  env: Env,
+  common: Omit<DriftPorts, 'report' | 'planFile' | 'issues'>,
+  options: { issue: boolean; userAgent: string },
+): DriftPorts {
+  return {
+    ...common,
+    report: githubJobReport(env),
+    planFile: join(scratchFolder('clawctl-drift-', env), 'drift.tfplan'),
+    issues: options.issue ? createIssues({ ...githubSettings(env), userAgent: options.userAgent }) : null,
+  }
+}

@@ -1,0 +1,55 @@
+import type { Exchange, Reply } from '../http.js'
+import type { GitHub } from './github.js'
+
+/** How GitHub's REST API answers. */
+
+const PAGE_SIZE = 30
+const MAX_PAGE_SIZE = 100
+
+export interface Call {
+  github: GitHub
+  exchange: Exchange
+  /** What the route's pattern caught. */
+  args: string[]
+}
+
+export interface Route {
+  method: string
+  pattern: RegExp
+  handle(call: Call): Promise<Reply> | Reply
+}
+
+export function json(status: number, body: unknown, headers: Record<string, string> = {}): Reply {
+  return {
+    status,
+    headers: { 'content-type': 'application/json; charset=utf-8', ...headers },
+    body: JSON.stringify(body),
+  }
+}
+
+export function problem(status: number, message: string, headers: Record<string, string> = {}): Reply {
+  return json(status, { message, documentation_url: 'https://docs.github.com/rest', status: String(status) }, headers)
+}
+
+export const notFound = () => problem(404, 'Not Found')
+
+export function paginate<T>(exchange: Exchange, items: readonly T[]): { items: T[]; headers: Record<string, string> } {
+  const query = exchange.url.searchParams
+  const size = Math.min(MAX_PAGE_SIZE, Math.max(1, Number(query.get('per_page')) || PAGE_SIZE))
+  const page = Math.max(1, Number(query.get('page')) || 1)
+  const last = Math.max(1, Math.ceil(items.length / size))
+  const link = (rel: string, number: number) => {
+    const url = new URL(exchange.url)
+    url.host = exchange.headers.host ?? url.host
+    url.searchParams.set('page', String(number))
+    return `<${url.href}>; rel="${rel}"`
+  }
+  const links = [
+    ...(page > 1 ? [link('prev', page - 1), link('first', 1)] : []),
+    ...(page < last ? [link('next', page + 1), link('last', last)] : []),
+  ]
+  return {
+    items: items.slice((page - 1) * size, page * size),
+    headers: links.length === 0 ? {} : { link: links.join(', ') },
+  }
+}
