@@ -2,9 +2,9 @@ import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
-import { zipSync } from 'fflate'
 import { inlineSchemas } from './inline-schemas.mjs'
 import { lazyRequires } from './lazy-requires.mjs'
+import { zipLambda } from './zip-lambda.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 process.chdir(root)
@@ -58,22 +58,13 @@ const [, lambda] = await Promise.all([
   }),
 ])
 await dropIdleBanners('dist.next')
-await zipLambda('dist.next/lambda/index.mjs', 'dist.next/lambda.zip')
+await writeFile('dist.next/lambda.zip', zipLambda(await readFile('dist.next/lambda/index.mjs')))
 await rm('dist.old', { recursive: true, force: true })
 await rename('dist', 'dist.old').catch(() => {})
 await rename('dist.next', 'dist')
 await rm('dist.old', { recursive: true, force: true })
 if (process.env.BUILD_METAFILE) await writeFile(process.env.BUILD_METAFILE, JSON.stringify(lambda.metafile))
 await writeManifest()
-
-/**
- * What the platform stack uploads. The same source gives the same bytes anywhere: one time for every build, of the
- * calendar and not of a zone, which the format does not know; one mode, readable for Lambda.
- */
-async function zipLambda(from, to) {
-  const file = [await readFile(from), { mtime: new Date(1980, 0, 1), os: 3, attrs: 0o100644 << 16, level: 9 }]
-  await writeFile(to, zipSync({ 'index.mjs': file }))
-}
 
 /** Most chunks need no `require`, and making one costs each of them half a millisecond. */
 async function dropIdleBanners(folder) {

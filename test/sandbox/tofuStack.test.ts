@@ -26,7 +26,7 @@ describe('the fleet stack', () => {
   })
 
   it('locks its state in S3', () => {
-    expect(Object.fromEntries(stack.backend ?? [])).to.deep.equal({ encrypt: 'true', use_lockfile: 'true' })
+    expect(Object.fromEntries(stack.backend ?? [])).to.deep.equal({ use_lockfile: 'true' })
   })
 
   it('reads the registry of this repository', () => {

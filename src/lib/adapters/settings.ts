@@ -176,7 +176,6 @@ const OPTIONAL_STACK_VARS = {
 /** Backend and variables of the fleet stack. @throws ClawctlError NOT_CONFIGURED */
 export function fleetStack(env: Env, aws: DirectSettings) {
   const lockTable = read(env, 'TOFU_LOCK_TABLE')
-  const kmsKey = read(env, OPTIONAL_STACK_VARS.kms_key_arn)
   const ownS3 = read(env, 'AWS_ENDPOINT_URL_S3') ?? read(env, 'AWS_ENDPOINT_URL')
   return {
     backendConfig: {
@@ -184,8 +183,6 @@ export function fleetStack(env: Env, aws: DirectSettings) {
       key: FLEET_STATE_KEY,
       region: aws.region,
       ...(lockTable ? { dynamodb_table: lockTable } : {}),
-      // `encrypt` alone would ask for S3's own key instead of the bucket's.
-      ...(kmsKey ? { kms_key_id: kmsKey } : {}),
       // An endpoint of its own (an emulator, say) rarely has a name for every bucket.
       ...(ownS3 ? { use_path_style: 'true' } : {}),
     },

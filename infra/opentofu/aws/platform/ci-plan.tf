@@ -60,19 +60,6 @@ data "aws_iam_policy_document" "platform_plan" {
     resources = [aws_dynamodb_table.locks.arn]
   }
 
-  # The backend compares the state with the digest that it keeps in the table.
-  statement {
-    sid       = "ReadTheDigestOfItsState"
-    actions   = ["dynamodb:GetItem"]
-    resources = [aws_dynamodb_table.locks.arn]
-
-    condition {
-      test     = "ForAllValues:StringEquals"
-      variable = "dynamodb:LeadingKeys"
-      values   = ["${var.bucket}/state/platform.tfstate-md5"]
-    }
-  }
-
   statement {
     sid = "SeeTheMemory"
     actions = [

@@ -115,7 +115,7 @@ data "aws_iam_policy_document" "bucket" {
     }
   }
 
-  # Who names no encryption gets the bucket's. Nobody writes what the bucket's key does not cover.
+  # Who names no encryption gets the bucket's: nobody writes what another key covers, or only S3's own.
   statement {
     sid       = "NoOtherKey"
     effect    = "Deny"
@@ -131,6 +131,24 @@ data "aws_iam_policy_document" "bucket" {
       test     = "StringNotEqualsIfExists"
       variable = "s3:x-amz-server-side-encryption-aws-kms-key-id"
       values   = [aws_kms_key.bucket.arn]
+    }
+  }
+
+  statement {
+    sid       = "NoWeakerEncryption"
+    effect    = "Deny"
+    actions   = ["s3:PutObject"]
+    resources = ["${aws_s3_bucket.fleet.arn}/*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "StringNotEqualsIfExists"
+      variable = "s3:x-amz-server-side-encryption"
+      values   = ["aws:kms"]
     }
   }
 }

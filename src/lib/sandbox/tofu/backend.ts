@@ -11,16 +11,7 @@ import { State, TOFU_VERSION } from './state.js'
 export const backendConfigSchema = z.record(z.string(), z.string())
 export type BackendConfig = z.infer<typeof backendConfigSchema>
 
-const CONFIG_KEYS = [
-  'bucket',
-  'key',
-  'region',
-  'use_lockfile',
-  'encrypt',
-  'kms_key_id',
-  'dynamodb_table',
-  'use_path_style',
-]
+const CONFIG_KEYS = ['bucket', 'key', 'region', 'use_lockfile', 'encrypt', 'dynamodb_table', 'use_path_style']
 const REQUIRED_KEYS = ['bucket', 'key', 'region']
 
 /** Where `init` remembers the backend, like the real OpenTofu. */
