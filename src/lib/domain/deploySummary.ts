@@ -12,8 +12,17 @@ const OUTCOME_WORDS: Record<DeployHost['outcome'], string> = {
   skipped: 'not touched',
 }
 
+/** What a run tells beside its record. */
+export interface DeployAudit {
+  /** The guarded plans, one line a resource. */
+  planLines: string[]
+  /** Ids that the registry lacks and that are left running. */
+  orphans: string[]
+}
+
 /** The step summary of the CI job, in GitHub's Markdown: what was done to which host, then the guarded plans. */
-export function renderDeploySummary(deploy: Deploy, planLines: readonly string[]): string {
+export function renderDeploySummary(deploy: Deploy, audit: DeployAudit): string {
+  const { planLines, orphans } = audit
   const rows = deploy.hosts.map(
     (host) =>
       `| ${host.id} | ${OUTCOME_WORDS[host.outcome]} | ${host.previousAmi ?? '–'} | ${host.ami ?? '–'} | ${host.instanceId ?? '–'} |`,
@@ -28,6 +37,7 @@ export function renderDeploySummary(deploy: Deploy, planLines: readonly string[]
     '| Host | Outcome | AMI before | AMI now | Instance |',
     '| --- | --- | --- | --- | --- |',
     ...rows,
+    ...(orphans.length > 0 ? ['', `Not in the registry, left running: ${escapeMarkdown(orphans.join(', '))}.`] : []),
     ...(planLines.length > 0 ? ['', 'Planned and guarded:', '', ...planLines.map((line) => `- \`${line}\``)] : []),
     '',
   ].join('\n')

@@ -1,5 +1,5 @@
 import type { Deploy, DeployHost, DeployRecord, DeployRequest, DeployStatus, Image } from '../domain/contract.js'
-import { renderDeploySummary } from '../domain/deploySummary.js'
+import { type DeployAudit, renderDeploySummary } from '../domain/deploySummary.js'
 import { asClawctlError, ClawctlError, errorBody, withPartial } from '../domain/errors.js'
 import { orphanIds } from '../domain/fleet.js'
 import type { Host } from '../domain/host.js'
@@ -35,19 +35,19 @@ export async function deployFleet(
   const keeper = await RecordKeeper.begin(ports.store, firstRecord(request, ports), (error) =>
     ports.progress.note(`The deploy's record could not be written: ${asClawctlError(error).message}`),
   )
-  const planLines: string[] = []
+  const audit: DeployAudit = { planLines: [], orphans: [] }
   let failure: ClawctlError | null = null
   try {
-    if (request.retire) failure = await retireHost(request, options, keeper, planLines, ports)
+    if (request.retire) failure = await retireHost(request, options, keeper, audit, ports)
     else {
-      const rollout = await prepare(request, ports)
+      const rollout = await prepare(request, audit, ports)
       await keeper.update({ ami: rollout.image.id, hosts: rollout.steps.map(firstHost) })
-      failure = await rollOut(rollout, options, keeper, planLines, ports)
+      failure = await rollOut(rollout, options, keeper, audit, ports)
     }
   } catch (error) {
     failure = asClawctlError(error)
   }
-  const deploy = await finish(keeper, failure, options, planLines, ports)
+  const deploy = await finish(keeper, failure, options, audit, ports)
   if (failure) throw withPartial(failure, { deploy })
   return deploy
 }
@@ -61,7 +61,7 @@ interface Rollout {
 }
 
 /** Everything that can be refused before anything is touched. */
-async function prepare(request: DeployRequest, ports: DeployFleetPorts): Promise<Rollout> {
+async function prepare(request: DeployRequest, audit: DeployAudit, ports: DeployFleetPorts): Promise<Rollout> {
   const { compute, store, tofu, progress } = ports
   const registry = await readRegistry(ports.registry)
   const verdict = decideDeploy({ ...request, registry })
@@ -77,8 +77,8 @@ async function prepare(request: DeployRequest, ports: DeployFleetPorts): Promise
       store,
       registry.filter((entry) => ids.includes(entry.id)),
     )
-    const orphans = orphanIds(registry, hosts)
-    if (orphans.length > 0) progress.note(`Not in the registry, left running: ${orphans.join(', ')}.`)
+    audit.orphans = orphanIds(registry, hosts)
+    if (audit.orphans.length > 0) progress.note(`Not in the registry, left running: ${audit.orphans.join(', ')}.`)
     say(`${image.id} (${image.name}) for ${steps.map((step) => `${step.id} (${step.action})`).join(', ')}`)
     await tofu.init()
     const state = await tofu.state()
@@ -91,14 +91,14 @@ async function rollOut(
   rollout: Rollout,
   options: DeployOptions,
   keeper: RecordKeeper,
-  planLines: string[],
+  audit: DeployAudit,
   ports: DeployFleetPorts,
 ): Promise<ClawctlError | null> {
   const { image, steps, managed, prefixes } = rollout
   for (const step of steps) {
     prefixes.delete(step.id)
     await keeper.host(step.id, { outcome: 'deploying' })
-    const onPlan = (lines: readonly string[]) => void planLines.push(...lines)
+    const onPlan = (lines: readonly string[]) => void audit.planLines.push(...lines)
     const result = await deployHost(
       step,
       {
@@ -122,7 +122,7 @@ async function finish(
   keeper: RecordKeeper,
   failure: ClawctlError | null,
   options: DeployOptions,
-  planLines: readonly string[],
+  audit: DeployAudit,
   ports: DeployFleetPorts,
 ): Promise<Deploy> {
   await keeper.update({
@@ -135,7 +135,7 @@ async function finish(
   })
   const deploy = deployOfRecord(keeper.record)
   try {
-    await ports.report.summary(renderDeploySummary(deploy, planLines))
+    await ports.report.summary(renderDeploySummary(deploy, audit))
     await ports.report.output('status', deploy.status)
     if (deploy.ami) await ports.report.output('ami', deploy.ami)
   } catch (error) {

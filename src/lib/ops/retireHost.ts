@@ -1,4 +1,5 @@
 import type { DeployRequest } from '../domain/contract.js'
+import type { DeployAudit } from '../domain/deploySummary.js'
 import { asClawctlError, ClawctlError } from '../domain/errors.js'
 import { orphanIds } from '../domain/fleet.js'
 import { currentHost } from '../domain/host.js'
@@ -21,7 +22,7 @@ export async function retireHost(
   request: DeployRequest,
   options: Pick<DeployOptions, 'planOnly'>,
   keeper: RecordKeeper,
-  planLines: string[],
+  audit: DeployAudit,
   ports: HostDeployPorts & { registry: RegistrySource },
 ): Promise<ClawctlError | null> {
   const { compute, tofu, progress } = ports
@@ -34,8 +35,8 @@ export async function retireHost(
   const host = await progress.task(`${id}: plan its end`, async (say) => {
     const hosts = await compute.describeHosts()
     const host = currentHost(hosts, id)
-    const others = orphanIds(registry, hosts).filter((orphan) => orphan !== id)
-    if (others.length > 0) progress.note(`Not in the registry, left running: ${others.join(', ')}.`)
+    audit.orphans = orphanIds(registry, hosts).filter((orphan) => orphan !== id)
+    if (audit.orphans.length > 0) progress.note(`Not in the registry, left running: ${audit.orphans.join(', ')}.`)
     await tofu.init()
     const resources = await tofu.state()
     const stranger = strangerTo(hostsInState(resources), hosts, [id])
@@ -67,7 +68,7 @@ export async function retireHost(
       replace: null,
     })
     const summary = guardPlan(plan, { id, action: 'retire' })
-    planLines.push(...summary.lines)
+    audit.planLines.push(...summary.lines)
     say(summary.lines.join(', '))
     return host
   })
