@@ -75,9 +75,9 @@ resource "aws_security_group" "memory" {
   tags = { Name = "clawdinator-memory" }
 }
 
+# NFS.
 resource "aws_vpc_security_group_ingress_rule" "memory" {
   security_group_id            = aws_security_group.memory.id
-  description                  = "NFS"
   ip_protocol                  = "tcp"
   from_port                    = 2049
   to_port                      = 2049
