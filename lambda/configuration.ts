@@ -25,6 +25,8 @@ export const configurationSchema = z.object({
   GITHUB_WORKFLOW: z._default(z.string().check(z.regex(/^[A-Za-z0-9_.-]+\.ya?ml$/)), DEPLOY_WORKFLOW),
   GITHUB_REF: z._default(z.string().check(z.minLength(1)), 'main'),
   GITHUB_API_URL: z._default(z.url(), 'https://api.github.com'),
+  /** Object of the bucket with the secrets among these variables: lambda/storedSecrets.ts. */
+  CONTROL_API_SECRETS_KEY: z.optional(z.string()),
   /** Heartbeats and the deploys' records; without it health and hosts are unknown. */
   S3_BUCKET: z.optional(z.string()),
   AWS_REGION: z.string().check(z.minLength(1)),
@@ -37,6 +39,18 @@ export type GithubAccess =
   | { kind: 'token'; token: string }
   | { kind: 'app'; appId: string; installationId: string; privateKey: string }
 export type Configuration = Omit<Variables, 'GITHUB_TOKEN' | (typeof APP_VARIABLES)[number]> & { github: GithubAccess }
+
+/**
+ * Variables of the configuration that are secrets. The platform stack leaves them out of the function's environment,
+ * which would put them into its state: see docs/adr/0022.
+ */
+export const SECRET_NAMES = [
+  'CONTROL_API_TOKEN',
+  'CONTROL_API_TOKEN_PREVIOUS',
+  'CONTROL_API_CALLER_TOKENS',
+  'GITHUB_TOKEN',
+  'GITHUB_APP_PRIVATE_KEY',
+] as const
 
 export type Env = Readonly<Record<string, string | undefined>>
 

@@ -8,7 +8,7 @@ import type { GithubCredential } from '../src/lib/adapters/githubClient.js'
 import type { KnownHeartbeats } from '../src/lib/ops/fleetStatus.js'
 import type { Clock, Compute, ObjectStore, RegistrySource, Runs } from '../src/lib/ops/ports.js'
 import type { ServerPreflightPorts } from '../src/lib/ops/preflight/ports.js'
-import { type Configuration, parseCallerTokens } from './configuration.js'
+import { type Configuration, type Env, parseCallerTokens } from './configuration.js'
 
 export interface LambdaPorts {
   compute: Compute
@@ -69,4 +69,13 @@ function credentialOf({ github, GITHUB_API_URL }: Configuration, repo: string, c
     userAgent: USER_AGENT,
     patience: GITHUB_PATIENCE,
   })
+}
+
+/** What the secrets are read with, before there is a configuration. Some of the function's 30 s, as createPorts takes. */
+export function secretsPorts(env: Env) {
+  const { AWS_REGION: region = '', S3_BUCKET: bucket = '' } = env
+  return {
+    clock: systemClock(),
+    store: () => createObjectStore({ region, bucket, patience: { attempts: 2, attemptMs: 3_000 } }),
+  }
 }

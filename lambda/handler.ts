@@ -8,9 +8,9 @@ import { createPorts, type LambdaPorts } from './context.js'
 import { parseEvent } from './event.js'
 import { Meter } from './meter.js'
 import { Recent, recentPorts } from './recent.js'
+import { Secrets } from './redaction.js'
 import { findRoute, MethodNotAllowed, runRoute } from './router.js'
 import type { RoutePorts, Subject } from './routes.js'
-import { Secrets } from './secrets.js'
 
 export interface FunctionUrlResult {
   statusCode: number

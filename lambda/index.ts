@@ -1,3 +1,6 @@
-import { createHandler } from './handler.js'
+import { secretsPorts } from './context.js'
+import { createHandlerWithSecrets } from './storedSecrets.js'
 
-export const handler = createHandler(process.env, (line) => process.stdout.write(`${line}\n`))
+const log = (line: string) => process.stdout.write(`${line}\n`)
+
+export const handler = createHandlerWithSecrets(process.env, log, secretsPorts(process.env))

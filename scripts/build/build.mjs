@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { inlineSchemas } from './inline-schemas.mjs'
 import { lazyRequires } from './lazy-requires.mjs'
+import { zipLambda } from './zip-lambda.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 process.chdir(root)
@@ -61,6 +62,7 @@ const [, lambda] = await Promise.all([
   }),
 ])
 await dropIdleBanners('dist.next')
+await writeFile('dist.next/lambda.zip', zipLambda(await readFile('dist.next/lambda/index.mjs')))
 await rm('dist.old', { recursive: true, force: true })
 await rename('dist', 'dist.old').catch(() => {})
 await rename('dist.next', 'dist')

@@ -36,7 +36,7 @@ describe('createTofu: failures', function () {
   }
 
   const says = (text: string) => `cat >&2 <<'END'\n${text}\nEND\nexit 1`
-  const request = { file: 'plan', ami: 'ami-1', instances: ['a'], replace: null }
+  const request = { file: 'plan', ami: 'ami-1', instances: ['a'], kept: {}, replace: null }
 
   it('says that the program is missing', async () => {
     const tofu = createTofu({ binary: join(home, 'none'), dir: home, backendConfig: {}, vars: {} })
@@ -115,15 +115,17 @@ describe('createTofu: failures', function () {
   it('does not let the environment change what is run', async () => {
     process.env.TF_CLI_ARGS_init = '-upgrade'
     process.env.TF_WORKSPACE = 'other'
+    process.env.TF_VAR_ami_id = 'ami-1234abcd'
     try {
       await fake('env >"$OUT"', { env: { OUT: join(home, 'env') } }).init()
     } finally {
       delete process.env.TF_CLI_ARGS_init
       delete process.env.TF_WORKSPACE
+      delete process.env.TF_VAR_ami_id
     }
     const seen = readFileSync(join(home, 'env'), 'utf8')
     expect(seen).to.include('TF_IN_AUTOMATION=1')
-    expect(seen).not.to.match(/^TF_(?:CLI_ARGS|WORKSPACE)/m)
+    expect(seen).not.to.match(/^TF_(?:CLI_ARGS|WORKSPACE|VAR)/m)
   })
 
   it('interrupts once, and waits for the end', async () => {
@@ -183,7 +185,7 @@ describe('createTofu with the stand-in as a program', function () {
     try {
       await tofu.init()
       expect(await tofu.state()).to.deep.equal([])
-      guardPlan(await tofu.plan({ file, ami: aws.ami, instances: ['a-1'], replace: null }), {
+      guardPlan(await tofu.plan({ file, ami: aws.ami, instances: ['a-1'], kept: {}, replace: null }), {
         id: 'a-1',
         action: 'create',
       })
@@ -193,14 +195,16 @@ describe('createTofu with the stand-in as a program', function () {
       expect((await tofu.state()).map((resource) => resource.address)).to.include(address)
       expect((await failure(tofu.apply(file))).message).to.include('The saved plan is stale')
 
-      const replaced = await tofu.plan({ file, ami: aws.nextAmi, instances: ['a-1'], replace: address })
+      const replaced = await tofu.plan({ file, ami: aws.nextAmi, instances: ['a-1'], kept: {}, replace: address })
       guardPlan(replaced, { id: 'a-1', action: 'replace' })
       await tofu.apply(file)
       expect(aws.running()).to.deep.equal({ 'a-1': aws.nextAmi })
 
       const lock = { ID: 'lock-1', Path: '', Operation: '', Who: 'x@y', Version: '', Created: '2026-11-22T10:00:00Z' }
       aws.world.putObject(BUCKET, `${STATE_KEY}.tflock`, JSON.stringify({ ...lock, Info: '' }))
-      const locked = await failure(tofu.plan({ file, ami: aws.nextAmi, instances: ['a-1'], replace: address }))
+      const locked = await failure(
+        tofu.plan({ file, ami: aws.nextAmi, instances: ['a-1'], kept: {}, replace: address }),
+      )
       expect(locked.code).to.equal('STATE_LOCKED')
       expect(locked.message).to.include('lock-1, taken by x@y at 2026-11-22 10:00:00 +0000 UTC')
     } finally {

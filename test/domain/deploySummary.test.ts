@@ -8,8 +8,8 @@ const hosts = [
   { id: 'a', outcome: 'rolled-back', ami: OLD.id, previousAmi: OLD.id, instanceId: 'i-2' },
   { id: 'b', outcome: 'skipped', ami: null, previousAmi: null, instanceId: null },
 ] as const
-const render = (change: Parameters<typeof detailOf>[0], plan: string[] = []) =>
-  renderDeploySummary(detailOf(change), plan)
+const render = (change: Parameters<typeof detailOf>[0], plan: string[] = [], orphans: string[] = []) =>
+  renderDeploySummary(detailOf(change), { planLines: plan, orphans })
 
 describe('renderDeploySummary', () => {
   it('says what was done to which host, for whom, and what was planned', () => {
@@ -32,6 +32,11 @@ describe('renderDeploySummary', () => {
       '- `replace x["a"]`',
       '',
     ])
+  })
+
+  it('names what is left running, as text', () => {
+    const told = render({ hosts: [] }, [], ['gone-1', '[x](http://y)'])
+    expect(told).to.include('Not in the registry, left running: gone-1, \\[x\\]\\(http\\://y\\).')
   })
 
   it('leaves out who asked, the error and the plan where there is none', () => {

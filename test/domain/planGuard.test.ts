@@ -250,3 +250,47 @@ describe('guardPlan', () => {
     expect(accepted, 'plans that were accepted').to.be.above(20)
   })
 })
+
+describe('guardPlan of a retirement', () => {
+  const retire = (...changes: unknown[]) => guardPlan(plan(...changes), { id: 'a', action: 'retire' })
+  const end = ['aws_instance', 'aws_iam_role', 'aws_iam_role_policy', 'aws_iam_instance_profile'].map((type) =>
+    change(type, 'a', ['delete']),
+  )
+
+  it('accepts the end of one host and of what belongs to it', () => {
+    expect(retire(...end, instance('b', ['no-op'])).lines).to.deep.equal(end.map(({ address }) => `delete ${address}`))
+  })
+
+  it('accepts what is left where EC2 has lost the instance', () => {
+    expect(retire(...end.slice(1)).lines).to.have.length(3)
+  })
+
+  const offences: [why: string, change: Change][] = [
+    ["a neighbour's end", instance('b', ['delete'])],
+    ["the end of a neighbour's role", change('aws_iam_role', 'b', ['delete'])],
+    ['a neighbour replaced', instance('b', REPLACE)],
+    ['a neighbour created', instance('b', ['create'])],
+    ['a replacement of the host itself', instance('a', REPLACE)],
+    ['an update of its role', change('aws_iam_role', 'a', ['update'])],
+    ['a shared group that changes', change('aws_security_group', undefined, ['update'])],
+    ['a shared group that ends', change('aws_security_group', undefined, ['delete'])],
+    ['something else of its key', change('aws_ebs_volume', 'a', ['delete'])],
+    ['another instance of its key', { ...instance('a', ['delete']), address: 'aws_instance.other["a"]' }],
+    ['the host forgotten', instance('a', ['forget'])],
+  ]
+  for (const [why, also] of offences) {
+    it(`refuses beside it: ${why}`, () => {
+      const error = thrown(() => retire(...end.slice(1), also))
+      expect(error.code).to.equal('PLAN_OUT_OF_SCOPE')
+      expect(error.partial?.addresses).to.deep.equal([also.address])
+    })
+  }
+
+  it('refuses a plan that holds nothing of it', () => {
+    expect(thrown(() => retire(instance('b', ['no-op']))).code).to.equal('PLAN_OUT_OF_SCOPE')
+  })
+
+  it('never lets a deploy destroy its host', () => {
+    expect(thrown(() => guard(plan(instance('a', ['delete'])))).code).to.equal('PLAN_OUT_OF_SCOPE')
+  })
+})

@@ -3,9 +3,11 @@ import { indexKey } from '../../src/lib/domain/run.js'
 import { getDeploy, listDeploys } from '../../src/lib/ops/deploys.js'
 import type { ObjectStore } from '../../src/lib/ops/ports.js'
 import { failureOf } from '../support/failure.js'
-import { FakeRuns, FakeStore, OLD, recordOf, runOf } from '../support/fakes.js'
+import { FakeClock, FakeRuns, FakeStore, OLD, recordOf, runOf } from '../support/fakes.js'
 
 const at = (minute: number) => `2026-03-01T12:${String(minute).padStart(2, '0')}:00Z`
+
+const clock = new FakeClock()
 
 function world() {
   const runs = new FakeRuns()
@@ -18,8 +20,27 @@ function world() {
       recordOf({ requestId: `request-000${id}`, createdAt: at(minute), ...change }),
       new Date(at(minute)),
     )
-  return { runs, store, run, record, ports: { runs, store } }
+  return { runs, store, run, record, ports: { runs, store, clock } }
 }
+
+describe('a record whose run nobody lists', () => {
+  it('reads as failed once nobody can still be at it, with what it had done', async () => {
+    const { store, ports } = world()
+    const hosts = [
+      { id: 'a', outcome: 'deploying' as const, ami: null, previousAmi: OLD.id, instanceId: 'i-a' },
+      { id: 'b', outcome: 'pending' as const, ami: null, previousAmi: OLD.id, instanceId: 'i-b' },
+    ]
+    store.set('deploys/request-0007.json', recordOf({ requestId: 'request-0007', hosts }))
+    expect((await getDeploy(ports, 'request-0007')).status).to.equal('running')
+
+    const later = new FakeClock()
+    await later.sleep(2 * 60 * 60_000 + 1)
+    const lost = await getDeploy({ ...ports, clock: later }, 'request-0007')
+    expect(lost).to.include({ status: 'failed', finishedAt: null })
+    expect(lost.error).to.include({ code: 'DEPLOY_FAILED', message: 'The run was lost while it deployed a.' })
+    expect(lost.hosts.map((host) => `${host.id} ${host.outcome}`)).to.deep.equal(['a failed', 'b skipped'])
+  })
+})
 
 describe('listDeploys', () => {
   it('shows runs with what they wrote down, and deploys that had no run, newest first', async () => {
@@ -49,7 +70,7 @@ describe('listDeploys', () => {
   it('does without a bucket', async () => {
     const { run, runs } = world()
     run(1, 10, { status: 'completed', conclusion: 'success' })
-    expect(await listDeploys({ runs, store: null }, 5)).to.have.length(1)
+    expect(await listDeploys({ runs, store: null, clock }, 5)).to.have.length(1)
   })
 
   it('reads the newest of thousands of records, and no more of them than it shows', async () => {

@@ -38,7 +38,7 @@ const LAYERS: Layer[] = [
     packages: /^@oclif\/core$/,
     node: /^node:(?:crypto|path)$/,
   },
-  { files: /^src\/lib\/cli\/wiring\//, ours: [CLI, OPS, DOMAIN, ADAPTERS], node: /^node:path$/ },
+  { files: /^src\/lib\/cli\/wiring\//, ours: [CLI, OPS, DOMAIN, ADAPTERS], node: /^node:(?:os|path)$/ },
   { files: /^src\/lib\/cli\/progress\.ts$/, ours: [CLI, DOMAIN], types: [OPS], packages: /^(?:listr2|ms)$/ },
   {
     files: CLI,

@@ -8,6 +8,7 @@ import { formatRunTitle, parseRunTitle, type RunTitle } from '../../src/lib/doma
 import { render } from '../../src/lib/sandbox/github/expressions.js'
 import { loadWorkflow, type Workflow } from '../../src/lib/sandbox/github/workflow.js'
 import { ROOT } from '../support/plane.js'
+import { readStack } from '../support/stacks.js'
 
 const DEPLOY = '.github/workflows/fleet-deploy.yml'
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
@@ -19,6 +20,20 @@ function yamlFiles(): string[] {
       ? readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' }).map((file) => `${folder}/${file}`)
       : []
   return [...list('.github/workflows'), ...list('.github/actions')].filter((file) => /\.ya?ml$/.test(file))
+}
+
+interface Parsed {
+  on: unknown
+  permissions: Record<string, string>
+  concurrency?: object
+  jobs: Record<string, { permissions?: Record<string, string>; if?: string; env?: object }>
+}
+
+/** What each workflow may write, beside nothing. */
+const WRITES: Record<string, Record<string, string>> = {
+  [DEPLOY]: { 'id-token': 'write' },
+  '.github/workflows/fleet-drift.yml': { 'id-token': 'write', issues: 'write' },
+  '.github/workflows/infra.yml': { 'id-token': 'write', 'pull-requests': 'write' },
 }
 
 /** Every value under a key of this name, wherever it is. */
@@ -39,7 +54,7 @@ describe('the deploy workflow', () => {
   })
 
   it('takes exactly the inputs that a dispatch sends', () => {
-    const full = { target: 'a', amiOverride: 'b', caller: 'c', requestedBy: 'd', requestId: 'e' }
+    const full = { target: 'a', amiOverride: 'b', caller: 'c', requestedBy: 'd', requestId: 'e', retire: true }
     expect(Object.keys(workflow.inputs ?? {})).to.have.members(Object.keys(inputsOf(full)))
     for (const [name, input] of Object.entries(workflow.inputs ?? {})) {
       expect(input, name).to.deep.equal({ required: name === 'target', default: null, type: 'string', options: [] })
@@ -61,6 +76,7 @@ describe('the deploy workflow', () => {
       })),
     ),
   )
+  titles.push(...titles.map((title) => ({ ...title, retire: true as const })))
   it('names its run as the code reads it', () => {
     for (const title of titles) {
       const inputs = inputsOf({
@@ -69,6 +85,7 @@ describe('the deploy workflow', () => {
         amiOverride: title.amiOverride ?? undefined,
         caller: title.caller ?? undefined,
         requestedBy: title.requestedBy ?? undefined,
+        retire: title.retire,
       })
       const complete = {
         ...Object.fromEntries(Object.keys(workflow.inputs ?? {}).map((name) => [name, ''])),
@@ -81,7 +98,7 @@ describe('the deploy workflow', () => {
   })
 
   it("takes the run's own id where a person dispatches it by hand", () => {
-    const inputs = { target: 'all', ami_override: '', request_id: '', requested_by: '', caller: '' }
+    const inputs = { target: 'all', ami_override: '', request_id: '', requested_by: '', caller: '', retire: '' }
     const scope = { contexts: { inputs, github: { run_id: '20000000001' }, vars: {} } }
     expect(render(workflow.runName ?? '', scope)).to.equal('fleet deploy all [20000000001]')
     const step = workflow.jobs[0]?.steps.at(-1)
@@ -129,6 +146,7 @@ describe('the deploy workflow', () => {
       CLAWCTL_REQUEST_ID: '${{ inputs.request_id || github.run_id }}',
       CLAWCTL_REQUESTED_BY: '${{ inputs.requested_by }}',
       CLAWDINATOR_INSTANCE_NAME: '${{ inputs.caller }}',
+      CLAWCTL_RETIRE: '${{ inputs.retire }}',
     })
     const source = read('src/lib/cli/deployFlags.ts') + read('src/lib/adapters/settings.ts')
     for (const name of Object.keys(step?.env ?? {}).slice(1)) expect(source).to.include(`'${name}'`)
@@ -156,11 +174,64 @@ describe('workflows and local actions', () => {
     })
   }
 
-  for (const file of files.filter((file) => file.startsWith('.github/workflows/'))) {
-    it(`${file}: names its permissions and an end for every job`, () => {
-      const { permissions, jobs } = parse(read(file)) as { permissions?: unknown; jobs: Record<string, object> }
-      expect(permissions).to.be.an('object')
+  const workflows = files.filter((file) => file.startsWith('.github/workflows/'))
+  for (const file of workflows) {
+    it(`${file}: names its permissions and an end for every job, and how runs of it meet`, () => {
+      const { permissions, concurrency, jobs } = parse(read(file)) as Parsed
+      expect(permissions).to.be.an('object').and.to.include({ contents: 'read' })
+      expect(concurrency).to.have.property('group')
       for (const job of Object.values(jobs)) expect(job).to.have.property('timeout-minutes')
     })
+
+    it(`${file}: may write only what it has to`, () => {
+      const { permissions, jobs } = parse(read(file)) as Parsed
+      const all = [permissions, ...Object.values(jobs).map((job) => job.permissions ?? {})]
+      const written = all.flatMap((granted) => Object.entries(granted).filter(([, level]) => level === 'write'))
+      expect(Object.fromEntries(written)).to.deep.equal(WRITES[file] ?? {})
+    })
+
+    it(`${file}: leaves no token in the checkout`, () => {
+      const steps = valuesOf(parse(read(file)), 'steps').flat() as { uses?: string; with?: object }[]
+      const checkouts = steps.filter(({ uses }) => uses?.startsWith('actions/checkout@'))
+      expect(checkouts).not.to.deep.equal([])
+      for (const step of checkouts) expect(step.with).to.include({ 'persist-credentials': false })
+    })
+
+    it(`${file}: reads no repository variable that the platform stack does not give, a few choices aside`, async () => {
+      const given = (await readStack('platform')).locals.get('repository_variables') as object
+      const used = [...read(file).matchAll(/vars\.([A-Z0-9_]+)/g)].map(([, name]) => name ?? '')
+      const chosen = ['SUBNET_ID', 'ROOT_VOLUME_GIB', 'HEALTH_TIMEOUT']
+      expect(used.filter((name) => !(name in given) && !chosen.includes(name))).to.deep.equal([])
+    })
   }
+
+  it('give a fork’s pull request neither an identity nor the right to comment', () => {
+    for (const file of workflows) {
+      const { on, permissions, jobs } = parse(read(file)) as Parsed
+      if (!(on !== null && typeof on === 'object' && 'pull_request' in on)) continue
+      for (const job of Object.values(jobs)) {
+        const granted = { ...permissions, ...job.permissions }
+        if (!Object.values(granted).includes('write')) continue
+        expect(job.if, file).to.equal('github.event.pull_request.head.repo.full_name == github.repository')
+      }
+    }
+    expect(workflows.filter((file) => read(file).includes('pull_request_target'))).to.deep.equal([])
+  })
+
+  it('run as a role only where its trust names them', async () => {
+    const roles = (await readStack('platform')).locals.get('ci_roles') as Record<string, { workflow: string }>
+    const trusted = [...Object.values(roles).map(({ workflow }) => workflow), 'infra.yml']
+    const assuming = workflows.filter((file) => read(file).includes('role-to-assume:'))
+    expect(assuming).not.to.deep.equal([])
+    for (const file of assuming) expect(trusted).to.include(file.replace('.github/workflows/', ''))
+  })
+
+  it('plan the fleet with the same settings when they look as when they deploy', () => {
+    const settings = (file: string) => {
+      const [job] = Object.values((parse(read(file)) as Parsed).jobs)
+      const { CLAWCTL_HEALTH_TIMEOUT: _, ...env } = (job?.env ?? {}) as Record<string, string>
+      return env
+    }
+    expect(settings('.github/workflows/fleet-drift.yml')).to.deep.equal(settings(DEPLOY))
+  })
 })

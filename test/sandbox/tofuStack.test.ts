@@ -12,7 +12,7 @@ describe('the fleet stack', () => {
   const stack = readStack(STACK)
 
   it('asks for no variable that clawctl does not pass, and declares all that it does', () => {
-    const passed = [...Object.keys(VARS), 'ami_id', 'instance_ids']
+    const passed = [...Object.keys(VARS), 'ami_id', 'instance_ids', 'kept_prefixes']
     const declared = stack.variables.map(({ name }) => name)
     const required = stack.variables.filter((variable) => variable.required).map(({ name }) => name)
     expect(declared).to.include.members(passed)
@@ -20,13 +20,13 @@ describe('the fleet stack', () => {
   })
 
   it('lets no host change that is not named', () => {
-    for (const name of ['ami', 'instance_type', 'user_data', 'user_data_base64', 'tags', 'tags_all']) {
+    for (const name of ['ami', 'instance_type', 'user_data', 'tags', 'vpc_security_group_ids', 'metadata_options']) {
       expect(stack.ignores(name), name).to.equal(true)
     }
   })
 
   it('locks its state in S3', () => {
-    expect(Object.fromEntries(stack.backend ?? [])).to.deep.equal({ encrypt: 'true', use_lockfile: 'true' })
+    expect(Object.fromEntries(stack.backend ?? [])).to.deep.equal({ use_lockfile: 'true' })
   })
 
   it('reads the registry of this repository', () => {

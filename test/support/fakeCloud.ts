@@ -72,6 +72,7 @@ export class FakeCloud implements Compute, Tofu {
     return [...this.managed].map((id) => ({
       address: instanceAddress(id),
       id: this.hosts.find((host) => host.id === id && host.state !== 'shutting-down')?.instanceId ?? null,
+      tags: { 'clawdinator:bootstrap-prefix': `bootstrap/${id}` },
     }))
   }
 

@@ -16,6 +16,10 @@ export default class FleetDeploy extends BaseCommand {
       description: 'Go back to an AMI that worked',
       command: '<%= config.bin %> <%= command.id %> clawdinator-2 --ami ami-0123456789abcdef0',
     },
+    {
+      description: 'Destroy an instance that has left the registry',
+      command: '<%= config.bin %> <%= command.id %> --retire clawdinator-3 --requested-by "Jo"',
+    },
     { description: 'In CI, see what would be done', command: '<%= config.bin %> <%= command.id %> all --plan-only' },
   ]
   static override args = {
@@ -37,6 +41,7 @@ export default class FleetDeploy extends BaseCommand {
         requestedBy: flags['requested-by'],
         requestId: flags['request-id'] || context.newRequestId(),
         caller: context.caller,
+        retire: flags.retire,
       },
       {
         planOnly: flags['plan-only'],

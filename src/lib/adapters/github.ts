@@ -217,6 +217,7 @@ export function inputsOf(request: DeployRequest & { requestId: string }): Record
     request_id: request.requestId,
     requested_by: request.requestedBy,
     caller: request.caller,
+    retire: request.retire ? 'true' : undefined,
   }
   return Object.fromEntries(Object.entries(inputs).flatMap(([name, value]) => (value ? [[name, value]] : [])))
 }

@@ -40,6 +40,8 @@ export interface GithubSettings extends GithubCredential {
 interface CallOptions {
   /** False for what must not happen twice: it is not sent again where it may have arrived. */
   safe: boolean
+  /** The permissions that the token needs; those of a dispatch where absent. */
+  needs?: string
   notFound?: (error: RequestError) => ClawctlError
 }
 
@@ -70,7 +72,7 @@ export function createGithubClient(settings: GithubSettings) {
     }
   })
 
-  async function call<T>(what: string, { safe, notFound }: CallOptions, send: () => Promise<T>): Promise<T> {
+  async function call<T>(what: string, { safe, needs, notFound }: CallOptions, send: () => Promise<T>): Promise<T> {
     try {
       // A POST that may have reached GitHub is not sent again: the caller looks for the run by its request id instead.
       return await withRetry(send, {
@@ -80,7 +82,13 @@ export function createGithubClient(settings: GithubSettings) {
       })
     } catch (error) {
       if (error instanceof RequestError && error.status === 404 && notFound) throw notFound(error)
-      const context = { what, ...settings, isApp: settings.app !== undefined, repositoryVisible }
+      const context = {
+        what,
+        ...settings,
+        isApp: settings.app !== undefined,
+        repositoryVisible,
+        ...(needs === undefined ? {} : { needs }),
+      }
       throw await explainGithub(error, context)
     }
   }

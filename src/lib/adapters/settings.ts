@@ -172,6 +172,7 @@ export function directSettings(env: Env): DirectSettings {
 /** Variables of the stack that have a default, by the setting that gives them a value. */
 const OPTIONAL_STACK_VARS = {
   kms_key_arn: 'FLEET_KMS_KEY_ARN',
+  memory_security_group_id: 'FLEET_MEMORY_SECURITY_GROUP_ID',
   permissions_boundary_arn: 'FLEET_PERMISSIONS_BOUNDARY_ARN',
   vpc_id: 'FLEET_VPC_ID',
   subnet_id: 'FLEET_SUBNET_ID',

@@ -25,7 +25,7 @@ export interface TofuOptions {
   env?: Readonly<Record<string, string>>
   /** bucket, key, region and perhaps dynamodb_table of the S3 backend. */
   backendConfig: Readonly<Record<string, string>>
-  /** Variables of the stack beside ami_id and instance_ids, which come with each plan. */
+  /** Variables of the stack beside ami_id, instance_ids and kept_prefixes, which come with each plan. */
   vars: Readonly<Record<string, string>>
   /** How long to wait for another run's lock. */
   lockTimeoutSeconds?: number
@@ -46,10 +46,10 @@ interface Finished {
 const DEFAULT_LOCK_TIMEOUT_SECONDS = 120
 
 /**
- * Variables that would make OpenTofu do something else than the arguments say: more arguments, another workspace
- * and with it another state.
+ * Variables that would make OpenTofu do something else than the arguments say: more arguments, values for the stack's
+ * variables, another workspace and with it another state.
  */
-const CLEARED = ['', '_init', '_plan', '_show', '_apply'].map((command) => `TF_CLI_ARGS${command}`)
+const CLEARED = /^TF_(?:CLI_ARGS(?:_\w+)?|VAR_\w+|WORKSPACE)$/
 
 /** OpenTofu as a child process. */
 export function createTofu(options: TofuOptions): Tofu {
@@ -59,8 +59,7 @@ export function createTofu(options: TofuOptions): Tofu {
   const env: Record<string, string | undefined> = {
     TF_IN_AUTOMATION: '1',
     CHECKPOINT_DISABLE: '1',
-    TF_WORKSPACE: undefined,
-    ...Object.fromEntries(CLEARED.map((name) => [name, undefined])),
+    ...Object.fromEntries(Object.keys(process.env).flatMap((name) => (CLEARED.test(name) ? [[name, undefined]] : []))),
     ...options.env,
   }
 
@@ -128,9 +127,10 @@ export function createTofu(options: TofuOptions): Tofu {
 
     async plan(request) {
       const file = resolve(request.file)
-      const vars = { ...options.vars, ami_id: request.ami, instance_ids: request.instances }
-      const { replace } = request
-      await succeed('PLAN_FAILED', 'plan', tofuPlanArgs({ dir, file, vars, replace, lockTimeoutSeconds }))
+      const given = { ami_id: request.ami, instance_ids: request.instances, kept_prefixes: request.kept }
+      const vars = { ...options.vars, ...given }
+      const lock = { lockTimeoutSeconds: request.readOnly ? null : lockTimeoutSeconds }
+      await succeed('PLAN_FAILED', 'plan', tofuPlanArgs({ dir, file, vars, replace: request.replace, ...lock }))
       return showJson(tofuShowPlanArgs({ dir, file }), 'show of the plan')
     },
 
@@ -142,7 +142,12 @@ export function createTofu(options: TofuOptions): Tofu {
 
 const resourceSchema = z.object({
   address: z.string(),
-  values: z.nullish(z.object({ id: z.catch(z.nullish(z.string()), null) })),
+  values: z.nullish(
+    z.object({
+      id: z.catch(z.nullish(z.string()), null),
+      tags: z.catch(z.nullish(z.record(z.string(), z.string())), null),
+    }),
+  ),
 })
 interface Module {
   resources?: z.infer<typeof resourceSchema>[]
@@ -158,7 +163,11 @@ const moduleSchema: z.ZodMiniType<Module> = z.object({
 const stateSchema = z.object({ values: z.optional(z.object({ root_module: z.optional(moduleSchema) })) })
 
 function resourcesOf(module: Module): StateResource[] {
-  const own = (module.resources ?? []).map(({ address, values }) => ({ address, id: values?.id ?? null }))
+  const own = (module.resources ?? []).map(({ address, values }) => ({
+    address,
+    id: values?.id ?? null,
+    ...(values?.tags ? { tags: values.tags } : {}),
+  }))
   return [...own, ...(module.child_modules ?? []).flatMap(resourcesOf)]
 }
 

@@ -5,8 +5,8 @@ interface InDirectory {
   dir: string
 }
 
-/** A string for `type = string`, a list for `type = set(string)`. */
-export type TofuVariable = string | readonly string[]
+/** A string for `type = string`, a list for `type = set(string)`, an object for `type = map(string)`. */
+export type TofuVariable = string | readonly string[] | Readonly<Record<string, string>>
 
 /** `tofu init`. `-reconfigure`: a backend that changed since the last run here is taken as it is, nothing is migrated. */
 export function tofuInitArgs(options: InDirectory & { backendConfig: Readonly<Record<string, string>> }): string[] {
@@ -20,7 +20,8 @@ export function tofuPlanArgs(
     file: string
     vars: Readonly<Record<string, TofuVariable>>
     replace: string | null
-    lockTimeoutSeconds: number
+    /** Null: without the lock. */
+    lockTimeoutSeconds: number | null
   },
 ): string[] {
   const vars = Object.entries(options.vars).map(
@@ -31,7 +32,7 @@ export function tofuPlanArgs(
     'plan',
     '-input=false',
     '-no-color',
-    lockTimeout(options),
+    options.lockTimeoutSeconds === null ? '-lock=false' : lockTimeout(options.lockTimeoutSeconds),
     `-out=${options.file}`,
     ...vars,
     ...(options.replace === null ? [] : [`-replace=${options.replace}`]),
@@ -50,7 +51,7 @@ export function tofuShowStateArgs(options: InDirectory): string[] {
 
 /** `tofu apply` of exactly the saved plan: with a plan file OpenTofu asks nothing and takes no variables. */
 export function tofuApplyArgs(options: InDirectory & { file: string; lockTimeoutSeconds: number }): string[] {
-  return [chdir(options), 'apply', '-input=false', '-no-color', lockTimeout(options), options.file]
+  return [chdir(options), 'apply', '-input=false', '-no-color', lockTimeout(options.lockTimeoutSeconds), options.file]
 }
 
 /** `tofu force-unlock` without a question. */
@@ -62,6 +63,6 @@ function chdir({ dir }: InDirectory): string {
   return `-chdir=${dir}`
 }
 
-function lockTimeout({ lockTimeoutSeconds }: { lockTimeoutSeconds: number }): string {
-  return `-lock-timeout=${lockTimeoutSeconds}s`
+function lockTimeout(seconds: number): string {
+  return `-lock-timeout=${seconds}s`
 }

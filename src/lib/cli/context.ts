@@ -2,8 +2,10 @@ import { join } from 'node:path'
 import { systemClock } from '../adapters/clock.js'
 import { registryFile } from '../adapters/registryFile.js'
 import * as settings from '../adapters/settings.js'
+import { ClawctlError } from '../domain/errors.js'
 import { FLEET_STACK_PATH } from '../domain/paths.js'
 import type { Registry } from '../domain/registry.js'
+import type { DriftPorts } from '../ops/drift/ports.js'
 import type { MintPorts } from '../ops/github/ports.js'
 import type { Plane } from '../ops/plane.js'
 import type { Clock, Compute, ObjectStore, Progress, RegistrySource, Runs, Tofu } from '../ops/ports.js'
@@ -194,6 +196,24 @@ export class Context {
   async mintPorts(options: MintOptions): Promise<MintPorts> {
     const { mintPorts } = await import('./wiring/github.js')
     return mintPorts(this.env, this.#userAgent, options)
+  }
+
+  /** `what` begins a sentence. @throws ClawctlError NOT_CI, ON_AGENT_HOST */
+  requireCi(what: string): void {
+    if (this.mode === 'ci') return
+    throw new ClawctlError('NOT_CI', `${what} uses AWS directly, which only ci mode does.`, {
+      hint: 'Run it in the workflow, or with --mode ci and AWS credentials.',
+    })
+  }
+
+  /** What `fleet drift` needs. @throws ClawctlError NOT_CI, ON_AGENT_HOST, NOT_CONFIGURED */
+  async drift(options: { issue: boolean }): Promise<DriftPorts> {
+    this.requireCi('`fleet drift`')
+    const { driftPorts } = await import('./wiring/drift.js')
+    const { clock, progress, registry } = this
+    const [compute, store, tofu] = await Promise.all([this.compute(), this.store(), this.tofu()])
+    const common = { registry, compute, store, tofu, clock, progress }
+    return driftPorts(this.env, common, { ...options, userAgent: this.#userAgent })
   }
 
   /** OpenTofu on the fleet stack of the checkout. @throws ClawctlError NOT_CONFIGURED */

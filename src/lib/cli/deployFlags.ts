@@ -21,6 +21,10 @@ export const deployFlags = {
     helpValue: 'ID',
     env: 'CLAWCTL_REQUEST_ID',
   }),
+  retire: boolean({
+    summary: 'Destroy this instance, which has left the registry, instead of deploying it.',
+    env: 'CLAWCTL_RETIRE',
+  }),
   wait: boolean({ summary: 'Follow the run to its end.' }),
   timeout: durationFlag({ summary: 'How long to --wait.', default: WAIT }),
   'plan-only': boolean({ summary: 'ci mode: plan and guard, apply nothing.' }),

@@ -1,5 +1,5 @@
 /** The deploy workflow's inputs, as the Control API sends them. */
-export const DEPLOY_INPUTS = ['target', 'ami_override', 'request_id', 'requested_by', 'caller'] as const
+export const DEPLOY_INPUTS = ['target', 'ami_override', 'request_id', 'requested_by', 'caller', 'retire'] as const
 
 /**
  * The inputs that a workflow file declares under `workflow_dispatch`, read by indentation; null where the file is

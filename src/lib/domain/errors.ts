@@ -94,6 +94,18 @@ export const CODES = {
     meaning: 'A bot asked to deploy the whole fleet on its own.',
     next: 'Pass the name of the person who asked with --requested-by, or name one instance.',
   },
+  BOT_RETIRE: {
+    exit: 3,
+    http: 403,
+    meaning: 'A bot asked to retire an instance on its own.',
+    next: 'Pass the name of the person who asked with --requested-by.',
+  },
+  STILL_REGISTERED: {
+    exit: 3,
+    http: 409,
+    meaning: 'An instance was to be retired that the registry still has.',
+    next: 'Remove its entry from nix/instances.json and merge that, then retire it.',
+  },
   CALLER_MISMATCH: {
     exit: 3,
     http: 403,
@@ -120,6 +132,11 @@ export const CODES = {
     meaning:
       'EC2 runs a host that the OpenTofu state does not know: a deploy would start a second one with the same token.',
     next: 'Import the instance into the state, or terminate it, then deploy again.',
+  },
+  DRIFT: {
+    exit: 3,
+    meaning: 'What runs differs from the registry, from the stack, or from the last deploy.',
+    next: 'Read the differences; deploy what is missing or changed, retire what is orphaned.',
   },
   BUNDLE_INCOMPLETE: {
     exit: 3,

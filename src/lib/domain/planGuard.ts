@@ -59,7 +59,7 @@ function actionOf(change: ResourceChange): PlanAction {
 export interface GuardScope {
   /** The host whose turn it is. */
   id: string
-  action: 'create' | 'replace'
+  action: 'create' | 'replace' | 'retire'
   /** Every host that the request names; this one alone where it is left out. */
   scope?: readonly string[]
 }
@@ -74,6 +74,7 @@ function isAllowed(
   if (change.mode !== 'managed' || change.change.importing)
     return (action === 'read' || action === 'no-op') && change.mode === 'data'
   if (action === 'no-op' || action === 'read') return true
+  if (wanted.action === 'retire') return isOfRetired(change, action, wanted.id)
   if (change.type === INSTANCE_TYPE) {
     return change.address === instanceAddress(wanted.id) && (action === 'create' || action === 'replace')
   }
@@ -85,6 +86,12 @@ function isAllowed(
   return action === 'update' && (wanted.scope?.includes(change.index) || changesTagsAlone(change))
 }
 
+/** Nothing but the end of what belongs to this one id. */
+function isOfRetired(change: ResourceChange, action: PlanAction, id: string): boolean {
+  if (action !== 'delete' || change.index !== id) return false
+  return change.address === instanceAddress(id) || PER_HOST_TYPES.has(change.type)
+}
+
 function changesTagsAlone({ change }: ResourceChange): boolean {
   const rest = (side: unknown) => {
     const { tags: _, tags_all: __, ...others } = (side ?? {}) as Record<string, unknown>
@@ -93,22 +100,34 @@ function changesTagsAlone({ change }: ResourceChange): boolean {
   return change.before != null && change.after != null && rest(change.before) === rest(change.after)
 }
 
+/** The plan's resources. @throws ClawctlError PLAN_FAILED for a plan of an unknown form */
+function parsePlan(planJson: unknown): ResourceChange[] {
+  const parsed = planSchema.safeParse(planJson)
+  if (parsed.success && parsed.data.errored !== true && /^1\./.test(parsed.data.format_version)) {
+    return parsed.data.resource_changes ?? []
+  }
+  throw new ClawctlError(
+    'PLAN_FAILED',
+    "OpenTofu's plan has a form that the guard does not know, so it is not applied.",
+  )
+}
+
+/** What a plan would change, guarded by nobody: to look at, never to apply. @throws ClawctlError PLAN_FAILED */
+export function plannedChanges(planJson: unknown): { address: string; action: PlanAction }[] {
+  return parsePlan(planJson)
+    .map((change) => ({ address: change.address, action: actionOf(change) }))
+    .filter(({ action }) => action !== 'no-op' && action !== 'read')
+}
+
 /**
- * Looks at a saved plan before it is applied. Allows a creation or replacement of exactly the named host's instance,
- * and what belongs to it; demands that this instance *is* in the plan, because OpenTofu answers "No changes" to a
+ * Looks at a saved plan before it is applied. Allows a creation or replacement (or, to retire it, the destruction) of
+ * exactly the named host's instance, and what belongs to it; demands that this instance *is* in the plan, because OpenTofu answers "No changes" to a
  * `-replace` with an unknown key.
  *
  * @throws ClawctlError PLAN_OUT_OF_SCOPE with the offending addresses, PLAN_FAILED for a plan of an unknown form
  */
 export function guardPlan(planJson: unknown, wanted: GuardScope): PlanSummary {
-  const parsed = planSchema.safeParse(planJson)
-  if (!parsed.success || parsed.data.errored === true || !/^1\./.test(parsed.data.format_version)) {
-    throw new ClawctlError(
-      'PLAN_FAILED',
-      "OpenTofu's plan has a form that the guard does not know, so it is not applied.",
-    )
-  }
-  const planned = parsed.data.resource_changes ?? []
+  const planned = parsePlan(planJson)
   const hosts = new Set(planned.filter((change) => change.type === INSTANCE_TYPE).map((change) => change.index))
   const changes = planned.map((change) => {
     const action = actionOf(change)
@@ -130,6 +149,12 @@ export function guardPlan(planJson: unknown, wanted: GuardScope): PlanSummary {
         partial: { addresses: offending.map((c) => c.address) },
       },
     )
+  }
+  if (wanted.action === 'retire') {
+    if (summary.lines.length > 0) return summary
+    throw new ClawctlError('PLAN_OUT_OF_SCOPE', `The plan holds nothing of ${wanted.id}. Nothing was applied.`, {
+      hint: 'There is nothing left to retire: see `clawctl fleet status`.',
+    })
   }
   const address = instanceAddress(wanted.id)
   const own = changes.filter((c) => c.address === address)

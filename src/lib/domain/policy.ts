@@ -12,13 +12,24 @@ export interface DeployQuestion {
   requestedBy?: string | null | undefined
   /** Absent where it is not known yet: then the target's existence is left to whoever knows it. */
   registry?: Registry | undefined
+  /** Destroy the target instead of deploying it: only what has left the registry. */
+  retire?: boolean | undefined
 }
 
 export type DeployVerdict =
   | { allowed: true; scope: { kind: 'all' } | { kind: 'instance'; id: string } }
   | {
       allowed: false
-      code: Extract<Code, 'INVALID_TARGET' | 'INVALID_AMI' | 'SELF_DEPLOY' | 'BOT_DEPLOY_ALL' | 'UNKNOWN_TARGET'>
+      code: Extract<
+        Code,
+        | 'INVALID_TARGET'
+        | 'INVALID_AMI'
+        | 'SELF_DEPLOY'
+        | 'BOT_DEPLOY_ALL'
+        | 'BOT_RETIRE'
+        | 'STILL_REGISTERED'
+        | 'UNKNOWN_TARGET'
+      >
       message: string
       hint: string
     }
@@ -26,6 +37,7 @@ export type DeployVerdict =
 /**
  * The one policy, asked by the CLI before it sends, by the Control API before it dispatches, and by CI before it plans.
  * A person may deploy anything; a bot one instance that is not itself, never `all`; nobody the instance they call from.
+ * To retire is for people, one instance at a time, and only what has left the registry: that is the second signature.
  */
 export function decideDeploy(question: DeployQuestion): DeployVerdict {
   const { target, amiOverride, caller, registry } = question
@@ -61,6 +73,29 @@ export function decideDeploy(question: DeployQuestion): DeployVerdict {
     )
   }
   const human = Boolean(question.requestedBy?.trim())
+  if (question.retire) {
+    if (target === 'all') {
+      return refuse('INVALID_TARGET', '"all" can not be retired.', 'Name the one instance that has left the registry.')
+    }
+    if (amiOverride) {
+      return refuse('INVALID_AMI', `${target} is to be destroyed, so it boots no AMI.`, 'Leave --ami out.')
+    }
+    if (caller && !human) {
+      return refuse(
+        'BOT_RETIRE',
+        `${caller} may not retire an instance on its own.`,
+        'If a person asked for it, pass the name with --requested-by NAME.',
+      )
+    }
+    if (registry && findEntry(registry, target)) {
+      return refuse(
+        'STILL_REGISTERED',
+        `${target} is in the registry, so it is not retired.`,
+        'Remove its entry first (`clawctl registry remove`), and merge that; or deploy it to replace it.',
+      )
+    }
+    return { allowed: true, scope: { kind: 'instance', id: target } }
+  }
   if (target === 'all') {
     if (caller && !human) {
       return refuse(

@@ -26,33 +26,36 @@ export interface RunTitle {
   amiOverride: string | null
   caller: string | null
   requestedBy: string | null
+  /** Only where it is true. */
+  retire?: true
 }
 
 /**
  * GitHub's API does not give back a run's inputs, so the run-name carries them; `.github/workflows/fleet-deploy.yml`
  * writes the same form with `format()`, and a test holds both together:
- * `fleet deploy TARGET [on AMI] [REQUEST_ID] [via CALLER] [by PERSON]`. What a person may choose freely comes last.
+ * `fleet deploy|retire TARGET [on AMI] [REQUEST_ID] [via CALLER] [by PERSON]`. What a person may choose freely comes last.
  */
-const TITLE = /^fleet deploy (\S+)(?: on (\S+))? \[([^\]\s]+)\](?: via (\S+))?(?: by (.+))?$/u
+const TITLE = /^fleet (deploy|retire) (\S+)(?: on (\S+))? \[([^\]\s]+)\](?: via (\S+))?(?: by (.+))?$/u
 
 export function formatRunTitle(title: RunTitle): string {
   const on = title.amiOverride ? ` on ${title.amiOverride}` : ''
   const via = title.caller ? ` via ${title.caller}` : ''
   const by = title.requestedBy ? ` by ${title.requestedBy}` : ''
-  return `fleet deploy ${title.target}${on} [${title.requestId}]${via}${by}`
+  return `fleet ${title.retire ? 'retire' : 'deploy'} ${title.target}${on} [${title.requestId}]${via}${by}`
 }
 
 /** Null for a run that was not named by this workflow (an older one, say). */
 export function parseRunTitle(text: string): RunTitle | null {
   const match = TITLE.exec(text)
   if (!match) return null
-  const [, target = '', amiOverride, requestId = '', caller, requestedBy] = match
+  const [, verb, target = '', amiOverride, requestId = '', caller, requestedBy] = match
   return {
     target,
     requestId,
     amiOverride: amiOverride ?? null,
     caller: caller ?? null,
     requestedBy: requestedBy ?? null,
+    ...(verb === 'retire' ? { retire: true } : {}),
   }
 }
 
@@ -136,6 +139,7 @@ export function deployOf(run: Run, record: DeployRecord | null, runs: readonly R
     amiOverride: title?.amiOverride ?? null,
     caller: title?.caller ?? null,
     requestedBy: title?.requestedBy ?? null,
+    ...(title?.retire ? { retire: true } : {}),
     status,
     waitsFor: holder && {
       requestId: holderTitle?.requestId ?? String(holder.id),
@@ -154,23 +158,33 @@ export function deployOf(run: Run, record: DeployRecord | null, runs: readonly R
   }
 }
 
-/** A deploy that ran on the direct plane without a workflow run. Keys in the order of `deployOf`. */
-export function deployOfRecord(record: DeployRecord): Deploy {
-  const { requestId, target, ami, amiOverride, caller, requestedBy, status, runId, runUrl, createdAt } = record
-  const { finishedAt, hosts, error } = record
-  const asked = {
-    requestId,
-    target,
-    ami,
-    amiOverride,
-    caller,
-    requestedBy,
-    status,
+/** The deploy role's credentials and the workflow's job end after two hours: nobody is still at it. */
+const LOST_AFTER_MS = 2 * 60 * 60_000
+
+/**
+ * A deploy that ran on the direct plane without a workflow run, or whose run GitHub no longer lists. Keys in the order
+ * of `deployOf`. Whoever wrote a record that still says `running` after `now` minus two hours was killed.
+ */
+export function deployOfRecord(record: DeployRecord, now?: Date): Deploy {
+  const lost =
+    now !== undefined && record.status === 'running' && now.getTime() - Date.parse(record.createdAt) > LOST_AFTER_MS
+  const { requestId, target, ami, amiOverride, caller, requestedBy, retire, runId, runUrl, createdAt } = record
+  const { finishedAt } = record
+  const status = lost ? 'failed' : record.status
+  const asked = { requestId, target, ami, amiOverride, caller, requestedBy, ...(retire ? { retire } : {}), status }
+  return {
+    ...asked,
     waitsFor: null,
     queuePosition: null,
+    runId,
+    runUrl,
+    createdAt,
+    startedAt: createdAt,
+    finishedAt,
+    durationMs: durationOf(createdAt, finishedAt),
+    hosts: hostsOf(record, lost),
+    error: errorOf(status, record, runUrl),
   }
-  const times = { createdAt, startedAt: createdAt, finishedAt, durationMs: durationOf(createdAt, finishedAt) }
-  return { ...asked, runId, runUrl, ...times, hosts, error }
 }
 
 /** The deploy with its steps; where the run itself said nothing of why it failed, the step that failed does. */

@@ -5,6 +5,8 @@ export interface StateResource {
   address: string
   /** The provider's id, an EC2 instance id for a host; null where there is none. */
   id: string | null
+  /** Tags as of the last refresh, where the resource has some. */
+  tags?: Readonly<Record<string, string>>
 }
 
 /** Instance ids of the hosts that the state knows, by registry id. */
@@ -15,6 +17,20 @@ export function hostsInState(resources: readonly StateResource[]): Map<string, s
     if (key !== undefined) hosts.set(key, id)
   }
   return hosts
+}
+
+/**
+ * Bootstrap prefixes, by registry id, that the hosts of the state were launched with: the stack's own tag says it. What
+ * is not being deployed keeps its own, so that a changed or removed registry entry touches nobody's role.
+ */
+export function prefixesInState(resources: readonly StateResource[]): Map<string, string> {
+  const prefixes = new Map<string, string>()
+  for (const resource of resources) {
+    const [id] = hostsInState([resource]).keys()
+    const prefix = resource.tags?.['clawdinator:bootstrap-prefix']
+    if (id !== undefined && prefix) prefixes.set(id, prefix)
+  }
+  return prefixes
 }
 
 /**

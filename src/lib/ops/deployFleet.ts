@@ -1,12 +1,12 @@
 import type { Deploy, DeployHost, DeployRecord, DeployRequest, DeployStatus, Image } from '../domain/contract.js'
-import { renderDeploySummary } from '../domain/deploySummary.js'
+import { type DeployAudit, renderDeploySummary } from '../domain/deploySummary.js'
 import { asClawctlError, ClawctlError, errorBody, withPartial } from '../domain/errors.js'
 import { orphanIds } from '../domain/fleet.js'
 import type { Host } from '../domain/host.js'
 import { decideDeploy } from '../domain/policy.js'
 import { planRollout, type RolloutStep } from '../domain/rollout.js'
 import { deployOfRecord } from '../domain/run.js'
-import { hostsInState, type StateResource, strangerTo } from '../domain/tofuState.js'
+import { hostsInState, prefixesInState, type StateResource, strangerTo } from '../domain/tofuState.js'
 import type { BundleReader } from './bundles/ports.js'
 import { checkBundles } from './checkBundles.js'
 import { deployHost, type HostDeployPorts, notInState } from './deployHost.js'
@@ -15,6 +15,7 @@ import type { DeployOptions } from './plane.js'
 import type { JobReport, RegistrySource } from './ports.js'
 import { readRegistry } from './readRegistry.js'
 import { resolveImage } from './resolveImage.js'
+import { retireHost } from './retireHost.js'
 
 export interface DeployFleetPorts extends HostDeployPorts {
   registry: RegistrySource
@@ -36,16 +37,19 @@ export async function deployFleet(
   const keeper = await RecordKeeper.begin(ports.store, firstRecord(request, ports), (error) =>
     ports.progress.note(`The deploy's record could not be written: ${asClawctlError(error).message}`),
   )
-  const planLines: string[] = []
+  const audit: DeployAudit = { planLines: [], orphans: [] }
   let failure: ClawctlError | null = null
   try {
-    const rollout = await prepare(request, ports)
-    await keeper.update({ ami: rollout.image.id, hosts: rollout.steps.map(firstHost) })
-    failure = await rollOut(rollout, options, keeper, planLines, ports)
+    if (request.retire) failure = await retireHost(request, options, keeper, audit, ports)
+    else {
+      const rollout = await prepare(request, audit, ports)
+      await keeper.update({ ami: rollout.image.id, hosts: rollout.steps.map(firstHost) })
+      failure = await rollOut(rollout, options, keeper, audit, ports)
+    }
   } catch (error) {
     failure = asClawctlError(error)
   }
-  const deploy = await finish(keeper, failure, options, planLines, ports)
+  const deploy = await finish(keeper, failure, options, audit, ports)
   if (failure) throw withPartial(failure, { deploy })
   return deploy
 }
@@ -54,10 +58,12 @@ interface Rollout {
   image: Image
   steps: RolloutStep[]
   managed: Set<string>
+  /** What the hosts of the state were launched with, by id. */
+  prefixes: Map<string, string>
 }
 
 /** Everything that can be refused before anything is touched. */
-async function prepare(request: DeployRequest, ports: DeployFleetPorts): Promise<Rollout> {
+async function prepare(request: DeployRequest, audit: DeployAudit, ports: DeployFleetPorts): Promise<Rollout> {
   const { compute, bundles, tofu, progress } = ports
   const registry = await readRegistry(ports.registry)
   const verdict = decideDeploy({ ...request, registry })
@@ -74,11 +80,12 @@ async function prepare(request: DeployRequest, ports: DeployFleetPorts): Promise
       registry.filter((entry) => ids.includes(entry.id)),
       registry,
     )
-    const orphans = orphanIds(registry, hosts)
-    if (orphans.length > 0) progress.note(`Not in the registry, left running: ${orphans.join(', ')}.`)
+    audit.orphans = orphanIds(registry, hosts)
+    if (audit.orphans.length > 0) progress.note(`Not in the registry, left running: ${audit.orphans.join(', ')}.`)
     say(`${image.id} (${image.name}) for ${steps.map((step) => `${step.id} (${step.action})`).join(', ')}`)
     await tofu.init()
-    return { image, steps, managed: managedIds(await tofu.state(), hosts, ids) }
+    const state = await tofu.state()
+    return { image, steps, managed: managedIds(state, hosts, ids), prefixes: prefixesInState(state) }
   })
 }
 
@@ -87,16 +94,24 @@ async function rollOut(
   rollout: Rollout,
   options: DeployOptions,
   keeper: RecordKeeper,
-  planLines: string[],
+  audit: DeployAudit,
   ports: DeployFleetPorts,
 ): Promise<ClawctlError | null> {
-  const { image, steps, managed } = rollout
+  const { image, steps, managed, prefixes } = rollout
   for (const step of steps) {
+    prefixes.delete(step.id)
     await keeper.host(step.id, { outcome: 'deploying' })
-    const onPlan = (lines: readonly string[]) => void planLines.push(...lines)
+    const onPlan = (lines: readonly string[]) => void audit.planLines.push(...lines)
     const result = await deployHost(
       step,
-      { ...options, image, scope: steps.map(({ id }) => id), managed: [...managed], onPlan },
+      {
+        ...options,
+        image,
+        scope: steps.map(({ id }) => id),
+        managed: [...managed],
+        kept: Object.fromEntries(prefixes),
+        onPlan,
+      },
       ports,
     )
     await keeper.host(step.id, result.host)
@@ -110,7 +125,7 @@ async function finish(
   keeper: RecordKeeper,
   failure: ClawctlError | null,
   options: DeployOptions,
-  planLines: readonly string[],
+  audit: DeployAudit,
   ports: DeployFleetPorts,
 ): Promise<Deploy> {
   await keeper.update({
@@ -123,7 +138,7 @@ async function finish(
   })
   const deploy = deployOfRecord(keeper.record)
   try {
-    await ports.report.summary(renderDeploySummary(deploy, planLines))
+    await ports.report.summary(renderDeploySummary(deploy, audit))
     await ports.report.output('status', deploy.status)
     if (deploy.ami) await ports.report.output('ami', deploy.ami)
   } catch (error) {
@@ -149,6 +164,7 @@ function firstRecord(request: DeployRequest & { requestId: string }, ports: Depl
     amiOverride: request.amiOverride ?? null,
     caller: request.caller ?? null,
     requestedBy: request.requestedBy ?? null,
+    ...(request.retire ? { retire: true } : {}),
     status: 'running',
     runId: ports.run.id,
     runUrl: ports.run.url,

@@ -21,6 +21,8 @@ export interface HostDeploySettings {
   image: Image
   /** Ids in the state: they stay managed, whatever the registry says, so that nothing unnamed is destroyed. */
   managed: readonly string[]
+  /** Bootstrap prefixes of those that are not deployed with this step, by id. */
+  kept: Readonly<Record<string, string>>
   /** The ids that the request names: all of them, or one. */
   scope: readonly string[]
   planOnly: boolean
@@ -160,6 +162,7 @@ async function planAndGuard(
       file,
       ami,
       instances: [...new Set([...settings.managed, step.id])].sort(),
+      kept: settings.kept,
       replace: replace ? address : null,
     })
     const summary = guardPlan(plan, { id: step.id, action: replace ? 'replace' : 'create', scope: settings.scope })

@@ -13,12 +13,13 @@ import {
   withSteps,
 } from '../domain/run.js'
 import { readRecord } from './deployRecord.js'
-import { AT_ONCE, type ObjectStore, type Runs } from './ports.js'
+import { AT_ONCE, type Clock, type ObjectStore, type Runs } from './ports.js'
 
 export interface DeploysPorts {
   runs: Runs
   /** Null where no bucket is configured: hosts and the resolved AMI are then not known. */
   store: ObjectStore | null
+  clock: Clock
 }
 
 /** How far back a run is looked for by its request id; GitHub pages by 100. */
@@ -45,7 +46,7 @@ export async function listDeploys(ports: DeploysPorts, limit: number): Promise<D
     .slice(0, limit)
   const read = async ({ run, requestId }: (typeof newest)[number]) => {
     const record = await recordOf(store, requestId)
-    return run ? deployOf(run, record, runs) : record && deployOfRecord(record)
+    return run ? deployOf(run, record, runs) : record && deployOfRecord(record, ports.clock.now())
   }
   const deploys = (await pMap(newest, read, { concurrency: AT_ONCE })).filter((deploy) => deploy !== null)
   return deploys.sort((a, b) => (b.createdAt ?? '').localeCompare(a.createdAt ?? ''))
@@ -77,7 +78,7 @@ export async function getDeploy(ports: DeploysPorts, requestId: string): Promise
     run && hasBegun(run) ? ports.runs.jobs(run.id) : [],
   ])
   if (run) return withSteps(deployOf(run, record, runs), jobs)
-  if (record) return withSteps(deployOfRecord(record), [])
+  if (record) return withSteps(deployOfRecord(record, ports.clock.now()), [])
   throw new ClawctlError('NOT_FOUND', `There is no deploy with the request id ${JSON.stringify(requestId)}.`, {
     hint: 'See `clawctl fleet history` for the ids.',
   })

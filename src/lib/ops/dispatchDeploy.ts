@@ -141,5 +141,6 @@ function wanted(request: DeployRequest & { requestId: string }) {
     amiOverride: request.amiOverride ?? null,
     caller: request.caller ?? null,
     requestedBy: request.requestedBy ?? null,
+    ...(request.retire ? { retire: true as const } : {}),
   }
 }

@@ -63,8 +63,12 @@ export interface PlanRequest {
   ami: string
   /** Ids that the stack manages in this plan: those in the state and the one that is deployed. */
   instances: readonly string[]
-  /** Address to replace, or null where the host does not exist yet. */
+  /** Bootstrap prefixes of the hosts that keep theirs, by id. */
+  kept: Readonly<Record<string, string>>
+  /** Address to replace, or null where nothing is. */
   replace: string | null
+  /** Only to look: without the state's lock, which takes the right to write. */
+  readOnly?: true
 }
 
 export interface Tofu {

@@ -26,6 +26,7 @@ export async function requestDeploy(
     amiOverride: string | undefined
     requestedBy: string | undefined
     caller: string | null
+    retire?: boolean
   },
   options: AskedOptions,
   ports: {
@@ -58,6 +59,7 @@ export async function requestDeploy(
     ...(asked.amiOverride ? { amiOverride: asked.amiOverride } : {}),
     ...(asked.caller ? { caller: asked.caller } : {}),
     ...(requestedBy ? { requestedBy } : {}),
+    ...(asked.retire ? { retire: true } : {}),
   }
   const verdict = decideDeploy({ ...request, registry: ports.registry })
   if (!verdict.allowed && !ports.inRun) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })

@@ -6,15 +6,7 @@ resource "aws_iam_role" "clawdinator" {
   path                 = "/clawdinator/"
   permissions_boundary = var.permissions_boundary_arn
 
-  assume_role_policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Sid       = "Instance"
-      Effect    = "Allow"
-      Action    = "sts:AssumeRole"
-      Principal = { Service = "ec2.amazonaws.com" }
-    }]
-  })
+  assume_role_policy = data.aws_iam_policy_document.ec2.json
 
   tags = {
     app              = "clawdinator"
@@ -22,47 +14,68 @@ resource "aws_iam_role" "clawdinator" {
   }
 }
 
+data "aws_iam_policy_document" "ec2" {
+  statement {
+    sid     = "Instance"
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["ec2.amazonaws.com"]
+    }
+  }
+}
+
 resource "aws_iam_role_policy" "clawdinator" {
   for_each = local.hosts
 
-  name = "own-bundle-and-heartbeat"
-  role = aws_iam_role.clawdinator[each.key].id
+  name   = "own-bundle-and-heartbeat"
+  role   = aws_iam_role.clawdinator[each.key].id
+  policy = data.aws_iam_policy_document.clawdinator[each.key].json
+}
 
-  policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = concat(
-      [
-        {
-          Sid      = "ReadOwnBundle"
-          Effect   = "Allow"
-          Action   = "s3:GetObject"
-          Resource = "arn:aws:s3:::${var.bucket}/${each.value.bootstrapPrefix}/*"
-        },
-        {
-          Sid       = "ListOwnBundle"
-          Effect    = "Allow"
-          Action    = "s3:ListBucket"
-          Resource  = "arn:aws:s3:::${var.bucket}"
-          Condition = { StringLike = { "s3:prefix" = "${each.value.bootstrapPrefix}/*" } }
-        },
-        {
-          Sid      = "WriteOwnHeartbeat"
-          Effect   = "Allow"
-          Action   = "s3:PutObject"
-          Resource = "arn:aws:s3:::${var.bucket}/heartbeats/${each.key}.json"
-        },
-      ],
-      var.kms_key_arn == null ? [] : [
-        {
-          Sid       = "BucketKeyThroughS3Only"
-          Effect    = "Allow"
-          Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
-          Resource  = var.kms_key_arn
-          Condition = { StringEquals = { "kms:ViaService" = "s3.${var.region}.amazonaws.com" } }
-        },
-      ],
-    )
-  })
+data "aws_iam_policy_document" "clawdinator" {
+  for_each = local.hosts
+
+  statement {
+    sid       = "ReadOwnBundle"
+    actions   = ["s3:GetObject"]
+    resources = ["arn:${data.aws_partition.this.partition}:s3:::${var.bucket}/${each.value.bootstrapPrefix}/*"]
+  }
+
+  statement {
+    sid       = "ListOwnBundle"
+    actions   = ["s3:ListBucket"]
+    resources = ["arn:${data.aws_partition.this.partition}:s3:::${var.bucket}"]
+
+    condition {
+      test     = "StringLike"
+      variable = "s3:prefix"
+      values   = ["${each.value.bootstrapPrefix}/*"]
+    }
+  }
+
+  statement {
+    sid       = "WriteOwnHeartbeat"
+    actions   = ["s3:PutObject"]
+    resources = ["arn:${data.aws_partition.this.partition}:s3:::${var.bucket}/heartbeats/${each.key}.json"]
+  }
+
+  dynamic "statement" {
+    for_each = var.kms_key_arn == null ? [] : [var.kms_key_arn]
+
+    content {
+      sid       = "BucketKeyThroughS3Only"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      resources = [statement.value]
+
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = ["s3.${var.region}.amazonaws.com"]
+      }
+    }
+  }
 }
 
 resource "aws_iam_instance_profile" "clawdinator" {

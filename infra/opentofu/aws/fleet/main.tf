@@ -2,11 +2,13 @@ locals {
   registry = jsondecode(file("${path.module}/../../../../nix/instances.json"))
   ids      = var.instance_ids == null ? toset(keys(local.registry)) : var.instance_ids
 
-  # An id that left the registry stays until it is retired: it needs values to evaluate, not to act on.
+  # What the registry says of the host that is deployed. A host that is not, keeps the prefix that it was launched with:
+  # its role must go on matching the bundle it reads, though its entry has changed since, or has left the registry.
   hosts = {
     for id in local.ids : id => merge(
       { host = id, instanceType = "t3.large", bootstrapPrefix = "bootstrap/${id}" },
       lookup(local.registry, id, {}),
+      { for kept in [lookup(var.kept_prefixes, id, null)] : "bootstrapPrefix" => kept if kept != null },
     )
   }
 }
@@ -40,7 +42,7 @@ resource "aws_instance" "clawdinator" {
   instance_type          = each.value.instanceType
   iam_instance_profile   = aws_iam_instance_profile.clawdinator[each.key].name
   subnet_id              = var.subnet_id
-  vpc_security_group_ids = [aws_security_group.clawdinator.id]
+  vpc_security_group_ids = compact([aws_security_group.clawdinator.id, var.memory_security_group_id])
 
   user_data = templatefile("${path.module}/user-data.sh.tftpl", {
     instance_name    = each.key
@@ -73,17 +75,8 @@ resource "aws_instance" "clawdinator" {
   depends_on = [aws_iam_role_policy.clawdinator]
 
   lifecycle {
-    # A host changes only when it is named in -replace, and then it takes all of these anew.
-    # Without this a new ami_id replaces every host, whichever one is named.
-    ignore_changes = [
-      ami,
-      instance_type,
-      root_block_device,
-      subnet_id,
-      tags,
-      tags_all,
-      user_data,
-      user_data_base64,
-    ]
+    # A host changes only when it is named in -replace, and then it takes everything anew. Without this a new ami_id
+    # replaces every host, whichever one is named, and a changed group or option would change all of them in place.
+    ignore_changes = all
   }
 }

@@ -41,6 +41,18 @@ variable "instance_ids" {
   }
 }
 
+variable "kept_prefixes" {
+  description = "Bootstrap prefixes, by id, of the hosts that are not being deployed: the ones that they were launched with."
+  type        = map(string)
+  default     = {}
+}
+
+variable "memory_security_group_id" {
+  description = "Group whose members may mount the shared memory. Null: none."
+  type        = string
+  default     = null
+}
+
 variable "kms_key_arn" {
   description = "KMS key of the bucket. Null: the bucket is encrypted with S3's own key."
   type        = string

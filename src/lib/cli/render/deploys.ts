@@ -21,6 +21,9 @@ function duration(deploy: Deploy, now: Date): string {
   return age(deploy.startedAt, deploy.finishedAt ? new Date(deploy.finishedAt) : now)
 }
 
+/** The target is one word of a table; what is not a deploy says so. */
+const targetOf = (deploy: Deploy) => (deploy.retire ? `${deploy.target} (retire)` : deploy.target)
+
 function who(deploy: Deploy): string {
   if (deploy.requestedBy) return deploy.caller ? `${deploy.requestedBy} (via ${deploy.caller})` : deploy.requestedBy
   return deploy.caller ?? 'a maintainer'
@@ -29,7 +32,8 @@ function who(deploy: Deploy): string {
 /** One deploy for people: the headline, then its hosts. */
 export function renderDeploy(deploy: Deploy, paint: Paint): string {
   const ami = deploy.ami ? ` with ${deploy.ami}` : ''
-  const lines = [`Deploy of ${deploy.target}${ami}: ${paint(STATUS_STYLE[deploy.status], deploy.status)}`]
+  const what = deploy.retire ? 'Retirement' : 'Deploy'
+  const lines = [`${what} of ${deploy.target}${ami}: ${paint(STATUS_STYLE[deploy.status], deploy.status)}`]
   for (const host of deploy.hosts) {
     const from = host.previousAmi && host.previousAmi !== host.ami ? ` (was ${host.previousAmi})` : ''
     lines.push(
@@ -52,7 +56,7 @@ export function renderDeploys(deploys: readonly Deploy[], now: Date, paint: Pain
   const rows = deploys.map((d) => [
     d.createdAt ? d.createdAt.slice(0, 19).replace('T', ' ') : '-',
     age(d.createdAt, now),
-    d.target,
+    targetOf(d),
     paint(STATUS_STYLE[d.status], d.status) + (d.waitsFor ? ` behind ${d.waitsFor.target}` : ''),
     d.ami ?? '-',
     who(d),
@@ -72,7 +76,7 @@ export function renderDeploysForChat(deploys: readonly Deploy[], now: Date): str
       const took = d.startedAt ? ` ${isOver(d) ? 'after' : 'for'} ${duration(d, now)}` : ''
       const follow = isOver(d) ? '' : `, request ${d.requestId}`
       const ami = d.ami ? `, ${d.ami}` : ''
-      return `${d.target}: ${d.status}${why}${waits}${took}, asked ${age(d.createdAt, now)} ago by ${who(d)}${ami}${follow}`
+      return `${targetOf(d)}: ${d.status}${why}${waits}${took}, asked ${age(d.createdAt, now)} ago by ${who(d)}${ami}${follow}`
     }),
   )
 }

@@ -18,6 +18,8 @@ export const deployRequestSchema = z.strictObject({
   requestId: z.optional(
     z.string('must be text').check(z.regex(REQUEST_ID_PATTERN, 'must have 8 to 64 letters, digits and hyphens')),
   ),
+  /** Destroy the target, which has left the registry, instead of deploying it. */
+  retire: z.optional(z.boolean('must be true or false')),
 })
 export type DeployRequest = z.infer<typeof deployRequestSchema>
 
@@ -39,6 +41,7 @@ export const HOST_OUTCOMES = [
   'planned',
   'created',
   'replaced',
+  'retired',
   'failed',
   'rolled-back',
   'skipped',
@@ -61,6 +64,8 @@ export const deploySchema = z.object({
   amiOverride: z.nullable(z.string()),
   caller: z.nullable(z.string()),
   requestedBy: z.nullable(z.string()),
+  /** Present and true where the target is destroyed instead of deployed. */
+  retire: z.optional(z.boolean()),
   status: z.enum(DEPLOY_STATUSES),
   /** The deploy that holds the one slot while this one is queued. */
   waitsFor: z.nullable(z.object({ requestId: z.string(), target: z.string(), runId: z.number() })),

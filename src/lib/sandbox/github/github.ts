@@ -9,6 +9,7 @@ import { type RunFacts, runContexts } from './contexts.js'
 import { render, renderBoolean, type Scope } from './expressions.js'
 import { GitObjects } from './gitObjects.js'
 import { parseInputs } from './inputs.js'
+import type { IssueState } from './issueRest.js'
 import { ConcurrencyGroups, MAX_PENDING, type Slot } from './queue.js'
 import { type RunLimits, WorkflowRun } from './runner.js'
 import { type Conclusion, type JobState, type RunEvent, type RunState, stamp } from './state.js'
@@ -77,6 +78,7 @@ export class GitHub {
   apiUrl = 'http://127.0.0.1:0'
   /** What was pushed through the API on top of the working tree, and what was proposed. */
   readonly git: GitObjects
+  readonly issues: IssueState[] = []
   readonly #live: LiveRun[] = []
   readonly #groups: ConcurrencyGroups
   readonly #numbers = new Map<string, number>()

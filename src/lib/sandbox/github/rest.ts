@@ -3,6 +3,7 @@ import type { Exchange, Reply } from '../http.js'
 import { expiryOf, reaches } from './apps.js'
 import type { GitHub } from './github.js'
 import { GIT_ROUTES } from './gitRest.js'
+import { ISSUE_ROUTES } from './issueRest.js'
 import { PULL_ROUTES } from './pullRest.js'
 import { type Call, json, notFound, paginate, problem, type Route } from './reply.js'
 import { repositoryShape } from './repositoryShape.js'
@@ -42,6 +43,7 @@ const ROUTES: Route[] = [
   { method: 'GET', pattern: /^actions\/jobs\/(\d+)\/logs$/, needs: ['actions', 'read'], handle: jobLogs },
   ...GIT_ROUTES,
   ...PULL_ROUTES,
+  ...ISSUE_ROUTES,
   { method: 'GET', pattern: /^check-runs\/(\d+)\/annotations$/, needs: ['checks', 'read'], handle: annotations },
 ]
 

@@ -1,16 +1,9 @@
-import type { Env } from './configuration.js'
+import { type Env, SECRET_NAMES } from './configuration.js'
 
 /** What is shorter would be found in any text. */
 const SHORTEST = 8
 const REDACTED = '[redacted]'
-const SECRET_VARIABLES = [
-  'CONTROL_API_TOKEN',
-  'CONTROL_API_TOKEN_PREVIOUS',
-  'GITHUB_TOKEN',
-  'GITHUB_APP_PRIVATE_KEY',
-  'AWS_SECRET_ACCESS_KEY',
-  'AWS_SESSION_TOKEN',
-] as const
+const SECRET_VARIABLES = [...SECRET_NAMES, 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN'] as const
 
 /** Keeps the function's secrets, and the token that a request came with, out of requests, answers and log. */
 export class Secrets {

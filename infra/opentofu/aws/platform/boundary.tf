@@ -1,0 +1,40 @@
+# The most that a host's role may ever hold, whatever the fleet stack writes into it. The deploy role can make no role
+# without it.
+resource "aws_iam_policy" "host_boundary" {
+  name        = "clawdinator-host-boundary"
+  path        = "/clawdinator-ci/"
+  description = "The most that the role of a CLAWDINATOR host may hold"
+  policy      = data.aws_iam_policy_document.host_boundary.json
+}
+
+data "aws_iam_policy_document" "host_boundary" {
+  statement {
+    sid       = "ReadBundles"
+    actions   = ["s3:GetObject"]
+    resources = ["${aws_s3_bucket.fleet.arn}/bootstrap/*"]
+  }
+
+  statement {
+    sid       = "ListBundles"
+    actions   = ["s3:ListBucket"]
+    resources = [aws_s3_bucket.fleet.arn]
+  }
+
+  statement {
+    sid       = "WriteHeartbeats"
+    actions   = ["s3:PutObject"]
+    resources = ["${aws_s3_bucket.fleet.arn}/heartbeats/*"]
+  }
+
+  statement {
+    sid       = "BucketKeyThroughS3"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [aws_kms_key.bucket.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["s3.${var.region}.amazonaws.com"]
+    }
+  }
+}

@@ -1,0 +1,31 @@
+# What `clawctl bootstrap upload | verify` call: the one role that may write what hosts boot with.
+data "aws_iam_policy_document" "bootstrap_upload" {
+  statement {
+    sid = "KeepBundles"
+    actions = [
+      "s3:AbortMultipartUpload",
+      "s3:DeleteObject",
+      "s3:GetObject",
+      "s3:PutObject",
+    ]
+    resources = ["${aws_s3_bucket.fleet.arn}/bootstrap/*"]
+  }
+
+  statement {
+    sid       = "ListTheBucket"
+    actions   = ["s3:ListBucket"]
+    resources = [aws_s3_bucket.fleet.arn]
+  }
+
+  statement {
+    sid       = "BucketKeyThroughS3"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [aws_kms_key.bucket.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["s3.${var.region}.amazonaws.com"]
+    }
+  }
+}

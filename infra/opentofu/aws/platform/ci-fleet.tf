@@ -1,0 +1,322 @@
+locals {
+  ec2               = "arn:${local.partition}:ec2:${var.region}:${local.account_id}"
+  host_roles        = "arn:${local.partition}:iam::${local.account_id}:role/clawdinator/*"
+  host_profiles     = "arn:${local.partition}:iam::${local.account_id}:instance-profile/clawdinator/*"
+  fleet_state       = "state/fleet.tfstate"
+  fleet_state_locks = ["${var.bucket}/${local.fleet_state}", "${var.bucket}/${local.fleet_state}-md5"]
+}
+
+# What `clawctl fleet deploy` and OpenTofu with the fleet stack call. docs/security.md has the table, a test holds both
+# together.
+data "aws_iam_policy_document" "fleet_deploy" {
+  source_policy_documents = [data.aws_iam_policy_document.fleet_read.json]
+
+  statement {
+    sid       = "WriteRecords"
+    actions   = ["s3:PutObject"]
+    resources = ["${aws_s3_bucket.fleet.arn}/deploys/*"]
+  }
+
+  statement {
+    sid       = "WriteItsState"
+    actions   = ["s3:PutObject"]
+    resources = ["${aws_s3_bucket.fleet.arn}/${local.fleet_state}"]
+  }
+
+  statement {
+    sid       = "LockItsState"
+    actions   = ["s3:DeleteObject", "s3:PutObject"]
+    resources = ["${aws_s3_bucket.fleet.arn}/${local.fleet_state}.tflock"]
+  }
+
+  statement {
+    sid       = "LockItsStateInTheTable"
+    actions   = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"]
+    resources = [aws_dynamodb_table.locks.arn]
+
+    condition {
+      test     = "ForAllValues:StringEquals"
+      variable = "dynamodb:LeadingKeys"
+      values   = local.fleet_state_locks
+    }
+  }
+
+  # Through S3 for objects, through DynamoDB for the lock table.
+  statement {
+    sid       = "BucketKeyThroughItsServices"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [aws_kms_key.bucket.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["dynamodb.${var.region}.amazonaws.com", "s3.${var.region}.amazonaws.com"]
+    }
+  }
+
+  # A launch touches an instance and its volume and interface, which it makes, …
+  statement {
+    sid       = "LaunchHosts"
+    actions   = ["ec2:RunInstances"]
+    resources = ["${local.ec2}:instance/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/app"
+      values   = ["clawdinator"]
+    }
+
+    # IMDSv2 or no launch, whatever the stack says.
+    condition {
+      test     = "StringEquals"
+      variable = "ec2:MetadataHttpTokens"
+      values   = ["required"]
+    }
+  }
+
+  statement {
+    sid     = "LaunchHostsIntoTheVpc"
+    actions = ["ec2:RunInstances"]
+    resources = [
+      "${local.ec2}:network-interface/*",
+      "${local.ec2}:security-group/*",
+      "${local.ec2}:subnet/*",
+    ]
+
+    condition {
+      test     = "ArnEquals"
+      variable = "ec2:Vpc"
+      values   = ["${local.ec2}:vpc/${data.aws_vpc.fleet.id}"]
+    }
+  }
+
+  statement {
+    sid       = "LaunchHostsEncrypted"
+    actions   = ["ec2:RunInstances"]
+    resources = ["${local.ec2}:volume/*"]
+
+    condition {
+      test     = "Bool"
+      variable = "ec2:Encrypted"
+      values   = ["true"]
+    }
+  }
+
+  # … and the image it boots: this account's own.
+  statement {
+    sid       = "LaunchHostsFromOwnImages"
+    actions   = ["ec2:RunInstances"]
+    resources = ["arn:${local.partition}:ec2:${var.region}::image/*", "arn:${local.partition}:ec2:${var.region}::snapshot/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "ec2:Owner"
+      values   = [local.account_id]
+    }
+  }
+
+  statement {
+    sid       = "TagWhatItMakes"
+    actions   = ["ec2:CreateTags"]
+    resources = ["${local.ec2}:instance/*", "${local.ec2}:security-group/*", "${local.ec2}:volume/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "ec2:CreateAction"
+      values   = ["CreateSecurityGroup", "RunInstances"]
+    }
+  }
+
+  statement {
+    sid       = "TerminateHosts"
+    actions   = ["ec2:TerminateInstances"]
+    resources = ["${local.ec2}:instance/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/app"
+      values   = ["clawdinator"]
+    }
+  }
+
+  statement {
+    sid       = "MakeTheGroupOfTheFleet"
+    actions   = ["ec2:CreateSecurityGroup"]
+    resources = ["${local.ec2}:security-group/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/app"
+      values   = ["clawdinator"]
+    }
+  }
+
+  statement {
+    sid       = "MakeTheGroupInTheVpc"
+    actions   = ["ec2:CreateSecurityGroup"]
+    resources = ["${local.ec2}:vpc/${data.aws_vpc.fleet.id}"]
+  }
+
+  # Ingress is revoked and never authorised.
+  statement {
+    sid = "KeepTheGroupOfTheFleet"
+    actions = [
+      "ec2:AuthorizeSecurityGroupEgress",
+      "ec2:CreateTags",
+      "ec2:DeleteSecurityGroup",
+      "ec2:DeleteTags",
+      "ec2:RevokeSecurityGroupEgress",
+      "ec2:RevokeSecurityGroupIngress",
+    ]
+    resources = ["${local.ec2}:security-group/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/app"
+      values   = ["clawdinator"]
+    }
+  }
+
+  statement {
+    sid       = "MakeRolesOfHostsWithTheBoundary"
+    actions   = ["iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"]
+    resources = [local.host_roles]
+
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PermissionsBoundary"
+      values   = [aws_iam_policy.host_boundary.arn]
+    }
+  }
+
+  statement {
+    sid = "KeepRolesOfHosts"
+    actions = [
+      "iam:DeleteRole",
+      "iam:DeleteRolePolicy",
+      "iam:TagRole",
+      "iam:UntagRole",
+      "iam:UpdateAssumeRolePolicy",
+    ]
+    resources = [local.host_roles]
+  }
+
+  statement {
+    sid = "KeepProfilesOfHosts"
+    actions = [
+      "iam:AddRoleToInstanceProfile",
+      "iam:CreateInstanceProfile",
+      "iam:DeleteInstanceProfile",
+      "iam:RemoveRoleFromInstanceProfile",
+      "iam:TagInstanceProfile",
+      "iam:UntagInstanceProfile",
+    ]
+    # The role that is put into a profile counts as a resource, too.
+    resources = [local.host_profiles, local.host_roles]
+  }
+
+  statement {
+    sid       = "PassRolesOfHostsToEc2"
+    actions   = ["iam:PassRole"]
+    resources = [local.host_roles]
+
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PassedToService"
+      values   = ["ec2.amazonaws.com"]
+    }
+  }
+}
+
+# Plans the fleet stack and compares it with the records; changes nothing.
+data "aws_iam_policy_document" "fleet_drift" {
+  source_policy_documents = [data.aws_iam_policy_document.fleet_read.json]
+
+  statement {
+    sid       = "BucketKeyThroughS3"
+    actions   = ["kms:Decrypt"]
+    resources = [aws_kms_key.bucket.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["s3.${var.region}.amazonaws.com"]
+    }
+  }
+}
+
+# What both of them read.
+data "aws_iam_policy_document" "fleet_read" {
+  statement {
+    sid = "SeeTheFleet"
+    actions = [
+      "ec2:DescribeImages",
+      "ec2:DescribeInstanceAttribute",
+      "ec2:DescribeInstanceCreditSpecifications",
+      "ec2:DescribeInstanceStatus",
+      "ec2:DescribeInstanceTypes",
+      "ec2:DescribeInstances",
+      "ec2:DescribeNetworkInterfaces",
+      "ec2:DescribeSecurityGroupRules",
+      "ec2:DescribeSecurityGroups",
+      "ec2:DescribeSubnets",
+      "ec2:DescribeTags",
+      "ec2:DescribeVolumes",
+      "ec2:DescribeVpcs",
+    ]
+    # EC2's Describe calls know no resource to limit them to.
+    resources = ["*"]
+  }
+
+  statement {
+    sid     = "ReadRecordsAndMarkers"
+    actions = ["s3:GetObject"]
+    resources = [
+      "${aws_s3_bucket.fleet.arn}/bootstrap/*",
+      "${aws_s3_bucket.fleet.arn}/deploys/*",
+      "${aws_s3_bucket.fleet.arn}/heartbeats/*",
+      "${aws_s3_bucket.fleet.arn}/${local.fleet_state}",
+      "${aws_s3_bucket.fleet.arn}/${local.fleet_state}.tflock",
+    ]
+  }
+
+  statement {
+    sid       = "ListTheBucket"
+    actions   = ["s3:ListBucket"]
+    resources = [aws_s3_bucket.fleet.arn]
+  }
+
+  # With a lock table the backend compares the state with the digest that it keeps there.
+  statement {
+    sid       = "ReadTheDigestOfTheState"
+    actions   = ["dynamodb:GetItem"]
+    resources = [aws_dynamodb_table.locks.arn]
+
+    condition {
+      test     = "ForAllValues:StringEquals"
+      variable = "dynamodb:LeadingKeys"
+      values   = local.fleet_state_locks
+    }
+  }
+
+  statement {
+    sid       = "SeeTheTable"
+    actions   = ["dynamodb:DescribeTable"]
+    resources = [aws_dynamodb_table.locks.arn]
+  }
+
+  statement {
+    sid = "SeeRolesAndProfilesOfHosts"
+    actions = [
+      "iam:GetInstanceProfile",
+      "iam:GetRole",
+      "iam:GetRolePolicy",
+      "iam:ListAttachedRolePolicies",
+      "iam:ListInstanceProfileTags",
+      "iam:ListInstanceProfilesForRole",
+      "iam:ListRolePolicies",
+      "iam:ListRoleTags",
+    ]
+    resources = [local.host_profiles, local.host_roles]
+  }
+}

@@ -1,0 +1,190 @@
+# What `clawctl image upload | import | list | prune | smoke` call.
+data "aws_iam_policy_document" "image_build" {
+  statement {
+    sid = "SeeImages"
+    actions = [
+      "ec2:DescribeImages",
+      "ec2:DescribeImportSnapshotTasks",
+      "ec2:DescribeInstanceStatus",
+      "ec2:DescribeInstances",
+      "ec2:DescribeSecurityGroups",
+      "ec2:DescribeSnapshots",
+      "ec2:DescribeSubnets",
+      "ec2:DescribeVpcs",
+    ]
+    # EC2's Describe calls know no resource to limit them to.
+    resources = ["*"]
+  }
+
+  statement {
+    sid = "KeepRawImages"
+    actions = [
+      "s3:AbortMultipartUpload",
+      "s3:DeleteObject",
+      "s3:GetObject",
+      "s3:ListMultipartUploadParts",
+      "s3:PutObject",
+    ]
+    resources = ["${aws_s3_bucket.fleet.arn}/images/*"]
+  }
+
+  statement {
+    sid       = "ListTheBucket"
+    actions   = ["s3:ListBucket", "s3:ListBucketMultipartUploads"]
+    resources = [aws_s3_bucket.fleet.arn]
+  }
+
+  # `image prune` keeps what a host could go back to, which the records and the state tell.
+  statement {
+    sid     = "ReadWhatRefersToImages"
+    actions = ["s3:GetObject"]
+    resources = [
+      "${aws_s3_bucket.fleet.arn}/deploys/*",
+      "${aws_s3_bucket.fleet.arn}/${local.fleet_state}",
+    ]
+  }
+
+  statement {
+    sid       = "BucketKeyThroughS3"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [aws_kms_key.bucket.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["s3.${var.region}.amazonaws.com"]
+    }
+  }
+
+  statement {
+    sid     = "MakeSnapshots"
+    actions = ["ebs:StartSnapshot", "ec2:ImportSnapshot"]
+    resources = [
+      "${local.ec2}:import-snapshot-task/*",
+      "arn:${local.partition}:ec2:${var.region}::snapshot/*",
+    ]
+  }
+
+  # A snapshot is written to by whoever knows its id, until it is completed.
+  statement {
+    sid       = "FillSnapshots"
+    actions   = ["ebs:CompleteSnapshot", "ebs:PutSnapshotBlock"]
+    resources = ["arn:${local.partition}:ec2:${var.region}::snapshot/*"]
+  }
+
+  statement {
+    sid       = "StopImports"
+    actions   = ["ec2:CancelImportTask"]
+    resources = ["${local.ec2}:import-snapshot-task/*"]
+  }
+
+  statement {
+    sid     = "RegisterImages"
+    actions = ["ec2:RegisterImage"]
+    resources = [
+      "arn:${local.partition}:ec2:${var.region}::image/*",
+      "arn:${local.partition}:ec2:${var.region}::snapshot/*",
+    ]
+  }
+
+  # `clawdinator=true` is put on last, when the image is available: that tag is "latest successful image".
+  statement {
+    sid     = "TagImages"
+    actions = ["ec2:CreateTags"]
+    resources = [
+      "${local.ec2}:import-snapshot-task/*",
+      "arn:${local.partition}:ec2:${var.region}::image/*",
+      "arn:${local.partition}:ec2:${var.region}::snapshot/*",
+    ]
+  }
+
+  statement {
+    sid     = "PruneImages"
+    actions = ["ec2:DeleteSnapshot", "ec2:DeregisterImage"]
+    resources = [
+      "arn:${local.partition}:ec2:${var.region}::image/*",
+      "arn:${local.partition}:ec2:${var.region}::snapshot/*",
+    ]
+  }
+
+  # The smoke boot: an instance of its own tag, so that neither role may touch the other's machines.
+  statement {
+    sid       = "LaunchTheSmokeBoot"
+    actions   = ["ec2:RunInstances"]
+    resources = ["${local.ec2}:instance/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/app"
+      values   = ["clawdinator-smoke"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "ec2:MetadataHttpTokens"
+      values   = ["required"]
+    }
+
+    # No role, so nothing that it could reach.
+    condition {
+      test     = "Null"
+      variable = "ec2:InstanceProfile"
+      values   = ["true"]
+    }
+  }
+
+  statement {
+    sid     = "LaunchTheSmokeBootInTheRegion"
+    actions = ["ec2:RunInstances"]
+    resources = [
+      "${local.ec2}:network-interface/*",
+      "${local.ec2}:security-group/*",
+      "${local.ec2}:subnet/*",
+      "${local.ec2}:volume/*",
+      "arn:${local.partition}:ec2:${var.region}::image/*",
+      "arn:${local.partition}:ec2:${var.region}::snapshot/*",
+    ]
+  }
+
+  statement {
+    sid       = "TagTheSmokeBoot"
+    actions   = ["ec2:CreateTags"]
+    resources = ["${local.ec2}:instance/*", "${local.ec2}:security-group/*", "${local.ec2}:volume/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "ec2:CreateAction"
+      values   = ["CreateSecurityGroup", "RunInstances"]
+    }
+  }
+
+  statement {
+    sid       = "EndTheSmokeBoot"
+    actions   = ["ec2:DeleteSecurityGroup", "ec2:GetConsoleOutput", "ec2:RevokeSecurityGroupEgress", "ec2:TerminateInstances"]
+    resources = ["${local.ec2}:instance/*", "${local.ec2}:security-group/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/app"
+      values   = ["clawdinator-smoke"]
+    }
+  }
+
+  statement {
+    sid       = "IsolateTheSmokeBoot"
+    actions   = ["ec2:CreateSecurityGroup"]
+    resources = ["${local.ec2}:security-group/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/app"
+      values   = ["clawdinator-smoke"]
+    }
+  }
+
+  statement {
+    sid       = "IsolateTheSmokeBootInTheVpc"
+    actions   = ["ec2:CreateSecurityGroup"]
+    resources = ["${local.ec2}:vpc/${data.aws_vpc.fleet.id}"]
+  }
+}

@@ -1,0 +1,85 @@
+# The hive mind: one file system, mounted by every host.
+resource "aws_efs_file_system" "memory" {
+  creation_token  = "clawdinator-memory"
+  encrypted       = true
+  kms_key_id      = aws_kms_key.bucket.arn
+  throughput_mode = "elastic"
+
+  tags = { Name = "clawdinator-memory" }
+
+  lifecycle {
+    prevent_destroy = true
+
+    precondition {
+      condition     = length(local.memory_subnets) > 0
+      error_message = "A VPC that is not the default one needs subnet_ids: without a mount target no host reaches the memory."
+    }
+  }
+}
+
+locals {
+  memory_subnets = var.subnet_ids == null ? toset(data.aws_subnets.default.ids) : var.subnet_ids
+}
+
+resource "aws_efs_backup_policy" "memory" {
+  count = coalesce(var.memory_backups, !var.emulator) ? 1 : 0
+
+  file_system_id = aws_efs_file_system.memory.id
+
+  backup_policy {
+    status = "ENABLED"
+  }
+}
+
+data "aws_vpc" "fleet" {
+  id      = var.vpc_id
+  default = var.vpc_id == null ? true : null
+}
+
+data "aws_subnets" "default" {
+  filter {
+    name   = "vpc-id"
+    values = [data.aws_vpc.fleet.id]
+  }
+
+  # One in each zone at most, as mount targets need it.
+  filter {
+    name   = "default-for-az"
+    values = ["true"]
+  }
+}
+
+resource "aws_efs_mount_target" "memory" {
+  for_each = local.memory_subnets
+
+  file_system_id  = aws_efs_file_system.memory.id
+  subnet_id       = each.key
+  security_groups = [aws_security_group.memory.id]
+}
+
+# Being in this group is the permission to mount. The fleet stack puts its hosts into it beside its own group, so this
+# stack needs to know nothing of the fleet, and the fleet's role may not touch either group.
+resource "aws_security_group" "memory_client" {
+  name        = "clawdinator-memory-client"
+  description = "CLAWDINATOR hosts that may mount the memory"
+  vpc_id      = data.aws_vpc.fleet.id
+
+  tags = { Name = "clawdinator-memory-client" }
+}
+
+resource "aws_security_group" "memory" {
+  name        = "clawdinator-memory"
+  description = "NFS from the hosts that may mount the memory, nothing else"
+  vpc_id      = data.aws_vpc.fleet.id
+
+  tags = { Name = "clawdinator-memory" }
+}
+
+# NFS.
+resource "aws_vpc_security_group_ingress_rule" "memory" {
+  security_group_id            = aws_security_group.memory.id
+  ip_protocol                  = "tcp"
+  from_port                    = 2049
+  to_port                      = 2049
+  referenced_security_group_id = aws_security_group.memory_client.id
+}

@@ -1,0 +1,48 @@
+locals {
+  repository_variables = {
+    AWS_REGION               = var.region
+    AWS_DEPLOY_ROLE_ARN      = aws_iam_role.ci["fleet-deploy"].arn
+    AWS_DRIFT_ROLE_ARN       = aws_iam_role.ci["fleet-drift"].arn
+    AWS_IMAGE_ROLE_ARN       = aws_iam_role.ci["image-build"].arn
+    AWS_BOOTSTRAP_ROLE_ARN   = aws_iam_role.ci["bootstrap-upload"].arn
+    AWS_PLAN_ROLE_ARN        = aws_iam_role.platform_plan.arn
+    S3_BUCKET                = aws_s3_bucket.fleet.id
+    TOFU_LOCK_TABLE          = aws_dynamodb_table.locks.name
+    KMS_KEY_ARN              = aws_kms_key.bucket.arn
+    CONTROL_API_URL          = aws_lambda_function_url.control_api.function_url
+    PERMISSIONS_BOUNDARY_ARN = aws_iam_policy.host_boundary.arn
+    MEMORY_SECURITY_GROUP_ID = aws_security_group.memory_client.id
+    VPC_ID                   = data.aws_vpc.fleet.id
+    # What a plan of this stack needs to know again: infra.yml gives it.
+    CLAWDINATOR_REPOSITORY_ID = var.github_repository_id
+    CLAWDINATOR_OWNER_ID      = var.github_owner_id
+  }
+}
+
+output "repository_variables" {
+  description = "The variables that the repository's workflows read."
+  value       = local.repository_variables
+}
+
+output "set_repository_variables" {
+  description = "The same as commands: tofu output -raw set_repository_variables | bash"
+  value = join("", [
+    for name, value in local.repository_variables :
+    "gh variable set ${name} --repo ${var.github_repository} --body '${value}'\n"
+  ])
+}
+
+output "control_api_url" {
+  description = "URL of the Control API, for /etc/clawdinator/control-api-url and CLAWDINATOR_CONTROL_API_URL."
+  value       = aws_lambda_function_url.control_api.function_url
+}
+
+output "control_api_secrets" {
+  description = "Where the Control API finds its tokens: a JSON object of their names and values. See docs/runbook.md."
+  value       = "s3://${aws_s3_bucket.fleet.id}/${local.control_api_secrets_key}"
+}
+
+output "memory_file_system_id" {
+  description = "File system of the shared memory, for services.clawdinator.memoryEfs.fileSystemId."
+  value       = aws_efs_file_system.memory.id
+}

@@ -1,0 +1,296 @@
+resource "aws_kms_key" "bucket" {
+  description             = "Clawdinator: bucket, lock table, memory and log"
+  enable_key_rotation     = true
+  deletion_window_in_days = 30
+  policy                  = data.aws_iam_policy_document.key.json
+}
+
+resource "aws_kms_alias" "bucket" {
+  name          = "alias/clawdinator"
+  target_key_id = aws_kms_key.bucket.key_id
+}
+
+# In a key's own policy, the resource "*" is that key.
+data "aws_iam_policy_document" "key" {
+  # Without the account a key can be locked out for good; with it, IAM policies decide.
+  statement {
+    sid       = "AccountDecidesByIam"
+    actions   = ["kms:*"]
+    resources = ["*"]
+
+    principals {
+      type        = "AWS"
+      identifiers = ["arn:${local.partition}:iam::${local.account_id}:root"]
+    }
+  }
+
+  statement {
+    sid       = "LogOfTheControlApi"
+    actions   = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
+    resources = ["*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["logs.${var.region}.amazonaws.com"]
+    }
+
+    condition {
+      test     = "ArnEquals"
+      variable = "kms:EncryptionContext:aws:logs:arn"
+      values   = ["arn:${local.partition}:logs:${var.region}:${local.account_id}:log-group:${local.control_api_log_group}"]
+    }
+  }
+}
+
+resource "aws_s3_bucket" "fleet" {
+  bucket = var.bucket
+
+  # State, bundles and history: nothing that a slip may take along.
+  lifecycle {
+    prevent_destroy = true
+  }
+}
+
+resource "aws_s3_bucket_versioning" "fleet" {
+  bucket = aws_s3_bucket.fleet.id
+
+  versioning_configuration {
+    status = "Enabled"
+  }
+}
+
+resource "aws_s3_bucket_server_side_encryption_configuration" "fleet" {
+  bucket = aws_s3_bucket.fleet.id
+
+  rule {
+    bucket_key_enabled = true
+
+    apply_server_side_encryption_by_default {
+      sse_algorithm     = "aws:kms"
+      kms_master_key_id = aws_kms_key.bucket.arn
+    }
+  }
+}
+
+resource "aws_s3_bucket_ownership_controls" "fleet" {
+  bucket = aws_s3_bucket.fleet.id
+
+  rule {
+    object_ownership = "BucketOwnerEnforced"
+  }
+}
+
+resource "aws_s3_bucket_public_access_block" "fleet" {
+  bucket                  = aws_s3_bucket.fleet.id
+  block_public_acls       = true
+  block_public_policy     = true
+  ignore_public_acls      = true
+  restrict_public_buckets = true
+}
+
+resource "aws_s3_bucket_policy" "fleet" {
+  bucket = aws_s3_bucket.fleet.id
+  policy = data.aws_iam_policy_document.bucket.json
+
+  # Both change the bucket's policy state: one after the other.
+  depends_on = [aws_s3_bucket_public_access_block.fleet]
+}
+
+data "aws_iam_policy_document" "bucket" {
+  statement {
+    sid       = "TlsOnly"
+    effect    = "Deny"
+    actions   = ["s3:*"]
+    resources = [aws_s3_bucket.fleet.arn, "${aws_s3_bucket.fleet.arn}/*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
+
+  # Who names no encryption gets the bucket's: nobody writes what another key covers, or only S3's own.
+  statement {
+    sid       = "NoOtherKey"
+    effect    = "Deny"
+    actions   = ["s3:PutObject"]
+    resources = ["${aws_s3_bucket.fleet.arn}/*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "StringNotEqualsIfExists"
+      variable = "s3:x-amz-server-side-encryption-aws-kms-key-id"
+      values   = [aws_kms_key.bucket.arn]
+    }
+  }
+
+  statement {
+    sid       = "NoWeakerEncryption"
+    effect    = "Deny"
+    actions   = ["s3:PutObject"]
+    resources = ["${aws_s3_bucket.fleet.arn}/*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "StringNotEqualsIfExists"
+      variable = "s3:x-amz-server-side-encryption"
+      values   = ["aws:kms"]
+    }
+  }
+}
+
+# Only what has a copy elsewhere, or was replaced, ever expires: never a current state, bundle, record or secret.
+resource "aws_s3_bucket_lifecycle_configuration" "fleet" {
+  bucket = aws_s3_bucket.fleet.id
+
+  rule {
+    id     = "old-images"
+    status = "Enabled"
+
+    filter {
+      prefix = "images/"
+    }
+
+    expiration {
+      days = var.image_retention_days
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = 1
+    }
+
+    abort_incomplete_multipart_upload {
+      days_after_initiation = 7
+    }
+  }
+
+  rule {
+    id     = "replaced-bundles"
+    status = "Enabled"
+
+    filter {
+      prefix = "bootstrap/"
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = 30
+    }
+
+    abort_incomplete_multipart_upload {
+      days_after_initiation = 7
+    }
+  }
+
+  # Written every minute by every host.
+  rule {
+    id     = "replaced-heartbeats"
+    status = "Enabled"
+
+    filter {
+      prefix = "heartbeats/"
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = 1
+    }
+  }
+
+  rule {
+    id     = "replaced-records"
+    status = "Enabled"
+
+    filter {
+      prefix = "deploys/"
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = 7
+    }
+  }
+
+  # A claim is good for a minute.
+  rule {
+    id     = "old-claims"
+    status = "Enabled"
+
+    filter {
+      prefix = "claims/"
+    }
+
+    expiration {
+      days = 30
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = 1
+    }
+  }
+
+  rule {
+    id     = "replaced-secrets"
+    status = "Enabled"
+
+    filter {
+      prefix = "control-api/"
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = 1
+    }
+  }
+
+  rule {
+    id     = "replaced-states"
+    status = "Enabled"
+
+    filter {
+      prefix = "state/"
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = 365
+    }
+  }
+
+  # Noncurrent versions exist only where versions do.
+  depends_on = [aws_s3_bucket_versioning.fleet]
+}
+
+resource "aws_dynamodb_table" "locks" {
+  name                        = var.lock_table
+  billing_mode                = "PAY_PER_REQUEST"
+  hash_key                    = "LockID"
+  deletion_protection_enabled = true
+
+  attribute {
+    name = "LockID"
+    type = "S"
+  }
+
+  point_in_time_recovery {
+    enabled = true
+  }
+
+  server_side_encryption {
+    enabled     = true
+    kms_key_arn = aws_kms_key.bucket.arn
+  }
+
+  lifecycle {
+    prevent_destroy = true
+  }
+}

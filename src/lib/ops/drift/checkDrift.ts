@@ -1,0 +1,99 @@
+import { type DeployRecord, deployRecordSchema } from '../../domain/contract.js'
+import {
+  type Difference,
+  DRIFT_LABEL,
+  DRIFT_MARKER,
+  DRIFT_TITLE,
+  driftLine,
+  findDrift,
+  renderDrift,
+} from '../../domain/drift.js'
+import { ClawctlError } from '../../domain/errors.js'
+import { parseJson } from '../../domain/json.js'
+import { plannedChanges } from '../../domain/planGuard.js'
+import { RECORD_PREFIX } from '../../domain/run.js'
+import { hostsInState, prefixesInState } from '../../domain/tofuState.js'
+import type { ObjectStore } from '../ports.js'
+import { readRegistry } from '../readRegistry.js'
+import type { DriftPorts, Issues } from './ports.js'
+
+export interface Drift {
+  differences: Difference[]
+  /** The issue that tells of them, or that was closed because there are none. */
+  issueUrl: string | null
+}
+
+/** Each host's last deploy is among these, or long ago. */
+const MOST_RECORDS = 50
+/** The stack asks for an AMI; this plan is never applied, so it need not exist. */
+const NO_AMI = 'ami-00000000'
+
+/**
+ * Compares what runs with the registry, with the stack (by a plan that is never applied), and with the last deploys.
+ * @throws ClawctlError DRIFT with every difference, after the issue was renewed
+ */
+export async function checkDrift(ports: DriftPorts): Promise<Drift> {
+  const { compute, tofu, progress } = ports
+  const differences = await progress.task('compare the fleet with what is declared', async (say) => {
+    const registry = await readRegistry(ports.registry)
+    const [hosts, records] = await Promise.all([compute.describeHosts(), newestRecords(ports.store)])
+    await tofu.init()
+    const resources = await tofu.state()
+    const state = hostsInState(resources)
+    const prefixes = prefixesInState(resources)
+    for (const { id } of registry) prefixes.delete(id)
+    const plan = await tofu.plan({
+      file: ports.planFile,
+      ami: hosts[0]?.ami ?? NO_AMI,
+      instances: [...state.keys()].sort(),
+      kept: Object.fromEntries(prefixes),
+      replace: null,
+      readOnly: true,
+    })
+    const found = findDrift({ registry, hosts, state, planned: plannedChanges(plan), records })
+    say(found.length === 0 ? 'nothing differs' : `${found.length} differ`)
+    return found
+  })
+  const issueUrl = ports.issues ? await keepIssue(ports.issues, differences) : null
+  await ports.report.summary(differences.length > 0 ? renderDrift(differences) : 'The fleet is as declared.')
+  await ports.report.output('drift', String(differences.length))
+  if (differences.length === 0) return { differences, issueUrl }
+  const drift: Drift = { differences, issueUrl }
+  throw new ClawctlError('DRIFT', `The fleet differs from what is declared in ${count(differences.length)}.`, {
+    details: differences.map((difference) => `${driftLine(difference)} ${difference.fix}`),
+    hint: 'Do what stands beside each; a difference that is meant belongs into the registry or the stack.',
+    partial: { drift },
+  })
+}
+
+const count = (number: number) => (number === 1 ? 'one place' : `${number} places`)
+
+async function newestRecords(store: ObjectStore): Promise<DeployRecord[]> {
+  const keys = (await store.list(RECORD_PREFIX))
+    .sort((a, b) => b.modifiedAt.getTime() - a.modifiedAt.getTime())
+    .slice(0, MOST_RECORDS)
+  const records = await Promise.all(
+    keys.map(async ({ key }) => {
+      const object = await store.get(key)
+      const parsed = deployRecordSchema.safeParse(object && parseJson(object.text))
+      return parsed.success ? parsed.data : null
+    }),
+  )
+  return records.filter((record) => record !== null).sort((a, b) => b.createdAt.localeCompare(a.createdAt))
+}
+
+/** One issue, opened with the first difference, renewed when they change, closed with the last. */
+async function keepIssue(issues: Issues, differences: readonly Difference[]): Promise<string | null> {
+  const own = (await issues.open(DRIFT_LABEL)).filter(({ body }) => body.includes(DRIFT_MARKER))
+  const [issue, ...spare] = own.sort((a, b) => a.number - b.number)
+  // Two runs at once, once.
+  for (const { number } of spare) await issues.close(number, `The same as #${issue?.number}.`)
+  if (differences.length === 0) {
+    if (issue) await issues.close(issue.number, 'Nothing differs any more.')
+    return issue?.url ?? null
+  }
+  const body = renderDrift(differences)
+  if (!issue) return (await issues.create({ title: DRIFT_TITLE, body, label: DRIFT_LABEL })).url
+  if (issue.body !== body) await issues.update(issue.number, body)
+  return issue.url
+}

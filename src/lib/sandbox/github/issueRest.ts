@@ -1,0 +1,124 @@
+import * as z from 'zod/mini'
+import type { Reply } from '../http.js'
+import type { GitHub } from './github.js'
+import { type Call, json, notFound, paginate, problem, type Route } from './reply.js'
+import { stamp } from './state.js'
+
+export interface IssueState {
+  number: number
+  title: string
+  body: string
+  labels: string[]
+  state: 'open' | 'closed'
+  createdAt: string
+  updatedAt: string
+  comments: { id: number; body: string; createdAt: string }[]
+}
+
+/** GitHub's issues: opened, listed, changed, commented on. */
+export const ISSUE_ROUTES: Route[] = [
+  { method: 'GET', pattern: /^issues$/, handle: list },
+  { method: 'POST', pattern: /^issues$/, handle: create },
+  {
+    method: 'GET',
+    pattern: /^issues\/(\d+)$/,
+    handle: withIssue(({ github }, issue) => json(200, issueShape(github, issue))),
+  },
+  { method: 'PATCH', pattern: /^issues\/(\d+)$/, handle: withIssue(update) },
+  { method: 'POST', pattern: /^issues\/(\d+)\/comments$/, handle: withIssue(comment) },
+]
+
+const newIssueSchema = z.object({
+  title: z.string().check(z.minLength(1)),
+  body: z.optional(z.string()),
+  labels: z.optional(z.array(z.string())),
+})
+const issueChangeSchema = z.object({
+  title: z.optional(z.string()),
+  body: z.optional(z.string()),
+  state: z.optional(z.enum(['open', 'closed'])),
+  labels: z.optional(z.array(z.string())),
+})
+const commentSchema = z.object({ body: z.string().check(z.minLength(1)) })
+
+/** The body as the schema has it, or GitHub's refusal. */
+function read<T>({ exchange }: Call, schema: z.ZodMiniType<T>): { value: T } | { refusal: Reply } {
+  let body: unknown
+  try {
+    body = JSON.parse(exchange.body.toString('utf8'))
+  } catch {
+    return { refusal: problem(400, 'Problems parsing JSON') }
+  }
+  const parsed = schema.safeParse(body)
+  return parsed.success ? { value: parsed.data } : { refusal: problem(422, 'Validation Failed') }
+}
+
+function withIssue(handle: (call: Call, issue: IssueState) => Reply): Route['handle'] {
+  return (call) => {
+    const issue = call.github.issues.find(({ number }) => number === Number(call.args[0]))
+    return issue ? handle(call, issue) : notFound()
+  }
+}
+
+function list({ github, exchange }: Call): Reply {
+  const query = exchange.url.searchParams
+  const state = query.get('state') ?? 'open'
+  const labels = (query.get('labels') ?? '').split(',').filter(Boolean)
+  const found = github.issues
+    .filter((issue) => state === 'all' || issue.state === state)
+    .filter((issue) => labels.every((label) => issue.labels.includes(label)))
+    .reverse()
+  const { items, headers } = paginate(exchange, found)
+  return json(
+    200,
+    items.map((issue) => issueShape(github, issue)),
+    headers,
+  )
+}
+
+function create(call: Call): Reply {
+  const given = read(call, newIssueSchema)
+  if ('refusal' in given) return given.refusal
+  const { github } = call
+  const { title, body = '', labels = [] } = given.value
+  const at = stamp()
+  const number = github.issues.length + 1
+  const issue: IssueState = { number, title, body, labels, state: 'open', createdAt: at, updatedAt: at, comments: [] }
+  github.issues.push(issue)
+  return json(201, issueShape(github, issue))
+}
+
+function update(call: Call, issue: IssueState): Reply {
+  const given = read(call, issueChangeSchema)
+  if ('refusal' in given) return given.refusal
+  Object.assign(issue, given.value, { updatedAt: stamp() })
+  return json(200, issueShape(call.github, issue))
+}
+
+function comment(call: Call, issue: IssueState): Reply {
+  const given = read(call, commentSchema)
+  if ('refusal' in given) return given.refusal
+  const added = { id: issue.number * 1000 + issue.comments.length + 1, body: given.value.body, createdAt: stamp() }
+  issue.comments.push(added)
+  const { id, body, createdAt: created_at } = added
+  return json(201, { id, body, created_at, updated_at: created_at, html_url: `${htmlUrl(call.github, issue)}#${id}` })
+}
+
+function issueShape(github: GitHub, issue: IssueState) {
+  const { number, title, body, state, labels, comments, createdAt, updatedAt } = issue
+  return {
+    id: number,
+    number,
+    title,
+    body,
+    state,
+    labels: labels.map((name) => ({ name })),
+    comments: comments.length,
+    user: { login: github.actor },
+    created_at: createdAt,
+    updated_at: updatedAt,
+    html_url: htmlUrl(github, issue),
+  }
+}
+
+const htmlUrl = (github: GitHub, { number }: IssueState) => `${github.apiUrl}/${github.repository}/issues/${number}`

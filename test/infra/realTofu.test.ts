@@ -1,0 +1,178 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { execa } from 'execa'
+import { guardPlan } from '../../src/lib/domain/planGuard.js'
+import { deployFleet } from '../../src/lib/ops/deployFleet.js'
+import { Sandbox } from '../../src/lib/sandbox/sandbox.js'
+import { failureOf } from '../support/failure.js'
+import { NEW, OLD, registryOf, registrySource } from '../support/fakes.js'
+import { ROOT } from '../support/plane.js'
+import { REAL, realPlane } from '../support/realTofu.js'
+
+const OPTIONS = {
+  planOnly: false,
+  onFailure: 'rollback',
+  healthTimeoutMs: 60_000,
+  wait: true,
+  waitTimeoutMs: 1,
+} as const
+const name = REAL ?? 'tofu (skipped: neither tofu nor terraform is in PATH)'
+let requests = 0
+
+describe(`a deploy with the real ${name}`, function () {
+  this.timeout(60_000)
+  let plane: ReturnType<typeof realPlane>
+  before(function () {
+    if (!REAL) return this.skip()
+    plane = realPlane(registryOf('a', 'b'))
+  })
+  after(() => plane?.close())
+
+  const deploy = (target: string, more: object = {}, vars?: Record<string, string>) =>
+    deployFleet({ target, requestId: `request-${++requests}0000`, ...more }, OPTIONS, plane.ports(vars))
+
+  it('creates the first host and the second, replaces one, takes an override, and a later plan changes nothing', async () => {
+    await deploy('a', { amiOverride: OLD.id })
+    expect(plane.running()).to.deep.equal({ a: OLD.id })
+    await deploy('b', { amiOverride: OLD.id })
+    const before = plane.instances()
+    await deploy('b')
+    expect(plane.running()).to.deep.equal({ a: OLD.id, b: NEW.id })
+    expect(plane.instances().a).to.equal(before.a)
+
+    const file = join(plane.folder, 'later')
+    const later = { file, ami: OLD.id, instances: ['a', 'b'], kept: {}, replace: null }
+    const plan = (await plane.tofu({ template: 'second' }).plan(later)) as {
+      resource_changes: { change: { actions: string[] } }[]
+    }
+    expect(plan.resource_changes.flatMap(({ change }) => change.actions)).to.deep.equal(Array(4).fill('no-op'))
+    // What is not named is refused, although the program would do it.
+    const naming = await plane.tofu().plan({ ...later, replace: 'aws_instance.clawdinator["a"]' })
+    expect(() => guardPlan(naming, { id: 'b', action: 'replace' })).to.throw('replace aws_instance.clawdinator["a"]')
+  })
+
+  it('rolls all, and goes back where the new image is bad', async () => {
+    await deploy('all', { amiOverride: OLD.id })
+    expect(plane.running()).to.deep.equal({ a: OLD.id, b: OLD.id })
+    const { b } = plane.instances()
+    plane.bad.add(NEW.id)
+    const error = await failureOf(deploy('all'))
+    plane.bad.clear()
+    expect(error.code).to.equal('ROLLED_BACK')
+    expect(plane.running()).to.deep.equal({ a: OLD.id, b: OLD.id })
+    expect(plane.instances().b).to.equal(b)
+  })
+
+  it('leaves what left the registry, until it is retired', async () => {
+    const ports = { ...plane.ports(), registry: registrySource(registryOf('a')) }
+    await deployFleet({ target: 'a', requestId: 'request-orphan' }, OPTIONS, ports)
+    expect(Object.keys(plane.running())).to.deep.equal(['a', 'b'])
+    expect(plane.progress.notes.at(-1)).to.equal('Not in the registry, left running: b.')
+    await deployFleet({ target: 'b', requestId: 'request-retire', retire: true }, OPTIONS, ports)
+    expect(Object.keys(plane.running())).to.deep.equal(['a'])
+    expect(readFileSync(plane.stateFile, 'utf8')).not.to.include('"index_key": "b"')
+  })
+
+  it('waits for the lock, and refuses a stale plan', async () => {
+    const tofu = plane.tofu()
+    const request = (file: string) => ({
+      ...{ file: join(plane.folder, file), ami: NEW.id, instances: ['a'], kept: {} },
+      replace: 'aws_instance.clawdinator["a"]',
+    })
+    await tofu.plan(request('one'))
+    await tofu.plan(request('two'))
+    await tofu.apply(join(plane.folder, 'one'))
+    expect((await failureOf(tofu.apply(join(plane.folder, 'two')))).message).to.include('stale')
+
+    const slow = plane.tofu({ pause: '2' })
+    const third = { ...request('slow'), instances: ['a', 'c'], replace: null }
+    await slow.plan(third)
+    const applied = slow.apply(third.file)
+    for (let i = 0; i < 100 && !exists(join(plane.folder, '.state.json.lock.info')); i++) {
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    expect((await failureOf(plane.tofu().plan(request('three')))).code).to.equal('STATE_LOCKED')
+    await plane.tofu().plan({ ...request('four'), readOnly: true })
+    await plane.tofu({}, 10).plan({ ...third, file: join(plane.folder, 'five') })
+    await applied
+  })
+})
+
+function exists(path: string): boolean {
+  try {
+    readFileSync(path)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Makes the bucket when it is applied, as the platform stack does. */
+const FIRST = `
+terraform {
+  backend "s3" {
+    key          = "state/platform.tfstate"
+    use_lockfile = true
+  }
+}
+variable "region" {}
+variable "bucket" {}
+resource "terraform_data" "bucket" {
+  input = "\${var.bucket} in \${var.region}"
+  provisioner "local-exec" {
+    command = "\${var.make}"
+  }
+}
+variable "make" {}
+`
+
+describe(`the first apply of the platform stack with the real ${name}`, function () {
+  this.timeout(60_000)
+  let sandbox: Sandbox
+  let folder: string
+  before(async function () {
+    if (!REAL) return this.skip()
+    folder = mkdtempSync(join(tmpdir(), 'clawctl-first-'))
+    writeFileSync(join(folder, 'main.tf'), FIRST)
+    sandbox = await Sandbox.start({
+      ...{
+        packageRoot: ROOT,
+        checkoutRoot: ROOT,
+        registryFile: null,
+        runningIds: [],
+        faults: [],
+        tofu: 'auto',
+        env: process.env,
+      },
+    })
+  })
+  after(async () => {
+    await sandbox?.close()
+    if (folder) rmSync(folder, { recursive: true, force: true })
+  })
+
+  it('keeps its state beside it until there is a bucket, and run again changes nothing', async () => {
+    const env = await sandbox.environment({ kind: 'ci' }, process.env)
+    // A signature is not verified: any that has the form makes the bucket.
+    const sign = `AWS4-HMAC-SHA256 Credential=${env.AWS_ACCESS_KEY_ID}/20260101/eu-central-1/s3/aws4_request, SignedHeaders=host, Signature=${'0'.repeat(64)}`
+    const make = `${process.execPath} -e "fetch('${env.AWS_ENDPOINT_URL_S3}/first-bucket',{method:'PUT',headers:{authorization:'${sign}'}}).then((r)=>process.exit(r.ok?0:1))"`
+    const vars = { TF_VAR_region: 'eu-central-1', TF_VAR_bucket: 'first-bucket', TF_VAR_make: make }
+    const platform = (...args: string[]) =>
+      execa('bash', [join(ROOT, 'scripts/platform.sh'), ...args], {
+        env: { ...env, ...vars, TOFU: REAL ?? '', PLATFORM_STACK: folder },
+        ...{ extendEnv: false, reject: false, all: true },
+      })
+    const first = await platform('apply', '-auto-approve', '-no-color')
+    expect(first.exitCode, first.all).to.equal(0)
+    expect(first.all).to.include('1 added').and.to.include('There is no bucket first-bucket yet')
+    expect(sandbox.world.getObject('first-bucket', 'state/platform.tfstate')?.body.toString()).to.include(
+      'first-bucket in',
+    )
+    const second = await platform('apply', '-auto-approve', '-no-color')
+    expect(second.all).to.include('0 added, 0 changed, 0 destroyed')
+    for (const left of ['first_apply_override.tf', 'first-apply.tfstate'])
+      expect(exists(join(folder, left)), left).to.equal(false)
+  })
+})

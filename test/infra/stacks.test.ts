@@ -1,0 +1,165 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the stacks' expressions hold ${ }
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { unzipSync } from 'fflate'
+import { configurationSchema, SECRET_NAMES } from '../../lambda/configuration.js'
+import { fleetStack } from '../../src/lib/adapters/settings.js'
+import { ROOT } from '../support/plane.js'
+import { type Body, readStack, referencesIn, type Stack } from '../support/stacks.js'
+
+const STACKS = ['platform', 'fleet'] as const
+const installed = ['tofu', 'terraform'].find((program) => !spawnSync(program, ['version']).error)
+
+describe('the stacks', () => {
+  let stacks: Record<(typeof STACKS)[number], Stack>
+  before(async () => {
+    stacks = { platform: await readStack('platform'), fleet: await readStack('fleet') }
+  })
+  const body = (stack: (typeof STACKS)[number], address: string): Body => {
+    const found = stacks[stack].resources.get(address)
+    if (!found) throw new Error(`${stack} has no ${address}`)
+    return found
+  }
+
+  for (const name of STACKS) {
+    it(`${name}: mentions nothing that it does not declare, and declares nothing that it does not use`, () => {
+      const { resources, data, variables, locals } = stacks[name]
+      const declared = new Set([
+        ...resources.keys(),
+        ...[...data.keys()].map((key) => `data.${key}`),
+        ...[...variables.keys()].map((key) => `var.${key}`),
+        ...[...locals.keys()].map((key) => `local.${key}`),
+      ])
+      const mentioned = referencesIn(stacks[name])
+      expect(mentioned.filter((reference) => !declared.has(reference))).to.deep.equal([])
+      const idle = [...declared].filter((key) => /^(?:var|local|data)\./.test(key) && !mentioned.includes(key))
+      expect(idle).to.deep.equal([])
+    })
+
+    it(`${name}: asks for OpenTofu 1.10 and a provider that knows both permissions of a public URL`, () => {
+      const text = stacks[name].files.get('versions.tf') ?? ''
+      expect(text).to.include('required_version = ">= 1.10.0"').and.to.include('version = ">= 6.29.0, < 7.0.0"')
+      expect(stacks[name].files.get('backend.tf')).to.match(/backend "s3" \{[^}]*use_lockfile = true/)
+    })
+  }
+
+  it('are formatted as tofu fmt does', function () {
+    if (!installed) return this.skip()
+    const { stdout } = spawnSync(installed, ['fmt', '-check', '-diff', '-recursive', join(ROOT, 'infra')], {
+      encoding: 'utf8',
+    })
+    expect(stdout).to.equal('')
+  })
+
+  it('the fleet’s required variables are what clawctl gives', () => {
+    const env = {
+      CLAWDINATOR_CONTROL_API_URL: 'https://x',
+      FLEET_KMS_KEY_ARN: 'k',
+      FLEET_MEMORY_SECURITY_GROUP_ID: 's',
+    }
+    const { vars } = fleetStack(env, { region: 'r', bucket: 'b' })
+    const given = [...Object.keys(vars), 'ami_id', 'instance_ids', 'kept_prefixes']
+    const required = [...stacks.fleet.variables].filter(([, variable]) => !('default' in variable)).map(([key]) => key)
+    expect(given).to.include.members(required)
+    expect([...stacks.fleet.variables.keys()]).to.include.members(given)
+  })
+
+  it('no secret is a variable or an output of the platform', () => {
+    const names = [...stacks.platform.variables.keys(), ...stacks.platform.outputs.keys()].join(' ').toUpperCase()
+    for (const secret of SECRET_NAMES) expect(names).not.to.include(secret)
+  })
+
+  it('the Control API’s environment and secrets are the handler’s configuration, no more and no less', () => {
+    const [environment] = body('platform', 'aws_lambda_function.control_api').environment
+    const keys = [...Object.keys(environment.variables), ...SECRET_NAMES]
+    // AWS_REGION is Lambda's own.
+    const wanted = Object.keys(configurationSchema.shape).filter((key) => key !== 'AWS_REGION')
+    expect(keys.sort()).to.include.members(wanted.sort())
+    expect(keys.filter((key) => !wanted.includes(key) && !COMING.includes(key))).to.deep.equal([])
+  })
+
+  it('the Control API runs as the sandbox runs it', () => {
+    const lambda = body('platform', 'aws_lambda_function.control_api')
+    expect(lambda).to.include({ runtime: 'nodejs24.x', handler: 'index.handler', timeout: 30 })
+    const source = readFileSync(join(ROOT, 'src/lib/sandbox/functionUrl.ts'), 'utf8')
+    expect(source).to.include('TIMEOUT_MS = 30_000')
+    const concurrency = stacks.platform.variables.get('control_api_concurrency')?.default
+    expect(source).to.include(`RESERVED_CONCURRENCY = ${concurrency}\n`)
+    expect(stacks.platform.variables.get('control_api_zip')?.default).to.equal('../../../../dist/lambda.zip')
+  })
+
+  it('its URL is public by two permissions, under ids that the provider does not take', () => {
+    const permissions = ['control_api_url', 'control_api_invoke'].map((key) =>
+      body('platform', `aws_lambda_permission.${key}`),
+    )
+    expect(permissions.map(({ action, principal }) => `${action} ${principal}`)).to.deep.equal([
+      'lambda:InvokeFunctionUrl *',
+      'lambda:InvokeFunction *',
+    ])
+    expect(permissions[0]).to.include({ function_url_auth_type: 'NONE' })
+    expect(permissions[1]).to.include({ invoked_via_function_url: true })
+    for (const { statement_id } of permissions) expect(statement_id).not.to.match(/^FunctionURLAllow/)
+  })
+
+  it('the bucket forgets what was replaced, images and claims, and never what is current', () => {
+    const { rule } = body('platform', 'aws_s3_bucket_lifecycle_configuration.fleet')
+    const prefixes = (kept: (rule: Body) => boolean) => rule.filter(kept).map((r: Body) => r.filter[0].prefix)
+    expect(prefixes((r) => 'expiration' in r)).to.deep.equal(['images/', 'claims/'])
+    expect(prefixes((r) => 'noncurrent_version_expiration' in r)).to.include.members(['state/', 'bootstrap/'])
+    for (const r of rule) expect(r.filter[0].prefix).to.match(/^[a-z-]+\/$/)
+  })
+
+  it('the bucket is versioned, encrypted with its key, closed, and TLS alone', () => {
+    const block = body('platform', 'aws_s3_bucket_public_access_block.fleet')
+    const { bucket: _, ...switches } = block
+    expect(Object.values(switches)).to.deep.equal([true, true, true, true])
+    const encryption = JSON.stringify(body('platform', 'aws_s3_bucket_server_side_encryption_configuration.fleet'))
+    expect(encryption).to.include('"bucket_key_enabled":true').and.to.include('"sse_algorithm":"aws:kms"')
+    expect(JSON.stringify(body('platform', 'aws_s3_bucket_versioning.fleet'))).to.include('"status":"Enabled"')
+    expect(body('platform', 'aws_s3_bucket_policy.fleet').policy).to.include('aws_iam_policy_document.bucket')
+  })
+
+  it('hosts have IMDSv2, an encrypted disk, no ingress, and change only when they are named', () => {
+    const instance = body('fleet', 'aws_instance.clawdinator')
+    expect(instance.metadata_options[0]).to.include({ http_tokens: 'required' })
+    expect(instance.root_block_device[0]).to.include({ encrypted: true, volume_type: 'gp3' })
+    expect(instance.lifecycle[0].ignore_changes).to.equal('${all}')
+    expect(instance.tags).to.include({ app: 'clawdinator', Name: '${each.key}', 'clawdinator:id': '${each.key}' })
+    expect(body('fleet', 'aws_security_group.clawdinator').ingress).to.deep.equal([])
+  })
+})
+
+/** Of the App and the callers' tokens, which the handler takes. */
+const COMING = ['CONTROL_API_CALLER_TOKENS', 'GITHUB_APP_ID', 'GITHUB_APP_INSTALLATION_ID', 'GITHUB_APP_PRIVATE_KEY']
+
+describe('the Control API’s zip', () => {
+  const zip = join(ROOT, 'dist/lambda.zip')
+  before(function () {
+    if (existsSync(zip)) return
+    process.stdout.write('    dist/lambda.zip is not built: `npm run build`\n')
+    this.skip()
+  })
+
+  it('is the built handler alone, readable for Lambda', () => {
+    const files = unzipSync(readFileSync(zip))
+    expect(Object.keys(files)).to.deep.equal(['index.mjs'])
+    expect(Buffer.from(files['index.mjs'] ?? []).equals(readFileSync(join(ROOT, 'dist/lambda/index.mjs')))).to.equal(
+      true,
+    )
+  })
+
+  it('is the same in any zone, at any time', () => {
+    const script = `
+      import { zipLambda } from './scripts/build/zip-lambda.mjs'
+      process.stdout.write(Buffer.from(zipLambda(Buffer.from('export const handler = 1'))).toString('base64'))`
+    const made = ['UTC', 'Asia/Tokyo', 'America/Los_Angeles'].map((TZ) =>
+      execFileSync(process.execPath, ['--input-type=module', '-e', script], {
+        cwd: ROOT,
+        env: { ...process.env, TZ },
+      }).toString(),
+    )
+    expect(new Set(made).size).to.equal(1)
+  })
+})

@@ -1,0 +1,101 @@
+import { expect } from 'chai'
+import { SECRET_NAMES } from '../../lambda/configuration.js'
+import { createHandlerWithSecrets } from '../../lambda/storedSecrets.js'
+import { FakeClock, FakeStore, upstream } from '../support/fakes.js'
+import { event, TOKEN } from './invoke.js'
+
+const KEY = 'control-api/secrets.json'
+const NEXT = 'cct_next_0123456789'
+
+/** A handler whose environment holds no secret, and what it reads them from. Its routes end before anything upstream. */
+function world(env: Record<string, string> = {}) {
+  const store = new FakeStore()
+  const clock = new FakeClock()
+  const lines: string[] = []
+  let reads = 0
+  const get = store.get.bind(store)
+  store.get = async (key) => {
+    reads += 1
+    return get(key)
+  }
+  const handle = createHandlerWithSecrets({ CONTROL_API_SECRETS_KEY: KEY, ...env }, (line) => lines.push(line), {
+    store: () => store,
+    clock,
+  })
+  /** 404 is what an authenticated caller gets here, 401 any other. */
+  const ask = async (token = TOKEN) => {
+    const result = await handle(event('GET', '/nowhere', { headers: { authorization: `Bearer ${token}` } }))
+    return { status: result.statusCode, code: JSON.parse(result.body).error.code as string, text: result.body }
+  }
+  return { store, clock, lines, ask, reads: () => reads }
+}
+
+describe("the Control API's secrets", () => {
+  it('are read once, and again after five minutes: a rotation needs no apply', async () => {
+    const { store, clock, ask, reads } = world()
+    store.set(KEY, { CONTROL_API_TOKEN: TOKEN })
+    expect((await ask()).status).to.equal(404)
+    expect((await ask(NEXT)).status).to.equal(401)
+    expect(reads()).to.equal(1)
+
+    store.set(KEY, { CONTROL_API_TOKEN: NEXT, CONTROL_API_TOKEN_PREVIOUS: TOKEN })
+    await clock.sleep(5 * 60_000)
+    expect([(await ask()).status, (await ask(NEXT)).status]).to.deep.equal([404, 404])
+    expect(reads()).to.equal(2)
+  })
+
+  it('serve on while they can not be read, and are asked for again soon', async () => {
+    const { store, clock, ask, lines } = world()
+    store.set(KEY, { CONTROL_API_TOKEN: TOKEN })
+    await ask()
+    const get = store.get
+    store.get = async () => {
+      throw upstream()
+    }
+    await clock.sleep(5 * 60_000)
+    expect((await ask()).status).to.equal(404)
+    expect(lines).to.include('{"secrets":"not read","code":"UPSTREAM"}')
+    store.get = get
+    store.set(KEY, { CONTROL_API_TOKEN: NEXT })
+    await clock.sleep(5_000)
+    expect((await ask()).status).to.equal(401)
+  })
+
+  it('that were never read are nobody else’s fault, and a flood reads nothing', async () => {
+    const { store, clock, ask, reads } = world()
+    for (let i = 0; i < 20; i++) expect(await ask()).to.include({ status: 500, code: 'NOT_CONFIGURED' })
+    expect(reads()).to.equal(1)
+    store.set(KEY, { CONTROL_API_TOKEN: TOKEN })
+    await clock.sleep(5_000)
+    expect((await ask()).status).to.equal(404)
+  })
+
+  it('of another form are refused whole, and never quoted', async () => {
+    for (const bad of [
+      `{"CONTROL_API_TOKEN": "${TOKEN}", "OTHER": "x"}`,
+      `["${TOKEN}"]`,
+      TOKEN,
+      `{"GITHUB_TOKEN": 1}`,
+    ]) {
+      const { store, lines, ask } = world()
+      store.set(KEY, bad)
+      const answer = await ask()
+      expect(answer).to.include({ status: 500, code: 'NOT_CONFIGURED' })
+      expect(answer.text + lines.join('')).not.to.include(TOKEN)
+    }
+  })
+
+  it('stand behind what the environment says', async () => {
+    const { store, ask } = world({ CONTROL_API_TOKEN: TOKEN, GITHUB_TOKEN: '' })
+    store.set(KEY, { CONTROL_API_TOKEN: NEXT })
+    expect([(await ask()).status, (await ask(NEXT)).status]).to.deep.equal([404, 401])
+  })
+
+  it('are the environment alone where no object is named', async () => {
+    const { ask, reads } = world({ CONTROL_API_SECRETS_KEY: '', CONTROL_API_TOKEN: TOKEN })
+    expect((await ask()).status).to.equal(404)
+    expect(reads()).to.equal(0)
+  })
+
+  it('are named once', () => expect(new Set(SECRET_NAMES).size).to.equal(SECRET_NAMES.length))
+})

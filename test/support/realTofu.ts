@@ -1,0 +1,157 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createTofu } from '../../src/lib/adapters/tofu.js'
+import { heartbeatKey } from '../../src/lib/domain/bundle.js'
+import type { Host } from '../../src/lib/domain/host.js'
+import type { Registry } from '../../src/lib/domain/registry.js'
+import { fakeDirectPlane } from './fakeCloud.js'
+import { heartbeatOf, hostOf } from './fakes.js'
+
+/** The real program, where one is in PATH. */
+export const REAL = ['tofu', 'terraform'].find((program) => !spawnSync(program, ['version']).error)
+
+/** The fleet stack's shape without a provider: the same variables, keys, names and lifecycle. */
+const STACK = `
+terraform {
+  backend "local" {}
+}
+variable "ami_id" {
+  type = string
+}
+variable "instance_ids" {
+  type = set(string)
+}
+variable "kept_prefixes" {
+  type    = map(string)
+  default = {}
+}
+variable "template" {
+  type    = string
+  default = "first"
+}
+variable "pause" {
+  type    = string
+  default = "0"
+}
+resource "terraform_data" "role" {
+  for_each = var.instance_ids
+  provisioner "local-exec" {
+    command = "sleep \${var.pause}"
+  }
+}
+resource "terraform_data" "clawdinator" {
+  for_each         = var.instance_ids
+  input            = var.ami_id
+  triggers_replace = [var.ami_id, var.template]
+  depends_on       = [terraform_data.role]
+  lifecycle {
+    ignore_changes = all
+  }
+}
+`
+
+/** Gives terraform_data the fleet's types, in what is asked of the program and in the JSON that it prints. */
+const SHIM = `
+const { spawn } = require('node:child_process')
+const [program, ...args] = process.argv.slice(2)
+const shown = args.includes('-json')
+const given = args.map((arg) => arg.replace('aws_instance.', 'terraform_data.'))
+const child = spawn(program, given, { stdio: ['ignore', shown ? 'pipe' : 'inherit', 'inherit'] })
+let text = ''
+child.stdout?.on('data', (part) => (text += part))
+process.on('SIGINT', () => child.kill('SIGINT'))
+const rename = (resource) => {
+  const type = resource.name === 'role' ? 'aws_iam_role' : 'aws_instance'
+  return { ...resource, type, address: resource.address.replace('terraform_data', type) }
+}
+child.on('close', (code) => {
+  if (shown) {
+    const json = JSON.parse(text)
+    if (json.resource_changes) json.resource_changes = json.resource_changes.map(rename)
+    const root = json.values?.root_module
+    if (root?.resources) root.resources = root.resources.map(rename)
+    process.stdout.write(JSON.stringify(json))
+  }
+  process.exitCode = code ?? 1
+})
+`
+
+/** A direct plane whose OpenTofu is the real one, over a stack of builtin resources; EC2 is what its state says. */
+export function realPlane(registry: Registry) {
+  const folder = mkdtempSync(join(tmpdir(), 'clawctl-real-stack-'))
+  const stateFile = join(folder, 'state.json')
+  const shim = join(folder, 'tofu')
+  writeFileSync(join(folder, 'main.tf'), STACK)
+  writeFileSync(join(folder, 'shim.cjs'), SHIM)
+  writeFileSync(shim, `#!/bin/sh\nexec '${process.execPath}' '${join(folder, 'shim.cjs')}' '${REAL}' "$@"\n`, {
+    mode: 0o755,
+  })
+  const plane = fakeDirectPlane(registry, [])
+  const tofu = (vars: Record<string, string> = {}, lockTimeoutSeconds = 0) =>
+    createTofu({
+      binary: shim,
+      dir: folder,
+      env: { NODE_OPTIONS: '' },
+      backendConfig: { path: stateFile },
+      vars,
+      lockTimeoutSeconds,
+    })
+  const bad = new Set<string>()
+  let clock = 0
+  const compute = {
+    ...{ findImage: plane.cloud.findImage.bind(plane.cloud), latestImage: plane.cloud.latestImage.bind(plane.cloud) },
+    async describeHosts(): Promise<Host[]> {
+      const hosts = hostsIn(stateFile)
+      for (const host of hosts) {
+        const service = bad.has(host.ami) ? 'failed' : 'active'
+        const at = plane.clock.now().toISOString()
+        plane.store.set(heartbeatKey(host.id), heartbeatOf(host, { service, at }))
+      }
+      return hosts
+    },
+  }
+  return {
+    ...plane,
+    folder,
+    stateFile,
+    tofu,
+    /** Images whose hosts never get healthy. */
+    bad,
+    ports: (vars?: Record<string, string>) => ({
+      ...plane.ports,
+      compute,
+      tofu: tofu(vars),
+      planFile: (id: string) => join(folder, `${id}-${++clock}.tfplan`),
+    }),
+    /** id → AMI. */
+    running: () => Object.fromEntries(hostsIn(stateFile).map(({ id, ami }) => [id, ami])),
+    /** id → EC2 instance id. */
+    instances: () => Object.fromEntries(hostsIn(stateFile).map(({ id, instanceId }) => [id, instanceId])),
+    close: () => rmSync(folder, { recursive: true, force: true }),
+  }
+}
+
+interface StateFile {
+  resources: {
+    name: string
+    instances: { index_key: string; attributes: { id: string; input: { value: string } } }[]
+  }[]
+}
+
+function hostsIn(file: string): Host[] {
+  let state: StateFile
+  try {
+    state = JSON.parse(readFileSync(file, 'utf8'))
+  } catch {
+    return []
+  }
+  const instances = state.resources
+    .filter(({ name }) => name === 'clawdinator')
+    .flatMap((resource) => resource.instances)
+  return instances.map(({ index_key, attributes }) => {
+    const ami = typeof attributes.input === 'string' ? attributes.input : attributes.input.value
+    return hostOf(index_key, { instanceId: attributes.id, ami })
+  })
+}
