@@ -81,7 +81,7 @@ export class Lambda {
     const body: unknown = JSON.parse(result.body)
     const code = checkContract(body, result.statusCode)
     const { method, path } = parseEvent(input)
-    const url = new URL(`http://127.0.0.1/${path.replace(/^\/+/, '')}`)
+    const url = new URL(`http://127.0.0.1${path.startsWith('/') ? '' : '/'}${path}`)
     expect(await answerProblems(method, url, result.statusCode, result.body)).to.deep.equal([])
     const logged = this.lines[before] ?? ''
     const line = JSON.parse(logged) as Record<string, unknown>

@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { DEPLOY_INPUTS, declaredInputs } from '../../src/lib/domain/dispatchInputs.js'
+import { parseRegistry } from '../../src/lib/domain/registry.js'
+import { putBundles } from '../../src/lib/sandbox/bundles.js'
 import { BUCKET, LATEST, REGISTRY, ROOT, startPlane, type TestPlane } from '../support/plane.js'
 import { type Answer, environment, Lambda } from './invoke.js'
 
@@ -21,18 +23,6 @@ describe('Control API: preflight', () => {
   })
   afterEach(() => expect(plane.dispatches()).to.deep.equal([]))
 
-  const putBundle = (id: string) => {
-    const { discordTokenSecret, ...entry } = REGISTRY[id] as (typeof REGISTRY)[string]
-    const marker = {
-      schema: 1,
-      instance: { id, ...entry, discordTokenSecret },
-      revision: null,
-      createdBy: 'test',
-      createdAt: '2026-11-20T10:00:00Z',
-      objects: [],
-    }
-    plane.world.putObject(BUCKET, `bootstrap/${id}/config.json`, JSON.stringify(marker))
-  }
   const byId = (answer: Answer) => Object.fromEntries(answer.preflight.checks.map((check) => [check.id, check]))
   const statuses = (answer: Answer) => answer.preflight.checks.map(({ id, status }) => `${id} ${status}`)
   const everything = (status: string) =>
@@ -49,7 +39,7 @@ describe('Control API: preflight', () => {
     ].map((id) => `${id} ${status}`)
 
   it('passes where everything is as it should be, and says what it saw', async () => {
-    for (const id of Object.keys(REGISTRY)) putBundle(id)
+    await putBundles(plane.world, BUCKET, parseRegistry(JSON.stringify(REGISTRY), 'test'), 'a'.repeat(40))
     const answer = await lambda.get('/v1/preflight')
     expect([answer.status, statuses(answer)]).to.deep.equal([200, everything('pass')])
     const checks = byId(answer)

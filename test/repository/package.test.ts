@@ -10,7 +10,8 @@ const SECRETS = [
   /\b(?:AKIA|ASIA)(?!SANDBOX)[0-9A-Z]{16}\b/,
   /\bgh[pousr]_[A-Za-z0-9]{30,}/,
   /\bgithub_pat_[A-Za-z0-9_]{30,}/,
-  /-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----/,
+  // The words alone are how a library tells the forms of a key apart.
+  /-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----(?:\s|\\n)+[A-Za-z0-9+/]{40}/,
   /AGE-SECRET-KEY-1[0-9A-Z]{50,}/,
 ]
 

@@ -32,6 +32,7 @@ interface Parsed {
 /** What each workflow may write, beside nothing. */
 const WRITES: Record<string, Record<string, string>> = {
   [DEPLOY]: { 'id-token': 'write' },
+  '.github/workflows/bootstrap-upload.yml': { 'id-token': 'write' },
   '.github/workflows/fleet-drift.yml': { 'id-token': 'write', issues: 'write' },
   '.github/workflows/infra.yml': { 'id-token': 'write', 'pull-requests': 'write' },
 }
@@ -200,7 +201,14 @@ describe('workflows and local actions', () => {
     it(`${file}: reads no repository variable that the platform stack does not give, a few choices aside`, async () => {
       const given = (await readStack('platform')).locals.get('repository_variables') as object
       const used = [...read(file).matchAll(/vars\.([A-Z0-9_]+)/g)].map(([, name]) => name ?? '')
-      const chosen = ['SUBNET_ID', 'ROOT_VOLUME_GIB', 'HEALTH_TIMEOUT']
+      const chosen = [
+        'APP_ID',
+        'APP_INSTALLATION_ID',
+        'HEALTH_TIMEOUT',
+        'ROOT_VOLUME_GIB',
+        'SECRETS_REPOSITORY',
+        'SUBNET_ID',
+      ]
       expect(used.filter((name) => !(name in given) && !chosen.includes(name))).to.deep.equal([])
     })
   }
