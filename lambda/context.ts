@@ -44,8 +44,8 @@ export function createPorts(configuration: Configuration, clock: Clock = systemC
   const { AWS_REGION: region, S3_BUCKET: bucket } = configuration
   return {
     compute: createCompute({ region, patience: EC2_PATIENCE }),
-    store: bucket ? createObjectStore({ region, patience: S3_PATIENCE, bucket }) : null,
-    runs: github,
+    store: bucket ? createObjectStore({ region, patience: S3_PATIENCE, bucket, readsMany: true }) : null,
+    runs: { dispatch: github.dispatch, list: github.list, jobs: github.jobs },
     registry: github.registry,
     clock,
     github: github.inspection,
