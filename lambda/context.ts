@@ -44,7 +44,7 @@ export function createPorts(configuration: Configuration, clock: Clock = systemC
   const { AWS_REGION: region, S3_BUCKET: bucket } = configuration
   return {
     compute: createCompute({ region, patience: EC2_PATIENCE }),
-    store: bucket ? createObjectStore({ region, patience: S3_PATIENCE, bucket }) : null,
+    store: bucket ? createObjectStore({ region, patience: S3_PATIENCE, bucket, readsMany: true }) : null,
     runs: github,
     registry: github.registry,
     clock,

@@ -3,7 +3,7 @@ import type { KnownHeartbeats } from '../src/lib/ops/fleetStatus.js'
 import type { Clock } from '../src/lib/ops/ports.js'
 import { Authenticator } from './authenticate.js'
 import { causeOf } from './cause.js'
-import { type Env, readConfiguration } from './configuration.js'
+import { type Configuration, type Env, readConfiguration } from './configuration.js'
 import { createPorts, type LambdaPorts } from './context.js'
 import { parseEvent } from './event.js'
 import { Meter } from './meter.js'
@@ -40,7 +40,7 @@ export function createHandler(
 ): (event: unknown) => Promise<FunctionUrlResult> {
   const authenticator = new Authenticator(env)
   const secrets = new Secrets(env, (text) => authenticator.isCallerToken(text))
-  const plane = new Plane(() => makePorts(readConfiguration(env), clock))
+  const plane = new Plane(env, (configuration) => makePorts(configuration, clock))
 
   return async (event) => {
     const started = performance.now()
@@ -95,11 +95,13 @@ export function createHandler(
 
 /** What lives as long as the execution environment: adapters with their sockets, and what was learnt a moment ago. */
 class Plane {
-  readonly #makePorts: () => LambdaPorts
+  readonly #env: Env
+  readonly #makePorts: (configuration: Configuration) => LambdaPorts
   readonly #heartbeats: KnownHeartbeats = new Map()
   #made: { ports: LambdaPorts; recent: Recent } | undefined
 
-  constructor(makePorts: () => LambdaPorts) {
+  constructor(env: Env, makePorts: (configuration: Configuration) => LambdaPorts) {
+    this.#env = env
     this.#makePorts = makePorts
   }
 
@@ -107,8 +109,9 @@ class Plane {
   ports(meter: Meter): RoutePorts {
     const made = () => {
       if (!this.#made) {
-        const ports = this.#makePorts()
-        this.#made = { ports, recent: new Recent(ports.clock) }
+        const configuration = readConfiguration(this.#env)
+        const ports = this.#makePorts(configuration)
+        this.#made = { ports, recent: new Recent(ports.clock, Number(configuration.CONTROL_API_REUSE_MS)) }
       }
       return this.#made
     }

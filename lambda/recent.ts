@@ -2,26 +2,26 @@ import { HEARTBEAT_PREFIX } from '../src/lib/domain/bundle.js'
 import type { Clock } from '../src/lib/ops/ports.js'
 import type { LambdaPorts } from './context.js'
 
-/** Followers ask every second or more; a picture of this age is still the present to them. */
-export const RECENT_MS = 2_000
-
 /**
  * Answers of the last moments, within one execution environment: who asks at the same time shares one call, and a
  * failure is nobody's answer but theirs who waited for it.
  */
 export class Recent {
   readonly #clock: Pick<Clock, 'now'>
+  readonly #reuseMs: number
   readonly #answers = new Map<string, { at: number; answer: Promise<unknown> }>()
 
-  constructor(clock: Pick<Clock, 'now'>) {
+  /** @param reuseMs followers ask every second or so: a picture of two seconds is still the present to them */
+  constructor(clock: Pick<Clock, 'now'>, reuseMs: number) {
     this.#clock = clock
+    this.#reuseMs = reuseMs
   }
 
   /** @param key one of few: nothing that a request may choose freely */
   get<T>(key: string, ask: () => Promise<T>): Promise<T> {
     const now = this.#clock.now().getTime()
     const known = this.#answers.get(key)
-    if (known && now - known.at < RECENT_MS) return known.answer as Promise<T>
+    if (known && now - known.at < this.#reuseMs) return known.answer as Promise<T>
     const answer = ask()
     const entry = { at: now, answer }
     this.#answers.set(key, entry)

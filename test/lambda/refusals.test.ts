@@ -82,6 +82,7 @@ describe('Control API: refusals', () => {
         [{ GITHUB_REPO: 'no-slash' }, 'GITHUB_REPO'],
         [{ GITHUB_WORKFLOW: '../../x.yml' }, 'GITHUB_WORKFLOW'],
         [{ GITHUB_API_URL: 'not a url' }, 'GITHUB_API_URL'],
+        [{ CONTROL_API_REUSE_MS: '-1' }, 'CONTROL_API_REUSE_MS'],
         [{ GITHUB_APP_ID: '1' }, 'GITHUB_TOKEN is set beside GITHUB_APP_ID'],
         [{ GITHUB_TOKEN: undefined, GITHUB_APP_ID: '1' }, 'GITHUB_APP_INSTALLATION_ID, GITHUB_APP_PRIVATE_KEY'],
         [{ ...APP, GITHUB_APP_PRIVATE_KEY: 'key-sentinel' }, 'GITHUB_APP_PRIVATE_KEY'],

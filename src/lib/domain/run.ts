@@ -194,7 +194,7 @@ export const INDEX_PREFIX = `${RECORD_PREFIX}by-time/`
 const LAST_MOMENT = 9_999_999_999_999
 const INDEX_KEY = /^deploys\/by-time\/(\d{13})-(.+)$/
 
-/** An empty object beside each record, whose name alone says when the deploy was asked. */
+/** An object beside each record, whose name alone says when the deploy was asked; it holds nothing. */
 export function indexKey(createdAt: string, requestId: string): string {
   const down = LAST_MOMENT - Date.parse(createdAt)
   return `${INDEX_PREFIX}${String(down).padStart(13, '0')}-${requestId}`

@@ -29,7 +29,7 @@ export class RecordKeeper {
   ): Promise<RecordKeeper> {
     const keeper = new RecordKeeper(store, record, onTrouble)
     // First: an entry without its record is passed over, a record without its entry is found late.
-    await store.put(indexKey(record.createdAt, record.requestId), '')
+    await store.put(indexKey(record.createdAt, record.requestId), '{}')
     await keeper.#write()
     return keeper
   }

@@ -2,12 +2,20 @@ import type { ObjectInfo, ObjectStore } from '../../ops/ports.js'
 import type { AwsSettings } from './compute.js'
 import { awsCall, clientLimits, lean } from './errors.js'
 import { GetObjectCommand, PutObjectCommand, paginateListObjectsV2, S3Client } from './s3Sdk.js'
+import { SignedGet } from './signedGet.js'
 
 /** What S3 lists at once at most. */
 const PAGE = 1000
+const SIGNED_GET_MS = 5_000
+
+export interface ObjectStoreSettings extends AwsSettings {
+  bucket: string
+  /** Whether many small objects are read: see signedGet.ts. */
+  readsMany?: boolean
+}
 
 /** The fleet's bucket: bundles, heartbeats, the deploys' records. */
-export function createObjectStore(settings: AwsSettings & { bucket: string }): ObjectStore {
+export function createObjectStore(settings: ObjectStoreSettings): ObjectStore {
   const Bucket = settings.bucket
   const client = lean(
     new S3Client({
@@ -15,9 +23,12 @@ export function createObjectStore(settings: AwsSettings & { bucket: string }): O
       ...clientLimits(settings),
     }),
   )
+  const signedGet = settings.readsMany ? signedGetOf(client, settings) : null
   return {
     get: (Key) =>
       awsCall(`S3 GetObject ${Bucket}/${Key}`, async () => {
+        const read = await signedGet?.read(Key)
+        if (read !== undefined) return read
         try {
           const object = await client.send(new GetObjectCommand({ Bucket, Key }))
           return { text: (await object.Body?.transformToString()) ?? '', etag: object.ETag ?? '' }
@@ -63,4 +74,22 @@ export function createObjectStore(settings: AwsSettings & { bucket: string }): O
         return found
       }),
   }
+}
+
+/** Knows the bucket's address from the first request that the SDK sends. */
+function signedGetOf(client: S3Client, { region, patience }: ObjectStoreSettings): SignedGet {
+  const signedGet = new SignedGet({
+    region,
+    timeoutMs: patience?.attemptMs ?? SIGNED_GET_MS,
+    credentials: () => client.config.credentials(),
+  })
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      const { Key } = args.input as { Key?: string }
+      signedGet.learn(args.request as Parameters<SignedGet['learn']>[0], Key)
+      return next(args)
+    },
+    { step: 'finalizeRequest', name: 'learnAddress' },
+  )
+  return signedGet
 }
