@@ -3,7 +3,7 @@ import type { KnownHeartbeats } from '../src/lib/ops/fleetStatus.js'
 import type { Clock } from '../src/lib/ops/ports.js'
 import { Authenticator } from './authenticate.js'
 import { causeOf } from './cause.js'
-import { type Env, readConfiguration } from './configuration.js'
+import { type Configuration, type Env, readConfiguration } from './configuration.js'
 import { createPorts, type LambdaPorts } from './context.js'
 import { parseEvent } from './event.js'
 import { Meter } from './meter.js'
@@ -40,7 +40,7 @@ export function createHandler(
 ): (event: unknown) => Promise<FunctionUrlResult> {
   const authenticator = new Authenticator(env)
   const secrets = new Secrets(env, (text) => authenticator.isCallerToken(text))
-  const plane = new Plane(env, clock, makePorts)
+  const plane = new Plane(env, (configuration) => makePorts(configuration, clock))
 
   return async (event) => {
     const started = performance.now()
@@ -96,14 +96,12 @@ export function createHandler(
 /** What lives as long as the execution environment: adapters with their sockets, and what was learnt a moment ago. */
 class Plane {
   readonly #env: Env
-  readonly #clock: Clock | undefined
-  readonly #makePorts: typeof createPorts
+  readonly #makePorts: (configuration: Configuration) => LambdaPorts
   readonly #heartbeats: KnownHeartbeats = new Map()
   #made: { ports: LambdaPorts; recent: Recent } | undefined
 
-  constructor(env: Env, clock: Clock | undefined, makePorts: typeof createPorts) {
+  constructor(env: Env, makePorts: (configuration: Configuration) => LambdaPorts) {
     this.#env = env
-    this.#clock = clock
     this.#makePorts = makePorts
   }
 
@@ -112,7 +110,7 @@ class Plane {
     const made = () => {
       if (!this.#made) {
         const configuration = readConfiguration(this.#env)
-        const ports = this.#makePorts(configuration, this.#clock)
+        const ports = this.#makePorts(configuration)
         this.#made = { ports, recent: new Recent(ports.clock, Number(configuration.CONTROL_API_REUSE_MS)) }
       }
       return this.#made

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
  * figures go to stdout as JSON. The time of a request without its upstreams is what is left when all moments are taken
  * out in which at least one request of the function was under way.
  */
-const { module, event, runs, warmup, memory, stepMs } = JSON.parse(process.argv[2])
+const { module, event, runs, warmup, memory } = JSON.parse(process.argv[2])
 
 let under = 0
 let since = 0
@@ -24,19 +24,6 @@ channel('http.client.request.start').subscribe(({ request }) => {
   request.once('close', () => change(-1))
 })
 
-// Answers are reused for some seconds: between two requests `stepMs` go by, which nobody waits for.
-let passed = 0
-const RealDate = Date
-globalThis.Date = class extends RealDate {
-  constructor(...args) {
-    if (args.length === 0) super(RealDate.now() + passed)
-    else super(...args)
-  }
-  static now() {
-    return RealDate.now() + passed
-  }
-}
-
 // Lambda's log is a pipe of its own.
 const print = process.stdout.write.bind(process.stdout)
 process.stdout.write = () => true
@@ -45,7 +32,6 @@ const { handler } = await import(module)
 const ask = async () => {
   waited = 0
   upstream = 0
-  passed += stepMs
   const cpu = process.cpuUsage()
   const started = performance.now()
   const { statusCode } = await handler(structuredClone(event))

@@ -41,7 +41,8 @@ describe('scripts/fleet-control.sh', () => {
     expect(status, stdout).to.equal(0)
   })
 
-  it('answers as the skill shows it, command by command', async () => {
+  it('answers as the skill shows it, command by command', async function () {
+    this.timeout(60_000)
     const shown = examples()
     expect(shown.map(({ command }) => command.split(' ')[1])).to.include.members([
       'status',

@@ -20,6 +20,8 @@ const GITHUB_TOKEN = 'ghp_fuzz_secret_0123456789'
 /** Of clawdinator-1 alone. */
 const CALLER_TOKEN = 'cct_fuzz_caller_0123456789'
 const MINUTE_MS = 60_000
+/** A worse request gets no larger answer. */
+const LARGEST_REFUSAL = 4096
 const SECRETS = [TOKEN, PREVIOUS, GITHUB_TOKEN, CALLER_TOKEN]
 const IDS = ['clawdinator-1', 'clawdinator-2']
 
@@ -279,6 +281,7 @@ export function createProbe(ports: LambdaPorts = calmPorts()): (event: unknown) 
     lines.length = 0
     const result = await handler(event)
     if (result.statusCode < 200 || result.statusCode >= 500) throw new Error(`${result.statusCode}: ${result.body}`)
+    if (result.statusCode >= 400 && result.body.length > LARGEST_REFUSAL) throw new Error(`${result.body.length} bytes`)
     const [line = '', ...more] = lines
     if (more.length > 0 || line.includes('\n')) throw new Error(`${lines.length} log lines`)
     const logged = JSON.parse(line) as { status: number; route: string | null; method: string }
