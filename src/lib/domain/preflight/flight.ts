@@ -1,5 +1,6 @@
 import type { Check } from '../contract.js'
 import { CODES } from '../errors.js'
+import { BUNDLE_WORKFLOW, DEPLOY_WORKFLOW, IMAGE_WORKFLOW } from '../paths.js'
 
 /** One of the runbook's checks, with what the server and this machine found for it. */
 export interface FlightCheck extends Check {
@@ -64,11 +65,11 @@ const GROUPS: readonly Group[] = [
 /** What to type where a check failed, beside what its own fix says. */
 const COMMANDS = new Map(
   Object.entries({
-    workflow: 'gh workflow view fleet-deploy.yml',
+    workflow: `gh workflow view ${DEPLOY_WORKFLOW}`,
     registry: 'clawctl registry check',
     'local-registry': 'clawctl registry check',
-    bundles: 'clawctl bootstrap upload all --mode ci --secrets-dir PATH',
-    'latest-ami': 'gh workflow run image-build.yml',
+    bundles: `gh workflow run ${BUNDLE_WORKFLOW} -f target=all`,
+    'latest-ami': `gh workflow run ${IMAGE_WORKFLOW}`,
     ec2: 'clawctl fleet status',
     fleet: 'clawctl fleet status',
   }),
