@@ -13,6 +13,8 @@ export const configurationSchema = z.object({
   CONTROL_API_TOKEN_PREVIOUS: z.optional(z.string()),
   /** JSON of `callerTokensSchema`; read by authenticate.ts. */
   CONTROL_API_CALLER_TOKENS: z.optional(z.string().check(z.refine((text) => parseCallerTokens(text) !== null))),
+  /** For how many milliseconds a picture of the fleet or of the runs is shown again; 0 for never. */
+  CONTROL_API_REUSE_MS: z._default(z.string().check(z.regex(/^[0-9]{1,5}$/)), '2000'),
   /** Either this, or the three of a GitHub App. */
   GITHUB_TOKEN: z.optional(z.string()),
   GITHUB_APP_ID: z.optional(z.string().check(z.regex(/^[A-Za-z0-9.]{1,64}$/))),

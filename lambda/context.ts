@@ -5,6 +5,7 @@ import { createGithub } from '../src/lib/adapters/github.js'
 import { createGithubApp } from '../src/lib/adapters/githubApp.js'
 import { parsePrivateKey } from '../src/lib/adapters/githubAppKey.js'
 import type { GithubCredential } from '../src/lib/adapters/githubClient.js'
+import type { KnownHeartbeats } from '../src/lib/ops/fleetStatus.js'
 import type { Clock, Compute, ObjectStore, RegistrySource, Runs } from '../src/lib/ops/ports.js'
 import type { ServerPreflightPorts } from '../src/lib/ops/preflight/ports.js'
 import { type Configuration, parseCallerTokens } from './configuration.js'
@@ -17,11 +18,14 @@ export interface LambdaPorts {
   clock: Clock
   github: ServerPreflightPorts['github']
   controlTokens: NonNullable<ServerPreflightPorts['controlTokens']>
+  knownHeartbeats?: KnownHeartbeats
 }
 
 /** An agent waits for the answer: see ADR 10 for how the patience of all fits into the function's 30 s. */
-const GITHUB_PATIENCE = { attempts: 2, attemptMs: 4_000 }
-const AWS_PATIENCE = { attempts: 2, attemptMs: 3_000 }
+const GITHUB_PATIENCE = { attempts: 3, attemptMs: 3_000 }
+/** EC2 takes its time to describe a thousand instances. */
+const EC2_PATIENCE = { attempts: 3, attemptMs: 5_000 }
+const S3_PATIENCE = { attempts: 3, attemptMs: 2_000 }
 const USER_AGENT = 'clawctl-control-api'
 
 /** The one place of the Lambda that constructs adapters; kept for as long as the execution environment lives. */
@@ -37,11 +41,11 @@ export function createPorts(configuration: Configuration, clock: Clock = systemC
     userAgent: USER_AGENT,
     patience: GITHUB_PATIENCE,
   })
-  const aws = { region: configuration.AWS_REGION, patience: AWS_PATIENCE }
+  const { AWS_REGION: region, S3_BUCKET: bucket } = configuration
   return {
-    compute: createCompute(aws),
-    store: configuration.S3_BUCKET ? createObjectStore({ ...aws, bucket: configuration.S3_BUCKET }) : null,
-    runs: github,
+    compute: createCompute({ region, patience: EC2_PATIENCE }),
+    store: bucket ? createObjectStore({ region, patience: S3_PATIENCE, bucket, readsMany: true }) : null,
+    runs: { dispatch: github.dispatch, list: github.list, jobs: github.jobs },
     registry: github.registry,
     clock,
     github: github.inspection,

@@ -3,6 +3,9 @@ import { ClawctlError } from '../src/lib/domain/errors.js'
 
 /** A larger body is nobody's deploy request. */
 const MAX_BODY_BYTES = 16 * 1024
+/** What so many bytes take in base64. */
+const MAX_BASE64_CHARS = Math.ceil(MAX_BODY_BYTES / 3) * 4
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?$/
 
 /** What has another type than it should is treated as absent, one field at a time: an odd body does not lose the headers. */
 const lenient = <T extends z.ZodMiniType>(schema: T) => z.catch(z.optional(schema), undefined)
@@ -24,7 +27,8 @@ const eventSchema = lenient(
 export interface ApiRequest {
   method: string
   path: string
-  query: URLSearchParams
+  readonly query: URLSearchParams
+  /** Absent where it is there twice, too: which of two would be meant is a guess. */
   header(name: string): string | undefined
   /** The body as JSON. @throws ClawctlError PAYLOAD_TOO_LARGE, INVALID_REQUEST */
   json(): unknown
@@ -34,28 +38,36 @@ export interface ApiRequest {
 
 export function parseEvent(event: unknown): ApiRequest {
   const data = eventSchema.parse(event) ?? {}
-  const headers = new Map(Object.entries(data.headers ?? {}).map(([name, value]) => [name.toLowerCase(), value]))
   return {
-    method: data.requestContext?.http?.method?.toUpperCase() ?? '',
+    method: data.requestContext?.http?.method?.slice(0, 16).toUpperCase() ?? '',
     path: data.rawPath ?? '/',
-    query: new URLSearchParams(data.rawQueryString ?? ''),
+    // Not before it is asked for: a stranger's is not looked at.
+    get query() {
+      return new URLSearchParams(data.rawQueryString ?? '')
+    },
     header: (name) => {
-      const value = headers.get(name)
-      return typeof value === 'string' ? value : undefined
+      const [value, ...more] = Object.entries(data.headers ?? {}).filter(([key]) => key.toLowerCase() === name)
+      return more.length === 0 && typeof value?.[1] === 'string' ? value[1] : undefined
     },
     json: () => parseBody(data.body ?? '', data.isBase64Encoded === true),
-    awsRequestId: data.requestContext?.requestId ?? null,
+    awsRequestId: data.requestContext?.requestId?.slice(0, 64) ?? null,
   }
 }
 
 function parseBody(body: string, base64: boolean): unknown {
+  // Too long before it is decoded: no byte of UTF-8 or base64 is less than one character.
+  if (body.length > (base64 ? MAX_BASE64_CHARS : MAX_BODY_BYTES)) throw tooLarge()
+  if (base64 && !BASE64.test(body)) throw invalid('The body is marked as base64 and is not.')
+  // A lone surrogate has no bytes in UTF-8; Buffer would quietly write another character.
+  if (!base64 && /\p{Cs}/u.test(body)) throw invalid('The body is not JSON in UTF-8.')
   const bytes = Buffer.from(body, base64 ? 'base64' : 'utf8')
-  if (bytes.length > MAX_BODY_BYTES) {
-    throw new ClawctlError('PAYLOAD_TOO_LARGE', `The body has more than ${MAX_BODY_BYTES} bytes.`)
-  }
+  if (bytes.length > MAX_BODY_BYTES) throw tooLarge()
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch {
-    throw new ClawctlError('INVALID_REQUEST', 'The body is not JSON in UTF-8.', { hint: 'Send {"target": "…"}.' })
+    throw invalid('The body is not JSON in UTF-8.')
   }
 }
+
+const tooLarge = () => new ClawctlError('PAYLOAD_TOO_LARGE', `The body has more than ${MAX_BODY_BYTES} bytes.`)
+const invalid = (message: string) => new ClawctlError('INVALID_REQUEST', message, { hint: 'Send {"target": "…"}.' })

@@ -23,11 +23,13 @@ const queued: Deploy = {
   requestedBy: 'Jo',
   status: 'queued',
   waitsFor: null,
+  queuePosition: 1,
   runId: 20000000001,
   runUrl: RUN_URL,
   createdAt: '2026-11-20T10:00:00Z',
   startedAt: null,
   finishedAt: null,
+  durationMs: null,
   hosts: [],
   error: null,
 }
@@ -36,8 +38,10 @@ const succeeded: Deploy = {
   ...queued,
   ami: AMI,
   status: 'succeeded',
+  queuePosition: null,
   startedAt: '2026-11-20T10:00:04Z',
   finishedAt: '2026-11-20T10:06:31Z',
+  durationMs: 387000,
   hosts: [
     {
       id: 'clawdinator-2',

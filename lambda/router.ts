@@ -1,8 +1,16 @@
 import type * as z from 'zod/mini'
 import { ClawctlError } from '../src/lib/domain/errors.js'
-import type { LambdaPorts } from './context.js'
+import type { Identity } from './authenticate.js'
 import type { ApiRequest } from './event.js'
-import { ROUTES, type Route } from './routes.js'
+import { ROUTES, type Route, type RoutePorts, type Subject } from './routes.js'
+
+/** Who asks, and what the handler keeps an eye on. */
+export interface Asked {
+  identity: Identity
+  tell(subject: Subject): void
+  /** Whether a token stands somewhere in what was sent. */
+  isSecret(data: unknown): boolean
+}
 
 export interface FoundRoute {
   route: Route
@@ -57,8 +65,14 @@ function decoded(segment: string): string {
 }
 
 /** Runs the route with what its schemas made of the request. @throws ClawctlError NOT_FOUND, INVALID_REQUEST, PAYLOAD_TOO_LARGE, or the route's own */
-export async function runRoute(found: FoundRoute, request: ApiRequest, ports: () => LambdaPorts): Promise<object> {
+export async function runRoute(
+  found: FoundRoute,
+  request: ApiRequest,
+  asked: Asked,
+  ports: RoutePorts,
+): Promise<object> {
   const { route } = found
+  if (asked.isSecret([found.parameters, Object.fromEntries(request.query)])) throw holdsToken()
   const path = route.parameters?.safeParse(found.parameters)
   if (path && !path.success) {
     throw new ClawctlError('NOT_FOUND', 'There is no deploy with such a request id.', {
@@ -66,8 +80,26 @@ export async function runRoute(found: FoundRoute, request: ApiRequest, ports: ()
     })
   }
   const query = parseQuery(route, request.query)
-  const body = route.body ? parsed(route.body, request.json(), 'field') : {}
-  return { ok: true, ...(await route.run({ path: path?.data ?? {}, query, body }, ports)) }
+  const body = route.body ? parseBody(route.body, request, asked) : {}
+  const input = { path: path?.data ?? {}, query, body, identity: asked.identity, tell: asked.tell }
+  return { ok: true, ...(await route.run(input, ports)) }
+}
+
+function parseBody(schema: z.ZodMiniObject, request: ApiRequest, { isSecret }: Asked): Record<string, unknown> {
+  const data = request.json()
+  // A target or a name becomes part of the run's name, which everybody may read.
+  if (isSecret(data)) throw holdsToken()
+  return parsed(schema, data, 'field')
+}
+
+function holdsToken(): ClawctlError {
+  return new ClawctlError(
+    'INVALID_REQUEST',
+    'A field holds a token, and a token belongs into the Authorization header alone.',
+    {
+      hint: 'If it was sent through a chat or a log, change it.',
+    },
+  )
 }
 
 /** Whole numbers as anybody writes them; `1e1`, `0x1` and ` 1` stay text. */

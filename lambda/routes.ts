@@ -15,17 +15,37 @@ import { getDeploy, listDeploys } from '../src/lib/ops/deploys.js'
 import { dispatchDeploy } from '../src/lib/ops/dispatchDeploy.js'
 import { fleetStatus } from '../src/lib/ops/fleetStatus.js'
 import { serverPreflight } from '../src/lib/ops/preflight/serverPreflight.js'
+import type { Identity } from './authenticate.js'
 import type { LambdaPorts } from './context.js'
 import * as examples from './examples.js'
 
 type Fields = z.ZodMiniObject
 type Parsed<T extends Fields | undefined> = T extends Fields ? z.infer<T> : Record<string, never>
 
-/** What a request of the route holds, parsed. */
+/** What a request of the route holds, parsed, and who sends it. */
 interface Input<Path extends Fields | undefined, Query extends Fields | undefined, Body extends Fields | undefined> {
   path: Parsed<Path>
   query: Parsed<Query>
   body: Parsed<Body>
+  identity: Identity
+  /** What the request turned out to be about, for its log line. */
+  tell(subject: Subject): void
+}
+
+export interface Subject {
+  requestId?: string
+  target?: string
+  caller?: string | null
+}
+
+/** What a route asks the world with. */
+export interface RoutePorts {
+  /** As things are now: what a deploy is decided on. */
+  now(): LambdaPorts
+  /** As things were a moment ago, perhaps: enough to show them. */
+  recent(): LambdaPorts
+  /** What was known a moment ago is over. */
+  forget(): void
 }
 
 /**
@@ -50,7 +70,7 @@ export interface Route {
   codes: readonly Code[]
   examples: readonly RouteExample[]
   /** The answer without its `ok: true`. */
-  run(input: Input<Fields, Fields, Fields>, ports: () => LambdaPorts): Promise<object>
+  run(input: Input<Fields, Fields, Fields>, ports: RoutePorts): Promise<object>
 }
 
 export interface RouteExample {
@@ -74,7 +94,7 @@ function route<
     query?: Query
     body?: Body
     answer: { status: 200 | 202; schema: Answer }
-    run(input: Input<Path, Query, Body>, ports: () => LambdaPorts): Promise<Omit<z.infer<Answer>, 'ok'>>
+    run(input: Input<Path, Query, Body>, ports: RoutePorts): Promise<Omit<z.infer<Answer>, 'ok'>>
   },
 ): Route {
   return definition as unknown as Route
@@ -111,12 +131,18 @@ export const ROUTES: readonly Route[] = [
       ...UPSTREAM_CODES,
     ],
     examples: examples.createDeploy,
-    async run({ body }, ports) {
-      const asked = { ...body, requestId: body.requestId ?? randomUUID() }
+    async run({ body, identity, tell }, ports) {
+      const caller = callerOf(body.caller, identity)
+      const asked = { ...body, ...(caller ? { caller } : {}), requestId: body.requestId ?? randomUUID() }
+      tell({ requestId: asked.requestId, target: asked.target, caller })
       // What needs no registry is refused before anything upstream is asked; dispatchDeploy decides again with it.
       const verdict = decideDeploy(asked)
       if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
-      return { deploy: await dispatchDeploy(asked, ports()) }
+      try {
+        return { deploy: await dispatchDeploy(asked, ports.now()) }
+      } finally {
+        ports.forget()
+      }
     },
   }),
   route({
@@ -134,7 +160,7 @@ export const ROUTES: readonly Route[] = [
     codes: [...COMMON_CODES, ...UPSTREAM_CODES],
     examples: examples.listDeploys,
     async run({ query }, ports) {
-      return { deploys: await listDeploys(ports(), query.limit) }
+      return { deploys: await listDeploys(ports.recent(), query.limit) }
     },
   }),
   route({
@@ -146,8 +172,16 @@ export const ROUTES: readonly Route[] = [
     answer: { status: 200, schema: deployDetailAnswerSchema },
     codes: [...COMMON_CODES, 'NOT_FOUND', ...UPSTREAM_CODES],
     examples: examples.getDeploy,
-    async run({ path }, ports) {
-      return { deploy: await getDeploy(ports(), path.requestId) }
+    async run({ path, tell }, ports) {
+      tell({ requestId: path.requestId })
+      try {
+        return { deploy: await getDeploy(ports.recent(), path.requestId) }
+      } catch (error) {
+        if (!(error instanceof ClawctlError) || error.code !== 'NOT_FOUND') throw error
+        // It may have been started a moment ago, by way of another execution environment.
+        ports.forget()
+        return { deploy: await getDeploy(ports.recent(), path.requestId) }
+      }
     },
   }),
   route({
@@ -159,7 +193,7 @@ export const ROUTES: readonly Route[] = [
     codes: [...COMMON_CODES, ...REGISTRY_CODES, ...UPSTREAM_CODES],
     examples: examples.fleet,
     async run(_input, ports) {
-      return { fleet: await fleetStatus(ports()) }
+      return { fleet: await fleetStatus(ports.recent()) }
     },
   }),
   route({
@@ -171,7 +205,20 @@ export const ROUTES: readonly Route[] = [
     codes: COMMON_CODES,
     examples: examples.preflight,
     async run(_input, ports) {
-      return { preflight: { checks: await serverPreflight(ports()) } }
+      return { preflight: { checks: await serverPreflight(ports.recent()) } }
     },
   }),
 ]
+
+/** Who has a token of its own is that instance. @throws ClawctlError CALLER_MISMATCH */
+function callerOf(told: string | undefined, { caller }: Identity): string | null {
+  if (caller === null) return told ?? null
+  if (told === undefined || told === caller) return caller
+  throw new ClawctlError(
+    'CALLER_MISMATCH',
+    `The token belongs to ${caller}, and the request names ${told} as its caller.`,
+    {
+      hint: `Leave caller out, or use the token of ${told}.`,
+    },
+  )
+}

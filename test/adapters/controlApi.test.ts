@@ -15,11 +15,13 @@ const DEPLOY: Deploy = {
   requestedBy: null,
   status: 'queued',
   waitsFor: null,
+  queuePosition: 1,
   runId: 1,
   runUrl: 'https://x/1',
   createdAt: null,
   startedAt: null,
   finishedAt: null,
+  durationMs: null,
   hosts: [],
   error: null,
 }

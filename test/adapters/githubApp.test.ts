@@ -4,6 +4,7 @@ import { createGithub } from '../../src/lib/adapters/github.js'
 import { createGithubApp, type GithubAppSettings } from '../../src/lib/adapters/githubApp.js'
 import { parsePrivateKey } from '../../src/lib/adapters/githubAppKey.js'
 import type { ClawctlError } from '../../src/lib/domain/errors.js'
+import { environment, Lambda } from '../lambda/invoke.js'
 import { failureOf } from '../support/failure.js'
 import { REGISTRY, startPlane, type TestPlane } from '../support/plane.js'
 import { json, reset, startServer } from '../support/server.js'
@@ -154,6 +155,25 @@ describe('createGithubApp', () => {
       'DENIED',
       'The token needs actions: write and contents: read on this repository. GitHub asks for actions=write.',
     ])
+  })
+
+  it('serves the Control API, for its one repository and two permissions', async () => {
+    const lambda = new Lambda(
+      environment(plane, {
+        GITHUB_TOKEN: undefined,
+        GITHUB_APP_ID: APP.appId,
+        GITHUB_APP_INSTALLATION_ID: APP.installationId,
+        GITHUB_APP_PRIVATE_KEY: Buffer.from(pem('pkcs1')).toString('base64'),
+      }),
+    )
+    const { status } = await lambda.deploy({ target: 'clawdinator-2', requestId: 'request-app-1' })
+    const { preflight } = await lambda.get('/v1/preflight')
+    const checks = preflight.checks.filter(({ id }) => id.startsWith('github-'))
+    expect([status, ...checks.map((check) => check.status)]).to.deep.equal([202, 'pass', 'pass'])
+    expect(mints().map(({ body }) => JSON.parse(body))).to.deep.equal([
+      { repositories: ['fleet'], permissions: { actions: 'write', contents: 'read' } },
+    ])
+    expect(lambda.lines.join('\n')).not.to.match(/ghs_|PRIVATE KEY/)
   })
 
   it('does not keep a failure', async () => {

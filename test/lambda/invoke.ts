@@ -1,5 +1,6 @@
 import { expect } from 'chai'
-import { createHandler } from '../../lambda/handler.js'
+import { createHandler, type HandlerOptions } from '../../lambda/handler.js'
+import { ROUTES } from '../../lambda/routes.js'
 import {
   type Check,
   type Deploy,
@@ -55,8 +56,8 @@ export class Lambda {
   readonly lines: string[] = []
   readonly #handler: ReturnType<typeof createHandler>
 
-  constructor(env: Env) {
-    this.#handler = createHandler(env, (line) => this.lines.push(line))
+  constructor(env: Env, options: HandlerOptions = {}) {
+    this.#handler = createHandler(env, (line) => this.lines.push(line), options)
   }
 
   get(path: string): Promise<Answer> {
@@ -71,14 +72,17 @@ export class Lambda {
     const before = this.lines.length
     const result = await this.#handler(input)
     expect(Object.keys(result)).to.have.members(['statusCode', 'headers', 'body'])
-    const { allow, ...headers } = result.headers
+    const { allow, 'www-authenticate': scheme, ...headers } = result.headers
     expect(headers).to.deep.equal({ 'content-type': 'application/json', 'cache-control': 'no-store' })
     expect(allow !== undefined).to.equal(result.statusCode === 405)
+    expect(scheme).to.equal(result.statusCode === 401 ? 'Bearer' : undefined)
     const body: unknown = JSON.parse(result.body)
     const code = checkContract(body, result.statusCode)
     const logged = this.lines[before] ?? ''
     const line = JSON.parse(logged) as Record<string, unknown>
     expect(line).to.include({ status: result.statusCode, code })
+    const route = ROUTES.find(({ name }) => name === line.route)
+    if (route && code !== 'OK') expect(route.codes).to.include(code)
     expect(logged).not.to.include('\n')
     for (const secret of SECRETS) {
       expect(result.body).not.to.include(secret)

@@ -4,6 +4,13 @@ import { failureOf } from '../support/failure.js'
 import { REGISTRY, startPlane, type TestPlane } from '../support/plane.js'
 import { type Answer, type Env, environment, event, Lambda, PREVIOUS, TOKEN } from './invoke.js'
 
+const APP: Env = {
+  GITHUB_TOKEN: undefined,
+  GITHUB_APP_ID: '1',
+  GITHUB_APP_INSTALLATION_ID: '2',
+  GITHUB_APP_PRIVATE_KEY: 'x',
+}
+
 describe('Control API: refusals', () => {
   let plane: TestPlane
   let lambda: Lambda
@@ -75,12 +82,17 @@ describe('Control API: refusals', () => {
         [{ GITHUB_REPO: 'no-slash' }, 'GITHUB_REPO'],
         [{ GITHUB_WORKFLOW: '../../x.yml' }, 'GITHUB_WORKFLOW'],
         [{ GITHUB_API_URL: 'not a url' }, 'GITHUB_API_URL'],
+        [{ CONTROL_API_REUSE_MS: '-1' }, 'CONTROL_API_REUSE_MS'],
+        [{ GITHUB_APP_ID: '1' }, 'GITHUB_TOKEN is set beside GITHUB_APP_ID'],
+        [{ GITHUB_TOKEN: undefined, GITHUB_APP_ID: '1' }, 'GITHUB_APP_INSTALLATION_ID, GITHUB_APP_PRIVATE_KEY'],
+        [{ ...APP, GITHUB_APP_PRIVATE_KEY: 'key-sentinel' }, 'GITHUB_APP_PRIVATE_KEY'],
+        [{ ...APP, GITHUB_APP_INSTALLATION_ID: 'x' }, 'GITHUB_APP_INSTALLATION_ID'],
       ]
       for (const [change, name] of cases) {
         const broken = new Lambda(environment(plane, change))
         const answer = await broken.get('/v1/fleet')
         expect(early(answer)).to.deep.equal([500, 'NOT_CONFIGURED'])
-        expect(answer.message).to.include(name)
+        expect(answer.message).to.include(name).and.not.include('sentinel')
         const stranger = await broken.send(event('GET', '/v1/fleet', { headers: { authorization: 'Bearer x' } }))
         expect(early(stranger)).to.deep.equal([401, 'UNAUTHORIZED'])
         expect(stranger.text).not.to.include(name)
@@ -166,6 +178,16 @@ describe('Control API: refusals', () => {
       ['not UTF-8', { body: notUtf8.toString('base64'), isBase64Encoded: true }, 400],
       ['base64 of nonsense', { body: '%%%', isBase64Encoded: true }, 400],
       ['deep', { body: deep }, 400],
+      [
+        'overlong UTF-8',
+        { body: Buffer.from([0x22, 0xc0, 0xaf, 0x22]).toString('base64'), isBase64Encoded: true },
+        400,
+      ],
+      ['of a surrogate alone', { body: '{"target":"clawdinator-1","requestedBy":"\ud800"}' }, 400],
+      ['of an escaped surrogate alone', { body: '{"target":"clawdinator-1","requestedBy":"\\ud800"}' }, 400],
+      ['base64 with something behind it', { body: 'eyJ0YXJnZXQiOiJ4In0=!', isBase64Encoded: true }, 400],
+      ['base64 cut within a byte', { body: 'eyJ0YXJnZXQiOiJ4In0=='.slice(0, -4), isBase64Encoded: true }, 400],
+      ['huge base64 that is not base64', { body: '%'.repeat(1 << 20), isBase64Encoded: true }, 413],
       ['one byte larger than 16 KiB', { body: '{"target":"x"}'.padEnd(16 * 1024 + 1) }, 413],
       ['larger than 16 KiB', { body: big }, 413],
       ['larger than 16 KiB in base64', { body: Buffer.from(big).toString('base64'), isBase64Encoded: true }, 413],
@@ -179,6 +201,28 @@ describe('Control API: refusals', () => {
         expect(answer.text.length).to.be.below(1000)
       })
     }
+
+    it('tells every problem at once, in bounded words', async () => {
+      const body = { target: 7, caller: 'A B', requestedBy: '', requestId: 'x', ['y'.repeat(9_999)]: 1, z: 2 }
+      const answer = await lambda.deploy(body)
+      expect(early(answer)).to.deep.equal([400, 'INVALID_REQUEST'])
+      for (const name of ['target', 'caller', 'requestedBy', 'requestId', '"z"'])
+        expect(answer.message).to.include(name)
+      expect(answer.hint).to.include('amiOverride')
+      expect(answer.text.length).to.be.below(800)
+      const many = await lambda.deploy(Object.fromEntries(Array.from({ length: 500 }, (_, n) => [`field${n}`, n])))
+      expect(many.message).to.include('and 495 more')
+      expect(many.text.length).to.be.below(800)
+    })
+
+    it('reads a body with a byte order mark, and whatever the content type says', async () => {
+      const asked = '\ufeff{"target":"clawdinator-1","caller":"clawdinator-1"}'
+      const headers = { authorization: `Bearer ${TOKEN}`, 'content-type': 'text/plain' }
+      expect(early(await lambda.send(event('POST', '/v1/deploys', { body: asked, headers })))).to.deep.equal([
+        403,
+        'SELF_DEPLOY',
+      ])
+    })
 
     it('reads base64, and a body of exactly 16 KiB', async () => {
       const asked = JSON.stringify({ target: 'clawdinator-1', caller: 'clawdinator-1' }).padEnd(16 * 1024)
@@ -202,10 +246,34 @@ describe('Control API: refusals', () => {
         ['PUT', '/v1/deploys/request-0001', 405, 'METHOD_NOT_ALLOWED'],
         ['POST', '/v1/fleet', 405, 'METHOD_NOT_ALLOWED'],
         ['HEAD', '/v1/fleet', 405, 'METHOD_NOT_ALLOWED'],
+        ['OPTIONS', '/v1/fleet', 405, 'METHOD_NOT_ALLOWED'],
+        ['POST', '/v1/preflight', 405, 'METHOD_NOT_ALLOWED'],
+        ['GET', '//v1/fleet', 404, 'NOT_FOUND'],
+        ['GET', '/v1//fleet', 404, 'NOT_FOUND'],
+        ['GET', '/v1%2Ffleet', 404, 'NOT_FOUND'],
+        ['GET', '/v1/deploys/%', 404, 'NOT_FOUND'],
+        ['GET', '/v1/deploys/%00request', 404, 'NOT_FOUND'],
+        ['GET', '/v1/deploys/constructor%2Fx', 404, 'NOT_FOUND'],
       ] as const) {
         expect([path, ...early(await lambda.send(event(method, path)))]).to.deep.equal([path, status, code])
       }
       expect((await lambda.send(event('DELETE', '/v1/deploys'))).message).to.include('POST, GET')
+    })
+
+    it('says which parameters it does not know, or has twice', async () => {
+      for (const [path, word] of [
+        ['/v1/fleet?all=1', '"all"'],
+        ['/v1/deploys?limt=1', '"limt"'],
+        ['/v1/deploys?limit=1&limit=2', 'twice'],
+        ['/v1/deploys?limit=0x10', 'limit'],
+        ['/v1/deploys?limit=1e1', 'limit'],
+        ['/v1/deploys?__proto__=1', '"__proto__"'],
+        ['/v1/deploys?%ff=1', 'unknown parameter'],
+      ] as const) {
+        const answer = await lambda.get(path)
+        expect([path, ...early(answer)]).to.deep.equal([path, 400, 'INVALID_REQUEST'])
+        expect(answer.message).to.include(word)
+      }
     })
 
     it('answers for a deploy that nobody asked', async () => {

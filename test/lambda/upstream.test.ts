@@ -43,6 +43,42 @@ describe('Control API: when an upstream fails', () => {
     })
   }
 
+  it('says what of the dispatch a maintainer has to mend, by what GitHub says', async () => {
+    const words: [number, string, string][] = [
+      [422, 'No ref found for: main', 'GITHUB_REF'],
+      [422, "Workflow does not have 'workflow_dispatch' trigger", 'no workflow_dispatch trigger'],
+      [422, 'Unexpected inputs provided: ["caller"]', 'other inputs'],
+      [422, "Required input 'x' not provided", 'other inputs'],
+      [422, "Cannot trigger a 'workflow_dispatch' on a disabled workflow", 'disabled'],
+      [422, 'Actions has been disabled for this repository.', 'Actions are disabled'],
+      [422, 'failed to parse workflow: (Line: 1)', 'not a valid workflow'],
+      [422, 'something new', 'Actions tab'],
+      [404, 'Not Found', 'GITHUB_WORKFLOW'],
+      [403, 'Resource not accessible by personal access token', 'actions: write'],
+      [403, 'Resource protected by organization SAML enforcement.', 'single sign-on'],
+      [403, 'Repository was archived so is read-only.', 'unarchive'],
+      [401, 'Bad credentials', 'GITHUB_TOKEN'],
+    ]
+    for (const [status, message, told] of words) {
+      plane.answerAs(({ method }) => (method === 'POST' ? { status, body: JSON.stringify({ message }) } : null))
+      const answer = await lambda.deploy({ target: 'clawdinator-1' })
+      expect([message, answer.status, answer.code]).to.deep.equal([message, 502, 'DENIED'])
+      expect(`${answer.message} ${answer.hint}`).to.include(told).and.not.include(message)
+    }
+    const elsewhere = await new Lambda(environment(plane, { GITHUB_REPO: 'acme/other' })).get('/v1/deploys')
+    expect(elsewhere.message).to.include('no repository acme/other')
+    expect(elsewhere.hint).to.include('GITHUB_REPO')
+  })
+
+  it('says when a limit ends', async () => {
+    const reset = String(Date.parse('2026-11-20T10:00:00Z') / 1000)
+    plane.answerAs(() => fails(403, { 'x-ratelimit-remaining': '0', 'x-ratelimit-reset': reset }))
+    const exhausted = await lambda.get('/v1/deploys')
+    expect([exhausted.code, exhausted.hint.includes('2026-11-20T10:00:00.000Z')]).to.deep.equal(['RATE_LIMITED', true])
+    plane.answerAs(() => fails(429, { 'retry-after': '60' }))
+    expect((await lambda.get('/v1/deploys')).hint).to.include('60 s')
+  })
+
   it('maps every way to say "slow down" to RATE_LIMITED and 5xx to UPSTREAM, and tries again what passes soon', async () => {
     const ways: Record<string, Reply> = {
       'request-secondary': fails(403, { 'retry-after': '1' }),

@@ -2,6 +2,7 @@ import { expect } from 'chai'
 import type { Deploy, DeployRecord, DeployRequest } from '../../src/lib/domain/contract.js'
 import { ClawctlError, type Code } from '../../src/lib/domain/errors.js'
 import { instanceAddress } from '../../src/lib/domain/planGuard.js'
+import { INDEX_PREFIX } from '../../src/lib/domain/run.js'
 import { deployFleet } from '../../src/lib/ops/deployFleet.js'
 import type { DeployOptions } from '../../src/lib/ops/plane.js'
 import { failureOf } from '../support/failure.js'
@@ -21,7 +22,8 @@ const start = (plane: Plane, request: Partial<DeployRequest> = {}, options: Part
   deployFleet({ target: 'all', requestId: REQUEST_ID, ...request }, { ...OPTIONS, ...options }, plane.ports)
 const abc = (existing = ['a', 'b', 'c']) => fakeDirectPlane(registryOf('a', 'b', 'c'), existing)
 const outcomes = (deploy: unknown) => (deploy as Deploy).hosts.map((host) => `${host.id} ${host.outcome}`)
-const records = (plane: Plane) => plane.store.puts.map((put) => JSON.parse(put.text) as DeployRecord)
+const records = (plane: Plane) =>
+  plane.store.puts.filter(({ key }) => !key.startsWith(INDEX_PREFIX)).map((put) => JSON.parse(put.text) as DeployRecord)
 const applied = (plane: Plane) => plane.cloud.log.filter((line) => line.startsWith('apply'))
 
 /** The failure, which must carry the deploy so far. */
@@ -190,7 +192,9 @@ describe('deployFleet', () => {
       await start(plane, { requestedBy: 'Ada' })
       const [first, ...later] = records(plane)
       expect(first).to.include({ status: 'running', ami: null, requestedBy: 'Ada', runId: 77, finishedAt: null })
-      expect(new Set(plane.store.puts.map((put) => put.key))).to.deep.equal(new Set([`deploys/${REQUEST_ID}.json`]))
+      expect(new Set(plane.store.puts.slice(1).map((put) => put.key))).to.deep.equal(
+        new Set([`deploys/${REQUEST_ID}.json`]),
+      )
       const marks: Record<string, string> = { pending: '.', deploying: '>', replaced: '+' }
       const progress = later.map((r) => `${r.status} ${r.hosts.map((host) => marks[host.outcome]).join('')}`)
       expect(progress).to.deep.equal([
@@ -218,7 +222,8 @@ describe('deployFleet', () => {
     it('does not stop a rollout where it cannot be written any more', async () => {
       const plane = abc()
       plane.store.beforePut = (_key, nth) => {
-        if (nth > 1) throw new ClawctlError('DENIED', 'S3 refuses.')
+        // After the index's entry and the first record.
+        if (nth > 2) throw new ClawctlError('DENIED', 'S3 refuses.')
       }
       expect(outcomes(await start(plane))).to.deep.equal(['a replaced', 'b replaced', 'c replaced'])
       expect(plane.progress.notes[0]).to.match(/record could not be written: S3 refuses\./)

@@ -1,5 +1,7 @@
 import { expect } from 'chai'
+import { indexKey } from '../../src/lib/domain/run.js'
 import { getDeploy, listDeploys } from '../../src/lib/ops/deploys.js'
+import type { ObjectStore } from '../../src/lib/ops/ports.js'
 import { failureOf } from '../support/failure.js'
 import { FakeRuns, FakeStore, OLD, recordOf, runOf } from '../support/fakes.js'
 
@@ -50,6 +52,47 @@ describe('listDeploys', () => {
     expect(await listDeploys({ runs, store: null }, 5)).to.have.length(1)
   })
 
+  it('reads the newest of thousands of records, and no more of them than it shows', async () => {
+    const { store, ports } = world()
+    let [gets, listed] = [0, 0]
+    const counting: ObjectStore = {
+      get: (key) => {
+        gets += 1
+        return store.get(key)
+      },
+      put: (key, text) => store.put(key, text),
+      putIf: (key, text, etag) => store.putIf(key, text, etag),
+      list: async (prefix, options) => {
+        const found = await store.list(prefix, options)
+        listed += found.length
+        return found
+      },
+    }
+    for (let n = 0; n < 5_000; n += 1) {
+      // Ids in no order, as random ones are.
+      const requestId = `request-${String((n * 7919) % 5_000).padStart(4, '0')}`
+      const createdAt = new Date(Date.parse('2026-01-01T00:00:00Z') + n * 60_000).toISOString()
+      store.set(indexKey(createdAt, requestId), '')
+      store.set(`deploys/${requestId}.json`, recordOf({ requestId, createdAt }))
+    }
+    const deploys = await listDeploys({ ...ports, store: counting }, 3)
+    const newest = [4_999, 4_998, 4_997].map((n) => `request-${String((n * 7919) % 5_000).padStart(4, '0')}`)
+    expect(deploys.map(({ requestId }) => requestId)).to.deep.equal(newest)
+    expect([gets, listed <= 103]).to.deep.equal([3, true])
+  })
+
+  it('finds records from before the index beside those of it, each once', async () => {
+    const { store, record, ports } = world()
+    record(1, 10)
+    record(2, 20)
+    store.set(indexKey(recordOf().createdAt, 'request-0002'), '')
+    store.set(indexKey('2026-01-01T00:00:00Z', 'request-0002'), '')
+    store.set(indexKey('2026-01-01T00:00:00Z', 'request-lost'), '')
+    store.set('deploys/by-time/nonsense', '')
+    const ids = (await listDeploys(ports, 5)).map(({ requestId }) => requestId)
+    expect(ids).to.have.members(['request-0001', 'request-0002'])
+  })
+
   it('passes over a record that is not one, or has a name that is no request id', async () => {
     const { run, store, ports } = world()
     run(1, 10)
@@ -69,11 +112,24 @@ describe('getDeploy', () => {
     run(3, 30)
     run(2, 20, { status: 'in_progress' })
     record(3, 30)
-    const step = { name: 'plan', status: 'queued', conclusion: null } as const
-    runs.jobsOf.set(3, [{ name: 'deploy', steps: [step] }])
+    const step = { name: 'plan', status: 'in_progress', conclusion: null } as const
+    runs.jobsOf.set(2, [{ name: 'deploy', steps: [step] }])
+    const holder = await getDeploy(ports, 'request-0002')
+    expect(holder).to.deep.include({ runId: 2, status: 'running', steps: [{ job: 'deploy', ...step }] })
+    expect(holder).to.deep.include({ waitsFor: null, queuePosition: null })
     const deploy = await getDeploy(ports, 'request-0003')
-    expect(deploy).to.deep.include({ runId: 3, status: 'queued', steps: [{ job: 'deploy', ...step }] })
+    expect(deploy).to.deep.include({ runId: 3, status: 'queued', steps: [], queuePosition: 1 })
     expect(deploy.waitsFor).to.include({ requestId: 'request-0002' })
+  })
+
+  it('counts the places of the queue from its head, by the order of the dispatches', async () => {
+    const { run, ports } = world()
+    run(9, 1)
+    run(2, 20, { status: 'in_progress' })
+    run(4, 40, { status: 'pending' })
+    run(3, 30, { status: 'pending' })
+    const places = await Promise.all(['3', '4', '9', '2'].map(async (id) => (await getDeploy(ports, id)).queuePosition))
+    expect(places).to.deep.equal([1, 2, 3, null])
   })
 
   it('finds a run by its own id, and a deploy without a run by its record', async () => {

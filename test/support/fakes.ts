@@ -3,7 +3,15 @@ import { ClawctlError } from '../../src/lib/domain/errors.js'
 import type { Host } from '../../src/lib/domain/host.js'
 import type { Registry, RegistryEntry } from '../../src/lib/domain/registry.js'
 import type { Job, Run } from '../../src/lib/domain/run.js'
-import type { Clock, JobReport, ObjectStore, Progress, RegistrySource, Runs } from '../../src/lib/ops/ports.js'
+import type {
+  Clock,
+  JobReport,
+  ListOptions,
+  ObjectStore,
+  Progress,
+  RegistrySource,
+  Runs,
+} from '../../src/lib/ops/ports.js'
 
 export const START = '2026-03-01T12:00:00.000Z'
 export const OLD: Image = {
@@ -101,7 +109,7 @@ export function recordOf(change: Partial<DeployRecord> = {}): DeployRecord {
 
 export function detailOf(change: Partial<DeployDetail> = {}): DeployDetail {
   const { schema: _, ...deploy } = recordOf()
-  return { ...deploy, waitsFor: null, startedAt: START, steps: [], ...change }
+  return { ...deploy, waitsFor: null, queuePosition: null, startedAt: START, durationMs: null, steps: [], ...change }
 }
 
 export const upstream = () => new ClawctlError('UPSTREAM', 'The service does not answer.')
@@ -164,9 +172,11 @@ export class FakeStore implements ObjectStore {
     return true
   }
 
-  async list(prefix: string) {
+  async list(prefix: string, { atMost, flat }: ListOptions = {}) {
     return [...this.objects]
-      .filter(([key]) => key.startsWith(prefix))
+      .filter(([key]) => key.startsWith(prefix) && !(flat && key.slice(prefix.length).includes('/')))
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .slice(0, atMost)
       .map(([key, { text, modifiedAt }]) => ({ key, size: text.length, modifiedAt }))
   }
 }

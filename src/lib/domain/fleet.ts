@@ -18,9 +18,11 @@ export interface FleetFacts {
  */
 export function fleetStatus(facts: FleetFacts): Fleet {
   const { registry, hosts, latestImage } = facts
+  const byId = new Map<string, Host[]>()
+  for (const host of hosts) byId.set(host.id, [...(byId.get(host.id) ?? []), host])
   const current = new Set<Host>()
   const instances: FleetInstance[] = registry.map((entry) => {
-    const host = currentHost(hosts, entry.id)
+    const host = currentHost(byId.get(entry.id) ?? [], entry.id)
     if (!host || host.state === 'shutting-down') return missing(entry.id)
     current.add(host)
     return describe(entry.id, host, host.state)

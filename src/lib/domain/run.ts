@@ -70,6 +70,18 @@ export function holderOf(run: Run, runs: readonly Run[]): Run | null {
   )
 }
 
+/** The place of a run among those that have not begun, from 1; null for one that has. */
+export function queuePositionOf(run: Run, runs: readonly Run[]): number | null {
+  const waits = ({ status }: Run) => status !== 'completed' && status !== 'in_progress'
+  return waits(run) ? 1 + runs.filter((other) => waits(other) && byAge(other, run) < 0).length : null
+}
+
+/** From the start of the run to its end; null while it is not over. */
+function durationOf(startedAt: string | null, finishedAt: string | null): number | null {
+  const ms = Date.parse(finishedAt ?? '') - Date.parse(startedAt ?? '')
+  return ms >= 0 ? ms : null
+}
+
 function statusOf(run: Run, record: DeployRecord | null): DeployStatus {
   if (run.status !== 'completed') return run.status === 'in_progress' ? 'running' : 'queued'
   if (run.conclusion === 'success') return record?.status === 'planned' ? 'planned' : 'succeeded'
@@ -130,11 +142,13 @@ export function deployOf(run: Run, record: DeployRecord | null, runs: readonly R
       target: holderTitle?.target ?? 'unknown',
       runId: holder.id,
     },
+    queuePosition: queuePositionOf(run, runs),
     runId: run.id,
     runUrl: run.url,
     createdAt: run.createdAt,
     startedAt: run.status === 'in_progress' || over ? run.startedAt : null,
     finishedAt: over ? run.updatedAt : null,
+    durationMs: over ? durationOf(run.startedAt, run.updatedAt) : null,
     hosts: hostsOf(record, over),
     error: errorOf(status, record, run.url),
   }
@@ -144,8 +158,19 @@ export function deployOf(run: Run, record: DeployRecord | null, runs: readonly R
 export function deployOfRecord(record: DeployRecord): Deploy {
   const { requestId, target, ami, amiOverride, caller, requestedBy, status, runId, runUrl, createdAt } = record
   const { finishedAt, hosts, error } = record
-  const asked = { requestId, target, ami, amiOverride, caller, requestedBy, status, waitsFor: null, runId, runUrl }
-  return { ...asked, createdAt, startedAt: createdAt, finishedAt, hosts, error }
+  const asked = {
+    requestId,
+    target,
+    ami,
+    amiOverride,
+    caller,
+    requestedBy,
+    status,
+    waitsFor: null,
+    queuePosition: null,
+  }
+  const times = { createdAt, startedAt: createdAt, finishedAt, durationMs: durationOf(createdAt, finishedAt) }
+  return { ...asked, runId, runUrl, ...times, hosts, error }
 }
 
 /** The deploy with its steps; where the run itself said nothing of why it failed, the step that failed does. */
@@ -164,6 +189,23 @@ export function withoutSteps(detail: DeployDetail): Deploy {
 export const isOver = (deploy: { status: DeployStatus }) => deploy.status !== 'queued' && deploy.status !== 'running'
 
 export const RECORD_PREFIX = 'deploys/'
+/** S3 lists keys from the front: what counts down is listed newest first. */
+export const INDEX_PREFIX = `${RECORD_PREFIX}by-time/`
+const LAST_MOMENT = 9_999_999_999_999
+const INDEX_KEY = /^deploys\/by-time\/(\d{13})-(.+)$/
+
+/** An object beside each record, whose name alone says when the deploy was asked; it holds nothing. */
+export function indexKey(createdAt: string, requestId: string): string {
+  const down = LAST_MOMENT - Date.parse(createdAt)
+  return `${INDEX_PREFIX}${String(down).padStart(13, '0')}-${requestId}`
+}
+
+/** Null for a key that is none of the index. */
+export function parseIndexKey(key: string): { requestId: string; at: number } | null {
+  const [, down, requestId] = INDEX_KEY.exec(key) ?? []
+  if (down === undefined || requestId === undefined || !REQUEST_ID_PATTERN.test(requestId)) return null
+  return { requestId, at: LAST_MOMENT - Number(down) }
+}
 
 /** The S3 key of a run's own record. @throws RangeError for an id that could leave the prefix: callers parse first. */
 export const recordKey = (requestId: string) => keyOf(RECORD_PREFIX, requestId)

@@ -1,6 +1,6 @@
 import { type DeployHost, type DeployRecord, deployRecordSchema } from '../domain/contract.js'
 import { parseJson } from '../domain/json.js'
-import { recordKey } from '../domain/run.js'
+import { indexKey, recordKey } from '../domain/run.js'
 import type { ObjectStore } from './ports.js'
 
 export async function readRecord(store: ObjectStore, requestId: string): Promise<DeployRecord | null> {
@@ -28,6 +28,8 @@ export class RecordKeeper {
     onTrouble: (error: unknown) => void,
   ): Promise<RecordKeeper> {
     const keeper = new RecordKeeper(store, record, onTrouble)
+    // First: an entry without its record is passed over, a record without its entry is found late.
+    await store.put(indexKey(record.createdAt, record.requestId), '{}')
     await keeper.#write()
     return keeper
   }

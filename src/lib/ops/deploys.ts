@@ -1,9 +1,19 @@
+import pMap from 'p-map'
 import type { Deploy, DeployDetail } from '../domain/contract.js'
 import { REQUEST_ID_PATTERN } from '../domain/contract.js'
 import { ClawctlError } from '../domain/errors.js'
-import { deployOf, deployOfRecord, parseRunTitle, RECORD_PREFIX, withSteps } from '../domain/run.js'
+import {
+  deployOf,
+  deployOfRecord,
+  INDEX_PREFIX,
+  parseIndexKey,
+  parseRunTitle,
+  RECORD_PREFIX,
+  type Run,
+  withSteps,
+} from '../domain/run.js'
 import { readRecord } from './deployRecord.js'
-import type { ObjectStore, Runs } from './ports.js'
+import { AT_ONCE, type ObjectStore, type Runs } from './ports.js'
 
 export interface DeploysPorts {
   runs: Runs
@@ -22,23 +32,39 @@ export async function recordOf(store: ObjectStore | null, requestId: string | un
 /** The audit trail, newest first: the workflow's runs, and what ran on the direct plane without one. */
 export async function listDeploys(ports: DeploysPorts, limit: number): Promise<Deploy[]> {
   const { store } = ports
-  const [runs, keys] = await Promise.all([ports.runs.list(LOOKBACK), store ? store.list(RECORD_PREFIX) : []])
-  const ofRuns = runs.slice(0, limit).map(async (run) => {
-    const requestId = parseRunTitle(run.title)?.requestId
-    return deployOf(run, await recordOf(store, requestId), runs)
-  })
+  const [runs, records] = await Promise.all([
+    ports.runs.list(LOOKBACK),
+    store ? newestRecords(store, limit + LOOKBACK) : [],
+  ])
   const known = new Set(runs.map((run) => parseRunTitle(run.title)?.requestId))
-  const ofRecords = keys
-    .map(({ key, modifiedAt }) => ({ id: key.slice(RECORD_PREFIX.length).replace(/\.json$/, ''), modifiedAt }))
-    .filter(({ id }) => !known.has(id))
-    .sort((a, b) => b.modifiedAt.getTime() - a.modifiedAt.getTime())
+  const newest = [
+    ...runs.map((run) => ({ at: Date.parse(run.createdAt), run, requestId: parseRunTitle(run.title)?.requestId })),
+    ...records.filter(({ requestId }) => !known.has(requestId)).map((record) => ({ ...record, run: null })),
+  ]
+    .sort((a, b) => b.at - a.at)
     .slice(0, limit)
-    .map(async ({ id }) => {
-      const record = await recordOf(store, id)
-      return record && deployOfRecord(record)
-    })
-  const deploys = (await Promise.all([...ofRuns, ...ofRecords])).filter((deploy) => deploy !== null)
-  return deploys.sort((a, b) => (b.createdAt ?? '').localeCompare(a.createdAt ?? '')).slice(0, limit)
+  const read = async ({ run, requestId }: (typeof newest)[number]) => {
+    const record = await recordOf(store, requestId)
+    return run ? deployOf(run, record, runs) : record && deployOfRecord(record)
+  }
+  const deploys = (await pMap(newest, read, { concurrency: AT_ONCE })).filter((deploy) => deploy !== null)
+  return deploys.sort((a, b) => (b.createdAt ?? '').localeCompare(a.createdAt ?? ''))
+}
+
+/** Records were written before there was an index; beyond so many, only their request ids lead to them. */
+const MOST_UNINDEXED = 3_000
+
+/** When the newest records were made, by the names of the index; what is older than the index, by the records' own age. */
+async function newestRecords(store: ObjectStore, count: number): Promise<{ requestId: string; at: number }[]> {
+  const indexed = (await store.list(INDEX_PREFIX, { atMost: count })).flatMap(({ key }) => parseIndexKey(key) ?? [])
+  const found = new Map(indexed.reverse().map(({ requestId, at }) => [requestId, at]))
+  if (indexed.length < count) {
+    for (const { key, modifiedAt } of await store.list(RECORD_PREFIX, { atMost: MOST_UNINDEXED, flat: true })) {
+      const requestId = key.slice(RECORD_PREFIX.length).replace(/\.json$/, '')
+      if (!found.has(requestId)) found.set(requestId, modifiedAt.getTime())
+    }
+  }
+  return [...found].map(([requestId, at]) => ({ requestId, at }))
 }
 
 /** @throws ClawctlError NOT_FOUND */
@@ -47,7 +73,8 @@ export async function getDeploy(ports: DeploysPorts, requestId: string): Promise
   const run = runs.find((r) => parseRunTitle(r.title)?.requestId === requestId || String(r.id) === requestId)
   const [record, jobs] = await Promise.all([
     recordOf(ports.store, (run && parseRunTitle(run.title)?.requestId) ?? requestId),
-    run ? ports.runs.jobs(run.id) : [],
+    // One that waits has no steps yet.
+    run && hasBegun(run) ? ports.runs.jobs(run.id) : [],
   ])
   if (run) return withSteps(deployOf(run, record, runs), jobs)
   if (record) return withSteps(deployOfRecord(record), [])
@@ -55,3 +82,5 @@ export async function getDeploy(ports: DeploysPorts, requestId: string): Promise
     hint: 'See `clawctl fleet history` for the ids.',
   })
 }
+
+const hasBegun = ({ status }: Run) => status === 'in_progress' || status === 'completed'

@@ -9,8 +9,10 @@ import type { Clock, ObjectStore, RegistrySource } from './ports.js'
 import { readRegistry } from './readRegistry.js'
 
 const LOOKBACK = 100
-/** A run that GitHub did not name appears in the list within seconds; the Lambda's own timeout is 30 s. */
+/** A run that GitHub did not name appears in the list within seconds. */
 const FIND_WITHIN_MS = 10_000
+/** All together; the Lambda's own timeout is 30 s. */
+const ANSWER_WITHIN_MS = 24_000
 const FIND_EVERY_MS = 1000
 /** The Lambda's timeout, twice: nobody who claimed earlier is still at it. */
 const CLAIM_LIVES_MS = 60_000
@@ -24,6 +26,7 @@ export async function dispatchDeploy(
   request: DeployRequest & { requestId: string },
   ports: DeploysPorts & { registry: RegistrySource; clock: Clock },
 ): Promise<Deploy> {
+  const latest = ports.clock.now().getTime() + ANSWER_WITHIN_MS
   const [registry, runs] = await Promise.all([readRegistry(ports.registry), ports.runs.list(LOOKBACK)])
   const verdict = decideDeploy({ ...request, registry })
   if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
@@ -32,7 +35,7 @@ export async function dispatchDeploy(
   const known = await answerOf(request.requestId, title, runs, ports.store)
   if (known) return known
   if (!(await claim(request.requestId, ports))) {
-    const theirs = await waitForRun(request.requestId, title, ports)
+    const theirs = await waitForRun(request.requestId, title, ports, latest)
     if (theirs) return theirs
     throw new ClawctlError(
       'UPSTREAM',
@@ -65,7 +68,7 @@ export async function dispatchDeploy(
     }
     return deployOf(run, null, runs)
   }
-  const found = await waitForRun(request.requestId, title, ports)
+  const found = await waitForRun(request.requestId, title, ports, latest)
   if (found) return found
   if (unanswered) throw unanswered
   throw new ClawctlError('UPSTREAM', 'GitHub took the dispatch, but shows no run for it.', {
@@ -103,15 +106,16 @@ async function waitForRun(
   requestId: string,
   title: string,
   ports: DeploysPorts & { clock: Clock },
+  latest: number,
 ): Promise<Deploy | null> {
-  const deadline = ports.clock.now().getTime() + FIND_WITHIN_MS
-  while (ports.clock.now().getTime() < deadline) {
+  const deadline = Math.min(ports.clock.now().getTime() + FIND_WITHIN_MS, latest)
+  do {
     await ports.clock.sleep(FIND_EVERY_MS)
     // The run was started, or may have been: a list that fails now says nothing about it.
     const runs = await ports.runs.list(LOOKBACK).catch(() => [])
     const answer = await answerOf(requestId, title, runs, ports.store)
     if (answer) return answer
-  }
+  } while (ports.clock.now().getTime() < deadline)
   return null
 }
 

@@ -64,7 +64,9 @@ export async function followDeploy(
 
 function tellNews(deploy: DeployDetail, tell: (text: string) => void): void {
   if (deploy.waitsFor && deploy.status === 'queued') {
-    tell(`queued behind the deploy of ${deploy.waitsFor.target} (${deploy.waitsFor.requestId})`)
+    const { target, requestId } = deploy.waitsFor
+    const place = deploy.queuePosition === null ? '' : `, number ${deploy.queuePosition} in the queue`
+    tell(`queued behind the deploy of ${target} (${requestId})${place}`)
   }
   for (const step of deploy.steps) {
     if (step.status === 'completed') tell(`${STEP_MARKS[step.conclusion ?? ''] ?? '?'} ${step.job}: ${step.name}`)

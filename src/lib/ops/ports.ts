@@ -32,6 +32,13 @@ export interface ObjectInfo {
   etag?: string
 }
 
+export interface ListOptions {
+  /** No more than so many, in as few requests as they take. */
+  atMost?: number
+  /** Leaves out what lies below a further `/`. */
+  flat?: boolean
+}
+
 /** How many objects are asked for at once: they keep S3 busy without a pile of sockets. */
 export const AT_ONCE = 32
 
@@ -41,7 +48,8 @@ export interface ObjectStore {
   put(key: string, text: string): Promise<void>
   /** Writes only over the object with this entity tag, or with null only where there is none; false where it is otherwise. */
   putIf(key: string, text: string, etag: string | null): Promise<boolean>
-  list(prefix: string): Promise<ObjectInfo[]>
+  /** In the order of the keys. */
+  list(prefix: string, options?: ListOptions): Promise<ObjectInfo[]>
 }
 
 export interface RegistrySource {

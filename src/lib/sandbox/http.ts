@@ -8,6 +8,8 @@ export interface Exchange {
   /** Path and query; the host part is the endpoint's own. */
   url: URL
   headers: IncomingHttpHeaders
+  /** Every value of every header: Node keeps only the first of some that are there twice. */
+  headersDistinct?: IncomingMessage['headersDistinct']
   body: Buffer
 }
 
@@ -73,7 +75,13 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
     try {
       reply = strike
         ? options.fail(strike)
-        : await options.handle({ method, url, headers: request.headers, body: Buffer.concat(chunks) })
+        : await options.handle({
+            method,
+            url,
+            headers: request.headers,
+            headersDistinct: request.headersDistinct,
+            body: Buffer.concat(chunks),
+          })
     } catch (error) {
       reply = { status: 500, body: `sandbox defect in ${service}: ${(error as Error).stack}` }
     }

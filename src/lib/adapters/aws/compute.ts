@@ -7,7 +7,7 @@ import {
   paginateDescribeInstanceStatus,
   paginateDescribeInstances,
 } from './ec2Sdk.js'
-import { awsCall, clientLimits } from './errors.js'
+import { awsCall, clientLimits, lean } from './errors.js'
 
 const LIVE_STATES = ['pending', 'running', 'shutting-down', 'stopping', 'stopped']
 
@@ -19,10 +19,7 @@ export interface AwsSettings {
 
 /** EC2 as the use-cases see it. Credentials and endpoints are the SDK's own business. */
 export function createCompute(settings: AwsSettings): Compute {
-  const client = new EC2Client({
-    region: settings.region,
-    ...clientLimits(settings),
-  })
+  const client = lean(new EC2Client({ region: settings.region, ...clientLimits(settings) }))
   const fleetFilter = { Name: 'tag:app', Values: ['clawdinator'] }
   return {
     async describeHosts() {

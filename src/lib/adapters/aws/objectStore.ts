@@ -1,18 +1,34 @@
 import type { ObjectInfo, ObjectStore } from '../../ops/ports.js'
 import type { AwsSettings } from './compute.js'
-import { awsCall, clientLimits } from './errors.js'
+import { awsCall, clientLimits, lean } from './errors.js'
 import { GetObjectCommand, PutObjectCommand, paginateListObjectsV2, S3Client } from './s3Sdk.js'
+import { SignedGet } from './signedGet.js'
+
+/** What S3 lists at once at most. */
+const PAGE = 1000
+const SIGNED_GET_MS = 5_000
+
+export interface ObjectStoreSettings extends AwsSettings {
+  bucket: string
+  /** Whether many small objects are read: see signedGet.ts. */
+  readsMany?: boolean
+}
 
 /** The fleet's bucket: bundles, heartbeats, the deploys' records. */
-export function createObjectStore(settings: AwsSettings & { bucket: string }): ObjectStore {
+export function createObjectStore(settings: ObjectStoreSettings): ObjectStore {
   const Bucket = settings.bucket
-  const client = new S3Client({
-    region: settings.region,
-    ...clientLimits(settings),
-  })
+  const client = lean(
+    new S3Client({
+      region: settings.region,
+      ...clientLimits(settings),
+    }),
+  )
+  const signedGet = settings.readsMany ? signedGetOf(client, settings) : null
   return {
     get: (Key) =>
       awsCall(`S3 GetObject ${Bucket}/${Key}`, async () => {
+        const read = await signedGet?.read(Key)
+        if (read !== undefined) return read
         try {
           const object = await client.send(new GetObjectCommand({ Bucket, Key }))
           return { text: (await object.Body?.transformToString()) ?? '', etag: object.ETag ?? '' }
@@ -43,16 +59,37 @@ export function createObjectStore(settings: AwsSettings & { bucket: string }): O
           throw error
         }
       }),
-    list: (Prefix) =>
+    list: (Prefix, { atMost, flat } = {}) =>
       awsCall(`S3 ListObjectsV2 ${Bucket}/${Prefix}`, async () => {
         const found: ObjectInfo[] = []
-        for await (const page of paginateListObjectsV2({ client }, { Bucket, Prefix })) {
+        const input = { Bucket, Prefix, ...(flat ? { Delimiter: '/' } : {}) }
+        const pages = { client, ...(atMost === undefined ? {} : { pageSize: Math.min(atMost, PAGE) }) }
+        for await (const page of paginateListObjectsV2(pages, input)) {
           for (const { Key, Size, LastModified, ETag } of page.Contents ?? []) {
             if (Key === undefined) continue
             found.push({ key: Key, size: Size ?? 0, modifiedAt: LastModified ?? new Date(0), etag: ETag })
           }
+          if (atMost !== undefined && found.length >= atMost) return found.slice(0, atMost)
         }
         return found
       }),
   }
+}
+
+/** Knows the bucket's address from the first request that the SDK sends. */
+function signedGetOf(client: S3Client, { region, patience }: ObjectStoreSettings): SignedGet {
+  const signedGet = new SignedGet({
+    region,
+    timeoutMs: patience?.attemptMs ?? SIGNED_GET_MS,
+    credentials: () => client.config.credentials(),
+  })
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      const { Key } = args.input as { Key?: string }
+      signedGet.learn(args.request as Parameters<SignedGet['learn']>[0], Key)
+      return next(args)
+    },
+    { step: 'finalizeRequest', name: 'learnAddress' },
+  )
+  return signedGet
 }

@@ -36,7 +36,10 @@ export function renderDeploy(deploy: Deploy, paint: Paint): string {
       `  ${host.id}: ${host.outcome}${host.ami ? `, ${host.ami}${from}` : ''}${host.instanceId ? `, ${host.instanceId}` : ''}`,
     )
   }
-  if (deploy.waitsFor) lines.push(`  waits for the deploy of ${deploy.waitsFor.target} (${deploy.waitsFor.requestId})`)
+  if (deploy.waitsFor) {
+    const place = deploy.queuePosition === null ? '' : `, number ${deploy.queuePosition} in the queue`
+    lines.push(`  waits for the deploy of ${deploy.waitsFor.target} (${deploy.waitsFor.requestId})${place}`)
+  }
   lines.push(`  request ${deploy.requestId}`)
   if (deploy.runUrl) lines.push(`  run     ${deploy.runUrl}`)
   if (!isOver(deploy)) lines.push('See `clawctl fleet history` for how it goes on.')

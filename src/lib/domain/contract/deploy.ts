@@ -64,11 +64,15 @@ export const deploySchema = z.object({
   status: z.enum(DEPLOY_STATUSES),
   /** The deploy that holds the one slot while this one is queued. */
   waitsFor: z.nullable(z.object({ requestId: z.string(), target: z.string(), runId: z.number() })),
+  /** The place among the deploys that have not begun, from 1; null for one that has. */
+  queuePosition: z._default(z.nullable(z.number()), null),
   runId: z.nullable(z.number()),
   runUrl: z.nullable(z.string()),
   createdAt: z.nullable(z.string()),
   startedAt: z.nullable(z.string()),
   finishedAt: z.nullable(z.string()),
+  /** From the start of the run to its end; null while it is not over. */
+  durationMs: z._default(z.nullable(z.number()), null),
   hosts: z.array(deployHostSchema),
   error: z.nullable(errorSchema),
 })

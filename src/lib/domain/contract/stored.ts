@@ -30,8 +30,11 @@ export const bundleMarkerSchema = z.object({
 })
 export type BundleMarker = z.infer<typeof bundleMarkerSchema>
 
+/** What follows from the run, or from the rest. */
+const NOT_STORED = { waitsFor: true, queuePosition: true, startedAt: true, durationMs: true } as const
+
 /** `deploys/<requestId>.json`: what the run itself says of its hosts, written as it goes. */
-export const deployRecordSchema = z.extend(z.omit(deploySchema, { waitsFor: true, startedAt: true }), {
+export const deployRecordSchema = z.extend(z.omit(deploySchema, NOT_STORED), {
   schema: z.literal(1),
   createdAt: z.string(),
 })

@@ -1,0 +1,64 @@
+import { HEARTBEAT_PREFIX } from '../src/lib/domain/bundle.js'
+import type { Clock } from '../src/lib/ops/ports.js'
+import type { LambdaPorts } from './context.js'
+
+/**
+ * Answers of the last moments, within one execution environment: who asks at the same time shares one call, and a
+ * failure is nobody's answer but theirs who waited for it.
+ */
+export class Recent {
+  readonly #clock: Pick<Clock, 'now'>
+  readonly #reuseMs: number
+  readonly #answers = new Map<string, { at: number; answer: Promise<unknown> }>()
+
+  /** @param reuseMs followers ask every second or so: a picture of two seconds is still the present to them */
+  constructor(clock: Pick<Clock, 'now'>, reuseMs: number) {
+    this.#clock = clock
+    this.#reuseMs = reuseMs
+  }
+
+  /** @param key one of few: nothing that a request may choose freely */
+  get<T>(key: string, ask: () => Promise<T>): Promise<T> {
+    const now = this.#clock.now().getTime()
+    const known = this.#answers.get(key)
+    if (known && now - known.at < this.#reuseMs) return known.answer as Promise<T>
+    const answer = ask()
+    const entry = { at: now, answer }
+    this.#answers.set(key, entry)
+    answer.catch(() => {
+      if (this.#answers.get(key) === entry) this.#answers.delete(key)
+    })
+    return answer
+  }
+
+  /** What was known is over: a deploy was asked. */
+  clear(): void {
+    this.#answers.clear()
+  }
+}
+
+/** The ports as those see them who only want to know how things stand. No deploy is decided on them. */
+export function recentPorts(ports: LambdaPorts, recent: Recent): LambdaPorts {
+  const { compute, store, runs, registry, github } = ports
+  return {
+    ...ports,
+    compute: {
+      ...compute,
+      describeHosts: () => recent.get('hosts', compute.describeHosts),
+      latestImage: () => recent.get('image', compute.latestImage),
+    },
+    store: store && {
+      ...store,
+      list: (prefix, options) =>
+        prefix === HEARTBEAT_PREFIX
+          ? recent.get(prefix, () => store.list(prefix, options))
+          : store.list(prefix, options),
+    },
+    runs: { ...runs, list: (limit) => recent.get(`runs ${limit}`, () => runs.list(limit)) },
+    registry: { read: () => recent.get('registry', registry.read) },
+    github: {
+      repository: () => recent.get('repository', github.repository),
+      workflow: () => recent.get('workflow', github.workflow),
+    },
+  }
+}

@@ -1,0 +1,109 @@
+import { expect } from 'chai'
+import { BUCKET, LATEST, startPlane, type TestPlane } from '../support/plane.js'
+import { environment, event, Lambda } from './invoke.js'
+
+describe('Control API: what a request costs', () => {
+  let plane: TestPlane
+  let lambda: Lambda
+  let now: number
+  before(async () => {
+    plane = await startPlane()
+  })
+  after(() => plane.close())
+  beforeEach(() => {
+    now = Date.now()
+    lambda = new Lambda(environment(plane), {
+      clock: { now: () => new Date(now), sleep: async () => {} },
+    })
+    plane.requests.length = 0
+  })
+  afterEach(() => plane.answerAs(() => null))
+
+  const asked = () => plane.requests.splice(0).length
+
+  it('shows the fleet of a moment ago to all who ask at once, and asks again two seconds later', async () => {
+    plane.launch('clawdinator-1')
+    const beat = {
+      instanceId: 'i-1',
+      amiId: LATEST,
+      revision: null,
+      service: 'active',
+      at: new Date(now).toISOString(),
+    }
+    plane.world.putObject(BUCKET, 'heartbeats/clawdinator-1.json', JSON.stringify(beat))
+    const answers = await Promise.all([1, 2, 3].map(() => lambda.get('/v1/fleet')))
+    expect(new Set(answers.map(({ text }) => text)).size).to.equal(1)
+    // Registry; instances and their checks; image; heartbeats' list and at most one read each.
+    expect(asked()).to.be.within(6, 8)
+    now += 1_900
+    const again = await lambda.get('/v1/fleet')
+    expect([asked(), again.line.upstream]).to.deep.equal([0, undefined])
+    now += 200
+    const later = await lambda.get('/v1/fleet')
+    // The heartbeat did not change, and is not read again.
+    expect(asked()).to.equal(5)
+    expect(later.line.upstream).to.have.all.keys('github', 'ec2', 's3')
+    expect((later.line.upstream as Record<string, { count: number }>).s3?.count).to.equal(1)
+  })
+
+  it('keeps no failure', async () => {
+    plane.answerAs(() => ({ status: 401, body: '{}' }))
+    expect((await lambda.get('/v1/fleet')).code).to.equal('DENIED')
+    plane.answerAs(() => null)
+    expect((await lambda.get('/v1/fleet')).status).to.equal(200)
+  })
+
+  it('decides a deploy on what is there now, and shows it at once', async () => {
+    const { deploys: before } = await lambda.get('/v1/deploys')
+    asked()
+    const { deploy } = await lambda.deploy({ target: 'clawdinator-1', requestId: 'request-fresh' })
+    const paths = plane.requests.map(({ path }) =>
+      path
+        .replace(/\?.*/, '')
+        .split(/\/|%2F/)
+        .at(-1),
+    )
+    expect(paths).to.include.members(['instances.json', 'runs', 'dispatches'])
+    const { deploys } = await lambda.get('/v1/deploys')
+    expect(deploys.map(({ requestId }) => requestId)).to.deep.equal([
+      deploy.requestId,
+      ...before.map((d) => d.requestId),
+    ])
+  })
+
+  it('looks again before it says that there is no such deploy', async () => {
+    await lambda.get('/v1/deploys')
+    await plane.github.dispatch('fleet-deploy.yml', 'main', {
+      target: 'clawdinator-2',
+      request_id: 'request-elsewhere',
+    })
+    expect((await lambda.get('/v1/deploys/request-elsewhere')).status).to.equal(200)
+  })
+
+  it('logs one bounded line, whatever stands in the request', async () => {
+    const target = `${'x'.repeat(90)}\n{"code":"OK"}`
+    const { line } = await lambda.deploy({ target, requestedBy: 'Jo' })
+    expect(line.target).to.have.length(64)
+    expect(line).to.include({ code: 'INVALID_TARGET', status: 400, route: 'createDeploy' })
+    const odd = event('G\nET'.repeat(100), '/v1/fleet', {
+      requestContext: { http: { method: 'x'.repeat(9_999) }, requestId: 'y'.repeat(9_999) },
+    })
+    expect(JSON.stringify((await lambda.send(odd)).line).length).to.be.below(400)
+  })
+
+  it('says in the log what stood behind a failure, and no word of it', async () => {
+    plane.answerAs(() => ({ status: 500, body: '{"message":"upstream-body-sentinel"}' }))
+    const { line } = await lambda.get('/v1/deploys')
+    expect(line.cause).to.equal('HttpError 500')
+  })
+
+  it('answers before Lambda cuts it, and leaves the deploy to be asked again', async () => {
+    const hasty = new Lambda(environment(plane), { budgetMs: 300 })
+    // From here on: the last test of its plane.
+    plane.faults.add({ on: 'github', kind: 'slow', delayMs: 1_000 })
+    const answer = await hasty.deploy({ target: 'clawdinator-1', requestId: 'request-hasty' })
+    expect([answer.status, answer.code]).to.deep.equal([504, 'TIMED_OUT'])
+    expect(answer.hint).to.include('same request id')
+    expect(answer.line).to.include({ requestId: 'request-hasty', target: 'clawdinator-1' })
+  })
+})
