@@ -188,6 +188,7 @@ describe('clawctl fleet status', () => {
     let watched: TestSandbox
     before(async () => {
       watched = await TestSandbox.start()
+      await watched.environment('laptop')
     })
     after(() => watched.close())
     const become = (state: 'pending' | 'running') => {

@@ -76,7 +76,8 @@ describe("the sandbox's GitHub, branches and pull requests", () => {
       body: 'B',
     })
     expect(opened.status).to.equal(201)
-    const { number } = opened.data
+    const { number, html_url: page } = opened.data
+    expect(await (await fetch(page)).text()).to.equal(`T #${number}: open\ntopic/two → main\n\nB\n`)
     const list = async (query: object) => {
       const { data } = await ask('GET /repos/{owner}/{repo}/pulls', query)
       return data.map((pull: { number: number }) => pull.number)

@@ -5,6 +5,8 @@ export const HOSTS_PATH = 'nix/hosts'
 export const FLEET_STACK_PATH = 'infra/opentofu/aws/fleet'
 /** File name below .github/workflows. */
 export const DEPLOY_WORKFLOW = 'fleet-deploy.yml'
+export const BUNDLE_WORKFLOW = 'bootstrap-upload.yml'
+export const IMAGE_WORKFLOW = 'image-build.yml'
 
 /** The seed's; GITHUB_REPO names another. */
 export const DEFAULT_REPOSITORY = 'openclaw/clawdinators'

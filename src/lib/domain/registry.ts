@@ -70,8 +70,9 @@ const UNIQUE_FIELDS = ['host', 'bootstrapPrefix', 'discordTokenSecret'] as const
 export function checkRegistry(text: string): CheckedRegistry {
   const problems: RegistryProblem[] = []
   const ids: CheckedRegistry['ids'] = []
+  const positionOf = positionsIn(text)
   const report = (id: string | null, offset: number, rule: RegistryRule, message: string) => {
-    problems.push({ id, ...positionOf(text, offset), rule, message })
+    problems.push({ id, ...positionOf(offset), rule, message })
   }
 
   const errors: ParseError[] = []
@@ -103,7 +104,7 @@ export function checkRegistry(text: string): CheckedRegistry {
     } else if (RESERVED_IDS.has(id)) {
       report(id, key.offset, 'id', `"${id}" is a target of its own and can't be an id`)
     }
-    if (!seenIds.has(id)) ids.push({ id, ...positionOf(text, key.offset) })
+    if (!seenIds.has(id)) ids.push({ id, ...positionOf(key.offset) })
     else report(id, key.offset, 'repeated', 'the id is there twice')
     seenIds.add(id)
     const entry = readEntry(id, value, (offset, rule, message) => report(id, offset, rule, message))
@@ -135,9 +136,19 @@ export function checkRegistry(text: string): CheckedRegistry {
   return { entries: problems.length > 0 ? [] : entries, ids, problems }
 }
 
-function positionOf(text: string, offset: number): { line: number; column: number } {
-  const before = text.slice(0, offset).split('\n')
-  return { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 }
+/** Lines and columns from 1, of a text that is gone through once. */
+function positionsIn(text: string): (offset: number) => { line: number; column: number } {
+  const starts = [0]
+  for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) starts.push(at + 1)
+  return (offset) => {
+    let [low, high] = [0, starts.length]
+    while (high - low > 1) {
+      const middle = (low + high) >> 1
+      if ((starts[middle] ?? 0) <= offset) low = middle
+      else high = middle
+    }
+    return { line: low + 1, column: offset - (starts[low] ?? 0) + 1 }
+  }
 }
 
 /** `a/b/c` → `a`, `a/b`. */

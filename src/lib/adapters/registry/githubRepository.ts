@@ -1,6 +1,6 @@
 import { RequestError } from '@octokit/request-error'
 import * as z from 'zod/mini'
-import { ClawctlError } from '../../domain/errors.js'
+import { ClawctlError, withPartial } from '../../domain/errors.js'
 import { DEPLOY_WORKFLOW } from '../../domain/paths.js'
 import type { Pull, Repository } from '../../ops/registry/ports.js'
 import { parse } from '../github.js'
@@ -187,7 +187,7 @@ async function explain(error: unknown, what: string, settings: RepositorySetting
       hint: "Look at the repository's rules: they must let this token push to registry/* and open pull requests.",
     })
   }
-  return explainGithub(error, {
+  const told = await explainGithub(error, {
     what,
     owner,
     repo,
@@ -197,4 +197,5 @@ async function explain(error: unknown, what: string, settings: RepositorySetting
     needs: NEEDS,
     repositoryVisible: async () => null,
   })
+  return told.hint === undefined ? withPartial(told, {}, 'Run the command again in a minute: it resumes.') : told
 }

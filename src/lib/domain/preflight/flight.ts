@@ -1,4 +1,6 @@
 import type { Check } from '../contract.js'
+import { CODES } from '../errors.js'
+import { BUNDLE_WORKFLOW, DEPLOY_WORKFLOW, IMAGE_WORKFLOW } from '../paths.js'
 
 /** One of the runbook's checks, with what the server and this machine found for it. */
 export interface FlightCheck extends Check {
@@ -61,15 +63,17 @@ const GROUPS: readonly Group[] = [
 ]
 
 /** What to type where a check failed, beside what its own fix says. */
-const COMMANDS: Readonly<Record<string, string>> = {
-  workflow: 'gh workflow view fleet-deploy.yml',
-  registry: 'clawctl registry check',
-  'local-registry': 'clawctl registry check',
-  bundles: 'clawctl bootstrap upload all --mode ci --secrets-dir PATH',
-  'latest-ami': 'gh workflow run image-build.yml',
-  ec2: 'clawctl fleet status',
-  fleet: 'clawctl fleet status',
-}
+const COMMANDS = new Map(
+  Object.entries({
+    workflow: `gh workflow view ${DEPLOY_WORKFLOW}`,
+    registry: 'clawctl registry check',
+    'local-registry': 'clawctl registry check',
+    bundles: `gh workflow run ${BUNDLE_WORKFLOW} -f target=all`,
+    'latest-ami': `gh workflow run ${IMAGE_WORKFLOW}`,
+    ec2: 'clawctl fleet status',
+    fleet: 'clawctl fleet status',
+  }),
+)
 
 /**
  * The runbook's checks from what was found: each holds where nothing that belongs to it failed and something was seen.
@@ -91,7 +95,7 @@ function combine({ id, title, tells }: Group, parts: Check[], unseen: string): F
   const having = (status: Check['status']) => parts.filter((part) => part.status === status)
   const [failed, passed] = [having('fail'), having('pass')]
   if (failed.length > 0) {
-    const fix = lines(failed.flatMap((part) => [part.fix, COMMANDS[part.id] ?? null]))
+    const fix = lines(failed.flatMap((part) => [part.fix, commandFor(part)]))
     return { id, title, status: 'fail', evidence: words(failed), fix, parts }
   }
   if (passed.length > 0) {
@@ -101,6 +105,12 @@ function combine({ id, title, tells }: Group, parts: Check[], unseen: string): F
   }
   const evidence = parts.length > 0 ? words(parts) : unseen
   return { id, title, status: 'skip', evidence, fix: lines(parts.map((part) => part.fix)), parts }
+}
+
+/** A service that was not reached has not said that anything is to be mended. */
+function commandFor({ id, fix }: Check): string | null {
+  if (fix === CODES.UPSTREAM.next || fix === CODES.RATE_LIMITED.next) return null
+  return COMMANDS.get(id) ?? null
 }
 
 function words(parts: readonly Check[]): string {

@@ -1,5 +1,5 @@
 import type { FleetInstance } from '../contract.js'
-import { REGISTRY_PATH } from '../paths.js'
+import { BUNDLE_WORKFLOW, REGISTRY_PATH } from '../paths.js'
 import type { RegistryEntry } from '../registry.js'
 import { hostFilePath } from './hostFile.js'
 
@@ -23,7 +23,6 @@ export interface StepFacts {
   /** Whether the files are written here, waiting in a pull request, or only planned. */
   written: 'here' | 'pull-request' | 'planned'
   pullRequestUrl: string | null
-  secretsDir: string | null
   token: Known
   bundle: Known
   /** The instance as the deployed branch and EC2 have it: null where neither knows it. */
@@ -32,7 +31,7 @@ export interface StepFacts {
 
 /** The way of a new instance into the fleet, in the seed's order, with what is done ticked. */
 export function stepsToAdd(facts: StepFacts): Step[] {
-  const { entry, written, secretsDir } = facts
+  const { entry, written } = facts
   const { id, discordTokenSecret } = entry
   const instance = 'known' in facts.instance ? facts.instance.known : null
   const onBranch = branchKnown(facts.instance)
@@ -73,7 +72,7 @@ export function stepsToAdd(facts: StepFacts): Step[] {
       id: 'bundle',
       title: `Bundle with only its own token, s3://$S3_BUCKET/${entry.bootstrapPrefix}/`,
       ...told(facts.bundle),
-      command: `clawctl bootstrap upload ${id} --mode ci --secrets-dir ${secretsDir === null ? 'PATH' : quoted(secretsDir)}`,
+      command: `gh workflow run ${BUNDLE_WORKFLOW} -f target=${id}`,
     },
     {
       id: 'deploy',
@@ -116,9 +115,4 @@ export function leftBehind(entry: RegistryEntry): Leftover[] {
       command: null,
     },
   ]
-}
-
-/** For a POSIX shell. */
-function quoted(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 }

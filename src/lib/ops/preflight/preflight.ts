@@ -38,7 +38,8 @@ export interface Preflight extends Verdict {
 /** Why nobody saw what only the server sees. */
 function unseenBecause(throughApi: boolean, error: ClawctlError | null): string {
   if (!throughApi) return 'Nothing was found for this.'
-  const why = error?.code === 'UNAUTHORIZED' ? 'it did not take the token' : 'it did not answer'
+  if (error === null) return 'Only the Control API can see this, and it was not asked.'
+  const why = error.code === 'UNAUTHORIZED' ? 'it did not take the token' : 'it did not answer'
   return `Only the Control API can see this, and ${why}.`
 }
 

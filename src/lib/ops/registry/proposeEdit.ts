@@ -1,5 +1,5 @@
 import { ID_PATTERN } from '../../domain/contract/patterns.js'
-import { ClawctlError } from '../../domain/errors.js'
+import { ClawctlError, type Code } from '../../domain/errors.js'
 import { REGISTRY_PATH } from '../../domain/paths.js'
 import { hostFilePath } from '../../domain/registry/hostFile.js'
 import type { AcceptedPlan, FleetFiles } from '../../domain/registry/plan.js'
@@ -123,13 +123,16 @@ async function pushBranch(push: Push, repository: Repository, again = true): Pro
   return true
 }
 
+/** Codes of a registry that is not as asked for; others say that it could not be looked at. */
+const NOT_SO: readonly Code[] = ['INVALID_REGISTRY', 'REGISTRY_NOT_FOUND', 'REGISTRY_CONFLICT', 'INVALID_REQUEST']
+
 /** Whether the branch already has what is asked for. A registry there that can't be read has not. */
 async function isDone({ asked, plan }: Push, head: Commit, repository: Repository): Promise<boolean> {
   if (asked.kind === 'add') {
     try {
       return planEdit(asked, await filesAt(repository, head.sha, idOf(asked), head.sha)).kind === 'nothing'
     } catch (error) {
-      if (error instanceof ClawctlError && error.code !== 'UPSTREAM') return false
+      if (error instanceof ClawctlError && NOT_SO.includes(error.code)) return false
       throw error
     }
   }

@@ -36,7 +36,7 @@ export async function remainingSteps(
         )
       : { unknown: 'no Control API is configured' },
   ])
-  return stepsToAdd({ entry, ...edit, secretsDir: secrets?.path ?? null, token, bundle, instance })
+  return stepsToAdd({ entry, ...edit, token, bundle, instance })
 }
 
 /** A step that can't be looked up fails nothing: the edit itself is done. */

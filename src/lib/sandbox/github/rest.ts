@@ -80,6 +80,8 @@ async function route(github: GitHub, exchange: Exchange): Promise<Reply> {
   if (method === 'GET' && page) return runPage(github, Number(page[1]))
   const log = /^\/job-logs\/(\d+)$/.exec(path)
   if (method === 'GET' && log) return jobLog(github, Number(log[1]))
+  const pull = new RegExp(`^/${github.repository}/pull/(\\d+)$`, 'i').exec(path)
+  if (method === 'GET' && pull) return pullPage(github, Number(pull[1]))
 
   const header = exchange.headers.authorization
   if (header === undefined) return problem(401, 'Requires authentication')
@@ -292,4 +294,12 @@ function runPage(github: GitHub, id: number): Reply {
     for (const step of steps) if (step.summary !== '') lines.push('', step.summary)
   }
   return text(`${lines.join('\n')}\n`)
+}
+
+/** The same for a pull request. */
+function pullPage(github: GitHub, number: number): Reply {
+  const pull = github.git.pulls.find((one) => one.number === number)
+  if (!pull) return { ...text('There is no such pull request in this sandbox.\n'), status: 404 }
+  const { title, state, head, base, body } = pull
+  return text(`${title} #${number}: ${state}\n${head} → ${base}\n\n${body ?? ''}\n`)
 }
