@@ -51,6 +51,7 @@ try {
       if (now !== generations) tally.moved += 1
       generations = now
       if (bundles.some(({ unnamed }) => unnamed > 0)) tally.leftovers += 1
+      if (kill % 20 === 0) process.stdout.write(`${JSON.stringify(tally)}\n`)
     }
     const last = await clawctl([...upload, '--json'], env)
     const { code, document } = await verify()
