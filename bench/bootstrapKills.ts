@@ -26,6 +26,7 @@ try {
     }
     const first = await clawctl(upload, env)
     if (first.code !== 0) throw new Error(first.stderr)
+    const requests = sandbox.requests.length
     const tally = { killed: 0, finished: 0, broken: 0, leftovers: 0, moved: 0 }
     let generations = ''
     for (let kill = 1; tally.killed < KILLS; kill += 1) {
@@ -36,7 +37,9 @@ try {
         writeFileSync(join(fleet.secretsDir, name), await encrypter.encrypt(`${name} ${kill}`))
       }
       for (const clone of fleet.clones) if (Math.random() < 0.3) commit(clone, SIZE.bytes / SIZE.repositories)
-      const ran = await clawctl(upload, env, 200 + Math.random() * (first.ms - 200))
+      // By requests, not by time: most of the time is Node's start and git's.
+      const last = sandbox.requests.length + Math.floor(Math.random() * requests)
+      const ran = await clawctl(upload, env, () => sandbox.requests.length > last)
       tally[ran.code === null ? 'killed' : 'finished'] += 1
       const { code, document } = await verify()
       const bundles = document.bundles as { generation: number; unnamed: number; problems: string[] }[]
@@ -48,6 +51,7 @@ try {
       if (now !== generations) tally.moved += 1
       generations = now
       if (bundles.some(({ unnamed }) => unnamed > 0)) tally.leftovers += 1
+      if (kill % 20 === 0) process.stdout.write(`${JSON.stringify(tally)}\n`)
     }
     const last = await clawctl([...upload, '--json'], env)
     const { code, document } = await verify()

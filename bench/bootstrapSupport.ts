@@ -98,11 +98,11 @@ export interface Ran {
   peakKiB: number
 }
 
-/** `clawctl …`, perhaps killed after a while. */
+/** `clawctl …`, perhaps killed as soon as `killWhen` says so. */
 export async function clawctl(
   args: readonly string[],
   env: Record<string, string>,
-  killAfterMs?: number,
+  killWhen: () => boolean = () => false,
 ): Promise<Ran> {
   const started = process.hrtime.bigint()
   const child = spawn(process.execPath, [BIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
@@ -115,11 +115,10 @@ export async function clawctl(
   })
   const watch = setInterval(() => {
     ran.peakKiB = Math.max(ran.peakKiB, peakOf(child))
-  }, 10)
-  const killer = killAfterMs === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), killAfterMs)
+    if (killWhen()) child.kill('SIGKILL')
+  }, 2)
   ran.code = await new Promise((resolve) => child.once('close', resolve))
   clearInterval(watch)
-  clearTimeout(killer)
   ran.ms = Number(process.hrtime.bigint() - started) / 1e6
   return ran
 }

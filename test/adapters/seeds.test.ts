@@ -19,7 +19,12 @@ describe('repository seeds', () => {
   let scratches = 0
   before(async () => {
     world = await SecretsWorld.make([])
-    for (let n = 0; n < 5; n += 1) world.repository('clawdinators', 'line\n'.repeat(200 + n))
+    const folder = world.repository('clawdinators')
+    // Alike, so that git stores some as deltas of others.
+    const lines = Array.from({ length: 400 }, (_, n) => createHash('md5').update(String(n)).digest('hex'))
+    for (let n = 0; n < 20; n += 1)
+      writeFileSync(`${folder}/alike-${n}`, `${lines.join('\n')}\n${n}\n`.repeat(1 + (n % 2)))
+    world.repository('clawdinators', 'more')
   })
   after(() => world.remove())
 
@@ -40,7 +45,7 @@ describe('repository seeds', () => {
   it('are the same bytes for the same commit, however the repository stores it', async () => {
     const first = await listed()
     const folder = world.path('repositories', 'clawdinators')
-    world.git(folder, 'gc', '--quiet', '--aggressive')
+    world.git(folder, '-c', 'pack.compression=0', 'repack', '-a', '-d', '-F', '--quiet', '--depth=50', '--window=50')
     const second = await listed()
     expect(second.sha256).to.equal(first.sha256)
     expect(createHash('sha256').update(readFileSync(second.file)).digest('hex')).to.equal(first.sha256)

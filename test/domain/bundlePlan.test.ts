@@ -4,12 +4,19 @@ import fc from 'fast-check'
 import { bundleProblems, markerKey, parseMarker } from '../../src/lib/domain/bundle.js'
 import { objectKey, parseObjectKey, secretNameOf } from '../../src/lib/domain/bundles/layout.js'
 import { markerText, planBundle, type WantedObject } from '../../src/lib/domain/bundles/plan.js'
+import type { BundleObject } from '../../src/lib/domain/contract.js'
 import { SHARED_SECRET_NAMES } from '../../src/lib/domain/secrets.js'
 import { entryOf } from '../support/fakes.js'
 
 const entry = entryOf('a')
 const AT = { revision: null, by: 'test', at: new Date(0) }
-const digest = (text: string) => createHash('sha256').update(text).digest('hex')
+const digests = new Map<string, string>()
+/** Remembered: the same few texts are asked for a hundred thousand times. */
+function digest(text: string): string {
+  const known = digests.get(text) ?? createHash('sha256').update(text).digest('hex')
+  digests.set(text, known)
+  return known
+}
 
 /** A secret whose content is `text`. */
 const secret = (name: string, text: string): WantedObject => ({
@@ -31,6 +38,7 @@ class Prefix {
   readonly objects = new Map<string, string>()
   marker: string | null = null
   #tag = 0
+  #judged: { marker: string | null; objects: BundleObject[] } = { marker: null, objects: [] }
 
   get tag(): number | null {
     return this.marker === null ? null : this.#tag
@@ -50,11 +58,19 @@ class Prefix {
 
   /** What a host would find wrong now. */
   problems(): string[] {
-    const wrong = (parseMarker(this.marker)?.objects ?? []).flatMap(({ key, sha256 }) => {
+    return this.#named().flatMap(({ key, sha256 }) => {
       const text = this.objects.get(`${entry.bootstrapPrefix}/${key}`)
       return text !== undefined && digest(text) === sha256 ? [] : [`${key} has not its content`]
     })
-    return [...bundleProblems(entry, this.marker, this.list()), ...wrong]
+  }
+
+  /** Objects of the marker in place, which is judged once. */
+  #named(): BundleObject[] {
+    if (this.#judged.marker !== this.marker) {
+      expect(bundleProblems(entry, this.marker, this.list())).to.deep.equal([])
+      this.#judged = { marker: this.marker, objects: parseMarker(this.marker)?.objects ?? [] }
+    }
+    return this.#judged.objects
   }
 }
 
@@ -165,22 +181,23 @@ describe('planBundle', () => {
   })
 
   it('leaves a whole bundle at every moment, whatever uploads run at once and whichever are killed', () => {
-    const content = fc.array(fc.constantFrom('v1', 'v2', 'v3', 'v4'), { minLength: 2, maxLength: 4 })
-    const move = fc.record({ who: fc.nat(3), what: fc.constantFrom('step', 'step', 'step', 'step', 'step', 'kill') })
+    // Few values: an upload that has nothing to do must not harm one that has.
+    const content = fc.array(fc.constantFrom('v1', 'v2', 'v3'), { minLength: 2, maxLength: 2 })
+    const move = fc.record({ who: fc.nat(2), killed: fc.nat(24).map((n) => n === 0) })
     fc.assert(
       fc.property(
-        fc.array(content, { minLength: 4, maxLength: 4 }),
-        fc.array(move, { maxLength: 150 }),
+        fc.array(content, { minLength: 3, maxLength: 3 }),
+        fc.array(move, { minLength: 100, maxLength: 100, size: 'max' }),
         (wants, moves) => {
           const prefix = new Prefix()
           const start = upload(prefix, ['v0'])
           while (!start.next().done) {}
           const running = wants.map((want) => upload(prefix, want))
-          for (const { who, what } of moves) {
-            if (what === 'step' && !running[who]?.next().done) expect(prefix.problems()).to.deep.equal([])
-            // Whoever ended or was killed comes back with something else to upload.
-            else running[who] = upload(prefix, wants[(who + moves.length) % wants.length] ?? ['v1'])
-            expect(prefix.problems()).to.deep.equal([])
+          for (const [nth, { who, killed }] of moves.entries()) {
+            // Whoever ended or was killed comes back with something to upload.
+            if (killed || running[who]?.next().done)
+              running[who] = upload(prefix, wants[(who + nth) % wants.length] ?? [])
+            if (prefix.problems().length > 0) expect(prefix.problems()).to.deep.equal([])
           }
           const last = upload(prefix, ['v9'])
           for (let step = last.next(); ; step = last.next()) if (step.done) break
@@ -190,7 +207,7 @@ describe('planBundle', () => {
           expect(prefix.objects.size, 'left lying').to.equal(named)
         },
       ),
-      { numRuns: 150 },
+      { numRuns: 60 },
     )
   })
 })
