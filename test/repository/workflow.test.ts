@@ -212,7 +212,9 @@ describe('workflows and local actions', () => {
       for (const job of Object.values(jobs)) {
         const granted = { ...permissions, ...job.permissions }
         if (!Object.values(granted).includes('write')) continue
-        expect(job.if, file).to.equal('github.event.pull_request.head.repo.full_name == github.repository')
+        expect(job.if, file).to.match(
+          /^github\.event\.pull_request\.head\.repo\.full_name == github\.repository(?: && |$)/,
+        )
       }
     }
     expect(workflows.filter((file) => read(file).includes('pull_request_target'))).to.deep.equal([])
