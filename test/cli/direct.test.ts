@@ -99,7 +99,7 @@ describe('clawctl fleet deploy in ci mode', () => {
           await copyCheckout(checkout)
           const main = join(checkout, STACK)
           const text = await readFile(main, 'utf8')
-          await writeFile(main, text.replace(/^ *ami,\n/m, ''))
+          await writeFile(main, text.replace('ignore_changes = all', 'ignore_changes = [tags, user_data]'))
           return deploy(sandbox, ['clawdinator-2', '--json'], { CLAWCTL_CHECKOUT: checkout })
         }),
       stranger: () =>

@@ -6,6 +6,8 @@ import { execa } from 'execa'
 import { guardPlan } from '../../src/lib/domain/planGuard.js'
 import { deployFleet } from '../../src/lib/ops/deployFleet.js'
 import { Sandbox } from '../../src/lib/sandbox/sandbox.js'
+import { readStack } from '../../src/lib/sandbox/tofu/stack.js'
+import { STACK } from '../sandbox/tofuSupport.js'
 import { failureOf } from '../support/failure.js'
 import { NEW, OLD, registryOf, registrySource } from '../support/fakes.js'
 import { ROOT } from '../support/plane.js'
@@ -108,6 +110,19 @@ function exists(path: string): boolean {
     return false
   }
 }
+
+describe(`the user data with the real ${name}`, () => {
+  it('is rendered as the sandbox renders it', async function () {
+    if (!REAL) return this.skip()
+    const values = { instance_name: 'a', bootstrap_prefix: 'bootstrap/a', control_api_url: 'https://x/', host: 'a' }
+    const template = join(STACK, 'user-data.sh.tftpl')
+    const expression = `base64encode(templatefile(${JSON.stringify(template)}, ${JSON.stringify(values)}))`
+    const folder = mkdtempSync(join(tmpdir(), 'clawctl-console-'))
+    const { stdout } = await execa(REAL, ['console'], { cwd: folder, input: `${expression}\n` })
+    rmSync(folder, { recursive: true })
+    expect(Buffer.from(JSON.parse(stdout.trim()), 'base64').toString()).to.equal(readStack(STACK).userData(values))
+  })
+})
 
 /** Makes the bucket when it is applied, as the platform stack does. */
 const FIRST = `

@@ -86,7 +86,7 @@ describe('the stacks', () => {
     expect(source).to.include('TIMEOUT_MS = 30_000')
     const concurrency = stacks.platform.variables.get('control_api_concurrency')?.default
     expect(source).to.include(`RESERVED_CONCURRENCY = ${concurrency}\n`)
-    expect(stacks.platform.variables.get('control_api_zip')?.default).to.equal('../../../../dist/lambda.zip')
+    expect(stacks.platform.locals.get('control_api_zip')).to.include('${path.module}/../../../../dist/lambda.zip')
   })
 
   it('its URL is public by two permissions, under ids that the provider does not take', () => {

@@ -82,8 +82,9 @@ export function findDrift(facts: DriftFacts): Difference[] {
     const id = /\["([^"]+)"\]$/.exec(address)?.[1]
     // A host that is gone is told once, not with its four resources.
     if (id !== undefined && gone.has(id) && address.startsWith(`${INSTANCE_TYPE}.`)) continue
-    const fix = id === undefined ? 'clawctl fleet deploy all' : `clawctl fleet deploy ${id}`
-    differences.push({ kind: 'stack', subject: address, what: `a plan would ${action} it`, fix })
+    const what = `a plan would ${action} it`
+    const target = id === undefined ? 'all' : findEntry(registry, id) ? id : `--retire ${id}`
+    differences.push({ kind: 'stack', subject: address, what, fix: `clawctl fleet deploy ${target}` })
   }
   return differences
 }

@@ -1,5 +1,6 @@
 locals {
   control_api_name      = "clawdinator-control-api"
+  control_api_zip       = coalesce(var.control_api_zip, "${path.module}/../../../../dist/lambda.zip")
   control_api_log_group = "/aws/lambda/${local.control_api_name}"
   # Read by the handler when it starts and every few minutes: docs/adr/0022.
   control_api_secrets_key = "control-api/secrets.json"
@@ -10,8 +11,8 @@ resource "aws_lambda_function" "control_api" {
   description   = "Control API of the CLAWDINATOR fleet"
   role          = aws_iam_role.control_api.arn
 
-  filename         = var.control_api_zip
-  source_code_hash = filebase64sha256(var.control_api_zip)
+  filename         = local.control_api_zip
+  source_code_hash = filebase64sha256(local.control_api_zip)
   handler          = "index.handler"
   runtime          = "nodejs24.x"
   # A fifth cheaper than x86_64, and the bundle is JavaScript alone.
@@ -21,8 +22,6 @@ resource "aws_lambda_function" "control_api" {
   timeout                        = 30
   memory_size                    = 512
   reserved_concurrent_executions = var.control_api_concurrency
-
-  kms_key_arn = aws_kms_key.bucket.arn
 
   # Exactly what lambda/configuration.ts reads, the secrets aside, which it finds in the bucket: what stands here stands
   # in the state, too. AWS_REGION is Lambda's own.
@@ -169,19 +168,6 @@ data "aws_iam_policy_document" "control_api" {
       test     = "StringEquals"
       variable = "kms:ViaService"
       values   = ["s3.${var.region}.amazonaws.com"]
-    }
-  }
-
-  # Its environment is encrypted with the key, too.
-  statement {
-    sid       = "DecryptItsEnvironment"
-    actions   = ["kms:Decrypt"]
-    resources = [aws_kms_key.bucket.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:EncryptionContext:aws:lambda:FunctionArn"
-      values   = ["arn:${local.partition}:lambda:${var.region}:${local.account_id}:function:${local.control_api_name}"]
     }
   }
 

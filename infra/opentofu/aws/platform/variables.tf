@@ -76,9 +76,9 @@ variable "memory_backups" {
 }
 
 variable "control_api_zip" {
-  description = "The built Control API: `npm run build` writes it."
+  description = "The built Control API. Null: what `npm run build` writes, dist/lambda.zip."
   type        = string
-  default     = "../../../../dist/lambda.zip"
+  default     = null
 }
 
 variable "control_api_concurrency" {
