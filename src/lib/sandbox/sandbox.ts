@@ -108,7 +108,7 @@ export class Sandbox {
     }
     await writePrograms(paths, { clawctl: join(options.packageRoot, 'bin/run.js'), tofu })
 
-    const world = new World({ region: REGION })
+    const world = new World({ region: REGION, folder: join(folder, 'aws') })
     const faults = new Faults(options.faults)
     const requests: LoggedRequest[] = []
     const lambdaLog: string[] = []
