@@ -38,6 +38,8 @@ type HostKind = keyof typeof HOST_KINDS
 /** How often an HTTP fault strikes unless `=N` or `=always` says otherwise: within what one retry layer bears. */
 const DEFAULT_STRIKES = 2
 const DEFAULT_DELAY_MS = 2000
+/** EBS's own, of PutSnapshotBlock, for an account. */
+const DEFAULT_QUOTA = 1000
 
 export const FAULT_HELP = [
   ...Object.entries(HTTP_KINDS).map(([kind, does]) => {
@@ -49,6 +51,8 @@ export const FAULT_HELP = [
       `${services.map((s) => `${s}:${kind}`).join(' ')} [@AFTER][=N|always]: the service ${does}`,
   ),
   '@AFTER: that many requests are served first (ebs:expired@100=always)',
+  'ebs:quota [=1000]: more blocks a second than that are throttled',
+  'ebs:encrypted: the account encrypts every new snapshot',
   ...Object.entries(IMPORT_KINDS).map(([kind, does]) => `import:${kind} [=N|always]: ${does}`),
   ...Object.entries(HOST_KINDS).map(([kind, does]) => `host:${kind}[=ID]: ${does}`),
   'runner:dies: the runner is killed while it waits for the first new host to become healthy',
@@ -57,6 +61,8 @@ export const FAULT_HELP = [
 const FAULT_NAMES = [
   ...SERVICES.flatMap((s) => Object.keys(HTTP_KINDS).map((k) => `${s}:${k}`)),
   ...Object.entries(SPECIAL_KINDS).flatMap(([kind, { services }]) => services.map((s) => `${s}:${kind}`)),
+  'ebs:quota',
+  'ebs:encrypted',
   ...Object.keys(IMPORT_KINDS).map((k) => `import:${k}`),
   ...Object.keys(HOST_KINDS).map((k) => `host:${k}`),
   'runner:dies',
@@ -65,6 +71,8 @@ const FAULT_NAMES = [
 export type Fault =
   | { on: Service; kind: StrikeKind; strikes: number; after?: number }
   | { on: Service; kind: 'slow'; delayMs: number }
+  | { on: 'ebs'; kind: 'quota'; perSecond: number }
+  | { on: 'ebs'; kind: 'encrypted' }
   | { on: 'import'; kind: ImportKind; strikes: number }
   | { on: 'host'; kind: HostKind; id: string | null }
   | { on: 'runner'; kind: 'dies' }
@@ -79,8 +87,9 @@ export function parseFault(text: string): Fault {
     })
   }
   const [on, kind] = name.split(':') as [Service | 'import' | 'host' | 'runner', string]
-  const counts = on !== 'host' && on !== 'runner' && kind !== 'slow'
-  if (value === '' || (on === 'runner' && value !== null) || (after !== undefined && !(counts && on !== 'import'))) {
+  const counts = on !== 'host' && on !== 'runner' && on !== 'import' && !['slow', 'quota', 'encrypted'].includes(kind)
+  const bare = on === 'runner' || kind === 'encrypted'
+  if (value === '' || (bare && value !== null) || (after !== undefined && !counts)) {
     throw new ClawctlError('USAGE', `The fault "${text}" has a value that it does not take.`, {
       hint: `Write ${name}.`,
     })
@@ -90,6 +99,7 @@ export function parseFault(text: string): Fault {
   }
   if (on === 'runner') return { on, kind: 'dies' }
   if (on === 'host') return { on, kind: kind as HostKind, id: value }
+  if (on === 'ebs' && kind === 'encrypted') return { on, kind }
   if (on !== 'import' && kind === 'slow') {
     const delayMs = value === null ? DEFAULT_DELAY_MS : (ms(value as ms.StringValue) ?? Number.NaN)
     if (!Number.isFinite(delayMs) || delayMs < 0) {
@@ -103,6 +113,7 @@ export function parseFault(text: string): Fault {
       hint: `Write ${name}=3 or ${name}=always.`,
     })
   }
+  if (on === 'ebs' && kind === 'quota') return { on, kind, perSecond: value === null ? DEFAULT_QUOTA : strikes }
   if (on === 'import') return { on, kind: kind as ImportKind, strikes }
   return { on, kind: kind as StrikeKind, strikes, ...(after === undefined ? {} : { after: Number(after) }) }
 }
@@ -113,6 +124,7 @@ export type HttpStrike = Exclude<StrikeKind, 'corrupt'>
 /** What is still to go wrong. HTTP faults use themselves up; host faults stay. */
 export class Faults {
   #faults: Fault[]
+  readonly #rate = { second: 0, requests: 0 }
 
   constructor(faults: readonly Fault[] = []) {
     this.#faults = faults.map((f) => ({ ...f }))
@@ -152,6 +164,20 @@ export class Faults {
       }
     }
     return false
+  }
+
+  /** Whether one request more, now, is above the quota of its second. */
+  overQuota(): boolean {
+    const quota = Math.min(...this.#faults.map((f) => ('perSecond' in f ? f.perSecond : Number.POSITIVE_INFINITY)))
+    if (quota === Number.POSITIVE_INFINITY) return false
+    const second = Math.floor(Date.now() / 1000)
+    if (this.#rate.second !== second) Object.assign(this.#rate, { second, requests: 0 })
+    this.#rate.requests += 1
+    return this.#rate.requests > quota
+  }
+
+  encryptsByDefault(): boolean {
+    return this.#faults.some((f) => f.on === 'ebs' && f.kind === 'encrypted')
   }
 
   /** How the next import fails, if it does. Uses up one strike. */

@@ -88,27 +88,33 @@ function readWhole({ file, size }: { file: string; size: number }): Buffer {
   return bytes
 }
 
-/** Takes an upload in as it comes: in memory while it is small, then into a file of the folder. */
+/** Takes an upload in as it comes: in memory while it is small, then into a file. */
 export class ContentWriter {
-  readonly #newFile: (() => string) | null
+  readonly #newFile: () => string | null
   #chunks: Buffer[] = []
   #held = 0
   #file: { path: string; handle: FileHandle; size: number } | null = null
 
   /** `newFile` names a file that does not exist yet; null keeps everything in memory. */
-  constructor(newFile: (() => string) | null) {
+  constructor(newFile: () => string | null) {
     this.#newFile = newFile
   }
 
   async write(chunk: Buffer): Promise<void> {
     this.#chunks.push(chunk)
     this.#held += chunk.length
-    if (this.#newFile && this.#held > IN_MEMORY) await this.#flush(this.#newFile)
+    if (this.#held <= IN_MEMORY) return
+    if (!this.#file) {
+      const path = this.#newFile()
+      if (path === null) return
+      this.#file = { path, handle: await open(path, 'wx', 0o600), size: 0 }
+    }
+    await this.#flush(this.#file)
   }
 
   async end(): Promise<Content> {
-    if (!this.#file || !this.#newFile) return Content.of(Buffer.concat(this.#chunks))
-    await this.#flush(this.#newFile)
+    if (!this.#file) return Content.of(Buffer.concat(this.#chunks))
+    await this.#flush(this.#file)
     await this.#file.handle.close()
     return Content.inFile(this.#file.path, this.#file.size)
   }
@@ -120,17 +126,12 @@ export class ContentWriter {
     await rm(this.#file.path, { force: true })
   }
 
-  async #flush(newFile: () => string): Promise<void> {
-    if (!this.#file) {
-      const path = newFile()
-      this.#file = { path, handle: await open(path, 'wx', 0o600), size: 0 }
-    }
-    const chunks = this.#chunks
-    this.#chunks = []
+  async #flush(file: { path: string; handle: FileHandle; size: number }): Promise<void> {
     if (this.#held === 0) return
-    const { bytesWritten } = await this.#file.handle.writev(chunks)
-    if (bytesWritten !== this.#held) throw new Error(`${this.#file.path} could not be written: is the disk full?`)
-    this.#file.size += this.#held
+    const { bytesWritten } = await file.handle.writev(this.#chunks)
+    if (bytesWritten !== this.#held) throw new Error(`${file.path} could not be written: is the disk full?`)
+    file.size += this.#held
+    this.#chunks = []
     this.#held = 0
   }
 }

@@ -123,7 +123,7 @@ async function answer(world: World, { accessKeyId, faults }: AwsEndpointOptions,
 
 function permanentRedirect(region: string): AwsError {
   const message = `The bucket you are attempting to access must be addressed using the specified endpoint: it is in ${region}.`
-  return new AwsError('PermanentRedirect', 301, message, { 'x-amz-bucket-region': region })
+  return new AwsError('PermanentRedirect', 301, message, { headers: { 'x-amz-bucket-region': region } })
 }
 
 /** @throws AwsError InvalidURI, KeyTooLongError */

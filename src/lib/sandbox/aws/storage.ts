@@ -78,14 +78,15 @@ export class ObjectStorage {
 
   /** Takes one upload in. */
   writer(): ContentWriter {
-    const { folder } = this
-    return new ContentWriter(folder === null ? null : () => this.newFile(folder))
+    return new ContentWriter(() => this.newFile())
   }
 
-  protected newFile(folder: string): string {
-    mkdirSync(folder, { recursive: true })
+  /** The name of a file that does not exist yet, or null where everything stays in memory. */
+  protected newFile(): string | null {
+    if (this.folder === null) return null
+    mkdirSync(this.folder, { recursive: true })
     this.#files += 1
-    return join(folder, String(this.#files))
+    return join(this.folder, String(this.#files))
   }
 
   /** Does nothing where the bucket exists. */

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { AwsError } from './error.js'
+import { Snapshots } from './snapshots.js'
 import { ObjectStorage } from './storage.js'
 
 export type Tags = Map<string, string>
@@ -65,6 +66,9 @@ export interface Launch {
   launchTime?: Date
 }
 
+/** The size of an image that says none. */
+const IMAGE_GIB = 8
+
 export type InstanceListener = (instance: Instance) => void
 
 /** The sandbox's AWS account in one region. Refuses with AwsError, in AWS's codes. */
@@ -76,6 +80,9 @@ export class World extends ObjectStorage {
   readonly instances = new Map<string, Instance>()
   /** What RunInstances did under which client token: the same request again starts nothing. */
   readonly launches = new Map<string, { digest: string; reservationId: string }>()
+  readonly snapshots: Snapshots
+  /** What StartSnapshot did under which client token. */
+  readonly snapshotStarts = new Map<string, { digest: string; id: string }>()
   readonly #random: (bytes: number) => Buffer
   readonly #launched = new Set<InstanceListener>()
   readonly #terminating = new Set<InstanceListener>()
@@ -84,6 +91,11 @@ export class World extends ObjectStorage {
     super(options)
     this.region = options.region ?? 'eu-central-1'
     this.#random = options.random ?? randomBytes
+    this.snapshots = new Snapshots({
+      now: () => this.now(),
+      newId: (prefix) => this.newId(prefix),
+      newFile: () => this.newFile(),
+    })
   }
 
   /** `prefix-` and 17 hex digits, as EC2 names things. */
@@ -92,17 +104,25 @@ export class World extends ObjectStorage {
   }
 
   addImage(image: NewImage): WorldImage {
+    const snapshotId =
+      image.snapshotId ??
+      this.snapshots.add({ volumeSize: IMAGE_GIB, ...(image.createdAt ? { startedAt: image.createdAt } : {}) }).id
     const added: WorldImage = {
       id: image.id ?? this.newId('ami'),
       name: image.name,
       createdAt: image.createdAt ?? this.now(),
       state: image.state ?? 'available',
       architecture: image.architecture ?? 'x86_64',
-      snapshotId: image.snapshotId ?? this.newId('snap'),
+      snapshotId,
       tags: new Map(image.tags),
     }
     this.images.set(added.id, added)
     return added
+  }
+
+  /** Lets go of files. */
+  async close(): Promise<void> {
+    await this.snapshots.close()
   }
 
   /** The newest available image tagged clawdinator=true; of two made at once the one with the higher id. */
