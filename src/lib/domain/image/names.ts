@@ -41,6 +41,8 @@ export const amiName = (name: string, digest: string) => `${name}-${shortDigest(
 export const READY_TAG = 'clawdinator'
 export const DIGEST_TAG = 'digest'
 export const SOURCE_TAG = 'sourceKey'
+/** On a snapshot that is being written, with the image's digest; it stays behind as the name of what it was. */
+export const UNFINISHED_TAG = 'clawctl:writes'
 
 /** Tags of an AMI and its snapshot, but for the one that is written last. */
 export function imageTags(facts: ImageFacts, digest: string, source: string | null): Record<string, string> {

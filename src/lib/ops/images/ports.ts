@@ -221,3 +221,5 @@ export interface ImagePorts {
   /** Aborted by the first Ctrl-C. */
   stop: AbortSignal
 }
+
+export type ImageTaskPorts = Omit<ImagePorts, 'digests' | 'journal'>
