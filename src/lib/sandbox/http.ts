@@ -1,5 +1,7 @@
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Faults, HttpStrike, Service } from './faults.js'
 
@@ -8,13 +10,16 @@ export interface Exchange {
   /** Path and query; the host part is the endpoint's own. */
   url: URL
   headers: IncomingHttpHeaders
+  /** Empty where the endpoint reads `stream` itself. */
   body: Buffer
+  stream: AsyncIterable<Buffer>
 }
 
 export interface Reply {
   status: number
   headers?: Record<string, string>
-  body?: string | Buffer
+  /** Of a stream the headers tell the length. */
+  body?: string | Buffer | AsyncIterable<Buffer>
 }
 
 /** One line of the request log: what a test asks "how often was that called?". */
@@ -22,7 +27,7 @@ export interface LoggedRequest {
   service: Service
   method: string
   path: string
-  status: number | 'reset'
+  status: number | 'reset' | 'hang'
 }
 
 export interface Endpoint {
@@ -34,8 +39,10 @@ export interface EndpointOptions {
   service: Service
   handle(exchange: Exchange): Promise<Reply> | Reply
   /** The service's own way to say "slow down" or "internal error". */
-  fail(strike: Exclude<HttpStrike, 'reset'>): Reply
+  fail(strike: Exclude<HttpStrike, 'reset' | 'hang'>): Reply
   faults: Faults
+  /** The handler reads the body as it comes, for services that take large ones. */
+  streams?: boolean
   log?: (request: LoggedRequest) => void
   port?: number
 }
@@ -45,12 +52,8 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
   const { service, faults } = options
   const sockets = new Set<Socket>()
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
-    const chunks: Buffer[] = []
-    try {
-      for await (const chunk of request) chunks.push(chunk as Buffer)
-    } catch {
-      return // the client went away
-    }
+    const body = options.streams ? NO_BODY : await readAll(request)
+    if (!body) return // the client went away
     // Not against a base: `//` would become another host.
     const target = `http://127.0.0.1${request.url ?? '/'}`
     if (!URL.canParse(target)) {
@@ -59,7 +62,7 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
     }
     const url = new URL(target)
     const method = request.method ?? 'GET'
-    const log = (status: number | 'reset') =>
+    const log = (status: LoggedRequest['status']) =>
       options.log?.({ service, method, path: url.pathname + url.search, status })
     const delay = faults.delayMs(service)
     if (delay > 0) await sleep(delay)
@@ -69,20 +72,25 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
       request.socket.resetAndDestroy()
       return
     }
+    if (strike === 'hang') {
+      log('hang')
+      request.resume()
+      return
+    }
     let reply: Reply
     try {
-      reply = strike
-        ? options.fail(strike)
-        : await options.handle({ method, url, headers: request.headers, body: Buffer.concat(chunks) })
+      const { headers } = request
+      // A reader that stops early must not take the connection with it.
+      const stream = request.iterator({ destroyOnReturn: false })
+      reply = strike ? options.fail(strike) : await options.handle({ method, url, headers, body, stream })
     } catch (error) {
+      if (request.errored) return // the client went away
       reply = { status: 500, body: `sandbox defect in ${service}: ${(error as Error).stack}` }
     }
+    // What nobody read has to go, or a client that is still sending never sees the answer.
+    if (!request.readableEnded && !(await drain(request))) return
     log(reply.status)
-    response.writeHead(reply.status, {
-      'content-length': String(Buffer.byteLength(reply.body ?? '')),
-      ...reply.headers,
-    })
-    response.end(method === 'HEAD' ? undefined : reply.body)
+    await send(reply, method, response)
   }
   const server = createServer((request, response) => {
     // What is malformed ends its own connection, never the sandbox.
@@ -105,4 +113,35 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
         server.close(() => resolve())
       }),
   }
+}
+
+const NO_BODY = Buffer.alloc(0)
+
+/** Null where the client went away. */
+async function readAll(request: IncomingMessage): Promise<Buffer | null> {
+  const chunks: Buffer[] = []
+  try {
+    for await (const chunk of request) chunks.push(chunk as Buffer)
+  } catch {
+    return null
+  }
+  return Buffer.concat(chunks)
+}
+
+/** False where the client went away. */
+function drain(request: IncomingMessage): Promise<boolean> {
+  return new Promise((resolve) => {
+    if (request.destroyed) resolve(false)
+    request.once('end', () => resolve(true))
+    request.once('close', () => resolve(request.complete))
+    request.resume()
+  })
+}
+
+async function send({ status, headers, body = '' }: Reply, method: string, response: ServerResponse): Promise<void> {
+  const whole = typeof body === 'string' || Buffer.isBuffer(body)
+  response.writeHead(status, { ...(whole ? { 'content-length': String(Buffer.byteLength(body)) } : {}), ...headers })
+  if (method === 'HEAD') response.end()
+  else if (whole) response.end(body)
+  else await pipeline(Readable.from(body, { objectMode: false }), response)
 }

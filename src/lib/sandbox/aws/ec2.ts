@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Faults } from '../faults.js'
 import { type Endpoint, type Exchange, type LoggedRequest, listen, type Reply } from '../http.js'
-import { accessKeyOf } from './auth.js'
+import { credentialOf } from './auth.js'
 import { EC2_ACTIONS } from './ec2Actions.js'
 import { Query } from './ec2Query.js'
 import { AwsError } from './error.js'
@@ -30,10 +30,7 @@ export function ec2Endpoint(world: World, options: AwsEndpointOptions): Promise<
     faults: options.faults,
     log: options.log,
     port: options.port,
-    fail: (strike) =>
-      strike === 'throttle'
-        ? errorReply(new AwsError('RequestLimitExceeded', 503, 'Request limit exceeded.'))
-        : errorReply(new AwsError('InternalError', 500, 'An internal error has occurred')),
+    fail: (strike) => errorReply(FAILURES[strike]),
     handle: (exchange) => {
       try {
         return answer(world, options.accessKeyId, exchange)
@@ -45,8 +42,14 @@ export function ec2Endpoint(world: World, options: AwsEndpointOptions): Promise<
   })
 }
 
+const FAILURES = {
+  throttle: new AwsError('RequestLimitExceeded', 503, 'Request limit exceeded.'),
+  error: new AwsError('InternalError', 500, 'An internal error has occurred'),
+  expired: new AwsError('RequestExpired', 400, 'Request has expired.'),
+}
+
 function answer(world: World, accessKeyId: string, exchange: Exchange): Reply {
-  const accessKey = accessKeyOf(exchange.headers)
+  const accessKey = credentialOf(exchange.headers)?.accessKeyId ?? null
   if (accessKey !== accessKeyId) {
     const why =
       accessKey === null ? 'it carries no SigV4 Authorization header' : `it does not know the key ${accessKey}`

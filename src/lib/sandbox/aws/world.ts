@@ -1,6 +1,7 @@
-import { createHash, randomBytes } from 'node:crypto'
-import type { ChecksumName } from './checksums.js'
+import { randomBytes } from 'node:crypto'
 import { AwsError } from './error.js'
+import { Snapshots } from './snapshots.js'
+import { ObjectStorage } from './storage.js'
 
 export type Tags = Map<string, string>
 
@@ -34,22 +35,13 @@ export interface Instance {
   clientToken: string | null
 }
 
-export interface StoredObject {
-  body: Buffer
-  /** With its quotes, as the header carries it. */
-  etag: string
-  lastModified: Date
-  contentType: string
-  metadata: Map<string, string>
-  sse: { algorithm: string; kmsKeyId: string | null }
-  checksums: Map<ChecksumName, string>
-}
-
 export interface WorldOptions {
   region?: string
   /** Bytes for ids; a test passes its own to get the same ids again. */
   random?: (bytes: number) => Buffer
   now?: () => Date
+  /** Where large objects and snapshots lie. Without it everything stays in memory. */
+  folder?: string
 }
 
 export interface NewImage {
@@ -74,42 +66,36 @@ export interface Launch {
   launchTime?: Date
 }
 
-export interface PutOptions {
-  contentType?: string
-  metadata?: Iterable<[string, string]>
-  sse?: StoredObject['sse']
-  checksums?: Iterable<[ChecksumName, string]>
-  /** The object must not exist yet. */
-  ifNoneMatch?: '*'
-  /** The object must have this entity tag. */
-  ifMatch?: string
-}
+/** The size of an image that says none. */
+const IMAGE_GIB = 8
 
 export type InstanceListener = (instance: Instance) => void
 
-/** The sandbox's AWS account in one region, in memory. Refuses with AwsError, in AWS's codes. */
-export class World {
+/** The sandbox's AWS account in one region. Refuses with AwsError, in AWS's codes. */
+export class World extends ObjectStorage {
   readonly region: string
   readonly accountId = '000000000000'
   readonly images = new Map<string, WorldImage>()
   /** In launch order: nothing is ever removed, so a page of a listing can resume behind any instance. */
   readonly instances = new Map<string, Instance>()
-  readonly buckets = new Map<string, Map<string, StoredObject>>()
   /** What RunInstances did under which client token: the same request again starts nothing. */
   readonly launches = new Map<string, { digest: string; reservationId: string }>()
+  readonly snapshots: Snapshots
+  /** What StartSnapshot did under which client token. */
+  readonly snapshotStarts = new Map<string, { digest: string; id: string }>()
   readonly #random: (bytes: number) => Buffer
-  readonly #now: () => Date
   readonly #launched = new Set<InstanceListener>()
   readonly #terminating = new Set<InstanceListener>()
 
   constructor(options: WorldOptions = {}) {
+    super(options)
     this.region = options.region ?? 'eu-central-1'
     this.#random = options.random ?? randomBytes
-    this.#now = options.now ?? (() => new Date())
-  }
-
-  now(): Date {
-    return this.#now()
+    this.snapshots = new Snapshots({
+      now: () => this.now(),
+      newId: (prefix) => this.newId(prefix),
+      newFile: () => this.newFile(),
+    })
   }
 
   /** `prefix-` and 17 hex digits, as EC2 names things. */
@@ -118,17 +104,25 @@ export class World {
   }
 
   addImage(image: NewImage): WorldImage {
+    const snapshotId =
+      image.snapshotId ??
+      this.snapshots.add({ volumeSize: IMAGE_GIB, ...(image.createdAt ? { startedAt: image.createdAt } : {}) }).id
     const added: WorldImage = {
       id: image.id ?? this.newId('ami'),
       name: image.name,
       createdAt: image.createdAt ?? this.now(),
       state: image.state ?? 'available',
       architecture: image.architecture ?? 'x86_64',
-      snapshotId: image.snapshotId ?? this.newId('snap'),
+      snapshotId,
       tags: new Map(image.tags),
     }
     this.images.set(added.id, added)
     return added
+  }
+
+  /** Lets go of files. */
+  async close(): Promise<void> {
+    await this.snapshots.close()
   }
 
   /** The newest available image tagged clawdinator=true; of two made at once the one with the higher id. */
@@ -197,59 +191,4 @@ export class World {
     this.#terminating.add(listener)
     return () => this.#terminating.delete(listener)
   }
-
-  /** Does nothing where the bucket exists. */
-  createBucket(name: string): void {
-    if (!this.buckets.has(name)) this.buckets.set(name, new Map())
-  }
-
-  /** @throws AwsError NoSuchBucket */
-  bucket(name: string): Map<string, StoredObject> {
-    const bucket = this.buckets.get(name)
-    if (!bucket) throw new AwsError('NoSuchBucket', 404, 'The specified bucket does not exist')
-    return bucket
-  }
-
-  /** @throws AwsError NoSuchBucket; PreconditionFailed, NoSuchKey where a condition does not hold */
-  putObject(bucket: string, key: string, body: Buffer | string, options: PutOptions = {}): StoredObject {
-    const objects = this.bucket(bucket)
-    const existing = objects.get(key)
-    if (options.ifMatch !== undefined && !existing) {
-      throw new AwsError('NoSuchKey', 404, 'The specified key does not exist.')
-    }
-    if (
-      (options.ifNoneMatch && existing) ||
-      (options.ifMatch !== undefined && !etagMatches(options.ifMatch, existing?.etag))
-    ) {
-      throw preconditionFailed()
-    }
-    const bytes = typeof body === 'string' ? Buffer.from(body) : body
-    const object: StoredObject = {
-      body: bytes,
-      etag: `"${createHash('md5').update(bytes).digest('hex')}"`,
-      lastModified: this.now(),
-      contentType: options.contentType ?? 'binary/octet-stream',
-      metadata: new Map(options.metadata),
-      sse: options.sse ?? { algorithm: 'AES256', kmsKeyId: null },
-      checksums: new Map(options.checksums),
-    }
-    objects.set(key, object)
-    return object
-  }
-
-  /** @throws AwsError NoSuchBucket */
-  getObject(bucket: string, key: string): StoredObject | null {
-    return this.bucket(bucket).get(key) ?? null
-  }
-}
-
-/** Whether an If-Match or If-None-Match header names this entity tag. */
-export function etagMatches(header: string, etag: string | undefined): boolean {
-  if (etag === undefined) return false
-  const bare = (tag: string) => tag.trim().replace(/^W\//, '').replace(/^"|"$/g, '')
-  return header.split(',').some((tag) => tag.trim() === '*' || bare(tag) === bare(etag))
-}
-
-export function preconditionFailed(): AwsError {
-  return new AwsError('PreconditionFailed', 412, 'At least one of the pre-conditions you specified did not hold')
 }
