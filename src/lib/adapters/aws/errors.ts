@@ -36,6 +36,14 @@ const THROTTLED = new Set([
   'TooManyRequestsException',
 ])
 
+const QUOTA = new Set([
+  'ConcurrentLimitExceededException',
+  'ConcurrentSnapshotLimitExceeded',
+  'PendingSnapshotLimitExceeded',
+  'ResourceCountExceeded',
+  'ServiceQuotaExceededException',
+  'SnapshotLimitExceeded',
+])
 const ELSEWHERE = new Set(['AuthorizationHeaderMalformed', 'IllegalLocationConstraintException', 'PermanentRedirect'])
 
 /** Runs one SDK call and turns what it throws into a code. `what` reads like "EC2 DescribeInstances". */
@@ -81,7 +89,13 @@ export function asAwsFailure(what: string, error: unknown): ClawctlError {
       cause: error,
     })
   }
-  // The service's own words stay in the cause: the Control API passes messages on to whoever asked.
-  const code = (error as NodeJS.ErrnoException).code ?? name
-  return new ClawctlError('UPSTREAM', `${what} failed (${code}).`, { cause: error })
+  if (QUOTA.has(name)) {
+    return new ClawctlError('DENIED', `AWS refused ${what}: a quota of the account is used up (${name}).`, {
+      hint: 'Wait until what runs is over, delete what nobody needs, or have the quota raised.',
+      cause: error,
+    })
+  }
+  // The service's own words are for the terminal alone: the Control API passes messages on to whoever asked.
+  const { message, code = name } = error as NodeJS.ErrnoException
+  return new ClawctlError('UPSTREAM', `${what} failed (${code}).`, { cause: error, details: message ? [message] : [] })
 }

@@ -1,12 +1,12 @@
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
-import { type BlockMap, decodeBlockMap, encodeBlockMap } from '../../domain/image/blockMap.js'
+import { encodeBlockMap } from '../../domain/image/blockMap.js'
 import { planBlocks } from '../../domain/image/blockPlan.js'
 import { BLOCK_BYTES, MAX_IMAGE_BYTES, volumeGib } from '../../domain/image/blocks.js'
 import { DIGEST_TAG, manifestKey } from '../../domain/image/names.js'
 import { sizeText } from '../../domain/image/rate.js'
 import { poll } from '../poll.js'
 import { type ImageSource, invalid, openImage } from './imageSource.js'
-import { hexOf, type OpenedSnapshot, openSnapshot, type Parent } from './openSnapshot.js'
+import { hexOf, type OpenedSnapshot, openSnapshot, type Parent, readManifest } from './openSnapshot.js'
 import type { ImagePorts } from './ports.js'
 import { findReadyImage, type ReadyImage, registerImage } from './registerImage.js'
 import { type Scan, scanBlocks } from './scanBlocks.js'
@@ -104,6 +104,7 @@ async function importOpened(
       const written = await writeBlocks({ file, map: scan.map, plan, opened, journal }, options.concurrency, ports)
       if (!opened.sealed) {
         await ports.snapshots.complete(snapshotId, { blocks: plan.writes.length, checksum: written.checksum })
+        await journal.append(JSON.stringify({ sealed: true }))
         opened.sealed = true
       }
       return written
@@ -162,11 +163,9 @@ async function findParent(
     if (!of || snapshot.state !== 'completed' || snapshot.sizeGib !== sizeGib) continue
     // A child has its parent's key: another one needs a snapshot of its own.
     if (kmsKey !== null && snapshot.kmsKey !== kmsKey) continue
-    const bytes = await ports.objects.get(manifestKey(of))
-    if (bytes === null) continue
-    const map: BlockMap | null = decodeBlockMap(bytes)
-    if (map && hexOf(await ports.digests.of(bytes)) === of) return { snapshotId: snapshot.id, map, digest: of }
-    ports.progress.note(`The manifest ${manifestKey(of)} is damaged; ${snapshot.id} can't be a parent.`)
+    const map = await readManifest(of, ports)
+    if (map) return { snapshotId: snapshot.id, digest: of, encrypted: snapshot.encrypted, map }
+    ports.progress.note(`${snapshot.id} has no manifest that can be used (${manifestKey(of)}): it can't be a parent.`)
   }
   ports.progress.note(
     `There is no earlier image of ${sizeGib} GiB to build ${digest.slice(0, 12)} on: all of it is sent.`,
