@@ -42,6 +42,12 @@ export function createSignedPut(
   const secure = target.protocol === 'https:'
   const agentOptions = { keepAlive: true, maxSockets: options.connections, scheduling: 'lifo' as const }
   const agent = secure ? new HttpsAgent(agentOptions) : new HttpAgent(agentOptions)
+  // One listener for all: a signal warns of a leak when each request has its own.
+  const underWay = new Set<() => void>()
+  const stopAll = () => {
+    for (const stopOne of underWay) stopOne()
+  }
+  options.stop.addEventListener('abort', stopAll)
   const usual = target.port === undefined || target.port === (secure ? 443 : 80)
   const host = usual ? target.hostname : `${target.hostname}:${target.port}`
 
@@ -63,7 +69,7 @@ export function createSignedPut(
       let answered = false
       const done = (end: () => void) => {
         clearTimeout(timer)
-        options.stop.removeEventListener('abort', stopped)
+        underWay.delete(stopped)
         end()
       }
       const fail = (error: Error) => {
@@ -72,7 +78,7 @@ export function createSignedPut(
       }
       const stopped = () => fail(new Error('interrupted'))
       const timer = setTimeout(() => fail(new Error(`no answer within ${put.timeoutMs / 1000} s`)), put.timeoutMs)
-      options.stop.addEventListener('abort', stopped)
+      underWay.add(stopped)
       request.on('error', fail)
       request.on('response', (response) => {
         answered = true

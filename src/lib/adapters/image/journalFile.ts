@@ -7,7 +7,12 @@ import type { Journal } from '../../ops/images/ports.js'
 export function journalFile(folder: string, name: string): Journal {
   const path = join(folder, `${name}.journal`)
   const lockPath = `${path}.lock`
-  let handle: FileHandle | undefined
+  let opening: Promise<FileHandle> | undefined
+  const close = async () => {
+    const open = opening
+    opening = undefined
+    await open?.then((handle) => handle.close()).catch(() => {})
+  }
   const told = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
       return await work()
@@ -31,19 +36,17 @@ export function journalFile(folder: string, name: string): Journal {
     },
     append: (line) =>
       told(async () => {
-        handle ??= await openForAppending(path)
-        await handle.appendFile(`${line}\n`)
+        opening ??= openForAppending(path)
+        await (await opening).appendFile(`${line}\n`)
       }),
     clear: () =>
       told(async () => {
-        await handle?.close()
-        handle = undefined
+        await close()
         await rm(path, { force: true })
       }),
     lock: () => told(() => takeLock(lockPath)),
     async unlock() {
-      await handle?.close()
-      handle = undefined
+      await close()
       await rm(lockPath, { force: true })
     },
   }
