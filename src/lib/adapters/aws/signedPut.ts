@@ -105,15 +105,10 @@ async function writeBody(
   }
   for await (const chunk of body) {
     if (request.destroyed || answered()) return
-    if (!request.write(chunk)) {
-      await new Promise<void>((resolve) => {
-        const go = () => {
-          for (const event of ['drain', 'close', 'error', 'response']) request.off(event, go)
-          resolve()
-        }
-        for (const event of ['drain', 'close', 'error', 'response']) request.once(event, go)
-      })
-    }
+    // Until the chunk is with the system: its buffer is filled anew then.
+    await new Promise<void>((resolve, reject) => {
+      request.write(chunk, (error) => (error ? reject(error) : resolve()))
+    })
   }
   if (!request.destroyed) request.end()
 }

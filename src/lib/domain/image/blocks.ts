@@ -20,6 +20,7 @@ export const volumeGib = (bytes: number) => Math.max(1, Math.ceil(bytes / GIB))
 export function* blocksOf(extents: readonly Extent[], bytes: number): Generator<number> {
   let next = 0
   for (const { start, end } of [...extents].sort((a, b) => a.start - b.start)) {
+    if (start >= bytes) return
     const last = Math.ceil(Math.min(end, bytes) / BLOCK_BYTES)
     for (let index = Math.max(next, Math.floor(start / BLOCK_BYTES)); index < last; index += 1) {
       yield index

@@ -1,7 +1,8 @@
 const MIB = 1024 ** 2
 /** S3's limits: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html */
 const MAX_PARTS = 10_000
-export const MAX_OBJECT_BYTES = 50 * 1024 ** 4
+const MAX_PART_BYTES = 5 * 1024 ** 3
+export const MAX_UPLOAD_BYTES = MAX_PARTS * MAX_PART_BYTES
 /** Large enough that requests cost little, small enough that a kill loses little. */
 const USUAL_PART_BYTES = 16 * MIB
 

@@ -1,10 +1,10 @@
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
 import type { ImageFacts } from '../../domain/image/info.js'
 import { IMAGE_PREFIX, imageKey } from '../../domain/image/names.js'
-import { type Part, partsOf } from '../../domain/image/parts.js'
+import { MAX_UPLOAD_BYTES, type Part, partsOf } from '../../domain/image/parts.js'
 import { progressText, sizeText } from '../../domain/image/rate.js'
 import { digestFile, type FileDigests, partBody } from './digestFile.js'
-import { type ImageSource, openImage } from './imageSource.js'
+import { type ImageSource, invalid, openImage } from './imageSource.js'
 import type { ImageFile, ImagePorts, OpenUpload, SentPart } from './ports.js'
 import { sendAll } from './sendAll.js'
 
@@ -47,6 +47,9 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
   const { file, format, facts, info } = source
   const { objects, progress, clock } = ports
   const began = clock.now().getTime()
+  if (file.bytes > MAX_UPLOAD_BYTES) {
+    throw invalid(`${file.path} is larger than S3 takes in 10,000 parts (48.8 TiB).`, 'Build a smaller image.')
+  }
   const parts = partsOf(file.bytes)
   const digests = await progress.task(`Read ${file.name}, ${sizeText(file.bytes)}`, (say) =>
     digestFile(file, parts, ports, say),
