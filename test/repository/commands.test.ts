@@ -57,7 +57,7 @@ describe('commands', () => {
     for (const { id, command } of commands) {
       for (const [name, flag] of Object.entries({ ...command.baseFlags, ...command.flags })) {
         expect(flag.summary ?? flag.description, `${id} --${name}`).to.match(/^.{5,}/)
-        expect(name, `${id}: flags show in ps`).not.to.match(/token|secret|password|key/)
+        expect(name, `${id}: flags show in ps`).not.to.match(/token|secret|password|(?<!kms-)key/)
       }
       for (const [name, arg] of Object.entries(command.args)) {
         expect(arg.description, `${id} ${name}`).to.match(/^.{5,}/)

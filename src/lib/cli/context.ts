@@ -2,11 +2,14 @@ import { join } from 'node:path'
 import { systemClock } from '../adapters/clock.js'
 import { registryFile } from '../adapters/registryFile.js'
 import * as settings from '../adapters/settings.js'
+import { ClawctlError } from '../domain/errors.js'
 import { FLEET_STACK_PATH } from '../domain/paths.js'
 import type { Registry } from '../domain/registry.js'
+import type { ImagePorts } from '../ops/images/ports.js'
 import type { Plane } from '../ops/plane.js'
 import type { Clock, Compute, ObjectStore, Progress, RegistrySource, Runs, Tofu } from '../ops/ports.js'
 import { silentProgress, stderrProgress } from './progress.js'
+import type { ImageOptions } from './wiring/images.js'
 
 export interface ContextOptions {
   env: settings.Env
@@ -156,6 +159,22 @@ export class Context {
   async github(): Promise<Runs & { registry: RegistrySource }> {
     const { createGithub } = await import('../adapters/github.js')
     return createGithub({ ...settings.githubSettings(this.env), userAgent: this.#userAgent })
+  }
+
+  /** What image commands need. @throws ClawctlError NOT_CI, ON_AGENT_HOST, NOT_CONFIGURED */
+  async images(options: ImageOptions = {}): Promise<ImagePorts> {
+    this.requireCi('Image commands')
+    const { imagePorts } = await import('./wiring/images.js')
+    const { env, clock, progress } = this
+    return imagePorts({ env, clock, progress, stop: this.#interruption() }, options)
+  }
+
+  /** `what` begins a sentence. @throws ClawctlError NOT_CI, ON_AGENT_HOST */
+  requireCi(what: string): void {
+    if (this.mode === 'ci') return
+    throw new ClawctlError('NOT_CI', `${what} use AWS directly, which only ci mode does.`, {
+      hint: 'Run it in the workflow, or with --mode ci and AWS credentials.',
+    })
   }
 
   /** OpenTofu on the fleet stack of the checkout. @throws ClawctlError NOT_CONFIGURED */

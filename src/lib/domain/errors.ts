@@ -174,6 +174,16 @@ export const CODES = {
     meaning: 'The same request id was used for another deploy.',
     next: 'Use a new request id.',
   },
+  INVALID_IMAGE: {
+    exit: 2,
+    meaning: 'The image does not exist, changes while it is read, or is none that can be imported.',
+    next: 'Do what the hint says; `clawctl image build` makes an image.',
+  },
+  IMPORT_FAILED: {
+    exit: 1,
+    meaning: 'EC2 ended the import, the snapshot or the registration of an image without success.',
+    next: 'Read the reason in the message. Nothing half-made was tagged; run the command again to resume.',
+  },
   PLAN_FAILED: {
     exit: 1,
     meaning: 'OpenTofu could not plan.',

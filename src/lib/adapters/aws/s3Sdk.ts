@@ -1,4 +1,17 @@
 import './quiet.js'
 
 // Named re-exports: see ec2Sdk.ts.
-export { GetObjectCommand, PutObjectCommand, paginateListObjectsV2, S3Client } from '@aws-sdk/client-s3'
+export {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  PutObjectCommand,
+  paginateListObjectsV2,
+  paginateListParts,
+  S3Client,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3'
