@@ -5,6 +5,7 @@ import * as settings from '../adapters/settings.js'
 import { ClawctlError } from '../domain/errors.js'
 import { FLEET_STACK_PATH } from '../domain/paths.js'
 import type { Registry } from '../domain/registry.js'
+import type { BuildPorts } from '../ops/images/buildImage.js'
 import type { ImagePorts } from '../ops/images/ports.js'
 import type { Plane } from '../ops/plane.js'
 import type { Clock, Compute, ObjectStore, Progress, RegistrySource, Runs, Tofu } from '../ops/ports.js'
@@ -167,6 +168,13 @@ export class Context {
     const { imagePorts } = await import('./wiring/images.js')
     const { env, clock, progress } = this
     return imagePorts({ env, clock, progress, stop: this.#interruption() }, options)
+  }
+
+  /** What `image build` needs: nix, and no AWS. */
+  async imageBuild(): Promise<BuildPorts> {
+    const { imageBuildPorts } = await import('./wiring/imageBuild.js')
+    const { env, clock, progress, registry, checkout } = this
+    return imageBuildPorts({ env, clock, progress, registry, flake: checkout, stop: this.#interruption() })
   }
 
   /** `what` begins a sentence. @throws ClawctlError NOT_CI, ON_AGENT_HOST */

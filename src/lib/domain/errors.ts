@@ -179,6 +179,11 @@ export const CODES = {
     meaning: 'The image does not exist, changes while it is read, or is none that can be imported.',
     next: 'Do what the hint says; `clawctl image build` makes an image.',
   },
+  BUILD_FAILED: {
+    exit: 1,
+    meaning: 'Nix could not build the image, or built none that can be used.',
+    next: 'Read what nix said, mend the configuration or the machine, and build again.',
+  },
   IMPORT_FAILED: {
     exit: 1,
     meaning: 'EC2 ended the import, the snapshot or the registration of an image without success.',
