@@ -32,8 +32,13 @@ const HOST_KINDS = {
   unhealthy: 'hosts that boot the latest AMI never send a heartbeat',
   crash: 'hosts that boot the latest AMI report a failed gateway',
   dead: 'hosts never send a heartbeat, whatever the AMI',
+  impaired: 'machines fail their status checks, whatever the AMI',
+  mute: 'machines print nothing on their console, whatever the AMI',
 } as const
 type HostKind = keyof typeof HOST_KINDS
+/** Of any machine, be it a host or not. */
+type MachineKind = 'impaired' | 'mute'
+const isMachineKind = (kind: HostKind): kind is MachineKind => kind === 'impaired' || kind === 'mute'
 
 /** How often an HTTP fault strikes unless `=N` or `=always` says otherwise: within what one retry layer bears. */
 const DEFAULT_STRIKES = 2
@@ -193,12 +198,17 @@ export class Faults {
   }
 
   /** How a host that boots now fails, if it does. `latest`: it boots the newest AMI. */
-  host(id: string, latest: boolean): HostKind | null {
+  host(id: string, latest: boolean): Exclude<HostKind, MachineKind> | null {
     for (const fault of this.#faults) {
-      if (fault.on !== 'host' || (fault.id !== null && fault.id !== id)) continue
+      if (fault.on !== 'host' || isMachineKind(fault.kind) || (fault.id !== null && fault.id !== id)) continue
       if (fault.kind === 'dead' || latest) return fault.kind
     }
     return null
+  }
+
+  /** Whether a machine that boots now fails so; `id` is null for one that is no host. */
+  machine(kind: MachineKind, id: string | null): boolean {
+    return this.#faults.some((f) => f.on === 'host' && f.kind === kind && (f.id === null || f.id === id))
   }
 
   /** True once where the runner is to die. */

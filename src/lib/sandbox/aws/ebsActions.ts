@@ -70,7 +70,7 @@ function decideEncryption(world: World, request: StartRequest, byDefault: boolea
     const encrypted = request.Encrypted ?? byDefault
     if (byDefault && !encrypted) throw invalid(PARAMETER, 'The account encrypts every snapshot by default.')
     if (key !== null && request.Encrypted !== true) throw invalid(PARAMETER, 'KmsKeyArn needs Encrypted.')
-    return { parent, encrypted, kmsKeyId: encrypted ? (key ?? defaultKey(world)) : null }
+    return { parent, encrypted, kmsKeyId: encrypted ? (key ?? world.defaultKmsKey) : null }
   }
   if (request.Encrypted !== undefined) {
     throw invalid(PARAMETER, 'Encrypted and ParentSnapshotId cannot be specified together.')
@@ -293,10 +293,6 @@ const PARAMETER = 'INVALID_PARAMETER_VALUE'
 
 function invalid(reason: string, message: string): AwsError {
   return new AwsError('ValidationException', 400, message, { reason })
-}
-
-function defaultKey({ region, accountId }: World): string {
-  return `arn:aws:kms:${region}:${accountId}:alias/aws/ebs`
 }
 
 function json(status: number, body: unknown): Reply {

@@ -31,9 +31,9 @@ export function ec2Endpoint(world: World, options: AwsEndpointOptions): Promise<
     log: options.log,
     port: options.port,
     fail: (strike) => errorReply(FAILURES[strike]),
-    handle: (exchange) => {
+    handle: async (exchange) => {
       try {
-        return answer(world, options.accessKeyId, exchange)
+        return await answer(world, options, exchange)
       } catch (error) {
         if (error instanceof AwsError) return errorReply(error)
         throw error
@@ -48,7 +48,7 @@ const FAILURES = {
   expired: new AwsError('RequestExpired', 400, 'Request has expired.'),
 }
 
-function answer(world: World, accessKeyId: string, exchange: Exchange): Reply {
+async function answer(world: World, { accessKeyId, faults }: AwsEndpointOptions, exchange: Exchange): Promise<Reply> {
   const accessKey = credentialOf(exchange.headers)?.accessKeyId ?? null
   if (accessKey !== accessKeyId) {
     const why =
@@ -66,7 +66,7 @@ function answer(world: World, accessKeyId: string, exchange: Exchange): Reply {
   if (query.boolean('DryRun')) {
     throw new AwsError('DryRunOperation', 412, 'Request would have succeeded, but DryRun flag is set.')
   }
-  const result = action(world, query)
+  const result = await action(world, query, faults)
   return xmlReply(200, xmlDocument(`${name}Response`, { requestId: randomUUID(), ...result }, NAMESPACE))
 }
 

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { AwsError } from './error.js'
+import type { ImportTask } from './imports.js'
 import { Snapshots } from './snapshots.js'
 import { ObjectStorage } from './storage.js'
 
@@ -8,10 +9,35 @@ export type Tags = Map<string, string>
 export interface WorldImage {
   id: string
   name: string
+  description: string
   createdAt: Date
   state: 'available' | 'pending'
   architecture: 'x86_64' | 'arm64'
+  bootMode: 'legacy-bios' | 'uefi' | 'uefi-preferred' | null
+  imdsSupport: 'v2.0' | null
+  enaSupport: boolean
+  rootDevice: string
   snapshotId: string
+  /** In GiB. */
+  volumeSize: number
+  volumeType: string
+  deleteOnTermination: boolean
+  tags: Tags
+}
+
+export interface SecurityGroup {
+  id: string
+  name: string
+  description: string
+  vpcId: string
+  /** Whether it has the rule that lets everything out. */
+  egress: boolean
+  tags: Tags
+}
+
+export interface Subnet {
+  id: string
+  vpcId: string
   tags: Tags
 }
 
@@ -33,6 +59,9 @@ export interface Instance {
   /** Base64, as it was given. */
   userData: string | null
   clientToken: string | null
+  securityGroups: string[]
+  /** What the machine has printed. */
+  console: string
 }
 
 export interface WorldOptions {
@@ -44,13 +73,8 @@ export interface WorldOptions {
   folder?: string
 }
 
-export interface NewImage {
-  id?: string
+export interface NewImage extends Partial<Omit<WorldImage, 'name' | 'tags'>> {
   name: string
-  createdAt?: Date
-  state?: WorldImage['state']
-  architecture?: WorldImage['architecture']
-  snapshotId?: string
   tags?: Iterable<[string, string]>
 }
 
@@ -64,8 +88,11 @@ export interface Launch {
   /** Anything but pending is an instance that existed before the sandbox started: nothing boots it. */
   state?: InstanceState
   launchTime?: Date
+  securityGroups?: string[]
+  publicAddress?: boolean
 }
 
+const LATER_MS = 50
 /** The size of an image that says none. */
 const IMAGE_GIB = 8
 
@@ -81,6 +108,12 @@ export class World extends ObjectStorage {
   /** What RunInstances did under which client token: the same request again starts nothing. */
   readonly launches = new Map<string, { digest: string; reservationId: string }>()
   readonly snapshots: Snapshots
+  readonly imports = new Map<string, ImportTask>()
+  /** What ImportSnapshot did under which client token. */
+  readonly importStarts = new Map<string, { digest: string; id: string }>()
+  readonly securityGroups = new Map<string, SecurityGroup>()
+  readonly subnets = new Map<string, Subnet>()
+  readonly defaultVpcId = 'vpc-0defa017defa01700'
   /** What StartSnapshot did under which client token. */
   readonly snapshotStarts = new Map<string, { digest: string; id: string }>()
   readonly #random: (bytes: number) => Buffer
@@ -96,6 +129,8 @@ export class World extends ObjectStorage {
       newId: (prefix) => this.newId(prefix),
       newFile: () => this.newFile(),
     })
+    const subnet = { id: 'subnet-0defa017defa01700', vpcId: this.defaultVpcId, tags: new Map() }
+    this.subnets.set(subnet.id, subnet)
   }
 
   /** `prefix-` and 17 hex digits, as EC2 names things. */
@@ -104,20 +139,37 @@ export class World extends ObjectStorage {
   }
 
   addImage(image: NewImage): WorldImage {
-    const snapshotId =
-      image.snapshotId ??
-      this.snapshots.add({ volumeSize: IMAGE_GIB, ...(image.createdAt ? { startedAt: image.createdAt } : {}) }).id
+    const createdAt = image.createdAt ?? this.now()
+    const volumeSize = image.volumeSize ?? IMAGE_GIB
     const added: WorldImage = {
+      description: '',
+      state: 'available',
+      architecture: 'x86_64',
+      bootMode: null,
+      imdsSupport: null,
+      enaSupport: true,
+      rootDevice: '/dev/xvda',
+      volumeType: 'gp3',
+      deleteOnTermination: true,
+      ...image,
       id: image.id ?? this.newId('ami'),
-      name: image.name,
-      createdAt: image.createdAt ?? this.now(),
-      state: image.state ?? 'available',
-      architecture: image.architecture ?? 'x86_64',
-      snapshotId,
+      createdAt,
+      volumeSize,
+      snapshotId: image.snapshotId ?? this.snapshots.add({ volumeSize, startedAt: createdAt }).id,
       tags: new Map(image.tags),
     }
     this.images.set(added.id, added)
     return added
+  }
+
+  /** The key that EBS encrypts with where none is named. */
+  get defaultKmsKey(): string {
+    return `arn:aws:kms:${this.region}:${this.accountId}:alias/aws/ebs`
+  }
+
+  /** What AWS does a moment after its answer. Never keeps the process alive. */
+  later(work: () => void): void {
+    setTimeout(work, LATER_MS).unref()
   }
 
   /** Lets go of files. */
@@ -155,10 +207,12 @@ export class World extends ObjectStorage {
       checks: state === 'running' ? 'ok' : 'initializing',
       tags: new Map(launch.tags),
       // TEST-NET-3: an address that leads nowhere
-      publicIp: `203.0.113.${1 + (number % 254)}`,
+      publicIp: launch.publicAddress === false ? null : `203.0.113.${1 + (number % 254)}`,
       privateIp: `10.0.${Math.floor(number / 254) % 256}.${1 + (number % 254)}`,
       userData: launch.userData ?? null,
       clientToken: launch.clientToken ?? null,
+      securityGroups: launch.securityGroups ?? [],
+      console: '',
     }
     this.instances.set(instance.id, instance)
     for (const listener of this.#launched) listener(instance)
