@@ -68,6 +68,15 @@ export class FakeDisk {
           at = end
         }
       },
+      digestBlocks: async (indexes) => {
+        for (const index of indexes) this.read.add(index)
+        return {
+          digestOf: (at) => {
+            const value = this.content[indexes[at] ?? 0] ?? 0
+            return value === 0 ? null : sha256(Buffer.alloc(BLOCK_BYTES, value))
+          },
+        }
+      },
       assertUnchanged: async () => {
         if (this.#version !== opened) throw new ClawctlError('INVALID_IMAGE', `${this.path} changed while it was read.`)
       },
@@ -274,7 +283,13 @@ export class FakeImageCloud {
         const known = [...this.tasks.values()].find((task) => task.token === token)
         if (known) return known
         const source = { bucket: 'bucket', key }
-        const base = { id: this.#id('import-snap'), status: 'active', progress: 1, message: 'pending', snapshotId: null }
+        const base = {
+          id: this.#id('import-snap'),
+          status: 'active',
+          progress: 1,
+          message: 'pending',
+          snapshotId: null,
+        }
         const task = { ...base, source, tags: { ...tags }, token }
         this.tasks.set(task.id, task)
         return task
@@ -345,7 +360,8 @@ export class FakeImageCloud {
     return {
       bucket: 'bucket',
       head: async (key) => info(key),
-      list: async (prefix) => [...this.objects.keys()].filter((key) => key.startsWith(prefix)).flatMap((k) => info(k) ?? []),
+      list: async (prefix) =>
+        [...this.objects.keys()].filter((key) => key.startsWith(prefix)).flatMap((k) => info(k) ?? []),
       get: async (key) => this.objects.get(key)?.bytes ?? null,
       put: async (key, bytes) => {
         this.log.push(`object ${key}`)
