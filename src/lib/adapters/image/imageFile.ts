@@ -3,6 +3,7 @@ import { type FileHandle, open, readFile } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { ClawctlError } from '../../domain/errors.js'
 import type { ImageFile, ImageFiles } from '../../ops/images/ports.js'
+import { digestBlocks, readWhole } from './blockDigests.js'
 import { dataExtents } from './extents.js'
 
 /** Larger is no image.json. */
@@ -46,25 +47,24 @@ function imageFile(path: string, handle: FileHandle, opened: BigIntStats): Image
   const bytes = Number(opened.size)
   const changed = () =>
     refusal(path, 'changed while it was read', 'Wait until it is whole, then run the command again.')
+  const told = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work()
+    } catch (error) {
+      const { code, name } = error as NodeJS.ErrnoException
+      if (name === 'AbortError') throw new ClawctlError('CANCELLED', 'It was interrupted.')
+      if (code === 'SHORT') throw changed()
+      throw refusal(path, `can't be read (${code})`, 'Check the disk that it lies on.')
+    }
+  }
   return {
     path,
     name: basename(path),
     bytes,
     allocatedBytes: Number(opened.blocks) * 512,
     extents: () => dataExtents(handle.fd, bytes),
-    async read(offset, into) {
-      for (let done = 0; done < into.length; ) {
-        let bytesRead: number
-        try {
-          ;({ bytesRead } = await handle.read(into, done, into.length - done, offset + done))
-        } catch (error) {
-          const { code } = error as NodeJS.ErrnoException
-          throw refusal(path, `can't be read at byte ${offset + done} (${code})`, 'Check the disk that it lies on.')
-        }
-        if (bytesRead === 0) throw changed()
-        done += bytesRead
-      }
-    },
+    read: (offset, into) => told(() => readWhole(handle, into, offset)),
+    digestBlocks: (indexes, options) => told(() => digestBlocks({ handle, bytes }, indexes, options)),
     async assertUnchanged() {
       const now = await handle.stat({ bigint: true })
       const same = (['dev', 'ino', 'size', 'mtimeNs', 'ctimeNs'] as const).every(

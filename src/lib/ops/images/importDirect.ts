@@ -17,6 +17,8 @@ export const BLOCK_CONCURRENCY = 64
 /** A snapshot whose blocks are all there is sealed within minutes. */
 const SEAL_MS = 30 * 60_000
 const LONGEST_POLL_MS = 10_000
+/** A snapshot or AMI of few blocks is there before one would have looked. */
+const FIRST_POLL_MS = 50
 
 export interface DirectOptions {
   file: string | undefined
@@ -82,7 +84,7 @@ async function importOpened(
   }
   const scan = await progress.task(`Read ${file.name}, ${sizeText(file.bytes)}`, (say) => scanBlocks(file, ports, say))
   const manifest = encodeBlockMap(scan.map)
-  const digest = hexOf(await ports.digests.of(manifest))
+  const digest = hexOf(ports.digests.of(manifest))
   const result = resultOf(scan, digest, () => (clock.now().getTime() - began) / 1000)
   await ports.report.output('digest', digest)
 
@@ -207,7 +209,7 @@ async function keepingOrDeleting<T>(
 
 async function awaitSealed(id: string, { snapshots, clock, progress }: ImagePorts): Promise<void> {
   const result = await progress.task(`Wait until ${id} is complete`, (say) =>
-    poll({ clock, timeoutMs: SEAL_MS, longestMs: LONGEST_POLL_MS, onWait: say }, async () => {
+    poll({ clock, timeoutMs: SEAL_MS, firstMs: FIRST_POLL_MS, longestMs: LONGEST_POLL_MS, onWait: say }, async () => {
       const seen = await snapshots.describe(id)
       if (seen?.state === 'completed') return { done: true }
       if (seen?.state === 'error') {

@@ -127,7 +127,7 @@ export async function readManifest(
   { objects, digests }: Pick<ImagePorts, 'objects' | 'digests'>,
 ): Promise<BlockMap | null> {
   const bytes = await objects.get(manifestKey(digest))
-  if (bytes === null || hexOf(await digests.of(bytes)) !== digest) return null
+  if (bytes === null || hexOf(digests.of(bytes)) !== digest) return null
   return decodeBlockMap(bytes)
 }
 

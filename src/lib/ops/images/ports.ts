@@ -18,6 +18,15 @@ export interface ImageFile {
   extents(): Promise<{ by: string | null; extents: Extent[] }>
   /** Fills `into` with what begins at `offset`. @throws ClawctlError INVALID_IMAGE where the file ends before that */
   read(offset: number, into: Uint8Array): Promise<void>
+  /**
+   * Reads these blocks and says of each (by its place in `indexes`) its SHA-256, or null where it is all zeros. What is
+   * behind the end of the file counts as zeros.
+   * @throws ClawctlError INVALID_IMAGE, CANCELLED
+   */
+  digestBlocks(
+    indexes: Uint32Array,
+    options: { blockBytes: number; stop: AbortSignal; onProgress(blocks: number): void },
+  ): Promise<{ digestOf(position: number): Uint8Array | null }>
   /** @throws ClawctlError INVALID_IMAGE where size, times or identity are not those it was opened with */
   assertUnchanged(): Promise<void>
   close(): Promise<void>
@@ -37,8 +46,8 @@ export interface RunningDigest {
 }
 
 export interface Digests {
-  /** SHA-256, off the main thread. */
-  of(bytes: Uint8Array): Promise<Uint8Array>
+  /** SHA-256. */
+  of(bytes: Uint8Array): Uint8Array
   /** SHA-256; MD5 only to compare with entity tags. */
   running(algorithm?: 'sha256' | 'md5'): RunningDigest
 }

@@ -8,6 +8,8 @@ import type { ImagePorts, RegisteredImage } from './ports.js'
 /** An AMI of a snapshot that exists is available within seconds, mostly. */
 const AVAILABLE_MS = 30 * 60_000
 const LONGEST_POLL_MS = 10_000
+/** A snapshot or AMI of few blocks is there before one would have looked. */
+const FIRST_POLL_MS = 50
 
 type RegisterPorts = Pick<ImagePorts, 'images' | 'snapshots' | 'clock' | 'progress' | 'report'>
 
@@ -77,7 +79,7 @@ async function awaitAvailable(ports: RegisterPorts, image: RegisteredImage): Pro
   if (already) return already
   const result = await ports.progress.task(`Wait until ${id} is available`, (say) =>
     poll<ReadyImage>(
-      { clock: ports.clock, timeoutMs: AVAILABLE_MS, longestMs: LONGEST_POLL_MS, onWait: say },
+      { clock: ports.clock, timeoutMs: AVAILABLE_MS, firstMs: FIRST_POLL_MS, longestMs: LONGEST_POLL_MS, onWait: say },
       async () => {
         const seen = await ports.images.describe(id)
         const done = seen && judged(seen)

@@ -2,12 +2,7 @@ import { type BlockMap, BlockMapBuilder } from '../../domain/image/blockMap.js'
 import { BLOCK_BYTES, blocksOf } from '../../domain/image/blocks.js'
 import { progressText } from '../../domain/image/rate.js'
 import type { Clock } from '../ports.js'
-import type { Digests, ImageFile } from './ports.js'
-import { interrupted } from './sendAll.js'
-import { isZero } from './zeros.js'
-
-/** Enough to keep libuv's four threads reading and hashing. */
-const READERS = 8
+import type { ImageFile } from './ports.js'
 
 export interface Scan {
   map: BlockMap
@@ -19,41 +14,25 @@ export interface Scan {
 /** Reads what may hold data, once, and says what it is. Holes are not read; what lies in extents may be zeros all the same. */
 export async function scanBlocks(
   file: ImageFile,
-  ports: { digests: Digests; clock: Clock; stop: AbortSignal },
+  { clock, stop }: { clock: Clock; stop: AbortSignal },
   say: (text: string) => void,
 ): Promise<Scan> {
   const { extents, by } = await file.extents()
-  const wanted = [...blocksOf(extents, file.bytes)]
-  const builder = new BlockMapBuilder()
-  const started = ports.clock.now().getTime()
-  let taken = 0
-  let bytesRead = 0
-  let failed = false
-
-  async function reader(): Promise<void> {
-    const buffer = new Uint8Array(BLOCK_BYTES)
-    while (taken < wanted.length && !failed) {
-      if (ports.stop.aborted) throw interrupted()
-      const index = wanted[taken++] ?? 0
-      await readBlock(file, index, buffer)
-      bytesRead += BLOCK_BYTES
-      if (!isZero(buffer)) builder.add(index, await ports.digests.of(buffer))
-      if (taken % 256 === 0) {
-        const elapsed = ports.clock.now().getTime() - started
-        say(`reading, ${progressText(Math.min(bytesRead, file.bytes), wanted.length * BLOCK_BYTES, elapsed)}`)
-      }
-    }
-  }
-  const readers = Array.from({ length: READERS }, () =>
-    reader().catch((error) => {
-      failed = true
-      throw error
-    }),
-  )
-  const ended = await Promise.allSettled(readers)
-  for (const end of ended) if (end.status === 'rejected') throw end.reason
+  const wanted = Uint32Array.from(blocksOf(extents, file.bytes))
+  const started = clock.now().getTime()
+  const { digestOf } = await file.digestBlocks(wanted, {
+    blockBytes: BLOCK_BYTES,
+    stop,
+    onProgress: (blocks) =>
+      say(progressText(blocks * BLOCK_BYTES, wanted.length * BLOCK_BYTES, clock.now().getTime() - started)),
+  })
   await file.assertUnchanged()
-  return { map: builder.build(file.bytes), extentsBy: by, bytesRead }
+  const builder = new BlockMapBuilder()
+  for (const [position, index] of wanted.entries()) {
+    const digest = digestOf(position)
+    if (digest) builder.add(index, digest)
+  }
+  return { map: builder.build(file.bytes), extentsBy: by, bytesRead: wanted.length * BLOCK_BYTES }
 }
 
 /** Fills the buffer with the block; behind the end of the image lie zeros. */
