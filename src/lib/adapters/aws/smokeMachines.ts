@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import type { Filter, Instance, RunInstancesCommandInput, SecurityGroup, Tag } from '@aws-sdk/client-ec2'
 import { ClawctlError } from '../../domain/errors.js'
+import { READY_TAG } from '../../domain/image/names.js'
 import type { SmokeMachines, SmokeMark } from '../../ops/images/smokeImage.js'
 import type { AwsSettings } from './compute.js'
 import {
   CreateSecurityGroupCommand,
   DeleteSecurityGroupCommand,
+  DeleteTagsCommand,
   DescribeImagesCommand,
   DescribeInstanceStatusCommand,
   DescribeInstancesCommand,
@@ -137,6 +139,10 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
         } catch (error) {
           if ((error as Error).name !== 'InvalidInstanceID.NotFound') throw error
         }
+      }),
+    withdraw: (ami) =>
+      awsCall('EC2 DeleteTags', async () => {
+        await client.send(new DeleteTagsCommand({ Resources: [ami], Tags: [{ Key: READY_TAG }] }))
       }),
     deleteGroup: (id) =>
       awsCall('EC2 DeleteSecurityGroup', async () => {

@@ -57,7 +57,7 @@ export async function takeInventory(ports: CatalogPorts): Promise<Inventory> {
 }
 
 /** By the tag that a deploy looks for, and by the one that an unfinished import has. */
-async function findImages({ images }: CatalogPorts): Promise<CatalogImage[]> {
+export async function findImages({ images }: { images: Pick<Images, 'find'> }): Promise<CatalogImage[]> {
   const found = await Promise.all([
     images.find({ tags: { app: 'clawdinator' } }),
     images.find({ tags: { [READY_TAG]: 'true' } }),
