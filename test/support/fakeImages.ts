@@ -115,6 +115,8 @@ export class FakeImageCloud {
   /** What was done, in its order. */
   readonly log: string[] = []
   encryptsByDefault = false
+  /** Whether S3 copies parts. */
+  copies = true
   /** Each PUT, by its number from 1. */
   onPut: (nth: number) => Fault = () => 'ok'
   /** How a task goes on when it is looked at. */
@@ -395,6 +397,15 @@ export class FakeImageCloud {
         this.uploads.get(uploadId)?.parts.set(number, { ...part, data })
         this.log.push(`part ${number}`)
         return { ok: true, value: part }
+      },
+      copyPart: async ({ uploadId, number, bytes, sha256: promised, from }) => {
+        const source = this.objects.get(from)?.bytes
+        if (!source || !this.copies) return null
+        const data = Buffer.from(source.subarray(0, bytes))
+        const part = { number, bytes, etag: `"${number}"`, sha256: sha256(data).toString('base64') }
+        if (part.sha256 !== promised) return null
+        this.uploads.get(uploadId)?.parts.set(number, { ...part, data })
+        return part
       },
       completeUpload: async ({ key, uploadId }, parts) => {
         const upload = this.uploads.get(uploadId)
