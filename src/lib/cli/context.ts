@@ -6,7 +6,9 @@ import { ClawctlError } from '../domain/errors.js'
 import { FLEET_STACK_PATH } from '../domain/paths.js'
 import type { Registry } from '../domain/registry.js'
 import type { BuildPorts } from '../ops/images/buildImage.js'
+import type { CatalogPorts } from '../ops/images/catalog.js'
 import type { ImagePorts } from '../ops/images/ports.js'
+import type { SmokePorts } from '../ops/images/smokeImage.js'
 import type { Plane } from '../ops/plane.js'
 import type { Clock, Compute, ObjectStore, Progress, RegistrySource, Runs, Tofu } from '../ops/ports.js'
 import { silentProgress, stderrProgress } from './progress.js'
@@ -168,6 +170,22 @@ export class Context {
     const { imagePorts } = await import('./wiring/images.js')
     const { env, clock, progress } = this
     return imagePorts({ env, clock, progress, stop: this.#interruption() }, options)
+  }
+
+  /** What `image list` and `image prune` need. @throws ClawctlError NOT_CI, ON_AGENT_HOST, NOT_CONFIGURED */
+  async imageCatalog(): Promise<CatalogPorts & { clock: Clock; progress: Progress }> {
+    this.requireCi('Image commands')
+    const { catalogPorts } = await import('./wiring/imageCatalog.js')
+    const { env, clock, progress } = this
+    return catalogPorts({ env, clock, progress, stop: this.#interruption() })
+  }
+
+  /** What `image smoke` needs. @throws ClawctlError NOT_CI, ON_AGENT_HOST, NOT_CONFIGURED */
+  async imageSmoke(): Promise<SmokePorts> {
+    this.requireCi('Image commands')
+    const { smokePorts } = await import('./wiring/imageCatalog.js')
+    const { env, clock, progress } = this
+    return smokePorts({ env, clock, progress, stop: this.#interruption() })
   }
 
   /** What `image build` needs: nix, and no AWS. */
