@@ -19,6 +19,15 @@ export class Killed extends Error {}
 
 export const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest()
 
+const digestsOfBlocks = new Map<number, Buffer>()
+
+/** Of a block that is filled with one byte. */
+function digestOfBlock(value: number): Buffer {
+  const known = digestsOfBlocks.get(value) ?? sha256(Buffer.alloc(BLOCK_BYTES, value))
+  digestsOfBlocks.set(value, known)
+  return known
+}
+
 /** A file whose blocks are filled with one byte each; 0 is a hole unless `written` says otherwise. */
 export class FakeDisk {
   readonly path: string
@@ -73,7 +82,7 @@ export class FakeDisk {
         return {
           digestOf: (at) => {
             const value = this.content[indexes[at] ?? 0] ?? 0
-            return value === 0 ? null : sha256(Buffer.alloc(BLOCK_BYTES, value))
+            return value === 0 ? null : digestOfBlock(value)
           },
         }
       },
@@ -115,6 +124,8 @@ export class FakeImageCloud {
   /** What was done, in its order. */
   readonly log: string[] = []
   encryptsByDefault = false
+  /** Whether S3 copies parts. */
+  copies = true
   /** Each PUT, by its number from 1. */
   onPut: (nth: number) => Fault = () => 'ok'
   /** How a task goes on when it is looked at. */
@@ -260,13 +271,14 @@ export class FakeImageCloud {
         if (typeof fault === 'object') return fault
         // Before the answer: what it holds then is what counts.
         await Promise.resolve()
-        const bytes = Buffer.from(data)
-        if (fault === 'corrupt') bytes[0] = (bytes[0] ?? 0) ^ 1
-        if (!sha256(bytes).equals(digest)) return { ok: false, kind: 'passing', error: new Error('checksum') }
+        const value = (data[0] ?? 0) ^ (fault === 'corrupt' ? 1 : 0)
+        if (data.at(-1) !== value || data.length !== BLOCK_BYTES || !digestOfBlock(value).equals(digest)) {
+          return { ok: false, kind: 'passing', error: new Error('checksum') }
+        }
         const snapshot = must(snapshotId)
         if (snapshot.state !== 'pending') throw new ClawctlError('UPSTREAM', `${snapshotId} takes no blocks.`)
         this.log.push(`put ${index}`)
-        snapshot.blocks.set(index, { value: bytes[0] ?? 0, digest: Buffer.from(digest) })
+        snapshot.blocks.set(index, { value, digest: Buffer.from(digest) })
         return { ok: true, value: null }
       },
       complete: async (id, { blocks, checksum }) => {
@@ -395,6 +407,15 @@ export class FakeImageCloud {
         this.uploads.get(uploadId)?.parts.set(number, { ...part, data })
         this.log.push(`part ${number}`)
         return { ok: true, value: part }
+      },
+      copyPart: async ({ uploadId, number, bytes, sha256: promised, from }) => {
+        const source = this.objects.get(from)?.bytes
+        if (!source || !this.copies) return null
+        const data = Buffer.from(source.subarray(0, bytes))
+        const part = { number, bytes, etag: `"${number}"`, sha256: sha256(data).toString('base64') }
+        if (part.sha256 !== promised) return null
+        this.uploads.get(uploadId)?.parts.set(number, { ...part, data })
+        return part
       },
       completeUpload: async ({ key, uploadId }, parts) => {
         const upload = this.uploads.get(uploadId)

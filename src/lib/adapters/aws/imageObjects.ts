@@ -18,6 +18,7 @@ import {
   paginateListParts,
   S3Client,
   UploadPartCommand,
+  UploadPartCopyCommand,
 } from './s3Sdk.js'
 import { createSignedPut } from './signedPut.js'
 
@@ -146,6 +147,18 @@ export function createImageObjects(settings: ImageObjectsSettings): ImageObjects
       )
       if (!outcome.ok) return outcome
       return { ok: true, value: { number, bytes, etag: outcome.value.headers.etag ?? '', sha256 } }
+    },
+    async copyPart({ key: Key, uploadId: UploadId, number, bytes, sha256, from }) {
+      const input = { Bucket, Key, UploadId, PartNumber: number, CopySource: `${Bucket}/${encodeURI(from)}` }
+      try {
+        const { CopyPartResult: copied } = await client.send(
+          new UploadPartCopyCommand({ ...input, CopySourceRange: `bytes=0-${bytes - 1}` }),
+        )
+        if (!copied?.ETag || copied.ChecksumSHA256 !== sha256) return null
+        return { number, bytes, etag: copied.ETag, sha256 }
+      } catch {
+        return null
+      }
     },
     completeUpload: ({ key: Key, uploadId: UploadId }, parts) =>
       awsCall(`S3 CompleteMultipartUpload ${Bucket}/${Key}`, async () => {

@@ -14,4 +14,5 @@ export {
   paginateListParts,
   S3Client,
   UploadPartCommand,
+  UploadPartCopyCommand,
 } from '@aws-sdk/client-s3'

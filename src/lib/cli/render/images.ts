@@ -10,9 +10,10 @@ type Paint = ReturnType<typeof painter>
 export function renderUpload(uploaded: UploadedImage, paint: Paint): string {
   const { key, parts, bytes, bytesSent, seconds, existed } = uploaded
   const rate = seconds > 0 ? `, ${sizeText(bytes / seconds)}/s` : ''
+  const copied = parts.copied > 0 ? ` (${parts.copied} parts are holes)` : ''
   const told = existed
     ? 'It was there already: nothing was sent.'
-    : `Sent ${parts.sent} of ${parts.total} parts, ${sizeText(bytesSent)} of ${sizeText(bytes)}, in ${seconds.toFixed(1)} s${parts.resumed > 0 ? '' : rate}.`
+    : `Sent ${parts.sent} of ${parts.total} parts, ${sizeText(bytesSent)} of ${sizeText(bytes)}${copied}, in ${seconds.toFixed(1)} s${parts.resumed > 0 ? '' : rate}.`
   return `${key}\n${paint('dim', told)}`
 }
 

@@ -4,6 +4,9 @@ import type { ImageFacts } from './info.js'
 export const IMAGE_PREFIX = 'images/'
 export const MANIFEST_PREFIX = 'images/manifests/'
 
+/** Zeros, to be copied into images by S3 itself instead of being sent for each. */
+export const zerosKey = (bytes: number) => `${IMAGE_PREFIX}zeros/${bytes}`
+
 /** Digits of a digest in names: 48 bits tell a fleet's images apart; the whole digest is in the tags. */
 const SHORT = 12
 export const shortDigest = (digest: string) => digest.slice(0, SHORT)

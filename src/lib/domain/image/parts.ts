@@ -4,7 +4,7 @@ const MAX_PARTS = 10_000
 const MAX_PART_BYTES = 5 * 1024 ** 3
 export const MAX_UPLOAD_BYTES = MAX_PARTS * MAX_PART_BYTES
 /** Large enough that requests cost little, small enough that a kill loses little. */
-const USUAL_PART_BYTES = 16 * MIB
+export const USUAL_PART_BYTES = 8 * MIB
 
 export interface Part {
   /** From 1. */

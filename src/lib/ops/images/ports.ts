@@ -106,6 +106,18 @@ export interface ImageObjects {
     sha256: string
     body(): AsyncIterable<Uint8Array>
   }): Promise<Attempt<SentPart>>
+  /**
+   * The part as a copy of the first bytes of another object, which the service makes by itself; null where it does not, or
+   * not so that the checksum proves it: then the part has to be sent.
+   */
+  copyPart(part: {
+    key: string
+    uploadId: string
+    number: number
+    bytes: number
+    sha256: string
+    from: string
+  }): Promise<SentPart | null>
   /** False where an object of that key came into being meanwhile: it stays as it is. */
   completeUpload(upload: { key: string; uploadId: string }, parts: readonly SentPart[]): Promise<boolean>
   abortUpload(upload: { key: string; uploadId: string }): Promise<void>

@@ -1,7 +1,7 @@
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
 import type { ImageFacts } from '../../domain/image/info.js'
-import { IMAGE_PREFIX, imageKey } from '../../domain/image/names.js'
-import { MAX_UPLOAD_BYTES, type Part, partsOf } from '../../domain/image/parts.js'
+import { IMAGE_PREFIX, imageKey, zerosKey } from '../../domain/image/names.js'
+import { MAX_UPLOAD_BYTES, type Part, partsOf, USUAL_PART_BYTES } from '../../domain/image/parts.js'
 import { progressText, sizeText } from '../../domain/image/rate.js'
 import { digestFile, type FileDigests, partBody } from './digestFile.js'
 import { type ImageSource, invalid, openImage } from './imageSource.js'
@@ -16,7 +16,14 @@ export interface UploadedImage {
   bytes: number
   /** The object was there already. */
   existed: boolean
-  parts: { total: number; sent: number; resumed: number; retried: number }
+  parts: {
+    total: number
+    sent: number
+    /** Of holes, which S3 copied from an object of zeros. */
+    copied: number
+    resumed: number
+    retried: number
+  }
   bytesSent: number
   extentsBy: string | null
   seconds: number
@@ -69,7 +76,7 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
     format,
     bytes: file.bytes,
     existed: false,
-    parts: { total: parts.length, sent: 0, resumed: 0, retried: 0 },
+    parts: { total: parts.length, sent: 0, copied: 0, resumed: 0, retried: 0 },
     bytesSent: 0,
     extentsBy: digests.extentsBy,
     seconds: (clock.now().getTime() - began) / 1000,
@@ -90,25 +97,45 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
   const { upload: target } = begun
   const sent = new Map<number, SentPart>(begun.sent.map((part) => [part.number, part]))
   const missing = parts.filter((part) => !sent.has(part.number))
+  const isHole = (part: Part) => digests.holes[part.number - 1] ?? false
   const bytesOf = (some: readonly Part[]) => some.reduce((sum, part) => sum + part.bytes, 0)
   let bytesSent = 0
+  let copied = 0
   let retried = 0
   try {
     if (resumed) progress.note(`Resuming: ${sent.size} of ${parts.length} parts are there already.`)
     await progress.task(`Upload ${sizeText(bytesOf(missing))} to ${objects.bucket}/${key}`, async (say) => {
       const started = clock.now().getTime()
+      const holes = missing.filter((part) => isHole(part) && part.bytes <= USUAL_PART_BYTES)
+      let zerosFrom = await zerosIn(ports, holes)
+      const done = (part: SentPart) => {
+        sent.set(part.number, part)
+        const there = parts.length - missing.length
+        const bytes = bytesOf(missing.filter(({ number }) => sent.has(number)))
+        if (sent.size > there) say(progressText(bytes, bytesOf(missing), clock.now().getTime() - started))
+      }
       const send = async (part: Part) => {
+        const sha256 = digests.parts[part.number - 1] ?? ''
+        if (zerosFrom !== null && holes.includes(part)) {
+          const { number, bytes } = part
+          const copy = await objects.copyPart({ ...target, number, bytes, sha256, from: zerosFrom })
+          if (copy) {
+            copied += 1
+            done(copy)
+            return { ok: true as const, value: copy }
+          }
+          zerosFrom = null
+        }
         const outcome = await objects.sendPart({
           ...target,
           number: part.number,
           bytes: part.bytes,
-          sha256: digests.parts[part.number - 1] ?? '',
-          body: () => partBody(file, part, digests.holes[part.number - 1] ?? false),
+          sha256,
+          body: () => partBody(file, part, isHole(part)),
         })
         if (outcome.ok) {
-          sent.set(part.number, outcome.value)
           bytesSent += part.bytes
-          say(progressText(bytesSent, bytesOf(missing), clock.now().getTime() - started))
+          done(outcome.value)
         } else {
           // A file that was written to has parts of other digests, which S3 refuses; no retry mends that.
           await file.assertUnchanged()
@@ -127,7 +154,8 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
   } catch (error) {
     throw await unfinished(asClawctlError(error), ports, target, { sent: sent.size, total: parts.length })
   }
-  const counts = { total: parts.length, sent: missing.length, resumed: parts.length - missing.length, retried }
+  const resumedParts = parts.length - missing.length
+  const counts = { total: parts.length, sent: missing.length - copied, copied, resumed: resumedParts, retried }
   return told(result({ parts: counts, bytesSent }))
 }
 
@@ -139,6 +167,15 @@ async function isThere(ports: UploadPorts, key: string, file: ImageFile, sha256:
   throw new ClawctlError('INVALID_IMAGE', `${key} is in the bucket and is not this image.`, {
     hint: `Look at it, and delete it if nobody needs it: aws s3 rm s3://${ports.objects.bucket}/${key}.`,
   })
+}
+
+/** The key of an object of zeros to copy holes from; null where so few would be saved that it is not worth it. */
+async function zerosIn({ objects }: UploadPorts, holes: readonly Part[]): Promise<string | null> {
+  if (holes.length < 2) return null
+  const key = zerosKey(USUAL_PART_BYTES)
+  const there = await objects.head(key)
+  if (there?.size !== USUAL_PART_BYTES) await objects.put(key, new Uint8Array(USUAL_PART_BYTES))
+  return key
 }
 
 /** Of the uploads that earlier runs left open for this key, the one with the most parts that are those of the file. */

@@ -45,7 +45,11 @@ const OBJECT_OPERATIONS: Record<string, Operation> = {
     query: ['uploads'],
     headers: [...PROPERTIES, 'x-amz-checksum-algorithm', 'x-amz-checksum-type'],
   },
-  'PUT uploadId': { run: uploadPart, query: [UPLOAD_ID, 'partNumber'], headers: UPLOAD },
+  'PUT uploadId': {
+    run: uploadPart,
+    query: [UPLOAD_ID, 'partNumber'],
+    headers: [...UPLOAD, 'x-amz-copy-source', 'x-amz-copy-source-range'],
+  },
   'GET uploadId': { run: listParts, query: [UPLOAD_ID, 'max-parts', 'part-number-marker'] },
   'POST uploadId': {
     run: completeUpload,

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Reply } from '../http.js'
-import { type ChecksumName, checksumOf, isChecksumName, isCrc, joinCrcs } from './checksums.js'
+import { type ChecksumName, checksum, checksumOf, isChecksumName, isCrc, joinCrcs } from './checksums.js'
 import { Content } from './content.js'
 import { AwsError } from './error.js'
 import type { S3Request } from './s3.js'
@@ -45,6 +45,7 @@ export function createUpload(world: World, { bucket, key, exchange }: S3Request)
 /** UploadPart. The same number again takes the place of the earlier part. */
 export async function uploadPart(world: World, request: S3Request): Promise<Reply> {
   const { exchange } = request
+  if (exchange.headers['x-amz-copy-source'] !== undefined) return copyPart(world, request)
   const number = partNumber(exchange.url.searchParams.get('partNumber'))
   const upload = uploadOf(world, request)
   if (Number(exchange.headers['content-length'] ?? 0) > MAX_PART_SIZE) throw tooLarge()
@@ -66,6 +67,43 @@ export async function uploadPart(world: World, request: S3Request): Promise<Repl
   upload.parts.set(number, part)
   const sums = checksums.map(([name, value]) => [`x-amz-checksum-${name}`, value])
   return { status: 200, headers: { etag: part.etag, ...Object.fromEntries(sums), ...encryptionHeaders(upload) } }
+}
+
+/** UploadPartCopy: a part of what another object holds, all of it or a range. */
+async function copyPart(world: World, request: S3Request): Promise<Reply> {
+  const { headers, url } = request.exchange
+  const number = partNumber(url.searchParams.get('partNumber'))
+  const upload = uploadOf(world, request)
+  const source = /^\/?([^/]+)\/(.+)$/.exec(decodeURIComponent(text(headers['x-amz-copy-source']) ?? ''))
+  if (!source) throw invalidArgument('Copy Source must mention the source bucket and key: sourcebucket/sourcekey')
+  const object = world.getObject(source[1] ?? '', source[2] ?? '')
+  if (!object) throw new AwsError('NoSuchKey', 404, 'The specified key does not exist.')
+  const range = /^bytes=(\d+)-(\d+)$/.exec(
+    text(headers['x-amz-copy-source-range']) ?? `bytes=0-${object.content.size - 1}`,
+  )
+  const [first, last] = [Number(range?.[1] ?? -1), Number(range?.[2] ?? -1)]
+  if (!range || first > last || last >= object.content.size) {
+    throw invalidArgument('The x-amz-copy-source-range value is not valid for the source object')
+  }
+  const writer = world.writer()
+  const md5 = createHash('md5')
+  const digest = upload.algorithm === null ? null : checksum(upload.algorithm)
+  for await (const chunk of object.content.read(first, last)) {
+    md5.update(chunk)
+    digest?.update(chunk)
+    await writer.write(chunk)
+  }
+  const checksums = new Map(upload.algorithm === null || !digest ? [] : [[upload.algorithm, digest.digest()]])
+  void upload.parts.get(number)?.content.discard()
+  const part: Part = {
+    content: await writer.end(),
+    etag: `"${md5.digest('hex')}"`,
+    lastModified: world.now(),
+    checksums,
+  }
+  upload.parts.set(number, part)
+  const { etag: ETag, lastModified: LastModified } = part
+  return xmlReply('CopyPartResult', { LastModified, ETag, ...checksumElements(checksums) })
 }
 
 /** ListParts. As S3's, it has a marker on the last page too, and 0 on an empty one: IsTruncated alone says when to stop. */
@@ -167,8 +205,8 @@ export async function completeUpload(world: World, request: S3Request): Promise<
       `The provided 'x-amz-mp-object-size' header value ${promised} does not match what was computed: ${content.size}`,
     )
   }
-  const checksum = wholeChecksum(upload, parts)
-  if (checksum) mustMatch(exchange.headers[`x-amz-checksum-${checksum[0]}`], checksum)
+  const whole = wholeChecksum(upload, parts)
+  if (whole) mustMatch(exchange.headers[`x-amz-checksum-${whole[0]}`], whole)
   // it may have been aborted or completed meanwhile
   uploadOf(world, request)
   world.mustHold(bucket, key, conditions)
@@ -176,7 +214,7 @@ export async function completeUpload(world: World, request: S3Request): Promise<
   const object = world.putObject(bucket, key, content, {
     ...upload,
     etag: `${createHash('md5').update(digests).digest('hex')}-${parts.length}`,
-    checksums: checksum ? [checksum] : [],
+    checksums: whole ? [whole] : [],
     checksumType: upload.checksumType,
   })
   await world.endUpload(upload, new Set(parts.map(({ number }) => number)))
@@ -186,7 +224,7 @@ export async function completeUpload(world: World, request: S3Request): Promise<
     Key: key,
     ETag: object.etag,
     ...checksumElements(object.checksums),
-    ChecksumType: checksum ? object.checksumType : undefined,
+    ChecksumType: whole ? object.checksumType : undefined,
   })
   return { ...reply, headers: { ...reply.headers, ...encryptionHeaders(object) } }
 }
