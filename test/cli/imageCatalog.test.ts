@@ -117,7 +117,7 @@ const stories = concurrently({
         '--withdraw',
         '--json',
       ])
-      const withdrawn = !sandbox.world.images.get(LATEST_AMI)?.tags.has('clawdinator')
+      const withdrawn = sandbox.world.images.get(LATEST_AMI)?.tags.get('clawdinator')
       const afterLate = { groups: sandbox.world.securityGroups.size, states: machines().map((i) => i.state) }
       return { well, afterWell, interrupted, afterInterrupt, afterKill, late, afterLate, withdrawn }
     }),
@@ -191,7 +191,7 @@ describe('clawctl image smoke', () => {
     expect(afterKill.groups).to.equal(1)
     const { message } = expectFailure(late, 'TIMED_OUT', 5)
     expect(message).to.include('no marker')
-    expect([withdrawn, late.json().withdrawn]).to.deep.equal([true, LATEST_AMI])
+    expect([withdrawn, late.json().withdrawn]).to.deep.equal(['withdrawn', LATEST_AMI])
     expect(afterLate.groups).to.equal(0)
     expect(new Set(afterLate.states)).to.deep.equal(new Set(['terminated']))
   })

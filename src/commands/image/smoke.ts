@@ -24,7 +24,7 @@ export default class ImageSmoke extends BaseCommand {
       helpValue: 'ID',
       env: 'FLEET_SUBNET_ID',
     }),
-    withdraw: boolean({ summary: 'Where it does not boot, take its tag away, so that no deploy takes it.' }),
+    withdraw: boolean({ summary: 'Where it does not boot, tag it clawdinator=withdrawn, so that no deploy takes it.' }),
     timeout: durationFlag({ summary: 'How long it may take to boot.', default: TIMEOUT }),
   }
 

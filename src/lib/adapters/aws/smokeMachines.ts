@@ -6,8 +6,8 @@ import type { SmokeMachines, SmokeMark } from '../../ops/images/smokeImage.js'
 import type { AwsSettings } from './compute.js'
 import {
   CreateSecurityGroupCommand,
+  CreateTagsCommand,
   DeleteSecurityGroupCommand,
-  DeleteTagsCommand,
   DescribeImagesCommand,
   DescribeInstanceStatusCommand,
   DescribeInstancesCommand,
@@ -141,8 +141,8 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
         }
       }),
     withdraw: (ami) =>
-      awsCall('EC2 DeleteTags', async () => {
-        await client.send(new DeleteTagsCommand({ Resources: [ami], Tags: [{ Key: READY_TAG }] }))
+      awsCall('EC2 CreateTags', async () => {
+        await client.send(new CreateTagsCommand({ Resources: [ami], Tags: [{ Key: READY_TAG, Value: 'withdrawn' }] }))
       }),
     deleteGroup: (id) =>
       awsCall('EC2 DeleteSecurityGroup', async () => {
@@ -161,6 +161,8 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
 function tagsOf({ ami, until }: SmokeMark): Tag[] {
   return [
     { Key: 'Name', Value: `smoke ${ami}` },
+    // What the role may start and end is limited to this.
+    { Key: 'app', Value: 'clawdinator-smoke' },
     { Key: AMI_TAG, Value: ami },
     { Key: UNTIL_TAG, Value: until.toISOString() },
   ]

@@ -23,7 +23,7 @@ export interface SmokeMachines {
   console(id: string): Promise<string>
   /** It is not an error when there is none. */
   terminate(ids: readonly string[]): Promise<void>
-  /** Takes away the tag by which deploys find the image. */
+  /** Overwrites the tag by which deploys find the image. */
   withdraw(ami: string): Promise<void>
   /** False where a machine is still in it. It is not an error when there is none. */
   deleteGroup(id: string): Promise<boolean>
@@ -101,10 +101,10 @@ async function withdrawn(ami: string, error: ClawctlError, { machines, progress 
   try {
     await machines.withdraw(ami)
   } catch (failure) {
-    progress.note(`Could not take ${READY_TAG}=true from ${ami}: ${(failure as Error).message}`)
+    progress.note(`Could not overwrite ${READY_TAG}=true of ${ami}: ${(failure as Error).message}`)
     return error
   }
-  const hint = `${ami} has lost the tag ${READY_TAG}=true: no deploy takes it. ${error.hint ?? ''}`.trim()
+  const hint = `${ami} has ${READY_TAG}=withdrawn now: no deploy takes it. ${error.hint ?? ''}`.trim()
   return withPartial(error, { withdrawn: ami }, hint)
 }
 
