@@ -4,6 +4,14 @@ import { delimiter, join } from 'node:path'
 import { expect } from 'chai'
 import { execa } from 'execa'
 import {
+  baseImage,
+  builtPath,
+  nixBuildArgs,
+  nixMetadataArgs,
+  nixToplevelArgs,
+  revisionOf,
+} from '../../src/lib/domain/image/nixBuild.js'
+import {
   BIN,
   type Commanded,
   clawctl,
@@ -92,6 +100,26 @@ describe('clawctl image build', () => {
       expect(left).to.equal(null)
     })
   }
+
+  it('asks in words that a real nix understands (skipped where there is none, or none that can evaluate)', async function () {
+    const flake = files.path('real')
+    await mkdir(flake)
+    await files.write(
+      'real/flake.nix',
+      '{ outputs = _: { packages.x86_64-linux.image = derivation { name = "i"; system = "x86_64-linux"; builder = "/bin/sh"; } // { passthru.config.system.build.toplevel.outPath = "/nix/store/top"; }; }; }',
+    )
+    await files.write('nix.conf', 'substituters =')
+    const nix = (args: string[]) =>
+      execa('nix', args, { env: { HOME: flake, NIX_CONF_DIR: files.path('.') }, reject: false, timeout: 15_000 })
+    const { attribute } = baseImage('x86_64-linux')
+    const metadata = await nix(nixMetadataArgs(flake))
+    if (metadata.failed) return this.skip()
+    expect(revisionOf(metadata.stdout)).to.deep.equal({ revision: null, dirty: false })
+    expect((await nix(nixToplevelArgs({ flake, attribute }))).stdout).to.equal('/nix/store/top')
+    const built = await nix([...nixBuildArgs({ flake, attribute, out: flake }), '--dry-run'])
+    expect(built.stderr).not.to.include('unrecognised')
+    expect(builtPath(built.stdout)).to.match(/^\/nix\/store\/\S+-i$/)
+  })
 
   it('ends nix when it is interrupted', async () => {
     const child = execa(process.execPath, [BIN, 'image', 'build', '--out', 'out/int'], {

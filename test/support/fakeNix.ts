@@ -38,7 +38,7 @@ head -c 700000 /dev/zero | tr '\\0' 'x' | dd of="$image" bs=1M seek=8 conv=notru
 if [ "$FAKE_NIX" = vhd ]; then printf conectix | dd of="$image" bs=1 seek=$((${FAKE_IMAGE.bytes} - 512)) conv=notrunc status=none; fi
 printf '{"label":"nixos","boot_mode":"legacy-bios","system":"x86_64-linux","logical_bytes":"${FAKE_IMAGE.bytes}","file":"%s"}' "$image" > "$store/nix-support/image-info.json"
 ln -sfn "$store" "$link"
-echo "$store"
+printf '[{"drvPath":"x.drv","outputs":{"out":"%s"}}]' "$store"
 `
 
 /** Puts a program \`nix\` that builds a small image into a folder, which is made. */

@@ -30,11 +30,21 @@ export function systemOf(arch: string): string {
   return `${arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux`
 }
 
-/** Arguments of nix: build the image, link it as `<out>/result`, and print its store path. */
+/** Arguments of nix: build the image, link it as `<out>/result`, and tell its store path as JSON. */
 export function nixBuildArgs(build: { flake: string; attribute: string; out: string }): string[] {
   // raw: lines for a log, no bar that is drawn anew
-  const output = ['--log-format', 'raw', '--print-build-logs', '--print-out-paths']
+  const output = ['--log-format', 'raw', '--print-build-logs', '--json']
   return ['build', ...FLAKES, ...output, '--out-link', `${build.out}/result`, `${build.flake}#${build.attribute}`]
+}
+
+/** The store path of what was built. @throws ClawctlError BUILD_FAILED */
+export function builtPath(json: string): string {
+  const parsed = z.array(z.object({ outputs: z.object({ out: z.string() }) })).safeParse(parseJson(json))
+  const [built] = parsed.success ? parsed.data : []
+  if (built) return built.outputs.out
+  throw new ClawctlError('BUILD_FAILED', 'nix build did not tell what it built.', {
+    hint: 'The attribute must be one derivation with an output `out`.',
+  })
 }
 
 /** Arguments of nix: print the store path of the system in the image. */

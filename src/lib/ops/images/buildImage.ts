@@ -3,6 +3,7 @@ import { HEAD_BYTES, type ImageFormat, sniffFormat, TAIL_BYTES } from '../../dom
 import { IMAGE_INFO_NAME, type ImageInfo } from '../../domain/image/info.js'
 import {
   baseImage,
+  builtPath,
   hostImage,
   NIX_INFO_PATH,
   type NixImage,
@@ -77,7 +78,7 @@ export async function buildImage(options: BuildOptions, ports: BuildPorts): Prom
   if (dirty) ports.progress.note('The working tree has changes that are not committed: the image has no revision.')
   await ports.output.prepare(out)
   const built = await ports.progress.task(`Build ${image.attribute}`, () => ports.nix.run(command.slice(1)))
-  const store = built.trim().split('\n').at(-1) ?? ''
+  const store = builtPath(built)
   const infoFile = `${store}/${NIX_INFO_PATH}`
   const nixInfo = parseNixInfo(await ports.files.text(infoFile), infoFile)
   const path = nixInfo.file.startsWith(`${store}/`) ? `result/${nixInfo.file.slice(store.length + 1)}` : nixInfo.file
