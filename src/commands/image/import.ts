@@ -49,7 +49,7 @@ export default class ImageImport extends BaseCommand {
     const concurrency = flags.concurrency ?? BLOCK_CONCURRENCY
     const ports = await this.context(flags).images({ connections: concurrency, stateDir: flags['state-dir'] })
     if (flags.direct) {
-      const [full, keepPartial] = [flags.full, flags['keep-partial']]
+      const { full, 'keep-partial': keepPartial } = flags
       const direct = await importDirect({ file: args.image, concurrency, kmsKey, full, keepPartial }, ports)
       this.log(renderDirectImport(direct, this.paint))
       return { import: direct }

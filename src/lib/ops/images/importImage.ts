@@ -57,7 +57,7 @@ export async function importImage(
     digest,
     seconds: (ports.clock.now().getTime() - began) / 1000,
   })
-  const ready = await findReadyImage(ports, facts, digest, key)
+  const ready = await findReadyImage(ports, { facts, digest, source: key, kmsKey: asked.kmsKey })
   if (ready) return result({ image: ready, existed: true, taskId: null, adopted: false })
   try {
     const task = await importSnapshot(uploaded, asked, ports)
