@@ -1,7 +1,10 @@
+import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { openSync, readFileSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
+import { setTimeout } from 'node:timers/promises'
 import { expect } from 'chai'
-import { expectFailure, TestSandbox, temporaryFolder } from '../support/cli.js'
+import { BIN, expectFailure, TestSandbox, temporaryFolder } from '../support/cli.js'
 
 const MIB = 1024 ** 2
 const SIZE = 40 * MIB
@@ -50,11 +53,12 @@ describe('clawctl image upload and import', () => {
   it('--direct, killed in the middle, goes on where it was', async () => {
     sandbox.addFault('ebs:slow=150ms')
     const direct = ['import', '--direct', files.path('nixos.raw'), '--concurrency', '2', '--json']
-    const first = ci(...direct)
-    while (blockPuts().length < 4) await new Promise((resolve) => setTimeout(resolve, 20))
-    const env = await sandbox.environment('ci')
-    await sandbox.run('ci', ['pkill', '-KILL', '-f', `import --direct ${files.path('nixos.raw')}`], { env })
-    expect((await first).code).not.to.equal(0)
+    const env = { ...(await sandbox.environment('ci')), XDG_STATE_HOME: files.path('state') }
+    const first = spawn(process.execPath, [BIN, 'image', ...direct], { env, stdio: 'ignore' })
+    const ended = once(first, 'exit')
+    while (blockPuts().length < 4) await setTimeout(20)
+    first.kill('SIGKILL')
+    await ended
     const second = await ci(...direct)
     expect(second.code, second.stderr).to.equal(0)
     const { blocks, resumed, image } = second.json().import

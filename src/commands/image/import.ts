@@ -16,10 +16,7 @@ export default class ImageImport extends BaseCommand {
   static override examples = [
     '<%= config.bin %> <%= command.id %> images/nixos-0123456789ab.raw',
     '<%= config.bin %> <%= command.id %> --direct result/nixos.raw',
-    {
-      description: 'The image that `image build` made last, into an encrypted snapshot',
-      command: '<%= config.bin %> <%= command.id %> --direct --kms-key-id alias/fleet',
-    },
+    '<%= config.bin %> <%= command.id %> --direct --kms-key-id alias/fleet',
   ]
   static override args = {
     image: stringArg({
@@ -54,8 +51,8 @@ export default class ImageImport extends BaseCommand {
       this.log(renderDirectImport(direct, this.paint))
       return { import: direct }
     }
-    const options = { role: flags['role-name'] ?? null, kmsKey, timeoutMs: flags.timeout ?? ms(IMPORT_TIMEOUT) }
-    const imported = await importImage({ key: args.image, ...options }, ports)
+    const [role, timeoutMs] = [flags['role-name'] ?? null, flags.timeout ?? ms(IMPORT_TIMEOUT)]
+    const imported = await importImage({ key: args.image, role, kmsKey, timeoutMs }, ports)
     this.log(renderImport(imported, this.paint))
     return { import: imported }
   }
