@@ -12,7 +12,7 @@ const DIRECT = ['direct']
 export default class ImageImport extends BaseCommand {
   static override summary = 'Make an AMI of an image, tag it when it is available, and print its id.'
   static override description =
-    `Without --direct, EC2's VM Import reads the uploaded object, which takes tens of minutes. With it the blocks of a raw file go into a snapshot through the EBS direct APIs, and only those that changed since the last image. Run again it goes on with what is there: task, snapshot or AMI. Under GitHub Actions it sets the outputs ami_id, snapshot_id and, with --direct, digest.`
+    `Without --direct, EC2's VM Import reads the uploaded object, which takes tens of minutes. With it the blocks of a raw file go into a snapshot through the EBS direct APIs, and only those that changed since the last image. Run again it goes on with what is there: task, snapshot or AMI. Under GitHub Actions it sets the outputs ami_id, snapshot_id, import_seconds and, with --direct, digest and sent_bytes.`
   static override examples = [
     '<%= config.bin %> <%= command.id %> images/nixos-0123456789ab.raw',
     '<%= config.bin %> <%= command.id %> --direct result/nixos.raw',

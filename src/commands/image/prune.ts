@@ -3,7 +3,7 @@ import ms from 'ms'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { confirmOnTerminal } from '../../lib/cli/confirm.js'
 import { durationFlag } from '../../lib/cli/flags.js'
-import { renderPruned, renderPrunePlan } from '../../lib/cli/render/imageCatalog.js'
+import { countsText, renderPruned, renderPrunePlan } from '../../lib/cli/render/imageCatalog.js'
 import { removalsOf } from '../../lib/domain/image/prune.js'
 import { pruneImages } from '../../lib/ops/images/pruneImages.js'
 
@@ -35,9 +35,7 @@ export default class ImagePrune extends BaseCommand {
         dryRun: flags['dry-run'],
         confirm: async (plan) => {
           this.log(renderPrunePlan(plan, new Date(), this.paint))
-          const { images, snapshots, objects, uploads } = removalsOf(plan)
-          const rest = snapshots.length + objects.length + uploads.length
-          return flags.yes || confirmOnTerminal(`Remove ${images.length} AMIs and ${rest} things that go with them?`)
+          return flags.yes || confirmOnTerminal(`Remove ${countsText(removalsOf(plan))}?`)
         },
       },
       ports,

@@ -1,5 +1,5 @@
 import { string as stringArg } from '@oclif/core/args'
-import { string } from '@oclif/core/flags'
+import { boolean, string } from '@oclif/core/flags'
 import ms from 'ms'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { durationFlag } from '../../lib/cli/flags.js'
@@ -24,6 +24,7 @@ export default class ImageSmoke extends BaseCommand {
       helpValue: 'ID',
       env: 'FLEET_SUBNET_ID',
     }),
+    withdraw: boolean({ summary: 'Where it does not boot, tag it clawdinator=withdrawn, so that no deploy takes it.' }),
     timeout: durationFlag({ summary: 'How long it may take to boot.', default: TIMEOUT }),
   }
 
@@ -31,7 +32,8 @@ export default class ImageSmoke extends BaseCommand {
     const { args, flags, raw } = await this.parse(ImageSmoke)
     this.refuseEmptyFlags(raw)
     const ports = await this.context(flags).imageSmoke()
-    const options = { type: flags['instance-type'], subnet: flags['subnet-id'] || null }
+    const { withdraw } = flags
+    const options = { type: flags['instance-type'], subnet: flags['subnet-id'] || null, withdraw }
     const smoke = await smokeImage({ ami: args.ami, ...options, timeoutMs: flags.timeout ?? ms(TIMEOUT) }, ports)
     this.log(renderSmoked(smoke))
     return { smoke }

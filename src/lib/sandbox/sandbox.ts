@@ -142,6 +142,7 @@ export class Sandbox {
         AWS_REGION: REGION,
         S3_BUCKET: BUCKET,
         AWS_DEPLOY_ROLE_ARN: 'arn:aws:iam::000000000000:role/clawdinator/fleet-deploy',
+        AWS_IMAGE_ROLE_ARN: 'arn:aws:iam::000000000000:role/clawdinator/image-build',
         HEALTH_TIMEOUT,
       },
       actions: actionStandIns({

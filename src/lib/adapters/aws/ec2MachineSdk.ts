@@ -3,8 +3,8 @@ import './quiet.js'
 // Named re-exports, like ec2Sdk.ts, of what only catalog and smoke need.
 export {
   CreateSecurityGroupCommand,
+  CreateTagsCommand,
   DeleteSecurityGroupCommand,
-  DeleteTagsCommand,
   DescribeImagesCommand,
   DescribeInstanceStatusCommand,
   DescribeInstancesCommand,

@@ -1,15 +1,15 @@
 import type { Instance } from '@aws-sdk/client-ec2'
 import type { Inventory } from '../../domain/image/inventory.js'
-import type { CatalogPorts, Machines } from '../../ops/images/catalog.js'
+import type { Machines } from '../../ops/images/catalog.js'
 import type { AwsSettings } from './compute.js'
-import { DeleteTagsCommand, EC2Client, paginateDescribeInstances } from './ec2MachineSdk.js'
+import { EC2Client, paginateDescribeInstances } from './ec2MachineSdk.js'
 import { awsCall, clientLimits } from './errors.js'
 
 /** Any instance that is not terminated needs its image: a stopped one, too, to be looked up. */
 const LIVE_STATES = ['pending', 'running', 'shutting-down', 'stopping', 'stopped']
 
-/** The account's instances, and the taking away of tags. */
-export function createMachines(settings: AwsSettings): Machines & Pick<CatalogPorts['images'], 'untag'> {
+/** The account's instances. */
+export function createMachines(settings: AwsSettings): Machines {
   const client = new EC2Client({ region: settings.region, ...clientLimits(settings) })
   return {
     list: () =>
@@ -20,10 +20,6 @@ export function createMachines(settings: AwsSettings): Machines & Pick<CatalogPo
           for (const { Instances = [] } of page.Reservations ?? []) found.push(...Instances.map(toMachine))
         }
         return found
-      }),
-    untag: (id, name) =>
-      awsCall('EC2 DeleteTags', async () => {
-        await client.send(new DeleteTagsCommand({ Resources: [id], Tags: [{ Key: name }] }))
       }),
   }
 }

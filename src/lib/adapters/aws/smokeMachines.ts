@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import type { Filter, Instance, RunInstancesCommandInput, SecurityGroup, Tag } from '@aws-sdk/client-ec2'
 import { ClawctlError } from '../../domain/errors.js'
+import { READY_TAG } from '../../domain/image/names.js'
 import type { SmokeMachines, SmokeMark } from '../../ops/images/smokeImage.js'
 import type { AwsSettings } from './compute.js'
 import {
   CreateSecurityGroupCommand,
+  CreateTagsCommand,
   DeleteSecurityGroupCommand,
   DescribeImagesCommand,
   DescribeInstanceStatusCommand,
@@ -138,6 +140,10 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
           if ((error as Error).name !== 'InvalidInstanceID.NotFound') throw error
         }
       }),
+    withdraw: (ami) =>
+      awsCall('EC2 CreateTags', async () => {
+        await client.send(new CreateTagsCommand({ Resources: [ami], Tags: [{ Key: READY_TAG, Value: 'withdrawn' }] }))
+      }),
     deleteGroup: (id) =>
       awsCall('EC2 DeleteSecurityGroup', async () => {
         try {
@@ -155,6 +161,8 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
 function tagsOf({ ami, until }: SmokeMark): Tag[] {
   return [
     { Key: 'Name', Value: `smoke ${ami}` },
+    // What the role may start and end is limited to this.
+    { Key: 'app', Value: 'clawdinator-smoke' },
     { Key: AMI_TAG, Value: ami },
     { Key: UNTIL_TAG, Value: until.toISOString() },
   ]

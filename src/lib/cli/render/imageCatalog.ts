@@ -104,17 +104,24 @@ export function renderPrunePlan(plan: PrunePlan, now: Date, paint: Paint): strin
   return rows.length === 0 ? 'There is nothing of images.' : table(['', 'WHAT', 'AGE', 'SIZE', 'WHY'], rows)
 }
 
-export function renderPruned({ removed, objectBytes, snapshotGib }: Pruned): string {
+/** "2 AMIs, 1 snapshot" */
+export function countsText(of: Record<'images' | 'snapshots' | 'objects' | 'uploads', readonly unknown[]>): string {
   const counts = [
-    [removed.images.length, 'AMI'],
-    [removed.snapshots.length, 'snapshot'],
-    [removed.objects.length, 'object'],
-    [removed.uploads.length, 'unfinished upload'],
+    [of.images.length, 'AMI'],
+    [of.snapshots.length, 'snapshot'],
+    [of.objects.length, 'object'],
+    [of.uploads.length, 'unfinished upload'],
   ] as const
-  const told = counts.flatMap(([count, what]) => (count === 0 ? [] : [`${count} ${what}${count === 1 ? '' : 's'}`]))
-  if (told.length === 0) return 'Nothing was removed.'
+  return counts
+    .flatMap(([count, what]) => (count === 0 ? [] : [`${count} ${what}${count === 1 ? '' : 's'}`]))
+    .join(', ')
+}
+
+export function renderPruned({ removed, objectBytes, snapshotGib }: Pruned): string {
+  const told = countsText(removed)
+  if (told === '') return 'Nothing was removed.'
   const freed = `${sizeText(objectBytes)} of objects and snapshots of up to ${sizeText(snapshotGib * GIB)}`
-  return `Removed ${told.join(', ')}: ${freed}.`
+  return `Removed ${told}: ${freed}.`
 }
 
 export function renderSmoked({ ami, instanceType, seconds }: Smoked): string {

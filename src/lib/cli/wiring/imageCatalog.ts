@@ -14,7 +14,7 @@ type Shared = Parameters<typeof imagePorts>[0]
 export function catalogPorts(shared: Shared): CatalogPorts & { clock: Clock; progress: Progress } {
   const { images, snapshots, objects, clock, progress } = imagePorts(shared, {})
   const machines = createMachines(directSettings(shared.env))
-  return { images: { ...images, untag: machines.untag }, snapshots, objects, machines, clock, progress }
+  return { images, snapshots, objects, machines, clock, progress }
 }
 
 /** The adapters of `image smoke`. @throws ClawctlError NOT_CONFIGURED */

@@ -98,11 +98,9 @@ export async function buildImage(options: BuildOptions, ports: BuildPorts): Prom
     }
     await ports.output.commit(out, `${JSON.stringify(info, null, 2)}\n`)
     await ports.report.output('sha256', info.sha256)
-    return {
-      ...info,
-      infoPath: `${out}/${IMAGE_INFO_NAME}`,
-      seconds: (ports.clock.now().getTime() - began) / 1000,
-    }
+    const seconds = (ports.clock.now().getTime() - began) / 1000
+    await ports.report.output('build_seconds', seconds.toFixed(0))
+    return { ...info, infoPath: `${out}/${IMAGE_INFO_NAME}`, seconds }
   } catch (error) {
     throw withPartial(asClawctlError(error), { result: `${out}/result` })
   } finally {

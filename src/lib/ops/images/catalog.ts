@@ -12,10 +12,7 @@ export interface Machines {
 }
 
 export interface CatalogPorts {
-  images: Pick<Images, 'find' | 'deregister'> & {
-    /** It is not an error when the tag is not there. */
-    untag(id: string, name: string): Promise<void>
-  }
+  images: Pick<Images, 'find' | 'tag' | 'deregister'>
   snapshots: Pick<Snapshots, 'find' | 'describe' | 'delete' | 'importTasks'>
   objects: Pick<ImageObjects, 'bucket' | 'list' | 'get' | 'delete' | 'openUploads' | 'abortUpload'>
   machines: Machines
@@ -56,11 +53,11 @@ export async function takeInventory(ports: CatalogPorts): Promise<Inventory> {
   }
 }
 
-/** By the tag that a deploy looks for, and by the one that an unfinished import has. */
-async function findImages({ images }: CatalogPorts): Promise<CatalogImage[]> {
+/** By the tag that a deploy looks for, whatever its value, and by the one that an unfinished import has. */
+export async function findImages({ images }: { images: Pick<Images, 'find'> }): Promise<CatalogImage[]> {
   const found = await Promise.all([
     images.find({ tags: { app: 'clawdinator' } }),
-    images.find({ tags: { [READY_TAG]: 'true' } }),
+    images.find({ tags: { [READY_TAG]: '*' } }),
   ])
   return [...new Map(found.flat().map((image) => [image.id, toCatalog(image)])).values()]
 }

@@ -60,7 +60,10 @@ export interface DirectImport {
 export async function importDirect(options: DirectOptions, ports: ImagePorts): Promise<DirectImport> {
   const source = await openImage(ports.files, options.file, ports.progress.note)
   try {
-    return await importOpened(source, options, ports)
+    const done = await importOpened(source, options, ports)
+    await ports.report.output('sent_bytes', String(done.bytesSent))
+    await ports.report.output('import_seconds', done.seconds.toFixed(0))
+    return done
   } finally {
     await source.file.close()
   }

@@ -79,7 +79,7 @@ async function remove(
   for (const { id, snapshotId } of going.images) {
     const gone = await attempt(id, removed.images, async () => {
       // Before all: from now on no deploy takes it.
-      await images.untag(id, READY_TAG)
+      await images.tag(id, { [READY_TAG]: 'pruned' })
       await images.deregister(id)
     })
     if (!gone && snapshotId !== null) held.add(snapshotId)

@@ -1,5 +1,6 @@
-import { ClawctlError } from '../../domain/errors.js'
+import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
 import { BOOT_MARKER } from '../../domain/image/marker.js'
+import { READY_TAG } from '../../domain/image/names.js'
 import { type Look, poll } from '../poll.js'
 import type { Clock, JobReport, Progress } from '../ports.js'
 
@@ -22,6 +23,8 @@ export interface SmokeMachines {
   console(id: string): Promise<string>
   /** It is not an error when there is none. */
   terminate(ids: readonly string[]): Promise<void>
+  /** Overwrites the tag by which deploys find the image. */
+  withdraw(ami: string): Promise<void>
   /** False where a machine is still in it. It is not an error when there is none. */
   deleteGroup(id: string): Promise<boolean>
 }
@@ -41,6 +44,8 @@ export interface SmokeOptions {
   type: string | undefined
   subnet: string | null
   timeoutMs: number
+  /** What doesn't boot is no image to deploy any more. */
+  withdraw: boolean
 }
 
 export interface Smoked {
@@ -83,9 +88,24 @@ export async function smokeImage(options: SmokeOptions, ports: SmokePorts): Prom
     const seconds = (clock.now().getTime() - began) / 1000
     await ports.report.output('boot_seconds', String(Math.round(seconds)))
     return { ami, instanceId: id, instanceType: type, seconds }
+  } catch (error) {
+    throw options.withdraw ? await withdrawn(ami, asClawctlError(error), ports) : error
   } finally {
     await tidy(instance === null ? [] : [instance], group === null ? [] : [group], ports)
   }
+}
+
+/** A boot that failed withdraws the image; one that could not be tried says nothing about it. */
+async function withdrawn(ami: string, error: ClawctlError, { machines, progress }: SmokePorts): Promise<ClawctlError> {
+  if (error.code !== 'HEALTH_FAILED' && error.code !== 'TIMED_OUT') return error
+  try {
+    await machines.withdraw(ami)
+  } catch (failure) {
+    progress.note(`Could not overwrite ${READY_TAG}=true of ${ami}: ${(failure as Error).message}`)
+    return error
+  }
+  const hint = `${ami} has ${READY_TAG}=withdrawn now: no deploy takes it. ${error.hint ?? ''}`.trim()
+  return withPartial(error, { withdrawn: ami }, hint)
 }
 
 async function awaitBoot(
