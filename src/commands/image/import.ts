@@ -16,10 +16,7 @@ export default class ImageImport extends BaseCommand {
   static override examples = [
     '<%= config.bin %> <%= command.id %> images/nixos-0123456789ab.raw',
     '<%= config.bin %> <%= command.id %> --direct result/nixos.raw',
-    {
-      description: 'The image that `image build` made last, into an encrypted snapshot',
-      command: '<%= config.bin %> <%= command.id %> --direct --kms-key-id alias/fleet',
-    },
+    '<%= config.bin %> <%= command.id %> --direct --kms-key-id alias/fleet',
   ]
   static override args = {
     image: stringArg({
@@ -49,16 +46,13 @@ export default class ImageImport extends BaseCommand {
     const concurrency = flags.concurrency ?? BLOCK_CONCURRENCY
     const ports = await this.context(flags).images({ connections: concurrency, stateDir: flags['state-dir'] })
     if (flags.direct) {
-      const [full, keepPartial] = [flags.full, flags['keep-partial']]
+      const { full, 'keep-partial': keepPartial } = flags
       const direct = await importDirect({ file: args.image, concurrency, kmsKey, full, keepPartial }, ports)
-      await ports.report.output('sent_bytes', String(direct.bytesSent))
-      await ports.report.output('import_seconds', direct.seconds.toFixed(0))
       this.log(renderDirectImport(direct, this.paint))
       return { import: direct }
     }
-    const options = { role: flags['role-name'] ?? null, kmsKey, timeoutMs: flags.timeout ?? ms(IMPORT_TIMEOUT) }
-    const imported = await importImage({ key: args.image, ...options }, ports)
-    await ports.report.output('import_seconds', imported.seconds.toFixed(0))
+    const [role, timeoutMs] = [flags['role-name'] ?? null, flags.timeout ?? ms(IMPORT_TIMEOUT)]
+    const imported = await importImage({ key: args.image, role, kmsKey, timeoutMs }, ports)
     this.log(renderImport(imported, this.paint))
     return { import: imported }
   }

@@ -171,8 +171,8 @@ export const CODES = {
   REQUEST_CONFLICT: {
     exit: 2,
     http: 409,
-    meaning: 'The same request id was used for another deploy.',
-    next: 'Use a new request id.',
+    meaning: 'The same request id was used for another deploy, or an image is there or under way in another shape.',
+    next: 'Use a new request id; for an image do what the hint says.',
   },
   INVALID_IMAGE: {
     exit: 2,

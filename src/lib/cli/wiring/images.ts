@@ -11,6 +11,9 @@ import { directSettings, type Env } from '../../adapters/settings.js'
 import type { ImagePorts } from '../../ops/images/ports.js'
 import type { Clock, Progress } from '../../ops/ports.js'
 
+/** A job waits half a minute rather than lose an upload of gigabytes to a service that is busy. */
+const PATIENCE = { attempts: 8, attemptMs: 20_000 }
+
 export interface ImageOptions {
   /** How many blocks or parts may be on their way. */
   connections?: number
@@ -24,7 +27,7 @@ export function imagePorts(
   options: ImageOptions,
 ): ImagePorts {
   const { env, clock, progress, stop } = shared
-  const aws = { ...directSettings(env), stop, connections: options.connections ?? 64 }
+  const aws = { ...directSettings(env), stop, patience: PATIENCE, connections: options.connections ?? 64 }
   const stateDir = options.stateDir ?? join(env.XDG_STATE_HOME || join(homedir(), '.local/state'), 'clawctl')
   return {
     files: imageFiles,

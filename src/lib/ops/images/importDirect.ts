@@ -60,7 +60,10 @@ export interface DirectImport {
 export async function importDirect(options: DirectOptions, ports: ImagePorts): Promise<DirectImport> {
   const source = await openImage(ports.files, options.file, ports.progress.note)
   try {
-    return await importOpened(source, options, ports)
+    const done = await importOpened(source, options, ports)
+    await ports.report.output('sent_bytes', String(done.bytesSent))
+    await ports.report.output('import_seconds', done.seconds.toFixed(0))
+    return done
   } finally {
     await source.file.close()
   }
@@ -88,7 +91,7 @@ async function importOpened(
   const result = resultOf(scan, digest, () => (clock.now().getTime() - began) / 1000)
   await ports.report.output('digest', digest)
 
-  const there = await findReadyImage(ports, facts, digest, null)
+  const there = await findReadyImage(ports, { facts, digest, source: null, kmsKey: options.kmsKey })
   if (there) return result({ image: there, existed: true })
   const journal = ports.journal(digest)
   if (!(await journal.lock())) {
@@ -188,22 +191,20 @@ async function keepingOrDeleting<T>(
   } catch (error) {
     const failure = asClawctlError(error)
     const { snapshotId } = opened
-    const partial = { snapshot: { id: snapshotId, kept: true } }
     const resume = `The snapshot ${snapshotId} stays unfinished: run the same command again to send the rest.`
-    if (failure.code === 'CANCELLED' || options.keepPartial) throw withPartial(failure, partial, resume)
+    const kept = (why: string | undefined) =>
+      withPartial(failure, { snapshot: { id: snapshotId, kept: true } }, [why, resume].filter(Boolean).join(' '))
+    if (failure.code === 'CANCELLED') throw kept(undefined)
+    // Expired credentials: with new ones it goes on.
+    if (failure.code === 'DENIED' || options.keepPartial) throw kept(failure.hint)
     try {
       await ports.snapshots.delete(snapshotId)
       await journal.clear()
     } catch {
-      // Expired credentials, mostly: with new ones the upload goes on.
-      throw withPartial(failure, partial, [failure.hint, resume].filter(Boolean).join(' '))
+      throw kept(failure.hint)
     }
-    const gone = `The unfinished snapshot ${snapshotId} was deleted.`
-    throw withPartial(
-      failure,
-      { snapshot: { id: snapshotId, kept: false } },
-      [failure.hint, gone].filter(Boolean).join(' '),
-    )
+    const hint = [failure.hint, `The unfinished snapshot ${snapshotId} was deleted.`].filter(Boolean).join(' ')
+    throw withPartial(failure, { snapshot: { id: snapshotId, kept: false } }, hint)
   }
 }
 

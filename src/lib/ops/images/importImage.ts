@@ -51,13 +51,12 @@ export async function importImage(
   const began = ports.clock.now().getTime()
   const uploaded = await findUploaded(asked.key, ports)
   const { key, digest, facts } = uploaded
-  const result = (part: Omit<ImportedImage, 'key' | 'digest' | 'seconds'>): ImportedImage => ({
-    ...part,
-    key,
-    digest,
-    seconds: (ports.clock.now().getTime() - began) / 1000,
-  })
-  const ready = await findReadyImage(ports, facts, digest, key)
+  const result = async (part: Omit<ImportedImage, 'key' | 'digest' | 'seconds'>): Promise<ImportedImage> => {
+    const seconds = (ports.clock.now().getTime() - began) / 1000
+    await ports.report.output('import_seconds', seconds.toFixed(0))
+    return { ...part, key, digest, seconds }
+  }
+  const ready = await findReadyImage(ports, { facts, digest, source: key, kmsKey: asked.kmsKey })
   if (ready) return result({ image: ready, existed: true, taskId: null, adopted: false })
   try {
     const task = await importSnapshot(uploaded, asked, ports)

@@ -19,21 +19,36 @@ export interface ReadyImage {
   snapshotId: string | null
 }
 
-/** The AMI of this image where there is one, finished if an earlier run could not finish it; else null. */
+interface WantedImage {
+  facts: ImageFacts
+  digest: string
+  /** Key of the object that it was imported from. */
+  source: string | null
+}
+
+/**
+ * The AMI of this image where there is one, finished if an earlier run could not finish it; else null.
+ * @throws ClawctlError REQUEST_CONFLICT where it is there and not encrypted, as it was asked to be
+ */
 export async function findReadyImage(
   ports: RegisterPorts,
-  facts: ImageFacts,
-  digest: string,
-  source: string | null,
+  { facts, digest, source, kmsKey }: WantedImage & { kmsKey: string | null },
 ): Promise<ReadyImage | null> {
   const [there] = await ports.images.find({ name: amiName(facts.name, digest) })
-  return there ? finish(ports, there, imageTags(facts, digest, source)) : null
+  if (!there) return null
+  const snapshot = kmsKey !== null && there.snapshotId ? await ports.snapshots.describe(there.snapshotId) : null
+  if (snapshot?.encrypted === false) {
+    throw new ClawctlError('REQUEST_CONFLICT', `${there.id} is this image already, and is not encrypted.`, {
+      hint: `Leave --kms-key-id out to take it, or deregister it first (aws ec2 deregister-image --image-id ${there.id}).`,
+    })
+  }
+  return finish(ports, there, imageTags(facts, digest, source))
 }
 
 /** Registers the snapshot; the tag that makes an AMI the latest one comes last, when it is available. */
 export async function registerImage(
   ports: RegisterPorts,
-  image: { facts: ImageFacts; digest: string; source: string | null; snapshotId: string },
+  image: WantedImage & { snapshotId: string },
 ): Promise<ReadyImage> {
   const { facts, digest, source, snapshotId } = image
   const tags = imageTags(facts, digest, source)
