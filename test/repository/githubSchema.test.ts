@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { expect } from 'chai'
 import type { Answered } from '../../src/lib/sandbox/http.js'
 import { githubDescription, githubProblems } from '../support/heldToContract.js'
@@ -16,6 +17,7 @@ const exchange = (method: string, path: string, body: unknown, status: number, a
     url: new URL(`http://127.0.0.1${path}`),
     headers: { 'user-agent': 'clawctl/1' },
     body: Buffer.from(body === undefined ? '' : JSON.stringify(body)),
+    stream: Readable.from([]),
   },
   reply: {
     status,

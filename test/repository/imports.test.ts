@@ -38,6 +38,7 @@ const LAYERS: Layer[] = [
     packages: /^@oclif\/core$/,
     node: /^node:(?:crypto|path)$/,
   },
+  { files: /^src\/lib\/cli\/confirm\.ts$/, ours: [DOMAIN], packages: /^@inquirer\/confirm$/ },
   { files: /^src\/lib\/cli\/wiring\//, ours: [CLI, OPS, DOMAIN, ADAPTERS], node: /^node:(?:os|path)$/ },
   { files: /^src\/lib\/cli\/progress\.ts$/, ours: [CLI, DOMAIN], types: [OPS], packages: /^(?:listr2|ms)$/ },
   {

@@ -159,6 +159,47 @@ describe('the deploy workflow', () => {
   })
 })
 
+describe('the image workflow', () => {
+  const IMAGE = '.github/workflows/image-build.yml'
+  let workflow: Workflow
+  before(async () => {
+    workflow = await loadWorkflow(IMAGE, read(IMAGE))
+  })
+
+  it('runs by hand, every week, and when what is in an image changes', () => {
+    const { on, permissions } = parse(read(IMAGE))
+    expect(on.push).to.deep.equal({ branches: ['main'], paths: ['nix/**', 'flake.nix', 'flake.lock'] })
+    expect([on.schedule.length, Object.keys(on.workflow_dispatch.inputs)]).to.deep.equal([
+      1,
+      ['host', 'method', 'smoke'],
+    ])
+    expect(permissions).to.deep.equal({ contents: 'read', 'id-token': 'write' })
+  })
+
+  it('ends by itself, before the credentials of its role do, which no build step has', () => {
+    const [duration] = valuesOf(parse(read(IMAGE)), 'role-duration-seconds')
+    expect(Number(workflow.jobs[0]?.timeoutMinutes) * 60).to.be.at.most(Number(duration))
+    const names = workflow.jobs[0]?.steps.map((step) => step.name) ?? []
+    expect(names.indexOf('Assume the image role')).to.be.above(names.indexOf('Build the image of a host'))
+  })
+
+  it('runs clawctl and nothing else, told by variables that the commands read', () => {
+    const steps = workflow.jobs[0]?.steps.filter((step) => step.run !== null) ?? []
+    for (const { run } of steps) expect(run?.trim()).to.match(/^exec clawctl image [a-z -]+(?: -- "\$[A-Z]+")?$/)
+    const source = ['report', 'smoke'].map((name) => read(`src/commands/image/${name}.ts`)).join('')
+    const names = [...steps.flatMap((step) => Object.keys(step.env)), ...Object.keys(workflow.jobs[0]?.env ?? {})]
+    for (const name of names.filter((name) => /^(?:CLAWCTL|FLEET)_/.test(name))) expect(source).to.include(`'${name}'`)
+    expect(names).to.include('CLAWCTL_BUILD_SECONDS')
+  })
+
+  it('boots what nobody dispatched, too', () => {
+    const smoke = workflow.jobs[0]?.steps.find((step) => step.name === 'Boot it once')
+    const github = (event_name: string) => ({ contexts: { github: { event_name }, inputs: {} } })
+    expect(render(smoke?.if ?? '', github('push'))).to.equal('true')
+    expect(render(smoke?.if ?? '', github('workflow_dispatch'))).to.equal('false')
+  })
+})
+
 describe('workflows and local actions', () => {
   const files = yamlFiles()
 

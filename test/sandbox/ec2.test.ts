@@ -127,7 +127,7 @@ describe('sandbox: EC2', () => {
       expect((await run({ MinCount: 2 })).name).to.equal('InvalidParameterValue')
       expect((await run({ UserData: 'not base64!' })).name).to.equal('InvalidParameterValue')
       expect((await run({ UserData: Buffer.alloc(16_385).toString('base64') })).name).to.equal('InvalidParameterValue')
-      expect(await run({ SubnetId: 'subnet-1' })).to.include({ name: 'UnknownParameter', status: 400 })
+      expect(await run({ KeyName: 'mine' })).to.include({ name: 'UnknownParameter', status: 400 })
       expect((await run({ DryRun: true })).name).to.equal('DryRunOperation')
       expect(world.instances.size).to.equal(0)
     })

@@ -11,6 +11,10 @@ describe('faults', () => {
     ['api:slow=50ms', { on: 'api', kind: 'slow', delayMs: 50 }],
     ['host:unhealthy', { on: 'host', kind: 'unhealthy', id: null }],
     ['host:crash=clawdinator-2', { on: 'host', kind: 'crash', id: 'clawdinator-2' }],
+    ['ebs:hang=1', { on: 'ebs', kind: 'hang', strikes: 1 }],
+    ['s3:corrupt', { on: 's3', kind: 'corrupt', strikes: 2 }],
+    ['ebs:expired@100=always', { on: 'ebs', kind: 'expired', strikes: Number.POSITIVE_INFINITY, after: 100 }],
+    ['import:bad-image=1', { on: 'import', kind: 'bad-image', strikes: 1 }],
     ['runner:dies', { on: 'runner', kind: 'dies' }],
   ]
   for (const [text, fault] of forms) {
@@ -18,7 +22,24 @@ describe('faults', () => {
   }
 
   const bad = ['', 'ec2', 'ec2:explode', 'ec2:throttle=', 'ec2:throttle=0', 'ec2:throttle=1.5', 'ec2:throttle=-1']
-  for (const text of [...bad, 'api:slow=', 'api:slow=soon', 'api:slow=-1s', 'host:dead=', 'runner:dies=2']) {
+  const misplaced = [
+    'ec2:corrupt',
+    'api:expired',
+    'ec2:throttle@',
+    'ec2:throttle@x',
+    'api:slow@1',
+    'host:dead@1',
+    'import:error@1',
+  ]
+  for (const text of [
+    ...bad,
+    'api:slow=',
+    'api:slow=soon',
+    'api:slow=-1s',
+    'host:dead=',
+    'runner:dies=2',
+    ...misplaced,
+  ]) {
     it(`refuses ${JSON.stringify(text)} with a hint`, () => {
       const error = thrown(() => parseFault(text))
       expect(error.code).to.equal('USAGE')
@@ -32,6 +53,17 @@ describe('faults', () => {
     expect([faults.strike('s3'), faults.strike('ec2'), faults.strike('ec2')]).to.deep.equal([null, 'error', 'throttle'])
     takeBack()
     expect(faults.strike('ec2')).to.equal(null)
+  })
+
+  it('wait for as many requests as they say, and keep corrupt uploads apart', () => {
+    const faults = new Faults(['ebs:expired@2=1', 'ebs:corrupt@1=1', 'import:error=1'].map(parseFault))
+    expect([1, 2, 3, 4].map(() => faults.strike('ebs'))).to.deep.equal([null, null, 'expired', null])
+    expect([1, 2, 3].map(() => faults.corrupts('ebs'))).to.deep.equal([false, true, false])
+    expect([faults.import(['stuck']), faults.import(['error']), faults.import(['error'])]).to.deep.equal([
+      null,
+      'error',
+      null,
+    ])
   })
 
   it('strike hosts by AMI and id, and the runner once', () => {

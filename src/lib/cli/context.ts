@@ -7,6 +7,10 @@ import { FLEET_STACK_PATH } from '../domain/paths.js'
 import type { Registry } from '../domain/registry.js'
 import type { DriftPorts } from '../ops/drift/ports.js'
 import type { MintPorts } from '../ops/github/ports.js'
+import type { BuildPorts } from '../ops/images/buildImage.js'
+import type { CatalogPorts } from '../ops/images/catalog.js'
+import type { ImagePorts } from '../ops/images/ports.js'
+import type { SmokePorts } from '../ops/images/smokeImage.js'
 import type { Plane } from '../ops/plane.js'
 import type { Clock, Compute, ObjectStore, Progress, RegistrySource, Runs, Tofu } from '../ops/ports.js'
 import type { GithubInspection } from '../ops/preflight/ports.js'
@@ -14,6 +18,7 @@ import type { PreflightPorts } from '../ops/preflight/preflight.js'
 import { silentProgress, stderrProgress } from './progress.js'
 import type { BundleFlags, BundleWiring } from './wiring/bundles.js'
 import type { MintOptions } from './wiring/github.js'
+import type { ImageOptions } from './wiring/images.js'
 import type { RegistryWiring } from './wiring/registry.js'
 
 export interface ContextOptions {
@@ -198,22 +203,53 @@ export class Context {
     return mintPorts(this.env, this.#userAgent, options)
   }
 
-  /** `what` begins a sentence. @throws ClawctlError NOT_CI, ON_AGENT_HOST */
-  requireCi(what: string): void {
-    if (this.mode === 'ci') return
-    throw new ClawctlError('NOT_CI', `${what} uses AWS directly, which only ci mode does.`, {
-      hint: 'Run it in the workflow, or with --mode ci and AWS credentials.',
-    })
-  }
-
   /** What `fleet drift` needs. @throws ClawctlError NOT_CI, ON_AGENT_HOST, NOT_CONFIGURED */
   async drift(options: { issue: boolean }): Promise<DriftPorts> {
-    this.requireCi('`fleet drift`')
+    this.requireCi('`fleet drift` uses')
     const { driftPorts } = await import('./wiring/drift.js')
     const { clock, progress, registry } = this
     const [compute, store, tofu] = await Promise.all([this.compute(), this.store(), this.tofu()])
     const common = { registry, compute, store, tofu, clock, progress }
     return driftPorts(this.env, common, { ...options, userAgent: this.#userAgent })
+  }
+
+  /** What image commands need. @throws ClawctlError NOT_CI, ON_AGENT_HOST, NOT_CONFIGURED */
+  async images(options: ImageOptions = {}): Promise<ImagePorts> {
+    this.requireCi('Image commands use')
+    const { imagePorts } = await import('./wiring/images.js')
+    const { env, clock, progress } = this
+    return imagePorts({ env, clock, progress, stop: this.#interruption() }, options)
+  }
+
+  /** What `image list` and `image prune` need. @throws ClawctlError NOT_CI, ON_AGENT_HOST, NOT_CONFIGURED */
+  async imageCatalog(): Promise<CatalogPorts & { clock: Clock; progress: Progress }> {
+    this.requireCi('Image commands use')
+    const { catalogPorts } = await import('./wiring/imageCatalog.js')
+    const { env, clock, progress } = this
+    return catalogPorts({ env, clock, progress, stop: this.#interruption() })
+  }
+
+  /** What `image smoke` needs. @throws ClawctlError NOT_CI, ON_AGENT_HOST, NOT_CONFIGURED */
+  async imageSmoke(): Promise<SmokePorts> {
+    this.requireCi('Image commands use')
+    const { smokePorts } = await import('./wiring/imageCatalog.js')
+    const { env, clock, progress } = this
+    return smokePorts({ env, clock, progress, stop: this.#interruption() })
+  }
+
+  /** What `image build` needs: nix, and no AWS. */
+  async imageBuild(): Promise<BuildPorts> {
+    const { imageBuildPorts } = await import('./wiring/imageBuild.js')
+    const { env, clock, progress, registry, checkout } = this
+    return imageBuildPorts({ env, clock, progress, registry, flake: checkout, stop: this.#interruption() })
+  }
+
+  /** `what` begins a sentence. @throws ClawctlError NOT_CI, ON_AGENT_HOST */
+  requireCi(what: string): void {
+    if (this.mode === 'ci') return
+    throw new ClawctlError('NOT_CI', `${what} AWS directly, which only ci mode does.`, {
+      hint: 'Run it in the workflow, or with --mode ci and AWS credentials.',
+    })
   }
 
   /** OpenTofu on the fleet stack of the checkout. @throws ClawctlError NOT_CONFIGURED */

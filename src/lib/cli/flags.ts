@@ -2,24 +2,25 @@ import { custom } from '@oclif/core/flags'
 import ms from 'ms'
 import { ClawctlError } from '../domain/errors.js'
 
-/** A day: nobody waits longer for one host. */
+/** A day: nobody waits longer for one thing. */
 const LONGEST_MS = 86_400_000
 
 /**
  * A duration such as 90s or 30m, parsed to milliseconds. The default is the command's to apply: a default of oclif's own
  * would make --help load the command.
  */
-export function durationFlag(options: { summary: string; default: string; env?: string }) {
+export function durationFlag(options: { summary: string; default: string; env?: string; longest?: ms.StringValue }) {
   return custom<number>({
     summary: `${options.summary} Default: ${options.default}.`,
     helpValue: 'DURATION',
     ...(options.env ? { env: options.env } : {}),
-    parse: async (input) => parseDuration(input || options.default),
+    parse: async (input) =>
+      parseDuration(input || options.default, options.longest === undefined ? LONGEST_MS : ms(options.longest)),
   })()
 }
 
-function parseDuration(text: string): number {
+function parseDuration(text: string, longestMs: number): number {
   const value = /^\d+(?:\.\d+)?\s*[a-z]+$/i.test(text) ? ms(text as ms.StringValue) : Number.NaN
-  if (Number.isFinite(value) && value > 0 && value <= LONGEST_MS) return value
+  if (Number.isFinite(value) && value > 0 && value <= longestMs) return value
   throw new ClawctlError('USAGE', `${JSON.stringify(text)} is not a duration.`, { hint: 'Write it as 90s, 30m or 2h.' })
 }

@@ -214,8 +214,23 @@ export const CODES = {
   REQUEST_CONFLICT: {
     exit: 2,
     http: 409,
-    meaning: 'The same request id was used for another deploy.',
-    next: 'Use a new request id.',
+    meaning: 'The same request id was used for another deploy, or an image is there or under way in another shape.',
+    next: 'Use a new request id; for an image do what the hint says.',
+  },
+  INVALID_IMAGE: {
+    exit: 2,
+    meaning: 'The image does not exist, changes while it is read, or is none that can be imported.',
+    next: 'Do what the hint says; `clawctl image build` makes an image.',
+  },
+  BUILD_FAILED: {
+    exit: 1,
+    meaning: 'Nix could not build the image, or built none that can be used.',
+    next: 'Read what nix said, mend the configuration or the machine, and build again.',
+  },
+  IMPORT_FAILED: {
+    exit: 1,
+    meaning: 'EC2 ended the import, the snapshot or the registration of an image without success.',
+    next: 'Read the reason in the message. Nothing half-made was tagged; run the command again to resume.',
   },
   PLAN_FAILED: {
     exit: 1,

@@ -11,6 +11,8 @@ export interface PollOptions {
   timeoutMs: number
   /** The longest pause between two looks. */
   longestMs: number
+  /** The first one, where what is waited for may be there in no time. */
+  firstMs?: number
   /** Told before each pause why there is one. */
   onWait?(reason: string): void
   /** How long looks may fail in a row before it is given up; as long as there is time where it is left out. */
@@ -31,7 +33,7 @@ export async function poll<T>(
   const isPassing = options.isPassing ?? isOutage
   const deadline = clock.now().getTime() + options.timeoutMs
   let lastSeen = clock.now().getTime()
-  for (let pause = FIRST_MS; ; pause = Math.min(pause * 1.5, options.longestMs)) {
+  for (let pause = options.firstMs ?? FIRST_MS; ; pause = Math.min(pause * 1.5, options.longestMs)) {
     let reason: string
     try {
       const seen = await look()

@@ -1,8 +1,8 @@
 import type { ActionTable } from './github/actions.js'
 
 /**
- * Stand-ins for the actions that `.github/workflows/fleet-deploy.yml` uses. On GitHub they fetch things; here what they
- * would fetch is already there.
+ * Stand-ins for the actions that the workflows use. On GitHub they fetch things; here what they would fetch is already
+ * there.
  */
 export function actionStandIns(plane: {
   copyCheckout(folder: string): Promise<void>
@@ -33,6 +33,10 @@ export function actionStandIns(plane: {
     'opentofu/setup-opentofu': async ({ addPath, log }) => {
       addPath(plane.toolBin)
       log(plane.tofuTitle)
+      return { ok: true }
+    },
+    'cachix/install-nix-action': async ({ log }) => {
+      log('the nix of this machine, where it has one')
       return { ok: true }
     },
     './.github/actions/setup-clawctl': async ({ addPath, log }) => {

@@ -3,69 +3,109 @@ import { ClawctlError } from '../domain/errors.js'
 import { nearest } from '../domain/nearest.js'
 
 /** The services whose HTTP answers can be made to fail. */
-export const SERVICES = ['ec2', 's3', 'github', 'api'] as const
+export const SERVICES = ['ec2', 's3', 'ebs', 'github', 'api'] as const
 export type Service = (typeof SERVICES)[number]
 
 const HTTP_KINDS = {
   throttle: 'asks to slow down',
   error: 'answers 5xx',
   reset: 'drops the connection',
+  hang: 'takes the request and never answers',
   slow: 'answers late',
 } as const
-type HttpKind = keyof typeof HTTP_KINDS
+/** What only some services can do. */
+const SPECIAL_KINDS = {
+  expired: { services: ['ec2', 's3', 'ebs'], does: 'says that the credentials have expired' },
+  corrupt: { services: ['s3', 'ebs'], does: 'gets an upload with a flipped bit' },
+} as const
+type StrikeKind = Exclude<keyof typeof HTTP_KINDS, 'slow'> | keyof typeof SPECIAL_KINDS
+
+const IMPORT_KINDS = {
+  error: 'the import of a snapshot fails inside the service',
+  'bad-image': 'the import of a snapshot fails because of the image',
+  stuck: 'the import of a snapshot never gets anywhere',
+  'no-role': 'there is no service role vmimport',
+} as const
+type ImportKind = keyof typeof IMPORT_KINDS
 
 const HOST_KINDS = {
   unhealthy: 'hosts that boot the latest AMI never send a heartbeat',
   crash: 'hosts that boot the latest AMI report a failed gateway',
   dead: 'hosts never send a heartbeat, whatever the AMI',
+  impaired: 'machines fail their status checks, whatever the AMI',
+  mute: 'machines print nothing on their console, whatever the AMI',
 } as const
 type HostKind = keyof typeof HOST_KINDS
+/** Of any machine, be it a host or not. */
+type MachineKind = 'impaired' | 'mute'
+const isMachineKind = (kind: HostKind): kind is MachineKind => kind === 'impaired' || kind === 'mute'
 
 /** How often an HTTP fault strikes unless `=N` or `=always` says otherwise: within what one retry layer bears. */
 const DEFAULT_STRIKES = 2
 const DEFAULT_DELAY_MS = 2000
+/** EBS's own, of PutSnapshotBlock, for an account. */
+const DEFAULT_QUOTA = 1000
 
 export const FAULT_HELP = [
   ...Object.entries(HTTP_KINDS).map(([kind, does]) => {
-    const value = kind === 'slow' ? '[=2s]' : '[=N|always]'
+    const value = kind === 'slow' ? '[=2s]' : '[@AFTER][=N|always]'
     return `${SERVICES.map((s) => `${s}:${kind}`).join(' ')} ${value}: the service ${does}`
   }),
+  ...Object.entries(SPECIAL_KINDS).map(
+    ([kind, { services, does }]) =>
+      `${services.map((s) => `${s}:${kind}`).join(' ')} [@AFTER][=N|always]: the service ${does}`,
+  ),
+  '@AFTER: that many requests are served first (ebs:expired@100=always)',
+  'ebs:quota [=1000]: more blocks a second than that are throttled',
+  'ebs:encrypted: the account encrypts every new snapshot',
+  ...Object.entries(IMPORT_KINDS).map(([kind, does]) => `import:${kind} [=N|always]: ${does}`),
   ...Object.entries(HOST_KINDS).map(([kind, does]) => `host:${kind}[=ID]: ${does}`),
   'runner:dies: the runner is killed while it waits for the first new host to become healthy',
 ]
 
 const FAULT_NAMES = [
   ...SERVICES.flatMap((s) => Object.keys(HTTP_KINDS).map((k) => `${s}:${k}`)),
+  ...Object.entries(SPECIAL_KINDS).flatMap(([kind, { services }]) => services.map((s) => `${s}:${kind}`)),
+  'ebs:quota',
+  'ebs:encrypted',
+  ...Object.keys(IMPORT_KINDS).map((k) => `import:${k}`),
   ...Object.keys(HOST_KINDS).map((k) => `host:${k}`),
   'runner:dies',
 ]
 
 export type Fault =
-  | { on: Service; kind: Exclude<HttpKind, 'slow'>; strikes: number }
+  | { on: Service; kind: StrikeKind; strikes: number; after?: number }
   | { on: Service; kind: 'slow'; delayMs: number }
+  | { on: 'ebs'; kind: 'quota'; perSecond: number }
+  | { on: 'ebs'; kind: 'encrypted' }
+  | { on: 'import'; kind: ImportKind; strikes: number }
   | { on: 'host'; kind: HostKind; id: string | null }
   | { on: 'runner'; kind: 'dies' }
 
 /** @throws ClawctlError USAGE with the nearest name that exists. */
 export function parseFault(text: string): Fault {
-  const equals = text.indexOf('=')
-  const name = equals < 0 ? text : text.slice(0, equals)
-  const value = equals < 0 ? null : text.slice(equals + 1)
+  const [, name = '', after, value = null] = /^([^=@]*)(?:@([^=]*))?(?:=([\s\S]*))?$/.exec(text) ?? []
   if (!FAULT_NAMES.includes(name)) {
     const near = nearest(name, FAULT_NAMES)
     throw new ClawctlError('USAGE', `There is no fault "${text}".`, {
       hint: near ? `Did you mean ${near}?` : `The faults are: ${FAULT_NAMES.join(', ')}.`,
     })
   }
-  const [on, kind] = name.split(':') as [Service | 'host' | 'runner', string]
-  if (value === '' || (on === 'runner' && value !== null)) {
+  const [on, kind] = name.split(':') as [Service | 'import' | 'host' | 'runner', string]
+  const counts = on !== 'host' && on !== 'runner' && on !== 'import' && !['slow', 'quota', 'encrypted'].includes(kind)
+  const bare = on === 'runner' || kind === 'encrypted'
+  if (value === '' || (bare && value !== null) || (after !== undefined && !counts)) {
     throw new ClawctlError('USAGE', `The fault "${text}" has a value that it does not take.`, {
       hint: `Write ${name}.`,
     })
   }
+  if (after !== undefined && !/^\d{1,9}$/.test(after)) {
+    throw new ClawctlError('USAGE', `"${after}" is not a number of requests.`, { hint: `Write ${name}@100.` })
+  }
   if (on === 'runner') return { on, kind: 'dies' }
   if (on === 'host') return { on, kind: kind as HostKind, id: value }
-  if (kind === 'slow') {
+  if (on === 'ebs' && kind === 'encrypted') return { on, kind }
+  if (on !== 'import' && kind === 'slow') {
     const delayMs = value === null ? DEFAULT_DELAY_MS : (ms(value as ms.StringValue) ?? Number.NaN)
     if (!Number.isFinite(delayMs) || delayMs < 0) {
       throw new ClawctlError('USAGE', `"${value}" is not a duration.`, { hint: `Write it as ${name}=2s.` })
@@ -78,14 +118,18 @@ export function parseFault(text: string): Fault {
       hint: `Write ${name}=3 or ${name}=always.`,
     })
   }
-  return { on, kind: kind as Exclude<HttpKind, 'slow'>, strikes }
+  if (on === 'ebs' && kind === 'quota') return { on, kind, perSecond: value === null ? DEFAULT_QUOTA : strikes }
+  if (on === 'import') return { on, kind: kind as ImportKind, strikes }
+  return { on, kind: kind as StrikeKind, strikes, ...(after === undefined ? {} : { after: Number(after) }) }
 }
 
-export type HttpStrike = Exclude<HttpKind, 'slow'>
+/** How an answer fails. A corrupt upload is no failure of the service: it is for the checksum to find. */
+export type HttpStrike = Exclude<StrikeKind, 'corrupt'>
 
 /** What is still to go wrong. HTTP faults use themselves up; host faults stay. */
 export class Faults {
   #faults: Fault[]
+  readonly #rate = { second: 0, requests: 0 }
 
   constructor(faults: readonly Fault[] = []) {
     this.#faults = faults.map((f) => ({ ...f }))
@@ -102,13 +146,51 @@ export class Faults {
 
   /** How the next answer of the service fails, if it does. Uses up one strike. */
   strike(service: Service): HttpStrike | null {
+    let struck: HttpStrike | null = null
     for (const fault of this.#faults) {
-      if (fault.on === service && 'strikes' in fault && fault.strikes > 0) {
+      if (fault.on !== service || !('strikes' in fault) || fault.kind === 'corrupt') continue
+      if (fault.after) fault.after -= 1
+      else if (struck === null && fault.strikes > 0) {
         fault.strikes -= 1
-        return fault.kind
+        struck = fault.kind
       }
     }
-    return null
+    return struck
+  }
+
+  /** Whether the next upload arrives with a flipped bit. Uses up one strike. */
+  corrupts(service: Service): boolean {
+    for (const fault of this.#faults) {
+      if (fault.on !== service || !('strikes' in fault) || fault.kind !== 'corrupt') continue
+      if (fault.after) fault.after -= 1
+      else if (fault.strikes > 0) {
+        fault.strikes -= 1
+        return true
+      }
+    }
+    return false
+  }
+
+  /** Whether one request more, now, is above the quota of its second. */
+  overQuota(): boolean {
+    const quota = Math.min(...this.#faults.map((f) => ('perSecond' in f ? f.perSecond : Number.POSITIVE_INFINITY)))
+    if (quota === Number.POSITIVE_INFINITY) return false
+    const second = Math.floor(Date.now() / 1000)
+    if (this.#rate.second !== second) Object.assign(this.#rate, { second, requests: 0 })
+    this.#rate.requests += 1
+    return this.#rate.requests > quota
+  }
+
+  encryptsByDefault(): boolean {
+    return this.#faults.some((f) => f.on === 'ebs' && f.kind === 'encrypted')
+  }
+
+  /** How the next import fails, if it does. Uses up one strike. */
+  import(kinds: readonly ImportKind[]): ImportKind | null {
+    const fault = this.#faults.find((f) => f.on === 'import' && f.strikes > 0 && kinds.includes(f.kind))
+    if (fault?.on !== 'import') return null
+    fault.strikes -= 1
+    return fault.kind
   }
 
   delayMs(service: Service): number {
@@ -116,12 +198,17 @@ export class Faults {
   }
 
   /** How a host that boots now fails, if it does. `latest`: it boots the newest AMI. */
-  host(id: string, latest: boolean): HostKind | null {
+  host(id: string, latest: boolean): Exclude<HostKind, MachineKind> | null {
     for (const fault of this.#faults) {
-      if (fault.on !== 'host' || (fault.id !== null && fault.id !== id)) continue
+      if (fault.on !== 'host' || isMachineKind(fault.kind) || (fault.id !== null && fault.id !== id)) continue
       if (fault.kind === 'dead' || latest) return fault.kind
     }
     return null
+  }
+
+  /** Whether a machine that boots now fails so; `id` is null for one that is no host. */
+  machine(kind: MachineKind, id: string | null): boolean {
+    return this.#faults.some((f) => f.on === 'host' && f.kind === kind && (f.id === null || f.id === id))
   }
 
   /** True once where the runner is to die. */

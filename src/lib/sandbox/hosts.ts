@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { heartbeatKey, MARKER_NAME } from '../domain/bundle.js'
 import { bundleMarkerSchema, type Heartbeat, instanceIdSchema } from '../domain/contract.js'
+import { BOOT_MARKER } from '../domain/image/marker.js'
 import { parseJson } from '../domain/json.js'
 import type { Instance, World } from './aws/world.js'
 import type { Faults } from './faults.js'
@@ -82,7 +83,7 @@ export class Hosts {
     const heartbeat: Heartbeat = {
       instanceId: instance.id,
       amiId: instance.imageId,
-      revision: this.#world.images.get(instance.imageId)?.tags.get('clawdinator:revision') ?? null,
+      revision: revisionOf(this.#world, instance),
       service,
       at: this.#world.now().toISOString(),
     }
@@ -97,15 +98,19 @@ export class Hosts {
     this.#after(instance, this.#bootMs / 2, () => {
       if (instance.state !== 'pending') return
       instance.state = 'running'
+      instance.console += '[    0.000000] Linux version 6.12 (nixbld@localhost)\n'
       this.#after(instance, this.#bootMs / 2, () => this.#booted(instance))
     })
   }
 
   #booted(instance: Instance): void {
     if (instance.state !== 'running') return
-    instance.checks = 'ok'
     const id = hostIdOf(instance)
-    if (!id) return
+    const impaired = this.#faults.machine('impaired', id)
+    instance.checks = impaired ? 'impaired' : 'ok'
+    if (this.#faults.machine('mute', id)) instance.console = ''
+    else if (!impaired) instance.console += `[    4.200000] ${BOOT_MARKER}\n`
+    if (!id || impaired) return
     const problem = this.#bundleProblem(instance, id)
     const fault = this.#faults.host(id, instance.imageId === this.#world.latestImage()?.id)
     if (problem) {
@@ -172,6 +177,11 @@ export class Hosts {
     for (const timer of this.#timers.get(instanceId) ?? []) clearTimeout(timer)
     this.#timers.delete(instanceId)
   }
+}
+
+function revisionOf(world: World, { imageId }: Instance): string | null {
+  const tags = world.images.get(imageId)?.tags
+  return tags?.get('revision') ?? tags?.get('clawdinator:revision') ?? null
 }
 
 function hostIdOf(instance: Instance): string | null {

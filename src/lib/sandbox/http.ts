@@ -1,6 +1,8 @@
 import { channel } from 'node:diagnostics_channel'
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Faults, HttpStrike, Service } from './faults.js'
 
@@ -11,13 +13,16 @@ export interface Exchange {
   headers: IncomingHttpHeaders
   /** Every value of every header: Node keeps only the first of some that are there twice. */
   headersDistinct?: IncomingMessage['headersDistinct']
+  /** Empty where the endpoint reads `stream` itself. */
   body: Buffer
+  stream: AsyncIterable<Buffer>
 }
 
 export interface Reply {
   status: number
   headers?: Record<string, string>
-  body?: string | Buffer
+  /** Of a stream the headers tell the length. */
+  body?: string | Buffer | AsyncIterable<Buffer>
 }
 
 /** One line of the request log: what a test asks "how often was that called?". */
@@ -25,7 +30,7 @@ export interface LoggedRequest {
   service: Service
   method: string
   path: string
-  status: number | 'reset'
+  status: number | 'reset' | 'hang'
 }
 
 /** What a service answered, and whether a fault did it in its stead. */
@@ -48,8 +53,10 @@ export interface EndpointOptions {
   service: Service
   handle(exchange: Exchange): Promise<Reply> | Reply
   /** The service's own way to say "slow down" or "internal error". */
-  fail(strike: Exclude<HttpStrike, 'reset'>): Reply
+  fail(strike: Exclude<HttpStrike, 'reset' | 'hang'>): Reply
   faults: Faults
+  /** The handler reads the body as it comes, for services that take large ones. */
+  streams?: boolean
   log?: (request: LoggedRequest) => void
   port?: number
 }
@@ -59,12 +66,8 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
   const { service, faults } = options
   const sockets = new Set<Socket>()
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
-    const chunks: Buffer[] = []
-    try {
-      for await (const chunk of request) chunks.push(chunk as Buffer)
-    } catch {
-      return // the client went away
-    }
+    const body = options.streams ? NO_BODY : await readAll(request)
+    if (!body) return // the client went away
     // Not against a base: `//` would become another host.
     const target = `http://127.0.0.1${request.url ?? '/'}`
     if (!URL.canParse(target)) {
@@ -73,7 +76,7 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
     }
     const url = new URL(target)
     const method = request.method ?? 'GET'
-    const log = (status: number | 'reset') =>
+    const log = (status: LoggedRequest['status']) =>
       options.log?.({ service, method, path: url.pathname + url.search, status })
     const delay = faults.delayMs(service)
     if (delay > 0) await sleep(delay)
@@ -83,26 +86,27 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
       request.socket.resetAndDestroy()
       return
     }
-    const exchange: Exchange = {
-      method,
-      url,
-      headers: request.headers,
-      headersDistinct: request.headersDistinct,
-      body: Buffer.concat(chunks),
+    if (strike === 'hang') {
+      log('hang')
+      request.resume()
+      return
     }
+    const { headers, headersDistinct } = request
+    // A reader that stops early must not take the connection with it.
+    const stream = request.iterator({ destroyOnReturn: false })
+    const exchange: Exchange = { method, url, headers, headersDistinct, body, stream }
     let reply: Reply
     try {
       reply = strike ? options.fail(strike) : await options.handle(exchange)
     } catch (error) {
+      if (request.errored) return // the client went away
       reply = { status: 500, body: `sandbox defect in ${service}: ${(error as Error).stack}` }
     }
     answered.publish({ service, exchange, reply, struck: strike !== null } satisfies Answered)
+    // What nobody read has to go, or a client that is still sending never sees the answer.
+    if (!request.readableEnded && !(await drain(request))) return
     log(reply.status)
-    response.writeHead(reply.status, {
-      'content-length': String(Buffer.byteLength(reply.body ?? '')),
-      ...reply.headers,
-    })
-    response.end(method === 'HEAD' ? undefined : reply.body)
+    await send(reply, method, response)
   }
   const server = createServer((request, response) => {
     // What is malformed ends its own connection, never the sandbox.
@@ -125,4 +129,35 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
         server.close(() => resolve())
       }),
   }
+}
+
+const NO_BODY = Buffer.alloc(0)
+
+/** Null where the client went away. */
+async function readAll(request: IncomingMessage): Promise<Buffer | null> {
+  const chunks: Buffer[] = []
+  try {
+    for await (const chunk of request) chunks.push(chunk as Buffer)
+  } catch {
+    return null
+  }
+  return Buffer.concat(chunks)
+}
+
+/** False where the client went away. */
+function drain(request: IncomingMessage): Promise<boolean> {
+  return new Promise((resolve) => {
+    if (request.destroyed) resolve(false)
+    request.once('end', () => resolve(true))
+    request.once('close', () => resolve(request.complete))
+    request.resume()
+  })
+}
+
+async function send({ status, headers, body = '' }: Reply, method: string, response: ServerResponse): Promise<void> {
+  const whole = typeof body === 'string' || Buffer.isBuffer(body)
+  response.writeHead(status, { ...(whole ? { 'content-length': String(Buffer.byteLength(body)) } : {}), ...headers })
+  if (method === 'HEAD') response.end()
+  else if (whole) response.end(body)
+  else await pipeline(Readable.from(body, { objectMode: false }), response)
 }

@@ -10,6 +10,7 @@ import { FLEET_STACK_PATH, FLEET_STATE_KEY } from '../domain/paths.js'
 import { WAITING_FOR_HEALTH } from '../domain/rollout.js'
 import { actionStandIns } from './actions.js'
 import { type AdminServer, startAdmin } from './admin.js'
+import { ebsEndpoint } from './aws/ebs.js'
 import { ec2Endpoint } from './aws/ec2.js'
 import { otherServicesEndpoint } from './aws/other.js'
 import { s3Endpoint } from './aws/s3.js'
@@ -115,7 +116,7 @@ export class Sandbox {
     }
     await writePrograms(paths, { clawctl: join(options.packageRoot, 'bin/run.js'), tofu })
 
-    const world = new World({ region: REGION })
+    const world = new World({ region: REGION, folder: join(folder, 'aws') })
     const faults = new Faults(options.faults)
     const requests: LoggedRequest[] = []
     const lambdaLog: string[] = []
@@ -137,12 +138,14 @@ export class Sandbox {
     })
     const githubToken = `ghp_${randomBytes(24).toString('hex')}`
 
-    const [ec2Url, s3Url, otherUrl] = await Promise.all([
+    closers.push(() => world.close())
+    const [ec2Url, s3Url, ebsUrl, otherUrl] = await Promise.all([
       open(ec2Endpoint(world, { faults, log, accessKeyId: ACCESS_KEY_ID })),
       open(s3Endpoint(world, { faults, log, accessKeyId: ACCESS_KEY_ID })),
+      open(ebsEndpoint(world, { faults, log, accessKeyId: ACCESS_KEY_ID })),
       open(otherServicesEndpoint(world)),
     ])
-    const aws = awsEnvironment(folder, { ec2Url, s3Url, otherUrl })
+    const aws = awsEnvironment(folder, { ec2Url, s3Url, ebsUrl, otherUrl })
     const github = new GitHub({
       repository: REPOSITORY,
       token: githubToken,
@@ -153,6 +156,7 @@ export class Sandbox {
         AWS_REGION: REGION,
         S3_BUCKET: BUCKET,
         AWS_DEPLOY_ROLE_ARN: 'arn:aws:iam::000000000000:role/clawdinator/fleet-deploy',
+        AWS_IMAGE_ROLE_ARN: 'arn:aws:iam::000000000000:role/clawdinator/image-build',
         HEALTH_TIMEOUT,
       },
       actions: actionStandIns({
@@ -279,12 +283,13 @@ async function killRunnerIfAsked(faults: Faults, github: GitHub): Promise<void> 
   github.killRunner()
 }
 
-function awsEnvironment(folder: string, urls: { ec2Url: string; s3Url: string; otherUrl: string }) {
+function awsEnvironment(folder: string, urls: { ec2Url: string; s3Url: string; ebsUrl: string; otherUrl: string }) {
   return {
     endpoints: {
       AWS_ENDPOINT_URL: urls.otherUrl,
       AWS_ENDPOINT_URL_EC2: urls.ec2Url,
       AWS_ENDPOINT_URL_S3: urls.s3Url,
+      AWS_ENDPOINT_URL_EBS: urls.ebsUrl,
       AWS_EC2_METADATA_DISABLED: 'true',
       AWS_CONFIG_FILE: join(folder, 'aws-config'),
       AWS_SHARED_CREDENTIALS_FILE: join(folder, 'aws-credentials'),

@@ -26,50 +26,82 @@ const DENIED = new Set([
   'ExpiredTokenException',
   'InvalidAccessKeyId',
   'InvalidClientTokenId',
+  'Forbidden',
   'RequestExpired',
   'SignatureDoesNotMatch',
   'UnauthorizedOperation',
 ])
 const THROTTLED = new Set([
+  'EC2ThrottledException',
   'RequestLimitExceeded',
+  'RequestThrottled',
+  'RequestThrottledException',
   'Throttling',
   'ThrottlingException',
   'SlowDown',
   'TooManyRequestsException',
 ])
 
+const QUOTA = new Set([
+  'ConcurrentLimitExceededException',
+  'ConcurrentSnapshotLimitExceeded',
+  'PendingSnapshotLimitExceeded',
+  'ResourceCountExceeded',
+  'ServiceQuotaExceededException',
+  'SnapshotLimitExceeded',
+])
+const ELSEWHERE = new Set(['AuthorizationHeaderMalformed', 'IllegalLocationConstraintException', 'PermanentRedirect'])
+
 /** Runs one SDK call and turns what it throws into a code. `what` reads like "EC2 DescribeInstances". */
 export async function awsCall<T>(what: string, call: () => Promise<T>): Promise<T> {
   try {
     return await call()
   } catch (error) {
-    if (error instanceof ClawctlError) throw error
-    const { name } = error as Error
-    if (name === 'CredentialsProviderError') {
-      throw new ClawctlError('NOT_CONFIGURED', 'There are no AWS credentials.', {
-        hint: 'In CI, let the workflow assume its role; elsewhere set AWS_PROFILE or the AWS_* variables.',
-        cause: error,
-      })
-    }
-    if (DENIED.has(name)) {
-      throw new ClawctlError('DENIED', `AWS refused ${what}: ${name}.`, {
-        hint: 'Check the role and its policy; expired credentials end the same way.',
-        cause: error,
-      })
-    }
-    if (THROTTLED.has(name)) {
-      throw new ClawctlError('RATE_LIMITED', `AWS asked to slow down at ${what}, again and again (${name}).`, {
-        cause: error,
-      })
-    }
-    if (name === 'NoSuchBucket') {
-      throw new ClawctlError('NOT_CONFIGURED', `${what}: there is no such bucket.`, {
-        hint: 'Check S3_BUCKET.',
-        cause: error,
-      })
-    }
-    // The service's own words stay in the cause: the Control API passes messages on to whoever asked.
-    const code = (error as NodeJS.ErrnoException).code ?? name
-    throw new ClawctlError('UPSTREAM', `${what} failed (${code}).`, { cause: error })
+    throw asAwsFailure(what, error)
   }
+}
+
+/** What an SDK threw, as a code. */
+export function asAwsFailure(what: string, error: unknown): ClawctlError {
+  if (error instanceof ClawctlError) return error
+  const { name } = error as Error
+  const status = (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode
+  if (name === 'CredentialsProviderError') {
+    return new ClawctlError('NOT_CONFIGURED', 'There are no AWS credentials.', {
+      hint: 'In CI, let the workflow assume its role; elsewhere set AWS_PROFILE or the AWS_* variables.',
+      cause: error,
+    })
+  }
+  if (name === 'NoSuchBucket') {
+    return new ClawctlError('NOT_CONFIGURED', `${what}: there is no such bucket.`, {
+      hint: 'Check S3_BUCKET.',
+      cause: error,
+    })
+  }
+  if (ELSEWHERE.has(name) || status === 301) {
+    return new ClawctlError('NOT_CONFIGURED', `${what}: the bucket is in another region.`, {
+      hint: 'Set AWS_REGION to the region of S3_BUCKET.',
+      cause: error,
+    })
+  }
+  if (DENIED.has(name) || status === 403) {
+    return new ClawctlError('DENIED', `AWS refused ${what}: ${name}.`, {
+      hint: 'Check the role and its policy; expired credentials end the same way.',
+      cause: error,
+    })
+  }
+  if (THROTTLED.has(name)) {
+    return new ClawctlError('RATE_LIMITED', `AWS asked to slow down at ${what}, again and again (${name}).`, {
+      cause: error,
+    })
+  }
+  if (QUOTA.has(name)) {
+    return new ClawctlError('DENIED', `AWS refused ${what}: a quota of the account is used up (${name}).`, {
+      hint: 'Wait until what runs is over, delete what nobody needs, or have the quota raised.',
+      cause: error,
+    })
+  }
+  // The service's own words are for the terminal alone: the Control API passes messages on to whoever asked.
+  const { message, code = name } = error as NodeJS.ErrnoException
+  return new ClawctlError('UPSTREAM', `${what} failed (${code}).`, { cause: error, details: message ? [message] : [] })
 }

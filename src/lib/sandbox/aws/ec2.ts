@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Faults } from '../faults.js'
 import { type Endpoint, type Exchange, type LoggedRequest, listen, type Reply } from '../http.js'
-import { accessKeyOf } from './auth.js'
+import { credentialOf } from './auth.js'
 import { EC2_ACTIONS } from './ec2Actions.js'
 import { Query } from './ec2Query.js'
 import { AwsError } from './error.js'
@@ -30,13 +30,10 @@ export function ec2Endpoint(world: World, options: AwsEndpointOptions): Promise<
     faults: options.faults,
     log: options.log,
     port: options.port,
-    fail: (strike) =>
-      strike === 'throttle'
-        ? errorReply(new AwsError('RequestLimitExceeded', 503, 'Request limit exceeded.'))
-        : errorReply(new AwsError('InternalError', 500, 'An internal error has occurred')),
-    handle: (exchange) => {
+    fail: (strike) => errorReply(FAILURES[strike]),
+    handle: async (exchange) => {
       try {
-        return answer(world, options.accessKeyId, exchange)
+        return await answer(world, options, exchange)
       } catch (error) {
         if (error instanceof AwsError) return errorReply(error)
         throw error
@@ -45,8 +42,14 @@ export function ec2Endpoint(world: World, options: AwsEndpointOptions): Promise<
   })
 }
 
-function answer(world: World, accessKeyId: string, exchange: Exchange): Reply {
-  const accessKey = accessKeyOf(exchange.headers)
+const FAILURES = {
+  throttle: new AwsError('RequestLimitExceeded', 503, 'Request limit exceeded.'),
+  error: new AwsError('InternalError', 500, 'An internal error has occurred'),
+  expired: new AwsError('RequestExpired', 400, 'Request has expired.'),
+}
+
+async function answer(world: World, { accessKeyId, faults }: AwsEndpointOptions, exchange: Exchange): Promise<Reply> {
+  const accessKey = credentialOf(exchange.headers)?.accessKeyId ?? null
   if (accessKey !== accessKeyId) {
     const why =
       accessKey === null ? 'it carries no SigV4 Authorization header' : `it does not know the key ${accessKey}`
@@ -63,7 +66,7 @@ function answer(world: World, accessKeyId: string, exchange: Exchange): Reply {
   if (query.boolean('DryRun')) {
     throw new AwsError('DryRunOperation', 412, 'Request would have succeeded, but DryRun flag is set.')
   }
-  const result = action(world, query)
+  const result = await action(world, query, faults)
   return xmlReply(200, xmlDocument(`${name}Response`, { requestId: randomUUID(), ...result }, NAMESPACE))
 }
 

@@ -70,11 +70,18 @@ export function invalidValue(name: string, value: string, why: string): AwsError
 
 type FilterValues<T> = Record<string, (item: T) => string[]>
 
-/** Reads `Filter.N`: names are joined by and, the values of one name by or. `fields` are the names the action knows. */
-export function readFilters<T extends { tags: Tags }>(query: Query, fields: FilterValues<T>): (item: T) => boolean {
-  const tests = query.indexes('Filter').map((n) => {
-    const name = query.require(`Filter.${n}.Name`)
-    const patterns = query.list(`Filter.${n}.Value`).map(wildcard)
+/**
+ * Reads `Filter.N` (of some actions `Filters.N`): names are joined by and, the values of one name by or. `fields` are the
+ * names the action knows.
+ */
+export function readFilters<T extends { tags: Tags }>(
+  query: Query,
+  fields: FilterValues<T>,
+  parameter = 'Filter',
+): (item: T) => boolean {
+  const tests = query.indexes(parameter).map((n) => {
+    const name = query.require(`${parameter}.${n}.Name`)
+    const patterns = query.list(`${parameter}.${n}.Value`).map(wildcard)
     const values = filterValues(name, fields)
     return (item: T) => values(item).some((value) => patterns.some((pattern) => pattern.test(value)))
   })
@@ -108,8 +115,9 @@ export interface Page<T> {
 }
 
 /**
- * Cuts a page by MaxResults (5 to 1000, as EC2 has it) and NextToken. `all` only ever grows at its end; the token names
- * the last item that was given out, so that a page neither repeats nor skips one when the world changes in between.
+ * Cuts a page by MaxResults (5 to 1000, as EC2 has it) and NextToken. `all` grows at its end only; the token names the
+ * last item that was given out and its place, so that a page neither repeats nor skips one when the world changes in
+ * between, unless that item is gone.
  */
 export function page<T extends { id: string }>(
   query: Query,
@@ -123,14 +131,14 @@ export function page<T extends { id: string }>(
   const token = query.get('NextToken')
   let rest = all
   if (token) {
-    const last = Buffer.from(token, 'base64url').toString()
+    const [, place, last] = /^(\d+) (.+)$/.exec(Buffer.from(token, 'base64url').toString()) ?? []
+    if (place === undefined) throw new AwsError('InvalidParameterValue', 400, 'Unable to parse pagination token')
     const index = all.findIndex((item) => item.id === last)
-    if (index < 0) throw new AwsError('InvalidParameterValue', 400, 'Unable to parse pagination token')
-    rest = all.slice(index + 1)
+    rest = all.slice(index < 0 ? Number(place) : index + 1)
   }
   const found = rest.filter(matches)
   const items = found.slice(0, Math.min(size ?? found.length, 1000))
   const last = items.at(-1)
   const more = found.length > items.length && last
-  return { items, nextToken: more ? Buffer.from(last.id).toString('base64url') : undefined }
+  return { items, nextToken: more ? Buffer.from(`${all.indexOf(last)} ${last.id}`).toString('base64url') : undefined }
 }

@@ -33,7 +33,7 @@ function answer(world: World, { headers, body }: Exchange): Reply {
     }
     return reply(200, xmlDocument('GetCallerIdentityResponse', result, STS_NAMESPACE))
   }
-  const Message = `The sandbox does not emulate ${service}${action ? ` (${action})` : ''}; it has EC2, S3 and STS GetCallerIdentity.`
+  const Message = `The sandbox does not emulate ${service}${action ? ` (${action})` : ''}; it has EC2, EBS direct, S3 and STS GetCallerIdentity.`
   const failure = { Error: { Type: 'Sender', Code: 'NotEmulated', Message }, RequestId: randomUUID() }
   return reply(400, xmlDocument('ErrorResponse', failure))
 }

@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import { type Endpoint, type Exchange, listen, type Reply } from '../http.js'
-import { accessKeyOf } from './auth.js'
+import { credentialOf } from './auth.js'
 import type { AwsEndpointOptions } from './ec2.js'
 import { AwsError } from './error.js'
+import { receive, type Upload } from './s3Body.js'
 import { createBucket, deleteObjects, headBucket, listObjects } from './s3Buckets.js'
 import { copyObject } from './s3Copy.js'
+import { abortUpload, completeUpload, createUpload, listParts, listUploads, uploadPart } from './s3Multipart.js'
 import { deleteObject, getObject, putObject } from './s3Objects.js'
 import type { World } from './world.js'
 import { xmlDocument } from './xml.js'
@@ -16,30 +18,57 @@ interface Target {
   key: string
 }
 
+/** What an operation is told. */
+export interface S3Request extends Target {
+  exchange: Exchange
+  /** Takes the payload in as the content of an object or a part. */
+  receive(): Promise<Upload>
+}
+
 interface Operation {
-  run(world: World, request: Target & { exchange: Exchange }): Reply
+  run(world: World, request: S3Request): Promise<Reply> | Reply
   /** Query parameters and headers it understands, beyond those of every request. */
   query?: readonly string[]
   headers?: readonly string[]
 }
 
+const UPLOAD_ID = 'uploadId'
+const PROPERTIES = ['x-amz-meta-*', 'x-amz-server-side-encryption*']
 const UPLOAD = ['x-amz-sdk-checksum-algorithm', 'x-amz-checksum-*', 'x-amz-trailer', 'x-amz-decoded-content-length']
 const READ: Operation = { run: getObject, headers: ['if-match', 'if-none-match', 'range', 'x-amz-checksum-mode'] }
 const OBJECT_OPERATIONS: Record<string, Operation> = {
-  PUT: {
-    run: putObject,
-    headers: [...UPLOAD, 'if-match', 'if-none-match', 'x-amz-meta-*', 'x-amz-server-side-encryption*'],
-  },
+  PUT: { run: putObject, headers: [...UPLOAD, ...PROPERTIES, 'if-match', 'if-none-match'] },
   'PUT x-amz-copy-source': { run: copyObject, headers: ['x-amz-copy-source', 'x-amz-checksum-algorithm'] },
   GET: READ,
   HEAD: READ,
   DELETE: { run: deleteObject },
+  'POST uploads': {
+    run: createUpload,
+    query: ['uploads'],
+    headers: [...PROPERTIES, 'x-amz-checksum-algorithm', 'x-amz-checksum-type'],
+  },
+  'PUT uploadId': {
+    run: uploadPart,
+    query: [UPLOAD_ID, 'partNumber'],
+    headers: [...UPLOAD, 'x-amz-copy-source', 'x-amz-copy-source-range'],
+  },
+  'GET uploadId': { run: listParts, query: [UPLOAD_ID, 'max-parts', 'part-number-marker'] },
+  'POST uploadId': {
+    run: completeUpload,
+    query: [UPLOAD_ID],
+    headers: [...UPLOAD, 'if-match', 'if-none-match', 'x-amz-mp-object-size'],
+  },
+  'DELETE uploadId': { run: abortUpload, query: [UPLOAD_ID] },
 }
 const LIST_QUERY = ['prefix', 'delimiter', 'max-keys', 'continuation-token', 'start-after', 'encoding-type']
 const BUCKET_OPERATIONS: Record<string, Operation> = {
   PUT: { run: createBucket, headers: UPLOAD },
   HEAD: { run: headBucket },
   'GET list-type=2': { run: listObjects, query: ['list-type', ...LIST_QUERY] },
+  'GET uploads': {
+    run: listUploads,
+    query: ['uploads', 'prefix', 'max-uploads', 'key-marker', 'upload-id-marker', 'encoding-type'],
+  },
   'POST delete': { run: deleteObjects, query: ['delete'], headers: UPLOAD },
 }
 
@@ -56,16 +85,14 @@ const MEANINGFUL =
 export function s3Endpoint(world: World, options: AwsEndpointOptions): Promise<Endpoint> {
   return listen({
     service: 's3',
+    streams: true,
     faults: options.faults,
     log: options.log,
     port: options.port,
-    fail: (strike) =>
-      strike === 'throttle'
-        ? errorReply(new AwsError('SlowDown', 503, 'Please reduce your request rate.'))
-        : errorReply(new AwsError('InternalError', 500, 'We encountered an internal error. Please try again.')),
-    handle: (exchange) => {
+    fail: (strike) => errorReply(FAILURES[strike]),
+    handle: async (exchange) => {
       try {
-        return answer(world, options.accessKeyId, exchange)
+        return await answer(world, options, exchange)
       } catch (error) {
         if (error instanceof AwsError) return errorReply(error, exchange.url.pathname)
         throw error
@@ -74,17 +101,35 @@ export function s3Endpoint(world: World, options: AwsEndpointOptions): Promise<E
   })
 }
 
-function answer(world: World, accessKeyId: string, exchange: Exchange): Reply {
-  const accessKey = accessKeyOf(exchange.headers)
-  if (accessKey === null) throw new AwsError('AccessDenied', 403, 'Access Denied: no SigV4 Authorization header')
-  if (accessKey !== accessKeyId) {
-    const message = `The AWS Access Key Id you provided does not exist in our records: the sandbox does not know ${accessKey}`
+const FAILURES = {
+  throttle: new AwsError('SlowDown', 503, 'Please reduce your request rate.'),
+  error: new AwsError('InternalError', 500, 'We encountered an internal error. Please try again.'),
+  expired: new AwsError('ExpiredToken', 400, 'The provided token has expired.'),
+}
+
+async function answer(world: World, { accessKeyId, faults }: AwsEndpointOptions, exchange: Exchange): Promise<Reply> {
+  const credential = credentialOf(exchange.headers)
+  if (credential === null) throw new AwsError('AccessDenied', 403, 'Access Denied: no SigV4 Authorization header')
+  if (credential.accessKeyId !== accessKeyId) {
+    const message = `The AWS Access Key Id you provided does not exist in our records: the sandbox does not know ${credential.accessKeyId}`
     throw new AwsError('InvalidAccessKeyId', 403, message)
   }
   const target = locate(exchange)
   const operation = findOperation(exchange, target)
-  const reply = operation.run(world, { ...target, exchange })
+  // This endpoint stands for that of any region: the other one sends a client to the bucket's own.
+  if (credential.region !== world.region && world.buckets.has(target.bucket)) throw permanentRedirect(world.region)
+  const request = {
+    ...target,
+    exchange,
+    receive: () => receive(exchange, world.writer(), faults.corrupts('s3')),
+  }
+  const reply = await operation.run(world, request)
   return { ...reply, headers: { 'x-amz-request-id': requestId(), ...reply.headers } }
+}
+
+function permanentRedirect(region: string): AwsError {
+  const message = `The bucket you are attempting to access must be addressed using the specified endpoint: it is in ${region}.`
+  return new AwsError('PermanentRedirect', 301, message, { headers: { 'x-amz-bucket-region': region } })
 }
 
 /** @throws AwsError InvalidURI, KeyTooLongError */
@@ -110,8 +155,10 @@ function locate({ headers, url }: Exchange): Target {
 function findOperation({ method, url, headers }: Exchange, { bucket, key }: Target): Operation {
   const query = url.searchParams
   const list = query.get('list-type') === '2' ? ' list-type=2' : ''
-  const copy = method === 'PUT' && headers['x-amz-copy-source'] !== undefined ? ' x-amz-copy-source' : ''
-  const name = key !== '' ? `${method}${copy}` : `${method}${list}${query.has('delete') ? ' delete' : ''}`
+  const sub =
+    ['uploads', ...(key === '' ? ['delete'] : [UPLOAD_ID])].find((name) => query.has(name)) ??
+    (method === 'PUT' && headers['x-amz-copy-source'] !== undefined ? 'x-amz-copy-source' : undefined)
+  const name = `${method}${key === '' ? list : ''}${sub ? ` ${sub}` : ''}`
   const table = key !== '' ? OBJECT_OPERATIONS : BUCKET_OPERATIONS
   const operation = bucket !== '' && Object.hasOwn(table, name) ? table[name] : undefined
   if (!operation) throw notImplemented(`${method} ${url.pathname}${url.search}`)
@@ -134,10 +181,10 @@ function notImplemented(what: string): AwsError {
   return new AwsError('NotImplemented', 501, `The sandbox does not emulate ${what}`)
 }
 
-function errorReply({ code, message, status }: AwsError, resource?: string): Reply {
+function errorReply({ code, message, status, headers }: AwsError, resource?: string): Reply {
   const id = requestId()
   const body = xmlDocument('Error', { Code: code, Message: message, Resource: resource, RequestId: id })
-  return { status, headers: { 'content-type': 'application/xml', 'x-amz-request-id': id }, body }
+  return { status, headers: { 'content-type': 'application/xml', 'x-amz-request-id': id, ...headers }, body }
 }
 
 function requestId(): string {

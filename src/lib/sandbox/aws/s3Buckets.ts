@@ -1,20 +1,17 @@
-import type { Exchange, Reply } from '../http.js'
+import type { Reply } from '../http.js'
 import { AwsError } from './error.js'
-import { readBody } from './s3Body.js'
-import type { StoredObject, World } from './world.js'
-import { unescapeXml, type XmlValue, xmlDocument } from './xml.js'
+import type { S3Request } from './s3.js'
+import { receiveText } from './s3Body.js'
+import { invalidArgument, malformedXml, urlEncoded, xmlReply } from './s3Xml.js'
+import type { StoredObject } from './storage.js'
+import type { World } from './world.js'
+import { unescapeXml, type XmlValue } from './xml.js'
 
-export interface BucketRequest {
-  bucket: string
-  exchange: Exchange
-}
-
-const NAMESPACE = 'http://s3.amazonaws.com/doc/2006-03-01/'
 /** S3's own limit for a page of a listing and for one DeleteObjects. */
 const MAX_KEYS = 1000
 
 /** CreateBucket. */
-export function createBucket(world: World, { bucket, exchange }: BucketRequest): Reply {
+export async function createBucket(world: World, { bucket, exchange }: S3Request): Promise<Reply> {
   if (!/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(bucket)) {
     throw new AwsError('InvalidBucketName', 400, 'The specified bucket is not valid.')
   }
@@ -22,7 +19,8 @@ export function createBucket(world: World, { bucket, exchange }: BucketRequest):
     const message = 'Your previous request to create the named bucket succeeded and you already own it.'
     throw new AwsError('BucketAlreadyOwnedByYou', 409, message)
   }
-  const location = /<LocationConstraint>([^<]*)<\/LocationConstraint>/.exec(readBody(exchange).body.toString())?.[1]
+  const { text } = await receiveText(exchange)
+  const location = /<LocationConstraint>([^<]*)<\/LocationConstraint>/.exec(text)?.[1]
   if (location !== undefined && location !== world.region) {
     const message = `The ${location} location constraint is incompatible for the region specific endpoint.`
     throw new AwsError('IllegalLocationConstraintException', 400, message)
@@ -32,20 +30,20 @@ export function createBucket(world: World, { bucket, exchange }: BucketRequest):
 }
 
 /** HeadBucket. */
-export function headBucket(world: World, { bucket }: BucketRequest): Reply {
+export function headBucket(world: World, { bucket }: S3Request): Reply {
   world.bucket(bucket)
   return { status: 200, headers: { 'x-amz-bucket-region': world.region } }
 }
 
 /** ListObjectsV2. */
-export function listObjects(world: World, { bucket, exchange }: BucketRequest): Reply {
+export function listObjects(world: World, { bucket, exchange }: S3Request): Reply {
   const query = exchange.url.searchParams
   const prefix = query.get('prefix') ?? ''
   const delimiter = query.get('delimiter') ?? ''
   const maxKeys = readMaxKeys(query.get('max-keys'))
   const token = query.get('continuation-token')
   const encoding = query.get('encoding-type')
-  if (encoding !== null && encoding !== 'url') throw invalidArgument('Invalid Encoding Method specified in Request')
+  const text = urlEncoded(encoding)
   const after = token === null ? null : readToken(token)
   const startAfter = query.get('start-after')
 
@@ -62,7 +60,6 @@ export function listObjects(world: World, { bucket, exchange }: BucketRequest): 
   const shown = entries.slice(0, maxKeys)
   const last = shown.at(-1)
   const truncated = last !== undefined && shown.length < entries.length
-  const text = (value: string) => (encoding === 'url' ? encodeURIComponent(value).replaceAll('%2F', '/') : value)
   return xmlReply('ListBucketResult', {
     Name: bucket,
     Prefix: text(prefix),
@@ -90,7 +87,8 @@ function contentXml(key: string, object: StoredObject): XmlValue {
     LastModified: object.lastModified,
     ETag: object.etag,
     ChecksumAlgorithm: [...object.checksums.keys()].map((name) => name.toUpperCase()),
-    Size: object.body.length,
+    ChecksumType: object.checksums.size > 0 ? object.checksumType : undefined,
+    Size: object.content.size,
     StorageClass: 'STANDARD',
   }
 }
@@ -109,38 +107,29 @@ function readToken(token: string): string {
   return name.toString()
 }
 
-function invalidArgument(message: string): AwsError {
-  return new AwsError('InvalidArgument', 400, message)
-}
-
 /** DeleteObjects: up to 1000 keys, each one deleted whether it exists or not. */
-export function deleteObjects(world: World, { bucket, exchange }: BucketRequest): Reply {
-  const objects = world.bucket(bucket)
-  const { body, checksums } = readBody(exchange)
-  if (checksums.length === 0 && exchange.headers['content-md5'] === undefined) {
+export async function deleteObjects(world: World, { bucket, exchange }: S3Request): Promise<Reply> {
+  world.bucket(bucket)
+  const { text, checked } = await receiveText(exchange)
+  if (!checked) {
     const message = 'Missing required header for this request: Content-MD5 OR x-amz-checksum-*'
     throw new AwsError('InvalidRequest', 400, message)
   }
-  const { keys, quiet } = parseDelete(body.toString())
-  for (const key of keys) objects.delete(key)
+  const { keys, quiet } = parseDelete(text)
+  await Promise.all(keys.map((key) => world.deleteObject(bucket, key)))
   return xmlReply('DeleteResult', { Deleted: quiet ? [] : keys.map((Key) => ({ Key })) })
 }
 
 /** The body is flat enough for patterns: keys are escaped text, so no `<` is ever part of one. */
 function parseDelete(xml: string): { keys: string[]; quiet: boolean } {
-  const malformed = new AwsError('MalformedXML', 400, 'The XML you provided was not well-formed')
   const root = /^\s*(?:<\?xml[^>]*\?>)?\s*<Delete(?:\s[^>]*)?>([\s\S]*)<\/Delete>\s*$/.exec(xml)?.[1]
-  if (root === undefined || root.includes('<!')) throw malformed
+  if (root === undefined || root.includes('<!')) throw malformedXml()
   const keys = [...root.matchAll(/<Object>([\s\S]*?)<\/Object>/g)].map(([, inner = '']) => {
     const key = /^\s*<Key>([^<]+)<\/Key>\s*$/.exec(inner)?.[1]
     if (key !== undefined) return unescapeXml(key)
-    if (!/<(?:VersionId|ETag|LastModifiedTime|Size)>/.test(inner)) throw malformed
+    if (!/<(?:VersionId|ETag|LastModifiedTime|Size)>/.test(inner)) throw malformedXml()
     throw new AwsError('NotImplemented', 501, 'The sandbox deletes by key only: no versions, no conditions')
   })
-  if (keys.length === 0 || keys.length > MAX_KEYS) throw malformed
+  if (keys.length === 0 || keys.length > MAX_KEYS) throw malformedXml()
   return { keys, quiet: /<Quiet>\s*true\s*<\/Quiet>/.test(root) }
-}
-
-function xmlReply(root: string, value: XmlValue): Reply {
-  return { status: 200, headers: { 'content-type': 'application/xml' }, body: xmlDocument(root, value, NAMESPACE) }
 }

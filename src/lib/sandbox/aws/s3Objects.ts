@@ -1,36 +1,34 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Exchange, Reply } from '../http.js'
+import type { Reply } from '../http.js'
 import { AwsError } from './error.js'
-import { readBody } from './s3Body.js'
-import { etagMatches, preconditionFailed, type StoredObject, type World } from './world.js'
-
-export interface ObjectRequest {
-  bucket: string
-  key: string
-  exchange: Exchange
-}
+import type { S3Request } from './s3.js'
+import {
+  type Conditions,
+  etagMatches,
+  type ObjectProperties,
+  preconditionFailed,
+  type StoredObject,
+} from './storage.js'
+import type { World } from './world.js'
 
 /** PutObject, with If-None-Match: * and If-Match. */
-export function putObject(world: World, { bucket, key, exchange }: ObjectRequest): Reply {
+export async function putObject(world: World, { bucket, key, exchange, receive }: S3Request): Promise<Reply> {
   const { headers } = exchange
-  const ifNoneMatch = headers['if-none-match']
-  if (ifNoneMatch !== undefined && ifNoneMatch !== '*') {
-    throw new AwsError('NotImplemented', 501, 'If-None-Match of a PutObject can only be *')
+  const conditions = writeConditions(headers)
+  const properties = objectProperties(headers, world)
+  world.bucket(bucket)
+  const { content, md5, checksums } = await receive()
+  try {
+    const object = world.putObject(bucket, key, content, { ...properties, ...conditions, checksums, etag: md5 })
+    return { status: 200, headers: { etag: object.etag, ...encryptionHeaders(object), ...checksumHeaders(object) } }
+  } catch (error) {
+    await content.discard()
+    throw error
   }
-  const { body, checksums } = readBody(exchange)
-  const object = world.putObject(bucket, key, body, {
-    contentType: headers['content-type'],
-    metadata: userMetadata(headers),
-    sse: encryption(headers, world),
-    checksums,
-    ifNoneMatch,
-    ifMatch: headers['if-match'],
-  })
-  return { status: 200, headers: { etag: object.etag, ...encryptionHeaders(object), ...checksumHeaders(object) } }
 }
 
 /** GetObject and HeadObject: the server leaves the body of a HEAD answer out. */
-export function getObject(world: World, { bucket, key, exchange }: ObjectRequest): Reply {
+export function getObject(world: World, { bucket, key, exchange }: S3Request): Reply {
   const object = world.getObject(bucket, key)
   if (!object) throw new AwsError('NoSuchKey', 404, 'The specified key does not exist.')
   const { headers } = exchange
@@ -46,20 +44,46 @@ export function getObject(world: World, { bucket, key, exchange }: ObjectRequest
     ...encryptionHeaders(object),
     ...Object.fromEntries([...object.metadata].map(([name, value]) => [`x-amz-meta-${name}`, value])),
   }
-  const range = byteRange(headers.range, object.body.length)
+  const { content } = object
+  const range = byteRange(headers.range, content.size)
   if (range) {
-    const contentRange = `bytes ${range.first}-${range.last}/${object.body.length}`
-    const body = object.body.subarray(range.first, range.last + 1)
-    return { status: 206, headers: { ...common, 'content-range': contentRange }, body }
+    const { first, last } = range
+    const own = { 'content-range': `bytes ${first}-${last}/${content.size}`, 'content-length': `${last - first + 1}` }
+    return { status: 206, headers: { ...common, ...own }, body: content.read(first, last) }
   }
   const checksums = headers['x-amz-checksum-mode'] === 'ENABLED' ? checksumHeaders(object) : {}
-  return { status: 200, headers: { ...common, ...checksums }, body: object.body }
+  return {
+    status: 200,
+    headers: { ...common, ...checksums, 'content-length': `${content.size}` },
+    body: content.read(),
+  }
 }
 
 /** DeleteObject: it is not an error when there is none. */
-export function deleteObject(world: World, { bucket, key }: ObjectRequest): Reply {
-  world.bucket(bucket).delete(key)
+export async function deleteObject(world: World, { bucket, key }: S3Request): Promise<Reply> {
+  await world.deleteObject(bucket, key)
   return { status: 204 }
+}
+
+/** If-None-Match: * and If-Match of what writes. @throws AwsError NotImplemented */
+export function writeConditions(headers: IncomingHttpHeaders): Conditions {
+  const ifNoneMatch = headers['if-none-match']
+  if (ifNoneMatch !== undefined && ifNoneMatch !== '*') {
+    throw new AwsError('NotImplemented', 501, 'If-None-Match of a write can only be *')
+  }
+  return {
+    ...(ifNoneMatch === undefined ? {} : { ifNoneMatch }),
+    ...(headers['if-match'] === undefined ? {} : { ifMatch: headers['if-match'] }),
+  }
+}
+
+/** @throws AwsError InvalidArgument, AccessDenied */
+export function objectProperties(headers: IncomingHttpHeaders, world: World): ObjectProperties {
+  return {
+    contentType: headers['content-type'] ?? 'binary/octet-stream',
+    metadata: new Map(userMetadata(headers)),
+    sse: encryption(headers, world),
+  }
 }
 
 function userMetadata(headers: IncomingHttpHeaders): [string, string][] {
@@ -68,10 +92,10 @@ function userMetadata(headers: IncomingHttpHeaders): [string, string][] {
     .map(([name, value]) => [name.slice('x-amz-meta-'.length), [value].flat().join(',')])
 }
 
-function encryption(headers: IncomingHttpHeaders, world: World): StoredObject['sse'] | undefined {
+function encryption(headers: IncomingHttpHeaders, world: World): ObjectProperties['sse'] {
   const algorithm = [headers['x-amz-server-side-encryption']].flat()[0]
   const kmsKeyId = [headers['x-amz-server-side-encryption-aws-kms-key-id']].flat()[0] ?? null
-  if (algorithm === undefined && kmsKeyId === null) return undefined
+  if (algorithm === undefined && kmsKeyId === null) return { algorithm: 'AES256', kmsKeyId: null }
   if (algorithm !== 'AES256' && algorithm !== 'aws:kms') {
     throw new AwsError('InvalidArgument', 400, 'The encryption method specified is not supported')
   }
@@ -90,16 +114,16 @@ function mustBeOurKey(keyId: string, { region, accountId }: World): void {
   throw new AwsError('AccessDenied', 403, message)
 }
 
-function encryptionHeaders({ sse }: StoredObject): Record<string, string> {
+export function encryptionHeaders({ sse }: Pick<ObjectProperties, 'sse'>): Record<string, string> {
   const key: Record<string, string> =
     sse.kmsKeyId === null ? {} : { 'x-amz-server-side-encryption-aws-kms-key-id': sse.kmsKeyId }
   return { 'x-amz-server-side-encryption': sse.algorithm, ...key }
 }
 
-function checksumHeaders({ checksums }: StoredObject): Record<string, string> {
+function checksumHeaders({ checksums, checksumType }: StoredObject): Record<string, string> {
   if (checksums.size === 0) return {}
   const each = [...checksums].map(([name, value]) => [`x-amz-checksum-${name}`, value])
-  return { ...Object.fromEntries(each), 'x-amz-checksum-type': 'FULL_OBJECT' }
+  return { ...Object.fromEntries(each), 'x-amz-checksum-type': checksumType }
 }
 
 /** A single range; what is no such range is ignored, as HTTP has it. @throws AwsError InvalidRange */

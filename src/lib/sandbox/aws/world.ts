@@ -1,16 +1,43 @@
-import { createHash, randomBytes } from 'node:crypto'
-import type { ChecksumName } from './checksums.js'
+import { randomBytes } from 'node:crypto'
 import { AwsError } from './error.js'
+import type { ImportTask } from './imports.js'
+import { Snapshots } from './snapshots.js'
+import { ObjectStorage } from './storage.js'
 
 export type Tags = Map<string, string>
 
 export interface WorldImage {
   id: string
   name: string
+  description: string
   createdAt: Date
   state: 'available' | 'pending'
   architecture: 'x86_64' | 'arm64'
+  bootMode: 'legacy-bios' | 'uefi' | 'uefi-preferred' | null
+  imdsSupport: 'v2.0' | null
+  enaSupport: boolean
+  rootDevice: string
   snapshotId: string
+  /** In GiB. */
+  volumeSize: number
+  volumeType: string
+  deleteOnTermination: boolean
+  tags: Tags
+}
+
+export interface SecurityGroup {
+  id: string
+  name: string
+  description: string
+  vpcId: string
+  /** Whether it has the rule that lets everything out. */
+  egress: boolean
+  tags: Tags
+}
+
+export interface Subnet {
+  id: string
+  vpcId: string
   tags: Tags
 }
 
@@ -32,17 +59,9 @@ export interface Instance {
   /** Base64, as it was given. */
   userData: string | null
   clientToken: string | null
-}
-
-export interface StoredObject {
-  body: Buffer
-  /** With its quotes, as the header carries it. */
-  etag: string
-  lastModified: Date
-  contentType: string
-  metadata: Map<string, string>
-  sse: { algorithm: string; kmsKeyId: string | null }
-  checksums: Map<ChecksumName, string>
+  securityGroups: string[]
+  /** What the machine has printed. */
+  console: string
 }
 
 export interface WorldOptions {
@@ -50,15 +69,12 @@ export interface WorldOptions {
   /** Bytes for ids; a test passes its own to get the same ids again. */
   random?: (bytes: number) => Buffer
   now?: () => Date
+  /** Where large objects and snapshots lie. Without it everything stays in memory. */
+  folder?: string
 }
 
-export interface NewImage {
-  id?: string
+export interface NewImage extends Partial<Omit<WorldImage, 'name' | 'tags'>> {
   name: string
-  createdAt?: Date
-  state?: WorldImage['state']
-  architecture?: WorldImage['architecture']
-  snapshotId?: string
   tags?: Iterable<[string, string]>
 }
 
@@ -72,44 +88,49 @@ export interface Launch {
   /** Anything but pending is an instance that existed before the sandbox started: nothing boots it. */
   state?: InstanceState
   launchTime?: Date
+  securityGroups?: string[]
+  publicAddress?: boolean
 }
 
-export interface PutOptions {
-  contentType?: string
-  metadata?: Iterable<[string, string]>
-  sse?: StoredObject['sse']
-  checksums?: Iterable<[ChecksumName, string]>
-  /** The object must not exist yet. */
-  ifNoneMatch?: '*'
-  /** The object must have this entity tag. */
-  ifMatch?: string
-}
+const LATER_MS = 50
+/** The size of an image that says none. */
+const IMAGE_GIB = 8
 
 export type InstanceListener = (instance: Instance) => void
 
-/** The sandbox's AWS account in one region, in memory. Refuses with AwsError, in AWS's codes. */
-export class World {
+/** The sandbox's AWS account in one region. Refuses with AwsError, in AWS's codes. */
+export class World extends ObjectStorage {
   readonly region: string
   readonly accountId = '000000000000'
   readonly images = new Map<string, WorldImage>()
   /** In launch order: nothing is ever removed, so a page of a listing can resume behind any instance. */
   readonly instances = new Map<string, Instance>()
-  readonly buckets = new Map<string, Map<string, StoredObject>>()
   /** What RunInstances did under which client token: the same request again starts nothing. */
   readonly launches = new Map<string, { digest: string; reservationId: string }>()
+  readonly snapshots: Snapshots
+  readonly imports = new Map<string, ImportTask>()
+  /** What ImportSnapshot did under which client token. */
+  readonly importStarts = new Map<string, { digest: string; id: string }>()
+  readonly securityGroups = new Map<string, SecurityGroup>()
+  readonly subnets = new Map<string, Subnet>()
+  readonly defaultVpcId = 'vpc-0defa017defa01700'
+  /** What StartSnapshot did under which client token. */
+  readonly snapshotStarts = new Map<string, { digest: string; id: string }>()
   readonly #random: (bytes: number) => Buffer
-  readonly #now: () => Date
   readonly #launched = new Set<InstanceListener>()
   readonly #terminating = new Set<InstanceListener>()
 
   constructor(options: WorldOptions = {}) {
+    super(options)
     this.region = options.region ?? 'eu-central-1'
     this.#random = options.random ?? randomBytes
-    this.#now = options.now ?? (() => new Date())
-  }
-
-  now(): Date {
-    return this.#now()
+    this.snapshots = new Snapshots({
+      now: () => this.now(),
+      newId: (prefix) => this.newId(prefix),
+      newFile: () => this.newFile(),
+    })
+    const subnet = { id: 'subnet-0defa017defa01700', vpcId: this.defaultVpcId, tags: new Map() }
+    this.subnets.set(subnet.id, subnet)
   }
 
   /** `prefix-` and 17 hex digits, as EC2 names things. */
@@ -118,17 +139,42 @@ export class World {
   }
 
   addImage(image: NewImage): WorldImage {
+    const createdAt = image.createdAt ?? this.now()
+    const volumeSize = image.volumeSize ?? IMAGE_GIB
     const added: WorldImage = {
+      description: '',
+      state: 'available',
+      architecture: 'x86_64',
+      bootMode: null,
+      imdsSupport: null,
+      enaSupport: true,
+      rootDevice: '/dev/xvda',
+      volumeType: 'gp3',
+      deleteOnTermination: true,
+      ...image,
       id: image.id ?? this.newId('ami'),
-      name: image.name,
-      createdAt: image.createdAt ?? this.now(),
-      state: image.state ?? 'available',
-      architecture: image.architecture ?? 'x86_64',
-      snapshotId: image.snapshotId ?? this.newId('snap'),
+      createdAt,
+      volumeSize,
+      snapshotId: image.snapshotId ?? this.snapshots.add({ volumeSize, startedAt: createdAt }).id,
       tags: new Map(image.tags),
     }
     this.images.set(added.id, added)
     return added
+  }
+
+  /** The key that EBS encrypts with where none is named. */
+  get defaultKmsKey(): string {
+    return `arn:aws:kms:${this.region}:${this.accountId}:alias/aws/ebs`
+  }
+
+  /** What AWS does a moment after its answer. Never keeps the process alive. */
+  later(work: () => void): void {
+    setTimeout(work, LATER_MS).unref()
+  }
+
+  /** Lets go of files. */
+  async close(): Promise<void> {
+    await this.snapshots.close()
   }
 
   /** The newest available image tagged clawdinator=true; of two made at once the one with the higher id. */
@@ -161,10 +207,12 @@ export class World {
       checks: state === 'running' ? 'ok' : 'initializing',
       tags: new Map(launch.tags),
       // TEST-NET-3: an address that leads nowhere
-      publicIp: `203.0.113.${1 + (number % 254)}`,
+      publicIp: launch.publicAddress === false ? null : `203.0.113.${1 + (number % 254)}`,
       privateIp: `10.0.${Math.floor(number / 254) % 256}.${1 + (number % 254)}`,
       userData: launch.userData ?? null,
       clientToken: launch.clientToken ?? null,
+      securityGroups: launch.securityGroups ?? [],
+      console: '',
     }
     this.instances.set(instance.id, instance)
     for (const listener of this.#launched) listener(instance)
@@ -197,59 +245,4 @@ export class World {
     this.#terminating.add(listener)
     return () => this.#terminating.delete(listener)
   }
-
-  /** Does nothing where the bucket exists. */
-  createBucket(name: string): void {
-    if (!this.buckets.has(name)) this.buckets.set(name, new Map())
-  }
-
-  /** @throws AwsError NoSuchBucket */
-  bucket(name: string): Map<string, StoredObject> {
-    const bucket = this.buckets.get(name)
-    if (!bucket) throw new AwsError('NoSuchBucket', 404, 'The specified bucket does not exist')
-    return bucket
-  }
-
-  /** @throws AwsError NoSuchBucket; PreconditionFailed, NoSuchKey where a condition does not hold */
-  putObject(bucket: string, key: string, body: Buffer | string, options: PutOptions = {}): StoredObject {
-    const objects = this.bucket(bucket)
-    const existing = objects.get(key)
-    if (options.ifMatch !== undefined && !existing) {
-      throw new AwsError('NoSuchKey', 404, 'The specified key does not exist.')
-    }
-    if (
-      (options.ifNoneMatch && existing) ||
-      (options.ifMatch !== undefined && !etagMatches(options.ifMatch, existing?.etag))
-    ) {
-      throw preconditionFailed()
-    }
-    const bytes = typeof body === 'string' ? Buffer.from(body) : body
-    const object: StoredObject = {
-      body: bytes,
-      etag: `"${createHash('md5').update(bytes).digest('hex')}"`,
-      lastModified: this.now(),
-      contentType: options.contentType ?? 'binary/octet-stream',
-      metadata: new Map(options.metadata),
-      sse: options.sse ?? { algorithm: 'AES256', kmsKeyId: null },
-      checksums: new Map(options.checksums),
-    }
-    objects.set(key, object)
-    return object
-  }
-
-  /** @throws AwsError NoSuchBucket */
-  getObject(bucket: string, key: string): StoredObject | null {
-    return this.bucket(bucket).get(key) ?? null
-  }
-}
-
-/** Whether an If-Match or If-None-Match header names this entity tag. */
-export function etagMatches(header: string, etag: string | undefined): boolean {
-  if (etag === undefined) return false
-  const bare = (tag: string) => tag.trim().replace(/^W\//, '').replace(/^"|"$/g, '')
-  return header.split(',').some((tag) => tag.trim() === '*' || bare(tag) === bare(etag))
-}
-
-export function preconditionFailed(): AwsError {
-  return new AwsError('PreconditionFailed', 412, 'At least one of the pre-conditions you specified did not hold')
 }

@@ -1,0 +1,44 @@
+import { string as stringArg } from '@oclif/core/args'
+import { boolean, string } from '@oclif/core/flags'
+import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { renderBuild } from '../../lib/cli/render/imageBuild.js'
+import { buildImage, planBuild } from '../../lib/ops/images/buildImage.js'
+
+export default class ImageBuild extends BaseCommand {
+  static override summary = 'Build a raw image with Nix, and describe it in dist/image.json.'
+  static override description =
+    'Without HOST it is the base image, which becomes the host that its user data names; with it, the image of that host. Touches no AWS, so it works anywhere that has Nix. The image stays in the Nix store, linked as dist/result. Under GitHub Actions it sets the outputs sha256 and build_seconds.'
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> clawdinator-1 --out dist/clawdinator-1',
+    '<%= config.bin %> <%= command.id %> --dry-run',
+  ]
+  static override args = {
+    host: stringArg({ description: 'A host of the registry, by id or host name. Default: the base image.' }),
+  }
+  static override flags = {
+    out: string({ summary: 'Folder of image.json and of the link to the image.', default: 'dist', helpValue: 'DIR' }),
+    system: string({
+      summary: "Platform of the base image. Default: this machine's processor, with Linux.",
+      options: ['x86_64-linux', 'aarch64-linux'],
+    }),
+    'dry-run': boolean({ summary: 'Print the command and run nothing.' }),
+  }
+
+  async run(): Promise<object> {
+    const { args, flags, raw } = await this.parse(ImageBuild)
+    this.refuseEmptyFlags(raw)
+    const ports = await this.context(flags).imageBuild()
+    const { systemOf } = await import('../../lib/domain/image/nixBuild.js')
+    const system = flags.system ?? systemOf(process.arch)
+    const options = { host: args.host, system, out: flags.out.replace(/(?<=.)\/+$/, '') }
+    if (flags['dry-run']) {
+      const { command, image } = await planBuild(options, ports)
+      this.log(command.map((word) => (/^[\w./:#@+-]+$/.test(word) ? word : `'${word}'`)).join(' '))
+      return { dryRun: true, command, attribute: image.attribute }
+    }
+    const image = await buildImage(options, ports)
+    this.log(renderBuild(image, this.paint))
+    return { image }
+  }
+}

@@ -1,0 +1,59 @@
+import { string as stringArg } from '@oclif/core/args'
+import { boolean, integer, string } from '@oclif/core/flags'
+import ms from 'ms'
+import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { durationFlag } from '../../lib/cli/flags.js'
+import { renderDirectImport, renderImport } from '../../lib/cli/render/images.js'
+import { BLOCK_CONCURRENCY, importDirect } from '../../lib/ops/images/importDirect.js'
+import { IMPORT_TIMEOUT, importImage } from '../../lib/ops/images/importImage.js'
+
+const DIRECT = ['direct']
+
+export default class ImageImport extends BaseCommand {
+  static override summary = 'Make an AMI of an image, tag it when it is available, and print its id.'
+  static override description =
+    `Without --direct, EC2's VM Import reads the uploaded object, which takes tens of minutes. With it the blocks of a raw file go into a snapshot through the EBS direct APIs, and only those that changed since the last image. Run again it goes on with what is there: task, snapshot or AMI. Under GitHub Actions it sets the outputs ami_id, snapshot_id, import_seconds and, with --direct, digest and sent_bytes.`
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> images/nixos-0123456789ab.raw',
+    '<%= config.bin %> <%= command.id %> --direct result/nixos.raw',
+    '<%= config.bin %> <%= command.id %> --direct --kms-key-id alias/fleet',
+  ]
+  static override args = {
+    image: stringArg({
+      description:
+        'Key of an uploaded image; with --direct, a raw file. Default: what dist/image.json describes, else the newest in the bucket.',
+    }),
+  }
+  static override flags = {
+    direct: boolean({ summary: 'Write the blocks of a raw file into a snapshot, instead of VM Import.' }),
+    'kms-key-id': string({ summary: 'Encrypt the snapshot with this KMS key.', helpValue: 'ID' }),
+    'role-name': string({ summary: 'Role that VM Import assumes. Default: vmimport.', exclusive: DIRECT }),
+    timeout: durationFlag({ summary: 'How long to wait for VM Import.', default: IMPORT_TIMEOUT }),
+    concurrency: integer({ summary: 'Blocks sent at once. Default: 64.', min: 1, max: 512, dependsOn: DIRECT }),
+    full: boolean({ summary: 'Send all blocks, whatever earlier images have.', dependsOn: DIRECT }),
+    'keep-partial': boolean({ summary: 'Keep the unfinished snapshot after a failure too.', dependsOn: DIRECT }),
+    'state-dir': string({
+      summary: 'Folder of the journals that resume an import. Default: clawctl in XDG_STATE_HOME.',
+      helpValue: 'DIR',
+      dependsOn: DIRECT,
+    }),
+  }
+
+  async run(): Promise<object> {
+    const { args, flags, raw } = await this.parse(ImageImport)
+    this.refuseEmptyFlags(raw)
+    const kmsKey = flags['kms-key-id'] ?? null
+    const concurrency = flags.concurrency ?? BLOCK_CONCURRENCY
+    const ports = await this.context(flags).images({ connections: concurrency, stateDir: flags['state-dir'] })
+    if (flags.direct) {
+      const { full, 'keep-partial': keepPartial } = flags
+      const direct = await importDirect({ file: args.image, concurrency, kmsKey, full, keepPartial }, ports)
+      this.log(renderDirectImport(direct, this.paint))
+      return { import: direct }
+    }
+    const [role, timeoutMs] = [flags['role-name'] ?? null, flags.timeout ?? ms(IMPORT_TIMEOUT)]
+    const imported = await importImage({ key: args.image, role, kmsKey, timeoutMs }, ports)
+    this.log(renderImport(imported, this.paint))
+    return { import: imported }
+  }
+}

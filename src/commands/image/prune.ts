@@ -1,0 +1,46 @@
+import { boolean, integer } from '@oclif/core/flags'
+import ms from 'ms'
+import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { confirmOnTerminal } from '../../lib/cli/confirm.js'
+import { durationFlag } from '../../lib/cli/flags.js'
+import { countsText, renderPruned, renderPrunePlan } from '../../lib/cli/render/imageCatalog.js'
+import { removalsOf } from '../../lib/domain/image/prune.js'
+import { pruneImages } from '../../lib/ops/images/pruneImages.js'
+
+const OLDER_THAN = '30d'
+
+export default class ImagePrune extends BaseCommand {
+  static override summary = 'Remove AMIs that nothing needs, with their snapshots and objects.'
+  static override description =
+    'Never removed, whatever its age: the latest AMI, one that any instance runs or the OpenTofu state names, what a host would go back to, and what a deploy under way uses. Of the rest the newest stay (--keep) and the young (--older-than). Snapshots, objects, manifests and unfinished uploads go when no AMI that stays needs them. Can be interrupted and run again.'
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> --dry-run',
+    '<%= config.bin %> <%= command.id %> --keep 5 --older-than 14d --yes',
+  ]
+  static override flags = {
+    keep: integer({ summary: 'How many of the newest AMIs stay.', default: 3, min: 1, max: 1000 }),
+    'older-than': durationFlag({ summary: 'What is younger stays.', default: OLDER_THAN, longest: '3650d' }),
+    'dry-run': boolean({ summary: 'Show what would go and what stays, and why; remove nothing.' }),
+    yes: boolean({ char: 'y', summary: 'Remove without asking.', exclusive: ['dry-run'] }),
+  }
+
+  async run(): Promise<object> {
+    const { flags, raw } = await this.parse(ImagePrune)
+    this.refuseEmptyFlags(raw)
+    const ports = await this.context(flags).imageCatalog()
+    const pruned = await pruneImages(
+      {
+        keep: flags.keep,
+        olderThanMs: flags['older-than'] ?? ms(OLDER_THAN),
+        dryRun: flags['dry-run'],
+        confirm: async (plan) => {
+          this.log(renderPrunePlan(plan, new Date(), this.paint))
+          return flags.yes || confirmOnTerminal(`Remove ${countsText(removalsOf(plan))}?`)
+        },
+      },
+      ports,
+    )
+    this.log(flags['dry-run'] ? renderPrunePlan(pruned.plan, new Date(), this.paint) : renderPruned(pruned))
+    return { prune: { dryRun: flags['dry-run'], ...pruned } }
+  }
+}

@@ -1,0 +1,41 @@
+import { string as stringArg } from '@oclif/core/args'
+import { integer, string } from '@oclif/core/flags'
+import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { reportImage } from '../../lib/ops/images/reportImage.js'
+
+const seconds = (what: string, env: string) => integer({ summary: `How long ${what} took.`, env, min: 0 })
+
+export default class ImageReport extends BaseCommand {
+  static override summary = 'Show what was built and imported, beside the image before it.'
+  static override description =
+    'Sizes, what changed since the previous AMI as far as block manifests tell, and times. Under GitHub Actions it is the step summary.'
+  static override examples = ['<%= config.bin %> <%= command.id %> ami-0123456789abcdef0']
+  static override args = { ami: stringArg({ description: 'The AMI that was made. Default: none was.' }) }
+  static override flags = {
+    out: string({ summary: 'Folder of image.json.', default: 'dist', helpValue: 'DIR' }),
+    'build-seconds': seconds('the build', 'CLAWCTL_BUILD_SECONDS'),
+    'import-seconds': seconds('upload and import', 'CLAWCTL_IMPORT_SECONDS'),
+    'boot-seconds': seconds('the smoke boot', 'CLAWCTL_BOOT_SECONDS'),
+    'sent-bytes': integer({ summary: 'What a direct import sent.', env: 'CLAWCTL_SENT_BYTES', min: 0 }),
+  }
+
+  async run(): Promise<object> {
+    const { args, flags } = await this.parse(ImageReport)
+    const ports = await this.context(flags).images()
+    const { report, markdown } = await reportImage(
+      {
+        ami: args.ami || null,
+        out: flags.out,
+        sentBytes: flags['sent-bytes'] ?? null,
+        seconds: {
+          build: flags['build-seconds'] ?? null,
+          import: flags['import-seconds'] ?? null,
+          boot: flags['boot-seconds'] ?? null,
+        },
+      },
+      ports,
+    )
+    this.log(markdown)
+    return { report }
+  }
+}

@@ -1,0 +1,41 @@
+import { string as stringArg } from '@oclif/core/args'
+import { boolean, string } from '@oclif/core/flags'
+import ms from 'ms'
+import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { durationFlag } from '../../lib/cli/flags.js'
+import { renderSmoked } from '../../lib/cli/render/imageCatalog.js'
+import { smokeImage } from '../../lib/ops/images/smokeImage.js'
+
+const TIMEOUT = '10m'
+
+export default class ImageSmoke extends BaseCommand {
+  static override summary = 'Boot an AMI once, apart from everything, and see that it comes up.'
+  static override description =
+    'The smallest machine of its architecture, in a security group of its own that lets nothing in or out, without an instance profile. It is up when the status checks pass and its console shows the marker of the base image. Machine and group are always removed; what a killed run has left goes with the next.'
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> ami-0123456789abcdef0',
+    '<%= config.bin %> <%= command.id %> ami-0123456789abcdef0 --subnet-id subnet-0123456789abcdef0 --timeout 15m',
+  ]
+  static override args = { ami: stringArg({ description: 'The AMI to boot.', required: true }) }
+  static override flags = {
+    'instance-type': string({ summary: 'Default: t3.micro or t4g.micro, as the image is.', helpValue: 'TYPE' }),
+    'subnet-id': string({
+      summary: 'Where the machine stands. Default: the default VPC.',
+      helpValue: 'ID',
+      env: 'FLEET_SUBNET_ID',
+    }),
+    withdraw: boolean({ summary: 'Where it does not boot, tag it clawdinator=withdrawn, so that no deploy takes it.' }),
+    timeout: durationFlag({ summary: 'How long it may take to boot.', default: TIMEOUT }),
+  }
+
+  async run(): Promise<object> {
+    const { args, flags, raw } = await this.parse(ImageSmoke)
+    this.refuseEmptyFlags(raw)
+    const ports = await this.context(flags).imageSmoke()
+    const { withdraw } = flags
+    const options = { type: flags['instance-type'], subnet: flags['subnet-id'] || null, withdraw }
+    const smoke = await smokeImage({ ami: args.ami, ...options, timeoutMs: flags.timeout ?? ms(TIMEOUT) }, ports)
+    this.log(renderSmoked(smoke))
+    return { smoke }
+  }
+}

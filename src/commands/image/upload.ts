@@ -1,0 +1,43 @@
+import { string as stringArg } from '@oclif/core/args'
+import { boolean, integer } from '@oclif/core/flags'
+import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { renderUpload } from '../../lib/cli/render/images.js'
+import { imageNameOf } from '../../lib/domain/image/names.js'
+import { abortUploads, uploadImage } from '../../lib/ops/images/uploadImage.js'
+
+export default class ImageUpload extends BaseCommand {
+  static override summary = 'Upload an image to the bucket, under a name with its digest, and print its key.'
+  static override description =
+    `Raw, VHD or stream-optimized VMDK, told by its content. What is there already is not sent again: a finished upload, or the parts of one that was interrupted. Under GitHub Actions it sets the outputs key and digest.`
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> result/nixos.raw',
+    {
+      description: 'Drop what interrupted uploads left in the bucket',
+      command: '<%= config.bin %> <%= command.id %> --abort',
+    },
+  ]
+  static override args = {
+    file: stringArg({ description: 'The image. Default: the one that dist/image.json describes.' }),
+  }
+  static override flags = {
+    abort: boolean({
+      summary: "Send nothing; drop the unfinished uploads of the file's name, or without FILE all below images/.",
+    }),
+    concurrency: integer({ summary: 'How many parts are sent at once. Default: 16.', min: 1, max: 256 }),
+  }
+
+  async run(): Promise<object> {
+    const { args, flags } = await this.parse(ImageUpload)
+    const ports = await this.context(flags).images({ connections: flags.concurrency })
+    if (flags.abort) {
+      const aborted = await abortUploads(args.file ? imageNameOf(args.file.replace(/^.*\//, '')) : null, ports)
+      for (const { key } of aborted) this.log(`aborted ${key}`)
+      if (aborted.length === 0) this.log('There is no unfinished upload.')
+      return { aborted }
+    }
+    const upload = await uploadImage({ file: args.file, concurrency: flags.concurrency }, ports)
+    this.log(renderUpload(upload, this.paint))
+    return { upload }
+  }
+}

@@ -1,0 +1,47 @@
+import type { Attempt } from '../../ops/images/ports.js'
+import { asAwsFailure } from './errors.js'
+import type { PutAnswer } from './signedPut.js'
+
+const SLOW_DOWN =
+  /^(?:SlowDown|Throttling|ThrottlingException|RequestThrottled|RequestThrottledException|TooManyRequestsException|RequestLimitExceeded)$/
+/** The body did not arrive as it was sent, or the request as it was signed in time: sent again it may. */
+const MANGLED =
+  /^(?:BadDigest|InvalidDigest|XAmzContentSHA256Mismatch|XAmzContentChecksumMismatch|IncompleteBody|RequestTimeout|ChecksumMismatch)$/
+
+/** What became of one PUT. @throws ClawctlError where another attempt can't help */
+export async function attempt(what: string, put: () => Promise<PutAnswer>): Promise<Attempt<PutAnswer>> {
+  let answer: PutAnswer
+  try {
+    answer = await put()
+  } catch (error) {
+    if ((error as Error).name === 'CredentialsProviderError') throw asAwsFailure(what, error)
+    return { ok: false, kind: 'passing', error: error as Error }
+  }
+  const { status } = answer
+  if (status >= 200 && status < 300) return { ok: true, value: answer }
+  const refusal = refusalOf(answer)
+  if (SLOW_DOWN.test(refusal.name) || status === 429 || (status === 503 && !refusal.named)) {
+    return { ok: false, kind: 'throttled', error: refusal }
+  }
+  if (status >= 500 || MANGLED.test(refusal.name) || isBadChecksum(refusal)) {
+    return { ok: false, kind: 'passing', error: refusal }
+  }
+  throw asAwsFailure(what, refusal)
+}
+
+/** EBS calls it a ValidationException with a reason of its own. */
+function isBadChecksum({ message }: Error): boolean {
+  return /checksum/i.test(message) && /match|invalid|INVALID_BLOCK/i.test(message)
+}
+
+/** A service's error as the SDK would throw it: S3 says it in XML, EBS in JSON with a header. */
+function refusalOf({ status, headers, text }: PutAnswer) {
+  const tag = (name: string) => new RegExp(`<${name}>([^<]*)</${name}>`).exec(text)?.[1]
+  const field = (name: string) => new RegExp(`"${name}"\\s*:\\s*"([^"]*)"`, 'i').exec(text)?.[1]
+  const named = headers['x-amzn-errortype']?.split(/[:#]/)[0] ?? tag('Code') ?? field('__type')?.split('#').pop()
+  const message = tag('Message') ?? field('message') ?? `HTTP ${status}`
+  const reason = field('Reason')
+  const error = new Error(reason ? `${message} (${reason})` : message)
+  error.name = named ?? String(status)
+  return Object.assign(error, { named: named !== undefined, $metadata: { httpStatusCode: status } })
+}

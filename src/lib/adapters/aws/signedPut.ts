@@ -1,0 +1,125 @@
+import { Agent as HttpAgent, type IncomingMessage, request as overHttp } from 'node:http'
+import { Agent as HttpsAgent, request as overHttps } from 'node:https'
+import { type Credentials, createSigner, type SignedScope } from './sigv4.js'
+
+/** Where a service is, as the SDK resolved it for one request. */
+export interface ResolvedRequest {
+  protocol: string
+  hostname: string
+  port?: number
+  path: string
+}
+
+export interface PutRequest {
+  path: string
+  query: string
+  headers: Record<string, string>
+  /** Lowercase hexadecimal. */
+  payloadSha256: string
+  bytes: number
+  body: Uint8Array | AsyncIterable<Uint8Array>
+  timeoutMs: number
+}
+
+export interface PutAnswer {
+  status: number
+  headers: Record<string, string>
+  text: string
+}
+
+/** An answer of a PUT is headers or a short error. */
+const MAX_ANSWER_BYTES = 64 * 1024
+
+/**
+ * PUTs large bodies over connections that stay open, each tried once: whoever calls it has the retry layer. Rejects where
+ * the connection fails, where `timeoutMs` is over (for the whole exchange), or when `stop` says so.
+ */
+export function createSignedPut(
+  target: ResolvedRequest,
+  options: SignedScope & { credentials(): Promise<Credentials>; connections: number; stop: AbortSignal },
+) {
+  const sign = createSigner(options)
+  const secure = target.protocol === 'https:'
+  const agentOptions = { keepAlive: true, maxSockets: options.connections, scheduling: 'lifo' as const }
+  const agent = secure ? new HttpsAgent(agentOptions) : new HttpAgent(agentOptions)
+  // One listener for all: a signal warns of a leak when each request has its own.
+  const underWay = new Set<() => void>()
+  const stopAll = () => {
+    for (const stopOne of underWay) stopOne()
+  }
+  options.stop.addEventListener('abort', stopAll)
+  const usual = target.port === undefined || target.port === (secure ? 443 : 80)
+  const host = usual ? target.hostname : `${target.hostname}:${target.port}`
+
+  return async (put: PutRequest): Promise<PutAnswer> => {
+    options.stop.throwIfAborted()
+    const plain = { ...put.headers, host, 'content-length': String(put.bytes) }
+    const unsigned = { method: 'PUT', path: put.path, query: put.query, payloadSha256: put.payloadSha256 }
+    const headers = sign({ ...unsigned, headers: plain }, await options.credentials(), new Date())
+    return new Promise((resolve, reject) => {
+      const send = secure ? overHttps : overHttp
+      const request = send({
+        agent,
+        host: target.hostname.replace(/^\[|\]$/g, ''),
+        port: target.port,
+        method: 'PUT',
+        path: put.query ? `${put.path}?${put.query}` : put.path,
+        headers: { ...headers, host },
+      })
+      let answered = false
+      const done = (end: () => void) => {
+        clearTimeout(timer)
+        underWay.delete(stopped)
+        end()
+      }
+      const fail = (error: Error) => {
+        request.destroy()
+        done(() => reject(error))
+      }
+      const stopped = () => fail(new Error('interrupted'))
+      const timer = setTimeout(() => fail(new Error(`no answer within ${put.timeoutMs / 1000} s`)), put.timeoutMs)
+      underWay.add(stopped)
+      request.on('error', fail)
+      request.on('response', (response) => {
+        answered = true
+        readAnswer(response).then((answer) => {
+          // The rest of the body will not be written: nothing else may go over this connection.
+          if (!request.writableFinished) request.destroy()
+          done(() => resolve(answer))
+        }, fail)
+      })
+      // A service that refuses early answers before it took the body; what it says is more than what the socket says.
+      writeBody(request, put.body, () => answered).catch(fail)
+    })
+  }
+}
+
+async function writeBody(
+  request: ReturnType<typeof overHttp>,
+  body: PutRequest['body'],
+  answered: () => boolean,
+): Promise<void> {
+  if (body instanceof Uint8Array) {
+    request.end(body)
+    return
+  }
+  for await (const chunk of body) {
+    if (request.destroyed || answered()) return
+    // Until the chunk is with the system: its buffer is filled anew then.
+    await new Promise<void>((resolve, reject) => {
+      request.write(chunk, (error) => (error ? reject(error) : resolve()))
+    })
+  }
+  if (!request.destroyed) request.end()
+}
+
+async function readAnswer(response: IncomingMessage): Promise<PutAnswer> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    if (bytes <= MAX_ANSWER_BYTES) chunks.push(chunk)
+  }
+  const headers = Object.fromEntries(Object.entries(response.headers).map(([name, value]) => [name, String(value)]))
+  return { status: response.statusCode ?? 0, headers, text: Buffer.concat(chunks).toString() }
+}

@@ -1,0 +1,82 @@
+import type { DeployRecord } from '../contract/stored.js'
+import { READY_TAG } from './names.js'
+
+/** Everything that image work leaves in an account, and what refers to it. */
+export interface Inventory {
+  images: CatalogImage[]
+  snapshots: CatalogSnapshot[]
+  /** Below `images/`: images and manifests. */
+  objects: { key: string; bytes: number; modifiedAt: Date }[]
+  /** Multipart uploads below `images/` that are under way. */
+  uploads: { key: string; uploadId: string; startedAt: Date }[]
+  /** All of the account but those that are terminated. */
+  machines: { instanceId: string; hostId: string | null; imageId: string; launchedAt: Date | null }[]
+  /** AMI and snapshot ids that stand anywhere in the OpenTofu state. */
+  named: ReadonlySet<string>
+  /** Newest first. */
+  deploys: Pick<DeployRecord, 'status' | 'ami' | 'amiOverride' | 'hosts' | 'createdAt'>[]
+  /** Keys that an import under way reads. */
+  importing: ReadonlySet<string>
+}
+
+export interface CatalogImage {
+  id: string
+  name: string
+  state: string
+  /** Invalid where EC2 tells none. */
+  createdAt: Date
+  snapshotId: string | null
+  sizeGib: number | null
+  tags: Readonly<Record<string, string>>
+}
+
+export interface CatalogSnapshot {
+  id: string
+  state: string
+  startedAt: Date
+  sizeGib: number
+  tags: Readonly<Record<string, string>>
+}
+
+/** Whether a deploy may take it: available, and tagged as the last step of an import. */
+export const isReady = (image: CatalogImage) => image.state === 'available' && image.tags[READY_TAG] === 'true'
+
+export const byNewest = (a: CatalogImage, b: CatalogImage) =>
+  b.createdAt.getTime() - a.createdAt.getTime() || (a.id < b.id ? 1 : -1)
+
+/** What a deploy without an AMI takes: the newest that is ready. */
+export function latestOf(images: readonly CatalogImage[]): CatalogImage | null {
+  return images.filter(isReady).sort(byNewest)[0] ?? null
+}
+
+export const revisionOfImage = ({ tags }: CatalogImage): string | null =>
+  tags.revision ?? tags['clawdinator:revision'] ?? null
+
+/**
+ * The AMI that each host would go back to, by host: what it ran last before what it runs now, as the deploys' records say.
+ */
+export function rollbackTargets({ machines, deploys }: Pick<Inventory, 'machines' | 'deploys'>): Map<string, string> {
+  const current = new Map<string, string>()
+  for (const { hostId, imageId } of [...machines].sort(byLaunch)) if (hostId !== null) current.set(hostId, imageId)
+  const targets = new Map<string, string>()
+  for (const { hosts } of deploys) {
+    for (const { id, ami, previousAmi } of hosts) {
+      for (const one of [ami, previousAmi]) {
+        if (one === null || targets.has(id)) continue
+        const now = current.get(id)
+        // Without a machine, what the newest record says that it ran stands for one.
+        if (now === undefined) current.set(id, one)
+        else if (one !== now) targets.set(id, one)
+      }
+    }
+  }
+  return targets
+}
+
+const byLaunch = (a: { launchedAt: Date | null }, b: { launchedAt: Date | null }) =>
+  (a.launchedAt?.getTime() ?? 0) - (b.launchedAt?.getTime() ?? 0)
+
+/** Every AMI and snapshot id in a text, such as an OpenTofu state of whatever version. */
+export function idsIn(text: string): Set<string> {
+  return new Set(text.match(/\b(?:ami|snap)-[0-9a-f]{8,17}\b/g) ?? [])
+}

@@ -1,0 +1,60 @@
+import { IMAGE_FORMATS, type ImageFormat } from './format.js'
+import type { ImageFacts } from './info.js'
+
+export const IMAGE_PREFIX = 'images/'
+export const MANIFEST_PREFIX = 'images/manifests/'
+
+/** Zeros, to be copied into images by S3 itself instead of being sent for each. */
+export const zerosKey = (bytes: number) => `${IMAGE_PREFIX}zeros/${bytes}`
+
+/** Digits of a digest in names: 48 bits tell a fleet's images apart; the whole digest is in the tags. */
+const SHORT = 12
+export const shortDigest = (digest: string) => digest.slice(0, SHORT)
+
+/** What a file is called in keys and AMI names when no image.json says it. */
+export function imageNameOf(file: string): string {
+  const name = file
+    .replace(/\.(?:raw|img|vhd|vpc|vmdk)$/i, '')
+    .toLowerCase()
+    .replace(/[^a-z0-9.-]+/g, '-')
+    .replace(/^[.-]+|[.-]+$/g, '')
+    .slice(0, 63)
+  return name || 'image'
+}
+
+export function imageKey(name: string, digest: string, format: ImageFormat): string {
+  return `${IMAGE_PREFIX}${name}-${shortDigest(digest)}.${format}`
+}
+
+/** Null for what is no key of an uploaded image. */
+export function parseImageKey(key: string): { name: string; digest12: string; format: ImageFormat } | null {
+  const match = new RegExp(`^${IMAGE_PREFIX}([^/]+)-([0-9a-f]{${SHORT}})\\.(${IMAGE_FORMATS.join('|')})$`).exec(key)
+  if (!match) return null
+  const [, name = '', digest12 = '', format] = match
+  return { name, digest12, format: format as ImageFormat }
+}
+
+/** The block manifest of an image, by the digest of its blocks. */
+export const manifestKey = (digest: string) => `${MANIFEST_PREFIX}${digest}.blocks`
+
+/** EC2 allows 128 characters; names are unique in an account and region, so this is what makes registering idempotent. */
+export const amiName = (name: string, digest: string) => `${name}-${shortDigest(digest)}`
+
+/** That an AMI is ready to be deployed. Written last. */
+export const READY_TAG = 'clawdinator'
+export const DIGEST_TAG = 'digest'
+export const SOURCE_TAG = 'sourceKey'
+/** On a snapshot that is being written, with the image's digest; it stays behind as the name of what it was. */
+export const UNFINISHED_TAG = 'clawctl:writes'
+
+/** Tags of an AMI and its snapshot, but for the one that is written last. */
+export function imageTags(facts: ImageFacts, digest: string, source: string | null): Record<string, string> {
+  return {
+    Name: amiName(facts.name, digest),
+    app: 'clawdinator',
+    [DIGEST_TAG]: digest,
+    ...(facts.revision ? { revision: facts.revision } : {}),
+    ...(facts.toplevel ? { toplevel: facts.toplevel } : {}),
+    ...(source ? { [SOURCE_TAG]: source } : {}),
+  }
+}

@@ -1,0 +1,163 @@
+import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
+import { HEAD_BYTES, type ImageFormat, sniffFormat, TAIL_BYTES } from '../../domain/image/format.js'
+import { IMAGE_INFO_NAME, type ImageInfo } from '../../domain/image/info.js'
+import {
+  baseImage,
+  builtPath,
+  hostImage,
+  NIX_INFO_PATH,
+  type NixImage,
+  nixBuildArgs,
+  nixMetadataArgs,
+  nixToplevelArgs,
+  parseNixInfo,
+  revisionOf,
+} from '../../domain/image/nixBuild.js'
+import { partsOf } from '../../domain/image/parts.js'
+import { sizeText } from '../../domain/image/rate.js'
+import { nearest } from '../../domain/nearest.js'
+import type { Clock, JobReport, Progress, RegistrySource } from '../ports.js'
+import { readRegistry } from '../readRegistry.js'
+import { digestFile } from './digestFile.js'
+import type { Digests, ImageFile, ImageFiles } from './ports.js'
+
+export interface Nix {
+  /** Runs nix and resolves to its standard output; what else it says is passed on. @throws ClawctlError TOOL_MISSING, BUILD_FAILED, CANCELLED */
+  run(args: readonly string[]): Promise<string>
+}
+
+export interface BuildPorts {
+  nix: Nix
+  files: ImageFiles
+  digests: Digests
+  registry: RegistrySource
+  /** The folder of the flake, or null where there is none. */
+  flake: string | null
+  /** The folder that the image is linked in, made where it is missing. */
+  output: {
+    /** Removes an earlier image.json: it would speak of another image. */
+    prepare(folder: string): Promise<void>
+    /** Writes image.json, whole or not at all. */
+    commit(folder: string, text: string): Promise<void>
+  }
+  clock: Clock
+  progress: Progress
+  report: JobReport
+  /** Aborted by the first Ctrl-C. */
+  stop: AbortSignal
+}
+
+export interface BuildOptions {
+  /** Id or host name of a registry entry; without one, the base image. */
+  host: string | undefined
+  /** Nix's name of a platform. */
+  system: string
+  out: string
+}
+
+export interface BuiltImage extends ImageInfo {
+  /** Where it is described. */
+  infoPath: string
+  seconds: number
+}
+
+/** What `image build` would run. @throws ClawctlError NOT_FOUND, UNKNOWN_TARGET, INVALID_REGISTRY */
+export async function planBuild(options: BuildOptions, ports: Pick<BuildPorts, 'files' | 'flake' | 'registry'>) {
+  const flake = await findFlake(ports)
+  const image = options.host === undefined ? baseImage(options.system) : await findHost(options.host, ports)
+  const command = ['nix', ...nixBuildArgs({ flake, attribute: image.attribute, out: options.out })]
+  return { flake, image, command }
+}
+
+/** Builds a raw image with nix and describes it in image.json, which is written last. */
+export async function buildImage(options: BuildOptions, ports: BuildPorts): Promise<BuiltImage> {
+  const began = ports.clock.now().getTime()
+  const { out } = options
+  const { flake, image, command } = await planBuild(options, ports)
+  const { revision, dirty } = revisionOf(await ports.nix.run(nixMetadataArgs(flake)))
+  if (dirty) ports.progress.note('The working tree has changes that are not committed: the image has no revision.')
+  await ports.output.prepare(out)
+  const built = await ports.progress.task(`Build ${image.attribute}`, () => ports.nix.run(command.slice(1)))
+  const store = builtPath(built)
+  const infoFile = `${store}/${NIX_INFO_PATH}`
+  const nixInfo = parseNixInfo(await ports.files.text(infoFile), infoFile)
+  const path = nixInfo.file.startsWith(`${store}/`) ? `result/${nixInfo.file.slice(store.length + 1)}` : nixInfo.file
+  const file = await ports.files.open(nixInfo.file)
+  try {
+    const info: ImageInfo = {
+      schema: 1,
+      name: image.name,
+      path,
+      format: await rawFormat(file, image),
+      logicalBytes: file.bytes,
+      allocatedBytes: file.allocatedBytes,
+      sha256: await digestOf(file, ports),
+      bootMode: nixInfo.boot_mode,
+      system: nixInfo.system,
+      revision,
+      toplevel: await toplevelOf(flake, image, ports),
+    }
+    await ports.output.commit(out, `${JSON.stringify(info, null, 2)}\n`)
+    await ports.report.output('sha256', info.sha256)
+    const seconds = (ports.clock.now().getTime() - began) / 1000
+    await ports.report.output('build_seconds', seconds.toFixed(0))
+    return { ...info, infoPath: `${out}/${IMAGE_INFO_NAME}`, seconds }
+  } catch (error) {
+    throw withPartial(asClawctlError(error), { result: `${out}/result` })
+  } finally {
+    await file.close()
+  }
+}
+
+/** @throws ClawctlError NOT_FOUND */
+async function findFlake({ flake, files }: Pick<BuildPorts, 'flake' | 'files'>): Promise<string> {
+  if (flake !== null && (await files.text(`${flake}/flake.nix`)) !== null) return flake
+  throw new ClawctlError('NOT_CONFIGURED', 'There is no flake.nix to build the image of.', {
+    hint: 'Run the command in a checkout, or set CLAWCTL_CHECKOUT to one.',
+  })
+}
+
+/** @throws ClawctlError UNKNOWN_TARGET, REGISTRY_NOT_FOUND, INVALID_REGISTRY */
+async function findHost(wanted: string, { registry }: Pick<BuildPorts, 'registry'>): Promise<NixImage> {
+  const entries = await readRegistry(registry)
+  const entry = entries.find(({ id, host }) => id === wanted || host === wanted)
+  if (entry) return hostImage(entry)
+  const ids = entries.map(({ id }) => id)
+  const near = nearest(wanted, ids)
+  throw new ClawctlError('UNKNOWN_TARGET', `There is no host ${JSON.stringify(wanted)} in the registry.`, {
+    hint: near
+      ? `Did you mean ${near}?`
+      : `The hosts are ${ids.join(', ') || 'none'}. Without a host, the base image is built.`,
+  })
+}
+
+/** @throws ClawctlError BUILD_FAILED */
+async function rawFormat(file: ImageFile, { attribute }: NixImage): Promise<ImageFormat> {
+  const head = new Uint8Array(Math.min(HEAD_BYTES, file.bytes))
+  const tail = new Uint8Array(Math.min(TAIL_BYTES, file.bytes))
+  await file.read(0, head)
+  await file.read(file.bytes - tail.length, tail)
+  const seen = sniffFormat({ bytes: file.bytes, head, tail })
+  if ('format' in seen && seen.format === 'raw') return seen.format
+  const what = 'format' in seen ? `a ${seen.format.toUpperCase()}` : `no image: ${seen.refused}`
+  throw new ClawctlError('BUILD_FAILED', `${attribute} built ${what}.`, {
+    hint: 'Set image.modules.amazon.amazonImage.format = "raw" in the configuration.',
+  })
+}
+
+async function digestOf(file: ImageFile, ports: BuildPorts): Promise<string> {
+  const title = `Read ${file.name}, ${sizeText(file.bytes)}`
+  const parts = partsOf(file.bytes)
+  return (await ports.progress.task(title, (say) => digestFile(file, parts, ports, say))).sha256
+}
+
+/** Null where the flake does not tell: the image is none the worse for it. */
+async function toplevelOf(flake: string, { attribute }: NixImage, ports: BuildPorts): Promise<string | null> {
+  try {
+    return (await ports.nix.run(nixToplevelArgs({ flake, attribute }))).trim() || null
+  } catch (error) {
+    if ((error as ClawctlError).code === 'CANCELLED') throw error
+    ports.progress.note('The flake does not tell the store path of the system in the image.')
+    return null
+  }
+}

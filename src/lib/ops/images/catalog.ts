@@ -1,0 +1,87 @@
+import { type DeployRecord, deployRecordSchema } from '../../domain/contract/stored.js'
+import { type CatalogImage, type Inventory, idsIn } from '../../domain/image/inventory.js'
+import { IMAGE_PREFIX, READY_TAG } from '../../domain/image/names.js'
+import { parseJson } from '../../domain/json.js'
+import { FLEET_STATE_KEY } from '../../domain/paths.js'
+import { RECORD_PREFIX } from '../../domain/run.js'
+import type { ImageObjects, Images, RegisteredImage, Snapshots } from './ports.js'
+
+export interface Machines {
+  /** Every instance of the account that is not terminated, whatever its tags. */
+  list(): Promise<Inventory['machines']>
+}
+
+export interface CatalogPorts {
+  images: Pick<Images, 'find' | 'tag' | 'deregister'>
+  snapshots: Pick<Snapshots, 'find' | 'describe' | 'delete' | 'importTasks'>
+  objects: Pick<ImageObjects, 'bucket' | 'list' | 'get' | 'delete' | 'openUploads' | 'abortUpload'>
+  machines: Machines
+}
+
+/** How many records are read: rollback targets lie among the newest, and a record is one request. */
+const RECORDS = 60
+const AT_ONCE = 8
+
+/** Looks at all that image work has left, and at what refers to it. Changes nothing. */
+export async function takeInventory(ports: CatalogPorts): Promise<Inventory> {
+  const { snapshots, objects, machines } = ports
+  const [images, tagged, listed, uploads, running, state, deploys, tasks] = await Promise.all([
+    findImages(ports),
+    snapshots.find({ app: 'clawdinator' }),
+    objects.list(IMAGE_PREFIX),
+    objects.openUploads(IMAGE_PREFIX),
+    machines.list(),
+    objects.get(FLEET_STATE_KEY),
+    readDeploys(ports),
+    snapshots.importTasks(),
+  ])
+  // Those of images that were made before snapshots were tagged.
+  const known = new Set(tagged.map(({ id }) => id))
+  const lacking = images.flatMap(({ snapshotId }) => (snapshotId === null || known.has(snapshotId) ? [] : [snapshotId]))
+  const untagged = await inTurns(lacking, (id) => snapshots.describe(id))
+  return {
+    images,
+    snapshots: [...tagged, ...untagged.filter((one) => one !== null)],
+    objects: listed.map(({ key, size, modifiedAt }) => ({ key, bytes: size, modifiedAt })),
+    uploads,
+    machines: running,
+    named: idsIn(state === null ? '' : Buffer.from(state).toString()),
+    deploys,
+    importing: new Set(
+      tasks.flatMap(({ status, source }) => (status === 'active' && source !== null ? [source.key] : [])),
+    ),
+  }
+}
+
+/** By the tag that a deploy looks for, whatever its value, and by the one that an unfinished import has. */
+export async function findImages({ images }: { images: Pick<Images, 'find'> }): Promise<CatalogImage[]> {
+  const found = await Promise.all([
+    images.find({ tags: { app: 'clawdinator' } }),
+    images.find({ tags: { [READY_TAG]: '*' } }),
+  ])
+  return [...new Map(found.flat().map((image) => [image.id, toCatalog(image)])).values()]
+}
+
+const toCatalog = ({ createdAt, ...image }: RegisteredImage): CatalogImage => ({
+  ...image,
+  createdAt: new Date(createdAt),
+})
+
+async function readDeploys({ objects }: CatalogPorts): Promise<DeployRecord[]> {
+  const listed = (await objects.list(RECORD_PREFIX)).sort((a, b) => b.modifiedAt.getTime() - a.modifiedAt.getTime())
+  const records = await inTurns(listed.slice(0, RECORDS), async ({ key }) => {
+    const bytes = await objects.get(key)
+    const parsed = deployRecordSchema.safeParse(bytes === null ? null : parseJson(Buffer.from(bytes).toString()))
+    return parsed.success ? parsed.data : null
+  })
+  return records.filter((record) => record !== null)
+}
+
+/** A few at a time, in the order of the items. */
+async function inTurns<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = []
+  for (let at = 0; at < items.length; at += AT_ONCE) {
+    results.push(...(await Promise.all(items.slice(at, at + AT_ONCE).map(work))))
+  }
+  return results
+}

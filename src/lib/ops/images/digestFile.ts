@@ -1,0 +1,102 @@
+import type { Part } from '../../domain/image/parts.js'
+import { progressText } from '../../domain/image/rate.js'
+import type { Clock } from '../ports.js'
+import type { Digests, ImageFile } from './ports.js'
+import { interrupted } from './sendAll.js'
+import { zeros } from './zeros.js'
+
+const CHUNK_BYTES = 1024 * 1024
+
+export interface FileDigests {
+  /** SHA-256 of the whole file, lowercase hexadecimal. */
+  sha256: string
+  /** SHA-256 of each part, base64, in their order. */
+  parts: string[]
+  /** Which parts lie in holes: they need not be read to be sent. */
+  holes: boolean[]
+  extentsBy: string | null
+}
+
+/**
+ * The digests of a file and of its parts in one pass over it. Holes are hashed, as the whole file's SHA-256 needs it,
+ * but not read; parts that are nothing but hole are hashed once.
+ */
+export async function digestFile(
+  file: ImageFile,
+  parts: readonly Part[],
+  ports: { digests: Digests; clock: Clock; stop: AbortSignal },
+  say: (text: string) => void,
+): Promise<FileDigests> {
+  const { extents, by } = await file.extents()
+  const whole = ports.digests.running()
+  const result: FileDigests = { sha256: '', parts: [], holes: [], extentsBy: by }
+  const started = ports.clock.now().getTime()
+  const buffers = [new Uint8Array(CHUNK_BYTES), new Uint8Array(CHUNK_BYTES)] as const
+  const ofHoles = new Map<number, string>()
+  let extent = 0
+
+  /** Whether any data lies in these bytes. Asked in ascending order. */
+  const hasData = (start: number, end: number): boolean => {
+    while ((extents[extent]?.end ?? Number.POSITIVE_INFINITY) <= start) extent += 1
+    return (extents[extent]?.start ?? Number.POSITIVE_INFINITY) < end
+  }
+
+  for (const part of parts) {
+    if (ports.stop.aborted) throw interrupted()
+    const end = part.start + part.bytes
+    const hole = !hasData(part.start, end)
+    const known = hole ? ofHoles.get(part.bytes) : undefined
+    const own = known === undefined ? ports.digests.running() : null
+    const piecesOf = pieces(part)
+    let pending = nextRead(0)
+    for (let piece = 0; piece < piecesOf.length; piece += 1) {
+      const chunk = await pending
+      // The next one is read while this one is hashed.
+      pending = nextRead(piece + 1)
+      whole.update(chunk)
+      own?.update(chunk)
+    }
+    const digest = known ?? base64OfHex(own?.hex() ?? '')
+    if (hole) ofHoles.set(part.bytes, digest)
+    result.parts.push(digest)
+    result.holes.push(hole)
+    say(`reading, ${progressText(end, file.bytes, ports.clock.now().getTime() - started)}`)
+
+    async function nextRead(at: number): Promise<Uint8Array> {
+      const piece = piecesOf[at]
+      if (!piece) return zeros(0)
+      if (hole || !hasData(piece.start, piece.end)) return zeros(piece.end - piece.start)
+      const into = (buffers[at % 2] ?? buffers[0]).subarray(0, piece.end - piece.start)
+      await file.read(piece.start, into)
+      return into
+    }
+  }
+  result.sha256 = whole.hex()
+  await file.assertUnchanged()
+  return result
+}
+
+function pieces({ start, bytes }: Part): { start: number; end: number }[] {
+  return Array.from({ length: Math.ceil(bytes / CHUNK_BYTES) }, (_, i) => ({
+    start: start + i * CHUNK_BYTES,
+    end: Math.min(start + (i + 1) * CHUNK_BYTES, start + bytes),
+  }))
+}
+
+/** The bytes of a part as it is sent, in pieces; each is overwritten by the next. */
+export async function* partBody(file: ImageFile, part: Part, hole: boolean): AsyncGenerator<Uint8Array> {
+  const buffer = hole ? null : new Uint8Array(Math.min(CHUNK_BYTES, part.bytes))
+  for (const { start, end } of pieces(part)) {
+    if (buffer === null) {
+      yield zeros(end - start)
+      continue
+    }
+    const into = buffer.subarray(0, end - start)
+    await file.read(start, into)
+    yield into
+  }
+}
+
+function base64OfHex(hex: string): string {
+  return Buffer.from(hex, 'hex').toString('base64')
+}

@@ -1,0 +1,232 @@
+import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
+import { encodeBlockMap } from '../../domain/image/blockMap.js'
+import { planBlocks } from '../../domain/image/blockPlan.js'
+import { BLOCK_BYTES, MAX_IMAGE_BYTES, volumeGib } from '../../domain/image/blocks.js'
+import { DIGEST_TAG, manifestKey } from '../../domain/image/names.js'
+import { sizeText } from '../../domain/image/rate.js'
+import { poll } from '../poll.js'
+import { type ImageSource, invalid, openImage } from './imageSource.js'
+import { hexOf, type OpenedSnapshot, openSnapshot, type Parent, readManifest } from './openSnapshot.js'
+import type { ImagePorts } from './ports.js'
+import { findReadyImage, type ReadyImage, registerImage } from './registerImage.js'
+import { type Scan, scanBlocks } from './scanBlocks.js'
+import { writeBlocks } from './writeBlocks.js'
+
+/** How many blocks are on their way at once, unless it is said; coldsnap has as many. */
+export const BLOCK_CONCURRENCY = 64
+/** A snapshot whose blocks are all there is sealed within minutes. */
+const SEAL_MS = 30 * 60_000
+const LONGEST_POLL_MS = 10_000
+/** A snapshot or AMI of few blocks is there before one would have looked. */
+const FIRST_POLL_MS = 50
+
+export interface DirectOptions {
+  file: string | undefined
+  concurrency: number
+  kmsKey: string | null
+  /** Look for no parent. */
+  full: boolean
+  /** After a failure too the unfinished snapshot stays, to be resumed. */
+  keepPartial: boolean
+}
+
+export interface DirectImport {
+  image: ReadyImage
+  digest: string
+  /** The AMI was there already. */
+  existed: boolean
+  parent: string | null
+  encrypted: boolean
+  resumed: boolean
+  blocks: {
+    /** With data, in the image. */
+    data: number
+    /** Written now: blocks with data, and zeros. */
+    sent: number
+    sentZeros: number
+    /** The parent has them. */
+    unchanged: number
+    /** An earlier run had written them. */
+    resumed: number
+    retried: number
+  }
+  bytesSent: number
+  bytesRead: number
+  extentsBy: string | null
+  seconds: number
+}
+
+/** Makes an AMI of a raw image without VM Import: its blocks go into a snapshot, of which only those that a parent lacks. */
+export async function importDirect(options: DirectOptions, ports: ImagePorts): Promise<DirectImport> {
+  const source = await openImage(ports.files, options.file, ports.progress.note)
+  try {
+    const done = await importOpened(source, options, ports)
+    await ports.report.output('sent_bytes', String(done.bytesSent))
+    await ports.report.output('import_seconds', done.seconds.toFixed(0))
+    return done
+  } finally {
+    await source.file.close()
+  }
+}
+
+async function importOpened(
+  { file, format, facts }: ImageSource,
+  options: DirectOptions,
+  ports: ImagePorts,
+): Promise<DirectImport> {
+  const { clock, progress, objects } = ports
+  const began = clock.now().getTime()
+  if (format !== 'raw') {
+    throw invalid(
+      `${file.path} is a ${format.toUpperCase()}; --direct writes raw images only.`,
+      'Upload it and import the key, or convert it: qemu-img convert -O raw IN OUT.raw.',
+    )
+  }
+  if (file.bytes > MAX_IMAGE_BYTES) {
+    throw invalid(`${file.path} is larger than an EBS snapshot may be (64 TiB).`, 'Build a smaller image.')
+  }
+  const scan = await progress.task(`Read ${file.name}, ${sizeText(file.bytes)}`, (say) => scanBlocks(file, ports, say))
+  const manifest = encodeBlockMap(scan.map)
+  const digest = hexOf(ports.digests.of(manifest))
+  const result = resultOf(scan, digest, () => (clock.now().getTime() - began) / 1000)
+  await ports.report.output('digest', digest)
+
+  const there = await findReadyImage(ports, { facts, digest, source: null, kmsKey: options.kmsKey })
+  if (there) return result({ image: there, existed: true })
+  const journal = ports.journal(digest)
+  if (!(await journal.lock())) {
+    throw new ClawctlError('REQUEST_CONFLICT', 'Another process imports this image at the moment.', {
+      hint: 'Wait for it, then run the command again: it finds the AMI.',
+    })
+  }
+  try {
+    const request = { digest, facts, sizeGib: volumeGib(file.bytes), kmsKey: options.kmsKey }
+    const parents = options.full ? null : () => findParent(request.sizeGib, options.kmsKey, digest, ports)
+    const opened = await openSnapshot(request, parents, journal, ports)
+    const { snapshotId, parent, encrypted } = opened
+    const plan = planBlocks(scan.map, parent?.map ?? null, encrypted)
+    const written = await keepingOrDeleting(opened, options, journal, ports, async () => {
+      const written = await writeBlocks({ file, map: scan.map, plan, opened, journal }, options.concurrency, ports)
+      if (!opened.sealed) {
+        await ports.snapshots.complete(snapshotId, { blocks: plan.writes.length, checksum: written.checksum })
+        await journal.append(JSON.stringify({ sealed: true }))
+        opened.sealed = true
+      }
+      return written
+    })
+    await awaitSealed(snapshotId, ports)
+    // Before the AMI is the latest: the next import looks for its manifest.
+    await objects.put(manifestKey(digest), manifest)
+    const image = await registerImage(ports, { facts, digest, source: null, snapshotId })
+    await journal.clear()
+    return result({
+      image,
+      parent: parent?.snapshotId ?? null,
+      encrypted,
+      resumed: opened.resumed,
+      bytesSent: written.sent * BLOCK_BYTES,
+      blocks: {
+        data: scan.map.indexes.length,
+        sent: written.sent,
+        sentZeros: written.sentZeros,
+        unchanged: plan.unchanged,
+        resumed: written.resumed,
+        retried: written.retried,
+      },
+    })
+  } finally {
+    await journal.unlock()
+  }
+}
+
+function resultOf(scan: Scan, digest: string, seconds: () => number) {
+  return (change: Partial<DirectImport> & { image: ReadyImage }): DirectImport => ({
+    digest,
+    existed: false,
+    parent: null,
+    encrypted: false,
+    resumed: false,
+    blocks: { data: scan.map.indexes.length, sent: 0, sentZeros: 0, unchanged: 0, resumed: 0, retried: 0 },
+    bytesSent: 0,
+    bytesRead: scan.bytesRead,
+    extentsBy: scan.extentsBy,
+    seconds: seconds(),
+    ...change,
+  })
+}
+
+/** The newest finished snapshot of an image of that size whose manifest is in the bucket. Null: everything has to be sent. */
+async function findParent(
+  sizeGib: number,
+  kmsKey: string | null,
+  digest: string,
+  ports: ImagePorts,
+): Promise<Parent | null> {
+  const found = await ports.snapshots.find({ app: 'clawdinator' })
+  for (const snapshot of found) {
+    const of = snapshot.tags[DIGEST_TAG]
+    if (!of || snapshot.state !== 'completed' || snapshot.sizeGib !== sizeGib) continue
+    // A child has its parent's key: another one needs a snapshot of its own.
+    if (kmsKey !== null && snapshot.kmsKey !== kmsKey) continue
+    const map = await readManifest(of, ports)
+    if (map) return { snapshotId: snapshot.id, digest: of, encrypted: snapshot.encrypted, map }
+    ports.progress.note(`${snapshot.id} has no manifest that can be used (${manifestKey(of)}): it can't be a parent.`)
+  }
+  ports.progress.note(
+    `There is no earlier image of ${sizeGib} GiB to build ${digest.slice(0, 12)} on: all of it is sent.`,
+  )
+  return null
+}
+
+/** An interrupted upload is resumed; one that failed would fail again, so that its snapshot goes unless it is to be kept. */
+async function keepingOrDeleting<T>(
+  opened: OpenedSnapshot,
+  options: DirectOptions,
+  journal: { clear(): Promise<void> },
+  ports: ImagePorts,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    const failure = asClawctlError(error)
+    const { snapshotId } = opened
+    const resume = `The snapshot ${snapshotId} stays unfinished: run the same command again to send the rest.`
+    const kept = (why: string | undefined) =>
+      withPartial(failure, { snapshot: { id: snapshotId, kept: true } }, [why, resume].filter(Boolean).join(' '))
+    if (failure.code === 'CANCELLED') throw kept(undefined)
+    // Expired credentials: with new ones it goes on.
+    if (failure.code === 'DENIED' || options.keepPartial) throw kept(failure.hint)
+    try {
+      await ports.snapshots.delete(snapshotId)
+      await journal.clear()
+    } catch {
+      throw kept(failure.hint)
+    }
+    const hint = [failure.hint, `The unfinished snapshot ${snapshotId} was deleted.`].filter(Boolean).join(' ')
+    throw withPartial(failure, { snapshot: { id: snapshotId, kept: false } }, hint)
+  }
+}
+
+async function awaitSealed(id: string, { snapshots, clock, progress }: ImagePorts): Promise<void> {
+  const result = await progress.task(`Wait until ${id} is complete`, (say) =>
+    poll({ clock, timeoutMs: SEAL_MS, firstMs: FIRST_POLL_MS, longestMs: LONGEST_POLL_MS, onWait: say }, async () => {
+      const seen = await snapshots.describe(id)
+      if (seen?.state === 'completed') return { done: true }
+      if (seen?.state === 'error') {
+        throw new ClawctlError(
+          'IMPORT_FAILED',
+          `EBS could not complete ${id}: ${seen.message ?? 'it does not say why'}.`,
+          {
+            hint: 'Run the command again: it sends the image anew.',
+          },
+        )
+      }
+      return { wait: seen ? `${seen.state} ${seen.progress}` : 'EC2 does not show it yet' }
+    }),
+  )
+  if ('done' in result) return
+  throw new ClawctlError('TIMED_OUT', `${id} is not complete yet.`, {
+    hint: 'Run the command again: it goes on waiting, then registers the AMI.',
+  })
+}

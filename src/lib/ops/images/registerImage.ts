@@ -1,0 +1,109 @@
+import ms from 'ms'
+import { ClawctlError } from '../../domain/errors.js'
+import type { ImageFacts } from '../../domain/image/info.js'
+import { amiName, imageTags, READY_TAG } from '../../domain/image/names.js'
+import { poll } from '../poll.js'
+import type { ImagePorts, RegisteredImage } from './ports.js'
+
+/** An AMI of a snapshot that exists is available within seconds, mostly. */
+const AVAILABLE_MS = 30 * 60_000
+const LONGEST_POLL_MS = 10_000
+/** A snapshot or AMI of few blocks is there before one would have looked. */
+const FIRST_POLL_MS = 50
+
+type RegisterPorts = Pick<ImagePorts, 'images' | 'snapshots' | 'clock' | 'progress' | 'report'>
+
+export interface ReadyImage {
+  id: string
+  name: string
+  snapshotId: string | null
+}
+
+interface WantedImage {
+  facts: ImageFacts
+  digest: string
+  /** Key of the object that it was imported from. */
+  source: string | null
+}
+
+/**
+ * The AMI of this image where there is one, finished if an earlier run could not finish it; else null.
+ * @throws ClawctlError REQUEST_CONFLICT where it is there and not encrypted, as it was asked to be
+ */
+export async function findReadyImage(
+  ports: RegisterPorts,
+  { facts, digest, source, kmsKey }: WantedImage & { kmsKey: string | null },
+): Promise<ReadyImage | null> {
+  const [there] = await ports.images.find({ name: amiName(facts.name, digest) })
+  if (!there) return null
+  const snapshot = kmsKey !== null && there.snapshotId ? await ports.snapshots.describe(there.snapshotId) : null
+  if (snapshot?.encrypted === false) {
+    throw new ClawctlError('REQUEST_CONFLICT', `${there.id} is this image already, and is not encrypted.`, {
+      hint: `Leave --kms-key-id out to take it, or deregister it first (aws ec2 deregister-image --image-id ${there.id}).`,
+    })
+  }
+  return finish(ports, there, imageTags(facts, digest, source))
+}
+
+/** Registers the snapshot; the tag that makes an AMI the latest one comes last, when it is available. */
+export async function registerImage(
+  ports: RegisterPorts,
+  image: WantedImage & { snapshotId: string },
+): Promise<ReadyImage> {
+  const { facts, digest, source, snapshotId } = image
+  const tags = imageTags(facts, digest, source)
+  await ports.snapshots.tag(snapshotId, tags)
+  const name = amiName(facts.name, digest)
+  const { architecture, bootMode } = facts
+  const wanted = { name, description: describe(facts, digest), snapshotId, architecture, bootMode, tags }
+  const id = await ports.images.register(wanted).catch(async (error) => {
+    // Another run may have been quicker; names are unique.
+    const [there] = await ports.images.find({ name })
+    if (there) return there.id
+    throw error
+  })
+  const registered = await ports.images.describe(id)
+  const known = { state: 'pending', stateReason: null, createdAt: '', sizeGib: null, tags: {} }
+  return finish(ports, registered ?? { ...known, id, name, snapshotId }, tags)
+}
+
+export function describe(facts: ImageFacts, digest: string): string {
+  return `${amiName(facts.name, digest)}${facts.revision ? ` of ${facts.revision.slice(0, 12)}` : ''}`
+}
+
+async function finish(ports: RegisterPorts, image: RegisteredImage, tags: Record<string, string>): Promise<ReadyImage> {
+  const lacking = Object.entries(tags).filter(([name, value]) => image.tags[name] !== value)
+  if (lacking.length > 0) await ports.images.tag(image.id, Object.fromEntries(lacking))
+  const ready = await awaitAvailable(ports, image)
+  if (image.tags[READY_TAG] !== 'true') await ports.images.tag(image.id, { [READY_TAG]: 'true' })
+  await ports.report.output('ami_id', ready.id)
+  if (ready.snapshotId) await ports.report.output('snapshot_id', ready.snapshotId)
+  return ready
+}
+
+async function awaitAvailable(ports: RegisterPorts, image: RegisteredImage): Promise<ReadyImage> {
+  const { id, name } = image
+  const judged = (seen: RegisteredImage): ReadyImage | null => {
+    if (seen.state === 'available') return { id, name, snapshotId: seen.snapshotId }
+    if (seen.state === 'pending' || seen.state === 'transient') return null
+    throw new ClawctlError('IMPORT_FAILED', `${id} is ${seen.state}: ${seen.stateReason ?? 'EC2 does not say why'}.`, {
+      hint: `Deregister it (aws ec2 deregister-image --image-id ${id}), then run the command again.`,
+    })
+  }
+  const already = judged(image)
+  if (already) return already
+  const result = await ports.progress.task(`Wait until ${id} is available`, (say) =>
+    poll<ReadyImage>(
+      { clock: ports.clock, timeoutMs: AVAILABLE_MS, firstMs: FIRST_POLL_MS, longestMs: LONGEST_POLL_MS, onWait: say },
+      async () => {
+        const seen = await ports.images.describe(id)
+        const done = seen && judged(seen)
+        return done ? { done } : { wait: seen ? `it is ${seen.state}` : 'EC2 does not show it yet' }
+      },
+    ),
+  )
+  if ('done' in result) return result.done
+  throw new ClawctlError('TIMED_OUT', `${id} is not available after ${ms(AVAILABLE_MS, { long: true })}.`, {
+    hint: 'Run the command again: it goes on waiting, and tags the AMI when it is available.',
+  })
+}

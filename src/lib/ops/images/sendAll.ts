@@ -1,0 +1,88 @@
+import { ClawctlError } from '../../domain/errors.js'
+import { Pace, pauseAfter } from '../../domain/image/pace.js'
+import type { Clock } from '../ports.js'
+import type { Attempt } from './ports.js'
+
+export interface SendOptions {
+  /** How many may be under way at once. */
+  concurrency: number
+  clock: Clock
+  stop: AbortSignal
+  /** Reads like "block 17". */
+  nameOf(item: unknown): string
+  /** Called after each that went well. */
+  onSent?(): void
+}
+
+/**
+ * Sends every item, many at once, each until it is there: the one retry layer of blocks and parts. `slot` is the number,
+ * below `concurrency`, of a place that no other item has meanwhile (for buffers). Slows down when it is asked to and
+ * recovers. After the first that can't be sent nothing new begins, and what is under way is waited for.
+ * @throws ClawctlError CANCELLED on `stop`, UPSTREAM or RATE_LIMITED after the last try, and whatever `send` throws
+ */
+export async function sendAll<T>(
+  items: Iterable<T>,
+  send: (item: T, slot: number) => Promise<Attempt<unknown>>,
+  options: SendOptions,
+): Promise<{ retried: number }> {
+  const { clock, stop, concurrency } = options
+  const pace = new Pace(concurrency)
+  const iterator = items[Symbol.iterator]()
+  const free = Array.from({ length: concurrency }, (_, i) => concurrency - 1 - i)
+  const underWay = new Set<Promise<void>>()
+  const failures: unknown[] = []
+  let retried = 0
+
+  async function deliver(item: T, slot: number): Promise<void> {
+    for (let tries = 1; ; tries += 1) {
+      if (stop.aborted) throw interrupted()
+      const outcome = await send(item, slot)
+      if (outcome.ok) {
+        pace.wentWell()
+        options.onSent?.()
+        return
+      }
+      if (stop.aborted) throw interrupted()
+      if (outcome.kind === 'throttled') pace.askedToSlowDown(clock.now().getTime())
+      const pause = pauseAfter(outcome.kind, tries, Math.random())
+      // Another one failed for good: this one is not waited for any longer.
+      if (pause === null || failures.length > 0) throw givenUp(options.nameOf(item), outcome)
+      retried += 1
+      await clock.sleep(pause)
+    }
+  }
+
+  let next = iterator.next()
+  while (!next.done && failures.length === 0 && !stop.aborted) {
+    const slot = underWay.size < pace.limit ? free.pop() : undefined
+    if (slot === undefined) {
+      await Promise.race(underWay)
+      continue
+    }
+    const delivery = deliver(next.value, slot)
+      .catch((error) => void failures.push(error))
+      .finally(() => {
+        underWay.delete(delivery)
+        free.push(slot)
+      })
+    underWay.add(delivery)
+    next = iterator.next()
+  }
+  await Promise.all(underWay)
+  if (stop.aborted) throw interrupted()
+  if (failures.length > 0) throw failures[0]
+  return { retried }
+}
+
+export function interrupted(): ClawctlError {
+  return new ClawctlError('CANCELLED', 'It was interrupted.')
+}
+
+function givenUp(name: string, { kind, error }: { kind: 'throttled' | 'passing'; error: Error }): ClawctlError {
+  const said = error.name === 'Error' ? error.message : `${error.name}: ${error.message}`
+  return kind === 'throttled'
+    ? new ClawctlError('RATE_LIMITED', `AWS asked to slow down at ${name}, again and again (${said}).`, {
+        cause: error,
+      })
+    : new ClawctlError('UPSTREAM', `${name} could not be sent, again and again (${said}).`, { cause: error })
+}

@@ -1,0 +1,252 @@
+import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
+import type { ImageFacts } from '../../domain/image/info.js'
+import { IMAGE_PREFIX, imageKey, zerosKey } from '../../domain/image/names.js'
+import { MAX_UPLOAD_BYTES, type Part, partsOf, USUAL_PART_BYTES } from '../../domain/image/parts.js'
+import { progressText, sizeText } from '../../domain/image/rate.js'
+import { digestFile, type FileDigests, partBody } from './digestFile.js'
+import { type ImageSource, invalid, openImage } from './imageSource.js'
+import type { ImageFile, ImagePorts, OpenUpload, SentPart } from './ports.js'
+import { sendAll } from './sendAll.js'
+
+export interface UploadedImage {
+  key: string
+  bucket: string
+  digest: string
+  format: string
+  bytes: number
+  /** The object was there already. */
+  existed: boolean
+  parts: {
+    total: number
+    sent: number
+    /** Of holes, which S3 copied from an object of zeros. */
+    copied: number
+    resumed: number
+    retried: number
+  }
+  bytesSent: number
+  extentsBy: string | null
+  seconds: number
+}
+
+type UploadPorts = Pick<ImagePorts, 'files' | 'digests' | 'objects' | 'clock' | 'progress' | 'report' | 'stop'>
+
+/** Parts under way at once: enough to fill a link to S3, and some 1 MiB of memory each. */
+export const PART_CONCURRENCY = 16
+
+/**
+ * Puts an image into the bucket under a name with its digest. Parts that an earlier run sent are kept when they are those
+ * of this file; an object that is there already is left alone.
+ */
+export async function uploadImage(
+  asked: { file: string | undefined; concurrency: number | undefined },
+  ports: UploadPorts,
+): Promise<UploadedImage> {
+  const source = await openImage(ports.files, asked.file, ports.progress.note)
+  try {
+    return await upload(source, asked.concurrency ?? PART_CONCURRENCY, ports)
+  } finally {
+    await source.file.close()
+  }
+}
+
+async function upload(source: ImageSource, concurrency: number, ports: UploadPorts): Promise<UploadedImage> {
+  const { file, format, facts, info } = source
+  const { objects, progress, clock } = ports
+  const began = clock.now().getTime()
+  if (file.bytes > MAX_UPLOAD_BYTES) {
+    throw invalid(`${file.path} is larger than S3 takes in 10,000 parts (48.8 TiB).`, 'Build a smaller image.')
+  }
+  const parts = partsOf(file.bytes)
+  const digests = await progress.task(`Read ${file.name}, ${sizeText(file.bytes)}`, (say) =>
+    digestFile(file, parts, ports, say),
+  )
+  const { sha256 } = digests
+  if (info && info.sha256 !== sha256) {
+    throw new ClawctlError('INVALID_IMAGE', `${file.path} is not the image that image.json beside it describes.`, {
+      hint: 'Build the image again, or move the file to a folder of its own.',
+      details: [`SHA-256 ${sha256}, image.json says ${info.sha256}`],
+    })
+  }
+  const key = imageKey(facts.name, sha256, format)
+  const result = (change: Partial<UploadedImage>): UploadedImage => ({
+    key,
+    bucket: objects.bucket,
+    digest: sha256,
+    format,
+    bytes: file.bytes,
+    existed: false,
+    parts: { total: parts.length, sent: 0, copied: 0, resumed: 0, retried: 0 },
+    bytesSent: 0,
+    extentsBy: digests.extentsBy,
+    seconds: (clock.now().getTime() - began) / 1000,
+    ...change,
+  })
+  const told = async (uploaded: UploadedImage) => {
+    await ports.report.output('key', uploaded.key)
+    await ports.report.output('digest', uploaded.digest)
+    return uploaded
+  }
+
+  if (await isThere(ports, key, file, sha256)) return told(result({ existed: true }))
+  const resumed = await findResumable(ports, key, file, parts, digests)
+  const begun = resumed ?? {
+    upload: { key, uploadId: await objects.beginUpload(key, metadataOf(facts, source, sha256)) },
+    sent: [],
+  }
+  const { upload: target } = begun
+  const sent = new Map<number, SentPart>(begun.sent.map((part) => [part.number, part]))
+  const missing = parts.filter((part) => !sent.has(part.number))
+  const isHole = (part: Part) => digests.holes[part.number - 1] ?? false
+  const bytesOf = (some: readonly Part[]) => some.reduce((sum, part) => sum + part.bytes, 0)
+  let bytesSent = 0
+  let copied = 0
+  let retried = 0
+  try {
+    if (resumed) progress.note(`Resuming: ${sent.size} of ${parts.length} parts are there already.`)
+    await progress.task(`Upload ${sizeText(bytesOf(missing))} to ${objects.bucket}/${key}`, async (say) => {
+      const started = clock.now().getTime()
+      const holes = missing.filter((part) => isHole(part) && part.bytes <= USUAL_PART_BYTES)
+      let zerosFrom = await zerosIn(ports, holes)
+      const done = (part: SentPart) => {
+        sent.set(part.number, part)
+        const there = parts.length - missing.length
+        const bytes = bytesOf(missing.filter(({ number }) => sent.has(number)))
+        if (sent.size > there) say(progressText(bytes, bytesOf(missing), clock.now().getTime() - started))
+      }
+      const send = async (part: Part) => {
+        const sha256 = digests.parts[part.number - 1] ?? ''
+        if (zerosFrom !== null && holes.includes(part)) {
+          const { number, bytes } = part
+          const copy = await objects.copyPart({ ...target, number, bytes, sha256, from: zerosFrom })
+          if (copy) {
+            copied += 1
+            done(copy)
+            return { ok: true as const, value: copy }
+          }
+          zerosFrom = null
+        }
+        const outcome = await objects.sendPart({
+          ...target,
+          number: part.number,
+          bytes: part.bytes,
+          sha256,
+          body: () => partBody(file, part, isHole(part)),
+        })
+        if (outcome.ok) {
+          bytesSent += part.bytes
+          done(outcome.value)
+        } else {
+          // A file that was written to has parts of other digests, which S3 refuses; no retry mends that.
+          await file.assertUnchanged()
+        }
+        return outcome
+      }
+      const nameOf = (part: unknown) => `part ${(part as Part).number}`
+      ;({ retried } = await sendAll(missing, send, { concurrency, clock, stop: ports.stop, nameOf }))
+      await file.assertUnchanged()
+    })
+    const all = parts.map((part) => sent.get(part.number) as SentPart)
+    const created = await objects.completeUpload(target, all)
+    if (!created && !(await isThere(ports, key, file, sha256))) {
+      throw new ClawctlError('UPSTREAM', `S3 did not put ${key} together.`, { hint: 'Run the command again.' })
+    }
+  } catch (error) {
+    throw await unfinished(asClawctlError(error), ports, target, { sent: sent.size, total: parts.length })
+  }
+  const resumedParts = parts.length - missing.length
+  const counts = { total: parts.length, sent: missing.length - copied, copied, resumed: resumedParts, retried }
+  return told(result({ parts: counts, bytesSent }))
+}
+
+/** @throws ClawctlError INVALID_IMAGE where something else has the name */
+async function isThere(ports: UploadPorts, key: string, file: ImageFile, sha256: string): Promise<boolean> {
+  const there = await ports.objects.head(key)
+  if (!there) return false
+  if (there.size === file.bytes && there.metadata.sha256 === sha256) return true
+  throw new ClawctlError('INVALID_IMAGE', `${key} is in the bucket and is not this image.`, {
+    hint: `Look at it, and delete it if nobody needs it: aws s3 rm s3://${ports.objects.bucket}/${key}.`,
+  })
+}
+
+/** The key of an object of zeros to copy holes from; null where so few would be saved that it is not worth it. */
+async function zerosIn({ objects }: UploadPorts, holes: readonly Part[]): Promise<string | null> {
+  if (holes.length < 2) return null
+  const key = zerosKey(USUAL_PART_BYTES)
+  const there = await objects.head(key)
+  if (there?.size !== USUAL_PART_BYTES) await objects.put(key, new Uint8Array(USUAL_PART_BYTES))
+  return key
+}
+
+/** Of the uploads that earlier runs left open for this key, the one with the most parts that are those of the file. */
+async function findResumable(
+  ports: UploadPorts,
+  key: string,
+  file: ImageFile,
+  parts: readonly Part[],
+  digests: FileDigests,
+): Promise<{ upload: OpenUpload; sent: SentPart[] } | null> {
+  const open = (await ports.objects.openUploads(key)).filter((upload) => upload.key === key)
+  const found: { upload: OpenUpload; sent: SentPart[] }[] = []
+  for (const upload of open) {
+    const listed = await ports.objects.sentParts(upload)
+    if (listed === null) continue
+    const sent: SentPart[] = []
+    for (const one of listed) {
+      const part = parts[one.number - 1]
+      if (part && part.bytes === one.bytes && (await isSame(ports, file, part, digests, one))) sent.push(one)
+    }
+    found.push({ upload, sent })
+  }
+  return found.sort((a, b) => b.sent.length - a.sent.length)[0] ?? null
+}
+
+/** By its SHA-256; where the service keeps none, by its entity tag, which is the MD5 unless KMS encrypts. */
+async function isSame(
+  ports: UploadPorts,
+  file: ImageFile,
+  part: Part,
+  digests: FileDigests,
+  sent: SentPart,
+): Promise<boolean> {
+  if (sent.sha256 !== null) return sent.sha256 === digests.parts[part.number - 1]
+  const md5 = ports.digests.running('md5')
+  for await (const piece of partBody(file, part, digests.holes[part.number - 1] ?? false)) md5.update(piece)
+  return sent.etag.replaceAll('"', '') === md5.hex()
+}
+
+/** An upload that can't succeed is aborted; of any other the parts stay for the next run. */
+async function unfinished(
+  failure: ClawctlError,
+  ports: UploadPorts,
+  upload: { key: string; uploadId: string },
+  parts: { sent: number; total: number },
+): Promise<ClawctlError> {
+  const partial = { upload: { key: upload.key, parts } }
+  if (failure.code === 'INVALID_IMAGE') {
+    await ports.objects.abortUpload(upload).catch(() => {})
+    return withPartial(failure, partial)
+  }
+  const hint = `${parts.sent} of ${parts.total} parts are in the bucket: run the same command again to send the rest, or with --abort to drop them.`
+  return withPartial(failure, partial, [failure.hint, hint].filter(Boolean).join(' '))
+}
+
+/** What `image import` needs and can't see in the image, for a job that has only the bucket. */
+function metadataOf(facts: ImageFacts, { format }: ImageSource, sha256: string): Record<string, string> {
+  return {
+    sha256,
+    format,
+    name: facts.name,
+    bootmode: facts.bootMode,
+    architecture: facts.architecture,
+    ...(facts.revision ? { revision: facts.revision } : {}),
+    ...(facts.toplevel ? { toplevel: facts.toplevel } : {}),
+  }
+}
+
+/** Drops what unfinished uploads left in the bucket: of images of that name, or of all. */
+export async function abortUploads(name: string | null, ports: Pick<ImagePorts, 'objects'>): Promise<OpenUpload[]> {
+  const open = await ports.objects.openUploads(name === null ? IMAGE_PREFIX : `${IMAGE_PREFIX}${name}-`)
+  for (const upload of open) await ports.objects.abortUpload(upload)
+  return open
+}

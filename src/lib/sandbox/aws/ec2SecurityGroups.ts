@@ -1,0 +1,104 @@
+import { invalidValue, page, type Query, readFilters } from './ec2Query.js'
+import { mustExist, tagSpecifications, tagsXml } from './ec2Resources.js'
+import { AwsError } from './error.js'
+import type { SecurityGroup, Subnet, World } from './world.js'
+
+/** CreateSecurityGroup, in the default VPC unless it is told. As EC2's, it lets everything out until that is revoked. */
+export function createSecurityGroup(world: World, query: Query) {
+  const name = query.require('GroupName')
+  const description = query.require('GroupDescription')
+  const vpcId = query.get('VpcId') ?? world.defaultVpcId
+  const tags = tagSpecifications(query, 'security-group')
+  query.refuseUnread()
+  if (/^sg-/.test(name)) throw invalidValue('groupName', name, 'Group names may not be in the format sg-*.')
+  if (vpcId !== world.defaultVpcId) {
+    throw new AwsError('InvalidVpcID.NotFound', 400, `The vpc ID '${vpcId}' does not exist`)
+  }
+  if ([...world.securityGroups.values()].some((group) => group.name === name)) {
+    throw new AwsError('InvalidGroup.Duplicate', 400, `The security group '${name}' already exists for VPC '${vpcId}'`)
+  }
+  const group: SecurityGroup = {
+    id: world.newId('sg'),
+    name,
+    description,
+    vpcId,
+    egress: true,
+    tags: new Map(tags),
+  }
+  world.securityGroups.set(group.id, group)
+  return { return: true, groupId: group.id, tagSet: tagsXml(group.tags) }
+}
+
+/** DescribeSecurityGroups. */
+export function describeSecurityGroups(world: World, query: Query) {
+  const ids = query.list('GroupId')
+  mustExist(world, 'security-group', ids)
+  const matches = readFilters<SecurityGroup>(query, {
+    'group-id': (group) => [group.id],
+    'group-name': (group) => [group.name],
+    'vpc-id': (group) => [group.vpcId],
+  })
+  const wanted = (group: SecurityGroup) => (ids.length === 0 || ids.includes(group.id)) && matches(group)
+  const found = page(query, [...world.securityGroups.values()], wanted)
+  query.refuseUnread()
+  const item = found.items.map((group) => ({
+    ownerId: world.accountId,
+    groupId: group.id,
+    groupName: group.name,
+    groupDescription: group.description,
+    vpcId: group.vpcId,
+    ipPermissions: { item: [] },
+    ipPermissionsEgress: {
+      item: group.egress ? [{ ipProtocol: '-1', ipRanges: { item: [{ cidrIp: '0.0.0.0/0' }] } }] : [],
+    },
+    tagSet: tagsXml(group.tags),
+  }))
+  return { securityGroupInfo: { item }, nextToken: found.nextToken }
+}
+
+/** RevokeSecurityGroupEgress, of the one rule that a new group has. */
+export function revokeSecurityGroupEgress(world: World, query: Query) {
+  const id = query.require('GroupId')
+  const protocol = query.require('IpPermissions.1.IpProtocol')
+  const range = query.require('IpPermissions.1.IpRanges.1.CidrIp')
+  query.refuseUnread()
+  mustExist(world, 'security-group', [id])
+  const group = world.securityGroups.get(id)
+  if (!group?.egress || protocol !== '-1' || range !== '0.0.0.0/0') {
+    throw new AwsError('InvalidPermission.NotFound', 400, 'The specified rule does not exist in this security group.')
+  }
+  group.egress = false
+  return { return: true }
+}
+
+/** DeleteSecurityGroup: not while an instance that is not terminated is in it. */
+export function deleteSecurityGroup(world: World, query: Query) {
+  const id = query.require('GroupId')
+  query.refuseUnread()
+  mustExist(world, 'security-group', [id])
+  const member = [...world.instances.values()].find(
+    (instance) => instance.state !== 'terminated' && instance.securityGroups.includes(id),
+  )
+  if (member) throw new AwsError('DependencyViolation', 400, `resource ${id} has a dependent object`)
+  world.securityGroups.delete(id)
+  return { return: true, groupId: id }
+}
+
+/** DescribeSubnets. */
+export function describeSubnets(world: World, query: Query) {
+  const ids = query.list('SubnetId')
+  mustExist(world, 'subnet', ids)
+  const matches = readFilters<Subnet>(query, { 'vpc-id': (subnet) => [subnet.vpcId] })
+  const wanted = (subnet: Subnet) => (ids.length === 0 || ids.includes(subnet.id)) && matches(subnet)
+  const found = page(query, [...world.subnets.values()], wanted)
+  query.refuseUnread()
+  const item = found.items.map((subnet) => ({
+    subnetId: subnet.id,
+    vpcId: subnet.vpcId,
+    state: 'available',
+    availabilityZone: `${world.region}a`,
+    defaultForAz: true,
+    tagSet: tagsXml(subnet.tags),
+  }))
+  return { subnetSet: { item }, nextToken: found.nextToken }
+}

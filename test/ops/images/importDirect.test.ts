@@ -1,0 +1,227 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { manifestKey } from '../../../src/lib/domain/image/names.js'
+import { type DirectOptions, importDirect } from '../../../src/lib/ops/images/importDirect.js'
+import { failureOf } from '../../support/failure.js'
+import { FakeDisk, FakeImageCloud, type Fault, Killed } from '../../support/fakeImages.js'
+
+const PATH = 'nixos.raw'
+const BLOCKS = 12
+const IN_FLIGHT = 3
+const OPTIONS: DirectOptions = { file: PATH, concurrency: IN_FLIGHT, kmsKey: null, full: false, keepPartial: false }
+
+const full = Array.from({ length: BLOCKS }, (_, i) => i + 1)
+const sparse = full.map((value, i) => (i % 3 === 1 ? 0 : value))
+
+function cloudWith(content: readonly number[]) {
+  const cloud = new FakeImageCloud()
+  const disk = new FakeDisk(PATH, content)
+  cloud.files.set(PATH, disk)
+  const run = (change: Partial<DirectOptions> = {}) => {
+    cloud.restart()
+    cloud.log.length = 0
+    disk.read.clear()
+    return importDirect({ ...OPTIONS, ...change }, cloud.ports())
+  }
+  const puts = () => cloud.log.filter((line) => line.startsWith('put '))
+  return { cloud, disk, run, puts }
+}
+
+describe('importDirect', () => {
+  it('writes what is not zero, without reading holes, and tags the AMI last', async () => {
+    const { cloud, disk, run, puts } = cloudWith(sparse)
+    disk.written.add(4)
+    const done = await run()
+    expect([...disk.read].sort((a, b) => a - b)).to.deep.equal([0, 2, 3, 4, 5, 6, 8, 9, 11])
+    expect(puts()).to.have.members([0, 2, 3, 5, 6, 8, 9, 11].map((index) => `put ${index}`))
+    expect(done.blocks).to.include({ data: 8, sent: 8, sentZeros: 0, unchanged: 0 })
+    expect(cloud.volumeOf(done.image.snapshotId ?? '', BLOCKS)).to.deep.equal(sparse)
+    expect(cloud.ready()).to.have.length(1)
+    expect(cloud.ready()[0]?.tags).to.include({ digest: done.digest, app: 'clawdinator' })
+    expect(cloud.objects.has(manifestKey(done.digest))).to.equal(true)
+    expect(cloud.report.outputs).to.include({ ami_id: done.image.id, snapshot_id: done.image.snapshotId })
+    expect(cloud.journals.size).to.equal(0)
+  })
+
+  it('sends nothing when it is run again', async () => {
+    const { cloud, run, puts } = cloudWith(sparse)
+    const first = await run()
+    const second = await run()
+    expect(second).to.include({ existed: true, bytesSent: 0 })
+    expect(second.image).to.deep.equal(first.image)
+    expect(puts()).to.deep.equal([])
+    expect(cloud.snapshots.size).to.equal(1)
+  })
+
+  it('sends a child of the last image what differs, what became zero as zeros', async () => {
+    const { cloud, disk, run, puts } = cloudWith(sparse)
+    const before = await run()
+    disk.change(0, 99)
+    disk.change(2, 0)
+    disk.change(1, 50)
+    const after = await run()
+    expect(after.parent).to.equal(before.image.snapshotId)
+    expect(puts()).to.have.members(['put 0', 'put 1', 'put 2'])
+    expect(after.blocks).to.include({ sent: 3, sentZeros: 1, unchanged: 6 })
+    expect(cloud.volumeOf(after.image.snapshotId ?? '', BLOCKS)).to.deep.equal(disk.content)
+  })
+
+  it('needs a whole manifest, a finished snapshot and the same size for a parent, and can be told to look for none', async () => {
+    const lost = cloudWith(sparse)
+    const first = await lost.run()
+    const manifest = lost.cloud.objects.get(manifestKey(first.digest))
+    lost.disk.change(1, 99)
+    manifest?.bytes.set([1], 60)
+    expect((await lost.run()).parent).to.equal(null)
+    expect(lost.cloud.progress.notes.join('\n')).to.match(/no manifest that can be used/)
+
+    const grown = cloudWith(sparse)
+    const [snapshot] = [await grown.run(), ...grown.cloud.snapshots.values()].slice(1) as { sizeGib: number }[]
+    grown.disk.change(1, 99)
+    if (snapshot) snapshot.sizeGib = 2
+    expect((await grown.run()).parent).to.equal(null)
+
+    const told = cloudWith(sparse)
+    await told.run()
+    told.disk.change(1, 99)
+    expect(await told.run({ full: true })).to.deep.include({ parent: null })
+    expect(told.puts()).to.have.length(9)
+  })
+
+  it('leaves out no block of an encrypted snapshot, and inherits zeros only from an encrypted one', async () => {
+    const { cloud, disk, run, puts } = cloudWith(sparse)
+    await run()
+    cloud.encryptsByDefault = true
+    disk.change(1, 99)
+    const first = await run()
+    expect(first).to.include({ parent: null, encrypted: true })
+    expect(puts()).to.have.length(2048)
+    expect(cloud.volumeOf(first.image.snapshotId ?? '', BLOCKS)).to.deep.equal(disk.content)
+    disk.change(2, 0)
+    const second = await run()
+    expect(second).to.include({ parent: first.image.snapshotId, encrypted: true })
+    expect(puts()).to.deep.equal(['put 2'])
+    expect(cloud.volumeOf(second.image.snapshotId ?? '', BLOCKS)).to.deep.equal(disk.content)
+  })
+
+  it('survives throttling, lost connections and blocks that arrive changed', async () => {
+    const { cloud, run } = cloudWith(full)
+    const faults: Fault[] = ['throttle', 'fail', 'corrupt']
+    cloud.onPut = (nth) => (nth <= 6 ? (faults[nth % 3] ?? 'ok') : 'ok')
+    const done = await run()
+    expect(done.blocks).to.include({ sent: BLOCKS, retried: 6 })
+    expect(cloud.volumeOf(done.image.snapshotId ?? '', BLOCKS)).to.deep.equal(full)
+  })
+
+  it('deletes the snapshot of an upload that failed, and keeps it when it is told to', async () => {
+    const gone = cloudWith(full)
+    gone.cloud.onPut = (nth) => (nth > 5 ? 'fail' : 'ok')
+    const failure = await failureOf(gone.run())
+    expect(failure).to.include({ code: 'UPSTREAM' })
+    expect(failure.hint).to.match(/was deleted/)
+    expect([gone.cloud.snapshots.size, gone.cloud.images.size, gone.cloud.journals.size]).to.deep.equal([0, 0, 0])
+
+    const kept = cloudWith(full)
+    kept.cloud.onPut = (nth) => (nth > 5 ? 'throttle' : 'ok')
+    expect(await failureOf(kept.run({ keepPartial: true }))).to.include({ code: 'RATE_LIMITED' })
+    kept.cloud.onPut = () => 'ok'
+    const done = await kept.run()
+    expect(done).to.include({ resumed: true })
+    expect(done.blocks).to.include({ resumed: 5, sent: BLOCKS - 5 })
+  })
+
+  it('refuses a file that changes while it is sent, and completes nothing', async () => {
+    const { cloud, disk, run } = cloudWith(full)
+    cloud.onPut = (nth) => {
+      if (nth === 4) disk.change(10, 77)
+      return 'ok'
+    }
+    const failure = await failureOf(run())
+    expect(failure).to.include({ code: 'INVALID_IMAGE' })
+    expect([cloud.snapshots.size, cloud.images.size]).to.deep.equal([0, 0])
+  })
+
+  it('stops at Ctrl-C with the snapshot kept, and says how to go on', async () => {
+    const { cloud, run } = cloudWith(full)
+    cloud.onPut = (nth) => {
+      if (nth === 6) cloud.stop.abort()
+      return 'ok'
+    }
+    const failure = await failureOf(run())
+    expect(failure).to.include({ code: 'CANCELLED' })
+    expect(failure.hint).to.match(/stays unfinished: run the same command again/)
+    expect(cloud.snapshots.size).to.equal(1)
+    cloud.onPut = () => 'ok'
+    const done = await run()
+    expect(done.resumed).to.equal(true)
+    expect(done.blocks.resumed).to.be.greaterThan(3)
+  })
+
+  it('starts anew where EBS gave the snapshot up, or the file is another one', async () => {
+    const { cloud, disk, run } = cloudWith(full)
+    cloud.onPut = (nth) => (nth === 6 ? 'kill' : 'ok')
+    await run().catch(() => {})
+    cloud.onPut = () => 'ok'
+    for (const snapshot of cloud.snapshots.values()) snapshot.state = 'error'
+    expect((await run()).resumed).to.equal(false)
+    cloud.onPut = () => 'kill'
+    disk.change(0, 44)
+    await run().catch(() => {})
+    cloud.onPut = () => 'ok'
+    disk.change(0, 45)
+    const done = await run()
+    expect(done.resumed).to.equal(false)
+    expect(cloud.volumeOf(done.image.snapshotId ?? '', BLOCKS)).to.deep.equal(disk.content)
+  })
+
+  it('refuses containers, and says what to do with them', async () => {
+    const cloud = new FakeImageCloud()
+    const open = () => {
+      const disk = new FakeDisk('a.vmdk', [0]).open()
+      return {
+        ...disk,
+        read: async (_: number, into: Uint8Array) => void into.set(Buffer.from('KDMV\u0003\0\0\0\0\0\u0003\0')),
+      }
+    }
+    const ports = { ...cloud.ports(), files: { open: async () => open(), text: async () => null } }
+    const failure = await failureOf(importDirect({ ...OPTIONS, file: 'a.vmdk' }, ports))
+    expect(failure).to.include({ code: 'INVALID_IMAGE' })
+    expect(failure.hint).to.match(/qemu-img convert/)
+  })
+
+  it('killed at any moment, any number of times, ends with the image, and sends at most what was under way twice', async () => {
+    const content = fc.array(fc.nat(3), { minLength: BLOCKS, maxLength: BLOCKS })
+    const kills = fc.array(fc.integer({ min: 1, max: 8 }), { maxLength: 3 })
+    await fc.assert(
+      fc.asyncProperty(content, fc.option(content), kills, fc.boolean(), async (content, parent, kills, late) => {
+        const { cloud, disk, run, puts } = cloudWith(parent ?? content)
+        if (parent) await run()
+        disk.content = [...content]
+        let sent = 0
+        for (const after of kills) {
+          let puttings = 0
+          cloud.onPut = () => (++puttings >= after ? 'kill' : 'ok')
+          const end = await run().catch((error) => error)
+          sent += puts().length
+          if (!(end instanceof Error)) break
+          expect(end.cause ?? end).to.be.instanceOf(Killed)
+        }
+        cloud.onPut = () => 'ok'
+        if (late) {
+          // After all blocks, at any later call.
+          cloud.clock.onSleep = () => cloud.kill()
+          await run().catch(() => {})
+          sent += puts().length
+          cloud.clock.onSleep = () => {}
+        }
+        const done = await run()
+        sent += puts().length
+        expect(cloud.volumeOf(done.image.snapshotId ?? '', BLOCKS)).to.deep.equal(content)
+        expect(cloud.ready().filter(({ tags }) => tags.digest === done.digest)).to.have.length(1)
+        const needed = content.filter((value, i) => (parent ? parent[i] !== value : value !== 0)).length
+        expect(sent).to.be.at.most(needed + kills.length * IN_FLIGHT)
+      }),
+      { numRuns: 40 },
+    )
+  })
+})

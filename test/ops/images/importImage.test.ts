@@ -1,0 +1,100 @@
+import { expect } from 'chai'
+import { importImage } from '../../../src/lib/ops/images/importImage.js'
+import { failureOf } from '../../support/failure.js'
+import { FakeImageCloud } from '../../support/fakeImages.js'
+
+const DIGEST = '0123456789abcdef'.repeat(4)
+const KEY = 'images/nixos-0123456789ab.raw'
+
+function cloudWith(
+  key = KEY,
+  metadata: Record<string, string> = { sha256: DIGEST, bootmode: 'uefi', revision: 'abc' },
+) {
+  const cloud = new FakeImageCloud()
+  cloud.objects.set(key, { bytes: new Uint8Array(1), metadata, modifiedAt: new Date(1) })
+  const run = (named: string | undefined = KEY) => {
+    cloud.restart()
+    return importImage({ key: named, role: null, kmsKey: null, timeoutMs: 3_600_000 }, cloud.ports())
+  }
+  return { cloud, run }
+}
+
+describe('importImage', () => {
+  it('imports, registers, and tags when the AMI is available', async () => {
+    const { cloud, run } = cloudWith()
+    cloud.onImport = (_, look) => (look < 3 ? { progress: look * 20, message: 'converting' } : { status: 'completed' })
+    const done = await run()
+    expect(cloud.progress.said).to.include('40% converting')
+    expect(cloud.ready().map(({ id }) => id)).to.deep.equal([done.image.id])
+    expect(cloud.ready()[0]?.tags).to.include({ digest: DIGEST, revision: 'abc', sourceKey: KEY })
+    expect(await run()).to.include({ existed: true })
+    expect(cloud.tasks.size).to.equal(1)
+  })
+
+  it('goes on with a task that an earlier run started, and with a snapshot that is there', async () => {
+    const { cloud, run } = cloudWith()
+    cloud.onImport = () => ({ message: 'converting' })
+    cloud.clock.onSleep = (slept) => {
+      if (slept === 3) cloud.kill()
+    }
+    await run().catch(() => {})
+    cloud.clock.onSleep = () => {}
+    cloud.onImport = () => ({ status: 'completed' })
+    expect(await run()).to.include({ adopted: true, existed: false })
+    expect(cloud.tasks.size).to.equal(1)
+    cloud.images.clear()
+    expect(await run()).to.include({ adopted: true, existed: false })
+    expect([cloud.tasks.size, cloud.snapshots.size]).to.deep.equal([1, 1])
+  })
+
+  it('tries once more where the service itself failed, and then not again', async () => {
+    const { cloud, run } = cloudWith()
+    const broken = { status: 'deleted', message: 'ServerError: an internal error has occurred' }
+    cloud.onImport = () => (cloud.tasks.size === 1 ? broken : { status: 'completed' })
+    await run()
+    expect(new Set([...cloud.tasks.values()].map(({ token }) => token)).size).to.equal(2)
+
+    const twice = cloudWith()
+    twice.cloud.onImport = () => broken
+    expect(await failureOf(twice.run())).to.include({ code: 'IMPORT_FAILED' })
+    expect(twice.cloud.tasks.size).to.equal(2)
+    // A later run asks for a task of its own: the tokens of the failed ones would answer with these.
+    twice.cloud.onImport = () => (twice.cloud.tasks.size === 3 ? { status: 'completed' } : {})
+    await twice.run()
+    expect(twice.cloud.tasks.size).to.equal(3)
+  })
+
+  it('fails at once for a bad image, with the words of the service', async () => {
+    const { cloud, run } = cloudWith()
+    cloud.onImport = () => ({ status: 'deleted', message: 'ClientError: Disk validation failed' })
+    const failure = await failureOf(run())
+    expect(failure).to.include({ code: 'IMPORT_FAILED' })
+    expect(failure.message).to.match(/ClientError: Disk validation failed/)
+    expect([cloud.tasks.size, cloud.images.size]).to.deep.equal([1, 0])
+  })
+
+  it('says that EC2 goes on when the time is up', async () => {
+    const { cloud, run } = cloudWith()
+    cloud.onImport = () => ({})
+    const failure = await failureOf(run())
+    expect(failure).to.include({ code: 'TIMED_OUT' })
+    expect(failure.hint).to.match(/EC2 goes on/)
+  })
+
+  it('takes the image that was built last, else the newest in the bucket, and refuses keys that are none', async () => {
+    const { cloud, run } = cloudWith()
+    const newer = 'images/nixos-ffffffffffff.raw'
+    cloud.objects.set(newer, { bytes: new Uint8Array(1), metadata: {}, modifiedAt: new Date(2) })
+    cloud.objects.set('images/zeros/1', { bytes: new Uint8Array(1), metadata: {}, modifiedAt: new Date(3) })
+    expect(await run(undefined)).to.include({ key: KEY })
+    const [both] = [await importImage({ key: undefined, role: null, kmsKey: null, timeoutMs: 1 }, cloud.ports())]
+    expect(both.key).to.equal(newer)
+    expect(both.image.name).to.equal('nixos-ffffffffffff')
+    expect((await failureOf(run('images/nixos-0123456789aa.raw'))).hint).to.equal(`Did you mean ${KEY}?`)
+    cloud.objects.set('backup.raw', { bytes: new Uint8Array(1), metadata: {}, modifiedAt: new Date(1) })
+    expect(await failureOf(run('backup.raw'))).to.include({ code: 'INVALID_IMAGE' })
+    cloud.objects.clear()
+    const none = importImage({ key: undefined, role: null, kmsKey: null, timeoutMs: 1 }, cloud.ports())
+    expect((await failureOf(none)).message).to.match(/There is no image in bucket/)
+  })
+})
