@@ -10,7 +10,6 @@ data "aws_iam_policy_document" "image_build" {
       "ec2:DescribeSecurityGroups",
       "ec2:DescribeSnapshots",
       "ec2:DescribeSubnets",
-      "ec2:DescribeVpcs",
     ]
     # EC2's Describe calls know no resource to limit them to.
     resources = ["*"]
@@ -72,10 +71,28 @@ data "aws_iam_policy_document" "image_build" {
     resources = ["arn:${local.partition}:ec2:${var.region}::snapshot/*"]
   }
 
+  # Snapshots that are to be encrypted with the project's key, where somebody asks for it.
   statement {
-    sid       = "StopImports"
-    actions   = ["ec2:CancelImportTask"]
-    resources = ["${local.ec2}:import-snapshot-task/*"]
+    sid = "EncryptSnapshots"
+    actions = [
+      "kms:DescribeKey",
+      "kms:GenerateDataKeyWithoutPlaintext",
+      "kms:ReEncryptFrom",
+      "kms:ReEncryptTo",
+    ]
+    resources = [aws_kms_key.bucket.arn]
+  }
+
+  statement {
+    sid       = "LetEbsUseTheKey"
+    actions   = ["kms:CreateGrant"]
+    resources = [aws_kms_key.bucket.arn]
+
+    condition {
+      test     = "Bool"
+      variable = "kms:GrantIsForAWSResource"
+      values   = ["true"]
+    }
   }
 
   statement {
@@ -105,6 +122,25 @@ data "aws_iam_policy_document" "image_build" {
       "arn:${local.partition}:ec2:${var.region}::image/*",
       "arn:${local.partition}:ec2:${var.region}::snapshot/*",
     ]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/app"
+      values   = ["clawdinator"]
+    }
+  }
+
+  # What was being written when it failed.
+  statement {
+    sid       = "DropHalfWrittenSnapshots"
+    actions   = ["ec2:DeleteSnapshot"]
+    resources = ["arn:${local.partition}:ec2:${var.region}::snapshot/*"]
+
+    condition {
+      test     = "Null"
+      variable = "aws:ResourceTag/clawctl:writes"
+      values   = ["false"]
+    }
   }
 
   # The smoke boot: an instance of its own tag, so that neither role may touch the other's machines.
