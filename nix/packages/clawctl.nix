@@ -1,0 +1,73 @@
+# clawctl, from this checkout. importNpmLock takes versions and digests from package-lock.json: no hash to renew here.
+{
+  lib,
+  pkgs,
+}:
+let
+  root = ../..;
+  package = lib.importJSON (root + "/package.json");
+  # What the build reads: documentation and host files change without building it again.
+  parts = [
+    "bin"
+    "infra"
+    "lambda"
+    "nix/instances.json"
+    "scripts"
+    "src"
+    ".github"
+    "package.json"
+    "package-lock.json"
+    "tsconfig.json"
+  ];
+  src = builtins.path {
+    name = "clawctl-source";
+    path = root;
+    filter =
+      path: _:
+      let
+        relative = lib.removePrefix "${toString root}/" (toString path);
+      in
+      lib.any (
+        part: relative == part || lib.hasPrefix "${part}/" relative || lib.hasPrefix "${relative}/" part
+      ) parts;
+  };
+in
+pkgs.buildNpmPackage {
+  pname = package.name;
+  inherit (package) version;
+  inherit src;
+
+  npmDeps = pkgs.importNpmLock { npmRoot = src; };
+  inherit (pkgs.importNpmLock) npmConfigHook;
+  nodejs = pkgs.nodejs_22;
+  # Only esbuild has an install script, and its binary is an optional dependency of its own.
+  npmFlags = [ "--ignore-scripts" ];
+  npmBuildScript = "build";
+
+  # Everything is bundled: the program needs none of its build's dependencies.
+  dontNpmPrune = true;
+  installPhase = ''
+    runHook preInstall
+    mkdir -p $out/lib/clawctl $out/bin $out/share
+    cp -r bin dist oclif.manifest.json package.json infra .github $out/lib/clawctl/
+    mkdir -p $out/lib/clawctl/nix
+    cp nix/instances.json $out/lib/clawctl/nix/
+    patchShebangs $out/lib/clawctl/bin
+    ln -s $out/lib/clawctl/bin/run.js $out/bin/clawctl
+    runHook postInstall
+  '';
+
+  doInstallCheck = true;
+  installCheckPhase = ''
+    runHook preInstallCheck
+    HOME=$TMPDIR $out/bin/clawctl --version | grep -F ${lib.escapeShellArg package.version}
+    runHook postInstallCheck
+  '';
+
+  meta = {
+    inherit (package) description;
+    license = lib.licenses.mit;
+    mainProgram = "clawctl";
+    platforms = lib.platforms.linux;
+  };
+}
