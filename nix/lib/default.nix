@@ -11,7 +11,9 @@ let
     length
     listToAttrs
     map
+    mapAttrs
     match
+    split
     ;
 
   fields = {
@@ -25,6 +27,8 @@ let
     "bootstrapPrefix"
     "discordTokenSecret"
   ];
+
+  last = list: builtins.elemAt list (length list - 1);
 in
 rec {
   /**
@@ -79,7 +83,7 @@ rec {
   systemOf =
     instanceType:
     let
-      family = head (builtins.split "[.]" instanceType);
+      family = head (split "[.]" instanceType);
     in
     if family == "a1" || match "[a-z]+[0-9]+g[a-z]*" family != null then "aarch64-linux" else "x86_64-linux";
 
@@ -106,4 +110,26 @@ rec {
         imports = [ (hostsFolder + "/common.nix") ];
         services.clawdinator.instanceName = id;
       };
+
+  /**
+    A package-lock.json with the address of every package: npm leaves it out where the lock shall hold for any
+    registry, and Nix has to fetch from one. The digests of the lock hold either way.
+  */
+  resolveLock =
+    registryUrl: lock:
+    let
+      resolve =
+        path: module:
+        let
+          name = module.name or (last (filter isString (split "node_modules/" path)));
+        in
+        if path == "" || module ? resolved || module ? link then
+          module
+        else
+          module
+          // {
+            resolved = "${registryUrl}/${name}/-/${baseNameOf name}-${module.version}.tgz";
+          };
+    in
+    lock // { packages = mapAttrs resolve lock.packages; };
 }

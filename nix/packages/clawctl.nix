@@ -5,6 +5,7 @@
 }:
 let
   root = ../..;
+  fleet = import ../lib;
   package = lib.importJSON (root + "/package.json");
   # What the build reads: documentation and host files change without building it again.
   parts = [
@@ -37,7 +38,13 @@ pkgs.buildNpmPackage {
   inherit (package) version;
   inherit src;
 
-  npmDeps = pkgs.importNpmLock { npmRoot = src; };
+  npmDeps = pkgs.importNpmLock {
+    npmRoot = src;
+    inherit package;
+    packageLock = fleet.resolveLock "https://registry.npmjs.org" (
+      lib.importJSON (root + "/package-lock.json")
+    );
+  };
   inherit (pkgs.importNpmLock) npmConfigHook;
   nodejs = pkgs.nodejs_22;
   # Only esbuild has an install script, and its binary is an optional dependency of its own.
@@ -49,7 +56,9 @@ pkgs.buildNpmPackage {
   installPhase = ''
     runHook preInstall
     mkdir -p $out/lib/clawctl $out/bin $out/share
-    cp -r bin dist oclif.manifest.json package.json infra .github $out/lib/clawctl/
+    cp -r bin dist oclif.manifest.json infra .github $out/lib/clawctl/
+    # Not the build's own, which names every dependency in the store.
+    cp ${src}/package.json $out/lib/clawctl/
     mkdir -p $out/lib/clawctl/nix
     cp nix/instances.json $out/lib/clawctl/nix/
     patchShebangs $out/lib/clawctl/bin
