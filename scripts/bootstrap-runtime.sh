@@ -124,13 +124,14 @@ install_bundle() {
 
 # Bundles before this one, and objects that it does not hold.
 clean_up() {
-  local bundle object installed
+  local bundle object installed kept
   installed=$(readlink current) || return 0
   for bundle in bundles/*; do
     [[ $bundle == "$installed" ]] || rm -rf "$bundle"
   done
+  kept=$(jq -r '.objects[].sha256' current/config.json)
   for object in objects/*; do
-    jq -e --arg sha "${object##*/}" 'any(.objects[]; .sha256 == $sha)' current/config.json >/dev/null || rm -f "$object"
+    [[ $kept == *"${object##*/}"* ]] || rm -f "$object"
   done
   rm -rf stage
 }

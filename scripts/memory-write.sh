@@ -55,7 +55,6 @@ main() {
   mkdir -p -- "${MEMORY_FILE%/*}" 2>/dev/null || fail 4 "The memory can't be written: \"$path\"."
   memory_new
   # Read before the lock is taken: whoever writes slowly makes nobody wait.
-  local text
   text=$(mktemp)
   trap 'rm -f "$MEMORY_NEW" "$text"' EXIT
   head -c $((MEMORY_LIMIT + 1)) >"$text"

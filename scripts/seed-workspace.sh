@@ -58,9 +58,9 @@ main() {
 
   while IFS= read -r -d '' path; do
     source=$templates/$path
-    # The folder may be a link that the agent laid: what is outside is not ours to write.
-    mkdir -p -- "./${path%/*}" 2>/dev/null || true
     if [[ $path == */* ]]; then
+      mkdir -p -- "./${path%/*}" 2>/dev/null || true
+      # The folder may be a link that the agent laid: what is outside is not ours to write.
       [[ $(realpath -m -- "./${path%/*}") == "$target/${path%/*}" ]] || {
         kept+=("$path")
         continue

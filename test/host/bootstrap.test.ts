@@ -1,5 +1,7 @@
 import { existsSync } from 'node:fs'
-import { readdir, readFile, readlink, stat } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect } from 'chai'
 import { execa } from 'execa'
 import { surroundings, TestSandbox } from '../support/cli.js'
@@ -82,7 +84,11 @@ describe('bootstrap-runtime.sh', () => {
   }
 
   it('installs the bundle whole, for root alone, and does nothing the second time', async () => {
-    bundle({ 'secrets/a.age': 'one', 'secrets/age-identity.key': 'AGE-SECRET-KEY-1', 'repos/r.tar.gz': Buffer.alloc(0) })
+    bundle({
+      'secrets/a.age': 'one',
+      'secrets/age-identity.key': 'AGE-SECRET-KEY-1',
+      'repos/r.tar.gz': Buffer.alloc(0),
+    })
     const first = await bootstrap()
     expect(first.code, first.stderr).to.equal(0)
     expect(await installed('secrets/a.age')).to.equal('one')
@@ -97,7 +103,9 @@ describe('bootstrap-runtime.sh', () => {
     expect(second.code).to.equal(0)
     expect(second.stderr).to.contain('unchanged')
     expect(s3.seen.map(({ url }) => url.split('/').at(-1))).to.deep.equal(['config.json'])
-    expect({ link: await readlink(state('current')), at: (await stat(state('installed'))).mtimeMs }).to.deep.equal(before)
+    expect({ link: await readlink(state('current')), at: (await stat(state('installed'))).mtimeMs }).to.deep.equal(
+      before,
+    )
   })
 
   it('signs its requests, with the session token', async () => {
@@ -176,7 +184,7 @@ describe('bootstrap-runtime.sh', () => {
       const key = `${PREFIX}/${object?.key}`
       if (body === null) sandbox.bucket.delete(key)
       else put(key, body)
-      const outcome = await bootstrap()
+      const outcome = await bootstrap({ BOOTSTRAP_ROUNDS: '1' })
       expect(outcome.code, outcome.stderr).to.equal(1)
       expect(outcome.stderr).to.contain(says).and.contain('clawctl bootstrap verify clawdinator-1')
       expect(await installed('secrets/a.age')).to.equal('one')
@@ -218,7 +226,7 @@ describe('bootstrap-runtime.sh', () => {
     await bootstrap()
     const marker = await installed('config.json')
     bundle({ 'secrets/a.age': 'two', 'secrets/b.age': 'two', 'secrets/c.age': 'two' }, { generation: 2 })
-    for (const delay of [20, 60, 90, 120]) {
+    for (const delay of [30, 70, 120]) {
       const run = execa('bash', [script('bootstrap-runtime.sh')], {
         env: { ...surroundings(), ...environment(), S3_PAUSE: '0' },
         extendEnv: false,
@@ -274,15 +282,30 @@ describe('bootstrap-runtime.sh', () => {
       ...marker,
       objects: [{ ...objectOf(marker), ...change }],
     })
-    for (const [name, says, marker] of cases) {
+    // Side by side, each host with a root and a prefix of its own.
+    const outcomes = new Map<string, Promise<{ code: number; stderr: string; installed: boolean }>>()
+    for (const [name, says] of cases) {
       it(name, async () => {
-        bundle({ 'secrets/a.age': 'one' }, { marker })
-        const outcome = await bootstrap()
-        expect(outcome.code, outcome.stderr).to.equal(1)
-        expect(outcome.stderr).to.contain(says)
-        expect(existsSync(state('current'))).to.equal(false)
-        expect(s3.asked('secrets/')).to.equal(0)
+        if (outcomes.size === 0) for (const one of cases) outcomes.set(one[0], refusal(...one))
+        const outcome = await outcomes.get(name)
+        expect(outcome?.code, outcome?.stderr).to.equal(1)
+        expect(outcome?.stderr).to.contain(says)
+        expect(outcome?.installed).to.equal(false)
       })
+    }
+    async function refusal(name: string, _says: string, marker: (typeof cases)[number][2]) {
+      const prefix = `case/${name.replaceAll(' ', '-')}`
+      bundle({ 'secrets/a.age': 'one' }, { prefix, marker })
+      const own = await mkdtemp(join(tmpdir(), 'clawctl-host-test-'))
+      try {
+        await mkdir(join(own, 'etc/clawdinator'), { recursive: true })
+        await writeFile(join(own, 'etc/clawdinator/instance-name'), 'clawdinator-1\n')
+        await writeFile(join(own, 'etc/clawdinator/bootstrap-prefix'), `${prefix}\n`)
+        const { code, stderr } = await bootstrap({ CLAWCTL_HOST_ROOT: own })
+        return { code, stderr, installed: existsSync(join(own, 'var/lib/clawdinator/bootstrap/current')) }
+      } finally {
+        await rm(own, { recursive: true })
+      }
     }
 
     it('that is not there, and says how to make it', async () => {
