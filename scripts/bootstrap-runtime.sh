@@ -9,7 +9,7 @@
 #     objects/SHA256             what has been fetched; an interrupted fetch goes on from here
 set -euo pipefail
 shopt -s nullglob
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
 # shellcheck source-path=SCRIPTDIR source=lib/common.sh
 source "$here/lib/common.sh"
 # shellcheck source-path=SCRIPTDIR source=lib/s3.sh

@@ -3,7 +3,7 @@
 #   /etc/clawdinator/instance-name · S3_BUCKET or /etc/clawdinator/bucket · AWS_REGION or the instance's own
 #   HEARTBEAT_SERVICE    the unit whose ActiveState is told   · HEARTBEAT_REVISION   commit of the configuration, or empty
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
 # shellcheck source-path=SCRIPTDIR source=lib/common.sh
 source "$here/lib/common.sh"
 # shellcheck source-path=SCRIPTDIR source=lib/s3.sh

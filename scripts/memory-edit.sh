@@ -9,7 +9,7 @@
 # The old text must be there exactly once, or with --all at least once. Else nothing is written.
 # Exit codes: 0 done · 1 no such file · 2 bad input · 3 not as expected, nothing written · 4 no memory · 5 locked too long
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
 # shellcheck source-path=SCRIPTDIR source=lib/common.sh
 source "$here/lib/common.sh"
 # shellcheck source-path=SCRIPTDIR source=lib/memory.sh

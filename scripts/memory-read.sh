@@ -7,7 +7,7 @@
 #
 # Exit codes: 0 done · 1 no such file · 2 bad input · 4 no memory · 5 locked too long
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
 # shellcheck source-path=SCRIPTDIR source=lib/common.sh
 source "$here/lib/common.sh"
 # shellcheck source-path=SCRIPTDIR source=lib/memory.sh

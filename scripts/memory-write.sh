@@ -9,7 +9,7 @@
 #
 # Exit codes: 0 done · 2 bad input · 3 not as expected, nothing written · 4 no memory · 5 locked too long
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
 # shellcheck source-path=SCRIPTDIR source=lib/common.sh
 source "$here/lib/common.sh"
 # shellcheck source-path=SCRIPTDIR source=lib/memory.sh

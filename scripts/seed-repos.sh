@@ -7,7 +7,7 @@
 # in the bundle; with a URL, that becomes its `origin`. A repository that is there is replaced by a newer seed only while
 # nothing in it was changed (flake.lock, which the self-update writes, aside).
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
 # shellcheck source-path=SCRIPTDIR source=lib/common.sh
 source "$here/lib/common.sh"
 

@@ -6,7 +6,7 @@
 # A file that is not there is written. One that is still as it was seeded follows the template. One that was changed stays,
 # and is named. With --only-missing nothing that is there is touched: for a folder that several hosts share.
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
 # shellcheck source-path=SCRIPTDIR source=lib/common.sh
 source "$here/lib/common.sh"
 

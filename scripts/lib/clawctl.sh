@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Finds clawctl: the one in PATH, else this checkout's. The scripts that use it are the seed's commands by their old names.
 
-CHECKOUT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+CHECKOUT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." >/dev/null && pwd)
 
 clawctl() {
   if [[ -n $(type -P clawctl) ]]; then

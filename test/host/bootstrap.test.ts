@@ -111,7 +111,7 @@ describe('bootstrap-runtime.sh', () => {
   it('signs its requests, with the session token', async () => {
     bundle({ 'secrets/a.age': 'one' })
     await bootstrap()
-    const { headers } = s3.seen[0] ?? { headers: {} }
+    const headers = s3.seen[0]?.headers ?? {}
     expect(headers.authorization).to.match(/^AWS4-HMAC-SHA256 Credential=.*\/eu-central-1\/s3\/aws4_request/)
     expect(headers.authorization).to.contain('x-amz-security-token')
     expect(headers['x-amz-security-token']).to.equal('a-session-token')

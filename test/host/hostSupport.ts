@@ -77,10 +77,10 @@ export class Between {
   readonly #server: Server
   readonly #secrets: readonly string[]
 
-  private constructor(
-    readonly target: string,
-    secrets: readonly string[],
-  ) {
+  readonly #target: string
+
+  private constructor(target: string, secrets: readonly string[]) {
+    this.#target = target
     this.#secrets = secrets
     this.#server = createServer((incoming, answer) => {
       this.#handle(incoming, answer).catch(() => answer.destroy())
@@ -110,7 +110,7 @@ export class Between {
       answer.end(sabotage.body ?? '')
       return
     }
-    const upstream = request(new URL(incoming.url ?? '/', this.target), {
+    const upstream = request(new URL(incoming.url ?? '/', this.#target), {
       method: incoming.method,
       headers: incoming.headers,
     })
