@@ -17,6 +17,6 @@ clawctl image build "$@" --out dist
 # A dry run builds nothing. The link beside the description is what the next step is called with.
 if [[ -f dist/image.json && " $* " != *' --dry-run '* ]]; then
   image=$(node -p 'JSON.parse(require("node:fs").readFileSync("dist/image.json", "utf8")).path')
-  [[ $image == /* ]] || image=$CHECKOUT/$image
+  [[ $image == /* ]] || image=$CHECKOUT/dist/$image
   ln -sfn "$image" dist/nixos.img
 fi

@@ -35,6 +35,17 @@ in
       description = "The app's private key (PEM). Only the minting unit reads it, as a systemd credential.";
     };
 
+    permissions = mkOption {
+      type = types.listOf (types.strMatching "[a-z_]+=(read|write)");
+      default = [
+        "contents=read"
+        "issues=read"
+        "metadata=read"
+        "pull_requests=read"
+      ];
+      description = "What a token may do: at most what the installation was granted. The agent only reads.";
+    };
+
     tokenFile = mkOption {
       type = types.path;
       readOnly = true;
@@ -89,7 +100,13 @@ in
       };
       serviceConfig = hardening.network // {
         Type = "oneshot";
-        ExecStart = "${lib.getExe cfg.clawctl} github token --out ${app.tokenFile}";
+        ExecStart = lib.concatStringsSep " " (
+          [
+            (lib.getExe cfg.clawctl)
+            "github token --out ${app.tokenFile}"
+          ]
+          ++ map (permission: "--permission ${permission}") app.permissions
+        );
         User = "clawdinator-github";
         Group = cfg.group;
         LoadCredential = [ "private-key:${toString app.privateKeyFile}" ];

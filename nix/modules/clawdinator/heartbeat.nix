@@ -60,7 +60,8 @@ in
         Group = "clawdinator-role";
         TimeoutStartSec = "45s";
         MemoryDenyWriteExecute = true;
-        # A line a minute would be all that the journal holds.
+        # "Starting" and "Finished" every minute would be all that the journal holds; what the script says stays.
+        SyslogLevel = "warning";
         LogLevelMax = "warning";
       };
     };

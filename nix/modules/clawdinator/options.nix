@@ -158,7 +158,10 @@ in
         message = "services.clawdinator: the agent does not run as root.";
       }
       {
-        assertion = !(cfg.config.channels.discord ? token) && !(cfg.config.gateway.auth ? token);
+        assertion = !lib.any lib.isString [
+          (cfg.config.channels.discord.token or null)
+          (cfg.config.gateway.auth.token or null)
+        ];
         message = "services.clawdinator.config holds a token, and lands in the Nix store. Use discordTokenFile.";
       }
     ];
