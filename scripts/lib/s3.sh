@@ -7,6 +7,7 @@
 IMDS=${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}
 S3_ATTEMPTS=${S3_ATTEMPTS:-5}
 S3_PAUSE=${S3_PAUSE:-1}
+NO_BODY=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
 
 # imds PATH: one value of the instance's metadata (IMDSv2).
 imds() {
@@ -53,16 +54,16 @@ s3_url() {
   fi
 }
 
-# s3_curl KEY CURL_ARGUMENT…: one signed request, prints the status. An object may be large: it may take as long as it
-# moves, 1 KiB a second at least.
+# s3_curl KEY BODY_SHA256 CURL_ARGUMENT…: one signed request, prints the status. An object may be large: it may take as
+# long as it moves, 1 KiB a second at least. S3 wants the body's digest as a header; curl before 8 does not send it by itself.
 s3_curl() {
-  local key=$1
-  shift
+  local key=$1 digest=$2
+  shift 2
   {
     printf 'user = "%s:%s"\n' "$AWS_ACCESS_KEY_ID" "${AWS_SECRET_ACCESS_KEY//[\"\\]/}"
     if [[ -n ${AWS_SESSION_TOKEN:-} ]]; then printf 'header = "x-amz-security-token: %s"\n' "$AWS_SESSION_TOKEN"; fi
   } | curl --config - --silent --show-error --fail --proto =http,https --path-as-is \
-    --aws-sigv4 "aws:amz:$AWS_REGION:s3" --connect-timeout 10 --speed-limit 1024 --speed-time 30 \
+    --aws-sigv4 "aws:amz:$AWS_REGION:s3" --header "x-amz-content-sha256: $digest" --connect-timeout 10 --speed-limit 1024 --speed-time 30 \
     --write-out '%{http_code}' "$@" "$(s3_url "$key")"
 }
 
@@ -82,7 +83,7 @@ s3_get() {
   for ((attempt = 1; attempt <= S3_ATTEMPTS; attempt++)); do
     local resume=()
     if [[ -s $file ]]; then resume=(--continue-at -); fi
-    if S3_STATUS=$(s3_curl "$key" ${resume[@]+"${resume[@]}"} --output "$file" 2>"$said"); then
+    if S3_STATUS=$(s3_curl "$key" "$NO_BODY" ${resume[@]+"${resume[@]}"} --output "$file" 2>"$said"); then
       rm -f "$said"
       return 0
     fi
@@ -103,10 +104,11 @@ s3_get() {
 
 # s3_put KEY FILE: stores a small object.
 s3_put() {
-  local key=$1 file=$2 attempt said
+  local key=$1 file=$2 attempt said digest
   said=$(mktemp)
+  digest=$(sha256sum <"$file" | cut -c 1-64)
   for ((attempt = 1; attempt <= S3_ATTEMPTS; attempt++)); do
-    if S3_STATUS=$(s3_curl "$key" --max-time 15 --upload-file "$file" --header 'content-type: application/json' \
+    if S3_STATUS=$(s3_curl "$key" "$digest" --max-time 15 --upload-file "$file" --header 'content-type: application/json' \
       --output /dev/null 2>"$said"); then
       rm -f "$said"
       return 0

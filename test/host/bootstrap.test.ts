@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises'
+import type { IncomingMessage } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { execa } from 'execa'
 import { surroundings, TestSandbox } from '../support/cli.js'
-import { Between, runScript, script, sha256, throwAwayRoot } from './hostSupport.js'
+import { Between, runScript, script, sha256, signedFor, throwAwayRoot } from './hostSupport.js'
 
 const PREFIX = 'bootstrap/clawdinator-1'
 const SECRET = 'AKsecret/that+no=process'
@@ -111,9 +112,13 @@ describe('bootstrap-runtime.sh', () => {
   it('signs its requests, with the session token', async () => {
     bundle({ 'secrets/a.age': 'one' })
     await bootstrap()
-    const headers = s3.seen[0]?.headers ?? {}
-    expect(headers.authorization).to.match(/^AWS4-HMAC-SHA256 Credential=.*\/eu-central-1\/s3\/aws4_request/)
-    expect(headers.authorization).to.contain('x-amz-security-token')
+    const [request = { method: '', url: '', headers: {} as IncomingMessage['headers'] }] = s3.seen
+    const { headers } = request
+    expect(headers.authorization).to.match(
+      /\/eu-central-1\/s3\/aws4_request,.*x-amz-content-sha256.*x-amz-security-token/,
+    )
+    expect(signedFor(request, SECRET)).to.equal(true)
+    expect(signedFor(request, 'another')).to.equal(false)
     expect(headers['x-amz-security-token']).to.equal('a-session-token')
   })
 

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, createHmac } from 'node:crypto'
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -34,6 +34,35 @@ export async function runScript(
 }
 
 export const sha256 = (data: string | Buffer) => createHash('sha256').update(data).digest('hex')
+
+/** Whether a request is signed as S3 demands (Signature Version 4), with the digest of this body. */
+export function signedFor(
+  {
+    method,
+    url,
+    headers,
+  }: { method?: string | undefined; url?: string | undefined; headers: IncomingMessage['headers'] },
+  secret: string,
+  body = '',
+): boolean {
+  const [, credential = '', names = '', signature = ''] =
+    /Credential=([^,]+),\s*SignedHeaders=([^,]+),\s*Signature=(\w+)/.exec(headers.authorization ?? '') ?? []
+  const scope = credential.split('/').slice(1)
+  const value = (name: string) => String(headers[name] ?? '').trim()
+  const canonical = [
+    method,
+    url,
+    '',
+    ...names.split(';').map((name) => `${name}:${value(name)}`),
+    '',
+    names,
+    sha256(body),
+  ]
+  const text = ['AWS4-HMAC-SHA256', value('x-amz-date'), scope.join('/'), sha256(canonical.join('\n'))].join('\n')
+  const hmac = (key: string | Buffer, data: string) => createHmac('sha256', key).update(data).digest()
+  const key = scope.reduce<string | Buffer>(hmac, `AWS4${secret}`)
+  return value('x-amz-content-sha256') === sha256(body) && hmac(key, text).toString('hex') === signature
+}
 
 /** A folder of its own for each test of the suite, and one of programs that go before those of the machine. */
 export function throwAwayRoot() {

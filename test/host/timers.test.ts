@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
 import { heartbeatSchema } from '../../src/lib/domain/contract.js'
-import { runScript, sha256, throwAwayRoot } from './hostSupport.js'
+import { runScript, sha256, signedFor, throwAwayRoot } from './hostSupport.js'
 
 type Answer = (request: IncomingMessage, response: ServerResponse, body: string) => void
 
@@ -28,13 +28,15 @@ describe('heartbeat.sh', () => {
   it('writes what the fleet expects of a heartbeat', async () => {
     await root.write('etc/clawdinator/instance-name', 'clawdinator-1\n')
     await root.program('systemctl', '[[ $* == *clawdinator-gateway.service* ]] && echo activating')
-    const puts: { url: string; body: string; type: string | undefined }[] = []
-    const service = await serve(({ url, method, headers }, response, body) => {
+    const puts: { url: string; body: string; type: string | undefined; signed: boolean }[] = []
+    const service = await serve((request, response, body) => {
+      const { url, method, headers } = request
       if (url === '/latest/api/token') response.end('token')
       else if (url === '/latest/meta-data/instance-id') response.end('i-0123456789abcdef0')
       else if (url === '/latest/meta-data/ami-id') response.end('ami-0123456789abcdef0')
       else {
-        if (method === 'PUT') puts.push({ url: url ?? '', body, type: headers['content-type'] })
+        if (method === 'PUT')
+          puts.push({ url: url ?? '', body, type: headers['content-type'], signed: signedFor(request, 'b', body) })
         // The first attempt meets a throttled S3.
         response.writeHead(puts.length === 1 ? 503 : 200).end()
       }
@@ -55,7 +57,7 @@ describe('heartbeat.sh', () => {
     await service.close()
     expect(outcome.code, outcome.stderr).to.equal(0)
     const put = puts.at(-1)
-    expect(put).to.include({ url: '/fleet/heartbeats/clawdinator-1.json', type: 'application/json' })
+    expect(put).to.include({ url: '/fleet/heartbeats/clawdinator-1.json', type: 'application/json', signed: true })
     const heartbeat = heartbeatSchema.parse(JSON.parse(put?.body ?? ''))
     expect(heartbeat).to.include({
       instanceId: 'i-0123456789abcdef0',

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: shell has it too
 import { cp, mkdir, readlink } from 'node:fs/promises'
 import { expect } from 'chai'
 import { ROOT, run, surroundings } from '../support/cli.js'

@@ -38,14 +38,13 @@ in
         fi
         printf '%s\n' "$bundle" >"$seen"
       '';
-      # Decrypting is the system's own activation: it mounts, changes owners and writes below /etc and /run.
+      # Decrypting is the system's own activation: it mounts, changes owners and writes below /etc and /run. Nothing here may
+      # give the unit a mount namespace of its own: what agenix mounts there would be gone with it.
       serviceConfig = {
         Type = "oneshot";
         RuntimeDirectory = "clawdinator-secrets";
         RuntimeDirectoryPreserve = true;
         TimeoutStartSec = "5min";
-        ProtectClock = true;
-        ProtectKernelLogs = true;
         RestrictRealtime = true;
         LockPersonality = true;
       };

@@ -100,11 +100,8 @@ in
         StateDirectory = "clawdinator/self-update";
         StateDirectoryMode = "0700";
         TimeoutStartSec = "3h";
-        # Switching needs the whole system; what it does not need is gone.
-        PrivateTmp = true;
-        ProtectHome = "read-only";
-        ProtectClock = true;
-        ProtectKernelLogs = true;
+        # Switching back runs the activation script, whose mounts have to be the system's: nothing here may give the unit a
+        # mount namespace of its own.
         LockPersonality = true;
         RestrictRealtime = true;
         UMask = "0022";
