@@ -48,7 +48,10 @@
   systemd.services.clawdinator-booted = {
     description = "Tell the serial console that the machine is up";
     wantedBy = [ "multi-user.target" ];
-    after = [ "network-online.target" ];
+    after = [
+      "multi-user.target"
+      "network-online.target"
+    ];
     wants = [ "network-online.target" ];
     serviceConfig = {
       Type = "oneshot";

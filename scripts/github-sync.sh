@@ -119,6 +119,19 @@ changes() {
       ($before[0][] | select($new[key] == null) | line("closed"))'
 }
 
+# The looks of an earlier changes.md, as many as are kept beside the new one.
+earlier_looks() {
+  local seen=0 line
+  while IFS= read -r line || [[ -n $line ]]; do
+    if [[ $line == '## '* ]]; then
+      seen=$((seen + 1))
+      if ((seen == LOOKS)); then break; fi
+      if ((seen == 1)); then printf '\n'; fi
+    fi
+    if ((seen > 0)); then printf '%s\n' "$line"; fi
+  done
+}
+
 main() {
   (($# == 2)) || fail 2 'This takes an organisation and a folder.' 'Usage: github-sync.sh ORG FOLDER'
   need curl jq flock
@@ -170,7 +183,7 @@ main() {
       printf '## %s\n\n' "$(date -u +%Y-%m-%dT%H:%MZ)"
       cat "$scratch/changes"
       if [[ -f $folder/changes.md ]]; then
-        awk -v looks="$LOOKS" '/^## / { seen++; if (seen == 1) printf "\n" } seen >= looks { exit } seen' "$folder/changes.md"
+        earlier_looks <"$folder/changes.md"
       fi
     } >"$folder/.changes.new"
     # changes.md first: killed here, the same changes are told once more, and none is lost.

@@ -59,7 +59,8 @@ main() {
   memory_open "$path"
   [[ -f $MEMORY_FILE ]] || fail 1 "There is no file \"$path\" in the memory." 'memory-read.sh without a path lists the files.'
   memory_lock -x
-  iconv -f UTF-8 -t UTF-8 "$MEMORY_FILE" >/dev/null 2>&1 || fail 2 "\"$path\" is not UTF-8 text; editing it would harm it."
+  # jq replaces what is not UTF-8.
+  [[ $(jq -Rsj . "$MEMORY_FILE" | sha256sum) == "$(sha256sum <"$MEMORY_FILE")" ]] || fail 2 "\"$path\" is not UTF-8 text; editing it would harm it."
   times=$(jq -Rs --slurpfile edit <(printf '%s' "$edit") 'split($edit[0].old) | length - 1' "$MEMORY_FILE")
   # jq reads an empty file as no text at all.
   if ((${times:-0} <= 0)); then
