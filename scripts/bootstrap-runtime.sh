@@ -22,7 +22,7 @@ ROUNDS=${BOOTSTRAP_ROUNDS:-3}
 # Problems of a marker, a line each.
 check_marker() {
   jq -r --arg id "$1" --arg prefix "$2" '
-    def path: type == "string" and test("^(secrets|repos)/[A-Za-z0-9][A-Za-z0-9._-]*$");
+    def path: type == "string" and test("\\A(secrets|repos)/[A-Za-z0-9][A-Za-z0-9._-]*\\z");
     if type != "object" then "it is not a JSON object"
     elif .schema != 2 then "its schema is \(.schema | tojson), and this host reads 2"
     elif (.instance | type) != "object" or .instance.id != $id then "it is for \(.instance.id? | tojson), and this is \($id)"
@@ -32,7 +32,7 @@ check_marker() {
       (.objects[]
         | select((type != "object") or (.key | path | not) or (.file | path | not)
             or ((.size | type) != "number") or .size < 0 or (.size | floor) != .size
-            or ((.sha256 | type) != "string") or (.sha256 | test("^[0-9a-f]{64}$") | not))
+            or ((.sha256 | type) != "string") or (.sha256 | test("\\A[0-9a-f]{64}\\z") | not))
         | "it describes an object badly: \(tojson[0:200])"),
       (.objects | group_by(.file?)[] | select(length > 1) | "\(.[0].file?) is there \(length) times")
     end' 2>/dev/null || echo 'it is not JSON'
@@ -66,17 +66,17 @@ fetch_object() {
   rm -f "$part"
 }
 
-# Whether the folder holds what its marker says, as far as names and sizes tell.
+# Whether the folder holds what the marker says, as far as names and sizes tell.
 whole() {
   local file size
-  while IFS=$'\t' read -r file size; do
-    [[ -f $1/$file && $(wc -c <"$1/$file") == "$size" ]] || return 1
-  done < <(jq -r '.objects[] | [.file, .size] | @tsv' "$1/config.json" 2>/dev/null || echo missing)
+  while IFS=$'\t' read -r file _ size _; do
+    [[ -f $1/$file && $(stat -c %s "$1/$file") == "$size" ]] || return 1
+  done <objects.list
 }
 
 # One round. It ends with the bundle installed, or with `trouble` where it was overtaken.
 install_bundle() {
-  local code=0 problems digest target key size sha file
+  local code=0 problems digest target key size sha file generation
   trouble=''
   rm -f marker.part
   s3_get "$prefix/config.json" marker.part || code=$?
@@ -90,24 +90,28 @@ install_bundle() {
   problems=$(check_marker "$id" "$prefix" <marker.part)
   [[ -z $problems ]] || fail 1 "$prefix/config.json can't be used: ${problems%%$'\n'*}." "Look: clawctl bootstrap verify $id"
 
+  # Generation and object after object: file, key, size, digest. None of them holds a blank, as was just checked.
+  jq -r '.generation // "?", (.objects[] | [.file, .key, .size, .sha256] | @tsv)' marker.part >objects.list
+  generation=$(head -n 1 objects.list)
+  sed -i 1d objects.list
   digest=$( (printf '%s\n' "$S3_BUCKET/$prefix" && cat marker.part) | sha256sum | cut -c 1-32)
   target=bundles/$digest
   if [[ $(readlink current 2>/dev/null) == "$target" ]] && whole "$target"; then
-    say "the bundle of $id is unchanged (generation $(jq -r .generation marker.part))"
+    say "the bundle of $id is unchanged (generation $generation)"
     rm -f marker.part
     return 0
   fi
 
-  while IFS=$'\t' read -r key size sha; do
+  while IFS=$'\t' read -r _ key size sha; do
     fetch_object "$key" "$size" "$sha"
     if [[ -n $trouble ]]; then return 0; fi
-  done < <(jq -r '.objects[] | [.key, .size, .sha256] | @tsv' marker.part)
+  done <objects.list
 
   rm -rf stage
   mkdir -p stage/secrets stage/repos bundles
-  while IFS=$'\t' read -r file sha; do
+  while IFS=$'\t' read -r file _ _ sha; do
     ln "objects/$sha" "stage/$file"
-  done < <(jq -r '.objects[] | [.file, .sha256] | @tsv' marker.part)
+  done <objects.list
   chmod 0400 marker.part
   mv -f marker.part stage/config.json
   sync stage/config.json stage/secrets stage/repos stage
@@ -119,7 +123,7 @@ install_bundle() {
   sync .
   printf '%s %s/%s\n' "$digest" "$S3_BUCKET" "$prefix" >installed.new
   mv -f installed.new installed
-  say "installed the bundle of $id: $(jq -r '"generation \(.generation), \(.objects | length) objects, revision \(.revision // "unknown")"' current/config.json)"
+  say "installed the bundle of $id (generation $generation, $(wc -l <objects.list) objects)"
 }
 
 # Bundles before this one, and objects that it does not hold.
@@ -129,7 +133,7 @@ clean_up() {
   for bundle in bundles/*; do
     [[ $bundle == "$installed" ]] || rm -rf "$bundle"
   done
-  kept=$(jq -r '.objects[].sha256' current/config.json)
+  kept=$(<objects.list)
   for object in objects/*; do
     [[ $kept == *"${object##*/}"* ]] || rm -f "$object"
   done

@@ -231,7 +231,7 @@ describe('bootstrap-runtime.sh', () => {
     await bootstrap()
     const marker = await installed('config.json')
     bundle({ 'secrets/a.age': 'two', 'secrets/b.age': 'two', 'secrets/c.age': 'two' }, { generation: 2 })
-    for (const delay of [30, 70, 120]) {
+    for (const delay of [40, 90]) {
       const run = execa('bash', [script('bootstrap-runtime.sh')], {
         env: { ...surroundings(), ...environment(), S3_PAUSE: '0' },
         extendEnv: false,
