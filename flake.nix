@@ -123,7 +123,7 @@
               ''
                 cd ${./scripts}
                 find . -name '*.sh' -exec shellcheck -x {} +
-                find . -name '*.sh' -exec shfmt -d -i 2 {} +
+                find . -name '*.sh' -exec shfmt -d -i 2 -ci {} +
                 touch $out
               '';
           # The options as the README shows them.
