@@ -158,6 +158,10 @@ in
         message = "services.clawdinator: the agent does not run as root.";
       }
       {
+        assertion = config.users.users ? ${cfg.user} && config.users.groups ? ${cfg.group};
+        message = "services.clawdinator: user ${cfg.user} and group ${cfg.group} must exist; only those called clawd are made here.";
+      }
+      {
         assertion = !lib.any lib.isString [
           (cfg.config.channels.discord.token or null)
           (cfg.config.gateway.auth.token or null)
