@@ -1,9 +1,8 @@
-# services.clawdinator on a machine of your own: the example of the README, complete. Evaluated by `nix flake check`.
-#
-#   nixosSystem { modules = [ clawdinators.nixosModules.default ./this-file.nix ./hardware.nix ]; }
+# services.clawdinator on a machine of your own, every option of the README. Evaluated by `nix flake check`.
+# Beside it goes what your machine is: boot loader, file systems, network.
 {
-  boot.isContainer = true; # stands for your own boot loader and file systems
-  system.stateVersion = "25.05";
+  # In a flake of your own: inputs.clawdinators.nixosModules.default, which brings agenix and the gateway's package along.
+  imports = [ ../modules/clawdinator.nix ];
 
   services.clawdinator = {
     enable = true;
@@ -49,4 +48,6 @@
       region = "eu-central-1";
     };
   };
+
+  system.stateVersion = "25.05";
 }

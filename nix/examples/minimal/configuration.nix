@@ -2,7 +2,6 @@
 {
   lib,
   modulesPath,
-  pkgs,
   ...
 }:
 {
@@ -24,7 +23,7 @@
   # Your service.
   services.nginx = {
     enable = true;
-    virtualHosts.default.root = pkgs.writeTextDir "index.html" "Hello from NixOS\n";
+    virtualHosts.default.locations."/".return = "200 'Hello from NixOS'";
   };
   networking.firewall.allowedTCPPorts = [ 80 ];
 
