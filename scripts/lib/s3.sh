@@ -12,9 +12,9 @@ NO_BODY=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
 # imds PATH: one value of the instance's metadata (IMDSv2).
 imds() {
   local token
-  token=$(curl -sS --fail --max-time 5 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 300' "$IMDS/latest/api/token") || return 1
+  token=$(curl -sS --fail --max-time 5 --retry 3 --retry-connrefused -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 300' "$IMDS/latest/api/token") || return 1
   printf 'header = "X-aws-ec2-metadata-token: %s"\n' "$token" |
-    curl -sS --fail --max-time 5 --config - "$IMDS/latest/meta-data/$1"
+    curl -sS --fail --max-time 5 --retry 3 --retry-connrefused --config - "$IMDS/latest/meta-data/$1"
 }
 
 s3_setup() {

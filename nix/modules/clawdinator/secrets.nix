@@ -34,7 +34,7 @@ in
         # Units hold credentials from the time they started. None of these is waited for: at boot they wait for us.
         if [ -e "$seen" ]; then
           systemctl try-restart --no-block clawdinator-gateway.service
-          systemctl try-restart --no-block clawdinator-github-token.service
+          ${lib.optionalString cfg.githubApp.enable "systemctl start --no-block clawdinator-github-token.service"}
         fi
         printf '%s\n' "$bundle" >"$seen"
       '';
