@@ -7,15 +7,16 @@ let
   root = ../..;
   fleet = import ../lib;
   package = lib.importJSON (root + "/package.json");
-  # What the build reads: documentation and host files change without building it again.
-  parts = [
+  # What the build reads, and what the package holds: documentation changes without building it again.
+  built = [
+    "dist"
+    "oclif.manifest.json"
+  ];
+  parts = lib.filter (file: !lib.elem file built) package.files ++ [
     "bin"
-    "infra"
     "lambda"
-    "nix/instances.json"
     "scripts"
     "src"
-    ".github"
     "package.json"
     "package-lock.json"
     "tsconfig.json"
@@ -55,12 +56,10 @@ pkgs.buildNpmPackage {
   dontNpmPrune = true;
   installPhase = ''
     runHook preInstall
-    mkdir -p $out/lib/clawctl $out/bin $out/share
-    cp -r bin dist oclif.manifest.json infra .github $out/lib/clawctl/
+    mkdir -p $out/lib/clawctl $out/bin
+    cp -r --parents ${lib.escapeShellArgs package.files} $out/lib/clawctl/
     # Not the build's own, which names every dependency in the store.
     cp ${src}/package.json $out/lib/clawctl/
-    mkdir -p $out/lib/clawctl/nix
-    cp nix/instances.json $out/lib/clawctl/nix/
     patchShebangs $out/lib/clawctl/bin
     ln -s $out/lib/clawctl/bin/run.js $out/bin/clawctl
     runHook postInstall
