@@ -9,10 +9,8 @@ let
   cfg = config.services.clawdinator;
   inherit (lib) mkOption types;
   hardening = import ../../lib/hardening.nix;
-  templates = builtins.path {
-    name = "clawdinator-memory";
-    path = cfg.memoryTemplateDir;
-  };
+  # Of a path, its copy in the store; of a package or a folder of the host, what it says.
+  templates = "${cfg.memoryTemplateDir}";
 in
 {
   options.services.clawdinator = {
