@@ -1,0 +1,79 @@
+# The machine beneath, of the image and of every host: boots on EC2, lets nobody in, speaks on the serial console.
+{
+  lib,
+  pkgs,
+  ...
+}:
+{
+  # Nobody logs in: what is wrong with a host is mended in the repository, and the host replaced.
+  services.openssh.enable = lib.mkForce false;
+  services.amazon-ssm-agent.enable = lib.mkForce false;
+  networking.firewall = {
+    enable = true;
+    allowPing = false;
+    logRefusedConnections = false;
+  };
+  security.sudo.enable = false;
+
+  nix = {
+    settings = {
+      experimental-features = [
+        "nix-command"
+        "flakes"
+      ];
+      trusted-users = [ "root" ];
+      # The cache of the gateway's packaging: without it every update is compiled on the host.
+      extra-substituters = [ "https://cache.garnix.io" ];
+      extra-trusted-public-keys = [ "cache.garnix.io:CTFPyKSLcx5RMJKfLo5EEPUObbA78b0YQ2DTCJXqr9g=" ];
+    };
+    gc = {
+      automatic = true;
+      dates = "weekly";
+      options = "--delete-older-than 14d";
+    };
+    channel.enable = false;
+  };
+
+  # A switch on the smallest instance compiles nothing, but it evaluates: that takes memory.
+  zramSwap.enable = true;
+
+  documentation.enable = false;
+  time.timeZone = "UTC";
+  services.journald.extraConfig = ''
+    SystemMaxUse=500M
+    MaxRetentionSec=1month
+  '';
+
+  # `clawctl image smoke` reads this line from the serial console.
+  systemd.services.clawdinator-booted = {
+    description = "Tell the serial console that the machine is up";
+    wantedBy = [ "multi-user.target" ];
+    after = [
+      "multi-user.target"
+      "network-online.target"
+    ];
+    wants = [ "network-online.target" ];
+    serviceConfig = {
+      Type = "oneshot";
+      RemainAfterExit = true;
+      ExecStart = "${pkgs.coreutils}/bin/echo 'clawdinator-image: booted'";
+      StandardOutput = "journal+console";
+      DynamicUser = true;
+      ProtectSystem = "strict";
+      NoNewPrivileges = true;
+    };
+  };
+
+  environment.systemPackages = [
+    pkgs.git
+    pkgs.jq
+  ];
+
+  # The image and everything after it hold the same release, so that a switch fetches differences only.
+  image.modules.amazon = {
+    amazonImage.format = "raw";
+    virtualisation.diskSize = 8 * 1024;
+  };
+
+  system.stateVersion = "25.05";
+}

@@ -1,0 +1,21 @@
+# NixOS on AWS, image-based, in two files. Nothing of CLAWDINATORs in it.
+{
+  inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
+
+  outputs =
+    { self, nixpkgs }:
+    let
+      system = "x86_64-linux";
+    in
+    {
+      nixosConfigurations.web = nixpkgs.lib.nixosSystem {
+        modules = [
+          ./configuration.nix
+          { nixpkgs.hostPlatform = system; }
+        ];
+      };
+
+      # nix build .#image  →  result/…img: a raw disk, as `clawctl image upload` or `aws s3 cp` takes it.
+      packages.${system}.image = self.nixosConfigurations.web.config.system.build.images.amazon;
+    };
+}

@@ -1,0 +1,6 @@
+# clawdinator-1. What all hosts share is in common.nix; what is this one's alone goes here.
+{
+  imports = [ ./common.nix ];
+
+  services.clawdinator.instanceName = "clawdinator-1";
+}

@@ -1,0 +1,79 @@
+# Says every minute what this host is: instance, AMI, revision, state of the gateway. A deploy waits for it.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.services.clawdinator;
+  beat = cfg.heartbeat;
+  inherit (lib) mkOption types;
+  hardening = import ../../lib/hardening.nix;
+in
+{
+  options.services.clawdinator.heartbeat = {
+    enable = mkOption {
+      type = types.bool;
+      default = cfg.enable;
+      defaultText = lib.literalExpression "config.services.clawdinator.enable";
+      description = "Whether to write heartbeats/<id>.json to the fleet's bucket.";
+    };
+
+    interval = mkOption {
+      type = types.str;
+      default = "1min";
+      description = "How often (systemd.time). After five minutes of silence a host counts as unhealthy.";
+    };
+
+    service = mkOption {
+      type = types.str;
+      default = "clawdinator-gateway.service";
+      description = "The unit whose state it tells.";
+    };
+  };
+
+  config = lib.mkIf beat.enable {
+    systemd.services.clawdinator-heartbeat = {
+      description = "Tell the fleet how this host is";
+      after = [ "network-online.target" ];
+      wants = [ "network-online.target" ];
+      unitConfig.ConditionPathExists = "/etc/clawdinator/instance-name";
+      path = [
+        pkgs.coreutils
+        pkgs.curl
+        pkgs.gnugrep
+        pkgs.gnused
+        pkgs.jq
+        "/run/current-system/sw"
+      ];
+      environment = {
+        HEARTBEAT_SERVICE = beat.service;
+        HEARTBEAT_REVISION = toString config.system.configurationRevision;
+      }
+      // lib.optionalAttrs (cfg.bootstrap.bucket != null) { S3_BUCKET = cfg.bootstrap.bucket; }
+      // lib.optionalAttrs (cfg.bootstrap.region != null) { AWS_REGION = cfg.bootstrap.region; };
+      serviceConfig = hardening.network // {
+        Type = "oneshot";
+        ExecStart = "${lib.getExe pkgs.bash} ${cfg.scripts}/heartbeat.sh";
+        DynamicUser = true;
+        Group = "clawdinator-role";
+        TimeoutStartSec = "45s";
+        MemoryDenyWriteExecute = true;
+        # "Starting" and "Finished" every minute would be all that the journal holds; what the script says stays.
+        SyslogLevel = "warning";
+        LogLevelMax = "warning";
+      };
+    };
+
+    systemd.timers.clawdinator-heartbeat = {
+      description = "Heartbeat";
+      wantedBy = [ "timers.target" ];
+      timerConfig = {
+        OnBootSec = "30s";
+        OnUnitInactiveSec = beat.interval;
+        AccuracySec = "5s";
+      };
+    };
+  };
+}

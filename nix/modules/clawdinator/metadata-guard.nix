@@ -1,0 +1,55 @@
+# No agent holds an AWS credential. The instance's role is one request to the metadata service away, so the kernel lets
+# only root and the group of the two units that use the role get there. A unit's IPAddressDeny= alone would leave a way
+# round: a build that the agent hands to the Nix daemon runs elsewhere, with network.
+{
+  config,
+  lib,
+  ...
+}:
+let
+  cfg = config.services.clawdinator;
+  anything = cfg.enable || cfg.bootstrap.enable || cfg.heartbeat.enable;
+  chain = "clawdinator-imds";
+  inherit (config.networking) nftables;
+  inherit (import ../../lib/hardening.nix) roleGid;
+
+  rules = program: address: ''
+    ${program} -w -N ${chain} 2>/dev/null || true
+    ${program} -w -F ${chain}
+    ${program} -w -A ${chain} -m owner --uid-owner 0 -j RETURN
+    ${program} -w -A ${chain} -m owner --gid-owner ${toString roleGid} -j RETURN
+    ${program} -w -A ${chain} -j REJECT
+    ${program} -w -C OUTPUT -d ${address} -j ${chain} 2>/dev/null || ${program} -w -I OUTPUT -d ${address} -j ${chain}
+  '';
+in
+{
+  config = lib.mkIf anything (
+    lib.mkMerge [
+      {
+        assertions = [
+          {
+            assertion = config.networking.firewall.enable || nftables.enable;
+            message = "services.clawdinator: without the firewall the agent could ask for the instance's AWS role.";
+          }
+        ];
+      }
+      (lib.mkIf (!nftables.enable) {
+        networking.firewall.extraCommands =
+          rules "iptables" "169.254.169.254/32"
+          + lib.optionalString config.networking.enableIPv6 (rules "ip6tables" "fd00:ec2::254/128");
+      })
+      (lib.mkIf nftables.enable {
+        networking.nftables.tables.clawdinator = {
+          family = "inet";
+          content = ''
+            chain output {
+              type filter hook output priority filter; policy accept;
+              ip daddr 169.254.169.254 meta skuid != 0 meta skgid != ${toString roleGid} reject
+              ip6 daddr fd00:ec2::254 meta skuid != 0 meta skgid != ${toString roleGid} reject
+            }
+          '';
+        };
+      })
+    ]
+  );
+}

@@ -1,0 +1,81 @@
+# clawctl, from this checkout. importNpmLock takes versions and digests from package-lock.json: no hash to renew here.
+{
+  lib,
+  pkgs,
+}:
+let
+  root = ../..;
+  fleet = import ../lib;
+  package = lib.importJSON (root + "/package.json");
+  # What the build reads, and what the package holds: documentation changes without building it again.
+  built = [
+    "dist"
+    "oclif.manifest.json"
+  ];
+  parts = lib.filter (file: !lib.elem file built) package.files ++ [
+    "bin"
+    "lambda"
+    "scripts"
+    "src"
+    "package.json"
+    "package-lock.json"
+    "tsconfig.json"
+  ];
+  src = builtins.path {
+    name = "clawctl-source";
+    path = root;
+    filter =
+      path: _:
+      let
+        relative = lib.removePrefix "${toString root}/" (toString path);
+      in
+      lib.any (
+        part: relative == part || lib.hasPrefix "${part}/" relative || lib.hasPrefix "${relative}/" part
+      ) parts;
+  };
+in
+pkgs.buildNpmPackage {
+  pname = package.name;
+  inherit (package) version;
+  inherit src;
+
+  npmDeps = pkgs.importNpmLock {
+    npmRoot = src;
+    inherit package;
+    packageLock = fleet.resolveLock "https://registry.npmjs.org" (
+      lib.importJSON (root + "/package-lock.json")
+    );
+  };
+  inherit (pkgs.importNpmLock) npmConfigHook;
+  nodejs = pkgs.nodejs_22;
+  # Only esbuild has an install script, and its binary is an optional dependency of its own.
+  npmFlags = [ "--ignore-scripts" ];
+  npmBuildScript = "build";
+
+  # Everything is bundled: the program needs none of its build's dependencies.
+  dontNpmPrune = true;
+  installPhase = ''
+    runHook preInstall
+    mkdir -p $out/lib/clawctl $out/bin
+    cp -r --parents ${lib.escapeShellArgs package.files} $out/lib/clawctl/
+    # Not the build's own, which names every dependency in the store.
+    cp ${src}/package.json $out/lib/clawctl/
+    patchShebangs $out/lib/clawctl/bin
+    ln -s $out/lib/clawctl/bin/run.js $out/bin/clawctl
+    runHook postInstall
+  '';
+
+  doInstallCheck = true;
+  installCheckPhase = ''
+    runHook preInstallCheck
+    HOME=$TMPDIR $out/bin/clawctl --version | grep -F ${lib.escapeShellArg package.version}
+    runHook postInstallCheck
+  '';
+
+  meta = {
+    inherit (package) description;
+    license = lib.licenses.mit;
+    mainProgram = "clawctl";
+    platforms = lib.platforms.linux;
+  };
+}

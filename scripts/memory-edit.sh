@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Replaces one passage of a file of the shared memory: the old text, letter by letter, by the new one.
+#
+#   memory-edit.sh project.md --old '- [ ] roll the fleet' --new '- [x] roll the fleet'
+#   memory-edit.sh project.md --old '- a line to drop
+#   ' --new ''
+#   printf '%s' '{"old": "…", "new": "…"}' | memory-edit.sh project.md     for text that a shell would mangle
+#
+# The old text must be there exactly once, or with --all at least once. Else nothing is written.
+# Exit codes: 0 done · 1 no such file · 2 bad input · 3 not as expected, nothing written · 4 no memory · 5 locked too long
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
+# shellcheck source-path=SCRIPTDIR source=lib/common.sh
+source "$here/lib/common.sh"
+# shellcheck source-path=SCRIPTDIR source=lib/memory.sh
+source "$here/lib/memory.sh"
+umask 0027
+
+usage() {
+  fail 2 "$1" "Usage: memory-edit.sh PATH [--all] --old TEXT --new TEXT   or {\"old\", \"new\"} as JSON on standard input"
+}
+
+main() {
+  local path='' all=false edit='' times
+  local -a old=() new=()
+  while (($# > 0)); do
+    case $1 in
+      --all) all=true ;;
+      --old | --new)
+        (($# > 1)) || usage "$1 wants a text."
+        if [[ $1 == --old ]]; then old=("$2"); else new=("$2"); fi
+        shift
+        ;;
+      -h | --help)
+        sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
+        exit 0
+        ;;
+      -*) usage "There is no option $1." ;;
+      *)
+        [[ -z $path ]] || usage 'One path at a time.'
+        path=$1
+        ;;
+    esac
+    shift
+  done
+  [[ -n $path ]] || usage 'Which file?'
+  need jq
+  if ((${#old[@]} + ${#new[@]} == 0)); then
+    [[ ! -t 0 ]] || usage 'What is to be replaced?'
+    edit=$(jq -ce 'select(type == "object" and (.old | type) == "string" and (.new | type) == "string") | {old, new}' 2>/dev/null) ||
+      usage 'Standard input is not {"old": "…", "new": "…"}.'
+  else
+    ((${#old[@]} == 1 && ${#new[@]} == 1)) || usage 'Both --old and --new are needed.'
+    edit=$(jq -n --arg old "${old[0]}" --arg new "${new[0]}" '{$old, $new}')
+  fi
+  jq -e '.old != ""' <<<"$edit" >/dev/null || usage 'The old text is empty.'
+  jq -e '.old != .new' <<<"$edit" >/dev/null || usage 'The old and the new text are the same.'
+
+  memory_open "$path"
+  [[ -f $MEMORY_FILE ]] || fail 1 "There is no file \"$path\" in the memory." 'memory-read.sh without a path lists the files.'
+  memory_lock -x
+  # jq replaces what is not UTF-8.
+  [[ $(jq -Rsj . "$MEMORY_FILE" | sha256sum) == "$(sha256sum <"$MEMORY_FILE")" ]] || fail 2 "\"$path\" is not UTF-8 text; editing it would harm it."
+  times=$(jq -Rs --slurpfile edit <(printf '%s' "$edit") 'split($edit[0].old) | length - 1' "$MEMORY_FILE")
+  # jq reads an empty file as no text at all.
+  if ((${times:-0} <= 0)); then
+    fail 3 "The old text is not in \"$path\"; nothing was written." 'Read the file again: blanks and line ends count.'
+  fi
+  if ((times > 1)) && [[ $all == false ]]; then
+    fail 3 "The old text is in \"$path\" $times times; nothing was written." 'Give more of what surrounds it, or --all.'
+  fi
+  memory_new
+  jq -Rsj --slurpfile edit <(printf '%s' "$edit") 'split($edit[0].old) | join($edit[0].new)' "$MEMORY_FILE" >"$MEMORY_NEW"
+  memory_replace "$MEMORY_NEW"
+}
+
+main "$@"

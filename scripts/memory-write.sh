@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Writes what is on standard input to a file of the shared memory, whole or not at all.
+#
+#   printf '%s\n' '- 2026-11-22 …' | memory-write.sh --append ops.md      add at the end; nobody's line is lost
+#   memory-write.sh --create decisions/0007.md <text                      a new file; refused where there is one
+#   memory-write.sh --if-digest "$(memory-read.sh --digest ops.md)" ops.md <text
+#                                                                         replace it, refused where it has changed since
+#   memory-write.sh ops.md <text                                          replace it whatever it holds
+#
+# Exit codes: 0 done · 2 bad input · 3 not as expected, nothing written · 4 no memory · 5 locked too long
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
+# shellcheck source-path=SCRIPTDIR source=lib/common.sh
+source "$here/lib/common.sh"
+# shellcheck source-path=SCRIPTDIR source=lib/memory.sh
+source "$here/lib/memory.sh"
+umask 0027
+
+usage() {
+  fail 2 "$1" 'Usage: memory-write.sh [--append | --create | --if-digest SHA256] PATH <text'
+}
+
+main() {
+  local mode=replace expected='' path=''
+  while (($# > 0)); do
+    case $1 in
+      --append | --create)
+        [[ $mode == replace ]] || usage "--$mode and $1 exclude each other."
+        mode=${1#--}
+        ;;
+      --if-digest)
+        [[ $mode == replace ]] || usage "--$mode and $1 exclude each other."
+        mode=if-digest
+        shift
+        expected=${1:-}
+        [[ $expected =~ ^[0-9a-f]{64}$ ]] || usage '--if-digest wants 64 hexadecimal digits, as memory-read.sh --digest prints them.'
+        ;;
+      -h | --help)
+        sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
+        exit 0
+        ;;
+      -*) usage "There is no option $1." ;;
+      *)
+        [[ -z $path ]] || usage 'One path at a time.'
+        path=$1
+        ;;
+    esac
+    shift
+  done
+  [[ -n $path ]] || usage 'Which file?'
+  [[ ! -t 0 ]] || usage 'The text comes on standard input.'
+
+  memory_open "$path"
+  if [[ -d $MEMORY_FILE ]]; then fail 2 "\"$path\" is a folder."; fi
+  mkdir -p -- "${MEMORY_FILE%/*}" 2>/dev/null || fail 4 "The memory can't be written: \"$path\"."
+  memory_new
+  # Read before the lock is taken: whoever writes slowly makes nobody wait.
+  text=$(mktemp)
+  trap 'rm -f "$MEMORY_NEW" "$text"' EXIT
+  head -c $((MEMORY_LIMIT + 1)) >"$text"
+  [[ -s $text ]] || fail 2 'There is nothing on standard input; nothing was written.' 'To empty a file on purpose, write a single newline.'
+
+  memory_lock -x
+  case $mode in
+    create)
+      [[ ! -e $MEMORY_FILE ]] || fail 3 "\"$path\" is there already; nothing was written."
+      ;;
+    if-digest)
+      if [[ ! -e $MEMORY_FILE || $(memory_digest "$MEMORY_FILE") != "$expected" ]]; then
+        fail 3 "\"$path\" has changed since you read it; nothing was written." 'Read it again, and put your change on top.'
+      fi
+      ;;
+    append)
+      if [[ -e $MEMORY_FILE ]]; then
+        cat -- "$MEMORY_FILE" >"$MEMORY_NEW"
+        if [[ -s $MEMORY_NEW && -n $(tail -c 1 "$MEMORY_NEW") ]]; then printf '\n' >>"$MEMORY_NEW"; fi
+      fi
+      ;;
+  esac
+  cat "$text" >>"$MEMORY_NEW"
+  if [[ -n $(tail -c 1 "$MEMORY_NEW") ]]; then printf '\n' >>"$MEMORY_NEW"; fi
+  memory_replace "$MEMORY_NEW"
+}
+
+main "$@"

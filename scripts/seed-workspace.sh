@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# Copies a folder of templates to where the agent works, and never over what the agent wrote.
+#
+#   seed-workspace.sh [--only-missing] TEMPLATES TARGET
+#
+# A file that is not there is written. One that is still as it was seeded follows the template. One that was changed stays,
+# and is named. With --only-missing nothing that is there is touched: for a folder that several hosts share.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
+# shellcheck source-path=SCRIPTDIR source=lib/common.sh
+source "$here/lib/common.sh"
+
+# Digests of what was seeded: one "SHA256  PATH" a line, as sha256sum prints them.
+MANIFEST=.seeded
+
+# put SOURCE PATH MODE: replaces or, with MODE "new", creates and never overwrites, also when two hosts do it at once.
+put() {
+  local new
+  new=$(mktemp "$target/${2%/*}/.seed.XXXXXX")
+  cat -- "$1" >"$new"
+  if [[ -x $1 ]]; then chmod u=rwx,g=rx,o= "$new"; else chmod u=rw,g=r,o= "$new"; fi
+  sync "$new"
+  if [[ $3 == new ]]; then
+    # A hard link fails where the name is taken.
+    ln -T "$new" "$target/$2" 2>/dev/null || true
+    rm -f "$new"
+  else
+    mv -fT "$new" "$target/$2"
+  fi
+}
+
+digest() {
+  sha256sum <"$1" | cut -c 1-64
+}
+
+main() {
+  local only_missing='' templates target path source now
+  local -a kept=()
+  local -A seeded=()
+  if [[ ${1:-} == --only-missing ]]; then
+    only_missing=1
+    shift
+  fi
+  (($# == 2)) || fail 2 'This takes two folders.' 'Usage: seed-workspace.sh [--only-missing] TEMPLATES TARGET'
+  [[ -d $1 ]] || fail 2 "There is no folder $1."
+  templates=$(realpath -e -- "$1")
+  mkdir -p -- "$2"
+  target=$(realpath -e -- "$2")
+  [[ $target != "$templates" ]] || fail 2 'Templates and target are the same folder.'
+  cd "$target"
+  if [[ -z $only_missing ]]; then
+    exec 9<>.seed.lock
+    flock -w 60 9 || fail 5 'Another run holds the lock.'
+    if [[ -f $MANIFEST ]]; then
+      while read -r now path; do seeded[$path]=$now; done <"$MANIFEST"
+    fi
+  fi
+
+  while IFS= read -r -d '' path; do
+    source=$templates/$path
+    if [[ $path == */* ]]; then
+      mkdir -p -- "./${path%/*}" 2>/dev/null || true
+      # The folder may be a link that the agent laid: what is outside is not ours to write.
+      [[ $(realpath -m -- "./${path%/*}") == "$target/${path%/*}" ]] || {
+        kept+=("$path")
+        continue
+      }
+    fi
+    if [[ ! -e $path && ! -L $path ]]; then
+      put "$source" "./$path" new
+    elif [[ -n $only_missing ]]; then
+      continue
+    elif [[ -L $path || ! -f $path ]]; then
+      kept+=("$path")
+      continue
+    else
+      now=$(digest "$path")
+      if [[ $now == "$(digest "$source")" ]]; then
+        :
+      elif [[ $now == "${seeded[$path]:-}" ]]; then
+        put "$source" "./$path" replace
+      else
+        kept+=("$path")
+        continue
+      fi
+    fi
+    seeded[$path]=$(digest "$source")
+  done < <(cd "$templates" && find . -type f -printf '%P\0' | LC_ALL=C sort -z)
+
+  if [[ -z $only_missing ]]; then
+    for path in "${!seeded[@]}"; do printf '%s  %s\n' "${seeded[$path]}" "$path"; done | LC_ALL=C sort -k 2 >"$MANIFEST.new"
+    mv -f "$MANIFEST.new" "$MANIFEST"
+  fi
+  if ((${#kept[@]} > 0)); then say "kept as the agent has it: ${kept[*]}"; fi
+}
+
+main "$@"

@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# Takes up a newer gateway: updates an input of the flake's lock, switches, and looks whether the service holds. Where it
+# does not, the system and the lock go back to what they were, and that version is not tried again.
+#   SELF_UPDATE_FLAKE · SELF_UPDATE_HOST · SELF_UPDATE_INPUTS · SELF_UPDATE_SERVICE · SELF_UPDATE_SETTLE_SECONDS
+#   STATE_DIRECTORY (systemd) or /var/lib/clawdinator/self-update:
+#     bad        digests of the inputs that did not hold, one a line
+#     pending    an update that has not been proved yet: its digest and the system before it
+#     lock       the flake's lock before it
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
+# shellcheck source-path=SCRIPTDIR source=lib/common.sh
+source "$here/lib/common.sh"
+
+PROFILE=$(host_path /nix/var/nix/profiles/system)
+CURRENT=$(host_path /run/current-system)
+
+# What the inputs are locked to, as one digest. The rest of the lock does not count.
+inputs_digest() {
+  local input
+  for input in "${inputs[@]}"; do
+    jq -ce --arg input "$input" '.nodes[.nodes[.root].inputs[$input]].locked' "$flake/flake.lock" ||
+      fail 2 "The flake has no input $input." "nix flake metadata $flake"
+  done | sha256sum | cut -c 1-64
+}
+
+unit_value() {
+  systemctl show --property="$1" --value "$service"
+}
+
+# Whether the service is up and stays up, as one process, for as long as it takes.
+holds() {
+  local deadline=$((SECONDS + settle)) process='' restarts='' state
+  # It may take a moment to come up; that is not part of the time that counts.
+  local up_by=$((SECONDS + settle))
+  while :; do
+    state=$(unit_value ActiveState)
+    case $state in
+      active)
+        if [[ $process != "$(unit_value MainPID)" || $restarts != "$(unit_value NRestarts)" ]]; then
+          process=$(unit_value MainPID)
+          restarts=$(unit_value NRestarts)
+          deadline=$((SECONDS + settle))
+          starts=$((starts + 1))
+          # The first one is the start itself; a service that starts again and again does not hold.
+          ((starts <= 2)) || return 1
+        fi
+        if ((SECONDS >= deadline)); then return 0; fi
+        ;;
+      failed) return 1 ;;
+      *)
+        process=''
+        if ((SECONDS >= up_by)); then return 1; fi
+        ;;
+    esac
+    sleep "${SELF_UPDATE_POLL_SECONDS:-5}"
+  done
+}
+
+# Back to the system and the lock before; the version is remembered.
+roll_back() {
+  local digest before
+  read -r digest before <pending
+  say "goes back to $before"
+  printf '%s\n' "$digest" >>bad
+  if [[ -f lock ]]; then cp lock "$flake/flake.lock.new" && mv -f "$flake/flake.lock.new" "$flake/flake.lock"; fi
+  if [[ $(readlink -f "$CURRENT") != "$before" || $(readlink -f "$PROFILE") != "$before" ]]; then
+    nix-env --profile "$PROFILE" --set "$before"
+    "$before/bin/switch-to-configuration" switch || say 'the switch back had failures; see above'
+  fi
+  rm -f pending lock
+  fail 1 'The update did not hold and was taken back.' "It is not tried again: $PWD/bad"
+}
+
+prove() {
+  local starts=0
+  if holds; then
+    rm -f pending lock
+    say "the update holds: $service has been up for $settle seconds"
+  else
+    say "$service does not stay up after the update"
+    roll_back
+  fi
+}
+
+main() {
+  local flake=${SELF_UPDATE_FLAKE:-} host=${SELF_UPDATE_HOST:-} service=${SELF_UPDATE_SERVICE:-clawdinator-gateway.service}
+  local settle=${SELF_UPDATE_SETTLE_SECONDS:-300} state before digest old
+  local -a inputs
+  need git jq nix nixos-rebuild systemctl flock
+  read -r -a inputs <<<"${SELF_UPDATE_INPUTS:-nix-openclaw}"
+  [[ -n $flake && -n $host ]] || fail 2 'SELF_UPDATE_FLAKE and SELF_UPDATE_HOST are needed.'
+  [[ -f $flake/flake.lock ]] || fail 2 "There is no lock at $flake/flake.lock." 'The seed has to bring one: see CONTRIBUTING.md.'
+  state=${STATE_DIRECTORY:-$(host_path /var/lib/clawdinator/self-update)}
+  mkdir -p "$state"
+  cd "$state"
+  exec 9>lock.run
+  flock -n 9 || fail 1 'Another update is under way.'
+  touch bad
+
+  # Killed, or switched into a reboot, before it was proved: that comes first.
+  if [[ -f pending ]]; then
+    read -r digest before <pending
+    if [[ $(readlink -f "$CURRENT") == "$before" ]]; then
+      say 'the last update was never switched to'
+      if [[ -f lock ]]; then cp lock "$flake/flake.lock"; fi
+      rm -f pending lock
+    else
+      prove
+    fi
+  fi
+
+  # What does not run now would not run afterwards either, and says nothing about the update.
+  [[ $(unit_value ActiveState) == active ]] || fail 1 "$service is not up; an update is no way to mend it."
+
+  before=$(readlink -f "$CURRENT")
+  old=$(inputs_digest)
+  cp "$flake/flake.lock" lock.new
+  mv -f lock.new lock
+  if ! nix --extra-experimental-features 'nix-command flakes' flake update --flake "$flake" "${inputs[@]}"; then
+    cp lock "$flake/flake.lock"
+    rm -f lock
+    fail 4 'The inputs can'\''t be updated just now.'
+  fi
+  digest=$(inputs_digest)
+  if [[ $digest == "$old" ]]; then
+    rm -f lock
+    say 'nothing newer'
+    return
+  fi
+  if grep -qxF "$digest" bad; then
+    cp lock "$flake/flake.lock"
+    rm -f lock
+    say 'the newest version did not hold before; waiting for another'
+    return
+  fi
+  # Built before anything changes. A build may fail for want of network: that says nothing about the version.
+  if ! nixos-rebuild build --flake "$flake#$host"; then
+    cp lock "$flake/flake.lock"
+    rm -f lock result
+    fail 1 'The newer version does not build; nothing was changed.'
+  fi
+  rm -f result
+  printf '%s %s\n' "$digest" "$before" >pending.new
+  mv -f pending.new pending
+  if ! nixos-rebuild switch --flake "$flake#$host"; then
+    say 'the switch failed'
+    roll_back
+  fi
+  prove
+}
+
+main "$@"

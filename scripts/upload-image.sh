@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Uploads an image to the fleet's bucket; run again it goes on where it stopped. Needs ci mode: AWS_REGION, S3_BUCKET.
+#
+#   ./scripts/upload-image.sh [FILE] [FLAG]…     such as: ./scripts/upload-image.sh dist/nixos.img
+#
+# The same as: clawctl image upload [FILE] --mode ci
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib/clawctl.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/clawctl.sh"
+
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+  usage_from_head "${BASH_SOURCE[0]}"
+  exit 0
+fi
+clawctl image upload "$@" --mode "${CLAWCTL_MODE:-ci}"

@@ -1,0 +1,338 @@
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises'
+import type { IncomingMessage } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { execa } from 'execa'
+import { surroundings, TestSandbox } from '../support/cli.js'
+import { Between, runScript, script, sha256, signedFor, throwAwayRoot } from './hostSupport.js'
+
+const PREFIX = 'bootstrap/clawdinator-1'
+const SECRET = 'AKsecret/that+no=process'
+
+interface BundleObject {
+  kind: string
+  name: string
+  file: string
+  key: string
+  size: number
+  sha256: string
+  commit?: string
+}
+
+describe('bootstrap-runtime.sh', () => {
+  const root = throwAwayRoot()
+  let sandbox: TestSandbox
+  let s3: Between
+  before(async () => {
+    sandbox = await TestSandbox.start({ running: [] })
+    s3 = await Between.start(sandbox.inner.session.ci.AWS_ENDPOINT_URL_S3 ?? '', [SECRET, 'a-session-token'])
+  })
+  after(async () => {
+    await s3.close()
+    await sandbox.close()
+  })
+  beforeEach(async () => {
+    s3.sabotage = () => undefined
+    s3.seen.length = 0
+    await host({})
+  })
+  afterEach(() => expect(s3.leaked, 'credentials in the process table').to.deep.equal([]))
+
+  const bucket = () => sandbox.inner.session.ci.S3_BUCKET ?? ''
+  async function host(values: { id?: string; prefix?: string }) {
+    await root.write('etc/clawdinator/instance-name', `${values.id ?? 'clawdinator-1'}\n`)
+    await root.write('etc/clawdinator/bootstrap-prefix', `${values.prefix ?? PREFIX}\n`)
+  }
+  const environment = () => ({
+    CLAWCTL_HOST_ROOT: root.path(),
+    S3_BUCKET: bucket(),
+    AWS_REGION: 'eu-central-1',
+    AWS_ENDPOINT_URL_S3: s3.url,
+    AWS_ACCESS_KEY_ID: sandbox.inner.session.ci.AWS_ACCESS_KEY_ID ?? '',
+    AWS_SECRET_ACCESS_KEY: SECRET,
+    AWS_SESSION_TOKEN: 'a-session-token',
+  })
+  const bootstrap = (env: Record<string, string> = {}) =>
+    runScript('bootstrap-runtime.sh', [], { env: { ...environment(), ...env } })
+  const state = (...parts: string[]) => root.path('var/lib/clawdinator/bootstrap', ...parts)
+  const installed = (file: string) => readFile(state('current', file), 'utf8')
+  const put = (key: string, body: string | Buffer) => sandbox.world.putObject(bucket(), key, Buffer.from(body))
+
+  function bundle(
+    contents: Record<string, string | Buffer>,
+    change: { generation?: number; prefix?: string; marker?: (marker: Record<string, unknown>) => unknown } = {},
+  ): BundleObject[] {
+    const prefix = change.prefix ?? PREFIX
+    const generation = change.generation ?? 1
+    const objects = Object.entries(contents).map(([file, body]) => {
+      const digest = sha256(body)
+      const [, folder, name, ending] = /^(\w+)\/(.*?)\.(.*)$/.exec(file) ?? []
+      const key = `${folder}/${name}.${generation}.${digest.slice(0, 16)}.${ending}`
+      put(`${prefix}/${key}`, body)
+      return { kind: 'secret', name: name ?? '', file, key, size: Buffer.byteLength(body), sha256: digest }
+    })
+    const marker = {
+      schema: 2,
+      generation,
+      instance: { id: 'clawdinator-1', host: 'clawdinator-1', bootstrapPrefix: prefix },
+      revision: null,
+      objects,
+    }
+    put(`${prefix}/config.json`, JSON.stringify(change.marker?.(marker) ?? marker))
+    return objects
+  }
+
+  it('installs the bundle whole, for root alone, and does nothing the second time', async () => {
+    bundle({
+      'secrets/a.age': 'one',
+      'secrets/age-identity.key': 'AGE-SECRET-KEY-1',
+      'repos/r.tar.gz': Buffer.alloc(0),
+    })
+    const first = await bootstrap()
+    expect(first.code, first.stderr).to.equal(0)
+    expect(await installed('secrets/a.age')).to.equal('one')
+    expect((await stat(state('current/secrets/age-identity.key'))).mode & 0o777).to.equal(0o400)
+    expect((await stat(state())).mode & 0o077).to.equal(0)
+    expect(JSON.parse(await installed('config.json')).generation).to.equal(1)
+    expect(await installed('repos/r.tar.gz')).to.equal('')
+
+    const before = { link: await readlink(state('current')), at: (await stat(state('installed'))).mtimeMs }
+    s3.seen.length = 0
+    const second = await bootstrap()
+    expect(second.code).to.equal(0)
+    expect(second.stderr).to.contain('unchanged')
+    expect(s3.seen.map(({ url }) => url.split('/').at(-1))).to.deep.equal(['config.json'])
+    expect({ link: await readlink(state('current')), at: (await stat(state('installed'))).mtimeMs }).to.deep.equal(
+      before,
+    )
+  })
+
+  it('signs its requests, with the session token', async () => {
+    bundle({ 'secrets/a.age': 'one' })
+    await bootstrap()
+    const [request = { method: '', url: '', headers: {} as IncomingMessage['headers'] }] = s3.seen
+    const { headers } = request
+    expect(headers.authorization).to.match(
+      /\/eu-central-1\/s3\/aws4_request,.*x-amz-content-sha256.*x-amz-security-token/,
+    )
+    expect(signedFor(request, SECRET)).to.equal(true)
+    expect(signedFor(request, 'another')).to.equal(false)
+    expect(headers['x-amz-security-token']).to.equal('a-session-token')
+  })
+
+  it('asks the metadata service for region and credentials where nobody gives them', async () => {
+    bundle({ 'secrets/a.age': 'one' })
+    const answers: Record<string, string> = {
+      '/latest/api/token': 'the-token',
+      '/latest/meta-data/placement/region': 'eu-west-1',
+      '/latest/meta-data/iam/security-credentials/': 'a-role',
+      '/latest/meta-data/iam/security-credentials/a-role': JSON.stringify({
+        AccessKeyId: sandbox.inner.session.ci.AWS_ACCESS_KEY_ID,
+        SecretAccessKey: SECRET,
+        Token: 'a-session-token',
+      }),
+    }
+    const imds = await Between.start('http://127.0.0.1:9', [])
+    imds.sabotage = ({ url, method, headers }) =>
+      method === 'PUT' || headers['x-aws-ec2-metadata-token'] === 'the-token'
+        ? { status: 200, body: answers[url ?? ''] ?? '' }
+        : { status: 401 }
+    const none = { AWS_REGION: '', AWS_ACCESS_KEY_ID: '', AWS_SECRET_ACCESS_KEY: '', AWS_SESSION_TOKEN: '' }
+    const outcome = await bootstrap({ ...none, AWS_EC2_METADATA_SERVICE_ENDPOINT: imds.url })
+    await imds.close()
+    expect(outcome.code, outcome.stderr).to.equal(0)
+    expect(s3.seen[0]?.headers.authorization).to.contain('/eu-west-1/s3/')
+  })
+
+  it('fetches only what changed, and forgets what the new bundle does not hold', async () => {
+    bundle({ 'secrets/a.age': 'one', 'secrets/b.age': 'two' })
+    await bootstrap()
+    s3.seen.length = 0
+    bundle({ 'secrets/a.age': 'one', 'secrets/c.age': 'three' }, { generation: 2 })
+    expect((await bootstrap()).code).to.equal(0)
+    expect(s3.asked('secrets/')).to.equal(1)
+    expect(await installed('secrets/c.age')).to.equal('three')
+    expect(existsSync(state('current/secrets/b.age'))).to.equal(false)
+    expect(await readdir(state('bundles'))).to.have.length(1)
+    expect(await readdir(state('objects'))).to.have.length(2)
+  })
+
+  it('installs another bundle when the prefix changes', async () => {
+    bundle({ 'secrets/a.age': 'one' })
+    await bootstrap()
+    await host({ prefix: 'elsewhere/1' })
+    bundle({ 'secrets/a.age': 'moved' }, { prefix: 'elsewhere/1' })
+    expect((await bootstrap()).code).to.equal(0)
+    expect(await installed('secrets/a.age')).to.equal('moved')
+    expect(await root.read('var/lib/clawdinator/bootstrap/installed')).to.contain('elsewhere/1')
+  })
+
+  it('mends an installed bundle that lost a file', async () => {
+    bundle({ 'secrets/a.age': 'one' })
+    await bootstrap()
+    await execa('rm', ['-f', state('current/secrets/a.age')])
+    expect((await bootstrap()).code).to.equal(0)
+    expect(await installed('secrets/a.age')).to.equal('one')
+  })
+
+  it('keeps the old bundle where an object is not what config.json says', async () => {
+    bundle({ 'secrets/a.age': 'one' })
+    await bootstrap()
+    for (const [body, says] of [
+      ['TWO', 'another digest'],
+      ['longer', '6 bytes instead of 3'],
+      [null, 'is not there'],
+    ] as const) {
+      const [object] = bundle({ 'secrets/a.age': 'two' }, { generation: 2 })
+      const key = `${PREFIX}/${object?.key}`
+      if (body === null) sandbox.bucket.delete(key)
+      else put(key, body)
+      const outcome = await bootstrap({ BOOTSTRAP_ROUNDS: '1' })
+      expect(outcome.code, outcome.stderr).to.equal(1)
+      expect(outcome.stderr).to.contain(says).and.contain('clawctl bootstrap verify clawdinator-1')
+      expect(await installed('secrets/a.age')).to.equal('one')
+    }
+  })
+
+  it('begins again when the bundle is replaced under it', async () => {
+    const [old] = bundle({ 'secrets/a.age': 'one' })
+    s3.sabotage = ({ url }) => {
+      if (!url?.includes(old?.key ?? '-')) return undefined
+      sandbox.bucket.delete(`${PREFIX}/${old?.key}`)
+      bundle({ 'secrets/a.age': 'two' }, { generation: 2 })
+      return undefined
+    }
+    const outcome = await bootstrap()
+    expect(outcome.code, outcome.stderr).to.equal(0)
+    expect(await installed('secrets/a.age')).to.equal('two')
+  })
+
+  it('goes on where a connection broke, within a run and in the next', async () => {
+    const body = Buffer.alloc(300_000, 'seed')
+    const [object] = bundle({ 'repos/r.tar.gz': body })
+    const ranges = () => s3.seen.filter(({ url }) => url.includes('repos/')).map(({ headers }) => headers.range)
+    s3.sabotage = ({ url }) => (url?.includes('repos/') ? { cutAfter: 70_000 } : undefined)
+    const broken = await bootstrap({ S3_ATTEMPTS: '2' })
+    expect(broken.code, broken.stderr).to.equal(4)
+    expect(ranges()).to.deep.equal([undefined, 'bytes=70000-'])
+    expect(existsSync(state('current'))).to.equal(false)
+
+    s3.sabotage = () => undefined
+    s3.seen.length = 0
+    expect((await bootstrap()).code).to.equal(0)
+    expect(ranges()).to.deep.equal(['bytes=140000-'])
+    expect(sha256(await readFile(state('current/repos/r.tar.gz')))).to.equal(object?.sha256)
+  })
+
+  it('is whole, old or new, after a kill at any moment', async () => {
+    bundle({ 'secrets/a.age': 'one', 'secrets/b.age': 'one' })
+    await bootstrap()
+    const marker = await installed('config.json')
+    bundle({ 'secrets/a.age': 'two', 'secrets/b.age': 'two', 'secrets/c.age': 'two' }, { generation: 2 })
+    for (const delay of [40, 90]) {
+      const run = execa('bash', [script('bootstrap-runtime.sh')], {
+        env: { ...surroundings(), ...environment(), S3_PAUSE: '0' },
+        extendEnv: false,
+        reject: false,
+      })
+      setTimeout(() => run.kill('SIGKILL'), delay)
+      await run
+      const values = [await installed('secrets/a.age'), await installed('secrets/b.age')]
+      expect(values).to.be.deep.oneOf([
+        ['one', 'one'],
+        ['two', 'two'],
+      ])
+      if (values[0] === 'one') expect(await installed('config.json')).to.equal(marker)
+    }
+    expect((await bootstrap()).code).to.equal(0)
+    expect(await installed('secrets/c.age')).to.equal('two')
+  })
+
+  it('bears throttling and errors, and says when S3 denies', async () => {
+    bundle({ 'secrets/a.age': 'one' })
+    const statuses = [503, 500, 429]
+    s3.sabotage = () => {
+      const status = statuses.shift()
+      return status === undefined ? undefined : { status }
+    }
+    expect((await bootstrap()).code).to.equal(0)
+
+    s3.seen.length = 0
+    s3.sabotage = () => ({ status: 403, body: '<Code>AccessDenied</Code>' })
+    const denied = await bootstrap()
+    expect(denied.code).to.equal(4)
+    expect(denied.stderr).to.contain('status 403').and.contain('s3:GetObject')
+    expect(s3.seen).to.have.length(1)
+    expect(await installed('secrets/a.age')).to.equal('one')
+  })
+
+  describe('refuses a marker', () => {
+    const cases: [string, string, (marker: Record<string, unknown>) => unknown][] = [
+      ['of another schema', 'schema is 1', (m) => ({ ...m, schema: 1 })],
+      ['of another instance', '"clawdinator-2"', (m) => ({ ...m, instance: { id: 'clawdinator-2' } })],
+      ['of another prefix', '"x"', (m) => ({ ...m, instance: { id: 'clawdinator-1', bootstrapPrefix: 'x' } })],
+      ['without objects', 'no objects', (m) => ({ ...m, objects: [] })],
+      ['that is no object', 'not a JSON object', () => [1]],
+      ['that writes elsewhere', 'badly', (m) => broken(m, { file: '../../../etc/passwd' })],
+      ['that writes in a folder of its own', 'badly', (m) => broken(m, { file: 'secrets/../x' })],
+      ['that reads elsewhere', 'badly', (m) => broken(m, { key: '../clawdinator-2/config.json' })],
+      ['without a digest', 'badly', (m) => broken(m, { sha256: 'no' })],
+      ['with a size that is none', 'badly', (m) => broken(m, { size: -1 })],
+      ['with the same file twice', '2 times', (m) => ({ ...m, objects: [objectOf(m), objectOf(m)] })],
+    ]
+    const objectOf = (marker: Record<string, unknown>) => (marker.objects as BundleObject[])[0]
+    const broken = (marker: Record<string, unknown>, change: object) => ({
+      ...marker,
+      objects: [{ ...objectOf(marker), ...change }],
+    })
+    // Side by side, each host with a root and a prefix of its own.
+    const outcomes = new Map<string, Promise<{ code: number; stderr: string; installed: boolean }>>()
+    for (const [name, says] of cases) {
+      it(name, async () => {
+        if (outcomes.size === 0) for (const one of cases) outcomes.set(one[0], refusal(...one))
+        const outcome = await outcomes.get(name)
+        expect(outcome?.code, outcome?.stderr).to.equal(1)
+        expect(outcome?.stderr).to.contain(says)
+        expect(outcome?.installed).to.equal(false)
+      })
+    }
+    async function refusal(name: string, _says: string, marker: (typeof cases)[number][2]) {
+      const prefix = `case/${name.replaceAll(' ', '-')}`
+      bundle({ 'secrets/a.age': 'one' }, { prefix, marker })
+      const own = await mkdtemp(join(tmpdir(), 'clawctl-host-test-'))
+      try {
+        await mkdir(join(own, 'etc/clawdinator'), { recursive: true })
+        await writeFile(join(own, 'etc/clawdinator/instance-name'), 'clawdinator-1\n')
+        await writeFile(join(own, 'etc/clawdinator/bootstrap-prefix'), `${prefix}\n`)
+        const { code, stderr } = await bootstrap({ CLAWCTL_HOST_ROOT: own })
+        return { code, stderr, installed: existsSync(join(own, 'var/lib/clawdinator/bootstrap/current')) }
+      } finally {
+        await rm(own, { recursive: true })
+      }
+    }
+
+    it('that is not there, and says how to make it', async () => {
+      sandbox.bucket.delete(`${PREFIX}/config.json`)
+      const outcome = await bootstrap()
+      expect(outcome.code).to.equal(1)
+      expect(outcome.stderr).to.contain('clawctl bootstrap upload clawdinator-1')
+    })
+  })
+
+  it('refuses what user data must never have written', async () => {
+    for (const [values, says] of [
+      [{ prefix: '../other' }, 'is not a prefix'],
+      [{ prefix: 'a/../b' }, 'is not a prefix'],
+      [{ prefix: '/etc' }, 'is not a prefix'],
+      [{ id: 'a b' }, "is not an instance's id"],
+    ] as const) {
+      await host(values)
+      const outcome = await bootstrap()
+      expect(outcome.code, outcome.stderr).to.equal(2)
+      expect(outcome.stderr).to.contain(says)
+    }
+    expect(s3.seen).to.have.length(0)
+  })
+})

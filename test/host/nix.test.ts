@@ -1,0 +1,206 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: Nix and shell have it too
+import { readdirSync } from 'node:fs'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { execaSync } from 'execa'
+import { ROOT, registryOf, run, surroundings } from '../support/cli.js'
+
+const has = (program: string) => execaSync('bash', ['-c', `type -P ${program}`], { reject: false }).exitCode === 0
+const nix = has('nix-instantiate')
+const without = nix ? '' : ' (skipped: nix-instantiate is not in PATH)'
+
+function files(folder: string, ending: string): string[] {
+  return readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith(ending))
+    .map((file) => join(folder, file))
+    .sort()
+}
+
+/** The value of an expression, as JSON has it. A store is not needed. */
+async function evaluate(expression: string, folder = ROOT): Promise<{ value?: unknown; error: string }> {
+  const argv = ['nix-instantiate', '--eval', '--strict', '--json', '-E', expression]
+  const { code, stdout, stderr } = await run(argv, {
+    cwd: folder,
+    env: { ...surroundings(), NIX_REMOTE: `local?root=${join(tmpdir(), 'clawctl-nix-test')}` },
+  })
+  return code === 0 ? { value: JSON.parse(stdout), error: stderr } : { error: stderr }
+}
+
+describe(`the Nix files${without}`, () => {
+  before(function () {
+    if (!nix) this.skip()
+  })
+  after(() => rm(join(tmpdir(), 'clawctl-nix-test'), { recursive: true, force: true }))
+
+  it('all parse', async () => {
+    const all = ['flake.nix', ...files('nix', '.nix')]
+    const { code, stderr } = await run(['nix-instantiate', '--parse', ...all])
+    expect(code, stderr).to.equal(0)
+  })
+
+  it('tell the system of an instance type', async () => {
+    const arm = [
+      't4g.small',
+      'c7gn.large',
+      'm7gd.large',
+      'im4gn.large',
+      'is4gen.large',
+      'x2gd.metal',
+      'g5g.xlarge',
+      'a1.large',
+    ]
+    const intel = ['t3.large', 't3a.small', 'm7i.large', 'g4dn.xlarge', 'p4d.24xlarge', 'u-6tb1.metal', 'i3en.large']
+    const { value } = await evaluate(
+      `map (import ./nix/lib).systemOf (builtins.fromJSON ''${JSON.stringify([...arm, ...intel])}'')`,
+    )
+    expect(value).to.deep.equal([...arm.map(() => 'aarch64-linux'), ...intel.map(() => 'x86_64-linux')])
+  })
+
+  it('name every problem of a registry', async () => {
+    const registry = {
+      ...JSON.parse(registryOf(['a', 'b'])),
+      Bad: 1,
+      c: { host: 'a', instanceType: 't3', bootstrapPrefix: '/x', discordTokenSecret: 'token-b' },
+    }
+    const { value } = await evaluate(
+      `(import ./nix/lib).registryProblems (builtins.fromJSON ''${JSON.stringify(registry)}'')`,
+    )
+    expect(value).to.deep.equal([
+      '"Bad" can\'t be an id',
+      'Bad must be an object',
+      'c: bootstrapPrefix is missing or malformed',
+      'c: instanceType is missing or malformed',
+      'host is shared by a and c',
+      'discordTokenSecret is shared by b and c',
+    ])
+  })
+
+  it('give every package of the lock an address', async () => {
+    const { value } = await evaluate(
+      'let lock = (import ./nix/lib).resolveLock "https://r" (builtins.fromJSON (builtins.readFile ./package-lock.json)); in builtins.mapAttrs (_: p: p.resolved or null) lock.packages',
+    )
+    const addresses = value as Record<string, string | null>
+    expect(Object.entries(addresses).filter(([, url]) => url === null)).to.deep.equal([['', null]])
+    expect(addresses['node_modules/@oclif/core']).to.match(/^https:\/\/r\/@oclif\/core\/-\/core-\d/)
+    expect(addresses['node_modules/ts7']).to.match(/^https:\/\/r\/typescript\/-\/typescript-7/)
+  })
+
+  describe('the flake', () => {
+    // Stands for the inputs: nixosSystem gives back what it was asked to make.
+    const outputs = `
+      let
+        inputs = {
+          self = { outPath = ./.; rev = "abc"; nixosModules.default = "default"; };
+          nixpkgs.lib = {
+            nixosSystem = args: args;
+            genAttrs = names: f: builtins.listToAttrs (map (name: { inherit name; value = f name; }) names);
+          };
+          agenix = { }; nix-openclaw = { };
+        };
+        flake = import ./flake.nix;
+        host = { modules }: {
+          system = (builtins.elemAt modules 2).nixpkgs.hostPlatform;
+          module = let m = builtins.elemAt modules 1; in
+            if builtins.isAttrs m then m.services.clawdinator.instanceName else baseNameOf m;
+          revision = (builtins.elemAt modules 3).system.configurationRevision;
+        };
+      in builtins.mapAttrs (_: host) (flake.outputs inputs).nixosConfigurations`
+
+    it('makes a host of every entry of the registry, by its host name', async () => {
+      const { value, error } = await evaluate(outputs)
+      expect(value, error).to.deep.equal(
+        Object.fromEntries(
+          ['clawdinator-1', 'clawdinator-2'].map((id) => [
+            id,
+            { system: 'x86_64-linux', module: `${id}.nix`, revision: 'abc' },
+          ]),
+        ),
+      )
+    })
+
+    it('takes up a new entry without an edit, and says what is wrong with a bad one', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'clawctl-host-test-'))
+      try {
+        for (const part of ['flake.nix', 'nix']) await cp(join(ROOT, part), join(folder, part), { recursive: true })
+        const registry = JSON.parse(registryOf(['clawdinator-1', 'new']))
+        Object.assign(registry.new, { host: 'new-host', instanceType: 't4g.small' })
+        await writeFile(join(folder, 'nix/instances.json'), JSON.stringify(registry))
+        const { value, error } = await evaluate(outputs, folder)
+        expect(value, error).to.have.property('new-host')
+        expect((value as Record<string, unknown>)['new-host']).to.deep.equal({
+          system: 'aarch64-linux',
+          module: 'new',
+          revision: 'abc',
+        })
+        registry.new.bootstrapPrefix = registry['clawdinator-1'].bootstrapPrefix
+        await writeFile(join(folder, 'nix/instances.json'), JSON.stringify(registry))
+        expect((await evaluate(outputs, folder)).error).to.contain('bootstrapPrefix is shared by clawdinator-1 and new')
+      } finally {
+        await rm(folder, { recursive: true })
+      }
+    })
+
+    it('takes all inputs that it names, and no other', async () => {
+      const { value } = await evaluate(
+        'let f = import ./flake.nix; in [ (builtins.attrNames f.inputs) (builtins.attrNames (builtins.functionArgs f.outputs)) ]',
+      )
+      const [inputs, parameters] = value as string[][]
+      expect(parameters).to.have.members([...(inputs ?? []), 'self'])
+    })
+  })
+})
+
+describe('the scripts of a host', () => {
+  const scripts = files('scripts', '.sh')
+
+  it(`pass shellcheck${has('shellcheck') ? '' : ' (skipped: it is not in PATH)'}`, async function () {
+    if (!has('shellcheck')) this.skip()
+    const { code, stdout } = await run(['shellcheck', '-x', ...scripts])
+    expect(code, stdout).to.equal(0)
+  })
+
+  it(`pass shfmt${has('shfmt') ? '' : ' (skipped: it is not in PATH)'}`, async function () {
+    if (!has('shfmt')) this.skip()
+    const { code, stdout } = await run(['shfmt', '-d', '-i', '2', '-ci', ...scripts])
+    expect(code, stdout).to.equal(0)
+  })
+
+  it('are what the units run, and nothing else is', async () => {
+    const modules = await Promise.all(files('nix/modules', '.nix').map((file) => readFile(join(ROOT, file), 'utf8')))
+    const named = modules.flatMap((text) =>
+      [...text.matchAll(/cfg\.scripts\}\/([\w-]+\.sh)/g)].map((match) => match[1]),
+    )
+    expect(named).to.include.members(['bootstrap-runtime.sh', 'heartbeat.sh', 'self-update.sh'])
+    for (const name of named) expect(scripts).to.include(`scripts/${name}`)
+  })
+
+  it('say what they are when asked for help', async () => {
+    for (const name of ['memory-read', 'memory-write', 'memory-edit', 'build-image', 'upload-bootstrap']) {
+      const { code, stdout } = await run(['bash', join(ROOT, 'scripts', `${name}.sh`), '--help'])
+      expect(code, name).to.equal(0)
+      expect(stdout, name).to.contain(`${name}.sh`)
+    }
+  })
+})
+
+describe("the agent's workspace", () => {
+  const read = (path: string) => readFile(join(ROOT, 'clawdinator/workspace', path), 'utf8')
+
+  it('has skills with a name and a description', async () => {
+    for (const file of files('clawdinator/workspace/skills', 'SKILL.md')) {
+      const [, front = ''] = /^---\n([\s\S]*?)\n---\n/.exec(await readFile(join(ROOT, file), 'utf8')) ?? []
+      expect(front, file).to.match(/^description: \S.{40,}$/m)
+      expect(front, file).to.match(new RegExp(`^name: ${file.split('/').at(-2)}$`, 'm'))
+    }
+  })
+
+  it('keeps to the spec: the favourite band, and whom it answers', async () => {
+    const identity = await read('IDENTITY.md')
+    for (const favourite of ['0oxUux1OSwZpIpSK0JbqSS', '6UrvQgyblrOuvJytote1vu', '4tcDRbXateiJUT7fhQhf12']) {
+      expect(identity).to.contain(favourite)
+    }
+    expect(await read('AGENTS.md')).to.contain('Maintainers only')
+  })
+})

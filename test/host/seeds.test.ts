@@ -1,0 +1,128 @@
+import { existsSync } from 'node:fs'
+import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { execa } from 'execa'
+import { surroundings } from '../support/cli.js'
+import { runScript, throwAwayRoot } from './hostSupport.js'
+
+describe('seed-workspace.sh', () => {
+  const root = throwAwayRoot()
+  const seed = (...options: string[]) =>
+    runScript('seed-workspace.sh', [...options, root.path('templates'), root.path('workspace')])
+
+  it('lays out what is missing, follows templates, and never overwrites what the agent wrote', async () => {
+    await root.write('templates/SOUL.md', 'br00tal\n')
+    await root.write('templates/AGENTS.md', 'one\n')
+    await root.write('templates/skills/fleet/SKILL.md', 'fleet\n')
+    expect((await seed()).code).to.equal(0)
+    await root.write('workspace/SOUL.md', 'mine\n')
+    await root.write('workspace/notes.md', 'mine too\n')
+    await rm(root.path('workspace/skills/fleet/SKILL.md'))
+
+    await root.write('templates/SOUL.md', 'more br00tal\n')
+    await root.write('templates/AGENTS.md', 'two\n')
+    const again = await seed()
+    expect(again.stderr).to.contain('kept as the agent has it: SOUL.md')
+    expect(await root.read('workspace/SOUL.md')).to.equal('mine\n')
+    expect(await root.read('workspace/AGENTS.md')).to.equal('two\n')
+    expect(await root.read('workspace/notes.md')).to.equal('mine too\n')
+    expect(await root.read('workspace/skills/fleet/SKILL.md')).to.equal('fleet\n')
+  })
+
+  it('touches nothing that is there with --only-missing', async () => {
+    await root.write('templates/project.md', 'one\n')
+    await seed('--only-missing')
+    await root.write('templates/project.md', 'two\n')
+    expect((await seed('--only-missing')).code).to.equal(0)
+    expect(await root.read('workspace/project.md')).to.equal('one\n')
+    expect(existsSync(root.path('workspace/.seeded'))).to.equal(false)
+  })
+
+  it('does not follow a link that leads out', async () => {
+    await root.write('templates/skills/a.md', 'template\n')
+    await root.write('templates/b.md', 'template\n')
+    await root.write('elsewhere/b.md', 'theirs\n')
+    await mkdir(root.path('workspace'))
+    await symlink(root.path('elsewhere'), root.path('workspace/skills'))
+    await symlink(root.path('elsewhere/b.md'), root.path('workspace/b.md'))
+    expect((await seed()).stderr).to.contain('b.md skills/a.md')
+    expect(existsSync(root.path('elsewhere/a.md'))).to.equal(false)
+    expect(await root.read('elsewhere/b.md')).to.equal('theirs\n')
+  })
+})
+
+describe('seed-repos.sh', () => {
+  const root = throwAwayRoot()
+  const git = (folder: string, ...args: string[]) =>
+    execa('git', ['-C', folder, '-c', 'user.name=t', '-c', 'user.email=t@t', ...args], {
+      env: { ...surroundings(), GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_SYSTEM: '/dev/null' },
+      extendEnv: false,
+    })
+  const seed = (...names: string[]) => runScript('seed-repos.sh', [root.path('bundle'), root.path('repos'), ...names])
+
+  /** A bundle with one repository `r` whose file a.txt holds the text. Returns its commit. */
+  async function bundle(text: string): Promise<string> {
+    const source = root.path('source/r')
+    if (!existsSync(source)) {
+      await mkdir(source, { recursive: true })
+      await git(source, 'init', '--quiet', '-b', 'main')
+      await git(source, 'remote', 'add', 'origin', 'https://github.com/o/r.git')
+    }
+    await writeFile(join(source, 'a.txt'), text)
+    await git(source, 'add', '-A')
+    await git(source, 'commit', '--quiet', '-m', text)
+    const commit = (await git(source, 'rev-parse', 'HEAD')).stdout
+    await mkdir(root.path('bundle/repos'), { recursive: true })
+    await execa('tar', ['-czf', root.path('bundle/repos/r.tar.gz'), '-C', root.path('source'), 'r/.git'])
+    const object = { kind: 'repo', name: 'r', file: 'repos/r.tar.gz', commit }
+    await root.write('bundle/config.json', JSON.stringify({ objects: [{ kind: 'secret', name: 's' }, object] }))
+    return commit
+  }
+
+  it('unpacks, does nothing twice, follows a newer seed, and keeps what was changed', async () => {
+    const first = await bundle('one\n')
+    const outcome = await seed('r')
+    expect(outcome.code, outcome.stderr).to.equal(0)
+    expect((await git(root.path('repos/r'), 'rev-parse', 'HEAD')).stdout).to.equal(first)
+    expect(await root.read('repos/r/a.txt')).to.equal('one\n')
+    await root.write('repos/r/flake.lock', '{}')
+    expect((await seed('r')).stderr).to.equal('')
+    expect(await root.read('repos/r/flake.lock')).to.equal('{}')
+
+    await bundle('two\n')
+    expect((await seed('r')).code).to.equal(0)
+    expect(await root.read('repos/r/a.txt')).to.equal('two\n')
+
+    await root.write('repos/r/a.txt', 'mine\n')
+    const third = await bundle('three\n')
+    const kept = await seed('r')
+    expect(kept.stderr).to.contain('was changed here').and.contain(third)
+    expect(await root.read('repos/r/a.txt')).to.equal('mine\n')
+  })
+
+  it('points origin where it is told', async () => {
+    await bundle('one\n')
+    await seed('r=https://github.com/other/r.git')
+    expect((await git(root.path('repos/r'), 'remote', 'get-url', 'origin')).stdout).to.equal(
+      'https://github.com/other/r.git',
+    )
+  })
+
+  it('names what the bundle lacks, and what can not be unpacked', async () => {
+    await bundle('one\n')
+    const missing = await seed('r', 'clawdinators')
+    expect(missing.code).to.equal(1)
+    expect(missing.stderr).to.contain('no repository clawdinators').and.contain('clawctl bootstrap upload')
+    await rm(root.path('repos'), { recursive: true })
+    await writeFile(
+      root.path('bundle/repos/r.tar.gz'),
+      (await readFile(root.path('bundle/repos/r.tar.gz'))).subarray(0, 200),
+    )
+    const torn = await seed('r')
+    expect(torn.code).to.equal(1)
+    expect(torn.stderr).to.contain("can't be unpacked")
+    expect(existsSync(root.path('repos/r'))).to.equal(false)
+    expect((await runScript('seed-repos.sh', [root.path('none'), root.path('repos')])).stderr).to.contain('no bundle')
+  })
+})

@@ -1,0 +1,319 @@
+import { existsSync } from 'node:fs'
+import { chmod, mkdir, readlink, rm, symlink } from 'node:fs/promises'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { expect } from 'chai'
+import { heartbeatSchema } from '../../src/lib/domain/contract.js'
+import { runScript, sha256, signedFor, throwAwayRoot } from './hostSupport.js'
+
+type Answer = (request: IncomingMessage, response: ServerResponse, body: string) => void
+
+/** A service on loopback for one test. */
+async function serve(answer: Answer): Promise<{ url: string; close(): Promise<unknown> }> {
+  const server: Server = createServer(async (request, response) => {
+    let body = ''
+    for await (const chunk of request) body += chunk
+    answer(request, response, body)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close: () => new Promise((resolve) => server.close(resolve)),
+  }
+}
+
+describe('heartbeat.sh', () => {
+  const root = throwAwayRoot()
+
+  it('writes what the fleet expects of a heartbeat', async () => {
+    await root.write('etc/clawdinator/instance-name', 'clawdinator-1\n')
+    await root.program('systemctl', '[[ $* == *clawdinator-gateway.service* ]] && echo activating')
+    const puts: { url: string; body: string; type: string | undefined; signed: boolean }[] = []
+    const service = await serve((request, response, body) => {
+      const { url, method, headers } = request
+      if (url === '/latest/api/token') response.end('token')
+      else if (url === '/latest/meta-data/instance-id') response.end('i-0123456789abcdef0')
+      else if (url === '/latest/meta-data/ami-id') response.end('ami-0123456789abcdef0')
+      else {
+        if (method === 'PUT')
+          puts.push({ url: url ?? '', body, type: headers['content-type'], signed: signedFor(request, 'b', body) })
+        // The first attempt meets a throttled S3.
+        response.writeHead(puts.length === 1 ? 503 : 200).end()
+      }
+    })
+    const outcome = await runScript('heartbeat.sh', [], {
+      env: {
+        ...root.withPrograms(),
+        CLAWCTL_HOST_ROOT: root.path(),
+        AWS_EC2_METADATA_SERVICE_ENDPOINT: service.url,
+        AWS_ENDPOINT_URL_S3: service.url,
+        AWS_REGION: 'eu-central-1',
+        AWS_ACCESS_KEY_ID: 'a',
+        AWS_SECRET_ACCESS_KEY: 'b',
+        S3_BUCKET: 'fleet',
+        HEARTBEAT_REVISION: '9d27b6a',
+      },
+    })
+    await service.close()
+    expect(outcome.code, outcome.stderr).to.equal(0)
+    const put = puts.at(-1)
+    expect(put).to.include({ url: '/fleet/heartbeats/clawdinator-1.json', type: 'application/json', signed: true })
+    const heartbeat = heartbeatSchema.parse(JSON.parse(put?.body ?? ''))
+    expect(heartbeat).to.include({
+      instanceId: 'i-0123456789abcdef0',
+      amiId: 'ami-0123456789abcdef0',
+      revision: '9d27b6a',
+      service: 'activating',
+    })
+    expect(Math.abs(Date.parse(heartbeat.at) - Date.now())).to.be.below(10_000)
+  })
+})
+
+describe('github-sync.sh', () => {
+  const root = throwAwayRoot()
+  interface Item {
+    number: number
+    title: string
+    updated_at: string
+    pull_request?: object
+  }
+  let github: Awaited<ReturnType<typeof serve>>
+  let items: Record<string, Item[]>
+  let asked: { url: string; status: number }[]
+  let limit: { remaining: number; status?: number }
+
+  beforeEach(async () => {
+    items = { claw: [], old: [] }
+    asked = []
+    limit = { remaining: 4000 }
+    github = await serve((request, response) => {
+      const url = new URL(request.url ?? '/', 'http://x')
+      const page = Number(url.searchParams.get('page') ?? '1')
+      const repo = /^\/repos\/o\/([^/]+)\/issues$/.exec(url.pathname)?.[1]
+      const all =
+        url.pathname === '/orgs/o/repos'
+          ? [
+              { name: 'claw', archived: false, has_issues: true },
+              { name: 'old', archived: true, has_issues: true },
+            ]
+          : (items[repo ?? ''] ?? []).map((item) => ({
+              ...item,
+              html_url: `https://github.com/o/${repo}/issues/${item.number}`,
+              user: { login: 'jo' },
+              labels: [{ name: 'bug' }],
+              created_at: '2026-01-01T00:00:00Z',
+            }))
+      const body = JSON.stringify(all.slice((page - 1) * 2, page * 2))
+      const etag = `"${sha256(body)}"`
+      const status =
+        limit.status ??
+        (request.headers.authorization !== 'Bearer ghs_token'
+          ? 401
+          : request.headers['if-none-match'] === etag
+            ? 304
+            : 200)
+      asked.push({ url: request.url ?? '', status })
+      url.searchParams.set('page', String(page + 1))
+      const next = `<${github.url}${url.pathname}${url.search}>; rel="next"`
+      response.writeHead(status, {
+        etag,
+        'x-ratelimit-remaining': String(limit.remaining),
+        ...(all.length > page * 2 ? { link: next } : {}),
+      })
+      response.end(status === 200 ? body : '')
+    })
+  })
+  afterEach(() => github.close())
+
+  const sync = (env: Record<string, string> = {}) =>
+    runScript('github-sync.sh', ['o', root.path('memory/github')], {
+      env: { GITHUB_API_URL: github.url, GITHUB_TOKEN_FILE: root.path('token.env'), GITHUB_SYNC_PAUSE: '0', ...env },
+    })
+  const open = async () => JSON.parse(await root.read('memory/github/open.json'))
+  const issue = (number: number, updated: number, more: Partial<Item> = {}): Item => ({
+    number,
+    title: `issue ${number}`,
+    updated_at: `2026-11-${String(updated).padStart(2, '0')}T00:00:00Z`,
+    ...more,
+  })
+
+  it('tells what is open and what changed since, and asks only for what did', async () => {
+    await root.write('token.env', 'GITHUB_TOKEN=ghs_token\n')
+    items.claw = [issue(1, 3), issue(2, 2), issue(3, 1, { pull_request: {}, title: '[x](http://evil) `a`\n# b' })]
+    const first = await sync()
+    expect(first.code, first.stderr).to.equal(0)
+    expect((await open()).map((item: { number: number; kind: string }) => `${item.number} ${item.kind}`)).to.deep.equal(
+      ['1 issue', '2 issue', '3 pull'],
+    )
+    expect(await root.read('memory/github/changes.md')).to.contain('first look: 3 open, 1 of them pull requests')
+    expect(asked.some(({ url }) => url.includes('/old/'))).to.equal(false)
+
+    asked = []
+    const told = await root.read('memory/github/changes.md')
+    expect((await sync()).code).to.equal(0)
+    expect(asked.map(({ status }) => status)).to.deep.equal([304, 304, 304])
+    expect(await root.read('memory/github/changes.md')).to.equal(told)
+
+    items.claw = [issue(4, 5), issue(1, 4), issue(3, 1, { pull_request: {}, title: '[x](http://evil) `a`\n# b' })]
+    await sync()
+    const changes = await root.read('memory/github/changes.md')
+    expect(changes).to.contain('- opened: [claw#4](https://github.com/o/claw/issues/4) issue 4 — jo, bug')
+    expect(changes).to.contain('- changed: [claw#1]').and.contain('- closed: [claw#2]')
+    expect(changes).not.to.contain('claw#3')
+    expect(changes.indexOf('opened:')).to.be.below(changes.indexOf('first look'))
+
+    items.claw = []
+    await sync()
+    expect(await root.read('memory/github/changes.md')).to.contain(
+      '\\[x\\](http://evil) \\`a\\` # b — jo, pull request',
+    )
+  })
+
+  it('leaves everything as it was when GitHub asks it to wait, and spares the agent its share', async () => {
+    await root.write('token.env', 'ghs_token\n')
+    items.claw = [issue(1, 3)]
+    await sync()
+    const before = await open()
+    items.claw = [issue(2, 4)]
+    limit = { remaining: 0, status: 403 }
+    const waits = await sync()
+    expect(waits.code).to.equal(0)
+    expect(waits.stderr).to.contain('asks us to wait')
+    limit = { remaining: 10 }
+    expect((await sync()).stderr).to.contain('10 requests are left')
+    expect(await open()).to.deep.equal(before)
+  })
+
+  it('says what is wrong: token, permission, service', async () => {
+    await root.write('token.env', 'GITHUB_TOKEN=ghs_wrong\n')
+    const wrong = await sync()
+    expect([wrong.code, wrong.stderr.includes('does not know the token')]).to.deep.equal([4, true])
+    await root.write('token.env', 'GITHUB_TOKEN=ghs_token\n')
+    limit = { remaining: 4000, status: 502 }
+    expect((await sync()).stderr).to.contain('does not answer (status 502)')
+    limit = { remaining: 4000, status: 403 }
+    expect((await sync()).stderr).to.contain('denies')
+    await root.write('token.env', '\n')
+    expect((await sync()).code).to.equal(2)
+    expect(existsSync(root.path('memory/github/open.json'))).to.equal(false)
+  })
+})
+
+describe('self-update.sh', () => {
+  const root = throwAwayRoot()
+  /** Programs that act on a made-up system: `current` names what is booted, `unit` the gateway's state. */
+  async function system(newest: string) {
+    await root.write('flake/flake.lock', lock('v1'))
+    await root.write('newest', newest)
+    await root.write('unit', 'active')
+    const R = root.path()
+    await root.program('nix', `cat ${R}/lock-$(cat ${R}/newest) >${R}/flake/flake.lock; echo "nix $*" >>${R}/log`)
+    await root.program(
+      'nixos-rebuild',
+      `echo "$1" >>${R}/log
+       v=$(jq -r .nodes.gateway.locked.rev ${R}/flake/flake.lock)
+       if [[ -e ${R}/broken-$1-$v ]]; then exit 1; fi
+       if [[ $1 == switch ]]; then ln -sfn ${R}/systems/$v ${R}/run/current-system; ln -sfn ${R}/systems/$v ${R}/nix/var/nix/profiles/system; fi`,
+    )
+    await root.program('nix-env', `echo "set $4" >>${R}/log; ln -sfn "$4" ${R}/nix/var/nix/profiles/system`)
+    await root.program(
+      'systemctl',
+      `v=$(basename "$(readlink ${R}/run/current-system)")
+       case $* in
+         *ActiveState*) if [[ -e ${R}/crashes-$v ]]; then echo failed; else cat ${R}/unit; fi ;;
+         *MainPID*) if [[ -e ${R}/loops-$v ]]; then echo $RANDOM; else echo 42; fi ;;
+         *NRestarts*) echo 0 ;;
+       esac`,
+    )
+    for (const version of ['v1', 'v2', 'v3']) {
+      await root.write(`lock-${version}`, lock(version))
+      const text = `#!/usr/bin/env bash\nln -sfn ${R}/systems/${version} ${R}/run/current-system\n`
+      await chmod(await root.write(`systems/${version}/bin/switch-to-configuration`, text), 0o755)
+    }
+    await mkdir(root.path('run'))
+    await mkdir(root.path('nix/var/nix/profiles'), { recursive: true })
+    await symlink(root.path('systems/v1'), root.path('run/current-system'))
+    await symlink(root.path('systems/v1'), root.path('nix/var/nix/profiles/system'))
+  }
+  const lock = (rev: string) =>
+    JSON.stringify({
+      root: 'root',
+      nodes: { root: { inputs: { 'nix-openclaw': 'gateway' } }, gateway: { locked: { rev } } },
+    })
+  const update = () =>
+    runScript('self-update.sh', [], {
+      env: {
+        ...root.withPrograms(),
+        CLAWCTL_HOST_ROOT: root.path(),
+        SELF_UPDATE_FLAKE: root.path('flake'),
+        SELF_UPDATE_HOST: 'clawdinator-1',
+        SELF_UPDATE_SETTLE_SECONDS: '1',
+        SELF_UPDATE_POLL_SECONDS: '0.2',
+      },
+    })
+  const current = async () => {
+    return [
+      await readlink(root.path('run/current-system')),
+      await readlink(root.path('nix/var/nix/profiles/system')),
+    ].map((path) => path.split('/').at(-1))
+  }
+  const locked = async () => JSON.parse(await root.read('flake/flake.lock')).nodes.gateway.locked.rev
+  const log = async () => (existsSync(root.path('log')) ? (await root.read('log')).split('\n').filter(Boolean) : [])
+
+  it('takes up a newer version that holds', async () => {
+    await system('v2')
+    const outcome = await update()
+    expect(outcome.code, outcome.stderr).to.equal(0)
+    expect(await current()).to.deep.equal(['v2', 'v2'])
+    expect(await locked()).to.equal('v2')
+    expect((await update()).stderr).to.contain('nothing newer')
+  })
+
+  it('goes back where it does not hold, and does not try the same again', async () => {
+    await system('v2')
+    await root.write('crashes-v2', '')
+    const outcome = await update()
+    expect(outcome.code).to.equal(1)
+    expect(await current()).to.deep.equal(['v1', 'v1'])
+    expect(await locked()).to.equal('v1')
+    const switches = (await log()).filter((line) => line === 'switch').length
+    const again = await update()
+    expect(again.code, again.stderr).to.equal(0)
+    expect(again.stderr).to.contain('did not hold before')
+    expect((await log()).filter((line) => line === 'switch')).to.have.length(switches)
+    expect(await locked()).to.equal('v1')
+
+    await root.write('newest', 'v3')
+    expect((await update()).code).to.equal(0)
+    expect(await current()).to.deep.equal(['v3', 'v3'])
+  })
+
+  it('takes a service that starts again and again for one that does not hold', async () => {
+    await system('v2')
+    await root.write('loops-v2', '')
+    expect((await update()).code).to.equal(1)
+    expect(await current()).to.deep.equal(['v1', 'v1'])
+  })
+
+  it('changes nothing where it does not build, and where nothing ran before', async () => {
+    await system('v2')
+    await root.write('broken-build-v2', '')
+    expect((await update()).stderr).to.contain('does not build; nothing was changed')
+    expect(await locked()).to.equal('v1')
+    await root.write('unit', 'failed')
+    expect((await update()).stderr).to.contain('no way to mend it')
+    expect((await log()).filter((line) => line === 'switch')).to.have.length(0)
+  })
+
+  it('proves an update that it was killed over before it looks for another', async () => {
+    await system('v2')
+    await root.write('var/lib/clawdinator/self-update/pending', `${'a'.repeat(64)} ${root.path('systems/v1')}\n`)
+    await root.write('var/lib/clawdinator/self-update/lock', lock('v1'))
+    await root.program('nixos-rebuild', 'exit 9')
+    await rm(root.path('run/current-system'))
+    await symlink(root.path('systems/v2'), root.path('run/current-system'))
+    await root.write('crashes-v2', '')
+    expect((await update()).stderr).to.contain('taken back')
+    expect((await current())[0]).to.equal('v1')
+  })
+})
