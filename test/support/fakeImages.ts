@@ -264,7 +264,7 @@ export class FakeImageCloud {
           tokens.set(token, id)
           this.log.push(`start ${id}`)
         }
-        return { id, encrypted: must(id).encrypted, parent, blockBytes: BLOCK_BYTES }
+        return { id, encrypted: must(id).encrypted }
       },
       putBlock: async ({ snapshotId, index, data, sha256: digest }) => {
         const fault = this.#fault()

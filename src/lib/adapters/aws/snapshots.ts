@@ -106,8 +106,6 @@ export function createSnapshots(settings: SnapshotSettings): Snapshots {
         return {
           id: started.SnapshotId ?? '',
           encrypted: Boolean(started.KmsKeyArn) || (started.SseType !== undefined && started.SseType !== 'none'),
-          parent: started.ParentSnapshotId ?? null,
-          blockBytes: started.BlockSize ?? 0,
         }
       }),
     async putBlock({ snapshotId, index, data, sha256 }) {

@@ -1,7 +1,6 @@
 import { ClawctlError } from '../../domain/errors.js'
 import type { BlockMap } from '../../domain/image/blockMap.js'
 import { decodeBlockMap } from '../../domain/image/blockMap.js'
-import { BLOCK_BYTES } from '../../domain/image/blocks.js'
 import type { ImageFacts } from '../../domain/image/info.js'
 import { manifestKey, UNFINISHED_TAG } from '../../domain/image/names.js'
 import { readJournal, type UploadState } from '../../domain/image/uploadJournal.js'
@@ -81,12 +80,6 @@ async function begin(
     tags: { [UNFINISHED_TAG]: digest },
   })
   const { id: snapshotId, encrypted } = started
-  if (started.blockBytes !== BLOCK_BYTES) {
-    await ports.snapshots.delete(snapshotId)
-    throw new ClawctlError('UPSTREAM', `EBS wants blocks of ${started.blockBytes} bytes, not of ${BLOCK_BYTES}.`, {
-      hint: 'Use `clawctl image upload` and `clawctl image import` without --direct.',
-    })
-  }
   if (parent !== null && parent.encrypted !== encrypted) {
     await ports.snapshots.delete(snapshotId)
     return null

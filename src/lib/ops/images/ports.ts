@@ -166,7 +166,7 @@ export interface Snapshots {
     kmsKey: string | null
     description: string
     tags: Tags
-  }): Promise<{ id: string; encrypted: boolean; parent: string | null; blockBytes: number }>
+  }): Promise<{ id: string; encrypted: boolean }>
   /** Tries once. @throws ClawctlError where another attempt can't help */
   putBlock(block: { snapshotId: string; index: number; data: Uint8Array; sha256: Uint8Array }): Promise<Attempt<null>>
   /** Seals it. `checksum`: SHA-256 over the digests of the blocks written, in the order of their index. */
