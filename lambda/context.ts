@@ -45,7 +45,7 @@ export function createPorts(configuration: Configuration, clock: Clock = systemC
   return {
     compute: createCompute({ region, patience: EC2_PATIENCE }),
     store: bucket ? createObjectStore({ region, patience: S3_PATIENCE, bucket, readsMany: true }) : null,
-    runs: github,
+    runs: { dispatch: github.dispatch, list: github.list, jobs: github.jobs },
     registry: github.registry,
     clock,
     github: github.inspection,

@@ -27,7 +27,7 @@ const eventSchema = lenient(
 export interface ApiRequest {
   method: string
   path: string
-  query: URLSearchParams
+  readonly query: URLSearchParams
   /** Absent where it is there twice, too: which of two would be meant is a guess. */
   header(name: string): string | undefined
   /** The body as JSON. @throws ClawctlError PAYLOAD_TOO_LARGE, INVALID_REQUEST */
@@ -41,7 +41,10 @@ export function parseEvent(event: unknown): ApiRequest {
   return {
     method: data.requestContext?.http?.method?.slice(0, 16).toUpperCase() ?? '',
     path: data.rawPath ?? '/',
-    query: new URLSearchParams(data.rawQueryString ?? ''),
+    // Not before it is asked for: a stranger's is not looked at.
+    get query() {
+      return new URLSearchParams(data.rawQueryString ?? '')
+    },
     header: (name) => {
       const [value, ...more] = Object.entries(data.headers ?? {}).filter(([key]) => key.toLowerCase() === name)
       return more.length === 0 && typeof value?.[1] === 'string' ? value[1] : undefined

@@ -4,21 +4,24 @@ export type Service = 'github' | 'ec2' | 's3'
 export class Meter {
   readonly #spent = new Map<Service, { count: number; ms: number }>()
 
-  /** The port with each of its methods timed. Ports are plain objects of functions. */
+  /** The port with each of its methods timed. */
   watch<T extends object>(service: Service, port: T): T {
-    const watched = Object.entries(port).map(([name, method]) => [
-      name,
+    const timed =
+      (method: (...args: unknown[]) => unknown) =>
       async (...args: unknown[]) => {
         const started = performance.now()
         try {
-          return await (method as (...args: unknown[]) => unknown)(...args)
+          return await method(...args)
         } finally {
           const spent = this.#spent.get(service) ?? { count: 0, ms: 0 }
           this.#spent.set(service, { count: spent.count + 1, ms: spent.ms + performance.now() - started })
         }
-      },
+      }
+    const members = Object.entries(port).map(([name, member]) => [
+      name,
+      typeof member === 'function' ? timed(member) : member,
     ])
-    return Object.fromEntries(watched) as T
+    return Object.fromEntries(members) as T
   }
 
   /** For the log; absent where nothing was asked. */

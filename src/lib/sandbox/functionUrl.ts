@@ -133,9 +133,10 @@ export async function functionUrlEndpoint(options: FunctionUrlOptions): Promise<
 
 const TEXT = /^(?:text\/|application\/(?:json|xml|javascript|x-www-form-urlencoded))/
 
-function toEvent({ method, url, headers, body }: Exchange): object {
+function toEvent({ method, url, headers, headersDistinct, body }: Exchange): object {
+  // As AWS does: a header that is there twice is one, with a comma between.
   const flat = Object.fromEntries(
-    Object.entries(headers).map(([name, value]) => [name, Array.isArray(value) ? value.join(',') : (value ?? '')]),
+    Object.entries(headersDistinct ?? headers).map(([name, value]) => [name, [value ?? ''].flat().join(',')]),
   )
   const text = TEXT.test(flat['content-type'] ?? '')
   const query = Object.fromEntries(url.searchParams)

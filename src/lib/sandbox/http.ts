@@ -9,6 +9,8 @@ export interface Exchange {
   /** Path and query; the host part is the endpoint's own. */
   url: URL
   headers: IncomingHttpHeaders
+  /** Every value of every header: Node keeps only the first of some that are there twice. */
+  headersDistinct?: IncomingMessage['headersDistinct']
   body: Buffer
 }
 
@@ -81,7 +83,8 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
       request.socket.resetAndDestroy()
       return
     }
-    const exchange: Exchange = { method, url, headers: request.headers, body: Buffer.concat(chunks) }
+    const { headers, headersDistinct } = request
+    const exchange: Exchange = { method, url, headers, headersDistinct, body: Buffer.concat(chunks) }
     let reply: Reply
     try {
       reply = strike ? options.fail(strike) : await options.handle(exchange)
