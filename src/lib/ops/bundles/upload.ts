@@ -1,5 +1,5 @@
 import pMap from 'p-map'
-import { markerKey, parseMarker } from '../../domain/bundle.js'
+import { markerKey } from '../../domain/bundle.js'
 import {
   type BundlePlan,
   markerText,
@@ -15,6 +15,7 @@ import { IDENTITY } from '../../domain/secrets.js'
 import type { Clock, Progress, RegistrySource } from '../ports.js'
 import { readRegistry } from '../readRegistry.js'
 import { type Gathered, gatherSecrets } from './gather.js'
+import { lookAt, storedRepos } from './look.js'
 import type { BundleStore, Content, Identities, SecretsFolder, Seeds } from './ports.js'
 import { type ReadySeed, readySeeds } from './seeds.js'
 
@@ -120,43 +121,6 @@ export function targetIds(target: string, registry: Registry): string[] {
   const verdict = decideDeploy({ target, registry })
   if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
   return verdict.scope.kind === 'all' ? registry.map(({ id }) => id) : [verdict.scope.id]
-}
-
-async function lookAt(
-  store: BundleStore,
-  entry: RegistryEntry,
-): Promise<{ etag: string | null; stored: StoredBundle }> {
-  // The marker first: what a listing made later lacks, this marker's successor has removed, and the write will be refused.
-  const marker = await store.get(markerKey(entry))
-  const objects = await store.list(`${entry.bootstrapPrefix}/`)
-  const text = marker?.text ?? null
-  const damaged = await damagedObjects(store, entry, text, objects)
-  return { etag: marker?.etag ?? null, stored: { marker: text, objects, damaged } }
-}
-
-/** What somebody else has written over: S3's own digest is not the marker's, or there is none. */
-async function damagedObjects(
-  store: BundleStore,
-  entry: RegistryEntry,
-  marker: string | null,
-  listed: StoredBundle['objects'],
-): Promise<Set<string>> {
-  const sizes = new Map(listed.map(({ key, size }) => [key, size]))
-  const named = (parseMarker(marker)?.objects ?? []).map((object) => ({
-    ...object,
-    key: `${entry.bootstrapPrefix}/${object.key}`,
-  }))
-  const damaged = new Set<string>()
-  await pMap(
-    named.filter(({ key, size }) => sizes.get(key) === size),
-    async ({ key, kind, sha256 }) => {
-      const head = await store.head(key, true)
-      const sealed = kind !== 'identity' || (head?.encryption ?? '').startsWith('aws:kms')
-      if (head?.sha256 !== sha256 || !sealed) damaged.add(key)
-    },
-    { concurrency: OBJECTS_AT_ONCE },
-  )
-  return damaged
 }
 
 function wantedObjects(entry: RegistryEntry, gathered: Gathered, seeds: readonly ReadySeed[]): WantedObject[] {
@@ -344,19 +308,5 @@ function refuseLostIdentity(plan: BundlePlan, gathered: Gathered): void {
   if (!lost) return
   throw new ClawctlError('INVALID_SECRETS', `The identity of ${plan.entry.id} is gone from its bundle.`, {
     hint: `Give it again with --identities-dir (a file ${plan.entry.id}.key). Nothing was uploaded.`,
-  })
-}
-
-/** Of the markers that were seen: repository → what is stored of it. */
-function storedRepos(looked: readonly { entry: RegistryEntry; stored: StoredBundle }[]) {
-  return looked.flatMap(({ entry, stored }) => {
-    const sizes = new Map(stored.objects.map(({ key, size }) => [key, size]))
-    return (parseMarker(stored.marker)?.objects ?? []).flatMap((object) =>
-      object.kind === 'repo' &&
-      sizes.get(`${entry.bootstrapPrefix}/${object.key}`) === object.size &&
-      !stored.damaged?.has(`${entry.bootstrapPrefix}/${object.key}`)
-        ? [object]
-        : [],
-    )
   })
 }

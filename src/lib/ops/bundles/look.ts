@@ -1,0 +1,59 @@
+import pMap from 'p-map'
+import { markerKey, parseMarker } from '../../domain/bundle.js'
+import type { StoredBundle } from '../../domain/bundles/plan.js'
+import type { RegistryEntry } from '../../domain/registry.js'
+import type { BundleStore } from './ports.js'
+
+const HEADS_AT_ONCE = 4
+
+/** What is below an instance's prefix, before anything is uploaded. */
+export async function lookAt(
+  store: BundleStore,
+  entry: RegistryEntry,
+): Promise<{ etag: string | null; stored: StoredBundle }> {
+  // The marker first: what a listing made later lacks, this marker's successor has removed, and the write will be refused.
+  const marker = await store.get(markerKey(entry))
+  const objects = await store.list(`${entry.bootstrapPrefix}/`)
+  const text = marker?.text ?? null
+  const damaged = await damagedObjects(store, entry, text, objects)
+  return { etag: marker?.etag ?? null, stored: { marker: text, objects, damaged } }
+}
+
+/** What somebody else has written over: S3's own digest is not the marker's, or there is none. */
+async function damagedObjects(
+  store: BundleStore,
+  entry: RegistryEntry,
+  marker: string | null,
+  listed: StoredBundle['objects'],
+): Promise<Set<string>> {
+  const sizes = new Map(listed.map(({ key, size }) => [key, size]))
+  const named = (parseMarker(marker)?.objects ?? []).map((object) => ({
+    ...object,
+    key: `${entry.bootstrapPrefix}/${object.key}`,
+  }))
+  const damaged = new Set<string>()
+  await pMap(
+    named.filter(({ key, size }) => sizes.get(key) === size),
+    async ({ key, kind, sha256 }) => {
+      const head = await store.head(key, true)
+      const sealed = kind !== 'identity' || (head?.encryption ?? '').startsWith('aws:kms')
+      if (head?.sha256 !== sha256 || !sealed) damaged.add(key)
+    },
+    { concurrency: HEADS_AT_ONCE },
+  )
+  return damaged
+}
+
+/** Of the markers that were seen: repository → what is stored of it. */
+export function storedRepos(looked: readonly { entry: RegistryEntry; stored: StoredBundle }[]) {
+  return looked.flatMap(({ entry, stored }) => {
+    const sizes = new Map(stored.objects.map(({ key, size }) => [key, size]))
+    return (parseMarker(stored.marker)?.objects ?? []).flatMap((object) =>
+      object.kind === 'repo' &&
+      sizes.get(`${entry.bootstrapPrefix}/${object.key}`) === object.size &&
+      !stored.damaged?.has(`${entry.bootstrapPrefix}/${object.key}`)
+        ? [object]
+        : [],
+    )
+  })
+}
