@@ -51,7 +51,7 @@ describe('clawctl image upload and import', () => {
   })
 
   it('--direct, killed in the middle, goes on where it was', async () => {
-    sandbox.addFault('ebs:slow=150ms')
+    sandbox.addFault('ebs:slow=60ms')
     const direct = ['import', '--direct', files.path('nixos.raw'), '--concurrency', '2', '--json']
     const env = { ...(await sandbox.environment('ci')), XDG_STATE_HOME: files.path('state') }
     const first = spawn(process.execPath, [BIN, 'image', ...direct], { env, stdio: 'ignore' })
@@ -69,7 +69,7 @@ describe('clawctl image upload and import', () => {
   })
 
   it('upload, killed in the middle, sends only what is missing', async () => {
-    sandbox.addFault('s3:slow=200ms')
+    sandbox.addFault('s3:slow=80ms')
     writeFileSync(files.path('random.raw'), randomBytes(SIZE))
     const partPuts = () =>
       sandbox.inner.requests.filter(({ service, path }) => service === 's3' && /partNumber/.test(path))
