@@ -8,8 +8,9 @@ import { EBSClient, PutSnapshotBlockCommand, StartSnapshotCommand } from '../src
 
 /**
  * Image work against the sandbox, which runs in a process of its own, as ratios in one run. Prints, never judges:
- *   npm run bench:image [RUNS] [SCALE]
- * An image of 8 GiB × SCALE with 1.8 GiB × SCALE of pseudo-random data; medians of RUNS (3).
+ *   npm run bench:image [RUNS] [SCALE] [direct]
+ * An image of 8 GiB × SCALE with 1.8 GiB × SCALE of pseudo-random data; medians of RUNS (3). `direct` leaves S3 out,
+ * where the disk that the sandbox writes 8 GiB to is what is measured.
  */
 const SELF = fileURLToPath(import.meta.url)
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
@@ -21,10 +22,10 @@ const CHANGED_EVERY = 20
 const WORKERS = 64
 
 const [mode = '3', ...rest] = process.argv.slice(2)
-if (mode === 'inside') await measure(Number(rest[0]), Number(rest[1]))
+if (mode === 'inside') await measure(Number(rest[0]), Number(rest[1]), rest[2] === 'direct')
 else if (mode === 'sdk') await sdkLoop(rest[0] ?? '')
 else {
-  const inside = [process.execPath, '--import', 'tsx', SELF, 'inside', mode, rest[0] ?? '1']
+  const inside = [process.execPath, '--import', 'tsx', SELF, 'inside', mode, rest[0] ?? '1', rest[1] ?? '']
   const { status } = spawnSync(process.execPath, [BIN, 'sandbox', 'run', '--as', 'ci', '--', ...inside], {
     stdio: 'inherit',
     cwd: ROOT,
@@ -40,7 +41,7 @@ interface Run {
   result: any
 }
 
-async function measure(runs: number, scale: number): Promise<void> {
+async function measure(runs: number, scale: number, direct: boolean): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'clawctl-bench-image-'))
   const bucket = process.env.S3_BUCKET ?? ''
   const clawctl = (...args: string[]) => timed([process.execPath, BIN, 'image', ...args, '--json'], folder)

@@ -51,7 +51,7 @@ describe('clawctl image upload and import', () => {
   })
 
   it('--direct, killed in the middle, goes on where it was', async () => {
-    sandbox.addFault('ebs:slow=150ms')
+    sandbox.addFault('ebs:slow=60ms')
     const direct = ['import', '--direct', files.path('nixos.raw'), '--concurrency', '2', '--json']
     const env = { ...(await sandbox.environment('ci')), XDG_STATE_HOME: files.path('state') }
     const first = spawn(process.execPath, [BIN, 'image', ...direct], { env, stdio: 'ignore' })
@@ -66,6 +66,27 @@ describe('clawctl image upload and import', () => {
     expect(blocks).to.include({ data: DATA.length, sent: DATA.length - blocks.resumed })
     expect(blockPuts().length).to.be.at.most(DATA.length + 2)
     expect(sandbox.world.images.get(image.id)?.tags.get('clawdinator')).to.equal('true')
+  })
+
+  it('upload, killed in the middle, sends only what is missing', async () => {
+    sandbox.addFault('s3:slow=80ms')
+    writeFileSync(files.path('random.raw'), randomBytes(SIZE))
+    const partPuts = () =>
+      sandbox.inner.requests.filter(({ service, path }) => service === 's3' && /partNumber/.test(path))
+    const before = partPuts().length
+    const env = await sandbox.environment('ci')
+    const upload = ['upload', files.path('random.raw'), '--concurrency', '1']
+    const first = spawn(process.execPath, [BIN, 'image', ...upload], { env, stdio: 'ignore' })
+    const ended = once(first, 'exit')
+    while (partPuts().length < before + 2) await setTimeout(20)
+    first.kill('SIGKILL')
+    await ended
+    const second = await ci(...upload, '--json')
+    expect(second.code, second.stderr).to.equal(0)
+    const { parts, key } = second.json().upload
+    expect(parts.resumed).to.be.at.least(2)
+    expect(partPuts().length - before).to.be.at.most(parts.total + 1)
+    expect(sandbox.bucket.get(key)?.body.equals(readFileSync(files.path('random.raw')))).to.equal(true)
   })
 
   it('tells of a bad image, and of a role that is missing', async () => {

@@ -1,4 +1,4 @@
-import type { ListMultipartUploadsCommandOutput } from '@aws-sdk/client-s3'
+import type { ListMultipartUploadsCommandOutput, ListPartsCommandOutput } from '@aws-sdk/client-s3'
 import type { ImageObjects, OpenUpload, SentPart } from '../../ops/images/ports.js'
 import type { ObjectInfo } from '../../ops/ports.js'
 import type { AwsSettings } from './compute.js'
@@ -13,9 +13,9 @@ import {
   GetObjectCommand,
   HeadObjectCommand,
   ListMultipartUploadsCommand,
+  ListPartsCommand,
   PutObjectCommand,
   paginateListObjectsV2,
-  paginateListParts,
   S3Client,
   UploadPartCommand,
   UploadPartCopyCommand,
@@ -103,7 +103,7 @@ export function createImageObjects(settings: ImageObjectsSettings): ImageObjects
             if (Key && UploadId) found.push({ key: Key, uploadId: UploadId, startedAt: Initiated ?? new Date(0) })
           }
           const { IsTruncated, NextKeyMarker: KeyMarker, NextUploadIdMarker: UploadIdMarker } = page
-          from = IsTruncated ? { KeyMarker, UploadIdMarker } : null
+          from = IsTruncated && KeyMarker ? { KeyMarker, UploadIdMarker } : null
         }
         return found.sort((a, b) => a.startedAt.getTime() - b.startedAt.getTime())
       }),
@@ -119,10 +119,16 @@ export function createImageObjects(settings: ImageObjectsSettings): ImageObjects
       awsCall(`S3 ListParts ${Bucket}/${Key}`, async () => {
         const found: SentPart[] = []
         try {
-          for await (const page of paginateListParts({ client }, { Bucket, Key, UploadId })) {
+          // Not the SDK's paginator: S3 names a next marker on the last page too, and it would go round for ever.
+          for (let PartNumberMarker: string | undefined, more = true; more; ) {
+            const page: ListPartsCommandOutput = await client.send(
+              new ListPartsCommand({ Bucket, Key, UploadId, PartNumberMarker }),
+            )
             for (const { PartNumber = 0, Size = 0, ETag = '', ChecksumSHA256 } of page.Parts ?? []) {
               found.push({ number: PartNumber, bytes: Size, etag: ETag, sha256: ChecksumSHA256 ?? null })
             }
+            PartNumberMarker = page.NextPartNumberMarker
+            more = page.IsTruncated === true && Boolean(PartNumberMarker)
           }
         } catch (error) {
           if ((error as Error).name === 'NoSuchUpload') return null

@@ -3,6 +3,7 @@ import { progressText } from '../../domain/image/rate.js'
 import type { Clock } from '../ports.js'
 import type { Digests, ImageFile } from './ports.js'
 import { interrupted } from './sendAll.js'
+import { sparing } from './sparing.js'
 import { zeros } from './zeros.js'
 
 const CHUNK_BYTES = 1024 * 1024
@@ -31,6 +32,7 @@ export async function digestFile(
   const whole = ports.digests.running()
   const result: FileDigests = { sha256: '', parts: [], holes: [], extentsBy: by }
   const started = ports.clock.now().getTime()
+  const tell = sparing(ports.clock, say)
   const buffers = [new Uint8Array(CHUNK_BYTES), new Uint8Array(CHUNK_BYTES)] as const
   const ofHoles = new Map<number, string>()
   let extent = 0
@@ -60,7 +62,7 @@ export async function digestFile(
     if (hole) ofHoles.set(part.bytes, digest)
     result.parts.push(digest)
     result.holes.push(hole)
-    say(`reading, ${progressText(end, file.bytes, ports.clock.now().getTime() - started)}`)
+    tell(() => progressText(end, file.bytes, ports.clock.now().getTime() - started))
 
     async function nextRead(at: number): Promise<Uint8Array> {
       const piece = piecesOf[at]

@@ -2,7 +2,7 @@ import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.j
 import { encodeBlockMap } from '../../domain/image/blockMap.js'
 import { planBlocks } from '../../domain/image/blockPlan.js'
 import { BLOCK_BYTES, MAX_IMAGE_BYTES, volumeGib } from '../../domain/image/blocks.js'
-import { DIGEST_TAG, manifestKey } from '../../domain/image/names.js'
+import { DIGEST_TAG, manifestKey, SOURCE_TAG } from '../../domain/image/names.js'
 import { sizeText } from '../../domain/image/rate.js'
 import { poll } from '../poll.js'
 import { type ImageSource, invalid, openImage } from './imageSource.js'
@@ -60,7 +60,11 @@ export interface DirectImport {
 export async function importDirect(options: DirectOptions, ports: ImagePorts): Promise<DirectImport> {
   const source = await openImage(ports.files, options.file, ports.progress.note)
   try {
-    const done = await importOpened(source, options, ports)
+    const done = await importOpened(source, options, ports).catch((error) => {
+      const failure = asClawctlError(error)
+      if (failure.code !== 'CANCELLED' || failure.hint) throw failure
+      throw withPartial(failure, {}, 'Run the same command again: it goes on from what is there.')
+    })
     await ports.report.output('sent_bytes', String(done.bytesSent))
     await ports.report.output('import_seconds', done.seconds.toFixed(0))
     return done
@@ -92,8 +96,12 @@ async function importOpened(
   await ports.report.output('digest', digest)
 
   const there = await findReadyImage(ports, { facts, digest, source: null, kmsKey: options.kmsKey })
-  if (there) return result({ image: there, existed: true })
   const journal = ports.journal(digest)
+  if (there) {
+    // A run that was killed at its very end left one.
+    await journal.clear()
+    return result({ image: there, existed: true })
+  }
   if (!(await journal.lock())) {
     throw new ClawctlError('REQUEST_CONFLICT', 'Another process imports this image at the moment.', {
       hint: 'Wait for it, then run the command again: it finds the AMI.',
@@ -165,7 +173,8 @@ async function findParent(
   const found = await ports.snapshots.find({ app: 'clawdinator' })
   for (const snapshot of found) {
     const of = snapshot.tags[DIGEST_TAG]
-    if (!of || snapshot.state !== 'completed' || snapshot.sizeGib !== sizeGib) continue
+    // What VM Import made has no manifest.
+    if (!of || snapshot.tags[SOURCE_TAG] || snapshot.state !== 'completed' || snapshot.sizeGib !== sizeGib) continue
     // A child has its parent's key: another one needs a snapshot of its own.
     if (kmsKey !== null && snapshot.kmsKey !== kmsKey) continue
     const map = await readManifest(of, ports)

@@ -3,6 +3,7 @@ import { BLOCK_BYTES, blocksOf } from '../../domain/image/blocks.js'
 import { progressText } from '../../domain/image/rate.js'
 import type { Clock } from '../ports.js'
 import type { ImageFile } from './ports.js'
+import { sparing } from './sparing.js'
 
 export interface Scan {
   map: BlockMap
@@ -20,11 +21,12 @@ export async function scanBlocks(
   const { extents, by } = await file.extents()
   const wanted = Uint32Array.from(blocksOf(extents, file.bytes))
   const started = clock.now().getTime()
+  const tell = sparing(clock, say)
   const { digestOf } = await file.digestBlocks(wanted, {
     blockBytes: BLOCK_BYTES,
     stop,
     onProgress: (blocks) =>
-      say(progressText(blocks * BLOCK_BYTES, wanted.length * BLOCK_BYTES, clock.now().getTime() - started)),
+      tell(() => progressText(blocks * BLOCK_BYTES, wanted.length * BLOCK_BYTES, clock.now().getTime() - started)),
   })
   await file.assertUnchanged()
   const builder = new BlockMapBuilder()

@@ -7,6 +7,7 @@ import { digestFile, type FileDigests, partBody } from './digestFile.js'
 import { type ImageSource, invalid, openImage } from './imageSource.js'
 import type { ImageFile, ImagePorts, OpenUpload, SentPart } from './ports.js'
 import { sendAll } from './sendAll.js'
+import { sparing } from './sparing.js'
 
 export interface UploadedImage {
   key: string
@@ -106,13 +107,15 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
     if (resumed) progress.note(`Resuming: ${sent.size} of ${parts.length} parts are there already.`)
     await progress.task(`Upload ${sizeText(bytesOf(missing))} to ${objects.bucket}/${key}`, async (say) => {
       const started = clock.now().getTime()
+      const tell = sparing(clock, say)
       const holes = missing.filter((part) => isHole(part) && part.bytes <= USUAL_PART_BYTES)
       let zerosFrom = await zerosIn(ports, holes)
       const done = (part: SentPart) => {
         sent.set(part.number, part)
-        const there = parts.length - missing.length
-        const bytes = bytesOf(missing.filter(({ number }) => sent.has(number)))
-        if (sent.size > there) say(progressText(bytes, bytesOf(missing), clock.now().getTime() - started))
+        tell(() => {
+          const bytes = bytesOf(missing.filter(({ number }) => sent.has(number)))
+          return progressText(bytes, bytesOf(missing), clock.now().getTime() - started)
+        })
       }
       const send = async (part: Part) => {
         const sha256 = digests.parts[part.number - 1] ?? ''

@@ -6,6 +6,7 @@ import type { OpenedSnapshot } from './openSnapshot.js'
 import type { ImageFile, ImagePorts, Journal } from './ports.js'
 import { readBlock } from './scanBlocks.js'
 import { sendAll } from './sendAll.js'
+import { sparing } from './sparing.js'
 import { zeros } from './zeros.js'
 
 export interface WrittenBlocks {
@@ -42,6 +43,7 @@ export async function writeBlocks(
     const title = `Write ${missing.length} blocks, ${sizeText(bytes)}, to ${opened.snapshotId}`
     await progress.task(title, async (say) => {
       const started = clock.now().getTime()
+      const tell = sparing(clock, say)
       const send = async (block: PlannedBlock, slot: number) => {
         let data = zeros(BLOCK_BYTES)
         if (block.position !== null) {
@@ -54,7 +56,7 @@ export async function writeBlocks(
           await journal.append(String(block.index))
           done += 1
           if (block.position === null) sentZeros += 1
-          if (done % 32 === 0) say(progressText(done * BLOCK_BYTES, bytes, clock.now().getTime() - started))
+          tell(() => progressText(done * BLOCK_BYTES, bytes, clock.now().getTime() - started))
         } else {
           // A checksum that EBS refuses may be that of a block that was written to: no retry mends that.
           await file.assertUnchanged()
