@@ -75,6 +75,13 @@ s3_transient() {
   esac
 }
 
+# s3_moved FILE SAID: whether S3 sent us elsewhere, which is no object: the bucket lies in another region.
+s3_moved() {
+  [[ $S3_STATUS == 3?? ]] || return 1
+  if [[ -f $1 ]]; then rm -f "$1"; fi
+  printf 'the bucket %s is not in %s\n' "$S3_BUCKET" "$AWS_REGION" >"$2"
+}
+
 # s3_get KEY FILE: fetches an object, as often as it takes; an interrupted one goes on where it stopped, also in a later
 # run. Sets S3_STATUS and, on failure, S3_SAID. Returns 1 where there is no such object, 4 where S3 denies it or can't be reached.
 s3_get() {
@@ -84,6 +91,7 @@ s3_get() {
     local resume=()
     if [[ -s $file ]]; then resume=(--continue-at -); fi
     if S3_STATUS=$(s3_curl "$key" "$NO_BODY" ${resume[@]+"${resume[@]}"} --output "$file" 2>"$said"); then
+      s3_moved "$file" "$said" && break
       rm -f "$said"
       return 0
     fi
@@ -110,6 +118,7 @@ s3_put() {
   for ((attempt = 1; attempt <= S3_ATTEMPTS; attempt++)); do
     if S3_STATUS=$(s3_curl "$key" "$digest" --max-time 15 --upload-file "$file" --header 'content-type: application/json' \
       --output /dev/null 2>"$said"); then
+      s3_moved /dev/null "$said" && break
       rm -f "$said"
       return 0
     fi

@@ -7,7 +7,7 @@ import { changedBytes, imageReport, reportMarkdown } from '../../src/lib/domain/
 function mapOf(blocks: Record<number, number>): BlockMap {
   const entries = Object.entries(blocks)
   const digests = new Uint8Array(entries.length * 32)
-  entries.forEach(([, byte], position) => digests.fill(byte, position * 32, position * 32 + 32))
+  for (const [position, [, byte]] of entries.entries()) digests.fill(byte, position * 32, position * 32 + 32)
   return { bytes: 100 * BLOCK_BYTES, indexes: Uint32Array.from(entries, ([index]) => Number(index)), digests }
 }
 const info = { name: 'nixos', revision: 'f'.repeat(40), logicalBytes: 100 * BLOCK_BYTES, allocatedBytes: 123 }

@@ -140,10 +140,14 @@ describe('bootstrap-runtime.sh', () => {
         ? { status: 200, body: answers[url ?? ''] ?? '' }
         : { status: 401 }
     const none = { AWS_REGION: '', AWS_ACCESS_KEY_ID: '', AWS_SECRET_ACCESS_KEY: '', AWS_SESSION_TOKEN: '' }
+    const elsewhere = await bootstrap({ ...none, AWS_EC2_METADATA_SERVICE_ENDPOINT: imds.url })
+    expect(s3.seen[0]?.headers.authorization).to.contain('/eu-west-1/s3/')
+    expect(elsewhere.code).to.equal(4)
+    expect(elsewhere.stderr).to.include('is not in eu-west-1')
+    answers['/latest/meta-data/placement/region'] = 'eu-central-1'
     const outcome = await bootstrap({ ...none, AWS_EC2_METADATA_SERVICE_ENDPOINT: imds.url })
     await imds.close()
     expect(outcome.code, outcome.stderr).to.equal(0)
-    expect(s3.seen[0]?.headers.authorization).to.contain('/eu-west-1/s3/')
   })
 
   it('fetches only what changed, and forgets what the new bundle does not hold', async () => {

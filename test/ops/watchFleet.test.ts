@@ -114,6 +114,7 @@ describe('fleetStatus of the ports', () => {
       return get.call(store, key)
     }
     compute.hosts = [hostOf('../deploys/x'), hostOf('z')]
+    for (const { id } of compute.hosts) store.set(`heartbeats/${id}.json`, {})
     expect((await fleetStatus(ports)).instances).to.have.length(4)
     expect(asked).to.deep.equal(['heartbeats/z.json'])
   })

@@ -72,7 +72,7 @@ describe('npm pack', () => {
 
   it('holds nothing else: no source, test, map, key, state or environment', () => {
     const allowed =
-      /^(?:bin\/run\.js|dist\/(?:chunks|commands|lambda|lib)\/[\w./-]+\.m?js|dist\/\w+\.js|oclif\.manifest\.json|package\.json|README\.md|LICENSE|\.github\/(?:actions|workflows)\/[\w./-]+\.yml|infra\/opentofu\/aws\/fleet\/[\w.-]+\.(?:tf|tftpl)|nix\/instances\.json|clawdinator\/repos\.tsv)$/
+      /^(?:bin\/run\.js|dist\/(?:chunks|commands|lambda|lib)\/[\w./-]+\.m?js|dist\/\w+\.js|oclif\.manifest\.json|package\.json|README\.md|LICENSE|\.github\/(?:actions|workflows)\/[\w./-]+\.yml|infra\/opentofu\/aws\/fleet\/[\w.-]+\.(?:tf|tftpl)|nix\/instances\.json|nix\/hosts\/[\w.-]+\.nix|clawdinator\/repos\.tsv)$/
     expect(files.filter((file) => !allowed.test(file))).to.deep.equal([])
     expect(files.filter((file) => /(?:^|\/)test(?:s)?\/|\.test\.|\.map$|\.ts$/.test(file))).to.deep.equal([])
   })

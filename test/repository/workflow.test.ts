@@ -34,6 +34,7 @@ const WRITES: Record<string, Record<string, string>> = {
   [DEPLOY]: { 'id-token': 'write' },
   '.github/workflows/bootstrap-upload.yml': { 'id-token': 'write' },
   '.github/workflows/fleet-drift.yml': { 'id-token': 'write', issues: 'write' },
+  '.github/workflows/image-build.yml': { 'id-token': 'write' },
   '.github/workflows/infra.yml': { 'id-token': 'write', 'pull-requests': 'write' },
 }
 

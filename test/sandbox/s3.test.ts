@@ -298,7 +298,7 @@ describe('sandbox: S3', () => {
     world.putObject(Bucket, 'k', 'x')
     for (const refused of [
       s3.send(new ListBucketsCommand({})),
-      s3.send(new CopyObjectCommand({ Bucket, Key: 'k', CopySource: `${Bucket}/k` })),
+      s3.send(new CopyObjectCommand({ Bucket, Key: 'l', CopySource: `${Bucket}/k`, Tagging: 'a=b' })),
       get({ Key: 'k', VersionId: '1' }),
       get({ Key: 'k', IfModifiedSince: new Date() }),
       put({ Key: 'k', Body: 'y', Tagging: 'a=b' }),

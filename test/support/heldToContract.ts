@@ -42,7 +42,10 @@ export async function githubProblems({ exchange, reply, struck }: Answered): Pro
   const problems = ours ? description.request({ method, url, body: exchange.body.toString() }) : []
   // A path that GitHub itself does not know, or the page that `html_url` leads to.
   const known = description.operationOf(method, url.pathname) !== null
-  if (!known && (reply.status >= 400 || /^\/(?:job-logs|[\w.-]+\/[\w.-]+\/actions\/runs)\/\d+/.test(url.pathname)))
+  if (
+    !known &&
+    (reply.status >= 400 || /^\/(?:job-logs|[\w.-]+\/[\w.-]+\/(?:actions\/runs|pull))\/\d+/.test(url.pathname))
+  )
     return problems
   if (struck || MADE in reply) return problems
   const answer = { status: reply.status, type: reply.headers?.['content-type'] ?? '', body: String(reply.body ?? '') }

@@ -54,6 +54,8 @@ export async function explainGithub(error: unknown, context: Context): Promise<C
   if (error.status === 403) return forbidden(error, context)
   if (error.status === 404) return missing(context)
   if (error.status === 422) return unprocessable(error, context)
+  if (error.status === 410)
+    return denied(`GitHub could not ${what}: it is switched off (410).`, "Switch it on in the repository's settings.")
   return new ClawctlError('UPSTREAM', `GitHub failed to ${what} (${error.status}).`, { cause: error })
 }
 

@@ -1,8 +1,12 @@
+import type { components } from '@octokit/openapi-types'
 import * as z from 'zod/mini'
 import type { Reply } from '../http.js'
 import type { GitHub } from './github.js'
 import { type Call, json, notFound, paginate, problem, type Route } from './reply.js'
+import { nodeId, userShape } from './repositoryShape.js'
 import { stamp } from './state.js'
+
+type Schemas = components['schemas']
 
 export interface IssueState {
   number: number
@@ -101,24 +105,50 @@ function comment(call: Call, issue: IssueState): Reply {
   const added = { id: issue.number * 1000 + issue.comments.length + 1, body: given.value.body, createdAt: stamp() }
   issue.comments.push(added)
   const { id, body, createdAt: created_at } = added
-  return json(201, { id, body, created_at, updated_at: created_at, html_url: `${htmlUrl(call.github, issue)}#${id}` })
+  const { github } = call
+  const shape: Schemas['issue-comment'] = {
+    id,
+    node_id: nodeId('IssueComment', id),
+    url: `${github.apiUrl}/repos/${github.repository}/issues/comments/${id}`,
+    html_url: `${htmlUrl(github, issue)}#issuecomment-${id}`,
+    issue_url: apiUrl(github, issue),
+    user: userShape(github, github.actor),
+    body,
+    author_association: 'OWNER',
+    created_at,
+    updated_at: created_at,
+  }
+  return json(201, shape)
 }
 
-function issueShape(github: GitHub, issue: IssueState) {
+function issueShape(github: GitHub, issue: IssueState): Schemas['issue'] {
   const { number, title, body, state, labels, comments, createdAt, updatedAt } = issue
+  const url = apiUrl(github, issue)
   return {
     id: number,
+    node_id: nodeId('Issue', number),
+    url,
+    repository_url: `${github.apiUrl}/repos/${github.repository}`,
+    labels_url: `${url}/labels{/name}`,
+    comments_url: `${url}/comments`,
+    events_url: `${url}/events`,
+    html_url: htmlUrl(github, issue),
     number,
     title,
     body,
     state,
+    locked: false,
+    user: userShape(github, github.actor),
     labels: labels.map((name) => ({ name })),
+    assignee: null,
+    milestone: null,
     comments: comments.length,
-    user: { login: github.actor },
     created_at: createdAt,
     updated_at: updatedAt,
-    html_url: htmlUrl(github, issue),
+    closed_at: state === 'closed' ? updatedAt : null,
   }
 }
 
+const apiUrl = (github: GitHub, { number }: IssueState) =>
+  `${github.apiUrl}/repos/${github.repository}/issues/${number}`
 const htmlUrl = (github: GitHub, { number }: IssueState) => `${github.apiUrl}/${github.repository}/issues/${number}`
