@@ -132,6 +132,20 @@ describe('planPrune', () => {
     expect(sizeOfRemovals(going)).to.deep.equal({ objectBytes: 20, snapshotGib: 24 })
   })
 
+  it('takes the young manifest of an AMI that goes, and keeps the zeros that uploads copy', () => {
+    const objects = [manifest(1), 'images/zeros/8', 'images/zeros/9'].map((key) => ({
+      key,
+      bytes: 8,
+      modifiedAt: ago(0.1),
+    }))
+    const plan = planPrune(inventory({ images: [image(0, 1), image(1, 99)], objects }), policy)
+    expect(plan.objects.map((v) => ('keep' in v ? v.keep.code : v.remove))).to.deep.equal([
+      'of-removed-image',
+      'zeros',
+      'foreign',
+    ])
+  })
+
   it('keeps an AMI without a date, and one whose snapshot the state names', () => {
     const undated = image(1, 0, { createdAt: new Date(Number.NaN), state: 'pending' })
     const of = inventory({ images: [image(0, 1), undated, image(2, 99)], named: new Set([`snap-${hex(2, 17)}`]) })

@@ -52,6 +52,8 @@ function keepWords(reason: KeepReason): string {
       return `of ${reason.id}`
     case 'importing':
       return 'being imported'
+    case 'zeros':
+      return 'what uploads copy holes from'
     case 'foreign':
       return 'not made by clawctl'
   }

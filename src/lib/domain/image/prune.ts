@@ -8,7 +8,7 @@ import {
   latestOf,
   rollbackTargets,
 } from './inventory.js'
-import { DIGEST_TAG, MANIFEST_PREFIX, parseImageKey, SOURCE_TAG, shortDigest } from './names.js'
+import { DIGEST_TAG, MANIFEST_PREFIX, parseImageKey, SOURCE_TAG, shortDigest, zerosKey } from './names.js'
 
 export interface PrunePolicy {
   /** So many of the newest AMIs stay, whatever their age. */
@@ -29,6 +29,7 @@ export type KeepReason =
   | { code: 'young' }
   | { code: 'image'; id: string }
   | { code: 'importing' }
+  | { code: 'zeros' }
   | { code: 'foreign' }
 
 /** Why something goes. */
@@ -118,10 +119,12 @@ function judgeObject(
     if (digest === undefined) return { item, keep: { code: 'foreign' } }
     const holder = [...kept, ...keptSnapshots].find(({ tags }) => tags[DIGEST_TAG] === digest)
     if (holder) return { item, keep: { code: 'image', id: holder.id } }
+    if (inventory.images.some(({ tags }) => tags[DIGEST_TAG] === digest)) return { item, remove: 'of-removed-image' }
     return isOlder(item.modifiedAt, ABANDONED_MS, policy)
       ? { item, remove: 'no-image' }
       : { item, keep: { code: 'young' } }
   }
+  if (item.key === zerosKey(item.bytes)) return { item, keep: { code: 'zeros' } }
   const parsed = parseImageKey(item.key)
   if (!parsed) return { item, keep: { code: 'foreign' } }
   if (inventory.importing.has(item.key)) return { item, keep: { code: 'importing' } }
