@@ -59,12 +59,13 @@ async function measure(runs: number, scale: number, direct: boolean): Promise<vo
       await add('--direct, full', clawctl('import', '--direct', '--full', image))
       await add('--direct, 5% changed', clawctl('import', '--direct', changed))
       await add('--direct, again', clawctl('import', '--direct', changed))
-      if (hasAws)
-        await add('aws s3 cp', timed(['aws', 's3', 'cp', '--quiet', image, `s3://${bucket}/copy.raw`], folder))
-      if (hasAws) spawnSync('aws', ['s3', 'rm', '--quiet', `s3://${bucket}/copy.raw`])
-      await add('upload', clawctl('upload', image))
-      const key = rows.get('upload')?.at(-1)?.result.upload.key
-      if (hasAws) spawnSync('aws', ['s3', 'rm', '--quiet', `s3://${bucket}/${key}`])
+      if (!direct) {
+        if (hasAws) {
+          await add('aws s3 cp', timed(['aws', 's3', 'cp', '--quiet', image, `s3://${bucket}/copy.raw`], folder))
+          spawnSync('aws', ['s3', 'rm', '--quiet', `s3://${bucket}/copy.raw`])
+        }
+        await add('upload', clawctl('upload', image))
+      }
       for (const path of [image, changed]) rmSync(path)
     }
     report(rows, runs)

@@ -122,9 +122,8 @@ async function importOpened(
       }
       return written
     })
-    await awaitSealed(snapshotId, ports)
-    // Before the AMI is the latest: the next import looks for its manifest.
-    await objects.put(manifestKey(digest), manifest)
+    // The manifest before the AMI is the latest: the next import looks for it.
+    await Promise.all([awaitSealed(snapshotId, ports), objects.put(manifestKey(digest), manifest)])
     const image = await registerImage(ports, { facts, digest, source: null, snapshotId })
     await journal.clear()
     return result({
