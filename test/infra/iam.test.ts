@@ -155,6 +155,15 @@ describe('IAM', () => {
     expect(readable).to.deep.equal(['${aws_s3_bucket.fleet.arn}/state/platform.tfstate'])
   })
 
+  it('refuses a prefix that nobody may read', () => {
+    const readers = ['fleet_read', 'bootstrap_upload', 'host_boundary'].flatMap((document) =>
+      only(document, 's3:GetObject').flatMap(({ resources }) => resources),
+    )
+    expect(readers.filter((r) => r.endsWith('/bootstrap/*'))).to.have.length(3)
+    const [{ precondition }] = stacks.fleet.resources.get('aws_iam_role.clawdinator')?.lifecycle ?? [{}]
+    expect(precondition?.[0].condition).to.equal('${startswith(each.value.bootstrapPrefix, "bootstrap/")}')
+  })
+
   it('limits hosts to less than their boundary', () => {
     const boundary = statementsOf(stacks.platform, 'host_boundary').flatMap(({ actions }) => actions)
     for (const { actions } of statementsOf(stacks.fleet, 'clawdinator')) expect(boundary).to.include.members(actions)
@@ -196,7 +205,9 @@ describe('the bucket’s policy', () => {
   })
 
   it('denies another key, AWS’s own, none of KMS, and plain HTTP', () => {
-    expect(deniedBy({ [SSE]: 'aws:kms', [KEY_ID]: 'arn:aws:kms:eu-central-1:1:key/other' })).to.deep.equal(['NoOtherKey'])
+    expect(deniedBy({ [SSE]: 'aws:kms', [KEY_ID]: 'arn:aws:kms:eu-central-1:1:key/other' })).to.deep.equal([
+      'NoOtherKey',
+    ])
     expect(deniedBy({ [SSE]: 'aws:kms' })).to.deep.equal(['NoOtherKey'])
     expect(deniedBy({ [SSE]: 'AES256' })).to.deep.equal(['NoWeakerEncryption'])
     expect(deniedBy({}, 'false')).to.deep.equal(['TlsOnly'])

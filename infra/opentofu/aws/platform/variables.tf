@@ -112,7 +112,7 @@ variable "log_retention_days" {
 }
 
 variable "image_retention_days" {
-  description = "How long a raw image stays in the bucket. The AMI made of it does not need it."
+  description = "How long a raw image and its block manifest stay in the bucket. The AMI needs neither; where no image was imported for that long, the next import sends all of its blocks."
   type        = number
   default     = 30
 }
