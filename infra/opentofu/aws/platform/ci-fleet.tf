@@ -270,14 +270,14 @@ data "aws_iam_policy_document" "fleet_drift" {
   source_policy_documents = [data.aws_iam_policy_document.fleet_read.json]
 
   statement {
-    sid       = "BucketKeyThroughS3"
+    sid       = "BucketKeyThroughItsServices"
     actions   = ["kms:Decrypt"]
     resources = [aws_kms_key.bucket.arn]
 
     condition {
       test     = "StringEquals"
       variable = "kms:ViaService"
-      values   = ["s3.${var.region}.amazonaws.com"]
+      values   = ["dynamodb.${var.region}.amazonaws.com", "s3.${var.region}.amazonaws.com"]
     }
   }
 }
