@@ -77,7 +77,7 @@ describe('IAM', () => {
       ),
     )
     expect(wild).to.deep.equal([
-      'bucket s3:*',
+      'bucket S3:*',
       'key kms:*',
       'key kms:GenerateDataKey*',
       'key kms:ReEncrypt*',
@@ -155,6 +155,15 @@ describe('IAM', () => {
     expect(readable).to.deep.equal(['${aws_s3_bucket.fleet.arn}/state/platform.tfstate'])
   })
 
+  it('refuses a prefix that nobody may read', () => {
+    const readers = ['fleet_read', 'bootstrap_upload', 'host_boundary'].flatMap((document) =>
+      only(document, 's3:GetObject').flatMap(({ resources }) => resources),
+    )
+    expect(readers.filter((r) => r.endsWith('/bootstrap/*'))).to.have.length(3)
+    const [{ precondition }] = stacks.fleet.resources.get('aws_iam_role.clawdinator')?.lifecycle ?? [{}]
+    expect(precondition?.[0].condition).to.equal('${startswith(each.value.bootstrapPrefix, "bootstrap/")}')
+  })
+
   it('limits hosts to less than their boundary', () => {
     const boundary = statementsOf(stacks.platform, 'host_boundary').flatMap(({ actions }) => actions)
     for (const { actions } of statementsOf(stacks.fleet, 'clawdinator')) expect(boundary).to.include.members(actions)
@@ -165,6 +174,51 @@ describe('IAM', () => {
       'arn:${data.aws_partition.this.partition}:s3:::${var.bucket}/heartbeats/${each.key}.json',
       '${statement.value}',
     ])
+  })
+})
+
+describe('the bucket’s policy', () => {
+  const KEY = '${aws_kms_key.bucket.arn}'
+  const SSE = 's3:x-amz-server-side-encryption'
+  const KEY_ID = `${SSE}-aws-kms-key-id`
+  let denials: Statement[]
+  before(async () => {
+    denials = statementsOf(await readStack('platform'), 'bucket')
+  })
+
+  /** As IAM has it: a missing key fulfils a negated comparison and everything `IfExists`. */
+  const holds = ({ test: name, variable, values }: Statement['conditions'][number], facts: Record<string, string>) => {
+    const given = facts[variable]
+    const [wanted] = values as string[]
+    if (name === 'Null') return (given === undefined) === (wanted === 'true')
+    if (given === undefined) return /IfExists$|Not/.test(name)
+    return /^(?:Bool|StringEquals)/.test(name) ? given === wanted : given !== wanted
+  }
+  const deniedBy = (headers: Record<string, string>, secure = 'true') =>
+    denials
+      .filter(({ conditions }) => conditions.every((c) => holds(c, { 'aws:SecureTransport': secure, ...headers })))
+      .map(({ sid }) => sid)
+
+  it('lets pass who leaves the encryption to the bucket, or names its key', () => {
+    expect(deniedBy({})).to.deep.equal([])
+    expect(deniedBy({ [SSE]: 'aws:kms', [KEY_ID]: KEY })).to.deep.equal([])
+  })
+
+  it('denies another key, AWS’s own, none of KMS, and plain HTTP', () => {
+    expect(deniedBy({ [SSE]: 'aws:kms', [KEY_ID]: 'arn:aws:kms:eu-central-1:1:key/other' })).to.deep.equal([
+      'NoOtherKey',
+    ])
+    expect(deniedBy({ [SSE]: 'aws:kms' })).to.deep.equal(['NoOtherKey'])
+    expect(deniedBy({ [SSE]: 'AES256' })).to.deep.equal(['NoWeakerEncryption'])
+    expect(deniedBy({}, 'false')).to.deep.equal(['TlsOnly'])
+  })
+
+  // Such an emulator would deny all of S3 as soon as the platform is applied.
+  it('is passed over by emulators that match actions literally and look at no condition', () => {
+    for (const { actions, effect } of denials) {
+      expect(effect).to.equal('Deny')
+      for (const action of actions) expect(action).to.match(/^S3:(?:\*|PutObject)$/)
+    }
   })
 })
 

@@ -114,7 +114,10 @@ function exists(path: string): boolean {
 describe(`the user data with the real ${name}`, () => {
   it('is rendered as the sandbox renders it', async function () {
     if (!REAL) return this.skip()
-    const values = { instance_name: 'a', bootstrap_prefix: 'bootstrap/a', control_api_url: 'https://x/', host: 'a' }
+    const values = {
+      ...{ instance_name: 'a', bootstrap_prefix: 'bootstrap/a', control_api_url: 'https://x/', host: 'a' },
+      bucket: 'clawdinator-fleet',
+    }
     const template = join(STACK, 'user-data.sh.tftpl')
     const expression = `base64encode(templatefile(${JSON.stringify(template)}, ${JSON.stringify(values)}))`
     const folder = mkdtempSync(join(tmpdir(), 'clawctl-console-'))

@@ -49,6 +49,7 @@ describe('user data', () => {
       instance_name: 'clawdinator-2',
       bootstrap_prefix: 'bootstrap/clawdinator-2',
       control_api_url: 'https://abc.lambda-url.eu-central-1.on.aws/',
+      bucket: 'clawdinator-fleet',
       host: 'clawdinator-2',
     }) ?? ''
 
@@ -64,6 +65,7 @@ describe('user data', () => {
       "write_value instance-name 'clawdinator-2'",
       "write_value bootstrap-prefix 'bootstrap/clawdinator-2'",
       "write_value control-api-url 'https://abc.lambda-url.eu-central-1.on.aws/'",
+      "write_value bucket 'clawdinator-fleet'",
       'systemctl start clawdinator-bootstrap.service',
       'systemctl start clawdinator-repo-seed.service',
       "nixos-rebuild switch --flake '/var/lib/clawd/repos/clawdinators#clawdinator-2'",

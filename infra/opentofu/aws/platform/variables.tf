@@ -70,7 +70,7 @@ variable "subnet_ids" {
 }
 
 variable "memory_backups" {
-  description = "Whether AWS Backup keeps the shared memory, daily for 35 days. Null: yes, except on an emulator."
+  description = "Whether AWS Backup keeps the shared memory, daily for 35 days. Null: yes, except in an emulator's account."
   type        = bool
   default     = null
 }
@@ -112,13 +112,7 @@ variable "log_retention_days" {
 }
 
 variable "image_retention_days" {
-  description = "How long a raw image stays in the bucket. The AMI made of it does not need it."
+  description = "How long a raw image and its block manifest stay in the bucket. The AMI needs neither; where no image was imported for that long, the next import sends all of its blocks."
   type        = number
   default     = 30
-}
-
-variable "emulator" {
-  description = "The endpoint is an emulator: buckets are addressed by path, and what emulators do not know is left out."
-  type        = bool
-  default     = false
 }

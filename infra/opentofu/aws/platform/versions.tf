@@ -11,8 +11,9 @@ terraform {
 
 # Endpoints, credentials and account come from the provider's own variables (AWS_ENDPOINT_URL, AWS_PROFILE, …).
 provider "aws" {
-  region            = var.region
-  s3_use_path_style = var.emulator
+  region = var.region
+  # AWS takes both styles; an endpoint of its own (an emulator, say) rarely has a name for every bucket.
+  s3_use_path_style = true
 
   default_tags {
     # Not `app`: that tag marks what the deploy role may change.
@@ -27,4 +28,6 @@ data "aws_partition" "this" {}
 locals {
   account_id = data.aws_caller_identity.this.account_id
   partition  = data.aws_partition.this.partition
+  # Numbers that AWS gives to nobody: LocalStack's, and the one of AWS's own examples, which is moto's.
+  emulated = contains(["000000000000", "123456789012"], local.account_id)
 }

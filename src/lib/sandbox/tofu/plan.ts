@@ -45,6 +45,7 @@ export function configured(stack: Stack, variables: Variables, id: string): Reso
     instance_name: id,
     bootstrap_prefix: host.bootstrapPrefix,
     control_api_url: String(variables.get('control_api_url') ?? ''),
+    bucket: String(variables.get('bucket') ?? ''),
     host: host.host,
   })
   const instance = {
