@@ -16,8 +16,12 @@ memory_open() {
   [[ ! $path =~ [[:cntrl:]] ]] || fail 2 'The path holds a control character.'
   [[ ! /$path/ =~ /\. ]] || fail 2 "\"$path\" has a part that begins with a dot; those are not yours."
   [[ $path != */ ]] || fail 2 "\"$path\" names a folder, and a file is wanted."
+  # Beside a file NAME lie .NAME.lock and .NAME.XXXXXX.new; a name has 255 bytes.
+  local LC_ALL=C
+  [[ ! $path =~ [^/]{240} ]] || fail 2 'A part of the path is longer than 239 bytes.'
   resolved=$(realpath -m -- "$MEMORY_ROOT/$path")
   [[ $resolved == "$MEMORY_ROOT"/* ]] || fail 2 "\"$path\" leads out of the memory."
+  [[ ! -e $resolved || -f $resolved || -d $resolved ]] || fail 2 "\"$path\" is neither a file nor a folder."
   MEMORY_FILE=$resolved
   MEMORY_LOCK=${resolved%/*}/.${resolved##*/}.lock
 }
