@@ -160,7 +160,7 @@
             pkgs.gh
             pkgs.jq
             pkgs.nixfmt-tree
-            pkgs.nodejs_22
+            pkgs.nodejs
             pkgs.opentofu
             pkgs.shellcheck
             pkgs.shfmt

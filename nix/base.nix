@@ -39,7 +39,9 @@
 
   documentation.enable = false;
   time.timeZone = "UTC";
-  services.journald.extraConfig = ''
+  # A file of its own: nixpkgs has renamed journald's options (extraConfig, then settings), and either name fails somewhere.
+  environment.etc."systemd/journald.conf.d/clawdinator.conf".text = ''
+    [Journal]
     SystemMaxUse=500M
     MaxRetentionSec=1month
   '';

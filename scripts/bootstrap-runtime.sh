@@ -21,21 +21,25 @@ ROUNDS=${BOOTSTRAP_ROUNDS:-3}
 
 # Problems of a marker, a line each.
 check_marker() {
-  jq -r --arg id "$1" --arg prefix "$2" '
+  jq -rs --arg id "$1" --arg prefix "$2" '
     def path: type == "string" and test("\\A(secrets|repos)/[A-Za-z0-9][A-Za-z0-9._-]*\\z");
+    def count: type == "number" and . >= 0 and . <= 9007199254740991 and floor == .;
+    def said: tojson[0:200];
+    if length != 1 then "it is not one JSON document" else .[0] |
     if type != "object" then "it is not a JSON object"
-    elif .schema != 2 then "its schema is \(.schema | tojson), and this host reads 2"
-    elif (.instance | type) != "object" or .instance.id != $id then "it is for \(.instance.id? | tojson), and this is \($id)"
-    elif .instance.bootstrapPrefix != $prefix then "it is for the prefix \(.instance.bootstrapPrefix | tojson)"
+    elif .schema != 2 then "its schema is \(.schema | said), and this host reads 2"
+    elif (.generation | count | not) then "its generation is \(.generation | said)"
+    elif (.instance | type) != "object" or .instance.id != $id then "it is for \(.instance.id? | said), and this is \($id)"
+    elif .instance.bootstrapPrefix != $prefix then "it is for the prefix \(.instance.bootstrapPrefix | said)"
     elif (.objects | type) != "array" or (.objects | length) == 0 then "it names no objects"
     else
       (.objects[]
         | select((type != "object") or (.key | path | not) or (.file | path | not)
-            or ((.size | type) != "number") or .size < 0 or (.size | floor) != .size
+            or (.size | count | not)
             or ((.sha256 | type) != "string") or (.sha256 | test("\\A[0-9a-f]{64}\\z") | not))
-        | "it describes an object badly: \(tojson[0:200])"),
+        | "it describes an object badly: \(said)"),
       (.objects | group_by(.file?)[] | select(length > 1) | "\(.[0].file?) is there \(length) times")
-    end' 2>/dev/null || echo 'it is not JSON'
+    end end' 2>/dev/null || echo 'it is not JSON'
 }
 
 # fetch_object KEY SIZE SHA256: into objects/. Where the object is not what the marker says, `trouble` says how.
@@ -49,7 +53,6 @@ fetch_object() {
     trouble="$key is not there"
     return 0
   fi
-  # An object of no bytes leaves no file behind.
   [[ -e $part ]] || : >"$part"
   local found
   found=$(wc -c <"$part")
@@ -78,20 +81,22 @@ whole() {
 install_bundle() {
   local code=0 problems digest target key size sha file generation
   trouble=''
-  rm -f marker.part
-  s3_get "$prefix/config.json" marker.part || code=$?
+  s3_get "$prefix/config.json" marker.part fresh || code=$?
   if ((code == 1)); then
     fail 1 "There is no bundle: $prefix/config.json does not exist." "Make it: clawctl bootstrap upload $id"
   elif ((code != 0)); then
     fail 4 "S3 does not give $prefix/config.json (status $S3_STATUS): $S3_SAID" \
       'The instance'\''s role has to allow s3:GetObject on its own prefix, and kms:Decrypt.'
   fi
+  # An object of no bytes leaves no file behind.
+  [[ -e marker.part ]] || : >marker.part
   (($(wc -c <marker.part) <= MARKER_BYTES)) || fail 1 "$prefix/config.json is larger than $MARKER_BYTES bytes."
   problems=$(check_marker "$id" "$prefix" <marker.part)
   [[ -z $problems ]] || fail 1 "$prefix/config.json can't be used: ${problems%%$'\n'*}." "Look: clawctl bootstrap verify $id"
 
-  # Generation and object after object: file, key, size, digest. None of them holds a blank, as was just checked.
-  jq -r '.generation // "?", (.objects[] | [.file, .key, .size, .sha256] | @tsv)' marker.part >objects.list
+  # Generation and object after object: file, key, size, digest. None of them holds a blank, as was just checked. A sum is
+  # printed as jq writes numbers, not as the marker did (5.0, -0).
+  jq -r '.generation + 0, (.objects[] | [.file, .key, .size + 0, .sha256] | @tsv)' marker.part >objects.list
   generation=$(head -n 1 objects.list)
   sed -i 1d objects.list
   digest=$( (printf '%s\n' "$S3_BUCKET/$prefix" && cat marker.part) | sha256sum | cut -c 1-32)

@@ -45,7 +45,8 @@ header() {
   sed -nE "s/^$2: *([^\r]*)\r?$/\1/Ip" "$1" | tail -n 1
 }
 
-# page URL: sets `answer` to the file with the body and `next` to the next page's URL, or to nothing.
+# page URL: sets `answer` to the file with the body and `next` to the next page's URL, or to nothing; of a repository
+# that is gone, `gone` to the status.
 page() {
   local url=$1 name status attempt etag='' body headers remaining
   name=$state/$(printf '%s' "$url" | sha256sum | cut -c 1-32)
@@ -73,7 +74,8 @@ page() {
         ;;
       403 | 429)
         remaining=$(header "$headers" x-ratelimit-remaining)
-        if [[ $remaining == 0 || -n $(header "$headers" retry-after) ]]; then
+        if [[ $status == 429 || $remaining == 0 || -n $(header "$headers" retry-after) ]] ||
+          jq -e '.message | test("rate limit"; "i")' "$body" >/dev/null 2>&1; then
           say "GitHub asks us to wait (status $status); the next look is by the timer"
           exit 0
         fi
@@ -81,7 +83,13 @@ page() {
           'The app has to be allowed to read issues and pull requests.'
         ;;
       401) fail 4 'GitHub does not know the token.' 'systemctl restart clawdinator-github-token' ;;
-      404) fail 4 "GitHub has nothing at $url, or the app may not see it." ;;
+      301 | 404 | 410 | 451)
+        if [[ $url == "$API"/repos/* ]]; then
+          gone=$status
+          return 0
+        fi
+        fail 4 "GitHub has nothing at $url, or the app may not see it (status $status)."
+        ;;
       *) fail 4 "GitHub answers $url with status $status." ;;
     esac
   done
@@ -98,8 +106,10 @@ page() {
 pages() {
   local url=$1
   : >"$2"
+  gone=''
   while [[ -n $url ]]; do
     page "$url"
+    if [[ -n $gone ]]; then return 0; fi
     [[ -z $next || $next == "$API"/* ]] || fail 1 "GitHub names a next page elsewhere: $next"
     jq -c . "$answer" >>"$2"
     url=$next
@@ -135,7 +145,7 @@ earlier_looks() {
 main() {
   (($# == 2)) || fail 2 'This takes an organisation and a folder.' 'Usage: github-sync.sh ORG FOLDER'
   need curl jq flock
-  local org=$1 folder=$2 token scratch state answer='' next='' name first=''
+  local org=$1 folder=$2 token scratch state answer='' next='' gone='' name first=''
   [[ $org =~ ^[A-Za-z0-9][A-Za-z0-9-]*$ ]] || fail 2 "\"$org\" is not the name of an organisation."
   token=$(read_token)
   mkdir -p -- "$folder/.state"
@@ -161,8 +171,17 @@ main() {
   : >"$scratch/all"
   while IFS= read -r name; do
     [[ $name =~ ^[A-Za-z0-9._-]+$ ]] || fail 2 "\"$name\" is not the name of a repository."
-    # Pull requests are issues here, with a key more.
-    pages "$API/repos/$org/$name/issues?state=open&sort=updated&direction=desc&per_page=100" "$scratch/list"
+    # Pull requests are issues here, with a key more. Oldest first: what is opened or talked about meanwhile moves nothing
+    # to another page, and pages that are full and quiet stay what they are.
+    pages "$API/repos/$org/$name/issues?state=open&sort=created&direction=asc&per_page=100" "$scratch/list"
+    if [[ -n $gone ]]; then
+      # One repository that was moved, hidden or deleted is no reason to be blind to the others, or to call its issues closed.
+      say "GitHub has no issues of $org/$name (status $gone); it stays as it was seen last"
+      if [[ -s $folder/open.json ]]; then
+        jq -c --arg repo "$name" '.[] | select(.repo == $repo)' "$folder/open.json" >>"$scratch/all" 2>/dev/null || true
+      fi
+      continue
+    fi
     jq -c --arg repo "$name" '.[] | {
       $repo, number, title: (.title // ""), url: .html_url, author: (.user.login // "ghost"),
       kind: (if .pull_request then "pull" else "issue" end), draft: (.draft // false),

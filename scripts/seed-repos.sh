@@ -19,11 +19,17 @@ git_in() {
     git -C "$folder" -c core.hooksPath=/dev/null -c safe.directory="$folder" "$@"
 }
 
-# Whether a checkout is still what was seeded.
+# Whether a checkout is what a seed made it: at its commit, and unchanged.
 untouched() {
   local folder=$1 seeded=$2
   [[ $(git_in "$folder" rev-parse HEAD 2>/dev/null) == "$seeded" ]] &&
-    [[ -z $(git_in "$folder" status --porcelain --untracked-files=normal -- . ':(exclude)flake.lock') ]]
+    [[ -z $(git_in "$folder" status --porcelain --untracked-files=normal -- . ':(exclude)flake.lock*') ]]
+}
+
+# remember NAME COMMIT
+remember() {
+  printf '%s\n' "$2" >"$repos/.$1.seed.new"
+  mv -f "$repos/.$1.seed.new" "$repos/.$1.seed"
 }
 
 # seed NAME FILE COMMIT URL
@@ -32,6 +38,11 @@ seed() {
   if [[ -f $repos/.$name.seed ]]; then read -r seeded <"$repos/.$name.seed"; fi
   if [[ -d $place ]]; then
     if [[ $seeded == "$commit" ]]; then return 0; fi
+    if untouched "$place" "$commit"; then
+      # Put in place, and killed before that was written down.
+      remember "$name" "$commit"
+      return 0
+    fi
     if [[ -z $seeded ]] || ! untouched "$place" "$seeded"; then
       say "$name was changed here and stays as it is; the bundle has $commit"
       return 0
@@ -51,8 +62,7 @@ seed() {
   # Killed between these two, the next run finds nothing here and seeds anew.
   if [[ -d $place ]]; then mv -T "$place" "$stage/before"; fi
   mv -T "$stage/$name" "$place"
-  printf '%s\n' "$commit" >"$repos/.$name.seed.new"
-  mv -f "$repos/.$name.seed.new" "$repos/.$name.seed"
+  remember "$name" "$commit"
   rm -rf "$stage"
   say "$name is at ${commit:0:12}"
 }
@@ -60,7 +70,7 @@ seed() {
 main() {
   (($# >= 2)) || fail 2 'This takes two folders.' 'Usage: seed-repos.sh BUNDLE REPOS [NAME[=URL]]…'
   need git jq tar gzip
-  local bundle=$1 repos=$2 wanted name file commit
+  local bundle=$1 repos=$2 wanted name file commit listed
   local -A urls=() there=()
   local -a stages=()
   shift 2
@@ -76,12 +86,16 @@ main() {
     urls[$name]=''
     if [[ $wanted == *=* ]]; then urls[$name]=${wanted#*=}; fi
   done
+  # Not a pipe: what jq can't print has to end this.
+  listed=$(jq -r '.objects[] | select(.kind == "repo") | [.name, .file, .commit] | @tsv' "$bundle/config.json") ||
+    fail 1 "$bundle/config.json describes its repositories badly." 'Look: clawctl bootstrap verify'
   while IFS=$'\t' read -r name file commit; do
+    [[ -n $name ]] || continue
     [[ $name =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ && $file =~ ^repos/[A-Za-z0-9][A-Za-z0-9._-]*$ && $commit =~ ^[0-9a-f]{40,64}$ ]] ||
       fail 1 "config.json describes a repository badly: $name $file $commit"
     there[$name]=1
     seed "$name" "$file" "$commit" "${urls[$name]:-}"
-  done < <(jq -r '.objects[] | select(.kind == "repo") | [.name, .file, .commit] | @tsv' "$bundle/config.json")
+  done <<<"$listed"
   for name in "${!urls[@]}"; do
     [[ -n ${there[$name]:-} ]] || fail 1 "The bundle holds no repository $name." \
       "Add it to clawdinator/repos.tsv and make the bundle again: clawctl bootstrap upload"

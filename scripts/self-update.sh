@@ -5,7 +5,7 @@
 #   STATE_DIRECTORY (systemd) or /var/lib/clawdinator/self-update:
 #     bad        digests of the inputs that did not hold, one a line
 #     pending    an update that has not been proved yet: its digest and the system before it
-#     lock       the flake's lock before it
+#     lock       the flake's lock before it; lock.of is the commit of its checkout
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
 # shellcheck source-path=SCRIPTDIR source=lib/common.sh
@@ -56,25 +56,45 @@ holds() {
   done
 }
 
+checked_out() {
+  git -C "$flake" rev-parse HEAD 2>/dev/null || echo none
+}
+
+keep_lock() {
+  checked_out >lock.of
+  cp "$flake/flake.lock" lock.new
+  mv -f lock.new lock
+}
+
+# The lock as it was before the update, in the checkout that it was kept of: a newer seed has brought its own.
+restore_lock() {
+  if [[ ! -f lock ]]; then return 0; fi
+  if [[ $(checked_out) == "$(cat lock.of 2>/dev/null)" ]]; then
+    cp lock "$flake/flake.lock.new"
+    mv -f "$flake/flake.lock.new" "$flake/flake.lock"
+  fi
+  rm -f lock lock.of
+}
+
 # Back to the system and the lock before; the version is remembered.
 roll_back() {
   local digest before
   read -r digest before <pending
   say "goes back to $before"
   printf '%s\n' "$digest" >>bad
-  if [[ -f lock ]]; then cp lock "$flake/flake.lock.new" && mv -f "$flake/flake.lock.new" "$flake/flake.lock"; fi
   if [[ $(readlink -f "$CURRENT") != "$before" || $(readlink -f "$PROFILE") != "$before" ]]; then
     nix-env --profile "$PROFILE" --set "$before"
     "$before/bin/switch-to-configuration" switch || say 'the switch back had failures; see above'
   fi
-  rm -f pending lock
+  restore_lock
+  rm -f pending
   fail 1 'The update did not hold and was taken back.' "It is not tried again: $PWD/bad"
 }
 
 prove() {
   local starts=0
   if holds; then
-    rm -f pending lock
+    rm -f pending lock lock.of
     say "the update holds: $service has been up for $settle seconds"
   else
     say "$service does not stay up after the update"
@@ -102,41 +122,45 @@ main() {
     read -r digest before <pending
     if [[ $(readlink -f "$CURRENT") == "$before" ]]; then
       say 'the last update was never switched to'
-      if [[ -f lock ]]; then cp lock "$flake/flake.lock"; fi
-      rm -f pending lock
+      # The switch begins with what boots next.
+      if [[ $(readlink -f "$PROFILE") != "$before" ]]; then
+        nix-env --profile "$PROFILE" --set "$before"
+        "$before/bin/switch-to-configuration" boot || say 'the boot loader was not renewed; see above'
+      fi
+      restore_lock
+      rm -f pending
     else
       prove
     fi
   fi
+  # Killed before that: a lock that was never switched to would pass for what runs.
+  restore_lock
 
   # What does not run now would not run afterwards either, and says nothing about the update.
   [[ $(unit_value ActiveState) == active ]] || fail 1 "$service is not up; an update is no way to mend it."
 
   before=$(readlink -f "$CURRENT")
   old=$(inputs_digest)
-  cp "$flake/flake.lock" lock.new
-  mv -f lock.new lock
+  keep_lock
   if ! nix --extra-experimental-features 'nix-command flakes' flake update --flake "$flake" "${inputs[@]}"; then
-    cp lock "$flake/flake.lock"
-    rm -f lock
+    restore_lock
     fail 4 'The inputs can'\''t be updated just now.'
   fi
   digest=$(inputs_digest)
   if [[ $digest == "$old" ]]; then
-    rm -f lock
+    rm -f lock lock.of
     say 'nothing newer'
     return
   fi
   if grep -qxF "$digest" bad; then
-    cp lock "$flake/flake.lock"
-    rm -f lock
+    restore_lock
     say 'the newest version did not hold before; waiting for another'
     return
   fi
   # Built before anything changes. A build may fail for want of network: that says nothing about the version.
   if ! nixos-rebuild build --flake "$flake#$host"; then
-    cp lock "$flake/flake.lock"
-    rm -f lock result
+    restore_lock
+    rm -f result
     fail 1 'The newer version does not build; nothing was changed.'
   fi
   rm -f result

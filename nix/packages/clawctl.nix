@@ -8,11 +8,8 @@ let
   fleet = import ../lib;
   package = lib.importJSON (root + "/package.json");
   # What the build reads, and what the package holds: documentation changes without building it again.
-  built = [
-    "dist"
-    "oclif.manifest.json"
-  ];
-  parts = lib.filter (file: !lib.elem file built) package.files ++ [
+  isBuilt = file: lib.hasPrefix "dist/" file || file == "oclif.manifest.json";
+  parts = lib.filter (file: !isBuilt file) package.files ++ [
     "bin"
     "lambda"
     "scripts"
@@ -47,7 +44,8 @@ pkgs.buildNpmPackage {
     );
   };
   inherit (pkgs.importNpmLock) npmConfigHook;
-  nodejs = pkgs.nodejs_22;
+  # nixpkgs' own: numbered ones are taken out when they end.
+  inherit (pkgs) nodejs;
   # Only esbuild has an install script, and its binary is an optional dependency of its own.
   npmFlags = [ "--ignore-scripts" ];
   npmBuildScript = "build";

@@ -1,4 +1,4 @@
-import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
@@ -33,6 +33,12 @@ const common = {
   banner: { js: REQUIRE },
 }
 
+// dist/ is also where `clawctl image build` leaves its image, which is hours of work: what is not ours stays. From a build
+// that was killed it comes back first.
+const OURS = new Set(['chunks', 'commands', 'help.js', 'lambda', 'lambda.zip', 'lib', 'main.js'])
+await rescue('dist.old', 'dist')
+await rescue('dist.next', 'dist')
+
 // Built beside and put in place at once: a clawctl that runs meanwhile keeps the files it knows.
 await rm('dist.next', { recursive: true, force: true })
 const sources = await readdir('src/commands', { recursive: true })
@@ -66,9 +72,19 @@ await writeFile('dist.next/lambda.zip', zipLambda(await readFile('dist.next/lamb
 await rm('dist.old', { recursive: true, force: true })
 await rename('dist', 'dist.old').catch(() => {})
 await rename('dist.next', 'dist')
+await rescue('dist.old', 'dist')
 await rm('dist.old', { recursive: true, force: true })
 if (process.env.BUILD_METAFILE) await writeFile(process.env.BUILD_METAFILE, JSON.stringify(lambda.metafile))
 await writeManifest()
+
+/** Moves what the build did not make; nothing is overwritten. */
+async function rescue(from, to) {
+  const foreign = (await readdir(from).catch(() => [])).filter((name) => !OURS.has(name))
+  if (foreign.length === 0) return
+  await mkdir(to, { recursive: true })
+  const there = new Set(await readdir(to))
+  for (const name of foreign.filter((one) => !there.has(one))) await rename(join(from, name), join(to, name))
+}
 
 /** Most chunks need no `require`, and making one costs each of them half a millisecond. */
 async function dropIdleBanners(folder) {

@@ -16,21 +16,29 @@ memory_open() {
   [[ ! $path =~ [[:cntrl:]] ]] || fail 2 'The path holds a control character.'
   [[ ! /$path/ =~ /\. ]] || fail 2 "\"$path\" has a part that begins with a dot; those are not yours."
   [[ $path != */ ]] || fail 2 "\"$path\" names a folder, and a file is wanted."
+  # Beside a file NAME lie .NAME.lock and .NAME.XXXXXX.new; a name has 255 bytes.
+  local LC_ALL=C
+  [[ ! $path =~ [^/]{240} ]] || fail 2 'A part of the path is longer than 239 bytes.'
   resolved=$(realpath -m -- "$MEMORY_ROOT/$path")
   [[ $resolved == "$MEMORY_ROOT"/* ]] || fail 2 "\"$path\" leads out of the memory."
+  [[ ! -e $resolved || -f $resolved || -d $resolved ]] || fail 2 "\"$path\" is neither a file nor a folder."
   MEMORY_FILE=$resolved
   MEMORY_LOCK=${resolved%/*}/.${resolved##*/}.lock
 }
 
-# memory_lock -s|-x: on descriptor 9, until the program ends. NFS wants a writable descriptor for either.
+# memory_lock -s|-x: on descriptor 9, until the program ends. NFS wants a writable descriptor for either. It is asked for
+# anew every two seconds: a client of NFS that waits in the kernel asks after 1, 2, 4 … 30 seconds, and starves among many.
 memory_lock() {
-  local seconds=${MEMORY_LOCK_SECONDS:-30}
+  local seconds=${MEMORY_LOCK_SECONDS:-30} left
   if ! { exec 9<>"$MEMORY_LOCK"; } 2>/dev/null; then
     # A reader that may not write needs no lock: files are only ever replaced whole.
     if [[ $1 == -s ]]; then return 0; fi
     fail 4 "The memory can't be written: $MEMORY_LOCK."
   fi
-  flock "$1" -w "$seconds" 9 || fail 5 "\"${MEMORY_FILE#"$MEMORY_ROOT/"}\" was locked for $seconds seconds." 'Try again.'
+  for ((left = seconds; left > 0; left -= 2)); do
+    if flock "$1" -w "$((left < 2 ? left : 2))" 9; then return 0; fi
+  done
+  fail 5 "\"${MEMORY_FILE#"$MEMORY_ROOT/"}\" was locked for $seconds seconds." 'Try again.'
 }
 
 memory_digest() {

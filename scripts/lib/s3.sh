@@ -82,13 +82,14 @@ s3_moved() {
   printf 'the bucket %s is not in %s\n' "$S3_BUCKET" "$AWS_REGION" >"$2"
 }
 
-# s3_get KEY FILE: fetches an object, as often as it takes; an interrupted one goes on where it stopped, also in a later
-# run. Sets S3_STATUS and, on failure, S3_SAID. Returns 1 where there is no such object, 4 where S3 denies it or can't be reached.
+# s3_get KEY FILE [fresh]: fetches an object, as often as it takes; an interrupted one goes on where it stopped, also in a
+# later run. One that may be replaced under its name has to be fetched fresh, or it would be sewn together of two. Sets S3_STATUS and, on failure, S3_SAID. Returns 1 where there is no such object, 4 where S3 denies it or can't be reached.
 s3_get() {
   local key=$1 file=$2 attempt said
   said=$(mktemp)
   for ((attempt = 1; attempt <= S3_ATTEMPTS; attempt++)); do
     local resume=()
+    if [[ ${3:-} == fresh ]]; then rm -f "$file"; fi
     if [[ -s $file ]]; then resume=(--continue-at -); fi
     if S3_STATUS=$(s3_curl "$key" "$NO_BODY" ${resume[@]+"${resume[@]}"} --output "$file" 2>"$said"); then
       s3_moved "$file" "$said" && break

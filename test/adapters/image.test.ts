@@ -1,5 +1,15 @@
 import { randomBytes } from 'node:crypto'
-import { appendFileSync, openSync, readFileSync, truncateSync, utimesSync, writeFileSync, writeSync } from 'node:fs'
+import {
+  appendFileSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,6 +22,7 @@ import { createSigner } from '../../src/lib/adapters/aws/sigv4.js'
 import { imageFiles } from '../../src/lib/adapters/image/imageFile.js'
 import { journalFile } from '../../src/lib/adapters/image/journalFile.js'
 import { blocksOf } from '../../src/lib/domain/image/blocks.js'
+import { openImage } from '../../src/lib/ops/images/imageSource.js'
 import { failureOf } from '../support/failure.js'
 import { sha256 } from '../support/fakeImages.js'
 
@@ -35,6 +46,29 @@ describe('adapters of image work', () => {
   }
 
   describe('imageFiles', () => {
+    it('finds the image.json that describes what a link leads to', async () => {
+      mkdirSync(join(folder, 'dist/result'), { recursive: true })
+      sparse('dist/result/nixos-amazon-image.raw', MIB, { 0: Buffer.from('x') })
+      symlinkSync(join(folder, 'dist/result/nixos-amazon-image.raw'), join(folder, 'dist/nixos.img'))
+      const info = {
+        schema: 1,
+        name: 'clawdinator-1',
+        path: 'result/nixos-amazon-image.raw',
+        format: 'raw',
+        logicalBytes: MIB,
+        allocatedBytes: 4096,
+        sha256: '0'.repeat(64),
+        bootMode: 'uefi',
+        system: 'aarch64-linux',
+        revision: null,
+        toplevel: null,
+      }
+      writeFileSync(join(folder, 'dist/image.json'), JSON.stringify(info))
+      const opened = await openImage(imageFiles, join(folder, 'dist/nixos.img'), () => {})
+      await opened.file.close()
+      expect(opened.facts).to.include({ name: 'clawdinator-1', bootMode: 'uefi', architecture: 'arm64' })
+    })
+
     it('tells holes from data by what the file system says, never leaving data out', async () => {
       const path = sparse('holes.raw', 64 * MIB, {
         0: randomBytes(10),

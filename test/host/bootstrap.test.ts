@@ -80,7 +80,8 @@ describe('bootstrap-runtime.sh', () => {
       revision: null,
       objects,
     }
-    put(`${prefix}/config.json`, JSON.stringify(change.marker?.(marker) ?? marker))
+    const changed = change.marker?.(marker) ?? marker
+    put(`${prefix}/config.json`, typeof changed === 'string' ? changed : JSON.stringify(changed))
     return objects
   }
 
@@ -279,6 +280,15 @@ describe('bootstrap-runtime.sh', () => {
       ['of another prefix', '"x"', (m) => ({ ...m, instance: { id: 'clawdinator-1', bootstrapPrefix: 'x' } })],
       ['without objects', 'no objects', (m) => ({ ...m, objects: [] })],
       ['that is no object', 'not a JSON object', () => [1]],
+      ['that is empty', 'not one JSON document', () => ''],
+      ['that is cut off', 'not JSON', (m) => JSON.stringify(m).slice(0, -9)],
+      ['of two documents', 'not one JSON document', (m) => JSON.stringify(m).repeat(2)],
+      [
+        'whose generation smuggles in a file',
+        'its generation is',
+        (m) => ({ ...m, generation: `1\n../../escaped\t${objectOf(m)?.key}\t3\t${objectOf(m)?.sha256}` }),
+      ],
+      ['with a size that bash can not count', 'badly', (m) => broken(m, { size: 1e300 })],
       ['that writes elsewhere', 'badly', (m) => broken(m, { file: '../../../etc/passwd' })],
       ['that writes in a folder of its own', 'badly', (m) => broken(m, { file: 'secrets/../x' })],
       ['that reads elsewhere', 'badly', (m) => broken(m, { key: '../clawdinator-2/config.json' })],

@@ -109,9 +109,13 @@ describe('the shared memory', () => {
 
   it('says what is wrong with a call', async () => {
     await mkdir(root.path('memory/folder'))
+    await execa('mkfifo', [root.path('memory/pipe')])
     const cases: [Promise<{ code: number; stderr: string }>, number, string][] = [
       [read('none.md'), 1, 'memory-read.sh without a path lists'],
       [read('folder'), 2, 'is a folder'],
+      [read('pipe'), 2, 'neither a file'],
+      [write('x', '--append', 'pipe'), 2, 'neither a file'],
+      [write('x', `folder/${'é'.repeat(120)}.md`), 2, 'longer than 239 bytes'],
       [read('--nonsense'), 2, 'no option --nonsense'],
       [write('', 'a.md'), 2, 'nothing on standard input'],
       [write(Buffer.alloc(1024 * 1024 + 1, 'x'), 'a.md'), 2, 'at most 1048576'],

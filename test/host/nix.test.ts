@@ -152,6 +152,14 @@ describe(`the Nix files${without}`, () => {
   })
 })
 
+it('CONTRIBUTING says of the flake what CI runs', async () => {
+  const [ci, contributing] = await Promise.all(
+    ['.github/workflows/ci.yml', 'CONTRIBUTING.md'].map((file) => readFile(join(ROOT, file), 'utf8')),
+  )
+  const [check] = /nix flake check --.*/.exec(ci ?? '') ?? ['no check']
+  expect(contributing).to.contain(`${check} `)
+})
+
 describe('the scripts of a host', () => {
   const scripts = files('scripts', '.sh')
 

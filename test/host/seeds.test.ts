@@ -101,6 +101,19 @@ describe('seed-repos.sh', () => {
     expect(await root.read('repos/r/a.txt')).to.equal('mine\n')
   })
 
+  it('follows a newer seed though it was killed before it wrote the last one down', async () => {
+    await bundle('one\n')
+    await seed('r')
+    const first = await root.read('repos/.r.seed')
+    await bundle('two\n')
+    await seed('r')
+    await root.write('repos/.r.seed', first)
+    expect((await seed('r')).stderr).to.equal('')
+    await bundle('three\n')
+    expect((await seed('r')).code).to.equal(0)
+    expect(await root.read('repos/r/a.txt')).to.equal('three\n')
+  })
+
   it('points origin where it is told', async () => {
     await bundle('one\n')
     await seed('r=https://github.com/other/r.git')
@@ -114,6 +127,10 @@ describe('seed-repos.sh', () => {
     const missing = await seed('r', 'clawdinators')
     expect(missing.code).to.equal(1)
     expect(missing.stderr).to.contain('no repository clawdinators').and.contain('clawctl bootstrap upload')
+    const { objects } = JSON.parse(await root.read('bundle/config.json'))
+    await root.write('bundle/config.json', JSON.stringify({ objects: [...objects, { kind: 'repo', name: {} }] }))
+    expect((await seed()).stderr).to.contain('describes its repositories badly')
+    await root.write('bundle/config.json', JSON.stringify({ objects }))
     await rm(root.path('repos'), { recursive: true })
     await writeFile(
       root.path('bundle/repos/r.tar.gz'),

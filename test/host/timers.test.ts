@@ -79,11 +79,13 @@ describe('github-sync.sh', () => {
   }
   let github: Awaited<ReturnType<typeof serve>>
   let items: Record<string, Item[]>
+  let more: string[]
   let asked: { url: string; status: number }[]
-  let limit: { remaining: number; status?: number }
+  let limit: { remaining: number; status?: number; message?: string }
 
   beforeEach(async () => {
     items = { claw: [], old: [] }
+    more = []
     asked = []
     limit = { remaining: 4000 }
     github = await serve((request, response) => {
@@ -94,6 +96,7 @@ describe('github-sync.sh', () => {
         url.pathname === '/orgs/o/repos'
           ? [
               { name: 'claw', archived: false, has_issues: true },
+              ...more.map((name) => ({ name, archived: false, has_issues: true })),
               { name: 'old', archived: true, has_issues: true },
             ]
           : (items[repo ?? ''] ?? []).map((item) => ({
@@ -106,7 +109,7 @@ describe('github-sync.sh', () => {
       const body = JSON.stringify(all.slice((page - 1) * 2, page * 2))
       const etag = `"${sha256(body)}"`
       const status =
-        limit.status ??
+        (repo === 'moved' && !items.moved ? 410 : limit.status) ??
         (request.headers.authorization !== 'Bearer ghs_token'
           ? 401
           : request.headers['if-none-match'] === etag
@@ -120,7 +123,7 @@ describe('github-sync.sh', () => {
         'x-ratelimit-remaining': String(limit.remaining),
         ...(all.length > page * 2 ? { link: next } : {}),
       })
-      response.end(status === 200 ? body : '')
+      response.end(status === 200 ? body : JSON.stringify({ message: limit.message ?? '' }))
     })
   })
   afterEach(() => github.close())
@@ -179,9 +182,27 @@ describe('github-sync.sh', () => {
     const waits = await sync()
     expect(waits.code).to.equal(0)
     expect(waits.stderr).to.contain('asks us to wait')
+    for (const said of [{ status: 429 }, { status: 403, message: 'You have exceeded a secondary rate limit.' }]) {
+      limit = { remaining: 4000, ...said }
+      expect((await sync()).stderr).to.contain('asks us to wait')
+    }
     limit = { remaining: 10 }
     expect((await sync()).stderr).to.contain('10 requests are left')
     expect(await open()).to.deep.equal(before)
+  })
+
+  it('goes on without a repository that is gone, and does not call its issues closed', async () => {
+    await root.write('token.env', 'ghs_token\n')
+    more = ['moved']
+    items = { claw: [issue(1, 3)], moved: [issue(7, 1)] }
+    await sync()
+    items = { claw: [issue(2, 4)] }
+    const outcome = await sync()
+    expect(outcome.code, outcome.stderr).to.equal(0)
+    expect(outcome.stderr).to.contain('no issues of o/moved (status 410)')
+    expect((await open()).map((item: { number: number }) => item.number)).to.deep.equal([2, 7])
+    const changes = await root.read('memory/github/changes.md')
+    expect(changes).to.contain('closed: [claw#1]').and.not.contain('moved#7')
   })
 
   it('says what is wrong: token, permission, service', async () => {
@@ -230,8 +251,9 @@ describe('self-update.sh', () => {
       const text = `#!/usr/bin/env bash\nln -sfn ${R}/systems/${version} ${R}/run/current-system\n`
       await chmod(await root.write(`systems/${version}/bin/switch-to-configuration`, text), 0o755)
     }
-    await mkdir(root.path('run'))
+    await mkdir(root.path('run'), { recursive: true })
     await mkdir(root.path('nix/var/nix/profiles'), { recursive: true })
+    for (const link of ['run/current-system', 'nix/var/nix/profiles/system']) await rm(root.path(link), { force: true })
     await symlink(root.path('systems/v1'), root.path('run/current-system'))
     await symlink(root.path('systems/v1'), root.path('nix/var/nix/profiles/system'))
   }
@@ -303,6 +325,31 @@ describe('self-update.sh', () => {
     await root.write('unit', 'failed')
     expect((await update()).stderr).to.contain('no way to mend it')
     expect((await log()).filter((line) => line === 'switch')).to.have.length(0)
+  })
+
+  it('begins again where it was killed before it switched, and does not take the new lock for what runs', async () => {
+    await system('v2')
+    await root.program('nixos-rebuild', 'kill -9 $PPID')
+    await update()
+    expect(await locked()).to.equal('v2')
+    await system('v2')
+    await root.write('flake/flake.lock', lock('v2'))
+    const outcome = await update()
+    expect(outcome.code, outcome.stderr).to.equal(0)
+    expect(await log()).to.include('switch')
+    expect(await current()).to.deep.equal(['v2', 'v2'])
+  })
+
+  it('unmakes a switch that it was killed in, also for the next boot', async () => {
+    await system('v2')
+    const before = root.path('systems/v1')
+    await root.write('var/lib/clawdinator/self-update/pending', `${'a'.repeat(64)} ${before}\n`)
+    await rm(root.path('nix/var/nix/profiles/system'))
+    await symlink(root.path('systems/v3'), root.path('nix/var/nix/profiles/system'))
+    await root.write('newest', 'v1')
+    const outcome = await update()
+    expect(outcome.code, outcome.stderr).to.equal(0)
+    expect(await current()).to.deep.equal(['v1', 'v1'])
   })
 
   it('proves an update that it was killed over before it looks for another', async () => {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
@@ -30,10 +30,24 @@ describe('package.json', () => {
     }
   })
 
+  it('names files that are there, without patterns: Nix copies the same list', () => {
+    for (const file of manifest.files as string[]) expect(file).to.match(/^[\w./-]+$/)
+  })
+
   it('pins every tool to one version', () => {
     for (const [name, version] of Object.entries(manifest.devDependencies as Record<string, string>)) {
       expect(version, name).to.match(/^(?:npm:[\w@/-]+@)?\d+\.\d+\.\d+$/)
     }
+  })
+})
+
+describe('npm run build', () => {
+  const OWN = ['chunks', 'commands', 'help.js', 'lambda', 'lambda.zip', 'lib', 'main.js']
+  it('takes for its own what it makes, and leaves images alone: dist/ is where they lie', () => {
+    const source = readFileSync(join(ROOT, 'scripts/build/build.mjs'), 'utf8')
+    const [, named = ''] = /const OURS = new Set\(\[([^\]]*)\]\)/.exec(source) ?? []
+    expect([...named.matchAll(/'([^']+)'/g)].map(([, name]) => name)).to.have.members(OWN)
+    if (existsSync(join(ROOT, 'dist'))) expect(readdirSync(join(ROOT, 'dist'))).to.include.members(OWN)
   })
 })
 

@@ -58,7 +58,7 @@ in
         (cfg.config.channels.discord.enabled or false) && pkgs ? openclawRuntimePlugins.discord
       ) pkgs.openclawRuntimePlugins.discord;
       defaultText = lib.literalMD "the Discord plugin, where the gateway's packaging has it apart";
-      description = "Plugins of the gateway that are packaged apart from it.";
+      description = "Plugins of the gateway that are packaged apart from it. Each is loaded, and enabled by the id it is packaged with.";
     };
 
     configFile = mkOption {
@@ -74,6 +74,10 @@ in
       configFile = json.generate "openclaw.json" (
         lib.recursiveUpdate (lib.optionalAttrs (cfg.runtimePlugins != [ ]) {
           plugins.load.paths = map toString cfg.runtimePlugins;
+          # One that is found on a path only starts where an entry says so.
+          plugins.entries = lib.genAttrs (lib.filter (id: id != null) (
+            map (plugin: plugin.openclawRuntimePlugin.id or null) cfg.runtimePlugins
+          )) (_: { enabled = true; });
         }) cfg.config
       );
       config = {

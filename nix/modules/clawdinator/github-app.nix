@@ -43,7 +43,27 @@ in
         "metadata=read"
         "pull_requests=read"
       ];
-      description = "What a token may do: at most what the installation was granted. The agent only reads.";
+      example = [
+        "contents=write"
+        "issues=read"
+        "metadata=read"
+        "pull_requests=write"
+      ];
+      description = ''
+        What a token may do: at most what the installation was granted. By default the agent only reads. To open pull
+        requests (`clawctl registry add ID --pr`) it needs `contents=write` and `pull_requests=write`; then
+        `repositories` has to say where, and their main branches should demand a review.
+      '';
+    };
+
+    repositories = mkOption {
+      type = types.listOf (types.strMatching "[A-Za-z0-9._-]+");
+      default = [ ];
+      example = [ "clawdinators" ];
+      description = ''
+        Repositories of the installation that the token is for. Empty: all of them. Public ones elsewhere can be read
+        all the same, so the GitHub monitor goes on.
+      '';
     };
 
     tokenFile = mkOption {
@@ -71,7 +91,11 @@ in
         message = "services.clawdinator.githubApp.enable needs githubApp.privateKeyFile, such as /run/agenix/github-app-key.";
       }
       {
-        assertion = app.privateKeyFile == null || !lib.isStorePath app.privateKeyFile;
+        assertion = app.repositories != [ ] || !lib.any (lib.hasSuffix "=write") app.permissions;
+        message = "services.clawdinator.githubApp.permissions lets the agent write: githubApp.repositories has to say where.";
+      }
+      {
+        assertion = app.privateKeyFile == null || !lib.hasPrefix "${builtins.storeDir}/" app.privateKeyFile;
         message = "services.clawdinator.githubApp.privateKeyFile lies in the Nix store, which every user can read.";
       }
     ];
@@ -106,6 +130,7 @@ in
             "github token --out ${app.tokenFile}"
           ]
           ++ map (permission: "--permission ${permission}") app.permissions
+          ++ map (repository: "--repository ${repository}") app.repositories
         );
         User = "clawdinator-github";
         Group = cfg.group;

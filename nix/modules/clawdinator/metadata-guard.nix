@@ -13,12 +13,12 @@ let
   inherit (config.networking) nftables;
   inherit (import ../../lib/hardening.nix) roleGid;
 
+  # The chain is made, or made anew, in one transaction: rule by rule it would let everybody through at each reload.
   rules = program: address: ''
-    ${program} -w -N ${chain} 2>/dev/null || true
-    ${program} -w -F ${chain}
-    ${program} -w -A ${chain} -m owner --uid-owner 0 -j RETURN
-    ${program} -w -A ${chain} -m owner --gid-owner ${toString roleGid} -j RETURN
-    ${program} -w -A ${chain} -j REJECT
+    printf '%s\n' '*filter' ':${chain} - [0:0]' \
+      '-A ${chain} -m owner --uid-owner 0 -j RETURN' \
+      '-A ${chain} -m owner --gid-owner ${toString roleGid} -j RETURN' \
+      '-A ${chain} -j REJECT' 'COMMIT' | ${program}-restore -w --noflush
     ${program} -w -C OUTPUT -d ${address} -j ${chain} 2>/dev/null || ${program} -w -I OUTPUT -d ${address} -j ${chain}
   '';
 in
@@ -28,8 +28,11 @@ in
       {
         assertions = [
           {
-            assertion = config.networking.firewall.enable || nftables.enable;
-            message = "services.clawdinator: without the firewall the agent could ask for the instance's AWS role.";
+            assertion =
+              nftables.enable
+              || config.networking.firewall.enable
+              && (config.networking.firewall.backend or "iptables") != "firewalld";
+            message = "services.clawdinator: without the firewall (iptables or nftables) the agent could ask for the instance's AWS role.";
           }
         ];
       }

@@ -54,7 +54,9 @@ in
 
     package = mkOption {
       type = types.package;
-      default = pkgs.openclaw-gateway;
+      default =
+        pkgs.openclaw-gateway
+          or (throw "services.clawdinator.package: nixpkgs here has no openclaw-gateway. Import nixosModules.default, which adds it, or set the package.");
       defaultText = lib.literalExpression "pkgs.openclaw-gateway";
       description = "The gateway. Its program is `openclaw`.";
     };
@@ -146,7 +148,7 @@ in
         message = "services.clawdinator: without anthropicApiKeyFile or openaiApiKeyFile the agent has no model to ask.";
       }
       {
-        assertion = lib.all (file: file == null || !lib.isStorePath file) [
+        assertion = lib.all (file: file == null || !lib.hasPrefix "${builtins.storeDir}/" file) [
           cfg.discordTokenFile
           cfg.anthropicApiKeyFile
           cfg.openaiApiKeyFile

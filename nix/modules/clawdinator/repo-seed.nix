@@ -64,6 +64,8 @@ in
         "/run/current-system/sw"
       ];
       environment.HOME = "/var/empty";
+      # At boot only, not when a new bundle is installed: the checkout that nixos-rebuild reads must not move under a host
+      # that runs, or the next update of the gateway would take the rest along, unproved. New seeds come with a deploy.
       restartIfChanged = false;
       serviceConfig = hardening.base // {
         Type = "oneshot";

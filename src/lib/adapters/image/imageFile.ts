@@ -1,5 +1,5 @@
 import type { BigIntStats } from 'node:fs'
-import { type FileHandle, open, readFile } from 'node:fs/promises'
+import { type FileHandle, open, readFile, realpath } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { ClawctlError } from '../../domain/errors.js'
 import type { ImageFile, ImageFiles } from '../../ops/images/ports.js'
@@ -16,7 +16,7 @@ export const imageFiles: ImageFiles = {
       const stat = await handle.stat({ bigint: true })
       if (stat.isDirectory()) throw refusal(path, 'is a directory', 'Name the image file itself.')
       if (!stat.isFile()) throw refusal(path, 'is not a regular file', 'Copy it into a file first.')
-      return imageFile(path, handle, stat)
+      return imageFile(path, basename(await realpath(path)), handle, stat)
     } catch (error) {
       await handle.close()
       throw error
@@ -43,7 +43,7 @@ async function openForReading(path: string): Promise<FileHandle> {
   }
 }
 
-function imageFile(path: string, handle: FileHandle, opened: BigIntStats): ImageFile {
+function imageFile(path: string, name: string, handle: FileHandle, opened: BigIntStats): ImageFile {
   const bytes = Number(opened.size)
   const changed = () =>
     refusal(path, 'changed while it was read', 'Wait until it is whole, then run the command again.')
@@ -59,7 +59,7 @@ function imageFile(path: string, handle: FileHandle, opened: BigIntStats): Image
   }
   return {
     path,
-    name: basename(path),
+    name,
     bytes,
     allocatedBytes: Number(opened.blocks) * 512,
     extents: () => dataExtents(handle.fd, bytes),

@@ -27,9 +27,11 @@ export interface ImageSource {
  * @throws ClawctlError INVALID_IMAGE
  */
 export async function openImage(files: ImageFiles, named: string | undefined, note: (text: string) => void) {
-  const { path, info } = named === undefined ? await builtImage(files) : await describedImage(files, named)
+  const built = named === undefined ? await builtImage(files) : null
+  const path = built?.path ?? (named as string)
   const file = await files.open(path)
   try {
+    const info = built?.info ?? (await infoBeside(files, file))
     const format = await checkedFormat(file, note)
     if (info && info.logicalBytes !== file.bytes) {
       throw new ClawctlError(
@@ -53,12 +55,10 @@ async function builtImage(files: ImageFiles): Promise<{ path: string; info: Imag
   })
 }
 
-/** The image.json beside a named file counts where it speaks of that file. */
-async function describedImage(files: ImageFiles, path: string): Promise<{ path: string; info: ImageInfo | null }> {
-  const folder = folderOf(path)
-  const info = await infoIn(files, folder)
-  const about = info !== null && baseName(info.path) === baseName(path)
-  return { path, info: about ? info : null }
+/** The image.json beside a named file counts where it speaks of that file, or of the one that a link leads to. */
+async function infoBeside(files: ImageFiles, file: ImageFile): Promise<ImageInfo | null> {
+  const info = await infoIn(files, folderOf(file.path))
+  return info !== null && [baseName(file.path), file.name].includes(baseName(info.path)) ? info : null
 }
 
 /** image.json of a folder, or null where there is none. @throws ClawctlError INVALID_IMAGE where it is not valid */

@@ -10,7 +10,7 @@ import type { Clock, JobReport, ObjectInfo, Progress } from '../ports.js'
 /** An image that was opened once: what is read is of that file, whatever becomes of its name. */
 export interface ImageFile {
   readonly path: string
-  /** Without folders. */
+  /** Without folders; of a link, the name of what it leads to. */
   readonly name: string
   readonly bytes: number
   readonly allocatedBytes: number
