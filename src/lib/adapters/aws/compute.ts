@@ -1,6 +1,7 @@
 import type { Image as Ec2Image, Instance, InstanceStatus } from '@aws-sdk/client-ec2'
 import type { Host } from '../../domain/host.js'
 import type { Compute } from '../../ops/ports.js'
+import { readingLarge } from './ec2Answers.js'
 import {
   DescribeImagesCommand,
   EC2Client,
@@ -19,7 +20,7 @@ export interface AwsSettings {
 
 /** EC2 as the use-cases see it. Credentials and endpoints are the SDK's own business. */
 export function createCompute(settings: AwsSettings): Compute {
-  const client = lean(new EC2Client({ region: settings.region, ...clientLimits(settings) }))
+  const client = readingLarge(lean(new EC2Client({ region: settings.region, ...clientLimits(settings) })))
   const fleetFilter = { Name: 'tag:app', Values: ['clawdinator'] }
   return {
     async describeHosts() {
