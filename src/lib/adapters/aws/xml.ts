@@ -1,15 +1,22 @@
 /**
- * What is wanted of an XML document of an AWS Query API: the text of an element, a list of its `item`s, or some of its
- * children by name. Everything else is passed over.
+ * What is wanted of an element of an AWS API's XML: its text, a list of its `item`s, or some of its children by name,
+ * of which `flat` ones may be there many times. Everything else is passed over.
  */
-export type Shape = 'text' | readonly [Shape] | { readonly [name: string]: Shape }
+export type Shape = 'text' | readonly [Shape] | { readonly [name: string]: Shape | Flat }
+type Flat = readonly ['flat', Shape]
 
 /** What a shape is read as; what is not in the document is undefined. */
 export type Texts<S extends Shape> = S extends 'text'
   ? string
   : S extends readonly [infer Item extends Shape]
     ? Texts<Item>[]
-    : { -readonly [Name in keyof S]?: S[Name] extends Shape ? Texts<S[Name]> : never }
+    : {
+        -readonly [Name in keyof S]?: S[Name] extends readonly ['flat', infer Item extends Shape]
+          ? Texts<Item>[]
+          : S[Name] extends Shape
+            ? Texts<S[Name]>
+            : never
+      }
 
 /** Null for what is not a plain document with this root: comments, CDATA, what is cut off. */
 export function readXml<const S extends Shape>(xml: string, root: string, shape: S): Texts<S> | null {
@@ -48,19 +55,27 @@ class Reader {
   /** What stands between an opening tag, which was read, and its closing one. */
   read(tag: string, shape: Shape): unknown {
     if (shape === 'text') return this.#text(tag)
-    const isList = Array.isArray(shape)
-    const items: unknown[] = []
-    const children: Record<string, unknown> = {}
-    if (!tag.endsWith('/')) {
-      for (let child = this.next(); child[0] !== '/'; child = this.next()) {
-        const name = nameOf(child)
-        const wanted = isList ? (name === 'item' ? shape[0] : undefined) : (shape as Record<string, Shape>)[name]
-        if (wanted === undefined) this.#skip(child)
-        else if (isList) items.push(this.read(child, wanted))
-        else children[name] = this.read(child, wanted)
-      }
+    const into = Array.isArray(shape) ? [] : {}
+    if (tag.endsWith('/')) return into
+    for (let child = this.next(); child[0] !== '/'; child = this.next()) {
+      const name = nameOf(child)
+      if (Array.isArray(into)) {
+        if (name === 'item') into.push(this.read(child, (shape as readonly [Shape])[0]))
+        else this.#skip(child)
+      } else if (Object.hasOwn(shape as object, name)) {
+        this.#readChild(into, child, name, (shape as Record<string, Shape | Flat>)[name] as Shape | Flat)
+      } else this.#skip(child)
     }
-    return isList ? items : children
+    return into
+  }
+
+  #readChild(into: Record<string, unknown>, tag: string, name: string, wanted: Shape | Flat): void {
+    if (wanted[0] !== 'flat') into[name] = this.read(tag, wanted as Shape)
+    else {
+      const items = (into[name] as unknown[] | undefined) ?? []
+      items.push(this.read(tag, wanted[1] as Shape))
+      into[name] = items
+    }
   }
 
   #text(tag: string): string {
