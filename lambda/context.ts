@@ -5,6 +5,7 @@ import { createGithub } from '../src/lib/adapters/github.js'
 import { createGithubApp } from '../src/lib/adapters/githubApp.js'
 import { parsePrivateKey } from '../src/lib/adapters/githubAppKey.js'
 import type { GithubCredential } from '../src/lib/adapters/githubClient.js'
+import type { FinishedRecords } from '../src/lib/ops/deploys.js'
 import type { HeartbeatMemory } from '../src/lib/ops/fleetStatus.js'
 import type { Clock, Compute, ObjectStore, RegistrySource, Runs } from '../src/lib/ops/ports.js'
 import type { ServerPreflightPorts } from '../src/lib/ops/preflight/ports.js'
@@ -19,6 +20,7 @@ export interface LambdaPorts {
   github: ServerPreflightPorts['github']
   controlTokens: NonNullable<ServerPreflightPorts['controlTokens']>
   heartbeatMemory?: HeartbeatMemory
+  finishedRecords?: FinishedRecords
 }
 
 /** An agent waits for the answer: see ADR 10 for how the patience of all fits into the function's 30 s. */

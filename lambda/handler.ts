@@ -7,7 +7,7 @@ import { type Configuration, type Env, readConfiguration } from './configuration
 import { createPorts, type LambdaPorts } from './context.js'
 import { parseEvent } from './event.js'
 import { Meter } from './meter.js'
-import { Recent, recentPorts } from './recent.js'
+import { FinishedRecordsOfLate, Recent, recentPorts } from './recent.js'
 import { Secrets } from './redaction.js'
 import { findRoute, MethodNotAllowed, runRoute } from './router.js'
 import type { RoutePorts, Subject } from './routes.js'
@@ -99,7 +99,10 @@ export function createHandler(
 class Plane {
   readonly #env: Env
   readonly #makePorts: (configuration: Configuration) => LambdaPorts
-  readonly #heartbeatMemory: HeartbeatMemory = { known: new Map(), atMost: HEARTBEATS_AT_MOST }
+  readonly #memories = {
+    heartbeatMemory: { known: new Map(), atMost: HEARTBEATS_AT_MOST } satisfies HeartbeatMemory,
+    finishedRecords: new FinishedRecordsOfLate(),
+  }
   #made: { ports: LambdaPorts; recent: Recent } | undefined
 
   constructor(env: Env, makePorts: (configuration: Configuration) => LambdaPorts) {
@@ -120,7 +123,7 @@ class Plane {
     const now = () => watched(made().ports, meter)
     return {
       now,
-      recent: () => ({ ...recentPorts(now(), made().recent), heartbeatMemory: this.#heartbeatMemory }),
+      recent: () => ({ ...recentPorts(now(), made().recent), ...this.#memories }),
       forget: () => made().recent.clear(),
     }
   }

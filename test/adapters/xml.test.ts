@@ -23,9 +23,8 @@ describe('readXml', () => {
   })
 
   it('gives back any text', () => {
-    const text = fc
-      .string({ unit: 'grapheme', maxLength: 40 })
-      .filter((value) => !/[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/.test(value))
+    const text = fc.string({ unit: 'grapheme', maxLength: 40 })
+
     const items = fc.array(fc.record({ key: text, value: text }), { maxLength: 8 })
     fc.assert(
       fc.property(items, (set) => {
