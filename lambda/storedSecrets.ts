@@ -61,7 +61,9 @@ export function createHandlerWithSecrets(
   }
 
   return async (event) => {
-    if (ports.clock.now().getTime() >= renewAt) await (known ? within(PATIENCE_MS, renewed()) : renewed())
+    const isDue = ports.clock.now().getTime() >= renewAt
+    // Who can be served does not wait for a read that somebody else began.
+    if (isDue && !(known && renewing)) await (known ? within(PATIENCE_MS, renewed()) : renewed())
     if (known) return known.handle(event)
     return refusal(failure)
   }
