@@ -82,6 +82,7 @@ describe("the Control API's secrets", () => {
     expect((await Promise.all([ask(), ask()])).map(({ status }) => status)).to.deep.equal([404, 404])
     expect((await ask(NEXT)).status).to.equal(401)
     answer()
+    await new Promise(setImmediate)
     expect((await ask(NEXT)).status).to.equal(404)
     expect(reads()).to.equal(2)
   })
