@@ -16,7 +16,8 @@ export type Readers = Readonly<Record<string, (xml: string) => object | null>>
 
 /**
  * The client with answers of these operations read by the readers: the SDK makes an object of every part of every
- * element; without, the status of a thousand hosts takes 50 ms of CPU instead of 137. Failures, and what a reader can't read, stay the SDK's.
+ * element. Without, the status of a thousand hosts takes 50 ms of CPU instead of 137. Failures, and what a reader can't
+ * read, stay the SDK's.
  */
 export function readingBy<T extends { config: { protocol: unknown } }>(client: T, readers: Readers): T {
   const protocol = client.config.protocol as Protocol
