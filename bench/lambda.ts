@@ -74,11 +74,14 @@ await inWorld(LARGE, async (env) => {
   const own = samples.map((sample) => sample.own)
   print(
     `${LARGE} instances, cold (${first.statusCode})`,
-    `${ms(first.total)}  own ${ms(first.own)}  ${first.upstream} upstream requests`,
+    `${ms(first.total)}  own ${ms(first.own)}  CPU ${ms(first.cpu)}  ${first.upstream} upstream requests`,
   )
   print(
     `${LARGE} instances, warm`,
-    `p50 ${at(total, 0.5)}  max ${at(total, 1)}  own p50 ${at(own, 0.5)}  ${samples.at(-1)?.upstream} upstream requests`,
+    `p50 ${at(total, 0.5)}  max ${at(total, 1)}  own p50 ${at(own, 0.5)}  CPU ${at(
+      samples.map(({ cpu }) => cpu),
+      0.5,
+    )}  ${samples.at(-1)?.upstream} upstream requests`,
   )
 })
 

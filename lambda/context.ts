@@ -5,7 +5,8 @@ import { createGithub } from '../src/lib/adapters/github.js'
 import { createGithubApp } from '../src/lib/adapters/githubApp.js'
 import { parsePrivateKey } from '../src/lib/adapters/githubAppKey.js'
 import type { GithubCredential } from '../src/lib/adapters/githubClient.js'
-import type { KnownHeartbeats } from '../src/lib/ops/fleetStatus.js'
+import type { FinishedRecords } from '../src/lib/ops/deploys.js'
+import type { HeartbeatMemory } from '../src/lib/ops/fleetStatus.js'
 import type { Clock, Compute, ObjectStore, RegistrySource, Runs } from '../src/lib/ops/ports.js'
 import type { ServerPreflightPorts } from '../src/lib/ops/preflight/ports.js'
 import { type Configuration, type Env, parseCallerTokens } from './configuration.js'
@@ -18,7 +19,8 @@ export interface LambdaPorts {
   clock: Clock
   github: ServerPreflightPorts['github']
   controlTokens: NonNullable<ServerPreflightPorts['controlTokens']>
-  knownHeartbeats?: KnownHeartbeats
+  heartbeatMemory?: HeartbeatMemory
+  finishedRecords?: FinishedRecords
 }
 
 /** An agent waits for the answer: see ADR 10 for how the patience of all fits into the function's 30 s. */

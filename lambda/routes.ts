@@ -125,6 +125,8 @@ export const ROUTES: readonly Route[] = [
       'UNKNOWN_TARGET',
       'SELF_DEPLOY',
       'BOT_DEPLOY_ALL',
+      'BOT_RETIRE',
+      'STILL_REGISTERED',
       'CALLER_MISMATCH',
       'REQUEST_CONFLICT',
       ...REGISTRY_CODES,

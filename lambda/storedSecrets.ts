@@ -16,10 +16,12 @@ const secretsSchema = z.strictObject(
 const RENEW_AFTER_MS = 5 * 60_000
 /** A flood must not become a flood of reads while the bucket can't be read. */
 const RETRY_AFTER_MS = 5_000
+/** How long a request that could be served with what is known waits for what may be newer. */
+const PATIENCE_MS = 500
 
 /**
  * The handler with the secrets of the object that CONTROL_API_SECRETS_KEY names, or of the environment alone where it
- * names none. A variable that is set wins. What was read once serves on while the object can't be read.
+ * names none. A variable that is set wins. What was read once serves on while the object can't be read, or not soon.
  */
 export function createHandlerWithSecrets(
   env: Env,
@@ -32,6 +34,16 @@ export function createHandlerWithSecrets(
   let renewAt = 0
   let failure: ClawctlError | null = null
   let store: ObjectStore | undefined
+
+  let renewing: Promise<void> | null = null
+
+  /** One read for all who ask at once. */
+  function renewed(): Promise<void> {
+    renewing ??= renew().finally(() => {
+      renewing = null
+    })
+    return renewing
+  }
 
   async function renew(): Promise<void> {
     try {
@@ -49,10 +61,22 @@ export function createHandlerWithSecrets(
   }
 
   return async (event) => {
-    if (ports.clock.now().getTime() >= renewAt) await renew()
+    const isDue = ports.clock.now().getTime() >= renewAt
+    // Who can be served does not wait for a read that somebody else began.
+    if (isDue && !(known && renewing)) await (known ? within(PATIENCE_MS, renewed()) : renewed())
     if (known) return known.handle(event)
     return refusal(failure)
   }
+}
+
+/** Ends with the work, or before it when the time is up: the work goes on. */
+async function within(patienceMs: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const timeUp = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, patienceMs)
+  })
+  await Promise.race([work, timeUp])
+  clearTimeout(timer)
 }
 
 function parseSecrets(text: string | null, key: string): z.infer<typeof secretsSchema> {

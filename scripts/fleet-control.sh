@@ -6,10 +6,12 @@ unset CDPATH
 usage() {
   printf '%s\n' \
     'Usage: fleet-control.sh deploy TARGET [--requested-by NAME] [--ami AMI] [--wait]' \
+    '       fleet-control.sh deploy --retire ID --requested-by NAME [--wait]' \
     '       fleet-control.sh status' \
     '       fleet-control.sh history [--limit N]' \
     '       fleet-control.sh follow REQUEST_ID [--timeout DURATION]' \
     '' \
+    '--retire destroys ID for good, which must have left the registry before: for people only.' \
     'TARGET is "all" or an instance id. Pass the name of the person who asked with --requested-by.' \
     'The words of a chat (/fleet deploy TARGET) and the options of "clawctl fleet …" (--json, say) are taken as they are.' \
     '' \

@@ -134,6 +134,17 @@ describe('Control API: refusals', () => {
       })
     }
 
+    it('retires for people alone, and only what has left the registry', async () => {
+      const retire = async (body: object) => {
+        const { status, code } = await lambda.deploy({ target: 'clawdinator-3', retire: true, ...body })
+        return [status, code]
+      }
+      expect(await retire(bot)).to.deep.equal([403, 'BOT_RETIRE'])
+      expect(await retire({ target: 'clawdinator-2', ...person })).to.deep.equal([409, 'STILL_REGISTERED'])
+      expect(await retire({ target: 'all', ...person })).to.deep.equal([400, 'INVALID_TARGET'])
+      expect((await lambda.deploy({ target: 'a', retired: true })).hint).to.include('retire.')
+    })
+
     it('refuses a target that the registry at the deployed ref lacks, and names the nearest', async () => {
       const answer = await lambda.deploy({ target: 'clawdinator-3' })
       expect([answer.status, answer.code]).to.deep.equal([404, 'UNKNOWN_TARGET'])

@@ -61,6 +61,32 @@ describe("the Control API's secrets", () => {
     expect((await ask()).status).to.equal(401)
   })
 
+  it('are read once for all who ask at once, and a read that hangs keeps nobody waiting who can be served', async () => {
+    const { store, clock, ask, reads } = world()
+    store.set(KEY, { CONTROL_API_TOKEN: TOKEN })
+    const get = store.get
+    let answer = () => {}
+    store.get = async (key) => {
+      await new Promise<void>((resolve) => {
+        answer = resolve
+      })
+      return get(key)
+    }
+    const cold = Promise.all(Array.from({ length: 10 }, () => ask()))
+    answer()
+    expect((await cold).map(({ status }) => status)).to.deep.equal(Array(10).fill(404))
+    expect(reads()).to.equal(1)
+
+    await clock.sleep(5 * 60_000)
+    store.set(KEY, { CONTROL_API_TOKEN: NEXT })
+    expect((await Promise.all([ask(), ask()])).map(({ status }) => status)).to.deep.equal([404, 404])
+    expect((await ask(NEXT)).status).to.equal(401)
+    answer()
+    await new Promise(setImmediate)
+    expect((await ask(NEXT)).status).to.equal(404)
+    expect(reads()).to.equal(2)
+  })
+
   it('that were never read are nobody else’s fault, and a flood reads nothing', async () => {
     const { store, clock, ask, reads } = world()
     for (let i = 0; i < 20; i++) expect(await ask()).to.include({ status: 500, code: 'NOT_CONFIGURED' })

@@ -109,6 +109,21 @@ describe('dispatchDeploy', () => {
     expect(await ask()).to.deep.include({ status: 'rolled-back', error })
   })
 
+  it('knows the request id by its record when a hundred runs came after it', async () => {
+    const { runs, store, ask } = world()
+    const record = recordOf({
+      requestId: 'request-0001',
+      target: 'a',
+      caller: 'b',
+      requestedBy: 'Ada',
+      amiOverride: null,
+    })
+    store.set('deploys/request-0001.json', { ...record, status: 'succeeded', runId: 3 })
+    expect(await ask()).to.include({ runId: 3, status: 'succeeded' })
+    expect((await failureOf(ask({ target: 'all' }))).code).to.equal('REQUEST_CONFLICT')
+    expect(runs.dispatched).to.deep.equal([])
+  })
+
   for (const change of [{ target: 'all' }, { amiOverride: OLD.id }, { requestedBy: 'Eve' }, { caller: undefined }]) {
     it(`refuses the same request id with ${JSON.stringify(change)}`, async () => {
       const { runs, ask } = world()

@@ -2,7 +2,7 @@ import type { Heartbeat } from './contract.js'
 import type { Host } from './host.js'
 
 /** The host's timer writes each minute; five missed beats are not a delay any more. */
-const HEARTBEAT_STALE_MS = 5 * 60_000
+export const HEARTBEAT_STALE_MS = 5 * 60_000
 /** First boot fetches the bundle and switches configuration; until then silence says nothing. */
 export const BOOT_GRACE_MS = 15 * 60_000
 /** systemd states that the gateway does not leave by itself within a boot. */

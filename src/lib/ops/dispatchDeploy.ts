@@ -1,9 +1,9 @@
 import * as z from 'zod/mini'
-import type { Deploy, DeployRequest } from '../domain/contract.js'
+import type { Deploy, DeployRecord, DeployRequest } from '../domain/contract.js'
 import { ClawctlError } from '../domain/errors.js'
 import { parseJson } from '../domain/json.js'
 import { decideDeploy } from '../domain/policy.js'
-import { claimKey, deployOf, formatRunTitle, parseRunTitle, type Run } from '../domain/run.js'
+import { claimKey, deployOf, deployOfRecord, formatRunTitle, parseRunTitle, type Run } from '../domain/run.js'
 import { type DeploysPorts, recordOf } from './deploys.js'
 import type { Clock, ObjectStore, RegistrySource } from './ports.js'
 import { readRegistry } from './readRegistry.js'
@@ -27,13 +27,22 @@ export async function dispatchDeploy(
   ports: DeploysPorts & { registry: RegistrySource; clock: Clock },
 ): Promise<Deploy> {
   const latest = ports.clock.now().getTime() + ANSWER_WITHIN_MS
-  const [registry, runs] = await Promise.all([readRegistry(ports.registry), ports.runs.list(LOOKBACK)])
+  const [registry, runs, record] = await Promise.all([
+    readRegistry(ports.registry),
+    ports.runs.list(LOOKBACK),
+    recordOf(ports.store, request.requestId),
+  ])
   const verdict = decideDeploy({ ...request, registry })
   if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
 
   const title = formatRunTitle(wanted(request))
   const known = await answerOf(request.requestId, title, runs, ports.store)
   if (known) return known
+  if (record) {
+    // Its run is further back than GitHub's list was read.
+    if (formatRunTitle(wanted(record)) !== title) throw conflict(request.requestId)
+    return deployOfRecord(record, ports.clock.now())
+  }
   if (!(await claim(request.requestId, ports))) {
     const theirs = await waitForRun(request.requestId, title, ports, latest)
     if (theirs) return theirs
@@ -129,12 +138,16 @@ async function answerOf(
   const run = runs.find((candidate) => parseRunTitle(candidate.title)?.requestId === requestId)
   if (!run) return null
   if (run.title === title) return deployOf(run, await recordOf(store, requestId), runs)
-  throw new ClawctlError('REQUEST_CONFLICT', `The request id ${requestId} was used for another deploy.`, {
+  throw conflict(requestId)
+}
+
+function conflict(requestId: string): ClawctlError {
+  return new ClawctlError('REQUEST_CONFLICT', `The request id ${requestId} was used for another deploy.`, {
     hint: 'Leave requestId out, or use a new one.',
   })
 }
 
-function wanted(request: DeployRequest & { requestId: string }) {
+function wanted(request: (DeployRequest & { requestId: string }) | DeployRecord) {
   return {
     target: request.target,
     requestId: request.requestId,

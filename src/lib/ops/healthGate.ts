@@ -1,4 +1,5 @@
 import ms from 'ms'
+import { heartbeatKey } from '../domain/bundle.js'
 import { judgeHealth } from '../domain/health.js'
 import { currentHost, type Host } from '../domain/host.js'
 import { readHeartbeat } from './fleetStatus.js'
@@ -31,7 +32,10 @@ export async function healthGate(
   const result = await poll<GateVerdict>(
     { clock, timeoutMs: wanted.timeoutMs, longestMs: LONGEST_POLL_MS, onWait: say },
     async () => {
-      const [hosts, heartbeat] = await Promise.all([compute.describeHosts(), readHeartbeat(store, wanted.id)])
+      const [hosts, heartbeat] = await Promise.all([
+        compute.describeHosts(),
+        readHeartbeat(store, heartbeatKey(wanted.id)),
+      ])
       const candidates = hosts.filter((host) => host.ami === wanted.ami && host.instanceId !== wanted.notInstanceId)
       const host = currentHost(candidates, wanted.id)
       if (!host) {

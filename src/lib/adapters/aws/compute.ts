@@ -1,6 +1,7 @@
 import type { Image as Ec2Image, Instance, InstanceStatus } from '@aws-sdk/client-ec2'
 import type { Host } from '../../domain/host.js'
 import type { Compute } from '../../ops/ports.js'
+import { EC2_READERS } from './ec2Answers.js'
 import {
   DescribeImagesCommand,
   EC2Client,
@@ -8,6 +9,7 @@ import {
   paginateDescribeInstances,
 } from './ec2Sdk.js'
 import { awsCall, clientLimits, lean } from './errors.js'
+import { readingBy } from './largeAnswers.js'
 
 const LIVE_STATES = ['pending', 'running', 'shutting-down', 'stopping', 'stopped']
 
@@ -19,7 +21,7 @@ export interface AwsSettings {
 
 /** EC2 as the use-cases see it. Credentials and endpoints are the SDK's own business. */
 export function createCompute(settings: AwsSettings): Compute {
-  const client = lean(new EC2Client({ region: settings.region, ...clientLimits(settings) }))
+  const client = readingBy(lean(new EC2Client({ region: settings.region, ...clientLimits(settings) })), EC2_READERS)
   const fleetFilter = { Name: 'tag:app', Values: ['clawdinator'] }
   return {
     async describeHosts() {

@@ -1,14 +1,35 @@
 import type { ObjectInfo, ObjectStore } from '../../ops/ports.js'
 import type { AwsSettings } from './compute.js'
 import { awsCall, clientLimits, lean } from './errors.js'
+import { type Readers, readingBy } from './largeAnswers.js'
 import { GetObjectCommand, PutObjectCommand, paginateListObjectsV2, S3Client } from './s3Sdk.js'
 import { SignedGet } from './signedGet.js'
+import { readXml, type Shape } from './xml.js'
 
 /** What S3 lists at once at most. */
 const PAGE = 1000
 /** How S3 says that a condition of a write does not hold. */
 const LOST = new Set(['PreconditionFailed', 'ConditionalRequestConflict', 'NoSuchKey'])
 const SIGNED_GET_MS = 5_000
+
+const LIST = {
+  NextContinuationToken: 'text',
+  Contents: ['flat', { Key: 'text', Size: 'text', LastModified: 'text', ETag: 'text' }],
+} as const satisfies Shape
+const READERS: Readers = {
+  ListObjectsV2(xml) {
+    const answer = readXml(xml, 'ListBucketResult', LIST)
+    if (!answer) return null
+    const { NextContinuationToken, Contents } = answer
+    const objects = Contents?.map(({ Key, Size, LastModified, ETag }) => ({
+      Key,
+      Size: Number(Size ?? 0),
+      LastModified: new Date(LastModified ?? 0),
+      ETag,
+    }))
+    return { NextContinuationToken, Contents: objects }
+  },
+}
 
 export interface ObjectStoreSettings extends AwsSettings {
   bucket: string
@@ -19,12 +40,7 @@ export interface ObjectStoreSettings extends AwsSettings {
 /** The fleet's bucket: bundles, heartbeats, the deploys' records. */
 export function createObjectStore(settings: ObjectStoreSettings): ObjectStore {
   const Bucket = settings.bucket
-  const client = lean(
-    new S3Client({
-      region: settings.region,
-      ...clientLimits(settings),
-    }),
-  )
+  const client = readingBy(lean(new S3Client({ region: settings.region, ...clientLimits(settings) })), READERS)
   const signedGet = settings.readsMany ? signedGetOf(client, settings) : null
   return {
     get: (Key) =>
