@@ -43,10 +43,14 @@ export async function readySeeds(
           (one) =>
             one.name === source.name && one.commit === commit && one.url === source.url && one.branch === source.branch,
         )
-        const { size, sha256 } = known ?? (await source.pack())
-        say(`${source.name} ${commit.slice(0, 12)}${known ? ', as in a bundle already' : ''}`)
+        // The branch may have moved since it was asked: what was packed is what is told.
+        const made = known ?? (await source.pack())
+        say(`${source.name} ${made.commit.slice(0, 12)}${known ? ', as in a bundle already' : ''}`)
         const { name, url, branch } = source
-        return { name, url, branch, commit, size, sha256, pack: () => source.pack() }
+        return {
+          ...{ name, url, branch, pack: () => source.pack() },
+          ...{ commit: made.commit, size: made.size, sha256: made.sha256 },
+        }
       } catch (error) {
         failed.push({ name: source.name, error: asClawctlError(error) })
         return null
