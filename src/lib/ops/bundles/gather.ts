@@ -93,7 +93,10 @@ export async function testDecryption(
       cells.set(name, opened.outcome)
       if (opened.outcome === 'opened') plain.set(name, opened.digest)
       else if (opened.outcome === 'skipped') tested.notes.push(`${name}.age was not test-decrypted: ${opened.why}`)
-      else tested.problems.push(`${name}.age can't be decrypted with the identity of ${entry.id}`)
+      else {
+        const whose = own ? `the identity of ${entry.id}` : `--identity, and ${entry.id} needs it`
+        tested.problems.push(`${name}.age can't be decrypted with ${whose}`)
+      }
     }
   }
   tested.problems.push(...sharedTokens(registry, plain, 'plaintext'))
