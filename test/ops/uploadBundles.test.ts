@@ -238,6 +238,7 @@ describe('uploadBundles', () => {
     )
     expect(foreign).to.include({ code: 'DENIED' })
     expect(foreign.message).to.include('KMS')
+    expect(foreign.hint).to.include('kms:GenerateDataKey').and.include('the upload again')
     expect(JSON.stringify([foreign, foreign.partial, foreign.details])).not.to.include('AGE-SECRET-KEY')
     await upload({ identities: true })
     await verify()

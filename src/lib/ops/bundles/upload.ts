@@ -280,10 +280,15 @@ class Upload {
     const options = {
       details: bad.map(({ id, error }) => `${id}: ${error}`),
       partial: { upload },
-      hint: 'Run the upload again: what is there already is not sent twice. Until then hosts find the bundles as they were.',
     }
-    if (this.#failure)
-      throw new ClawctlError(this.#failure.code, this.#failure.message, { ...options, cause: this.#failure })
+    if (this.#failure) {
+      const { code, message, hint } = this.#failure
+      throw new ClawctlError(code, message, {
+        ...options,
+        hint: `${hint ? `${hint} Then run` : 'Run'} the upload again: what is there already is not sent twice. Until then hosts find the bundles as they were.`,
+        cause: this.#failure,
+      })
+    }
     throw new ClawctlError(
       'BUNDLE_CONFLICT',
       `Another upload replaced the bundle of ${this.#conflicts.join(', ')} meanwhile, and its bundle is the one in place.`,
