@@ -95,6 +95,6 @@ describe('clawctl preflight', () => {
   it('in ci mode asks AWS and GitHub itself', async () => {
     const outcome = await sandbox.clawctl('ci', ['preflight', '--json'])
     expect(outcome.code).to.equal(0)
-    expect(statuses(outcome.json().preflight.checks)).to.deep.equal({ ...all('pass'), 'control-token': 'skip' })
+    expect(statuses(outcome.json().preflight.checks)).to.deep.equal(all('pass'))
   })
 })

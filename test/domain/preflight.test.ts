@@ -12,6 +12,7 @@ const KNOWN = [
   'token-accepted',
   'control-token',
   'token-secret',
+  'token-bundles',
   'github-token',
   'github-dispatch',
   'workflow',

@@ -2,7 +2,7 @@ import { REQUIRED_REPOS, secretNameOf } from './bundles/layout.js'
 import { type BundleMarker, type BundleObject, bundleMarkerSchema } from './contract.js'
 import { parseJson } from './json.js'
 import type { Registry, RegistryEntry } from './registry.js'
-import { ownersOf, SECRETS } from './secrets.js'
+import { ownersOf, SECRETS, type SecretSpec } from './secrets.js'
 
 export const MARKER_NAME = 'config.json'
 export const markerKey = (entry: Pick<RegistryEntry, 'bootstrapPrefix'>) => `${entry.bootstrapPrefix}/${MARKER_NAME}`
@@ -81,14 +81,17 @@ function staleFields(entry: RegistryEntry, { instance }: BundleMarker): string[]
   )
 }
 
+/** Whether the instance gets the secret with the bundle, be it the shared one or its own. */
+export function namesSecret({ objects }: BundleMarker, entry: RegistryEntry, spec: SecretSpec): boolean {
+  const names: readonly (string | undefined)[] = [spec.nameFor(entry), spec.ownNameFor?.(entry)]
+  return objects.some(({ kind, name }) => kind === 'secret' && names.includes(name))
+}
+
 /** Required secrets and repositories that the marker does not name; files and keys that it names twice. */
-function missingParts(entry: RegistryEntry, { objects }: BundleMarker): string[] {
-  const has = (kind: BundleObject['kind'], names: readonly (string | undefined)[]) =>
-    objects.some((object) => object.kind === kind && names.includes(object.name))
-  const secrets = SECRETS.filter(
-    (spec) => spec.required && !has('secret', [spec.nameFor(entry), spec.ownNameFor?.(entry)]),
-  )
-  const repos = REQUIRED_REPOS.filter((name) => !has('repo', [name]))
+function missingParts(entry: RegistryEntry, marker: BundleMarker): string[] {
+  const { objects } = marker
+  const secrets = SECRETS.filter((spec) => spec.required && !namesSecret(marker, entry, spec))
+  const repos = REQUIRED_REPOS.filter((name) => !objects.some((one) => one.kind === 'repo' && one.name === name))
   const twice = (['file', 'key'] as const).flatMap((field) => {
     const values = objects.map((object) => object[field])
     return [...new Set(values.filter((value, index) => values.indexOf(value) !== index))]

@@ -2,7 +2,6 @@ import type { Check, Fleet } from '../contract.js'
 import { checkFleetFiles, type FileProblem, formatProblem } from '../registry/files.js'
 import type { Registry } from '../registry.js'
 
-export const CONTROL_TOKEN_SECRET = 'clawdinator-control-token'
 /** A line holds no more. */
 const MOST_NAMED = 5
 

@@ -1,16 +1,9 @@
 import type { Check, Fleet } from '../../domain/contract.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import { type FlightCheck, groupChecks, type Verdict, verdictOf } from '../../domain/preflight/flight.js'
-import {
-  CONTROL_TOKEN_SECRET,
-  compareRegistries,
-  fail,
-  judgeLocalRegistry,
-  judgeSecrets,
-  pass,
-  skip,
-} from '../../domain/preflight/local.js'
+import { compareRegistries, fail, judgeLocalRegistry, judgeSecrets, pass, skip } from '../../domain/preflight/local.js'
 import { checkRegistry, type Registry } from '../../domain/registry.js'
+import { CONTROL_TOKEN_SECRET } from '../../domain/secrets.js'
 import type { SecretsFolder, SecretsListing } from '../bundles/ports.js'
 import { secretProblem } from '../bundles/secretProblem.js'
 import type { RegistrySource } from '../ports.js'
