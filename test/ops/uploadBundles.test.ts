@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { expect } from 'chai'
 import { ageIdentities } from '../../src/lib/adapters/ageIdentities.js'
 import { createBundleStore } from '../../src/lib/adapters/aws/bundleStore.js'
@@ -224,6 +225,25 @@ describe('uploadBundles', () => {
       secrets.list(['clawdinators'])
     }
     expect(puts(before)).to.equal(0)
+  })
+
+  it('copies from the bundle of another instance what one alone needs, and packs nothing for it', async () => {
+    await upload()
+    const bucket = plane.world.buckets.get(BUCKET)
+    for (const { key } of await store.list('bootstrap/clawdinator-1/')) bucket?.delete(key)
+    const { bundles } = await upload({ target: 'clawdinator-1', identities: true })
+    expect(bundles[0]).to.include({ outcome: 'created', copied: 1, kept: 0, sent: 6 })
+    expect(existsSync(secrets.path(`scratch-${scratches}`))).to.equal(false)
+    await verify()
+
+    // One that somebody has written over is no source.
+    for (const { key } of await store.list('bootstrap/clawdinator-1/')) bucket?.delete(key)
+    const theirs = (await marker('clawdinator-2'))?.objects.find(({ kind }) => kind === 'repo')
+    plane.world.putObject(BUCKET, `bootstrap/clawdinator-2/${theirs?.key}`, 'x'.repeat(theirs?.size ?? 0))
+    const again = await upload({ target: 'clawdinator-1', identities: true })
+    expect(again.bundles[0]).to.include({ outcome: 'created', copied: 0, sent: 7 })
+    await upload()
+    await verify()
   })
 
   it('uploads no identity without a KMS key, nor with one that is not ours', async () => {
