@@ -325,6 +325,18 @@ describe('uploadBundles', () => {
       })
     }
 
+    it('is found where a token of another lies beside it under a name that tells nothing', async () => {
+      const theirs = (await marker('clawdinator-2'))?.objects.find(({ name }) => name === 'token-clawdinator-2')
+      const bytes = (await store.read(`bootstrap/clawdinator-2/${theirs?.key}`, true))?.bytes ?? new Uint8Array()
+      plane.world.putObject(BUCKET, 'bootstrap/clawdinator-1/notes.txt', Buffer.from(bytes))
+      for (const check of [gate, () => verify()]) {
+        const { message, details } = await failureOf(check())
+        expect(`${message} ${details.join(' ')}`).to.match(/clawdinator-1: notes\.txt holds a secret of clawdinator-2/)
+      }
+      await upload()
+      await verify()
+    })
+
     it("is found where the token is another instance's by content", async () => {
       const theirs = (await marker('clawdinator-2'))?.objects.find(({ name }) => name === 'token-clawdinator-2')
       const ours = await store.get('bootstrap/clawdinator-1/config.json')

@@ -121,6 +121,22 @@ function objectProblems(entry: RegistryEntry, object: BundleObject, view: Bundle
   ]
 }
 
+/** What the markers of other instances say is theirs alone. */
+export function secretsOfOthers(
+  entry: RegistryEntry,
+  others: readonly BundleMarker[],
+  registry: Registry,
+): { owner: string; object: BundleObject }[] {
+  const owners = ownersOf(registry)
+  return others.flatMap(({ instance: { id }, objects }) => {
+    if (id === entry.id) return []
+    const own = objects.filter(
+      ({ kind, name }) => kind === 'identity' || (kind === 'secret' && owners.get(name) === id),
+    )
+    return own.map((object) => ({ owner: id, object }))
+  })
+}
+
 /** By name in the marker and below the prefix, and by content against what the others' markers say is theirs alone. */
 function foreignSecrets(entry: RegistryEntry, marker: BundleMarker, view: BundleView, registry: Registry): string[] {
   const owners = ownersOf(registry)
@@ -139,12 +155,11 @@ function foreignSecrets(entry: RegistryEntry, marker: BundleMarker, view: Bundle
       return owner === undefined || owner === entry.id ? [] : [[key, owner] as const]
     }),
   )
-  for (const other of view.others ?? []) {
-    if (other.instance.id === entry.id) continue
-    for (const { kind, name, sha256 } of other.objects) {
-      if (kind !== 'identity' && (kind !== 'secret' || owners.get(name) !== other.instance.id)) continue
-      for (const object of marker.objects) if (object.sha256 === sha256) foreign.set(object.key, other.instance.id)
-    }
+  const looked = [...(view.evidence ?? [])].map(([key, { sha256 }]) => ({ key, sha256 }))
+  const theirs = secretsOfOthers(entry, view.others ?? [], registry)
+  for (const { key, sha256 } of [...marker.objects, ...looked]) {
+    const other = theirs.find(({ object }) => object.sha256 === sha256)
+    if (other) foreign.set(key, other.owner)
   }
   return [...foreign].map(([key, owner]) => `${key} holds a secret of ${owner}`)
 }
