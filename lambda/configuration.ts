@@ -2,7 +2,7 @@ import * as z from 'zod/mini'
 import { ID_PATTERN } from '../src/lib/domain/contract.js'
 import { ClawctlError } from '../src/lib/domain/errors.js'
 import { parseJson } from '../src/lib/domain/json.js'
-import { DEPLOY_WORKFLOW } from '../src/lib/domain/paths.js'
+import { DEFAULT_REPOSITORY, DEPLOY_WORKFLOW } from '../src/lib/domain/paths.js'
 
 /** Instance id → SHA-256, in hexadecimal digits, of that instance's own token. */
 const callerTokensSchema = z.record(z.string().check(z.regex(ID_PATTERN)), z.string().check(z.regex(/^[0-9a-f]{64}$/i)))
@@ -21,7 +21,7 @@ export const configurationSchema = z.object({
   GITHUB_APP_INSTALLATION_ID: z.optional(z.string().check(z.regex(/^[0-9]{1,20}$/))),
   /** PEM, see parsePrivateKey. */
   GITHUB_APP_PRIVATE_KEY: z.optional(z.string()),
-  GITHUB_REPO: z._default(z.string().check(z.regex(/^[A-Za-z0-9_.-]+\/[A-Za-z0-9_.-]+$/)), 'openclaw/clawdinators'),
+  GITHUB_REPO: z._default(z.string().check(z.regex(/^[A-Za-z0-9_.-]+\/[A-Za-z0-9_.-]+$/)), DEFAULT_REPOSITORY),
   GITHUB_WORKFLOW: z._default(z.string().check(z.regex(/^[A-Za-z0-9_.-]+\.ya?ml$/)), DEPLOY_WORKFLOW),
   GITHUB_REF: z._default(z.string().check(z.minLength(1)), 'main'),
   GITHUB_API_URL: z._default(z.url(), 'https://api.github.com'),

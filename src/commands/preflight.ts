@@ -1,5 +1,6 @@
-import { boolean, string } from '@oclif/core/flags'
+import { boolean } from '@oclif/core/flags'
 import { BaseCommand } from '../lib/cli/baseCommand.js'
+import { secretsDirFlag } from '../lib/cli/bundleFlags.js'
 import { renderPreflight, renderPreflightForChat } from '../lib/cli/render/preflight.js'
 import { preflight, refuseFlight } from '../lib/ops/preflight/preflight.js'
 
@@ -17,10 +18,7 @@ export default class PreflightCommand extends BaseCommand {
   ]
   static override flags = {
     chat: boolean({ summary: 'Print what fits a chat message.' }),
-    'secrets-dir': string({
-      summary: 'A checkout of nix-secrets, to see that what is needed is encrypted. Default: CLAWCTL_SECRETS_DIR.',
-      helpValue: 'PATH',
-    }),
+    'secrets-dir': secretsDirFlag,
   }
 
   async run(): Promise<object> {

@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import { createCompute } from '../../src/lib/adapters/aws/compute.js'
+import { asAwsFailure } from '../../src/lib/adapters/aws/errors.js'
 import { createObjectStore } from '../../src/lib/adapters/aws/objectStore.js'
 import type { Service } from '../../src/lib/sandbox/faults.js'
 import { failureOf } from '../support/failure.js'
@@ -15,6 +16,20 @@ describe('AWS adapters', () => {
   const compute = () => createCompute({ region: REGION })
   const store = (bucket = BUCKET) => createObjectStore({ region: REGION, bucket })
   const asked = (service: Service) => plane.requests.filter((request) => request.service === service).length
+
+  it('tell the answer to a HEAD, which has no body, by its status', () => {
+    for (const [httpStatusCode, code, said] of [
+      [503, 'RATE_LIMITED', 'HTTP 503'],
+      [403, 'DENIED', 'HTTP 403'],
+      [500, 'UPSTREAM', 'HTTP 500'],
+    ] as const) {
+      const error = Object.assign(new Error('UnknownError'), { name: 'Unknown', $metadata: { httpStatusCode } })
+      const failure = asAwsFailure('S3 HeadObject', error)
+      expect(failure.code).to.equal(code)
+      expect(failure.message).to.include(said)
+      expect(failure.details).to.deep.equal([])
+    }
+  })
 
   describe('createCompute', () => {
     it('describes every host of the fleet that is not gone, and nothing else', async () => {

@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import { checkoutFiles } from '../../src/lib/adapters/registry/checkout.js'
 import { withFileLock } from '../../src/lib/adapters/registry/fileLock.js'
-import { secretsFolder } from '../../src/lib/adapters/registry/secretsFolder.js'
 import { parseRegistry } from '../../src/lib/domain/registry.js'
 import { planEdit } from '../../src/lib/ops/registry/planEdit.js'
 import { failureOf } from '../support/failure.js'
@@ -123,18 +122,5 @@ describe('the files of a checkout', () => {
     expect(error.message).to.include('nix/hosts')
     expect(await readFile(join(root, 'nix/instances.json'), 'utf8')).to.equal('{}\n')
     expect((await failureOf(checkoutFiles(null).read('a'))).code).to.equal('REGISTRY_NOT_FOUND')
-  })
-
-  it('tells the encrypted from the rest, by the first bytes alone', async () => {
-    const folder = join(root, 'secrets')
-    await mkdir(join(folder, 'folder.age'), { recursive: true })
-    await writeFile(join(folder, 'binary.age'), 'age-encryption.org/v1\n-> X25519 …')
-    await writeFile(join(folder, 'armored.age'), '-----BEGIN AGE ENCRYPTED FILE-----\n…')
-    await writeFile(join(folder, 'plain.age'), 'a token')
-    await writeFile(join(folder, 'empty.age'), '')
-    const { look } = secretsFolder('secrets', root)
-    const states = await Promise.all(['binary', 'armored', 'plain', 'empty', 'none', 'folder'].map(look))
-    expect(states).to.deep.equal(['encrypted', 'encrypted', 'plaintext', 'empty', 'missing', 'missing'])
-    expect((await failureOf(secretsFolder('nowhere', root).look('a'))).code).to.equal('NOT_CONFIGURED')
   })
 })

@@ -125,13 +125,13 @@ describe('a secrets directory', () => {
 
     it('names what an identity does not open', async () => {
       const { report } = await check({ file: join(world.identitiesDir, 'a.key') })
-      expect(report.problems).to.deep.equal(["token-b.age can't be decrypted with the identity of b"])
+      expect(report.problems).to.deep.equal(["token-b.age can't be decrypted with --identity, and b needs it"])
       expect(report.instances[1]?.cells[0]).to.include({ name: 'token-b', state: 'bad' })
     })
 
     it('sees the same token behind two ciphertexts', async () => {
       await world.put('clawdinator-control-token-a', ['a'], { plaintext: `${PLAINTEXT} same` })
-      await world.put('clawdinator-control-token-b', ['b'], { plaintext: `${PLAINTEXT} same` })
+      await world.put('clawdinator-control-token-b', ['b'], { plaintext: `${PLAINTEXT} same\n` })
       expect((await check()).failure).to.equal(null)
       const { report } = await check({ folder: world.identitiesDir })
       expect(report.shared).to.deep.equal([

@@ -74,6 +74,14 @@ describe('repository seeds', () => {
     expect(await seedInspector(git, scratch()).inspect(file, 'clawdinators', commit)).to.deep.equal([])
   })
 
+  it("say in git's verdict, not in its advice, why they could not be cloned", async () => {
+    const list = world.path('gone.tsv')
+    writeFileSync(list, `gone\tfile://${world.path('gone')}\tmain\n`)
+    const failure = await failureOf(listed(list))
+    expect(failure.message).to.match(/^gone could not be cloned: '.*gone' does not appear to be a git repository\.$/)
+    expect(failure.details.at(-1)).to.include('and the repository exists')
+  })
+
   it('say nothing of when, where and by whom they were packed', async () => {
     const tar = gunzipSync(readFileSync((await listed()).file))
     const header = tar.subarray(0, 512).toString('latin1')

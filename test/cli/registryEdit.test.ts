@@ -1,6 +1,7 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { expect } from 'chai'
 import { hostFileText } from '../../src/lib/domain/registry/hostFile.js'
+import { ageLookalike } from '../../src/lib/sandbox/bundles.js'
 import { clawctl, expectFailure, type Outcome, registryOf, surroundings, temporaryFolder } from '../support/cli.js'
 
 describe('clawctl registry add, remove, check', () => {
@@ -28,7 +29,7 @@ describe('clawctl registry add, remove, check', () => {
   it('adds both files without any credential, and lists the steps that remain', async () => {
     const { run, root, registry, hosts } = await checkout()
     await mkdir(`${root}/secrets`)
-    await writeFile(`${root}/secrets/clawdinator-discord-token-3.age`, 'age-encryption.org/v1\n')
+    await writeFile(`${root}/secrets/clawdinator-discord-token-3.age`, ageLookalike())
     const { code, stdout, stderr } = await run('add', 'clawdinator-3', '--secrets-dir', 'secrets')
     expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' })
     expect(stdout).to.match(/^Added clawdinator-3\.\n {2}created {2}nix\/hosts\/clawdinator-3\.nix\n {2}modified nix/)

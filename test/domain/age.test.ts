@@ -54,10 +54,6 @@ describe('inspectAge', () => {
     expect(problemOf(await encrypter.encrypt('secret'))).to.include('passphrase')
   })
 
-  it('judges a beginning by the size of the whole', () => {
-    expect(inspectAge(file.subarray(0, 300), file.length).ok).to.equal(file.length >= 300)
-  })
-
   const noFile: [what: string, text: () => string, problem: RegExp][] = [
     ['nothing', () => '', /^is empty$/],
     ['a token', () => 'MTIzNDU2.secret', /^is not age ciphertext$/],
@@ -68,6 +64,7 @@ describe('inspectAge', () => {
     ['CRLF in the header alone', () => textOf(file).replace('\n-> ', '\n-> x\r\n-> '), /CRLF|damaged/],
     ['no recipient', () => textOf(file).replace(/(?<=v1\n)[\s\S]*?(?=--- )/, ''), /names no recipient/],
     ['a short MAC', () => textOf(file).replace(/(?<=\n--- )../, ''), /MAC/],
+    ['blanks before an armor, as age does', () => `\n${textOf(armored)}`, /^is not age ciphertext$/],
     ['a bare armor', () => '-----BEGIN AGE ENCRYPTED FILE-----\n-----END AGE ENCRYPTED FILE-----\n', /armor/],
     ['an armored plaintext', () => armor.encode(bytesOf('a secret token')), /no age file in its armor/],
     ['an armor with a long line', () => textOf(armored).replace(/\n(?=[A-Za-z0-9])/, '\nAAAA'), /armor/],
@@ -78,7 +75,7 @@ describe('inspectAge', () => {
 
   it('takes an armor with CRLF, as age does', () => {
     const crlf = textOf(armored).replaceAll('\n', '\r\n')
-    expect(problemOf(bytesOf(`\n${crlf}\n`))).to.equal(null)
+    expect(problemOf(bytesOf(`${crlf}\r\n \n`))).to.equal(null)
     expect(armor.decode(crlf)).to.deep.equal(file)
   })
 

@@ -12,6 +12,7 @@ const KNOWN = [
   'token-accepted',
   'control-token',
   'token-secret',
+  'token-bundles',
   'github-token',
   'github-dispatch',
   'workflow',
@@ -121,14 +122,14 @@ describe("the runbook's checks", () => {
   })
 
   it('name the secrets that are not as they should be', () => {
-    const states = new Map([
-      ['a', 'encrypted'],
-      ['b', 'plaintext'],
-      ['c', 'missing'],
+    const problems = new Map([
+      ['a', null],
+      ['b', 'is empty'],
+      ['c', 'is missing'],
     ] as const)
-    expect(judgeSecrets('discord-secrets', 'x', 'dir', states)).to.include({
+    expect(judgeSecrets('discord-secrets', 'x', 'dir', problems)).to.include({
       status: 'fail',
-      evidence: 'b.age is plaintext, c.age is missing.',
+      evidence: 'b.age is empty, c.age is missing.',
       fix: 'agenix -e b.age',
     })
   })

@@ -1,6 +1,10 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
+import { HEARTBEAT_PREFIX } from '../../src/lib/domain/bundle.js'
+import { IMAGE_PREFIX } from '../../src/lib/domain/image/names.js'
+import { FLEET_STATE_KEY } from '../../src/lib/domain/paths.js'
 import { checkRegistry, findEntry, parseRegistry, type RegistryEntry } from '../../src/lib/domain/registry.js'
+import { RECORD_PREFIX } from '../../src/lib/domain/run.js'
 import { entryOf, registryOf, registryText, thrown } from '../support/fakes.js'
 
 type Fields = Record<string, unknown>
@@ -49,6 +53,16 @@ describe('the registry', () => {
     ['a bad host', { a: fields('a', { host: 'A b' }) }, /^a: host must be a host name/],
     ['an empty host', { a: fields('a', { host: '' }) }, /^a: host must be a host name/],
     ['a bad type', { a: fields('a', { instanceType: 'large' }) }, /^a: instanceType must be an EC2 instance type/],
+    [
+      'a token that every instance gets',
+      { a: fields('a', { discordTokenSecret: 'anthropic-api-key' }) },
+      /^a: discordTokenSecret "anthropic-api-key" is the name of a secret that every/,
+    ],
+    [
+      "an instance's control token as its Discord token",
+      { a: fields('a', { discordTokenSecret: 'clawdinator-control-token-b' }) },
+      /^a: discordTokenSecret .* is the name of an instance's control token/,
+    ],
     ['a token that is a path', { a: fields('a', { discordTokenSecret: '../t' }) }, /^a: discordTokenSecret must be/],
   ]
   for (const [what, value, expected] of badEntries) {
@@ -64,6 +78,19 @@ describe('the registry', () => {
       expect(messagesOf({ a: fields('a', { bootstrapPrefix: prefix }) })[0]).to.match(/^a: bootstrapPrefix must be/)
     })
   }
+
+  it('refuses a prefix in a folder of the bucket that holds other things', () => {
+    const others = [HEARTBEAT_PREFIX, IMAGE_PREFIX, RECORD_PREFIX, FLEET_STATE_KEY, 'control-api/secrets.json']
+    for (const other of others) {
+      const [folder = ''] = other.split('/')
+      for (const bootstrapPrefix of [folder, `${folder}/a`]) {
+        expect(messagesOf({ a: fields('a', { bootstrapPrefix }) })).to.deep.equal([
+          `a: bootstrapPrefix "${bootstrapPrefix}" lies in ${folder}/, which holds other things than bundles`,
+        ])
+      }
+      expect(messagesOf({ a: fields('a', { bootstrapPrefix: `boot/${folder}` }) })).to.deep.equal([])
+    }
+  })
 
   it('takes dots within a name of a prefix', () => {
     expect(messagesOf({ a: fields('a', { bootstrapPrefix: 'boot.d/..a/v1..2' }) })).to.deep.equal([])

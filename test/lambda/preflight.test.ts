@@ -34,6 +34,7 @@ describe('Control API: preflight', () => {
       'ec2',
       'latest-ami',
       'bundles',
+      'token-bundles',
       'fleet',
       'control-token',
     ].map((id) => `${id} ${status}`)
@@ -59,15 +60,25 @@ describe('Control API: preflight', () => {
     const answer = await lambda.get('/v1/preflight')
     expect(statuses(answer).filter((one) => one.endsWith('fail'))).to.deep.equal(['workflow fail', 'bundles fail'])
     const { workflow, bundles } = byId(answer)
-    expect(workflow?.fix).to.include('Enable')
+    expect(workflow?.fix).to.equal('gh workflow enable fleet-deploy.yml')
     expect(bundles?.evidence).to.equal("clawdinator-2: bootstrap/clawdinator-2/config.json is not a bundle's marker.")
     expect(bundles?.fix).to.be.a('string')
+  })
+
+  it('names the bundle that a control token is not in, and leaves one that is not there to the other check', async () => {
+    const key = 'bootstrap/clawdinator-1/config.json'
+    const marker = plane.world.buckets.get(BUCKET)?.get(key)?.body.toString() ?? ''
+    plane.world.putObject(BUCKET, key, marker.replace(/"clawdinator-control-token-clawdinator-1"/, '"other"'))
+    const checks = byId(await lambda.get('/v1/preflight'))
+    plane.world.putObject(BUCKET, key, marker)
+    expect(checks['token-bundles']).to.include({ status: 'fail' })
+    expect(checks['token-bundles']?.evidence).to.equal('It is not in the bundle of clawdinator-1.')
   })
 
   it('answers, where GitHub does not accept the token, what it could see without', async () => {
     plane.answerAs(() => ({ status: 401, body: '{"message":"upstream-body-sentinel"}' }))
     const answer = await lambda.get('/v1/preflight')
-    const failed = ['github-token', 'github-dispatch', 'workflow', 'registry', 'bundles', 'fleet']
+    const failed = ['github-token', 'github-dispatch', 'workflow', 'registry', 'bundles', 'token-bundles', 'fleet']
     expect(statuses(answer).filter((one) => one.endsWith('fail'))).to.deep.equal(failed.map((id) => `${id} fail`))
     expect(answer.text).to.include('GITHUB_TOKEN').and.not.include('upstream-body-sentinel')
   })
@@ -81,6 +92,7 @@ describe('Control API: preflight', () => {
     expect(statuses(answer).filter((one) => one.endsWith('skip'))).to.deep.equal([
       'github-dispatch skip',
       'bundles skip',
+      'token-bundles skip',
     ])
   })
 })

@@ -1,12 +1,15 @@
 import { expect } from 'chai'
 import type { FleetInstance } from '../../src/lib/domain/contract.js'
-import type { SecretState } from '../../src/lib/domain/preflight/local.js'
+import type { SecretsListing } from '../../src/lib/ops/bundles/ports.js'
 import { remainingSteps, type StepPorts } from '../../src/lib/ops/registry/stepFacts.js'
 import { entryOf, upstream } from '../support/fakes.js'
 
 const entry = entryOf('clawdinator-3')
 const none: StepPorts = { secrets: null, fleet: null, hasBundle: null }
-const secrets = (state: SecretState) => ({ path: 'nix-secrets', look: async () => state })
+const secrets = (listing: Partial<SecretsListing>) => ({
+  path: 'nix-secrets',
+  read: async () => ({ files: [], strays: [], problems: [], ...listing }),
+})
 const fleet = (state: FleetInstance['state'] | null, ofBranch = true) => ({
   ofBranch,
   ask: async () => ({ latestAmi: null, instances: state ? [{ id: entry.id, state } as FleetInstance] : [] }),
@@ -35,12 +38,18 @@ describe('the steps that remain for an instance', () => {
   })
 
   it('tick the token only where it is encrypted', async () => {
-    for (const [state, done] of [
-      ['encrypted', true],
-      ['plaintext', false],
-      ['missing', false],
+    const name = entry.discordTokenSecret
+    const file = (text: string) => ({ files: [{ name, bytes: Buffer.from(text), sha256: '' }] })
+    const header = `age-encryption.org/v1\n-> X25519 ${'a'.repeat(43)}\n${'b'.repeat(43)}\n--- ${'c'.repeat(43)}\n`
+    const leadsOut = { problems: [{ file: `${name}.age`, problem: 'is a link that leads out' }] }
+    for (const [listing, done, note] of [
+      [file(header + 'x'.repeat(40)), true, null],
+      [file(header), false, `${name}.age is cut off in its content`],
+      [file('a token'), false, `${name}.age is not age ciphertext`],
+      [leadsOut, false, `${name}.age is a link that leads out`],
+      [{}, false, `${name}.age is missing`],
     ] as const) {
-      expect((await look({ secrets: secrets(state) }))['discord-token']?.done).to.equal(done)
+      expect((await look({ secrets: secrets(listing) }))['discord-token']).to.include({ done, note })
     }
   })
 

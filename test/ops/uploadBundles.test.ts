@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { expect } from 'chai'
 import { ageIdentities } from '../../src/lib/adapters/ageIdentities.js'
 import { createBundleStore } from '../../src/lib/adapters/aws/bundleStore.js'
@@ -226,6 +227,25 @@ describe('uploadBundles', () => {
     expect(puts(before)).to.equal(0)
   })
 
+  it('copies from the bundle of another instance what one alone needs, and packs nothing for it', async () => {
+    await upload()
+    const bucket = plane.world.buckets.get(BUCKET)
+    for (const { key } of await store.list('bootstrap/clawdinator-1/')) bucket?.delete(key)
+    const { bundles } = await upload({ target: 'clawdinator-1', identities: true })
+    expect(bundles[0]).to.include({ outcome: 'created', copied: 1, kept: 0, sent: 6 })
+    expect(existsSync(secrets.path(`scratch-${scratches}`))).to.equal(false)
+    await verify()
+
+    // One that somebody has written over is no source.
+    for (const { key } of await store.list('bootstrap/clawdinator-1/')) bucket?.delete(key)
+    const theirs = (await marker('clawdinator-2'))?.objects.find(({ kind }) => kind === 'repo')
+    plane.world.putObject(BUCKET, `bootstrap/clawdinator-2/${theirs?.key}`, 'x'.repeat(theirs?.size ?? 0))
+    const again = await upload({ target: 'clawdinator-1', identities: true })
+    expect(again.bundles[0]).to.include({ outcome: 'created', copied: 0, sent: 7 })
+    await upload()
+    await verify()
+  })
+
   it('uploads no identity without a KMS key, nor with one that is not ours', async () => {
     const before = plane.requests.length
     expect((await failureOf(upload({ identities: true, kmsKey: undefined }))).code).to.equal('NOT_CONFIGURED')
@@ -238,6 +258,7 @@ describe('uploadBundles', () => {
     )
     expect(foreign).to.include({ code: 'DENIED' })
     expect(foreign.message).to.include('KMS')
+    expect(foreign.hint).to.include('kms:GenerateDataKey').and.include('the upload again')
     expect(JSON.stringify([foreign, foreign.partial, foreign.details])).not.to.include('AGE-SECRET-KEY')
     await upload({ identities: true })
     await verify()
@@ -303,6 +324,18 @@ describe('uploadBundles', () => {
         expect((await verify()).bundles.map(({ unnamed }) => unnamed)).to.deep.equal([0, 0])
       })
     }
+
+    it('is found where a token of another lies beside it under a name that tells nothing', async () => {
+      const theirs = (await marker('clawdinator-2'))?.objects.find(({ name }) => name === 'token-clawdinator-2')
+      const bytes = (await store.read(`bootstrap/clawdinator-2/${theirs?.key}`, true))?.bytes ?? new Uint8Array()
+      plane.world.putObject(BUCKET, 'bootstrap/clawdinator-1/notes.txt', Buffer.from(bytes))
+      for (const check of [gate, () => verify()]) {
+        const { message, details } = await failureOf(check())
+        expect(`${message} ${details.join(' ')}`).to.match(/clawdinator-1: notes\.txt holds a secret of clawdinator-2/)
+      }
+      await upload()
+      await verify()
+    })
 
     it("is found where the token is another instance's by content", async () => {
       const theirs = (await marker('clawdinator-2'))?.objects.find(({ name }) => name === 'token-clawdinator-2')

@@ -56,6 +56,12 @@ async function load(path: string, salt: Buffer): Promise<Identity> {
   return { bytes, sha256: sha256Of(bytes), open: (ciphertext) => openWith(decrypter, ciphertext, salt) }
 }
 
+/** A token is the same with the line end that an editor leaves, and without. */
+function trimmed(plaintext: Uint8Array): Uint8Array {
+  const end = plaintext.findLastIndex((byte) => byte > 0x20) + 1
+  return plaintext.subarray(0, end)
+}
+
 async function openWith(decrypter: Decrypter, ciphertext: Uint8Array, salt: Buffer): Promise<Opened> {
   const form = inspectAge(ciphertext)
   if (!form.ok) return { outcome: 'failed' }
@@ -66,7 +72,7 @@ async function openWith(decrypter: Decrypter, ciphertext: Uint8Array, salt: Buff
   try {
     const file = form.encoding === 'armored' ? armor.decode(Buffer.from(ciphertext).toString('latin1')) : ciphertext
     const plaintext = await decrypter.decrypt(file)
-    return { outcome: 'opened', digest: createHmac('sha256', salt).update(plaintext).digest('hex') }
+    return { outcome: 'opened', digest: createHmac('sha256', salt).update(trimmed(plaintext)).digest('hex') }
   } catch {
     return { outcome: 'failed' }
   }

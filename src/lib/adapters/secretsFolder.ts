@@ -4,20 +4,22 @@ import { lstat, open, readdir, realpath, stat } from 'node:fs/promises'
 import { join, relative, resolve, sep } from 'node:path'
 import { ClawctlError } from '../domain/errors.js'
 import { SECRET_NAME_PATTERN } from '../domain/secrets.js'
-import type { SecretFile, SecretsFolder } from '../ops/bundles/ports.js'
+import type { SecretFile, SecretsFolder, SecretsListing } from '../ops/bundles/ports.js'
 
 /** A secret is a key or a token; what is larger is something else. */
 const MOST_BYTES = 1024 * 1024
 const ENDING = '.age'
+const NO_NAME = 'is no name of a secret: a letter or digit, then those, ".", "_" and "-"'
 
 /** A directory of `<name>.age`, as the nix-secrets repository is one. Hidden entries are nobody's business. */
 export function secretsFolder(folder: string): SecretsFolder {
   return {
+    path: folder,
     async read() {
       const root = await openFolder(folder)
       const files: SecretFile[] = []
       const strays: string[] = []
-      const problems: string[] = []
+      const problems: SecretsListing['problems'] = []
       const names = (await readdir(root, { encoding: 'buffer' })).sort(Buffer.compare)
       for (const raw of names) {
         const name = raw.toString('utf8')
@@ -25,10 +27,10 @@ export function secretsFolder(folder: string): SecretsFolder {
         if (!name.endsWith(ENDING)) {
           strays.push(shown(name))
         } else if (!Buffer.from(name).equals(raw) || !SECRET_NAME_PATTERN.test(name.slice(0, -ENDING.length))) {
-          problems.push(`${shown(name)} is no name of a secret: a-z, A-Z, 0-9, ".", "_" and "-"`)
+          problems.push({ file: shown(name), problem: NO_NAME })
         } else {
           const read = await readInside(root, name)
-          if ('problem' in read) problems.push(`${name} ${read.problem}`)
+          if ('problem' in read) problems.push({ file: name, problem: read.problem })
           else files.push({ name: name.slice(0, -ENDING.length), ...read })
         }
       }

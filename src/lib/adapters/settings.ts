@@ -255,7 +255,6 @@ export function pullRequestSettings(env: Env) {
 /** What uploads of bundles read from the environment. */
 export function uploadSettings(env: Env) {
   return {
-    secretsDir: read(env, 'CLAWCTL_SECRETS_DIR'),
     kmsKey: read(env, 'FLEET_KMS_KEY_ARN'),
     /** For clones from GitHub. */
     githubToken: read(env, 'GITHUB_TOKEN'),

@@ -10,7 +10,7 @@ export const bundleTarget = {
 }
 
 export const secretsDirFlag = string({
-  summary: 'Directory of the encrypted secrets, each a file NAME.age. Default: CLAWCTL_SECRETS_DIR.',
+  summary: 'Checkout of nix-secrets: a directory with each secret as NAME.age. Default: CLAWCTL_SECRETS_DIR.',
   helpValue: 'DIR',
 })
 

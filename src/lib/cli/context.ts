@@ -120,14 +120,14 @@ export class Context {
   /** What `registry …` works with. */
   async registryWiring(): Promise<RegistryWiring> {
     const { registryWiring } = await import('./wiring/registry.js')
-    return registryWiring(this, { cwd: this.#options.cwd, userAgent: this.#userAgent })
+    return registryWiring(this, { userAgent: this.#userAgent })
   }
 
   /** What `preflight` looks with. @param secretsDir --secrets-dir */
   async preflightWiring(secretsDir: string | undefined): Promise<PreflightPorts> {
     const { preflightWiring } = await import('./wiring/preflight.js')
-    const { cwd, controlApiUrl } = this.#options
-    return preflightWiring(this, { controlApiUrl, secretsDir }, { cwd, userAgent: this.#userAgent })
+    const { controlApiUrl } = this.#options
+    return preflightWiring(this, { controlApiUrl, secretsDir }, { userAgent: this.#userAgent })
   }
 
   async #controlApiPlane(): Promise<Plane> {

@@ -1,4 +1,5 @@
 import { boolean, string } from '@oclif/core/flags'
+import { secretsDirFlag } from './bundleFlags.js'
 
 /** How an edit of the registry is made. */
 export const editFlags = {
@@ -25,8 +26,5 @@ export const entryFlags = {
     helpValue: 'NAME',
   }),
   host: string({ summary: 'Name of its NixOS configuration. Default: the id.', helpValue: 'HOST' }),
-  'secrets-dir': string({
-    summary: 'A checkout of nix-secrets, to tick what is there. Default: CLAWCTL_SECRETS_DIR.',
-    helpValue: 'PATH',
-  }),
+  'secrets-dir': secretsDirFlag,
 }

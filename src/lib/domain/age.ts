@@ -18,23 +18,23 @@ const MOST_HEADER_BYTES = 64 * 1024
 const bad = (problem: string): AgeForm => ({ ok: false, problem })
 
 /**
- * @param bytes the file; with `wholeSize` only its beginning, of a file that long (armored files must be whole)
  * @returns the recipients' types (`X25519`, `ssh-ed25519` …), or what is wrong as the end of a sentence about the file
  */
-export function inspectAge(bytes: Uint8Array, wholeSize = bytes.length): AgeForm {
-  if (wholeSize === 0) return bad('is empty')
+export function inspectAge(bytes: Uint8Array): AgeForm {
+  if (bytes.length === 0) return bad('is empty')
   const start = latin1(bytes.subarray(0, 256))
-  if (start.trimStart().startsWith('-----BEGIN')) return inspectArmored(bytes)
+  // Blanks before it: the library takes them, and the program that hosts decrypt with does not.
+  if (start.startsWith('-----BEGIN')) return inspectArmored(bytes)
   if (start.startsWith(`${VERSION}\r\n`)) return bad('was damaged: its line ends were changed to CRLF')
   if (!start.startsWith(`${VERSION}\n`)) {
     if (start === `${VERSION}\n`.slice(0, start.length)) return bad('is cut off in its header')
     return bad(start.startsWith('age-encryption.org/') ? 'is of another version of age' : 'is not age ciphertext')
   }
-  return inspectBinary(bytes, wholeSize, 'binary')
+  return inspectBinary(bytes, 'binary')
 }
 
 function inspectArmored(bytes: Uint8Array): AgeForm {
-  const lines = latin1(bytes).trim().replaceAll('\r\n', '\n').split('\n')
+  const lines = latin1(bytes).trimEnd().replaceAll('\r\n', '\n').split('\n')
   if (lines.shift() !== BEGIN) return bad('is not age ciphertext')
   if (lines.pop() !== END) return bad('is cut off: the last line of its armor is missing')
   const wellFormed = lines.every((line, index) => {
@@ -46,15 +46,15 @@ function inspectArmored(bytes: Uint8Array): AgeForm {
   const decoded = wellFormed && lines.length > 0 ? decodeBase64(lines.join('')) : null
   if (!decoded) return bad('has a damaged armor')
   if (!latin1(decoded.subarray(0, 32)).startsWith(`${VERSION}\n`)) return bad('holds no age file in its armor')
-  return inspectBinary(decoded, decoded.length, 'armored')
+  return inspectBinary(decoded, 'armored')
 }
 
-function inspectBinary(bytes: Uint8Array, wholeSize: number, encoding: 'binary' | 'armored'): AgeForm {
+function inspectBinary(bytes: Uint8Array, encoding: 'binary' | 'armored'): AgeForm {
   const header = readHeader(bytes)
   if ('problem' in header) return bad(header.problem)
   if (header.recipients.length === 0) return bad('names no recipient')
   if (header.recipients.includes('scrypt')) return bad('is encrypted with a passphrase, which no host has')
-  const payload = wholeSize - header.length - NONCE
+  const payload = bytes.length - header.length - NONCE
   if (payload < TAG) return bad('is cut off in its content')
   if (payload === TAG) return bad('encrypts nothing: its plaintext is empty')
   const last = payload % CHUNK

@@ -2,7 +2,7 @@ import { REQUIRED_REPOS, secretNameOf } from './bundles/layout.js'
 import { type BundleMarker, type BundleObject, bundleMarkerSchema } from './contract.js'
 import { parseJson } from './json.js'
 import type { Registry, RegistryEntry } from './registry.js'
-import { ownersOf, SECRETS } from './secrets.js'
+import { ownersOf, SECRETS, type SecretSpec } from './secrets.js'
 
 export const MARKER_NAME = 'config.json'
 export const markerKey = (entry: Pick<RegistryEntry, 'bootstrapPrefix'>) => `${entry.bootstrapPrefix}/${MARKER_NAME}`
@@ -81,14 +81,17 @@ function staleFields(entry: RegistryEntry, { instance }: BundleMarker): string[]
   )
 }
 
+/** Whether the instance gets the secret with the bundle, be it the shared one or its own. */
+export function namesSecret({ objects }: BundleMarker, entry: RegistryEntry, spec: SecretSpec): boolean {
+  const names: readonly (string | undefined)[] = [spec.nameFor(entry), spec.ownNameFor?.(entry)]
+  return objects.some(({ kind, name }) => kind === 'secret' && names.includes(name))
+}
+
 /** Required secrets and repositories that the marker does not name; files and keys that it names twice. */
-function missingParts(entry: RegistryEntry, { objects }: BundleMarker): string[] {
-  const has = (kind: BundleObject['kind'], names: readonly (string | undefined)[]) =>
-    objects.some((object) => object.kind === kind && names.includes(object.name))
-  const secrets = SECRETS.filter(
-    (spec) => spec.required && !has('secret', [spec.nameFor(entry), spec.ownNameFor?.(entry)]),
-  )
-  const repos = REQUIRED_REPOS.filter((name) => !has('repo', [name]))
+function missingParts(entry: RegistryEntry, marker: BundleMarker): string[] {
+  const { objects } = marker
+  const secrets = SECRETS.filter((spec) => spec.required && !namesSecret(marker, entry, spec))
+  const repos = REQUIRED_REPOS.filter((name) => !objects.some((one) => one.kind === 'repo' && one.name === name))
   const twice = (['file', 'key'] as const).flatMap((field) => {
     const values = objects.map((object) => object[field])
     return [...new Set(values.filter((value, index) => values.indexOf(value) !== index))]
@@ -118,6 +121,22 @@ function objectProblems(entry: RegistryEntry, object: BundleObject, view: Bundle
   ]
 }
 
+/** What the markers of other instances say is theirs alone. */
+export function secretsOfOthers(
+  entry: RegistryEntry,
+  others: readonly BundleMarker[],
+  registry: Registry,
+): { owner: string; object: BundleObject }[] {
+  const owners = ownersOf(registry)
+  return others.flatMap(({ instance: { id }, objects }) => {
+    if (id === entry.id) return []
+    const own = objects.filter(
+      ({ kind, name }) => kind === 'identity' || (kind === 'secret' && owners.get(name) === id),
+    )
+    return own.map((object) => ({ owner: id, object }))
+  })
+}
+
 /** By name in the marker and below the prefix, and by content against what the others' markers say is theirs alone. */
 function foreignSecrets(entry: RegistryEntry, marker: BundleMarker, view: BundleView, registry: Registry): string[] {
   const owners = ownersOf(registry)
@@ -136,12 +155,11 @@ function foreignSecrets(entry: RegistryEntry, marker: BundleMarker, view: Bundle
       return owner === undefined || owner === entry.id ? [] : [[key, owner] as const]
     }),
   )
-  for (const other of view.others ?? []) {
-    if (other.instance.id === entry.id) continue
-    for (const { kind, name, sha256 } of other.objects) {
-      if (kind !== 'identity' && (kind !== 'secret' || owners.get(name) !== other.instance.id)) continue
-      for (const object of marker.objects) if (object.sha256 === sha256) foreign.set(object.key, other.instance.id)
-    }
+  const looked = [...(view.evidence ?? [])].map(([key, { sha256 }]) => ({ key, sha256 }))
+  const theirs = secretsOfOthers(entry, view.others ?? [], registry)
+  for (const { key, sha256 } of [...marker.objects, ...looked]) {
+    const other = theirs.find(({ object }) => object.sha256 === sha256)
+    if (other) foreign.set(key, other.owner)
   }
   return [...foreign].map(([key, owner]) => `${key} holds a secret of ${owner}`)
 }

@@ -3,6 +3,7 @@ import * as z from 'zod/mini'
 import { ID_PATTERN } from './contract/patterns.js'
 import { ClawctlError } from './errors.js'
 import { endOf, type Property, properties } from './registry/tree.js'
+import { isOwnForm, SHARED_SECRET_NAMES } from './secrets.js'
 
 /** One entry of nix/instances.json, the fleet's desired state. */
 export interface RegistryEntry {
@@ -58,6 +59,8 @@ const ENTRY_FIELDS = {
 } as const
 export type EntryField = keyof typeof ENTRY_FIELDS
 export const FIELD_NAMES = Object.keys(ENTRY_FIELDS) as EntryField[]
+/** Folders of the bucket that hold other things: an instance may read all that lies below its prefix. */
+export const RESERVED_FOLDERS: readonly string[] = ['control-api', 'deploys', 'heartbeats', 'images', 'state']
 /** More lines than this help nobody at once; --json has them all. */
 const MOST_DETAILS = 20
 /** No two instances may share these: a Discord token allows one connection, a prefix holds one instance's secrets. */
@@ -190,8 +193,11 @@ function readEntry(id: string, node: Node, report: Report): RegistryEntry | null
     if (present.has(name)) fail(key.offset, 'repeated', `the key "${name}" is there twice`)
     present.add(name)
     const parsed = ENTRY_FIELDS[name as EntryField].safeParse(getNodeValue(value))
-    if (parsed.success) values.set(name, parsed.data)
-    else {
+    if (parsed.success) {
+      values.set(name, parsed.data)
+      const meant = otherMeaning(name as EntryField, parsed.data)
+      if (meant !== null) fail(value.offset, 'value', `${name} "${parsed.data}" ${meant}`)
+    } else {
       const what = value.type === 'string' ? parsed.error.issues[0]?.message : 'must be a string'
       fail(value.offset, 'value', `${name} ${what}`)
     }
@@ -209,6 +215,17 @@ function readEntry(id: string, node: Node, report: Report): RegistryEntry | null
         discordTokenSecret: field('discordTokenSecret'),
       }
     : null
+}
+
+/** What else a well-formed value means in the fleet, which it therefore can't be; as the end of a sentence. */
+function otherMeaning(field: EntryField, value: string): string | null {
+  if (field === 'bootstrapPrefix') {
+    const [folder = ''] = value.split('/')
+    return RESERVED_FOLDERS.includes(folder) ? `lies in ${folder}/, which holds other things than bundles` : null
+  }
+  if (field !== 'discordTokenSecret') return null
+  if (SHARED_SECRET_NAMES.includes(value)) return 'is the name of a secret that every instance gets'
+  return isOwnForm(value) ? "is the name of an instance's control token" : null
 }
 
 /**

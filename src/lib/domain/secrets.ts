@@ -17,6 +17,18 @@ export interface SecretSpec {
   ownNameFor?(entry: Pick<RegistryEntry, 'id'>): string
 }
 
+/** The shared one; an instance's own bears its id behind it. */
+export const CONTROL_TOKEN_SECRET = 'clawdinator-control-token'
+
+export const CONTROL_TOKEN: SecretSpec = {
+  title: 'Control token',
+  purpose: 'the Control API knows the instance by it',
+  scope: 'shared',
+  required: true,
+  nameFor: () => CONTROL_TOKEN_SECRET,
+  ownNameFor: ({ id }) => `${CONTROL_TOKEN_SECRET}-${id}`,
+}
+
 export const SECRETS: readonly SecretSpec[] = [
   {
     title: 'Discord bot token',
@@ -46,14 +58,7 @@ export const SECRETS: readonly SecretSpec[] = [
     required: true,
     nameFor: () => 'github-app-key',
   },
-  {
-    title: 'Control token',
-    purpose: 'the Control API knows the instance by it',
-    scope: 'shared',
-    required: true,
-    nameFor: () => 'clawdinator-control-token',
-    ownNameFor: ({ id }) => `clawdinator-control-token-${id}`,
-  },
+  CONTROL_TOKEN,
 ]
 
 /** The age identity of an instance: not ciphertext, and in a bundle only where CI was given it. */

@@ -1,5 +1,6 @@
 import pMap from 'p-map'
-import { judgeBundle, markerKey } from '../domain/bundle.js'
+import { judgeBundle, markerKey, parseMarker } from '../domain/bundle.js'
+import type { BundleMarker } from '../domain/contract.js'
 import { ClawctlError } from '../domain/errors.js'
 import type { Registry, RegistryEntry } from '../domain/registry.js'
 import { examineBundles } from './bundles/examine.js'
@@ -10,10 +11,11 @@ import { AT_ONCE, type ObjectStore } from './ports.js'
 export async function inspectBundles(
   store: ObjectStore,
   registry: Registry,
-): Promise<{ id: string; problems: string[] }[]> {
+): Promise<{ entry: RegistryEntry; marker: BundleMarker | null; problems: string[] }[]> {
   const inspect = async (entry: RegistryEntry) => {
-    const [marker, objects] = await Promise.all([store.get(markerKey(entry)), store.list(`${entry.bootstrapPrefix}/`)])
-    return { id: entry.id, problems: judgeBundle(entry, { marker: marker?.text ?? null, objects }, registry) }
+    const [stored, objects] = await Promise.all([store.get(markerKey(entry)), store.list(`${entry.bootstrapPrefix}/`)])
+    const marker = stored?.text ?? null
+    return { entry, marker: parseMarker(marker), problems: judgeBundle(entry, { marker, objects }, registry) }
   }
   return pMap(registry, inspect, { concurrency: AT_ONCE })
 }

@@ -12,7 +12,7 @@ import type { World } from './aws/world.js'
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
 
 /** Bytes in the form of an age file that nobody can decrypt: the sandbox holds no secret. */
-function ageLookalike(): Buffer {
+export function ageLookalike(): Buffer {
   const b64 = (bytes: number) => randomBytes(bytes).toString('base64').replace(/=+$/, '')
   const header = `age-encryption.org/v1\n-> X25519 ${b64(32)}\n${b64(32)}\n--- ${b64(32)}\n`
   return Buffer.concat([Buffer.from(header), randomBytes(16 + 64 + 16)])

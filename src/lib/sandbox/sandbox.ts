@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
-import { FLEET_STACK_PATH, FLEET_STATE_KEY } from '../domain/paths.js'
+import { DEFAULT_REPOSITORY, FLEET_STACK_PATH, FLEET_STATE_KEY } from '../domain/paths.js'
 import { WAITING_FOR_HEALTH } from '../domain/rollout.js'
 import { actionStandIns } from './actions.js'
 import { type AdminServer, startAdmin } from './admin.js'
@@ -26,7 +26,6 @@ import { Hosts } from './hosts.js'
 import type { Endpoint, LoggedRequest } from './http.js'
 import { chooseTofu, type TofuChoice } from './tofuChoice.js'
 
-const REPOSITORY = 'openclaw/clawdinators'
 /** Forms of AWS's own examples; they open nothing. */
 const ACCESS_KEY_ID = 'AKIASANDBOXSANDBOX00'
 const SECRET_ACCESS_KEY = 'sandbox/secret/key/that/opens/nothing/000'
@@ -147,7 +146,7 @@ export class Sandbox {
     ])
     const aws = awsEnvironment(folder, { ec2Url, s3Url, ebsUrl, otherUrl })
     const github = new GitHub({
-      repository: REPOSITORY,
+      repository: DEFAULT_REPOSITORY,
       token: githubToken,
       app: { ...APP, publicKey: appKey.then(({ publicKey }) => publicKey) },
       workflowDir: options.checkoutRoot,
@@ -186,7 +185,7 @@ export class Sandbox {
           // Hosts boot some fifty times faster here, and pictures grow old as fast.
           CONTROL_API_REUSE_MS: '40',
           GITHUB_TOKEN: githubToken,
-          GITHUB_REPO: REPOSITORY,
+          GITHUB_REPO: DEFAULT_REPOSITORY,
           GITHUB_API_URL: githubUrl,
           S3_BUCKET: BUCKET,
         },
@@ -236,7 +235,7 @@ export class Sandbox {
         CLAWDINATOR_CONTROL_API_URL: controlApiUrl,
         CLAWCTL_HEALTH_TIMEOUT: HEALTH_TIMEOUT,
         GITHUB_TOKEN: githubToken,
-        GITHUB_REPOSITORY: REPOSITORY,
+        GITHUB_REPOSITORY: DEFAULT_REPOSITORY,
         GITHUB_API_URL: githubUrl,
         GITHUB_APP_ID: APP.appId,
         GITHUB_APP_INSTALLATION_ID: APP.installationId,

@@ -7,7 +7,7 @@ import { ClawctlError } from '../../domain/errors.js'
 import type { BundleDownloads, BundleStore } from '../../ops/bundles/ports.js'
 import { withRetry } from '../retry.js'
 import type { AwsSettings } from './compute.js'
-import { awsCall, clientLimits } from './errors.js'
+import { awsCall, clientLimits, lean } from './errors.js'
 import { createObjectStore } from './objectStore.js'
 import {
   CopyObjectCommand,
@@ -27,6 +27,10 @@ const MOST_KEYS = 1000
 /** A gigabyte at 2 MB/s. */
 const TRANSFER_MS = 600_000
 
+const nothing = () => {}
+/** Without a logger the SDK writes to the console that it can't send a stream twice, which we do. */
+const SILENT = { debug: nothing, info: nothing, warn: nothing, error: nothing }
+
 /** The fleet's bucket as uploads and checks of bundles use it. `folder` holds what is downloaded. */
 export function createBundleStore(
   settings: AwsSettings & { bucket: string; folder: () => string },
@@ -35,7 +39,8 @@ export function createBundleStore(
   const limits = { region: settings.region }
   const client = new S3Client({ ...limits, ...clientLimits(settings) })
   const transfers = new S3Client({ ...limits, ...clientLimits({ patience: { attempts: 4, attemptMs: TRANSFER_MS } }) })
-  const streams = new S3Client({ ...limits, ...clientLimits({ patience: { attempts: 1, attemptMs: TRANSFER_MS } }) })
+  const once = clientLimits({ patience: { attempts: 1, attemptMs: TRANSFER_MS } })
+  const streams = lean(new S3Client({ ...limits, ...once, logger: SILENT }))
   const { get, list, putIf } = createObjectStore(settings)
   let downloads = 0
 

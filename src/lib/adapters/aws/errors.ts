@@ -66,6 +66,9 @@ export function asAwsFailure(what: string, error: unknown): ClawctlError {
   if (error instanceof ClawctlError) return error
   const { name } = error as Error
   const status = (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode
+  // The answer to a HEAD has no body to say more.
+  const unnamed = name === 'Unknown' && status !== undefined
+  const told = unnamed ? `HTTP ${status}` : name
   if (name === 'CredentialsProviderError') {
     return new ClawctlError('NOT_CONFIGURED', 'There are no AWS credentials.', {
       hint: 'In CI, let the workflow assume its role; elsewhere set AWS_PROFILE or the AWS_* variables.',
@@ -85,13 +88,13 @@ export function asAwsFailure(what: string, error: unknown): ClawctlError {
     })
   }
   if (DENIED.has(name) || status === 403) {
-    return new ClawctlError('DENIED', `AWS refused ${what}: ${name}.`, {
+    return new ClawctlError('DENIED', `AWS refused ${what}: ${told}.`, {
       hint: 'Check the role and its policy; expired credentials end the same way.',
       cause: error,
     })
   }
-  if (THROTTLED.has(name)) {
-    return new ClawctlError('RATE_LIMITED', `AWS asked to slow down at ${what}, again and again (${name}).`, {
+  if (THROTTLED.has(name) || status === 429 || (unnamed && status === 503)) {
+    return new ClawctlError('RATE_LIMITED', `AWS asked to slow down at ${what}, again and again (${told}).`, {
       cause: error,
     })
   }
@@ -102,6 +105,7 @@ export function asAwsFailure(what: string, error: unknown): ClawctlError {
     })
   }
   // The service's own words are for the terminal alone: the Control API passes messages on to whoever asked.
+  if (unnamed) return new ClawctlError('UPSTREAM', `${what} failed (${told}).`, { cause: error })
   const { message, code = name } = error as NodeJS.ErrnoException
   return new ClawctlError('UPSTREAM', `${what} failed (${code}).`, { cause: error, details: message ? [message] : [] })
 }

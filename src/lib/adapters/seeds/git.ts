@@ -17,6 +17,7 @@ const NETWORK_MS = 600_000
 const LOCAL_MS = 300_000
 /** Of git's own words; the last lines say what went wrong. */
 const MOST_LINES = 5
+const VERDICT = /^(?:fatal|error): /
 const TRANSIENT =
   /timed out|could not resolve host|connection (?:was )?(?:reset|refused|closed)|HTTP 5\d\d|error: 5\d\d|error: 429|early EOF|RPC failed|unexpected disconnect/i
 
@@ -45,9 +46,11 @@ export function createGit(env: Env, token: string | undefined): Git {
           .map((line) => line.trim())
           .filter(Boolean)
           .slice(-MOST_LINES)
-        throw new ClawctlError('UPSTREAM', `${failed}: ${lines.at(-1) ?? `git ended with ${result.exitCode}`}.`, {
+        // What follows its verdict is advice.
+        const said = lines.find((line) => VERDICT.test(line)) ?? lines.at(-1) ?? `git ended with ${result.exitCode}`
+        throw new ClawctlError('UPSTREAM', `${failed}: ${said.replace(VERDICT, '').replace(/\.+$/, '')}.`, {
           hint: 'Check URL, branch and GITHUB_TOKEN, then run it again. Nothing was uploaded.',
-          details: lines.slice(0, -1),
+          details: lines.filter((line) => line !== said),
         })
       }
       if (!network) return once()

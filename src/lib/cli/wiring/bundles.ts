@@ -6,7 +6,7 @@ import { secretsFolder } from '../../adapters/secretsFolder.js'
 import { createGit } from '../../adapters/seeds/git.js'
 import { seedInspector } from '../../adapters/seeds/inspect.js'
 import { folderSeeds, listedSeeds } from '../../adapters/seeds/sources.js'
-import { directSettings, type Env, uploadSettings } from '../../adapters/settings.js'
+import { directSettings, type Env, secretsDir, uploadSettings } from '../../adapters/settings.js'
 import { SEEDS_PATH } from '../../domain/bundles/seeds.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { checkSecrets } from '../../ops/bundles/checkSecrets.js'
@@ -64,8 +64,8 @@ export function bundleWiring(around: BundleSurroundings, flags: BundleFlags): Bu
   const extra = flags['extra-secret'] ?? []
 
   const secrets = (): SecretsFolder => {
-    const named = flags['secrets-dir'] ?? settings.secretsDir
-    if (named !== undefined) return secretsFolder(named)
+    const named = secretsDir(env, flags['secrets-dir'])
+    if (named !== null) return secretsFolder(named)
     throw new ClawctlError('USAGE', 'The secrets directory is not named.', {
       hint: 'Give the checkout of nix-secrets with --secrets-dir, or set CLAWCTL_SECRETS_DIR.',
     })

@@ -1,6 +1,6 @@
 import { createControlApi } from '../../adapters/controlApi.js'
 import { checkoutFiles } from '../../adapters/registry/checkout.js'
-import { secretsFolder } from '../../adapters/registry/secretsFolder.js'
+import { secretsFolder } from '../../adapters/secretsFolder.js'
 import * as settings from '../../adapters/settings.js'
 import type { PreflightPorts } from '../../ops/preflight/preflight.js'
 import type { Context } from '../context.js'
@@ -9,10 +9,9 @@ import type { Context } from '../context.js'
 export function preflightWiring(
   context: Context,
   flags: { controlApiUrl: string | undefined; secretsDir: string | undefined },
-  surroundings: { cwd: string; userAgent: string },
+  { userAgent }: { userAgent: string },
 ): PreflightPorts {
   const { env } = context
-  const { cwd, userAgent } = surroundings
   const folder = settings.secretsDir(env, flags.secretsDir)
   const throughApi = context.mode === 'agent'
   const api = () => createControlApi({ ...context.controlApi, userAgent })
@@ -25,7 +24,7 @@ export function preflightWiring(
     throughApi,
     registry: context.registry,
     checkout: checkoutFiles(context.checkout),
-    secrets: folder === null ? null : secretsFolder(folder, cwd),
+    secrets: folder === null ? null : secretsFolder(folder),
   }
 
   async function direct() {

@@ -1,6 +1,6 @@
 import { createControlApi } from '../../adapters/controlApi.js'
 import { checkoutFiles } from '../../adapters/registry/checkout.js'
-import { secretsFolder } from '../../adapters/registry/secretsFolder.js'
+import { secretsFolder } from '../../adapters/secretsFolder.js'
 import * as settings from '../../adapters/settings.js'
 import { markerKey } from '../../domain/bundle.js'
 import type { Fleet } from '../../domain/contract.js'
@@ -20,9 +20,8 @@ export interface RegistryWiring {
   steps(secretsDir: string | undefined): StepPorts
 }
 
-export function registryWiring(context: Context, surroundings: { cwd: string; userAgent: string }): RegistryWiring {
+export function registryWiring(context: Context, { userAgent }: { userAgent: string }): RegistryWiring {
   const { env } = context
-  const { cwd, userAgent } = surroundings
   return {
     checkout: checkoutFiles(context.checkout),
     async repository() {
@@ -39,7 +38,7 @@ export function registryWiring(context: Context, surroundings: { cwd: string; us
     },
     steps(flag) {
       const folder = settings.secretsDir(env, flag)
-      const secrets = folder === null ? null : secretsFolder(folder, cwd)
+      const secrets = folder === null ? null : secretsFolder(folder)
       if (context.mode === 'ci') {
         return {
           secrets,

@@ -26,9 +26,9 @@ const GROUPS: readonly Group[] = [
   },
   {
     id: 'control-token',
-    title: 'The control token is here, accepted, and among the secrets',
-    parts: ['token-known', 'token-accepted', 'control-token', 'token-secret'],
-    tells: ['token-known', 'token-accepted', 'token-secret'],
+    title: 'The control token is here, accepted, encrypted, and in the bundles',
+    parts: ['token-known', 'token-accepted', 'control-token', 'token-secret', 'token-bundles'],
+    tells: ['token-known', 'token-accepted', 'token-secret', 'token-bundles'],
   },
   {
     id: 'workflow',
@@ -69,6 +69,7 @@ const COMMANDS = new Map(
     registry: 'clawctl registry check',
     'local-registry': 'clawctl registry check',
     bundles: `gh workflow run ${BUNDLE_WORKFLOW} -f target=all`,
+    'token-bundles': `gh workflow run ${BUNDLE_WORKFLOW} -f target=all`,
     'latest-ami': `gh workflow run ${IMAGE_WORKFLOW}`,
     ec2: 'clawctl fleet status',
     fleet: 'clawctl fleet status',

@@ -2,10 +2,6 @@ import type { Check, Fleet } from '../contract.js'
 import { checkFleetFiles, type FileProblem, formatProblem } from '../registry/files.js'
 import type { Registry } from '../registry.js'
 
-/** What one `<name>.age` of nix-secrets is, without decrypting it. */
-export type SecretState = 'missing' | 'empty' | 'plaintext' | 'encrypted'
-
-export const CONTROL_TOKEN_SECRET = 'clawdinator-control-token'
 /** A line holds no more. */
 const MOST_NAMED = 5
 
@@ -64,16 +60,19 @@ export function compareRegistries(local: Registry, fleet: Fleet): Check {
   return pass('registry-deployed', title, `The deployed branch differs: ${told.join('; ')}.`, fix)
 }
 
-/** The secrets that every flight needs of nix-secrets, by name. */
+/**
+ * The secrets that every flight needs of nix-secrets.
+ * @param problems name → what is wrong with it, as the end of a sentence; null where it is age ciphertext
+ */
 export function judgeSecrets(
   id: 'discord-secrets' | 'token-secret',
   title: string,
   folder: string,
-  states: ReadonlyMap<string, SecretState>,
+  problems: ReadonlyMap<string, string | null>,
 ): Check {
-  const bad = [...states].filter(([, state]) => state !== 'encrypted')
-  if (bad.length === 0) return pass(id, title, `${count(states.size, 'secret')} encrypted in ${folder}.`)
-  const words = bad.slice(0, MOST_NAMED).map(([name, state]) => `${name}.age is ${state}`)
+  const bad = [...problems].filter(([, problem]) => problem !== null)
+  if (bad.length === 0) return pass(id, title, `${count(problems.size, 'secret')} encrypted in ${folder}.`)
+  const words = bad.slice(0, MOST_NAMED).map(([name, problem]) => `${name}.age ${problem}`)
   const more = bad.length > MOST_NAMED ? ` and ${bad.length - MOST_NAMED} more` : ''
   const [name = ''] = bad[0] ?? []
   return fail(id, title, `${words.join(', ')}${more}.`, `agenix -e ${name}.age`)

@@ -16,7 +16,7 @@ export interface Step {
 }
 
 /** What is known of a step: whether it is done, or why nobody here can tell. */
-export type Known = { done: boolean } | { unknown: string }
+export type Known = { done: boolean; note?: string | null } | { unknown: string }
 
 export interface StepFacts {
   entry: RegistryEntry
@@ -90,7 +90,9 @@ function branchKnown(instance: StepFacts['instance']): Known {
 }
 
 function told(known: Known): Pick<Step, 'done' | 'note'> {
-  return 'done' in known ? { done: known.done, note: null } : { done: null, note: `not known here: ${known.unknown}` }
+  return 'done' in known
+    ? { done: known.done, note: known.note ?? null }
+    : { done: null, note: `not known here: ${known.unknown}` }
 }
 
 /** What outlives its entry, and the command that ends it where there is one. */

@@ -1,12 +1,12 @@
-import { inspectAge } from '../../domain/age.js'
 import { assembleBundles, needsOf, sharedTokens } from '../../domain/bundles/assemble.js'
 import type { ClawctlError } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry.js'
 import { ownersOf, SHARED_SECRET_NAMES } from '../../domain/secrets.js'
 import type { RegistrySource } from '../ports.js'
 import { readRegistry } from '../readRegistry.js'
-import { formProblems, invalidSecrets, testDecryption } from './gather.js'
+import { formProblems, invalidSecrets, namedProblems, testDecryption } from './gather.js'
 import type { Identities, SecretsFolder } from './ports.js'
+import { secretProblem } from './secretProblem.js'
 
 /** `ok`: age ciphertext, and decrypted where there is an identity. `untested`: the identity's kind can't be tested. */
 export type CellState = 'ok' | 'missing' | 'bad' | 'untested'
@@ -51,14 +51,13 @@ async function secretsReport(
   const { assemblies, problems: assembling } = assembleBundles({ registry, ids, available, extra })
   const tested = await testDecryption(assemblies, files, registry, ports.identities)
   const alike = sharedTokens(registry, new Map(folder.files.map(({ name, sha256 }) => [name, sha256])), 'content')
-  const isSound = (name: string) => inspectAge(files.get(name)?.bytes ?? new Uint8Array()).ok
   const instances = registry.map((entry) => ({
     id: entry.id,
     cells: needsOf(entry, available).map(({ spec, name, present }) => {
       const opened = tested.cells.get(entry.id)?.get(name)
       const state: CellState = !present
         ? 'missing'
-        : !isSound(name) || opened === 'failed'
+        : secretProblem(folder, name) !== null || opened === 'failed'
           ? 'bad'
           : opened === 'skipped'
             ? 'untested'
@@ -74,7 +73,13 @@ async function secretsReport(
     strays: folder.strays,
     shared,
     problems: [
-      ...new Set([...folder.problems, ...formProblems(folder.files), ...assembling, ...alike, ...tested.problems]),
+      ...new Set([
+        ...namedProblems(folder),
+        ...formProblems(folder.files),
+        ...assembling,
+        ...alike,
+        ...tested.problems,
+      ]),
     ],
     notes: tested.notes,
   }

@@ -2,7 +2,7 @@ import { inspectAge } from '../../domain/age.js'
 import { type Assembly, assembleBundles, sharedTokens } from '../../domain/bundles/assemble.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry.js'
-import type { Identities, Identity, Opened, SecretFile, SecretsFolder } from './ports.js'
+import type { Identities, Identity, Opened, SecretFile, SecretsFolder, SecretsListing } from './ports.js'
 
 export interface Gathered {
   assemblies: Assembly[]
@@ -28,7 +28,7 @@ export async function gatherSecrets(
   const { assemblies, problems: assembling } = assembleBundles({ ...input, available: new Set(files.keys()) })
   const digests = new Map(folder.files.map(({ name, sha256 }) => [name, sha256]))
   const problems = [
-    ...folder.problems,
+    ...namedProblems(folder),
     ...formProblems(folder.files),
     ...assembling,
     ...sharedTokens(input.registry, digests, 'content'),
@@ -43,6 +43,11 @@ export async function gatherSecrets(
     strays: folder.strays,
     notes: tested.notes,
   }
+}
+
+/** What must not be there or can't be read, as sentences. */
+export function namedProblems({ problems }: SecretsListing): string[] {
+  return problems.map(({ file, problem }) => `${file} ${problem}`)
 }
 
 /** Of every file, needed or not: a plaintext must not lie there at all. */
@@ -88,7 +93,10 @@ export async function testDecryption(
       cells.set(name, opened.outcome)
       if (opened.outcome === 'opened') plain.set(name, opened.digest)
       else if (opened.outcome === 'skipped') tested.notes.push(`${name}.age was not test-decrypted: ${opened.why}`)
-      else tested.problems.push(`${name}.age can't be decrypted with the identity of ${entry.id}`)
+      else {
+        const whose = own ? `the identity of ${entry.id}` : `--identity, and ${entry.id} needs it`
+        tested.problems.push(`${name}.age can't be decrypted with ${whose}`)
+      }
     }
   }
   tested.problems.push(...sharedTokens(registry, plain, 'plaintext'))

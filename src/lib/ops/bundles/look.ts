@@ -1,10 +1,12 @@
 import pMap from 'p-map'
 import { markerKey, parseMarker } from '../../domain/bundle.js'
 import type { StoredBundle } from '../../domain/bundles/plan.js'
+import type { BundleObject } from '../../domain/contract.js'
 import type { RegistryEntry } from '../../domain/registry.js'
 import type { BundleStore } from './ports.js'
 
 const HEADS_AT_ONCE = 4
+const MARKERS_AT_ONCE = 8
 
 /** What is below an instance's prefix, before anything is uploaded. */
 export async function lookAt(
@@ -44,16 +46,43 @@ async function damagedObjects(
   return damaged
 }
 
-/** Of the markers that were seen: repository → what is stored of it. */
-export function storedRepos(looked: readonly { entry: RegistryEntry; stored: StoredBundle }[]) {
+/** The archive of a repository in some bundle, by its whole key. */
+export interface StoredRepo {
+  object: Extract<BundleObject, { kind: 'repo' }>
+  key: string
+}
+
+const reposOf = (entry: RegistryEntry, marker: string | null): StoredRepo[] =>
+  (parseMarker(marker)?.objects ?? []).flatMap((object) =>
+    object.kind === 'repo' ? [{ object, key: `${entry.bootstrapPrefix}/${object.key}` }] : [],
+  )
+
+/** The archives of the bundles that were looked at. */
+export function storedRepos(looked: readonly { entry: RegistryEntry; stored: StoredBundle }[]): StoredRepo[] {
   return looked.flatMap(({ entry, stored }) => {
     const sizes = new Map(stored.objects.map(({ key, size }) => [key, size]))
-    return (parseMarker(stored.marker)?.objects ?? []).flatMap((object) =>
-      object.kind === 'repo' &&
-      sizes.get(`${entry.bootstrapPrefix}/${object.key}`) === object.size &&
-      !stored.damaged?.has(`${entry.bootstrapPrefix}/${object.key}`)
-        ? [object]
-        : [],
+    return reposOf(entry, stored.marker).filter(
+      ({ object, key }) => sizes.get(key) === object.size && !stored.damaged?.has(key),
     )
   })
+}
+
+/** The archives of bundles that are not to be uploaded now: what is packed there need not be packed again. */
+export async function reposElsewhere(store: BundleStore, entries: readonly RegistryEntry[]): Promise<StoredRepo[]> {
+  const found = await pMap(
+    entries,
+    async (entry) => reposOf(entry, (await store.get(markerKey(entry)))?.text ?? null),
+    { concurrency: MARKERS_AT_ONCE },
+  )
+  // Most bundles hold the same archives: one of each is enough.
+  const each = [...new Map(found.flat().map((repo) => [repo.object.sha256, repo])).values()]
+  const sound = await pMap(
+    each,
+    async ({ object, key }) => {
+      const head = await store.head(key, true)
+      return head?.sha256 === object.sha256 && head.size === object.size
+    },
+    { concurrency: HEADS_AT_ONCE },
+  )
+  return each.filter((_, index) => sound[index])
 }

@@ -43,12 +43,20 @@ export interface SecretFile {
   sha256: string
 }
 
+export interface SecretsListing {
+  files: SecretFile[]
+  /** What is no secret by its name. */
+  strays: string[]
+  /** What must not be there or can't be read, by its name in the directory, and why as the end of a sentence. */
+  problems: { file: string; problem: string }[]
+}
+
+/** The encrypted secrets, as a checkout of nix-secrets has them: what uploads, checks and preflight look into. */
 export interface SecretsFolder {
-  /**
-   * Everything in it. `strays`: what is no secret by its name. `problems`: what must not be there or can't be read, as
-   * sentences. @throws ClawctlError INVALID_SECRETS where there is no such directory
-   */
-  read(): Promise<{ files: SecretFile[]; strays: string[]; problems: string[] }>
+  /** As it was named. */
+  path: string
+  /** Everything in it. @throws ClawctlError INVALID_SECRETS where there is no such directory */
+  read(): Promise<SecretsListing>
 }
 
 export type Opened =

@@ -1,7 +1,7 @@
 import pMap from 'p-map'
 import { REQUIRED_REPOS } from '../../domain/bundles/layout.js'
-import type { BundleObject } from '../../domain/contract.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
+import type { StoredRepo } from './look.js'
 import type { PackedSeed, SeedSource } from './ports.js'
 
 /** A repository as the bundles will have it. */
@@ -12,8 +12,6 @@ export interface ReadySeed extends Omit<PackedSeed, 'file'> {
   /** Where its archive is on this machine; made now where a bundle had it already. */
   pack(): Promise<PackedSeed>
 }
-
-type StoredRepo = Extract<BundleObject, { kind: 'repo' }>
 
 /** Clones wait for the network, packing for a processor. */
 const REPOS_AT_ONCE = 4
@@ -40,13 +38,17 @@ export async function readySeeds(
       try {
         const commit = await source.commit()
         const known = stored.find(
-          (one) =>
+          ({ object: one }) =>
             one.name === source.name && one.commit === commit && one.url === source.url && one.branch === source.branch,
-        )
-        const { size, sha256 } = known ?? (await source.pack())
-        say(`${source.name} ${commit.slice(0, 12)}${known ? ', as in a bundle already' : ''}`)
+        )?.object
+        // The branch may have moved since it was asked: what was packed is what is told.
+        const made = known ?? (await source.pack())
+        say(`${source.name} ${made.commit.slice(0, 12)}${known ? ', as in a bundle already' : ''}`)
         const { name, url, branch } = source
-        return { name, url, branch, commit, size, sha256, pack: () => source.pack() }
+        return {
+          ...{ name, url, branch, pack: () => source.pack() },
+          ...{ commit: made.commit, size: made.size, sha256: made.sha256 },
+        }
       } catch (error) {
         failed.push({ name: source.name, error: asClawctlError(error) })
         return null

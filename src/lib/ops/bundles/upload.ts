@@ -15,7 +15,7 @@ import { IDENTITY } from '../../domain/secrets.js'
 import type { Clock, Progress, RegistrySource } from '../ports.js'
 import { readRegistry } from '../readRegistry.js'
 import { type Gathered, gatherSecrets } from './gather.js'
-import { lookAt, storedRepos } from './look.js'
+import { lookAt, reposElsewhere, type StoredRepo, storedRepos } from './look.js'
 import type { BundleStore, Content, Identities, SecretsFolder, Seeds } from './ports.js'
 import { type ReadySeed, readySeeds } from './seeds.js'
 
@@ -91,11 +91,18 @@ export async function uploadBundles(request: UploadRequest, ports: UploadPorts):
   )
   if (gathered.identities.size > 0 && !request.kmsKey) throw noKmsKey()
   const seedSources = await ports.seeds.list()
-  const looked = await progress.task('look at the bundles', () =>
-    pMap(gathered.assemblies, async ({ entry }) => ({ entry, ...(await lookAt(store, entry)) }), { concurrency: 8 }),
-  )
+  const { looked, elsewhere } = await progress.task('look at the bundles', async () => {
+    const at = async ({ entry }: { entry: RegistryEntry }) => ({ entry, ...(await lookAt(store, entry)) })
+    return {
+      looked: await pMap(gathered.assemblies, at, { concurrency: 8 }),
+      elsewhere: await reposElsewhere(
+        store,
+        registry.filter(({ id }) => !ids.includes(id)),
+      ),
+    }
+  })
   const seeds = await progress.task(`pack ${seedSources.length} repositories`, (say) =>
-    readySeeds(seedSources, storedRepos(looked), say),
+    readySeeds(seedSources, [...storedRepos(looked), ...elsewhere], say),
   )
   const items = looked.map(({ entry, etag, stored }): Item => {
     const plan = planBundle(entry, wantedObjects(entry, gathered, seeds), stored)
@@ -107,7 +114,7 @@ export async function uploadBundles(request: UploadRequest, ports: UploadPorts):
   if (request.dryRun) {
     return { dryRun: true, bundles: items.map(({ plan }) => planned(plan)), strays, notes }
   }
-  const upload = new Upload(request, ports, gathered, seeds, items)
+  const upload = new Upload(request, ports, gathered, seeds, items, elsewhere)
   const bundles = await progress.task('upload what changed', (say) =>
     pMap(items, (item) => upload.bundle(item, say), { concurrency: BUNDLES_AT_ONCE }),
   )
@@ -173,11 +180,13 @@ class Upload {
     gathered: Gathered,
     seeds: readonly ReadySeed[],
     items: readonly Item[],
+    elsewhere: readonly StoredRepo[],
   ) {
     this.#request = request
     this.#ports = ports
     this.#gathered = gathered
     this.#seeds = new Map(seeds.map((seed) => [seed.name, seed]))
+    for (const { object, key } of elsewhere) this.#sources.set(object.sha256, Promise.resolve(key))
     for (const { plan } of items) {
       for (const object of plan.objects) {
         if (object.kind !== 'repo' || plan.missing.includes(object)) continue
@@ -280,10 +289,15 @@ class Upload {
     const options = {
       details: bad.map(({ id, error }) => `${id}: ${error}`),
       partial: { upload },
-      hint: 'Run the upload again: what is there already is not sent twice. Until then hosts find the bundles as they were.',
     }
-    if (this.#failure)
-      throw new ClawctlError(this.#failure.code, this.#failure.message, { ...options, cause: this.#failure })
+    if (this.#failure) {
+      const { code, message, hint } = this.#failure
+      throw new ClawctlError(code, message, {
+        ...options,
+        hint: `${hint ? `${hint} Then run` : 'Run'} the upload again: what is there already is not sent twice. Until then hosts find the bundles as they were.`,
+        cause: this.#failure,
+      })
+    }
     throw new ClawctlError(
       'BUNDLE_CONFLICT',
       `Another upload replaced the bundle of ${this.#conflicts.join(', ')} meanwhile, and its bundle is the one in place.`,

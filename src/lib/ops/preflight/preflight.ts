@@ -1,19 +1,13 @@
 import type { Check, Fleet } from '../../domain/contract.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import { type FlightCheck, groupChecks, type Verdict, verdictOf } from '../../domain/preflight/flight.js'
-import {
-  CONTROL_TOKEN_SECRET,
-  compareRegistries,
-  fail,
-  judgeLocalRegistry,
-  judgeSecrets,
-  pass,
-  type SecretState,
-  skip,
-} from '../../domain/preflight/local.js'
+import { compareRegistries, fail, judgeLocalRegistry, judgeSecrets, pass, skip } from '../../domain/preflight/local.js'
 import { checkRegistry, type Registry } from '../../domain/registry.js'
+import { CONTROL_TOKEN_SECRET } from '../../domain/secrets.js'
+import type { SecretsFolder, SecretsListing } from '../bundles/ports.js'
+import { secretProblem } from '../bundles/secretProblem.js'
 import type { RegistrySource } from '../ports.js'
-import type { Checkout, SecretsFolder } from '../registry/ports.js'
+import type { Checkout } from '../registry/ports.js'
 
 export interface PreflightPorts {
   /** Where the URL was found. @throws ClawctlError NOT_CONFIGURED */
@@ -145,22 +139,22 @@ async function lookAtSecrets({ secrets, registry }: PreflightPorts): Promise<Che
       ({ text }) => checkRegistry(text).entries.map((entry) => entry.discordTokenSecret),
       () => [],
     )
-    const [ofControl, ofTokens] = await Promise.all([statesOf([CONTROL_TOKEN_SECRET], secrets), statesOf(own, secrets)])
+    const listing = await secrets.read()
     return [
-      judgeSecrets(...control, secrets.path, ofControl),
+      judgeSecrets(...control, secrets.path, problemsOf([CONTROL_TOKEN_SECRET], listing)),
       own.length > 0
-        ? judgeSecrets(...tokens, secrets.path, ofTokens)
+        ? judgeSecrets(...tokens, secrets.path, problemsOf(own, listing))
         : skip(...tokens, 'There is no registry here that names them.'),
     ]
   } catch (error) {
     const { message, hint } = asClawctlError(error)
-    return [fail(...tokens, message, hint ?? 'Check the path.')]
+    const fix = hint ?? 'Check the path.'
+    return [fail(...control, message, fix), fail(...tokens, message, fix)]
   }
 }
 
-async function statesOf(names: readonly string[], secrets: SecretsFolder): Promise<Map<string, SecretState>> {
-  return new Map(await Promise.all(names.map(async (name) => [name, await secrets.look(name)] as const)))
-}
+const problemsOf = (names: readonly string[], listing: SecretsListing) =>
+  new Map(names.map((name) => [name, secretProblem(listing, name)]))
 
 async function settled<T>(work: Promise<T>): Promise<{ value: T; error: null } | { value: null; error: ClawctlError }> {
   try {

@@ -1,8 +1,10 @@
 import ms from 'ms'
+import { namesSecret } from '../../domain/bundle.js'
 import type { Check } from '../../domain/contract.js'
 import { DEPLOY_INPUTS, declaredInputs } from '../../domain/dispatchInputs.js'
 import { asClawctlError, CODES } from '../../domain/errors.js'
 import { fleetStatus } from '../../domain/fleet.js'
+import { CONTROL_TOKEN } from '../../domain/secrets.js'
 import { inspectBundles } from '../checkBundles.js'
 import { readHeartbeats } from '../fleetStatus.js'
 import { readRegistry } from '../readRegistry.js'
@@ -55,7 +57,8 @@ export async function serverPreflight(ports: ServerPreflightPorts): Promise<Chec
       const age = ports.clock.now().getTime() - Date.parse(image.createdAt)
       return pass(`${image.id} (${image.name})${age >= 0 ? `, ${ms(age, { long: true })} old` : ''}.`)
     }),
-    check('bundles', "Every instance's bootstrap bundle is whole", () => bundles(ports, once)),
+    check('bundles', "Every instance's bootstrap bundle is whole", () => bundles(once)),
+    check('token-bundles', 'The control token is in the bundles', () => tokenInBundles(once)),
     check('fleet', 'The fleet can be described', () => fleet(ports, once)),
     check('control-token', 'The control tokens are as they should be', () => controlTokens(ports)),
   ])
@@ -70,11 +73,13 @@ function shared(ports: ServerPreflightPorts) {
       return asked
     }
   }
+  const registry = memo(() => readRegistry(ports.registry))
   return {
     repository: memo(() => ports.github.repository()),
-    registry: memo(() => readRegistry(ports.registry)),
+    registry,
     hosts: memo(() => ports.compute.describeHosts()),
     latestImage: memo(() => ports.compute.latestImage()),
+    bundles: memo(async () => (ports.store ? inspectBundles(ports.store, await registry()) : null)),
   }
 }
 type Shared = ReturnType<typeof shared>
@@ -128,7 +133,7 @@ async function workflow({ github }: ServerPreflightPorts): Promise<Finding> {
   const found = await github.workflow()
   if (!found) return fail('GitHub knows no such workflow.', 'Check GITHUB_WORKFLOW and the default branch.')
   const { file, ref, state, text } = found
-  if (state !== 'active') return fail(`${file} is ${state}.`, `Enable ${file} in the Actions tab.`)
+  if (state !== 'active') return fail(`${file} is ${state}.`, `gh workflow enable ${file}`)
   if (text === null) return fail(`There is no ${file} on ${ref}.`, 'Check GITHUB_REF.')
   const inputs = declaredInputs(text)
   if (inputs === null)
@@ -138,14 +143,28 @@ async function workflow({ github }: ServerPreflightPorts): Promise<Finding> {
   return fail(`${file} on ${ref} lacks ${missing.join(', ')}.`, `Bring ${file} and the Control API to one version.`)
 }
 
-async function bundles({ store }: ServerPreflightPorts, once: Shared): Promise<Finding> {
-  if (!store) return skip('No bucket is configured.', 'Set S3_BUCKET.')
-  const checked = await inspectBundles(store, await once.registry())
+async function bundles(once: Shared): Promise<Finding> {
+  const checked = await once.bundles()
+  if (!checked) return skip('No bucket is configured.', 'Set S3_BUCKET.')
   const bad = checked.filter(({ problems }) => problems.length > 0)
   if (bad.length === 0) return pass(`${count(checked.length, 'bundle')}.`)
-  const told = bad.slice(0, MOST_NAMED).map(({ id, problems }) => `${id}: ${problems.slice(0, MOST_NAMED).join(', ')}`)
+  const told = bad
+    .slice(0, MOST_NAMED)
+    .map(({ entry, problems }) => `${entry.id}: ${problems.slice(0, MOST_NAMED).join(', ')}`)
   const more = bad.length > MOST_NAMED ? `; and ${bad.length - MOST_NAMED} more` : ''
   return fail(`${told.join('; ')}${more}.`, 'Upload the bundle of each instance named here.')
+}
+
+/** Of those that are there: what is not, the other check tells. */
+async function tokenInBundles(once: Shared): Promise<Finding> {
+  const checked = (await once.bundles()) ?? []
+  const there = checked.flatMap(({ entry, marker }) => (marker ? [{ entry, marker }] : []))
+  if (there.length === 0) return skip('No bundle is there to hold it.')
+  const without = there.filter(({ entry, marker }) => !namesSecret(marker, entry, CONTROL_TOKEN))
+  if (without.length === 0) return pass(`It is in ${count(there.length, 'bundle')}.`)
+  const ids = without.slice(0, MOST_NAMED).map(({ entry }) => entry.id)
+  const more = without.length > MOST_NAMED ? ` and ${without.length - MOST_NAMED} more` : ''
+  return fail(`It is not in the bundle of ${ids.join(', ')}${more}.`, 'Upload the bundle of each instance named here.')
 }
 
 async function fleet({ store, clock, heartbeatMemory: memory }: ServerPreflightPorts, once: Shared): Promise<Finding> {

@@ -1,4 +1,3 @@
-import type { SecretState } from '../../domain/preflight/local.js'
 import type { AcceptedPlan, FleetFiles } from '../../domain/registry/plan.js'
 
 /** Where the fleet's files lie: a checkout on disk, or a branch on GitHub. */
@@ -15,13 +14,6 @@ export interface Checkout extends FleetSource {
   edit(id: string, plan: (files: FleetFiles) => AcceptedPlan): Promise<AcceptedPlan>
   /** Names in nix/hosts, without `.nix`; empty where the folder is not there. */
   hostFiles(): Promise<string[]>
-}
-
-/** What of the encrypted secrets can be seen without decrypting any. */
-export interface SecretsFolder {
-  path: string
-  /** What `<name>.age` is. @throws ClawctlError NOT_CONFIGURED where the folder is not there */
-  look(name: string): Promise<SecretState>
 }
 
 export interface Commit {

@@ -2,7 +2,8 @@ import type { Fleet } from '../../domain/contract.js'
 import { asClawctlError } from '../../domain/errors.js'
 import { type Known, type Step, type StepFacts, stepsToAdd } from '../../domain/registry/steps.js'
 import type { RegistryEntry } from '../../domain/registry.js'
-import type { SecretsFolder } from './ports.js'
+import type { SecretsFolder } from '../bundles/ports.js'
+import { secretProblem } from '../bundles/secretProblem.js'
 
 export interface StepPorts {
   /** Null where nobody said where the secrets are. */
@@ -21,11 +22,8 @@ export async function remainingSteps(
 ): Promise<Step[]> {
   const { secrets, fleet, hasBundle } = ports
   const [token, bundle, instance] = await Promise.all([
-    known(
-      secrets && (async () => (await secrets.look(entry.discordTokenSecret)) === 'encrypted'),
-      'give --secrets-dir',
-    ),
-    known(hasBundle && (() => hasBundle(entry)), 'only CI sees the bucket'),
+    known(secrets && (() => tokenIn(secrets, entry.discordTokenSecret)), 'give --secrets-dir'),
+    known(hasBundle && (async () => ({ done: await hasBundle(entry) })), 'only CI sees the bucket'),
     fleet
       ? fleet.ask().then(
           ({ instances }) => ({
@@ -39,11 +37,16 @@ export async function remainingSteps(
   return stepsToAdd({ entry, ...edit, token, bundle, instance })
 }
 
+async function tokenIn(secrets: SecretsFolder, name: string): Promise<Known> {
+  const problem = secretProblem(await secrets.read(), name)
+  return { done: problem === null, note: problem && `${name}.age ${problem}` }
+}
+
 /** A step that can't be looked up fails nothing: the edit itself is done. */
-async function known(look: (() => Promise<boolean>) | null, why: string): Promise<Known> {
+async function known(look: (() => Promise<Known>) | null, why: string): Promise<Known> {
   if (!look) return { unknown: why }
   try {
-    return { done: await look() }
+    return await look()
   } catch (error) {
     return { unknown: reason(error) }
   }
