@@ -45,7 +45,11 @@ export async function uploadImage(
 ): Promise<UploadedImage> {
   const source = await openImage(ports.files, asked.file, ports.progress.note)
   try {
-    return await upload(source, asked.concurrency ?? PART_CONCURRENCY, ports)
+    return await upload(source, asked.concurrency ?? PART_CONCURRENCY, ports).catch((error) => {
+      const failure = asClawctlError(error)
+      if (failure.code !== 'CANCELLED' || failure.hint) throw failure
+      throw withPartial(failure, {}, 'Run the same command again: it goes on from what is there.')
+    })
   } finally {
     await source.file.close()
   }
