@@ -159,6 +159,8 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
       throw new ClawctlError('UPSTREAM', `S3 did not put ${key} together.`, { hint: 'Run the command again.' })
     }
   } catch (error) {
+    // Another run went on with the same upload and was quicker.
+    if (isGone(error) && (await isThere(ports, key, file, sha256))) return told(result({ existed: true, bytesSent }))
     throw await unfinished(asClawctlError(error), ports, target, { sent: sent.size, total: parts.length })
   }
   const resumedParts = parts.length - missing.length
@@ -221,6 +223,8 @@ async function isSame(
   for await (const piece of partBody(file, part, digests.holes[part.number - 1] ?? false)) md5.update(piece)
   return sent.etag.replaceAll('"', '') === md5.hex()
 }
+
+const isGone = (error: unknown) => ((error as Error).cause as Error | undefined)?.name === 'NoSuchUpload'
 
 /** An upload that can't succeed is aborted; of any other the parts stay for the next run. */
 async function unfinished(
