@@ -1,6 +1,10 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
 import { createCompute } from '../../src/lib/adapters/aws/compute.js'
 import { asAwsFailure } from '../../src/lib/adapters/aws/errors.js'
+import { createImageObjects } from '../../src/lib/adapters/aws/imageObjects.js'
 import { createObjectStore } from '../../src/lib/adapters/aws/objectStore.js'
 import type { Service } from '../../src/lib/sandbox/faults.js'
 import { failureOf } from '../support/failure.js'
@@ -184,5 +188,55 @@ describe('AWS adapters', () => {
         expect(asked('ec2') - before).to.be.within(3, 4)
       })
     }
+
+    it('does not wait for a service that never answers: the attempt is made anew, then given up', async () => {
+      const client = createCompute({ region: REGION, patience: { attempts: 2, attemptMs: 100 } })
+      plane.faults.add({ on: 'ec2', kind: 'hang', strikes: 1 })
+      expect((await client.latestImage())?.id).to.equal(LATEST)
+      plane.faults.add({ on: 'ec2', kind: 'hang', strikes: Number.POSITIVE_INFINITY })
+      expect((await failureOf(client.latestImage())).code).to.equal('UPSTREAM')
+      expect(asked('ec2')).to.equal(4)
+    })
+
+    it('does not wait for the rest of a body that no longer comes', async () => {
+      const stalling = createServer((_, response) => {
+        response.writeHead(200, { 'content-length': '10' })
+        response.write('{')
+      })
+      await new Promise<void>((resolve) => stalling.listen(0, '127.0.0.1', resolve))
+      const restore = setEnv({ AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${(stalling.address() as AddressInfo).port}` })
+      try {
+        const settings = { region: REGION, bucket: BUCKET, patience: { attempts: 1, attemptMs: 100 } }
+        expect((await failureOf(createObjectStore(settings).get('a.json'))).code).to.equal('UPSTREAM')
+      } finally {
+        restore()
+        stalling.closeAllConnections()
+        stalling.close()
+      }
+    })
+
+    it('ends what is under way when it is told to stop, and tries nothing again', async () => {
+      const stop = new AbortController()
+      const client = createCompute({ region: REGION, stop: stop.signal })
+      plane.faults.add({ on: 'ec2', kind: 'hang', strikes: 1 })
+      const failure = failureOf(client.latestImage())
+      while (asked('ec2') === 0) await sleep(5)
+      stop.abort()
+      expect((await failure).code).to.equal('CANCELLED')
+      expect(asked('ec2')).to.equal(1)
+    })
+
+    it('sends a small object again that arrived mangled', async () => {
+      const objects = createImageObjects({
+        region: REGION,
+        bucket: BUCKET,
+        connections: 1,
+        stop: new AbortController().signal,
+      })
+      plane.faults.add({ on: 's3', kind: 'corrupt', strikes: 1 })
+      await objects.put('images/zeros/8', new Uint8Array(8))
+      expect(asked('s3')).to.equal(2)
+      expect(await objects.get('images/zeros/8')).to.deep.equal(new Uint8Array(8))
+    })
   })
 })

@@ -19,12 +19,17 @@ import { catchingHandler, requestAsSent } from '../../src/lib/adapters/aws/probe
 import { attempt } from '../../src/lib/adapters/aws/putOutcome.js'
 import { S3Client, UploadPartCommand } from '../../src/lib/adapters/aws/s3Sdk.js'
 import { createSigner } from '../../src/lib/adapters/aws/sigv4.js'
+import { createSnapshots } from '../../src/lib/adapters/aws/snapshots.js'
 import { imageFiles } from '../../src/lib/adapters/image/imageFile.js'
 import { journalFile } from '../../src/lib/adapters/image/journalFile.js'
 import { blocksOf } from '../../src/lib/domain/image/blocks.js'
 import { openImage } from '../../src/lib/ops/images/imageSource.js'
+import { ebsEndpoint } from '../../src/lib/sandbox/aws/ebs.js'
+import { World } from '../../src/lib/sandbox/aws/world.js'
+import { Faults } from '../../src/lib/sandbox/faults.js'
 import { failureOf } from '../support/failure.js'
 import { sha256 } from '../support/fakeImages.js'
+import { setEnv } from '../support/plane.js'
 
 const MIB = 1024 ** 2
 
@@ -235,6 +240,34 @@ describe('adapters of image work', () => {
       await expectSame('ebs', (region) =>
         new EBSClient({ ...common, region }).send(new StartSnapshotCommand({ VolumeSize: 1, ClientToken: 't' })),
       )
+    })
+  })
+
+  describe('createSnapshots', () => {
+    it('leaves a snapshot alone that is sealed already, and tells a checksum that EBS refuses', async () => {
+      const world = new World({})
+      const ebs = await ebsEndpoint(world, { faults: new Faults(), accessKeyId: 'AKIA' })
+      const restore = setEnv({
+        AWS_ENDPOINT_URL_EBS: ebs.url,
+        AWS_ACCESS_KEY_ID: 'AKIA',
+        AWS_SECRET_ACCESS_KEY: 'not verified',
+      })
+      try {
+        const stop = new AbortController().signal
+        const snapshots = createSnapshots({ region: world.region, bucket: 'b', connections: 1, stop })
+        const request = { sizeGib: 1, timeoutMinutes: 60, token: 't', parent: null, kmsKey: null, description: 'd' }
+        const { id } = await snapshots.start({ ...request, tags: {} })
+        const nothing = { blocks: 0, checksum: sha256(Buffer.alloc(0)) }
+        expect((await failureOf(snapshots.complete(id, { ...nothing, checksum: Buffer.alloc(32) }))).code).to.equal(
+          'UPSTREAM',
+        )
+        await snapshots.complete(id, nothing)
+        await snapshots.complete(id, nothing)
+      } finally {
+        restore()
+        await ebs.close()
+        await world.close()
+      }
     })
   })
 

@@ -404,7 +404,12 @@ export class FakeImageCloud {
           return { ok: false, kind: 'passing', error: new Error('BadDigest') }
         }
         const part = { number, bytes, etag: `"${number}"`, sha256: promised }
-        this.uploads.get(uploadId)?.parts.set(number, { ...part, data })
+        const upload = this.uploads.get(uploadId)
+        if (!upload) {
+          const cause = Object.assign(new Error(), { name: 'NoSuchUpload' })
+          throw new ClawctlError('UPSTREAM', 'S3 UploadPart failed.', { cause })
+        }
+        upload.parts.set(number, { ...part, data })
         this.log.push(`part ${number}`)
         return { ok: true, value: part }
       },

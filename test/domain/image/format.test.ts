@@ -58,6 +58,14 @@ describe('sniffFormat', () => {
     expect(refusal(sniff(vmdkHeader(0x30001).subarray(0, 100)))).to.match(/cut off/)
   })
 
+  it('refuses a VMDK whose header promises a footer that is not there', () => {
+    const header = vmdkHeader(0x30001)
+    header.writeBigUInt64LE(0xffffffffffffffffn, 56)
+    expect(sniff(header, header)).to.deep.equal({ format: 'vmdk', diskBytes: DISK })
+    expect(refusal(sniff(header, zeros))).to.match(/no footer at its end: it is cut off/)
+    expect(refusal(sniff(header, zeros.subarray(0, 512)))).to.match(/cut off/)
+  })
+
   it('refuses what is none: nothing, half a sector, other containers, compressed data', () => {
     expect(refusal(sniff(new Uint8Array(), new Uint8Array(), 0))).to.equal('it is empty')
     expect(refusal(sniff(zeros, undefined, 1000))).to.match(/not whole sectors/)

@@ -115,9 +115,33 @@ describe('uploadImage', () => {
     const failure = await failureOf(run())
     expect(failure).to.include({ code: 'CANCELLED' })
     expect(failure.hint).to.match(/run the same command again .* or with --abort/)
+    expect((await failureOf(uploadImage({ file: PATH, concurrency: 2 }, cloud.ports()))).hint).to.match(
+      /same command again/,
+    )
     expect(await abortUploads('other', cloud.ports())).to.deep.equal([])
     expect(await abortUploads('nixos-image', cloud.ports())).to.have.length(1)
     expect(cloud.uploads.size).to.equal(0)
+  })
+
+  it('takes the object of another run that went on with the same upload and was quicker', async () => {
+    const { cloud, run } = cloudWith(content(1, 2, 3))
+    const other = cloudWith(content(1, 2, 3))
+    const { key } = await other.run()
+    cloud.onPut = (nth) => {
+      if (nth === 2) {
+        cloud.uploads.clear()
+        const object = other.cloud.objects.get(key)
+        if (object) cloud.objects.set(key, object)
+      }
+      return 'ok'
+    }
+    expect(await run()).to.include({ key, existed: true })
+    cloud.objects.delete(key)
+    cloud.onPut = () => {
+      cloud.uploads.clear()
+      return 'ok'
+    }
+    expect((await failureOf(run())).code).to.equal('UPSTREAM')
   })
 
   it('killed at any moment sends only what is missing', async () => {

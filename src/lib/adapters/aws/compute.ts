@@ -17,6 +17,8 @@ export interface AwsSettings {
   region: string
   /** How often and how long to try; where a caller has little time of its own. */
   patience?: { attempts: number; attemptMs: number }
+  /** Ends what is under way: it rejects with CANCELLED. */
+  stop?: AbortSignal
 }
 
 /** EC2 as the use-cases see it. Credentials and endpoints are the SDK's own business. */

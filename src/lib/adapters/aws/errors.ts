@@ -1,15 +1,62 @@
+import type { S3Client } from '@aws-sdk/client-s3'
 import { NodeHttpHandler } from '@smithy/node-http-handler'
 import { ClawctlError } from '../../domain/errors.js'
 
 const CONNECT_TIMEOUT_MS = 5_000
 const PATIENCE = { attempts: 4, attemptMs: 20_000 }
 
-/** A peer that hangs is the usual failure outside EC2: each attempt has its time. The SDK's is the only retry layer. */
-export function clientLimits({ patience = PATIENCE }: { patience?: typeof PATIENCE }) {
+/**
+ * A peer that hangs is the usual failure outside EC2: each attempt has its time. The SDK's is the only retry layer. `stop`
+ * ends what is under way, and nothing is tried again after it.
+ */
+export function clientLimits({ patience = PATIENCE, stop }: { patience?: typeof PATIENCE; stop?: AbortSignal }) {
   return {
     maxAttempts: patience.attempts,
-    requestHandler: new NodeHttpHandler({ connectionTimeout: CONNECT_TIMEOUT_MS, requestTimeout: patience.attemptMs }),
+    requestHandler: new Handler(
+      {
+        connectionTimeout: CONNECT_TIMEOUT_MS,
+        requestTimeout: patience.attemptMs,
+        // Without it the handler only warns, and waits on for ever.
+        throwOnRequestTimeout: true,
+        // requestTimeout ends with the headers: this is for a body that no longer comes.
+        socketTimeout: patience.attemptMs,
+      },
+      stop,
+    ),
   }
+}
+
+class Handler extends NodeHttpHandler {
+  readonly #stop: AbortSignal | undefined
+
+  constructor(options: ConstructorParameters<typeof NodeHttpHandler>[0], stop: AbortSignal | undefined) {
+    super(options)
+    this.#stop = stop
+  }
+
+  override handle(...[request, options]: Parameters<NodeHttpHandler['handle']>) {
+    return super.handle(request, this.#stop ? { ...options, abortSignal: this.#stop } : options)
+  }
+}
+
+/** The body did not arrive as it was sent, or the request as it was signed in time: sent again it may. */
+export const MANGLED =
+  /^(?:BadDigest|InvalidDigest|XAmzContentSHA256Mismatch|XAmzContentChecksumMismatch|IncompleteBody|RequestTimeout|ChecksumMismatch)$/
+
+/** Has the SDK send again what arrived mangled: S3 answers 400, with which the SDK gives up. */
+export function resendsMangled<T extends Pick<S3Client, 'middlewareStack'>>(client: T): T {
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      try {
+        return await next(args)
+      } catch (error) {
+        throw MANGLED.test((error as Error).name) ? Object.assign(error as Error, { $retryable: {} }) : error
+      }
+    },
+    // Around the one that reads the answer, within the retries.
+    { step: 'deserialize', priority: 'high' },
+  )
+  return client
 }
 
 /** Without the SDK's logging, which copies every answer before it finds that nobody listens: a tenth of the time of a large one. */
@@ -66,6 +113,7 @@ export function asAwsFailure(what: string, error: unknown): ClawctlError {
   if (error instanceof ClawctlError) return error
   const { name } = error as Error
   const status = (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode
+  if (name === 'AbortError') return new ClawctlError('CANCELLED', 'It was interrupted.', { cause: error })
   // The answer to a HEAD has no body to say more.
   const unnamed = name === 'Unknown' && status !== undefined
   const told = unnamed ? `HTTP ${status}` : name

@@ -2,7 +2,7 @@ import type { ListMultipartUploadsCommandOutput, ListPartsCommandOutput } from '
 import type { ImageObjects, OpenUpload, SentPart } from '../../ops/images/ports.js'
 import type { ObjectInfo } from '../../ops/ports.js'
 import type { AwsSettings } from './compute.js'
-import { awsCall, clientLimits } from './errors.js'
+import { awsCall, clientLimits, resendsMangled } from './errors.js'
 import { catchingHandler, requestAsSent } from './probe.js'
 import { attempt } from './putOutcome.js'
 import {
@@ -36,7 +36,7 @@ export interface ImageObjectsSettings extends AwsSettings {
 /** Images in the fleet's bucket, uploaded in parts. */
 export function createImageObjects(settings: ImageObjectsSettings): ImageObjects {
   const { region, bucket: Bucket } = settings
-  const client = new S3Client({ region, ...clientLimits(settings) })
+  const client = resendsMangled(new S3Client({ region, ...clientLimits(settings) }))
   const puts = new Map<string, Promise<{ path: string; put: ReturnType<typeof createSignedPut> }>>()
 
   /** Asked once for each key: path and host hold the bucket in S3's own ways. */

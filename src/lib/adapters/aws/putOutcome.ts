@@ -1,12 +1,9 @@
 import type { Attempt } from '../../ops/images/ports.js'
-import { asAwsFailure } from './errors.js'
+import { asAwsFailure, MANGLED } from './errors.js'
 import type { PutAnswer } from './signedPut.js'
 
 const SLOW_DOWN =
   /^(?:SlowDown|Throttling|ThrottlingException|RequestThrottled|RequestThrottledException|TooManyRequestsException|RequestLimitExceeded)$/
-/** The body did not arrive as it was sent, or the request as it was signed in time: sent again it may. */
-const MANGLED =
-  /^(?:BadDigest|InvalidDigest|XAmzContentSHA256Mismatch|XAmzContentChecksumMismatch|IncompleteBody|RequestTimeout|ChecksumMismatch)$/
 
 /** What became of one PUT. @throws ClawctlError where another attempt can't help */
 export async function attempt(what: string, put: () => Promise<PutAnswer>): Promise<Attempt<PutAnswer>> {

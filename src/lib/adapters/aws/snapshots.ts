@@ -1,3 +1,4 @@
+import type { ValidationException } from '@aws-sdk/client-ebs'
 import type { Snapshot as Ec2Snapshot, ImportSnapshotTask } from '@aws-sdk/client-ec2'
 import { ClawctlError } from '../../domain/errors.js'
 import type { ImportTask, Snapshot, Snapshots } from '../../ops/images/ports.js'
@@ -132,15 +133,20 @@ export function createSnapshots(settings: SnapshotSettings): Snapshots {
     },
     complete: (id, { blocks, checksum }) =>
       awsCall('EBS CompleteSnapshot', async () => {
-        await ebs.send(
-          new CompleteSnapshotCommand({
-            SnapshotId: id,
-            ChangedBlocksCount: blocks,
-            Checksum: Buffer.from(checksum).toString('base64'),
-            ChecksumAlgorithm: 'SHA256',
-            ChecksumAggregationMethod: 'LINEAR',
-          }),
-        )
+        try {
+          await ebs.send(
+            new CompleteSnapshotCommand({
+              SnapshotId: id,
+              ChangedBlocksCount: blocks,
+              Checksum: Buffer.from(checksum).toString('base64'),
+              ChecksumAlgorithm: 'SHA256',
+              ChecksumAggregationMethod: 'LINEAR',
+            }),
+          )
+        } catch (error) {
+          // No longer open: an answer was lost, or an earlier run's. What became of it, its state says.
+          if ((error as ValidationException).Reason !== 'INVALID_SNAPSHOT_ID') throw error
+        }
       }),
     importFrom: ({ key, format, token, role, kmsKey, description, tags }) =>
       awsCall('EC2 ImportSnapshot', async () => {

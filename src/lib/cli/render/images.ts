@@ -12,7 +12,7 @@ export function renderUpload(uploaded: UploadedImage, paint: Paint): string {
   const rate = seconds > 0 ? `, ${sizeText(bytes / seconds)}/s` : ''
   const copied = parts.copied > 0 ? ` (${parts.copied} parts are holes)` : ''
   const told = existed
-    ? 'It was there already: nothing was sent.'
+    ? `It was there already: ${bytesSent === 0 ? 'nothing was sent' : 'another run was quicker'}.`
     : `Sent ${parts.sent} of ${parts.total} parts, ${sizeText(bytesSent)} of ${sizeText(bytes)}${copied}, in ${seconds.toFixed(1)} s${parts.resumed > 0 ? '' : rate}.`
   return `${key}\n${paint('dim', told)}`
 }

@@ -4,7 +4,7 @@ export type ImageFormat = (typeof IMAGE_FORMATS)[number]
 
 /** How many bytes of the beginning and of the end tell a format. */
 export const HEAD_BYTES = 1024
-export const TAIL_BYTES = 512
+export const TAIL_BYTES = 1024
 const SECTOR = 512
 
 export interface FormatVerdict {
@@ -16,15 +16,16 @@ export interface FormatVerdict {
 export type Sniffed = FormatVerdict | { refused: string; hint: string }
 
 /**
- * The format by the content. `head` is what the file begins with, `tail` its last sector; both shorter where the file is.
+ * The format by the content. `head` is what the file begins with, `tail` its last sectors; both shorter where the file is.
  * VHD: Microsoft's specification 1.0, footer in the last sector, a copy first in dynamic ones. VMDK: VMware's Virtual
  * Disk Format 5.0, sparse header; VM Import takes only the stream-optimized kind.
  */
 export function sniffFormat(file: { bytes: number; head: Uint8Array; tail: Uint8Array }): Sniffed {
-  const { bytes, head, tail } = file
+  const { bytes, head } = file
+  const tail = file.tail.subarray(-SECTOR)
   if (bytes === 0) return { refused: 'it is empty', hint: 'Build the image again.' }
   const kind = text(head, 0, 4)
-  if (kind === 'KDMV') return sniffVmdk(head)
+  if (kind === 'KDMV') return sniffVmdk(head, file.tail)
   if (kind === 'COWD' || text(head, 0, 21) === '# Disk DescriptorFile') {
     return {
       refused: 'it is a VMDK that VM Import does not take: only stream-optimized ones are',
@@ -68,7 +69,9 @@ const OTHER_FORMATS: readonly [magic: string, name: string][] = [
   ['\u00fd7zXZ', 'xz data'],
 ]
 
-function sniffVmdk(head: Uint8Array): Sniffed {
+const GD_AT_END = 0xffff_ffff_ffff_ffffn
+
+function sniffVmdk(head: Uint8Array, tail: Uint8Array): Sniffed {
   if (head.length < 512) return { refused: 'its VMDK header is cut off', hint: 'Build or copy it again.' }
   // Flag 16: grains are compressed; flag 17: markers. Together they are the stream-optimized kind.
   const flags = u32le(head, 8)
@@ -77,6 +80,11 @@ function sniffVmdk(head: Uint8Array): Sniffed {
       refused: 'it is a VMDK that VM Import does not take: only stream-optimized ones are',
       hint: 'Convert it: qemu-img convert -O vmdk -o subformat=streamOptimized IN OUT.vmdk.',
     }
+  }
+  // A header that leaves the grain directory to the footer: the last sector but one, before the end-of-stream marker.
+  const atEnd = view(head).getBigUint64(56, true) === GD_AT_END
+  if (atEnd && text(tail, tail.length - 2 * SECTOR, 4) !== 'KDMV') {
+    return { refused: 'it is a VMDK and has no footer at its end: it is cut off', hint: 'Build or copy it again.' }
   }
   return { format: 'vmdk', diskBytes: u64le(head, 12) * SECTOR }
 }

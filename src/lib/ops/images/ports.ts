@@ -169,7 +169,10 @@ export interface Snapshots {
   }): Promise<{ id: string; encrypted: boolean }>
   /** Tries once. @throws ClawctlError where another attempt can't help */
   putBlock(block: { snapshotId: string; index: number; data: Uint8Array; sha256: Uint8Array }): Promise<Attempt<null>>
-  /** Seals it. `checksum`: SHA-256 over the digests of the blocks written, in the order of their index. */
+  /**
+   * Seals it; one that takes no blocks any more is left as it is. `checksum`: SHA-256 over the digests of the blocks
+   * written, in the order of their index.
+   */
   complete(id: string, written: { blocks: number; checksum: Uint8Array }): Promise<void>
   importFrom(request: {
     key: string

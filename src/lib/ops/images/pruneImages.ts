@@ -54,6 +54,8 @@ export async function pruneImages(
   return { plan, removed, ...sizeOfRemovals(done) }
 }
 
+const AGAIN = 'Run the command again: it goes on with what is left.'
+
 /** One that fails does not keep the others; what failed first is told at the end. */
 async function remove(
   going: Removals,
@@ -71,7 +73,7 @@ async function remove(
       return true
     } catch (error) {
       const failure = asClawctlError(error)
-      if (failure.code === 'CANCELLED') throw failure
+      if (failure.code === 'CANCELLED') throw withPartial(failure, { removed }, AGAIN)
       failures.push(failure)
       return false
     }
@@ -93,7 +95,7 @@ async function remove(
   if (!first) return
   const others = failures.length > 1 ? ` ${failures.length - 1} more could not be removed either.` : ''
   const failure = new ClawctlError(first.code, `${first.message}${others}`, {
-    hint: first.hint ?? 'Run the command again: it goes on with what is left.',
+    hint: first.hint ?? AGAIN,
     cause: first,
   })
   throw withPartial(failure, { removed })

@@ -45,7 +45,11 @@ export async function uploadImage(
 ): Promise<UploadedImage> {
   const source = await openImage(ports.files, asked.file, ports.progress.note)
   try {
-    return await upload(source, asked.concurrency ?? PART_CONCURRENCY, ports)
+    return await upload(source, asked.concurrency ?? PART_CONCURRENCY, ports).catch((error) => {
+      const failure = asClawctlError(error)
+      if (failure.code !== 'CANCELLED' || failure.hint) throw failure
+      throw withPartial(failure, {}, 'Run the same command again: it goes on from what is there.')
+    })
   } finally {
     await source.file.close()
   }
@@ -155,6 +159,8 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
       throw new ClawctlError('UPSTREAM', `S3 did not put ${key} together.`, { hint: 'Run the command again.' })
     }
   } catch (error) {
+    // Another run went on with the same upload and was quicker.
+    if (isGone(error) && (await isThere(ports, key, file, sha256))) return told(result({ existed: true, bytesSent }))
     throw await unfinished(asClawctlError(error), ports, target, { sent: sent.size, total: parts.length })
   }
   const resumedParts = parts.length - missing.length
@@ -217,6 +223,8 @@ async function isSame(
   for await (const piece of partBody(file, part, digests.holes[part.number - 1] ?? false)) md5.update(piece)
   return sent.etag.replaceAll('"', '') === md5.hex()
 }
+
+const isGone = (error: unknown) => ((error as Error).cause as Error | undefined)?.name === 'NoSuchUpload'
 
 /** An upload that can't succeed is aborted; of any other the parts stay for the next run. */
 async function unfinished(

@@ -92,9 +92,17 @@ async function copyPart(world: World, request: S3Request): Promise<Reply> {
     await writer.write(chunk)
   }
   const checksums = new Map(upload.algorithm === null || !digest ? [] : [[upload.algorithm, digest.digest()]])
+  const content = await writer.end()
+  try {
+    // it may have been completed meanwhile: the parts are the object's then
+    uploadOf(world, request)
+  } catch (error) {
+    await content.discard()
+    throw error
+  }
   void upload.parts.get(number)?.content.discard()
   const part: Part = {
-    content: await writer.end(),
+    content,
     etag: `"${md5.digest('hex')}"`,
     lastModified: world.now(),
     checksums,

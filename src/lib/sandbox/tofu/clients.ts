@@ -6,7 +6,7 @@ import { Diagnostic } from './diagnostic.js'
 const sdk = () => import('./aws.js')
 
 /** The SDK itself waits for ever. */
-const requestHandler = { connectionTimeout: 5000, requestTimeout: 30_000 }
+const requestHandler = { connectionTimeout: 5000, requestTimeout: 30_000, throwOnRequestTimeout: true }
 
 /** Credentials and endpoints are the SDK's own environment variables. */
 export async function createS3(region: string, pathStyle: boolean): Promise<S3> {
