@@ -1,4 +1,5 @@
-import { cp, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { cp, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -40,7 +41,8 @@ const begunStories: Promise<unknown>[] = []
 
 /** The developer's own shell must not reach into a test. */
 export function surroundings(): Record<string, string> {
-  const { NODE_OPTIONS: _o, FORCE_COLOR: _f, NO_COLOR: _n, ...rest } = cleanEnvironment(process.env)
+  // The certificates of NODE_EXTRA_CA_CERTS cost every start of Node 50 ms; nothing here speaks TLS.
+  const { NODE_OPTIONS: _o, FORCE_COLOR: _f, NO_COLOR: _n, NODE_EXTRA_CA_CERTS: _c, ...rest } = cleanEnvironment(process.env)
   return rest
 }
 
@@ -101,7 +103,7 @@ export class TestSandbox {
   ): Promise<TestSandbox> {
     const inner = await Sandbox.start({
       packageRoot: ROOT,
-      checkoutRoot: options.checkout ?? ROOT,
+      checkoutRoot: options.checkout ?? (await leanCheckout()),
       registryFile: options.registry ?? null,
       runningIds: options.running ?? ['clawdinator-1'],
       faults: (options.faults ?? []).map(parseFault),
@@ -246,8 +248,24 @@ export function temporaryFolder(): { path(name: string): string; write(name: str
 
 /** A copy of what the sandbox reads of the checkout, to be changed by a test. */
 export async function copyCheckout(folder: string): Promise<void> {
-  for (const part of ['nix', 'infra', '.github']) await cp(join(ROOT, part), join(folder, part), { recursive: true })
+  for (const part of COPIED) await cp(join(ROOT, part), join(folder, part), { recursive: true })
   await symlink(join(ROOT, 'package.json'), join(folder, 'package.json'))
+}
+
+const COPIED = ['nix', 'infra', '.github']
+let lean: Promise<string> | undefined
+
+/** One for this process, whose sources are links: each role and each run copies it, and most of it is sources. */
+function leanCheckout(): Promise<string> {
+  lean ??= (async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'clawctl-checkout-'))
+    process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+    await copyCheckout(folder)
+    const rest = (await readdir(ROOT)).filter((name) => ![...COPIED, 'package.json'].includes(name))
+    for (const name of rest) await symlink(join(ROOT, name), join(folder, name))
+    return folder
+  })()
+  return lean
 }
 
 /** `{"a": entry, …}` with values that no two entries share. */
