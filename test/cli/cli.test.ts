@@ -158,5 +158,5 @@ describe('the command line', () => {
     const outcome = await clawctl(['sandbox', 'demo', '--json'])
     expect(outcome.code).to.equal(0)
     expect(outcome.json().steps).to.have.length(8)
-  }).timeout(60_000)
+  })
 })

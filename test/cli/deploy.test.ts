@@ -138,8 +138,7 @@ describe('clawctl fleet deploy through the Control API', () => {
     })
     after(() => sandbox.close())
 
-    it('lets deploys that were asked at once happen one after the other, and says who waits for whom', async function () {
-      this.timeout(30_000)
+    it('lets deploys that were asked at once happen one after the other, and says who waits for whom', async () => {
       // The first run lasts until it has been looked at, however slow the machine is.
       const release = sandbox.inner.faults.add(parseFault('ec2:slow=2s'))
       const first = (await deploy(sandbox, 'laptop', 'clawdinator-2', '--requested-by', 'Ann')).json().deploy as Deploy

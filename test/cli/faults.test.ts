@@ -130,7 +130,7 @@ describe('faults', () => {
       expectFailure(outcome, code, 4)
       const service = fault.split(':')[0] ?? ''
       expect(asked[service]).to.be.above(1).and.below(40)
-      expect(tookMs).to.be.below(20_000)
+      expect(tookMs).to.be.below(100_000)
       expect({ hosts, runs }).to.deep.equal({ hosts: [`clawdinator-1 ${OLDER_AMI}`], runs: 0 })
     })
   }

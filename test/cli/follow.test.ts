@@ -2,8 +2,7 @@ import { expect } from 'chai'
 import { execa } from 'execa'
 import { BIN, expectFailure, LATEST_AMI, OLDER_AMI, type Outcome, TestSandbox } from '../support/cli.js'
 
-describe('clawctl fleet follow', function () {
-  this.timeout(60_000)
+describe('clawctl fleet follow', () => {
   let sandbox: TestSandbox
   let followed: Promise<Outcome>[] = []
   before(async () => {

@@ -168,7 +168,7 @@ describe('refusals', () => {
       const started = Date.now()
       const outcome = await sandbox.clawctl('laptop', ['fleet', 'status', '--json', '--control-api-url', url])
       const error = expectFailure(outcome, 'UPSTREAM', 4)
-      expect(Date.now() - started).to.be.below(10_000)
+      expect(Date.now() - started).to.be.below(60_000)
       expect(`${error.message} ${error.hint}`).to.include(url)
     })
 

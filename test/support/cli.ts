@@ -62,7 +62,7 @@ export async function run(argv: readonly string[], options: Commanded = {}): Pro
     stdin: 'ignore',
     reject: false,
     stripFinalNewline: false,
-    timeout: 60_000,
+    timeout: 110_000,
   })
   const { stdout, stderr } = result
   if (!options.printsSecrets) said.push({ by: argv.join(' '), text: `${stdout}\n${stderr}` })
