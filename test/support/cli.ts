@@ -8,6 +8,7 @@ import { execa } from 'execa'
 import { cleanEnvironment, type Role } from '../../src/lib/sandbox/environment.js'
 import { parseFault } from '../../src/lib/sandbox/faults.js'
 import { Sandbox } from '../../src/lib/sandbox/sandbox.js'
+import { atEndOfFile } from './heldToContract.js'
 
 /** The checkout under test; its `dist` is what runs. */
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url)).replace(/\/$/, '')
@@ -294,15 +295,14 @@ export function expectFailure(outcome: Outcome, code: string, exit: number): { m
   return document.error
 }
 
-// A hook of the root suite: it runs once, after the last test of all files.
-after('no secret was ever printed', async function () {
-  this.timeout(60_000)
-  await Promise.allSettled(begunStories)
+/** After each file. A hook of the root suite would be one of the first file alone that a worker takes. */
+atEndOfFile('no secret was ever printed', async () => {
+  await Promise.allSettled(begunStories.splice(0))
   const left = opened.size
   for (const sandbox of opened) await sandbox.close()
   expect(left, 'sandboxes left open').to.equal(0)
   const forms = [/cct_[\w-]{20,}/, /gh[ps]_\w{20,}/]
-  for (const { by, text } of said) {
+  for (const { by, text } of said.splice(0)) {
     for (const secret of secrets) expect(text.includes(secret), `a secret in the output of: ${by}`).to.equal(false)
     for (const form of forms) expect(form.test(text), `${form} in the output of: ${by}`).to.equal(false)
   }
