@@ -25,8 +25,7 @@ interface Account {
 
 /** What the use-cases rely on, the same for every AWS that the adapters talk to. */
 function awsSuite(title: string, open: (() => Promise<Account>) | null): void {
-  describe(`the AWS adapters against ${title}`, function () {
-    this.timeout(30_000)
+  describe(`the AWS adapters against ${title}`, () => {
     let aws: Account
     let ec2: EC2Client
     before(async function () {

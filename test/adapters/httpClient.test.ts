@@ -154,12 +154,12 @@ describe('httpRequest', () => {
     })
 
     it('do not stretch the time for the whole exchange', async () => {
-      server.respondWith(tellPort, (response) => void setTimeout(() => response.socket?.destroy(), 60), silence)
+      server.respondWith(tellPort, (response) => void setTimeout(() => response.socket?.destroy(), 400), silence)
       await send('GET')
       const started = performance.now()
-      const error = await failure(httpRequest({ method: 'GET', url: server.url, timeoutMs: 120 }))
-      expect(error.message).to.include('did not answer within 0.12 s')
-      expect(performance.now() - started).to.be.below(170)
+      const error = await failure(httpRequest({ method: 'GET', url: server.url, timeoutMs: 600 }))
+      expect(error.message).to.include('did not answer within 0.6 s')
+      expect(performance.now() - started).to.be.below(950)
     })
 
     it('are broken off by a signal, before and while they answer', async () => {

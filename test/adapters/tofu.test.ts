@@ -19,8 +19,7 @@ async function failure(promise: Promise<unknown>): Promise<ClawctlError> {
   throw new Error('it did not fail')
 }
 
-describe('createTofu: failures', function () {
-  this.timeout(5000)
+describe('createTofu: failures', () => {
   let home: string
   beforeEach(() => {
     home = mkdtempSync(join(tmpdir(), 'clawctl-tofu-'))
@@ -149,9 +148,7 @@ describe('createTofu: failures', function () {
   })
 })
 
-describe('createTofu with the stand-in as a program', function () {
-  this.timeout(20_000)
-
+describe('createTofu with the stand-in as a program', () => {
   it('plans, is guarded, applies, replaces, and reports a held lock', async () => {
     const aws = await account()
     const stack = checkout(['a-1', 'b-2'])

@@ -153,10 +153,4 @@ describe('the command line', () => {
     expect(stderr).to.include('UPSTREAM').and.include(' at ')
     expect(stderr).not.to.include(sandbox.inner.session.controlToken)
   })
-
-  it('sandbox demo --json is one document', async () => {
-    const outcome = await clawctl(['sandbox', 'demo', '--json'])
-    expect(outcome.code).to.equal(0)
-    expect(outcome.json().steps).to.have.length(8)
-  }).timeout(60_000)
 })

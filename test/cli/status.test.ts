@@ -197,9 +197,11 @@ describe('clawctl fleet status', () => {
 
     it('shows the fleet again until it has settled, and then ends', async () => {
       become('pending')
-      const timer = setTimeout(() => become('running'), 900)
+      // It runs as soon as somebody was told that it does not.
+      const before = watched.asked('api')
+      const timer = setInterval(() => watched.asked('api') > before && become('running'), 20)
       const { stdout, code } = await watched.clawctl('laptop', ['fleet', 'status', '--watch'])
-      clearTimeout(timer)
+      clearInterval(timer)
       const states = stdout.match(/^clawdinator-1 +\w+/gm)?.map((line) => line.split(/ +/)[1])
       expect(code).to.equal(0)
       expect(states).to.deep.equal(['pending', 'running'])

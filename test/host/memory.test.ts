@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { expect } from 'chai'
 import { execa } from 'execa'
@@ -70,9 +71,9 @@ describe('the shared memory', () => {
 
   it('waits for a lock, and says so when it waits in vain', async () => {
     await write('one\n', 'a.md')
-    const hold = `exec 9<>${root.path('memory/.a.md.lock')}; flock -x 9; exec sleep 20`
+    const hold = `exec 9<>${root.path('memory/.a.md.lock')}; flock -x 9; echo held; exec sleep 20`
     const holder = execa('bash', ['-c', hold], { reject: false })
-    await new Promise((resolve) => setTimeout(resolve, 150))
+    await once(holder.stdout, 'data')
     const [writer, reader] = await Promise.all([write('two\n', 'a.md'), read('a.md')])
     holder.kill('SIGKILL')
     expect([writer.code, reader.code]).to.deep.equal([5, 5])

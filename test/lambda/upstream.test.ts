@@ -149,8 +149,7 @@ describe('Control API: when an upstream fails', () => {
     expect(answer.message).to.include('acme/fleet@nowhere:nix/instances.json')
   })
 
-  it('survives two failures of each service, of every kind', async function () {
-    this.timeout(15_000)
+  it('survives two failures of each service, of every kind', async () => {
     plane.launch('clawdinator-1')
     for (const [on, kind] of [
       ['github', 'reset'],

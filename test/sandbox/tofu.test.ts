@@ -111,8 +111,7 @@ describe('the stand-in tofu: command line', () => {
   })
 })
 
-describe('the stand-in tofu: plan and apply', function () {
-  this.timeout(10_000)
+describe('the stand-in tofu: plan and apply', () => {
   let aws: Awaited<ReturnType<typeof account>>
   let stack: ReturnType<typeof checkout>
   const tofu = (...args: string[]) => standIn(stack.dir, args)

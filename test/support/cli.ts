@@ -1,4 +1,5 @@
-import { cp, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { cp, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -7,6 +8,7 @@ import { execa } from 'execa'
 import { cleanEnvironment, type Role } from '../../src/lib/sandbox/environment.js'
 import { parseFault } from '../../src/lib/sandbox/faults.js'
 import { Sandbox } from '../../src/lib/sandbox/sandbox.js'
+import { atEndOfFile } from './heldToContract.js'
 
 /** The checkout under test; its `dist` is what runs. */
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url)).replace(/\/$/, '')
@@ -40,7 +42,14 @@ const begunStories: Promise<unknown>[] = []
 
 /** The developer's own shell must not reach into a test. */
 export function surroundings(): Record<string, string> {
-  const { NODE_OPTIONS: _o, FORCE_COLOR: _f, NO_COLOR: _n, ...rest } = cleanEnvironment(process.env)
+  // The certificates of NODE_EXTRA_CA_CERTS cost every start of Node 50 ms; nothing here speaks TLS.
+  const {
+    NODE_OPTIONS: _o,
+    FORCE_COLOR: _f,
+    NO_COLOR: _n,
+    NODE_EXTRA_CA_CERTS: _c,
+    ...rest
+  } = cleanEnvironment(process.env)
   return rest
 }
 
@@ -54,7 +63,7 @@ export async function run(argv: readonly string[], options: Commanded = {}): Pro
     stdin: 'ignore',
     reject: false,
     stripFinalNewline: false,
-    timeout: 60_000,
+    timeout: 110_000,
   })
   const { stdout, stderr } = result
   if (!options.printsSecrets) said.push({ by: argv.join(' '), text: `${stdout}\n${stderr}` })
@@ -101,7 +110,7 @@ export class TestSandbox {
   ): Promise<TestSandbox> {
     const inner = await Sandbox.start({
       packageRoot: ROOT,
-      checkoutRoot: options.checkout ?? ROOT,
+      checkoutRoot: options.checkout ?? (await leanCheckout()),
       registryFile: options.registry ?? null,
       runningIds: options.running ?? ['clawdinator-1'],
       faults: (options.faults ?? []).map(parseFault),
@@ -246,8 +255,24 @@ export function temporaryFolder(): { path(name: string): string; write(name: str
 
 /** A copy of what the sandbox reads of the checkout, to be changed by a test. */
 export async function copyCheckout(folder: string): Promise<void> {
-  for (const part of ['nix', 'infra', '.github']) await cp(join(ROOT, part), join(folder, part), { recursive: true })
+  for (const part of COPIED) await cp(join(ROOT, part), join(folder, part), { recursive: true })
   await symlink(join(ROOT, 'package.json'), join(folder, 'package.json'))
+}
+
+const COPIED = ['nix', 'infra', '.github']
+let lean: Promise<string> | undefined
+
+/** One for this process, whose sources are links: each role and each run copies it, and most of it is sources. */
+function leanCheckout(): Promise<string> {
+  lean ??= (async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'clawctl-checkout-'))
+    process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+    await copyCheckout(folder)
+    const rest = (await readdir(ROOT)).filter((name) => ![...COPIED, 'package.json'].includes(name))
+    for (const name of rest) await symlink(join(ROOT, name), join(folder, name))
+    return folder
+  })()
+  return lean
 }
 
 /** `{"a": entry, …}` with values that no two entries share. */
@@ -270,15 +295,14 @@ export function expectFailure(outcome: Outcome, code: string, exit: number): { m
   return document.error
 }
 
-// A hook of the root suite: it runs once, after the last test of all files.
-after('no secret was ever printed', async function () {
-  this.timeout(60_000)
-  await Promise.allSettled(begunStories)
+/** After each file. A hook of the root suite would be one of the first file alone that a worker takes. */
+atEndOfFile('no secret was ever printed', async () => {
+  await Promise.allSettled(begunStories.splice(0))
   const left = opened.size
   for (const sandbox of opened) await sandbox.close()
   expect(left, 'sandboxes left open').to.equal(0)
   const forms = [/cct_[\w-]{20,}/, /gh[ps]_\w{20,}/]
-  for (const { by, text } of said) {
+  for (const { by, text } of said.splice(0)) {
     for (const secret of secrets) expect(text.includes(secret), `a secret in the output of: ${by}`).to.equal(false)
     for (const form of forms) expect(form.test(text), `${form} in the output of: ${by}`).to.equal(false)
   }

@@ -85,9 +85,19 @@ async function controlApiProblems({ exchange, reply, struck }: Answered): Promis
   return [...asked, ...(await answerProblems(method, url, reply.status, String(reply.body)))]
 }
 
+/** What else has to hold after each file, by its title. Of all copies of this module, too. */
+const CHECKS = Symbol.for('clawctl: checks at the end of a file')
+const shared = globalThis as { [CHECKS]?: Map<string, () => Promise<void>> }
+const checks = shared[CHECKS] ?? new Map<string, () => Promise<void>>()
+shared[CHECKS] = checks
+
+export function atEndOfFile(title: string, check: () => Promise<void>): void {
+  checks.set(title, check)
+}
+
 export const mochaHooks = {
   async afterAll(this: Mocha.Context) {
-    this.timeout(30_000)
+    for (const check of checks.values()) await check()
     const problems = new Set<string>()
     for (const one of seen.splice(0)) {
       const found = one.service === 'github' ? await githubProblems(one) : await controlApiProblems(one)

@@ -1,4 +1,5 @@
-import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { cpSync } from 'node:fs'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join, relative, sep } from 'node:path'
 import { REGISTRY_PATH } from '../domain/paths.js'
 
@@ -29,7 +30,8 @@ export class Checkout {
   /** What `actions/checkout` leaves in a workspace. */
   async copyTo(folder: string): Promise<void> {
     await mkdir(folder, { recursive: true })
-    await cp(this.root, folder, {
+    // At once: hundreds of small files cost a third of what they cost one promise at a time.
+    cpSync(this.root, folder, {
       recursive: true,
       filter: (source) => {
         const [top = ''] = relative(this.root, source).split(sep)

@@ -29,7 +29,7 @@ import { chooseTofu, type TofuChoice } from './tofuChoice.js'
 /** Forms of AWS's own examples; they open nothing. */
 const ACCESS_KEY_ID = 'AKIASANDBOXSANDBOX00'
 const SECRET_ACCESS_KEY = 'sandbox/secret/key/that/opens/nothing/000'
-/** A GitHub App that every sandbox has installed; its key is made anew. */
+/** A GitHub App that every sandbox has installed; its key is made anew by each process. */
 const APP = {
   appId: '100001',
   installationId: '20000002',
@@ -37,6 +37,16 @@ const APP = {
 } as const
 /** Hosts boot in under a second here, so one that takes this long never will. */
 const HEALTH_TIMEOUT = '6s'
+
+let appKey: ReturnType<typeof makeAppKey> | undefined
+
+function makeAppKey() {
+  return promisify(generateKeyPair)('rsa', {
+    modulusLength: 2048,
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+    privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
+  })
+}
 
 export interface SandboxOptions {
   /** Root of the clawctl package: the built Lambda and the stand-in lie there. */
@@ -130,11 +140,8 @@ export class Sandbox {
     const checkout = new Checkout(options.checkoutRoot, options.registryFile)
     const controlToken = `cct_${randomBytes(24).toString('base64url')}`
     // Made by another thread while the rest is opened.
-    const appKey = promisify(generateKeyPair)('rsa', {
-      modulusLength: 2048,
-      publicKeyEncoding: { type: 'spki', format: 'pem' },
-      privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
-    })
+    appKey ??= makeAppKey()
+    const key = appKey
     const githubToken = `ghp_${randomBytes(24).toString('hex')}`
 
     closers.push(() => world.close())
@@ -148,7 +155,7 @@ export class Sandbox {
     const github = new GitHub({
       repository: DEFAULT_REPOSITORY,
       token: githubToken,
-      app: { ...APP, publicKey: appKey.then(({ publicKey }) => publicKey) },
+      app: { ...APP, publicKey: key.then(({ publicKey }) => publicKey) },
       workflowDir: options.checkoutRoot,
       readFile: (path) => checkout.readFile(path),
       vars: {
@@ -218,7 +225,7 @@ export class Sandbox {
     const admin: AdminServer = await startAdmin({ faults, requests })
     closers.push(() => admin.close())
     const appKeyFile = join(folder, 'github-app.pem')
-    await writeFile(appKeyFile, (await appKey).privateKey, { mode: 0o600 })
+    await writeFile(appKeyFile, (await key).privateKey, { mode: 0o600 })
     const session: Session = {
       paths,
       checkoutRoot: options.checkoutRoot,

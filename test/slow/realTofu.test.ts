@@ -23,8 +23,7 @@ const OPTIONS = {
 const name = REAL ?? 'tofu (skipped: neither tofu nor terraform is in PATH)'
 let requests = 0
 
-describe(`a deploy with the real ${name}`, function () {
-  this.timeout(60_000)
+describe(`a deploy with the real ${name}`, () => {
   let plane: ReturnType<typeof realPlane>
   before(function () {
     if (!REAL) return this.skip()
@@ -146,8 +145,7 @@ resource "terraform_data" "bucket" {
 variable "make" {}
 `
 
-describe(`the first apply of the platform stack with the real ${name}`, function () {
-  this.timeout(60_000)
+describe(`the first apply of the platform stack with the real ${name}`, () => {
   let sandbox: Sandbox
   let folder: string
   before(async function () {

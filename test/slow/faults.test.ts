@@ -1,0 +1,76 @@
+import { expect } from 'chai'
+import { concurrently, expectFailure, LATEST_AMI, OLDER_AMI } from '../support/cli.js'
+import { withFaults as once } from '../support/stories.js'
+
+const BOTH = [`clawdinator-1 ${OLDER_AMI}`, `clawdinator-2 ${LATEST_AMI}`]
+const STATUS = ['fleet', 'status']
+const DEPLOY = ['fleet', 'deploy', 'clawdinator-2']
+
+/** The kinds of faults that test/cli/faults.test.ts leaves out. */
+describe('faults, the other kinds', () => {
+  const begin = () =>
+    concurrently(
+      {
+        'ec2:reset and s3:throttle': once(['ec2:reset', 's3:throttle'], 'ci', DEPLOY),
+        'ec2:error and s3:reset': once(['ec2:error', 's3:reset'], 'ci', DEPLOY),
+        'github:error': once(['github:error'], 'laptop', DEPLOY),
+        'github:reset': once(['github:reset'], 'laptop', DEPLOY),
+        'api:throttle': once(['api:throttle'], 'laptop', DEPLOY),
+        'api:error': once(['api:error'], 'laptop', DEPLOY),
+        'ec2:error=always': once(['ec2:error=always'], 'laptop', STATUS),
+        's3:reset=always': once(['s3:reset=always'], 'ci', STATUS),
+        'github:throttle=always': once(['github:throttle=always'], 'laptop', ['fleet', 'history']),
+        'api:error=always': once(['api:error=always'], 'laptop', DEPLOY),
+        'api:throttle=always': once(['api:throttle=always'], 'laptop', STATUS),
+      },
+      8,
+    )
+  let told: ReturnType<typeof begin>
+  before(() => {
+    told = begin()
+  })
+
+  for (const fault of ['ec2:reset and s3:throttle', 'ec2:error and s3:reset'] as const) {
+    it(`${fault}: a blip does not stop a deploy in CI`, async () => {
+      const { outcome, hosts } = await told[fault]
+      expect(outcome.code, outcome.stdout).to.equal(0)
+      expect(outcome.json().deploy.status).to.equal('succeeded')
+      expect(hosts).to.deep.equal(BOTH)
+    })
+  }
+
+  for (const fault of ['github:error', 'github:reset'] as const) {
+    it(`${fault}: a deploy is still queued, once`, async () => {
+      const { outcome, runs } = await told[fault]
+      expect(outcome.code, outcome.stdout).to.equal(0)
+      expect(outcome.json().deploy.status).to.equal('queued')
+      expect(runs).to.equal(1)
+    })
+  }
+
+  for (const fault of ['api:throttle', 'api:error'] as const) {
+    it(`${fault}: asking again starts one run`, async () => {
+      const { outcome, asked, runs } = await told[fault]
+      expect(outcome.code, outcome.stdout).to.equal(0)
+      expect({ api: asked.api, runs }).to.deep.equal({ api: 3, runs: 1 })
+    })
+  }
+
+  const outages: [keyof ReturnType<typeof begin> & `${string}=always`, string][] = [
+    ['ec2:error=always', 'UPSTREAM'],
+    ['s3:reset=always', 'UPSTREAM'],
+    ['github:throttle=always', 'RATE_LIMITED'],
+    ['api:error=always', 'UPSTREAM'],
+    ['api:throttle=always', 'RATE_LIMITED'],
+  ]
+  for (const [fault, code] of outages) {
+    it(`${fault}: ends with ${code} after a bounded number of tries`, async () => {
+      const { outcome, asked, hosts, tookMs, runs } = await told[fault]
+      expectFailure(outcome, code, 4)
+      const service = fault.split(':')[0] ?? ''
+      expect(asked[service]).to.be.above(1).and.below(40)
+      expect(tookMs).to.be.below(100_000)
+      expect({ hosts, runs }).to.deep.equal({ hosts: [`clawdinator-1 ${OLDER_AMI}`], runs: 0 })
+    })
+  }
+})

@@ -1,0 +1,44 @@
+import { inSandbox, type Outcome, type TestSandbox } from './cli.js'
+
+/** What came of one command in one sandbox. */
+export interface Told {
+  outcome: Outcome
+  hosts: string[]
+  /** EC2 instances that were ever launched. */
+  launches: number
+  tookMs: number
+  /** Requests that each service saw. */
+  asked: Record<string, number>
+  /** Workflow runs. */
+  runs: number
+}
+
+export async function tell(
+  sandbox: TestSandbox,
+  as: string,
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<Told> {
+  const started = Date.now()
+  const outcome = await sandbox.clawctl(as, args, { env })
+  return {
+    outcome,
+    hosts: sandbox.hosts(),
+    launches: sandbox.world.instances.size,
+    tookMs: Date.now() - started,
+    asked: Object.fromEntries(['api', 'ec2', 's3', 'github'].map((name) => [name, sandbox.asked(name)])),
+    runs: sandbox.inner.github.runs.length,
+  }
+}
+
+/** One command in a sandbox with faults, as a story. */
+export const withFaults = (faults: readonly string[], as: string, args: readonly string[]) => () =>
+  inSandbox({ faults }, (sandbox) => tell(sandbox, as, [...args, '--json']))
+
+/** `fleet deploy` on the direct plane. */
+export const deployInCi = (sandbox: TestSandbox, args: readonly string[], env?: Record<string, string>) =>
+  tell(sandbox, 'ci', ['fleet', 'deploy', ...args], env)
+
+/** `id outcome` of each host. */
+export const outcomesOf = ({ outcome }: Told): string[] =>
+  outcome.json().deploy.hosts.map((host: { id: string; outcome: string }) => `${host.id} ${host.outcome}`)
