@@ -83,7 +83,7 @@ function parseSecrets(text: string | null, key: string): z.infer<typeof secretsS
   const parsed = secretsSchema.safeParse(text === null ? null : parseJson(text))
   if (parsed.success) return parsed.data
   throw new ClawctlError('NOT_CONFIGURED', `${key} is missing, or not a JSON object of the known names.`, {
-    hint: `Write it as docs/runbook.md says, with names among ${SECRET_NAMES.join(', ')}.`,
+    hint: `Write it as docs/RUNBOOK.md says, with names among ${SECRET_NAMES.join(', ')}.`,
   })
 }
 
@@ -95,7 +95,7 @@ function merge(env: Env, secrets: Env): Env {
 /** Nobody is authenticated yet, so the answer says no more than that it is not the caller's fault. */
 function refusal(failure: ClawctlError | null): FunctionUrlResult {
   const error = new ClawctlError(failure?.code ?? 'NOT_CONFIGURED', 'The Control API can not read its secrets.', {
-    hint: 'Look at its log; docs/runbook.md says where the secrets lie.',
+    hint: 'Look at its log; docs/RUNBOOK.md says where the secrets lie.',
   })
   return {
     statusCode: httpStatusOf(error.code),

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Finds clawctl: the one in PATH, else this checkout's. The scripts that use it are the seed's commands by their old names.
+# Finds clawctl: the one in PATH, else this checkout's. The scripts that use it are clawctl's commands by shorter names.
 
 CHECKOUT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." >/dev/null && pwd)
 

@@ -114,7 +114,7 @@ describe('sharedTokens', () => {
 })
 
 describe('the list of secrets', () => {
-  it('is that of the seeds, each with what it is for, and gives every instance a file of its own', () => {
+  it('is one list, each with what it is for, and gives every instance a file of its own', () => {
     expect(SECRETS.every(({ title, purpose }) => title !== '' && purpose !== '')).to.equal(true)
     expect(SHARED_SECRET_NAMES).to.deep.equal([
       'anthropic-api-key',

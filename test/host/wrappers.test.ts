@@ -4,7 +4,7 @@ import { expect } from 'chai'
 import { ROOT, run, surroundings } from '../support/cli.js'
 import { throwAwayRoot } from './hostSupport.js'
 
-describe("the seed's commands", () => {
+describe('the scripts of a full deploy', () => {
   const root = throwAwayRoot()
   beforeEach(async () => {
     await cp(`${ROOT}/scripts`, root.path('checkout/scripts'), { recursive: true })

@@ -22,7 +22,7 @@ async function look(ports: Partial<StepPorts>, written: 'here' | 'planned' | 'pu
 }
 
 describe('the steps that remain for an instance', () => {
-  it("are the seed's, in its order", async () => {
+  it('are those of the runbook, in its order', async () => {
     const steps = await remainingSteps(entry, { written: 'here', pullRequestUrl: null }, none)
     expect(steps.map(({ id, done }) => [id, done])).to.deep.equal([
       ['discord-token', null],

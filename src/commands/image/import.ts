@@ -4,6 +4,7 @@ import ms from 'ms'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { durationFlag } from '../../lib/cli/flags.js'
 import { renderDirectImport, renderImport } from '../../lib/cli/render/images.js'
+import { ClawctlError } from '../../lib/domain/errors.js'
 import { BLOCK_CONCURRENCY, importDirect } from '../../lib/ops/images/importDirect.js'
 import { IMPORT_TIMEOUT, importImage } from '../../lib/ops/images/importImage.js'
 
@@ -16,7 +17,7 @@ export default class ImageImport extends BaseCommand {
   static override examples = [
     '<%= config.bin %> <%= command.id %> images/nixos-0123456789ab.raw',
     '<%= config.bin %> <%= command.id %> --direct result/nixos.raw',
-    '<%= config.bin %> <%= command.id %> --direct --kms-key-id alias/fleet',
+    '<%= config.bin %> <%= command.id %> --direct --kms-key-id arn:aws:kms:eu-central-1:123456789012:key/…',
   ]
   static override args = {
     image: stringArg({
@@ -26,7 +27,10 @@ export default class ImageImport extends BaseCommand {
   }
   static override flags = {
     direct: boolean({ summary: 'Write the blocks of a raw file into a snapshot, instead of VM Import.' }),
-    'kms-key-id': string({ summary: 'Encrypt the snapshot with this KMS key.', helpValue: 'ID' }),
+    'kms-key-id': string({
+      summary: 'Encrypt the snapshot with this KMS key; --direct takes its ARN.',
+      helpValue: 'ID',
+    }),
     'role-name': string({ summary: 'Role that VM Import assumes. Default: vmimport.', exclusive: DIRECT }),
     timeout: durationFlag({ summary: 'How long to wait for VM Import.', default: IMPORT_TIMEOUT }),
     concurrency: integer({ summary: 'Blocks sent at once. Default: 64.', min: 1, max: 512, dependsOn: DIRECT }),
@@ -43,6 +47,7 @@ export default class ImageImport extends BaseCommand {
     const { args, flags, raw } = await this.parse(ImageImport)
     this.refuseEmptyFlags(raw)
     const kmsKey = flags['kms-key-id'] ?? null
+    if (flags.direct && kmsKey !== null && !kmsKey.startsWith('arn:')) throw needsArn(kmsKey)
     const concurrency = flags.concurrency ?? BLOCK_CONCURRENCY
     const ports = await this.context(flags).images({ connections: concurrency, stateDir: flags['state-dir'] })
     if (flags.direct) {
@@ -56,4 +61,11 @@ export default class ImageImport extends BaseCommand {
     this.log(renderImport(imported, this.paint))
     return { import: imported }
   }
+}
+
+/** https://docs.aws.amazon.com/ebs/latest/APIReference/API_StartSnapshot.html: KmsKeyArn, unlike EC2's own calls. */
+function needsArn(key: string): ClawctlError {
+  return new ClawctlError('USAGE', `--direct takes a KMS key by its ARN, and ${JSON.stringify(key)} is none.`, {
+    hint: `aws kms describe-key --key-id ${key} --query KeyMetadata.Arn --output text prints it.`,
+  })
 }

@@ -186,7 +186,7 @@ export const CODES = {
   STATE_LOCKED: {
     exit: 4,
     meaning: 'Another run holds the lock of the OpenTofu state.',
-    next: 'Wait for it; if its runner died, release the lock as docs/runbook.md says.',
+    next: 'Wait for it; if its runner died, release the lock as docs/RUNBOOK.md says.',
   },
   TOOL_MISSING: {
     exit: 4,
@@ -269,6 +269,7 @@ export const CODES = {
   },
   CANCELLED: {
     exit: 1,
+    http: 503,
     meaning: 'The run was cancelled, or the command that waited for it was interrupted.',
     next: 'See `clawctl fleet history` for what became of it before you ask again.',
   },

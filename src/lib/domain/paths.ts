@@ -8,7 +8,7 @@ export const DEPLOY_WORKFLOW = 'fleet-deploy.yml'
 export const BUNDLE_WORKFLOW = 'bootstrap-upload.yml'
 export const IMAGE_WORKFLOW = 'image-build.yml'
 
-/** The seed's; GITHUB_REPO names another. */
+/** GITHUB_REPO names another. */
 export const DEFAULT_REPOSITORY = 'openclaw/clawdinators'
 
 /** Key of the fleet stack's state in the bucket. */

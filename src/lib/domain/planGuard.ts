@@ -165,7 +165,7 @@ export function guardPlan(planJson: unknown, wanted: GuardScope): PlanSummary {
       'PLAN_OUT_OF_SCOPE',
       `The plan was to ${wanted.action} ${address}, but it ${found ? `would ${found}` : 'does not hold'} it. Nothing was applied.`,
       {
-        hint: 'The state and EC2 disagree about this host: see docs/runbook.md, "The plan does not hold the host".',
+        hint: 'The state and EC2 disagree about this host: see docs/RUNBOOK.md, "The plan does not hold the host".',
         partial: { addresses: [address] },
       },
     )

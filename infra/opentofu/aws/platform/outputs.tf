@@ -38,7 +38,7 @@ output "control_api_url" {
 }
 
 output "control_api_secrets" {
-  description = "Where the Control API finds its tokens: a JSON object of their names and values. See docs/runbook.md."
+  description = "Where the Control API finds its tokens: a JSON object of their names and values. See docs/RUNBOOK.md."
   value       = "s3://${aws_s3_bucket.fleet.id}/${local.control_api_secrets_key}"
 }
 

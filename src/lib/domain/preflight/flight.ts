@@ -16,7 +16,7 @@ interface Group {
   tells: readonly string[]
 }
 
-/** The seed's "Before flight", in its order. */
+/** The runbook's "Before a flight", in its order. */
 const GROUPS: readonly Group[] = [
   {
     id: 'control-api',

@@ -3,7 +3,7 @@ import { BUNDLE_WORKFLOW, REGISTRY_PATH } from '../paths.js'
 import type { RegistryEntry } from '../registry.js'
 import { hostFilePath } from './hostFile.js'
 
-/** One of the seed's steps to a new instance. */
+/** One of the steps to a new instance. */
 export interface Step {
   id: 'discord-token' | 'registry-entry' | 'host-file' | 'merged' | 'bundle' | 'deploy'
   title: string
@@ -29,7 +29,7 @@ export interface StepFacts {
   instance: { known: FleetInstance | null; ofBranch: boolean } | { unknown: string }
 }
 
-/** The way of a new instance into the fleet, in the seed's order, with what is done ticked. */
+/** The way of a new instance into the fleet, in their order, with what is done ticked. */
 export function stepsToAdd(facts: StepFacts): Step[] {
   const { entry, written } = facts
   const { id, discordTokenSecret } = entry
