@@ -36,7 +36,7 @@ const LAYERS: Layer[] = [
     files: /^src\/lib\/cli\/(?:context\.ts$|wiring\/)/,
     ours: [CLI, OPS, DOMAIN, ADAPTERS],
     packages: /^@oclif\/core$/,
-    node: /^node:(?:crypto|os|path)$/,
+    node: /^node:(?:crypto|events|os|path)$/,
   },
   { files: /^src\/lib\/cli\/confirm\.ts$/, ours: [DOMAIN], packages: /^@inquirer\/confirm$/ },
   { files: /^src\/lib\/cli\/progress\.ts$/, ours: [CLI, DOMAIN], types: [OPS], packages: /^(?:listr2|ms)$/ },

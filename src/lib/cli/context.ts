@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { join } from 'node:path'
 import { systemClock } from '../adapters/clock.js'
 import { registryFile } from '../adapters/registryFile.js'
@@ -78,6 +79,8 @@ export class Context {
   #interruption(): AbortSignal {
     if (!this.#listening) {
       this.#listening = true
+      // Everything that is under way listens, dozens of parts at once: that is no leak.
+      setMaxListeners(0, this.#abort.signal)
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => this.#interrupt(signal))
     }
     return this.#abort.signal
