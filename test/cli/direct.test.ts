@@ -7,8 +7,8 @@ import {
   expectFailure,
   inSandbox,
   LATEST_AMI,
+  leanCheckout,
   OLDER_AMI,
-  ROOT,
   temporaryFolder,
 } from '../support/cli.js'
 import { deployInCi as deploy, outcomesOf as outcomes } from '../support/stories.js'
@@ -81,7 +81,7 @@ describe('clawctl fleet deploy in ci mode', () => {
   let told: ReturnType<typeof begin>
   let stackFiles: string[]
   before(async () => {
-    stackFiles = await readdir(join(ROOT, dirname(STACK)))
+    stackFiles = await readdir(join(await leanCheckout(), dirname(STACK)))
     told = begin()
   })
 
@@ -185,8 +185,8 @@ describe('clawctl fleet deploy in ci mode', () => {
     expect({ hosts, launches }).to.deep.equal({ hosts: BEFORE, launches: 1 })
   })
 
-  it("leaves the user's own checkout as it was", async () => {
+  it('leaves the checkout that the sandbox was started from as it was', async () => {
     await Promise.all(Object.values(told))
-    expect(await readdir(join(ROOT, dirname(STACK)))).to.deep.equal(stackFiles)
+    expect(await readdir(join(await leanCheckout(), dirname(STACK)))).to.deep.equal(stackFiles)
   })
 })

@@ -263,7 +263,7 @@ const COPIED = ['nix', 'infra', '.github']
 let lean: Promise<string> | undefined
 
 /** One for this process, whose sources are links: each role and each run copies it, and most of it is sources. */
-function leanCheckout(): Promise<string> {
+export function leanCheckout(): Promise<string> {
   lean ??= (async () => {
     const folder = mkdtempSync(join(tmpdir(), 'clawctl-checkout-'))
     process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
