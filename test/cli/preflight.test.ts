@@ -44,11 +44,10 @@ describe('clawctl preflight', () => {
     const outcome = await sandbox.clawctl('laptop', ['preflight', '--json'], { env })
     expectFailure(outcome, 'PREFLIGHT_FAILED', 1)
     const { checks, ready, failed, skipped } = outcome.json().preflight
-    expect({ ready, failed, skipped }).to.deep.equal({ ready: false, failed: 1, skipped: 4 })
+    expect({ ready, failed, skipped }).to.deep.equal({ ready: false, failed: 1, skipped: 5 })
     expect(statuses(checks)).to.deep.equal({
       ...all('skip'),
       'control-api': 'fail',
-      'control-token': 'pass',
       registry: 'pass',
     })
   })

@@ -14,6 +14,8 @@ interface Group {
   parts: readonly string[]
   /** Those whose evidence says enough where all is well. */
   tells: readonly string[]
+  /** Without having seen this one nobody can say that the check holds. */
+  decides?: string
 }
 
 /** The runbook's "Before a flight", in its order. */
@@ -29,6 +31,7 @@ const GROUPS: readonly Group[] = [
     title: 'The control token is here, accepted, encrypted, and in the bundles',
     parts: ['token-known', 'token-accepted', 'control-token', 'token-secret', 'token-bundles'],
     tells: ['token-known', 'token-accepted', 'token-secret', 'token-bundles'],
+    decides: 'token-accepted',
   },
   {
     id: 'workflow',
@@ -92,19 +95,21 @@ export function groupChecks(found: readonly Check[], unseen: string): FlightChec
   ]
 }
 
-function combine({ id, title, tells }: Group, parts: Check[], unseen: string): FlightCheck {
+function combine({ id, title, tells, decides }: Group, parts: Check[], unseen: string): FlightCheck {
   const having = (status: Check['status']) => parts.filter((part) => part.status === status)
   const [failed, passed] = [having('fail'), having('pass')]
   if (failed.length > 0) {
     const fix = lines(failed.flatMap((part) => [part.fix, commandFor(part)]))
     return { id, title, status: 'fail', evidence: words(failed), fix, parts }
   }
-  if (passed.length > 0) {
+  const undecided = having('skip').filter((part) => part.id === decides)
+  if (passed.length > 0 && undecided.length === 0) {
     const telling = passed.filter((part) => tells.includes(part.id))
     const evidence = words(telling.length > 0 ? telling : passed)
     return { id, title, status: 'pass', evidence, fix: lines(passed.map((part) => part.fix)), parts }
   }
-  const evidence = parts.length > 0 ? words(parts) : unseen
+  const seen = undecided.length > 0 ? [...passed, ...undecided] : parts
+  const evidence = seen.length > 0 ? words(seen) : unseen
   return { id, title, status: 'skip', evidence, fix: lines(parts.map((part) => part.fix)), parts }
 }
 

@@ -4,6 +4,7 @@ import type { Check } from '../../domain/contract.js'
 import { DEPLOY_INPUTS, declaredInputs } from '../../domain/dispatchInputs.js'
 import { asClawctlError, CODES } from '../../domain/errors.js'
 import { fleetStatus } from '../../domain/fleet.js'
+import { count } from '../../domain/preflight/local.js'
 import { CONTROL_TOKEN } from '../../domain/secrets.js'
 import { inspectBundles } from '../checkBundles.js'
 import { readHeartbeats } from '../fleetStatus.js'
@@ -205,5 +206,3 @@ function controlTokens({ controlTokens: tokens }: ServerPreflightPorts): Finding
     'When every host and laptop has the new one, remove CONTROL_API_TOKEN_PREVIOUS.',
   )
 }
-
-const count = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`
