@@ -52,11 +52,14 @@ function failed(what: string, last: readonly string[], exitCode: number | null):
   const error = last.findLast((line) => /^\s*error:/.test(line))?.trim()
   const words = error ?? last.at(-1)?.trim() ?? `it ended with ${exitCode ?? 'a signal'}`
   const full = last.some((line) => /No space left on device/i.test(line))
+  const offline = last.some((line) => /unable to download/i.test(line))
   return new ClawctlError('BUILD_FAILED', `nix ${what} failed: ${full ? 'No space left on device' : words}.`, {
     hint: full
       ? 'Free some space (`nix-collect-garbage` removes what nothing refers to), then run the command again.'
-      : 'What nix said stands above; `nix log` shows the log of a derivation.',
-    details: last,
+      : offline
+        ? 'Nix fetches what the flake names: check the network, then run the command again.'
+        : 'What nix said stands above; `nix log` shows the log of a derivation.',
+    details: last.filter((line) => !/^\s*warning:/.test(line)),
   })
 }
 
