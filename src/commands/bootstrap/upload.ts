@@ -5,10 +5,10 @@ import {
   extraSecretFlag,
   identitiesDirFlag,
   identityFlag,
-  requireCi,
   secretsDirFlag,
 } from '../../lib/cli/bundleFlags.js'
 import { renderUpload } from '../../lib/cli/render/bundles.js'
+import { BUNDLE_WORKFLOW } from '../../lib/domain/paths.js'
 
 export default class BootstrapUpload extends BaseCommand {
   static override summary = 'Make the bundle of an instance, or of all, and upload what changed.'
@@ -51,7 +51,7 @@ export default class BootstrapUpload extends BaseCommand {
     const { args, flags, raw } = await this.parse(BootstrapUpload)
     this.refuseEmptyFlags(raw)
     const context = this.context(flags)
-    requireCi(context.mode, 'bootstrap upload')
+    context.requireCi('`bootstrap upload` uses', BUNDLE_WORKFLOW)
     const upload = await (await context.bundles(flags)).upload(args.target)
     this.log(renderUpload(upload, this.paint))
     return { upload }

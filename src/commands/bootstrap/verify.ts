@@ -1,7 +1,8 @@
 import { boolean } from '@oclif/core/flags'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
-import { bundleTarget, identitiesDirFlag, identityFlag, requireCi } from '../../lib/cli/bundleFlags.js'
+import { bundleTarget, identitiesDirFlag, identityFlag } from '../../lib/cli/bundleFlags.js'
 import { renderVerify } from '../../lib/cli/render/bundles.js'
+import { BUNDLE_WORKFLOW } from '../../lib/domain/paths.js'
 
 export default class BootstrapVerify extends BaseCommand {
   static override summary = 'Read the bundle of an instance, or of all, back and prove that a host can boot with it.'
@@ -29,7 +30,7 @@ export default class BootstrapVerify extends BaseCommand {
     const { args, flags, raw } = await this.parse(BootstrapVerify)
     this.refuseEmptyFlags(raw)
     const context = this.context(flags)
-    requireCi(context.mode, 'bootstrap verify')
+    context.requireCi('`bootstrap verify` uses', BUNDLE_WORKFLOW)
     const verified = await (await context.bundles(flags)).verify(args.target)
     this.log(renderVerify(verified.bundles, new Date(), this.paint))
     return verified

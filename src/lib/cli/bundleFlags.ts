@@ -1,6 +1,5 @@
 import { string as stringArg } from '@oclif/core/args'
 import { string } from '@oclif/core/flags'
-import { ClawctlError } from '../domain/errors.js'
 
 export const bundleTarget = {
   target: stringArg({
@@ -26,11 +25,3 @@ export const extraSecretFlag = string({
   helpValue: 'NAME',
   multiple: true,
 })
-
-/** @throws ClawctlError NOT_CI */
-export function requireCi(mode: 'agent' | 'ci', what: string): void {
-  if (mode === 'ci') return
-  throw new ClawctlError('NOT_CI', `${what} needs AWS, which only CI has.`, {
-    hint: 'Run the workflow bootstrap-upload.yml; with AWS credentials of your own, add --mode ci.',
-  })
-}

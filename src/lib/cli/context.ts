@@ -4,7 +4,7 @@ import { systemClock } from '../adapters/clock.js'
 import { registryFile } from '../adapters/registryFile.js'
 import * as settings from '../adapters/settings.js'
 import { ClawctlError } from '../domain/errors.js'
-import { FLEET_STACK_PATH } from '../domain/paths.js'
+import { FLEET_STACK_PATH, IMAGE_WORKFLOW } from '../domain/paths.js'
 import type { Registry } from '../domain/registry.js'
 import type { DriftPorts } from '../ops/drift/ports.js'
 import type { MintPorts } from '../ops/github/ports.js'
@@ -208,7 +208,7 @@ export class Context {
 
   /** What `fleet drift` needs. @throws ClawctlError NOT_CI, ON_AGENT_HOST, NOT_CONFIGURED */
   async drift(options: { issue: boolean }): Promise<DriftPorts> {
-    this.requireCi('`fleet drift` uses')
+    this.requireCi('`fleet drift` uses', 'fleet-drift.yml')
     const { driftPorts } = await import('./wiring/drift.js')
     const { clock, progress, registry } = this
     const [compute, store, tofu] = await Promise.all([this.compute(), this.store(), this.tofu()])
@@ -218,7 +218,7 @@ export class Context {
 
   /** What image commands need. @throws ClawctlError NOT_CI, ON_AGENT_HOST, NOT_CONFIGURED */
   async images(options: ImageOptions = {}): Promise<ImagePorts> {
-    this.requireCi('Image commands use')
+    this.requireCi('Image commands use', IMAGE_WORKFLOW)
     const { imagePorts } = await import('./wiring/images.js')
     const { env, clock, progress } = this
     return imagePorts({ env, clock, progress, stop: this.#interruption() }, options)
@@ -226,7 +226,7 @@ export class Context {
 
   /** What `image list` and `image prune` need. @throws ClawctlError NOT_CI, ON_AGENT_HOST, NOT_CONFIGURED */
   async imageCatalog(): Promise<CatalogPorts & { clock: Clock; progress: Progress }> {
-    this.requireCi('Image commands use')
+    this.requireCi('Image commands use', IMAGE_WORKFLOW)
     const { catalogPorts } = await import('./wiring/imageCatalog.js')
     const { env, clock, progress } = this
     return catalogPorts({ env, clock, progress, stop: this.#interruption() })
@@ -234,7 +234,7 @@ export class Context {
 
   /** What `image smoke` needs. @throws ClawctlError NOT_CI, ON_AGENT_HOST, NOT_CONFIGURED */
   async imageSmoke(): Promise<SmokePorts> {
-    this.requireCi('Image commands use')
+    this.requireCi('Image commands use', IMAGE_WORKFLOW)
     const { smokePorts } = await import('./wiring/imageCatalog.js')
     const { env, clock, progress } = this
     return smokePorts({ env, clock, progress, stop: this.#interruption() })
@@ -247,11 +247,15 @@ export class Context {
     return imageBuildPorts({ env, clock, progress, registry, flake: checkout, stop: this.#interruption() })
   }
 
-  /** `what` begins a sentence. @throws ClawctlError NOT_CI, ON_AGENT_HOST */
-  requireCi(what: string): void {
+  /**
+   * @param what begins a sentence, with its verb
+   * @param workflow that does the same
+   * @throws ClawctlError NOT_CI, ON_AGENT_HOST
+   */
+  requireCi(what: string, workflow: string): void {
     if (this.mode === 'ci') return
     throw new ClawctlError('NOT_CI', `${what} AWS directly, which only ci mode does.`, {
-      hint: 'Run it in the workflow, or with --mode ci and AWS credentials.',
+      hint: `Run the workflow ${workflow}; with AWS credentials of your own, add --mode ci.`,
     })
   }
 
