@@ -13,8 +13,8 @@ export interface SignedScope {
 
 /**
  * Signature Version 4 of a request whose payload's digest is known already. The SDK's signer hashes every payload once
- * more and walks a middleware stack, which halves the rate of block uploads (docs/adr/0018); everything else goes
- * through the SDK. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
+ * more and walks a middleware stack: too much for blocks (docs/adr/0018) and for a thousand heartbeats (signedGet.ts);
+ * everything else goes through the SDK. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
  */
 export function createSigner({ region, service }: SignedScope) {
   let known: { id: string; key: Buffer } = { id: '', key: Buffer.alloc(0) }
