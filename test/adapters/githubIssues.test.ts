@@ -57,6 +57,13 @@ describe('createIssues', () => {
       expect((await answers(limited, read)).code).to.equal('RATE_LIMITED')
       expect((await answers(json(403, { message: 'Resource not accessible' }), read)).code).to.equal('DENIED')
       expect((await answers(json(410, { message: 'Issues are disabled' }), read)).code).to.equal('DENIED')
+      const server = await startServer(json(404, { message: 'Not Found' }))
+      const missing = await failureOf(read(server.url))
+      await server.close()
+      expect([missing.code, missing.message]).to.deep.equal([
+        'DENIED',
+        'GitHub knows no acme/fleet, or the token may not see its issues (404).',
+      ])
       expect((await answers(json(200, { issues: [] }), read)).code).to.equal('UPSTREAM')
     })
   })

@@ -1,4 +1,5 @@
 import * as z from 'zod/mini'
+import { ClawctlError } from '../domain/errors.js'
 import { DEPLOY_WORKFLOW } from '../domain/paths.js'
 import type { Issues } from '../ops/drift/ports.js'
 import { parse } from './github.js'
@@ -15,13 +16,20 @@ const toIssue = ({ number, html_url, body }: z.infer<typeof issueSchema>) => ({
 export function createIssues(
   settings: GithubCredential & { apiUrl: string; owner: string; repo: string; userAgent: string },
 ): Issues {
-  const needs = 'issues: write'
+  const where = `${settings.owner}/${settings.repo}`
+  const told = {
+    needs: 'issues: write',
+    notFound: () =>
+      new ClawctlError('DENIED', `GitHub knows no ${where}, or the token may not see its issues (404).`, {
+        hint: 'Check GITHUB_REPO; the token needs issues: write on it.',
+      }),
+  }
   const { octokit, call } = createGithubClient({ ...settings, workflow: DEPLOY_WORKFLOW, ref: '' })
   const repository = { owner: settings.owner, repo: settings.repo }
 
   return {
     async open(label) {
-      const { data } = await call('list the issues', { safe: true, needs }, () =>
+      const { data } = await call('list the issues', { safe: true, ...told }, () =>
         octokit.request('GET /repos/{owner}/{repo}/issues', {
           ...repository,
           state: 'open',
@@ -33,22 +41,22 @@ export function createIssues(
     },
     async create({ title, body, label }) {
       // A second POST would be a second issue or comment.
-      const { data } = await call('open an issue', { safe: false, needs }, () =>
+      const { data } = await call('open an issue', { safe: false, ...told }, () =>
         octokit.request('POST /repos/{owner}/{repo}/issues', { ...repository, title, body, labels: [label] }),
       )
       return toIssue(parse(issueSchema, data))
     },
     async update(issue_number, body) {
-      await call('renew the issue', { safe: true, needs }, () =>
+      await call('renew the issue', { safe: true, ...told }, () =>
         octokit.request('PATCH /repos/{owner}/{repo}/issues/{issue_number}', { ...repository, issue_number, body }),
       )
     },
     async close(issue_number, comment) {
       const issue = { ...repository, issue_number }
-      await call('comment on the issue', { safe: false, needs }, () =>
+      await call('comment on the issue', { safe: false, ...told }, () =>
         octokit.request('POST /repos/{owner}/{repo}/issues/{issue_number}/comments', { ...issue, body: comment }),
       )
-      await call('close the issue', { safe: true, needs }, () =>
+      await call('close the issue', { safe: true, ...told }, () =>
         octokit.request('PATCH /repos/{owner}/{repo}/issues/{issue_number}', { ...issue, state: 'closed' }),
       )
     },
