@@ -125,7 +125,15 @@ describe('the stacks', () => {
     expect(instance.metadata_options[0]).to.include({ http_tokens: 'required' })
     expect(instance.root_block_device[0]).to.include({ encrypted: true, volume_type: 'gp3' })
     expect(instance.lifecycle[0].ignore_changes).to.equal('${all}')
-    expect(instance.tags).to.include({ app: 'clawdinator', Name: '${each.key}', 'clawdinator:id': '${each.key}' })
+    expect(instance.for_each).to.equal('${local.slots}')
+    expect(instance.tags).to.deep.equal({
+      app: 'clawdinator',
+      Name: '${each.value.id}',
+      'clawdinator:id': '${each.value.id}',
+      'clawdinator:slot': '${each.value.slot}',
+      'clawdinator:request-id': '${var.request_id}',
+      'clawdinator:bootstrap-prefix': '${each.value.bootstrapPrefix}',
+    })
     expect(body('fleet', 'aws_security_group.clawdinator').ingress).to.deep.equal([])
   })
 })
