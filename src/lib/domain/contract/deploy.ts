@@ -29,6 +29,7 @@ export const DEPLOY_STATUSES = [
   'planned',
   'succeeded',
   'failed',
+  'kept',
   'rolled-back',
   'cancelled',
   'timed-out',
@@ -43,16 +44,36 @@ export const HOST_OUTCOMES = [
   'replaced',
   'retired',
   'failed',
+  'kept',
   'rolled-back',
   'skipped',
 ] as const
 
+/** The steps of one host's deploy, in their order; `resume` and `rollback` are rarely needed. */
+export const HOST_STEPS = [
+  'resume',
+  'plan',
+  'candidate',
+  'standby',
+  'handover',
+  'active',
+  'cleanup',
+  'rollback',
+] as const
+
 export const deployHostSchema = z.object({
   id: z.string(),
+  /** `kept`: its successor did not pass, and it was never touched. `rolled-back`: it serves again after a handover. */
   outcome: z.enum(HOST_OUTCOMES),
   ami: z.nullable(z.string()),
   previousAmi: z.nullable(z.string()),
   instanceId: z.nullable(z.string()),
+  /** Where it is while it is being deployed, with the newest clause of it; null before and after. */
+  step: z._default(z.nullable(z.object({ name: z.enum(HOST_STEPS), since: z.string(), clause: z.nullable(z.string()) })), null),
+  /** Why it did not end well; null where it did. */
+  reason: z._default(z.nullable(z.string()), null),
+  startedAt: z._default(z.nullable(z.string()), null),
+  finishedAt: z._default(z.nullable(z.string()), null),
 })
 export type DeployHost = z.infer<typeof deployHostSchema>
 

@@ -92,7 +92,10 @@ export type MachineHeartbeat = z.infer<typeof machineHeartbeatSchema>
 export const activeMachineSchema = z.object({
   schema: z.literal(1),
   id: z.string(),
+  /** `none` while nobody may act: during a handover, and until a new id's first machine has passed. */
   instanceId: z.string(),
+  /** The machine that gets the role back should the one that is named be lost. */
+  from: z.nullish(z.string()),
   /** Request id of the deploy that named it. */
   deploy: z.nullish(z.string()),
   at: z.string(),

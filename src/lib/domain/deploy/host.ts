@@ -1,3 +1,5 @@
+import type { Slot } from './slots.js'
+
 /** An EC2 instance of the fleet, as far as anyone here needs it. Terminated ones are not hosts. */
 export interface Host {
   /** Tag `clawdinator:id`, else `Name`, else the EC2 instance id. */
@@ -10,6 +12,10 @@ export interface Host {
   launchedAt: string
   /** EC2's two status checks together. */
   checks: 'ok' | 'initializing' | 'impaired' | 'unknown'
+  /** Tag `clawdinator:slot`; null on a machine of before there were slots. */
+  slot: Slot | null
+  /** The deploy that launched it; null where none says so. */
+  requestId: string | null
 }
 
 const STATE_RANK: Record<Host['state'], number> = {
