@@ -1,4 +1,4 @@
-import type { DeployRequest, Image } from '../domain/contract/index.js'
+import type { Image, Order } from '../domain/contract/index.js'
 import type { Host } from '../domain/deploy/host.js'
 import type { Job, Run } from '../domain/deploy/run.js'
 import type { StateResource } from '../domain/deploy/tofuState.js'
@@ -84,7 +84,7 @@ export interface Tofu {
 /** The workflow's runs on GitHub. */
 export interface Runs {
   /** Starts a run; null where GitHub did not name the run it started. */
-  dispatch(request: DeployRequest & { requestId: string }): Promise<{ id: number; url: string } | null>
+  dispatch(order: Order): Promise<{ id: number; url: string } | null>
   /** Newest first. */
   list(limit: number): Promise<Run[]>
   jobs(runId: number): Promise<Job[]>
