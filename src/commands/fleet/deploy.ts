@@ -3,6 +3,7 @@ import ms from 'ms'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { deployFlags, WAIT } from '../../lib/cli/deployFlags.js'
 import { renderDeploy } from '../../lib/cli/render/deploy/deploys.js'
+import { orderOfFlags } from '../../lib/domain/contract/order.js'
 import { requestDeploy } from '../../lib/ops/deploy/requestDeploy.js'
 
 export default class FleetDeploy extends BaseCommand {
@@ -35,14 +36,7 @@ export default class FleetDeploy extends BaseCommand {
     this.refuseEmptyFlags(raw)
     const context = this.context(flags)
     const deploy = await requestDeploy(
-      {
-        target: args.target,
-        amiOverride: flags.ami,
-        requestedBy: flags['requested-by'],
-        requestId: flags['request-id'] || context.newRequestId(),
-        caller: context.caller,
-        retire: flags.retire,
-      },
+      orderOfFlags(args.target, flags, { caller: context.caller, requestId: context.newRequestId() }),
       {
         planOnly: flags['plan-only'],
         onFailure: flags['on-failure'],

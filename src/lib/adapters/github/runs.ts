@@ -1,7 +1,6 @@
 import type { RequestError } from '@octokit/request-error'
 import * as z from 'zod/mini'
-import type { DeployRequest } from '../../domain/contract/index.js'
-import type { DEPLOY_INPUTS } from '../../domain/deploy/dispatchInputs.js'
+import { inputsOf } from '../../domain/contract/order.js'
 import type { Job, Run } from '../../domain/deploy/run.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { REGISTRY_PATH, WORKFLOW_FOLDER } from '../../domain/paths.js'
@@ -207,19 +206,6 @@ function kindOf(token: string): 'fine-grained' | 'classic' | 'other' {
 /** GitHub has more words for waiting (`pending`, `waiting`, `requested`) and may find others. */
 function statusOf(status: string): 'queued' | 'in_progress' | 'completed' {
   return status === 'completed' || status === 'in_progress' ? status : 'queued'
-}
-
-/** The workflow's inputs; a test holds these names against `.github/workflows/fleet-deploy.yml`. */
-export function inputsOf(request: DeployRequest & { requestId: string }): Record<string, string> {
-  const inputs: Record<(typeof DEPLOY_INPUTS)[number], string | undefined> = {
-    target: request.target,
-    ami_override: request.amiOverride,
-    request_id: request.requestId,
-    requested_by: request.requestedBy,
-    caller: request.caller,
-    retire: request.retire ? 'true' : undefined,
-  }
-  return Object.fromEntries(Object.entries(inputs).flatMap(([name, value]) => (value ? [[name, value]] : [])))
 }
 
 export function parse<T>(schema: z.ZodMiniType<T>, data: unknown): T {

@@ -9,6 +9,7 @@ const OUTCOME_WORDS: Record<DeployHost['outcome'], string> = {
   replaced: 'replaced',
   retired: 'retired',
   failed: '**failed**',
+  kept: '**kept**: its successor did not pass',
   'rolled-back': '**rolled back**',
   skipped: 'not touched',
 }
@@ -19,6 +20,8 @@ export interface DeployAudit {
   planLines: string[]
   /** Ids that the registry lacks and that are left running. */
   orphans: string[]
+  /** Ids of the registry that do not run, and that the deploy did not name. */
+  lost: string[]
 }
 
 /** The step summary of the CI job, in GitHub's Markdown: what was done to which host, then the guarded plans. */

@@ -38,6 +38,12 @@ export class RecordKeeper {
     return this.#record
   }
 
+  /** The hosts whose turn comes, as they are now. */
+  async begun(hosts: readonly Pick<DeployHost, 'id' | 'previousAmi' | 'instanceId'>[]): Promise<void> {
+    const untouched = { ami: null, step: null, reason: null, startedAt: null, finishedAt: null }
+    await this.update({ hosts: hosts.map((host) => ({ ...host, ...untouched, outcome: 'pending' })) })
+  }
+
   async host(id: string, change: Partial<Omit<DeployHost, 'id'>>): Promise<void> {
     await this.update({ hosts: this.#record.hosts.map((host) => (host.id === id ? { ...host, ...change } : host)) })
   }

@@ -1,12 +1,12 @@
 import pMap from 'p-map'
 import type { Deploy, DeployDetail, DeployRecord } from '../../domain/contract/index.js'
-import { REQUEST_ID_PATTERN } from '../../domain/contract/index.js'
+import { parseRunTitle } from '../../domain/contract/order.js'
+import { REQUEST_ID_PATTERN } from '../../domain/contract/patterns.js'
 import {
   deployOf,
   deployOfRecord,
   INDEX_PREFIX,
   parseIndexKey,
-  parseRunTitle,
   RECORD_PREFIX,
   type Run,
   withSteps,

@@ -1,7 +1,8 @@
 import * as z from 'zod/mini'
-import type { Deploy, DeployRecord, DeployRequest } from '../../domain/contract/index.js'
+import type { Deploy, Order } from '../../domain/contract/index.js'
+import { formatRunTitle, orderOf, parseRunTitle } from '../../domain/contract/order.js'
 import { decideDeploy } from '../../domain/deploy/policy.js'
-import { claimKey, deployOf, deployOfRecord, formatRunTitle, parseRunTitle, type Run } from '../../domain/deploy/run.js'
+import { claimKey, deployOf, deployOfRecord, type Run } from '../../domain/deploy/run.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { parseJson } from '../../domain/json.js'
 import type { Clock, ObjectStore, RegistrySource } from '../ports.js'
@@ -23,7 +24,7 @@ const CLAIM_LIVES_MS = 60_000
  * @throws ClawctlError with decideDeploy's code, REQUEST_CONFLICT, or what GitHub made of it
  */
 export async function dispatchDeploy(
-  request: DeployRequest & { requestId: string },
+  request: Order,
   ports: DeploysPorts & { registry: RegistrySource; clock: Clock },
 ): Promise<Deploy> {
   const latest = ports.clock.now().getTime() + ANSWER_WITHIN_MS
@@ -35,12 +36,12 @@ export async function dispatchDeploy(
   const verdict = decideDeploy({ ...request, registry })
   if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
 
-  const title = formatRunTitle(wanted(request))
+  const title = formatRunTitle(request)
   const known = await answerOf(request.requestId, title, runs, ports.store)
   if (known) return known
   if (record) {
     // Its run is further back than GitHub's list was read.
-    if (formatRunTitle(wanted(record)) !== title) throw conflict(request.requestId)
+    if (formatRunTitle(orderOf(record)) !== title) throw conflict(request.requestId)
     return deployOfRecord(record, ports.clock.now())
   }
   if (!(await claim(request.requestId, ports))) {
@@ -145,15 +146,4 @@ function conflict(requestId: string): ClawctlError {
   return new ClawctlError('REQUEST_CONFLICT', `The request id ${requestId} was used for another deploy.`, {
     hint: 'Leave requestId out, or use a new one.',
   })
-}
-
-function wanted(request: (DeployRequest & { requestId: string }) | DeployRecord) {
-  return {
-    target: request.target,
-    requestId: request.requestId,
-    amiOverride: request.amiOverride ?? null,
-    caller: request.caller ?? null,
-    requestedBy: request.requestedBy ?? null,
-    ...(request.retire ? { retire: true as const } : {}),
-  }
 }

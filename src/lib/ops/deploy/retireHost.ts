@@ -1,5 +1,5 @@
 import { activeKey, HEARTBEAT_PREFIX } from '../../domain/bundles/manifest.js'
-import type { DeployRequest } from '../../domain/contract/index.js'
+import type { Order } from '../../domain/contract/index.js'
 import { orphanIds } from '../../domain/deploy/fleet.js'
 import { currentHost } from '../../domain/deploy/host.js'
 import { latestOf } from '../../domain/deploy/image.js'
@@ -19,7 +19,7 @@ import type { HostDeployPorts } from './ports.js'
  * @returns the failure that stopped it, or null
  */
 export async function retireHost(
-  request: DeployRequest & { requestId: string },
+  request: Order,
   options: { planOnly: boolean },
   keeper: RecordKeeper,
   audit: DeployAudit,
