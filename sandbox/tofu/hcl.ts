@@ -12,7 +12,15 @@ export type Expression =
   | { kind: 'condition'; test: Expression; yes: Expression; no: Expression }
   | { kind: 'tuple'; items: Expression[] }
   | { kind: 'object'; items: [key: Expression, value: Expression][] }
-  | { kind: 'for'; names: string[]; of: Expression; key: Expression | null; value: Expression; test: Expression | null; group: boolean }
+  | {
+      kind: 'for'
+      names: string[]
+      of: Expression
+      key: Expression | null
+      value: Expression
+      test: Expression | null
+      group: boolean
+    }
 
 interface Range {
   /** Offsets in the file's text. */
@@ -268,9 +276,9 @@ class Parser {
         this.#expect('}')
       } else if (two === '%{') this.#fail('The stand-in does not evaluate template directives')
       else if (char === '\\' && end !== null) {
-        const escape = ESCAPES[two[1] ?? '']
-        if (escape === undefined) this.#fail('Invalid escape sequence')
-        text += escape
+        const escaped = ESCAPES[two[1] ?? '']
+        if (escaped === undefined) this.#fail('Invalid escape sequence')
+        text += escaped
         this.#at += 2
       } else {
         text += char
@@ -289,7 +297,10 @@ class Parser {
     const word = opening.replace(/[<\n-]/g, '')
     const close = new RegExp(`^[ \\t]*${word}[ \\t]*$`, 'm').exec(this.#text.slice(this.#at))
     if (!close) return this.#fail('Unterminated template string')
-    let lines = this.#text.slice(this.#at, this.#at + close.index).split('\n').slice(0, -1)
+    let lines = this.#text
+      .slice(this.#at, this.#at + close.index)
+      .split('\n')
+      .slice(0, -1)
     this.#at += close.index + close[0].length
     if (opening.startsWith('<<-')) {
       const margin = Math.min(...lines.filter((line) => line.trim()).map((line) => line.search(/\S/)))
