@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
+import { STRATEGIES } from '../domain/contract/order.js'
 import { ID_PATTERN } from '../domain/contract/patterns.js'
 import { ClawctlError } from '../domain/errors.js'
 import { DEFAULT_REPOSITORY, DEPLOY_WORKFLOW, FLEET_STATE_KEY, REGISTRY_PATH } from '../domain/paths.js'
@@ -168,6 +169,20 @@ export function directSettings(env: Env): DirectSettings {
     bucket: required(env, ['S3_BUCKET'], "the name of the fleet's bucket"),
   }
 }
+
+/** How hosts are replaced where an order does not say. @throws ClawctlError NOT_CONFIGURED */
+export function deployStrategy(env: Env): (typeof STRATEGIES)[number] {
+  const value = read(env, 'FLEET_DEPLOY_STRATEGY') ?? 'handover'
+  const known = STRATEGIES.find((strategy) => strategy === value)
+  if (known) return known
+  throw new ClawctlError('NOT_CONFIGURED', 'FLEET_DEPLOY_STRATEGY is neither handover nor replace.', {
+    hint: 'Mend the repository variable DEPLOY_STRATEGY, or remove it.',
+  })
+}
+
+/** Accounts whose AMIs may be deployed beside our own. */
+export const amiOwners = (env: Env) =>
+  (read(env, 'CLAWCTL_AMI_OWNERS') ?? '').split(',').flatMap((id) => id.trim() || [])
 
 /** Variables of the stack that have a default, by the setting that gives them a value. */
 const OPTIONAL_STACK_VARS = {

@@ -153,7 +153,8 @@ export class Context {
       status: async () => ({ registry, clock, compute: await this.compute(), store: await this.store() }),
       deploys: async () => ({ runs: await this.github(), store: await this.store(), clock, progress }),
       deploy: async () => {
-        const [{ githubJobReport }, { scratchFolder }] = await Promise.all([
+        const [{ createMachines }, { githubJobReport }, { scratchFolder }] = await Promise.all([
+          import('../adapters/deploy/machines.js'),
           import('../adapters/jobReport.js'),
           import('../adapters/scratch.js'),
         ])
@@ -162,6 +163,7 @@ export class Context {
         return {
           registry,
           compute: await this.compute(),
+          machines: createMachines(settings.directSettings(this.env)),
           store: await this.store(),
           bundles: (await this.bundles({})).store(),
           tofu: await this.tofu(),
@@ -169,6 +171,7 @@ export class Context {
           progress,
           report: githubJobReport(this.env),
           run: settings.workflowRun(this.env),
+          defaultStrategy: settings.deployStrategy(this.env),
           planFile: (id) => join(plans, `${id}-${++count}.tfplan`),
         }
       },
@@ -178,7 +181,7 @@ export class Context {
   /** EC2. @throws ClawctlError NOT_CONFIGURED */
   async compute(): Promise<Compute> {
     const { createCompute } = await import('../adapters/deploy/compute.js')
-    return createCompute(settings.directSettings(this.env))
+    return createCompute({ ...settings.directSettings(this.env), amiOwners: settings.amiOwners(this.env) })
   }
 
   /** The fleet's bucket. @throws ClawctlError NOT_CONFIGURED */

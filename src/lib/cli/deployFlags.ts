@@ -4,6 +4,7 @@ import { durationFlag } from './flags.js'
 
 export const WAIT = '30m'
 const HEALTH = '15m'
+const STABLE = '60s'
 
 /** Options of `fleet deploy`. What CI alone knows says so. */
 export const deployFlags = {
@@ -37,12 +38,17 @@ export const deployFlags = {
   'plan-only': boolean({ summary: 'ci mode: plan and guard, apply nothing.' }),
   'on-failure': option({
     options: ['rollback', 'stop'] as const,
-    summary: 'ci mode: pin a host that failed back to its previous AMI, or leave it. Default: rollback.',
+    summary: 'ci mode: remove a successor that failed, or leave it for a look. Default: rollback.',
     env: 'CLAWCTL_ON_FAILURE',
   })(),
   'health-timeout': durationFlag({
     summary: 'ci mode: how long a host may take to become healthy.',
     default: HEALTH,
     env: 'CLAWCTL_HEALTH_TIMEOUT',
+  }),
+  'stable-for': durationFlag({
+    summary: 'ci mode: how long a gateway has to be active without a restart to be called healthy.',
+    default: STABLE,
+    env: 'CLAWCTL_STABLE_FOR',
   }),
 }

@@ -1,8 +1,8 @@
 import type { Order } from '../domain/contract/index.js'
-import type { Host } from '../domain/deploy/host.js'
-import type { Job, Run } from '../domain/deploy/run.js'
 import type { Adoption } from '../domain/deploy/expectation.js'
+import type { Host } from '../domain/deploy/host.js'
 import type { FleetImage } from '../domain/deploy/image.js'
+import type { Job, Run } from '../domain/deploy/run.js'
 import type { PlanInputs, StateResource } from '../domain/deploy/slots.js'
 
 /**

@@ -15,5 +15,7 @@ export {
   paginateDescribeInstances,
   RevokeSecurityGroupEgressCommand,
   RunInstancesCommand,
+  StartInstancesCommand,
+  StopInstancesCommand,
   TerminateInstancesCommand,
 } from '@aws-sdk/client-ec2'

@@ -2,7 +2,7 @@ import type { ObjectInfo, ObjectStore } from '../../ops/ports.js'
 import type { AwsSettings } from '../deploy/compute.js'
 import { awsCall, clientLimits, lean } from './errors.js'
 import { type Readers, readingBy } from './largeAnswers.js'
-import { GetObjectCommand, PutObjectCommand, paginateListObjectsV2, S3Client } from './s3Sdk.js'
+import { DeleteObjectCommand, GetObjectCommand, PutObjectCommand, paginateListObjectsV2, S3Client } from './s3Sdk.js'
 import { SignedGet } from './signedGet.js'
 import { readXml, type Shape } from './xml.js'
 
@@ -77,6 +77,10 @@ export function createObjectStore(settings: ObjectStoreSettings): ObjectStore {
           if (LOST.has((error as Error).name)) return false
           throw error
         }
+      }),
+    delete: (Key) =>
+      awsCall(`S3 DeleteObject ${Bucket}/${Key}`, async () => {
+        await client.send(new DeleteObjectCommand({ Bucket, Key }))
       }),
     list: (Prefix, { atMost, flat } = {}) =>
       awsCall(`S3 ListObjectsV2 ${Bucket}/${Prefix}`, async () => {

@@ -1,5 +1,7 @@
-import type { Image as Ec2Image, Instance, InstanceStatus } from '@aws-sdk/client-ec2'
+import type { DescribeImagesCommandInput, Image as Ec2Image, Instance, InstanceStatus } from '@aws-sdk/client-ec2'
 import type { Host } from '../../domain/deploy/host.js'
+import { FAILED_TAG, type FleetImage } from '../../domain/deploy/image.js'
+import { READY_TAG } from '../../domain/images/names.js'
 import type { Compute } from '../../ops/ports.js'
 import { EC2_READERS } from '../aws/ec2Answers.js'
 import {
@@ -21,8 +23,11 @@ export interface AwsSettings {
   stop?: AbortSignal
 }
 
-/** EC2 as the use-cases see it. Credentials and endpoints are the SDK's own business. */
-export function createCompute(settings: AwsSettings): Compute {
+/**
+ * EC2 as the use-cases see it. Credentials and endpoints are the SDK's own business.
+ * @param settings.amiOwners accounts whose AMIs may be deployed beside our own
+ */
+export function createCompute(settings: AwsSettings & { amiOwners?: readonly string[] }): Compute {
   const client = readingBy(lean(new EC2Client({ region: settings.region, ...clientLimits(settings) })), EC2_READERS)
   const fleetFilter = { Name: 'tag:app', Values: ['clawdinator'] }
   return {
@@ -48,43 +53,52 @@ export function createCompute(settings: AwsSettings): Compute {
       return instances.flatMap((instance) => toHost(instance, statuses.get(instance.InstanceId ?? '')) ?? [])
     },
     async findImage(id) {
-      const images = await awsCall('EC2 DescribeImages', async () => {
-        try {
-          return (await client.send(new DescribeImagesCommand({ ImageIds: [id] }))).Images ?? []
-        } catch (error) {
-          if (
-            ['InvalidAMIID.NotFound', 'InvalidAMIID.Unavailable', 'InvalidAMIID.Malformed'].includes(
-              (error as Error).name,
-            )
-          )
-            return []
-          throw error
-        }
-      })
-      const image = images[0] && toImage(images[0])
-      return image ? { ...image, available: images[0]?.State === 'available' } : null
+      const [image, own] = await Promise.all([
+        imageById(client, { ImageIds: [id] }),
+        imageById(client, { ImageIds: [id], Owners: ['self', ...(settings.amiOwners ?? [])] }),
+      ])
+      return image && toImage(image, { trusted: own !== null })
     },
-    async latestImage() {
+    async fleetImages() {
       const answer = await awsCall('EC2 DescribeImages', () =>
         client.send(
-          new DescribeImagesCommand({
-            Owners: ['self'],
-            Filters: [
-              { Name: 'tag:clawdinator', Values: ['true'] },
-              { Name: 'state', Values: ['available'] },
-            ],
-          }),
+          new DescribeImagesCommand({ Owners: ['self'], Filters: [{ Name: 'tag-key', Values: [READY_TAG] }] }),
         ),
       )
-      const images = (answer.Images ?? []).flatMap((image) => toImage(image) ?? [])
-      return images.sort((a, b) => b.createdAt.localeCompare(a.createdAt) || b.id.localeCompare(a.id))[0] ?? null
+      return (answer.Images ?? []).flatMap((image) => toImage(image, { trusted: true }) ?? [])
     },
   }
 }
 
-function toImage(image: Ec2Image) {
+const NO_SUCH_IMAGE = new Set(['InvalidAMIID.NotFound', 'InvalidAMIID.Unavailable', 'InvalidAMIID.Malformed'])
+
+async function imageById(client: EC2Client, input: DescribeImagesCommandInput): Promise<Ec2Image | null> {
+  return awsCall('EC2 DescribeImages', async () => {
+    try {
+      return (await client.send(new DescribeImagesCommand(input))).Images?.[0] ?? null
+    } catch (error) {
+      if (NO_SUCH_IMAGE.has((error as Error).name)) return null
+      throw error
+    }
+  })
+}
+
+function toImage(image: Ec2Image, { trusted }: { trusted: boolean }): FleetImage | null {
   if (!image.ImageId) return null
-  return { id: image.ImageId, name: image.Name ?? image.ImageId, createdAt: image.CreationDate ?? '' }
+  const tag = (key: string) => image.Tags?.find((one) => one.Key === key)?.Value ?? null
+  const root = image.BlockDeviceMappings?.find(({ DeviceName }) => DeviceName === image.RootDeviceName)
+  return {
+    id: image.ImageId,
+    name: image.Name ?? image.ImageId,
+    createdAt: image.CreationDate ?? '',
+    available: image.State === 'available',
+    trusted,
+    architecture: image.Architecture === 'arm64' ? 'arm64' : 'x86_64',
+    rootGib: root?.Ebs?.VolumeSize ?? null,
+    rootDevice: image.RootDeviceName ?? null,
+    ready: tag(READY_TAG),
+    failedIn: tag(FAILED_TAG),
+  }
 }
 
 function isLive(state: string | undefined): state is Host['state'] {
@@ -104,8 +118,12 @@ function toHost(instance: Instance, status: InstanceStatus | undefined): Host | 
     publicIp: instance.PublicIpAddress ?? null,
     launchedAt: instance.LaunchTime?.toISOString() ?? '',
     checks: toChecks(status),
+    slot: toSlot(tag('clawdinator:slot')),
+    requestId: tag('clawdinator:request-id') || null,
   }
 }
+
+const toSlot = (value: string | undefined) => (value === 'a' || value === 'b' ? value : null)
 
 function toChecks(status: InstanceStatus | undefined): Host['checks'] {
   const both = [status?.InstanceStatus?.Status, status?.SystemStatus?.Status]

@@ -48,7 +48,10 @@ export const deployHostSchema = z.object({
   previousAmi: z.nullable(z.string()),
   instanceId: z.nullable(z.string()),
   /** Where it is while it is being deployed, with the newest clause of it; null before and after. */
-  step: z._default(z.nullable(z.object({ name: z.enum(HOST_STEPS), since: z.string(), clause: z.nullable(z.string()) })), null),
+  step: z._default(
+    z.nullable(z.object({ name: z.enum(HOST_STEPS), since: z.string(), clause: z.nullable(z.string()) })),
+    null,
+  ),
   /** Why it did not end well; null where it did. */
   reason: z._default(z.nullable(z.string()), null),
   startedAt: z._default(z.nullable(z.string()), null),

@@ -1,30 +1,6 @@
 import * as z from 'zod/mini'
 import { deploySchema } from './deploy.js'
-
-/** `heartbeats/<id>.json`, written by a timer on the host. */
-export const heartbeatSchema = z.object({
-  instanceId: z.string(),
-  amiId: z.string(),
-  revision: z.nullable(z.string()),
-  /** systemd's ActiveState of the gateway. */
-  service: z.string(),
-  at: z.string(),
-})
-export type Heartbeat = z.infer<typeof heartbeatSchema>
-
-/** What a host has reached, or works on, in the order of a boot; `yielded`: another machine acts for its id. */
-export const HOST_STAGES = [
-  'booted',
-  'bundle',
-  'secrets',
-  'repositories',
-  'switch',
-  'standby',
-  'active',
-  'yielded',
-] as const
-export const hostStageSchema = z.enum(HOST_STAGES)
-export type HostStage = z.infer<typeof hostStageSchema>
+import { hostStageSchema } from './stage.js'
 
 const timeOrNull = z.nullish(z.string())
 /** A part that an older or a newer host writes in another form is not known, and the rest is still read. */
@@ -34,7 +10,7 @@ const tolerant = <T extends z.ZodMiniType>(schema: T) => z.catch(z.nullish(schem
  * `heartbeats/<id>/<EC2 instance id>.json`, one a machine: written each minute, and at once when its stage or failure
  * changes. Times are ISO 8601 in UTC. What a host could not find out is null or absent.
  */
-export const machineHeartbeatSchema = z.object({
+export const heartbeatSchema = z.object({
   schema: z.literal(2),
   id: z.string(),
   instanceId: z.string(),
@@ -83,7 +59,7 @@ export const machineHeartbeatSchema = z.object({
     }),
   ),
 })
-export type MachineHeartbeat = z.infer<typeof machineHeartbeatSchema>
+export type Heartbeat = z.infer<typeof heartbeatSchema>
 
 /**
  * `active/<id>.json`: the one machine that may act for the id. Only a deploy writes it, conditionally. A host that finds

@@ -27,7 +27,11 @@ export interface Expectation {
 
 export const SECURITY_GROUP = 'aws_security_group.clawdinator'
 
-const IMPORTED = { roles: 'aws_iam_role', role_policies: 'aws_iam_role_policy', profiles: 'aws_iam_instance_profile' } as const
+const IMPORTED = {
+  roles: 'aws_iam_role',
+  role_policies: 'aws_iam_role_policy',
+  profiles: 'aws_iam_instance_profile',
+} as const
 
 /**
  * Everything that a plan for this change may do.
@@ -70,7 +74,10 @@ export function expectPlan(input: {
     }),
   )
   const imports = new Map<string, string>()
-  for (const [kind, type] of Object.entries(IMPORTED) as [keyof typeof IMPORTED, (typeof IMPORTED)[keyof typeof IMPORTED]][]) {
+  for (const [kind, type] of Object.entries(IMPORTED) as [
+    keyof typeof IMPORTED,
+    (typeof IMPORTED)[keyof typeof IMPORTED],
+  ][]) {
     for (const [id, name] of Object.entries(adopt[kind])) imports.set(idAddress(type, id), name)
   }
   for (const [key, instanceId] of Object.entries(adopt.instances)) {
@@ -96,7 +103,9 @@ export function expectPlan(input: {
     allow(address, ...actions[change.kind])
     // Whatever is replaced has nothing left that needs its role meanwhile.
     if (change.kind === 'replace') for (const type of ID_TYPES) allow(idAddress(type, id), 'replace')
-    return { title: `${change.kind} ${id} in slot ${slot}`, wanted: { addresses: [address], actions: actions[change.kind] } }
+    return {
+      title: `${change.kind} ${id} in slot ${slot}`,
+      wanted: { addresses: [address], actions: actions[change.kind] },
+    }
   }
 }
-

@@ -1,5 +1,5 @@
 import ms from 'ms'
-import type { MachineHeartbeat } from '../contract/index.js'
+import type { Heartbeat } from '../contract/index.js'
 import type { Host } from './host.js'
 
 /** The host's timer writes each minute; five missed beats are not a delay any more. */
@@ -31,11 +31,11 @@ export interface HealthVerdict {
 export interface HealthFacts {
   host: Host
   /** This machine's own, or null where it has none yet. */
-  heartbeat: MachineHeartbeat | null
+  heartbeat: Heartbeat | null
   /** What a gate has seen before; left out by whoever looks only once. */
   seen?: {
     /** The first heartbeat of the gateway's present process, or null. */
-    earlier: MachineHeartbeat | null
+    earlier: Heartbeat | null
     /** Restarts since the first heartbeat. */
     restarts: number
   }
@@ -66,7 +66,8 @@ export function judgeHealth(facts: HealthFacts, role: 'active' | 'standby' = 'ac
   if (heartbeat.amiId !== host.ami) return say('unhealthy', `it booted ${heartbeat.amiId}, not ${host.ami}`, 'final')
   const failed = failureOf(heartbeat, now)
   if (failed) return failed
-  if (heartbeat.stage !== role) return say(heartbeat.stage === 'yielded' ? 'unhealthy' : 'unknown', stageOf(heartbeat, now))
+  if (heartbeat.stage !== role)
+    return say(heartbeat.stage === 'yielded' ? 'unhealthy' : 'unknown', stageOf(heartbeat, now))
   const gateway = judgeGateway(facts, heartbeat, role)
   if (gateway) return gateway
   if (host.checks !== 'ok') return say('unknown', "EC2's status checks are not done")
@@ -80,26 +81,26 @@ function judgeSilence(host: Host, now: Date): HealthVerdict {
   return say('unknown', what)
 }
 
-function stageOf({ stage, stageSince }: MachineHeartbeat, now: Date): string {
+function stageOf({ stage, stageSince }: Heartbeat, now: Date): string {
   if (stage === 'yielded') return 'it gave its role to another machine'
   const since = now.getTime() - Date.parse(stageSince ?? '')
   return `it is in stage ${stage}${since >= 1000 ? ` for ${ms(since, { long: true })}` : ''}`
 }
 
 /** The unit that failed with its last line, as one clause. */
-export function failureText(failure: NonNullable<MachineHeartbeat['failure']>): string {
+export function failureText(failure: NonNullable<Heartbeat['failure']>): string {
   const line = failure.lines.at(-1)?.trim()
   return `stage ${failure.stage} fails${failure.unit ? ` in ${failure.unit}` : ''}${line ? `: ${line}` : ''}`
 }
 
-function failureOf({ failure, stageSince }: MachineHeartbeat, now: Date): HealthVerdict | null {
+function failureOf({ failure, stageSince }: Heartbeat, now: Date): HealthVerdict | null {
   if (!failure) return null
   const stuck = now.getTime() - Date.parse(stageSince ?? failure.at)
   return say('unhealthy', failureText(failure), stuck >= FAILURE_PATIENCE_MS ? 'again' : 'wait')
 }
 
 /** What is wrong with the gateway or not known of it yet; null where nothing is. */
-function judgeGateway(facts: HealthFacts, heartbeat: MachineHeartbeat, role: 'active' | 'standby'): HealthVerdict | null {
+function judgeGateway(facts: HealthFacts, heartbeat: Heartbeat, role: 'active' | 'standby'): HealthVerdict | null {
   const { gateway } = heartbeat
   const { seen, stableMs = STABLE_MS } = facts
   if (!gateway) return say('unknown', 'its heartbeat says nothing of the gateway')
@@ -118,7 +119,8 @@ function judgeGateway(facts: HealthFacts, heartbeat: MachineHeartbeat, role: 'ac
   }
   if (!gateway.probedAt || gateway.channels.length === 0) return say('unknown', 'its channels were not looked at yet')
   const unknown = gateway.channels.find(({ connected }) => connected !== true)
-  if (unknown) return say('unknown', `nothing is known of ${unknown.name}${unknown.reason ? `: ${unknown.reason}` : ''}`)
+  if (unknown)
+    return say('unknown', `nothing is known of ${unknown.name}${unknown.reason ? `: ${unknown.reason}` : ''}`)
   if (role === 'standby') return null
   const since = Date.parse(heartbeat.at) - Date.parse(gateway.activeSince ?? '')
   if (!(since >= stableMs)) {
@@ -130,6 +132,6 @@ function judgeGateway(facts: HealthFacts, heartbeat: MachineHeartbeat, role: 'ac
 }
 
 /** Two heartbeats of one and the same process. */
-function isSecond(earlier: MachineHeartbeat | null, later: MachineHeartbeat): boolean {
+function isSecond(earlier: Heartbeat | null, later: Heartbeat): boolean {
   return earlier !== null && earlier.at !== later.at && earlier.gateway?.mainPid === later.gateway?.mainPid
 }

@@ -11,6 +11,8 @@ export interface FleetImage extends Image {
   architecture: Architecture
   /** Smallest root volume that it fits on, in GiB; null where EC2 does not say. */
   rootGib: number | null
+  /** Device of the root volume, such as /dev/xvda; null where EC2 does not say. */
+  rootDevice: string | null
   /** Value of the tag `clawdinator`: `true` where deploys may take it by themselves, `withdrawn` where none may. */
   ready: string | null
   /** Request id of the deploy that it failed in; null where it failed in none. */
@@ -71,8 +73,7 @@ export function refuseImage(
   return null
 }
 
-const newestFirst = (a: FleetImage, b: FleetImage) =>
-  b.createdAt.localeCompare(a.createdAt) || b.id.localeCompare(a.id)
+const newestFirst = (a: FleetImage, b: FleetImage) => b.createdAt.localeCompare(a.createdAt) || b.id.localeCompare(a.id)
 
 /** The newest image that deploys may take by themselves, of one architecture where one is given; `good`: that failed nowhere. */
 export function latestOf(

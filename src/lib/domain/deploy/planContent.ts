@@ -33,18 +33,24 @@ const configurationSchema = z.object({ root_module: z.optional(moduleSchema) })
 
 /** What a plan brings along that no address shows: programs that would run, doors that would open, rights that would grow. */
 export function contentOffences(plan: Plan, expected: Expectation): Offence[] {
-  return [...provisioners(plan.configuration), ...(plan.resource_changes ?? []).flatMap((change) => within(change, plan, expected))]
+  return [
+    ...provisioners(plan.configuration),
+    ...(plan.resource_changes ?? []).flatMap((change) => within(change, plan, expected)),
+  ]
 }
 
 function provisioners(configuration: unknown): Offence[] {
   if (configuration === undefined) return []
   const parsed = configurationSchema.safeParse(configuration)
-  if (!parsed.success) return [{ address: 'configuration', says: 'run what its configuration holds, which has an unknown form' }]
+  if (!parsed.success)
+    return [{ address: 'configuration', says: 'run what its configuration holds, which has an unknown form' }]
   const below = (module: Module | undefined, path: string): Offence[] => [
     ...(module?.resources ?? [])
       .filter((resource) => (resource.provisioners ?? []).length > 0)
       .map(({ address }) => ({ address: path + address, says: `run a provisioner of ${path}${address}` })),
-    ...Object.entries(module?.module_calls ?? {}).flatMap(([name, call]) => below(call.module, `${path}module.${name}.`)),
+    ...Object.entries(module?.module_calls ?? {}).flatMap(([name, call]) =>
+      below(call.module, `${path}module.${name}.`),
+    ),
   ]
   return below(parsed.data.root_module, '')
 }
@@ -53,17 +59,22 @@ function within(resource: ResourceChange, plan: Plan, expected: Expectation): Of
   const { address, type, change } = resource
   const offence = (says: string) => [{ address, says: `${says} (${address})` }]
   // OpenTofu takes any EC2 id that it is given, also one that the state has under another address.
-  if (type === INSTANCE_TYPE && change.importing !== undefined) return wrongMachine(change.before, address).flatMap(offence)
-  if (resource.mode !== 'managed' || !change.actions.some((action) => action === 'create' || action === 'update')) return []
+  if (type === INSTANCE_TYPE && change.importing !== undefined)
+    return wrongMachine(change.before, address).flatMap(offence)
+  if (resource.mode !== 'managed' || !change.actions.some((action) => action === 'create' || action === 'update'))
+    return []
   const after = z.record(z.string(), z.unknown()).safeParse(change.after).data ?? {}
   const unknown = z.record(z.string(), z.unknown()).safeParse(change.after_unknown).data ?? {}
   if (/^aws_(?:vpc_)?security_group/.test(type)) return opensIngress(resource, after) ? offence('open ingress') : []
   if (type === INSTANCE_TYPE) return wrongMachine(after, address).flatMap(offence)
-  if (type === 'aws_iam_role') return widensTrust(change.before, after, unknown) ? offence('widen who may take a role') : []
+  if (type === 'aws_iam_role')
+    return widensTrust(change.before, after, unknown) ? offence('widen who may take a role') : []
   if (type === 'aws_iam_role_policy') {
     const [, id = ''] = /\["([^"]+)"\]$/.exec(address) ?? []
     const prefixes = expected.prefixes.get(id) ?? []
-    return isOwnPolicy(after.policy, { id, prefixes, bucket: plan.variables?.bucket?.value }) ? [] : offence('widen a role policy')
+    return isOwnPolicy(after.policy, { id, prefixes, bucket: plan.variables?.bucket?.value })
+      ? []
+      : offence('widen a role policy')
   }
   return []
 }
@@ -147,7 +158,9 @@ function isOwnPolicy(policy: unknown, own: { id: string; prefixes: readonly stri
       if (action === 's3:GetObject') return within(statement, readable)
       if (action === 's3:PutObject') return within(statement, [`/heartbeats/${own.id}/*`])
       if (action === 's3:ListBucket') {
-        const listed = list(statement.Condition?.StringLike?.['s3:prefix'] ?? statement.Condition?.StringEquals?.['s3:prefix'])
+        const listed = list(
+          statement.Condition?.StringLike?.['s3:prefix'] ?? statement.Condition?.StringEquals?.['s3:prefix'],
+        )
         return within(statement, ['']) && listed.length > 0 && listed.every((prefix) => readable.includes(`/${prefix}`))
       }
       if (action !== 'kms:Decrypt' && action !== 'kms:GenerateDataKey') return false

@@ -117,11 +117,7 @@ export function guardPlan(planJson: unknown, expected: Expectation): PlanSummary
   }
 }
 
-function mustHold(
-  changes: PlanSummary['changes'],
-  title: string,
-  wanted: NonNullable<Expectation['wanted']>,
-): void {
+function mustHold(changes: PlanSummary['changes'], title: string, wanted: NonNullable<Expectation['wanted']>): void {
   const { addresses, actions } = wanted
   if (changes.some((change) => addresses.includes(change.address) && actions.includes(change.action))) return
   throw new ClawctlError(

@@ -52,7 +52,7 @@ function statusOf(run: Run, record: DeployRecord | null): DeployStatus {
   if (run.conclusion === 'success') return record?.status === 'planned' ? 'planned' : 'succeeded'
   if (run.conclusion === 'cancelled') return 'cancelled'
   if (run.conclusion === 'timed_out') return 'timed-out'
-  return record?.status === 'rolled-back' ? 'rolled-back' : 'failed'
+  return record?.status === 'rolled-back' || record?.status === 'kept' ? record.status : 'failed'
 }
 
 /** A record that a lost runner could not finish: what was under way when it died is not a success. */
@@ -61,12 +61,16 @@ function hostsOf(record: DeployRecord | null, over: boolean): DeployHost[] {
   if (!over) return hosts
   return hosts.map((host) =>
     host.outcome === 'deploying'
-      ? { ...host, outcome: 'failed', instanceId: null }
+      ? { ...host, outcome: 'failed', instanceId: null, step: null, reason: lostReason(host) }
       : host.outcome === 'pending'
         ? { ...host, outcome: 'skipped', ami: host.previousAmi }
         : host,
   )
 }
+
+/** What was under way is all that is known of it. */
+const lostReason = ({ step }: DeployHost) =>
+  `The run was lost${step ? ` in its step ${step.name}${step.clause ? `: ${step.clause}` : ''}` : ''}.`
 
 const UNEXPLAINED = 'The run ended without success and without a word about why.'
 

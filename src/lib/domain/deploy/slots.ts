@@ -8,8 +8,7 @@ export const ID_TYPES = ['aws_iam_role', 'aws_iam_role_policy', 'aws_iam_instanc
 
 /** Key of the stack's `for_each`: the id for slot a, which is the address of a fleet that knows no slots. */
 export const slotKey = (id: string, slot: Slot) => (slot === 'a' ? id : `${id}/${slot}`)
-export const instanceAddress = (id: string, slot: Slot = 'a') =>
-  `${INSTANCE_TYPE}.clawdinator["${slotKey(id, slot)}"]`
+export const instanceAddress = (id: string, slot: Slot = 'a') => `${INSTANCE_TYPE}.clawdinator["${slotKey(id, slot)}"]`
 export const idAddress = (type: (typeof ID_TYPES)[number], id: string) => `${type}.clawdinator["${id}"]`
 
 /** Null for what is no machine of the fleet stack. */
@@ -89,7 +88,8 @@ export function planInputs(state: FleetState, gone: ReadonlySet<string>, change:
     const placed = state.get(id) ?? []
     const present = placed.filter((machine) => machine.instanceId === null || !gone.has(machine.instanceId))
     const stays = present.filter(
-      (machine) => !(id === changed && (change.kind === 'destroy' || change.kind === 'replace') && machine.slot === change.slot),
+      (machine) =>
+        !(id === changed && (change.kind === 'destroy' || change.kind === 'replace') && machine.slot === change.slot),
     )
     const created = id === changed && (change.kind === 'create' || change.kind === 'replace') ? [change.slot] : []
     slots[id] = [...new Set([...stays.map((machine) => machine.slot), ...created])].sort()

@@ -1,8 +1,9 @@
 import * as z from 'zod/mini'
+import { REQUEST_ID_PATTERN } from '../../domain/contract/patterns.js'
 import { type Adoption, expectPlan, NO_ADOPTION } from '../../domain/deploy/expectation.js'
+import type { FleetImage } from '../../domain/deploy/image.js'
 import { guardPlan } from '../../domain/deploy/planGuard.js'
 import { type Change, type FleetState, instanceAddress, planInputs } from '../../domain/deploy/slots.js'
-import { REQUEST_ID_PATTERN } from '../../domain/contract/patterns.js'
 import type { Picture } from './picture.js'
 import type { HostDeployPorts, LaunchParameters, Rollout } from './ports.js'
 
@@ -58,17 +59,21 @@ const machineSchema = z.object({
   subnet_id: text,
   iam_instance_profile: text,
   user_data: text,
+  tags: z.catch(z.nullish(z.record(z.string(), z.string())), null),
   vpc_security_group_ids: z.catch(z.nullish(z.array(z.string())), null),
   root_block_device: z.catch(z.nullish(z.array(z.object({ volume_size: z.catch(z.nullish(z.number()), null) }))), null),
 })
 const planSchema = z.object({
   resource_changes: z.array(
-    z.object({ address: z.string(), change: z.object({ after: z.optional(z.unknown()), actions: z.array(z.string()) }) }),
+    z.object({
+      address: z.string(),
+      change: z.object({ after: z.optional(z.unknown()), actions: z.array(z.string()) }),
+    }),
   ),
 })
 
-/** What the plan would launch at this address; null where it launches nothing there. */
-export function launchOf(json: unknown, address: string): LaunchParameters | null {
+/** What the plan would launch of this image at this address; null where it launches nothing there. */
+export function launchOf(json: unknown, address: string, image: FleetImage): LaunchParameters | null {
   const changes = planSchema.safeParse(json).data?.resource_changes ?? []
   const machine = machineSchema.safeParse(changes.find((one) => one.address === address)?.change.after).data
   if (!machine) return null
@@ -83,5 +88,7 @@ export function launchOf(json: unknown, address: string): LaunchParameters | nul
     profile: profileIsNew ? null : (machine.iam_instance_profile ?? null),
     userData: machine.user_data ?? null,
     rootGib: machine.root_block_device?.[0]?.volume_size ?? null,
+    rootDevice: image.rootDevice,
+    tags: machine.tags ?? {},
   }
 }

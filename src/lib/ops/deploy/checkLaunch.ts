@@ -9,7 +9,7 @@ import type { Work } from './work.js'
  */
 export async function checkLaunch(work: Work, json: unknown, slot: Slot): Promise<void> {
   const { id, image } = work.turn
-  const launch = launchOf(json, instanceAddress(id, slot))
+  const launch = launchOf(json, instanceAddress(id, slot), image)
   if (!launch) return
   if (launch.rootGib !== null && image.rootGib !== null && launch.rootGib < image.rootGib) {
     throw new ClawctlError(

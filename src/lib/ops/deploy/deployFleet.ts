@@ -1,4 +1,4 @@
-import type { Deploy, DeployHost, DeployRecord, DeployStatus, Order } from '../../domain/contract/index.js'
+import type { Deploy, DeployRecord, DeployStatus, Order } from '../../domain/contract/index.js'
 import { storeOrder } from '../../domain/contract/order.js'
 import { orphanIds } from '../../domain/deploy/fleet.js'
 import type { FleetImage } from '../../domain/deploy/image.js'
@@ -45,7 +45,13 @@ export async function deployFleet(order: Order, options: DeployOptions, ports: D
     if (order.retire) failure = await retireHost(order, options, keeper, audit, ports)
     else {
       const prepared = await prepare(order, audit, ports)
-      await keeper.begun(prepared.steps.map(({ id, previousAmi, previousInstanceId }) => ({ id, previousAmi, instanceId: previousInstanceId })))
+      await keeper.begun(
+        prepared.steps.map(({ id, previousAmi, previousInstanceId }) => ({
+          id,
+          previousAmi,
+          instanceId: previousInstanceId,
+        })),
+      )
       await keeper.update({ ami: prepared.images.values().next().value?.id ?? null })
       failure = await rollOut(order, prepared, options, keeper, audit, ports)
     }
@@ -123,7 +129,7 @@ async function rollOut(
     const work = { turn: { id, image, at: steps.at.bind(steps) }, rollout, ports, gone }
     const result = await (strategy === 'replace' ? replaceHost(work) : handOver(work))
     const error = result.ok ? null : result.error
-    await steps.end(error && error.message)
+    await steps.end(error?.message)
     const finishedAt = ports.clock.now().toISOString()
     await keeper.host(id, { ...result.host, step: null, reason: error?.message ?? null, finishedAt })
     if (result.ok) good.add(image.id)

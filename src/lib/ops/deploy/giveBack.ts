@@ -23,7 +23,8 @@ export async function giveBack(
     const transfer = { id: turn.id, from: candidate, to: home, home, deploy: rollout.requestId }
     await transferRole(role, transfer, say, ports)
     const verdict = await gate(work, home.instanceId, 'active', 'rollback')
-    if (!verdict.passed) throw new ClawctlError('HEALTH_FAILED', `${home.instanceId} is not healthy: ${verdict.reason}.`)
+    if (!verdict.passed)
+      throw new ClawctlError('HEALTH_FAILED', `${home.instanceId} is not healthy: ${verdict.reason}.`)
   } catch (cause) {
     const second = asClawctlError(cause)
     if (second.code === 'CANCELLED') return { ok: false, host: endOn(candidate, 'failed'), error: second }
@@ -41,10 +42,14 @@ export async function giveBack(
   return {
     ok: false,
     host: endOn(home, 'rolled-back'),
-    error: new ClawctlError('ROLLED_BACK', `${error.message} ${home.instanceId} serves again with ${home.ami}.${left}`, {
-      hint: 'Look at the image before the next deploy.',
-      cause: error,
-    }),
+    error: new ClawctlError(
+      'ROLLED_BACK',
+      `${error.message} ${home.instanceId} serves again with ${home.ami}.${left}`,
+      {
+        hint: 'Look at the image before the next deploy.',
+        cause: error,
+      },
+    ),
   }
 }
 

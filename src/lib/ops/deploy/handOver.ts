@@ -1,5 +1,5 @@
-import { type Adoption, NO_ADOPTION } from '../../domain/deploy/expectation.js'
 import { NOBODY } from '../../domain/deploy/active.js'
+import { type Adoption, NO_ADOPTION } from '../../domain/deploy/expectation.js'
 import type { Host } from '../../domain/deploy/host.js'
 import { placedAt, SLOTS, type Slot, slotKey } from '../../domain/deploy/slots.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
@@ -57,9 +57,13 @@ function placeFor(id: string, picture: Picture, holder: Host | null): { slot: Sl
   const isGone = (slot: Slot) => slot !== taken && picture.gone.has(placedAt(picture.state, id, slot)?.instanceId ?? '')
   const slot = SLOTS.find(isFree) ?? SLOTS.find(isGone)
   if (!slot) {
-    throw new ClawctlError('DEPLOY_FAILED', `Both slots of ${id} have a machine: an earlier deploy of it did not end.`, {
-      hint: `Deploy ${id} without --plan-only: that goes on from what stands.`,
-    })
+    throw new ClawctlError(
+      'DEPLOY_FAILED',
+      `Both slots of ${id} have a machine: an earlier deploy of it did not end.`,
+      {
+        hint: `Deploy ${id} without --plan-only: that goes on from what stands.`,
+      },
+    )
   }
   if (!holder || taken === null || placed !== null) return { slot, adopt: NO_ADOPTION }
   if (placedAt(picture.state, id, taken)) {
@@ -108,7 +112,8 @@ async function madeAt(work: Work, holder: Host | null, slot: Slot): Promise<Pick
   const picture = await look(work).catch(() => null)
   if (!picture) return null
   const placed = placedAt(picture.state, turn.id, slot)?.instanceId
-  if (placed && placed !== holder?.instanceId && !picture.gone.has(placed)) return { instanceId: placed, ami: turn.image.id }
+  if (placed && placed !== holder?.instanceId && !picture.gone.has(placed))
+    return { instanceId: placed, ami: turn.image.id }
   const isLeft = (host: Host) =>
     host.id === turn.id && host.instanceId !== holder?.instanceId && host.state !== 'shutting-down'
   return picture.hosts.find(isLeft) ?? null
@@ -141,7 +146,10 @@ async function discard(
   }
   const hint = error.hint
   if (!holder) {
-    const failed = new ClawctlError(error.code, `${error.message} It did not exist before, so nothing serves.${left}`, { hint, cause: error })
+    const failed = new ClawctlError(error.code, `${error.message} It did not exist before, so nothing serves.${left}`, {
+      hint,
+      cause: error,
+    })
     return { ok: false, host: stays(null, 'failed'), error: failed }
   }
   const kept = new ClawctlError(
@@ -163,7 +171,12 @@ async function takeOver(
   try {
     const deploy = rollout.requestId
     handed = holder
-      ? await transferRole(role, { id, from: holder, to: candidate, home: holder, deploy }, clauses(work, 'handover'), ports)
+      ? await transferRole(
+          role,
+          { id, from: holder, to: candidate, home: holder, deploy },
+          clauses(work, 'handover'),
+          ports,
+        )
       : await writeRole(ports, role, { id, instanceId: candidate.instanceId, from: null, deploy })
   } catch (error) {
     return discard(work, holder, candidate, asClawctlError(error))

@@ -32,10 +32,10 @@ export class HostSteps {
   }
 
   /** @param failure why it did not end well */
-  async end(failure: string | null): Promise<void> {
+  async end(failure: string | undefined): Promise<void> {
     await this.#leave()
     this.#current = null
-    this.#list.end(this.#id, failure ?? undefined)
+    this.#list.end(this.#id, failure)
   }
 
   #enter(name: DeployStep): void {

@@ -1,13 +1,13 @@
 import ms from 'ms'
-import { machineHeartbeatKey } from '../../domain/bundles/manifest.js'
-import { type MachineHeartbeat, machineHeartbeatSchema } from '../../domain/contract/index.js'
+import { heartbeatKey } from '../../domain/bundles/manifest.js'
+import { type Heartbeat, heartbeatSchema } from '../../domain/contract/index.js'
 import { type HealthVerdict, judgeHealth } from '../../domain/deploy/health.js'
 import type { Host } from '../../domain/deploy/host.js'
 import { parseJson } from '../../domain/json.js'
 import { poll } from '../poll.js'
 import type { ObjectStore } from '../ports.js'
-import type { HostDeployPorts } from './ports.js'
 import { isGone } from './picture.js'
+import type { HostDeployPorts } from './ports.js'
 
 /** Soon enough for a host that boots for minutes. */
 const LONGEST_POLL_MS = 10_000
@@ -24,12 +24,15 @@ export interface Gate {
   stableMs: number
 }
 
-/** Null where the machine never wrote one, or wrote something else. */
-export async function readHeartbeat(store: ObjectStore, id: string, instanceId: string): Promise<MachineHeartbeat | null> {
-  const object = await store.get(machineHeartbeatKey(id, instanceId))
-  const parsed = machineHeartbeatSchema.safeParse(object && parseJson(object.text))
+/** Null where nobody wrote one there, or something else. */
+export async function heartbeatAt(store: ObjectStore, key: string): Promise<Heartbeat | null> {
+  const object = await store.get(key)
+  const parsed = heartbeatSchema.safeParse(object && parseJson(object.text))
   return parsed.success ? parsed.data : null
 }
+
+export const readHeartbeat = (store: ObjectStore, id: string, instanceId: string) =>
+  heartbeatAt(store, heartbeatKey(id, instanceId))
 
 /**
  * Waits until a machine passes for its role. Fails at once where waiting can't help, and with the second heartbeat that
@@ -52,7 +55,8 @@ export async function machineGate(
     const now = clock.now()
     const found = hosts.find((one) => one.instanceId === instanceId)
     if (!found) {
-      if (host === null && now.getTime() - began < SHOWN_AFTER_MS) return { wait: `EC2 does not show ${instanceId} yet` }
+      if (host === null && now.getTime() - began < SHOWN_AFTER_MS)
+        return { wait: `EC2 does not show ${instanceId} yet` }
       if (await isGone(ports, instanceId)) return failed(`${instanceId} was terminated`)
       return { wait: `EC2 does not list ${instanceId}` }
     }
@@ -70,12 +74,12 @@ export async function machineGate(
 
 /** What has been seen of one machine's heartbeats. */
 class Watch {
-  #first: MachineHeartbeat | null = null
-  #earlier: MachineHeartbeat | null = null
+  #first: Heartbeat | null = null
+  #earlier: Heartbeat | null = null
   /** The verdict that counts when another heartbeat repeats it. */
   #doubt: { reason: string; at: string } | null = null
 
-  look(heartbeat: MachineHeartbeat | null): { earlier: MachineHeartbeat | null; restarts: number } {
+  look(heartbeat: Heartbeat | null): { earlier: Heartbeat | null; restarts: number } {
     const gateway = heartbeat?.gateway
     if (!gateway) return { earlier: null, restarts: 0 }
     if (gateway.restarts != null) this.#first ??= heartbeat
@@ -83,7 +87,7 @@ class Watch {
     return { earlier: this.#earlier, restarts: (gateway.restarts ?? 0) - (this.#first?.gateway?.restarts ?? 0) }
   }
 
-  isFinal({ fate, reason }: HealthVerdict, heartbeat: MachineHeartbeat | null): boolean {
+  isFinal({ fate, reason }: HealthVerdict, heartbeat: Heartbeat | null): boolean {
     if (fate !== 'again') {
       this.#doubt = null
       return fate === 'final'

@@ -1,7 +1,7 @@
 import type { DeployHost, HOST_STEPS } from '../../domain/contract/index.js'
+import type { FleetImage } from '../../domain/deploy/image.js'
 import type { ClawctlError } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry/registry.js'
-import type { FleetImage } from '../../domain/deploy/image.js'
 import type { Clock, Compute, ObjectStore, Progress, Tofu } from '../ports.js'
 
 /** Parameters of RunInstances, as a plan has them. What the plan does not know yet is left out. */
@@ -14,6 +14,9 @@ export interface LaunchParameters {
   /** Text, not base64. */
   userData: string | null
   rootGib: number | null
+  /** Device of the root volume; null where the image does not say. */
+  rootDevice: string | null
+  tags: Readonly<Record<string, string>>
 }
 
 /** EC2's own hands on single machines. */

@@ -1,5 +1,5 @@
 import type { Host } from '../../domain/deploy/host.js'
-import { type Slot, placedAt } from '../../domain/deploy/slots.js'
+import { placedAt, type Slot } from '../../domain/deploy/slots.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import { planChange } from './applyChange.js'
 import { checkLaunch } from './checkLaunch.js'
@@ -30,13 +30,22 @@ export async function replaceHost(work: Work): Promise<HostResult> {
     const placed = before && slotOf(picture, turn.id, before.instanceId)
     if (!before) return handOver(work)
     if (!placed) {
-      throw new ClawctlError('NOT_IN_STATE', `EC2 runs ${before.instanceId} as ${turn.id}, but the OpenTofu state does not know it. Nothing was changed.`, {
-        hint: 'Deploy it without --strategy replace: a handover adopts it.',
-      })
+      throw new ClawctlError(
+        'NOT_IN_STATE',
+        `EC2 runs ${before.instanceId} as ${turn.id}, but the OpenTofu state does not know it. Nothing was changed.`,
+        {
+          hint: 'Deploy it without --strategy replace: a handover adopts it.',
+        },
+      )
     }
     slot = placed
     await turn.at('plan')
-    const plan = await planChange({ kind: 'replace', id: turn.id, slot }, { ami: turn.image.id, picture }, rollout, ports)
+    const plan = await planChange(
+      { kind: 'replace', id: turn.id, slot },
+      { ami: turn.image.id, picture },
+      rollout,
+      ports,
+    )
     clauses(work, 'plan')(plan.lines.join(', '))
     await checkLaunch(work, plan.json, slot)
     file = plan.file
@@ -85,14 +94,22 @@ async function bring(work: Work, slot: Slot, file: string): Promise<Attempt> {
 /** Replaces what failed by the AMI that ran before, where it is known to be bad and there is one. */
 async function goBack(
   work: Work,
-  { before, slot, error, seen, applied }: { before: Host; slot: Slot; error: ClawctlError; seen: Host | null; applied: boolean },
+  {
+    before,
+    slot,
+    error,
+    seen,
+    applied,
+  }: { before: Host; slot: Slot; error: ClawctlError; seen: Host | null; applied: boolean },
 ): Promise<HostResult> {
   const { turn, rollout, ports } = work
   const left = seen ? endOn(seen, 'failed') : { outcome: 'failed' as const, ami: null, instanceId: null }
   if (!applied) {
     // A failed apply may not have got as far as the old machine.
     const picture = await look(work).catch(() => null)
-    const stands = picture?.hosts.some((host) => host.instanceId === before.instanceId && host.state !== 'shutting-down')
+    const stands = picture?.hosts.some(
+      (host) => host.instanceId === before.instanceId && host.state !== 'shutting-down',
+    )
     if (stands || !picture) return { ok: false, host: endOn(before, stands ? 'kept' : 'failed'), error }
   }
   if (error.code === 'CANCELLED') {

@@ -1,4 +1,5 @@
 import type { Deploy, Order } from '../../domain/contract/index.js'
+import { STABLE_MS } from '../../domain/deploy/health.js'
 import { decideDeploy } from '../../domain/deploy/policy.js'
 import { ClawctlError } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry/registry.js'
@@ -9,6 +10,7 @@ export interface AskedOptions {
   planOnly: boolean
   onFailure: DeployOptions['onFailure'] | undefined
   healthTimeoutMs: number | undefined
+  stableMs: number | undefined
   wait: boolean
   waitTimeoutMs: number
 }
@@ -38,6 +40,7 @@ export async function requestDeploy(
     ...options,
     onFailure: options.onFailure ?? 'rollback',
     healthTimeoutMs: options.healthTimeoutMs ?? HEALTH_TIMEOUT_MS,
+    stableMs: options.stableMs ?? STABLE_MS,
   })
 }
 
@@ -45,7 +48,8 @@ function refuseCiOptions(options: AskedOptions): void {
   const flag =
     (options.planOnly && '--plan-only') ||
     (options.onFailure && '--on-failure') ||
-    (options.healthTimeoutMs !== undefined && '--health-timeout')
+    (options.healthTimeoutMs !== undefined && '--health-timeout') ||
+    (options.stableMs !== undefined && '--stable-for')
   if (!flag) return
   throw new ClawctlError('NOT_CI', `${flag} exists only in ci mode, where OpenTofu runs.`, {
     hint: `Leave ${flag} out: the Control API starts the whole deploy.`,

@@ -1,6 +1,6 @@
-import type { RegistryEntry } from '../../domain/registry/registry.js'
 import { architectureOf, type FleetImage, latestOf, refuseImage } from '../../domain/deploy/image.js'
 import { ClawctlError } from '../../domain/errors.js'
+import type { RegistryEntry } from '../../domain/registry/registry.js'
 import type { Compute } from '../ports.js'
 
 /**

@@ -71,7 +71,11 @@ async function conclude(work: Work, role: Role, { holder, predecessor }: Standin
   const verdict = await gate(work, holder.instanceId, 'active', 'resume')
   const isWanted = holder.ami === turn.image.id
   if (!verdict.passed) {
-    const result = await giveBack(work, { home: predecessor, candidate: holder, role }, gateFailure(work, verdict, 'active'))
+    const result = await giveBack(
+      work,
+      { home: predecessor, candidate: holder, role },
+      gateFailure(work, verdict, 'active'),
+    )
     return isWanted || !result.ok ? result : null
   }
   await destroyMachine(work, predecessor)

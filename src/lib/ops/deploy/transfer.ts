@@ -1,4 +1,4 @@
-import type { MachineHeartbeat } from '../../domain/contract/index.js'
+import type { Heartbeat } from '../../domain/contract/index.js'
 import type { Host } from '../../domain/deploy/host.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { poll } from '../poll.js'
@@ -48,7 +48,7 @@ export async function transferRole(
  * @param target.before its last heartbeat before it was asked
  */
 export async function yielded(
-  { id, from, before }: { id: string; from: Host; before: MachineHeartbeat | null },
+  { id, from, before }: { id: string; from: Host; before: Heartbeat | null },
   say: (clause: string) => void,
   ports: Ports,
 ): Promise<void> {

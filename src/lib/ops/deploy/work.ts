@@ -1,4 +1,4 @@
-import { machineHeartbeatKey } from '../../domain/bundles/manifest.js'
+import { heartbeatKey } from '../../domain/bundles/manifest.js'
 import { consoleReason } from '../../domain/deploy/console.js'
 import type { Host } from '../../domain/deploy/host.js'
 import type { Slot } from '../../domain/deploy/slots.js'
@@ -65,7 +65,7 @@ export async function destroyMachine(work: Work, machine: Pick<Host, 'instanceId
     await ports.tofu.apply(plan.file)
   } else if (slot === null) await terminate(work, instanceId)
   work.gone.add(instanceId)
-  await ports.store.delete(machineHeartbeatKey(id, instanceId)).catch(() => {})
+  await ports.store.delete(heartbeatKey(id, instanceId)).catch(() => {})
 }
 
 /** Asked again until it is seen: an answer of EC2 is no proof. */

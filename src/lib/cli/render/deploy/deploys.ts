@@ -11,6 +11,7 @@ const STATUS_STYLE: Record<DeployStatus, Parameters<Paint>[0]> = {
   planned: 'cyan',
   succeeded: 'green',
   failed: 'red',
+  kept: 'red',
   'rolled-back': 'red',
   cancelled: 'dim',
   'timed-out': 'red',
@@ -83,6 +84,7 @@ export function renderDeploysForChat(deploys: readonly Deploy[], now: Date): str
 
 /** Codes that say no more than the status does. */
 const OUTCOME_CODES: Partial<Record<DeployStatus, string>> = {
+  kept: 'KEPT',
   'rolled-back': 'ROLLED_BACK',
   cancelled: 'CANCELLED',
   'timed-out': 'TIMED_OUT',
