@@ -43,7 +43,6 @@ export default class FleetDeploy extends BaseCommand {
         wait: flags.wait,
         waitTimeoutMs: flags.timeout ?? ms(WAIT),
         healthTimeoutMs: flags['health-timeout'],
-        stableMs: flags['stable-for'],
       },
       {
         mode: context.mode,

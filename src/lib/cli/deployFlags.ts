@@ -4,7 +4,6 @@ import { durationFlag } from './flags.js'
 
 export const WAIT = '30m'
 const HEALTH = '15m'
-const STABLE = '60s'
 
 /** Options of `fleet deploy`. What CI alone knows says so. */
 export const deployFlags = {
@@ -45,10 +44,5 @@ export const deployFlags = {
     summary: 'ci mode: how long a host may take to become healthy.',
     default: HEALTH,
     env: 'CLAWCTL_HEALTH_TIMEOUT',
-  }),
-  'stable-for': durationFlag({
-    summary: 'ci mode: how long a gateway has to be active without a restart to be called healthy.',
-    default: STABLE,
-    env: 'CLAWCTL_STABLE_FOR',
   }),
 }

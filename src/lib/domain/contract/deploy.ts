@@ -48,14 +48,13 @@ export const deployHostSchema = z.object({
   previousAmi: z.nullable(z.string()),
   instanceId: z.nullable(z.string()),
   /** Where it is while it is being deployed, with the newest clause of it; null before and after. */
-  step: z._default(
+  step: z.optional(
     z.nullable(z.object({ name: z.enum(HOST_STEPS), since: z.string(), clause: z.nullable(z.string()) })),
-    null,
   ),
   /** Why it did not end well; null where it did. */
-  reason: z._default(z.nullable(z.string()), null),
-  startedAt: z._default(z.nullable(z.string()), null),
-  finishedAt: z._default(z.nullable(z.string()), null),
+  reason: z.optional(z.nullable(z.string())),
+  startedAt: z.optional(z.nullable(z.string())),
+  finishedAt: z.optional(z.nullable(z.string())),
 })
 export type DeployHost = z.infer<typeof deployHostSchema>
 

@@ -14,12 +14,12 @@ export const fleetInstanceSchema = z.object({
   launchedAt: z.nullable(z.string()),
   health: z.enum(['healthy', 'unhealthy', 'unknown']),
   /** Why health is what it is, one clause; null where there is nothing to judge. */
-  reason: z._default(z.nullable(z.string()), null),
+  reason: z.optional(z.nullable(z.string())),
   /** What the machine has reached or works on, as its heartbeat says; null where none is there. */
-  stage: z._default(z.nullable(hostStageSchema), null),
+  stage: z.optional(z.nullable(hostStageSchema)),
   revision: z.nullable(z.string()),
   /** The machine beside it: its successor that is being tried, or its predecessor that is still there. */
-  beside: z._default(
+  beside: z.optional(
     z.nullable(
       z.object({
         role: z.enum(['candidate', 'predecessor']),
@@ -30,7 +30,6 @@ export const fleetInstanceSchema = z.object({
         stage: z.nullable(hostStageSchema),
       }),
     ),
-    null,
   ),
 })
 export type FleetInstance = z.infer<typeof fleetInstanceSchema>
@@ -42,9 +41,9 @@ export const fleetSchema = z.object({
   /** The newest image that failed in no deploy. */
   latestAmi: z.nullable(imageSchema),
   /** The newest image of all, where it failed, with the deploy in which it did. */
-  failedAmi: z._default(z.nullable(z.extend(imageSchema, { requestId: z.string() })), null),
+  failedAmi: z.optional(z.nullable(z.extend(imageSchema, { requestId: z.string() }))),
   /** The deploy that is under way, by its own record. */
-  deploying: z._default(z.nullable(z.object({ requestId: z.string(), target: z.string() })), null),
+  deploying: z.optional(z.nullable(z.object({ requestId: z.string(), target: z.string() }))),
   instances: z.array(fleetInstanceSchema),
 })
 export type Fleet = z.infer<typeof fleetSchema>

@@ -10,6 +10,8 @@ const CLOCK_AHEAD_MS = 5 * 60_000
 export const BOOT_GRACE_MS = 15 * 60_000
 /** A crash-looping gateway reads `active` in every second sample: so long without a restart it does not. */
 export const STABLE_MS = 60_000
+/** Of one in standby, which is looked at again when it acts. */
+const STANDBY_STABLE_MS = 15_000
 /** Units retry what fails (a young role's credentials take up to a minute); after this they retry in vain. */
 const FAILURE_PATIENCE_MS = 3 * 60_000
 /** systemd states that the gateway does not leave by itself within a boot. */
@@ -40,8 +42,6 @@ export interface HealthFacts {
     restarts: number
   }
   now: Date
-  /** How long the gateway has to be active without a restart. */
-  stableMs?: number
 }
 
 const say = (health: HealthVerdict['health'], reason: string, fate: HealthVerdict['fate'] = 'wait'): HealthVerdict => ({
@@ -64,6 +64,8 @@ export function judgeHealth(facts: HealthFacts, role: 'active' | 'standby' = 'ac
   if (!(age >= -CLOCK_AHEAD_MS)) return say('unknown', `its last heartbeat is from the future: ${heartbeat.at}`)
   if (age >= HEARTBEAT_STALE_MS) return say('unhealthy', `its last heartbeat is of ${heartbeat.at}`)
   if (heartbeat.amiId !== host.ami) return say('unhealthy', `it booted ${heartbeat.amiId}, not ${host.ami}`, 'final')
+  const restarts = facts.seen?.restarts ?? 0
+  if (restarts >= RESTARTS_OF_A_LOOP) return say('unhealthy', `its gateway restarted ${restarts} times`, 'final')
   const failed = failureOf(heartbeat, now)
   if (failed) return failed
   if (heartbeat.stage !== role)
@@ -102,12 +104,9 @@ function failureOf({ failure, stageSince }: Heartbeat, now: Date): HealthVerdict
 /** What is wrong with the gateway or not known of it yet; null where nothing is. */
 function judgeGateway(facts: HealthFacts, heartbeat: Heartbeat, role: 'active' | 'standby'): HealthVerdict | null {
   const { gateway } = heartbeat
-  const { seen, stableMs = STABLE_MS } = facts
+  const { seen } = facts
   if (!gateway) return say('unknown', 'its heartbeat says nothing of the gateway')
   if (FAILED_STATES.has(gateway.state)) return say('unhealthy', `its gateway is ${gateway.state}`, 'again')
-  if (seen && seen.restarts >= RESTARTS_OF_A_LOOP) {
-    return say('unhealthy', `its gateway restarted ${seen.restarts} times`, 'final')
-  }
   if (gateway.state !== 'active') return say('unknown', `its gateway is ${gateway.state}`)
   const [plugin] = gateway.plugins
   if (plugin) return say('unhealthy', `the gateway refuses its plugin ${plugin.name}: ${plugin.error}`, 'again')
@@ -121,13 +120,13 @@ function judgeGateway(facts: HealthFacts, heartbeat: Heartbeat, role: 'active' |
   const unknown = gateway.channels.find(({ connected }) => connected !== true)
   if (unknown)
     return say('unknown', `nothing is known of ${unknown.name}${unknown.reason ? `: ${unknown.reason}` : ''}`)
-  if (role === 'standby') return null
+  const stableMs = role === 'active' ? STABLE_MS : STANDBY_STABLE_MS
   const since = Date.parse(heartbeat.at) - Date.parse(gateway.activeSince ?? '')
   if (!(since >= stableMs)) {
     const time = Number.isNaN(since) ? 'an unknown time' : ms(Math.max(since, 0), { long: true })
     return say('unknown', `its gateway is active for ${time}, of ${ms(stableMs, { long: true })}`)
   }
-  if (seen && !isSecond(seen.earlier, heartbeat)) return say('unknown', 'waiting for a second heartbeat')
+  if (role === 'active' && seen && !isSecond(seen.earlier, heartbeat)) return say('unknown', 'waiting for a second heartbeat')
   return null
 }
 

@@ -114,7 +114,6 @@ async function rollOut(
     planOnly: options.planOnly,
     onFailure: options.onFailure,
     healthTimeoutMs: options.healthTimeoutMs,
-    stableMs: options.stableMs,
     onPlan: (lines) => void audit.planLines.push(...lines),
   }
   const strategy = order.strategy ?? ports.defaultStrategy

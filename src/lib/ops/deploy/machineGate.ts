@@ -21,7 +21,6 @@ export interface Gate {
   instanceId: string
   role: 'standby' | 'active'
   timeoutMs: number
-  stableMs: number
 }
 
 /** Null where nobody wrote one there, or something else. */
@@ -44,7 +43,7 @@ export async function machineGate(
   say: (clause: string) => void,
 ): Promise<GateVerdict> {
   const { compute, store, clock } = ports
-  const { id, instanceId, role, stableMs } = gate
+  const { id, instanceId, role } = gate
   const began = clock.now().getTime()
   let host: Host | null = null
   const watch = new Watch()
@@ -62,7 +61,7 @@ export async function machineGate(
     }
     host = found
     const seen = watch.look(heartbeat)
-    const verdict = judgeHealth({ host, heartbeat, seen, now, stableMs }, role)
+    const verdict = judgeHealth({ host, heartbeat, seen, now }, role)
     if (verdict.health === 'healthy') return { done: { passed: true, host } }
     return watch.isFinal(verdict, heartbeat) ? failed(verdict.reason) : { wait: verdict.reason }
   })

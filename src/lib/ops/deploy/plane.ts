@@ -8,8 +8,6 @@ export interface DeployOptions {
   onFailure: 'rollback' | 'stop'
   /** How long one host may take to become healthy. Direct plane only. */
   healthTimeoutMs: number
-  /** How long a gateway has to be active without a restart to be called healthy. Direct plane only. */
-  stableMs: number
   /** Follow the run to its end. The direct plane always does. */
   wait: boolean
   /** How long to follow. */

@@ -57,8 +57,6 @@ export interface Rollout {
   planOnly: boolean
   onFailure: OnFailure
   healthTimeoutMs: number
-  /** How long a gateway has to be active without a restart to be called healthy. */
-  stableMs: number
   /** Called with the guarded plan of a host, one line a resource. */
   onPlan(lines: readonly string[]): void
 }

@@ -1,5 +1,4 @@
 import type { Deploy, Order } from '../../domain/contract/index.js'
-import { STABLE_MS } from '../../domain/deploy/health.js'
 import { decideDeploy } from '../../domain/deploy/policy.js'
 import { ClawctlError } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry/registry.js'
@@ -10,7 +9,6 @@ export interface AskedOptions {
   planOnly: boolean
   onFailure: DeployOptions['onFailure'] | undefined
   healthTimeoutMs: number | undefined
-  stableMs: number | undefined
   wait: boolean
   waitTimeoutMs: number
 }
@@ -40,7 +38,6 @@ export async function requestDeploy(
     ...options,
     onFailure: options.onFailure ?? 'rollback',
     healthTimeoutMs: options.healthTimeoutMs ?? HEALTH_TIMEOUT_MS,
-    stableMs: options.stableMs ?? STABLE_MS,
   })
 }
 
@@ -48,8 +45,7 @@ function refuseCiOptions(options: AskedOptions): void {
   const flag =
     (options.planOnly && '--plan-only') ||
     (options.onFailure && '--on-failure') ||
-    (options.healthTimeoutMs !== undefined && '--health-timeout') ||
-    (options.stableMs !== undefined && '--stable-for')
+    (options.healthTimeoutMs !== undefined && '--health-timeout')
   if (!flag) return
   throw new ClawctlError('NOT_CI', `${flag} exists only in ci mode, where OpenTofu runs.`, {
     hint: `Leave ${flag} out: the Control API starts the whole deploy.`,

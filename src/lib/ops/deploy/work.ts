@@ -35,8 +35,8 @@ export const clauses = (work: Work, step: DeployStep) => (clause: string) => voi
 export async function gate(work: Work, instanceId: string, role: 'standby' | 'active', step: DeployStep = role) {
   const { turn, rollout, ports } = work
   await turn.at(step)
-  const { healthTimeoutMs: timeoutMs, stableMs } = rollout
-  const verdict = await machineGate(ports, { id: turn.id, instanceId, role, timeoutMs, stableMs }, clauses(work, step))
+  const { healthTimeoutMs: timeoutMs } = rollout
+  const verdict = await machineGate(ports, { id: turn.id, instanceId, role, timeoutMs }, clauses(work, step))
   if (verdict.passed || (await readHeartbeat(ports.store, turn.id, instanceId)) !== null) return verdict
   const line = consoleReason(await ports.machines.console(instanceId).catch(() => ''))
   return line === null ? verdict : { ...verdict, reason: `${verdict.reason}; its console says: ${line}` }

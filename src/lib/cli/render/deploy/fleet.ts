@@ -12,7 +12,7 @@ const STATE_STYLE: Record<FleetInstance['state'], Parameters<Paint>[0]> = {
   orphan: 'magenta',
 }
 const HEALTH_STYLE = { healthy: 'green', unhealthy: 'red', unknown: 'dim' } as const
-const AMI_STYLE = { latest: 'green', stale: 'yellow', unknown: 'dim' } as const
+const AMI_STYLE = { latest: 'green', stale: 'yellow', failed: 'red', unknown: 'dim' } as const
 
 /** `fleet status` for people. */
 export function renderFleet(fleet: Fleet, now: Date, paint: Paint): string {
