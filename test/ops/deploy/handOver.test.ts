@@ -28,8 +28,10 @@ async function fail(plane: Plane, order: Partial<Order> = {}, options: Partial<D
 }
 
 const applied = ({ cloud }: Plane) => cloud.log.filter((line) => /^(?:apply|stop|start|terminate)/.test(line))
-const holder = ({ store }: Plane, id = 'a') => parseActive(store.objects.get(`active/${id}.json`)?.text ?? '')?.instanceId
-const machines = ({ cloud }: Plane, id = 'a') => cloud.hosts.filter((host) => host.id === id).map((host) => host.instanceId)
+const holder = ({ store }: Plane, id = 'a') =>
+  parseActive(store.objects.get(`active/${id}.json`)?.text ?? '')?.instanceId
+const machines = ({ cloud }: Plane, id = 'a') =>
+  cloud.hosts.filter((host) => host.id === id).map((host) => host.instanceId)
 /** Never two gateways of an id connected at once, whenever. */
 function expectOneGateway({ cloud }: Plane) {
   const connected = new Map<string, string>()
@@ -215,7 +217,9 @@ describe('a successor that does not pass before the handover', () => {
     plane.cloud.beforeApply = (nth) => {
       if (nth === 2) throw new ClawctlError('APPLY_FAILED', 'OpenTofu failed.')
     }
-    expect((await fail(plane)).error.message).to.include('The candidate i-new-1 could not be destroyed: OpenTofu failed.')
+    expect((await fail(plane)).error.message).to.include(
+      'The candidate i-new-1 could not be destroyed: OpenTofu failed.',
+    )
   })
 
   it('leaves nothing of a host that is new', async () => {

@@ -126,7 +126,8 @@ function judgeGateway(facts: HealthFacts, heartbeat: Heartbeat, role: 'active' |
     const time = Number.isNaN(since) ? 'an unknown time' : ms(Math.max(since, 0), { long: true })
     return say('unknown', `its gateway is active for ${time}, of ${ms(stableMs, { long: true })}`)
   }
-  if (role === 'active' && seen && !isSecond(seen.earlier, heartbeat)) return say('unknown', 'waiting for a second heartbeat')
+  if (role === 'active' && seen && !isSecond(seen.earlier, heartbeat))
+    return say('unknown', 'waiting for a second heartbeat')
   return null
 }
 

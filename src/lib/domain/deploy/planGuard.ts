@@ -93,7 +93,9 @@ export function guardPlan(planJson: unknown, expected: Expectation): PlanSummary
     const says = offenceOf(change, actionOf(change), expected)
     return says === null ? [] : [{ address: change.address, says }]
   })
-  const all = [...offences, ...contentOffences(plan, expected)]
+  const content = contentOffences(plan, expected)
+  const told = new Set(content.map(({ address }) => address))
+  const all = [...content, ...offences.filter(({ address }) => !told.has(address))]
   if (all.length > 0) {
     throw new ClawctlError(
       'PLAN_OUT_OF_SCOPE',

@@ -1,6 +1,7 @@
 import type { Deploy, DeployRecord, DeployStatus, Order } from '../../domain/contract/index.js'
 import { storeOrder } from '../../domain/contract/order.js'
 import { orphanIds } from '../../domain/deploy/fleet.js'
+import type { Host } from '../../domain/deploy/host.js'
 import type { FleetImage } from '../../domain/deploy/image.js'
 import { decideDeploy } from '../../domain/deploy/policy.js'
 import { planRollout, type RolloutStep } from '../../domain/deploy/rollout.js'
@@ -19,6 +20,7 @@ import type { DeployOptions } from './plane.js'
 import type { HostDeployPorts, Rollout } from './ports.js'
 import { replaceHost } from './replaceHost.js'
 import { chooseImages } from './resolveImage.js'
+import { restoreRoles } from './resume.js'
 import { retireHost } from './retireHost.js'
 
 export interface DeployFleetPorts extends HostDeployPorts {
@@ -53,6 +55,7 @@ export async function deployFleet(order: Order, options: DeployOptions, ports: D
         })),
       )
       await keeper.update({ ami: prepared.images.values().next().value?.id ?? null })
+      if (!options.planOnly) await restoreRoles(prepared.hosts, order.requestId, ports)
       failure = await rollOut(order, prepared, options, keeper, audit, ports)
     }
   } catch (error) {
@@ -68,6 +71,7 @@ interface Prepared {
   steps: RolloutStep[]
   /** By id. */
   images: Map<string, FleetImage>
+  hosts: Host[]
 }
 
 /** Everything that can be refused before anything is touched. */
@@ -94,7 +98,7 @@ async function prepare(order: Order, audit: DeployAudit, ports: DeployFleetPorts
     const names = [...new Set([...images.values()].map((image) => `${image.id} (${image.name})`))]
     say(`${names.join(', ')} for ${steps.map((step) => `${step.id} (${step.action})`).join(', ')}`)
     await tofu.init()
-    return { registry, steps, images }
+    return { registry, steps, images, hosts }
   })
 }
 

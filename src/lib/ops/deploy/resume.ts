@@ -1,10 +1,14 @@
-import type { Standing } from '../../domain/deploy/active.js'
+import pMap from 'p-map'
+import { ID_PATTERN } from '../../domain/contract/patterns.js'
+import { type Standing, standingOf } from '../../domain/deploy/active.js'
+import type { Host } from '../../domain/deploy/host.js'
 import { instanceAddress } from '../../domain/deploy/slots.js'
 import { ClawctlError } from '../../domain/errors.js'
+import { AT_ONCE } from '../ports.js'
 import { giveBack } from './giveBack.js'
 import { readHeartbeat } from './machineGate.js'
 import { type Picture, type Role, readRole, standing, writeRole } from './picture.js'
-import type { HostResult } from './ports.js'
+import type { HostDeployPorts, HostResult } from './ports.js'
 import { wake, yielded } from './transfer.js'
 import { clauses, destroyMachine, gate, gateFailure, look, slotOf, type Work } from './work.js'
 
@@ -19,7 +23,8 @@ export async function resume(work: Work): Promise<HostResult | null> {
   let role = await readRole(ports.store, turn.id)
   const found = standing(picture, role, turn.id)
   await untaint(work, picture, found)
-  if (found.suspended) role = await restore(work, role, found)
+  if (found.suspended)
+    role = await restore(turn.id, role, found, clauses(work, 'resume'), work.rollout.requestId, ports)
   const concluded = found.predecessor ? await conclude(work, role, found) : null
   if (concluded) return concluded
   for (const leftover of found.leftovers) {
@@ -48,19 +53,43 @@ async function untaint(work: Work, picture: Picture, { leftovers }: Standing): P
   }
 }
 
+/**
+ * Gives back, before a deploy does anything else, every role that a handover which was broken off left with nobody: of
+ * all instances, because whoever has no machine that acts can't wait for its turn.
+ */
+export async function restoreRoles(hosts: readonly Host[], requestId: string, ports: HostDeployPorts): Promise<void> {
+  const ids = [...new Set(hosts.map(({ id }) => id))].filter((id) => ID_PATTERN.test(id))
+  const restoreOne = async (id: string) => {
+    const role = await readRole(ports.store, id).catch(() => null)
+    if (role === null) return
+    const found = standingOf(
+      hosts.filter((host) => host.id === id),
+      role.active,
+    )
+    if (found.suspended)
+      await restore(id, role, found, (clause) => ports.progress.note(`${id}: ${clause}`), requestId, ports)
+  }
+  await pMap(ids, restoreOne, { concurrency: AT_ONCE })
+}
+
 /** The role is with nobody that runs: who had it gets it back, when no other machine acts any more. */
-async function restore(work: Work, role: Role, { holder, leftovers }: Standing): Promise<Role> {
-  const { turn, ports, rollout } = work
+async function restore(
+  id: string,
+  role: Role,
+  { holder, leftovers }: Standing,
+  say: (clause: string) => void,
+  deploy: string,
+  ports: HostDeployPorts,
+): Promise<Role> {
   if (!holder) return role
-  const { id } = turn
-  await turn.at('resume', `a handover was broken off: ${holder.instanceId} gets its role back`)
+  say(`a handover was broken off: ${holder.instanceId} gets its role back`)
   for (const other of leftovers) {
     const heartbeat = await readHeartbeat(ports.store, id, other.instanceId)
     if (heartbeat?.stage !== 'active') continue
-    await yielded({ id, from: other, before: heartbeat }, clauses(work, 'resume'), ports)
+    await yielded({ id, from: other, before: heartbeat }, say, ports)
   }
-  await wake(holder.instanceId, clauses(work, 'resume'), ports)
-  return writeRole(ports, role, { id, instanceId: holder.instanceId, from: null, deploy: rollout.requestId })
+  await wake(holder.instanceId, say, ports)
+  return writeRole(ports, role, { id, instanceId: holder.instanceId, from: null, deploy })
 }
 
 /** The role was handed over and the predecessor is still there: the gate says who of both stays. */

@@ -63,6 +63,7 @@ export async function yielded(
     return isAnswer ? { done: true } : { wait: `${from.instanceId} has not stopped acting` }
   })
   if ('done' in answer) return
+  if (isDown(await machines.stateOf(from.instanceId))) return
   say(`${from.instanceId} has not stopped acting: EC2 stops it`)
   await machines.stop(from.instanceId)
   const stopped = await poll<true>({ clock, timeoutMs: STOP_MS, longestMs: EC2_POLL_MS }, async () => {
@@ -75,6 +76,7 @@ export async function yielded(
   })
 }
 
+/** A machine that shuts down may still act. */
 const isDown = (state: string) => state === 'stopped' || state === 'terminated'
 
 /** Brings up a machine that was stopped, for it to serve again. */
