@@ -93,6 +93,16 @@ export interface RootVolume {
   deleteOnTermination: boolean
 }
 
+/** A gateway that started or stopped on a machine. Of one id never two may act at a time. */
+export interface GatewayEvent {
+  at: Date
+  id: string
+  instanceId: string
+  event: 'start' | 'stop'
+  /** Whether it has its channels, or runs in standby without. */
+  acts: boolean
+}
+
 export interface WorldOptions {
   region?: string
   /** The account's setting that refuses instances whose metadata need no token. */
@@ -144,6 +154,7 @@ export class World extends ObjectStorage {
   readonly instances = new Map<string, Instance>()
   /** What RunInstances did under which client token: the same request again starts nothing. */
   readonly launches = new Map<string, { digest: string; reservationId: string }>()
+  readonly gateways: GatewayEvent[] = []
   readonly snapshots: Snapshots
   readonly imports = new Map<string, ImportTask>()
   /** What ImportSnapshot did under which client token. */
