@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fetches this instance's bundle from S3, proves it, and installs it whole or not at all. The form: docs/bundle-format.md.
+# Fetches this instance's bundle from S3, checks it, and installs it whole or not at all. The form: docs/bundle-format.md.
 # Run again it fetches only what changed. Needs no argument:
 #   /etc/clawdinator/instance-name, /etc/clawdinator/bootstrap-prefix   written by user data
 #   S3_BUCKET or /etc/clawdinator/bucket · AWS_REGION or the instance's own
@@ -7,6 +7,7 @@
 #     current → bundles/DIGEST   the installed bundle: config.json, secrets/, repos/
 #     installed                  what is installed; rewritten only when that changes
 #     objects/SHA256             what has been fetched; an interrupted fetch goes on from here
+#     verified                   when the installed files' digests were last compared
 set -euo pipefail
 shopt -s nullglob
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
@@ -69,24 +70,38 @@ fetch_object() {
   rm -f "$part"
 }
 
-# Whether the folder holds what the marker says, as far as names and sizes tell.
+# Whether the folder holds what the marker says. Digests are computed after a reboot, once a day, because a disk that rots
+# changes no time, and where the files' times have changed. An object that is not itself any more is fetched again.
 whole() {
-  local file size
+  local file size sha seen good=0
   while IFS=$'\t' read -r file _ size _; do
-    [[ -f $1/$file && $(stat -c %s "$1/$file") == "$size" ]] || return 1
+    [[ -f $1/$file && $(stat -c %s "$1/$file") == "$size" ]] || good=1
   done <objects.list
+  seen="$(cat /proc/sys/kernel/random/boot_id 2>/dev/null) $(date +%F) $(cd "$1" && stat -c '%n %i %s %y %z' secrets/* repos/* 2>/dev/null | sha256sum)"
+  if ((good == 0)) && [[ $seen == "$(cat verified 2>/dev/null)" ]]; then return 0; fi
+  while IFS=$'\t' read -r file _ size sha; do
+    if [[ ! -f $1/$file ]]; then
+      good=1
+    elif [[ $(sha256sum <"$1/$file") != "$sha  -" ]]; then
+      say "$file of the installed bundle has changed on the disk; it is fetched again"
+      # The fetched object is the same file by another name.
+      rm -f "objects/$sha"
+      good=1
+    fi
+  done <objects.list
+  if ((good == 0)); then printf '%s\n' "$seen" >verified; else rm -f verified; fi
+  return "$good"
 }
 
 # One round. It ends with the bundle installed, or with `trouble` where it was overtaken.
 install_bundle() {
-  local code=0 problems digest target key size sha file generation
+  local code=0 problems digest target key size sha file generation object
   trouble=''
   s3_get "$prefix/config.json" marker.part fresh || code=$?
   if ((code == 1)); then
     fail 1 "There is no bundle: $prefix/config.json does not exist." "Make it: clawctl bootstrap upload $id"
   elif ((code != 0)); then
-    fail 4 "S3 does not give $prefix/config.json (status $S3_STATUS): $S3_SAID" \
-      'The instance'\''s role has to allow s3:GetObject on its own prefix, and kms:Decrypt.'
+    fail 4 "S3 does not give $prefix/config.json (status $S3_STATUS): $S3_SAID" "The next attempt is the unit's."
   fi
   # An object of no bytes leaves no file behind.
   [[ -e marker.part ]] || : >marker.part
@@ -102,17 +117,22 @@ install_bundle() {
   digest=$( (printf '%s\n' "$S3_BUCKET/$prefix" && cat marker.part) | sha256sum | cut -c 1-32)
   target=bundles/$digest
   if [[ $(readlink current 2>/dev/null) == "$target" ]] && whole "$target"; then
-    say "the bundle of $id is unchanged (generation $generation)"
+    say_debug "the bundle of $id is unchanged (generation $generation)"
     rm -f marker.part
     return 0
   fi
 
+  # A run that was interrupted over an earlier bundle left what nobody asks for any more; on a full disk it is in the way.
+  for object in objects/*.part; do
+    [[ $(<objects.list) == *"$(basename "$object" .part)"* ]] || rm -f "$object"
+  done
   while IFS=$'\t' read -r _ key size sha; do
     fetch_object "$key" "$size" "$sha"
     if [[ -n $trouble ]]; then return 0; fi
   done <objects.list
 
   rm -rf stage
+  rm -f verified
   mkdir -p stage/secrets stage/repos bundles
   while IFS=$'\t' read -r file _ _ sha; do
     ln "objects/$sha" "stage/$file"
