@@ -17,11 +17,11 @@ source "$here/lib/common.sh"
 source "$here/lib/s3.sh"
 umask 077
 
-MARKER_BYTES=$((256 * 1024))
+MANIFEST_BYTES=$((256 * 1024))
 ROUNDS=${BOOTSTRAP_ROUNDS:-3}
 
-# Problems of a marker, a line each.
-check_marker() {
+# Problems of a manifest, a line each.
+check_manifest() {
   jq -rs --arg id "$1" --arg prefix "$2" '
     def path: type == "string" and test("\\A(secrets|repos)/[A-Za-z0-9][A-Za-z0-9._-]*\\z");
     def count: type == "number" and . >= 0 and . <= 9007199254740991 and floor == .;
@@ -43,7 +43,7 @@ check_marker() {
     end end' 2>/dev/null || echo 'it is not JSON'
 }
 
-# fetch_object KEY SIZE SHA256: into objects/. Where the object is not what the marker says, `trouble` says how.
+# fetch_object KEY SIZE SHA256: into objects/. Where the object is not what the manifest says, `trouble` says how.
 # It always returns 0: a function that is asked for its status runs without errexit.
 fetch_object() {
   local key=$1 size=$2 sha=$3 object=objects/$3 part=objects/$3.part code=0
@@ -70,7 +70,7 @@ fetch_object() {
   rm -f "$part"
 }
 
-# Whether the folder holds what the marker says. Digests are computed after a reboot, once a day, because a disk that rots
+# Whether the folder holds what the manifest says. Digests are computed after a reboot, once a day, because a disk that rots
 # changes no time, and where the files' times have changed. An object that is not itself any more is fetched again.
 whole() {
   local file size sha seen good=0
@@ -97,28 +97,28 @@ whole() {
 install_bundle() {
   local code=0 problems digest target key size sha file generation object
   trouble=''
-  s3_get "$prefix/config.json" marker.part fresh || code=$?
+  s3_get "$prefix/config.json" manifest.part fresh || code=$?
   if ((code == 1)); then
     fail 1 "There is no bundle: $prefix/config.json does not exist." "Make it: clawctl bootstrap upload $id"
   elif ((code != 0)); then
     fail 4 "S3 does not give $prefix/config.json (status $S3_STATUS): $S3_SAID" "The next attempt is the unit's."
   fi
   # An object of no bytes leaves no file behind.
-  [[ -e marker.part ]] || : >marker.part
-  (($(wc -c <marker.part) <= MARKER_BYTES)) || fail 1 "$prefix/config.json is larger than $MARKER_BYTES bytes."
-  problems=$(check_marker "$id" "$prefix" <marker.part)
+  [[ -e manifest.part ]] || : >manifest.part
+  (($(wc -c <manifest.part) <= MANIFEST_BYTES)) || fail 1 "$prefix/config.json is larger than $MANIFEST_BYTES bytes."
+  problems=$(check_manifest "$id" "$prefix" <manifest.part)
   [[ -z $problems ]] || fail 1 "$prefix/config.json can't be used: ${problems%%$'\n'*}." "Look: clawctl bootstrap verify $id"
 
   # Generation and object after object: file, key, size, digest. None of them holds a blank, as was just checked. A sum is
-  # printed as jq writes numbers, not as the marker did (5.0, -0).
-  jq -r '.generation + 0, (.objects[] | [.file, .key, .size + 0, .sha256] | @tsv)' marker.part >objects.list
+  # printed as jq writes numbers, not as the manifest did (5.0, -0).
+  jq -r '.generation + 0, (.objects[] | [.file, .key, .size + 0, .sha256] | @tsv)' manifest.part >objects.list
   generation=$(head -n 1 objects.list)
   sed -i 1d objects.list
-  digest=$( (printf '%s\n' "$S3_BUCKET/$prefix" && cat marker.part) | sha256sum | cut -c 1-32)
+  digest=$( (printf '%s\n' "$S3_BUCKET/$prefix" && cat manifest.part) | sha256sum | cut -c 1-32)
   target=bundles/$digest
   if [[ $(readlink current 2>/dev/null) == "$target" ]] && whole "$target"; then
     say_debug "the bundle of $id is unchanged (generation $generation)"
-    rm -f marker.part
+    rm -f manifest.part
     return 0
   fi
 
@@ -137,8 +137,8 @@ install_bundle() {
   while IFS=$'\t' read -r file _ _ sha; do
     ln "objects/$sha" "stage/$file"
   done <objects.list
-  chmod 0400 marker.part
-  mv -f marker.part stage/config.json
+  chmod 0400 manifest.part
+  mv -f manifest.part stage/config.json
   sync stage/config.json stage/secrets stage/repos stage
   # What is there under this name was not whole: nobody points to it, or what it held is worth nothing.
   rm -rf "$target"
