@@ -135,7 +135,9 @@ case $1 in
     unit=\${!#} value='' properties=''
     for argument; do case $argument in --value) value=1 ;; --property=*) properties=\${argument#--property=} ;; esac; done
     for property in \${properties//,/ }; do
-      line=$(grep -s "^$property=" "$R/units/$unit" || printf '%s=' "$property")
+      line=$(grep -s "^$property=" "$R/units/$unit" || case $property in
+        ActiveState) echo ActiveState=inactive ;; MainPID | NRestarts) echo "$property=0" ;; *) echo "$property=" ;;
+      esac)
       if [[ -n $value ]]; then printf '%s\n' "\${line#*=}"; else printf '%s\n' "$line"; fi
     done ;;
   is-active) grep -qsx ActiveState=active "$R/units/\${!#}" ;;
