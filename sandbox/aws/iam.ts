@@ -26,6 +26,9 @@ export interface InstanceProfile {
   tags: Map<string, string>
 }
 
+/** What has just been made. */
+export type IamEvent = 'role' | 'policy' | 'profile'
+
 export type TagRecord = Readonly<Record<string, string>>
 
 /** Roles with their inline policies, and instance profiles. Refuses with AwsError, in IAM's codes. */
@@ -34,6 +37,7 @@ export class Iam {
   readonly profiles = new Map<string, InstanceProfile>()
   readonly #accountId: string
   readonly #now: () => Date
+  readonly #listeners = new Set<(event: IamEvent) => void>()
   #made = 0
 
   constructor(options: { accountId: string; now: () => Date }) {
@@ -61,6 +65,7 @@ export class Iam {
       policies: new Map(),
     }
     this.roles.set(role.name, created)
+    this.#report('role')
     return created
   }
 
@@ -97,6 +102,7 @@ export class Iam {
     checkName('policyName', name, 128)
     checkPolicy(document, 'permissions')
     this.mustRole(role).policies.set(name, document)
+    this.#report('policy')
   }
 
   getRolePolicy(role: string, name: string): string | null {
@@ -121,6 +127,7 @@ export class Iam {
       tags: new Map(Object.entries(profile.tags)),
     }
     this.profiles.set(profile.name, created)
+    this.#report('profile')
     return created
   }
 
@@ -166,6 +173,16 @@ export class Iam {
     const profile = this.profiles.get(name)
     if (!profile) throw noSuch('Instance Profile', name)
     return profile
+  }
+
+  /** Called with everything that is made; the result unregisters. */
+  onMade(listener: (event: IamEvent) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  #report(event: IamEvent): void {
+    for (const listener of this.#listeners) listener(event)
   }
 
   #arn(kind: string, path: string, name: string): string {

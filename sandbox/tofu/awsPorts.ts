@@ -75,7 +75,7 @@ type Answers<T> = {
 
 /** What the provider needs of IAM: what the sandbox's own has, over the wire or not. */
 export type IamPort = Answers<
-  Omit<Iam, 'roles' | 'profiles' | 'mustRole' | 'mustProfile' | 'getRole' | 'getProfile'>
+  Omit<Iam, 'roles' | 'profiles' | 'onMade' | 'mustRole' | 'mustProfile' | 'getRole' | 'getProfile'>
 > & {
   getRole(name: string): Promise<Role | null> | Role | null
   getProfile(name: string): Promise<InstanceProfile | null> | InstanceProfile | null
