@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto'
-import { activeKey, heartbeatKey, MANIFEST_NAME, machineHeartbeatKey } from '../src/lib/domain/bundles/manifest.js'
+import { activeKey, heartbeatKey, MANIFEST_NAME } from '../src/lib/domain/bundles/manifest.js'
 import {
   activeMachineSchema,
   bundleManifestSchema,
   type Heartbeat,
   type HostStage,
   instanceIdSchema,
-  type MachineHeartbeat,
 } from '../src/lib/domain/contract/index.js'
 import { BOOT_MARKER } from '../src/lib/domain/images/marker.js'
 import { parseJson } from '../src/lib/domain/json.js'
@@ -19,7 +18,7 @@ export interface HostsOptions {
   faults: Faults
   /** From launch until the checks pass and the host reads its bundle; it is running after half of it. */
   bootMs?: number
-  /** Between two heartbeats of a host without news. */
+  /** Between two heartbeats of a host without news: a minute on a real one. */
   beatMs?: number
   /** Between two looks at who may act: of a machine in standby, and of an active one. 3 s and 60 s on a real host. */
   standbyMs?: number
@@ -33,6 +32,10 @@ export interface HostsOptions {
 }
 
 const SHUTDOWN_MS = 100
+/** Hosts live so many times faster here than their heartbeats' times say: a minute without a restart takes half a second. */
+const SPEED = 120
+/** What was running before the sandbox has been for long. */
+const ADOPTED_MS = 10 * 60_000
 const UNITS: Partial<Record<HostStage, string>> = {
   bundle: 'clawdinator-bootstrap.service',
   switch: 'clawdinator-switch.service',
@@ -48,14 +51,14 @@ interface Machine {
   bucket: string
   prefix: string
   requestId: string | null
-  stages: MachineHeartbeat['stages']
-  failure: MachineHeartbeat['failure']
+  stages: Heartbeat['stages']
+  failure: Heartbeat['failure']
   generation: number | null
   gateway: {
     running: 'no' | 'standby' | 'active'
     pid: number
     restarts: number
-    since: string | null
+    since: number | null
     crashes: boolean
   }
   /** A rejected token, as the probe and the channel find out. */
@@ -81,7 +84,7 @@ export class Hosts {
   constructor({ world, faults, beforeUp, onNote, ...given }: HostsOptions) {
     this.#world = world
     this.#faults = faults
-    this.#options = { bootMs: 300, beatMs: 10_000, standbyMs: 60, activeMs: 500, retryMs: 500, ...given }
+    this.#options = { bootMs: 300, beatMs: 500, standbyMs: 60, activeMs: 500, retryMs: 500, ...given }
     this.#beforeUp = beforeUp
     this.#note = onNote ?? (() => {})
   }
@@ -117,6 +120,8 @@ export class Hosts {
     for (const stage of ['booted', 'bundle', 'secrets', 'repositories', 'switch'] as const) this.#reach(machine, stage)
     machine.generation = this.#bundle(machine).generation
     this.#act(machine)
+    machine.gateway.since = this.#world.now().getTime() - ADOPTED_MS
+    this.#report(machine)
     this.#keepBeating(machine)
   }
 
@@ -256,7 +261,7 @@ export class Hosts {
     const { gateway } = machine
     this.#stopGateway(machine)
     this.#pids += 1
-    Object.assign(gateway, { running: stage, pid: this.#pids, since: this.#now() })
+    Object.assign(gateway, { running: stage, pid: this.#pids, since: this.#world.now().getTime() })
     this.#log(machine, 'start', stage)
     this.#reach(machine, stage)
     if (gateway.crashes) {
@@ -323,10 +328,10 @@ export class Hosts {
     const current = stages.at(-1) ?? { stage: 'booted' as const, at: this.#now() }
     if (gateway.crashes && gateway.running !== 'no') {
       this.#pids += 1
-      Object.assign(gateway, { pid: this.#pids, restarts: gateway.restarts + 1, since: this.#now() })
+      Object.assign(gateway, { pid: this.#pids, restarts: gateway.restarts + 1, since: this.#world.now().getTime() })
     }
     const up = gateway.running !== 'no' && !gateway.crashes
-    const heartbeat: MachineHeartbeat = {
+    const heartbeat: Heartbeat = {
       ...{ schema: 2, id, instanceId: instance.id, amiId: instance.imageId, at: this.#now() },
       requestId: machine.requestId,
       revision: revisionOf(this.#world, instance),
@@ -335,7 +340,7 @@ export class Hosts {
       gateway: {
         // Sampled while it crashes, a unit reads `active` half of the time.
         state: up ? 'active' : gateway.running === 'no' ? 'inactive' : this.#pids % 2 ? 'active' : 'activating',
-        ...{ mainPid: gateway.pid, restarts: gateway.restarts, activeSince: gateway.since },
+        ...{ mainPid: gateway.pid, restarts: gateway.restarts, activeSince: this.#activeSince(machine) },
         channels: [
           {
             name: 'discord',
@@ -348,22 +353,18 @@ export class Hosts {
       bundle: machine.generation === null ? null : { generation: machine.generation },
       selfUpdate: null,
     }
-    const refused = access.put(bucket, machineHeartbeatKey(id, instance.id), JSON.stringify(heartbeat))
+    const refused = access.put(bucket, heartbeatKey(id, instance.id), JSON.stringify(heartbeat))
     if (refused) {
       this.#note(`${id} (${instance.id}) can't send a heartbeat: ${refused}`)
       return false
     }
-    if (gateway.running === 'active') this.#reportAsBefore(machine)
     return true
   }
 
-  /** The heartbeat of schema 1, for who reads that one. */
-  #reportAsBefore({ instance, id, bucket, gateway }: Machine): void {
-    const heartbeat: Heartbeat = {
-      ...{ instanceId: instance.id, amiId: instance.imageId, revision: revisionOf(this.#world, instance) },
-      ...{ service: gateway.crashes ? 'failed' : 'active', at: this.#now() },
-    }
-    this.#world.putObject(bucket, heartbeatKey(id), JSON.stringify(heartbeat), { contentType: 'application/json' })
+  #activeSince({ gateway }: Machine): string | null {
+    if (gateway.since === null) return null
+    const now = this.#world.now().getTime()
+    return new Date(now - (now - gateway.since) * SPEED).toISOString()
   }
 
   #keepBeating(machine: Machine): void {

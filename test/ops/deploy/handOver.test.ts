@@ -23,7 +23,8 @@ const deploy = (plane: Plane, order: Partial<Order> = {}, options: Partial<Deplo
 
 async function fail(plane: Plane, order: Partial<Order> = {}, options: Partial<DeployOptions> = {}) {
   const error = await failureOf(deploy(plane, order, options))
-  const { hosts, status } = error.partial?.deploy as Deploy
+  const done = error.partial?.deploy as Deploy
+  const { hosts, status } = done
   return { error, status, hosts: hosts.map((host) => `${host.id} ${host.outcome} ${host.ami} ${host.instanceId}`) }
 }
 
