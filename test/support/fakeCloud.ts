@@ -59,7 +59,7 @@ export class FakeCloud implements Compute, Machines, Tofu {
   readonly log: string[] = []
   readonly planned: PlanRequest[] = []
   readonly boots = new Map<string, Boot>()
-  /** Machines that do not look who may act. */
+  /** Machines that go on acting, whoever is named. */
   readonly deaf = new Set<string>()
   /** Every start and stop of a gateway that is connected. */
   readonly gateways: { at: number; id: string; instanceId: string; event: 'start' | 'stop' }[] = []
@@ -303,12 +303,12 @@ export class FakeCloud implements Compute, Machines, Tofu {
 
   #lookWho(machine: Machine, now: number): void {
     const { id, instanceId } = machine.host
-    if (this.deaf.has(instanceId)) return
     const object = this.#store.objects.get(`active/${id}.json`)
     const active = object ? parseActive(object.text) : null
     const mayAct = active === null || active.instanceId === instanceId
     if (mayAct && machine.stage !== 'active') this.#start(machine, 'active')
     else if (!mayAct && machine.stage === 'active') {
+      if (this.deaf.has(instanceId)) return
       this.#halt(machine)
       machine.stage = 'yielded'
       this.#beat(machine)

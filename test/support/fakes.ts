@@ -7,9 +7,11 @@ import type {
   Heartbeat,
   Image,
 } from '../../src/lib/domain/contract/index.js'
+import { type Expectation, expectPlan, NO_ADOPTION } from '../../src/lib/domain/deploy/expectation.js'
 import type { Host } from '../../src/lib/domain/deploy/host.js'
 import type { FleetImage } from '../../src/lib/domain/deploy/image.js'
 import type { Job, Run } from '../../src/lib/domain/deploy/run.js'
+import type { Change } from '../../src/lib/domain/deploy/slots.js'
 import { ClawctlError } from '../../src/lib/domain/errors.js'
 import type { Registry, RegistryEntry } from '../../src/lib/domain/registry/registry.js'
 import type { BundleReader } from '../../src/lib/ops/bundles/ports.js'
@@ -326,3 +328,13 @@ export class FakeRuns implements Runs {
 export const registrySource = (registry: Registry): RegistrySource => ({
   read: async () => ({ text: registryText(registry), origin: 'nix/instances.json' }),
 })
+
+/** What a plan for this change of one id may do in a state that has nothing yet. */
+export function expected(change: Exclude<Change, { kind: 'none' }>, prefix = `bootstrap/${change.id}`): Expectation {
+  const { id } = change
+  const nothing = { state: new Map(), gone: new Set<string>(), adopt: NO_ADOPTION }
+  return expectPlan({ change, scope: [id], ...nothing, prefixes: { [id]: prefix } })
+}
+
+/** The rest of a plan's input, where it does not matter. */
+export const NO_MORE = { slots: {}, requestId: null, adopt: NO_ADOPTION }

@@ -9,7 +9,7 @@ const hosts = [
   { id: 'b', outcome: 'skipped', ami: null, previousAmi: null, instanceId: null },
 ] as const
 const render = (change: Parameters<typeof detailOf>[0], plan: string[] = [], orphans: string[] = []) =>
-  renderDeploySummary(detailOf(change), { planLines: plan, orphans })
+  renderDeploySummary(detailOf(change), { planLines: plan, orphans, lost: [] })
 
 describe('renderDeploySummary', () => {
   it('says what was done to which host, for whom, and what was planned', () => {

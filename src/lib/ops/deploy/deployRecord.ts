@@ -14,6 +14,7 @@ export class RecordKeeper {
   readonly #store: ObjectStore
   readonly #onTrouble: (error: unknown) => void
   #record: DeployRecord
+  #writing: Promise<void> = Promise.resolve()
 
   private constructor(store: ObjectStore, record: DeployRecord, onTrouble: (error: unknown) => void) {
     this.#store = store
@@ -58,7 +59,11 @@ export class RecordKeeper {
     }
   }
 
-  async #write(): Promise<void> {
-    await this.#store.put(recordKey(this.#record.requestId), JSON.stringify(this.#record))
+  /** One after the other: what was said later must not be overwritten by what was said before. */
+  #write(): Promise<void> {
+    const write = () => this.#store.put(recordKey(this.#record.requestId), JSON.stringify(this.#record))
+    const written = this.#writing.then(write)
+    this.#writing = written.catch(() => {})
+    return written
   }
 }

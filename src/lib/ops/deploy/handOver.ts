@@ -1,4 +1,3 @@
-import { NOBODY } from '../../domain/deploy/active.js'
 import { type Adoption, NO_ADOPTION } from '../../domain/deploy/expectation.js'
 import type { Host } from '../../domain/deploy/host.js'
 import { placedAt, SLOTS, type Slot, slotKey } from '../../domain/deploy/slots.js'
@@ -10,7 +9,7 @@ import { type Picture, type Role, readRole, standing, writeRole } from './pictur
 import type { HostResult } from './ports.js'
 import { resume } from './resume.js'
 import { transferRole } from './transfer.js'
-import { clauses, destroyMachine, gate, gateFailure, look, slotOf, type Work } from './work.js'
+import { clauses, destroyMachine, gate, gateFailure, look, nameHolder, slotOf, type Work } from './work.js'
 
 /**
  * One host's deploy by handover: the successor boots beside the machine that serves, takes the role when it has passed,
@@ -74,14 +73,6 @@ function placeFor(id: string, picture: Picture, holder: Host | null): { slot: Sl
     )
   }
   return { slot, adopt: { ...NO_ADOPTION, instances: { [slotKey(id, taken)]: holder.instanceId } } }
-}
-
-/** Before a second machine exists, the role is with the one that serves; with nobody where none does. */
-async function nameHolder(work: Work, role: Role, holder: Host | null): Promise<Role> {
-  const wanted = holder?.instanceId ?? NOBODY
-  if (role.active?.instanceId === wanted) return role
-  const next = { id: work.turn.id, instanceId: holder?.instanceId ?? null, from: null, deploy: work.rollout.requestId }
-  return writeRole(work.ports, role, next)
 }
 
 async function withCandidate(

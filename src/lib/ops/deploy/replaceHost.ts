@@ -8,7 +8,7 @@ import { handOver } from './handOver.js'
 import { readRole, standing, writeRole } from './picture.js'
 import type { HostResult } from './ports.js'
 import { resume } from './resume.js'
-import { clauses, gate, gateFailure, look, slotOf, type Work } from './work.js'
+import { clauses, gate, gateFailure, look, nameHolder, slotOf, type Work } from './work.js'
 
 /**
  * One host's deploy without a machine more: the old one is destroyed, then its successor comes up in its place. For
@@ -26,7 +26,8 @@ export async function replaceHost(work: Work): Promise<HostResult> {
       if (resumed) return resumed
     }
     const picture = await look(work)
-    before = standing(picture, await readRole(ports.store, turn.id), turn.id).holder
+    const role = await readRole(ports.store, turn.id)
+    before = standing(picture, role, turn.id).holder
     const placed = before && slotOf(picture, turn.id, before.instanceId)
     if (!before) return handOver(work)
     if (!placed) {
@@ -48,6 +49,8 @@ export async function replaceHost(work: Work): Promise<HostResult> {
     )
     clauses(work, 'plan')(plan.lines.join(', '))
     await checkLaunch(work, plan.json, slot)
+    // Its successor waits in standby as long as the role is with it.
+    if (!rollout.planOnly) await nameHolder(work, role, before)
     file = plan.file
   } catch (error) {
     return { ok: false, host: ended(before, before ? 'kept' : 'failed'), error: asClawctlError(error) }

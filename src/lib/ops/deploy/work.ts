@@ -1,4 +1,5 @@
 import { heartbeatKey } from '../../domain/bundles/manifest.js'
+import { NOBODY } from '../../domain/deploy/active.js'
 import { consoleReason } from '../../domain/deploy/console.js'
 import type { Host } from '../../domain/deploy/host.js'
 import type { Slot } from '../../domain/deploy/slots.js'
@@ -6,7 +7,7 @@ import { ClawctlError } from '../../domain/errors.js'
 import { poll } from '../poll.js'
 import { planChange } from './applyChange.js'
 import { type GateVerdict, machineGate, readHeartbeat } from './machineGate.js'
-import { isGone, type Picture, takePicture } from './picture.js'
+import { isGone, type Picture, type Role, takePicture, writeRole } from './picture.js'
 import type { DeployStep, HostDeployPorts, HostTurn, Rollout } from './ports.js'
 
 /** One host's turn with everything that it needs. */
@@ -83,4 +84,12 @@ async function terminate(work: Work, instanceId: string): Promise<void> {
   throw new ClawctlError('APPLY_FAILED', `EC2 does not terminate ${instanceId}: ${result.timedOut}.`, {
     hint: `Terminate ${instanceId} in EC2, then deploy again.`,
   })
+}
+
+/** Before another machine exists, the role is with the one that serves; with nobody where none does. */
+export async function nameHolder(work: Work, role: Role, holder: Host | null): Promise<Role> {
+  const wanted = holder?.instanceId ?? NOBODY
+  if (role.active?.instanceId === wanted) return role
+  const next = { id: work.turn.id, instanceId: holder?.instanceId ?? null, from: null, deploy: work.rollout.requestId }
+  return writeRole(work.ports, role, next)
 }
