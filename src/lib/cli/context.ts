@@ -151,6 +151,11 @@ export class Context {
     const { clock, progress, registry } = this
     return directPlane({
       status: async () => ({ registry, clock, compute: await this.compute(), store: await this.store() }),
+      host: async () => ({
+        ...{ registry, clock, compute: await this.compute(), store: await this.store() },
+        // The machine is worth seeing without its history.
+        runs: await this.github().catch(() => null),
+      }),
       deploys: async () => ({ runs: await this.github(), store: await this.store(), clock, progress }),
       deploy: async () => {
         const [{ createMachines }, { githubJobReport }, { scratchFolder }] = await Promise.all([

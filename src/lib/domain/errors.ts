@@ -264,6 +264,11 @@ export const CODES = {
     meaning: 'A host did not become healthy and was left as it is.',
     next: 'Look at the host, or deploy it with the AMI that worked.',
   },
+  NO_ROLLBACK_TARGET: {
+    exit: 2,
+    meaning: 'No record names an AMI to go back to, or the instances need different ones.',
+    next: 'Name the AMI with `clawctl fleet deploy --ami`, or roll back one instance after the other.',
+  },
   KEPT: {
     exit: 6,
     meaning: "A host's successor did not pass its checks before the handover; the host was never touched and serves.",

@@ -20,6 +20,8 @@ export interface Clock {
 export interface Compute {
   /** Every instance tagged app=clawdinator that is not terminated. */
   describeHosts(): Promise<Host[]>
+  /** What the machine has printed on its serial console, as far as EC2 has it; empty where there is nothing. */
+  console(instanceId: string): Promise<string>
   /** The image, whatever its state, or null where there is none. */
   findImage(id: string): Promise<FleetImage | null>
   /** Every image of this account that bears the tag `clawdinator`. */

@@ -9,6 +9,7 @@ export {
   DescribeImportSnapshotTasksCommand,
   DescribeSnapshotsCommand,
   EC2Client,
+  GetConsoleOutputCommand,
   ImportSnapshotCommand,
   paginateDescribeImages,
   paginateDescribeImportSnapshotTasks,

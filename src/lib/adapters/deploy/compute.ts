@@ -7,6 +7,7 @@ import { EC2_READERS } from '../aws/ec2Answers.js'
 import {
   DescribeImagesCommand,
   EC2Client,
+  GetConsoleOutputCommand,
   paginateDescribeInstanceStatus,
   paginateDescribeInstances,
 } from '../aws/ec2Sdk.js'
@@ -52,6 +53,16 @@ export function createCompute(settings: AwsSettings & { amiOwners?: readonly str
       ])
       return instances.flatMap((instance) => toHost(instance, statuses.get(instance.InstanceId ?? '')) ?? [])
     },
+    console: (id) =>
+      awsCall('EC2 GetConsoleOutput', async () => {
+        try {
+          const { Output } = await client.send(new GetConsoleOutputCommand({ InstanceId: id }))
+          return Output ? Buffer.from(Output, 'base64').toString() : ''
+        } catch (error) {
+          if ((error as Error).name === 'InvalidInstanceID.NotFound') return ''
+          throw error
+        }
+      }),
     async findImage(id) {
       const [image, own] = await Promise.all([
         imageById(client, { ImageIds: [id] }),

@@ -83,6 +83,10 @@ export function createControlApi(options: {
       const { fleetAnswerSchema } = await fleetContract()
       return (await call(fleetAnswerSchema, 'GET', '/v1/fleet')).fleet
     },
+    async host(id) {
+      const { hostAnswerSchema } = await import('../../domain/contract/host.js')
+      return (await call(hostAnswerSchema, 'GET', `/v1/fleet/${encodeURIComponent(id)}`)).host
+    },
     async createDeploy(request) {
       const { deployAnswerSchema } = await deployContract()
       return (await call(deployAnswerSchema, 'POST', '/v1/deploys', { body: request })).deploy

@@ -5,7 +5,6 @@ import {
   CreateTagsCommand,
   DescribeInstancesCommand,
   EC2Client,
-  GetConsoleOutputCommand,
   RunInstancesCommand,
   StartInstancesCommand,
   StopInstancesCommand,
@@ -54,15 +53,6 @@ export function createMachines(settings: AwsSettings): Machines {
           await client.send(new TerminateInstancesCommand({ InstanceIds: [id] }))
         },
         undefined,
-      ),
-    console: (id) =>
-      orUnknown(
-        'EC2 GetConsoleOutput',
-        async () => {
-          const { Output } = await client.send(new GetConsoleOutputCommand({ InstanceId: id }))
-          return Output ? Buffer.from(Output, 'base64').toString() : ''
-        },
-        '',
       ),
     dryRun: (parameters) =>
       awsCall('EC2 RunInstances (dry run)', async () => {

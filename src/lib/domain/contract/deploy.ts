@@ -1,6 +1,7 @@
 import * as z from 'zod/mini'
 import { errorSchema } from './failure.js'
 import { storedOrderShape } from './order.js'
+import { hostFailureSchema, reachedStageSchema } from './stage.js'
 
 export const DEPLOY_STATUSES = [
   'queued',
@@ -40,6 +41,17 @@ export const HOST_STEPS = [
   'rollback',
 ] as const
 
+/** What was seen of a machine that did not pass, before it was removed. */
+export const hostEvidenceSchema = z.object({
+  instanceId: z.string(),
+  ami: z.string(),
+  stages: z.array(reachedStageSchema),
+  failure: z.nullable(hostFailureSchema),
+  /** The last lines of its serial console. */
+  console: z.array(z.string()),
+})
+export type HostEvidence = z.infer<typeof hostEvidenceSchema>
+
 export const deployHostSchema = z.object({
   id: z.string(),
   /** `kept`: its successor did not pass, and it was never touched. `rolled-back`: it serves again after a handover. */
@@ -53,6 +65,7 @@ export const deployHostSchema = z.object({
   ),
   /** Why it did not end well; null where it did. */
   reason: z.optional(z.nullable(z.string())),
+  evidence: z.optional(z.nullable(hostEvidenceSchema)),
   startedAt: z.optional(z.nullable(z.string())),
   finishedAt: z.optional(z.nullable(z.string())),
 })

@@ -13,3 +13,13 @@ export const HOST_STAGES = [
 ] as const
 export const hostStageSchema = z.enum(HOST_STAGES)
 export type HostStage = z.infer<typeof hostStageSchema>
+
+export const reachedStageSchema = z.object({ stage: hostStageSchema, at: z.string() })
+
+export const hostFailureSchema = z.object({
+  stage: hostStageSchema,
+  /** systemd unit. */
+  unit: z.nullish(z.string()),
+  lines: z.catch(z.array(z.string()), []),
+  at: z.string(),
+})

@@ -1,6 +1,6 @@
 import * as z from 'zod/mini'
 import { deploySchema } from './deploy.js'
-import { hostStageSchema } from './stage.js'
+import { hostFailureSchema, hostStageSchema, reachedStageSchema } from './stage.js'
 
 const timeOrNull = z.nullish(z.string())
 /** A part that an older or a newer host writes in another form is not known, and the rest is still read. */
@@ -24,16 +24,9 @@ export const heartbeatSchema = z.object({
   imageRevision: z.nullish(z.string()),
   stage: hostStageSchema,
   stageSince: timeOrNull,
-  stages: z.catch(z.array(z.object({ stage: hostStageSchema, at: z.string() })), []),
+  stages: z.catch(z.array(reachedStageSchema), []),
   /** What keeps the host in its stage; null where nothing does. `lines`: at most 2 KB, without secrets. */
-  failure: tolerant(
-    z.object({
-      stage: hostStageSchema,
-      unit: z.nullish(z.string()),
-      lines: z.catch(z.array(z.string()), []),
-      at: z.string(),
-    }),
-  ),
+  failure: tolerant(hostFailureSchema),
   gateway: tolerant(
     z.object({
       /** systemd's ActiveState. With `Restart=always` a unit that crashes at once often reads `active`: see `restarts`. */

@@ -1,4 +1,4 @@
-import type { Check, Deploy, DeployDetail, Fleet, Order } from '../../domain/contract/index.js'
+import type { Check, Deploy, DeployDetail, Fleet, HostView, Order } from '../../domain/contract/index.js'
 import { ClawctlError, withPartial } from '../../domain/errors.js'
 import type { Clock, Progress } from '../ports.js'
 import { followDeploy, successOrThrow } from './followDeploy.js'
@@ -7,6 +7,7 @@ import type { Plane } from './plane.js'
 /** The Control API's routes. Rejects with the code that the server answered, or UPSTREAM where it could not be reached. */
 export interface ControlApi {
   fleet(): Promise<Fleet>
+  host(id: string): Promise<HostView>
   createDeploy(order: Order): Promise<Deploy>
   deploys(limit: number): Promise<Deploy[]>
   deploy(requestId: string): Promise<DeployDetail>
@@ -24,6 +25,7 @@ export function controlApiPlane(ports: { api: ControlApi; clock: Clock; progress
     followDeploy({ ask: () => api.deploy(options.requestId), clock, progress }, options)
   return {
     fleet: () => api.fleet(),
+    host: (id) => api.host(id),
     deploys: (limit) => api.deploys(limit),
     follow,
     async deploy(order, options) {

@@ -1,4 +1,4 @@
-import type { Deploy, DeployRecord, DeployStatus, Order } from '../../domain/contract/index.js'
+import type { Deploy, DeployRecord, DeployStatus, HostEvidence, Order } from '../../domain/contract/index.js'
 import { storeOrder } from '../../domain/contract/order.js'
 import { orphanIds } from '../../domain/deploy/fleet.js'
 import type { Host } from '../../domain/deploy/host.js'
@@ -129,7 +129,8 @@ async function rollOut(
     if (!image) throw new ClawctlError('INTERNAL', `No image was chosen for ${id}.`)
     const steps = new HostSteps(id, { keeper, clock: ports.clock, list })
     await keeper.host(id, { outcome: 'deploying', startedAt: ports.clock.now().toISOString() })
-    const work = { turn: { id, image, at: steps.at.bind(steps) }, rollout, ports, gone }
+    const witness = (evidence: HostEvidence) => keeper.host(id, { evidence })
+    const work = { turn: { id, image, at: steps.at.bind(steps), witness }, rollout, ports, gone }
     const result = await (strategy === 'replace' ? replaceHost(work) : handOver(work))
     const error = result.ok ? null : result.error
     await steps.end(error?.message)

@@ -1,4 +1,4 @@
-import type { DeployHost, HOST_STEPS } from '../../domain/contract/index.js'
+import type { DeployHost, HOST_STEPS, HostEvidence } from '../../domain/contract/index.js'
 import type { FleetImage } from '../../domain/deploy/image.js'
 import type { ClawctlError } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry/registry.js'
@@ -27,8 +27,6 @@ export interface Machines {
   start(instanceId: string): Promise<void>
   /** It is not an error when there is none. */
   terminate(instanceId: string): Promise<void>
-  /** What the machine has printed, as far as EC2 has it; empty where there is nothing. */
-  console(instanceId: string): Promise<string>
   /** What EC2 says against such a launch, or null. Capacity is not looked at. */
   dryRun(parameters: LaunchParameters): Promise<{ denied: boolean; reason: string } | null>
   /** Marks an AMI as failed in the deploy with this request id. */
@@ -65,6 +63,8 @@ export interface Rollout {
 export interface HostTurn {
   id: string
   image: FleetImage
+  /** Keeps what was seen of a machine that did not pass. */
+  witness(evidence: HostEvidence): Promise<void>
   /** Says where it is: a step, and the newest clause of it. */
   at(step: DeployStep, clause?: string): Promise<void>
 }

@@ -1,6 +1,6 @@
 import { heartbeatKey } from '../../domain/bundles/manifest.js'
 import { NOBODY } from '../../domain/deploy/active.js'
-import { consoleReason } from '../../domain/deploy/console.js'
+import { consoleReason, evidenceOf } from '../../domain/deploy/console.js'
 import type { Host } from '../../domain/deploy/host.js'
 import type { Slot } from '../../domain/deploy/slots.js'
 import { ClawctlError } from '../../domain/errors.js'
@@ -38,8 +38,11 @@ export async function gate(work: Work, instanceId: string, role: 'standby' | 'ac
   await turn.at(step)
   const { healthTimeoutMs: timeoutMs } = rollout
   const verdict = await machineGate(ports, { id: turn.id, instanceId, role, timeoutMs }, clauses(work, step))
-  if (verdict.passed || (await readHeartbeat(ports.store, turn.id, instanceId)) !== null) return verdict
-  const line = consoleReason(await ports.machines.console(instanceId).catch(() => ''))
+  if (verdict.passed) return verdict
+  const heartbeat = await readHeartbeat(ports.store, turn.id, instanceId)
+  const console = await ports.compute.console(instanceId).catch(() => '')
+  await turn.witness(evidenceOf(instanceId, verdict.host?.ami ?? turn.image.id, heartbeat, console))
+  const line = heartbeat === null ? consoleReason(console) : null
   return line === null ? verdict : { ...verdict, reason: `${verdict.reason}; its console says: ${line}` }
 }
 
