@@ -4,10 +4,12 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { inlineSchemas } from './inline-schemas.mjs'
 import { lazyRequires } from './lazy-requires.mjs'
+import { restoreManifest } from './pack-manifest.mjs'
 import { zipLambda } from './zip-lambda.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 process.chdir(root)
+await restoreManifest()
 const { version } = JSON.parse(await readFile('package.json', 'utf8'))
 
 const REQUIRE =

@@ -9,7 +9,7 @@ const entrySchema = z.union([
   /** CompleteSnapshot went through. */
   z.object({ sealed: z.literal(true) }),
 ])
-export type JournalEntry = z.infer<typeof entrySchema>
+type JournalEntry = z.infer<typeof entrySchema>
 
 export interface UploadState {
   token: string
