@@ -1,9 +1,11 @@
 import {
+  type BootKind,
   type Fault,
   type HostKind,
   type ImportKind,
-  isMachineKind,
+  isBootKind,
   type MachineKind,
+  type RunnerMoment,
   type Service,
   type StrikeKind,
 } from '../src/lib/domain/sandboxOptions.js'
@@ -83,22 +85,36 @@ export class Faults {
   }
 
   /** How a host that boots now fails, if it does. `latest`: it boots the newest AMI. */
-  host(id: string, latest: boolean): Exclude<HostKind, MachineKind> | null {
+  host(id: string, latest: boolean): BootKind | null {
     for (const fault of this.#faults) {
-      if (fault.on !== 'host' || isMachineKind(fault.kind) || (fault.id !== null && fault.id !== id)) continue
+      if (fault.on !== 'host' || !isBootKind(fault.kind) || (fault.id !== null && fault.id !== id)) continue
       if (fault.kind === 'dead' || latest) return fault.kind
     }
     return null
   }
 
-  /** Whether a machine that boots now fails so; `id` is null for one that is no host. */
-  machine(kind: MachineKind, id: string | null): boolean {
+  /** Whether a host's bundle is damaged now. */
+  badBundle(id: string): boolean {
+    return this.#hits('bad-bundle', id)
+  }
+
+  /** Whether a host goes on acting now, whoever is named. */
+  keeps(id: string): boolean {
+    return this.#hits('no-yield', id)
+  }
+
+  #hits(kind: HostKind, id: string | null): boolean {
     return this.#faults.some((f) => f.on === 'host' && f.kind === kind && (f.id === null || f.id === id))
   }
 
-  /** True once where the runner is to die. */
-  runnerDies(): boolean {
-    const index = this.#faults.findIndex((f) => f.on === 'runner')
+  /** Whether a machine that boots now fails so; `id` is null for one that is no host. */
+  machine(kind: MachineKind, id: string | null): boolean {
+    return this.#hits(kind, id)
+  }
+
+  /** True once where the runner is to die at this moment. */
+  runnerDies(moment: RunnerMoment): boolean {
+    const index = this.#faults.findIndex((f) => f.on === 'runner' && f.moment === moment)
     if (index < 0) return false
     this.#faults.splice(index, 1)
     return true

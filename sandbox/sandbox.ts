@@ -8,7 +8,7 @@ import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { WAITING_FOR_HEALTH } from '../src/lib/domain/deploy/rollout.js'
 import { DEFAULT_REPOSITORY, FLEET_STACK_PATH, FLEET_STATE_KEY } from '../src/lib/domain/paths.js'
-import type { Fault, TofuChoice } from '../src/lib/domain/sandboxOptions.js'
+import type { Fault, RunnerMoment, TofuChoice } from '../src/lib/domain/sandboxOptions.js'
 import { actionStandIns } from './actions.js'
 import { type AdminServer, startAdmin } from './admin.js'
 import { ebsEndpoint } from './aws/ebs.js'
@@ -122,7 +122,7 @@ export class Sandbox {
     }
     await writePrograms(paths, { clawctl: join(options.packageRoot, 'bin/run.js'), tofu })
 
-    const world = new World({ region: REGION, folder: join(folder, 'aws') })
+    const world = new World({ region: REGION, folder: join(folder, 'aws'), httpTokensEnforced: true })
     const faults = new Faults(options.faults)
     const requests: LoggedRequest[] = []
     const lambdaLog: string[] = []
@@ -211,12 +211,17 @@ export class Sandbox {
     const hosts = new Hosts({
       world,
       faults,
-      bucket: BUCKET,
-      beforeUp: () => killRunnerIfAsked(faults, github),
+      beforeUp: () => killRunnerInHealthCheck(faults, github),
       ...(options.onNote ? { onNote: options.onNote } : {}),
     })
     hosts.start()
     closers.push(() => hosts.stop())
+    const dies = (moment: RunnerMoment) => {
+      if (deployOf(github) && faults.runnerDies(moment)) github.killRunner()
+    }
+    world.iam.onMade(dies)
+    world.onLaunch(() => dies('apply'))
+    world.onTerminate(() => dies('terminate'))
     for (const instance of running) hosts.adopt(instance.id)
 
     const admin: AdminServer = await startAdmin({ faults, requests })
@@ -276,15 +281,16 @@ async function closeAll(closers: (() => Promise<void> | void)[]): Promise<void> 
 }
 
 /** The runner is lost while it waits for the new host's health: the host runs, nobody has seen it healthy, no lock is held. */
-async function killRunnerIfAsked(faults: Faults, github: GitHub): Promise<void> {
-  const deploying = () => github.runs.find((run) => run.status === 'in_progress')
-  if (!deploying() || !faults.runnerDies()) return
-  for (let run = deploying(); run; run = deploying()) {
+async function killRunnerInHealthCheck(faults: Faults, github: GitHub): Promise<void> {
+  if (!deployOf(github) || !faults.runnerDies('health')) return
+  for (let run = deployOf(github); run; run = deployOf(github)) {
     if (run.jobs.some((job) => job.log.some((line) => line.text.includes(WAITING_FOR_HEALTH)))) break
     await sleep(20)
   }
   github.killRunner()
 }
+
+const deployOf = (github: GitHub) => github.runs.find((run) => run.status === 'in_progress')
 
 function awsEnvironment(folder: string, urls: { ec2Url: string; s3Url: string; ebsUrl: string; otherUrl: string }) {
   return {

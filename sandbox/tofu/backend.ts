@@ -91,13 +91,23 @@ export class Backend {
     return text === null ? new State() : State.parse(text)
   }
 
+  /** The next version of the state. */
   async writeState(state: State): Promise<void> {
-    await this.#s3.put({ ...this.#at(this.#key), Body: state.serialize(), ContentType: 'application/json' })
+    await this.#put(state.serialize())
+  }
+
+  /** `state push`: a file as it is. */
+  async pushState(state: State): Promise<void> {
+    await this.#put(state.text())
+  }
+
+  async #put(body: string): Promise<void> {
+    await this.#s3.put({ ...this.#at(this.#key), Body: body, ContentType: 'application/json' })
   }
 
   /** Takes the lock and returns what releases it. Waits up to `timeoutMs` for another's. */
   async lock(
-    operation: 'OperationTypePlan' | 'OperationTypeApply',
+    operation: 'OperationTypePlan' | 'OperationTypeApply' | 'OperationTypeInvalid',
     timeoutMs: number,
     signal: AbortSignal,
     say: (line: string) => void,
@@ -148,8 +158,7 @@ export class Backend {
     } catch (error) {
       if (!isAwsError(error, 'PreconditionFailed', 'ConditionalRequestConflict')) throw error
       const held = await this.#readLock()
-      // The answer to our own put got lost, and its retry met our lock.
-      if (held?.ID === info.ID) return null
+      // Even where it is our own, whose answer got lost: the real OpenTofu waits for itself, too.
       return new Diagnostic('Error acquiring the state lock', lockRefusal((error as Error).message, held))
     }
   }

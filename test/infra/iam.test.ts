@@ -170,8 +170,9 @@ describe('IAM', () => {
     const resources = statementsOf(stacks.fleet, 'clawdinator').flatMap((statement) => statement.resources)
     expect(resources).to.deep.equal([
       'arn:${data.aws_partition.this.partition}:s3:::${var.bucket}/${each.value.bootstrapPrefix}/*',
+      'arn:${data.aws_partition.this.partition}:s3:::${var.bucket}/active/${each.key}.json',
       'arn:${data.aws_partition.this.partition}:s3:::${var.bucket}',
-      'arn:${data.aws_partition.this.partition}:s3:::${var.bucket}/heartbeats/${each.key}.json',
+      'arn:${data.aws_partition.this.partition}:s3:::${var.bucket}/heartbeats/${each.key}/*',
       '${statement.value}',
     ])
   })

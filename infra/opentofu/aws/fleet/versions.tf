@@ -12,6 +12,8 @@ terraform {
 # Endpoints and credentials come from the provider's own variables (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, …).
 provider "aws" {
   region = var.region
+  # The provider tries 25 times, up to 300 s apart: without capacity a deploy would take 40 minutes to fail.
+  max_retries = 5
 }
 
 data "aws_partition" "this" {}

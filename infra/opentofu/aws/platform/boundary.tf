@@ -9,9 +9,9 @@ resource "aws_iam_policy" "host_boundary" {
 
 data "aws_iam_policy_document" "host_boundary" {
   statement {
-    sid       = "ReadBundles"
+    sid       = "ReadBundlesAndWhoIsActive"
     actions   = ["s3:GetObject"]
-    resources = ["${aws_s3_bucket.fleet.arn}/bootstrap/*"]
+    resources = ["${aws_s3_bucket.fleet.arn}/active/*", "${aws_s3_bucket.fleet.arn}/bootstrap/*"]
   }
 
   statement {
