@@ -34,10 +34,10 @@ const LAYERS: Layer[] = [
     node: NODE,
   },
   {
-    files: /^src\/lib\/cli\/(?:context\.ts$|wiring\/)/,
+    files: /^src\/lib\/cli\/context\.ts$/,
     ours: [CLI, OPS, DOMAIN, ADAPTERS],
     packages: /^@oclif\/core$/,
-    node: /^node:(?:crypto|events|os|path)$/,
+    node: /^node:(?:os|path)$/,
   },
   {
     files: /^src\/lib\/cli\/sandboxFlags\.ts$/,
@@ -58,7 +58,6 @@ const LAYERS: Layer[] = [
     files: /^src\/commands\//,
     ours: [CLI, OPS, DOMAIN],
     packages: /^(?:@oclif\/core|ms)$/,
-    node: /^node:events$/,
   },
   { files: /^src\/help\.ts$/, ours: [CLI, DOMAIN], packages: /^@oclif\/core$/ },
   { files: /^src\/main\.ts$/, ours: [], lazily: [CLI], node: /^node:(?:fs|path|url)$/ },
