@@ -41,6 +41,7 @@ const common = {
 const OURS = new Set([
   'THIRD_PARTY_LICENSES',
   'chunks',
+  'commandNotFound.js',
   'commands',
   'help.js',
   'lambda',
@@ -64,6 +65,7 @@ const [cli, lambda] = await Promise.all([
     entryPoints: [
       { in: 'src/main.ts', out: 'main' },
       { in: 'src/help.ts', out: 'help' },
+      { in: 'src/commandNotFound.ts', out: 'commandNotFound' },
       { in: 'sandbox/tofu/main.ts', out: 'sandbox/tofu' },
       ...commands,
     ],

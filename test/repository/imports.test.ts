@@ -59,7 +59,7 @@ const LAYERS: Layer[] = [
     ours: [CLI, OPS, DOMAIN],
     packages: /^(?:@oclif\/core|ms)$/,
   },
-  { files: /^src\/help\.ts$/, ours: [CLI, DOMAIN], packages: /^@oclif\/core$/ },
+  { files: /^src\/(?:help|commandNotFound)\.ts$/, ours: [CLI, DOMAIN], packages: /^@oclif\/core$/ },
   { files: /^src\/main\.ts$/, ours: [], lazily: [CLI], node: /^node:(?:fs|path|url)$/ },
   {
     files: /^lambda\/context\.ts$/,

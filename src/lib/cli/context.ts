@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import { abortOnSignals, systemClock } from '../adapters/clock.js'
 import { registryFile } from '../adapters/registry/registryFile.js'
 import * as settings from '../adapters/settings.js'
-import { manifestKey } from '../domain/bundles/manifest.js'
 import { SEEDS_PATH } from '../domain/bundles/seeds.js'
 import { ClawctlError } from '../domain/errors.js'
 import { FLEET_STACK_PATH } from '../domain/paths.js'
@@ -211,6 +210,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
 
     steps: async () => {
       const secrets = await port('secretsIfNamed')
+      const { manifestKey } = await import('../domain/bundles/manifest.js')
       if (mode() !== 'ci') return { secrets, fleet: await deployedFleet(), hasBundle: null }
       return {
         secrets,
