@@ -44,6 +44,11 @@ describe('package.json', () => {
     expect(manifest.scripts).to.have.property('postpack').that.includes('pack-manifest.mjs restore')
   })
 
+  it('asks for the Node that bin/run.js asks for', () => {
+    const [, major, minor] = /OLDEST = \[(\d+), (\d+)\]/.exec(readFileSync(join(ROOT, 'bin/run.js'), 'utf8')) ?? []
+    expect(manifest.engines).to.deep.equal({ node: `>=${major}.${minor}` })
+  })
+
   it('runs nothing on the machine that installs it', () => {
     for (const name of ['preinstall', 'install', 'postinstall', 'prepare']) {
       expect(manifest.scripts).not.to.have.property(name)

@@ -192,6 +192,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       const { ageIdentities } = await import('../adapters/bundles/ageIdentities.js')
       return ageIdentities({ file: flags.identity, folder: flags['identities-dir'] })
     },
+    keys: async () => (await import('../adapters/bundles/ageIdentities.js')).ageKeys,
     seeds: async () => {
       const { folderSeeds, listedSeeds } = await import('../adapters/bundles/seeds/sources.js')
       const options = { git: await git(), scratch: await bundleScratch() }

@@ -1,5 +1,6 @@
 import type { Registry } from '../domain/registry/registry.js'
 import type {
+  AgeKeys,
   BundleDownloads,
   BundleStore,
   Identities,
@@ -55,6 +56,7 @@ export interface Ports {
   /** Null where no secrets directory is named. */
   secretsIfNamed: SecretsFolder | null
   identities: Identities
+  keys: AgeKeys
   seeds: Seeds
   inspector: SeedInspector
 
