@@ -1,8 +1,11 @@
 import type { S3Client } from '@aws-sdk/client-s3'
 import { NodeHttpHandler } from '@smithy/node-http-handler'
 import { ClawctlError } from '../../domain/errors.js'
+import { ADDRESS_TIMEOUT_MS, CONNECT_TIMEOUT_MS, createAgent, proxyFor } from '../httpAgents.js'
 
-const CONNECT_TIMEOUT_MS = 5_000
+/** As many as the SDK's own connections. */
+const SDK_SOCKETS = 50
+
 const PATIENCE = { attempts: 4, attemptMs: 20_000 }
 
 /**
@@ -10,32 +13,55 @@ const PATIENCE = { attempts: 4, attemptMs: 20_000 }
  * ends what is under way, and nothing is tried again after it.
  */
 export function clientLimits({ patience = PATIENCE, stop }: { patience?: typeof PATIENCE; stop?: AbortSignal }) {
-  return {
-    maxAttempts: patience.attempts,
-    requestHandler: new Handler(
-      {
-        connectionTimeout: CONNECT_TIMEOUT_MS,
-        requestTimeout: patience.attemptMs,
-        // Without it the handler only warns, and waits on for ever.
-        throwOnRequestTimeout: true,
-        // requestTimeout ends with the headers: this is for a body that no longer comes.
-        socketTimeout: patience.attemptMs,
-      },
-      stop,
-    ),
-  }
+  return { maxAttempts: patience.attempts, requestHandler: new Handler(patience.attemptMs, stop) }
 }
 
+type Handle = NodeHttpHandler['handle']
+
+/** The SDK's transport with our limits and connections; one of its own for each proxy, which depends on the host. */
 class Handler extends NodeHttpHandler {
   readonly #stop: AbortSignal | undefined
+  readonly #limits: ConstructorParameters<typeof NodeHttpHandler>[0]
+  readonly #proxied = new Map<string, Promise<NodeHttpHandler>>()
 
-  constructor(options: ConstructorParameters<typeof NodeHttpHandler>[0], stop: AbortSignal | undefined) {
-    super(options)
+  constructor(attemptMs: number, stop: AbortSignal | undefined) {
+    const limits = {
+      connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, attemptMs),
+      requestTimeout: attemptMs,
+      // Without it the handler only warns, and waits on for ever.
+      throwOnRequestTimeout: true,
+      // requestTimeout ends with the headers: this is for a body that no longer comes.
+      socketTimeout: attemptMs,
+    }
+    const agent = { autoSelectFamilyAttemptTimeout: ADDRESS_TIMEOUT_MS }
+    super({ ...limits, httpAgent: agent, httpsAgent: agent })
+    this.#limits = limits
     this.#stop = stop
   }
 
-  override handle(...[request, options]: Parameters<NodeHttpHandler['handle']>) {
-    return super.handle(request, this.#stop ? { ...options, abortSignal: this.#stop } : options)
+  override async handle(...[request, options]: Parameters<Handle>): ReturnType<Handle> {
+    const stoppable = this.#stop ? { ...options, abortSignal: this.#stop } : options
+    const port = request.port === undefined ? '' : `:${request.port}`
+    const url = new URL(`${request.protocol}//${request.hostname}${port}`)
+    const proxy = await proxyFor(url)
+    if (!proxy) return super.handle(request, stoppable)
+    const key = `${url.protocol} ${proxy.href}`
+    const handler = this.#proxied.get(key) ?? this.#handlerFor(url, proxy)
+    this.#proxied.set(key, handler)
+    return (await handler).handle(request, stoppable)
+  }
+
+  async #handlerFor(url: URL, proxy: URL): Promise<NodeHttpHandler> {
+    const agent = await createAgent(url, proxy, { keepAlive: true, maxSockets: SDK_SOCKETS })
+    return new NodeHttpHandler({
+      ...this.#limits,
+      [url.protocol === 'https:' ? 'httpsAgent' : 'httpAgent']: agent,
+    })
+  }
+
+  override destroy(): void {
+    for (const handler of this.#proxied.values()) void handler.then((made) => made.destroy())
+    super.destroy()
   }
 }
 

@@ -1,5 +1,5 @@
-import { Agent as HttpAgent, type IncomingMessage, request as overHttp } from 'node:http'
-import { Agent as HttpsAgent, request as overHttps } from 'node:https'
+import type { Agent, ClientRequest, IncomingMessage } from 'node:http'
+import { createAgent, httpModuleOf, proxyFor } from '../httpAgents.js'
 import { type Credentials, createSigner, type SignedScope } from './sigv4.js'
 
 /** Where a service is, as the SDK resolved it for one request. */
@@ -40,8 +40,6 @@ export function createSignedPut(
 ) {
   const sign = createSigner(options)
   const secure = target.protocol === 'https:'
-  const agentOptions = { keepAlive: true, maxSockets: options.connections, scheduling: 'lifo' as const }
-  const agent = secure ? new HttpsAgent(agentOptions) : new HttpAgent(agentOptions)
   // One listener for all: a signal warns of a leak when each request has its own.
   const underWay = new Set<() => void>()
   const stopAll = () => {
@@ -50,16 +48,21 @@ export function createSignedPut(
   options.stop.addEventListener('abort', stopAll)
   const usual = target.port === undefined || target.port === (secure ? 443 : 80)
   const host = usual ? target.hostname : `${target.hostname}:${target.port}`
+  const url = new URL(`${target.protocol}//${host}`)
+  let agent: Promise<Agent> | undefined
+  const openAgent = async () =>
+    createAgent(url, await proxyFor(url), { keepAlive: true, maxSockets: options.connections, scheduling: 'lifo' })
 
   return async (put: PutRequest): Promise<PutAnswer> => {
     options.stop.throwIfAborted()
     const plain = { ...put.headers, host, 'content-length': String(put.bytes) }
     const unsigned = { method: 'PUT', path: put.path, query: put.query, payloadSha256: put.payloadSha256 }
     const headers = sign({ ...unsigned, headers: plain }, await options.credentials(), new Date())
+    agent ??= openAgent()
+    const connections = await agent
     return new Promise((resolve, reject) => {
-      const send = secure ? overHttps : overHttp
-      const request = send({
-        agent,
+      const request = httpModuleOf(url).request({
+        agent: connections,
         host: target.hostname.replace(/^\[|\]$/g, ''),
         port: target.port,
         method: 'PUT',
@@ -94,11 +97,7 @@ export function createSignedPut(
   }
 }
 
-async function writeBody(
-  request: ReturnType<typeof overHttp>,
-  body: PutRequest['body'],
-  answered: () => boolean,
-): Promise<void> {
+async function writeBody(request: ClientRequest, body: PutRequest['body'], answered: () => boolean): Promise<void> {
   if (body instanceof Uint8Array) {
     request.end(body)
     return
