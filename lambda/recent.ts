@@ -1,6 +1,4 @@
 import { HEARTBEAT_PREFIX } from '../src/lib/domain/bundles/manifest.js'
-import type { DeployRecord } from '../src/lib/domain/contract/index.js'
-import type { FinishedRecords } from '../src/lib/ops/deploy/deploys.js'
 import type { Clock } from '../src/lib/ops/ports.js'
 import type { LambdaPorts } from './context.js'
 
@@ -36,29 +34,6 @@ export class Recent {
   /** What was known is over: a deploy was asked. */
   clear(): void {
     this.#answers.clear()
-  }
-}
-
-/** Two histories of the longest, and no more than some hundred KB of them. */
-const MOST_RECORDS = 200
-const MOST_HOSTS = 20
-
-/** The records of deploys that are over which were read last. One of a large fleet is large, and read again. */
-export class FinishedRecordsOfLate implements FinishedRecords {
-  readonly #records = new Map<string, DeployRecord | null>()
-
-  get(version: string): DeployRecord | null | undefined {
-    const record = this.#records.get(version)
-    // Last in line again.
-    if (record !== undefined && this.#records.delete(version)) this.#records.set(version, record)
-    return record
-  }
-
-  set(version: string, record: DeployRecord | null): void {
-    if (record && record.hosts.length > MOST_HOSTS) return
-    this.#records.set(version, record)
-    const [oldest] = this.#records.keys()
-    if (this.#records.size > MOST_RECORDS && oldest !== undefined) this.#records.delete(oldest)
   }
 }
 

@@ -3,6 +3,9 @@ import { NodeHttpHandler } from '@smithy/node-http-handler'
 import { ClawctlError } from '../../domain/errors.js'
 import { ADDRESS_TIMEOUT_MS, CONNECT_TIMEOUT_MS, createAgent, proxyFor } from '../httpAgents.js'
 
+// Read by the SDK when a client is made; on Node 20 it would print a warning into the stderr of every command.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true'
+
 /** As many as the SDK's own connections. */
 const SDK_SOCKETS = 50
 
@@ -13,7 +16,7 @@ const PATIENCE = { attempts: 4, attemptMs: 20_000 }
  * ends what is under way, and nothing is tried again after it.
  */
 export function clientLimits({ patience = PATIENCE, stop }: { patience?: typeof PATIENCE; stop?: AbortSignal }) {
-  return { maxAttempts: patience.attempts, requestHandler: new Handler(patience.attemptMs, stop) }
+  return { maxAttempts: patience.attempts, cacheMiddleware: true, requestHandler: new Handler(patience.attemptMs, stop) }
 }
 
 type Handle = NodeHttpHandler['handle']
@@ -82,12 +85,6 @@ export function resendsMangled<T extends Pick<S3Client, 'middlewareStack'>>(clie
     // Around the one that reads the answer, within the retries.
     { step: 'deserialize', priority: 'high' },
   )
-  return client
-}
-
-/** Without the SDK's logging, which copies every answer before it finds that nobody listens: a tenth of the time of a large one. */
-export function lean<T extends { middlewareStack: { remove(name: string): boolean } }>(client: T): T {
-  client.middlewareStack.remove('loggerMiddleware')
   return client
 }
 

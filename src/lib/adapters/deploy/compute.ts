@@ -1,15 +1,13 @@
 import type { Image as Ec2Image, Instance, InstanceStatus } from '@aws-sdk/client-ec2'
-import type { Host } from '../../domain/deploy/host.js'
-import type { Compute } from '../../ops/ports.js'
-import { EC2_READERS } from '../aws/ec2Answers.js'
 import {
   DescribeImagesCommand,
   EC2Client,
   paginateDescribeInstanceStatus,
   paginateDescribeInstances,
-} from '../aws/ec2Sdk.js'
-import { awsCall, clientLimits, lean } from '../aws/errors.js'
-import { readingBy } from '../aws/largeAnswers.js'
+} from '@aws-sdk/client-ec2'
+import type { Host } from '../../domain/deploy/host.js'
+import type { Compute } from '../../ops/ports.js'
+import { awsCall, clientLimits } from '../aws/errors.js'
 
 const LIVE_STATES = ['pending', 'running', 'shutting-down', 'stopping', 'stopped']
 
@@ -23,7 +21,7 @@ export interface AwsSettings {
 
 /** EC2 as the use-cases see it. Credentials and endpoints are the SDK's own business. */
 export function createCompute(settings: AwsSettings): Compute {
-  const client = readingBy(lean(new EC2Client({ region: settings.region, ...clientLimits(settings) })), EC2_READERS)
+  const client = new EC2Client({ region: settings.region, ...clientLimits(settings) })
   const fleetFilter = { Name: 'tag:app', Values: ['clawdinator'] }
   return {
     async describeHosts() {
