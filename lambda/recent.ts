@@ -49,6 +49,7 @@ export function recentPorts(ports: LambdaPorts, recent: Recent): LambdaPorts {
     },
     store: store && {
       ...store,
+      get: (key) => (key.startsWith(HEARTBEAT_PREFIX) ? recent.get(key, () => store.get(key)) : store.get(key)),
       list: (prefix, options) =>
         prefix === HEARTBEAT_PREFIX
           ? recent.get(prefix, () => store.list(prefix, options))

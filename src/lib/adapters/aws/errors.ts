@@ -16,7 +16,7 @@ const PATIENCE = { attempts: 4, attemptMs: 20_000 }
  * ends what is under way, and nothing is tried again after it.
  */
 export function clientLimits({ patience = PATIENCE, stop }: { patience?: typeof PATIENCE; stop?: AbortSignal }) {
-  return { maxAttempts: patience.attempts, cacheMiddleware: true, requestHandler: new Handler(patience.attemptMs, stop) }
+  return { maxAttempts: patience.attempts, requestHandler: new Handler(patience.attemptMs, stop) }
 }
 
 type Handle = NodeHttpHandler['handle']
@@ -122,6 +122,20 @@ const QUOTA = new Set([
 ])
 const ELSEWHERE = new Set(['AuthorizationHeaderMalformed', 'IllegalLocationConstraintException', 'PermanentRedirect'])
 
+/** An answer with status 200 that lacks what the service always sends: of a sign-in page, a proxy, or nothing at all. */
+class ForeignAnswer extends Error {
+  override readonly name = 'ForeignAnswer'
+}
+
+/** What every answer of this operation has, if only as an empty list. @throws ForeignAnswer, for `awsCall` */
+export function always<T>(part: T | undefined): T {
+  if (part === undefined) throw new ForeignAnswer('The answer lacks what AWS always sends.')
+  return part
+}
+
+const isForeign = (error: unknown) =>
+  error instanceof ForeignAnswer || /^@aws-sdk XML parse error/.test((error as Error).message)
+
 /** Runs one SDK call and turns what it throws into a code. `what` reads like "EC2 DescribeInstances". */
 export async function awsCall<T>(what: string, call: () => Promise<T>): Promise<T> {
   try {
@@ -172,6 +186,12 @@ export function asAwsFailure(what: string, error: unknown): ClawctlError {
   if (QUOTA.has(name)) {
     return new ClawctlError('DENIED', `AWS refused ${what}: a quota of the account is used up (${name}).`, {
       hint: 'Wait until what runs is over, delete what nobody needs, or have the quota raised.',
+      cause: error,
+    })
+  }
+  if (isForeign(error)) {
+    return new ClawctlError('UPSTREAM', `${what} was answered by something other than AWS.`, {
+      hint: 'Check AWS_ENDPOINT_URL, and that no proxy or sign-in page stands between.',
       cause: error,
     })
   }
