@@ -1,5 +1,6 @@
 import type { S3Client } from '@aws-sdk/client-s3'
 import { NodeHttpHandler } from '@smithy/node-http-handler'
+import ms from 'ms'
 import { ClawctlError } from '../../domain/errors.js'
 import { ADDRESS_TIMEOUT_MS, CONNECT_TIMEOUT_MS, createAgent, proxyFor } from '../httpAgents.js'
 
@@ -101,6 +102,33 @@ const DENIED = new Set([
   'SignatureDoesNotMatch',
   'UnauthorizedOperation',
 ])
+/** Names of refusals that another clock than the service's explains: S3's, EBS's and EC2's, STS's. */
+const SKEWED = new Set([
+  'AuthFailure',
+  'InvalidSignatureException',
+  'RequestExpired',
+  'RequestTimeTooSkewed',
+  'SignatureDoesNotMatch',
+])
+/** Nearer than this every service accepts: EBS and EC2 five minutes, S3 fifteen. The SDK corrects itself from here on, too. */
+export const SKEW_MS = 4 * 60_000
+
+/** How far the service's clock is ahead of ours, in milliseconds, by the `Date` of its answer; null without one. */
+export function skewOf(date: string | undefined): number | null {
+  const at = Date.parse(date ?? '')
+  return Number.isNaN(at) ? null : at - Date.now()
+}
+
+/** "the clock of this machine is 20 min ahead" where that is why the request was refused. */
+function clockProblem(error: Error): string | null {
+  if (!SKEWED.has(error.name)) return null
+  const headers = (error as { $response?: { headers?: Record<string, string> } }).$response?.headers
+  const skewMs = skewOf(headers?.date)
+  if (skewMs === null) return error.name === 'RequestTimeTooSkewed' ? 'the clock of this machine is wrong' : null
+  if (Math.abs(skewMs) < SKEW_MS) return null
+  return `the clock of this machine is ${ms(Math.abs(skewMs))} ${skewMs < 0 ? 'ahead' : 'behind'}`
+}
+
 const THROTTLED = new Set([
   'EC2ThrottledException',
   'RequestLimitExceeded',
@@ -169,6 +197,13 @@ export function asAwsFailure(what: string, error: unknown): ClawctlError {
   if (ELSEWHERE.has(name) || status === 301) {
     return new ClawctlError('NOT_CONFIGURED', `${what}: the bucket is in another region.`, {
       hint: 'Set AWS_REGION to the region of S3_BUCKET.',
+      cause: error,
+    })
+  }
+  const clock = clockProblem(error as Error)
+  if (clock !== null) {
+    return new ClawctlError('DENIED', `AWS refused ${what}: ${clock} (${name}).`, {
+      hint: 'Set the clock, for example with `timedatectl set-ntp true`, then try again.',
       cause: error,
     })
   }

@@ -1,6 +1,10 @@
 import type { Agent, ClientRequest, IncomingMessage } from 'node:http'
+import { HttpRequest } from '@smithy/core/protocols'
+import { Hash } from '@smithy/core/serde'
+import { SignatureV4 } from '@smithy/signature-v4'
+import type { AwsCredentialIdentity, Provider, SourceData } from '@smithy/types'
 import { createAgent, httpModuleOf, proxyFor } from '../httpAgents.js'
-import { type Credentials, createSigner, type SignedScope } from './sigv4.js'
+import { SKEW_MS, skewOf } from './errors.js'
 
 /** Where a service is, as the SDK resolved it for one request. */
 export interface ResolvedRequest {
@@ -25,18 +29,53 @@ export interface PutAnswer {
   status: number
   headers: Record<string, string>
   text: string
+  /** It was refused, and signed by another clock than the service's: the next attempt is signed by that. */
+  clockCorrected?: boolean
 }
 
 /** An answer of a PUT is headers or a short error. */
 const MAX_ANSWER_BYTES = 64 * 1024
 
+export interface SigningScope {
+  region: string
+  /** As it is signed: `s3`, `ebs`. */
+  service: string
+  credentials: Provider<AwsCredentialIdentity>
+}
+
+class Sha256 extends Hash {
+  constructor(secret?: SourceData) {
+    super('sha256', secret)
+  }
+}
+
+/** Signs a PUT whose payload's digest is known: the payload is not hashed again. `headers` must hold `host`. */
+export function createSigner({ region, service, credentials }: SigningScope) {
+  // S3 signs the path as it is sent.
+  const uriEscapePath = service !== 's3'
+  const signer = new SignatureV4({ region, service, credentials, sha256: Sha256, uriEscapePath })
+  return async (
+    { path, query, headers, payloadSha256 }: Pick<PutRequest, 'path' | 'query' | 'headers' | 'payloadSha256'>,
+    signingDate: Date,
+  ): Promise<Record<string, string>> => {
+    const unsigned = new HttpRequest({
+      method: 'PUT',
+      path,
+      query: Object.fromEntries(new URLSearchParams(query)),
+      headers: { ...headers, 'x-amz-content-sha256': payloadSha256 },
+    })
+    return (await signer.sign(unsigned, { signingDate })).headers
+  }
+}
+
 /**
  * PUTs large bodies over connections that stay open, each tried once: whoever calls it has the retry layer. Rejects where
- * the connection fails, where `timeoutMs` is over (for the whole exchange), or when `stop` says so.
+ * the connection fails, where `timeoutMs` is over (for the whole exchange), or when `stop` says so. Where the service's
+ * clock is another than ours, requests are signed by the service's from then on, as the SDK's are.
  */
 export function createSignedPut(
   target: ResolvedRequest,
-  options: SignedScope & { credentials(): Promise<Credentials>; connections: number; stop: AbortSignal },
+  options: SigningScope & { connections: number; stop: AbortSignal },
 ) {
   const sign = createSigner(options)
   const secure = target.protocol === 'https:'
@@ -52,14 +91,22 @@ export function createSignedPut(
   let agent: Promise<Agent> | undefined
   const openAgent = async () =>
     createAgent(url, await proxyFor(url), { keepAlive: true, maxSockets: options.connections, scheduling: 'lifo' })
+  let skewMs = 0
 
   return async (put: PutRequest): Promise<PutAnswer> => {
     options.stop.throwIfAborted()
+    const signedBy = skewMs
     const plain = { ...put.headers, host, 'content-length': String(put.bytes) }
-    const unsigned = { method: 'PUT', path: put.path, query: put.query, payloadSha256: put.payloadSha256 }
-    const headers = sign({ ...unsigned, headers: plain }, await options.credentials(), new Date())
+    const headers = await sign({ ...put, headers: plain }, new Date(Date.now() + signedBy))
     agent ??= openAgent()
-    const connections = await agent
+    const answer = await exchange(put, headers, await agent)
+    if (answer.status !== 400 && answer.status !== 403) return answer
+    const seenMs = skewOf(answer.headers.date)
+    if (seenMs !== null && Math.abs(seenMs - signedBy) >= SKEW_MS) skewMs = seenMs
+    return { ...answer, clockCorrected: skewMs !== signedBy }
+  }
+
+  function exchange(put: PutRequest, headers: Record<string, string>, connections: Agent): Promise<PutAnswer> {
     return new Promise((resolve, reject) => {
       const request = httpModuleOf(url).request({
         agent: connections,
