@@ -164,6 +164,25 @@ export function always<T>(part: T | undefined): T {
 const isForeign = (error: unknown) =>
   error instanceof ForeignAnswer || /^@aws-sdk XML parse error/.test((error as Error).message)
 
+const NO_CREDENTIALS = new Set(['CredentialsProviderError', 'TokenProviderError'])
+
+/** With the words of a profile's own provider, where the SDK passes them on. */
+function noCredentials(error: Error): ClawctlError {
+  const profile = process.env.AWS_PROFILE
+  const named = profile ? ` --profile ${profile}` : ''
+  const hint = /\bsso\b/i.test(error.message)
+    ? `Run \`aws sso login${named}\`, then try again.`
+    : profile
+      ? `Check the profile in ~/.aws/config; \`aws sts get-caller-identity${named}\` shows the reason.`
+      : 'In CI, let the workflow assume its role; elsewhere set AWS_PROFILE or the AWS_* variables.'
+  return new ClawctlError(
+    'NOT_CONFIGURED',
+    profile ? `The profile ${profile} gives no AWS credentials.` : 'There are no AWS credentials.',
+    // The chain's last words name no reason.
+    { hint, details: /from any providers/.test(error.message) ? [] : [error.message], cause: error },
+  )
+}
+
 /** Runs one SDK call and turns what it throws into a code. `what` reads like "EC2 DescribeInstances". */
 export async function awsCall<T>(what: string, call: () => Promise<T>): Promise<T> {
   try {
@@ -182,12 +201,7 @@ export function asAwsFailure(what: string, error: unknown): ClawctlError {
   // The answer to a HEAD has no body to say more.
   const unnamed = name === 'Unknown' && status !== undefined
   const told = unnamed ? `HTTP ${status}` : name
-  if (name === 'CredentialsProviderError') {
-    return new ClawctlError('NOT_CONFIGURED', 'There are no AWS credentials.', {
-      hint: 'In CI, let the workflow assume its role; elsewhere set AWS_PROFILE or the AWS_* variables.',
-      cause: error,
-    })
-  }
+  if (NO_CREDENTIALS.has(name)) return noCredentials(error as Error)
   if (name === 'NoSuchBucket') {
     return new ClawctlError('NOT_CONFIGURED', `${what}: there is no such bucket.`, {
       hint: 'Check S3_BUCKET.',
