@@ -166,23 +166,6 @@ const isForeign = (error: unknown) =>
 
 const NO_CREDENTIALS = new Set(['CredentialsProviderError', 'TokenProviderError'])
 
-/** With the words of a profile's own provider, where the SDK passes them on. */
-function noCredentials(error: Error): ClawctlError {
-  const profile = process.env.AWS_PROFILE
-  const named = profile ? ` --profile ${profile}` : ''
-  const hint = /\bsso\b/i.test(error.message)
-    ? `Run \`aws sso login${named}\`, then try again.`
-    : profile
-      ? `Check the profile in ~/.aws/config; \`aws sts get-caller-identity${named}\` shows the reason.`
-      : 'In CI, let the workflow assume its role; elsewhere set AWS_PROFILE or the AWS_* variables.'
-  return new ClawctlError(
-    'NOT_CONFIGURED',
-    profile ? `The profile ${profile} gives no AWS credentials.` : 'There are no AWS credentials.',
-    // The chain's last words name no reason.
-    { hint, details: /from any providers/.test(error.message) ? [] : [error.message], cause: error },
-  )
-}
-
 /** Runs one SDK call and turns what it throws into a code. `what` reads like "EC2 DescribeInstances". */
 export async function awsCall<T>(what: string, call: () => Promise<T>): Promise<T> {
   try {
@@ -248,4 +231,17 @@ export function asAwsFailure(what: string, error: unknown): ClawctlError {
   if (unnamed) return new ClawctlError('UPSTREAM', `${what} failed (${told}).`, { cause: error })
   const { message, code = name } = error as NodeJS.ErrnoException
   return new ClawctlError('UPSTREAM', `${what} failed (${code}).`, { cause: error, details: message ? [message] : [] })
+}
+
+/** A session that is over, a profile with a typo and no credentials at all are different things: the SDK says which. */
+function noCredentials(error: Error): ClawctlError {
+  const words = error.message.replace(/\s+/g, ' ').trim()
+  const login = /aws sso login(?: --[\w-]+ [\w.@-]+)*/.exec(words)?.[0]
+  const none = words === '' || /Could not load credentials from any providers/i.test(words)
+  return new ClawctlError('NOT_CONFIGURED', none ? 'There are no AWS credentials.' : `AWS credentials: ${words}`, {
+    hint: login
+      ? `Run: ${login}`
+      : 'In CI, let the workflow assume its role; elsewhere set AWS_PROFILE or the AWS_* variables, and check the profile.',
+    cause: error,
+  })
 }
