@@ -4,7 +4,7 @@ import { ClawctlError } from '../../domain/errors.js'
 import { parseJson } from '../../domain/json.js'
 import type { ControlApi } from '../../ops/deploy/controlApiPlane.js'
 import { HttpFailure, type HttpResponse, httpRequest } from '../httpClient.js'
-import { withRetry } from '../retry.js'
+import { parseRetryAfter, retryHint, withRetry } from '../retry.js'
 
 /** The Lambda's own limit is 30 s; an answer that comes later is none. */
 const TIMEOUT_MS = 35_000
@@ -15,6 +15,10 @@ class ForeignAnswer extends Error {
   constructor(response: HttpResponse) {
     super(`HTTP ${response.status}`)
     this.response = response
+  }
+
+  get retryAfterMs(): number {
+    return parseRetryAfter(this.response.headers['retry-after'])
   }
 }
 
@@ -64,7 +68,10 @@ export function createControlApi(options: {
     }
     let answer: unknown
     try {
-      answer = await withRetry(exchange, { retryable: (error) => !signal?.aborted && isRetryable(error) })
+      answer = await withRetry(exchange, {
+        retryable: (error) => !signal?.aborted && isRetryable(error),
+        pauseMs: (error) => (error instanceof ForeignAnswer ? error.retryAfterMs : 0),
+      })
     } catch (error) {
       if (signal?.aborted) throw new ClawctlError('CANCELLED', 'It was interrupted.', { cause: error })
       throw explain(error, base)
@@ -112,13 +119,14 @@ function explain(error: unknown, base: string): ClawctlError {
   if (error instanceof ClawctlError) return error
   if (error instanceof ForeignAnswer) {
     const { status } = error.response
+    const when = retryHint(error.retryAfterMs)
     if (status === 429) {
       return new ClawctlError('RATE_LIMITED', 'The Control API is busy (HTTP 429).', {
-        hint: 'Wait a minute, then try again.',
+        hint: when ?? 'Wait a minute, then try again.',
       })
     }
     return new ClawctlError('UPSTREAM', `${base} answered HTTP ${status} without a word of the Control API.`, {
-      hint: 'Check the URL; if it is right, look at the Lambda and its log.',
+      hint: `${when ? `${when} Else check` : 'Check'} the URL; if it is right, look at the Lambda and its log.`,
     })
   }
   return new ClawctlError('UPSTREAM', `The Control API could not be reached: ${(error as Error).message}.`, {
