@@ -216,6 +216,8 @@ export function calmPorts(): LambdaPorts {
     registry: registrySource(registryOf(...IDS)),
     compute: {
       describeHosts: async () => hosts,
+      describeHost: async () => null,
+      console: async () => '',
       findImage: async (one: string) => images.find((other) => other.id === one) ?? null,
       fleetImages: async () => images,
     },

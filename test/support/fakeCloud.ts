@@ -129,9 +129,9 @@ export class FakeCloud implements Compute, Machines, Tofu {
     return this.images
   }
 
-  async stateOf(instanceId: string) {
-    if (this.#terminated.has(instanceId)) return 'terminated'
-    return this.hosts.find((host) => host.instanceId === instanceId)?.state ?? 'unknown'
+  async describeHost(instanceId: string) {
+    if (this.#terminated.has(instanceId)) return 'terminated' as const
+    return this.hosts.find((host) => host.instanceId === instanceId) ?? null
   }
 
   async stop(instanceId: string) {

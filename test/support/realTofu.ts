@@ -122,7 +122,10 @@ export function realPlane(registry: Registry) {
   const compute = {
     findImage: plane.cloud.findImage.bind(plane.cloud),
     fleetImages: plane.cloud.fleetImages.bind(plane.cloud),
+    console: async () => '',
     describeHosts: async () => hostsIn(stateFile),
+    describeHost: async (instanceId: string) =>
+      hostsIn(stateFile).find((host) => host.instanceId === instanceId) ?? ('terminated' as const),
   }
   const machines = {
     start: async () => {},
@@ -130,9 +133,6 @@ export function realPlane(registry: Registry) {
     terminate: async () => {},
     dryRun: async () => null,
     markFailed: async () => {},
-    console: async () => '',
-    stateOf: async (id: string) =>
-      hostsIn(stateFile).some((host) => host.instanceId === id) ? 'running' : 'terminated',
   }
   // The hosts do at once what they are asked to.
   plane.clock.ticks.push(() => {

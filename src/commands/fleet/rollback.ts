@@ -1,13 +1,13 @@
 import { string as stringArg } from '@oclif/core/args'
 import ms from 'ms'
-import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { deployFlags, WAIT } from '../../lib/cli/deployFlags.js'
 import { renderDeploy } from '../../lib/cli/render/deploy/deploys.js'
 import { orderOfFlags } from '../../lib/domain/contract/order.js'
 import { requestDeploy } from '../../lib/ops/deploy/requestDeploy.js'
 import { rollbackTarget } from '../../lib/ops/deploy/rollbackTarget.js'
 
-export default class FleetRollback extends BaseCommand {
+export default class FleetRollback extends BaseCommand<typeof FleetRollback> {
   static override summary = 'Deploy the AMI that an instance was healthy with before, or all of them.'
   static override description =
     'Takes the AMI from the records of the deploys, and deploys it as `fleet deploy --ami` does. A host boots the configuration that belongs to its image.'
@@ -27,26 +27,23 @@ export default class FleetRollback extends BaseCommand {
     'plan-only': deployFlags['plan-only'],
   }
 
-  async run(): Promise<object> {
-    const { args, flags, raw } = await this.parse(FleetRollback)
-    this.refuseEmptyFlags(raw)
-    const context = this.context(flags)
-    const plane = await context.plane()
+  async work() {
+    const { context, args, flags } = this
+    const { caller, mode } = context
+    const plane = await context.port('plane')
     const ami = await rollbackTarget(args.target, plane)
-    const order = orderOfFlags(
-      args.target,
-      { ...flags, ami },
-      { caller: context.caller, requestId: context.newRequestId() },
-    )
     const deploy = await requestDeploy(
-      order,
+      orderOfFlags(args.target, { ...flags, ami }, { caller, requestId: crypto.randomUUID() }),
       {
         ...{ planOnly: flags['plan-only'], onFailure: undefined, healthTimeoutMs: undefined },
         ...{ wait: flags.wait, waitTimeoutMs: flags.timeout ?? ms(WAIT) },
       },
-      { mode: context.mode, registry: await context.localRegistry(), inRun: false, plane: async () => plane },
+      { mode, inRun: false, registry: await context.port('localRegistry'), plane: async () => plane },
     )
-    this.log(renderDeploy(deploy, this.paint))
     return { deploy }
+  }
+
+  override render({ deploy }: Result<this>) {
+    return renderDeploy(deploy, this.paint)
   }
 }

@@ -283,7 +283,11 @@ function required(env: Env, names: readonly [string, ...string[]], what: string)
     const value = read(env, name)
     if (value !== undefined) return value
   }
-  throw new ClawctlError('NOT_CONFIGURED', `${names.join(' or ')} is not set.`, { hint: `Set ${names[0]} to ${what}.` })
+  const onLaptop = env.CI === 'true' && env.GITHUB_ACTIONS !== 'true' && read(env, 'CLAWCTL_MODE') === undefined
+  const why = onLaptop ? ' CI=true chose ci mode: to ask the Control API instead, unset CI or add --mode agent.' : ''
+  throw new ClawctlError('NOT_CONFIGURED', `${names.join(' or ')} is not set.`, {
+    hint: `Set ${names[0]} to ${what}.${why}`,
+  })
 }
 
 /** The checkout of nix-secrets: `--secrets-dir`, else CLAWCTL_SECRETS_DIR. */
@@ -292,11 +296,12 @@ export function secretsDir(env: Env, flag: string | undefined): string | null {
 }
 
 /** The run that this process is part of. */
-export function workflowRun(env: Env): { id: number | null; url: string | null } {
+export function workflowRun(env: Env): { id: number | null; url: string | null; attempt: number } {
   const id = Number(read(env, 'GITHUB_RUN_ID'))
-  if (!Number.isSafeInteger(id) || id <= 0) return { id: null, url: null }
+  if (!Number.isSafeInteger(id) || id <= 0) return { id: null, url: null, attempt: 1 }
   const server = read(env, 'GITHUB_SERVER_URL') ?? 'https://github.com'
-  return { id, url: `${server}/${read(env, 'GITHUB_REPOSITORY') ?? ''}/actions/runs/${id}` }
+  const attempt = Math.max(1, Math.trunc(Number(read(env, 'GITHUB_RUN_ATTEMPT') ?? 1)) || 1)
+  return { id, attempt, url: `${server}/${read(env, 'GITHUB_REPOSITORY') ?? ''}/actions/runs/${id}` }
 }
 
 /**

@@ -22,6 +22,11 @@ export interface Compute {
   describeHosts(): Promise<Host[]>
   /** What the machine has printed on its serial console, as far as EC2 has it; empty where there is nothing. */
   console(instanceId: string): Promise<string>
+  /**
+   * One instance by its own id, whatever its tags. EC2 is eventually consistent: null, as much as absence from
+   * `describeHosts`, says nothing about an instance that was there a moment ago; `terminated` does.
+   */
+  describeHost(instanceId: string): Promise<Host | 'terminated' | null>
   /** The image, whatever its state, or null where there is none. */
   findImage(id: string): Promise<FleetImage | null>
   /** Every image of this account that bears the tag `clawdinator`. */

@@ -10,6 +10,7 @@ import { latestOf } from '../../../src/lib/domain/deploy/image.js'
 import type { Service } from '../../../src/lib/domain/sandboxOptions.js'
 import { failureOf } from '../../support/failure.js'
 import { BUCKET, LATEST, OLDER, REGION, SECRET_KEY, setEnv, startPlane, type TestPlane } from '../../support/plane.js'
+import { startServer } from '../../support/server.js'
 
 describe('AWS adapters', () => {
   let plane: TestPlane
@@ -34,6 +35,15 @@ describe('AWS adapters', () => {
       expect(failure.message).to.include(said)
       expect(failure.details).to.deep.equal([])
     }
+  })
+
+  it("pass the SDK's own words on where there are no credentials", () => {
+    const failure = (message: string) =>
+      asAwsFailure('EC2 DescribeImages', Object.assign(new Error(message), { name: 'CredentialsProviderError' }))
+    const expired = failure("The SSO session is over. To refresh it run 'aws sso login --profile fleet'.")
+    expect(expired).to.include({ code: 'NOT_CONFIGURED', hint: 'Run: aws sso login --profile fleet' })
+    expect(expired.message).to.include('The SSO session is over')
+    expect(failure('Could not load credentials from any providers').message).to.equal('There are no AWS credentials.')
   })
 
   describe('createCompute', () => {
@@ -85,6 +95,17 @@ describe('AWS adapters', () => {
         impaired: 'impaired',
         stopped: 'unknown',
       })
+    })
+
+    it('finds one instance by its id, whatever its tags, and tells terminated from not known', async () => {
+      const host = plane.launch('clawdinator-1')
+      host.tags.delete('app')
+      expect(await compute().describeHost(host.id)).to.include({ instanceId: host.id, state: 'running', checks: 'ok' })
+      host.state = 'stopped'
+      expect(await compute().describeHost(host.id)).to.include({ state: 'stopped', checks: 'unknown' })
+      host.state = 'terminated'
+      expect(await compute().describeHost(host.id)).to.equal('terminated')
+      for (const id of ['i-0123456789abcdef0', 'nonsense']) expect(await compute().describeHost(id)).to.equal(null)
     })
 
     it('reads every page', async () => {
@@ -156,6 +177,54 @@ describe('AWS adapters', () => {
         expect(error.code).to.equal('NOT_CONFIGURED')
         expect(`${error.message} ${error.hint}`).to.include('none/x').and.include('S3_BUCKET')
       }
+    })
+  })
+
+  describe('what something other than AWS answers', () => {
+    const answering = async (bodies: string[], work: () => Promise<unknown>) => {
+      const server = await startServer((response, { body }) => {
+        const [first = ''] = bodies
+        const next = bodies.find((one) => one.includes('<nextToken>') !== body.includes('NextToken='))
+        response.writeHead(200, { 'content-type': first.startsWith('<html') ? 'text/html' : 'text/xml' })
+        response.end(next ?? first)
+      })
+      const restore = setEnv({ AWS_ENDPOINT_URL_EC2: server.url, AWS_ENDPOINT_URL_S3: server.url })
+      try {
+        return await work()
+      } finally {
+        restore()
+        await server.close()
+      }
+    }
+    for (const [name, body] of [
+      ['nothing', ''],
+      ['a sign-in page', '<html><body>Sign in</body></html>'],
+      ['half an answer', '<DescribeInstancesResponse><reservationSet><item>'],
+      ['an answer without its list', '<DescribeInstancesResponse><requestId>x</requestId></DescribeInstancesResponse>'],
+      ['no XML', '{"a":1}'],
+    ] as const) {
+      it(`is an error and not an empty fleet: ${name}`, async () => {
+        for (const work of [
+          () => compute().describeHosts(),
+          () => compute().describeHost('i-0123456789abcdef0'),
+          () => compute().findImage(LATEST),
+          () => compute().fleetImages(),
+          () => store().list('deploys/'),
+          () => store().get('deploys/x.json'),
+        ]) {
+          const error = await failureOf(answering([body], work))
+          expect(error.code).to.equal('UPSTREAM')
+          expect(error.message).to.include('was answered by something other than AWS')
+        }
+      })
+    }
+
+    it('looks for the newest image on every page, whatever EC2 puts on the first', async () => {
+      const page = (more: string, images: string) =>
+        `<DescribeImagesResponse>${more}<imagesSet>${images}</imagesSet></DescribeImagesResponse>`
+      const image = `<item><imageId>${LATEST}</imageId><creationDate>2026-11-19T08:00:00.000Z</creationDate></item>`
+      const pages = [page('<nextToken>t</nextToken>', ''), page('', image)]
+      expect(await answering(pages, () => compute().fleetImages())).to.include({ id: LATEST })
     })
   })
 

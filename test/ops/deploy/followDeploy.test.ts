@@ -116,6 +116,7 @@ describe('the deploy of the Control API plane', () => {
       deploys: async () => [],
       preflight: async () => [],
       fleet: async () => ({ latestAmi: null, instances: [] }),
+      host: async () => ({ id: 'a', registered: true, active: null, machines: [], deploys: [] }),
     }
     const request = { target: 'a', requestId: 'request-0001' }
     return controlApiPlane({ api, clock, progress }).deploy(request, { ...options, wait })

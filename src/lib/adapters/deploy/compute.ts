@@ -1,19 +1,21 @@
 import type { DescribeImagesCommandInput, Image as Ec2Image, Instance, InstanceStatus } from '@aws-sdk/client-ec2'
+import {
+  DescribeImagesCommand,
+  DescribeInstanceStatusCommand,
+  DescribeInstancesCommand,
+  EC2Client,
+  GetConsoleOutputCommand,
+  paginateDescribeImages,
+  paginateDescribeInstanceStatus,
+  paginateDescribeInstances,
+} from '@aws-sdk/client-ec2'
 import type { Host } from '../../domain/deploy/host.js'
 import { FAILED_TAG, type FleetImage } from '../../domain/deploy/image.js'
 import { READY_TAG } from '../../domain/images/names.js'
 import type { Compute } from '../../ops/ports.js'
-import { EC2_READERS } from '../aws/ec2Answers.js'
-import {
-  DescribeImagesCommand,
-  EC2Client,
-  GetConsoleOutputCommand,
-  paginateDescribeInstanceStatus,
-  paginateDescribeInstances,
-} from '../aws/ec2Sdk.js'
-import { awsCall, clientLimits, lean } from '../aws/errors.js'
-import { readingBy } from '../aws/largeAnswers.js'
+import { always, awsCall, clientLimits } from '../aws/errors.js'
 
+const NO_SUCH_INSTANCE = new Set(['InvalidInstanceID.NotFound', 'InvalidInstanceID.Malformed'])
 const LIVE_STATES = ['pending', 'running', 'shutting-down', 'stopping', 'stopped']
 
 export interface AwsSettings {
@@ -29,7 +31,7 @@ export interface AwsSettings {
  * @param settings.amiOwners accounts whose AMIs may be deployed beside our own
  */
 export function createCompute(settings: AwsSettings & { amiOwners?: readonly string[] }): Compute {
-  const client = readingBy(lean(new EC2Client({ region: settings.region, ...clientLimits(settings) })), EC2_READERS)
+  const client = new EC2Client({ region: settings.region, ...clientLimits(settings) })
   const fleetFilter = { Name: 'tag:app', Values: ['clawdinator'] }
   return {
     async describeHosts() {
@@ -38,7 +40,7 @@ export function createCompute(settings: AwsSettings & { amiOwners?: readonly str
           const found: Instance[] = []
           const filters = [fleetFilter, { Name: 'instance-state-name', Values: LIVE_STATES }]
           for await (const page of paginateDescribeInstances({ client, pageSize: 1000 }, { Filters: filters })) {
-            for (const reservation of page.Reservations ?? []) found.push(...(reservation.Instances ?? []))
+            for (const reservation of always(page.Reservations)) found.push(...(reservation.Instances ?? []))
           }
           return found
         }),
@@ -46,20 +48,36 @@ export function createCompute(settings: AwsSettings & { amiOwners?: readonly str
         awsCall('EC2 DescribeInstanceStatus', async () => {
           const found = new Map<string, InstanceStatus>()
           for await (const page of paginateDescribeInstanceStatus({ client, pageSize: 1000 }, {})) {
-            for (const status of page.InstanceStatuses ?? []) found.set(status.InstanceId ?? '', status)
+            for (const status of always(page.InstanceStatuses)) found.set(status.InstanceId ?? '', status)
           }
           return found
         }),
       ])
       return instances.flatMap((instance) => toHost(instance, statuses.get(instance.InstanceId ?? '')) ?? [])
     },
+    describeHost: (instanceId) =>
+      awsCall('EC2 DescribeInstances', async () => {
+        const InstanceIds = [instanceId]
+        try {
+          const [described, checked] = await Promise.all([
+            client.send(new DescribeInstancesCommand({ InstanceIds })),
+            client.send(new DescribeInstanceStatusCommand({ InstanceIds, IncludeAllInstances: true })),
+          ])
+          const instance = always(described.Reservations).flatMap(({ Instances }) => Instances ?? [])[0]
+          if (instance?.State?.Name === 'terminated') return 'terminated'
+          return instance ? toHost(instance, always(checked.InstanceStatuses)[0]) : null
+        } catch (error) {
+          if (NO_SUCH_INSTANCE.has((error as Error).name)) return null
+          throw error
+        }
+      }),
     console: (id) =>
       awsCall('EC2 GetConsoleOutput', async () => {
         try {
           const { Output } = await client.send(new GetConsoleOutputCommand({ InstanceId: id }))
           return Output ? Buffer.from(Output, 'base64').toString() : ''
         } catch (error) {
-          if ((error as Error).name === 'InvalidInstanceID.NotFound') return ''
+          if (NO_SUCH_INSTANCE.has((error as Error).name)) return ''
           throw error
         }
       }),
@@ -70,14 +88,15 @@ export function createCompute(settings: AwsSettings & { amiOwners?: readonly str
       ])
       return image && toImage(image, { trusted: own !== null })
     },
-    async fleetImages() {
-      const answer = await awsCall('EC2 DescribeImages', () =>
-        client.send(
-          new DescribeImagesCommand({ Owners: ['self'], Filters: [{ Name: 'tag-key', Values: [READY_TAG] }] }),
-        ),
-      )
-      return (answer.Images ?? []).flatMap((image) => toImage(image, { trusted: true }) ?? [])
-    },
+    fleetImages: () =>
+      awsCall('EC2 DescribeImages', async () => {
+        const found: Ec2Image[] = []
+        const Filters = [{ Name: 'tag-key', Values: [READY_TAG] }]
+        for await (const page of paginateDescribeImages({ client }, { Owners: ['self'], Filters })) {
+          found.push(...always(page.Images))
+        }
+        return found.flatMap((image) => toImage(image, { trusted: true }) ?? [])
+      }),
   }
 }
 
@@ -86,7 +105,7 @@ const NO_SUCH_IMAGE = new Set(['InvalidAMIID.NotFound', 'InvalidAMIID.Unavailabl
 async function imageById(client: EC2Client, input: DescribeImagesCommandInput): Promise<Ec2Image | null> {
   return awsCall('EC2 DescribeImages', async () => {
     try {
-      return (await client.send(new DescribeImagesCommand(input))).Images?.[0] ?? null
+      return always((await client.send(new DescribeImagesCommand(input))).Images)[0] ?? null
     } catch (error) {
       if (NO_SUCH_IMAGE.has((error as Error).name)) return null
       throw error

@@ -1,15 +1,14 @@
 import type { RunInstancesCommandInput } from '@aws-sdk/client-ec2'
-import { FAILED_TAG } from '../../domain/deploy/image.js'
-import type { LaunchParameters, Machines } from '../../ops/deploy/ports.js'
 import {
   CreateTagsCommand,
-  DescribeInstancesCommand,
   EC2Client,
   RunInstancesCommand,
   StartInstancesCommand,
   StopInstancesCommand,
   TerminateInstancesCommand,
-} from '../aws/ec2MachineSdk.js'
+} from '@aws-sdk/client-ec2'
+import { FAILED_TAG } from '../../domain/deploy/image.js'
+import type { LaunchParameters, Machines } from '../../ops/deploy/ports.js'
 import { awsCall, clientLimits } from '../aws/errors.js'
 import type { AwsSettings } from './compute.js'
 
@@ -18,26 +17,7 @@ const UNKNOWN = 'InvalidInstanceID.NotFound'
 /** EC2's hands on single machines. */
 export function createMachines(settings: AwsSettings): Machines {
   const client = new EC2Client({ region: settings.region, ...clientLimits(settings) })
-  /** What EC2 says of a machine that it does not know. */
-  const orUnknown = async <T>(what: string, ask: () => Promise<T>, unknown: T) =>
-    awsCall(what, async () => {
-      try {
-        return await ask()
-      } catch (error) {
-        if ((error as Error).name === UNKNOWN) return unknown
-        throw error
-      }
-    })
   return {
-    stateOf: (id) =>
-      orUnknown(
-        'EC2 DescribeInstances',
-        async () => {
-          const { Reservations = [] } = await client.send(new DescribeInstancesCommand({ InstanceIds: [id] }))
-          return Reservations[0]?.Instances?.[0]?.State?.Name ?? 'unknown'
-        },
-        'unknown',
-      ),
     stop: (id) =>
       awsCall('EC2 StopInstances', async () => {
         await client.send(new StopInstancesCommand({ InstanceIds: [id] }))
@@ -47,13 +27,13 @@ export function createMachines(settings: AwsSettings): Machines {
         await client.send(new StartInstancesCommand({ InstanceIds: [id] }))
       }),
     terminate: (id) =>
-      orUnknown(
-        'EC2 TerminateInstances',
-        async () => {
+      awsCall('EC2 TerminateInstances', async () => {
+        try {
           await client.send(new TerminateInstancesCommand({ InstanceIds: [id] }))
-        },
-        undefined,
-      ),
+        } catch (error) {
+          if ((error as Error).name !== UNKNOWN) throw error
+        }
+      }),
     dryRun: (parameters) =>
       awsCall('EC2 RunInstances (dry run)', async () => {
         try {

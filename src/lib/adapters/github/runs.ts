@@ -14,6 +14,7 @@ const runSchema = z.object({
   id: z.number(),
   html_url: z.string(),
   display_title: z.string(),
+  run_attempt: z.optional(z.number()),
   status: z.string(),
   conclusion: z.nullable(z.string()),
   created_at: z.string(),
@@ -63,7 +64,7 @@ export function createGithub(
     },
     async list(limit) {
       const response = await call("list the workflow's runs", SAFE, () =>
-        octokit.request('GET /repos/{owner}/{repo}/actions/workflows/{workflow_id}/runs', {
+        octokit.rest.actions.listWorkflowRuns({
           ...workflow,
           per_page: limit,
         }),
@@ -73,6 +74,7 @@ export function createGithub(
           id: run.id,
           url: run.html_url,
           title: run.display_title,
+          ...(run.run_attempt ? { attempt: run.run_attempt } : {}),
           status: statusOf(run.status),
           conclusion: run.conclusion,
           createdAt: run.created_at,
@@ -83,7 +85,7 @@ export function createGithub(
     },
     async jobs(runId) {
       const response = await call("read the run's jobs", SAFE, () =>
-        octokit.request('GET /repos/{owner}/{repo}/actions/runs/{run_id}/jobs', {
+        octokit.rest.actions.listJobsForWorkflowRun({
           ...repository,
           run_id: runId,
           per_page: 100,
@@ -124,7 +126,7 @@ async function readFile(
   notFound: (error: RequestError) => ClawctlError,
 ): Promise<string> {
   const response = await call(`read ${path}`, { safe: true, notFound }, () =>
-    octokit.request('GET /repos/{owner}/{repo}/contents/{path}', {
+    octokit.rest.repos.getContent({
       owner,
       repo,
       path,
@@ -148,9 +150,7 @@ function inspectionOf(client: GithubClient, settings: GithubSettings): GithubIns
   const { owner, repo } = settings
   return {
     async repository() {
-      const response = await call('read the repository', SAFE, () =>
-        octokit.request('GET /repos/{owner}/{repo}', { owner, repo }),
-      )
+      const response = await call('read the repository', SAFE, () => octokit.rest.repos.get({ owner, repo }))
       const { full_name, archived, permissions, ...rest } = parse(repositorySchema, response.data)
       const minted = await settings.app?.minted()
       const scopes = response.headers['x-oauth-scopes']
@@ -184,7 +184,7 @@ function inspectionOf(client: GithubClient, settings: GithubSettings): GithubIns
       const notFound = () => missing
       const [listed, text] = await Promise.all([
         call('read the workflow', { safe: true, notFound }, () =>
-          octokit.request('GET /repos/{owner}/{repo}/actions/workflows/{workflow_id}', {
+          octokit.rest.actions.getWorkflow({
             owner,
             repo,
             workflow_id: file,

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execa } from 'execa'
 import type { Extent } from '../../domain/images/blocks.js'
 
 /**
@@ -48,14 +48,11 @@ export async function dataExtents(fd: number, bytes: number): Promise<{ by: stri
 }
 
 /** Null where the program is not there or does not end well. */
-function outputOf(program: string, argv: readonly string[], fd: number): Promise<string | null> {
-  return new Promise((resolve) => {
-    const child = spawn(program, argv, { stdio: [fd, 'pipe', 'ignore'], timeout: TIMEOUT_MS })
-    const chunks: Buffer[] = []
-    child.stdout?.on('data', (chunk: Buffer) => chunks.push(chunk))
-    child.once('error', () => resolve(null))
-    child.once('close', (code) => resolve(code === 0 ? Buffer.concat(chunks).toString() : null))
-  })
+async function outputOf(program: string, argv: readonly string[], fd: number): Promise<string | null> {
+  // Any descriptor is passed on as it is; execa's types name those up to 9.
+  const options = { stdin: fd as 9, stderr: 'ignore', timeout: TIMEOUT_MS, reject: false } as const
+  const { exitCode, stdout } = await execa(program, argv, options)
+  return exitCode === 0 ? stdout : null
 }
 
 /** Null for what is no ascending list of ranges inside the file. */

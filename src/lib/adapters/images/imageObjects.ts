@@ -1,9 +1,4 @@
 import type { ListMultipartUploadsCommandOutput, ListPartsCommandOutput } from '@aws-sdk/client-s3'
-import type { ImageObjects, OpenUpload, SentPart } from '../../ops/images/ports.js'
-import type { ObjectInfo } from '../../ops/ports.js'
-import { awsCall, clientLimits, resendsMangled } from '../aws/errors.js'
-import { catchingHandler, requestAsSent } from '../aws/probe.js'
-import { attempt } from '../aws/putOutcome.js'
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
@@ -18,7 +13,12 @@ import {
   S3Client,
   UploadPartCommand,
   UploadPartCopyCommand,
-} from '../aws/s3Sdk.js'
+} from '@aws-sdk/client-s3'
+import type { ImageObjects, OpenUpload, SentPart } from '../../ops/images/ports.js'
+import type { ObjectInfo } from '../../ops/ports.js'
+import { awsCall, clientLimits, resendsMangled } from '../aws/errors.js'
+import { catchingHandler, requestAsSent } from '../aws/probe.js'
+import { attempt } from '../aws/putOutcome.js'
 import { createSignedPut } from '../aws/signedPut.js'
 import type { AwsSettings } from '../deploy/compute.js'
 

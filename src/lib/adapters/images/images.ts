@@ -1,5 +1,4 @@
 import type { Image } from '@aws-sdk/client-ec2'
-import type { Images, RegisteredImage } from '../../ops/images/ports.js'
 import {
   CreateTagsCommand,
   DeregisterImageCommand,
@@ -7,7 +6,8 @@ import {
   EC2Client,
   paginateDescribeImages,
   RegisterImageCommand,
-} from '../aws/ec2Sdk.js'
+} from '@aws-sdk/client-ec2'
+import type { Images, RegisteredImage } from '../../ops/images/ports.js'
 import { awsCall, clientLimits } from '../aws/errors.js'
 import { filtersOf, tagListOf, tagSpecification, tagsOf } from '../aws/tags.js'
 import type { AwsSettings } from '../deploy/compute.js'

@@ -1,7 +1,7 @@
 import type { Instance } from '@aws-sdk/client-ec2'
+import { EC2Client, paginateDescribeInstances } from '@aws-sdk/client-ec2'
 import type { Inventory } from '../../domain/images/inventory.js'
 import type { Machines } from '../../ops/images/catalog.js'
-import { EC2Client, paginateDescribeInstances } from '../aws/ec2MachineSdk.js'
 import { awsCall, clientLimits } from '../aws/errors.js'
 import type { AwsSettings } from '../deploy/compute.js'
 

@@ -1,8 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import type { Filter, Instance, RunInstancesCommandInput, SecurityGroup, Tag } from '@aws-sdk/client-ec2'
-import { ClawctlError } from '../../domain/errors.js'
-import { READY_TAG } from '../../domain/images/names.js'
-import type { SmokeMachines, SmokeMark } from '../../ops/images/smokeImage.js'
 import {
   CreateSecurityGroupCommand,
   CreateTagsCommand,
@@ -17,7 +14,10 @@ import {
   RevokeSecurityGroupEgressCommand,
   RunInstancesCommand,
   TerminateInstancesCommand,
-} from '../aws/ec2MachineSdk.js'
+} from '@aws-sdk/client-ec2'
+import { ClawctlError } from '../../domain/errors.js'
+import { READY_TAG } from '../../domain/images/names.js'
+import type { SmokeMachines, SmokeMark } from '../../ops/images/smokeImage.js'
 import { awsCall, clientLimits } from '../aws/errors.js'
 import type { AwsSettings } from '../deploy/compute.js'
 

@@ -1,8 +1,6 @@
 import type { ValidationException } from '@aws-sdk/client-ebs'
+import { CompleteSnapshotCommand, EBSClient, PutSnapshotBlockCommand, StartSnapshotCommand } from '@aws-sdk/client-ebs'
 import type { Snapshot as Ec2Snapshot, ImportSnapshotTask } from '@aws-sdk/client-ec2'
-import { ClawctlError } from '../../domain/errors.js'
-import type { ImportTask, Snapshot, Snapshots } from '../../ops/images/ports.js'
-import { CompleteSnapshotCommand, EBSClient, PutSnapshotBlockCommand, StartSnapshotCommand } from '../aws/ebsSdk.js'
 import {
   CreateTagsCommand,
   DeleteSnapshotCommand,
@@ -12,7 +10,9 @@ import {
   ImportSnapshotCommand,
   paginateDescribeImportSnapshotTasks,
   paginateDescribeSnapshots,
-} from '../aws/ec2Sdk.js'
+} from '@aws-sdk/client-ec2'
+import { ClawctlError } from '../../domain/errors.js'
+import type { ImportTask, Snapshot, Snapshots } from '../../ops/images/ports.js'
 import { awsCall, clientLimits } from '../aws/errors.js'
 import { catchingHandler, requestAsSent } from '../aws/probe.js'
 import { attempt } from '../aws/putOutcome.js'

@@ -11,8 +11,6 @@ export interface FleetFacts {
   images: readonly FleetImage[]
   /** By EC2 instance id; null where there is nowhere to read them, and health is unknown. */
   heartbeats: ReadonlyMap<string, Heartbeat> | null
-  /** EC2 instance ids whose heartbeat is there and was not read for this picture: their health is unknown. */
-  unread?: ReadonlySet<string>
   /** Who may act, by id; asked only where an id has more than one machine. */
   active?: ReadonlyMap<string, ActiveMachine>
   deploying?: Fleet['deploying']
@@ -54,9 +52,6 @@ export function fleetStatus(facts: FleetFacts): Fleet {
 
   function judge(host: Host, role: 'active' | 'standby') {
     if (facts.heartbeats === null) return { health: 'unknown' as const, reason: null, heartbeat: null }
-    if (facts.unread?.has(host.instanceId)) {
-      return { health: 'unknown' as const, reason: 'its heartbeat was not read yet', heartbeat: null }
-    }
     const heartbeat = facts.heartbeats.get(host.instanceId) ?? null
     return { ...judgeHealth({ host, heartbeat, now: facts.now }, role), heartbeat }
   }

@@ -38,7 +38,7 @@ export function hostView(facts: HostFacts): HostView {
     registered: facts.registered,
     active: active && { instanceId: active.instanceId, deploy: active.deploy ?? null, at: active.at },
     machines: machines.sort((a, b) => ROLES.indexOf(a.role) - ROLES.indexOf(b.role)),
-    deploys: deploys && deploys.flatMap((deploy) => deployOfHost(deploy, id)),
+    deploys: deploys?.flatMap((deploy) => deployOfHost(deploy, id)) ?? null,
   }
 }
 

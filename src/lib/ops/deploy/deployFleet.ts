@@ -5,7 +5,7 @@ import type { Host } from '../../domain/deploy/host.js'
 import type { FleetImage } from '../../domain/deploy/image.js'
 import { decideDeploy } from '../../domain/deploy/policy.js'
 import { planRollout, type RolloutStep } from '../../domain/deploy/rollout.js'
-import { deployOfRecord } from '../../domain/deploy/run.js'
+import { attemptId, deployOfRecord } from '../../domain/deploy/run.js'
 import { type DeployAudit, renderDeploySummary } from '../../domain/deploy/summary.js'
 import { asClawctlError, ClawctlError, errorBody, withPartial } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry/registry.js'
@@ -28,7 +28,7 @@ export interface DeployFleetPorts extends HostDeployPorts {
   bundles: BundleReader
   report: JobReport
   /** The workflow run that this is part of; nulls elsewhere. */
-  run: { id: number | null; url: string | null }
+  run: { id: number | null; url: string | null; attempt?: number }
   /** What the repository has as its default. */
   defaultStrategy: NonNullable<Order['strategy']>
 }
@@ -37,7 +37,8 @@ export interface DeployFleetPorts extends HostDeployPorts {
  * The direct plane's deploy: choose the AMI, check everything that can be checked, then one host after the other, canary
  * first. Stops at the first host that fails. Rejects with the code of that failure and the deploy in `partial.deploy`.
  */
-export async function deployFleet(order: Order, options: DeployOptions, ports: DeployFleetPorts): Promise<Deploy> {
+export async function deployFleet(asked: Order, options: DeployOptions, ports: DeployFleetPorts): Promise<Deploy> {
+  const order = { ...asked, requestId: attemptId(asked.requestId, ports.run.attempt) }
   const keeper = await RecordKeeper.begin(ports.store, firstRecord(order, ports), (error) =>
     ports.progress.note(`The deploy's record could not be written: ${asClawctlError(error).message}`),
   )
@@ -197,7 +198,8 @@ async function finish(
 function firstRecord(order: Order, ports: DeployFleetPorts): DeployRecord {
   return {
     schema: 1,
-    ...storeOrder(order),
+    // It becomes a line of logs and summaries.
+    ...storeOrder({ ...order, target: order.target.replace(/[\p{C}\s]+/gu, ' ') }),
     ami: order.amiOverride ?? null,
     status: 'running',
     runId: ports.run.id,

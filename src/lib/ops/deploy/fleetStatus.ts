@@ -2,61 +2,28 @@ import pMap from 'p-map'
 import { HEARTBEAT_PREFIX, heartbeatKey } from '../../domain/bundles/manifest.js'
 import { type ActiveMachine, type Fleet, type Heartbeat, ID_PATTERN } from '../../domain/contract/index.js'
 import { fleetStatus as describeFleet } from '../../domain/deploy/fleet.js'
-import { HEARTBEAT_STALE_MS } from '../../domain/deploy/health.js'
 import type { Host } from '../../domain/deploy/host.js'
 import { deployOfRecord, INDEX_PREFIX, parseIndexKey } from '../../domain/deploy/run.js'
-import { AT_ONCE, type Clock, type Compute, type ObjectInfo, type ObjectStore, type RegistrySource } from '../ports.js'
+import { AT_ONCE, type Clock, type Compute, type ObjectStore, type RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { readRecord } from './deployRecord.js'
 import { heartbeatAt } from './machineGate.js'
 import { readRole } from './picture.js'
 
-/** What is remembered of heartbeats from one call to the next, and how many of them one call may read. */
-export interface HeartbeatMemory {
-  /** By key, with the entity tag that they were read under: what did not change is not read again. */
-  readonly known: Map<string, { etag: string | undefined; heartbeat: Heartbeat | null; readAt: number }>
-  readonly atMost: number
-}
-
-/**
- * The heartbeats of these machines, by EC2 instance id, and whose were left unread. One listing says which there are and
- * which have changed. Of those, the ones that were not looked at for the longest are read first; for the others, what
- * the same machine said within the last five minutes still holds.
- */
+/** The heartbeats of these machines, by EC2 instance id. One listing says which there are. */
 export async function readHeartbeats(
   store: ObjectStore,
   hosts: Promise<readonly Host[]> | readonly Host[],
-  {
-    clock,
-    memory = { known: new Map(), atMost: Number.POSITIVE_INFINITY },
-  }: { clock: Clock; memory?: HeartbeatMemory },
-): Promise<{ heartbeats: Map<string, Heartbeat>; unread: Set<string> }> {
-  const { known, atMost } = memory
+): Promise<Map<string, Heartbeat>> {
   const [listed, present] = await Promise.all([store.list(HEARTBEAT_PREFIX), hosts])
-  const objects = new Map(listed.map((object) => [object.key, object]))
-  for (const key of known.keys()) if (!objects.has(key)) known.delete(key)
+  const there = new Set(listed.map(({ key }) => key))
   const machines = present.filter(({ id }) => ID_PATTERN.test(id))
-  const there = machines.flatMap(({ id, instanceId }) => objects.get(heartbeatKey(id, instanceId)) ?? [])
-  const changed = there.filter(({ key, etag }) => etag === undefined || known.get(key)?.etag !== etag)
-  const readAt = ({ key }: ObjectInfo) => known.get(key)?.readAt ?? 0
-  const inTurn = changed.sort((a, b) => readAt(a) - readAt(b))
-  const now = clock.now().getTime()
-  const read = async ({ key, etag }: ObjectInfo) => {
-    known.set(key, { etag, heartbeat: await heartbeatAt(store, key), readAt: now })
-  }
-  await pMap(inTurn.slice(0, atMost), read, { concurrency: AT_ONCE })
-
-  const heartbeats = new Map<string, Heartbeat>()
-  const unread = new Set<string>()
-  const left = new Set(inTurn.slice(atMost).map(({ key }) => key))
-  for (const { id, instanceId } of machines) {
+  const read = async ({ id, instanceId }: Host) => {
     const key = heartbeatKey(id, instanceId)
-    const heartbeat = known.get(key)?.heartbeat
-    const holds = !left.has(key) || (heartbeat != null && now - Date.parse(heartbeat.at) < HEARTBEAT_STALE_MS)
-    if (!holds) unread.add(instanceId)
-    else if (heartbeat && objects.has(key)) heartbeats.set(instanceId, heartbeat)
+    const heartbeat = there.has(key) ? await heartbeatAt(store, key) : null
+    return heartbeat ? [[instanceId, heartbeat] as const] : []
   }
-  return { heartbeats, unread }
+  return new Map((await pMap(machines, read, { concurrency: AT_ONCE })).flat())
 }
 
 /** Who may act, of every id that has more than one machine. */
@@ -86,27 +53,24 @@ export async function fleetStatus(ports: {
   compute: Pick<Compute, 'describeHosts' | 'fleetImages'>
   store: ObjectStore | null
   clock: Clock
-  heartbeatMemory?: HeartbeatMemory
 }): Promise<Fleet> {
   const { compute, store, clock } = ports
   const describing = compute.describeHosts()
-  const [registry, hosts, images, read, active, deploying] = await Promise.all([
+  const [registry, hosts, images, heartbeats, active, deploying] = await Promise.all([
     readRegistry(ports.registry),
     describing,
     compute.fleetImages(),
-    store && readHeartbeats(store, describing, { clock, memory: ports.heartbeatMemory }),
+    store && readHeartbeats(store, describing),
     store && describing.then((hosts) => readRoles(store, hosts)),
     store && deployUnderWay(store, clock.now()),
   ])
-  const now = clock.now()
   return describeFleet({
     registry,
     hosts,
     images,
-    heartbeats: null,
-    ...read,
+    heartbeats,
     active: active ?? new Map(),
     deploying,
-    now,
+    now: clock.now(),
   })
 }

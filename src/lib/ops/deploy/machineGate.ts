@@ -38,7 +38,7 @@ export const readHeartbeat = (store: ObjectStore, id: string, instanceId: string
  * says so where one look may be wrong. Never rejects for bad health, only where a service refuses us.
  */
 export async function machineGate(
-  ports: Pick<HostDeployPorts, 'compute' | 'machines' | 'store' | 'clock'>,
+  ports: Pick<HostDeployPorts, 'compute' | 'store' | 'clock'>,
   gate: Gate,
   say: (clause: string) => void,
 ): Promise<GateVerdict> {

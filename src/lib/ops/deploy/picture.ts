@@ -6,7 +6,7 @@ import type { Host } from '../../domain/deploy/host.js'
 import { type FleetState, machinesInState, type StateResource } from '../../domain/deploy/slots.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { poll } from '../poll.js'
-import { AT_ONCE, type ObjectStore } from '../ports.js'
+import { AT_ONCE, type Compute, type ObjectStore } from '../ports.js'
 import type { HostDeployPorts } from './ports.js'
 
 /** EC2 is eventually consistent: one answer without a machine proves nothing. */
@@ -28,7 +28,7 @@ export interface Picture {
  * @param known found to be gone before
  */
 export async function takePicture(
-  ports: Pick<HostDeployPorts, 'compute' | 'machines' | 'tofu' | 'clock'>,
+  ports: Pick<HostDeployPorts, 'compute' | 'tofu' | 'clock'>,
   known: Set<string>,
 ): Promise<Picture> {
   const [hosts, resources] = await Promise.all([ports.compute.describeHosts(), ports.tofu.state()])
@@ -43,13 +43,19 @@ export async function takePicture(
   return { hosts: late ? await ports.compute.describeHosts() : hosts, resources, state, gone: new Set(known) }
 }
 
+/** EC2's state of a machine, asked by its id; `unknown` where EC2 does not know it, which proves nothing. */
+export async function stateOf(compute: Compute, instanceId: string): Promise<Host['state'] | 'terminated' | 'unknown'> {
+  const host = await compute.describeHost(instanceId)
+  return host === null ? 'unknown' : host === 'terminated' ? host : host.state
+}
+
 /** True where EC2 has terminated it, or has not known it for a minute. */
 export async function isGone(
-  { machines, clock }: Pick<HostDeployPorts, 'machines' | 'clock'>,
+  { compute, clock }: Pick<HostDeployPorts, 'compute' | 'clock'>,
   instanceId: string,
 ): Promise<boolean> {
   const result = await poll<boolean>({ clock, timeoutMs: GONE_AFTER_MS, longestMs: LONGEST_POLL_MS }, async () => {
-    const state = await machines.stateOf(instanceId)
+    const state = await stateOf(compute, instanceId)
     if (state === 'unknown') return { wait: `EC2 does not know ${instanceId}` }
     return { done: state === 'terminated' || state === 'shutting-down' }
   })

@@ -21,8 +21,6 @@ export interface LaunchParameters {
 
 /** EC2's own hands on single machines. */
 export interface Machines {
-  /** Asked by its id: `unknown` where EC2 has never heard of it, which is no proof that it is gone. */
-  stateOf(instanceId: string): Promise<string | 'unknown'>
   stop(instanceId: string): Promise<void>
   start(instanceId: string): Promise<void>
   /** It is not an error when there is none. */

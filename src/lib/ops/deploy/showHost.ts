@@ -7,7 +7,7 @@ import { nearest } from '../../domain/nearest.js'
 import { findEntry } from '../../domain/registry/registry.js'
 import type { Clock, Compute, ObjectStore, RegistrySource, Runs } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
-import { type FinishedRecords, listDeploys } from './deploys.js'
+import { listDeploys } from './deploys.js'
 import { readHeartbeat } from './machineGate.js'
 import { readRole } from './picture.js'
 
@@ -23,7 +23,6 @@ export interface ShowHostPorts {
   /** Null where GitHub can't be asked. */
   runs: Runs | null
   clock: Clock
-  finishedRecords?: FinishedRecords
 }
 
 /**
@@ -59,11 +58,10 @@ export async function showHost(id: string, ports: ShowHostPorts): Promise<HostVi
   })
 }
 
-async function deploysOf(id: string, { runs, store, clock, finishedRecords }: ShowHostPorts) {
+async function deploysOf(id: string, { runs, store, clock }: ShowHostPorts) {
   const nothing: Runs = { dispatch: async () => null, list: async () => [], jobs: async () => [] }
   try {
-    const ports = { runs: runs ?? nothing, store, clock, ...(finishedRecords ? { finishedRecords } : {}) }
-    const deploys = await listDeploys(ports, LOOKED_THROUGH)
+    const deploys = await listDeploys({ runs: runs ?? nothing, store, clock }, LOOKED_THROUGH)
     return deploys.filter(({ hosts }) => hosts.some((host) => host.id === id)).slice(0, MOST_DEPLOYS)
   } catch {
     // What is known of the machine is worth showing without its history.

@@ -3,7 +3,7 @@ import type { Host } from '../../domain/deploy/host.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { poll } from '../poll.js'
 import { readHeartbeat } from './machineGate.js'
-import { type Role, writeRole } from './picture.js'
+import { type Role, stateOf, writeRole } from './picture.js'
 import type { HostDeployPorts } from './ports.js'
 
 /** A machine looks each minute who may act, and its gateway takes some seconds to stop. */
@@ -14,7 +14,7 @@ const STOP_MS = 5 * 60_000
 const YIELD_POLL_MS = 250
 const EC2_POLL_MS = 3_000
 
-type Ports = Pick<HostDeployPorts, 'machines' | 'store' | 'clock'>
+type Ports = Pick<HostDeployPorts, 'compute' | 'machines' | 'store' | 'clock'>
 
 /**
  * Gives the role from one machine to another, never to both: first nobody may act, then the one that served says that it
@@ -52,8 +52,8 @@ export async function yielded(
   say: (clause: string) => void,
   ports: Ports,
 ): Promise<void> {
-  const { clock, machines, store } = ports
-  const ec2 = await machines.stateOf(from.instanceId)
+  const { clock, compute, machines, store } = ports
+  const ec2 = await stateOf(compute, from.instanceId)
   if (isDown(ec2)) return
   const limits = { clock, timeoutMs: YIELD_MS, firstMs: YIELD_POLL_MS, longestMs: YIELD_POLL_MS }
   const answer = await poll<true>(limits, async () => {
@@ -63,11 +63,11 @@ export async function yielded(
     return isAnswer ? { done: true } : { wait: `${from.instanceId} has not stopped acting` }
   })
   if ('done' in answer) return
-  if (isDown(await machines.stateOf(from.instanceId))) return
+  if (isDown(await stateOf(compute, from.instanceId))) return
   say(`${from.instanceId} has not stopped acting: EC2 stops it`)
   await machines.stop(from.instanceId)
   const stopped = await poll<true>({ clock, timeoutMs: STOP_MS, longestMs: EC2_POLL_MS }, async () => {
-    const state = await machines.stateOf(from.instanceId)
+    const state = await stateOf(compute, from.instanceId)
     return isDown(state) ? { done: true } : { wait: `EC2 says ${state}` }
   })
   if ('done' in stopped) return
@@ -81,12 +81,12 @@ const isDown = (state: string) => state === 'stopped' || state === 'terminated'
 
 /** Brings up a machine that was stopped, for it to serve again. */
 export async function wake(instanceId: string, say: (clause: string) => void, ports: Ports): Promise<void> {
-  const { clock, machines } = ports
-  if ((await machines.stateOf(instanceId)) === 'running') return
+  const { clock, compute, machines } = ports
+  if ((await stateOf(compute, instanceId)) === 'running') return
   const limits = { clock, timeoutMs: STOP_MS, longestMs: EC2_POLL_MS, onWait: say }
   let asked = false
   const result = await poll<true>(limits, async () => {
-    const state = await machines.stateOf(instanceId)
+    const state = await stateOf(compute, instanceId)
     if (state === 'running') return { done: true }
     if (state === 'stopped' && !asked) {
       await machines.start(instanceId)

@@ -7,7 +7,7 @@ import { ClawctlError } from '../../domain/errors.js'
 import { poll } from '../poll.js'
 import { planChange } from './applyChange.js'
 import { type GateVerdict, machineGate, readHeartbeat } from './machineGate.js'
-import { isGone, type Picture, type Role, takePicture, writeRole } from './picture.js'
+import { isGone, type Picture, type Role, stateOf, takePicture, writeRole } from './picture.js'
 import type { DeployStep, HostDeployPorts, HostTurn, Rollout } from './ports.js'
 
 /** One host's turn with everything that it needs. */
@@ -74,10 +74,10 @@ export async function destroyMachine(work: Work, machine: Pick<Host, 'instanceId
 
 /** Asked again until it is seen: an answer of EC2 is no proof. */
 async function terminate(work: Work, instanceId: string): Promise<void> {
-  const { machines, clock } = work.ports
+  const { compute, machines, clock } = work.ports
   const limits = { clock, timeoutMs: TERMINATED_WITHIN_MS, longestMs: EC2_POLL_MS }
   const result = await poll<true>(limits, async () => {
-    const state = await machines.stateOf(instanceId)
+    const state = await stateOf(compute, instanceId)
     if (state === 'terminated' || state === 'shutting-down') return { done: true }
     if (state === 'unknown') return (await isGone(work.ports, instanceId)) ? { done: true } : { wait: 'EC2 is behind' }
     await machines.terminate(instanceId)
