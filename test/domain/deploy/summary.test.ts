@@ -5,7 +5,10 @@ import { renderDeploySummary } from '../../../src/lib/domain/deploy/summary.js'
 import { detailOf, NEW, OLD } from '../../support/fakes.js'
 
 const hosts = [
-  { id: 'a', outcome: 'rolled-back', ami: OLD.id, previousAmi: OLD.id, instanceId: 'i-2' },
+  {
+    ...{ id: 'a', outcome: 'rolled-back', ami: OLD.id, previousAmi: OLD.id, instanceId: 'i-2' },
+    ...{ startedAt: '2026-03-01T12:00:00Z', finishedAt: '2026-03-01T12:01:05Z', reason: 'it was *bad*\nand more' },
+  },
   { id: 'b', outcome: 'skipped', ami: null, previousAmi: null, instanceId: null },
 ] as const
 const render = (change: Parameters<typeof detailOf>[0], plan: string[] = [], orphans: string[] = []) =>
@@ -22,10 +25,10 @@ describe('renderDeploySummary', () => {
       '',
       '> **ROLLED_BACK**: It runs the old one again.',
       '',
-      '| Host | Outcome | AMI before | AMI now | Instance |',
-      '| --- | --- | --- | --- | --- |',
-      `| a | **rolled back** | ${OLD.id} | ${OLD.id} | i-2 |`,
-      '| b | not touched | – | – | – |',
+      '| Host | Outcome | AMI before | AMI now | Instance | Took | Reason |',
+      '| --- | --- | --- | --- | --- | --- | --- |',
+      `| a | **rolled back** | ${OLD.id} | ${OLD.id} | i-2 | 65 s | it was \\*bad\\* and more |`,
+      '| b | not touched | – | – | – | – | – |',
       '',
       'Planned and guarded:',
       '',
