@@ -1,12 +1,10 @@
 import type { Instance } from '@aws-sdk/client-ec2'
 import { EC2Client, paginateDescribeInstances } from '@aws-sdk/client-ec2'
+import { LIVE_STATES } from '../../domain/deploy/host.js'
 import type { Inventory } from '../../domain/images/inventory.js'
 import type { Machines } from '../../ops/images/catalog.js'
 import { awsCall, clientLimits } from '../aws/errors.js'
 import type { AwsSettings } from '../deploy/compute.js'
-
-/** Any instance that is not terminated needs its image: a stopped one, too, to be looked up. */
-const LIVE_STATES = ['pending', 'running', 'shutting-down', 'stopping', 'stopped']
 
 /** The account's instances. */
 export function createMachines(settings: AwsSettings): Machines {
@@ -15,7 +13,7 @@ export function createMachines(settings: AwsSettings): Machines {
     list: () =>
       awsCall('EC2 DescribeInstances', async () => {
         const found: Inventory['machines'] = []
-        const Filters = [{ Name: 'instance-state-name', Values: LIVE_STATES }]
+        const Filters = [{ Name: 'instance-state-name', Values: [...LIVE_STATES] }]
         for await (const page of paginateDescribeInstances({ client, pageSize: 1000 }, { Filters })) {
           for (const { Instances = [] } of page.Reservations ?? []) found.push(...Instances.map(toMachine))
         }

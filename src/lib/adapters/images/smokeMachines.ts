@@ -15,6 +15,7 @@ import {
   RunInstancesCommand,
   TerminateInstancesCommand,
 } from '@aws-sdk/client-ec2'
+import { LIVE_STATES } from '../../domain/deploy/host.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { READY_TAG } from '../../domain/images/names.js'
 import type { SmokeMachines, SmokeMark } from '../../ops/images/smokeImage.js'
@@ -24,7 +25,8 @@ import type { AwsSettings } from '../deploy/compute.js'
 /** Their values are an AMI and a time: what a killed run has left is found by them. */
 const AMI_TAG = 'clawdinator:smoke'
 const UNTIL_TAG = 'clawdinator:smoke-until'
-const LIVE_STATES = ['pending', 'running', 'stopping', 'stopped']
+/** What is being terminated already is left alone. */
+const REMOVABLE = LIVE_STATES.filter((state) => state !== 'shutting-down')
 const MARKED: Filter = { Name: 'tag-key', Values: [AMI_TAG] }
 
 /** Machines that boot once, in a group of their own. */
@@ -52,7 +54,7 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
       }),
     marked: () =>
       awsCall('EC2 DescribeInstances', async () => {
-        const live: Filter = { Name: 'instance-state-name', Values: LIVE_STATES }
+        const live: Filter = { Name: 'instance-state-name', Values: REMOVABLE }
         const [machines, groups] = await Promise.all([
           client.send(new DescribeInstancesCommand({ Filters: [MARKED, live] })),
           client.send(new DescribeSecurityGroupsCommand({ Filters: [MARKED] })),
