@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { digests } from '../../src/lib/adapters/images/digests.js'
+import { digests } from '../../src/lib/adapters/images/imageFile.js'
 import { ClawctlError } from '../../src/lib/domain/errors.js'
 import { BLOCK_BYTES } from '../../src/lib/domain/images/blocks.js'
 import type {

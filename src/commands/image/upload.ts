@@ -8,7 +8,7 @@ import { abortUploads, uploadImage } from '../../lib/ops/images/uploadImage.js'
 export default class ImageUpload extends BaseCommand {
   static override summary = 'Upload an image to the bucket, under a name with its digest, and print its key.'
   static override description =
-    `Raw, VHD or stream-optimized VMDK, told by its content. What is there already is not sent again: a finished upload, or the parts of one that was interrupted. Under GitHub Actions it sets the outputs key and digest.`
+    `Raw, VHD or stream-optimized VMDK, found by its content. What is there already is not sent again: a finished upload, or the parts of one that was interrupted. Under GitHub Actions it sets the outputs key and digest.`
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> result/nixos.raw',

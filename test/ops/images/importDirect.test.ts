@@ -2,6 +2,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { manifestKey } from '../../../src/lib/domain/images/names.js'
 import { type DirectOptions, importDirect } from '../../../src/lib/ops/images/importDirect.js'
+import { readJournal } from '../../../src/lib/ops/images/openSnapshot.js'
 import { failureOf } from '../../support/failure.js'
 import { FakeDisk, FakeImageCloud, type Fault, Killed } from '../../support/fakeImages.js'
 
@@ -223,5 +224,25 @@ describe('importDirect', () => {
       }),
       { numRuns: 40 },
     )
+  })
+})
+
+describe('readJournal', () => {
+  const token = JSON.stringify({ token: 't', parent: null })
+  const snapshot = JSON.stringify({ snapshot: 'snap-1', encrypted: false })
+
+  it('knows how far an upload came', () => {
+    expect(readJournal([])).to.equal(null)
+    expect(readJournal([token])).to.deep.equal({ token: 't', parent: null, started: null, sealed: false })
+    const whole = readJournal([token, snapshot, '3', '1', JSON.stringify({ sealed: true })])
+    expect(whole?.started).to.deep.equal({ snapshot: 'snap-1', encrypted: false, stored: new Set([3, 1]) })
+    expect(whole?.sealed).to.equal(true)
+  })
+
+  it('never takes a block for stored that is not in a whole line, and forgets what came before another snapshot', () => {
+    expect(readJournal([token, snapshot, '3', '{"sna'])?.started?.stored).to.deep.equal(new Set([3]))
+    expect(readJournal(['7', token, snapshot])?.started?.stored).to.deep.equal(new Set())
+    expect(readJournal([token, snapshot, '3', token, snapshot])?.started?.stored).to.deep.equal(new Set())
+    expect(readJournal(['3', '{}', 'null', snapshot])).to.equal(null)
   })
 })

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { importImage } from '../../../src/lib/ops/images/importImage.js'
+import { importImage, judgeImport } from '../../../src/lib/ops/images/importImage.js'
 import { failureOf } from '../../support/failure.js'
 import { FakeImageCloud } from '../../support/fakeImages.js'
 
@@ -97,4 +97,24 @@ describe('importImage', () => {
     const none = importImage({ key: undefined, role: null, kmsKey: null, timeoutMs: 1 }, cloud.ports())
     expect((await failureOf(none)).message).to.match(/There is no image in bucket/)
   })
+})
+
+describe('judgeImport', () => {
+  const table: [status: string, message: string | null, verdict: string][] = [
+    ['active', 'pending', 'active'],
+    ['active', 'downloading/converting', 'active'],
+    ['completed', null, 'completed'],
+    ['deleted', 'ClientError: Disk validation failed [Unsupported VMDK File Format]', 'ended'],
+    ['deleting', 'ClientError: EFI partition detected', 'ended'],
+    ['error', 'Access denied to s3://bucket/key', 'ended'],
+    ['deleted', 'ServerError: an internal error has occurred during conversion', 'ended, again'],
+    ['error', 'FirstBootFailure: timed out', 'ended, again'],
+    ['deleted', null, 'ended, again'],
+  ]
+  for (const [status, message, expected] of table) {
+    it(`${status}, ${message ?? 'without a word'}: ${expected}`, () => {
+      const verdict = judgeImport({ status, message })
+      expect(verdict.is === 'ended' && verdict.again ? 'ended, again' : verdict.is).to.equal(expected)
+    })
+  }
 })

@@ -13,7 +13,7 @@ export function journalFile(folder: string, name: string): Journal {
     opening = undefined
     await open?.then((handle) => handle.close()).catch(() => {})
   }
-  const told = async <T>(work: () => Promise<T>): Promise<T> => {
+  const refusing = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
       return await work()
     } catch (error) {
@@ -29,22 +29,22 @@ export function journalFile(folder: string, name: string): Journal {
     async lines() {
       const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
         if (error.code === 'ENOENT') return ''
-        return told(() => Promise.reject(error))
+        return refusing(() => Promise.reject(error))
       })
       // What follows the last line's end was being written when the process was killed.
       return text.split('\n').slice(0, -1)
     },
     append: (line) =>
-      told(async () => {
+      refusing(async () => {
         opening ??= openForAppending(path)
         await (await opening).appendFile(`${line}\n`)
       }),
     clear: () =>
-      told(async () => {
+      refusing(async () => {
         await close()
         await rm(path, { force: true })
       }),
-    lock: () => told(() => takeLock(lockPath)),
+    lock: () => refusing(() => takeLock(lockPath)),
     async unlock() {
       await close()
       await rm(lockPath, { force: true })

@@ -144,7 +144,7 @@ export function createSnapshots(settings: SnapshotSettings): Snapshots {
             }),
           )
         } catch (error) {
-          // No longer open: an answer was lost, or an earlier run's. What became of it, its state says.
+          // No longer open: an answer was lost, or an earlier run's. Its state shows what became of it.
           if ((error as ValidationException).Reason !== 'INVALID_SNAPSHOT_ID') throw error
         }
       }),
@@ -221,7 +221,7 @@ function toTask(task: ImportSnapshotTask): ImportTask {
   }
 }
 
-/** EC2 says it as InvalidParameter, "The service role vmimport provided does not exist or does not have sufficient permissions". */
+/** EC2 answers InvalidParameter, "The service role vmimport provided does not exist or does not have sufficient permissions". */
 function missingRole(error: unknown, bucket: string, role: string | null): ClawctlError | null {
   if (!/service role/i.test((error as Error).message)) return null
   return new ClawctlError(

@@ -1,7 +1,6 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { digests } from '../../adapters/images/digests.js'
-import { imageFiles } from '../../adapters/images/imageFile.js'
+import { digests, imageFiles } from '../../adapters/images/imageFile.js'
 import { createImageObjects } from '../../adapters/images/imageObjects.js'
 import { createImages } from '../../adapters/images/images.js'
 import { journalFile } from '../../adapters/images/journalFile.js'

@@ -2,14 +2,14 @@
 export const IMAGE_FORMATS = ['raw', 'vhd', 'vmdk'] as const
 export type ImageFormat = (typeof IMAGE_FORMATS)[number]
 
-/** How many bytes of the beginning and of the end tell a format. */
+/** How many bytes of the beginning and of the end `sniffFormat` needs. */
 export const HEAD_BYTES = 1024
 export const TAIL_BYTES = 1024
 const SECTOR = 512
 
 export interface FormatVerdict {
   format: ImageFormat
-  /** What a VM made of it sees as its disk; null where the format does not say it up front. */
+  /** Size of the disk that a VM sees; null where the header does not contain it. */
   diskBytes: number | null
 }
 
@@ -51,7 +51,7 @@ export function sniffFormat(file: { bytes: number; head: Uint8Array; tail: Uint8
       hint: 'Build or copy it again.',
     }
   }
-  // Some writers leave a footer of 511 bytes: the specification tells readers to expect it, VM Import refuses it.
+  // Some writers leave a footer of 511 bytes: the specification allows it, VM Import refuses it.
   if (text(tail, 1, 8) === 'conectix' || bytes % SECTOR !== 0) {
     return {
       refused: `its ${bytes} bytes are not whole sectors of ${SECTOR}: it is cut off, or no disk image`,
@@ -100,7 +100,7 @@ function isFooter(footer: Uint8Array): boolean {
   return footer.length === 512 && view(footer).getUint32(64) === vhdChecksum(footer)
 }
 
-/** What a file's name says, or null where it says nothing. `.img` and no extension may be anything. */
+/** The format of a file's extension; null for `.img` and others that fit any format. */
 export function formatOfName(name: string): ImageFormat | null {
   const extension = /\.([a-z0-9]+)$/i.exec(name)?.[1]?.toLowerCase()
   return IMAGE_FORMATS.find((format) => format === extension) ?? (extension === 'vpc' ? 'vhd' : null)

@@ -1,13 +1,13 @@
 import { ClawctlError } from '../../domain/errors.js'
 import { MAX_IMAGE_BYTES } from '../../domain/images/blocks.js'
-import { formatOfName, HEAD_BYTES, type ImageFormat, sniffFormat, TAIL_BYTES } from '../../domain/images/format.js'
 import {
   architectureOf,
   IMAGE_INFO_NAME,
   type ImageFacts,
   type ImageInfo,
   parseImageInfo,
-} from '../../domain/images/info.js'
+} from '../../domain/images/build.js'
+import { formatOfName, HEAD_BYTES, type ImageFormat, sniffFormat, TAIL_BYTES } from '../../domain/images/format.js'
 import { imageNameOf } from '../../domain/images/names.js'
 import type { ImageFile, ImageFiles } from './ports.js'
 
@@ -18,7 +18,7 @@ export interface ImageSource {
   file: ImageFile
   format: ImageFormat
   facts: ImageFacts
-  /** What image.json beside the file says of it; null where there is none. */
+  /** The image.json beside the file; null where there is none. */
   info: ImageInfo | null
 }
 
@@ -68,7 +68,7 @@ export async function infoIn(files: ImageFiles, folder: string = DEFAULT_FOLDER)
   return text === null ? null : parseImageInfo(text, origin)
 }
 
-/** The content decides. A name that promises a container whose marks are missing means that the file was cut off. */
+/** The content decides. Where the name is that of a container and the content is not, the file was cut off. */
 async function checkedFormat(file: ImageFile, note: (text: string) => void): Promise<ImageFormat> {
   const head = new Uint8Array(Math.min(HEAD_BYTES, file.bytes))
   const tail = new Uint8Array(Math.min(TAIL_BYTES, file.bytes))
@@ -79,11 +79,11 @@ async function checkedFormat(file: ImageFile, note: (text: string) => void): Pro
   const named = formatOfName(file.name)
   if (named && named !== seen.format && named !== 'raw') {
     throw invalid(
-      `${file.path} is called a ${named.toUpperCase()} and has no mark of one: it is cut off, or has the wrong name.`,
+      `${file.path} is called a ${named.toUpperCase()} and does not contain one: it is cut off, or has the wrong name.`,
       `Build or copy it again; if it is a raw image, call it .raw.`,
     )
   }
-  if (named && named !== seen.format) note(`${file.name} is a ${seen.format.toUpperCase()}, whatever its name says`)
+  if (named && named !== seen.format) note(`${file.name} is a ${seen.format.toUpperCase()} in spite of its name`)
   if ((seen.diskBytes ?? 0) > MAX_IMAGE_BYTES) {
     throw invalid(`${file.path} is larger than an EBS snapshot may be (64 TiB).`, 'Build a smaller image.')
   }

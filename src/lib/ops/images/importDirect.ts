@@ -1,18 +1,15 @@
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
-import { encodeBlockMap } from '../../domain/images/blockMap.js'
-import { planBlocks } from '../../domain/images/blockPlan.js'
-import { BLOCK_BYTES, MAX_IMAGE_BYTES, volumeGib } from '../../domain/images/blocks.js'
+import { BLOCK_BYTES, encodeBlockMap, MAX_IMAGE_BYTES, planBlocks, volumeGib } from '../../domain/images/blocks.js'
 import { DIGEST_TAG, manifestKey, SOURCE_TAG } from '../../domain/images/names.js'
-import { sizeText } from '../../domain/images/rate.js'
+import { sizeText } from '../../domain/images/progress.js'
 import { poll } from '../poll.js'
+import { type Scan, scanBlocks, writeBlocks } from './blocks.js'
 import { type ImageSource, invalid, openImage } from './imageSource.js'
 import { hexOf, type OpenedSnapshot, openSnapshot, type Parent, readManifest } from './openSnapshot.js'
 import type { ImagePorts } from './ports.js'
 import { findReadyImage, type ReadyImage, registerImage } from './registerImage.js'
-import { type Scan, scanBlocks } from './scanBlocks.js'
-import { writeBlocks } from './writeBlocks.js'
 
-/** How many blocks are on their way at once, unless it is said; coldsnap has as many. */
+/** How many blocks are sent at once by default; coldsnap sends as many. */
 export const BLOCK_CONCURRENCY = 64
 /** A snapshot whose blocks are all there is sealed within minutes. */
 const SEAL_MS = 30 * 60_000
@@ -24,7 +21,7 @@ export interface DirectOptions {
   file: string | undefined
   concurrency: number
   kmsKey: string | null
-  /** Look for no parent. */
+  /** Send every block: no parent is searched for. */
   full: boolean
   /** After a failure too the unfinished snapshot stays, to be resumed. */
   keepPartial: boolean
@@ -63,7 +60,7 @@ export async function importDirect(options: DirectOptions, ports: ImagePorts): P
     const done = await importOpened(source, options, ports).catch((error) => {
       const failure = asClawctlError(error)
       if (failure.code !== 'CANCELLED' || failure.hint) throw failure
-      throw withPartial(failure, {}, 'Run the same command again: it goes on from what is there.')
+      throw withPartial(failure, {}, 'Run the same command again: it resumes.')
     })
     await ports.report.output('sent_bytes', String(done.bytesSent))
     await ports.report.output('import_seconds', done.seconds.toFixed(0))
@@ -89,7 +86,9 @@ async function importOpened(
   if (file.bytes > MAX_IMAGE_BYTES) {
     throw invalid(`${file.path} is larger than an EBS snapshot may be (64 TiB).`, 'Build a smaller image.')
   }
-  const scan = await progress.task(`Read ${file.name}, ${sizeText(file.bytes)}`, (say) => scanBlocks(file, ports, say))
+  const scan = await progress.task(`Read ${file.name}, ${sizeText(file.bytes)}`, (update) =>
+    scanBlocks(file, ports, update),
+  )
   const manifest = encodeBlockMap(scan.map)
   const digest = hexOf(ports.digests.of(manifest))
   const result = resultOf(scan, digest, () => (clock.now().getTime() - began) / 1000)
@@ -217,21 +216,24 @@ async function keepingOrDeleting<T>(
 }
 
 async function awaitSealed(id: string, { snapshots, clock, progress }: ImagePorts): Promise<void> {
-  const result = await progress.task(`Wait until ${id} is complete`, (say) =>
-    poll({ clock, timeoutMs: SEAL_MS, firstMs: FIRST_POLL_MS, longestMs: LONGEST_POLL_MS, onWait: say }, async () => {
-      const seen = await snapshots.describe(id)
-      if (seen?.state === 'completed') return { done: true }
-      if (seen?.state === 'error') {
-        throw new ClawctlError(
-          'IMPORT_FAILED',
-          `EBS could not complete ${id}: ${seen.message ?? 'it does not say why'}.`,
-          {
-            hint: 'Run the command again: it sends the image anew.',
-          },
-        )
-      }
-      return { wait: seen ? `${seen.state} ${seen.progress}` : 'EC2 does not show it yet' }
-    }),
+  const result = await progress.task(`Wait until ${id} is complete`, (update) =>
+    poll(
+      { clock, timeoutMs: SEAL_MS, firstMs: FIRST_POLL_MS, longestMs: LONGEST_POLL_MS, onWait: update },
+      async () => {
+        const seen = await snapshots.describe(id)
+        if (seen?.state === 'completed') return { done: true }
+        if (seen?.state === 'error') {
+          throw new ClawctlError(
+            'IMPORT_FAILED',
+            `EBS could not complete ${id}: ${seen.message ?? 'it gives no reason'}.`,
+            {
+              hint: 'Run the command again: it sends the image anew.',
+            },
+          )
+        }
+        return { wait: seen ? `${seen.state} ${seen.progress}` : 'EC2 does not show it yet' }
+      },
+    ),
   )
   if ('done' in result) return
   throw new ClawctlError('TIMED_OUT', `${id} is not complete yet.`, {

@@ -1,8 +1,7 @@
 import ms from 'ms'
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
+import { BOOT_MODES, type ImageFacts } from '../../domain/images/build.js'
 import type { ImageFormat } from '../../domain/images/format.js'
-import { judgeImport } from '../../domain/images/importTask.js'
-import { BOOT_MODES, type ImageFacts } from '../../domain/images/info.js'
 import { DIGEST_TAG, IMAGE_PREFIX, imageKey, imageTags, parseImageKey } from '../../domain/images/names.js'
 import { nearest } from '../../domain/nearest.js'
 import { poll } from '../poll.js'
@@ -141,15 +140,15 @@ async function importSnapshot(
   for (let tries = 1; ; tries += 1) {
     const adopted = tries === 1 ? usable : null
     const task = adopted ?? (await startImport(image, options, failed, ports))
-    const verdict = await progress.task(`Import ${image.key} as a snapshot (${task.id})`, (say) =>
-      awaitImport(task, options.timeoutMs, ports, say),
+    const verdict = await progress.task(`Import ${image.key} as a snapshot (${task.id})`, (update) =>
+      awaitImport(task, options.timeoutMs, ports, update),
     )
     if (verdict.is === 'completed') return { ...verdict, id: task.id, adopted: adopted !== null }
     if (!verdict.again || tries === MOST_TRIES) {
       throw new ClawctlError('IMPORT_FAILED', `VM Import ended ${task.id} without success: ${verdict.reason}.`, {
         hint: verdict.again
           ? 'It failed twice in itself: try again later, or use --direct, which does without it.'
-          : 'Look at the image; its format is told by `clawctl image upload --json`.',
+          : 'Check the image; `clawctl image upload --json` shows its format.',
       })
     }
     failed += 1
@@ -188,9 +187,9 @@ async function awaitImport(
   task: ImportTask,
   timeoutMs: number,
   { snapshots, clock }: ImageTaskPorts,
-  say: (text: string) => void,
+  update: (text: string) => void,
 ): Promise<ImportEnd> {
-  const result = await poll<ImportEnd>({ clock, timeoutMs, longestMs: LONGEST_POLL_MS, onWait: say }, async () => {
+  const result = await poll<ImportEnd>({ clock, timeoutMs, longestMs: LONGEST_POLL_MS, onWait: update }, async () => {
     const seen = (await snapshots.importTask(task.id)) ?? task
     const verdict = judgeImport(seen)
     if (verdict.is === 'ended') return { done: verdict }
@@ -202,4 +201,23 @@ async function awaitImport(
   })
   if ('done' in result) return result.done
   throw new ClawctlError('TIMED_OUT', `${task.id} is not over after ${ms(timeoutMs, { long: true })}.`)
+}
+
+export type ImportVerdict =
+  | { is: 'active' }
+  | { is: 'completed' }
+  /** `again`: the service itself failed, so the same image may well pass the next time. */
+  | { is: 'ended'; reason: string; again: boolean }
+
+/** VM Import begins what is the image's fault with ClientError, or names it so; the rest is its own. */
+const OURS =
+  /client\s?error|invalid|unsupported|not supported|validation|corrupt|access|denied|permission|no such|not found/i
+
+/** Reads the status of an import: active, completed, or over without a snapshot (deleting, deleted, error). */
+export function judgeImport(task: { status: string; message: string | null }): ImportVerdict {
+  const status = task.status.toLowerCase()
+  if (status === 'completed') return { is: 'completed' }
+  if (status !== 'deleting' && status !== 'deleted' && status !== 'error') return { is: 'active' }
+  const reason = task.message ?? `its status is ${status}, without a reason`
+  return { is: 'ended', reason, again: !OURS.test(reason) }
 }

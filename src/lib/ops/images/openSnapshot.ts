@@ -1,9 +1,10 @@
+import * as z from 'zod/mini'
 import { ClawctlError } from '../../domain/errors.js'
-import type { BlockMap } from '../../domain/images/blockMap.js'
-import { decodeBlockMap } from '../../domain/images/blockMap.js'
-import type { ImageFacts } from '../../domain/images/info.js'
+import type { BlockMap } from '../../domain/images/blocks.js'
+import { decodeBlockMap } from '../../domain/images/blocks.js'
+import type { ImageFacts } from '../../domain/images/build.js'
 import { manifestKey, UNFINISHED_TAG } from '../../domain/images/names.js'
-import { readJournal, type UploadState } from '../../domain/images/uploadJournal.js'
+import { parseJson } from '../../domain/json.js'
 import type { ImagePorts, Journal } from './ports.js'
 import { describe } from './registerImage.js'
 
@@ -102,7 +103,7 @@ async function openAgain(
   const there = await ports.snapshots.describe(snapshotId)
   if (there?.state !== 'pending' && there?.state !== 'completed') return null
   ports.progress.note(`Resuming ${snapshotId}: ${stored.size} blocks are there already.`)
-  // A sealed one is pending for a while too; then EBS refuses to seal it again, and its state says so soon.
+  // A sealed one is pending for a while too; then EBS refuses to seal it again, and its state shows it soon.
   return { snapshotId, parent, encrypted, stored, resumed: true, sealed: state.sealed || there.state === 'completed' }
 }
 
@@ -114,7 +115,7 @@ async function parentOf(text: string, ports: ImagePorts): Promise<Parent | null>
   return map && { snapshotId, digest, map, encrypted: encrypted === 'true' }
 }
 
-/** The block manifest of an image in the bucket; null where there is none, or not the one that its name says. */
+/** The block manifest of an image in the bucket; null where there is none, or its content does not match its name. */
 export async function readManifest(
   digest: string,
   { objects, digests }: Pick<ImagePorts, 'objects' | 'digests'>,
@@ -131,4 +132,41 @@ function refusesParent(error: unknown): boolean {
 
 export function hexOf(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+/** A line of a direct upload's journal; the index of a block that was stored is a line of its own, as a bare number. */
+const entrySchema = z.union([
+  /** Before StartSnapshot: whoever is killed before its answer asks for the same snapshot again. */
+  z.object({ token: z.string(), parent: z.nullable(z.string()) }),
+  z.object({ snapshot: z.string(), encrypted: z.boolean() }),
+  /** CompleteSnapshot went through. */
+  z.object({ sealed: z.literal(true) }),
+])
+export type JournalEntry = z.infer<typeof entrySchema>
+
+export interface UploadState {
+  token: string
+  /** As it was written. */
+  parent: string | null
+  sealed: boolean
+  started: { snapshot: string; encrypted: boolean; stored: Set<number> } | null
+}
+
+/** The state that a journal records; null where it is empty or can't be used. */
+export function readJournal(lines: readonly string[]): UploadState | null {
+  let state: UploadState | null = null
+  for (const line of lines) {
+    if (/^\d+$/.test(line)) {
+      state?.started?.stored.add(Number(line))
+      continue
+    }
+    const entry = entrySchema.safeParse(parseJson(line))
+    // A line that a kill cut off: what came before it holds.
+    if (!entry.success) continue
+    if ('token' in entry.data) state = { ...entry.data, started: null, sealed: false }
+    else if ('sealed' in entry.data) {
+      if (state) state.sealed = true
+    } else if (state) state.started = { ...entry.data, stored: new Set() }
+  }
+  return state
 }

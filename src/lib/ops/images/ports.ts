@@ -4,7 +4,7 @@ import type { Clock, JobReport, ObjectInfo, Progress } from '../ports.js'
 
 /**
  * What image work needs of the world. Calls that reach AWS reject with ClawctlError after their own bounded retries,
- * but for those that say that they try once: their caller is the one retry layer.
+ * except those marked as trying once, whose caller is the only retry layer.
  */
 
 /** An image that was opened once: what is read is of that file, whatever becomes of its name. */
@@ -14,12 +14,12 @@ export interface ImageFile {
   readonly name: string
   readonly bytes: number
   readonly allocatedBytes: number
-  /** Where data may lie, ascending, and the program that said so; without one, the whole file and null. */
+  /** Where data may lie, ascending, and the program that found it; without one, the whole file and null. */
   extents(): Promise<{ by: string | null; extents: Extent[] }>
   /** Fills `into` with what begins at `offset`. @throws ClawctlError INVALID_IMAGE where the file ends before that */
   read(offset: number, into: Uint8Array): Promise<void>
   /**
-   * Reads these blocks and says of each (by its place in `indexes`) its SHA-256, or null where it is all zeros. What is
+   * Reads these blocks and returns for each (by its place in `indexes`) its SHA-256, or null where it is all zeros. What is
    * behind the end of the file counts as zeros.
    * @throws ClawctlError INVALID_IMAGE, CANCELLED
    */

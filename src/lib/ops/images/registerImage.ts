@@ -1,6 +1,6 @@
 import ms from 'ms'
 import { ClawctlError } from '../../domain/errors.js'
-import type { ImageFacts } from '../../domain/images/info.js'
+import type { ImageFacts } from '../../domain/images/build.js'
 import { amiName, imageTags, READY_TAG } from '../../domain/images/names.js'
 import { poll } from '../poll.js'
 import type { ImagePorts, RegisteredImage } from './ports.js'
@@ -86,15 +86,21 @@ async function awaitAvailable(ports: RegisterPorts, image: RegisteredImage): Pro
   const judged = (seen: RegisteredImage): ReadyImage | null => {
     if (seen.state === 'available') return { id, name, snapshotId: seen.snapshotId }
     if (seen.state === 'pending' || seen.state === 'transient') return null
-    throw new ClawctlError('IMPORT_FAILED', `${id} is ${seen.state}: ${seen.stateReason ?? 'EC2 does not say why'}.`, {
+    throw new ClawctlError('IMPORT_FAILED', `${id} is ${seen.state}: ${seen.stateReason ?? 'EC2 gives no reason'}.`, {
       hint: `Deregister it (aws ec2 deregister-image --image-id ${id}), then run the command again.`,
     })
   }
   const already = judged(image)
   if (already) return already
-  const result = await ports.progress.task(`Wait until ${id} is available`, (say) =>
+  const result = await ports.progress.task(`Wait until ${id} is available`, (update) =>
     poll<ReadyImage>(
-      { clock: ports.clock, timeoutMs: AVAILABLE_MS, firstMs: FIRST_POLL_MS, longestMs: LONGEST_POLL_MS, onWait: say },
+      {
+        clock: ports.clock,
+        timeoutMs: AVAILABLE_MS,
+        firstMs: FIRST_POLL_MS,
+        longestMs: LONGEST_POLL_MS,
+        onWait: update,
+      },
       async () => {
         const seen = await ports.images.describe(id)
         const done = seen && judged(seen)

@@ -1,23 +1,22 @@
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
-import { BOOT_MARKER } from '../../domain/images/marker.js'
-import { READY_TAG } from '../../domain/images/names.js'
+import { BOOT_LINE, READY_TAG } from '../../domain/images/names.js'
 import { type Look, poll } from '../poll.js'
 import type { Clock, JobReport, Progress } from '../ports.js'
 
-/** What a smoke boot has on its machine and its group: the AMI, and until when it can be at work. */
-export interface SmokeMark {
+/** The tags of a smoke boot's machine and group: the AMI, and until when the boot may take. */
+export interface SmokeTags {
   ami: string
   until: Date
 }
 
 export interface SmokeMachines {
   image(id: string): Promise<{ architecture: 'x86_64' | 'arm64'; available: boolean } | null>
-  /** All that bears a mark, by whomever it was left. */
-  marked(): Promise<{ instances: (SmokeMark & { id: string })[]; groups: (SmokeMark & { id: string })[] }>
+  /** Everything with these tags, whichever run left it. */
+  tagged(): Promise<{ instances: (SmokeTags & { id: string })[]; groups: (SmokeTags & { id: string })[] }>
   /** A group that lets nothing in and nothing out, in the subnet's VPC or the default one. */
-  createGroup(mark: SmokeMark, subnet: string | null): Promise<string>
+  createGroup(tags: SmokeTags, subnet: string | null): Promise<string>
   /** One machine without an instance profile, a public address or user data. */
-  launch(machine: { ami: string; type: string; group: string; subnet: string | null; mark: SmokeMark }): Promise<string>
+  launch(machine: { ami: string; type: string; group: string; subnet: string | null; tags: SmokeTags }): Promise<string>
   look(id: string): Promise<{ state: string; checks: 'ok' | 'impaired' | 'initializing' | 'unknown' }>
   /** What it has printed, as far as EC2 has it. */
   console(id: string): Promise<string>
@@ -63,7 +62,7 @@ const TIDY_MS = 10 * 60_000
 const CONSOLE_LINES = 20
 
 /**
- * Boots the image once, apart from everything, until the status checks pass and the console has its marker. The machine
+ * Boots the image once, apart from everything, until the status checks pass and the console shows the boot line. The machine
  * and its group are gone afterwards, however it ends; what a killed run has left goes with the next.
  */
 export async function smokeImage(options: SmokeOptions, ports: SmokePorts): Promise<Smoked> {
@@ -77,14 +76,14 @@ export async function smokeImage(options: SmokeOptions, ports: SmokePorts): Prom
   }
   const type = options.type ?? SMALLEST[image.architecture]
   await removeLeftovers(ami, ports)
-  const mark: SmokeMark = { ami, until: new Date(began + options.timeoutMs + TIDY_MS) }
+  const tags: SmokeTags = { ami, until: new Date(began + options.timeoutMs + TIDY_MS) }
   let instance: string | null = null
   let group: string | null = null
   try {
-    group = await machines.createGroup(mark, subnet)
-    instance = await machines.launch({ ami, type, group, subnet, mark })
+    group = await machines.createGroup(tags, subnet)
+    instance = await machines.launch({ ami, type, group, subnet, tags })
     const id = instance
-    await progress.task(`Boot ${ami} on ${id} (${type})`, (say) => awaitBoot(id, options.timeoutMs, say, ports))
+    await progress.task(`Boot ${ami} on ${id} (${type})`, (update) => awaitBoot(id, options.timeoutMs, update, ports))
     const seconds = (clock.now().getTime() - began) / 1000
     await ports.report.output('boot_seconds', String(Math.round(seconds)))
     return { ami, instanceId: id, instanceType: type, seconds }
@@ -95,7 +94,7 @@ export async function smokeImage(options: SmokeOptions, ports: SmokePorts): Prom
   }
 }
 
-/** A boot that failed withdraws the image; one that could not be tried says nothing about it. */
+/** A failed boot withdraws the image; one that could not be tried does not. */
 async function withdrawn(ami: string, error: ClawctlError, { machines, progress }: SmokePorts): Promise<ClawctlError> {
   if (error.code !== 'HEALTH_FAILED' && error.code !== 'TIMED_OUT') return error
   try {
@@ -111,7 +110,7 @@ async function withdrawn(ami: string, error: ClawctlError, { machines, progress 
 async function awaitBoot(
   id: string,
   timeoutMs: number,
-  say: (text: string) => void,
+  update: (text: string) => void,
   { machines, clock }: SmokePorts,
 ): Promise<void> {
   const look = async (): Promise<Look<true>> => {
@@ -119,11 +118,11 @@ async function awaitBoot(
     if (state !== 'pending' && state !== 'running') throw await failed(id, `The machine is ${state}.`, machines)
     if (checks === 'impaired') throw await failed(id, 'The machine fails its status checks.', machines)
     if (state === 'pending') return { wait: 'pending' }
-    const marked = (await machines.console(id)).includes(BOOT_MARKER)
-    if (checks === 'ok' && marked) return { done: true }
-    return { wait: `checks ${checks}, ${marked ? 'booted' : 'the console has no marker yet'}` }
+    const booted = (await machines.console(id)).includes(BOOT_LINE)
+    if (checks === 'ok' && booted) return { done: true }
+    return { wait: `checks ${checks}, ${booted ? 'booted' : 'the console does not show the boot line yet'}` }
   }
-  const result = await poll({ clock, timeoutMs, longestMs: LONGEST_POLL_MS, onWait: say }, look)
+  const result = await poll({ clock, timeoutMs, longestMs: LONGEST_POLL_MS, onWait: update }, look)
   if ('timedOut' in result) {
     throw await failed(id, `The machine did not boot in time: ${result.timedOut}.`, machines, 'TIMED_OUT')
   }
@@ -135,8 +134,8 @@ async function failed(
   machines: SmokeMachines,
   code: 'HEALTH_FAILED' | 'TIMED_OUT' = 'HEALTH_FAILED',
 ): Promise<ClawctlError> {
-  const said = await machines.console(id).catch(() => '')
-  const lines = said.trimEnd().split(/\r?\n/).filter(Boolean).slice(-CONSOLE_LINES)
+  const output = await machines.console(id).catch(() => '')
+  const lines = output.trimEnd().split(/\r?\n/).filter(Boolean).slice(-CONSOLE_LINES)
   return new ClawctlError(code, message, {
     hint:
       lines.length > 0
@@ -149,15 +148,15 @@ async function failed(
 /** Of this AMI at once, of others when no run can be at work with them any more. */
 async function removeLeftovers(ami: string, ports: SmokePorts): Promise<void> {
   const now = ports.clock.now()
-  const { instances, groups } = await ports.machines.marked()
-  const isLeft = (mark: SmokeMark) => mark.ami === ami || mark.until < now
+  const { instances, groups } = await ports.machines.tagged()
+  const isLeft = (tags: SmokeTags) => tags.ami === ami || tags.until < now
   const [machines, left] = [instances.filter(isLeft).map(({ id }) => id), groups.filter(isLeft).map(({ id }) => id)]
   if (machines.length + left.length === 0) return
   ports.progress.note(`An earlier smoke boot was cut off; removing ${[...machines, ...left].join(', ')}.`)
   await tidy(machines, left, ports)
 }
 
-/** Never hides what went wrong before: what could not be removed is told, and found by the next run. */
+/** Never hides the error that came before it: it reports what it could not remove, and the next run finds it. */
 async function tidy(instances: readonly string[], groups: readonly string[], ports: SmokePorts): Promise<void> {
   const { machines, tidyClock: clock, progress } = ports
   if (instances.length + groups.length === 0) return

@@ -1,13 +1,62 @@
-import { type BlockMap, DIGEST_BYTES, digestAt } from '../../domain/images/blockMap.js'
-import type { BlockPlan, PlannedBlock } from '../../domain/images/blockPlan.js'
-import { BLOCK_BYTES } from '../../domain/images/blocks.js'
-import { progressText, sizeText } from '../../domain/images/rate.js'
+import type { BlockPlan, PlannedBlock } from '../../domain/images/blocks.js'
+import {
+  BLOCK_BYTES,
+  type BlockMap,
+  BlockMapBuilder,
+  blocksOf,
+  DIGEST_BYTES,
+  digestAt,
+} from '../../domain/images/blocks.js'
+import { everySecond, progressText, sizeText } from '../../domain/images/progress.js'
+import type { Clock } from '../ports.js'
 import type { OpenedSnapshot } from './openSnapshot.js'
 import type { ImageFile, ImagePorts, Journal } from './ports.js'
-import { readBlock } from './scanBlocks.js'
 import { sendAll } from './sendAll.js'
-import { sparing } from './sparing.js'
-import { zeros } from './zeros.js'
+
+/** To hash and to send. Never written to. */
+const ZERO_BLOCK: Uint8Array = new Uint8Array(BLOCK_BYTES)
+
+export interface Scan {
+  map: BlockMap
+  /** The program that named the extents; null where the whole file was read. */
+  extentsBy: string | null
+  bytesRead: number
+}
+
+/** Reads what may hold data, once, and makes its block map. Holes are not read; extents may contain zeros. */
+export async function scanBlocks(
+  file: ImageFile,
+  { clock, stop }: { clock: Clock; stop: AbortSignal },
+  update: (text: string) => void,
+): Promise<Scan> {
+  const { extents, by } = await file.extents()
+  const wanted = Uint32Array.from(blocksOf(extents, file.bytes))
+  const started = clock.now().getTime()
+  const progressed = everySecond(clock, update)
+  const { digestOf } = await file.digestBlocks(wanted, {
+    blockBytes: BLOCK_BYTES,
+    stop,
+    onProgress: (blocks) =>
+      progressed(() =>
+        progressText(blocks * BLOCK_BYTES, wanted.length * BLOCK_BYTES, clock.now().getTime() - started),
+      ),
+  })
+  await file.assertUnchanged()
+  const builder = new BlockMapBuilder()
+  for (const [position, index] of wanted.entries()) {
+    const digest = digestOf(position)
+    if (digest) builder.add(index, digest)
+  }
+  return { map: builder.build(file.bytes), extentsBy: by, bytesRead: wanted.length * BLOCK_BYTES }
+}
+
+/** Fills the buffer with the block; behind the end of the image lie zeros. */
+export async function readBlock(file: ImageFile, index: number, buffer: Uint8Array): Promise<void> {
+  const start = index * BLOCK_BYTES
+  const bytes = Math.min(BLOCK_BYTES, file.bytes - start)
+  await file.read(start, buffer.subarray(0, bytes))
+  if (bytes < BLOCK_BYTES) buffer.fill(0, bytes)
+}
 
 export interface WrittenBlocks {
   /** SHA-256 over the digests of all blocks of the plan, in the order of their index. */
@@ -30,7 +79,7 @@ export async function writeBlocks(
 ): Promise<WrittenBlocks> {
   const { file, map, plan, opened, journal } = upload
   const { clock, stop, progress, snapshots, digests } = ports
-  const zeroDigest = digests.of(zeros(BLOCK_BYTES))
+  const zeroDigest = digests.of(ZERO_BLOCK)
   const digestOf = ({ position }: PlannedBlock) => (position === null ? zeroDigest : digestAt(map, position))
   const missing = opened.sealed ? [] : plan.writes.filter(({ index }) => !opened.stored.has(index))
   const buffers: Uint8Array[] = []
@@ -41,11 +90,11 @@ export async function writeBlocks(
   if (missing.length > 0) {
     const bytes = missing.length * BLOCK_BYTES
     const title = `Write ${missing.length} blocks, ${sizeText(bytes)}, to ${opened.snapshotId}`
-    await progress.task(title, async (say) => {
+    await progress.task(title, async (update) => {
       const started = clock.now().getTime()
-      const tell = sparing(clock, say)
+      const progressed = everySecond(clock, update)
       const send = async (block: PlannedBlock, slot: number) => {
-        let data = zeros(BLOCK_BYTES)
+        let data = ZERO_BLOCK
         if (block.position !== null) {
           data = buffers[slot] ??= new Uint8Array(BLOCK_BYTES)
           await readBlock(file, block.index, data)
@@ -56,7 +105,7 @@ export async function writeBlocks(
           await journal.append(String(block.index))
           done += 1
           if (block.position === null) sentZeros += 1
-          tell(() => progressText(done * BLOCK_BYTES, bytes, clock.now().getTime() - started))
+          progressed(() => progressText(done * BLOCK_BYTES, bytes, clock.now().getTime() - started))
         } else {
           // A checksum that EBS refuses may be that of a block that was written to: no retry mends that.
           await file.assertUnchanged()
