@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { Filter, Instance, RunInstancesCommandInput, SecurityGroup, Tag } from '@aws-sdk/client-ec2'
 import { ClawctlError } from '../../domain/errors.js'
 import type { Inventory } from '../../domain/images/inventory.js'
@@ -93,21 +92,39 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
           })),
         }
       }),
-    createGroup: (tags, subnet) =>
+    createGroup: (GroupName, tags, subnet) =>
       awsCall('EC2 CreateSecurityGroup', async () => {
         const VpcId = await vpcOf(subnet)
-        const { GroupId = '' } = await client.send(
-          new CreateSecurityGroupCommand({
-            GroupName: `clawdinator-smoke-${randomUUID().slice(0, 8)}`,
-            Description: 'A smoke boot of an image: nothing in, nothing out',
-            ...(VpcId === undefined ? {} : { VpcId }),
-            TagSpecifications: [{ ResourceType: 'security-group', Tags: tagListOf(tags) }],
-          }),
-        )
+        try {
+          const { GroupId = '' } = await client.send(
+            new CreateSecurityGroupCommand({
+              GroupName,
+              Description: 'A smoke boot of an image: nothing in, nothing out',
+              ...(VpcId === undefined ? {} : { VpcId }),
+              TagSpecifications: [{ ResourceType: 'security-group', Tags: tagListOf(tags) }],
+            }),
+          )
+          return GroupId
+        } catch (error) {
+          if ((error as Error).name === 'InvalidGroup.Duplicate') return null
+          throw error
+        }
+      }),
+    findGroup: (name) =>
+      awsCall('EC2 DescribeSecurityGroups', async () => {
+        const Filters = [SMOKE, { Name: 'group-name', Values: [name] }]
+        const { SecurityGroups } = await client.send(new DescribeSecurityGroupsCommand({ Filters }))
+        return SecurityGroups?.[0]?.GroupId ?? null
+      }),
+    closeGroup: (GroupId) =>
+      awsCall('EC2 RevokeSecurityGroupEgress', async () => {
         // A new group lets everything out.
         const IpPermissions = [{ IpProtocol: '-1', IpRanges: [{ CidrIp: '0.0.0.0/0' }] }]
-        await client.send(new RevokeSecurityGroupEgressCommand({ GroupId, IpPermissions }))
-        return GroupId
+        try {
+          await client.send(new RevokeSecurityGroupEgressCommand({ GroupId, IpPermissions }))
+        } catch (error) {
+          if ((error as Error).name !== 'InvalidPermission.NotFound') throw error
+        }
       }),
     launch: ({ ami, type, group, subnet, tags }) =>
       awsCall('EC2 RunInstances', async () => {
@@ -159,13 +176,9 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
         const { Output = '' } = await client.send(new GetConsoleOutputCommand({ InstanceId: id, Latest: true }))
         return Buffer.from(Output, 'base64').toString()
       }),
-    terminate: (ids) =>
+    terminate: (id) =>
       awsCall('EC2 TerminateInstances', async () => {
-        try {
-          await client.send(new TerminateInstancesCommand({ InstanceIds: [...ids] }))
-        } catch (error) {
-          if ((error as Error).name !== 'InvalidInstanceID.NotFound') throw error
-        }
+        await client.send(new TerminateInstancesCommand({ InstanceIds: [id] }))
       }),
     withdraw: (ami) =>
       awsCall('EC2 CreateTags', async () => {
@@ -178,7 +191,6 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
           return true
         } catch (error) {
           if ((error as Error).name === 'DependencyViolation') return false
-          if ((error as Error).name === 'InvalidGroup.NotFound') return true
           throw error
         }
       }),

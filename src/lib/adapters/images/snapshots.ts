@@ -1,7 +1,7 @@
 import type { ValidationException } from '@aws-sdk/client-ebs'
 import type { Snapshot as Ec2Snapshot, ImportSnapshotTask } from '@aws-sdk/client-ec2'
 import { ClawctlError } from '../../domain/errors.js'
-import type { ImportTask, Snapshot, Snapshots } from '../../ops/images/ports.js'
+import type { Attempt, ImportTask, Snapshot, Snapshots } from '../../ops/images/ports.js'
 import { CompleteSnapshotCommand, EBSClient, PutSnapshotBlockCommand, StartSnapshotCommand } from '../aws/ebsSdk.js'
 import {
   CreateTagsCommand,
@@ -128,7 +128,7 @@ export function createSnapshots(settings: SnapshotSettings): Snapshots {
           body: data,
           timeoutMs: BLOCK_TIMEOUT_MS,
         }),
-      )
+      ).catch(unknownSnapshot)
       return outcome.ok ? { ok: true, value: null } : outcome
     },
     complete: (id, { blocks, checksum }) =>
@@ -190,6 +190,13 @@ export function createSnapshots(settings: SnapshotSettings): Snapshots {
         return found
       }),
   }
+}
+
+/** EBS may not know a snapshot in the first minutes after StartSnapshot. */
+function unknownSnapshot(failure: unknown): Attempt<never> {
+  const error = (failure as Error).cause
+  if (error instanceof Error && error.name === 'ResourceNotFoundException') return { ok: false, kind: 'unknown', error }
+  throw failure
 }
 
 function toSnapshot(snapshot: Ec2Snapshot): Snapshot {

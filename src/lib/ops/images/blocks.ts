@@ -107,6 +107,7 @@ export async function writeBlocks(
           if (block.position === null) sentZeros += 1
           progressed(() => progressText(done * BLOCK_BYTES, bytes, clock.now().getTime() - started))
         } else {
+          if (outcome.kind === 'unknown') update(`EBS does not know ${opened.snapshotId} yet; trying again`)
           // A checksum that EBS refuses may be that of a block that was written to: no retry mends that.
           await file.assertUnchanged()
         }

@@ -2,7 +2,7 @@ import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.j
 import { BLOCK_BYTES, encodeBlockMap, MAX_IMAGE_BYTES, planBlocks, volumeGib } from '../../domain/images/blocks.js'
 import { DIGEST_TAG, manifestKey, SOURCE_TAG } from '../../domain/images/names.js'
 import { sizeText } from '../../domain/images/progress.js'
-import { poll } from '../poll.js'
+import { poll, whileYoung } from '../poll.js'
 import { type Scan, scanBlocks, writeBlocks } from './blocks.js'
 import { type ImageSource, invalid, openImage } from './imageSource.js'
 import { hexOf, type OpenedSnapshot, openSnapshot, type Parent, readManifest } from './openSnapshot.js'
@@ -115,7 +115,10 @@ async function importOpened(
     const written = await keepingOrDeleting(opened, options, journal, ports, async () => {
       const written = await writeBlocks({ file, map: scan.map, plan, opened, journal }, options.concurrency, ports)
       if (!opened.sealed) {
-        await ports.snapshots.complete(snapshotId, { blocks: plan.writes.length, checksum: written.checksum })
+        const { checksum } = written
+        await whileYoung(ports, { id: snapshotId }, () =>
+          ports.snapshots.complete(snapshotId, { blocks: plan.writes.length, checksum }),
+        )
         await journal.append(JSON.stringify({ sealed: true }))
         opened.sealed = true
       }

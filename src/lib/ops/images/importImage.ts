@@ -4,7 +4,7 @@ import { BOOT_MODES, type ImageFacts } from '../../domain/images/build.js'
 import type { ImageFormat } from '../../domain/images/format.js'
 import { DIGEST_TAG, IMAGE_PREFIX, imageKey, imageTags, parseImageKey } from '../../domain/images/names.js'
 import { nearest } from '../../domain/nearest.js'
-import { poll } from '../poll.js'
+import { poll, untilSeen } from '../poll.js'
 import { infoIn, invalid } from './imageSource.js'
 import type { ImageTaskPorts, ImportTask, StoredImage } from './ports.js'
 import { describe, findReadyImage, type ReadyImage, registerImage } from './registerImage.js'
@@ -12,6 +12,8 @@ import { describe, findReadyImage, type ReadyImage, registerImage } from './regi
 /** VM Import takes tens of minutes; what takes longer than this hangs. */
 export const IMPORT_TIMEOUT = '3h'
 const LONGEST_POLL_MS = 15_000
+/** How long EC2 is asked for the snapshot of a completed task before it counts as deleted. */
+const LOOK_AGAIN_MS = 10_000
 /** One more after the first, and only where the service itself failed. */
 const MOST_TRIES = 2
 
@@ -60,7 +62,7 @@ export async function importImage(
   try {
     const task = await importSnapshot(uploaded, asked, ports)
     const image = await registerImage(ports, { facts, digest, source: key, snapshotId: task.snapshotId })
-    return result({ image, existed: false, taskId: task.id, adopted: task.adopted })
+    return await result({ image, existed: false, taskId: task.id, adopted: task.adopted })
   } catch (error) {
     const failure = asClawctlError(error)
     if (failure.code !== 'CANCELLED' && failure.code !== 'TIMED_OUT') throw failure
@@ -162,7 +164,8 @@ async function firstUsable(tasks: readonly ImportTask[], ports: ImageTaskPorts):
   if (active) return active
   for (const task of tasks) {
     if (judgeImport(task).is !== 'completed' || task.snapshotId === null) continue
-    if (await ports.snapshots.describe(task.snapshotId)) return task
+    const { snapshotId } = task
+    if (await untilSeen(ports.clock, LOOK_AGAIN_MS, () => ports.snapshots.describe(snapshotId))) return task
   }
   return null
 }

@@ -5,6 +5,7 @@ import { decodeBlockMap } from '../../domain/images/blocks.js'
 import type { ImageFacts } from '../../domain/images/build.js'
 import { manifestKey, UNFINISHED_TAG } from '../../domain/images/names.js'
 import { parseJson } from '../../domain/json.js'
+import { untilSeen, YOUNG_MS } from '../poll.js'
 import type { ImagePorts, Journal } from './ports.js'
 import { describe } from './registerImage.js'
 
@@ -85,7 +86,7 @@ async function begin(
     await ports.snapshots.delete(snapshotId)
     return null
   }
-  await journal.append(JSON.stringify({ snapshot: snapshotId, encrypted }))
+  await journal.append(JSON.stringify({ snapshot: snapshotId, encrypted, at: ports.clock.now().toISOString() }))
   return { snapshotId, parent, encrypted, stored: new Set(), resumed: false, sealed: false }
 }
 
@@ -100,7 +101,9 @@ async function openAgain(
   if (state.parent !== null && parent === null) return null
   if (!state.started) return begin(request, parent, journal, ports, state.token).catch(() => null)
   const { snapshot: snapshotId, encrypted, stored } = state.started
-  const there = await ports.snapshots.describe(snapshotId)
+  const age = ports.clock.now().getTime() - Date.parse(state.started.at ?? '1970-01-01')
+  // A snapshot that was just started may not be visible yet.
+  const there = await untilSeen(ports.clock, YOUNG_MS - age, () => ports.snapshots.describe(snapshotId))
   if (there?.state !== 'pending' && there?.state !== 'completed') return null
   ports.progress.note(`Resuming ${snapshotId}: ${stored.size} blocks are there already.`)
   // A sealed one is pending for a while too; then EBS refuses to seal it again, and its state shows it soon.
@@ -138,7 +141,7 @@ export function hexOf(bytes: Uint8Array): string {
 const entrySchema = z.union([
   /** Before StartSnapshot: whoever is killed before its answer asks for the same snapshot again. */
   z.object({ token: z.string(), parent: z.nullable(z.string()) }),
-  z.object({ snapshot: z.string(), encrypted: z.boolean() }),
+  z.object({ snapshot: z.string(), encrypted: z.boolean(), at: z.optional(z.string()) }),
   /** CompleteSnapshot went through. */
   z.object({ sealed: z.literal(true) }),
 ])
@@ -149,7 +152,7 @@ export interface UploadState {
   /** As it was written. */
   parent: string | null
   sealed: boolean
-  started: { snapshot: string; encrypted: boolean; stored: Set<number> } | null
+  started: { snapshot: string; encrypted: boolean; at?: string | undefined; stored: Set<number> } | null
 }
 
 /** The state that a journal records; null where it is empty or can't be used. */

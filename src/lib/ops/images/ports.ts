@@ -78,6 +78,8 @@ export type Attempt<T> =
   | { ok: false; kind: 'throttled'; error: Error }
   /** A lost connection, a timeout, a 5xx, a checksum that did not arrive as sent: may go well the next time. */
   | { ok: false; kind: 'passing'; error: Error }
+  /** What it is sent to does not exist: for up to two minutes after its creation that passes. */
+  | { ok: false; kind: 'unknown'; error: Error }
 
 /** Images, manifests and their uploads in the fleet's bucket. */
 export interface ImageObjects {

@@ -77,7 +77,7 @@ export function interrupted(): ClawctlError {
   return new ClawctlError('CANCELLED', 'It was interrupted.')
 }
 
-function givenUp(name: string, { kind, error }: { kind: 'throttled' | 'passing'; error: Error }): ClawctlError {
+function givenUp(name: string, { kind, error }: { kind: Refusal; error: Error }): ClawctlError {
   const reason = error.name === 'Error' ? error.message : `${error.name}: ${error.message}`
   return kind === 'throttled'
     ? new ClawctlError('RATE_LIMITED', `AWS asked to slow down at ${name}, again and again (${reason}).`, {
@@ -121,13 +121,16 @@ export class Pace {
 
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 10_000
-/** With these pauses some 25 s of failures, or a minute of being asked to slow down, are sat out. */
-const PASSING_TRIES = 9
-const THROTTLED_TRIES = 15
+type Refusal = 'throttled' | 'passing' | 'unknown'
+/**
+ * With these pauses some 25 s of failures and a minute of being asked to slow down are waited out, and two minutes in
+ * which a service does not know what it has just created.
+ */
+const MOST_TRIES: Record<Refusal, number> = { passing: 9, throttled: 15, unknown: 23 }
 
 /** The pause before the next try, or null where there should be none. `tries` were made, `random` is from 0 to 1. */
-export function pauseAfter(kind: 'throttled' | 'passing', tries: number, random: number): number | null {
-  if (tries >= (kind === 'throttled' ? THROTTLED_TRIES : PASSING_TRIES)) return null
+export function pauseAfter(kind: Refusal, tries: number, random: number): number | null {
+  if (tries >= MOST_TRIES[kind]) return null
   const full = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (tries - 1))
   return full * (0.5 + random / 2)
 }

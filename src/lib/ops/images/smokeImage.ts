@@ -1,6 +1,6 @@
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
 import { BOOT_LINE, READY_TAG } from '../../domain/images/names.js'
-import { type Look, poll } from '../poll.js'
+import { isNotFound, type Look, poll, untilSeen, whileYoung, YOUNG_MS } from '../poll.js'
 import type { Clock, JobReport, Progress } from '../ports.js'
 
 /** The tags of a smoke boot's machine and group: the AMI, and until when the boot may take. */
@@ -13,18 +13,20 @@ export interface SmokeMachines {
   image(id: string): Promise<{ architecture: 'x86_64' | 'arm64'; available: boolean } | null>
   /** Everything with these tags, whichever run left it. */
   tagged(): Promise<{ instances: (SmokeTags & { id: string })[]; groups: (SmokeTags & { id: string })[] }>
-  /** A group that lets nothing in and nothing out, in the subnet's VPC or the default one. */
-  createGroup(tags: SmokeTags, subnet: string | null): Promise<string>
+  /** A group that lets nothing in, in the subnet's VPC or the default one; null where one of that name exists. */
+  createGroup(name: string, tags: SmokeTags, subnet: string | null): Promise<string | null>
+  findGroup(name: string): Promise<string | null>
+  /** Lets nothing out of a new group either. May be repeated. */
+  closeGroup(id: string): Promise<void>
   /** One machine without an instance profile, a public address or user data. */
   launch(machine: { ami: string; type: string; group: string; subnet: string | null; tags: SmokeTags }): Promise<string>
   look(id: string): Promise<{ state: string; checks: 'ok' | 'impaired' | 'initializing' | 'unknown' }>
   /** What it has printed, as far as EC2 has it. */
   console(id: string): Promise<string>
-  /** It is not an error when there is none. */
-  terminate(ids: readonly string[]): Promise<void>
+  terminate(id: string): Promise<void>
   /** Overwrites the tag by which deploys find the image. */
   withdraw(ami: string): Promise<void>
-  /** False where a machine is still in it. It is not an error when there is none. */
+  /** False where a machine is still in it. */
   deleteGroup(id: string): Promise<boolean>
 }
 
@@ -56,6 +58,8 @@ export interface Smoked {
 
 const SMALLEST = { x86_64: 't3.micro', arm64: 't4g.micro' }
 const LONGEST_POLL_MS = 10_000
+/** How long EC2 is asked for an AMI before it counts as missing: it may have been registered just now. */
+const LOOK_AGAIN_MS = 5_000
 /** A machine takes a minute or two to be gone. */
 const TIDY_MS = 10 * 60_000
 /** As much of the console as an error repeats. */
@@ -69,7 +73,7 @@ export async function smokeImage(options: SmokeOptions, ports: SmokePorts): Prom
   const { machines, clock, progress } = ports
   const { ami, subnet } = options
   const began = clock.now().getTime()
-  const image = await machines.image(ami)
+  const image = await untilSeen(clock, LOOK_AGAIN_MS, () => machines.image(ami))
   if (!image?.available) {
     const what = image ? 'is not available' : 'does not exist'
     throw new ClawctlError('AMI_NOT_FOUND', `The AMI ${ami} ${what}.`, { hint: '`clawctl image list` shows the AMIs.' })
@@ -80,27 +84,52 @@ export async function smokeImage(options: SmokeOptions, ports: SmokePorts): Prom
   let instance: string | null = null
   let group: string | null = null
   try {
-    group = await machines.createGroup(tags, subnet)
-    instance = await machines.launch({ ami, type, group, subnet, tags })
-    const id = instance
-    await progress.task(`Boot ${ami} on ${id} (${type})`, (update) => awaitBoot(id, options.timeoutMs, update, ports))
+    group = await makeGroup(tags, subnet, ports)
+    const [id] = [group]
+    await whileYoung(ports, { id }, () => machines.closeGroup(id))
+    instance = await whileYoung(ports, { id }, () => machines.launch({ ami, type, group: id, subnet, tags }))
+    const machine = instance
+    await progress.task(`Boot ${ami} on ${machine} (${type})`, (update) =>
+      awaitBoot(machine, options.timeoutMs, update, ports),
+    )
     const seconds = (clock.now().getTime() - began) / 1000
     await ports.report.output('boot_seconds', String(Math.round(seconds)))
-    return { ami, instanceId: id, instanceType: type, seconds }
+    return { ami, instanceId: machine, instanceType: type, seconds }
   } catch (error) {
     throw options.withdraw ? await withdrawn(ami, asClawctlError(error), ports) : error
   } finally {
-    await tidy(instance === null ? [] : [instance], group === null ? [] : [group], ports)
+    const bornAt = new Date(began)
+    const own = instance === null && group !== null ? await findOwn(tags, ports) : instance === null ? [] : [instance]
+    await tidy({ instances: own, groups: group === null ? [] : [group], bornAt }, ports)
   }
 }
 
+/** @throws ClawctlError UPSTREAM where EC2 knows the group's name and does not show the group */
+async function makeGroup(tags: SmokeTags, subnet: string | null, { machines, clock }: SmokePorts): Promise<string> {
+  const name = `clawdinator-smoke-${crypto.randomUUID().slice(0, 8)}`
+  const made = await machines.createGroup(name, tags, subnet)
+  if (made !== null) return made
+  // The name is ours alone: the answer to an earlier attempt was lost.
+  const found = await untilSeen(clock, YOUNG_MS, () => machines.findGroup(name))
+  if (found !== null) return found
+  throw new ClawctlError('UPSTREAM', `EC2 does not show the security group ${name}, which it has created.`, {
+    hint: 'Run the command again: it removes the group when EC2 shows it.',
+  })
+}
+
+/** The machines of this very run: the answer to its launch may have been lost. */
+async function findOwn(tags: SmokeTags, { machines }: SmokePorts): Promise<string[]> {
+  const { instances } = await machines.tagged().catch(() => ({ instances: [] }))
+  return instances.flatMap(({ id, until }) => (until.getTime() === tags.until.getTime() ? [id] : []))
+}
+
 /** A failed boot withdraws the image; one that could not be tried does not. */
-async function withdrawn(ami: string, error: ClawctlError, { machines, progress }: SmokePorts): Promise<ClawctlError> {
+async function withdrawn(ami: string, error: ClawctlError, ports: SmokePorts): Promise<ClawctlError> {
   if (error.code !== 'HEALTH_FAILED' && error.code !== 'TIMED_OUT') return error
   try {
-    await machines.withdraw(ami)
+    await whileYoung(ports, { id: ami }, () => ports.machines.withdraw(ami))
   } catch (failure) {
-    progress.note(`Could not overwrite ${READY_TAG}=true of ${ami}: ${(failure as Error).message}`)
+    ports.progress.note(`Could not overwrite ${READY_TAG}=true of ${ami}: ${(failure as Error).message}`)
     return error
   }
   const hint = `${ami} has ${READY_TAG}=withdrawn now: no deploy takes it. ${error.hint ?? ''}`.trim()
@@ -153,18 +182,33 @@ async function removeLeftovers(ami: string, ports: SmokePorts): Promise<void> {
   const [machines, left] = [instances.filter(isLeft).map(({ id }) => id), groups.filter(isLeft).map(({ id }) => id)]
   if (machines.length + left.length === 0) return
   ports.progress.note(`An earlier smoke boot was cut off; removing ${[...machines, ...left].join(', ')}.`)
-  await tidy(machines, left, ports)
+  // EC2 has just shown them: one that it does not know any more is gone.
+  await tidy({ instances: machines, groups: left, bornAt: new Date(0) }, ports)
 }
 
 /** Never hides the error that came before it: it reports what it could not remove, and the next run finds it. */
-async function tidy(instances: readonly string[], groups: readonly string[], ports: SmokePorts): Promise<void> {
-  const { machines, tidyClock: clock, progress } = ports
+async function tidy(
+  left: { instances: readonly string[]; groups: readonly string[]; bornAt: Date },
+  { machines, tidyClock: clock, progress }: SmokePorts,
+): Promise<void> {
+  const { instances, groups, bornAt } = left
+  /** A young resource that EC2 does not know yet is not gone. */
+  const removed = async <T>(id: string, work: () => Promise<T>): Promise<T | 'gone'> => {
+    try {
+      return await whileYoung({ clock, progress }, { id, bornAt }, work)
+    } catch (error) {
+      if (isNotFound(error)) return 'gone'
+      throw error
+    }
+  }
   if (instances.length + groups.length === 0) return
   try {
-    if (instances.length > 0) await machines.terminate(instances)
+    for (const id of instances) await removed(id, () => machines.terminate(id))
     for (const group of groups) {
       const result = await poll({ clock, timeoutMs: TIDY_MS, longestMs: LONGEST_POLL_MS }, async () =>
-        (await machines.deleteGroup(group)) ? { done: true } : { wait: 'its machine is not gone yet' },
+        (await removed(group, () => machines.deleteGroup(group)))
+          ? { done: true }
+          : { wait: 'its machine is not gone yet' },
       )
       if ('timedOut' in result) progress.note(`The security group ${group} could not be removed: ${result.timedOut}.`)
     }
