@@ -28,6 +28,17 @@ function digestOfBlock(value: number): Buffer {
   return known
 }
 
+/** The first sector of a disk with one partition, of Linux or of EFI, of seven sectors. */
+export function bootSector(kind: 'linux' | 'esp' = 'linux'): Buffer {
+  const sector = Buffer.alloc(512)
+  sector.write('boot code')
+  sector.writeUInt8(kind === 'esp' ? 0xef : 0x83, 446 + 4)
+  sector.writeUInt32LE(1, 446 + 8)
+  sector.writeUInt32LE(7, 446 + 12)
+  sector.writeUInt16LE(0xaa55, 510)
+  return sector
+}
+
 /** A file whose blocks are filled with one byte each; 0 is a hole unless `written` says otherwise. */
 export class FakeDisk {
   readonly path: string
@@ -124,6 +135,9 @@ export class FakeImageCloud {
   /** What was done, in its order. */
   readonly log: string[] = []
   encryptsByDefault = false
+  /** How many calls that name a new snapshot or AMI are answered as if it did not exist. */
+  unknownFor = 0
+  readonly #young = new Map<string, number>()
   /** Whether S3 copies parts. */
   copies = true
   /** Each PUT, by its number from 1. */
@@ -200,7 +214,27 @@ export class FakeImageCloud {
 
   #id(prefix: string): string {
     this.#ids += 1
-    return `${prefix}-${String(this.#ids).padStart(17, '0')}`
+    const id = `${prefix}-${String(this.#ids).padStart(17, '0')}`
+    this.#young.set(id, this.unknownFor)
+    return id
+  }
+
+  /** Has so many calls that name it answered as if it did not exist. */
+  hide(id: string, calls: number): void {
+    this.#young.set(id, calls)
+  }
+
+  /** Whether the service does not know it yet. Uses up one such answer. */
+  #isUnknown(id: string): boolean {
+    const left = this.#young.get(id) ?? 0
+    this.#young.set(id, left - 1)
+    return left > 0
+  }
+
+  #mustBeKnown(id: string, name: string): void {
+    if (!this.#isUnknown(id)) return
+    const cause = Object.assign(new Error(`${id} does not exist`), { name })
+    throw new ClawctlError('UPSTREAM', `${id} failed.`, { cause })
   }
 
   /** What happens to a PUT, before it is carried out or instead of it. */
@@ -223,6 +257,7 @@ export class FakeImageCloud {
     }
     return {
       describe: async (id) => {
+        if (this.#isUnknown(id)) return null
         const snapshot = this.snapshots.get(id)
         if (snapshot && snapshot.sealing !== null && snapshot.sealing-- <= 0) snapshot.state = 'completed'
         return snapshot ?? null
@@ -231,7 +266,10 @@ export class FakeImageCloud {
         [...this.snapshots.values()]
           .filter((snapshot) => Object.entries(tags).every(([name, value]) => snapshot.tags[name] === value))
           .reverse(),
-      tag: async (id, tags) => void Object.assign(must(id).tags, tags),
+      tag: async (id, tags) => {
+        this.#mustBeKnown(id, 'InvalidSnapshot.NotFound')
+        Object.assign(must(id).tags, tags)
+      },
       delete: async (id) => {
         this.log.push(`delete ${id}`)
         this.snapshots.delete(id)
@@ -269,6 +307,7 @@ export class FakeImageCloud {
       putBlock: async ({ snapshotId, index, data, sha256: digest }) => {
         const fault = this.#fault()
         if (typeof fault === 'object') return fault
+        if (this.#isUnknown(snapshotId)) return { ok: false, kind: 'unknown', error: new Error('does not exist') }
         // Before the answer: what it holds then is what counts.
         await Promise.resolve()
         const value = (data[0] ?? 0) ^ (fault === 'corrupt' ? 1 : 0)
@@ -334,6 +373,7 @@ export class FakeImageCloud {
     const tagged = (tags: Tags, wanted: Tags) => Object.entries(wanted).every(([name, value]) => tags[name] === value)
     return {
       describe: async (id) => {
+        if (this.#isUnknown(id)) return null
         const image = this.images.get(id)
         if (image && image.describes++ >= 2) image.state = 'available'
         return image ? { ...image, tags: { ...image.tags } } : null
@@ -354,6 +394,7 @@ export class FakeImageCloud {
         return id
       },
       tag: async (id, tags) => {
+        this.#mustBeKnown(id, 'InvalidAMIID.NotFound')
         const image = this.images.get(id)
         if (!image) throw new ClawctlError('UPSTREAM', `There is no ${id}.`)
         if (tags.clawdinator === 'true' && image.state !== 'available') throw new Error(`${id} was tagged too early`)

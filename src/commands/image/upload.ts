@@ -24,6 +24,7 @@ export default class ImageUpload extends BaseCommand {
     abort: boolean({
       summary: "Send nothing; drop the unfinished uploads of the file's name, or without FILE all below images/.",
     }),
+    force: boolean({ summary: 'Take a file that does not look like an image that boots.' }),
     concurrency: integer({ summary: 'How many parts are sent at once. Default: 16.', min: 1, max: 256 }),
   }
 
@@ -36,7 +37,7 @@ export default class ImageUpload extends BaseCommand {
       if (aborted.length === 0) this.log('There is no unfinished upload.')
       return { aborted }
     }
-    const upload = await uploadImage({ file: args.file, concurrency: flags.concurrency }, ports)
+    const upload = await uploadImage({ file: args.file, concurrency: flags.concurrency, force: flags.force }, ports)
     this.log(renderUpload(upload, this.paint))
     return { upload }
   }

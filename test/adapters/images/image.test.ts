@@ -28,7 +28,7 @@ import { createSnapshots } from '../../../src/lib/adapters/images/snapshots.js'
 import { blocksOf } from '../../../src/lib/domain/images/blocks.js'
 import { openImage } from '../../../src/lib/ops/images/imageSource.js'
 import { failureOf } from '../../support/failure.js'
-import { sha256 } from '../../support/fakeImages.js'
+import { bootSector, sha256 } from '../../support/fakeImages.js'
 import { setEnv } from '../../support/plane.js'
 
 const MIB = 1024 ** 2
@@ -53,7 +53,7 @@ describe('adapters of image work', () => {
   describe('imageFiles', () => {
     it('finds the image.json that describes what a link leads to', async () => {
       mkdirSync(join(folder, 'dist/result'), { recursive: true })
-      sparse('dist/result/nixos-amazon-image.raw', MIB, { 0: Buffer.from('x') })
+      sparse('dist/result/nixos-amazon-image.raw', MIB, { 0: bootSector('esp') })
       symlinkSync(join(folder, 'dist/result/nixos-amazon-image.raw'), join(folder, 'dist/nixos.img'))
       const info = {
         schema: 1,
@@ -69,7 +69,10 @@ describe('adapters of image work', () => {
         toplevel: null,
       }
       writeFileSync(join(folder, 'dist/image.json'), JSON.stringify(info))
-      const opened = await openImage(imageFiles, join(folder, 'dist/nixos.img'), () => {})
+      const opened = await openImage(imageFiles, join(folder, 'dist/nixos.img'), {
+        force: false,
+        progress: { note: () => {} },
+      })
       await opened.file.close()
       expect(opened.facts).to.include({ name: 'clawdinator-1', bootMode: 'uefi', architecture: 'arm64' })
     })

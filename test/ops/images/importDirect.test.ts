@@ -9,7 +9,15 @@ import { FakeDisk, FakeImageCloud, type Fault, Killed } from '../../support/fake
 const PATH = 'nixos.raw'
 const BLOCKS = 12
 const IN_FLIGHT = 3
-const OPTIONS: DirectOptions = { file: PATH, concurrency: IN_FLIGHT, kmsKey: null, full: false, keepPartial: false }
+const OPTIONS: DirectOptions = {
+  file: PATH,
+  concurrency: IN_FLIGHT,
+  kmsKey: null,
+  full: false,
+  keepPartial: false,
+  force: true,
+  registry: undefined,
+}
 
 const full = Array.from({ length: BLOCKS }, (_, i) => i + 1)
 const sparse = full.map((value, i) => (i % 3 === 1 ? 0 : value))
@@ -224,6 +232,45 @@ describe('importDirect', () => {
       }),
       { numRuns: 40 },
     )
+  })
+
+  it('goes on when EBS and EC2 do not know yet what was just created', async () => {
+    const { cloud, run, puts } = cloudWith(sparse)
+    cloud.unknownFor = 6
+    const done = await run()
+    expect(cloud.log.filter((line) => line.startsWith('delete'))).to.deep.equal([])
+    expect([cloud.snapshots.size, cloud.images.size]).to.deep.equal([1, 1])
+    expect(new Set(puts()).size).to.equal(8)
+    expect(done.blocks.retried).to.be.greaterThan(0)
+    expect(cloud.ready().map(({ id }) => id)).to.deep.equal([done.image.id])
+    expect(cloud.progress.said.join()).to.match(/EBS does not know snap-/)
+  })
+
+  it('gives a snapshot up that EBS does not know after two minutes, and no sooner', async () => {
+    const { cloud, run } = cloudWith(sparse)
+    cloud.unknownFor = 100_000
+    const began = cloud.clock.now().getTime()
+    expect(await failureOf(run())).to.include({ code: 'UPSTREAM' })
+    expect(cloud.clock.now().getTime() - began).to.be.within(60_000, IN_FLIGHT * 240_000)
+    expect(cloud.log.at(-1)).to.match(/^delete snap-/)
+  })
+
+  it('resumes a snapshot that EC2 does not show yet, instead of starting another', async () => {
+    const { cloud, run } = cloudWith(sparse)
+    cloud.onPut = (nth) => (nth === 4 ? 'kill' : 'ok')
+    await failureOf(run())
+    cloud.onPut = () => 'ok'
+    cloud.hide([...cloud.snapshots.keys()][0] ?? '', 3)
+    expect(await run()).to.include({ resumed: true })
+    expect(cloud.snapshots.size).to.equal(1)
+  })
+
+  it('refuses what does not look like an image, before anything is started', async () => {
+    const { cloud, run } = cloudWith(sparse)
+    const failure = await failureOf(run({ force: false }))
+    expect(failure).to.include({ code: 'INVALID_IMAGE' })
+    expect(failure.message).to.match(/nixos\.raw is no image that can be imported: .* no boot sector/)
+    expect([cloud.snapshots.size, cloud.images.size]).to.deep.equal([0, 0])
   })
 })
 

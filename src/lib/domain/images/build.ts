@@ -2,12 +2,10 @@ import * as z from 'zod/mini'
 import { ClawctlError } from '../errors.js'
 import { parseJson } from '../json.js'
 import type { RegistryEntry } from '../registry/registry.js'
-import { IMAGE_FORMATS } from './format.js'
+import { BOOT_MODES, IMAGE_FORMATS } from './format.js'
 
 /** Beside the image, written by `image build` when the image is whole. */
 export const IMAGE_INFO_NAME = 'image.json'
-
-export const BOOT_MODES = ['legacy-bios', 'uefi', 'uefi-preferred'] as const
 
 /** `image.json`: what was built, of what. */
 export const imageInfoSchema = z.object({
@@ -138,4 +136,37 @@ export function parseNixInfo(text: string | null, origin: string): NixImageInfo 
   throw new ClawctlError('BUILD_FAILED', `${origin} does not describe an image: ${issue}.`, {
     hint: 'The flake must build an image of NixOS 25.05 or later: config.system.build.images.amazon.',
   })
+}
+
+/** Families older than Nitro: they boot by BIOS only. https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-nitro-instances.html */
+const XEN = /^(?:c1|c3|c4|d2|f1|g2|g3|g3s|h1|i2|i3|m1|m2|m3|m4|p2|p3|r3|r4|t1|t2|x1|x1e)\./
+/** Graviton has a g behind the generation (t4g, c7gn, im4gn), but for the first, a1. */
+const GRAVITON = /^(?:a1|[a-z]+\d+[a-z]*g[a-z]*)(?:-[a-z0-9]+)*\./
+
+/** Why an instance type can't boot an image; null where it can. By the type's name, as EC2 forms it. */
+export function typeRefusal(type: string, image: Pick<ImageFacts, 'architecture' | 'bootMode'>): string | null {
+  const architecture = GRAVITON.test(type) ? 'arm64' : 'x86_64'
+  if (architecture !== image.architecture) return `${type} is ${architecture}, the image is ${image.architecture}`
+  if (architecture === 'arm64' && image.bootMode === 'legacy-bios') {
+    return `${type} boots by UEFI only, the image by legacy-bios`
+  }
+  if (image.bootMode === 'uefi' && XEN.test(type)) return `${type} boots by BIOS only, the image by uefi`
+  return null
+}
+
+/**
+ * The registry's instances that can't boot the image, with the reason. The image of one host concerns that host alone;
+ * every other image may become any of them.
+ */
+export function unfitInstances(
+  facts: Pick<ImageFacts, 'name' | 'architecture' | 'bootMode'>,
+  registry: readonly Pick<RegistryEntry, 'id' | 'host' | 'instanceType'>[],
+): { concerned: number; unfit: { id: string; reason: string }[] } {
+  const own = registry.filter(({ host }) => host === facts.name)
+  const concerned = own.length > 0 ? own : registry
+  const unfit = concerned.flatMap(({ id, instanceType }) => {
+    const reason = typeRefusal(instanceType, facts)
+    return reason === null ? [] : [{ id, reason }]
+  })
+  return { concerned: concerned.length, unfit }
 }

@@ -14,12 +14,13 @@ import {
   parseNixInfo,
   revisionOf,
 } from '../../domain/images/build.js'
-import { HEAD_BYTES, type ImageFormat, sniffFormat, TAIL_BYTES } from '../../domain/images/format.js'
+import type { ImageFormat } from '../../domain/images/format.js'
 import { sizeText } from '../../domain/images/progress.js'
 import { nearest } from '../../domain/nearest.js'
 import type { Clock, JobReport, Progress, RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { digestFile } from './digestFile.js'
+import { lookAt } from './imageSource.js'
 import type { Digests, ImageFile, ImageFiles } from './ports.js'
 
 export interface Nix {
@@ -134,15 +135,11 @@ async function findHost(wanted: string, { registry }: Pick<BuildPorts, 'registry
 
 /** @throws ClawctlError BUILD_FAILED */
 async function rawFormat(file: ImageFile, { attribute }: NixImage): Promise<ImageFormat> {
-  const head = new Uint8Array(Math.min(HEAD_BYTES, file.bytes))
-  const tail = new Uint8Array(Math.min(TAIL_BYTES, file.bytes))
-  await file.read(0, head)
-  await file.read(file.bytes - tail.length, tail)
-  const seen = sniffFormat({ bytes: file.bytes, head, tail })
+  const seen = await lookAt(file)
   if ('format' in seen && seen.format === 'raw') return seen.format
-  const what = 'format' in seen ? `a ${seen.format.toUpperCase()}` : `no image: ${seen.refused}`
+  const what = 'format' in seen ? `a ${seen.format.toUpperCase()}` : `no image that boots: ${seen.refused}`
   throw new ClawctlError('BUILD_FAILED', `${attribute} built ${what}.`, {
-    hint: 'Set image.modules.amazon.amazonImage.format = "raw" in the configuration.',
+    hint: 'refused' in seen ? seen.hint : 'Set image.modules.amazon.amazonImage.format = "raw" in the configuration.',
   })
 }
 

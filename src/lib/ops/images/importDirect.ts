@@ -2,9 +2,10 @@ import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.j
 import { BLOCK_BYTES, encodeBlockMap, MAX_IMAGE_BYTES, planBlocks, volumeGib } from '../../domain/images/blocks.js'
 import { DIGEST_TAG, manifestKey, SOURCE_TAG } from '../../domain/images/names.js'
 import { sizeText } from '../../domain/images/progress.js'
+import type { Registry } from '../../domain/registry/registry.js'
 import { poll, whileYoung } from '../poll.js'
 import { type Scan, scanBlocks, writeBlocks } from './blocks.js'
-import { type ImageSource, invalid, openImage } from './imageSource.js'
+import { checkInstances, type ImageSource, invalid, openImage } from './imageSource.js'
 import { hexOf, type OpenedSnapshot, openSnapshot, type Parent, readManifest } from './openSnapshot.js'
 import type { ImagePorts } from './ports.js'
 import { findReadyImage, type ReadyImage, registerImage } from './registerImage.js'
@@ -23,6 +24,10 @@ export interface DirectOptions {
   kmsKey: string | null
   /** Send every block: no parent is searched for. */
   full: boolean
+  /** Take what does not look like an image that boots. */
+  force: boolean
+  /** Whose instance types have to boot it; undefined where there is none. */
+  registry: Registry | undefined
   /** After a failure too the unfinished snapshot stays, to be resumed. */
   keepPartial: boolean
 }
@@ -55,8 +60,11 @@ export interface DirectImport {
 
 /** Makes an AMI of a raw image without VM Import: its blocks go into a snapshot, of which only those that a parent lacks. */
 export async function importDirect(options: DirectOptions, ports: ImagePorts): Promise<DirectImport> {
-  const source = await openImage(ports.files, options.file, ports.progress.note)
+  if (options.kmsKey !== null && !options.kmsKey.startsWith('arn:')) throw needsArn(options.kmsKey)
+  const sourceOptions = { force: options.force, progress: ports.progress }
+  const source = await openImage(ports.files, options.file, sourceOptions)
   try {
+    checkInstances(source.facts, options.registry, sourceOptions)
     const done = await importOpened(source, options, ports).catch((error) => {
       const failure = asClawctlError(error)
       if (failure.code !== 'CANCELLED' || failure.hint) throw failure
@@ -241,5 +249,12 @@ async function awaitSealed(id: string, { snapshots, clock, progress }: ImagePort
   if ('done' in result) return
   throw new ClawctlError('TIMED_OUT', `${id} is not complete yet.`, {
     hint: 'Run the command again: it goes on waiting, then registers the AMI.',
+  })
+}
+
+/** https://docs.aws.amazon.com/ebs/latest/APIReference/API_StartSnapshot.html: KmsKeyArn, unlike EC2's own calls. */
+function needsArn(key: string): ClawctlError {
+  return new ClawctlError('USAGE', `--direct takes a KMS key by its ARN, and ${JSON.stringify(key)} is none.`, {
+    hint: `aws kms describe-key --key-id ${key} --query KeyMetadata.Arn --output text prints it.`,
   })
 }

@@ -1,11 +1,12 @@
 import ms from 'ms'
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
-import { BOOT_MODES, type ImageFacts } from '../../domain/images/build.js'
-import type { ImageFormat } from '../../domain/images/format.js'
+import type { ImageFacts } from '../../domain/images/build.js'
+import { BOOT_MODES, type ImageFormat } from '../../domain/images/format.js'
 import { DIGEST_TAG, IMAGE_PREFIX, imageKey, imageTags, parseImageKey } from '../../domain/images/names.js'
 import { nearest } from '../../domain/nearest.js'
+import type { Registry } from '../../domain/registry/registry.js'
 import { poll, untilSeen } from '../poll.js'
-import { infoIn, invalid } from './imageSource.js'
+import { checkInstances, infoIn, invalid } from './imageSource.js'
 import type { ImageTaskPorts, ImportTask, StoredImage } from './ports.js'
 import { describe, findReadyImage, type ReadyImage, registerImage } from './registerImage.js'
 
@@ -21,6 +22,10 @@ export interface ImportOptions {
   /** Role that VM Import assumes, instead of vmimport. */
   role: string | null
   kmsKey: string | null
+  /** Whose instance types have to boot it; undefined where there is none. */
+  registry: Registry | undefined
+  /** Import it although none of them can. */
+  force: boolean
   timeoutMs: number
 }
 
@@ -52,6 +57,7 @@ export async function importImage(
   const began = ports.clock.now().getTime()
   const uploaded = await findUploaded(asked.key, ports)
   const { key, digest, facts } = uploaded
+  checkInstances(facts, asked.registry, { force: asked.force, progress: ports.progress })
   const result = async (part: Omit<ImportedImage, 'key' | 'digest' | 'seconds'>): Promise<ImportedImage> => {
     const seconds = (ports.clock.now().getTime() - began) / 1000
     await ports.report.output('import_seconds', seconds.toFixed(0))

@@ -39,10 +39,10 @@ export const PART_CONCURRENCY = 16
  * of this file; an object that is there already is left alone.
  */
 export async function uploadImage(
-  asked: { file: string | undefined; concurrency: number | undefined },
+  asked: { file: string | undefined; concurrency: number | undefined; force: boolean },
   ports: UploadPorts,
 ): Promise<UploadedImage> {
-  const source = await openImage(ports.files, asked.file, ports.progress.note)
+  const source = await openImage(ports.files, asked.file, { force: asked.force, progress: ports.progress })
   try {
     return await upload(source, asked.concurrency ?? PART_CONCURRENCY, ports).catch((error) => {
       const failure = asClawctlError(error)
