@@ -486,6 +486,7 @@ export class FakeImageCloud {
       append: async (line) => void lines().push(line),
       clear: async () => void this.journals.delete(name),
       lock: async () => true,
+      holder: async () => 'process 1',
       unlock: async () => {},
     }
   }

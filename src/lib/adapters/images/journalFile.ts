@@ -1,13 +1,15 @@
-import { type FileHandle, mkdir, open, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readFile, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { ClawctlError } from '../../domain/errors.js'
 import type { Journal } from '../../ops/images/ports.js'
+import { describeOwner, type FileLock, takeLock } from '../fileLock.js'
 
-/** A journal in a folder of its own user; beside it a lock with the process id of who works with it. */
+/** A journal in a folder of its own user; beside it the lock of the process that works with it. */
 export function journalFile(folder: string, name: string): Journal {
   const path = join(folder, `${name}.journal`)
   const lockPath = `${path}.lock`
   let opening: Promise<FileHandle> | undefined
+  let lock: FileLock | null = null
   const close = async () => {
     const open = opening
     opening = undefined
@@ -44,10 +46,17 @@ export function journalFile(folder: string, name: string): Journal {
         await close()
         await rm(path, { force: true })
       }),
-    lock: () => refusing(() => takeLock(lockPath)),
+    lock: () =>
+      refusing(async () => {
+        await mkdir(folder, { recursive: true, mode: 0o700 })
+        // An import takes as long as its link: only a dead owner loses the lock.
+        lock = await takeLock(lockPath, { waitMs: 0, heldAtMostMs: null })
+        return lock !== null
+      }),
+    holder: async () => `${await describeOwner(lockPath)} (${lockPath})`,
     async unlock() {
       await close()
-      await rm(lockPath, { force: true })
+      await lock?.release()
     },
   }
 }
@@ -62,36 +71,4 @@ async function openForAppending(path: string): Promise<FileHandle> {
     await handle.appendFile('\n')
   }
   return handle
-}
-
-/** False where a process that still runs holds it. */
-async function takeLock(path: string): Promise<boolean> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
-  for (let tries = 0; tries < 2; tries += 1) {
-    try {
-      await writeFile(path, String(process.pid), { flag: 'wx', mode: 0o600 })
-      return true
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-    }
-    const holder = Number(await readFile(path, 'utf8').catch(() => ''))
-    if (holder > 0 ? isRunning(holder) : await isFresh(path)) return false
-    await rm(path, { force: true })
-  }
-  return false
-}
-
-/** Being written this moment: it has no process id yet. */
-async function isFresh(path: string): Promise<boolean> {
-  const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: 0 }))
-  return Date.now() - mtimeMs < 5_000
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
 }

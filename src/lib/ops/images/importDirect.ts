@@ -110,8 +110,8 @@ async function importOpened(
     return result({ image: there, existed: true })
   }
   if (!(await journal.lock())) {
-    throw new ClawctlError('REQUEST_CONFLICT', 'Another process imports this image at the moment.', {
-      hint: 'Wait for it, then run the command again: it finds the AMI.',
+    throw new ClawctlError('REQUEST_CONFLICT', `This image is being imported by ${await journal.holder()}.`, {
+      hint: 'Wait for it, then run the command again: it finds the AMI. Where nothing of the kind runs, remove that file.',
     })
   }
   try {

@@ -230,6 +230,8 @@ export interface Journal {
   clear(): Promise<void>
   /** False where another process holds it. */
   lock(): Promise<boolean>
+  /** The process that holds the lock, in words. */
+  holder(): Promise<string>
   unlock(): Promise<void>
 }
 
