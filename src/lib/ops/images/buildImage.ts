@@ -137,9 +137,9 @@ async function findHost(wanted: string, { registry }: Pick<BuildPorts, 'registry
 async function rawFormat(file: ImageFile, { attribute }: NixImage): Promise<ImageFormat> {
   const seen = await lookAt(file)
   if ('format' in seen && seen.format === 'raw') return seen.format
-  const what = 'format' in seen ? `a ${seen.format.toUpperCase()}` : `no image that boots: ${seen.refused}`
+  const what = 'format' in seen ? `a ${seen.format.toUpperCase()}` : `no image: ${seen.refused}`
   throw new ClawctlError('BUILD_FAILED', `${attribute} built ${what}.`, {
-    hint: 'refused' in seen ? seen.hint : 'Set image.modules.amazon.amazonImage.format = "raw" in the configuration.',
+    hint: 'Set image.modules.amazon.amazonImage.format = "raw" in the configuration, and a boot loader.',
   })
 }
 
