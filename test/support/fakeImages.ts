@@ -63,6 +63,11 @@ export class FakeDisk {
     this.#version += 1
   }
 
+  replace(content: readonly number[]): void {
+    this.content = [...content]
+    this.#version += 1
+  }
+
   open(): ImageFile {
     const opened = this.#version
     const { bytes } = this
@@ -70,6 +75,7 @@ export class FakeDisk {
       path: this.path,
       name: this.path.replace(/^.*\//, ''),
       bytes,
+      identity: `${this.path} ${opened}`,
       allocatedBytes: bytes,
       extents: async () => ({
         by: 'fake',
@@ -128,6 +134,7 @@ export class FakeImageCloud {
   readonly objects = new Map<string, { bytes: Uint8Array; metadata: Record<string, string>; modifiedAt: Date }>()
   readonly uploads = new Map<string, FakeUpload>()
   readonly tasks = new Map<string, ImportTask & { token: string }>()
+  scan: { identity: string; manifest: Uint8Array } | null = null
   readonly journals = new Map<string, string[]>()
   readonly files = new Map<string, FakeDisk | string>()
   readonly progress = new FakeProgress()
@@ -189,6 +196,12 @@ export class FakeImageCloud {
       snapshots: live(this.#snapshotPort()),
       images: live(this.#imagePort()),
       journal: (name) => live(this.#journalPort(name)),
+      scans: live({
+        read: async (identity: string) => (this.scan?.identity === identity ? this.scan.manifest : null),
+        write: async (identity: string, manifest: Uint8Array) => {
+          this.scan = { identity, manifest }
+        },
+      }),
       clock: this.clock,
       progress: this.progress,
       report: this.report,

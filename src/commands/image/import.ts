@@ -32,7 +32,7 @@ export default class ImageImport extends BaseCommand {
     }),
     'role-name': string({ summary: 'Role that VM Import assumes. Default: vmimport.', exclusive: DIRECT }),
     timeout: durationFlag({ summary: 'How long to wait for VM Import.', default: IMPORT_TIMEOUT }),
-    concurrency: integer({ summary: 'Blocks sent at once. Default: 64.', min: 1, max: 512, dependsOn: DIRECT }),
+    concurrency: integer({ summary: 'Blocks sent at once. Default: 32.', min: 1, max: 512, dependsOn: DIRECT }),
     force: boolean({ summary: "Take what does not look like an image that boots on the registry's instance types." }),
     full: boolean({ summary: 'Send all blocks, whatever earlier images have.', dependsOn: DIRECT }),
     'keep-partial': boolean({ summary: 'Keep the unfinished snapshot after a failure too.', dependsOn: DIRECT }),

@@ -23,7 +23,7 @@ import { attempt } from '../../../src/lib/adapters/aws/putOutcome.js'
 import { S3Client, UploadPartCommand } from '../../../src/lib/adapters/aws/s3Sdk.js'
 import { createSigner } from '../../../src/lib/adapters/aws/sigv4.js'
 import { imageFiles } from '../../../src/lib/adapters/images/imageFile.js'
-import { journalFile } from '../../../src/lib/adapters/images/journalFile.js'
+import { journalFile, scanRecord } from '../../../src/lib/adapters/images/journalFile.js'
 import { createSnapshots } from '../../../src/lib/adapters/images/snapshots.js'
 import { blocksOf } from '../../../src/lib/domain/images/blocks.js'
 import { openImage } from '../../../src/lib/ops/images/imageSource.js'
@@ -196,6 +196,28 @@ describe('adapters of image work', () => {
       const failure = await failureOf(journalFile('/dev/null/x', 'c').lock())
       expect(failure).to.include({ code: 'NOT_CONFIGURED' })
       expect(failure.hint).to.match(/--state-dir/)
+    })
+  })
+
+  describe('scanRecord', () => {
+    it('knows the file that was read last, and no other', async () => {
+      const scans = scanRecord(join(folder, 'scans'))
+      expect(await scans.read('a')).to.equal(null)
+      await scans.write('a', Uint8Array.of(1, 10, 2))
+      expect([...((await scans.read('a')) ?? [])]).to.deep.equal([1, 10, 2])
+      expect(await scans.read('b')).to.equal(null)
+      await scans.write('b', Uint8Array.of(3))
+      expect(await scans.read('a')).to.equal(null)
+    })
+
+    it('gives a file no identity that was changed just now', async () => {
+      const path = sparse('identity.raw', MIB, { 0: Buffer.from('x') })
+      const file = await imageFiles.open(path)
+      await file.close()
+      expect(file.identity).to.equal(null)
+      const old = await imageFiles.open(process.execPath)
+      await old.close()
+      expect(old.identity).to.be.a('string')
     })
   })
 

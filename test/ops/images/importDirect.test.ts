@@ -62,6 +62,17 @@ describe('importDirect', () => {
     expect(cloud.snapshots.size).to.equal(1)
   })
 
+  it('reads a file once that stays as it is, and again after a change', async () => {
+    const { disk, run } = cloudWith(sparse)
+    await run()
+    const again = await run()
+    expect([again.bytesRead, again.existed]).to.deep.equal([0, true])
+    expect([...disk.read]).to.deep.equal([0, BLOCKS - 1])
+    disk.change(11, 99)
+    expect(await run()).to.include({ existed: false })
+    expect(disk.read.size).to.equal(8)
+  })
+
   it('sends a child of the last image what differs, what became zero as zeros', async () => {
     const { cloud, disk, run, puts } = cloudWith(sparse)
     const before = await run()
@@ -205,7 +216,7 @@ describe('importDirect', () => {
       fc.asyncProperty(content, fc.option(content), kills, fc.boolean(), async (content, parent, kills, late) => {
         const { cloud, disk, run, puts } = cloudWith(parent ?? content)
         if (parent) await run()
-        disk.content = [...content]
+        disk.replace(content)
         let sent = 0
         for (const after of kills) {
           let puttings = 0

@@ -8,6 +8,10 @@ import type { Extent } from '../../domain/images/blocks.js'
 import type { Digests, ImageFile, ImageFiles } from '../../ops/images/ports.js'
 import { digestBlocks, readWhole } from './blockDigests.js'
 
+/** What changes with a file's content. */
+const IDENTITY = ['dev', 'ino', 'size', 'mtimeNs', 'ctimeNs'] as const
+/** Two writes may have the same time: file systems' clocks tick in up to two seconds (FAT). */
+const SETTLED_MS = 2_500
 /** Larger is no image.json. */
 const MAX_TEXT_BYTES = 1024 * 1024
 
@@ -64,15 +68,14 @@ function imageFile(path: string, name: string, handle: FileHandle, opened: BigIn
     name,
     bytes,
     allocatedBytes: Number(opened.blocks) * 512,
+    identity:
+      Date.now() - Number(opened.ctimeMs) > SETTLED_MS ? IDENTITY.map((field) => opened[field]).join(' ') : null,
     extents: () => dataExtents(handle.fd, bytes),
     read: (offset, into) => refusing(() => readWhole(handle, into, offset)),
     digestBlocks: (indexes, options) => refusing(() => digestBlocks({ handle, bytes }, indexes, options)),
     async assertUnchanged() {
       const now = await handle.stat({ bigint: true })
-      const same = (['dev', 'ino', 'size', 'mtimeNs', 'ctimeNs'] as const).every(
-        (field) => now[field] === opened[field],
-      )
-      if (!same) throw changed()
+      if (IDENTITY.some((field) => now[field] !== opened[field])) throw changed()
     },
     close: () => handle.close(),
   }

@@ -1,7 +1,8 @@
 import { type FileHandle, mkdir, open, readFile, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import writeFileAtomic from 'write-file-atomic'
 import { ClawctlError } from '../../domain/errors.js'
-import type { Journal } from '../../ops/images/ports.js'
+import type { Journal, ScanRecord } from '../../ops/images/ports.js'
 import { describeOwner, type FileLock, takeLock } from '../fileLock.js'
 
 /** A journal in a folder of its own user; beside it the lock of the process that works with it. */
@@ -15,18 +16,7 @@ export function journalFile(folder: string, name: string): Journal {
     opening = undefined
     await open?.then((handle) => handle.close()).catch(() => {})
   }
-  const refusing = async <T>(work: () => Promise<T>): Promise<T> => {
-    try {
-      return await work()
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException
-      const why = code === 'ENOSPC' ? 'there is no space left' : code
-      throw new ClawctlError('NOT_CONFIGURED', `The journal ${path} can't be written (${why}).`, {
-        hint: 'Name a folder that can with --state-dir.',
-        cause: error,
-      })
-    }
-  }
+  const refusing = <T>(work: () => Promise<T>) => writing(path, work)
   return {
     async lines() {
       const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
@@ -71,4 +61,34 @@ async function openForAppending(path: string): Promise<FileHandle> {
     await handle.appendFile('\n')
   }
   return handle
+}
+
+/** In the same folder: the identity of the file in the first line, its block manifest behind it. */
+export function scanRecord(folder: string): ScanRecord {
+  const path = join(folder, 'last.blocks')
+  return {
+    async read(identity) {
+      const content = await readFile(path).catch(() => null)
+      const end = content?.indexOf('\n') ?? -1
+      return content && content.toString('utf8', 0, end) === identity ? content.subarray(end + 1) : null
+    },
+    write: (identity, manifest) =>
+      writing(path, async () => {
+        await mkdir(folder, { recursive: true, mode: 0o700 })
+        await writeFileAtomic(path, Buffer.concat([Buffer.from(`${identity}\n`), manifest]), { fsync: false })
+      }),
+  }
+}
+
+async function writing<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    const why = code === 'ENOSPC' ? 'there is no space left' : code
+    throw new ClawctlError('NOT_CONFIGURED', `The journal ${path} can't be written (${why}).`, {
+      hint: 'Name a folder that can with --state-dir.',
+      cause: error,
+    })
+  }
 }

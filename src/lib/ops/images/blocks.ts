@@ -5,12 +5,14 @@ import {
   BlockMapBuilder,
   blocksOf,
   DIGEST_BYTES,
+  decodeBlockMap,
   digestAt,
+  encodeBlockMap,
 } from '../../domain/images/blocks.js'
 import { everySecond, progressText, sizeText } from '../../domain/images/progress.js'
 import type { Clock } from '../ports.js'
 import type { OpenedSnapshot } from './openSnapshot.js'
-import type { ImageFile, ImagePorts, Journal } from './ports.js'
+import type { ImageFile, ImagePorts, Journal, ScanRecord } from './ports.js'
 import { sendAll } from './sendAll.js'
 
 /** To hash and to send. Never written to. */
@@ -23,8 +25,25 @@ export interface Scan {
   bytesRead: number
 }
 
-/** Reads what may hold data, once, and makes its block map. Holes are not read; extents may contain zeros. */
+/**
+ * The block map of a file. One that was read last, and is the same since, is not read again; else what may hold data is
+ * read once. Holes are not read; extents may contain zeros.
+ */
 export async function scanBlocks(
+  file: ImageFile,
+  ports: { clock: Clock; stop: AbortSignal; scans: ScanRecord },
+  update: (text: string) => void,
+): Promise<Scan> {
+  const { identity } = file
+  const known = identity === null ? null : await ports.scans.read(identity)
+  const map = known && decodeBlockMap(known)
+  if (map?.bytes === file.bytes) return { map, extentsBy: null, bytesRead: 0 }
+  const scan = await readBlocks(file, ports, update)
+  if (identity !== null) await ports.scans.write(identity, encodeBlockMap(scan.map))
+  return scan
+}
+
+async function readBlocks(
   file: ImageFile,
   { clock, stop }: { clock: Clock; stop: AbortSignal },
   update: (text: string) => void,

@@ -10,8 +10,8 @@ import { hexOf, type OpenedSnapshot, openSnapshot, type Parent, readManifest } f
 import type { ImagePorts } from './ports.js'
 import { findReadyImage, type ReadyImage, registerImage } from './registerImage.js'
 
-/** How many blocks are sent at once by default; coldsnap sends as many. */
-export const BLOCK_CONCURRENCY = 64
+/** How many blocks are sent at once by default: at 30 ms a block as many as EBS takes (1000 a second), in 16 MiB of memory. */
+export const BLOCK_CONCURRENCY = 32
 /** A snapshot whose blocks are all there is sealed within minutes. */
 const SEAL_MS = 30 * 60_000
 const LONGEST_POLL_MS = 10_000
@@ -94,6 +94,10 @@ async function importOpened(
   if (file.bytes > MAX_IMAGE_BYTES) {
     throw invalid(`${file.path} is larger than an EBS snapshot may be (64 TiB).`, 'Build a smaller image.')
   }
+  // The service is asked for a parent while the file is read.
+  const sizeGib = volumeGib(file.bytes)
+  const search = options.full ? null : findParent(sizeGib, options.kmsKey, ports)
+  search?.catch(() => {})
   const scan = await progress.task(`Read ${file.name}, ${sizeText(file.bytes)}`, (update) =>
     scanBlocks(file, ports, update),
   )
@@ -115,9 +119,8 @@ async function importOpened(
     })
   }
   try {
-    const request = { digest, facts, sizeGib: volumeGib(file.bytes), kmsKey: options.kmsKey }
-    const parents = options.full ? null : () => findParent(request.sizeGib, options.kmsKey, digest, ports)
-    const opened = await openSnapshot(request, parents, journal, ports)
+    const parents = search && (async () => foundParent(await search, sizeGib, ports))
+    const opened = await openSnapshot({ digest, facts, sizeGib, kmsKey: options.kmsKey }, parents, journal, ports)
     const { snapshotId, parent, encrypted } = opened
     const plan = planBlocks(scan.map, parent?.map ?? null, encrypted)
     const written = await keepingOrDeleting(opened, options, journal, ports, async () => {
@@ -172,13 +175,15 @@ function resultOf(scan: Scan, digest: string, seconds: () => number) {
   })
 }
 
-/** The newest finished snapshot of an image of that size whose manifest is in the bucket. Null: everything has to be sent. */
-async function findParent(
-  sizeGib: number,
-  kmsKey: string | null,
-  digest: string,
-  ports: ImagePorts,
-): Promise<Parent | null> {
+interface ParentSearch {
+  parent: Parent | null
+  /** Snapshots that might have been one. */
+  withoutManifest: { id: string; digest: string }[]
+}
+
+/** The newest finished snapshot of an image of that size whose manifest is in the bucket. */
+async function findParent(sizeGib: number, kmsKey: string | null, ports: ImagePorts): Promise<ParentSearch> {
+  const withoutManifest: ParentSearch['withoutManifest'] = []
   const found = await ports.snapshots.find({ app: 'clawdinator' })
   for (const snapshot of found) {
     const of = snapshot.tags[DIGEST_TAG]
@@ -187,13 +192,26 @@ async function findParent(
     // A child has its parent's key: another one needs a snapshot of its own.
     if (kmsKey !== null && snapshot.kmsKey !== kmsKey) continue
     const map = await readManifest(of, ports)
-    if (map) return { snapshotId: snapshot.id, digest: of, encrypted: snapshot.encrypted, map }
-    ports.progress.note(`${snapshot.id} has no manifest that can be used (${manifestKey(of)}): it can't be a parent.`)
+    if (map) {
+      const { id: snapshotId, encrypted } = snapshot
+      return { parent: { snapshotId, digest: of, encrypted, map }, withoutManifest }
+    }
+    withoutManifest.push({ id: snapshot.id, digest: of })
   }
-  ports.progress.note(
-    `There is no earlier image of ${sizeGib} GiB to build ${digest.slice(0, 12)} on: all of it is sent.`,
-  )
-  return null
+  return { parent: null, withoutManifest }
+}
+
+/** Null: everything has to be sent. */
+function foundParent(
+  { parent, withoutManifest }: ParentSearch,
+  sizeGib: number,
+  { progress }: ImagePorts,
+): Parent | null {
+  for (const { id, digest } of withoutManifest) {
+    progress.note(`${id} has no manifest that can be used (${manifestKey(digest)}): it can't be a parent.`)
+  }
+  if (parent === null) progress.note(`There is no earlier image of ${sizeGib} GiB to build on: all of it is sent.`)
+  return parent
 }
 
 /** An interrupted upload is resumed; one that failed would fail again, so that its snapshot goes unless it is to be kept. */

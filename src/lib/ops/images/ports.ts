@@ -14,6 +14,8 @@ export interface ImageFile {
   readonly name: string
   readonly bytes: number
   readonly allocatedBytes: number
+  /** Changes with the content; null where the file changed so lately that another change might not show in it. */
+  readonly identity: string | null
   /** Where data may lie, ascending, and the program that found it; without one, the whole file and null. */
   extents(): Promise<{ by: string | null; extents: Extent[] }>
   /** Fills `into` with what begins at `offset`. @throws ClawctlError INVALID_IMAGE where the file ends before that */
@@ -235,6 +237,13 @@ export interface Journal {
   unlock(): Promise<void>
 }
 
+/** The block manifest of the image that was read last, on this machine. */
+export interface ScanRecord {
+  /** Null where another file, or none, was read last. */
+  read(identity: string): Promise<Uint8Array | null>
+  write(identity: string, manifest: Uint8Array): Promise<void>
+}
+
 /** Everything image work may need; a use-case picks what it uses. */
 export interface ImagePorts {
   files: ImageFiles
@@ -243,6 +252,7 @@ export interface ImagePorts {
   snapshots: Snapshots
   images: Images
   journal(name: string): Journal
+  scans: ScanRecord
   clock: Clock
   progress: Progress
   report: JobReport
@@ -250,4 +260,4 @@ export interface ImagePorts {
   stop: AbortSignal
 }
 
-export type ImageTaskPorts = Omit<ImagePorts, 'digests' | 'journal'>
+export type ImageTaskPorts = Omit<ImagePorts, 'digests' | 'journal' | 'scans'>
