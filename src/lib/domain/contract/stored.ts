@@ -25,9 +25,22 @@ const objectShape = {
   sha256: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
 }
 
+/** The first 16 hex digits of the SHA-256 of an age recipient (`age1…`), which is public. */
+const fingerprint = z.string().check(z.regex(/^[0-9a-f]{16}$/))
+
 export const bundleObjectSchema = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('secret'), ...objectShape }),
-  z.object({ kind: z.literal('identity'), ...objectShape }),
+  z.object({
+    kind: z.literal('secret'),
+    ...objectShape,
+    /** Fingerprint of the identity that opened it before the upload; left out where that was not tested. */
+    openedBy: z.optional(fingerprint),
+  }),
+  z.object({
+    kind: z.literal('identity'),
+    ...objectShape,
+    /** Of the recipients that it decrypts for; left out by older uploads. */
+    fingerprints: z.optional(z.array(fingerprint)),
+  }),
   z.object({
     kind: z.literal('repo'),
     ...objectShape,
@@ -39,9 +52,9 @@ export const bundleObjectSchema = z.discriminatedUnion('kind', [
 export type BundleObject = z.infer<typeof bundleObjectSchema>
 
 /** `bootstrap/<id>/config.json`, written last: without it there is no bundle. */
-export const bundleMarkerSchema = z.object({
+export const bundleManifestSchema = z.object({
   schema: z.literal(2),
-  /** One more with every marker that replaces another. */
+  /** One more with every manifest that replaces another. */
   generation: z.number().check(z.int(), z.positive()),
   instance: z.object({
     id: z.string(),
@@ -55,7 +68,7 @@ export const bundleMarkerSchema = z.object({
   createdAt: z.string(),
   objects: z.array(bundleObjectSchema),
 })
-export type BundleMarker = z.infer<typeof bundleMarkerSchema>
+export type BundleManifest = z.infer<typeof bundleManifestSchema>
 
 /** What follows from the run, or from the rest. */
 const NOT_STORED = { waitsFor: true, queuePosition: true, startedAt: true, durationMs: true } as const

@@ -2,14 +2,16 @@ import pMap from 'p-map'
 import { inspectAge } from '../../domain/bundles/age.js'
 import {
   judgeBundle,
-  markerKey,
+  manifestKey,
   type ObjectEvidence,
-  parseMarker,
+  parseManifest,
   secretsOfOthers,
+  untestedSecrets,
 } from '../../domain/bundles/manifest.js'
-import type { BundleMarker, BundleObject } from '../../domain/contract/index.js'
+import type { BundleManifest, BundleObject } from '../../domain/contract/index.js'
 import type { Registry, RegistryEntry } from '../../domain/registry/registry.js'
-import type { BundleDownloads, BundleReader, Identity, SeedInspector } from './ports.js'
+import { storedIdentity } from './look.js'
+import type { BundleDownloads, BundleReader, Identities, Identity, SeedInspector } from './ports.js'
 
 /**
  * How far to look. `gate`: secrets are read, of the rest S3's own SHA-256 is taken. `full`: every byte is read. `deep`:
@@ -19,7 +21,9 @@ export type Depth =
   | { kind: 'gate' | 'full' }
   | {
       kind: 'deep'
+      /** The one that was given for the instance, or null: then the bundle's own is read. */
       identityOf(id: string): Promise<Identity | null>
+      parse: Identities['parse']
       downloads: BundleDownloads
       inspector: SeedInspector
     }
@@ -27,9 +31,11 @@ export type Depth =
 export interface Examined {
   id: string
   problems: string[]
-  marker: BundleMarker | null
-  /** Objects below the prefix that the marker does not name: of an upload under way, or of one that was killed. */
+  manifest: BundleManifest | null
+  /** Objects below the prefix that the manifest does not name: of an upload under way, or of one that was killed. */
   unnamed: number
+  /** Names of secrets that were decrypted neither now nor before the upload. */
+  untested: string[]
   /** What could not be tested, and why. */
   notes: string[]
 }
@@ -37,23 +43,23 @@ export interface Examined {
 /** A bundle that is replaced while we look is looked at again, this often. */
 const ATTEMPTS = 3
 const OBJECTS_AT_ONCE = 6
-const MARKERS_AT_ONCE = 8
+const MANIFESTS_AT_ONCE = 8
 
-/** Looks at the bundles of `entries`, each against all markers of the registry. */
+/** Looks at the bundles of `entries`, each against all manifests of the registry. */
 export async function examineBundles(
   store: BundleReader,
   entries: readonly RegistryEntry[],
   registry: Registry,
   depth: Depth,
 ): Promise<Examined[]> {
-  const markers = await pMap(
+  const manifests = await pMap(
     registry,
-    async (entry) => parseMarker((await store.get(markerKey(entry)))?.text ?? null),
+    async (entry) => parseManifest((await store.get(manifestKey(entry)))?.text ?? null),
     {
-      concurrency: MARKERS_AT_ONCE,
+      concurrency: MANIFESTS_AT_ONCE,
     },
   )
-  const others = markers.filter((marker) => marker !== null)
+  const others = manifests.filter((manifest) => manifest !== null)
   return pMap(entries, (entry) => examineSettled(store, entry, registry, others, depth), { concurrency: 2 })
 }
 
@@ -62,30 +68,30 @@ async function examineSettled(
   store: BundleReader,
   entry: RegistryEntry,
   registry: Registry,
-  others: readonly BundleMarker[],
+  others: readonly BundleManifest[],
   depth: Depth,
 ): Promise<Examined> {
   for (let attempt = 1; ; attempt += 1) {
-    const marker = await store.get(markerKey(entry))
-    const examined = await examineOnce(store, entry, marker?.text ?? null, { registry, others, depth })
+    const manifest = await store.get(manifestKey(entry))
+    const examined = await examineOnce(store, entry, manifest?.text ?? null, { registry, others, depth })
     if (examined.problems.length === 0 || attempt === ATTEMPTS) return examined
-    const now = await store.get(markerKey(entry))
-    if (now?.etag === marker?.etag) return examined
+    const now = await store.get(manifestKey(entry))
+    if (now?.etag === manifest?.etag) return examined
   }
 }
 
 async function examineOnce(
   store: BundleReader,
   entry: RegistryEntry,
-  markerText: string | null,
-  context: { registry: Registry; others: readonly BundleMarker[]; depth: Depth },
+  manifestText: string | null,
+  context: { registry: Registry; others: readonly BundleManifest[]; depth: Depth },
 ): Promise<Examined> {
   const { registry, others, depth } = context
   const objects = await store.list(`${entry.bootstrapPrefix}/`)
-  const marker = parseMarker(markerText)
+  const manifest = parseManifest(manifestText)
   const notes: string[] = []
-  const identity = depth.kind === 'deep' ? await depth.identityOf(entry.id) : null
-  const present = (marker?.objects ?? []).filter(({ key, size }) =>
+  const identity = depth.kind === 'deep' ? await identityFor(entry, manifest, store, depth, notes) : null
+  const present = (manifest?.objects ?? []).filter(({ key, size }) =>
     objects.some((one) => one.key === `${entry.bootstrapPrefix}/${key}` && one.size === size),
   )
   const evidence = new Map(
@@ -94,15 +100,15 @@ async function examineOnce(
         present,
         async (object) => {
           const key = `${entry.bootstrapPrefix}/${object.key}`
-          return [object.key, await look(store, key, object, depth, identity, notes)] as const
+          return [object.key, await look(store, key, object, depth, identity)] as const
         },
         { concurrency: OBJECTS_AT_ONCE },
       )
     ).filter((pair): pair is [string, ObjectEvidence] => pair[1] !== null),
   )
   const named = new Set([
-    markerKey(entry),
-    ...(marker?.objects ?? []).map(({ key }) => `${entry.bootstrapPrefix}/${key}`),
+    manifestKey(entry),
+    ...(manifest?.objects ?? []).map(({ key }) => `${entry.bootstrapPrefix}/${key}`),
   ])
   const unnamed = objects.filter(({ key }) => !named.has(key))
   // The host's role may read what lies below its prefix, named or not: what is as large as another's secret is compared.
@@ -118,12 +124,13 @@ async function examineOnce(
     { concurrency: OBJECTS_AT_ONCE },
   )
   const gone = present.filter(({ key }) => !evidence.has(key)).map(({ key }) => `${entry.bootstrapPrefix}/${key}`)
-  const view = { marker: markerText, objects: objects.filter(({ key }) => !gone.includes(key)), evidence, others }
+  const view = { manifest: manifestText, objects: objects.filter(({ key }) => !gone.includes(key)), evidence, others }
   return {
     id: entry.id,
     problems: judgeBundle(entry, view, registry),
-    marker,
+    manifest,
     unnamed: unnamed.length,
+    untested: manifest && !identity ? untestedSecrets(manifest) : [],
     notes: [...new Set(notes)],
   }
 }
@@ -135,7 +142,6 @@ async function look(
   object: BundleObject,
   depth: Depth,
   identity: Identity | null,
-  notes: string[],
 ): Promise<ObjectEvidence | null> {
   if (depth.kind === 'gate' && object.kind !== 'secret') {
     const head = await store.head(key, object.kind === 'repo')
@@ -150,7 +156,8 @@ async function look(
   if (object.kind === 'secret') {
     const form = bytes ? inspectAge(bytes) : null
     const age = form === null ? 'is too large for a secret' : form.ok ? null : form.problem
-    const problems = bytes && form?.ok && identity ? await decryptionProblems(identity, bytes, object.name, notes) : []
+    const opened = bytes && form?.ok && identity ? await identity.open(bytes) : null
+    const problems = opened?.outcome === 'failed' ? [`${opened.why}: the instance's identity does not open it`] : []
     return { sha256, encryption, age, problems }
   }
   if (object.kind === 'repo' && depth.kind === 'deep' && sha256 === object.sha256) {
@@ -164,13 +171,17 @@ async function look(
   return { sha256, encryption }
 }
 
-async function decryptionProblems(
-  identity: Identity,
-  bytes: Uint8Array,
-  name: string,
+/** The identity to decrypt with; null, with a note, where the bundle's own can't be read. */
+async function identityFor(
+  entry: RegistryEntry,
+  manifest: BundleManifest | null,
+  store: BundleReader,
+  depth: Extract<Depth, { kind: 'deep' }>,
   notes: string[],
-): Promise<string[]> {
-  const opened = await identity.open(bytes)
-  if (opened.outcome === 'skipped') notes.push(`${name} was not test-decrypted: ${opened.why}`)
-  return opened.outcome === 'failed' ? ["can't be decrypted with the identity"] : []
+): Promise<Identity | null> {
+  const given = await depth.identityOf(entry.id)
+  if (given) return given
+  const { identity, why } = await storedIdentity(store, entry, manifest, depth.parse)
+  if (why) notes.push(`${entry.id}: the secrets were not decrypted: ${why}.`)
+  return identity
 }
