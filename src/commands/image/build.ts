@@ -38,7 +38,7 @@ export default class ImageBuild extends BaseCommand<typeof ImageBuild> {
       'report',
       'stop',
     )
-    const { systemOf } = await import('../../lib/domain/images/nixBuild.js')
+    const { systemOf } = await import('../../lib/domain/images/build.js')
     const system = flags.system ?? systemOf(process.arch)
     const options = { host: args.host, system, out: flags.out.replace(/(?<=.)\/+$/, '') }
     if (!flags['dry-run']) return { image: await buildImage(options, { ...ports, flake: context.root }) }

@@ -5,7 +5,6 @@ import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { durationFlag } from '../../lib/cli/flags.js'
 import { IMAGE_PORTS } from '../../lib/cli/ports.js'
 import { renderDirectImport, renderImport } from '../../lib/cli/render/images/images.js'
-import { ClawctlError } from '../../lib/domain/errors.js'
 import { IMAGE_WORKFLOW } from '../../lib/domain/paths.js'
 import { BLOCK_CONCURRENCY, type DirectImport, importDirect } from '../../lib/ops/images/importDirect.js'
 import { IMPORT_TIMEOUT, type ImportedImage, importImage } from '../../lib/ops/images/importImage.js'
@@ -35,7 +34,8 @@ export default class ImageImport extends BaseCommand<typeof ImageImport> {
     }),
     'role-name': string({ summary: 'Role that VM Import assumes. Default: vmimport.', exclusive: DIRECT }),
     timeout: durationFlag({ summary: 'How long to wait for VM Import.', default: IMPORT_TIMEOUT }),
-    concurrency: integer({ summary: 'Blocks sent at once. Default: 64.', min: 1, max: 512, dependsOn: DIRECT }),
+    concurrency: integer({ summary: 'Blocks sent at once. Default: 32.', min: 1, max: 512, dependsOn: DIRECT }),
+    force: boolean({ summary: "Take what does not look like an image that boots on the registry's instance types." }),
     full: boolean({ summary: 'Send all blocks, whatever earlier images have.', dependsOn: DIRECT }),
     'keep-partial': boolean({ summary: 'Keep the unfinished snapshot after a failure too.', dependsOn: DIRECT }),
     'state-dir': string({
@@ -46,16 +46,17 @@ export default class ImageImport extends BaseCommand<typeof ImageImport> {
   }
 
   async work(): Promise<{ import: DirectImport | ImportedImage }> {
-    const { args, flags } = this
-    const kmsKey = flags['kms-key-id'] ?? null
-    if (flags.direct && kmsKey !== null && !kmsKey.startsWith('arn:')) throw needsArn(kmsKey)
-    const ports = await this.context.pick(...IMAGE_PORTS)
+    const { args, context, flags } = this
+    const { force, 'kms-key-id': kmsKey = null } = flags
+    const ports = await context.pick(...IMAGE_PORTS)
+    const registry = await context.port('localRegistry')
     if (flags.direct) {
       const { full, 'keep-partial': keepPartial, concurrency = BLOCK_CONCURRENCY } = flags
-      return { import: await importDirect({ file: args.image, concurrency, kmsKey, full, keepPartial }, ports) }
+      const options = { file: args.image, concurrency, kmsKey, full, keepPartial, force, registry }
+      return { import: await importDirect(options, ports) }
     }
-    const [role, timeoutMs] = [flags['role-name'] ?? null, flags.timeout ?? ms(IMPORT_TIMEOUT)]
-    return { import: await importImage({ key: args.image, role, kmsKey, timeoutMs }, ports) }
+    const { 'role-name': role = null, timeout: timeoutMs = ms(IMPORT_TIMEOUT) } = flags
+    return { import: await importImage({ key: args.image, role, kmsKey, timeoutMs, force, registry }, ports) }
   }
 
   override render({ import: imported }: Result<this>) {
@@ -63,11 +64,4 @@ export default class ImageImport extends BaseCommand<typeof ImageImport> {
   }
 
   protected override readonly direct = { what: 'Image commands use', workflow: IMAGE_WORKFLOW }
-}
-
-/** https://docs.aws.amazon.com/ebs/latest/APIReference/API_StartSnapshot.html: KmsKeyArn, unlike EC2's own calls. */
-function needsArn(key: string): ClawctlError {
-  return new ClawctlError('USAGE', `--direct takes a KMS key by its ARN, and ${JSON.stringify(key)} is none.`, {
-    hint: `aws kms describe-key --key-id ${key} --query KeyMetadata.Arn --output text prints it.`,
-  })
 }

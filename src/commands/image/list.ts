@@ -2,11 +2,11 @@ import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { CATALOG_PORTS } from '../../lib/cli/ports.js'
 import { renderImages } from '../../lib/cli/render/images/catalog.js'
 import { IMAGE_WORKFLOW } from '../../lib/domain/paths.js'
-import { listImages } from '../../lib/ops/images/listImages.js'
+import { listImages } from '../../lib/ops/images/catalog.js'
 
 export default class ImageList extends BaseCommand<typeof ImageList> {
   static override summary =
-    "Show the fleet's AMIs, newest first: who runs them, which is latest, which are gone back to."
+    "Show the fleet's AMIs, newest first: who runs them, which is latest, which are rollback targets."
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     {

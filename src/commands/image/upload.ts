@@ -10,7 +10,7 @@ import { abortUploads, type UploadedImage, uploadImage } from '../../lib/ops/ima
 export default class ImageUpload extends BaseCommand<typeof ImageUpload> {
   static override summary = 'Upload an image to the bucket, under a name with its digest, and print its key.'
   static override description =
-    `Raw, VHD or stream-optimized VMDK, told by its content. What is there already is not sent again: a finished upload, or the parts of one that was interrupted. Under GitHub Actions it sets the outputs key and digest.`
+    `Raw, VHD or stream-optimized VMDK, found by its content. What is there already is not sent again: a finished upload, or the parts of one that was interrupted. Under GitHub Actions it sets the outputs key and digest.`
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> result/nixos.raw',
@@ -26,13 +26,17 @@ export default class ImageUpload extends BaseCommand<typeof ImageUpload> {
     abort: boolean({
       summary: "Send nothing; drop the unfinished uploads of the file's name, or without FILE all below images/.",
     }),
+    force: boolean({ summary: 'Take a file that does not look like an image that boots.' }),
     concurrency: integer({ summary: 'How many parts are sent at once. Default: 16.', min: 1, max: 256 }),
   }
 
   async work(): Promise<{ upload: UploadedImage } | { aborted: { key: string }[] }> {
     const { args, flags } = this
     const ports = await this.context.pick(...IMAGE_PORTS)
-    if (!flags.abort) return { upload: await uploadImage({ file: args.file, concurrency: flags.concurrency }, ports) }
+    if (!flags.abort)
+      return {
+        upload: await uploadImage({ file: args.file, concurrency: flags.concurrency, force: flags.force }, ports),
+      }
     return { aborted: await abortUploads(args.file ? imageNameOf(args.file.replace(/^.*\//, '')) : null, ports) }
   }
 

@@ -58,6 +58,10 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     const connections = flags.concurrency ?? IMAGE_CONNECTIONS
     return { ...aws(), stop: interruption(), patience: IMAGE_PATIENCE, connections }
   }
+  const imageState = () => {
+    const state = flags['state-dir'] ?? join(env.XDG_STATE_HOME || join(homedir(), '.local/state'), 'clawctl')
+    return join(state, 'images')
+  }
   const secretsDir = settings.secretsDir(env, flags['secrets-dir'])
   const interruption = lazy(abortOnSignals)
   const scratch = lazy(async () => (await import('../adapters/scratch.js')).scratchFolder)
@@ -254,19 +258,19 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       const { createNix } = await import('../adapters/images/nix.js')
       return createNix({ onOutput: (line) => note(`  ${line}`), signal: interruption() })
     },
-    output: async () => (await import('../adapters/images/outputFolder.js')).outputFolder,
+    output: async () => (await import('../adapters/images/nix.js')).outputFolder,
     files: async () => (await import('../adapters/images/imageFile.js')).imageFiles,
-    digests: async () => (await import('../adapters/images/digests.js')).digests,
+    digests: async () => (await import('../adapters/images/imageFile.js')).digests,
     objects: async () => (await import('../adapters/images/imageObjects.js')).createImageObjects(imageAws()),
     snapshots: async () => (await import('../adapters/images/snapshots.js')).createSnapshots(imageAws()),
     images: async () => (await import('../adapters/images/images.js')).createImages(imageAws()),
     machines: async () => (await import('../adapters/images/machines.js')).createMachines(aws()),
-    smokeMachines: async () => (await import('../adapters/images/smokeMachines.js')).createSmokeMachines(aws()),
+    smokeMachines: async () => (await import('../adapters/images/machines.js')).createSmokeMachines(aws()),
     journal: async () => {
       const { journalFile } = await import('../adapters/images/journalFile.js')
-      const state = flags['state-dir'] ?? join(env.XDG_STATE_HOME || join(homedir(), '.local/state'), 'clawctl')
-      return (name) => journalFile(join(state, 'images'), name)
+      return (name) => journalFile(imageState(), name)
     },
+    scans: async () => (await import('../adapters/images/journalFile.js')).scanRecord(imageState()),
   }
 
   function port<Name extends keyof Ports>(name: Name): Promise<Ports[Name]> {

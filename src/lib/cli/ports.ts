@@ -74,6 +74,7 @@ export interface Ports {
   snapshots: ImagePorts['snapshots']
   images: ImagePorts['images']
   journal: ImagePorts['journal']
+  scans: ImagePorts['scans']
   machines: Machines
   smokeMachines: SmokePorts['machines']
 }
@@ -86,6 +87,7 @@ export const IMAGE_PORTS = [
   'snapshots',
   'images',
   'journal',
+  'scans',
   'clock',
   'progress',
   'report',

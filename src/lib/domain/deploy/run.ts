@@ -172,6 +172,9 @@ export function withoutSteps(detail: DeployDetail): Deploy {
 
 export const isOver = (deploy: { status: DeployStatus }) => deploy.status !== 'queued' && deploy.status !== 'running'
 
+/** How far back runs and records are looked for; GitHub pages by 100. */
+export const HISTORY_LOOKBACK = 100
+
 export const RECORD_PREFIX = 'deploys/'
 /** S3 lists keys from the front: what counts down is listed newest first. */
 export const INDEX_PREFIX = `${RECORD_PREFIX}by-time/`

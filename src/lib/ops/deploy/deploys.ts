@@ -6,6 +6,7 @@ import {
   attemptId,
   deployOf,
   deployOfRecord,
+  HISTORY_LOOKBACK,
   INDEX_PREFIX,
   parseIndexKey,
   RECORD_PREFIX,
@@ -23,9 +24,6 @@ export interface DeploysPorts {
   clock: Clock
 }
 
-/** How far back a run is looked for by its request id; GitHub pages by 100. */
-const LOOKBACK = 100
-
 /** The run's own record, or null where there is none or nowhere to look. */
 export async function recordOf(store: ObjectStore | null, requestId: string | undefined) {
   return store && requestId !== undefined && REQUEST_ID_PATTERN.test(requestId) ? readRecord(store, requestId) : null
@@ -35,8 +33,8 @@ export async function recordOf(store: ObjectStore | null, requestId: string | un
 export async function listDeploys(ports: DeploysPorts, limit: number): Promise<Deploy[]> {
   const { store } = ports
   const [runs, records] = await Promise.all([
-    ports.runs.list(LOOKBACK),
-    store ? newestRecords(store, limit + LOOKBACK) : [],
+    ports.runs.list(HISTORY_LOOKBACK),
+    store ? newestRecords(store, limit + HISTORY_LOOKBACK) : [],
   ])
   const known = new Set(runs.map(requestIdOf))
   const newest = [
@@ -71,7 +69,7 @@ async function newestRecords(store: ObjectStore, count: number): Promise<{ reque
 
 /** @throws ClawctlError NOT_FOUND */
 export async function getDeploy(ports: DeploysPorts, requestId: string): Promise<DeployDetail> {
-  const runs = await ports.runs.list(LOOKBACK)
+  const runs = await ports.runs.list(HISTORY_LOOKBACK)
   const run = runs.find((one) => [requestIdOf(one), titleId(one), String(one.id)].includes(requestId))
   const [record, jobs] = await Promise.all([
     recordOf(ports.store, (run && requestIdOf(run)) ?? requestId),

@@ -2,7 +2,7 @@ import * as z from 'zod/mini'
 import type { Deploy, Order } from '../../domain/contract/index.js'
 import { formatRunTitle, orderOf, parseRunTitle } from '../../domain/contract/order.js'
 import { decideDeploy } from '../../domain/deploy/policy.js'
-import { claimKey, deployOf, deployOfRecord, type Run } from '../../domain/deploy/run.js'
+import { claimKey, deployOf, deployOfRecord, HISTORY_LOOKBACK, type Run } from '../../domain/deploy/run.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import { parseJson } from '../../domain/json.js'
 import type { Registry } from '../../domain/registry/registry.js'
@@ -13,7 +13,6 @@ import { chooseImages } from './resolveImage.js'
 
 type ImageReader = Pick<Compute, 'findImage' | 'fleetImages'>
 
-const LOOKBACK = 100
 /** A run that GitHub did not name appears in the list within seconds. */
 const FIND_WITHIN_MS = 10_000
 /** All together; the Lambda's own timeout is 30 s. */
@@ -34,7 +33,7 @@ export async function dispatchDeploy(
   const latest = ports.clock.now().getTime() + ANSWER_WITHIN_MS
   const [registry, runs, record] = await Promise.all([
     readRegistry(ports.registry),
-    ports.runs.list(LOOKBACK),
+    ports.runs.list(HISTORY_LOOKBACK),
     recordOf(ports.store, request.requestId),
   ])
   const verdict = decideDeploy({ ...request, registry })
@@ -142,7 +141,7 @@ async function waitForRun(
   do {
     await ports.clock.sleep(FIND_EVERY_MS)
     // The run was started, or may have been: a list that fails now says nothing about it.
-    const runs = await ports.runs.list(LOOKBACK).catch(() => [])
+    const runs = await ports.runs.list(HISTORY_LOOKBACK).catch(() => [])
     const answer = await answerOf(requestId, title, runs, ports.store)
     if (answer) return answer
   } while (ports.clock.now().getTime() < deadline)

@@ -1,16 +1,14 @@
+import { HISTORY_LOOKBACK } from '../../domain/deploy/run.js'
 import { rollbackAmis } from '../../domain/deploy/rollback.js'
 import { ClawctlError } from '../../domain/errors.js'
 import type { Plane } from './plane.js'
-
-/** As far as the Control API goes back. */
-const LOOKBACK = 100
 
 /**
  * The AMI to go back to with one instance, or with all.
  * @throws ClawctlError UNKNOWN_TARGET, NO_ROLLBACK_TARGET where no record has one, or the instances need several
  */
 export async function rollbackTarget(target: string, plane: Pick<Plane, 'fleet' | 'deploys'>): Promise<string> {
-  const [fleet, deploys] = await Promise.all([plane.fleet(), plane.deploys(LOOKBACK)])
+  const [fleet, deploys] = await Promise.all([plane.fleet(), plane.deploys(HISTORY_LOOKBACK)])
   const amis = rollbackAmis(fleet, deploys, target)
   if (amis.size === 0) {
     throw new ClawctlError(
