@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
+import { parseCallerTokens } from '../src/lib/domain/controlSecrets.js'
 import { ClawctlError } from '../src/lib/domain/errors.js'
-import { type Env, parseCallerTokens } from './configuration.js'
+import type { Env } from './configuration.js'
 
 const digest = (text: string) => createHash('sha256').update(text).digest()
 

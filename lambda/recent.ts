@@ -55,7 +55,11 @@ export function recentPorts(ports: LambdaPorts, recent: Recent): LambdaPorts {
           ? recent.get(prefix, () => store.list(prefix, options))
           : store.list(prefix, options),
     },
-    runs: { ...runs, list: (limit) => recent.get(`runs ${limit}`, () => runs.list(limit)) },
+    runs: {
+      ...runs,
+      list: (limit, before) =>
+        before ? runs.list(limit, before) : recent.get(`runs ${limit}`, () => runs.list(limit)),
+    },
     registry: { read: () => recent.get('registry', registry.read) },
     github: {
       repository: () => recent.get('repository', github.repository),

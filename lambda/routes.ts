@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import * as z from 'zod/mini'
 import {
+  CURSOR_PATTERN,
   deployAnswerSchema,
   deployDetailAnswerSchema,
   deploysAnswerSchema,
@@ -19,8 +20,10 @@ import { fleetStatus } from '../src/lib/ops/deploy/fleetStatus.js'
 import { showHost } from '../src/lib/ops/deploy/showHost.js'
 import { serverPreflight } from '../src/lib/ops/preflight/serverPreflight.js'
 import type { Identity } from './authenticate.js'
+import type { Budget } from './budget.js'
 import type { LambdaPorts } from './context.js'
 import * as examples from './examples.js'
+import { changed, MAX_WAIT_SECONDS, VERSION_PATTERN } from './longPoll.js'
 
 type Fields = z.ZodMiniObject
 type Parsed<T extends Fields | undefined> = T extends Fields ? z.infer<T> : Record<string, never>
@@ -39,6 +42,11 @@ export interface Subject {
   requestId?: string
   target?: string
   caller?: string | null
+  /** Whether the caller is known by a token of its own, or only says so. */
+  host?: 'verified' | 'claimed' | 'none'
+  requester?: string | null
+  retire?: boolean
+  override?: string | null
 }
 
 /** What a route asks the world with. */
@@ -49,6 +57,7 @@ export interface RoutePorts {
   recent(): LambdaPorts
   /** What was known a moment ago is over. */
   forget(): void
+  budget: Budget
 }
 
 /**
@@ -111,6 +120,7 @@ const REGISTRY_CODES = ['INVALID_REGISTRY', 'REGISTRY_NOT_FOUND'] as const
 const DEFAULT_LIMIT = 20
 const MAX_LIMIT = 100
 const LIMIT_RANGE = `must be from 1 to ${MAX_LIMIT}`
+const WAIT_RANGE = `must be from 0 to ${MAX_WAIT_SECONDS}`
 
 export const ROUTES: readonly Route[] = [
   route({
@@ -142,7 +152,15 @@ export const ROUTES: readonly Route[] = [
     async run({ body, identity, tell }, ports) {
       const caller = callerOf(body.caller, identity)
       const asked = { ...body, ...(caller ? { caller } : {}), requestId: body.requestId ?? randomUUID() }
-      tell({ requestId: asked.requestId, target: asked.target, caller })
+      tell({
+        requestId: asked.requestId,
+        target: asked.target,
+        caller,
+        host: identity.caller ? 'verified' : caller ? 'claimed' : 'none',
+        requester: asked.requestedBy ?? null,
+        retire: asked.retire ?? false,
+        override: asked.amiOverride ?? null,
+      })
       // What needs no registry is refused before anything upstream is asked; dispatchDeploy decides again with it.
       const verdict = decideDeploy(asked)
       if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
@@ -163,12 +181,16 @@ export const ROUTES: readonly Route[] = [
         z.int('must be a whole number').check(z.minimum(1, LIMIT_RANGE), z.maximum(MAX_LIMIT, LIMIT_RANGE)),
         DEFAULT_LIMIT,
       ),
+      before: z.optional(
+        z.string('must be text').check(z.regex(CURSOR_PATTERN, 'must be the `next` of the page before')),
+      ),
     }),
     answer: { status: 200, schema: deploysAnswerSchema },
     codes: [...COMMON_CODES, ...UPSTREAM_CODES],
     examples: examples.listDeploys,
     async run({ query }, ports) {
-      return { deploys: await listDeploys(ports.recent(), query.limit) }
+      const { limit, before } = query
+      return listDeploys(ports.recent(), { limit, ...(before === undefined ? {} : { before }) })
     },
   }),
   route({
@@ -177,19 +199,30 @@ export const ROUTES: readonly Route[] = [
     name: 'getDeploy',
     summary: "One deploy with its run's steps, by its request id or by its run's id.",
     parameters: z.object({ requestId: z.string().check(z.regex(REQUEST_ID_PATTERN)) }),
+    query: z.strictObject({
+      wait: z.optional(
+        z.int('must be a whole number').check(z.minimum(0, WAIT_RANGE), z.maximum(MAX_WAIT_SECONDS, WAIT_RANGE)),
+      ),
+      seen: z.optional(
+        z.string('must be text').check(z.regex(VERSION_PATTERN, 'must be the `version` of an earlier answer')),
+      ),
+    }),
     answer: { status: 200, schema: deployDetailAnswerSchema },
     codes: [...COMMON_CODES, 'NOT_FOUND', ...UPSTREAM_CODES],
     examples: examples.getDeploy,
-    async run({ path, tell }, ports) {
+    async run({ path, query, tell }, ports) {
       tell({ requestId: path.requestId })
-      try {
-        return { deploy: await getDeploy(ports.recent(), path.requestId) }
-      } catch (error) {
-        if (!(error instanceof ClawctlError) || error.code !== 'NOT_FOUND') throw error
-        // It may have been started a moment ago, by way of another execution environment.
-        ports.forget()
-        return { deploy: await getDeploy(ports.recent(), path.requestId) }
+      const look = async () => {
+        try {
+          return await getDeploy(ports.recent(), path.requestId)
+        } catch (error) {
+          if (!(error instanceof ClawctlError) || error.code !== 'NOT_FOUND') throw error
+          // It may have been started a moment ago, by way of another execution environment.
+          ports.forget()
+          return getDeploy(ports.recent(), path.requestId)
+        }
       }
+      return changed(look, query, ports.budget)
     },
   }),
   route({

@@ -254,6 +254,7 @@ export function calmPorts(): LambdaPorts {
       workflow: async () => ({ file: 'fleet-deploy.yml', ref: 'main', state: 'active', text: null }),
     },
     controlTokens: { previous: true, callers: [] },
+    secrets: null,
   } satisfies LambdaPorts
 }
 

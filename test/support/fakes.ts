@@ -262,12 +262,17 @@ export class FakeStore implements ObjectStore, BundleReader {
     const object = this.objects.get(key)
     if (!object) return null
     const bytes = Buffer.from(object.text)
-    return { size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex'), encryption: 'aws:kms', bytes }
+    return {
+      size: bytes.length,
+      sha256: createHash('sha256').update(bytes).digest('hex'),
+      encryption: 'aws:kms',
+      bytes,
+    }
   }
 
-  async list(prefix: string, { atMost, flat }: ListOptions = {}) {
+  async list(prefix: string, { atMost, flat, after = '' }: ListOptions = {}) {
     return [...this.objects]
-      .filter(([key]) => key.startsWith(prefix) && !(flat && key.slice(prefix.length).includes('/')))
+      .filter(([key]) => key.startsWith(prefix) && key > after && !(flat && key.slice(prefix.length).includes('/')))
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .slice(0, atMost)
       .map(([key, { text, modifiedAt }]) => ({ key, size: text.length, modifiedAt }))
@@ -324,8 +329,8 @@ export class FakeRuns implements Runs {
     return this.onDispatch(request)
   }
 
-  async list(limit: number) {
-    return this.runs.slice(0, limit)
+  async list(limit: number, before?: Date) {
+    return this.runs.filter(({ createdAt }) => !before || Date.parse(createdAt) <= before.getTime()).slice(0, limit)
   }
 
   async jobs(runId: number) {

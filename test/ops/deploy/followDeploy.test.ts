@@ -115,8 +115,8 @@ describe('the deploy of the Control API plane', () => {
     const { steps: _, ...created } = queued
     const api: ControlApi = {
       createDeploy: async () => created,
-      deploy: ask,
-      deploys: async () => [],
+      deploy: async () => ({ deploy: await ask(), version: null }),
+      deploys: async () => ({ deploys: [], next: null, sources: { runs: 'read', records: 'read' } }),
       preflight: async () => [],
       fleet: async () => ({ latestAmi: null, instances: [] }),
       host: async () => ({ id: 'a', registered: true, active: null, machines: [], deploys: [] }),

@@ -45,7 +45,7 @@ export function createControlApi(options: {
     schema: z.ZodMiniType<T>,
     method: 'GET' | 'POST',
     path: string,
-    { body, signal }: { body?: unknown; signal?: AbortSignal | undefined } = {},
+    { body, signal, isSlow = true }: { body?: unknown; signal?: AbortSignal | undefined; isSlow?: boolean } = {},
   ): Promise<T> {
     // All attempts together: whoever waits is told and let go.
     const limit = AbortSignal.timeout(GIVE_UP_MS)
@@ -74,7 +74,7 @@ export function createControlApi(options: {
     }
     let answer: unknown
     const slow = setTimeout(
-      () => options.onSlow?.(`${base} has not answered for ${SLOW_MS / 1000} s.`),
+      () => isSlow && options.onSlow?.(`${base} has not answered for ${SLOW_MS / 1000} s.`),
       SLOW_MS,
     ).unref()
     try {
@@ -112,14 +112,24 @@ export function createControlApi(options: {
       const signal = options.interruption?.()
       return (await call(deployAnswerSchema, 'POST', '/v1/deploys', { body: request, signal })).deploy
     },
-    async deploys(limit) {
+    async deploys({ limit, before }) {
       const { deploysAnswerSchema } = await deployContract()
-      return (await call(deploysAnswerSchema, 'GET', `/v1/deploys?limit=${limit}`)).deploys
+      const query = `limit=${limit}${before === undefined ? '' : `&before=${encodeURIComponent(before)}`}`
+      const {
+        deploys,
+        next = null,
+        sources = ALL_READ,
+      } = await call(deploysAnswerSchema, 'GET', `/v1/deploys?${query}`)
+      return { deploys, next, sources }
     },
-    async deploy(requestId) {
+    async deploy(requestId, poll) {
       const { deployDetailAnswerSchema } = await deployContract()
-      const path = `/v1/deploys/${encodeURIComponent(requestId)}`
-      return (await call(deployDetailAnswerSchema, 'GET', path, { signal: options.interruption?.() })).deploy
+      const { wait, seen } = poll ?? {}
+      const query = wait === undefined ? '' : `?wait=${wait}${seen === undefined ? '' : `&seen=${seen}`}`
+      const path = `/v1/deploys/${encodeURIComponent(requestId)}${query}`
+      const isSlow = wait === undefined
+      const answer = await call(deployDetailAnswerSchema, 'GET', path, { signal: options.interruption?.(), isSlow })
+      return { deploy: answer.deploy, version: answer.version ?? null }
     },
     async preflight() {
       const { preflightAnswerSchema } = await import('../../domain/contract/preflight.js')
@@ -127,6 +137,9 @@ export function createControlApi(options: {
     },
   }
 }
+
+/** What a Control API says that does not say what is missing. */
+const ALL_READ = { runs: 'read', records: 'read' } as const
 
 function gaveUp(base: string, cause: unknown): ClawctlError {
   return new ClawctlError('UPSTREAM', `${base} did not answer within ${GIVE_UP_MS / 1000} s.`, {

@@ -62,11 +62,12 @@ export function createGithub(
       const details = dispatchSchema.safeParse(response.data)
       return details.success ? { id: details.data.workflow_run_id, url: details.data.html_url } : null
     },
-    async list(limit) {
+    async list(limit, before) {
       const response = await call("list the workflow's runs", SAFE, () =>
         octokit.rest.actions.listWorkflowRuns({
           ...workflow,
           per_page: limit,
+          ...(before ? { created: `<=${before.toISOString().slice(0, 19)}Z` } : {}),
         }),
       )
       return parse(runsSchema, response.data).workflow_runs.map(

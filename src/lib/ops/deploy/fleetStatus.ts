@@ -4,6 +4,7 @@ import { type ActiveMachine, type Fleet, type Heartbeat, ID_PATTERN } from '../.
 import { fleetStatus as describeFleet } from '../../domain/deploy/fleet.js'
 import type { Host } from '../../domain/deploy/host.js'
 import { deployOfRecord, INDEX_PREFIX, parseIndexKey } from '../../domain/deploy/run.js'
+import { unlessOut } from '../poll.js'
 import { AT_ONCE, type Clock, type Compute, type ObjectStore, type RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { readRecord } from './deployRecord.js'
@@ -39,7 +40,7 @@ async function readRoles(store: ObjectStore, hosts: readonly Host[]): Promise<Ma
 /** The newest deploys: the one that is under way is among them. */
 const RECENT_DEPLOYS = 3
 
-async function deployUnderWay(store: ObjectStore, now: Date): Promise<Fleet['deploying']> {
+export async function deployUnderWay(store: ObjectStore, now: Date): Promise<Fleet['deploying']> {
   const newest = await store.list(INDEX_PREFIX, { atMost: RECENT_DEPLOYS })
   const ids = newest.flatMap(({ key }) => parseIndexKey(key)?.requestId ?? [])
   const records = await pMap(ids, (requestId) => readRecord(store, requestId))
@@ -47,7 +48,11 @@ async function deployUnderWay(store: ObjectStore, now: Date): Promise<Fleet['dep
   return running ? { requestId: running.requestId, target: running.target } : null
 }
 
-/** Desired beside actual, the same for the Control API and for CI. `store` is null where no bucket is configured: health is then unknown. */
+/**
+ * Desired beside actual, the same for the Control API and for CI. `store` is null where no bucket is configured: health is
+ * then unknown. Where GitHub, S3 or the list of images can't be asked, the rest is shown, and `sources` says so; without
+ * EC2's instances there is no fleet to show.
+ */
 export async function fleetStatus(ports: {
   registry: RegistrySource
   compute: Pick<Compute, 'describeHosts' | 'fleetImages'>
@@ -57,19 +62,19 @@ export async function fleetStatus(ports: {
   const { compute, store, clock } = ports
   const describing = compute.describeHosts()
   const [registry, hosts, images, heartbeats, active, deploying] = await Promise.all([
-    readRegistry(ports.registry),
+    unlessOut(readRegistry(ports.registry)),
     describing,
-    compute.fleetImages(),
-    store && readHeartbeats(store, describing),
-    store && describing.then((hosts) => readRoles(store, hosts)),
-    store && deployUnderWay(store, clock.now()),
+    unlessOut(compute.fleetImages()),
+    store && unlessOut(readHeartbeats(store, describing)),
+    store && unlessOut(describing.then((hosts) => readRoles(store, hosts))),
+    store && unlessOut(deployUnderWay(store, clock.now()).then((deploying) => ({ deploying }))),
   ])
   return describeFleet({
     registry,
     hosts,
     images,
     heartbeats,
-    active: active ?? new Map(),
+    active,
     deploying,
     now: clock.now(),
   })

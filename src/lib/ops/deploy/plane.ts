@@ -1,4 +1,5 @@
 import type { Deploy, DeployDetail, Fleet, HostView, Order } from '../../domain/contract/index.js'
+import type { History } from './deploys.js'
 import type { FollowOptions } from './followDeploy.js'
 
 export interface DeployOptions {
@@ -26,6 +27,8 @@ export interface Plane {
   deploy(order: Order, options: DeployOptions): Promise<Deploy>
   /** Newest first. */
   deploys(limit: number): Promise<Deploy[]>
+  /** A page of the history, newest first. @param page.before cursor of the page before */
+  history(page: { limit: number; before?: string }): Promise<History>
   /** Resolves when the deploy is over, however it ended. */
   follow(options: FollowOptions): Promise<DeployDetail>
 }
