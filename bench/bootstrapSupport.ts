@@ -4,8 +4,8 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Encrypter, generateX25519Identity, identityToRecipient } from 'age-encryption'
-import { cleanEnvironment } from '../src/lib/sandbox/environment.js'
-import { Sandbox } from '../src/lib/sandbox/sandbox.js'
+import { cleanEnvironment } from '../sandbox/environment.js'
+import { Sandbox } from '../sandbox/sandbox.js'
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url)).replace(/\/$/, '')
 const BIN = join(ROOT, 'bin/run.js')

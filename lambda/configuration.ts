@@ -1,5 +1,5 @@
 import * as z from 'zod/mini'
-import { ID_PATTERN } from '../src/lib/domain/contract.js'
+import { ID_PATTERN } from '../src/lib/domain/contract/index.js'
 import { ClawctlError } from '../src/lib/domain/errors.js'
 import { parseJson } from '../src/lib/domain/json.js'
 import { DEFAULT_REPOSITORY, DEPLOY_WORKFLOW } from '../src/lib/domain/paths.js'

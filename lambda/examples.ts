@@ -1,4 +1,4 @@
-import type { Check, Deploy, DeployRequest, Fleet } from '../src/lib/domain/contract.js'
+import type { Check, Deploy, DeployRequest, Fleet } from '../src/lib/domain/contract/index.js'
 import type { RouteExample } from './routes.js'
 
 /** What the contract's document shows; a test parses each with the schemas of its route. */

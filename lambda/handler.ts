@@ -1,5 +1,5 @@
 import { ClawctlError, errorBody, httpStatusOf } from '../src/lib/domain/errors.js'
-import type { HeartbeatMemory } from '../src/lib/ops/fleetStatus.js'
+import type { HeartbeatMemory } from '../src/lib/ops/deploy/fleetStatus.js'
 import type { Clock } from '../src/lib/ops/ports.js'
 import { Authenticator } from './authenticate.js'
 import { causeOf } from './cause.js'

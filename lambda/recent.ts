@@ -1,6 +1,6 @@
-import { HEARTBEAT_PREFIX } from '../src/lib/domain/bundle.js'
-import type { DeployRecord } from '../src/lib/domain/contract.js'
-import type { FinishedRecords } from '../src/lib/ops/deploys.js'
+import { HEARTBEAT_PREFIX } from '../src/lib/domain/bundles/manifest.js'
+import type { DeployRecord } from '../src/lib/domain/contract/index.js'
+import type { FinishedRecords } from '../src/lib/ops/deploy/deploys.js'
 import type { Clock } from '../src/lib/ops/ports.js'
 import type { LambdaPorts } from './context.js'
 

@@ -8,12 +8,12 @@ import {
   fleetAnswerSchema,
   preflightAnswerSchema,
   REQUEST_ID_PATTERN,
-} from '../src/lib/domain/contract.js'
+} from '../src/lib/domain/contract/index.js'
+import { decideDeploy } from '../src/lib/domain/deploy/policy.js'
 import { ClawctlError, type Code } from '../src/lib/domain/errors.js'
-import { decideDeploy } from '../src/lib/domain/policy.js'
-import { getDeploy, listDeploys } from '../src/lib/ops/deploys.js'
-import { dispatchDeploy } from '../src/lib/ops/dispatchDeploy.js'
-import { fleetStatus } from '../src/lib/ops/fleetStatus.js'
+import { getDeploy, listDeploys } from '../src/lib/ops/deploy/deploys.js'
+import { dispatchDeploy } from '../src/lib/ops/deploy/dispatchDeploy.js'
+import { fleetStatus } from '../src/lib/ops/deploy/fleetStatus.js'
 import { serverPreflight } from '../src/lib/ops/preflight/serverPreflight.js'
 import type { Identity } from './authenticate.js'
 import type { LambdaPorts } from './context.js'

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import * as yaml from 'yaml'
 import * as z from 'zod/mini'
 import { ROUTES, type Route } from '../lambda/routes.js'
-import * as contract from '../src/lib/domain/contract.js'
+import * as contract from '../src/lib/domain/contract/index.js'
 import { CODE_NAMES, CODES, type Code, httpStatusOf } from '../src/lib/domain/errors.js'
 
 /** docs/control-api.openapi.yaml, made of the routes and the schemas that parse their requests and answers. */
@@ -104,7 +104,7 @@ function noted(name: string, schema: Json): Json {
 
 function refTo(schema: unknown): Json {
   const name = NAMES.get(schema)
-  if (!name) throw new Error('A route uses a schema that src/lib/domain/contract.ts does not export.')
+  if (!name) throw new Error('A route uses a schema that src/lib/domain/contract does not export.')
   return { $ref: SCHEMAS + name }
 }
 

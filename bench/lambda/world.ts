@@ -1,8 +1,8 @@
-import { ec2Endpoint } from '../../src/lib/sandbox/aws/ec2.js'
-import { s3Endpoint } from '../../src/lib/sandbox/aws/s3.js'
-import { World } from '../../src/lib/sandbox/aws/world.js'
-import { Faults } from '../../src/lib/sandbox/faults.js'
-import { listen, type Reply } from '../../src/lib/sandbox/http.js'
+import { ec2Endpoint } from '../../sandbox/aws/ec2.js'
+import { s3Endpoint } from '../../sandbox/aws/s3.js'
+import { World } from '../../sandbox/aws/world.js'
+import { Faults } from '../../sandbox/faults.js'
+import { listen, type Reply } from '../../sandbox/http.js'
 
 /**
  * The upstreams of the Control API in a process of their own: the sandbox's EC2 and S3 with SIZE instances and their

@@ -13,6 +13,7 @@ let
     "bin"
     "lambda"
     "scripts"
+    "sandbox"
     "src"
     "package.json"
     "package-lock.json"

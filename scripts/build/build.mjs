@@ -35,21 +35,27 @@ const common = {
 
 // dist/ is also where `clawctl image build` leaves its image, which is hours of work: what is not ours stays. From a build
 // that was killed it comes back first.
-const OURS = new Set(['chunks', 'commands', 'help.js', 'lambda', 'lambda.zip', 'lib', 'main.js'])
+const OURS = new Set(['chunks', 'commands', 'help.js', 'lambda', 'lambda.zip', 'main.js', 'sandbox'])
 await rescue('dist.old', 'dist')
 await rescue('dist.next', 'dist')
 
 // Built beside and put in place at once: a clawctl that runs meanwhile keeps the files it knows.
 await rm('dist.next', { recursive: true, force: true })
 const sources = await readdir('src/commands', { recursive: true })
-const commands = sources.filter((file) => file.endsWith('.ts')).map((file) => join('src/commands', file))
+const commands = sources
+  .filter((file) => file.endsWith('.ts'))
+  .map((file) => ({ in: join('src/commands', file), out: join('commands', file.replace(/\.ts$/, '')) }))
 
 const [, lambda] = await Promise.all([
   build({
     ...common,
-    entryPoints: ['src/main.ts', 'src/help.ts', 'src/lib/sandbox/tofu/main.ts', ...commands],
+    entryPoints: [
+      { in: 'src/main.ts', out: 'main' },
+      { in: 'src/help.ts', out: 'help' },
+      { in: 'sandbox/tofu/main.ts', out: 'sandbox/tofu' },
+      ...commands,
+    ],
     outdir: 'dist.next',
-    outbase: 'src',
     splitting: true,
     alias: { 'wsl-utils': './scripts/build/wsl-lite.mjs' },
     // Syntax and whitespace, not names: a stack trace stays readable.

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { expect } from 'chai'
-import { failureSchema } from '../../src/lib/domain/contract.js'
+import { failureSchema } from '../../src/lib/domain/contract/index.js'
 import { ClawctlError, CODE_NAMES, CODES, errorBody, exitCodeOf, httpStatusOf } from '../../src/lib/domain/errors.js'
 
 const ROOT = resolve(import.meta.dirname, '../..')
@@ -28,10 +28,11 @@ describe('the codes', () => {
   it('has an HTTP status of its own for every code that the Lambda raises', () => {
     const raised = raisedIn([
       'lambda/',
-      'src/lib/domain/policy.ts',
-      'src/lib/domain/registry.ts',
-      ...['deploys', 'dispatchDeploy', 'fleetStatus', 'readRegistry'].map((name) => `src/lib/ops/${name}.ts`),
-      'src/lib/adapters/github.ts',
+      'src/lib/domain/deploy/policy.ts',
+      'src/lib/domain/registry/registry.ts',
+      ...['deploys', 'dispatchDeploy', 'fleetStatus'].map((name) => `src/lib/ops/deploy/${name}.ts`),
+      'src/lib/ops/registry/readRegistry.ts',
+      'src/lib/adapters/github/runs.ts',
       'src/lib/adapters/aws/',
     ])
     expect(raised).to.include.members(['SELF_DEPLOY', 'UNAUTHORIZED', 'REQUEST_CONFLICT', 'RATE_LIMITED'])

@@ -3,7 +3,7 @@ import { chmod, mkdir, readlink, rm, symlink } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
-import { heartbeatSchema } from '../../src/lib/domain/contract.js'
+import { heartbeatSchema } from '../../src/lib/domain/contract/index.js'
 import { runScript, sha256, signedFor, throwAwayRoot } from './hostSupport.js'
 
 type Answer = (request: IncomingMessage, response: ServerResponse, body: string) => void

@@ -82,7 +82,7 @@ describe('the stacks', () => {
   it('the Control API runs as the sandbox runs it', () => {
     const lambda = body('platform', 'aws_lambda_function.control_api')
     expect(lambda).to.include({ runtime: 'nodejs24.x', handler: 'index.handler', timeout: 30 })
-    const source = readFileSync(join(ROOT, 'src/lib/sandbox/functionUrl.ts'), 'utf8')
+    const source = readFileSync(join(ROOT, 'sandbox/functionUrl.ts'), 'utf8')
     expect(source).to.include('TIMEOUT_MS = 30_000')
     const concurrency = stacks.platform.variables.get('control_api_concurrency')?.default
     expect(source).to.include(`RESERVED_CONCURRENCY = ${concurrency}\n`)

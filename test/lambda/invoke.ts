@@ -13,7 +13,7 @@ import {
   failureSchema,
   fleetAnswerSchema,
   preflightAnswerSchema,
-} from '../../src/lib/domain/contract.js'
+} from '../../src/lib/domain/contract/index.js'
 import { CODE_NAMES, type Code, httpStatusOf } from '../../src/lib/domain/errors.js'
 import { answerProblems } from '../support/heldToContract.js'
 import { BUCKET, GITHUB_TOKEN, REGION, REPOSITORY, SECRET_KEY, type TestPlane } from '../support/plane.js'

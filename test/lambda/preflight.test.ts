@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { DEPLOY_INPUTS, declaredInputs } from '../../src/lib/domain/dispatchInputs.js'
-import { parseRegistry } from '../../src/lib/domain/registry.js'
-import { putBundles } from '../../src/lib/sandbox/bundles.js'
+import { putBundles } from '../../sandbox/bundles.js'
+import { DEPLOY_INPUTS, declaredInputs } from '../../src/lib/domain/deploy/dispatchInputs.js'
+import { parseRegistry } from '../../src/lib/domain/registry/registry.js'
 import { BUCKET, LATEST, REGISTRY, ROOT, startPlane, type TestPlane } from '../support/plane.js'
 import { type Answer, environment, Lambda } from './invoke.js'
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { requestDeploy } from '../../src/lib/ops/requestDeploy.js'
+import { requestDeploy } from '../../src/lib/ops/deploy/requestDeploy.js'
 import { failureOf } from '../support/failure.js'
 import { REGISTRY, startPlane, type TestPlane } from '../support/plane.js'
 import { type Answer, type Env, environment, event, Lambda, PREVIOUS, TOKEN } from './invoke.js'

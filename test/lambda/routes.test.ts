@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { findRoute } from '../../lambda/router.js'
 import { ROUTES } from '../../lambda/routes.js'
-import { failureSchema } from '../../src/lib/domain/contract.js'
+import { failureSchema } from '../../src/lib/domain/contract/index.js'
 import { type Code, httpStatusOf } from '../../src/lib/domain/errors.js'
 
 describe('the routes', () => {

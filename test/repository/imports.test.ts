@@ -18,9 +18,9 @@ const DOMAIN = /^src\/lib\/domain\//
 const OPS = /^src\/lib\/ops\//
 const ADAPTERS = /^src\/lib\/adapters\//
 const CLI = /^src\/lib\/cli\//
-const SANDBOX = /^src\/lib\/sandbox\//
-/** Sandbox modules that only name choices for the flags: they load nothing. */
-const SANDBOX_CHOICES = /^src\/lib\/sandbox\/(?:faults|tofuChoice)\.ts$/
+const SANDBOX = /^sandbox\//
+/** A file of ours, whichever building it stands in. */
+const OURS = /^(?:src|lambda|sandbox)\//
 const ANY = /./
 const LAYERS: Layer[] = [
   { files: DOMAIN, ours: [DOMAIN], packages: /^(?:zod|jsonc-parser|fastest-levenshtein|ms|diff)$/ },
@@ -38,20 +38,24 @@ const LAYERS: Layer[] = [
     packages: /^@oclif\/core$/,
     node: /^node:(?:crypto|events|os|path)$/,
   },
+  {
+    files: /^src\/lib\/cli\/sandboxFlags\.ts$/,
+    ours: [DOMAIN],
+    lazily: [/^sandbox\/index\.ts$/],
+    packages: /^@oclif\/core$/,
+  },
   { files: /^src\/lib\/cli\/confirm\.ts$/, ours: [DOMAIN], packages: /^@inquirer\/confirm$/ },
   { files: /^src\/lib\/cli\/progress\.ts$/, ours: [CLI, DOMAIN], types: [OPS], packages: /^(?:listr2|ms)$/ },
   {
     files: CLI,
-    ours: [CLI, DOMAIN, SANDBOX_CHOICES],
-    types: [OPS, SANDBOX],
+    ours: [CLI, DOMAIN],
+    types: [OPS],
     packages: /^(?:@oclif\/core|ms|zod)$/,
     node: /^node:util$/,
   },
   {
     files: /^src\/commands\//,
     ours: [CLI, OPS, DOMAIN],
-    types: [SANDBOX],
-    lazily: [SANDBOX],
     packages: /^(?:@oclif\/core|ms)$/,
     node: /^node:events$/,
   },
@@ -67,7 +71,7 @@ const LAYERS: Layer[] = [
 
 function isAllowed(layer: Layer, { to, kind, typeOnly }: Import): boolean {
   if (isNode(to)) return layer.node?.test(to) ?? false
-  if (!/^(?:src|lambda)\//.test(to)) return layer.packages?.test(packageOf(to)) ?? false
+  if (!OURS.test(to)) return layer.packages?.test(packageOf(to)) ?? false
   const rules = [
     ...layer.ours,
     ...(typeOnly ? (layer.types ?? []) : []),
@@ -101,7 +105,7 @@ function cyclesOf(graph: ReadonlyMap<string, readonly string[]>): string[] {
 }
 
 describe('imports', () => {
-  const files = [...sourcesBelow('src'), ...sourcesBelow('lambda')]
+  const files = ['src', 'lambda', 'sandbox'].flatMap(sourcesBelow)
   const imports = files.flatMap((file) => importsOf(file))
 
   it('read every kind of import', () => {
@@ -141,12 +145,12 @@ describe('imports', () => {
       ['src/lib/adapters/x.ts', "import { a } from '../ops/deploys.js'"],
       ['src/lib/cli/x.ts', "import { a } from '../adapters/settings.js'"],
       ['src/lib/cli/x.ts', "import 'listr2'"],
-      ['src/lib/sandbox/x.ts', "import '../adapters/github.js'"],
-      ['src/commands/fleet/x.ts', "import '../../lib/sandbox/up.js'"],
+      ['sandbox/x.ts', "import '../src/lib/adapters/github/runs.js'"],
+      ['src/commands/fleet/x.ts', "await import('../../../sandbox/index.js')"],
       ['src/commands/fleet/x.ts', "import '../../lib/adapters/clock.js'"],
       ['src/commands/fleet/x.ts', "import 'execa'"],
       ['lambda/x.ts', "import '../src/lib/cli/text.js'"],
-      ['lambda/x.ts', "import '../src/lib/sandbox/http.js'"],
+      ['lambda/x.ts', "import '../sandbox/http.js'"],
       ['lambda/x.ts', "import '@oclif/core/command'"],
       ['lambda/routes.ts', "import '../src/lib/adapters/github.js'"],
     ] as const) {
@@ -160,7 +164,7 @@ describe('imports', () => {
   })
 
   it('go to files that exist', () => {
-    const ours = imports.filter(({ to }) => /^(?:src|lambda)\//.test(to))
+    const ours = imports.filter(({ to }) => OURS.test(to))
     expect(ours.filter(({ to }) => !files.includes(to)).map(({ from, to }) => `${from} → ${to}`)).to.deep.equal([])
   })
 

@@ -7,7 +7,7 @@ import * as fc from 'fast-check'
 import * as yaml from 'yaml'
 import { ROUTES } from '../../lambda/routes.js'
 import { idleNotes, openApi, openApiText } from '../../scripts/openapi.js'
-import { deployRequestSchema } from '../../src/lib/domain/contract.js'
+import { deployRequestSchema } from '../../src/lib/domain/contract/index.js'
 import { answerProblems, controlApiDescription } from '../support/heldToContract.js'
 import { ROOT } from '../support/plane.js'
 

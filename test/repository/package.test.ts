@@ -42,7 +42,7 @@ describe('package.json', () => {
 })
 
 describe('npm run build', () => {
-  const OWN = ['chunks', 'commands', 'help.js', 'lambda', 'lambda.zip', 'lib', 'main.js']
+  const OWN = ['chunks', 'commands', 'help.js', 'lambda', 'lambda.zip', 'main.js', 'sandbox']
   it('takes for its own what it makes, and leaves images alone: dist/ is where they lie', () => {
     const source = readFileSync(join(ROOT, 'scripts/build/build.mjs'), 'utf8')
     const [, named = ''] = /const OURS = new Set\(\[([^\]]*)\]\)/.exec(source) ?? []
@@ -72,7 +72,7 @@ describe('npm pack', () => {
       'bin/run.js',
       'dist/main.js',
       'dist/lambda/index.mjs',
-      'dist/lib/sandbox/tofu/main.js',
+      'dist/sandbox/tofu.js',
       'oclif.manifest.json',
       'package.json',
       '.github/workflows/fleet-deploy.yml',
@@ -86,7 +86,7 @@ describe('npm pack', () => {
 
   it('holds nothing else: no source, test, map, key, state or environment', () => {
     const allowed =
-      /^(?:bin\/run\.js|dist\/(?:chunks|commands|lambda|lib)\/[\w./-]+\.m?js|dist\/\w+\.js|oclif\.manifest\.json|package\.json|README\.md|LICENSE|\.github\/(?:actions|workflows)\/[\w./-]+\.yml|infra\/opentofu\/aws\/fleet\/[\w.-]+\.(?:tf|tftpl)|nix\/instances\.json|nix\/hosts\/[\w.-]+\.nix|clawdinator\/repos\.tsv)$/
+      /^(?:bin\/run\.js|dist\/(?:chunks|commands|lambda|sandbox)\/[\w./-]+\.m?js|dist\/\w+\.js|oclif\.manifest\.json|package\.json|README\.md|LICENSE|\.github\/(?:actions|workflows)\/[\w./-]+\.yml|infra\/opentofu\/aws\/fleet\/[\w.-]+\.(?:tf|tftpl)|nix\/instances\.json|nix\/hosts\/[\w.-]+\.nix|clawdinator\/repos\.tsv)$/
     expect(files.filter((file) => !allowed.test(file))).to.deep.equal([])
     expect(files.filter((file) => /(?:^|\/)test(?:s)?\/|\.test\.|\.map$|\.ts$/.test(file))).to.deep.equal([])
   })

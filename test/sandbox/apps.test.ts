@@ -1,6 +1,6 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { expect } from 'chai'
-import { Apps, type GitHubAppOptions } from '../../src/lib/sandbox/github/apps.js'
+import { Apps, type GitHubAppOptions } from '../../sandbox/github/apps.js'
 
 const keys = generateKeyPairSync('rsa', { modulusLength: 2048 })
 const OPTIONS: GitHubAppOptions = {

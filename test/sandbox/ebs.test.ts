@@ -15,10 +15,11 @@ import {
   type StartSnapshotCommandInput,
 } from '@aws-sdk/client-ebs'
 import { expect } from 'chai'
-import { ebsEndpoint } from '../../src/lib/sandbox/aws/ebs.js'
-import { World } from '../../src/lib/sandbox/aws/world.js'
-import { Faults, parseFault } from '../../src/lib/sandbox/faults.js'
-import type { Endpoint, LoggedRequest } from '../../src/lib/sandbox/http.js'
+import { ebsEndpoint } from '../../sandbox/aws/ebs.js'
+import { World } from '../../sandbox/aws/world.js'
+import { Faults } from '../../sandbox/faults.js'
+import type { Endpoint, LoggedRequest } from '../../sandbox/http.js'
+import { parseFault } from '../../src/lib/domain/sandboxOptions.js'
 import { eagerRetries, failure } from './awsSupport.js'
 
 const BLOCK = 512 * 1024

@@ -10,10 +10,11 @@ import {
   TerminateInstancesCommand,
 } from '@aws-sdk/client-ec2'
 import { expect } from 'chai'
-import { ec2Endpoint } from '../../src/lib/sandbox/aws/ec2.js'
-import { World } from '../../src/lib/sandbox/aws/world.js'
-import { Faults, parseFault } from '../../src/lib/sandbox/faults.js'
-import type { Endpoint, LoggedRequest } from '../../src/lib/sandbox/http.js'
+import { ec2Endpoint } from '../../sandbox/aws/ec2.js'
+import { World } from '../../sandbox/aws/world.js'
+import { Faults } from '../../sandbox/faults.js'
+import type { Endpoint, LoggedRequest } from '../../sandbox/http.js'
+import { parseFault } from '../../src/lib/domain/sandboxOptions.js'
 import { eagerRetries, failure } from './awsSupport.js'
 
 const KEY = 'AKIASANDBOX'

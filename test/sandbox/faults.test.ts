@@ -1,5 +1,6 @@
 import { expect } from 'chai'
-import { Faults, parseFault } from '../../src/lib/sandbox/faults.js'
+import { Faults } from '../../sandbox/faults.js'
+import { parseFault } from '../../src/lib/domain/sandboxOptions.js'
 import { thrown } from '../support/fakes.js'
 
 describe('faults', () => {

@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
-import type { ActionTable } from '../../src/lib/sandbox/github/actions.js'
-import type { RunFacts } from '../../src/lib/sandbox/github/contexts.js'
-import { type RunLimits, WorkflowRun } from '../../src/lib/sandbox/github/runner.js'
-import type { Conclusion, JobState } from '../../src/lib/sandbox/github/state.js'
-import { loadWorkflow } from '../../src/lib/sandbox/github/workflow.js'
+import type { ActionTable } from '../../sandbox/github/actions.js'
+import type { RunFacts } from '../../sandbox/github/contexts.js'
+import { type RunLimits, WorkflowRun } from '../../sandbox/github/runner.js'
+import type { Conclusion, JobState } from '../../sandbox/github/state.js'
+import { loadWorkflow } from '../../sandbox/github/workflow.js'
 
 interface Started {
   run: WorkflowRun

@@ -19,11 +19,12 @@ import {
   S3Client,
 } from '@aws-sdk/client-s3'
 import { expect } from 'chai'
-import { CHECKSUM_NAMES, checksumOf } from '../../src/lib/sandbox/aws/checksums.js'
-import { s3Endpoint } from '../../src/lib/sandbox/aws/s3.js'
-import { World } from '../../src/lib/sandbox/aws/world.js'
-import { Faults, parseFault } from '../../src/lib/sandbox/faults.js'
-import type { Endpoint, LoggedRequest } from '../../src/lib/sandbox/http.js'
+import { CHECKSUM_NAMES, checksumOf } from '../../sandbox/aws/checksums.js'
+import { s3Endpoint } from '../../sandbox/aws/s3.js'
+import { World } from '../../sandbox/aws/world.js'
+import { Faults } from '../../sandbox/faults.js'
+import type { Endpoint, LoggedRequest } from '../../sandbox/http.js'
+import { parseFault } from '../../src/lib/domain/sandboxOptions.js'
 import { eagerRetries, failure } from './awsSupport.js'
 
 const KEY = 'AKIASANDBOX'

@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { guardPlan } from '../../src/lib/domain/planGuard.js'
-import { parseArgs } from '../../src/lib/sandbox/tofu/args.js'
-import { topLevelBlocks } from '../../src/lib/sandbox/tofu/hcl.js'
+import { parseArgs } from '../../sandbox/tofu/args.js'
+import { topLevelBlocks } from '../../sandbox/tofu/hcl.js'
+import { guardPlan } from '../../src/lib/domain/deploy/planGuard.js'
 import { account, BUCKET, checkout, INIT, STACK, STATE_KEY, standIn, varArgs } from './tofuSupport.js'
 
 const ONE = 'clawdinator-1'

@@ -2,8 +2,8 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { parseRegistry } from '../../src/lib/domain/registry.js'
-import { readStack } from '../../src/lib/sandbox/tofu/stack.js'
+import { readStack } from '../../sandbox/tofu/stack.js'
+import { parseRegistry } from '../../src/lib/domain/registry/registry.js'
 import { ROOT, STACK, VARS } from './tofuSupport.js'
 
 const installed = (program: string) => !spawnSync(program, ['--version']).error

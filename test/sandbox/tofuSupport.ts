@@ -1,11 +1,11 @@
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { ec2Endpoint } from '../../src/lib/sandbox/aws/ec2.js'
-import { s3Endpoint } from '../../src/lib/sandbox/aws/s3.js'
-import { World } from '../../src/lib/sandbox/aws/world.js'
-import { Faults } from '../../src/lib/sandbox/faults.js'
-import { runTofu } from '../../src/lib/sandbox/tofu/run.js'
+import { ec2Endpoint } from '../../sandbox/aws/ec2.js'
+import { s3Endpoint } from '../../sandbox/aws/s3.js'
+import { World } from '../../sandbox/aws/world.js'
+import { Faults } from '../../sandbox/faults.js'
+import { runTofu } from '../../sandbox/tofu/run.js'
 
 export const ROOT = resolve(import.meta.dirname, '../..')
 export const STACK = join(ROOT, 'infra/opentofu/aws/fleet')

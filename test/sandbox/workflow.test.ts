@@ -1,9 +1,9 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: workflow files hold ${{ }}
 import { expect } from 'chai'
-import { parsePairs } from '../../src/lib/sandbox/github/commands.js'
-import { condition, render, type Scope } from '../../src/lib/sandbox/github/expressions.js'
-import { parseInputs } from '../../src/lib/sandbox/github/inputs.js'
-import { loadWorkflow, WorkflowError } from '../../src/lib/sandbox/github/workflow.js'
+import { parsePairs } from '../../sandbox/github/commands.js'
+import { condition, render, type Scope } from '../../sandbox/github/expressions.js'
+import { parseInputs } from '../../sandbox/github/inputs.js'
+import { loadWorkflow, WorkflowError } from '../../sandbox/github/workflow.js'
 
 const DEPLOY = `name: Deploy
 run-name: "\${{ format('deploy {0}', inputs.target) }}"

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { Sandbox } from '../../src/lib/sandbox/sandbox.js'
+import { Sandbox } from '../../sandbox/sandbox.js'
 
 const binary = ['tofu', 'terraform'].find((name) => {
   try {

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { armor, Encrypter, generateX25519Identity, identityToRecipient } from 'age-encryption'
-import { SHARED_SECRET_NAMES } from '../../src/lib/domain/secrets.js'
+import { SHARED_SECRET_NAMES } from '../../src/lib/domain/bundles/secrets.js'
 
 /** A word that every secret's plaintext holds and no output may. */
 export const PLAINTEXT = 'plain-secret-9d1f'

@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { execa } from 'execa'
-import { cleanEnvironment, type Role } from '../../src/lib/sandbox/environment.js'
-import { parseFault } from '../../src/lib/sandbox/faults.js'
-import { Sandbox } from '../../src/lib/sandbox/sandbox.js'
+import { cleanEnvironment, type Role } from '../../sandbox/environment.js'
+import { Sandbox } from '../../sandbox/sandbox.js'
+import { parseFault } from '../../src/lib/domain/sandboxOptions.js'
 import { atEndOfFile } from './heldToContract.js'
 
 /** The checkout under test; its `dist` is what runs. */

@@ -1,7 +1,7 @@
-import type { Image } from '../../src/lib/domain/contract.js'
-import type { Host } from '../../src/lib/domain/host.js'
-import { instanceAddress } from '../../src/lib/domain/planGuard.js'
-import type { Registry } from '../../src/lib/domain/registry.js'
+import type { Image } from '../../src/lib/domain/contract/index.js'
+import type { Host } from '../../src/lib/domain/deploy/host.js'
+import { instanceAddress } from '../../src/lib/domain/deploy/planGuard.js'
+import type { Registry } from '../../src/lib/domain/registry/registry.js'
 import type { Compute, PlanRequest, Tofu } from '../../src/lib/ops/ports.js'
 import {
   bundleOf,

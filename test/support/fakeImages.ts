@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import { digests } from '../../src/lib/adapters/image/digests.js'
+import { digests } from '../../src/lib/adapters/images/digests.js'
 import { ClawctlError } from '../../src/lib/domain/errors.js'
-import { BLOCK_BYTES } from '../../src/lib/domain/image/blocks.js'
+import { BLOCK_BYTES } from '../../src/lib/domain/images/blocks.js'
 import type {
   Attempt,
   ImageFile,

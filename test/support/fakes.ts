@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 import { needsOf } from '../../src/lib/domain/bundles/assemble.js'
-import type { BundleMarker, DeployDetail, DeployRecord, Heartbeat, Image } from '../../src/lib/domain/contract.js'
+import type { BundleMarker, DeployDetail, DeployRecord, Heartbeat, Image } from '../../src/lib/domain/contract/index.js'
+import type { Host } from '../../src/lib/domain/deploy/host.js'
+import type { Job, Run } from '../../src/lib/domain/deploy/run.js'
 import { ClawctlError } from '../../src/lib/domain/errors.js'
-import type { Host } from '../../src/lib/domain/host.js'
-import type { Registry, RegistryEntry } from '../../src/lib/domain/registry.js'
-import type { Job, Run } from '../../src/lib/domain/run.js'
+import type { Registry, RegistryEntry } from '../../src/lib/domain/registry/registry.js'
 import type { BundleReader } from '../../src/lib/ops/bundles/ports.js'
 import type {
   Clock,

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Answered, answered, type Reply } from '../../src/lib/sandbox/http.js'
+import { type Answered, answered, type Reply } from '../../sandbox/http.js'
 import type { Description } from './openapi.js'
 
 /**

@@ -7,7 +7,7 @@ import {
   identityFlag,
   secretsDirFlag,
 } from '../../lib/cli/bundleFlags.js'
-import { renderUpload } from '../../lib/cli/render/bundles.js'
+import { renderUpload } from '../../lib/cli/render/bundles/bundles.js'
 import { BUNDLE_WORKFLOW } from '../../lib/domain/paths.js'
 
 export default class BootstrapUpload extends BaseCommand {

@@ -1,7 +1,7 @@
 import { boolean } from '@oclif/core/flags'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { bundleTarget, identitiesDirFlag, identityFlag } from '../../lib/cli/bundleFlags.js'
-import { renderVerify } from '../../lib/cli/render/bundles.js'
+import { renderVerify } from '../../lib/cli/render/bundles/bundles.js'
 import { BUNDLE_WORKFLOW } from '../../lib/domain/paths.js'
 
 export default class BootstrapVerify extends BaseCommand {

@@ -2,8 +2,8 @@ import { string as stringArg } from '@oclif/core/args'
 import ms from 'ms'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { deployFlags, WAIT } from '../../lib/cli/deployFlags.js'
-import { renderDeploy } from '../../lib/cli/render/deploys.js'
-import { requestDeploy } from '../../lib/ops/requestDeploy.js'
+import { renderDeploy } from '../../lib/cli/render/deploy/deploys.js'
+import { requestDeploy } from '../../lib/ops/deploy/requestDeploy.js'
 
 export default class FleetDeploy extends BaseCommand {
   static override summary = 'Replace one instance, or all of them one after the other, with the latest AMI.'

@@ -3,8 +3,8 @@ import ms from 'ms'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { WAIT } from '../../lib/cli/deployFlags.js'
 import { durationFlag } from '../../lib/cli/flags.js'
-import { renderDeploy } from '../../lib/cli/render/deploys.js'
-import { followRequest } from '../../lib/ops/followRequest.js'
+import { renderDeploy } from '../../lib/cli/render/deploy/deploys.js'
+import { followRequest } from '../../lib/ops/deploy/followRequest.js'
 
 export default class FleetFollow extends BaseCommand {
   static override summary = 'Follow a deploy to its end, and exit as it ends.'

@@ -1,6 +1,6 @@
 import { boolean, integer } from '@oclif/core/flags'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
-import { renderDeploys, renderDeploysForChat } from '../../lib/cli/render/deploys.js'
+import { renderDeploys, renderDeploysForChat } from '../../lib/cli/render/deploy/deploys.js'
 
 export default class FleetHistory extends BaseCommand {
   static override summary = 'Show the deploys, newest first: what, which AMI, who asked, how it ended.'

@@ -1,7 +1,7 @@
 import { string as stringArg } from '@oclif/core/args'
 import { boolean, string } from '@oclif/core/flags'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
-import { renderBuild } from '../../lib/cli/render/imageBuild.js'
+import { renderBuild } from '../../lib/cli/render/images/build.js'
 import { buildImage, planBuild } from '../../lib/ops/images/buildImage.js'
 
 export default class ImageBuild extends BaseCommand {
@@ -29,7 +29,7 @@ export default class ImageBuild extends BaseCommand {
     const { args, flags, raw } = await this.parse(ImageBuild)
     this.refuseEmptyFlags(raw)
     const ports = await this.context(flags).imageBuild()
-    const { systemOf } = await import('../../lib/domain/image/nixBuild.js')
+    const { systemOf } = await import('../../lib/domain/images/nixBuild.js')
     const system = flags.system ?? systemOf(process.arch)
     const options = { host: args.host, system, out: flags.out.replace(/(?<=.)\/+$/, '') }
     if (flags['dry-run']) {

@@ -1,5 +1,5 @@
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
-import { renderImages } from '../../lib/cli/render/imageCatalog.js'
+import { renderImages } from '../../lib/cli/render/images/catalog.js'
 import { listImages } from '../../lib/ops/images/listImages.js'
 
 export default class ImageList extends BaseCommand {

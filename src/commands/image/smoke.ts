@@ -3,7 +3,7 @@ import { boolean, string } from '@oclif/core/flags'
 import ms from 'ms'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { durationFlag } from '../../lib/cli/flags.js'
-import { renderSmoked } from '../../lib/cli/render/imageCatalog.js'
+import { renderSmoked } from '../../lib/cli/render/images/catalog.js'
 import { smokeImage } from '../../lib/ops/images/smokeImage.js'
 
 const TIMEOUT = '10m'

@@ -1,8 +1,8 @@
 import { string as stringArg } from '@oclif/core/args'
 import { boolean, integer } from '@oclif/core/flags'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
-import { renderUpload } from '../../lib/cli/render/images.js'
-import { imageNameOf } from '../../lib/domain/image/names.js'
+import { renderUpload } from '../../lib/cli/render/images/images.js'
+import { imageNameOf } from '../../lib/domain/images/names.js'
 import { abortUploads, uploadImage } from '../../lib/ops/images/uploadImage.js'
 
 export default class ImageUpload extends BaseCommand {

@@ -1,6 +1,6 @@
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { table } from '../../lib/cli/text.js'
-import { readRegistry } from '../../lib/ops/readRegistry.js'
+import { readRegistry } from '../../lib/ops/registry/readRegistry.js'
 
 export default class RegistryList extends BaseCommand {
   static override summary = 'List the instances that should exist, from nix/instances.json of this checkout.'

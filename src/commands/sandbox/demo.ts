@@ -1,4 +1,5 @@
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { loadSandbox } from '../../lib/cli/sandboxFlags.js'
 
 export default class SandboxDemo extends BaseCommand {
   static override summary = 'Play the tour: status, first deploy, refusals, a rolling deploy, a rollback, history.'
@@ -8,7 +9,10 @@ export default class SandboxDemo extends BaseCommand {
 
   async run(): Promise<object> {
     const { flags } = await this.parse(SandboxDemo)
-    const { playDemo } = await import('../../lib/sandbox/demo.js')
-    return { steps: await playDemo(this.sandboxRequest(flags), { quiet: this.jsonEnabled() }) }
+    const { playDemo, request } = await loadSandbox(
+      {},
+      { packageRoot: this.config.root, checkout: this.context(flags).checkout },
+    )
+    return { steps: await playDemo(request, { quiet: this.jsonEnabled() }) }
   }
 }

@@ -1,5 +1,5 @@
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
-import { asFlag, sandboxFlags } from '../../lib/cli/sandboxFlags.js'
+import { asFlag, loadSandbox, sandboxFlags } from '../../lib/cli/sandboxFlags.js'
 import { ClawctlError } from '../../lib/domain/errors.js'
 
 export default class SandboxRun extends BaseCommand {
@@ -30,7 +30,10 @@ What is simulated: the AWS and GitHub services and the hosts. What is real: the 
         hint: 'Give it after --: clawctl sandbox run -- clawctl fleet status',
       })
     }
-    const { runInSandbox } = await import('../../lib/sandbox/run.js')
-    process.exitCode = await runInSandbox(this.sandboxRequest(flags), flags.as, [program, ...args])
+    const { runInSandbox, request } = await loadSandbox(flags, {
+      packageRoot: this.config.root,
+      checkout: this.context(flags).checkout,
+    })
+    process.exitCode = await runInSandbox(request, flags.as, [program, ...args])
   }
 }

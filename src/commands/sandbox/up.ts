@@ -1,5 +1,5 @@
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
-import { asFlag, sandboxFlags } from '../../lib/cli/sandboxFlags.js'
+import { asFlag, loadSandbox, sandboxFlags } from '../../lib/cli/sandboxFlags.js'
 
 export default class SandboxUp extends BaseCommand {
   static override summary = 'Keep a sandbox running in the foreground and print what other terminals need.'
@@ -13,8 +13,10 @@ export default class SandboxUp extends BaseCommand {
 
   async run(): Promise<void> {
     const { flags } = await this.parse(SandboxUp)
-    const { keepSandbox } = await import('../../lib/sandbox/up.js')
-    const request = this.sandboxRequest(flags)
+    const { keepSandbox, request } = await loadSandbox(flags, {
+      packageRoot: this.config.root,
+      checkout: this.context(flags).checkout,
+    })
     if (!this.jsonEnabled()) request.onNote = (note) => this.logToStderr(note)
     await keepSandbox(request, flags.as, ({ controlApiUrl, env, exports }) => {
       if (this.jsonEnabled()) this.logJson({ ok: true, sandbox: { controlApiUrl, env } })

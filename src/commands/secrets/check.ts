@@ -1,6 +1,6 @@
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { extraSecretFlag, identitiesDirFlag, identityFlag, secretsDirFlag } from '../../lib/cli/bundleFlags.js'
-import { renderSecrets } from '../../lib/cli/render/secrets.js'
+import { renderSecrets } from '../../lib/cli/render/bundles/secrets.js'
 
 export default class SecretsCheck extends BaseCommand {
   static override summary = 'Show what each instance needs against what is in the secrets directory.'

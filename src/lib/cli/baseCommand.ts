@@ -1,7 +1,6 @@
 import { Command } from '@oclif/core/command'
 import { option, string } from '@oclif/core/flags'
 import { ClawctlError } from '../domain/errors.js'
-import type { SandboxRequest } from '../sandbox/start.js'
 import { Context } from './context.js'
 import { asFailure, printFailure } from './failure.js'
 import { painter } from './text.js'
@@ -55,26 +54,6 @@ export abstract class BaseCommand extends Command {
     })
   }
 
-  /** What the options of `sandbox …` ask for. */
-  protected sandboxRequest(
-    flags: GlobalFlags & {
-      registry?: string | undefined
-      running?: string[] | undefined
-      fault?: string[] | undefined
-      tofu?: SandboxRequest['tofu']
-    },
-  ): SandboxRequest {
-    return {
-      packageRoot: this.config.root,
-      checkout: this.context(flags).checkout,
-      registry: flags.registry,
-      running: flags.running,
-      faults: flags.fault ?? [],
-      tofu: flags.tofu ?? 'auto',
-      env: process.env,
-    }
-  }
-
   override async catch(error: unknown): Promise<void> {
     const failure = asFailure(error, {
       id: this.id,
@@ -88,7 +67,7 @@ export abstract class BaseCommand extends Command {
   async #showHosts(partial: unknown): Promise<void> {
     const [{ deploySchema }, { renderDeploy }] = await Promise.all([
       import('../domain/contract/deploy.js'),
-      import('./render/deploys.js'),
+      import('./render/deploy/deploys.js'),
     ])
     const deploy = deploySchema.safeParse(partial)
     if (deploy.success) this.log(renderDeploy(deploy.data, this.paint))

@@ -1,18 +1,18 @@
 import { setMaxListeners } from 'node:events'
 import { join } from 'node:path'
 import { systemClock } from '../adapters/clock.js'
-import { registryFile } from '../adapters/registryFile.js'
+import { registryFile } from '../adapters/registry/registryFile.js'
 import * as settings from '../adapters/settings.js'
 import { ClawctlError } from '../domain/errors.js'
 import { FLEET_STACK_PATH, IMAGE_WORKFLOW } from '../domain/paths.js'
-import type { Registry } from '../domain/registry.js'
+import type { Registry } from '../domain/registry/registry.js'
+import type { Plane } from '../ops/deploy/plane.js'
 import type { DriftPorts } from '../ops/drift/ports.js'
 import type { MintPorts } from '../ops/github/ports.js'
 import type { BuildPorts } from '../ops/images/buildImage.js'
 import type { CatalogPorts } from '../ops/images/catalog.js'
 import type { ImagePorts } from '../ops/images/ports.js'
 import type { SmokePorts } from '../ops/images/smokeImage.js'
-import type { Plane } from '../ops/plane.js'
 import type { Clock, Compute, ObjectStore, Progress, RegistrySource, Runs, Tofu } from '../ops/ports.js'
 import type { GithubInspection } from '../ops/preflight/ports.js'
 import type { PreflightPorts } from '../ops/preflight/preflight.js'
@@ -103,7 +103,7 @@ export class Context {
   /** The registry of the checkout for an early refusal; undefined where there is none or it can't be trusted to be read. */
   async localRegistry(): Promise<Registry | undefined> {
     try {
-      const { readRegistry } = await import('../ops/readRegistry.js')
+      const { readRegistry } = await import('../ops/registry/readRegistry.js')
       return await readRegistry(this.registry)
     } catch {
       return undefined
@@ -136,8 +136,8 @@ export class Context {
   async #controlApiPlane(): Promise<Plane> {
     const api = this.controlApi
     const [{ controlApiPlane }, { createControlApi }] = await Promise.all([
-      import('../ops/controlApiPlane.js'),
-      import('../adapters/controlApi.js'),
+      import('../ops/deploy/controlApiPlane.js'),
+      import('../adapters/deploy/controlApi.js'),
     ])
     return controlApiPlane({
       api: createControlApi({ ...api, userAgent: this.#userAgent, interruption: () => this.#interruption() }),
@@ -147,7 +147,7 @@ export class Context {
   }
 
   async #directPlane(): Promise<Plane> {
-    const { directPlane } = await import('../ops/directPlane.js')
+    const { directPlane } = await import('../ops/deploy/directPlane.js')
     const { clock, progress, registry } = this
     return directPlane({
       status: async () => ({ registry, clock, compute: await this.compute(), store: await this.store() }),
@@ -177,7 +177,7 @@ export class Context {
 
   /** EC2. @throws ClawctlError NOT_CONFIGURED */
   async compute(): Promise<Compute> {
-    const { createCompute } = await import('../adapters/aws/compute.js')
+    const { createCompute } = await import('../adapters/deploy/compute.js')
     return createCompute(settings.directSettings(this.env))
   }
 
@@ -261,7 +261,7 @@ export class Context {
 
   /** OpenTofu on the fleet stack of the checkout. @throws ClawctlError NOT_CONFIGURED */
   async tofu(): Promise<Tofu> {
-    const { createTofu } = await import('../adapters/tofu.js')
+    const { createTofu } = await import('../adapters/deploy/tofu.js')
     return createTofu({
       dir: join(this.checkout ?? this.#options.cwd, FLEET_STACK_PATH),
       signal: this.#interruption(),

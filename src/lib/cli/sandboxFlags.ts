@@ -1,6 +1,5 @@
 import { option, string } from '@oclif/core/flags'
-import { FAULT_HELP } from '../sandbox/faults.js'
-import { TOFU_CHOICES } from '../sandbox/tofuChoice.js'
+import { FAULT_HELP, TOFU_CHOICES, type TofuChoice } from '../domain/sandboxOptions.js'
 
 /** Options of every command that starts a sandbox. */
 export const sandboxFlags = {
@@ -32,3 +31,24 @@ export const asFlag = string({
   helpValue: 'laptop|ci|INSTANCE',
   default: 'laptop',
 })
+
+interface SandboxFlags {
+  registry?: string | undefined
+  running?: string[] | undefined
+  fault?: string[] | undefined
+  tofu?: TofuChoice
+}
+
+/** The sandbox with what the options ask for. It is a program of its own, loaded only here. */
+export async function loadSandbox(flags: SandboxFlags, at: { packageRoot: string; checkout: string | null }) {
+  const sandbox = await import('../../../sandbox/index.js')
+  const request: Parameters<typeof sandbox.playDemo>[0] = {
+    ...at,
+    registry: flags.registry,
+    running: flags.running,
+    faults: flags.fault ?? [],
+    tofu: flags.tofu ?? 'auto',
+    env: process.env,
+  }
+  return { ...sandbox, request }
+}

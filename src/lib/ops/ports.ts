@@ -1,7 +1,7 @@
-import type { DeployRequest, Image } from '../domain/contract.js'
-import type { Host } from '../domain/host.js'
-import type { Job, Run } from '../domain/run.js'
-import type { StateResource } from '../domain/tofuState.js'
+import type { DeployRequest, Image } from '../domain/contract/index.js'
+import type { Host } from '../domain/deploy/host.js'
+import type { Job, Run } from '../domain/deploy/run.js'
+import type { StateResource } from '../domain/deploy/tofuState.js'
 
 /**
  * What the use-cases need of the world, as narrow as they need it. Adapters implement these; only cli/context.ts and

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { manifestKey } from '../../../src/lib/domain/image/names.js'
+import { manifestKey } from '../../../src/lib/domain/images/names.js'
 import { type DirectOptions, importDirect } from '../../../src/lib/ops/images/importDirect.js'
 import { failureOf } from '../../support/failure.js'
 import { FakeDisk, FakeImageCloud, type Fault, Killed } from '../../support/fakeImages.js'

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { BLOCK_BYTES } from '../../../src/lib/domain/image/blocks.js'
+import { BLOCK_BYTES } from '../../../src/lib/domain/images/blocks.js'
 import { abortUploads, uploadImage } from '../../../src/lib/ops/images/uploadImage.js'
 import { failureOf } from '../../support/failure.js'
 import { FakeDisk, FakeImageCloud, sha256 } from '../../support/fakeImages.js'

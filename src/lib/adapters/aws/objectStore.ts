@@ -1,5 +1,5 @@
 import type { ObjectInfo, ObjectStore } from '../../ops/ports.js'
-import type { AwsSettings } from './compute.js'
+import type { AwsSettings } from '../deploy/compute.js'
 import { awsCall, clientLimits, lean } from './errors.js'
 import { type Readers, readingBy } from './largeAnswers.js'
 import { GetObjectCommand, PutObjectCommand, paginateListObjectsV2, S3Client } from './s3Sdk.js'

@@ -3,9 +3,9 @@ import * as z from 'zod/mini'
 import { ClawctlError, withPartial } from '../../domain/errors.js'
 import { DEPLOY_WORKFLOW } from '../../domain/paths.js'
 import type { Pull, Repository } from '../../ops/registry/ports.js'
-import { parse } from '../github.js'
-import { createGithubClient, type GithubCredential, isPassing } from '../githubClient.js'
-import { explainGithub, retryAfterMs } from '../githubErrors.js'
+import { createGithubClient, type GithubCredential, isPassing } from '../github/client.js'
+import { explainGithub, retryAfterMs } from '../github/errors.js'
+import { parse } from '../github/runs.js'
 import { withRetry } from '../retry.js'
 
 export interface RepositorySettings extends GithubCredential {

@@ -1,7 +1,7 @@
-import type { CheckStatus } from '../../domain/contract.js'
+import type { CheckStatus } from '../../domain/contract/index.js'
 import type { Preflight } from '../../ops/preflight/preflight.js'
 import type { painter } from '../text.js'
-import { fitChat } from './fleet.js'
+import { fitChat } from './deploy/fleet.js'
 
 type Paint = ReturnType<typeof painter>
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { createIssues } from '../../adapters/githubIssues.js'
+import { createIssues } from '../../adapters/github/issues.js'
 import { githubJobReport } from '../../adapters/jobReport.js'
 import { scratchFolder } from '../../adapters/scratch.js'
 import { type Env, githubSettings, githubToken } from '../../adapters/settings.js'

@@ -1,9 +1,9 @@
 import { systemClock } from '../../adapters/clock.js'
 import { writeEnvFile } from '../../adapters/envFile.js'
-import { createGithub } from '../../adapters/github.js'
-import { createGithubApp } from '../../adapters/githubApp.js'
-import { type AppFlags, githubAppSettings, hasGithubApp } from '../../adapters/githubAppSettings.js'
-import type { GithubCredential } from '../../adapters/githubClient.js'
+import { createGithubApp } from '../../adapters/github/app.js'
+import { type AppFlags, githubAppSettings, hasGithubApp } from '../../adapters/github/appSettings.js'
+import type { GithubCredential } from '../../adapters/github/client.js'
+import { createGithub } from '../../adapters/github/runs.js'
 import { type Env, githubSettings, githubToken } from '../../adapters/settings.js'
 import type { MintPorts } from '../../ops/github/ports.js'
 

@@ -1,6 +1,6 @@
-import { createMachines } from '../../adapters/aws/machines.js'
-import { createSmokeMachines } from '../../adapters/aws/smokeMachines.js'
 import { systemClock } from '../../adapters/clock.js'
+import { createMachines } from '../../adapters/images/machines.js'
+import { createSmokeMachines } from '../../adapters/images/smokeMachines.js'
 import { githubJobReport } from '../../adapters/jobReport.js'
 import { directSettings } from '../../adapters/settings.js'
 import type { CatalogPorts } from '../../ops/images/catalog.js'

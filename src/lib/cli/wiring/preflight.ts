@@ -1,6 +1,6 @@
-import { createControlApi } from '../../adapters/controlApi.js'
+import { secretsFolder } from '../../adapters/bundles/secretsFolder.js'
+import { createControlApi } from '../../adapters/deploy/controlApi.js'
 import { checkoutFiles } from '../../adapters/registry/checkout.js'
-import { secretsFolder } from '../../adapters/secretsFolder.js'
 import * as settings from '../../adapters/settings.js'
 import type { PreflightPorts } from '../../ops/preflight/preflight.js'
 import type { Context } from '../context.js'

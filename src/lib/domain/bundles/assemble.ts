@@ -1,6 +1,6 @@
-import type { Registry, RegistryEntry } from '../registry.js'
-import { isOwnForm, ownersOf, SECRETS, type SecretSpec, SHARED_SECRET_NAMES } from '../secrets.js'
+import type { Registry, RegistryEntry } from '../registry/registry.js'
 import { objectFile } from './layout.js'
+import { isOwnForm, ownersOf, SECRETS, type SecretSpec, SHARED_SECRET_NAMES } from './secrets.js'
 
 /** One secret of an instance's bundle. */
 export interface BundleSecret {

@@ -1,5 +1,5 @@
-import type { BundleObject } from '../contract.js'
-import { SECRET_NAME_PATTERN } from '../secrets.js'
+import type { BundleObject } from '../contract/index.js'
+import { SECRET_NAME_PATTERN } from './secrets.js'
 
 /**
  * Keys of a bundle's objects, relative to its prefix: `FOLDER/NAME.GENERATION.DIGEST.ENDING`. The generation is that of

@@ -1,7 +1,7 @@
-import { MARKER_NAME, parseMarker } from '../bundle.js'
-import type { BundleMarker, BundleObject } from '../contract.js'
-import type { RegistryEntry } from '../registry.js'
+import type { BundleMarker, BundleObject } from '../contract/index.js'
+import type { RegistryEntry } from '../registry/registry.js'
 import { objectFile, objectKey, parseObjectKey } from './layout.js'
+import { MARKER_NAME, parseMarker } from './manifest.js'
 
 /** An object as it is to be, wherever it will lie. */
 export type WantedObject = Unplaced<BundleObject>

@@ -1,4 +1,4 @@
-import type { Check } from '../contract.js'
+import type { Check } from '../contract/index.js'
 import { CODES } from '../errors.js'
 import { BUNDLE_WORKFLOW, DEPLOY_WORKFLOW, IMAGE_WORKFLOW } from '../paths.js'
 

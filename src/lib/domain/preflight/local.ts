@@ -1,6 +1,6 @@
-import type { Check, Fleet } from '../contract.js'
+import type { Check, Fleet } from '../contract/index.js'
 import { checkFleetFiles, type FileProblem, formatProblem } from '../registry/files.js'
-import type { Registry } from '../registry.js'
+import type { Registry } from '../registry/registry.js'
 
 /** A line holds no more. */
 const MOST_NAMED = 5

@@ -1,4 +1,7 @@
 import { REGISTRY_PATH } from '../paths.js'
+import { insertEntry } from './edit.js'
+import { hostFilePath, hostFileText, SHARED_HOST_FILES } from './hostFile.js'
+import type { FleetFiles, RegistryPlan } from './plan.js'
 import {
   checkRegistry,
   type EntryField,
@@ -8,10 +11,7 @@ import {
   type Registry,
   type RegistryEntry,
   type RegistryProblem,
-} from '../registry.js'
-import { insertEntry } from './edit.js'
-import { hostFilePath, hostFileText, SHARED_HOST_FILES } from './hostFile.js'
-import type { FleetFiles, RegistryPlan } from './plan.js'
+} from './registry.js'
 
 /** The size that the fleet runs on. */
 const INSTANCE_TYPE = 't3.large'

@@ -1,5 +1,5 @@
 import { type Node, parseTree } from 'jsonc-parser'
-import { FIELD_NAMES, type RegistryEntry } from '../registry.js'
+import { FIELD_NAMES, type RegistryEntry } from './registry.js'
 import { endOf, properties } from './tree.js'
 
 /**

@@ -1,6 +1,6 @@
 import { HOSTS_PATH, REGISTRY_PATH } from '../paths.js'
-import { checkRegistry, type RegistryRule } from '../registry.js'
 import { hostFilePath, SHARED_HOST_FILES } from './hostFile.js'
+import { checkRegistry, type RegistryRule } from './registry.js'
 
 /** What is wrong with the fleet's files, where, and how bad: a warning does not fail the check. */
 export interface FileProblem {

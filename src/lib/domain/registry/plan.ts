@@ -1,5 +1,5 @@
 import type { Code } from '../errors.js'
-import type { RegistryEntry } from '../registry.js'
+import type { RegistryEntry } from './registry.js'
 
 /** The files of the fleet that an edit looks at before it decides. */
 export interface FleetFiles {

@@ -1,6 +1,6 @@
 import { markdownCode } from '../markdown.js'
-import { FIELD_NAMES, type RegistryEntry } from '../registry.js'
 import type { FileChange } from './plan.js'
+import { FIELD_NAMES, type RegistryEntry } from './registry.js'
 import { leftBehind, type Step } from './steps.js'
 
 export type EditKind = 'add' | 'remove'

@@ -1,9 +1,9 @@
 import { nearest } from '../nearest.js'
 import { REGISTRY_PATH } from '../paths.js'
-import { findEntry, parseRegistry } from '../registry.js'
 import { deleteEntry } from './edit.js'
 import { hostFilePath, isScaffold } from './hostFile.js'
 import type { FleetFiles, RegistryPlan } from './plan.js'
+import { findEntry, parseRegistry } from './registry.js'
 
 /**
  * The registry without the entry. Its host file goes with it, unless somebody has written into it. The host file goes

@@ -1,7 +1,7 @@
-import type { FleetInstance } from '../contract.js'
+import type { FleetInstance } from '../contract/index.js'
 import { BUNDLE_WORKFLOW, REGISTRY_PATH } from '../paths.js'
-import type { RegistryEntry } from '../registry.js'
 import { hostFilePath } from './hostFile.js'
+import type { RegistryEntry } from './registry.js'
 
 /** One of the steps to a new instance. */
 export interface Step {

@@ -1,8 +1,14 @@
 import pMap from 'p-map'
-import { inspectAge } from '../../domain/age.js'
-import { judgeBundle, markerKey, type ObjectEvidence, parseMarker, secretsOfOthers } from '../../domain/bundle.js'
-import type { BundleMarker, BundleObject } from '../../domain/contract.js'
-import type { Registry, RegistryEntry } from '../../domain/registry.js'
+import { inspectAge } from '../../domain/bundles/age.js'
+import {
+  judgeBundle,
+  markerKey,
+  type ObjectEvidence,
+  parseMarker,
+  secretsOfOthers,
+} from '../../domain/bundles/manifest.js'
+import type { BundleMarker, BundleObject } from '../../domain/contract/index.js'
+import type { Registry, RegistryEntry } from '../../domain/registry/registry.js'
 import type { BundleDownloads, BundleReader, Identity, SeedInspector } from './ports.js'
 
 /**

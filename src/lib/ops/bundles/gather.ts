@@ -1,7 +1,7 @@
-import { inspectAge } from '../../domain/age.js'
+import { inspectAge } from '../../domain/bundles/age.js'
 import { type Assembly, assembleBundles, sharedTokens } from '../../domain/bundles/assemble.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
-import type { Registry } from '../../domain/registry.js'
+import type { Registry } from '../../domain/registry/registry.js'
 import type { Identities, Identity, Opened, SecretFile, SecretsFolder, SecretsListing } from './ports.js'
 
 export interface Gathered {

@@ -1,8 +1,8 @@
 import pMap from 'p-map'
-import { markerKey, parseMarker } from '../../domain/bundle.js'
+import { markerKey, parseMarker } from '../../domain/bundles/manifest.js'
 import type { StoredBundle } from '../../domain/bundles/plan.js'
-import type { BundleObject } from '../../domain/contract.js'
-import type { RegistryEntry } from '../../domain/registry.js'
+import type { BundleObject } from '../../domain/contract/index.js'
+import type { RegistryEntry } from '../../domain/registry/registry.js'
 import type { BundleStore } from './ports.js'
 
 const HEADS_AT_ONCE = 4

@@ -1,4 +1,4 @@
-import { inspectAge } from '../../domain/age.js'
+import { inspectAge } from '../../domain/bundles/age.js'
 import type { SecretsListing } from './ports.js'
 
 /** What keeps `<name>.age` of a secrets directory from being uploaded, as the end of a sentence; null where nothing does. */

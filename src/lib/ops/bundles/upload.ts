@@ -1,5 +1,5 @@
 import pMap from 'p-map'
-import { markerKey } from '../../domain/bundle.js'
+import { markerKey } from '../../domain/bundles/manifest.js'
 import {
   type BundlePlan,
   markerText,
@@ -7,13 +7,13 @@ import {
   type StoredBundle,
   type WantedObject,
 } from '../../domain/bundles/plan.js'
-import type { BundleObject } from '../../domain/contract.js'
+import { IDENTITY } from '../../domain/bundles/secrets.js'
+import type { BundleObject } from '../../domain/contract/index.js'
+import { decideDeploy } from '../../domain/deploy/policy.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
-import { decideDeploy } from '../../domain/policy.js'
-import type { Registry, RegistryEntry } from '../../domain/registry.js'
-import { IDENTITY } from '../../domain/secrets.js'
+import type { Registry, RegistryEntry } from '../../domain/registry/registry.js'
 import type { Clock, Progress, RegistrySource } from '../ports.js'
-import { readRegistry } from '../readRegistry.js'
+import { readRegistry } from '../registry/readRegistry.js'
 import { type Gathered, gatherSecrets } from './gather.js'
 import { lookAt, reposElsewhere, type StoredRepo, storedRepos } from './look.js'
 import type { BundleStore, Content, Identities, SecretsFolder, Seeds } from './ports.js'

@@ -1,6 +1,6 @@
 import { ClawctlError } from '../../domain/errors.js'
 import type { Progress, RegistrySource } from '../ports.js'
-import { readRegistry } from '../readRegistry.js'
+import { readRegistry } from '../registry/readRegistry.js'
 import { type Depth, examineBundles } from './examine.js'
 import type { BundleReader } from './ports.js'
 import { targetIds } from './upload.js'

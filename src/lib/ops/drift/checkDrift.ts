@@ -1,4 +1,7 @@
-import { type DeployRecord, deployRecordSchema } from '../../domain/contract.js'
+import { type DeployRecord, deployRecordSchema } from '../../domain/contract/index.js'
+import { plannedChanges } from '../../domain/deploy/planGuard.js'
+import { RECORD_PREFIX } from '../../domain/deploy/run.js'
+import { hostsInState, prefixesInState } from '../../domain/deploy/tofuState.js'
 import {
   type Difference,
   DRIFT_LABEL,
@@ -7,14 +10,11 @@ import {
   driftLine,
   findDrift,
   renderDrift,
-} from '../../domain/drift.js'
+} from '../../domain/drift/drift.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { parseJson } from '../../domain/json.js'
-import { plannedChanges } from '../../domain/planGuard.js'
-import { RECORD_PREFIX } from '../../domain/run.js'
-import { hostsInState, prefixesInState } from '../../domain/tofuState.js'
 import type { ObjectStore } from '../ports.js'
-import { readRegistry } from '../readRegistry.js'
+import { readRegistry } from '../registry/readRegistry.js'
 import type { DriftPorts, Issues } from './ports.js'
 
 export interface Drift {

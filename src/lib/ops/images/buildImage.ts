@@ -1,6 +1,6 @@
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
-import { HEAD_BYTES, type ImageFormat, sniffFormat, TAIL_BYTES } from '../../domain/image/format.js'
-import { IMAGE_INFO_NAME, type ImageInfo } from '../../domain/image/info.js'
+import { HEAD_BYTES, type ImageFormat, sniffFormat, TAIL_BYTES } from '../../domain/images/format.js'
+import { IMAGE_INFO_NAME, type ImageInfo } from '../../domain/images/info.js'
 import {
   baseImage,
   builtPath,
@@ -12,12 +12,12 @@ import {
   nixToplevelArgs,
   parseNixInfo,
   revisionOf,
-} from '../../domain/image/nixBuild.js'
-import { partsOf } from '../../domain/image/parts.js'
-import { sizeText } from '../../domain/image/rate.js'
+} from '../../domain/images/nixBuild.js'
+import { partsOf } from '../../domain/images/parts.js'
+import { sizeText } from '../../domain/images/rate.js'
 import { nearest } from '../../domain/nearest.js'
 import type { Clock, JobReport, Progress, RegistrySource } from '../ports.js'
-import { readRegistry } from '../readRegistry.js'
+import { readRegistry } from '../registry/readRegistry.js'
 import { digestFile } from './digestFile.js'
 import type { Digests, ImageFile, ImageFiles } from './ports.js'
 

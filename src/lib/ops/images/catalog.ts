@@ -1,9 +1,9 @@
 import { type DeployRecord, deployRecordSchema } from '../../domain/contract/stored.js'
-import { type CatalogImage, type Inventory, idsIn } from '../../domain/image/inventory.js'
-import { IMAGE_PREFIX, READY_TAG } from '../../domain/image/names.js'
+import { RECORD_PREFIX } from '../../domain/deploy/run.js'
+import { type CatalogImage, type Inventory, idsIn } from '../../domain/images/inventory.js'
+import { IMAGE_PREFIX, READY_TAG } from '../../domain/images/names.js'
 import { parseJson } from '../../domain/json.js'
 import { FLEET_STATE_KEY } from '../../domain/paths.js'
-import { RECORD_PREFIX } from '../../domain/run.js'
 import type { ImageObjects, Images, RegisteredImage, Snapshots } from './ports.js'
 
 export interface Machines {

@@ -1,5 +1,5 @@
-import type { Part } from '../../domain/image/parts.js'
-import { progressText } from '../../domain/image/rate.js'
+import type { Part } from '../../domain/images/parts.js'
+import { progressText } from '../../domain/images/rate.js'
 import type { Clock } from '../ports.js'
 import type { Digests, ImageFile } from './ports.js'
 import { interrupted } from './sendAll.js'

@@ -1,14 +1,14 @@
 import { ClawctlError } from '../../domain/errors.js'
-import { MAX_IMAGE_BYTES } from '../../domain/image/blocks.js'
-import { formatOfName, HEAD_BYTES, type ImageFormat, sniffFormat, TAIL_BYTES } from '../../domain/image/format.js'
+import { MAX_IMAGE_BYTES } from '../../domain/images/blocks.js'
+import { formatOfName, HEAD_BYTES, type ImageFormat, sniffFormat, TAIL_BYTES } from '../../domain/images/format.js'
 import {
   architectureOf,
   IMAGE_INFO_NAME,
   type ImageFacts,
   type ImageInfo,
   parseImageInfo,
-} from '../../domain/image/info.js'
-import { imageNameOf } from '../../domain/image/names.js'
+} from '../../domain/images/info.js'
+import { imageNameOf } from '../../domain/images/names.js'
 import type { ImageFile, ImageFiles } from './ports.js'
 
 /** Where `image build` leaves its image, below the current folder. */

@@ -5,8 +5,8 @@ import {
   latestOf,
   revisionOfImage,
   rollbackTargets,
-} from '../../domain/image/inventory.js'
-import { DIGEST_TAG, SOURCE_TAG } from '../../domain/image/names.js'
+} from '../../domain/images/inventory.js'
+import { DIGEST_TAG, SOURCE_TAG } from '../../domain/images/names.js'
 import { type CatalogPorts, takeInventory } from './catalog.js'
 
 export interface ListedImage {

@@ -1,5 +1,5 @@
-import type { Extent } from '../../domain/image/blocks.js'
-import type { ImageFormat } from '../../domain/image/format.js'
+import type { Extent } from '../../domain/images/blocks.js'
+import type { ImageFormat } from '../../domain/images/format.js'
 import type { Clock, JobReport, ObjectInfo, Progress } from '../ports.js'
 
 /**

@@ -1,5 +1,5 @@
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
-import { READY_TAG } from '../../domain/image/names.js'
+import { READY_TAG } from '../../domain/images/names.js'
 import {
   type PrunePlan,
   type PrunePolicy,
@@ -8,7 +8,7 @@ import {
   removalsOf,
   sizeOfRemovals,
   stillGoing,
-} from '../../domain/image/prune.js'
+} from '../../domain/images/prune.js'
 import type { Clock, Progress } from '../ports.js'
 import { type CatalogPorts, takeInventory } from './catalog.js'
 

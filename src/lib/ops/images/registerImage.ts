@@ -1,7 +1,7 @@
 import ms from 'ms'
 import { ClawctlError } from '../../domain/errors.js'
-import type { ImageFacts } from '../../domain/image/info.js'
-import { amiName, imageTags, READY_TAG } from '../../domain/image/names.js'
+import type { ImageFacts } from '../../domain/images/info.js'
+import { amiName, imageTags, READY_TAG } from '../../domain/images/names.js'
 import { poll } from '../poll.js'
 import type { ImagePorts, RegisteredImage } from './ports.js'
 

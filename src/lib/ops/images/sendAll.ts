@@ -1,5 +1,5 @@
 import { ClawctlError } from '../../domain/errors.js'
-import { Pace, pauseAfter } from '../../domain/image/pace.js'
+import { Pace, pauseAfter } from '../../domain/images/pace.js'
 import type { Clock } from '../ports.js'
 import type { Attempt } from './ports.js'
 

@@ -1,6 +1,6 @@
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
-import { BOOT_MARKER } from '../../domain/image/marker.js'
-import { READY_TAG } from '../../domain/image/names.js'
+import { BOOT_MARKER } from '../../domain/images/marker.js'
+import { READY_TAG } from '../../domain/images/names.js'
 import { type Look, poll } from '../poll.js'
 import type { Clock, JobReport, Progress } from '../ports.js'
 

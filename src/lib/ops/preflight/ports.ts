@@ -1,4 +1,4 @@
-import type { HeartbeatMemory } from '../fleetStatus.js'
+import type { HeartbeatMemory } from '../deploy/fleetStatus.js'
 import type { Clock, Compute, ObjectStore, RegistrySource } from '../ports.js'
 
 /** The credential that GitHub is asked with, as far as GitHub tells it. */

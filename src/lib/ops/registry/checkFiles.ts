@@ -1,7 +1,7 @@
 import { ClawctlError } from '../../domain/errors.js'
 import { REGISTRY_PATH } from '../../domain/paths.js'
 import { checkFleetFiles, type FileProblem } from '../../domain/registry/files.js'
-import { checkRegistry } from '../../domain/registry.js'
+import { checkRegistry } from '../../domain/registry/registry.js'
 import type { RegistrySource } from '../ports.js'
 import type { Checkout } from './ports.js'
 

@@ -1,6 +1,6 @@
 import { unifiedDiff } from '../../domain/registry/diff.js'
 import type { AcceptedPlan, FleetFiles } from '../../domain/registry/plan.js'
-import type { RegistryEntry } from '../../domain/registry.js'
+import type { RegistryEntry } from '../../domain/registry/registry.js'
 import { type AskedEdit, idOf, planEdit } from './planEdit.js'
 import type { Checkout } from './ports.js'
 

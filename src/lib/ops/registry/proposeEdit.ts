@@ -12,8 +12,8 @@ import {
   pullRequestBody,
   titleOf,
 } from '../../domain/registry/pullRequest.js'
+import type { RegistryEntry } from '../../domain/registry/registry.js'
 import type { Step } from '../../domain/registry/steps.js'
-import type { RegistryEntry } from '../../domain/registry.js'
 import { type EditResult, resultOf } from './editRegistry.js'
 import { type AskedEdit, idOf, planEdit } from './planEdit.js'
 import type { Commit, Pull, Repository } from './ports.js'

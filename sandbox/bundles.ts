@@ -1,0 +1,79 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { buffer } from 'node:stream/consumers'
+import { deflateSync, gzipSync } from 'node:zlib'
+import { pack } from 'tar-stream'
+import { assembleBundles } from '../src/lib/domain/bundles/assemble.js'
+import { markerKey } from '../src/lib/domain/bundles/manifest.js'
+import { markerText, planBundle, type WantedObject } from '../src/lib/domain/bundles/plan.js'
+import { ownersOf, SHARED_SECRET_NAMES } from '../src/lib/domain/bundles/secrets.js'
+import type { Registry } from '../src/lib/domain/registry/registry.js'
+import type { World } from './aws/world.js'
+
+const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
+
+/** Bytes in the form of an age file that nobody can decrypt: the sandbox holds no secret. */
+export function ageLookalike(): Buffer {
+  const b64 = (bytes: number) => randomBytes(bytes).toString('base64').replace(/=+$/, '')
+  const header = `age-encryption.org/v1\n-> X25519 ${b64(32)}\n${b64(32)}\n--- ${b64(32)}\n`
+  return Buffer.concat([Buffer.from(header), randomBytes(16 + 64 + 16)])
+}
+
+/** A repository of one commit with one file, in the form that `bootstrap upload` packs. */
+async function tinyRepository(name: string): Promise<{ archive: Buffer; commit: string }> {
+  const objects: [path: string, body: Buffer][] = []
+  const add = (type: string, body: Buffer): string => {
+    const whole = Buffer.concat([Buffer.from(`${type} ${body.length}\0`), body])
+    const id = createHash('sha1').update(whole).digest('hex')
+    objects.push([`objects/${id.slice(0, 2)}/${id.slice(2)}`, deflateSync(whole)])
+    return id
+  }
+  const blob = add('blob', Buffer.from(`# ${name}\n\nA stand-in of the sandbox.\n`))
+  const tree = add('tree', Buffer.concat([Buffer.from('100644 README.md\0'), Buffer.from(blob, 'hex')]))
+  const by = 'clawctl sandbox <sandbox@localhost> 0 +0000'
+  const commit = add('commit', Buffer.from(`tree ${tree}\nauthor ${by}\ncommitter ${by}\n\nA stand-in\n`))
+  const tar = pack()
+  const fixed = { mtime: new Date(0), uid: 0, gid: 0 }
+  for (const folder of ['', '.git/', '.git/refs/']) {
+    tar.entry({ ...fixed, name: `${name}/${folder}`, type: 'directory', mode: 0o755 })
+  }
+  const files: [string, string | Buffer][] = [
+    ['HEAD', 'ref: refs/heads/main\n'],
+    ['config', '[core]\n\trepositoryformatversion = 0\n\tbare = false\n'],
+    ['packed-refs', `${commit} refs/heads/main\n`],
+    ...objects,
+  ]
+  for (const [path, content] of files) tar.entry({ ...fixed, name: `${name}/.git/${path}`, mode: 0o644 }, content)
+  tar.finalize()
+  return { archive: gzipSync(await buffer(tar)), commit }
+}
+
+/** A whole bundle for each instance, as an upload would have left it: assembled and planned by the same functions. */
+export async function putBundles(world: World, bucket: string, registry: Registry, revision: string): Promise<void> {
+  const secrets = new Map(
+    [...SHARED_SECRET_NAMES, ...ownersOf(registry).keys()].map((name) => [name, ageLookalike()] as const),
+  )
+  const repository = { name: 'clawdinators', ...(await tinyRepository('clawdinators')) }
+  const ids = registry.map(({ id }) => id)
+  for (const assembly of assembleBundles({ registry, ids, available: new Set(secrets.keys()) }).assemblies) {
+    const contents = new Map<string, Buffer>()
+    const wanted = assembly.secrets.map(({ name, file }): WantedObject => {
+      const body = secrets.get(name) ?? ageLookalike()
+      contents.set(file, body)
+      return { kind: 'secret', name, file, size: body.length, sha256: sha256(body) }
+    })
+    const { name, archive, commit } = repository
+    contents.set(`repos/${name}.tar.gz`, archive)
+    const repo: WantedObject = {
+      ...{ kind: 'repo', name, size: archive.length, sha256: sha256(archive) },
+      ...{ url: null, branch: 'main', commit },
+    }
+    const { entry } = assembly
+    const plan = planBundle(entry, [...wanted, repo], { marker: null, objects: [] })
+    for (const { file, key, sha256: digest } of plan.objects) {
+      const checksum = Buffer.from(digest, 'hex').toString('base64')
+      const body = contents.get(file) ?? Buffer.alloc(0)
+      world.putObject(bucket, `${entry.bootstrapPrefix}/${key}`, body, { checksums: [['sha256', checksum]] })
+    }
+    world.putObject(bucket, markerKey(entry), markerText(plan, { revision, by: 'clawctl sandbox', at: world.now() }))
+  }
+}

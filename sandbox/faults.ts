@@ -1,0 +1,106 @@
+import {
+  type Fault,
+  type HostKind,
+  type ImportKind,
+  isMachineKind,
+  type MachineKind,
+  type Service,
+  type StrikeKind,
+} from '../src/lib/domain/sandboxOptions.js'
+
+/** How an answer fails. A corrupt upload is no failure of the service: it is for the checksum to find. */
+export type HttpStrike = Exclude<StrikeKind, 'corrupt'>
+
+/** What is still to go wrong. HTTP faults use themselves up; host faults stay. */
+export class Faults {
+  #faults: Fault[]
+  readonly #rate = { second: 0, requests: 0 }
+
+  constructor(faults: readonly Fault[] = []) {
+    this.#faults = faults.map((f) => ({ ...f }))
+  }
+
+  /** Adds a fault; the returned function takes back what is left of it. */
+  add(fault: Fault): () => void {
+    const own = { ...fault }
+    this.#faults.push(own)
+    return () => {
+      this.#faults = this.#faults.filter((f) => f !== own)
+    }
+  }
+
+  /** How the next answer of the service fails, if it does. Uses up one strike. */
+  strike(service: Service): HttpStrike | null {
+    let struck: HttpStrike | null = null
+    for (const fault of this.#faults) {
+      if (fault.on !== service || !('strikes' in fault) || fault.kind === 'corrupt') continue
+      if (fault.after) fault.after -= 1
+      else if (struck === null && fault.strikes > 0) {
+        fault.strikes -= 1
+        struck = fault.kind
+      }
+    }
+    return struck
+  }
+
+  /** Whether the next upload arrives with a flipped bit. Uses up one strike. */
+  corrupts(service: Service): boolean {
+    for (const fault of this.#faults) {
+      if (fault.on !== service || !('strikes' in fault) || fault.kind !== 'corrupt') continue
+      if (fault.after) fault.after -= 1
+      else if (fault.strikes > 0) {
+        fault.strikes -= 1
+        return true
+      }
+    }
+    return false
+  }
+
+  /** Whether one request more, now, is above the quota of its second. */
+  overQuota(): boolean {
+    const quota = Math.min(...this.#faults.map((f) => ('perSecond' in f ? f.perSecond : Number.POSITIVE_INFINITY)))
+    if (quota === Number.POSITIVE_INFINITY) return false
+    const second = Math.floor(Date.now() / 1000)
+    if (this.#rate.second !== second) Object.assign(this.#rate, { second, requests: 0 })
+    this.#rate.requests += 1
+    return this.#rate.requests > quota
+  }
+
+  encryptsByDefault(): boolean {
+    return this.#faults.some((f) => f.on === 'ebs' && f.kind === 'encrypted')
+  }
+
+  /** How the next import fails, if it does. Uses up one strike. */
+  import(kinds: readonly ImportKind[]): ImportKind | null {
+    const fault = this.#faults.find((f) => f.on === 'import' && f.strikes > 0 && kinds.includes(f.kind))
+    if (fault?.on !== 'import') return null
+    fault.strikes -= 1
+    return fault.kind
+  }
+
+  delayMs(service: Service): number {
+    return Math.max(0, ...this.#faults.map((f) => (f.on === service && 'delayMs' in f ? f.delayMs : 0)))
+  }
+
+  /** How a host that boots now fails, if it does. `latest`: it boots the newest AMI. */
+  host(id: string, latest: boolean): Exclude<HostKind, MachineKind> | null {
+    for (const fault of this.#faults) {
+      if (fault.on !== 'host' || isMachineKind(fault.kind) || (fault.id !== null && fault.id !== id)) continue
+      if (fault.kind === 'dead' || latest) return fault.kind
+    }
+    return null
+  }
+
+  /** Whether a machine that boots now fails so; `id` is null for one that is no host. */
+  machine(kind: MachineKind, id: string | null): boolean {
+    return this.#faults.some((f) => f.on === 'host' && f.kind === kind && (f.id === null || f.id === id))
+  }
+
+  /** True once where the runner is to die. */
+  runnerDies(): boolean {
+    const index = this.#faults.findIndex((f) => f.on === 'runner')
+    if (index < 0) return false
+    this.#faults.splice(index, 1)
+    return true
+  }
+}

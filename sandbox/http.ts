@@ -1,0 +1,164 @@
+import { channel } from 'node:diagnostics_channel'
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Service } from '../src/lib/domain/sandboxOptions.js'
+import type { Faults, HttpStrike } from './faults.js'
+
+export interface Exchange {
+  method: string
+  /** Path and query; the host part is the endpoint's own. */
+  url: URL
+  headers: IncomingHttpHeaders
+  /** Every value of every header: Node keeps only the first of some that are there twice. */
+  headersDistinct?: IncomingMessage['headersDistinct']
+  /** Empty where the endpoint reads `stream` itself. */
+  body: Buffer
+  stream: AsyncIterable<Buffer>
+}
+
+export interface Reply {
+  status: number
+  headers?: Record<string, string>
+  /** Of a stream the headers tell the length. */
+  body?: string | Buffer | AsyncIterable<Buffer>
+}
+
+/** One line of the request log: what a test asks "how often was that called?". */
+export interface LoggedRequest {
+  service: Service
+  method: string
+  path: string
+  status: number | 'reset' | 'hang'
+}
+
+/** What a service answered, and whether a fault did it in its stead. */
+export interface Answered {
+  service: Service
+  exchange: Exchange
+  reply: Reply
+  struck: boolean
+}
+
+/** Every answer is published, for who subscribes: the tests hold them against the services' own descriptions. */
+export const answered = channel('clawctl:sandbox:answered')
+
+export interface Endpoint {
+  url: string
+  close(): Promise<void>
+}
+
+export interface EndpointOptions {
+  service: Service
+  handle(exchange: Exchange): Promise<Reply> | Reply
+  /** The service's own way to say "slow down" or "internal error". */
+  fail(strike: Exclude<HttpStrike, 'reset' | 'hang'>): Reply
+  faults: Faults
+  /** The handler reads the body as it comes, for services that take large ones. */
+  streams?: boolean
+  log?: (request: LoggedRequest) => void
+  port?: number
+}
+
+/** Starts one service on loopback. Faults strike before the service sees the request. */
+export async function listen(options: EndpointOptions): Promise<Endpoint> {
+  const { service, faults } = options
+  const sockets = new Set<Socket>()
+  const serve = async (request: IncomingMessage, response: ServerResponse) => {
+    const body = options.streams ? NO_BODY : await readAll(request)
+    if (!body) return // the client went away
+    // Not against a base: `//` would become another host.
+    const target = `http://127.0.0.1${request.url ?? '/'}`
+    if (!URL.canParse(target)) {
+      response.writeHead(400).end()
+      return
+    }
+    const url = new URL(target)
+    const method = request.method ?? 'GET'
+    const log = (status: LoggedRequest['status']) =>
+      options.log?.({ service, method, path: url.pathname + url.search, status })
+    const delay = faults.delayMs(service)
+    if (delay > 0) await sleep(delay)
+    const strike = faults.strike(service)
+    if (strike === 'reset') {
+      log('reset')
+      request.socket.resetAndDestroy()
+      return
+    }
+    if (strike === 'hang') {
+      log('hang')
+      request.resume()
+      return
+    }
+    const { headers, headersDistinct } = request
+    // A reader that stops early must not take the connection with it.
+    const stream = request.iterator({ destroyOnReturn: false })
+    const exchange: Exchange = { method, url, headers, headersDistinct, body, stream }
+    let reply: Reply
+    try {
+      reply = strike ? options.fail(strike) : await options.handle(exchange)
+    } catch (error) {
+      if (request.errored) return // the client went away
+      reply = { status: 500, body: `sandbox defect in ${service}: ${(error as Error).stack}` }
+    }
+    answered.publish({ service, exchange, reply, struck: strike !== null } satisfies Answered)
+    // What nobody read has to go, or a client that is still sending never sees the answer.
+    if (!request.readableEnded && !(await drain(request))) return
+    log(reply.status)
+    await send(reply, method, response)
+  }
+  const server = createServer((request, response) => {
+    // What is malformed ends its own connection, never the sandbox.
+    serve(request, response).catch(() => request.socket.destroy())
+  })
+  server.on('connection', (socket) => {
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket))
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(options.port ?? 0, '127.0.0.1', resolve)
+  })
+  const { port } = server.address() as AddressInfo
+  return {
+    url: `http://127.0.0.1:${port}`,
+    close: () =>
+      new Promise((resolve) => {
+        for (const socket of sockets) socket.destroy()
+        server.close(() => resolve())
+      }),
+  }
+}
+
+const NO_BODY = Buffer.alloc(0)
+
+/** Null where the client went away. */
+async function readAll(request: IncomingMessage): Promise<Buffer | null> {
+  const chunks: Buffer[] = []
+  try {
+    for await (const chunk of request) chunks.push(chunk as Buffer)
+  } catch {
+    return null
+  }
+  return Buffer.concat(chunks)
+}
+
+/** False where the client went away. */
+function drain(request: IncomingMessage): Promise<boolean> {
+  return new Promise((resolve) => {
+    if (request.destroyed) resolve(false)
+    request.once('end', () => resolve(true))
+    request.once('close', () => resolve(request.complete))
+    request.resume()
+  })
+}
+
+async function send({ status, headers, body = '' }: Reply, method: string, response: ServerResponse): Promise<void> {
+  const whole = typeof body === 'string' || Buffer.isBuffer(body)
+  response.writeHead(status, { ...(whole ? { 'content-length': String(Buffer.byteLength(body)) } : {}), ...headers })
+  if (method === 'HEAD') response.end()
+  else if (whole) response.end(body)
+  else await pipeline(Readable.from(body, { objectMode: false }), response)
+}

@@ -1,0 +1,58 @@
+import { ClawctlError } from '../src/lib/domain/errors.js'
+import { parseFault } from '../src/lib/domain/sandboxOptions.js'
+import { environmentFor } from './environment.js'
+import { currentSession, lendFaults } from './session.js'
+import { type Signals, withSignals } from './signals.js'
+import { runProgram } from './spawn.js'
+import { Checkout, parseRole, type SandboxRequest, startSandbox } from './start.js'
+
+/**
+ * Runs a command in a fresh sandbox, or in the one that surrounds us, and resolves to its exit code.
+ * Nothing of a fresh sandbox is left afterwards.
+ */
+export function runInSandbox(
+  request: SandboxRequest,
+  role: string,
+  command: readonly [string, ...string[]],
+): Promise<number> {
+  return withSignals(async (signals) => {
+    const session = await currentSession(request.env)
+    if (session) return joinAndRun(session, request, role, command, signals)
+    const sandbox = await startSandbox(request)
+    try {
+      const checkout = new Checkout(sandbox.session.checkoutRoot, sandbox.session.registryFile)
+      const parsed = await parseRole(role, checkout, request.running)
+      return await runProgram(command, await sandbox.environment(parsed, request.env), signals)
+    } finally {
+      await sandbox.close()
+    }
+  })
+}
+
+async function joinAndRun(
+  session: NonNullable<Awaited<ReturnType<typeof currentSession>>>,
+  request: SandboxRequest,
+  role: string,
+  command: readonly [string, ...string[]],
+  signals: Signals,
+): Promise<number> {
+  if (request.registry !== undefined || request.running !== undefined || request.tofu !== 'auto') {
+    throw new ClawctlError(
+      'USAGE',
+      '--registry, --running and --tofu belong to a fresh sandbox, and this joins a running one.',
+      {
+        hint: 'Leave them out, or unset CLAWCTL_SANDBOX to get a fresh one.',
+      },
+    )
+  }
+  for (const fault of request.faults) parseFault(fault)
+  const checkout = new Checkout(session.checkoutRoot, session.registryFile)
+  const parsed = await parseRole(role, checkout, undefined)
+  const env = await environmentFor(parsed, session, request.env, (folder) => checkout.copyTo(folder))
+  const takeBack = request.faults.length > 0 ? await lendFaults(session, request.faults) : () => {}
+  try {
+    return await runProgram(command, env, signals)
+  } finally {
+    takeBack()
+  }
+}

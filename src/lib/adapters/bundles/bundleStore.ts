@@ -1,0 +1,193 @@
+import { createHash } from 'node:crypto'
+import { createReadStream, createWriteStream } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import type { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { ClawctlError } from '../../domain/errors.js'
+import type { BundleDownloads, BundleStore } from '../../ops/bundles/ports.js'
+import { awsCall, clientLimits, lean } from '../aws/errors.js'
+import { createObjectStore } from '../aws/objectStore.js'
+import {
+  CopyObjectCommand,
+  DeleteObjectsCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  PutObjectCommand,
+  S3Client,
+} from '../aws/s3Sdk.js'
+import type { AwsSettings } from '../deploy/compute.js'
+import { withRetry } from '../retry.js'
+
+/** Above it a body is streamed, and clawctl itself retries: the SDK can't send a stream twice. */
+const MOST_BUFFERED_BYTES = 1024 * 1024
+/** S3's limit of PutObject and CopyObject: beyond it there is no SHA-256 over the whole object to be had. */
+const MOST_OBJECT_BYTES = 5 * 1024 ** 3
+/** S3's limit of DeleteObjects. */
+const MOST_KEYS = 1000
+/** A gigabyte at 2 MB/s. */
+const TRANSFER_MS = 600_000
+
+const nothing = () => {}
+/** Without a logger the SDK writes to the console that it can't send a stream twice, which we do. */
+const SILENT = { debug: nothing, info: nothing, warn: nothing, error: nothing }
+
+/** The fleet's bucket as uploads and checks of bundles use it. `folder` holds what is downloaded. */
+export function createBundleStore(
+  settings: AwsSettings & { bucket: string; folder: () => string },
+): BundleStore & BundleDownloads {
+  const Bucket = settings.bucket
+  const limits = { region: settings.region }
+  const client = new S3Client({ ...limits, ...clientLimits(settings) })
+  const transfers = new S3Client({ ...limits, ...clientLimits({ patience: { attempts: 4, attemptMs: TRANSFER_MS } }) })
+  const once = clientLimits({ patience: { attempts: 1, attemptMs: TRANSFER_MS } })
+  const streams = lean(new S3Client({ ...limits, ...once, logger: SILENT }))
+  const { get, list, putIf } = createObjectStore(settings)
+  let downloads = 0
+
+  /** Null where there is no such object. Read again from its beginning where the connection broke. */
+  const readThrough = <T>(Key: string, use: (body: Readable, encryption: string | null) => Promise<T>) =>
+    s3Call(`S3 GetObject ${Bucket}/${Key}`, () =>
+      withRetry(
+        async () => {
+          const object = await orNull(streams.send(new GetObjectCommand({ Bucket, Key })))
+          return object && use(object.Body as Readable, object.ServerSideEncryption ?? null)
+        },
+        { retryable: isTransient },
+      ),
+    )
+
+  return {
+    get,
+    list,
+    putIf,
+
+    head: (Key, checksum) =>
+      s3Call(`S3 HeadObject ${Bucket}/${Key}`, async () => {
+        const mode = checksum ? { ChecksumMode: 'ENABLED' as const } : {}
+        const head = await orNull(client.send(new HeadObjectCommand({ Bucket, Key, ...mode })))
+        return (
+          head && {
+            size: head.ContentLength ?? 0,
+            sha256: wholeSha256(head),
+            encryption: head.ServerSideEncryption ?? null,
+          }
+        )
+      }),
+
+    read: (key, keep) =>
+      readThrough(key, async (body, encryption) => {
+        const hash = createHash('sha256')
+        const chunks: Buffer[] = []
+        let size = 0
+        for await (const chunk of body as AsyncIterable<Buffer>) {
+          hash.update(chunk)
+          size += chunk.length
+          if (keep && size <= MOST_BUFFERED_BYTES) chunks.push(chunk)
+        }
+        const bytes = keep && size <= MOST_BUFFERED_BYTES ? Buffer.concat(chunks) : null
+        return { size, sha256: hash.digest('hex'), encryption, bytes }
+      }),
+
+    send(Key, content, { sha256, kmsKey }) {
+      const size = 'bytes' in content ? content.bytes.length : content.size
+      if (size > MOST_OBJECT_BYTES) {
+        throw new ClawctlError('INVALID_REQUEST', `${Key} would have ${size} bytes, and S3 takes 5 GiB at once.`)
+      }
+      const command = (Body: Uint8Array | Readable) =>
+        new PutObjectCommand({
+          Bucket,
+          Key,
+          Body,
+          ContentLength: size,
+          ContentType: 'application/octet-stream',
+          ChecksumSHA256: Buffer.from(sha256, 'hex').toString('base64'),
+          ...(kmsKey === undefined ? {} : { ServerSideEncryption: 'aws:kms' as const, SSEKMSKeyId: kmsKey }),
+        })
+      return s3Call(`S3 PutObject ${Bucket}/${Key}`, async () => {
+        if ('bytes' in content) await transfers.send(command(content.bytes))
+        else await withRetry(() => streams.send(command(createReadStream(content.file))), { retryable: isTransient })
+      })
+    },
+
+    copy: (from, Key, sha256) =>
+      s3Call(`S3 CopyObject ${Bucket}/${Key}`, async () => {
+        const CopySource = `${Bucket}/${from.split('/').map(encodeURIComponent).join('/')}`
+        const copied = await orNull(
+          transfers.send(new CopyObjectCommand({ Bucket, Key, CopySource, ChecksumAlgorithm: 'SHA256' })),
+        )
+        if (!copied) return false
+        const { ChecksumSHA256 } = copied.CopyObjectResult ?? {}
+        if (ChecksumSHA256 === Buffer.from(sha256, 'hex').toString('base64')) return true
+        throw new ClawctlError('UPSTREAM', `S3 copied ${from} with another SHA-256 than it should have.`, {
+          hint: 'Run `clawctl bootstrap verify all`: it says which bundle holds the damaged object.',
+        })
+      }),
+
+    async remove(keys) {
+      for (let at = 0; at < keys.length; at += MOST_KEYS) {
+        const Objects = keys.slice(at, at + MOST_KEYS).map((Key) => ({ Key }))
+        await s3Call(`S3 DeleteObjects ${Bucket}`, async () => {
+          const { Errors } = await client.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects, Quiet: true } }))
+          const [first] = Errors ?? []
+          if (first) throw Object.assign(new Error(first.Message ?? ''), { name: first.Code ?? 'DeleteError' })
+        })
+      }
+    },
+
+    async download(key) {
+      downloads += 1
+      const file = `${settings.folder()}/download-${downloads}`
+      const found = await readThrough(key, async (body) => {
+        await pipeline(body, createWriteStream(file))
+        return true
+      })
+      if (!found) throw new ClawctlError('UPSTREAM', `${key} vanished while it was looked at.`, { hint: 'Try again.' })
+      return { file, remove: () => rm(file, { force: true }) }
+    },
+  }
+}
+
+/** S3's SHA-256 in hex, where it is over the whole object and not over the parts of an upload. */
+function wholeSha256(head: { ChecksumSHA256?: string | undefined; ChecksumType?: string | undefined }): string | null {
+  if (!head.ChecksumSHA256 || head.ChecksumType === 'COMPOSITE' || head.ChecksumSHA256.includes('-')) return null
+  return Buffer.from(head.ChecksumSHA256, 'base64').toString('hex')
+}
+
+async function orNull<T>(call: Promise<T>): Promise<T | null> {
+  try {
+    return await call
+  } catch (error) {
+    if (['NoSuchKey', 'NotFound'].includes((error as Error).name)) return null
+    throw error
+  }
+}
+
+/** KMS refuses in codes of its own, some of them inside S3's AccessDenied. */
+function s3Call<T>(what: string, call: () => Promise<T>): Promise<T> {
+  return awsCall(what, async () => {
+    try {
+      return await call()
+    } catch (error) {
+      const { name, message } = error as Error
+      if (name.startsWith('KMS.') || (name === 'AccessDenied' && /\bkms:/i.test(message))) {
+        throw new ClawctlError('DENIED', `AWS refused ${what}: the KMS key can't be used (${name}).`, {
+          hint: 'Check FLEET_KMS_KEY_ARN or --kms-key, the key policy, and that the role has kms:GenerateDataKey and kms:Decrypt on it.',
+          cause: error,
+        })
+      }
+      throw error
+    }
+  })
+}
+
+/** What the SDK itself would try again. */
+function isTransient(error: unknown): boolean {
+  const { $metadata, $retryable, name, code } = error as Error & {
+    $metadata?: { httpStatusCode?: number }
+    $retryable?: object
+    code?: string
+  }
+  const status = $metadata?.httpStatusCode
+  if (status !== undefined && status < 500) return status === 429 || $retryable !== undefined
+  return status !== undefined || name === 'TimeoutError' || /^E[A-Z]+$/.test(code ?? '')
+}

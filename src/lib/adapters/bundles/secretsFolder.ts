@@ -1,0 +1,117 @@
+import { createHash } from 'node:crypto'
+import { constants } from 'node:fs'
+import { lstat, open, readdir, realpath, stat } from 'node:fs/promises'
+import { join, relative, resolve, sep } from 'node:path'
+import { SECRET_NAME_PATTERN } from '../../domain/bundles/secrets.js'
+import { ClawctlError } from '../../domain/errors.js'
+import type { SecretFile, SecretsFolder, SecretsListing } from '../../ops/bundles/ports.js'
+
+/** A secret is a key or a token; what is larger is something else. */
+const MOST_BYTES = 1024 * 1024
+const ENDING = '.age'
+const NO_NAME = 'is no name of a secret: a letter or digit, then those, ".", "_" and "-"'
+
+/** A directory of `<name>.age`, as the nix-secrets repository is one. Hidden entries are nobody's business. */
+export function secretsFolder(folder: string): SecretsFolder {
+  return {
+    path: folder,
+    async read() {
+      const root = await openFolder(folder)
+      const files: SecretFile[] = []
+      const strays: string[] = []
+      const problems: SecretsListing['problems'] = []
+      const names = (await readdir(root, { encoding: 'buffer' })).sort(Buffer.compare)
+      for (const raw of names) {
+        const name = raw.toString('utf8')
+        if (name.startsWith('.')) continue
+        if (!name.endsWith(ENDING)) {
+          strays.push(shown(name))
+        } else if (!Buffer.from(name).equals(raw) || !SECRET_NAME_PATTERN.test(name.slice(0, -ENDING.length))) {
+          problems.push({ file: shown(name), problem: NO_NAME })
+        } else {
+          const read = await readInside(root, name)
+          if ('problem' in read) problems.push({ file: name, problem: read.problem })
+          else files.push({ name: name.slice(0, -ENDING.length), ...read })
+        }
+      }
+      return { files, strays, problems }
+    },
+  }
+}
+
+/** @throws ClawctlError INVALID_SECRETS */
+async function openFolder(folder: string): Promise<string> {
+  try {
+    const root = await realpath(resolve(folder))
+    if ((await stat(root)).isDirectory()) {
+      await readdir(root)
+      return root
+    }
+    throw Object.assign(new Error(), { code: 'ENOTDIR' })
+  } catch (error) {
+    throw new ClawctlError('INVALID_SECRETS', `The secrets directory ${shown(folder)} ${reason(error)}.`, {
+      hint: 'Give the checkout of nix-secrets with --secrets-dir, or set CLAWCTL_SECRETS_DIR.',
+      cause: error,
+    })
+  }
+}
+
+/** The file's bytes, or why they are not to be had. Links are followed inside the directory only. */
+async function readInside(
+  root: string,
+  name: string,
+): Promise<{ bytes: Buffer; sha256: string } | { problem: string }> {
+  const path = join(root, name)
+  try {
+    const real = await realpath(path)
+    const inside = relative(root, real)
+    if (inside.startsWith('..') || resolve(root, inside) === root || inside.startsWith(sep)) {
+      return { problem: 'is a link that leads out of the secrets directory' }
+    }
+    const bytes = await readFileOf(real)
+    return 'problem' in bytes ? bytes : { bytes: bytes.bytes, sha256: sha256Of(bytes.bytes) }
+  } catch (error) {
+    const isLink = await lstat(path).then(
+      (found) => found.isSymbolicLink(),
+      () => false,
+    )
+    if (isLink && (error as NodeJS.ErrnoException).code === 'ENOENT') return { problem: 'is a link that leads nowhere' }
+    return { problem: reason(error) }
+  }
+}
+
+/** Opened once and then asked what it is, without waiting on a pipe. */
+async function readFileOf(path: string): Promise<{ bytes: Buffer } | { problem: string }> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)
+  try {
+    const found = await file.stat()
+    if (found.isDirectory()) return { problem: 'is a directory' }
+    if (!found.isFile()) return { problem: 'is no regular file' }
+    if (found.size > MOST_BYTES) return { problem: `has ${found.size} bytes, too many for a secret` }
+    return { bytes: await file.readFile() }
+  } finally {
+    await file.close()
+  }
+}
+
+export const sha256Of = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
+
+const REASONS: Record<string, string> = {
+  ENOENT: 'does not exist',
+  ENOTDIR: 'is no directory',
+  EACCES: "can't be read: permission denied",
+  EPERM: "can't be read: permission denied",
+  ELOOP: 'is a link that leads to itself',
+}
+
+/** As the end of a sentence about the file. */
+export function reason(error: unknown): string {
+  const code = (error as NodeJS.ErrnoException).code ?? (error as Error).name
+  return REASONS[code] ?? `can't be read (${code})`
+}
+
+/** Odd names are shown escaped: they can't control a terminal, and look-alikes show. */
+export function shown(name: string): string {
+  const plain = JSON.stringify(name.length > 120 ? `${name.slice(0, 117)}...` : name)
+  return plain.replace(/[^\x20-\x7e]/g, (c) => `\\u${(c.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`)
+}

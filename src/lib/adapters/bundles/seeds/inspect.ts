@@ -1,0 +1,69 @@
+import { createReadStream, createWriteStream } from 'node:fs'
+import { mkdir, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { createGunzip } from 'node:zlib'
+import { extract } from 'tar-stream'
+import { asClawctlError } from '../../../domain/errors.js'
+import type { SeedInspector } from '../../../ops/bundles/ports.js'
+import type { Git } from './git.js'
+
+/** Unpacks archives of repositories, distrustful of what they hold, and has git check them. */
+export function seedInspector(git: Git, scratch: () => string): SeedInspector {
+  let count = 0
+  return {
+    async inspect(file, name, commit) {
+      count += 1
+      const folder = join(scratch(), `inspect-${count}`)
+      try {
+        const problem = await unpack(file, name, folder)
+        if (problem !== null) return [problem]
+        const run = (...args: string[]) => git.run(['-C', join(folder, name), ...args], { failed: 'git' })
+        const head = await run('rev-parse', 'HEAD')
+        if (head !== commit) return [`is at ${head} instead of ${commit}`]
+        await run('fsck', '--full', '--no-dangling', '--no-progress')
+        await run('reset', '--hard', '--quiet')
+        return []
+      } catch (error) {
+        const { code, message } = asClawctlError(error)
+        if (code === 'TOOL_MISSING') throw error
+        return [`does not unpack to a sound repository: ${message.replace(/\.$/, '')}`]
+      } finally {
+        await rm(folder, { recursive: true, force: true })
+      }
+    },
+  }
+}
+
+/** What is wrong with the archive's own form, as the end of a sentence, or null. */
+async function unpack(file: string, name: string, folder: string): Promise<string | null> {
+  const tar = extract()
+  const reading = pipeline(createReadStream(file), createGunzip(), tar).catch((error: Error) => error)
+  let count = 0
+  try {
+    for await (const entry of tar) {
+      const { type, name: path } = entry.header
+      count += 1
+      const parts = path.replace(/\/$/, '').split('/')
+      if (parts[0] !== name || parts.includes('..') || (parts.length > 1 && parts[1] !== '.git')) {
+        return `holds ${JSON.stringify(path)}, which is not of ${name}/.git`
+      }
+      const target = join(folder, ...parts)
+      if (type === 'directory') {
+        await mkdir(target, { recursive: true })
+        entry.resume()
+      } else if (type === 'file') {
+        await mkdir(dirname(target), { recursive: true })
+        await pipeline(entry, createWriteStream(target, { flags: 'wx' }))
+      } else {
+        return `holds ${JSON.stringify(path)}, which is a ${type}`
+      }
+    }
+  } catch (error) {
+    return `is no sound gzip'd tar (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`
+  } finally {
+    tar.destroy()
+    await reading
+  }
+  return count === 0 ? 'is an empty archive' : null
+}

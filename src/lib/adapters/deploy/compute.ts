@@ -1,0 +1,115 @@
+import type { Image as Ec2Image, Instance, InstanceStatus } from '@aws-sdk/client-ec2'
+import type { Host } from '../../domain/deploy/host.js'
+import type { Compute } from '../../ops/ports.js'
+import { EC2_READERS } from '../aws/ec2Answers.js'
+import {
+  DescribeImagesCommand,
+  EC2Client,
+  paginateDescribeInstanceStatus,
+  paginateDescribeInstances,
+} from '../aws/ec2Sdk.js'
+import { awsCall, clientLimits, lean } from '../aws/errors.js'
+import { readingBy } from '../aws/largeAnswers.js'
+
+const LIVE_STATES = ['pending', 'running', 'shutting-down', 'stopping', 'stopped']
+
+export interface AwsSettings {
+  region: string
+  /** How often and how long to try; where a caller has little time of its own. */
+  patience?: { attempts: number; attemptMs: number }
+  /** Ends what is under way: it rejects with CANCELLED. */
+  stop?: AbortSignal
+}
+
+/** EC2 as the use-cases see it. Credentials and endpoints are the SDK's own business. */
+export function createCompute(settings: AwsSettings): Compute {
+  const client = readingBy(lean(new EC2Client({ region: settings.region, ...clientLimits(settings) })), EC2_READERS)
+  const fleetFilter = { Name: 'tag:app', Values: ['clawdinator'] }
+  return {
+    async describeHosts() {
+      const [instances, statuses] = await Promise.all([
+        awsCall('EC2 DescribeInstances', async () => {
+          const found: Instance[] = []
+          const filters = [fleetFilter, { Name: 'instance-state-name', Values: LIVE_STATES }]
+          for await (const page of paginateDescribeInstances({ client, pageSize: 1000 }, { Filters: filters })) {
+            for (const reservation of page.Reservations ?? []) found.push(...(reservation.Instances ?? []))
+          }
+          return found
+        }),
+        // No filter by tag exists for the status checks, and asking by id needs the first answer: the account's running instances are few.
+        awsCall('EC2 DescribeInstanceStatus', async () => {
+          const found = new Map<string, InstanceStatus>()
+          for await (const page of paginateDescribeInstanceStatus({ client, pageSize: 1000 }, {})) {
+            for (const status of page.InstanceStatuses ?? []) found.set(status.InstanceId ?? '', status)
+          }
+          return found
+        }),
+      ])
+      return instances.flatMap((instance) => toHost(instance, statuses.get(instance.InstanceId ?? '')) ?? [])
+    },
+    async findImage(id) {
+      const images = await awsCall('EC2 DescribeImages', async () => {
+        try {
+          return (await client.send(new DescribeImagesCommand({ ImageIds: [id] }))).Images ?? []
+        } catch (error) {
+          if (
+            ['InvalidAMIID.NotFound', 'InvalidAMIID.Unavailable', 'InvalidAMIID.Malformed'].includes(
+              (error as Error).name,
+            )
+          )
+            return []
+          throw error
+        }
+      })
+      const image = images[0] && toImage(images[0])
+      return image ? { ...image, available: images[0]?.State === 'available' } : null
+    },
+    async latestImage() {
+      const answer = await awsCall('EC2 DescribeImages', () =>
+        client.send(
+          new DescribeImagesCommand({
+            Owners: ['self'],
+            Filters: [
+              { Name: 'tag:clawdinator', Values: ['true'] },
+              { Name: 'state', Values: ['available'] },
+            ],
+          }),
+        ),
+      )
+      const images = (answer.Images ?? []).flatMap((image) => toImage(image) ?? [])
+      return images.sort((a, b) => b.createdAt.localeCompare(a.createdAt) || b.id.localeCompare(a.id))[0] ?? null
+    },
+  }
+}
+
+function toImage(image: Ec2Image) {
+  if (!image.ImageId) return null
+  return { id: image.ImageId, name: image.Name ?? image.ImageId, createdAt: image.CreationDate ?? '' }
+}
+
+function isLive(state: string | undefined): state is Host['state'] {
+  return LIVE_STATES.includes(state ?? '')
+}
+
+function toHost(instance: Instance, status: InstanceStatus | undefined): Host | null {
+  const state = instance.State?.Name
+  if (!instance.InstanceId || !isLive(state)) return null
+  const tag = (key: string) => instance.Tags?.find((t) => t.Key === key)?.Value
+  return {
+    id: tag('clawdinator:id') ?? tag('Name') ?? instance.InstanceId,
+    instanceId: instance.InstanceId,
+    state,
+    ami: instance.ImageId ?? '',
+    instanceType: instance.InstanceType ?? '',
+    publicIp: instance.PublicIpAddress ?? null,
+    launchedAt: instance.LaunchTime?.toISOString() ?? '',
+    checks: toChecks(status),
+  }
+}
+
+function toChecks(status: InstanceStatus | undefined): Host['checks'] {
+  const both = [status?.InstanceStatus?.Status, status?.SystemStatus?.Status]
+  if (both.some((s) => s === 'impaired')) return 'impaired'
+  if (both.every((s) => s === 'ok')) return 'ok'
+  return both.some((s) => s === 'initializing') ? 'initializing' : 'unknown'
+}

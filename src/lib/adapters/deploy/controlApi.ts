@@ -1,0 +1,128 @@
+import type * as z from 'zod/mini'
+import { failureSchema } from '../../domain/contract/failure.js'
+import { ClawctlError } from '../../domain/errors.js'
+import { parseJson } from '../../domain/json.js'
+import type { ControlApi } from '../../ops/deploy/controlApiPlane.js'
+import { HttpFailure, type HttpResponse, httpRequest } from '../httpClient.js'
+import { withRetry } from '../retry.js'
+
+/** The Lambda's own limit is 30 s; an answer that comes later is none. */
+const TIMEOUT_MS = 35_000
+
+/** An answer that the contract does not know: the Function URL's own 429, 502 or 503, or a proxy's page. */
+class ForeignAnswer extends Error {
+  readonly response: HttpResponse
+  constructor(response: HttpResponse) {
+    super(`HTTP ${response.status}`)
+    this.response = response
+  }
+}
+
+/**
+ * The Control API over HTTPS. Every call may be retried: the POST carries a request id, and the same id starts one run.
+ * What the API itself reports as failed upstream was retried there, and is not retried again.
+ * @param options.token never put into a message, a URL or an argument
+ * @param options.interruption breaks off the look at a deploy, the one call that somebody makes while they wait
+ */
+export function createControlApi(options: {
+  url: string
+  token: string
+  userAgent: string
+  interruption?: () => AbortSignal
+  /** Per attempt, where somebody waits for something else. */
+  timeoutMs?: number
+}): ControlApi {
+  const base = options.url.replace(/\/+$/, '')
+  async function call<T>(
+    schema: z.ZodMiniType<T>,
+    method: 'GET' | 'POST',
+    path: string,
+    { body, signal }: { body?: unknown; signal?: AbortSignal | undefined } = {},
+  ): Promise<T> {
+    const exchange = async (): Promise<unknown> => {
+      const response = await httpRequest({
+        method,
+        url: base + path,
+        headers: {
+          authorization: `Bearer ${options.token}`,
+          accept: 'application/json',
+          'user-agent': options.userAgent,
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
+        signal,
+      })
+      const answer = parseJson(response.body.toString())
+      const failure = failureSchema.safeParse(answer)
+      if (failure.success) {
+        const { code, message, hint } = failure.data.error
+        throw new ClawctlError(code, message, { hint })
+      }
+      if (response.status !== 200 && response.status !== 202) throw new ForeignAnswer(response)
+      return answer
+    }
+    let answer: unknown
+    try {
+      answer = await withRetry(exchange, { retryable: (error) => !signal?.aborted && isRetryable(error) })
+    } catch (error) {
+      if (signal?.aborted) throw new ClawctlError('CANCELLED', 'It was interrupted.', { cause: error })
+      throw explain(error, base)
+    }
+    const parsed = schema.safeParse(answer)
+    if (parsed.success) return parsed.data
+    throw new ClawctlError('UPSTREAM', `${base} answered with something that is not of the Control API.`, {
+      hint: 'Check the URL, and that clawctl and the Control API are of the same version.',
+    })
+  }
+  // Schemas are built when their module loads: each command loads those of its own answer.
+  const fleetContract = () => import('../../domain/contract/fleet.js')
+  const deployContract = () => import('../../domain/contract/deploy.js')
+  return {
+    async fleet() {
+      const { fleetAnswerSchema } = await fleetContract()
+      return (await call(fleetAnswerSchema, 'GET', '/v1/fleet')).fleet
+    },
+    async createDeploy(request) {
+      const { deployAnswerSchema } = await deployContract()
+      return (await call(deployAnswerSchema, 'POST', '/v1/deploys', { body: request })).deploy
+    },
+    async deploys(limit) {
+      const { deploysAnswerSchema } = await deployContract()
+      return (await call(deploysAnswerSchema, 'GET', `/v1/deploys?limit=${limit}`)).deploys
+    },
+    async deploy(requestId) {
+      const { deployDetailAnswerSchema } = await deployContract()
+      const path = `/v1/deploys/${encodeURIComponent(requestId)}`
+      return (await call(deployDetailAnswerSchema, 'GET', path, { signal: options.interruption?.() })).deploy
+    },
+    async preflight() {
+      const { preflightAnswerSchema } = await import('../../domain/contract/preflight.js')
+      return (await call(preflightAnswerSchema, 'GET', '/v1/preflight')).preflight.checks
+    },
+  }
+}
+
+function isRetryable(error: unknown): boolean {
+  if (error instanceof HttpFailure) return true
+  return error instanceof ForeignAnswer && (error.response.status === 429 || error.response.status >= 500)
+}
+
+function explain(error: unknown, base: string): ClawctlError {
+  if (error instanceof ClawctlError) return error
+  if (error instanceof ForeignAnswer) {
+    const { status } = error.response
+    if (status === 429) {
+      return new ClawctlError('RATE_LIMITED', 'The Control API is busy (HTTP 429).', {
+        hint: 'Wait a minute, then try again.',
+      })
+    }
+    return new ClawctlError('UPSTREAM', `${base} answered HTTP ${status} without a word of the Control API.`, {
+      hint: 'Check the URL; if it is right, look at the Lambda and its log.',
+    })
+  }
+  return new ClawctlError('UPSTREAM', `The Control API could not be reached: ${(error as Error).message}.`, {
+    hint: `Check the network and the URL ${base}, then try again.`,
+    cause: error,
+  })
+}

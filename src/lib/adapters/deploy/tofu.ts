@@ -1,0 +1,197 @@
+import { resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+import { execa } from 'execa'
+import * as z from 'zod/mini'
+import type { StateResource } from '../../domain/deploy/tofuState.js'
+import { ClawctlError, type Code } from '../../domain/errors.js'
+import { FLEET_STACK_PATH } from '../../domain/paths.js'
+import type { Tofu } from '../../ops/ports.js'
+import {
+  tofuApplyArgs,
+  tofuForceUnlockArgs,
+  tofuInitArgs,
+  tofuPlanArgs,
+  tofuShowPlanArgs,
+  tofuShowStateArgs,
+} from './tofuArgs.js'
+import { errorBlock, heldLock } from './tofuText.js'
+
+export interface TofuOptions {
+  /** The program, `tofu` by default. */
+  binary?: string
+  /** Directory of the fleet stack. */
+  dir: string
+  /** Added to the process's own environment. */
+  env?: Readonly<Record<string, string>>
+  /** bucket, key, region and perhaps dynamodb_table of the S3 backend. */
+  backendConfig: Readonly<Record<string, string>>
+  /** Variables of the stack beside ami_id, instance_ids and kept_prefixes, which come with each plan. */
+  vars: Readonly<Record<string, string>>
+  /** How long to wait for another run's lock. */
+  lockTimeoutSeconds?: number
+  /** Called with every line that init, plan and apply print, errors included. */
+  onOutput?: (line: string) => void
+  /** Aborted when clawctl is being stopped. */
+  signal?: AbortSignal
+}
+
+interface Finished {
+  stdout: string
+  stderr: string
+  /** Null where a signal ended it. */
+  exitCode: number | null
+}
+
+/** A deploy in front is over in a few minutes; the workflow's concurrency group makes waiting here rare anyway. */
+const DEFAULT_LOCK_TIMEOUT_SECONDS = 120
+
+/**
+ * Variables that would make OpenTofu do something else than the arguments say: more arguments, values for the stack's
+ * variables, another workspace and with it another state.
+ */
+const CLEARED = /^TF_(?:CLI_ARGS(?:_\w+)?|VAR_\w+|WORKSPACE)$/
+
+/** OpenTofu as a child process. */
+export function createTofu(options: TofuOptions): Tofu {
+  const binary = options.binary ?? 'tofu'
+  const dir = resolve(options.dir)
+  const lockTimeoutSeconds = options.lockTimeoutSeconds ?? DEFAULT_LOCK_TIMEOUT_SECONDS
+  const env: Record<string, string | undefined> = {
+    TF_IN_AUTOMATION: '1',
+    CHECKPOINT_DISABLE: '1',
+    ...Object.fromEntries(Object.keys(process.env).flatMap((name) => (CLEARED.test(name) ? [[name, undefined]] : []))),
+    ...options.env,
+  }
+
+  async function run(args: readonly string[], show: boolean): Promise<Finished> {
+    if (options.signal?.aborted) throw cancelled('OpenTofu was not started.')
+    // A group of its own: a terminal sends Ctrl-C to the whole foreground group, and OpenTofu takes a second interrupt,
+    // ours, as the order to drop everything at once.
+    const child = execa(binary, args, {
+      env,
+      stdin: 'ignore',
+      reject: false,
+      detached: true,
+      cleanup: false,
+      // Past the default of 100 MB execa would kill an apply half-way.
+      maxBuffer: Number.POSITIVE_INFINITY,
+    })
+    const stop = () => child.kill('SIGINT')
+    options.signal?.addEventListener('abort', stop, { once: true })
+    if (show && options.onOutput) {
+      for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', options.onOutput)
+    }
+    const result = await child.finally(() => options.signal?.removeEventListener('abort', stop))
+    if (result.exitCode === undefined && result.signal === undefined) throw notStarted(binary, result.cause ?? result)
+    return { stdout: result.stdout, stderr: result.stderr, exitCode: result.exitCode ?? null }
+  }
+
+  /** Runs OpenTofu and throws what its failure means. */
+  async function succeed(code: Code, what: string, args: readonly string[], show = true): Promise<string> {
+    const { stdout, stderr, exitCode } = await run(args, show)
+    if (exitCode === 0) return stdout
+    const lock = heldLock(stderr)
+    if (lock) throw stateLocked(binary, lock)
+    if (options.signal?.aborted) throw cancelled(`OpenTofu was interrupted in ${what} and ended.`)
+    const words = errorBlock(stderr) || `it ended with ${exitCode === null ? 'a signal' : `exit code ${exitCode}`}`
+    if (/^Error: Saved plan (?:is stale|does not match)/.test(words)) {
+      throw new ClawctlError(code, `The saved plan is stale: the state changed after it was made.\n${words}`, {
+        hint: 'Run the deploy again: it makes a new plan. This one changed nothing.',
+      })
+    }
+    throw new ClawctlError(code, `OpenTofu failed in ${what}: ${words}`)
+  }
+
+  async function showJson(args: readonly string[], what: string): Promise<unknown> {
+    const text = await succeed('PLAN_FAILED', what, args, false)
+    try {
+      return JSON.parse(text)
+    } catch (cause) {
+      throw new ClawctlError('PLAN_FAILED', `OpenTofu printed something else than JSON in ${what}.`, { cause })
+    }
+  }
+
+  return {
+    async init() {
+      await succeed('PLAN_FAILED', 'init', tofuInitArgs({ dir, backendConfig: options.backendConfig }))
+    },
+
+    async state() {
+      const state = stateSchema.safeParse(await showJson(tofuShowStateArgs({ dir }), 'show of the state'))
+      if (!state.success) {
+        throw new ClawctlError('PLAN_FAILED', `OpenTofu's state has an unknown shape: ${z.prettifyError(state.error)}`)
+      }
+      const root = state.data.values?.root_module
+      return root ? resourcesOf(root) : []
+    },
+
+    async plan(request) {
+      const file = resolve(request.file)
+      const given = { ami_id: request.ami, instance_ids: request.instances, kept_prefixes: request.kept }
+      const vars = { ...options.vars, ...given }
+      const lock = { lockTimeoutSeconds: request.readOnly ? null : lockTimeoutSeconds }
+      await succeed('PLAN_FAILED', 'plan', tofuPlanArgs({ dir, file, vars, replace: request.replace, ...lock }))
+      return showJson(tofuShowPlanArgs({ dir, file }), 'show of the plan')
+    },
+
+    async apply(file) {
+      await succeed('APPLY_FAILED', 'apply', tofuApplyArgs({ dir, file: resolve(file), lockTimeoutSeconds }))
+    },
+  }
+}
+
+const resourceSchema = z.object({
+  address: z.string(),
+  values: z.nullish(
+    z.object({
+      id: z.catch(z.nullish(z.string()), null),
+      tags: z.catch(z.nullish(z.record(z.string(), z.string())), null),
+    }),
+  ),
+})
+interface Module {
+  resources?: z.infer<typeof resourceSchema>[]
+  child_modules?: Module[]
+}
+const moduleSchema: z.ZodMiniType<Module> = z.object({
+  resources: z.optional(z.array(resourceSchema)),
+  get child_modules() {
+    return z.optional(z.array(moduleSchema))
+  },
+})
+/** An empty state has no `values`. */
+const stateSchema = z.object({ values: z.optional(z.object({ root_module: z.optional(moduleSchema) })) })
+
+function resourcesOf(module: Module): StateResource[] {
+  const own = (module.resources ?? []).map(({ address, values }) => ({
+    address,
+    id: values?.id ?? null,
+    ...(values?.tags ? { tags: values.tags } : {}),
+  }))
+  return [...own, ...(module.child_modules ?? []).flatMap(resourcesOf)]
+}
+
+function stateLocked(binary: string, lock: NonNullable<ReturnType<typeof heldLock>>): ClawctlError {
+  const unlock = [
+    binary,
+    ...tofuForceUnlockArgs({ dir: FLEET_STACK_PATH, lockId: lock.id }).filter((arg) => arg !== '-force'),
+  ].join(' ')
+  return new ClawctlError(
+    'STATE_LOCKED',
+    `Another run holds the lock of the OpenTofu state: ${lock.id}, taken by ${lock.who} at ${lock.created}.`,
+    { hint: `Wait for it. Where its runner died, in a checkout: ${unlock}` },
+  )
+}
+
+function cancelled(message: string): ClawctlError {
+  return new ClawctlError('CANCELLED', message)
+}
+
+function notStarted(binary: string, cause: unknown): ClawctlError {
+  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+  const why = code === 'ENOENT' ? 'is not installed, or not in PATH' : `could not be started (${String(code)})`
+  return new ClawctlError('TOOL_MISSING', `${binary} ${why}.`, {
+    hint: 'Install OpenTofu 1.10 or newer.',
+    cause,
+  })
+}

@@ -1,0 +1,229 @@
+import type { RequestError } from '@octokit/request-error'
+import * as z from 'zod/mini'
+import type { DeployRequest } from '../../domain/contract/index.js'
+import type { DEPLOY_INPUTS } from '../../domain/deploy/dispatchInputs.js'
+import type { Job, Run } from '../../domain/deploy/run.js'
+import { ClawctlError } from '../../domain/errors.js'
+import { REGISTRY_PATH, WORKFLOW_FOLDER } from '../../domain/paths.js'
+import type { RegistrySource, Runs } from '../../ops/ports.js'
+import type { GithubInspection } from '../../ops/preflight/ports.js'
+import { createGithubClient, type GithubClient, type GithubSettings } from './client.js'
+
+export type { GithubSettings } from './client.js'
+
+const runSchema = z.object({
+  id: z.number(),
+  html_url: z.string(),
+  display_title: z.string(),
+  status: z.string(),
+  conclusion: z.nullable(z.string()),
+  created_at: z.string(),
+  run_started_at: z.nullish(z.string()),
+  updated_at: z.string(),
+})
+const runsSchema = z.object({ workflow_runs: z.array(runSchema) })
+const jobsSchema = z.object({
+  jobs: z.array(
+    z.object({
+      name: z.string(),
+      steps: z.optional(
+        z.array(
+          z.object({
+            name: z.string(),
+            status: z.string(),
+            conclusion: z.nullable(z.string()),
+          }),
+        ),
+      ),
+    }),
+  ),
+})
+const dispatchSchema = z.object({ workflow_run_id: z.number(), html_url: z.string() })
+
+/** The deploy workflow's runs, the registry at the deployed ref, and what a preflight looks at, through GitHub's REST API. */
+export function createGithub(
+  settings: GithubSettings,
+): Runs & { registry: RegistrySource; inspection: GithubInspection } {
+  const client = createGithubClient(settings)
+  const { octokit, call } = client
+  const repository = { owner: settings.owner, repo: settings.repo }
+  const workflow = { ...repository, workflow_id: settings.workflow }
+
+  return {
+    async dispatch(request) {
+      const response = await call('start the workflow', { safe: false }, () =>
+        octokit.request('POST /repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches', {
+          ...workflow,
+          ref: settings.ref,
+          inputs: inputsOf(request),
+          return_run_details: true,
+        }),
+      )
+      const details = dispatchSchema.safeParse(response.data)
+      return details.success ? { id: details.data.workflow_run_id, url: details.data.html_url } : null
+    },
+    async list(limit) {
+      const response = await call("list the workflow's runs", SAFE, () =>
+        octokit.request('GET /repos/{owner}/{repo}/actions/workflows/{workflow_id}/runs', {
+          ...workflow,
+          per_page: limit,
+        }),
+      )
+      return parse(runsSchema, response.data).workflow_runs.map(
+        (run): Run => ({
+          id: run.id,
+          url: run.html_url,
+          title: run.display_title,
+          status: statusOf(run.status),
+          conclusion: run.conclusion,
+          createdAt: run.created_at,
+          startedAt: run.run_started_at ?? null,
+          updatedAt: run.updated_at,
+        }),
+      )
+    },
+    async jobs(runId) {
+      const response = await call("read the run's jobs", SAFE, () =>
+        octokit.request('GET /repos/{owner}/{repo}/actions/runs/{run_id}/jobs', {
+          ...repository,
+          run_id: runId,
+          per_page: 100,
+        }),
+      )
+      return parse(jobsSchema, response.data).jobs.map(
+        (job): Job => ({
+          name: job.name,
+          steps: (job.steps ?? []).map((step) => ({ ...step, status: statusOf(step.status) })),
+        }),
+      )
+    },
+    registry: {
+      async read() {
+        const origin = `${settings.owner}/${settings.repo}@${settings.ref}:${REGISTRY_PATH}`
+        const notFound = (error: RequestError) =>
+          /no commit found for the ref/i.test(error.message)
+            ? new ClawctlError('REGISTRY_NOT_FOUND', `There is no ${origin}: the repository has no such ref.`, {
+                hint: 'Check GITHUB_REF.',
+              })
+            : new ClawctlError('REGISTRY_NOT_FOUND', `There is no ${origin}, or the GitHub token may not read it.`, {
+                hint: 'Check GITHUB_REPO and GITHUB_REF; the token needs contents: read.',
+              })
+        return { text: await readFile(client, settings, REGISTRY_PATH, notFound), origin }
+      },
+    },
+    inspection: inspectionOf(client, settings),
+  }
+}
+
+const SAFE = { safe: true } as const
+
+/** A file at the deployed ref. */
+async function readFile(
+  { octokit, call }: GithubClient,
+  { owner, repo, ref }: GithubSettings,
+  path: string,
+  notFound: (error: RequestError) => ClawctlError,
+): Promise<string> {
+  const response = await call(`read ${path}`, { safe: true, notFound }, () =>
+    octokit.request('GET /repos/{owner}/{repo}/contents/{path}', {
+      owner,
+      repo,
+      path,
+      ref,
+      mediaType: { format: 'raw' },
+    }),
+  )
+  return String(response.data)
+}
+
+const repositorySchema = z.object({
+  full_name: z.string(),
+  private: z.boolean(),
+  archived: z.optional(z.boolean()),
+  permissions: z.optional(z.object({ push: z.optional(z.boolean()) })),
+})
+const workflowSchema = z.object({ state: z.string() })
+
+function inspectionOf(client: GithubClient, settings: GithubSettings): GithubInspection {
+  const { octokit, call } = client
+  const { owner, repo } = settings
+  return {
+    async repository() {
+      const response = await call('read the repository', SAFE, () =>
+        octokit.request('GET /repos/{owner}/{repo}', { owner, repo }),
+      )
+      const { full_name, archived, permissions, ...rest } = parse(repositorySchema, response.data)
+      const minted = await settings.app?.minted()
+      const scopes = response.headers['x-oauth-scopes']
+      const expires = Date.parse(String(response.headers['github-authentication-token-expiration'] ?? ''))
+      return {
+        name: full_name,
+        private: rest.private,
+        archived: archived ?? false,
+        push: permissions?.push ?? null,
+        credential: {
+          kind: minted ? 'app' : kindOf(await settings.token()),
+          expiresAt: minted?.expiresAt ?? (Number.isNaN(expires) ? null : new Date(expires).toISOString()),
+          scopes:
+            scopes === undefined
+              ? null
+              : scopes
+                  .split(',')
+                  .map((scope) => scope.trim())
+                  .filter(Boolean),
+          permissions: minted?.permissions ?? null,
+        },
+      }
+    },
+    async workflow() {
+      const file = settings.workflow
+      const missing = new ClawctlError('NOT_FOUND', `There is no ${file}.`)
+      const orNull = (error: unknown) => {
+        if (error === missing) return null
+        throw error
+      }
+      const notFound = () => missing
+      const [listed, text] = await Promise.all([
+        call('read the workflow', { safe: true, notFound }, () =>
+          octokit.request('GET /repos/{owner}/{repo}/actions/workflows/{workflow_id}', {
+            owner,
+            repo,
+            workflow_id: file,
+          }),
+        ).catch(orNull),
+        readFile(client, settings, `${WORKFLOW_FOLDER}/${file}`, notFound).catch(orNull),
+      ])
+      return listed && { file, ref: settings.ref, state: parse(workflowSchema, listed.data).state, text }
+    },
+  }
+}
+
+/** https://github.blog/engineering/behind-githubs-new-authentication-token-formats/ */
+function kindOf(token: string): 'fine-grained' | 'classic' | 'other' {
+  if (token.startsWith('github_pat_')) return 'fine-grained'
+  return token.startsWith('ghp_') ? 'classic' : 'other'
+}
+
+/** GitHub has more words for waiting (`pending`, `waiting`, `requested`) and may find others. */
+function statusOf(status: string): 'queued' | 'in_progress' | 'completed' {
+  return status === 'completed' || status === 'in_progress' ? status : 'queued'
+}
+
+/** The workflow's inputs; a test holds these names against `.github/workflows/fleet-deploy.yml`. */
+export function inputsOf(request: DeployRequest & { requestId: string }): Record<string, string> {
+  const inputs: Record<(typeof DEPLOY_INPUTS)[number], string | undefined> = {
+    target: request.target,
+    ami_override: request.amiOverride,
+    request_id: request.requestId,
+    requested_by: request.requestedBy,
+    caller: request.caller,
+    retire: request.retire ? 'true' : undefined,
+  }
+  return Object.fromEntries(Object.entries(inputs).flatMap(([name, value]) => (value ? [[name, value]] : [])))
+}
+
+export function parse<T>(schema: z.ZodMiniType<T>, data: unknown): T {
+  const parsed = schema.safeParse(data)
+  if (parsed.success) return parsed.data
+  throw new ClawctlError('UPSTREAM', 'GitHub answered in a form that clawctl does not know.')
+}

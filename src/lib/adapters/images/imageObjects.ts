@@ -1,0 +1,208 @@
+import type { ListMultipartUploadsCommandOutput, ListPartsCommandOutput } from '@aws-sdk/client-s3'
+import type { ImageObjects, OpenUpload, SentPart } from '../../ops/images/ports.js'
+import type { ObjectInfo } from '../../ops/ports.js'
+import { awsCall, clientLimits, resendsMangled } from '../aws/errors.js'
+import { catchingHandler, requestAsSent } from '../aws/probe.js'
+import { attempt } from '../aws/putOutcome.js'
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  ListPartsCommand,
+  PutObjectCommand,
+  paginateListObjectsV2,
+  S3Client,
+  UploadPartCommand,
+  UploadPartCopyCommand,
+} from '../aws/s3Sdk.js'
+import { createSignedPut } from '../aws/signedPut.js'
+import type { AwsSettings } from '../deploy/compute.js'
+
+/** A part's time: so much, and as long as a link of 2 Mbit/s takes. What is slower stands still. */
+const PART_TIMEOUT_MS = 20_000
+const SLOWEST_BYTES_PER_MS = 250
+
+export interface ImageObjectsSettings extends AwsSettings {
+  bucket: string
+  /** How many parts may be on their way. */
+  connections: number
+  stop: AbortSignal
+}
+
+/** Images in the fleet's bucket, uploaded in parts. */
+export function createImageObjects(settings: ImageObjectsSettings): ImageObjects {
+  const { region, bucket: Bucket } = settings
+  const client = resendsMangled(new S3Client({ region, ...clientLimits(settings) }))
+  const puts = new Map<string, Promise<{ path: string; put: ReturnType<typeof createSignedPut> }>>()
+
+  /** Asked once for each key: path and host hold the bucket in S3's own ways. */
+  async function openPut(Key: string) {
+    const probe = new S3Client({ region, requestHandler: catchingHandler, maxAttempts: 1 })
+    const sent = await requestAsSent(() =>
+      probe.send(new UploadPartCommand({ Bucket, Key, UploadId: 'none', PartNumber: 1, Body: '' })),
+    )
+    const { connections, stop } = settings
+    const options = { region, service: 's3', credentials: client.config.credentials, connections, stop }
+    return { path: sent.path, put: createSignedPut(sent, options) }
+  }
+
+  return {
+    bucket: Bucket,
+    head: (Key) =>
+      awsCall(`S3 HeadObject ${Bucket}/${Key}`, async () => {
+        try {
+          const object = await client.send(new HeadObjectCommand({ Bucket, Key }))
+          const { ContentLength = 0, LastModified = new Date(0), Metadata = {} } = object
+          return { key: Key, size: ContentLength, modifiedAt: LastModified, metadata: Metadata }
+        } catch (error) {
+          if (['NotFound', 'NoSuchKey'].includes((error as Error).name)) return null
+          throw error
+        }
+      }),
+    list: (Prefix) =>
+      awsCall(`S3 ListObjectsV2 ${Bucket}/${Prefix}`, async () => {
+        const found: ObjectInfo[] = []
+        for await (const page of paginateListObjectsV2({ client }, { Bucket, Prefix })) {
+          for (const { Key, Size, LastModified } of page.Contents ?? []) {
+            if (Key !== undefined) found.push({ key: Key, size: Size ?? 0, modifiedAt: LastModified ?? new Date(0) })
+          }
+        }
+        return found
+      }),
+    get: (Key) =>
+      awsCall(`S3 GetObject ${Bucket}/${Key}`, async () => {
+        try {
+          const object = await client.send(new GetObjectCommand({ Bucket, Key }))
+          return (await object.Body?.transformToByteArray()) ?? new Uint8Array()
+        } catch (error) {
+          if ((error as Error).name === 'NoSuchKey') return null
+          throw error
+        }
+      }),
+    put: (Key, Body) =>
+      awsCall(`S3 PutObject ${Bucket}/${Key}`, async () => {
+        await client.send(new PutObjectCommand({ Bucket, Key, Body, ContentType: 'application/octet-stream' }))
+      }),
+    delete: (Key) =>
+      awsCall(`S3 DeleteObject ${Bucket}/${Key}`, async () => {
+        await client.send(new DeleteObjectCommand({ Bucket, Key }))
+      }),
+    openUploads: (Prefix) =>
+      awsCall(`S3 ListMultipartUploads ${Bucket}/${Prefix}`, async () => {
+        const found: OpenUpload[] = []
+        let from: { KeyMarker?: string; UploadIdMarker?: string } | null = {}
+        while (from) {
+          const page: ListMultipartUploadsCommandOutput = await client.send(
+            new ListMultipartUploadsCommand({ Bucket, Prefix, ...from }),
+          )
+          for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
+            if (Key && UploadId) found.push({ key: Key, uploadId: UploadId, startedAt: Initiated ?? new Date(0) })
+          }
+          const { IsTruncated, NextKeyMarker: KeyMarker, NextUploadIdMarker: UploadIdMarker } = page
+          from = IsTruncated && KeyMarker ? { KeyMarker, UploadIdMarker } : null
+        }
+        return found.sort((a, b) => a.startedAt.getTime() - b.startedAt.getTime())
+      }),
+    beginUpload: (Key, Metadata) =>
+      awsCall(`S3 CreateMultipartUpload ${Bucket}/${Key}`, async () => {
+        const input = { Bucket, Key, Metadata, ContentType: 'application/octet-stream' }
+        const { UploadId } = await client.send(
+          new CreateMultipartUploadCommand({ ...input, ChecksumAlgorithm: 'SHA256', ChecksumType: 'COMPOSITE' }),
+        )
+        return UploadId ?? ''
+      }),
+    sentParts: ({ key: Key, uploadId: UploadId }) =>
+      awsCall(`S3 ListParts ${Bucket}/${Key}`, async () => {
+        const found: SentPart[] = []
+        try {
+          // Not the SDK's paginator: S3 names a next marker on the last page too, and it would go round for ever.
+          for (let PartNumberMarker: string | undefined, more = true; more; ) {
+            const page: ListPartsCommandOutput = await client.send(
+              new ListPartsCommand({ Bucket, Key, UploadId, PartNumberMarker }),
+            )
+            for (const { PartNumber = 0, Size = 0, ETag = '', ChecksumSHA256 } of page.Parts ?? []) {
+              found.push({ number: PartNumber, bytes: Size, etag: ETag, sha256: ChecksumSHA256 ?? null })
+            }
+            PartNumberMarker = page.NextPartNumberMarker
+            more = page.IsTruncated === true && Boolean(PartNumberMarker)
+          }
+        } catch (error) {
+          if ((error as Error).name === 'NoSuchUpload') return null
+          throw error
+        }
+        return found
+      }),
+    async sendPart({ key, uploadId, number, bytes, sha256, body }) {
+      const opened = puts.get(key) ?? openPut(key)
+      puts.set(key, opened)
+      const { path, put } = await opened
+      const outcome = await attempt(`S3 UploadPart ${number} of ${Bucket}/${key}`, () =>
+        put({
+          path,
+          query: `partNumber=${number}&uploadId=${encode(uploadId)}&x-id=UploadPart`,
+          headers: { 'x-amz-checksum-sha256': sha256 },
+          payloadSha256: Buffer.from(sha256, 'base64').toString('hex'),
+          bytes,
+          body: body(),
+          timeoutMs: PART_TIMEOUT_MS + bytes / SLOWEST_BYTES_PER_MS,
+        }),
+      )
+      if (!outcome.ok) return outcome
+      return { ok: true, value: { number, bytes, etag: outcome.value.headers.etag ?? '', sha256 } }
+    },
+    async copyPart({ key: Key, uploadId: UploadId, number, bytes, sha256, from }) {
+      const input = { Bucket, Key, UploadId, PartNumber: number, CopySource: `${Bucket}/${encodeURI(from)}` }
+      try {
+        const { CopyPartResult: copied } = await client.send(
+          new UploadPartCopyCommand({ ...input, CopySourceRange: `bytes=0-${bytes - 1}` }),
+        )
+        if (!copied?.ETag || copied.ChecksumSHA256 !== sha256) return null
+        return { number, bytes, etag: copied.ETag, sha256 }
+      } catch {
+        return null
+      }
+    },
+    completeUpload: ({ key: Key, uploadId: UploadId }, parts) =>
+      awsCall(`S3 CompleteMultipartUpload ${Bucket}/${Key}`, async () => {
+        const Parts = parts.map(({ number, etag, sha256 }) => ({
+          PartNumber: number,
+          ETag: etag,
+          ...(sha256 === null ? {} : { ChecksumSHA256: sha256 }),
+        }))
+        try {
+          await client.send(
+            new CompleteMultipartUploadCommand({
+              Bucket,
+              Key,
+              UploadId,
+              MultipartUpload: { Parts },
+              MpuObjectSize: parts.reduce((sum, part) => sum + part.bytes, 0),
+              IfNoneMatch: '*',
+            }),
+          )
+          return true
+        } catch (error) {
+          if (['PreconditionFailed', 'ConditionalRequestConflict', 'NoSuchUpload'].includes((error as Error).name))
+            return false
+          throw error
+        }
+      }),
+    abortUpload: ({ key: Key, uploadId: UploadId }) =>
+      awsCall(`S3 AbortMultipartUpload ${Bucket}/${Key}`, async () => {
+        try {
+          await client.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId }))
+        } catch (error) {
+          if ((error as Error).name !== 'NoSuchUpload') throw error
+        }
+      }),
+  }
+}
+
+/** RFC 3986, as a signature needs it. */
+function encode(text: string): string {
+  return encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
+}

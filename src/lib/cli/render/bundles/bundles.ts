@@ -1,0 +1,66 @@
+import type { UploadedBundle, UploadResult } from '../../../ops/bundles/upload.js'
+import type { VerifiedBundle } from '../../../ops/bundles/verify.js'
+import { age, type painter, table } from '../../text.js'
+
+type Paint = ReturnType<typeof painter>
+
+const OUTCOME_STYLE: Record<UploadedBundle['outcome'], Parameters<Paint>[0]> = {
+  created: 'green',
+  replaced: 'green',
+  unchanged: 'dim',
+  conflict: 'red',
+  failed: 'red',
+}
+
+/** `bootstrap upload` for people. */
+export function renderUpload({ bundles, dryRun, strays }: UploadResult, paint: Paint): string {
+  const rows = bundles.map((bundle) => [
+    bundle.id,
+    paint(OUTCOME_STYLE[bundle.outcome], dryRun ? WOULD[bundle.outcome] : bundle.outcome),
+    String(bundle.generation),
+    ...(dryRun
+      ? [bundle.changed.join(' ') || '-']
+      : [
+          String(bundle.sent),
+          bytes(bundle.sentBytes),
+          String(bundle.copied),
+          String(bundle.kept),
+          String(bundle.removed),
+        ]),
+  ])
+  const header = dryRun ? ['WOULD CHANGE'] : ['SENT', 'BYTES', 'COPIED', 'KEPT', 'REMOVED']
+  return [
+    table(['INSTANCE', 'BUNDLE', 'GENERATION', ...header], rows),
+    ...(strays.length > 0 ? ['', `Not secrets by their names, left out: ${strays.join(', ')}`] : []),
+    ...(dryRun ? ['', 'Nothing was uploaded.'] : []),
+  ].join('\n')
+}
+
+const WOULD: Record<UploadedBundle['outcome'], string> = {
+  created: 'would be created',
+  replaced: 'would be replaced',
+  unchanged: 'unchanged',
+  conflict: 'conflict',
+  failed: 'failed',
+}
+
+/** `bootstrap verify` for people, where all is well. */
+export function renderVerify(bundles: readonly VerifiedBundle[], now: Date, paint: Paint): string {
+  const rows = bundles.map((bundle) => [
+    bundle.id,
+    bundle.whole ? paint('green', 'whole') : paint('red', 'not whole'),
+    String(bundle.generation ?? '-'),
+    String(bundle.objects),
+    bytes(bundle.bytes),
+    age(bundle.createdAt, now),
+    bundle.revision?.slice(0, 12) ?? '-',
+  ])
+  return table(['INSTANCE', 'BUNDLE', 'GENERATION', 'OBJECTS', 'BYTES', 'AGE', 'REVISION'], rows)
+}
+
+function bytes(count: number): string {
+  if (count < 1024) return `${count} B`
+  if (count < 1024 ** 2) return `${(count / 1024).toFixed(1)} KiB`
+  if (count < 1024 ** 3) return `${(count / 1024 ** 2).toFixed(1)} MiB`
+  return `${(count / 1024 ** 3).toFixed(1)} GiB`
+}

@@ -1,0 +1,89 @@
+import type { Deploy, DeployStatus } from '../../../domain/contract/index.js'
+import { isOver } from '../../../domain/deploy/run.js'
+import { age, type painter, table } from '../../text.js'
+import { fitChat } from './fleet.js'
+
+type Paint = ReturnType<typeof painter>
+
+const STATUS_STYLE: Record<DeployStatus, Parameters<Paint>[0]> = {
+  queued: 'yellow',
+  running: 'yellow',
+  planned: 'cyan',
+  succeeded: 'green',
+  failed: 'red',
+  'rolled-back': 'red',
+  cancelled: 'dim',
+  'timed-out': 'red',
+}
+
+function duration(deploy: Deploy, now: Date): string {
+  if (!deploy.startedAt) return '-'
+  return age(deploy.startedAt, deploy.finishedAt ? new Date(deploy.finishedAt) : now)
+}
+
+/** The target is one word of a table; what is not a deploy says so. */
+const targetOf = (deploy: Deploy) => (deploy.retire ? `${deploy.target} (retire)` : deploy.target)
+
+function who(deploy: Deploy): string {
+  if (deploy.requestedBy) return deploy.caller ? `${deploy.requestedBy} (via ${deploy.caller})` : deploy.requestedBy
+  return deploy.caller ?? 'a maintainer'
+}
+
+/** One deploy for people: the headline, then its hosts. */
+export function renderDeploy(deploy: Deploy, paint: Paint): string {
+  const ami = deploy.ami ? ` with ${deploy.ami}` : ''
+  const what = deploy.retire ? 'Retirement' : 'Deploy'
+  const lines = [`${what} of ${deploy.target}${ami}: ${paint(STATUS_STYLE[deploy.status], deploy.status)}`]
+  for (const host of deploy.hosts) {
+    const from = host.previousAmi && host.previousAmi !== host.ami ? ` (was ${host.previousAmi})` : ''
+    lines.push(
+      `  ${host.id}: ${host.outcome}${host.ami ? `, ${host.ami}${from}` : ''}${host.instanceId ? `, ${host.instanceId}` : ''}`,
+    )
+  }
+  if (deploy.waitsFor) {
+    const place = deploy.queuePosition === null ? '' : `, number ${deploy.queuePosition} in the queue`
+    lines.push(`  waits for the deploy of ${deploy.waitsFor.target} (${deploy.waitsFor.requestId})${place}`)
+  }
+  lines.push(`  request ${deploy.requestId}`)
+  if (deploy.runUrl) lines.push(`  run     ${deploy.runUrl}`)
+  if (!isOver(deploy)) lines.push(`\`clawctl fleet follow ${deploy.requestId}\` follows it.`)
+  return lines.join('\n')
+}
+
+/** `fleet history` for people. */
+export function renderDeploys(deploys: readonly Deploy[], now: Date, paint: Paint): string {
+  if (deploys.length === 0) return 'No deploy yet.'
+  const rows = deploys.map((d) => [
+    d.createdAt ? d.createdAt.slice(0, 19).replace('T', ' ') : '-',
+    age(d.createdAt, now),
+    targetOf(d),
+    paint(STATUS_STYLE[d.status], d.status) + (d.waitsFor ? ` behind ${d.waitsFor.target}` : ''),
+    d.ami ?? '-',
+    who(d),
+    duration(d, now),
+    d.requestId,
+  ])
+  return table(['ASKED (UTC)', 'AGE', 'TARGET', 'STATUS', 'AMI', 'BY', 'TOOK', 'REQUEST'], rows)
+}
+
+/** What, how it ended, who asked; the request id where somebody may still want to follow it. */
+export function renderDeploysForChat(deploys: readonly Deploy[], now: Date): string {
+  if (deploys.length === 0) return 'No deploy yet.'
+  return fitChat(
+    deploys.map((d) => {
+      const waits = d.waitsFor ? ` behind ${d.waitsFor.target}` : ''
+      const why = d.error && d.error.code !== OUTCOME_CODES[d.status] ? ` (${d.error.code})` : ''
+      const took = d.startedAt ? ` ${isOver(d) ? 'after' : 'for'} ${duration(d, now)}` : ''
+      const follow = isOver(d) ? '' : `, request ${d.requestId}`
+      const ami = d.ami ? `, ${d.ami}` : ''
+      return `${targetOf(d)}: ${d.status}${why}${waits}${took}, asked ${age(d.createdAt, now)} ago by ${who(d)}${ami}${follow}`
+    }),
+  )
+}
+
+/** Codes that say no more than the status does. */
+const OUTCOME_CODES: Partial<Record<DeployStatus, string>> = {
+  'rolled-back': 'ROLLED_BACK',
+  cancelled: 'CANCELLED',
+  'timed-out': 'TIMED_OUT',
+}

@@ -1,0 +1,67 @@
+import type { Fleet, FleetInstance } from '../../../domain/contract/index.js'
+import { age, type painter, table } from '../../text.js'
+
+type Paint = ReturnType<typeof painter>
+
+const STATE_STYLE: Record<FleetInstance['state'], Parameters<Paint>[0]> = {
+  running: 'green',
+  pending: 'yellow',
+  stopping: 'yellow',
+  stopped: 'red',
+  missing: 'red',
+  orphan: 'magenta',
+}
+const HEALTH_STYLE = { healthy: 'green', unhealthy: 'red', unknown: 'dim' } as const
+const AMI_STYLE = { latest: 'green', stale: 'yellow', unknown: 'dim' } as const
+
+/** `fleet status` for people. */
+export function renderFleet(fleet: Fleet, now: Date, paint: Paint): string {
+  const rows = fleet.instances.map((i) => [
+    i.id,
+    paint(STATE_STYLE[i.state], i.state),
+    paint(HEALTH_STYLE[i.health], i.health),
+    i.ami ?? '-',
+    i.ami ? paint(AMI_STYLE[i.amiStatus], i.amiStatus) : '-',
+    i.instanceType ?? '-',
+    i.publicIp ?? '-',
+    age(i.launchedAt, now),
+    i.revision?.slice(0, 12) ?? '-',
+  ])
+  const latest = fleet.latestAmi
+  return [
+    table(['INSTANCE', 'STATE', 'HEALTH', 'AMI', '', 'TYPE', 'ADDRESS', 'AGE', 'REVISION'], rows),
+    '',
+    latest
+      ? `Latest AMI: ${latest.id} (${latest.name}, ${age(latest.createdAt, now)} old)`
+      : 'Latest AMI: none is tagged clawdinator=true',
+  ].join('\n')
+}
+
+/** Discord takes 2,000 characters a message, the least of the chats in use. */
+const CHAT_LIMIT = 2000
+
+/** `fleet status --chat`: no columns, because chats have no fixed width. */
+export function renderFleetForChat(fleet: Fleet, now: Date): string {
+  const lines = fleet.instances.map((i) => {
+    if (i.state === 'missing') return `${i.id}: missing`
+    const ami = i.amiStatus === 'unknown' ? '' : `, ${i.amiStatus} AMI ${i.ami}`
+    return `${i.id}: ${i.state}, ${i.health}${ami}, up ${age(i.launchedAt, now)}`
+  })
+  const last = fleet.latestAmi
+    ? `latest AMI: ${fleet.latestAmi.id} (${age(fleet.latestAmi.createdAt, now)} old)`
+    : 'no latest AMI'
+  return fitChat([...lines, last])
+}
+
+/** Whole lines only; what was left out is counted. */
+export function fitChat(lines: readonly string[]): string {
+  const kept: string[] = []
+  let length = 0
+  for (const [index, line] of lines.entries()) {
+    const rest = `… and ${lines.length - index} more`
+    if (length + line.length + 1 + rest.length > CHAT_LIMIT) return [...kept, rest].join('\n')
+    kept.push(line)
+    length += line.length + 1
+  }
+  return kept.join('\n')
+}

@@ -1,0 +1,10 @@
+import { sizeText } from '../../../domain/images/rate.js'
+import type { BuiltImage } from '../../../ops/images/buildImage.js'
+import type { painter } from '../../text.js'
+
+/** The description first and alone in its line; what follows is for people. */
+export function renderBuild(image: BuiltImage, paint: ReturnType<typeof painter>): string {
+  const of = image.revision === null ? 'of no commit' : `of ${image.revision.slice(0, 12)}`
+  const size = `${sizeText(image.logicalBytes)}, ${sizeText(image.allocatedBytes)} of them data`
+  return `${image.infoPath}\n${paint('dim', `${image.name} ${of}: ${size}, in ${image.seconds.toFixed(0)} s. SHA-256 ${image.sha256}.`)}`
+}

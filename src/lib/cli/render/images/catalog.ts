@@ -1,0 +1,131 @@
+import type { KeepReason, PrunePlan, RemoveReason, Verdict } from '../../../domain/images/prune.js'
+import { sizeText } from '../../../domain/images/rate.js'
+import type { ListedImage } from '../../../ops/images/listImages.js'
+import type { Pruned } from '../../../ops/images/pruneImages.js'
+import type { Smoked } from '../../../ops/images/smokeImage.js'
+import { age, type painter, table } from '../../text.js'
+
+type Paint = ReturnType<typeof painter>
+
+const GIB = 1024 ** 3
+
+/** `image list` for people. */
+export function renderImages(images: readonly ListedImage[], now: Date, paint: Paint): string {
+  if (images.length === 0) return 'There is no AMI of the fleet. `clawctl image build` begins one.'
+  const rows = images.map((image) => [
+    image.id,
+    age(image.createdAt, now),
+    image.revision?.slice(0, 12) ?? '-',
+    image.digest?.slice(0, 12) ?? '-',
+    image.sizeGib === null ? '-' : sizeText(image.sizeGib * GIB),
+    image.latest ? paint('green', 'latest') : image.ready ? 'ready' : paint('yellow', image.state),
+    image.usedBy.join(' ') || '-',
+    image.rollbackOf.join(' ') || '-',
+  ])
+  return table(['AMI', 'AGE', 'REVISION', 'DIGEST', 'SIZE', 'STATE', 'RUN BY', 'ROLLBACK OF'], rows)
+}
+
+const REMOVE_WORDS: Record<RemoveReason, string> = {
+  old: 'old, and nothing needs it',
+  'of-removed-image': 'of an AMI that goes',
+  'no-image': 'no AMI needs it',
+  unfinished: 'left unfinished',
+}
+
+function keepWords(reason: KeepReason): string {
+  switch (reason.code) {
+    case 'latest':
+      return 'the latest'
+    case 'in-use':
+      return `run by ${reason.by.join(', ')}`
+    case 'in-state':
+      return 'named in the OpenTofu state'
+    case 'rollback':
+      return `what ${reason.of.join(', ')} would go back to`
+    case 'deploying':
+      return 'part of a deploy that is not over'
+    case 'newest':
+      return `one of the newest ${reason.keep}`
+    case 'young':
+      return 'young'
+    case 'image':
+      return `of ${reason.id}`
+    case 'importing':
+      return 'being imported'
+    case 'zeros':
+      return 'what uploads copy holes from'
+    case 'foreign':
+      return 'not made by clawctl'
+  }
+}
+
+/** What goes and what stays, with the reason for each. */
+export function renderPrunePlan(plan: PrunePlan, now: Date, paint: Paint): string {
+  const row = <T>(verdict: Verdict<T>, id: (item: T) => string, size: (item: T) => string, made: (item: T) => Date) => [
+    'remove' in verdict ? paint('red', 'remove') : 'keep',
+    id(verdict.item),
+    age(made(verdict.item).toJSON(), now),
+    size(verdict.item),
+    'remove' in verdict ? REMOVE_WORDS[verdict.remove] : keepWords(verdict.keep),
+  ]
+  const gib = (value: number | null) => (value === null ? '-' : sizeText(value * GIB))
+  const rows = [
+    ...plan.images.map((v) =>
+      row(
+        v,
+        ({ id, name }) => `${id} ${name}`,
+        () => '-',
+        ({ createdAt }) => createdAt,
+      ),
+    ),
+    ...plan.snapshots.map((v) =>
+      row(
+        v,
+        ({ id }) => id,
+        ({ sizeGib }) => gib(sizeGib),
+        ({ startedAt }) => startedAt,
+      ),
+    ),
+    ...plan.objects.map((v) =>
+      row(
+        v,
+        ({ key }) => key,
+        ({ bytes }) => sizeText(bytes),
+        ({ modifiedAt }) => modifiedAt,
+      ),
+    ),
+    ...plan.uploads.map((v) =>
+      row(
+        v,
+        ({ key }) => `upload of ${key}`,
+        () => '-',
+        ({ startedAt }) => startedAt,
+      ),
+    ),
+  ]
+  return rows.length === 0 ? 'There is nothing of images.' : table(['', 'WHAT', 'AGE', 'SIZE', 'WHY'], rows)
+}
+
+/** "2 AMIs, 1 snapshot" */
+export function countsText(of: Record<'images' | 'snapshots' | 'objects' | 'uploads', readonly unknown[]>): string {
+  const counts = [
+    [of.images.length, 'AMI'],
+    [of.snapshots.length, 'snapshot'],
+    [of.objects.length, 'object'],
+    [of.uploads.length, 'unfinished upload'],
+  ] as const
+  return counts
+    .flatMap(([count, what]) => (count === 0 ? [] : [`${count} ${what}${count === 1 ? '' : 's'}`]))
+    .join(', ')
+}
+
+export function renderPruned({ removed, objectBytes, snapshotGib }: Pruned): string {
+  const told = countsText(removed)
+  if (told === '') return 'Nothing was removed.'
+  const freed = `${sizeText(objectBytes)} of objects and snapshots of up to ${sizeText(snapshotGib * GIB)}`
+  return `Removed ${told}: ${freed}.`
+}
+
+export function renderSmoked({ ami, instanceType, seconds }: Smoked): string {
+  return `${ami} boots: checks passed and the console has its marker after ${seconds.toFixed(0)} s on a ${instanceType}.`
+}

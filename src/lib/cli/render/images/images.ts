@@ -1,0 +1,34 @@
+import { sizeText } from '../../../domain/images/rate.js'
+import type { DirectImport } from '../../../ops/images/importDirect.js'
+import type { ImportedImage } from '../../../ops/images/importImage.js'
+import type { UploadedImage } from '../../../ops/images/uploadImage.js'
+import type { painter } from '../../text.js'
+
+type Paint = ReturnType<typeof painter>
+
+/** The key first and alone in its line: `clawctl image upload | head -1` is what a script wants. */
+export function renderUpload(uploaded: UploadedImage, paint: Paint): string {
+  const { key, parts, bytes, bytesSent, seconds, existed } = uploaded
+  const rate = seconds > 0 ? `, ${sizeText(bytes / seconds)}/s` : ''
+  const copied = parts.copied > 0 ? ` (${parts.copied} parts are holes)` : ''
+  const told = existed
+    ? `It was there already: ${bytesSent === 0 ? 'nothing was sent' : 'another run was quicker'}.`
+    : `Sent ${parts.sent} of ${parts.total} parts, ${sizeText(bytesSent)} of ${sizeText(bytes)}${copied}, in ${seconds.toFixed(1)} s${parts.resumed > 0 ? '' : rate}.`
+  return `${key}\n${paint('dim', told)}`
+}
+
+export function renderImport(imported: ImportedImage, paint: Paint): string {
+  const told = imported.existed
+    ? `${imported.image.name} was there already.`
+    : `${imported.image.name} of ${imported.key}, in ${imported.seconds.toFixed(0)} s.`
+  return `${imported.image.id}\n${paint('dim', told)}`
+}
+
+export function renderDirectImport(imported: DirectImport, paint: Paint): string {
+  const { image, existed, parent, blocks, bytesSent, seconds } = imported
+  if (existed) return `${image.id}\n${paint('dim', `${image.name} was there already: nothing was sent.`)}`
+  const base = parent === null ? '' : `, ${blocks.unchanged} are as in ${parent}`
+  const resumed = blocks.resumed === 0 ? '' : `, ${blocks.resumed} were there from an earlier run`
+  const told = `${image.name}: sent ${blocks.sent} blocks (${sizeText(bytesSent)})${base}${resumed}, in ${seconds.toFixed(1)} s.`
+  return `${image.id}\n${paint('dim', told)}`
+}

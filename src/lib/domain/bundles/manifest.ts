@@ -1,0 +1,165 @@
+import { type BundleMarker, type BundleObject, bundleMarkerSchema } from '../contract/index.js'
+import { parseJson } from '../json.js'
+import type { Registry, RegistryEntry } from '../registry/registry.js'
+import { REQUIRED_REPOS, secretNameOf } from './layout.js'
+import { ownersOf, SECRETS, type SecretSpec } from './secrets.js'
+
+export const MARKER_NAME = 'config.json'
+export const markerKey = (entry: Pick<RegistryEntry, 'bootstrapPrefix'>) => `${entry.bootstrapPrefix}/${MARKER_NAME}`
+export const HEARTBEAT_PREFIX = 'heartbeats/'
+export const heartbeatKey = (id: string) => `${HEARTBEAT_PREFIX}${id}.json`
+
+/** What was seen of one object's content, as far as somebody looked. */
+export interface ObjectEvidence {
+  /** Hex digest of the content, or as S3 keeps it. */
+  sha256?: string | null
+  /** What is wrong with it as an age file, as the end of a sentence; null where nothing is. */
+  age?: string | null
+  /** S3's server-side encryption. */
+  encryption?: string | null
+  /** Whatever else was found out about it, as ends of sentences. */
+  problems?: readonly string[]
+}
+
+export interface BundleView {
+  /** Text of config.json, or null where there is none. */
+  marker: string | null
+  /** Everything below the prefix, with whole keys. */
+  objects: readonly { key: string; size: number }[]
+  /** By key relative to the prefix; what nobody looked at is not judged. */
+  evidence?: ReadonlyMap<string, ObjectEvidence>
+  /** Markers of the other instances, to see one's token in another's bundle. */
+  others?: readonly BundleMarker[]
+}
+
+/** The marker in a text, or null where it is none. */
+export function parseMarker(text: string | null): BundleMarker | null {
+  const marker = text === null ? null : bundleMarkerSchema.safeParse(parseJson(text))
+  return marker?.success ? marker.data : null
+}
+
+/**
+ * What keeps the host from booting with its bundle, or must not be in it, as clauses for people; empty where it is whole.
+ * The one judge, for the deploy gate, `bootstrap verify` and preflight: each gives what it has looked at.
+ */
+export function judgeBundle(entry: RegistryEntry, view: BundleView, registry: Registry = [entry]): string[] {
+  const key = markerKey(entry)
+  if (view.marker === null) return [`there is no ${key}`]
+  const marker = parseMarker(view.marker)
+  if (!marker) {
+    const { schema } = (parseJson(view.marker) ?? {}) as { schema?: unknown }
+    return typeof schema === 'number' && schema !== 2
+      ? [`${key} is of schema ${schema}, and this clawctl reads 2`]
+      : [`${key} is not a bundle's marker`]
+  }
+  if (marker.instance.id !== entry.id) return [`${key} belongs to ${JSON.stringify(marker.instance.id)}`]
+  const { discordTokenSecret } = marker.instance
+  if (discordTokenSecret !== entry.discordTokenSecret) {
+    return [`it was made with ${discordTokenSecret}, and the registry now names ${entry.discordTokenSecret}`]
+  }
+  return [
+    ...staleFields(entry, marker),
+    ...missingParts(entry, marker),
+    ...marker.objects.flatMap((object) => objectProblems(entry, object, view)),
+    ...foreignSecrets(entry, marker, view, registry),
+  ]
+}
+
+/** Compares names and sizes only, for who can't look at contents. */
+export function bundleProblems(
+  entry: RegistryEntry,
+  marker: string | null,
+  objects: readonly { key: string; size: number }[],
+  registry?: Registry,
+): string[] {
+  return judgeBundle(entry, { marker, objects }, registry)
+}
+
+function staleFields(entry: RegistryEntry, { instance }: BundleMarker): string[] {
+  return (['host', 'bootstrapPrefix'] as const).flatMap((field) =>
+    instance[field] === entry[field] ? [] : [`it was made for the ${field} ${JSON.stringify(instance[field])}`],
+  )
+}
+
+/** Whether the instance gets the secret with the bundle, be it the shared one or its own. */
+export function namesSecret({ objects }: BundleMarker, entry: RegistryEntry, spec: SecretSpec): boolean {
+  const names: readonly (string | undefined)[] = [spec.nameFor(entry), spec.ownNameFor?.(entry)]
+  return objects.some(({ kind, name }) => kind === 'secret' && names.includes(name))
+}
+
+/** Required secrets and repositories that the marker does not name; files and keys that it names twice. */
+function missingParts(entry: RegistryEntry, marker: BundleMarker): string[] {
+  const { objects } = marker
+  const secrets = SECRETS.filter((spec) => spec.required && !namesSecret(marker, entry, spec))
+  const repos = REQUIRED_REPOS.filter((name) => !objects.some((one) => one.kind === 'repo' && one.name === name))
+  const twice = (['file', 'key'] as const).flatMap((field) => {
+    const values = objects.map((object) => object[field])
+    return [...new Set(values.filter((value, index) => values.indexOf(value) !== index))]
+  })
+  return [
+    ...secrets.map((spec) => `${spec.nameFor(entry)} (${spec.title}) is not in it`),
+    ...repos.map((name) => `the repository ${name} is not in it`),
+    ...[...new Set(twice)].map((value) => `${value} is named twice`),
+  ]
+}
+
+function objectProblems(entry: RegistryEntry, object: BundleObject, view: BundleView): string[] {
+  const { key } = object
+  const found = view.objects.find((one) => one.key === `${entry.bootstrapPrefix}/${key}`)
+  if (!found) return [`${key} is missing`]
+  if (found.size !== object.size) return [`${key} has ${found.size} bytes instead of ${object.size}`]
+  const evidence = view.evidence?.get(key)
+  if (!evidence) return []
+  const { sha256, age, encryption, problems = [] } = evidence
+  if (sha256 !== undefined && sha256 !== object.sha256) return [`${key} has another SHA-256`]
+  return [
+    ...(object.kind === 'secret' && age ? [`${key} ${age}`] : []),
+    ...(object.kind === 'identity' && encryption !== undefined && !encryption?.startsWith('aws:kms')
+      ? [`${key} is an identity that is not encrypted with KMS`]
+      : []),
+    ...problems.map((problem) => `${key} ${problem}`),
+  ]
+}
+
+/** What the markers of other instances say is theirs alone. */
+export function secretsOfOthers(
+  entry: RegistryEntry,
+  others: readonly BundleMarker[],
+  registry: Registry,
+): { owner: string; object: BundleObject }[] {
+  const owners = ownersOf(registry)
+  return others.flatMap(({ instance: { id }, objects }) => {
+    if (id === entry.id) return []
+    const own = objects.filter(
+      ({ kind, name }) => kind === 'identity' || (kind === 'secret' && owners.get(name) === id),
+    )
+    return own.map((object) => ({ owner: id, object }))
+  })
+}
+
+/** By name in the marker and below the prefix, and by content against what the others' markers say is theirs alone. */
+function foreignSecrets(entry: RegistryEntry, marker: BundleMarker, view: BundleView, registry: Registry): string[] {
+  const owners = ownersOf(registry)
+  const prefix = `${entry.bootstrapPrefix}/`
+  const named = [
+    ...marker.objects.filter(({ kind }) => kind === 'secret').map(({ name, key }) => ({ name, key })),
+    ...view.objects.flatMap(({ key }) => {
+      const relative = key.startsWith(prefix) ? key.slice(prefix.length) : ''
+      const name = secretNameOf(relative)
+      return name === null ? [] : [{ name, key: relative }]
+    }),
+  ]
+  const foreign = new Map(
+    named.flatMap(({ name, key }) => {
+      const owner = owners.get(name)
+      return owner === undefined || owner === entry.id ? [] : [[key, owner] as const]
+    }),
+  )
+  const looked = [...(view.evidence ?? [])].map(([key, { sha256 }]) => ({ key, sha256 }))
+  const theirs = secretsOfOthers(entry, view.others ?? [], registry)
+  for (const { key, sha256 } of [...marker.objects, ...looked]) {
+    const other = theirs.find(({ object }) => object.sha256 === sha256)
+    if (other) foreign.set(key, other.owner)
+  }
+  return [...foreign].map(([key, owner]) => `${key} holds a secret of ${owner}`)
+}

@@ -1,0 +1,41 @@
+import type { Registry } from '../registry/registry.js'
+import { currentHost, type Host } from './host.js'
+
+/** Title of what follows an apply; the sandbox looks for it in a run's log. */
+export const WAITING_FOR_HEALTH = 'wait until healthy'
+
+export interface RolloutStep {
+  id: string
+  action: 'create' | 'replace'
+  /** The first step of a rollout of several: the rest only follows if it becomes healthy. */
+  canary: boolean
+  /** What it runs now, for the way back; null where it does not exist. */
+  previousAmi: string | null
+  previousInstanceId: string | null
+}
+
+/**
+ * The order in which hosts are deployed, one at a time. Hosts that do not exist yet come first: they prove the image
+ * while nothing that serves is touched. Then the registry's order, and last the instance whose chat asked, so that
+ * its people see how it goes for as long as possible.
+ */
+export function planRollout(input: {
+  ids: readonly string[]
+  registry: Registry
+  hosts: readonly Host[]
+  caller: string | null
+}): RolloutStep[] {
+  const { ids, registry, hosts, caller } = input
+  const rank = (id: string, exists: boolean) => (id === caller ? 2 : exists ? 1 : 0)
+  return registry
+    .filter((entry) => ids.includes(entry.id))
+    .map(({ id }) => ({ id, host: currentHost(hosts, id) }))
+    .sort((a, b) => rank(a.id, Boolean(a.host)) - rank(b.id, Boolean(b.host)))
+    .map(({ id, host }, index, all) => ({
+      id,
+      action: host ? 'replace' : 'create',
+      canary: all.length > 1 && index === 0,
+      previousAmi: host?.ami ?? null,
+      previousInstanceId: host?.instanceId ?? null,
+    }))
+}

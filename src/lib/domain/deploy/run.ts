@@ -1,0 +1,233 @@
+import type { Deploy, DeployDetail, DeployHost, DeployRecord, DeployStatus, Step } from '../contract/index.js'
+import { REQUEST_ID_PATTERN } from '../contract/patterns.js'
+import type { ErrorBody } from '../errors.js'
+
+/** A run of the deploy workflow, as GitHub's API tells it. */
+export interface Run {
+  id: number
+  url: string
+  /** GitHub's display_title: the workflow's run-name. */
+  title: string
+  status: 'queued' | 'pending' | 'waiting' | 'requested' | 'in_progress' | 'completed'
+  conclusion: string | null
+  createdAt: string
+  startedAt: string | null
+  updatedAt: string
+}
+
+export interface Job {
+  name: string
+  steps: { name: string; status: 'queued' | 'in_progress' | 'completed'; conclusion: string | null }[]
+}
+
+export interface RunTitle {
+  target: string
+  requestId: string
+  amiOverride: string | null
+  caller: string | null
+  requestedBy: string | null
+  /** Only where it is true. */
+  retire?: true
+}
+
+/**
+ * GitHub's API does not give back a run's inputs, so the run-name carries them; `.github/workflows/fleet-deploy.yml`
+ * writes the same form with `format()`, and a test holds both together:
+ * `fleet deploy|retire TARGET [on AMI] [REQUEST_ID] [via CALLER] [by PERSON]`. What a person may choose freely comes last.
+ */
+const TITLE = /^fleet (deploy|retire) (\S+)(?: on (\S+))? \[([^\]\s]+)\](?: via (\S+))?(?: by (.+))?$/u
+
+export function formatRunTitle(title: RunTitle): string {
+  const on = title.amiOverride ? ` on ${title.amiOverride}` : ''
+  const via = title.caller ? ` via ${title.caller}` : ''
+  const by = title.requestedBy ? ` by ${title.requestedBy}` : ''
+  return `fleet ${title.retire ? 'retire' : 'deploy'} ${title.target}${on} [${title.requestId}]${via}${by}`
+}
+
+/** Null for a run that was not named by this workflow (an older one, say). */
+export function parseRunTitle(text: string): RunTitle | null {
+  const match = TITLE.exec(text)
+  if (!match) return null
+  const [, verb, target = '', amiOverride, requestId = '', caller, requestedBy] = match
+  return {
+    target,
+    requestId,
+    amiOverride: amiOverride ?? null,
+    caller: caller ?? null,
+    requestedBy: requestedBy ?? null,
+    ...(verb === 'retire' ? { retire: true } : {}),
+  }
+}
+
+/** GitHub's ids grow; its times have the precision of a second. */
+const byAge = (a: Run, b: Run) => a.id - b.id
+
+/** The run that a queued one waits for: the one that holds the slot, else the oldest before it. */
+export function holderOf(run: Run, runs: readonly Run[]): Run | null {
+  if (run.status === 'completed' || run.status === 'in_progress') return null
+  return (
+    runs
+      .filter((other) => other.id !== run.id && other.status !== 'completed')
+      .filter((other) => other.status === 'in_progress' || byAge(other, run) < 0)
+      .sort((a, b) => (a.status === 'in_progress' ? -1 : b.status === 'in_progress' ? 1 : byAge(a, b)))[0] ?? null
+  )
+}
+
+/** The place of a run among those that have not begun, from 1; null for one that has. */
+export function queuePositionOf(run: Run, runs: readonly Run[]): number | null {
+  const waits = ({ status }: Run) => status !== 'completed' && status !== 'in_progress'
+  return waits(run) ? 1 + runs.filter((other) => waits(other) && byAge(other, run) < 0).length : null
+}
+
+/** From the start of the run to its end; null while it is not over. */
+function durationOf(startedAt: string | null, finishedAt: string | null): number | null {
+  const ms = Date.parse(finishedAt ?? '') - Date.parse(startedAt ?? '')
+  return ms >= 0 ? ms : null
+}
+
+function statusOf(run: Run, record: DeployRecord | null): DeployStatus {
+  if (run.status !== 'completed') return run.status === 'in_progress' ? 'running' : 'queued'
+  if (run.conclusion === 'success') return record?.status === 'planned' ? 'planned' : 'succeeded'
+  if (run.conclusion === 'cancelled') return 'cancelled'
+  if (run.conclusion === 'timed_out') return 'timed-out'
+  return record?.status === 'rolled-back' ? 'rolled-back' : 'failed'
+}
+
+/** A record that a lost runner could not finish: what was under way when it died is not a success. */
+function hostsOf(record: DeployRecord | null, over: boolean): DeployHost[] {
+  const hosts = record?.hosts ?? []
+  if (!over) return hosts
+  return hosts.map((host) =>
+    host.outcome === 'deploying'
+      ? { ...host, outcome: 'failed', instanceId: null }
+      : host.outcome === 'pending'
+        ? { ...host, outcome: 'skipped', ami: host.previousAmi }
+        : host,
+  )
+}
+
+const UNEXPLAINED = 'The run ended without success and without a word about why.'
+
+function errorOf(status: DeployStatus, record: DeployRecord | null, url: string | null): ErrorBody | null {
+  if (status === 'succeeded' || status === 'planned' || status === 'queued' || status === 'running') return null
+  if (record?.error && status !== 'timed-out') return record.error
+  const hint = url ? `Open the run: ${url}` : undefined
+  if (status === 'cancelled') return { code: 'CANCELLED', message: 'The run was cancelled.', hint }
+  if (status === 'timed-out') return { code: 'TIMED_OUT', message: 'The run took longer than its job may.', hint }
+  const lost = record?.status === 'running' ? record.hosts.find((host) => host.outcome === 'deploying') : undefined
+  if (lost) {
+    return {
+      code: 'DEPLOY_FAILED',
+      message: `The run was lost while it deployed ${lost.id}.`,
+      hint: `See \`clawctl fleet status\` for what became of ${lost.id}, then deploy it again: it resumes.`,
+    }
+  }
+  return { code: 'DEPLOY_FAILED', message: UNEXPLAINED, hint }
+}
+
+/** One deploy out of what GitHub knows of its run and what the run wrote down itself. GitHub has the last word on the status. */
+export function deployOf(run: Run, record: DeployRecord | null, runs: readonly Run[]): Deploy {
+  const title = parseRunTitle(run.title)
+  const status = statusOf(run, record)
+  const holder = holderOf(run, runs)
+  const holderTitle = holder && parseRunTitle(holder.title)
+  const over = run.status === 'completed'
+  return {
+    requestId: title?.requestId ?? String(run.id),
+    target: title?.target ?? record?.target ?? 'unknown',
+    ami: record?.ami ?? title?.amiOverride ?? null,
+    amiOverride: title?.amiOverride ?? null,
+    caller: title?.caller ?? null,
+    requestedBy: title?.requestedBy ?? null,
+    ...(title?.retire ? { retire: true } : {}),
+    status,
+    waitsFor: holder && {
+      requestId: holderTitle?.requestId ?? String(holder.id),
+      target: holderTitle?.target ?? 'unknown',
+      runId: holder.id,
+    },
+    queuePosition: queuePositionOf(run, runs),
+    runId: run.id,
+    runUrl: run.url,
+    createdAt: run.createdAt,
+    startedAt: run.status === 'in_progress' || over ? run.startedAt : null,
+    finishedAt: over ? run.updatedAt : null,
+    durationMs: over ? durationOf(run.startedAt, run.updatedAt) : null,
+    hosts: hostsOf(record, over),
+    error: errorOf(status, record, run.url),
+  }
+}
+
+/** The deploy role's credentials and the workflow's job end after two hours: nobody is still at it. */
+const LOST_AFTER_MS = 2 * 60 * 60_000
+
+/**
+ * A deploy that ran on the direct plane without a workflow run, or whose run GitHub no longer lists. Keys in the order
+ * of `deployOf`. Whoever wrote a record that still says `running` after `now` minus two hours was killed.
+ */
+export function deployOfRecord(record: DeployRecord, now?: Date): Deploy {
+  const lost =
+    now !== undefined && record.status === 'running' && now.getTime() - Date.parse(record.createdAt) > LOST_AFTER_MS
+  const { requestId, target, ami, amiOverride, caller, requestedBy, retire, runId, runUrl, createdAt } = record
+  const { finishedAt } = record
+  const status = lost ? 'failed' : record.status
+  const asked = { requestId, target, ami, amiOverride, caller, requestedBy, ...(retire ? { retire } : {}), status }
+  return {
+    ...asked,
+    waitsFor: null,
+    queuePosition: null,
+    runId,
+    runUrl,
+    createdAt,
+    startedAt: createdAt,
+    finishedAt,
+    durationMs: durationOf(createdAt, finishedAt),
+    hosts: hostsOf(record, lost),
+    error: errorOf(status, record, runUrl),
+  }
+}
+
+/** The deploy with its steps; where the run itself said nothing of why it failed, the step that failed does. */
+export function withSteps(deploy: Deploy, jobs: readonly Job[]): DeployDetail {
+  const steps: Step[] = jobs.flatMap((job) => job.steps.map((step) => ({ job: job.name, ...step })))
+  const failed = steps.find((step) => step.conclusion === 'failure')
+  if (deploy.error?.message !== UNEXPLAINED || !failed) return { ...deploy, steps }
+  return { ...deploy, error: { ...deploy.error, message: `The run failed in its step "${failed.name}".` }, steps }
+}
+
+export function withoutSteps(detail: DeployDetail): Deploy {
+  const { steps: _, ...deploy } = detail
+  return deploy
+}
+
+export const isOver = (deploy: { status: DeployStatus }) => deploy.status !== 'queued' && deploy.status !== 'running'
+
+export const RECORD_PREFIX = 'deploys/'
+/** S3 lists keys from the front: what counts down is listed newest first. */
+export const INDEX_PREFIX = `${RECORD_PREFIX}by-time/`
+const LAST_MOMENT = 9_999_999_999_999
+const INDEX_KEY = /^deploys\/by-time\/(\d{13})-(.+)$/
+
+/** An object beside each record, whose name alone says when the deploy was asked; it holds nothing. */
+export function indexKey(createdAt: string, requestId: string): string {
+  const down = LAST_MOMENT - Date.parse(createdAt)
+  return `${INDEX_PREFIX}${String(down).padStart(13, '0')}-${requestId}`
+}
+
+/** Null for a key that is none of the index. */
+export function parseIndexKey(key: string): { requestId: string; at: number } | null {
+  const [, down, requestId] = INDEX_KEY.exec(key) ?? []
+  if (down === undefined || requestId === undefined || !REQUEST_ID_PATTERN.test(requestId)) return null
+  return { requestId, at: LAST_MOMENT - Number(down) }
+}
+
+/** The S3 key of a run's own record. @throws RangeError for an id that could leave the prefix: callers parse first. */
+export const recordKey = (requestId: string) => keyOf(RECORD_PREFIX, requestId)
+
+/** Created by the request that dispatches the run, so that the same request at the same moment does not start a second. */
+export const claimKey = (requestId: string) => keyOf('claims/', requestId)
+
+function keyOf(prefix: string, requestId: string): string {
+  if (!REQUEST_ID_PATTERN.test(requestId)) throw new RangeError('request id of the wrong form')
+  return `${prefix}${requestId}.json`
+}

@@ -1,0 +1,112 @@
+import type { DeployRecord } from '../contract/index.js'
+import { currentHost, type Host } from '../deploy/host.js'
+import { INSTANCE_TYPE, type plannedChanges } from '../deploy/planGuard.js'
+import { findEntry, type Registry } from '../registry/registry.js'
+
+export type DriftKind = 'missing' | 'orphan' | 'unmanaged' | 'changed' | 'replaced' | 'stack'
+
+/** One thing that is not as registry, stack or the last deploy say, and what to type about it. */
+export interface Difference {
+  kind: DriftKind
+  /** The instance id, or the address of a resource that belongs to no single host. */
+  subject: string
+  what: string
+  fix: string
+}
+
+export interface DriftFacts {
+  registry: Registry
+  hosts: readonly Host[]
+  /** EC2 instance ids of the hosts in the state, by registry id. */
+  state: ReadonlyMap<string, string | null>
+  planned: ReturnType<typeof plannedChanges>
+  /** The deploys' records, newest first. */
+  records: readonly DeployRecord[]
+}
+
+const DEPLOYED = new Set(['created', 'replaced', 'rolled-back'])
+
+/** What the newest deploy that brought a host up left there: `{ami, instanceId}` by registry id. */
+export function lastDeployed(records: readonly DeployRecord[]) {
+  const last = new Map<string, { requestId: string; ami: string | null; instanceId: string | null }>()
+  for (const { requestId, hosts } of records) {
+    for (const { id, outcome, ami, instanceId } of hosts) {
+      if (DEPLOYED.has(outcome) && !last.has(id)) last.set(id, { requestId, ami, instanceId })
+    }
+  }
+  return last
+}
+
+/** Every difference, in the registry's order, then what the registry does not know, then the stack's own. */
+export function findDrift(facts: DriftFacts): Difference[] {
+  const { registry, hosts, state, planned } = facts
+  const deployed = lastDeployed(facts.records)
+  const differences: Difference[] = []
+  const live = hosts.filter((host) => host.state !== 'shutting-down')
+  for (const entry of registry) {
+    const host = currentHost(hosts, entry.id)
+    const add = (kind: DriftKind, what: string, fix = `clawctl fleet deploy ${entry.id}`) =>
+      differences.push({ kind, subject: entry.id, what, fix })
+    if (!host) {
+      add('missing', 'is in the registry and does not run')
+      continue
+    }
+    if (host.instanceType !== entry.instanceType) {
+      add('changed', `runs as ${host.instanceType}; the registry says ${entry.instanceType}`)
+    }
+    const last = deployed.get(entry.id)
+    if (last && (last.ami !== host.ami || last.instanceId !== host.instanceId)) {
+      const was = `${last.instanceId ?? 'an instance'} with ${last.ami ?? 'an AMI'}`
+      add('replaced', `runs ${host.instanceId} with ${host.ami}; the last deploy (${last.requestId}) left ${was}`)
+    }
+  }
+  for (const host of live) {
+    const known = state.get(host.id)
+    if (known !== undefined && (known === null || known === host.instanceId)) {
+      if (findEntry(registry, host.id)) continue
+      const fix = `clawctl fleet deploy --retire ${host.id}`
+      differences.push({
+        kind: 'orphan',
+        subject: host.id,
+        what: `runs ${host.instanceId} and is not in the registry`,
+        fix,
+      })
+    } else {
+      const what = `runs ${host.instanceId}, which the OpenTofu state does not know`
+      const fix = `terminate ${host.instanceId}, or import it as docs/RUNBOOK.md says`
+      differences.push({ kind: 'unmanaged', subject: host.id, what, fix })
+    }
+  }
+  const gone = new Set(differences.filter(({ kind }) => kind === 'missing').map(({ subject }) => subject))
+  for (const { address, action } of planned) {
+    const id = /\["([^"]+)"\]$/.exec(address)?.[1]
+    // A host that is gone is told once, not with its four resources.
+    if (id !== undefined && gone.has(id) && address.startsWith(`${INSTANCE_TYPE}.`)) continue
+    const what = `a plan would ${action} it`
+    const target = id === undefined ? 'all' : findEntry(registry, id) ? id : `--retire ${id}`
+    differences.push({ kind: 'stack', subject: address, what, fix: `clawctl fleet deploy ${target}` })
+  }
+  return differences
+}
+
+export const driftLine = ({ subject, what }: Difference) => `${subject} ${what}.`
+
+/** Found again by this, whatever people do to title and labels. */
+export const DRIFT_MARKER = '<!-- clawctl fleet drift -->'
+export const DRIFT_LABEL = 'fleet-drift'
+export const DRIFT_TITLE = 'The fleet is not as declared'
+
+/** The issue's text. The same differences give the same text. */
+export function renderDrift(differences: readonly Difference[]): string {
+  const rows = differences.map(({ subject, what, fix }) => `| \`${subject}\` | ${what} | \`${fix}\` |`)
+  return [
+    DRIFT_MARKER,
+    '`clawctl fleet drift` compares what runs with the registry, the stack and the last deploy. It renews this text, and',
+    'closes the issue when nothing differs any more.',
+    '',
+    '| What | How it differs | What to do |',
+    '| --- | --- | --- |',
+    ...rows,
+    '',
+  ].join('\n')
+}

@@ -1,0 +1,41 @@
+import pMap from 'p-map'
+import { judgeBundle, markerKey, parseMarker } from '../../domain/bundles/manifest.js'
+import type { BundleMarker } from '../../domain/contract/index.js'
+import { ClawctlError } from '../../domain/errors.js'
+import type { Registry, RegistryEntry } from '../../domain/registry/registry.js'
+import { AT_ONCE, type ObjectStore } from '../ports.js'
+import { examineBundles } from './examine.js'
+import type { BundleReader } from './ports.js'
+
+/** What keeps each instance from booting with its bundle, by the marker, names and sizes alone; empty where it is whole. */
+export async function inspectBundles(
+  store: ObjectStore,
+  registry: Registry,
+): Promise<{ entry: RegistryEntry; marker: BundleMarker | null; problems: string[] }[]> {
+  const inspect = async (entry: RegistryEntry) => {
+    const [stored, objects] = await Promise.all([store.get(markerKey(entry)), store.list(`${entry.bootstrapPrefix}/`)])
+    const marker = stored?.text ?? null
+    return { entry, marker: parseMarker(marker), problems: judgeBundle(entry, { marker, objects }, registry) }
+  }
+  return pMap(registry, inspect, { concurrency: AT_ONCE })
+}
+
+/**
+ * Before anything is destroyed: every host that is about to boot finds its bundle whole, and no other's secrets in it.
+ * @throws ClawctlError BUNDLE_INCOMPLETE naming every instance and what it lacks
+ */
+export async function checkBundles(
+  store: BundleReader,
+  entries: readonly RegistryEntry[],
+  registry: Registry,
+): Promise<void> {
+  const bad = (await examineBundles(store, entries, registry, { kind: 'gate' })).filter(
+    ({ problems }) => problems.length > 0,
+  )
+  if (bad.length === 0) return
+  throw new ClawctlError(
+    'BUNDLE_INCOMPLETE',
+    `Not every bootstrap bundle is whole, so nothing was replaced. ${bad.map((b) => `${b.id}: ${b.problems.join(', ')}`).join('; ')}.`,
+    { hint: 'Upload the bundle of each instance named above, then deploy again.' },
+  )
+}

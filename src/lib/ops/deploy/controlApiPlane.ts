@@ -1,0 +1,44 @@
+import type { Check, Deploy, DeployDetail, DeployRequest, Fleet } from '../../domain/contract/index.js'
+import { ClawctlError, withPartial } from '../../domain/errors.js'
+import type { Clock, Progress } from '../ports.js'
+import { followDeploy, successOrThrow } from './followDeploy.js'
+import type { Plane } from './plane.js'
+
+/** The Control API's routes. Rejects with the code that the server answered, or UPSTREAM where it could not be reached. */
+export interface ControlApi {
+  fleet(): Promise<Fleet>
+  createDeploy(request: DeployRequest & { requestId: string }): Promise<Deploy>
+  deploys(limit: number): Promise<Deploy[]>
+  deploy(requestId: string): Promise<DeployDetail>
+  /** What only the server can see of a flight's preconditions. */
+  preflight(): Promise<Check[]>
+}
+
+/** For a run that was started a moment ago; GitHub takes seconds. */
+const LISTED_WITHIN_MS = 30_000
+
+/** How an agent or a laptop reaches the fleet: by asking. */
+export function controlApiPlane(ports: { api: ControlApi; clock: Clock; progress: Progress }): Plane {
+  const { api, clock, progress } = ports
+  const follow: Plane['follow'] = (options) =>
+    followDeploy({ ask: () => api.deploy(options.requestId), clock, progress }, options)
+  return {
+    fleet: () => api.fleet(),
+    deploys: (limit) => api.deploys(limit),
+    follow,
+    async deploy(request, options) {
+      const queued = await api.createDeploy(request)
+      if (!options.wait) return queued
+      progress.note(`queued as ${queued.requestId}${queued.runUrl ? `: ${queued.runUrl}` : ''}`)
+      try {
+        const { requestId } = queued
+        return successOrThrow(
+          await follow({ requestId, timeoutMs: options.waitTimeoutMs, listedWithinMs: LISTED_WITHIN_MS }),
+        )
+      } catch (error) {
+        if (error instanceof ClawctlError && !error.partial?.deploy) throw withPartial(error, { deploy: queued })
+        throw error
+      }
+    },
+  }
+}

@@ -1,0 +1,58 @@
+import { type DeployHost, type DeployRecord, deployRecordSchema } from '../../domain/contract/index.js'
+import { indexKey, recordKey } from '../../domain/deploy/run.js'
+import { parseJson } from '../../domain/json.js'
+import type { ObjectStore } from '../ports.js'
+
+export async function readRecord(store: ObjectStore, requestId: string): Promise<DeployRecord | null> {
+  const object = await store.get(recordKey(requestId))
+  const parsed = deployRecordSchema.safeParse(object && parseJson(object.text))
+  return parsed.success ? parsed.data : null
+}
+
+/** The run's own account of a deploy, written to S3 at every step: what a follower sees, and what is left if the runner dies. */
+export class RecordKeeper {
+  readonly #store: ObjectStore
+  readonly #onTrouble: (error: unknown) => void
+  #record: DeployRecord
+
+  private constructor(store: ObjectStore, record: DeployRecord, onTrouble: (error: unknown) => void) {
+    this.#store = store
+    this.#record = record
+    this.#onTrouble = onTrouble
+  }
+
+  /** Rejects where the first write fails: a deploy that can't be followed is not begun. */
+  static async begin(
+    store: ObjectStore,
+    record: DeployRecord,
+    onTrouble: (error: unknown) => void,
+  ): Promise<RecordKeeper> {
+    const keeper = new RecordKeeper(store, record, onTrouble)
+    // First: an entry without its record is passed over, a record without its entry is found late.
+    await store.put(indexKey(record.createdAt, record.requestId), '{}')
+    await keeper.#write()
+    return keeper
+  }
+
+  get record(): DeployRecord {
+    return this.#record
+  }
+
+  async host(id: string, change: Partial<Omit<DeployHost, 'id'>>): Promise<void> {
+    await this.update({ hosts: this.#record.hosts.map((host) => (host.id === id ? { ...host, ...change } : host)) })
+  }
+
+  /** Once hosts are being changed, a record that can't be written is told and does not stop the rollout. */
+  async update(change: Partial<DeployRecord>): Promise<void> {
+    this.#record = { ...this.#record, ...change }
+    try {
+      await this.#write()
+    } catch (error) {
+      this.#onTrouble(error)
+    }
+  }
+
+  async #write(): Promise<void> {
+    await this.#store.put(recordKey(this.#record.requestId), JSON.stringify(this.#record))
+  }
+}

@@ -1,0 +1,103 @@
+import pMap from 'p-map'
+import type { Deploy, DeployDetail, DeployRecord } from '../../domain/contract/index.js'
+import { REQUEST_ID_PATTERN } from '../../domain/contract/index.js'
+import {
+  deployOf,
+  deployOfRecord,
+  INDEX_PREFIX,
+  parseIndexKey,
+  parseRunTitle,
+  RECORD_PREFIX,
+  type Run,
+  withSteps,
+} from '../../domain/deploy/run.js'
+import { ClawctlError } from '../../domain/errors.js'
+import { AT_ONCE, type Clock, type ObjectStore, type Runs } from '../ports.js'
+import { readRecord } from './deployRecord.js'
+
+export interface DeploysPorts {
+  runs: Runs
+  /** Null where no bucket is configured: hosts and the resolved AMI are then not known. */
+  store: ObjectStore | null
+  clock: Clock
+  /** Where they are remembered from one call to the next. */
+  finishedRecords?: FinishedRecords
+}
+
+/** Records of deploys that are over, by what they were when they were read: nobody writes them any more. */
+export interface FinishedRecords {
+  /** Undefined for what was not read, null where there is no record. */
+  get(version: string): DeployRecord | null | undefined
+  set(version: string, record: DeployRecord | null): void
+}
+
+/** How far back a run is looked for by its request id; GitHub pages by 100. */
+const LOOKBACK = 100
+
+/** The run's own record, or null where there is none or nowhere to look. */
+export async function recordOf(store: ObjectStore | null, requestId: string | undefined) {
+  return store && requestId !== undefined && REQUEST_ID_PATTERN.test(requestId) ? readRecord(store, requestId) : null
+}
+
+/** The audit trail, newest first: the workflow's runs, and what ran on the direct plane without one. */
+export async function listDeploys(ports: DeploysPorts, limit: number): Promise<Deploy[]> {
+  const { store } = ports
+  const [runs, records] = await Promise.all([
+    ports.runs.list(LOOKBACK),
+    store ? newestRecords(store, limit + LOOKBACK) : [],
+  ])
+  const known = new Set(runs.map((run) => parseRunTitle(run.title)?.requestId))
+  const newest = [
+    ...runs.map((run) => ({ at: Date.parse(run.createdAt), run, requestId: parseRunTitle(run.title)?.requestId })),
+    ...records.filter(({ requestId }) => !known.has(requestId)).map((record) => ({ ...record, run: null })),
+  ]
+    .sort((a, b) => b.at - a.at)
+    .slice(0, limit)
+  const read = async ({ at, run, requestId }: (typeof newest)[number]) => {
+    // A run that is run again gets a new time, and so does a record.
+    const version = `${requestId} ${run ? run.updatedAt : at}`
+    const remembered = run && run.status !== 'completed' ? undefined : ports.finishedRecords
+    const known = remembered?.get(version)
+    const record = known === undefined ? await recordOf(store, requestId) : known
+    // An entry of the index is there before its record.
+    const isFinal = run !== null || (record !== null && record.status !== 'running')
+    if (known === undefined && isFinal) remembered?.set(version, record)
+    return run ? deployOf(run, record, runs) : record && deployOfRecord(record, ports.clock.now())
+  }
+  const deploys = (await pMap(newest, read, { concurrency: AT_ONCE })).filter((deploy) => deploy !== null)
+  return deploys.sort((a, b) => (b.createdAt ?? '').localeCompare(a.createdAt ?? ''))
+}
+
+/** Records were written before there was an index; beyond so many, only their request ids lead to them. */
+const MOST_UNINDEXED = 3_000
+
+/** When the newest records were made, by the names of the index; what is older than the index, by the records' own age. */
+async function newestRecords(store: ObjectStore, count: number): Promise<{ requestId: string; at: number }[]> {
+  const indexed = (await store.list(INDEX_PREFIX, { atMost: count })).flatMap(({ key }) => parseIndexKey(key) ?? [])
+  const found = new Map(indexed.reverse().map(({ requestId, at }) => [requestId, at]))
+  if (indexed.length < count) {
+    for (const { key, modifiedAt } of await store.list(RECORD_PREFIX, { atMost: MOST_UNINDEXED, flat: true })) {
+      const requestId = key.slice(RECORD_PREFIX.length).replace(/\.json$/, '')
+      if (!found.has(requestId)) found.set(requestId, modifiedAt.getTime())
+    }
+  }
+  return [...found].map(([requestId, at]) => ({ requestId, at }))
+}
+
+/** @throws ClawctlError NOT_FOUND */
+export async function getDeploy(ports: DeploysPorts, requestId: string): Promise<DeployDetail> {
+  const runs = await ports.runs.list(LOOKBACK)
+  const run = runs.find((r) => parseRunTitle(r.title)?.requestId === requestId || String(r.id) === requestId)
+  const [record, jobs] = await Promise.all([
+    recordOf(ports.store, (run && parseRunTitle(run.title)?.requestId) ?? requestId),
+    // One that waits has no steps yet.
+    run && hasBegun(run) ? ports.runs.jobs(run.id) : [],
+  ])
+  if (run) return withSteps(deployOf(run, record, runs), jobs)
+  if (record) return withSteps(deployOfRecord(record, ports.clock.now()), [])
+  throw new ClawctlError('NOT_FOUND', `There is no deploy with the request id ${JSON.stringify(requestId)}.`, {
+    hint: 'See `clawctl fleet history` for the ids.',
+  })
+}
+
+const hasBegun = ({ status }: Run) => status === 'in_progress' || status === 'completed'

@@ -1,0 +1,88 @@
+import ms from 'ms'
+import type { Deploy, DeployDetail } from '../../domain/contract/index.js'
+import { isOver, withoutSteps } from '../../domain/deploy/run.js'
+import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
+import { isOutage, poll } from '../poll.js'
+import type { Clock, Progress } from '../ports.js'
+
+/** A maintainer on a plane pays by the byte; a deploy takes minutes. */
+const LONGEST_POLL_MS = 5_000
+/** A plane's network comes back within this, or not at all. */
+const LONGEST_OUTAGE_MS = 5 * 60_000
+
+export interface FollowOptions {
+  requestId: string
+  timeoutMs: number
+  /** GitHub lists a run some seconds after it started it: for so long an unknown id may only be a young one. */
+  listedWithinMs?: number
+}
+
+const STEP_MARKS: Record<string, string> = { success: '✔', failure: '✖', cancelled: '■', skipped: '-' }
+
+/**
+ * Asks until the deploy is over and tells each step as it ends. The verdict is the run's own outcome. A service that
+ * can't be reached is asked again for some minutes: losing sight of a deploy does not end it.
+ * @throws ClawctlError TIMED_OUT, UPSTREAM, CANCELLED, or what is wrong with the request itself; the deploy as it was
+ * last seen is in `partial.deploy`
+ */
+export async function followDeploy(
+  ports: { ask(): Promise<DeployDetail>; clock: Clock; progress: Progress },
+  { requestId, timeoutMs, listedWithinMs = 0 }: FollowOptions,
+): Promise<DeployDetail> {
+  const { clock, progress } = ports
+  const started = clock.now().getTime()
+  const told = new Set<string>()
+  const tell = (text: string) => {
+    if (told.has(text)) return
+    told.add(text)
+    progress.note(text)
+  }
+  let last: DeployDetail | undefined
+  const isNotListedYet = ({ code }: ClawctlError) =>
+    code === 'NOT_FOUND' && !last && clock.now().getTime() - started < listedWithinMs
+  const isPassing = (error: ClawctlError) => {
+    if (isNotListedYet(error)) return true
+    if (isOutage(error)) tell(`lost sight of the deploy, asking again: ${error.message}`)
+    return isOutage(error)
+  }
+  const goesOn = `The deploy goes on by itself: \`clawctl fleet follow ${requestId}\` follows it again.`
+  const ended = (error: ClawctlError) => withPartial(error, last ? { deploy: withoutSteps(last) } : {}, goesOn)
+  const limits = { clock, timeoutMs, longestMs: LONGEST_POLL_MS, outageMs: LONGEST_OUTAGE_MS, isPassing }
+  try {
+    const result = await poll<DeployDetail>(limits, async () => {
+      last = await ports.ask()
+      tellNews(last, tell)
+      return isOver(last) ? { done: last } : { wait: `it was ${last.status}.` }
+    })
+    if ('done' in result) return result.done
+    const waited = ms(timeoutMs, { long: true })
+    throw ended(new ClawctlError('TIMED_OUT', `The deploy was not over after ${waited}: ${result.timedOut}`))
+  } catch (error) {
+    const known = asClawctlError(error)
+    if (known.code === 'CANCELLED') throw ended(new ClawctlError('CANCELLED', 'You stopped following the deploy.'))
+    if (isOutage(known)) throw ended(known)
+    throw known
+  }
+}
+
+/** @throws ClawctlError with the code of the deploy's outcome, and the deploy in `partial.deploy` */
+export function successOrThrow(detail: DeployDetail): Deploy {
+  const deploy = withoutSteps(detail)
+  if (deploy.error === null) return deploy
+  const { code, message, hint } = deploy.error
+  throw new ClawctlError(code, message, { hint, partial: { deploy } })
+}
+
+function tellNews(deploy: DeployDetail, tell: (text: string) => void): void {
+  if (deploy.waitsFor && deploy.status === 'queued') {
+    const { target, requestId } = deploy.waitsFor
+    const place = deploy.queuePosition === null ? '' : `, number ${deploy.queuePosition} in the queue`
+    tell(`queued behind the deploy of ${target} (${requestId})${place}`)
+  }
+  for (const step of deploy.steps) {
+    if (step.status === 'completed') tell(`${STEP_MARKS[step.conclusion ?? ''] ?? '?'} ${step.job}: ${step.name}`)
+  }
+  for (const host of deploy.hosts) {
+    if (host.outcome !== 'pending') tell(`${host.id}: ${host.outcome}`)
+  }
+}

@@ -1,0 +1,29 @@
+import type { Deploy, DeployDetail, DeployRequest, Fleet } from '../../domain/contract/index.js'
+import type { FollowOptions } from './followDeploy.js'
+
+export interface DeployOptions {
+  /** Plan and guard, apply nothing. Direct plane only. */
+  planOnly: boolean
+  /** What to do with the host that failed. Direct plane only. */
+  onFailure: 'rollback' | 'stop'
+  /** How long one host may take to become healthy. Direct plane only. */
+  healthTimeoutMs: number
+  /** Follow the run to its end. The direct plane always does. */
+  wait: boolean
+  /** How long to follow. */
+  waitTimeoutMs: number
+}
+
+/** Where a command runs: through the Control API (agents, laptops) or with AWS and OpenTofu (CI). The commands are the same. */
+export interface Plane {
+  fleet(): Promise<Fleet>
+  /**
+   * Resolves when the deploy is queued (Control API), or over and well (direct plane, or with `wait`).
+   * Rejects with the code of the outcome otherwise; the deploy so far is in the error's `partial.deploy`.
+   */
+  deploy(request: DeployRequest & { requestId: string }, options: DeployOptions): Promise<Deploy>
+  /** Newest first. */
+  deploys(limit: number): Promise<Deploy[]>
+  /** Resolves when the deploy is over, however it ended. */
+  follow(options: FollowOptions): Promise<DeployDetail>
+}

@@ -1,0 +1,212 @@
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect } from 'chai'
+import { build } from 'esbuild'
+import { createTofu, type TofuOptions } from '../../../src/lib/adapters/deploy/tofu.js'
+import { guardPlan } from '../../../src/lib/domain/deploy/planGuard.js'
+import { ClawctlError } from '../../../src/lib/domain/errors.js'
+import { account, BACKEND, BUCKET, checkout, ROOT, STATE_KEY, VARS } from '../../sandbox/tofuSupport.js'
+
+async function failure(promise: Promise<unknown>): Promise<ClawctlError> {
+  try {
+    await promise
+  } catch (error) {
+    if (error instanceof ClawctlError) return error
+    throw error
+  }
+  throw new Error('it did not fail')
+}
+
+describe('createTofu: failures', () => {
+  let home: string
+  beforeEach(() => {
+    home = mkdtempSync(join(tmpdir(), 'clawctl-tofu-'))
+  })
+  afterEach(() => rmSync(home, { recursive: true, force: true }))
+
+  /** An OpenTofu that is a shell script. */
+  function fake(script: string, options: Partial<TofuOptions> = {}) {
+    const binary = join(home, 'tofu')
+    writeFileSync(binary, `#!/bin/sh\n${script}\n`)
+    chmodSync(binary, 0o755)
+    return createTofu({ binary, dir: home, backendConfig: {}, vars: {}, ...options })
+  }
+
+  const says = (text: string) => `cat >&2 <<'END'\n${text}\nEND\nexit 1`
+  const request = { file: 'plan', ami: 'ami-1', instances: ['a'], kept: {}, replace: null }
+
+  it('says that the program is missing', async () => {
+    const tofu = createTofu({ binary: join(home, 'none'), dir: home, backendConfig: {}, vars: {} })
+    const error = await failure(tofu.init())
+    expect(error).to.include({ code: 'TOOL_MISSING' })
+    expect(error.message).to.include('none is not installed, or not in PATH')
+    expect(
+      (await failure(createTofu({ dir: '/', env: { PATH: home }, backendConfig: {}, vars: {} }).init())).code,
+    ).to.equal('TOOL_MISSING')
+  })
+
+  it('says who holds the lock and how to release it', async () => {
+    const tofu = fake(
+      says(`╷
+│ Error: Error acquiring the state lock
+│ 
+│ Error message: operation error S3: PutObject, https response error
+│ StatusCode: 412, api error PreconditionFailed: At least one of the
+│ pre-conditions you specified did not hold
+│ Lock Info:
+│   ID:        681e4111-d9a2-2e55-47df-fe783bbe4a91
+│   Path:      bucket/key
+│   Operation: OperationTypeApply
+│   Who:       runner@fv-az1
+│   Version:   1.12.0
+│   Created:   2026-11-14 09:10:11.343848201 +0000 UTC
+│   Info:      
+╵`),
+    )
+    for (const call of [tofu.plan(request), tofu.apply('plan')]) {
+      const error = await failure(call)
+      expect(error.code).to.equal('STATE_LOCKED')
+      expect(error.message).to.include(
+        '681e4111-d9a2-2e55-47df-fe783bbe4a91, taken by runner@fv-az1 at 2026-11-14 09:10:11.343848201 +0000 UTC.',
+      )
+      expect(error.hint).to.include(`-chdir=infra/opentofu/aws/fleet force-unlock 681e4111-d9a2-2e55-47df-fe783bbe4a91`)
+    }
+  })
+
+  it('passes on the first error of a plan, at most 2 KB of it', async () => {
+    const text = `Warning: careful\n\nhm\n\nError: No value for required variable\n\n${'ü'.repeat(3000)}\n\nError: another`
+    const error = await failure(fake(says(text)).plan(request))
+    expect(error.code).to.equal('PLAN_FAILED')
+    expect(error.message).to.match(/^OpenTofu failed in plan: Error: No value for required variable\n\nü+…$/)
+    expect(Buffer.byteLength(error.message)).to.be.below(2100)
+    const init = await failure(fake(says('Error: short\n\nwhy\n\n\nError: other')).init())
+    expect(init.message).to.equal('OpenTofu failed in init: Error: short\n\nwhy')
+    expect((await failure(fake('exit 7').init())).message).to.include('exit code 7')
+  })
+
+  it('tells a stale plan from other failures of an apply', async () => {
+    const stale = await failure(fake(says('\nError: Saved plan is stale\n\nThe given plan file can no')).apply('plan'))
+    expect(stale).to.include({ code: 'APPLY_FAILED' })
+    expect(stale.message).to.include('The saved plan is stale')
+    expect(stale.hint).to.include('Run the deploy again')
+    const other = await failure(fake(says('Error: creating EC2 Instance: denied')).apply('plan'))
+    expect(other).to.include({ code: 'APPLY_FAILED', hint: undefined })
+    expect(other.message).to.include('Error: creating EC2 Instance: denied')
+  })
+
+  it('refuses JSON of another shape', async () => {
+    expect((await failure(fake('echo not json').state())).code).to.equal('PLAN_FAILED')
+    expect((await failure(fake(`echo '{"values":{"root_module":7}}'`).state())).message).to.include('shape')
+  })
+
+  it('reads the addresses of child modules too', async () => {
+    const module = { resources: [{ address: 'a.b' }], child_modules: [{ resources: [{ address: 'module.m.c.d' }] }] }
+    const state = JSON.stringify({ format_version: '1.0', values: { root_module: module } })
+    expect(await fake(`echo '${state}'`).state()).to.deep.equal([
+      { address: 'a.b', id: null },
+      { address: 'module.m.c.d', id: null },
+    ])
+    expect(await fake(`echo '{"format_version":"1.0"}'`).state()).to.deep.equal([])
+  })
+
+  it('does not let the environment change what is run', async () => {
+    process.env.TF_CLI_ARGS_init = '-upgrade'
+    process.env.TF_WORKSPACE = 'other'
+    process.env.TF_VAR_ami_id = 'ami-1234abcd'
+    try {
+      await fake('env >"$OUT"', { env: { OUT: join(home, 'env') } }).init()
+    } finally {
+      delete process.env.TF_CLI_ARGS_init
+      delete process.env.TF_WORKSPACE
+      delete process.env.TF_VAR_ami_id
+    }
+    const seen = readFileSync(join(home, 'env'), 'utf8')
+    expect(seen).to.include('TF_IN_AUTOMATION=1')
+    expect(seen).not.to.match(/^TF_(?:CLI_ARGS|WORKSPACE|VAR)/m)
+  })
+
+  it('interrupts once, and waits for the end', async () => {
+    const stop = new AbortController()
+    const lines: string[] = []
+    const script = `
+      trap 'echo interrupt; echo >>"$OUT"; sleep 0.2; touch "$OUT.done"; exit 1' INT
+      echo ready
+      while :; do sleep 0.05; done`
+    const out = join(home, 'out')
+    const tofu = fake(script, { env: { OUT: out }, signal: stop.signal, onOutput: (line) => lines.push(line) })
+    const applied = failure(tofu.apply('plan'))
+    while (!lines.includes('ready')) await sleep(10)
+    stop.abort()
+    const error = await applied
+    expect(error).to.include({ code: 'CANCELLED' })
+    expect(readFileSync(out, 'utf8')).to.equal('\n')
+    expect(existsSync(`${out}.done`)).to.equal(true)
+    expect(lines).to.deep.equal(['ready', 'interrupt'])
+    expect((await failure(tofu.init())).message).to.include('was not started')
+  })
+})
+
+describe('createTofu with the stand-in as a program', () => {
+  it('plans, is guarded, applies, replaces, and reports a held lock', async () => {
+    const aws = await account()
+    const stack = checkout(['a-1', 'b-2'])
+    const binary = join(stack.root, 'tofu')
+    const bundle = join(stack.root, 'tofu.mjs')
+    // One file, as it is shipped. Through tsx every start would take most of a second.
+    await build({
+      entryPoints: [join(ROOT, 'sandbox/tofu/main.ts')],
+      outfile: bundle,
+      bundle: true,
+      format: 'esm',
+      platform: 'node',
+      target: 'node20.19',
+      mainFields: ['module', 'main'],
+      banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
+    })
+    writeFileSync(binary, `#!/bin/sh\nexec '${process.execPath}' '${bundle}' "$@"\n`)
+    chmodSync(binary, 0o755)
+    const lines: string[] = []
+    const tofu = createTofu({
+      binary,
+      dir: stack.dir,
+      env: { TF_DATA_DIR: join(stack.root, 'data'), NODE_OPTIONS: '' },
+      backendConfig: BACKEND,
+      vars: VARS,
+      lockTimeoutSeconds: 0,
+      onOutput: (line) => lines.push(line),
+    })
+    const file = join(stack.root, 'plan')
+    const address = 'aws_instance.clawdinator["a-1"]'
+    try {
+      await tofu.init()
+      expect(await tofu.state()).to.deep.equal([])
+      guardPlan(await tofu.plan({ file, ami: aws.ami, instances: ['a-1'], kept: {}, replace: null }), {
+        id: 'a-1',
+        action: 'create',
+      })
+      await tofu.apply(file)
+      expect(lines).to.include(`${address}: Creating...`)
+      expect(aws.running()).to.deep.equal({ 'a-1': aws.ami })
+      expect((await tofu.state()).map((resource) => resource.address)).to.include(address)
+      expect((await failure(tofu.apply(file))).message).to.include('The saved plan is stale')
+
+      const replaced = await tofu.plan({ file, ami: aws.nextAmi, instances: ['a-1'], kept: {}, replace: address })
+      guardPlan(replaced, { id: 'a-1', action: 'replace' })
+      await tofu.apply(file)
+      expect(aws.running()).to.deep.equal({ 'a-1': aws.nextAmi })
+
+      const lock = { ID: 'lock-1', Path: '', Operation: '', Who: 'x@y', Version: '', Created: '2026-11-22T10:00:00Z' }
+      aws.world.putObject(BUCKET, `${STATE_KEY}.tflock`, JSON.stringify({ ...lock, Info: '' }))
+      const locked = await failure(
+        tofu.plan({ file, ami: aws.nextAmi, instances: ['a-1'], kept: {}, replace: address }),
+      )
+      expect(locked.code).to.equal('STATE_LOCKED')
+      expect(locked.message).to.include('lock-1, taken by x@y at 2026-11-22 10:00:00 +0000 UTC')
+    } finally {
+      stack.remove()
+      await aws.close()
+    }
+  })
+})

@@ -1,0 +1,68 @@
+import { expect } from 'chai'
+import { parseArgs } from '../../../sandbox/tofu/args.js'
+import {
+  tofuApplyArgs,
+  tofuForceUnlockArgs,
+  tofuInitArgs,
+  tofuPlanArgs,
+  tofuShowPlanArgs,
+  tofuShowStateArgs,
+} from '../../../src/lib/adapters/deploy/tofuArgs.js'
+
+const dir = '/stack'
+const file = '/tmp/plan file'
+const vectors = {
+  init: tofuInitArgs({ dir, backendConfig: { bucket: 'b', key: 'state/fleet.tfstate' } }),
+  plan: tofuPlanArgs({
+    dir,
+    file,
+    vars: { ami_id: 'ami-1', control_api_url: 'https://x/?a=b', instance_ids: ['a-1', 'b-2'] },
+    replace: 'aws_instance.clawdinator["a-1"]',
+    lockTimeoutSeconds: 30,
+  }),
+  showPlan: tofuShowPlanArgs({ dir, file }),
+  showState: tofuShowStateArgs({ dir }),
+  apply: tofuApplyArgs({ dir, file, lockTimeoutSeconds: 30 }),
+  forceUnlock: tofuForceUnlockArgs({ dir, lockId: 'id' }),
+}
+
+describe('tofu arguments', () => {
+  it('are exactly these', () => {
+    expect(vectors).to.deep.equal({
+      init: [
+        '-chdir=/stack',
+        'init',
+        '-input=false',
+        '-no-color',
+        '-reconfigure',
+        '-backend-config=bucket=b',
+        '-backend-config=key=state/fleet.tfstate',
+      ],
+      plan: [
+        '-chdir=/stack',
+        'plan',
+        '-input=false',
+        '-no-color',
+        '-lock-timeout=30s',
+        '-out=/tmp/plan file',
+        '-var=ami_id=ami-1',
+        '-var=control_api_url=https://x/?a=b',
+        '-var=instance_ids=["a-1","b-2"]',
+        '-replace=aws_instance.clawdinator["a-1"]',
+      ],
+      showPlan: ['-chdir=/stack', 'show', '-no-color', '-json', '/tmp/plan file'],
+      showState: ['-chdir=/stack', 'show', '-no-color', '-json'],
+      apply: ['-chdir=/stack', 'apply', '-input=false', '-no-color', '-lock-timeout=30s', '/tmp/plan file'],
+      forceUnlock: ['-chdir=/stack', 'force-unlock', '-force', 'id'],
+    })
+  })
+
+  it('leave out -replace where the host does not exist yet', () => {
+    const args = tofuPlanArgs({ dir, file, vars: {}, replace: null, lockTimeoutSeconds: 0 })
+    expect(args.filter((arg) => arg.startsWith('-replace'))).to.deep.equal([])
+  })
+
+  it('are options that the stand-in, and so the real one, knows', () => {
+    for (const vector of Object.values(vectors)) expect(() => parseArgs(vector)).not.to.throw()
+  })
+})

@@ -1,0 +1,77 @@
+import { expect } from 'chai'
+import { execa } from 'execa'
+import { parseFault } from '../../../src/lib/domain/sandboxOptions.js'
+import { BIN, expectFailure, LATEST_AMI, OLDER_AMI, type Outcome, TestSandbox } from '../../support/cli.js'
+
+describe('clawctl fleet follow', () => {
+  let sandbox: TestSandbox
+  let followed: Promise<Outcome>[] = []
+  before(async () => {
+    sandbox = await TestSandbox.start({ faults: ['host:crash=clawdinator-1'] })
+  })
+  after(() => sandbox.close())
+
+  const deploy = (target: string, id: string) =>
+    sandbox.clawctl('laptop', ['fleet', 'deploy', target, '--request-id', id, '--json'])
+  const follow = (as: string, ...args: string[]) => sandbox.clawctl(as, ['fleet', 'follow', ...args])
+
+  it('is ended by Ctrl-C, which does not end the deploy', async () => {
+    // The first run lasts until the second was seen to wait for it, however slow the machine is.
+    const release = sandbox.inner.faults.add(parseFault('ec2:slow=3s'))
+    await deploy('clawdinator-2', 'request-0001')
+    await deploy('clawdinator-1', 'request-0002')
+    followed = [follow('laptop', 'request-0001'), follow('clawdinator-2', 'request-0002')]
+    const asked = () => sandbox.inner.requests.filter(({ path }) => path.endsWith('/request-0002')).length
+    const until = async (times: number) => {
+      while (asked() < times) await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    await until(1)
+    const before = asked()
+    const child = execa(process.execPath, [BIN, 'fleet', 'follow', 'request-0002', '--json'], {
+      env: await sandbox.environment('laptop'),
+      extendEnv: false,
+      reject: false,
+    })
+    await until(before + 2)
+    release()
+    child.kill('SIGINT')
+    const { exitCode, stdout, stderr } = await child
+    const outcome = { code: exitCode ?? -1, stdout, stderr, json: () => JSON.parse(stdout) }
+    expect(expectFailure(outcome, 'CANCELLED', 1).hint).to.include('`clawctl fleet follow request-0002`')
+  })
+
+  it('tells every step and host once, and what a queued deploy waits for', async () => {
+    const [first, second] = await Promise.all(followed)
+    expect(first?.code, first?.stderr).to.equal(0)
+    expect(first?.stdout).to.match(/^Deploy of clawdinator-2 with ami-\w+: succeeded$/m)
+    const told = first?.stderr.trim().split('\n') ?? []
+    expect(told).to.include('✔ deploy: Deploy').and.include('clawdinator-2: created')
+    expect(new Set(told).size).to.equal(told.length)
+    expect(second?.stderr).to.include('queued behind the deploy of clawdinator-2 (request-0001)')
+  })
+
+  it('exits as the run ended, and shows the hosts', async () => {
+    const second = await followed[1]
+    expect(second?.code).to.equal(6)
+    expect(second?.stdout).to.match(/^ {2}clawdinator-1: rolled-back, ami-/m)
+    expect(second?.stderr).to.include('Error (ROLLED_BACK)')
+    expect(sandbox.hosts()).to.deep.equal([`clawdinator-1 ${OLDER_AMI}`, `clawdinator-2 ${LATEST_AMI}`])
+  })
+
+  it('is the same document by request id and run id, through the Control API and on the direct plane', async () => {
+    const runId = String(sandbox.inner.github.runs.find((run) => run.displayTitle.includes('request-0002'))?.id)
+    const answers = await Promise.all([
+      follow('clawdinator-1', 'request-0002', '--json'),
+      follow('laptop', runId, '--json'),
+      follow('ci', 'request-0002', '--json'),
+      follow('ci', runId, '--json', '--timeout', '1s'),
+    ])
+    for (const answer of answers) {
+      expectFailure(answer, 'ROLLED_BACK', 6)
+      expect(answer.stderr).to.equal('')
+      expect(answer.stdout).to.equal(answers[0]?.stdout)
+    }
+    expect(answers[0]?.json()).to.have.all.keys('ok', 'error', 'deploy')
+    expect(answers[0]?.json().deploy).to.include({ status: 'rolled-back', requestId: 'request-0002' })
+  })
+})

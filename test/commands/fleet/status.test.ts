@@ -1,0 +1,221 @@
+import { expect } from 'chai'
+import {
+  inSandbox,
+  LATEST_AMI,
+  OLDER_AMI,
+  type Outcome,
+  registryOf,
+  TestSandbox,
+  temporaryFolder,
+} from '../../support/cli.js'
+
+const INSTANCE_KEYS = [
+  'id',
+  'state',
+  'instanceId',
+  'ami',
+  'amiStatus',
+  'instanceType',
+  'publicIp',
+  'launchedAt',
+  'health',
+  'revision',
+]
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
+
+describe('clawctl fleet status', () => {
+  const files = temporaryFolder()
+  let sandbox: TestSandbox
+  before(async () => {
+    sandbox = await TestSandbox.start()
+  })
+  after(() => sandbox.close())
+
+  const status = (as: string, ...more: string[]) => sandbox.clawctl(as, ['fleet', 'status', ...more])
+
+  describe('in the first state', () => {
+    let laptop: Outcome
+    let ci: Outcome
+    let host: Outcome
+    before(async () => {
+      ;[laptop, ci, host] = await Promise.all([
+        status('laptop', '--json'),
+        status('ci', '--json'),
+        status('clawdinator-1', '--json'),
+      ])
+    })
+
+    it('answers with the keys of the contract, in their order', () => {
+      const document = laptop.json()
+      expect(Object.keys(document)).to.deep.equal(['ok', 'fleet'])
+      expect(Object.keys(document.fleet)).to.deep.equal(['latestAmi', 'instances'])
+      expect(Object.keys(document.fleet.latestAmi)).to.deep.equal(['id', 'name', 'createdAt'])
+      for (const instance of document.fleet.instances) expect(Object.keys(instance)).to.deep.equal(INSTANCE_KEYS)
+    })
+
+    it('shows one host on the older AMI, one missing, and the newer AMI', () => {
+      const { latestAmi, instances } = laptop.json().fleet
+      expect(latestAmi.id).to.equal(LATEST_AMI)
+      expect(latestAmi.createdAt).to.match(TIME)
+      const [first, second] = instances
+      expect(instances).to.have.length(2)
+      expect(first).to.include({ id: 'clawdinator-1', state: 'running', ami: OLDER_AMI, amiStatus: 'stale' })
+      expect(first).to.include({ instanceType: 't3.large', health: 'healthy' })
+      expect(first.instanceId).to.match(/^i-[0-9a-f]{17}$/)
+      expect(first.publicIp).to.match(/^[\d.]+$/)
+      expect(first.launchedAt).to.match(TIME)
+      expect(first.revision).to.match(/^[0-9a-f]{40}$/)
+      expect(second).to.deep.equal({
+        id: 'clawdinator-2',
+        state: 'missing',
+        instanceId: null,
+        ami: null,
+        amiStatus: 'unknown',
+        instanceType: null,
+        publicIp: null,
+        launchedAt: null,
+        health: 'unknown',
+        revision: null,
+      })
+    })
+
+    it('is the same document on both planes and on a host, to the byte', () => {
+      expect(laptop.code).to.equal(0)
+      expect(ci.stdout).to.equal(laptop.stdout)
+      expect(host.stdout).to.equal(laptop.stdout)
+    })
+
+    it('says nothing on stderr', () => {
+      expect(laptop.stderr + ci.stderr + host.stderr).to.equal('')
+    })
+
+    it('shows people a table without colours where there is no terminal', async () => {
+      const { stdout, code } = await status('laptop')
+      const lines = stdout.trimEnd().split('\n')
+      expect(code).to.equal(0)
+      expect(lines[0]).to.match(/^INSTANCE +STATE +HEALTH +AMI +TYPE +ADDRESS +AGE +REVISION$/)
+      expect(lines[1]).to.match(/^clawdinator-1 +running +healthy +ami-0a1c1aad1e5000001 +stale +t3.large +[\d.]+ +20d/)
+      expect(lines[2]).to.match(/^clawdinator-2 +missing/)
+      expect(lines.at(-1)).to.match(/^Latest AMI: ami-0a1c1aad1e5000002 \(clawdinator-[\d-]+[0-9a-f]{12}, 1d old\)$/)
+      expect(stdout).not.to.include('\u001b')
+    })
+
+    it('tells a chat the same in a few lines', async () => {
+      const { stdout } = await status('clawdinator-1', '--chat')
+      expect(stdout.split('\n')[0]).to.match(
+        /^clawdinator-1: running, healthy, stale AMI ami-0a1c1aad1e5000001, up 20d$/,
+      )
+      expect(stdout).to.include('\nclawdinator-2: missing\n')
+      expect(stdout).to.include(`latest AMI: ${LATEST_AMI}`)
+    })
+  })
+
+  it('keeps a chat message within 2,000 characters however large the fleet is, and counts what it left out', async () => {
+    const ids = Array.from({ length: 120 }, (_, n) => `clawdinator-${n + 1}`)
+    await inSandbox({ registry: await files.write('large.json', registryOf(ids)) }, async (large) => {
+      const { stdout, code } = await large.clawctl('laptop', ['fleet', 'status', '--chat'])
+      expect(code).to.equal(0)
+      expect(stdout.length).to.be.at.most(2000).and.above(1000)
+      const shown = stdout.split('\n').filter((line) => line.startsWith('clawdinator-')).length
+      // One line more than there are instances: the latest AMI.
+      expect(stdout.trimEnd().split('\n').at(-1)).to.equal(`… and ${ids.length + 1 - shown} more`)
+    })
+  })
+
+  it('calls what runs and is not in the registry an orphan, on both planes', async () => {
+    await inSandbox({ registry: await files.write('two.json', registryOf(['clawdinator-2'])) }, async (other) => {
+      const [laptop, ci] = await Promise.all([
+        other.clawctl('laptop', ['fleet', 'status', '--json']),
+        other.clawctl('ci', ['fleet', 'status', '--json']),
+      ])
+      const { instances } = laptop.json().fleet
+      const seen = instances.map(({ id, state }: { id: string; state: string }) => `${id} ${state}`)
+      expect(seen).to.deep.equal(['clawdinator-2 missing', 'clawdinator-1 orphan'])
+      expect(instances[1]).to.include({ ami: OLDER_AMI, amiStatus: 'stale', health: 'healthy' })
+      expect(ci.stdout).to.equal(laptop.stdout)
+    })
+  })
+
+  it('says which of several running hosts are stale, and unknown where no image is tagged', async () => {
+    await inSandbox({ running: ['clawdinator-1', 'clawdinator-2'] }, async (other) => {
+      const [, second] = other.world.instances.values()
+      if (second) second.imageId = LATEST_AMI
+      const tagged = (await other.clawctl('laptop', ['fleet', 'status', '--json'])).json().fleet
+      for (const image of other.world.images.values()) image.tags.delete('clawdinator')
+      const [laptop, table] = await Promise.all([
+        other.clawctl('laptop', ['fleet', 'status', '--json']),
+        other.clawctl('ci', ['fleet', 'status']),
+      ])
+      const statuses = (fleet: { instances: { amiStatus: string }[] }) => fleet.instances.map((i) => i.amiStatus)
+      expect(statuses(tagged)).to.deep.equal(['stale', 'latest'])
+      expect(laptop.json().fleet.latestAmi).to.equal(null)
+      expect(statuses(laptop.json().fleet)).to.deep.equal(['unknown', 'unknown'])
+      expect(table.stdout).to.include('Latest AMI: none is tagged clawdinator=true')
+    })
+  })
+
+  it('tells a failed gateway, a stopped instance and one that was terminated', async () => {
+    await inSandbox({}, async (other) => {
+      const [instance] = other.world.instances.values()
+      if (!instance) throw new Error('nothing runs')
+      const look = async () => {
+        const [laptop, ci] = await Promise.all([
+          other.clawctl('laptop', ['fleet', 'status', '--json']),
+          other.clawctl('ci', ['fleet', 'status', '--json']),
+        ])
+        expect(ci.stdout).to.equal(laptop.stdout)
+        const { state, health } = laptop.json().fleet.instances[0]
+        return `${state} ${health}`
+      }
+      const heartbeat = JSON.parse(other.bucket.get('heartbeats/clawdinator-1.json')?.body.toString() ?? '')
+      const bucket = other.inner.session.ci.S3_BUCKET ?? ''
+      other.world.putObject(
+        bucket,
+        'heartbeats/clawdinator-1.json',
+        JSON.stringify({ ...heartbeat, service: 'failed' }),
+      )
+      expect(await look()).to.equal('running unhealthy')
+      for (const state of ['stopping', 'stopped'] as const) {
+        instance.state = state
+        expect(await look()).to.equal(`${state} unhealthy`)
+      }
+      instance.state = 'terminated'
+      expect(await look()).to.equal('missing unknown')
+    })
+  })
+
+  describe('--watch', () => {
+    let watched: TestSandbox
+    before(async () => {
+      watched = await TestSandbox.start()
+      await watched.environment('laptop')
+    })
+    after(() => watched.close())
+    const become = (state: 'pending' | 'running') => {
+      for (const instance of watched.world.instances.values()) instance.state = state
+    }
+
+    it('shows the fleet again until it has settled, and then ends', async () => {
+      become('pending')
+      // It runs as soon as somebody was told that it does not.
+      const before = watched.asked('api')
+      const timer = setInterval(() => watched.asked('api') > before && become('running'), 20)
+      const { stdout, code } = await watched.clawctl('laptop', ['fleet', 'status', '--watch'])
+      clearInterval(timer)
+      const states = stdout.match(/^clawdinator-1 +\w+/gm)?.map((line) => line.split(/ +/)[1])
+      expect(code).to.equal(0)
+      expect(states).to.deep.equal(['pending', 'running'])
+    })
+
+    it('prints one document under --json, and ends with 5 where it does not settle in time', async () => {
+      become('running')
+      const settled = await watched.clawctl('ci', ['fleet', 'status', '--watch', '--json'])
+      expect(settled.json().fleet.instances[0].state).to.equal('running')
+      become('pending')
+      const late = await watched.clawctl('laptop', ['fleet', 'status', '--watch', '--timeout', '1s', '--json'])
+      expect(late.code).to.equal(5)
+      expect(late.json().error.code).to.equal('TIMED_OUT')
+      expect(late.json().fleet.instances[0].state).to.equal('pending')
+    })
+  })
+})

@@ -1,0 +1,140 @@
+import { createHash } from 'node:crypto'
+import { mkdir, readFile } from 'node:fs/promises'
+import { delimiter, join } from 'node:path'
+import { expect } from 'chai'
+import { execa } from 'execa'
+import {
+  baseImage,
+  builtPath,
+  nixBuildArgs,
+  nixMetadataArgs,
+  nixToplevelArgs,
+  revisionOf,
+} from '../../../src/lib/domain/images/nixBuild.js'
+import {
+  BIN,
+  type Commanded,
+  clawctl,
+  expectFailure,
+  registryOf,
+  surroundings,
+  temporaryFolder,
+} from '../../support/cli.js'
+import { FAKE_IMAGE, writeFakeNix } from '../../support/fakeNix.js'
+
+describe('clawctl image build', () => {
+  const files = temporaryFolder()
+  let env: Record<string, string>
+
+  before(async () => {
+    await mkdir(files.path('nix'))
+    await files.write('nix/instances.json', registryOf(['clawdinator-1', 'clawdinator-2']))
+    await files.write('flake.nix', '{ outputs = _: { }; }')
+    await writeFakeNix(files.path('bin'))
+    const around = surroundings()
+    env = { ...around, PATH: `${files.path('bin')}${delimiter}${around.PATH}` }
+  })
+
+  const build = (args: readonly string[], change: Commanded['env'] = {}) =>
+    clawctl(['image', 'build', ...args], { cwd: files.path(''), env: { ...env, ...change } })
+
+  it('builds, links and describes the image, whatever the mode; nix is heard on stderr', async () => {
+    const { code, stdout, stderr } = await build([], { CLAWCTL_MODE: 'agent' })
+    expect(code, stderr).to.equal(0)
+    expect(stdout.split('\n')[0]).to.equal('dist/image.json')
+    expect(stderr).to.match(/evaluating .*#packages\.(?:x86_64|aarch64)-linux\.image/)
+    const info = JSON.parse(await readFile(files.path('dist/image.json'), 'utf8'))
+    const image = await readFile(join(files.path('dist'), info.path))
+    expect(info).to.deep.include({
+      schema: 1,
+      name: 'clawdinator',
+      path: 'result/nixos-amazon-image.raw',
+      format: 'raw',
+      logicalBytes: FAKE_IMAGE.bytes,
+      sha256: createHash('sha256').update(image).digest('hex'),
+      bootMode: 'legacy-bios',
+      system: 'x86_64-linux',
+      revision: '9d27b6ac10f35e84c6d9a7b81204f3e5d6c7b8a9',
+      toplevel: FAKE_IMAGE.toplevel,
+    })
+    expect(info.allocatedBytes).to.be.within(700_000, 2_000_000)
+  })
+
+  it('says one document under --json, and that a changed tree has no revision', async () => {
+    const outcome = await build(['--json', '--out', 'out/a/', 'clawdinator-2'], { FAKE_NIX_DIRTY: '1' })
+    const { image } = outcome.json()
+    expect(image).to.include({ name: 'clawdinator-2', revision: null, infoPath: 'out/a/image.json' })
+    expect(JSON.parse(await readFile(files.path('out/a/image.json'), 'utf8')).sha256).to.equal(image.sha256)
+  })
+
+  it('prints the command and runs nothing under --dry-run', async () => {
+    const { code, stdout } = await build(['--dry-run', 'clawdinator-1', '--out', 'dry'])
+    expect(code).to.equal(0)
+    expect(stdout).to.match(
+      /^nix build .*--out-link dry\/result \S+#nixosConfigurations\.clawdinator-1\.config\.system\.build\.images\.amazon\n$/,
+    )
+    expect((await execa('ls', [files.path('')])).stdout).not.to.include('dry')
+  })
+
+  const failures: [what: string, args: string[], env: Commanded['env'], code: string, exit: number, says: RegExp][] = [
+    ['no nix', [], { PATH: '/nowhere' }, 'TOOL_MISSING', 4, /determinate/],
+    ['no such host', ['clawdinator-3'], {}, 'UNKNOWN_TARGET', 3, /Did you mean clawdinator-[12]\?/],
+    ['a build that fails', [], { FAKE_NIX: 'fail' }, 'BUILD_FAILED', 1, /error: attribute missing/],
+    ['a full disk', [], { FAKE_NIX: 'full' }, 'BUILD_FAILED', 1, /No space left on device.*nix-collect-garbage/s],
+    [
+      'another format',
+      [],
+      { FAKE_NIX: 'vhd' },
+      'BUILD_FAILED',
+      1,
+      /built (?:a VHD|no image).*amazonImage\.format = "raw"/s,
+    ],
+    ['no checkout', [], { CLAWCTL_CHECKOUT: '/nowhere' }, 'NOT_CONFIGURED', 4, /flake\.nix/],
+  ]
+  for (const [what, args, change, code, exit, says] of failures) {
+    it(`${what}: says so, and leaves no image.json`, async () => {
+      const outcome = await build(['--json', '--out', `out/${code}-${what.length}`, ...args], change)
+      const { message, hint } = expectFailure(outcome, code, exit)
+      expect(`${message}\n${hint}`).to.match(says)
+      const left = await readFile(files.path(`out/${code}-${what.length}/image.json`)).catch(() => null)
+      expect(left).to.equal(null)
+    })
+  }
+
+  it('asks in words that a real nix understands (skipped where there is none, or none that can evaluate)', async function () {
+    const flake = files.path('real')
+    await mkdir(flake)
+    await files.write(
+      'real/flake.nix',
+      '{ outputs = _: { packages.x86_64-linux.image = derivation { name = "i"; system = "x86_64-linux"; builder = "/bin/sh"; } // { passthru.config.system.build.toplevel.outPath = "/nix/store/top"; }; }; }',
+    )
+    await files.write('nix.conf', 'substituters =')
+    const nix = (args: string[]) =>
+      execa('nix', args, { env: { HOME: flake, NIX_CONF_DIR: files.path('.') }, reject: false, timeout: 15_000 })
+    const { attribute } = baseImage('x86_64-linux')
+    const metadata = await nix(nixMetadataArgs(flake))
+    if (metadata.failed) return this.skip()
+    expect(revisionOf(metadata.stdout)).to.deep.equal({ revision: null, dirty: false })
+    expect((await nix(nixToplevelArgs({ flake, attribute }))).stdout).to.equal('/nix/store/top')
+    const built = await nix([...nixBuildArgs({ flake, attribute, out: flake }), '--dry-run'])
+    expect(built.stderr).not.to.include('unrecognised')
+    expect(builtPath(built.stdout)).to.match(/^\/nix\/store\/\S+-i$/)
+  })
+
+  it('ends nix when it is interrupted', async () => {
+    const child = execa(process.execPath, [BIN, 'image', 'build', '--out', 'out/int'], {
+      cwd: files.path(''),
+      env: { ...env, FAKE_NIX: 'hang' },
+      extendEnv: false,
+      reject: false,
+    })
+    let said = ''
+    child.stderr.on('data', (chunk) => {
+      said += chunk
+      if (!child.killed && said.includes('evaluating')) child.kill('SIGINT')
+    })
+    const { failed, stderr } = await child
+    expect(failed).to.equal(true)
+    expect(stderr).to.match(/CANCELLED.*The build was interrupted/)
+  })
+})

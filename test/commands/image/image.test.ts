@@ -1,0 +1,106 @@
+import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { openSync, readFileSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
+import { setTimeout } from 'node:timers/promises'
+import { expect } from 'chai'
+import { BIN, expectFailure, TestSandbox, temporaryFolder } from '../../support/cli.js'
+
+const MIB = 1024 ** 2
+const SIZE = 40 * MIB
+/** Offsets of blocks with data. */
+const DATA = [0, 3, 4, 7, 11, 20, 21, 30, 41, 50, 60, 79].map((index) => index * 512 * 1024)
+
+describe('clawctl image upload and import', () => {
+  const files = temporaryFolder()
+  let sandbox: TestSandbox
+  before(async () => {
+    sandbox = await TestSandbox.start()
+    writeFileSync(files.path('nixos.raw'), '')
+    truncateSync(files.path('nixos.raw'), SIZE)
+    const fd = openSync(files.path('nixos.raw'), 'r+')
+    for (const offset of DATA) writeSync(fd, randomBytes(1000), 0, 1000, offset)
+  })
+  after(() => sandbox.close())
+
+  const ci = (...args: string[]) => {
+    const env = { XDG_STATE_HOME: files.path('state'), GITHUB_OUTPUT: files.path('output') }
+    return sandbox.clawctl('ci', ['image', ...args], { env })
+  }
+  const outputs = () => readFileSync(files.path('output'), 'utf8')
+  const blockPuts = () =>
+    sandbox.inner.requests.filter(
+      ({ service, method, path }) => service === 'ebs' && method === 'PUT' && /blocks/.test(path),
+    )
+
+  it('are for ci mode', async () => {
+    const outcome = await sandbox.clawctl('laptop', ['image', 'upload', files.path('nixos.raw'), '--json'])
+    expectFailure(outcome, 'NOT_CI', 3)
+  })
+
+  it('uploads, says nothing but the result on stdout, and imports what it uploaded', async () => {
+    const uploaded = await ci('upload', files.path('nixos.raw'), '--json')
+    expect(uploaded.stderr).to.equal('')
+    const { key } = uploaded.json().upload
+    expect(sandbox.bucket.get(key)?.body.equals(readFileSync(files.path('nixos.raw')))).to.equal(true)
+    const imported = await ci('import', key)
+    expect(imported.code, imported.stderr).to.equal(0)
+    const ami = imported.stdout.split('\n')[0] ?? ''
+    expect(sandbox.world.images.get(ami)?.tags.get('clawdinator')).to.equal('true')
+    expect(outputs()).to.include(`key=${key}\n`).and.to.include(`ami_id=${ami}\n`)
+  })
+
+  it('--direct, killed in the middle, goes on where it was', async () => {
+    sandbox.addFault('ebs:slow=60ms')
+    const direct = ['import', '--direct', files.path('nixos.raw'), '--concurrency', '2', '--json']
+    const env = { ...(await sandbox.environment('ci')), XDG_STATE_HOME: files.path('state') }
+    const first = spawn(process.execPath, [BIN, 'image', ...direct], { env, stdio: 'ignore' })
+    const ended = once(first, 'exit')
+    while (blockPuts().length < 4) await setTimeout(20)
+    first.kill('SIGKILL')
+    await ended
+    const second = await ci(...direct)
+    expect(second.code, second.stderr).to.equal(0)
+    const { blocks, resumed, image } = second.json().import
+    expect(resumed).to.equal(true)
+    expect(blocks).to.include({ data: DATA.length, sent: DATA.length - blocks.resumed })
+    expect(blockPuts().length).to.be.at.most(DATA.length + 2)
+    expect(sandbox.world.images.get(image.id)?.tags.get('clawdinator')).to.equal('true')
+  })
+
+  it('upload, killed in the middle, sends only what is missing', async () => {
+    sandbox.addFault('s3:slow=80ms')
+    writeFileSync(files.path('random.raw'), randomBytes(SIZE))
+    const partPuts = () =>
+      sandbox.inner.requests.filter(({ service, path }) => service === 's3' && /partNumber/.test(path))
+    const before = partPuts().length
+    const env = await sandbox.environment('ci')
+    const upload = ['upload', files.path('random.raw'), '--concurrency', '1']
+    const first = spawn(process.execPath, [BIN, 'image', ...upload], { env, stdio: 'ignore' })
+    const ended = once(first, 'exit')
+    while (partPuts().length < before + 2) await setTimeout(20)
+    first.kill('SIGKILL')
+    await ended
+    const second = await ci(...upload, '--json')
+    expect(second.code, second.stderr).to.equal(0)
+    const { parts, key } = second.json().upload
+    expect(parts.resumed).to.be.at.least(2)
+    expect(partPuts().length - before).to.be.at.most(parts.total + 1)
+    expect(sandbox.bucket.get(key)?.body.equals(readFileSync(files.path('random.raw')))).to.equal(true)
+  })
+
+  it('tells of a bad image, and of a role that is missing', async () => {
+    writeFileSync(files.path('cut.vhd'), Buffer.concat([Buffer.from('conectix'), Buffer.alloc(2040)]))
+    const [cut, role] = await Promise.all([
+      ci('upload', files.path('cut.vhd'), '--json'),
+      (async () => {
+        writeFileSync(files.path('other.raw'), randomBytes(MIB))
+        await ci('upload', files.path('other.raw'))
+        sandbox.addFault('import:no-role')
+        return ci('import', '--json')
+      })(),
+    ])
+    expect(expectFailure(cut, 'INVALID_IMAGE', 2).message).to.match(/cut off/)
+    expect(expectFailure(role, 'DENIED', 4).hint).to.match(/trust policy for vmie\.amazonaws\.com/)
+  })
+})

@@ -1,0 +1,171 @@
+import { expect } from 'chai'
+import {
+  type BundleView,
+  bundleProblems,
+  heartbeatKey,
+  judgeBundle,
+  markerKey,
+  type ObjectEvidence,
+} from '../../../src/lib/domain/bundles/manifest.js'
+import { parseJson } from '../../../src/lib/domain/json.js'
+import { bundleOf, entryOf } from '../../support/fakes.js'
+
+const entry = entryOf('a')
+const other = entryOf('b')
+const registry = [entry, other]
+const { marker } = bundleOf(entry)
+const stored = marker.objects.map(({ key, size }) => ({ key: `bootstrap/a/${key}`, size }))
+const problems = (value: unknown, found = stored, view: Partial<BundleView> = {}) => {
+  const text = typeof value === 'string' || value === null ? value : JSON.stringify(value)
+  return judgeBundle(entry, { marker: text, objects: found, ...view }, registry)
+}
+const without = (part: string) => ({ ...marker, objects: marker.objects.filter(({ name }) => name !== part) })
+const seen = (part: string, evidence: ObjectEvidence) => ({
+  evidence: new Map(marker.objects.filter(({ name }) => name === part).map(({ key }) => [key, evidence])),
+})
+
+describe('judgeBundle', () => {
+  it('finds nothing in a whole bundle, whatever an upload has left beside it', () => {
+    const left = { key: 'bootstrap/a/secrets/openai-api-key.7.0123456789abcdef.age', size: 1 }
+    expect(problems(marker, [...stored, left])).to.deep.equal([])
+    expect(bundleProblems(entry, JSON.stringify(marker), stored)).to.deep.equal([])
+  })
+
+  const openai = 'secrets/openai-api-key.age'
+  const keyOf = (file: string) => `bootstrap/a/${file}`
+  const resized = (size: number) => stored.map((o) => (o.key === keyOf(openai) ? { ...o, size } : o))
+  const identity = {
+    kind: 'identity',
+    name: 'age-identity',
+    file: 'secrets/i.key',
+    key: 'secrets/i.key',
+    size: 1,
+  } as const
+  const withIdentity = { ...marker, objects: [...marker.objects, { ...identity, sha256: 'd'.repeat(64) }] }
+  const size = stored.find(({ key }) => key === keyOf(openai))?.size
+  type Row = [why: string, marker: unknown, found: typeof stored, view: Partial<BundleView>, expected: string[]]
+  const table: Row[] = [
+    ['no marker', null, stored, {}, ['there is no bootstrap/a/config.json']],
+    ['broken JSON', '{', stored, {}, ["bootstrap/a/config.json is not a bundle's marker"]],
+    ['an empty marker', '', stored, {}, ["bootstrap/a/config.json is not a bundle's marker"]],
+    ['JSON null', 'null', stored, {}, ["bootstrap/a/config.json is not a bundle's marker"]],
+    [
+      'another schema',
+      { ...marker, schema: 1 },
+      stored,
+      {},
+      ['bootstrap/a/config.json is of schema 1, and this clawctl reads 2'],
+    ],
+    [
+      'a key that leads out of the prefix',
+      { ...marker, objects: marker.objects.map((o) => ({ ...o, key: '../b/secrets/x.age' })) },
+      stored,
+      {},
+      ["bootstrap/a/config.json is not a bundle's marker"],
+    ],
+    ["another's marker", bundleOf(other).marker, stored, {}, ['bootstrap/a/config.json belongs to "b"']],
+    [
+      'an old token',
+      { ...marker, instance: { ...marker.instance, discordTokenSecret: 'old' } },
+      stored,
+      {},
+      ['it was made with old, and the registry now names a-token'],
+    ],
+    [
+      'an old host',
+      { ...marker, instance: { ...marker.instance, host: 'old' } },
+      stored,
+      {},
+      ['it was made for the host "old"'],
+    ],
+    ['one object gone', marker, stored.filter(({ key }) => key !== keyOf(openai)), {}, [`${openai} is missing`]],
+    ['all objects gone', marker, [], {}, marker.objects.map(({ key }) => `${key} is missing`)],
+    ['another size', marker, resized(1), {}, [`${openai} has 1 bytes instead of ${size}`]],
+    ['an empty object', marker, resized(0), {}, [`${openai} has 0 bytes instead of ${size}`]],
+    [
+      'a required secret left out',
+      without('openai-api-key'),
+      stored,
+      {},
+      ['openai-api-key (OpenAI API key) is not in it'],
+    ],
+    ['no token of its own', without('a-token'), stored, {}, ['a-token (Discord bot token) is not in it']],
+    ['no flake', without('clawdinators'), stored, {}, ['the repository clawdinators is not in it']],
+    [
+      'one file twice',
+      { ...marker, objects: [...marker.objects, marker.objects.at(-1)] },
+      stored,
+      {},
+      ['repos/clawdinators.tar.gz is named twice'],
+    ],
+    ['another content', marker, stored, seen('openai-api-key', { sha256: 'x' }), [`${openai} has another SHA-256`]],
+    [
+      'no ciphertext',
+      marker,
+      stored,
+      seen('openai-api-key', { age: 'is not age ciphertext' }),
+      [`${openai} is not age ciphertext`],
+    ],
+    [
+      'what else was found',
+      marker,
+      stored,
+      seen('clawdinators', { problems: ['is odd'] }),
+      ['repos/clawdinators.tar.gz is odd'],
+    ],
+    [
+      'an identity that S3 keeps under no KMS key',
+      withIdentity,
+      [...stored, { key: 'bootstrap/a/secrets/i.key', size: 1 }],
+      { evidence: new Map([['secrets/i.key', { encryption: 'AES256' }]]) },
+      ['secrets/i.key is an identity that is not encrypted with KMS'],
+    ],
+    [
+      "another's token beside the bundle, by name",
+      marker,
+      [...stored, { key: 'bootstrap/a/secrets/b-token.3.0123456789abcdef.age', size: 1 }],
+      {},
+      ['secrets/b-token.3.0123456789abcdef.age holds a secret of b'],
+    ],
+    [
+      "another's own control token in a plain file",
+      marker,
+      [...stored, { key: 'bootstrap/a/secrets/clawdinator-control-token-b.age', size: 1 }],
+      {},
+      ['secrets/clawdinator-control-token-b.age holds a secret of b'],
+    ],
+    [
+      "another's token under a shared name, by content",
+      marker,
+      stored,
+      {
+        others: [
+          {
+            ...bundleOf(other).marker,
+            objects: bundleOf(other).marker.objects.map((o) =>
+              o.name === 'b-token'
+                ? { ...o, sha256: marker.objects.find(({ name }) => name === 'openai-api-key')?.sha256 ?? '' }
+                : o,
+            ),
+          },
+        ],
+      },
+      [`${openai} holds a secret of b`],
+    ],
+  ]
+  for (const [why, value, found, view, expected] of table) {
+    it(`tells of ${why}`, () => expect(problems(value, found, view)).to.deep.equal(expected))
+  }
+})
+
+describe('keys and JSON', () => {
+  it('are those that the hosts read and write', () => {
+    expect(markerKey(entryOf('a', { bootstrapPrefix: 'other/place' }))).to.equal('other/place/config.json')
+    expect(heartbeatKey('a')).to.equal('heartbeats/a.json')
+  })
+
+  it('gives undefined for what is not JSON', () => {
+    expect(parseJson('{')).to.equal(undefined)
+    expect(parseJson('null')).to.equal(null)
+  })
+})

@@ -1,0 +1,226 @@
+import { createHash } from 'node:crypto'
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { objectKey, parseObjectKey, secretNameOf } from '../../../src/lib/domain/bundles/layout.js'
+import { bundleProblems, markerKey, parseMarker } from '../../../src/lib/domain/bundles/manifest.js'
+import { markerText, planBundle, type WantedObject } from '../../../src/lib/domain/bundles/plan.js'
+import { SHARED_SECRET_NAMES } from '../../../src/lib/domain/bundles/secrets.js'
+import type { BundleObject } from '../../../src/lib/domain/contract/index.js'
+import { entryOf } from '../../support/fakes.js'
+
+const entry = entryOf('a')
+const AT = { revision: null, by: 'test', at: new Date(0) }
+const digests = new Map<string, string>()
+/** Remembered: the same few texts are asked for a hundred thousand times. */
+function digest(text: string): string {
+  const known = digests.get(text) ?? createHash('sha256').update(text).digest('hex')
+  digests.set(text, known)
+  return known
+}
+
+/** A secret whose content is `text`. */
+const secret = (name: string, text: string): WantedObject => ({
+  ...{ kind: 'secret', name, size: text.length, sha256: digest(text) },
+})
+const identity = (text: string): WantedObject => ({ ...secret('age-identity', text), kind: 'identity' }) as WantedObject
+const repo = (text: string): WantedObject => ({
+  ...{ kind: 'repo', name: 'clawdinators', size: text.length, sha256: digest(text) },
+  ...{ url: null, branch: 'main', commit: digest(text).slice(0, 40) },
+})
+const wantedOf = (contents: readonly string[]) => [
+  ...SHARED_SECRET_NAMES.map((name, n) => secret(name, contents[n % contents.length] ?? '')),
+  secret(entry.discordTokenSecret, `token ${contents[0]}`),
+  repo(`repo ${contents[0]}`),
+]
+
+/** One prefix of a bucket, as S3 has it: keys with contents, and a marker with an entity tag. */
+class Prefix {
+  readonly objects = new Map<string, string>()
+  marker: string | null = null
+  #tag = 0
+  #judged: { marker: string | null; objects: BundleObject[] } = { marker: null, objects: [] }
+
+  get tag(): number | null {
+    return this.marker === null ? null : this.#tag
+  }
+
+  putIf(text: string, tag: number | null): boolean {
+    if (tag !== this.tag) return false
+    this.marker = text
+    this.#tag += 1
+    return true
+  }
+
+  list() {
+    const objects = [...this.objects].map(([key, text]) => ({ key, size: text.length }))
+    return this.marker === null ? objects : [...objects, { key: markerKey(entry), size: this.marker.length }]
+  }
+
+  /** What a host would find wrong now. */
+  problems(): string[] {
+    return this.#named().flatMap(({ key, sha256 }) => {
+      const text = this.objects.get(`${entry.bootstrapPrefix}/${key}`)
+      return text !== undefined && digest(text) === sha256 ? [] : [`${key} has not its content`]
+    })
+  }
+
+  /** Objects of the marker in place, which is judged once. */
+  #named(): BundleObject[] {
+    if (this.#judged.marker !== this.marker) {
+      expect(bundleProblems(entry, this.marker, this.list())).to.deep.equal([])
+      this.#judged = { marker: this.marker, objects: parseMarker(this.marker)?.objects ?? [] }
+    }
+    return this.#judged.objects
+  }
+}
+
+/** `bootstrap upload` in steps, each of which is one request: it may be killed between any two. */
+function* upload(prefix: Prefix, contents: readonly string[]): Generator<void, 'done' | 'conflict'> {
+  const wanted = wantedOf(contents)
+  const texts = new Map(
+    [...contents, ...contents.map((text) => `token ${text}`), `repo ${contents[0]}`].map((text) => [
+      digest(text),
+      text,
+    ]),
+  )
+  const { tag, marker } = prefix
+  yield
+  const plan = planBundle(entry, wanted, { marker, objects: prefix.list() })
+  if (plan.action !== 'unchanged') {
+    for (const { key, sha256 } of plan.missing) {
+      yield
+      prefix.objects.set(`${entry.bootstrapPrefix}/${key}`, texts.get(sha256) ?? 'nobody has it')
+    }
+    yield
+    if (!prefix.putIf(markerText(plan, AT), tag)) return 'conflict'
+  }
+  for (const key of plan.garbage) {
+    yield
+    prefix.objects.delete(key)
+  }
+  return 'done'
+}
+
+describe('planBundle', () => {
+  const first = planBundle(entry, wantedOf(['x']), { marker: null, objects: [] })
+  const marker = markerText(first, AT)
+  const keyed = (key: string, size = 1) => ({ key: `${entry.bootstrapPrefix}/${key}`, size })
+  const stored = (extra: readonly { key: string; size: number }[] = []) => ({
+    marker,
+    objects: [...first.objects.map(({ key, size }) => keyed(key, size)), keyed('config.json'), ...extra],
+  })
+
+  it('begins with generation 1', () => {
+    expect(first).to.include({ action: 'create', generation: 1 })
+    expect(first.missing).to.deep.equal(first.objects)
+    expect(first.garbage).to.deep.equal([])
+    expect(first.objects.map(({ file }) => file)).to.deep.equal(first.objects.map(({ file }) => file).sort())
+    expect(bundleProblems(entry, marker, stored().objects)).to.deep.equal([])
+  })
+
+  it('changes nothing where nothing changed', () => {
+    expect(planBundle(entry, wantedOf(['x']), stored())).to.include({ action: 'unchanged', generation: 1 })
+  })
+
+  it('keeps what is the same, and gives what is not a key of the next generation', () => {
+    const wanted = wantedOf(['x']).map((object) => (object.kind === 'repo' ? repo('new') : object))
+    const plan = planBundle(entry, wanted, stored())
+    expect(plan).to.include({ action: 'replace', generation: 2 })
+    expect(plan.missing.map(({ key }) => parseObjectKey(key))).to.deep.equal([{ name: 'clawdinators', generation: 2 }])
+    expect(plan.garbage).to.deep.equal([keyed(first.objects.find(({ kind }) => kind === 'repo')?.key ?? '').key])
+  })
+
+  it('sends again what is gone or has another size, under a fresh key', () => {
+    const lost = stored().objects.filter(({ key }) => !key.includes('openai'))
+    const [missing, ...others] = planBundle(entry, wantedOf(['x']), { marker, objects: lost }).missing
+    expect(others).to.deep.equal([])
+    expect(parseObjectKey(missing?.key ?? '')).to.deep.equal({ name: 'openai-api-key', generation: 2 })
+  })
+
+  it('replaces the marker where the registry changed', () => {
+    const moved = { ...entry, host: 'elsewhere' }
+    expect(planBundle(moved, wantedOf(['x']), stored())).to.include({ action: 'replace', generation: 2 })
+  })
+
+  it('keeps an identity that nobody gave anew, and replaces it by one that somebody did', () => {
+    const withIdentity = planBundle(entry, [...wantedOf(['x']), identity('k1')], { marker: null, objects: [] })
+    const there = {
+      marker: markerText(withIdentity, AT),
+      objects: withIdentity.objects.map(({ key, size }) => keyed(key, size)),
+    }
+    const names = (plan: typeof first) => plan.objects.filter(({ kind }) => kind === 'identity').map((o) => o.sha256)
+    expect(planBundle(entry, wantedOf(['x']), there).action).to.equal('unchanged')
+    expect(names(planBundle(entry, wantedOf(['y']), there))).to.deep.equal([digest('k1')])
+    expect(names(planBundle(entry, [...wantedOf(['x']), identity('k2')], there))).to.deep.equal([digest('k2')])
+  })
+
+  it('removes what no marker will name again, and leaves an upload under way alone', () => {
+    const old = keyed(objectKey('secret', 'openai-api-key', 1, digest('killed')))
+    const underWay = keyed(objectKey('secret', 'openai-api-key', 2, digest('other')))
+    const strange = keyed('secrets/notes.txt')
+    const elsewhere = { key: 'bootstrap/ab/secrets/x.1.0123456789abcdef.age', size: 1 }
+    const there = stored([old, underWay, strange, elsewhere])
+    expect(planBundle(entry, wantedOf(['x']), there).garbage).to.have.members([old.key, strange.key])
+    const replaced = planBundle(entry, wantedOf(['y']), there).garbage
+    expect(replaced).to.include.members([old.key, underWay.key]).and.not.include(elsewhere.key)
+  })
+
+  it('takes up an upload that was killed before there was a marker', () => {
+    const objects = first.objects.map(({ key, size }) => keyed(key, size))
+    const plan = planBundle(entry, wantedOf(['x']), { marker: null, objects })
+    expect(plan.objects).to.deep.equal(first.objects)
+    expect(plan).to.include({ action: 'create', generation: 1 })
+  })
+
+  it("begins anew over what is no marker, and over another instance's", () => {
+    for (const strange of ['{', marker.replace('"id": "a"', '"id": "b"')]) {
+      const plan = planBundle(entry, wantedOf(['x']), { ...stored(), marker: strange })
+      expect(plan).to.include({ action: 'replace', generation: 2 })
+      expect(plan.missing).to.have.length(plan.objects.length)
+    }
+  })
+
+  it('leaves a whole bundle at every moment, whatever uploads run at once and whichever are killed', () => {
+    // Few values: an upload that has nothing to do must not harm one that has.
+    const content = fc.array(fc.constantFrom('v1', 'v2', 'v3'), { minLength: 2, maxLength: 2 })
+    const move = fc.record({ who: fc.nat(2), killed: fc.nat(24).map((n) => n === 0) })
+    fc.assert(
+      fc.property(
+        fc.array(content, { minLength: 3, maxLength: 3 }),
+        fc.array(move, { minLength: 100, maxLength: 100, size: 'max' }),
+        (wants, moves) => {
+          const prefix = new Prefix()
+          const start = upload(prefix, ['v0'])
+          while (!start.next().done) {}
+          const running = wants.map((want) => upload(prefix, want))
+          for (const [nth, { who, killed }] of moves.entries()) {
+            // Whoever ended or was killed comes back with something to upload.
+            if (killed || running[who]?.next().done)
+              running[who] = upload(prefix, wants[(who + nth) % wants.length] ?? [])
+            if (prefix.problems().length > 0) expect(prefix.problems()).to.deep.equal([])
+          }
+          const last = upload(prefix, ['v9'])
+          for (let step = last.next(); ; step = last.next()) if (step.done) break
+          expect(prefix.problems()).to.deep.equal([])
+          expect(parseMarker(prefix.marker)?.objects.some(({ sha256 }) => sha256 === digest('v9'))).to.equal(true)
+          const named = parseMarker(prefix.marker)?.objects.length
+          expect(prefix.objects.size, 'left lying').to.equal(named)
+        },
+      ),
+      { numRuns: 60 },
+    )
+  })
+})
+
+describe('the keys of a bundle', () => {
+  it('say name and generation, and of a plain file its name', () => {
+    const key = objectKey('secret', 'a.b-1', 12, digest('x'))
+    expect(key).to.match(/^secrets\/a\.b-1\.12\.[0-9a-f]{16}\.age$/)
+    expect(parseObjectKey(key)).to.deep.equal({ name: 'a.b-1', generation: 12 })
+    expect(secretNameOf(key)).to.equal('a.b-1')
+    expect(secretNameOf('secrets/plain.age')).to.equal('plain')
+    expect(secretNameOf('repos/x.age')).to.equal(null)
+    expect(secretNameOf('secrets/../x.age')).to.equal(null)
+    expect(parseObjectKey('config.json')).to.equal(null)
+  })
+})

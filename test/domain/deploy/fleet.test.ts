@@ -1,0 +1,145 @@
+import { expect } from 'chai'
+import { type FleetInstance, fleetSchema } from '../../../src/lib/domain/contract/index.js'
+import { type FleetFacts, fleetStatus, isSettled, orphanIds } from '../../../src/lib/domain/deploy/fleet.js'
+import { currentHost } from '../../../src/lib/domain/deploy/host.js'
+import { heartbeatOf, hostOf, NEW, OLD, registryOf, START } from '../../support/fakes.js'
+
+const facts = (change: Partial<FleetFacts>): FleetFacts => ({
+  registry: registryOf('a', 'b'),
+  hosts: [],
+  latestImage: NEW,
+  heartbeats: new Map(),
+  now: new Date(START),
+  ...change,
+})
+const rows = (change: Partial<FleetFacts>) => fleetStatus(facts(change)).instances
+
+describe('fleetStatus', () => {
+  it('shows every registry entry in its order, and what EC2 has beyond it by id', () => {
+    const hosts = [hostOf('z'), hostOf('b'), hostOf('m'), hostOf('a')]
+    const instances = rows({ registry: registryOf('b', 'a'), hosts })
+    expect(instances.map(({ id, state }) => `${id} ${state}`)).to.deep.equal([
+      'b running',
+      'a running',
+      'm orphan',
+      'z orphan',
+    ])
+  })
+
+  it('describes a running host in full', () => {
+    const host = hostOf('a', { ami: NEW.id })
+    const [row] = rows({ hosts: [host], heartbeats: new Map([['a', heartbeatOf(host)]]) })
+    expect(row).to.deep.equal({
+      id: 'a',
+      state: 'running',
+      instanceId: 'i-a',
+      ami: NEW.id,
+      amiStatus: 'latest',
+      instanceType: 't3.large',
+      publicIp: '198.51.100.7',
+      launchedAt: host.launchedAt,
+      health: 'healthy',
+      revision: 'abc1234',
+    })
+  })
+
+  it('shows nothing but the id of a host that is missing', () => {
+    const { id, state, amiStatus, health, ...rest } = rows({})[0] ?? {}
+    expect([id, state, amiStatus, health]).to.deep.equal(['a', 'missing', 'unknown', 'unknown'])
+    expect(new Set(Object.values(rest))).to.deep.equal(new Set([null]))
+  })
+
+  for (const state of ['pending', 'running', 'stopping', 'stopped'] as const) {
+    it(`passes the state ${state} on`, () => {
+      expect(rows({ hosts: [hostOf('a', { state })] })[0]).to.include({ id: 'a', state })
+    })
+  }
+
+  it('takes a host that is shutting down for gone, whoever it was', () => {
+    const hosts = [hostOf('a', { state: 'shutting-down' }), hostOf('z', { state: 'shutting-down' })]
+    expect(rows({ hosts }).map(({ id, state }) => `${id} ${state}`)).to.deep.equal(['a missing', 'b missing'])
+  })
+
+  const amis: [ami: string, latest: typeof NEW | null, expected: string][] = [
+    [NEW.id, NEW, 'latest'],
+    [OLD.id, NEW, 'stale'],
+    [OLD.id, null, 'unknown'],
+  ]
+  for (const [ami, latestImage, amiStatus] of amis) {
+    it(`calls ${ami} ${amiStatus} where the latest is ${latestImage?.id ?? 'not known'}`, () => {
+      const fleet = fleetStatus(facts({ hosts: [hostOf('a', { ami }), hostOf('z', { ami })], latestImage }))
+      expect(fleet.latestAmi).to.equal(latestImage)
+      expect(fleet.instances.flatMap((i) => (i.ami ? [i.amiStatus] : []))).to.deep.equal([amiStatus, amiStatus])
+    })
+  }
+
+  it('shows a second instance of an id as an orphan that the heartbeat does not speak for', () => {
+    const serving = hostOf('a', { instanceId: 'i-2', launchedAt: '2026-02-03T00:00:00Z' })
+    const other = hostOf('a', { instanceId: 'i-1', launchedAt: '2026-02-02T00:00:00Z' })
+    const instances = rows({ hosts: [other, serving], heartbeats: new Map([['a', heartbeatOf(serving)]]) })
+    expect(instances.map((i) => [i.id, i.state, i.instanceId, i.health, i.revision])).to.deep.equal([
+      ['a', 'running', 'i-2', 'healthy', 'abc1234'],
+      ['b', 'missing', null, 'unknown', null],
+      ['a', 'orphan', 'i-1', 'unhealthy', null],
+    ])
+  })
+
+  it('is what the contract says', () => {
+    const fleet = fleetStatus(facts({ hosts: [hostOf('a'), hostOf('z', { publicIp: null })], latestImage: null }))
+    expect(fleetSchema.parse(fleet)).to.deep.equal(fleet)
+  })
+})
+
+describe('currentHost', () => {
+  it('takes the one that serves: running before the rest, then the youngest', () => {
+    const young = { launchedAt: '2026-02-09T00:00:00Z' }
+    const host = (instanceId: string, change: object) => hostOf('a', { instanceId, ...change })
+    const stopped = host('i-stopped', { state: 'stopped', ...young })
+    const pending = host('i-pending', { state: 'pending', ...young })
+    const old = host('i-old', {})
+    const latest = host('i-young', young)
+    expect(currentHost([stopped, pending, old, latest], 'a')?.instanceId).to.equal('i-young')
+    expect(currentHost([stopped, pending, old], 'a')?.instanceId).to.equal('i-old')
+    expect(currentHost([stopped, pending], 'a')?.instanceId).to.equal('i-pending')
+    expect(currentHost([host('i-gone', { state: 'shutting-down' })], 'a')).to.equal(undefined)
+    expect(currentHost([latest], 'b')).to.equal(undefined)
+  })
+})
+
+describe('orphanIds', () => {
+  it('names each id once, sorted, without those that are going', () => {
+    const hosts = ['z', 'a', 'm', 'z'].map((id) => hostOf(id))
+    expect(orphanIds(registryOf('a'), [...hosts, hostOf('q', { state: 'shutting-down' })])).to.deep.equal(['m', 'z'])
+  })
+})
+
+describe('isSettled', () => {
+  const launched = Date.parse(hostOf('a').launchedAt)
+  const minutesLater = (minutes: number) => new Date(launched + minutes * 60_000)
+  const settled = (state: FleetInstance['state'], health: 'healthy' | 'unhealthy' | 'unknown', minutes: number) => {
+    const instances = rows({ hosts: [hostOf('a')] }).map((row) => ({ ...row, state, health }))
+    return isSettled({ latestAmi: null, instances }, minutesLater(minutes))
+  }
+  const table: [FleetInstance['state'], 'healthy' | 'unhealthy' | 'unknown', number, boolean][] = [
+    ['running', 'healthy', 1, true],
+    ['running', 'unhealthy', 1, true],
+    ['running', 'unknown', 1, false],
+    ['running', 'unknown', 16, true],
+    ['pending', 'unknown', 1, false],
+    ['stopping', 'unhealthy', 1, false],
+    ['stopped', 'unhealthy', 1, true],
+    ['missing', 'unknown', 1, true],
+    ['orphan', 'unknown', 1, true],
+  ]
+  for (const [state, health, minutes, expected] of table) {
+    it(`${state} and ${health} after ${minutes} min: ${expected ? 'settled' : 'not yet'}`, () => {
+      expect(settled(state, health, minutes)).to.equal(expected)
+    })
+  }
+
+  it('waits for every instance', () => {
+    const [first, second] = rows({ hosts: [hostOf('a', { state: 'pending' })] })
+    const both = { latestAmi: null, instances: [second, first].filter((row) => row !== undefined) }
+    expect(isSettled(both, minutesLater(1))).to.equal(false)
+  })
+})

@@ -1,0 +1,147 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { type DeployQuestion, decideDeploy } from '../../../src/lib/domain/deploy/policy.js'
+import { registryOf } from '../../support/fakes.js'
+
+const registry = registryOf('clawdinator-1', 'clawdinator-2')
+const ask = (question: DeployQuestion) => {
+  const verdict = decideDeploy(question)
+  return verdict.allowed ? (verdict.scope.kind === 'all' ? 'all' : `one ${verdict.scope.id}`) : verdict.code
+}
+
+describe('decideDeploy', () => {
+  const table: [why: string, question: DeployQuestion, expected: string][] = [
+    ['a person on a laptop deploys one', { target: 'clawdinator-2', requestedBy: 'Ada' }, 'one clawdinator-2'],
+    ['a person on a laptop deploys all', { target: 'all', requestedBy: 'Ada' }, 'all'],
+    ['a laptop without a name deploys all', { target: 'all' }, 'all'],
+    ['nulls are absent', { target: 'all', caller: null, requestedBy: null, amiOverride: null }, 'all'],
+    ['a bot deploys another', { target: 'clawdinator-2', caller: 'clawdinator-1' }, 'one clawdinator-2'],
+    ['a bot may not deploy itself', { target: 'clawdinator-1', caller: 'clawdinator-1' }, 'SELF_DEPLOY'],
+    ['nor for a person', { target: 'clawdinator-1', caller: 'clawdinator-1', requestedBy: 'Ada' }, 'SELF_DEPLOY'],
+    ['a bot may not deploy all', { target: 'all', caller: 'clawdinator-1' }, 'BOT_DEPLOY_ALL'],
+    [
+      'a bot that names nobody is a bot',
+      { target: 'all', caller: 'clawdinator-1', requestedBy: ' ' },
+      'BOT_DEPLOY_ALL',
+    ],
+    ['a person asks a bot to deploy all', { target: 'all', caller: 'clawdinator-1', requestedBy: 'Ada' }, 'all'],
+    ['a person retires what left the registry', { target: 'gone-1', retire: true }, 'one gone-1'],
+    ['not what it still has', { target: 'clawdinator-2', retire: true }, 'STILL_REGISTERED'],
+    ['not all', { target: 'all', retire: true, requestedBy: 'Ada' }, 'INVALID_TARGET'],
+    ['a bot retires nothing', { target: 'gone-1', retire: true, caller: 'clawdinator-1' }, 'BOT_RETIRE'],
+    [
+      'a person asks a bot to',
+      { target: 'gone-1', retire: true, caller: 'clawdinator-1', requestedBy: 'Ada' },
+      'one gone-1',
+    ],
+    [
+      'nobody retires the instance they call from',
+      { target: 'gone-1', retire: true, caller: 'gone-1', requestedBy: 'Ada' },
+      'SELF_DEPLOY',
+    ],
+    ['nothing boots', { target: 'gone-1', retire: true, amiOverride: 'ami-1234abcd' }, 'INVALID_AMI'],
+    ['an unknown target', { target: 'clawdinator-3' }, 'UNKNOWN_TARGET'],
+    ['a name of JavaScript is no target', { target: 'constructor' }, 'UNKNOWN_TARGET'],
+    ['an empty target', { target: '' }, 'INVALID_TARGET'],
+    ['ALL is not all', { target: 'ALL' }, 'INVALID_TARGET'],
+    ['two targets', { target: 'clawdinator-1,clawdinator-2' }, 'INVALID_TARGET'],
+    ['a newline after the target', { target: 'all\n' }, 'INVALID_TARGET'],
+    ['an address', { target: 'aws_instance.clawdinator["x"]' }, 'INVALID_TARGET'],
+    ['__proto__', { target: '__proto__' }, 'INVALID_TARGET'],
+    ['64 characters', { target: 'a'.repeat(64) }, 'INVALID_TARGET'],
+    ['an AMI of 17 digits', { target: 'all', amiOverride: 'ami-0123456789abcdef0' }, 'all'],
+    ['an AMI of 8 digits', { target: 'all', amiOverride: 'ami-1234abcd' }, 'all'],
+  ]
+  for (const [why, question, expected] of table) {
+    it(`${why}: ${expected}`, () => expect(ask({ registry, ...question })).to.equal(expected))
+  }
+
+  for (const ami of [
+    'ami-',
+    'ami-xyz',
+    'ami-1234ABCD',
+    'ami-123456789',
+    ' ami-1234abcd',
+    'ami-1234abcd\n',
+    '1234abcd',
+  ]) {
+    it(`refuses the AMI ${JSON.stringify(ami)}`, () => {
+      expect(ask({ target: 'clawdinator-1', amiOverride: ami, registry })).to.equal('INVALID_AMI')
+    })
+  }
+
+  it('leaves the existence of the target to others where it has no registry', () => {
+    expect(ask({ target: 'clawdinator-9' })).to.equal('one clawdinator-9')
+    expect(ask({ target: 'clawdinator-9', registry: [] })).to.equal('UNKNOWN_TARGET')
+  })
+
+  const hints: [target: string, hint: RegExp][] = [
+    ['clawdinator-3', /^Did you mean clawdinator-1\?$/],
+    ['Clawdinator-2', /^Did you mean clawdinator-2\?$/],
+    ['al', /^Known instances: clawdinator-1, clawdinator-2\.$/],
+    ['web-frontend', /^Known instances: clawdinator-1, clawdinator-2\.$/],
+  ]
+  for (const [target, hint] of hints) {
+    it(`hints for ${target}: ${hint.source}`, () => {
+      expect(decideDeploy({ target, registry })).to.have.property('hint').that.matches(hint)
+    })
+  }
+
+  it('lists at most ten known instances', () => {
+    const many = registryOf(...Array.from({ length: 12 }, (_, n) => `clawdinator-${n}`))
+    const verdict = decideDeploy({ target: 'web', registry: many })
+    expect(verdict)
+      .to.have.property('hint')
+      .that.matches(/clawdinator-9 and 2 more\.$/)
+  })
+
+  it('shows odd input cut and escaped', () => {
+    const verdict = decideDeploy({ target: `\u001b[2J${'x'.repeat(5000)}` })
+    expect(verdict).to.have.property('message').that.includes('\\u001b[2J')
+    expect(verdict).to.have.property('message').with.length.below(200)
+  })
+
+  const name = fc.oneof(
+    fc.constantFrom('all', 'clawdinator-1', 'clawdinator-2', 'clawdinator-3', ''),
+    fc.stringMatching(/^[a-z][a-z0-9-]{0,9}$/),
+    fc.string(),
+  )
+  const maybe = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined })
+  const question = fc.record({
+    target: name,
+    caller: maybe(name),
+    requestedBy: maybe(fc.oneof(fc.constantFrom('', ' ', 'Ada'), fc.string())),
+    amiOverride: maybe(fc.oneof(fc.constantFrom('ami-1234abcd', 'ami-1'), fc.string())),
+    registry: maybe(fc.constant(registry)),
+  })
+  const always = (what: string, check: (q: DeployQuestion, v: ReturnType<typeof decideDeploy>) => void) =>
+    it(what, () =>
+      fc.assert(
+        fc.property(question, (q) => check(q, decideDeploy(q))),
+        { numRuns: 1000 },
+      ),
+    )
+
+  always('never lets a bot deploy all', (q, verdict) => {
+    if (q.caller && !q.requestedBy?.trim() && q.target === 'all') expect(verdict.allowed).to.equal(false)
+  })
+  always('never lets anyone deploy the instance that they call from', (q, verdict) => {
+    if (q.caller && q.caller === q.target) expect(verdict.allowed).to.equal(false)
+  })
+  always('never allows a target that the registry lacks', (q, verdict) => {
+    const known = q.target === 'all' || registry.some((entry) => entry.id === q.target)
+    if (q.registry && !known) expect(verdict.allowed).to.equal(false)
+  })
+  always('never allows an AMI of the wrong form', (q, verdict) => {
+    if (q.amiOverride && q.amiOverride !== 'ami-1234abcd') expect(verdict.allowed).to.equal(false)
+  })
+  always('refuses with a code, a message and a hint, and allows exactly what was asked for', (q, verdict) => {
+    if (verdict.allowed) {
+      expect(verdict.scope).to.deep.equal(q.target === 'all' ? { kind: 'all' } : { kind: 'instance', id: q.target })
+    } else {
+      expect(verdict.code).to.match(/^[A-Z_]+$/)
+      expect(verdict.message).to.match(/\.$/)
+      expect(verdict.hint).to.match(/[.?]$/)
+    }
+  })
+})

@@ -1,0 +1,99 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { REQUESTED_BY_PATTERN } from '../../../src/lib/domain/contract/index.js'
+import { renderDeploySummary } from '../../../src/lib/domain/deploy/summary.js'
+import { detailOf, NEW, OLD } from '../../support/fakes.js'
+
+const hosts = [
+  { id: 'a', outcome: 'rolled-back', ami: OLD.id, previousAmi: OLD.id, instanceId: 'i-2' },
+  { id: 'b', outcome: 'skipped', ami: null, previousAmi: null, instanceId: null },
+] as const
+const render = (change: Parameters<typeof detailOf>[0], plan: string[] = [], orphans: string[] = []) =>
+  renderDeploySummary(detailOf(change), { planLines: plan, orphans })
+
+describe('renderDeploySummary', () => {
+  it('says what was done to which host, for whom, and what was planned', () => {
+    const error = { code: 'ROLLED_BACK', message: 'It runs the old one again.' } as const
+    const asked = { caller: 'c-1', requestedBy: 'Ada', target: 'all', status: 'rolled-back', error } as const
+    expect(render({ ...asked, hosts: [...hosts] }, ['replace x["a"]']).split('\n')).to.deep.equal([
+      '### Fleet deploy of all: rolled-back',
+      '',
+      `Request \`request-0001\` (by Ada, via c-1), AMI \`${NEW.id}\`.`,
+      '',
+      '> **ROLLED_BACK**: It runs the old one again.',
+      '',
+      '| Host | Outcome | AMI before | AMI now | Instance |',
+      '| --- | --- | --- | --- | --- |',
+      `| a | **rolled back** | ${OLD.id} | ${OLD.id} | i-2 |`,
+      '| b | not touched | – | – | – |',
+      '',
+      'Planned and guarded:',
+      '',
+      '- `replace x["a"]`',
+      '',
+    ])
+  })
+
+  it('names what is left running, as text', () => {
+    const told = render({ hosts: [] }, [], ['gone-1', '[x](http://y)'])
+    expect(told).to.include('Not in the registry, left running: gone-1, \\[x\\]\\(http\\://y\\).')
+  })
+
+  it('leaves out who asked, the error and the plan where there is none', () => {
+    const text = render({})
+    expect(text).to.include(`Request \`request-0001\`, AMI \`${NEW.id}\`.`)
+    expect(text).to.not.match(/\(|>|Planned/)
+  })
+
+  it('does not show null for an AMI that nobody knows', () => {
+    expect(render({ ami: null, status: 'failed' })).to.not.include('null')
+  })
+
+  const line = (requestedBy: string) => render({ requestedBy }).split('\n')[2] ?? ''
+  const attacks = [
+    '<img src=x onerror=alert(1)>',
+    '[click](https://evil.example)',
+    '![x](y)',
+    '`code`',
+    '**bold**',
+    '__init__',
+    '~~gone~~',
+    '| cell |',
+    '# title',
+    '\\<b>',
+    '<!-- hidden',
+  ]
+  for (const name of attacks) {
+    it(`shows ${name} as it is`, () => {
+      const [, shown] = /\(by (.*)\), AMI/.exec(line(name)) ?? []
+      expect(shown).to.match(/^(?:\\[!-/:-@[-`{-~]|[^\\`*_{}[\]<>()#|!~])*$/)
+      expect(shown?.replace(/\\(.)/g, '$1')).to.equal(name)
+    })
+  }
+
+  for (const name of ['https://evil.example', 'www.evil.example']) {
+    it(`makes no link of ${name}`, () => expect(line(name)).to.not.include(name))
+  }
+
+  it('lets no name leave its place, whatever it holds', () => {
+    const name = fc.string({
+      unit: fc.oneof(fc.constantFrom(...'\\`*_[]<>()#|!~'), fc.string({ minLength: 1, maxLength: 1 })),
+    })
+    fc.assert(
+      fc.property(
+        name.filter((text) => REQUESTED_BY_PATTERN.test(text)),
+        (requestedBy) => {
+          expect(line(requestedBy).replace(/\\./gu, '')).to.match(
+            /^Request `request-0001` \(by [^`*_[\]<>()#|!~]*\), AMI/u,
+          )
+          expect(render({ requestedBy }).split('\n')).to.have.length(render({}).split('\n').length)
+        },
+      ),
+    )
+  })
+
+  it("escapes the error's message as well", () => {
+    const error = { code: 'INTERNAL', message: '<script>x</script> | `y`' } as const
+    expect(render({ error })).to.include('> **INTERNAL**: \\<script\\>x\\</script\\> \\| \\`y\\`')
+  })
+})

@@ -1,0 +1,153 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import {
+  type BlockMap,
+  BlockMapBuilder,
+  decodeBlockMap,
+  digestAt,
+  encodeBlockMap,
+} from '../../../src/lib/domain/images/blockMap.js'
+import { planBlocks } from '../../../src/lib/domain/images/blockPlan.js'
+import { BLOCK_BYTES, blockCountOf, blocksOf, volumeGib } from '../../../src/lib/domain/images/blocks.js'
+import { MAX_UPLOAD_BYTES, partsOf } from '../../../src/lib/domain/images/parts.js'
+
+const GIB = 1024 ** 3
+const BLOCKS = 64
+const SIZE = BLOCKS * BLOCK_BYTES
+
+/** A block's content stands for its digest: 0 is a block of zeros. */
+type Content = readonly number[]
+const contents = fc.array(fc.nat(3), { minLength: BLOCKS, maxLength: BLOCKS })
+
+function mapOf(content: Content): BlockMap {
+  const builder = new BlockMapBuilder()
+  const shuffled = content.map((value, index) => ({ value, index })).reverse()
+  for (const { value, index } of shuffled) if (value > 0) builder.add(index, new Uint8Array(32).fill(value))
+  return builder.build(SIZE)
+}
+
+describe('blocksOf', () => {
+  it('names exactly the blocks that an extent touches, each once, ascending', () => {
+    const extent = fc
+      .tuple(fc.nat(SIZE), fc.nat(SIZE))
+      .map(([a, b]) => ({ start: Math.min(a, b), end: Math.max(a, b) + 1 }))
+    fc.assert(
+      fc.property(fc.array(extent, { maxLength: 6 }), fc.integer({ min: 1, max: SIZE }), (extents, bytes) => {
+        const expected = Array.from({ length: blockCountOf(bytes) }, (_, index) => index).filter((index) =>
+          extents.some(
+            ({ start, end }) =>
+              start < Math.min((index + 1) * BLOCK_BYTES, bytes) && Math.min(end, bytes) > index * BLOCK_BYTES,
+          ),
+        )
+        expect([...blocksOf(extents, bytes)]).to.deep.equal(expected)
+      }),
+      { numRuns: 300 },
+    )
+  })
+})
+
+describe('volumeGib', () => {
+  it('is the smallest volume that holds the image', () => {
+    expect([1, GIB - 1, GIB, GIB + 1, 8 * GIB].map(volumeGib)).to.deep.equal([1, 1, 1, 2, 8])
+  })
+})
+
+describe('the block manifest', () => {
+  it('reads as it was written', () => {
+    fc.assert(
+      fc.property(contents, (content) => {
+        const map = mapOf(content)
+        expect(decodeBlockMap(encodeBlockMap(map))).to.deep.equal(map)
+      }),
+    )
+  })
+
+  it('is the same however the blocks were found, and another one for other content or another size', () => {
+    fc.assert(
+      fc.property(contents, contents, (a, b) => {
+        const [one, other] = [encodeBlockMap(mapOf(a)), encodeBlockMap(mapOf(b))]
+        expect(Buffer.compare(one, other) === 0).to.equal(a.every((value, i) => value === b[i]))
+        expect(Buffer.compare(one, encodeBlockMap({ ...mapOf(a), bytes: SIZE - 1 }))).not.to.equal(0)
+      }),
+    )
+  })
+
+  it('is refused when it is cut, grown, out of order or of another kind', () => {
+    const good = encodeBlockMap(mapOf(Array.from({ length: BLOCKS }, () => 1)))
+    const mended = (change: (bytes: Uint8Array) => void) => {
+      const bytes = good.slice()
+      change(bytes)
+      return decodeBlockMap(bytes)
+    }
+    expect(decodeBlockMap(good)).not.to.equal(null)
+    for (const length of [0, 7, 23, good.length - 1]) expect(decodeBlockMap(good.slice(0, length))).to.equal(null)
+    expect(decodeBlockMap(Uint8Array.of(...good, 0))).to.equal(null)
+    expect(mended((bytes) => bytes.set([0], 0))).to.equal(null)
+    // The second entry's index becomes the first one's, or one behind the end.
+    expect(mended((bytes) => bytes.set([0, 0, 0, 0], 24 + 36))).to.equal(null)
+    expect(mended((bytes) => bytes.set([0, 0, 0, BLOCKS], 24 + 63 * 36))).to.equal(null)
+  })
+})
+
+describe('planBlocks', () => {
+  /** What reads as the volume when the plan was carried out. `noise`: a block that was never written in an encrypted snapshot. */
+  function carriedOut(content: Content, parent: Content | null, encrypted: boolean): (number | 'noise')[] {
+    const map = mapOf(content)
+    const { writes, zeros, unchanged } = planBlocks(map, parent && mapOf(parent), encrypted)
+    const volume: (number | 'noise')[] = parent ? [...parent] : content.map(() => (encrypted ? 'noise' : 0))
+    for (const { index, position } of writes) {
+      if (index < BLOCKS) volume[index] = position === null ? 0 : (digestAt(map, position)[0] ?? 'noise')
+    }
+    const indexes = writes.map(({ index }) => index)
+    expect(indexes).to.deep.equal([...new Set(indexes)].sort((a, b) => a - b))
+    expect(zeros).to.equal(writes.filter(({ position }) => position === null).length)
+    expect(writes.length - zeros + unchanged).to.equal(map.indexes.length)
+    return volume
+  }
+
+  it('makes the volume read as the image, with and without a parent, encrypted or not', () => {
+    fc.assert(
+      fc.property(contents, fc.option(contents), fc.boolean(), (content, parent, encrypted) => {
+        expect(carriedOut(content, parent, encrypted)).to.deep.equal([...content])
+      }),
+    )
+  })
+
+  it('writes no block that the parent has, and no zeros that nobody needs', () => {
+    fc.assert(
+      fc.property(contents, contents, (content, parent) => {
+        const changed = content.flatMap((value, index) => (value === parent[index] ? [] : [index]))
+        expect(planBlocks(mapOf(content), mapOf(parent), false).writes.map(({ index }) => index)).to.deep.equal(changed)
+        const data = content.flatMap((value, index) => (value === 0 ? [] : [index]))
+        expect(planBlocks(mapOf(content), null, false).writes.map(({ index }) => index)).to.deep.equal(data)
+      }),
+    )
+  })
+
+  it('writes every block of an encrypted volume, up to its last GiB', () => {
+    const { writes, zeros } = planBlocks(mapOf(Array.from({ length: BLOCKS }, (_, i) => i % 2)), null, true)
+    expect(writes).to.have.length(2048)
+    expect(zeros).to.equal(2048 - BLOCKS / 2)
+  })
+})
+
+describe('partsOf', () => {
+  it('covers the file without gaps, within the limits of S3', () => {
+    const MIB = 1024 ** 2
+    const size = fc.oneof(fc.integer({ min: 1, max: 64 * MIB }), fc.integer({ min: 1, max: MAX_UPLOAD_BYTES }))
+    fc.assert(
+      fc.property(size, (bytes) => {
+        const parts = partsOf(bytes)
+        expect(parts.length).to.be.within(1, 10_000)
+        let at = 0
+        parts.forEach((part, i) => {
+          if (part.number !== i + 1 || part.start !== at || part.bytes < 1) throw new Error(`part ${i + 1} is wrong`)
+          if (i < parts.length - 1 && (part.bytes < 5 * MIB || part.bytes > 5 * GIB)) throw new Error('part size')
+          at += part.bytes
+        })
+        expect(at).to.equal(bytes)
+      }),
+      { numRuns: 40 },
+    )
+  })
+})

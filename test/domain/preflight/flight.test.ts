@@ -1,0 +1,138 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import type { Check, Fleet } from '../../../src/lib/domain/contract/index.js'
+import { groupChecks, verdictOf } from '../../../src/lib/domain/preflight/flight.js'
+import { compareRegistries, judgeLocalRegistry, judgeSecrets } from '../../../src/lib/domain/preflight/local.js'
+import { registryOf, registryText } from '../../support/fakes.js'
+
+const KNOWN = [
+  'control-api-url',
+  'control-api-answers',
+  'token-known',
+  'token-accepted',
+  'control-token',
+  'token-secret',
+  'token-bundles',
+  'github-token',
+  'github-dispatch',
+  'workflow',
+  'registry',
+  'local-registry',
+  'registry-deployed',
+  'discord-secrets',
+  'bundles',
+  'latest-ami',
+  'ec2',
+  'fleet',
+]
+const check = (id: string, status: Check['status'], change: Partial<Check> = {}): Check => ({
+  id,
+  title: `About ${id}`,
+  status,
+  evidence: `Seen of ${id}.`,
+  fix: status === 'fail' ? `Mend ${id}.` : null,
+  ...change,
+})
+
+describe("the runbook's checks", () => {
+  const found = fc.uniqueArray(
+    fc
+      .tuple(fc.constantFrom(...KNOWN, 'from-a-newer-server', 'constructor'), fc.constantFrom('pass', 'fail', 'skip'))
+      .map(([id, status]) => check(id, status as Check['status'])),
+    { selector: ({ id }) => id },
+  )
+
+  it('hold every finding exactly once, the seven first and always', () => {
+    fc.assert(
+      fc.property(found, (checks) => {
+        const grouped = groupChecks(checks, 'nobody looked')
+        expect(grouped.slice(0, 7).map(({ id }) => id)).to.deep.equal(groupChecks([], '').map(({ id }) => id))
+        const parts = grouped.flatMap((one) => one.parts.map(({ id }) => id))
+        expect(parts.sort()).to.deep.equal(checks.map(({ id }) => id).sort())
+      }),
+    )
+  })
+
+  it('fail where any part failed, pass where one passed and nobody had to leave the acceptance of the token open', () => {
+    fc.assert(
+      fc.property(found, (checks) => {
+        for (const { status, evidence, fix, parts } of groupChecks(checks, 'nobody looked')) {
+          const having = (wanted: string) => parts.filter((part) => part.status === wanted)
+          const open = having('skip').some(({ id }) => id === 'token-accepted')
+          const passes = having('pass').length > 0 && !open
+          expect(status).to.equal(having('fail').length > 0 ? 'fail' : passes ? 'pass' : 'skip')
+          for (const failed of having('fail')) {
+            expect(evidence).to.include(failed.evidence)
+            expect(fix?.split('\n')).to.include(failed.fix)
+          }
+          if (parts.length === 0) expect(evidence).to.equal('nobody looked')
+        }
+      }),
+    )
+  })
+
+  it('are ready exactly where nothing failed', () => {
+    fc.assert(
+      fc.property(found, (checks) => {
+        const grouped = groupChecks(checks, '')
+        const verdict = verdictOf(grouped)
+        expect(verdict.ready).to.equal(checks.every(({ status }) => status !== 'fail'))
+        expect(verdict.text.startsWith('Ready')).to.equal(verdict.ready)
+        expect(verdict.failed + verdict.skipped).to.be.at.most(grouped.length)
+      }),
+    )
+    const two = [check('latest-ami', 'fail'), check('fleet', 'fail'), check('ec2', 'fail'), check('new', 'pass')]
+    expect(verdictOf(groupChecks(two, '')).text).to.equal('Not ready: 2 of 8 checks failed, 5 could not be made.')
+    expect(verdictOf(KNOWN.map((id) => check(id, 'pass'))).text).to.equal('Ready to fly.')
+  })
+
+  it('name the command that mends a failure', () => {
+    const [failed] = groupChecks([check('latest-ami', 'fail')], '').filter(({ status }) => status === 'fail')
+    expect(failed?.fix).to.equal('Mend latest-ami.\ngh workflow run image-build.yml')
+  })
+
+  const fleetOf = (...ids: string[]): Fleet => ({
+    latestAmi: null,
+    instances: ids.map((id) => ({
+      id: id.replace('!', ''),
+      state: id.startsWith('!') ? 'orphan' : 'missing',
+      instanceId: null,
+      ami: null,
+      amiStatus: 'unknown',
+      instanceType: null,
+      publicIp: null,
+      launchedAt: null,
+      health: 'unknown',
+      revision: null,
+    })),
+  })
+
+  it('say where the checkout and the deployed branch differ', () => {
+    const compared = (fleet: Fleet) => compareRegistries(registryOf('a', 'b'), fleet)
+    expect(compared(fleetOf('b', 'a', '!c'))).to.include({ status: 'pass', fix: null })
+    expect(compared(fleetOf('a', 'c', '!b')).evidence).to.equal(
+      'The deployed branch differs: only in the checkout: b; only on the deployed branch: c.',
+    )
+    expect(compared(fleetOf('a', 'b', 'c')).fix).to.equal('git pull')
+  })
+
+  it('quote the first problem of the registry, and count the rest', () => {
+    expect(judgeLocalRegistry(registryText(registryOf('a')), ['a'], 1).evidence).to.equal('1 instance in the checkout.')
+    const bad = judgeLocalRegistry(registryText(registryOf('a', 'b')), [], 2)
+    expect(bad.status).to.equal('fail')
+    expect(bad.evidence).to.match(/^nix\/instances\.json:2:3: error: a: .*\. And 1 more\.$/)
+  })
+
+  it('name the secrets that are not as they should be', () => {
+    const problems = new Map([
+      ['a', null],
+      ['b', 'is empty'],
+      ['c', 'is missing'],
+    ] as const)
+    expect(judgeSecrets('discord-secrets', 'x', 'dir', problems)).to.include({
+      status: 'fail',
+      evidence: 'b.age is empty, c.age is missing.',
+      fix: 'agenix -e b.age',
+    })
+  })
+})

@@ -1,0 +1,246 @@
+import { expect } from 'chai'
+import type { Deploy, DeployRecord, DeployRequest } from '../../../src/lib/domain/contract/index.js'
+import { instanceAddress } from '../../../src/lib/domain/deploy/planGuard.js'
+import { INDEX_PREFIX } from '../../../src/lib/domain/deploy/run.js'
+import { ClawctlError, type Code } from '../../../src/lib/domain/errors.js'
+import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
+import type { DeployOptions } from '../../../src/lib/ops/deploy/plane.js'
+import { failureOf } from '../../support/failure.js'
+import { fakeDirectPlane } from '../../support/fakeCloud.js'
+import { hostOf, NEW, OLD, REQUEST_ID, registryOf } from '../../support/fakes.js'
+
+type Plane = ReturnType<typeof fakeDirectPlane>
+
+const OPTIONS: DeployOptions = {
+  planOnly: false,
+  onFailure: 'rollback',
+  healthTimeoutMs: 60_000,
+  wait: true,
+  waitTimeoutMs: 60_000,
+}
+const start = (plane: Plane, request: Partial<DeployRequest> = {}, options: Partial<DeployOptions> = {}) =>
+  deployFleet({ target: 'all', requestId: REQUEST_ID, ...request }, { ...OPTIONS, ...options }, plane.ports)
+const abc = (existing = ['a', 'b', 'c']) => fakeDirectPlane(registryOf('a', 'b', 'c'), existing)
+const outcomes = (deploy: unknown) => (deploy as Deploy).hosts.map((host) => `${host.id} ${host.outcome}`)
+const records = (plane: Plane) =>
+  plane.store.puts.filter(({ key }) => !key.startsWith(INDEX_PREFIX)).map((put) => JSON.parse(put.text) as DeployRecord)
+const applied = (plane: Plane) => plane.cloud.log.filter((line) => line.startsWith('apply'))
+
+/** The failure, which must carry the deploy so far. */
+async function failed(plane: Plane, request: Partial<DeployRequest> = {}, options: Partial<DeployOptions> = {}) {
+  const error = await failureOf(start(plane, request, options))
+  const deploy = error.partial?.deploy as Deploy
+  expect(deploy.error).to.include({ code: error.code, message: error.message })
+  return { error, deploy }
+}
+
+describe('deployFleet', () => {
+  it('deploys one named host and nothing else', async () => {
+    const plane = abc()
+    const deploy = await start(plane, { target: 'b' })
+    expect(plane.cloud.log).to.deep.equal(['init', `plan b ${NEW.id}`, `apply b ${NEW.id}`])
+    expect(deploy).to.include({ status: 'succeeded', ami: NEW.id, error: null, runId: 77 })
+    expect(deploy.hosts).to.deep.equal([
+      { id: 'b', outcome: 'replaced', ami: NEW.id, previousAmi: OLD.id, instanceId: 'i-new-1' },
+    ])
+    expect(plane.cloud.hosts.map((host) => `${host.id} ${host.ami}`).sort()).to.deep.equal([
+      `a ${OLD.id}`,
+      `b ${NEW.id}`,
+      `c ${OLD.id}`,
+    ])
+  })
+
+  it('deploys all one after the other, missing hosts first, the one that asked last', async () => {
+    const plane = abc(['a', 'c'])
+    const deploy = await start(plane, { caller: 'a', requestedBy: 'Ada' })
+    expect(plane.cloud.log).to.deep.equal([
+      'init',
+      ...['b', 'c', 'a'].flatMap((id) => [`plan ${id} ${NEW.id}`, `apply ${id} ${NEW.id}`]),
+    ])
+    expect(outcomes(deploy)).to.deep.equal(['b created', 'c replaced', 'a replaced'])
+  })
+
+  it('takes the override', async () => {
+    const plane = abc()
+    expect(await start(plane, { target: 'a', amiOverride: OLD.id })).to.include({ ami: OLD.id, amiOverride: OLD.id })
+    expect(applied(plane)).to.deep.equal([`apply a ${OLD.id}`])
+  })
+
+  it('keeps what the state has, although the registry does not, and says what it leaves running', async () => {
+    const plane = abc()
+    plane.cloud.add(hostOf('z'))
+    plane.cloud.hosts.push(hostOf('y'))
+    await start(plane, { target: 'a' })
+    expect(plane.cloud.hosts.map((host) => host.id)).to.include.members(['y', 'z'])
+    expect(plane.progress.notes).to.deep.equal(['Not in the registry, left running: y, z.'])
+  })
+
+  it('reports to the CI job', async () => {
+    const plane = abc()
+    await start(plane, { target: 'a', requestedBy: 'Ada' })
+    expect(plane.report.outputs).to.deep.equal({ status: 'succeeded', ami: NEW.id })
+    expect(plane.report.summaries).to.have.length(1)
+    expect(plane.report.summaries[0])
+      .to.include('| a | replaced |')
+      .and.include(`\`replace ${instanceAddress('a')}\``)
+  })
+
+  describe('refuses before anything is planned', () => {
+    const oneBundleLess = (plane: Plane) => plane.store.objects.delete('bootstrap/b/secrets/openai-api-key.age')
+    type Row = [
+      why: string,
+      code: Code,
+      request: Partial<DeployRequest>,
+      spoil: (plane: Plane) => unknown,
+      says: RegExp,
+    ]
+    const table: Row[] = [
+      ['no image is tagged', 'AMI_NOT_FOUND', {}, (p) => p.cloud.images.splice(0), /tagged clawdinator=true/],
+      ['the override does not exist', 'AMI_NOT_FOUND', { amiOverride: 'ami-deadbeef' }, () => {}, /ami-deadbeef/],
+      [
+        'the override is not available',
+        'AMI_NOT_FOUND',
+        { amiOverride: NEW.id },
+        (p) => Object.assign(p.cloud.images[1] ?? {}, { available: false }),
+        /not available/,
+      ],
+      [
+        'one bundle of the rollout is not whole',
+        'BUNDLE_INCOMPLETE',
+        {},
+        oneBundleLess,
+        /b: secrets\/openai-api-key\.age is missing/,
+      ],
+      ['a host is not in the state', 'NOT_IN_STATE', {}, (p) => p.cloud.managed.delete('c'), /i-c as c/],
+    ]
+    for (const [why, code, request, spoil, says] of table) {
+      it(`${code} where ${why}`, async () => {
+        const plane = abc()
+        spoil(plane)
+        const { error, deploy } = await failed(plane, request)
+        expect(error.code).to.equal(code)
+        expect(error.message).to.match(says)
+        expect(error.hint).to.be.a('string')
+        expect(plane.cloud.log.filter((line) => line !== 'init')).to.deep.equal([])
+        expect(deploy).to.include({ status: 'failed' })
+        expect(records(plane).at(-1)).to.deep.include({ status: 'failed', hosts: [] })
+      })
+    }
+
+    it('a second machine that runs as the host beside the one in the state', async () => {
+      const plane = abc()
+      plane.cloud.hosts.push(hostOf('a', { instanceId: 'i-double', launchedAt: '2026-03-01T11:59:00.000Z' }))
+      const { error } = await failed(plane, { target: 'a' })
+      expect([error.code, plane.cloud.log.filter((line) => line !== 'init')]).to.deep.equal(['NOT_IN_STATE', []])
+      expect(error.message).to.include('i-double')
+    })
+
+    it('but does not mind the bundle of a host that is not deployed', async () => {
+      const plane = abc()
+      oneBundleLess(plane)
+      expect(await start(plane, { target: 'a' })).to.include({ status: 'succeeded' })
+    })
+
+    it('what the policy refuses, and writes down why for whoever follows the run', async () => {
+      for (const request of [{ target: 'a', caller: 'a' }, { caller: 'a' }, { target: 'zzz' }]) {
+        const plane = abc()
+        const error = await failureOf(start(plane, request))
+        expect(error.code).to.be.oneOf(['SELF_DEPLOY', 'BOT_DEPLOY_ALL', 'UNKNOWN_TARGET'])
+        expect(plane.cloud.log).to.deep.equal([])
+        expect(records(plane).at(-1)).to.deep.include({ status: 'failed', hosts: [] })
+        expect(records(plane).at(-1)?.error).to.include({ code: error.code })
+      }
+    })
+  })
+
+  it('applies nothing of a plan that is out of scope, and skips the rest', async () => {
+    const plane = abc()
+    const intruder = { mode: 'managed', type: 'aws_s3_bucket', change: { actions: ['delete'] } }
+    plane.cloud.alsoPlanned = [{ ...intruder, address: 'aws_s3_bucket.state' }]
+    const { error, deploy } = await failed(plane)
+    expect(error.code).to.equal('PLAN_OUT_OF_SCOPE')
+    expect(error.partial?.addresses).to.deep.equal(['aws_s3_bucket.state'])
+    expect(plane.cloud.log).to.deep.equal(['init', `plan a ${NEW.id}`])
+    expect(outcomes(deploy)).to.deep.equal(['a failed', 'b skipped', 'c skipped'])
+    expect(deploy.hosts[0]).to.include({ ami: OLD.id, instanceId: 'i-a' })
+  })
+
+  describe('with --plan-only', () => {
+    it('plans and guards every host, applies none', async () => {
+      const plane = abc()
+      const deploy = await start(plane, {}, { planOnly: true })
+      expect(deploy.status).to.equal('planned')
+      expect(outcomes(deploy)).to.deep.equal(['a planned', 'b planned', 'c planned'])
+      expect(applied(plane)).to.deep.equal([])
+      expect(plane.cloud.log).to.have.length(4)
+      expect(plane.report.outputs.status).to.equal('planned')
+    })
+
+    it('plans the creation of one host', async () => {
+      expect(outcomes(await start(abc(['a', 'b']), { target: 'c' }, { planOnly: true }))).to.deep.equal(['c planned'])
+    })
+
+    it('plans the whole fleet where hosts are missing', async () => {
+      const deploy = await start(abc(['a']), {}, { planOnly: true })
+      expect(outcomes(deploy)).to.deep.equal(['b planned', 'c planned', 'a planned'])
+    })
+  })
+
+  describe("the deploy's record", () => {
+    it('is written at each step and at the end', async () => {
+      const plane = abc()
+      await start(plane, { requestedBy: 'Ada' })
+      const [first, ...later] = records(plane)
+      expect(first).to.include({ status: 'running', ami: null, requestedBy: 'Ada', runId: 77, finishedAt: null })
+      expect(new Set(plane.store.puts.slice(1).map((put) => put.key))).to.deep.equal(
+        new Set([`deploys/${REQUEST_ID}.json`]),
+      )
+      const marks: Record<string, string> = { pending: '.', deploying: '>', replaced: '+' }
+      const progress = later.map((r) => `${r.status} ${r.hosts.map((host) => marks[host.outcome]).join('')}`)
+      expect(progress).to.deep.equal([
+        'running ...',
+        'running >..',
+        'running +..',
+        'running +>.',
+        'running ++.',
+        'running ++>',
+        'running +++',
+        'succeeded +++',
+      ])
+      expect(later.at(-1)?.finishedAt).to.be.a('string')
+    })
+
+    it('must be there before a deploy begins', async () => {
+      const plane = abc()
+      plane.store.beforePut = () => {
+        throw new ClawctlError('DENIED', 'S3 refuses.')
+      }
+      expect((await failureOf(start(plane))).code).to.equal('DENIED')
+      expect(plane.cloud.log).to.deep.equal([])
+    })
+
+    it('does not stop a rollout where it cannot be written any more', async () => {
+      const plane = abc()
+      plane.store.beforePut = (_key, nth) => {
+        // After the index's entry and the first record.
+        if (nth > 2) throw new ClawctlError('DENIED', 'S3 refuses.')
+      }
+      expect(outcomes(await start(plane))).to.deep.equal(['a replaced', 'b replaced', 'c replaced'])
+      expect(plane.progress.notes[0]).to.match(/record could not be written: S3 refuses\./)
+    })
+  })
+
+  it('ends as cancelled where the process is stopped while it waits', async () => {
+    const plane = abc()
+    plane.cloud.boots.set(NEW.id, 'silent')
+    plane.clock.onSleep = () => {
+      throw new ClawctlError('CANCELLED', 'Stopped.')
+    }
+    const { error, deploy } = await failed(plane)
+    expect(error.code).to.equal('CANCELLED')
+    expect(deploy.status).to.equal('cancelled')
+    expect(outcomes(deploy)).to.deep.equal(['a failed', 'b skipped', 'c skipped'])
+    expect(applied(plane)).to.deep.equal([`apply a ${NEW.id}`])
+    expect(records(plane).at(-1)).to.deep.include({ status: 'cancelled' })
+  })
+})

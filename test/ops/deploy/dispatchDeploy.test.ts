@@ -1,0 +1,194 @@
+import { expect } from 'chai'
+import type { DeployRequest } from '../../../src/lib/domain/contract/index.js'
+import { ClawctlError } from '../../../src/lib/domain/errors.js'
+import { dispatchDeploy } from '../../../src/lib/ops/deploy/dispatchDeploy.js'
+import { failureOf } from '../../support/failure.js'
+import {
+  FakeClock,
+  FakeRuns,
+  FakeStore,
+  OLD,
+  recordOf,
+  registryOf,
+  registrySource,
+  runOf,
+  upstream,
+} from '../../support/fakes.js'
+
+const REQUEST = { target: 'a', requestId: 'request-0001', caller: 'b', requestedBy: 'Ada' }
+const TITLE = 'fleet deploy a [request-0001] via b by Ada'
+
+function world() {
+  const runs = new FakeRuns()
+  const clock = new FakeClock()
+  const store = new FakeStore()
+  const ports = { runs, clock, store, registry: registrySource(registryOf('a', 'b')) }
+  const ask = (change: Partial<DeployRequest> = {}) => dispatchDeploy({ ...REQUEST, ...change }, ports)
+  return { runs, clock, store, ask }
+}
+
+/** GitHub starts the run, and shows it after some looks, but does not name it. */
+const unnamed = (
+  runs: FakeRuns,
+  clock: FakeClock,
+  looks: number,
+  outcome: () => never | undefined = () => undefined,
+) => {
+  runs.onDispatch = async () => {
+    clock.onSleep = (nth) => {
+      if (nth === looks) runs.runs = [runOf(5, { title: TITLE }), ...runs.runs]
+    }
+    outcome()
+    return null
+  }
+}
+
+describe('dispatchDeploy', () => {
+  it('starts one run and answers with it', async () => {
+    const { runs, clock, ask } = world()
+    expect(await ask()).to.deep.include({
+      requestId: 'request-0001',
+      target: 'a',
+      caller: 'b',
+      requestedBy: 'Ada',
+      status: 'queued',
+      runId: 900,
+      runUrl: 'https://github.example/runs/900',
+      waitsFor: null,
+    })
+    expect(runs.dispatched).to.deep.equal([REQUEST])
+    expect(clock.sleeps).to.deep.equal([])
+  })
+
+  it('says whom the new run waits for', async () => {
+    const { runs, ask } = world()
+    runs.runs = [runOf(2, { status: 'in_progress', createdAt: '2026-03-01T11:59:00Z' })]
+    expect((await ask()).waitsFor).to.include({ runId: 2 })
+  })
+
+  it('waits for a run that was queued within the same second', async () => {
+    const { runs, clock, ask } = world()
+    runs.runs = [runOf(2, { status: 'queued', createdAt: '2026-03-01T12:00:00Z' })]
+    await clock.sleep(500)
+    expect((await ask()).waitsFor).to.include({ runId: 2 })
+  })
+
+  it('may be asked again at once with the same id where GitHub refused', async () => {
+    const { runs, clock, ask } = world()
+    const accept = runs.onDispatch
+    runs.onDispatch = async () => {
+      throw new ClawctlError('DENIED', 'GitHub refused to start the workflow (403).')
+    }
+    expect((await failureOf(ask())).code).to.equal('DENIED')
+    runs.onDispatch = accept
+    expect(await ask()).to.include({ status: 'queued', runId: 900 })
+    expect([runs.dispatched.length, clock.sleeps]).to.deep.equal([2, []])
+  })
+
+  it('is not dispatched a second time while another is at it, and is taken over from one that must be dead', async () => {
+    const { runs, clock, store, ask } = world()
+    store.set('claims/request-0001.json', { nonce: 'another', at: clock.now().toISOString() })
+    expect((await failureOf(ask())).code).to.equal('UPSTREAM')
+    expect(runs.dispatched).to.deep.equal([])
+    await clock.sleep(60_000)
+    expect(await ask()).to.include({ status: 'queued' })
+  })
+
+  it('gives the same run for the same request id, and starts no second one', async () => {
+    const { runs, ask } = world()
+    runs.runs = [runOf(9), runOf(3, { title: TITLE, status: 'in_progress' })]
+    expect(await ask()).to.include({ runId: 3, status: 'running' })
+    expect(runs.dispatched).to.deep.equal([])
+  })
+
+  it('gives the same answer as the run itself, record included', async () => {
+    const { runs, store, ask } = world()
+    runs.runs = [runOf(3, { title: TITLE, status: 'completed', conclusion: 'failure' })]
+    const error = { code: 'ROLLED_BACK', message: 'It runs the old one again.' } as const
+    store.set('deploys/request-0001.json', recordOf({ status: 'rolled-back', error }))
+    expect(await ask()).to.deep.include({ status: 'rolled-back', error })
+  })
+
+  it('knows the request id by its record when a hundred runs came after it', async () => {
+    const { runs, store, ask } = world()
+    const record = recordOf({
+      requestId: 'request-0001',
+      target: 'a',
+      caller: 'b',
+      requestedBy: 'Ada',
+      amiOverride: null,
+    })
+    store.set('deploys/request-0001.json', { ...record, status: 'succeeded', runId: 3 })
+    expect(await ask()).to.include({ runId: 3, status: 'succeeded' })
+    expect((await failureOf(ask({ target: 'all' }))).code).to.equal('REQUEST_CONFLICT')
+    expect(runs.dispatched).to.deep.equal([])
+  })
+
+  for (const change of [{ target: 'all' }, { amiOverride: OLD.id }, { requestedBy: 'Eve' }, { caller: undefined }]) {
+    it(`refuses the same request id with ${JSON.stringify(change)}`, async () => {
+      const { runs, ask } = world()
+      runs.runs = [runOf(3, { title: TITLE })]
+      expect((await failureOf(ask(change))).code).to.equal('REQUEST_CONFLICT')
+      expect(runs.dispatched).to.deep.equal([])
+    })
+  }
+
+  const refusals: [change: Partial<DeployRequest>, code: string][] = [
+    [{ target: 'b' }, 'SELF_DEPLOY'],
+    [{ target: 'all', requestedBy: undefined }, 'BOT_DEPLOY_ALL'],
+    [{ target: 'c' }, 'UNKNOWN_TARGET'],
+    [{ target: 'A' }, 'INVALID_TARGET'],
+    [{ amiOverride: 'ami-1' }, 'INVALID_AMI'],
+  ]
+  for (const [change, code] of refusals) {
+    it(`decides for itself: ${code}`, async () => {
+      const { runs, ask } = world()
+      const error = await failureOf(ask(change))
+      expect([error.code, typeof error.hint]).to.deep.equal([code, 'string'])
+      expect(runs.dispatched).to.deep.equal([])
+    })
+  }
+
+  it('finds the run by its name where GitHub does not say which it started', async () => {
+    const { runs, clock, ask } = world()
+    unnamed(runs, clock, 3)
+    expect(await ask()).to.include({ runId: 5, requestId: 'request-0001' })
+    expect(clock.sleeps).to.have.length(3)
+  })
+
+  it('gives up looking before its own time is up, and says that asking again is safe', async () => {
+    const { clock, ask, runs } = world()
+    unnamed(runs, clock, 1000)
+    const error = await failureOf(ask())
+    expect(error.code).to.equal('UPSTREAM')
+    expect(error.hint).to.include('the same request id is safe')
+    expect(clock.elapsed).to.be.below(15_000)
+  })
+
+  it('finds a run that GitHub started although it failed to answer', async () => {
+    const { runs, clock, ask } = world()
+    unnamed(runs, clock, 2, () => {
+      throw upstream()
+    })
+    expect(await ask()).to.include({ runId: 5 })
+    expect(runs.dispatched).to.have.length(1)
+  })
+
+  it('passes the failure on where no run appears', async () => {
+    const { runs, ask } = world()
+    runs.onDispatch = async () => {
+      throw upstream()
+    }
+    expect(await failureOf(ask())).to.include({ code: 'UPSTREAM', message: upstream().message })
+    expect(runs.dispatched).to.have.length(1)
+  })
+
+  it('does not look for a run that GitHub refused', async () => {
+    const { runs, clock, ask } = world()
+    runs.onDispatch = async () => {
+      throw new ClawctlError('DENIED', 'No.')
+    }
+    expect((await failureOf(ask())).code).to.equal('DENIED')
+    expect(clock.sleeps).to.deep.equal([])
+  })
+})

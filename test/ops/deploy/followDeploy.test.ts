@@ -1,0 +1,153 @@
+import { expect } from 'chai'
+import type { DeployDetail } from '../../../src/lib/domain/contract/index.js'
+import { ClawctlError, type Code } from '../../../src/lib/domain/errors.js'
+import { type ControlApi, controlApiPlane } from '../../../src/lib/ops/deploy/controlApiPlane.js'
+import { followDeploy } from '../../../src/lib/ops/deploy/followDeploy.js'
+import { failureOf } from '../../support/failure.js'
+import { detailOf, FakeClock, FakeProgress, NEW, OLD, upstream } from '../../support/fakes.js'
+
+const MINUTE = 60_000
+const OVER = detailOf({ status: 'succeeded' })
+
+/** Answers one after the other, the last one for ever; an error is thrown. */
+function world(...answers: (DeployDetail | Error)[]) {
+  const clock = new FakeClock()
+  const progress = new FakeProgress()
+  let asked = 0
+  const ask = async () => {
+    const answer = answers[Math.min(asked, answers.length - 1)] as DeployDetail | Error
+    asked += 1
+    if (answer instanceof Error) throw answer
+    return answer
+  }
+  return {
+    clock,
+    progress,
+    ask,
+    follow: () => followDeploy({ ask, clock, progress }, { requestId: 'request-0001', timeoutMs: MINUTE }),
+    asked: () => asked,
+  }
+}
+
+describe('followDeploy', () => {
+  it('tells every step and host once, as it ends', async () => {
+    const step = (name: string, status: 'in_progress' | 'completed', conclusion: string | null) =>
+      ({ job: 'deploy', name, status, conclusion }) as const
+    const host = { id: 'a', ami: NEW.id, previousAmi: OLD.id, instanceId: null }
+    const waitsFor = { requestId: 'request-0000', target: 'all', runId: 1 }
+    const first = [step('checkout', 'completed', 'success'), step('plan', 'in_progress', null)]
+    const second = [step('checkout', 'completed', 'success'), step('plan', 'completed', 'failure')]
+    const { progress, follow } = world(
+      detailOf({ status: 'queued', waitsFor, queuePosition: 2 }),
+      detailOf({ status: 'queued', waitsFor, queuePosition: 1 }),
+      detailOf({ status: 'queued', waitsFor, queuePosition: 1 }),
+      detailOf({ steps: first, hosts: [{ ...host, outcome: 'pending' }] }),
+      detailOf({ steps: first, hosts: [{ ...host, outcome: 'deploying' }] }),
+      detailOf({ steps: second, hosts: [{ ...host, outcome: 'failed' }], status: 'failed' }),
+    )
+    expect((await follow()).status).to.equal('failed')
+    expect(progress.notes).to.deep.equal([
+      'queued behind the deploy of all (request-0000), number 2 in the queue',
+      'queued behind the deploy of all (request-0000), number 1 in the queue',
+      '✔ deploy: checkout',
+      'a: deploying',
+      '✖ deploy: plan',
+      'a: failed',
+    ])
+  })
+
+  it('does not ask again once it is over', async () => {
+    const { clock, follow, asked } = world(OVER)
+    await follow()
+    expect([asked(), clock.elapsed]).to.deep.equal([1, 0])
+  })
+
+  it('asks less and less often, at least every five seconds', async () => {
+    const { clock, follow } = world(detailOf())
+    await failureOf(follow())
+    expect(clock.sleeps[0]).to.equal(500)
+    expect(Math.max(...clock.sleeps)).to.equal(5000)
+  })
+
+  it('ends when the time is up, and says that the deploy goes on', async () => {
+    const { clock, follow } = world(detailOf())
+    const error = await failureOf(follow())
+    expect([error.code, clock.elapsed]).to.deep.equal(['TIMED_OUT', MINUTE])
+    expect(error.message).to.equal('The deploy was not over after 1 minute: it was running.')
+    expect(error.hint).to.match(/goes on by itself: `clawctl fleet follow request-0001`/)
+  })
+
+  it('goes on through a service that does not answer for a while, and says so once', async () => {
+    const limited = new ClawctlError('RATE_LIMITED', 'Slower.')
+    const { progress, follow } = world(upstream(), upstream(), detailOf(), limited, OVER)
+    expect(await follow()).to.equal(OVER)
+    expect(progress.notes.filter((note) => note.includes('lost sight'))).to.have.length(2)
+  })
+
+  it('ends with TIMED_OUT and the last answer where the service stays away', async () => {
+    const error = await failureOf(world(upstream()).follow())
+    expect(error.code).to.equal('TIMED_OUT')
+    expect(error.message).to.include(upstream().message)
+  })
+
+  it('does not blame a service that has come back', async () => {
+    const error = await failureOf(world(upstream(), detailOf()).follow())
+    expect(error.message).to.not.include(upstream().message)
+  })
+
+  for (const code of ['UNAUTHORIZED', 'NOT_FOUND', 'DENIED', 'NOT_CONFIGURED'] satisfies Code[]) {
+    it(`ends at once with ${code}`, async () => {
+      const { clock, follow } = world(detailOf(), new ClawctlError(code, 'No.'))
+      expect((await failureOf(follow())).code).to.equal(code)
+      expect(clock.sleeps).to.have.length(1)
+    })
+  }
+})
+
+describe('the deploy of the Control API plane', () => {
+  const queued = detailOf({ status: 'queued', runUrl: 'https://github.example/runs/1' })
+  const options = { planOnly: false, onFailure: 'rollback', healthTimeoutMs: 0, waitTimeoutMs: MINUTE } as const
+  const deploy = (wait: boolean, ...answers: (DeployDetail | Error)[]) => {
+    const { ask, clock, progress } = world(...answers)
+    const { steps: _, ...created } = queued
+    const api: ControlApi = {
+      createDeploy: async () => created,
+      deploy: ask,
+      deploys: async () => [],
+      preflight: async () => [],
+      fleet: async () => ({ latestAmi: null, instances: [] }),
+    }
+    const request = { target: 'a', requestId: 'request-0001' }
+    return controlApiPlane({ api, clock, progress }).deploy(request, { ...options, wait })
+  }
+
+  it('is the queued run without --wait', async () => {
+    expect(await deploy(false, upstream())).to.include({ status: 'queued' })
+  })
+
+  it('is the outcome with --wait, without the steps', async () => {
+    const result = await deploy(true, OVER)
+    expect(result).to.include({ status: 'succeeded' }).and.not.have.property('steps')
+  })
+
+  it("fails with the code of the run's outcome, and with the deploy", async () => {
+    const error = { code: 'ROLLED_BACK', message: 'It runs the old one.', hint: 'Look.' } as const
+    const failure = await failureOf(deploy(true, detailOf({ status: 'rolled-back', error })))
+    expect(failure).to.include(error)
+    expect(failure.partial?.deploy).to.include({ status: 'rolled-back' })
+  })
+
+  it('keeps the deploy as it was last seen, or as it was queued, in the error where it lost sight', async () => {
+    const late = await failureOf(deploy(true, detailOf({ status: 'running' })))
+    expect(late.code).to.equal('TIMED_OUT')
+    expect(late.partial?.deploy).to.include({ status: 'running' })
+    const blind = await failureOf(deploy(true, upstream()))
+    expect(blind.code).to.equal('TIMED_OUT')
+    expect(blind.partial?.deploy).to.include({ runUrl: queued.runUrl })
+  })
+
+  it('follows a run that the list does not show yet', async () => {
+    const notYet = new ClawctlError('NOT_FOUND', 'There is no such deploy.')
+    expect(await deploy(true, notYet, OVER)).to.include({ status: 'succeeded' })
+  })
+})

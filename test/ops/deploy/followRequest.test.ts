@@ -1,0 +1,83 @@
+import { expect } from 'chai'
+import type { Deploy } from '../../../src/lib/domain/contract/index.js'
+import { withoutSteps } from '../../../src/lib/domain/deploy/run.js'
+import { ClawctlError } from '../../../src/lib/domain/errors.js'
+import type { FollowOptions } from '../../../src/lib/ops/deploy/followDeploy.js'
+import { followRequest } from '../../../src/lib/ops/deploy/followRequest.js'
+import { failureOf } from '../../support/failure.js'
+import { detailOf, upstream } from '../../support/fakes.js'
+
+const IDS = ['7d9b0c5e-3f52-4a53-9d7a-0c1f6b6d2a11', '7d9b11aa-0000-4a53-9d7a-0c1f6b6d2a12', 'request-0001']
+const MINUTE = 60_000
+const NOT_FOUND = new ClawctlError('NOT_FOUND', 'No such deploy.')
+
+function plane(answer: ReturnType<typeof detailOf> | Error, deploys: Deploy[] | Error = []) {
+  const asked: FollowOptions[] = []
+  return {
+    asked,
+    async follow(options: FollowOptions) {
+      asked.push(options)
+      if (answer instanceof Error) throw answer
+      return answer
+    },
+    async deploys() {
+      if (deploys instanceof Error) throw deploys
+      return deploys
+    },
+  }
+}
+
+const known = () => IDS.map((requestId) => withoutSteps(detailOf({ requestId })))
+
+describe('followRequest', () => {
+  it('is the deploy where it went well, without its steps', async () => {
+    const over = plane(detailOf({ status: 'succeeded' }))
+    const deploy = await followRequest('20000000001', MINUTE, over)
+    expect(deploy).to.include({ status: 'succeeded' }).and.not.have.property('steps')
+    expect(over.asked).to.deep.equal([{ requestId: '20000000001', timeoutMs: MINUTE, listedWithinMs: 3000 }])
+  })
+
+  it("fails with the outcome's code", async () => {
+    const error = { code: 'ROLLED_BACK', message: 'It runs the old one.' } as const
+    const failure = await failureOf(
+      followRequest('request-0001', MINUTE, plane(detailOf({ status: 'rolled-back', error }))),
+    )
+    expect(failure.code).to.equal('ROLLED_BACK')
+    expect(failure.partial?.deploy).to.include({ status: 'rolled-back' })
+  })
+
+  for (const [text, meant] of [
+    ['request-0002', 'request-0001'],
+    ['7d9b0', IDS[0]],
+    ['7d9b0c5e-3f52-4a53-9d7a-0c1f6b6d2a1', IDS[0]],
+    ['7d9b', undefined],
+    ['something-else-altogether', undefined],
+    ['../7d9b0c5e', undefined],
+    ['', undefined],
+  ] as const) {
+    it(`tells for ${JSON.stringify(text)} ${meant ? `that ${meant} was meant` : 'where the ids are'}`, async () => {
+      const error = await failureOf(followRequest(text, MINUTE, plane(NOT_FOUND, known())))
+      expect(error).to.include({ code: 'NOT_FOUND' })
+      expect(error.message).to.include(JSON.stringify(text))
+      expect(error.hint).to.equal(`${meant ? `Did you mean ${meant}? ` : ''}See \`clawctl fleet history\` for the ids.`)
+    })
+  }
+
+  it('asks nobody to follow what no id looks like', async () => {
+    const none = plane(NOT_FOUND, known())
+    await failureOf(followRequest('a b', MINUTE, none))
+    expect(none.asked).to.deep.equal([])
+  })
+
+  it('says that it is not there even where the history can not be read', async () => {
+    expect((await failureOf(followRequest('request-0009', MINUTE, plane(NOT_FOUND, upstream())))).code).to.equal(
+      'NOT_FOUND',
+    )
+  })
+
+  it('leaves other failures as they are', async () => {
+    expect((await failureOf(followRequest('request-0001', MINUTE, plane(upstream(), known())))).code).to.equal(
+      'UPSTREAM',
+    )
+  })
+})

@@ -1,0 +1,112 @@
+import { expect } from 'chai'
+import type { DeployRequest } from '../../../src/lib/domain/contract/index.js'
+import type { DeployOptions, Plane } from '../../../src/lib/ops/deploy/plane.js'
+import { requestDeploy } from '../../../src/lib/ops/deploy/requestDeploy.js'
+import { failureOf } from '../../support/failure.js'
+import { detailOf, registryOf } from '../../support/fakes.js'
+
+type Asked = Parameters<typeof requestDeploy>[0]
+type Options = Parameters<typeof requestDeploy>[1]
+type Ports = Parameters<typeof requestDeploy>[2]
+
+const ASKED: Asked = {
+  target: 'a',
+  requestId: 'request-0001',
+  amiOverride: undefined,
+  requestedBy: undefined,
+  caller: null,
+}
+const OPTIONS: Options = {
+  planOnly: false,
+  onFailure: undefined,
+  healthTimeoutMs: undefined,
+  wait: false,
+  waitTimeoutMs: 1,
+}
+
+function world(asked: Partial<Asked>, options: Partial<Options> = {}, ports: Partial<Ports> = {}) {
+  const sent: [DeployRequest, DeployOptions][] = []
+  const plane: Pick<Plane, 'deploy'> = {
+    deploy: async (request, given) => {
+      sent.push([request, given])
+      return detailOf()
+    },
+  }
+  let made = 0
+  const result = requestDeploy(
+    { ...ASKED, ...asked },
+    { ...OPTIONS, ...options },
+    {
+      mode: 'agent',
+      inRun: false,
+      registry: registryOf('a', 'b'),
+      plane: async () => {
+        made += 1
+        return plane as Plane
+      },
+      ...ports,
+    },
+  )
+  return { result, sent, planes: () => made }
+}
+
+describe('requestDeploy', () => {
+  it('sends only what was given', async () => {
+    const bare = world({})
+    await bare.result
+    expect(bare.sent).to.deep.equal([
+      [
+        { target: 'a', requestId: 'request-0001' },
+        { ...OPTIONS, onFailure: 'rollback', healthTimeoutMs: 15 * 60_000 },
+      ],
+    ])
+    const full = world({ amiOverride: 'ami-1234abcd', requestedBy: ' Ada ', caller: 'b' })
+    await full.result
+    expect(full.sent[0]?.[0]).to.deep.equal({
+      target: 'a',
+      requestId: 'request-0001',
+      amiOverride: 'ami-1234abcd',
+      caller: 'b',
+      requestedBy: 'Ada',
+    })
+  })
+
+  it('passes the options of the direct plane on in ci mode', async () => {
+    const { result, sent } = world({}, { planOnly: true, onFailure: 'stop' }, { mode: 'ci' })
+    await result
+    expect(sent[0]?.[1]).to.include({ planOnly: true, onFailure: 'stop' })
+  })
+
+  it('leaves an unknown target to the plane where it has no registry', async () => {
+    const { result, sent } = world({ target: 'zzz' }, {}, { registry: undefined })
+    await result
+    expect(sent).to.have.length(1)
+  })
+
+  type Row = [why: string, asked: Partial<Asked>, options: Partial<Options>, code: string, hint: RegExp]
+  const table: Row[] = [
+    ['itself', { caller: 'a' }, {}, 'SELF_DEPLOY', /./],
+    ['itself for a person', { caller: 'a', requestedBy: 'Ada' }, {}, 'SELF_DEPLOY', /./],
+    ['all as a bot', { target: 'all', caller: 'a' }, {}, 'BOT_DEPLOY_ALL', /--requested-by/],
+    ['all for a person of blanks', { target: 'all', caller: 'a', requestedBy: ' \t ' }, {}, 'BOT_DEPLOY_ALL', /./],
+    ['an unknown target', { target: 'c' }, {}, 'UNKNOWN_TARGET', /./],
+    ['nothing', { target: '' }, {}, 'INVALID_TARGET', /./],
+    ['a bad AMI', { amiOverride: 'ami-x' }, {}, 'INVALID_AMI', /./],
+    ['a name of two lines', { requestedBy: 'Ada\nEve' }, {}, 'INVALID_REQUEST', /--requested-by/],
+    ['a name with a control character', { requestedBy: 'A\u001b[2J' }, {}, 'INVALID_REQUEST', /--requested-by/],
+    ['a name that is too long', { requestedBy: 'x'.repeat(65) }, {}, 'INVALID_REQUEST', /--requested-by/],
+    ['a short request id', { requestId: 'short' }, {}, 'INVALID_REQUEST', /--request-id/],
+    ['a request id with a path', { requestId: '../../x/y/z' }, {}, 'INVALID_REQUEST', /--request-id/],
+    ['a plan only', {}, { planOnly: true }, 'NOT_CI', /--plan-only/],
+    ['a way to fail', {}, { onFailure: 'rollback' }, 'NOT_CI', /--on-failure/],
+  ]
+  for (const [why, asked, options, code, hint] of table) {
+    it(`refuses ${why} with ${code}, before anything is connected`, async () => {
+      const { result, planes } = world(asked, options)
+      const error = await failureOf(result)
+      expect(error.code).to.equal(code)
+      expect(error.hint).to.match(hint)
+      expect(planes()).to.equal(0)
+    })
+  }
+})

@@ -1,0 +1,102 @@
+import { expect } from 'chai'
+import type { Deploy } from '../../../src/lib/domain/contract/index.js'
+import { ClawctlError } from '../../../src/lib/domain/errors.js'
+import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
+import { failureOf } from '../../support/failure.js'
+import { fakeDirectPlane } from '../../support/fakeCloud.js'
+import { hostOf, NEW, OLD, REQUEST_ID, registryOf } from '../../support/fakes.js'
+
+const OPTIONS = { planOnly: false, onFailure: 'rollback', healthTimeoutMs: 1, wait: true, waitTimeoutMs: 1 } as const
+const RETIRE_Z = { target: 'z', requestId: REQUEST_ID, retire: true }
+
+/** Hosts a and b, and z and y, which left the registry. */
+function fleet() {
+  const plane = fakeDirectPlane(registryOf('a', 'b'), ['a', 'b'])
+  for (const id of ['z', 'y']) plane.cloud.add(hostOf(id))
+  return plane
+}
+const ids = (plane: ReturnType<typeof fleet>) => plane.cloud.hosts.map((host) => host.id)
+
+describe('retiring an instance', () => {
+  it('destroys it alone, and says which orphans it leaves', async () => {
+    const plane = fleet()
+    const deploy = await deployFleet(RETIRE_Z, OPTIONS, plane.ports)
+    expect(ids(plane)).to.deep.equal(['a', 'b', 'y'])
+    expect(deploy).to.include({ status: 'succeeded', retire: true, ami: null })
+    expect(deploy.hosts).to.deep.equal([
+      { id: 'z', outcome: 'retired', ami: null, previousAmi: OLD.id, instanceId: 'i-z' },
+    ])
+    expect(plane.cloud.planned[0])
+      .to.include({ replace: null })
+      .and.to.deep.include({
+        instances: ['a', 'b', 'y'],
+        kept: { a: 'bootstrap/a', b: 'bootstrap/b', y: 'bootstrap/y' },
+      })
+    expect(plane.progress.notes).to.deep.equal(['Not in the registry, left running: y.'])
+    expect(plane.report.summaries[0]).to.include('### Retirement of z: succeeded').and.to.include('| z | retired |')
+  })
+
+  it('plans alone where it is asked to', async () => {
+    const plane = fleet()
+    const deploy = await deployFleet(RETIRE_Z, { ...OPTIONS, planOnly: true }, plane.ports)
+    expect(deploy.status).to.equal('planned')
+    expect(ids(plane)).to.include('z')
+  })
+
+  it('refuses what the registry still has, before anything is planned', async () => {
+    const plane = fleet()
+    const error = await failureOf(deployFleet({ ...RETIRE_Z, target: 'a' }, OPTIONS, plane.ports))
+    expect(error.code).to.equal('STILL_REGISTERED')
+    expect(plane.cloud.log).to.deep.equal([])
+  })
+
+  it('refuses what nobody knows', async () => {
+    const error = await failureOf(deployFleet({ ...RETIRE_Z, target: 'x' }, OPTIONS, fleet().ports))
+    expect(error.code).to.equal('UNKNOWN_TARGET')
+  })
+
+  it('refuses a machine that the state does not know: it would only lose its role', async () => {
+    const plane = fleet()
+    plane.cloud.hosts.push(hostOf('stray', { instanceId: 'i-stray' }))
+    const error = await failureOf(deployFleet({ ...RETIRE_Z, target: 'stray' }, OPTIONS, plane.ports))
+    expect(error.code).to.equal('NOT_IN_STATE')
+  })
+
+  it('applies nothing where the plan holds more', async () => {
+    const plane = fleet()
+    plane.cloud.alsoPlanned = [
+      {
+        address: 'aws_iam_role.clawdinator["a"]',
+        mode: 'managed',
+        type: 'aws_iam_role',
+        index: 'a',
+        change: { actions: ['delete'] },
+      },
+    ]
+    const error = await failureOf(deployFleet(RETIRE_Z, OPTIONS, plane.ports))
+    expect(error.code).to.equal('PLAN_OUT_OF_SCOPE')
+    expect(ids(plane)).to.include('z')
+  })
+
+  it('says so where OpenTofu fails', async () => {
+    const plane = fleet()
+    plane.cloud.beforeApply = () => {
+      throw new ClawctlError('APPLY_FAILED', 'no')
+    }
+    const error = await failureOf(deployFleet(RETIRE_Z, OPTIONS, plane.ports))
+    expect(error.code).to.equal('APPLY_FAILED')
+    const deploy = error.partial?.deploy as Deploy
+    expect(deploy.hosts[0]).to.include({ outcome: 'failed', instanceId: 'i-z' })
+  })
+})
+
+describe('a deploy of one host', () => {
+  it('lets every other keep the prefix that it was launched with, in a roll until its own turn', async () => {
+    const plane = fleet()
+    await deployFleet({ target: 'all', requestId: REQUEST_ID }, { ...OPTIONS, healthTimeoutMs: 60_000 }, plane.ports)
+    expect(plane.cloud.planned.map(({ ami, kept }) => [ami, Object.keys(kept)])).to.deep.equal([
+      [NEW.id, ['b', 'z', 'y']],
+      [NEW.id, ['z', 'y']],
+    ])
+  })
+})

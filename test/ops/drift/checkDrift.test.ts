@@ -1,0 +1,146 @@
+import { expect } from 'chai'
+import type { ClawctlError } from '../../../src/lib/domain/errors.js'
+import { checkDrift, type Drift } from '../../../src/lib/ops/drift/checkDrift.js'
+import type { Issue, Issues } from '../../../src/lib/ops/drift/ports.js'
+import { failureOf } from '../../support/failure.js'
+import { fakeDirectPlane } from '../../support/fakeCloud.js'
+import { entryOf, hostOf, NEW, OLD, recordOf, registryOf, registrySource } from '../../support/fakes.js'
+
+class FakeIssues implements Issues {
+  readonly all: (Issue & { open: boolean; comments: string[] })[] = []
+  readonly done: string[] = []
+
+  async open() {
+    return this.all.filter(({ open }) => open)
+  }
+
+  async create({ body }: { body: string }) {
+    const number = this.all.length + 1
+    this.done.push(`create ${number}`)
+    const issue = { number, url: `https://github.example/issues/${number}`, body, open: true, comments: [] }
+    this.all.push(issue)
+    return issue
+  }
+
+  async update(number: number, body: string) {
+    this.done.push(`update ${number}`)
+    Object.assign(this.all[number - 1] ?? {}, { body })
+  }
+
+  async close(number: number, comment: string) {
+    this.done.push(`close ${number}: ${comment}`)
+    Object.assign(this.all[number - 1] ?? {}, { open: false })
+  }
+}
+
+function fleet(existing = ['a', 'b']) {
+  const plane = fakeDirectPlane(registryOf('a', 'b'), existing)
+  const issues = new FakeIssues()
+  return { ...plane, issues, ports: { ...plane.ports, planFile: '/plans/drift', issues } }
+}
+type World = ReturnType<typeof fleet>
+
+const told = (error: ClawctlError) => error.partial?.drift as Drift
+
+async function drift(world: World, change: Partial<World['ports']> = {}): Promise<string[]> {
+  const error = await failureOf(checkDrift({ ...world.ports, ...change }))
+  expect(error.code).to.equal('DRIFT')
+  return told(error).differences.map(({ kind, subject }) => `${kind} ${subject}`)
+}
+
+describe('fleet drift', () => {
+  it('is nothing where everything is as declared, and neither locks nor applies', async () => {
+    const world = fleet()
+    expect(await checkDrift(world.ports)).to.deep.equal({ differences: [], issueUrl: null })
+    expect(world.cloud.log).to.deep.equal(['init', `plan drift ${OLD.id}`])
+    expect(world.cloud.planned[0]).to.include({ readOnly: true, replace: null })
+    expect(world.report.outputs).to.deep.equal({ drift: '0' })
+  })
+
+  it('names what is missing, orphaned and unknown to the state', async () => {
+    const world = fleet(['a'])
+    world.cloud.add(hostOf('z'))
+    world.cloud.hosts.push(hostOf('y'), hostOf('a', { instanceId: 'i-twin' }))
+    expect(await drift(world)).to.deep.equal(['missing b', 'orphan z', 'unmanaged y', 'unmanaged a'])
+  })
+
+  it('names what the registry has changed', async () => {
+    const world = fleet()
+    const registry = registrySource([entryOf('a', { instanceType: 't3.xlarge' }), entryOf('b')])
+    expect(await drift(world, { registry })).to.deep.equal(['changed a'])
+  })
+
+  it('names what is not as the last deploy left it, and not what an older one did', async () => {
+    const world = fleet()
+    const host = (id: string, instanceId: string, ami: string, outcome: 'replaced' | 'failed' = 'replaced') => ({
+      ...{ id, outcome, ami, previousAmi: null, instanceId },
+    })
+    const record = (n: number, hosts: ReturnType<typeof host>[]) =>
+      world.store.set(
+        `deploys/request-000${n}.json`,
+        recordOf({ requestId: `request-000${n}`, status: 'succeeded', createdAt: `2026-03-0${n}T00:00:00Z`, hosts }),
+      )
+    record(1, [host('a', 'i-a', OLD.id), host('b', 'i-older', OLD.id)])
+    record(2, [host('b', 'i-b', OLD.id), host('a', 'i-other', NEW.id, 'failed')])
+    expect(await checkDrift(world.ports)).to.include({ issueUrl: null })
+    record(3, [host('a', 'i-gone', NEW.id)])
+    expect(await drift(world)).to.deep.equal(['replaced a'])
+  })
+
+  it('names what a plan would do to the stack', async () => {
+    const world = fleet()
+    const change = { actions: ['update'] }
+    const type = 'aws_security_group'
+    world.cloud.alsoPlanned = [{ address: `${type}.clawdinator`, mode: 'managed', type, change }]
+    expect(await drift(world)).to.deep.equal(['stack aws_security_group.clawdinator'])
+  })
+
+  it('tells a host that EC2 lost once, though the plan would create it', async () => {
+    const world = fleet()
+    world.cloud.hosts = world.cloud.hosts.filter(({ id }) => id !== 'b')
+    world.cloud.managed.delete('b')
+    world.cloud.alsoPlanned = [
+      {
+        address: 'aws_instance.clawdinator["b"]',
+        mode: 'managed',
+        type: 'aws_instance',
+        change: { actions: ['create'] },
+      },
+    ]
+    expect(await drift(world)).to.deep.equal(['missing b'])
+  })
+
+  it('keeps one issue: opened once, renewed when it changes, closed when nothing differs', async () => {
+    const world = fleet(['a'])
+    await drift(world)
+    await drift(world)
+    world.cloud.add(hostOf('z'))
+    await drift(world)
+    expect(world.issues.done).to.deep.equal(['create 1', 'update 1'])
+    expect(world.issues.all[0]?.body).to.include('clawctl fleet deploy --retire z').and.to.include('fleet deploy b')
+
+    world.cloud.terminate('z')
+    world.cloud.add(hostOf('b'))
+    expect(await checkDrift(world.ports)).to.deep.equal({
+      differences: [],
+      issueUrl: 'https://github.example/issues/1',
+    })
+    expect(world.issues.done.slice(2)).to.deep.equal(['close 1: Nothing differs any more.'])
+  })
+
+  it('leaves people’s issues alone, and closes the second of two of its own', async () => {
+    const world = fleet(['a'])
+    await world.issues.create({ body: 'The fleet is slow' })
+    await drift(world)
+    await world.issues.create({ body: world.issues.all[1]?.body ?? '' })
+    await drift(world)
+    expect(world.issues.done).to.deep.equal(['create 1', 'create 2', 'create 3', 'close 3: The same as #2.'])
+  })
+
+  it('keeps none where it is not asked to', async () => {
+    const world = fleet(['a'])
+    const error = await failureOf(checkDrift({ ...world.ports, issues: null }))
+    expect(told(error).issueUrl).to.equal(null)
+    expect(world.issues.done).to.deep.equal([])
+  })
+})
