@@ -16,6 +16,7 @@ locals {
     # What a plan of this stack needs to know again: infra.yml gives it.
     CLAWDINATOR_REPOSITORY_ID = var.github_repository_id
     CLAWDINATOR_OWNER_ID      = var.github_owner_id
+    ALARM_SUBSCRIBERS         = jsonencode(var.alarm_subscribers)
   }
 }
 
