@@ -36,6 +36,7 @@ const WRITES: Record<string, Record<string, string>> = {
   '.github/workflows/fleet-drift.yml': { 'id-token': 'write', issues: 'write' },
   '.github/workflows/image-build.yml': { 'id-token': 'write' },
   '.github/workflows/infra.yml': { 'id-token': 'write', 'pull-requests': 'write' },
+  '.github/workflows/tofu-lock.yml': { contents: 'write', 'pull-requests': 'write' },
 }
 
 /** Every value under a key of this name, wherever it is. */

@@ -12,7 +12,6 @@ export const VPC = 'vpc-0123456789abcdef0'
 
 /** What the stacks' references are in that account, for the host clawdinator-1. */
 const VALUES: Record<string, string | string[]> = {
-  'aws_cloudwatch_dashboard.fleet.dashboard_arn': `arn:aws:cloudwatch::${ACCOUNT}:dashboard/clawdinator`,
   'aws_cloudwatch_event_rule.watch.arn': `arn:aws:events:${REGION}:${ACCOUNT}:rule/clawdinator-watch`,
   'aws_dynamodb_table.locks.arn': TABLE_ARN,
   'aws_efs_file_system.memory.arn': `arn:aws:elasticfilesystem:${REGION}:${ACCOUNT}:file-system/fs-0123456789abcdef0`,

@@ -2,6 +2,9 @@ locals {
   # Metrics that the Control API writes into its log in CloudWatch's embedded metric format.
   metrics_namespace = "Clawctl"
 
+  # moto knows CloudWatch by another protocol than the provider's.
+  watched = coalesce(var.alarms, !local.emulated)
+
   # Metrics of Lambda itself. One within five minutes is an alarm.
   lambda_alarms = {
     Errors    = "The Control API crashed or took too long: it answers every failure that it knows."
@@ -41,7 +44,7 @@ resource "aws_sns_topic_subscription" "alarms" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "control_api" {
-  for_each = merge(local.lambda_alarms, local.own_alarms)
+  for_each = { for metric, description in merge(local.lambda_alarms, local.own_alarms) : metric => description if local.watched }
 
   alarm_name          = "${local.control_api_name}-${lower(each.key)}"
   alarm_description   = each.value
@@ -60,7 +63,7 @@ resource "aws_cloudwatch_metric_alarm" "control_api" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "fleet" {
-  for_each = local.query_alarms
+  for_each = { for name, alarm in local.query_alarms : name => alarm if local.watched }
 
   alarm_name          = "clawdinator-${each.key}"
   alarm_description   = each.value.description
@@ -106,6 +109,8 @@ resource "aws_lambda_permission" "watch" {
 }
 
 resource "aws_cloudwatch_dashboard" "fleet" {
+  count = local.watched ? 1 : 0
+
   dashboard_name = "clawdinator"
 
   dashboard_body = jsonencode({

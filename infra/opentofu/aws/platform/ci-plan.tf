@@ -97,7 +97,7 @@ data "aws_iam_policy_document" "platform_plan" {
   statement {
     sid       = "SeeTheDashboard"
     actions   = ["cloudwatch:GetDashboard"]
-    resources = [aws_cloudwatch_dashboard.fleet.dashboard_arn]
+    resources = ["arn:${local.partition}:cloudwatch::${local.account_id}:dashboard/clawdinator"]
   }
 
   statement {

@@ -119,6 +119,12 @@ variable "alarm_subscribers" {
   }
 }
 
+variable "alarms" {
+  description = "Whether CloudWatch gets the alarms and the dashboard. Null: yes, except in an emulator's account."
+  type        = bool
+  default     = null
+}
+
 variable "log_retention_days" {
   description = "How long the Control API's log is kept."
   type        = number
