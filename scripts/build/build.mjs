@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { inlineSchemas } from './inline-schemas.mjs'
 import { lazyRequires } from './lazy-requires.mjs'
+import { thirdPartyLicenses } from './licenses.mjs'
 import { zipLambda } from './zip-lambda.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -35,7 +36,16 @@ const common = {
 
 // dist/ is also where `clawctl image build` leaves its image, which is hours of work: what is not ours stays. From a build
 // that was killed it comes back first.
-const OURS = new Set(['chunks', 'commands', 'help.js', 'lambda', 'lambda.zip', 'main.js', 'sandbox'])
+const OURS = new Set([
+  'THIRD_PARTY_LICENSES',
+  'chunks',
+  'commands',
+  'help.js',
+  'lambda',
+  'lambda.zip',
+  'main.js',
+  'sandbox',
+])
 await rescue('dist.old', 'dist')
 await rescue('dist.next', 'dist')
 
@@ -46,7 +56,7 @@ const commands = sources
   .filter((file) => file.endsWith('.ts'))
   .map((file) => ({ in: join('src/commands', file), out: join('commands', file.replace(/\.ts$/, '')) }))
 
-const [, lambda] = await Promise.all([
+const [cli, lambda] = await Promise.all([
   build({
     ...common,
     entryPoints: [
@@ -57,6 +67,7 @@ const [, lambda] = await Promise.all([
     ],
     outdir: 'dist.next',
     splitting: true,
+    metafile: true,
     alias: { 'wsl-utils': './scripts/build/wsl-lite.mjs' },
     // Syntax and whitespace, not names: a stack trace stays readable.
     minifySyntax: true,
@@ -74,7 +85,9 @@ const [, lambda] = await Promise.all([
   }),
 ])
 await dropIdleBanners('dist.next')
-await writeFile('dist.next/lambda.zip', zipLambda(await readFile('dist.next/lambda/index.mjs')))
+const [cliNotice, lambdaNotice] = await Promise.all([cli.metafile, lambda.metafile].map(thirdPartyLicenses))
+await writeFile('dist.next/THIRD_PARTY_LICENSES', cliNotice)
+await writeFile('dist.next/lambda.zip', zipLambda(await readFile('dist.next/lambda/index.mjs'), lambdaNotice))
 await rm('dist.old', { recursive: true, force: true })
 await rename('dist', 'dist.old').catch(() => {})
 await rename('dist.next', 'dist')
@@ -112,6 +125,8 @@ async function writeManifest() {
     respectNoCacheDefault: true,
   })
   await plugin.load()
-  await writeFile('oclif.manifest.json.next', `${JSON.stringify(plugin.manifest, null, 2)}\n`)
+  // oclif lists commands in the order in which they happen to load; a release has to be the same bytes each time.
+  const commands = Object.fromEntries(Object.entries(plugin.manifest.commands).sort(([a], [b]) => (a < b ? -1 : 1)))
+  await writeFile('oclif.manifest.json.next', `${JSON.stringify({ ...plugin.manifest, commands }, null, 2)}\n`)
   await rename('oclif.manifest.json.next', 'oclif.manifest.json')
 }

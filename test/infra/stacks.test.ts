@@ -172,9 +172,9 @@ describe('the Control API’s zip', () => {
     this.skip()
   })
 
-  it('is the built handler alone, readable for Lambda', () => {
+  it('is the built handler and the licences of what it bundles, readable for Lambda', () => {
     const files = unzipSync(readFileSync(zip))
-    expect(Object.keys(files)).to.deep.equal(['index.mjs'])
+    expect(Object.keys(files)).to.deep.equal(['index.mjs', 'THIRD_PARTY_LICENSES'])
     expect(Buffer.from(files['index.mjs'] ?? []).equals(readFileSync(join(ROOT, 'dist/lambda/index.mjs')))).to.equal(
       true,
     )
@@ -183,7 +183,7 @@ describe('the Control API’s zip', () => {
   it('is the same in any zone, at any time', () => {
     const script = `
       import { zipLambda } from './scripts/build/zip-lambda.mjs'
-      process.stdout.write(Buffer.from(zipLambda(Buffer.from('export const handler = 1'))).toString('base64'))`
+      process.stdout.write(Buffer.from(zipLambda(Buffer.from('export const handler = 1'), 'MIT')).toString('base64'))`
     const made = ['UTC', 'Asia/Tokyo', 'America/Los_Angeles'].map((TZ) =>
       execFileSync(process.execPath, ['--input-type=module', '-e', script], {
         cwd: ROOT,

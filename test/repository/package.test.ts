@@ -42,7 +42,7 @@ describe('package.json', () => {
 })
 
 describe('npm run build', () => {
-  const OWN = ['chunks', 'commands', 'help.js', 'lambda', 'lambda.zip', 'main.js', 'sandbox']
+  const OWN = ['THIRD_PARTY_LICENSES', 'chunks', 'commands', 'help.js', 'lambda', 'lambda.zip', 'main.js', 'sandbox']
   it('takes for its own what it makes, and leaves images alone: dist/ is where they lie', () => {
     const source = readFileSync(join(ROOT, 'scripts/build/build.mjs'), 'utf8')
     const [, named = ''] = /const OURS = new Set\(\[([^\]]*)\]\)/.exec(source) ?? []
@@ -72,6 +72,7 @@ describe('npm pack', () => {
       'bin/run.js',
       'dist/main.js',
       'dist/lambda/index.mjs',
+      'dist/THIRD_PARTY_LICENSES',
       'dist/sandbox/tofu.js',
       'oclif.manifest.json',
       'package.json',
@@ -86,9 +87,19 @@ describe('npm pack', () => {
 
   it('holds nothing else: no source, test, map, key, state or environment', () => {
     const allowed =
-      /^(?:bin\/run\.js|dist\/(?:chunks|commands|lambda|sandbox)\/[\w./-]+\.m?js|dist\/\w+\.js|oclif\.manifest\.json|package\.json|README\.md|LICENSE|\.github\/(?:actions|workflows)\/[\w./-]+\.yml|infra\/opentofu\/aws\/fleet\/[\w.-]+\.(?:tf|tftpl)|nix\/instances\.json|nix\/hosts\/[\w.-]+\.nix|clawdinator\/repos\.tsv)$/
+      /^(?:bin\/run\.js|dist\/(?:chunks|commands|lambda|sandbox)\/[\w./-]+\.m?js|dist\/\w+\.js|dist\/THIRD_PARTY_LICENSES|oclif\.manifest\.json|package\.json|README\.md|LICENSE|\.github\/(?:actions|workflows)\/[\w./-]+\.yml|infra\/opentofu\/aws\/fleet\/[\w.-]+\.(?:tf|tftpl)|nix\/instances\.json|nix\/hosts\/[\w.-]+\.nix|clawdinator\/repos\.tsv)$/
     expect(files.filter((file) => !allowed.test(file))).to.deep.equal([])
     expect(files.filter((file) => /(?:^|\/)test(?:s)?\/|\.test\.|\.map$|\.ts$/.test(file))).to.deep.equal([])
+  })
+
+  it('names every bundled package with its licence, and no licence text twice', () => {
+    const notice = readFileSync(join(ROOT, 'dist/THIRD_PARTY_LICENSES'), 'utf8')
+    const named = [...notice.matchAll(/^(@?[\w./-]+)@[\w.-]+ \([^)]+\)$/gm)].map(([, name]) => name ?? '')
+    expect(named).to.include.members(['@oclif/core', '@aws-sdk/client-ec2', 'zod', 'listr2'])
+    expect(new Set(named).size).to.be.within(50, named.length)
+    const texts = notice.split('-'.repeat(80))
+    expect(new Set(texts.map((text) => text.replace(/^[\s\S]*?\)\n\n/, ''))).size).to.equal(texts.length)
+    for (const text of texts) expect(text.length).to.be.greaterThan(500)
   })
 
   it('holds nothing that looks like a credential', () => {

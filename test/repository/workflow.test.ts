@@ -35,6 +35,7 @@ const WRITES: Record<string, Record<string, string>> = {
   '.github/workflows/bootstrap-upload.yml': { 'id-token': 'write' },
   '.github/workflows/fleet-drift.yml': { 'id-token': 'write', issues: 'write' },
   '.github/workflows/image-build.yml': { 'id-token': 'write' },
+  '.github/workflows/release.yml': { contents: 'write', 'id-token': 'write', 'pull-requests': 'write' },
   '.github/workflows/infra.yml': { 'id-token': 'write', 'pull-requests': 'write' },
   '.github/workflows/tofu-lock.yml': { contents: 'write', 'pull-requests': 'write' },
 }
