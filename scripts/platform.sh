@@ -98,7 +98,7 @@ if [[ $verb == apply ]] && { $interrupted || ((ready == 0)); }; then
   for option in "$@"; do
     if [[ $option == -var=* || $option == -var-file=* ]]; then variables+=("$option"); fi
   done
-  (cd "$root" && node --import tsx scripts/platformRecover.ts "$tofu" "$stack" ${variables[@]+"${variables[@]}"})
+  (cd "$root" && AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED=true node --import tsx scripts/platformRecover.ts "$tofu" "$stack" ${variables[@]+"${variables[@]}"})
 fi
 
 run "$verb" "$@"

@@ -1,3 +1,5 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { DescribeSecurityGroupRulesCommand, DescribeSecurityGroupsCommand, EC2Client } from '@aws-sdk/client-ec2'
 import { DescribeFileSystemsCommand, DescribeMountTargetsCommand, EFSClient } from '@aws-sdk/client-efs'
 import { DescribeKeyCommand, KMSClient, paginateListKeys } from '@aws-sdk/client-kms'
@@ -110,6 +112,16 @@ export function isOurs({ address, tags }: Known): boolean {
   return Object.entries(TAGS).every(([key, value]) => tags[key] === value)
 }
 
+/** Whether the stack has a resource for an address. */
+async function declaredIn(stack: string): Promise<(address: string) => boolean> {
+  const files = (await readdir(stack)).filter((file) => file.endsWith('.tf'))
+  const text = (await Promise.all(files.map((file) => readFile(join(stack, file), 'utf8')))).join('\n')
+  return (address) => {
+    const [type, name] = address.split(/[.[]/)
+    return text.includes(`resource "${type}" "${name}"`)
+  }
+}
+
 async function lookUp(): Promise<Lookups> {
   const region = process.env.TF_VAR_region as string
   const ec2 = new EC2Client({ region })
@@ -178,12 +190,13 @@ async function main([tofu = '', stack = '', ...variables]: string[]) {
     bucket: process.env.TF_VAR_bucket as string,
     lockTable: process.env.TF_VAR_lock_table ?? 'clawdinator-tofu-locks',
   }
+  const declared = await declaredIn(stack)
   const has = (address: string) => known.some((one) => one.address === address)
   // Nothing is asked of AWS where nothing is missing.
   const nobody: Lookups = { account: '', key: null, fileSystem: null, mountTargets: {}, groups: {}, ingressRule: null }
-  if (candidates(names, nobody).every(({ address }) => has(address))) return
+  if (candidates(names, nobody).every(({ address }) => has(address) || !declared(address))) return
   for (const { address, id, partOf } of candidates(names, await lookUp())) {
-    if (id === null || has(address) || (partOf && !has(partOf))) continue
+    if (id === null || has(address) || !declared(address) || (partOf && !has(partOf))) continue
     const { exitCode, all } = await run('import', '-input=false', '-no-color', ...variables, address, id)
     if (exitCode !== 0) {
       if (!/non-existent|does not exist|not ?found/i.test(all)) say(`${address} is not imported:\n${all}`)
