@@ -39,7 +39,7 @@ fi
 
 run() { "$tofu" -chdir="$stack" "$@"; }
 
-# 0: the backend is ready. 3: there is no bucket. Anything else is said, and ends the script.
+# 0: the backend is ready. 3: there is no bucket. Anything else is printed, and ends the script.
 init_in_bucket() {
   local said
   rm -f "$override"

@@ -175,7 +175,7 @@ async function findKey(kms: KMSClient): Promise<string | null> {
 async function main([tofu = '', stack = '', ...variables]: string[]) {
   const run = (...args: string[]) =>
     execa(tofu, [`-chdir=${stack}`, ...args], { reject: false, stdin: 'ignore', all: true, timeout: 300_000 })
-  const say = (line: string) => process.stderr.write(`${line}\n`)
+  const print = (line: string) => process.stderr.write(`${line}\n`)
   const pulled = await run('state', 'pull')
   if (pulled.exitCode !== 0) throw new Error(`the state can't be read:\n${pulled.all}`)
   let known = resourcesOf(pulled.stdout)
@@ -183,7 +183,7 @@ async function main([tofu = '', stack = '', ...variables]: string[]) {
   for (const { address } of known.filter(({ tainted }) => tainted)) {
     const { exitCode, all } = await run('untaint', '-no-color', address)
     if (exitCode !== 0) throw new Error(`${address} can't be untainted:\n${all}`)
-    say(`${address} was being created when an apply ended: it is kept, not replaced.`)
+    print(`${address} was being created when an apply ended: it is kept, not replaced.`)
   }
 
   const names = {
@@ -199,18 +199,18 @@ async function main([tofu = '', stack = '', ...variables]: string[]) {
     if (id === null || has(address) || !declared(address) || (partOf && !has(partOf))) continue
     const { exitCode, all } = await run('import', '-input=false', '-no-color', ...variables, address, id)
     if (exitCode !== 0) {
-      if (!/non-existent|does not exist|not ?found/i.test(all)) say(`${address} is not imported:\n${all}`)
+      if (!/non-existent|does not exist|not ?found/i.test(all)) print(`${address} is not imported:\n${all}`)
       continue
     }
     known = resourcesOf((await run('state', 'pull')).stdout)
     const imported = known.find((one) => one.address === address)
     if (imported && isOurs(imported)) {
-      say(`${address} exists and was in no state: imported.`)
+      print(`${address} exists and was in no state: imported.`)
       continue
     }
     await run('state', 'rm', address)
     known = known.filter((one) => one !== imported)
-    say(`${address} would be ${id}, which exists and is not this stack's: it is left alone.`)
+    print(`${address} would be ${id}, which exists and is not this stack's: it is left alone.`)
   }
 }
 
