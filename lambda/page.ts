@@ -15,7 +15,7 @@ h1{font-size:1.15rem;margin:.25rem 0;flex:1}
 h2{font-size:1.05rem;margin:1rem 0 .5rem}
 nav{display:flex;gap:.25rem;border-bottom:1px solid var(--line);margin-bottom:.75rem;overflow-x:auto}
 button,input{font:inherit;color:inherit;background:var(--card);border:1px solid var(--line);border-radius:.4rem;padding:.5rem .75rem;min-height:2.75rem}
-nav button{border:0;border-bottom:3px solid transparent;border-radius:0;background:none}
+nav button{flex:1 0 auto;padding:.5rem .4rem;white-space:nowrap;border:0;border-bottom:3px solid transparent;border-radius:0;background:none}
 nav button[aria-current]{border-bottom-color:var(--link)}
 form{display:grid;gap:.5rem}
 .card{display:block;width:100%;text-align:left;background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.6rem .75rem;margin:0 0 .5rem}
