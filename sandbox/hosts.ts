@@ -172,10 +172,11 @@ export class Hosts {
     )
     const [id, bucket] = [instanceIdSchema.safeParse(values.get('instance-name')).data, values.get('bucket')]
     const prefix = values.get('bootstrap-prefix')?.replace(/\/+$/, '')
-    if (!script.startsWith('#!') || !id || !bucket || !prefix || !values.get('control-api-url')) return null
+    const whole = ['control-api-url', 'host'].every((name) => values.get(name))
+    if (!script.startsWith('#!') || !id || !bucket || !prefix || !whole) return null
     const machine: Machine = {
       ...{ instance, id, bucket, prefix, access: new HostAccess(this.#world, instance) },
-      requestId: values.get('request-id') || instance.tags.get('clawdinator:request-id') || null,
+      requestId: values.get('request-id') || null,
       ...{ stages: [], failure: null, generation: null, rejected: this.#faults.host(id, true) === 'bad-token' },
       gateway: { running: 'no', pid: 0, restarts: 0, since: null, crashes: false },
     }

@@ -47,7 +47,14 @@ describe('sandbox: hosts', () => {
   }
 
   function userData(prefix = `bootstrap/${ID}`): string {
-    const values = { 'instance-name': ID, 'bootstrap-prefix': prefix, 'control-api-url': 'https://x/', bucket: BUCKET }
+    const values = {
+      host: ID,
+      'request-id': 'request-0001',
+      'instance-name': ID,
+      'bootstrap-prefix': prefix,
+      'control-api-url': 'https://x/',
+      bucket: BUCKET,
+    }
     const lines = Object.entries(values).map(([name, value]) => `write_value ${name} '${value}'`)
     return Buffer.from(`#!/bin/sh\n${lines.join('\n')}\n`).toString('base64')
   }
@@ -183,6 +190,7 @@ describe('sandbox: hosts', () => {
     launch({ prefix: 'bootstrap/elsewhere' })
     await booted()
     expect(heartbeat()).to.deep.include({ stage: 'active', bundle: { generation: 1 }, failure: null })
+    expect(heartbeat()?.requestId).to.equal('request-0001')
   })
 
   for (const [what, damage, note] of [
