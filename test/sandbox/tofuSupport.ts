@@ -85,12 +85,17 @@ export async function account() {
 }
 
 /** Runs the stand-in inside this process. */
-export async function standIn(dir: string, args: readonly string[], signal = new AbortController().signal) {
+export async function standIn(
+  dir: string,
+  args: readonly string[],
+  signal = new AbortController().signal,
+  env: Record<string, string> = {},
+) {
   let stdout = ''
   let stderr = ''
   const exitCode = await runTofu([`-chdir=${dir}`, ...args], {
     cwd: ROOT,
-    env: { CLAWCTL_TOFU_SPEED: '1000' },
+    env: { CLAWCTL_TOFU_SPEED: '1000', ...env },
     out: (text) => {
       stdout += text
     },
