@@ -283,6 +283,6 @@ describe('the fleet stack, with one thing dropped at a time', () => {
       remove()
     }
     expect(unnoticed).to.deep.equal([])
-    expect(all.length).to.be.greaterThan(80)
+    expect(all.length).to.be.greaterThan(90)
   })
 })
