@@ -13,10 +13,15 @@ import {
 /** How an answer fails. A corrupt upload is no failure of the service: it is for the checksum to find. */
 export type HttpStrike = Exclude<StrikeKind, 'corrupt'>
 
+/** `other`: those of AWS that have no faults of their own. */
+export type AnyService = Service | 'other'
+
 /** What is still to go wrong. HTTP faults use themselves up; host faults stay. */
 export class Faults {
   #faults: Fault[]
   readonly #rate = { second: 0, requests: 0 }
+  /** While it is pending, no service answers anything new. */
+  held: Promise<void> | null = null
 
   constructor(faults: readonly Fault[] = []) {
     this.#faults = faults.map((f) => ({ ...f }))
@@ -32,7 +37,7 @@ export class Faults {
   }
 
   /** How the next answer of the service fails, if it does. Uses up one strike. */
-  strike(service: Service): HttpStrike | null {
+  strike(service: AnyService): HttpStrike | null {
     let struck: HttpStrike | null = null
     for (const fault of this.#faults) {
       if (fault.on !== service || !('strikes' in fault) || fault.kind === 'corrupt') continue
@@ -80,7 +85,7 @@ export class Faults {
     return fault.kind
   }
 
-  delayMs(service: Service): number {
+  delayMs(service: AnyService): number {
     return Math.max(0, ...this.#faults.map((f) => (f.on === service && 'delayMs' in f ? f.delayMs : 0)))
   }
 

@@ -146,9 +146,12 @@ export class Sandbox {
       open(ec2Endpoint(world, { faults, log, accessKeyId: ACCESS_KEY_ID })),
       open(s3Endpoint(world, { faults, log, accessKeyId: ACCESS_KEY_ID })),
       open(ebsEndpoint(world, { faults, log, accessKeyId: ACCESS_KEY_ID })),
-      open(otherServicesEndpoint(world)),
+      open(otherServicesEndpoint(world, faults)),
     ])
     const aws = awsEnvironment(folder, { ec2Url, s3Url, ebsUrl, otherUrl })
+    // Where the real one finds a provider without the registry.
+    const { TF_CLI_CONFIG_FILE } = options.env
+    const real: Record<string, string> = options.tofu === 'real' && TF_CLI_CONFIG_FILE ? { TF_CLI_CONFIG_FILE } : {}
     const github = new GitHub({
       repository: DEFAULT_REPOSITORY,
       token: githubToken,
@@ -171,7 +174,7 @@ export class Sandbox {
       }),
       baseEnv: { PATH: systemPath(options.env), HOME: folder, LANG: 'C.UTF-8' },
       // The runner machine's own: where the services are, and that it is no fleet host.
-      extraEnv: { ...aws.endpoints, CLAWCTL_HOST_ROOT: join(folder, 'hosts', '.none') },
+      extraEnv: { ...aws.endpoints, ...real, CLAWCTL_HOST_ROOT: join(folder, 'hosts', '.none') },
       workDir: join(folder, 'runs'),
       faults,
       log,
@@ -217,7 +220,13 @@ export class Sandbox {
     hosts.start()
     closers.push(() => hosts.stop())
     const dies = (moment: RunnerMoment) => {
-      if (deployOf(github) && faults.runnerDies(moment)) github.killRunner()
+      if (!deployOf(github) || !faults.runnerDies(moment)) return
+      github.killRunner()
+      // Its processes die one after the other, and what they ask for meanwhile comes to nothing.
+      faults.held = (async () => {
+        while (deployOf(github)) await sleep(20)
+        faults.held = null
+      })()
     }
     world.iam.onMade(dies)
     world.onLaunch(() => dies('apply'))
@@ -239,6 +248,7 @@ export class Sandbox {
       pid: process.pid,
       ci: {
         ...aws.endpoints,
+        ...real,
         ...aws.credentials,
         S3_BUCKET: BUCKET,
         CLAWDINATOR_CONTROL_API_URL: controlApiUrl,

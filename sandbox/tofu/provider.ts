@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Cloud } from './awsPorts.js'
 import { Diagnostic } from './diagnostic.js'
 import { OPERATIONS, type Operations, type Waiting } from './resources.js'
@@ -63,10 +62,8 @@ export class Provider {
     return explained(type, `deleting ${KINDS[type]}`, address, () => of(type).destroy(this.#cloud, state, this.#wait))
   }
 
-  async #take(type: string): Promise<void> {
-    const seconds = type.startsWith('aws_iam_') ? SECONDS.iam : SECONDS.group
-    const { speed, signal } = this.#wait
-    await sleep((seconds * 1000) / speed, undefined, { signal }).catch(() => {})
+  #take(type: string): Promise<void> {
+    return this.#wait.clock.pass(type.startsWith('aws_iam_') ? SECONDS.iam : SECONDS.group)
   }
 }
 

@@ -6,10 +6,32 @@ import type { Attributes } from './state.js'
 /** The sandbox's account. */
 const ACCOUNT_ID = '000000000000'
 
-/** How the provider waits: by the clock of the sandbox, until an interrupt. */
+/** The least that a wait takes: what it waits for is on other timers. */
+const LEAST_MS = 15
+
+/** The clock of one run. It counts what is waited for, so that a busy machine is not a slow cloud. */
+export class Clock {
+  seconds = 0
+  readonly #speed: number
+  readonly #signal: AbortSignal
+
+  /** `speed`: how much faster than real time things happen here. */
+  constructor(speed: number, signal: AbortSignal) {
+    this.#speed = speed
+    this.#signal = signal
+  }
+
+  /** Ends at once where the run is interrupted. */
+  async pass(seconds: number): Promise<void> {
+    const ms = Math.max(LEAST_MS, (seconds * 1000) / this.#speed)
+    if (this.#speed !== Number.POSITIVE_INFINITY) await sleep(ms, undefined, { signal: this.#signal }).catch(() => {})
+    this.seconds += seconds
+  }
+}
+
+/** How the provider waits: by the run's clock, until an interrupt. */
 export interface Waiting {
-  /** How much faster than real time things happen here; 1 is real time. */
-  speed: number
+  clock: Clock
   signal: AbortSignal
   /** Called every ten seconds of the clock. */
   still(seconds: number): void
@@ -289,23 +311,23 @@ export const OPERATIONS: Readonly<Record<string, Operations>> = {
   aws_instance: instance,
 }
 
-const POLL_MS = 15
-/** The provider's limits are 10 and 20 minutes. */
+/** How often the provider looks, and for how long: its limits are 10 and 20 minutes. */
+const POLL_SECONDS = 2.5
 const LIMIT_SECONDS = 600
 const STILL_SECONDS = 10
 
-async function until<T>({ speed, signal, still }: Waiting, what: string, look: () => Promise<T | null>): Promise<T> {
-  const begun = Date.now()
+async function until<T>({ clock, signal, still }: Waiting, what: string, look: () => Promise<T | null>): Promise<T> {
+  const begun = clock.seconds
   for (let next = STILL_SECONDS; ; ) {
     if (signal.aborted) throw new Diagnostic(`waiting for ${what}: context canceled`)
     const found = await look()
     if (found !== null) return found
-    const seconds = ((Date.now() - begun) / 1000) * speed
+    const seconds = clock.seconds - begun
     if (seconds > LIMIT_SECONDS) throw new Diagnostic(`waiting for ${what}: timeout while waiting for its state`)
     if (seconds >= next) {
       still(next)
       next += STILL_SECONDS
     }
-    await sleep(Math.max(POLL_MS, 2500 / speed), undefined, { signal }).catch(() => {})
+    await clock.pass(POLL_SECONDS)
   }
 }

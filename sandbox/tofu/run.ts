@@ -12,6 +12,7 @@ import { Module } from './module.js'
 import { driftOf, planChanges, planJson } from './plan.js'
 import { count, planText, savedText } from './planText.js'
 import { Provider } from './provider.js'
+import { Clock } from './resources.js'
 import { checkFresh, loadPlan, savePlan } from './savedPlan.js'
 import { readStack } from './stack.js'
 import { addressOf, type Resource, State, TOFU_VERSION } from './state.js'
@@ -135,7 +136,7 @@ async function cloudOf(region: string) {
 }
 
 async function providerOf(region: string, { env, signal }: Pick<Context, 'env' | 'signal'>): Promise<Provider> {
-  return new Provider(await cloudOf(region), { speed: speedOf(env), signal, still: () => {} })
+  return new Provider(await cloudOf(region), { clock: new Clock(speedOf(env), signal), signal, still: () => {} })
 }
 
 /** Hosts boot some fifty times faster in the sandbox, and so goes the clock of its OpenTofu. */
@@ -172,17 +173,17 @@ async function apply(context: Context): Promise<number> {
     checkFresh(saved, await backend.readState())
     const state = State.parse(saved.prior)
     const variables = restoreVariables(stack, saved.variables)
-    const speed = speedOf(env)
-    let written = Date.now()
+    const clock = new Clock(speedOf(env), signal)
+    let written = clock.seconds
     const changed = async () => {
-      if (((Date.now() - written) / 1000) * speed < PERSIST_SECONDS) return
-      written = Date.now()
+      if (clock.seconds - written < PERSIST_SECONDS) return
+      written = clock.seconds
       // What can't be written now is written at the end.
       await backend.writeState(state).catch(() => {})
     }
     let failure: unknown = null
     try {
-      const ports = { cloud: await cloudOf(saved.region), changed, say, signal, speed }
+      const ports = { cloud: await cloudOf(saved.region), changed, say, signal, clock }
       await applyChanges(saved.changes, { stack, variables }, state, ports)
     } catch (error) {
       failure = error

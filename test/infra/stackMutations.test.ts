@@ -11,6 +11,7 @@ import { Hosts } from '../../sandbox/hosts.js'
 import { applyChanges } from '../../sandbox/tofu/apply.js'
 import { type Attribute, type Block, parseFile } from '../../sandbox/tofu/hcl.js'
 import { type Change, planChanges, planJson } from '../../sandbox/tofu/plan.js'
+import { Clock } from '../../sandbox/tofu/resources.js'
 import { readStack } from '../../sandbox/tofu/stack.js'
 import { State } from '../../sandbox/tofu/state.js'
 import { readVariables } from '../../sandbox/tofu/variables.js'
@@ -147,9 +148,10 @@ async function deploy(dir: string): Promise<void> {
     const { changes, variables, json } = await plan({})
     guardPlan(json, { id: ID, action: 'create' })
     const next = state.with([])
+    const { signal } = new AbortController()
     await applyChanges(changes, { stack, variables }, next, {
       ...{ cloud, changed: async () => {}, say: (line: string) => lines.push(line) },
-      ...{ signal: new AbortController().signal, speed: 10_000 },
+      ...{ signal, clock: new Clock(10_000, signal) },
     })
     state = next
     const [instance] = [...world.instances.values()]

@@ -85,17 +85,12 @@ export async function account() {
 }
 
 /** Runs the stand-in inside this process. */
-export async function standIn(
-  dir: string,
-  args: readonly string[],
-  signal = new AbortController().signal,
-  env: Record<string, string> = {},
-) {
+export async function standIn(dir: string, args: readonly string[], signal = new AbortController().signal) {
   let stdout = ''
   let stderr = ''
   const exitCode = await runTofu([`-chdir=${dir}`, ...args], {
     cwd: ROOT,
-    env: { CLAWCTL_TOFU_SPEED: '1000', ...env },
+    env: { CLAWCTL_TOFU_SPEED: '1000' },
     out: (text) => {
       stdout += text
     },
