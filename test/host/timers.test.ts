@@ -1,73 +1,7 @@
 import { existsSync } from 'node:fs'
 import { chmod, mkdir, readlink, rm, symlink } from 'node:fs/promises'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
-import { heartbeatSchema } from '../../src/lib/domain/contract/index.js'
-import { runScript, sha256, signedFor, throwAwayRoot } from './hostSupport.js'
-
-type Answer = (request: IncomingMessage, response: ServerResponse, body: string) => void
-
-/** A service on loopback for one test. */
-async function serve(answer: Answer): Promise<{ url: string; close(): Promise<unknown> }> {
-  const server: Server = createServer(async (request, response) => {
-    let body = ''
-    for await (const chunk of request) body += chunk
-    answer(request, response, body)
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    close: () => new Promise((resolve) => server.close(resolve)),
-  }
-}
-
-describe('heartbeat.sh', () => {
-  const root = throwAwayRoot()
-
-  it('writes what the fleet expects of a heartbeat', async () => {
-    await root.write('etc/clawdinator/instance-name', 'clawdinator-1\n')
-    await root.program('systemctl', '[[ $* == *clawdinator-gateway.service* ]] && echo activating')
-    const puts: { url: string; body: string; type: string | undefined; signed: boolean }[] = []
-    const service = await serve((request, response, body) => {
-      const { url, method, headers } = request
-      if (url === '/latest/api/token') response.end('token')
-      else if (url === '/latest/meta-data/instance-id') response.end('i-0123456789abcdef0')
-      else if (url === '/latest/meta-data/ami-id') response.end('ami-0123456789abcdef0')
-      else {
-        if (method === 'PUT')
-          puts.push({ url: url ?? '', body, type: headers['content-type'], signed: signedFor(request, 'b', body) })
-        // The first attempt meets a throttled S3.
-        response.writeHead(puts.length === 1 ? 503 : 200).end()
-      }
-    })
-    const outcome = await runScript('heartbeat.sh', [], {
-      env: {
-        ...root.withPrograms(),
-        CLAWCTL_HOST_ROOT: root.path(),
-        AWS_EC2_METADATA_SERVICE_ENDPOINT: service.url,
-        AWS_ENDPOINT_URL_S3: service.url,
-        AWS_REGION: 'eu-central-1',
-        AWS_ACCESS_KEY_ID: 'a',
-        AWS_SECRET_ACCESS_KEY: 'b',
-        S3_BUCKET: 'fleet',
-        HEARTBEAT_REVISION: '9d27b6a',
-      },
-    })
-    await service.close()
-    expect(outcome.code, outcome.stderr).to.equal(0)
-    const put = puts.at(-1)
-    expect(put).to.include({ url: '/fleet/heartbeats/clawdinator-1.json', type: 'application/json', signed: true })
-    const heartbeat = heartbeatSchema.parse(JSON.parse(put?.body ?? ''))
-    expect(heartbeat).to.include({
-      instanceId: 'i-0123456789abcdef0',
-      amiId: 'ami-0123456789abcdef0',
-      revision: '9d27b6a',
-      service: 'activating',
-    })
-    expect(Math.abs(Date.parse(heartbeat.at) - Date.now())).to.be.below(120_000)
-  })
-})
+import { runScript, serve, sha256, throwAwayRoot } from './hostSupport.js'
 
 describe('github-sync.sh', () => {
   const root = throwAwayRoot()
