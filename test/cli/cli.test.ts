@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { clawctl, expectFailure, ROOT, run, TestSandbox } from '../support/cli.js'
+import { clawctl, expectFailure, ROOT, TestSandbox } from '../support/cli.js'
 
 const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }
 
@@ -13,7 +13,7 @@ describe('the command line', () => {
   after(() => sandbox.close())
 
   it('--version', async () => {
-    const { code, stdout } = await clawctl(['--version'])
+    const { code, stdout } = await clawctl(['--version'], { process: true })
     expect(code).to.equal(0)
     expect(stdout).to.match(new RegExp(`^clawctl/${version} \\S+ node-v\\d`))
   })
@@ -138,7 +138,7 @@ describe('the command line', () => {
 
   it('needs no checkout to ask, only to know where', async () => {
     const [unset, status] = await Promise.all([
-      run([process.execPath, join(ROOT, 'bin/run.js'), 'fleet', 'status', '--mode', 'agent'], { cwd: '/' }),
+      clawctl(['fleet', 'status', '--mode', 'agent'], { cwd: '/' }),
       sandbox.clawctl('laptop', ['fleet', 'status', '--json'], { cwd: '/' }),
     ])
     expect(unset.code).to.equal(4)
@@ -148,7 +148,7 @@ describe('the command line', () => {
 
   it('tells what is wrong with DEBUG=clawctl without telling a secret', async () => {
     const env = { DEBUG: 'clawctl,*', CLAWDINATOR_CONTROL_API_URL: 'http://127.0.0.1:1' }
-    const { code, stderr } = await sandbox.clawctl('laptop', ['fleet', 'status'], { env })
+    const { code, stderr } = await sandbox.clawctl('laptop', ['fleet', 'status'], { env, process: true })
     expect(code).to.equal(4)
     expect(stderr).to.include('UPSTREAM').and.include(' at ')
     expect(stderr).not.to.include(sandbox.inner.session.controlToken)
