@@ -146,6 +146,24 @@ export class TestSandbox {
     this.inner.faults.add(parseFault(text))
   }
 
+  /** Runs that begin now wait in the middle, until the returned function is called. */
+  hold(): () => void {
+    const { options } = this.inner.github
+    const step = 'opentofu/setup-opentofu'
+    const install = options.actions?.[step]
+    if (!install) throw new Error(`no run has ${step}`)
+    let release = () => {}
+    const released = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    const held: typeof install = async (context) => {
+      await Promise.race([released, new Promise((stop) => context.signal.addEventListener('abort', stop))])
+      return install(context)
+    }
+    Object.assign(options, { actions: { ...options.actions, [step]: held } })
+    return release
+  }
+
   /** Instances that EC2 has not terminated, as `id ami`. */
   hosts(): string[] {
     return [...this.world.instances.values()]
