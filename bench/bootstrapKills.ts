@@ -60,7 +60,7 @@ try {
     const { code, document } = await verify()
     const unnamed = (document.bundles as { unnamed: number }[]).reduce((sum, bundle) => sum + bundle.unnamed, 0)
     process.stdout.write(
-      `${tally.killed} killed, ${tally.finished} had finished; markers moved in ${tally.moved}, ` +
+      `${tally.killed} killed, ${tally.finished} had finished; manifests moved in ${tally.moved}, ` +
         `something was left lying in ${tally.leftovers}; bundles not whole after ${tally.broken}\n` +
         `then one whole upload: exit ${last.code}, verify ${code}, left lying ${unnamed}\n`,
     )

@@ -3,8 +3,8 @@ import { buffer } from 'node:stream/consumers'
 import { deflateSync, gzipSync } from 'node:zlib'
 import { pack } from 'tar-stream'
 import { assembleBundles } from '../src/lib/domain/bundles/assemble.js'
-import { markerKey } from '../src/lib/domain/bundles/manifest.js'
-import { markerText, planBundle, type WantedObject } from '../src/lib/domain/bundles/plan.js'
+import { manifestKey } from '../src/lib/domain/bundles/manifest.js'
+import { manifestText, planBundle, type WantedObject } from '../src/lib/domain/bundles/plan.js'
 import { ownersOf, SHARED_SECRET_NAMES } from '../src/lib/domain/bundles/secrets.js'
 import type { Registry } from '../src/lib/domain/registry/registry.js'
 import type { World } from './aws/world.js'
@@ -68,12 +68,16 @@ export async function putBundles(world: World, bucket: string, registry: Registr
       ...{ url: null, branch: 'main', commit },
     }
     const { entry } = assembly
-    const plan = planBundle(entry, [...wanted, repo], { marker: null, objects: [] })
+    const plan = planBundle(entry, [...wanted, repo], { manifest: null, objects: [] })
     for (const { file, key, sha256: digest } of plan.objects) {
       const checksum = Buffer.from(digest, 'hex').toString('base64')
       const body = contents.get(file) ?? Buffer.alloc(0)
       world.putObject(bucket, `${entry.bootstrapPrefix}/${key}`, body, { checksums: [['sha256', checksum]] })
     }
-    world.putObject(bucket, markerKey(entry), markerText(plan, { revision, by: 'clawctl sandbox', at: world.now() }))
+    world.putObject(
+      bucket,
+      manifestKey(entry),
+      manifestText(plan, { revision, by: 'clawctl sandbox', at: world.now() }),
+    )
   }
 }

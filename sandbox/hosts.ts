@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import { heartbeatKey, MARKER_NAME } from '../src/lib/domain/bundles/manifest.js'
-import { bundleMarkerSchema, type Heartbeat, instanceIdSchema } from '../src/lib/domain/contract/index.js'
+import { heartbeatKey, MANIFEST_NAME } from '../src/lib/domain/bundles/manifest.js'
+import { bundleManifestSchema, type Heartbeat, instanceIdSchema } from '../src/lib/domain/contract/index.js'
 import { BOOT_MARKER } from '../src/lib/domain/images/marker.js'
 import { parseJson } from '../src/lib/domain/json.js'
 import type { Instance, World } from './aws/world.js'
@@ -136,9 +136,9 @@ export class Hosts {
     const prefix = (instance.tags.get('clawdinator:bootstrap-prefix') ?? `bootstrap/${id}`).replace(/\/+$/, '')
     const objects = this.#world.buckets.get(this.#bucket)
     if (!objects) return `there is no bucket ${this.#bucket}`
-    const marker = objects.get(`${prefix}/${MARKER_NAME}`)
-    if (!marker) return `there is no ${prefix}/config.json`
-    const bundle = bundleMarkerSchema.safeParse(parseJson(marker.body.toString()))
+    const manifest = objects.get(`${prefix}/${MANIFEST_NAME}`)
+    if (!manifest) return `there is no ${prefix}/config.json`
+    const bundle = bundleManifestSchema.safeParse(parseJson(manifest.body.toString()))
     if (!bundle.success) return `${prefix}/config.json does not describe a bundle`
     for (const { key, size, sha256 } of bundle.data.objects) {
       const body = objects.get(`${prefix}/${key}`)?.body

@@ -61,16 +61,16 @@ describe('Control API: preflight', () => {
     expect(statuses(answer).filter((one) => one.endsWith('fail'))).to.deep.equal(['workflow fail', 'bundles fail'])
     const { workflow, bundles } = byId(answer)
     expect(workflow?.fix).to.equal('gh workflow enable fleet-deploy.yml')
-    expect(bundles?.evidence).to.equal("clawdinator-2: bootstrap/clawdinator-2/config.json is not a bundle's marker.")
+    expect(bundles?.evidence).to.equal("clawdinator-2: bootstrap/clawdinator-2/config.json is not a bundle's manifest.")
     expect(bundles?.fix).to.be.a('string')
   })
 
   it('names the bundle that a control token is not in, and leaves one that is not there to the other check', async () => {
     const key = 'bootstrap/clawdinator-1/config.json'
-    const marker = plane.world.buckets.get(BUCKET)?.get(key)?.body.toString() ?? ''
-    plane.world.putObject(BUCKET, key, marker.replace(/"clawdinator-control-token-clawdinator-1"/, '"other"'))
+    const manifest = plane.world.buckets.get(BUCKET)?.get(key)?.body.toString() ?? ''
+    plane.world.putObject(BUCKET, key, manifest.replace(/"clawdinator-control-token-clawdinator-1"/, '"other"'))
     const checks = byId(await lambda.get('/v1/preflight'))
-    plane.world.putObject(BUCKET, key, marker)
+    plane.world.putObject(BUCKET, key, manifest)
     expect(checks['token-bundles']).to.include({ status: 'fail' })
     expect(checks['token-bundles']?.evidence).to.equal('It is not in the bundle of clawdinator-1.')
   })

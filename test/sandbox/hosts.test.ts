@@ -6,7 +6,7 @@ import { ec2Endpoint } from '../../sandbox/aws/ec2.js'
 import { type Instance, World } from '../../sandbox/aws/world.js'
 import { Faults } from '../../sandbox/faults.js'
 import { Hosts, type HostsOptions } from '../../sandbox/hosts.js'
-import type { BundleMarker } from '../../src/lib/domain/contract/index.js'
+import type { BundleManifest } from '../../src/lib/domain/contract/index.js'
 import { heartbeatSchema } from '../../src/lib/domain/contract/index.js'
 import { parseFault } from '../../src/lib/domain/sandboxOptions.js'
 import './awsSupport.js'
@@ -57,7 +57,7 @@ describe('sandbox: hosts', () => {
     const body = Buffer.from('age-encryption.org/v1 …')
     const sha256 = createHash('sha256').update(body).digest('hex')
     world.putObject(BUCKET, `${prefix}/secrets/token.age`, body)
-    const marker: BundleMarker = {
+    const marker: BundleManifest = {
       schema: 2,
       generation: 1,
       instance: { id: ID, host: ID, instanceType: 't3.large', bootstrapPrefix: prefix, discordTokenSecret: 'token' },

@@ -131,8 +131,8 @@ export function fakeDirectPlane(registry: Registry, existing: readonly string[])
   const report = new FakeReport()
   for (const id of existing) cloud.add(hostOf(id))
   for (const entry of registry) {
-    const { marker, texts } = bundleOf(entry)
-    store.set(`${entry.bootstrapPrefix}/config.json`, marker)
+    const { manifest, texts } = bundleOf(entry)
+    store.set(`${entry.bootstrapPrefix}/config.json`, manifest)
     for (const [key, text] of texts) store.set(`${entry.bootstrapPrefix}/${key}`, text)
   }
   const ports = {

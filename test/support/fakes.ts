@@ -1,6 +1,12 @@
 import { createHash } from 'node:crypto'
 import { needsOf } from '../../src/lib/domain/bundles/assemble.js'
-import type { BundleMarker, DeployDetail, DeployRecord, Heartbeat, Image } from '../../src/lib/domain/contract/index.js'
+import type {
+  BundleManifest,
+  DeployDetail,
+  DeployRecord,
+  Heartbeat,
+  Image,
+} from '../../src/lib/domain/contract/index.js'
 import type { Host } from '../../src/lib/domain/deploy/host.js'
 import type { Job, Run } from '../../src/lib/domain/deploy/run.js'
 import { ClawctlError } from '../../src/lib/domain/errors.js'
@@ -64,7 +70,7 @@ export function heartbeatOf(host: Host, change: Partial<Heartbeat> = {}): Heartb
   return { instanceId: host.instanceId, amiId: host.ami, revision: 'abc1234', service: 'active', at: START, ...change }
 }
 
-export function markerOf(entry: RegistryEntry, objects: BundleMarker['objects']): BundleMarker {
+export function manifestOf(entry: RegistryEntry, objects: BundleManifest['objects']): BundleManifest {
   const { id, host, instanceType, bootstrapPrefix, discordTokenSecret } = entry
   return {
     schema: 2,
@@ -82,7 +88,7 @@ export const ageText = (name: string) =>
   `age-encryption.org/v1\n-> X25519 ${'a'.repeat(43)}\n${'b'.repeat(43)}\n--- ${'c'.repeat(43)}\n${name.padEnd(64, '.')}`
 
 /** What an instance needs, as objects of a bundle with their texts. */
-export function bundleOf(entry: RegistryEntry): { marker: BundleMarker; texts: Map<string, string> } {
+export function bundleOf(entry: RegistryEntry): { manifest: BundleManifest; texts: Map<string, string> } {
   const texts = new Map<string, string>()
   const shape = (name: string, file: string, text: string) => {
     texts.set(file, text)
@@ -94,7 +100,7 @@ export function bundleOf(entry: RegistryEntry): { marker: BundleMarker; texts: M
   }))
   const repo = shape('clawdinators', 'repos/clawdinators.tar.gz', 'an archive')
   const origin = { url: null, branch: 'main', commit: '0'.repeat(40) }
-  return { marker: markerOf(entry, [...secrets, { kind: 'repo', ...repo, ...origin }]), texts }
+  return { manifest: manifestOf(entry, [...secrets, { kind: 'repo', ...repo, ...origin }]), texts }
 }
 
 export function runOf(id: number, change: Partial<Run> = {}): Run {

@@ -13,7 +13,7 @@ import { BUNDLE_WORKFLOW } from '../../lib/domain/paths.js'
 export default class BootstrapUpload extends BaseCommand {
   static override summary = 'Make the bundle of an instance, or of all, and upload what changed.'
   static override description =
-    'ci mode only. Secrets, repositories and identities are checked first: where one is not fit, nothing is uploaded. The marker config.json is written last, and only over the one that was read at the beginning: until then a host finds the bundle as it was. What is there already is not sent again.'
+    'ci mode only. Secrets, repositories and identities are checked first: where one is not fit, nothing is uploaded. The manifest config.json is written last, and only over the one that was read at the beginning: until then a host finds the bundle as it was. What is there already is not sent again.'
   static override examples = [
     '<%= config.bin %> <%= command.id %> clawdinator-2 --secrets-dir nix-secrets',
     '<%= config.bin %> <%= command.id %> all --secrets-dir nix-secrets --dry-run',

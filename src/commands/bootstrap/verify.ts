@@ -7,7 +7,7 @@ import { BUNDLE_WORKFLOW } from '../../lib/domain/paths.js'
 export default class BootstrapVerify extends BaseCommand {
   static override summary = 'Read the bundle of an instance, or of all, back and prove that a host can boot with it.'
   static override description =
-    "ci mode only. Reads every byte: marker, sizes, digests, the required secrets, the form of each age file, and that no bundle holds another instance's secrets. Exits with 3 (BUNDLE_INCOMPLETE) and every problem where one does not verify."
+    "ci mode only. Reads every byte: manifest, sizes, digests, the required secrets, the form of each age file, and that no bundle holds another instance's secrets. Exits with 3 (BUNDLE_INCOMPLETE) and every problem where one does not verify."
   static override examples = [
     '<%= config.bin %> <%= command.id %> all',
     '<%= config.bin %> <%= command.id %> clawdinator-1 --json',

@@ -4,7 +4,7 @@ import {
   bundleProblems,
   heartbeatKey,
   judgeBundle,
-  markerKey,
+  manifestKey,
   type ObjectEvidence,
 } from '../../../src/lib/domain/bundles/manifest.js'
 import { parseJson } from '../../../src/lib/domain/json.js'
@@ -13,22 +13,22 @@ import { bundleOf, entryOf } from '../../support/fakes.js'
 const entry = entryOf('a')
 const other = entryOf('b')
 const registry = [entry, other]
-const { marker } = bundleOf(entry)
-const stored = marker.objects.map(({ key, size }) => ({ key: `bootstrap/a/${key}`, size }))
+const { manifest } = bundleOf(entry)
+const stored = manifest.objects.map(({ key, size }) => ({ key: `bootstrap/a/${key}`, size }))
 const problems = (value: unknown, found = stored, view: Partial<BundleView> = {}) => {
   const text = typeof value === 'string' || value === null ? value : JSON.stringify(value)
-  return judgeBundle(entry, { marker: text, objects: found, ...view }, registry)
+  return judgeBundle(entry, { manifest: text, objects: found, ...view }, registry)
 }
-const without = (part: string) => ({ ...marker, objects: marker.objects.filter(({ name }) => name !== part) })
+const without = (part: string) => ({ ...manifest, objects: manifest.objects.filter(({ name }) => name !== part) })
 const seen = (part: string, evidence: ObjectEvidence) => ({
-  evidence: new Map(marker.objects.filter(({ name }) => name === part).map(({ key }) => [key, evidence])),
+  evidence: new Map(manifest.objects.filter(({ name }) => name === part).map(({ key }) => [key, evidence])),
 })
 
 describe('judgeBundle', () => {
   it('finds nothing in a whole bundle, whatever an upload has left beside it', () => {
     const left = { key: 'bootstrap/a/secrets/openai-api-key.7.0123456789abcdef.age', size: 1 }
-    expect(problems(marker, [...stored, left])).to.deep.equal([])
-    expect(bundleProblems(entry, JSON.stringify(marker), stored)).to.deep.equal([])
+    expect(problems(manifest, [...stored, left])).to.deep.equal([])
+    expect(bundleProblems(entry, JSON.stringify(manifest), stored)).to.deep.equal([])
   })
 
   const openai = 'secrets/openai-api-key.age'
@@ -41,47 +41,47 @@ describe('judgeBundle', () => {
     key: 'secrets/i.key',
     size: 1,
   } as const
-  const withIdentity = { ...marker, objects: [...marker.objects, { ...identity, sha256: 'd'.repeat(64) }] }
+  const withIdentity = { ...manifest, objects: [...manifest.objects, { ...identity, sha256: 'd'.repeat(64) }] }
   const size = stored.find(({ key }) => key === keyOf(openai))?.size
-  type Row = [why: string, marker: unknown, found: typeof stored, view: Partial<BundleView>, expected: string[]]
+  type Row = [why: string, manifest: unknown, found: typeof stored, view: Partial<BundleView>, expected: string[]]
   const table: Row[] = [
-    ['no marker', null, stored, {}, ['there is no bootstrap/a/config.json']],
-    ['broken JSON', '{', stored, {}, ["bootstrap/a/config.json is not a bundle's marker"]],
-    ['an empty marker', '', stored, {}, ["bootstrap/a/config.json is not a bundle's marker"]],
-    ['JSON null', 'null', stored, {}, ["bootstrap/a/config.json is not a bundle's marker"]],
+    ['no manifest', null, stored, {}, ['there is no bootstrap/a/config.json']],
+    ['broken JSON', '{', stored, {}, ["bootstrap/a/config.json is not a bundle's manifest"]],
+    ['an empty manifest', '', stored, {}, ["bootstrap/a/config.json is not a bundle's manifest"]],
+    ['JSON null', 'null', stored, {}, ["bootstrap/a/config.json is not a bundle's manifest"]],
     [
       'another schema',
-      { ...marker, schema: 1 },
+      { ...manifest, schema: 1 },
       stored,
       {},
       ['bootstrap/a/config.json is of schema 1, and this clawctl reads 2'],
     ],
     [
       'a key that leads out of the prefix',
-      { ...marker, objects: marker.objects.map((o) => ({ ...o, key: '../b/secrets/x.age' })) },
+      { ...manifest, objects: manifest.objects.map((o) => ({ ...o, key: '../b/secrets/x.age' })) },
       stored,
       {},
-      ["bootstrap/a/config.json is not a bundle's marker"],
+      ["bootstrap/a/config.json is not a bundle's manifest"],
     ],
-    ["another's marker", bundleOf(other).marker, stored, {}, ['bootstrap/a/config.json belongs to "b"']],
+    ["another's manifest", bundleOf(other).manifest, stored, {}, ['bootstrap/a/config.json belongs to "b"']],
     [
       'an old token',
-      { ...marker, instance: { ...marker.instance, discordTokenSecret: 'old' } },
+      { ...manifest, instance: { ...manifest.instance, discordTokenSecret: 'old' } },
       stored,
       {},
       ['it was made with old, and the registry now names a-token'],
     ],
     [
       'an old host',
-      { ...marker, instance: { ...marker.instance, host: 'old' } },
+      { ...manifest, instance: { ...manifest.instance, host: 'old' } },
       stored,
       {},
       ['it was made for the host "old"'],
     ],
-    ['one object gone', marker, stored.filter(({ key }) => key !== keyOf(openai)), {}, [`${openai} is missing`]],
-    ['all objects gone', marker, [], {}, marker.objects.map(({ key }) => `${key} is missing`)],
-    ['another size', marker, resized(1), {}, [`${openai} has 1 bytes instead of ${size}`]],
-    ['an empty object', marker, resized(0), {}, [`${openai} has 0 bytes instead of ${size}`]],
+    ['one object gone', manifest, stored.filter(({ key }) => key !== keyOf(openai)), {}, [`${openai} is missing`]],
+    ['all objects gone', manifest, [], {}, manifest.objects.map(({ key }) => `${key} is missing`)],
+    ['another size', manifest, resized(1), {}, [`${openai} has 1 bytes instead of ${size}`]],
+    ['an empty object', manifest, resized(0), {}, [`${openai} has 0 bytes instead of ${size}`]],
     [
       'a required secret left out',
       without('openai-api-key'),
@@ -93,22 +93,22 @@ describe('judgeBundle', () => {
     ['no flake', without('clawdinators'), stored, {}, ['the repository clawdinators is not in it']],
     [
       'one file twice',
-      { ...marker, objects: [...marker.objects, marker.objects.at(-1)] },
+      { ...manifest, objects: [...manifest.objects, manifest.objects.at(-1)] },
       stored,
       {},
       ['repos/clawdinators.tar.gz is named twice'],
     ],
-    ['another content', marker, stored, seen('openai-api-key', { sha256: 'x' }), [`${openai} has another SHA-256`]],
+    ['another content', manifest, stored, seen('openai-api-key', { sha256: 'x' }), [`${openai} has another SHA-256`]],
     [
       'no ciphertext',
-      marker,
+      manifest,
       stored,
       seen('openai-api-key', { age: 'is not age ciphertext' }),
       [`${openai} is not age ciphertext`],
     ],
     [
       'what else was found',
-      marker,
+      manifest,
       stored,
       seen('clawdinators', { problems: ['is odd'] }),
       ['repos/clawdinators.tar.gz is odd'],
@@ -122,29 +122,29 @@ describe('judgeBundle', () => {
     ],
     [
       "another's token beside the bundle, by name",
-      marker,
+      manifest,
       [...stored, { key: 'bootstrap/a/secrets/b-token.3.0123456789abcdef.age', size: 1 }],
       {},
       ['secrets/b-token.3.0123456789abcdef.age holds a secret of b'],
     ],
     [
       "another's own control token in a plain file",
-      marker,
+      manifest,
       [...stored, { key: 'bootstrap/a/secrets/clawdinator-control-token-b.age', size: 1 }],
       {},
       ['secrets/clawdinator-control-token-b.age holds a secret of b'],
     ],
     [
       "another's token under a shared name, by content",
-      marker,
+      manifest,
       stored,
       {
         others: [
           {
-            ...bundleOf(other).marker,
-            objects: bundleOf(other).marker.objects.map((o) =>
+            ...bundleOf(other).manifest,
+            objects: bundleOf(other).manifest.objects.map((o) =>
               o.name === 'b-token'
-                ? { ...o, sha256: marker.objects.find(({ name }) => name === 'openai-api-key')?.sha256 ?? '' }
+                ? { ...o, sha256: manifest.objects.find(({ name }) => name === 'openai-api-key')?.sha256 ?? '' }
                 : o,
             ),
           },
@@ -160,7 +160,7 @@ describe('judgeBundle', () => {
 
 describe('keys and JSON', () => {
   it('are those that the hosts read and write', () => {
-    expect(markerKey(entryOf('a', { bootstrapPrefix: 'other/place' }))).to.equal('other/place/config.json')
+    expect(manifestKey(entryOf('a', { bootstrapPrefix: 'other/place' }))).to.equal('other/place/config.json')
     expect(heartbeatKey('a')).to.equal('heartbeats/a.json')
   })
 

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { objectKey, parseObjectKey, secretNameOf } from '../../../src/lib/domain/bundles/layout.js'
-import { bundleProblems, markerKey, parseMarker } from '../../../src/lib/domain/bundles/manifest.js'
-import { markerText, planBundle, type WantedObject } from '../../../src/lib/domain/bundles/plan.js'
+import { bundleProblems, manifestKey, parseManifest } from '../../../src/lib/domain/bundles/manifest.js'
+import { manifestText, planBundle, type WantedObject } from '../../../src/lib/domain/bundles/plan.js'
 import { SHARED_SECRET_NAMES } from '../../../src/lib/domain/bundles/secrets.js'
 import type { BundleObject } from '../../../src/lib/domain/contract/index.js'
 import { entryOf } from '../../support/fakes.js'
@@ -33,27 +33,27 @@ const wantedOf = (contents: readonly string[]) => [
   repo(`repo ${contents[0]}`),
 ]
 
-/** One prefix of a bucket, as S3 has it: keys with contents, and a marker with an entity tag. */
+/** One prefix of a bucket, as S3 has it: keys with contents, and a manifest with an entity tag. */
 class Prefix {
   readonly objects = new Map<string, string>()
-  marker: string | null = null
+  manifest: string | null = null
   #tag = 0
-  #judged: { marker: string | null; objects: BundleObject[] } = { marker: null, objects: [] }
+  #judged: { manifest: string | null; objects: BundleObject[] } = { manifest: null, objects: [] }
 
   get tag(): number | null {
-    return this.marker === null ? null : this.#tag
+    return this.manifest === null ? null : this.#tag
   }
 
   putIf(text: string, tag: number | null): boolean {
     if (tag !== this.tag) return false
-    this.marker = text
+    this.manifest = text
     this.#tag += 1
     return true
   }
 
   list() {
     const objects = [...this.objects].map(([key, text]) => ({ key, size: text.length }))
-    return this.marker === null ? objects : [...objects, { key: markerKey(entry), size: this.marker.length }]
+    return this.manifest === null ? objects : [...objects, { key: manifestKey(entry), size: this.manifest.length }]
   }
 
   /** What a host would find wrong now. */
@@ -64,11 +64,11 @@ class Prefix {
     })
   }
 
-  /** Objects of the marker in place, which is judged once. */
+  /** Objects of the manifest in place, which is judged once. */
   #named(): BundleObject[] {
-    if (this.#judged.marker !== this.marker) {
-      expect(bundleProblems(entry, this.marker, this.list())).to.deep.equal([])
-      this.#judged = { marker: this.marker, objects: parseMarker(this.marker)?.objects ?? [] }
+    if (this.#judged.manifest !== this.manifest) {
+      expect(bundleProblems(entry, this.manifest, this.list())).to.deep.equal([])
+      this.#judged = { manifest: this.manifest, objects: parseManifest(this.manifest)?.objects ?? [] }
     }
     return this.#judged.objects
   }
@@ -83,16 +83,16 @@ function* upload(prefix: Prefix, contents: readonly string[]): Generator<void, '
       text,
     ]),
   )
-  const { tag, marker } = prefix
+  const { tag, manifest } = prefix
   yield
-  const plan = planBundle(entry, wanted, { marker, objects: prefix.list() })
+  const plan = planBundle(entry, wanted, { manifest, objects: prefix.list() })
   if (plan.action !== 'unchanged') {
     for (const { key, sha256 } of plan.missing) {
       yield
       prefix.objects.set(`${entry.bootstrapPrefix}/${key}`, texts.get(sha256) ?? 'nobody has it')
     }
     yield
-    if (!prefix.putIf(markerText(plan, AT), tag)) return 'conflict'
+    if (!prefix.putIf(manifestText(plan, AT), tag)) return 'conflict'
   }
   for (const key of plan.garbage) {
     yield
@@ -102,11 +102,11 @@ function* upload(prefix: Prefix, contents: readonly string[]): Generator<void, '
 }
 
 describe('planBundle', () => {
-  const first = planBundle(entry, wantedOf(['x']), { marker: null, objects: [] })
-  const marker = markerText(first, AT)
+  const first = planBundle(entry, wantedOf(['x']), { manifest: null, objects: [] })
+  const manifest = manifestText(first, AT)
   const keyed = (key: string, size = 1) => ({ key: `${entry.bootstrapPrefix}/${key}`, size })
   const stored = (extra: readonly { key: string; size: number }[] = []) => ({
-    marker,
+    manifest,
     objects: [...first.objects.map(({ key, size }) => keyed(key, size)), keyed('config.json'), ...extra],
   })
 
@@ -115,7 +115,7 @@ describe('planBundle', () => {
     expect(first.missing).to.deep.equal(first.objects)
     expect(first.garbage).to.deep.equal([])
     expect(first.objects.map(({ file }) => file)).to.deep.equal(first.objects.map(({ file }) => file).sort())
-    expect(bundleProblems(entry, marker, stored().objects)).to.deep.equal([])
+    expect(bundleProblems(entry, manifest, stored().objects)).to.deep.equal([])
   })
 
   it('changes nothing where nothing changed', () => {
@@ -132,20 +132,20 @@ describe('planBundle', () => {
 
   it('sends again what is gone or has another size, under a fresh key', () => {
     const lost = stored().objects.filter(({ key }) => !key.includes('openai'))
-    const [missing, ...others] = planBundle(entry, wantedOf(['x']), { marker, objects: lost }).missing
+    const [missing, ...others] = planBundle(entry, wantedOf(['x']), { manifest, objects: lost }).missing
     expect(others).to.deep.equal([])
     expect(parseObjectKey(missing?.key ?? '')).to.deep.equal({ name: 'openai-api-key', generation: 2 })
   })
 
-  it('replaces the marker where the registry changed', () => {
+  it('replaces the manifest where the registry changed', () => {
     const moved = { ...entry, host: 'elsewhere' }
     expect(planBundle(moved, wantedOf(['x']), stored())).to.include({ action: 'replace', generation: 2 })
   })
 
   it('keeps an identity that nobody gave anew, and replaces it by one that somebody did', () => {
-    const withIdentity = planBundle(entry, [...wantedOf(['x']), identity('k1')], { marker: null, objects: [] })
+    const withIdentity = planBundle(entry, [...wantedOf(['x']), identity('k1')], { manifest: null, objects: [] })
     const there = {
-      marker: markerText(withIdentity, AT),
+      manifest: manifestText(withIdentity, AT),
       objects: withIdentity.objects.map(({ key, size }) => keyed(key, size)),
     }
     const names = (plan: typeof first) => plan.objects.filter(({ kind }) => kind === 'identity').map((o) => o.sha256)
@@ -154,7 +154,7 @@ describe('planBundle', () => {
     expect(names(planBundle(entry, [...wantedOf(['x']), identity('k2')], there))).to.deep.equal([digest('k2')])
   })
 
-  it('removes what no marker will name again, and leaves an upload under way alone', () => {
+  it('removes what no manifest will name again, and leaves an upload under way alone', () => {
     const old = keyed(objectKey('secret', 'openai-api-key', 1, digest('killed')))
     const underWay = keyed(objectKey('secret', 'openai-api-key', 2, digest('other')))
     const strange = keyed('secrets/notes.txt')
@@ -165,16 +165,16 @@ describe('planBundle', () => {
     expect(replaced).to.include.members([old.key, underWay.key]).and.not.include(elsewhere.key)
   })
 
-  it('takes up an upload that was killed before there was a marker', () => {
+  it('takes up an upload that was killed before there was a manifest', () => {
     const objects = first.objects.map(({ key, size }) => keyed(key, size))
-    const plan = planBundle(entry, wantedOf(['x']), { marker: null, objects })
+    const plan = planBundle(entry, wantedOf(['x']), { manifest: null, objects })
     expect(plan.objects).to.deep.equal(first.objects)
     expect(plan).to.include({ action: 'create', generation: 1 })
   })
 
-  it("begins anew over what is no marker, and over another instance's", () => {
-    for (const strange of ['{', marker.replace('"id": "a"', '"id": "b"')]) {
-      const plan = planBundle(entry, wantedOf(['x']), { ...stored(), marker: strange })
+  it("begins anew over what is no manifest, and over another instance's", () => {
+    for (const strange of ['{', manifest.replace('"id": "a"', '"id": "b"')]) {
+      const plan = planBundle(entry, wantedOf(['x']), { ...stored(), manifest: strange })
       expect(plan).to.include({ action: 'replace', generation: 2 })
       expect(plan.missing).to.have.length(plan.objects.length)
     }
@@ -202,8 +202,8 @@ describe('planBundle', () => {
           const last = upload(prefix, ['v9'])
           for (let step = last.next(); ; step = last.next()) if (step.done) break
           expect(prefix.problems()).to.deep.equal([])
-          expect(parseMarker(prefix.marker)?.objects.some(({ sha256 }) => sha256 === digest('v9'))).to.equal(true)
-          const named = parseMarker(prefix.marker)?.objects.length
+          expect(parseManifest(prefix.manifest)?.objects.some(({ sha256 }) => sha256 === digest('v9'))).to.equal(true)
+          const named = parseManifest(prefix.manifest)?.objects.length
           expect(prefix.objects.size, 'left lying').to.equal(named)
         },
       ),

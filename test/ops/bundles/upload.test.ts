@@ -7,7 +7,7 @@ import { secretsFolder } from '../../../src/lib/adapters/bundles/secretsFolder.j
 import { createGit } from '../../../src/lib/adapters/bundles/seeds/git.js'
 import { seedInspector } from '../../../src/lib/adapters/bundles/seeds/inspect.js'
 import { listedSeeds } from '../../../src/lib/adapters/bundles/seeds/sources.js'
-import { parseMarker } from '../../../src/lib/domain/bundles/manifest.js'
+import { parseManifest } from '../../../src/lib/domain/bundles/manifest.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { parseRegistry } from '../../../src/lib/domain/registry/registry.js'
 import { parseFault } from '../../../src/lib/domain/sandboxOptions.js'
@@ -65,7 +65,7 @@ describe('uploadBundles', () => {
   const verify = (target = 'all', depth: Parameters<typeof verifyBundles>[0]['depth'] = { kind: 'full' }) =>
     verifyBundles({ target, depth }, { registry, store, progress: new FakeProgress() })
   const puts = (from: number) => plane.requests.slice(from).filter(({ method }) => method === 'PUT').length
-  const marker = async (id: string) => parseMarker((await store.get(`bootstrap/${id}/config.json`))?.text ?? null)
+  const manifest = async (id: string) => parseManifest((await store.get(`bootstrap/${id}/config.json`))?.text ?? null)
   const outcomes = ({ bundles }: UploadResult) => bundles.map(({ outcome }) => outcome)
 
   /** A store that is gone at the nth change; what it was asked before has happened. */
@@ -102,11 +102,11 @@ describe('uploadBundles', () => {
 
   it("keeps identities under KMS alone, and in nobody else's sight", async () => {
     for (const id of IDS) {
-      const object = (await marker(id))?.objects.find(({ kind }) => kind === 'identity')
+      const object = (await manifest(id))?.objects.find(({ kind }) => kind === 'identity')
       const key = `bootstrap/${id}/${object?.key}`
       expect((await store.head(key, false))?.encryption).to.equal('aws:kms')
       expect(Buffer.from((await store.read(key, true))?.bytes ?? []).toString()).to.include(secrets.identity(id))
-      expect(JSON.stringify(await marker(id))).not.to.include('AGE-SECRET-KEY')
+      expect(JSON.stringify(await manifest(id))).not.to.include('AGE-SECRET-KEY')
     }
     const identity = (id: string) => ageIdentities({ folder: secrets.identitiesDir }).of(id)
     const inspector = seedInspector(createGit(process.env, undefined), () => secrets.folder)
@@ -120,12 +120,12 @@ describe('uploadBundles', () => {
   })
 
   it('sends a secret that was rotated alone, keeps the identity, and removes what it was before', async () => {
-    const old = await marker('clawdinator-1')
+    const old = await manifest('clawdinator-1')
     await secrets.put('token-clawdinator-1', ['clawdinator-1'])
     const result = await upload()
     expect(outcomes(result)).to.deep.equal(['replaced', 'unchanged'])
     expect(result.bundles[0]).to.include({ sent: 1, copied: 0, kept: 6, removed: 1, generation: 2 })
-    const now = await marker('clawdinator-1')
+    const now = await manifest('clawdinator-1')
     const changed = now?.objects.filter(({ key }) => !old?.objects.some((object) => object.key === key))
     expect(changed?.map(({ file }) => file)).to.deep.equal(['secrets/token-clawdinator-1.age'])
     expect(now?.objects.some(({ kind }) => kind === 'identity')).to.equal(true)
@@ -238,7 +238,7 @@ describe('uploadBundles', () => {
 
     // One that somebody has written over is no source.
     for (const { key } of await store.list('bootstrap/clawdinator-1/')) bucket?.delete(key)
-    const theirs = (await marker('clawdinator-2'))?.objects.find(({ kind }) => kind === 'repo')
+    const theirs = (await manifest('clawdinator-2'))?.objects.find(({ kind }) => kind === 'repo')
     plane.world.putObject(BUCKET, `bootstrap/clawdinator-2/${theirs?.key}`, 'x'.repeat(theirs?.size ?? 0))
     const again = await upload({ target: 'clawdinator-1', identities: true })
     expect(again.bundles[0]).to.include({ outcome: 'created', copied: 0, sent: 7 })
@@ -250,7 +250,7 @@ describe('uploadBundles', () => {
     const before = plane.requests.length
     expect((await failureOf(upload({ identities: true, kmsKey: undefined }))).code).to.equal('NOT_CONFIGURED')
     expect(puts(before)).to.equal(0)
-    const named = (await marker('clawdinator-2'))?.objects.find(({ kind }) => kind === 'identity')
+    const named = (await manifest('clawdinator-2'))?.objects.find(({ kind }) => kind === 'identity')
     plane.world.buckets.get(BUCKET)?.delete(`bootstrap/clawdinator-2/${named?.key}`)
     expect((await failureOf(upload())).message).to.equal('The identity of clawdinator-2 is gone from its bundle.')
     const foreign = await failureOf(
@@ -312,7 +312,7 @@ describe('uploadBundles', () => {
     for (const [what, file, damage, says] of table) {
       it(`is found by the deploy gate and by verify: ${what}`, async () => {
         await gate()
-        const object = (await marker('clawdinator-1'))?.objects.find((one) => one.file === file)
+        const object = (await manifest('clawdinator-1'))?.objects.find((one) => one.file === file)
         damage(`bootstrap/clawdinator-1/${object?.key}`, object?.size ?? 0)
         for (const check of [gate, () => verify()]) {
           const failure = await failureOf(check())
@@ -326,7 +326,7 @@ describe('uploadBundles', () => {
     }
 
     it('is found where a token of another lies beside it under a name that tells nothing', async () => {
-      const theirs = (await marker('clawdinator-2'))?.objects.find(({ name }) => name === 'token-clawdinator-2')
+      const theirs = (await manifest('clawdinator-2'))?.objects.find(({ name }) => name === 'token-clawdinator-2')
       const bytes = (await store.read(`bootstrap/clawdinator-2/${theirs?.key}`, true))?.bytes ?? new Uint8Array()
       plane.world.putObject(BUCKET, 'bootstrap/clawdinator-1/notes.txt', Buffer.from(bytes))
       for (const check of [gate, () => verify()]) {
@@ -338,10 +338,10 @@ describe('uploadBundles', () => {
     })
 
     it("is found where the token is another instance's by content", async () => {
-      const theirs = (await marker('clawdinator-2'))?.objects.find(({ name }) => name === 'token-clawdinator-2')
+      const theirs = (await manifest('clawdinator-2'))?.objects.find(({ name }) => name === 'token-clawdinator-2')
       const ours = await store.get('bootstrap/clawdinator-1/config.json')
       const bytes = (await store.read(`bootstrap/clawdinator-2/${theirs?.key}`, true))?.bytes ?? new Uint8Array()
-      const object = (await marker('clawdinator-1'))?.objects.find(({ name }) => name === 'anthropic-api-key')
+      const object = (await manifest('clawdinator-1'))?.objects.find(({ name }) => name === 'anthropic-api-key')
       const swapped = JSON.parse(ours?.text ?? '{}')
       for (const one of swapped.objects) {
         if (one.name === 'anthropic-api-key') Object.assign(one, { size: theirs?.size, sha256: theirs?.sha256 })

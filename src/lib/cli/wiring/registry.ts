@@ -2,7 +2,7 @@ import { secretsFolder } from '../../adapters/bundles/secretsFolder.js'
 import { createControlApi } from '../../adapters/deploy/controlApi.js'
 import { checkoutFiles } from '../../adapters/registry/checkout.js'
 import * as settings from '../../adapters/settings.js'
-import { markerKey } from '../../domain/bundles/manifest.js'
+import { manifestKey } from '../../domain/bundles/manifest.js'
 import type { Fleet } from '../../domain/contract/index.js'
 import { ClawctlError } from '../../domain/errors.js'
 import type { Checkout, Repository } from '../../ops/registry/ports.js'
@@ -43,7 +43,7 @@ export function registryWiring(context: Context, { userAgent }: { userAgent: str
         return {
           secrets,
           fleet: { ask: async () => (await context.plane()).fleet(), ofBranch: false },
-          hasBundle: async (entry) => (await (await context.store()).get(markerKey(entry))) !== null,
+          hasBundle: async (entry) => (await (await context.store()).get(manifestKey(entry))) !== null,
         }
       }
       return { secrets, fleet: deployedFleet(), hasBundle: null }

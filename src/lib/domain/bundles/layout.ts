@@ -3,8 +3,8 @@ import { SECRET_NAME_PATTERN } from './secrets.js'
 
 /**
  * Keys of a bundle's objects, relative to its prefix: `FOLDER/NAME.GENERATION.DIGEST.ENDING`. The generation is that of
- * the marker which the object was written for: whatever has the generation of a marker in place, or an older one, and is
- * not named by it, will never be named by a later marker (docs/adr/0015).
+ * the manifest which the object was written for: whatever has the generation of a manifest in place, or an older one, and is
+ * not named by it, will never be named by a later manifest (docs/adr/0015).
  */
 export type ObjectKind = BundleObject['kind']
 
@@ -17,7 +17,7 @@ const FORMS = {
 /** The repository whose flake a host switches to: without it no host comes up. */
 export const REQUIRED_REPOS: readonly string[] = ['clawdinators']
 
-/** 16 digits keep keys readable; a reader holds the whole digest of the marker against the content anyway. */
+/** 16 digits keep keys readable; a reader holds the whole digest of the manifest against the content anyway. */
 const DIGEST_DIGITS = 16
 
 export function objectFile(kind: ObjectKind, name: string): string {

@@ -1,11 +1,12 @@
-import { type BundleMarker, type BundleObject, bundleMarkerSchema } from '../contract/index.js'
+import { type BundleManifest, type BundleObject, bundleManifestSchema } from '../contract/index.js'
 import { parseJson } from '../json.js'
 import type { Registry, RegistryEntry } from '../registry/registry.js'
 import { REQUIRED_REPOS, secretNameOf } from './layout.js'
 import { ownersOf, SECRETS, type SecretSpec } from './secrets.js'
 
-export const MARKER_NAME = 'config.json'
-export const markerKey = (entry: Pick<RegistryEntry, 'bootstrapPrefix'>) => `${entry.bootstrapPrefix}/${MARKER_NAME}`
+export const MANIFEST_NAME = 'config.json'
+export const manifestKey = (entry: Pick<RegistryEntry, 'bootstrapPrefix'>) =>
+  `${entry.bootstrapPrefix}/${MANIFEST_NAME}`
 export const HEARTBEAT_PREFIX = 'heartbeats/'
 export const heartbeatKey = (id: string) => `${HEARTBEAT_PREFIX}${id}.json`
 
@@ -23,19 +24,19 @@ export interface ObjectEvidence {
 
 export interface BundleView {
   /** Text of config.json, or null where there is none. */
-  marker: string | null
+  manifest: string | null
   /** Everything below the prefix, with whole keys. */
   objects: readonly { key: string; size: number }[]
   /** By key relative to the prefix; what nobody looked at is not judged. */
   evidence?: ReadonlyMap<string, ObjectEvidence>
-  /** Markers of the other instances, to see one's token in another's bundle. */
-  others?: readonly BundleMarker[]
+  /** Manifests of the other instances, to see one's token in another's bundle. */
+  others?: readonly BundleManifest[]
 }
 
-/** The marker in a text, or null where it is none. */
-export function parseMarker(text: string | null): BundleMarker | null {
-  const marker = text === null ? null : bundleMarkerSchema.safeParse(parseJson(text))
-  return marker?.success ? marker.data : null
+/** The manifest in a text, or null where it is none. */
+export function parseManifest(text: string | null): BundleManifest | null {
+  const manifest = text === null ? null : bundleManifestSchema.safeParse(parseJson(text))
+  return manifest?.success ? manifest.data : null
 }
 
 /**
@@ -43,54 +44,54 @@ export function parseMarker(text: string | null): BundleMarker | null {
  * The one judge, for the deploy gate, `bootstrap verify` and preflight: each gives what it has looked at.
  */
 export function judgeBundle(entry: RegistryEntry, view: BundleView, registry: Registry = [entry]): string[] {
-  const key = markerKey(entry)
-  if (view.marker === null) return [`there is no ${key}`]
-  const marker = parseMarker(view.marker)
-  if (!marker) {
-    const { schema } = (parseJson(view.marker) ?? {}) as { schema?: unknown }
+  const key = manifestKey(entry)
+  if (view.manifest === null) return [`there is no ${key}`]
+  const manifest = parseManifest(view.manifest)
+  if (!manifest) {
+    const { schema } = (parseJson(view.manifest) ?? {}) as { schema?: unknown }
     return typeof schema === 'number' && schema !== 2
       ? [`${key} is of schema ${schema}, and this clawctl reads 2`]
-      : [`${key} is not a bundle's marker`]
+      : [`${key} is not a bundle's manifest`]
   }
-  if (marker.instance.id !== entry.id) return [`${key} belongs to ${JSON.stringify(marker.instance.id)}`]
-  const { discordTokenSecret } = marker.instance
+  if (manifest.instance.id !== entry.id) return [`${key} belongs to ${JSON.stringify(manifest.instance.id)}`]
+  const { discordTokenSecret } = manifest.instance
   if (discordTokenSecret !== entry.discordTokenSecret) {
     return [`it was made with ${discordTokenSecret}, and the registry now names ${entry.discordTokenSecret}`]
   }
   return [
-    ...staleFields(entry, marker),
-    ...missingParts(entry, marker),
-    ...marker.objects.flatMap((object) => objectProblems(entry, object, view)),
-    ...foreignSecrets(entry, marker, view, registry),
+    ...staleFields(entry, manifest),
+    ...missingParts(entry, manifest),
+    ...manifest.objects.flatMap((object) => objectProblems(entry, object, view)),
+    ...foreignSecrets(entry, manifest, view, registry),
   ]
 }
 
 /** Compares names and sizes only, for who can't look at contents. */
 export function bundleProblems(
   entry: RegistryEntry,
-  marker: string | null,
+  manifest: string | null,
   objects: readonly { key: string; size: number }[],
   registry?: Registry,
 ): string[] {
-  return judgeBundle(entry, { marker, objects }, registry)
+  return judgeBundle(entry, { manifest, objects }, registry)
 }
 
-function staleFields(entry: RegistryEntry, { instance }: BundleMarker): string[] {
+function staleFields(entry: RegistryEntry, { instance }: BundleManifest): string[] {
   return (['host', 'bootstrapPrefix'] as const).flatMap((field) =>
     instance[field] === entry[field] ? [] : [`it was made for the ${field} ${JSON.stringify(instance[field])}`],
   )
 }
 
 /** Whether the instance gets the secret with the bundle, be it the shared one or its own. */
-export function namesSecret({ objects }: BundleMarker, entry: RegistryEntry, spec: SecretSpec): boolean {
+export function namesSecret({ objects }: BundleManifest, entry: RegistryEntry, spec: SecretSpec): boolean {
   const names: readonly (string | undefined)[] = [spec.nameFor(entry), spec.ownNameFor?.(entry)]
   return objects.some(({ kind, name }) => kind === 'secret' && names.includes(name))
 }
 
-/** Required secrets and repositories that the marker does not name; files and keys that it names twice. */
-function missingParts(entry: RegistryEntry, marker: BundleMarker): string[] {
-  const { objects } = marker
-  const secrets = SECRETS.filter((spec) => spec.required && !namesSecret(marker, entry, spec))
+/** Required secrets and repositories that the manifest does not name; files and keys that it names twice. */
+function missingParts(entry: RegistryEntry, manifest: BundleManifest): string[] {
+  const { objects } = manifest
+  const secrets = SECRETS.filter((spec) => spec.required && !namesSecret(manifest, entry, spec))
   const repos = REQUIRED_REPOS.filter((name) => !objects.some((one) => one.kind === 'repo' && one.name === name))
   const twice = (['file', 'key'] as const).flatMap((field) => {
     const values = objects.map((object) => object[field])
@@ -121,10 +122,10 @@ function objectProblems(entry: RegistryEntry, object: BundleObject, view: Bundle
   ]
 }
 
-/** What the markers of other instances say is theirs alone. */
+/** What the manifests of other instances say is theirs alone. */
 export function secretsOfOthers(
   entry: RegistryEntry,
-  others: readonly BundleMarker[],
+  others: readonly BundleManifest[],
   registry: Registry,
 ): { owner: string; object: BundleObject }[] {
   const owners = ownersOf(registry)
@@ -137,12 +138,17 @@ export function secretsOfOthers(
   })
 }
 
-/** By name in the marker and below the prefix, and by content against what the others' markers say is theirs alone. */
-function foreignSecrets(entry: RegistryEntry, marker: BundleMarker, view: BundleView, registry: Registry): string[] {
+/** By name in the manifest and below the prefix, and by content against what the others' manifests say is theirs alone. */
+function foreignSecrets(
+  entry: RegistryEntry,
+  manifest: BundleManifest,
+  view: BundleView,
+  registry: Registry,
+): string[] {
   const owners = ownersOf(registry)
   const prefix = `${entry.bootstrapPrefix}/`
   const named = [
-    ...marker.objects.filter(({ kind }) => kind === 'secret').map(({ name, key }) => ({ name, key })),
+    ...manifest.objects.filter(({ kind }) => kind === 'secret').map(({ name, key }) => ({ name, key })),
     ...view.objects.flatMap(({ key }) => {
       const relative = key.startsWith(prefix) ? key.slice(prefix.length) : ''
       const name = secretNameOf(relative)
@@ -157,7 +163,7 @@ function foreignSecrets(entry: RegistryEntry, marker: BundleMarker, view: Bundle
   )
   const looked = [...(view.evidence ?? [])].map(([key, { sha256 }]) => ({ key, sha256 }))
   const theirs = secretsOfOthers(entry, view.others ?? [], registry)
-  for (const { key, sha256 } of [...marker.objects, ...looked]) {
+  for (const { key, sha256 } of [...manifest.objects, ...looked]) {
     const other = theirs.find(({ object }) => object.sha256 === sha256)
     if (other) foreign.set(key, other.owner)
   }

@@ -1,7 +1,7 @@
-import type { BundleMarker, BundleObject } from '../contract/index.js'
+import type { BundleManifest, BundleObject } from '../contract/index.js'
 import type { RegistryEntry } from '../registry/registry.js'
 import { objectFile, objectKey, parseObjectKey } from './layout.js'
-import { MARKER_NAME, parseMarker } from './manifest.js'
+import { MANIFEST_NAME, parseManifest } from './manifest.js'
 
 /** An object as it is to be, wherever it will lie. */
 export type WantedObject = Unplaced<BundleObject>
@@ -9,31 +9,31 @@ type Unplaced<One> = One extends BundleObject ? Omit<One, 'key' | 'file'> & { fi
 
 export interface BundlePlan {
   entry: RegistryEntry
-  /** `unchanged`: the marker stays as it is. */
+  /** `unchanged`: the manifest stays as it is. */
   action: 'create' | 'replace' | 'unchanged'
   generation: number
-  /** All of the new marker's objects. */
+  /** All of the new manifest's objects. */
   objects: BundleObject[]
-  /** Those that are not there yet under the marker in place. */
+  /** Those that are not there yet under the manifest in place. */
   missing: BundleObject[]
-  /** Whole keys that no marker will ever name again, once this plan is done. */
+  /** Whole keys that no manifest will ever name again, once this plan is done. */
   garbage: string[]
 }
 
 export interface StoredBundle {
   /** Text of config.json, or null. */
-  marker: string | null
+  manifest: string | null
   objects: readonly { key: string; size: number }[]
-  /** Whole keys whose content is not what the marker says. */
+  /** Whole keys whose content is not what the manifest says. */
   damaged?: ReadonlySet<string>
 }
 
 /**
- * From what is there to what is wanted. What the marker in place names is kept where it is the same and still there;
+ * From what is there to what is wanted. What the manifest in place names is kept where it is the same and still there;
  * everything else gets a key of the next generation. An identity that nobody gave stays in the bundle.
  */
 export function planBundle(entry: RegistryEntry, wanted: readonly WantedObject[], stored: StoredBundle): BundlePlan {
-  const current = parseMarker(stored.marker)
+  const current = parseManifest(stored.manifest)
   const old = current?.instance.id === entry.id ? current : null
   const generation = old?.generation ?? newestGeneration(entry, stored)
   const sizes = new Map(stored.objects.map(({ key, size }) => [key, size]))
@@ -50,7 +50,7 @@ export function planBundle(entry: RegistryEntry, wanted: readonly WantedObject[]
   const unchanged = old !== null && missing.length === 0 && sameContent(old, entry, objects)
   return {
     entry,
-    action: unchanged ? 'unchanged' : stored.marker === null ? 'create' : 'replace',
+    action: unchanged ? 'unchanged' : stored.manifest === null ? 'create' : 'replace',
     generation: unchanged ? generation : generation + 1,
     objects,
     missing,
@@ -58,16 +58,16 @@ export function planBundle(entry: RegistryEntry, wanted: readonly WantedObject[]
   }
 }
 
-/** Without a marker the upload that was killed is taken up; one that can't be read may have named anything. */
-function newestGeneration(entry: RegistryEntry, { objects, marker }: StoredBundle): number {
+/** Without a manifest the upload that was killed is taken up; one that can't be read may have named anything. */
+function newestGeneration(entry: RegistryEntry, { objects, manifest }: StoredBundle): number {
   const prefix = `${entry.bootstrapPrefix}/`
   const newest = Math.max(0, ...objects.map(({ key }) => parseObjectKey(key.slice(prefix.length))?.generation ?? 0))
-  return marker === null ? Math.max(0, newest - 1) : newest
+  return manifest === null ? Math.max(0, newest - 1) : newest
 }
 
 function placed(
   object: WantedObject,
-  old: BundleMarker | null,
+  old: BundleManifest | null,
   isThere: (object: BundleObject) => boolean,
   generation: number,
 ): BundleObject {
@@ -79,7 +79,7 @@ function placed(
   return { ...object, file, key }
 }
 
-function sameContent(old: BundleMarker, entry: RegistryEntry, objects: readonly BundleObject[]): boolean {
+function sameContent(old: BundleManifest, entry: RegistryEntry, objects: readonly BundleObject[]): boolean {
   const fields = ['host', 'instanceType', 'bootstrapPrefix', 'discordTokenSecret'] as const
   const text = (object: BundleObject) => JSON.stringify(Object.entries(object).sort(([a], [b]) => (a < b ? -1 : 1)))
   return (
@@ -96,16 +96,16 @@ function garbageOf(
   generation: number,
 ): string[] {
   const prefix = `${entry.bootstrapPrefix}/`
-  const named = new Set([MARKER_NAME, ...objects.map(({ key }) => key)])
+  const named = new Set([MANIFEST_NAME, ...objects.map(({ key }) => key)])
   return stored.objects
     .map(({ key }) => key)
     .filter((key) => key.startsWith(prefix) && !named.has(key.slice(prefix.length)))
     .filter((key) => (parseObjectKey(key.slice(prefix.length))?.generation ?? 0) <= generation)
 }
 
-export function markerText(plan: BundlePlan, made: { revision: string | null; by: string; at: Date }): string {
+export function manifestText(plan: BundlePlan, made: { revision: string | null; by: string; at: Date }): string {
   const { id, host, instanceType, bootstrapPrefix, discordTokenSecret } = plan.entry
-  const marker: BundleMarker = {
+  const manifest: BundleManifest = {
     schema: 2,
     generation: plan.generation,
     instance: { id, host, instanceType, bootstrapPrefix, discordTokenSecret },
@@ -114,5 +114,5 @@ export function markerText(plan: BundlePlan, made: { revision: string | null; by
     createdAt: made.at.toISOString(),
     objects: plan.objects,
   }
-  return `${JSON.stringify(marker, null, 2)}\n`
+  return `${JSON.stringify(manifest, null, 2)}\n`
 }

@@ -39,9 +39,9 @@ export const bundleObjectSchema = z.discriminatedUnion('kind', [
 export type BundleObject = z.infer<typeof bundleObjectSchema>
 
 /** `bootstrap/<id>/config.json`, written last: without it there is no bundle. */
-export const bundleMarkerSchema = z.object({
+export const bundleManifestSchema = z.object({
   schema: z.literal(2),
-  /** One more with every marker that replaces another. */
+  /** One more with every manifest that replaces another. */
   generation: z.number().check(z.int(), z.positive()),
   instance: z.object({
     id: z.string(),
@@ -55,7 +55,7 @@ export const bundleMarkerSchema = z.object({
   createdAt: z.string(),
   objects: z.array(bundleObjectSchema),
 })
-export type BundleMarker = z.infer<typeof bundleMarkerSchema>
+export type BundleManifest = z.infer<typeof bundleManifestSchema>
 
 /** What follows from the run, or from the rest. */
 const NOT_STORED = { waitsFor: true, queuePosition: true, startedAt: true, durationMs: true } as const

@@ -1,21 +1,24 @@
 import pMap from 'p-map'
-import { judgeBundle, markerKey, parseMarker } from '../../domain/bundles/manifest.js'
-import type { BundleMarker } from '../../domain/contract/index.js'
+import { judgeBundle, manifestKey, parseManifest } from '../../domain/bundles/manifest.js'
+import type { BundleManifest } from '../../domain/contract/index.js'
 import { ClawctlError } from '../../domain/errors.js'
 import type { Registry, RegistryEntry } from '../../domain/registry/registry.js'
 import { AT_ONCE, type ObjectStore } from '../ports.js'
 import { examineBundles } from './examine.js'
 import type { BundleReader } from './ports.js'
 
-/** What keeps each instance from booting with its bundle, by the marker, names and sizes alone; empty where it is whole. */
+/** What keeps each instance from booting with its bundle, by the manifest, names and sizes alone; empty where it is whole. */
 export async function inspectBundles(
   store: ObjectStore,
   registry: Registry,
-): Promise<{ entry: RegistryEntry; marker: BundleMarker | null; problems: string[] }[]> {
+): Promise<{ entry: RegistryEntry; manifest: BundleManifest | null; problems: string[] }[]> {
   const inspect = async (entry: RegistryEntry) => {
-    const [stored, objects] = await Promise.all([store.get(markerKey(entry)), store.list(`${entry.bootstrapPrefix}/`)])
-    const marker = stored?.text ?? null
-    return { entry, marker: parseMarker(marker), problems: judgeBundle(entry, { marker, objects }, registry) }
+    const [stored, objects] = await Promise.all([
+      store.get(manifestKey(entry)),
+      store.list(`${entry.bootstrapPrefix}/`),
+    ])
+    const manifest = stored?.text ?? null
+    return { entry, manifest: parseManifest(manifest), problems: judgeBundle(entry, { manifest, objects }, registry) }
   }
   return pMap(registry, inspect, { concurrency: AT_ONCE })
 }

@@ -2,12 +2,12 @@ import pMap from 'p-map'
 import { inspectAge } from '../../domain/bundles/age.js'
 import {
   judgeBundle,
-  markerKey,
+  manifestKey,
   type ObjectEvidence,
-  parseMarker,
+  parseManifest,
   secretsOfOthers,
 } from '../../domain/bundles/manifest.js'
-import type { BundleMarker, BundleObject } from '../../domain/contract/index.js'
+import type { BundleManifest, BundleObject } from '../../domain/contract/index.js'
 import type { Registry, RegistryEntry } from '../../domain/registry/registry.js'
 import type { BundleDownloads, BundleReader, Identity, SeedInspector } from './ports.js'
 
@@ -27,8 +27,8 @@ export type Depth =
 export interface Examined {
   id: string
   problems: string[]
-  marker: BundleMarker | null
-  /** Objects below the prefix that the marker does not name: of an upload under way, or of one that was killed. */
+  manifest: BundleManifest | null
+  /** Objects below the prefix that the manifest does not name: of an upload under way, or of one that was killed. */
   unnamed: number
   /** What could not be tested, and why. */
   notes: string[]
@@ -37,23 +37,23 @@ export interface Examined {
 /** A bundle that is replaced while we look is looked at again, this often. */
 const ATTEMPTS = 3
 const OBJECTS_AT_ONCE = 6
-const MARKERS_AT_ONCE = 8
+const MANIFESTS_AT_ONCE = 8
 
-/** Looks at the bundles of `entries`, each against all markers of the registry. */
+/** Looks at the bundles of `entries`, each against all manifests of the registry. */
 export async function examineBundles(
   store: BundleReader,
   entries: readonly RegistryEntry[],
   registry: Registry,
   depth: Depth,
 ): Promise<Examined[]> {
-  const markers = await pMap(
+  const manifests = await pMap(
     registry,
-    async (entry) => parseMarker((await store.get(markerKey(entry)))?.text ?? null),
+    async (entry) => parseManifest((await store.get(manifestKey(entry)))?.text ?? null),
     {
-      concurrency: MARKERS_AT_ONCE,
+      concurrency: MANIFESTS_AT_ONCE,
     },
   )
-  const others = markers.filter((marker) => marker !== null)
+  const others = manifests.filter((manifest) => manifest !== null)
   return pMap(entries, (entry) => examineSettled(store, entry, registry, others, depth), { concurrency: 2 })
 }
 
@@ -62,30 +62,30 @@ async function examineSettled(
   store: BundleReader,
   entry: RegistryEntry,
   registry: Registry,
-  others: readonly BundleMarker[],
+  others: readonly BundleManifest[],
   depth: Depth,
 ): Promise<Examined> {
   for (let attempt = 1; ; attempt += 1) {
-    const marker = await store.get(markerKey(entry))
-    const examined = await examineOnce(store, entry, marker?.text ?? null, { registry, others, depth })
+    const manifest = await store.get(manifestKey(entry))
+    const examined = await examineOnce(store, entry, manifest?.text ?? null, { registry, others, depth })
     if (examined.problems.length === 0 || attempt === ATTEMPTS) return examined
-    const now = await store.get(markerKey(entry))
-    if (now?.etag === marker?.etag) return examined
+    const now = await store.get(manifestKey(entry))
+    if (now?.etag === manifest?.etag) return examined
   }
 }
 
 async function examineOnce(
   store: BundleReader,
   entry: RegistryEntry,
-  markerText: string | null,
-  context: { registry: Registry; others: readonly BundleMarker[]; depth: Depth },
+  manifestText: string | null,
+  context: { registry: Registry; others: readonly BundleManifest[]; depth: Depth },
 ): Promise<Examined> {
   const { registry, others, depth } = context
   const objects = await store.list(`${entry.bootstrapPrefix}/`)
-  const marker = parseMarker(markerText)
+  const manifest = parseManifest(manifestText)
   const notes: string[] = []
   const identity = depth.kind === 'deep' ? await depth.identityOf(entry.id) : null
-  const present = (marker?.objects ?? []).filter(({ key, size }) =>
+  const present = (manifest?.objects ?? []).filter(({ key, size }) =>
     objects.some((one) => one.key === `${entry.bootstrapPrefix}/${key}` && one.size === size),
   )
   const evidence = new Map(
@@ -101,8 +101,8 @@ async function examineOnce(
     ).filter((pair): pair is [string, ObjectEvidence] => pair[1] !== null),
   )
   const named = new Set([
-    markerKey(entry),
-    ...(marker?.objects ?? []).map(({ key }) => `${entry.bootstrapPrefix}/${key}`),
+    manifestKey(entry),
+    ...(manifest?.objects ?? []).map(({ key }) => `${entry.bootstrapPrefix}/${key}`),
   ])
   const unnamed = objects.filter(({ key }) => !named.has(key))
   // The host's role may read what lies below its prefix, named or not: what is as large as another's secret is compared.
@@ -118,11 +118,11 @@ async function examineOnce(
     { concurrency: OBJECTS_AT_ONCE },
   )
   const gone = present.filter(({ key }) => !evidence.has(key)).map(({ key }) => `${entry.bootstrapPrefix}/${key}`)
-  const view = { marker: markerText, objects: objects.filter(({ key }) => !gone.includes(key)), evidence, others }
+  const view = { manifest: manifestText, objects: objects.filter(({ key }) => !gone.includes(key)), evidence, others }
   return {
     id: entry.id,
     problems: judgeBundle(entry, view, registry),
-    marker,
+    manifest,
     unnamed: unnamed.length,
     notes: [...new Set(notes)],
   }

@@ -1,35 +1,35 @@
 import pMap from 'p-map'
-import { markerKey, parseMarker } from '../../domain/bundles/manifest.js'
+import { manifestKey, parseManifest } from '../../domain/bundles/manifest.js'
 import type { StoredBundle } from '../../domain/bundles/plan.js'
 import type { BundleObject } from '../../domain/contract/index.js'
 import type { RegistryEntry } from '../../domain/registry/registry.js'
 import type { BundleStore } from './ports.js'
 
 const HEADS_AT_ONCE = 4
-const MARKERS_AT_ONCE = 8
+const MANIFESTS_AT_ONCE = 8
 
 /** What is below an instance's prefix, before anything is uploaded. */
 export async function lookAt(
   store: BundleStore,
   entry: RegistryEntry,
 ): Promise<{ etag: string | null; stored: StoredBundle }> {
-  // The marker first: what a listing made later lacks, this marker's successor has removed, and the write will be refused.
-  const marker = await store.get(markerKey(entry))
+  // The manifest first: what a listing made later lacks, this manifest's successor has removed, and the write will be refused.
+  const manifest = await store.get(manifestKey(entry))
   const objects = await store.list(`${entry.bootstrapPrefix}/`)
-  const text = marker?.text ?? null
+  const text = manifest?.text ?? null
   const damaged = await damagedObjects(store, entry, text, objects)
-  return { etag: marker?.etag ?? null, stored: { marker: text, objects, damaged } }
+  return { etag: manifest?.etag ?? null, stored: { manifest: text, objects, damaged } }
 }
 
-/** What somebody else has written over: S3's own digest is not the marker's, or there is none. */
+/** What somebody else has written over: S3's own digest is not the manifest's, or there is none. */
 async function damagedObjects(
   store: BundleStore,
   entry: RegistryEntry,
-  marker: string | null,
+  manifest: string | null,
   listed: StoredBundle['objects'],
 ): Promise<Set<string>> {
   const sizes = new Map(listed.map(({ key, size }) => [key, size]))
-  const named = (parseMarker(marker)?.objects ?? []).map((object) => ({
+  const named = (parseManifest(manifest)?.objects ?? []).map((object) => ({
     ...object,
     key: `${entry.bootstrapPrefix}/${object.key}`,
   }))
@@ -52,8 +52,8 @@ export interface StoredRepo {
   key: string
 }
 
-const reposOf = (entry: RegistryEntry, marker: string | null): StoredRepo[] =>
-  (parseMarker(marker)?.objects ?? []).flatMap((object) =>
+const reposOf = (entry: RegistryEntry, manifest: string | null): StoredRepo[] =>
+  (parseManifest(manifest)?.objects ?? []).flatMap((object) =>
     object.kind === 'repo' ? [{ object, key: `${entry.bootstrapPrefix}/${object.key}` }] : [],
   )
 
@@ -61,7 +61,7 @@ const reposOf = (entry: RegistryEntry, marker: string | null): StoredRepo[] =>
 export function storedRepos(looked: readonly { entry: RegistryEntry; stored: StoredBundle }[]): StoredRepo[] {
   return looked.flatMap(({ entry, stored }) => {
     const sizes = new Map(stored.objects.map(({ key, size }) => [key, size]))
-    return reposOf(entry, stored.marker).filter(
+    return reposOf(entry, stored.manifest).filter(
       ({ object, key }) => sizes.get(key) === object.size && !stored.damaged?.has(key),
     )
   })
@@ -71,8 +71,8 @@ export function storedRepos(looked: readonly { entry: RegistryEntry; stored: Sto
 export async function reposElsewhere(store: BundleStore, entries: readonly RegistryEntry[]): Promise<StoredRepo[]> {
   const found = await pMap(
     entries,
-    async (entry) => reposOf(entry, (await store.get(markerKey(entry)))?.text ?? null),
-    { concurrency: MARKERS_AT_ONCE },
+    async (entry) => reposOf(entry, (await store.get(manifestKey(entry)))?.text ?? null),
+    { concurrency: MANIFESTS_AT_ONCE },
   )
   // Most bundles hold the same archives: one of each is enough.
   const each = [...new Map(found.flat().map((repo) => [repo.object.sha256, repo])).values()]

@@ -1,8 +1,8 @@
 import pMap from 'p-map'
-import { markerKey } from '../../domain/bundles/manifest.js'
+import { manifestKey } from '../../domain/bundles/manifest.js'
 import {
   type BundlePlan,
-  markerText,
+  manifestText,
   planBundle,
   type StoredBundle,
   type WantedObject,
@@ -77,7 +77,7 @@ interface Item {
 }
 
 /**
- * Makes the bundles of the target and uploads what changed: objects first, each marker last, then what no marker names any
+ * Makes the bundles of the target and uploads what changed: objects first, each manifest last, then what no manifest names any
  * more is removed. Nothing is sent before everything was found fit.
  * @throws ClawctlError INVALID_SECRETS, UNKNOWN_TARGET, UPSTREAM (a repository, S3), BUNDLE_CONFLICT; what became of each
  * bundle is in `partial.upload`
@@ -202,7 +202,7 @@ class Upload {
       if (plan.action !== 'unchanged') {
         await pMap(plan.missing, (object) => this.#place(item, object, report), { concurrency: OBJECTS_AT_ONCE })
         const made = { revision: this.#request.revision, by: this.#request.by, at: this.#ports.clock.now() }
-        const won = await this.#ports.store.putIf(markerKey(plan.entry), markerText(plan, made), item.etag)
+        const won = await this.#ports.store.putIf(manifestKey(plan.entry), manifestText(plan, made), item.etag)
         if (!won) {
           this.#conflicts.push(plan.entry.id)
           return { ...report, outcome: 'conflict', error: 'another upload replaced the bundle meanwhile' }

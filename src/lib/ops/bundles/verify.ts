@@ -13,7 +13,7 @@ export interface VerifiedBundle {
   bytes: number
   createdAt: string | null
   revision: string | null
-  /** Objects that the marker does not name: an upload under way, or what a killed one left. */
+  /** Objects that the manifest does not name: an upload under way, or what a killed one left. */
   unnamed: number
   problems: string[]
 }
@@ -35,16 +35,16 @@ export async function verifyBundles(
   const examined = await ports.progress.task('read the bundles back', () =>
     examineBundles(ports.store, entries, registry, request.depth),
   )
-  const bundles = examined.map(({ id, problems, marker, unnamed }): VerifiedBundle => {
-    const bytes = (marker?.objects ?? []).reduce((sum, { size }) => sum + size, 0)
+  const bundles = examined.map(({ id, problems, manifest, unnamed }): VerifiedBundle => {
+    const bytes = (manifest?.objects ?? []).reduce((sum, { size }) => sum + size, 0)
     return {
       id,
       whole: problems.length === 0,
-      generation: marker?.generation ?? null,
-      objects: marker?.objects.length ?? 0,
+      generation: manifest?.generation ?? null,
+      objects: manifest?.objects.length ?? 0,
       bytes,
-      createdAt: marker?.createdAt ?? null,
-      revision: marker?.revision ?? null,
+      createdAt: manifest?.createdAt ?? null,
+      revision: manifest?.revision ?? null,
       unnamed,
       problems,
     }

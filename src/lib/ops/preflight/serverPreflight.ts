@@ -159,9 +159,9 @@ async function bundles(once: Shared): Promise<Finding> {
 /** Of those that are there: what is not, the other check tells. */
 async function tokenInBundles(once: Shared): Promise<Finding> {
   const checked = (await once.bundles()) ?? []
-  const there = checked.flatMap(({ entry, marker }) => (marker ? [{ entry, marker }] : []))
+  const there = checked.flatMap(({ entry, manifest }) => (manifest ? [{ entry, manifest }] : []))
   if (there.length === 0) return skip('No bundle is there to hold it.')
-  const without = there.filter(({ entry, marker }) => !namesSecret(marker, entry, CONTROL_TOKEN))
+  const without = there.filter(({ entry, manifest }) => !namesSecret(manifest, entry, CONTROL_TOKEN))
   if (without.length === 0) return pass(`It is in ${count(there.length, 'bundle')}.`)
   const ids = without.slice(0, MOST_NAMED).map(({ entry }) => entry.id)
   const more = without.length > MOST_NAMED ? ` and ${without.length - MOST_NAMED} more` : ''

@@ -10,7 +10,7 @@ export interface StepPorts {
   secrets: SecretsFolder | null
   /** What runs, beside the registry of the deployed branch (`ofBranch`) or of this checkout; null where nobody can be asked. */
   fleet: { ask(): Promise<Fleet>; ofBranch: boolean } | null
-  /** Whether a bundle's marker is there; null where there is no way to the bucket. */
+  /** Whether a bundle's manifest is there; null where there is no way to the bucket. */
   hasBundle: ((entry: RegistryEntry) => Promise<boolean>) | null
 }
 
