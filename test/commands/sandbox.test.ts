@@ -35,7 +35,7 @@ function processesIn(folder: string): string[] {
 async function leftIn(folder: string): Promise<{ files: string[]; processes: string[] }> {
   for (let attempt = 0; ; attempt += 1) {
     const left = { files: readdirSync(folder), processes: processesIn(folder) }
-    if (attempt >= 20 || left.files.length + left.processes.length === 0) return left
+    if (attempt >= 600 || left.files.length + left.processes.length === 0) return left
     await sleep(100)
   }
 }
