@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { clawctl, expectFailure, ROOT, TestSandbox } from '../support/cli.js'
+import { clawctl, expectFailure, type Outcome, ROOT, TestSandbox } from '../support/cli.js'
 
 const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }
 
@@ -31,6 +31,22 @@ describe('the command line', () => {
       .to.match(/TARGET[\s\S]+there\s+is\s+no\s+default/)
       .and.include('--requested-by')
     for (const { stderr } of [whole, topic, command]) expect(stderr).to.equal('')
+  })
+
+  it('is the same in a process of its own as in a thread of the tests, one command after the other', async () => {
+    const commands = [
+      ['registry', 'list', '--json'],
+      ['fleet', 'deploy', 'clawdinator-9'],
+      ['fleet', 'status', '--json', '--mode', 'ci'],
+      ['fleet', '--help'],
+    ]
+    for (const args of commands) {
+      const [thread, own] = await Promise.all(
+        [false, true].map((process) => sandbox.clawctl('laptop', args, { process })),
+      )
+      const of = ({ code, stdout, stderr }: Outcome) => ({ code, stdout, stderr })
+      expect(of(thread as Outcome)).to.deep.equal(of(own as Outcome))
+    }
   })
 
   it('a command that does not exist: exit 2, and what was probably meant', async () => {
