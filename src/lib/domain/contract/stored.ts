@@ -25,9 +25,22 @@ const objectShape = {
   sha256: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
 }
 
+/** The first 16 hex digits of the SHA-256 of an age recipient (`age1…`), which is public. */
+const fingerprint = z.string().check(z.regex(/^[0-9a-f]{16}$/))
+
 export const bundleObjectSchema = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('secret'), ...objectShape }),
-  z.object({ kind: z.literal('identity'), ...objectShape }),
+  z.object({
+    kind: z.literal('secret'),
+    ...objectShape,
+    /** Fingerprint of the identity that opened it before the upload; left out where that was not tested. */
+    openedBy: z.optional(fingerprint),
+  }),
+  z.object({
+    kind: z.literal('identity'),
+    ...objectShape,
+    /** Of the recipients that it decrypts for; left out by older uploads. */
+    fingerprints: z.optional(z.array(fingerprint)),
+  }),
   z.object({
     kind: z.literal('repo'),
     ...objectShape,
