@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { heartbeatKey, MANIFEST_NAME } from '../src/lib/domain/bundles/manifest.js'
 import { bundleManifestSchema, type Heartbeat, instanceIdSchema } from '../src/lib/domain/contract/index.js'
-import { BOOT_MARKER } from '../src/lib/domain/images/marker.js'
+import { BOOT_LINE } from '../src/lib/domain/images/names.js'
 import { parseJson } from '../src/lib/domain/json.js'
 import type { Instance, World } from './aws/world.js'
 import type { Faults } from './faults.js'
@@ -109,7 +109,7 @@ export class Hosts {
     const impaired = this.#faults.machine('impaired', id)
     instance.checks = impaired ? 'impaired' : 'ok'
     if (this.#faults.machine('mute', id)) instance.console = ''
-    else if (!impaired) instance.console += `[    4.200000] ${BOOT_MARKER}\n`
+    else if (!impaired) instance.console += `[    4.200000] ${BOOT_LINE}\n`
     if (!id || impaired) return
     const problem = this.#bundleProblem(instance, id)
     const fault = this.#faults.host(id, instance.imageId === this.#world.latestImage()?.id)

@@ -23,12 +23,12 @@ import { catchingHandler, requestAsSent } from '../../../src/lib/adapters/aws/pr
 import { attempt } from '../../../src/lib/adapters/aws/putOutcome.js'
 import { createSigner } from '../../../src/lib/adapters/aws/signedPut.js'
 import { imageFiles } from '../../../src/lib/adapters/images/imageFile.js'
-import { journalFile } from '../../../src/lib/adapters/images/journalFile.js'
+import { journalFile, scanRecord } from '../../../src/lib/adapters/images/journalFile.js'
 import { createSnapshots } from '../../../src/lib/adapters/images/snapshots.js'
 import { blocksOf } from '../../../src/lib/domain/images/blocks.js'
 import { openImage } from '../../../src/lib/ops/images/imageSource.js'
 import { failureOf } from '../../support/failure.js'
-import { sha256 } from '../../support/fakeImages.js'
+import { bootSector, sha256 } from '../../support/fakeImages.js'
 import { setEnv } from '../../support/plane.js'
 
 const MIB = 1024 ** 2
@@ -53,7 +53,7 @@ describe('adapters of image work', () => {
   describe('imageFiles', () => {
     it('finds the image.json that describes what a link leads to', async () => {
       mkdirSync(join(folder, 'dist/result'), { recursive: true })
-      sparse('dist/result/nixos-amazon-image.raw', MIB, { 0: Buffer.from('x') })
+      sparse('dist/result/nixos-amazon-image.raw', MIB, { 0: bootSector('esp') })
       symlinkSync(join(folder, 'dist/result/nixos-amazon-image.raw'), join(folder, 'dist/nixos.img'))
       const info = {
         schema: 1,
@@ -69,7 +69,10 @@ describe('adapters of image work', () => {
         toplevel: null,
       }
       writeFileSync(join(folder, 'dist/image.json'), JSON.stringify(info))
-      const opened = await openImage(imageFiles, join(folder, 'dist/nixos.img'), () => {})
+      const opened = await openImage(imageFiles, join(folder, 'dist/nixos.img'), {
+        force: false,
+        progress: { note: () => {} },
+      })
       await opened.file.close()
       expect(opened.facts).to.include({ name: 'clawdinator-1', bootMode: 'uefi', architecture: 'arm64' })
     })
@@ -180,8 +183,11 @@ describe('adapters of image work', () => {
       expect([await one.lock(), await other.lock()]).to.deep.equal([true, false])
       await one.unlock()
       expect(await other.lock()).to.equal(true)
-      // No process has this number: pid_max is 2^22.
-      writeFileSync(join(folder, 'b.journal.lock'), '4194999')
+      expect(await one.holder()).to.include(`process ${process.pid} on `)
+      await other.unlock()
+      // As earlier versions wrote it, and long ago.
+      writeFileSync(join(folder, 'b.journal.lock'), String(process.pid))
+      utimesSync(join(folder, 'b.journal.lock'), 1, 1)
       expect(await one.lock()).to.equal(true)
       await one.unlock()
     })
@@ -190,6 +196,28 @@ describe('adapters of image work', () => {
       const failure = await failureOf(journalFile('/dev/null/x', 'c').lock())
       expect(failure).to.include({ code: 'NOT_CONFIGURED' })
       expect(failure.hint).to.match(/--state-dir/)
+    })
+  })
+
+  describe('scanRecord', () => {
+    it('knows the file that was read last, and no other', async () => {
+      const scans = scanRecord(join(folder, 'scans'))
+      expect(await scans.read('a')).to.equal(null)
+      await scans.write('a', Uint8Array.of(1, 10, 2))
+      expect([...((await scans.read('a')) ?? [])]).to.deep.equal([1, 10, 2])
+      expect(await scans.read('b')).to.equal(null)
+      await scans.write('b', Uint8Array.of(3))
+      expect(await scans.read('a')).to.equal(null)
+    })
+
+    it('gives a file no identity that was changed just now', async () => {
+      const path = sparse('identity.raw', MIB, { 0: Buffer.from('x') })
+      const file = await imageFiles.open(path)
+      await file.close()
+      expect(file.identity).to.equal(null)
+      const old = await imageFiles.open(process.execPath)
+      await old.close()
+      expect(old.identity).to.be.a('string')
     })
   })
 

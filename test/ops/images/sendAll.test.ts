@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { Pace, pauseAfter } from '../../../src/lib/domain/images/pace.js'
+import { Pace, pauseAfter } from '../../../src/lib/ops/images/sendAll.js'
 
 describe('Pace', () => {
   it('halves once a burst of refusals, and finds its way back', () => {
