@@ -9,6 +9,9 @@ import { parseRetryAfter, retryHint, withRetry } from '../retry.js'
 /** The Lambda's own limit is 30 s; an answer that comes later is none. */
 const TIMEOUT_MS = 35_000
 
+/** Nobody waits longer without a line. */
+const NOTICE_MS = 10_000
+
 /** An answer that the contract does not know: the Function URL's own 429, 502 or 503, or a proxy's page. */
 class ForeignAnswer extends Error {
   readonly response: HttpResponse
@@ -26,6 +29,7 @@ class ForeignAnswer extends Error {
  * The Control API over HTTPS. Every call may be retried: the POST carries a request id, and the same id starts one run.
  * What the API itself reports as failed upstream was retried there, and is not retried again.
  * @param options.token never put into a message, a URL or an argument
+ * @param options.onWait hears every ten seconds for which call is still waited
  * @param options.interruption breaks off the look at a deploy, the one call that somebody makes while they wait
  */
 export function createControlApi(options: {
@@ -35,6 +39,9 @@ export function createControlApi(options: {
   interruption?: () => AbortSignal
   /** Per attempt, where somebody waits for something else. */
   timeoutMs?: number
+  onWait?: (text: string) => void
+  /** For tests. */
+  noticeMs?: number
 }): ControlApi {
   const base = options.url.replace(/\/+$/, '')
   async function call<T>(
@@ -67,6 +74,11 @@ export function createControlApi(options: {
       return answer
     }
     let answer: unknown
+    const started = performance.now()
+    const notice = setInterval(() => {
+      const seconds = Math.round((performance.now() - started) / 1000)
+      options.onWait?.(`Waiting for ${new URL(base).host}, for ${seconds} s now.`)
+    }, options.noticeMs ?? NOTICE_MS)
     try {
       answer = await withRetry(exchange, {
         retryable: (error) => !signal?.aborted && isRetryable(error),
@@ -75,6 +87,8 @@ export function createControlApi(options: {
     } catch (error) {
       if (signal?.aborted) throw new ClawctlError('CANCELLED', 'It was interrupted.', { cause: error })
       throw explain(error, base)
+    } finally {
+      clearInterval(notice)
     }
     const parsed = schema.safeParse(answer)
     if (parsed.success) return parsed.data
