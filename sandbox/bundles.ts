@@ -1,22 +1,16 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { buffer } from 'node:stream/consumers'
 import { deflateSync, gzipSync } from 'node:zlib'
 import { pack } from 'tar-stream'
 import { assembleBundles } from '../src/lib/domain/bundles/assemble.js'
+import { objectFile } from '../src/lib/domain/bundles/layout.js'
 import { manifestKey } from '../src/lib/domain/bundles/manifest.js'
 import { manifestText, planBundle, type WantedObject } from '../src/lib/domain/bundles/plan.js'
-import { ownersOf, SHARED_SECRET_NAMES } from '../src/lib/domain/bundles/secrets.js'
+import { FINGERPRINT_DIGITS, IDENTITY, ownersOf, SHARED_SECRET_NAMES } from '../src/lib/domain/bundles/secrets.js'
 import type { Registry } from '../src/lib/domain/registry/registry.js'
 import type { World } from './aws/world.js'
 
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
-
-/** Bytes in the form of an age file that nobody can decrypt: the sandbox holds no secret. */
-export function ageLookalike(): Buffer {
-  const b64 = (bytes: number) => randomBytes(bytes).toString('base64').replace(/=+$/, '')
-  const header = `age-encryption.org/v1\n-> X25519 ${b64(32)}\n${b64(32)}\n--- ${b64(32)}\n`
-  return Buffer.concat([Buffer.from(header), randomBytes(16 + 64 + 16)])
-}
 
 /** A repository of one commit with one file, in the form that `bootstrap upload` packs. */
 async function tinyRepository(name: string): Promise<{ archive: Buffer; commit: string }> {
@@ -47,19 +41,41 @@ async function tinyRepository(name: string): Promise<{ archive: Buffer; commit: 
   return { archive: gzipSync(await buffer(tar)), commit }
 }
 
+/** Identities of the instances and their secrets, made up and encrypted as a maintainer would have them. */
+async function makeSecrets(registry: Registry) {
+  const { Encrypter, generateX25519Identity, identityToRecipient } = await import('age-encryption')
+  const keys = new Map<string, { body: Buffer; recipient: string; fingerprint: string }>()
+  for (const { id } of registry) {
+    const identity = await generateX25519Identity()
+    const recipient = await identityToRecipient(identity)
+    const fingerprint = sha256(Buffer.from(recipient)).slice(0, FINGERPRINT_DIGITS)
+    keys.set(id, { body: Buffer.from(`${identity}\n`), recipient, fingerprint })
+  }
+  const owners = ownersOf(registry)
+  const secrets = new Map<string, Buffer>()
+  for (const name of [...SHARED_SECRET_NAMES, ...owners.keys()]) {
+    const encrypter = new Encrypter()
+    for (const [id, { recipient }] of keys) if ((owners.get(name) ?? id) === id) encrypter.addRecipient(recipient)
+    secrets.set(name, Buffer.from(await encrypter.encrypt(`the sandbox's ${name}`)))
+  }
+  return { keys, secrets }
+}
+
 /** A whole bundle for each instance, as an upload would have left it: assembled and planned by the same functions. */
 export async function putBundles(world: World, bucket: string, registry: Registry, revision: string): Promise<void> {
-  const secrets = new Map(
-    [...SHARED_SECRET_NAMES, ...ownersOf(registry).keys()].map((name) => [name, ageLookalike()] as const),
-  )
+  const { keys, secrets } = await makeSecrets(registry)
   const repository = { name: 'clawdinators', ...(await tinyRepository('clawdinators')) }
   const ids = registry.map(({ id }) => id)
-  for (const assembly of assembleBundles({ registry, ids, available: new Set(secrets.keys()) }).assemblies) {
+  for (const { entry, secrets: own } of assembleBundles({ registry, ids, available: new Set(secrets.keys()) })
+    .assemblies) {
+    const identity = keys.get(entry.id)
+    if (!identity) continue
     const contents = new Map<string, Buffer>()
-    const wanted = assembly.secrets.map(({ name, file }): WantedObject => {
-      const body = secrets.get(name) ?? ageLookalike()
+    const { body: identityBody, fingerprint: openedBy } = identity
+    const wanted = own.map(({ name, file }): WantedObject => {
+      const body = secrets.get(name) ?? Buffer.alloc(0)
       contents.set(file, body)
-      return { kind: 'secret', name, file, size: body.length, sha256: sha256(body) }
+      return { kind: 'secret', name, file, size: body.length, sha256: sha256(body), openedBy }
     })
     const { name, archive, commit } = repository
     contents.set(`repos/${name}.tar.gz`, archive)
@@ -67,12 +83,19 @@ export async function putBundles(world: World, bucket: string, registry: Registr
       ...{ kind: 'repo', name, size: archive.length, sha256: sha256(archive) },
       ...{ url: null, branch: 'main', commit },
     }
-    const { entry } = assembly
-    const plan = planBundle(entry, [...wanted, repo], { manifest: null, objects: [] })
-    for (const { file, key, sha256: digest } of plan.objects) {
+    const key: WantedObject = {
+      ...{ kind: 'identity', name: IDENTITY.name, size: identityBody.length, sha256: sha256(identityBody) },
+      fingerprints: [openedBy],
+    }
+    contents.set(objectFile('identity', IDENTITY.name), identityBody)
+    const plan = planBundle(entry, [...wanted, repo, key], { manifest: null, objects: [] })
+    for (const { kind, file, key, sha256: digest } of plan.objects) {
       const checksum = Buffer.from(digest, 'hex').toString('base64')
       const body = contents.get(file) ?? Buffer.alloc(0)
-      world.putObject(bucket, `${entry.bootstrapPrefix}/${key}`, body, { checksums: [['sha256', checksum]] })
+      world.putObject(bucket, `${entry.bootstrapPrefix}/${key}`, body, {
+        checksums: [['sha256', checksum]],
+        ...(kind === 'identity' ? { sse: { algorithm: 'aws:kms', kmsKeyId: world.defaultKmsKey } } : {}),
+      })
     }
     world.putObject(
       bucket,

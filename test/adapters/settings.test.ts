@@ -234,6 +234,15 @@ describe('settings', () => {
       }
     })
 
+    it('says that CI=true chose ci mode, on a laptop alone', async () => {
+      const hint = async (env: Record<string, string>) => (await failureOf(() => directSettings(env))).hint
+      expect(await hint({ CI: 'true' }))
+        .to.include('CI=true chose ci mode')
+        .and.include('--mode agent')
+      expect(await hint({ CI: 'true', GITHUB_ACTIONS: 'true' })).not.to.include('chose')
+      expect(await hint({ CI: 'true', CLAWCTL_MODE: 'ci' })).not.to.include('chose')
+    })
+
     it('reads region and bucket', () => {
       expect(directSettings({ AWS_DEFAULT_REGION: 'us-east-1', S3_BUCKET: 'b' })).to.deep.equal({
         region: 'us-east-1',

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
 import { expect } from 'chai'
 import { PLAINTEXT, SecretsWorld } from '../support/bundles.js'
 import { expectFailure, type Outcome, registryOf, TestSandbox, temporaryFolder } from '../support/cli.js'
@@ -101,8 +102,8 @@ describe('bootstrap and secrets', () => {
 
     expect(picture.code).to.equal(2)
     expect(picture.stdout)
-      .to.match(/^a +✔ +✔ +✖ bad +✔ +✔$/m)
-      .and.match(/^b +✖ bad +✔ +✖ bad +✔ +✔$/m)
+      .to.match(/^a +\? untested +\? untested +✖ bad( +\? untested){3}$/m)
+      .and.match(/^b +✖ bad +\? untested +✖ bad( +\? untested){3}$/m)
     expect(picture.stderr).to.include('INVALID_SECRETS').and.include('token-b.age is not age ciphertext')
     await secrets.put('token-b', ['b'])
     await secrets.put('openai-api-key', IDS)
@@ -116,10 +117,66 @@ describe('bootstrap and secrets', () => {
     ])
     expect(picture.code).to.equal(0)
     expect(picture.stdout)
-      .to.match(/^c +✔ +✔ +✔ +✔ +✔ own$/m)
-      .and.include('Every instance has what it needs.')
+      .to.match(/^c +✔ +✔ +✔ +✔ +✔ own +✔$/m)
+      .and.include('Every instance has what it needs, and can decrypt it.')
     const { secrets: report } = json.json()
-    expect(report.instances[0].cells[0]).to.deep.include({ name: 'token-a', required: true, state: 'ok' })
+    expect(report.instances[0].cells[0]).to.deep.include({ name: 'token-a', required: true, state: 'untested' })
+  })
+
+  it('makes and rotates identities in one step, and uploads no mixture', async () => {
+    const maintainer = ['--identity', secrets.maintainerKey]
+    const kms = ['--kms-key', KMS_KEY]
+    const recipient = () => readFile(secrets.path('secrets/recipients/a.txt'), 'utf8')
+    const before = await recipient()
+    const [there, nobody] = [
+      await clawctl('laptop', 'secrets', 'identity', 'new', 'a', ...maintainer, '--json'),
+      await clawctl('laptop', 'secrets', 'identity', 'rotate', 'a', '--json'),
+    ]
+    expectFailure(there, 'USAGE', 2)
+    expectFailure(nobody, 'USAGE', 2)
+    expect(await recipient()).to.equal(before)
+
+    const rotated = await clawctl('laptop', 'secrets', 'identity', 'rotate', 'a', ...maintainer, '--json')
+    expect(rotated.code, rotated.stdout).to.equal(0)
+    expect(rotated.json().written).to.include.members(['token-a.age', 'identities/a.age', 'recipients/a.txt'])
+    expect(await recipient()).not.to.equal(before)
+    // The bundle still has the old identity, which opens none of the files: the new one has to come with them.
+    const mixture = await upload('a', '--json')
+    expectFailure(mixture, 'INVALID_SECRETS', 2)
+    expect(mixture.json().problems[0]).to.include('the identity of a does not open it')
+    const [others, whole] = [await upload('b', '--json'), await upload('a', '--json', ...maintainer, ...kms)]
+    expect(others.code, others.stdout).to.equal(0)
+    expect(whole.code, whole.stdout).to.equal(0)
+    const verified = (await verify('--deep')).json().bundles
+    expect(
+      verified.map((bundle: { whole: boolean; untested: string[] }) => [bundle.whole, bundle.untested]),
+    ).to.deep.equal(IDS.map(() => [true, []]))
+    const a = JSON.parse(String(sandbox.bucket.get('bootstrap/a/config.json')?.body))
+    const prints = a.objects.flatMap((object: { openedBy?: string }) => object.openedBy ?? [])
+    const [identity] = a.objects.filter(({ kind }: { kind: string }) => kind === 'identity')
+    expect(new Set(prints)).to.deep.equal(new Set(identity.fingerprints))
+  })
+
+  it('uploads no bundle without an identity, and says how to make one', async () => {
+    sandbox.bucket.delete('bootstrap/b/config.json')
+    const refused = await upload('b', '--json')
+    expectFailure(refused, 'INVALID_SECRETS', 2)
+    expect(refused.json().problems[0]).to.include('clawctl secrets identity new b')
+    const mended = await upload('b', '--json', '--identity', secrets.maintainerKey, '--kms-key', KMS_KEY)
+    expect(mended.code, mended.stdout).to.equal(0)
+  })
+
+  it('refuses secrets that the identity of the bundle did not open, by the manifest alone', async () => {
+    const key = 'bootstrap/c/config.json'
+    const text = String(sandbox.bucket.get(key)?.body)
+    const manifest = JSON.parse(text)
+    for (const object of manifest.objects) if (object.kind === 'identity') object.fingerprints = ['0123456789abcdef']
+    sandbox.world.putObject(sandbox.inner.session.ci.S3_BUCKET ?? '', key, JSON.stringify(manifest))
+    const [checked, deploy] = await Promise.all([verify(), clawctl('ci', 'fleet', 'deploy', 'c', '--json')])
+    expectFailure(checked, 'BUNDLE_INCOMPLETE', 3)
+    expect(JSON.stringify(checked.json().bundles)).to.include("is encrypted for another identity than the bundle's")
+    expectFailure(deploy, 'BUNDLE_INCOMPLETE', 3)
+    sandbox.world.putObject(sandbox.inner.session.ci.S3_BUCKET ?? '', key, text)
   })
 
   it('exits with 3 and every problem where a bundle does not verify, and so does a deploy', async () => {

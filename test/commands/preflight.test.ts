@@ -1,9 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { ageLookalike } from '../../sandbox/bundles.js'
 import { hostFileText } from '../../src/lib/domain/registry/hostFile.js'
 import { copyCheckout, expectFailure, TestSandbox, temporaryFolder } from '../support/cli.js'
+import { ageText } from '../support/fakes.js'
 
 const SEVEN = ['control-api', 'control-token', 'workflow', 'registry', 'discord-tokens', 'latest-ami', 'fleet-status']
 
@@ -73,7 +73,7 @@ describe('clawctl preflight', () => {
   it('looks into nix-secrets where it is told to, and prints none of them', async () => {
     const folder = files.path('nix-secrets')
     await mkdir(folder, { recursive: true })
-    await writeFile(join(folder, 'clawdinator-discord-token-1.age'), ageLookalike())
+    await writeFile(join(folder, 'clawdinator-discord-token-1.age'), ageText('a token'))
     await writeFile(join(folder, 'clawdinator-discord-token-2.age'), 'plain-text-of-a-token')
     const { code, stdout, stderr } = await sandbox.clawctl('laptop', ['preflight', '--chat', '--secrets-dir', folder])
     expect(code).to.equal(1)

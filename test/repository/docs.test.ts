@@ -2,6 +2,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect } from 'chai'
 import { GENERATED, ROOT, replacePart } from '../../scripts/docs.js'
+import { diagram, THEMES } from '../../scripts/pictures/diagrams.js'
+import { logo } from '../../scripts/pictures/logo.js'
 
 const read = (file: string) => readFileSync(join(ROOT, file), 'utf8')
 const PAGES = [
@@ -12,10 +14,20 @@ const PAGES = [
 
 describe('the documentation', () => {
   for (const { file, name, content } of GENERATED) {
-    it(`${file} has the ${name} of the code; npm run readme renews them`, async () => {
+    it(`${file} has the ${name} of the code; npm run docs renews them`, async () => {
       expect(read(file)).to.equal(replacePart(read(file), name, await content()))
     })
   }
+
+  it('has the diagrams and the logo of their sources; npm run readme renews them', () => {
+    expect(read('assets/logo.svg')).to.equal(logo())
+    for (const file of readdirSync(join(ROOT, 'docs/pictures'))) {
+      for (const [theme, colours] of Object.entries(THEMES)) {
+        const picture = read(`assets/${file.replace(/\.mmd$/, '')}-${theme}.svg`)
+        expect(picture).to.equal(diagram(read(`docs/pictures/${file}`), colours))
+      }
+    }
+  })
 
   it('names the two commands that package.json has', () => {
     const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }

@@ -24,6 +24,11 @@ describe('package.json', () => {
     }
   })
 
+  it('asks for the Node that bin/run.js asks for', () => {
+    const [, major, minor] = /OLDEST = \[(\d+), (\d+)\]/.exec(readFileSync(join(ROOT, 'bin/run.js'), 'utf8')) ?? []
+    expect(manifest.engines).to.deep.equal({ node: `>=${major}.${minor}` })
+  })
+
   it('runs nothing on the machine that installs it', () => {
     for (const name of ['preinstall', 'install', 'postinstall', 'prepare']) {
       expect(manifest.scripts).not.to.have.property(name)

@@ -13,20 +13,30 @@ export class SecretsWorld {
   readonly folder = mkdtempSync(join(tmpdir(), 'clawctl-secrets-'))
   readonly secretsDir = this.path('secrets')
   readonly identitiesDir = this.path('identities')
+  /** Opens `identities/<id>.age` of the secrets directory. */
+  readonly maintainerKey = this.path('maintainer.key')
   readonly repos = this.path('repos.tsv')
   readonly #identities = new Map<string, string>()
 
   private constructor() {
     for (const dir of [this.secretsDir, this.identitiesDir]) mkdirSync(dir)
+    for (const name of ['identities', 'recipients']) mkdirSync(join(this.secretsDir, name))
   }
 
   /** Identities and tokens (`token-ID`) of the instances, the shared secrets for all of them, one repository. */
   static async make(ids: readonly string[]): Promise<SecretsWorld> {
     const world = new SecretsWorld()
+    const maintainer = await generateX25519Identity()
+    world.#identities.set('maintainers', maintainer)
+    writeFileSync(world.maintainerKey, `${maintainer}\n`)
+    writeFileSync(world.path('secrets/recipients/maintainers.txt'), `${await identityToRecipient(maintainer)}\n`)
     for (const id of ids) {
       const identity = await generateX25519Identity()
       world.#identities.set(id, identity)
-      writeFileSync(join(world.identitiesDir, `${id}.key`), `# of ${id}\n${identity}\n`)
+      const text = `# of ${id}\n${identity}\n`
+      writeFileSync(join(world.identitiesDir, `${id}.key`), text)
+      await world.put(`identities/${id}`, [], { plaintext: text })
+      writeFileSync(world.path(`secrets/recipients/${id}.txt`), `${await identityToRecipient(identity)}\n`)
     }
     for (const name of SHARED_SECRET_NAMES) await world.put(name, ids, { armored: name === 'openai-api-key' })
     for (const id of ids) await world.put(`token-${id}`, [id])
@@ -44,14 +54,14 @@ export class SecretsWorld {
     return this.#identities.get(id) ?? ''
   }
 
-  /** Encrypts a secret anew, for instances that have an identity here. */
+  /** Encrypts a secret anew, for the maintainers and for instances that have an identity here. */
   async put(
     name: string,
     ids: readonly string[],
     options: { armored?: boolean; plaintext?: string } = {},
   ): Promise<void> {
     const encrypter = new Encrypter()
-    for (const id of ids) encrypter.addRecipient(await identityToRecipient(this.identity(id)))
+    for (const id of ['maintainers', ...ids]) encrypter.addRecipient(await identityToRecipient(this.identity(id)))
     const file = await encrypter.encrypt(options.plaintext ?? `${PLAINTEXT} ${name}`)
     this.write(name, options.armored ? armor.encode(file) : file)
   }

@@ -94,13 +94,21 @@ export function bundleOf(entry: RegistryEntry): { manifest: BundleManifest; text
     texts.set(file, text)
     return { name, file, key: file, size: text.length, sha256: createHash('sha256').update(text).digest('hex') }
   }
+  const openedBy = createHash('sha256').update(entry.id).digest('hex').slice(0, 16)
   const secrets = needsOf(entry, new Set()).map(({ name }) => ({
     kind: 'secret' as const,
+    openedBy,
     ...shape(name, `secrets/${name}.age`, ageText(name)),
   }))
   const repo = shape('clawdinators', 'repos/clawdinators.tar.gz', 'an archive')
   const origin = { url: null, branch: 'main', commit: '0'.repeat(40) }
-  return { manifest: manifestOf(entry, [...secrets, { kind: 'repo', ...repo, ...origin }]), texts }
+  const identity = shape('age-identity', 'secrets/age-identity.key', `the identity of ${entry.id}`)
+  const objects: BundleManifest['objects'] = [
+    ...secrets,
+    { kind: 'identity', fingerprints: [openedBy], ...identity },
+    { kind: 'repo', ...repo, ...origin },
+  ]
+  return { manifest: manifestOf(entry, objects), texts }
 }
 
 export function runOf(id: number, change: Partial<Run> = {}): Run {

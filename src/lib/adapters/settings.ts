@@ -268,7 +268,11 @@ function required(env: Env, names: readonly [string, ...string[]], what: string)
     const value = read(env, name)
     if (value !== undefined) return value
   }
-  throw new ClawctlError('NOT_CONFIGURED', `${names.join(' or ')} is not set.`, { hint: `Set ${names[0]} to ${what}.` })
+  const onLaptop = env.CI === 'true' && env.GITHUB_ACTIONS !== 'true' && read(env, 'CLAWCTL_MODE') === undefined
+  const why = onLaptop ? ' CI=true chose ci mode: to ask the Control API instead, unset CI or add --mode agent.' : ''
+  throw new ClawctlError('NOT_CONFIGURED', `${names.join(' or ')} is not set.`, {
+    hint: `Set ${names[0]} to ${what}.${why}`,
+  })
 }
 
 /** The checkout of nix-secrets: `--secrets-dir`, else CLAWCTL_SECRETS_DIR. */

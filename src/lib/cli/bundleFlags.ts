@@ -13,8 +13,15 @@ export const secretsDirFlag = string({
   helpValue: 'DIR',
 })
 
+/** Of `bootstrap upload` and `secrets check`. */
 export const identityFlag = string({
-  summary: 'Age identity that every secret is test-decrypted with, in memory.',
+  summary:
+    "Age key of a maintainer or of CI: opens identities/ID.age of the secrets directory, the instances' identities.",
+  helpValue: 'FILE',
+})
+
+export const maintainerFlag = string({
+  summary: 'Age key of a maintainer: decrypts the secrets, in memory, to encrypt them anew.',
   helpValue: 'FILE',
 })
 

@@ -35,6 +35,15 @@ describe('AWS adapters', () => {
     }
   })
 
+  it("pass the SDK's own words on where there are no credentials", () => {
+    const failure = (message: string) =>
+      asAwsFailure('EC2 DescribeImages', Object.assign(new Error(message), { name: 'CredentialsProviderError' }))
+    const expired = failure("The SSO session is over. To refresh it run 'aws sso login --profile fleet'.")
+    expect(expired).to.include({ code: 'NOT_CONFIGURED', hint: 'Run: aws sso login --profile fleet' })
+    expect(expired.message).to.include('The SSO session is over')
+    expect(failure('Could not load credentials from any providers').message).to.equal('There are no AWS credentials.')
+  })
+
   describe('createCompute', () => {
     it('describes every host of the fleet that is not gone, and nothing else', async () => {
       const launchTime = new Date('2026-11-20T10:00:00Z')

@@ -39,8 +39,8 @@ describe('a secrets directory', () => {
     const { report, failure } = await check()
     expect(failure).to.equal(null)
     expect(report.instances.map(({ cells }) => cells.map(({ state }) => state))).to.deep.equal([
-      ['ok', 'ok', 'ok', 'ok', 'ok'],
-      ['ok', 'ok', 'ok', 'ok', 'ok'],
+      Array(6).fill('untested'),
+      Array(6).fill('untested'),
     ])
     expect([report.orphans, report.strays, report.shared]).to.deep.equal([[], [], []])
   })
@@ -123,9 +123,29 @@ describe('a secrets directory', () => {
       expect((await check({ folder: world.identitiesDir })).failure).to.equal(null)
     })
 
+    it('opens the sealed identities with the identity of a maintainer, and shows what was not tested', async () => {
+      const untested = await check({})
+      expect(untested.failure).to.equal(null)
+      expect(untested.report.untested).to.equal(2 * 6)
+      const opened = await check({ file: world.maintainerKey })
+      expect(opened.report).to.deep.include({ untested: 0, problems: [] })
+      expect((await check({ file: join(world.identitiesDir, 'a.key') })).report.problems).to.deep.equal([
+        "identities/a.age can't be decrypted with --identity",
+        "identities/b.age can't be decrypted with --identity",
+      ])
+    })
+
     it('names what an identity does not open', async () => {
-      const { report } = await check({ file: join(world.identitiesDir, 'a.key') })
-      expect(report.problems).to.deep.equal(["token-b.age can't be decrypted with --identity, and b needs it"])
+      const folder = world.path('swapped')
+      mkdirSync(folder)
+      for (const [id, other] of [
+        ['a', 'a'],
+        ['b', 'a'],
+      ] as const) {
+        writeFileSync(join(folder, `${id}.key`), `${world.identity(other)}\n`)
+      }
+      const { report } = await check({ folder })
+      expect(report.problems).to.deep.equal(["token-b.age can't be decrypted: the identity of b does not open it"])
       expect(report.instances[1]?.cells[0]).to.include({ name: 'token-b', state: 'bad' })
     })
 
@@ -139,13 +159,16 @@ describe('a secrets directory', () => {
       ])
     })
 
-    it('says why it could not test what is encrypted for ssh keys alone', async () => {
+    it('refuses what is encrypted for ssh keys alone: no age identity opens it', async () => {
       const text = `age-encryption.org/v1\n-> ssh-ed25519 abcdEF ${'a'.repeat(43)}\n${'b'.repeat(43)}\n--- ${'c'.repeat(43)}\n`
       world.write('clawdinator-control-token-a', text + 'x'.repeat(64))
       const { report, failure } = await check({ folder: world.identitiesDir })
-      expect(failure).to.equal(null)
-      expect(report.instances[0]?.cells[4]).to.include({ state: 'untested' })
-      expect(report.notes[0]).to.match(/^clawdinator-control-token-a\.age was not test-decrypted: .*ssh-ed25519/)
+      expect(failure?.code).to.equal('INVALID_SECRETS')
+      expect(report.instances[0]?.cells[4]).to.include({ state: 'bad' })
+      expect(report.problems[0]).to.match(/^clawdinator-control-token-a\.age is encrypted for ssh-ed25519 keys only/)
+      const without = await check({})
+      expect(without.report.instances[0]?.cells[4]).to.include({ state: 'untested' })
+      expect(without.failure).to.equal(null)
     })
 
     it('refuses what is no identity, and shows nothing of it', async () => {

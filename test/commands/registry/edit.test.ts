@@ -1,8 +1,8 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { expect } from 'chai'
-import { ageLookalike } from '../../../sandbox/bundles.js'
 import { hostFileText } from '../../../src/lib/domain/registry/hostFile.js'
 import { clawctl, expectFailure, type Outcome, registryOf, surroundings, temporaryFolder } from '../../support/cli.js'
+import { ageText } from '../../support/fakes.js'
 
 describe('clawctl registry add, remove, check', () => {
   const files = temporaryFolder()
@@ -29,15 +29,15 @@ describe('clawctl registry add, remove, check', () => {
   it('adds both files without any credential, and lists the steps that remain', async () => {
     const { run, root, registry, hosts } = await checkout()
     await mkdir(`${root}/secrets`)
-    await writeFile(`${root}/secrets/clawdinator-discord-token-3.age`, ageLookalike())
+    await writeFile(`${root}/secrets/clawdinator-discord-token-3.age`, ageText('a token'))
     const { code, stdout, stderr } = await run('add', 'clawdinator-3', '--secrets-dir', 'secrets')
     expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' })
     expect(stdout).to.match(/^Added clawdinator-3\.\n {2}created {2}nix\/hosts\/clawdinator-3\.nix\n {2}modified nix/)
     expect(stdout).to.match(/\[x\] 1\. A Discord bot.*\n {2}\[x\] 2\. Entry.*\n {2}\[x\] 3\. Host file/)
     expect(stdout).to.match(
-      /\[ \] 4\. .*not known here.*\n +git add nix\/instances\.json nix\/hosts\/clawdinator-3\.nix/,
+      /\[ \] 4\. An age identity.*\n +clawctl secrets identity new clawdinator-3 .*\n {2}\[ \] 5\. .*not known here.*\n +git add nix\/instances\.json nix\/hosts\/clawdinator-3\.nix/,
     )
-    expect(stdout).to.match(/\[ \] 6\. Deployed.*\n +clawctl fleet deploy clawdinator-3 --wait/)
+    expect(stdout).to.match(/\[ \] 7\. Deployed.*\n +clawctl fleet deploy clawdinator-3 --wait/)
     expect(JSON.parse(await registry())['clawdinator-3']).to.deep.equal({
       host: 'clawdinator-3',
       instanceType: 't3.large',

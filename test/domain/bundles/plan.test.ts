@@ -30,6 +30,7 @@ const repo = (text: string): WantedObject => ({
 const wantedOf = (contents: readonly string[]) => [
   ...SHARED_SECRET_NAMES.map((name, n) => secret(name, contents[n % contents.length] ?? '')),
   secret(entry.discordTokenSecret, `token ${contents[0]}`),
+  identity(`identity ${contents[0]}`),
   repo(`repo ${contents[0]}`),
 ]
 
@@ -78,10 +79,9 @@ class Prefix {
 function* upload(prefix: Prefix, contents: readonly string[]): Generator<void, 'done' | 'conflict'> {
   const wanted = wantedOf(contents)
   const texts = new Map(
-    [...contents, ...contents.map((text) => `token ${text}`), `repo ${contents[0]}`].map((text) => [
-      digest(text),
-      text,
-    ]),
+    [...contents, ...contents.map((text) => `token ${text}`), `identity ${contents[0]}`, `repo ${contents[0]}`].map(
+      (text) => [digest(text), text],
+    ),
   )
   const { tag, manifest } = prefix
   yield
@@ -142,16 +142,32 @@ describe('planBundle', () => {
     expect(planBundle(moved, wantedOf(['x']), stored())).to.include({ action: 'replace', generation: 2 })
   })
 
-  it('keeps an identity that nobody gave anew, and replaces it by one that somebody did', () => {
-    const withIdentity = planBundle(entry, [...wantedOf(['x']), identity('k1')], { manifest: null, objects: [] })
+  it('keeps an identity that was not given again, and replaces it by one that was', () => {
+    const secrets = (content: string) => wantedOf([content]).filter(({ kind }) => kind !== 'identity')
+    const withIdentity = planBundle(entry, [...secrets('x'), identity('k1')], { manifest: null, objects: [] })
     const there = {
       manifest: manifestText(withIdentity, AT),
       objects: withIdentity.objects.map(({ key, size }) => keyed(key, size)),
     }
     const names = (plan: typeof first) => plan.objects.filter(({ kind }) => kind === 'identity').map((o) => o.sha256)
-    expect(planBundle(entry, wantedOf(['x']), there).action).to.equal('unchanged')
-    expect(names(planBundle(entry, wantedOf(['y']), there))).to.deep.equal([digest('k1')])
-    expect(names(planBundle(entry, [...wantedOf(['x']), identity('k2')], there))).to.deep.equal([digest('k2')])
+    expect(planBundle(entry, secrets('x'), there).action).to.equal('unchanged')
+    expect(names(planBundle(entry, secrets('y'), there))).to.deep.equal([digest('k1')])
+    expect(names(planBundle(entry, [...secrets('x'), identity('k2')], there))).to.deep.equal([digest('k2')])
+  })
+
+  it('keeps what an earlier upload saw of a secret that this one could not test', () => {
+    const opened = (object: WantedObject): WantedObject =>
+      object.kind === 'secret' ? { ...object, openedBy: '0123456789abcdef' } : object
+    const tested = planBundle(entry, wantedOf(['x']).map(opened), { manifest: null, objects: [] })
+    const there = {
+      manifest: manifestText(tested, AT),
+      objects: tested.objects.map(({ key, size }) => keyed(key, size)),
+    }
+    const again = planBundle(entry, wantedOf(['x']), there)
+    expect(again.action).to.equal('unchanged')
+    expect(again.objects).to.deep.equal(tested.objects)
+    const changed = planBundle(entry, wantedOf(['y']), there).objects
+    expect(changed.filter((object) => object.kind === 'secret' && object.openedBy)).to.deep.equal([])
   })
 
   it('removes what no manifest will name again, and leaves an upload under way alone', () => {

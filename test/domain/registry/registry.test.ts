@@ -30,6 +30,10 @@ describe('the registry', () => {
     expect(findEntry(registry, 'constructor')).to.equal(undefined)
   })
 
+  it('names a byte order mark, which no parser of JSON takes', () => {
+    expect(() => parseRegistry('\uFEFF{}', 'x')).to.throw(/byte order mark \(BOM\)/)
+  })
+
   it('may be empty', () => expect(parseRegistry('{}', 'x')).to.deep.equal([]))
 
   it("takes an id that is a name of JavaScript's own", () => {

@@ -110,13 +110,18 @@ describe('uploadBundles', () => {
     }
     const identity = (id: string) => ageIdentities({ folder: secrets.identitiesDir }).of(id)
     const inspector = seedInspector(createGit(process.env, undefined), () => secrets.folder)
-    const deep = { kind: 'deep' as const, identityOf: identity, downloads: store, inspector }
+    const { parse } = ageIdentities({})
+    const deep = { kind: 'deep' as const, identityOf: identity, parse, downloads: store, inspector }
+    // The bundle's own identity, where none is given.
+    expect((await verify('all', { ...deep, identityOf: async () => null })).notes).to.deep.equal([])
     expect((await verify('all', deep)).notes).to.deep.equal([])
     const swapped = { ...deep, identityOf: (id: string) => identity(id === IDS[0] ? (IDS[1] ?? '') : (IDS[0] ?? '')) }
     const bundles = (await failureOf(verify('all', swapped))).partial?.bundles as { problems: string[] }[]
     const problems = bundles.map((bundle) => bundle.problems)
     expect(problems.map((list) => list.length)).to.deep.equal([1, 1])
-    expect(problems[0]?.[0]).to.match(/secrets\/token-clawdinator-1\..*can't be decrypted with the identity/)
+    expect(problems[0]?.[0]).to.match(
+      /secrets\/token-clawdinator-1\..*can't be decrypted: the instance's identity does not open it/,
+    )
   })
 
   it('sends a secret that was rotated alone, keeps the identity, and removes what it was before', async () => {

@@ -8,7 +8,15 @@ const entry = entryOf('clawdinator-3')
 const none: StepPorts = { secrets: null, fleet: null, hasBundle: null }
 const secrets = (listing: Partial<SecretsListing>) => ({
   path: 'nix-secrets',
-  read: async () => ({ files: [], strays: [], problems: [], ...listing }),
+  read: async () => ({
+    files: [],
+    strays: [],
+    problems: [],
+    identities: new Map(),
+    recipients: new Map(),
+    ...listing,
+  }),
+  write: async () => {},
 })
 const fleet = (state: FleetInstance['state'] | null, ofBranch = true) => ({
   ofBranch,
@@ -28,6 +36,7 @@ describe('the steps that remain for an instance', () => {
       ['discord-token', null],
       ['registry-entry', true],
       ['host-file', true],
+      ['identity', null],
       ['merged', null],
       ['bundle', null],
       ['deploy', null],
@@ -51,6 +60,18 @@ describe('the steps that remain for an instance', () => {
     ] as const) {
       expect((await look({ secrets: secrets(listing) }))['discord-token']).to.include({ done, note })
     }
+  })
+
+  it('tick the identity only where it and its public key are there', async () => {
+    const sealed = new Map([[entry.id, { name: entry.id, bytes: Buffer.from(''), sha256: '' }]])
+    const recipients = new Map([[entry.id, ['age1x']]])
+    const tick = async (listing: Partial<SecretsListing>) => (await look({ secrets: secrets(listing) })).identity
+    expect(await tick({ identities: sealed, recipients })).to.include({ done: true, note: null })
+    expect(await tick({ recipients })).to.include({ done: false, note: 'identities/clawdinator-3.age is missing' })
+    expect(await tick({ identities: sealed })).to.include({
+      done: false,
+      note: 'recipients/clawdinator-3.txt is missing',
+    })
   })
 
   it('tick branch and deploy by what the server knows', async () => {

@@ -118,10 +118,7 @@ export function asAwsFailure(what: string, error: unknown): ClawctlError {
   const unnamed = name === 'Unknown' && status !== undefined
   const told = unnamed ? `HTTP ${status}` : name
   if (name === 'CredentialsProviderError') {
-    return new ClawctlError('NOT_CONFIGURED', 'There are no AWS credentials.', {
-      hint: 'In CI, let the workflow assume its role; elsewhere set AWS_PROFILE or the AWS_* variables.',
-      cause: error,
-    })
+    return noCredentials(error as Error)
   }
   if (name === 'NoSuchBucket') {
     return new ClawctlError('NOT_CONFIGURED', `${what}: there is no such bucket.`, {
@@ -156,4 +153,17 @@ export function asAwsFailure(what: string, error: unknown): ClawctlError {
   if (unnamed) return new ClawctlError('UPSTREAM', `${what} failed (${told}).`, { cause: error })
   const { message, code = name } = error as NodeJS.ErrnoException
   return new ClawctlError('UPSTREAM', `${what} failed (${code}).`, { cause: error, details: message ? [message] : [] })
+}
+
+/** A session that is over, a profile with a typo and no credentials at all are different things: the SDK says which. */
+function noCredentials(error: Error): ClawctlError {
+  const words = error.message.replace(/\s+/g, ' ').trim()
+  const login = /aws sso login(?: --[\w-]+ [\w.@-]+)*/.exec(words)?.[0]
+  const none = words === '' || /Could not load credentials from any providers/i.test(words)
+  return new ClawctlError('NOT_CONFIGURED', none ? 'There are no AWS credentials.' : `AWS credentials: ${words}`, {
+    hint: login
+      ? `Run: ${login}`
+      : 'In CI, let the workflow assume its role; elsewhere set AWS_PROFILE or the AWS_* variables, and check the profile.',
+    cause: error,
+  })
 }

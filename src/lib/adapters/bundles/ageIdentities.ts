@@ -1,15 +1,16 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { armor, Decrypter } from 'age-encryption'
+import { armor, Decrypter, Encrypter, generateX25519Identity, identityToRecipient } from 'age-encryption'
 import { inspectAge } from '../../domain/bundles/age.js'
+import { FINGERPRINT_DIGITS } from '../../domain/bundles/secrets.js'
 import { ClawctlError } from '../../domain/errors.js'
-import type { Identities, Identity, Opened } from '../../ops/bundles/ports.js'
+import type { AgeKeys, Identities, Identity, Opened } from '../../ops/bundles/ports.js'
 import { reason, sha256Of, shown } from './secretsFolder.js'
 
 /** An identity file has a key and a comment or two. */
 const MOST_BYTES = 64 * 1024
-/** What age-encryption can open; ssh keys it can't. */
+/** What age-encryption can open; an identity file holds no other keys. */
 const NATIVE = new Set(['X25519', 'mlkem768x25519'])
 const KEY = /^AGE-SECRET-KEY-(?:PQ-)?1[A-Z0-9]+$/
 
@@ -26,34 +27,97 @@ export function ageIdentities(options: { file?: string | undefined; folder?: str
       return shared
     },
     of: async (id) => (options.folder === undefined ? null : load(join(options.folder, `${id}.key`), salt)),
+    parse: (bytes, origin) => parse(bytes, origin, salt),
   }
+}
+
+export const ageKeys: AgeKeys = {
+  async generate() {
+    const identity = await generateX25519Identity()
+    const recipient = await identityToRecipient(identity)
+    return { text: `# public key: ${recipient}\n${identity}\n`, recipient }
+  },
+  async encrypt(plaintext, recipients) {
+    const encrypter = new Encrypter()
+    for (const recipient of recipients) {
+      try {
+        encrypter.addRecipient(recipient)
+      } catch (error) {
+        throw new ClawctlError('INVALID_SECRETS', `clawctl can't encrypt for the recipient ${shown(recipient)}.`, {
+          hint: 'It encrypts for age recipients (age1…); `age-keygen` makes one for a maintainer.',
+          cause: error,
+        })
+      }
+    }
+    return encrypter.encrypt(plaintext)
+  },
 }
 
 /** @throws ClawctlError INVALID_SECRETS, never with anything of the content */
 async function load(path: string, salt: Buffer): Promise<Identity> {
-  const refuse = (problem: string, cause?: unknown) =>
-    new ClawctlError('INVALID_SECRETS', `The identity ${shown(path)} ${problem}.`, {
-      hint: 'It must hold an age identity as age-keygen writes one: AGE-SECRET-KEY-1…',
-      ...(cause === undefined ? {} : { cause }),
-    })
+  const origin = shown(path)
   const bytes = await readFile(path).catch((error) => {
-    throw refuse(reason(error), error)
+    throw unfit(origin, reason(error), error)
   })
-  if (bytes.length > MOST_BYTES || !(await stat(path)).isFile()) throw refuse('is no identity file')
-  const lines = bytes.toString('utf8').split(/\r?\n/)
+  if (!(await stat(path)).isFile()) throw unfit(origin, 'is no identity file')
+  return parse(bytes, origin, salt)
+}
+
+async function parse(bytes: Uint8Array, origin: string, salt: Buffer): Promise<Identity> {
+  if (bytes.length > MOST_BYTES) throw unfit(origin, 'is no identity file')
+  const lines = Buffer.from(bytes).toString('utf8').split(/\r?\n/)
   const keys = lines.map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('#'))
   if (keys.some((line) => line.startsWith('-----BEGIN OPENSSH'))) {
-    throw refuse('is an ssh key, which clawctl can neither test with nor upload')
+    throw unfit(origin, 'is an ssh key, which clawctl can neither test with nor upload')
   }
-  if (keys.length === 0 || !keys.every((line) => KEY.test(line))) throw refuse('holds no age identity')
-  const decrypter = new Decrypter()
+  if (keys.length === 0 || !keys.every((line) => KEY.test(line))) throw unfit(origin, 'holds no age identity')
+  let decrypters: { fingerprint: string; decrypter: Decrypter }[]
   try {
-    for (const key of keys) decrypter.addIdentity(key)
+    decrypters = await Promise.all(
+      keys.map(async (key) => {
+        const decrypter = new Decrypter()
+        decrypter.addIdentity(key)
+        return { fingerprint: fingerprintOf(await identityToRecipient(key)), decrypter }
+      }),
+    )
   } catch {
     // Not the cause: its words may hold the key.
-    throw refuse('holds a damaged age identity')
+    throw unfit(origin, 'holds a damaged age identity')
   }
-  return { bytes, sha256: sha256Of(bytes), open: (ciphertext) => openWith(decrypter, ciphertext, salt) }
+  const open = async (
+    ciphertext: Uint8Array,
+  ): Promise<{ plaintext: Uint8Array; fingerprint: string } | { why: string }> => {
+    const form = inspectAge(ciphertext)
+    if (!form.ok) return { why: form.problem }
+    if (!form.recipients.some((type) => NATIVE.has(type))) {
+      const types = [...new Set(form.recipients)].join(', ')
+      return { why: `is encrypted for ${types} keys only, which no age identity opens` }
+    }
+    for (const { fingerprint, decrypter } of decrypters) {
+      try {
+        const file = form.encoding === 'armored' ? armor.decode(Buffer.from(ciphertext).toString('latin1')) : ciphertext
+        return { plaintext: await decrypter.decrypt(file), fingerprint }
+      } catch {
+        // Another key may open it.
+      }
+    }
+    return { why: "can't be decrypted" }
+  }
+  return {
+    bytes,
+    sha256: sha256Of(bytes),
+    fingerprints: decrypters.map(({ fingerprint }) => fingerprint),
+    async open(ciphertext): Promise<Opened> {
+      const opened = await open(ciphertext)
+      if (!('plaintext' in opened)) return { outcome: 'failed', why: opened.why }
+      const digest = createHmac('sha256', salt).update(trimmed(opened.plaintext)).digest('hex')
+      return { outcome: 'opened', digest, fingerprint: opened.fingerprint }
+    },
+    async decrypt(ciphertext) {
+      const opened = await open(ciphertext)
+      return 'plaintext' in opened ? opened.plaintext : null
+    },
+  }
 }
 
 /** A token is the same with the line end that an editor leaves, and without. */
@@ -62,18 +126,14 @@ function trimmed(plaintext: Uint8Array): Uint8Array {
   return plaintext.subarray(0, end)
 }
 
-async function openWith(decrypter: Decrypter, ciphertext: Uint8Array, salt: Buffer): Promise<Opened> {
-  const form = inspectAge(ciphertext)
-  if (!form.ok) return { outcome: 'failed' }
-  if (!form.recipients.some((type) => NATIVE.has(type))) {
-    const types = [...new Set(form.recipients)].join(', ')
-    return { outcome: 'skipped', why: `it is encrypted for ${types} keys only, and the library knows age's own` }
-  }
-  try {
-    const file = form.encoding === 'armored' ? armor.decode(Buffer.from(ciphertext).toString('latin1')) : ciphertext
-    const plaintext = await decrypter.decrypt(file)
-    return { outcome: 'opened', digest: createHmac('sha256', salt).update(trimmed(plaintext)).digest('hex') }
-  } catch {
-    return { outcome: 'failed' }
-  }
+/** @param recipient `age1…` */
+export function fingerprintOf(recipient: string): string {
+  return sha256Of(Buffer.from(recipient)).slice(0, FINGERPRINT_DIGITS)
+}
+
+function unfit(origin: string, problem: string, cause?: unknown): ClawctlError {
+  return new ClawctlError('INVALID_SECRETS', `The identity ${origin} ${problem}.`, {
+    hint: 'It must hold an age identity as age-keygen writes one: AGE-SECRET-KEY-1…',
+    ...(cause === undefined ? {} : { cause }),
+  })
 }

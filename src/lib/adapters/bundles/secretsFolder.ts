@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { lstat, open, readdir, realpath, stat } from 'node:fs/promises'
-import { join, relative, resolve, sep } from 'node:path'
-import { SECRET_NAME_PATTERN } from '../../domain/bundles/secrets.js'
+import { lstat, mkdir, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises'
+import { basename, dirname, join, relative, resolve, sep } from 'node:path'
+import { IDENTITIES_FOLDER, RECIPIENTS_FOLDER, SECRET_NAME_PATTERN } from '../../domain/bundles/secrets.js'
 import { ClawctlError } from '../../domain/errors.js'
 import type { SecretFile, SecretsFolder, SecretsListing } from '../../ops/bundles/ports.js'
 
@@ -11,7 +11,7 @@ const MOST_BYTES = 1024 * 1024
 const ENDING = '.age'
 const NO_NAME = 'is no name of a secret: a letter or digit, then those, ".", "_" and "-"'
 
-/** A directory of `<name>.age`, as the nix-secrets repository is one. Hidden entries are nobody's business. */
+/** A directory of `<name>.age`, as the nix-secrets repository is one. Hidden entries are left alone. */
 export function secretsFolder(folder: string): SecretsFolder {
   return {
     path: folder,
@@ -23,7 +23,7 @@ export function secretsFolder(folder: string): SecretsFolder {
       const names = (await readdir(root, { encoding: 'buffer' })).sort(Buffer.compare)
       for (const raw of names) {
         const name = raw.toString('utf8')
-        if (name.startsWith('.')) continue
+        if (name.startsWith('.') || name === IDENTITIES_FOLDER || name === RECIPIENTS_FOLDER) continue
         if (!name.endsWith(ENDING)) {
           strays.push(shown(name))
         } else if (!Buffer.from(name).equals(raw) || !SECRET_NAME_PATTERN.test(name.slice(0, -ENDING.length))) {
@@ -34,7 +34,37 @@ export function secretsFolder(folder: string): SecretsFolder {
           else files.push({ name: name.slice(0, -ENDING.length), ...read })
         }
       }
-      return { files, strays, problems }
+      const identities = new Map<string, SecretFile>()
+      for (const [name, read] of await filesOf(root, IDENTITIES_FOLDER, ENDING)) {
+        if ('problem' in read) problems.push({ file: `${IDENTITIES_FOLDER}/${name}${ENDING}`, ...read })
+        else identities.set(name, { name, ...read })
+      }
+      const recipients = new Map<string, string[]>()
+      for (const [name, read] of await filesOf(root, RECIPIENTS_FOLDER, '.txt')) {
+        if ('problem' in read) problems.push({ file: `${RECIPIENTS_FOLDER}/${name}.txt`, ...read })
+        else recipients.set(name, linesOf(read.bytes))
+      }
+      return { files, strays, problems, identities, recipients }
+    },
+    async write(files) {
+      const root = await openFolder(folder)
+      const staged: { from: string; to: string }[] = []
+      try {
+        for (const [path, bytes] of files) {
+          const to = join(root, path)
+          const from = join(dirname(to), `.${basename(to)}.new`)
+          await mkdir(dirname(to), { recursive: true })
+          await writeDurably(from, bytes)
+          staged.push({ from, to })
+        }
+      } catch (error) {
+        await Promise.all(staged.map(({ from }) => rm(from, { force: true })))
+        throw new ClawctlError('INVALID_SECRETS', `The secrets directory ${shown(folder)} ${reason(error)}.`, {
+          hint: 'Nothing in it was changed. Make it writable, then run the command again.',
+          cause: error,
+        })
+      }
+      for (const { from, to } of staged) await rename(from, to)
     },
   }
 }
@@ -53,6 +83,31 @@ async function openFolder(folder: string): Promise<string> {
       hint: 'Give the checkout of nix-secrets with --secrets-dir, or set CLAWCTL_SECRETS_DIR.',
       cause: error,
     })
+  }
+}
+
+/** Files of a subfolder with this ending, by their names without it; none where there is no such folder. */
+async function filesOf(root: string, folder: string, ending: string) {
+  const names = await readdir(join(root, folder)).catch(() => [])
+  const fitting = names.filter((name) => !name.startsWith('.') && name.endsWith(ending)).sort()
+  const read = async (name: string) =>
+    [name.slice(0, -ending.length), await readInside(root, join(folder, name))] as const
+  return Promise.all(fitting.map(read))
+}
+
+function linesOf(bytes: Uint8Array): string[] {
+  const lines = Buffer.from(bytes).toString('utf8').split(/\r?\n/)
+  return lines.map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('#'))
+}
+
+/** On the disk before the rename: a power cut leaves the old file or the new one, never an empty one. */
+async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
+  const file = await open(path, 'w', 0o600)
+  try {
+    await file.writeFile(bytes)
+    await file.sync()
+  } finally {
+    await file.close()
   }
 }
 

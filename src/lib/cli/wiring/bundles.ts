@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { ageIdentities } from '../../adapters/bundles/ageIdentities.js'
+import { ageIdentities, ageKeys } from '../../adapters/bundles/ageIdentities.js'
 import { createBundleStore } from '../../adapters/bundles/bundleStore.js'
 import { secretsFolder } from '../../adapters/bundles/secretsFolder.js'
 import { createGit } from '../../adapters/bundles/seeds/git.js'
@@ -11,6 +11,7 @@ import { SEEDS_PATH } from '../../domain/bundles/seeds.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { checkSecrets } from '../../ops/bundles/checkSecrets.js'
 import type { BundleDownloads, BundleStore, SecretsFolder, Seeds } from '../../ops/bundles/ports.js'
+import { type Rekeyed, renewIdentities } from '../../ops/bundles/rekey.js'
 import { type UploadResult, uploadBundles } from '../../ops/bundles/upload.js'
 import { verifyBundles } from '../../ops/bundles/verify.js'
 import type { Clock, Progress, RegistrySource } from '../../ops/ports.js'
@@ -42,6 +43,7 @@ export interface BundleWiring {
   upload(target: string): Promise<UploadResult>
   verify(target: string): ReturnType<typeof verifyBundles>
   checkSecrets(): ReturnType<typeof checkSecrets>
+  renewIdentities(target: string, options: { rotate: boolean }): Promise<Rekeyed>
   /** @throws ClawctlError NOT_CONFIGURED */
   store(): BundleStore & BundleDownloads
 }
@@ -99,10 +101,18 @@ export function bundleWiring(around: BundleSurroundings, flags: BundleFlags): Bu
       const downloads = store()
       const identityOf = async (id: string) => (await identities.of(id)) ?? identities.shared()
       const depth = flags.deep
-        ? { kind: 'deep' as const, identityOf, downloads, inspector: seedInspector(git(), scratch) }
+        ? {
+            kind: 'deep' as const,
+            identityOf,
+            parse: identities.parse,
+            downloads,
+            inspector: seedInspector(git(), scratch),
+          }
         : { kind: 'full' as const }
       return verifyBundles({ target, depth }, { registry, store: downloads, progress })
     },
+    renewIdentities: (target, { rotate }) =>
+      renewIdentities({ target, rotate }, { registry, secrets: secrets(), identities, keys: ageKeys }),
     checkSecrets: () => checkSecrets(extra, { registry, secrets: secrets(), identities }),
   }
 }

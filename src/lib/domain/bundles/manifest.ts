@@ -2,13 +2,17 @@ import { type BundleManifest, type BundleObject, bundleManifestSchema } from '..
 import { parseJson } from '../json.js'
 import type { Registry, RegistryEntry } from '../registry/registry.js'
 import { REQUIRED_REPOS, secretNameOf } from './layout.js'
-import { ownersOf, SECRETS, type SecretSpec } from './secrets.js'
+import { IDENTITY, ownersOf, SECRETS, type SecretSpec } from './secrets.js'
 
 export const MANIFEST_NAME = 'config.json'
 export const manifestKey = (entry: Pick<RegistryEntry, 'bootstrapPrefix'>) =>
   `${entry.bootstrapPrefix}/${MANIFEST_NAME}`
 export const HEARTBEAT_PREFIX = 'heartbeats/'
 export const heartbeatKey = (id: string) => `${HEARTBEAT_PREFIX}${id}.json`
+/** Of one machine of the id: the one that serves and its successor report side by side. */
+export const machineHeartbeatKey = (id: string, instanceId: string) => `${HEARTBEAT_PREFIX}${id}/${instanceId}.json`
+/** Names the machine that may act for the id. */
+export const activeKey = (id: string) => `active/${id}.json`
 
 /** What was seen of one object's content, as far as somebody looked. */
 export interface ObjectEvidence {
@@ -61,6 +65,7 @@ export function judgeBundle(entry: RegistryEntry, view: BundleView, registry: Re
   return [
     ...staleFields(entry, manifest),
     ...missingParts(entry, manifest),
+    ...unopenedSecrets(manifest),
     ...manifest.objects.flatMap((object) => objectProblems(entry, object, view)),
     ...foreignSecrets(entry, manifest, view, registry),
   ]
@@ -88,7 +93,7 @@ export function namesSecret({ objects }: BundleManifest, entry: RegistryEntry, s
   return objects.some(({ kind, name }) => kind === 'secret' && names.includes(name))
 }
 
-/** Required secrets and repositories that the manifest does not name; files and keys that it names twice. */
+/** Required parts that the manifest does not name; files and keys that it names twice. */
 function missingParts(entry: RegistryEntry, manifest: BundleManifest): string[] {
   const { objects } = manifest
   const secrets = SECRETS.filter((spec) => spec.required && !namesSecret(manifest, entry, spec))
@@ -99,9 +104,33 @@ function missingParts(entry: RegistryEntry, manifest: BundleManifest): string[] 
   })
   return [
     ...secrets.map((spec) => `${spec.nameFor(entry)} (${spec.title}) is not in it`),
+    ...(identityOf(manifest)
+      ? []
+      : [`${IDENTITY.name} (${IDENTITY.title}) is not in it: the host could decrypt nothing`]),
     ...repos.map((name) => `the repository ${name} is not in it`),
     ...[...new Set(twice)].map((value) => `${value} is named twice`),
   ]
+}
+
+/** The bundle's own age identity, or null. */
+export function identityOf({ objects }: BundleManifest): Extract<BundleObject, { kind: 'identity' }> | null {
+  return objects.find((object) => object.kind === 'identity') ?? null
+}
+
+/** Secrets that another identity than the bundle's opened when they were tested: the host could not decrypt them. */
+function unopenedSecrets(manifest: BundleManifest): string[] {
+  const fingerprints = identityOf(manifest)?.fingerprints
+  if (!fingerprints) return []
+  return manifest.objects.flatMap((object) =>
+    object.kind === 'secret' && object.openedBy && !fingerprints.includes(object.openedBy)
+      ? [`${object.key} is encrypted for another identity than the bundle's`]
+      : [],
+  )
+}
+
+/** Names of the secrets that nobody decrypted with the bundle's identity before the upload. */
+export function untestedSecrets({ objects }: BundleManifest): string[] {
+  return objects.flatMap((object) => (object.kind === 'secret' && !object.openedBy ? [object.name] : []))
 }
 
 function objectProblems(entry: RegistryEntry, object: BundleObject, view: BundleView): string[] {

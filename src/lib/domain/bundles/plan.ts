@@ -76,7 +76,10 @@ function placed(
     (one) => one.kind === object.kind && one.name === object.name && one.sha256 === object.sha256 && isThere(one),
   )
   const key = same?.key ?? objectKey(object.kind, object.name, generation, object.sha256)
-  return { ...object, file, key }
+  const next = { ...object, file, key }
+  // Of an upload that could not test what an earlier one did: the content is the same.
+  if (next.kind !== 'secret' || next.openedBy || same?.kind !== 'secret' || !same.openedBy) return next
+  return { ...next, openedBy: same.openedBy }
 }
 
 function sameContent(old: BundleManifest, entry: RegistryEntry, objects: readonly BundleObject[]): boolean {

@@ -61,12 +61,21 @@ export const SECRETS: readonly SecretSpec[] = [
   CONTROL_TOKEN,
 ]
 
-/** The age identity of an instance: not ciphertext, and in a bundle only where CI was given it. */
+/** In the secrets directory: `identities/<id>.age`, encrypted for the maintainers, and `recipients/<name>.txt`. */
+export const IDENTITIES_FOLDER = 'identities'
+export const RECIPIENTS_FOLDER = 'recipients'
+/** `recipients/maintainers.txt`: who can change secrets, and CI where it makes bundles. */
+export const MAINTAINERS = 'maintainers'
+
+/** The age identity of an instance, a required part of its bundle: the one object that is not ciphertext. */
 export const IDENTITY = {
   title: 'agenix host identity',
   purpose: 'decrypts all of the above on the instance',
   name: 'age-identity',
 } as const
+
+/** Of an age recipient's SHA-256, in hex: enough to tell identities apart, and short in a manifest. */
+export const FINGERPRINT_DIGITS = 16
 
 /** Of a secret, as file names and S3 keys bear it. */
 export const SECRET_NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/

@@ -78,12 +78,16 @@ export function checkRegistry(text: string): CheckedRegistry {
     problems.push({ id, ...positionOf(offset), rule, message })
   }
 
+  if (text.startsWith('\uFEFF')) {
+    report(null, 0, 'syntax', 'begins with a byte order mark (BOM), which no JSON has: save it as UTF-8 without BOM')
+    return { entries: [], ids, problems }
+  }
   const errors: ParseError[] = []
   let root: Node | undefined
   try {
     root = parseTree(text, errors, { disallowComments: true, allowTrailingComma: false, allowEmptyContent: false })
   } catch {
-    // The parser goes down into every bracket, and somebody wrote thousands.
+    // The parser recurses into every bracket, and there are thousands.
     report(null, 0, 'syntax', 'broken JSON: nested too deeply')
     return { entries: [], ids, problems }
   }

@@ -5,7 +5,7 @@ import type { RegistryEntry } from './registry.js'
 
 /** One of the steps to a new instance. */
 export interface Step {
-  id: 'discord-token' | 'registry-entry' | 'host-file' | 'merged' | 'bundle' | 'deploy'
+  id: 'discord-token' | 'registry-entry' | 'host-file' | 'identity' | 'merged' | 'bundle' | 'deploy'
   title: string
   /** Null where it can't be known here. */
   done: boolean | null
@@ -24,6 +24,7 @@ export interface StepFacts {
   written: 'here' | 'pull-request' | 'planned'
   pullRequestUrl: string | null
   token: Known
+  identity: Known
   bundle: Known
   /** The instance as the deployed branch and EC2 have it: null where neither knows it. */
   instance: { known: FleetInstance | null; ofBranch: boolean } | { unknown: string }
@@ -58,6 +59,12 @@ export function stepsToAdd(facts: StepFacts): Step[] {
       done: written !== 'planned',
       command: null,
       note: written === 'pull-request' ? 'in the pull request' : here,
+    },
+    {
+      id: 'identity',
+      title: `An age identity of its own, and its secrets encrypted for it: identities/${id}.age in nix-secrets`,
+      ...told(facts.identity),
+      command: `clawctl secrets identity new ${id} --secrets-dir nix-secrets --identity YOUR_AGE_KEY_FILE`,
     },
     {
       id: 'merged',
@@ -111,6 +118,10 @@ export function leftBehind(entry: RegistryEntry): Leftover[] {
     {
       what: `Its bundle, s3://$S3_BUCKET/${bootstrapPrefix}/.`,
       command: `aws s3 rm --recursive s3://$S3_BUCKET/${bootstrapPrefix}/`,
+    },
+    {
+      what: `Its age identity, identities/${id}.age and recipients/${id}.txt in nix-secrets.`,
+      command: `git -C nix-secrets rm identities/${id}.age recipients/${id}.txt`,
     },
     {
       what: `Its Discord token, ${discordTokenSecret}.age in nix-secrets: revoke it with Discord, or keep it for another instance.`,

@@ -1,18 +1,18 @@
 import { assembleBundles, needsOf, sharedTokens } from '../../domain/bundles/assemble.js'
-import { ownersOf, SHARED_SECRET_NAMES } from '../../domain/bundles/secrets.js'
+import { IDENTITIES_FOLDER, IDENTITY, ownersOf, SHARED_SECRET_NAMES } from '../../domain/bundles/secrets.js'
 import type { ClawctlError } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry/registry.js'
 import type { RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
-import { formProblems, invalidSecrets, namedProblems, testDecryption } from './gather.js'
+import { formProblems, givenIdentities, invalidSecrets, namedProblems, testDecryption } from './gather.js'
 import type { Identities, SecretsFolder } from './ports.js'
 import { secretProblem } from './secretProblem.js'
 
-/** `ok`: age ciphertext, and decrypted where there is an identity. `untested`: the identity's kind can't be tested. */
+/** `ok`: decrypted with the instance's identity. `untested`: it has the form of an age file, and nobody decrypted it. */
 export type CellState = 'ok' | 'missing' | 'bad' | 'untested'
 
 export interface SecretsReport {
-  /** The secrets, in the order of the list. */
+  /** The secrets and the identity, in the order of the list. */
   columns: string[]
   instances: { id: string; cells: { title: string; name: string; required: boolean; state: CellState }[] }[]
   /** Secrets that no instance needs. */
@@ -21,9 +21,10 @@ export interface SecretsReport {
   strays: string[]
   /** Secrets that must differ and do not, as sentences. */
   shared: string[]
+  /** How many cells are untested. */
+  untested: number
   /** Everything that would stop an upload, as sentences; empty where all is well. */
   problems: string[]
-  notes: string[]
 }
 
 /**
@@ -49,39 +50,55 @@ async function secretsReport(
   const available = new Set(files.keys())
   const ids = registry.map(({ id }) => id)
   const { assemblies, problems: assembling } = assembleBundles({ registry, ids, available, extra })
-  const tested = await testDecryption(assemblies, files, registry, ports.identities)
+  const { identities, problems: unreadable } = await givenIdentities(ids, folder, ports.identities)
+  const tested = await testDecryption(assemblies, files, registry, identities)
   const alike = sharedTokens(registry, new Map(folder.files.map(({ name, sha256 }) => [name, sha256])), 'content')
-  const instances = registry.map((entry) => ({
-    id: entry.id,
-    cells: needsOf(entry, available).map(({ spec, name, present }) => {
-      const opened = tested.cells.get(entry.id)?.get(name)
+  const missing: string[] = []
+  const instances = registry.map((entry) => {
+    const cells = needsOf(entry, available).map(({ spec, name, present }) => {
+      const opened = tested.outcomes.get(entry.id)?.get(name)?.outcome
       const state: CellState = !present
         ? 'missing'
         : secretProblem(folder, name) !== null || opened === 'failed'
           ? 'bad'
-          : opened === 'skipped'
-            ? 'untested'
-            : 'ok'
+          : opened === 'opened'
+            ? 'ok'
+            : 'untested'
       return { title: spec.title, name, required: spec.required, state }
-    }),
-  }))
-  const shared = [...alike, ...tested.problems.filter((problem) => problem.endsWith('the same plaintext'))]
+    })
+    return { id: entry.id, cells: [...cells, identityCell(entry.id)] }
+  })
   return {
     columns: instances[0]?.cells.map(({ title }) => title) ?? [],
     instances,
     orphans: orphansOf(registry, available, extra),
     strays: folder.strays,
-    shared,
+    shared: [...alike, ...tested.problems.filter((problem) => problem.endsWith('the same plaintext'))],
+    untested: instances.flatMap(({ cells }) => cells).filter(({ state }) => state === 'untested').length,
     problems: [
       ...new Set([
         ...namedProblems(folder),
         ...formProblems(folder.files),
         ...assembling,
         ...alike,
+        ...unreadable,
         ...tested.problems,
+        ...missing,
       ]),
     ],
-    notes: tested.notes,
+  }
+
+  /** An identity that was opened here is good; one that lies there encrypted is untested. */
+  function identityCell(id: string) {
+    const sealed = folder.identities.get(id)
+    const unreadableHere = unreadable.some((problem) => problem.includes(`${IDENTITIES_FOLDER}/${id}.age`))
+    const state: CellState = identities.has(id) ? 'ok' : unreadableHere ? 'bad' : sealed ? 'untested' : 'missing'
+    if (state === 'missing') {
+      missing.push(
+        `${id} has no age identity, neither ${IDENTITIES_FOLDER}/${id}.age nor one in --identities-dir: its host could decrypt nothing. Make one with clawctl secrets identity new ${id}`,
+      )
+    }
+    return { title: IDENTITY.title, name: `${IDENTITIES_FOLDER}/${id}`, required: true, state }
   }
 }
 

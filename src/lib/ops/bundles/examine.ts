@@ -6,10 +6,12 @@ import {
   type ObjectEvidence,
   parseManifest,
   secretsOfOthers,
+  untestedSecrets,
 } from '../../domain/bundles/manifest.js'
 import type { BundleManifest, BundleObject } from '../../domain/contract/index.js'
 import type { Registry, RegistryEntry } from '../../domain/registry/registry.js'
-import type { BundleDownloads, BundleReader, Identity, SeedInspector } from './ports.js'
+import { storedIdentity } from './look.js'
+import type { BundleDownloads, BundleReader, Identities, Identity, SeedInspector } from './ports.js'
 
 /**
  * How far to look. `gate`: secrets are read, of the rest S3's own SHA-256 is taken. `full`: every byte is read. `deep`:
@@ -19,7 +21,9 @@ export type Depth =
   | { kind: 'gate' | 'full' }
   | {
       kind: 'deep'
+      /** The one that was given for the instance, or null: then the bundle's own is read. */
       identityOf(id: string): Promise<Identity | null>
+      parse: Identities['parse']
       downloads: BundleDownloads
       inspector: SeedInspector
     }
@@ -30,6 +34,8 @@ export interface Examined {
   manifest: BundleManifest | null
   /** Objects below the prefix that the manifest does not name: of an upload under way, or of one that was killed. */
   unnamed: number
+  /** Names of secrets that were decrypted neither now nor before the upload. */
+  untested: string[]
   /** What could not be tested, and why. */
   notes: string[]
 }
@@ -84,7 +90,7 @@ async function examineOnce(
   const objects = await store.list(`${entry.bootstrapPrefix}/`)
   const manifest = parseManifest(manifestText)
   const notes: string[] = []
-  const identity = depth.kind === 'deep' ? await depth.identityOf(entry.id) : null
+  const identity = depth.kind === 'deep' ? await identityFor(entry, manifest, store, depth, notes) : null
   const present = (manifest?.objects ?? []).filter(({ key, size }) =>
     objects.some((one) => one.key === `${entry.bootstrapPrefix}/${key}` && one.size === size),
   )
@@ -94,7 +100,7 @@ async function examineOnce(
         present,
         async (object) => {
           const key = `${entry.bootstrapPrefix}/${object.key}`
-          return [object.key, await look(store, key, object, depth, identity, notes)] as const
+          return [object.key, await look(store, key, object, depth, identity)] as const
         },
         { concurrency: OBJECTS_AT_ONCE },
       )
@@ -124,6 +130,7 @@ async function examineOnce(
     problems: judgeBundle(entry, view, registry),
     manifest,
     unnamed: unnamed.length,
+    untested: manifest && !identity ? untestedSecrets(manifest) : [],
     notes: [...new Set(notes)],
   }
 }
@@ -135,7 +142,6 @@ async function look(
   object: BundleObject,
   depth: Depth,
   identity: Identity | null,
-  notes: string[],
 ): Promise<ObjectEvidence | null> {
   if (depth.kind === 'gate' && object.kind !== 'secret') {
     const head = await store.head(key, object.kind === 'repo')
@@ -150,7 +156,8 @@ async function look(
   if (object.kind === 'secret') {
     const form = bytes ? inspectAge(bytes) : null
     const age = form === null ? 'is too large for a secret' : form.ok ? null : form.problem
-    const problems = bytes && form?.ok && identity ? await decryptionProblems(identity, bytes, object.name, notes) : []
+    const opened = bytes && form?.ok && identity ? await identity.open(bytes) : null
+    const problems = opened?.outcome === 'failed' ? [`${opened.why}: the instance's identity does not open it`] : []
     return { sha256, encryption, age, problems }
   }
   if (object.kind === 'repo' && depth.kind === 'deep' && sha256 === object.sha256) {
@@ -164,13 +171,17 @@ async function look(
   return { sha256, encryption }
 }
 
-async function decryptionProblems(
-  identity: Identity,
-  bytes: Uint8Array,
-  name: string,
+/** The identity to decrypt with; null, with a note, where the bundle's own can't be read. */
+async function identityFor(
+  entry: RegistryEntry,
+  manifest: BundleManifest | null,
+  store: BundleReader,
+  depth: Extract<Depth, { kind: 'deep' }>,
   notes: string[],
-): Promise<string[]> {
-  const opened = await identity.open(bytes)
-  if (opened.outcome === 'skipped') notes.push(`${name} was not test-decrypted: ${opened.why}`)
-  return opened.outcome === 'failed' ? ["can't be decrypted with the identity"] : []
+): Promise<Identity | null> {
+  const given = await depth.identityOf(entry.id)
+  if (given) return given
+  const { identity, why } = await storedIdentity(store, entry, manifest, depth.parse)
+  if (why) notes.push(`${entry.id}: the secrets were not decrypted: ${why}.`)
+  return identity
 }

@@ -1,22 +1,20 @@
 import { inspectAge } from '../../domain/bundles/age.js'
 import { type Assembly, assembleBundles, sharedTokens } from '../../domain/bundles/assemble.js'
+import { IDENTITIES_FOLDER } from '../../domain/bundles/secrets.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry/registry.js'
 import type { Identities, Identity, Opened, SecretFile, SecretsFolder, SecretsListing } from './ports.js'
 
 export interface Gathered {
+  folder: SecretsListing
   assemblies: Assembly[]
   files: ReadonlyMap<string, SecretFile>
-  /** Of the instances that have one to be uploaded. */
-  identities: ReadonlyMap<string, Identity>
-  /** Names in the directory that belong to nobody. */
-  strays: string[]
-  /** What could not be tested, and why. */
-  notes: string[]
+  /** Of the instances whose identity was given, to be uploaded. */
+  given: ReadonlyMap<string, Identity>
 }
 
 /**
- * Everything of the secrets directory that the bundles of `ids` need, tested as far as it can be before anything is sent.
+ * Everything of the secrets directory that the bundles of `ids` need, checked as far as that is possible without S3.
  * @throws ClawctlError INVALID_SECRETS with every problem in `details` and `partial.problems`
  */
 export async function gatherSecrets(
@@ -27,22 +25,17 @@ export async function gatherSecrets(
   const files = new Map(folder.files.map((file) => [file.name, file]))
   const { assemblies, problems: assembling } = assembleBundles({ ...input, available: new Set(files.keys()) })
   const digests = new Map(folder.files.map(({ name, sha256 }) => [name, sha256]))
-  const problems = [
+  const { identities: given, problems: unreadable } = await givenIdentities(input.ids, folder, ports.identities)
+  const tested = await testDecryption(assemblies, files, input.registry, given)
+  refuse([
     ...namedProblems(folder),
     ...formProblems(folder.files),
     ...assembling,
     ...sharedTokens(input.registry, digests, 'content'),
-  ]
-  const tested = await testDecryption(assemblies, files, input.registry, ports.identities)
-  const all = [...new Set([...problems, ...tested.problems])]
-  if (all.length > 0) throw invalidSecrets(all)
-  return {
-    assemblies,
-    files,
-    identities: tested.identities,
-    strays: folder.strays,
-    notes: tested.notes,
-  }
+    ...unreadable,
+    ...tested.problems,
+  ])
+  return { folder, assemblies, files, given }
 }
 
 /** What must not be there or can't be read, as sentences. */
@@ -58,66 +51,83 @@ export function formProblems(files: readonly SecretFile[]): string[] {
   })
 }
 
-export interface Tested {
-  identities: Map<string, Identity>
-  problems: string[]
-  notes: string[]
-  /** What was seen of each secret of each instance: `opened`, `failed`, `skipped`, or nothing without an identity. */
-  cells: Map<string, Map<string, 'opened' | 'failed' | 'skipped'>>
+/**
+ * The identities of the instances that are to be had here: `<id>.key` of --identities-dir, else `identities/<id>.age` of
+ * the secrets directory where --identity opens it.
+ */
+export async function givenIdentities(
+  ids: readonly string[],
+  folder: SecretsListing,
+  source: Identities,
+): Promise<{ identities: Map<string, Identity>; problems: string[] }> {
+  const identities = new Map<string, Identity>()
+  const problems: string[] = []
+  for (const id of ids) {
+    try {
+      const identity = (await source.of(id)) ?? (await sealedIdentity(id, folder, source))
+      if (identity) identities.set(id, identity)
+    } catch (error) {
+      const { code, message } = asClawctlError(error)
+      if (code !== 'INVALID_SECRETS') throw error
+      problems.push(message.replace(/\.$/, ''))
+    }
+  }
+  return { identities, problems: [...new Set(problems)] }
 }
 
-/** Opens every secret of every bundle with the identity of its instance, where there is one. */
+async function sealedIdentity(id: string, folder: SecretsListing, source: Identities): Promise<Identity | null> {
+  const sealed = folder.identities.get(id)
+  const maintainer = sealed ? await source.shared() : null
+  if (!sealed || !maintainer) return null
+  const origin = `${IDENTITIES_FOLDER}/${id}.age`
+  const plaintext = await maintainer.decrypt(sealed.bytes)
+  if (plaintext) return source.parse(plaintext, origin)
+  throw new ClawctlError('INVALID_SECRETS', `${origin} can't be decrypted with --identity.`, {
+    hint: 'Give the identity of a maintainer that recipients/maintainers.txt names.',
+  })
+}
+
+export interface Tested {
+  problems: string[]
+  /** By instance id and name of the secret; nothing where no identity of the instance is known. */
+  outcomes: Map<string, Map<string, Opened>>
+}
+
+/** Opens every secret of every bundle with the identity of its instance, where that is known. */
 export async function testDecryption(
   assemblies: readonly Assembly[],
   files: ReadonlyMap<string, SecretFile>,
   registry: Registry,
-  source: Identities,
+  identities: ReadonlyMap<string, Identity>,
 ): Promise<Tested> {
-  const tested: Tested = { identities: new Map(), problems: [], notes: [], cells: new Map() }
-  const shared = await caught(source.shared(), tested.problems)
+  const problems: string[] = []
+  const outcomes: Tested['outcomes'] = new Map()
   const plain = new Map<string, string>()
-  const known = new Map<string, Opened>()
   for (const { entry, secrets } of assemblies) {
-    const own = await caught(source.of(entry.id), tested.problems)
-    if (own) tested.identities.set(entry.id, own)
-    const identity = own ?? shared
+    const identity = identities.get(entry.id)
     if (!identity) continue
-    const cells = new Map<string, 'opened' | 'failed' | 'skipped'>()
-    tested.cells.set(entry.id, cells)
+    const cells = new Map<string, Opened>()
+    outcomes.set(entry.id, cells)
     for (const { name } of secrets) {
       const file = files.get(name)
       if (!file || !inspectAge(file.bytes).ok) continue
-      const once = `${identity.sha256} ${name}`
-      const opened = known.get(once) ?? (await identity.open(file.bytes))
-      known.set(once, opened)
-      cells.set(name, opened.outcome)
+      const opened = await identity.open(file.bytes)
+      cells.set(name, opened)
       if (opened.outcome === 'opened') plain.set(name, opened.digest)
-      else if (opened.outcome === 'skipped') tested.notes.push(`${name}.age was not test-decrypted: ${opened.why}`)
-      else {
-        const whose = own ? `the identity of ${entry.id}` : `--identity, and ${entry.id} needs it`
-        tested.problems.push(`${name}.age can't be decrypted with ${whose}`)
-      }
+      else problems.push(`${name}.age ${opened.why}: the identity of ${entry.id} does not open it`)
     }
   }
-  tested.problems.push(...sharedTokens(registry, plain, 'plaintext'))
-  for (const list of [tested.problems, tested.notes]) list.splice(0, list.length, ...new Set(list))
-  return tested
-}
-
-/** One unreadable identity is one problem among others. */
-async function caught<T>(work: Promise<T>, problems: string[]): Promise<T | null> {
-  try {
-    return await work
-  } catch (error) {
-    const { code, message } = asClawctlError(error)
-    if (code !== 'INVALID_SECRETS') throw error
-    problems.push(message.replace(/\.$/, ''))
-    return null
-  }
+  problems.push(...sharedTokens(registry, plain, 'plaintext'))
+  return { problems: [...new Set(problems)], outcomes }
 }
 
 /** More lines than this help nobody at once; --json has them all. */
 const MOST_DETAILS = 30
+
+/** @throws ClawctlError INVALID_SECRETS where there is a problem */
+export function refuse(problems: readonly string[]): void {
+  if (problems.length > 0) throw invalidSecrets([...new Set(problems)])
+}
 
 export function invalidSecrets(problems: readonly string[], more: Record<string, unknown> = {}): ClawctlError {
   const one = problems.length === 1

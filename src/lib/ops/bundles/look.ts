@@ -1,9 +1,10 @@
 import pMap from 'p-map'
-import { manifestKey, parseManifest } from '../../domain/bundles/manifest.js'
+import { identityOf, manifestKey, parseManifest } from '../../domain/bundles/manifest.js'
 import type { StoredBundle } from '../../domain/bundles/plan.js'
-import type { BundleObject } from '../../domain/contract/index.js'
+import type { BundleManifest, BundleObject } from '../../domain/contract/index.js'
+import { asClawctlError } from '../../domain/errors.js'
 import type { RegistryEntry } from '../../domain/registry/registry.js'
-import type { BundleStore } from './ports.js'
+import type { BundleReader, BundleStore, Identities, Identity } from './ports.js'
 
 const HEADS_AT_ONCE = 4
 const MANIFESTS_AT_ONCE = 8
@@ -44,6 +45,26 @@ async function damagedObjects(
     { concurrency: HEADS_AT_ONCE },
   )
   return damaged
+}
+
+/** The identity that a bundle holds; null where it holds none, or, with a reason, where it can't be read. */
+export async function storedIdentity(
+  store: BundleReader,
+  entry: RegistryEntry,
+  manifest: BundleManifest | null,
+  parse: Identities['parse'],
+): Promise<{ identity: Identity | null; why: string | null }> {
+  const object = manifest && identityOf(manifest)
+  if (!object) return { identity: null, why: null }
+  try {
+    const read = await store.read(`${entry.bootstrapPrefix}/${object.key}`, true)
+    if (!read?.bytes || read.sha256 !== object.sha256) return { identity: null, why: 'its content is not what it was' }
+    return { identity: await parse(read.bytes, `in the bundle of ${entry.id}`), why: null }
+  } catch (error) {
+    const { code, message } = asClawctlError(error)
+    if (code !== 'DENIED' && code !== 'INVALID_SECRETS') throw error
+    return { identity: null, why: message.replace(/\.$/, '') }
+  }
 }
 
 /** The archive of a repository in some bundle, by its whole key. */

@@ -45,6 +45,10 @@ export interface SecretFile {
 
 export interface SecretsListing {
   files: SecretFile[]
+  /** `identities/<id>.age`: the instances' identities, encrypted for the maintainers; by instance id. */
+  identities: ReadonlyMap<string, SecretFile>
+  /** `recipients/<name>.txt`: public keys, one a line; by `maintainers` or instance id. */
+  recipients: ReadonlyMap<string, readonly string[]>
   /** What is no secret by its name. */
   strays: string[]
   /** What must not be there or can't be read, by its name in the directory, and why as the end of a sentence. */
@@ -57,21 +61,29 @@ export interface SecretsFolder {
   path: string
   /** Everything in it. @throws ClawctlError INVALID_SECRETS where there is no such directory */
   read(): Promise<SecretsListing>
+  /**
+   * Replaces files, by their paths in the directory: all are written beside their places first, then renamed one by one.
+   * @throws ClawctlError INVALID_SECRETS where one can't be written; then none was renamed
+   */
+  write(files: ReadonlyMap<string, Uint8Array>): Promise<void>
 }
 
 export type Opened =
-  /** Of the plaintext, salted by the process: good for comparing within it, and for nothing else. */
-  | { outcome: 'opened'; digest: string }
-  | { outcome: 'failed' }
-  /** The library can't tell: why. */
-  | { outcome: 'skipped'; why: string }
+  /** `digest` of the plaintext, salted by the process: good for comparing within it, and for nothing else. */
+  | { outcome: 'opened'; digest: string; fingerprint: string }
+  /** Why, as the end of a sentence about the file. */
+  | { outcome: 'failed'; why: string }
 
 /** Age identities of one file; they stay in memory. */
 export interface Identity {
   /** Content of the file, for who uploads it. */
   bytes: Uint8Array
   sha256: string
+  /** Of the recipients that it decrypts for: domain/contract/stored.ts. */
+  fingerprints: readonly string[]
   open(ciphertext: Uint8Array): Promise<Opened>
+  /** The plaintext, or null where it does not open the file. */
+  decrypt(ciphertext: Uint8Array): Promise<Uint8Array | null>
 }
 
 export interface Identities {
@@ -79,6 +91,16 @@ export interface Identities {
   shared(): Promise<Identity | null>
   /** `<id>.key` of --identities-dir, or null where no directory was given. @throws ClawctlError INVALID_SECRETS */
   of(id: string): Promise<Identity | null>
+  /** @param origin for messages @throws ClawctlError INVALID_SECRETS, never with anything of the content */
+  parse(bytes: Uint8Array, origin: string): Promise<Identity>
+}
+
+/** Makes identities and encrypts for recipients. */
+export interface AgeKeys {
+  /** A new X25519 identity: the text of its file, and its recipient (`age1…`). */
+  generate(): Promise<{ text: string; recipient: string }>
+  /** @throws ClawctlError INVALID_SECRETS for a recipient that the library can't encrypt for */
+  encrypt(plaintext: Uint8Array, recipients: readonly string[]): Promise<Uint8Array>
 }
 
 export interface PackedSeed {

@@ -1,5 +1,5 @@
 import pMap from 'p-map'
-import { manifestKey } from '../../domain/bundles/manifest.js'
+import { identityOf, manifestKey, parseManifest } from '../../domain/bundles/manifest.js'
 import {
   type BundlePlan,
   manifestText,
@@ -14,9 +14,9 @@ import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import type { Registry, RegistryEntry } from '../../domain/registry/registry.js'
 import type { Clock, Progress, RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
-import { type Gathered, gatherSecrets } from './gather.js'
-import { lookAt, reposElsewhere, type StoredRepo, storedRepos } from './look.js'
-import type { BundleStore, Content, Identities, SecretsFolder, Seeds } from './ports.js'
+import { type Gathered, gatherSecrets, refuse, type Tested, testDecryption } from './gather.js'
+import { lookAt, reposElsewhere, type StoredRepo, storedIdentity, storedRepos } from './look.js'
+import type { BundleStore, Content, Identities, Identity, SecretsFolder, Seeds } from './ports.js'
 import { type ReadySeed, readySeeds } from './seeds.js'
 
 export interface UploadRequest {
@@ -89,7 +89,7 @@ export async function uploadBundles(request: UploadRequest, ports: UploadPorts):
   const gathered = await progress.task('read the secrets', () =>
     gatherSecrets({ registry, ids, extra: request.extra }, ports),
   )
-  if (gathered.identities.size > 0 && !request.kmsKey) throw noKmsKey()
+  if (gathered.given.size > 0 && !request.kmsKey) throw noKmsKey()
   const seedSources = await ports.seeds.list()
   const { looked, elsewhere } = await progress.task('look at the bundles', async () => {
     const at = async ({ entry }: { entry: RegistryEntry }) => ({ entry, ...(await lookAt(store, entry)) })
@@ -101,16 +101,22 @@ export async function uploadBundles(request: UploadRequest, ports: UploadPorts):
       ),
     }
   })
+  const known = await progress.task('test the secrets with the identities', () =>
+    knownIdentities(gathered, looked, ports),
+  )
+  const tested = await testDecryption(gathered.assemblies, gathered.files, registry, known.identities)
+  refuse([...known.problems, ...tested.problems])
   const seeds = await progress.task(`pack ${seedSources.length} repositories`, (say) =>
     readySeeds(seedSources, [...storedRepos(looked), ...elsewhere], say),
   )
   const items = looked.map(({ entry, etag, stored }): Item => {
-    const plan = planBundle(entry, wantedObjects(entry, gathered, seeds), stored)
+    const plan = planBundle(entry, wantedObjects(entry, gathered, known.identities, tested, seeds), stored)
     refuseLostIdentity(plan, gathered)
     return { plan, etag, stored }
   })
-  for (const note of gathered.notes) progress.note(note)
-  const { strays, notes } = gathered
+  const notes = [...known.notes, ...untestedNotes(items)]
+  for (const note of notes) progress.note(note)
+  const { strays } = gathered.folder
   if (request.dryRun) {
     return { dryRun: true, bundles: items.map(({ plan }) => planned(plan)), strays, notes }
   }
@@ -130,16 +136,68 @@ export function targetIds(target: string, registry: Registry): string[] {
   return verdict.scope.kind === 'all' ? registry.map(({ id }) => id) : [verdict.scope.id]
 }
 
-function wantedObjects(entry: RegistryEntry, gathered: Gathered, seeds: readonly ReadySeed[]): WantedObject[] {
+/**
+ * The identity with which each host will decrypt: the one that was given, else the one in its bundle, read back. What
+ * can't be read is a note, and its secrets stay untested; a bundle that would have none is a problem.
+ */
+async function knownIdentities(
+  gathered: Gathered,
+  looked: readonly { entry: RegistryEntry; stored: StoredBundle }[],
+  { store, identities: source }: UploadPorts,
+): Promise<{ identities: Map<string, Identity>; problems: string[]; notes: string[] }> {
+  const identities = new Map(gathered.given)
+  const problems: string[] = []
+  const notes: string[] = []
+  for (const { entry, stored } of looked) {
+    if (identities.has(entry.id)) continue
+    const manifest = parseManifest(stored.manifest)
+    if (manifest?.instance.id !== entry.id || !identityOf(manifest)) {
+      problems.push(
+        `${entry.id} has no age identity, neither given nor in its bundle: make one with clawctl secrets identity new ${entry.id}, and give it with --identities-dir or --identity`,
+      )
+      continue
+    }
+    const { identity, why } = await storedIdentity(store, entry, manifest, source.parse)
+    if (identity) identities.set(entry.id, identity)
+    else notes.push(`The identity in the bundle of ${entry.id} could not be read, so its secrets are untested: ${why}.`)
+  }
+  return { identities, problems, notes }
+}
+
+function untestedNotes(items: readonly Item[]): string[] {
+  return items.flatMap(({ plan }) => {
+    const untested = plan.objects.filter((object) => object.kind === 'secret' && !object.openedBy).length
+    return untested > 0 ? [`${plan.entry.id}: ${untested} secrets are untested: nobody decrypted them.`] : []
+  })
+}
+
+function wantedObjects(
+  entry: RegistryEntry,
+  gathered: Gathered,
+  identities: ReadonlyMap<string, Identity>,
+  tested: Tested,
+  seeds: readonly ReadySeed[],
+): WantedObject[] {
   const secrets = gathered.assemblies.find((one) => one.entry.id === entry.id)?.secrets ?? []
-  const identity = gathered.identities.get(entry.id)
+  const identity = identities.get(entry.id)
   return [
     ...secrets.flatMap(({ name, file }): WantedObject[] => {
       const found = gathered.files.get(name)
-      return found ? [{ kind: 'secret', name, file, size: found.bytes.length, sha256: found.sha256 }] : []
+      if (!found) return []
+      const opened = tested.outcomes.get(entry.id)?.get(name)
+      const openedBy = opened?.outcome === 'opened' ? { openedBy: opened.fingerprint } : {}
+      return [{ kind: 'secret', name, file, size: found.bytes.length, sha256: found.sha256, ...openedBy }]
     }),
     ...(identity
-      ? [{ kind: 'identity' as const, name: IDENTITY.name, size: identity.bytes.length, sha256: identity.sha256 }]
+      ? [
+          {
+            kind: 'identity' as const,
+            name: IDENTITY.name,
+            size: identity.bytes.length,
+            sha256: identity.sha256,
+            fingerprints: [...identity.fingerprints],
+          },
+        ]
       : []),
     ...seeds.map(({ name, url, branch, commit, size, sha256 }): WantedObject => {
       return { kind: 'repo', name, size, sha256, url, branch, commit }
@@ -276,8 +334,7 @@ class Upload {
         hint: 'Run the upload again.',
       })
     }
-    const content =
-      object.kind === 'identity' ? this.#gathered.identities.get(id) : this.#gathered.files.get(object.name)
+    const content = object.kind === 'identity' ? this.#gathered.given.get(id) : this.#gathered.files.get(object.name)
     if (!content) throw new Error(`nobody has the content of ${object.name}`)
     return { bytes: content.bytes }
   }
@@ -311,14 +368,14 @@ function noKmsKey(): ClawctlError {
     'NOT_CONFIGURED',
     'An identity is only uploaded encrypted with a KMS key, and none is configured.',
     {
-      hint: 'Set FLEET_KMS_KEY_ARN or give --kms-key; without --identities-dir no identity is uploaded.',
+      hint: 'Set FLEET_KMS_KEY_ARN or give --kms-key; without --identities-dir and --identity no identity is uploaded.',
     },
   )
 }
 
-/** The bundle in place names an identity whose object is gone, and nobody gave it anew. */
+/** The bundle in place names an identity whose object is gone, and it was not given again. */
 function refuseLostIdentity(plan: BundlePlan, gathered: Gathered): void {
-  const lost = plan.missing.some(({ kind }) => kind === 'identity') && !gathered.identities.has(plan.entry.id)
+  const lost = plan.missing.some(({ kind }) => kind === 'identity') && !gathered.given.has(plan.entry.id)
   if (!lost) return
   throw new ClawctlError('INVALID_SECRETS', `The identity of ${plan.entry.id} is gone from its bundle.`, {
     hint: `Give it again with --identities-dir (a file ${plan.entry.id}.key). Nothing was uploaded.`,

@@ -15,6 +15,8 @@ export interface VerifiedBundle {
   revision: string | null
   /** Objects that the manifest does not name: an upload under way, or what a killed one left. */
   unnamed: number
+  /** Secrets that nobody has decrypted with the bundle's identity, now or before the upload. */
+  untested: string[]
   problems: string[]
 }
 
@@ -22,7 +24,7 @@ export interface VerifiedBundle {
 const MOST_DETAILS = 40
 
 /**
- * Reads the bundles of the target back and proves them.
+ * Reads the bundles of the target back and verifies them.
  * @throws ClawctlError BUNDLE_INCOMPLETE with every problem of every bundle, and all bundles in `partial.bundles`
  */
 export async function verifyBundles(
@@ -35,7 +37,7 @@ export async function verifyBundles(
   const examined = await ports.progress.task('read the bundles back', () =>
     examineBundles(ports.store, entries, registry, request.depth),
   )
-  const bundles = examined.map(({ id, problems, manifest, unnamed }): VerifiedBundle => {
+  const bundles = examined.map(({ id, problems, manifest, unnamed, untested }): VerifiedBundle => {
     const bytes = (manifest?.objects ?? []).reduce((sum, { size }) => sum + size, 0)
     return {
       id,
@@ -46,6 +48,7 @@ export async function verifyBundles(
       createdAt: manifest?.createdAt ?? null,
       revision: manifest?.revision ?? null,
       unnamed,
+      untested,
       problems,
     }
   })

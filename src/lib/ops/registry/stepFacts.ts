@@ -21,8 +21,9 @@ export async function remainingSteps(
   ports: StepPorts,
 ): Promise<Step[]> {
   const { secrets, fleet, hasBundle } = ports
-  const [token, bundle, instance] = await Promise.all([
+  const [token, identity, bundle, instance] = await Promise.all([
     known(secrets && (() => tokenIn(secrets, entry.discordTokenSecret)), 'give --secrets-dir'),
+    known(secrets && (() => identityIn(secrets, entry.id)), 'give --secrets-dir'),
     known(hasBundle && (async () => ({ done: await hasBundle(entry) })), 'only CI sees the bucket'),
     fleet
       ? fleet.ask().then(
@@ -34,12 +35,18 @@ export async function remainingSteps(
         )
       : { unknown: 'no Control API is configured' },
   ])
-  return stepsToAdd({ entry, ...edit, token, bundle, instance })
+  return stepsToAdd({ entry, ...edit, token, identity, bundle, instance })
 }
 
 async function tokenIn(secrets: SecretsFolder, name: string): Promise<Known> {
   const problem = secretProblem(await secrets.read(), name)
   return { done: problem === null, note: problem && `${name}.age ${problem}` }
+}
+
+async function identityIn(secrets: SecretsFolder, id: string): Promise<Known> {
+  const { identities, recipients } = await secrets.read()
+  if (!identities.has(id)) return { done: false, note: `identities/${id}.age is missing` }
+  return recipients.has(id) ? { done: true } : { done: false, note: `recipients/${id}.txt is missing` }
 }
 
 /** A step that can't be looked up fails nothing: the edit itself is done. */

@@ -48,7 +48,11 @@ const WOULD: Record<UploadedBundle['outcome'], string> = {
 export function renderVerify(bundles: readonly VerifiedBundle[], now: Date, paint: Paint): string {
   const rows = bundles.map((bundle) => [
     bundle.id,
-    bundle.whole ? paint('green', 'whole') : paint('red', 'not whole'),
+    !bundle.whole
+      ? paint('red', 'not whole')
+      : bundle.untested.length > 0
+        ? paint('yellow', `whole, ${bundle.untested.length} secrets untested`)
+        : paint('green', 'whole'),
     String(bundle.generation ?? '-'),
     String(bundle.objects),
     bytes(bundle.bytes),

@@ -1,4 +1,5 @@
 import type { CellState, SecretsReport } from '../../../ops/bundles/checkSecrets.js'
+import type { Rekeyed } from '../../../ops/bundles/rekey.js'
 import { type painter, table } from '../../text.js'
 
 type Paint = ReturnType<typeof painter>
@@ -7,7 +8,7 @@ const MARKS: Record<CellState, readonly [mark: string, style: Parameters<Paint>[
   ok: ['✔', 'green'],
   missing: ['✖ missing', 'red'],
   bad: ['✖ bad', 'red'],
-  untested: ['✔ untested', 'yellow'],
+  untested: ['? untested', 'yellow'],
 }
 
 /** `secrets check` for people: instances down, secrets across. */
@@ -25,11 +26,26 @@ export function renderSecrets(report: SecretsReport, paint: Paint): string {
   return [
     table(['INSTANCE', ...report.columns.map((title) => title.toUpperCase())], rows),
     '',
-    ...list('Orphans, needed by nobody', report.orphans),
+    ...list('Needed by no instance', report.orphans),
     ...list('Not secrets by their names', report.strays),
-    ...list('Not tested', report.notes),
-    wrong === 0
-      ? paint('green', 'Every instance has what it needs.')
-      : paint('red', `${wrong} ${wrong === 1 ? 'problem' : 'problems'}: an upload would be refused.`),
+    verdict(report, wrong, paint),
+  ].join('\n')
+}
+
+function verdict({ untested }: SecretsReport, wrong: number, paint: Paint): string {
+  if (wrong > 0) return paint('red', `${wrong} ${wrong === 1 ? 'problem' : 'problems'}: an upload would be refused.`)
+  if (untested === 0) return paint('green', 'Every instance has what it needs, and can decrypt it.')
+  const how = 'give --identities-dir, or --identity of a maintainer, to decrypt them'
+  return paint('yellow', `Every instance has what it needs by name. ${untested} secrets are untested: ${how}.`)
+}
+
+/** `secrets identity new|rotate` for people: what was written, and what comes next. */
+export function renderRekeyed({ identities, written }: Rekeyed): string {
+  const ids = identities.map(({ id }) => id)
+  return [
+    ...identities.map(({ id, recipient }) => `${id}: ${recipient}`),
+    '',
+    `Written: ${written.join(', ')}`,
+    `Next: commit these files, then clawctl bootstrap upload ${ids.length === 1 ? ids[0] : 'all'} (or the workflow bootstrap-upload.yml).`,
   ].join('\n')
 }

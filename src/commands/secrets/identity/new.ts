@@ -1,0 +1,24 @@
+import { BaseCommand } from '../../../lib/cli/baseCommand.js'
+import { bundleTarget, maintainerFlag, secretsDirFlag } from '../../../lib/cli/bundleFlags.js'
+import { renderRekeyed } from '../../../lib/cli/render/bundles/secrets.js'
+
+export default class SecretsIdentityNew extends BaseCommand {
+  static override summary =
+    'Make the age identity of an instance, or of all that have none, and encrypt its secrets for it.'
+  static override description =
+    "Works in a checkout of nix-secrets and asks no service. Writes identities/ID.age (the identity, encrypted for the maintainers of recipients/maintainers.txt) and recipients/ID.txt (its public key), and encrypts every secret that the instance needs anew: for the maintainers and for each instance that needs it. Nothing is written where one secret can't be decrypted. Commit the files; `bootstrap upload` then puts the identity into the bundle."
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> clawdinator-3 --secrets-dir nix-secrets --identity ~/.config/age/keys.txt',
+    '<%= config.bin %> <%= command.id %> all --secrets-dir nix-secrets --identity ~/.config/age/keys.txt',
+  ]
+  static override args = bundleTarget
+  static override flags = { 'secrets-dir': secretsDirFlag, identity: maintainerFlag }
+
+  async run(): Promise<object> {
+    const { args, flags, raw } = await this.parse(SecretsIdentityNew)
+    this.refuseEmptyFlags(raw)
+    const rekeyed = await (await this.context(flags).bundles(flags)).renewIdentities(args.target, { rotate: false })
+    this.log(renderRekeyed(rekeyed))
+    return rekeyed
+  }
+}
