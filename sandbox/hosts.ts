@@ -5,7 +5,7 @@ import {
   type HostStage,
   instanceIdSchema,
 } from '../src/lib/domain/contract/index.js'
-import { BOOT_MARKER } from '../src/lib/domain/images/marker.js'
+import { BOOT_LINE } from '../src/lib/domain/images/names.js'
 import { parseJson } from '../src/lib/domain/json.js'
 import type { Instance, World } from './aws/world.js'
 import type { Faults } from './faults.js'
@@ -111,7 +111,7 @@ export class Hosts {
     const impaired = this.#faults.machine('impaired', id)
     instance.checks = impaired ? 'impaired' : 'ok'
     if (this.#faults.machine('mute', id)) instance.console = ''
-    else if (!impaired) instance.console += `[    4.200000] ${BOOT_MARKER}\n`
+    else if (!impaired) instance.console += `[    4.200000] ${BOOT_LINE}\n`
     if (impaired) return
     if (!machine) {
       if (id) this.#note(`${id} (${instance.id}) booted, but it has not the user data of a host: it does nothing`)

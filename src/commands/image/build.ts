@@ -29,7 +29,7 @@ export default class ImageBuild extends BaseCommand {
     const { args, flags, raw } = await this.parse(ImageBuild)
     this.refuseEmptyFlags(raw)
     const ports = await this.context(flags).imageBuild()
-    const { systemOf } = await import('../../lib/domain/images/nixBuild.js')
+    const { systemOf } = await import('../../lib/domain/images/build.js')
     const system = flags.system ?? systemOf(process.arch)
     const options = { host: args.host, system, out: flags.out.replace(/(?<=.)\/+$/, '') }
     if (flags['dry-run']) {

@@ -4,7 +4,6 @@ import ms from 'ms'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { durationFlag } from '../../lib/cli/flags.js'
 import { renderDirectImport, renderImport } from '../../lib/cli/render/images/images.js'
-import { ClawctlError } from '../../lib/domain/errors.js'
 import { BLOCK_CONCURRENCY, importDirect } from '../../lib/ops/images/importDirect.js'
 import { IMPORT_TIMEOUT, importImage } from '../../lib/ops/images/importImage.js'
 
@@ -33,7 +32,8 @@ export default class ImageImport extends BaseCommand {
     }),
     'role-name': string({ summary: 'Role that VM Import assumes. Default: vmimport.', exclusive: DIRECT }),
     timeout: durationFlag({ summary: 'How long to wait for VM Import.', default: IMPORT_TIMEOUT }),
-    concurrency: integer({ summary: 'Blocks sent at once. Default: 64.', min: 1, max: 512, dependsOn: DIRECT }),
+    concurrency: integer({ summary: 'Blocks sent at once. Default: 32.', min: 1, max: 512, dependsOn: DIRECT }),
+    force: boolean({ summary: "Take what does not look like an image that boots on the registry's instance types." }),
     full: boolean({ summary: 'Send all blocks, whatever earlier images have.', dependsOn: DIRECT }),
     'keep-partial': boolean({ summary: 'Keep the unfinished snapshot after a failure too.', dependsOn: DIRECT }),
     'state-dir': string({
@@ -47,25 +47,21 @@ export default class ImageImport extends BaseCommand {
     const { args, flags, raw } = await this.parse(ImageImport)
     this.refuseEmptyFlags(raw)
     const kmsKey = flags['kms-key-id'] ?? null
-    if (flags.direct && kmsKey !== null && !kmsKey.startsWith('arn:')) throw needsArn(kmsKey)
     const concurrency = flags.concurrency ?? BLOCK_CONCURRENCY
-    const ports = await this.context(flags).images({ connections: concurrency, stateDir: flags['state-dir'] })
+    const context = this.context(flags)
+    const ports = await context.images({ connections: concurrency, stateDir: flags['state-dir'] })
+    const { force } = flags
+    const registry = await context.localRegistry()
     if (flags.direct) {
       const { full, 'keep-partial': keepPartial } = flags
-      const direct = await importDirect({ file: args.image, concurrency, kmsKey, full, keepPartial }, ports)
+      const options = { file: args.image, concurrency, kmsKey, full, keepPartial, force, registry }
+      const direct = await importDirect(options, ports)
       this.log(renderDirectImport(direct, this.paint))
       return { import: direct }
     }
     const [role, timeoutMs] = [flags['role-name'] ?? null, flags.timeout ?? ms(IMPORT_TIMEOUT)]
-    const imported = await importImage({ key: args.image, role, kmsKey, timeoutMs }, ports)
+    const imported = await importImage({ key: args.image, role, kmsKey, timeoutMs, force, registry }, ports)
     this.log(renderImport(imported, this.paint))
     return { import: imported }
   }
-}
-
-/** https://docs.aws.amazon.com/ebs/latest/APIReference/API_StartSnapshot.html: KmsKeyArn, unlike EC2's own calls. */
-function needsArn(key: string): ClawctlError {
-  return new ClawctlError('USAGE', `--direct takes a KMS key by its ARN, and ${JSON.stringify(key)} is none.`, {
-    hint: `aws kms describe-key --key-id ${key} --query KeyMetadata.Arn --output text prints it.`,
-  })
 }

@@ -1,10 +1,10 @@
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { renderImages } from '../../lib/cli/render/images/catalog.js'
-import { listImages } from '../../lib/ops/images/listImages.js'
+import { listImages } from '../../lib/ops/images/catalog.js'
 
 export default class ImageList extends BaseCommand {
   static override summary =
-    "Show the fleet's AMIs, newest first: who runs them, which is latest, which are gone back to."
+    "Show the fleet's AMIs, newest first: who runs them, which is latest, which are rollback targets."
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     {

@@ -12,7 +12,7 @@ const OLDER_THAN = '30d'
 export default class ImagePrune extends BaseCommand {
   static override summary = 'Remove AMIs that nothing needs, with their snapshots and objects.'
   static override description =
-    'Never removed, whatever its age: the latest AMI, one that any instance runs or the OpenTofu state names, what a host would go back to, and what a deploy under way uses. Of the rest the newest stay (--keep) and the young (--older-than). Snapshots, objects, manifests and unfinished uploads go when no AMI that stays needs them. Can be interrupted and run again.'
+    "Never removed, whatever its age: the latest AMI, one that any instance runs or the OpenTofu state names, a host's rollback target, and what a deploy under way uses. Of the rest the newest stay (--keep) and the young (--older-than). Snapshots, objects, manifests and unfinished uploads go when no AMI that stays needs them. Can be interrupted and run again."
   static override examples = [
     '<%= config.bin %> <%= command.id %> --dry-run',
     '<%= config.bin %> <%= command.id %> --keep 5 --older-than 14d --yes',

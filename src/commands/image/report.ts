@@ -8,7 +8,7 @@ const seconds = (what: string, env: string) => integer({ summary: `How long ${wh
 export default class ImageReport extends BaseCommand {
   static override summary = 'Show what was built and imported, beside the image before it.'
   static override description =
-    'Sizes, what changed since the previous AMI as far as block manifests tell, and times. Under GitHub Actions it is the step summary.'
+    'Sizes, what changed since the previous AMI as far as block manifests show, and times. Under GitHub Actions it is the step summary.'
   static override examples = ['<%= config.bin %> <%= command.id %> ami-0123456789abcdef0']
   static override args = { ami: stringArg({ description: 'The AMI that was made. Default: none was.' }) }
   static override flags = {

@@ -11,7 +11,7 @@ const TIMEOUT = '10m'
 export default class ImageSmoke extends BaseCommand {
   static override summary = 'Boot an AMI once, apart from everything, and see that it comes up.'
   static override description =
-    'The smallest machine of its architecture, in a security group of its own that lets nothing in or out, without an instance profile. It is up when the status checks pass and its console shows the marker of the base image. Machine and group are always removed; what a killed run has left goes with the next.'
+    'The smallest machine of its architecture, in a security group of its own that lets nothing in or out, without an instance profile. It is up when the status checks pass and its console shows the boot line of the base image. Machine and group are always removed; what a killed run has left goes with the next.'
   static override examples = [
     '<%= config.bin %> <%= command.id %> ami-0123456789abcdef0',
     '<%= config.bin %> <%= command.id %> ami-0123456789abcdef0 --subnet-id subnet-0123456789abcdef0 --timeout 15m',

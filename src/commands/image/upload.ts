@@ -8,7 +8,7 @@ import { abortUploads, uploadImage } from '../../lib/ops/images/uploadImage.js'
 export default class ImageUpload extends BaseCommand {
   static override summary = 'Upload an image to the bucket, under a name with its digest, and print its key.'
   static override description =
-    `Raw, VHD or stream-optimized VMDK, told by its content. What is there already is not sent again: a finished upload, or the parts of one that was interrupted. Under GitHub Actions it sets the outputs key and digest.`
+    `Raw, VHD or stream-optimized VMDK, found by its content. What is there already is not sent again: a finished upload, or the parts of one that was interrupted. Under GitHub Actions it sets the outputs key and digest.`
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> result/nixos.raw',
@@ -24,6 +24,7 @@ export default class ImageUpload extends BaseCommand {
     abort: boolean({
       summary: "Send nothing; drop the unfinished uploads of the file's name, or without FILE all below images/.",
     }),
+    force: boolean({ summary: 'Take a file that does not look like an image that boots.' }),
     concurrency: integer({ summary: 'How many parts are sent at once. Default: 16.', min: 1, max: 256 }),
   }
 
@@ -36,7 +37,7 @@ export default class ImageUpload extends BaseCommand {
       if (aborted.length === 0) this.log('There is no unfinished upload.')
       return { aborted }
     }
-    const upload = await uploadImage({ file: args.file, concurrency: flags.concurrency }, ports)
+    const upload = await uploadImage({ file: args.file, concurrency: flags.concurrency, force: flags.force }, ports)
     this.log(renderUpload(upload, this.paint))
     return { upload }
   }

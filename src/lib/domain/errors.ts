@@ -49,7 +49,7 @@ export const CODES = {
   },
   NOT_WRITABLE: {
     exit: 1,
-    meaning: 'A file of the checkout can not be written.',
+    meaning: 'A file of the checkout, or of the outputs of a job, can not be written.',
     next: 'Check its permissions and the free space, then run the command again: it resumes.',
   },
   REGISTRY_NOT_FOUND: {

@@ -1,6 +1,5 @@
 import { systemClock } from '../../adapters/clock.js'
-import { createMachines } from '../../adapters/images/machines.js'
-import { createSmokeMachines } from '../../adapters/images/smokeMachines.js'
+import { createMachines, createSmokeMachines } from '../../adapters/images/machines.js'
 import { githubJobReport } from '../../adapters/jobReport.js'
 import { directSettings } from '../../adapters/settings.js'
 import type { CatalogPorts } from '../../ops/images/catalog.js'

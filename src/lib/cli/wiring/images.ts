@@ -1,10 +1,9 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { digests } from '../../adapters/images/digests.js'
-import { imageFiles } from '../../adapters/images/imageFile.js'
+import { digests, imageFiles } from '../../adapters/images/imageFile.js'
 import { createImageObjects } from '../../adapters/images/imageObjects.js'
 import { createImages } from '../../adapters/images/images.js'
-import { journalFile } from '../../adapters/images/journalFile.js'
+import { journalFile, scanRecord } from '../../adapters/images/journalFile.js'
 import { createSnapshots } from '../../adapters/images/snapshots.js'
 import { githubJobReport } from '../../adapters/jobReport.js'
 import { directSettings, type Env } from '../../adapters/settings.js'
@@ -36,6 +35,7 @@ export function imagePorts(
     snapshots: createSnapshots(aws),
     images: createImages(aws),
     journal: (name) => journalFile(join(stateDir, 'images'), name),
+    scans: scanRecord(join(stateDir, 'images')),
     clock,
     progress,
     report: githubJobReport(env),
