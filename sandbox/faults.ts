@@ -1,9 +1,11 @@
 import {
+  type BootKind,
   type Fault,
   type HostKind,
   type ImportKind,
-  isMachineKind,
+  isBootKind,
   type MachineKind,
+  type RunnerMoment,
   type Service,
   type StrikeKind,
 } from '../src/lib/domain/sandboxOptions.js'
@@ -11,13 +13,21 @@ import {
 /** How an answer fails. A corrupt upload is no failure of the service: it is for the checksum to find. */
 export type HttpStrike = Exclude<StrikeKind, 'corrupt'>
 
+/** `other`: those of AWS that have no faults of their own. */
+export type AnyService = Service | 'other'
+
 /** What is still to go wrong. HTTP faults use themselves up; host faults stay. */
 export class Faults {
   #faults: Fault[]
+  readonly #now: () => Date
   readonly #rate = { second: 0, requests: 0 }
+  /** While it is pending, no service answers anything new. */
+  held: Promise<void> | null = null
 
-  constructor(faults: readonly Fault[] = []) {
+  /** @param now by which the seconds of quotas are counted */
+  constructor(faults: readonly Fault[] = [], now: () => Date = () => new Date()) {
     this.#faults = faults.map((f) => ({ ...f }))
+    this.#now = now
   }
 
   /** Adds a fault; the returned function takes back what is left of it. */
@@ -30,7 +40,7 @@ export class Faults {
   }
 
   /** How the next answer of the service fails, if it does. Uses up one strike. */
-  strike(service: Service): HttpStrike | null {
+  strike(service: AnyService): HttpStrike | null {
     let struck: HttpStrike | null = null
     for (const fault of this.#faults) {
       if (fault.on !== service || !('strikes' in fault) || fault.kind === 'corrupt') continue
@@ -60,7 +70,7 @@ export class Faults {
   overQuota(): boolean {
     const quota = Math.min(...this.#faults.map((f) => ('perSecond' in f ? f.perSecond : Number.POSITIVE_INFINITY)))
     if (quota === Number.POSITIVE_INFINITY) return false
-    const second = Math.floor(Date.now() / 1000)
+    const second = Math.floor(this.#now().getTime() / 1000)
     if (this.#rate.second !== second) Object.assign(this.#rate, { second, requests: 0 })
     this.#rate.requests += 1
     return this.#rate.requests > quota
@@ -78,27 +88,41 @@ export class Faults {
     return fault.kind
   }
 
-  delayMs(service: Service): number {
+  delayMs(service: AnyService): number {
     return Math.max(0, ...this.#faults.map((f) => (f.on === service && 'delayMs' in f ? f.delayMs : 0)))
   }
 
   /** How a host that boots now fails, if it does. `latest`: it boots the newest AMI. */
-  host(id: string, latest: boolean): Exclude<HostKind, MachineKind> | null {
+  host(id: string, latest: boolean): BootKind | null {
     for (const fault of this.#faults) {
-      if (fault.on !== 'host' || isMachineKind(fault.kind) || (fault.id !== null && fault.id !== id)) continue
+      if (fault.on !== 'host' || !isBootKind(fault.kind) || (fault.id !== null && fault.id !== id)) continue
       if (fault.kind === 'dead' || latest) return fault.kind
     }
     return null
   }
 
-  /** Whether a machine that boots now fails so; `id` is null for one that is no host. */
-  machine(kind: MachineKind, id: string | null): boolean {
+  /** Whether a host's bundle is damaged now. */
+  badBundle(id: string): boolean {
+    return this.#hits('bad-bundle', id)
+  }
+
+  /** Whether a host goes on acting now, whoever is named. */
+  keeps(id: string): boolean {
+    return this.#hits('no-yield', id)
+  }
+
+  #hits(kind: HostKind, id: string | null): boolean {
     return this.#faults.some((f) => f.on === 'host' && f.kind === kind && (f.id === null || f.id === id))
   }
 
-  /** True once where the runner is to die. */
-  runnerDies(): boolean {
-    const index = this.#faults.findIndex((f) => f.on === 'runner')
+  /** Whether a machine that boots now fails so; `id` is null for one that is no host. */
+  machine(kind: MachineKind, id: string | null): boolean {
+    return this.#hits(kind, id)
+  }
+
+  /** True once where the runner is to die at this moment. */
+  runnerDies(moment: RunnerMoment): boolean {
+    const index = this.#faults.findIndex((f) => f.on === 'runner' && f.moment === moment)
     if (index < 0) return false
     this.#faults.splice(index, 1)
     return true

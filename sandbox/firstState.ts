@@ -1,12 +1,19 @@
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { ClawctlError } from '../src/lib/domain/errors.js'
-import { FLEET_STACK_PATH } from '../src/lib/domain/paths.js'
+import { FLEET_STACK_PATH, REGISTRY_PATH } from '../src/lib/domain/paths.js'
 import { checkRegistry, type Registry } from '../src/lib/domain/registry/registry.js'
 import type { Instance, World } from './aws/world.js'
 import { putBundles } from './bundles.js'
 import type { Checkout } from './checkout.js'
-import { configured } from './tofu/plan.js'
+import { applyChanges } from './tofu/apply.js'
+import { planChanges } from './tofu/plan.js'
+import { Clock } from './tofu/resources.js'
 import { readStack } from './tofu/stack.js'
-import { type Resource, State } from './tofu/state.js'
+import { State } from './tofu/state.js'
+import { readVariables } from './tofu/variables.js'
+import { worldCloud } from './worldCloud.js'
 
 export const BUCKET = 'clawdinators-sandbox'
 export const REGION = 'eu-central-1'
@@ -63,72 +70,57 @@ export async function firstState(input: {
   const registry = checkRegistry(await checkout.registryText().catch(() => '{}')).entries
   await putBundles(world, BUCKET, registry, LATEST_IMAGE.revision)
 
-  const running = input.runningIds.map((id) => {
-    const entry = registry.find((e) => e.id === id)
-    return world.launch({
-      imageId: OLDER_IMAGE.id,
-      instanceType: entry?.instanceType ?? 't3.large',
-      state: 'running',
-      launchTime: new Date(now - (OLDER_IMAGE.days - 1) * DAY_MS),
-      tags: [
-        ['app', 'clawdinator'],
-        ['Name', id],
-        ['clawdinator:id', id],
-        ['clawdinator:bootstrap-prefix', entry?.bootstrapPrefix ?? `bootstrap/${id}`],
-      ],
-    })
-  })
-  for (const instance of running) instance.checks = 'ok'
-  world.putObject(BUCKET, input.stateKey, stateOf(input, running).serialize())
-  return { registry, running }
+  const state = input.runningIds.length === 0 ? new State() : await deployed(input, registry, now)
+  world.putObject(BUCKET, input.stateKey, state.serialize())
+  return { registry, running: [...world.instances.values()] }
 }
 
-/** @throws ClawctlError SANDBOX_FAILED for a checkout without the stack, or with one that can't be read */
-function readFleetStack(folder: string): ReturnType<typeof readStack> {
+/** For a checkout without the stack, or with one that can't be deployed. */
+function unreadable(error: unknown): ClawctlError {
+  if (error instanceof ClawctlError) return error
+  const { message, detail = '' } = error as Error & { detail?: string }
+  return new ClawctlError('SANDBOX_FAILED', `The fleet stack can't be deployed: ${message}. ${detail}`.trim(), {
+    hint: `The checkout needs ${FLEET_STACK_PATH}; outside of a checkout, clawctl brings its own.`,
+    cause: error,
+  })
+}
+
+/** Makes what the deploys of the running instances would have made, by the stack itself, and gives the state of that. */
+async function deployed(
+  { world, runningIds, stackDir, controlApiUrl }: Parameters<typeof firstState>[0],
+  registry: Registry,
+  now: number,
+): Promise<State> {
+  const parent = world.folder ?? tmpdir()
+  mkdirSync(parent, { recursive: true })
+  const folder = mkdtempSync(join(parent, 'first-'))
+  const dir = join(folder, FLEET_STACK_PATH)
   try {
-    return readStack(folder)
+    // The stack reads the registry beside it, and the sandbox may have another than the checkout.
+    cpSync(stackDir, dir, { recursive: true, filter: (source) => !source.endsWith('.terraform') })
+    mkdirSync(join(folder, dirname(REGISTRY_PATH)), { recursive: true })
+    writeFileSync(join(folder, REGISTRY_PATH), JSON.stringify(Object.fromEntries(registry.map((e) => [e.id, e]))))
+    const stack = readStack(dir)
+    const values = { ami_id: OLDER_IMAGE.id, region: REGION, bucket: BUCKET, control_api_url: controlApiUrl }
+    const vars = Object.entries({ ...values, instance_ids: JSON.stringify(runningIds) })
+    const given = vars.map(([name, value]) => ({ flag: 'var' as const, value: `${name}=${value}` }))
+    const variables = readVariables(stack, given, {}, () => {})
+    const state = new State()
+    const none = () => Promise.reject(new Error('there is nothing to import'))
+    const changes = await planChanges(stack, variables, state, { replace: [], destroy: false, import: none })
+    const { signal } = new AbortController()
+    const launchTime = new Date(now - (OLDER_IMAGE.days - 1) * DAY_MS)
+    await applyChanges(changes, { stack, variables }, state, {
+      cloud: worldCloud(world, launchTime),
+      changed: async () => {},
+      say: () => {},
+      signal,
+      clock: new Clock(Number.POSITIVE_INFINITY, signal),
+    })
+    return state
   } catch (error) {
-    const { detail } = error as { detail?: string }
-    throw new ClawctlError(
-      'SANDBOX_FAILED',
-      `The fleet stack can't be read: ${(error as Error).message}. ${detail ?? ''}`.trim(),
-      {
-        hint: `The checkout needs ${FLEET_STACK_PATH}; outside of a checkout, clawctl brings its own.`,
-        cause: error,
-      },
-    )
-  }
-}
-
-/** The state that the deploys of the running instances would have left. */
-function stateOf(input: { stackDir: string; controlApiUrl: string }, running: readonly Instance[]): State {
-  const stack = readFleetStack(input.stackDir)
-  const resources = running.flatMap((instance) => {
-    const id = instance.tags.get('clawdinator:id') ?? ''
-    const variables = new Map<string, unknown>([
-      ['ami_id', instance.imageId],
-      ['region', REGION],
-      ['bucket', BUCKET],
-      ['control_api_url', input.controlApiUrl],
-    ])
-    return configured(stack, variables, id).map(
-      (resource): Resource => ({
-        ...resource,
-        attributes: { ...resource.attributes, ...computedOf(resource.type, id, instance) },
-      }),
-    )
-  })
-  return new State('', 0, resources)
-}
-
-function computedOf(type: string, id: string, instance: Instance) {
-  if (type !== 'aws_instance')
-    return { id, arn: `arn:aws:iam::000000000000:${type.replace('aws_iam_', '')}/clawdinator/${id}` }
-  return {
-    id: instance.id,
-    arn: `arn:aws:ec2:${REGION}:000000000000:instance/${instance.id}`,
-    instance_state: 'running',
-    public_ip: instance.publicIp,
-    private_ip: instance.privateIp,
+    throw unreadable(error)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
   }
 }

@@ -1,62 +1,70 @@
-import { createHash } from 'node:crypto'
-import { heartbeatKey, MANIFEST_NAME } from '../src/lib/domain/bundles/manifest.js'
-import { bundleManifestSchema, type Heartbeat, instanceIdSchema } from '../src/lib/domain/contract/index.js'
+import { activeKey, heartbeatKey, machineHeartbeatKey } from '../src/lib/domain/bundles/manifest.js'
+import {
+  activeMachineSchema,
+  type Heartbeat,
+  type HostStage,
+  instanceIdSchema,
+} from '../src/lib/domain/contract/index.js'
 import { BOOT_LINE } from '../src/lib/domain/images/names.js'
 import { parseJson } from '../src/lib/domain/json.js'
 import type { Instance, World } from './aws/world.js'
 import type { Faults } from './faults.js'
+import { heartbeatOf, type Machine, machineOf, readBundle, UNITS } from './hostMachine.js'
 
 export interface HostsOptions {
   world: World
   faults: Faults
-  bucket: string
   /** From launch until the checks pass and the host reads its bundle; it is running after half of it. */
   bootMs?: number
-  /** Between two heartbeats of a host. */
+  /** Between two heartbeats of a host without news. */
   beatMs?: number
-  /** Waited for before a booted host sends its first heartbeat: where a fault strikes that needs the host still unseen. */
+  /** Between two looks at who may act: of a machine in standby, and of an active one. 3 s and 60 s on a real host. */
+  standbyMs?: number
+  activeMs?: number
+  /** Until a stage that failed is tried again. */
+  retryMs?: number
+  /** Waited for before a booted host starts its gateway: where a fault strikes that needs the host still unseen. */
   beforeUp?: () => Promise<void>
   /** What the hosts do, a sentence each, for the person who watches the sandbox. */
   onNote?: (note: string) => void
 }
 
 const SHUTDOWN_MS = 100
-
 /**
- * The machines behind the instances: they boot, check their bundle and send heartbeats, as the NixOS hosts would.
- * Every instance changes its states; only one tagged app=clawdinator and clawdinator:id runs a gateway.
+ * The machines behind the instances: they boot, install their bundle, start a gateway and send heartbeats, as the NixOS
+ * hosts would, with what their user data says and their role allows. A machine without the user data of a host boots
+ * and does nothing else.
  */
 export class Hosts {
   readonly #world: World
   readonly #faults: Faults
-  readonly #bucket: string
-  readonly #bootMs: number
-  readonly #beatMs: number
+  readonly #options: Required<Omit<HostsOptions, 'world' | 'faults' | 'beforeUp' | 'onNote'>>
   readonly #beforeUp: (() => Promise<void>) | undefined
   readonly #note: (note: string) => void
   readonly #timers = new Map<string, Set<NodeJS.Timeout>>()
+  readonly #machines = new Map<string, Machine>()
   #unregister: (() => void)[] = []
+  #pids = 700
 
-  constructor(options: HostsOptions) {
-    this.#world = options.world
-    this.#faults = options.faults
-    this.#bucket = options.bucket
-    this.#bootMs = options.bootMs ?? 300
-    this.#beatMs = options.beatMs ?? 10_000
-    this.#beforeUp = options.beforeUp
-    this.#note = options.onNote ?? (() => {})
+  constructor({ world, faults, beforeUp, onNote, ...given }: HostsOptions) {
+    this.#world = world
+    this.#faults = faults
+    this.#options = { bootMs: 300, beatMs: 10_000, standbyMs: 60, activeMs: 500, retryMs: 500, ...given }
+    this.#beforeUp = beforeUp
+    this.#note = onNote ?? (() => {})
   }
 
-  /** Follows launches and terminations from now on, and takes up those that are under way. */
+  /** Follows launches, stops and terminations from now on, and takes up those that are under way. */
   start(): void {
     if (this.#unregister.length > 0) return
     this.#unregister = [
       this.#world.onLaunch((instance) => this.#launched(instance)),
-      this.#world.onTerminate((instance) => this.#shutDown(instance)),
+      this.#world.onStop((instance) => this.#end(instance, 'stopped')),
+      this.#world.onTerminate((instance) => this.#end(instance, 'terminated')),
     ]
     for (const instance of this.#world.instances.values()) {
       this.#launched(instance)
-      if (instance.state === 'shutting-down') this.#shutDown(instance)
+      if (instance.state === 'shutting-down') this.#end(instance, 'terminated')
     }
   }
 
@@ -67,98 +75,229 @@ export class Hosts {
     for (const id of [...this.#timers.keys()]) this.#clear(id)
   }
 
-  /** A host that has been running since before the sandbox: it sends heartbeats at once, without boot, bundle or faults. */
+  /** A host that has been running since before the sandbox: it is active at once, without boot or faults. */
   adopt(instanceId: string): void {
     const instance = this.#world.instances.get(instanceId)
     if (instance?.state !== 'running') throw new Error(`${instanceId} is not a running instance`)
     this.#clear(instanceId)
-    this.#beatOn(instance, 'active')
+    const machine = this.#machineOf(instance)
+    if (!machine) throw new Error(`${instanceId} has not the user data of a host`)
+    for (const stage of ['booted', 'bundle', 'secrets', 'repositories', 'switch'] as const) this.#reach(machine, stage)
+    machine.generation = this.#bundle(machine).generation
+    this.#act(machine)
+    this.#keepBeating(machine)
   }
 
   /** Writes one heartbeat now, where the instance is a running host. Says whether it did. */
-  beat(instanceId: string, service = 'active'): boolean {
-    const instance = this.#world.instances.get(instanceId)
-    const id = instance && hostIdOf(instance)
-    if (!id || instance.state !== 'running') return false
-    const heartbeat: Heartbeat = {
-      instanceId: instance.id,
-      amiId: instance.imageId,
-      revision: revisionOf(this.#world, instance),
-      service,
-      at: this.#world.now().toISOString(),
-    }
-    this.#world.putObject(this.#bucket, heartbeatKey(id), JSON.stringify(heartbeat), {
-      contentType: 'application/json',
-    })
-    return true
+  beat(instanceId: string): boolean {
+    const machine = this.#machines.get(instanceId)
+    return machine !== undefined && this.#report(machine)
   }
 
   #launched(instance: Instance): void {
     if (instance.state !== 'pending') return
-    this.#after(instance, this.#bootMs / 2, () => {
+    this.#after(instance, this.#options.bootMs / 2, () => {
       if (instance.state !== 'pending') return
       instance.state = 'running'
       instance.console += '[    0.000000] Linux version 6.12 (nixbld@localhost)\n'
-      this.#after(instance, this.#bootMs / 2, () => this.#booted(instance))
+      this.#after(instance, this.#options.bootMs / 2, () => this.#booted(instance))
     })
   }
 
   #booted(instance: Instance): void {
     if (instance.state !== 'running') return
-    const id = hostIdOf(instance)
+    const machine = this.#machineOf(instance)
+    const id = machine?.id ?? instanceIdSchema.safeParse(instance.tags.get('clawdinator:id')).data ?? null
     const impaired = this.#faults.machine('impaired', id)
     instance.checks = impaired ? 'impaired' : 'ok'
     if (this.#faults.machine('mute', id)) instance.console = ''
     else if (!impaired) instance.console += `[    4.200000] ${BOOT_LINE}\n`
-    if (!id || impaired) return
-    const problem = this.#bundleProblem(instance, id)
-    const fault = this.#faults.host(id, instance.imageId === this.#world.latestImage()?.id)
-    if (problem) {
-      this.#note(`${id} (${instance.id}) booted, but ${problem}: its gateway cannot start`)
-    } else if (fault === 'crash') {
-      this.#note(`${id} (${instance.id}) booted ${instance.imageId} and its gateway failed (fault host:crash)`)
-      this.#beatOn(instance, 'failed')
-    } else if (fault) {
+    if (impaired) return
+    if (!machine) {
+      if (id) this.#note(`${id} (${instance.id}) booted, but it has not the user data of a host: it does nothing`)
+      return
+    }
+    const fault = this.#faultOf(machine)
+    if (fault === 'dead' || fault === 'unhealthy') {
       this.#note(`${id} (${instance.id}) booted ${instance.imageId} and stays silent (fault host:${fault})`)
-    } else {
-      void this.#comeUp(instance, id)
+      return
     }
+    this.#reach(machine, 'booted')
+    this.#report(machine)
+    this.#keepBeating(machine)
+    this.#install(machine)
   }
 
-  async #comeUp(instance: Instance, id: string): Promise<void> {
+  #faultOf({ id, instance }: Machine) {
+    return this.#faults.host(id, instance.imageId === this.#world.latestImage()?.id)
+  }
+
+  #machineOf(instance: Instance): Machine | null {
+    const machine = machineOf(this.#world, instance)
+    if (machine) this.#machines.set(instance.id, machine)
+    return machine
+  }
+
+  /** Bundle, secrets, repositories and switch, each tried again until it works. */
+  #install(machine: Machine): void {
+    const { instance, id } = machine
+    const { problem, generation } = this.#bundle(machine)
+    machine.generation = generation
+    this.#reach(machine, 'bundle')
+    if (problem) {
+      this.#fail(machine, 'bundle', problem, `${id} (${instance.id}) booted, but ${problem}: its gateway cannot start`)
+      this.#after(instance, this.#options.retryMs, () => this.#install(machine))
+      return
+    }
+    for (const stage of ['secrets', 'repositories', 'switch'] as const) this.#reach(machine, stage)
+    if (this.#faultOf(machine) === 'bad-switch') {
+      const why = 'error: the configuration does not build (fault host:bad-switch)'
+      this.#fail(machine, 'switch', why, `${id} (${instance.id}) cannot switch to its configuration`)
+      return
+    }
+    machine.failure = null
+    void this.#comeUp(machine)
+  }
+
+  async #comeUp(machine: Machine): Promise<void> {
     if (this.#beforeUp) await this.#beforeUp()
-    this.#note(`${id} (${instance.id}) booted ${instance.imageId} and is up`)
-    this.#beatOn(instance, 'active')
+    const { id, instance } = machine
+    if (instance.state !== 'running') return
+    machine.gateway.crashes = this.#faultOf(machine) === 'crash'
+    machine.rejected = this.#faultOf(machine) === 'bad-token'
+    const seen = this.#holder(machine)
+    if (seen === 'this' || seen === 'nobody') this.#act(machine)
+    else this.#standBy(machine)
+    const how = machine.gateway.crashes ? 'its gateway failed (fault host:crash)' : 'is up'
+    const waits = seen === 'other' || seen === 'unknown' ? ', in standby' : ''
+    this.#note(`${id} (${instance.id}) booted ${instance.imageId} and ${how}${waits}`)
   }
 
-  /** What is wrong with the host's bundle, as the end of a sentence, or null. */
-  #bundleProblem(instance: Instance, id: string): string | null {
-    const prefix = (instance.tags.get('clawdinator:bootstrap-prefix') ?? `bootstrap/${id}`).replace(/\/+$/, '')
-    const objects = this.#world.buckets.get(this.#bucket)
-    if (!objects) return `there is no bucket ${this.#bucket}`
-    const manifest = objects.get(`${prefix}/${MANIFEST_NAME}`)
-    if (!manifest) return `there is no ${prefix}/config.json`
-    const bundle = bundleManifestSchema.safeParse(parseJson(manifest.body.toString()))
-    if (!bundle.success) return `${prefix}/config.json does not describe a bundle`
-    for (const { key, size, sha256 } of bundle.data.objects) {
-      const body = objects.get(`${prefix}/${key}`)?.body
-      if (!body) return `${prefix}/${key} is missing`
-      if (body.length !== size) return `${prefix}/${key} has ${body.length} bytes instead of ${size}`
-      if (createHash('sha256').update(body).digest('hex') !== sha256) return `${prefix}/${key} has another SHA-256`
+  #standBy(machine: Machine): void {
+    this.#startGateway(machine, 'standby')
+    const ask = () => {
+      const seen = this.#holder(machine)
+      if (seen === 'this' || seen === 'nobody') this.#act(machine)
+      else this.#after(machine.instance, this.#options.standbyMs, ask)
     }
-    return null
+    this.#after(machine.instance, this.#options.standbyMs, ask)
   }
 
-  #beatOn(instance: Instance, service: string): void {
-    if (this.beat(instance.id, service)) this.#after(instance, this.#beatMs, () => this.#beatOn(instance, service))
+  #act(machine: Machine): void {
+    this.#startGateway(machine, 'active')
+    const ask = () => {
+      const yields = this.#holder(machine) === 'other' && !this.#faults.keeps(machine.id)
+      if (!yields) this.#after(machine.instance, this.#options.activeMs, ask)
+      else {
+        this.#stopGateway(machine)
+        this.#reach(machine, 'yielded')
+        this.#report(machine)
+        this.#note(`${machine.id} (${machine.instance.id}) yielded to its successor`)
+      }
+    }
+    this.#after(machine.instance, this.#options.activeMs, ask)
   }
 
-  #shutDown(instance: Instance): void {
+  /** Who may act, as far as this machine can tell. */
+  #holder({ access, bucket, id, instance }: Machine): 'this' | 'other' | 'nobody' | 'unknown' {
+    const read = access.get(bucket, activeKey(id))
+    if (read.status === 404) return 'nobody'
+    const active = read.status === 200 ? activeMachineSchema.safeParse(parseJson(read.body.toString())).data : undefined
+    if (!active) return 'unknown'
+    return active.instanceId === instance.id ? 'this' : 'other'
+  }
+
+  #startGateway(machine: Machine, stage: 'standby' | 'active'): void {
+    const { gateway } = machine
+    this.#stopGateway(machine)
+    this.#pids += 1
+    Object.assign(gateway, { running: stage, pid: this.#pids, since: this.#now() })
+    this.#log(machine, 'start', stage)
+    this.#reach(machine, stage)
+    if (gateway.crashes) {
+      gateway.restarts += 1
+      this.#fail(machine, stage, 'gateway exited with status 1 (fault host:crash)')
+    } else {
+      machine.failure = null
+      this.#report(machine)
+    }
+  }
+
+  #stopGateway(machine: Machine): void {
+    if (machine.gateway.running === 'no') return
+    this.#log(machine, 'stop', machine.gateway.running)
+    Object.assign(machine.gateway, { running: 'no', pid: 0, since: null })
+  }
+
+  #log({ id, instance }: Machine, event: 'start' | 'stop', stage: 'standby' | 'active'): void {
+    this.#world.gateways.push({ at: this.#world.now(), id, instanceId: instance.id, event, acts: stage === 'active' })
+  }
+
+  #bundle(machine: Machine): ReturnType<typeof readBundle> {
+    const damaged = this.#faults.badBundle(machine.id)
+    return damaged
+      ? { problem: 'the bundle is damaged (fault host:bad-bundle)', generation: null }
+      : readBundle(machine)
+  }
+
+  #now(): string {
+    return this.#world.now().toISOString()
+  }
+
+  #reach(machine: Machine, stage: HostStage): void {
+    if (machine.stages.at(-1)?.stage !== stage) machine.stages.push({ stage, at: this.#now() })
+  }
+
+  /** Reported at once where it is news. */
+  #fail(machine: Machine, stage: HostStage, line: string, note?: string): void {
+    const news = machine.failure?.lines[0] !== line
+    machine.failure = { stage, unit: UNITS[stage] ?? null, lines: [line], at: this.#now() }
+    if (!news) return
+    if (note) this.#note(note)
+    this.#report(machine)
+  }
+
+  #report(machine: Machine): boolean {
+    const { instance, id, access, bucket, gateway } = machine
+    if (instance.state !== 'running') return false
+    if (gateway.crashes && gateway.running !== 'no') {
+      this.#pids += 1
+      Object.assign(gateway, { pid: this.#pids, restarts: gateway.restarts + 1, since: this.#now() })
+    }
+    const heartbeat = heartbeatOf(machine, this.#revisionOf(instance), this.#now())
+    const refused = access.put(bucket, machineHeartbeatKey(id, instance.id), JSON.stringify(heartbeat))
+    if (refused) {
+      this.#note(`${id} (${instance.id}) can't send a heartbeat: ${refused}`)
+      return false
+    }
+    if (gateway.running === 'active') this.#reportAsBefore(machine)
+    return true
+  }
+
+  /** The heartbeat of schema 1, for who reads that one. */
+  #reportAsBefore({ instance, id, bucket, gateway }: Machine): void {
+    const heartbeat: Heartbeat = {
+      ...{ instanceId: instance.id, amiId: instance.imageId, revision: this.#revisionOf(instance) },
+      ...{ service: gateway.crashes ? 'failed' : 'active', at: this.#now() },
+    }
+    this.#world.putObject(bucket, heartbeatKey(id), JSON.stringify(heartbeat), { contentType: 'application/json' })
+  }
+
+  #keepBeating(machine: Machine): void {
+    this.#after(machine.instance, this.#options.beatMs, () => {
+      this.#report(machine)
+      this.#keepBeating(machine)
+    })
+  }
+
+  #end(instance: Instance, state: 'stopped' | 'terminated'): void {
     this.#clear(instance.id)
+    const machine = this.#machines.get(instance.id)
+    if (machine) this.#stopGateway(machine)
     this.#after(instance, SHUTDOWN_MS, () => {
-      instance.state = 'terminated'
+      instance.state = state
       instance.publicIp = null
-      instance.privateIp = null
+      if (state === 'terminated') instance.privateIp = null
     })
   }
 
@@ -177,15 +316,9 @@ export class Hosts {
     for (const timer of this.#timers.get(instanceId) ?? []) clearTimeout(timer)
     this.#timers.delete(instanceId)
   }
-}
 
-function revisionOf(world: World, { imageId }: Instance): string | null {
-  const tags = world.images.get(imageId)?.tags
-  return tags?.get('revision') ?? tags?.get('clawdinator:revision') ?? null
-}
-
-function hostIdOf(instance: Instance): string | null {
-  if (instance.tags.get('app') !== 'clawdinator') return null
-  const id = instanceIdSchema.safeParse(instance.tags.get('clawdinator:id'))
-  return id.success ? id.data : null
+  #revisionOf({ imageId }: Instance): string | null {
+    const tags = this.#world.images.get(imageId)?.tags
+    return tags?.get('revision') ?? tags?.get('clawdinator:revision') ?? null
+  }
 }

@@ -8,7 +8,7 @@ import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { WAITING_FOR_HEALTH } from '../src/lib/domain/deploy/rollout.js'
 import { DEFAULT_REPOSITORY, FLEET_STACK_PATH, FLEET_STATE_KEY } from '../src/lib/domain/paths.js'
-import type { Fault, TofuChoice } from '../src/lib/domain/sandboxOptions.js'
+import type { Fault, RunnerMoment, TofuChoice } from '../src/lib/domain/sandboxOptions.js'
 import { actionStandIns } from './actions.js'
 import { type AdminServer, startAdmin } from './admin.js'
 import { ebsEndpoint } from './aws/ebs.js'
@@ -38,6 +38,8 @@ const APP = {
 } as const
 /** Hosts boot in under a second here, so one that takes this long never will. */
 const HEALTH_TIMEOUT = '6s'
+/** Hosts boot some fifty times faster here, and what the Control API remembers grows old as fast. */
+const REUSE_MS = 40
 
 let appKey: ReturnType<typeof makeAppKey> | undefined
 
@@ -58,6 +60,8 @@ export interface SandboxOptions {
   faults: readonly Fault[]
   tofu: TofuChoice
   env: NodeJS.ProcessEnv
+  /** How long the Control API may answer by what it read last; 40 ms where it is not given. */
+  reuseMs?: number
   /** What the plane does behind the scenes, one line each. */
   onNote?: (note: string) => void
 }
@@ -122,7 +126,7 @@ export class Sandbox {
     }
     await writePrograms(paths, { clawctl: join(options.packageRoot, 'bin/run.js'), tofu })
 
-    const world = new World({ region: REGION, folder: join(folder, 'aws') })
+    const world = new World({ region: REGION, folder: join(folder, 'aws'), httpTokensEnforced: true })
     const faults = new Faults(options.faults)
     const requests: LoggedRequest[] = []
     const lambdaLog: string[] = []
@@ -146,9 +150,12 @@ export class Sandbox {
       open(ec2Endpoint(world, { faults, log, accessKeyId: ACCESS_KEY_ID })),
       open(s3Endpoint(world, { faults, log, accessKeyId: ACCESS_KEY_ID })),
       open(ebsEndpoint(world, { faults, log, accessKeyId: ACCESS_KEY_ID })),
-      open(otherServicesEndpoint(world)),
+      open(otherServicesEndpoint(world, faults)),
     ])
     const aws = awsEnvironment(folder, { ec2Url, s3Url, ebsUrl, otherUrl })
+    // Where the real one finds a provider without the registry.
+    const { TF_CLI_CONFIG_FILE } = options.env
+    const real: Record<string, string> = options.tofu === 'real' && TF_CLI_CONFIG_FILE ? { TF_CLI_CONFIG_FILE } : {}
     const github = new GitHub({
       repository: DEFAULT_REPOSITORY,
       token: githubToken,
@@ -171,7 +178,7 @@ export class Sandbox {
       }),
       baseEnv: { PATH: systemPath(options.env), HOME: folder, LANG: 'C.UTF-8' },
       // The runner machine's own: where the services are, and that it is no fleet host.
-      extraEnv: { ...aws.endpoints, CLAWCTL_HOST_ROOT: join(folder, 'hosts', '.none') },
+      extraEnv: { ...aws.endpoints, ...real, CLAWCTL_HOST_ROOT: join(folder, 'hosts', '.none') },
       workDir: join(folder, 'runs'),
       faults,
       log,
@@ -186,8 +193,7 @@ export class Sandbox {
           ...aws.endpoints,
           ...aws.credentials,
           CONTROL_API_TOKEN: controlToken,
-          // Hosts boot some fifty times faster here, and pictures grow old as fast.
-          CONTROL_API_REUSE_MS: '40',
+          CONTROL_API_REUSE_MS: String(options.reuseMs ?? REUSE_MS),
           GITHUB_TOKEN: githubToken,
           GITHUB_REPO: DEFAULT_REPOSITORY,
           GITHUB_API_URL: githubUrl,
@@ -211,12 +217,23 @@ export class Sandbox {
     const hosts = new Hosts({
       world,
       faults,
-      bucket: BUCKET,
-      beforeUp: () => killRunnerIfAsked(faults, github),
+      beforeUp: () => killRunnerInHealthCheck(faults, github),
       ...(options.onNote ? { onNote: options.onNote } : {}),
     })
     hosts.start()
     closers.push(() => hosts.stop())
+    const dies = (moment: RunnerMoment) => {
+      if (!deployOf(github) || !faults.runnerDies(moment)) return
+      github.killRunner()
+      // Its processes die one after the other, and what they ask for meanwhile comes to nothing.
+      faults.held = (async () => {
+        while (deployOf(github)) await sleep(20)
+        faults.held = null
+      })()
+    }
+    world.iam.onMade(dies)
+    world.onLaunch(() => dies('apply'))
+    world.onTerminate(() => dies('terminate'))
     for (const instance of running) hosts.adopt(instance.id)
 
     const admin: AdminServer = await startAdmin({ faults, requests })
@@ -234,6 +251,7 @@ export class Sandbox {
       pid: process.pid,
       ci: {
         ...aws.endpoints,
+        ...real,
         ...aws.credentials,
         S3_BUCKET: BUCKET,
         CLAWDINATOR_CONTROL_API_URL: controlApiUrl,
@@ -276,15 +294,16 @@ async function closeAll(closers: (() => Promise<void> | void)[]): Promise<void> 
 }
 
 /** The runner is lost while it waits for the new host's health: the host runs, nobody has seen it healthy, no lock is held. */
-async function killRunnerIfAsked(faults: Faults, github: GitHub): Promise<void> {
-  const deploying = () => github.runs.find((run) => run.status === 'in_progress')
-  if (!deploying() || !faults.runnerDies()) return
-  for (let run = deploying(); run; run = deploying()) {
+async function killRunnerInHealthCheck(faults: Faults, github: GitHub): Promise<void> {
+  if (!deployOf(github) || !faults.runnerDies('health')) return
+  for (let run = deployOf(github); run; run = deployOf(github)) {
     if (run.jobs.some((job) => job.log.some((line) => line.text.includes(WAITING_FOR_HEALTH)))) break
     await sleep(20)
   }
   github.killRunner()
 }
+
+const deployOf = (github: GitHub) => github.runs.find((run) => run.status === 'in_progress')
 
 function awsEnvironment(folder: string, urls: { ec2Url: string; s3Url: string; ebsUrl: string; otherUrl: string }) {
   return {

@@ -6,15 +6,17 @@ import {
   describeInstances,
   getConsoleOutput,
   runInstances,
+  stopInstances,
   terminateInstances,
 } from './ec2Instances.js'
 import type { Query } from './ec2Query.js'
 import {
+  authorize,
   createSecurityGroup,
   deleteSecurityGroup,
   describeSecurityGroups,
   describeSubnets,
-  revokeSecurityGroupEgress,
+  revoke,
 } from './ec2SecurityGroups.js'
 import { deleteSnapshot, describeSnapshots, getEbsEncryptionByDefault } from './ec2Snapshots.js'
 import { createTags, deleteTags } from './ec2Tags.js'
@@ -31,6 +33,7 @@ export const EC2_ACTIONS: Record<string, Action> = {
   DescribeInstances: describeInstances,
   DescribeInstanceStatus: describeInstanceStatus,
   RunInstances: runInstances,
+  StopInstances: stopInstances,
   TerminateInstances: terminateInstances,
   GetConsoleOutput: getConsoleOutput,
   DescribeImages: describeImages,
@@ -43,7 +46,10 @@ export const EC2_ACTIONS: Record<string, Action> = {
   GetEbsEncryptionByDefault: getEbsEncryptionByDefault,
   CreateSecurityGroup: createSecurityGroup,
   DescribeSecurityGroups: describeSecurityGroups,
-  RevokeSecurityGroupEgress: revokeSecurityGroupEgress,
+  AuthorizeSecurityGroupEgress: authorize('egress'),
+  AuthorizeSecurityGroupIngress: authorize('ingress'),
+  RevokeSecurityGroupEgress: revoke('egress'),
+  RevokeSecurityGroupIngress: revoke('ingress'),
   DeleteSecurityGroup: deleteSecurityGroup,
   DescribeSubnets: describeSubnets,
   CreateTags: createTags,

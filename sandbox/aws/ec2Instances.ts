@@ -2,7 +2,15 @@ import { createHash } from 'node:crypto'
 import { invalidValue, page, type Query, readFilters } from './ec2Query.js'
 import { mustBeWellFormed, mustExist, tagSpecifications, tagsXml } from './ec2Resources.js'
 import { AwsError } from './error.js'
-import type { Instance, InstanceState, World } from './world.js'
+import {
+  type Instance,
+  type InstanceState,
+  type Launch,
+  type MetadataOptions,
+  metadataDefaults,
+  type RootVolume,
+  type World,
+} from './world.js'
 import type { XmlValue } from './xml.js'
 
 /** The low byte that EC2 documents for each state. */
@@ -81,18 +89,27 @@ export function runInstances(world: World, query: Query) {
   // the sandbox has no volumes and interfaces of their own: their tags have nowhere to go
   const tags = tagSpecifications(query, 'instance', ['volume', 'network-interface'])
   const network = networkOf(world, query)
-  const httpTokens = query.get('MetadataOptions.HttpTokens')
-  query.get('MetadataOptions.HttpEndpoint')
+  const metadata = metadataOf(query)
+  const rootVolume = rootVolumeOf(query)
+  const profile = profileOf(world, query)
   query.get('InstanceInitiatedShutdownBehavior')
   query.refuseUnread()
   const image = world.images.get(imageId)
   mustFit(instanceType, image?.architecture)
-  if (image?.imdsSupport === 'v2.0' && httpTokens === 'optional') {
+  if (image?.imdsSupport === 'v2.0' && metadata.tokens === 'optional') {
     throw new AwsError('InvalidParameterCombination', 400, `The image ${imageId} needs HttpTokens required`)
+  }
+  if (world.httpTokensEnforced && image && (metadata.tokens ?? metadataDefaults(image).tokens) !== 'required') {
+    const message = 'HttpTokens must be required: the account enforces IMDSv2 (HttpTokensEnforced).'
+    throw new AwsError('UnsupportedOperation', 400, message)
+  }
+  if (image && (rootVolume.size ?? image.volumeSize) < image.volumeSize) {
+    const message = `Volume of size ${rootVolume.size}GB is smaller than snapshot '${image.snapshotId}', expect size >= ${image.volumeSize}GB`
+    throw new AwsError('InvalidBlockDeviceMapping', 400, message)
   }
 
   const digest = createHash('sha256')
-    .update(JSON.stringify([imageId, instanceType, min, max, userData, tags, network]))
+    .update(JSON.stringify([imageId, instanceType, min, max, userData, tags, network, metadata, rootVolume, profile]))
     .digest('hex')
   const earlier = clientToken === null ? undefined : world.launches.get(clientToken)
   if (earlier && earlier.digest !== digest) {
@@ -101,7 +118,8 @@ export function runInstances(world: World, query: Query) {
   }
   const reservationId = earlier?.reservationId ?? world.newId('r')
   if (!earlier) {
-    const launch = { imageId, instanceType, tags, userData, reservationId, clientToken, ...network }
+    const machine = { imageId, instanceType, metadata, rootVolume, profile, ...network }
+    const launch = { ...machine, tags, userData, reservationId, clientToken }
     for (let n = 0; n < max; n++) world.launch(launch)
     if (clientToken !== null) world.launches.set(clientToken, { digest, reservationId })
   }
@@ -110,7 +128,7 @@ export function runInstances(world: World, query: Query) {
 }
 
 /** SecurityGroupId.N, or one network interface with groups, a subnet and its say on a public address. */
-function networkOf(world: World, query: Query): { securityGroups: string[]; publicAddress: boolean } {
+function networkOf(world: World, query: Query): Pick<Launch, 'securityGroups' | 'subnetId' | 'publicAddress'> {
   const interfaces = query.indexes('NetworkInterface')
   const own = interfaces.length > 0 ? `NetworkInterface.${interfaces[0]}.` : ''
   if (interfaces.length > 1 || (own !== '' && query.integer(`${own}DeviceIndex`) !== 0)) {
@@ -126,7 +144,45 @@ function networkOf(world: World, query: Query): { securityGroups: string[]; publ
   if (own !== '') query.get(`${own}DeleteOnTermination`)
   mustExist(world, 'security-group', securityGroups)
   if (subnet !== undefined) mustExist(world, 'subnet', [subnet])
-  return { securityGroups, publicAddress: address !== 'false' }
+  return { securityGroups, ...(subnet === undefined ? {} : { subnetId: subnet }), publicAddress: address !== 'false' }
+}
+
+function metadataOf(query: Query): Partial<MetadataOptions> {
+  const tokens = query.get('MetadataOptions.HttpTokens')
+  const endpoint = query.get('MetadataOptions.HttpEndpoint')
+  const hops = query.integer('MetadataOptions.HttpPutResponseHopLimit')
+  if (tokens !== undefined && tokens !== 'required' && tokens !== 'optional')
+    throw invalidValue('HttpTokens', tokens, '')
+  if (endpoint !== undefined && endpoint !== 'enabled' && endpoint !== 'disabled') {
+    throw invalidValue('HttpEndpoint', endpoint, '')
+  }
+  return { ...(tokens ? { tokens } : {}), ...(endpoint ? { endpoint } : {}), ...(hops === undefined ? {} : { hops }) }
+}
+
+/** The one volume that the sandbox's machines have. */
+function rootVolumeOf(query: Query): Partial<RootVolume> {
+  const [first, ...others] = query.indexes('BlockDeviceMapping')
+  if (first === undefined) return {}
+  const at = `BlockDeviceMapping.${first}`
+  const device = query.require(`${at}.DeviceName`)
+  if (others.length > 0 || device !== '/dev/xvda') throw invalidValue('DeviceName', device, 'The sandbox has the root.')
+  const [encrypted, kept] = [query.get(`${at}.Ebs.Encrypted`), query.get(`${at}.Ebs.DeleteOnTermination`)]
+  const [type, size] = [query.get(`${at}.Ebs.VolumeType`), query.integer(`${at}.Ebs.VolumeSize`)]
+  return {
+    ...(encrypted === undefined ? {} : { encrypted: encrypted === 'true' }),
+    ...(kept === undefined ? {} : { deleteOnTermination: kept === 'true' }),
+    ...(type === undefined ? {} : { type }),
+    ...(size === undefined ? {} : { size }),
+  }
+}
+
+/** @throws AwsError InvalidParameterValue where IAM has no such profile */
+function profileOf(world: World, query: Query): string | null {
+  const arn = query.get('IamInstanceProfile.Arn')
+  const name = query.get('IamInstanceProfile.Name') ?? arn?.split('/').at(-1)
+  if (name === undefined) return null
+  if (world.iam.getProfile(name)) return name
+  throw invalidValue('iamInstanceProfile.name', name, 'Invalid IAM Instance Profile name')
 }
 
 /** Graviton families have a g behind their generation. */
@@ -156,13 +212,21 @@ export function getConsoleOutput(world: World, query: Query) {
   return { instanceId: id, timestamp: world.now(), output: output === '' ? undefined : output }
 }
 
-export function terminateInstances(world: World, query: Query) {
+export const terminateInstances = (world: World, query: Query) => end(query, world, (id) => world.terminate(id))
+
+/** StopInstances. A stopped machine keeps its volume and loses its public address. */
+export const stopInstances = (world: World, query: Query) => {
+  query.boolean('Force')
+  return end(query, world, (id) => world.stop(id))
+}
+
+function end(query: Query, world: World, one: (id: string) => ReturnType<World['terminate']>) {
   const ids = query.list('InstanceId')
   query.refuseUnread()
   if (ids.length === 0) query.require('InstanceId.1')
   mustExist(world, 'instance', ids)
   const item = [...new Set(ids)].map((id) => {
-    const { instance, previous } = world.terminate(id)
+    const { instance, previous } = one(id)
     return { instanceId: id, currentState: stateXml(instance.state), previousState: stateXml(previous) }
   })
   return { instancesSet: { item } }
@@ -190,11 +254,25 @@ function instanceXml(world: World, instance: Instance, index: number): XmlValue 
     privateIpAddress: instance.privateIp ?? undefined,
     ipAddress: instance.publicIp ?? undefined,
     clientToken: instance.clientToken ?? undefined,
+    subnetId: instance.subnetId,
+    vpcId: world.subnets.get(instance.subnetId)?.vpcId,
+    iamInstanceProfile: profileXml(world, instance),
+    metadataOptions: {
+      state: 'applied',
+      httpTokens: instance.metadata.tokens,
+      httpEndpoint: instance.metadata.endpoint,
+      httpPutResponseHopLimit: instance.metadata.hops,
+    },
     groupSet: {
       item: instance.securityGroups.map((groupId) => ({ groupId, groupName: world.securityGroups.get(groupId)?.name })),
     },
     tagSet: tagsXml(instance.tags),
   }
+}
+
+function profileXml(world: World, { profile }: Instance): XmlValue {
+  const found = profile === null ? null : world.iam.getProfile(profile)
+  return found ? { arn: found.arn, id: found.uniqueId } : undefined
 }
 
 function stateXml(state: InstanceState): XmlValue {

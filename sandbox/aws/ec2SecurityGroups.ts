@@ -1,7 +1,8 @@
 import { invalidValue, page, type Query, readFilters } from './ec2Query.js'
 import { mustExist, tagSpecifications, tagsXml } from './ec2Resources.js'
 import { AwsError } from './error.js'
-import type { SecurityGroup, Subnet, World } from './world.js'
+import type { Rule, SecurityGroup, Subnet, World } from './world.js'
+import type { XmlValue } from './xml.js'
 
 /** CreateSecurityGroup, in the default VPC unless it is told. As EC2's, it lets everything out until that is revoked. */
 export function createSecurityGroup(world: World, query: Query) {
@@ -22,7 +23,8 @@ export function createSecurityGroup(world: World, query: Query) {
     name,
     description,
     vpcId,
-    egress: true,
+    ingress: [],
+    egress: [{ protocol: '-1', from: null, to: null, cidr: '0.0.0.0/0' }],
     tags: new Map(tags),
   }
   world.securityGroups.set(group.id, group)
@@ -47,28 +49,79 @@ export function describeSecurityGroups(world: World, query: Query) {
     groupName: group.name,
     groupDescription: group.description,
     vpcId: group.vpcId,
-    ipPermissions: { item: [] },
-    ipPermissionsEgress: {
-      item: group.egress ? [{ ipProtocol: '-1', ipRanges: { item: [{ cidrIp: '0.0.0.0/0' }] } }] : [],
-    },
+    ipPermissions: rulesXml(group.ingress),
+    ipPermissionsEgress: rulesXml(group.egress),
     tagSet: tagsXml(group.tags),
   }))
   return { securityGroupInfo: { item }, nextToken: found.nextToken }
 }
 
-/** RevokeSecurityGroupEgress, of the one rule that a new group has. */
-export function revokeSecurityGroupEgress(world: World, query: Query) {
-  const id = query.require('GroupId')
-  const protocol = query.require('IpPermissions.1.IpProtocol')
-  const range = query.require('IpPermissions.1.IpRanges.1.CidrIp')
-  query.refuseUnread()
-  mustExist(world, 'security-group', [id])
-  const group = world.securityGroups.get(id)
-  if (!group?.egress || protocol !== '-1' || range !== '0.0.0.0/0') {
-    throw new AwsError('InvalidPermission.NotFound', 400, 'The specified rule does not exist in this security group.')
+type Direction = 'ingress' | 'egress'
+
+const sameRule = (a: Rule) => (b: Rule) =>
+  a.protocol === b.protocol && a.from === b.from && a.to === b.to && a.cidr === b.cidr
+
+function readRules(query: Query): Rule[] {
+  return query.indexes('IpPermissions').flatMap((n) => {
+    const at = `IpPermissions.${n}`
+    const protocol = query.require(`${at}.IpProtocol`)
+    const ports = [query.get(`${at}.FromPort`), query.get(`${at}.ToPort`)]
+    // All protocols are all ports, whatever is said of them.
+    const [from = null, to = null] =
+      protocol === '-1' ? [] : ports.map((port) => (port === undefined ? null : Number(port)))
+    const ranges = [
+      ...query.indexes(`${at}.IpRanges`).map((m) => query.require(`${at}.IpRanges.${m}.CidrIp`)),
+      ...query.indexes(`${at}.Ipv6Ranges`).map((m) => query.require(`${at}.Ipv6Ranges.${m}.CidrIpv6`)),
+    ]
+    return ranges.map((cidr) => ({ protocol, from, to, cidr }))
+  })
+}
+
+function rulesXml(rules: readonly Rule[]): XmlValue {
+  return {
+    item: rules.map(({ protocol, from, to, cidr }) => ({
+      ipProtocol: protocol,
+      ...(from === null ? {} : { fromPort: from }),
+      ...(to === null ? {} : { toPort: to }),
+      ...(cidr.includes(':')
+        ? { ipv6Ranges: { item: [{ cidrIpv6: cidr }] } }
+        : { ipRanges: { item: [{ cidrIp: cidr }] } }),
+    })),
   }
-  group.egress = false
-  return { return: true }
+}
+
+/** AuthorizeSecurityGroupIngress and -Egress. */
+export function authorize(direction: Direction) {
+  return (world: World, query: Query) => {
+    const id = query.require('GroupId')
+    const added = readRules(query)
+    query.refuseUnread()
+    mustExist(world, 'security-group', [id])
+    const rules = world.securityGroups.get(id)?.[direction] ?? []
+    const twice = added.find((rule) => rules.some(sameRule(rule)))
+    if (twice) {
+      const message = `the specified rule "peer: ${twice.cidr}, ${twice.protocol}, ALLOW" already exists`
+      throw new AwsError('InvalidPermission.Duplicate', 400, message)
+    }
+    rules.push(...added)
+    return { return: true }
+  }
+}
+
+/** RevokeSecurityGroupIngress and -Egress. */
+export function revoke(direction: Direction) {
+  return (world: World, query: Query) => {
+    const id = query.require('GroupId')
+    const removed = readRules(query)
+    query.refuseUnread()
+    mustExist(world, 'security-group', [id])
+    const group = world.securityGroups.get(id)
+    if (!group || removed.length === 0 || removed.some((rule) => !group[direction].some(sameRule(rule)))) {
+      throw new AwsError('InvalidPermission.NotFound', 400, 'The specified rule does not exist in this security group.')
+    }
+    group[direction] = group[direction].filter((rule) => !removed.some(sameRule(rule)))
+    return { return: true }
+  }
 }
 
 /** DeleteSecurityGroup: not while an instance that is not terminated is in it. */

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { Faults } from '../faults.js'
 import { type Endpoint, type Exchange, listen, type Reply } from '../http.js'
+import { answerIam } from './iamActions.js'
 import type { World } from './world.js'
 import { xmlDocument } from './xml.js'
 
@@ -8,20 +9,21 @@ const STS_NAMESPACE = 'https://sts.amazonaws.com/doc/2011-06-15/'
 
 /**
  * Where AWS_ENDPOINT_URL points: every service that has no emulator of its own. STS says who one is, which OpenTofu asks
- * before it touches a state; everything else is refused by name, so that nothing ever leaves this machine for AWS.
+ * before it touches a state, and IAM keeps the hosts' roles; everything else is refused by name, so that nothing ever leaves this machine for AWS.
  */
-export function otherServicesEndpoint(world: World): Promise<Endpoint> {
+export function otherServicesEndpoint(world: World, faults = new Faults()): Promise<Endpoint> {
   return listen({
-    service: 'ec2',
-    faults: new Faults(),
+    service: 'other',
+    faults,
     fail: () => ({ status: 500 }),
     handle: (exchange) => answer(world, exchange),
   })
 }
 
 function answer(world: World, { headers, body }: Exchange): Reply {
+  if (serviceOf(headers.authorization) === 'iam') return answerIam(world, body.toString())
   const action = new URLSearchParams(body.toString()).get('Action')
-  const service = /Credential=[^/]+\/\d+\/[^/]+\/([a-z0-9-]+)\//.exec(headers.authorization ?? '')?.[1] ?? 'unknown'
+  const service = serviceOf(headers.authorization)
   if (service === 'sts' && action === 'GetCallerIdentity') {
     const result = {
       GetCallerIdentityResult: {
@@ -33,9 +35,13 @@ function answer(world: World, { headers, body }: Exchange): Reply {
     }
     return reply(200, xmlDocument('GetCallerIdentityResponse', result, STS_NAMESPACE))
   }
-  const Message = `The sandbox does not emulate ${service}${action ? ` (${action})` : ''}; it has EC2, EBS direct, S3 and STS GetCallerIdentity.`
+  const Message = `The sandbox does not emulate ${service}${action ? ` (${action})` : ''}; it has EC2, EBS direct, IAM, S3 and STS GetCallerIdentity.`
   const failure = { Error: { Type: 'Sender', Code: 'NotEmulated', Message }, RequestId: randomUUID() }
   return reply(400, xmlDocument('ErrorResponse', failure))
+}
+
+function serviceOf(authorization = ''): string {
+  return /Credential=[^/]+\/\d+\/[^/]+\/([a-z0-9-]+)\//.exec(authorization)?.[1] ?? 'unknown'
 }
 
 function reply(status: number, body: string): Reply {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { AwsError } from './error.js'
+import { Iam } from './iam.js'
 import type { ImportTask } from './imports.js'
 import { Snapshots } from './snapshots.js'
 import { ObjectStorage } from './storage.js'
@@ -25,13 +26,22 @@ export interface WorldImage {
   tags: Tags
 }
 
+/** One range that may be reached, or may reach. */
+export interface Rule {
+  /** -1: any. */
+  protocol: string
+  from: number | null
+  to: number | null
+  cidr: string
+}
+
 export interface SecurityGroup {
   id: string
   name: string
   description: string
   vpcId: string
-  /** Whether it has the rule that lets everything out. */
-  egress: boolean
+  ingress: Rule[]
+  egress: Rule[]
   tags: Tags
 }
 
@@ -60,12 +70,43 @@ export interface Instance {
   userData: string | null
   clientToken: string | null
   securityGroups: string[]
+  subnetId: string
+  /** Name of its instance profile. */
+  profile: string | null
+  metadata: MetadataOptions
+  rootVolume: RootVolume
   /** What the machine has printed. */
   console: string
 }
 
+export interface MetadataOptions {
+  endpoint: 'enabled' | 'disabled'
+  tokens: 'required' | 'optional'
+  hops: number
+}
+
+export interface RootVolume {
+  encrypted: boolean
+  type: string
+  /** In GiB. */
+  size: number
+  deleteOnTermination: boolean
+}
+
+/** A gateway that started or stopped on a machine. Of one id never two may act at a time. */
+export interface GatewayEvent {
+  at: Date
+  id: string
+  instanceId: string
+  event: 'start' | 'stop'
+  /** Whether it has its channels, or runs in standby without. */
+  acts: boolean
+}
+
 export interface WorldOptions {
   region?: string
+  /** The account's setting that refuses instances whose metadata need no token. */
+  httpTokensEnforced?: boolean
   /** Bytes for ids; a test passes its own to get the same ids again. */
   random?: (bytes: number) => Buffer
   now?: () => Date
@@ -89,28 +130,43 @@ export interface Launch {
   state?: InstanceState
   launchTime?: Date
   securityGroups?: string[]
+  subnetId?: string
+  profile?: string | null
+  metadata?: Partial<MetadataOptions>
+  rootVolume?: Partial<RootVolume>
   publicAddress?: boolean
 }
 
+const DEFAULT_SUBNET = 'subnet-0defa017defa01700'
 const LATER_MS = 50
 /** The size of an image that says none. */
 const IMAGE_GIB = 8
+
+/** An image that demands tokens makes them the default of its instances, and lets a container ask for one. */
+export function metadataDefaults({ imdsSupport }: Pick<WorldImage, 'imdsSupport'>): MetadataOptions {
+  return imdsSupport === 'v2.0'
+    ? { endpoint: 'enabled', tokens: 'required', hops: 2 }
+    : { endpoint: 'enabled', tokens: 'optional', hops: 1 }
+}
 
 export type InstanceListener = (instance: Instance) => void
 
 /** The sandbox's AWS account in one region. Refuses with AwsError, in AWS's codes. */
 export class World extends ObjectStorage {
   readonly region: string
+  readonly httpTokensEnforced: boolean
   readonly accountId = '000000000000'
   readonly images = new Map<string, WorldImage>()
   /** In launch order: nothing is ever removed, so a page of a listing can resume behind any instance. */
   readonly instances = new Map<string, Instance>()
   /** What RunInstances did under which client token: the same request again starts nothing. */
   readonly launches = new Map<string, { digest: string; reservationId: string }>()
+  readonly gateways: GatewayEvent[] = []
   readonly snapshots: Snapshots
   readonly imports = new Map<string, ImportTask>()
   /** What ImportSnapshot did under which client token. */
   readonly importStarts = new Map<string, { digest: string; id: string }>()
+  readonly iam = new Iam({ accountId: this.accountId, now: () => this.now() })
   readonly securityGroups = new Map<string, SecurityGroup>()
   readonly subnets = new Map<string, Subnet>()
   readonly defaultVpcId = 'vpc-0defa017defa01700'
@@ -119,17 +175,19 @@ export class World extends ObjectStorage {
   readonly #random: (bytes: number) => Buffer
   readonly #launched = new Set<InstanceListener>()
   readonly #terminating = new Set<InstanceListener>()
+  readonly #stopping = new Set<InstanceListener>()
 
   constructor(options: WorldOptions = {}) {
     super(options)
     this.region = options.region ?? 'eu-central-1'
+    this.httpTokensEnforced = options.httpTokensEnforced ?? false
     this.#random = options.random ?? randomBytes
     this.snapshots = new Snapshots({
       now: () => this.now(),
       newId: (prefix) => this.newId(prefix),
       newFile: () => this.newFile(),
     })
-    const subnet = { id: 'subnet-0defa017defa01700', vpcId: this.defaultVpcId, tags: new Map() }
+    const subnet = { id: DEFAULT_SUBNET, vpcId: this.defaultVpcId, tags: new Map() }
     this.subnets.set(subnet.id, subnet)
   }
 
@@ -212,6 +270,14 @@ export class World extends ObjectStorage {
       userData: launch.userData ?? null,
       clientToken: launch.clientToken ?? null,
       securityGroups: launch.securityGroups ?? [],
+      subnetId: launch.subnetId ?? DEFAULT_SUBNET,
+      profile: launch.profile ?? null,
+      metadata: { ...metadataDefaults(image), ...launch.metadata },
+      rootVolume: {
+        ...{ encrypted: false, type: image.volumeType, size: image.volumeSize },
+        ...{ deleteOnTermination: image.deleteOnTermination },
+        ...launch.rootVolume,
+      },
       console: '',
     }
     this.instances.set(instance.id, instance)
@@ -234,10 +300,35 @@ export class World extends ObjectStorage {
     return { instance, previous }
   }
 
+  /**
+   * Begins to stop a running instance (hosts.ts ends it); one that is stopped stays so.
+   * @throws AwsError InvalidInstanceID.NotFound, IncorrectInstanceState
+   */
+  stop(id: string): { instance: Instance; previous: InstanceState } {
+    const instance = this.instances.get(id)
+    if (!instance) throw new AwsError('InvalidInstanceID.NotFound', 400, `The instance ID '${id}' does not exist`)
+    const previous = instance.state
+    if (previous !== 'running' && previous !== 'stopping' && previous !== 'stopped') {
+      const message = `This instance '${id}' is not in a state from which it can be stopped.`
+      throw new AwsError('IncorrectInstanceState', 400, message)
+    }
+    if (previous === 'running') {
+      instance.state = 'stopping'
+      for (const listener of this.#stopping) listener(instance)
+    }
+    return { instance, previous }
+  }
+
   /** Called with every instance that is launched; the result unregisters. */
   onLaunch(listener: InstanceListener): () => void {
     this.#launched.add(listener)
     return () => this.#launched.delete(listener)
+  }
+
+  /** Called with every instance that begins to stop; the result unregisters. */
+  onStop(listener: InstanceListener): () => void {
+    this.#stopping.add(listener)
+    return () => this.#stopping.delete(listener)
   }
 
   /** Called with every instance that begins to shut down; the result unregisters. */

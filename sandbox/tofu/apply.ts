@@ -1,156 +1,155 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import type { Ec2, LiveInstance } from './awsPorts.js'
+import type { Cloud } from './awsPorts.js'
 import { Diagnostic } from './diagnostic.js'
-import type { Change } from './plan.js'
-import type { Attributes, State } from './state.js'
+import { plain, type Value } from './evaluate.js'
+import { Module } from './module.js'
+import { type Change, configuredBody } from './plan.js'
+import { Provider } from './provider.js'
+import type { Clock, Waiting } from './resources.js'
+import type { Stack } from './stack.js'
+import type { Attributes, Resource, State } from './state.js'
+import type { Variables } from './variables.js'
 
 export interface ApplyPorts {
-  ec2: Ec2
-  region: string
-  /** Called after everything that must not be forgotten. */
-  save(state: State): Promise<void>
+  cloud: Cloud
+  /** Called after every change of the state. It is written now and then, and at the end. */
+  changed(): Promise<void>
   say(line: string): void
-  /** Aborted by an interrupt: the resource at hand is finished, the next one not begun. */
+  /** Aborted by an interrupt: what is being created is left tainted, and nothing else is begun. */
   signal: AbortSignal
+  clock: Clock
 }
 
-const POLL_MS = 300
-/** The real provider's time for an instance to be created or destroyed is 10 and 20 minutes. */
-const WAIT_MS = 10 * 60_000
-/** How often the real OpenTofu says that it is still at it. */
-const STILL_MS = 10_000
-
-/** Destroys from the leaves, creates from the roots. */
-const CREATE_ORDER = ['aws_iam_role', 'aws_iam_instance_profile', 'aws_instance']
-
-/** Does what the plan says, one resource after the other. The state is saved after each, so a run that dies resumes. */
-export async function applyChanges(changes: readonly Change[], state: State, ports: ApplyPorts): Promise<void> {
-  const byOrder = [...changes].sort((a, b) => CREATE_ORDER.indexOf(a.type) - CREATE_ORDER.indexOf(b.type))
-  const having = (action: string) => byOrder.filter(({ change }) => change.actions.some((a) => a === action))
-  const update = having('update')[0]
-  if (update) {
-    throw new Diagnostic(
-      'The stand-in of the clawctl sandbox does not update in place',
-      `${update.address} would be updated. The stand-in creates, replaces and destroys.`,
-    )
+/** Does what the plan says to `state`, one resource after the other: destroys from the leaves, creates from the roots. */
+export async function applyChanges(
+  changes: readonly Change[],
+  { stack, variables }: { stack: Stack; variables: Variables },
+  state: State,
+  ports: ApplyPorts,
+): Promise<void> {
+  const run = new Run({ stack, variables }, state, ports)
+  for (const { address, type, name, index = null, change } of changes) {
+    if (change.importing && change.before) {
+      state.put({ type, name, index, attributes: change.before, dependencies: run.dependencies({ type, name }) })
+      ports.say(`${address}: Import complete [id=${change.importing.id}]`)
+    }
   }
+  const having = (action: string) => changes.filter(({ change }) => change.actions.some((a) => a === action))
+  const rank = new Map([...stack.resources.keys()].map((resource, place) => [resource, place]))
+  // What the stack no longer declares goes first: nothing that stays depends on it.
+  const place = ({ type, name }: Change) => rank.get(`${type}.${name}`) ?? Number.POSITIVE_INFINITY
   const steps = [
     ...having('delete')
-      .reverse()
-      .map((change) => () => destroy(change, state, ports)),
-    ...having('create').map((change) => () => create(change, state, ports)),
+      .sort((a, b) => place(b) - place(a))
+      .map((change) => () => run.destroy(change)),
+    ...changes
+      .filter(({ change }) => change.actions.some((action) => action === 'create' || action === 'update'))
+      .map((change) => () => (change.change.actions.includes('create') ? run.create(change) : run.update(change))),
   ]
   for (const step of steps) {
     if (ports.signal.aborted) throw new Diagnostic('execution halted')
     await step()
   }
+  state.outputs = plain(run.outputs()) as Attributes
 }
 
-async function destroy(change: Change, state: State, ports: ApplyPorts): Promise<void> {
-  const { type, index, address } = change
-  const id = String(state.get(type, index)?.attributes.id ?? '')
-  ports.say(`${address}: Destroying... [id=${id}]`)
-  const begun = Date.now()
-  if (type === 'aws_instance') {
-    await provider(address, () => ports.ec2.terminate(id))
-    await waitFor(address, 'destroying', id, ports, (instance) => instance === undefined)
+class Run {
+  readonly #stack: Stack
+  readonly #module: Module
+  readonly #state: State
+  readonly #ports: ApplyPorts
+
+  constructor({ stack, variables }: { stack: Stack; variables: Variables }, state: State, ports: ApplyPorts) {
+    this.#stack = stack
+    this.#module = new Module(stack, variables)
+    this.#state = state
+    this.#ports = ports
+    for (const address of stack.resources.keys()) this.#publish(address)
   }
-  state.remove(type, index)
-  await record(state, ports)
-  ports.say(`${address}: Destruction complete after ${seconds(begun)}`)
-}
 
-async function create(change: Change, state: State, ports: ApplyPorts): Promise<void> {
-  const { type, index, address } = change
-  const planned = change.change.after ?? {}
-  ports.say(`${address}: Creating...`)
-  const begun = Date.now()
-  let attributes: Attributes
-  if (type === 'aws_instance') {
-    const started = await provider(address, () => ports.ec2.run(newInstance(planned)))
-    // Known from here on, though not yet running: whoever kills us now must not leave an instance that nobody knows.
-    state.put({ type, index, attributes: { ...planned, ...observed(started, ports.region) } })
-    await record(state, ports)
-    const running = await waitFor(address, 'creating', started.id, ports, (instance) => {
-      if (instance) return instance.state === 'running'
-      throw new Diagnostic(
-        `waiting for EC2 Instance (${started.id}) create: unexpected state 'terminated', wanted target 'running'`,
-        `  with ${address},`,
-      )
+  dependencies({ type, name }: Pick<Change, 'type' | 'name'>): readonly string[] {
+    return this.#stack.resources.get(`${type}.${name}`)?.dependsOn ?? []
+  }
+
+  outputs() {
+    return this.#module.outputs()
+  }
+
+  async destroy({ type, address }: Change): Promise<void> {
+    const { say, changed } = this.#ports
+    const attributes = this.#state.get(address)?.attributes ?? {}
+    const id = String(attributes.id ?? '')
+    say(`${address}: Destroying... [id=${id}]`)
+    const begun = this.#ports.clock.seconds
+    await this.#provider(`${address}: Still destroying... [id=${id}`).destroy(type, address, attributes)
+    this.#state.remove(address)
+    await changed()
+    say(`${address}: Destruction complete after ${this.#seconds(begun)}`)
+  }
+
+  async create(change: Change): Promise<void> {
+    const { type, name, index = null, address } = change
+    const { say, changed, signal } = this.#ports
+    say(`${address}: Creating...`)
+    const begun = this.#ports.clock.seconds
+    const resource = (attributes: Attributes): Resource => ({
+      ...{ type, name, index, attributes, dependencies: this.dependencies(change) },
     })
-    attributes = { ...planned, ...observed(running ?? started, ports.region) }
-  } else {
-    const kind = type === 'aws_iam_role' ? 'role' : 'instance-profile'
-    attributes = { ...planned, id: index, arn: `arn:aws:iam::000000000000:${kind}/clawdinator/${index}` }
+    // From the moment it exists the state has it, tainted until it is whole.
+    const known = (attributes: Attributes) => this.#state.put({ ...resource(attributes), tainted: true })
+    const provider = this.#provider(`${address}: Still creating... [`)
+    const made = await provider.create(type, address, this.#planned(change), known)
+    if (signal.aborted && type !== 'aws_instance') throw new Diagnostic('execution halted')
+    this.#state.put(resource(made))
+    this.#publish(`${type}.${name}`)
+    await changed()
+    say(`${address}: Creation complete after ${this.#seconds(begun)} [id=${String(made.id)}]`)
   }
-  state.put({ type, index, attributes })
-  await record(state, ports)
-  ports.say(`${address}: Creation complete after ${seconds(begun)} [id=${String(attributes.id)}]`)
-}
 
-function newInstance(planned: Attributes) {
-  return {
-    ami: String(planned.ami),
-    instanceType: String(planned.instance_type),
-    userData: typeof planned.user_data === 'string' ? planned.user_data : null,
-    tags: planned.tags as Record<string, string>,
+  async update(change: Change): Promise<void> {
+    const { type, name, address } = change
+    const resource = this.#state.get(address)
+    if (!resource) throw new Diagnostic('Provider produced inconsistent result', `${address} is not in the state.`)
+    const after = this.#planned(change)
+    const begun = this.#ports.clock.seconds
+    this.#ports.say(`${address}: Modifying... [id=${String(resource.attributes.id)}]`)
+    await this.#provider('').update(type, address, resource.attributes, after)
+    this.#state.put({ ...resource, attributes: after })
+    this.#publish(`${type}.${name}`)
+    await this.#ports.changed()
+    this.#ports.say(`${address}: Modifications complete after ${this.#seconds(begun)} [id=${String(after.id)}]`)
   }
-}
 
-function observed(instance: LiveInstance, region: string): Attributes {
-  return {
-    arn: `arn:aws:ec2:${region}:000000000000:instance/${instance.id}`,
-    availability_zone: instance.zone,
-    id: instance.id,
-    instance_state: instance.state,
-    private_ip: instance.privateIp,
-    public_ip: instance.publicIp,
+  /** The planned values, with those that were unknown then. */
+  #planned(planned: Change): Attributes {
+    const { type, name, index = null, address, change } = planned
+    const configured = this.#stack.resources.get(`${type}.${name}`)
+    const scope = configured && this.#module.expand(configured).find((one) => one.index === index)?.scope
+    if (!configured || !scope) throw new Diagnostic('Saved plan does not match the stack', `It has no ${address}.`)
+    const unknown = Object.keys(change.after_unknown)
+    const body = unknown.length > 0 ? configuredBody(configured, scope, address) : {}
+    const now = Object.fromEntries(unknown.flatMap((key) => (key in body ? [[key, body[key] as Value]] : [])))
+    return { ...change.after, ...(plain(now) as Attributes) }
   }
-}
 
-/** The stack's one output follows from its instances. */
-async function record(state: State, ports: ApplyPorts): Promise<void> {
-  const instances = state.resources.filter(({ type }) => type === 'aws_instance')
-  state.outputs = {
-    instances: Object.fromEntries(
-      instances.map(({ index, attributes: { id, ami, private_ip } }) => [
-        index,
-        { ami, instance_id: id ?? null, private_ip: private_ip ?? null },
-      ]),
-    ),
+  #publish(resource: string): void {
+    const [type, name] = resource.split('.')
+    const all = this.#state.resources.filter((one) => one.type === type && one.name === name)
+    const each = this.#stack.resources.get(resource)?.forEach
+    const values = Object.fromEntries(
+      all.map(({ index, attributes }) => [index ?? '', attributes as { [k: string]: Value }]),
+    )
+    const [only] = all
+    if (each) this.#module.put(resource, values)
+    else if (only) this.#module.put(resource, only.attributes as { [k: string]: Value })
   }
-  await ports.save(state)
-}
 
-async function waitFor(
-  address: string,
-  doing: 'creating' | 'destroying',
-  id: string,
-  { ec2, say }: ApplyPorts,
-  done: (instance: LiveInstance | undefined) => boolean,
-): Promise<LiveInstance | undefined> {
-  const begun = Date.now()
-  for (let still = STILL_MS; Date.now() - begun < WAIT_MS; await sleep(POLL_MS)) {
-    const [instance] = await provider(address, () => ec2.describe([id]))
-    if (done(instance)) return instance
-    if (Date.now() - begun >= still) {
-      say(`${address}: Still ${doing}... [id=${id}, ${Math.round(still / 1000)}s elapsed]`)
-      still += STILL_MS
-    }
+  #provider(still: string): Provider {
+    const { cloud, say, signal, clock } = this.#ports
+    const wait: Waiting = { clock, signal, still: (seconds) => say(`${still}${seconds}s elapsed]`) }
+    return new Provider(cloud, wait)
   }
-  throw new Diagnostic(`waiting for EC2 Instance (${id}): timeout while ${doing} it`, `  with ${address},`)
-}
 
-/** What EC2 refuses, in the way the provider reports it. */
-async function provider<T>(address: string, call: () => Promise<T>): Promise<T> {
-  try {
-    return await call()
-  } catch (error) {
-    const { name, message } = error as Error
-    throw new Diagnostic(`operation error EC2: api error ${name}: ${message}`, `  with ${address},`)
+  #seconds(since: number): string {
+    return `${Math.round(this.#ports.clock.seconds - since)}s`
   }
-}
-
-function seconds(since: number): string {
-  return `${Math.round((Date.now() - since) / 1000)}s`
 }

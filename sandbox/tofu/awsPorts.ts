@@ -4,8 +4,10 @@ import type {
   GetObjectCommandOutput,
   PutObjectCommandInput,
 } from '@aws-sdk/client-s3'
+import type { Iam, InstanceProfile, Role } from '../aws/iam.js'
+import type { Rule } from '../aws/world.js'
 
-export type { GetObjectCommandOutput }
+export type { GetObjectCommandOutput, InstanceProfile, Role, Rule }
 
 /** What the backend needs of S3. */
 export interface S3 {
@@ -17,16 +19,39 @@ export interface S3 {
 export interface LiveInstance {
   id: string
   state: string
+  ami: string
+  instanceType: string
   privateIp: string | null
   publicIp: string | null
   zone: string | null
+  subnetId: string | null
+  securityGroups: string[]
+  /** Name of the instance profile. */
+  profile: string | null
+  metadata: { endpoint: string | null; tokens: string | null; hops: number | null }
+  tags: Record<string, string>
 }
 
 export interface NewInstance {
   ami: string
   instanceType: string
   userData: string | null
+  profile: string | null
+  subnetId: string | null
+  securityGroups: readonly string[]
+  metadata: { endpoint?: string; tokens?: string; hops?: number }
+  rootVolume: { encrypted?: boolean; type?: string; size?: number; deleteOnTermination?: boolean } | null
   tags: Readonly<Record<string, string>>
+}
+
+export interface LiveGroup {
+  id: string
+  name: string
+  description: string
+  vpcId: string
+  ingress: Rule[]
+  egress: Rule[]
+  tags: Record<string, string>
 }
 
 /** What the provider needs of EC2. */
@@ -35,6 +60,31 @@ export interface Ec2 {
   describe(ids: readonly string[]): Promise<LiveInstance[]>
   run(instance: NewInstance): Promise<LiveInstance>
   terminate(id: string): Promise<void>
+  /** Of an instance or a group. */
+  tag(id: string, tags: Readonly<Record<string, string>>, removed: readonly string[]): Promise<void>
+  createGroup(group: Pick<LiveGroup, 'name' | 'description' | 'tags'> & { vpcId: string | null }): Promise<string>
+  describeGroup(id: string): Promise<LiveGroup | null>
+  authorize(id: string, direction: 'ingress' | 'egress', rules: readonly Rule[]): Promise<void>
+  revoke(id: string, direction: 'ingress' | 'egress', rules: readonly Rule[]): Promise<void>
+  deleteGroup(id: string): Promise<void>
+}
+
+type Answers<T> = {
+  [K in keyof T]: T[K] extends (...args: infer A) => infer R ? (...args: A) => R | Promise<R> : never
+}
+
+/** What the provider needs of IAM: what the sandbox's own has, over the wire or not. */
+export type IamPort = Answers<
+  Omit<Iam, 'roles' | 'profiles' | 'onMade' | 'mustRole' | 'mustProfile' | 'getRole' | 'getProfile'>
+> & {
+  getRole(name: string): Promise<Role | null> | Role | null
+  getProfile(name: string): Promise<InstanceProfile | null> | InstanceProfile | null
+}
+
+export interface Cloud {
+  ec2: Ec2
+  iam: IamPort
+  region: string
 }
 
 export function isAwsError(error: unknown, ...names: string[]): boolean {

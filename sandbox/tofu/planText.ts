@@ -3,6 +3,7 @@ import type { Change } from './plan.js'
 const RULE = '─'.repeat(77)
 
 export interface Counts {
+  import: number
   add: number
   change: number
   destroy: number
@@ -11,13 +12,16 @@ export interface Counts {
 /** What an apply of these changes does. A replacement is one to add and one to destroy. */
 export function count(changes: readonly Change[]): Counts {
   const having = (action: string) => changes.filter(({ change }) => change.actions.some((a) => a === action)).length
-  return { add: having('create'), change: having('update'), destroy: having('delete') }
+  const imported = changes.filter(({ change }) => change.importing).length
+  return { import: imported, add: having('create'), change: having('update'), destroy: having('delete') }
 }
 
 /** The plan for people, in the form of the real OpenTofu. Shows the attributes that the stand-in knows. */
 export function planText(changes: readonly Change[], drift: readonly Change[]): string {
-  const touched = changes.filter(({ change }) => !change.actions.includes('no-op'))
-  const lost = drift.map(({ address }) => `  # ${address} has been deleted outside of OpenTofu`)
+  const touched = changes.filter(({ change }) => !change.actions.includes('no-op') || change.importing)
+  const lost = drift
+    .filter(({ change }) => change.actions.includes('delete'))
+    .map(({ address }) => `  # ${address} has been deleted outside of OpenTofu`)
   const note =
     lost.length > 0 ? `\nNote: Objects have changed outside of OpenTofu\n\n${lost.join('\n')}\n\n${RULE}\n` : ''
   if (touched.length === 0) {
@@ -28,7 +32,7 @@ OpenTofu has compared your real infrastructure against your configuration and
 found no differences, so no changes are needed.
 `
   }
-  const { add, change, destroy } = count(changes)
+  const { import: imported, add, change, destroy } = count(changes)
   return `${note}
 OpenTofu used the selected providers to generate the following execution
 plan. Resource actions are indicated with the following symbols:
@@ -37,7 +41,7 @@ ${legend(touched).join('\n')}
 OpenTofu will perform the following actions:
 
 ${touched.map(block).join('\n')}
-Plan: ${add} to add, ${change} to change, ${destroy} to destroy.
+Plan: ${imported > 0 ? `${imported} to import, ` : ''}${add} to add, ${change} to change, ${destroy} to destroy.
 `
 }
 
@@ -70,19 +74,25 @@ function legend(changes: readonly Change[]): string[] {
   return Object.entries(SYMBOLS).flatMap(([kind, [, line]]) => (kinds.has(kind) ? [line] : []))
 }
 
-function block({ address, type, index, change, action_reason }: Change): string {
+const REPLACED: Readonly<Record<string, string>> = {
+  replace_by_request: 'will be replaced, as requested',
+  replace_because_tainted: 'is tainted, so must be replaced',
+}
+
+function block({ address, type, name, index, change, action_reason }: Change): string {
   const kind = change.actions.join()
   const verbs: Readonly<Record<string, string>> = {
+    'no-op': 'will be imported',
     create: 'will be created',
     update: 'will be updated in-place',
     delete: 'will be destroyed',
-    'delete,create': action_reason === 'replace_by_request' ? 'will be replaced, as requested' : 'must be replaced',
+    'delete,create': REPLACED[action_reason ?? ''] ?? 'must be replaced',
   }
   const why =
     action_reason === 'delete_because_each_key' ? `\n  # (because key ["${index}"] is not in for_each map)` : ''
   const symbol = SYMBOLS[kind]?.[0] ?? '   '
   return `  # ${address} ${verbs[kind] ?? kind}${why}
-${symbol} resource "${type}" "clawdinator" {
+${symbol} resource "${type}" "${name}" {
 ${attributeLines(change, symbol.trim().slice(-1)).join('\n')}
     }
 `

@@ -1,31 +1,23 @@
+import { writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
+import pMap from 'p-map'
 import { applyChanges } from './apply.js'
-import { type Command, type Invocation, parseArgs } from './args.js'
-import { Backend, type BackendConfig, recallBackend, rememberBackend } from './backend.js'
-import { createEc2, createS3 } from './clients.js'
+import { type Command, parseArgs } from './args.js'
+import { type Backend, recallBackend, rememberBackend } from './backend.js'
+import { createEc2, createIam } from './clients.js'
+import { type Context, type Io, locked, openBackend, reportError, takeArguments } from './context.js'
 import { Diagnostic, formatDiagnostic } from './diagnostic.js'
+import { plain } from './evaluate.js'
+import { Module } from './module.js'
 import { driftOf, planChanges, planJson } from './plan.js'
 import { count, planText, savedText } from './planText.js'
+import { Provider } from './provider.js'
+import { Clock } from './resources.js'
 import { checkFresh, loadPlan, savePlan } from './savedPlan.js'
 import { readStack } from './stack.js'
-import { addressOf, type State, TOFU_VERSION, typeOf } from './state.js'
-import { readVariables } from './variables.js'
-
-export interface Io {
-  cwd: string
-  env: Readonly<Record<string, string | undefined>>
-  out(text: string): void
-  err(text: string): void
-  /** Aborted by the first interrupt. */
-  signal: AbortSignal
-}
-
-interface Context extends Io {
-  invocation: Invocation
-  /** The stack's directory: -chdir, else the working directory. */
-  dir: string
-  dataDir: string
-}
+import { addressOf, type Resource, State, TOFU_VERSION } from './state.js'
+import { forceUnlock, output, show, stateList, statePull, statePush, untaint } from './stateCommands.js'
+import { readVariables, restoreVariables } from './variables.js'
 
 /** Runs one command of the stand-in and returns its exit code. */
 export async function runTofu(argv: readonly string[], io: Io): Promise<number> {
@@ -35,9 +27,7 @@ export async function runTofu(argv: readonly string[], io: Io): Promise<number> 
     const dataDir = resolve(dir, io.env.TF_DATA_DIR || '.terraform')
     return await HANDLERS[invocation.command]({ ...io, invocation, dir, dataDir })
   } catch (error) {
-    const { summary, detail } =
-      error instanceof Diagnostic ? error : { summary: (error as Error).message || String(error), detail: '' }
-    io.err(formatDiagnostic('Error', summary, detail))
+    reportError(io, error)
     return 1
   }
 }
@@ -49,6 +39,9 @@ const HANDLERS: Record<Command, (context: Context) => number | Promise<number>> 
   apply,
   show,
   'state list': stateList,
+  'state pull': statePull,
+  'state push': statePush,
+  untaint,
   'force-unlock': forceUnlock,
   validate,
   output,
@@ -69,16 +62,13 @@ function init({ invocation, dir, dataDir, out }: Context): number {
   const stack = readStack(dir)
   if (!stack.backend) throw new Diagnostic('Not the fleet stack', 'It declares no backend "s3".')
   const config = rememberBackend(dataDir, stack.backend, invocation.list('backend-config'))
-  const unmodelled = [...stack.unmodelled, ...(config.dynamodb_table ? ['the lock in dynamodb_table'] : [])]
   out(`
 Initializing the backend...
 
 Successfully configured the backend "s3"! OpenTofu will automatically
 use this backend unless the backend configuration changes.
 
-This is the stand-in of the clawctl sandbox. It does not model:
-${unmodelled.map((name) => `- ${name}`).join('\n')}
-IAM is not called: roles and profiles exist in the state alone.
+This is the stand-in of the clawctl sandbox.${config.dynamodb_table ? ' It does not model the lock in dynamodb_table.' : ''}
 
 OpenTofu has been successfully initialized!
 `)
@@ -91,60 +81,76 @@ async function plan(context: Context): Promise<number> {
   const forced = invocation.list('replace')
   forced.forEach(checkReplaceAddress)
   const stack = readStack(dir)
-  const config = recallBackend(dataDir)
+  const config = recallBackend(dataDir, stack.backend)
   const warn = (summary: string, detail: string) => err(formatDiagnostic('Warning', summary, detail))
   const variables = readVariables(stack, invocation.vars, env, warn)
   const backend = await openBackend(config)
-  const release = invocation.flag('lock', true)
-    ? await backend.lock('OperationTypePlan', invocation.lockTimeoutMs, signal, (line) => out(`${line}\n`))
-    : async () => {}
-  try {
+  return locked(context, backend, 'OperationTypePlan', async () => {
     const state = await backend.readState()
-    const region = String(variables.get('region') ?? config.region)
-    const gone = invocation.flag('refresh', true) ? await refresh(state, region, out) : new Set<string>()
-    const prior = state.without(gone)
-    const changes = planChanges(stack, variables, prior, {
+    const region = String((stack.region ? new Module(stack, variables).evaluate(stack.region) : null) ?? config.region)
+    const provider = await providerOf(region, context)
+    const prior = invocation.flag('refresh', true) ? await refresh(state, provider, out) : state
+    const changes = await planChanges(stack, variables, prior, {
       replace: forced,
       destroy: invocation.flag('destroy', false),
+      import: (type, address, id) => provider.import(type, address, id),
     })
-    const drift = driftOf(state, gone)
+    const drift = driftOf(state, prior)
     if (signal.aborted) throw new Diagnostic('execution halted')
     out(planText(changes, drift))
     const file = invocation.text('out')
     if (file !== null) {
       const json = planJson(stack, variables, prior, changes, drift)
       const { lineage, serial } = state
-      savePlan(resolve(dir, file), { backend: config, lineage, serial, region, gone: [...gone], changes, json })
+      const given = Object.fromEntries([...variables].map(([name, value]) => [name, plain(value)]))
+      const saved = { backend: config, lineage, serial, region, prior: prior.text(), variables: given, changes, json }
+      savePlan(resolve(dir, file), saved)
     }
-    const { add, change, destroy } = count(changes)
-    const touches = add + change + destroy > 0
+    const { import: imported, add, change, destroy } = count(changes)
+    const touches = imported + add + change + destroy > 0
     if (touches) out(savedText(file))
     return invocation.flag('detailed-exitcode', false) && touches ? 2 : 0
-  } finally {
-    await release()
-  }
+  })
 }
 
-/** Addresses of the instances in the state that EC2 no longer has. */
-async function refresh(state: State, region: string, out: (text: string) => void): Promise<Set<string>> {
-  const instances = state.resources.filter(({ type }) => type === 'aws_instance')
-  if (instances.length === 0) return new Set()
-  for (const resource of state.resources) {
-    out(`${addressOf(resource)}: Refreshing state... [id=${String(resource.attributes.id)}]\n`)
-  }
-  const ec2 = await createEc2(region)
-  let live: Set<string>
-  try {
-    live = new Set((await ec2.describe(instances.map(({ attributes }) => String(attributes.id)))).map(({ id }) => id))
-  } catch (error) {
-    const { name, message } = error as Error
-    throw new Diagnostic(`reading EC2 Instances: operation error EC2: DescribeInstances, api error ${name}: ${message}`)
-  }
-  return new Set(instances.filter(({ attributes }) => !live.has(String(attributes.id))).map(addressOf))
+/** OpenTofu's own parallelism. */
+const PARALLEL = 10
+
+/** The state as AWS has it now: without what is gone. */
+async function refresh(state: State, provider: Provider, out: (text: string) => void): Promise<State> {
+  const read = await pMap(
+    state.resources,
+    async (resource): Promise<Resource[]> => {
+      out(`${addressOf(resource)}: Refreshing state... [id=${String(resource.attributes.id)}]\n`)
+      const attributes = await provider.read(resource.type, addressOf(resource), resource.attributes)
+      return attributes === null ? [] : [{ ...resource, attributes }]
+    },
+    { concurrency: PARALLEL },
+  )
+  return state.with(read.flat())
+}
+
+async function cloudOf(region: string) {
+  const [ec2, iam] = await Promise.all([createEc2(region), createIam(region)])
+  return { ec2, iam, region }
+}
+
+async function providerOf(region: string, { env, signal }: Pick<Context, 'env' | 'signal'>): Promise<Provider> {
+  return new Provider(await cloudOf(region), { clock: new Clock(speedOf(env), signal), signal, still: () => {} })
+}
+
+/** Hosts boot some fifty times faster in the sandbox, and so goes the clock of its OpenTofu. */
+const SPEED = 50
+/** OpenTofu writes its state at most this often during an apply. */
+const PERSIST_SECONDS = 20
+
+function speedOf(env: Context['env']): number {
+  const speed = Number(env.CLAWCTL_TOFU_SPEED ?? SPEED)
+  return Number.isFinite(speed) && speed > 0 ? speed : SPEED
 }
 
 async function apply(context: Context): Promise<number> {
-  const { invocation, dir, dataDir, signal, out } = context
+  const { invocation, dir, dataDir, env, signal, out } = context
   const [file] = takeArguments(invocation, 1)
   if (file === undefined) {
     throw new Diagnostic(
@@ -159,103 +165,62 @@ async function apply(context: Context): Promise<number> {
     )
   }
   const saved = loadPlan(resolve(dir, file), file)
-  recallBackend(dataDir)
+  const stack = readStack(dir)
+  recallBackend(dataDir, stack.backend)
   const backend = await openBackend(saved.backend)
   const say = (line: string) => out(`${line}\n`)
-  const release = invocation.flag('lock', true)
-    ? await backend.lock('OperationTypeApply', invocation.lockTimeoutMs, signal, say)
-    : async () => {}
-  try {
-    const state = await backend.readState()
-    checkFresh(saved, state)
-    const ec2 = await createEc2(saved.region)
-    const save = (changed: State) => backend.writeState(changed)
-    await applyChanges(saved.changes, state.without(new Set(saved.gone)), {
-      ec2,
-      region: saved.region,
-      save,
-      say,
-      signal,
+  await locked(context, backend, 'OperationTypeApply', async () => {
+    checkFresh(saved, await backend.readState())
+    const state = State.parse(saved.prior)
+    const variables = restoreVariables(stack, saved.variables)
+    const clock = new Clock(speedOf(env), signal)
+    let written = clock.seconds
+    const changed = async () => {
+      if (clock.seconds - written < PERSIST_SECONDS) return
+      written = clock.seconds
+      // What can't be written now is written at the end.
+      await backend.writeState(state).catch(() => {})
+    }
+    let failure: unknown = null
+    try {
+      const ports = { cloud: await cloudOf(saved.region), changed, say, signal, clock }
+      await applyChanges(saved.changes, { stack, variables }, state, ports)
+    } catch (error) {
+      failure = error
+    }
+    // What a create had begun is in the state, tainted.
+    await lastWrite(backend, state, dir).catch((error) => {
+      if (failure !== null) reportError(context, failure)
+      throw error
     })
-  } finally {
-    await release()
-  }
-  const { add, change, destroy } = count(saved.changes)
-  say(`\nApply complete! Resources: ${add} added, ${change} changed, ${destroy} destroyed.`)
-  return 0
-}
-
-async function show(context: Context): Promise<number> {
-  const { invocation, dir, out } = context
-  const [file = invocation.text('plan')] = takeArguments(invocation, 1)
-  const json = invocation.flag('json', false)
-  if (file) {
-    const saved = loadPlan(resolve(dir, file), file)
-    out(json ? `${JSON.stringify(saved.json)}\n` : planText(saved.changes, []))
-    return 0
-  }
-  const state = await readState(context)
-  const lines = state.resources.map((resource) => `# ${addressOf(resource)}: ${String(resource.attributes.id)}`)
-  out(json ? `${JSON.stringify(state.toJson())}\n` : `${lines.join('\n') || 'No state.'}\n`)
-  return 0
-}
-
-async function stateList(context: Context): Promise<number> {
-  const wanted = context.invocation.positional
-  const addresses = (await readState(context)).resources.map(addressOf)
-  const listed = addresses.filter(
-    (address) => wanted.length === 0 || wanted.some((w) => address === w || address.startsWith(`${w}[`)),
+    if (failure !== null) throw failure
+  })
+  const { import: imported, add, change, destroy } = count(saved.changes)
+  say(
+    `\nApply complete! Resources: ${imported > 0 ? `${imported} imported, ` : ''}${add} added, ${change} changed, ${destroy} destroyed.`,
   )
-  context.out(listed.map((address) => `${address}\n`).join(''))
   return 0
 }
 
-async function forceUnlock({ invocation, dataDir, out }: Context): Promise<number> {
-  const [id] = takeArguments(invocation, 1)
-  if (id === undefined) throw new Diagnostic('Wrong number of arguments', 'Expected a single argument: LOCK_ID')
-  if (!invocation.flag('force', false)) {
-    throw new Diagnostic('The stand-in of the clawctl sandbox asks no questions', 'Say -force.')
+/** @throws Diagnostic where S3 refuses: the state is then in errored.tfstate */
+async function lastWrite(backend: Backend, state: State, dir: string): Promise<void> {
+  try {
+    await backend.writeState(state)
+  } catch (error) {
+    const { summary, detail } = error as Diagnostic
+    writeFileSync(resolve(dir, 'errored.tfstate'), state.text(), { mode: 0o600 })
+    throw new Diagnostic(
+      'Failed to persist state to backend',
+      `${summary}: ${detail}\n\nThe error shown above has prevented OpenTofu from writing the updated state to the configured backend. To allow for recovery, the state has been written to the file "errored.tfstate" in the current working directory.\n\nRunning "tofu apply" again at this point will create a forked state, making it harder to recover.\n\nTo retry writing this state, use the following command:\n    tofu state push errored.tfstate\n`,
+    )
   }
-  await (await openBackend(recallBackend(dataDir))).unlock(id)
-  out('OpenTofu state has been successfully unlocked!\n')
-  return 0
 }
 
 function validate({ invocation, dir, out }: Context): number {
   takeArguments(invocation, 0)
-  readStack(dir).registry()
+  readStack(dir)
   out('Success! The configuration is valid.\n')
   return 0
-}
-
-async function output(context: Context): Promise<number> {
-  const { invocation, out } = context
-  const [name] = takeArguments(invocation, 1)
-  const { outputs } = await readState(context)
-  const shown = Object.entries(outputs).filter(([key]) => name === undefined || key === name)
-  if (name !== undefined && shown.length === 0) throw new Diagnostic(`Output "${name}" not found`)
-  const described = Object.fromEntries(
-    shown.map(([key, value]) => [key, { sensitive: false, type: typeOf(value), value }]),
-  )
-  if (name !== undefined) out(`${JSON.stringify(outputs[name], null, 2)}\n`)
-  else if (invocation.flag('json', false)) out(`${JSON.stringify(described, null, 2)}\n`)
-  else out(shown.map(([key, value]) => `${key} = ${JSON.stringify(value, null, 2)}\n`).join(''))
-  return 0
-}
-
-async function readState({ dir, dataDir }: Context): Promise<State> {
-  readStack(dir)
-  return (await openBackend(recallBackend(dataDir))).readState()
-}
-
-async function openBackend(config: BackendConfig): Promise<Backend> {
-  const s3 = await createS3(config.region ?? '', config.use_path_style === 'true')
-  return new Backend(s3, config)
-}
-
-function takeArguments({ positional }: Invocation, most: number): readonly string[] {
-  if (positional.length <= most) return positional
-  throw new Diagnostic('Too many command line arguments', 'To specify a working directory, use the global -chdir flag.')
 }
 
 function checkReplaceAddress(address: string): void {

@@ -11,8 +11,10 @@ export interface SavedPlan {
   lineage: string
   serial: number
   region: string
-  /** Addresses that the refresh did not find in EC2. */
-  gone: string[]
+  /** The state as the refresh found it, in the state file's form. */
+  prior: string
+  /** Values of the stack's variables, as JSON has them. */
+  variables: Record<string, unknown>
   changes: Change[]
   json: Attributes
 }
@@ -27,7 +29,8 @@ const planFileSchema = z.object({
     lineage: z.string(),
     serial: z.number(),
     region: z.string(),
-    gone: z.array(z.string()),
+    prior: z.string(),
+    variables: z.record(z.string(), z.unknown()),
     changes: z.array(z.custom<Change>((value) => typeof value === 'object' && value !== null)),
     json: z.record(z.string(), z.unknown()),
   }),

@@ -1,151 +1,218 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
-import * as z from 'zod/mini'
+import { join } from 'node:path'
 import { Diagnostic } from './diagnostic.js'
-import { attribute, type Block, HclError, nestedBlocks, topLevelBlocks } from './hcl.js'
-
-/** One entry of the registry, as the stack's `local.hosts` sees it. */
-export interface StackHost {
-  host: string
-  instanceType: string
-  bootstrapPrefix: string
-}
+import { evaluate, references } from './evaluate.js'
+import { type Attribute, type Block, type Body, type Expression, parseFile } from './hcl.js'
+import { TYPES } from './schema.js'
 
 export interface StackVariable {
   name: string
-  type: string
-  required: boolean
-  fallback: unknown
+  /** A constraint such as set(string); null for any. */
+  type: Expression | null
+  /** Null where there is no default: a value has to be given. */
+  fallback: Expression | null
+  /** Whether null is a value of it. */
+  nullable: boolean
+  validations: readonly Check[]
   /** For messages: the file and line that declare it. */
   origin: string
   line: number
 }
 
-/** What the stand-in reads of the fleet stack's files. */
+/** A validation or a precondition. */
+export interface Check {
+  condition: Expression
+  message: Expression
+}
+
+/** A resource or a data source as it is written, before for_each. */
+export interface Configured {
+  type: string
+  name: string
+  body: Body
+  forEach: Expression | null
+  preconditions: readonly Check[]
+  /** Names of lifecycle.ignore_changes, or all. */
+  ignores: 'all' | readonly string[]
+  /** `type.name` of the resources that it refers to, locals and data sources resolved. */
+  dependsOn: readonly string[]
+}
+
+export interface Import {
+  forEach: Expression | null
+  to: Expression
+  id: Expression
+}
+
+/** What the stack's files declare. */
 export interface Stack {
   dir: string
   variables: readonly StackVariable[]
-  /** Whether `lifecycle.ignore_changes` of the instances names this attribute. */
-  ignores(attribute: string): boolean
-  /** Arguments of `backend "s3"`, strings and booleans only; null where no S3 backend is declared. */
+  locals: ReadonlyMap<string, Expression>
+  /** By `type.name`, dependencies first. What nothing depends on comes late, so that a missing depends_on shows. */
+  resources: ReadonlyMap<string, Configured>
+  /** By `type.name`. */
+  data: ReadonlyMap<string, Configured>
+  outputs: ReadonlyMap<string, Expression>
+  imports: readonly Import[]
+  /** Arguments of `backend "s3"`; null where no S3 backend is declared. */
   backend: ReadonlyMap<string, string> | null
-  /** Declared resources that the stand-in leaves out. */
-  unmodelled: readonly string[]
-  registry(): ReadonlyMap<string, StackHost>
-  userData(values: Readonly<Record<string, string>>): string | null
+  /** The provider's region. */
+  region: Expression | null
 }
 
-export const MODELLED_TYPES = ['aws_iam_role', 'aws_iam_instance_profile', 'aws_instance'] as const
+const LITERAL_SCOPE = {}
 
-const registrySchema = z.record(
-  z.string(),
-  z.object({
-    host: z.optional(z.string()),
-    instanceType: z.optional(z.string()),
-    bootstrapPrefix: z.optional(z.string()),
-  }),
-)
-
-function blocksOf(dir: string, file: string) {
-  try {
-    return topLevelBlocks(readFileSync(join(dir, file), 'utf8')).map((block) => ({ ...block, file }))
-  } catch (error) {
-    if (!(error instanceof HclError)) throw error
-    throw new Diagnostic(error.message, `on ${file} line ${error.line}`)
-  }
-}
-
-/**
- * Reads the stack in `dir`.
- * @throws Diagnostic where it is not the fleet stack: the stand-in knows no other and never pretends about one
- */
+/** @throws Diagnostic for a folder without a stack, and for blocks, types and arguments that the stand-in does not model */
 export function readStack(dir: string): Stack {
-  const files = existsSync(dir) ? readdirSync(dir).filter((name) => name.endsWith('.tf')) : []
-  const blocks = files.flatMap((file) => blocksOf(dir, file))
-  if (blocks.length === 0) {
+  const files = existsSync(dir) ? readdirSync(dir).filter((name) => /\.tf(?:\.json)?$/.test(name)) : []
+  if (files.length === 0) {
     throw new Diagnostic('No configuration files', `The directory ${dir} contains no OpenTofu configuration files.`)
   }
-  const resources = blocks.filter((block) => block.type === 'resource')
-  const isModelled = ({ labels: [type, name] }: Block) =>
-    name === 'clawdinator' && MODELLED_TYPES.some((modelled) => modelled === type)
-  const instances = resources.find((block) => isModelled(block) && block.labels[0] === 'aws_instance')
-  const registryFile = /jsondecode\(\s*file\(\s*"\$\{path\.module\}\/([^"$]+)"/.exec(
-    blocks.map((block) => block.body).join('\n'),
-  )?.[1]
-  if (!instances || !attribute(instances.body, 'for_each') || !registryFile) {
-    throw new Diagnostic(
-      'Not the fleet stack',
-      `${dir} does not declare resource "aws_instance" "clawdinator" with for_each over the registry. This is the stand-in of the clawctl sandbox: it models that stack and no other. Install the real OpenTofu for this one.`,
-    )
-  }
-  const ignored = attribute(instances.body, 'ignore_changes') ?? ''
-  const ignoredNames = ignored.replace(/^\[|\]$/g, '').split(/[\s,]+/)
-  const backend = blocks
-    .filter((block) => block.type === 'terraform')
-    .flatMap((block) => nestedBlocks(block.body))
-    .find((block) => block.type === 'backend' && block.labels[0] === 's3')
+  const blocks = files.flatMap((file) => {
+    if (file.endsWith('.json')) throw refusal(file, 'does not read JSON configuration', '')
+    const { attributes, blocks } = parseFile(readFileSync(join(dir, file), 'utf8'), file)
+    const [stray] = attributes
+    if (stray) throw new Diagnostic('Unsupported argument', `on ${file} line ${stray.line}: ${stray.name}`)
+    return blocks.map((block) => ({ ...block, file }))
+  })
+  const of = (type: string) => blocks.filter((block) => block.type === type)
+  const unknown = blocks.find(({ type }) => !KNOWN_BLOCKS.has(type))
+  if (unknown) throw refusal(unknown.file, `does not model "${unknown.type}" blocks`, `, line ${unknown.line}`)
+  const locals = new Map(of('locals').flatMap(({ body }) => body.attributes.map(({ name, value }) => [name, value])))
+  const data = new Map(of('data').map((block) => [block.labels.join('.'), configured(block)]))
+  const resources = new Map(of('resource').map((block) => [block.labels.join('.'), configured(block)]))
+  const s3 = of('terraform')
+    .flatMap(({ body }) => body.blocks)
+    .find(({ type, labels }) => type === 'backend' && labels[0] === 's3')
   return {
     dir,
-    variables: blocks.filter((block) => block.type === 'variable').map(readVariable),
-    ignores: (name) => ignored === 'all' || ignoredNames.includes(name),
-    backend: backend ? readArguments(backend) : null,
-    unmodelled: [
-      ...resources.filter((block) => !isModelled(block)).map((block) => block.labels.join('.')),
-      ...blocks.filter((block) => block.type === 'module').map((block) => `module.${block.labels[0]}`),
-    ],
-    registry: () => readRegistry(resolve(dir, registryFile)),
-    userData: (values) => render(join(dir, 'user-data.sh.tftpl'), values),
+    variables: of('variable').map((block) => variable(block, block.file)),
+    locals,
+    data,
+    resources: inOrder(resources, { locals, data }),
+    outputs: new Map(of('output').map((block) => [block.labels[0] ?? '', required(block.body, 'value')])),
+    imports: of('import').map(({ body }) => ({
+      forEach: find(body, 'for_each'),
+      to: required(body, 'to'),
+      id: required(body, 'id'),
+    })),
+    backend: s3
+      ? new Map(s3.body.attributes.map(({ name, value }) => [name, String(evaluate(value, LITERAL_SCOPE))]))
+      : null,
+    region: find(of('provider')[0]?.body, 'region'),
   }
 }
 
-function readVariable(block: Block & { file: string }): StackVariable {
-  const fallback = attribute(block.body, 'default')
+const KNOWN_BLOCKS = new Set(['terraform', 'provider', 'variable', 'locals', 'resource', 'data', 'output', 'import'])
+
+function refusal(file: string, what: string, where: string): Diagnostic {
+  return new Diagnostic(
+    `The stand-in of the clawctl sandbox ${what}`,
+    `In ${file}${where}. It models what the fleet stack uses. Install the real OpenTofu for anything else.`,
+  )
+}
+
+const find = (body: Body | undefined, name: string): Expression | null =>
+  body?.attributes.find((attribute: Attribute) => attribute.name === name)?.value ?? null
+
+function required(body: Body, name: string): Expression {
+  const value = find(body, name)
+  if (value) return value
+  throw new Diagnostic('Missing required argument', `The argument "${name}" is required, but no definition was found.`)
+}
+
+function checks(blocks: readonly Block[], type: string): Check[] {
+  return blocks
+    .filter((block) => block.type === type)
+    .map(({ body }) => ({ condition: required(body, 'condition'), message: required(body, 'error_message') }))
+}
+
+function configured(block: Block & { file: string }): Configured {
+  const [type = '', name = ''] = block.labels
+  const { body } = block
+  if (!Object.hasOwn(block.type === 'data' ? DATA_TYPES : TYPES, type)) {
+    throw refusal(block.file, `does not model ${block.type} "${type}"`, `, line ${block.line}`)
+  }
+  const lifecycle = body.blocks.filter((inner) => inner.type === 'lifecycle')
+  const stray = lifecycle.flatMap((inner) => [
+    ...inner.body.attributes.map((a) => a.name),
+    ...inner.body.blocks.map((b) => b.type),
+  ])
+  const unread = stray.find((word) => word !== 'ignore_changes' && word !== 'precondition')
+  if (unread) throw refusal(block.file, `does not model lifecycle.${unread}`, `, line ${block.line}`)
+  const ignored = lifecycle.map((inner) => find(inner.body, 'ignore_changes')).find((value) => value !== null)
+  return {
+    type,
+    name,
+    body,
+    forEach: find(body, 'for_each'),
+    preconditions: checks(
+      lifecycle.flatMap((inner) => inner.body.blocks),
+      'precondition',
+    ),
+    ignores: ignored ? ignoredNames(ignored) : [],
+    dependsOn: [],
+  }
+}
+
+/** Names, not values: `all`, or the attributes of a list. */
+function ignoredNames(value: Expression): 'all' | string[] {
+  if (value.kind === 'name') return value.name === 'all' ? 'all' : [value.name]
+  return value.kind === 'tuple' ? value.items.flatMap((item) => (item.kind === 'name' ? [item.name] : [])) : []
+}
+
+/** The arguments that the stand-in computes of each data source. */
+export const DATA_TYPES: Readonly<Record<string, true>> = { aws_partition: true, aws_iam_policy_document: true }
+
+function variable(block: Block, file: string): StackVariable {
+  const { body } = block
+  const nullable = find(body, 'nullable')
   return {
     name: block.labels[0] ?? '',
-    type: attribute(block.body, 'type') ?? 'any',
-    required: fallback === null,
-    fallback: fallback === null ? null : literal(fallback),
-    origin: block.file,
+    type: find(body, 'type'),
+    fallback: find(body, 'default'),
+    nullable: nullable === null || evaluate(nullable, LITERAL_SCOPE) === true,
+    validations: checks(body.blocks, 'validation'),
+    origin: file,
     line: block.line,
   }
 }
 
-function readArguments(block: Block): Map<string, string> {
-  const pairs = [...block.body.matchAll(/^[ \t]*([a-z_]+)[ \t]*=[ \t]*(.*?)[ \t]*$/gm)]
-  return new Map(pairs.map(([, name, value]) => [name ?? '', String(literal(value ?? ''))]))
-}
-
-/** A literal of HCL that is also one of JSON; anything else is not evaluated. */
-function literal(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return null
+/** Depth first, from the last name of the alphabet on: behind every resource stands what refers to it. */
+function inOrder(
+  resources: ReadonlyMap<string, Configured>,
+  { locals, data }: Pick<Stack, 'locals' | 'data'>,
+): Map<string, Configured> {
+  const needs = (part: Expression | Body, seen: Set<string>): string[] =>
+    [...references(part)].flatMap((reference) => {
+      if (resources.has(reference)) return [reference]
+      if (seen.has(reference)) return []
+      seen.add(reference)
+      const [root, ...rest] = reference.split('.')
+      const inner =
+        root === 'local' ? locals.get(rest[0] ?? '') : root === 'data' ? data.get(rest.join('.'))?.body : null
+      return inner ? needs(inner, seen) : []
+    })
+  for (const [name, part] of [...locals, ...[...data].map(([name, { body }]) => [`data.${name}`, body] as const)]) {
+    if (needs(part, new Set()).length === 0) continue
+    throw new Diagnostic(
+      'The stand-in of the clawctl sandbox evaluates locals and data sources before resources',
+      `${name} refers to a resource.`,
+    )
   }
-}
-
-function readRegistry(path: string): Map<string, StackHost> {
-  let entries: z.infer<typeof registrySchema>
-  try {
-    entries = registrySchema.parse(JSON.parse(readFileSync(path, 'utf8')))
-  } catch (error) {
-    throw new Diagnostic('Error in function call', `The registry ${path} can't be read: ${(error as Error).message}`)
+  const ordered = new Map<string, Configured>()
+  const open = new Set<string>()
+  const visit = (address: string) => {
+    const resource = resources.get(address)
+    if (!resource || ordered.has(address)) return
+    if (open.has(address)) throw new Diagnostic('Cycle', [...open, address].join(', '))
+    open.add(address)
+    const dependsOn = [...new Set(needs(resource.body, new Set()))].sort()
+    dependsOn.forEach(visit)
+    open.delete(address)
+    ordered.set(address, { ...resource, dependsOn })
   }
-  return new Map(Object.entries(entries).map(([id, entry]) => [id, { ...retained(id), ...entry }]))
-}
-
-/** What the stack's `merge` takes for an id that left the registry. */
-export function retained(id: string): StackHost {
-  return { host: id, instanceType: 't3.large', bootstrapPrefix: `bootstrap/${id}` }
-}
-
-/** `templatefile` for a template of plain `${name}`; null where there is no template. */
-function render(path: string, values: Readonly<Record<string, string>>): string | null {
-  if (!existsSync(path)) return null
-  return readFileSync(path, 'utf8').replace(/(\$?)\$\{([^}]*)\}/g, (all, escaped: string, name: string) => {
-    if (escaped) return all.slice(1)
-    const value = values[name.trim()]
-    if (value !== undefined) return value
-    throw new Diagnostic('Error in function call', `${path}: vars map does not contain key "${name.trim()}".`)
-  })
+  for (const address of [...resources.keys()].sort().reverse()) visit(address)
+  return ordered
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import * as z from 'zod/mini'
 import { Diagnostic } from './diagnostic.js'
+import { typeOf } from './schema.js'
 
 export const TOFU_VERSION = '1.12.0'
 export const PROVIDER = 'registry.opentofu.org/hashicorp/aws'
@@ -9,7 +10,7 @@ export type Attributes = Record<string, unknown>
 
 const attributesSchema = z.record(z.string(), z.unknown())
 
-/** The state file, format 4, as far as one stack of managed resources with string keys uses it. */
+/** The state file, format 4, as far as a stack of managed resources with string keys uses it. */
 const stateSchema = z.object({
   version: z.literal(4),
   terraform_version: z.string(),
@@ -22,7 +23,15 @@ const stateSchema = z.object({
       type: z.string(),
       name: z.string(),
       provider: z.string(),
-      instances: z.array(z.object({ index_key: z.string(), schema_version: z.number(), attributes: attributesSchema })),
+      instances: z.array(
+        z.object({
+          index_key: z.optional(z.string()),
+          status: z.optional(z.literal('tainted')),
+          schema_version: z.number(),
+          attributes: attributesSchema,
+          dependencies: z.optional(z.array(z.string())),
+        }),
+      ),
     }),
   ),
 })
@@ -30,11 +39,18 @@ type StateFile = z.infer<typeof stateSchema>
 
 export interface Resource {
   type: string
-  index: string
+  name: string
+  /** Null of a resource without for_each. */
+  index: string | null
   attributes: Attributes
+  /** A create that did not come to its end: the next plan replaces it. */
+  tainted?: boolean
+  /** `type.name` of what has to outlive it. */
+  dependencies?: readonly string[]
 }
 
-export const addressOf = ({ type, index }: Pick<Resource, 'type' | 'index'>) => `${type}.clawdinator["${index}"]`
+export const addressOf = ({ type, name, index }: Pick<Resource, 'type' | 'name' | 'index'>) =>
+  `${type}.${name}${index === null ? '' : `["${index}"]`}`
 
 /** The state in memory. `lineage` is empty until something was written. */
 export class State {
@@ -58,8 +74,15 @@ export class State {
     } catch (error) {
       throw new Diagnostic('Unsupported state file format', `The state can't be read: ${(error as Error).message}`)
     }
-    const resources = file.resources.flatMap(({ type, instances }) =>
-      instances.map((instance) => ({ type, index: instance.index_key, attributes: instance.attributes })),
+    const resources = file.resources.flatMap(({ type, name, instances }) =>
+      instances.map((instance) => ({
+        type,
+        name,
+        index: instance.index_key ?? null,
+        attributes: instance.attributes,
+        ...(instance.status === 'tainted' ? { tainted: true } : {}),
+        dependencies: instance.dependencies ?? [],
+      })),
     )
     const outputs = Object.fromEntries(Object.entries(file.outputs).map(([name, { value }]) => [name, value]))
     return new State(file.lineage, file.serial, resources, outputs)
@@ -70,46 +93,59 @@ export class State {
     return [...this.#resources.values()].sort((a, b) => (addressOf(a) < addressOf(b) ? -1 : 1))
   }
 
-  get(type: string, index: string): Resource | undefined {
-    return this.#resources.get(addressOf({ type, index }))
+  get(address: string): Resource | undefined {
+    return this.#resources.get(address)
   }
 
   put(resource: Resource): void {
     this.#resources.set(addressOf(resource), resource)
   }
 
-  remove(type: string, index: string): void {
-    this.#resources.delete(addressOf({ type, index }))
+  remove(address: string): void {
+    this.#resources.delete(address)
   }
 
-  /** Without these resources: what a refresh leaves of the state. */
-  without(gone: ReadonlySet<string>): State {
-    const left = this.resources.filter((resource) => !gone.has(addressOf(resource)))
-    return new State(this.lineage, this.serial, left, this.outputs)
+  /** The same file with other resources. */
+  with(resources: readonly Resource[]): State {
+    return new State(this.lineage, this.serial, resources, this.outputs)
   }
 
   /** The next version of the state file. */
   serialize(): string {
     this.lineage ||= randomUUID()
     this.serial += 1
-    const types = [...new Set(this.resources.map(({ type }) => type))]
+    return this.text()
+  }
+
+  /** This version of it, as `state pull` prints it. */
+  text(): string {
+    const names = [...new Set(this.resources.map(({ type, name }) => `${type}.${name}`))]
     const file: StateFile = {
       version: 4,
       terraform_version: TOFU_VERSION,
       serial: this.serial,
       lineage: this.lineage,
       outputs: Object.fromEntries(
-        Object.entries(this.outputs).map(([name, value]) => [name, { value, type: typeOf(value) }]),
+        Object.entries(this.outputs).map(([name, value]) => [name, { value, type: ctyOf(value) }]),
       ),
-      resources: types.map((type) => ({
-        mode: 'managed',
-        type,
-        name: 'clawdinator',
-        provider: `provider["${PROVIDER}"]`,
-        instances: this.resources
-          .filter((resource) => resource.type === type)
-          .map(({ index, attributes }) => ({ index_key: index, schema_version: 1, attributes })),
-      })),
+      resources: names.map((resource) => {
+        const [type = '', name = ''] = resource.split('.')
+        return {
+          mode: 'managed',
+          type,
+          name,
+          provider: `provider["${PROVIDER}"]`,
+          instances: this.resources
+            .filter((one) => one.type === type && one.name === name)
+            .map(({ index, attributes, tainted, dependencies = [] }) => ({
+              ...(index === null ? {} : { index_key: index }),
+              ...(tainted ? { status: 'tainted' as const } : {}),
+              schema_version: typeOf(type).version,
+              attributes,
+              ...(dependencies.length > 0 ? { dependencies: [...dependencies] } : {}),
+            })),
+        }
+      }),
     }
     return `${JSON.stringify(file, null, 2)}\n`
   }
@@ -117,7 +153,7 @@ export class State {
   /** `tofu show -json` of the state; of an empty one nothing but the format. */
   toJson(): Attributes {
     const outputs = Object.fromEntries(
-      Object.entries(this.outputs).map(([name, value]) => [name, { sensitive: false, value, type: typeOf(value) }]),
+      Object.entries(this.outputs).map(([name, value]) => [name, { sensitive: false, value, type: ctyOf(value) }]),
     )
     if (this.lineage === '') return { format_version: '1.0' }
     return {
@@ -134,17 +170,18 @@ export function resourcesJson(resources: readonly Resource[]): Attributes[] {
     address: addressOf(resource),
     mode: 'managed',
     type: resource.type,
-    name: 'clawdinator',
-    index: resource.index,
+    name: resource.name,
+    ...(resource.index === null ? {} : { index: resource.index }),
     provider_name: PROVIDER,
-    schema_version: 1,
+    schema_version: typeOf(resource.type).version,
     values: resource.attributes,
     sensitive_values: {},
+    ...(resource.tainted ? { tainted: true } : {}),
   }))
 }
 
 /** A value's type as cty writes it in JSON. */
-export function typeOf(value: unknown): unknown {
+export function ctyOf(value: unknown): unknown {
   if (value === null || typeof value !== 'object') return typeof value === 'object' ? 'dynamic' : typeof value
-  return ['object', Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, typeOf(inner)]))]
+  return ['object', Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, ctyOf(inner)]))]
 }

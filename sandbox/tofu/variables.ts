@@ -1,14 +1,17 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { AMI_PATTERN } from '../../src/lib/domain/contract/index.js'
 import type { Invocation } from './args.js'
 import { Diagnostic } from './diagnostic.js'
+import { entries, evaluate, isMapping, toSet, type Value } from './evaluate.js'
+import { type Expression, parseExpression } from './hcl.js'
+import { Module } from './module.js'
 import type { Stack, StackVariable } from './stack.js'
 
-export type Variables = ReadonlyMap<string, unknown>
+export type Variables = ReadonlyMap<string, Value>
 
 /**
- * The values of the stack's variables: environment, then -var and -var-file in their order, then defaults.
+ * The values of the stack's variables: environment, then -var and -var-file in their order, then defaults; converted to
+ * their types and validated.
  * @throws Diagnostic for an undeclared, a missing or a malformed one, as the real OpenTofu words it
  */
 export function readVariables(
@@ -18,7 +21,7 @@ export function readVariables(
   warn: (summary: string, detail: string) => void,
 ): Variables {
   const declared = new Map(stack.variables.map((variable) => [variable.name, variable]))
-  const values = new Map<string, unknown>()
+  const values = new Map<string, Value>()
   for (const variable of stack.variables) {
     const text = env[`TF_VAR_${variable.name}`]
     if (text !== undefined) values.set(variable.name, parseText(variable, text))
@@ -53,62 +56,88 @@ export function readVariables(
     }
     values.set(name, parseText(variable, value.slice(equals + 1)))
   }
-  for (const variable of stack.variables) {
-    if (values.has(variable.name)) continue
-    if (variable.required) {
-      throw new Diagnostic(
-        'No value for required variable',
-        `  on ${variable.origin} line ${variable.line}:\n  ${variable.line}: variable "${variable.name}" {\n\nThe root module input variable "${variable.name}" is not set, and has no default value. Use a -var or -var-file command line argument to provide a value for this variable.`,
-      )
-    }
-    values.set(variable.name, variable.fallback)
-  }
-  checkAmi(values.get('ami_id'))
+  for (const variable of stack.variables) values.set(variable.name, wholeValue(variable, values.get(variable.name)))
+  const module = new Module(stack, values)
+  for (const { validations } of stack.variables) module.check(validations, {}, 'Invalid value for variable')
   return values
 }
 
-/** A string as it is; any other type is written as an HCL literal, which for lists and numbers is JSON. */
-function parseText(variable: StackVariable, text: string): unknown {
-  if (variable.type === 'string') return text
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
+/** Those of a saved plan, which are as JSON has them. */
+export function restoreVariables(stack: Stack, saved: Readonly<Record<string, unknown>>): Variables {
+  return new Map(stack.variables.map(({ name, type }) => [name, convert((saved[name] ?? null) as Value, type)]))
+}
+
+function wholeValue(variable: StackVariable, given: Value | undefined): Value {
+  const { name, fallback, nullable, type, origin, line } = variable
+  const value = given === undefined || (given === null && !nullable) ? undefined : given
+  if (value === undefined && fallback === null) {
     throw new Diagnostic(
-      'Invalid value for input variable',
-      `The value for var.${variable.name} is not a literal that the stand-in reads: ${text}`,
+      'No value for required variable',
+      `  on ${origin} line ${line}:\n  ${line}: variable "${name}" {\n\nThe root module input variable "${name}" is not set, and has no default value. Use a -var or -var-file command line argument to provide a value for this variable.`,
     )
   }
-  const isList = variable.type.startsWith('set(') || variable.type.startsWith('list(')
-  const fits = value === null || (isList ? Array.isArray(value) : !Array.isArray(value))
-  if (fits) return variable.type.startsWith('set(') && Array.isArray(value) ? [...new Set(value)].sort() : value
-  throw new Diagnostic(
-    'Invalid value for input variable',
-    `The given value is not suitable for var.${variable.name} declared at ${variable.origin}:${variable.line}: ${variable.type} required.`,
+  try {
+    return convert(value ?? evaluate(fallback as Expression, {}), type)
+  } catch (error) {
+    if (!(error instanceof Diagnostic)) throw error
+    throw new Diagnostic(
+      'Invalid value for input variable',
+      `The given value is not suitable for var.${name} declared at ${origin}:${line}: ${error.summary}.`,
+    )
+  }
+}
+
+/** A string as it is; anything else is written as an expression of HCL, which JSON is, too. */
+function parseText({ name, type }: StackVariable, text: string): Value {
+  if (type?.kind === 'name' && ['string', 'number', 'bool'].includes(type.name)) return text
+  return evaluate(parseExpression(text, `<value for var.${name}>`), {})
+}
+
+/** A value as its type has it. @throws Diagnostic whose summary says what is required */
+export function convert(value: Value, type: Expression | null): Value {
+  if (value === null || type === null) return value
+  if (type.kind === 'name') return primitive(value, type.name)
+  if (type.kind !== 'call') throw new Diagnostic('the stand-in does not know this type')
+  const [inner = null] = type.args
+  const list = () => {
+    if (Array.isArray(value) || value instanceof Set) return [...value].map((one) => convert(one, inner))
+    throw new Diagnostic(`${type.name} required`)
+  }
+  if (type.name === 'set') return toSet(list())
+  if (type.name === 'list') return list()
+  if (!isMapping(value)) throw new Diagnostic(`${type.name} required`)
+  if (type.name === 'map') {
+    return Object.fromEntries(entries(value, 'map').map(([key, one]) => [String(key), convert(one, inner)]))
+  }
+  if (type.name !== 'object' || inner?.kind !== 'object') throw new Diagnostic('the stand-in does not know this type')
+  return Object.fromEntries(
+    inner.items.map(([key, of]) => {
+      const name = key.kind === 'literal' ? String(key.value) : ''
+      const optional = of.kind === 'call' && of.name === 'optional'
+      const [innerType = of, fallback] = optional ? of.args : [of]
+      const given = value[name] ?? null
+      if (given !== null) return [name, convert(given, innerType)]
+      if (!optional && !Object.hasOwn(value, name)) throw new Diagnostic(`attribute "${name}" is required`)
+      return [name, fallback ? convert(evaluate(fallback, {}), innerType) : null]
+    }),
   )
 }
 
-function readVarFile(path: string): [string, unknown][] {
+function primitive(value: Value, type: string): Value {
+  if (type === 'any') return value
+  const text = typeof value === 'object' || typeof value === 'symbol' ? null : String(value)
+  if (type === 'string' && text !== null) return text
+  if (type === 'number' && text !== null && text.trim() !== '' && Number.isFinite(Number(text))) return Number(text)
+  if (type === 'bool' && (text === 'true' || text === 'false')) return text === 'true'
+  throw new Diagnostic(`${type} required`)
+}
+
+function readVarFile(path: string): [string, Value][] {
   if (!existsSync(path)) {
     throw new Diagnostic('Failed to read variables file', `Given variables file ${path} does not exist.`)
   }
   const text = readFileSync(path, 'utf8')
-  try {
-    if (path.endsWith('.json')) return Object.entries(JSON.parse(text) as Record<string, unknown>)
-    return [...text.matchAll(/^[ \t]*([A-Za-z_]\w*)[ \t]*=[ \t]*(.+?)[ \t]*$/gm)].map(([, name, value]) => [
-      name ?? '',
-      JSON.parse(value ?? ''),
-    ])
-  } catch {
-    throw new Diagnostic(
-      'Failed to read variables file',
-      `The stand-in reads name = literal, one a line, from ${path}.`,
-    )
-  }
-}
-
-/** The stack's own validation of this variable; the others are not evaluated. */
-function checkAmi(value: unknown): void {
-  if (value === undefined || (typeof value === 'string' && AMI_PATTERN.test(value))) return
-  throw new Diagnostic('Invalid value for variable', 'The AMI id is ami- and 8 or 17 hexadecimal digits.')
+  // A file of `name = value` is the inside of an object.
+  const read = evaluate(parseExpression(path.endsWith('.json') ? text : `{\n${text}\n}`, path), {})
+  return isMapping(read) ? Object.entries(read) : []
 }

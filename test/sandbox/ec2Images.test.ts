@@ -46,7 +46,7 @@ describe('sandbox: EC2 images', () => {
     world = new World()
     world.createBucket(Bucket)
     faults = new Faults()
-    hosts = new Hosts({ world, faults, bucket: Bucket, bootMs: 20 })
+    hosts = new Hosts({ world, faults, bootMs: 20 })
     hosts.start()
     endpoint = await ec2Endpoint(world, { faults, accessKeyId: 'AKIA' })
     ec2 = new EC2Client({

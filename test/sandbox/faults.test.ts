@@ -16,7 +16,8 @@ describe('faults', () => {
     ['s3:corrupt', { on: 's3', kind: 'corrupt', strikes: 2 }],
     ['ebs:expired@100=always', { on: 'ebs', kind: 'expired', strikes: Number.POSITIVE_INFINITY, after: 100 }],
     ['import:bad-image=1', { on: 'import', kind: 'bad-image', strikes: 1 }],
-    ['runner:dies', { on: 'runner', kind: 'dies' }],
+    ['runner:dies', { on: 'runner', kind: 'dies', moment: 'health' }],
+    ['runner:dies=apply', { on: 'runner', kind: 'dies', moment: 'apply' }],
   ]
   for (const [text, fault] of forms) {
     it(`reads ${text}`, () => expect(parseFault(text)).to.deep.equal(fault))
@@ -71,6 +72,8 @@ describe('faults', () => {
     const faults = new Faults(['host:unhealthy=a', 'host:dead=b', 'runner:dies'].map(parseFault))
     expect([faults.host('a', true), faults.host('a', false)]).to.deep.equal(['unhealthy', null])
     expect([faults.host('b', false), faults.host('c', true)]).to.deep.equal(['dead', null])
-    expect([faults.runnerDies(), faults.runnerDies()]).to.deep.equal([true, false])
+    expect(['apply', 'health', 'health'].map((moment) => faults.runnerDies(moment as 'health'))).to.deep.equal([
+      ...[false, true, false],
+    ])
   })
 })

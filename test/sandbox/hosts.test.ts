@@ -3,11 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { EC2Client, RunInstancesCommand, TerminateInstancesCommand } from '@aws-sdk/client-ec2'
 import { expect } from 'chai'
 import { ec2Endpoint } from '../../sandbox/aws/ec2.js'
-import { type Instance, World } from '../../sandbox/aws/world.js'
+import { type Instance, type Launch, World } from '../../sandbox/aws/world.js'
 import { Faults } from '../../sandbox/faults.js'
 import { Hosts, type HostsOptions } from '../../sandbox/hosts.js'
 import type { BundleManifest } from '../../src/lib/domain/contract/index.js'
-import { heartbeatSchema } from '../../src/lib/domain/contract/index.js'
+import { machineHeartbeatSchema } from '../../src/lib/domain/contract/index.js'
 import { parseFault } from '../../src/lib/domain/sandboxOptions.js'
 import './awsSupport.js'
 
@@ -26,6 +26,7 @@ describe('sandbox: hosts', () => {
     world = new World()
     world.createBucket(BUCKET)
     image = addImage('2026-11-01T00:00:00Z', 'abc123')
+    addRole()
     faults = new Faults()
     notes = []
     hosts = startHosts()
@@ -33,7 +34,8 @@ describe('sandbox: hosts', () => {
   afterEach(() => hosts.stop())
 
   function startHosts(options: Partial<HostsOptions> = {}): Hosts {
-    const started = new Hosts({ world, faults, bucket: BUCKET, bootMs: 20, onNote: (n) => notes.push(n), ...options })
+    const quick = { bootMs: 20, standbyMs: 5, activeMs: 5, retryMs: 5 }
+    const started = new Hosts({ world, faults, onNote: (n) => notes.push(n), ...quick, ...options })
     started.start()
     return started
   }
@@ -44,13 +46,50 @@ describe('sandbox: hosts', () => {
     return world.addImage({ name: `image-${createdAt}`, createdAt: new Date(createdAt), tags }).id
   }
 
-  function launch(options: { imageId?: string; state?: 'running'; prefix?: string; app?: string } = {}): Instance {
+  function userData(prefix = `bootstrap/${ID}`): string {
+    const values = {
+      host: ID,
+      'request-id': 'request-0001',
+      'instance-name': ID,
+      'bootstrap-prefix': prefix,
+      'control-api-url': 'https://x/',
+      bucket: BUCKET,
+    }
+    const lines = Object.entries(values).map(([name, value]) => `write_value ${name} '${value}'`)
+    return Buffer.from(`#!/bin/sh\n${lines.join('\n')}\n`).toString('base64')
+  }
+
+  /** A role that may what the stack's may. */
+  function addRole(allowed: Record<string, string[]> = {}): void {
+    const trust = { Effect: 'Allow', Action: 'sts:AssumeRole', Principal: { Service: 'ec2.amazonaws.com' } }
+    const actions = {
+      's3:GetObject': ['bootstrap/*', `active/${ID}.json`],
+      's3:PutObject': [`heartbeats/${ID}/*`],
+      's3:ListBucket': [''],
+      ...allowed,
+    }
+    const statements = Object.entries(actions).map(([Action, keys]) => ({
+      ...{ Effect: 'Allow', Action },
+      Resource: keys.map((key) => `arn:aws:s3:::${BUCKET}${key === '' ? '' : `/${key}`}`),
+    }))
+    const document = (Statement: object[]) => JSON.stringify({ Version: '2012-10-17', Statement })
+    const role = { name: ID, path: '/', trust: document([trust]), boundary: null, description: null, tags: {} }
+    world.iam.createRole(role)
+    world.iam.putRolePolicy(ID, 'own', document(statements.filter(({ Resource }) => Resource.length > 0)))
+    world.iam.createProfile({ name: ID, path: '/', tags: {} })
+    world.iam.addRole(ID, ID)
+  }
+
+  function launch(
+    options: { imageId?: string; state?: 'running'; prefix?: string; app?: string } & Partial<Launch> = {},
+  ): Instance {
+    const { app = 'clawdinator', prefix, ...more } = options
     const tags: [string, string][] = [
-      ['app', options.app ?? 'clawdinator'],
+      ['app', app],
       ['clawdinator:id', ID],
     ]
-    if (options.prefix) tags.push(['clawdinator:bootstrap-prefix', options.prefix])
-    return world.launch({ imageId: options.imageId ?? image, instanceType: 't3.large', tags, state: options.state })
+    const machine = { imageId: image, instanceType: 't3.large', profile: ID, userData: userData(prefix) }
+    return world.launch({ ...machine, tags, ...more })
   }
 
   function addBundle(prefix = `bootstrap/${ID}`): void {
@@ -78,13 +117,21 @@ describe('sandbox: hosts', () => {
     world.putObject(BUCKET, `${prefix}/config.json`, JSON.stringify(marker))
   }
 
-  function heartbeat() {
-    const object = world.getObject(BUCKET, `heartbeats/${ID}.json`)
-    return object && heartbeatSchema.parse(JSON.parse(object.body.toString()))
+  /** Of the instance, or of the one that was launched last. */
+  function heartbeat(instanceId = [...world.instances.keys()].at(-1) ?? '') {
+    const object = world.getObject(BUCKET, `heartbeats/${ID}/${instanceId}.json`)
+    return object && machineHeartbeatSchema.parse(JSON.parse(object.body.toString()))
+  }
+
+  const stage = (instanceId?: string) => heartbeat(instanceId)?.stage ?? null
+
+  function nameActive(instanceId: string): void {
+    const active = { schema: 1, id: ID, instanceId, deploy: null, at: world.now().toISOString() }
+    world.putObject(BUCKET, `active/${ID}.json`, JSON.stringify(active))
   }
 
   async function until(what: () => boolean): Promise<void> {
-    for (const end = Date.now() + 1000; !what(); await sleep(2)) if (Date.now() > end) throw new Error(`never: ${what}`)
+    while (!what()) await sleep(2)
   }
 
   /** Until the host has said how its boot ended. */
@@ -100,20 +147,23 @@ describe('sandbox: hosts', () => {
       { Key: 'clawdinator:id', Value: ID },
     ]
     const run = {
+      UserData: userData(),
+      IamInstanceProfile: { Name: ID },
       ImageId: image,
       MinCount: 1,
       MaxCount: 1,
       TagSpecifications: [{ ResourceType: 'instance' as const, Tags }],
     }
+    const before = Date.now()
     const { Instances } = await ec2.send(new RunInstancesCommand(run))
     const id = Instances?.[0]?.InstanceId ?? ''
     await booted()
     expect(world.instances.get(id)).to.include({ state: 'running', checks: 'ok' })
-    expect(heartbeat()).to.include({ instanceId: id, amiId: image, revision: 'abc123', service: 'active' })
-    expect(Date.now() - Date.parse(heartbeat()?.at ?? '')).to.be.within(0, 1000)
+    expect(heartbeat()).to.include({ instanceId: id, amiId: image, revision: 'abc123', stage: 'active' })
+    expect(Date.parse(heartbeat()?.at ?? '')).to.be.within(before, Date.now())
 
-    await ec2.send(new TerminateInstancesCommand({ InstanceIds: [id] }))
-    expect(world.instances.get(id)?.state).to.equal('shutting-down')
+    const { TerminatingInstances } = await ec2.send(new TerminateInstancesCommand({ InstanceIds: [id] }))
+    expect(TerminatingInstances?.[0]?.CurrentState?.Name).to.equal('shutting-down')
     await until(() => world.instances.get(id)?.state === 'terminated')
     expect(world.instances.get(id)?.publicIp).to.equal(null)
     ec2.destroy()
@@ -121,23 +171,38 @@ describe('sandbox: hosts', () => {
   })
 
   it('passes through pending and initializing, and only then sends a heartbeat', async () => {
-    hosts.stop()
-    hosts = startHosts({ bootMs: 100 })
     addBundle()
     const instance = launch()
     const seen = new Set<string>()
-    await until(() => {
-      seen.add(`${instance.state} ${instance.checks} ${heartbeat() ? 'beats' : 'silent'}`)
-      return heartbeat() !== null
-    })
-    expect([...seen]).to.deep.equal(['pending initializing silent', 'running initializing silent', 'running ok beats'])
+    const look = () => seen.add(`${instance.state} ${instance.checks} ${heartbeat() ? 'beats' : 'silent'}`)
+    look()
+    for (const key of ['state', 'checks'] as const) {
+      let value = instance[key] as never
+      const set = (next: never) => {
+        value = next
+        look()
+      }
+      Object.defineProperty(instance, key, { get: () => value, set })
+    }
+    await until(() => stage() === 'active')
+    look()
+    expect([...seen]).to.deep.equal([
+      'pending initializing silent',
+      'running initializing silent',
+      'running ok silent',
+      'running ok beats',
+    ])
+    expect(heartbeat()?.stages.map((one) => one.stage)).to.deep.equal([
+      ...['booted', 'bundle', 'secrets', 'repositories', 'switch', 'active'],
+    ])
   })
 
-  it('reads the bundle under the prefix of its tag', async () => {
+  it('reads the bundle under the prefix of its user data', async () => {
     addBundle('bootstrap/elsewhere')
     launch({ prefix: 'bootstrap/elsewhere' })
     await booted()
-    expect(heartbeat()?.service).to.equal('active')
+    expect(heartbeat()).to.deep.include({ stage: 'active', bundle: { generation: 1 }, failure: null })
+    expect(heartbeat()?.requestId).to.equal('request-0001')
   })
 
   for (const [what, damage, note] of [
@@ -152,23 +217,68 @@ describe('sandbox: hosts', () => {
     ['a broken marker', () => world.putObject(BUCKET, `bootstrap/${ID}/config.json`, '{'), 'does not describe'],
     ['a foreign marker', () => world.putObject(BUCKET, `bootstrap/${ID}/config.json`, '{}'), 'does not describe'],
   ] as const) {
-    it(`stays silent and says why with ${what}`, async () => {
+    it(`stays in its stage and says why with ${what}`, async () => {
       addBundle()
       damage()
       const instance = launch()
       await booted()
       expect(notes[0]).to.include(note)
       expect(instance).to.include({ state: 'running', checks: 'ok' })
-      expect(heartbeat()).to.equal(null)
+      expect(heartbeat()?.stage).to.equal('bundle')
+      expect(heartbeat()?.failure).to.include({ stage: 'bundle', unit: 'clawdinator-bootstrap.service' })
+      expect(heartbeat()?.failure?.lines[0]).to.include(note)
+    })
+  }
+
+  it('tries again, and goes on where the bundle is whole', async () => {
+    launch()
+    await booted()
+    addBundle()
+    await until(() => stage() === 'active')
+    expect(heartbeat()?.failure).to.equal(null)
+  })
+
+  for (const [what, change, note] of [
+    ['no profile', { profile: null }, 'it has no instance profile'],
+    ['no user data', { userData: null }, 'has not the user data of a host'],
+    ['user data that is no script', { userData: Buffer.from('x').toString('base64') }, 'has not the user data'],
+    ['its metadata service off', { metadata: { endpoint: 'disabled' } }, 'its metadata service is off'],
+  ] as const) {
+    it(`does not come up with ${what}`, async () => {
+      addBundle()
+      launch(change)
+      await booted()
+      expect(notes.join()).to.include(note)
+      expect([stage(), world.gateways]).to.deep.equal([null, []])
+    })
+  }
+
+  for (const [what, allowed, outcome, note] of [
+    ['may not read its bundle', { 's3:GetObject': [`active/${ID}.json`] }, 'bundle', 'may not s3:GetObject'],
+    ['may not send heartbeats', { 's3:PutObject': [] }, null, 'may not s3:PutObject'],
+    ['may not read who is active', { 's3:GetObject': ['bootstrap/*'] }, 'standby', 'in standby'],
+    ['may not list', { 's3:ListBucket': [] }, 'standby', 'in standby'],
+  ] as const) {
+    it(`does not become active where its role ${what}`, async () => {
+      addBundle()
+      world.iam.removeRole(ID, ID)
+      world.iam.deleteProfile(ID)
+      world.iam.deleteRolePolicy(ID, 'own')
+      world.iam.deleteRole(ID)
+      addRole(Object.fromEntries(Object.entries(allowed).map(([action, keys]) => [action, [...keys]])))
+      launch()
+      await until(() => notes.some((one) => one.includes(note)))
+      expect(stage()).to.equal(outcome)
     })
   }
 
   for (const [fault, onLatest, onOlder] of [
     ['host:unhealthy', null, 'active'],
-    ['host:crash', 'failed', 'active'],
     ['host:dead', null, null],
     [`host:dead=${ID}`, null, null],
     ['host:dead=clawdinator-2', 'active', 'active'],
+    ['host:bad-switch', 'switch', 'active'],
+    ['host:bad-bundle', 'bundle', 'bundle'],
   ] as const) {
     it(`${fault}: ${onLatest} on the latest AMI, ${onOlder} on an older one`, async () => {
       addBundle()
@@ -176,14 +286,82 @@ describe('sandbox: hosts', () => {
       const older = image
       launch({ imageId: addImage('2026-11-02T00:00:00Z') })
       await booted()
-      expect(heartbeat()?.service ?? null).to.equal(onLatest)
+      expect(stage()).to.equal(onLatest)
       if (onLatest) expect(heartbeat()?.revision).to.equal(null)
-      world.bucket(BUCKET).delete(`heartbeats/${ID}.json`)
       launch({ imageId: older })
       await until(() => notes.length === 2)
-      expect(heartbeat()?.service ?? null).to.equal(onOlder)
+      expect(stage()).to.equal(onOlder)
     })
   }
+
+  it('host:crash: the gateway restarts again and again, and says so', async () => {
+    hosts.stop()
+    hosts = startHosts({ beatMs: 5 })
+    addBundle()
+    faults.add(parseFault('host:crash'))
+    launch()
+    await booted()
+    expect(heartbeat()?.failure).to.deep.include({ stage: 'active', unit: 'clawdinator-gateway.service' })
+    const first = heartbeat()?.gateway
+    await until(() => (heartbeat()?.gateway?.restarts ?? 0) > (first?.restarts ?? 0) + 1)
+    expect(heartbeat()?.gateway?.mainPid).not.to.equal(first?.mainPid)
+  })
+
+  it('host:bad-token: the probe says that the token is rejected', async () => {
+    addBundle()
+    faults.add(parseFault('host:bad-token'))
+    nameActive('i-0123456789abcdef0')
+    launch()
+    await booted()
+    expect(stage()).to.equal('standby')
+    expect(heartbeat()?.gateway?.channels).to.deep.equal([
+      { name: 'discord', connected: false, reason: '401: the token was rejected' },
+    ])
+  })
+
+  it('hands over: the successor stands by, the predecessor yields, and never do both act', async () => {
+    addBundle()
+    const old = launch()
+    await until(() => stage(old.id) === 'active')
+    nameActive(old.id)
+    const next = launch()
+    await until(() => stage(next.id) === 'standby')
+    expect(heartbeat(next.id)?.gateway).to.include({ state: 'active' })
+    expect(stage(old.id)).to.equal('active')
+
+    // What can't be read changes nothing.
+    world.iam.deleteRolePolicy(ID, 'own')
+    await sleep(30)
+    expect(world.gateways.map(({ event, acts }) => [event, acts])).to.deep.equal([
+      ['start', true],
+      ['start', false],
+    ])
+    world.iam.removeRole(ID, ID)
+    world.iam.deleteProfile(ID)
+    world.iam.deleteRole(ID)
+    addRole()
+
+    nameActive(next.id)
+    await until(() => stage(old.id) === 'yielded' && stage(next.id) === 'active')
+    expect(heartbeat(old.id)?.gateway).to.include({ state: 'inactive' })
+    world.terminate(next.id)
+    await until(() => next.state === 'terminated')
+    expect(world.gateways.at(-1)).to.include({ instanceId: next.id, event: 'stop', acts: true })
+  })
+
+  it('host:no-yield: goes on acting until EC2 stops it', async () => {
+    addBundle()
+    const old = launch()
+    await until(() => stage(old.id) === 'active')
+    faults.add(parseFault('host:no-yield'))
+    nameActive('i-0123456789abcdef0')
+    await sleep(30)
+    expect(stage(old.id)).to.equal('active')
+    world.stop(old.id)
+    expect(world.gateways.at(-1)).to.include({ instanceId: old.id, event: 'stop', acts: true })
+    await until(() => old.state === 'stopped')
+    expect(() => world.stop('i-0123456789abcdef0')).to.throw('does not exist')
+  })
 
   it('beats until it is terminated or stopped', async () => {
     hosts.stop()
@@ -211,9 +389,11 @@ describe('sandbox: hosts', () => {
   it('adopts a running host at once, without a bundle', () => {
     const instance = launch({ state: 'running' })
     hosts.adopt(instance.id)
-    expect(heartbeat()).to.include({ instanceId: instance.id, amiId: image, service: 'active' })
+    expect(heartbeat()).to.include({ instanceId: instance.id, amiId: image, stage: 'active' })
     expect(instance.checks).to.equal('ok')
     expect(() => hosts.adopt(launch().id)).to.throw('is not a running instance')
+    const bare = launch({ state: 'running', userData: null })
+    expect(() => hosts.adopt(bare.id)).to.throw('user data')
   })
 
   it('is silent for an instance that is terminated while it boots', async () => {
@@ -226,7 +406,7 @@ describe('sandbox: hosts', () => {
 
   it('boots an instance of somebody else without a heartbeat', async () => {
     addBundle()
-    const instance = launch({ app: 'other' })
+    const instance = world.launch({ imageId: image, instanceType: 't3.large', tags: [['app', 'other']] })
     await until(() => instance.checks === 'ok')
     expect([heartbeat(), notes.length]).to.deep.equal([null, 0])
   })
@@ -234,10 +414,10 @@ describe('sandbox: hosts', () => {
   it('takes up what was under way before it started', async () => {
     hosts.stop()
     addBundle()
-    launch()
+    const booting = launch()
     const leaving = launch({ state: 'running' })
     world.terminate(leaving.id)
     hosts = startHosts()
-    await until(() => heartbeat() !== null && leaving.state === 'terminated')
+    await until(() => heartbeat(booting.id) !== null && leaving.state === 'terminated')
   })
 })

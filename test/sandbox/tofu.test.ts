@@ -1,7 +1,8 @@
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { parseArgs } from '../../sandbox/tofu/args.js'
-import { topLevelBlocks } from '../../sandbox/tofu/hcl.js'
+import { parseFile } from '../../sandbox/tofu/hcl.js'
 import { guardPlan } from '../../src/lib/domain/deploy/planGuard.js'
 import { account, BUCKET, checkout, INIT, STACK, STATE_KEY, standIn, varArgs } from './tofuSupport.js'
 
@@ -73,42 +74,55 @@ describe('the stand-in tofu: command line', () => {
     expect(await refusal('apply', '-auto-approve')).to.include('applies saved plans only')
   })
 
-  it('knows no other stack', async () => {
-    const other = checkout([ONE], (_, text) => text.replace('"aws_instance" "clawdinator"', '"aws_instance" "web"'))
-    try {
-      expect((await standIn(other.dir, ['validate'])).stderr).to.include('Error: Not the fleet stack')
-    } finally {
-      other.remove()
-    }
-  })
+  for (const [what, text, refused] of [
+    ['a resource type', 'resource "aws_eip" "x" {}', 'does not model resource "aws_eip"'],
+    ['a data source', 'data "aws_ami" "x" {}', 'does not model data "aws_ami"'],
+    ['a block', 'module "x" {\n  source = "./x"\n}', 'does not model "module" blocks'],
+    [
+      'a function',
+      'locals {\n  x = sha256("a")\n}\noutput "x" {\n  value = local.x\n}',
+      'evaluate the function sha256',
+    ],
+    [
+      'an argument',
+      'resource "aws_iam_role" "x" {\n  assume_role_policy = "{}"\n  inline = 1\n}',
+      'An argument named "inline"',
+    ],
+    ['a splat', 'output "x" {\n  value = aws_instance.clawdinator.*.id\n}', 'does not evaluate splat expressions'],
+    ['a meta-argument', 'resource "aws_iam_role" "x" {\n  count = 1\n}', 'does not model "count"'],
+  ] as const) {
+    it(`refuses ${what} that it does not model, by its name`, async () => {
+      const aws = await account()
+      const other = checkout([ONE])
+      try {
+        writeFileSync(join(other.dir, 'more.tf'), `${text}\n`)
+        await standIn(other.dir, INIT)
+        const { exitCode, stderr } = await standIn(other.dir, [
+          'plan',
+          `-out=${join(other.root, 'plan')}`,
+          ...varArgs(aws.ami),
+        ])
+        const applied = exitCode === 0 ? await standIn(other.dir, ['apply', join(other.root, 'plan')]) : null
+        expect(`${stderr}${applied?.stderr ?? ''}`).to.include(refused)
+      } finally {
+        other.remove()
+        await aws.close()
+      }
+    })
+  }
 
   for (const [why, text, line] of [
     ['words that are no block', 'locals {\n}\n\nthis is not hcl {{{\n', 4],
     ['a block that does not end', '# first\nresource "aws_x" "y" {\n  a = 1\n', 2],
     ['a brace too many', 'locals {\n}\n}\n', 3],
+    ['two arguments on a line', 'locals {\n  a = 1 b = 2\n}\n', 2],
   ] as const) {
     it(`refuses ${why}, with the line`, () => {
-      expect(() => topLevelBlocks(text))
+      expect(() => parseFile(text, 'x.tf'))
         .to.throw()
-        .with.property('line', line)
+        .with.property('detail', `on x.tf line ${line}`)
     })
   }
-
-  it('tells comments and strings from blocks', () => {
-    const blocks = topLevelBlocks(`
-      # resource "a" "b" {
-      resource "a" "b" { # }
-        x = "}" /* } */
-        y = "\${f("}")}"
-        inner { z = 1 }
-      }
-      variable "v" {}
-    `)
-    expect(blocks.map(({ type, labels }) => [type, ...labels])).to.deep.equal([
-      ['resource', 'a', 'b'],
-      ['variable', 'v'],
-    ])
-  })
 })
 
 describe('the stand-in tofu: plan and apply', () => {
@@ -144,7 +158,7 @@ describe('the stand-in tofu: plan and apply', () => {
   beforeEach(async () => {
     aws = await account()
     stack = checkout([ONE, TWO])
-    expect((await tofu(...INIT)).stdout).to.include('does not model')
+    expect((await tofu(...INIT)).stdout).to.include('stand-in of the clawctl sandbox')
   })
   afterEach(async () => {
     stack.remove()
@@ -172,18 +186,34 @@ describe('the stand-in tofu: plan and apply', () => {
     expect(actions(json)).to.deep.equal({ [ONE]: 'create', [TWO]: 'create' })
     expect(actions(json, 'aws_iam_role')).to.deep.equal({ [ONE]: 'create', [TWO]: 'create' })
 
-    expect(await apply()).to.include('Apply complete! Resources: 6 added, 0 changed, 0 destroyed.')
+    expect(await apply()).to.include('Apply complete! Resources: 9 added, 0 changed, 0 destroyed.')
     const [first] = [...aws.world.instances.values()]
     expect(Object.fromEntries(first?.tags ?? [])).to.deep.equal({
       app: 'clawdinator',
       Name: ONE,
       'clawdinator:id': ONE,
-      'clawdinator:bootstrap-prefix': `b/${ONE}`,
+      'clawdinator:slot': 'a',
+      'clawdinator:request-id': '',
+      'clawdinator:bootstrap-prefix': `bootstrap/${ONE}`,
     })
+    expect(first).to.deep.include({
+      profile: ONE,
+      metadata: { endpoint: 'enabled', tokens: 'required', hops: 1 },
+      rootVolume: { encrypted: true, type: 'gp3', size: 64, deleteOnTermination: true },
+    })
+    expect([...aws.world.securityGroups.values()].map(({ id }) => id)).to.deep.equal(first?.securityGroups)
+    const role = aws.world.iam.getRole(ONE)
+    expect(role).to.include({ path: '/clawdinator/', arn: `arn:aws:iam::000000000000:role/clawdinator/${ONE}` })
+    expect([...(role?.policies.keys() ?? [])]).to.deep.equal(['own-bundle-and-heartbeat'])
+    expect(aws.world.iam.getProfile(ONE)?.role).to.equal(ONE)
     expect(Buffer.from(first?.userData ?? '', 'base64').toString()).to.include(`write_value instance-name '${ONE}'`)
-    expect((await tofu('state', 'list')).stdout.trim().split('\n')).to.have.members(
-      [ONE, TWO].flatMap((id) => [address(id), address(id, 'aws_iam_role'), address(id, 'aws_iam_instance_profile')]),
-    )
+    expect((await tofu('state', 'list')).stdout.trim().split('\n')).to.have.members([
+      'aws_security_group.clawdinator',
+      ...[ONE, TWO].flatMap((id) => [
+        address(id),
+        ...['aws_iam_role', 'aws_iam_role_policy', 'aws_iam_instance_profile'].map((type) => address(id, type)),
+      ]),
+    ])
     const outputs = JSON.parse((await tofu('output', '-json')).stdout) as Record<string, { value: object }>
     expect(outputs.instances?.value).to.have.keys(ONE, TWO)
     expect([...objects().keys()]).to.deep.equal([STATE_KEY])
@@ -287,25 +317,31 @@ describe('the stand-in tofu: plan and apply', () => {
     expect([...objects().keys()]).to.deep.equal([])
   })
 
-  it('interrupted, finishes the resource at hand, records it and releases the lock', async () => {
-    await plan(aws.ami)
+  it('interrupted while it creates an instance, leaves it tainted, with state and lock in order', async () => {
+    await plan(aws.ami, [ONE])
     const stop = new AbortController()
     aws.world.onLaunch(() => stop.abort())
     const stopped = await standIn(stack.dir, ['apply', planFile()], stop.signal)
     expect(stopped).to.include({ exitCode: 1 })
-    expect(stopped.stderr).to.include('Error: execution halted')
+    expect(stopped.stderr).to.match(/create: context canceled/)
     expect([...objects().keys()]).to.deep.equal([STATE_KEY])
-    expect(aws.running()).to.have.keys(ONE)
 
-    expect(await deploy(aws.ami)).to.include('Resources: 1 added, 0 changed, 0 destroyed.')
-    expect(aws.running()).to.have.keys(ONE, TWO)
-    expect(aws.world.instances.size).to.equal(2)
+    // Tainted, it is in every later plan, ignore_changes or not.
+    const again = await plan(aws.ami, [ONE])
+    expect(actions(again)).to.deep.equal({ [ONE]: 'delete,create' })
+    expect(again.resource_changes.find((c) => c.address === address(ONE))?.action_reason).to.equal(
+      'replace_because_tainted',
+    )
+    expect((await tofu('untaint', address(ONE))).stdout).to.include('has been successfully untainted')
+    expect((await tofu('untaint', address(ONE))).stderr).to.include('Resource instance is not tainted')
+    expect(actions(await plan(aws.ami, [ONE]))).to.deep.equal({ [ONE]: 'no-op' })
+    expect(aws.world.instances.size).to.equal(1)
   })
 
   it('keeps what was done when EC2 refuses the next step', async () => {
     await plan(`ami-${'0'.repeat(17)}`)
     const failed = await tofu('apply', planFile())
-    expect(failed.stderr).to.match(/Error: operation error EC2: api error InvalidAMIID.NotFound/)
+    expect(failed.stderr).to.match(/Error: creating EC2 Instance: operation error EC2: api error InvalidAMIID.NotFound/)
     expect((await tofu('state', 'list')).stdout).to.include(address(ONE, 'aws_iam_role'))
     expect(await deploy(aws.ami)).to.include('Resources: 2 added')
   })

@@ -1,10 +1,13 @@
 import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { parse } from '@cdktf/hcl2json'
 import { expect } from 'chai'
+import { type Body, parseFile } from '../../sandbox/tofu/hcl.js'
+import { Module } from '../../sandbox/tofu/module.js'
 import { readStack } from '../../sandbox/tofu/stack.js'
 import { parseRegistry } from '../../src/lib/domain/registry/registry.js'
-import { ROOT, STACK, VARS } from './tofuSupport.js'
+import { ROOT, STACK, userDataOf, VARS } from './tofuSupport.js'
 
 const installed = (program: string) => !spawnSync(program, ['--version']).error
 
@@ -14,15 +17,13 @@ describe('the fleet stack', () => {
   it('asks for no variable that clawctl does not pass, and declares all that it does', () => {
     const passed = [...Object.keys(VARS), 'ami_id', 'instance_ids', 'kept_prefixes']
     const declared = stack.variables.map(({ name }) => name)
-    const required = stack.variables.filter((variable) => variable.required).map(({ name }) => name)
+    const required = stack.variables.filter(({ fallback }) => fallback === null).map(({ name }) => name)
     expect(declared).to.include.members(passed)
     expect(passed).to.include.members(required)
   })
 
   it('lets no host change that is not named', () => {
-    for (const name of ['ami', 'instance_type', 'user_data', 'tags', 'vpc_security_group_ids', 'metadata_options']) {
-      expect(stack.ignores(name), name).to.equal(true)
-    }
+    expect(stack.resources.get('aws_instance.clawdinator')?.ignores).to.equal('all')
   })
 
   it('locks its state in S3', () => {
@@ -31,7 +32,16 @@ describe('the fleet stack', () => {
 
   it('reads the registry of this repository', () => {
     const registry = parseRegistry(readFileSync(join(ROOT, 'nix/instances.json'), 'utf8'), 'nix/instances.json')
-    expect([...stack.registry().keys()]).to.deep.equal(registry.map(({ id }) => id))
+    const read = stack.locals.get('registry')
+    const value = read && new Module(stack, new Map()).evaluate(read)
+    expect(Object.keys(value as object)).to.deep.equal(registry.map(({ id }) => id))
+  })
+
+  it('is read as hcl2json reads it', async () => {
+    for (const file of readdirSync(STACK).filter((name) => name.endsWith('.tf'))) {
+      const text = readFileSync(join(STACK, file), 'utf8')
+      expect(shapeOf(parseFile(text, file)), file).to.deep.equal(convertedShape(await parse(file, text)))
+    }
   })
 
   it('is formatted as tofu fmt does', function () {
@@ -43,15 +53,50 @@ describe('the fleet stack', () => {
   })
 })
 
+/** Every block and argument by its path, in a form that both readers can be brought to. */
+function shapeOf(body: Body, path = ''): string[] {
+  return [
+    ...body.attributes.map(({ name }) => `${path}${name}`),
+    ...body.blocks.flatMap(({ type, labels, body: inner }) => {
+      const at = `${path}${[type, ...labels].join('.')}.`
+      return [at, ...shapeOf(inner, at)]
+    }),
+  ].sort()
+}
+
+/** hcl2json gives blocks as lists of objects below their labels, and arguments as values. */
+function convertedShape(json: Record<string, unknown>): string[] {
+  const LABELS: Record<string, number> = {
+    resource: 2,
+    data: 2,
+    variable: 1,
+    output: 1,
+    provider: 1,
+    backend: 1,
+    dynamic: 1,
+  }
+  const block = (at: string, body: Record<string, unknown>): string[] => [at, ...members(at, body)]
+  const labelled = (at: string, value: unknown, labels: number): string[] =>
+    labels === 0
+      ? (value as Record<string, unknown>[]).flatMap((body) => block(`${at}.`, body))
+      : Object.entries(value as object).flatMap(([label, inner]) => labelled(`${at}.${label}`, inner, labels - 1))
+  const members = (path: string, body: Record<string, unknown>): string[] =>
+    Object.entries(body).flatMap(([name, value]) => {
+      if (name in LABELS && typeof value === 'object') return labelled(`${path}${name}`, value, LABELS[name] ?? 0)
+      const isBlocks =
+        Array.isArray(value) && value.length > 0 && value.every((one) => typeof one === 'object' && one !== null)
+      return isBlocks ? value.flatMap((one) => block(`${path}${name}.`, one)) : [`${path}${name}`]
+    })
+  return members('', json).sort()
+}
+
 describe('user data', () => {
-  const script =
-    readStack(STACK).userData({
-      instance_name: 'clawdinator-2',
-      bootstrap_prefix: 'bootstrap/clawdinator-2',
-      control_api_url: 'https://abc.lambda-url.eu-central-1.on.aws/',
-      bucket: 'clawdinator-fleet',
-      host: 'clawdinator-2',
-    }) ?? ''
+  let script = ''
+  before(async () => {
+    const values = { ...VARS, bucket: 'clawdinator-fleet', ami_id: `ami-${'0'.repeat(17)}`, request_id: 'request-0001' }
+    const more = { control_api_url: 'https://abc.lambda-url.eu-central-1.on.aws/', instance_ids: '["clawdinator-2"]' }
+    script = await userDataOf({ ...values, ...more }, 'clawdinator-2')
+  })
 
   it('is a script below the limit of 16 KB, with every placeholder filled', () => {
     expect(script).to.match(/^#!.*bash\n/)
@@ -66,9 +111,9 @@ describe('user data', () => {
       "write_value bootstrap-prefix 'bootstrap/clawdinator-2'",
       "write_value control-api-url 'https://abc.lambda-url.eu-central-1.on.aws/'",
       "write_value bucket 'clawdinator-fleet'",
-      'systemctl start clawdinator-bootstrap.service',
-      'systemctl start clawdinator-repo-seed.service',
-      "nixos-rebuild switch --flake '/var/lib/clawd/repos/clawdinators#clawdinator-2'",
+      "write_value host 'clawdinator-2'",
+      "write_value request-id 'request-0001'",
+      'systemctl start --no-block clawdinator.target',
     ]
     expect(script.split('\n').filter((line) => steps.includes(line))).to.deep.equal(steps)
   })

@@ -2,10 +2,15 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { ec2Endpoint } from '../../sandbox/aws/ec2.js'
+import { otherServicesEndpoint } from '../../sandbox/aws/other.js'
 import { s3Endpoint } from '../../sandbox/aws/s3.js'
 import { World } from '../../sandbox/aws/world.js'
 import { Faults } from '../../sandbox/faults.js'
+import { planChanges } from '../../sandbox/tofu/plan.js'
 import { runTofu } from '../../sandbox/tofu/run.js'
+import { readStack } from '../../sandbox/tofu/stack.js'
+import { State } from '../../sandbox/tofu/state.js'
+import { readVariables } from '../../sandbox/tofu/variables.js'
 
 export const ROOT = resolve(import.meta.dirname, '../..')
 export const STACK = join(ROOT, 'infra/opentofu/aws/fleet')
@@ -25,7 +30,10 @@ export function checkout(ids: readonly string[], change: (file: string, text: st
   writeFileSync(main, change('main.tf', readFileSync(main, 'utf8')))
   const register = (registered: readonly string[]) => {
     mkdirSync(join(root, 'nix'), { recursive: true })
-    const entries = registered.map((id) => [id, { host: id, instanceType: 't3.large', bootstrapPrefix: `b/${id}` }])
+    const entries = registered.map((id) => [
+      id,
+      { host: id, instanceType: 't3.large', bootstrapPrefix: `bootstrap/${id}` },
+    ])
     writeFileSync(join(root, 'nix/instances.json'), JSON.stringify(Object.fromEntries(entries)))
   }
   register(ids)
@@ -43,7 +51,9 @@ export async function account() {
   const faults = new Faults()
   const ec2 = await ec2Endpoint(world, { faults, accessKeyId: KEY_ID })
   const s3 = await s3Endpoint(world, { faults, accessKeyId: KEY_ID })
+  const others = await otherServicesEndpoint(world)
   const env: Record<string, string> = {
+    AWS_ENDPOINT_URL: others.url,
     AWS_ENDPOINT_URL_EC2: ec2.url,
     AWS_ENDPOINT_URL_S3: s3.url,
     AWS_ACCESS_KEY_ID: KEY_ID,
@@ -69,7 +79,7 @@ export async function account() {
         if (value === undefined) delete process.env[name]
         else process.env[name] = value
       }
-      await Promise.all([ec2.close(), s3.close()])
+      await Promise.all([ec2.close(), s3.close(), others.close()])
     },
   }
 }
@@ -80,7 +90,7 @@ export async function standIn(dir: string, args: readonly string[], signal = new
   let stderr = ''
   const exitCode = await runTofu([`-chdir=${dir}`, ...args], {
     cwd: ROOT,
-    env: {},
+    env: { CLAWCTL_TOFU_SPEED: '1000' },
     out: (text) => {
       stdout += text
     },
@@ -98,3 +108,14 @@ export function varArgs(ami: string, ids?: readonly string[]): string[] {
 }
 
 export const INIT = ['init', ...Object.entries(BACKEND).map(([key, value]) => `-backend-config=${key}=${value}`)]
+
+/** The user data that a plan of the shipped stack gives the host. */
+export async function userDataOf(vars: Record<string, string>, id: string): Promise<string> {
+  const stack = readStack(STACK)
+  const given = Object.entries(vars).map(([name, value]) => ({ flag: 'var' as const, value: `${name}=${value}` }))
+  const variables = readVariables(stack, given, {}, () => {})
+  const none = () => Promise.reject(new Error('there is nothing to import'))
+  const changes = await planChanges(stack, variables, new State(), { replace: [], destroy: false, import: none })
+  const instance = changes.find(({ address }) => address === `aws_instance.clawdinator["${id}"]`)
+  return String(instance?.change.after?.user_data)
+}

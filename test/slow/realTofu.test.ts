@@ -1,10 +1,12 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: expressions of HCL hold ${ }
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { execa } from 'execa'
 import { Sandbox } from '../../sandbox/sandbox.js'
-import { readStack } from '../../sandbox/tofu/stack.js'
+import { evaluate, plain } from '../../sandbox/tofu/evaluate.js'
+import { parseExpression } from '../../sandbox/tofu/hcl.js'
 import { guardPlan } from '../../src/lib/domain/deploy/planGuard.js'
 import { deployFleet } from '../../src/lib/ops/deploy/deployFleet.js'
 import { STACK } from '../sandbox/tofuSupport.js'
@@ -110,19 +112,41 @@ function exists(path: string): boolean {
   }
 }
 
-describe(`the user data with the real ${name}`, () => {
-  it('is rendered as the sandbox renders it', async function () {
+/** Each in a form that the stack uses. */
+const EXPRESSIONS = [
+  'templatefile("TEMPLATE", { instance_name = "a", bootstrap_prefix = "b/a", control_api_url = "https://x/", bucket = "c", host = "a", request_id = "" })',
+  'merge([for id, host in { a = { n = 1 }, b = { n = 2 } } : { for slot in lookup({ b = toset(["b", "a"]) }, id, toset(["a"])) : (slot == "a" ? id : "${id}/${slot}") => merge(host, { id = id, slot = slot }) }]...)',
+  '{ for kept in [lookup({}, "x", null)] : "bootstrapPrefix" => kept if kept != null }',
+  '{ for k, v in { a = "x", b = "y", c = "x" } : v => k... }',
+  'compact(["a", null, "", "b"])',
+  'can(regex("^ami-([0-9a-f]{8}|[0-9a-f]{17})$", "ami-0123"))',
+  'regex("a(b)(c)?", "ab")',
+  'alltrue([for slots in values({ a = toset(["a"]), b = toset(["a", "c"]) }) : length(setsubtract(slots, ["a", "b"])) == 0])',
+  'startswith("bootstrap/x", "bootstrap/") && !(1 + 2 * 3 > 7) || false',
+  '10 - 2 - 3',
+  '-2 * 3 + 7 % 4',
+  'true ? null == null ? "a" : "b" : "c"',
+  '"a$${x}%%{y}\\n\\"${"q"}\\" ${1 + 1}"',
+  'keys({ b = 1, a = 2 })',
+  'jsondecode("{\\"a\\":[1,{\\"b\\":null}]}")',
+  'distinct(concat(["b", "a"], ["b"]))',
+  '{ a = 1, "b-c" : [2, 3,], (join("-", ["d", "e"])) = { f = true } }',
+  'try({}.a, "fallback")',
+  'setunion(["b"], ["a", "b"])',
+  'toset(["b", "a", "b"]) == toset(["a", "b"])',
+]
+
+describe(`expressions with the real ${name}`, () => {
+  it('are what the sandbox makes of them', async function () {
     if (!REAL) return this.skip()
-    const values = {
-      ...{ instance_name: 'a', bootstrap_prefix: 'bootstrap/a', control_api_url: 'https://x/', host: 'a' },
-      bucket: 'clawdinator-fleet',
-    }
-    const template = join(STACK, 'user-data.sh.tftpl')
-    const expression = `base64encode(templatefile(${JSON.stringify(template)}, ${JSON.stringify(values)}))`
     const folder = mkdtempSync(join(tmpdir(), 'clawctl-console-'))
-    const { stdout } = await execa(REAL, ['console'], { cwd: folder, input: `${expression}\n` })
+    const expressions = EXPRESSIONS.map((text) => text.replace('TEMPLATE', join(STACK, 'user-data.sh.tftpl')))
+    const input = `base64encode(jsonencode([${expressions.join(', ')}]))\n`
+    const { stdout } = await execa(REAL, ['console'], { cwd: folder, input })
     rmSync(folder, { recursive: true })
-    expect(Buffer.from(JSON.parse(stdout.trim()), 'base64').toString()).to.equal(readStack(STACK).userData(values))
+    const real = JSON.parse(Buffer.from(JSON.parse(stdout.trim()), 'base64').toString())
+    const ours = expressions.map((text) => plain(evaluate(parseExpression(text, 'test'), {})))
+    for (const [index, text] of expressions.entries()) expect(ours[index], text).to.deep.equal(real[index])
   })
 })
 
@@ -182,7 +206,7 @@ describe(`the first apply of the platform stack with the real ${name}`, () => {
       })
     const first = await platform('apply', '-auto-approve', '-no-color')
     expect(first.exitCode, first.all).to.equal(0)
-    expect(first.all).to.include('1 added').and.to.include('There is no bucket first-bucket yet')
+    expect(first.all).to.include('1 added').and.to.include('There is no state in a bucket first-bucket yet')
     expect(sandbox.world.getObject('first-bucket', 'state/platform.tfstate')?.body.toString()).to.include(
       'first-bucket in',
     )

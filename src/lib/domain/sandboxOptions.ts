@@ -34,11 +34,29 @@ const HOST_KINDS = {
   dead: 'hosts never send a heartbeat, whatever the AMI',
   impaired: 'machines fail their status checks, whatever the AMI',
   mute: 'machines print nothing on their console, whatever the AMI',
+  'bad-token': 'hosts that boot the latest AMI find their Discord token rejected',
+  'bad-switch': 'hosts that boot the latest AMI cannot switch to their configuration',
+  'bad-bundle': 'hosts find their bundle damaged, whatever the AMI',
+  'no-yield': 'hosts go on acting though another machine is named, whatever the AMI',
 } as const
 export type HostKind = keyof typeof HOST_KINDS
 /** Of any machine, be it a host or not. */
 export type MachineKind = 'impaired' | 'mute'
-export const isMachineKind = (kind: HostKind): kind is MachineKind => kind === 'impaired' || kind === 'mute'
+/** What is decided when a host boots. */
+export type BootKind = Exclude<HostKind, MachineKind | 'bad-bundle' | 'no-yield'>
+export const isBootKind = (kind: HostKind): kind is BootKind =>
+  !['impaired', 'mute', 'bad-bundle', 'no-yield'].includes(kind)
+
+/** When a runner dies. OpenTofu has not written its state yet at any of them but the first. */
+const RUNNER_MOMENTS = {
+  health: 'while it waits for the first new host to become healthy',
+  role: 'when a role has been created',
+  policy: 'when a policy has been put into a role',
+  profile: 'when an instance profile has been created',
+  apply: 'when EC2 has been asked for an instance',
+  terminate: 'when EC2 has been asked to terminate one',
+} as const
+export type RunnerMoment = keyof typeof RUNNER_MOMENTS
 
 /** How often an HTTP fault strikes unless `=N` or `=always` says otherwise: within what one retry layer bears. */
 const DEFAULT_STRIKES = 2
@@ -60,7 +78,9 @@ export const FAULT_HELP = [
   'ebs:encrypted: the account encrypts every new snapshot',
   ...Object.entries(IMPORT_KINDS).map(([kind, does]) => `import:${kind} [=N|always]: ${does}`),
   ...Object.entries(HOST_KINDS).map(([kind, does]) => `host:${kind}[=ID]: ${does}`),
-  'runner:dies: the runner is killed while it waits for the first new host to become healthy',
+  ...Object.entries(RUNNER_MOMENTS).map(([moment, when]) => {
+    return `runner:dies${moment === 'health' ? '[=health]' : `=${moment}`}: the runner is killed ${when}`
+  }),
 ]
 
 const FAULT_NAMES = [
@@ -80,7 +100,7 @@ export type Fault =
   | { on: 'ebs'; kind: 'encrypted' }
   | { on: 'import'; kind: ImportKind; strikes: number }
   | { on: 'host'; kind: HostKind; id: string | null }
-  | { on: 'runner'; kind: 'dies' }
+  | { on: 'runner'; kind: 'dies'; moment: RunnerMoment }
 
 /** @throws ClawctlError USAGE with the nearest name that exists. */
 export function parseFault(text: string): Fault {
@@ -93,7 +113,7 @@ export function parseFault(text: string): Fault {
   }
   const [on, kind] = name.split(':') as [Service | 'import' | 'host' | 'runner', string]
   const counts = on !== 'host' && on !== 'runner' && on !== 'import' && !['slow', 'quota', 'encrypted'].includes(kind)
-  const bare = on === 'runner' || kind === 'encrypted'
+  const bare = kind === 'encrypted'
   if (value === '' || (bare && value !== null) || (after !== undefined && !counts)) {
     throw new ClawctlError('USAGE', `The fault "${text}" has a value that it does not take.`, {
       hint: `Write ${name}.`,
@@ -102,7 +122,13 @@ export function parseFault(text: string): Fault {
   if (after !== undefined && !/^\d{1,9}$/.test(after)) {
     throw new ClawctlError('USAGE', `"${after}" is not a number of requests.`, { hint: `Write ${name}@100.` })
   }
-  if (on === 'runner') return { on, kind: 'dies' }
+  if (on === 'runner') {
+    const moment = value ?? 'health'
+    if (Object.hasOwn(RUNNER_MOMENTS, moment)) return { on, kind: 'dies', moment: moment as RunnerMoment }
+    throw new ClawctlError('USAGE', `"${moment}" is no moment for a runner to die.`, {
+      hint: `The moments are: ${Object.keys(RUNNER_MOMENTS).join(', ')}.`,
+    })
+  }
   if (on === 'host') return { on, kind: kind as HostKind, id: value }
   if (on === 'ebs' && kind === 'encrypted') return { on, kind }
   if (on !== 'import' && kind === 'slow') {

@@ -46,27 +46,31 @@ data "aws_iam_policy_document" "clawdinator" {
   for_each = local.hosts
 
   statement {
-    sid       = "ReadOwnBundle"
-    actions   = ["s3:GetObject"]
-    resources = ["arn:${data.aws_partition.this.partition}:s3:::${var.bucket}/${each.value.bootstrapPrefix}/*"]
+    sid     = "ReadOwnBundleAndWhoIsActive"
+    actions = ["s3:GetObject"]
+    resources = [
+      "arn:${data.aws_partition.this.partition}:s3:::${var.bucket}/${each.value.bootstrapPrefix}/*",
+      "arn:${data.aws_partition.this.partition}:s3:::${var.bucket}/active/${each.key}.json",
+    ]
   }
 
+  # Without it S3 answers "denied" where there is no such object.
   statement {
-    sid       = "ListOwnBundle"
+    sid       = "ListOwnObjects"
     actions   = ["s3:ListBucket"]
     resources = ["arn:${data.aws_partition.this.partition}:s3:::${var.bucket}"]
 
     condition {
       test     = "StringLike"
       variable = "s3:prefix"
-      values   = ["${each.value.bootstrapPrefix}/*"]
+      values   = ["${each.value.bootstrapPrefix}/*", "active/${each.key}.json"]
     }
   }
 
   statement {
-    sid       = "WriteOwnHeartbeat"
+    sid       = "WriteOwnHeartbeats"
     actions   = ["s3:PutObject"]
-    resources = ["arn:${data.aws_partition.this.partition}:s3:::${var.bucket}/heartbeats/${each.key}.json"]
+    resources = ["arn:${data.aws_partition.this.partition}:s3:::${var.bucket}/heartbeats/${each.key}/*"]
   }
 
   dynamic "statement" {

@@ -11,6 +11,14 @@ locals {
       { for kept in [lookup(var.kept_prefixes, id, null)] : "bootstrapPrefix" => kept if kept != null },
     )
   }
+
+  # One machine an id and slot. Slot a has the id for its key: the address of a fleet that knows no slots.
+  slots = merge([
+    for id, host in local.hosts : {
+      for slot in lookup(var.slots, id, toset(["a"])) :
+      (slot == "a" ? id : "${id}/${slot}") => merge(host, { id = id, slot = slot })
+    }
+  ]...)
 }
 
 resource "aws_security_group" "clawdinator" {
@@ -36,20 +44,21 @@ resource "aws_security_group" "clawdinator" {
 }
 
 resource "aws_instance" "clawdinator" {
-  for_each = local.hosts
+  for_each = local.slots
 
   ami                    = var.ami_id
   instance_type          = each.value.instanceType
-  iam_instance_profile   = aws_iam_instance_profile.clawdinator[each.key].name
+  iam_instance_profile   = aws_iam_instance_profile.clawdinator[each.value.id].name
   subnet_id              = var.subnet_id
   vpc_security_group_ids = compact([aws_security_group.clawdinator.id, var.memory_security_group_id])
 
   user_data = templatefile("${path.module}/user-data.sh.tftpl", {
-    instance_name    = each.key
+    instance_name    = each.value.id
     bootstrap_prefix = each.value.bootstrapPrefix
     control_api_url  = var.control_api_url
     bucket           = var.bucket
     host             = each.value.host
+    request_id       = var.request_id
   })
 
   metadata_options {
@@ -67,8 +76,10 @@ resource "aws_instance" "clawdinator" {
 
   tags = {
     app                            = "clawdinator"
-    Name                           = each.key
-    "clawdinator:id"               = each.key
+    Name                           = each.value.id
+    "clawdinator:id"               = each.value.id
+    "clawdinator:slot"             = each.value.slot
+    "clawdinator:request-id"       = var.request_id
     "clawdinator:bootstrap-prefix" = each.value.bootstrapPrefix
   }
 
@@ -76,8 +87,8 @@ resource "aws_instance" "clawdinator" {
   depends_on = [aws_iam_role_policy.clawdinator]
 
   lifecycle {
-    # A host changes only when it is named in -replace, and then it takes everything anew. Without this a new ami_id
-    # replaces every host, whichever one is named, and a changed group or option would change all of them in place.
+    # A machine is created as the variables say and never changed: a deploy creates one slot and destroys the other, or
+    # names it in -replace. Without this a new ami_id would replace every host, whichever one is deployed.
     ignore_changes = all
   }
 }

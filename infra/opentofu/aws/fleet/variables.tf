@@ -52,6 +52,45 @@ variable "kept_prefixes" {
   default     = {}
 }
 
+variable "slots" {
+  description = "Slots of each id that has to have a machine: a, b or both. An id without an entry has slot a."
+  type        = map(set(string))
+  default     = {}
+
+  validation {
+    condition     = alltrue([for slots in values(var.slots) : length(setsubtract(slots, ["a", "b"])) == 0])
+    error_message = "A slot is a or b."
+  }
+}
+
+variable "adopt" {
+  description = "Objects that exist and are not in the state, by the key that they get in it: what a deploy that was killed left behind."
+  type = object({
+    # EC2 ids, by id or id/b.
+    instances = map(string)
+    # Names, by id.
+    roles    = map(string)
+    profiles = map(string)
+    # role:policy, by id.
+    role_policies = map(string)
+    # The id of the fleet's group, where the very first deploy was killed.
+    security_group = optional(string)
+  })
+  default = { instances = {}, roles = {}, profiles = {}, role_policies = {} }
+}
+
+variable "request_id" {
+  description = "Request that makes the machines of this plan, for their tags and /etc/clawdinator/request-id. Empty: none."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = var.request_id == "" || can(regex("^[A-Za-z0-9][A-Za-z0-9-]{7,63}$", var.request_id))
+    error_message = "A request id is 8 to 64 letters, digits and dashes, and begins with a letter or digit."
+  }
+}
+
 variable "memory_security_group_id" {
   description = "Group whose members may mount the shared memory. Null: none."
   type        = string

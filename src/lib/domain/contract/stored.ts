@@ -12,6 +12,93 @@ export const heartbeatSchema = z.object({
 })
 export type Heartbeat = z.infer<typeof heartbeatSchema>
 
+/** What a host has reached, or works on, in the order of a boot; `yielded`: another machine acts for its id. */
+export const HOST_STAGES = [
+  'booted',
+  'bundle',
+  'secrets',
+  'repositories',
+  'switch',
+  'standby',
+  'active',
+  'yielded',
+] as const
+export const hostStageSchema = z.enum(HOST_STAGES)
+export type HostStage = z.infer<typeof hostStageSchema>
+
+const timeOrNull = z.nullish(z.string())
+/** A part that an older or a newer host writes in another form is not known, and the rest is still read. */
+const tolerant = <T extends z.ZodMiniType>(schema: T) => z.catch(z.nullish(schema), null)
+
+/**
+ * `heartbeats/<id>/<EC2 instance id>.json`, one a machine: written each minute, and at once when its stage or failure
+ * changes. Times are ISO 8601 in UTC. What a host could not find out is null or absent.
+ */
+export const machineHeartbeatSchema = z.object({
+  schema: z.literal(2),
+  id: z.string(),
+  instanceId: z.string(),
+  amiId: z.string(),
+  at: z.string(),
+  /** The deploy that launched the machine. */
+  requestId: z.nullish(z.string()),
+  /** Commit of the running configuration. */
+  revision: z.nullish(z.string()),
+  /** Commit that the image was made of. */
+  imageRevision: z.nullish(z.string()),
+  stage: hostStageSchema,
+  stageSince: timeOrNull,
+  stages: z.catch(z.array(z.object({ stage: hostStageSchema, at: z.string() })), []),
+  /** What keeps the host in its stage; null where nothing does. `lines`: at most 2 KB, without secrets. */
+  failure: tolerant(
+    z.object({
+      stage: hostStageSchema,
+      unit: z.nullish(z.string()),
+      lines: z.catch(z.array(z.string()), []),
+      at: z.string(),
+    }),
+  ),
+  gateway: tolerant(
+    z.object({
+      /** systemd's ActiveState. With `Restart=always` a unit that crashes at once often reads `active`: see `restarts`. */
+      state: z.string(),
+      mainPid: z.nullish(z.number()),
+      restarts: z.nullish(z.number()),
+      activeSince: timeOrNull,
+      /** In standby `connected` is whether the token was accepted, in active whether the channel is connected. */
+      channels: z.catch(
+        z.array(z.object({ name: z.string(), connected: z.nullish(z.boolean()), reason: z.nullish(z.string()) })),
+        [],
+      ),
+      plugins: z.catch(z.array(z.object({ name: z.string(), error: z.string() })), []),
+      probedAt: timeOrNull,
+    }),
+  ),
+  bundle: tolerant(z.object({ generation: z.number() })),
+  selfUpdate: tolerant(
+    z.object({
+      at: z.string(),
+      outcome: z.enum(['updated', 'kept', 'rolled-back', 'failed', 'skipped']),
+      detail: z.nullish(z.string()),
+    }),
+  ),
+})
+export type MachineHeartbeat = z.infer<typeof machineHeartbeatSchema>
+
+/**
+ * `active/<id>.json`: the one machine that may act for the id. Only a deploy writes it, conditionally. A host that finds
+ * none may act; one that can't read it stays as it is.
+ */
+export const activeMachineSchema = z.object({
+  schema: z.literal(1),
+  id: z.string(),
+  instanceId: z.string(),
+  /** Request id of the deploy that named it. */
+  deploy: z.nullish(z.string()),
+  at: z.string(),
+})
+export type ActiveMachine = z.infer<typeof activeMachineSchema>
+
 /** Of a key and of a file of a bundle: docs/bundle-format.md. */
 const objectPath = z.string().check(z.regex(/^(?:secrets|repos)\/[A-Za-z0-9][A-Za-z0-9._-]*$/))
 const objectShape = {

@@ -1,0 +1,36 @@
+# What exists under the stack's names and is not in its state: a deploy that was killed leaves such objects, as OpenTofu
+# writes its state every 20 s only. `fleet deploy` finds them and names them in `adopt`; a plan refuses what is not there.
+import {
+  for_each = var.adopt.instances
+
+  to = aws_instance.clawdinator[each.key]
+  id = each.value
+}
+
+import {
+  for_each = var.adopt.roles
+
+  to = aws_iam_role.clawdinator[each.key]
+  id = each.value
+}
+
+import {
+  for_each = var.adopt.role_policies
+
+  to = aws_iam_role_policy.clawdinator[each.key]
+  id = each.value
+}
+
+import {
+  for_each = var.adopt.profiles
+
+  to = aws_iam_instance_profile.clawdinator[each.key]
+  id = each.value
+}
+
+import {
+  for_each = { for id in [lookup(var.adopt, "security_group", null)] : "fleet" => id if id != null }
+
+  to = aws_security_group.clawdinator
+  id = each.value
+}
