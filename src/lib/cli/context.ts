@@ -70,12 +70,12 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
   const controlApi = async (timeoutMs?: number) => {
     const { createControlApi } = await import('../adapters/deploy/controlApi.js')
     const api = settings.controlApiSettings(env, flags['control-api-url'])
-    const onSlow = async (text: string) => (await port('progress')).note(text)
+    const onWait = async (text: string) => (await port('progress')).note(text)
     return createControlApi({
       ...api,
       userAgent,
       interruption,
-      onSlow,
+      onWait,
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
     })
   }
