@@ -22,9 +22,9 @@
         "flakes"
       ];
       trusted-users = [ "root" ];
-      # The cache of the gateway's packaging: without it every update is compiled on the host.
-      extra-substituters = [ "https://cache.garnix.io" ];
-      extra-trusted-public-keys = [ "cache.garnix.io:CTFPyKSLcx5RMJKfLo5EEPUObbA78b0YQ2DTCJXqr9g=" ];
+      # Bytes. A build stops to collect garbage before the disk is full, and goes on when there is room again.
+      min-free = 2 * 1024 * 1024 * 1024;
+      max-free = 8 * 1024 * 1024 * 1024;
     };
     gc = {
       automatic = true;
@@ -48,21 +48,19 @@
 
   # `clawctl image smoke` reads this line from the serial console.
   systemd.services.clawdinator-booted = {
-    description = "Tell the serial console that the machine is up";
+    description = "Write to the serial console that the machine is up";
     wantedBy = [ "multi-user.target" ];
     after = [
       "multi-user.target"
       "network-online.target"
     ];
     wants = [ "network-online.target" ];
-    serviceConfig = {
+    serviceConfig = (import ./lib/hardening.nix).base // {
       Type = "oneshot";
       RemainAfterExit = true;
       ExecStart = "${pkgs.coreutils}/bin/echo 'clawdinator-image: booted'";
       StandardOutput = "journal+console";
       DynamicUser = true;
-      ProtectSystem = "strict";
-      NoNewPrivileges = true;
     };
   };
 

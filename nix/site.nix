@@ -17,6 +17,11 @@
   githubOrg = "openclaw";
 
   # Discord: guild id → its settings in the gateway's configuration. With none the agent answers nowhere.
-  # { "<GUILD_ID>" = { requireMention = true; users = [ "<MAINTAINER_ID>" ]; channels."<CHANNEL_ID>".allow = true; }; }
+  # { "<GUILD_ID>" = { requireMention = true; users = [ "<MAINTAINER_ID>" ]; channels."<CHANNEL_ID>".enabled = true; }; }
   discordGuilds = { };
+
+  # Telegram, by numeric ids; null: no Telegram. Each instance has a bot of its own, whose token is the secret
+  # clawdinator-telegram-token-<id>.
+  # { allowFrom = [ "<MAINTAINER_ID>" ]; groups."-100<GROUP_ID>".requireMention = true; }
+  telegram = null;
 }

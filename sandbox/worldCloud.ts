@@ -1,10 +1,11 @@
+import { runInstances } from './aws/ec2Instances.js'
 import { Query } from './aws/ec2Query.js'
 import { authorize, createSecurityGroup, deleteSecurityGroup, revoke } from './aws/ec2SecurityGroups.js'
 import type { Instance, Rule, World } from './aws/world.js'
-import type { Cloud, LiveInstance } from './tofu/awsPorts.js'
+import type { Cloud, LiveInstance, NewInstance } from './tofu/awsPorts.js'
 
-/** The sandbox's AWS without the wire, for what was there before it started: instances that run since `launchTime`. */
-export function worldCloud(world: World, launchTime: Date): Cloud {
+/** The sandbox's AWS without the wire. With a `launchTime` its instances run since then, and nothing boots them. */
+export function worldCloud(world: World, launchTime: Date | null): Cloud {
   const query = (values: Record<string, string>) => new Query(new URLSearchParams(values).toString())
   return {
     region: world.region,
@@ -16,16 +17,10 @@ export function worldCloud(world: World, launchTime: Date): Cloud {
           return instance && instance.state !== 'terminated' ? [toLive(world, instance)] : []
         })
       },
-      async run({ ami, instanceType, userData, tags, subnetId, metadata, rootVolume, profile, securityGroups }) {
-        const instance = world.launch({
-          ...{ imageId: ami, instanceType, state: 'running', launchTime, profile },
-          userData: userData === null ? null : Buffer.from(userData).toString('base64'),
-          tags: Object.entries(tags),
-          securityGroups: [...securityGroups],
-          ...(subnetId === null ? {} : { subnetId }),
-          metadata: defined(metadata),
-          rootVolume: defined(rootVolume ?? {}),
-        })
+      async run(wanted) {
+        runInstances(world, query(launchQuery(wanted)))
+        const instance = [...world.instances.values()].at(-1) as Instance
+        if (launchTime) Object.assign(instance, { state: 'running', checks: 'ok', launchTime })
         return toLive(world, instance)
       },
       async terminate(id) {
@@ -37,16 +32,11 @@ export function worldCloud(world: World, launchTime: Date): Cloud {
         for (const [key, value] of Object.entries(tags)) found?.tags.set(key, value)
       },
       async createGroup({ name, description, vpcId, tags }) {
-        const specification = Object.entries(tags).flatMap(([key, value], index) => [
-          [`TagSpecification.1.Tag.${index + 1}.Key`, key],
-          [`TagSpecification.1.Tag.${index + 1}.Value`, value],
-        ])
         const { groupId } = createSecurityGroup(
           world,
           query({
             ...{ GroupName: name, GroupDescription: description, ...(vpcId === null ? {} : { VpcId: vpcId }) },
-            'TagSpecification.1.ResourceType': 'security-group',
-            ...Object.fromEntries(specification),
+            ...tagQuery('security-group', tags),
           }),
         )
         return groupId
@@ -68,8 +58,35 @@ export function worldCloud(world: World, launchTime: Date): Cloud {
   }
 }
 
-function defined<T extends object>(values: T): never {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never
+function tagQuery(kind: string, tags: Readonly<Record<string, string>>): Record<string, string> {
+  const pairs = Object.entries(tags).flatMap(([key, value], index) => [
+    [`TagSpecification.1.Tag.${index + 1}.Key`, key],
+    [`TagSpecification.1.Tag.${index + 1}.Value`, value],
+  ])
+  return { 'TagSpecification.1.ResourceType': kind, ...Object.fromEntries(pairs) }
+}
+
+function launchQuery(wanted: NewInstance): Record<string, string> {
+  const { userData, profile, subnetId, metadata, rootVolume } = wanted
+  const values = {
+    ...{ ImageId: wanted.ami, InstanceType: wanted.instanceType, MinCount: 1, MaxCount: 1 },
+    UserData: userData === null ? undefined : Buffer.from(userData).toString('base64'),
+    'IamInstanceProfile.Name': profile ?? undefined,
+    SubnetId: subnetId ?? undefined,
+    'MetadataOptions.HttpEndpoint': metadata.endpoint,
+    'MetadataOptions.HttpTokens': metadata.tokens,
+    'MetadataOptions.HttpPutResponseHopLimit': metadata.hops,
+    'BlockDeviceMapping.1.DeviceName': rootVolume ? '/dev/xvda' : undefined,
+    'BlockDeviceMapping.1.Ebs.Encrypted': rootVolume?.encrypted,
+    'BlockDeviceMapping.1.Ebs.VolumeType': rootVolume?.type,
+    'BlockDeviceMapping.1.Ebs.VolumeSize': rootVolume?.size,
+    'BlockDeviceMapping.1.Ebs.DeleteOnTermination': rootVolume?.deleteOnTermination,
+    ...Object.fromEntries(wanted.securityGroups.map((id, index) => [`SecurityGroupId.${index + 1}`, id])),
+    ...tagQuery('instance', wanted.tags),
+  }
+  return Object.fromEntries(
+    Object.entries(values).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]])),
+  )
 }
 
 function ruleQuery(id: string, rules: readonly Rule[]): Record<string, string> {

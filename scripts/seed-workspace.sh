@@ -10,14 +10,17 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
 # shellcheck source-path=SCRIPTDIR source=lib/common.sh
 source "$here/lib/common.sh"
 
-# Digests of what was seeded: one "SHA256  PATH" a line, as sha256sum prints them.
+# Digests of what was seeded: one "SHA256  PATH" a line; a line end in a path is written \n, a backslash twice.
 MANIFEST=.seeded
 
 # put SOURCE PATH MODE: replaces or, with MODE "new", creates and never overwrites, also when two hosts do it at once.
 put() {
   local new
   new=$(mktemp "$target/${2%/*}/.seed.XXXXXX")
-  cat -- "$1" >"$new"
+  cat -- "$1" >"$new" || {
+    rm -f "$new"
+    fail 1 "${2#./} can't be written: is the disk full?"
+  }
   if [[ -x $1 ]]; then chmod u=rwx,g=rx,o= "$new"; else chmod u=rw,g=r,o= "$new"; fi
   sync "$new"
   if [[ $3 == new ]]; then
@@ -34,7 +37,7 @@ digest() {
 }
 
 main() {
-  local only_missing='' templates target path source now
+  local only_missing='' templates target path source now line
   local -a kept=()
   local -A seeded=()
   if [[ ${1:-} == --only-missing ]]; then
@@ -52,7 +55,10 @@ main() {
     exec 9<>.seed.lock
     flock -w 60 9 || fail 5 'Another run holds the lock.'
     if [[ -f $MANIFEST ]]; then
-      while read -r now path; do seeded[$path]=$now; done <"$MANIFEST"
+      while IFS= read -r line; do
+        printf -v path %b "${line#*  }"
+        seeded[$path]=${line%% *}
+      done <"$MANIFEST"
     fi
   fi
 
@@ -88,10 +94,13 @@ main() {
   done < <(cd "$templates" && find . -type f -printf '%P\0' | LC_ALL=C sort -z)
 
   if [[ -z $only_missing ]]; then
-    for path in "${!seeded[@]}"; do printf '%s  %s\n' "${seeded[$path]}" "$path"; done | LC_ALL=C sort -k 2 >"$MANIFEST.new"
+    for path in "${!seeded[@]}"; do
+      line=${path//\\/\\\\}
+      printf '%s  %s\n' "${seeded[$path]}" "${line//$'\n'/\\n}"
+    done | LC_ALL=C sort -k 2 >"$MANIFEST.new"
     mv -f "$MANIFEST.new" "$MANIFEST"
   fi
-  if ((${#kept[@]} > 0)); then say "kept as the agent has it: ${kept[*]}"; fi
+  if ((${#kept[@]} > 0)); then say "kept as the agent has it: ${kept[*]//$'\n'/ }"; fi
 }
 
 main "$@"

@@ -19,7 +19,7 @@
         guilds."<GUILD_ID>" = {
           requireMention = true;
           channels."<CHANNEL_ID>" = {
-            allow = true;
+            enabled = true;
             requireMention = true;
           };
         };

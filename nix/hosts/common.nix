@@ -14,6 +14,7 @@ let
     registry.${cfg.instanceName}
       or (throw "nix/instances.json has no instance \"${cfg.instanceName}\". Add it: clawctl registry add ${cfg.instanceName}");
   bundle = "${cfg.bootstrap.dir}/current";
+  telegramTokenSecret = "clawdinator-telegram-token-${cfg.instanceName}";
 
   # Who may read a decrypted secret beside root. The gateway's own reach it as systemd credentials.
   secrets = {
@@ -26,7 +27,8 @@ let
       inherit (cfg) group;
     };
   }
-  // lib.optionalAttrs cfg.githubApp.enable { github-app-key = { }; };
+  // lib.optionalAttrs cfg.githubApp.enable { github-app-key = { }; }
+  // lib.optionalAttrs (site.telegram != null) { ${telegramTokenSecret} = { }; };
 in
 {
   imports = [
@@ -41,41 +43,57 @@ in
   age.identityPaths = [ "${bundle}/secrets/age-identity.key" ];
   age.secrets = lib.mapAttrs (name: access: access // { file = "${bundle}/secrets/${name}.age"; }) secrets;
 
+  # A host's own file says what is different there.
   services.clawdinator = {
-    enable = true;
+    enable = lib.mkDefault true;
 
-    bootstrap = { inherit (site) bucket region; };
-    repoSeeds = [ "clawdinators" ];
+    bootstrap = lib.mapAttrs (_: lib.mkDefault) { inherit (site) bucket region; };
+    repoSeeds = lib.mkDefault [ "clawdinators" ];
 
-    discordTokenFile = config.age.secrets.${entry.discordTokenSecret}.path;
-    anthropicApiKeyFile = config.age.secrets.anthropic-api-key.path;
-    openaiApiKeyFile = config.age.secrets.openai-api-key.path;
+    discordTokenFile = lib.mkDefault config.age.secrets.${entry.discordTokenSecret}.path;
+    anthropicApiKeyFile = lib.mkDefault config.age.secrets.anthropic-api-key.path;
+    openaiApiKeyFile = lib.mkDefault config.age.secrets.openai-api-key.path;
+    telegramTokenFile = lib.mkIf (site.telegram != null) (
+      lib.mkDefault config.age.secrets.${telegramTokenSecret}.path
+    );
 
     config = {
       channels.discord = {
-        enabled = true;
-        dm.enabled = false;
-        groupPolicy = "allowlist";
-        guilds = site.discordGuilds;
+        enabled = lib.mkDefault true;
+        dm.enabled = lib.mkDefault false;
+        groupPolicy = lib.mkDefault "allowlist";
+        guilds = lib.mkDefault site.discordGuilds;
       };
+      # Only who is listed is answered, alone or in a group.
+      channels.telegram = lib.mkIf (site.telegram != null) (
+        lib.mapAttrs (_: lib.mkDefault) {
+          enabled = true;
+          dmPolicy = "allowlist";
+          groupPolicy = "allowlist";
+          inherit (site.telegram) allowFrom;
+          groupAllowFrom = site.telegram.groupAllowFrom or site.telegram.allowFrom;
+          groups = site.telegram.groups or { };
+        }
+      );
     };
 
     githubApp = lib.mkIf (site.githubApp != null) {
-      enable = true;
-      inherit (site.githubApp) appId installationId;
-      privateKeyFile = config.age.secrets.github-app-key.path;
+      enable = lib.mkDefault true;
+      appId = lib.mkDefault site.githubApp.appId;
+      installationId = lib.mkDefault site.githubApp.installationId;
+      privateKeyFile = lib.mkDefault config.age.secrets.github-app-key.path;
     };
     githubSync = lib.mkIf (site.githubApp != null) {
-      enable = true;
-      org = site.githubOrg;
+      enable = lib.mkDefault true;
+      org = lib.mkDefault site.githubOrg;
     };
 
     memoryEfs = lib.mkIf (site.memoryFileSystemId != null) {
-      enable = true;
-      fileSystemId = site.memoryFileSystemId;
-      inherit (site) region;
+      enable = lib.mkDefault true;
+      fileSystemId = lib.mkDefault site.memoryFileSystemId;
+      region = lib.mkDefault site.region;
     };
 
-    selfUpdate.enable = true;
+    selfUpdate.enable = lib.mkDefault true;
   };
 }

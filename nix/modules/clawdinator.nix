@@ -6,9 +6,11 @@
     ./clawdinator/bootstrap.nix
     ./clawdinator/secrets.nix
     ./clawdinator/repo-seed.nix
+    ./clawdinator/switch.nix
     ./clawdinator/memory-efs.nix
     ./clawdinator/memory.nix
     ./clawdinator/workspace.nix
+    ./clawdinator/active.nix
     ./clawdinator/gateway.nix
     ./clawdinator/github-app.nix
     ./clawdinator/github-sync.nix

@@ -2,6 +2,7 @@
 {
   lib,
   pkgs,
+  nodejs ? pkgs.nodejs,
 }:
 let
   root = ../..;
@@ -45,8 +46,7 @@ pkgs.buildNpmPackage {
     );
   };
   inherit (pkgs.importNpmLock) npmConfigHook;
-  # nixpkgs' own: numbered ones are taken out when they end.
-  inherit (pkgs) nodejs;
+  inherit nodejs;
   # Only esbuild has an install script, and its binary is an optional dependency of its own.
   npmFlags = [ "--ignore-scripts" ];
   npmBuildScript = "build";

@@ -2,7 +2,15 @@ import { createHash } from 'node:crypto'
 import { invalidValue, page, type Query, readFilters } from './ec2Query.js'
 import { mustBeWellFormed, mustExist, tagSpecifications, tagsXml } from './ec2Resources.js'
 import { AwsError } from './error.js'
-import type { Instance, InstanceState, Launch, MetadataOptions, RootVolume, World } from './world.js'
+import {
+  type Instance,
+  type InstanceState,
+  type Launch,
+  type MetadataOptions,
+  metadataDefaults,
+  type RootVolume,
+  type World,
+} from './world.js'
 import type { XmlValue } from './xml.js'
 
 /** The low byte that EC2 documents for each state. */
@@ -91,7 +99,7 @@ export function runInstances(world: World, query: Query) {
   if (image?.imdsSupport === 'v2.0' && metadata.tokens === 'optional') {
     throw new AwsError('InvalidParameterCombination', 400, `The image ${imageId} needs HttpTokens required`)
   }
-  if (world.httpTokensEnforced && metadata.tokens !== 'required') {
+  if (world.httpTokensEnforced && image && (metadata.tokens ?? metadataDefaults(image).tokens) !== 'required') {
     const message = 'HttpTokens must be required: the account enforces IMDSv2 (HttpTokensEnforced).'
     throw new AwsError('UnsupportedOperation', 400, message)
   }

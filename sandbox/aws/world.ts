@@ -142,6 +142,13 @@ const LATER_MS = 50
 /** The size of an image that says none. */
 const IMAGE_GIB = 8
 
+/** An image that demands tokens makes them the default of its instances, and lets a container ask for one. */
+export function metadataDefaults({ imdsSupport }: Pick<WorldImage, 'imdsSupport'>): MetadataOptions {
+  return imdsSupport === 'v2.0'
+    ? { endpoint: 'enabled', tokens: 'required', hops: 2 }
+    : { endpoint: 'enabled', tokens: 'optional', hops: 1 }
+}
+
 export type InstanceListener = (instance: Instance) => void
 
 /** The sandbox's AWS account in one region. Refuses with AwsError, in AWS's codes. */
@@ -265,11 +272,7 @@ export class World extends ObjectStorage {
       securityGroups: launch.securityGroups ?? [],
       subnetId: launch.subnetId ?? DEFAULT_SUBNET,
       profile: launch.profile ?? null,
-      // An image that demands tokens makes them the default of its instances.
-      metadata: {
-        ...{ endpoint: 'enabled', tokens: image.imdsSupport === 'v2.0' ? 'required' : 'optional', hops: 1 },
-        ...launch.metadata,
-      },
+      metadata: { ...metadataDefaults(image), ...launch.metadata },
       rootVolume: {
         ...{ encrypted: false, type: image.volumeType, size: image.volumeSize },
         ...{ deleteOnTermination: image.deleteOnTermination },

@@ -7,6 +7,12 @@ say() {
   printf '%s: %s\n' "$PROGRAM" "$*" >&2
 }
 
+# What only matters to whoever looks closely: in the journal at level debug.
+say_debug() {
+  if [[ -n ${JOURNAL_STREAM:-} ]]; then printf '<7>' >&2; fi
+  say "$@"
+}
+
 # fail CODE MESSAGE [HINT]
 fail() {
   say "$2"

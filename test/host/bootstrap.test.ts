@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -136,10 +136,14 @@ describe('bootstrap-runtime.sh', () => {
       }),
     }
     const imds = await Between.start('http://127.0.0.1:9', [])
+    // Credentials of a role that was just made take their time.
+    let late = 2
     imds.sabotage = ({ url, method, headers }) =>
-      method === 'PUT' || headers['x-aws-ec2-metadata-token'] === 'the-token'
-        ? { status: 200, body: answers[url ?? ''] ?? '' }
-        : { status: 401 }
+      url?.includes('security-credentials') && late-- > 0
+        ? { status: 404 }
+        : method === 'PUT' || headers['x-aws-ec2-metadata-token'] === 'the-token'
+          ? { status: 200, body: answers[url ?? ''] ?? '' }
+          : { status: 401 }
     const none = { AWS_REGION: '', AWS_ACCESS_KEY_ID: '', AWS_SECRET_ACCESS_KEY: '', AWS_SESSION_TOKEN: '' }
     const elsewhere = await bootstrap({ ...none, AWS_EC2_METADATA_SERVICE_ENDPOINT: imds.url })
     expect(s3.seen[0]?.headers.authorization).to.contain('/eu-west-1/s3/')
@@ -255,22 +259,74 @@ describe('bootstrap-runtime.sh', () => {
     expect(await installed('secrets/c.age')).to.equal('two')
   })
 
-  it('bears throttling and errors, and says when S3 denies', async () => {
+  it('bears throttling, errors and a role that is not in force yet', async () => {
     bundle({ 'secrets/a.age': 'one' })
-    const statuses = [503, 500, 429]
+    const statuses = [503, 403, 429, 500]
     s3.sabotage = () => {
       const status = statuses.shift()
       return status === undefined ? undefined : { status }
     }
-    expect((await bootstrap()).code).to.equal(0)
+    const outcome = await bootstrap()
+    expect(outcome.code, outcome.stderr).to.equal(0)
+    expect(statuses).to.deep.equal([])
+  })
 
+  it("shows S3's own code and message, whatever it is", async () => {
+    bundle({ 'secrets/a.age': 'one' })
+    await bootstrap()
+    for (const [status, code] of [
+      [403, 'AccessDenied'],
+      [403, 'RequestTimeTooSkewed'],
+      [403, 'KMS.DisabledException'],
+      [404, 'NoSuchBucket'],
+    ] as const) {
+      s3.sabotage = () => ({
+        status,
+        body: `<?xml?>\n<Error><Code>${code}</Code><Message>as ${code} says</Message></Error>`,
+      })
+      const denied = await bootstrap()
+      expect(denied.code).to.equal(4)
+      expect(denied.stderr).to.contain(`(status ${status}): ${code}: as ${code} says`)
+      expect(await installed('secrets/a.age')).to.equal('one')
+    }
+  })
+
+  it('finds a file that rots on the disk, and fetches that one again', async () => {
+    bundle({ 'secrets/a.age': 'one', 'secrets/b.age': 'two' })
+    await bootstrap()
+    const file = state('current/secrets/a.age')
+    await chmod(file, 0o600)
+    await writeFile(file, 'ONE')
     s3.seen.length = 0
-    s3.sabotage = () => ({ status: 403, body: '<Code>AccessDenied</Code>' })
-    const denied = await bootstrap()
-    expect(denied.code).to.equal(4)
-    expect(denied.stderr).to.contain('status 403').and.contain('s3:GetObject')
-    expect(s3.seen).to.have.length(1)
+    const outcome = await bootstrap()
+    expect(outcome.code, outcome.stderr).to.equal(0)
+    expect(outcome.stderr).to.contain('secrets/a.age of the installed bundle has changed on the disk')
     expect(await installed('secrets/a.age')).to.equal('one')
+    expect(s3.asked('secrets/')).to.equal(1)
+  })
+
+  it('finds it after a reboot and once a day, though no time of the file has changed', async () => {
+    bundle({ 'secrets/a.age': 'one' })
+    await bootstrap()
+    await bootstrap()
+    const file = state('current/secrets/a.age')
+    const { atime, mtime } = await stat(file)
+    await chmod(file, 0o600)
+    await writeFile(file, 'ONE')
+    await utimes(file, atime, mtime)
+    const seen = await readFile(state('verified'), 'utf8')
+    await writeFile(state('verified'), seen.replace(/^\S+ \S+/, 'another-boot 2026-01-01'))
+    expect((await bootstrap()).code).to.equal(0)
+    expect(await installed('secrets/a.age')).to.equal('one')
+  })
+
+  it('removes what an interrupted fetch of another bundle left', async () => {
+    bundle({ 'secrets/a.age': 'one' })
+    await bootstrap()
+    await writeFile(state(`objects/${'a'.repeat(64)}.part`), 'in the way')
+    bundle({ 'secrets/a.age': 'two' }, { generation: 2 })
+    expect((await bootstrap()).code).to.equal(0)
+    expect(await readdir(state('objects'))).to.deep.equal([sha256('two')])
   })
 
   describe('refuses a marker', () => {

@@ -64,6 +64,86 @@ export function signedFor(
   return value('x-amz-content-sha256') === sha256(body) && hmac(key, text).toString('hex') === signature
 }
 
+/** A service on loopback for one test. */
+export async function serve(
+  answer: (request: IncomingMessage, response: ServerResponse, body: string) => void,
+): Promise<{ url: string; close(): Promise<unknown> }> {
+  const server: Server = createServer(async (request, response) => {
+    let body = ''
+    for await (const chunk of request) body += chunk
+    answer(request, response, body)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close: () => {
+      server.closeAllConnections()
+      return new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+/** What a machine of EC2 finds on loopback: its metadata, and a bucket whose objects a test may set, deny or read. */
+export async function machine(instance = 'i-0123456789abcdef0') {
+  const objects = new Map<string, string>()
+  const puts: { key: string; body: string; signed: boolean }[] = []
+  const trouble: { status?: number; code?: string } = {}
+  const asked: string[] = []
+  const service = await serve((request, response, body) => {
+    const { url = '', method } = request
+    const metadata = url.replace('/latest/meta-data/', '')
+    if (url === '/latest/api/token') response.end('token')
+    else if (metadata === 'instance-id') response.end(instance)
+    else if (metadata === 'ami-id') response.end('ami-0123456789abcdef0')
+    else {
+      const key = url.replace('/fleet/', '')
+      asked.push(`${method} ${key}`)
+      if (trouble.status !== undefined) {
+        response.writeHead(trouble.status).end(`<Error><Code>${trouble.code}</Code></Error>`)
+      } else if (method === 'PUT') {
+        puts.push({ key, body, signed: signedFor(request, 'b', body) })
+        response.end()
+      } else if (objects.has(key)) response.end(objects.get(key))
+      else response.writeHead(404).end('<Error><Code>NoSuchKey</Code></Error>')
+    }
+  })
+  return {
+    objects,
+    puts,
+    trouble,
+    asked,
+    close: service.close,
+    env: {
+      AWS_EC2_METADATA_SERVICE_ENDPOINT: service.url,
+      AWS_ENDPOINT_URL_S3: service.url,
+      AWS_REGION: 'eu-central-1',
+      AWS_ACCESS_KEY_ID: 'a',
+      AWS_SECRET_ACCESS_KEY: 'b',
+      S3_BUCKET: 'fleet',
+    },
+  }
+}
+
+/**
+ * A systemctl that writes down what it is asked to do, below the root of the test: `systemctl.log`. What `show` answers
+ * about a unit is in `units/UNIT`, lines of Property=value; `is-active` reads its ActiveState.
+ */
+export const SYSTEMCTL = `
+R=$CLAWCTL_HOST_ROOT
+case $1 in
+  show)
+    unit=\${!#} value='' properties=''
+    for argument; do case $argument in --value) value=1 ;; --property=*) properties=\${argument#--property=} ;; esac; done
+    for property in \${properties//,/ }; do
+      line=$(grep -s "^$property=" "$R/units/$unit" || case $property in
+        ActiveState) echo ActiveState=inactive ;; MainPID | NRestarts) echo "$property=0" ;; *) echo "$property=" ;;
+      esac)
+      if [[ -n $value ]]; then printf '%s\n' "\${line#*=}"; else printf '%s\n' "$line"; fi
+    done ;;
+  is-active) grep -qsx ActiveState=active "$R/units/\${!#}" ;;
+  *) printf '%s\n' "$*" >>"$R/systemctl.log" ;;
+esac`
+
 /** A folder of its own for each test of the suite, and one of programs that go before those of the machine. */
 export function throwAwayRoot() {
   let folder = ''

@@ -30,6 +30,16 @@ describe('seed-workspace.sh', () => {
     expect(await root.read('workspace/skills/fleet/SKILL.md')).to.equal('fleet\n')
   })
 
+  it('bears a line end, a backslash and blanks in the name of a template', async () => {
+    const names = ['two\nlines.md', 'back\\nslash.md', ' blank .md']
+    for (const name of names) await root.write(`templates/${name}`, 'one\n')
+    expect((await seed()).code).to.equal(0)
+    for (const name of names) await root.write(`templates/${name}`, 'two\n')
+    const again = await seed()
+    expect(again.stderr).to.equal('')
+    for (const name of names) expect(await root.read(`workspace/${name}`), name).to.equal('two\n')
+  })
+
   it('touches nothing that is there with --only-missing', async () => {
     await root.write('templates/project.md', 'one\n')
     await seed('--only-missing')

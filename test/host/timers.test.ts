@@ -1,73 +1,7 @@
 import { existsSync } from 'node:fs'
 import { chmod, mkdir, readlink, rm, symlink } from 'node:fs/promises'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
-import { heartbeatSchema } from '../../src/lib/domain/contract/index.js'
-import { runScript, sha256, signedFor, throwAwayRoot } from './hostSupport.js'
-
-type Answer = (request: IncomingMessage, response: ServerResponse, body: string) => void
-
-/** A service on loopback for one test. */
-async function serve(answer: Answer): Promise<{ url: string; close(): Promise<unknown> }> {
-  const server: Server = createServer(async (request, response) => {
-    let body = ''
-    for await (const chunk of request) body += chunk
-    answer(request, response, body)
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    close: () => new Promise((resolve) => server.close(resolve)),
-  }
-}
-
-describe('heartbeat.sh', () => {
-  const root = throwAwayRoot()
-
-  it('writes what the fleet expects of a heartbeat', async () => {
-    await root.write('etc/clawdinator/instance-name', 'clawdinator-1\n')
-    await root.program('systemctl', '[[ $* == *clawdinator-gateway.service* ]] && echo activating')
-    const puts: { url: string; body: string; type: string | undefined; signed: boolean }[] = []
-    const service = await serve((request, response, body) => {
-      const { url, method, headers } = request
-      if (url === '/latest/api/token') response.end('token')
-      else if (url === '/latest/meta-data/instance-id') response.end('i-0123456789abcdef0')
-      else if (url === '/latest/meta-data/ami-id') response.end('ami-0123456789abcdef0')
-      else {
-        if (method === 'PUT')
-          puts.push({ url: url ?? '', body, type: headers['content-type'], signed: signedFor(request, 'b', body) })
-        // The first attempt meets a throttled S3.
-        response.writeHead(puts.length === 1 ? 503 : 200).end()
-      }
-    })
-    const outcome = await runScript('heartbeat.sh', [], {
-      env: {
-        ...root.withPrograms(),
-        CLAWCTL_HOST_ROOT: root.path(),
-        AWS_EC2_METADATA_SERVICE_ENDPOINT: service.url,
-        AWS_ENDPOINT_URL_S3: service.url,
-        AWS_REGION: 'eu-central-1',
-        AWS_ACCESS_KEY_ID: 'a',
-        AWS_SECRET_ACCESS_KEY: 'b',
-        S3_BUCKET: 'fleet',
-        HEARTBEAT_REVISION: '9d27b6a',
-      },
-    })
-    await service.close()
-    expect(outcome.code, outcome.stderr).to.equal(0)
-    const put = puts.at(-1)
-    expect(put).to.include({ url: '/fleet/heartbeats/clawdinator-1.json', type: 'application/json', signed: true })
-    const heartbeat = heartbeatSchema.parse(JSON.parse(put?.body ?? ''))
-    expect(heartbeat).to.include({
-      instanceId: 'i-0123456789abcdef0',
-      amiId: 'ami-0123456789abcdef0',
-      revision: '9d27b6a',
-      service: 'activating',
-    })
-    expect(Math.abs(Date.parse(heartbeat.at) - Date.now())).to.be.below(120_000)
-  })
-})
+import { runScript, serve, sha256, throwAwayRoot } from './hostSupport.js'
 
 describe('github-sync.sh', () => {
   const root = throwAwayRoot()
@@ -234,7 +168,9 @@ describe('self-update.sh', () => {
       `echo "$1" >>${R}/log
        v=$(jq -r .nodes.gateway.locked.rev ${R}/flake/flake.lock)
        if [[ -e ${R}/broken-$1-$v ]]; then exit 1; fi
-       if [[ $1 == switch ]]; then ln -sfn ${R}/systems/$v ${R}/run/current-system; ln -sfn ${R}/systems/$v ${R}/nix/var/nix/profiles/system; fi`,
+       if [[ $1 == build ]]; then ln -sfn ${R}/systems/$v result; fi
+       if [[ $1 == switch ]]; then ln -sfn ${R}/systems/$v ${R}/run/current-system; ln -sfn ${R}/systems/$v ${R}/nix/var/nix/profiles/system; fi
+       if [[ -e ${R}/unit-fails-$1-$v ]]; then exit 4; fi`,
     )
     await root.program('nix-env', `echo "set $4" >>${R}/log; ln -sfn "$4" ${R}/nix/var/nix/profiles/system`)
     await root.program(
@@ -282,13 +218,45 @@ describe('self-update.sh', () => {
   const locked = async () => JSON.parse(await root.read('flake/flake.lock')).nodes.gateway.locked.rev
   const log = async () => (existsSync(root.path('log')) ? (await root.read('log')).split('\n').filter(Boolean) : [])
 
-  it('takes up a newer version that holds', async () => {
+  const reported = async () => JSON.parse(await root.read('var/lib/clawdinator/self-update.json'))
+
+  it('takes up a newer version that holds, and reports what it did', async () => {
     await system('v2')
     const outcome = await update()
     expect(outcome.code, outcome.stderr).to.equal(0)
     expect(await current()).to.deep.equal(['v2', 'v2'])
     expect(await locked()).to.equal('v2')
+    expect(await reported()).to.include({ outcome: 'updated' })
     expect((await update()).stderr).to.contain('nothing newer')
+    expect(await reported()).to.include({ outcome: 'kept', detail: 'nothing newer' })
+  })
+
+  it('judges the gateway: a unit that fails at the switch is no reason, a plugin that is refused is one', async () => {
+    await system('v2')
+    await root.write('unit-fails-switch-v2', '')
+    const outcome = await update()
+    expect(outcome.code, outcome.stderr).to.equal(0)
+    expect(await current()).to.deep.equal(['v2', 'v2'])
+
+    await root.write('newest', 'v3')
+    const probe = { mainPid: 42, plugins: [{ name: 'discord', error: 'record-missing' }] }
+    await root.write('run/clawdinator-probe/probe.json', JSON.stringify({ ...probe, mainPid: 41 }))
+    expect((await update()).code, 'the probe of another process').to.equal(0)
+    await system('v2')
+    await root.write('run/clawdinator-probe/probe.json', JSON.stringify(probe))
+    expect((await update()).code).to.equal(1)
+    expect(await reported()).to.include({
+      outcome: 'rolled-back',
+      detail: 'the gateway refuses a plugin after the update: discord: record-missing',
+    })
+    expect(await current()).to.deep.equal(['v1', 'v1'])
+  })
+
+  it('goes back where the switch itself failed', async () => {
+    await system('v2')
+    await root.write('broken-switch-v2', '')
+    expect((await update()).stderr).to.contain('the switch failed')
+    expect(await current()).to.deep.equal(['v1', 'v1'])
   })
 
   it('goes back where it does not hold, and does not try the same again', async () => {
@@ -302,12 +270,27 @@ describe('self-update.sh', () => {
     const again = await update()
     expect(again.code, again.stderr).to.equal(0)
     expect(again.stderr).to.contain('did not hold before')
+    expect(await reported()).to.include({ outcome: 'skipped' })
     expect((await log()).filter((line) => line === 'switch')).to.have.length(switches)
     expect(await locked()).to.equal('v1')
 
     await root.write('newest', 'v3')
     expect((await update()).code).to.equal(0)
     expect(await current()).to.deep.equal(['v3', 'v3'])
+  })
+
+  it('tries it again after seven days', async () => {
+    await system('v2')
+    await root.write('crashes-v2', '')
+    await update()
+    const bad = 'var/lib/clawdinator/self-update/bad'
+    const [digest, at] = (await root.read(bad)).trim().split(' ')
+    await rm(root.path('crashes-v2'))
+    await root.write(bad, `${digest} ${Number(at) - 7 * 86_400 + 60}\n`)
+    expect((await update()).stderr).to.contain('did not hold before')
+    await root.write(bad, `${digest} ${Number(at) - 7 * 86_400}\n`)
+    expect((await update()).code).to.equal(0)
+    expect(await current()).to.deep.equal(['v2', 'v2'])
   })
 
   it('takes a service that starts again and again for one that does not hold', async () => {
@@ -352,7 +335,7 @@ describe('self-update.sh', () => {
     expect(await current()).to.deep.equal(['v1', 'v1'])
   })
 
-  it('proves an update that it was killed over before it looks for another', async () => {
+  it('judges an update that it was killed over before it looks for another', async () => {
     await system('v2')
     await root.write('var/lib/clawdinator/self-update/pending', `${'a'.repeat(64)} ${root.path('systems/v1')}\n`)
     await root.write('var/lib/clawdinator/self-update/lock', lock('v1'))

@@ -11,12 +11,17 @@ let
   inherit (lib) mkOption types;
   hardening = import ../../lib/hardening.nix;
   json = pkgs.formats.json { };
+  channels = import ../../lib/channels.nix { inherit lib; };
 
   # Credential of the unit → variable that the gateway reads it from.
   credentials = lib.filterAttrs (_: c: c.file != null) {
     discord-token = {
       file = cfg.discordTokenFile;
       variable = "DISCORD_BOT_TOKEN";
+    };
+    telegram-token = {
+      file = cfg.telegramTokenFile;
+      variable = "TELEGRAM_BOT_TOKEN";
     };
     anthropic-api-key = {
       file = cfg.anthropicApiKeyFile;
@@ -28,27 +33,134 @@ let
     };
   };
 
-  start = pkgs.writeShellScript "clawdinator-gateway" ''
-    set -euo pipefail
-    read_credential() {
-      local value
-      value=$(cat "$CREDENTIALS_DIRECTORY/$1")
-      if [ -z "$value" ]; then
-        echo "the secret $1 is empty" >&2
-        exit 1
-      fi
-      printf -v "$2" %s "$value"
-      export "''${2?}"
-    }
-    ${lib.concatStringsSep "\n" (
-      lib.mapAttrsToList (name: c: "read_credential ${name} ${c.variable}") credentials
-    )}
-    # Clients on this host find it here; it is another one at every start.
-    OPENCLAW_GATEWAY_TOKEN=$(head -c 32 /dev/urandom | sha256sum | cut -d ' ' -f 1)
-    export OPENCLAW_GATEWAY_TOKEN
-    printf '%s\n' "$OPENCLAW_GATEWAY_TOKEN" >"$RUNTIME_DIRECTORY/token"
-    exec ${lib.getExe' cfg.package "openclaw"} gateway --port ${toString cfg.gatewayPort}
-  '';
+  # From 2026.9 on it drains for up to 315 seconds and wants Node 24.
+  drains = builtins.compareVersions (cfg.package.version or "0") "2026.9" >= 0;
+
+  stage = import ../../lib/stage.nix {
+    inherit lib pkgs;
+    inherit (cfg) scripts;
+  };
+
+  path = [
+    pkgs.bash
+    pkgs.coreutils
+    pkgs.curl
+    pkgs.findutils
+    pkgs.gh
+    pkgs.git
+    pkgs.gnugrep
+    pkgs.gnused
+    pkgs.gnutar
+    pkgs.jq
+    pkgs.python3
+    pkgs.ripgrep
+    pkgs.util-linux
+    cfg.nodejs
+    cfg.package
+    cfg.clawctl
+    "/run/current-system/sw"
+  ]
+  ++ cfg.tools
+  ++ cfg.extraPackages;
+
+  environment = {
+    HOME = "${cfg.stateDir}/home";
+    OPENCLAW_STATE_DIR = "${cfg.stateDir}/home/.openclaw";
+    OPENCLAW_CONFIG_PATH = "${cfg.configFile}";
+    # The configuration is the repository's: the gateway neither rewrites it nor installs anything.
+    OPENCLAW_NIX_MODE = "1";
+    SHELL = "${lib.getExe pkgs.bash}";
+    CLAWDINATOR_MEMORY_DIR = cfg.memoryDir;
+    CLAWDINATOR_REPOS_DIR = "${cfg.stateDir}/repos";
+  }
+  // lib.optionalAttrs cfg.githubApp.enable { CLAWDINATOR_GITHUB_TOKEN_FILE = cfg.githubApp.tokenFile; };
+
+  # Shut in, whichever way it runs.
+  enclosure = hardening.network // {
+    User = cfg.user;
+    Group = cfg.group;
+    WorkingDirectory = cfg.workspaceDir;
+    ReadWritePaths = [
+      "${cfg.stateDir}/home"
+      cfg.workspaceDir
+      "-${cfg.memoryDir}"
+    ];
+    InaccessiblePaths = [
+      "-${cfg.bootstrap.dir}"
+      "-/etc/ec2-metadata"
+    ];
+    IPAddressDeny = hardening.metadataAddresses;
+  };
+
+  # Before the first bundle there is nothing to start with.
+  hasBundle = lib.optionalAttrs cfg.bootstrap.enable {
+    ConditionPathExists = "${cfg.bootstrap.dir}/current/config.json";
+  };
+
+  # The gateway as the active machine has it, and as one that stands by: everything but the channels.
+  gateway =
+    {
+      name,
+      target,
+      reports,
+      skipChannels,
+    }:
+    {
+      description = "CLAWDINATOR's gateway${lib.optionalString skipChannels ", with its channels skipped"}";
+      wantedBy = [ "${target}.target" ];
+      partOf = [ "${target}.target" ];
+      # One port and one state directory: never both.
+      conflicts = lib.optional (!skipChannels && cfg.bootstrap.enable) "clawdinator-gateway-standby.service";
+      wants = [
+        "network-online.target"
+        "clawdinator-workspace.service"
+        "clawdinator-memory-init.service"
+      ];
+      after = [
+        "network-online.target"
+        "clawdinator-workspace.service"
+        "clawdinator-memory-init.service"
+      ]
+      ++ lib.optionals cfg.bootstrap.enable [
+        "clawdinator-bootstrap.service"
+        "clawdinator-secrets.service"
+        "clawdinator-repo-seed.service"
+      ]
+      ++ lib.optional (!skipChannels && cfg.bootstrap.enable) "clawdinator-gateway-standby.service"
+      ++ lib.optional cfg.githubApp.enable "clawdinator-github-token.service";
+      # Ten starts within a quarter of an hour mean that it does not come up: the unit fails, the heartbeat says so with its
+      # last lines, and a deploy that waits for this host rolls back. A new bundle starts it again.
+      startLimitIntervalSec = 900;
+      startLimitBurst = 10;
+      unitConfig = hasBundle;
+      inherit path;
+      environment = environment // lib.optionalAttrs skipChannels { OPENCLAW_SKIP_CHANNELS = "1"; };
+      serviceConfig =
+        enclosure
+        // stage.reported reports name
+        // {
+          ExecStart = lib.concatStringsSep " " (
+            [
+              (lib.getExe pkgs.bash)
+              "${cfg.scripts}/gateway-start.sh"
+              (toString cfg.gatewayPort)
+            ]
+            ++ lib.mapAttrsToList (credential: c: "${credential}=${c.variable}") credentials
+          );
+          RuntimeDirectory = "clawdinator-gateway";
+          RuntimeDirectoryMode = "0700";
+          LoadCredential = lib.mapAttrsToList (credential: c: "${credential}:${c.file}") credentials;
+          Restart = "always";
+          RestartSec = 10;
+          # Its configuration is refused; see scripts/gateway-start.sh.
+          RestartPreventExitStatus = 78;
+          TimeoutStopSec = if drains then 330 else 60;
+          # Builds and test suites of maintainers' projects run here; they get most of the machine, not all of it.
+          MemoryMax = "85%";
+          TasksMax = 4096;
+          OOMPolicy = "continue";
+        };
+    };
 in
 {
   options.services.clawdinator = {
@@ -59,6 +171,13 @@ in
       ) pkgs.openclawRuntimePlugins.discord;
       defaultText = lib.literalMD "the Discord plugin, where the gateway's packaging has it apart";
       description = "Plugins of the gateway that are packaged apart from it. Each is loaded, and enabled by the id it is packaged with.";
+    };
+
+    nodejs = mkOption {
+      type = types.package;
+      default = if drains then pkgs.nodejs_24 else pkgs.nodejs_22;
+      defaultText = lib.literalMD "the major that this version of the gateway wants";
+      description = "Node of the agent's shell and of clawctl: one version on the host.";
     };
 
     configFile = mkOption {
@@ -78,7 +197,7 @@ in
           plugins.entries = lib.genAttrs (lib.filter (id: id != null) (
             map (plugin: plugin.openclawRuntimePlugin.id or null) cfg.runtimePlugins
           )) (_: { enabled = true; });
-        }) cfg.config
+        }) (channels.modern cfg.config)
       );
       config = {
         gateway = {
@@ -91,91 +210,55 @@ in
       };
     };
 
+    warnings = map (
+      place:
+      "services.clawdinator.config.${place}.allow is the form of an older gateway, which today's refuses; write `enabled` instead. It is translated here."
+    ) (channels.legacy cfg.config);
+
     environment.systemPackages = cfg.tools ++ [ cfg.clawctl ];
 
-    systemd.services.clawdinator-gateway = {
-      description = "CLAWDINATOR's gateway";
-      wantedBy = [ "multi-user.target" ];
-      wants = [
-        "network-online.target"
-        "clawdinator-workspace.service"
-        "clawdinator-memory-init.service"
-      ];
-      after = [
-        "network-online.target"
-        "clawdinator-workspace.service"
-        "clawdinator-memory-init.service"
-      ]
-      ++ lib.optionals cfg.bootstrap.enable [
-        "clawdinator-bootstrap.service"
-        "clawdinator-secrets.service"
-        "clawdinator-repo-seed.service"
-      ]
-      ++ lib.optional cfg.githubApp.enable "clawdinator-github-token.service";
-      # Ten starts within a quarter of an hour mean that it does not come up: the unit fails, the heartbeat says so, and
-      # a deploy that waits for this host rolls back.
-      startLimitIntervalSec = 900;
-      startLimitBurst = 10;
-      # Before the first bundle there is nothing to start with: user data brings it and switches.
-      unitConfig = lib.optionalAttrs cfg.bootstrap.enable {
-        ConditionPathExists = "${cfg.bootstrap.dir}/current/config.json";
+    systemd.services.clawdinator-gateway = gateway {
+      name = "clawdinator-gateway.service";
+      target = "clawdinator-active";
+      reports = "active";
+      skipChannels = false;
+    };
+
+    systemd.services.clawdinator-gateway-standby = lib.mkIf cfg.bootstrap.enable (gateway {
+      name = "clawdinator-gateway-standby.service";
+      target = "clawdinator-standby";
+      reports = "standby";
+      skipChannels = true;
+    });
+
+    # Ready says nothing of the channels: the heartbeat carries what the gateway itself says of them.
+    systemd.services.clawdinator-gateway-probe = {
+      description = "Ask the gateway how its channels are";
+      unitConfig = hasBundle;
+      inherit path;
+      environment = environment // {
+        PROBE_SERVICE = "clawdinator-gateway.service";
       };
-      path = [
-        pkgs.bash
-        pkgs.coreutils
-        pkgs.curl
-        pkgs.findutils
-        pkgs.gh
-        pkgs.git
-        pkgs.gnugrep
-        pkgs.gnused
-        pkgs.gnutar
-        pkgs.jq
-        pkgs.nodejs_22
-        pkgs.python3
-        pkgs.ripgrep
-        pkgs.util-linux
-        cfg.clawctl
-        "/run/current-system/sw"
-      ]
-      ++ cfg.tools
-      ++ cfg.extraPackages;
-      environment = {
-        HOME = "${cfg.stateDir}/home";
-        OPENCLAW_STATE_DIR = "${cfg.stateDir}/home/.openclaw";
-        OPENCLAW_CONFIG_PATH = "${cfg.configFile}";
-        # The configuration is the repository's: the gateway neither rewrites it nor installs anything.
-        OPENCLAW_NIX_MODE = "1";
-        SHELL = "${lib.getExe pkgs.bash}";
-        CLAWDINATOR_MEMORY_DIR = cfg.memoryDir;
-        CLAWDINATOR_REPOS_DIR = "${cfg.stateDir}/repos";
-      }
-      // lib.optionalAttrs cfg.githubApp.enable { CLAWDINATOR_GITHUB_TOKEN_FILE = cfg.githubApp.tokenFile; };
-      serviceConfig = hardening.network // {
-        ExecStart = "${start}";
-        User = cfg.user;
-        Group = cfg.group;
-        WorkingDirectory = cfg.workspaceDir;
-        RuntimeDirectory = "clawdinator-gateway";
-        RuntimeDirectoryMode = "0700";
-        LoadCredential = lib.mapAttrsToList (name: c: "${name}:${c.file}") credentials;
-        Restart = "always";
-        RestartSec = 10;
-        TimeoutStopSec = 60;
-        ReadWritePaths = [
-          "${cfg.stateDir}/home"
-          cfg.workspaceDir
-          "-${cfg.memoryDir}"
-        ];
-        InaccessiblePaths = [
-          "-${cfg.bootstrap.dir}"
-          "-/etc/ec2-metadata"
-        ];
-        IPAddressDeny = hardening.metadataAddresses;
-        # Builds and test suites of maintainers' projects run here; they get most of the machine, not all of it.
-        MemoryMax = "85%";
-        TasksMax = 4096;
-        OOMPolicy = "continue";
+      serviceConfig = enclosure // {
+        Type = "oneshot";
+        ExecStart = "${lib.getExe pkgs.bash} ${cfg.scripts}/gateway-probe.sh";
+        ExecStartPost = lib.optional cfg.heartbeat.enable "+${lib.getExe pkgs.bash} ${cfg.scripts}/stage.sh beat";
+        RuntimeDirectory = "clawdinator-probe";
+        RuntimeDirectoryPreserve = true;
+        TimeoutStartSec = "90s";
+        SyslogLevel = "notice";
+        LogLevelMax = "notice";
+        UMask = "0022";
+      };
+    };
+
+    systemd.timers.clawdinator-gateway-probe = {
+      description = "Look at the gateway's channels";
+      wantedBy = [ "timers.target" ];
+      timerConfig = {
+        OnBootSec = "30s";
+        OnUnitInactiveSec = "45s";
+        AccuracySec = "5s";
       };
     };
   };

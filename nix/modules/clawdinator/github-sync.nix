@@ -99,9 +99,10 @@ in
 
     systemd.timers.clawdinator-github-sync = {
       description = "Look at GitHub";
-      wantedBy = [ "timers.target" ];
+      wantedBy = [ "clawdinator-active.target" ];
+      partOf = [ "clawdinator-active.target" ];
       timerConfig = {
-        OnBootSec = "3min";
+        OnActiveSec = "3min";
         OnUnitInactiveSec = sync.interval;
         RandomizedDelaySec = "1min";
       };

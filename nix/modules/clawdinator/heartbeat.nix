@@ -1,4 +1,4 @@
-# Says every minute what this host is: instance, AMI, revision, state of the gateway. A deploy waits for it.
+# Reports every minute, and at each stage of a boot, what this machine is. A deploy waits for it.
 {
   config,
   lib,
@@ -17,7 +17,7 @@ in
       type = types.bool;
       default = cfg.enable;
       defaultText = lib.literalExpression "config.services.clawdinator.enable";
-      description = "Whether to write heartbeats/<id>.json to the fleet's bucket.";
+      description = "Whether to write heartbeats/<id>/<EC2 instance id>.json to the fleet's bucket.";
     };
 
     interval = mkOption {
@@ -29,13 +29,15 @@ in
     service = mkOption {
       type = types.str;
       default = "clawdinator-gateway.service";
-      description = "The unit whose state it tells.";
+      description = "The gateway's unit. While another machine acts for this id it is the one with -standby in its name.";
     };
   };
 
   config = lib.mkIf beat.enable {
     systemd.services.clawdinator-heartbeat = {
-      description = "Tell the fleet how this host is";
+      description = "Report to the fleet how this machine is";
+      # The boot report starts it at every change.
+      startLimitIntervalSec = 0;
       after = [ "network-online.target" ];
       wants = [ "network-online.target" ];
       unitConfig.ConditionPathExists = "/etc/clawdinator/instance-name";

@@ -14,7 +14,7 @@ let
   scripts = builtins.path {
     name = "clawdinator-scripts";
     path = ../../../scripts;
-    filter = path: type: type == "directory" || lib.hasSuffix ".sh" path;
+    filter = path: type: type == "directory" || lib.hasSuffix ".sh" path || lib.hasSuffix ".jq" path;
   };
 
   secretFile =
@@ -40,15 +40,24 @@ in
       inherit (json) type;
       default = { };
       example = lib.literalExpression ''
-        { channels.discord = { enabled = true; dm.enabled = false; }; }
+        {
+          channels.discord = {
+            enabled = true;
+            dm.enabled = false;
+            groupPolicy = "allowlist";
+            guilds."<GUILD_ID>".channels."<CHANNEL_ID>".enabled = true;
+          };
+        }
       '';
       description = ''
         The gateway's own configuration (openclaw.json). Definitions are merged deeply, over defaults that a
-        definition replaces value by value. It lands in the Nix store: secrets do not belong here.
+        definition replaces value by value. It lands in the Nix store: secrets do not belong here. The gateway's own
+        validator checks it before each start (`openclaw config validate`), and `nix flake check` does for every host.
       '';
     };
 
     discordTokenFile = secretFile "the Discord bot token" "/run/agenix/clawdinator-discord-token-1";
+    telegramTokenFile = secretFile "the Telegram bot token" "/run/agenix/clawdinator-telegram-token-1";
     anthropicApiKeyFile = secretFile "the Anthropic API key" "/run/agenix/anthropic-api-key";
     openaiApiKeyFile = secretFile "the OpenAI API key" "/run/agenix/openai-api-key";
 
@@ -63,7 +72,7 @@ in
 
     clawctl = mkOption {
       type = types.package;
-      default = pkgs.callPackage ../../packages/clawctl.nix { };
+      default = pkgs.callPackage ../../packages/clawctl.nix { inherit (cfg) nodejs; };
       defaultText = lib.literalExpression "pkgs.callPackage ./nix/packages/clawctl.nix { }";
       description = "The operator tool, which the agent calls and which mints GitHub tokens.";
     };
@@ -144,12 +153,17 @@ in
         message = "services.clawdinator: config.channels.discord.enabled needs discordTokenFile.";
       }
       {
+        assertion = cfg.telegramTokenFile != null || !(cfg.config.channels.telegram.enabled or false);
+        message = "services.clawdinator: config.channels.telegram.enabled needs telegramTokenFile.";
+      }
+      {
         assertion = cfg.anthropicApiKeyFile != null || cfg.openaiApiKeyFile != null;
         message = "services.clawdinator: without anthropicApiKeyFile or openaiApiKeyFile the agent has no model to ask.";
       }
       {
         assertion = lib.all (file: file == null || !lib.hasPrefix "${builtins.storeDir}/" file) [
           cfg.discordTokenFile
+          cfg.telegramTokenFile
           cfg.anthropicApiKeyFile
           cfg.openaiApiKeyFile
         ];
@@ -166,9 +180,10 @@ in
       {
         assertion = !lib.any lib.isString [
           (cfg.config.channels.discord.token or null)
+          (cfg.config.channels.telegram.botToken or null)
           (cfg.config.gateway.auth.token or null)
         ];
-        message = "services.clawdinator.config holds a token, and lands in the Nix store. Use discordTokenFile.";
+        message = "services.clawdinator.config holds a token, and lands in the Nix store. Use discordTokenFile or telegramTokenFile.";
       }
     ];
   };

@@ -10,6 +10,10 @@ let
   cfg = config.services.clawdinator;
   inherit (lib) mkOption types;
   hardening = import ../../lib/hardening.nix;
+  stage = import ../../lib/stage.nix {
+    inherit lib pkgs;
+    inherit (cfg) scripts;
+  };
   seed = types.submodule {
     options = {
       name = mkOption {
@@ -51,24 +55,26 @@ in
 
     systemd.services.clawdinator-repo-seed = {
       description = "Unpack the repositories of the bundle";
-      after = [ "clawdinator-bootstrap.service" ];
-      wantedBy = [ "multi-user.target" ];
-      unitConfig.ConditionPathExists = "${cfg.bootstrap.dir}/current/config.json";
-      path = [
-        pkgs.coreutils
+      # The checkout that nixos-rebuild reads moves until the machine has become its host, and never again: the next update
+      # of the gateway would take along whatever else has changed. New seeds come with a deploy. A switch starts every
+      # unit that is not running, so this one stays "running", and its conditions are files that a switch does not touch.
+      unitConfig.ConditionPathExists = [
+        "${cfg.bootstrap.dir}/current/config.json"
+        "!/var/lib/clawdinator/switched"
+        "!/run/clawdinator/switching"
+      ];
+      startLimitIntervalSec = 0;
+      path = stage.path ++ [
         pkgs.git
         pkgs.gnutar
-        pkgs.jq
-        pkgs.util-linux
-        # gzip
-        "/run/current-system/sw"
       ];
       environment.HOME = "/var/empty";
-      # At boot only, not when a new bundle is installed: the checkout that nixos-rebuild reads must not move under a host
-      # that runs, or the next update of the gateway would take the rest along, unproved. New seeds come with a deploy.
       restartIfChanged = false;
-      serviceConfig = hardening.base // {
-        Type = "oneshot";
+      serviceConfig =
+        hardening.base
+        // stage.oneshot "repositories" "clawdinator-repo-seed.service" "start clawdinator-switch.service"
+        // {
+        RemainAfterExit = true;
         ExecStart = lib.concatStringsSep " " (
           [
             (lib.getExe pkgs.bash)

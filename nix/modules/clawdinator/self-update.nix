@@ -112,7 +112,8 @@ in
 
     systemd.timers.clawdinator-self-update = {
       description = "Look for a newer gateway";
-      wantedBy = [ "timers.target" ];
+      wantedBy = [ "clawdinator-active.target" ];
+      partOf = [ "clawdinator-active.target" ];
       timerConfig = {
         OnCalendar = update.schedule;
         # Not the whole fleet at once: the first one's trouble is seen before the last one begins.

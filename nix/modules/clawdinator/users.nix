@@ -17,6 +17,7 @@ in
       systemd.tmpfiles.rules = [
         "d ${cfg.stateDir} 0755 root root -"
         "d ${cfg.stateDir}/repos 0755 root root -"
+        "d /run/clawdinator 0755 root root -"
       ];
     })
     (lib.mkIf cfg.enable {

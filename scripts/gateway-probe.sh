@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Asks the gateway how its channels and plugins are, for the heartbeat: /run/clawdinator-probe/probe.json. Its readiness
+# alone says nothing: it is ready with a rejected token, too. In the agent's name, with the gateway's own program.
+#   PROBE_SERVICE          the gateway's unit; SERVICE-standby is the one whose channels are skipped
+#   OPENCLAW_CONFIG_PATH   the rendered configuration, which says what channels there should be
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
+# shellcheck source-path=SCRIPTDIR source=lib/common.sh
+source "$here/lib/common.sh"
+# shellcheck source-path=SCRIPTDIR source=lib/stage.sh
+source "$here/lib/stage.sh"
+
+# running UNIT: its process, where it is up.
+running() {
+  [[ $(systemctl show --property=ActiveState --value "$1") == active ]] && systemctl show --property=MainPID --value "$1"
+}
+
+# ask COMMAND…: the gateway's answer, where it is JSON. A cold start of the program takes up to 15 seconds.
+ask() {
+  timeout 25 openclaw "$@" --json 2>/dev/null | jq -ce 'select(type == "object")' 2>/dev/null
+}
+
+main() {
+  need jq systemctl openclaw timeout
+  local service=${PROBE_SERVICE:-clawdinator-gateway.service} pid='' mode=active status health out
+  out=$(host_path /run/clawdinator-probe)/probe.json
+  if ! pid=$(running "$service"); then
+    mode=standby
+    if ! pid=$(running "${service%.service}-standby.service"); then
+      rm -f "$out"
+      return 0
+    fi
+  fi
+  OPENCLAW_GATEWAY_TOKEN=$(<"$(host_path /run/clawdinator-gateway/token)")
+  export OPENCLAW_GATEWAY_TOKEN
+  # It listens some seconds after its process began; until then nothing is known.
+  if ! health=$(ask health); then
+    say 'the gateway does not answer yet'
+    return 0
+  fi
+  if [[ $mode == standby ]]; then status=$(ask channels status --probe) || return 0; else status=$(ask channels status) || return 0; fi
+  # What a service says of a token may quote it.
+  jq -n -L "$here/lib" --slurpfile files <(known_secrets) --argjson health "$health" --argjson status "$status" \
+    --slurpfile config "$OPENCLAW_CONFIG_PATH" --arg mode "$mode" --argjson pid "$pid" 'include "scrub";
+    def reason: if . == null or . == "" then null else tostring | scrubbed($files) | gsub("\\s+"; " ") | .[0:300] end;
+    def wanted: ($config[0].channels // {}) | to_entries[] | select((.value | type) == "object" and .key != "defaults" and .value.enabled != false) | .key;
+    def standby: (.probe // {}) as $probe
+      # Rejected is what the service itself says; one that can not be reached says nothing.
+      | {connected: (if $probe.ok == true then true elif [401, 403, 404] | index($probe.status // 0) then false else null end),
+         reason: (if $probe.ok == true then null else ($probe.error // .lastError) | reason end)};
+    def active: {connected: (if .connected != null then .connected elif .running == false then false else null end),
+      reason: (if .connected == true then null else .lastError | reason end)};
+    {at: (now | todateiso8601), mainPid: $pid,
+     channels: [wanted as $name | $status.channelAccounts[$name][0] as $account | {$name} +
+       if $account == null then {connected: false, reason: "the gateway does not know the channel: its plugin is not loaded"}
+       elif $account.configured == false then {connected: false, reason: ($account.lastError // "no token is configured" | reason)}
+       elif $mode == "standby" then $account | standby
+       else $account | active end],
+     plugins: [$health.plugins.errors[]? | {name: (.id // .pluginId // .plugin // .name // "?"), error: (.error // .message // . | reason)}]}' >"$out.new"
+  chmod 0644 "$out.new"
+  mv -f "$out.new" "$out"
+}
+
+main "$@"

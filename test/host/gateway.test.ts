@@ -1,0 +1,284 @@
+import { existsSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { expect } from 'chai'
+import { machine, runScript, SYSTEMCTL, throwAwayRoot } from './hostSupport.js'
+
+const TOKEN = `MTIzNDU2Nzg5MDEyMzQ1Njc4.${'GhIjKl'}.${'a1-_'.repeat(7)}`
+
+describe('gateway-start.sh', () => {
+  const root = throwAwayRoot()
+  const start = async (answer: string) => {
+    await root.write('credentials/discord-token', `${TOKEN}\n`)
+    await root.write('run/.keep', '')
+    await root.program(
+      'openclaw',
+      `if [[ $1 == config ]]; then
+         echo "validated $OPENCLAW_STATE_DIR $*" >>"$LOG"; test -d "$OPENCLAW_STATE_DIR" || exit 9
+         ${answer}
+       fi
+       echo "started $DISCORD_BOT_TOKEN $\{#OPENCLAW_GATEWAY_TOKEN} $*" >>"$LOG"`.replace('$\\{', '${'),
+    )
+    return runScript('gateway-start.sh', ['18789', 'discord-token=DISCORD_BOT_TOKEN'], {
+      env: {
+        ...root.withPrograms(),
+        LOG: root.path('log'),
+        CREDENTIALS_DIRECTORY: root.path('credentials'),
+        RUNTIME_DIRECTORY: root.path('run'),
+        OPENCLAW_CONFIG_PATH: '/nix/store/x-openclaw.json',
+        OPENCLAW_STATE_DIR: root.path('state'),
+      },
+    })
+  }
+
+  it("starts what the gateway's own validator accepts, which keeps its database elsewhere", async () => {
+    const outcome = await start(`echo '{"valid": true, "warnings": [{"path": "a", "message": "b"}]}'; exit 0`)
+    expect(outcome.code, outcome.stderr).to.equal(0)
+    const [validated, started] = (await root.read('log')).split('\n')
+    expect(validated)
+      .to.match(/config validate --json$/)
+      .and.not.contain(root.path('state'))
+    expect(started).to.equal(`started ${TOKEN} 64 gateway --port 18789`)
+    expect(outcome.stderr).to.contain('warning: a: b')
+    expect(await root.read('run/token')).to.match(/^[0-9a-f]{64}\n$/)
+  })
+
+  it('says what is refused and why, with the exit code that systemd does not start again after', async () => {
+    const outcome = await start(
+      `echo '{"valid": false, "issues": [{"path": "channels.discord", "message": "must not have: allow"}]}'; exit 1`,
+    )
+    expect(outcome.code).to.equal(78)
+    expect(outcome.stderr).to.contain('channels.discord: must not have: allow')
+    expect(await root.read('log')).not.to.contain('started')
+  })
+
+  it('says that it could not check where the validator does not answer, and starts', async () => {
+    for (const answer of ['echo "unknown command" >&2; exit 1', 'exit 0', `echo '{"valid": false}'; exit 1`]) {
+      const outcome = await start(answer)
+      expect(outcome.code, outcome.stderr).to.equal(0)
+      expect(outcome.stderr).to.contain('could not be checked')
+      expect(await root.read('log')).to.contain('started')
+    }
+  })
+})
+
+/** The forms of openclaw 2026.6.11. */
+const STATUS = {
+  active: { channelAccounts: { discord: [{ configured: true, running: true, connected: true, lastError: null }] } },
+  rejected: {
+    channelAccounts: {
+      discord: [{ configured: true, running: true, connected: false, lastError: `401: Unauthorized ${TOKEN}` }],
+      telegram: [{ configured: false, lastError: null }],
+    },
+  },
+  standby: {
+    channelAccounts: {
+      discord: [{ configured: true, running: false, probe: { ok: true, status: null } }],
+      telegram: [{ configured: true, running: false, probe: { ok: false, status: 401, error: 'getMe failed (401)' } }],
+    },
+  },
+  unreachable: {
+    channelAccounts: {
+      discord: [{ configured: true, running: false, probe: { ok: false, status: null, error: 'fetch failed' } }],
+    },
+  },
+}
+const PLUGINS = { plugins: { loaded: ['telegram'], errors: [{ id: 'discord', error: 'record-missing' }] } }
+
+describe('gateway-probe.sh', () => {
+  const root = throwAwayRoot()
+  beforeEach(async () => {
+    await root.program('systemctl', SYSTEMCTL)
+    await root.write('run/clawdinator-gateway/token', 'abc\n')
+    await root.write('run/clawdinator-probe/.keep', '')
+    await root.write('openclaw.json', '{"channels": {"discord": {"enabled": true}, "telegram": {"enabled": false}}}')
+  })
+  async function probe(status: unknown, health: unknown = { plugins: { errors: [] } }) {
+    await root.write('status', JSON.stringify(status))
+    await root.write('health', JSON.stringify(health))
+    await root.program(
+      'openclaw',
+      'echo "$*" >>"$CLAWCTL_HOST_ROOT/log"; [[ $OPENCLAW_GATEWAY_TOKEN == abc ]] || exit 1; case $1 in health) cat "$CLAWCTL_HOST_ROOT/health" ;; *) cat "$CLAWCTL_HOST_ROOT/status" ;; esac',
+    )
+    const outcome = await runScript('gateway-probe.sh', [], {
+      env: { ...root.withPrograms(), CLAWCTL_HOST_ROOT: root.path(), OPENCLAW_CONFIG_PATH: root.path('openclaw.json') },
+    })
+    expect(outcome.code, outcome.stderr).to.equal(0)
+    const file = 'run/clawdinator-probe/probe.json'
+    return existsSync(root.path(file)) ? JSON.parse(await root.read(file)) : undefined
+  }
+  const runs = (unit: string) => root.write(`units/${unit}.service`, 'ActiveState=active\nMainPID=42\n')
+
+  it('asks an active gateway whether its channels are connected', async () => {
+    await runs('clawdinator-gateway')
+    const good = await probe(STATUS.active)
+    expect(good).to.deep.include({
+      mainPid: 42,
+      channels: [{ name: 'discord', connected: true, reason: null }],
+      plugins: [],
+    })
+    expect(await root.read('log')).to.equal('health --json\nchannels status --json\n')
+    await root.write('openclaw.json', '{"channels": {"discord": {}, "telegram": {"enabled": true}, "slack": {}}}')
+    const { channels, plugins } = await probe(STATUS.rejected, PLUGINS)
+    expect(channels).to.deep.equal([
+      { name: 'discord', connected: false, reason: '401: Unauthorized [removed]' },
+      { name: 'telegram', connected: false, reason: 'no token is configured' },
+      { name: 'slack', connected: false, reason: 'the gateway does not know the channel: its plugin is not loaded' },
+    ])
+    expect(plugins).to.deep.equal([{ name: 'discord', error: 'record-missing' }])
+  })
+
+  it('has one that stands by test the tokens, and takes a service out of reach for no answer', async () => {
+    await runs('clawdinator-gateway-standby')
+    await root.write('openclaw.json', '{"channels": {"discord": {}, "telegram": {}}}')
+    expect((await probe(STATUS.standby)).channels).to.deep.equal([
+      { name: 'discord', connected: true, reason: null },
+      { name: 'telegram', connected: false, reason: 'getMe failed (401)' },
+    ])
+    expect(await root.read('log')).to.contain('channels status --probe --json')
+    expect((await probe(STATUS.unreachable)).channels[0]).to.deep.equal({
+      name: 'discord',
+      connected: null,
+      reason: 'fetch failed',
+    })
+  })
+
+  it('knows nothing of a gateway that is not up or does not answer', async () => {
+    await runs('clawdinator-gateway')
+    await probe(STATUS.active)
+    await rm(root.path('units'), { recursive: true })
+    expect(await probe(STATUS.active)).to.equal(undefined)
+    await runs('clawdinator-gateway')
+    expect(await probe(STATUS.active, 'starting')).to.equal(undefined)
+  })
+})
+
+describe('heartbeat.sh', () => {
+  const root = throwAwayRoot()
+  let ec2: Awaited<ReturnType<typeof machine>>
+  beforeEach(async () => {
+    ec2 = await machine()
+    await root.program('systemctl', SYSTEMCTL)
+    await root.write('etc/clawdinator/instance-name', 'clawdinator-1\n')
+  })
+  afterEach(() => ec2.close())
+  const beat = async (env: Record<string, string> = {}) => {
+    const outcome = await runScript('heartbeat.sh', [], {
+      env: { ...root.withPrograms(), ...ec2.env, CLAWCTL_HOST_ROOT: root.path(), ...env },
+    })
+    expect(outcome.code, outcome.stderr).to.equal(0)
+    return JSON.parse(ec2.puts.at(-1)?.body ?? '')
+  }
+  const upFor = (seconds: number) => {
+    const since = Math.floor(Date.now() / 1000) - seconds
+    return root.write(
+      'units/clawdinator-gateway.service',
+      `ActiveState=active\nMainPID=42\nNRestarts=3\nActiveEnterTimestamp=@${since}\n`,
+    )
+  }
+
+  it('knows little on a machine that has just booted, and says null for the rest', async () => {
+    const { at, ...rest } = await beat()
+    expect(Math.abs(Date.parse(at) - Date.now())).to.be.below(120_000)
+    expect(rest).to.deep.equal({
+      schema: 2,
+      id: 'clawdinator-1',
+      instanceId: 'i-0123456789abcdef0',
+      amiId: 'ami-0123456789abcdef0',
+      requestId: null,
+      revision: null,
+      imageRevision: null,
+      stage: 'booted',
+      stageSince: null,
+      stages: [],
+      failure: null,
+      gateway: {
+        state: 'inactive',
+        mainPid: 0,
+        restarts: 0,
+        activeSince: null,
+        channels: [],
+        plugins: [],
+        probedAt: null,
+      },
+      bundle: null,
+      selfUpdate: null,
+    })
+    expect(ec2.puts.at(-1)).to.include({
+      key: 'heartbeats/clawdinator-1/i-0123456789abcdef0.json',
+      signed: true,
+    })
+  })
+
+  it('carries the boot report, the gateway, the probe of this process, and what the last update did', async () => {
+    await upFor(30)
+    await root.write('etc/clawdinator/request-id', 'request-12345678\n')
+    await root.write('run/clawdinator/stages', 'booted 2026-11-26T10:00:00Z\nactive 2026-11-26T10:03:00Z\n')
+    const failure = { stage: 'active', unit: 'clawdinator-gateway.service', lines: ['x'], at: '2026-11-26T10:04:00Z' }
+    await root.write('run/clawdinator/failure.json', JSON.stringify(failure))
+    await root.write('run/clawdinator/bundle', '7\n')
+    await root.write('var/lib/clawdinator/image-revision', `${'a'.repeat(40)}-dirty\n`)
+    const selfUpdate = { at: '2026-11-26T04:00:00Z', outcome: 'kept', detail: 'nothing newer' }
+    await root.write('var/lib/clawdinator/self-update.json', JSON.stringify(selfUpdate))
+    const probe = {
+      at: '2026-11-26T10:05:00Z',
+      mainPid: 42,
+      channels: [{ name: 'discord', connected: true }],
+      plugins: [],
+    }
+    await root.write('run/clawdinator-probe/probe.json', JSON.stringify(probe))
+    const env = { HEARTBEAT_REVISION: '9d27b6a' }
+    expect(await beat(env)).to.deep.include({
+      requestId: 'request-12345678',
+      revision: '9d27b6a',
+      imageRevision: 'a'.repeat(40),
+      stage: 'active',
+      stageSince: '2026-11-26T10:03:00Z',
+      stages: [
+        { stage: 'booted', at: '2026-11-26T10:00:00Z' },
+        { stage: 'active', at: '2026-11-26T10:03:00Z' },
+      ],
+      failure,
+      bundle: { generation: 7 },
+      selfUpdate,
+    })
+    const { gateway } = await beat(env)
+    expect(gateway).to.deep.include({ state: 'active', mainPid: 42, restarts: 3, probedAt: probe.at })
+    expect(gateway.channels).to.deep.equal(probe.channels)
+    expect(gateway.activeSince).to.match(/^2\d{3}-.*Z$/)
+
+    await upFor(90)
+    expect((await beat(env)).failure, 'it has held for a minute').to.equal(null)
+    await root.write('run/clawdinator-probe/probe.json', JSON.stringify({ ...probe, mainPid: 41 }))
+    expect((await beat(env)).gateway, 'a probe of another process').to.deep.include({ channels: [], probedAt: null })
+  })
+
+  it('looks at the gateway whose channels are skipped while another machine acts', async () => {
+    await upFor(90)
+    await root.write('units/clawdinator-gateway-standby.service', 'ActiveState=activating\nMainPID=0\nNRestarts=5\n')
+    await root.write('run/clawdinator/stages', 'standby 2026-11-26T10:03:00Z\n')
+    expect((await beat()).gateway).to.deep.include({ state: 'activating', restarts: 5 })
+    await root.write('run/clawdinator/stages', 'yielded 2026-11-26T10:03:00Z\n')
+    expect((await beat()).gateway.mainPid).to.equal(42)
+  })
+
+  it('beats once more where the report changes while it beats', async () => {
+    await root.write('run/clawdinator/stages', 'bundle 2026-11-26T10:03:00Z\n')
+    // The first question about the gateway comes after the report was read.
+    await root.program(
+      'systemctl',
+      `if [[ ! -e $CLAWCTL_HOST_ROOT/once ]]; then touch "$CLAWCTL_HOST_ROOT/once"; echo 'secrets 2026-11-26T10:04:00Z' >>"$CLAWCTL_HOST_ROOT/run/clawdinator/stages"; fi
+       ${SYSTEMCTL}`,
+    )
+    expect((await beat()).stage).to.equal('secrets')
+    expect(ec2.puts).to.have.length(2)
+  })
+
+  it('says what S3 says when it does not take it', async () => {
+    Object.assign(ec2.trouble, { status: 403, code: 'AccessDenied' })
+    const outcome = await runScript('heartbeat.sh', [], {
+      env: { ...root.withPrograms(), ...ec2.env, CLAWCTL_HOST_ROOT: root.path() },
+    })
+    expect(outcome.code).to.equal(4)
+    expect(outcome.stderr).to.contain('(status 403): AccessDenied')
+  })
+})
