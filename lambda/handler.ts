@@ -9,6 +9,7 @@ import { createPorts, type LambdaPorts } from './context.js'
 import { parseEvent } from './event.js'
 import { Meter } from './meter.js'
 import { embedded, type Measure, metricLines } from './metrics.js'
+import { page } from './page.js'
 import { Recent, recentPorts } from './recent.js'
 import { Secrets } from './redaction.js'
 import { findRoute, MethodNotAllowed, runRoute } from './router.js'
@@ -61,6 +62,7 @@ export function createHandler(
     if (isWatch(event)) return look(budget, stored)
     const started = performance.now()
     const request = parseEvent(event)
+    if (request.path === '/' && request.method === 'GET') return { statusCode: 200, ...page }
     const headers: Record<string, string> = { 'content-type': 'application/json', 'cache-control': 'no-store' }
     const meter = new Meter(budget)
     let subject: Subject = {}

@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
+import { build } from 'esbuild'
 import { parse } from 'yaml'
 import { render } from '../../sandbox/github/expressions.js'
 import { loadWorkflow, type Workflow } from '../../sandbox/github/workflow.js'
@@ -43,6 +44,7 @@ const WRITES: Record<string, Record<string, string>> = {
   '.github/workflows/image-build.yml': { 'id-token': 'write' },
   '.github/workflows/release.yml': { contents: 'write', 'id-token': 'write', 'pull-requests': 'write' },
   '.github/workflows/infra.yml': { 'id-token': 'write', 'pull-requests': 'write' },
+  '.github/workflows/tofu-lock.yml': { contents: 'write', 'pull-requests': 'write' },
 }
 
 /** Every value under a key of this name, wherever it is. */
@@ -284,5 +286,30 @@ describe('workflows and local actions', () => {
       return env
     }
     expect(settings('.github/workflows/fleet-drift.yml')).to.deep.equal(settings(DEPLOY))
+  })
+})
+
+describe('the workflows around the stacks', () => {
+  it('install OpenTofu by the version of .opentofu-version', () => {
+    expect(read('.opentofu-version')).to.match(/^1\.\d+\.\d+\n$/)
+    const installs = yamlFiles()
+      .flatMap((file) => valuesOf(parse(read(file)), 'steps').flat() as { uses?: string; with?: object }[])
+      .filter(({ uses }) => uses?.startsWith('opentofu/setup-opentofu@'))
+    expect(installs).to.have.length.of.at.least(5)
+    for (const step of installs)
+      expect(step.with).to.deep.equal({ tofu_version_file: '.opentofu-version', tofu_wrapper: false })
+  })
+
+  it('plan on every change of a file that the Lambda bundles', async () => {
+    const { metafile } = await build({
+      ...{ entryPoints: ['lambda/index.ts'], bundle: true, write: false, metafile: true, packages: 'external' },
+      ...{ absWorkingDir: ROOT, platform: 'node', format: 'esm', logLevel: 'silent' },
+    })
+    const paths = parse(read('.github/workflows/infra.yml')).on.pull_request.paths as string[]
+    const planned = (file: string) =>
+      paths.some((path) => (path.endsWith('/**') ? file.startsWith(path.slice(0, -2)) : file === path))
+    const sources = [...Object.keys(metafile.inputs), 'package.json', 'package-lock.json', 'scripts/build/build.mjs']
+    expect(sources).to.have.length.above(20)
+    expect(sources.filter((file) => !planned(file))).to.deep.equal([])
   })
 })
