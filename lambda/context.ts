@@ -23,6 +23,8 @@ export interface LambdaPorts {
   secrets: SecretsState | null
 }
 
+export { systemClock }
+
 /** An agent waits for the answer. A call is cut at its limit of budget.ts, however many of these tries are left. */
 const GITHUB_PATIENCE = { attempts: 3, attemptMs: 3_000 }
 const EC2_PATIENCE = { attempts: 3, attemptMs: 2_000 }

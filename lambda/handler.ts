@@ -1,11 +1,10 @@
-import { systemClock } from '../src/lib/adapters/clock.js'
 import { asClawctlError, ClawctlError, type Code, errorBody, httpStatusOf } from '../src/lib/domain/errors.js'
 import type { Clock } from '../src/lib/ops/ports.js'
 import { Authenticator } from './authenticate.js'
 import { Budget, systemTiming, type Timing } from './budget.js'
 import { causeOf } from './cause.js'
 import { type Configuration, type Env, readConfiguration } from './configuration.js'
-import { createPorts, type LambdaPorts } from './context.js'
+import { createPorts, type LambdaPorts, systemClock } from './context.js'
 import { parseEvent } from './event.js'
 import { Meter } from './meter.js'
 import { embedded, type Measure, metricLines } from './metrics.js'
@@ -29,6 +28,8 @@ export interface HandlerOptions {
   makePorts?: typeof createPorts
   clock?: Clock
   timing?: Timing
+  /** Where lines go that are metrics. */
+  emit?: (line: string) => void
 }
 
 /** What came before the handler: how much of the time is left, and what is known of the stored secrets. */
@@ -49,11 +50,8 @@ const RETRY_AFTER_SECONDS = '60'
  * The Control API: a Function URL event (payload 2.0) in, a JSON answer of the contract out, one log line a request.
  * Never throws, whatever the event is.
  */
-export function createHandler(
-  env: Env,
-  log: (line: string) => void,
-  { budgetMs, clock = systemClock(), makePorts = createPorts, timing = systemTiming }: HandlerOptions = {},
-): Handle {
+export function createHandler(env: Env, log: (line: string) => void, options: HandlerOptions = {}): Handle {
+  const { budgetMs, clock = systemClock(), makePorts = createPorts, timing = systemTiming, emit = () => {} } = options
   const authenticator = new Authenticator(env)
   const secrets = new Secrets(env, (text) => authenticator.isCallerToken(text))
   const plane = new Plane(env, (configuration) => makePorts(configuration, clock))
@@ -115,8 +113,9 @@ export function createHandler(
       upstream: meter.upstream,
     }
     log(secrets.redact(JSON.stringify(line), token))
-    log(JSON.stringify(embedded(measures, clock.now().getTime())))
-    for (const line of metricLines(failuresOf(meter), clock.now().getTime())) log(line)
+    const now = clock.now().getTime()
+    emit(JSON.stringify(embedded(measures, now)))
+    for (const line of metricLines(failuresOf(meter), now)) emit(line)
     return { statusCode: status, headers, body: secrets.redact(JSON.stringify(body), token) }
   }
 
@@ -133,7 +132,7 @@ export function createHandler(
     }
     log(JSON.stringify({ watch: failure?.code ?? 'OK', cause: failure && causeOf(failure), upstream: meter.upstream }))
     if (stored) measures.push({ metric: 'SecretsAgeSeconds', value: secondsSince(stored.readAt) })
-    for (const line of metricLines([...measures, ...failuresOf(meter)], now)) log(line)
+    for (const line of metricLines([...measures, ...failuresOf(meter)], now)) emit(line)
     return { statusCode: failure ? httpStatusOf(failure.code) : 200, headers: {}, body: '' }
   }
 

@@ -1,9 +1,9 @@
 import { judgeSecrets } from '../src/lib/domain/controlSecrets.js'
 import { asClawctlError, ClawctlError, errorBody, httpStatusOf } from '../src/lib/domain/errors.js'
 import type { Clock, ObjectStore } from '../src/lib/ops/ports.js'
-import { Budget, LIMITS_MS, type Timing } from './budget.js'
+import { Budget, LIMITS_MS } from './budget.js'
 import type { Env } from './configuration.js'
-import { createHandler, type FunctionUrlResult, type Handle } from './handler.js'
+import { createHandler, type FunctionUrlResult, type Handle, type HandlerOptions } from './handler.js'
 import { embedded } from './metrics.js'
 
 /** How long a rotated token takes to be accepted by an execution environment that is in use. */
@@ -29,11 +29,12 @@ export interface SecretsState {
 export function createHandlerWithSecrets(
   env: Env,
   log: (line: string) => void,
-  ports: { store(): ObjectStore; clock: Clock; timing?: Timing },
+  ports: { store(): ObjectStore; clock: Clock } & Pick<HandlerOptions, 'timing' | 'emit' | 'makePorts'>,
 ): (event: unknown) => Promise<FunctionUrlResult> {
-  const { clock, timing } = ports
+  const { store: makeStore, clock, emit = () => {}, ...more } = ports
   const key = env.CONTROL_API_SECRETS_KEY
-  if (!key) return createHandler(env, log)
+  const options = { ...more, clock, emit }
+  if (!key) return createHandler(env, log, options)
   let known: { text: string; handle: Handle } | null = null
   let state: SecretsState | null = null
   let renewAt = 0
@@ -53,11 +54,11 @@ export function createHandlerWithSecrets(
   async function renew(key: string): Promise<void> {
     const now = () => clock.now().getTime()
     try {
-      store ??= ports.store()
+      store ??= makeStore()
       const text = (await store.get(key))?.text ?? null
       if (text !== known?.text) {
         const merged = complete(env, text, key)
-        known = { text: text as string, handle: createHandler(merged, log, { clock, ...(timing ? { timing } : {}) }) }
+        known = { text: text as string, handle: createHandler(merged, log, options) }
       }
       failure = null
       state = { readAt: now(), problem: null }
@@ -66,19 +67,27 @@ export function createHandlerWithSecrets(
       failure = asClawctlError(error)
       if (state) state = { ...state, problem: failure.message }
       renewAt = now() + RETRY_AFTER_MS
-      const measures = [{ metric: 'SecretsUnreadable', value: 1 } as const]
       const what = { secrets: 'not taken', code: failure.code, message: failure.message, goesOn: known !== null }
-      log(JSON.stringify({ ...what, ...embedded(measures, now()) }))
+      log(JSON.stringify(what))
+      emit(JSON.stringify(embedded([{ metric: 'SecretsUnreadable', value: 1 }], now())))
     }
   }
 
   return async (event) => {
-    const budget = new Budget(timing)
+    const budget = new Budget(more.timing)
     const isDue = clock.now().getTime() >= renewAt
     // Who can be served does not wait for a read that somebody else began.
     if (isDue && !(known && renewing)) await budget.wait(known ? PATIENCE_MS : LIMITS_MS.secrets, renewed())
     if (known) return known.handle(event, { budget, secrets: state })
-    return refusal(failure, log, clock)
+    const answer = refusal(failure)
+    const code = failure?.code ?? 'UPSTREAM'
+    log(JSON.stringify({ route: null, status: answer.statusCode, code }))
+    const measures = [
+      { metric: 'Requests', value: 1 },
+      { metric: 'Refusals', value: 1, of: code },
+    ] as const
+    emit(JSON.stringify(embedded(measures, clock.now().getTime())))
+    return answer
   }
 }
 
@@ -95,18 +104,12 @@ function complete(env: Env, text: string | null, key: string): Env {
 }
 
 /** Nobody is authenticated yet, so the answer says no more than that it is not the caller's fault. */
-function refusal(failure: ClawctlError | null, log: (line: string) => void, clock: Clock): FunctionUrlResult {
+function refusal(failure: ClawctlError | null): FunctionUrlResult {
   const error = new ClawctlError(failure?.code ?? 'UPSTREAM', 'The Control API can not read its secrets.', {
     hint: 'Look at its log; docs/RUNBOOK.md says where the secrets lie.',
   })
-  const status = httpStatusOf(error.code)
-  const measures = [
-    { metric: 'Requests', value: 1 },
-    { metric: 'Refusals', value: 1, of: error.code },
-  ] as const
-  log(JSON.stringify({ route: null, status, code: error.code, ...embedded(measures, clock.now().getTime()) }))
   return {
-    statusCode: status,
+    statusCode: httpStatusOf(error.code),
     headers: { 'content-type': 'application/json', 'cache-control': 'no-store' },
     body: JSON.stringify({ ok: false, error: errorBody(error) }),
   }
