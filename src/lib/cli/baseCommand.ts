@@ -36,7 +36,7 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
   protected flags!: InferredFlags<(typeof BaseCommand)['baseFlags'] & C['flags']>
   protected context!: Context
   /** Of commands that use AWS directly: the beginning of the refusal's sentence, and the workflow that does the same. */
-  protected readonly direct: { what: string; workflow: string } | undefined
+  protected readonly direct: { what: string; workflow?: string } | undefined
 
   abstract work(): Promise<object | undefined>
 
@@ -109,9 +109,9 @@ function refuseEmptyFlags(raw: readonly { type: string; flag?: string; input?: s
   })
 }
 
-function onlyInCi({ what, workflow }: { what: string; workflow: string }): ClawctlError {
+function onlyInCi({ what, workflow }: { what: string; workflow?: string }): ClawctlError {
   return new ClawctlError('NOT_CI', `${what} AWS directly, which only ci mode does.`, {
-    hint: `Run the workflow ${workflow}; with AWS credentials of your own, add --mode ci.`,
+    hint: `${workflow ? `Run the workflow ${workflow}; with` : 'With'} AWS credentials of your own, add --mode ci.`,
   })
 }
 

@@ -21,6 +21,7 @@ import type { GithubInspection } from '../ops/preflight/ports.js'
 import type { PreflightPorts } from '../ops/preflight/preflight.js'
 import type { Checkout, Repository } from '../ops/registry/ports.js'
 import type { StepPorts } from '../ops/registry/stepFacts.js'
+import type { SecretText } from '../ops/secrets/controlSecrets.js'
 
 /** Everything that a command may pick from its context, by the names that the ops use. */
 export interface Ports {
@@ -58,6 +59,8 @@ export interface Ports {
   /** Null where no secrets directory is named. */
   secretsIfNamed: SecretsFolder | null
   identities: Identities
+  /** Where a maintainer writes secrets, and what is shown of them. */
+  secretText: SecretText
   keys: AgeKeys
   seeds: Seeds
   inspector: SeedInspector

@@ -18,7 +18,7 @@ import { RecordKeeper } from './deployRecord.js'
 import { handOver } from './handOver.js'
 import { HostSteps } from './hostSteps.js'
 import type { DeployOptions } from './plane.js'
-import type { HostDeployPorts, Rollout } from './ports.js'
+import type { Announce, HostDeployPorts, Rollout } from './ports.js'
 import { replaceHost } from './replaceHost.js'
 import { chooseImages } from './resolveImage.js'
 import { restoreRoles } from './resume.js'
@@ -28,6 +28,8 @@ export interface DeployFleetPorts extends HostDeployPorts {
   registry: RegistrySource
   bundles: BundleReader
   report: JobReport
+  /** Null where nobody wants to hear of it. */
+  announce?: Announce | null
   /** The workflow run that this is part of; nulls elsewhere. */
   run: { id: number | null; url: string | null; attempt?: number }
   /** The workflow's runs; null where GitHub can't be asked. */
@@ -196,6 +198,9 @@ async function finish(
   } catch (error) {
     ports.progress.note(`The step summary could not be written: ${asClawctlError(error).message}`)
   }
+  // A look changes nothing that anybody has to hear of.
+  const untold = options.planOnly || !ports.announce ? [] : await ports.announce(deploy).catch(() => ['it failed'])
+  for (const problem of untold) ports.progress.note(`The end of the deploy could not be posted: ${problem}.`)
   return deploy
 }
 
