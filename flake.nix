@@ -123,7 +123,9 @@
         let
           inherit (pkgs.stdenv.hostPlatform) system;
           evaluated = name: text: pkgs.writeText name (builtins.unsafeDiscardStringContext text);
-          hosts = lib.filterAttrs (_: host: host.pkgs.stdenv.hostPlatform.system == system) self.nixosConfigurations;
+          hosts = lib.filterAttrs (
+            _: host: host.pkgs.stdenv.hostPlatform.system == system
+          ) self.nixosConfigurations;
         in
         # In virtual machines; they need KVM.
         import ./nix/tests {

@@ -15,9 +15,10 @@ running() {
   [[ $(systemctl show --property=ActiveState --value "$1") == active ]] && systemctl show --property=MainPID --value "$1"
 }
 
-# ask COMMAND…: the gateway's answer, where it is JSON. A cold start of the program takes up to 15 seconds.
+# ask COMMAND…: the gateway's answer, where it is JSON. A cold start of the program takes up to 15 seconds, a service that
+# can't be reached some more.
 ask() {
-  timeout 25 openclaw "$@" --json 2>/dev/null | jq -ce 'select(type == "object")' 2>/dev/null
+  timeout 60 openclaw "$@" --json 2>/dev/null | jq -ce 'select(type == "object")' 2>/dev/null
 }
 
 main() {
@@ -38,7 +39,12 @@ main() {
     say 'the gateway does not answer yet'
     return 0
   fi
-  if [[ $mode == standby ]]; then status=$(ask channels status --probe) || return 0; else status=$(ask channels status) || return 0; fi
+  local -a question=(channels status)
+  if [[ $mode == standby ]]; then question+=(--probe); fi
+  if ! status=$(ask "${question[@]}"); then
+    say 'the gateway does not say how its channels are'
+    return 0
+  fi
   # What a service says of a token may quote it.
   jq -n -L "$here/lib" --slurpfile files <(known_secrets) --argjson health "$health" --argjson status "$status" \
     --slurpfile config "$OPENCLAW_CONFIG_PATH" --arg mode "$mode" --argjson pid "$pid" 'include "scrub";
