@@ -4,7 +4,7 @@ import { closeSync, ftruncateSync, mkdtempSync, openSync, readFileSync, readSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { EBSClient, PutSnapshotBlockCommand, StartSnapshotCommand } from '../src/lib/adapters/aws/ebsSdk.js'
+import { EBSClient, PutSnapshotBlockCommand, StartSnapshotCommand } from '@aws-sdk/client-ebs'
 
 /**
  * Image work against the sandbox, which runs in a process of its own, as ratios in one run. Prints, never judges:

@@ -217,6 +217,7 @@ export function calmPorts(): LambdaPorts {
     registry: registrySource(registryOf(...IDS)),
     compute: {
       describeHosts: async () => hosts,
+      describeHost: async () => null,
       findImage: async (one: string) => {
         const image = images.find((other) => other.id === one)
         return image ? { ...image, available: true } : null

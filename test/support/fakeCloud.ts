@@ -56,6 +56,10 @@ export class FakeCloud implements Compute, Tofu {
     return [...this.hosts]
   }
 
+  async describeHost(instanceId: string) {
+    return this.hosts.find((host) => host.instanceId === instanceId) ?? null
+  }
+
   async findImage(id: string) {
     return this.images.find((image) => image.id === id) ?? null
   }

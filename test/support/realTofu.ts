@@ -115,6 +115,8 @@ export function realPlane(registry: Registry) {
       }
       return hosts
     },
+    describeHost: async (instanceId: string) =>
+      hostsIn(stateFile).find((host) => host.instanceId === instanceId) ?? null,
   }
   return {
     ...plane,

@@ -140,7 +140,12 @@ export class Context {
       import('../adapters/deploy/controlApi.js'),
     ])
     return controlApiPlane({
-      api: createControlApi({ ...api, userAgent: this.#userAgent, interruption: () => this.#interruption() }),
+      api: createControlApi({
+        ...api,
+        userAgent: this.#userAgent,
+        interruption: () => this.#interruption(),
+        onWait: (text) => this.progress.note(text),
+      }),
       clock: this.clock,
       progress: this.progress,
     })

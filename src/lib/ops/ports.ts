@@ -18,6 +18,11 @@ export interface Clock {
 export interface Compute {
   /** Every instance tagged app=clawdinator that is not terminated. */
   describeHosts(): Promise<Host[]>
+  /**
+   * One instance by its own id, whatever its tags. EC2 is eventually consistent: null, as much as absence from
+   * `describeHosts`, says nothing about an instance that was there a moment ago; `terminated` does.
+   */
+  describeHost(instanceId: string): Promise<Host | 'terminated' | null>
   /** The image, whatever its state, or null where there is none. */
   findImage(id: string): Promise<(Image & { available: boolean }) | null>
   /** The newest available image tagged clawdinator=true, or null. */

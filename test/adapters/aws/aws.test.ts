@@ -9,6 +9,7 @@ import { createImageObjects } from '../../../src/lib/adapters/images/imageObject
 import type { Service } from '../../../src/lib/domain/sandboxOptions.js'
 import { failureOf } from '../../support/failure.js'
 import { BUCKET, LATEST, OLDER, REGION, SECRET_KEY, setEnv, startPlane, type TestPlane } from '../../support/plane.js'
+import { startServer } from '../../support/server.js'
 
 describe('AWS adapters', () => {
   let plane: TestPlane
@@ -93,6 +94,17 @@ describe('AWS adapters', () => {
       })
     })
 
+    it('finds one instance by its id, whatever its tags, and tells terminated from not known', async () => {
+      const host = plane.launch('clawdinator-1')
+      host.tags.delete('app')
+      expect(await compute().describeHost(host.id)).to.include({ instanceId: host.id, state: 'running', checks: 'ok' })
+      host.state = 'stopped'
+      expect(await compute().describeHost(host.id)).to.include({ state: 'stopped', checks: 'unknown' })
+      host.state = 'terminated'
+      expect(await compute().describeHost(host.id)).to.equal('terminated')
+      for (const id of ['i-0123456789abcdef0', 'nonsense']) expect(await compute().describeHost(id)).to.equal(null)
+    })
+
     it('reads every page', async () => {
       for (let n = 0; n < 1001; n += 1) plane.launch(`host-${n}`)
       const hosts = await compute().describeHosts()
@@ -148,6 +160,54 @@ describe('AWS adapters', () => {
         expect(error.code).to.equal('NOT_CONFIGURED')
         expect(`${error.message} ${error.hint}`).to.include('none/x').and.include('S3_BUCKET')
       }
+    })
+  })
+
+  describe('what something other than AWS answers', () => {
+    const answering = async (bodies: string[], work: () => Promise<unknown>) => {
+      const server = await startServer((response, { body }) => {
+        const [first = ''] = bodies
+        const next = bodies.find((one) => one.includes('<nextToken>') !== body.includes('NextToken='))
+        response.writeHead(200, { 'content-type': first.startsWith('<html') ? 'text/html' : 'text/xml' })
+        response.end(next ?? first)
+      })
+      const restore = setEnv({ AWS_ENDPOINT_URL_EC2: server.url, AWS_ENDPOINT_URL_S3: server.url })
+      try {
+        return await work()
+      } finally {
+        restore()
+        await server.close()
+      }
+    }
+    for (const [name, body] of [
+      ['nothing', ''],
+      ['a sign-in page', '<html><body>Sign in</body></html>'],
+      ['half an answer', '<DescribeInstancesResponse><reservationSet><item>'],
+      ['an answer without its list', '<DescribeInstancesResponse><requestId>x</requestId></DescribeInstancesResponse>'],
+      ['no XML', '{"a":1}'],
+    ] as const) {
+      it(`is an error and not an empty fleet: ${name}`, async () => {
+        for (const work of [
+          () => compute().describeHosts(),
+          () => compute().describeHost('i-0123456789abcdef0'),
+          () => compute().findImage(LATEST),
+          () => compute().latestImage(),
+          () => store().list('deploys/'),
+          () => store().get('deploys/x.json'),
+        ]) {
+          const error = await failureOf(answering([body], work))
+          expect(error.code).to.equal('UPSTREAM')
+          expect(error.message).to.include('was answered by something other than AWS')
+        }
+      })
+    }
+
+    it('looks for the newest image on every page, whatever EC2 puts on the first', async () => {
+      const page = (more: string, images: string) =>
+        `<DescribeImagesResponse>${more}<imagesSet>${images}</imagesSet></DescribeImagesResponse>`
+      const image = `<item><imageId>${LATEST}</imageId><creationDate>2026-11-19T08:00:00.000Z</creationDate></item>`
+      const pages = [page('<nextToken>t</nextToken>', ''), page('', image)]
+      expect(await answering(pages, () => compute().latestImage())).to.include({ id: LATEST })
     })
   })
 

@@ -13,15 +13,15 @@ import {
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { EBSClient, PutSnapshotBlockCommand } from '@aws-sdk/client-ebs'
+import { S3Client, UploadPartCommand } from '@aws-sdk/client-s3'
 import { expect } from 'chai'
 import { ebsEndpoint } from '../../../sandbox/aws/ebs.js'
 import { World } from '../../../sandbox/aws/world.js'
 import { Faults } from '../../../sandbox/faults.js'
-import { EBSClient, StartSnapshotCommand } from '../../../src/lib/adapters/aws/ebsSdk.js'
 import { catchingHandler, requestAsSent } from '../../../src/lib/adapters/aws/probe.js'
 import { attempt } from '../../../src/lib/adapters/aws/putOutcome.js'
-import { S3Client, UploadPartCommand } from '../../../src/lib/adapters/aws/s3Sdk.js'
-import { createSigner } from '../../../src/lib/adapters/aws/sigv4.js'
+import { createSigner } from '../../../src/lib/adapters/aws/signedPut.js'
 import { imageFiles } from '../../../src/lib/adapters/images/imageFile.js'
 import { journalFile, scanRecord } from '../../../src/lib/adapters/images/journalFile.js'
 import { createSnapshots } from '../../../src/lib/adapters/images/snapshots.js'
@@ -238,15 +238,13 @@ describe('adapters of image work', () => {
       const query = Object.entries(sent.query ?? {}).map(
         ([name, value]) => `${name}=${encodeURIComponent(String(value))}`,
       )
-      const headers = createSigner({ region: 'eu-central-1', service })(
+      const headers = await createSigner({ region: 'eu-central-1', service, credentials: async () => credentials })(
         {
-          method: sent.method,
           path: sent.path,
           query: query.sort().join('&'),
           headers: Object.fromEntries(own),
           payloadSha256,
         },
-        credentials,
         new Date(time.replace(/(....)(..)(..)T(..)(..)(..)Z/, '$1-$2-$3T$4:$5:$6Z')),
       )
       expect(headers.authorization).to.equal(authorization)
@@ -266,7 +264,12 @@ describe('adapters of image work', () => {
         ),
       )
       await expectSame('ebs', (region) =>
-        new EBSClient({ ...common, region }).send(new StartSnapshotCommand({ VolumeSize: 1, ClientToken: 't' })),
+        new EBSClient({ ...common, region }).send(
+          new PutSnapshotBlockCommand({
+            ...{ SnapshotId: 'snap-0123456789abcdef0', BlockIndex: 7, BlockData: Buffer.from('x'), DataLength: 1 },
+            ...{ Checksum: 'AA==', ChecksumAlgorithm: 'SHA256' },
+          }),
+        ),
       )
     })
   })

@@ -119,41 +119,6 @@ describe('fleetStatus of the ports', () => {
     expect(asked).to.deep.equal(['heartbeats/z.json'])
   })
 
-  it('reads so many heartbeats at once, those first that waited longest, and says whose it does not know', async () => {
-    const { compute, store, ports } = world()
-    const { clock } = ports
-    const memory = { known: new Map(), atMost: 2 }
-    const ids = ['a', 'b', 'c']
-    const beat = () => {
-      for (const host of compute.hosts)
-        store.set(`heartbeats/${host.id}.json`, heartbeatOf(host, { at: clock.now().toISOString() }))
-    }
-    const health = async () => {
-      const { instances } = await fleetStatus({
-        ...ports,
-        registry: registrySource(registryOf(...ids)),
-        heartbeatMemory: memory,
-      })
-      return instances.map((instance) => instance.health).join(' ')
-    }
-    compute.hosts = ids.map((id) => hostOf(id, { ami: NEW.id }))
-    beat()
-    expect(await health()).to.equal('healthy healthy unknown')
-    await clock.sleep(60_000)
-    beat()
-    // The third is read, and one of the others; what the last said a minute ago holds.
-    expect(await health()).to.equal('healthy healthy healthy')
-    await clock.sleep(5 * 60_000)
-    beat()
-    expect(await health()).to.match(/unknown/)
-    // Another machine under the id has not said anything yet.
-    compute.hosts = compute.hosts.map((host) => ({ ...host, instanceId: `${host.instanceId}-next` }))
-    await clock.sleep(60_000)
-    beat()
-    expect((await health()).match(/unknown/g)).to.have.length(1)
-    expect(await health()).to.equal('healthy healthy healthy')
-  })
-
   it('does not know the health of anything without a bucket', async () => {
     const { compute, ports } = world()
     compute.add(hostOf('a'))

@@ -1,16 +1,18 @@
 import type { Image as Ec2Image, Instance, InstanceStatus } from '@aws-sdk/client-ec2'
-import type { Host } from '../../domain/deploy/host.js'
-import type { Compute } from '../../ops/ports.js'
-import { EC2_READERS } from '../aws/ec2Answers.js'
 import {
   DescribeImagesCommand,
+  DescribeInstanceStatusCommand,
+  DescribeInstancesCommand,
   EC2Client,
+  paginateDescribeImages,
   paginateDescribeInstanceStatus,
   paginateDescribeInstances,
-} from '../aws/ec2Sdk.js'
-import { awsCall, clientLimits, lean } from '../aws/errors.js'
-import { readingBy } from '../aws/largeAnswers.js'
+} from '@aws-sdk/client-ec2'
+import type { Host } from '../../domain/deploy/host.js'
+import type { Compute } from '../../ops/ports.js'
+import { always, awsCall, clientLimits } from '../aws/errors.js'
 
+const NO_SUCH_INSTANCE = new Set(['InvalidInstanceID.NotFound', 'InvalidInstanceID.Malformed'])
 const LIVE_STATES = ['pending', 'running', 'shutting-down', 'stopping', 'stopped']
 
 export interface AwsSettings {
@@ -23,7 +25,7 @@ export interface AwsSettings {
 
 /** EC2 as the use-cases see it. Credentials and endpoints are the SDK's own business. */
 export function createCompute(settings: AwsSettings): Compute {
-  const client = readingBy(lean(new EC2Client({ region: settings.region, ...clientLimits(settings) })), EC2_READERS)
+  const client = new EC2Client({ region: settings.region, ...clientLimits(settings) })
   const fleetFilter = { Name: 'tag:app', Values: ['clawdinator'] }
   return {
     async describeHosts() {
@@ -32,7 +34,7 @@ export function createCompute(settings: AwsSettings): Compute {
           const found: Instance[] = []
           const filters = [fleetFilter, { Name: 'instance-state-name', Values: LIVE_STATES }]
           for await (const page of paginateDescribeInstances({ client, pageSize: 1000 }, { Filters: filters })) {
-            for (const reservation of page.Reservations ?? []) found.push(...(reservation.Instances ?? []))
+            for (const reservation of always(page.Reservations)) found.push(...(reservation.Instances ?? []))
           }
           return found
         }),
@@ -40,17 +42,33 @@ export function createCompute(settings: AwsSettings): Compute {
         awsCall('EC2 DescribeInstanceStatus', async () => {
           const found = new Map<string, InstanceStatus>()
           for await (const page of paginateDescribeInstanceStatus({ client, pageSize: 1000 }, {})) {
-            for (const status of page.InstanceStatuses ?? []) found.set(status.InstanceId ?? '', status)
+            for (const status of always(page.InstanceStatuses)) found.set(status.InstanceId ?? '', status)
           }
           return found
         }),
       ])
       return instances.flatMap((instance) => toHost(instance, statuses.get(instance.InstanceId ?? '')) ?? [])
     },
+    describeHost: (instanceId) =>
+      awsCall('EC2 DescribeInstances', async () => {
+        const InstanceIds = [instanceId]
+        try {
+          const [described, checked] = await Promise.all([
+            client.send(new DescribeInstancesCommand({ InstanceIds })),
+            client.send(new DescribeInstanceStatusCommand({ InstanceIds, IncludeAllInstances: true })),
+          ])
+          const instance = always(described.Reservations).flatMap(({ Instances }) => Instances ?? [])[0]
+          if (instance?.State?.Name === 'terminated') return 'terminated'
+          return instance ? toHost(instance, always(checked.InstanceStatuses)[0]) : null
+        } catch (error) {
+          if (NO_SUCH_INSTANCE.has((error as Error).name)) return null
+          throw error
+        }
+      }),
     async findImage(id) {
       const images = await awsCall('EC2 DescribeImages', async () => {
         try {
-          return (await client.send(new DescribeImagesCommand({ ImageIds: [id] }))).Images ?? []
+          return always((await client.send(new DescribeImagesCommand({ ImageIds: [id] }))).Images)
         } catch (error) {
           if (
             ['InvalidAMIID.NotFound', 'InvalidAMIID.Unavailable', 'InvalidAMIID.Malformed'].includes(
@@ -65,18 +83,17 @@ export function createCompute(settings: AwsSettings): Compute {
       return image ? { ...image, available: images[0]?.State === 'available' } : null
     },
     async latestImage() {
-      const answer = await awsCall('EC2 DescribeImages', () =>
-        client.send(
-          new DescribeImagesCommand({
-            Owners: ['self'],
-            Filters: [
-              { Name: 'tag:clawdinator', Values: ['true'] },
-              { Name: 'state', Values: ['available'] },
-            ],
-          }),
-        ),
-      )
-      const images = (answer.Images ?? []).flatMap((image) => toImage(image) ?? [])
+      const images = await awsCall('EC2 DescribeImages', async () => {
+        const found: Ec2Image[] = []
+        const Filters = [
+          { Name: 'tag:clawdinator', Values: ['true'] },
+          { Name: 'state', Values: ['available'] },
+        ]
+        for await (const page of paginateDescribeImages({ client }, { Owners: ['self'], Filters })) {
+          found.push(...always(page.Images))
+        }
+        return found.flatMap((image) => toImage(image) ?? [])
+      })
       return images.sort((a, b) => b.createdAt.localeCompare(a.createdAt) || b.id.localeCompare(a.id))[0] ?? null
     },
   }

@@ -4,10 +4,13 @@ import { ClawctlError } from '../../domain/errors.js'
 import { parseJson } from '../../domain/json.js'
 import type { ControlApi } from '../../ops/deploy/controlApiPlane.js'
 import { HttpFailure, type HttpResponse, httpRequest } from '../httpClient.js'
-import { withRetry } from '../retry.js'
+import { parseRetryAfter, retryHint, withRetry } from '../retry.js'
 
 /** The Lambda's own limit is 30 s; an answer that comes later is none. */
 const TIMEOUT_MS = 35_000
+
+/** Nobody waits longer without a line. */
+const NOTICE_MS = 10_000
 
 /** An answer that the contract does not know: the Function URL's own 429, 502 or 503, or a proxy's page. */
 class ForeignAnswer extends Error {
@@ -16,12 +19,17 @@ class ForeignAnswer extends Error {
     super(`HTTP ${response.status}`)
     this.response = response
   }
+
+  get retryAfterMs(): number {
+    return parseRetryAfter(this.response.headers['retry-after'])
+  }
 }
 
 /**
  * The Control API over HTTPS. Every call may be retried: the POST carries a request id, and the same id starts one run.
  * What the API itself reports as failed upstream was retried there, and is not retried again.
  * @param options.token never put into a message, a URL or an argument
+ * @param options.onWait hears every ten seconds for which call is still waited
  * @param options.interruption breaks off the look at a deploy, the one call that somebody makes while they wait
  */
 export function createControlApi(options: {
@@ -31,6 +39,9 @@ export function createControlApi(options: {
   interruption?: () => AbortSignal
   /** Per attempt, where somebody waits for something else. */
   timeoutMs?: number
+  onWait?: (text: string) => void
+  /** For tests. */
+  noticeMs?: number
 }): ControlApi {
   const base = options.url.replace(/\/+$/, '')
   async function call<T>(
@@ -63,11 +74,21 @@ export function createControlApi(options: {
       return answer
     }
     let answer: unknown
+    const started = performance.now()
+    const notice = setInterval(() => {
+      const seconds = Math.round((performance.now() - started) / 1000)
+      options.onWait?.(`Waiting for ${new URL(base).host}, for ${seconds} s now.`)
+    }, options.noticeMs ?? NOTICE_MS)
     try {
-      answer = await withRetry(exchange, { retryable: (error) => !signal?.aborted && isRetryable(error) })
+      answer = await withRetry(exchange, {
+        retryable: (error) => !signal?.aborted && isRetryable(error),
+        pauseMs: (error) => (error instanceof ForeignAnswer ? error.retryAfterMs : 0),
+      })
     } catch (error) {
       if (signal?.aborted) throw new ClawctlError('CANCELLED', 'It was interrupted.', { cause: error })
       throw explain(error, base)
+    } finally {
+      clearInterval(notice)
     }
     const parsed = schema.safeParse(answer)
     if (parsed.success) return parsed.data
@@ -112,13 +133,14 @@ function explain(error: unknown, base: string): ClawctlError {
   if (error instanceof ClawctlError) return error
   if (error instanceof ForeignAnswer) {
     const { status } = error.response
+    const when = retryHint(error.retryAfterMs)
     if (status === 429) {
       return new ClawctlError('RATE_LIMITED', 'The Control API is busy (HTTP 429).', {
-        hint: 'Wait a minute, then try again.',
+        hint: when ?? 'Wait a minute, then try again.',
       })
     }
     return new ClawctlError('UPSTREAM', `${base} answered HTTP ${status} without a word of the Control API.`, {
-      hint: 'Check the URL; if it is right, look at the Lambda and its log.',
+      hint: `${when ? `${when} Else check` : 'Check'} the URL; if it is right, look at the Lambda and its log.`,
     })
   }
   return new ClawctlError('UPSTREAM', `The Control API could not be reached: ${(error as Error).message}.`, {

@@ -113,12 +113,12 @@ function mayHaveArrived(error: unknown): boolean {
   return !(cause instanceof HttpFailure) || cause.sent
 }
 
-/** A limit passes soon only where GitHub says when. */
+/** A limit passes soon only where GitHub says when; an outage, unless GitHub asks for a longer pause. */
 export function isPassing(error: unknown): boolean {
   if (!(error instanceof RequestError) || error.cause instanceof ClawctlError) return false
-  if (!isLimited(error)) return error.status >= 500
   const pause = retryAfterMs(error)
-  return pause > 0 && pause <= LONGEST_PAUSE_MS
+  if (pause > LONGEST_PAUSE_MS) return false
+  return isLimited(error) ? pause > 0 : error.status >= 500
 }
 
 interface FetchInit {

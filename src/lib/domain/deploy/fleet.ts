@@ -9,8 +9,6 @@ export interface FleetFacts {
   latestImage: Image | null
   /** By instance id of the registry; null where there is nowhere to read them, and health is unknown. */
   heartbeats: ReadonlyMap<string, Heartbeat> | null
-  /** Ids whose heartbeat is there and was not read for this picture: their health is unknown. */
-  unread?: ReadonlySet<string>
   now: Date
 }
 
@@ -37,8 +35,7 @@ export function fleetStatus(facts: FleetFacts): Fleet {
 
   function describe(id: string, host: Host, state: FleetInstance['state']): FleetInstance {
     const heartbeat = facts.heartbeats?.get(id) ?? null
-    const isKnown = facts.heartbeats !== null && !facts.unread?.has(id)
-    const health = isKnown ? judgeHealth({ host, heartbeat, now: facts.now }).health : 'unknown'
+    const health = facts.heartbeats !== null ? judgeHealth({ host, heartbeat, now: facts.now }).health : 'unknown'
     const own = heartbeat?.instanceId === host.instanceId
     return {
       id,

@@ -1,5 +1,5 @@
 import pMap from 'p-map'
-import type { Deploy, DeployDetail, DeployRecord } from '../../domain/contract/index.js'
+import type { Deploy, DeployDetail } from '../../domain/contract/index.js'
 import { REQUEST_ID_PATTERN } from '../../domain/contract/index.js'
 import {
   deployOf,
@@ -20,15 +20,6 @@ export interface DeploysPorts {
   /** Null where no bucket is configured: hosts and the resolved AMI are then not known. */
   store: ObjectStore | null
   clock: Clock
-  /** Where they are remembered from one call to the next. */
-  finishedRecords?: FinishedRecords
-}
-
-/** Records of deploys that are over, by what they were when they were read: nobody writes them any more. */
-export interface FinishedRecords {
-  /** Undefined for what was not read, null where there is no record. */
-  get(version: string): DeployRecord | null | undefined
-  set(version: string, record: DeployRecord | null): void
 }
 
 /** How far back a run is looked for by its request id; GitHub pages by 100. */
@@ -53,15 +44,8 @@ export async function listDeploys(ports: DeploysPorts, limit: number): Promise<D
   ]
     .sort((a, b) => b.at - a.at)
     .slice(0, limit)
-  const read = async ({ at, run, requestId }: (typeof newest)[number]) => {
-    // A run that is run again gets a new time, and so does a record.
-    const version = `${requestId} ${run ? run.updatedAt : at}`
-    const remembered = run && run.status !== 'completed' ? undefined : ports.finishedRecords
-    const known = remembered?.get(version)
-    const record = known === undefined ? await recordOf(store, requestId) : known
-    // An entry of the index is there before its record.
-    const isFinal = run !== null || (record !== null && record.status !== 'running')
-    if (known === undefined && isFinal) remembered?.set(version, record)
+  const read = async ({ run, requestId }: (typeof newest)[number]) => {
+    const record = await recordOf(store, requestId)
     return run ? deployOf(run, record, runs) : record && deployOfRecord(record, ports.clock.now())
   }
   const deploys = (await pMap(newest, read, { concurrency: AT_ONCE })).filter((deploy) => deploy !== null)

@@ -168,10 +168,10 @@ async function tokenInBundles(once: Shared): Promise<Finding> {
   return fail(`It is not in the bundle of ${ids.join(', ')}${more}.`, 'Upload the bundle of each instance named here.')
 }
 
-async function fleet({ store, clock, heartbeatMemory: memory }: ServerPreflightPorts, once: Shared): Promise<Finding> {
+async function fleet({ store, clock }: ServerPreflightPorts, once: Shared): Promise<Finding> {
   const [registry, hosts, latestImage] = await Promise.all([once.registry(), once.hosts(), once.latestImage()])
-  const read = store && (await readHeartbeats(store, hosts, { clock, memory }))
-  const { instances } = fleetStatus({ registry, hosts, latestImage, heartbeats: null, ...read, now: clock.now() })
+  const heartbeats = store && (await readHeartbeats(store, hosts))
+  const { instances } = fleetStatus({ registry, hosts, latestImage, heartbeats, now: clock.now() })
   const told = (what: string, ids: readonly { id: string }[]) => {
     const named = ids.slice(0, MOST_NAMED).map(({ id }) => id)
     const more = ids.length > MOST_NAMED ? ` and ${ids.length - MOST_NAMED} more` : ''
@@ -192,7 +192,6 @@ async function fleet({ store, clock, heartbeatMemory: memory }: ServerPreflightP
       'orphan',
       instances.filter(({ state }) => state === 'orphan'),
     ),
-    ...(read?.unread.size ? [`${count(read.unread.size, 'heartbeat')} not read yet`] : []),
   ]
   return pass(`${words.join('; ')}.`, words.length > 1 ? 'See `clawctl fleet status`.' : null)
 }
