@@ -4,7 +4,7 @@ import { closeSync, ftruncateSync, mkdtempSync, openSync, readFileSync, readSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { EBSClient, PutSnapshotBlockCommand, StartSnapshotCommand } from '../src/lib/adapters/aws/ebsSdk.js'
+import { EBSClient, PutSnapshotBlockCommand, StartSnapshotCommand } from '@aws-sdk/client-ebs'
 
 /**
  * Image work against the sandbox, which runs in a process of its own, as ratios in one run. Prints, never judges:
@@ -48,6 +48,7 @@ async function measure(runs: number, scale: number, direct: boolean): Promise<vo
   try {
     const rows = new Map<string, Run[]>()
     const add = async (name: string, run: Promise<Run>) => rows.set(name, [...(rows.get(name) ?? []), await run])
+    const hasColdsnap = spawnSync('coldsnap', ['--version']).status === 0
     const hasAws = spawnSync('aws', ['--version']).status === 0
     for (let run = 0; run < runs; run += 1) {
       // Another seed each time: what is there already is not sent again.
@@ -55,6 +56,11 @@ async function measure(runs: number, scale: number, direct: boolean): Promise<vo
       const blocks = writeImage(image, scale, run)
       spawnSync('cp', ['--sparse=always', image, changed])
       changeImage(changed, blocks)
+      if (hasColdsnap) {
+        const { AWS_ENDPOINT_URL_EBS: endpoint = '', AWS_REGION: region = '' } = process.env
+        const coldsnap = ['coldsnap', '--endpoint', endpoint, '--region', region, 'upload', '--no-progress', image]
+        await add('coldsnap', timed(coldsnap, folder))
+      }
       await add('SDK loop, 64 workers', timed([process.execPath, '--import', 'tsx', SELF, 'sdk', image], folder))
       await add('--direct, full', clawctl('import', '--direct', '--full', image))
       await add('--direct, 5% changed', clawctl('import', '--direct', changed))
@@ -87,6 +93,9 @@ function report(rows: ReadonlyMap<string, Run[]>, runs: number): void {
   say(
     `full, rate over that of the SDK loop:   ${(seconds('SDK loop, 64 workers') / seconds('--direct, full')).toFixed(2)}x`,
   )
+  if (rows.has('coldsnap')) {
+    say(`full, rate over that of coldsnap:       ${(seconds('coldsnap') / seconds('--direct, full')).toFixed(2)}x`)
+  }
   say(
     `5% changed, time over that of the full: ${(seconds('--direct, 5% changed') / seconds('--direct, full')).toFixed(2)}x`,
   )
@@ -137,6 +146,9 @@ function writeImage(path: string, scale: number, seed: number): number[] {
   const [size, data] = [Math.round(8192 * scale), Math.round(1800 * scale)]
   const random = createCipheriv('aes-128-ctr', Buffer.alloc(16, 7), Buffer.alloc(16, seed))
   const zeros = Buffer.alloc(MIB)
+  const bootSector = Buffer.alloc(512)
+  bootSector.write('boot code')
+  bootSector.writeUInt16LE(0xaa55, 510)
   const fd = openSync(path, 'w')
   ftruncateSync(fd, size * MIB)
   const blocks: number[] = []
@@ -148,6 +160,7 @@ function writeImage(path: string, scale: number, seed: number): number[] {
     at = Math.floor(((run + 9) / data) * size)
     at = Math.min(at, size - (data - run - 9))
   }
+  writeSync(fd, bootSector, 0, 512, 0)
   closeSync(fd)
   return blocks
 }

@@ -12,7 +12,8 @@ import { promisify } from 'node:util'
 const REQUESTS = Number(process.argv[2] ?? 10_000)
 const STARTS = 21
 const WARM = 1000
-const LARGE = 1000
+/** The fleet that the plane is built for. */
+const LARGE = 100
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const BUNDLE = join(ROOT, 'dist/lambda/index.mjs')

@@ -5,8 +5,6 @@ import { createGithubApp } from '../src/lib/adapters/github/app.js'
 import { parsePrivateKey } from '../src/lib/adapters/github/appKey.js'
 import type { GithubCredential } from '../src/lib/adapters/github/client.js'
 import { createGithub } from '../src/lib/adapters/github/runs.js'
-import type { FinishedRecords } from '../src/lib/ops/deploy/deploys.js'
-import type { HeartbeatMemory } from '../src/lib/ops/deploy/fleetStatus.js'
 import type { Clock, Compute, ObjectStore, RegistrySource, Runs } from '../src/lib/ops/ports.js'
 import type { ServerPreflightPorts } from '../src/lib/ops/preflight/ports.js'
 import { type Configuration, type Env, parseCallerTokens } from './configuration.js'
@@ -19,13 +17,10 @@ export interface LambdaPorts {
   clock: Clock
   github: ServerPreflightPorts['github']
   controlTokens: NonNullable<ServerPreflightPorts['controlTokens']>
-  heartbeatMemory?: HeartbeatMemory
-  finishedRecords?: FinishedRecords
 }
 
 /** An agent waits for the answer: see ADR 10 for how the patience of all fits into the function's 30 s. */
 const GITHUB_PATIENCE = { attempts: 3, attemptMs: 3_000 }
-/** EC2 takes its time to describe a thousand instances. */
 const EC2_PATIENCE = { attempts: 3, attemptMs: 5_000 }
 const S3_PATIENCE = { attempts: 3, attemptMs: 2_000 }
 const USER_AGENT = 'clawctl-control-api'
@@ -46,7 +41,7 @@ export function createPorts(configuration: Configuration, clock: Clock = systemC
   const { AWS_REGION: region, S3_BUCKET: bucket } = configuration
   return {
     compute: createCompute({ region, patience: EC2_PATIENCE }),
-    store: bucket ? createObjectStore({ region, patience: S3_PATIENCE, bucket, readsMany: true }) : null,
+    store: bucket ? createObjectStore({ region, patience: S3_PATIENCE, bucket }) : null,
     runs: { dispatch: github.dispatch, list: github.list, jobs: github.jobs },
     registry: github.registry,
     clock,

@@ -1,5 +1,4 @@
 import { ClawctlError, errorBody, httpStatusOf } from '../src/lib/domain/errors.js'
-import type { HeartbeatMemory } from '../src/lib/ops/deploy/fleetStatus.js'
 import type { Clock } from '../src/lib/ops/ports.js'
 import { Authenticator } from './authenticate.js'
 import { causeOf } from './cause.js'
@@ -8,7 +7,7 @@ import { createPorts, type LambdaPorts } from './context.js'
 import { parseEvent } from './event.js'
 import { Meter } from './meter.js'
 import { page } from './page.js'
-import { FinishedRecordsOfLate, Recent, recentPorts } from './recent.js'
+import { Recent, recentPorts } from './recent.js'
 import { Secrets } from './redaction.js'
 import { findRoute, MethodNotAllowed, runRoute } from './router.js'
 import type { RoutePorts, Subject } from './routes.js'
@@ -27,8 +26,6 @@ export interface HandlerOptions {
 }
 
 const BUDGET_MS = 28_000
-/** What one answer reads anew: a fleet of so many is shown whole, one of a thousand within some answers. Half a millisecond of CPU each. */
-const HEARTBEATS_AT_MOST = 128
 /** In the log; what is longer than any id says nothing more. */
 const LONGEST_LOGGED = 64
 
@@ -101,10 +98,6 @@ export function createHandler(
 class Plane {
   readonly #env: Env
   readonly #makePorts: (configuration: Configuration) => LambdaPorts
-  readonly #memories = {
-    heartbeatMemory: { known: new Map(), atMost: HEARTBEATS_AT_MOST } satisfies HeartbeatMemory,
-    finishedRecords: new FinishedRecordsOfLate(),
-  }
   #made: { ports: LambdaPorts; recent: Recent } | undefined
 
   constructor(env: Env, makePorts: (configuration: Configuration) => LambdaPorts) {
@@ -125,7 +118,7 @@ class Plane {
     const now = () => watched(made().ports, meter)
     return {
       now,
-      recent: () => ({ ...recentPorts(now(), made().recent), ...this.#memories }),
+      recent: () => recentPorts(now(), made().recent),
       forget: () => made().recent.clear(),
     }
   }

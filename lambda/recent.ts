@@ -1,6 +1,4 @@
 import { HEARTBEAT_PREFIX } from '../src/lib/domain/bundles/manifest.js'
-import type { DeployRecord } from '../src/lib/domain/contract/index.js'
-import type { FinishedRecords } from '../src/lib/ops/deploy/deploys.js'
 import type { Clock } from '../src/lib/ops/ports.js'
 import type { LambdaPorts } from './context.js'
 
@@ -39,29 +37,6 @@ export class Recent {
   }
 }
 
-/** Two histories of the longest, and no more than some hundred KB of them. */
-const MOST_RECORDS = 200
-const MOST_HOSTS = 20
-
-/** The records of deploys that are over which were read last. One of a large fleet is large, and read again. */
-export class FinishedRecordsOfLate implements FinishedRecords {
-  readonly #records = new Map<string, DeployRecord | null>()
-
-  get(version: string): DeployRecord | null | undefined {
-    const record = this.#records.get(version)
-    // Last in line again.
-    if (record !== undefined && this.#records.delete(version)) this.#records.set(version, record)
-    return record
-  }
-
-  set(version: string, record: DeployRecord | null): void {
-    if (record && record.hosts.length > MOST_HOSTS) return
-    this.#records.set(version, record)
-    const [oldest] = this.#records.keys()
-    if (this.#records.size > MOST_RECORDS && oldest !== undefined) this.#records.delete(oldest)
-  }
-}
-
 /** The ports as those see them who only want to know how things stand. No deploy is decided on them. */
 export function recentPorts(ports: LambdaPorts, recent: Recent): LambdaPorts {
   const { compute, store, runs, registry, github } = ports
@@ -70,10 +45,11 @@ export function recentPorts(ports: LambdaPorts, recent: Recent): LambdaPorts {
     compute: {
       ...compute,
       describeHosts: () => recent.get('hosts', compute.describeHosts),
-      latestImage: () => recent.get('image', compute.latestImage),
+      fleetImages: () => recent.get('images', compute.fleetImages),
     },
     store: store && {
       ...store,
+      get: (key) => (key.startsWith(HEARTBEAT_PREFIX) ? recent.get(key, () => store.get(key)) : store.get(key)),
       list: (prefix, options) =>
         prefix === HEARTBEAT_PREFIX
           ? recent.get(prefix, () => store.list(prefix, options))

@@ -38,6 +38,8 @@ const APP = {
 } as const
 /** Hosts boot in under a second here, so one that takes this long never will. */
 const HEALTH_TIMEOUT = '6s'
+/** Hosts boot some fifty times faster here, and what the Control API remembers grows old as fast. */
+const REUSE_MS = 40
 
 let appKey: ReturnType<typeof makeAppKey> | undefined
 
@@ -58,6 +60,8 @@ export interface SandboxOptions {
   faults: readonly Fault[]
   tofu: TofuChoice
   env: NodeJS.ProcessEnv
+  /** How long the Control API may answer by what it read last; 40 ms where it is not given. */
+  reuseMs?: number
   /** What the plane does behind the scenes, one line each. */
   onNote?: (note: string) => void
 }
@@ -189,8 +193,7 @@ export class Sandbox {
           ...aws.endpoints,
           ...aws.credentials,
           CONTROL_API_TOKEN: controlToken,
-          // Hosts boot some fifty times faster here, and pictures grow old as fast.
-          CONTROL_API_REUSE_MS: '40',
+          CONTROL_API_REUSE_MS: String(options.reuseMs ?? REUSE_MS),
           GITHUB_TOKEN: githubToken,
           GITHUB_REPO: DEFAULT_REPOSITORY,
           GITHUB_API_URL: githubUrl,

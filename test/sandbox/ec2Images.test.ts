@@ -28,7 +28,7 @@ import { World } from '../../sandbox/aws/world.js'
 import { Faults } from '../../sandbox/faults.js'
 import { Hosts } from '../../sandbox/hosts.js'
 import type { Endpoint } from '../../sandbox/http.js'
-import { BOOT_MARKER } from '../../src/lib/domain/images/marker.js'
+import { BOOT_LINE } from '../../src/lib/domain/images/names.js'
 import { parseFault } from '../../src/lib/domain/sandboxOptions.js'
 import { eagerRetries, failure } from './awsSupport.js'
 
@@ -273,7 +273,7 @@ describe('sandbox: EC2 images', () => {
     const InstanceId = machine?.InstanceId ?? ''
     await until(() => world.instances.get(InstanceId)?.checks === 'ok')
     const { Output = '' } = await ec2.send(new GetConsoleOutputCommand({ InstanceId, Latest: true }))
-    expect(Buffer.from(Output, 'base64').toString()).to.include(BOOT_MARKER)
+    expect(Buffer.from(Output, 'base64').toString()).to.include(BOOT_LINE)
     const remove = new DeleteSecurityGroupCommand({ GroupId })
     expect((await failure(ec2.send(remove))).name).to.equal('DependencyViolation')
     await ec2.send(new TerminateInstancesCommand({ InstanceIds: [InstanceId] }))
@@ -291,7 +291,7 @@ describe('sandbox: EC2 images', () => {
       const takeBack = faults.add(parseFault(fault))
       const machine = world.launch({ imageId, instanceType: 't3.micro' })
       await until(() => machine.checks === checks)
-      expect(machine.console).not.to.include(BOOT_MARKER)
+      expect(machine.console).not.to.include(BOOT_LINE)
       takeBack()
     }
   })

@@ -8,7 +8,7 @@ const BOTH = [`clawdinator-1 ${OLDER_AMI}`, `clawdinator-2 ${LATEST_AMI}`]
 const STATUS = ['fleet', 'status']
 const DEPLOY = ['fleet', 'deploy', 'clawdinator-2']
 
-/** The kinds of faults that test/cli/faults.test.ts leaves out. */
+/** The kinds of faults that test/commands/fleet/faults.test.ts leaves out. */
 describe('faults, the other kinds', () => {
   const begin = () =>
     concurrently(

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { digests } from '../../src/lib/adapters/images/digests.js'
+import { digests } from '../../src/lib/adapters/images/imageFile.js'
 import { ClawctlError } from '../../src/lib/domain/errors.js'
 import { BLOCK_BYTES } from '../../src/lib/domain/images/blocks.js'
 import type {
@@ -28,6 +28,17 @@ function digestOfBlock(value: number): Buffer {
   return known
 }
 
+/** The first sector of a disk with one partition, of Linux or of EFI, of seven sectors. */
+export function bootSector(kind: 'linux' | 'esp' = 'linux'): Buffer {
+  const sector = Buffer.alloc(512)
+  sector.write('boot code')
+  sector.writeUInt8(kind === 'esp' ? 0xef : 0x83, 446 + 4)
+  sector.writeUInt32LE(1, 446 + 8)
+  sector.writeUInt32LE(7, 446 + 12)
+  sector.writeUInt16LE(0xaa55, 510)
+  return sector
+}
+
 /** A file whose blocks are filled with one byte each; 0 is a hole unless `written` says otherwise. */
 export class FakeDisk {
   readonly path: string
@@ -52,6 +63,11 @@ export class FakeDisk {
     this.#version += 1
   }
 
+  replace(content: readonly number[]): void {
+    this.content = [...content]
+    this.#version += 1
+  }
+
   open(): ImageFile {
     const opened = this.#version
     const { bytes } = this
@@ -59,6 +75,7 @@ export class FakeDisk {
       path: this.path,
       name: this.path.replace(/^.*\//, ''),
       bytes,
+      identity: `${this.path} ${opened}`,
       allocatedBytes: bytes,
       extents: async () => ({
         by: 'fake',
@@ -117,6 +134,7 @@ export class FakeImageCloud {
   readonly objects = new Map<string, { bytes: Uint8Array; metadata: Record<string, string>; modifiedAt: Date }>()
   readonly uploads = new Map<string, FakeUpload>()
   readonly tasks = new Map<string, ImportTask & { token: string }>()
+  scan: { identity: string; manifest: Uint8Array } | null = null
   readonly journals = new Map<string, string[]>()
   readonly files = new Map<string, FakeDisk | string>()
   readonly progress = new FakeProgress()
@@ -124,6 +142,9 @@ export class FakeImageCloud {
   /** What was done, in its order. */
   readonly log: string[] = []
   encryptsByDefault = false
+  /** How many calls that name a new snapshot or AMI are answered as if it did not exist. */
+  unknownFor = 0
+  readonly #young = new Map<string, number>()
   /** Whether S3 copies parts. */
   copies = true
   /** Each PUT, by its number from 1. */
@@ -175,6 +196,12 @@ export class FakeImageCloud {
       snapshots: live(this.#snapshotPort()),
       images: live(this.#imagePort()),
       journal: (name) => live(this.#journalPort(name)),
+      scans: live({
+        read: async (identity: string) => (this.scan?.identity === identity ? this.scan.manifest : null),
+        write: async (identity: string, manifest: Uint8Array) => {
+          this.scan = { identity, manifest }
+        },
+      }),
       clock: this.clock,
       progress: this.progress,
       report: this.report,
@@ -200,7 +227,27 @@ export class FakeImageCloud {
 
   #id(prefix: string): string {
     this.#ids += 1
-    return `${prefix}-${String(this.#ids).padStart(17, '0')}`
+    const id = `${prefix}-${String(this.#ids).padStart(17, '0')}`
+    this.#young.set(id, this.unknownFor)
+    return id
+  }
+
+  /** Has so many calls that name it answered as if it did not exist. */
+  hide(id: string, calls: number): void {
+    this.#young.set(id, calls)
+  }
+
+  /** Whether the service does not know it yet. Uses up one such answer. */
+  #isUnknown(id: string): boolean {
+    const left = this.#young.get(id) ?? 0
+    this.#young.set(id, left - 1)
+    return left > 0
+  }
+
+  #mustBeKnown(id: string, name: string): void {
+    if (!this.#isUnknown(id)) return
+    const cause = Object.assign(new Error(`${id} does not exist`), { name })
+    throw new ClawctlError('UPSTREAM', `${id} failed.`, { cause })
   }
 
   /** What happens to a PUT, before it is carried out or instead of it. */
@@ -223,6 +270,7 @@ export class FakeImageCloud {
     }
     return {
       describe: async (id) => {
+        if (this.#isUnknown(id)) return null
         const snapshot = this.snapshots.get(id)
         if (snapshot && snapshot.sealing !== null && snapshot.sealing-- <= 0) snapshot.state = 'completed'
         return snapshot ?? null
@@ -231,7 +279,10 @@ export class FakeImageCloud {
         [...this.snapshots.values()]
           .filter((snapshot) => Object.entries(tags).every(([name, value]) => snapshot.tags[name] === value))
           .reverse(),
-      tag: async (id, tags) => void Object.assign(must(id).tags, tags),
+      tag: async (id, tags) => {
+        this.#mustBeKnown(id, 'InvalidSnapshot.NotFound')
+        Object.assign(must(id).tags, tags)
+      },
       delete: async (id) => {
         this.log.push(`delete ${id}`)
         this.snapshots.delete(id)
@@ -269,6 +320,7 @@ export class FakeImageCloud {
       putBlock: async ({ snapshotId, index, data, sha256: digest }) => {
         const fault = this.#fault()
         if (typeof fault === 'object') return fault
+        if (this.#isUnknown(snapshotId)) return { ok: false, kind: 'unknown', error: new Error('does not exist') }
         // Before the answer: what it holds then is what counts.
         await Promise.resolve()
         const value = (data[0] ?? 0) ^ (fault === 'corrupt' ? 1 : 0)
@@ -334,6 +386,7 @@ export class FakeImageCloud {
     const tagged = (tags: Tags, wanted: Tags) => Object.entries(wanted).every(([name, value]) => tags[name] === value)
     return {
       describe: async (id) => {
+        if (this.#isUnknown(id)) return null
         const image = this.images.get(id)
         if (image && image.describes++ >= 2) image.state = 'available'
         return image ? { ...image, tags: { ...image.tags } } : null
@@ -354,6 +407,7 @@ export class FakeImageCloud {
         return id
       },
       tag: async (id, tags) => {
+        this.#mustBeKnown(id, 'InvalidAMIID.NotFound')
         const image = this.images.get(id)
         if (!image) throw new ClawctlError('UPSTREAM', `There is no ${id}.`)
         if (tags.clawdinator === 'true' && image.state !== 'available') throw new Error(`${id} was tagged too early`)
@@ -445,6 +499,7 @@ export class FakeImageCloud {
       append: async (line) => void lines().push(line),
       clear: async () => void this.journals.delete(name),
       lock: async () => true,
+      holder: async () => 'process 1',
       unlock: async () => {},
     }
   }

@@ -1,4 +1,5 @@
 import type { Agent } from 'node:http'
+import { CONNECT_TIMEOUT_MS, createAgent, httpModuleOf, proxyFor } from './httpAgents.js'
 
 /**
  * One HTTP exchange through node:http(s). Global fetch would cost some 150 ms of start-up on Node 20 (undici's wasm),
@@ -39,48 +40,57 @@ const MAX_BODY_BYTES = 8 * 1024 * 1024
 /** Longer than the pause between two looks at a deploy; shorter than what servers and what stands before them allow. */
 const IDLE_MS = 8_000
 
-const agents = new Map<string, Agent>()
+const agents = new Map<string, Promise<Agent>>()
 
 /**
  * Reads share connections: over TLS a new one costs two more round trips and some kilobytes, which somebody on a plane
  * feels at every look. Anything else gets its own, so that `sent` is known.
  */
-function agentOf(url: URL, method: string): Agent | false {
-  if (method !== 'GET') return false
-  let agent = agents.get(url.protocol)
+function agentOf(url: URL, proxy: URL | null, keepAlive: boolean): Promise<Agent> {
+  const key = `${url.protocol} ${proxy?.href ?? ''} ${keepAlive}`
+  let agent = agents.get(key)
   if (!agent) {
-    agent = new (moduleOf(url).Agent)({ keepAlive: true, timeout: IDLE_MS })
-    agents.set(url.protocol, agent)
+    agent = createAgent(url, proxy, keepAlive ? { keepAlive, timeout: IDLE_MS } : {})
+    agents.set(key, agent)
   }
   return agent
 }
 
-// An import would also build the module's namespace, which costs more than the module.
-function moduleOf(url: URL) {
-  return process.getBuiltinModule(url.protocol === 'https:' ? 'node:https' : 'node:http')
-}
-
-/** @throws HttpFailure */
+/**
+ * @throws HttpFailure
+ * @throws ClawctlError NOT_CONFIGURED where the environment names a proxy that can't be one
+ */
 export async function httpRequest(options: HttpRequest): Promise<HttpResponse> {
   const url = new URL(options.url)
   const started = performance.now()
+  const proxy = await proxyFor(url)
+  const target = { url, place: proxy ? `${url.host} through the proxy ${proxy.host}` : url.host }
   try {
-    return await exchange(url, options, options.timeoutMs, agentOf(url, options.method))
+    return await exchange(target, options, options.timeoutMs, await agentOf(url, proxy, options.method === 'GET'))
   } catch (error) {
     if (!(error instanceof ClosedMeanwhile)) throw error
     // Not a second try: the server had closed the kept connection before it saw the request.
-    return exchange(url, options, options.timeoutMs - (performance.now() - started), false)
+    const left = options.timeoutMs - (performance.now() - started)
+    return exchange(target, options, left, await agentOf(url, proxy, false))
   }
 }
 
 /** A connection that was kept, and that the server closed before a word of its answer. */
 class ClosedMeanwhile extends HttpFailure {}
 
-function exchange(url: URL, options: HttpRequest, timeoutMs: number, agent: Agent | false): Promise<HttpResponse> {
+interface Target {
+  url: URL
+  /** For messages: the host, and the proxy's where there is one. */
+  place: string
+}
+
+function exchange(target: Target, options: HttpRequest, timeoutMs: number, agent: Agent): Promise<HttpResponse> {
+  const { url, place } = target
   return new Promise((resolve, reject) => {
     let sent = false
     const end = () => {
       clearTimeout(timer)
+      clearTimeout(connectTimer)
       options.signal?.removeEventListener('abort', stop)
     }
     const fail = (message: string, cause?: unknown, Failure = HttpFailure) => {
@@ -91,7 +101,7 @@ function exchange(url: URL, options: HttpRequest, timeoutMs: number, agent: Agen
     const stop = () => fail(`the request to ${url.host} was interrupted`)
     const headers = { ...options.headers }
     if (options.body !== undefined) headers['content-length'] = String(Buffer.byteLength(options.body))
-    const request = moduleOf(url).request(url, { method: options.method, headers, agent }, (response) => {
+    const request = httpModuleOf(url).request(url, { method: options.method, headers, agent }, (response) => {
       const chunks: Buffer[] = []
       let length = 0
       response.on('data', (chunk: Buffer) => {
@@ -111,18 +121,24 @@ function exchange(url: URL, options: HttpRequest, timeoutMs: number, agent: Agen
       () => fail(`${url.host} did not answer within ${options.timeoutMs / 1000} s`),
       Math.max(0, timeoutMs),
     )
+    const connectTimer = setTimeout(
+      () => fail(`${place} could not be reached within ${CONNECT_TIMEOUT_MS / 1000} s`),
+      CONNECT_TIMEOUT_MS,
+    )
+    const connected = () => {
+      clearTimeout(connectTimer)
+      sent = true
+    }
     request.on('socket', (socket) => {
-      // A kept connection is connected already, and would never call back.
-      if (request.reusedSocket) sent = true
-      else
-        socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
-          sent = true
-        })
+      const secure = url.protocol === 'https:'
+      // A kept connection, or one through a proxy, is connected already, and would never call back.
+      if (request.reusedSocket || !(secure || socket.connecting)) connected()
+      else socket.once(secure ? 'secureConnect' : 'connect', connected)
     })
     request.on('error', (error) => {
       const closed =
         request.reusedSocket && ['ECONNRESET', 'EPIPE'].includes((error as NodeJS.ErrnoException).code ?? '')
-      fail(`${url.host} could not be reached (${describe(error)})`, error, closed ? ClosedMeanwhile : HttpFailure)
+      fail(`${place} could not be reached (${describe(error)})`, error, closed ? ClosedMeanwhile : HttpFailure)
     })
     options.signal?.addEventListener('abort', stop)
     if (options.signal?.aborted) stop()

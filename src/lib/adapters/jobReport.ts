@@ -1,15 +1,22 @@
 import { appendFile } from 'node:fs/promises'
+import { ClawctlError } from '../domain/errors.js'
 import type { JobReport } from '../ops/ports.js'
 import type { Env } from './settings.js'
 
-/** Writes to the files that GitHub Actions names; where it names none, says nothing. */
+/** Writes to the files that GitHub Actions names, and nothing where it names none. @throws ClawctlError NOT_WRITABLE */
 export function githubJobReport(env: Env): JobReport {
+  const append = async (variable: 'GITHUB_OUTPUT' | 'GITHUB_STEP_SUMMARY', text: string) => {
+    const file = env[variable]
+    if (!file) return
+    await appendFile(file, text).catch((cause: NodeJS.ErrnoException) => {
+      throw new ClawctlError('NOT_WRITABLE', `${variable} names ${file}, which can't be written (${cause.code}).`, {
+        hint: 'The work itself is done. Free some space on the runner, then run the command again: it finds what is there.',
+        cause,
+      })
+    })
+  }
   return {
-    async summary(markdown) {
-      if (env.GITHUB_STEP_SUMMARY) await appendFile(env.GITHUB_STEP_SUMMARY, `${markdown}\n`)
-    },
-    async output(name, value) {
-      if (env.GITHUB_OUTPUT) await appendFile(env.GITHUB_OUTPUT, `${name}=${value.replace(/[\r\n]/g, ' ')}\n`)
-    },
+    summary: (markdown) => append('GITHUB_STEP_SUMMARY', `${markdown}\n`),
+    output: (name, value) => append('GITHUB_OUTPUT', `${name}=${value.replace(/[\r\n]/g, ' ')}\n`),
   }
 }

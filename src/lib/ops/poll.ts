@@ -1,5 +1,5 @@
 import { asClawctlError, type ClawctlError } from '../domain/errors.js'
-import type { Clock } from './ports.js'
+import type { Clock, Progress } from './ports.js'
 
 /** Quick at first, for what is there already. */
 const FIRST_MS = 500
@@ -51,4 +51,65 @@ export async function poll<T>(
     options.onWait?.(reason)
     await clock.sleep(Math.min(pause, left))
   }
+}
+
+/** So long after its creation a service may not know a resource yet: EC2 and EBS are eventually consistent. */
+export const YOUNG_MS = 120_000
+const LONGEST_YOUNG_PAUSE_MS = 10_000
+
+/** Whether the service answered that it does not know the resource. */
+export function isNotFound(error: unknown): boolean {
+  const { name } = ((error as Error).cause ?? {}) as Partial<Error>
+  return /NotFound(?:Exception)?$|^InvalidConversionTaskId/.test(name ?? '')
+}
+
+/**
+ * Does what names a resource by its id, and again with growing pauses while the service does not know it yet: up to two
+ * minutes after `bornAt`, by default now.
+ * @throws ClawctlError the last NotFound after that time, and every other failure at once
+ */
+export async function whileYoung<T>(
+  { clock, progress }: { clock: Clock; progress: Pick<Progress, 'note'> },
+  resource: { id: string; bornAt?: Date },
+  work: () => Promise<T>,
+): Promise<T> {
+  const age = clock.now().getTime() - (resource.bornAt ?? clock.now()).getTime()
+  let last: unknown
+  let noted = false
+  const result = await poll<T>(
+    {
+      clock,
+      timeoutMs: YOUNG_MS - age,
+      longestMs: LONGEST_YOUNG_PAUSE_MS,
+      isPassing: isNotFound,
+      onWait() {
+        if (!noted)
+          progress.note(`AWS does not know ${resource.id} everywhere yet; trying again for up to two minutes.`)
+        noted = true
+      },
+    },
+    async () => {
+      try {
+        return { done: await work() }
+      } catch (error) {
+        last = error
+        throw error
+      }
+    },
+  )
+  if ('done' in result) return result.done
+  throw last
+}
+
+/** Looks for something until it is there or the time is up: one look that does not find it proves nothing. */
+export async function untilSeen<T>(
+  clock: Clock,
+  timeoutMs: number,
+  look: () => Promise<T | null | undefined>,
+): Promise<T | null> {
+  const result = await poll<T>({ clock, timeoutMs, longestMs: LONGEST_YOUNG_PAUSE_MS }, async () => {
+    const seen = await look()
+    return seen === null || seen === undefined ? { wait: 'it is not there' } : { done: seen }
+  })
+  return 'done' in result ? result.done : null
 }

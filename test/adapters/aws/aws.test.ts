@@ -6,9 +6,11 @@ import { asAwsFailure } from '../../../src/lib/adapters/aws/errors.js'
 import { createObjectStore } from '../../../src/lib/adapters/aws/objectStore.js'
 import { createCompute } from '../../../src/lib/adapters/deploy/compute.js'
 import { createImageObjects } from '../../../src/lib/adapters/images/imageObjects.js'
+import { latestOf } from '../../../src/lib/domain/deploy/image.js'
 import type { Service } from '../../../src/lib/domain/sandboxOptions.js'
 import { failureOf } from '../../support/failure.js'
 import { BUCKET, LATEST, OLDER, REGION, SECRET_KEY, setEnv, startPlane, type TestPlane } from '../../support/plane.js'
+import { startServer } from '../../support/server.js'
 
 describe('AWS adapters', () => {
   let plane: TestPlane
@@ -65,6 +67,8 @@ describe('AWS adapters', () => {
         publicIp: running.publicIp,
         launchedAt: '2026-11-20T10:00:00.000Z',
         checks: 'ok',
+        slot: null,
+        requestId: null,
       })
     })
 
@@ -93,6 +97,17 @@ describe('AWS adapters', () => {
       })
     })
 
+    it('finds one instance by its id, whatever its tags, and tells terminated from not known', async () => {
+      const host = plane.launch('clawdinator-1')
+      host.tags.delete('app')
+      expect(await compute().describeHost(host.id)).to.include({ instanceId: host.id, state: 'running', checks: 'ok' })
+      host.state = 'stopped'
+      expect(await compute().describeHost(host.id)).to.include({ state: 'stopped', checks: 'unknown' })
+      host.state = 'terminated'
+      expect(await compute().describeHost(host.id)).to.equal('terminated')
+      for (const id of ['i-0123456789abcdef0', 'nonsense']) expect(await compute().describeHost(id)).to.equal(null)
+    })
+
     it('reads every page', async () => {
       for (let n = 0; n < 1001; n += 1) plane.launch(`host-${n}`)
       const hosts = await compute().describeHosts()
@@ -103,20 +118,34 @@ describe('AWS adapters', () => {
 
     it('finds an image in any state, and none that is not there', async () => {
       const pending = plane.world.addImage({ name: 'unfinished', state: 'pending' })
-      expect(await compute().findImage(OLDER)).to.include({ id: OLDER, name: `image-${OLDER}`, available: true })
+      expect(await compute().findImage(OLDER)).to.include({
+        ...{ id: OLDER, name: `image-${OLDER}`, available: true, trusted: true },
+        ...{ architecture: 'x86_64', ready: 'true', failedIn: null, rootDevice: '/dev/xvda' },
+      })
       expect(await compute().findImage(pending.id)).to.include({ id: pending.id, available: false })
       expect(await compute().findImage('ami-00000000000000000')).to.equal(null)
       expect(await compute().findImage('nonsense')).to.equal(null)
     })
 
-    it('takes the newest available image that is tagged, or none', async () => {
+    it('knows every image that bears our tag, and what speaks against it', async () => {
       const createdAt = new Date()
       plane.world.addImage({ name: 'not finished', createdAt, state: 'pending', tags: [['clawdinator', 'true']] })
       plane.world.addImage({ name: 'not ours', createdAt })
       plane.world.addImage({ name: 'a candidate', createdAt, tags: [['clawdinator', 'false']] })
-      expect(await compute().latestImage()).to.include({ id: LATEST })
+      plane.world.images.get(OLDER)?.tags.set('clawdinator:failed', 'request-0001')
+      const images = await compute().fleetImages()
+      expect(
+        Object.fromEntries(images.map(({ name, ready, available }) => [name, `${ready} ${available}`])),
+      ).to.deep.equal({
+        [`image-${OLDER}`]: 'true true',
+        [`image-${LATEST}`]: 'true true',
+        'not finished': 'true false',
+        'a candidate': 'false true',
+      })
+      expect(images.find(({ id }) => id === OLDER)?.failedIn).to.equal('request-0001')
+      expect(latestOf(images)?.id).to.equal(LATEST)
       plane.world.images.clear()
-      expect(await compute().latestImage()).to.equal(null)
+      expect(await compute().fleetImages()).to.deep.equal([])
     })
   })
 
@@ -151,11 +180,59 @@ describe('AWS adapters', () => {
     })
   })
 
+  describe('what something other than AWS answers', () => {
+    const answering = async (bodies: string[], work: () => Promise<unknown>) => {
+      const server = await startServer((response, { body }) => {
+        const [first = ''] = bodies
+        const next = bodies.find((one) => one.includes('<nextToken>') !== body.includes('NextToken='))
+        response.writeHead(200, { 'content-type': first.startsWith('<html') ? 'text/html' : 'text/xml' })
+        response.end(next ?? first)
+      })
+      const restore = setEnv({ AWS_ENDPOINT_URL_EC2: server.url, AWS_ENDPOINT_URL_S3: server.url })
+      try {
+        return await work()
+      } finally {
+        restore()
+        await server.close()
+      }
+    }
+    for (const [name, body] of [
+      ['nothing', ''],
+      ['a sign-in page', '<html><body>Sign in</body></html>'],
+      ['half an answer', '<DescribeInstancesResponse><reservationSet><item>'],
+      ['an answer without its list', '<DescribeInstancesResponse><requestId>x</requestId></DescribeInstancesResponse>'],
+      ['no XML', '{"a":1}'],
+    ] as const) {
+      it(`is an error and not an empty fleet: ${name}`, async () => {
+        for (const work of [
+          () => compute().describeHosts(),
+          () => compute().describeHost('i-0123456789abcdef0'),
+          () => compute().findImage(LATEST),
+          () => compute().fleetImages(),
+          () => store().list('deploys/'),
+          () => store().get('deploys/x.json'),
+        ]) {
+          const error = await failureOf(answering([body], work))
+          expect(error.code).to.equal('UPSTREAM')
+          expect(error.message).to.include('was answered by something other than AWS')
+        }
+      })
+    }
+
+    it('looks for the newest image on every page, whatever EC2 puts on the first', async () => {
+      const page = (more: string, images: string) =>
+        `<DescribeImagesResponse>${more}<imagesSet>${images}</imagesSet></DescribeImagesResponse>`
+      const image = `<item><imageId>${LATEST}</imageId><creationDate>2026-11-19T08:00:00.000Z</creationDate></item>`
+      const pages = [page('<nextToken>t</nextToken>', ''), page('', image)]
+      expect(await answering(pages, () => compute().fleetImages())).to.include({ id: LATEST })
+    })
+  })
+
   describe('failures', () => {
     it('maps refused credentials to DENIED, by the operation', async () => {
       const restore = setEnv({ AWS_ACCESS_KEY_ID: 'AKIAUNKNOWN000000000' })
       try {
-        const [ec2, s3] = await Promise.all([failureOf(compute().latestImage()), failureOf(store().get('x'))])
+        const [ec2, s3] = await Promise.all([failureOf(compute().fleetImages()), failureOf(store().get('x'))])
         expect([ec2.code, s3.code]).to.deep.equal(['DENIED', 'DENIED'])
         expect(ec2.message).to.include('EC2 DescribeImages').and.include('AuthFailure')
         expect(s3.message).to.include(`S3 GetObject ${BUCKET}/x`).and.include('InvalidAccessKeyId')
@@ -169,7 +246,7 @@ describe('AWS adapters', () => {
     it('says that there are no credentials at all', async () => {
       const restore = setEnv({ AWS_ACCESS_KEY_ID: undefined, AWS_SECRET_ACCESS_KEY: undefined, HOME: plane.root })
       try {
-        const error = await failureOf(compute().latestImage())
+        const error = await failureOf(compute().fleetImages())
         expect(error.code).to.equal('NOT_CONFIGURED')
         expect(error.hint).to.include('AWS_')
       } finally {
@@ -188,23 +265,26 @@ describe('AWS adapters', () => {
         // The SDK waits half a second after the first throttled try, so that one is left to the next lines.
         if (kind !== 'throttle') {
           plane.faults.add({ on: 'ec2', kind, strikes: 1 })
-          expect((await client.latestImage())?.id).to.equal(LATEST)
+          expect(latestOf(await client.fleetImages())?.id).to.equal(LATEST)
           expect(asked('ec2')).to.equal(2)
         }
         const before = asked('ec2')
         plane.faults.add({ on: 'ec2', kind, strikes: Number.POSITIVE_INFINITY })
-        expect((await failureOf(client.latestImage())).code).to.equal(code)
+        expect((await failureOf(client.fleetImages())).code).to.equal(code)
         expect(asked('ec2') - before).to.be.within(3, 4)
       })
     }
 
     it('does not wait for a service that never answers: the attempt is made anew, then given up', async () => {
-      const client = createCompute({ region: REGION, patience: { attempts: 2, attemptMs: 100 } })
+      const client = (attempts: number) => createCompute({ region: REGION, patience: { attempts, attemptMs: 200 } })
       plane.faults.add({ on: 'ec2', kind: 'hang', strikes: 1 })
-      expect((await client.latestImage())?.id).to.equal(LATEST)
+      // A busy machine may need more than the second.
+      expect(latestOf(await client(20).fleetImages())?.id).to.equal(LATEST)
+      const before = asked('ec2')
+      expect(before).to.be.at.least(2)
       plane.faults.add({ on: 'ec2', kind: 'hang', strikes: Number.POSITIVE_INFINITY })
-      expect((await failureOf(client.latestImage())).code).to.equal('UPSTREAM')
-      expect(asked('ec2')).to.equal(4)
+      expect((await failureOf(client(2).fleetImages())).code).to.equal('UPSTREAM')
+      expect(asked('ec2') - before).to.equal(2)
     })
 
     it('does not wait for the rest of a body that no longer comes', async () => {
@@ -228,7 +308,7 @@ describe('AWS adapters', () => {
       const stop = new AbortController()
       const client = createCompute({ region: REGION, stop: stop.signal })
       plane.faults.add({ on: 'ec2', kind: 'hang', strikes: 1 })
-      const failure = failureOf(client.latestImage())
+      const failure = failureOf(client.fleetImages())
       while (asked('ec2') === 0) await sleep(5)
       stop.abort()
       expect((await failure).code).to.equal('CANCELLED')

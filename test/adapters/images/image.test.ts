@@ -13,22 +13,22 @@ import {
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { EBSClient, PutSnapshotBlockCommand } from '@aws-sdk/client-ebs'
+import { S3Client, UploadPartCommand } from '@aws-sdk/client-s3'
 import { expect } from 'chai'
 import { ebsEndpoint } from '../../../sandbox/aws/ebs.js'
 import { World } from '../../../sandbox/aws/world.js'
 import { Faults } from '../../../sandbox/faults.js'
-import { EBSClient, StartSnapshotCommand } from '../../../src/lib/adapters/aws/ebsSdk.js'
 import { catchingHandler, requestAsSent } from '../../../src/lib/adapters/aws/probe.js'
 import { attempt } from '../../../src/lib/adapters/aws/putOutcome.js'
-import { S3Client, UploadPartCommand } from '../../../src/lib/adapters/aws/s3Sdk.js'
-import { createSigner } from '../../../src/lib/adapters/aws/sigv4.js'
+import { createSigner } from '../../../src/lib/adapters/aws/signedPut.js'
 import { imageFiles } from '../../../src/lib/adapters/images/imageFile.js'
-import { journalFile } from '../../../src/lib/adapters/images/journalFile.js'
+import { journalFile, scanRecord } from '../../../src/lib/adapters/images/journalFile.js'
 import { createSnapshots } from '../../../src/lib/adapters/images/snapshots.js'
 import { blocksOf } from '../../../src/lib/domain/images/blocks.js'
 import { openImage } from '../../../src/lib/ops/images/imageSource.js'
 import { failureOf } from '../../support/failure.js'
-import { sha256 } from '../../support/fakeImages.js'
+import { bootSector, sha256 } from '../../support/fakeImages.js'
 import { setEnv } from '../../support/plane.js'
 
 const MIB = 1024 ** 2
@@ -53,7 +53,7 @@ describe('adapters of image work', () => {
   describe('imageFiles', () => {
     it('finds the image.json that describes what a link leads to', async () => {
       mkdirSync(join(folder, 'dist/result'), { recursive: true })
-      sparse('dist/result/nixos-amazon-image.raw', MIB, { 0: Buffer.from('x') })
+      sparse('dist/result/nixos-amazon-image.raw', MIB, { 0: bootSector('esp') })
       symlinkSync(join(folder, 'dist/result/nixos-amazon-image.raw'), join(folder, 'dist/nixos.img'))
       const info = {
         schema: 1,
@@ -69,7 +69,10 @@ describe('adapters of image work', () => {
         toplevel: null,
       }
       writeFileSync(join(folder, 'dist/image.json'), JSON.stringify(info))
-      const opened = await openImage(imageFiles, join(folder, 'dist/nixos.img'), () => {})
+      const opened = await openImage(imageFiles, join(folder, 'dist/nixos.img'), {
+        force: false,
+        progress: { note: () => {} },
+      })
       await opened.file.close()
       expect(opened.facts).to.include({ name: 'clawdinator-1', bootMode: 'uefi', architecture: 'arm64' })
     })
@@ -180,8 +183,11 @@ describe('adapters of image work', () => {
       expect([await one.lock(), await other.lock()]).to.deep.equal([true, false])
       await one.unlock()
       expect(await other.lock()).to.equal(true)
-      // No process has this number: pid_max is 2^22.
-      writeFileSync(join(folder, 'b.journal.lock'), '4194999')
+      expect(await one.holder()).to.include(`process ${process.pid} on `)
+      await other.unlock()
+      // As earlier versions wrote it, and long ago.
+      writeFileSync(join(folder, 'b.journal.lock'), String(process.pid))
+      utimesSync(join(folder, 'b.journal.lock'), 1, 1)
       expect(await one.lock()).to.equal(true)
       await one.unlock()
     })
@@ -190,6 +196,28 @@ describe('adapters of image work', () => {
       const failure = await failureOf(journalFile('/dev/null/x', 'c').lock())
       expect(failure).to.include({ code: 'NOT_CONFIGURED' })
       expect(failure.hint).to.match(/--state-dir/)
+    })
+  })
+
+  describe('scanRecord', () => {
+    it('knows the file that was read last, and no other', async () => {
+      const scans = scanRecord(join(folder, 'scans'))
+      expect(await scans.read('a')).to.equal(null)
+      await scans.write('a', Uint8Array.of(1, 10, 2))
+      expect([...((await scans.read('a')) ?? [])]).to.deep.equal([1, 10, 2])
+      expect(await scans.read('b')).to.equal(null)
+      await scans.write('b', Uint8Array.of(3))
+      expect(await scans.read('a')).to.equal(null)
+    })
+
+    it('gives a file no identity that was changed just now', async () => {
+      const path = sparse('identity.raw', MIB, { 0: Buffer.from('x') })
+      const file = await imageFiles.open(path)
+      await file.close()
+      expect(file.identity).to.equal(null)
+      const old = await imageFiles.open(process.execPath)
+      await old.close()
+      expect(old.identity).to.be.a('string')
     })
   })
 
@@ -210,15 +238,13 @@ describe('adapters of image work', () => {
       const query = Object.entries(sent.query ?? {}).map(
         ([name, value]) => `${name}=${encodeURIComponent(String(value))}`,
       )
-      const headers = createSigner({ region: 'eu-central-1', service })(
+      const headers = await createSigner({ region: 'eu-central-1', service, credentials: async () => credentials })(
         {
-          method: sent.method,
           path: sent.path,
           query: query.sort().join('&'),
           headers: Object.fromEntries(own),
           payloadSha256,
         },
-        credentials,
         new Date(time.replace(/(....)(..)(..)T(..)(..)(..)Z/, '$1-$2-$3T$4:$5:$6Z')),
       )
       expect(headers.authorization).to.equal(authorization)
@@ -238,7 +264,12 @@ describe('adapters of image work', () => {
         ),
       )
       await expectSame('ebs', (region) =>
-        new EBSClient({ ...common, region }).send(new StartSnapshotCommand({ VolumeSize: 1, ClientToken: 't' })),
+        new EBSClient({ ...common, region }).send(
+          new PutSnapshotBlockCommand({
+            ...{ SnapshotId: 'snap-0123456789abcdef0', BlockIndex: 7, BlockData: Buffer.from('x'), DataLength: 1 },
+            ...{ Checksum: 'AA==', ChecksumAlgorithm: 'SHA256' },
+          }),
+        ),
       )
     })
   })

@@ -1,6 +1,5 @@
 import { expect } from 'chai'
 import { execa } from 'execa'
-import { parseFault } from '../../../src/lib/domain/sandboxOptions.js'
 import { BIN, expectFailure, LATEST_AMI, OLDER_AMI, type Outcome, TestSandbox } from '../../support/cli.js'
 
 describe('clawctl fleet follow', () => {
@@ -16,26 +15,25 @@ describe('clawctl fleet follow', () => {
   const follow = (as: string, ...args: string[]) => sandbox.clawctl(as, ['fleet', 'follow', ...args])
 
   it('is ended by Ctrl-C, which does not end the deploy', async () => {
-    // The first run lasts until the second was seen to wait for it, however slow the machine is.
-    const release = sandbox.inner.faults.add(parseFault('ec2:slow=3s'))
+    const release = sandbox.hold()
     await deploy('clawdinator-2', 'request-0001')
     await deploy('clawdinator-1', 'request-0002')
-    followed = [follow('laptop', 'request-0001'), follow('clawdinator-2', 'request-0002')]
     const asked = () => sandbox.inner.requests.filter(({ path }) => path.endsWith('/request-0002')).length
     const until = async (times: number) => {
       while (asked() < times) await new Promise((resolve) => setTimeout(resolve, 5))
     }
-    await until(1)
-    const before = asked()
     const child = execa(process.execPath, [BIN, 'fleet', 'follow', 'request-0002', '--json'], {
       env: await sandbox.environment('laptop'),
       extendEnv: false,
       reject: false,
     })
-    await until(before + 2)
-    release()
+    await until(2)
     child.kill('SIGINT')
     const { exitCode, stdout, stderr } = await child
+    const before = asked()
+    followed = [follow('laptop', 'request-0001'), follow('clawdinator-2', 'request-0002')]
+    await until(before + 1)
+    release()
     const outcome = { code: exitCode ?? -1, stdout, stderr, json: () => JSON.parse(stdout) }
     expect(expectFailure(outcome, 'CANCELLED', 1).hint).to.include('`clawctl fleet follow request-0002`')
   })

@@ -10,7 +10,7 @@ import {
   nixMetadataArgs,
   nixToplevelArgs,
   revisionOf,
-} from '../../../src/lib/domain/images/nixBuild.js'
+} from '../../../src/lib/domain/images/build.js'
 import {
   BIN,
   type Commanded,

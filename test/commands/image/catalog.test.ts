@@ -66,6 +66,10 @@ function grow({ world }: TestSandbox) {
   return { old, target, orphan, snapshot, upload }
 }
 
+/** The fleet has a group of its own. */
+const smokeGroups = ({ world }: TestSandbox) =>
+  [...world.securityGroups.values()].filter(({ name }) => name.startsWith('clawdinator-smoke-')).length
+
 const stories = concurrently({
   prune: () =>
     inSandbox({}, async (sandbox) => {
@@ -99,7 +103,7 @@ const stories = concurrently({
       const machines = () => [...sandbox.world.instances.values()].filter((i) => i.tags.has('clawdinator:smoke'))
       const [machine] = machines()
       const afterWell = {
-        groups: sandbox.world.securityGroups.size,
+        groups: smokeGroups(sandbox),
         state: machine?.state,
         publicIp: machine?.publicIp,
       }
@@ -113,9 +117,9 @@ const stories = concurrently({
         return child
       }
       const interrupted = await end('SIGINT')
-      const afterInterrupt = { groups: sandbox.world.securityGroups.size, states: machines().map((i) => i.state) }
+      const afterInterrupt = { groups: smokeGroups(sandbox), states: machines().map((i) => i.state) }
       await end('SIGKILL')
-      const afterKill = { groups: sandbox.world.securityGroups.size }
+      const afterKill = { groups: smokeGroups(sandbox) }
       const late = await sandbox.clawctl('ci', [
         'image',
         'smoke',
@@ -126,20 +130,20 @@ const stories = concurrently({
         '--json',
       ])
       const withdrawn = sandbox.world.images.get(LATEST_AMI)?.tags.get('clawdinator')
-      const afterLate = { groups: sandbox.world.securityGroups.size, states: machines().map((i) => i.state) }
+      const afterLate = { groups: smokeGroups(sandbox), states: machines().map((i) => i.state) }
       return { well, afterWell, interrupted, afterInterrupt, afterKill, late, afterLate, withdrawn }
     }),
   impaired: () =>
     inSandbox({ faults: ['host:impaired'] }, async (sandbox) => ({
       smoke: await sandbox.clawctl('ci', ['image', 'smoke', LATEST_AMI, '--json']),
-      groups: sandbox.world.securityGroups.size,
+      groups: smokeGroups(sandbox),
       missing: await sandbox.clawctl('ci', ['image', 'smoke', 'ami-00000000000000000', '--json']),
       agent: await sandbox.clawctl('laptop', ['image', 'prune', '--json']),
     })),
 })
 
 describe('clawctl image list and prune', () => {
-  it('list shows who runs an AMI, which is latest and which is gone back to', async () => {
+  it('list shows who runs an AMI, which is latest and which is a rollback target', async () => {
     const { listed, ids } = await stories.prune
     const { images } = listed.json()
     // biome-ignore lint/suspicious/noExplicitAny: a test asserts on what it reads
@@ -150,11 +154,11 @@ describe('clawctl image list and prune', () => {
     expect(of(ids.old)).to.deep.include({ digest, revision: 'f'.repeat(40), snapshotId: ids.snapshot, sizeGib: 4 })
   })
 
-  it('a dry run tells the reason of each and touches nothing', async () => {
+  it('a dry run shows the reason of each and touches nothing', async () => {
     const { dry, untouched, images, ids } = await stories.prune
     expect(dry.code).to.equal(0)
     expect(dry.stdout).to.match(new RegExp(`keep +${LATEST_AMI} .* the latest`))
-    expect(dry.stdout).to.match(new RegExp(`keep +${ids.target} .* what clawdinator-1 would go back to`))
+    expect(dry.stdout).to.match(new RegExp(`keep +${ids.target} .* the rollback target of clawdinator-1`))
     expect(dry.stdout).to.match(new RegExp(`remove +${ids.old} .* old, and nothing needs it`))
     expect([untouched, images.includes(ids.old)]).to.deep.equal([true, true])
   })
@@ -194,11 +198,11 @@ describe('clawctl image smoke', () => {
     expect(afterInterrupt).to.deep.equal({ groups: 0, states: ['terminated', 'terminated'] })
   })
 
-  it('removes what a killed run has left, and fails with the console where the marker never comes', async () => {
+  it('removes what a killed run has left, and fails with the console where the boot line never comes', async () => {
     const { afterKill, late, afterLate, withdrawn } = await stories.smoke
     expect(afterKill.groups).to.equal(1)
     const { message } = expectFailure(late, 'TIMED_OUT', 5)
-    expect(message).to.include('no marker')
+    expect(message).to.include('does not show the boot line')
     expect([withdrawn, late.json().withdrawn]).to.deep.equal(['withdrawn', LATEST_AMI])
     expect(afterLate.groups).to.equal(0)
     expect(new Set(afterLate.states)).to.deep.equal(new Set(['terminated']))

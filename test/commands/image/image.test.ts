@@ -5,6 +5,7 @@ import { openSync, readFileSync, truncateSync, writeFileSync, writeSync } from '
 import { setTimeout } from 'node:timers/promises'
 import { expect } from 'chai'
 import { BIN, expectFailure, TestSandbox, temporaryFolder } from '../../support/cli.js'
+import { bootSector } from '../../support/fakeImages.js'
 
 const MIB = 1024 ** 2
 const SIZE = 40 * MIB
@@ -20,6 +21,7 @@ describe('clawctl image upload and import', () => {
     truncateSync(files.path('nixos.raw'), SIZE)
     const fd = openSync(files.path('nixos.raw'), 'r+')
     for (const offset of DATA) writeSync(fd, randomBytes(1000), 0, 1000, offset)
+    writeSync(fd, bootSector(), 0, 512, 0)
   })
   after(() => sandbox.close())
 
@@ -70,7 +72,7 @@ describe('clawctl image upload and import', () => {
 
   it('upload, killed in the middle, sends only what is missing', async () => {
     sandbox.addFault('s3:slow=80ms')
-    writeFileSync(files.path('random.raw'), randomBytes(SIZE))
+    writeFileSync(files.path('random.raw'), Buffer.concat([bootSector(), randomBytes(SIZE - 512)]))
     const partPuts = () =>
       sandbox.inner.requests.filter(({ service, path }) => service === 's3' && /partNumber/.test(path))
     const before = partPuts().length
@@ -94,7 +96,7 @@ describe('clawctl image upload and import', () => {
     const [cut, role] = await Promise.all([
       ci('upload', files.path('cut.vhd'), '--json'),
       (async () => {
-        writeFileSync(files.path('other.raw'), randomBytes(MIB))
+        writeFileSync(files.path('other.raw'), Buffer.concat([bootSector(), randomBytes(MIB - 512)]))
         await ci('upload', files.path('other.raw'))
         sandbox.addFault('import:no-role')
         return ci('import', '--json')

@@ -1,15 +1,19 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import {
+  BLOCK_BYTES,
   type BlockMap,
   BlockMapBuilder,
+  blockCountOf,
+  blocksOf,
   decodeBlockMap,
   digestAt,
   encodeBlockMap,
-} from '../../../src/lib/domain/images/blockMap.js'
-import { planBlocks } from '../../../src/lib/domain/images/blockPlan.js'
-import { BLOCK_BYTES, blockCountOf, blocksOf, volumeGib } from '../../../src/lib/domain/images/blocks.js'
-import { MAX_UPLOAD_BYTES, partsOf } from '../../../src/lib/domain/images/parts.js'
+  MAX_UPLOAD_BYTES,
+  partsOf,
+  planBlocks,
+  volumeGib,
+} from '../../../src/lib/domain/images/blocks.js'
 
 const GIB = 1024 ** 3
 const BLOCKS = 64

@@ -1,6 +1,7 @@
 import { expect } from 'chai'
-import type { BlockMap } from '../../../src/lib/domain/images/blockMap.js'
+import type { BlockMap } from '../../../src/lib/domain/images/blocks.js'
 import { BLOCK_BYTES } from '../../../src/lib/domain/images/blocks.js'
+import { progressText, sizeText } from '../../../src/lib/domain/images/progress.js'
 import { changedBytes, imageReport, reportMarkdown } from '../../../src/lib/domain/images/report.js'
 
 /** Blocks by index, each digest made of one byte. */
@@ -47,5 +48,13 @@ describe('imageReport', () => {
     expect(reportMarkdown(report))
       .to.include('| AMI | none |')
       .and.not.match(/Before|Sent|Imported/)
+  })
+})
+
+describe('progress', () => {
+  it('says share, rate and time left', () => {
+    expect(progressText(0, 2 ** 30, 5000)).to.equal('0% of 1.0 GiB')
+    expect(progressText(2 ** 29, 2 ** 30, 4000)).to.equal('50% of 1.0 GiB, 128 MiB/s, 4 s left')
+    expect([0, 1023, 1024, 150 * 2 ** 20].map(sizeText)).to.deep.equal(['0 B', '1023 B', '1.0 KiB', '150 MiB'])
   })
 })

@@ -1,10 +1,9 @@
 import { expect } from 'chai'
-import { FinishedRecordsOfLate } from '../../../lambda/recent.js'
-import { indexKey, type Run } from '../../../src/lib/domain/deploy/run.js'
+import { indexKey } from '../../../src/lib/domain/deploy/run.js'
 import { getDeploy, listDeploys } from '../../../src/lib/ops/deploy/deploys.js'
 import type { ObjectStore } from '../../../src/lib/ops/ports.js'
 import { failureOf } from '../../support/failure.js'
-import { FakeClock, FakeRuns, FakeStore, NEW, OLD, recordOf, runOf } from '../../support/fakes.js'
+import { FakeClock, FakeRuns, FakeStore, OLD, recordOf, runOf } from '../../support/fakes.js'
 
 const at = (minute: number) => `2026-03-01T12:${String(minute).padStart(2, '0')}:00Z`
 
@@ -44,35 +43,6 @@ describe('a record whose run nobody lists', () => {
 })
 
 describe('listDeploys', () => {
-  it('reads a record once when its run is over, and again when it was run again', async () => {
-    const { store, run, runs, record, ports } = world()
-    const remembered = { ...ports, finishedRecords: new FinishedRecordsOfLate() }
-    const read: string[] = []
-    const get = store.get.bind(store)
-    store.get = async (key) => {
-      read.push(key.slice(-6, -5))
-      return get(key)
-    }
-    const over = { status: 'completed' as const, conclusion: 'failure', updatedAt: at(50) }
-    run(4, 40, { status: 'in_progress' })
-    run(3, 30, over)
-    run(2, 20, over)
-    record(2, 20, { status: 'failed', ami: OLD.id })
-    record(1, 10, { status: 'failed' })
-    const reads = async () => {
-      await listDeploys(remembered, 10)
-      return read.splice(0).sort().join('')
-    }
-    // The third never wrote one.
-    expect([await reads(), await reads()]).to.deep.equal(['1234', '4'])
-    const again = runs.runs.find(({ id }) => id === 2) as Run
-    again.status = 'in_progress'
-    expect(await reads()).to.equal('24')
-    Object.assign(again, { status: 'completed', conclusion: 'success', updatedAt: at(55) })
-    record(2, 20, { status: 'succeeded', ami: NEW.id })
-    expect((await listDeploys(remembered, 10)).find(({ runId }) => runId === 2)).to.include({ ami: NEW.id })
-  })
-
   it('shows runs with what they wrote down, and deploys that had no run, newest first', async () => {
     const { run, record, ports } = world()
     run(4, 40)
@@ -113,6 +83,7 @@ describe('listDeploys', () => {
       },
       put: (key, text) => store.put(key, text),
       putIf: (key, text, etag) => store.putIf(key, text, etag),
+      delete: (key) => store.delete(key),
       list: async (prefix, options) => {
         const found = await store.list(prefix, options)
         listed += found.length

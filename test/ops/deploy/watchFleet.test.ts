@@ -12,6 +12,7 @@ import {
   FakeStore,
   heartbeatOf,
   hostOf,
+  imageOf,
   NEW,
   registryOf,
   registrySource,
@@ -22,7 +23,7 @@ const fleetWith = (state: 'running' | 'pending' | 'stopped'): Fleet =>
   describeFleet({
     registry: registryOf('a'),
     hosts: [hostOf('a', { state })],
-    latestImage: NEW,
+    images: [imageOf(NEW)],
     heartbeats: new Map(),
     now: new FakeClock().now(),
   })
@@ -87,7 +88,7 @@ describe('fleetStatus of the ports', () => {
 
   it('joins registry, EC2, images and heartbeats', async () => {
     const { compute, ports } = world()
-    compute.launch('a', NEW.id)
+    compute.add(hostOf('a', { ami: NEW.id }))
     const fleet = await fleetStatus(ports)
     expect(fleet.latestAmi?.id).to.equal(NEW.id)
     expect(fleet.instances.map((i) => [i.id, i.state, i.health])).to.deep.equal([
@@ -96,11 +97,11 @@ describe('fleetStatus of the ports', () => {
     ])
   })
 
-  for (const bad of ['{', 'null', '{}', JSON.stringify({ ...heartbeatOf(hostOf('a')), service: 1 })]) {
+  for (const bad of ['{', 'null', '{}', JSON.stringify({ ...heartbeatOf(hostOf('a')), stage: 1 })]) {
     it(`takes the heartbeat ${bad.slice(0, 20)} for none`, async () => {
       const { compute, store, ports } = world()
-      compute.launch('a', NEW.id)
-      store.set('heartbeats/a.json', bad)
+      compute.add(hostOf('a', { launchedAt: ports.clock.now().toISOString() }))
+      store.set('heartbeats/a/i-a.json', bad)
       expect((await fleetStatus(ports)).instances[0]).to.include({ health: 'unknown', revision: null })
     })
   }
@@ -113,45 +114,11 @@ describe('fleetStatus of the ports', () => {
       asked.push(key)
       return get.call(store, key)
     }
-    compute.hosts = [hostOf('../deploys/x'), hostOf('z')]
-    for (const { id } of compute.hosts) store.set(`heartbeats/${id}.json`, {})
+    const hosts = [hostOf('../deploys/x'), hostOf('z')]
+    compute.describeHosts = async () => hosts
+    for (const { id } of hosts) store.set(`heartbeats/${id}/i-${id}.json`, {})
     expect((await fleetStatus(ports)).instances).to.have.length(4)
-    expect(asked).to.deep.equal(['heartbeats/z.json'])
-  })
-
-  it('reads so many heartbeats at once, those first that waited longest, and says whose it does not know', async () => {
-    const { compute, store, ports } = world()
-    const { clock } = ports
-    const memory = { known: new Map(), atMost: 2 }
-    const ids = ['a', 'b', 'c']
-    const beat = () => {
-      for (const host of compute.hosts)
-        store.set(`heartbeats/${host.id}.json`, heartbeatOf(host, { at: clock.now().toISOString() }))
-    }
-    const health = async () => {
-      const { instances } = await fleetStatus({
-        ...ports,
-        registry: registrySource(registryOf(...ids)),
-        heartbeatMemory: memory,
-      })
-      return instances.map((instance) => instance.health).join(' ')
-    }
-    compute.hosts = ids.map((id) => hostOf(id, { ami: NEW.id }))
-    beat()
-    expect(await health()).to.equal('healthy healthy unknown')
-    await clock.sleep(60_000)
-    beat()
-    // The third is read, and one of the others; what the last said a minute ago holds.
-    expect(await health()).to.equal('healthy healthy healthy')
-    await clock.sleep(5 * 60_000)
-    beat()
-    expect(await health()).to.match(/unknown/)
-    // Another machine under the id has not said anything yet.
-    compute.hosts = compute.hosts.map((host) => ({ ...host, instanceId: `${host.instanceId}-next` }))
-    await clock.sleep(60_000)
-    beat()
-    expect((await health()).match(/unknown/g)).to.have.length(1)
-    expect(await health()).to.equal('healthy healthy healthy')
+    expect(asked).to.deep.equal(['heartbeats/z/i-z.json'])
   })
 
   it('does not know the health of anything without a bucket', async () => {

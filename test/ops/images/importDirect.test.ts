@@ -2,13 +2,22 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { manifestKey } from '../../../src/lib/domain/images/names.js'
 import { type DirectOptions, importDirect } from '../../../src/lib/ops/images/importDirect.js'
+import { readJournal } from '../../../src/lib/ops/images/openSnapshot.js'
 import { failureOf } from '../../support/failure.js'
 import { FakeDisk, FakeImageCloud, type Fault, Killed } from '../../support/fakeImages.js'
 
 const PATH = 'nixos.raw'
 const BLOCKS = 12
 const IN_FLIGHT = 3
-const OPTIONS: DirectOptions = { file: PATH, concurrency: IN_FLIGHT, kmsKey: null, full: false, keepPartial: false }
+const OPTIONS: DirectOptions = {
+  file: PATH,
+  concurrency: IN_FLIGHT,
+  kmsKey: null,
+  full: false,
+  keepPartial: false,
+  force: true,
+  registry: undefined,
+}
 
 const full = Array.from({ length: BLOCKS }, (_, i) => i + 1)
 const sparse = full.map((value, i) => (i % 3 === 1 ? 0 : value))
@@ -51,6 +60,17 @@ describe('importDirect', () => {
     expect(second.image).to.deep.equal(first.image)
     expect(puts()).to.deep.equal([])
     expect(cloud.snapshots.size).to.equal(1)
+  })
+
+  it('reads a file once that stays as it is, and again after a change', async () => {
+    const { disk, run } = cloudWith(sparse)
+    await run()
+    const again = await run()
+    expect([again.bytesRead, again.existed]).to.deep.equal([0, true])
+    expect([...disk.read]).to.deep.equal([0, BLOCKS - 1])
+    disk.change(11, 99)
+    expect(await run()).to.include({ existed: false })
+    expect(disk.read.size).to.equal(8)
   })
 
   it('sends a child of the last image what differs, what became zero as zeros', async () => {
@@ -196,7 +216,7 @@ describe('importDirect', () => {
       fc.asyncProperty(content, fc.option(content), kills, fc.boolean(), async (content, parent, kills, late) => {
         const { cloud, disk, run, puts } = cloudWith(parent ?? content)
         if (parent) await run()
-        disk.content = [...content]
+        disk.replace(content)
         let sent = 0
         for (const after of kills) {
           let puttings = 0
@@ -223,5 +243,64 @@ describe('importDirect', () => {
       }),
       { numRuns: 40 },
     )
+  })
+
+  it('goes on when EBS and EC2 do not know yet what was just created', async () => {
+    const { cloud, run, puts } = cloudWith(sparse)
+    cloud.unknownFor = 6
+    const done = await run()
+    expect(cloud.log.filter((line) => line.startsWith('delete'))).to.deep.equal([])
+    expect([cloud.snapshots.size, cloud.images.size]).to.deep.equal([1, 1])
+    expect(new Set(puts()).size).to.equal(8)
+    expect(done.blocks.retried).to.be.greaterThan(0)
+    expect(cloud.ready().map(({ id }) => id)).to.deep.equal([done.image.id])
+    expect(cloud.progress.said.join()).to.match(/EBS does not know snap-/)
+  })
+
+  it('gives a snapshot up that EBS does not know after two minutes, and no sooner', async () => {
+    const { cloud, run } = cloudWith(sparse)
+    cloud.unknownFor = 100_000
+    const began = cloud.clock.now().getTime()
+    expect(await failureOf(run())).to.include({ code: 'UPSTREAM' })
+    expect(cloud.clock.now().getTime() - began).to.be.within(60_000, IN_FLIGHT * 240_000)
+    expect(cloud.log.at(-1)).to.match(/^delete snap-/)
+  })
+
+  it('resumes a snapshot that EC2 does not show yet, instead of starting another', async () => {
+    const { cloud, run } = cloudWith(sparse)
+    cloud.onPut = (nth) => (nth === 4 ? 'kill' : 'ok')
+    await failureOf(run())
+    cloud.onPut = () => 'ok'
+    cloud.hide([...cloud.snapshots.keys()][0] ?? '', 3)
+    expect(await run()).to.include({ resumed: true })
+    expect(cloud.snapshots.size).to.equal(1)
+  })
+
+  it('refuses what does not look like an image, before anything is started', async () => {
+    const { cloud, run } = cloudWith(sparse)
+    const failure = await failureOf(run({ force: false }))
+    expect(failure).to.include({ code: 'INVALID_IMAGE' })
+    expect(failure.message).to.match(/nixos\.raw is no image that can be imported: .* no boot sector/)
+    expect([cloud.snapshots.size, cloud.images.size]).to.deep.equal([0, 0])
+  })
+})
+
+describe('readJournal', () => {
+  const token = JSON.stringify({ token: 't', parent: null })
+  const snapshot = JSON.stringify({ snapshot: 'snap-1', encrypted: false })
+
+  it('knows how far an upload came', () => {
+    expect(readJournal([])).to.equal(null)
+    expect(readJournal([token])).to.deep.equal({ token: 't', parent: null, started: null, sealed: false })
+    const whole = readJournal([token, snapshot, '3', '1', JSON.stringify({ sealed: true })])
+    expect(whole?.started).to.deep.equal({ snapshot: 'snap-1', encrypted: false, stored: new Set([3, 1]) })
+    expect(whole?.sealed).to.equal(true)
+  })
+
+  it('never takes a block for stored that is not in a whole line, and forgets what came before another snapshot', () => {
+    expect(readJournal([token, snapshot, '3', '{"sna'])?.started?.stored).to.deep.equal(new Set([3]))
+    expect(readJournal(['7', token, snapshot])?.started?.stored).to.deep.equal(new Set())
+    expect(readJournal([token, snapshot, '3', token, snapshot])?.started?.stored).to.deep.equal(new Set())
+    expect(readJournal(['3', '{}', 'null', snapshot])).to.equal(null)
   })
 })

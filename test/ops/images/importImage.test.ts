@@ -1,9 +1,11 @@
 import { expect } from 'chai'
-import { importImage } from '../../../src/lib/ops/images/importImage.js'
+import { ClawctlError } from '../../../src/lib/domain/errors.js'
+import { importImage, judgeImport } from '../../../src/lib/ops/images/importImage.js'
 import { failureOf } from '../../support/failure.js'
 import { FakeImageCloud } from '../../support/fakeImages.js'
 
 const DIGEST = '0123456789abcdef'.repeat(4)
+const OPTIONS = { role: null, kmsKey: null, registry: undefined, force: false }
 const KEY = 'images/nixos-0123456789ab.raw'
 
 function cloudWith(
@@ -14,7 +16,7 @@ function cloudWith(
   cloud.objects.set(key, { bytes: new Uint8Array(1), metadata, modifiedAt: new Date(1) })
   const run = (named: string | undefined = KEY) => {
     cloud.restart()
-    return importImage({ key: named, role: null, kmsKey: null, timeoutMs: 3_600_000 }, cloud.ports())
+    return importImage({ key: named, ...OPTIONS, timeoutMs: 3_600_000 }, cloud.ports())
   }
   return { cloud, run }
 }
@@ -73,6 +75,42 @@ describe('importImage', () => {
     expect([cloud.tasks.size, cloud.images.size]).to.deep.equal([1, 0])
   })
 
+  it('refuses an image that no instance type of the registry boots, unless it is forced', async () => {
+    const { cloud } = cloudWith()
+    const instance = { id: 'a', host: 'a', instanceType: 't4g.large', bootstrapPrefix: '', discordTokenSecret: '' }
+    const asked = { key: KEY, ...OPTIONS, registry: [instance], timeoutMs: 1000 }
+    const failure = await failureOf(importImage(asked, cloud.ports()))
+    expect(failure).to.include({ code: 'INVALID_IMAGE' })
+    expect(failure.message).to.match(/No instance of the registry can boot nixos: a: t4g.large is arm64/)
+    expect(cloud.tasks.size).to.equal(0)
+    await importImage({ ...asked, force: true }, cloud.ports())
+    expect(cloud.progress.notes.join()).to.match(/--force/)
+    const both = [instance, { ...instance, id: 'b', host: 'b', instanceType: 't3.large' }]
+    const half = cloudWith()
+    await importImage({ ...asked, registry: both }, half.cloud.ports())
+    expect(half.cloud.progress.notes.join()).to.match(/can't boot everywhere: a:/)
+  })
+
+  it('names the failure when the outputs can not be written, and leaves the AMI to the next run', async () => {
+    const { cloud, run } = cloudWith()
+    const output = cloud.report.output
+    cloud.report.output = async () => {
+      throw new ClawctlError('NOT_WRITABLE', 'The file of GITHUB_OUTPUT can not be written.')
+    }
+    expect(await failureOf(run())).to.include({ code: 'NOT_WRITABLE' })
+    cloud.report.output = output
+    expect(await run()).to.include({ existed: true })
+  })
+
+  it('waits for what EC2 does not know yet: the snapshot for its tags, the AMI', async () => {
+    const { cloud, run } = cloudWith()
+    cloud.unknownFor = 4
+    const done = await run()
+    expect(cloud.ready().map(({ id }) => id)).to.deep.equal([done.image.id])
+    expect(cloud.progress.notes.join()).to.match(/AWS does not know snap-\d+ everywhere yet/)
+    expect([cloud.tasks.size, cloud.snapshots.size, cloud.images.size]).to.deep.equal([1, 1, 1])
+  })
+
   it('says that EC2 goes on when the time is up', async () => {
     const { cloud, run } = cloudWith()
     cloud.onImport = () => ({})
@@ -87,14 +125,34 @@ describe('importImage', () => {
     cloud.objects.set(newer, { bytes: new Uint8Array(1), metadata: {}, modifiedAt: new Date(2) })
     cloud.objects.set('images/zeros/1', { bytes: new Uint8Array(1), metadata: {}, modifiedAt: new Date(3) })
     expect(await run(undefined)).to.include({ key: KEY })
-    const [both] = [await importImage({ key: undefined, role: null, kmsKey: null, timeoutMs: 1 }, cloud.ports())]
+    const [both] = [await importImage({ key: undefined, ...OPTIONS, timeoutMs: 1 }, cloud.ports())]
     expect(both.key).to.equal(newer)
     expect(both.image.name).to.equal('nixos-ffffffffffff')
     expect((await failureOf(run('images/nixos-0123456789aa.raw'))).hint).to.equal(`Did you mean ${KEY}?`)
     cloud.objects.set('backup.raw', { bytes: new Uint8Array(1), metadata: {}, modifiedAt: new Date(1) })
     expect(await failureOf(run('backup.raw'))).to.include({ code: 'INVALID_IMAGE' })
     cloud.objects.clear()
-    const none = importImage({ key: undefined, role: null, kmsKey: null, timeoutMs: 1 }, cloud.ports())
+    const none = importImage({ key: undefined, ...OPTIONS, timeoutMs: 1 }, cloud.ports())
     expect((await failureOf(none)).message).to.match(/There is no image in bucket/)
   })
+})
+
+describe('judgeImport', () => {
+  const table: [status: string, message: string | null, verdict: string][] = [
+    ['active', 'pending', 'active'],
+    ['active', 'downloading/converting', 'active'],
+    ['completed', null, 'completed'],
+    ['deleted', 'ClientError: Disk validation failed [Unsupported VMDK File Format]', 'ended'],
+    ['deleting', 'ClientError: EFI partition detected', 'ended'],
+    ['error', 'Access denied to s3://bucket/key', 'ended'],
+    ['deleted', 'ServerError: an internal error has occurred during conversion', 'ended, again'],
+    ['error', 'FirstBootFailure: timed out', 'ended, again'],
+    ['deleted', null, 'ended, again'],
+  ]
+  for (const [status, message, expected] of table) {
+    it(`${status}, ${message ?? 'without a word'}: ${expected}`, () => {
+      const verdict = judgeImport({ status, message })
+      expect(verdict.is === 'ended' && verdict.again ? 'ended, again' : verdict.is).to.equal(expected)
+    })
+  }
 })

@@ -19,7 +19,7 @@ function cloudWith(blocks: readonly number[]) {
     cloud.restart()
     cloud.log.length = 0
     disk.read.clear()
-    return uploadImage({ file: PATH, concurrency: 2 }, cloud.ports())
+    return uploadImage({ file: PATH, concurrency: 2, force: true }, cloud.ports())
   }
   return { cloud, disk, run, parts: () => cloud.log.filter((line) => line.startsWith('part ')) }
 }
@@ -115,7 +115,7 @@ describe('uploadImage', () => {
     const failure = await failureOf(run())
     expect(failure).to.include({ code: 'CANCELLED' })
     expect(failure.hint).to.match(/run the same command again .* or with --abort/)
-    expect((await failureOf(uploadImage({ file: PATH, concurrency: 2 }, cloud.ports()))).hint).to.match(
+    expect((await failureOf(uploadImage({ file: PATH, concurrency: 2, force: true }, cloud.ports()))).hint).to.match(
       /same command again/,
     )
     expect(await abortUploads('other', cloud.ports())).to.deep.equal([])

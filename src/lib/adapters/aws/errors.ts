@@ -1,8 +1,15 @@
 import type { S3Client } from '@aws-sdk/client-s3'
 import { NodeHttpHandler } from '@smithy/node-http-handler'
+import ms from 'ms'
 import { ClawctlError } from '../../domain/errors.js'
+import { ADDRESS_TIMEOUT_MS, CONNECT_TIMEOUT_MS, createAgent, proxyFor } from '../httpAgents.js'
 
-const CONNECT_TIMEOUT_MS = 5_000
+// Read by the SDK when a client is made; on Node 20 it would print a warning into the stderr of every command.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true'
+
+/** As many as the SDK's own connections. */
+const SDK_SOCKETS = 50
+
 const PATIENCE = { attempts: 4, attemptMs: 20_000 }
 
 /**
@@ -10,32 +17,55 @@ const PATIENCE = { attempts: 4, attemptMs: 20_000 }
  * ends what is under way, and nothing is tried again after it.
  */
 export function clientLimits({ patience = PATIENCE, stop }: { patience?: typeof PATIENCE; stop?: AbortSignal }) {
-  return {
-    maxAttempts: patience.attempts,
-    requestHandler: new Handler(
-      {
-        connectionTimeout: CONNECT_TIMEOUT_MS,
-        requestTimeout: patience.attemptMs,
-        // Without it the handler only warns, and waits on for ever.
-        throwOnRequestTimeout: true,
-        // requestTimeout ends with the headers: this is for a body that no longer comes.
-        socketTimeout: patience.attemptMs,
-      },
-      stop,
-    ),
-  }
+  return { maxAttempts: patience.attempts, requestHandler: new Handler(patience.attemptMs, stop) }
 }
 
+type Handle = NodeHttpHandler['handle']
+
+/** The SDK's transport with our limits and connections; one of its own for each proxy, which depends on the host. */
 class Handler extends NodeHttpHandler {
   readonly #stop: AbortSignal | undefined
+  readonly #limits: ConstructorParameters<typeof NodeHttpHandler>[0]
+  readonly #proxied = new Map<string, Promise<NodeHttpHandler>>()
 
-  constructor(options: ConstructorParameters<typeof NodeHttpHandler>[0], stop: AbortSignal | undefined) {
-    super(options)
+  constructor(attemptMs: number, stop: AbortSignal | undefined) {
+    const limits = {
+      connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, attemptMs),
+      requestTimeout: attemptMs,
+      // Without it the handler only warns, and waits on for ever.
+      throwOnRequestTimeout: true,
+      // requestTimeout ends with the headers: this is for a body that no longer comes.
+      socketTimeout: attemptMs,
+    }
+    const agent = { autoSelectFamilyAttemptTimeout: ADDRESS_TIMEOUT_MS }
+    super({ ...limits, httpAgent: agent, httpsAgent: agent })
+    this.#limits = limits
     this.#stop = stop
   }
 
-  override handle(...[request, options]: Parameters<NodeHttpHandler['handle']>) {
-    return super.handle(request, this.#stop ? { ...options, abortSignal: this.#stop } : options)
+  override async handle(...[request, options]: Parameters<Handle>): ReturnType<Handle> {
+    const stoppable = this.#stop ? { ...options, abortSignal: this.#stop } : options
+    const port = request.port === undefined ? '' : `:${request.port}`
+    const url = new URL(`${request.protocol}//${request.hostname}${port}`)
+    const proxy = await proxyFor(url)
+    if (!proxy) return super.handle(request, stoppable)
+    const key = `${url.protocol} ${proxy.href}`
+    const handler = this.#proxied.get(key) ?? this.#handlerFor(url, proxy)
+    this.#proxied.set(key, handler)
+    return (await handler).handle(request, stoppable)
+  }
+
+  async #handlerFor(url: URL, proxy: URL): Promise<NodeHttpHandler> {
+    const agent = await createAgent(url, proxy, { keepAlive: true, maxSockets: SDK_SOCKETS })
+    return new NodeHttpHandler({
+      ...this.#limits,
+      [url.protocol === 'https:' ? 'httpsAgent' : 'httpAgent']: agent,
+    })
+  }
+
+  override destroy(): void {
+    for (const handler of this.#proxied.values()) void handler.then((made) => made.destroy())
+    super.destroy()
   }
 }
 
@@ -59,12 +89,6 @@ export function resendsMangled<T extends Pick<S3Client, 'middlewareStack'>>(clie
   return client
 }
 
-/** Without the SDK's logging, which copies every answer before it finds that nobody listens: a tenth of the time of a large one. */
-export function lean<T extends { middlewareStack: { remove(name: string): boolean } }>(client: T): T {
-  client.middlewareStack.remove('loggerMiddleware')
-  return client
-}
-
 const DENIED = new Set([
   'AccessDenied',
   'AccessDeniedException',
@@ -78,6 +102,33 @@ const DENIED = new Set([
   'SignatureDoesNotMatch',
   'UnauthorizedOperation',
 ])
+/** Names of refusals that another clock than the service's explains: S3's, EBS's and EC2's, STS's. */
+const SKEWED = new Set([
+  'AuthFailure',
+  'InvalidSignatureException',
+  'RequestExpired',
+  'RequestTimeTooSkewed',
+  'SignatureDoesNotMatch',
+])
+/** Nearer than this every service accepts: EBS and EC2 five minutes, S3 fifteen. The SDK corrects itself from here on, too. */
+export const SKEW_MS = 4 * 60_000
+
+/** How far the service's clock is ahead of ours, in milliseconds, by the `Date` of its answer; null without one. */
+export function skewOf(date: string | undefined): number | null {
+  const at = Date.parse(date ?? '')
+  return Number.isNaN(at) ? null : at - Date.now()
+}
+
+/** "the clock of this machine is 20 min ahead" where that is why the request was refused. */
+function clockProblem(error: Error): string | null {
+  if (!SKEWED.has(error.name)) return null
+  const headers = (error as { $response?: { headers?: Record<string, string> } }).$response?.headers
+  const skewMs = skewOf(headers?.date)
+  if (skewMs === null) return error.name === 'RequestTimeTooSkewed' ? 'the clock of this machine is wrong' : null
+  if (Math.abs(skewMs) < SKEW_MS) return null
+  return `the clock of this machine is ${ms(Math.abs(skewMs))} ${skewMs < 0 ? 'ahead' : 'behind'}`
+}
+
 const THROTTLED = new Set([
   'EC2ThrottledException',
   'RequestLimitExceeded',
@@ -99,6 +150,22 @@ const QUOTA = new Set([
 ])
 const ELSEWHERE = new Set(['AuthorizationHeaderMalformed', 'IllegalLocationConstraintException', 'PermanentRedirect'])
 
+/** An answer with status 200 that lacks what the service always sends: of a sign-in page, a proxy, or nothing at all. */
+class ForeignAnswer extends Error {
+  override readonly name = 'ForeignAnswer'
+}
+
+/** What every answer of this operation has, if only as an empty list. @throws ForeignAnswer, for `awsCall` */
+export function always<T>(part: T | undefined): T {
+  if (part === undefined) throw new ForeignAnswer('The answer lacks what AWS always sends.')
+  return part
+}
+
+const isForeign = (error: unknown) =>
+  error instanceof ForeignAnswer || /^@aws-sdk XML parse error/.test((error as Error).message)
+
+const NO_CREDENTIALS = new Set(['CredentialsProviderError', 'TokenProviderError'])
+
 /** Runs one SDK call and turns what it throws into a code. `what` reads like "EC2 DescribeInstances". */
 export async function awsCall<T>(what: string, call: () => Promise<T>): Promise<T> {
   try {
@@ -117,9 +184,7 @@ export function asAwsFailure(what: string, error: unknown): ClawctlError {
   // The answer to a HEAD has no body to say more.
   const unnamed = name === 'Unknown' && status !== undefined
   const told = unnamed ? `HTTP ${status}` : name
-  if (name === 'CredentialsProviderError') {
-    return noCredentials(error as Error)
-  }
+  if (NO_CREDENTIALS.has(name)) return noCredentials(error as Error)
   if (name === 'NoSuchBucket') {
     return new ClawctlError('NOT_CONFIGURED', `${what}: there is no such bucket.`, {
       hint: 'Check S3_BUCKET.',
@@ -129,6 +194,13 @@ export function asAwsFailure(what: string, error: unknown): ClawctlError {
   if (ELSEWHERE.has(name) || status === 301) {
     return new ClawctlError('NOT_CONFIGURED', `${what}: the bucket is in another region.`, {
       hint: 'Set AWS_REGION to the region of S3_BUCKET.',
+      cause: error,
+    })
+  }
+  const clock = clockProblem(error as Error)
+  if (clock !== null) {
+    return new ClawctlError('DENIED', `AWS refused ${what}: ${clock} (${name}).`, {
+      hint: 'Set the clock, for example with `timedatectl set-ntp true`, then try again.',
       cause: error,
     })
   }
@@ -146,6 +218,12 @@ export function asAwsFailure(what: string, error: unknown): ClawctlError {
   if (QUOTA.has(name)) {
     return new ClawctlError('DENIED', `AWS refused ${what}: a quota of the account is used up (${name}).`, {
       hint: 'Wait until what runs is over, delete what nobody needs, or have the quota raised.',
+      cause: error,
+    })
+  }
+  if (isForeign(error)) {
+    return new ClawctlError('UPSTREAM', `${what} was answered by something other than AWS.`, {
+      hint: 'Check AWS_ENDPOINT_URL, and that no proxy or sign-in page stands between.',
       cause: error,
     })
   }

@@ -20,7 +20,7 @@ export async function attempt(what: string, put: () => Promise<PutAnswer>): Prom
   if (SLOW_DOWN.test(refusal.name) || status === 429 || (status === 503 && !refusal.named)) {
     return { ok: false, kind: 'throttled', error: refusal }
   }
-  if (status >= 500 || MANGLED.test(refusal.name) || isBadChecksum(refusal)) {
+  if (status >= 500 || answer.clockCorrected || MANGLED.test(refusal.name) || isBadChecksum(refusal)) {
     return { ok: false, kind: 'passing', error: refusal }
   }
   throw asAwsFailure(what, refusal)
@@ -40,5 +40,9 @@ function refusalOf({ status, headers, text }: PutAnswer) {
   const reason = field('Reason')
   const error = new Error(reason ? `${message} (${reason})` : message)
   error.name = named ?? String(status)
-  return Object.assign(error, { named: named !== undefined, $metadata: { httpStatusCode: status } })
+  return Object.assign(error, {
+    named: named !== undefined,
+    $metadata: { httpStatusCode: status },
+    $response: { headers },
+  })
 }

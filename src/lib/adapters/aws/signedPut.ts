@@ -1,6 +1,10 @@
-import { Agent as HttpAgent, type IncomingMessage, request as overHttp } from 'node:http'
-import { Agent as HttpsAgent, request as overHttps } from 'node:https'
-import { type Credentials, createSigner, type SignedScope } from './sigv4.js'
+import type { Agent, ClientRequest, IncomingMessage } from 'node:http'
+import { HttpRequest } from '@smithy/core/protocols'
+import { Hash } from '@smithy/core/serde'
+import { SignatureV4 } from '@smithy/signature-v4'
+import type { AwsCredentialIdentity, Provider, SourceData } from '@smithy/types'
+import { createAgent, httpModuleOf, proxyFor } from '../httpAgents.js'
+import { SKEW_MS, skewOf } from './errors.js'
 
 /** Where a service is, as the SDK resolved it for one request. */
 export interface ResolvedRequest {
@@ -25,23 +29,56 @@ export interface PutAnswer {
   status: number
   headers: Record<string, string>
   text: string
+  /** It was refused, and signed by another clock than the service's: the next attempt is signed by that. */
+  clockCorrected?: boolean
 }
 
 /** An answer of a PUT is headers or a short error. */
 const MAX_ANSWER_BYTES = 64 * 1024
 
+export interface SigningScope {
+  region: string
+  /** As it is signed: `s3`, `ebs`. */
+  service: string
+  credentials: Provider<AwsCredentialIdentity>
+}
+
+class Sha256 extends Hash {
+  constructor(secret?: SourceData) {
+    super('sha256', secret)
+  }
+}
+
+/** Signs a PUT whose payload's digest is known: the payload is not hashed again. `headers` must hold `host`. */
+export function createSigner({ region, service, credentials }: SigningScope) {
+  // S3 signs the path as it is sent.
+  const uriEscapePath = service !== 's3'
+  const signer = new SignatureV4({ region, service, credentials, sha256: Sha256, uriEscapePath })
+  return async (
+    { path, query, headers, payloadSha256 }: Pick<PutRequest, 'path' | 'query' | 'headers' | 'payloadSha256'>,
+    signingDate: Date,
+  ): Promise<Record<string, string>> => {
+    const unsigned = new HttpRequest({
+      method: 'PUT',
+      path,
+      query: Object.fromEntries(new URLSearchParams(query)),
+      headers: { ...headers, 'x-amz-content-sha256': payloadSha256 },
+    })
+    return (await signer.sign(unsigned, { signingDate })).headers
+  }
+}
+
 /**
  * PUTs large bodies over connections that stay open, each tried once: whoever calls it has the retry layer. Rejects where
- * the connection fails, where `timeoutMs` is over (for the whole exchange), or when `stop` says so.
+ * the connection fails, where `timeoutMs` is over (for the whole exchange), or when `stop` says so. Where the service's
+ * clock is another than ours, requests are signed by the service's from then on, as the SDK's are.
  */
 export function createSignedPut(
   target: ResolvedRequest,
-  options: SignedScope & { credentials(): Promise<Credentials>; connections: number; stop: AbortSignal },
+  options: SigningScope & { connections: number; stop: AbortSignal },
 ) {
   const sign = createSigner(options)
   const secure = target.protocol === 'https:'
-  const agentOptions = { keepAlive: true, maxSockets: options.connections, scheduling: 'lifo' as const }
-  const agent = secure ? new HttpsAgent(agentOptions) : new HttpAgent(agentOptions)
   // One listener for all: a signal warns of a leak when each request has its own.
   const underWay = new Set<() => void>()
   const stopAll = () => {
@@ -50,16 +87,29 @@ export function createSignedPut(
   options.stop.addEventListener('abort', stopAll)
   const usual = target.port === undefined || target.port === (secure ? 443 : 80)
   const host = usual ? target.hostname : `${target.hostname}:${target.port}`
+  const url = new URL(`${target.protocol}//${host}`)
+  let agent: Promise<Agent> | undefined
+  const openAgent = async () =>
+    createAgent(url, await proxyFor(url), { keepAlive: true, maxSockets: options.connections, scheduling: 'lifo' })
+  let skewMs = 0
 
   return async (put: PutRequest): Promise<PutAnswer> => {
     options.stop.throwIfAborted()
+    const signedBy = skewMs
     const plain = { ...put.headers, host, 'content-length': String(put.bytes) }
-    const unsigned = { method: 'PUT', path: put.path, query: put.query, payloadSha256: put.payloadSha256 }
-    const headers = sign({ ...unsigned, headers: plain }, await options.credentials(), new Date())
+    const headers = await sign({ ...put, headers: plain }, new Date(Date.now() + signedBy))
+    agent ??= openAgent()
+    const answer = await exchange(put, headers, await agent)
+    if (answer.status !== 400 && answer.status !== 403) return answer
+    const seenMs = skewOf(answer.headers.date)
+    if (seenMs !== null && Math.abs(seenMs - signedBy) >= SKEW_MS) skewMs = seenMs
+    return { ...answer, clockCorrected: skewMs !== signedBy }
+  }
+
+  function exchange(put: PutRequest, headers: Record<string, string>, connections: Agent): Promise<PutAnswer> {
     return new Promise((resolve, reject) => {
-      const send = secure ? overHttps : overHttp
-      const request = send({
-        agent,
+      const request = httpModuleOf(url).request({
+        agent: connections,
         host: target.hostname.replace(/^\[|\]$/g, ''),
         port: target.port,
         method: 'PUT',
@@ -94,11 +144,7 @@ export function createSignedPut(
   }
 }
 
-async function writeBody(
-  request: ReturnType<typeof overHttp>,
-  body: PutRequest['body'],
-  answered: () => boolean,
-): Promise<void> {
+async function writeBody(request: ClientRequest, body: PutRequest['body'], answered: () => boolean): Promise<void> {
   if (body instanceof Uint8Array) {
     request.end(body)
     return

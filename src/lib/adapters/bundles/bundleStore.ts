@@ -3,10 +3,6 @@ import { createReadStream, createWriteStream } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { ClawctlError } from '../../domain/errors.js'
-import type { BundleDownloads, BundleStore } from '../../ops/bundles/ports.js'
-import { awsCall, clientLimits, lean } from '../aws/errors.js'
-import { createObjectStore } from '../aws/objectStore.js'
 import {
   CopyObjectCommand,
   DeleteObjectsCommand,
@@ -14,7 +10,11 @@ import {
   HeadObjectCommand,
   PutObjectCommand,
   S3Client,
-} from '../aws/s3Sdk.js'
+} from '@aws-sdk/client-s3'
+import { ClawctlError } from '../../domain/errors.js'
+import type { BundleDownloads, BundleStore } from '../../ops/bundles/ports.js'
+import { awsCall, clientLimits } from '../aws/errors.js'
+import { createObjectStore } from '../aws/objectStore.js'
 import type { AwsSettings } from '../deploy/compute.js'
 import { withRetry } from '../retry.js'
 
@@ -40,7 +40,7 @@ export function createBundleStore(
   const client = new S3Client({ ...limits, ...clientLimits(settings) })
   const transfers = new S3Client({ ...limits, ...clientLimits({ patience: { attempts: 4, attemptMs: TRANSFER_MS } }) })
   const once = clientLimits({ patience: { attempts: 1, attemptMs: TRANSFER_MS } })
-  const streams = lean(new S3Client({ ...limits, ...once, logger: SILENT }))
+  const streams = new S3Client({ ...limits, ...once, logger: SILENT })
   const { get, list, putIf } = createObjectStore(settings)
   let downloads = 0
 

@@ -4,10 +4,15 @@ import { ClawctlError } from '../../domain/errors.js'
 import { parseJson } from '../../domain/json.js'
 import type { ControlApi } from '../../ops/deploy/controlApiPlane.js'
 import { HttpFailure, type HttpResponse, httpRequest } from '../httpClient.js'
-import { withRetry } from '../retry.js'
+import { parseRetryAfter, retryHint, withRetry } from '../retry.js'
 
 /** The Lambda's own limit is 30 s; an answer that comes later is none. */
 const TIMEOUT_MS = 35_000
+/** All attempts of one call together. */
+const GIVE_UP_MS = 38_000
+
+/** Nobody waits longer without a line. */
+const NOTICE_MS = 10_000
 
 /** An answer that the contract does not know: the Function URL's own 429, 502 or 503, or a proxy's page. */
 class ForeignAnswer extends Error {
@@ -16,13 +21,18 @@ class ForeignAnswer extends Error {
     super(`HTTP ${response.status}`)
     this.response = response
   }
+
+  get retryAfterMs(): number {
+    return parseRetryAfter(this.response.headers['retry-after'])
+  }
 }
 
 /**
  * The Control API over HTTPS. Every call may be retried: the POST carries a request id, and the same id starts one run.
  * What the API itself reports as failed upstream was retried there, and is not retried again.
  * @param options.token never put into a message, a URL or an argument
- * @param options.interruption breaks off the look at a deploy, the one call that somebody makes while they wait
+ * @param options.onWait hears every ten seconds for which call is still waited
+ * @param options.interruption breaks off the request for a deploy and the look at one: what somebody waits for
  */
 export function createControlApi(options: {
   url: string
@@ -31,6 +41,9 @@ export function createControlApi(options: {
   interruption?: () => AbortSignal
   /** Per attempt, where somebody waits for something else. */
   timeoutMs?: number
+  onWait?: (text: string) => void
+  /** For tests. */
+  noticeMs?: number
 }): ControlApi {
   const base = options.url.replace(/\/+$/, '')
   async function call<T>(
@@ -39,6 +52,8 @@ export function createControlApi(options: {
     path: string,
     { body, signal }: { body?: unknown; signal?: AbortSignal | undefined } = {},
   ): Promise<T> {
+    // All attempts together: whoever waits is told and let go.
+    const limit = AbortSignal.timeout(GIVE_UP_MS)
     const exchange = async (): Promise<unknown> => {
       const response = await httpRequest({
         method,
@@ -51,7 +66,7 @@ export function createControlApi(options: {
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
         timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
-        signal,
+        signal: signal ? AbortSignal.any([signal, limit]) : limit,
       })
       const answer = parseJson(response.body.toString())
       const failure = failureSchema.safeParse(answer)
@@ -63,11 +78,22 @@ export function createControlApi(options: {
       return answer
     }
     let answer: unknown
+    const started = performance.now()
+    const notice = setInterval(() => {
+      const seconds = Math.round((performance.now() - started) / 1000)
+      options.onWait?.(`Waiting for ${new URL(base).host}, for ${seconds} s now.`)
+    }, options.noticeMs ?? NOTICE_MS)
     try {
-      answer = await withRetry(exchange, { retryable: (error) => !signal?.aborted && isRetryable(error) })
+      answer = await withRetry(exchange, {
+        retryable: (error) => !signal?.aborted && !limit.aborted && isRetryable(error),
+        pauseMs: (error) => (error instanceof ForeignAnswer ? error.retryAfterMs : 0),
+      })
     } catch (error) {
       if (signal?.aborted) throw new ClawctlError('CANCELLED', 'It was interrupted.', { cause: error })
+      if (limit.aborted) throw gaveUp(base, error)
       throw explain(error, base)
+    } finally {
+      clearInterval(notice)
     }
     const parsed = schema.safeParse(answer)
     if (parsed.success) return parsed.data
@@ -83,9 +109,14 @@ export function createControlApi(options: {
       const { fleetAnswerSchema } = await fleetContract()
       return (await call(fleetAnswerSchema, 'GET', '/v1/fleet')).fleet
     },
+    async host(id) {
+      const { hostAnswerSchema } = await import('../../domain/contract/host.js')
+      return (await call(hostAnswerSchema, 'GET', `/v1/fleet/${encodeURIComponent(id)}`)).host
+    },
     async createDeploy(request) {
       const { deployAnswerSchema } = await deployContract()
-      return (await call(deployAnswerSchema, 'POST', '/v1/deploys', { body: request })).deploy
+      const signal = options.interruption?.()
+      return (await call(deployAnswerSchema, 'POST', '/v1/deploys', { body: request, signal })).deploy
     },
     async deploys(limit) {
       const { deploysAnswerSchema } = await deployContract()
@@ -103,6 +134,13 @@ export function createControlApi(options: {
   }
 }
 
+function gaveUp(base: string, cause: unknown): ClawctlError {
+  return new ClawctlError('UPSTREAM', `${base} did not answer within ${GIVE_UP_MS / 1000} s.`, {
+    hint: 'Check the network, then try again; the same request id starts nothing twice.',
+    cause,
+  })
+}
+
 function isRetryable(error: unknown): boolean {
   if (error instanceof HttpFailure) return true
   return error instanceof ForeignAnswer && (error.response.status === 429 || error.response.status >= 500)
@@ -112,13 +150,14 @@ function explain(error: unknown, base: string): ClawctlError {
   if (error instanceof ClawctlError) return error
   if (error instanceof ForeignAnswer) {
     const { status } = error.response
+    const when = retryHint(error.retryAfterMs)
     if (status === 429) {
       return new ClawctlError('RATE_LIMITED', 'The Control API is busy (HTTP 429).', {
-        hint: 'Wait a minute, then try again.',
+        hint: when ?? 'Wait a minute, then try again.',
       })
     }
     return new ClawctlError('UPSTREAM', `${base} answered HTTP ${status} without a word of the Control API.`, {
-      hint: 'Check the URL; if it is right, look at the Lambda and its log.',
+      hint: `${when ? `${when} Else check` : 'Check'} the URL; if it is right, look at the Lambda and its log.`,
     })
   }
   return new ClawctlError('UPSTREAM', `The Control API could not be reached: ${(error as Error).message}.`, {

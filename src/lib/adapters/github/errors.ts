@@ -1,5 +1,6 @@
 import { RequestError } from '@octokit/request-error'
 import { ClawctlError } from '../../domain/errors.js'
+import { parseRetryAfter, retryHint } from '../retry.js'
 
 interface Context {
   /** "start the workflow" */
@@ -25,8 +26,7 @@ export function isLimited(error: RequestError): boolean {
 const isExhausted = (error: RequestError) => header(error, 'x-ratelimit-remaining') === '0'
 
 export function retryAfterMs(error: unknown): number {
-  const seconds = error instanceof RequestError ? Number(header(error, 'retry-after') ?? 0) : 0
-  return Number.isFinite(seconds) ? seconds * 1000 : 0
+  return error instanceof RequestError ? parseRetryAfter(header(error, 'retry-after')) : 0
 }
 
 function header(error: RequestError, name: string): string | null {
@@ -56,7 +56,8 @@ export async function explainGithub(error: unknown, context: Context): Promise<C
   if (error.status === 422) return unprocessable(error, context)
   if (error.status === 410)
     return denied(`GitHub could not ${what}: it is switched off (410).`, "Switch it on in the repository's settings.")
-  return new ClawctlError('UPSTREAM', `GitHub failed to ${what} (${error.status}).`, { cause: error })
+  const hint = retryHint(retryAfterMs(error)) ?? undefined
+  return new ClawctlError('UPSTREAM', `GitHub failed to ${what} (${error.status}).`, { hint, cause: error })
 }
 
 const denied = (message: string, hint: string) => new ClawctlError('DENIED', message, { hint })
@@ -69,9 +70,8 @@ function limited(error: RequestError, what: string): ClawctlError {
       hint: `Try again after ${at}; see who else uses the token.`,
     })
   }
-  const seconds = Math.ceil(retryAfterMs(error) / 1000)
   return new ClawctlError('RATE_LIMITED', `GitHub asked to slow down, so it could not ${what}.`, {
-    hint: seconds > 0 ? `Try again in ${seconds} s.` : 'Wait a minute, then try again.',
+    hint: retryHint(retryAfterMs(error)) ?? 'Wait a minute, then try again.',
   })
 }
 

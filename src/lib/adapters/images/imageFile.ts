@@ -1,11 +1,17 @@
+import { createHash } from 'node:crypto'
 import type { BigIntStats } from 'node:fs'
 import { type FileHandle, open, readFile, realpath } from 'node:fs/promises'
 import { basename } from 'node:path'
+import { execa } from 'execa'
 import { ClawctlError } from '../../domain/errors.js'
-import type { ImageFile, ImageFiles } from '../../ops/images/ports.js'
+import type { Extent } from '../../domain/images/blocks.js'
+import type { Digests, ImageFile, ImageFiles } from '../../ops/images/ports.js'
 import { digestBlocks, readWhole } from './blockDigests.js'
-import { dataExtents } from './extents.js'
 
+/** What changes with a file's content. */
+const IDENTITY = ['dev', 'ino', 'size', 'mtimeNs', 'ctimeNs'] as const
+/** Two writes may have the same time: file systems' clocks tick in up to two seconds (FAT). */
+const SETTLED_MS = 2_500
 /** Larger is no image.json. */
 const MAX_TEXT_BYTES = 1024 * 1024
 
@@ -47,7 +53,7 @@ function imageFile(path: string, name: string, handle: FileHandle, opened: BigIn
   const bytes = Number(opened.size)
   const changed = () =>
     refusal(path, 'changed while it was read', 'Wait until it is whole, then run the command again.')
-  const told = async <T>(work: () => Promise<T>): Promise<T> => {
+  const refusing = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
       return await work()
     } catch (error) {
@@ -62,15 +68,14 @@ function imageFile(path: string, name: string, handle: FileHandle, opened: BigIn
     name,
     bytes,
     allocatedBytes: Number(opened.blocks) * 512,
+    identity:
+      Date.now() - Number(opened.ctimeMs) > SETTLED_MS ? IDENTITY.map((field) => opened[field]).join(' ') : null,
     extents: () => dataExtents(handle.fd, bytes),
-    read: (offset, into) => told(() => readWhole(handle, into, offset)),
-    digestBlocks: (indexes, options) => told(() => digestBlocks({ handle, bytes }, indexes, options)),
+    read: (offset, into) => refusing(() => readWhole(handle, into, offset)),
+    digestBlocks: (indexes, options) => refusing(() => digestBlocks({ handle, bytes }, indexes, options)),
     async assertUnchanged() {
       const now = await handle.stat({ bigint: true })
-      const same = (['dev', 'ino', 'size', 'mtimeNs', 'ctimeNs'] as const).every(
-        (field) => now[field] === opened[field],
-      )
-      if (!same) throw changed()
+      if (IDENTITY.some((field) => now[field] !== opened[field])) throw changed()
     },
     close: () => handle.close(),
   }
@@ -78,4 +83,80 @@ function imageFile(path: string, name: string, handle: FileHandle, opened: BigIn
 
 function refusal(path: string, why: string, hint: string): ClawctlError {
   return new ClawctlError('INVALID_IMAGE', `${path} ${why}.`, { hint })
+}
+
+/**
+ * Node has no lseek(SEEK_DATA), which every Linux file system answers in milliseconds. Perl is part of Debian, of NixOS
+ * and of GitHub's runners; Python is nearly as common. Both get the open file as their stdin and print "start end" a line;
+ * ENXIO means that there is no more data.
+ */
+const PROGRAMS: readonly { name: string; argv: readonly string[]; platforms: readonly NodeJS.Platform[] }[] = [
+  {
+    name: 'perl',
+    platforms: ['linux'],
+    argv: [
+      '-MErrno=ENXIO',
+      '-e',
+      'my $o=0;while(1){my $d=sysseek(STDIN,$o,3);if(!defined $d){exit($!==ENXIO?0:1)}$o=sysseek(STDIN,$d,4);defined $o or exit 1;printf "%d %d\\n",$d,$o}',
+    ],
+  },
+  {
+    name: 'python3',
+    platforms: ['linux', 'darwin', 'freebsd'],
+    argv: [
+      '-I',
+      '-S',
+      '-c',
+      `import os,errno,sys
+o=0
+while 1:
+    try: d=os.lseek(0,o,os.SEEK_DATA)
+    except OSError as e: sys.exit(0 if e.errno==errno.ENXIO else 1)
+    o=os.lseek(0,d,os.SEEK_HOLE)
+    print(d,o)`,
+    ],
+  },
+]
+
+const TIMEOUT_MS = 30_000
+
+/** Where the open file holds data. Without such a program, or on a file system without holes, the whole file and null. */
+export async function dataExtents(fd: number, bytes: number): Promise<{ by: string | null; extents: Extent[] }> {
+  for (const { name, argv, platforms } of PROGRAMS) {
+    if (!platforms.includes(process.platform)) continue
+    const output = await outputOf(name, argv, fd)
+    const extents = output === null ? null : parseExtents(output, bytes)
+    if (extents) return { by: name, extents }
+  }
+  return { by: null, extents: bytes > 0 ? [{ start: 0, end: bytes }] : [] }
+}
+
+/** Null where the program is not there or does not end well. */
+async function outputOf(program: string, argv: readonly string[], fd: number): Promise<string | null> {
+  // Any descriptor is passed on as it is; execa's types name those up to 9.
+  const options = { stdin: fd as 9, stderr: 'ignore', timeout: TIMEOUT_MS, reject: false } as const
+  const { exitCode, stdout } = await execa(program, argv, options)
+  return exitCode === 0 ? stdout : null
+}
+
+/** Null for what is no ascending list of ranges inside the file. */
+function parseExtents(text: string, bytes: number): Extent[] | null {
+  const extents: Extent[] = []
+  let last = 0
+  for (const line of text.split('\n')) {
+    if (line === '') continue
+    const [start = Number.NaN, end = Number.NaN] = line.split(' ').map(Number)
+    if (!(start >= last && end > start && end <= bytes)) return null
+    extents.push({ start, end })
+    last = end
+  }
+  return extents
+}
+
+export const digests: Digests = {
+  of: (bytes) => createHash('sha256').update(bytes).digest(),
+  running(algorithm = 'sha256') {
+    const hash = createHash(algorithm)
+    return { update: (bytes) => void hash.update(bytes), hex: () => hash.digest('hex') }
+  },
 }

@@ -1,53 +1,52 @@
-import { type FileHandle, mkdir, open, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readFile, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import writeFileAtomic from 'write-file-atomic'
 import { ClawctlError } from '../../domain/errors.js'
-import type { Journal } from '../../ops/images/ports.js'
+import type { Journal, ScanRecord } from '../../ops/images/ports.js'
+import { describeOwner, type FileLock, takeLock } from '../fileLock.js'
 
-/** A journal in a folder of its own user; beside it a lock with the process id of who works with it. */
+/** A journal in a folder of its own user; beside it the lock of the process that works with it. */
 export function journalFile(folder: string, name: string): Journal {
   const path = join(folder, `${name}.journal`)
   const lockPath = `${path}.lock`
   let opening: Promise<FileHandle> | undefined
+  let lock: FileLock | null = null
   const close = async () => {
     const open = opening
     opening = undefined
     await open?.then((handle) => handle.close()).catch(() => {})
   }
-  const told = async <T>(work: () => Promise<T>): Promise<T> => {
-    try {
-      return await work()
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException
-      const why = code === 'ENOSPC' ? 'there is no space left' : code
-      throw new ClawctlError('NOT_CONFIGURED', `The journal ${path} can't be written (${why}).`, {
-        hint: 'Name a folder that can with --state-dir.',
-        cause: error,
-      })
-    }
-  }
+  const refusing = <T>(work: () => Promise<T>) => writing(path, work)
   return {
     async lines() {
       const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
         if (error.code === 'ENOENT') return ''
-        return told(() => Promise.reject(error))
+        return refusing(() => Promise.reject(error))
       })
       // What follows the last line's end was being written when the process was killed.
       return text.split('\n').slice(0, -1)
     },
     append: (line) =>
-      told(async () => {
+      refusing(async () => {
         opening ??= openForAppending(path)
         await (await opening).appendFile(`${line}\n`)
       }),
     clear: () =>
-      told(async () => {
+      refusing(async () => {
         await close()
         await rm(path, { force: true })
       }),
-    lock: () => told(() => takeLock(lockPath)),
+    lock: () =>
+      refusing(async () => {
+        await mkdir(folder, { recursive: true, mode: 0o700 })
+        // An import takes as long as its link: only a dead owner loses the lock.
+        lock = await takeLock(lockPath, { waitMs: 0, heldAtMostMs: null })
+        return lock !== null
+      }),
+    holder: async () => `${await describeOwner(lockPath)} (${lockPath})`,
     async unlock() {
       await close()
-      await rm(lockPath, { force: true })
+      await lock?.release()
     },
   }
 }
@@ -64,34 +63,32 @@ async function openForAppending(path: string): Promise<FileHandle> {
   return handle
 }
 
-/** False where a process that still runs holds it. */
-async function takeLock(path: string): Promise<boolean> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
-  for (let tries = 0; tries < 2; tries += 1) {
-    try {
-      await writeFile(path, String(process.pid), { flag: 'wx', mode: 0o600 })
-      return true
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-    }
-    const holder = Number(await readFile(path, 'utf8').catch(() => ''))
-    if (holder > 0 ? isRunning(holder) : await isFresh(path)) return false
-    await rm(path, { force: true })
+/** In the same folder: the identity of the file in the first line, its block manifest behind it. */
+export function scanRecord(folder: string): ScanRecord {
+  const path = join(folder, 'last.blocks')
+  return {
+    async read(identity) {
+      const content = await readFile(path).catch(() => null)
+      const end = content?.indexOf('\n') ?? -1
+      return content && content.toString('utf8', 0, end) === identity ? content.subarray(end + 1) : null
+    },
+    write: (identity, manifest) =>
+      writing(path, async () => {
+        await mkdir(folder, { recursive: true, mode: 0o700 })
+        await writeFileAtomic(path, Buffer.concat([Buffer.from(`${identity}\n`), manifest]), { fsync: false })
+      }),
   }
-  return false
 }
 
-/** Being written this moment: it has no process id yet. */
-async function isFresh(path: string): Promise<boolean> {
-  const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: 0 }))
-  return Date.now() - mtimeMs < 5_000
-}
-
-function isRunning(pid: number): boolean {
+async function writing<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
-    process.kill(pid, 0)
-    return true
+    return await work()
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
+    const { code } = error as NodeJS.ErrnoException
+    const why = code === 'ENOSPC' ? 'there is no space left' : code
+    throw new ClawctlError('NOT_CONFIGURED', `The journal ${path} can't be written (${why}).`, {
+      hint: 'Name a folder that can with --state-dir.',
+      cause: error,
+    })
   }
 }

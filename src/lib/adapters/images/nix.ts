@@ -1,18 +1,21 @@
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { execa } from 'execa'
 import { ClawctlError } from '../../domain/errors.js'
-import type { Nix } from '../../ops/images/buildImage.js'
+import { IMAGE_INFO_NAME } from '../../domain/images/build.js'
+import type { BuildPorts, Nix } from '../../ops/images/buildImage.js'
 
 export interface NixOptions {
   /** The program, `nix` by default. */
   binary?: string
-  /** Called with every line that nix says beside its result. */
+  /** Called with every line of nix's standard error. */
   onOutput?: (line: string) => void
   /** Aborted when clawctl is being stopped. */
   signal: AbortSignal
 }
 
-/** As much of what nix said as an error repeats. */
+/** How many of nix's last lines an error repeats. */
 const LAST_LINES = 20
 
 /** Nix as a child process. */
@@ -58,7 +61,7 @@ function failed(what: string, last: readonly string[], exitCode: number | null):
       ? 'Free some space (`nix-collect-garbage` removes what nothing refers to), then run the command again.'
       : offline
         ? 'Nix fetches what the flake names: check the network, then run the command again.'
-        : 'What nix said stands above; `nix log` shows the log of a derivation.',
+        : 'The output of nix is above; `nix log` shows the log of a derivation.',
     details: last.filter((line) => !/^\s*warning:/.test(line)),
   })
 }
@@ -67,4 +70,30 @@ function cancelled(): ClawctlError {
   return new ClawctlError('CANCELLED', 'The build was interrupted.', {
     hint: 'Run the command again: nix keeps what it has built.',
   })
+}
+
+export const outputFolder: BuildPorts['output'] = {
+  prepare: (folder) =>
+    writing(folder, async () => {
+      await mkdir(folder, { recursive: true })
+      await rm(join(folder, IMAGE_INFO_NAME), { force: true })
+    }),
+  commit: (folder, text) =>
+    writing(folder, async () => {
+      const temporary = join(folder, `.${IMAGE_INFO_NAME}.${process.pid}`)
+      await writeFile(temporary, text)
+      await rename(temporary, join(folder, IMAGE_INFO_NAME))
+    }),
+}
+
+async function writing(folder: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work()
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    throw new ClawctlError('BUILD_FAILED', `${folder} can't be written (${code}).`, {
+      hint: code === 'ENOSPC' ? 'Free some space.' : 'Give another folder with --out.',
+      cause,
+    })
+  }
 }

@@ -1,8 +1,6 @@
 import type { ValidationException } from '@aws-sdk/client-ebs'
+import { CompleteSnapshotCommand, EBSClient, PutSnapshotBlockCommand, StartSnapshotCommand } from '@aws-sdk/client-ebs'
 import type { Snapshot as Ec2Snapshot, ImportSnapshotTask } from '@aws-sdk/client-ec2'
-import { ClawctlError } from '../../domain/errors.js'
-import type { ImportTask, Snapshot, Snapshots } from '../../ops/images/ports.js'
-import { CompleteSnapshotCommand, EBSClient, PutSnapshotBlockCommand, StartSnapshotCommand } from '../aws/ebsSdk.js'
 import {
   CreateTagsCommand,
   DeleteSnapshotCommand,
@@ -12,8 +10,10 @@ import {
   ImportSnapshotCommand,
   paginateDescribeImportSnapshotTasks,
   paginateDescribeSnapshots,
-} from '../aws/ec2Sdk.js'
-import { awsCall, clientLimits } from '../aws/errors.js'
+} from '@aws-sdk/client-ec2'
+import { ClawctlError } from '../../domain/errors.js'
+import type { Attempt, ImportTask, Snapshot, Snapshots } from '../../ops/images/ports.js'
+import { always, awsCall, clientLimits } from '../aws/errors.js'
 import { catchingHandler, requestAsSent } from '../aws/probe.js'
 import { attempt } from '../aws/putOutcome.js'
 import { createSignedPut } from '../aws/signedPut.js'
@@ -71,7 +71,7 @@ export function createSnapshots(settings: SnapshotSettings): Snapshots {
         const found: Snapshot[] = []
         const input = { OwnerIds: ['self'], Filters: filtersOf(tags) }
         for await (const page of paginateDescribeSnapshots({ client: ec2, pageSize: 1000 }, input)) {
-          found.push(...(page.Snapshots ?? []).map(toSnapshot))
+          found.push(...always(page.Snapshots).map(toSnapshot))
         }
         return found.sort((a, b) => b.startedAt.getTime() - a.startedAt.getTime())
       }),
@@ -128,7 +128,7 @@ export function createSnapshots(settings: SnapshotSettings): Snapshots {
           body: data,
           timeoutMs: BLOCK_TIMEOUT_MS,
         }),
-      )
+      ).catch(unknownSnapshot)
       return outcome.ok ? { ok: true, value: null } : outcome
     },
     complete: (id, { blocks, checksum }) =>
@@ -144,7 +144,7 @@ export function createSnapshots(settings: SnapshotSettings): Snapshots {
             }),
           )
         } catch (error) {
-          // No longer open: an answer was lost, or an earlier run's. What became of it, its state says.
+          // No longer open: an answer was lost, or an earlier run's. Its state shows what became of it.
           if ((error as ValidationException).Reason !== 'INVALID_SNAPSHOT_ID') throw error
         }
       }),
@@ -185,11 +185,18 @@ export function createSnapshots(settings: SnapshotSettings): Snapshots {
       awsCall('EC2 DescribeImportSnapshotTasks', async () => {
         const found: ImportTask[] = []
         for await (const page of paginateDescribeImportSnapshotTasks({ client: ec2 }, {})) {
-          found.push(...(page.ImportSnapshotTasks ?? []).map(toTask))
+          found.push(...always(page.ImportSnapshotTasks).map(toTask))
         }
         return found
       }),
   }
+}
+
+/** EBS may not know a snapshot in the first minutes after StartSnapshot. */
+function unknownSnapshot(failure: unknown): Attempt<never> {
+  const error = (failure as Error).cause
+  if (error instanceof Error && error.name === 'ResourceNotFoundException') return { ok: false, kind: 'unknown', error }
+  throw failure
 }
 
 function toSnapshot(snapshot: Ec2Snapshot): Snapshot {
@@ -221,7 +228,7 @@ function toTask(task: ImportSnapshotTask): ImportTask {
   }
 }
 
-/** EC2 says it as InvalidParameter, "The service role vmimport provided does not exist or does not have sufficient permissions". */
+/** EC2 answers InvalidParameter, "The service role vmimport provided does not exist or does not have sufficient permissions". */
 function missingRole(error: unknown, bucket: string, role: string | null): ClawctlError | null {
   if (!/service role/i.test((error as Error).message)) return null
   return new ClawctlError(

@@ -7,8 +7,8 @@ import { HOSTS_PATH, REGISTRY_PATH } from '../../domain/paths.js'
 import { hostFilePath } from '../../domain/registry/hostFile.js'
 import type { FileChange, FleetFiles } from '../../domain/registry/plan.js'
 import type { Checkout } from '../../ops/registry/ports.js'
-import { type Lock, withFileLock } from './fileLock.js'
 import { registryFile } from './registryFile.js'
+import { type Lock, withFileLock } from './registryLock.js'
 
 /** The registry and the host files of a checkout, or of none: then every call says so. */
 export function checkoutFiles(root: string | null): Checkout {

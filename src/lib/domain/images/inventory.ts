@@ -23,7 +23,7 @@ export interface CatalogImage {
   id: string
   name: string
   state: string
-  /** Invalid where EC2 tells none. */
+  /** An invalid date where EC2 gives none. */
   createdAt: Date
   snapshotId: string | null
   sizeGib: number | null
@@ -53,7 +53,7 @@ export const revisionOfImage = ({ tags }: CatalogImage): string | null =>
   tags.revision ?? tags['clawdinator:revision'] ?? null
 
 /**
- * The AMI that each host would go back to, by host: what it ran last before what it runs now, as the deploys' records say.
+ * The rollback target of each host: the AMI that it ran before the current one, by the records of its deploys.
  */
 export function rollbackTargets({ machines, deploys }: Pick<Inventory, 'machines' | 'deploys'>): Map<string, string> {
   const current = new Map<string, string>()
@@ -64,7 +64,7 @@ export function rollbackTargets({ machines, deploys }: Pick<Inventory, 'machines
       for (const one of [ami, previousAmi]) {
         if (one === null || targets.has(id)) continue
         const now = current.get(id)
-        // Without a machine, what the newest record says that it ran stands for one.
+        // Without a machine, the newest record's AMI counts as the current one.
         if (now === undefined) current.set(id, one)
         else if (one !== now) targets.set(id, one)
       }

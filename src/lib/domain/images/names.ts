@@ -1,5 +1,5 @@
+import type { ImageFacts } from './build.js'
 import { IMAGE_FORMATS, type ImageFormat } from './format.js'
-import type { ImageFacts } from './info.js'
 
 export const IMAGE_PREFIX = 'images/'
 export const MANIFEST_PREFIX = 'images/manifests/'
@@ -7,11 +7,11 @@ export const MANIFEST_PREFIX = 'images/manifests/'
 /** Zeros, to be copied into images by S3 itself instead of being sent for each. */
 export const zerosKey = (bytes: number) => `${IMAGE_PREFIX}zeros/${bytes}`
 
-/** Digits of a digest in names: 48 bits tell a fleet's images apart; the whole digest is in the tags. */
+/** Digits of a digest in names: 48 bits are enough for a fleet's images; the tags hold the whole digest. */
 const SHORT = 12
 export const shortDigest = (digest: string) => digest.slice(0, SHORT)
 
-/** What a file is called in keys and AMI names when no image.json says it. */
+/** The name in keys and AMI names of a file without an image.json. */
 export function imageNameOf(file: string): string {
   const name = file
     .replace(/\.(?:raw|img|vhd|vpc|vmdk)$/i, '')
@@ -58,3 +58,6 @@ export function imageTags(facts: ImageFacts, digest: string, source: string | nu
     ...(source ? { [SOURCE_TAG]: source } : {}),
   }
 }
+
+/** The line that the base image prints on the serial console when it is up; nix/image.nix has the same. */
+export const BOOT_LINE = 'clawdinator-image: booted'

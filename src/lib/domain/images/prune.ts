@@ -18,7 +18,7 @@ export interface PrunePolicy {
   now: Date
 }
 
-/** Why something stays. The first that holds is told. */
+/** Why something stays: the first reason that holds. */
 export type KeepReason =
   | { code: 'latest' }
   | { code: 'in-use'; by: string[] }
@@ -100,7 +100,7 @@ function judgeSnapshots(
     if (holder) return { item, keep: { code: 'image', id: holder.id } }
     if (inventory.named.has(item.id)) return { item, keep: { code: 'in-state' } }
     if (inventory.images.some((image) => image.snapshotId === item.id)) return { item, remove: 'of-removed-image' }
-    // A digest is what tells our own images from whatever else bears the fleet's tag.
+    // Only our own images have a digest; other things may have the fleet's tag.
     if (item.tags.app !== 'clawdinator' || !item.tags[DIGEST_TAG]) return { item, keep: { code: 'foreign' } }
     const limit = item.state === 'pending' ? PENDING_MS : ABANDONED_MS
     return isOlder(item.startedAt, limit, policy)

@@ -1,7 +1,6 @@
-import { type BlockMap, digestAt } from './blockMap.js'
-import { BLOCK_BYTES } from './blocks.js'
-import type { ImageInfo } from './info.js'
-import { sizeText } from './rate.js'
+import { BLOCK_BYTES, type BlockMap, digestAt } from './blocks.js'
+import type { ImageInfo } from './build.js'
+import { sizeText } from './progress.js'
 
 /** An image beside the one before it. */
 export interface ImageReport {

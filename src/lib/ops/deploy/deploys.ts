@@ -1,12 +1,14 @@
 import pMap from 'p-map'
-import type { Deploy, DeployDetail, DeployRecord } from '../../domain/contract/index.js'
-import { REQUEST_ID_PATTERN } from '../../domain/contract/index.js'
+import type { Deploy, DeployDetail } from '../../domain/contract/index.js'
+import { parseRunTitle } from '../../domain/contract/order.js'
+import { REQUEST_ID_PATTERN } from '../../domain/contract/patterns.js'
 import {
+  attemptId,
   deployOf,
   deployOfRecord,
+  HISTORY_LOOKBACK,
   INDEX_PREFIX,
   parseIndexKey,
-  parseRunTitle,
   RECORD_PREFIX,
   type Run,
   withSteps,
@@ -20,19 +22,7 @@ export interface DeploysPorts {
   /** Null where no bucket is configured: hosts and the resolved AMI are then not known. */
   store: ObjectStore | null
   clock: Clock
-  /** Where they are remembered from one call to the next. */
-  finishedRecords?: FinishedRecords
 }
-
-/** Records of deploys that are over, by what they were when they were read: nobody writes them any more. */
-export interface FinishedRecords {
-  /** Undefined for what was not read, null where there is no record. */
-  get(version: string): DeployRecord | null | undefined
-  set(version: string, record: DeployRecord | null): void
-}
-
-/** How far back a run is looked for by its request id; GitHub pages by 100. */
-const LOOKBACK = 100
 
 /** The run's own record, or null where there is none or nowhere to look. */
 export async function recordOf(store: ObjectStore | null, requestId: string | undefined) {
@@ -43,25 +33,18 @@ export async function recordOf(store: ObjectStore | null, requestId: string | un
 export async function listDeploys(ports: DeploysPorts, limit: number): Promise<Deploy[]> {
   const { store } = ports
   const [runs, records] = await Promise.all([
-    ports.runs.list(LOOKBACK),
-    store ? newestRecords(store, limit + LOOKBACK) : [],
+    ports.runs.list(HISTORY_LOOKBACK),
+    store ? newestRecords(store, limit + HISTORY_LOOKBACK) : [],
   ])
-  const known = new Set(runs.map((run) => parseRunTitle(run.title)?.requestId))
+  const known = new Set(runs.map(requestIdOf))
   const newest = [
-    ...runs.map((run) => ({ at: Date.parse(run.createdAt), run, requestId: parseRunTitle(run.title)?.requestId })),
+    ...runs.map((run) => ({ at: Date.parse(run.createdAt), run, requestId: requestIdOf(run) })),
     ...records.filter(({ requestId }) => !known.has(requestId)).map((record) => ({ ...record, run: null })),
   ]
     .sort((a, b) => b.at - a.at)
     .slice(0, limit)
-  const read = async ({ at, run, requestId }: (typeof newest)[number]) => {
-    // A run that is run again gets a new time, and so does a record.
-    const version = `${requestId} ${run ? run.updatedAt : at}`
-    const remembered = run && run.status !== 'completed' ? undefined : ports.finishedRecords
-    const known = remembered?.get(version)
-    const record = known === undefined ? await recordOf(store, requestId) : known
-    // An entry of the index is there before its record.
-    const isFinal = run !== null || (record !== null && record.status !== 'running')
-    if (known === undefined && isFinal) remembered?.set(version, record)
+  const read = async ({ run, requestId }: (typeof newest)[number]) => {
+    const record = await recordOf(store, requestId)
     return run ? deployOf(run, record, runs) : record && deployOfRecord(record, ports.clock.now())
   }
   const deploys = (await pMap(newest, read, { concurrency: AT_ONCE })).filter((deploy) => deploy !== null)
@@ -86,10 +69,10 @@ async function newestRecords(store: ObjectStore, count: number): Promise<{ reque
 
 /** @throws ClawctlError NOT_FOUND */
 export async function getDeploy(ports: DeploysPorts, requestId: string): Promise<DeployDetail> {
-  const runs = await ports.runs.list(LOOKBACK)
-  const run = runs.find((r) => parseRunTitle(r.title)?.requestId === requestId || String(r.id) === requestId)
+  const runs = await ports.runs.list(HISTORY_LOOKBACK)
+  const run = runs.find((one) => [requestIdOf(one), titleId(one), String(one.id)].includes(requestId))
   const [record, jobs] = await Promise.all([
-    recordOf(ports.store, (run && parseRunTitle(run.title)?.requestId) ?? requestId),
+    recordOf(ports.store, (run && requestIdOf(run)) ?? requestId),
     // One that waits has no steps yet.
     run && hasBegun(run) ? ports.runs.jobs(run.id) : [],
   ])
@@ -98,6 +81,14 @@ export async function getDeploy(ports: DeploysPorts, requestId: string): Promise
   throw new ClawctlError('NOT_FOUND', `There is no deploy with the request id ${JSON.stringify(requestId)}.`, {
     hint: 'See `clawctl fleet history` for the ids.',
   })
+}
+
+const titleId = (run: Run) => parseRunTitle(run.title)?.requestId
+
+/** The request id of the run's newest attempt. */
+function requestIdOf(run: Run): string | undefined {
+  const requestId = titleId(run)
+  return requestId === undefined ? undefined : attemptId(requestId, run.attempt)
 }
 
 const hasBegun = ({ status }: Run) => status === 'in_progress' || status === 'completed'

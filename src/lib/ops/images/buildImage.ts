@@ -1,10 +1,11 @@
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
-import { HEAD_BYTES, type ImageFormat, sniffFormat, TAIL_BYTES } from '../../domain/images/format.js'
-import { IMAGE_INFO_NAME, type ImageInfo } from '../../domain/images/info.js'
+import { partsOf } from '../../domain/images/blocks.js'
 import {
   baseImage,
   builtPath,
   hostImage,
+  IMAGE_INFO_NAME,
+  type ImageInfo,
   NIX_INFO_PATH,
   type NixImage,
   nixBuildArgs,
@@ -12,17 +13,18 @@ import {
   nixToplevelArgs,
   parseNixInfo,
   revisionOf,
-} from '../../domain/images/nixBuild.js'
-import { partsOf } from '../../domain/images/parts.js'
-import { sizeText } from '../../domain/images/rate.js'
+} from '../../domain/images/build.js'
+import type { ImageFormat } from '../../domain/images/format.js'
+import { sizeText } from '../../domain/images/progress.js'
 import { nearest } from '../../domain/nearest.js'
 import type { Clock, JobReport, Progress, RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { digestFile } from './digestFile.js'
+import { lookAt } from './imageSource.js'
 import type { Digests, ImageFile, ImageFiles } from './ports.js'
 
 export interface Nix {
-  /** Runs nix and resolves to its standard output; what else it says is passed on. @throws ClawctlError TOOL_MISSING, BUILD_FAILED, CANCELLED */
+  /** Runs nix and resolves to its standard output; its other output is passed on. @throws ClawctlError TOOL_MISSING, BUILD_FAILED, CANCELLED */
   run(args: readonly string[]): Promise<string>
 }
 
@@ -35,7 +37,7 @@ export interface BuildPorts {
   flake: string | null
   /** The folder that the image is linked in, made where it is missing. */
   output: {
-    /** Removes an earlier image.json: it would speak of another image. */
+    /** Removes an earlier image.json, which describes another image. */
     prepare(folder: string): Promise<void>
     /** Writes image.json, whole or not at all. */
     commit(folder: string, text: string): Promise<void>
@@ -133,31 +135,27 @@ async function findHost(wanted: string, { registry }: Pick<BuildPorts, 'registry
 
 /** @throws ClawctlError BUILD_FAILED */
 async function rawFormat(file: ImageFile, { attribute }: NixImage): Promise<ImageFormat> {
-  const head = new Uint8Array(Math.min(HEAD_BYTES, file.bytes))
-  const tail = new Uint8Array(Math.min(TAIL_BYTES, file.bytes))
-  await file.read(0, head)
-  await file.read(file.bytes - tail.length, tail)
-  const seen = sniffFormat({ bytes: file.bytes, head, tail })
+  const seen = await lookAt(file)
   if ('format' in seen && seen.format === 'raw') return seen.format
   const what = 'format' in seen ? `a ${seen.format.toUpperCase()}` : `no image: ${seen.refused}`
   throw new ClawctlError('BUILD_FAILED', `${attribute} built ${what}.`, {
-    hint: 'Set image.modules.amazon.amazonImage.format = "raw" in the configuration.',
+    hint: 'Set image.modules.amazon.amazonImage.format = "raw" in the configuration, and a boot loader.',
   })
 }
 
 async function digestOf(file: ImageFile, ports: BuildPorts): Promise<string> {
   const title = `Read ${file.name}, ${sizeText(file.bytes)}`
   const parts = partsOf(file.bytes)
-  return (await ports.progress.task(title, (say) => digestFile(file, parts, ports, say))).sha256
+  return (await ports.progress.task(title, (update) => digestFile(file, parts, ports, update))).sha256
 }
 
-/** Null where the flake does not tell: the image is none the worse for it. */
+/** Null where the flake does not show it: the image is complete without it. */
 async function toplevelOf(flake: string, { attribute }: NixImage, ports: BuildPorts): Promise<string | null> {
   try {
     return (await ports.nix.run(nixToplevelArgs({ flake, attribute }))).trim() || null
   } catch (error) {
     if ((error as ClawctlError).code === 'CANCELLED') throw error
-    ports.progress.note('The flake does not tell the store path of the system in the image.')
+    ports.progress.note('The flake does not show the store path of the system in the image.')
     return null
   }
 }

@@ -1,7 +1,17 @@
+import pMap from 'p-map'
 import { type DeployRecord, deployRecordSchema } from '../../domain/contract/stored.js'
 import { RECORD_PREFIX } from '../../domain/deploy/run.js'
-import { type CatalogImage, type Inventory, idsIn } from '../../domain/images/inventory.js'
-import { IMAGE_PREFIX, READY_TAG } from '../../domain/images/names.js'
+import {
+  byNewest,
+  type CatalogImage,
+  type Inventory,
+  idsIn,
+  isReady,
+  latestOf,
+  revisionOfImage,
+  rollbackTargets,
+} from '../../domain/images/inventory.js'
+import { DIGEST_TAG, IMAGE_PREFIX, READY_TAG, SOURCE_TAG } from '../../domain/images/names.js'
 import { parseJson } from '../../domain/json.js'
 import { FLEET_STATE_KEY } from '../../domain/paths.js'
 import type { ImageObjects, Images, RegisteredImage, Snapshots } from './ports.js'
@@ -38,7 +48,7 @@ export async function takeInventory(ports: CatalogPorts): Promise<Inventory> {
   // Those of images that were made before snapshots were tagged.
   const known = new Set(tagged.map(({ id }) => id))
   const lacking = images.flatMap(({ snapshotId }) => (snapshotId === null || known.has(snapshotId) ? [] : [snapshotId]))
-  const untagged = await inTurns(lacking, (id) => snapshots.describe(id))
+  const untagged = await pMap(lacking, (id) => snapshots.describe(id), { concurrency: AT_ONCE })
   return {
     images,
     snapshots: [...tagged, ...untagged.filter((one) => one !== null)],
@@ -69,19 +79,65 @@ const toCatalog = ({ createdAt, ...image }: RegisteredImage): CatalogImage => ({
 
 async function readDeploys({ objects }: CatalogPorts): Promise<DeployRecord[]> {
   const listed = (await objects.list(RECORD_PREFIX)).sort((a, b) => b.modifiedAt.getTime() - a.modifiedAt.getTime())
-  const records = await inTurns(listed.slice(0, RECORDS), async ({ key }) => {
-    const bytes = await objects.get(key)
-    const parsed = deployRecordSchema.safeParse(bytes === null ? null : parseJson(Buffer.from(bytes).toString()))
-    return parsed.success ? parsed.data : null
-  })
+  const records = await pMap(
+    listed.slice(0, RECORDS),
+    async ({ key }) => {
+      const bytes = await objects.get(key)
+      const parsed = deployRecordSchema.safeParse(bytes === null ? null : parseJson(Buffer.from(bytes).toString()))
+      return parsed.success ? parsed.data : null
+    },
+    { concurrency: AT_ONCE },
+  )
   return records.filter((record) => record !== null)
 }
 
-/** A few at a time, in the order of the items. */
-async function inTurns<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = []
-  for (let at = 0; at < items.length; at += AT_ONCE) {
-    results.push(...(await Promise.all(items.slice(at, at + AT_ONCE).map(work))))
-  }
-  return results
+export interface ListedImage {
+  id: string
+  name: string
+  state: string
+  createdAt: string | null
+  revision: string | null
+  digest: string | null
+  sourceKey: string | null
+  snapshotId: string | null
+  sizeGib: number | null
+  /** A deploy may take it. */
+  ready: boolean
+  /** What a deploy without an AMI takes. */
+  latest: boolean
+  /** Host ids, or instance ids of what is no host. */
+  usedBy: string[]
+  /** Hosts whose rollback target it is. */
+  rollbackOf: string[]
+  /** The OpenTofu state names it. */
+  inState: boolean
+}
+
+/** The fleet's AMIs, newest first. */
+export async function listImages(ports: CatalogPorts): Promise<ListedImage[]> {
+  return describeImages(await takeInventory(ports))
+}
+
+export function describeImages(inventory: Inventory): ListedImage[] {
+  const latest = latestOf(inventory.images)
+  const targets = [...rollbackTargets(inventory)]
+  return [...inventory.images].sort(byNewest).map((image) => ({
+    id: image.id,
+    name: image.name,
+    state: image.state,
+    createdAt: image.createdAt.toJSON(),
+    revision: revisionOfImage(image),
+    digest: image.tags[DIGEST_TAG] ?? null,
+    sourceKey: image.tags[SOURCE_TAG] ?? null,
+    snapshotId: image.snapshotId,
+    sizeGib: image.sizeGib,
+    ready: isReady(image),
+    latest: image.id === latest?.id,
+    usedBy: inventory.machines
+      .filter((machine) => machine.imageId === image.id)
+      .map(({ hostId, instanceId }) => hostId ?? instanceId)
+      .sort(),
+    rollbackOf: targets.flatMap(([host, ami]) => (ami === image.id ? [host] : [])).sort(),
+    inState: inventory.named.has(image.id),
+  }))
 }

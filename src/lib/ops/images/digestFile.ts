@@ -1,12 +1,12 @@
-import type { Part } from '../../domain/images/parts.js'
-import { progressText } from '../../domain/images/rate.js'
+import type { Part } from '../../domain/images/blocks.js'
+import { everySecond, progressText } from '../../domain/images/progress.js'
 import type { Clock } from '../ports.js'
 import type { Digests, ImageFile } from './ports.js'
 import { interrupted } from './sendAll.js'
-import { sparing } from './sparing.js'
-import { zeros } from './zeros.js'
 
 const CHUNK_BYTES = 1024 * 1024
+/** To hash and to send. Never written to. */
+const ZEROS = new Uint8Array(CHUNK_BYTES)
 
 export interface FileDigests {
   /** SHA-256 of the whole file, lowercase hexadecimal. */
@@ -26,13 +26,13 @@ export async function digestFile(
   file: ImageFile,
   parts: readonly Part[],
   ports: { digests: Digests; clock: Clock; stop: AbortSignal },
-  say: (text: string) => void,
+  update: (text: string) => void,
 ): Promise<FileDigests> {
   const { extents, by } = await file.extents()
   const whole = ports.digests.running()
   const result: FileDigests = { sha256: '', parts: [], holes: [], extentsBy: by }
   const started = ports.clock.now().getTime()
-  const tell = sparing(ports.clock, say)
+  const progressed = everySecond(ports.clock, update)
   const buffers = [new Uint8Array(CHUNK_BYTES), new Uint8Array(CHUNK_BYTES)] as const
   const ofHoles = new Map<number, string>()
   let extent = 0
@@ -62,12 +62,12 @@ export async function digestFile(
     if (hole) ofHoles.set(part.bytes, digest)
     result.parts.push(digest)
     result.holes.push(hole)
-    tell(() => progressText(end, file.bytes, ports.clock.now().getTime() - started))
+    progressed(() => progressText(end, file.bytes, ports.clock.now().getTime() - started))
 
     async function nextRead(at: number): Promise<Uint8Array> {
       const piece = piecesOf[at]
-      if (!piece) return zeros(0)
-      if (hole || !hasData(piece.start, piece.end)) return zeros(piece.end - piece.start)
+      if (!piece) return ZEROS.subarray(0, 0)
+      if (hole || !hasData(piece.start, piece.end)) return ZEROS.subarray(0, piece.end - piece.start)
       const into = (buffers[at % 2] ?? buffers[0]).subarray(0, piece.end - piece.start)
       await file.read(piece.start, into)
       return into
@@ -90,7 +90,7 @@ export async function* partBody(file: ImageFile, part: Part, hole: boolean): Asy
   const buffer = hole ? null : new Uint8Array(Math.min(CHUNK_BYTES, part.bytes))
   for (const { start, end } of pieces(part)) {
     if (buffer === null) {
-      yield zeros(end - start)
+      yield ZEROS.subarray(0, end - start)
       continue
     }
     const into = buffer.subarray(0, end - start)

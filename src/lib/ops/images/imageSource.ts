@@ -1,14 +1,27 @@
 import { ClawctlError } from '../../domain/errors.js'
 import { MAX_IMAGE_BYTES } from '../../domain/images/blocks.js'
-import { formatOfName, HEAD_BYTES, type ImageFormat, sniffFormat, TAIL_BYTES } from '../../domain/images/format.js'
 import {
   architectureOf,
   IMAGE_INFO_NAME,
   type ImageFacts,
   type ImageInfo,
   parseImageInfo,
-} from '../../domain/images/info.js'
+  unfitInstances,
+} from '../../domain/images/build.js'
+import {
+  type Boots,
+  bootRefusal,
+  type FormatVerdict,
+  formatOfName,
+  HEAD_BYTES,
+  type ImageFormat,
+  type Sniffed,
+  sniffFormat,
+  TAIL_BYTES,
+} from '../../domain/images/format.js'
 import { imageNameOf } from '../../domain/images/names.js'
+import type { Registry } from '../../domain/registry/registry.js'
+import type { Progress } from '../ports.js'
 import type { ImageFile, ImageFiles } from './ports.js'
 
 /** Where `image build` leaves its image, below the current folder. */
@@ -18,21 +31,27 @@ export interface ImageSource {
   file: ImageFile
   format: ImageFormat
   facts: ImageFacts
-  /** What image.json beside the file says of it; null where there is none. */
+  /** The image.json beside the file; null where there is none. */
   info: ImageInfo | null
+}
+
+/** `force`: a file that does not look like an image that boots is taken as a raw one, with a note. */
+export interface SourceOptions {
+  force: boolean
+  progress: Pick<Progress, 'note'>
 }
 
 /**
  * Opens the named image, or the one that `image build` made last, and looks at what it is.
  * @throws ClawctlError INVALID_IMAGE
  */
-export async function openImage(files: ImageFiles, named: string | undefined, note: (text: string) => void) {
+export async function openImage(files: ImageFiles, named: string | undefined, options: SourceOptions) {
   const built = named === undefined ? await builtImage(files) : null
   const path = built?.path ?? (named as string)
   const file = await files.open(path)
   try {
     const info = built?.info ?? (await infoBeside(files, file))
-    const format = await checkedFormat(file, note)
+    const { format, boots } = await checkedFormat(file, options)
     if (info && info.logicalBytes !== file.bytes) {
       throw new ClawctlError(
         'INVALID_IMAGE',
@@ -40,7 +59,16 @@ export async function openImage(files: ImageFiles, named: string | undefined, no
         { hint: 'Build the image again, or move the file to a folder of its own.' },
       )
     }
-    return { file, format, facts: factsOf(file, info), info } satisfies ImageSource
+    const facts = factsOf(file, info, boots)
+    const refused = bootRefusal(boots, facts.bootMode)
+    if (refused !== null) {
+      insist(
+        options,
+        `${path} can't boot: ${refused}.`,
+        `Build it for ${facts.bootMode}, or correct ${IMAGE_INFO_NAME}.`,
+      )
+    }
+    return { file, format, facts, info } satisfies ImageSource
   } catch (error) {
     await file.close()
     throw error
@@ -68,33 +96,73 @@ export async function infoIn(files: ImageFiles, folder: string = DEFAULT_FOLDER)
   return text === null ? null : parseImageInfo(text, origin)
 }
 
-/** The content decides. A name that promises a container whose marks are missing means that the file was cut off. */
-async function checkedFormat(file: ImageFile, note: (text: string) => void): Promise<ImageFormat> {
+/** The content decides. Where the name is that of a container and the content is not, the file was cut off. */
+async function checkedFormat(
+  file: ImageFile,
+  options: SourceOptions,
+): Promise<Pick<FormatVerdict, 'format' | 'boots'>> {
+  const seen = await lookAt(file)
+  if ('refused' in seen) {
+    if (file.bytes === 0) throw invalid(`${file.path} is empty.`, seen.hint)
+    insist(options, `${file.path} is no image that can be imported: ${seen.refused}.`, seen.hint)
+    return { format: 'raw', boots: null }
+  }
+  const named = formatOfName(file.name)
+  if (named && named !== seen.format && named !== 'raw') {
+    throw invalid(
+      `${file.path} is called a ${named.toUpperCase()} and does not contain one: it is cut off, or has the wrong name.`,
+      `Build or copy it again; if it is a raw image, call it .raw.`,
+    )
+  }
+  if (named && named !== seen.format)
+    options.progress.note(`${file.name} is a ${seen.format.toUpperCase()} in spite of its name`)
+  if ((seen.diskBytes ?? 0) > MAX_IMAGE_BYTES) {
+    throw invalid(`${file.path} is larger than an EBS snapshot may be (64 TiB).`, 'Build a smaller image.')
+  }
+  return seen
+}
+
+/** Reads what `sniffFormat` needs. @throws ClawctlError INVALID_IMAGE where the file can't be read */
+export async function lookAt(file: ImageFile): Promise<Sniffed> {
   const head = new Uint8Array(Math.min(HEAD_BYTES, file.bytes))
   const tail = new Uint8Array(Math.min(TAIL_BYTES, file.bytes))
   await file.read(0, head)
   await file.read(file.bytes - tail.length, tail)
-  const seen = sniffFormat({ bytes: file.bytes, head, tail })
-  if ('refused' in seen) throw invalid(`${file.path} can't be imported: ${seen.refused}.`, seen.hint)
-  const named = formatOfName(file.name)
-  if (named && named !== seen.format && named !== 'raw') {
-    throw invalid(
-      `${file.path} is called a ${named.toUpperCase()} and has no mark of one: it is cut off, or has the wrong name.`,
-      `Build or copy it again; if it is a raw image, call it .raw.`,
-    )
-  }
-  if (named && named !== seen.format) note(`${file.name} is a ${seen.format.toUpperCase()}, whatever its name says`)
-  if ((seen.diskBytes ?? 0) > MAX_IMAGE_BYTES) {
-    throw invalid(`${file.path} is larger than an EBS snapshot may be (64 TiB).`, 'Build a smaller image.')
-  }
-  return seen.format
+  return sniffFormat({ bytes: file.bytes, head, tail })
 }
 
-function factsOf(file: ImageFile, info: ImageInfo | null): ImageFacts {
+/**
+ * Refuses an image that no instance of the registry can boot; of those that some can't, it notes which.
+ * @throws ClawctlError INVALID_IMAGE
+ */
+export function checkInstances(facts: ImageFacts, registry: Registry | undefined, options: SourceOptions): void {
+  if (registry === undefined) {
+    options.progress.note(
+      'There is no registry here: architecture and boot mode were not checked against its instance types.',
+    )
+    return
+  }
+  const { concerned, unfit } = unfitInstances(facts, registry)
+  if (unfit.length === 0) return
+  const reasons = unfit.map(({ id, reason }) => `${id}: ${reason}`).join('; ')
+  if (unfit.length < concerned) options.progress.note(`${facts.name} can't boot everywhere: ${reasons}.`)
+  else {
+    const hint = 'Build the image for the instance types of nix/instances.json, or change these.'
+    insist(options, `No instance of the registry can boot ${facts.name}: ${reasons}.`, hint)
+  }
+}
+
+/** @throws ClawctlError INVALID_IMAGE unless --force was given, which makes a note of it */
+function insist({ force, progress }: SourceOptions, message: string, hint: string): void {
+  if (!force) throw invalid(message, hint.includes('--force') ? hint : `${hint} --force takes it as it is.`)
+  progress.note(`${message} It is taken all the same (--force).`)
+}
+
+function factsOf(file: ImageFile, info: ImageInfo | null, boots: Boots | null): ImageFacts {
   return {
     name: info?.name ?? imageNameOf(file.name),
-    // What NixOS's amazon image is with ec2.efi = false.
-    bootMode: info?.bootMode ?? 'legacy-bios',
+    // Without a record as the content can; what both firmwares boot as NixOS's amazon image with ec2.efi = false.
+    bootMode: info?.bootMode ?? (boots?.uefi && !boots.bios ? 'uefi' : 'legacy-bios'),
     architecture: architectureOf(info?.system ?? ''),
     revision: info?.revision ?? null,
     toplevel: info?.toplevel ?? null,

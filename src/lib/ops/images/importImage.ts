@@ -1,18 +1,20 @@
 import ms from 'ms'
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
-import type { ImageFormat } from '../../domain/images/format.js'
-import { judgeImport } from '../../domain/images/importTask.js'
-import { BOOT_MODES, type ImageFacts } from '../../domain/images/info.js'
+import type { ImageFacts } from '../../domain/images/build.js'
+import { BOOT_MODES, type ImageFormat } from '../../domain/images/format.js'
 import { DIGEST_TAG, IMAGE_PREFIX, imageKey, imageTags, parseImageKey } from '../../domain/images/names.js'
 import { nearest } from '../../domain/nearest.js'
-import { poll } from '../poll.js'
-import { infoIn, invalid } from './imageSource.js'
+import type { Registry } from '../../domain/registry/registry.js'
+import { poll, untilSeen } from '../poll.js'
+import { checkInstances, infoIn, invalid } from './imageSource.js'
 import type { ImageTaskPorts, ImportTask, StoredImage } from './ports.js'
 import { describe, findReadyImage, type ReadyImage, registerImage } from './registerImage.js'
 
 /** VM Import takes tens of minutes; what takes longer than this hangs. */
 export const IMPORT_TIMEOUT = '3h'
 const LONGEST_POLL_MS = 15_000
+/** How long EC2 is asked for the snapshot of a completed task before it counts as deleted. */
+const LOOK_AGAIN_MS = 10_000
 /** One more after the first, and only where the service itself failed. */
 const MOST_TRIES = 2
 
@@ -20,6 +22,10 @@ export interface ImportOptions {
   /** Role that VM Import assumes, instead of vmimport. */
   role: string | null
   kmsKey: string | null
+  /** Whose instance types have to boot it; undefined where there is none. */
+  registry: Registry | undefined
+  /** Import it although none of them can. */
+  force: boolean
   timeoutMs: number
 }
 
@@ -51,6 +57,7 @@ export async function importImage(
   const began = ports.clock.now().getTime()
   const uploaded = await findUploaded(asked.key, ports)
   const { key, digest, facts } = uploaded
+  checkInstances(facts, asked.registry, { force: asked.force, progress: ports.progress })
   const result = async (part: Omit<ImportedImage, 'key' | 'digest' | 'seconds'>): Promise<ImportedImage> => {
     const seconds = (ports.clock.now().getTime() - began) / 1000
     await ports.report.output('import_seconds', seconds.toFixed(0))
@@ -61,7 +68,7 @@ export async function importImage(
   try {
     const task = await importSnapshot(uploaded, asked, ports)
     const image = await registerImage(ports, { facts, digest, source: key, snapshotId: task.snapshotId })
-    return result({ image, existed: false, taskId: task.id, adopted: task.adopted })
+    return await result({ image, existed: false, taskId: task.id, adopted: task.adopted })
   } catch (error) {
     const failure = asClawctlError(error)
     if (failure.code !== 'CANCELLED' && failure.code !== 'TIMED_OUT') throw failure
@@ -141,15 +148,15 @@ async function importSnapshot(
   for (let tries = 1; ; tries += 1) {
     const adopted = tries === 1 ? usable : null
     const task = adopted ?? (await startImport(image, options, failed, ports))
-    const verdict = await progress.task(`Import ${image.key} as a snapshot (${task.id})`, (say) =>
-      awaitImport(task, options.timeoutMs, ports, say),
+    const verdict = await progress.task(`Import ${image.key} as a snapshot (${task.id})`, (update) =>
+      awaitImport(task, options.timeoutMs, ports, update),
     )
     if (verdict.is === 'completed') return { ...verdict, id: task.id, adopted: adopted !== null }
     if (!verdict.again || tries === MOST_TRIES) {
       throw new ClawctlError('IMPORT_FAILED', `VM Import ended ${task.id} without success: ${verdict.reason}.`, {
         hint: verdict.again
           ? 'It failed twice in itself: try again later, or use --direct, which does without it.'
-          : 'Look at the image; its format is told by `clawctl image upload --json`.',
+          : 'Check the image; `clawctl image upload --json` shows its format.',
       })
     }
     failed += 1
@@ -163,7 +170,8 @@ async function firstUsable(tasks: readonly ImportTask[], ports: ImageTaskPorts):
   if (active) return active
   for (const task of tasks) {
     if (judgeImport(task).is !== 'completed' || task.snapshotId === null) continue
-    if (await ports.snapshots.describe(task.snapshotId)) return task
+    const { snapshotId } = task
+    if (await untilSeen(ports.clock, LOOK_AGAIN_MS, () => ports.snapshots.describe(snapshotId))) return task
   }
   return null
 }
@@ -188,9 +196,9 @@ async function awaitImport(
   task: ImportTask,
   timeoutMs: number,
   { snapshots, clock }: ImageTaskPorts,
-  say: (text: string) => void,
+  update: (text: string) => void,
 ): Promise<ImportEnd> {
-  const result = await poll<ImportEnd>({ clock, timeoutMs, longestMs: LONGEST_POLL_MS, onWait: say }, async () => {
+  const result = await poll<ImportEnd>({ clock, timeoutMs, longestMs: LONGEST_POLL_MS, onWait: update }, async () => {
     const seen = (await snapshots.importTask(task.id)) ?? task
     const verdict = judgeImport(seen)
     if (verdict.is === 'ended') return { done: verdict }
@@ -202,4 +210,23 @@ async function awaitImport(
   })
   if ('done' in result) return result.done
   throw new ClawctlError('TIMED_OUT', `${task.id} is not over after ${ms(timeoutMs, { long: true })}.`)
+}
+
+export type ImportVerdict =
+  | { is: 'active' }
+  | { is: 'completed' }
+  /** `again`: the service itself failed, so the same image may well pass the next time. */
+  | { is: 'ended'; reason: string; again: boolean }
+
+/** VM Import begins what is the image's fault with ClientError, or names it so; the rest is its own. */
+const OURS =
+  /client\s?error|invalid|unsupported|not supported|validation|corrupt|access|denied|permission|no such|not found/i
+
+/** Reads the status of an import: active, completed, or over without a snapshot (deleting, deleted, error). */
+export function judgeImport(task: { status: string; message: string | null }): ImportVerdict {
+  const status = task.status.toLowerCase()
+  if (status === 'completed') return { is: 'completed' }
+  if (status !== 'deleting' && status !== 'deleted' && status !== 'error') return { is: 'active' }
+  const reason = task.message ?? `its status is ${status}, without a reason`
+  return { is: 'ended', reason, again: !OURS.test(reason) }
 }

@@ -1,9 +1,11 @@
+import * as z from 'zod/mini'
 import { ClawctlError } from '../../domain/errors.js'
-import type { BlockMap } from '../../domain/images/blockMap.js'
-import { decodeBlockMap } from '../../domain/images/blockMap.js'
-import type { ImageFacts } from '../../domain/images/info.js'
+import type { BlockMap } from '../../domain/images/blocks.js'
+import { decodeBlockMap } from '../../domain/images/blocks.js'
+import type { ImageFacts } from '../../domain/images/build.js'
 import { manifestKey, UNFINISHED_TAG } from '../../domain/images/names.js'
-import { readJournal, type UploadState } from '../../domain/images/uploadJournal.js'
+import { parseJson } from '../../domain/json.js'
+import { untilSeen, YOUNG_MS } from '../poll.js'
 import type { ImagePorts, Journal } from './ports.js'
 import { describe } from './registerImage.js'
 
@@ -84,7 +86,7 @@ async function begin(
     await ports.snapshots.delete(snapshotId)
     return null
   }
-  await journal.append(JSON.stringify({ snapshot: snapshotId, encrypted }))
+  await journal.append(JSON.stringify({ snapshot: snapshotId, encrypted, at: ports.clock.now().toISOString() }))
   return { snapshotId, parent, encrypted, stored: new Set(), resumed: false, sealed: false }
 }
 
@@ -99,10 +101,12 @@ async function openAgain(
   if (state.parent !== null && parent === null) return null
   if (!state.started) return begin(request, parent, journal, ports, state.token).catch(() => null)
   const { snapshot: snapshotId, encrypted, stored } = state.started
-  const there = await ports.snapshots.describe(snapshotId)
+  const age = ports.clock.now().getTime() - Date.parse(state.started.at ?? '1970-01-01')
+  // A snapshot that was just started may not be visible yet.
+  const there = await untilSeen(ports.clock, YOUNG_MS - age, () => ports.snapshots.describe(snapshotId))
   if (there?.state !== 'pending' && there?.state !== 'completed') return null
   ports.progress.note(`Resuming ${snapshotId}: ${stored.size} blocks are there already.`)
-  // A sealed one is pending for a while too; then EBS refuses to seal it again, and its state says so soon.
+  // A sealed one is pending for a while too; then EBS refuses to seal it again, and its state shows it soon.
   return { snapshotId, parent, encrypted, stored, resumed: true, sealed: state.sealed || there.state === 'completed' }
 }
 
@@ -114,7 +118,7 @@ async function parentOf(text: string, ports: ImagePorts): Promise<Parent | null>
   return map && { snapshotId, digest, map, encrypted: encrypted === 'true' }
 }
 
-/** The block manifest of an image in the bucket; null where there is none, or not the one that its name says. */
+/** The block manifest of an image in the bucket; null where there is none, or its content does not match its name. */
 export async function readManifest(
   digest: string,
   { objects, digests }: Pick<ImagePorts, 'objects' | 'digests'>,
@@ -131,4 +135,41 @@ function refusesParent(error: unknown): boolean {
 
 export function hexOf(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+/** A line of a direct upload's journal; the index of a block that was stored is a line of its own, as a bare number. */
+const entrySchema = z.union([
+  /** Before StartSnapshot: whoever is killed before its answer asks for the same snapshot again. */
+  z.object({ token: z.string(), parent: z.nullable(z.string()) }),
+  z.object({ snapshot: z.string(), encrypted: z.boolean(), at: z.optional(z.string()) }),
+  /** CompleteSnapshot went through. */
+  z.object({ sealed: z.literal(true) }),
+])
+export type JournalEntry = z.infer<typeof entrySchema>
+
+export interface UploadState {
+  token: string
+  /** As it was written. */
+  parent: string | null
+  sealed: boolean
+  started: { snapshot: string; encrypted: boolean; at?: string | undefined; stored: Set<number> } | null
+}
+
+/** The state that a journal records; null where it is empty or can't be used. */
+export function readJournal(lines: readonly string[]): UploadState | null {
+  let state: UploadState | null = null
+  for (const line of lines) {
+    if (/^\d+$/.test(line)) {
+      state?.started?.stored.add(Number(line))
+      continue
+    }
+    const entry = entrySchema.safeParse(parseJson(line))
+    // A line that a kill cut off: what came before it holds.
+    if (!entry.success) continue
+    if ('token' in entry.data) state = { ...entry.data, started: null, sealed: false }
+    else if ('sealed' in entry.data) {
+      if (state) state.sealed = true
+    } else if (state) state.started = { ...entry.data, stored: new Set() }
+  }
+  return state
 }

@@ -4,7 +4,7 @@ import type { Clock, JobReport, ObjectInfo, Progress } from '../ports.js'
 
 /**
  * What image work needs of the world. Calls that reach AWS reject with ClawctlError after their own bounded retries,
- * but for those that say that they try once: their caller is the one retry layer.
+ * except those marked as trying once, whose caller is the only retry layer.
  */
 
 /** An image that was opened once: what is read is of that file, whatever becomes of its name. */
@@ -14,12 +14,14 @@ export interface ImageFile {
   readonly name: string
   readonly bytes: number
   readonly allocatedBytes: number
-  /** Where data may lie, ascending, and the program that said so; without one, the whole file and null. */
+  /** Changes with the content; null where the file changed so lately that another change might not show in it. */
+  readonly identity: string | null
+  /** Where data may lie, ascending, and the program that found it; without one, the whole file and null. */
   extents(): Promise<{ by: string | null; extents: Extent[] }>
   /** Fills `into` with what begins at `offset`. @throws ClawctlError INVALID_IMAGE where the file ends before that */
   read(offset: number, into: Uint8Array): Promise<void>
   /**
-   * Reads these blocks and says of each (by its place in `indexes`) its SHA-256, or null where it is all zeros. What is
+   * Reads these blocks and returns for each (by its place in `indexes`) its SHA-256, or null where it is all zeros. What is
    * behind the end of the file counts as zeros.
    * @throws ClawctlError INVALID_IMAGE, CANCELLED
    */
@@ -78,6 +80,8 @@ export type Attempt<T> =
   | { ok: false; kind: 'throttled'; error: Error }
   /** A lost connection, a timeout, a 5xx, a checksum that did not arrive as sent: may go well the next time. */
   | { ok: false; kind: 'passing'; error: Error }
+  /** What it is sent to does not exist: for up to two minutes after its creation that passes. */
+  | { ok: false; kind: 'unknown'; error: Error }
 
 /** Images, manifests and their uploads in the fleet's bucket. */
 export interface ImageObjects {
@@ -228,7 +232,16 @@ export interface Journal {
   clear(): Promise<void>
   /** False where another process holds it. */
   lock(): Promise<boolean>
+  /** The process that holds the lock, in words. */
+  holder(): Promise<string>
   unlock(): Promise<void>
+}
+
+/** The block manifest of the image that was read last, on this machine. */
+export interface ScanRecord {
+  /** Null where another file, or none, was read last. */
+  read(identity: string): Promise<Uint8Array | null>
+  write(identity: string, manifest: Uint8Array): Promise<void>
 }
 
 /** Everything image work may need; a use-case picks what it uses. */
@@ -239,6 +252,7 @@ export interface ImagePorts {
   snapshots: Snapshots
   images: Images
   journal(name: string): Journal
+  scans: ScanRecord
   clock: Clock
   progress: Progress
   report: JobReport
@@ -246,4 +260,4 @@ export interface ImagePorts {
   stop: AbortSignal
 }
 
-export type ImageTaskPorts = Omit<ImagePorts, 'digests' | 'journal'>
+export type ImageTaskPorts = Omit<ImagePorts, 'digests' | 'journal' | 'scans'>

@@ -24,7 +24,7 @@ export interface Pruned {
   /** What was removed; nothing in a dry run, or where it was declined. */
   removed: { images: string[]; snapshots: string[]; objects: string[]; uploads: string[] }
   objectBytes: number
-  /** At most: what a snapshot holds is not told. */
+  /** At most: EC2 does not show how much a snapshot holds. */
   snapshotGib: number
 }
 
@@ -45,7 +45,7 @@ export async function pruneImages(
     return { plan, removed, objectBytes: 0, snapshotGib: 0 }
   }
   const going = stillGoing(asked, removalsOf(planPrune(await takeInventory(ports), policy())))
-  await ports.progress.task('Remove what nothing needs', (say) => remove(going, removed, ports, say))
+  await ports.progress.task('Remove what nothing needs', (update) => remove(going, removed, ports, update))
   const done = {
     ...going,
     objects: going.objects.filter(({ key }) => removed.objects.includes(key)),
@@ -56,18 +56,18 @@ export async function pruneImages(
 
 const AGAIN = 'Run the command again: it goes on with what is left.'
 
-/** One that fails does not keep the others; what failed first is told at the end. */
+/** A failure does not stop the others; the first one is thrown at the end. */
 async function remove(
   going: Removals,
   removed: Pruned['removed'],
   { images, snapshots, objects }: CatalogPorts,
-  say: (text: string) => void,
+  update: (text: string) => void,
 ): Promise<void> {
   const failures: ClawctlError[] = []
   const held = new Set<string>()
   const attempt = async (id: string, list: string[], work: () => Promise<void>) => {
     try {
-      say(id)
+      update(id)
       await work()
       list.push(id)
       return true

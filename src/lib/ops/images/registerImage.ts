@@ -1,8 +1,8 @@
 import ms from 'ms'
 import { ClawctlError } from '../../domain/errors.js'
-import type { ImageFacts } from '../../domain/images/info.js'
+import type { ImageFacts } from '../../domain/images/build.js'
 import { amiName, imageTags, READY_TAG } from '../../domain/images/names.js'
-import { poll } from '../poll.js'
+import { poll, untilSeen, whileYoung, YOUNG_MS } from '../poll.js'
 import type { ImagePorts, RegisteredImage } from './ports.js'
 
 /** An AMI of a snapshot that exists is available within seconds, mostly. */
@@ -52,20 +52,26 @@ export async function registerImage(
 ): Promise<ReadyImage> {
   const { facts, digest, source, snapshotId } = image
   const tags = imageTags(facts, digest, source)
-  await ports.snapshots.tag(snapshotId, tags)
+  await whileYoung(ports, { id: snapshotId }, () => ports.snapshots.tag(snapshotId, tags))
   const name = amiName(facts.name, digest)
   const { architecture, bootMode } = facts
   const wanted = { name, description: describe(facts, digest), snapshotId, architecture, bootMode, tags }
-  const id = await ports.images.register(wanted).catch(async (error) => {
-    // Another run may have been quicker; names are unique.
-    const [there] = await ports.images.find({ name })
-    if (there) return there.id
-    throw error
-  })
-  const registered = await ports.images.describe(id)
-  const known = { state: 'pending', stateReason: null, createdAt: '', sizeGib: null, tags: {} }
-  return finish(ports, registered ?? { ...known, id, name, snapshotId }, tags)
+  try {
+    const id = await whileYoung(ports, { id: snapshotId }, () => ports.images.register(wanted))
+    // RegisterImage sets the tags itself: EC2 may not know the new AMI for CreateTags yet.
+    const registered = { id, name, snapshotId, state: 'pending', stateReason: null, createdAt: '', sizeGib: null, tags }
+    return await finish(ports, registered, tags)
+  } catch (error) {
+    if (!isNameTaken(error)) throw error
+    // Another run was quicker, or the answer to an earlier attempt was lost: names are unique.
+    const there = await untilSeen(ports.clock, YOUNG_MS, async () => (await ports.images.find({ name }))[0])
+    if (!there) throw error
+    return await finish(ports, there, tags)
+  }
 }
+
+const isNameTaken = (error: unknown) =>
+  ((error as Error).cause as Error | undefined)?.name === 'InvalidAMIName.Duplicate'
 
 export function describe(facts: ImageFacts, digest: string): string {
   return `${amiName(facts.name, digest)}${facts.revision ? ` of ${facts.revision.slice(0, 12)}` : ''}`
@@ -73,9 +79,11 @@ export function describe(facts: ImageFacts, digest: string): string {
 
 async function finish(ports: RegisterPorts, image: RegisteredImage, tags: Record<string, string>): Promise<ReadyImage> {
   const lacking = Object.entries(tags).filter(([name, value]) => image.tags[name] !== value)
-  if (lacking.length > 0) await ports.images.tag(image.id, Object.fromEntries(lacking))
+  const tag = (tags: Record<string, string>) =>
+    whileYoung(ports, { id: image.id }, () => ports.images.tag(image.id, tags))
+  if (lacking.length > 0) await tag(Object.fromEntries(lacking))
   const ready = await awaitAvailable(ports, image)
-  if (image.tags[READY_TAG] !== 'true') await ports.images.tag(image.id, { [READY_TAG]: 'true' })
+  if (image.tags[READY_TAG] !== 'true') await tag({ [READY_TAG]: 'true' })
   await ports.report.output('ami_id', ready.id)
   if (ready.snapshotId) await ports.report.output('snapshot_id', ready.snapshotId)
   return ready
@@ -86,15 +94,21 @@ async function awaitAvailable(ports: RegisterPorts, image: RegisteredImage): Pro
   const judged = (seen: RegisteredImage): ReadyImage | null => {
     if (seen.state === 'available') return { id, name, snapshotId: seen.snapshotId }
     if (seen.state === 'pending' || seen.state === 'transient') return null
-    throw new ClawctlError('IMPORT_FAILED', `${id} is ${seen.state}: ${seen.stateReason ?? 'EC2 does not say why'}.`, {
+    throw new ClawctlError('IMPORT_FAILED', `${id} is ${seen.state}: ${seen.stateReason ?? 'EC2 gives no reason'}.`, {
       hint: `Deregister it (aws ec2 deregister-image --image-id ${id}), then run the command again.`,
     })
   }
   const already = judged(image)
   if (already) return already
-  const result = await ports.progress.task(`Wait until ${id} is available`, (say) =>
+  const result = await ports.progress.task(`Wait until ${id} is available`, (update) =>
     poll<ReadyImage>(
-      { clock: ports.clock, timeoutMs: AVAILABLE_MS, firstMs: FIRST_POLL_MS, longestMs: LONGEST_POLL_MS, onWait: say },
+      {
+        clock: ports.clock,
+        timeoutMs: AVAILABLE_MS,
+        firstMs: FIRST_POLL_MS,
+        longestMs: LONGEST_POLL_MS,
+        onWait: update,
+      },
       async () => {
         const seen = await ports.images.describe(id)
         const done = seen && judged(seen)

@@ -1,5 +1,4 @@
 import { ClawctlError } from '../../domain/errors.js'
-import { Pace, pauseAfter } from '../../domain/images/pace.js'
 import type { Clock } from '../ports.js'
 import type { Attempt } from './ports.js'
 
@@ -78,11 +77,60 @@ export function interrupted(): ClawctlError {
   return new ClawctlError('CANCELLED', 'It was interrupted.')
 }
 
-function givenUp(name: string, { kind, error }: { kind: 'throttled' | 'passing'; error: Error }): ClawctlError {
-  const said = error.name === 'Error' ? error.message : `${error.name}: ${error.message}`
+function givenUp(name: string, { kind, error }: { kind: Refusal; error: Error }): ClawctlError {
+  const reason = error.name === 'Error' ? error.message : `${error.name}: ${error.message}`
   return kind === 'throttled'
-    ? new ClawctlError('RATE_LIMITED', `AWS asked to slow down at ${name}, again and again (${said}).`, {
+    ? new ClawctlError('RATE_LIMITED', `AWS asked to slow down at ${name}, again and again (${reason}).`, {
         cause: error,
       })
-    : new ClawctlError('UPSTREAM', `${name} could not be sent, again and again (${said}).`, { cause: error })
+    : new ClawctlError('UPSTREAM', `${name} could not be sent, again and again (${reason}).`, { cause: error })
+}
+
+/** Of one burst of refusals only the first counts: the others were under way already. */
+const CUT_EVERY_MS = 500
+
+/**
+ * How many requests may be under way: halved when the service asks to slow down, one more for each round that went well
+ * (additive increase, multiplicative decrease, as TCP has it).
+ */
+export class Pace {
+  readonly #most: number
+  #limit: number
+  #lastCut = Number.NEGATIVE_INFINITY
+
+  constructor(most: number) {
+    this.#most = most
+    this.#limit = most
+  }
+
+  get limit(): number {
+    return Math.floor(this.#limit)
+  }
+
+  wentWell(): void {
+    this.#limit = Math.min(this.#most, this.#limit + 1 / this.#limit)
+  }
+
+  /** `now` in milliseconds. */
+  askedToSlowDown(now: number): void {
+    if (now - this.#lastCut < CUT_EVERY_MS) return
+    this.#lastCut = now
+    this.#limit = Math.max(1, this.#limit / 2)
+  }
+}
+
+const FIRST_PAUSE_MS = 100
+const LONGEST_PAUSE_MS = 10_000
+type Refusal = 'throttled' | 'passing' | 'unknown'
+/**
+ * With these pauses some 25 s of failures and a minute of being asked to slow down are waited out, and two minutes in
+ * which a service does not know what it has just created.
+ */
+const MOST_TRIES: Record<Refusal, number> = { passing: 9, throttled: 15, unknown: 23 }
+
+/** The pause before the next try, or null where there should be none. `tries` were made, `random` is from 0 to 1. */
+export function pauseAfter(kind: Refusal, tries: number, random: number): number | null {
+  if (tries >= MOST_TRIES[kind]) return null
+  const full = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (tries - 1))
+  return full * (0.5 + random / 2)
 }

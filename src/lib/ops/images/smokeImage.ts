@@ -1,31 +1,32 @@
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
-import { BOOT_MARKER } from '../../domain/images/marker.js'
-import { READY_TAG } from '../../domain/images/names.js'
-import { type Look, poll } from '../poll.js'
+import { BOOT_LINE, READY_TAG } from '../../domain/images/names.js'
+import { isNotFound, type Look, poll, untilSeen, whileYoung, YOUNG_MS } from '../poll.js'
 import type { Clock, JobReport, Progress } from '../ports.js'
 
-/** What a smoke boot has on its machine and its group: the AMI, and until when it can be at work. */
-export interface SmokeMark {
+/** The tags of a smoke boot's machine and group: the AMI, and until when the boot may take. */
+export interface SmokeTags {
   ami: string
   until: Date
 }
 
 export interface SmokeMachines {
   image(id: string): Promise<{ architecture: 'x86_64' | 'arm64'; available: boolean } | null>
-  /** All that bears a mark, by whomever it was left. */
-  marked(): Promise<{ instances: (SmokeMark & { id: string })[]; groups: (SmokeMark & { id: string })[] }>
-  /** A group that lets nothing in and nothing out, in the subnet's VPC or the default one. */
-  createGroup(mark: SmokeMark, subnet: string | null): Promise<string>
+  /** Everything with these tags, whichever run left it. */
+  tagged(): Promise<{ instances: (SmokeTags & { id: string })[]; groups: (SmokeTags & { id: string })[] }>
+  /** A group that lets nothing in, in the subnet's VPC or the default one; null where one of that name exists. */
+  createGroup(name: string, tags: SmokeTags, subnet: string | null): Promise<string | null>
+  findGroup(name: string): Promise<string | null>
+  /** Lets nothing out of a new group either. May be repeated. */
+  closeGroup(id: string): Promise<void>
   /** One machine without an instance profile, a public address or user data. */
-  launch(machine: { ami: string; type: string; group: string; subnet: string | null; mark: SmokeMark }): Promise<string>
+  launch(machine: { ami: string; type: string; group: string; subnet: string | null; tags: SmokeTags }): Promise<string>
   look(id: string): Promise<{ state: string; checks: 'ok' | 'impaired' | 'initializing' | 'unknown' }>
   /** What it has printed, as far as EC2 has it. */
   console(id: string): Promise<string>
-  /** It is not an error when there is none. */
-  terminate(ids: readonly string[]): Promise<void>
+  terminate(id: string): Promise<void>
   /** Overwrites the tag by which deploys find the image. */
   withdraw(ami: string): Promise<void>
-  /** False where a machine is still in it. It is not an error when there is none. */
+  /** False where a machine is still in it. */
   deleteGroup(id: string): Promise<boolean>
 }
 
@@ -57,51 +58,78 @@ export interface Smoked {
 
 const SMALLEST = { x86_64: 't3.micro', arm64: 't4g.micro' }
 const LONGEST_POLL_MS = 10_000
+/** How long EC2 is asked for an AMI before it counts as missing: it may have been registered just now. */
+const LOOK_AGAIN_MS = 5_000
 /** A machine takes a minute or two to be gone. */
 const TIDY_MS = 10 * 60_000
 /** As much of the console as an error repeats. */
 const CONSOLE_LINES = 20
 
 /**
- * Boots the image once, apart from everything, until the status checks pass and the console has its marker. The machine
+ * Boots the image once, apart from everything, until the status checks pass and the console shows the boot line. The machine
  * and its group are gone afterwards, however it ends; what a killed run has left goes with the next.
  */
 export async function smokeImage(options: SmokeOptions, ports: SmokePorts): Promise<Smoked> {
   const { machines, clock, progress } = ports
   const { ami, subnet } = options
   const began = clock.now().getTime()
-  const image = await machines.image(ami)
+  const image = await untilSeen(clock, LOOK_AGAIN_MS, () => machines.image(ami))
   if (!image?.available) {
     const what = image ? 'is not available' : 'does not exist'
     throw new ClawctlError('AMI_NOT_FOUND', `The AMI ${ami} ${what}.`, { hint: '`clawctl image list` shows the AMIs.' })
   }
   const type = options.type ?? SMALLEST[image.architecture]
   await removeLeftovers(ami, ports)
-  const mark: SmokeMark = { ami, until: new Date(began + options.timeoutMs + TIDY_MS) }
+  const tags: SmokeTags = { ami, until: new Date(began + options.timeoutMs + TIDY_MS) }
   let instance: string | null = null
   let group: string | null = null
   try {
-    group = await machines.createGroup(mark, subnet)
-    instance = await machines.launch({ ami, type, group, subnet, mark })
-    const id = instance
-    await progress.task(`Boot ${ami} on ${id} (${type})`, (say) => awaitBoot(id, options.timeoutMs, say, ports))
+    group = await makeGroup(tags, subnet, ports)
+    const [id] = [group]
+    await whileYoung(ports, { id }, () => machines.closeGroup(id))
+    instance = await whileYoung(ports, { id }, () => machines.launch({ ami, type, group: id, subnet, tags }))
+    const machine = instance
+    await progress.task(`Boot ${ami} on ${machine} (${type})`, (update) =>
+      awaitBoot(machine, options.timeoutMs, update, ports),
+    )
     const seconds = (clock.now().getTime() - began) / 1000
     await ports.report.output('boot_seconds', String(Math.round(seconds)))
-    return { ami, instanceId: id, instanceType: type, seconds }
+    return { ami, instanceId: machine, instanceType: type, seconds }
   } catch (error) {
     throw options.withdraw ? await withdrawn(ami, asClawctlError(error), ports) : error
   } finally {
-    await tidy(instance === null ? [] : [instance], group === null ? [] : [group], ports)
+    const bornAt = new Date(began)
+    const own = instance === null && group !== null ? await findOwn(tags, ports) : instance === null ? [] : [instance]
+    await tidy({ instances: own, groups: group === null ? [] : [group], bornAt }, ports)
   }
 }
 
-/** A boot that failed withdraws the image; one that could not be tried says nothing about it. */
-async function withdrawn(ami: string, error: ClawctlError, { machines, progress }: SmokePorts): Promise<ClawctlError> {
+/** @throws ClawctlError UPSTREAM where EC2 knows the group's name and does not show the group */
+async function makeGroup(tags: SmokeTags, subnet: string | null, { machines, clock }: SmokePorts): Promise<string> {
+  const name = `clawdinator-smoke-${crypto.randomUUID().slice(0, 8)}`
+  const made = await machines.createGroup(name, tags, subnet)
+  if (made !== null) return made
+  // The name is ours alone: the answer to an earlier attempt was lost.
+  const found = await untilSeen(clock, YOUNG_MS, () => machines.findGroup(name))
+  if (found !== null) return found
+  throw new ClawctlError('UPSTREAM', `EC2 does not show the security group ${name}, which it has created.`, {
+    hint: 'Run the command again: it removes the group when EC2 shows it.',
+  })
+}
+
+/** The machines of this very run: the answer to its launch may have been lost. */
+async function findOwn(tags: SmokeTags, { machines }: SmokePorts): Promise<string[]> {
+  const { instances } = await machines.tagged().catch(() => ({ instances: [] }))
+  return instances.flatMap(({ id, until }) => (until.getTime() === tags.until.getTime() ? [id] : []))
+}
+
+/** A failed boot withdraws the image; one that could not be tried does not. */
+async function withdrawn(ami: string, error: ClawctlError, ports: SmokePorts): Promise<ClawctlError> {
   if (error.code !== 'HEALTH_FAILED' && error.code !== 'TIMED_OUT') return error
   try {
-    await machines.withdraw(ami)
+    await whileYoung(ports, { id: ami }, () => ports.machines.withdraw(ami))
   } catch (failure) {
-    progress.note(`Could not overwrite ${READY_TAG}=true of ${ami}: ${(failure as Error).message}`)
+    ports.progress.note(`Could not overwrite ${READY_TAG}=true of ${ami}: ${(failure as Error).message}`)
     return error
   }
   const hint = `${ami} has ${READY_TAG}=withdrawn now: no deploy takes it. ${error.hint ?? ''}`.trim()
@@ -111,7 +139,7 @@ async function withdrawn(ami: string, error: ClawctlError, { machines, progress 
 async function awaitBoot(
   id: string,
   timeoutMs: number,
-  say: (text: string) => void,
+  update: (text: string) => void,
   { machines, clock }: SmokePorts,
 ): Promise<void> {
   const look = async (): Promise<Look<true>> => {
@@ -119,11 +147,11 @@ async function awaitBoot(
     if (state !== 'pending' && state !== 'running') throw await failed(id, `The machine is ${state}.`, machines)
     if (checks === 'impaired') throw await failed(id, 'The machine fails its status checks.', machines)
     if (state === 'pending') return { wait: 'pending' }
-    const marked = (await machines.console(id)).includes(BOOT_MARKER)
-    if (checks === 'ok' && marked) return { done: true }
-    return { wait: `checks ${checks}, ${marked ? 'booted' : 'the console has no marker yet'}` }
+    const booted = (await machines.console(id)).includes(BOOT_LINE)
+    if (checks === 'ok' && booted) return { done: true }
+    return { wait: `checks ${checks}, ${booted ? 'booted' : 'the console does not show the boot line yet'}` }
   }
-  const result = await poll({ clock, timeoutMs, longestMs: LONGEST_POLL_MS, onWait: say }, look)
+  const result = await poll({ clock, timeoutMs, longestMs: LONGEST_POLL_MS, onWait: update }, look)
   if ('timedOut' in result) {
     throw await failed(id, `The machine did not boot in time: ${result.timedOut}.`, machines, 'TIMED_OUT')
   }
@@ -135,8 +163,8 @@ async function failed(
   machines: SmokeMachines,
   code: 'HEALTH_FAILED' | 'TIMED_OUT' = 'HEALTH_FAILED',
 ): Promise<ClawctlError> {
-  const said = await machines.console(id).catch(() => '')
-  const lines = said.trimEnd().split(/\r?\n/).filter(Boolean).slice(-CONSOLE_LINES)
+  const output = await machines.console(id).catch(() => '')
+  const lines = output.trimEnd().split(/\r?\n/).filter(Boolean).slice(-CONSOLE_LINES)
   return new ClawctlError(code, message, {
     hint:
       lines.length > 0
@@ -149,23 +177,38 @@ async function failed(
 /** Of this AMI at once, of others when no run can be at work with them any more. */
 async function removeLeftovers(ami: string, ports: SmokePorts): Promise<void> {
   const now = ports.clock.now()
-  const { instances, groups } = await ports.machines.marked()
-  const isLeft = (mark: SmokeMark) => mark.ami === ami || mark.until < now
+  const { instances, groups } = await ports.machines.tagged()
+  const isLeft = (tags: SmokeTags) => tags.ami === ami || tags.until < now
   const [machines, left] = [instances.filter(isLeft).map(({ id }) => id), groups.filter(isLeft).map(({ id }) => id)]
   if (machines.length + left.length === 0) return
   ports.progress.note(`An earlier smoke boot was cut off; removing ${[...machines, ...left].join(', ')}.`)
-  await tidy(machines, left, ports)
+  // EC2 has just shown them: one that it does not know any more is gone.
+  await tidy({ instances: machines, groups: left, bornAt: new Date(0) }, ports)
 }
 
-/** Never hides what went wrong before: what could not be removed is told, and found by the next run. */
-async function tidy(instances: readonly string[], groups: readonly string[], ports: SmokePorts): Promise<void> {
-  const { machines, tidyClock: clock, progress } = ports
+/** Never hides the error that came before it: it reports what it could not remove, and the next run finds it. */
+async function tidy(
+  left: { instances: readonly string[]; groups: readonly string[]; bornAt: Date },
+  { machines, tidyClock: clock, progress }: SmokePorts,
+): Promise<void> {
+  const { instances, groups, bornAt } = left
+  /** A young resource that EC2 does not know yet is not gone. */
+  const removed = async <T>(id: string, work: () => Promise<T>): Promise<T | 'gone'> => {
+    try {
+      return await whileYoung({ clock, progress }, { id, bornAt }, work)
+    } catch (error) {
+      if (isNotFound(error)) return 'gone'
+      throw error
+    }
+  }
   if (instances.length + groups.length === 0) return
   try {
-    if (instances.length > 0) await machines.terminate(instances)
+    for (const id of instances) await removed(id, () => machines.terminate(id))
     for (const group of groups) {
       const result = await poll({ clock, timeoutMs: TIDY_MS, longestMs: LONGEST_POLL_MS }, async () =>
-        (await machines.deleteGroup(group)) ? { done: true } : { wait: 'its machine is not gone yet' },
+        (await removed(group, () => machines.deleteGroup(group)))
+          ? { done: true }
+          : { wait: 'its machine is not gone yet' },
       )
       if ('timedOut' in result) progress.note(`The security group ${group} could not be removed: ${result.timedOut}.`)
     }

@@ -1,13 +1,12 @@
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
-import type { ImageFacts } from '../../domain/images/info.js'
+import { MAX_UPLOAD_BYTES, type Part, partsOf, USUAL_PART_BYTES } from '../../domain/images/blocks.js'
+import type { ImageFacts } from '../../domain/images/build.js'
 import { IMAGE_PREFIX, imageKey, zerosKey } from '../../domain/images/names.js'
-import { MAX_UPLOAD_BYTES, type Part, partsOf, USUAL_PART_BYTES } from '../../domain/images/parts.js'
-import { progressText, sizeText } from '../../domain/images/rate.js'
+import { everySecond, progressText, sizeText } from '../../domain/images/progress.js'
 import { digestFile, type FileDigests, partBody } from './digestFile.js'
 import { type ImageSource, invalid, openImage } from './imageSource.js'
 import type { ImageFile, ImagePorts, OpenUpload, SentPart } from './ports.js'
 import { sendAll } from './sendAll.js'
-import { sparing } from './sparing.js'
 
 export interface UploadedImage {
   key: string
@@ -40,15 +39,15 @@ export const PART_CONCURRENCY = 16
  * of this file; an object that is there already is left alone.
  */
 export async function uploadImage(
-  asked: { file: string | undefined; concurrency: number | undefined },
+  asked: { file: string | undefined; concurrency: number | undefined; force: boolean },
   ports: UploadPorts,
 ): Promise<UploadedImage> {
-  const source = await openImage(ports.files, asked.file, ports.progress.note)
+  const source = await openImage(ports.files, asked.file, { force: asked.force, progress: ports.progress })
   try {
     return await upload(source, asked.concurrency ?? PART_CONCURRENCY, ports).catch((error) => {
       const failure = asClawctlError(error)
       if (failure.code !== 'CANCELLED' || failure.hint) throw failure
-      throw withPartial(failure, {}, 'Run the same command again: it goes on from what is there.')
+      throw withPartial(failure, {}, 'Run the same command again: it resumes.')
     })
   } finally {
     await source.file.close()
@@ -63,14 +62,14 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
     throw invalid(`${file.path} is larger than S3 takes in 10,000 parts (48.8 TiB).`, 'Build a smaller image.')
   }
   const parts = partsOf(file.bytes)
-  const digests = await progress.task(`Read ${file.name}, ${sizeText(file.bytes)}`, (say) =>
-    digestFile(file, parts, ports, say),
+  const digests = await progress.task(`Read ${file.name}, ${sizeText(file.bytes)}`, (update) =>
+    digestFile(file, parts, ports, update),
   )
   const { sha256 } = digests
   if (info && info.sha256 !== sha256) {
     throw new ClawctlError('INVALID_IMAGE', `${file.path} is not the image that image.json beside it describes.`, {
       hint: 'Build the image again, or move the file to a folder of its own.',
-      details: [`SHA-256 ${sha256}, image.json says ${info.sha256}`],
+      details: [`SHA-256 ${sha256}, image.json has ${info.sha256}`],
     })
   }
   const key = imageKey(facts.name, sha256, format)
@@ -87,13 +86,13 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
     seconds: (clock.now().getTime() - began) / 1000,
     ...change,
   })
-  const told = async (uploaded: UploadedImage) => {
+  const reported = async (uploaded: UploadedImage) => {
     await ports.report.output('key', uploaded.key)
     await ports.report.output('digest', uploaded.digest)
     return uploaded
   }
 
-  if (await isThere(ports, key, file, sha256)) return told(result({ existed: true }))
+  if (await isThere(ports, key, file, sha256)) return reported(result({ existed: true }))
   const resumed = await findResumable(ports, key, file, parts, digests)
   const begun = resumed ?? {
     upload: { key, uploadId: await objects.beginUpload(key, metadataOf(facts, source, sha256)) },
@@ -109,14 +108,14 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
   let retried = 0
   try {
     if (resumed) progress.note(`Resuming: ${sent.size} of ${parts.length} parts are there already.`)
-    await progress.task(`Upload ${sizeText(bytesOf(missing))} to ${objects.bucket}/${key}`, async (say) => {
+    await progress.task(`Upload ${sizeText(bytesOf(missing))} to ${objects.bucket}/${key}`, async (update) => {
       const started = clock.now().getTime()
-      const tell = sparing(clock, say)
+      const progressed = everySecond(clock, update)
       const holes = missing.filter((part) => isHole(part) && part.bytes <= USUAL_PART_BYTES)
       let zerosFrom = await zerosIn(ports, holes)
       const done = (part: SentPart) => {
         sent.set(part.number, part)
-        tell(() => {
+        progressed(() => {
           const bytes = bytesOf(missing.filter(({ number }) => sent.has(number)))
           return progressText(bytes, bytesOf(missing), clock.now().getTime() - started)
         })
@@ -160,12 +159,13 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
     }
   } catch (error) {
     // Another run went on with the same upload and was quicker.
-    if (isGone(error) && (await isThere(ports, key, file, sha256))) return told(result({ existed: true, bytesSent }))
+    if (isGone(error) && (await isThere(ports, key, file, sha256)))
+      return reported(result({ existed: true, bytesSent }))
     throw await unfinished(asClawctlError(error), ports, target, { sent: sent.size, total: parts.length })
   }
   const resumedParts = parts.length - missing.length
   const counts = { total: parts.length, sent: missing.length - copied, copied, resumed: resumedParts, retried }
-  return told(result({ parts: counts, bytesSent }))
+  return reported(result({ parts: counts, bytesSent }))
 }
 
 /** @throws ClawctlError INVALID_IMAGE where something else has the name */
@@ -174,7 +174,7 @@ async function isThere(ports: UploadPorts, key: string, file: ImageFile, sha256:
   if (!there) return false
   if (there.size === file.bytes && there.metadata.sha256 === sha256) return true
   throw new ClawctlError('INVALID_IMAGE', `${key} is in the bucket and is not this image.`, {
-    hint: `Look at it, and delete it if nobody needs it: aws s3 rm s3://${ports.objects.bucket}/${key}.`,
+    hint: `Look at it, and delete it if it is not needed: aws s3 rm s3://${ports.objects.bucket}/${key}.`,
   })
 }
 

@@ -1,4 +1,3 @@
-import type { HeartbeatMemory } from '../deploy/fleetStatus.js'
 import type { Clock, Compute, ObjectStore, RegistrySource } from '../ports.js'
 
 /** The credential that GitHub is asked with, as far as GitHub tells it. */
@@ -35,7 +34,6 @@ export interface ServerPreflightPorts {
   /** Null where no bucket is configured. */
   store: ObjectStore | null
   clock: Clock
-  heartbeatMemory?: HeartbeatMemory
   /** How the Control API's own tokens are set; null where that can't be seen, as from CI. */
   controlTokens: { previous: boolean; callers: readonly string[] } | null
 }

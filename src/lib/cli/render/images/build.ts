@@ -1,4 +1,4 @@
-import { sizeText } from '../../../domain/images/rate.js'
+import { sizeText } from '../../../domain/images/progress.js'
 import type { BuiltImage } from '../../../ops/images/buildImage.js'
 import type { painter } from '../../text.js'
 

@@ -1,6 +1,6 @@
+import { sizeText } from '../../../domain/images/progress.js'
 import type { KeepReason, PrunePlan, RemoveReason, Verdict } from '../../../domain/images/prune.js'
-import { sizeText } from '../../../domain/images/rate.js'
-import type { ListedImage } from '../../../ops/images/listImages.js'
+import type { ListedImage } from '../../../ops/images/catalog.js'
 import type { Pruned } from '../../../ops/images/pruneImages.js'
 import type { Smoked } from '../../../ops/images/smokeImage.js'
 import { age, type painter, table } from '../../text.js'
@@ -41,7 +41,7 @@ function keepWords(reason: KeepReason): string {
     case 'in-state':
       return 'named in the OpenTofu state'
     case 'rollback':
-      return `what ${reason.of.join(', ')} would go back to`
+      return `the rollback target of ${reason.of.join(', ')}`
     case 'deploying':
       return 'part of a deploy that is not over'
     case 'newest':
@@ -120,12 +120,12 @@ export function countsText(of: Record<'images' | 'snapshots' | 'objects' | 'uplo
 }
 
 export function renderPruned({ removed, objectBytes, snapshotGib }: Pruned): string {
-  const told = countsText(removed)
-  if (told === '') return 'Nothing was removed.'
+  const counts = countsText(removed)
+  if (counts === '') return 'Nothing was removed.'
   const freed = `${sizeText(objectBytes)} of objects and snapshots of up to ${sizeText(snapshotGib * GIB)}`
-  return `Removed ${told}: ${freed}.`
+  return `Removed ${counts}: ${freed}.`
 }
 
 export function renderSmoked({ ami, instanceType, seconds }: Smoked): string {
-  return `${ami} boots: checks passed and the console has its marker after ${seconds.toFixed(0)} s on a ${instanceType}.`
+  return `${ami} boots: status checks passed and the console shows the boot line after ${seconds.toFixed(0)} s on a ${instanceType}.`
 }

@@ -1,4 +1,4 @@
-import { sizeText } from '../../../domain/images/rate.js'
+import { sizeText } from '../../../domain/images/progress.js'
 import type { DirectImport } from '../../../ops/images/importDirect.js'
 import type { ImportedImage } from '../../../ops/images/importImage.js'
 import type { UploadedImage } from '../../../ops/images/uploadImage.js'
@@ -11,17 +11,17 @@ export function renderUpload(uploaded: UploadedImage, paint: Paint): string {
   const { key, parts, bytes, bytesSent, seconds, existed } = uploaded
   const rate = seconds > 0 ? `, ${sizeText(bytes / seconds)}/s` : ''
   const copied = parts.copied > 0 ? ` (${parts.copied} parts are holes)` : ''
-  const told = existed
+  const summary = existed
     ? `It was there already: ${bytesSent === 0 ? 'nothing was sent' : 'another run was quicker'}.`
     : `Sent ${parts.sent} of ${parts.total} parts, ${sizeText(bytesSent)} of ${sizeText(bytes)}${copied}, in ${seconds.toFixed(1)} s${parts.resumed > 0 ? '' : rate}.`
-  return `${key}\n${paint('dim', told)}`
+  return `${key}\n${paint('dim', summary)}`
 }
 
 export function renderImport(imported: ImportedImage, paint: Paint): string {
-  const told = imported.existed
+  const summary = imported.existed
     ? `${imported.image.name} was there already.`
     : `${imported.image.name} of ${imported.key}, in ${imported.seconds.toFixed(0)} s.`
-  return `${imported.image.id}\n${paint('dim', told)}`
+  return `${imported.image.id}\n${paint('dim', summary)}`
 }
 
 export function renderDirectImport(imported: DirectImport, paint: Paint): string {
@@ -29,6 +29,6 @@ export function renderDirectImport(imported: DirectImport, paint: Paint): string
   if (existed) return `${image.id}\n${paint('dim', `${image.name} was there already: nothing was sent.`)}`
   const base = parent === null ? '' : `, ${blocks.unchanged} are as in ${parent}`
   const resumed = blocks.resumed === 0 ? '' : `, ${blocks.resumed} were there from an earlier run`
-  const told = `${image.name}: sent ${blocks.sent} blocks (${sizeText(bytesSent)})${base}${resumed}, in ${seconds.toFixed(1)} s.`
-  return `${image.id}\n${paint('dim', told)}`
+  const summary = `${image.name}: sent ${blocks.sent} blocks (${sizeText(bytesSent)})${base}${resumed}, in ${seconds.toFixed(1)} s.`
+  return `${image.id}\n${paint('dim', summary)}`
 }

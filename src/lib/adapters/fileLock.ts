@@ -1,0 +1,156 @@
+import { open, readFile, rm, stat } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import * as z from 'zod/mini'
+import { parseJson } from '../domain/json.js'
+
+/** The owner is written right after the file is made. */
+const NAMELESS_AT_MOST_MS = 2_000
+/** Two looks and two removals. */
+const TAKEOVER_AT_MOST_MS = 10_000
+const POLL_MS = 25
+
+const ownerSchema = z.object({
+  nonce: z.string(),
+  pid: z.number(),
+  host: z.string(),
+  at: z.string(),
+  /** The boot of the machine and the start of the process: a process id is used again. Null where the system shows none. */
+  boot: z.optional(z.nullable(z.string())),
+  started: z.optional(z.nullable(z.string())),
+})
+export type LockOwner = z.infer<typeof ownerSchema>
+
+export interface LockOptions {
+  /** How long to wait for another owner. */
+  waitMs: number
+  /** An owner that holds it longer is taken for dead; null where the work may take any time. */
+  heldAtMostMs: number | null
+  /** Removes what a dead owner has left, before its lock goes. */
+  onTakeover?(owner: LockOwner): Promise<void>
+}
+
+export interface FileLock {
+  /** False where another took over: this process was stopped for too long. */
+  isOwn(): Promise<boolean>
+  release(): Promise<void>
+}
+
+/**
+ * Takes the lock file; null where another process holds it. A file and not an advisory lock, because Node has none; its
+ * content says whose it is, so that the lock of a dead process is taken over.
+ * @throws NodeJS.ErrnoException where the file can't be written
+ */
+export async function takeLock(file: string, options: LockOptions): Promise<FileLock | null> {
+  const own: LockOwner = {
+    nonce: crypto.randomUUID(),
+    pid: process.pid,
+    host: hostname(),
+    at: new Date().toISOString(),
+    boot: await bootId(),
+    started: (await statusOf(process.pid))?.started ?? null,
+  }
+  const deadline = Date.now() + options.waitMs
+  while (!(await create(file, `${JSON.stringify(own)}\n`))) {
+    if (await isDead(file, options)) await removeDead(file, options)
+    else if (Date.now() > deadline) return null
+    else await sleep(Math.min(POLL_MS, options.waitMs))
+  }
+  const isOwn = async () => (await readOwner(file))?.nonce === own.nonce
+  return {
+    isOwn,
+    async release() {
+      if (await isOwn()) await rm(file, { force: true })
+    },
+  }
+}
+
+/** "process 7 on laptop since 2026-01-01T00:00:00.000Z" */
+export async function describeOwner(file: string): Promise<string> {
+  const owner = await readOwner(file)
+  return owner ? `process ${owner.pid} on ${owner.host} since ${owner.at}` : 'an unknown process'
+}
+
+/** False where it is there. */
+async function create(file: string, content: string): Promise<boolean> {
+  try {
+    const handle = await open(file, 'wx')
+    await handle.writeFile(content)
+    await handle.close()
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
+  }
+}
+
+/** Its owner ran here and runs no more, or has had it for longer than its work takes. */
+async function isDead(file: string, { heldAtMostMs }: LockOptions): Promise<boolean> {
+  const [owner, age] = await Promise.all([readOwner(file), ageOf(file)])
+  if (age === null) return false
+  if (owner === null) return age > NAMELESS_AT_MOST_MS
+  if (heldAtMostMs !== null && age > heldAtMostMs) return true
+  if (owner.host !== hostname()) return false
+  const boot = await bootId()
+  if (owner.boot && boot && owner.boot !== boot) return true
+  const status = await statusOf(owner.pid)
+  if (status === null) return !isRunning(owner.pid)
+  return status.ended || (Boolean(owner.started) && owner.started !== status.started)
+}
+
+/**
+ * Removes a dead lock and what its owner left. One at a time, and only after another look: else the second of two who
+ * saw the dead lock would remove the living one of the first.
+ */
+async function removeDead(file: string, options: LockOptions): Promise<void> {
+  const guard = `${file}.takeover`
+  if (!(await create(guard, ''))) {
+    const age = await ageOf(guard)
+    if (age !== null && age > TAKEOVER_AT_MOST_MS) await rm(guard, { force: true })
+    await sleep(POLL_MS)
+    return
+  }
+  try {
+    if (!(await isDead(file, options))) return
+    const owner = await readOwner(file)
+    if (owner) await options.onTakeover?.(owner)
+    await rm(file, { force: true })
+  } finally {
+    await rm(guard, { force: true })
+  }
+}
+
+async function readOwner(file: string): Promise<LockOwner | null> {
+  const text = await readFile(file, 'utf8').catch(() => null)
+  const parsed = ownerSchema.safeParse(text === null ? null : parseJson(text))
+  return parsed.success ? parsed.data : null
+}
+
+async function ageOf(file: string): Promise<number | null> {
+  const stats = await stat(file).catch(() => null)
+  return stats && Date.now() - stats.mtimeMs
+}
+
+/** Changes with each boot of the kernel; null outside of Linux. */
+async function bootId(): Promise<string | null> {
+  const text = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => null)
+  return text?.trim() || null
+}
+
+/** Fields 3 and 22 of /proc/PID/stat (proc(5)); null where there is no such process, or outside of Linux. */
+async function statusOf(pid: number): Promise<{ ended: boolean; started: string } | null> {
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => null)
+  // The program's name, in brackets, may contain anything.
+  const fields = text?.slice(text.lastIndexOf(')') + 2).split(' ')
+  const [state, started] = [fields?.[0], fields?.[19]]
+  return state === undefined || started === undefined ? null : { ended: /^[ZX]/.test(state), started }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}

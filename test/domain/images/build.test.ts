@@ -1,0 +1,51 @@
+import { expect } from 'chai'
+import { typeRefusal, unfitInstances } from '../../../src/lib/domain/images/build.js'
+
+const image = { name: 'clawdinator', architecture: 'x86_64', bootMode: 'legacy-bios' } as const
+const host = (id: string, instanceType: string) => ({ id, host: id, instanceType })
+
+describe('typeRefusal', () => {
+  it('knows the architecture of an instance type by its name', () => {
+    for (const type of [
+      't3.large',
+      'm7i-flex.large',
+      'g4dn.xlarge',
+      'g5.xlarge',
+      'gr6.4xlarge',
+      'u-6tb1.metal',
+      'c5n.18xlarge',
+    ]) {
+      expect(typeRefusal(type, image), type).to.equal(null)
+    }
+    for (const type of [
+      't4g.small',
+      'm7gd.large',
+      'c7gn.xlarge',
+      'im4gn.large',
+      'x2gd.medium',
+      'g5g.xlarge',
+      'hpc7g.4xlarge',
+      'a1.large',
+    ]) {
+      expect(typeRefusal(type, image), type).to.match(/is arm64, the image is x86_64/)
+      expect(typeRefusal(type, { architecture: 'arm64', bootMode: 'uefi' }), type).to.equal(null)
+    }
+  })
+
+  it('knows which boot by UEFI only, and which by BIOS only', () => {
+    expect(typeRefusal('t4g.small', { architecture: 'arm64', bootMode: 'legacy-bios' })).to.match(/by UEFI only/)
+    expect(typeRefusal('t2.micro', { ...image, bootMode: 'uefi' })).to.match(/by BIOS only/)
+    expect(typeRefusal('t2.micro', { ...image, bootMode: 'uefi-preferred' })).to.equal(null)
+    expect(typeRefusal('t3.micro', { ...image, bootMode: 'uefi' })).to.equal(null)
+  })
+})
+
+describe('unfitInstances', () => {
+  it('looks at every instance for a base image, and at its own for the image of a host', () => {
+    const registry = [host('a', 't3.large'), host('b', 't4g.large')]
+    expect(unfitInstances(image, registry)).to.deep.include({ concerned: 2 })
+    expect(unfitInstances(image, registry).unfit.map(({ id }) => id)).to.deep.equal(['b'])
+    expect(unfitInstances({ ...image, name: 'a' }, registry)).to.deep.equal({ concerned: 1, unfit: [] })
+    expect(unfitInstances({ ...image, name: 'b' }, registry).unfit).to.have.length(1)
+  })
+})
