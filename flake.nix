@@ -178,7 +178,10 @@
                 ];
               }
               ''
-                mkdir source && cp ${./flake.nix} source/flake.nix && cp -r ${./nix} source/nix
+                mkdir source
+                cp ${./flake.nix} source/flake.nix
+                cp ${./statix.toml} source/statix.toml
+                cp -r ${./nix} source/nix
                 cd source
                 find . -name '*.nix' -exec nixfmt --check {} +
                 deadnix --fail .

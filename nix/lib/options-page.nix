@@ -29,7 +29,7 @@ let
     };
     literalExpression = text: { inherit text; };
     literalMD = text: { markdown = text; };
-    types = types;
+    inherit types;
     # What the modules do outside of their declarations is never looked at.
     inherit (builtins) filter length;
   };
