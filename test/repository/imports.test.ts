@@ -165,6 +165,15 @@ describe('imports', () => {
     expect(offences(imports)).to.deep.equal([])
   })
 
+  it('go to the packages that package.json names under dependencies, and to every one of them', () => {
+    const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { dependencies: object }
+    const used = imports.filter(({ to, typeOnly }) => !typeOnly && !isNode(to) && !OURS.test(to))
+    // esbuild puts it in the place of an SDK's own package: scripts/build/lambda-credentials.mjs.
+    const bundled = ['@aws-sdk/credential-provider-env']
+    const packages = new Set([...used.map(({ to }) => packageOf(to)), ...bundled])
+    expect(Object.keys(dependencies)).to.have.members([...packages])
+  })
+
   it('go to files that exist', () => {
     const ours = imports.filter(({ to }) => OURS.test(to))
     expect(ours.filter(({ to }) => !files.includes(to)).map(({ from, to }) => `${from} → ${to}`)).to.deep.equal([])
