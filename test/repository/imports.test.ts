@@ -1,5 +1,8 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect } from 'chai'
 import { type Import, importsOf, packageOf } from '../support/imports.js'
+import { ROOT } from '../support/plane.js'
 import { isNode, sourcesBelow } from '../support/sources.js'
 
 /** What a layer may import; the first that matches the file is its layer. Everything else is refused. */

@@ -3,9 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
-import { importsOf, packageOf } from '../support/imports.js'
 import { ROOT } from '../support/plane.js'
-import { isNode, sourcesBelow } from '../support/sources.js'
 
 /** What looks like a credential, wherever it stands. */
 const SECRETS = [
