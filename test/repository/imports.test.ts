@@ -1,5 +1,8 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect } from 'chai'
 import { type Import, importsOf, packageOf } from '../support/imports.js'
+import { ROOT } from '../support/plane.js'
 import { isNode, sourcesBelow } from '../support/sources.js'
 
 /** What a layer may import; the first that matches the file is its layer. Everything else is refused. */
@@ -163,6 +166,15 @@ describe('imports', () => {
   it('go in the direction of the design', () => {
     expect(files.filter((file) => !layerOf(file))).to.deep.equal([])
     expect(offences(imports)).to.deep.equal([])
+  })
+
+  it('go to the packages that package.json names under dependencies, and to every one of them', () => {
+    const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { dependencies: object }
+    const used = imports.filter(({ to, typeOnly }) => !typeOnly && !isNode(to) && !OURS.test(to))
+    // esbuild puts it in the place of an SDK's own package: scripts/build/lambda-credentials.mjs.
+    const bundled = ['@aws-sdk/credential-provider-env']
+    const packages = new Set([...used.map(({ to }) => packageOf(to)), ...bundled])
+    expect(Object.keys(dependencies)).to.have.members([...packages])
   })
 
   it('go to files that exist', () => {
