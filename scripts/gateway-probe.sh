@@ -10,9 +10,12 @@ source "$here/lib/common.sh"
 # shellcheck source-path=SCRIPTDIR source=lib/stage.sh
 source "$here/lib/stage.sh"
 
-# running UNIT: its process, where it is up.
+# running UNIT: its process, where it has one. It has while its start is not over, too.
 running() {
-  [[ $(systemctl show --property=ActiveState --value "$1") == active ]] && systemctl show --property=MainPID --value "$1"
+  local pid
+  [[ $(systemctl show --property=ActiveState --value "$1") == activ* ]] || return 1
+  pid=$(systemctl show --property=MainPID --value "$1")
+  [[ $pid != 0 ]] && printf '%s' "$pid"
 }
 
 # ask COMMAND…: the gateway's answer, where it is JSON. A cold start of the program takes up to 15 seconds, a service that
@@ -34,11 +37,15 @@ main() {
   fi
   OPENCLAW_GATEWAY_TOKEN=$(<"$(host_path /run/clawdinator-gateway/token)")
   export OPENCLAW_GATEWAY_TOKEN
-  # It listens some seconds after its process began; until then nothing is known.
-  if ! health=$(ask health); then
-    say 'the gateway does not answer yet'
-    return 0
-  fi
+  # It listens some seconds after its process began.
+  local until=$((SECONDS + ${PROBE_WAIT_SECONDS:-60}))
+  while ! health=$(ask health); do
+    if ((SECONDS >= until)); then
+      say 'the gateway does not answer yet'
+      return 0
+    fi
+    sleep 3
+  done
   local -a question=(channels status)
   if [[ $mode == standby ]]; then question+=(--probe); fi
   if ! status=$(ask "${question[@]}"); then

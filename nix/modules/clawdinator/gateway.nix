@@ -151,6 +151,7 @@ let
             ]
             ++ lib.mapAttrsToList (credential: c: "${credential}=${c.variable}") credentials
           );
+          ExecStartPost = "+${lib.getExe pkgs.bash} ${cfg.scripts}/stage.sh probe";
           RuntimeDirectory = "clawdinator-gateway";
           RuntimeDirectoryMode = "0700";
           LoadCredential = lib.mapAttrsToList (credential: c: "${credential}:${c.file}") credentials;
@@ -262,7 +263,7 @@ in
         ExecStartPost = lib.optional cfg.heartbeat.enable "+${lib.getExe pkgs.bash} ${cfg.scripts}/stage.sh beat";
         RuntimeDirectory = "clawdinator-probe";
         RuntimeDirectoryPreserve = true;
-        TimeoutStartSec = "150s";
+        TimeoutStartSec = "4min";
         SyslogLevel = "notice";
         LogLevelMax = "notice";
         UMask = "0022";
