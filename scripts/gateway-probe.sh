@@ -21,7 +21,7 @@ running() {
 # ask COMMAND…: the gateway's answer, where it is JSON. A cold start of the program takes up to 15 seconds, a service that
 # can't be reached some more.
 ask() {
-  timeout 60 openclaw "$@" --json 2>/dev/null | jq -ce 'select(type == "object")' 2>/dev/null
+  OPENCLAW_GATEWAY_TOKEN=$OPENCLAW_GATEWAY_TOKEN timeout 60 openclaw "$@" --json 2>/dev/null | jq -ce 'select(type == "object")' 2>/dev/null
 }
 
 main() {
@@ -35,11 +35,10 @@ main() {
       return 0
     fi
   fi
-  OPENCLAW_GATEWAY_TOKEN=$(<"$(host_path /run/clawdinator-gateway/token)")
-  export OPENCLAW_GATEWAY_TOKEN
-  # It listens some seconds after its process began.
-  local until=$((SECONDS + ${PROBE_WAIT_SECONDS:-60}))
-  while ! health=$(ask health); do
+  # It has checked its configuration, has a token and listens some seconds after its process began.
+  local until=$((SECONDS + ${PROBE_WAIT_SECONDS:-60})) token
+  token=$(host_path /run/clawdinator-gateway/token)
+  while ! OPENCLAW_GATEWAY_TOKEN=$(cat "$token" 2>/dev/null) || ! health=$(ask health); do
     if ((SECONDS >= until)); then
       say 'the gateway does not answer yet'
       return 0
