@@ -19,6 +19,7 @@ export interface LambdaPorts {
   clock: Clock
   github: ServerPreflightPorts['github']
   controlTokens: NonNullable<ServerPreflightPorts['controlTokens']>
+  appId: string | null
   /** Null where no secrets object is named. */
   secrets: SecretsState | null
 }
@@ -56,6 +57,7 @@ export function createPorts(configuration: Configuration, clock: Clock = systemC
       previous: Boolean(configuration.CONTROL_API_TOKEN_PREVIOUS),
       callers: [...(parseCallerTokens(configuration.CONTROL_API_CALLER_TOKENS)?.keys() ?? [])],
     },
+    appId: configuration.github.kind === 'app' ? configuration.github.appId : null,
     secrets: null,
   }
 }

@@ -63,6 +63,7 @@ export function recentPorts(ports: LambdaPorts, recent: Recent): LambdaPorts {
     },
     registry: { read: () => recent.get('registry', registry.read) },
     github: {
+      site: () => recent.get('site', github.site),
       repository: () => recent.get('repository', github.repository),
       workflow: () => recent.get('workflow', github.workflow),
     },

@@ -106,8 +106,9 @@ function world(slowness: Slowness) {
         }),
     },
     registry: { read: () => github(() => ({ text: registryText([entryOf('clawdinator-1')]), origin: 'test' })) },
-    github: { repository: () => github(never), workflow: () => github(() => null) },
+    github: { repository: () => github(never), workflow: () => github(() => null), site: () => github(() => null) },
     controlTokens: { previous: false, callers: [] },
+    appId: null,
     secrets: null,
   } satisfies LambdaPorts
   const handle = createHandlerWithSecrets(

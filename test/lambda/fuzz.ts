@@ -258,6 +258,7 @@ export function calmPorts(): LambdaPorts {
       workflow: async () => ({ file: 'fleet-deploy.yml', ref: 'main', state: 'active', text: null }),
     },
     controlTokens: { previous: true, callers: [] },
+    appId: null,
     secrets: null,
   } satisfies LambdaPorts
 }

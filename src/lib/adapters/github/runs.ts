@@ -3,7 +3,7 @@ import * as z from 'zod/mini'
 import { inputsOf } from '../../domain/contract/order.js'
 import type { Job, Run } from '../../domain/deploy/run.js'
 import { ClawctlError } from '../../domain/errors.js'
-import { REGISTRY_PATH, WORKFLOW_FOLDER } from '../../domain/paths.js'
+import { REGISTRY_PATH, SITE_PATH, WORKFLOW_FOLDER } from '../../domain/paths.js'
 import type { RegistrySource, Runs } from '../../ops/ports.js'
 import type { GithubInspection } from '../../ops/preflight/ports.js'
 import { createGithubClient, type GithubClient, type GithubSettings } from './client.js'
@@ -149,6 +149,12 @@ const workflowSchema = z.object({ state: z.string() })
 function inspectionOf(client: GithubClient, settings: GithubSettings): GithubInspection {
   const { octokit, call } = client
   const { owner, repo } = settings
+  const missing = new ClawctlError('NOT_FOUND', 'There is no such file.')
+  const notFound = () => missing
+  const orNull = (error: unknown) => {
+    if (error === missing) return null
+    throw error
+  }
   return {
     async repository() {
       const response = await call('read the repository', SAFE, () => octokit.rest.repos.get({ owner, repo }))
@@ -175,14 +181,9 @@ function inspectionOf(client: GithubClient, settings: GithubSettings): GithubIns
         },
       }
     },
+    site: () => readFile(client, settings, SITE_PATH, notFound).catch(orNull),
     async workflow() {
       const file = settings.workflow
-      const missing = new ClawctlError('NOT_FOUND', `There is no ${file}.`)
-      const orNull = (error: unknown) => {
-        if (error === missing) return null
-        throw error
-      }
-      const notFound = () => missing
       const [listed, text] = await Promise.all([
         call('read the workflow', { safe: true, notFound }, () =>
           octokit.rest.actions.getWorkflow({
