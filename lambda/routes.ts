@@ -71,6 +71,8 @@ export interface Route {
   /** The operation's id, and the route's name in the log. */
   name: string
   summary: string
+  /** For the contract's document: what the summary has no room for. */
+  description: string
   /** Path parameters. What does not fit names nothing that exists: NOT_FOUND. */
   parameters?: Fields
   /** Whole numbers arrive as numbers, everything else as text; what is not named here is refused. */
@@ -128,6 +130,8 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/deploys',
     name: 'createDeploy',
     summary: 'Ask for a deploy. The same request id again answers the run that it started before.',
+    description:
+      "The decision is the server's: the same policy as the command line's, on the registry of the deployed branch. It dispatches one run of the deploy workflow; runs queue, and none is cancelled by a newer one. After a lost answer ask again with the same request id.",
     body: orderSchema,
     answer: { status: 202, schema: deployAnswerSchema },
     codes: [
@@ -176,6 +180,8 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/deploys',
     name: 'listDeploys',
     summary: 'The audit trail, newest first: what, which AMI, who asked, how it ended.',
+    description:
+      'Pages of the history, the newest first. Where GitHub or S3 can not be asked, the rest is shown and `sources` says so.',
     query: z.strictObject({
       limit: z._default(
         z.int('must be a whole number').check(z.minimum(1, LIMIT_RANGE), z.maximum(MAX_LIMIT, LIMIT_RANGE)),
@@ -198,6 +204,8 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/deploys/{requestId}',
     name: 'getDeploy',
     summary: "One deploy with its run's steps, by its request id or by its run's id.",
+    description:
+      'Status, hosts with their steps, error, and the steps of the run. With `wait` the answer is held until something changed, so that a follower costs a call each half minute. A deploy that is over is never held.',
     parameters: z.object({ requestId: z.string().check(z.regex(REQUEST_ID_PATTERN)) }),
     query: z.strictObject({
       wait: z.optional(
@@ -230,6 +238,8 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/fleet',
     name: 'fleet',
     summary: 'The desired beside the actual fleet.',
+    description:
+      'Every instance of the registry with its machine, health and AMI, then what EC2 has beyond it. Where GitHub or S3 can not be asked, the rest is shown and `sources` says so.',
     answer: { status: 200, schema: fleetAnswerSchema },
     codes: [...COMMON_CODES, ...REGISTRY_CODES, ...UPSTREAM_CODES],
     examples: examples.fleet,
@@ -242,6 +252,8 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/fleet/{id}',
     name: 'host',
     summary: 'One instance: its machines with boot, health and console, who may act, its last deploys.',
+    description:
+      'Its machines with the stages of their boot, heartbeat, gateway and console, who may act, and its last deploys with what was seen of a machine that failed.',
     parameters: z.object({ id: z.string().check(z.regex(ID_PATTERN)) }),
     answer: { status: 200, schema: hostAnswerSchema },
     codes: [...COMMON_CODES, 'NOT_FOUND', 'UNKNOWN_TARGET', ...REGISTRY_CODES, ...UPSTREAM_CODES],
@@ -256,6 +268,8 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/preflight',
     name: 'preflight',
     summary: 'What only the server can see of what has to hold before a flight. Nothing is changed by asking.',
+    description:
+      "One check each for GitHub, EC2, S3, the bundles and the Control API's own secrets, with what was seen and what to do. Each check fails alone.",
     answer: { status: 200, schema: preflightAnswerSchema },
     codes: COMMON_CODES,
     examples: examples.preflight,

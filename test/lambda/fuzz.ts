@@ -255,6 +255,7 @@ export function calmPorts(): LambdaPorts {
         push: true,
         credential: { kind: 'fine-grained', expiresAt: null, scopes: null, permissions: null },
       }),
+      site: async () => null,
       workflow: async () => ({ file: 'fleet-deploy.yml', ref: 'main', state: 'active', text: null }),
     },
     controlTokens: { previous: true, callers: [] },

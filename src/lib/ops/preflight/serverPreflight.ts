@@ -235,7 +235,10 @@ function hostAppOf(site: string): string | null | undefined {
 /** With one App for both, root on one host could dispatch workflows past the policy. */
 async function credentialsApart({ github, appId }: ServerPreflightPorts, once: Shared): Promise<Finding> {
   if (appId === undefined) return skip('Only the Control API sees what it asks GitHub as.')
-  const [site, { credential }] = await Promise.all([github.site(), once.repository()])
+  // Why GitHub does not answer, another check says.
+  const seen = await Promise.all([github.site(), once.repository()]).catch(() => null)
+  if (!seen) return skip('GitHub could not be asked.')
+  const [site, { credential }] = seen
   const more = Object.entries(credential.permissions ?? {}).filter(
     ([name, level]) => !ENOUGH.some(([known, most]) => name === known && (level === most || level === 'read')),
   )
