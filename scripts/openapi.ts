@@ -172,7 +172,9 @@ function failures(route: Route, shared: Map<string, Json>): Json {
     byStatus.set(httpStatusOf(code), [...(byStatus.get(httpStatusOf(code)) ?? []), code])
   }
   const responses = [...byStatus].map(([status, codes]): [string, Json] => {
-    const narrowed = { properties: { error: { properties: { code: { enum: codes } } } } }
+    const narrowed = {
+      properties: { error: { ...refTo(contract.errorSchema), properties: { code: { enum: codes } } } },
+    }
     const examples = examplesOf(route, ({ answer }) => (answer.status === status ? answer.body : undefined))
     const response = {
       description: codes.map((code) => `\`${code}\`: ${CODES[code].meaning}`).join('\n\n'),

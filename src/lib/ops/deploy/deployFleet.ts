@@ -90,7 +90,7 @@ async function prepare(order: Order, audit: DeployAudit, ports: DeployFleetPorts
   const entries = registry.filter((entry) => ids.includes(entry.id))
   return progress.task('look at the fleet', async (say) => {
     const [images, hosts] = await Promise.all([
-      chooseImages(compute, entries, order.amiOverride ?? null),
+      chooseImages(compute, entries, order.amiOverride || null),
       compute.describeHosts(),
     ])
     const steps = planRollout({ ids, registry, hosts, caller: order.caller ?? null })
