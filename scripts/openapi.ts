@@ -73,6 +73,9 @@ const NOTES: Record<string, Json> = {
   'Order.strategy': {
     description: "How a host is replaced. Absent: the repository's default.",
   },
+  'Order.configRevision': {
+    description: "Which configuration a new machine switches to: of its image's commit, or the newest. Absent: image.",
+  },
   'Fleet.sources': {
     description:
       'What could be asked. Without `registry` the instances are those of EC2, by their tags; without `heartbeats` health is unknown.',
@@ -134,6 +137,18 @@ function namedSchemas(): Record<string, Json> {
   )
 }
 
+/** What no field says by itself. */
+const RULES: Record<string, Json> = {
+  // Who is destroyed boots no AMI.
+  Order: {
+    not: {
+      type: 'object',
+      properties: { retire: { const: true }, amiOverride: { type: 'string', minLength: 1 } },
+      required: ['retire', 'amiOverride'],
+    },
+  },
+}
+
 function noted(name: string, schema: Json): Json {
   if (!isObject(schema.properties)) return schema
   const properties = Object.entries(schema.properties).map(([key, value]) => {
@@ -142,7 +157,7 @@ function noted(name: string, schema: Json): Json {
     const isTime = /At$/.test(key) && isObject(value) && !('$ref' in value)
     return [key, { ...(value as Json), ...(isTime ? { format: 'date-time' } : {}), ...note }]
   })
-  return { ...schema, properties: Object.fromEntries(properties) }
+  return { ...schema, properties: Object.fromEntries(properties), ...RULES[name] }
 }
 
 function refTo(schema: unknown): Json {
