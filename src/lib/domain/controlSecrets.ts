@@ -22,7 +22,12 @@ export function parseCallerTokens(text: string | undefined): ReadonlyMap<string,
 }
 
 const token = z.string().check(z.minLength(SHORTEST_TOKEN, `has less than ${SHORTEST_TOKEN} characters`))
-const privateKey = z.string().check(z.regex(/-----BEGIN [A-Z ]*PRIVATE KEY-----/, 'is no private key in PEM'))
+/** PEM, or PEM in base64, which begins so. */
+const privateKey = z
+  .string()
+  .check(
+    z.regex(/-----BEGIN [A-Z ]*PRIVATE KEY-----|^\s*LS0tLS1CRUdJTi/, 'is no private key in PEM, nor one in base64'),
+  )
 
 /**
  * The variables of the Control API that are secrets. The platform stack leaves them out of the function's environment,
