@@ -60,7 +60,7 @@ describe('clawctl registry add, remove, check', () => {
       run('add', 'clawdinator-3', '--dry-run'),
       run('remove', 'clawdinator-2', '--dry-run', '--json'),
     ])
-    expect(text.stdout).to.include('+  "clawdinator-3": {\n').and.include('A dry run: nothing was changed.')
+    expect(text.stdout).to.include('+  "clawdinator-3": {\n').and.include('Dry run: nothing was changed.')
     expect(json.stderr).to.equal('')
     const { status, files: changed, diff, stays } = json.json()
     expect(status).to.equal('planned')

@@ -94,7 +94,7 @@ describe('the registry', () => {
       const [folder = ''] = other.split('/')
       for (const bootstrapPrefix of [folder, `${folder}/a`]) {
         expect(messagesOf({ a: fields('a', { bootstrapPrefix }) })).to.deep.equal([
-          `a: bootstrapPrefix "${bootstrapPrefix}" lies in ${folder}/, which holds other things than bundles`,
+          `a: bootstrapPrefix "${bootstrapPrefix}" is in ${folder}/, which is not for bundles`,
         ])
       }
       expect(messagesOf({ a: fields('a', { bootstrapPrefix: `boot/${folder}` }) })).to.deep.equal([])
@@ -121,7 +121,7 @@ describe('the registry', () => {
   it('refuses an id and a key that are there twice, which JSON.parse would not notice', () => {
     const entry = JSON.stringify(fields('a'))
     expect(problemsOf(`{"a": ${entry},\n"a": ${entry}}`)).to.deep.equal([
-      { id: 'a', line: 2, column: 1, rule: 'repeated', message: 'the id is there twice' },
+      { id: 'a', line: 2, column: 1, rule: 'repeated', message: 'the id occurs twice' },
     ])
     expect(problemsOf(`{"a": {"host": "b", ${entry.slice(1)}}`).map((p) => p.message)).to.deep.equal([
       'the key "host" is there twice',
