@@ -49,7 +49,7 @@ describe('the registry', () => {
     ['an id that ends with a newline', { 'a\n': fields('a') }, /^a\n: the id must begin/],
     ['an empty id', { '': fields('a') }, /^: the id must begin/],
     ['an id of 64 characters', { ['a'.repeat(64)]: fields('a') }, /^a{64}: the id must begin/],
-    ['the id all', { all: fields('a') }, /^all: "all" is a target of its own/],
+    ['the id all', { all: fields('a') }, /^all: "all" is the target for the whole fleet/],
     ['an entry that is no object', { a: 'b' }, /^a: must be an object with host, instanceType/],
     ['an entry that is an array', { a: [] }, /^a: must be an object/],
     ['an entry that is null', { a: null }, /^a: must be an object/],
@@ -124,7 +124,7 @@ describe('the registry', () => {
       { id: 'a', line: 2, column: 1, rule: 'repeated', message: 'the id occurs twice' },
     ])
     expect(problemsOf(`{"a": {"host": "b", ${entry.slice(1)}}`).map((p) => p.message)).to.deep.equal([
-      'the key "host" is there twice',
+      'the key "host" occurs twice',
     ])
   })
 
@@ -146,7 +146,7 @@ describe('the registry', () => {
       }
       const value = Object.fromEntries([...order, 'beside'].map((id) => [id, entries[id]]))
       expect(messagesOf(value)).to.have.length(1)
-      expect(messagesOf(value)[0]).to.match(/^inner: bootstrapPrefix "boot\/x\/y" lies inside outer's/)
+      expect(messagesOf(value)[0]).to.match(/^inner: bootstrapPrefix "boot\/x\/y" is inside the prefix of outer/)
     })
   }
 
