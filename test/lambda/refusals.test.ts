@@ -126,8 +126,21 @@ describe('Control API: refusals', () => {
               requestedBy: body.requestedBy,
               caller: body.caller,
             },
-            { planOnly: false, onFailure: undefined, wait: false, waitTimeoutMs: 1, healthTimeoutMs: undefined },
-            { mode: 'agent', inRun: false, registry, plane: () => Promise.reject(new Error('the CLI did not refuse')) },
+            {
+              planOnly: false,
+              onFailure: undefined,
+              wait: false,
+              waitTimeoutMs: 1,
+              healthTimeoutMs: undefined,
+              code: undefined,
+            },
+            {
+              mode: 'agent',
+              inRun: false,
+              registry,
+              progress: new FakeProgress(),
+              plane: () => Promise.reject(new Error('the CLI did not refuse')),
+            },
           ),
         )
         expect([cli.code, cli.message]).to.deep.equal([answer.code, answer.message])

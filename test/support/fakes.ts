@@ -262,7 +262,12 @@ export class FakeStore implements ObjectStore, BundleReader {
     const object = this.objects.get(key)
     if (!object) return null
     const bytes = Buffer.from(object.text)
-    return { size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex'), encryption: 'aws:kms', bytes }
+    return {
+      size: bytes.length,
+      sha256: createHash('sha256').update(bytes).digest('hex'),
+      encryption: 'aws:kms',
+      bytes,
+    }
   }
 
   async list(prefix: string, { atMost, flat }: ListOptions = {}) {
@@ -330,6 +335,12 @@ export class FakeRuns implements Runs {
 
   async jobs(runId: number) {
     return this.jobsOf.get(runId) ?? []
+  }
+
+  readonly cancelled: number[] = []
+
+  async cancel(runId: number) {
+    this.cancelled.push(runId)
   }
 }
 

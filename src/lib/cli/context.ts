@@ -142,12 +142,18 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
             run: settings.workflowRun(env),
             defaultStrategy: settings.deployStrategy(env),
           }),
+          freeze: async () => {
+            const { readRegistry } = await import('../ops/registry/readRegistry.js')
+            const registry = await readRegistry(await port('registry'))
+            return { ...(await pick('store', 'clock', 'codes')), registry }
+          },
         })
       }
       const api = await controlApi()
       const { controlApiPlane } = await import('../ops/deploy/controlApiPlane.js')
       return controlApiPlane({ api, ...(await pick('clock', 'progress')) })
     },
+    codes: async () => (await import('../adapters/people/oneTimeCodes.js')).oneTimeCodes,
     compute: async () =>
       (await import('../adapters/deploy/compute.js')).createCompute({ ...aws(), amiOwners: settings.amiOwners(env) }),
     fleetMachines: async () => (await import('../adapters/deploy/machines.js')).createMachines(aws()),
@@ -315,6 +321,10 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     /** The instance that asks, or null for a person's machine. @throws ClawctlError NOT_CONFIGURED */
     get caller() {
       return settings.callerOf(env)
+    },
+    /** What the Control API found out about who asks, for its workflow's run; undefined elsewhere. */
+    get identity() {
+      return mode() === 'ci' ? settings.identityOf(env) : undefined
     },
     /** Whether this process is a workflow's run on the direct plane. */
     get inRun() {

@@ -16,6 +16,7 @@ import type { BuildPorts } from '../ops/images/buildImage.js'
 import type { Machines } from '../ops/images/catalog.js'
 import type { ImagePorts } from '../ops/images/ports.js'
 import type { SmokePorts } from '../ops/images/smokeImage.js'
+import type { OneTimeCodes } from '../ops/people/people.js'
 import type { Clock, Compute, JobReport, ObjectStore, Progress, RegistrySource, Runs, Tofu } from '../ops/ports.js'
 import type { GithubInspection } from '../ops/preflight/ports.js'
 import type { PreflightPorts } from '../ops/preflight/preflight.js'
@@ -41,6 +42,8 @@ export interface Ports {
 
   /** @throws ClawctlError ON_AGENT_HOST, NOT_CONFIGURED */
   plane: Plane
+  /** One-time codes of people. */
+  codes: OneTimeCodes
   compute: Compute
   fleetMachines: FleetMachines
   store: ObjectStore
@@ -78,6 +81,8 @@ export interface Ports {
   machines: Machines
   smokeMachines: SmokePorts['machines']
 }
+
+export const PEOPLE_DIRECT = { what: 'People commands use' }
 
 /** Of the commands that make images. */
 export const IMAGE_PORTS = [

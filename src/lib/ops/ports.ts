@@ -100,6 +100,8 @@ export interface Runs {
   /** Newest first. */
   list(limit: number): Promise<Run[]>
   jobs(runId: number): Promise<Job[]>
+  /** It is not an error where the run is over. */
+  cancel(runId: number): Promise<void>
 }
 
 /** Work that is shown while it runs; `say` replaces its newest clause. */

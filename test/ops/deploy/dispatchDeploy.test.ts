@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import { oneTimeCodes } from '../../../src/lib/adapters/people/oneTimeCodes.js'
 import type { Order } from '../../../src/lib/domain/contract/index.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { dispatchDeploy } from '../../../src/lib/ops/deploy/dispatchDeploy.js'
@@ -7,6 +8,8 @@ import {
   FakeClock,
   FakeRuns,
   FakeStore,
+  imageOf,
+  NEW,
   OLD,
   recordOf,
   registryOf,
@@ -16,14 +19,20 @@ import {
 } from '../../support/fakes.js'
 
 const REQUEST = { target: 'a', requestId: 'request-0001', caller: 'b', requestedBy: 'Ada' }
-const TITLE = 'fleet deploy a [request-0001] via b by Ada'
+const IDENTITY = 'host claimed, person claimed' as const
+const TITLE = `fleet deploy a [request-0001] (${IDENTITY}) via b by Ada`
 
 function world() {
   const runs = new FakeRuns()
   const clock = new FakeClock()
   const store = new FakeStore()
-  const ports = { runs, clock, store, registry: registrySource(registryOf('a', 'b')) }
-  const ask = (change: Partial<Order> = {}) => dispatchDeploy({ ...REQUEST, ...change }, ports)
+  const images = { findImage: async () => imageOf(OLD), fleetImages: async () => [imageOf(NEW)] }
+  const registry = registrySource(registryOf('a', 'b'))
+  const ports = { runs, clock, store, registry, compute: images, codes: oneTimeCodes }
+  const ask = (change: Partial<Order> = {}, code?: string) => {
+    const { caller } = { ...REQUEST, ...change }
+    return dispatchDeploy({ ...REQUEST, ...change }, { host: caller ? 'claimed' : 'none', code }, ports)
+  }
   return { runs, clock, store, ask }
 }
 
@@ -56,7 +65,7 @@ describe('dispatchDeploy', () => {
       runUrl: 'https://github.example/runs/900',
       waitsFor: null,
     })
-    expect(runs.dispatched).to.deep.equal([REQUEST])
+    expect(runs.dispatched).to.deep.equal([{ ...REQUEST, identity: IDENTITY }])
     expect(clock.sleeps).to.deep.equal([])
   })
 
@@ -90,7 +99,7 @@ describe('dispatchDeploy', () => {
     store.set('claims/request-0001.json', { nonce: 'another', at: clock.now().toISOString() })
     expect((await failureOf(ask())).code).to.equal('UPSTREAM')
     expect(runs.dispatched).to.deep.equal([])
-    await clock.sleep(60_000)
+    await clock.sleep(10 * 60_000)
     expect(await ask()).to.include({ status: 'queued' })
   })
 
@@ -136,6 +145,8 @@ describe('dispatchDeploy', () => {
   const refusals: [change: Partial<Order>, code: string][] = [
     [{ target: 'b' }, 'SELF_DEPLOY'],
     [{ target: 'all', requestedBy: undefined }, 'BOT_DEPLOY_ALL'],
+    [{ target: 'all', caller: undefined, requestedBy: undefined }, 'PERSON_REQUIRED'],
+    [{ caller: 'c' }, 'UNKNOWN_CALLER'],
     [{ target: 'c' }, 'UNKNOWN_TARGET'],
     [{ target: 'A' }, 'INVALID_TARGET'],
     [{ amiOverride: 'ami-1' }, 'INVALID_AMI'],

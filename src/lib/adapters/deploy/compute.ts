@@ -9,9 +9,9 @@ import {
   paginateDescribeInstanceStatus,
   paginateDescribeInstances,
 } from '@aws-sdk/client-ec2'
+import { type Host, LIVE_STATES } from '../../domain/deploy/host.js'
 import { FAILED_TAG, type FleetImage } from '../../domain/deploy/image.js'
 import { READY_TAG } from '../../domain/images/names.js'
-import { type Host, LIVE_STATES } from '../../domain/deploy/host.js'
 import type { Compute } from '../../ops/ports.js'
 import { always, awsCall, clientLimits } from '../aws/errors.js'
 

@@ -25,7 +25,7 @@ class ForeignAnswer extends Error {
 }
 
 /**
- * The Control API over HTTPS. Every call may be retried: the POST carries a request id, and the same id starts one run.
+ * The Control API over HTTPS. Every call may be retried: the same request id starts one run, and a code is taken again for the same request.
  * What the API itself reports as failed upstream was retried there, and is not retried again.
  * @param options.token never put into a message, a URL or an argument
  * @param options.interruption breaks off the request for a deploy and the look at one: what somebody waits for
@@ -111,6 +111,19 @@ export function createControlApi(options: {
       const { deployAnswerSchema } = await deployContract()
       const signal = options.interruption?.()
       return (await call(deployAnswerSchema, 'POST', '/v1/deploys', { body: request, signal })).deploy
+    },
+    async freeze(request) {
+      const { freezesAnswerSchema } = await import('../../domain/contract/freeze.js')
+      return (await call(freezesAnswerSchema, 'POST', '/v1/freezes', { body: request })).freezes
+    },
+    async unfreeze(request) {
+      const { freezesAnswerSchema } = await import('../../domain/contract/freeze.js')
+      return (await call(freezesAnswerSchema, 'POST', '/v1/unfreezes', { body: request })).freezes
+    },
+    async cancel(requestId, request) {
+      const { deployAnswerSchema } = await deployContract()
+      const path = `/v1/deploys/${encodeURIComponent(requestId)}/cancel`
+      return (await call(deployAnswerSchema, 'POST', path, { body: request })).deploy
     },
     async deploys(limit) {
       const { deploysAnswerSchema } = await deployContract()

@@ -1,4 +1,5 @@
 import * as z from 'zod/mini'
+import { freezeSchema } from './freeze.js'
 import { hostStageSchema } from './stage.js'
 
 export const FLEET_STATES = ['running', 'pending', 'stopping', 'stopped', 'missing', 'orphan'] as const
@@ -44,6 +45,8 @@ export const fleetSchema = z.object({
   failedAmi: z.optional(z.nullable(z.extend(imageSchema, { requestId: z.string() }))),
   /** The deploy that is under way, by its own record. */
   deploying: z.optional(z.nullable(z.object({ requestId: z.string(), target: z.string() }))),
+  /** What may not be deployed, and why. */
+  freezes: z.optional(z.array(freezeSchema)),
   instances: z.array(fleetInstanceSchema),
 })
 export type Fleet = z.infer<typeof fleetSchema>

@@ -1,5 +1,5 @@
-import { HISTORY_LOOKBACK } from '../../domain/deploy/run.js'
 import { rollbackAmis } from '../../domain/deploy/rollback.js'
+import { HISTORY_LOOKBACK } from '../../domain/deploy/run.js'
 import { ClawctlError } from '../../domain/errors.js'
 import type { Plane } from './plane.js'
 
