@@ -1,8 +1,17 @@
-import { judgeSecrets, type StoredSecrets } from '../src/lib/domain/controlSecrets.js'
+import * as z from 'zod/mini'
+import { SECRET_NAMES } from '../src/lib/domain/controlSecrets.js'
 import { asClawctlError, ClawctlError, errorBody, httpStatusOf } from '../src/lib/domain/errors.js'
+import { parseJson } from '../src/lib/domain/json.js'
 import type { Clock, ObjectStore } from '../src/lib/ops/ports.js'
 import type { Env } from './configuration.js'
 import { createHandler, type FunctionUrlResult } from './handler.js'
+
+const secretsSchema = z.strictObject(
+  Object.fromEntries(SECRET_NAMES.map((name) => [name, z.optional(z.string())])) as Record<
+    (typeof SECRET_NAMES)[number],
+    z.ZodMiniOptional<z.ZodMiniString>
+  >,
+)
 
 /** How long a rotated token takes to be accepted by an execution environment that is in use. */
 const RENEW_AFTER_MS = 5 * 60_000
@@ -41,7 +50,7 @@ export function createHandlerWithSecrets(
     try {
       store ??= ports.store()
       const text = (await store.get(key as string))?.text ?? null
-      const secrets = parseSecrets(text, key as string, env)
+      const secrets = parseSecrets(text, key as string)
       if (text !== known?.text) known = { text: text as string, handle: createHandler(merge(env, secrets), log) }
       failure = null
       renewAt = ports.clock.now().getTime() + RENEW_AFTER_MS
@@ -71,11 +80,11 @@ async function within(patienceMs: number, work: Promise<void>): Promise<void> {
   clearTimeout(timer)
 }
 
-function parseSecrets(text: string | null, key: string, env: Env): StoredSecrets {
-  const verdict = text === null ? { ok: false as const, problems: ['it is missing'] } : judgeSecrets(text, env)
-  if (verdict.ok) return verdict.secrets
-  throw new ClawctlError('NOT_CONFIGURED', `${key} can not be used: ${verdict.problems.join('; ')}.`, {
-    hint: 'Write it as docs/RUNBOOK.md says.',
+function parseSecrets(text: string | null, key: string): z.infer<typeof secretsSchema> {
+  const parsed = secretsSchema.safeParse(text === null ? null : parseJson(text))
+  if (parsed.success) return parsed.data
+  throw new ClawctlError('NOT_CONFIGURED', `${key} is missing, or not a JSON object of the known names.`, {
+    hint: `Write it as docs/RUNBOOK.md says, with names among ${SECRET_NAMES.join(', ')}.`,
   })
 }
 

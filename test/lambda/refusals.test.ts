@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import { requestDeploy } from '../../src/lib/ops/deploy/requestDeploy.js'
 import { failureOf } from '../support/failure.js'
+import { FakeProgress } from '../support/fakes.js'
 import { REGISTRY, startPlane, type TestPlane } from '../support/plane.js'
 import { type Answer, type Env, environment, event, Lambda, PREVIOUS, TOKEN } from './invoke.js'
 

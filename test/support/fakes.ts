@@ -4,6 +4,7 @@ import type {
   BundleManifest,
   DeployDetail,
   DeployRecord,
+  Freeze,
   Heartbeat,
   Image,
 } from '../../src/lib/domain/contract/index.js'
@@ -174,6 +175,14 @@ export function recordOf(change: Partial<DeployRecord> = {}): DeployRecord {
     finishedAt: null,
     hosts: [],
     error: null,
+    ...change,
+  }
+}
+
+export function freezeOf(target: string, change: Partial<Freeze> = {}): Freeze {
+  return {
+    ...{ target, reason: 'Discord is down', caller: null, requestedBy: 'Ada', identity: 'person verified' },
+    ...{ at: START, until: null },
     ...change,
   }
 }

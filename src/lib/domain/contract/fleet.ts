@@ -45,9 +45,9 @@ export const fleetSchema = z.object({
   failedAmi: z.optional(z.nullable(z.extend(imageSchema, { requestId: z.string() }))),
   /** The deploy that is under way, by its own record. */
   deploying: z.optional(z.nullable(z.object({ requestId: z.string(), target: z.string() }))),
+  instances: z.array(fleetInstanceSchema),
   /** What may not be deployed, and why. */
   freezes: z.optional(z.array(freezeSchema)),
-  instances: z.array(fleetInstanceSchema),
 })
 export type Fleet = z.infer<typeof fleetSchema>
 
