@@ -9,7 +9,8 @@
       inputs.nixpkgs.follows = "nixpkgs";
     };
 
-    # The gateway's packaging. Another one: --override-input nix-openclaw URL, or `follows` in a consumer's flake; all that
+    # The gateway's packaging. It is built with our nixpkgs, one for the whole host, so no cache of others has what it makes:
+    # the image carries it. Another one: --override-input nix-openclaw URL, or `follows` in a consumer's flake; all that
     # is asked of it is an overlay with `openclaw-gateway`.
     nix-openclaw = {
       url = "github:openclaw/nix-openclaw";
@@ -62,12 +63,26 @@
           ];
         };
 
+      # The base image, with everything that the hosts of its system are made of at this commit: their switch at first boot
+      # evaluates, and neither builds nor downloads. See ADR 42.
       mkImage =
         system:
         lib.nixosSystem {
           modules = [
             ./nix/image.nix
-            { nixpkgs.hostPlatform = system; }
+            {
+              nixpkgs.hostPlatform = system;
+              system.extraDependencies = [
+                agenix.outPath
+                nix-openclaw.outPath
+                nixpkgs.outPath
+              ]
+              ++ map (host: host.config.system.build.toplevel) (
+                lib.filter (host: host.pkgs.stdenv.hostPlatform.system == system) (
+                  lib.attrValues self.nixosConfigurations
+                )
+              );
+            }
             revision
           ];
         };
@@ -102,14 +117,38 @@
         image = (mkImage pkgs.stdenv.hostPlatform.system).config.system.build.images.amazon;
       });
 
-      # Evaluated whole, built only where it is ours: the gateway and the systems take an hour of compiling without a cache,
-      # and image-build.yml builds them anyway.
+      # Hosts are evaluated whole; image-build.yml builds them.
       checks = forAllSystems (
         pkgs:
         let
+          inherit (pkgs.stdenv.hostPlatform) system;
           evaluated = name: text: pkgs.writeText name (builtins.unsafeDiscardStringContext text);
+          hosts = lib.filterAttrs (_: host: host.pkgs.stdenv.hostPlatform.system == system) self.nixosConfigurations;
         in
-        {
+        # In virtual machines; they need KVM.
+        import ./nix/tests {
+          inherit pkgs;
+          modules = [
+            agenix.nixosModules.default
+            self.nixosModules.clawdinator
+          ];
+        }
+        # The rendered configuration of each host, by the validator of the very gateway that it gets.
+        // lib.mapAttrs' (
+          name: host:
+          lib.nameValuePair "gateway-config-${name}" (
+            pkgs.runCommand "clawdinator-gateway-config-${name}" { nativeBuildInputs = [ pkgs.jq ]; } ''
+              export HOME=$TMPDIR OPENCLAW_NIX_MODE=1 OPENCLAW_STATE_DIR=$TMPDIR/state
+              export OPENCLAW_CONFIG_PATH=${host.config.services.clawdinator.configFile}
+              mkdir $OPENCLAW_STATE_DIR
+              ${lib.getExe' host.config.services.clawdinator.package "openclaw"} config validate --json >answer || true
+              jq . answer
+              jq -e .valid answer >/dev/null
+              touch $out
+            ''
+          )
+        ) hosts
+        // {
           inherit (self.packages.${pkgs.stdenv.hostPlatform.system}) clawctl control-api;
 
           scripts =
@@ -126,6 +165,30 @@
                 find . -name '*.sh' -exec shfmt -d -i 2 -ci {} +
                 touch $out
               '';
+
+          nix-files =
+            pkgs.runCommand "clawdinator-nix-files-check"
+              {
+                nativeBuildInputs = [
+                  pkgs.deadnix
+                  pkgs.nixfmt
+                  pkgs.statix
+                ];
+              }
+              ''
+                mkdir source && cp ${./flake.nix} source/flake.nix && cp -r ${./nix} source/nix
+                cd source
+                find . -name '*.nix' -exec nixfmt --check {} +
+                deadnix --fail .
+                statix check .
+                touch $out
+              '';
+
+          # docs/options.md is what the modules say.
+          options-page = pkgs.runCommand "clawdinator-options-page-check" { } ''
+            diff ${./docs/options.md} ${pkgs.writeText "options.md" (import ./nix/lib/options-page.nix)}
+            touch $out
+          '';
 
           # Every host of the registry, of either system.
           hosts = evaluated "clawdinator-hosts" (

@@ -6,6 +6,7 @@ import { type Configuration, type Env, readConfiguration } from './configuration
 import { createPorts, type LambdaPorts } from './context.js'
 import { parseEvent } from './event.js'
 import { Meter } from './meter.js'
+import { page } from './page.js'
 import { Recent, recentPorts } from './recent.js'
 import { Secrets } from './redaction.js'
 import { findRoute, MethodNotAllowed, runRoute } from './router.js'
@@ -44,6 +45,7 @@ export function createHandler(
   return async (event) => {
     const started = performance.now()
     const request = parseEvent(event)
+    if (request.path === '/' && request.method === 'GET') return { statusCode: 200, ...page }
     const headers: Record<string, string> = { 'content-type': 'application/json', 'cache-control': 'no-store' }
     const meter = new Meter()
     let subject: Subject = {}

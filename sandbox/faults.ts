@@ -13,13 +13,21 @@ import {
 /** How an answer fails. A corrupt upload is no failure of the service: it is for the checksum to find. */
 export type HttpStrike = Exclude<StrikeKind, 'corrupt'>
 
+/** `other`: those of AWS that have no faults of their own. */
+export type AnyService = Service | 'other'
+
 /** What is still to go wrong. HTTP faults use themselves up; host faults stay. */
 export class Faults {
   #faults: Fault[]
+  readonly #now: () => Date
   readonly #rate = { second: 0, requests: 0 }
+  /** While it is pending, no service answers anything new. */
+  held: Promise<void> | null = null
 
-  constructor(faults: readonly Fault[] = []) {
+  /** @param now by which the seconds of quotas are counted */
+  constructor(faults: readonly Fault[] = [], now: () => Date = () => new Date()) {
     this.#faults = faults.map((f) => ({ ...f }))
+    this.#now = now
   }
 
   /** Adds a fault; the returned function takes back what is left of it. */
@@ -32,7 +40,7 @@ export class Faults {
   }
 
   /** How the next answer of the service fails, if it does. Uses up one strike. */
-  strike(service: Service): HttpStrike | null {
+  strike(service: AnyService): HttpStrike | null {
     let struck: HttpStrike | null = null
     for (const fault of this.#faults) {
       if (fault.on !== service || !('strikes' in fault) || fault.kind === 'corrupt') continue
@@ -62,7 +70,7 @@ export class Faults {
   overQuota(): boolean {
     const quota = Math.min(...this.#faults.map((f) => ('perSecond' in f ? f.perSecond : Number.POSITIVE_INFINITY)))
     if (quota === Number.POSITIVE_INFINITY) return false
-    const second = Math.floor(Date.now() / 1000)
+    const second = Math.floor(this.#now().getTime() / 1000)
     if (this.#rate.second !== second) Object.assign(this.#rate, { second, requests: 0 })
     this.#rate.requests += 1
     return this.#rate.requests > quota
@@ -80,7 +88,7 @@ export class Faults {
     return fault.kind
   }
 
-  delayMs(service: Service): number {
+  delayMs(service: AnyService): number {
     return Math.max(0, ...this.#faults.map((f) => (f.on === service && 'delayMs' in f ? f.delayMs : 0)))
   }
 

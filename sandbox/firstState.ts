@@ -9,6 +9,7 @@ import { putBundles } from './bundles.js'
 import type { Checkout } from './checkout.js'
 import { applyChanges } from './tofu/apply.js'
 import { planChanges } from './tofu/plan.js'
+import { Clock } from './tofu/resources.js'
 import { readStack } from './tofu/stack.js'
 import { State } from './tofu/state.js'
 import { readVariables } from './tofu/variables.js'
@@ -107,13 +108,14 @@ async function deployed(
     const state = new State()
     const none = () => Promise.reject(new Error('there is nothing to import'))
     const changes = await planChanges(stack, variables, state, { replace: [], destroy: false, import: none })
+    const { signal } = new AbortController()
     const launchTime = new Date(now - (OLDER_IMAGE.days - 1) * DAY_MS)
     await applyChanges(changes, { stack, variables }, state, {
       cloud: worldCloud(world, launchTime),
       changed: async () => {},
       say: () => {},
-      signal: new AbortController().signal,
-      speed: Number.POSITIVE_INFINITY,
+      signal,
+      clock: new Clock(Number.POSITIVE_INFINITY, signal),
     })
     return state
   } catch (error) {

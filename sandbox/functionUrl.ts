@@ -43,6 +43,8 @@ class ExecutionEnvironment {
     this.#worker = new Worker(ENVIRONMENT_SOURCE, {
       eval: true,
       env,
+      // Not those of the process that runs the sandbox: a loader of its own, say.
+      execArgv: [],
       workerData: { module },
       stdout: true,
       stderr: true,

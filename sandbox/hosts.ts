@@ -1,17 +1,10 @@
-import { createHash } from 'node:crypto'
-import { activeKey, heartbeatKey, MANIFEST_NAME } from '../src/lib/domain/bundles/manifest.js'
-import {
-  activeMachineSchema,
-  bundleManifestSchema,
-  type Heartbeat,
-  type HostStage,
-  instanceIdSchema,
-} from '../src/lib/domain/contract/index.js'
+import { activeKey, heartbeatKey } from '../src/lib/domain/bundles/manifest.js'
+import { activeMachineSchema, type HostStage, instanceIdSchema } from '../src/lib/domain/contract/index.js'
 import { BOOT_LINE } from '../src/lib/domain/images/names.js'
 import { parseJson } from '../src/lib/domain/json.js'
 import type { Instance, World } from './aws/world.js'
 import type { Faults } from './faults.js'
-import { HostAccess } from './hostAccess.js'
+import { heartbeatOf, type Machine, machineOf, readBundle, UNITS } from './hostMachine.js'
 
 export interface HostsOptions {
   world: World
@@ -32,39 +25,8 @@ export interface HostsOptions {
 }
 
 const SHUTDOWN_MS = 100
-/** Hosts live so many times faster here than their heartbeats' times say: a minute without a restart takes half a second. */
-const SPEED = 120
 /** What was running before the sandbox has been for long. */
 const ADOPTED_MS = 10 * 60_000
-const UNITS: Partial<Record<HostStage, string>> = {
-  bundle: 'clawdinator-bootstrap.service',
-  switch: 'clawdinator-switch.service',
-  standby: 'clawdinator-gateway-standby.service',
-  active: 'clawdinator-gateway.service',
-}
-
-/** One machine that boots as a host. */
-interface Machine {
-  instance: Instance
-  access: HostAccess
-  id: string
-  bucket: string
-  prefix: string
-  requestId: string | null
-  stages: Heartbeat['stages']
-  failure: Heartbeat['failure']
-  generation: number | null
-  gateway: {
-    running: 'no' | 'standby' | 'active'
-    pid: number
-    restarts: number
-    since: number | null
-    crashes: boolean
-  }
-  /** A rejected token, as the probe and the channel find out. */
-  rejected: boolean
-}
-
 /**
  * The machines behind the instances: they boot, install their bundle, start a gateway and send heartbeats, as the NixOS
  * hosts would, with what their user data says and their role allows. A machine without the user data of a host boots
@@ -120,7 +82,7 @@ export class Hosts {
     for (const stage of ['booted', 'bundle', 'secrets', 'repositories', 'switch'] as const) this.#reach(machine, stage)
     machine.generation = this.#bundle(machine).generation
     this.#act(machine)
-    machine.gateway.since = this.#world.now().getTime() - ADOPTED_MS
+    machine.gateway.since = new Date(this.#world.now().getTime() - ADOPTED_MS).toISOString()
     this.#report(machine)
     this.#keepBeating(machine)
   }
@@ -169,22 +131,9 @@ export class Hosts {
     return this.#faults.host(id, instance.imageId === this.#world.latestImage()?.id)
   }
 
-  /** What the machine's user data write into /etc/clawdinator: all it knows of itself. Null where it is no host's. */
   #machineOf(instance: Instance): Machine | null {
-    const script = Buffer.from(instance.userData ?? '', 'base64').toString()
-    const values = new Map(
-      [...script.matchAll(/^write_value ([a-z-]+) '([^'\n]*)'$/gm)].map(([, k = '', v = '']) => [k, v]),
-    )
-    const [id, bucket] = [instanceIdSchema.safeParse(values.get('instance-name')).data, values.get('bucket')]
-    const prefix = values.get('bootstrap-prefix')?.replace(/\/+$/, '')
-    if (!script.startsWith('#!') || !id || !bucket || !prefix || !values.get('control-api-url')) return null
-    const machine: Machine = {
-      ...{ instance, id, bucket, prefix, access: new HostAccess(this.#world, instance) },
-      requestId: values.get('request-id') || instance.tags.get('clawdinator:request-id') || null,
-      ...{ stages: [], failure: null, generation: null, rejected: this.#faults.host(id, true) === 'bad-token' },
-      gateway: { running: 'no', pid: 0, restarts: 0, since: null, crashes: false },
-    }
-    this.#machines.set(instance.id, machine)
+    const machine = machineOf(this.#world, instance)
+    if (machine) this.#machines.set(instance.id, machine)
     return machine
   }
 
@@ -261,7 +210,7 @@ export class Hosts {
     const { gateway } = machine
     this.#stopGateway(machine)
     this.#pids += 1
-    Object.assign(gateway, { running: stage, pid: this.#pids, since: this.#world.now().getTime() })
+    Object.assign(gateway, { running: stage, pid: this.#pids, since: this.#now() })
     this.#log(machine, 'start', stage)
     this.#reach(machine, stage)
     if (gateway.crashes) {
@@ -283,26 +232,11 @@ export class Hosts {
     this.#world.gateways.push({ at: this.#world.now(), id, instanceId: instance.id, event, acts: stage === 'active' })
   }
 
-  /** What is wrong with the host's bundle, as the end of a sentence, or null. */
-  #bundle({ access, bucket, prefix, id }: Machine): { problem: string | null; generation: number | null } {
-    const bad = (problem: string) => ({ problem, generation: null })
-    if (this.#faults.badBundle(id)) return bad('the bundle is damaged (fault host:bad-bundle)')
-    if (!this.#world.buckets.has(bucket)) return bad(`there is no bucket ${bucket}`)
-    const manifest = access.get(bucket, `${prefix}/${MANIFEST_NAME}`)
-    if (manifest.status === 403) return bad(manifest.why)
-    if (manifest.status === 404) return bad(`there is no ${prefix}/${MANIFEST_NAME}`)
-    const bundle = bundleManifestSchema.safeParse(parseJson(manifest.body.toString()))
-    if (!bundle.success) return bad(`${prefix}/${MANIFEST_NAME} does not describe a bundle`)
-    for (const { key, size, sha256 } of bundle.data.objects) {
-      const read = access.get(bucket, `${prefix}/${key}`)
-      if (read.status === 403) return bad(read.why)
-      if (read.status === 404) return bad(`${prefix}/${key} is missing`)
-      if (read.body.length !== size) return bad(`${prefix}/${key} has ${read.body.length} bytes instead of ${size}`)
-      if (createHash('sha256').update(read.body).digest('hex') !== sha256) {
-        return bad(`${prefix}/${key} has another SHA-256`)
-      }
-    }
-    return { problem: null, generation: bundle.data.generation }
+  #bundle(machine: Machine): ReturnType<typeof readBundle> {
+    const damaged = this.#faults.badBundle(machine.id)
+    return damaged
+      ? { problem: 'the bundle is damaged (fault host:bad-bundle)', generation: null }
+      : readBundle(machine)
   }
 
   #now(): string {
@@ -323,48 +257,19 @@ export class Hosts {
   }
 
   #report(machine: Machine): boolean {
-    const { instance, id, access, bucket, gateway, stages, failure } = machine
+    const { instance, id, access, bucket, gateway } = machine
     if (instance.state !== 'running') return false
-    const current = stages.at(-1) ?? { stage: 'booted' as const, at: this.#now() }
     if (gateway.crashes && gateway.running !== 'no') {
       this.#pids += 1
-      Object.assign(gateway, { pid: this.#pids, restarts: gateway.restarts + 1, since: this.#world.now().getTime() })
+      Object.assign(gateway, { pid: this.#pids, restarts: gateway.restarts + 1, since: this.#now() })
     }
-    const up = gateway.running !== 'no' && !gateway.crashes
-    const heartbeat: Heartbeat = {
-      ...{ schema: 2, id, instanceId: instance.id, amiId: instance.imageId, at: this.#now() },
-      requestId: machine.requestId,
-      revision: revisionOf(this.#world, instance),
-      imageRevision: revisionOf(this.#world, instance),
-      ...{ stage: current.stage, stageSince: current.at, stages: [...stages], failure },
-      gateway: {
-        // Sampled while it crashes, a unit reads `active` half of the time.
-        state: up ? 'active' : gateway.running === 'no' ? 'inactive' : this.#pids % 2 ? 'active' : 'activating',
-        ...{ mainPid: gateway.pid, restarts: gateway.restarts, activeSince: this.#activeSince(machine) },
-        channels: [
-          {
-            name: 'discord',
-            connected: up ? !machine.rejected : null,
-            reason: machine.rejected ? '401: the token was rejected' : null,
-          },
-        ],
-        ...{ plugins: [], probedAt: up ? this.#now() : null },
-      },
-      bundle: machine.generation === null ? null : { generation: machine.generation },
-      selfUpdate: null,
-    }
+    const heartbeat = heartbeatOf(machine, this.#revisionOf(instance), this.#now())
     const refused = access.put(bucket, heartbeatKey(id, instance.id), JSON.stringify(heartbeat))
     if (refused) {
       this.#note(`${id} (${instance.id}) can't send a heartbeat: ${refused}`)
       return false
     }
     return true
-  }
-
-  #activeSince({ gateway }: Machine): string | null {
-    if (gateway.since === null) return null
-    const now = this.#world.now().getTime()
-    return new Date(now - (now - gateway.since) * SPEED).toISOString()
   }
 
   #keepBeating(machine: Machine): void {
@@ -400,9 +305,9 @@ export class Hosts {
     for (const timer of this.#timers.get(instanceId) ?? []) clearTimeout(timer)
     this.#timers.delete(instanceId)
   }
-}
 
-function revisionOf(world: World, { imageId }: Instance): string | null {
-  const tags = world.images.get(imageId)?.tags
-  return tags?.get('revision') ?? tags?.get('clawdinator:revision') ?? null
+  #revisionOf({ imageId }: Instance): string | null {
+    const tags = this.#world.images.get(imageId)?.tags
+    return tags?.get('revision') ?? tags?.get('clawdinator:revision') ?? null
+  }
 }

@@ -4,8 +4,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Service } from '../src/lib/domain/sandboxOptions.js'
-import type { Faults, HttpStrike } from './faults.js'
+import type { AnyService, Faults, HttpStrike } from './faults.js'
 
 export interface Exchange {
   method: string
@@ -28,7 +27,7 @@ export interface Reply {
 
 /** One line of the request log: what a test asks "how often was that called?". */
 export interface LoggedRequest {
-  service: Service
+  service: AnyService
   method: string
   path: string
   status: number | 'reset' | 'hang'
@@ -36,7 +35,7 @@ export interface LoggedRequest {
 
 /** What a service answered, and whether a fault did it in its stead. */
 export interface Answered {
-  service: Service
+  service: AnyService
   exchange: Exchange
   reply: Reply
   struck: boolean
@@ -51,7 +50,7 @@ export interface Endpoint {
 }
 
 export interface EndpointOptions {
-  service: Service
+  service: AnyService
   handle(exchange: Exchange): Promise<Reply> | Reply
   /** The service's own way to say "slow down" or "internal error". */
   fail(strike: Exclude<HttpStrike, 'reset' | 'hang'>): Reply
@@ -79,6 +78,7 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
     const method = request.method ?? 'GET'
     const log = (status: LoggedRequest['status']) =>
       options.log?.({ service, method, path: url.pathname + url.search, status })
+    await faults.held
     const delay = faults.delayMs(service)
     if (delay > 0) await sleep(delay)
     const strike = faults.strike(service)

@@ -24,7 +24,7 @@ import { BUCKET, firstState, publishNextImage, REGION } from './firstState.js'
 import { functionUrlEndpoint } from './functionUrl.js'
 import { githubEndpoint } from './github/endpoint.js'
 import { GitHub } from './github/github.js'
-import { Hosts } from './hosts.js'
+import { Hosts, type HostsOptions } from './hosts.js'
 import type { Endpoint, LoggedRequest } from './http.js'
 import { chooseTofu } from './tofuChoice.js'
 
@@ -39,6 +39,8 @@ const APP = {
 } as const
 /** Hosts boot in under a second here, so one that takes this long never will. */
 const HEALTH_TIMEOUT = '6s'
+/** Hosts boot some fifty times faster here, and what the Control API remembers grows old as fast. */
+const REUSE_MS = 40
 
 const makeToken = () => `cct_${randomBytes(24).toString('base64url')}`
 
@@ -64,6 +66,8 @@ function makeAppKey() {
 }
 
 export interface SandboxOptions {
+  /** How the hosts behave, where it is not as usual. */
+  hosts?: Pick<HostsOptions, 'bootMs'>
   /** Root of the clawctl package: the built Lambda and the stand-in lie there. */
   packageRoot: string
   checkoutRoot: string
@@ -72,6 +76,8 @@ export interface SandboxOptions {
   faults: readonly Fault[]
   tofu: TofuChoice
   env: NodeJS.ProcessEnv
+  /** How long the Control API may answer by what it read last; 40 ms where it is not given. */
+  reuseMs?: number
   /** What the plane does behind the scenes, one line each. */
   onNote?: (note: string) => void
 }
@@ -161,9 +167,12 @@ export class Sandbox {
       open(ec2Endpoint(world, { faults, log, accessKeyId: ACCESS_KEY_ID })),
       open(s3Endpoint(world, { faults, log, accessKeyId: ACCESS_KEY_ID })),
       open(ebsEndpoint(world, { faults, log, accessKeyId: ACCESS_KEY_ID })),
-      open(otherServicesEndpoint(world)),
+      open(otherServicesEndpoint(world, faults)),
     ])
     const aws = awsEnvironment(folder, { ec2Url, s3Url, ebsUrl, otherUrl })
+    // Where the real one finds a provider without the registry.
+    const { TF_CLI_CONFIG_FILE } = options.env
+    const real: Record<string, string> = options.tofu === 'real' && TF_CLI_CONFIG_FILE ? { TF_CLI_CONFIG_FILE } : {}
     const github = new GitHub({
       repository: DEFAULT_REPOSITORY,
       token: githubToken,
@@ -186,7 +195,7 @@ export class Sandbox {
       }),
       baseEnv: { PATH: systemPath(options.env), HOME: folder, LANG: 'C.UTF-8' },
       // The runner machine's own: where the services are, and that it is no fleet host.
-      extraEnv: { ...aws.endpoints, CLAWCTL_HOST_ROOT: join(folder, 'hosts', '.none') },
+      extraEnv: { ...aws.endpoints, ...real, CLAWCTL_HOST_ROOT: join(folder, 'hosts', '.none') },
       workDir: join(folder, 'runs'),
       faults,
       log,
@@ -202,8 +211,7 @@ export class Sandbox {
           ...aws.credentials,
           CONTROL_API_TOKEN: controlToken,
           CONTROL_API_CALLER_TOKENS: digestsOf(hostTokens),
-          // Hosts boot some fifty times faster here, and pictures grow old as fast.
-          CONTROL_API_REUSE_MS: '40',
+          CONTROL_API_REUSE_MS: String(options.reuseMs ?? REUSE_MS),
           GITHUB_TOKEN: githubToken,
           GITHUB_REPO: DEFAULT_REPOSITORY,
           GITHUB_API_URL: githubUrl,
@@ -229,11 +237,18 @@ export class Sandbox {
       faults,
       beforeUp: () => killRunnerInHealthCheck(faults, github),
       ...(options.onNote ? { onNote: options.onNote } : {}),
+      ...options.hosts,
     })
     hosts.start()
     closers.push(() => hosts.stop())
     const dies = (moment: RunnerMoment) => {
-      if (deployOf(github) && faults.runnerDies(moment)) github.killRunner()
+      if (!deployOf(github) || !faults.runnerDies(moment)) return
+      github.killRunner()
+      // Its processes die one after the other, and what they ask for meanwhile comes to nothing.
+      faults.held = (async () => {
+        while (deployOf(github)) await sleep(20)
+        faults.held = null
+      })()
     }
     world.iam.onMade(dies)
     world.onLaunch(() => dies('apply'))
@@ -256,6 +271,7 @@ export class Sandbox {
       pid: process.pid,
       ci: {
         ...aws.endpoints,
+        ...real,
         ...aws.credentials,
         S3_BUCKET: BUCKET,
         CLAWDINATOR_CONTROL_API_URL: controlApiUrl,

@@ -19,11 +19,11 @@ source "$here/lib/stage.sh"
 # The next beat is the retry that counts.
 S3_ATTEMPTS=2
 
-# The gateway's unit as systemd sees it, as JSON. A unit that does not exist is inactive.
+# The gateway's unit as systemd sees it, as JSON. A unit that does not exist is inactive; unknown is what systemd does not say.
 gateway() {
   systemctl show --timestamp=unix --property=ActiveState,MainPID,NRestarts,ActiveEnterTimestamp "$1" | jq -Rsc '
     [split("\n")[] | capture("^(?<key>\\w+)=(?<value>.*)$")] | from_entries
-    | {state: (.ActiveState // "inactive"), mainPid: (.MainPID // "0" | tonumber), restarts: (.NRestarts // "0" | tonumber),
+    | {state: (.ActiveState // "unknown"), mainPid: (.MainPID // "0" | tonumber), restarts: (.NRestarts // "0" | tonumber),
        activeSince: (if .ActiveState == "active" then (.ActiveEnterTimestamp // "" | capture("^@(?<s>\\d+)").s | tonumber | todateiso8601) else null end)}'
 }
 

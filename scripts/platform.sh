@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Plans or applies the platform stack, the first time, too, when there is no bucket yet to keep its state in: that apply
-# keeps it beside the stack and moves it into the bucket at its end. Run again after anything, it goes on from there; run
-# again after success, it changes nothing.
+# keeps it beside the stack and moves it into the bucket at its end. It may be killed at any moment and run again: what a
+# killed apply left half made is kept and imported. Run again after success, it changes nothing.
 set -euo pipefail
 
 usage() {
@@ -9,7 +9,7 @@ usage() {
 Usage: scripts/platform.sh plan|apply [OPTIONS OF TOFU]
 
 Needs AWS credentials, and in the environment: TF_VAR_region, TF_VAR_bucket, TF_VAR_github_repository_id,
-TF_VAR_github_owner_id. TOFU is the program (default: tofu), PLATFORM_STACK the stack's folder.
+TF_VAR_github_owner_id, TF_VAR_alarm_subscribers. TOFU is the program (default: tofu), PLATFORM_STACK the stack's folder.
 TEXT
   exit 2
 }
@@ -24,8 +24,10 @@ for name in TF_VAR_region TF_VAR_bucket; do
   fi
 done
 
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 tofu=${TOFU:-tofu}
-stack=${PLATFORM_STACK:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/infra/opentofu/aws/platform}
+stack=$(cd "${PLATFORM_STACK:-$root/infra/opentofu/aws/platform}" && pwd)
+# Both are there from the start of a first apply to its end, and while both are, OpenTofu's own commands work, too.
 override=$stack/first_apply_override.tf
 first_state=$stack/first-apply.tfstate
 
@@ -37,7 +39,7 @@ fi
 
 run() { "$tofu" -chdir="$stack" "$@"; }
 
-# 0: the backend is ready. 3: there is no bucket. Anything else is said, and ends the script.
+# 0: the backend is ready. 3: there is no bucket. Anything else is printed, and ends the script.
 init_in_bucket() {
   local said
   rm -f "$override"
@@ -52,34 +54,54 @@ init_beside_the_stack() {
   run init -input=false -no-color -reconfigure
 }
 
-# What a first apply left that was killed while it moved its state: in the bucket by now, or not.
-finish_move() {
-  [[ -s $first_state ]] || return 0
-  local ready=0
+lineage_of() { sed -n 's/^ *"lineage": *"\([^"]*\)".*/\1/p' | head -n 1; }
+
+# Whether a first apply that was killed had moved its state already.
+moved() {
+  local ready=0 ours theirs
   init_in_bucket || ready=$?
-  if ((ready == 0)) && [[ -n $(run state list 2>/dev/null) ]]; then rm -f "$first_state"*; fi
+  ((ready == 0)) || return 1
+  theirs=$(run state pull | lineage_of)
+  [[ -n $theirs ]] || return 1
+  ours=$(lineage_of <"$first_state")
+  if [[ -n $ours && $theirs != "$ours" ]]; then
+    echo "The bucket $TF_VAR_bucket holds the state of another apply than $first_state: move one of them away." >&2
+    exit 1
+  fi
 }
 
+# Without a lock: nobody else has this state yet, and a lock that a kill leaves would have to be released by hand.
 move_into_bucket() {
   rm -f "$override"
-  run init -input=false -no-color -migrate-state -force-copy "${backend[@]}"
-  rm -f "$first_state"*
+  run init -input=false -no-color -migrate-state -force-copy -lock=false "${backend[@]}"
+  rm -f "$first_state"* "$stack/.$(basename "$first_state").lock.info"
 }
 
-finish_move
+interrupted=false
+if [[ -e $first_state ]]; then interrupted=true; fi
+if $interrupted && moved; then rm -f "$first_state"*; fi
+
 ready=3
-if [[ ! -s $first_state ]]; then
+if [[ ! -e $first_state ]]; then
   ready=0
   init_in_bucket || ready=$?
 fi
-
-if ((ready == 0)); then
-  run "$verb" "$@"
-  exit
+if ((ready != 0)); then
+  echo "There is no state in a bucket $TF_VAR_bucket yet: it is kept in $first_state until the apply is through." >&2
+  if [[ $verb == apply ]]; then : >>"$first_state"; fi
+  init_beside_the_stack
 fi
 
-echo "There is no bucket $TF_VAR_bucket yet: its state is kept in $first_state until there is." >&2
-init_beside_the_stack
-trap 'rm -f "$override"' EXIT
+# A new apply of an empty account has nothing to find.
+if [[ $verb == apply ]] && { $interrupted || ((ready == 0)); }; then
+  variables=()
+  for option in "$@"; do
+    if [[ $option == -var=* || $option == -var-file=* ]]; then variables+=("$option"); fi
+  done
+  (cd "$root" && AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED=true node --import tsx scripts/platformRecover.ts "$tofu" "$stack" ${variables[@]+"${variables[@]}"})
+fi
+
 run "$verb" "$@"
-if [[ $verb == apply ]]; then move_into_bucket; fi
+if ((ready != 0)); then
+  if [[ $verb == apply ]]; then move_into_bucket; elif [[ ! -e $first_state ]]; then rm -f "$override"; fi
+fi

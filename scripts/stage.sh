@@ -14,6 +14,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
 source "$here/lib/common.sh"
 # shellcheck source-path=SCRIPTDIR source=lib/stage.sh
 source "$here/lib/stage.sh"
+# The unit's own may be narrower, and the heartbeat's user reads the report.
+umask 022
 
 # Seconds before a unit that has failed so often in a row is started again, beside its RestartSec. A mended bundle has to
 # get through within a minute.

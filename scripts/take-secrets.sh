@@ -20,9 +20,11 @@ check() {
   [[ -s $identity ]] || fail 1 "The bundle holds no identity to decrypt with." \
     "Upload it once: clawctl bootstrap upload $(host_value instance-name || printf ID) --identities-dir DIR"
   for file in "$bundle"/secrets/*.age; do
-    said=$(age --decrypt --identity "$identity" "$file" 2>&1 >/dev/null) ||
-      fail 1 "$(basename "$file") can't be decrypted with this machine's identity: ${said##*error: }" \
+    if ! said=$(age --decrypt --identity "$identity" "$file" 2>&1 >/dev/null); then
+      said=${said%%$'\n'*}
+      fail 1 "$(basename "$file") can't be decrypted with this machine's identity: ${said#age: error: }" \
         'Encrypt it for the recipient of this instance, and make the bundle again: clawctl bootstrap upload'
+    fi
   done
 }
 

@@ -11,10 +11,10 @@ const STS_NAMESPACE = 'https://sts.amazonaws.com/doc/2011-06-15/'
  * Where AWS_ENDPOINT_URL points: every service that has no emulator of its own. STS says who one is, which OpenTofu asks
  * before it touches a state, and IAM keeps the hosts' roles; everything else is refused by name, so that nothing ever leaves this machine for AWS.
  */
-export function otherServicesEndpoint(world: World): Promise<Endpoint> {
+export function otherServicesEndpoint(world: World, faults = new Faults()): Promise<Endpoint> {
   return listen({
-    service: 'ec2',
-    faults: new Faults(),
+    service: 'other',
+    faults,
     fail: () => ({ status: 500 }),
     handle: (exchange) => answer(world, exchange),
   })

@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile, readlink } from 'node:fs/promises'
 import { StringDecoder } from 'node:string_decoder'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { execa } from 'execa'
@@ -96,9 +96,9 @@ export class ProcessGroups {
         if (signal(-group, 'SIGKILL')) killed.add(group)
         else this.#groups.delete(group)
       }
-      const orphans = await tracked(trackingId)
+      const { orphans, starting } = await tracked(trackingId)
       for (const pid of orphans) if (signal(pid, 'SIGKILL')) killed.add(pid)
-      if (orphans.length === 0 && (this.#groups.size === 0 || round > 0)) break
+      if (orphans.length === 0 && !starting && (this.#groups.size === 0 || round > 0)) break
       await sleep(10)
     }
     this.#groups.clear()
@@ -106,15 +106,21 @@ export class ProcessGroups {
   }
 }
 
-async function tracked(trackingId: string): Promise<number[]> {
+/**
+ * Processes with the tracking id, and whether there is one that can't be read yet: while a process starts another
+ * program it has no environment, on a busy machine for many milliseconds.
+ */
+async function tracked(trackingId: string): Promise<{ orphans: number[]; starting: boolean }> {
   const pids = (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/.test(name)).map(Number)
+  let starting = false
   const marked = await Promise.all(
     pids.map(async (pid) => {
-      const environ = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '')
-      return pid !== process.pid && environ.split('\0').includes(`${TRACKING_VARIABLE}=${trackingId}`) ? pid : null
+      const environ = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => null)
+      if (environ === '' && (await readlink(`/proc/${pid}/exe`).catch(() => null))) starting = true
+      return pid !== process.pid && environ?.split('\0').includes(`${TRACKING_VARIABLE}=${trackingId}`) ? pid : null
     }),
   )
-  return marked.filter((pid) => pid !== null)
+  return { orphans: marked.filter((pid) => pid !== null), starting }
 }
 
 function signal(pid: number, name: NodeJS.Signals | 0): boolean {

@@ -3,7 +3,8 @@ import { Diagnostic } from './diagnostic.js'
 import { plain, type Value } from './evaluate.js'
 import { Module } from './module.js'
 import { type Change, configuredBody } from './plan.js'
-import { Provider, type Waiting } from './provider.js'
+import { Provider } from './provider.js'
+import type { Clock, Waiting } from './resources.js'
 import type { Stack } from './stack.js'
 import type { Attributes, Resource, State } from './state.js'
 import type { Variables } from './variables.js'
@@ -15,7 +16,7 @@ export interface ApplyPorts {
   say(line: string): void
   /** Aborted by an interrupt: what is being created is left tainted, and nothing else is begun. */
   signal: AbortSignal
-  speed: number
+  clock: Clock
 }
 
 /** Does what the plan says to `state`, one resource after the other: destroys from the leaves, creates from the roots. */
@@ -78,7 +79,7 @@ class Run {
     const attributes = this.#state.get(address)?.attributes ?? {}
     const id = String(attributes.id ?? '')
     say(`${address}: Destroying... [id=${id}]`)
-    const begun = Date.now()
+    const begun = this.#ports.clock.seconds
     await this.#provider(`${address}: Still destroying... [id=${id}`).destroy(type, address, attributes)
     this.#state.remove(address)
     await changed()
@@ -89,7 +90,7 @@ class Run {
     const { type, name, index = null, address } = change
     const { say, changed, signal } = this.#ports
     say(`${address}: Creating...`)
-    const begun = Date.now()
+    const begun = this.#ports.clock.seconds
     const resource = (attributes: Attributes): Resource => ({
       ...{ type, name, index, attributes, dependencies: this.dependencies(change) },
     })
@@ -109,7 +110,7 @@ class Run {
     const resource = this.#state.get(address)
     if (!resource) throw new Diagnostic('Provider produced inconsistent result', `${address} is not in the state.`)
     const after = this.#planned(change)
-    const begun = Date.now()
+    const begun = this.#ports.clock.seconds
     this.#ports.say(`${address}: Modifying... [id=${String(resource.attributes.id)}]`)
     await this.#provider('').update(type, address, resource.attributes, after)
     this.#state.put({ ...resource, attributes: after })
@@ -143,12 +144,12 @@ class Run {
   }
 
   #provider(still: string): Provider {
-    const { cloud, say, signal, speed } = this.#ports
-    const wait: Waiting = { speed, signal, still: (seconds) => say(`${still}${seconds}s elapsed]`) }
+    const { cloud, say, signal, clock } = this.#ports
+    const wait: Waiting = { clock, signal, still: (seconds) => say(`${still}${seconds}s elapsed]`) }
     return new Provider(cloud, wait)
   }
 
   #seconds(since: number): string {
-    return `${Math.round(((Date.now() - since) / 1000) * this.#ports.speed)}s`
+    return `${Math.round(this.#ports.clock.seconds - since)}s`
   }
 }

@@ -16,7 +16,9 @@ const REQUIRED_KEYS = ['bucket', 'key', 'region']
 
 /** Where `init` remembers the backend, like the real OpenTofu. */
 const FILE = 'terraform.tfstate'
-const rememberedSchema = z.object({ backend: z.object({ type: z.literal('s3'), config: backendConfigSchema }) })
+const rememberedSchema = z.object({
+  backend: z.object({ type: z.literal('s3'), config: backendConfigSchema, declared: backendConfigSchema }),
+})
 
 /** `init`: the declared arguments with those of -backend-config over them. */
 export function rememberBackend(
@@ -47,18 +49,28 @@ export function rememberBackend(
     throw new Diagnostic(`Missing Required Value`, `The attribute "${missing}" is required by the backend.`)
   }
   mkdirSync(dataDir, { recursive: true })
-  const remembered = { version: 3, terraform_version: TOFU_VERSION, serial: 1, backend: { type: 's3', config } }
+  const remembered = {
+    version: 3,
+    terraform_version: TOFU_VERSION,
+    serial: 1,
+    backend: { type: 's3', config, declared: Object.fromEntries(declared) },
+  }
   writeFileSync(join(dataDir, FILE), `${JSON.stringify(remembered, null, 2)}\n`)
   return config
 }
 
-/** @throws Diagnostic where `init` has not been run here */
-export function recallBackend(dataDir: string): BackendConfig {
+/** @throws Diagnostic where `init` has not been run here, or the stack's backend block has changed since */
+export function recallBackend(dataDir: string, declared: ReadonlyMap<string, string> | null): BackendConfig {
   const path = join(dataDir, FILE)
-  if (existsSync(path)) return rememberedSchema.parse(JSON.parse(readFileSync(path, 'utf8'))).backend.config
+  const known = existsSync(path) ? rememberedSchema.parse(JSON.parse(readFileSync(path, 'utf8'))).backend : null
+  const sorted = (config: Iterable<[string, string]>) => JSON.stringify([...config].sort())
+  if (known && sorted(Object.entries(known.declared)) === sorted(declared ?? [])) return known.config
+  const reason = known
+    ? 'Backend configuration block has changed'
+    : 'Initial configuration of the requested backend "s3"'
   throw new Diagnostic(
     'Backend initialization required, please run "tofu init"',
-    'Reason: Initial configuration of the requested backend "s3"\n\nThe "backend" is the interface that OpenTofu uses to store state, perform operations, etc. If this message is showing up, it means that the OpenTofu configuration you\'re using is using a custom configuration for the OpenTofu backend.',
+    `Reason: ${reason}\n\nThe "backend" is the interface that OpenTofu uses to store state, perform operations, etc. If this message is showing up, it means that the OpenTofu configuration you're using is using a custom configuration for the OpenTofu backend.`,
   )
 }
 

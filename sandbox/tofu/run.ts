@@ -1,36 +1,23 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import pMap from 'p-map'
 import { applyChanges } from './apply.js'
-import { type Command, type Invocation, parseArgs } from './args.js'
-import { Backend, type BackendConfig, recallBackend, rememberBackend } from './backend.js'
-import { createEc2, createIam, createS3 } from './clients.js'
+import { type Command, parseArgs } from './args.js'
+import { type Backend, recallBackend, rememberBackend } from './backend.js'
+import { createEc2, createIam } from './clients.js'
+import { type Context, type Io, locked, openBackend, reportError, takeArguments } from './context.js'
 import { Diagnostic, formatDiagnostic } from './diagnostic.js'
 import { plain } from './evaluate.js'
 import { Module } from './module.js'
 import { driftOf, planChanges, planJson } from './plan.js'
 import { count, planText, savedText } from './planText.js'
 import { Provider } from './provider.js'
+import { Clock } from './resources.js'
 import { checkFresh, loadPlan, savePlan } from './savedPlan.js'
 import { readStack } from './stack.js'
-import { addressOf, ctyOf, type Resource, State, TOFU_VERSION } from './state.js'
+import { addressOf, type Resource, State, TOFU_VERSION } from './state.js'
+import { forceUnlock, output, show, stateList, statePull, statePush, untaint } from './stateCommands.js'
 import { readVariables, restoreVariables } from './variables.js'
-
-export interface Io {
-  cwd: string
-  env: Readonly<Record<string, string | undefined>>
-  out(text: string): void
-  err(text: string): void
-  /** Aborted by the first interrupt. */
-  signal: AbortSignal
-}
-
-interface Context extends Io {
-  invocation: Invocation
-  /** The stack's directory: -chdir, else the working directory. */
-  dir: string
-  dataDir: string
-}
 
 /** Runs one command of the stand-in and returns its exit code. */
 export async function runTofu(argv: readonly string[], io: Io): Promise<number> {
@@ -40,9 +27,7 @@ export async function runTofu(argv: readonly string[], io: Io): Promise<number> 
     const dataDir = resolve(dir, io.env.TF_DATA_DIR || '.terraform')
     return await HANDLERS[invocation.command]({ ...io, invocation, dir, dataDir })
   } catch (error) {
-    const { summary, detail } =
-      error instanceof Diagnostic ? error : { summary: (error as Error).message || String(error), detail: '' }
-    io.err(formatDiagnostic('Error', summary, detail))
+    reportError(io, error)
     return 1
   }
 }
@@ -96,14 +81,11 @@ async function plan(context: Context): Promise<number> {
   const forced = invocation.list('replace')
   forced.forEach(checkReplaceAddress)
   const stack = readStack(dir)
-  const config = recallBackend(dataDir)
+  const config = recallBackend(dataDir, stack.backend)
   const warn = (summary: string, detail: string) => err(formatDiagnostic('Warning', summary, detail))
   const variables = readVariables(stack, invocation.vars, env, warn)
   const backend = await openBackend(config)
-  const release = invocation.flag('lock', true)
-    ? await backend.lock('OperationTypePlan', invocation.lockTimeoutMs, signal, (line) => out(`${line}\n`))
-    : async () => {}
-  try {
+  return locked(context, backend, 'OperationTypePlan', async () => {
     const state = await backend.readState()
     const region = String((stack.region ? new Module(stack, variables).evaluate(stack.region) : null) ?? config.region)
     const provider = await providerOf(region, context)
@@ -128,9 +110,7 @@ async function plan(context: Context): Promise<number> {
     const touches = imported + add + change + destroy > 0
     if (touches) out(savedText(file))
     return invocation.flag('detailed-exitcode', false) && touches ? 2 : 0
-  } finally {
-    await release()
-  }
+  })
 }
 
 /** OpenTofu's own parallelism. */
@@ -156,7 +136,7 @@ async function cloudOf(region: string) {
 }
 
 async function providerOf(region: string, { env, signal }: Pick<Context, 'env' | 'signal'>): Promise<Provider> {
-  return new Provider(await cloudOf(region), { speed: speedOf(env), signal, still: () => {} })
+  return new Provider(await cloudOf(region), { clock: new Clock(speedOf(env), signal), signal, still: () => {} })
 }
 
 /** Hosts boot some fifty times faster in the sandbox, and so goes the clock of its OpenTofu. */
@@ -185,40 +165,36 @@ async function apply(context: Context): Promise<number> {
     )
   }
   const saved = loadPlan(resolve(dir, file), file)
-  recallBackend(dataDir)
+  const stack = readStack(dir)
+  recallBackend(dataDir, stack.backend)
   const backend = await openBackend(saved.backend)
   const say = (line: string) => out(`${line}\n`)
-  const release = invocation.flag('lock', true)
-    ? await backend.lock('OperationTypeApply', invocation.lockTimeoutMs, signal, say)
-    : async () => {}
-  try {
+  await locked(context, backend, 'OperationTypeApply', async () => {
     checkFresh(saved, await backend.readState())
     const state = State.parse(saved.prior)
-    const stack = readStack(dir)
     const variables = restoreVariables(stack, saved.variables)
-    const speed = speedOf(env)
-    let [written, pending] = [Date.now(), false]
+    const clock = new Clock(speedOf(env), signal)
+    let written = clock.seconds
     const changed = async () => {
-      pending = true
-      if (((Date.now() - written) / 1000) * speed < PERSIST_SECONDS) return
-      await backend.writeState(state)
-      written = Date.now()
-      pending = false
+      if (clock.seconds - written < PERSIST_SECONDS) return
+      written = clock.seconds
+      // What can't be written now is written at the end.
+      await backend.writeState(state).catch(() => {})
     }
+    let failure: unknown = null
     try {
-      const ports = { cloud: await cloudOf(saved.region), changed, say, signal, speed }
+      const ports = { cloud: await cloudOf(saved.region), changed, say, signal, clock }
       await applyChanges(saved.changes, { stack, variables }, state, ports)
-      pending = true
     } catch (error) {
-      // What a create had begun is in the state, tainted.
-      pending = true
-      throw error
-    } finally {
-      if (pending) await lastWrite(backend, state, dir)
+      failure = error
     }
-  } finally {
-    await release()
-  }
+    // What a create had begun is in the state, tainted.
+    await lastWrite(backend, state, dir).catch((error) => {
+      if (failure !== null) reportError(context, failure)
+      throw error
+    })
+    if (failure !== null) throw failure
+  })
   const { import: imported, add, change, destroy } = count(saved.changes)
   say(
     `\nApply complete! Resources: ${imported > 0 ? `${imported} imported, ` : ''}${add} added, ${change} changed, ${destroy} destroyed.`,
@@ -240,149 +216,11 @@ async function lastWrite(backend: Backend, state: State, dir: string): Promise<v
   }
 }
 
-async function show(context: Context): Promise<number> {
-  const { invocation, dir, out } = context
-  const [file = invocation.text('plan')] = takeArguments(invocation, 1)
-  const json = invocation.flag('json', false)
-  if (file) {
-    const saved = loadPlan(resolve(dir, file), file)
-    out(json ? `${JSON.stringify(saved.json)}\n` : planText(saved.changes, []))
-    return 0
-  }
-  const state = await readState(context)
-  const lines = state.resources.map((resource) => `# ${addressOf(resource)}: ${String(resource.attributes.id)}`)
-  out(json ? `${JSON.stringify(state.toJson())}\n` : `${lines.join('\n') || 'No state.'}\n`)
-  return 0
-}
-
-async function stateList(context: Context): Promise<number> {
-  const wanted = context.invocation.positional
-  const addresses = (await readState(context)).resources.map(addressOf)
-  const listed = addresses.filter(
-    (address) => wanted.length === 0 || wanted.some((w) => address === w || address.startsWith(`${w}[`)),
-  )
-  context.out(listed.map((address) => `${address}\n`).join(''))
-  return 0
-}
-
-async function statePull(context: Context): Promise<number> {
-  takeArguments(context.invocation, 0)
-  const state = await readState(context)
-  if (state.lineage !== '') context.out(state.text())
-  return 0
-}
-
-async function statePush(context: Context): Promise<number> {
-  const [file] = takeArguments(context.invocation, 1)
-  if (file === undefined) throw new Diagnostic('Exactly one argument expected', 'Path to the state to push')
-  const pushed = State.parse(readFileSync(file === '-' ? 0 : resolve(context.dir, file), 'utf8'))
-  await withState(context, async (backend, state) => {
-    if (!context.invocation.flag('force', false) && state.lineage !== '') {
-      const summary = 'Failed to write state'
-      if (state.lineage !== pushed.lineage) {
-        throw new Diagnostic(
-          summary,
-          `cannot import state with lineage "${pushed.lineage}" over unrelated state with lineage "${state.lineage}"`,
-        )
-      }
-      if (state.serial > pushed.serial) {
-        throw new Diagnostic(
-          summary,
-          `cannot import state with serial ${pushed.serial} over newer state with serial ${state.serial}`,
-        )
-      }
-    }
-    await backend.pushState(pushed)
-  })
-  return 0
-}
-
-async function untaint(context: Context): Promise<number> {
-  const [address] = takeArguments(context.invocation, 1)
-  if (address === undefined) throw new Diagnostic('The untaint command expects exactly one argument.')
-  await withState(context, async (backend, state) => {
-    const resource = state.get(address)
-    if (!resource) {
-      throw new Diagnostic(
-        'No such resource instance',
-        `There is no resource instance in the state with the address ${address}.`,
-      )
-    }
-    if (!resource.tainted) {
-      throw new Diagnostic(
-        'Resource instance is not tainted',
-        `Resource instance ${address} is not currently tainted, and so it cannot be untainted.`,
-      )
-    }
-    const { tainted: _, ...whole } = resource
-    state.put(whole)
-    await backend.writeState(state)
-  })
-  context.out(`Resource instance ${address} has been successfully untainted.\n`)
-  return 0
-}
-
-/** Under the lock. */
-async function withState(context: Context, work: (backend: Backend, state: State) => Promise<void>): Promise<void> {
-  const { invocation, dir, dataDir, signal, out } = context
-  readStack(dir)
-  const backend = await openBackend(recallBackend(dataDir))
-  const release = invocation.flag('lock', true)
-    ? await backend.lock('OperationTypeInvalid', invocation.lockTimeoutMs, signal, (line) => out(`${line}\n`))
-    : async () => {}
-  try {
-    await work(backend, await backend.readState())
-  } finally {
-    await release()
-  }
-}
-
-async function forceUnlock({ invocation, dataDir, out }: Context): Promise<number> {
-  const [id] = takeArguments(invocation, 1)
-  if (id === undefined) throw new Diagnostic('Wrong number of arguments', 'Expected a single argument: LOCK_ID')
-  if (!invocation.flag('force', false)) {
-    throw new Diagnostic('The stand-in of the clawctl sandbox asks no questions', 'Say -force.')
-  }
-  await (await openBackend(recallBackend(dataDir))).unlock(id)
-  out('OpenTofu state has been successfully unlocked!\n')
-  return 0
-}
-
 function validate({ invocation, dir, out }: Context): number {
   takeArguments(invocation, 0)
   readStack(dir)
   out('Success! The configuration is valid.\n')
   return 0
-}
-
-async function output(context: Context): Promise<number> {
-  const { invocation, out } = context
-  const [name] = takeArguments(invocation, 1)
-  const { outputs } = await readState(context)
-  const shown = Object.entries(outputs).filter(([key]) => name === undefined || key === name)
-  if (name !== undefined && shown.length === 0) throw new Diagnostic(`Output "${name}" not found`)
-  const described = Object.fromEntries(
-    shown.map(([key, value]) => [key, { sensitive: false, type: ctyOf(value), value }]),
-  )
-  if (name !== undefined) out(`${JSON.stringify(outputs[name], null, 2)}\n`)
-  else if (invocation.flag('json', false)) out(`${JSON.stringify(described, null, 2)}\n`)
-  else out(shown.map(([key, value]) => `${key} = ${JSON.stringify(value, null, 2)}\n`).join(''))
-  return 0
-}
-
-async function readState({ dir, dataDir }: Context): Promise<State> {
-  readStack(dir)
-  return (await openBackend(recallBackend(dataDir))).readState()
-}
-
-async function openBackend(config: BackendConfig): Promise<Backend> {
-  const s3 = await createS3(config.region ?? '', config.use_path_style === 'true')
-  return new Backend(s3, config)
-}
-
-function takeArguments({ positional }: Invocation, most: number): readonly string[] {
-  if (positional.length <= most) return positional
-  throw new Diagnostic('Too many command line arguments', 'To specify a working directory, use the global -chdir flag.')
 }
 
 function checkReplaceAddress(address: string): void {

@@ -147,7 +147,7 @@ s3_get() {
 # s3_put KEY FILE: stores a small object.
 s3_put() {
   local key=$1 file=$2 attempt code said answer digest
-  said=$(mktemp) && answer=$(mktemp) || fail 1 "There is no room for a temporary file in ${TMPDIR:-/tmp}."
+  if ! said=$(mktemp) || ! answer=$(mktemp); then fail 1 "There is no room for a temporary file in ${TMPDIR:-/tmp}."; fi
   digest=$(sha256sum <"$file" | cut -c 1-64)
   for ((attempt = 1; attempt <= S3_ATTEMPTS; attempt++)); do
     code=0

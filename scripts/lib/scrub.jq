@@ -18,7 +18,7 @@ def scrubbed($files):
   | gsub("\\b[0-9]{6,}:[A-Za-z0-9_-]{30,}"; removed)
   | gsub("(?<scheme>[a-z][a-z0-9+.-]*://)[^/\\s:@]*:[^/\\s@]+@"; "\(.scheme)" + removed + "@")
   | gsub("(?<name>(?:bearer|basic)\\s+)[^\\s\"',;]{6,}"; "\(.name)" + removed; "i")
-  | gsub("(?<name>(?:token|secret|password|passwd|api[_-]?key|authorization|credential)s?[\"']?\\s*[:=]\\s*[\"']?)(?!\\[removed\\])[^\\s\"',;]{6,}"; "\(.name)" + removed; "i")
+  | gsub("(?<name>(?:token|secret|password|passwd|api[_-]?key|authorization|credential)s?[\"']?\\s*[:=]\\s*[\"']?)(?!\\[removed\\])(?!(?<=: )[a-z]+(?![^\\s,;.]))[^\\s\"',;]{6,}"; "\(.name)" + removed; "i")
   # A digest is as long as a token; commits and store paths are shorter.
   | gsub("(?<![A-Za-z0-9])[0-9a-f]{48,}(?![A-Za-z0-9])"; removed)
   # Long, with small and capital letters and digits. A path begins with a slash, and a version has dots.

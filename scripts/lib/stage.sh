@@ -76,7 +76,6 @@ blame() {
   report_open
   if (($(stage_number "$stage") < $(stage_number "$(stage_reached)"))); then return 0; fi
   scrub | jq -c --arg stage "$stage" --arg unit "$unit" --arg at "$(now_iso)" '{$stage, $unit, lines: ., $at}' >"$REPORT/failure.new"
-  chmod 0644 "$REPORT/failure.new"
   mv -f "$REPORT/failure.new" "$REPORT/failure.json"
   on_console "$unit failed in stage $stage" "$(jq -r '.lines[] | "  " + .' "$REPORT/failure.json")"
   report_now

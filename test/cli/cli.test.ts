@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { clawctl, expectFailure, ROOT, run, TestSandbox } from '../support/cli.js'
+import { clawctl, expectFailure, type Outcome, ROOT, TestSandbox } from '../support/cli.js'
 
 const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }
 
@@ -13,7 +13,7 @@ describe('the command line', () => {
   after(() => sandbox.close())
 
   it('--version', async () => {
-    const { code, stdout } = await clawctl(['--version'])
+    const { code, stdout } = await clawctl(['--version'], { process: true })
     expect(code).to.equal(0)
     expect(stdout).to.match(new RegExp(`^clawctl/${version} \\S+ node-v\\d`))
   })
@@ -31,6 +31,22 @@ describe('the command line', () => {
       .to.match(/TARGET[\s\S]+there\s+is\s+no\s+default/)
       .and.include('--requested-by')
     for (const { stderr } of [whole, topic, command]) expect(stderr).to.equal('')
+  })
+
+  it('is the same in a process of its own as in a thread of the tests, one command after the other', async () => {
+    const commands = [
+      ['registry', 'list', '--json'],
+      ['fleet', 'deploy', 'clawdinator-9'],
+      ['fleet', 'status', '--json', '--mode', 'ci'],
+      ['fleet', '--help'],
+    ]
+    for (const args of commands) {
+      const [thread, own] = await Promise.all(
+        [false, true].map((process) => sandbox.clawctl('laptop', args, { process })),
+      )
+      const of = ({ code, stdout, stderr }: Outcome) => ({ code, stdout, stderr })
+      expect(of(thread as Outcome)).to.deep.equal(of(own as Outcome))
+    }
   })
 
   it('a command that does not exist: exit 2, and what was probably meant', async () => {
@@ -138,7 +154,7 @@ describe('the command line', () => {
 
   it('needs no checkout to ask, only to know where', async () => {
     const [unset, status] = await Promise.all([
-      run([process.execPath, join(ROOT, 'bin/run.js'), 'fleet', 'status', '--mode', 'agent'], { cwd: '/' }),
+      clawctl(['fleet', 'status', '--mode', 'agent'], { cwd: '/' }),
       sandbox.clawctl('laptop', ['fleet', 'status', '--json'], { cwd: '/' }),
     ])
     expect(unset.code).to.equal(4)
@@ -148,7 +164,7 @@ describe('the command line', () => {
 
   it('tells what is wrong with DEBUG=clawctl without telling a secret', async () => {
     const env = { DEBUG: 'clawctl,*', CLAWDINATOR_CONTROL_API_URL: 'http://127.0.0.1:1' }
-    const { code, stderr } = await sandbox.clawctl('laptop', ['fleet', 'status'], { env })
+    const { code, stderr } = await sandbox.clawctl('laptop', ['fleet', 'status'], { env, process: true })
     expect(code).to.equal(4)
     expect(stderr).to.include('UPSTREAM').and.include(' at ')
     expect(stderr).not.to.include(sandbox.inner.session.controlToken)

@@ -7,10 +7,10 @@ import {
   BIN,
   clawctl,
   concurrently,
-  inSandbox,
   ROOT,
   runInSandbox,
   surroundings,
+  TestSandbox,
   temporaryFolder,
 } from '../support/cli.js'
 
@@ -35,7 +35,7 @@ function processesIn(folder: string): string[] {
 async function leftIn(folder: string): Promise<{ files: string[]; processes: string[] }> {
   for (let attempt = 0; ; attempt += 1) {
     const left = { files: readdirSync(folder), processes: processesIn(folder) }
-    if (attempt >= 20 || left.files.length + left.processes.length === 0) return left
+    if (attempt >= 600 || left.files.length + left.processes.length === 0) return left
     await sleep(100)
   }
 }
@@ -82,36 +82,24 @@ describe('clawctl sandbox', () => {
         },
         SIGTERM: () => interrupted('SIGTERM'),
         SIGINT: () => interrupted('SIGINT'),
-        joins: () =>
-          runInSandbox(
-            {},
-            `echo "$CLAWCTL_SANDBOX"
-             clawctl sandbox run --as clawdinator-2 -- bash -c 'echo "$CLAWCTL_SANDBOX"; clawctl fleet deploy clawdinator-2'
-             echo $?
-             clawctl sandbox run --as ci -- clawctl fleet status | grep -c running
-             clawctl sandbox run --running clawdinator-2 -- true
-             echo $?`,
-          ),
-        faults: () =>
-          runInSandbox(
-            {},
-            `clawctl sandbox run --fault api:error=always -- clawctl fleet status --json
-             echo $?
-             clawctl fleet status --json >/dev/null; echo $?`,
-          ),
       })
     let told: ReturnType<typeof begin>
-    before(() => {
+    let sandbox: TestSandbox
+    before(async () => {
       told = begin()
+      sandbox = await TestSandbox.start()
     })
+    after(() => sandbox.close())
+    /** A script in the tests' sandbox, which each `clawctl sandbox run` in it joins. */
+    const joining = (script: string) => sandbox.run('laptop', ['bash', '-c', script])
 
     it("passes the command's output through, adds nothing, and exits with its code, 128 and more for a signal", async () => {
-      const [code, signal] = await Promise.all([
+      const [code, joined] = await Promise.all([
         runInSandbox({}, 'echo out; echo err >&2; exit 42'),
-        runInSandbox({}, 'kill -9 $$'),
+        joining(`clawctl sandbox run -- bash -c 'echo out; kill -9 $$'; echo $?`),
       ])
       expect(code).to.include({ code: 42, stdout: 'out\n', stderr: 'err\n' })
-      expect(signal.code).to.equal(137)
+      expect(joined).to.include({ stdout: 'out\n137\n', stderr: '' })
     })
 
     it('runs several commands in one sandbox, with clawctl in PATH', async () => {
@@ -127,10 +115,9 @@ describe('clawctl sandbox', () => {
     })
 
     it('leaves no saved plan of a killed run behind', async () => {
-      const plans = () => readdirSync('/tmp').filter((name) => name.startsWith('clawctl-plan-'))
-      const before = plans()
-      await runInSandbox({ faults: ['runner:dies'] }, ['clawctl', 'fleet', 'deploy', 'clawdinator-2', '--wait'])
-      expect(plans()).to.deep.equal(before)
+      const { folder, env } = await ownFolder()
+      await runInSandbox({ env, faults: ['runner:dies'] }, ['clawctl', 'fleet', 'deploy', 'clawdinator-2', '--wait'])
+      expect(await leftIn(folder)).to.deep.equal(NOTHING)
     })
 
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -142,7 +129,14 @@ describe('clawctl sandbox', () => {
     }
 
     it('joins the sandbox that it runs in, in another role', async () => {
-      const { stdout, stderr } = await told.joins
+      const { stdout, stderr } = await joining(
+        `echo "$CLAWCTL_SANDBOX"
+         clawctl sandbox run --as clawdinator-2 -- bash -c 'echo "$CLAWCTL_SANDBOX"; clawctl fleet deploy clawdinator-2'
+         echo $?
+         clawctl sandbox run --as ci -- clawctl fleet status | grep -c running
+         clawctl sandbox run --running clawdinator-2 -- true
+         echo $?`,
+      )
       const [outer, inner, ...rest] = stdout.trimEnd().split('\n')
       expect(outer).to.match(/session\.json$/)
       expect(inner).to.equal(outer)
@@ -151,15 +145,18 @@ describe('clawctl sandbox', () => {
     })
 
     it('joins, and adds its faults for as long as its command runs', async () => {
-      expect((await told.faults).stdout)
+      const { stdout } = await joining(
+        `clawctl sandbox run --fault api:error=always -- clawctl fleet status --json
+         echo $?
+         clawctl fleet status --json >/dev/null; echo $?`,
+      )
+      expect(stdout)
         .to.include('UPSTREAM')
         .and.match(/\n4\n0\n$/)
     })
 
     it('joins several times at once', async () => {
-      await inSandbox({}, async ({ inner }) => {
-        await Promise.all(['a', 'b', 'c', 'd'].map(() => inner.environment({ kind: 'ci' }, surroundings())))
-      })
+      await Promise.all(['a', 'b', 'c', 'd'].map(() => sandbox.inner.environment({ kind: 'ci' }, surroundings())))
     })
 
     it('starts a fresh one where CLAWCTL_SANDBOX names one that has ended', async () => {
@@ -170,12 +167,11 @@ describe('clawctl sandbox', () => {
     })
 
     it("leaves the command's own flags and arguments to the command, where they equal its own, too", async () => {
-      const [flags, own] = await Promise.all([
-        runInSandbox({}, ['echo', '--json', '--fault', 'x', '-h', '--as=nobody', '--', '--', 'b']),
-        runInSandbox({ as: 'ci', faults: ['ec2:slow=1ms'] }, ['echo', '--as', 'ci', '--fault', 'ec2:slow=1ms', 'run']),
-      ])
-      expect(flags.stdout).to.equal('--json --fault x -h --as=nobody -- -- b\n')
-      expect(own.stdout).to.equal('--as ci --fault ec2:slow=1ms run\n')
+      const { stdout } = await joining(
+        `clawctl sandbox run -- echo --json --fault x -h --as=nobody -- -- b
+         clawctl sandbox run --as ci --fault ec2:slow=1ms -- echo --as ci --fault ec2:slow=1ms run`,
+      )
+      expect(stdout).to.equal('--json --fault x -h --as=nobody -- -- b\n--as ci --fault ec2:slow=1ms run\n')
     })
   })
 

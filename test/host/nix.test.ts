@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { execaSync } from 'execa'
+import { SECRETS } from '../../src/lib/domain/bundles/secrets.js'
 import { ROOT, registryOf, run, surroundings } from '../support/cli.js'
 
 const has = (program: string) => execaSync('bash', ['-c', `type -P ${program}`], { reject: false }).exitCode === 0
@@ -75,6 +76,74 @@ describe(`the Nix files${without}`, () => {
       'host is shared by a and c',
       'discordTokenSecret is shared by b and c',
     ])
+  })
+
+  it('make the page of options, which docs/options.md is', async () => {
+    const { value, error } = await evaluate('import ./nix/lib/options-page.nix')
+    expect(value, error).to.be.a('string')
+    const page = join(ROOT, 'docs/options.md')
+    if (process.env.UPDATE_SNAPSHOT !== undefined) await writeFile(page, String(value))
+    expect(await readFile(page, 'utf8'), 'run again with UPDATE_SNAPSHOT=1').to.equal(value)
+    const modules = await Promise.all(files('nix/modules', '.nix').map((file) => readFile(join(ROOT, file), 'utf8')))
+    for (const [, name] of modules.join('\n').matchAll(/^ {2,6}(\w+) = mkOption/gm)) {
+      if (!['tools', 'scripts', 'configFile', 'name', 'url'].includes(name ?? ''))
+        expect(value).to.contain(`.${name}\``)
+    }
+  })
+
+  it('translate the older form of a Discord channel, name its places, and leave the rest', async () => {
+    const lib = `{ inherit (builtins) mapAttrs attrNames removeAttrs concatLists;
+      mapAttrsToList = f: a: map (n: f n a.\${n}) (builtins.attrNames a);
+      filterAttrs = p: a: removeAttrs a (builtins.filter (n: !p n a.\${n}) (builtins.attrNames a));
+      optionalAttrs = c: a: if c then a else { }; }`
+    const config = {
+      gateway: { port: 1 },
+      channels: {
+        telegram: { allow: true },
+        discord: {
+          enabled: true,
+          guilds: {
+            1: {
+              users: ['u'],
+              channels: { a: { allow: true, requireMention: true }, b: { allow: true, enabled: false } },
+            },
+            2: { requireMention: true },
+          },
+        },
+      },
+    }
+    const { value, error } = await evaluate(
+      `let c = import ./nix/lib/channels.nix { lib = ${lib}; }; x = builtins.fromJSON ''${JSON.stringify(config)}''; in [ (c.modern x) (c.legacy x) (c.modern { }) (c.legacy (c.modern x)) ]`,
+    )
+    expect(value, error).to.deep.equal([
+      {
+        ...config,
+        channels: {
+          ...config.channels,
+          discord: {
+            enabled: true,
+            guilds: {
+              1: { users: ['u'], channels: { a: { enabled: true, requireMention: true }, b: { enabled: false } } },
+              2: { requireMention: true },
+            },
+          },
+        },
+      },
+      ['channels.discord.guilds.1.channels.a', 'channels.discord.guilds.1.channels.b'],
+      {},
+      [],
+    ])
+  })
+
+  it('name the same secrets as clawctl', async () => {
+    const common = await readFile(join(ROOT, 'nix/hosts/common.nix'), 'utf8')
+    const block = /secrets = \{([\s\S]*?)\n {2}\/\/ lib\.optionalAttrs \(site\.telegram/.exec(common)?.[1] ?? ''
+    const named = [...block.matchAll(/(?:^ {4}|\{ )(\$\{entry\.discordTokenSecret\}|[a-z][a-z-]+) = /gm)].map(
+      ([, name]) => name,
+    )
+    expect(named).to.have.members(
+      SECRETS.map((secret) => secret.nameFor({ id: 'x', discordTokenSecret: '${entry.discordTokenSecret}' })),
+    )
   })
 
   it('give every package of the lock an address', async () => {

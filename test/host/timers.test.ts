@@ -168,7 +168,9 @@ describe('self-update.sh', () => {
       `echo "$1" >>${R}/log
        v=$(jq -r .nodes.gateway.locked.rev ${R}/flake/flake.lock)
        if [[ -e ${R}/broken-$1-$v ]]; then exit 1; fi
-       if [[ $1 == switch ]]; then ln -sfn ${R}/systems/$v ${R}/run/current-system; ln -sfn ${R}/systems/$v ${R}/nix/var/nix/profiles/system; fi`,
+       if [[ $1 == build ]]; then ln -sfn ${R}/systems/$v result; fi
+       if [[ $1 == switch ]]; then ln -sfn ${R}/systems/$v ${R}/run/current-system; ln -sfn ${R}/systems/$v ${R}/nix/var/nix/profiles/system; fi
+       if [[ -e ${R}/unit-fails-$1-$v ]]; then exit 4; fi`,
     )
     await root.program('nix-env', `echo "set $4" >>${R}/log; ln -sfn "$4" ${R}/nix/var/nix/profiles/system`)
     await root.program(
@@ -216,13 +218,45 @@ describe('self-update.sh', () => {
   const locked = async () => JSON.parse(await root.read('flake/flake.lock')).nodes.gateway.locked.rev
   const log = async () => (existsSync(root.path('log')) ? (await root.read('log')).split('\n').filter(Boolean) : [])
 
-  it('takes up a newer version that holds', async () => {
+  const reported = async () => JSON.parse(await root.read('var/lib/clawdinator/self-update.json'))
+
+  it('takes up a newer version that holds, and reports what it did', async () => {
     await system('v2')
     const outcome = await update()
     expect(outcome.code, outcome.stderr).to.equal(0)
     expect(await current()).to.deep.equal(['v2', 'v2'])
     expect(await locked()).to.equal('v2')
+    expect(await reported()).to.include({ outcome: 'updated' })
     expect((await update()).stderr).to.contain('nothing newer')
+    expect(await reported()).to.include({ outcome: 'kept', detail: 'nothing newer' })
+  })
+
+  it('judges the gateway: a unit that fails at the switch is no reason, a plugin that is refused is one', async () => {
+    await system('v2')
+    await root.write('unit-fails-switch-v2', '')
+    const outcome = await update()
+    expect(outcome.code, outcome.stderr).to.equal(0)
+    expect(await current()).to.deep.equal(['v2', 'v2'])
+
+    await root.write('newest', 'v3')
+    const probe = { mainPid: 42, plugins: [{ name: 'discord', error: 'record-missing' }] }
+    await root.write('run/clawdinator-probe/probe.json', JSON.stringify({ ...probe, mainPid: 41 }))
+    expect((await update()).code, 'the probe of another process').to.equal(0)
+    await system('v2')
+    await root.write('run/clawdinator-probe/probe.json', JSON.stringify(probe))
+    expect((await update()).code).to.equal(1)
+    expect(await reported()).to.include({
+      outcome: 'rolled-back',
+      detail: 'the gateway refuses a plugin after the update: discord: record-missing',
+    })
+    expect(await current()).to.deep.equal(['v1', 'v1'])
+  })
+
+  it('goes back where the switch itself failed', async () => {
+    await system('v2')
+    await root.write('broken-switch-v2', '')
+    expect((await update()).stderr).to.contain('the switch failed')
+    expect(await current()).to.deep.equal(['v1', 'v1'])
   })
 
   it('goes back where it does not hold, and does not try the same again', async () => {
@@ -236,12 +270,27 @@ describe('self-update.sh', () => {
     const again = await update()
     expect(again.code, again.stderr).to.equal(0)
     expect(again.stderr).to.contain('did not hold before')
+    expect(await reported()).to.include({ outcome: 'skipped' })
     expect((await log()).filter((line) => line === 'switch')).to.have.length(switches)
     expect(await locked()).to.equal('v1')
 
     await root.write('newest', 'v3')
     expect((await update()).code).to.equal(0)
     expect(await current()).to.deep.equal(['v3', 'v3'])
+  })
+
+  it('tries it again after seven days', async () => {
+    await system('v2')
+    await root.write('crashes-v2', '')
+    await update()
+    const bad = 'var/lib/clawdinator/self-update/bad'
+    const [digest, at] = (await root.read(bad)).trim().split(' ')
+    await rm(root.path('crashes-v2'))
+    await root.write(bad, `${digest} ${Number(at) - 7 * 86_400 + 60}\n`)
+    expect((await update()).stderr).to.contain('did not hold before')
+    await root.write(bad, `${digest} ${Number(at) - 7 * 86_400}\n`)
+    expect((await update()).code).to.equal(0)
+    expect(await current()).to.deep.equal(['v2', 'v2'])
   })
 
   it('takes a service that starts again and again for one that does not hold', async () => {
@@ -286,7 +335,7 @@ describe('self-update.sh', () => {
     expect(await current()).to.deep.equal(['v1', 'v1'])
   })
 
-  it('proves an update that it was killed over before it looks for another', async () => {
+  it('judges an update that it was killed over before it looks for another', async () => {
     await system('v2')
     await root.write('var/lib/clawdinator/self-update/pending', `${'a'.repeat(64)} ${root.path('systems/v1')}\n`)
     await root.write('var/lib/clawdinator/self-update/lock', lock('v1'))

@@ -3,7 +3,9 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { ROOT } from '../support/plane.js'
-import { readStack, type Stack, type Statement, statementsOf } from '../support/stacks.js'
+import { isAllowed, type Policies, type Policy, type PolicyStatement, renderPolicy } from '../support/policies.js'
+import { readStack, type Stack, statementsOf } from '../support/stacks.js'
+import { ALLOWED, DENIED, ROLES, type Row, type Who } from './iamRequests.js'
 
 /** Whose rows of docs/security.md are which policy's. */
 const POLICIES: [who: RegExp, stack: 'platform' | 'fleet', document: string][] = [
@@ -77,6 +79,7 @@ describe('IAM', () => {
       ),
     )
     expect(wild).to.deep.equal([
+      'access_log S3:*',
       'bucket S3:*',
       'key kms:*',
       'key kms:GenerateDataKey*',
@@ -108,41 +111,12 @@ describe('IAM', () => {
     for (const call of calls) expect(call).to.match(/^(?:ec2|cloudwatch|logs):Describe|^(?:kms|logs|cloudwatch):List/)
   })
 
-  const only = (document: string, action: string): Statement[] =>
-    statementsOf(stacks.platform, document).filter(({ actions }) => actions.includes(action))
-
-  it('passes hosts’ roles to EC2 alone, and makes them with the boundary and below their path', () => {
-    for (const statement of only('fleet_deploy', 'iam:PassRole')) {
-      expect(statement.resources).to.deep.equal(['${local.host_roles}'])
-      expect(statement.conditions).to.deep.equal([
-        { test: 'StringEquals', variable: 'iam:PassedToService', values: ['ec2.amazonaws.com'] },
-      ])
-    }
-    for (const action of ['iam:CreateRole', 'iam:PutRolePolicy', 'iam:PutRolePermissionsBoundary']) {
-      for (const statement of only('fleet_deploy', action)) {
-        expect(statement.resources, action).to.deep.equal(['${local.host_roles}'])
-        expect(statement.conditions[0], action).to.deep.include({ variable: 'iam:PermissionsBoundary' })
-      }
-    }
+  it('makes hosts’ roles below their path and with the boundary, and its own elsewhere', () => {
     expect(stacks.platform.locals.get('host_roles')).to.match(/:role\/clawdinator\/\*$/)
     const own = [...stacks.platform.resources].filter(([key]) => key.startsWith('aws_iam_role.'))
     for (const [key, body] of own) expect(body.path ?? '/', key).not.to.match(/^\/clawdinator\//)
     const hosts = stacks.fleet.resources.get('aws_iam_role.clawdinator')
     expect(hosts).to.include({ path: '/clawdinator/', permissions_boundary: '${var.permissions_boundary_arn}' })
-  })
-
-  it('lets the deploy role end machines of the fleet alone, and write nothing but its state and records', () => {
-    for (const { conditions } of only('fleet_deploy', 'ec2:TerminateInstances')) {
-      expect(conditions).to.deep.equal([
-        { test: 'StringEquals', variable: 'aws:ResourceTag/app', values: ['clawdinator'] },
-      ])
-    }
-    const written = only('fleet_deploy', 's3:PutObject').flatMap(({ resources }) => resources)
-    expect(written).to.deep.equal([
-      '${aws_s3_bucket.fleet.arn}/deploys/*',
-      '${aws_s3_bucket.fleet.arn}/${local.fleet_state}',
-      '${aws_s3_bucket.fleet.arn}/${local.fleet_state}.tflock',
-    ])
   })
 
   it('gives what only looks nothing to write with', () => {
@@ -151,129 +125,91 @@ describe('IAM', () => {
         expect(action, document).to.match(/:(?:Get|List|Describe)|^kms:Decrypt$/)
       }
     }
-    const readable = only('platform_plan', 's3:GetObject').flatMap(({ resources }) => resources)
-    expect(readable).to.deep.equal(['${aws_s3_bucket.fleet.arn}/state/platform.tfstate'])
   })
 
   it('refuses a prefix that nobody may read', () => {
-    const readers = ['fleet_read', 'bootstrap_upload', 'host_boundary'].flatMap((document) =>
-      only(document, 's3:GetObject').flatMap(({ resources }) => resources),
-    )
-    expect(readers.filter((r) => r.endsWith('/bootstrap/*'))).to.have.length(3)
     const [{ precondition }] = stacks.fleet.resources.get('aws_iam_role.clawdinator')?.lifecycle ?? [{}]
     expect(precondition?.[0].condition).to.equal('${startswith(each.value.bootstrapPrefix, "bootstrap/")}')
   })
-
-  it('limits hosts to less than their boundary', () => {
-    const boundary = statementsOf(stacks.platform, 'host_boundary').flatMap(({ actions }) => actions)
-    for (const { actions } of statementsOf(stacks.fleet, 'clawdinator')) expect(boundary).to.include.members(actions)
-    const resources = statementsOf(stacks.fleet, 'clawdinator').flatMap((statement) => statement.resources)
-    expect(resources).to.deep.equal([
-      'arn:${data.aws_partition.this.partition}:s3:::${var.bucket}/${each.value.bootstrapPrefix}/*',
-      'arn:${data.aws_partition.this.partition}:s3:::${var.bucket}/active/${each.key}.json',
-      'arn:${data.aws_partition.this.partition}:s3:::${var.bucket}',
-      'arn:${data.aws_partition.this.partition}:s3:::${var.bucket}/heartbeats/${each.key}/*',
-      '${statement.value}',
-    ])
-  })
 })
 
-describe('the bucket’s policy', () => {
-  const KEY = '${aws_kms_key.bucket.arn}'
-  const SSE = 's3:x-amz-server-side-encryption'
-  const KEY_ID = `${SSE}-aws-kms-key-id`
-  let denials: Statement[]
+describe('IAM, by requests', () => {
+  const policies = new Map<Who, Policies>()
   before(async () => {
-    denials = statementsOf(await readStack('platform'), 'bucket')
-  })
-
-  /** As IAM has it: a missing key fulfils a negated comparison and everything `IfExists`. */
-  const holds = ({ test: name, variable, values }: Statement['conditions'][number], facts: Record<string, string>) => {
-    const given = facts[variable]
-    const [wanted] = values as string[]
-    if (name === 'Null') return (given === undefined) === (wanted === 'true')
-    if (given === undefined) return /IfExists$|Not/.test(name)
-    return /^(?:Bool|StringEquals)/.test(name) ? given === wanted : given !== wanted
-  }
-  const deniedBy = (headers: Record<string, string>, secure = 'true') =>
-    denials
-      .filter(({ conditions }) => conditions.every((c) => holds(c, { 'aws:SecureTransport': secure, ...headers })))
-      .map(({ sid }) => sid)
-
-  it('lets pass who leaves the encryption to the bucket, or names its key', () => {
-    expect(deniedBy({})).to.deep.equal([])
-    expect(deniedBy({ [SSE]: 'aws:kms', [KEY_ID]: KEY })).to.deep.equal([])
-  })
-
-  it('denies another key, AWS’s own, none of KMS, and plain HTTP', () => {
-    expect(deniedBy({ [SSE]: 'aws:kms', [KEY_ID]: 'arn:aws:kms:eu-central-1:1:key/other' })).to.deep.equal([
-      'NoOtherKey',
-    ])
-    expect(deniedBy({ [SSE]: 'aws:kms' })).to.deep.equal(['NoOtherKey'])
-    expect(deniedBy({ [SSE]: 'AES256' })).to.deep.equal(['NoWeakerEncryption'])
-    expect(deniedBy({}, 'false')).to.deep.equal(['TlsOnly'])
-  })
-
-  // Such an emulator would deny all of S3 as soon as the platform is applied.
-  it('is passed over by emulators that match actions literally and look at no condition', () => {
-    for (const { actions, effect } of denials) {
-      expect(effect).to.equal('Deny')
-      for (const action of actions) expect(action).to.match(/^S3:(?:\*|PutObject)$/)
+    const bucket = await renderPolicy('platform', 'bucket')
+    const key = await renderPolicy('platform', 'key')
+    const boundary = await renderPolicy('platform', 'host_boundary')
+    for (const [who, { stack, document }] of Object.entries(ROLES) as [Who, (typeof ROLES)[Who]][]) {
+      const identity = await renderPolicy(stack, document)
+      policies.set(who, { identity, bucket, key, ...(who === 'host' ? { boundary } : {}) })
     }
   })
-})
+  /** With a policy given, what that one alone would do: the boundary must not hide what it is too wide for. */
+  const decide = ([who, action, resource, context]: Row, loose?: Policy) => {
+    const known = policies.get(who) as Policies
+    const asked = { role: ROLES[who].role, action, resource, context }
+    return isAllowed(asked, loose ? { ...known, identity: loose, boundary: undefined } : known)
+  }
+  const said = ([who, action, resource, context]: Row) =>
+    `${who} ${action} ${resource} ${JSON.stringify(context ?? {})}`
 
-describe('trust', () => {
-  let platform: Stack
-  before(async () => {
-    platform = await readStack('platform')
-  })
-  const conditionsOf = (document: string) =>
-    Object.fromEntries(
-      statementsOf(platform, document)[0]?.conditions.map(({ test, variable, values }) => [
-        variable.replace('${local.oidc_host}:', ''),
-        `${test} ${JSON.stringify(values)}`,
-      ]) ?? [],
-    )
-
-  it('of a workflow asks for this repository by number, its branch and its file, and takes both forms of sub', () => {
-    expect(conditionsOf('ci_trust')).to.deep.equal({
-      aud: 'StringEquals ["sts.amazonaws.com"]',
-      sub: 'StringEquals "${[for prefix in local.subject_prefixes : \\"${prefix}:ref:${local.branch_ref}\\"]}"',
-      repository_id: 'StringEquals ["${var.github_repository_id}"]',
-      ref: 'StringEquals ["${local.branch_ref}"]',
-      job_workflow_ref: 'StringEquals ["${var.github_repository}/.github/workflows/${each.value}@${local.branch_ref}"]',
+  for (const who of Object.keys(ROLES) as Who[]) {
+    it(`${who}: may do what it needs, and nothing beside`, async () => {
+      const wrong: string[] = []
+      for (const [rows, expected] of [
+        [ALLOWED, true],
+        [DENIED, false],
+      ] as const) {
+        for (const row of rows.filter(([asking]) => asking === who)) {
+          if ((await decide(row)) !== expected) wrong.push(`${expected ? 'denied' : 'allowed'}: ${said(row)}`)
+        }
+      }
+      expect(wrong).to.deep.equal([])
     })
-    expect(platform.locals.get('subject_prefixes')).to.deep.equal([
-      'repo:${var.github_repository}',
-      'repo:${local.owner}@${var.github_owner_id}/${local.repository}@${var.github_repository_id}',
-    ])
-  })
 
-  it('of a pull request’s plan asks for this repository by number, and for that workflow', () => {
-    expect(conditionsOf('platform_plan_trust')).to.include({
-      repository_id: 'StringEquals ["${var.github_repository_id}"]',
-      job_workflow_ref: 'StringLike ["${var.github_repository}/.github/workflows/infra.yml@refs/pull/*/merge"]',
+    it(`${who}: every resource and condition of its policy is held by a request`, async () => {
+      const { identity } = policies.get(who) as Policies
+      const unheld: string[] = []
+      for (const { what, actions, policy } of loosened(identity)) {
+        const rows = DENIED.filter(([asking, action]) => asking === who && actions.includes(action))
+        let held = false
+        for (const row of rows) held ||= await decide(row, policy)
+        if (!held) unheld.push(what)
+      }
+      expect(unheld).to.deep.equal([])
     })
+  }
+
+  it('keeps every role’s policy below IAM’s limit of 10,240 characters, the boundary below 6,144', async () => {
+    for (const [who, { identity }] of policies) expect(JSON.stringify(identity).length, who).to.be.below(10_240)
+    expect(JSON.stringify(policies.get('host')?.boundary).length).to.be.below(6144)
   })
 
-  it('is given to workflows of their own, each with its own policy', () => {
-    const roles = platform.locals.get('ci_roles') as Record<string, { workflow: string; policy: string }>
-    expect(Object.values(roles).map(({ workflow }) => workflow)).to.deep.equal([
-      'bootstrap-upload.yml',
-      'fleet-deploy.yml',
-      'fleet-drift.yml',
-      'image-build.yml',
-    ])
-    expect(new Set(Object.values(roles).map(({ policy }) => policy)).size).to.equal(4)
-  })
-
-  it('of VM Import is the documented one', () => {
-    const [statement] = statementsOf(platform, 'vmimport_trust')
-    expect(statement?.principals).to.deep.equal([{ type: 'Service', identifiers: ['vmie.amazonaws.com'] }])
-    expect(statement?.conditions).to.deep.equal([
-      { test: 'StringEquals', variable: 'sts:Externalid', values: ['vmimport'] },
-    ])
-    expect(platform.resources.get('aws_iam_role.vmimport')?.name).to.equal('vmimport')
-  })
+  /** The policy without one of its conditions, or with one of its resources widened to every one. */
+  function* loosened(policy: Policy): Generator<{ what: string; actions: string[]; policy: Policy }> {
+    const changed = (at: number, change: (statement: PolicyStatement) => PolicyStatement): Policy => ({
+      ...policy,
+      Statement: policy.Statement.map((statement, index) => (index === at ? change(statement) : statement)),
+    })
+    for (const [at, { Sid, Action, Resource, Condition }] of policy.Statement.entries()) {
+      for (const resource of Resource.filter((one) => one !== '*')) {
+        const widened = Resource.map((one) => (one === resource ? '*' : one))
+        yield {
+          what: `${Sid}: ${resource}`,
+          actions: Action,
+          policy: changed(at, (s) => ({ ...s, Resource: widened })),
+        }
+      }
+      for (const [test, variables] of Object.entries(Condition ?? {})) {
+        for (const variable of Object.keys(variables)) {
+          const { [variable]: _, ...others } = variables
+          yield {
+            what: `${Sid}: ${test} ${variable}`,
+            actions: Action,
+            policy: changed(at, (s) => ({ ...s, Condition: { ...s.Condition, [test]: others } })),
+          }
+        }
+      }
+    }
+  }
 })

@@ -11,6 +11,7 @@ import { Hosts } from '../../sandbox/hosts.js'
 import { applyChanges } from '../../sandbox/tofu/apply.js'
 import { type Attribute, type Block, parseFile } from '../../sandbox/tofu/hcl.js'
 import { type Change, planChanges, planJson } from '../../sandbox/tofu/plan.js'
+import { Clock } from '../../sandbox/tofu/resources.js'
 import { readStack } from '../../sandbox/tofu/stack.js'
 import { State } from '../../sandbox/tofu/state.js'
 import { readVariables } from '../../sandbox/tofu/variables.js'
@@ -21,6 +22,8 @@ import { ROOT } from '../support/plane.js'
 
 const STACK = 'infra/opentofu/aws/fleet'
 const ID = 'clawdinator-1'
+/** Its bundle would lie where no host may read. */
+const OUTSIDE = 'clawdinator-2'
 const PREFIX = 'bootstrap/elsewhere'
 const BUCKET = 'fleet-bucket'
 const KMS = 'arn:aws:kms:eu-central-1:000000000000:key/0000'
@@ -90,7 +93,10 @@ function checkout() {
   cpSync(join(ROOT, STACK), join(root, STACK), { recursive: true, filter: (path) => !path.includes('.terraform') })
   mkdirSync(join(root, 'nix'))
   const entry = { host: 'other-host', instanceType: 'm7i.large', bootstrapPrefix: PREFIX }
-  writeFileSync(join(root, 'nix/instances.json'), JSON.stringify({ [ID]: entry, 'clawdinator-2': {} }))
+  writeFileSync(
+    join(root, 'nix/instances.json'),
+    JSON.stringify({ [ID]: entry, [OUTSIDE]: { bootstrapPrefix: 'elsewhere' } }),
+  )
   return { dir: join(root, STACK), remove: () => rmSync(root, { recursive: true, force: true }) }
 }
 
@@ -143,9 +149,10 @@ async function deploy(dir: string): Promise<void> {
     const { changes, variables, json } = await plan({})
     guardPlan(json, expected({ kind: 'create', id: ID, slot: 'a' }, PREFIX))
     const next = state.with([])
+    const { signal } = new AbortController()
     await applyChanges(changes, { stack, variables }, next, {
       ...{ cloud, changed: async () => {}, say: (line: string) => lines.push(line) },
-      ...{ signal: new AbortController().signal, speed: 10_000 },
+      ...{ signal, clock: new Clock(10_000, signal) },
     })
     state = next
     const [instance] = [...world.instances.values()]
@@ -158,6 +165,8 @@ async function deploy(dir: string): Promise<void> {
     // Another image, request and type change nothing of a machine that is there.
     const later = await plan({ ami_id: nextAmi, request_id: 'request-0002', root_volume_gib: '200' })
     expect(actionsOf(later.changes)).to.deep.equal([])
+    const refused = await plan({ instance_ids: JSON.stringify([OUTSIDE]) }).catch((error: Error) => error.message)
+    expect(refused).to.equal('Resource precondition failed')
     const slots = await plan({ ami_id: nextAmi, slots: JSON.stringify({ [ID]: ['a', 'b'] }) })
     expect(actionsOf(slots.changes)).to.deep.equal([`create aws_instance.clawdinator["${ID}/b"]`])
   } finally {
@@ -194,7 +203,7 @@ function judge(
     ...{ 'clawdinator:request-id': 'request-0001', 'clawdinator:bootstrap-prefix': PREFIX },
   })
   const script = Buffer.from(instance.userData ?? '', 'base64').toString()
-  expect(script).to.include("flake '/var/lib/clawd/repos/clawdinators#other-host'")
+  expect(script).to.include("write_value host 'other-host'").and.to.include("write_value request-id 'request-0001'")
   const planned = changes.find(({ type }) => type === 'aws_instance')?.change.after
   // Said, and not left to what AWS makes of it today.
   expect(planned?.metadata_options).to.deep.equal([
@@ -277,6 +286,6 @@ describe('the fleet stack, with one thing dropped at a time', () => {
       remove()
     }
     expect(unnoticed).to.deep.equal([])
-    expect(all.length).to.be.greaterThan(80)
+    expect(all.length).to.be.greaterThan(90)
   })
 })

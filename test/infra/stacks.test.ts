@@ -39,9 +39,11 @@ describe('the stacks', () => {
       expect(idle).to.deep.equal([])
     })
 
-    it(`${name}: asks for OpenTofu 1.10 and a provider that knows both permissions of a public URL`, () => {
+    it(`${name}: asks for OpenTofu 1.10 and for one version of the provider, the same for both`, () => {
       const text = stacks[name].files.get('versions.tf') ?? ''
-      expect(text).to.include('required_version = ">= 1.10.0"').and.to.include('version = ">= 6.29.0, < 7.0.0"')
+      expect(text)
+        .to.include('required_version = ">= 1.10.0"')
+        .and.to.match(/version = "6\.47\.0"/)
       expect(stacks[name].files.get('backend.tf')).to.match(/backend "s3" \{[^}]*use_lockfile = true/)
     })
   }
@@ -119,6 +121,30 @@ describe('the stacks', () => {
     expect(encryption).to.include('"bucket_key_enabled":true').and.to.include('"sse_algorithm":"aws:kms"')
     expect(JSON.stringify(body('platform', 'aws_s3_bucket_versioning.fleet'))).to.include('"status":"Enabled"')
     expect(body('platform', 'aws_s3_bucket_policy.fleet').policy).to.include('aws_iam_policy_document.bucket')
+  })
+
+  it('alarms reach a subscriber, and there is one for everything that somebody has to get up for', () => {
+    const { variables, locals } = stacks.platform
+    expect(variables.get('alarm_subscribers')).not.to.have.property('default')
+    const [validation] = variables.get('alarm_subscribers')?.validation ?? []
+    expect(validation.condition).to.equal('${length(var.alarm_subscribers) > 0}')
+    const watched = { ...(locals.get('lambda_alarms') as Body), ...(locals.get('own_alarms') as Body) }
+    expect(Object.keys(watched).sort()).to.deep.equal(
+      ['DispatchFailures', 'Errors', 'SecretsUnreadable', 'Throttles', 'Url5xxCount'].sort(),
+    )
+    const queries = Object.values(locals.get('query_alarms') as Record<string, Body>).map(({ query }) => query)
+    expect(queries.join()).to.include('SUM(DeployOutcomes)').and.to.include('MAX(HeartbeatMissing)')
+    for (const alarm of ['control_api', 'fleet']) {
+      const { alarm_actions, treat_missing_data } = body('platform', `aws_cloudwatch_metric_alarm.${alarm}`)
+      expect({ alarm_actions, treat_missing_data }).to.deep.equal({
+        alarm_actions: ['${aws_sns_topic.alarms.arn}'],
+        treat_missing_data: 'notBreaching',
+      })
+    }
+    const shown = JSON.stringify(body('platform', 'aws_cloudwatch_dashboard.fleet').dashboard_body)
+    for (const metric of ['Requests', 'Refusals', 'UpstreamFailures', 'SecretsAgeSeconds', 'SecretsUnreadable'])
+      expect(shown).to.include(metric)
+    for (const metric of ['DispatchFailures', 'DeployOutcomes', 'HeartbeatMissing']) expect(shown).to.include(metric)
   })
 
   it('hosts have IMDSv2, an encrypted disk, no ingress, and change only when they are named', () => {

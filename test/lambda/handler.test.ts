@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import { heartbeatOf, hostOf } from '../support/fakes.js'
 import { BUCKET, LATEST, OLDER, startPlane, type TestPlane } from '../support/plane.js'
 import { environment, event, Lambda, PREVIOUS, TOKEN } from './invoke.js'
 
@@ -43,6 +44,7 @@ describe('Control API: routes', () => {
         request_id: 'request-0001',
         requested_by: 'Jo "the" [boss] <b>',
         caller: 'clawdinator-1',
+        identity: 'host claimed, person claimed',
       },
       return_run_details: true,
     })
@@ -50,12 +52,19 @@ describe('Control API: routes', () => {
   })
 
   it('leaves out of the dispatch what was not asked, and makes a request id', async () => {
-    const { deploy } = await lambda.deploy({ target: 'all' })
+    const { deploy } = await lambda.deploy({ target: 'clawdinator-2' })
     expect(deploy.requestId).to.match(/^[0-9a-f]{8}-[0-9a-f-]{27}$/)
-    expect(deploy).to.include({ target: 'all', ami: null, amiOverride: null, caller: null, requestedBy: null })
+    expect(deploy).to.include({
+      target: 'clawdinator-2',
+      ami: null,
+      amiOverride: null,
+      caller: null,
+      requestedBy: null,
+    })
     expect(JSON.parse(plane.dispatches()[0]?.body ?? '').inputs).to.deep.equal({
-      target: 'all',
+      target: 'clawdinator-2',
       request_id: deploy.requestId,
+      identity: 'unknown, shared token',
     })
   })
 
@@ -180,14 +189,9 @@ describe('Control API: routes', () => {
   it('shows the desired beside the actual fleet', async () => {
     const running = plane.launch('clawdinator-1')
     const orphan = plane.launch('clawdinator-9', { imageId: LATEST })
-    const beat = {
-      instanceId: running.id,
-      amiId: OLDER,
-      revision: 'abc',
-      service: 'active',
-      at: new Date().toISOString(),
-    }
-    plane.world.putObject(BUCKET, 'heartbeats/clawdinator-1.json', JSON.stringify(beat))
+    const host = hostOf('clawdinator-1', { instanceId: running.id, ami: OLDER })
+    const beat = heartbeatOf(host, { revision: 'abc', at: new Date().toISOString() })
+    plane.world.putObject(BUCKET, `heartbeats/clawdinator-1/${running.id}.json`, JSON.stringify(beat))
     const { status, fleet } = await lambda.get('/v1/fleet')
     expect(status).to.equal(200)
     expect(fleet.latestAmi).to.include({ id: LATEST, name: `image-${LATEST}` })

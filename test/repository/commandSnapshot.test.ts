@@ -1,8 +1,8 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { commandsOfSource } from '../support/commands.js'
 import { ROOT } from '../support/plane.js'
+import { commandsOfSource } from '../support/sources.js'
 
 const FILE = join(import.meta.dirname, 'command-snapshot.json')
 const MANIFEST = join(ROOT, 'oclif.manifest.json')

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { BaseCommand } from '../../src/lib/cli/baseCommand.js'
-import { commandsOfSource, type SourceCommand } from '../support/commands.js'
+import { commandsOfSource, type SourceCommand } from '../support/sources.js'
 
 /** A command parses, calls one op and shows the result: more than that belongs elsewhere. */
 const MAX_LINES = 90

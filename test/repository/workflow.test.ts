@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
+import { build } from 'esbuild'
 import { parse } from 'yaml'
 import { render } from '../../sandbox/github/expressions.js'
 import { loadWorkflow, type Workflow } from '../../sandbox/github/workflow.js'
@@ -43,6 +44,7 @@ const WRITES: Record<string, Record<string, string>> = {
   '.github/workflows/image-build.yml': { 'id-token': 'write' },
   '.github/workflows/release.yml': { contents: 'write', 'id-token': 'write', 'pull-requests': 'write' },
   '.github/workflows/infra.yml': { 'id-token': 'write', 'pull-requests': 'write' },
+  '.github/workflows/tofu-lock.yml': { contents: 'write', 'pull-requests': 'write' },
 }
 
 /** Every value under a key of this name, wherever it is. */
@@ -116,8 +118,8 @@ describe('the deploy workflow', () => {
     expect(valuesOf(raw.jobs, 'concurrency')).to.deep.equal([])
   })
 
-  it('may read the code and assume its role, and nothing else', () => {
-    expect(raw.permissions).to.deep.equal({ contents: 'read', 'id-token': 'write' })
+  it('may read the code and its runs and assume its role, and nothing else', () => {
+    expect(raw.permissions).to.deep.equal({ actions: 'read', contents: 'read', 'id-token': 'write' })
     for (const job of Object.values(raw.jobs)) expect(job).not.to.have.property('permissions')
   })
 
@@ -146,7 +148,8 @@ describe('the deploy workflow', () => {
       variable,
       input === 'request_id' ? '${{ inputs.request_id || github.run_id }}' : `\${{ inputs.${input} }}`,
     ])
-    expect(step?.env).to.deep.equal(Object.fromEntries(handed))
+    // Beside them the token that reads whether the run is over whose lock is found.
+    expect(step?.env).to.deep.equal({ ...Object.fromEntries(handed), GITHUB_TOKEN: '${{ github.token }}' })
     const source = read('src/lib/cli/deployFlags.ts') + read('src/lib/adapters/settings.ts')
     expect(source).to.include(`'${ORDER_INPUTS.caller.variable}'`)
     const { target: _, caller: __, ...options } = ORDER_INPUTS
@@ -243,8 +246,10 @@ describe('workflows and local actions', () => {
       const given = (await readStack('platform')).locals.get('repository_variables') as object
       const used = [...read(file).matchAll(/vars\.([A-Z0-9_]+)/g)].map(([, name]) => name ?? '')
       const chosen = [
+        'AMI_OWNERS',
         'APP_ID',
         'APP_INSTALLATION_ID',
+        'DEPLOY_STRATEGY',
         'HEALTH_TIMEOUT',
         'ROOT_VOLUME_GIB',
         'SECRETS_REPOSITORY',
@@ -280,9 +285,35 @@ describe('workflows and local actions', () => {
   it('plan the fleet with the same settings when they look as when they deploy', () => {
     const settings = (file: string) => {
       const [job] = Object.values((parse(read(file)) as Parsed).jobs)
-      const { CLAWCTL_HEALTH_TIMEOUT: _, ...env } = (job?.env ?? {}) as Record<string, string>
-      return env
+      const deployOnly = ['CLAWCTL_AMI_OWNERS', 'CLAWCTL_HEALTH_TIMEOUT', 'FLEET_DEPLOY_STRATEGY']
+      const env = Object.entries((job?.env ?? {}) as Record<string, string>)
+      return Object.fromEntries(env.filter(([name]) => !deployOnly.includes(name)))
     }
     expect(settings('.github/workflows/fleet-drift.yml')).to.deep.equal(settings(DEPLOY))
+  })
+})
+
+describe('the workflows around the stacks', () => {
+  it('install OpenTofu by the version of .opentofu-version', () => {
+    expect(read('.opentofu-version')).to.match(/^1\.\d+\.\d+\n$/)
+    const installs = yamlFiles()
+      .flatMap((file) => valuesOf(parse(read(file)), 'steps').flat() as { uses?: string; with?: object }[])
+      .filter(({ uses }) => uses?.startsWith('opentofu/setup-opentofu@'))
+    expect(installs).to.have.length.of.at.least(5)
+    for (const step of installs)
+      expect(step.with).to.deep.equal({ tofu_version_file: '.opentofu-version', tofu_wrapper: false })
+  })
+
+  it('plan on every change of a file that the Lambda bundles', async () => {
+    const { metafile } = await build({
+      ...{ entryPoints: ['lambda/index.ts'], bundle: true, write: false, metafile: true, packages: 'external' },
+      ...{ absWorkingDir: ROOT, platform: 'node', format: 'esm', logLevel: 'silent' },
+    })
+    const paths = parse(read('.github/workflows/infra.yml')).on.pull_request.paths as string[]
+    const planned = (file: string) =>
+      paths.some((path) => (path.endsWith('/**') ? file.startsWith(path.slice(0, -2)) : file === path))
+    const sources = [...Object.keys(metafile.inputs), 'package.json', 'package-lock.json', 'scripts/build/build.mjs']
+    expect(sources).to.have.length.above(20)
+    expect(sources.filter((file) => !planned(file))).to.deep.equal([])
   })
 })

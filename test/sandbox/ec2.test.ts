@@ -7,6 +7,7 @@ import {
   EC2Client,
   paginateDescribeInstances,
   RunInstancesCommand,
+  StopInstancesCommand,
   TerminateInstancesCommand,
 } from '@aws-sdk/client-ec2'
 import { expect } from 'chai'
@@ -336,5 +337,38 @@ describe('sandbox: EC2', () => {
     faults.add(parseFault('ec2:error=3'))
     const broken = await failure(ec2.send(new DescribeInstancesCommand({})))
     expect(broken).to.include({ name: 'InternalError', status: 500 })
+  })
+
+  it('takes the profile, metadata and volume of a machine, and refuses what the account or the image does', async () => {
+    world = new World({ httpTokensEnforced: true })
+    await endpoint.close()
+    endpoint = await ec2Endpoint(world, { faults, accessKeyId: KEY })
+    ec2 = client()
+    image = world.addImage({ name: 'another' }).id
+    world.iam.createProfile({ name: 'one', path: '/fleet/', tags: {} })
+    const base = { ImageId: image, InstanceType: 't3.small' as const, MinCount: 1, MaxCount: 1 }
+    const tokens = { MetadataOptions: { HttpTokens: 'required' as const } }
+    const volume = (VolumeSize: number) => ({
+      BlockDeviceMappings: [{ DeviceName: '/dev/xvda', Ebs: { Encrypted: true, VolumeSize } }],
+    })
+    const run = (more: object) => ec2.send(new RunInstancesCommand({ ...base, ...more }))
+    const [made] = (await run({ ...tokens, ...volume(20), IamInstanceProfile: { Name: 'one' } })).Instances ?? []
+    expect(made?.IamInstanceProfile?.Arn).to.equal('arn:aws:iam::000000000000:instance-profile/fleet/one')
+    expect(made?.MetadataOptions).to.include({ HttpTokens: 'required', HttpEndpoint: 'enabled' })
+    expect(world.instances.get(made?.InstanceId ?? '')?.rootVolume).to.include({ encrypted: true, size: 20 })
+    expect((await failure(run({}))).name).to.equal('UnsupportedOperation')
+    expect((await failure(run({ ...tokens, ...volume(4) }))).name).to.equal('InvalidBlockDeviceMapping')
+    expect((await failure(run({ ...tokens, IamInstanceProfile: { Name: 'none' } }))).name).to.equal(
+      'InvalidParameterValue',
+    )
+  })
+
+  it('stops a running machine, and no other', async () => {
+    const { id } = launch('clawdinator-1')
+    const stop = (InstanceId: string) => ec2.send(new StopInstancesCommand({ InstanceIds: [InstanceId] }))
+    const [change] = (await stop(id)).StoppingInstances ?? []
+    expect([change?.PreviousState?.Name, change?.CurrentState?.Name]).to.deep.equal(['running', 'stopping'])
+    const pending = launch('clawdinator-2', 'pending')
+    expect((await failure(stop(pending.id))).name).to.equal('IncorrectInstanceState')
   })
 })

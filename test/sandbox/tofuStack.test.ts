@@ -111,9 +111,9 @@ describe('user data', () => {
       "write_value bootstrap-prefix 'bootstrap/clawdinator-2'",
       "write_value control-api-url 'https://abc.lambda-url.eu-central-1.on.aws/'",
       "write_value bucket 'clawdinator-fleet'",
-      'systemctl start clawdinator-bootstrap.service',
-      'systemctl start clawdinator-repo-seed.service',
-      "nixos-rebuild switch --flake '/var/lib/clawd/repos/clawdinators#clawdinator-2'",
+      "write_value host 'clawdinator-2'",
+      "write_value request-id 'request-0001'",
+      'systemctl start --no-block clawdinator.target',
     ]
     expect(script.split('\n').filter((line) => steps.includes(line))).to.deep.equal(steps)
   })

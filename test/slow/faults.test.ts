@@ -1,12 +1,14 @@
 import { expect } from 'chai'
-import { concurrently, expectFailure, LATEST_AMI, OLDER_AMI } from '../support/cli.js'
+import { BUCKET } from '../../sandbox/firstState.js'
+import { FLEET_STATE_KEY } from '../../src/lib/domain/paths.js'
+import { concurrently, expectFailure, inSandbox, LATEST_AMI, OLDER_AMI } from '../support/cli.js'
 import { withFaults as once } from '../support/stories.js'
 
 const BOTH = [`clawdinator-1 ${OLDER_AMI}`, `clawdinator-2 ${LATEST_AMI}`]
 const STATUS = ['fleet', 'status']
 const DEPLOY = ['fleet', 'deploy', 'clawdinator-2']
 
-/** The kinds of faults that test/cli/faults.test.ts leaves out. */
+/** The kinds of faults that test/commands/fleet/faults.test.ts leaves out. */
 describe('faults, the other kinds', () => {
   const begin = () =>
     concurrently(
@@ -71,6 +73,38 @@ describe('faults, the other kinds', () => {
       expect(asked[service]).to.be.above(1).and.below(40)
       expect(tookMs).to.be.below(100_000)
       expect({ hosts, runs }).to.deep.equal({ hosts: [`clawdinator-1 ${OLDER_AMI}`], runs: 0 })
+    })
+  }
+})
+
+describe('a runner that dies in an apply', () => {
+  const moments = {
+    role: { roles: 2, profiles: 1, instances: 1 },
+    profile: { roles: 2, profiles: 2, instances: 1 },
+    apply: { roles: 2, profiles: 2, instances: 2 },
+  } as const
+
+  for (const [moment, left] of Object.entries(moments)) {
+    it(`runner:dies=${moment}: what was made is there, and outside of the state`, async () => {
+      const { outcome, made, state, locked } = await inSandbox(
+        { faults: [`runner:dies=${moment}`] },
+        async (sandbox) => {
+          const { world } = sandbox.inner
+          const ended = await sandbox.clawctl('laptop', [...DEPLOY, '--wait', '--json'])
+          const text = (key: string) => world.getObject(BUCKET, key)?.body.toString() ?? null
+          const { roles, profiles } = world.iam
+          return {
+            outcome: ended,
+            made: { roles: roles.size, profiles: profiles.size, instances: world.instances.size },
+            state: text(FLEET_STATE_KEY),
+            locked: text(`${FLEET_STATE_KEY}.tflock`) !== null,
+          }
+        },
+      )
+      expect(outcome.code).to.equal(1)
+      expect(made).to.deep.equal(left)
+      expect(state).to.include('clawdinator-1').and.not.to.include('clawdinator-2')
+      expect(locked).to.equal(true)
     })
   }
 })

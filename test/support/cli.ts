@@ -2,25 +2,22 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { cp, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { execa } from 'execa'
 import { cleanEnvironment, type Role } from '../../sandbox/environment.js'
 import { Sandbox } from '../../sandbox/sandbox.js'
 import { parseFault } from '../../src/lib/domain/sandboxOptions.js'
+import { BIN, COMMAND_TIMEOUT_MS, type Ended, inThread } from './commandThreads.js'
 import { atEndOfFile } from './heldToContract.js'
+import { ROOT } from './plane.js'
 
-/** The checkout under test; its `dist` is what runs. */
-export const ROOT = fileURLToPath(new URL('../../', import.meta.url)).replace(/\/$/, '')
-export const BIN = join(ROOT, 'bin/run.js')
+export { BIN, ROOT }
+
 /** The sandbox's images; made up, and the same each time. */
 export const OLDER_AMI = 'ami-0a1c1aad1e5000001'
 export const LATEST_AMI = 'ami-0a1c1aad1e5000002'
 
-export interface Outcome {
-  code: number
-  stdout: string
-  stderr: string
+export interface Outcome extends Ended {
   /** The one document on stdout; throws where there is anything beside it. */
   // biome-ignore lint/suspicious/noExplicitAny: a test asserts on what it reads
   json(): any
@@ -31,6 +28,8 @@ export interface Commanded {
   cwd?: string
   /** The command is meant to print a secret (`env`, say). */
   printsSecrets?: boolean
+  /** `clawctl` as a process of its own, where the test is about that. One with a `cwd` is one anyway. */
+  process?: boolean
 }
 
 /** Everything that a command, a run or the Lambda said while these tests ran, for the check at the end. */
@@ -63,16 +62,20 @@ export async function run(argv: readonly string[], options: Commanded = {}): Pro
     stdin: 'ignore',
     reject: false,
     stripFinalNewline: false,
-    timeout: 110_000,
+    timeout: COMMAND_TIMEOUT_MS,
   })
-  const { stdout, stderr } = result
-  if (!options.printsSecrets) said.push({ by: argv.join(' '), text: `${stdout}\n${stderr}` })
-  return { code: result.exitCode ?? -1, stdout, stderr, json: () => JSON.parse(stdout) }
+  return outcomeOf(argv, { code: result.exitCode ?? -1, stdout: result.stdout, stderr: result.stderr }, options)
+}
+
+function outcomeOf(argv: readonly string[], ended: Ended, options: Commanded): Outcome {
+  if (!options.printsSecrets) said.push({ by: argv.join(' '), text: `${ended.stdout}\n${ended.stderr}` })
+  return { ...ended, json: () => JSON.parse(ended.stdout) }
 }
 
 /** `clawctl …` as built, outside any sandbox unless `env` says so. */
-export function clawctl(args: readonly string[], options: Commanded = {}): Promise<Outcome> {
-  return run([process.execPath, BIN, ...args], options)
+export async function clawctl(args: readonly string[], options: Commanded = {}): Promise<Outcome> {
+  if (options.process || options.cwd) return run([process.execPath, BIN, ...args], options)
+  return outcomeOf(['clawctl', ...args], await inThread(args, options.env ?? surroundings()), options)
 }
 
 export interface SandboxFlags extends Commanded {
@@ -91,7 +94,7 @@ export function runInSandbox(flags: SandboxFlags, command: readonly string[] | s
     ...(flags.registry === undefined ? [] : ['--registry', flags.registry]),
     ...(flags.running === undefined ? [] : ['--running', flags.running.join(',')]),
   ]
-  return clawctl(['sandbox', 'run', ...options, '--', ...argv], flags)
+  return clawctl(['sandbox', 'run', ...options, '--', ...argv], { ...flags, process: true })
 }
 
 /** A sandbox in this process, whose world a test can look at and change, with the built command run against it. */
@@ -116,6 +119,8 @@ export class TestSandbox {
       faults: (options.faults ?? []).map(parseFault),
       tofu: 'stand-in',
       env: surroundings(),
+      // A test sees what it changed in the world, however quick it is.
+      reuseMs: 0,
     })
     opened.add(inner)
     const { controlToken, ci } = inner.session
@@ -141,6 +146,24 @@ export class TestSandbox {
     this.inner.faults.add(parseFault(text))
   }
 
+  /** Runs that begin now wait in the middle, until the returned function is called. */
+  hold(): () => void {
+    const { options } = this.inner.github
+    const step = 'opentofu/setup-opentofu'
+    const install = options.actions?.[step]
+    if (!install) throw new Error(`no run has ${step}`)
+    let release = () => {}
+    const released = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    const held: typeof install = async (context) => {
+      await Promise.race([released, new Promise((stop) => context.signal.addEventListener('abort', stop))])
+      return install(context)
+    }
+    Object.assign(options, { actions: { ...options.actions, [step]: held } })
+    return release
+  }
+
   /** Instances that EC2 has not terminated, as `id ami`. */
   hosts(): string[] {
     return [...this.world.instances.values()]
@@ -162,7 +185,7 @@ export class TestSandbox {
 
   /** `clawctl …` in a role. A variable set to undefined is not there. */
   async clawctl(as: string, args: readonly string[], options: Commanded = {}): Promise<Outcome> {
-    return this.run(as, [process.execPath, BIN, ...args], options)
+    return clawctl(args, { ...options, env: { ...(await this.environment(as)), ...options.env } })
   }
 
   async run(as: string, argv: readonly string[], options: Commanded = {}): Promise<Outcome> {

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, delimiter, join } from 'node:path'
 import { createTofu } from '../../src/lib/adapters/deploy/tofu.js'
 import { heartbeatKey } from '../../src/lib/domain/bundles/manifest.js'
 import { parseActive } from '../../src/lib/domain/deploy/active.js'
@@ -10,8 +10,12 @@ import type { Registry } from '../../src/lib/domain/registry/registry.js'
 import { fakeDirectPlane } from './fakeCloud.js'
 import { heartbeatOf, hostOf } from './fakes.js'
 
-/** The real program, where one is in PATH. */
-export const REAL = ['tofu', 'terraform'].find((program) => !spawnSync(program, ['version']).error)
+/** The path of the real program, where one is in PATH: in a sandbox's PATH the stand-in comes first. */
+export const REAL = (process.env.PATH ?? '')
+  .split(delimiter)
+  .flatMap((folder) => ['tofu', 'terraform'].map((program) => join(folder, program)))
+  .sort((a, b) => Number(basename(a) !== 'tofu') - Number(basename(b) !== 'tofu'))
+  .find((program) => !spawnSync(program, ['version']).error)
 
 /** The fleet stack's shape without a provider: the same variables, keys, names and lifecycle. */
 const STACK = `

@@ -1,17 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { builtinModules } from 'node:module'
-import { dirname, join, relative } from 'node:path'
-import ts from 'typescript'
+import { join } from 'node:path'
+import type { Command } from '@oclif/core/command'
 import { ROOT } from './plane.js'
-
-export interface Import {
-  /** Below the repository's root. */
-  from: string
-  /** A path below the root for a file of ours, else the package's or Node's name as it is written. */
-  to: string
-  kind: 'static' | 'dynamic'
-  typeOnly: boolean
-}
 
 /** Every .ts file below a folder of the repository, with slashes. */
 export function sourcesBelow(folder: string): string[] {
@@ -21,49 +12,26 @@ export function sourcesBelow(folder: string): string[] {
     .sort()
 }
 
-/** What a file imports, re-exports, or loads by `import()` or `require()`. */
-export function importsOf(file: string, text = readFileSync(join(ROOT, file), 'utf8')): Import[] {
-  const source = ts.createSourceFile(file, text, ts.ScriptTarget.ES2022, true)
-  const found: Import[] = []
-  const add = (node: ts.Expression | undefined, kind: Import['kind'], typeOnly: boolean) => {
-    if (!node) return
-    if (!ts.isStringLiteralLike(node)) throw new Error(`${file} loads a module whose name is computed`)
-    const to = node.text.startsWith('.')
-      ? relative(ROOT, join(ROOT, dirname(file), node.text)).replace(/\.js$/, '.ts')
-      : node.text
-    found.push({ from: file, to, kind, typeOnly })
-  }
-  const visit = (node: ts.Node): void => {
-    if (ts.isImportDeclaration(node)) add(node.moduleSpecifier, 'static', isTypeOnly(node.importClause))
-    else if (ts.isExportDeclaration(node)) add(node.moduleSpecifier, 'static', node.isTypeOnly)
-    else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) {
-      add(node.argument.literal as ts.StringLiteral, 'static', true)
-    } else if (ts.isCallExpression(node)) {
-      const called = node.expression
-      if (called.kind === ts.SyntaxKind.ImportKeyword) add(node.arguments[0], 'dynamic', false)
-      else if (ts.isIdentifier(called) && called.text === 'require') add(node.arguments[0], 'dynamic', false)
-    }
-    ts.forEachChild(node, visit)
-  }
-  visit(source)
-  return found
-}
-
-function isTypeOnly(clause: ts.ImportClause | undefined): boolean {
-  if (!clause) return false
-  if (clause.isTypeOnly) return true
-  const named = clause.namedBindings
-  return !clause.name && named !== undefined && ts.isNamedImports(named) && named.elements.every((e) => e.isTypeOnly)
-}
-
 export function isNode(name: string): boolean {
   return name.startsWith('node:') || builtinModules.includes(name)
 }
 
-/** `@scope/name` or `name`, without what follows. */
-export function packageOf(name: string): string {
-  return name
-    .split('/')
-    .slice(0, name.startsWith('@') ? 2 : 1)
-    .join('/')
+export interface SourceCommand {
+  /** As it is typed: `fleet deploy`. */
+  id: string
+  file: string
+  lines: number
+  command: typeof Command
+}
+
+/** Every command as its source declares it, in the order of the alphabet. */
+export function commandsOfSource(): Promise<SourceCommand[]> {
+  return Promise.all(
+    sourcesBelow('src/commands').map(async (file) => {
+      const module = (await import(join(ROOT, file))) as { default: typeof Command }
+      const text = readFileSync(join(ROOT, file), 'utf8')
+      const id = file.replace(/^src\/commands\/|\.ts$/g, '').replaceAll('/', ' ')
+      return { id, file, lines: text.trimEnd().split('\n').length, command: module.default }
+    }),
+  )
 }

@@ -28,7 +28,11 @@ in
 
     systemd.services.clawdinator-active-watch = lib.mkIf (!alone) {
       description = "See which machine acts for this id";
-      wantedBy = [ "multi-user.target" ];
+      wantedBy = [
+        "multi-user.target"
+        # Once more when user data has said what this machine is.
+        "clawdinator.target"
+      ];
       wants = [ "network-online.target" ];
       # The secrets first: the gateway fails without them. Not after the switch, which waits for this unit.
       after = [

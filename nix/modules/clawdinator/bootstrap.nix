@@ -46,7 +46,7 @@ in
 
     interval = mkOption {
       type = types.str;
-      default = "1min";
+      default = "45s";
       description = "How often to look for a new bundle (systemd.time). It is one small request while there is none.";
     };
   };
@@ -103,7 +103,6 @@ in
       timerConfig = {
         OnBootSec = "2min";
         OnUnitInactiveSec = boot.interval;
-        RandomizedDelaySec = "5s";
         AccuracySec = "5s";
       };
     };

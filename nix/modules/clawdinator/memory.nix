@@ -24,6 +24,7 @@ in
       type = types.path;
       readOnly = true;
       default = if cfg.memoryEfs.enable then cfg.memoryEfs.mountPoint else "${cfg.stateDir}/memory";
+      defaultText = lib.literalMD "`memoryEfs.mountPoint` where that is enabled, else `memory` below `stateDir`";
       description = "The memory: shared where memoryEfs is enabled, else this host's own.";
     };
   };

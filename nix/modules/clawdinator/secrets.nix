@@ -20,7 +20,10 @@ in
     systemd.services.clawdinator-secrets = {
       description = "Decrypt the secrets of a bundle that has changed";
       after = [ "clawdinator-bootstrap.service" ];
-      wantedBy = [ "multi-user.target" ];
+      wantedBy = [
+        "multi-user.target"
+        "clawdinator.target"
+      ];
       unitConfig.ConditionPathExists = "${cfg.bootstrap.dir}/current/config.json";
       startLimitIntervalSec = 0;
       path = stage.path ++ [ pkgs.age ];

@@ -70,12 +70,12 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
   const controlApi = async (timeoutMs?: number) => {
     const { createControlApi } = await import('../adapters/deploy/controlApi.js')
     const api = settings.controlApiSettings(env, flags['control-api-url'])
-    const onSlow = async (text: string) => (await port('progress')).note(text)
+    const onWait = async (text: string) => (await port('progress')).note(text)
     return createControlApi({
       ...api,
       userAgent,
       interruption,
-      onSlow,
+      onWait,
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
     })
   }
@@ -140,6 +140,8 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
             )),
             machines: await port('fleetMachines'),
             run: settings.workflowRun(env),
+            // Without GitHub the lock of a run that was lost is left to a person.
+            runs: await port('github').catch(() => null),
             defaultStrategy: settings.deployStrategy(env),
           }),
           freeze: async () => {

@@ -19,7 +19,7 @@ export const sandboxFlags = {
   }),
   tofu: option({
     options: TOFU_CHOICES,
-    summary: 'The `tofu` of the direct plane: a stand-in that knows the fleet stack (auto), or the one in PATH.',
+    summary: 'The `tofu` of the direct plane: a stand-in that reads the stack (auto), or the one in PATH.',
     default: 'auto',
   })(),
 }

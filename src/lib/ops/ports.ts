@@ -89,6 +89,8 @@ export interface Tofu {
   plan(request: PlanRequest): Promise<unknown>
   /** Applies exactly the saved plan. @throws APPLY_FAILED, STATE_LOCKED */
   apply(file: string): Promise<void>
+  /** Releases the state's lock, whoever holds it: for one whose holder is known to be over. */
+  unlock(lockId: string): Promise<void>
   /** Takes back that OpenTofu would replace this resource. @throws ClawctlError APPLY_FAILED, STATE_LOCKED */
   untaint(address: string): Promise<void>
 }

@@ -174,7 +174,8 @@ describe('a secrets directory', () => {
     it('refuses what is no identity, and shows nothing of it', async () => {
       const folder = world.path('bad-identities')
       mkdirSync(folder)
-      writeFileSync(join(folder, 'a.key'), `${world.identity('a').slice(0, -1)}0\n`)
+      const identity = world.identity('a')
+      writeFileSync(join(folder, 'a.key'), `${identity.slice(0, -1)}${identity.endsWith('Q') ? 'P' : 'Q'}\n`)
       const { report } = await check({ folder })
       const text = report.problems.join('\n')
       expect(report.problems).to.have.length(2)

@@ -88,6 +88,24 @@ describe('createControlApi', () => {
     })
   }
 
+  it('says again and again what it waits for', async () => {
+    const said: string[] = []
+    let answer = () => {}
+    const server = await startServer((response) => {
+      answer = () => response.end(JSON.stringify({ ok: true, fleet: FLEET }))
+    })
+    servers.push(server)
+    const api = createControlApi({
+      ...{ url: server.url, token: TOKEN, userAgent: 'clawctl/test', noticeMs: 5 },
+      onWait: (text) => {
+        said.push(text)
+        if (said.length > 2) answer()
+      },
+    })
+    expect(await api.fleet()).to.deep.equal(FLEET)
+    expect(said[0]).to.match(new RegExp(`^Waiting for ${server.host}, for \\d+ s now\\.$`))
+  })
+
   it('survives two passing failures of each kind, the POST too', async () => {
     await Promise.all(
       [html(502, 'Internal Server Error'), html(503), json(429, { Reason: 'Concurrency' }), reset].map(async (bad) => {

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
-import { parseFault } from '../../../src/lib/domain/sandboxOptions.js'
 import { concurrently, expectFailure, inSandbox, LATEST_AMI, OLDER_AMI, TestSandbox } from '../../support/cli.js'
 
 interface Deploy {
@@ -17,7 +16,7 @@ interface Deploy {
 }
 
 const NAMED_KEYS = ['requestId', 'target', 'ami', 'status', 'runId', 'runUrl', 'hosts']
-const HOST_KEYS = ['id', 'outcome', 'ami', 'previousAmi', 'instanceId']
+const HOST_KEYS = ['id', 'outcome', 'ami', 'previousAmi', 'instanceId', 'step', 'reason', 'startedAt', 'finishedAt']
 
 const deploy = (sandbox: TestSandbox, as: string, ...args: string[]) =>
   sandbox.clawctl(as, ['fleet', 'deploy', ...args, '--json'])
@@ -33,9 +32,13 @@ describe('clawctl fleet deploy through the Control API', () => {
       {
         names: () =>
           inSandbox({}, async (sandbox) => {
+            const release = sandbox.hold()
             for (const name of [...names].reverse()) {
               await deploy(sandbox, 'clawdinator-1', 'clawdinator-2', '--requested-by', name)
             }
+            // The first alone is to go on.
+            sandbox.hold()
+            release()
             const deploys = await history(sandbox)
             const chat = await sandbox.clawctl('clawdinator-1', ['fleet', 'history', '--chat'])
             const first = sandbox.inner.github.runs.at(-1)
@@ -54,7 +57,8 @@ describe('clawctl fleet deploy through the Control API', () => {
             return { outcome, hosts: sandbox.hosts() }
           }),
         timedOut: () =>
-          inSandbox({ faults: ['host:dead'] }, async (sandbox) => {
+          inSandbox({}, async (sandbox) => {
+            sandbox.hold()
             const outcome = await deploy(sandbox, 'laptop', 'clawdinator-2', '--wait', '--timeout', '1s')
             return { outcome, deploys: await history(sandbox) }
           }),
@@ -135,8 +139,7 @@ describe('clawctl fleet deploy through the Control API', () => {
     after(() => sandbox.close())
 
     it('lets deploys that were asked at once happen one after the other, and says who waits for whom', async () => {
-      // The first run lasts until it has been looked at, however slow the machine is.
-      const release = sandbox.inner.faults.add(parseFault('ec2:slow=2s'))
+      const release = sandbox.hold()
       const first = (await deploy(sandbox, 'laptop', 'clawdinator-2', '--requested-by', 'Ann')).json().deploy as Deploy
       const second = (await deploy(sandbox, 'clawdinator-2', 'clawdinator-1')).json().deploy as Deploy
       expect(second).to.include({ status: 'queued' })
@@ -197,13 +200,13 @@ describe('clawctl fleet deploy through the Control API', () => {
       expect(summary).to.include('clawdinator-2').and.not.include('<script>')
     })
 
-    it('exits by the outcome: 6 where the host was rolled back, with what was done', async () => {
+    it('exits by the outcome: 6 where the successor did not pass, with what was done', async () => {
       const { outcome, hosts, deploys } = await stories.rolledBack
-      expectFailure(outcome, 'ROLLED_BACK', 6)
-      expect(outcome.json().deploy).to.include({ status: 'rolled-back', ami: LATEST_AMI })
-      expect(outcome.json().deploy.hosts[0]).to.include({ outcome: 'rolled-back', ami: OLDER_AMI })
+      expectFailure(outcome, 'KEPT', 6)
+      expect(outcome.json().deploy).to.include({ status: 'kept', ami: LATEST_AMI })
+      expect(outcome.json().deploy.hosts[0]).to.include({ outcome: 'kept', ami: OLDER_AMI })
       expect(hosts).to.deep.equal([`clawdinator-1 ${OLDER_AMI}`])
-      expect(deploys[0]?.status).to.equal('rolled-back')
+      expect(deploys[0]?.status).to.equal('kept')
     })
 
     it('passes on what the run found out: an AMI that does not exist', async () => {
@@ -221,6 +224,7 @@ describe('clawctl fleet deploy through the Control API', () => {
 
     it('starts one run for the same request id sent twice at the same moment', async () => {
       const { outcomes, runs } = await inSandbox({}, async (sandbox) => {
+        sandbox.hold()
         const ask = () => deploy(sandbox, 'laptop', 'clawdinator-2', '--request-id', 'twice-at-once')
         return { outcomes: await Promise.all([ask(), ask()]), runs: sandbox.inner.github.runs.length }
       })

@@ -20,6 +20,9 @@ describe('clawctl registry add, remove, check', () => {
     return {
       root,
       run: (...args: string[]): Promise<Outcome> =>
+        clawctl(['registry', ...args], { env: { ...surroundings(), CLAWCTL_CHECKOUT: root } }),
+      /** As a process whose folder it is. */
+      runThere: (...args: string[]): Promise<Outcome> =>
         clawctl(['registry', ...args], { cwd: root, env: { ...surroundings(), CLAWCTL_CHECKOUT: root } }),
       registry: () => readFile(`${root}/nix/instances.json`, 'utf8'),
       hosts: async () => (await readdir(`${root}/nix/hosts`)).sort(),
@@ -27,10 +30,10 @@ describe('clawctl registry add, remove, check', () => {
   }
 
   it('adds both files without any credential, and lists the steps that remain', async () => {
-    const { run, root, registry, hosts } = await checkout()
+    const { run, runThere, root, registry, hosts } = await checkout()
     await mkdir(`${root}/secrets`)
     await writeFile(`${root}/secrets/clawdinator-discord-token-3.age`, ageText('a token'))
-    const { code, stdout, stderr } = await run('add', 'clawdinator-3', '--secrets-dir', 'secrets')
+    const { code, stdout, stderr } = await runThere('add', 'clawdinator-3', '--secrets-dir', 'secrets')
     expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' })
     expect(stdout).to.match(/^Added clawdinator-3\.\n {2}created {2}nix\/hosts\/clawdinator-3\.nix\n {2}modified nix/)
     expect(stdout).to.match(/\[x\] 1\. A Discord bot.*\n {2}\[x\] 2\. Entry.*\n {2}\[x\] 3\. Host file/)
@@ -71,9 +74,9 @@ describe('clawctl registry add, remove, check', () => {
   })
 
   it('loses none of several that are added at once', async () => {
-    const { run, registry } = await checkout('{}')
+    const { runThere, registry } = await checkout('{}')
     const ids = ['a', 'b', 'c', 'd']
-    const outcomes = await Promise.all(ids.map((id) => run('add', id)))
+    const outcomes = await Promise.all(ids.map((id) => runThere('add', id)))
     expect(outcomes.map(({ code }) => code)).to.deep.equal([0, 0, 0, 0])
     expect(Object.keys(JSON.parse(await registry())).sort()).to.deep.equal(ids)
   })

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { registryOf, runInSandbox, TestSandbox, temporaryFolder } from '../../support/cli.js'
+import { clawctl, inSandbox, registryOf, runInSandbox, TestSandbox, temporaryFolder } from '../../support/cli.js'
 
 describe('clawctl sandbox run --registry', () => {
   const files = temporaryFolder()
@@ -35,19 +35,21 @@ describe('clawctl sandbox run --registry', () => {
 
   it('stops a deploy as well, on both planes, and `registry list`', async () => {
     const registry = await files.write('stops.json', two({ host: 'clawdinator-1' }))
-    const { stdout, stderr } = await runInSandbox(
-      { registry, as: 'ci' },
-      `clawctl fleet deploy clawdinator-1 >/dev/null; echo $?
-       clawctl registry list; echo $?
-       clawctl sandbox run -- clawctl fleet deploy clawdinator-1; echo $?`,
-    )
-    expect(stdout).to.equal('2\n2\n2\n')
-    const errors = stderr.match(/^Error \(INVALID_REGISTRY\): .*clawdinator-2/gm)
-    expect(errors, stderr).to.have.length(3)
+    await inSandbox({ registry }, async (broken) => {
+      const outcomes = await Promise.all([
+        broken.clawctl('ci', ['fleet', 'deploy', 'clawdinator-1']),
+        broken.clawctl('ci', ['registry', 'list']),
+        broken.clawctl('laptop', ['fleet', 'deploy', 'clawdinator-1']),
+      ])
+      for (const { code, stderr } of outcomes) {
+        expect(code).to.equal(2)
+        expect(stderr).to.match(/^Error \(INVALID_REGISTRY\): .*clawdinator-2/m)
+      }
+    })
   })
 
   it('a file that is not there: says which', async () => {
-    const { code, stderr } = await runInSandbox({ registry: '/nowhere/instances.json' }, ['true'])
+    const { code, stderr } = await clawctl(['sandbox', 'run', '--registry', '/nowhere/instances.json', '--', 'true'])
     expect(code).to.equal(2)
     expect(stderr).to.include('REGISTRY_NOT_FOUND').and.include('/nowhere/instances.json')
   })

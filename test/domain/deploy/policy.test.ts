@@ -159,19 +159,28 @@ describe('decideDeploy', () => {
   )
   const assurance = fc.constantFrom<Assurance>('verified', 'claimed', 'none')
   const maybe = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined })
-  const question = fc.record({
-    target: name,
-    caller: maybe(name),
-    requestedBy: maybe(
-      fc.oneof(fc.constantFrom('', ' ', 'Ada', '\u3164', 'clawdinator-1'), fc.string({ unit: 'grapheme' })),
-    ),
-    retire: maybe(fc.boolean()),
-    strategy: maybe(fc.constantFrom(...STRATEGIES)),
-    identity: maybe(fc.record({ host: assurance, person: assurance })),
-    enrolled: maybe(fc.boolean()),
-    amiOverride: maybe(fc.oneof(fc.constantFrom('ami-1234abcd', 'ami-1'), fc.string())),
-    registry: maybe(fc.constant(registry)),
-  })
+  const question = fc
+    .record({
+      target: name,
+      caller: maybe(name),
+      requestedBy: maybe(
+        fc.oneof(fc.constantFrom('', ' ', 'Ada', '\u3164', 'clawdinator-1'), fc.string({ unit: 'grapheme' })),
+      ),
+      retire: maybe(fc.boolean()),
+      strategy: maybe(fc.constantFrom(...STRATEGIES)),
+      identity: maybe(fc.record({ host: assurance, person: assurance })),
+      enrolled: maybe(fc.boolean()),
+      amiOverride: maybe(fc.oneof(fc.constantFrom('ami-1234abcd', 'ami-1'), fc.string())),
+      registry: maybe(fc.constant(registry)),
+    })
+    // Nobody verifies, or claims, what is not named.
+    .map(({ identity, ...q }) => ({
+      ...q,
+      identity: identity && {
+        host: q.caller ? identity.host : ('none' as const),
+        person: q.requestedBy?.trim() ? identity.person : ('none' as const),
+      },
+    }))
   const always = (what: string, check: (q: DeployQuestion, v: ReturnType<typeof decideDeploy>) => void) =>
     it(what, () =>
       fc.assert(

@@ -5,13 +5,12 @@ import { FREEZE_KEY, formatFreezes } from '../../../src/lib/domain/deploy/freeze
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { dispatchDeploy } from '../../../src/lib/ops/deploy/dispatchDeploy.js'
 import { failureOf } from '../../support/failure.js'
+import { FakeCloud } from '../../support/fakeCloud.js'
 import {
   FakeClock,
   FakeRuns,
   FakeStore,
   freezeOf,
-  imageOf,
-  NEW,
   OLD,
   recordOf,
   registryOf,
@@ -28,14 +27,13 @@ function world() {
   const runs = new FakeRuns()
   const clock = new FakeClock()
   const store = new FakeStore()
-  const images = { findImage: async () => imageOf(OLD), fleetImages: async () => [imageOf(NEW)] }
-  const registry = registrySource(registryOf('a', 'b'))
-  const ports = { runs, clock, store, registry, compute: images, codes: oneTimeCodes }
+  const compute = new FakeCloud(store, clock)
+  const ports = { runs, clock, store, compute, registry: registrySource(registryOf('a', 'b')), codes: oneTimeCodes }
   const ask = (change: Partial<Order> = {}, code?: string) => {
     const { caller } = { ...REQUEST, ...change }
     return dispatchDeploy({ ...REQUEST, ...change }, { host: caller ? 'claimed' : 'none', code }, ports)
   }
-  return { runs, clock, store, ask }
+  return { runs, clock, store, compute, ask }
 }
 
 /** GitHub starts the run, and shows it after some looks, but does not name it. */

@@ -27,3 +27,10 @@ import {
   to = aws_iam_instance_profile.clawdinator[each.key]
   id = each.value
 }
+
+import {
+  for_each = { for id in [lookup(var.adopt, "security_group", null)] : "fleet" => id if id != null }
+
+  to = aws_security_group.clawdinator
+  id = each.value
+}

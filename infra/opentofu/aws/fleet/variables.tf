@@ -73,6 +73,8 @@ variable "adopt" {
     profiles = map(string)
     # role:policy, by id.
     role_policies = map(string)
+    # The id of the fleet's group, where the very first deploy was killed.
+    security_group = optional(string)
   })
   default = { instances = {}, roles = {}, profiles = {}, role_policies = {} }
 }

@@ -3,8 +3,9 @@ terraform {
 
   required_providers {
     aws = {
-      source  = "hashicorp/aws"
-      version = ">= 6.29.0, < 7.0.0"
+      source = "hashicorp/aws"
+      # The one that both stacks were run with. .github/workflows/tofu-lock.yml renews it with the hashes of its platforms.
+      version = "6.47.0"
     }
   }
 }

@@ -8,6 +8,8 @@ resource "aws_iam_policy" "host_boundary" {
 }
 
 data "aws_iam_policy_document" "host_boundary" {
+  source_policy_documents = [data.aws_iam_policy_document.bucket_key.json]
+
   statement {
     sid       = "ReadBundlesAndWhoIsActive"
     actions   = ["s3:GetObject"]
@@ -24,17 +26,5 @@ data "aws_iam_policy_document" "host_boundary" {
     sid       = "WriteHeartbeats"
     actions   = ["s3:PutObject"]
     resources = ["${aws_s3_bucket.fleet.arn}/heartbeats/*"]
-  }
-
-  statement {
-    sid       = "BucketKeyThroughS3"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
-    resources = [aws_kms_key.bucket.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:ViaService"
-      values   = ["s3.${var.region}.amazonaws.com"]
-    }
   }
 }

@@ -1,5 +1,7 @@
 # What `clawctl bootstrap upload | verify` call: the one role that may write what hosts boot with.
 data "aws_iam_policy_document" "bootstrap_upload" {
+  source_policy_documents = [data.aws_iam_policy_document.bucket_key.json]
+
   statement {
     sid = "KeepBundles"
     actions = [
@@ -15,17 +17,5 @@ data "aws_iam_policy_document" "bootstrap_upload" {
     sid       = "ListTheBucket"
     actions   = ["s3:ListBucket"]
     resources = [aws_s3_bucket.fleet.arn]
-  }
-
-  statement {
-    sid       = "BucketKeyThroughS3"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
-    resources = [aws_kms_key.bucket.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:ViaService"
-      values   = ["s3.${var.region}.amazonaws.com"]
-    }
   }
 }

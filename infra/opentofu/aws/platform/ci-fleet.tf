@@ -9,18 +9,43 @@ locals {
 # What `clawctl fleet deploy` and OpenTofu with the fleet stack call. docs/security.md has the table, a test holds both
 # together.
 data "aws_iam_policy_document" "fleet_deploy" {
-  source_policy_documents = [data.aws_iam_policy_document.fleet_read.json]
+  source_policy_documents = [
+    data.aws_iam_policy_document.fleet_read.json,
+    data.aws_iam_policy_document.bucket_key.json,
+  ]
 
+  # The bundle that a machine is to boot with, whether it came up, and which machine of an id acts.
   statement {
-    sid       = "WriteRecords"
-    actions   = ["s3:PutObject"]
-    resources = ["${aws_s3_bucket.fleet.arn}/deploys/*"]
+    sid     = "ReadBundlesAndHeartbeats"
+    actions = ["s3:GetObject"]
+    resources = [
+      "${aws_s3_bucket.fleet.arn}/active/*",
+      "${aws_s3_bucket.fleet.arn}/bootstrap/*",
+      "${aws_s3_bucket.fleet.arn}/heartbeats/*",
+      "${aws_s3_bucket.fleet.arn}/${local.fleet_state}.*",
+    ]
+  }
+
+  # `.errored`: a state that could not be written, kept until a deploy pushes it.
+  statement {
+    sid     = "WriteRecordsAndItsState"
+    actions = ["s3:PutObject"]
+    resources = [
+      "${aws_s3_bucket.fleet.arn}/active/*",
+      "${aws_s3_bucket.fleet.arn}/deploys/*",
+      "${aws_s3_bucket.fleet.arn}/${local.fleet_state}",
+      "${aws_s3_bucket.fleet.arn}/${local.fleet_state}.errored",
+    ]
   }
 
   statement {
-    sid       = "WriteItsState"
-    actions   = ["s3:PutObject"]
-    resources = ["${aws_s3_bucket.fleet.arn}/${local.fleet_state}"]
+    sid     = "ClearWhatBelongsToNoMachine"
+    actions = ["s3:DeleteObject"]
+    resources = [
+      "${aws_s3_bucket.fleet.arn}/active/*",
+      "${aws_s3_bucket.fleet.arn}/heartbeats/*",
+      "${aws_s3_bucket.fleet.arn}/${local.fleet_state}.errored",
+    ]
   }
 
   statement {
@@ -41,16 +66,15 @@ data "aws_iam_policy_document" "fleet_deploy" {
     }
   }
 
-  # Through S3 for objects, through DynamoDB for the lock table.
   statement {
-    sid       = "BucketKeyThroughItsServices"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    sid       = "KeyThroughTheLockTable"
+    actions   = ["kms:GenerateDataKey"]
     resources = [aws_kms_key.bucket.arn]
 
     condition {
       test     = "StringEquals"
       variable = "kms:ViaService"
-      values   = ["dynamodb.${var.region}.amazonaws.com", "s3.${var.region}.amazonaws.com"]
+      values   = ["dynamodb.${var.region}.amazonaws.com"]
     }
   }
 
@@ -164,9 +188,40 @@ data "aws_iam_policy_document" "fleet_deploy" {
     }
   }
 
+  # What the next deploy does not offer any more.
   statement {
-    sid       = "TerminateHosts"
-    actions   = ["ec2:TerminateInstances"]
+    sid       = "MarkImagesThatFailed"
+    actions   = ["ec2:CreateTags"]
+    resources = ["arn:${local.partition}:ec2:${var.region}::image/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "ec2:Owner"
+      values   = [local.account_id]
+    }
+
+    condition {
+      test     = "ForAllValues:StringEquals"
+      variable = "aws:TagKeys"
+      values   = ["clawdinator:failed"]
+    }
+
+    condition {
+      test     = "Null"
+      variable = "aws:TagKeys"
+      values   = ["false"]
+    }
+  }
+
+  # Stopped: a machine that did not yield to its successor. Started again: where the successor failed after that.
+  statement {
+    sid = "FenceAndEndHosts"
+    actions = [
+      "ec2:GetConsoleOutput",
+      "ec2:StartInstances",
+      "ec2:StopInstances",
+      "ec2:TerminateInstances",
+    ]
     resources = ["${local.ec2}:instance/*"]
 
     condition {
@@ -268,18 +323,6 @@ data "aws_iam_policy_document" "fleet_deploy" {
 # Plans the fleet stack and compares it with the records; changes nothing.
 data "aws_iam_policy_document" "fleet_drift" {
   source_policy_documents = [data.aws_iam_policy_document.fleet_read.json]
-
-  statement {
-    sid       = "BucketKeyThroughItsServices"
-    actions   = ["kms:Decrypt"]
-    resources = [aws_kms_key.bucket.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:ViaService"
-      values   = ["dynamodb.${var.region}.amazonaws.com", "s3.${var.region}.amazonaws.com"]
-    }
-  }
 }
 
 # What both of them read.
@@ -306,15 +349,21 @@ data "aws_iam_policy_document" "fleet_read" {
   }
 
   statement {
-    sid     = "ReadRecordsAndMarkers"
-    actions = ["s3:GetObject"]
-    resources = [
-      "${aws_s3_bucket.fleet.arn}/bootstrap/*",
-      "${aws_s3_bucket.fleet.arn}/deploys/*",
-      "${aws_s3_bucket.fleet.arn}/heartbeats/*",
-      "${aws_s3_bucket.fleet.arn}/${local.fleet_state}",
-      "${aws_s3_bucket.fleet.arn}/${local.fleet_state}.tflock",
-    ]
+    sid       = "ReadRecordsAndState"
+    actions   = ["s3:GetObject"]
+    resources = ["${aws_s3_bucket.fleet.arn}/deploys/*", "${aws_s3_bucket.fleet.arn}/${local.fleet_state}"]
+  }
+
+  statement {
+    sid       = "DecryptThroughItsServices"
+    actions   = ["kms:Decrypt"]
+    resources = [aws_kms_key.bucket.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["dynamodb.${var.region}.amazonaws.com", "s3.${var.region}.amazonaws.com"]
+    }
   }
 
   statement {

@@ -1,5 +1,7 @@
 # What `clawctl image upload | import | list | prune | smoke` call.
 data "aws_iam_policy_document" "image_build" {
+  source_policy_documents = [data.aws_iam_policy_document.bucket_key.json]
+
   statement {
     sid = "SeeImages"
     actions = [
@@ -44,18 +46,6 @@ data "aws_iam_policy_document" "image_build" {
   }
 
   statement {
-    sid       = "BucketKeyThroughS3"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
-    resources = [aws_kms_key.bucket.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:ViaService"
-      values   = ["s3.${var.region}.amazonaws.com"]
-    }
-  }
-
-  statement {
     sid     = "MakeSnapshots"
     actions = ["ebs:StartSnapshot", "ec2:ImportSnapshot"]
     resources = [
@@ -82,6 +72,12 @@ data "aws_iam_policy_document" "image_build" {
       "kms:ReEncryptTo",
     ]
     resources = [aws_kms_key.bucket.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["ebs.${var.region}.amazonaws.com", "ec2.${var.region}.amazonaws.com"]
+    }
   }
 
   statement {
@@ -94,6 +90,12 @@ data "aws_iam_policy_document" "image_build" {
       variable = "kms:GrantIsForAWSResource"
       values   = ["true"]
     }
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["ebs.${var.region}.amazonaws.com", "ec2.${var.region}.amazonaws.com"]
+    }
   }
 
   statement {
@@ -105,15 +107,61 @@ data "aws_iam_policy_document" "image_build" {
     ]
   }
 
-  # `clawdinator=true` is put on last, when the image is available: that tag is "latest successful image".
+  # Only what it makes, as it makes it, …
   statement {
-    sid     = "TagImages"
+    sid     = "TagWhatItMakes"
     actions = ["ec2:CreateTags"]
     resources = [
       "${local.ec2}:import-snapshot-task/*",
+      "${local.ec2}:instance/*",
+      "${local.ec2}:security-group/*",
+      "${local.ec2}:volume/*",
       "arn:${local.partition}:ec2:${var.region}::image/*",
       "arn:${local.partition}:ec2:${var.region}::snapshot/*",
     ]
+
+    condition {
+      test     = "StringEquals"
+      variable = "ec2:CreateAction"
+      values   = ["CreateSecurityGroup", "ImportSnapshot", "RegisterImage", "RunInstances", "StartSnapshot"]
+    }
+  }
+
+  # … or has made: `clawdinator=true` is put on last, when the image is available, and `withdrawn` when it does not boot.
+  # With a free hand it could mark a foreign image or backup as the project's, and then delete it.
+  statement {
+    sid     = "TagItsImages"
+    actions = ["ec2:CreateTags"]
+    resources = [
+      "arn:${local.partition}:ec2:${var.region}::image/*",
+      "arn:${local.partition}:ec2:${var.region}::snapshot/*",
+    ]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/app"
+      values   = ["clawdinator"]
+    }
+  }
+
+  # VM Import makes snapshots without tags, and of no volume: EC2 writes vol-ffffffff there. A snapshot of a volume, a
+  # backup say, is none of these.
+  statement {
+    sid       = "TagImportedSnapshots"
+    actions   = ["ec2:CreateTags"]
+    resources = ["arn:${local.partition}:ec2:${var.region}::snapshot/*"]
+
+    condition {
+      test     = "ArnLike"
+      variable = "ec2:ParentVolume"
+      values   = ["${local.ec2}:volume/vol-ffffffff"]
+    }
+
+    condition {
+      test     = "Null"
+      variable = "aws:ResourceTag/app"
+      values   = ["true"]
+    }
   }
 
   statement {
@@ -181,18 +229,6 @@ data "aws_iam_policy_document" "image_build" {
       "arn:${local.partition}:ec2:${var.region}::image/*",
       "arn:${local.partition}:ec2:${var.region}::snapshot/*",
     ]
-  }
-
-  statement {
-    sid       = "TagTheSmokeBoot"
-    actions   = ["ec2:CreateTags"]
-    resources = ["${local.ec2}:instance/*", "${local.ec2}:security-group/*", "${local.ec2}:volume/*"]
-
-    condition {
-      test     = "StringEquals"
-      variable = "ec2:CreateAction"
-      values   = ["CreateSecurityGroup", "RunInstances"]
-    }
   }
 
   statement {

@@ -19,7 +19,7 @@ data "aws_iam_policy_document" "platform_plan" {
   }
 
   statement {
-    sid = "SeeTheBucket"
+    sid = "SeeTheBuckets"
     actions = [
       "s3:GetAccelerateConfiguration",
       "s3:GetBucketAcl",
@@ -40,7 +40,7 @@ data "aws_iam_policy_document" "platform_plan" {
       "s3:ListBucket",
       "s3:ListTagsForResource",
     ]
-    resources = [aws_s3_bucket.fleet.arn]
+    resources = [aws_s3_bucket.access_log.arn, aws_s3_bucket.fleet.arn]
   }
 
   statement {
@@ -86,6 +86,24 @@ data "aws_iam_policy_document" "platform_plan" {
       "lambda:ListVersionsByFunction",
     ]
     resources = [aws_lambda_function.control_api.arn]
+  }
+
+  statement {
+    sid       = "SeeTheTopic"
+    actions   = ["sns:GetSubscriptionAttributes", "sns:GetTopicAttributes", "sns:ListTagsForResource"]
+    resources = [aws_sns_topic.alarms.arn, "${aws_sns_topic.alarms.arn}:*"]
+  }
+
+  statement {
+    sid       = "SeeTheDashboard"
+    actions   = ["cloudwatch:GetDashboard"]
+    resources = ["arn:${local.partition}:cloudwatch::${local.account_id}:dashboard/clawdinator"]
+  }
+
+  statement {
+    sid       = "SeeTheSchedule"
+    actions   = ["events:DescribeRule", "events:ListTagsForResource", "events:ListTargetsByRule"]
+    resources = [aws_cloudwatch_event_rule.watch.arn]
   }
 
   statement {

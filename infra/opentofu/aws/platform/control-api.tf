@@ -79,28 +79,6 @@ resource "aws_cloudwatch_log_group" "control_api" {
   kms_key_id        = aws_kms_key.bucket.arn
 }
 
-resource "aws_cloudwatch_metric_alarm" "control_api" {
-  for_each = {
-    Errors    = "The handler crashed or took too long: it answers every failure that it knows."
-    Throttles = "More requests at once than are reserved: a flood, or a stuck upstream."
-  }
-
-  alarm_name          = "${local.control_api_name}-${lower(each.key)}"
-  alarm_description   = each.value
-  namespace           = "AWS/Lambda"
-  metric_name         = each.key
-  statistic           = "Sum"
-  period              = 300
-  evaluation_periods  = 1
-  threshold           = 1
-  comparison_operator = "GreaterThanOrEqualToThreshold"
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = var.alarm_topic_arns
-  ok_actions          = var.alarm_topic_arns
-
-  dimensions = { FunctionName = aws_lambda_function.control_api.function_name }
-}
-
 resource "aws_iam_role" "control_api" {
   name               = local.control_api_name
   description        = "What the Control API itself may do; deploys run elsewhere"
@@ -126,6 +104,8 @@ resource "aws_iam_role_policy" "control_api" {
 }
 
 data "aws_iam_policy_document" "control_api" {
+  source_policy_documents = [data.aws_iam_policy_document.bucket_key.json]
+
   statement {
     sid     = "SeeTheFleet"
     actions = ["ec2:DescribeImages", "ec2:DescribeInstanceStatus", "ec2:DescribeInstances"]
@@ -133,42 +113,46 @@ data "aws_iam_policy_document" "control_api" {
     resources = ["*"]
   }
 
+  # Why a machine does not come up that never reached S3.
+  statement {
+    sid       = "ReadTheConsoleOfHosts"
+    actions   = ["ec2:GetConsoleOutput"]
+    resources = ["${local.ec2}:instance/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/app"
+      values   = ["clawdinator"]
+    }
+  }
+
   statement {
     sid     = "ReadRecords"
     actions = ["s3:GetObject"]
     resources = [
+      "${aws_s3_bucket.fleet.arn}/active/*",
       "${aws_s3_bucket.fleet.arn}/claims/*",
+      "${aws_s3_bucket.fleet.arn}/control/*",
       "${aws_s3_bucket.fleet.arn}/deploys/*",
       "${aws_s3_bucket.fleet.arn}/heartbeats/*",
       "${aws_s3_bucket.fleet.arn}/${local.control_api_secrets_key}",
-      # The markers of the bundles, and none of the secrets beside them.
+      # The manifests of the bundles, and none of the secrets beside them.
       "${aws_s3_bucket.fleet.arn}/bootstrap/*/config.json",
     ]
   }
 
+  # What it keeps itself: claims of request ids; people, freezes and cancellations below control/.
   statement {
-    sid       = "ClaimRequests"
+    sid       = "KeepItsOwn"
     actions   = ["s3:PutObject"]
-    resources = ["${aws_s3_bucket.fleet.arn}/claims/*"]
+    resources = ["${aws_s3_bucket.fleet.arn}/claims/*", "${aws_s3_bucket.fleet.arn}/control/*"]
   }
 
   # Without it S3 answers AccessDenied where a heartbeat or record does not exist.
   statement {
-    sid       = "TellMissingFromDenied"
+    sid       = "SeeWhatIsMissing"
     actions   = ["s3:ListBucket"]
     resources = [aws_s3_bucket.fleet.arn]
-  }
-
-  statement {
-    sid       = "BucketKeyThroughS3"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
-    resources = [aws_kms_key.bucket.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:ViaService"
-      values   = ["s3.${var.region}.amazonaws.com"]
-    }
   }
 
   statement {

@@ -1,10 +1,13 @@
 locals {
+  # By name, not by aws_iam_role.ci["…"]: an import into a state without that role would fail here.
+  ci_role_arns = "arn:${local.partition}:iam::${local.account_id}:role/clawdinator-ci/clawdinator-"
+
   repository_variables = {
     AWS_REGION               = var.region
-    AWS_DEPLOY_ROLE_ARN      = aws_iam_role.ci["fleet-deploy"].arn
-    AWS_DRIFT_ROLE_ARN       = aws_iam_role.ci["fleet-drift"].arn
-    AWS_IMAGE_ROLE_ARN       = aws_iam_role.ci["image-build"].arn
-    AWS_BOOTSTRAP_ROLE_ARN   = aws_iam_role.ci["bootstrap-upload"].arn
+    AWS_DEPLOY_ROLE_ARN      = "${local.ci_role_arns}fleet-deploy"
+    AWS_DRIFT_ROLE_ARN       = "${local.ci_role_arns}fleet-drift"
+    AWS_IMAGE_ROLE_ARN       = "${local.ci_role_arns}image-build"
+    AWS_BOOTSTRAP_ROLE_ARN   = "${local.ci_role_arns}bootstrap-upload"
     AWS_PLAN_ROLE_ARN        = aws_iam_role.platform_plan.arn
     S3_BUCKET                = aws_s3_bucket.fleet.id
     TOFU_LOCK_TABLE          = aws_dynamodb_table.locks.name
@@ -16,6 +19,7 @@ locals {
     # What a plan of this stack needs to know again: infra.yml gives it.
     CLAWDINATOR_REPOSITORY_ID = var.github_repository_id
     CLAWDINATOR_OWNER_ID      = var.github_owner_id
+    ALARM_SUBSCRIBERS         = jsonencode(var.alarm_subscribers)
   }
 }
 
@@ -28,7 +32,7 @@ output "set_repository_variables" {
   description = "The same as commands: tofu output -raw set_repository_variables | bash"
   value = join("", [
     for name, value in local.repository_variables :
-    "gh variable set ${name} --repo ${var.github_repository} --body '${value}'\n"
+    "gh variable set ${name} --repo ${var.github_repository} --body '${value == null ? "" : value}'\n"
   ])
 }
 

@@ -42,6 +42,21 @@ data "aws_iam_policy_document" "key" {
   }
 }
 
+# What everybody needs who reads or writes an object of the bucket: the key, through S3 alone.
+data "aws_iam_policy_document" "bucket_key" {
+  statement {
+    sid       = "BucketKeyThroughS3"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [aws_kms_key.bucket.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["s3.${var.region}.amazonaws.com"]
+    }
+  }
+}
+
 resource "aws_s3_bucket" "fleet" {
   bucket = var.bucket
 
@@ -223,6 +238,32 @@ resource "aws_s3_bucket_lifecycle_configuration" "fleet" {
 
     noncurrent_version_expiration {
       noncurrent_days = 1
+    }
+  }
+
+  rule {
+    id     = "replaced-holders"
+    status = "Enabled"
+
+    filter {
+      prefix = "active/"
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = 30
+    }
+  }
+
+  rule {
+    id     = "replaced-control-objects"
+    status = "Enabled"
+
+    filter {
+      prefix = "control/"
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = 30
     }
   }
 

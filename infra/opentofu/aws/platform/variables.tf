@@ -4,8 +4,13 @@ variable "region" {
 }
 
 variable "bucket" {
-  description = "Name of the bucket to make: images, bundles, heartbeats, records, state."
+  description = "Name of the bucket to make: images, bundles, heartbeats, records, state. Its access log gets a bucket of its own, NAME-access-log."
   type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9.-]{1,50}[a-z0-9]$", var.bucket))
+    error_message = "The bucket's name is 3 to 52 lowercase letters, digits, dots and dashes."
+  }
 }
 
 variable "lock_table" {
@@ -99,16 +104,37 @@ variable "github_app_installation_id" {
   default     = ""
 }
 
-variable "alarm_topic_arns" {
-  description = "SNS topics that hear of the Control API's alarms."
+variable "alarm_subscribers" {
+  description = "Who gets the alarms: e-mail addresses and https:// URLs, at least one. An address has to confirm once."
   type        = set(string)
-  default     = []
+
+  validation {
+    condition     = length(var.alarm_subscribers) > 0
+    error_message = "An alarm that nobody gets is none: name at least one subscriber."
+  }
+
+  validation {
+    condition     = alltrue([for one in var.alarm_subscribers : can(regex("^(https://[^\\s'\"]+|[^\\s'\"@]+@[^\\s'\"@]+)$", one))])
+    error_message = "A subscriber is an e-mail address or an https:// URL."
+  }
+}
+
+variable "alarms" {
+  description = "Whether CloudWatch gets the alarms and the dashboard. Null: yes, except in an emulator's account."
+  type        = bool
+  default     = null
 }
 
 variable "log_retention_days" {
   description = "How long the Control API's log is kept."
   type        = number
   default     = 90
+}
+
+variable "access_log_retention_days" {
+  description = "How long the access log of the bucket is kept."
+  type        = number
+  default     = 365
 }
 
 variable "image_retention_days" {

@@ -8,8 +8,11 @@ import { parseRetryAfter, retryHint, withRetry } from '../retry.js'
 
 /** The Lambda's own limit is 30 s; an answer that comes later is none. */
 const TIMEOUT_MS = 35_000
-const SLOW_MS = 8_000
+/** All attempts of one call together. */
 const GIVE_UP_MS = 38_000
+
+/** Nobody waits longer without a line. */
+const NOTICE_MS = 10_000
 
 /** An answer that the contract does not know: the Function URL's own 429, 502 or 503, or a proxy's page. */
 class ForeignAnswer extends Error {
@@ -28,6 +31,7 @@ class ForeignAnswer extends Error {
  * The Control API over HTTPS. Every call may be retried: the same request id starts one run, and a code is taken again for the same request.
  * What the API itself reports as failed upstream was retried there, and is not retried again.
  * @param options.token never put into a message, a URL or an argument
+ * @param options.onWait hears every ten seconds for which call is still waited
  * @param options.interruption breaks off the request for a deploy and the look at one: what somebody waits for
  */
 export function createControlApi(options: {
@@ -35,10 +39,11 @@ export function createControlApi(options: {
   token: string
   userAgent: string
   interruption?: () => AbortSignal
-  /** Told once where an answer takes long. */
-  onSlow?: (text: string) => void
   /** Per attempt, where somebody waits for something else. */
   timeoutMs?: number
+  onWait?: (text: string) => void
+  /** For tests. */
+  noticeMs?: number
 }): ControlApi {
   const base = options.url.replace(/\/+$/, '')
   async function call<T>(
@@ -73,10 +78,11 @@ export function createControlApi(options: {
       return answer
     }
     let answer: unknown
-    const slow = setTimeout(
-      () => options.onSlow?.(`${base} has not answered for ${SLOW_MS / 1000} s.`),
-      SLOW_MS,
-    ).unref()
+    const started = performance.now()
+    const notice = setInterval(() => {
+      const seconds = Math.round((performance.now() - started) / 1000)
+      options.onWait?.(`Waiting for ${new URL(base).host}, for ${seconds} s now.`)
+    }, options.noticeMs ?? NOTICE_MS)
     try {
       answer = await withRetry(exchange, {
         retryable: (error) => !signal?.aborted && !limit.aborted && isRetryable(error),
@@ -87,7 +93,7 @@ export function createControlApi(options: {
       if (limit.aborted) throw gaveUp(base, error)
       throw explain(error, base)
     } finally {
-      clearTimeout(slow)
+      clearInterval(notice)
     }
     const parsed = schema.safeParse(answer)
     if (parsed.success) return parsed.data

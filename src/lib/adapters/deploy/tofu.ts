@@ -145,6 +145,11 @@ export function createTofu(options: TofuOptions): Tofu {
       await succeed('APPLY_FAILED', 'apply', tofuApplyArgs({ dir, file: resolve(file), lockTimeoutSeconds }))
     },
 
+    async unlock(lockId) {
+      // It fails where one of the two places was free already: what counts is whether the next plan gets the lock.
+      await run(tofuForceUnlockArgs({ dir, lockId }), true)
+    },
+
     async untaint(address) {
       await succeed('APPLY_FAILED', 'untaint', tofuUntaintArgs({ dir, address, lockTimeoutSeconds }))
     },

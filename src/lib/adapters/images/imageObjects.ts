@@ -16,7 +16,7 @@ import {
 } from '@aws-sdk/client-s3'
 import type { ImageObjects, OpenUpload, SentPart } from '../../ops/images/ports.js'
 import type { ObjectInfo } from '../../ops/ports.js'
-import { awsCall, clientLimits, resendsMangled } from '../aws/errors.js'
+import { always, awsCall, clientLimits, resendsMangled } from '../aws/errors.js'
 import { catchingHandler, requestAsSent } from '../aws/probe.js'
 import { attempt } from '../aws/putOutcome.js'
 import { createSignedPut } from '../aws/signedPut.js'
@@ -67,6 +67,7 @@ export function createImageObjects(settings: ImageObjectsSettings): ImageObjects
       awsCall(`S3 ListObjectsV2 ${Bucket}/${Prefix}`, async () => {
         const found: ObjectInfo[] = []
         for await (const page of paginateListObjectsV2({ client }, { Bucket, Prefix })) {
+          always(page.IsTruncated)
           for (const { Key, Size, LastModified } of page.Contents ?? []) {
             if (Key !== undefined) found.push({ key: Key, size: Size ?? 0, modifiedAt: LastModified ?? new Date(0) })
           }
@@ -103,7 +104,7 @@ export function createImageObjects(settings: ImageObjectsSettings): ImageObjects
             if (Key && UploadId) found.push({ key: Key, uploadId: UploadId, startedAt: Initiated ?? new Date(0) })
           }
           const { IsTruncated, NextKeyMarker: KeyMarker, NextUploadIdMarker: UploadIdMarker } = page
-          from = IsTruncated && KeyMarker ? { KeyMarker, UploadIdMarker } : null
+          from = always(IsTruncated) && KeyMarker ? { KeyMarker, UploadIdMarker } : null
         }
         return found.sort((a, b) => a.startedAt.getTime() - b.startedAt.getTime())
       }),
@@ -128,7 +129,7 @@ export function createImageObjects(settings: ImageObjectsSettings): ImageObjects
               found.push({ number: PartNumber, bytes: Size, etag: ETag, sha256: ChecksumSHA256 ?? null })
             }
             PartNumberMarker = page.NextPartNumberMarker
-            more = page.IsTruncated === true && Boolean(PartNumberMarker)
+            more = always(page.IsTruncated) && Boolean(PartNumberMarker)
           }
         } catch (error) {
           if ((error as Error).name === 'NoSuchUpload') return null

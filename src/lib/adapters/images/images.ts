@@ -8,7 +8,7 @@ import {
   RegisterImageCommand,
 } from '@aws-sdk/client-ec2'
 import type { Images, RegisteredImage } from '../../ops/images/ports.js'
-import { awsCall, clientLimits } from '../aws/errors.js'
+import { always, awsCall, clientLimits } from '../aws/errors.js'
 import { filtersOf, tagListOf, tagSpecification, tagsOf } from '../aws/tags.js'
 import type { AwsSettings } from '../deploy/compute.js'
 
@@ -34,7 +34,7 @@ export function createImages(settings: AwsSettings): Images {
         const Filters = 'name' in by ? [{ Name: 'name', Values: [by.name] }] : filtersOf(by.tags)
         const found: RegisteredImage[] = []
         for await (const page of paginateDescribeImages({ client, pageSize: 1000 }, { Owners: ['self'], Filters })) {
-          found.push(...(page.Images ?? []).map(toImage))
+          found.push(...always(page.Images).map(toImage))
         }
         return found
       }),

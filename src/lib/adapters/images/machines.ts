@@ -5,12 +5,12 @@ import {
   DeleteSecurityGroupCommand,
   DescribeImagesCommand,
   DescribeInstanceStatusCommand,
-  DescribeInstancesCommand,
   DescribeSecurityGroupsCommand,
   DescribeSubnetsCommand,
   EC2Client,
   GetConsoleOutputCommand,
   paginateDescribeInstances,
+  paginateDescribeSecurityGroups,
   RevokeSecurityGroupEgressCommand,
   RunInstancesCommand,
   TerminateInstancesCommand,
@@ -21,7 +21,7 @@ import type { Inventory } from '../../domain/images/inventory.js'
 import { READY_TAG } from '../../domain/images/names.js'
 import type { Machines } from '../../ops/images/catalog.js'
 import type { SmokeMachines, SmokeTags } from '../../ops/images/smokeImage.js'
-import { awsCall, clientLimits } from '../aws/errors.js'
+import { always, awsCall, clientLimits } from '../aws/errors.js'
 import type { AwsSettings } from '../deploy/compute.js'
 
 /** The account's instances. */
@@ -33,7 +33,7 @@ export function createMachines(settings: AwsSettings): Machines {
         const found: Inventory['machines'] = []
         const Filters = [{ Name: 'instance-state-name', Values: [...LIVE_STATES] }]
         for await (const page of paginateDescribeInstances({ client, pageSize: 1000 }, { Filters })) {
-          for (const { Instances = [] } of page.Reservations ?? []) found.push(...Instances.map(toMachine))
+          for (const { Instances = [] } of always(page.Reservations)) found.push(...Instances.map(toMachine))
         }
         return found
       }),
@@ -77,14 +77,17 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
     tagged: () =>
       awsCall('EC2 DescribeInstances', async () => {
         const live: Filter = { Name: 'instance-state-name', Values: [...LIVE_STATES] }
-        const [machines, groups] = await Promise.all([
-          client.send(new DescribeInstancesCommand({ Filters: [SMOKE, live] })),
-          client.send(new DescribeSecurityGroupsCommand({ Filters: [SMOKE] })),
-        ])
-        const instances = (machines.Reservations ?? []).flatMap(({ Instances = [] }) => Instances)
+        const instances: Instance[] = []
+        for await (const page of paginateDescribeInstances({ client }, { Filters: [SMOKE, live] })) {
+          for (const { Instances = [] } of always(page.Reservations)) instances.push(...Instances)
+        }
+        const groups: SecurityGroup[] = []
+        for await (const page of paginateDescribeSecurityGroups({ client }, { Filters: [SMOKE] })) {
+          groups.push(...always(page.SecurityGroups))
+        }
         return {
-          instances: instances.map((one: Instance) => ({ id: one.InstanceId ?? '', ...smokeTagsOf(one.Tags) })),
-          groups: (groups.SecurityGroups ?? []).map((one: SecurityGroup) => ({
+          instances: instances.map((one) => ({ id: one.InstanceId ?? '', ...smokeTagsOf(one.Tags) })),
+          groups: groups.map((one) => ({
             id: one.GroupId ?? '',
             ...smokeTagsOf(one.Tags),
           })),

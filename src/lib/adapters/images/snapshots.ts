@@ -13,7 +13,7 @@ import {
 } from '@aws-sdk/client-ec2'
 import { ClawctlError } from '../../domain/errors.js'
 import type { Attempt, ImportTask, Snapshot, Snapshots } from '../../ops/images/ports.js'
-import { awsCall, clientLimits } from '../aws/errors.js'
+import { always, awsCall, clientLimits } from '../aws/errors.js'
 import { catchingHandler, requestAsSent } from '../aws/probe.js'
 import { attempt } from '../aws/putOutcome.js'
 import { createSignedPut } from '../aws/signedPut.js'
@@ -71,7 +71,7 @@ export function createSnapshots(settings: SnapshotSettings): Snapshots {
         const found: Snapshot[] = []
         const input = { OwnerIds: ['self'], Filters: filtersOf(tags) }
         for await (const page of paginateDescribeSnapshots({ client: ec2, pageSize: 1000 }, input)) {
-          found.push(...(page.Snapshots ?? []).map(toSnapshot))
+          found.push(...always(page.Snapshots).map(toSnapshot))
         }
         return found.sort((a, b) => b.startedAt.getTime() - a.startedAt.getTime())
       }),
@@ -185,7 +185,7 @@ export function createSnapshots(settings: SnapshotSettings): Snapshots {
       awsCall('EC2 DescribeImportSnapshotTasks', async () => {
         const found: ImportTask[] = []
         for await (const page of paginateDescribeImportSnapshotTasks({ client: ec2 }, {})) {
-          found.push(...(page.ImportSnapshotTasks ?? []).map(toTask))
+          found.push(...always(page.ImportSnapshotTasks).map(toTask))
         }
         return found
       }),

@@ -20,9 +20,10 @@ import { asClawctlError, ClawctlError, errorBody, withPartial } from '../../doma
 import type { Registry } from '../../domain/registry/registry.js'
 import { checkBundles } from '../bundles/checkBundles.js'
 import type { BundleReader } from '../bundles/ports.js'
-import type { ItemProgress, JobReport, RegistrySource } from '../ports.js'
+import type { ItemProgress, JobReport, RegistrySource, Runs } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { refuseCancelled } from './cancelDeploy.js'
+import { releaseDeadLock } from './deadLock.js'
 import { RecordKeeper } from './deployRecord.js'
 import { readFreezes } from './freeze.js'
 import { handOver } from './handOver.js'
@@ -40,6 +41,8 @@ export interface DeployFleetPorts extends HostDeployPorts {
   report: JobReport
   /** The workflow run that this is part of; nulls elsewhere. */
   run: { id: number | null; url: string | null; attempt?: number }
+  /** The workflow's runs; null where GitHub can't be asked. */
+  runs: Pick<Runs, 'list'> | null
   /** What the repository has as its default. */
   defaultStrategy: NonNullable<Order['strategy']>
 }
@@ -121,6 +124,7 @@ async function prepare(order: Order, audit: DeployAudit, ports: DeployFleetPorts
     const names = [...new Set([...images.values()].map((image) => `${image.id} (${image.name})`))]
     say(`${names.join(', ')} for ${steps.map((step) => `${step.id} (${step.action})`).join(', ')}`)
     await tofu.init()
+    await releaseDeadLock(ports)
     return { registry, steps, images, hosts }
   })
 }

@@ -1,0 +1,164 @@
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { execa } from 'execa'
+import { candidates, isOurs, type Lookups, resourcesOf } from '../../scripts/platformRecover.js'
+import { ROOT } from '../support/plane.js'
+import { readStack } from '../support/stacks.js'
+
+/** Types that may be created again: AWS takes the call as it is, or the object has no name that could be taken. */
+const REPEATABLE = new Set([
+  'aws_cloudwatch_dashboard',
+  'aws_cloudwatch_event_rule',
+  'aws_cloudwatch_event_target',
+  'aws_cloudwatch_metric_alarm',
+  'aws_efs_backup_policy',
+  'aws_iam_role_policy',
+  'aws_s3_bucket_lifecycle_configuration',
+  'aws_s3_bucket_logging',
+  'aws_s3_bucket_ownership_controls',
+  'aws_s3_bucket_policy',
+  'aws_s3_bucket_public_access_block',
+  'aws_s3_bucket_server_side_encryption_configuration',
+  'aws_s3_bucket_versioning',
+  'aws_sns_topic',
+  'aws_sns_topic_subscription',
+])
+const FOUND: Lookups = {
+  account: '111122223333',
+  key: 'key-1',
+  fileSystem: 'fs-1',
+  mountTargets: { 'subnet-1': 'fsmt-1' },
+  groups: { 'clawdinator-memory': 'sg-1', 'clawdinator-memory-client': 'sg-2' },
+  ingressRule: 'sgr-1',
+}
+
+describe('what a killed apply of the platform left', () => {
+  it('is looked for by every resource whose creation AWS refuses when it exists, and by no other', async () => {
+    const { resources, locals } = await readStack('platform')
+    const addresses = candidates({ bucket: 'b', lockTable: 't' }, FOUND).map(({ address }) => address)
+    const taken = [...resources.keys()].filter((key) => !REPEATABLE.has(key.split('.')[0] ?? ''))
+    expect([...new Set(addresses.map((address) => address.replace(/\[.*/, '')))].sort()).to.deep.equal(taken.sort())
+    const roles = addresses.filter((address) => address.startsWith('aws_iam_role.ci['))
+    expect(roles).to.deep.equal(
+      Object.keys(locals.get('ci_roles') as object).map((role) => `aws_iam_role.ci["${role}"]`),
+    )
+  })
+
+  it('is looked for by the names of the stack', async () => {
+    const { resources, locals } = await readStack('platform')
+    const text = JSON.stringify([...resources, ...locals])
+    const names = ['alias/clawdinator', 'clawdinator-control-api', 'ControlApiUrl', 'ControlApiInvokedByUrl', 'Watch']
+    for (const name of [...names, 'clawdinator-memory', 'clawdinator-memory-client', 'clawdinator-host-boundary'])
+      expect(text, name).to.include(`"${name}"`)
+    expect(resources.get('aws_kms_key.bucket')?.description).to.equal('Clawdinator: bucket, lock table, memory and log')
+  })
+
+  it('is the stack’s own by its tags; a bucket may be untagged still', () => {
+    const state = {
+      resources: [
+        {
+          ...{ mode: 'managed', type: 'aws_iam_role', name: 'ci' },
+          instances: [
+            {
+              index_key: 'fleet-drift',
+              status: 'tainted',
+              attributes: { tags_all: { project: 'clawdinator', stack: 'platform' } },
+            },
+          ],
+        },
+        {
+          ...{ mode: 'managed', type: 'aws_iam_role', name: 'vmimport' },
+          instances: [{ attributes: { tags_all: {} } }],
+        },
+        {
+          ...{ mode: 'managed', type: 'aws_s3_bucket', name: 'fleet' },
+          instances: [{ attributes: { tags_all: {} } }],
+        },
+        { ...{ mode: 'managed', type: 'aws_kms_alias', name: 'bucket' }, instances: [{ attributes: {} }] },
+        { mode: 'data', type: 'aws_vpc', name: 'fleet', instances: [{}] },
+      ],
+    }
+    const known = resourcesOf(`Warning: something\n${JSON.stringify(state)}`)
+    expect(known.map((one) => [one.address, one.tainted, isOurs(one)])).to.deep.equal([
+      ['aws_iam_role.ci["fleet-drift"]', true, true],
+      ['aws_iam_role.vmimport', false, false],
+      ['aws_s3_bucket.fleet', false, true],
+      ['aws_kms_alias.bucket', false, true],
+    ])
+    expect(resourcesOf('')).to.deep.equal([])
+  })
+})
+
+describe('scripts/propose-lock.sh', () => {
+  let folder: string
+  before(async function () {
+    if ((await execa('git', ['--version'], { reject: false })).failed) return this.skip()
+    folder = mkdtempSync(join(tmpdir(), 'clawctl-lock-'))
+    await execa('git', ['init', '--quiet', '--bare', join(folder, 'origin')])
+    const bin = join(folder, 'bin')
+    mkdirSync(bin)
+    // Says what it was asked, and knows one open pull request once one was made.
+    writeFileSync(
+      join(bin, 'gh'),
+      `#!/bin/sh
+printf '%s %s\\n' "$1" "$2" >>"$CALLS"
+case "$1 $2" in
+  'pr list') grep -c '^pr create' "$CALLS" || true ;;
+esac
+`,
+    )
+    chmodSync(join(bin, 'gh'), 0o755)
+  })
+  after(() => folder && rmSync(folder, { recursive: true, force: true }))
+
+  const calls = () => readFileSync(join(folder, 'calls'), 'utf8').trim().split('\n')
+  const lock = async (hashes: string | null) => {
+    const clone = mkdtempSync(join(folder, 'clone-'))
+    await execa('git', ['init', '--quiet', '--initial-branch=main', clone])
+    for (const stack of ['fleet', 'platform']) {
+      const dir = join(clone, 'infra/opentofu/aws', stack)
+      mkdirSync(dir, { recursive: true })
+      writeFileSync(join(dir, '.terraform.lock.hcl'), 'old')
+    }
+    const git = {
+      cwd: clone,
+      env: { GIT_AUTHOR_NAME: 'a', GIT_AUTHOR_EMAIL: 'a@b', GIT_COMMITTER_NAME: 'a', GIT_COMMITTER_EMAIL: 'a@b' },
+    }
+    await execa('git', ['add', '.'], git)
+    await execa('git', ['commit', '--quiet', '--message=first'], git)
+    if (hashes !== null) writeFileSync(join(clone, 'infra/opentofu/aws/fleet/.terraform.lock.hcl'), hashes)
+    return execa('bash', [join(ROOT, 'scripts/propose-lock.sh')], {
+      cwd: clone,
+      env: {
+        PATH: `${join(folder, 'bin')}:${process.env.PATH}`,
+        CALLS: join(folder, 'calls'),
+        GITHUB_REPOSITORY: 'example/fleet',
+        BASE: 'main',
+        // The push to GitHub goes to the folder.
+        GIT_CONFIG_COUNT: '1',
+        GIT_CONFIG_KEY_0: `url.${join(folder, 'origin')}.insteadOf`,
+        GIT_CONFIG_VALUE_0: 'https://github.com/example/fleet.git',
+      },
+    })
+  }
+
+  it('opens one pull request for new hashes, renews it, and does nothing where nothing changed', async () => {
+    await lock('new')
+    expect(calls()).to.deep.equal(['auth setup-git', 'pr list', 'pr create'])
+    const pushed = await execa('git', [
+      '-C',
+      join(folder, 'origin'),
+      'show',
+      'tofu-lock:infra/opentofu/aws/fleet/.terraform.lock.hcl',
+    ])
+    expect(pushed.stdout).to.equal('new')
+    await lock('newer')
+    expect(calls()).to.deep.equal(['auth setup-git', 'pr list', 'pr create', 'auth setup-git', 'pr list'])
+    const { stdout } = await lock(null)
+    expect(stdout).to.equal('The lock files hold these hashes already.')
+    expect(calls()).to.have.length(5)
+    expect(existsSync(join(folder, 'origin/refs/heads/main'))).to.equal(false)
+  })
+})

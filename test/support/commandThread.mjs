@@ -1,0 +1,48 @@
+import { parentPort, workerData } from 'node:worker_threads'
+
+/**
+ * One thread that runs the built command line again and again, with the modules that it has loaded. Each command has
+ * the variables, arguments, streams and exit code of a process of its own. Folder and signals are those of the tests'
+ * process: what is about them needs a process.
+ */
+const written = { stdout: [], stderr: [] }
+for (const name of ['stdout', 'stderr']) {
+  process[name].write = (chunk, encoding, callback) => {
+    written[name].push(typeof chunk === 'string' ? Buffer.from(chunk) : chunk)
+    const done = typeof encoding === 'function' ? encoding : callback
+    if (done) process.nextTick(done)
+    return true
+  }
+}
+
+function answer(code, goesOn) {
+  const [stdout, stderr] = [written.stdout, written.stderr].map((chunks) => Buffer.concat(chunks.splice(0)).toString())
+  parentPort.postMessage({ code, stdout, stderr, goesOn })
+}
+
+// `process.exit` ends the thread, as it ends a process.
+const atExit = (code) => answer(code, false)
+process.on('exit', atExit)
+
+const { main } = await import(workerData.main)
+/** What keeps this thread going, with the port that it listens to. */
+const idle = process.getActiveResourcesInfo().length + 1
+
+parentPort.on('message', async ({ args, env }) => {
+  for (const name of Object.keys(process.env)) delete process.env[name]
+  Object.assign(process.env, env)
+  process.argv = [process.execPath, workerData.program, ...args]
+  process.exitCode = undefined
+  await main(workerData.entry)
+  // A process goes on as long as there is something to wait for.
+  while (process.getActiveResourcesInfo().length > idle) await new Promise((resolve) => setTimeout(resolve, 2).unref())
+  const code = process.exitCode ?? 0
+  for (const event of ['exit', 'SIGINT', 'SIGTERM']) {
+    for (const listener of process.listeners(event).filter((one) => one !== atExit)) {
+      process.off(event, listener)
+      if (event === 'exit') listener(code)
+    }
+  }
+  process.stdout.removeAllListeners('error')
+  answer(code, true)
+})
