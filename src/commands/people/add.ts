@@ -22,11 +22,10 @@ export default class PeopleAdd extends BaseCommand<typeof PeopleAdd> {
         hint: 'Run the command in a terminal, without --json.',
       })
     }
-    const { store, clock, codes, registry } = await this.context.pick('store', 'clock', 'codes', 'registry')
-    const ports = { store, clock, codes, registry: await readRegistry(registry) }
+    const { qrCode, registry, ...people } = await this.context.pick('store', 'clock', 'codes', 'qrCode', 'registry')
+    const ports = { ...people, registry: await readRegistry(registry) }
     const { name, uri } = await addPerson(this.args.name.trim(), ports)
-    const { renderUnicodeCompact } = await import('uqr')
-    this.#shown = `${renderUnicodeCompact(uri)}\n\n${uri}\n`
+    this.#shown = `${await qrCode(uri)}\n\n${uri}\n`
     return { person: { name } }
   }
 

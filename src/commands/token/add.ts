@@ -1,5 +1,6 @@
 import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
-import { destinationOf, renderTokenChange, TOKEN_DIRECT, tokenArgs, tokenFlags } from '../../lib/cli/tokenFlags.js'
+import { renderTokenChange } from '../../lib/cli/render/tokens.js'
+import { TOKEN_DIRECT, tokenArgs, tokenFlags } from '../../lib/cli/tokenFlags.js'
 import { makeToken } from '../../lib/ops/tokens/tokens.js'
 
 export default class TokenAdd extends BaseCommand<typeof TokenAdd> {
@@ -15,7 +16,7 @@ export default class TokenAdd extends BaseCommand<typeof TokenAdd> {
 
   async work() {
     const { context, args, flags } = this
-    const ports = { store: await context.port('store'), destination: await destinationOf(context, flags) }
+    const ports = await context.pick('store', 'tokenPlace', 'newToken')
     return { token: await makeToken({ id: args.id, scope: flags.read ? 'read' : 'deploy', rotate: false }, ports) }
   }
 

@@ -1,5 +1,5 @@
 import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
-import { table } from '../../lib/cli/text.js'
+import { renderTokens } from '../../lib/cli/render/tokens.js'
 import { TOKEN_DIRECT } from '../../lib/cli/tokenFlags.js'
 import { readRegistry } from '../../lib/ops/registry/readRegistry.js'
 import { listTokens } from '../../lib/ops/tokens/tokens.js'
@@ -14,12 +14,7 @@ export default class TokenList extends BaseCommand<typeof TokenList> {
   }
 
   override render({ tokens }: Result<this>) {
-    const rows = tokens.map(({ id, scope, digests }) => [
-      id,
-      scope,
-      digests.join(', ') || 'none: uses the shared token',
-    ])
-    return table(['ID', 'SCOPE', 'TOKENS (SHA-256)'], rows)
+    return renderTokens(tokens)
   }
 
   protected override readonly direct = TOKEN_DIRECT

@@ -1,5 +1,6 @@
 import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
-import { readFlag, renderTokenChange, TOKEN_DIRECT, tokenArgs } from '../../lib/cli/tokenFlags.js'
+import { renderTokenChange } from '../../lib/cli/render/tokens.js'
+import { readFlag, TOKEN_DIRECT, tokenArgs } from '../../lib/cli/tokenFlags.js'
 import { removeToken } from '../../lib/ops/tokens/tokens.js'
 
 export default class TokenRemove extends BaseCommand<typeof TokenRemove> {

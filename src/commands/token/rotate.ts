@@ -1,6 +1,7 @@
 import { boolean } from '@oclif/core/flags'
 import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
-import { destinationOf, renderTokenChange, TOKEN_DIRECT, tokenArgs, tokenFlags } from '../../lib/cli/tokenFlags.js'
+import { renderTokenChange } from '../../lib/cli/render/tokens.js'
+import { TOKEN_DIRECT, tokenArgs, tokenFlags } from '../../lib/cli/tokenFlags.js'
 import { endRotation, makeToken } from '../../lib/ops/tokens/tokens.js'
 
 export default class TokenRotate extends BaseCommand<typeof TokenRotate> {
@@ -22,7 +23,7 @@ export default class TokenRotate extends BaseCommand<typeof TokenRotate> {
     const store = await context.port('store')
     const scope = flags.read ? 'read' : 'deploy'
     if (flags.end) return { token: await endRotation(args.id, scope, store) }
-    const ports = { store, destination: await destinationOf(context, flags) }
+    const ports = { store, ...(await context.pick('tokenPlace', 'newToken')) }
     return { token: await makeToken({ id: args.id, scope, rotate: true }, ports) }
   }
 

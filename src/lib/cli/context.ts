@@ -26,6 +26,8 @@ export interface ContextFlags {
   'installation-id'?: string | undefined
   repository?: string[] | undefined
   permission?: string[] | undefined
+  read?: boolean | undefined
+  to?: string | undefined
 }
 
 export interface ContextOptions {
@@ -154,6 +156,17 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       const api = await controlApi()
       const { controlApiPlane } = await import('../ops/deploy/controlApiPlane.js')
       return controlApiPlane({ api, ...(await pick('clock', 'progress')) })
+    },
+    qrCode: async () => (await import('../adapters/people/qrCode.js')).qrCode,
+    newToken: async () => (await import('../adapters/tokens/newTokens.js')).newToken,
+    tokenPlace: async () => {
+      if (flags.read) return (await import('../adapters/tokens/newTokens.js')).newFile(flags.to)
+      const [{ encryptedFor }, { readRegistry }] = await Promise.all([
+        import('../ops/tokens/tokens.js'),
+        import('../ops/registry/readRegistry.js'),
+      ])
+      const registry = await readRegistry(await port('registry'))
+      return encryptedFor({ ...(await pick('secrets', 'keys')), registry })
     },
     codes: async () => (await import('../adapters/people/oneTimeCodes.js')).oneTimeCodes,
     compute: async () =>

@@ -22,6 +22,7 @@ import type { GithubInspection } from '../ops/preflight/ports.js'
 import type { PreflightPorts } from '../ops/preflight/preflight.js'
 import type { Checkout, Repository } from '../ops/registry/ports.js'
 import type { StepPorts } from '../ops/registry/stepFacts.js'
+import type { NewToken, TokenPlace } from '../ops/tokens/tokens.js'
 
 /** Everything that a command may pick from its context, by the names that the ops use. */
 export interface Ports {
@@ -44,6 +45,11 @@ export interface Ports {
   plane: Plane
   /** One-time codes of people. */
   codes: OneTimeCodes
+  /** For terminals. */
+  qrCode(text: string): Promise<string>
+  /** Where a new control token goes. */
+  tokenPlace: TokenPlace
+  newToken(): NewToken
   compute: Compute
   fleetMachines: FleetMachines
   store: ObjectStore

@@ -6,6 +6,7 @@ import { expect } from 'chai'
 import { Authenticator } from '../../../lambda/authenticate.js'
 import { ageIdentities, ageKeys } from '../../../src/lib/adapters/bundles/ageIdentities.js'
 import { secretsFolder } from '../../../src/lib/adapters/bundles/secretsFolder.js'
+import { newToken } from '../../../src/lib/adapters/tokens/newTokens.js'
 import { CONTROL_SECRETS_KEY } from '../../../src/lib/domain/controlSecrets.js'
 import { encryptedFor, endRotation, listTokens, makeToken, removeToken } from '../../../src/lib/ops/tokens/tokens.js'
 import { failureOf } from '../../support/failure.js'
@@ -38,7 +39,7 @@ describe("hosts' own tokens", () => {
   const make = (id: string, rotate: boolean) =>
     makeToken(
       { id, scope: 'deploy', rotate },
-      { store, destination: encryptedFor({ secrets: secretsFolder(folder), keys: ageKeys, registry }) },
+      { store, newToken, tokenPlace: encryptedFor({ secrets: secretsFolder(folder), keys: ageKeys, registry }) },
     )
   /** What the host has after its next bundle. */
   async function tokenOf(id: string, text: string): Promise<string> {
@@ -114,13 +115,13 @@ describe("hosts' own tokens", () => {
 
   it('that only read are of no instance', async () => {
     let token = ''
-    const destination = {
+    const tokenPlace = {
       write: async (_id: string, made: string) => {
         token = made
         return 'a file'
       },
     }
-    await makeToken({ id: 'phone', scope: 'read', rotate: false }, { store, destination })
+    await makeToken({ id: 'phone', scope: 'read', rotate: false }, { store, newToken, tokenPlace })
     const env = JSON.parse(store.objects.get(CONTROL_SECRETS_KEY)?.text ?? '{}')
     const bearer = new Authenticator(env).identify(`Bearer ${token}`)
     expect(bearer).to.deep.include({ caller: null, scope: 'read' })

@@ -1,4 +1,3 @@
-import { createHash, randomBytes } from 'node:crypto'
 import { CONTROL_TOKEN, MAINTAINERS } from '../../domain/bundles/secrets.js'
 import {
   CONTROL_SECRETS_KEY,
@@ -19,14 +18,21 @@ import { recipientsOf } from '../bundles/rekey.js'
 import type { ObjectStore } from '../ports.js'
 
 /** Where a new token goes: encrypted into the checkout of nix-secrets, or into a file for a person. */
-export interface TokenDestination {
+export interface TokenPlace {
   /** What is to be said about where it lies. */
   write(id: string, token: string): Promise<string>
 }
 
+export interface NewToken {
+  token: string
+  /** In hexadecimal digits. */
+  sha256: string
+}
+
 export interface TokenPorts {
   store: ObjectStore
-  destination: TokenDestination
+  tokenPlace: TokenPlace
+  newToken(): NewToken
 }
 
 export interface TokenChange {
@@ -38,10 +44,8 @@ export interface TokenChange {
   written: string | null
 }
 
-const TOKEN_BYTES = 32
-
 /** For a host: `clawdinator-control-token-<id>.age`, which its next bundle has instead of the shared one. */
-export function encryptedFor(ports: { secrets: SecretsFolder; keys: AgeKeys; registry: Registry }): TokenDestination {
+export function encryptedFor(ports: { secrets: SecretsFolder; keys: AgeKeys; registry: Registry }): TokenPlace {
   return {
     async write(id, token) {
       mustBeRegistered(id, ports.registry)
@@ -75,9 +79,9 @@ export async function makeToken(
       hint: `When it uses the new one, end that first: clawctl token rotate ${id} --end`,
     })
   }
-  const token = randomBytes(TOKEN_BYTES).toString('base64url')
-  const written = await ports.destination.write(id, token)
-  const digests = [createHash('sha256').update(token).digest('hex'), ...before]
+  const { token, sha256 } = ports.newToken()
+  const written = await ports.tokenPlace.write(id, token)
+  const digests = [sha256, ...before]
   await changeTable(scope, ports.store, (table) => new Map([...table, [id, digests]]))
   return { id, scope, accepted: digests.length, written }
 }
