@@ -29,7 +29,7 @@ const GROUPS: readonly Group[] = [
   {
     id: 'control-token',
     title: 'The control token is here, accepted, encrypted, and in the bundles',
-    parts: ['token-known', 'token-accepted', 'control-token', 'token-secret', 'token-bundles'],
+    parts: ['token-known', 'token-accepted', 'control-token', 'own-tokens', 'token-secret', 'token-bundles'],
     tells: ['token-known', 'token-accepted', 'token-secret', 'token-bundles'],
     decides: 'token-accepted',
   },
@@ -60,7 +60,7 @@ const GROUPS: readonly Group[] = [
   {
     id: 'fleet-status',
     title: 'The fleet can be seen',
-    parts: ['ec2', 'fleet'],
+    parts: ['ec2', 'fleet', 'freeze'],
     tells: ['fleet'],
   },
 ]
@@ -104,7 +104,8 @@ function combine({ id, title, tells, decides }: Group, parts: Check[], unseen: s
   }
   const undecided = having('skip').filter((part) => part.id === decides)
   if (passed.length > 0 && undecided.length === 0) {
-    const telling = passed.filter((part) => tells.includes(part.id))
+    // What is to be done is said with what was seen.
+    const telling = passed.filter((part) => tells.includes(part.id) || part.fix !== null)
     const evidence = words(telling.length > 0 ? telling : passed)
     return { id, title, status: 'pass', evidence, fix: lines(passed.map((part) => part.fix)), parts }
   }
