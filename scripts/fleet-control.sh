@@ -10,7 +10,7 @@ usage() {
     '       fleet-control.sh freeze TARGET [CODE] --reason TEXT [--for DURATION] --requested-by NAME' \
     '       fleet-control.sh unfreeze TARGET [CODE] --requested-by NAME' \
     '       fleet-control.sh cancel REQUEST_ID' \
-    '       fleet-control.sh rollback TARGET [--requested-by NAME] [--wait]' \
+    '       fleet-control.sh rollback TARGET [CODE] --requested-by NAME [--wait]' \
     '       fleet-control.sh status' \
     '       fleet-control.sh show ID' \
     '       fleet-control.sh history [--limit N]' \
@@ -72,7 +72,7 @@ case ${1-} in /fleet | fleet) shift ;; esac
 command=${1-}
 [[ $# -eq 0 ]] || shift
 case $command in
-  deploy | follow | rollback) options=() ;;
+  deploy | rollback | freeze | unfreeze | cancel | follow) options=() ;;
   status | history | show) options=(--chat) ;;
   help | -h | --help)
     usage

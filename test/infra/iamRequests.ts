@@ -57,7 +57,17 @@ const ACCESS: Record<Who, Partial<Record<'GetObject' | 'PutObject' | 'DeleteObje
   upload: { GetObject: bundles, PutObject: bundles, DeleteObject: bundles },
   plan: { GetObject: ['platformState'] },
   api: {
-    GetObject: ['manifest', 'neighbourManifest', ...heartbeats, ...holders, ...stops, 'record', 'claim', 'people', 'apiSecrets'],
+    GetObject: [
+      'manifest',
+      'neighbourManifest',
+      ...heartbeats,
+      ...holders,
+      ...stops,
+      'record',
+      'claim',
+      'people',
+      'apiSecrets',
+    ],
     PutObject: ['claim', 'people', ...stops],
   },
   host: { GetObject: ['secret', 'manifest', 'active'], PutObject: ['heartbeat'] },

@@ -53,7 +53,16 @@ describe('clawctl fleet deploy through the Control API', () => {
           }),
         noSuchAmi: () =>
           inSandbox({}, async (sandbox) => {
-            const outcome = await deploy(sandbox, 'laptop', 'clawdinator-2', '--ami', 'ami-0123456789abcdef0', '--requested-by', 'Jo', '--wait')
+            const outcome = await deploy(
+              sandbox,
+              'laptop',
+              'clawdinator-2',
+              '--ami',
+              'ami-0123456789abcdef0',
+              '--requested-by',
+              'Jo',
+              '--wait',
+            )
             return { outcome, hosts: sandbox.hosts() }
           }),
         timedOut: () =>
@@ -149,7 +158,9 @@ describe('clawctl fleet deploy through the Control API', () => {
 
       const third = sandbox.clawctl('laptop', ['fleet', 'deploy', 'clawdinator-2', '--wait'])
       const table = await sandbox.clawctl('laptop', ['fleet', 'history'])
-      expect(table.stdout).to.match(/clawdinator-1 +queued behind clawdinator-2 .*clawdinator-2 \(verified\) +- +[\w-]+$/m)
+      expect(table.stdout).to.match(
+        /clawdinator-1 +queued behind clawdinator-2 .*clawdinator-2 \(verified\) +- +[\w-]+$/m,
+      )
       const chat = await sandbox.clawctl('laptop', ['fleet', 'history', '--chat'])
       expect(chat.stdout).to.include('clawdinator-1: queued behind clawdinator-2')
 
