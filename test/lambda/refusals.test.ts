@@ -260,7 +260,7 @@ describe('Control API: refusals', () => {
   describe('events', () => {
     it('knows its routes and their methods', async () => {
       for (const [method, path, status, code] of [
-        ['GET', '/', 404, 'NOT_FOUND'],
+        ['POST', '/', 404, 'NOT_FOUND'],
         ['GET', '/v1', 404, 'NOT_FOUND'],
         ['GET', '/v1/fleet/', 404, 'NOT_FOUND'],
         ['POST', '/v2/deploys', 404, 'NOT_FOUND'],

@@ -92,6 +92,9 @@ export function controlApiSettings(env: Env, urlFlag: string | undefined): { url
   return { url: controlApiUrl(env, urlFlag).url, token: controlToken(env).token }
 }
 
+/** Addresses that hear of the end of a deploy, separated by blanks or lines; null for none. They are secrets. */
+export const webhooks = (env: Env): string | null => read(env, 'CLAWCTL_WEBHOOKS') ?? null
+
 /** The Control API's URL and where it was found. @throws ClawctlError NOT_CONFIGURED */
 export function controlApiUrl(env: Env, flag: string | undefined): { url: string; from: string } {
   const { value: url, from } = firstFound([

@@ -110,9 +110,8 @@ function refuseEmptyFlags(raw: readonly { type: string; flag?: string; input?: s
 }
 
 function onlyInCi({ what, workflow }: { what: string; workflow?: string }): ClawctlError {
-  const own = 'ith AWS credentials of your own, add --mode ci.'
   return new ClawctlError('NOT_CI', `${what} AWS directly, which only ci mode does.`, {
-    hint: workflow === undefined ? `W${own}` : `Run the workflow ${workflow}; w${own}`,
+    hint: `${workflow ? `Run the workflow ${workflow}; with` : 'With'} AWS credentials of your own, add --mode ci.`,
   })
 }
 

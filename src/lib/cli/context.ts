@@ -89,6 +89,10 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     const { createGit } = await import('../adapters/bundles/seeds/git.js')
     return createGit(env, settings.uploadSettings(env).githubToken)
   }
+  const announce = async () => {
+    const urls = settings.webhooks(env)
+    return urls === null ? null : (await import('../adapters/deploy/webhooks.js')).createWebhooks(urls, userAgent)
+  }
   const bundleScratch = lazy(async () => {
     const make = await scratch()
     return lazy(() => {
@@ -145,6 +149,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
               'planFile',
             )),
             machines: await port('fleetMachines'),
+            announce: await announce(),
             run: settings.workflowRun(env),
             // Without GitHub the lock of a run that was lost is left to a person.
             runs: await port('github').catch(() => null),
@@ -237,6 +242,11 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     identities: async () => {
       const { ageIdentities } = await import('../adapters/bundles/ageIdentities.js')
       return ageIdentities({ file: flags.identity, folder: flags['identities-dir'] })
+    },
+    secretText: async () => {
+      const folder = await scratch()
+      const { secretText } = await import('../adapters/secretText.js')
+      return secretText(env, () => folder('clawctl-secrets-', env))
     },
     keys: async () => (await import('../adapters/bundles/ageIdentities.js')).ageKeys,
     seeds: async () => {

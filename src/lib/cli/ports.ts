@@ -22,6 +22,7 @@ import type { GithubInspection } from '../ops/preflight/ports.js'
 import type { PreflightPorts } from '../ops/preflight/preflight.js'
 import type { Checkout, Repository } from '../ops/registry/ports.js'
 import type { StepPorts } from '../ops/registry/stepFacts.js'
+import type { SecretText } from '../ops/secrets/controlSecrets.js'
 import type { NewToken, TokenPlace } from '../ops/tokens/tokens.js'
 
 /** Everything that a command may pick from its context, by the names that the ops use. */
@@ -67,6 +68,8 @@ export interface Ports {
   /** Null where no secrets directory is named. */
   secretsIfNamed: SecretsFolder | null
   identities: Identities
+  /** Where a maintainer writes secrets, and what is shown of them. */
+  secretText: SecretText
   keys: AgeKeys
   seeds: Seeds
   inspector: SeedInspector

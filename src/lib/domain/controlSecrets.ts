@@ -5,6 +5,9 @@ import { parseJson } from './json.js'
 /** The object in the fleet's bucket that the Control API reads its secrets from: docs/adr/0022. */
 export const CONTROL_SECRETS_KEY = 'control-api/secrets.json'
 
+/** What the object was before its last change. */
+export const PREVIOUS_SECRETS_KEY = 'control-api/secrets.previous.json'
+
 /** 16 characters of base64 are 96 random bits; `openssl rand -hex 32` makes 64. */
 export const SHORTEST_TOKEN = 16
 
