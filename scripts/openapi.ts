@@ -85,6 +85,9 @@ const NOTES: Record<string, Json> = {
     description: 'Without `runs` the deploy is what its record says, without `records` what GitHub says.',
   },
   'DeployDetailAnswer.version': { description: 'Changes with the deploy: `seen` of the next request.' },
+  'Order.configRevision': {
+    description: "Which configuration a new machine switches to: of its image's commit, or the newest. Absent: image.",
+  },
   'Error.code': { description: 'The closed list of docs/errors.md, which may grow.' },
   'Deploy.ami': { description: 'The AMI that is deployed: the override, or what the run resolved; null until it has.' },
   'Deploy.waitsFor': { description: 'The deploy that this one waits for; one runs at a time.' },

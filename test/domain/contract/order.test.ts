@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import {
+  CONFIG_REVISIONS,
   deployRecordSchema,
   IDENTITIES,
   ORDER_INPUTS,
@@ -43,6 +44,7 @@ const fields: { [Field in keyof Required<Order>]: fc.Arbitrary<NonNullable<Order
   retire: fc.constant(true),
   strategy: fc.constantFrom(...STRATEGIES),
   identity: fc.constantFrom(...IDENTITIES),
+  configRevision: fc.constantFrom(...CONFIG_REVISIONS),
 }
 const orders: fc.Arbitrary<Order> = fc.record(fields, { requiredKeys: ['target', 'requestId'], noNullPrototype: true })
 const holds = (check: (order: Order) => void) => fc.assert(fc.property(orders, check))
@@ -80,6 +82,7 @@ describe('an order', () => {
         'request-id': variable('requestId'),
         retire: variable('retire') === 'true',
         strategy: (variable('strategy') || undefined) as Order['strategy'],
+        'config-revision': (variable('configRevision') || undefined) as Order['configRevision'],
       }
       const identity = (variable('identity') || undefined) as Order['identity']
       const around = { caller: variable('caller') || null, identity, requestId: 'request-of-no-use' }

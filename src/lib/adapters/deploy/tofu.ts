@@ -135,6 +135,7 @@ export function createTofu(options: TofuOptions): Tofu {
         slots: request.slots,
         adopt: request.adopt,
         request_id: request.requestId ?? '',
+        ...(request.configRevision ? { config_revision: request.configRevision } : {}),
       }
       const lock = { lockTimeoutSeconds: request.readOnly ? null : lockTimeoutSeconds }
       await succeed('PLAN_FAILED', 'plan', tofuPlanArgs({ dir, file, vars, replace: request.replace, ...lock }))

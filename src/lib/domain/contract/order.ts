@@ -22,6 +22,9 @@ export const IDENTITIES = [
 ] as const
 export type IdentityText = (typeof IDENTITIES)[number]
 
+/** Which configuration a new machine switches to: of the commit that its image was made of, or the newest in its bundle. */
+export const CONFIG_REVISIONS = ['image', 'newest'] as const
+
 export const instanceIdSchema = z
   .string('must be text')
   .check(z.regex(ID_PATTERN, 'must be an instance id such as clawdinator-1'))
@@ -58,6 +61,8 @@ export const orderSchema = z.strictObject({
   retire: z.optional(z.boolean('must be true or false')),
   /** Absent: what the repository has as its default. */
   strategy: z.optional(z.enum(STRATEGIES, `must be ${STRATEGIES.join(' or ')}`)),
+  /** Absent: the image's. */
+  configRevision: z.optional(z.enum(CONFIG_REVISIONS, `must be ${CONFIG_REVISIONS.join(' or ')}`)),
 })
 export type OrderRequest = z.infer<typeof orderSchema>
 /** The one form in which an order travels through the code: who asks was looked at, and the code is gone. */
@@ -80,6 +85,7 @@ export const ORDER_INPUTS = {
   caller: { input: 'caller', variable: 'CLAWDINATOR_INSTANCE_NAME' },
   retire: { input: 'retire', variable: 'CLAWCTL_RETIRE' },
   strategy: { input: 'strategy', variable: 'CLAWCTL_STRATEGY' },
+  configRevision: { input: 'config_revision', variable: 'CLAWCTL_CONFIG_REVISION' },
   identity: { input: 'identity', variable: 'CLAWCTL_IDENTITY' },
 } as const satisfies { [Field in keyof Required<Order>]: { input: string; variable: string } }
 const FIELDS = Object.keys(ORDER_INPUTS) as (keyof Order)[]
@@ -95,12 +101,12 @@ export function inputsOf(order: Order): Record<string, string> {
  * writes the same form with `format()`, and a test compares both. What a person may choose freely comes last.
  */
 const TITLE =
-  /^fleet (?<verb>deploy|retire) (?<target>\S+)(?: on (?<amiOverride>\S+))?(?: using (?<strategy>handover|replace))? \[(?<requestId>[^\]\s]+)\](?: \((?<identity>[a-z ,]+)\))?(?: via (?<caller>\S+))?(?: by (?<requestedBy>.+))?$/u
+  /^fleet (?<verb>deploy|retire) (?<target>\S+)(?: on (?<amiOverride>\S+))?(?: using (?<strategy>handover|replace))?(?: with (?<configRevision>image|newest))? \[(?<requestId>[^\]\s]+)\](?: \((?<identity>[a-z ,]+)\))?(?: via (?<caller>\S+))?(?: by (?<requestedBy>.+))?$/u
 
 export function formatRunTitle(order: Order): string {
   const part = (word: string, value: string | undefined) => (value ? ` ${word} ${value}` : '')
   const what = `${order.retire ? 'retire' : 'deploy'} ${order.target}`
-  const how = part('on', order.amiOverride) + part('using', order.strategy)
+  const how = part('on', order.amiOverride) + part('using', order.strategy) + part('with', order.configRevision)
   const known = order.identity ? ` (${order.identity})` : ''
   return `fleet ${what}${how} [${order.requestId}]${known}${part('via', order.caller)}${part('by', order.requestedBy)}`
 }
@@ -123,6 +129,7 @@ export const storedOrderShape = {
   /** Present and true where the target is destroyed instead of deployed. */
   retire: z.optional(z.boolean()),
   strategy: z.optional(z.enum(STRATEGIES)),
+  configRevision: z.optional(z.enum(CONFIG_REVISIONS)),
   /** What is known of who asked; absent where it was not looked at. */
   identity: z.optional(z.enum(IDENTITIES)),
   /** The instance that a deploy of all leaves out, because it asked. */
@@ -147,6 +154,7 @@ export interface OrderFlags {
   'request-id'?: string | undefined
   retire?: boolean
   strategy?: Order['strategy']
+  'config-revision'?: Order['configRevision']
 }
 
 /**
@@ -169,6 +177,6 @@ export function orderOfFlags(
       hint: 'Leave --request-id out to get one made.',
     })
   }
-  const { ami: amiOverride, retire, strategy } = flags
-  return orderWith({ ...around, target, requestId, requestedBy, amiOverride, retire, strategy })
+  const { ami: amiOverride, retire, strategy, 'config-revision': configRevision } = flags
+  return orderWith({ ...around, target, requestId, requestedBy, amiOverride, retire, strategy, configRevision })
 }
