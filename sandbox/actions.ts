@@ -49,7 +49,7 @@ export function clawctlStandIns(bin: string): ActionTable {
 }
 
 /**
- * Stand-ins for the actions that the workflows use. On GitHub they fetch things; here what they would fetch is already
+ * Stand-ins for the actions that the workflows use. On GitHub they download things; here everything is already
  * there.
  */
 export function actionStandIns(plane: {
@@ -84,7 +84,7 @@ export function actionStandIns(plane: {
       return { ok: true }
     },
     'cachix/install-nix-action': async ({ log }) => {
-      log('the nix of this machine, where it has one')
+      log('uses the nix of this machine, if installed')
       return { ok: true }
     },
     ...clawctlStandIns(plane.bin),
