@@ -1,14 +1,17 @@
 import * as z from 'zod/mini'
-import { parseCallerTokens } from '../src/lib/domain/controlSecrets.js'
+import { parseTokenTable } from '../src/lib/domain/controlSecrets.js'
 import { ClawctlError } from '../src/lib/domain/errors.js'
 import { DEFAULT_REPOSITORY, DEPLOY_WORKFLOW } from '../src/lib/domain/paths.js'
+
+const tokenTable = z.optional(z.string().check(z.refine((text) => parseTokenTable(text) !== null)))
 
 /** The function's environment. `AWS_REGION` is set by Lambda itself. A test holds this against the OpenTofu stack. */
 export const configurationSchema = z.object({
   CONTROL_API_TOKEN: z.string().check(z.minLength(1)),
   CONTROL_API_TOKEN_PREVIOUS: z.optional(z.string()),
-  /** JSON, see parseCallerTokens; read by authenticate.ts. */
-  CONTROL_API_CALLER_TOKENS: z.optional(z.string().check(z.refine((text) => parseCallerTokens(text) !== null))),
+  /** Tables of digests: src/lib/domain/controlSecrets.ts. Read by authenticate.ts. */
+  CONTROL_API_CALLER_TOKENS: tokenTable,
+  CONTROL_API_READ_TOKENS: tokenTable,
   /** For how many milliseconds a picture of the fleet or of the runs is shown again; 0 for never. */
   CONTROL_API_REUSE_MS: z._default(z.string().check(z.regex(/^[0-9]{1,5}$/)), '2000'),
   /** Either this, or the three of a GitHub App. */

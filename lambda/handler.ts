@@ -44,7 +44,7 @@ const LONGEST_LOGGED = 64
 const LONGEST_PATH = 128
 const MOST_SEGMENTS = 8
 /** Of GitHub, AWS and our own limits: what is over within a minute. */
-const RETRY_AFTER_SECONDS = '60'
+const RETRY_AFTER_SECONDS = 60
 
 /**
  * The Control API: a Function URL event (payload 2.0) in, a JSON answer of the contract out, one log line a request.
@@ -53,7 +53,7 @@ const RETRY_AFTER_SECONDS = '60'
 export function createHandler(env: Env, log: (line: string) => void, options: HandlerOptions = {}): Handle {
   const { budgetMs, clock = systemClock(), makePorts = createPorts, timing = systemTiming, emit = () => {} } = options
   const authenticator = new Authenticator(env)
-  const secrets = new Secrets(env, (text) => authenticator.isCallerToken(text))
+  const secrets = new Secrets(env, (text) => authenticator.isOwnToken(text))
   const plane = new Plane(env, (configuration) => makePorts(configuration, clock))
 
   return async (event, { budget = new Budget(timing, budgetMs), secrets: stored = null } = {}) => {
@@ -70,13 +70,13 @@ export function createHandler(env: Env, log: (line: string) => void, options: Ha
     let body: object
     let cause: string | undefined
     try {
-      const { token: presented, ...identity } = authenticator.identify(request.header('authorization'))
+      const { token: presented, ...bearer } = authenticator.identify(request.header('authorization'))
       token = presented
-      subject = { caller: identity.caller }
+      subject = { caller: bearer.caller }
       const found = findRoute(request)
       route = found.route.name
       const asked = {
-        identity,
+        bearer,
         tell: (more: Subject) => {
           subject = { ...subject, ...more }
         },
@@ -89,10 +89,10 @@ export function createHandler(env: Env, log: (line: string) => void, options: Ha
       const failure = error instanceof ClawctlError ? error : defect(error)
       cause = causeOf(failure)
       status = httpStatusOf(failure.code)
-      body = { ok: false, error: errorBody(failure) }
+      body = { ok: false, error: errorBody(failure), ...(subject.requestId ? { requestId: subject.requestId } : {}) }
       if (failure instanceof MethodNotAllowed) headers.allow = failure.allow
       if (failure.code === 'UNAUTHORIZED') headers['www-authenticate'] = 'Bearer'
-      if (failure.code === 'RATE_LIMITED') headers['retry-after'] = RETRY_AFTER_SECONDS
+      if (status === 429) headers['retry-after'] = String(failure.retryAfterS ?? RETRY_AFTER_SECONDS)
     }
     const code = (body as { error?: { code: Code } }).error?.code ?? 'OK'
     const measures: Measure[] = [{ metric: 'Requests', value: 1 }]

@@ -4,7 +4,7 @@ import type { Budget } from './budget.js'
 export type Service = 'github' | 'ec2' | 's3'
 
 /** Methods of the ports that change something. */
-const CHANGES = new Set(['dispatch', 'put', 'putIf', 'delete'])
+const CHANGES = new Set(['dispatch', 'cancel', 'put', 'putIf', 'delete'])
 const FAILURES = new Set(['UPSTREAM', 'RATE_LIMITED', 'DENIED'])
 
 /** What one request asked of whom, and how long it waited: calls of the ports, each with its own retries and pages. */

@@ -4,6 +4,7 @@ import { expect } from 'chai'
 import { ANSWER_BY_MS, Budget, LIMITS_MS, type Timing } from '../../lambda/budget.js'
 import type { LambdaPorts } from '../../lambda/context.js'
 import { createHandlerWithSecrets } from '../../lambda/storedSecrets.js'
+import { oneTimeCodes } from '../../src/lib/adapters/people/oneTimeCodes.js'
 import { ClawctlError } from '../../src/lib/domain/errors.js'
 import type { ObjectStore } from '../../src/lib/ops/ports.js'
 import { entryOf, FakeStore, imageOf, NEW, registryText } from '../support/fakes.js'
@@ -99,6 +100,7 @@ function world(slowness: Slowness) {
     runs: {
       list: () => github(() => []),
       jobs: () => github(() => []),
+      cancel: () => github(() => undefined),
       dispatch: () =>
         take('dispatch', LIMITS_MS.github, () => {
           dispatched.push(time.now())
@@ -107,6 +109,7 @@ function world(slowness: Slowness) {
     },
     registry: { read: () => github(() => ({ text: registryText([entryOf('clawdinator-1')]), origin: 'test' })) },
     github: { repository: () => github(never), workflow: () => github(() => null), site: () => github(() => null) },
+    codes: oneTimeCodes,
     controlTokens: { previous: false, callers: [] },
     appId: null,
     secrets: null,

@@ -12,6 +12,7 @@ import {
   type Fleet,
   failureSchema,
   fleetAnswerSchema,
+  freezesAnswerSchema,
   preflightAnswerSchema,
 } from '../../src/lib/domain/contract/index.js'
 import { CODE_NAMES, type Code, httpStatusOf } from '../../src/lib/domain/errors.js'
@@ -107,6 +108,7 @@ const SUCCESSES = [
   deployAnswerSchema,
   deploysAnswerSchema,
   fleetAnswerSchema,
+  freezesAnswerSchema,
   preflightAnswerSchema,
 ]
 

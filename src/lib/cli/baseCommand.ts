@@ -35,7 +35,7 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
   protected args!: InferredArgs<C['args']>
   protected flags!: InferredFlags<(typeof BaseCommand)['baseFlags'] & C['flags']>
   protected context!: Context
-  /** For commands that use AWS directly: the beginning of the error message, and the workflow to run instead. */
+  /** For commands that use AWS directly: the beginning of the error message, and the workflow to run instead, if there is one. */
   protected readonly direct: { what: string; workflow?: string } | undefined
 
   abstract work(): Promise<object | undefined>

@@ -11,17 +11,42 @@ export const PREVIOUS_SECRETS_KEY = 'control-api/secrets.previous.json'
 /** 16 characters of base64 are 96 random bits; `openssl rand -hex 32` makes 64. */
 export const SHORTEST_TOKEN = 16
 
-/** Instance id → SHA-256, in hexadecimal digits, of that instance's own token. */
-const callerTokensSchema = z.record(z.string().check(z.regex(ID_PATTERN)), z.string().check(z.regex(/^[0-9a-f]{64}$/i)))
+/** The variables that hold a table of tokens: whose each is, and what it opens. */
+export const TOKEN_TABLES = {
+  /** Of instances: each deploys as itself. */
+  deploy: 'CONTROL_API_CALLER_TOKENS',
+  /** Of phones and dashboards: they look, and change nothing. */
+  read: 'CONTROL_API_READ_TOKENS',
+} as const
+export type TokenScope = keyof typeof TOKEN_TABLES
+
+/** Two of one owner while its token is rotated. */
+export const MOST_TOKENS = 2
+
+const digest = z.string().check(z.regex(/^[0-9a-fA-F]{64}$/))
+/** SHA-256 of tokens in hexadecimal digits; older tables have one text for each owner. */
+const tableSchema = z.record(
+  z.string().check(z.regex(ID_PATTERN)),
+  z.union([digest, z.array(digest).check(z.minLength(1), z.maxLength(MOST_TOKENS))]),
+)
+
+/** Owner → digests, newest first. */
+export type TokenTable = ReadonlyMap<string, readonly string[]>
 
 /** Null for what is not such a table. */
-export function parseCallerTokens(text: string | undefined): ReadonlyMap<string, string> | null {
+export function parseTokenTable(text: string | undefined): TokenTable | null {
   if (!text) return new Map()
-  const parsed = callerTokensSchema.safeParse(parseJson(text))
-  return parsed.success ? new Map(Object.entries(parsed.data)) : null
+  const parsed = tableSchema.safeParse(parseJson(text))
+  if (!parsed.success) return null
+  return new Map(Object.entries(parsed.data).map(([owner, digests]) => [owner, [digests].flat()]))
 }
 
+export const formatTokenTable = (table: TokenTable): string => JSON.stringify(Object.fromEntries(table))
+
 const token = z.string().check(z.minLength(SHORTEST_TOKEN, `has less than ${SHORTEST_TOKEN} characters`))
+const table = z
+  .string()
+  .check(z.refine((text) => parseTokenTable(text) !== null, 'is no JSON of ids and SHA-256 digests'))
 /** PEM, or PEM in base64, which begins so. */
 const privateKey = z
   .string()
@@ -36,9 +61,8 @@ const privateKey = z
 const FIELDS = {
   CONTROL_API_TOKEN: token,
   CONTROL_API_TOKEN_PREVIOUS: token,
-  CONTROL_API_CALLER_TOKENS: z
-    .string()
-    .check(z.refine((text) => parseCallerTokens(text) !== null, 'is no JSON of instance ids and SHA-256 digests')),
+  CONTROL_API_CALLER_TOKENS: table,
+  CONTROL_API_READ_TOKENS: table,
   GITHUB_TOKEN: token,
   GITHUB_APP_PRIVATE_KEY: privateKey,
 } as const

@@ -106,6 +106,8 @@ export interface Runs {
   /** Newest first. @param before only those that were created by then */
   list(limit: number, before?: Date): Promise<Run[]>
   jobs(runId: number): Promise<Job[]>
+  /** It is not an error where the run is over. */
+  cancel(runId: number): Promise<void>
 }
 
 /** Progress of one task; `say` replaces its newest clause. */

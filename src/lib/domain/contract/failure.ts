@@ -11,4 +11,9 @@ export const errorSchema = z.object({
 export const sourceSchema = z.enum(['read', 'unavailable'])
 export type Source = z.infer<typeof sourceSchema>
 
-export const failureSchema = z.object({ ok: z.literal(false), error: errorSchema })
+export const failureSchema = z.object({
+  ok: z.literal(false),
+  error: errorSchema,
+  /** Of the deploy that was asked for, where one was. */
+  requestId: z.optional(z.string()),
+})

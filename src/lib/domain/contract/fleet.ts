@@ -1,5 +1,6 @@
 import * as z from 'zod/mini'
 import { sourceSchema } from './failure.js'
+import { freezeSchema } from './freeze.js'
 import { hostStageSchema } from './stage.js'
 
 export const FLEET_STATES = ['running', 'pending', 'stopping', 'stopped', 'missing', 'orphan'] as const
@@ -59,6 +60,8 @@ export const fleetSchema = z.object({
       deploys: sourceSchema,
     }),
   ),
+  /** What may not be deployed, and why. */
+  freezes: z.optional(z.array(freezeSchema)),
 })
 export type Fleet = z.infer<typeof fleetSchema>
 

@@ -46,7 +46,7 @@ export function compareRegistries(local: Registry, fleet: Fleet): Check {
     return skip(
       'registry-deployed',
       title,
-      'The Control API could not read the deployed registry: GitHub is not there.',
+      'The Control API could not read the deployed registry: GitHub is unavailable.',
     )
   }
   const deployed = fleet.instances.filter(({ state }) => state !== 'orphan').map(({ id }) => id)

@@ -8,6 +8,7 @@ import { unlessOut } from '../poll.js'
 import { AT_ONCE, type Clock, type Compute, type ObjectStore, type RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { readRecord } from './deployRecord.js'
+import { readFreezes } from './freeze.js'
 import { heartbeatAt } from './machineGate.js'
 import { readRole } from './picture.js'
 
@@ -59,15 +60,16 @@ export async function fleetStatus(ports: {
 }): Promise<Fleet> {
   const { compute, store, clock } = ports
   const describing = compute.describeHosts()
-  const [registry, hosts, images, heartbeats, active, deploying] = await Promise.all([
+  const [registry, hosts, images, heartbeats, active, deploying, frozen] = await Promise.all([
     unlessOut(readRegistry(ports.registry)),
     describing,
     unlessOut(compute.fleetImages()),
     store && unlessOut(readHeartbeats(store, describing)),
     store && unlessOut(describing.then((hosts) => readRoles(store, hosts))),
     store && unlessOut(deployUnderWay(store, clock.now()).then((deploying) => ({ deploying }))),
+    store && unlessOut(readFreezes({ store, clock })),
   ])
-  return describeFleet({
+  const fleet = describeFleet({
     registry,
     hosts,
     images,
@@ -76,4 +78,5 @@ export async function fleetStatus(ports: {
     deploying,
     now: clock.now(),
   })
+  return frozen && frozen.length > 0 ? { ...fleet, freezes: frozen } : fleet
 }
