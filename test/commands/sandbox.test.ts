@@ -155,7 +155,7 @@ describe('clawctl sandbox', () => {
         .and.match(/\n4\n0\n$/)
     })
 
-    it('joins several times at once', async () => {
+    it('joins several times concurrently', async () => {
       await Promise.all(['a', 'b', 'c', 'd'].map(() => sandbox.inner.environment({ kind: 'ci' }, surroundings())))
     })
 

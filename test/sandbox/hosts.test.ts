@@ -386,7 +386,7 @@ describe('sandbox: hosts', () => {
     expect(heartbeat()).to.deep.equal(stopped)
   })
 
-  it('adopts a running host at once, without a bundle', () => {
+  it('adopts a running host immediately, without a bundle', () => {
     const instance = launch({ state: 'running' })
     hosts.adopt(instance.id)
     expect(heartbeat()).to.include({ instanceId: instance.id, amiId: image, stage: 'active' })
@@ -404,7 +404,7 @@ describe('sandbox: hosts', () => {
     expect(heartbeat()).to.equal(null)
   })
 
-  it('boots an instance of somebody else without a heartbeat', async () => {
+  it('boots an instance that is not a host without a heartbeat', async () => {
     addBundle()
     const instance = world.launch({ imageId: image, instanceType: 't3.large', tags: [['app', 'other']] })
     await until(() => instance.checks === 'ok')

@@ -4,7 +4,7 @@ import { deployInCi as deploy, outcomesOf as outcomes } from '../support/stories
 
 const BEFORE = [`clawdinator-1 ${OLDER_AMI}`]
 
-/** The branches of a deploy that `test/ops` proves without the sandbox, here from the command line to the emulated EC2. */
+/** The branches of a deploy that `test/ops` tests without the sandbox, here from the command line to the emulated EC2. */
 describe('clawctl fleet deploy in ci mode, the longer stories', () => {
   const begin = () =>
     concurrently({

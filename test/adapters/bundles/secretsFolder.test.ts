@@ -58,7 +58,7 @@ describe('a secrets directory', () => {
     expect((await check({}, ['retired-key'])).report.orphans).to.deep.equal([])
   })
 
-  it('names everything that must not be there, at once', async () => {
+  it('names every file that must not be there', async () => {
     const outside = world.path('outside.age')
     writeFileSync(outside, 'x')
     writeFileSync(at('plain.age'), `${PLAINTEXT} in the clear`)
