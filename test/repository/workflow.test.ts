@@ -7,6 +7,7 @@ import { parse } from 'yaml'
 import { render } from '../../sandbox/github/expressions.js'
 import { loadWorkflow, type Workflow } from '../../sandbox/github/workflow.js'
 import {
+  CONFIG_REVISIONS,
   formatRunTitle,
   inputsOf,
   ORDER_INPUTS,
@@ -67,13 +68,15 @@ describe('the deploy workflow', () => {
 
   it('takes exactly the inputs that a dispatch sends', () => {
     expect(Object.keys(workflow.inputs ?? {})).to.have.members(Object.values(ORDER_INPUTS).map(({ input }) => input))
-    const { retire, strategy, ...texts } = workflow.inputs ?? {}
+    const { retire, strategy, config_revision: configRevision, ...texts } = workflow.inputs ?? {}
     for (const [name, input] of Object.entries(texts)) {
       expect(input, name).to.deep.equal({ required: name === 'target', default: null, type: 'string', options: [] })
     }
     // A box to tick: a typed word could be mistaken for another.
     expect(retire).to.deep.equal({ required: false, default: 'false', type: 'boolean', options: [] })
-    expect(strategy).to.deep.equal({ required: false, default: '', type: 'choice', options: ['', ...STRATEGIES] })
+    const choice = { required: false, default: '', type: 'choice' }
+    expect(strategy).to.deep.equal({ ...choice, options: ['', ...STRATEGIES] })
+    expect(configRevision).to.deep.equal({ ...choice, options: ['', ...CONFIG_REVISIONS] })
   })
 
   it('can only be dispatched', () => {
@@ -119,8 +122,8 @@ describe('the deploy workflow', () => {
     expect(valuesOf(raw.jobs, 'concurrency')).to.deep.equal([])
   })
 
-  it('may read the code and assume its role, and nothing else', () => {
-    expect(raw.permissions).to.deep.equal({ contents: 'read', 'id-token': 'write' })
+  it('may read the code and its runs and assume its role, and nothing else', () => {
+    expect(raw.permissions).to.deep.equal({ actions: 'read', contents: 'read', 'id-token': 'write' })
     for (const job of Object.values(raw.jobs)) expect(job).not.to.have.property('permissions')
   })
 
@@ -149,7 +152,8 @@ describe('the deploy workflow', () => {
       variable,
       input === 'request_id' ? '${{ inputs.request_id || github.run_id }}' : `\${{ inputs.${input} }}`,
     ])
-    expect(step?.env).to.deep.equal(Object.fromEntries(handed))
+    // Beside them the token that reads whether the run is over whose lock is found.
+    expect(step?.env).to.deep.equal({ ...Object.fromEntries(handed), GITHUB_TOKEN: '${{ github.token }}' })
     const source = read('src/lib/cli/deployFlags.ts') + read('src/lib/adapters/settings.ts')
     expect(source).to.include(`'${ORDER_INPUTS.caller.variable}'`)
     const { target: _, caller: __, ...options } = ORDER_INPUTS
@@ -247,10 +251,8 @@ describe('workflows and local actions', () => {
       const used = [...read(file).matchAll(/vars\.([A-Z0-9_]+)/g)].map(([, name]) => name ?? '')
       const chosen = [
         'AMI_OWNERS',
-        'AMI_OWNERS',
         'APP_ID',
         'APP_INSTALLATION_ID',
-        'DEPLOY_STRATEGY',
         'DEPLOY_STRATEGY',
         'HEALTH_TIMEOUT',
         'ROOT_VOLUME_GIB',

@@ -144,6 +144,8 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
             )),
             machines: await port('fleetMachines'),
             run: settings.workflowRun(env),
+            // Without GitHub the lock of a run that was lost is left to a person.
+            runs: await port('github').catch(() => null),
             defaultStrategy: settings.deployStrategy(env),
           }),
         })

@@ -74,6 +74,8 @@ export interface PlanRequest extends PlanInputs {
   ami: string
   /** Id of the request that the plan's machines are made for, or null. */
   requestId: string | null
+  /** What new machines of this plan switch to; absent is the stack's default, their image's. */
+  configRevision?: Order['configRevision']
   adopt: Adoption
   /** Address to replace, or null. */
   replace: string | null
@@ -89,6 +91,8 @@ export interface Tofu {
   plan(request: PlanRequest): Promise<unknown>
   /** Applies exactly the saved plan. @throws APPLY_FAILED, STATE_LOCKED */
   apply(file: string): Promise<void>
+  /** Releases the state's lock of any holder. Only for a holder that is known to have ended. */
+  unlock(lockId: string): Promise<void>
   /** Untaints a resource, so that OpenTofu does not replace it. @throws ClawctlError APPLY_FAILED, STATE_LOCKED */
   untaint(address: string): Promise<void>
 }
