@@ -83,10 +83,10 @@ describe('clawctl sandbox', () => {
         SIGTERM: () => interrupted('SIGTERM'),
         SIGINT: () => interrupted('SIGINT'),
       })
-    let told: ReturnType<typeof begin>
+    let results: ReturnType<typeof begin>
     let sandbox: TestSandbox
     before(async () => {
-      told = begin()
+      results = begin()
       sandbox = await TestSandbox.start()
     })
     after(() => sandbox.close())
@@ -103,13 +103,13 @@ describe('clawctl sandbox', () => {
     })
 
     it('runs several commands in one sandbox, with clawctl in PATH', async () => {
-      const outcome = await told.several
+      const outcome = await results.several
       expect(outcome.code, outcome.stderr).to.equal(0)
       expect(outcome.json().fleet.instances[1]).to.include({ id: 'clawdinator-2', state: 'running', health: 'healthy' })
     })
 
     it('leaves nothing behind, whatever the command left undone', async () => {
-      const { code, left } = await told.undone
+      const { code, left } = await results.undone
       expect(code).to.equal(0)
       expect(left).to.deep.equal(NOTHING)
     })
@@ -122,7 +122,7 @@ describe('clawctl sandbox', () => {
 
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       it(`leaves nothing behind after a ${signal} in the middle of a deploy`, async () => {
-        const { code, left } = await told[signal]
+        const { code, left } = await results[signal]
         expect(code).to.not.equal(0)
         expect(left).to.deep.equal(NOTHING)
       })

@@ -96,7 +96,7 @@ describe('sandbox: hosts', () => {
     const body = Buffer.from('age-encryption.org/v1 …')
     const sha256 = createHash('sha256').update(body).digest('hex')
     world.putObject(BUCKET, `${prefix}/secrets/token.age`, body)
-    const marker: BundleManifest = {
+    const manifest: BundleManifest = {
       schema: 2,
       generation: 1,
       instance: { id: ID, host: ID, instanceType: 't3.large', bootstrapPrefix: prefix, discordTokenSecret: 'token' },
@@ -114,7 +114,7 @@ describe('sandbox: hosts', () => {
         },
       ],
     }
-    world.putObject(BUCKET, `${prefix}/config.json`, JSON.stringify(marker))
+    world.putObject(BUCKET, `${prefix}/config.json`, JSON.stringify(manifest))
   }
 
   /** Of the instance, or of the one that was launched last. */
@@ -214,8 +214,8 @@ describe('sandbox: hosts', () => {
       () => world.putObject(BUCKET, `bootstrap/${ID}/secrets/token.age`, 'age-encryption.org/v2 …'),
       'another SHA-256',
     ],
-    ['a broken marker', () => world.putObject(BUCKET, `bootstrap/${ID}/config.json`, '{'), 'does not describe'],
-    ['a foreign marker', () => world.putObject(BUCKET, `bootstrap/${ID}/config.json`, '{}'), 'does not describe'],
+    ['a broken manifest', () => world.putObject(BUCKET, `bootstrap/${ID}/config.json`, '{'), 'does not describe'],
+    ['a foreign manifest', () => world.putObject(BUCKET, `bootstrap/${ID}/config.json`, '{}'), 'does not describe'],
   ] as const) {
     it(`stays in its stage and says why with ${what}`, async () => {
       addBundle()

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { manifestKey } from '../../../src/lib/domain/images/names.js'
+import { blockManifestKey } from '../../../src/lib/domain/images/names.js'
 import { type DirectOptions, importDirect } from '../../../src/lib/ops/images/importDirect.js'
 import { readJournal } from '../../../src/lib/ops/images/openSnapshot.js'
 import { failureOf } from '../../support/failure.js'
@@ -47,7 +47,7 @@ describe('importDirect', () => {
     expect(cloud.volumeOf(done.image.snapshotId ?? '', BLOCKS)).to.deep.equal(sparse)
     expect(cloud.ready()).to.have.length(1)
     expect(cloud.ready()[0]?.tags).to.include({ digest: done.digest, app: 'clawdinator' })
-    expect(cloud.objects.has(manifestKey(done.digest))).to.equal(true)
+    expect(cloud.objects.has(blockManifestKey(done.digest))).to.equal(true)
     expect(cloud.report.outputs).to.include({ ami_id: done.image.id, snapshot_id: done.image.snapshotId })
     expect(cloud.journals.size).to.equal(0)
   })
@@ -89,7 +89,7 @@ describe('importDirect', () => {
   it('needs a whole manifest, a finished snapshot and the same size for a parent, and with --full uses none', async () => {
     const lost = cloudWith(sparse)
     const first = await lost.run()
-    const manifest = lost.cloud.objects.get(manifestKey(first.digest))
+    const manifest = lost.cloud.objects.get(blockManifestKey(first.digest))
     lost.disk.change(1, 99)
     manifest?.bytes.set([1], 60)
     expect((await lost.run()).parent).to.equal(null)
