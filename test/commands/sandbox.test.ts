@@ -141,7 +141,7 @@ describe('clawctl sandbox', () => {
       expect(outer).to.match(/session\.json$/)
       expect(inner).to.equal(outer)
       expect(rest).to.deep.equal(['3', '1', '2'])
-      expect(stderr).to.include('SELF_DEPLOY').and.include('belong to a fresh sandbox')
+      expect(stderr).to.include('SELF_DEPLOY').and.include('need a fresh sandbox')
     })
 
     it('joins, and adds its faults for as long as its command runs', async () => {
@@ -177,7 +177,7 @@ describe('clawctl sandbox', () => {
 
   describe('what it does not understand', () => {
     const cases: [string, string[], RegExp][] = [
-      ['no command', [], /There is no command to run\.\n {2}Give it after --/],
+      ['no command', [], /No command to run was given\.\n {2}Write it after --/],
       ['a program that is not there', ['--', 'no-such-program'], /"no-such-program" can't be run/],
       ['a role', ['--as', 'lapto', '--', 'true'], /no role "lapto"\.\n {2}Did you mean --as laptop\?/],
       ['an instance as a role', ['--as', 'clawdinator1', '--', 'true'], /Did you mean --as clawdinator-1\?/],

@@ -240,8 +240,8 @@ describe('sandbox: hosts', () => {
 
   for (const [what, change, note] of [
     ['no profile', { profile: null }, 'it has no instance profile'],
-    ['no user data', { userData: null }, 'has not the user data of a host'],
-    ['user data that is no script', { userData: Buffer.from('x').toString('base64') }, 'has not the user data'],
+    ['no user data', { userData: null }, 'without the user data of a host'],
+    ['user data that is no script', { userData: Buffer.from('x').toString('base64') }, 'without the user data'],
     ['its metadata service off', { metadata: { endpoint: 'disabled' } }, 'its metadata service is off'],
   ] as const) {
     it(`does not come up with ${what}`, async () => {

@@ -45,9 +45,9 @@ describe('parsePrivateKey', () => {
       ['', 'does not hold a private key'],
       ['secret-key-sentinel', 'does not hold a private key'],
       [keys.publicKey.export({ type: 'spki', format: 'pem' }).toString(), 'does not hold a private key'],
-      [`${text.slice(0, 400)}\n-----END PRIVATE KEY-----`, 'cut or garbled'],
+      [`${text.slice(0, 400)}\n-----END PRIVATE KEY-----`, 'cut off or damaged'],
       [locked.toString(), 'passphrase'],
-      [ec.export({ type: 'pkcs8', format: 'pem' }).toString(), 'not of RSA'],
+      [ec.export({ type: 'pkcs8', format: 'pem' }).toString(), 'not an RSA key'],
     ] as const) {
       let error: ClawctlError | undefined
       try {
