@@ -1,4 +1,4 @@
-import type { Check, Deploy, DeployRequest, Fleet } from '../src/lib/domain/contract/index.js'
+import type { Check, Deploy, Fleet, OrderRequest } from '../src/lib/domain/contract/index.js'
 import type { RouteExample } from './routes.js'
 
 /** What the contract's document shows; a test parses each with the schemas of its route. */
@@ -7,7 +7,7 @@ const REQUEST_ID = '7d9b0c5e-3f52-4a53-9d7a-0c1f6b6d2a11'
 const RUN_URL = 'https://github.com/openclaw/clawdinators/actions/runs/20000000001'
 const AMI = 'ami-0123456789abcdef0'
 
-const request: DeployRequest = {
+const request: OrderRequest = {
   target: 'clawdinator-2',
   caller: 'clawdinator-1',
   requestedBy: 'Jo',
@@ -17,10 +17,10 @@ const request: DeployRequest = {
 const queued: Deploy = {
   requestId: REQUEST_ID,
   target: 'clawdinator-2',
-  ami: null,
   amiOverride: null,
   caller: 'clawdinator-1',
   requestedBy: 'Jo',
+  ami: null,
   status: 'queued',
   waitsFor: null,
   queuePosition: 1,

@@ -3,9 +3,9 @@ import * as z from 'zod/mini'
 import {
   deployAnswerSchema,
   deployDetailAnswerSchema,
-  deployRequestSchema,
   deploysAnswerSchema,
   fleetAnswerSchema,
+  orderSchema,
   preflightAnswerSchema,
   REQUEST_ID_PATTERN,
 } from '../src/lib/domain/contract/index.js'
@@ -115,7 +115,7 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/deploys',
     name: 'createDeploy',
     summary: 'Ask for a deploy. The same request id again answers the run that it started before.',
-    body: deployRequestSchema,
+    body: orderSchema,
     answer: { status: 202, schema: deployAnswerSchema },
     codes: [
       ...COMMON_CODES,

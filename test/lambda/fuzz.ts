@@ -4,8 +4,9 @@ import type { LambdaPorts } from '../../lambda/context.js'
 import { createHandler } from '../../lambda/handler.js'
 import { ROUTES } from '../../lambda/routes.js'
 import type { Image } from '../../src/lib/domain/contract/index.js'
+import { formatRunTitle } from '../../src/lib/domain/contract/order.js'
 import type { Host } from '../../src/lib/domain/deploy/host.js'
-import { formatRunTitle, type Run } from '../../src/lib/domain/deploy/run.js'
+import type { Run } from '../../src/lib/domain/deploy/run.js'
 import type { Clock } from '../../src/lib/ops/ports.js'
 import { FakeStore, hostOf, NEW, OLD, registryOf, registrySource, START } from '../support/fakes.js'
 import { answerProblems } from '../support/heldToContract.js'
@@ -233,13 +234,7 @@ export function calmPorts(): LambdaPorts {
         const run: Run = {
           id: 20_000_000_000 + count,
           url: `https://github.example/runs/${count}`,
-          title: formatRunTitle({
-            target: request.target,
-            requestId: request.requestId,
-            amiOverride: request.amiOverride ?? null,
-            caller: request.caller ?? null,
-            requestedBy: request.requestedBy ?? null,
-          }),
+          title: formatRunTitle(request),
           status: count % 3 === 0 ? 'queued' : 'completed',
           conclusion: count % 3 === 0 ? null : 'success',
           createdAt: clock.now().toISOString(),

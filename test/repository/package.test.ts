@@ -18,10 +18,18 @@ const SECRETS = [
 describe('package.json', () => {
   const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Record<string, unknown>
 
-  it('needs nothing at run time: everything is bundled', () => {
-    for (const name of ['dependencies', 'peerDependencies', 'optionalDependencies', 'bundleDependencies']) {
-      expect(manifest).not.to.have.property(name)
+  it('ships a manifest that asks npm for nothing: everything is bundled', async () => {
+    const { packedManifest } = (await import(join(ROOT, 'scripts/build/pack-manifest.mjs'))) as {
+      packedManifest(full: object): object
     }
+    const packed = packedManifest(manifest)
+    for (const name of ['dependencies', 'devDependencies', 'peerDependencies', 'optionalDependencies']) {
+      expect(packed).not.to.have.property(name)
+    }
+    expect(packed).to.include({ name: manifest.name, version: manifest.version, bin: manifest.bin })
+    expect(manifest).not.to.have.any.keys('peerDependencies', 'optionalDependencies', 'bundleDependencies')
+    expect(manifest.scripts).to.have.property('prepack').that.includes('pack-manifest.mjs')
+    expect(manifest.scripts).to.have.property('postpack').that.includes('pack-manifest.mjs restore')
   })
 
   it('asks for the Node that bin/run.js asks for', () => {
@@ -40,14 +48,27 @@ describe('package.json', () => {
   })
 
   it('pins every tool to one version', () => {
-    for (const [name, version] of Object.entries(manifest.devDependencies as Record<string, string>)) {
+    for (const [name, version] of Object.entries({
+      ...(manifest.dependencies as Record<string, string>),
+      ...(manifest.devDependencies as Record<string, string>),
+    })) {
       expect(version, name).to.match(/^(?:npm:[\w@/-]+@)?\d+\.\d+\.\d+$/)
     }
   })
 })
 
 describe('npm run build', () => {
-  const OWN = ['THIRD_PARTY_LICENSES', 'chunks', 'commands', 'help.js', 'lambda', 'lambda.zip', 'main.js', 'sandbox']
+  const OWN = [
+    'THIRD_PARTY_LICENSES',
+    'chunks',
+    'commandNotFound.js',
+    'commands',
+    'help.js',
+    'lambda',
+    'lambda.zip',
+    'main.js',
+    'sandbox',
+  ]
   it('takes for its own what it makes, and leaves images alone: dist/ is where they lie', () => {
     const source = readFileSync(join(ROOT, 'scripts/build/build.mjs'), 'utf8')
     const [, named = ''] = /const OURS = new Set\(\[([^\]]*)\]\)/.exec(source) ?? []

@@ -14,12 +14,14 @@ import type { Registry, RegistryEntry } from '../../src/lib/domain/registry/regi
 import type { BundleReader } from '../../src/lib/ops/bundles/ports.js'
 import type {
   Clock,
+  ItemProgress,
   JobReport,
   ListOptions,
   ObjectStore,
   Progress,
   RegistrySource,
   Runs,
+  Shown,
 } from '../../src/lib/ops/ports.js'
 
 export const START = '2026-03-01T12:00:00.000Z'
@@ -235,8 +237,21 @@ export class FakeProgress implements Progress {
   readonly notes: string[] = []
   readonly said: string[] = []
 
-  async task<T>(_title: string, work: (say: (text: string) => void) => Promise<T>): Promise<T> {
+  /** `item: step` as each begins, and `item: failure` as an item ends. */
+  readonly steps: string[] = []
+
+  async task<T>(_title: string, work: Shown<T>): Promise<T> {
     return work((text) => void this.said.push(text))
+  }
+
+  list<T>(_items: readonly string[], work: (list: ItemProgress) => Promise<T>): Promise<T> {
+    return work({
+      step: (item, name, step) => {
+        this.steps.push(`${item}: ${name}`)
+        return this.task(name, step)
+      },
+      end: (item, failure) => void (failure !== undefined && this.steps.push(`${item}: ${failure}`)),
+    })
   }
 
   note(text: string): void {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { ClawctlError } from '../domain/errors.js'
 import type { Clock } from '../ops/ports.js'
 
@@ -14,4 +15,19 @@ export function systemClock(signal?: () => AbortSignal): Clock {
       }
     },
   }
+}
+
+/** Aborted by the first SIGINT or SIGTERM, so that work under way can be put in order; the second ends the process. */
+export function abortOnSignals(): AbortSignal {
+  const abort = new AbortController()
+  // Everything that is under way listens, dozens of parts at once: that is no leak.
+  setMaxListeners(0, abort.signal)
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    // Not `once`: another listener would believe itself the only one, and end the process.
+    process.on(signal, () => {
+      if (abort.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143)
+      abort.abort()
+    })
+  }
+  return abort.signal
 }

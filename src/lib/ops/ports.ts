@@ -1,4 +1,4 @@
-import type { DeployRequest, Image } from '../domain/contract/index.js'
+import type { Image, Order } from '../domain/contract/index.js'
 import type { Host } from '../domain/deploy/host.js'
 import type { Job, Run } from '../domain/deploy/run.js'
 import type { StateResource } from '../domain/deploy/tofuState.js'
@@ -89,17 +89,30 @@ export interface Tofu {
 /** The workflow's runs on GitHub. */
 export interface Runs {
   /** Starts a run; null where GitHub did not name the run it started. */
-  dispatch(request: DeployRequest & { requestId: string }): Promise<{ id: number; url: string } | null>
+  dispatch(order: Order): Promise<{ id: number; url: string } | null>
   /** Newest first. */
   list(limit: number): Promise<Run[]>
   jobs(runId: number): Promise<Job[]>
 }
 
+/** Work that is shown while it runs; `say` replaces its newest clause. */
+export type Shown<T> = (say: (text: string) => void) => Promise<T>
+
 /** Shown to people on stderr, silent under --json. */
 export interface Progress {
-  /** Runs `work` under a title; `say` replaces the line below it. */
-  task<T>(title: string, work: (say: (text: string) => void) => Promise<T>): Promise<T>
+  /** Runs `work` under a title. */
+  task<T>(title: string, work: Shown<T>): Promise<T>
+  /** Shows items, such as the hosts of a rollout, from the first step of the first to the end of `work`. Lists and tasks do not nest. */
+  list<T>(items: readonly string[], work: (list: ItemProgress) => Promise<T>): Promise<T>
   note(text: string): void
+}
+
+/** The items of a list, each with its steps (plan, apply, boot, health), their times and the newest clause. */
+export interface ItemProgress {
+  /** Runs one step of an item. A step that rejects does not end the item: a rollback may follow. */
+  step<T>(item: string, name: string, work: Shown<T>): Promise<T>
+  /** Ends an item, with one clause about why where it failed. What is not ended when the list is, was skipped. */
+  end(item: string, failure?: string): void
 }
 
 /** The step summary and outputs of the CI job; does nothing elsewhere. */

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import type { Deploy, DeployRequest } from '../../../src/lib/domain/contract/index.js'
+import type { Deploy, Order } from '../../../src/lib/domain/contract/index.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
 import { failureOf } from '../../support/failure.js'
@@ -17,7 +17,7 @@ function fleet(boot: Boot, existing = ['a', 'b', 'c']) {
 
 async function fail(
   plane: ReturnType<typeof fleet>,
-  request: Partial<DeployRequest> = {},
+  request: Partial<Order> = {},
   onFailure: 'rollback' | 'stop' = 'rollback',
 ) {
   const options = { planOnly: false, onFailure, healthTimeoutMs: MINUTE, wait: true, waitTimeoutMs: MINUTE }

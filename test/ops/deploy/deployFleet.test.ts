@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import type { Deploy, DeployRecord, DeployRequest } from '../../../src/lib/domain/contract/index.js'
+import type { Deploy, DeployRecord, Order } from '../../../src/lib/domain/contract/index.js'
 import { instanceAddress } from '../../../src/lib/domain/deploy/planGuard.js'
 import { INDEX_PREFIX } from '../../../src/lib/domain/deploy/run.js'
 import { ClawctlError, type Code } from '../../../src/lib/domain/errors.js'
@@ -18,7 +18,7 @@ const OPTIONS: DeployOptions = {
   wait: true,
   waitTimeoutMs: 60_000,
 }
-const start = (plane: Plane, request: Partial<DeployRequest> = {}, options: Partial<DeployOptions> = {}) =>
+const start = (plane: Plane, request: Partial<Order> = {}, options: Partial<DeployOptions> = {}) =>
   deployFleet({ target: 'all', requestId: REQUEST_ID, ...request }, { ...OPTIONS, ...options }, plane.ports)
 const abc = (existing = ['a', 'b', 'c']) => fakeDirectPlane(registryOf('a', 'b', 'c'), existing)
 const outcomes = (deploy: unknown) => (deploy as Deploy).hosts.map((host) => `${host.id} ${host.outcome}`)
@@ -27,7 +27,7 @@ const records = (plane: Plane) =>
 const applied = (plane: Plane) => plane.cloud.log.filter((line) => line.startsWith('apply'))
 
 /** The failure, which must carry the deploy so far. */
-async function failed(plane: Plane, request: Partial<DeployRequest> = {}, options: Partial<DeployOptions> = {}) {
+async function failed(plane: Plane, request: Partial<Order> = {}, options: Partial<DeployOptions> = {}) {
   const error = await failureOf(start(plane, request, options))
   const deploy = error.partial?.deploy as Deploy
   expect(deploy.error).to.include({ code: error.code, message: error.message })
@@ -87,13 +87,7 @@ describe('deployFleet', () => {
 
   describe('refuses before anything is planned', () => {
     const oneBundleLess = (plane: Plane) => plane.store.objects.delete('bootstrap/b/secrets/openai-api-key.age')
-    type Row = [
-      why: string,
-      code: Code,
-      request: Partial<DeployRequest>,
-      spoil: (plane: Plane) => unknown,
-      says: RegExp,
-    ]
+    type Row = [why: string, code: Code, request: Partial<Order>, spoil: (plane: Plane) => unknown, says: RegExp]
     const table: Row[] = [
       ['no image is tagged', 'AMI_NOT_FOUND', {}, (p) => p.cloud.images.splice(0), /tagged clawdinator=true/],
       ['the override does not exist', 'AMI_NOT_FOUND', { amiOverride: 'ami-deadbeef' }, () => {}, /ami-deadbeef/],

@@ -8,12 +8,11 @@ import {
   paginateDescribeInstanceStatus,
   paginateDescribeInstances,
 } from '@aws-sdk/client-ec2'
-import type { Host } from '../../domain/deploy/host.js'
+import { type Host, LIVE_STATES } from '../../domain/deploy/host.js'
 import type { Compute } from '../../ops/ports.js'
 import { always, awsCall, clientLimits } from '../aws/errors.js'
 
 const NO_SUCH_INSTANCE = new Set(['InvalidInstanceID.NotFound', 'InvalidInstanceID.Malformed'])
-const LIVE_STATES = ['pending', 'running', 'shutting-down', 'stopping', 'stopped']
 
 export interface AwsSettings {
   region: string
@@ -32,7 +31,7 @@ export function createCompute(settings: AwsSettings): Compute {
       const [instances, statuses] = await Promise.all([
         awsCall('EC2 DescribeInstances', async () => {
           const found: Instance[] = []
-          const filters = [fleetFilter, { Name: 'instance-state-name', Values: LIVE_STATES }]
+          const filters = [fleetFilter, { Name: 'instance-state-name', Values: [...LIVE_STATES] }]
           for await (const page of paginateDescribeInstances({ client, pageSize: 1000 }, { Filters: filters })) {
             for (const reservation of always(page.Reservations)) found.push(...(reservation.Instances ?? []))
           }
@@ -105,7 +104,7 @@ function toImage(image: Ec2Image) {
 }
 
 function isLive(state: string | undefined): state is Host['state'] {
-  return LIVE_STATES.includes(state ?? '')
+  return LIVE_STATES.some((live) => live === state)
 }
 
 function toHost(instance: Instance, status: InstanceStatus | undefined): Host | null {

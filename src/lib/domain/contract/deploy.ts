@@ -1,27 +1,6 @@
 import * as z from 'zod/mini'
 import { errorSchema } from './failure.js'
-import { ID_PATTERN, REQUEST_ID_PATTERN, REQUESTED_BY_PATTERN } from './patterns.js'
-
-export const instanceIdSchema = z
-  .string('must be text')
-  .check(z.regex(ID_PATTERN, 'must be an instance id such as clawdinator-1'))
-
-export const deployRequestSchema = z.strictObject({
-  target: z.string('must be text').check(z.maxLength(128, 'is too long')),
-  amiOverride: z.optional(z.string('must be text').check(z.maxLength(64, 'is too long'))),
-  caller: z.optional(instanceIdSchema),
-  requestedBy: z.optional(
-    z
-      .string('must be text')
-      .check(z.trim(), z.regex(REQUESTED_BY_PATTERN, 'must be a name: one line of at most 64 characters')),
-  ),
-  requestId: z.optional(
-    z.string('must be text').check(z.regex(REQUEST_ID_PATTERN, 'must have 8 to 64 letters, digits and hyphens')),
-  ),
-  /** Destroy the target, which has left the registry, instead of deploying it. */
-  retire: z.optional(z.boolean('must be true or false')),
-})
-export type DeployRequest = z.infer<typeof deployRequestSchema>
+import { storedOrderShape } from './order.js'
 
 export const DEPLOY_STATUSES = [
   'queued',
@@ -57,15 +36,9 @@ export const deployHostSchema = z.object({
 export type DeployHost = z.infer<typeof deployHostSchema>
 
 export const deploySchema = z.object({
-  requestId: z.string(),
-  target: z.string(),
+  ...storedOrderShape,
   /** The AMI that is being deployed: the override, or what the run resolved; null while nobody knows. */
   ami: z.nullable(z.string()),
-  amiOverride: z.nullable(z.string()),
-  caller: z.nullable(z.string()),
-  requestedBy: z.nullable(z.string()),
-  /** Present and true where the target is destroyed instead of deployed. */
-  retire: z.optional(z.boolean()),
   status: z.enum(DEPLOY_STATUSES),
   /** The deploy that holds the one slot while this one is queued. */
   waitsFor: z.nullable(z.object({ requestId: z.string(), target: z.string(), runId: z.number() })),

@@ -1,9 +1,12 @@
+/** EC2's states of an instance that is not terminated: it may still use its image, its disk and its address. */
+export const LIVE_STATES = ['pending', 'running', 'shutting-down', 'stopping', 'stopped'] as const
+
 /** An EC2 instance of the fleet, as far as anyone here needs it. Terminated ones are not hosts. */
 export interface Host {
   /** Tag `clawdinator:id`, else `Name`, else the EC2 instance id. */
   id: string
   instanceId: string
-  state: 'pending' | 'running' | 'shutting-down' | 'stopping' | 'stopped'
+  state: (typeof LIVE_STATES)[number]
   ami: string
   instanceType: string
   publicIp: string | null

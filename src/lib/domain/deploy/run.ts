@@ -1,4 +1,5 @@
 import type { Deploy, DeployDetail, DeployHost, DeployRecord, DeployStatus, Step } from '../contract/index.js'
+import { orderOf, parseRunTitle, storeOrder } from '../contract/order.js'
 import { REQUEST_ID_PATTERN } from '../contract/patterns.js'
 import type { ErrorBody } from '../errors.js'
 
@@ -18,45 +19,6 @@ export interface Run {
 export interface Job {
   name: string
   steps: { name: string; status: 'queued' | 'in_progress' | 'completed'; conclusion: string | null }[]
-}
-
-export interface RunTitle {
-  target: string
-  requestId: string
-  amiOverride: string | null
-  caller: string | null
-  requestedBy: string | null
-  /** Only where it is true. */
-  retire?: true
-}
-
-/**
- * GitHub's API does not give back a run's inputs, so the run-name carries them; `.github/workflows/fleet-deploy.yml`
- * writes the same form with `format()`, and a test holds both together:
- * `fleet deploy|retire TARGET [on AMI] [REQUEST_ID] [via CALLER] [by PERSON]`. What a person may choose freely comes last.
- */
-const TITLE = /^fleet (deploy|retire) (\S+)(?: on (\S+))? \[([^\]\s]+)\](?: via (\S+))?(?: by (.+))?$/u
-
-export function formatRunTitle(title: RunTitle): string {
-  const on = title.amiOverride ? ` on ${title.amiOverride}` : ''
-  const via = title.caller ? ` via ${title.caller}` : ''
-  const by = title.requestedBy ? ` by ${title.requestedBy}` : ''
-  return `fleet ${title.retire ? 'retire' : 'deploy'} ${title.target}${on} [${title.requestId}]${via}${by}`
-}
-
-/** Null for a run that was not named by this workflow (an older one, say). */
-export function parseRunTitle(text: string): RunTitle | null {
-  const match = TITLE.exec(text)
-  if (!match) return null
-  const [, verb, target = '', amiOverride, requestId = '', caller, requestedBy] = match
-  return {
-    target,
-    requestId,
-    amiOverride: amiOverride ?? null,
-    caller: caller ?? null,
-    requestedBy: requestedBy ?? null,
-    ...(verb === 'retire' ? { retire: true } : {}),
-  }
 }
 
 /** GitHub's ids grow; its times have the precision of a second. */
@@ -127,19 +89,14 @@ function errorOf(status: DeployStatus, record: DeployRecord | null, url: string 
 
 /** One deploy out of what GitHub knows of its run and what the run wrote down itself. GitHub has the last word on the status. */
 export function deployOf(run: Run, record: DeployRecord | null, runs: readonly Run[]): Deploy {
-  const title = parseRunTitle(run.title)
+  const order = parseRunTitle(run.title) ?? { requestId: String(run.id), target: record?.target ?? 'unknown' }
   const status = statusOf(run, record)
   const holder = holderOf(run, runs)
   const holderTitle = holder && parseRunTitle(holder.title)
   const over = run.status === 'completed'
   return {
-    requestId: title?.requestId ?? String(run.id),
-    target: title?.target ?? record?.target ?? 'unknown',
-    ami: record?.ami ?? title?.amiOverride ?? null,
-    amiOverride: title?.amiOverride ?? null,
-    caller: title?.caller ?? null,
-    requestedBy: title?.requestedBy ?? null,
-    ...(title?.retire ? { retire: true } : {}),
+    ...storeOrder(order),
+    ami: record?.ami ?? order.amiOverride ?? null,
     status,
     waitsFor: holder && {
       requestId: holderTitle?.requestId ?? String(holder.id),
@@ -168,12 +125,12 @@ const LOST_AFTER_MS = 2 * 60 * 60_000
 export function deployOfRecord(record: DeployRecord, now?: Date): Deploy {
   const lost =
     now !== undefined && record.status === 'running' && now.getTime() - Date.parse(record.createdAt) > LOST_AFTER_MS
-  const { requestId, target, ami, amiOverride, caller, requestedBy, retire, runId, runUrl, createdAt } = record
-  const { finishedAt } = record
+  const { ami, runId, runUrl, createdAt, finishedAt } = record
   const status = lost ? 'failed' : record.status
-  const asked = { requestId, target, ami, amiOverride, caller, requestedBy, ...(retire ? { retire } : {}), status }
   return {
-    ...asked,
+    ...storeOrder(orderOf(record)),
+    ami,
+    status,
     waitsFor: null,
     queuePosition: null,
     runId,
@@ -201,6 +158,9 @@ export function withoutSteps(detail: DeployDetail): Deploy {
 }
 
 export const isOver = (deploy: { status: DeployStatus }) => deploy.status !== 'queued' && deploy.status !== 'running'
+
+/** How far back runs and records are looked for; GitHub pages by 100. */
+export const HISTORY_LOOKBACK = 100
 
 export const RECORD_PREFIX = 'deploys/'
 /** S3 lists keys from the front: what counts down is listed newest first. */

@@ -1,4 +1,4 @@
-import type { Check, Deploy, DeployDetail, DeployRequest, Fleet } from '../../domain/contract/index.js'
+import type { Check, Deploy, DeployDetail, Fleet, Order } from '../../domain/contract/index.js'
 import { ClawctlError, withPartial } from '../../domain/errors.js'
 import type { Clock, Progress } from '../ports.js'
 import { followDeploy, successOrThrow } from './followDeploy.js'
@@ -7,7 +7,7 @@ import type { Plane } from './plane.js'
 /** The Control API's routes. Rejects with the code that the server answered, or UPSTREAM where it could not be reached. */
 export interface ControlApi {
   fleet(): Promise<Fleet>
-  createDeploy(request: DeployRequest & { requestId: string }): Promise<Deploy>
+  createDeploy(order: Order): Promise<Deploy>
   deploys(limit: number): Promise<Deploy[]>
   deploy(requestId: string): Promise<DeployDetail>
   /** What only the server can see of a flight's preconditions. */
@@ -26,8 +26,8 @@ export function controlApiPlane(ports: { api: ControlApi; clock: Clock; progress
     fleet: () => api.fleet(),
     deploys: (limit) => api.deploys(limit),
     follow,
-    async deploy(request, options) {
-      const queued = await api.createDeploy(request)
+    async deploy(order, options) {
+      const queued = await api.createDeploy(order)
       if (!options.wait) return queued
       progress.note(`queued as ${queued.requestId}${queued.runUrl ? `: ${queued.runUrl}` : ''}`)
       try {

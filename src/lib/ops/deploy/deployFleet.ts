@@ -1,11 +1,5 @@
-import type {
-  Deploy,
-  DeployHost,
-  DeployRecord,
-  DeployRequest,
-  DeployStatus,
-  Image,
-} from '../../domain/contract/index.js'
+import type { Deploy, DeployHost, DeployRecord, DeployStatus, Image, Order } from '../../domain/contract/index.js'
+import { storeOrder } from '../../domain/contract/order.js'
 import { orphanIds } from '../../domain/deploy/fleet.js'
 import type { Host } from '../../domain/deploy/host.js'
 import { decideDeploy } from '../../domain/deploy/policy.js'
@@ -36,11 +30,7 @@ export interface DeployFleetPorts extends HostDeployPorts {
  * The direct plane's deploy: resolve the AMI, check the bundles, then one host after the other, canary first.
  * Stops at the first host that fails. Rejects with the code of the first failure and the deploy in `partial.deploy`.
  */
-export async function deployFleet(
-  request: DeployRequest & { requestId: string },
-  options: DeployOptions,
-  ports: DeployFleetPorts,
-): Promise<Deploy> {
+export async function deployFleet(request: Order, options: DeployOptions, ports: DeployFleetPorts): Promise<Deploy> {
   const keeper = await RecordKeeper.begin(ports.store, firstRecord(request, ports), (error) =>
     ports.progress.note(`The deploy's record could not be written: ${asClawctlError(error).message}`),
   )
@@ -70,7 +60,7 @@ interface Rollout {
 }
 
 /** Everything that can be refused before anything is touched. */
-async function prepare(request: DeployRequest, audit: DeployAudit, ports: DeployFleetPorts): Promise<Rollout> {
+async function prepare(request: Order, audit: DeployAudit, ports: DeployFleetPorts): Promise<Rollout> {
   const { compute, bundles, tofu, progress } = ports
   const registry = await readRegistry(ports.registry)
   const verdict = decideDeploy({ ...request, registry })
@@ -162,16 +152,11 @@ function managedIds(resources: readonly StateResource[], hosts: readonly Host[],
   return new Set(state.keys())
 }
 
-function firstRecord(request: DeployRequest & { requestId: string }, ports: DeployFleetPorts): DeployRecord {
+function firstRecord(order: Order, ports: DeployFleetPorts): DeployRecord {
   return {
     schema: 1,
-    requestId: request.requestId,
-    target: request.target,
-    ami: request.amiOverride ?? null,
-    amiOverride: request.amiOverride ?? null,
-    caller: request.caller ?? null,
-    requestedBy: request.requestedBy ?? null,
-    ...(request.retire ? { retire: true } : {}),
+    ...storeOrder(order),
+    ami: order.amiOverride ?? null,
     status: 'running',
     runId: ports.run.id,
     runUrl: ports.run.url,

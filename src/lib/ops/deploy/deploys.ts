@@ -1,12 +1,13 @@
 import pMap from 'p-map'
 import type { Deploy, DeployDetail } from '../../domain/contract/index.js'
-import { REQUEST_ID_PATTERN } from '../../domain/contract/index.js'
+import { parseRunTitle } from '../../domain/contract/order.js'
+import { REQUEST_ID_PATTERN } from '../../domain/contract/patterns.js'
 import {
   deployOf,
   deployOfRecord,
+  HISTORY_LOOKBACK,
   INDEX_PREFIX,
   parseIndexKey,
-  parseRunTitle,
   RECORD_PREFIX,
   type Run,
   withSteps,
@@ -22,9 +23,6 @@ export interface DeploysPorts {
   clock: Clock
 }
 
-/** How far back a run is looked for by its request id; GitHub pages by 100. */
-const LOOKBACK = 100
-
 /** The run's own record, or null where there is none or nowhere to look. */
 export async function recordOf(store: ObjectStore | null, requestId: string | undefined) {
   return store && requestId !== undefined && REQUEST_ID_PATTERN.test(requestId) ? readRecord(store, requestId) : null
@@ -34,8 +32,8 @@ export async function recordOf(store: ObjectStore | null, requestId: string | un
 export async function listDeploys(ports: DeploysPorts, limit: number): Promise<Deploy[]> {
   const { store } = ports
   const [runs, records] = await Promise.all([
-    ports.runs.list(LOOKBACK),
-    store ? newestRecords(store, limit + LOOKBACK) : [],
+    ports.runs.list(HISTORY_LOOKBACK),
+    store ? newestRecords(store, limit + HISTORY_LOOKBACK) : [],
   ])
   const known = new Set(runs.map((run) => parseRunTitle(run.title)?.requestId))
   const newest = [
@@ -70,7 +68,7 @@ async function newestRecords(store: ObjectStore, count: number): Promise<{ reque
 
 /** @throws ClawctlError NOT_FOUND */
 export async function getDeploy(ports: DeploysPorts, requestId: string): Promise<DeployDetail> {
-  const runs = await ports.runs.list(LOOKBACK)
+  const runs = await ports.runs.list(HISTORY_LOOKBACK)
   const run = runs.find((r) => parseRunTitle(r.title)?.requestId === requestId || String(r.id) === requestId)
   const [record, jobs] = await Promise.all([
     recordOf(ports.store, (run && parseRunTitle(run.title)?.requestId) ?? requestId),

@@ -1,4 +1,4 @@
-import type { DeployRequest } from '../../domain/contract/index.js'
+import type { Order } from '../../domain/contract/index.js'
 import { orphanIds } from '../../domain/deploy/fleet.js'
 import { currentHost } from '../../domain/deploy/host.js'
 import { guardPlan } from '../../domain/deploy/planGuard.js'
@@ -19,7 +19,7 @@ import { resolveImage } from './resolveImage.js'
  * @returns the failure that stopped it, or null
  */
 export async function retireHost(
-  request: DeployRequest,
+  request: Order,
   options: Pick<DeployOptions, 'planOnly'>,
   keeper: RecordKeeper,
   audit: DeployAudit,

@@ -2,10 +2,10 @@ import ms from 'ms'
 import { namesSecret } from '../../domain/bundles/manifest.js'
 import { CONTROL_TOKEN } from '../../domain/bundles/secrets.js'
 import type { Check } from '../../domain/contract/index.js'
-import { DEPLOY_INPUTS, declaredInputs } from '../../domain/deploy/dispatchInputs.js'
 import { fleetStatus } from '../../domain/deploy/fleet.js'
 import { asClawctlError, CODES } from '../../domain/errors.js'
 import { count } from '../../domain/preflight/local.js'
+import { missingInputs } from '../../domain/preflight/workflowInputs.js'
 import { inspectBundles } from '../bundles/checkBundles.js'
 import { readHeartbeats } from '../deploy/fleetStatus.js'
 import { readRegistry } from '../registry/readRegistry.js'
@@ -136,11 +136,10 @@ async function workflow({ github }: ServerPreflightPorts): Promise<Finding> {
   const { file, ref, state, text } = found
   if (state !== 'active') return fail(`${file} is ${state}.`, `gh workflow enable ${file}`)
   if (text === null) return fail(`There is no ${file} on ${ref}.`, 'Check GITHUB_REF.')
-  const inputs = declaredInputs(text)
-  if (inputs === null)
+  const missing = missingInputs(text)
+  if (missing === null)
     return skip(`${file} is active; its inputs could not be read.`, 'Write them one below the other.')
-  const missing = DEPLOY_INPUTS.filter((name) => !inputs.includes(name))
-  if (missing.length === 0) return pass(`${file} on ${ref} is active and has its ${DEPLOY_INPUTS.length} inputs.`)
+  if (missing.length === 0) return pass(`${file} on ${ref} is active and has every input of a deploy.`)
   return fail(`${file} on ${ref} lacks ${missing.join(', ')}.`, `Bring ${file} and the Control API to one version.`)
 }
 
