@@ -128,7 +128,10 @@
         # In virtual machines; they need KVM.
         import ./nix/tests {
           inherit pkgs;
-          inherit (self) nixosModules;
+          modules = [
+            agenix.nixosModules.default
+            self.nixosModules.clawdinator
+          ];
         }
         # The rendered configuration of each host, by the validator of the very gateway that it gets.
         // lib.mapAttrs' (

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { expect } from 'chai'
+import { heartbeatSchema } from '../../src/lib/domain/contract/index.js'
 import { machine, runScript, SYSTEMCTL, throwAwayRoot } from './hostSupport.js'
 
 const TOKEN = `MTIzNDU2Nzg5MDEyMzQ1Njc4.${'GhIjKl'}.${'a1-_'.repeat(7)}`
@@ -166,7 +167,9 @@ describe('heartbeat.sh', () => {
       env: { ...root.withPrograms(), ...ec2.env, CLAWCTL_HOST_ROOT: root.path(), ...env },
     })
     expect(outcome.code, outcome.stderr).to.equal(0)
-    return JSON.parse(ec2.puts.at(-1)?.body ?? '')
+    const said = JSON.parse(ec2.puts.at(-1)?.body ?? '')
+    heartbeatSchema.parse(said)
+    return said
   }
   const upFor = (seconds: number) => {
     const since = Math.floor(Date.now() / 1000) - seconds

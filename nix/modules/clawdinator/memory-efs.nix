@@ -106,6 +106,8 @@ in
         "timeo=600"
         "retrans=2"
         "noresvport"
+        # A file that another host has just made is there: what is not there is asked for each time.
+        "lookupcache=positive"
         "nosuid"
         "nodev"
         "noexec"

@@ -17,7 +17,10 @@ export function systemClock(signal?: () => AbortSignal): Clock {
   }
 }
 
-/** Aborted by the first SIGINT or SIGTERM, so that work under way can be put in order; the second ends the process. */
+/**
+ * Aborted by the first SIGINT or SIGTERM, so that work under way can be put in order. A second SIGINT ends the process;
+ * a SIGTERM after it does not: GitHub sends one 7.5 s after its SIGINT, and OpenTofu may still be writing its state.
+ */
 export function abortOnSignals(): AbortSignal {
   const abort = new AbortController()
   // Everything that is under way listens, dozens of parts at once: that is no leak.
@@ -25,7 +28,7 @@ export function abortOnSignals(): AbortSignal {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     // Not `once`: another listener would believe itself the only one, and end the process.
     process.on(signal, () => {
-      if (abort.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143)
+      if (abort.signal.aborted && signal === 'SIGINT') process.exit(130)
       abort.abort()
     })
   }

@@ -9,6 +9,7 @@ import { FLEET_STACK_PATH } from '../domain/paths.js'
 import { parsePermissions, parseRepositories } from './mintFlags.js'
 import type { Ports } from './ports.js'
 import { silentProgress, stderrProgress } from './progress.js'
+import { plainLines } from './text.js'
 
 /** The options of commands that decide which adapters are made, or how; an option has one meaning in all commands. */
 export interface ContextFlags {
@@ -69,12 +70,12 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
   const controlApi = async (timeoutMs?: number) => {
     const { createControlApi } = await import('../adapters/deploy/controlApi.js')
     const api = settings.controlApiSettings(env, flags['control-api-url'])
-    const { note } = await port('progress')
+    const onWait = async (text: string) => (await port('progress')).note(text)
     return createControlApi({
       ...api,
       userAgent,
       interruption,
-      onWait: note,
+      onWait,
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
     })
   }
@@ -119,6 +120,11 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
         const { directPlane } = await import('../ops/deploy/directPlane.js')
         return directPlane({
           status: () => pick('registry', 'clock', 'compute', 'store'),
+          // A machine is worth seeing without its history.
+          host: async () => ({
+            ...(await pick('registry', 'clock', 'compute', 'store')),
+            runs: await port('github').catch(() => null),
+          }),
           deploys: async () => ({ ...(await pick('store', 'clock', 'progress')), runs: await port('github') }),
           deploy: async () => ({
             ...(await pick(
@@ -132,7 +138,9 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
               'report',
               'planFile',
             )),
+            machines: await port('fleetMachines'),
             run: settings.workflowRun(env),
+            defaultStrategy: settings.deployStrategy(env),
           }),
         })
       }
@@ -140,7 +148,9 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       const { controlApiPlane } = await import('../ops/deploy/controlApiPlane.js')
       return controlApiPlane({ api, ...(await pick('clock', 'progress')) })
     },
-    compute: async () => (await import('../adapters/deploy/compute.js')).createCompute(aws()),
+    compute: async () =>
+      (await import('../adapters/deploy/compute.js')).createCompute({ ...aws(), amiOwners: settings.amiOwners(env) }),
+    fleetMachines: async () => (await import('../adapters/deploy/machines.js')).createMachines(aws()),
     store: async () => (await import('../adapters/aws/objectStore.js')).createObjectStore(aws()),
     tofu: async () => {
       const { createTofu } = await import('../adapters/deploy/tofu.js')
@@ -323,5 +333,5 @@ function lazy<T>(make: () => T): () => T {
 
 /** OpenTofu's own output belongs into a CI log; a spinner on a terminal says enough. */
 function printIndented(line: string): void {
-  if (line.trim()) process.stderr.write(`  ${line}\n`)
+  if (line.trim()) process.stderr.write(`  ${plainLines(line)}\n`)
 }

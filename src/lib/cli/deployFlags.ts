@@ -37,7 +37,7 @@ export const deployFlags = {
   'plan-only': boolean({ summary: 'ci mode: plan and guard, apply nothing.' }),
   'on-failure': option({
     options: ['rollback', 'stop'] as const,
-    summary: 'ci mode: pin a host that failed back to its previous AMI, or leave it. Default: rollback.',
+    summary: 'ci mode: remove a successor that failed, or leave it for a look. Default: rollback.',
     env: 'CLAWCTL_ON_FAILURE',
   })(),
   'health-timeout': durationFlag({

@@ -1,6 +1,6 @@
 import { ClawctlError, errorBody, exitCodeOf } from '../domain/errors.js'
 import { nearest } from '../domain/nearest.js'
-import { painter } from './text.js'
+import { painter, plainLines } from './text.js'
 
 interface FailedCommand {
   id: string | undefined
@@ -101,9 +101,10 @@ export function printFailure(failure: ClawctlError, json: boolean): void {
     process.stdout.write(`${JSON.stringify(document, null, 2)}\n`)
   } else {
     const paint = painter(process.stderr)
-    process.stderr.write(`${paint('red', 'Error')} ${paint('dim', `(${failure.code})`)}: ${failure.message}\n`)
-    for (const line of failure.details) process.stderr.write(`  ${line}\n`)
-    if (failure.hint) process.stderr.write(`  ${failure.hint}\n`)
+    const head = `${paint('red', 'Error')} ${paint('dim', `(${failure.code})`)}`
+    process.stderr.write(`${head}: ${plainLines(failure.message)}\n`)
+    for (const line of failure.details) process.stderr.write(`  ${plainLines(line)}\n`)
+    if (failure.hint) process.stderr.write(`  ${plainLines(failure.hint)}\n`)
   }
   if (process.env.GITHUB_ACTIONS === 'true') {
     process.stderr.write(`::error title=${failure.code}::${escapeWorkflowCommand(failure.message)}\n`)

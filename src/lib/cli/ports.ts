@@ -9,6 +9,7 @@ import type {
   Seeds,
 } from '../ops/bundles/ports.js'
 import type { Plane } from '../ops/deploy/plane.js'
+import type { Machines as FleetMachines } from '../ops/deploy/ports.js'
 import type { Issues } from '../ops/drift/ports.js'
 import type { MintPorts } from '../ops/github/ports.js'
 import type { BuildPorts } from '../ops/images/buildImage.js'
@@ -41,6 +42,7 @@ export interface Ports {
   /** @throws ClawctlError ON_AGENT_HOST, NOT_CONFIGURED */
   plane: Plane
   compute: Compute
+  fleetMachines: FleetMachines
   store: ObjectStore
   tofu: Tofu
 

@@ -1,6 +1,6 @@
 import type { ListrTask, ListrTaskWrapper } from 'listr2'
 import type { ItemProgress, Progress, Shown } from '../ops/ports.js'
-import { elapsed } from './text.js'
+import { elapsed, plainLines } from './text.js'
 
 export const silentProgress: Progress = {
   task: (_title, work) => work(() => {}),
@@ -15,8 +15,8 @@ type Stream = Pick<NodeJS.WriteStream, 'isTTY' | 'columns' | 'write'>
  * would get one character a line.
  */
 export function stderrProgress(stream: Stream = process.stderr): Progress {
-  const print = (text: string) => void stream.write(`${text}\n`)
-  if (!(stream.isTTY && stream.columns > 0)) return lines(print)
+  const print = (text: string) => void stream.write(`${plainLines(text)}\n`)
+  if (!(stream.isTTY && stream.columns > 0)) return lines(print, jobGroups(stream))
   let showNote = print
   return {
     task: (title, work) => spinner(stream, title, work),
@@ -37,7 +37,7 @@ export function stderrProgress(stream: Stream = process.stderr): Progress {
   }
 }
 
-function lines(print: (text: string) => void): Progress {
+function lines(print: (text: string) => void, groups: Groups): Progress {
   const task = async <T>(title: string, work: Shown<T>, isTimed = false): Promise<T> => {
     const started = Date.now()
     print(`> ${title}`)
@@ -50,9 +50,13 @@ function lines(print: (text: string) => void): Progress {
     async list(items, work) {
       const open = new Set(items)
       const result = await work({
-        step: (item, name, step) => task(`${item}: ${name}`, step, true),
+        step(item, name, step) {
+          groups.open(item)
+          return task(`${item}: ${name}`, step, true)
+        },
         end(item, failure) {
           open.delete(item)
+          groups.close()
           if (failure !== undefined) print(`x ${item}: ${failure}`)
         },
       })
@@ -60,6 +64,32 @@ function lines(print: (text: string) => void): Progress {
       return result
     },
     note: print,
+  }
+}
+
+interface Groups {
+  open(title: string): void
+  close(): void
+}
+
+/** In a workflow's log every item is a group that can be folded; what it ended with stands below it. */
+function jobGroups(stream: Stream): Groups {
+  let current: string | null = null
+  const command = (text: string) => {
+    if (process.env.GITHUB_ACTIONS === 'true') stream.write(`${text}\n`)
+  }
+  const close = () => {
+    if (current !== null) command('::endgroup::')
+    current = null
+  }
+  return {
+    close,
+    open(title) {
+      if (current === title) return
+      close()
+      current = title
+      command(`::group::${title}`)
+    },
   }
 }
 

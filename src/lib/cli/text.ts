@@ -44,3 +44,12 @@ export function elapsed(ms: number): string {
   if (seconds < 3600) return `${Math.floor(seconds / 60)}m ${seconds % 60}s`
   return `${Math.floor(seconds / 3600)}h ${Math.floor((seconds % 3600) / 60)}m`
 }
+
+/**
+ * Text from outside for the log of a workflow, where a line that begins with two colons, or blanks and two colons, is a
+ * command to the runner.
+ */
+export function plainLines(text: string): string {
+  if (process.env.GITHUB_ACTIONS !== 'true') return text
+  return text.replace(/^(\s*):(?=:)/gm, '$1: ').replaceAll('##[', '## [')
+}

@@ -3,6 +3,7 @@ import type { Order } from '../../../src/lib/domain/contract/index.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { dispatchDeploy } from '../../../src/lib/ops/deploy/dispatchDeploy.js'
 import { failureOf } from '../../support/failure.js'
+import { FakeCloud } from '../../support/fakeCloud.js'
 import {
   FakeClock,
   FakeRuns,
@@ -22,9 +23,10 @@ function world() {
   const runs = new FakeRuns()
   const clock = new FakeClock()
   const store = new FakeStore()
-  const ports = { runs, clock, store, registry: registrySource(registryOf('a', 'b')) }
+  const compute = new FakeCloud(store, clock)
+  const ports = { runs, clock, store, compute, registry: registrySource(registryOf('a', 'b')) }
   const ask = (change: Partial<Order> = {}) => dispatchDeploy({ ...REQUEST, ...change }, ports)
-  return { runs, clock, store, ask }
+  return { runs, clock, store, compute, ask }
 }
 
 /** GitHub starts the run, and shows it after some looks, but does not name it. */

@@ -1,6 +1,7 @@
 import * as z from 'zod/mini'
 import { errorSchema } from './failure.js'
 import { storedOrderShape } from './order.js'
+import { hostFailureSchema, reachedStageSchema } from './stage.js'
 
 export const DEPLOY_STATUSES = [
   'queued',
@@ -8,6 +9,7 @@ export const DEPLOY_STATUSES = [
   'planned',
   'succeeded',
   'failed',
+  'kept',
   'rolled-back',
   'cancelled',
   'timed-out',
@@ -22,16 +24,50 @@ export const HOST_OUTCOMES = [
   'replaced',
   'retired',
   'failed',
+  'kept',
   'rolled-back',
   'skipped',
 ] as const
 
+/** The steps of one host's deploy, in their order; `resume` and `rollback` are rarely needed. */
+export const HOST_STEPS = [
+  'resume',
+  'plan',
+  'candidate',
+  'standby',
+  'handover',
+  'active',
+  'cleanup',
+  'rollback',
+] as const
+
+/** What was seen of a machine that did not pass, before it was removed. */
+export const hostEvidenceSchema = z.object({
+  instanceId: z.string(),
+  ami: z.string(),
+  stages: z.array(reachedStageSchema),
+  failure: z.nullable(hostFailureSchema),
+  /** The last lines of its serial console. */
+  console: z.array(z.string()),
+})
+export type HostEvidence = z.infer<typeof hostEvidenceSchema>
+
 export const deployHostSchema = z.object({
   id: z.string(),
+  /** `kept`: its successor did not pass, and it was never touched. `rolled-back`: it serves again after a handover. */
   outcome: z.enum(HOST_OUTCOMES),
   ami: z.nullable(z.string()),
   previousAmi: z.nullable(z.string()),
   instanceId: z.nullable(z.string()),
+  /** Where it is while it is being deployed, with the newest clause of it; null before and after. */
+  step: z.optional(
+    z.nullable(z.object({ name: z.enum(HOST_STEPS), since: z.string(), clause: z.nullable(z.string()) })),
+  ),
+  /** Why it did not end well; null where it did. */
+  reason: z.optional(z.nullable(z.string())),
+  evidence: z.optional(z.nullable(hostEvidenceSchema)),
+  startedAt: z.optional(z.nullable(z.string())),
+  finishedAt: z.optional(z.nullable(z.string())),
 })
 export type DeployHost = z.infer<typeof deployHostSchema>
 

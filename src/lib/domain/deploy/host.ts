@@ -1,3 +1,4 @@
+import type { Slot } from './slots.js'
 /** EC2's states of an instance that is not terminated: it may still use its image, its disk and its address. */
 export const LIVE_STATES = ['pending', 'running', 'shutting-down', 'stopping', 'stopped'] as const
 
@@ -13,6 +14,10 @@ export interface Host {
   launchedAt: string
   /** EC2's two status checks together. */
   checks: 'ok' | 'initializing' | 'impaired' | 'unknown'
+  /** Tag `clawdinator:slot`; null on a machine of before there were slots. */
+  slot: Slot | null
+  /** The deploy that launched it; null where none says so. */
+  requestId: string | null
 }
 
 const STATE_RANK: Record<Host['state'], number> = {

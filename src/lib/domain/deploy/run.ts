@@ -6,6 +6,8 @@ import type { ErrorBody } from '../errors.js'
 /** A run of the deploy workflow, as GitHub's API tells it. */
 export interface Run {
   id: number
+  /** From 1; a run that somebody started again has a higher one. Absent: the first. */
+  attempt?: number
   url: string
   /** GitHub's display_title: the workflow's run-name. */
   title: string
@@ -52,7 +54,7 @@ function statusOf(run: Run, record: DeployRecord | null): DeployStatus {
   if (run.conclusion === 'success') return record?.status === 'planned' ? 'planned' : 'succeeded'
   if (run.conclusion === 'cancelled') return 'cancelled'
   if (run.conclusion === 'timed_out') return 'timed-out'
-  return record?.status === 'rolled-back' ? 'rolled-back' : 'failed'
+  return record?.status === 'rolled-back' || record?.status === 'kept' ? record.status : 'failed'
 }
 
 /** A record that a lost runner could not finish: what was under way when it died is not a success. */
@@ -61,12 +63,16 @@ function hostsOf(record: DeployRecord | null, over: boolean): DeployHost[] {
   if (!over) return hosts
   return hosts.map((host) =>
     host.outcome === 'deploying'
-      ? { ...host, outcome: 'failed', instanceId: null }
+      ? { ...host, outcome: 'failed', instanceId: null, step: null, reason: lostReason(host) }
       : host.outcome === 'pending'
         ? { ...host, outcome: 'skipped', ami: host.previousAmi }
         : host,
   )
 }
+
+/** What was under way is all that is known of it. */
+const lostReason = ({ step }: DeployHost) =>
+  `The run was lost${step ? ` in its step ${step.name}${step.clause ? `: ${step.clause}` : ''}` : ''}.`
 
 const UNEXPLAINED = 'The run ended without success and without a word about why.'
 
@@ -87,6 +93,13 @@ function errorOf(status: DeployStatus, record: DeployRecord | null, url: string 
   return { code: 'DEPLOY_FAILED', message: UNEXPLAINED, hint }
 }
 
+/**
+ * A run that is run again is a deploy of its own in records and history: its request id has the attempt behind it, cut to
+ * what a request id may have.
+ */
+export const attemptId = (requestId: string, attempt = 1) =>
+  attempt > 1 ? `${requestId.slice(0, 60)}-r${attempt}` : requestId
+
 /** One deploy out of what GitHub knows of its run and what the run wrote down itself. GitHub has the last word on the status. */
 export function deployOf(run: Run, record: DeployRecord | null, runs: readonly Run[]): Deploy {
   const order = parseRunTitle(run.title) ?? { requestId: String(run.id), target: record?.target ?? 'unknown' }
@@ -95,7 +108,7 @@ export function deployOf(run: Run, record: DeployRecord | null, runs: readonly R
   const holderTitle = holder && parseRunTitle(holder.title)
   const over = run.status === 'completed'
   return {
-    ...storeOrder(order),
+    ...storeOrder({ ...order, requestId: attemptId(order.requestId, run.attempt) }),
     ami: record?.ami ?? order.amiOverride ?? null,
     status,
     waitsFor: holder && {

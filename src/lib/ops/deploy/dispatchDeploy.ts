@@ -3,11 +3,15 @@ import type { Deploy, Order } from '../../domain/contract/index.js'
 import { formatRunTitle, orderOf, parseRunTitle } from '../../domain/contract/order.js'
 import { decideDeploy } from '../../domain/deploy/policy.js'
 import { claimKey, deployOf, deployOfRecord, HISTORY_LOOKBACK, type Run } from '../../domain/deploy/run.js'
-import { ClawctlError } from '../../domain/errors.js'
+import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import { parseJson } from '../../domain/json.js'
-import type { Clock, ObjectStore, RegistrySource } from '../ports.js'
+import type { Registry } from '../../domain/registry/registry.js'
+import type { Clock, Compute, ObjectStore, RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { type DeploysPorts, recordOf } from './deploys.js'
+import { chooseImages } from './resolveImage.js'
+
+type ImageReader = Pick<Compute, 'findImage' | 'fleetImages'>
 
 /** A run that GitHub did not name appears in the list within seconds. */
 const FIND_WITHIN_MS = 10_000
@@ -24,7 +28,7 @@ const CLAIM_LIVES_MS = 60_000
  */
 export async function dispatchDeploy(
   request: Order,
-  ports: DeploysPorts & { registry: RegistrySource; clock: Clock },
+  ports: DeploysPorts & { registry: RegistrySource; clock: Clock; compute: ImageReader },
 ): Promise<Deploy> {
   const latest = ports.clock.now().getTime() + ANSWER_WITHIN_MS
   const [registry, runs, record] = await Promise.all([
@@ -43,6 +47,7 @@ export async function dispatchDeploy(
     if (formatRunTitle(orderOf(record)) !== title) throw conflict(request.requestId)
     return deployOfRecord(record, ports.clock.now())
   }
+  await mustHaveImages(request, registry, ports.compute)
   if (!(await claim(request.requestId, ports))) {
     const theirs = await waitForRun(request.requestId, title, ports, latest)
     if (theirs) return theirs
@@ -83,6 +88,21 @@ export async function dispatchDeploy(
   throw new ClawctlError('UPSTREAM', 'GitHub took the dispatch, but shows no run for it.', {
     hint: `Look for ${request.requestId} in \`clawctl fleet history\` before you ask again; the same request id is safe.`,
   })
+}
+
+/**
+ * A mistyped AMI is refused here, before a run of minutes refuses it. What EC2 does not answer now, it is asked again.
+ * @throws ClawctlError AMI_NOT_FOUND, AMI_REFUSED, AMI_FAILED_BEFORE
+ */
+async function mustHaveImages(order: Order, registry: Registry, compute: ImageReader): Promise<void> {
+  if (order.retire) return
+  const entries = registry.filter(({ id }) => order.target === 'all' || order.target === id)
+  try {
+    await chooseImages(compute, entries, order.amiOverride ?? null)
+  } catch (error) {
+    const { code } = asClawctlError(error)
+    if (code.startsWith('AMI_')) throw error
+  }
 }
 
 const claimSchema = z.object({ nonce: z.string(), at: z.string() })
