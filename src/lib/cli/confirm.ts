@@ -1,10 +1,13 @@
 import { ClawctlError } from '../domain/errors.js'
 
-/** Asks on the terminal; the answer is no unless it is said. @throws ClawctlError USAGE where there is no terminal, CANCELLED */
+/** Whether a question can be asked. */
+export const hasTerminal = () => Boolean(process.stdin.isTTY && process.stderr.isTTY)
+
+/** Asks on the terminal; the default is no. @throws ClawctlError USAGE where there is no terminal, CANCELLED */
 export async function confirmOnTerminal(question: string): Promise<boolean> {
-  if (!process.stdin.isTTY || !process.stderr.isTTY) {
-    throw new ClawctlError('USAGE', `Nobody is there to be asked: ${question}`, {
-      hint: 'Look with --dry-run, then say --yes.',
+  if (!hasTerminal()) {
+    throw new ClawctlError('USAGE', `Confirmation needs a terminal: ${question}`, {
+      hint: 'Pass --yes to go on without it.',
     })
   }
   const { default: confirm } = await import('@inquirer/confirm')

@@ -8,7 +8,7 @@ import { ClawctlError } from '../domain/errors.js'
 import { FLEET_STACK_PATH } from '../domain/paths.js'
 import { parsePermissions, parseRepositories } from './mintFlags.js'
 import type { Ports } from './ports.js'
-import { silentProgress, stderrProgress } from './progress.js'
+import { silentProgress, stderrProgress, waitLine } from './progress.js'
 import { plainLines } from './text.js'
 
 /** The options of commands that decide which adapters are made, or how; an option has one meaning in all commands. */
@@ -116,37 +116,13 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     },
 
     plane: async () => {
-      if (mode() === 'ci') {
-        const { directPlane } = await import('../ops/deploy/directPlane.js')
-        return directPlane({
-          status: () => pick('registry', 'clock', 'compute', 'store'),
-          // A machine is worth seeing without its history.
-          host: async () => ({
-            ...(await pick('registry', 'clock', 'compute', 'store')),
-            runs: await port('github').catch(() => null),
-          }),
-          deploys: async () => ({ ...(await pick('store', 'clock', 'progress')), runs: await port('github') }),
-          deploy: async () => ({
-            ...(await pick(
-              'registry',
-              'compute',
-              'store',
-              'bundles',
-              'tofu',
-              'clock',
-              'progress',
-              'report',
-              'planFile',
-            )),
-            machines: await port('fleetMachines'),
-            run: settings.workflowRun(env),
-            defaultStrategy: settings.deployStrategy(env),
-          }),
-        })
+      const plane = await planeOfMode()
+      return {
+        ...plane,
+        fleet: () => waiting('Reading the fleet', plane.fleet),
+        host: (id) => waiting(`Reading ${id}`, () => plane.host(id)),
+        deploys: (limit) => waiting('Reading the deploys', () => plane.deploys(limit)),
       }
-      const api = await controlApi()
-      const { controlApiPlane } = await import('../ops/deploy/controlApiPlane.js')
-      return controlApiPlane({ api, ...(await pick('clock', 'progress')) })
     },
     compute: async () =>
       (await import('../adapters/deploy/compute.js')).createCompute({ ...aws(), amiOwners: settings.amiOwners(env) }),
@@ -245,7 +221,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       return {
         url: () => settings.controlApiUrl(env, flags['control-api-url']),
         token: () => ({ from: settings.controlToken(env).from }),
-        server: async () => (throughApi ? (await controlApi()).preflight() : serverChecks()),
+        server: () => waiting('Checking', async () => (throughApi ? (await controlApi()).preflight() : serverChecks())),
         fleet: throughApi ? async () => (await controlApi()).fleet() : null,
         throughApi,
         secrets: await port('secretsIfNamed'),
@@ -281,6 +257,35 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
   async function pick<Name extends keyof Ports>(...names: Name[]): Promise<Pick<Ports, Name>> {
     const picked = await Promise.all(names.map(async (name) => [name, await port(name)]))
     return Object.fromEntries(picked)
+  }
+
+  async function planeOfMode() {
+    if (mode() === 'ci') {
+      const { directPlane } = await import('../ops/deploy/directPlane.js')
+      return directPlane({
+        status: () => pick('registry', 'clock', 'compute', 'store'),
+        // A machine is worth seeing without its history.
+        host: async () => ({
+          ...(await pick('registry', 'clock', 'compute', 'store')),
+          runs: await port('github').catch(() => null),
+        }),
+        deploys: async () => ({ ...(await pick('store', 'clock', 'progress')), runs: await port('github') }),
+        deploy: async () => ({
+          ...(await pick('registry', 'compute', 'store', 'bundles', 'tofu', 'clock', 'progress', 'report', 'planFile')),
+          machines: await port('fleetMachines'),
+          run: settings.workflowRun(env),
+          defaultStrategy: settings.deployStrategy(env),
+        }),
+      })
+    }
+    const api = await controlApi()
+    const { controlApiPlane } = await import('../ops/deploy/controlApiPlane.js')
+    return controlApiPlane({ api, ...(await pick('clock', 'progress')) })
+  }
+
+  /** Whatever takes over a second is shown, with its time. */
+  function waiting<T>(title: string, work: () => Promise<T>): Promise<T> {
+    return quiet ? work() : waitLine(process.stderr, title, work)
   }
 
   /** Null where no Control API is configured: the registry is edited without any credential, too. */

@@ -32,6 +32,7 @@ export const deployFlags = {
       "How a host is replaced: by a successor that takes over, or by destroying it first. Default: the repository's.",
     env: ORDER_INPUTS.strategy.variable,
   })(),
+  yes: boolean({ char: 'y', summary: 'Retire without asking on the terminal.', dependsOn: ['retire'] }),
   wait: boolean({ summary: 'Follow the run to its end.' }),
   timeout: durationFlag({ summary: 'How long to --wait.', default: WAIT }),
   'plan-only': boolean({ summary: 'ci mode: plan and guard, apply nothing.' }),

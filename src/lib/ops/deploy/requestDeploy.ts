@@ -28,12 +28,17 @@ export async function requestDeploy(
     /** Part of a workflow's run: the plane then refuses, and writes down why, for whoever follows the run. */
     inRun: boolean
     plane(): Promise<Plane>
+    /** Whether to destroy the target; asked last, and only about a retirement. */
+    confirm?(target: string): Promise<boolean>
   },
 ): Promise<Deploy> {
   if (ports.mode !== 'ci') refuseCiOptions(options)
   const verdict = decideDeploy({ ...order, registry: ports.registry })
   if (!verdict.allowed && !ports.inRun) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
   const plane = await ports.plane()
+  if (order.retire && !ports.inRun && (await ports.confirm?.(order.target)) === false) {
+    throw new ClawctlError('CANCELLED', `${order.target} was not retired: the answer was no.`)
+  }
   return plane.deploy(order, {
     ...options,
     onFailure: options.onFailure ?? 'rollback',
