@@ -127,7 +127,7 @@ describe('the command line', () => {
   it('adds an annotation for the job in GitHub Actions', async () => {
     const env = { GITHUB_ACTIONS: 'true' }
     const { code, stderr } = await sandbox.clawctl('ci', ['fleet', 'deploy', 'clawdinator-9'], { env })
-    expect(code).to.equal(3)
+    expect(code).to.equal(2)
     expect(stderr).to.match(/^::error title=UNKNOWN_TARGET::There is no instance/m)
   })
 

@@ -8,6 +8,13 @@ import { painter } from './text.js'
 
 const GLOBAL = 'GLOBAL'
 
+interface Direct {
+  what: string
+  workflow: string
+  /** What to do in agent mode, where that is not the workflow. */
+  instead?: string
+}
+
 /** What a command's `work` resolves to. */
 export type Result<T extends { work(): unknown }> = Awaited<ReturnType<T['work']>>
 
@@ -35,8 +42,8 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
   protected args!: InferredArgs<C['args']>
   protected flags!: InferredFlags<(typeof BaseCommand)['baseFlags'] & C['flags']>
   protected context!: Context
-  /** Of commands that use AWS directly: the beginning of the refusal's sentence, and the workflow that does the same. */
-  protected readonly direct: { what: string; workflow: string } | undefined
+  /** Of commands that use AWS directly: the beginning of the refusal's sentence, and what does the same elsewhere. */
+  protected readonly direct: Direct | undefined
 
   abstract work(): Promise<object | undefined>
 
@@ -109,9 +116,9 @@ function refuseEmptyFlags(raw: readonly { type: string; flag?: string; input?: s
   })
 }
 
-function onlyInCi({ what, workflow }: { what: string; workflow: string }): ClawctlError {
+function onlyInCi({ what, workflow, instead }: Direct): ClawctlError {
   return new ClawctlError('NOT_CI', `${what} AWS directly, which only ci mode does.`, {
-    hint: `Run the workflow ${workflow}; with AWS credentials of your own, add --mode ci.`,
+    hint: `${instead ?? `Run the workflow ${workflow}`}; with AWS credentials of your own, add --mode ci.`,
   })
 }
 

@@ -102,6 +102,10 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     progress: () => (quiet ? silentProgress : stderrProgress()),
     stop: interruption,
     report: async () => (await import('../adapters/jobReport.js')).githubJobReport(env),
+    browser: async () => {
+      const { openInBrowser } = await import('../adapters/browser.js')
+      return { open: (url) => openInBrowser(url, env) }
+    },
     planFile: async () => {
       const folder = (await scratch())('clawctl-plan-', env)
       let count = 0
@@ -280,7 +284,11 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     }
     const api = await controlApi()
     const { controlApiPlane } = await import('../ops/deploy/controlApiPlane.js')
-    return controlApiPlane({ api, ...(await pick('clock', 'progress')) })
+    return controlApiPlane({
+      api,
+      ...(await pick('clock', 'progress')),
+      localRegistry: () => port('localRegistry'),
+    })
   }
 
   /** Whatever takes over a second is shown, with its time. */
@@ -312,6 +320,8 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     /** The checkout that the command works on, or null. */
     root,
     userAgent,
+    /** @throws ClawctlError NOT_CONFIGURED */
+    controlApiUrl: () => settings.controlApiUrl(env, flags['control-api-url']).url,
     uploadSettings: () => settings.uploadSettings(env),
     /** @throws ClawctlError USAGE, ON_AGENT_HOST */
     get mode() {

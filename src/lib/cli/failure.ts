@@ -78,19 +78,37 @@ export function unknownCommand(
   // oclif takes every word for part of the id where a command has no argument.
   const command = ids.find((id) => words.startsWith(`${id} `) && config.commandIDs.includes(id.replaceAll(' ', ':')))
   if (command) {
-    return new ClawctlError(
-      'USAGE',
-      `${command} takes no argument ${JSON.stringify(words.slice(command.length + 1))}.`,
-      {
-        hint: `See \`clawctl ${command} --help\`.`,
-      },
-    )
+    const rest = words.slice(command.length + 1)
+    return new ClawctlError('USAGE', `${command} takes no argument ${JSON.stringify(rest)}.`, {
+      hint:
+        command === 'fleet status'
+          ? `\`clawctl fleet show ${rest}\` shows one instance.`
+          : `See \`clawctl ${command} --help\`.`,
+    })
   }
   const wanted = words.split(' ').slice(0, 2)
-  const near = nearest(wanted.join(' '), ids) ?? nearest(wanted[0] ?? '', ids)
-  return new ClawctlError('USAGE', `There is no command "${wanted.join(' ')}".`, {
-    hint: near ? `Did you mean \`clawctl ${near}\`?` : 'See `clawctl --help` for the commands.',
-  })
+  const hint = hintFor(wanted, ids)
+  return new ClawctlError('USAGE', `There is no command "${wanted.join(' ')}".`, { hint })
+}
+
+/** What other tools call it, by the last word: what does it here. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  logs: '`clawctl fleet show ID` shows boot and console of an instance, `clawctl fleet follow REQUEST` a deploy.',
+  ps: '`clawctl fleet status` shows the instances.',
+  releases: '`clawctl fleet history` shows the deploys.',
+  destroy: '`clawctl registry remove ID`, then `clawctl fleet deploy ID --retire`, destroys an instance.',
+  open: '`clawctl fleet status --web` opens the page of the Control API.',
+}
+
+function hintFor(wanted: readonly string[], ids: readonly string[]): string {
+  const [first = ''] = wanted
+  // \`clawctl status\`: the topic was left out.
+  const without = wanted.length === 1 ? ids.filter((id) => id.endsWith(` ${first}`)) : []
+  if (without.length > 0) return `Did you mean ${without.map((id) => `\`clawctl ${id}\``).join(' or ')}?`
+  const elsewhere = ELSEWHERE[wanted.at(-1) ?? '']
+  if (elsewhere) return elsewhere
+  const near = nearest(wanted.join(' '), ids) ?? nearest(first, ids)
+  return near ? `Did you mean \`clawctl ${near}\`?` : 'See `clawctl --help` for the commands.'
 }
 
 /** The failure on stderr for people, or as the one document on stdout; sets the exit code. */

@@ -31,6 +31,8 @@ export interface Ports {
   /** Aborted when the process is being stopped. */
   stop: AbortSignal
   report: JobReport
+  /** False where nothing here can open the address. */
+  browser: { open(url: string): Promise<boolean> }
   /** A fresh path for a saved plan. */
   planFile(name: string): string
 
