@@ -104,32 +104,41 @@ describe('completion', () => {
     const typed: [string, string][] = [
       ['clawctl fl\t', 'fleet'],
       ['clawctl fleet sta\t', 'fleet status'],
-      ['clawctl fleet deploy clawdinator-\t\t', 'fleet deploy clawdinator-1'],
+      ['clawctl fleet deploy al\t', 'fleet deploy all'],
+      ['clawctl sandbox up --as la\t', 'sandbox up --as laptop'],
       ['clawctl secrets identity rot\t', 'secrets identity rotate'],
       ['clawctl fleet deploy --strategy hand\t', 'fleet deploy --strategy handover'],
       ['clawctl fleet deploy --strategy=hand\t', 'fleet deploy --strategy=handover'],
       ['clawctl sandbox up --fault host:cr\t', 'sandbox up --fault host:crash'],
-      [`clawctl fleet deploy --ami ${LATEST_AMI.slice(0, -1)}\t`, 'fleet deploy --ami ami-'],
+      // As far as both AMIs are the same.
+      ['clawctl fleet deploy --ami a\t', `fleet deploy --ami ${LATEST_AMI.slice(0, -1)}`],
       ['clawctl image upload bun\t', 'image upload bundle.age'],
-      ['clawctl fleet deploy --requested-by cl\t', 'fleet deploy --requested-by cl'],
+      ['clawctl fleet deploy --requested-by cl\t', 'fleet deploy --requested-by cl$'],
     ]
+    // Tab completes, prints the line, and empties it.
+    const setUp = [
+      'autoload -Uz compinit && compinit -u -D',
+      `source ${scripts.zsh}`,
+      'show() { zle complete-word; zle -I; print -r -- "<<$BUFFER>>"; BUFFER= }',
+      'zle -N show; bindkey "^I" show; setopt menucomplete; print REA""DY',
+    ].join('; ')
     const driver = `
       zmodload zsh/zpty
-      zpty shell zsh -f -i
-      type() { zpty -w shell "$1" }
       until_seen() { local seen= part=; while [[ $seen != *$1* ]]; do zpty -r shell part || return 1; seen+=$part; done; print -r -- "$seen" }
-      type 'autoload -Uz compinit && compinit -u -D; setopt menucomplete; source ${scripts.zsh}; clawctl() { if [[ $1 = completion ]]; then command clawctl "$@"; else print -r -- "<<$*>>"; fi }; print REA''DY'
+      zpty shell zsh -f -i
+      zpty -w shell '${setUp}'
       until_seen READY >/dev/null
       while IFS= read -r line; do
-        zpty -w -n shell "$line"; zpty -w shell ''
+        zpty -w -n shell "$line"
         until_seen '>>' | grep -o '<<.*>>'
-      done`
+      done
+      zpty -d shell`
     const input = `${typed.map(([line]) => line).join('\n')}\n`
     await writeFile(join(folder, 'driver.zsh'), driver)
     const got = await inShell('zsh', ['-f', join(folder, 'driver.zsh')], input)
     const ran = [...got.matchAll(/<<(.*?)>>/g)].map(([, line]) => line?.trim())
     expect(ran.length, got).to.equal(typed.length)
-    for (const [at, [line, want]] of typed.entries()) expect(ran[at], line).to.match(new RegExp(`^${want}`))
+    for (const [at, [line, want]] of typed.entries()) expect(ran[at], line).to.match(new RegExp(`^clawctl ${want}`))
   })
 
   it('in zsh without compinit says what to do', async function () {
