@@ -74,13 +74,13 @@ function bashScript(commands: readonly CompletableCommand[]): string {
   )
   const fill = (values: Values): string => {
     if (values === null) return ':'
-    if ('words' in values) return `words="${values.words.join(' ')}"`
-    return 'kind' in values ? `words=$(${ask(values.kind)})` : `path='${values.path}'`
+    if ('words' in values) return `offer="${values.words.join(' ')}"`
+    return 'kind' in values ? `offer=$(${ask(values.kind)})` : `files='${values.path}'`
   }
   const values = [...valued].map(([name, of]) => `    --${name}) ${fill(of)} ;;`)
-  const words = [...next].map(([path, list]) => `      "${path}") words="${list.join(' ')}" ;;`)
+  const words = [...next].map(([path, list]) => `      "${path}") offer="${list.join(' ')}" ;;`)
   const flags = commands.map(
-    ({ id, flags: own }) => `      "${id}") words="${own.map((f) => `--${f.name}`).join(' ')}" ;;`,
+    ({ id, flags: own }) => `      "${id}") offer="${own.map((f) => `--${f.name}`).join(' ')}" ;;`,
   )
   const args = commands.flatMap(({ id, args: own }) =>
     own.flatMap((arg, at) => {
@@ -90,7 +90,7 @@ function bashScript(commands: readonly CompletableCommand[]): string {
   )
   const paths = [...next.keys(), ...commands.map(({ id }) => id)].filter(Boolean)
   return `_clawctl() {
-  local cur=\${COMP_WORDS[COMP_CWORD]} n=$((COMP_CWORD - 1)) id="" at=0 skip="" words="" path="" head="" lead="" i word
+  local cur=\${COMP_WORDS[COMP_CWORD]} n=$((COMP_CWORD - 1)) id="" at=0 skip="" offer="" files="" head="" lead="" i word
   # Bash takes a:b and --flag=value for three words each.
   if [[ $cur == : ]]; then
     head=\${COMP_WORDS[n]}: cur="" n=$((n - 1))
@@ -133,10 +133,10 @@ ${values.join('\n')}
     *)
       if [[ $cur == -* ]]; then
         case "$id" in
-          "") words="--help --version" ;;
+          "") offer="--help --version" ;;
 ${flags.map((line) => `    ${line}`).join('\n')}
         esac
-        words="$words --help"
+        offer="$offer --help"
       else
         case "$id" in
 ${words.map((line) => `    ${line}`).join('\n')}
@@ -148,21 +148,21 @@ ${args.map((line) => `    ${line}`).join('\n')}
       ;;
   esac
   # shellcheck disable=SC2207
-  case "$path" in
+  case "$files" in
     file) COMPREPLY=($(compgen -f -- "$cur")) ;;
     folder) COMPREPLY=($(compgen -d -- "$cur")) ;;
-    *) COMPREPLY=($(compgen -W "$words" -- "$head$cur")) ;;
+    *) COMPREPLY=($(compgen -W "$offer" -- "$head$cur")) ;;
   esac
   for ((i = 0; i < \${#COMPREPLY[@]}; i++)); do
     COMPREPLY[i]=$lead\${COMPREPLY[i]#"$head"}
   done
-  [[ -n $path ]] && compopt -o filenames 2>/dev/null
+  [[ -n $files ]] && compopt -o filenames 2>/dev/null
   return 0
 }
 `
 }
 
-/** Zsh runs the same function by its own emulation of bash, which needs compinit. */
+/** Zsh runs the same function by its own emulation of bash, which needs compinit. `path` and `words` are zsh's own names. */
 function zshScript(bash: string): string {
   return `if ! whence compdef >/dev/null; then
   print -u2 'clawctl: put "autoload -Uz compinit && compinit" before the completion in ~/.zshrc.'
