@@ -71,12 +71,21 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
       flags: flags as ContextFlags,
       quiet: this.jsonEnabled(),
     })
+    this.#fillIn()
     if (this.direct && this.context.mode !== 'ci') throw onlyInCi(this.direct)
     const result = await this.work()
     const text = this.render(result)
     if (text !== null) this.log(text)
     this.verdict(result)
     return result
+  }
+
+  /** The name that a person saved stands for an option that was not given. */
+  #fillIn(): void {
+    if (!('requested-by' in { ...this.ctor.flags })) return
+    const flags = this.flags as { 'requested-by'?: string | undefined }
+    const name = flags['requested-by'] ?? this.context.savedName()
+    if (name !== undefined) flags['requested-by'] = name
   }
 
   override async catch(error: unknown): Promise<void> {

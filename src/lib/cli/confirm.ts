@@ -17,3 +17,33 @@ export async function confirmOnTerminal(question: string): Promise<boolean> {
     throw new ClawctlError('CANCELLED', 'Nothing was changed.', { cause })
   }
 }
+
+/** Asks for a line. @throws ClawctlError USAGE where there is no terminal, CANCELLED */
+export async function askText(question: string, preset: string): Promise<string> {
+  if (!hasTerminal()) {
+    throw new ClawctlError('USAGE', `This needs a terminal: ${question}`, {
+      hint: 'Give --control-api-url and --name; the token comes from standard input.',
+    })
+  }
+  const { default: input } = await import('@inquirer/input')
+  return answered(input({ message: question, default: preset }, { output: process.stderr }))
+}
+
+/** Asks for what must not be shown; without a terminal it is what stands on standard input. */
+export async function askSecret(question: string): Promise<string> {
+  if (!process.stdin.isTTY) {
+    let text = ''
+    for await (const chunk of process.stdin.setEncoding('utf8')) text += chunk
+    return text.trim()
+  }
+  const { default: password } = await import('@inquirer/password')
+  return answered(password({ message: question, mask: '*' }, { output: process.stderr }))
+}
+
+async function answered(answer: Promise<string>): Promise<string> {
+  try {
+    return await answer
+  } catch (cause) {
+    throw new ClawctlError('CANCELLED', 'Nothing was changed.', { cause })
+  }
+}

@@ -102,6 +102,25 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     progress: () => (quiet ? silentProgress : stderrProgress()),
     stop: interruption,
     report: async () => (await import('../adapters/jobReport.js')).githubJobReport(env),
+    login: async () => {
+      const [{ forget, save, savedFiles }, { createControlApi }] = await Promise.all([
+        import('../adapters/savedSettings.js'),
+        import('../adapters/deploy/controlApi.js'),
+      ])
+      const { folder } = savedFiles(env)
+      return {
+        ask: async (url, token) => {
+          settings.checkUrl(url, 'What was given')
+          settings.checkToken(token, 'What was given')
+          return waiting('Asking the Control API', createControlApi({ url, token, userAgent, interruption }).fleet)
+        },
+        save: async (saved, token) => {
+          await save(env, saved, token)
+          return folder
+        },
+        forget: () => ({ removed: forget(env), folder }),
+      }
+    },
     browser: async () => {
       const { openInBrowser } = await import('../adapters/browser.js')
       return { open: (url) => openInBrowser(url, env) }
@@ -224,7 +243,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       const throughApi = mode() === 'agent'
       return {
         url: () => settings.controlApiUrl(env, flags['control-api-url']),
-        token: () => ({ from: settings.controlToken(env).from }),
+        token: () => ({ from: settings.controlToken(env, urlOrNull()).from }),
         server: () => waiting('Checking', async () => (throughApi ? (await controlApi()).preflight() : serverChecks())),
         fleet: throughApi ? async () => (await controlApi()).fleet() : null,
         throughApi,
@@ -291,6 +310,15 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     })
   }
 
+  /** For a check that says itself that there is none. */
+  function urlOrNull(): string | null {
+    try {
+      return settings.controlApiUrl(env, flags['control-api-url']).url
+    } catch {
+      return null
+    }
+  }
+
   /** Whatever takes over a second is shown, with its time. */
   function waiting<T>(title: string, work: () => Promise<T>): Promise<T> {
     return quiet ? work() : waitLine(process.stderr, title, work)
@@ -320,6 +348,8 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     /** The checkout that the command works on, or null. */
     root,
     userAgent,
+    knownUrl: () => urlOrNull() ?? '',
+    savedName: () => settings.savedName(env),
     /** @throws ClawctlError NOT_CONFIGURED */
     controlApiUrl: () => settings.controlApiUrl(env, flags['control-api-url']).url,
     uploadSettings: () => settings.uploadSettings(env),
