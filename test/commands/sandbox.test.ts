@@ -252,7 +252,7 @@ describe('clawctl sandbox', () => {
         const { folder, env } = await ownFolder()
         const script = `
           clawctl() { "$NODE" "$BIN" "$@"; }
-          PS1='$ '; AWS_PROFILE=mine
+          PS1='$ '; export AWS_PROFILE=mine
           eval "$(clawctl sandbox up --detach)" || exit 9
           unset -f clawctl
           echo "prompt $PS1 profile \${AWS_PROFILE-none}"

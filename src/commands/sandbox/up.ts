@@ -29,11 +29,8 @@ In fish, and for one command: \`clawctl sandbox run -- fish\`.`
     if (flags.detach) {
       const program = process.argv[1] ?? ''
       const rest = this.argv.filter((word) => !['--detach', '-d', '--json'].includes(word))
-      const opened = await detachSandbox(
-        ['sandbox', 'up', '--json', '--for', DETACHED_FOR, ...rest],
-        program,
-        process.env,
-      )
+      const limit = flags.for === undefined ? ['--for', DETACHED_FOR] : []
+      const opened = await detachSandbox(['sandbox', 'up', '--json', ...limit, ...rest], program, process.env)
       if (this.jsonEnabled()) this.logJson({ ok: true, sandbox: opened })
       else this.log(shellExports(opened))
       if (process.stdout.isTTY) this.logToStderr('For this shell: eval "$(clawctl sandbox up --detach)"')
