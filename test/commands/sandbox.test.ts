@@ -290,7 +290,11 @@ describe('clawctl sandbox', () => {
 
     it('ends when its time is up', async () => {
       const { folder, env } = await ownFolder()
-      const outcome = await clawctl(['sandbox', 'up', '--detach', '--for', '100ms', '--json'], { env, process: true })
+      const outcome = await clawctl(['sandbox', 'up', '--detach', '--for', '100ms', '--json'], {
+        env,
+        process: true,
+        printsSecrets: true,
+      })
       expect(outcome.json().sandbox.env).to.have.property('CLAWCTL_SANDBOX')
       expect(await leftIn(folder)).to.deep.equal(NOTHING)
     })

@@ -64,13 +64,7 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
     refuseEmptyFlags(raw)
     this.args = args as typeof this.args
     this.flags = flags as typeof this.flags
-    this.context = createContext({
-      env: process.env,
-      cwd: currentFolder(),
-      version: this.config.version,
-      flags: flags as ContextFlags,
-      quiet: this.jsonEnabled(),
-    })
+    this.context = this.newContext()
     this.#fillIn()
     if (this.direct && this.context.mode !== 'ci') throw onlyInCi(this.direct)
     const result = await this.work()
@@ -78,6 +72,17 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
     if (text !== null) this.log(text)
     this.verdict(result)
     return result
+  }
+
+  /** Settings and files as they are now. */
+  protected newContext(): Context {
+    return createContext({
+      env: process.env,
+      cwd: currentFolder(),
+      version: this.config.version,
+      flags: this.flags as ContextFlags,
+      quiet: this.jsonEnabled(),
+    })
   }
 
   /** The name that a person saved stands for an option that was not given. */
