@@ -16,6 +16,10 @@ const { version } = JSON.parse(await readFile('package.json', 'utf8'))
 const REQUIRE =
   "import{createRequire as __createRequire}from'node:module';const require=__createRequire(import.meta.url);"
 
+const absent = Object.fromEntries(
+  ['cli-spinners', 'lilconfig', 'minimatch', 'tinyglobby'].map((name) => [name, './scripts/build/absent.mjs']),
+)
+
 // oclif's dev mode would load TypeScript; a built package has none.
 const common = {
   bundle: true,
@@ -72,7 +76,7 @@ const [cli, lambda] = await Promise.all([
     outdir: 'dist.next',
     splitting: true,
     metafile: true,
-    alias: { 'wsl-utils': './scripts/build/wsl-lite.mjs' },
+    alias: { 'wsl-utils': './scripts/build/wsl-lite.mjs', ...absent },
     // Syntax and whitespace, not names: a stack trace stays readable.
     minifySyntax: true,
     minifyWhitespace: true,
