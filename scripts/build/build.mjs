@@ -1,12 +1,17 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { build } from 'esbuild'
 import { inlineSchemas } from './inline-schemas.mjs'
 import { lazyRequires } from './lazy-requires.mjs'
 import { thirdPartyLicenses } from './licenses.mjs'
 import { restoreManifest } from './pack-manifest.mjs'
-import { zipLambda } from './zip-lambda.mjs'
+
+const { build } = await import('esbuild').catch((error) => {
+  if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error
+  process.stderr.write('The packages of the checkout are not installed: run `npm ci` first.\n')
+  process.exit(1)
+})
+const { zipLambda } = await import('./zip-lambda.mjs')
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 process.chdir(root)

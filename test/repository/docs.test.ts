@@ -29,6 +29,17 @@ describe('the documentation', () => {
     }
   })
 
+  it('has every paragraph of every description in docs/commands.md', async () => {
+    const squeeze = (text: string) => text.replace(/\s+/g, ' ')
+    const page = squeeze(readFileSync(join(ROOT, 'docs/commands.md'), 'utf8'))
+    for (const { id, command } of await commandsOfSource()) {
+      if (command.hidden) continue
+      for (const paragraph of (command.description ?? '').split('\n').filter(Boolean)) {
+        expect(page, id).to.include(squeeze(paragraph))
+      }
+    }
+  })
+
   it('names the two commands that package.json has', () => {
     const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
     for (const command of ['demo', 'test']) {
