@@ -5,6 +5,8 @@ import { GENERATED, ROOT, replacePart } from '../../scripts/docs.js'
 import { diagram, THEMES } from '../../scripts/pictures/diagrams.js'
 import { logo } from '../../scripts/pictures/logo.js'
 
+import { commandsOfSource } from '../support/sources.js'
+
 const read = (file: string) => readFileSync(join(ROOT, file), 'utf8')
 const PAGES = [
   'README.md',

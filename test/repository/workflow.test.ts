@@ -7,6 +7,7 @@ import { parse } from 'yaml'
 import { render } from '../../sandbox/github/expressions.js'
 import { loadWorkflow, type Workflow } from '../../sandbox/github/workflow.js'
 import {
+  CONFIG_REVISIONS,
   formatRunTitle,
   inputsOf,
   ORDER_INPUTS,
@@ -40,6 +41,7 @@ interface Parsed {
 const WRITES: Record<string, Record<string, string>> = {
   [DEPLOY]: { 'id-token': 'write' },
   '.github/workflows/bootstrap-upload.yml': { 'id-token': 'write' },
+  '.github/workflows/flake-lock.yml': { contents: 'write', 'pull-requests': 'write' },
   '.github/workflows/fleet-drift.yml': { 'id-token': 'write', issues: 'write' },
   '.github/workflows/image-build.yml': { 'id-token': 'write' },
   '.github/workflows/release.yml': { contents: 'write', 'id-token': 'write', 'pull-requests': 'write' },
@@ -66,13 +68,15 @@ describe('the deploy workflow', () => {
 
   it('takes exactly the inputs that a dispatch sends', () => {
     expect(Object.keys(workflow.inputs ?? {})).to.have.members(Object.values(ORDER_INPUTS).map(({ input }) => input))
-    const { retire, strategy, ...texts } = workflow.inputs ?? {}
+    const { retire, strategy, config_revision: configRevision, ...texts } = workflow.inputs ?? {}
     for (const [name, input] of Object.entries(texts)) {
       expect(input, name).to.deep.equal({ required: name === 'target', default: null, type: 'string', options: [] })
     }
     // A box to tick: a word that somebody types can't be taken for another.
     expect(retire).to.deep.equal({ required: false, default: 'false', type: 'boolean', options: [] })
-    expect(strategy).to.deep.equal({ required: false, default: '', type: 'choice', options: ['', ...STRATEGIES] })
+    const choice = { required: false, default: '', type: 'choice' }
+    expect(strategy).to.deep.equal({ ...choice, options: ['', ...STRATEGIES] })
+    expect(configRevision).to.deep.equal({ ...choice, options: ['', ...CONFIG_REVISIONS] })
   })
 
   it('can only be dispatched', () => {
@@ -118,8 +122,8 @@ describe('the deploy workflow', () => {
     expect(valuesOf(raw.jobs, 'concurrency')).to.deep.equal([])
   })
 
-  it('may read the code and assume its role, and nothing else', () => {
-    expect(raw.permissions).to.deep.equal({ contents: 'read', 'id-token': 'write' })
+  it('may read the code and its runs and assume its role, and nothing else', () => {
+    expect(raw.permissions).to.deep.equal({ actions: 'read', contents: 'read', 'id-token': 'write' })
     for (const job of Object.values(raw.jobs)) expect(job).not.to.have.property('permissions')
   })
 
@@ -148,7 +152,8 @@ describe('the deploy workflow', () => {
       variable,
       input === 'request_id' ? '${{ inputs.request_id || github.run_id }}' : `\${{ inputs.${input} }}`,
     ])
-    expect(step?.env).to.deep.equal(Object.fromEntries(handed))
+    // Beside them the token that reads whether the run is over whose lock is found.
+    expect(step?.env).to.deep.equal({ ...Object.fromEntries(handed), GITHUB_TOKEN: '${{ github.token }}' })
     const source = read('src/lib/cli/deployFlags.ts') + read('src/lib/adapters/settings.ts')
     expect(source).to.include(`'${ORDER_INPUTS.caller.variable}'`)
     const { target: _, caller: __, ...options } = ORDER_INPUTS
@@ -245,8 +250,10 @@ describe('workflows and local actions', () => {
       const given = (await readStack('platform')).locals.get('repository_variables') as object
       const used = [...read(file).matchAll(/vars\.([A-Z0-9_]+)/g)].map(([, name]) => name ?? '')
       const chosen = [
+        'AMI_OWNERS',
         'APP_ID',
         'APP_INSTALLATION_ID',
+        'DEPLOY_STRATEGY',
         'HEALTH_TIMEOUT',
         'ROOT_VOLUME_GIB',
         'SECRETS_REPOSITORY',
@@ -282,8 +289,9 @@ describe('workflows and local actions', () => {
   it('plan the fleet with the same settings when they look as when they deploy', () => {
     const settings = (file: string) => {
       const [job] = Object.values((parse(read(file)) as Parsed).jobs)
-      const { CLAWCTL_HEALTH_TIMEOUT: _, ...env } = (job?.env ?? {}) as Record<string, string>
-      return env
+      // What a plan does not depend on: how a deploy waits, which AMIs it takes, and in which way it replaces a host.
+      const ofDeploys = ['CLAWCTL_HEALTH_TIMEOUT', 'CLAWCTL_AMI_OWNERS', 'FLEET_DEPLOY_STRATEGY']
+      return Object.fromEntries(Object.entries(job?.env ?? {}).filter(([name]) => !ofDeploys.includes(name)))
     }
     expect(settings('.github/workflows/fleet-drift.yml')).to.deep.equal(settings(DEPLOY))
   })

@@ -13,7 +13,7 @@ import {
 import type { Registry } from '../../src/lib/domain/registry/registry.js'
 import type { DeployOptions } from '../../src/lib/ops/deploy/plane.js'
 import type { LaunchParameters, Machines } from '../../src/lib/ops/deploy/ports.js'
-import type { Compute, PlanRequest, Tofu } from '../../src/lib/ops/ports.js'
+import type { Compute, PlanRequest, Runs, Tofu } from '../../src/lib/ops/ports.js'
 import {
   bundleOf,
   FakeClock,
@@ -182,6 +182,10 @@ export class FakeCloud implements Compute, Machines, Tofu {
         ...(this.tainted.has(address) ? { tainted: true } : {}),
       }
     })
+  }
+
+  async unlock(lockId: string) {
+    this.log.push(`unlock ${lockId}`)
   }
 
   async untaint(address: string) {
@@ -427,6 +431,7 @@ export function fakeDirectPlane(registry: Registry, existing: readonly string[])
     progress,
     report,
     run: { id: 77, url: 'https://github.example/runs/77' },
+    runs: null as Pick<Runs, 'list'> | null,
     defaultStrategy: 'handover' as const,
     planFile: (id: string) => {
       plans += 1

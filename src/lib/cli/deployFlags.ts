@@ -1,5 +1,5 @@
 import { boolean, option, string } from '@oclif/core/flags'
-import { ORDER_INPUTS, STRATEGIES } from '../domain/contract/order.js'
+import { CONFIG_REVISIONS, ORDER_INPUTS, STRATEGIES } from '../domain/contract/order.js'
 import { durationFlag } from './flags.js'
 
 export const WAIT = '30m'
@@ -33,6 +33,11 @@ export const deployFlags = {
     env: ORDER_INPUTS.strategy.variable,
   })(),
   yes: boolean({ char: 'y', summary: 'Retire without asking on the terminal.', dependsOn: ['retire'] }),
+  'config-revision': option({
+    options: CONFIG_REVISIONS,
+    summary: "Configuration of the new machine: of the image's commit, or the newest in its bundle. Default: image.",
+    env: ORDER_INPUTS.configRevision.variable,
+  })(),
   wait: boolean({ summary: 'Follow the run to its end.' }),
   timeout: durationFlag({ summary: 'How long to --wait.', default: WAIT }),
   'plan-only': boolean({ summary: 'ci mode: plan and guard, apply nothing.' }),

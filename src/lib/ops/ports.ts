@@ -74,6 +74,8 @@ export interface PlanRequest extends PlanInputs {
   ami: string
   /** Request that the machines of this plan are made for; null for none. */
   requestId: string | null
+  /** What new machines of this plan switch to; absent is the stack's default, their image's. */
+  configRevision?: Order['configRevision']
   adopt: Adoption
   /** Address to replace, or null where nothing is. */
   replace: string | null
@@ -89,6 +91,8 @@ export interface Tofu {
   plan(request: PlanRequest): Promise<unknown>
   /** Applies exactly the saved plan. @throws APPLY_FAILED, STATE_LOCKED */
   apply(file: string): Promise<void>
+  /** Releases the state's lock, whoever holds it: for one whose holder is known to be over. */
+  unlock(lockId: string): Promise<void>
   /** Takes back that OpenTofu would replace this resource. @throws ClawctlError APPLY_FAILED, STATE_LOCKED */
   untaint(address: string): Promise<void>
 }

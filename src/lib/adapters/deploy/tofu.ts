@@ -135,6 +135,7 @@ export function createTofu(options: TofuOptions): Tofu {
         slots: request.slots,
         adopt: request.adopt,
         request_id: request.requestId ?? '',
+        ...(request.configRevision ? { config_revision: request.configRevision } : {}),
       }
       const lock = { lockTimeoutSeconds: request.readOnly ? null : lockTimeoutSeconds }
       await succeed('PLAN_FAILED', 'plan', tofuPlanArgs({ dir, file, vars, replace: request.replace, ...lock }))
@@ -143,6 +144,11 @@ export function createTofu(options: TofuOptions): Tofu {
 
     async apply(file) {
       await succeed('APPLY_FAILED', 'apply', tofuApplyArgs({ dir, file: resolve(file), lockTimeoutSeconds }))
+    },
+
+    async unlock(lockId) {
+      // It fails where one of the two places was free already: what counts is whether the next plan gets the lock.
+      await run(tofuForceUnlockArgs({ dir, lockId }), true)
     },
 
     async untaint(address) {

@@ -20,7 +20,7 @@ export interface GuardedPlan {
 export async function planChange(
   change: Exclude<Change, { kind: 'none' }>,
   options: { ami: string; adopt?: Adoption; picture: Pick<Picture, 'state' | 'gone'> },
-  rollout: Pick<Rollout, 'requestId' | 'registry' | 'scope' | 'onPlan'>,
+  rollout: Pick<Rollout, 'requestId' | 'configRevision' | 'registry' | 'scope' | 'onPlan'>,
   ports: HostDeployPorts,
 ): Promise<GuardedPlan> {
   const { picture, ami, adopt = NO_ADOPTION } = options
@@ -31,6 +31,7 @@ export async function planChange(
     file,
     ami,
     requestId: REQUEST_ID_PATTERN.test(rollout.requestId) ? rollout.requestId : null,
+    configRevision: rollout.configRevision,
     ...planInputs(state, gone, change),
     adopt,
     replace: change.kind === 'replace' ? instanceAddress(change.id, change.slot) : null,

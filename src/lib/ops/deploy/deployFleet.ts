@@ -11,8 +11,9 @@ import { asClawctlError, ClawctlError, errorBody, withPartial } from '../../doma
 import type { Registry } from '../../domain/registry/registry.js'
 import { checkBundles } from '../bundles/checkBundles.js'
 import type { BundleReader } from '../bundles/ports.js'
-import type { ItemProgress, JobReport, RegistrySource } from '../ports.js'
+import type { ItemProgress, JobReport, RegistrySource, Runs } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
+import { releaseDeadLock } from './deadLock.js'
 import { RecordKeeper } from './deployRecord.js'
 import { handOver } from './handOver.js'
 import { HostSteps } from './hostSteps.js'
@@ -29,6 +30,8 @@ export interface DeployFleetPorts extends HostDeployPorts {
   report: JobReport
   /** The workflow run that this is part of; nulls elsewhere. */
   run: { id: number | null; url: string | null; attempt?: number }
+  /** The workflow's runs; null where GitHub can't be asked. */
+  runs: Pick<Runs, 'list'> | null
   /** What the repository has as its default. */
   defaultStrategy: NonNullable<Order['strategy']>
 }
@@ -99,6 +102,7 @@ async function prepare(order: Order, audit: DeployAudit, ports: DeployFleetPorts
     const names = [...new Set([...images.values()].map((image) => `${image.id} (${image.name})`))]
     say(`${names.join(', ')} for ${steps.map((step) => `${step.id} (${step.action})`).join(', ')}`)
     await tofu.init()
+    await releaseDeadLock(ports)
     return { registry, steps, images, hosts }
   })
 }
@@ -114,6 +118,7 @@ async function rollOut(
 ): Promise<ClawctlError | null> {
   const rollout: Rollout = {
     requestId: order.requestId,
+    configRevision: order.configRevision,
     registry,
     scope: steps.map(({ id }) => id),
     planOnly: options.planOnly,

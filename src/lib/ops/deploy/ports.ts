@@ -1,4 +1,4 @@
-import type { DeployHost, HOST_STEPS, HostEvidence } from '../../domain/contract/index.js'
+import type { DeployHost, HOST_STEPS, HostEvidence, Order } from '../../domain/contract/index.js'
 import type { FleetImage } from '../../domain/deploy/image.js'
 import type { ClawctlError } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry/registry.js'
@@ -47,6 +47,7 @@ export type OnFailure = 'rollback' | 'stop'
 /** What is the same for every host of one deploy. */
 export interface Rollout {
   requestId: string
+  configRevision?: Order['configRevision']
   registry: Registry
   /** Ids that the request names. */
   scope: readonly string[]
