@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util'
 import { Command } from '@oclif/core/command'
 import { option, string } from '@oclif/core/flags'
 import type { ArgInput, FlagInput, InferredArgs, InferredFlags, ParserOutput } from '@oclif/core/interfaces'
@@ -45,6 +46,9 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
   /** Of commands that use AWS directly: the beginning of the refusal's sentence, and what does the same elsewhere. */
   protected readonly direct: Direct | undefined
 
+  /** Of commands that run in workflows: what people see is also the summary of the job's step. */
+  protected readonly inJobSummary: boolean = false
+
   abstract work(): Promise<object | undefined>
 
   /** For people; null prints nothing. */
@@ -70,6 +74,7 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
     const result = await this.work()
     const text = this.render(result)
     if (text !== null) this.log(text)
+    if (text !== null && this.inJobSummary) await this.#summarise(text)
     this.verdict(result)
     return result
   }
@@ -100,6 +105,17 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
     })
     if (failure.partial?.deploy && !this.jsonEnabled()) await this.#showHosts(failure.partial.deploy)
     printFailure(failure, this.jsonEnabled())
+    if (!this.inJobSummary || !this.context) return
+    const lines = [`Error (${failure.code}): ${failure.message}`, ...failure.details, failure.hint ?? '']
+    // The failure itself is shown already.
+    await this.#summarise(lines.filter(Boolean).join('\n')).catch(() => {})
+  }
+
+  /** In a block of code: names in it become neither Markdown nor mentions. */
+  async #summarise(text: string): Promise<void> {
+    const report = await this.context.port('report')
+    const plain = stripVTControlCharacters(text).replaceAll('````', "'")
+    await report.summary(`### clawctl ${this.id?.replaceAll(':', ' ')}\n\n\`\`\`\`text\n${plain}\n\`\`\`\`\n`)
   }
 
   /** A deploy that failed has hosts to show, too. */

@@ -111,6 +111,9 @@ function hintFor(wanted: readonly string[], ids: readonly string[]): string {
   return near ? `Did you mean \`clawctl ${near}\`?` : 'See `clawctl --help` for the commands.'
 }
 
+/** GitHub shows ten of a step. */
+const ANNOTATIONS = 10
+
 /** The failure on stderr for people, or as the one document on stdout; sets the exit code. */
 export function printFailure(failure: ClawctlError, json: boolean): void {
   process.exitCode = exitCodeOf(failure.code)
@@ -125,7 +128,9 @@ export function printFailure(failure: ClawctlError, json: boolean): void {
     if (failure.hint) process.stderr.write(`  ${plainLines(failure.hint)}\n`)
   }
   if (process.env.GITHUB_ACTIONS === 'true') {
-    process.stderr.write(`::error title=${failure.code}::${escapeWorkflowCommand(failure.message)}\n`)
+    for (const line of [failure.message, ...failure.details].slice(0, ANNOTATIONS)) {
+      process.stderr.write(`::error title=${failure.code}::${escapeWorkflowCommand(line)}\n`)
+    }
   }
   if (process.env.DEBUG?.includes('clawctl')) process.stderr.write(`${failure.stack}\n${stackOf(failure.cause)}\n`)
 }

@@ -53,6 +53,9 @@ export function refuseFlight(flight: Preflight): void {
   if (flight.ready) return
   throw new ClawctlError('PREFLIGHT_FAILED', 'Not everything that a flight needs is there.', {
     hint: 'Do what stands below each check that failed, then run `clawctl preflight` again.',
+    details: flight.checks
+      .filter(({ status }) => status === 'fail')
+      .map(({ title, evidence }) => `${title}: ${evidence}`),
     partial: { preflight: flight },
   })
 }
