@@ -6,7 +6,9 @@
 const absent = () => {
   throw new Error('This is not part of the built program.')
 }
-export default absent
+/** oclif makes its spinner at the start on every terminal, and none of our commands turns it. */
+const still = { interval: 1000, frames: ['-'] }
+export default Object.assign(absent, { dots2: still, line: still })
 export const glob = absent
 export const globSync = absent
 export const minimatch = absent

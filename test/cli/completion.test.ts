@@ -69,13 +69,13 @@ describe('completion', () => {
 
   it('in bash offers what belongs there, and nothing where nothing is known', async function () {
     skipWithout.call(this, 'bash')
-    const got = await Promise.all(CASES.map(([typed]) => ofBash(typed)))
-    for (const [at, [typed, offered, not]] of CASES.entries()) {
-      // Bash splits a word at its colons.
-      expect(got[at], typed).to.include.members(offered)
-      expect(got[at], typed).not.to.include.any.members([...not, ' '])
-      if (offered.length === 0) expect(got[at], typed).to.deep.equal([])
+    for (const [typed, offered, not] of CASES) {
+      const got = await ofBash(typed)
+      expect(got, typed).to.include.members(offered)
+      for (const word of not) expect(got, typed).not.to.include(word)
+      if (offered.length === 0) expect(got, typed).to.deep.equal([])
     }
+    // Bash splits a word at its colons.
     expect(await ofBash('clawctl sandbox up --fault host:cr')).to.deep.equal(['crash'])
     expect(await ofBash('clawctl fleet deploy --strategy=hand')).to.deep.equal(['handover'])
     expect(await ofBash('clawctl fleet deploy --strategy handover clawdinator-2 ')).to.deep.equal([])

@@ -4,7 +4,7 @@ import { VALUE_KINDS, type ValueKind } from '../../lib/cli/completion.js'
 import { FAULT_NAMES } from '../../lib/domain/sandboxOptions.js'
 
 /** Nobody waits longer for a completion. */
-const PATIENCE_MS = 3_000
+const PATIENCE_MS = 10_000
 /** Deploys whose AMIs and ids are offered. */
 const RECENT = 20
 
