@@ -15,7 +15,7 @@ export interface AdminServer {
 
 const orderSchema = z.object({ faults: z.array(z.string()) })
 
-/** Where a command that joins a running sandbox adds its faults, for as long as it holds the connection open; and where it is ended. */
+/** Endpoint for commands that join a running sandbox: adds their faults while their connection is open, and ends it. */
 export async function startAdmin(options: {
   faults: Faults
   requests: LoggedRequest[]
@@ -50,7 +50,7 @@ export async function startAdmin(options: {
       response.writeHead(200)
       response.flushHeaders()
     } catch (error) {
-      response.writeHead(400).end(error instanceof ClawctlError ? error.message : 'bad order')
+      response.writeHead(400).end(error instanceof ClawctlError ? error.message : 'bad request')
     }
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

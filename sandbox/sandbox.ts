@@ -1,4 +1,4 @@
-import { generateKeyPair, randomBytes } from 'node:crypto'
+import { createHash, generateKeyPair, randomBytes } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -8,6 +8,7 @@ import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { WAITING_FOR_HEALTH } from '../src/lib/domain/deploy/rollout.js'
 import { DEFAULT_REPOSITORY, FLEET_STACK_PATH, FLEET_STATE_KEY } from '../src/lib/domain/paths.js'
+import { checkRegistry } from '../src/lib/domain/registry/registry.js'
 import type { Fault, RunnerMoment, TofuChoice } from '../src/lib/domain/sandboxOptions.js'
 import { actionStandIns } from './actions.js'
 import { type AdminServer, startAdmin } from './admin.js'
@@ -30,7 +31,7 @@ import { chooseTofu } from './tofuChoice.js'
 /** Forms of AWS's own examples; they open nothing. */
 const ACCESS_KEY_ID = 'AKIASANDBOXSANDBOX00'
 const SECRET_ACCESS_KEY = 'sandbox/secret/key/that/opens/nothing/000'
-/** A GitHub App that every sandbox has installed; its key is made anew by each process. */
+/** A GitHub App that every sandbox has installed; each process creates its key. */
 const APP = {
   appId: '100001',
   installationId: '20000002',
@@ -38,8 +39,21 @@ const APP = {
 } as const
 /** Hosts boot in under a second here, so one that takes this long never will. */
 const HEALTH_TIMEOUT = '6s'
-/** Hosts boot some fifty times faster here, and what the Control API remembers grows old as fast. */
+/** Hosts boot some fifty times faster here, and the caches of the Control API expire as fast. */
 const REUSE_MS = 40
+
+const makeToken = () => `cct_${randomBytes(24).toString('base64url')}`
+
+/** A token for each instance of the registry, as `clawctl token add` makes them; none where it can't be read. */
+async function tokensOf(checkout: Checkout): Promise<Record<string, string>> {
+  const { entries } = checkRegistry(await checkout.registryText().catch(() => '{}'))
+  return Object.fromEntries(entries.map(({ id }) => [id, makeToken()]))
+}
+
+function digestsOf(tokens: Record<string, string>): string {
+  const digest = (token: string) => createHash('sha256').update(token).digest('hex')
+  return JSON.stringify(Object.fromEntries(Object.entries(tokens).map(([id, token]) => [id, digest(token)])))
+}
 
 let appKey: ReturnType<typeof makeAppKey> | undefined
 
@@ -62,9 +76,9 @@ export interface SandboxOptions {
   faults: readonly Fault[]
   tofu: TofuChoice
   env: NodeJS.ProcessEnv
-  /** How long the Control API may answer by what it read last; 40 ms where it is not given. */
+  /** How long the Control API may answer from its cache. Default: 40 ms. */
   reuseMs?: number
-  /** What the plane does behind the scenes, one line each. */
+  /** Background events, one line each. */
   onNote?: (note: string) => void
   /** Somebody wants it ended; without it, it ends with the command that runs in it. */
   onStop?: () => void
@@ -143,7 +157,8 @@ export class Sandbox {
       return opened.url
     }
     const checkout = new Checkout(options.checkoutRoot, options.registryFile)
-    const controlToken = `cct_${randomBytes(24).toString('base64url')}`
+    const controlToken = makeToken()
+    const hostTokens = await tokensOf(checkout)
     // Made by another thread while the rest is opened.
     appKey ??= makeAppKey()
     const key = appKey
@@ -197,6 +212,7 @@ export class Sandbox {
           ...aws.endpoints,
           ...aws.credentials,
           CONTROL_API_TOKEN: controlToken,
+          CONTROL_API_CALLER_TOKENS: digestsOf(hostTokens),
           CONTROL_API_REUSE_MS: String(options.reuseMs ?? REUSE_MS),
           GITHUB_TOKEN: githubToken,
           GITHUB_REPO: DEFAULT_REPOSITORY,
@@ -230,7 +246,7 @@ export class Sandbox {
     const dies = (moment: RunnerMoment) => {
       if (!deployOf(github) || !faults.runnerDies(moment)) return
       github.killRunner()
-      // Its processes die one after the other, and what they ask for meanwhile comes to nothing.
+      // Its processes die one by one; their requests meanwhile fail.
       faults.held = (async () => {
         while (deployOf(github)) await sleep(20)
         faults.held = null
@@ -251,6 +267,7 @@ export class Sandbox {
       registryFile: options.registryFile,
       controlApiUrl,
       controlToken,
+      hostTokens,
       adminUrl: admin.url,
       adminToken: admin.token,
       pid: process.pid,
@@ -298,7 +315,7 @@ async function closeAll(closers: (() => Promise<void> | void)[]): Promise<void> 
   }
 }
 
-/** The runner is lost while it waits for the new host's health: the host runs, nobody has seen it healthy, no lock is held. */
+/** The runner is lost while it waits for the new host's health: the host runs, its health is unknown, no lock is held. */
 async function killRunnerInHealthCheck(faults: Faults, github: GitHub): Promise<void> {
   if (!deployOf(github) || !faults.runnerDies('health')) return
   for (let run = deployOf(github); run; run = deployOf(github)) {

@@ -10,7 +10,7 @@ import { Checkout, parseRole, type SandboxRequest, startSandbox } from './start.
 
 export interface OpenedSandbox {
   controlApiUrl: string
-  /** What the role's environment has beyond any other. */
+  /** The role's environment variables. */
   env: Record<string, string>
 }
 

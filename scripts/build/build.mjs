@@ -5,6 +5,7 @@ import { inlineSchemas } from './inline-schemas.mjs'
 import { lazyRequires } from './lazy-requires.mjs'
 import { thirdPartyLicenses } from './licenses.mjs'
 import { restoreManifest } from './pack-manifest.mjs'
+import { usedEndpoints } from './used-endpoints.mjs'
 
 const { build } = await import('esbuild').catch((error) => {
   if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error
@@ -32,7 +33,7 @@ const common = {
   platform: 'node',
   target: 'node20.19',
   mainFields: ['module', 'main'],
-  plugins: [inlineSchemas, lazyRequires],
+  plugins: [inlineSchemas, lazyRequires, usedEndpoints],
   external: ['typescript'],
   legalComments: 'none',
   logLevel: 'warning',
@@ -61,7 +62,7 @@ const OURS = new Set([
 await rescue('dist.old', 'dist')
 await rescue('dist.next', 'dist')
 
-// Built beside and put in place at once: a clawctl that runs meanwhile keeps the files it knows.
+// Built in another folder and renamed: a clawctl that runs meanwhile keeps its files.
 await rm('dist.next', { recursive: true, force: true })
 const sources = await readdir('src/commands', { recursive: true })
 const commands = sources

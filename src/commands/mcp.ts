@@ -48,16 +48,25 @@ export default class Mcp extends BaseCommand<typeof Mcp> {
     const context = this.newContext()
     const { caller } = context
     const requestedBy = asked.requestedBy ?? context.savedName()
+    const { code, ...fields } = asked
     const order = {
-      ...asked,
+      ...fields,
       ...(requestedBy ? { requestedBy } : {}),
       ...(caller ? { caller } : {}),
       requestId: asked.requestId ?? crypto.randomUUID(),
     }
-    const options = { planOnly: false, onFailure: undefined, healthTimeoutMs: undefined, wait: false, waitTimeoutMs: 0 }
+    const options = {
+      code,
+      planOnly: false,
+      onFailure: undefined,
+      healthTimeoutMs: undefined,
+      wait: false,
+      waitTimeoutMs: 0,
+    }
     const deploy = await requestDeploy(order, options, {
       mode: 'agent',
       inRun: false,
+      ...(await context.pick('progress')),
       registry: await context.port('localRegistry'),
       plane: () => context.port('plane'),
     })

@@ -57,6 +57,8 @@ describe('clawctl mcp', () => {
       'requestId',
       'retire',
       'strategy',
+      'code',
+      'configRevision',
     ])
   })
 

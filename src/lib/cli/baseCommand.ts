@@ -11,7 +11,7 @@ const GLOBAL = 'GLOBAL'
 
 interface Direct {
   what: string
-  workflow: string
+  workflow?: string
   /** What to do in agent mode, where that is not the workflow. */
   instead?: string
 }
@@ -20,20 +20,20 @@ interface Direct {
 export type Result<T extends { work(): unknown }> = Awaited<ReturnType<T['work']>>
 
 /**
- * The template of every command: parse, refuse empty options, work, show. A command is its arguments, its options, one
- * op in `work` and one renderer in `render`; under --json what `work` resolves to is the one document on stdout.
+ * The template of every command: parse, refuse empty options, work, render. A command is its arguments, its options, one
+ * op in `work` and one renderer in `render`. With --json, the result of `work` is the one document on stdout.
  */
 export abstract class BaseCommand<C extends typeof Command> extends Command {
   static override enableJsonFlag = true
   static override baseFlags = {
     mode: option({
       options: ['agent', 'ci'] as const,
-      summary: 'Where this runs: `agent` asks the Control API, `ci` uses AWS and OpenTofu itself.',
-      description: 'Default: CLAWCTL_MODE, else ci where GITHUB_ACTIONS or CI is true, else agent.',
+      summary: '`agent` uses the Control API, `ci` uses AWS and OpenTofu directly.',
+      description: 'Default: CLAWCTL_MODE, else ci if GITHUB_ACTIONS or CI is true, else agent.',
       helpGroup: GLOBAL,
     })(),
     'control-api-url': string({
-      summary: 'The Control API, instead of CLAWDINATOR_CONTROL_API_URL or /etc/clawdinator/control-api-url.',
+      summary: 'URL of the Control API. Default: CLAWDINATOR_CONTROL_API_URL, else /etc/clawdinator/control-api-url.',
       helpGroup: GLOBAL,
       helpValue: 'URL',
     }),
@@ -51,12 +51,12 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
 
   abstract work(): Promise<object | undefined>
 
-  /** For people; null prints nothing. */
+  /** The text for people; null prints nothing. */
   render(_result: object | undefined): string | null {
     return null
   }
 
-  /** Rejects what was shown, where that makes the command fail. */
+  /** Throws if the result that was printed makes the command fail. */
   verdict(_result: object | undefined): void {}
 
   protected parseArgv(): Promise<ParserOutput<FlagInput, FlagInput, ArgInput>> {
@@ -118,7 +118,7 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
     await report.summary(`### clawctl ${this.id?.replaceAll(':', ' ')}\n\n\`\`\`\`text\n${plain}\n\`\`\`\`\n`)
   }
 
-  /** A deploy that failed has hosts to show, too. */
+  /** Prints the hosts of a deploy that failed. */
   async #showHosts(partial: unknown): Promise<void> {
     const [{ deploySchema }, { renderDeploy }] = await Promise.all([
       import('../domain/contract/deploy.js'),
@@ -137,7 +137,7 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
   }
 }
 
-/** `--ami "$AMI"` with an unset AMI must not pass for no --ami. Empty variables of the environment are unset ones. */
+/** `--ami "$AMI"` with an unset AMI must not count as no --ami. Empty environment variables count as unset. */
 function refuseEmptyFlags(raw: readonly { type: string; flag?: string; input?: string }[]): void {
   const empty = raw.find((token) => token.type === 'flag' && token.input === '')
   if (!empty) return
@@ -147,16 +147,18 @@ function refuseEmptyFlags(raw: readonly { type: string; flag?: string; input?: s
 }
 
 function onlyInCi({ what, workflow, instead }: Direct): ClawctlError {
-  return new ClawctlError('NOT_CI', `${what} AWS directly, which only ci mode does.`, {
-    hint: `${instead ?? `Run the workflow ${workflow}`}; with AWS credentials of your own, add --mode ci.`,
+  const own = 'ith AWS credentials of your own, add --mode ci.'
+  const other = instead ?? (workflow === undefined ? undefined : `Run the workflow ${workflow}`)
+  return new ClawctlError('NOT_CI', `${what} AWS directly, which needs ci mode.`, {
+    hint: other === undefined ? `W${own}` : `${other}; w${own}`,
   })
 }
 
-/** @throws ClawctlError USAGE where the folder was deleted under us */
+/** @throws ClawctlError USAGE if the folder was deleted meanwhile */
 function currentFolder(): string {
   try {
     return process.cwd()
   } catch {
-    throw new ClawctlError('USAGE', 'The current folder does not exist any more.', { hint: 'Change to one that does.' })
+    throw new ClawctlError('USAGE', 'The current folder no longer exists.', { hint: 'Change to an existing folder.' })
   }
 }

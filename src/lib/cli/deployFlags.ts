@@ -1,35 +1,55 @@
 import { boolean, option, string } from '@oclif/core/flags'
+import type { CancelRequest } from '../domain/contract/freeze.js'
 import { CONFIG_REVISIONS, ORDER_INPUTS, STRATEGIES } from '../domain/contract/order.js'
 import { durationFlag } from './flags.js'
 
 export const WAIT = '30m'
 const HEALTH = '15m'
 
-/** Options of `fleet deploy`. What CI alone knows says so. */
-export const deployFlags = {
-  ami: string({
-    summary: 'Deploy this AMI instead of the latest, to roll back say.',
-    helpValue: 'ami-…',
-    env: ORDER_INPUTS.amiOverride.variable,
-  }),
+/** Who asks. */
+export const askerFlags = {
   'requested-by': string({
-    summary: 'The person who asked; without one, an instance that asks counts as a bot.',
+    summary: "The person who asked. Without one, a request from an instance counts as a bot's.",
     helpValue: 'NAME',
     env: ORDER_INPUTS.requestedBy.variable,
   }),
+  code: string({
+    summary: "The person's one-time code, which verifies the name: `people add` enrols them.",
+    helpValue: 'CODE',
+    dependsOn: ['requested-by'],
+  }),
+}
+
+/** @param caller the instance that asks, or null */
+export function askerOfFlags(
+  flags: { 'requested-by'?: string | undefined; code?: string | undefined },
+  caller: string | null,
+): CancelRequest {
+  const { 'requested-by': requestedBy, code } = flags
+  return { ...(caller === null ? {} : { caller }), ...(requestedBy ? { requestedBy } : {}), ...(code ? { code } : {}) }
+}
+
+/** Options of `fleet deploy`. Those for ci mode only begin with "ci mode:". */
+export const deployFlags = {
+  ami: string({
+    summary: 'Deploy this AMI instead of the latest, for example to roll back.',
+    helpValue: 'ami-…',
+    env: ORDER_INPUTS.amiOverride.variable,
+  }),
+  ...askerFlags,
   'request-id': string({
-    summary: 'Name the request yourself: the same id twice starts one run.',
+    summary: 'Id of the request. The same id again starts no second run.',
     helpValue: 'ID',
     env: ORDER_INPUTS.requestId.variable,
   }),
   retire: boolean({
-    summary: 'Destroy this instance, which has left the registry, instead of deploying it.',
+    summary: 'Destroy the machine of this instance, which has left the registry, instead of deploying.',
     env: ORDER_INPUTS.retire.variable,
   }),
   strategy: option({
     options: STRATEGIES,
     summary:
-      "How a host is replaced: by a successor that takes over, or by destroying it first. Default: the repository's.",
+      'How to replace a host: `handover` starts the new machine first, `replace` stops the old one first. Default: DEPLOY_STRATEGY of the repository.',
     env: ORDER_INPUTS.strategy.variable,
   })(),
   yes: boolean({ char: 'y', summary: 'Retire without asking on the terminal.', dependsOn: ['retire'] }),
@@ -43,7 +63,7 @@ export const deployFlags = {
   'plan-only': boolean({ summary: 'ci mode: plan and guard, apply nothing.' }),
   'on-failure': option({
     options: ['rollback', 'stop'] as const,
-    summary: 'ci mode: remove a successor that failed, or leave it for a look. Default: rollback.',
+    summary: 'ci mode: remove a candidate that failed, or keep it for inspection. Default: rollback.',
     env: 'CLAWCTL_ON_FAILURE',
   })(),
   'health-timeout': durationFlag({

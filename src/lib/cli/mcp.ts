@@ -15,7 +15,9 @@ import { asClawctlError, ClawctlError, errorBody } from '../domain/errors.js'
 export interface ToolWork {
   status(): Promise<object>
   show(id: string): Promise<object>
-  deploy(asked: Omit<Order, 'requestId' | 'caller'> & { requestId?: string | undefined }): Promise<object>
+  deploy(
+    asked: Omit<Order, 'requestId' | 'caller'> & { requestId?: string | undefined; code?: string | undefined },
+  ): Promise<object>
   follow(requestId: string, timeoutMs: number): Promise<object>
   history(limit: number): Promise<object>
   preflight(): Promise<object>

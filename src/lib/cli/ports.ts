@@ -17,16 +17,18 @@ import type { Machines } from '../ops/images/catalog.js'
 import type { ImagePorts } from '../ops/images/ports.js'
 import type { SmokePorts } from '../ops/images/smokeImage.js'
 import type { LoginPorts } from '../ops/login.js'
+import type { OneTimeCodes } from '../ops/people/people.js'
 import type { Clock, Compute, JobReport, ObjectStore, Progress, RegistrySource, Runs, Tofu } from '../ops/ports.js'
 import type { GithubInspection } from '../ops/preflight/ports.js'
 import type { PreflightPorts } from '../ops/preflight/preflight.js'
 import type { Checkout, Repository } from '../ops/registry/ports.js'
 import type { StepPorts } from '../ops/registry/stepFacts.js'
+import type { NewToken, TokenPlace } from '../ops/tokens/tokens.js'
 
-/** Everything that a command may pick from its context, by the names that the ops use. */
+/** Every port that a command can pick from its context, under the names that the ops use. */
 export interface Ports {
   clock: Clock
-  /** Goes on after an interruption, for what has to be cleaned up. */
+  /** Not interrupted by a signal, for cleaning up. */
   tidyClock: Clock
   progress: Progress
   /** Aborted when the process is being stopped. */
@@ -40,11 +42,18 @@ export interface Ports {
 
   registry: RegistrySource
   checkout: Checkout
-  /** The checkout's registry for an early refusal; undefined where it can't be read. */
+  /** The checkout's registry, for an early refusal; undefined if it can't be read. */
   localRegistry: Registry | undefined
 
   /** @throws ClawctlError ON_AGENT_HOST, NOT_CONFIGURED */
   plane: Plane
+  /** One-time codes of people. */
+  codes: OneTimeCodes
+  /** For terminals. */
+  qrCode(text: string): Promise<string>
+  /** Where a new control token goes. */
+  tokenPlace: TokenPlace
+  newToken(): NewToken
   compute: Compute
   fleetMachines: FleetMachines
   store: ObjectStore
@@ -59,14 +68,14 @@ export interface Ports {
 
   bundles: BundleStore & BundleDownloads
   secrets: SecretsFolder
-  /** Null where no secrets directory is named. */
+  /** Null if no secrets directory is given. */
   secretsIfNamed: SecretsFolder | null
   identities: Identities
   keys: AgeKeys
   seeds: Seeds
   inspector: SeedInspector
 
-  /** What `registry add` looks up about what remains to be done. */
+  /** Facts that `registry add` needs for its list of remaining steps. */
   steps: StepPorts
   flight: PreflightPorts
 
@@ -83,7 +92,9 @@ export interface Ports {
   smokeMachines: SmokePorts['machines']
 }
 
-/** Of the commands that make images. */
+export const PEOPLE_DIRECT = { what: 'People commands use' }
+
+/** Ports of the commands that make images. */
 export const IMAGE_PORTS = [
   'files',
   'digests',
@@ -97,5 +108,5 @@ export const IMAGE_PORTS = [
   'report',
   'stop',
 ] as const
-/** Of the commands that list and remove them. */
+/** Ports of the commands that list and remove images. */
 export const CATALOG_PORTS = ['images', 'snapshots', 'objects', 'machines', 'clock', 'progress'] as const

@@ -1,4 +1,4 @@
-import type { RequestError } from '@octokit/request-error'
+import { RequestError } from '@octokit/request-error'
 import * as z from 'zod/mini'
 import { inputsOf } from '../../domain/contract/order.js'
 import type { Job, Run } from '../../domain/deploy/run.js'
@@ -40,7 +40,7 @@ const jobsSchema = z.object({
 })
 const dispatchSchema = z.object({ workflow_run_id: z.number(), html_url: z.string() })
 
-/** The deploy workflow's runs, the registry at the deployed ref, and what a preflight looks at, through GitHub's REST API. */
+/** The deploy workflow's runs, the registry at the deployed ref, and the facts for preflight, through GitHub's REST API. */
 export function createGithub(
   settings: GithubSettings,
 ): Runs & { registry: RegistrySource; inspection: GithubInspection } {
@@ -98,6 +98,14 @@ export function createGithub(
         }),
       )
     },
+    async cancel(runId) {
+      await call('cancel the run', SAFE, () =>
+        octokit.rest.actions.cancelWorkflowRun({ ...repository, run_id: runId }).catch((error) => {
+          // It is over.
+          if (!(error instanceof RequestError) || error.status !== 409) throw error
+        }),
+      )
+    },
     registry: {
       async read() {
         const origin = `${settings.owner}/${settings.repo}@${settings.ref}:${REGISTRY_PATH}`
@@ -106,9 +114,13 @@ export function createGithub(
             ? new ClawctlError('REGISTRY_NOT_FOUND', `There is no ${origin}: the repository has no such ref.`, {
                 hint: 'Check GITHUB_REF.',
               })
-            : new ClawctlError('REGISTRY_NOT_FOUND', `There is no ${origin}, or the GitHub token may not read it.`, {
-                hint: 'Check GITHUB_REPO and GITHUB_REF; the token needs contents: read.',
-              })
+            : new ClawctlError(
+                'REGISTRY_NOT_FOUND',
+                `There is no ${origin}, or the GitHub token has no access to it.`,
+                {
+                  hint: 'Check GITHUB_REPO and GITHUB_REF; the token needs contents: read.',
+                },
+              )
         return { text: await readFile(client, settings, REGISTRY_PATH, notFound), origin }
       },
     },
@@ -203,7 +215,7 @@ function kindOf(token: string): 'fine-grained' | 'classic' | 'other' {
   return token.startsWith('ghp_') ? 'classic' : 'other'
 }
 
-/** GitHub has more words for waiting (`pending`, `waiting`, `requested`) and may find others. */
+/** GitHub has more states of waiting (`pending`, `waiting`, `requested`) and may add others. */
 function statusOf(status: string): 'queued' | 'in_progress' | 'completed' {
   return status === 'completed' || status === 'in_progress' ? status : 'queued'
 }
@@ -211,5 +223,5 @@ function statusOf(status: string): 'queued' | 'in_progress' | 'completed' {
 export function parse<T>(schema: z.ZodMiniType<T>, data: unknown): T {
   const parsed = schema.safeParse(data)
   if (parsed.success) return parsed.data
-  throw new ClawctlError('UPSTREAM', 'GitHub answered in a form that clawctl does not know.')
+  throw new ClawctlError('UPSTREAM', 'GitHub answered in an unknown form.')
 }

@@ -2,8 +2,9 @@ import { activeKey, HEARTBEAT_PREFIX } from '../../domain/bundles/manifest.js'
 import type { Order } from '../../domain/contract/index.js'
 import { orphanIds } from '../../domain/deploy/fleet.js'
 import { currentHost } from '../../domain/deploy/host.js'
+import { identityOnDirectPlane } from '../../domain/deploy/identity.js'
 import { latestOf } from '../../domain/deploy/image.js'
-import { decideDeploy } from '../../domain/deploy/policy.js'
+import { allowDeploy } from '../../domain/deploy/policy.js'
 import type { DeployAudit } from '../../domain/deploy/summary.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import type { ObjectStore, RegistrySource } from '../ports.js'
@@ -28,8 +29,7 @@ export async function retireHost(
   const { compute, tofu, progress, store } = ports
   const id = request.target
   const registry = await readRegistry(ports.registry)
-  const verdict = decideDeploy({ ...request, registry })
-  if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
+  allowDeploy({ ...request, registry, identity: identityOnDirectPlane(request) })
 
   const { host, file } = await progress.task(`${id}: plan its end`, async (say) => {
     await tofu.init()

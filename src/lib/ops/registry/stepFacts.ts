@@ -1,3 +1,4 @@
+import { CONTROL_TOKEN } from '../../domain/bundles/secrets.js'
 import type { Fleet } from '../../domain/contract/index.js'
 import { asClawctlError } from '../../domain/errors.js'
 import type { RegistryEntry } from '../../domain/registry/registry.js'
@@ -6,11 +7,11 @@ import type { SecretsFolder } from '../bundles/ports.js'
 import { secretProblem } from '../bundles/secretProblem.js'
 
 export interface StepPorts {
-  /** Null where nobody said where the secrets are. */
+  /** Null if no secrets directory is given. */
   secrets: SecretsFolder | null
-  /** What runs, beside the registry of the deployed branch (`ofBranch`) or of this checkout; null where nobody can be asked. */
+  /** The fleet, with the registry of the deployed branch (`ofBranch`) or of this checkout; null without a Control API. */
   fleet: { ask(): Promise<Fleet>; ofBranch: boolean } | null
-  /** Whether a bundle's manifest is there; null where there is no way to the bucket. */
+  /** Whether a bundle's manifest exists; null without access to the bucket. */
   hasBundle: ((entry: RegistryEntry) => Promise<boolean>) | null
 }
 
@@ -21,10 +22,11 @@ export async function remainingSteps(
   ports: StepPorts,
 ): Promise<Step[]> {
   const { secrets, fleet, hasBundle } = ports
-  const [token, identity, bundle, instance] = await Promise.all([
-    known(secrets && (() => tokenIn(secrets, entry.discordTokenSecret)), 'give --secrets-dir'),
-    known(secrets && (() => identityIn(secrets, entry.id)), 'give --secrets-dir'),
-    known(hasBundle && (async () => ({ done: await hasBundle(entry) })), 'only CI sees the bucket'),
+  const [token, identity, controlToken, bundle, instance] = await Promise.all([
+    known(secrets && (() => tokenIn(secrets, entry.discordTokenSecret)), 'pass --secrets-dir'),
+    known(secrets && (() => identityIn(secrets, entry.id)), 'pass --secrets-dir'),
+    known(secrets && (() => tokenIn(secrets, CONTROL_TOKEN.ownNameFor?.(entry) ?? '')), 'pass --secrets-dir'),
+    known(hasBundle && (async () => ({ done: await hasBundle(entry) })), 'only CI can read the bucket'),
     fleet
       ? fleet.ask().then(
           ({ instances }) => ({
@@ -35,7 +37,7 @@ export async function remainingSteps(
         )
       : { unknown: 'no Control API is configured' },
   ])
-  return stepsToAdd({ entry, ...edit, token, identity, bundle, instance })
+  return stepsToAdd({ entry, ...edit, token, identity, controlToken, bundle, instance })
 }
 
 async function tokenIn(secrets: SecretsFolder, name: string): Promise<Known> {
@@ -49,7 +51,7 @@ async function identityIn(secrets: SecretsFolder, id: string): Promise<Known> {
   return recipients.has(id) ? { done: true } : { done: false, note: `recipients/${id}.txt is missing` }
 }
 
-/** A step that can't be looked up fails nothing: the edit itself is done. */
+/** A step that can't be checked is not a failure: the edit itself is done. */
 async function known(look: (() => Promise<Known>) | null, why: string): Promise<Known> {
   if (!look) return { unknown: why }
   try {
