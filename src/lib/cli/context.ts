@@ -351,7 +351,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     get caller() {
       return settings.callerOf(env)
     },
-    /** What the Control API found out about who asks, for its workflow's run; undefined elsewhere. */
+    /** What the Control API verified about who asks, for its workflow's run; undefined elsewhere. */
     get identity() {
       return mode() === 'ci' ? settings.identityOf(env) : undefined
     },

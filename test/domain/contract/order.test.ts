@@ -43,8 +43,8 @@ const fields: { [Field in keyof Required<Order>]: fc.Arbitrary<NonNullable<Order
   requestedBy: name,
   retire: fc.constant(true),
   strategy: fc.constantFrom(...STRATEGIES),
-  identity: fc.constantFrom(...IDENTITIES),
   configRevision: fc.constantFrom(...CONFIG_REVISIONS),
+  identity: fc.constantFrom(...IDENTITIES),
 }
 const orders: fc.Arbitrary<Order> = fc.record(fields, { requiredKeys: ['target', 'requestId'], noNullPrototype: true })
 const holds = (check: (order: Order) => void) => fc.assert(fc.property(orders, check))

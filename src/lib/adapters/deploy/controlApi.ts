@@ -28,8 +28,8 @@ class ForeignAnswer extends Error {
 }
 
 /**
- * The Control API over HTTPS. Every call may be retried: the same request id starts one run, and a code is accepted again for
- * the same request. Upstream failures that the API reports were retried there, and are not retried again.
+ * The Control API over HTTPS. Every call may be retried: the same request id starts one run, and a code is accepted again
+ * for the same request. Upstream failures that the API reports were retried there, and are not retried again.
  * @param options.token never put into a message, a URL or an argument
  * @param options.onWait called every ten seconds while a call waits
  * @param options.interruption aborts requesting a deploy and polling one: the calls that a person waits for

@@ -5,6 +5,8 @@ import { CODE_PATTERN, ID_PATTERN, NOT_A_NUMBER_PATTERN, REQUEST_ID_PATTERN, REQ
 /** How a host is replaced: a candidate takes over, or the old machine is stopped first. */
 export const STRATEGIES = ['handover', 'replace'] as const
 
+/** Which configuration a new machine switches to: of the commit that its image was made of, or the newest in its bundle. */
+export const CONFIG_REVISIONS = ['image', 'newest'] as const
 /**
  * What is known of who asks: a token or a one-time code verified it, or the request only claims it. Orders carry it as
  * this text; domain/deploy/identity.ts takes it apart.
@@ -22,14 +24,11 @@ export const IDENTITIES = [
 ] as const
 export type IdentityText = (typeof IDENTITIES)[number]
 
-/** Which configuration a new machine switches to: of the commit that its image was made of, or the newest in its bundle. */
-export const CONFIG_REVISIONS = ['image', 'newest'] as const
-
 export const instanceIdSchema = z
   .string('must be text')
   .check(z.regex(ID_PATTERN, 'must be an instance id such as clawdinator-1'))
 
-/** Who asks, as every request that changes something may say it. */
+/** Who asks: part of every request that changes something. */
 export const askerShape = {
   caller: z.optional(instanceIdSchema),
   requestedBy: z.optional(

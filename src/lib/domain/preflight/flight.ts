@@ -112,7 +112,7 @@ function combine({ id, title, shows, decides }: Group, parts: Check[], unseen: s
   }
   const undecided = having('skip').filter((part) => part.id === decides)
   if (passed.length > 0 && undecided.length === 0) {
-    // What is to be done is shown with what was found.
+    // A passed part with something to do is shown too.
     const shown = passed.filter((part) => shows.includes(part.id) || part.fix !== null)
     const evidence = words(shown.length > 0 ? shown : passed)
     return { id, title, status: 'pass', evidence, fix: lines(passed.map((part) => part.fix)), parts }
