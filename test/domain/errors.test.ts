@@ -34,7 +34,6 @@ describe('the codes', () => {
         (name) => `src/lib/ops/deploy/${name}.ts`,
       ),
       'src/lib/domain/deploy/freeze.ts',
-      'src/lib/ops/people/people.ts',
       'src/lib/ops/registry/readRegistry.ts',
       'src/lib/adapters/github/runs.ts',
       'src/lib/adapters/aws/',
