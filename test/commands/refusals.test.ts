@@ -30,7 +30,7 @@ describe('refusals', () => {
       return error
     }
 
-    it('SELF_DEPLOY: nobody the instance they call from, whoever asked', async () => {
+    it('SELF_DEPLOY: no request for the calling instance itself, whoever asked', async () => {
       await Promise.all([
         refused('clawdinator-1', ['fleet', 'deploy', 'clawdinator-1'], 'SELF_DEPLOY'),
         refused('clawdinator-1', ['fleet', 'deploy', 'clawdinator-1', '--requested-by', 'Jo'], 'SELF_DEPLOY'),
@@ -106,7 +106,7 @@ describe('refusals', () => {
       ])
     })
 
-    it('tells people on stderr what to type next, and nothing on stdout', async () => {
+    it('prints for people on stderr what to type next, and nothing on stdout', async () => {
       const { code, stdout, stderr } = await sandbox.clawctl('clawdinator-1', ['fleet', 'deploy', 'all'])
       expect({ code, stdout }).to.deep.equal({ code: 3, stdout: '' })
       expect(stderr).to.match(/^request [\w-]+\nError \(BOT_DEPLOY_ALL\): .+\n {2}.*--requested-by NAME.*\n$/)

@@ -84,10 +84,10 @@ describe('clawctl sandbox', () => {
         SIGTERM: () => interrupted('SIGTERM'),
         SIGINT: () => interrupted('SIGINT'),
       })
-    let told: ReturnType<typeof begin>
+    let results: ReturnType<typeof begin>
     let sandbox: TestSandbox
     before(async () => {
-      told = begin()
+      results = begin()
       sandbox = await TestSandbox.start()
     })
     after(() => sandbox.close())
@@ -104,13 +104,13 @@ describe('clawctl sandbox', () => {
     })
 
     it('runs several commands in one sandbox, with clawctl in PATH', async () => {
-      const outcome = await told.several
+      const outcome = await results.several
       expect(outcome.code, outcome.stderr).to.equal(0)
       expect(outcome.json().fleet.instances[1]).to.include({ id: 'clawdinator-2', state: 'running', health: 'healthy' })
     })
 
     it('leaves nothing behind, whatever the command left undone', async () => {
-      const { code, left } = await told.undone
+      const { code, left } = await results.undone
       expect(code).to.equal(0)
       expect(left).to.deep.equal(NOTHING)
     })
@@ -123,7 +123,7 @@ describe('clawctl sandbox', () => {
 
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       it(`leaves nothing behind after a ${signal} in the middle of a deploy`, async () => {
-        const { code, left } = await told[signal]
+        const { code, left } = await results[signal]
         expect(code).to.not.equal(0)
         expect(left).to.deep.equal(NOTHING)
       })
@@ -142,7 +142,7 @@ describe('clawctl sandbox', () => {
       expect(outer).to.match(/session\.json$/)
       expect(inner).to.equal(outer)
       expect(rest).to.deep.equal(['3', '1', '2'])
-      expect(stderr).to.include('SELF_DEPLOY').and.include('belong to a fresh sandbox')
+      expect(stderr).to.include('SELF_DEPLOY').and.include('need a fresh sandbox')
     })
 
     it('joins, and adds its faults for as long as its command runs', async () => {
@@ -156,7 +156,7 @@ describe('clawctl sandbox', () => {
         .and.match(/\n4\n0\n$/)
     })
 
-    it('joins several times at once', async () => {
+    it('joins several times concurrently', async () => {
       await Promise.all(['a', 'b', 'c', 'd'].map(() => sandbox.inner.environment({ kind: 'ci' }, surroundings())))
     })
 
@@ -178,7 +178,7 @@ describe('clawctl sandbox', () => {
 
   describe('what it does not understand', () => {
     const cases: [string, string[], RegExp][] = [
-      ['no command', [], /There is no command to run\.\n {2}Give it after --/],
+      ['no command', [], /No command to run was given\.\n {2}Write it after --/],
       ['a program that is not there', ['--', 'no-such-program'], /"no-such-program" can't be run/],
       ['a role', ['--as', 'lapto', '--', 'true'], /no role "lapto"\.\n {2}Did you mean --as laptop\?/],
       ['an instance as a role', ['--as', 'clawdinator1', '--', 'true'], /Did you mean --as clawdinator-1\?/],

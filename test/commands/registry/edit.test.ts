@@ -73,7 +73,7 @@ describe('clawctl registry add, remove, check', () => {
     expect([await registry(), await hosts()]).to.deep.equal([before, ['clawdinator-1.nix', 'clawdinator-2.nix']])
   })
 
-  it('loses none of several that are added at once', async () => {
+  it('loses none of several concurrent additions', async () => {
     const { runThere, registry } = await checkout('{}')
     const ids = ['a', 'b', 'c', 'd']
     const outcomes = await Promise.all(ids.map((id) => runThere('add', id)))

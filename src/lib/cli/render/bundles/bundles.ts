@@ -13,7 +13,7 @@ const OUTCOME_STYLE: Record<UploadedBundle['outcome'], Parameters<Paint>[0]> = {
 }
 
 /** `bootstrap upload` for people. */
-export function renderUpload({ bundles, dryRun, strays }: UploadResult, paint: Paint): string {
+export function renderBundleUpload({ bundles, dryRun, strays }: UploadResult, paint: Paint): string {
   const rows = bundles.map((bundle) => [
     bundle.id,
     paint(OUTCOME_STYLE[bundle.outcome], dryRun ? WOULD[bundle.outcome] : bundle.outcome),
