@@ -89,6 +89,10 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     const { createGit } = await import('../adapters/bundles/seeds/git.js')
     return createGit(env, settings.uploadSettings(env).githubToken)
   }
+  const announce = async () => {
+    const urls = settings.webhooks(env)
+    return urls === null ? null : (await import('../adapters/deploy/webhooks.js')).createWebhooks(urls, userAgent)
+  }
   const bundleScratch = lazy(async () => {
     const make = await scratch()
     return lazy(() => {
@@ -151,6 +155,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
         fleet: () => waiting('Reading the fleet', plane.fleet),
         host: (id) => waiting(`Reading ${id}`, () => plane.host(id)),
         deploys: (limit) => waiting('Reading the deploys', () => plane.deploys(limit)),
+        history: (page) => waiting('Reading the deploys', () => plane.history(page)),
       }
     },
     qrCode: async () => (await import('../adapters/people/qrCode.js')).qrCode,
@@ -229,6 +234,11 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     identities: async () => {
       const { ageIdentities } = await import('../adapters/bundles/ageIdentities.js')
       return ageIdentities({ file: flags.identity, folder: flags['identities-dir'] })
+    },
+    secretText: async () => {
+      const folder = await scratch()
+      const { secretText } = await import('../adapters/secretText.js')
+      return secretText(env, () => folder('clawctl-secrets-', env))
     },
     keys: async () => (await import('../adapters/bundles/ageIdentities.js')).ageKeys,
     seeds: async () => {
@@ -314,6 +324,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
         deploy: async () => ({
           ...(await pick('registry', 'compute', 'store', 'bundles', 'tofu', 'clock', 'progress', 'report', 'planFile')),
           machines: await port('fleetMachines'),
+          announce: await announce(),
           run: settings.workflowRun(env),
           // Without GitHub the lock of a run that was lost is left to a person.
           runs: await port('github').catch(() => null),

@@ -1,4 +1,4 @@
-import type { DeployHost, HOST_STEPS, HostEvidence, Order } from '../../domain/contract/index.js'
+import type { Deploy, DeployHost, HOST_STEPS, HostEvidence, Order } from '../../domain/contract/index.js'
 import type { FleetImage } from '../../domain/deploy/image.js'
 import type { ClawctlError } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry/registry.js'
@@ -30,6 +30,9 @@ export interface Machines {
   /** Marks an AMI as failed in the deploy with this request id. */
   markFailed(ami: string, requestId: string): Promise<void>
 }
+
+/** Posts the end of a deploy where people hear of it. Never rejects: what went wrong, one clause each. */
+export type Announce = (deploy: Deploy) => Promise<string[]>
 
 export interface HostDeployPorts {
   compute: Compute
