@@ -71,7 +71,7 @@ export function stepsToAdd(facts: StepFacts): Step[] {
     {
       id: 'control-token',
       title: `A control token of its own, by which the Control API knows it: ${CONTROL_TOKEN.ownNameFor?.(entry)}.age in nix-secrets`,
-      ...told(facts.controlToken),
+      ...stateOf(facts.controlToken),
       command: `clawctl token add ${id} --secrets-dir nix-secrets --mode ci`,
     },
     {
