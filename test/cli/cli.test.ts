@@ -131,7 +131,7 @@ describe('the command line', () => {
       ['fleet', 'deploy', 'clawdinator-9', '--request-id', 'request-0001'],
       { env },
     )
-    expect(code).to.equal(3)
+    expect(code).to.equal(2)
     expect(stderr).to.match(/^::error title=UNKNOWN_TARGET::There is no instance/m)
   })
 

@@ -53,7 +53,7 @@ describe('bootstrap and secrets', () => {
     expectFailure(laptop, 'NOT_CI', 3)
     expectFailure(host, 'ON_AGENT_HOST', 3)
     expectFailure(empty, 'USAGE', 2)
-    expectFailure(unknown, 'UNKNOWN_TARGET', 3)
+    expectFailure(unknown, 'UNKNOWN_TARGET', 2)
   })
 
   it('uploads, verifies and deploys: one document on stdout, nothing twice', async () => {

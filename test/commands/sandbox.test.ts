@@ -1,5 +1,6 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
 import { execa } from 'execa'
@@ -239,5 +240,63 @@ describe('clawctl sandbox', () => {
         expect(await leftIn(folder)).to.deep.equal(NOTHING)
       })
     }
+  })
+
+  describe('up --detach, status, down', () => {
+    for (const shell of ['bash', 'zsh']) {
+      it(`gives ${shell} its variables and a prompt, and takes them back with all that ran`, async function () {
+        if (!(process.env.PATH ?? '').split(':').some((at) => existsSync(join(at, shell)))) {
+          process.stdout.write(`    ${shell} is not installed\n`)
+          this.skip()
+        }
+        const { folder, env } = await ownFolder()
+        const script = `
+          clawctl() { "$NODE" "$BIN" "$@"; }
+          PS1='$ '; export AWS_PROFILE=mine
+          eval "$(clawctl sandbox up --detach)" || exit 9
+          unset -f clawctl
+          echo "prompt $PS1 profile \${AWS_PROFILE-none}"
+          command clawctl fleet status --json | head -2
+          command clawctl sandbox status
+          ls "$TMPDIR"
+          BEFORE=$PATH
+          eval "$(command clawctl sandbox down)" || exit 8
+          echo "after $PS1 sandbox \${CLAWCTL_SANDBOX-none}"
+          case $PATH in *clawctl-sandbox*) echo "path $PATH" ;; esac
+          "$NODE" "$BIN" sandbox status`
+        const { exitCode, stdout, stderr } = await execa(shell, [...(shell === 'zsh' ? ['-f'] : []), '-c', script], {
+          env: { ...env, NODE: process.execPath, BIN },
+          extendEnv: false,
+          cwd: ROOT,
+          reject: false,
+        })
+        expect(exitCode, stderr).to.equal(0)
+        expect(stdout).to.include('prompt (sandbox) $  profile none').and.include('"ok": true')
+        expect(stdout).to.match(/^\*\s+\S*clawctl-sandbox-\w+\s+http:/m)
+        expect(stdout).to.include('after $  sandbox none').and.include('No sandbox is running.')
+        expect(stdout).not.to.match(/^path /m)
+        expect(stderr).to.match(/^Ended \S*clawctl-sandbox-\w+\.$/m)
+        expect(await leftIn(folder)).to.deep.equal(NOTHING)
+      })
+    }
+
+    it('fails as one in the foreground does, and leaves nothing', async () => {
+      const { folder, env } = await ownFolder()
+      const outcome = await clawctl(['sandbox', 'up', '--detach', '--fault', 'host:crsh'], { env, process: true })
+      expect(outcome.code).to.equal(2)
+      expect(outcome.stderr).to.include('Did you mean host:crash?')
+      expect(await leftIn(folder)).to.deep.equal(NOTHING)
+    })
+
+    it('ends when its time is up', async () => {
+      const { folder, env } = await ownFolder()
+      const outcome = await clawctl(['sandbox', 'up', '--detach', '--for', '100ms', '--json'], {
+        env,
+        process: true,
+        printsSecrets: true,
+      })
+      expect(outcome.json().sandbox.env).to.have.property('CLAWCTL_SANDBOX')
+      expect(await leftIn(folder)).to.deep.equal(NOTHING)
+    })
   })
 })

@@ -49,7 +49,8 @@ export function surroundings(): Record<string, string> {
     NODE_EXTRA_CA_CERTS: _c,
     ...rest
   } = cleanEnvironment(process.env)
-  return rest
+  // Nor what the developer saved with `clawctl login`.
+  return { ...rest, XDG_CONFIG_HOME: '/nowhere' }
 }
 
 /** Runs a program to its end. */

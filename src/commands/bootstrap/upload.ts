@@ -48,6 +48,8 @@ export default class BootstrapUpload extends BaseCommand<typeof BootstrapUpload>
     'dry-run': boolean({ summary: 'Check and pack everything, upload nothing.' }),
   }
 
+  protected override readonly inJobSummary = true
+
   async work() {
     const { context, args, flags } = this
     const { bundles: store, ...ports } = await context.pick(

@@ -98,7 +98,7 @@ describe('clawctl registry add, remove, check', () => {
       [['add', 'clawdinator-2', '--host', 'x'], 'REGISTRY_CONFLICT', 2],
       [['add', '../x'], 'INVALID_REQUEST', 2],
       [['add', 'x', '--host', ''], 'USAGE', 2],
-      [['remove', 'clawdinator-3'], 'UNKNOWN_TARGET', 3],
+      [['remove', 'clawdinator-3'], 'UNKNOWN_TARGET', 2],
       [['add', 'x', '--pr'], 'NOT_CONFIGURED', 4],
     ]
     const outcomes = await Promise.all(refusals.map(([args]) => run(...args, '--json')))
