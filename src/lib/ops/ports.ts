@@ -93,7 +93,7 @@ export interface Tofu {
   plan(request: PlanRequest): Promise<unknown>
   /** Applies exactly the saved plan. @throws APPLY_FAILED, STATE_LOCKED */
   apply(file: string): Promise<void>
-  /** Releases the state's lock, whoever holds it: for a holder that is known to be over. */
+  /** Releases the state's lock of any holder. Only for a holder that is known to have ended. */
   unlock(lockId: string): Promise<void>
   /** Untaints a resource, so that OpenTofu does not replace it. @throws ClawctlError APPLY_FAILED, STATE_LOCKED */
   untaint(address: string): Promise<void>
