@@ -71,7 +71,7 @@ export function stepsToAdd(facts: StepFacts): Step[] {
     {
       id: 'control-token',
       title: `Its own control token, which authenticates it to the Control API: ${CONTROL_TOKEN.ownNameFor?.(entry)}.age in nix-secrets`,
-      ...facts.controlToken,
+      ...stateOf(facts.controlToken),
       command: `clawctl token add ${id} --secrets-dir nix-secrets --mode ci`,
     },
     {
