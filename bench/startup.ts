@@ -46,7 +46,7 @@ async function measure(): Promise<void> {
   const server = await startServer()
   try {
     const packed = JSON.parse(
-      execFileSync('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], {
+      execFileSync('npm', ['pack', '--json', '--silent', '--pack-destination', folder], {
         encoding: 'utf8',
         stdio: ['ignore', 'pipe', 'ignore'],
       }),

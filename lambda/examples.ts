@@ -1,4 +1,4 @@
-import type { Check, Deploy, DeployRequest, Fleet } from '../src/lib/domain/contract/index.js'
+import type { Check, Deploy, Fleet, HostView, OrderRequest } from '../src/lib/domain/contract/index.js'
 import type { RouteExample } from './routes.js'
 
 /** What the contract's document shows; a test parses each with the schemas of its route. */
@@ -7,7 +7,7 @@ const REQUEST_ID = '7d9b0c5e-3f52-4a53-9d7a-0c1f6b6d2a11'
 const RUN_URL = 'https://github.com/openclaw/clawdinators/actions/runs/20000000001'
 const AMI = 'ami-0123456789abcdef0'
 
-const request: DeployRequest = {
+const request: OrderRequest = {
   target: 'clawdinator-2',
   caller: 'clawdinator-1',
   requestedBy: 'Jo',
@@ -17,10 +17,10 @@ const request: DeployRequest = {
 const queued: Deploy = {
   requestId: REQUEST_ID,
   target: 'clawdinator-2',
-  ami: null,
   amiOverride: null,
   caller: 'clawdinator-1',
   requestedBy: 'Jo',
+  ami: null,
   status: 'queued',
   waitsFor: null,
   queuePosition: 1,
@@ -123,6 +123,54 @@ export const getDeploy: readonly RouteExample[] = [
 
 export const fleet: readonly RouteExample[] = [
   { title: 'The fleet', path: '/v1/fleet', answer: { status: 200, body: { ok: true, fleet: fleetNow } } },
+]
+
+const AGO = '2026-11-19T09:13:05.000Z'
+const hostNow: HostView = {
+  id: 'clawdinator-1',
+  registered: true,
+  active: { instanceId: 'i-0123456789abcdef1', deploy: REQUEST_ID, at: AGO },
+  machines: [
+    {
+      instanceId: 'i-0123456789abcdef1',
+      slot: 'a',
+      role: 'serving',
+      state: 'running',
+      instanceType: 't3.large',
+      publicIp: '203.0.113.7',
+      launchedAt: '2026-11-19T09:12:40.000Z',
+      requestId: REQUEST_ID,
+      ami: { id: AMI, name: 'clawdinator-3f1c0a', createdAt: '2026-11-19T08:00:00.000Z', failedIn: null },
+      health: 'healthy',
+      reason: 'running, checks passed, gateway connected',
+      heartbeatAt: '2026-11-20T10:00:00.000Z',
+      stage: 'active',
+      stages: [
+        { stage: 'booted', at: AGO },
+        { stage: 'active', at: '2026-11-19T09:15:20.000Z' },
+      ],
+      failure: null,
+      gateway: {
+        ...{ state: 'active', mainPid: 812, restarts: 0, activeSince: '2026-11-19T09:15:20.000Z' },
+        ...{ channels: [{ name: 'discord', connected: true, reason: null }], plugins: [] },
+        probedAt: '2026-11-20T10:00:00.000Z',
+      },
+      revision: '3f1c0a',
+      imageRevision: '3f1c0a',
+      bundleGeneration: 3,
+      selfUpdate: null,
+      console: [],
+    },
+  ],
+  deploys: [],
+}
+
+export const host: readonly RouteExample[] = [
+  {
+    title: 'A host that is well',
+    path: '/v1/fleet/clawdinator-1',
+    answer: { status: 200, body: { ok: true, host: hostNow } },
+  },
 ]
 
 const checks: Check[] = [

@@ -45,7 +45,7 @@ export function recentPorts(ports: LambdaPorts, recent: Recent): LambdaPorts {
     compute: {
       ...compute,
       describeHosts: () => recent.get('hosts', compute.describeHosts),
-      latestImage: () => recent.get('image', compute.latestImage),
+      fleetImages: () => recent.get('images', compute.fleetImages),
     },
     store: store && {
       ...store,

@@ -75,8 +75,9 @@ export async function runRoute(
   if (asked.isSecret([found.parameters, Object.fromEntries(request.query)])) throw holdsToken()
   const path = route.parameters?.safeParse(found.parameters)
   if (path && !path.success) {
-    throw new ClawctlError('NOT_FOUND', 'There is no deploy with such a request id.', {
-      hint: 'See `clawctl fleet history` for the ids.',
+    const [name] = Object.keys(found.parameters)
+    throw new ClawctlError('NOT_FOUND', `There is nothing with such ${name === 'id' ? 'an id' : 'a request id'}.`, {
+      hint: `See \`clawctl fleet ${name === 'id' ? 'status' : 'history'}\` for the ids.`,
     })
   }
   const query = parseQuery(route, request.query)

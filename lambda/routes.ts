@@ -3,9 +3,11 @@ import * as z from 'zod/mini'
 import {
   deployAnswerSchema,
   deployDetailAnswerSchema,
-  deployRequestSchema,
   deploysAnswerSchema,
   fleetAnswerSchema,
+  hostAnswerSchema,
+  ID_PATTERN,
+  orderSchema,
   preflightAnswerSchema,
   REQUEST_ID_PATTERN,
 } from '../src/lib/domain/contract/index.js'
@@ -14,6 +16,7 @@ import { ClawctlError, type Code } from '../src/lib/domain/errors.js'
 import { getDeploy, listDeploys } from '../src/lib/ops/deploy/deploys.js'
 import { dispatchDeploy } from '../src/lib/ops/deploy/dispatchDeploy.js'
 import { fleetStatus } from '../src/lib/ops/deploy/fleetStatus.js'
+import { showHost } from '../src/lib/ops/deploy/showHost.js'
 import { serverPreflight } from '../src/lib/ops/preflight/serverPreflight.js'
 import type { Identity } from './authenticate.js'
 import type { LambdaPorts } from './context.js'
@@ -115,13 +118,16 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/deploys',
     name: 'createDeploy',
     summary: 'Ask for a deploy. The same request id again answers the run that it started before.',
-    body: deployRequestSchema,
+    body: orderSchema,
     answer: { status: 202, schema: deployAnswerSchema },
     codes: [
       ...COMMON_CODES,
       'PAYLOAD_TOO_LARGE',
       'INVALID_TARGET',
       'INVALID_AMI',
+      'AMI_NOT_FOUND',
+      'AMI_REFUSED',
+      'AMI_FAILED_BEFORE',
       'UNKNOWN_TARGET',
       'SELF_DEPLOY',
       'BOT_DEPLOY_ALL',
@@ -196,6 +202,20 @@ export const ROUTES: readonly Route[] = [
     examples: examples.fleet,
     async run(_input, ports) {
       return { fleet: await fleetStatus(ports.recent()) }
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/fleet/{id}',
+    name: 'host',
+    summary: 'One instance: its machines with boot, health and console, who may act, its last deploys.',
+    parameters: z.object({ id: z.string().check(z.regex(ID_PATTERN)) }),
+    answer: { status: 200, schema: hostAnswerSchema },
+    codes: [...COMMON_CODES, 'NOT_FOUND', 'UNKNOWN_TARGET', ...REGISTRY_CODES, ...UPSTREAM_CODES],
+    examples: examples.host,
+    async run({ path, tell }, ports) {
+      tell({ target: path.id })
+      return { host: await showHost(path.id, ports.recent()) }
     },
   }),
   route({

@@ -53,17 +53,24 @@ function scenes(first: string, second: string): Scene[] {
       exit: 0,
     },
     {
-      about: 'A newer image is published, and it is bad: hosts that boot it never become healthy.',
+      about:
+        'A newer image is published, and it is bad. Nobody notices: the old host goes on until its successor passes.',
       as: 'laptop',
       commands: [['fleet', 'deploy', second, '--wait']],
       exit: 6,
       before: (sandbox) => {
         sandbox.publishImage()
-        sandbox.faults.add({ on: 'host', kind: 'unhealthy', id: null })
+        sandbox.faults.add({ on: 'host', kind: 'bad-token', id: null })
       },
     },
     {
-      about: 'It was rolled back, and the audit trail says who asked for what.',
+      about: 'Why: what was seen of the successor before it was removed.',
+      as: 'laptop',
+      commands: [['fleet', 'show', second]],
+      exit: 0,
+    },
+    {
+      about: 'Nothing has changed, the AMI is marked, and the audit trail says who asked for what.',
       as: 'laptop',
       commands: [
         ['fleet', 'status'],

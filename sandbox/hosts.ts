@@ -1,7 +1,6 @@
-import { activeKey, heartbeatKey, machineHeartbeatKey } from '../src/lib/domain/bundles/manifest.js'
+import { activeKey, heartbeatKey } from '../src/lib/domain/bundles/manifest.js'
 import {
   activeMachineSchema,
-  type Heartbeat,
   type HostStage,
   instanceIdSchema,
 } from '../src/lib/domain/contract/index.js'
@@ -16,7 +15,7 @@ export interface HostsOptions {
   faults: Faults
   /** From launch until the checks pass and the host reads its bundle; it is running after half of it. */
   bootMs?: number
-  /** Between two heartbeats of a host without news. */
+  /** Between two heartbeats of a host without news: a minute on a real one. */
   beatMs?: number
   /** Between two looks at who may act: of a machine in standby, and of an active one. 3 s and 60 s on a real host. */
   standbyMs?: number
@@ -30,6 +29,8 @@ export interface HostsOptions {
 }
 
 const SHUTDOWN_MS = 100
+/** What was running before the sandbox has been for long. */
+const ADOPTED_MS = 10 * 60_000
 /**
  * The machines behind the instances: they boot, install their bundle, start a gateway and send heartbeats, as the NixOS
  * hosts would, with what their user data says and their role allows. A machine without the user data of a host boots
@@ -49,7 +50,7 @@ export class Hosts {
   constructor({ world, faults, beforeUp, onNote, ...given }: HostsOptions) {
     this.#world = world
     this.#faults = faults
-    this.#options = { bootMs: 300, beatMs: 10_000, standbyMs: 60, activeMs: 500, retryMs: 500, ...given }
+    this.#options = { bootMs: 300, beatMs: 500, standbyMs: 60, activeMs: 500, retryMs: 500, ...given }
     this.#beforeUp = beforeUp
     this.#note = onNote ?? (() => {})
   }
@@ -85,6 +86,8 @@ export class Hosts {
     for (const stage of ['booted', 'bundle', 'secrets', 'repositories', 'switch'] as const) this.#reach(machine, stage)
     machine.generation = this.#bundle(machine).generation
     this.#act(machine)
+    machine.gateway.since = new Date(this.#world.now().getTime() - ADOPTED_MS).toISOString()
+    this.#report(machine)
     this.#keepBeating(machine)
   }
 
@@ -265,22 +268,12 @@ export class Hosts {
       Object.assign(gateway, { pid: this.#pids, restarts: gateway.restarts + 1, since: this.#now() })
     }
     const heartbeat = heartbeatOf(machine, this.#revisionOf(instance), this.#now())
-    const refused = access.put(bucket, machineHeartbeatKey(id, instance.id), JSON.stringify(heartbeat))
+    const refused = access.put(bucket, heartbeatKey(id, instance.id), JSON.stringify(heartbeat))
     if (refused) {
       this.#note(`${id} (${instance.id}) can't send a heartbeat: ${refused}`)
       return false
     }
-    if (gateway.running === 'active') this.#reportAsBefore(machine)
     return true
-  }
-
-  /** The heartbeat of schema 1, for who reads that one. */
-  #reportAsBefore({ instance, id, bucket, gateway }: Machine): void {
-    const heartbeat: Heartbeat = {
-      ...{ instanceId: instance.id, amiId: instance.imageId, revision: this.#revisionOf(instance) },
-      ...{ service: gateway.crashes ? 'failed' : 'active', at: this.#now() },
-    }
-    this.#world.putObject(bucket, heartbeatKey(id), JSON.stringify(heartbeat), { contentType: 'application/json' })
   }
 
   #keepBeating(machine: Machine): void {

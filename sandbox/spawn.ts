@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execa } from 'execa'
 import { ClawctlError } from '../src/lib/domain/errors.js'
 import { type Signals, signalExitCode } from './signals.js'
 
@@ -16,22 +16,27 @@ export async function runProgram(
 ): Promise<number> {
   if (signals.first) return signalExitCode(signals.first)
   const [program, ...args] = command
-  const child = spawn(program, args, { env, stdio: ['inherit', onOutput ? 'pipe' : 'inherit', 'inherit'] })
+  const child = execa(program, args, {
+    env,
+    extendEnv: false,
+    stdio: ['inherit', onOutput ? 'pipe' : 'inherit', 'inherit'],
+    buffer: false,
+    reject: false,
+    cleanup: false,
+    forceKillAfterDelay: false,
+  })
   child.stdout?.setEncoding('utf8').on('data', (text) => onOutput?.(text))
   signals.forwardTo((signal) => {
     if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal)
   })
   try {
-    return await new Promise((resolve, reject) => {
-      child.once('error', (error: NodeJS.ErrnoException) => {
-        const why = error.code === 'ENOENT' ? 'There is no such program' : error.message
-        reject(
-          new ClawctlError('USAGE', `${JSON.stringify(program)} can't be run: ${why}.`, {
-            hint: 'Give a program and its arguments after --; for shell syntax: -- bash -c "…".',
-          }),
-        )
-      })
-      child.once('close', (code, signal) => resolve(code ?? (signal ? signalExitCode(signal) : 1)))
+    const { exitCode, signal, cause } = await child
+    if (exitCode !== undefined) return exitCode
+    if (signal !== undefined) return signalExitCode(signal)
+    const { code, message } = cause as NodeJS.ErrnoException
+    const why = code === 'ENOENT' ? 'There is no such program' : message
+    throw new ClawctlError('USAGE', `${JSON.stringify(program)} can't be run: ${why}.`, {
+      hint: 'Give a program and its arguments after --; for shell syntax: -- bash -c "…".',
     })
   } finally {
     signals.forwardTo(null)

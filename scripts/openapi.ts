@@ -22,25 +22,28 @@ reserved concurrency (429) or does not answer (502, 503, 504).`
 
 /** What a schema can't say, by its path in the document. A test fails for a path that is not there. */
 const NOTES: Record<string, Json> = {
-  'DeployRequest.target': {
+  'Order.target': {
     description: '`all`, or an instance id of nix/instances.json. There is no default.',
     examples: ['clawdinator-2'],
   },
-  'DeployRequest.amiOverride': {
+  'Order.amiOverride': {
     description:
       'Deploy this AMI instead of the latest: `ami-` and 8 or 17 hexadecimal digits. Empty is as good as absent.',
   },
-  'DeployRequest.caller': {
+  'Order.caller': {
     description:
       'The instance that asks. It may not be the target, and must be the one that the token belongs to, if any.',
   },
   // Blanks around a name are dropped before it is looked at, so a name of blanks is none.
-  'DeployRequest.requestedBy': {
+  'Order.requestedBy': {
     description: 'The person who asked. Without one, an instance that asks counts as a bot.',
     pattern: '^(?=.*\\S)[^\\p{C}\\p{Zl}\\p{Zp}]{1,64}$',
   },
-  'DeployRequest.requestId': {
+  'Order.requestId': {
     description: 'The same id twice starts one run. Made by the server where it is left out.',
+  },
+  'Order.strategy': {
+    description: "How a host is replaced. Absent: the repository's default.",
   },
   'Error.code': { description: 'The closed list of docs/errors.md, which may grow.' },
   'Deploy.ami': { description: 'The AMI that is deployed: the override, or what the run resolved; null until it has.' },
@@ -63,7 +66,7 @@ const NOTES: Record<string, Json> = {
 
 const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** `deployRequestSchema` is DeployRequest. */
+/** `orderSchema` is Order. */
 const NAMES = new Map<unknown, string>(
   Object.entries(contract).flatMap(([name, value]): [unknown, string][] =>
     name.endsWith('Schema') ? [[value, name[0]?.toUpperCase() + name.slice(1).replace(/Schema$/, '')]] : [],

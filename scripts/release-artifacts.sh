@@ -18,8 +18,7 @@ mkdir -p "$1"
 folder=$(cd "$1" && pwd)
 version=$(node -p 'require("./package.json").version')
 
-npm run --silent build
-npm pack --silent --ignore-scripts --pack-destination "$folder" >/dev/null
+npm pack --silent --pack-destination "$folder" >/dev/null
 cp dist/lambda.zip "$folder/lambda-$version.zip"
 # npm stamps each SBOM with a time and a random number.
 npm sbom --sbom-format cyclonedx --omit dev --package-lock-only |

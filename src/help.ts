@@ -1,8 +1,18 @@
 import { Help } from '@oclif/core/help'
+import { unknownCommand } from './lib/cli/failure.js'
 import { EXIT_CODES } from './lib/domain/errors.js'
 
 /** oclif's help with the exit codes, which scripts need and nobody should have to look up elsewhere. */
 export default class ClawctlHelp extends Help {
+  override async showHelp(argv: string[]): Promise<void> {
+    try {
+      await super.showHelp(argv)
+    } catch (error) {
+      const [, id] = /^Command (\S+) not found\.$/.exec((error as Error).message) ?? []
+      throw id === undefined ? error : unknownCommand(id, this.config)
+    }
+  }
+
   override formatRoot(): string {
     const start = [
       '$ clawctl sandbox demo             the whole plane on this machine, in half a minute',

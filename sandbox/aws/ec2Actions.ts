@@ -6,6 +6,7 @@ import {
   describeInstances,
   getConsoleOutput,
   runInstances,
+  startInstances,
   stopInstances,
   terminateInstances,
 } from './ec2Instances.js'
@@ -33,6 +34,7 @@ export const EC2_ACTIONS: Record<string, Action> = {
   DescribeInstances: describeInstances,
   DescribeInstanceStatus: describeInstanceStatus,
   RunInstances: runInstances,
+  StartInstances: startInstances,
   StopInstances: stopInstances,
   TerminateInstances: terminateInstances,
   GetConsoleOutput: getConsoleOutput,

@@ -214,6 +214,9 @@ export function getConsoleOutput(world: World, query: Query) {
 
 export const terminateInstances = (world: World, query: Query) => end(query, world, (id) => world.terminate(id))
 
+/** StartInstances. */
+export const startInstances = (world: World, query: Query) => end(query, world, (id) => world.start(id))
+
 /** StopInstances. A stopped machine keeps its volume and loses its public address. */
 export const stopInstances = (world: World, query: Query) => {
   query.boolean('Force')

@@ -319,6 +319,25 @@ export class World extends ObjectStorage {
     return { instance, previous }
   }
 
+  /**
+   * Begins to start a stopped instance, which boots anew; one that runs goes on.
+   * @throws AwsError InvalidInstanceID.NotFound, IncorrectInstanceState
+   */
+  start(id: string): { instance: Instance; previous: InstanceState } {
+    const instance = this.instances.get(id)
+    if (!instance) throw new AwsError('InvalidInstanceID.NotFound', 400, `The instance ID '${id}' does not exist`)
+    const previous = instance.state
+    if (previous !== 'running' && previous !== 'pending' && previous !== 'stopped') {
+      const message = `The instance '${id}' is not in a state from which it can be started.`
+      throw new AwsError('IncorrectInstanceState', 400, message)
+    }
+    if (previous === 'stopped') {
+      Object.assign(instance, { state: 'pending', checks: 'initializing', launchTime: this.now() })
+      for (const listener of this.#launched) listener(instance)
+    }
+    return { instance, previous }
+  }
+
   /** Called with every instance that is launched; the result unregisters. */
   onLaunch(listener: InstanceListener): () => void {
     this.#launched.add(listener)

@@ -1,7 +1,7 @@
-import { spawn } from 'node:child_process'
 import { readdir, readFile, readlink } from 'node:fs/promises'
 import { StringDecoder } from 'node:string_decoder'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { execa } from 'execa'
 
 /** How a step that has to stop is stopped. */
 export interface StopPolicy {
@@ -41,20 +41,21 @@ export class ProcessGroups {
   /** Runs one program in a process group of its own; resolves with its exit code, null where a signal ended it. */
   async run(request: ProcessRequest): Promise<number | null> {
     const { policy, stop, lost } = request
-    const child = spawn(request.file, request.args, {
+    const child = execa(request.file, request.args, {
       cwd: request.cwd,
       env: request.env,
+      extendEnv: false,
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
+      buffer: false,
+      reject: false,
+      cleanup: false,
     })
-    const exited = new Promise<number | null>((resolve, reject) => {
-      child.once('error', reject)
-      child.once('exit', (code) => resolve(code))
-    })
+    const { pid } = child
+    if (pid === undefined) throw (await child).cause
+    const exited = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)))
     const closed = new Promise<void>((resolve) => child.once('close', () => resolve()))
     for (const stream of [child.stdout, child.stderr]) readLines(stream, request.onLine)
-    const pid = child.pid
-    if (pid === undefined) return await exited // rejects with the reason
     this.#groups.add(pid)
 
     const over = new AbortController()

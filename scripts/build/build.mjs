@@ -5,10 +5,12 @@ import { build } from 'esbuild'
 import { inlineSchemas } from './inline-schemas.mjs'
 import { lazyRequires } from './lazy-requires.mjs'
 import { thirdPartyLicenses } from './licenses.mjs'
+import { restoreManifest } from './pack-manifest.mjs'
 import { zipLambda } from './zip-lambda.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 process.chdir(root)
+await restoreManifest()
 const { version } = JSON.parse(await readFile('package.json', 'utf8'))
 
 const REQUIRE =
@@ -39,6 +41,7 @@ const common = {
 const OURS = new Set([
   'THIRD_PARTY_LICENSES',
   'chunks',
+  'commandNotFound.js',
   'commands',
   'help.js',
   'lambda',
@@ -62,6 +65,7 @@ const [cli, lambda] = await Promise.all([
     entryPoints: [
       { in: 'src/main.ts', out: 'main' },
       { in: 'src/help.ts', out: 'help' },
+      { in: 'src/commandNotFound.ts', out: 'commandNotFound' },
       { in: 'sandbox/tofu/main.ts', out: 'sandbox/tofu' },
       ...commands,
     ],

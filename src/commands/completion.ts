@@ -1,8 +1,8 @@
 import { string as stringArg } from '@oclif/core/args'
-import { BaseCommand } from '../lib/cli/baseCommand.js'
+import { BaseCommand, type Result } from '../lib/cli/baseCommand.js'
 import { completionScript, SHELLS, type Shell } from '../lib/cli/completion.js'
 
-export default class Completion extends BaseCommand {
+export default class Completion extends BaseCommand<typeof Completion> {
   static override summary = 'Print the completion script of your shell.'
   static override examples = [
     'source <(<%= config.bin %> <%= command.id %> bash)',
@@ -12,8 +12,7 @@ export default class Completion extends BaseCommand {
     shell: stringArg({ description: 'Which shell.', options: [...SHELLS], required: true }),
   }
 
-  async run(): Promise<object> {
-    const { args } = await this.parse(Completion)
+  async work() {
     const commands = this.config.commands
       .filter((command) => !command.hidden)
       .map((command) => ({
@@ -28,8 +27,10 @@ export default class Completion extends BaseCommand {
           options: flag.type === 'option' ? (flag.options ?? []) : [],
         })),
       }))
-    const script = completionScript(args.shell as Shell, commands)
-    process.stdout.write(this.jsonEnabled() ? '' : script)
-    return { script }
+    return { script: completionScript(this.args.shell as Shell, commands) }
+  }
+
+  override render({ script }: Result<this>) {
+    return script.replace(/\n$/, '')
   }
 }

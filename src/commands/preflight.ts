@@ -1,10 +1,10 @@
 import { boolean } from '@oclif/core/flags'
-import { BaseCommand } from '../lib/cli/baseCommand.js'
+import { BaseCommand, type Result } from '../lib/cli/baseCommand.js'
 import { secretsDirFlag } from '../lib/cli/bundleFlags.js'
 import { renderPreflight, renderPreflightForChat } from '../lib/cli/render/preflight.js'
 import { preflight, refuseFlight } from '../lib/ops/preflight/preflight.js'
 
-export default class PreflightCommand extends BaseCommand {
+export default class PreflightCommand extends BaseCommand<typeof PreflightCommand> {
   static override summary = "Make the runbook's checks before a flight: what must hold for deploys from chat alone."
   static override description =
     'On a laptop and on a host it asks the Control API what only the server sees, and looks at what the checkout and this machine can tell. In ci mode it asks AWS and GitHub itself. Changes nothing. Ends with 1 where a check failed; a check that nobody could make fails nothing.'
@@ -21,13 +21,15 @@ export default class PreflightCommand extends BaseCommand {
     'secrets-dir': secretsDirFlag,
   }
 
-  async run(): Promise<object> {
-    const { flags, raw } = await this.parse(PreflightCommand)
-    this.refuseEmptyFlags(raw)
-    const context = this.context(flags)
-    const flight = await preflight(await context.preflightWiring(flags['secrets-dir']))
-    this.log(flags.chat ? renderPreflightForChat(flight) : renderPreflight(flight, this.paint))
+  async work() {
+    return { preflight: await preflight(await this.context.port('flight')) }
+  }
+
+  override render({ preflight: flight }: Result<this>) {
+    return this.flags.chat ? renderPreflightForChat(flight) : renderPreflight(flight, this.paint)
+  }
+
+  override verdict({ preflight: flight }: Result<this>) {
     refuseFlight(flight)
-    return { preflight: flight }
   }
 }

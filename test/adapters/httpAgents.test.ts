@@ -29,7 +29,7 @@ const CLIENTS: Record<string, (url: string) => Promise<unknown>> = {
       userAgent: 'clawctl/test',
       patience: { attempts: 1, attemptMs: 2_000 },
     }).list(1),
-  EC2: () => createCompute({ region: REGION, patience: { attempts: 1, attemptMs: 2_000 } }).latestImage(),
+  EC2: () => createCompute({ region: REGION, patience: { attempts: 1, attemptMs: 2_000 } }).fleetImages(),
   S3: () =>
     createObjectStore({ region: REGION, bucket: BUCKET, patience: { attempts: 1, attemptMs: 2_000 } }).list('x'),
   'the signed PUT': () =>

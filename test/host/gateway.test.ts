@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { expect } from 'chai'
-import { machineHeartbeatSchema } from '../../src/lib/domain/contract/index.js'
+import { heartbeatSchema } from '../../src/lib/domain/contract/index.js'
 import { machine, runScript, SYSTEMCTL, throwAwayRoot } from './hostSupport.js'
 
 const TOKEN = `MTIzNDU2Nzg5MDEyMzQ1Njc4.${'GhIjKl'}.${'a1-_'.repeat(7)}`
@@ -168,7 +168,7 @@ describe('heartbeat.sh', () => {
     })
     expect(outcome.code, outcome.stderr).to.equal(0)
     const said = JSON.parse(ec2.puts.at(-1)?.body ?? '')
-    machineHeartbeatSchema.parse(said)
+    heartbeatSchema.parse(said)
     return said
   }
   const upFor = (seconds: number) => {

@@ -17,6 +17,7 @@ import { State } from '../../sandbox/tofu/state.js'
 import { readVariables } from '../../sandbox/tofu/variables.js'
 import { worldCloud } from '../../sandbox/worldCloud.js'
 import { guardPlan } from '../../src/lib/domain/deploy/planGuard.js'
+import { expected } from '../support/fakes.js'
 import { ROOT } from '../support/plane.js'
 
 const STACK = 'infra/opentofu/aws/fleet'
@@ -146,7 +147,7 @@ async function deploy(dir: string): Promise<void> {
   }
   try {
     const { changes, variables, json } = await plan({})
-    guardPlan(json, { id: ID, action: 'create' })
+    guardPlan(json, expected({ kind: 'create', id: ID, slot: 'a' }, PREFIX))
     const next = state.with([])
     const { signal } = new AbortController()
     await applyChanges(changes, { stack, variables }, next, {

@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import * as fc from 'fast-check'
+import { imageOf, NEW } from '../support/fakes.js'
 import { anyEvent, calmPorts, createProbe } from './fuzz.js'
 
 /** `npm run fuzz` runs more, with another seed each time. */
@@ -38,11 +39,7 @@ describe('Control API: any event', () => {
       throw new TypeError('x is undefined')
     }
     expect(await wordOf({ ...ports, compute: { ...ports.compute, describeHosts } })).to.match(/^500: /)
-    const latestImage = async () => ({
-      id: 'ami-1',
-      name: 'cct_fuzz_caller_0123456789',
-      createdAt: '2026-01-01T00:00:00Z',
-    })
-    expect(await wordOf({ ...ports, compute: { ...ports.compute, latestImage } })).to.match(/^a token in the output/)
+    const fleetImages = async () => [imageOf({ ...NEW, name: 'cct_fuzz_caller_0123456789' })]
+    expect(await wordOf({ ...ports, compute: { ...ports.compute, fleetImages } })).to.match(/^a token in the output/)
   })
 })

@@ -3,11 +3,11 @@ import * as fc from 'fast-check'
 import type { LambdaPorts } from '../../lambda/context.js'
 import { createHandler } from '../../lambda/handler.js'
 import { ROUTES } from '../../lambda/routes.js'
-import type { Image } from '../../src/lib/domain/contract/index.js'
+import { formatRunTitle } from '../../src/lib/domain/contract/order.js'
 import type { Host } from '../../src/lib/domain/deploy/host.js'
-import { formatRunTitle, type Run } from '../../src/lib/domain/deploy/run.js'
+import type { Run } from '../../src/lib/domain/deploy/run.js'
 import type { Clock } from '../../src/lib/ops/ports.js'
-import { FakeStore, hostOf, NEW, OLD, registryOf, registrySource, START } from '../support/fakes.js'
+import { FakeStore, hostOf, imageOf, NEW, OLD, registryOf, registrySource, START } from '../support/fakes.js'
 import { answerProblems } from '../support/heldToContract.js'
 
 /**
@@ -203,7 +203,7 @@ export function calmPorts(): LambdaPorts {
   }
   const store = new FakeStore()
   const hosts: Host[] = IDS.slice(0, 1).map((one) => hostOf(one))
-  const images: Image[] = [OLD, NEW]
+  const images = [imageOf(OLD), imageOf(NEW)]
   let runs: Run[] = []
   let count = 0
   return {
@@ -212,17 +212,16 @@ export function calmPorts(): LambdaPorts {
       get: (key) => store.get(key),
       put: (key, one) => store.put(key, one),
       putIf: (key, one, etag) => store.putIf(key, one, etag),
+      delete: (key) => store.delete(key),
       list: (prefix, options) => store.list(prefix, options),
     },
     registry: registrySource(registryOf(...IDS)),
     compute: {
       describeHosts: async () => hosts,
       describeHost: async () => null,
-      findImage: async (one: string) => {
-        const image = images.find((other) => other.id === one)
-        return image ? { ...image, available: true } : null
-      },
-      latestImage: async () => NEW,
+      console: async () => '',
+      findImage: async (one: string) => images.find((other) => other.id === one) ?? null,
+      fleetImages: async () => images,
     },
     runs: {
       async dispatch(request) {
@@ -233,13 +232,7 @@ export function calmPorts(): LambdaPorts {
         const run: Run = {
           id: 20_000_000_000 + count,
           url: `https://github.example/runs/${count}`,
-          title: formatRunTitle({
-            target: request.target,
-            requestId: request.requestId,
-            amiOverride: request.amiOverride ?? null,
-            caller: request.caller ?? null,
-            requestedBy: request.requestedBy ?? null,
-          }),
+          title: formatRunTitle(request),
           status: count % 3 === 0 ? 'queued' : 'completed',
           conclusion: count % 3 === 0 ? null : 'success',
           createdAt: clock.now().toISOString(),

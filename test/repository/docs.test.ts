@@ -48,9 +48,9 @@ describe('the documentation', () => {
   })
 
   it('names every dependency and why', () => {
-    const { devDependencies } = JSON.parse(read('package.json')) as { devDependencies: Record<string, string> }
+    const { dependencies, devDependencies } = JSON.parse(read('package.json')) as Record<string, object>
     const decision = read('docs/adr/0003-dependencies.md')
-    const unnamed = Object.keys(devDependencies).filter((name) => {
+    const unnamed = Object.keys({ ...dependencies, ...devDependencies }).filter((name) => {
       const short = name.replace(/^@types\//, '').replace(/^@[^/]+\//, '')
       return !name.startsWith('@types/') && !decision.includes(short)
     })

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
+import { Octokit } from '@octokit/rest'
 import { expect } from 'chai'
 import type { Answered } from '../../sandbox/http.js'
 import { githubDescription, githubProblems } from '../support/heldToContract.js'
@@ -29,12 +30,21 @@ const exchange = (method: string, path: string, body: unknown, status: number, a
 describe("GitHub's own description", () => {
   it('has every operation that the code names', async () => {
     const description = await githubDescription()
-    const called = sourcesBelow('src').flatMap((file) =>
-      [...readFileSync(join(ROOT, file), 'utf8').matchAll(/['"`]((?:GET|POST|PUT|PATCH|DELETE) \/[\w/{}]+)['"`]/g)].map(
-        ([, operation = '']) => operation,
-      ),
-    )
-    expect(called).to.include('POST /repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches')
+    const { rest } = new Octokit()
+    const called = sourcesBelow('src').flatMap((file) => {
+      const text = readFileSync(join(ROOT, file), 'utf8')
+      const spelt = [...text.matchAll(/['"`]((?:GET|POST|PUT|PATCH|DELETE) \/[\w/{}]+)['"`]/g)]
+      const methods = [...text.matchAll(/octokit\.rest\.(\w+)\.(\w+)\(/g)].map(([, scope = '', name = '']) => {
+        const { endpoint } = Object(rest)[scope][name] as { endpoint: { DEFAULTS: { method: string; url: string } } }
+        return `${endpoint.DEFAULTS.method} ${endpoint.DEFAULTS.url}`
+      })
+      return [...spelt.map(([, operation = '']) => operation), ...methods]
+    })
+    expect(called).to.include.members([
+      'POST /repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches',
+      'GET /repos/{owner}/{repo}/actions/workflows/{workflow_id}/runs',
+      'POST /repos/{owner}/{repo}/git/trees',
+    ])
     const unknown = called.filter((operation) => {
       const [method = '', path = ''] = operation.split(' ')
       return !path.startsWith('/v1/') && description.operationOf(method, path) !== operation

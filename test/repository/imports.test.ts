@@ -34,22 +34,23 @@ const CLI = /^src\/lib\/cli\//
 const SANDBOX = /^sandbox\//
 /** A file of ours, whichever building it stands in. */
 const OURS = /^(?:src|lambda|sandbox)\//
-const ANY = /./
+/** Processes are started by execa alone. */
+const NODE = /^node:(?!child_process$)/
 const LAYERS: Layer[] = [
   { files: DOMAIN, ours: [DOMAIN], packages: /^(?:zod|jsonc-parser|fastest-levenshtein|ms|diff)$/ },
   { files: OPS, ours: [OPS, DOMAIN], packages: /^(?:zod|ms|p-map)$/ },
-  { files: ADAPTERS, ours: [ADAPTERS, DOMAIN], types: [OPS], packages: /^(?!@oclif|listr2)/, node: ANY },
+  { files: ADAPTERS, ours: [ADAPTERS, DOMAIN], types: [OPS], packages: /^(?!@oclif|listr2)/, node: NODE },
   {
     files: SANDBOX,
     ours: [SANDBOX, DOMAIN, /^src\/lib\/adapters\/settings\.ts$/],
     packages: /^(?!@oclif|listr2)/,
-    node: ANY,
+    node: NODE,
   },
   {
-    files: /^src\/lib\/cli\/(?:context\.ts$|wiring\/)/,
+    files: /^src\/lib\/cli\/context\.ts$/,
     ours: [CLI, OPS, DOMAIN, ADAPTERS],
     packages: /^@oclif\/core$/,
-    node: /^node:(?:crypto|events|os|path)$/,
+    node: /^node:(?:os|path)$/,
   },
   {
     files: /^src\/lib\/cli\/sandboxFlags\.ts$/,
@@ -70,9 +71,8 @@ const LAYERS: Layer[] = [
     files: /^src\/commands\//,
     ours: [CLI, OPS, DOMAIN],
     packages: /^(?:@oclif\/core|ms)$/,
-    node: /^node:events$/,
   },
-  { files: /^src\/help\.ts$/, ours: [CLI, DOMAIN], packages: /^@oclif\/core$/ },
+  { files: /^src\/(?:help|commandNotFound)\.ts$/, ours: [CLI, DOMAIN], packages: /^@oclif\/core$/ },
   { files: /^src\/main\.ts$/, ours: [], lazily: [CLI], node: /^node:(?:fs|path|url)$/ },
   {
     files: /^lambda\/context\.ts$/,
@@ -156,6 +156,7 @@ describe('imports', () => {
       ['src/lib/ops/x.ts', "import type { A } from '../adapters/tofu.js'"],
       ['src/lib/ops/x.ts', "const a = await import('@aws-sdk/client-ec2')"],
       ['src/lib/adapters/x.ts', "import { a } from '../ops/deploys.js'"],
+      ['src/lib/adapters/x.ts', "import { spawn } from 'node:child_process'"],
       ['src/lib/cli/x.ts', "import { a } from '../adapters/settings.js'"],
       ['src/lib/cli/x.ts', "import 'listr2'"],
       ['sandbox/x.ts', "import '../src/lib/adapters/github/runs.js'"],

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
 import { ROOT } from '../support/plane.js'
+import { importsOf, isNode, packageOf, sourcesBelow } from '../support/sources.js'
 
 /** What looks like a credential, wherever it stands. */
 const SECRETS = [
@@ -18,10 +19,29 @@ const SECRETS = [
 describe('package.json', () => {
   const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Record<string, unknown>
 
-  it('needs nothing at run time: everything is bundled', () => {
-    for (const name of ['dependencies', 'peerDependencies', 'optionalDependencies', 'bundleDependencies']) {
-      expect(manifest).not.to.have.property(name)
+  it('names what runs under dependencies, and nothing else there', () => {
+    const used = ['src', 'lambda', 'sandbox']
+      .flatMap(sourcesBelow)
+      .flatMap((file) => importsOf(file))
+      .filter(({ to, typeOnly }) => !typeOnly && !isNode(to) && !/^(?:src|lambda|sandbox)\//.test(to))
+      .map(({ to }) => packageOf(to))
+    // Of scripts/build/lambda-credentials.mjs, which esbuild puts in the place of an SDK's own package.
+    const bundled = ['@aws-sdk/credential-provider-env']
+    expect(Object.keys(manifest.dependencies as object)).to.have.members([...new Set([...used, ...bundled])])
+  })
+
+  it('ships a manifest that asks npm for nothing: everything is bundled', async () => {
+    const { packedManifest } = (await import(join(ROOT, 'scripts/build/pack-manifest.mjs'))) as {
+      packedManifest(full: object): object
     }
+    const packed = packedManifest(manifest)
+    for (const name of ['dependencies', 'devDependencies', 'peerDependencies', 'optionalDependencies']) {
+      expect(packed).not.to.have.property(name)
+    }
+    expect(packed).to.include({ name: manifest.name, version: manifest.version, bin: manifest.bin })
+    expect(manifest).not.to.have.any.keys('peerDependencies', 'optionalDependencies', 'bundleDependencies')
+    expect(manifest.scripts).to.have.property('prepack').that.includes('pack-manifest.mjs')
+    expect(manifest.scripts).to.have.property('postpack').that.includes('pack-manifest.mjs restore')
   })
 
   it('asks for the Node that bin/run.js asks for', () => {
@@ -40,14 +60,27 @@ describe('package.json', () => {
   })
 
   it('pins every tool to one version', () => {
-    for (const [name, version] of Object.entries(manifest.devDependencies as Record<string, string>)) {
+    for (const [name, version] of Object.entries({
+      ...(manifest.dependencies as Record<string, string>),
+      ...(manifest.devDependencies as Record<string, string>),
+    })) {
       expect(version, name).to.match(/^(?:npm:[\w@/-]+@)?\d+\.\d+\.\d+$/)
     }
   })
 })
 
 describe('npm run build', () => {
-  const OWN = ['THIRD_PARTY_LICENSES', 'chunks', 'commands', 'help.js', 'lambda', 'lambda.zip', 'main.js', 'sandbox']
+  const OWN = [
+    'THIRD_PARTY_LICENSES',
+    'chunks',
+    'commandNotFound.js',
+    'commands',
+    'help.js',
+    'lambda',
+    'lambda.zip',
+    'main.js',
+    'sandbox',
+  ]
   it('takes for its own what it makes, and leaves images alone: dist/ is where they lie', () => {
     const source = readFileSync(join(ROOT, 'scripts/build/build.mjs'), 'utf8')
     const [, named = ''] = /const OURS = new Set\(\[([^\]]*)\]\)/.exec(source) ?? []

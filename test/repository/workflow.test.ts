@@ -6,8 +6,14 @@ import { build } from 'esbuild'
 import { parse } from 'yaml'
 import { render } from '../../sandbox/github/expressions.js'
 import { loadWorkflow, type Workflow } from '../../sandbox/github/workflow.js'
-import { inputsOf } from '../../src/lib/adapters/github/runs.js'
-import { formatRunTitle, parseRunTitle, type RunTitle } from '../../src/lib/domain/deploy/run.js'
+import {
+  formatRunTitle,
+  inputsOf,
+  ORDER_INPUTS,
+  type Order,
+  parseRunTitle,
+  STRATEGIES,
+} from '../../src/lib/domain/contract/order.js'
 import { ROOT } from '../support/plane.js'
 import { readStack } from '../support/stacks.js'
 
@@ -59,55 +65,44 @@ describe('the deploy workflow', () => {
   })
 
   it('takes exactly the inputs that a dispatch sends', () => {
-    const full = { target: 'a', amiOverride: 'b', caller: 'c', requestedBy: 'd', requestId: 'e', retire: true }
-    expect(Object.keys(workflow.inputs ?? {})).to.have.members(Object.keys(inputsOf(full)))
-    const { retire, ...texts } = workflow.inputs ?? {}
+    expect(Object.keys(workflow.inputs ?? {})).to.have.members(Object.values(ORDER_INPUTS).map(({ input }) => input))
+    const { retire, strategy, ...texts } = workflow.inputs ?? {}
     for (const [name, input] of Object.entries(texts)) {
       expect(input, name).to.deep.equal({ required: name === 'target', default: null, type: 'string', options: [] })
     }
     // A box to tick: a word that somebody types can't be taken for another.
     expect(retire).to.deep.equal({ required: false, default: 'false', type: 'boolean', options: [] })
+    expect(strategy).to.deep.equal({ required: false, default: '', type: 'choice', options: ['', ...STRATEGIES] })
   })
 
   it('can only be dispatched', () => {
     expect(Object.keys(parse(read(DEPLOY)).on)).to.deep.equal(['workflow_dispatch'])
   })
 
-  const titles: RunTitle[] = [null, 'ami-0123456789abcdef0'].flatMap((amiOverride) =>
-    [null, 'clawdinator-1'].flatMap((caller) =>
-      [null, 'Jo', "O'Neil {0} [x] ${{ inputs.target }} via y by z ✓"].map((requestedBy) => ({
-        target: 'clawdinator-2',
-        requestId: 'request-0001',
-        amiOverride,
-        caller,
-        requestedBy,
-      })),
+  const names = [undefined, 'Jo', "O'Neil {0} [x] ${{ inputs.target }} via y by z ✓"]
+  const titles = names.flatMap((requestedBy) =>
+    [undefined, 'ami-0123456789abcdef0'].flatMap((amiOverride) =>
+      [undefined, 'clawdinator-1'].flatMap((caller) =>
+        [undefined, true].flatMap((retire) =>
+          [undefined, ...STRATEGIES].map((strategy) => ({ requestedBy, amiOverride, caller, retire, strategy })),
+        ),
+      ),
     ),
   )
-  titles.push(...titles.map((title) => ({ ...title, retire: true as const })))
   it('names its run as the code reads it', () => {
     for (const title of titles) {
-      const inputs = inputsOf({
-        target: title.target,
-        requestId: title.requestId,
-        amiOverride: title.amiOverride ?? undefined,
-        caller: title.caller ?? undefined,
-        requestedBy: title.requestedBy ?? undefined,
-        retire: title.retire,
-      })
-      const complete = {
-        ...Object.fromEntries(Object.keys(workflow.inputs ?? {}).map((name) => [name, ''])),
-        ...inputs,
-        retire: title.retire === true,
-      }
-      const name = render(workflow.runName ?? '', { contexts: { inputs: complete, github: { run_id: '42' } } })
-      expect(name).to.equal(formatRunTitle(title))
-      expect(parseRunTitle(name)).to.deep.equal(title)
+      const order: Order = { target: 'clawdinator-2', requestId: 'request-0001', ...title }
+      const absent = Object.fromEntries(Object.keys(workflow.inputs ?? {}).map((name) => [name, '']))
+      const inputs = { ...absent, ...inputsOf(order), retire: order.retire === true }
+      const name = render(workflow.runName ?? '', { contexts: { inputs, github: { run_id: '42' } } })
+      expect(name).to.equal(formatRunTitle(order))
+      expect(formatRunTitle(parseRunTitle(name) as Order)).to.equal(name)
     }
   })
 
   it("takes the run's own id where a person dispatches it by hand", () => {
-    const inputs = { target: 'all', ami_override: '', request_id: '', requested_by: '', caller: '', retire: false }
+    const absent = Object.fromEntries(Object.keys(workflow.inputs ?? {}).map((name) => [name, '']))
+    const inputs = { ...absent, target: 'all', retire: false }
     const scope = { contexts: { inputs, github: { run_id: '20000000001' }, vars: {} } }
     expect(render(workflow.runName ?? '', scope)).to.equal('fleet deploy all [20000000001]')
     const step = workflow.jobs[0]?.steps.at(-1)
@@ -149,16 +144,15 @@ describe('the deploy workflow', () => {
 
   it('hands its inputs over by the variables that the command reads', () => {
     const step = workflow.jobs[0]?.steps.at(-1)
-    expect(step?.env).to.deep.equal({
-      TARGET: '${{ inputs.target }}',
-      CLAWCTL_AMI: '${{ inputs.ami_override }}',
-      CLAWCTL_REQUEST_ID: '${{ inputs.request_id || github.run_id }}',
-      CLAWCTL_REQUESTED_BY: '${{ inputs.requested_by }}',
-      CLAWDINATOR_INSTANCE_NAME: '${{ inputs.caller }}',
-      CLAWCTL_RETIRE: '${{ inputs.retire }}',
-    })
+    const handed = Object.values(ORDER_INPUTS).map(({ input, variable }) => [
+      variable,
+      input === 'request_id' ? '${{ inputs.request_id || github.run_id }}' : `\${{ inputs.${input} }}`,
+    ])
+    expect(step?.env).to.deep.equal(Object.fromEntries(handed))
     const source = read('src/lib/cli/deployFlags.ts') + read('src/lib/adapters/settings.ts')
-    for (const name of Object.keys(step?.env ?? {}).slice(1)) expect(source).to.include(`'${name}'`)
+    expect(source).to.include(`'${ORDER_INPUTS.caller.variable}'`)
+    const { target: _, caller: __, ...options } = ORDER_INPUTS
+    for (const field of Object.keys(options)) expect(source).to.include(`env: ORDER_INPUTS.${field}.variable`)
     for (const name of Object.keys(workflow.jobs[0]?.env ?? {})) expect(source).to.include(`'${name}'`)
   })
 })

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Octokit } from '@octokit/core'
+import { Octokit } from '@octokit/rest'
 import { expect } from 'chai'
 import { Faults } from '../../sandbox/faults.js'
 import { githubEndpoint } from '../../sandbox/github/endpoint.js'

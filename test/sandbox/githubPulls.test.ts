@@ -1,4 +1,4 @@
-import { Octokit } from '@octokit/core'
+import { Octokit } from '@octokit/rest'
 import { expect } from 'chai'
 import { GITHUB_TOKEN, REGISTRY, startPlane, type TestPlane } from '../support/plane.js'
 

@@ -7,7 +7,7 @@ import { type Instance, type Launch, World } from '../../sandbox/aws/world.js'
 import { Faults } from '../../sandbox/faults.js'
 import { Hosts, type HostsOptions } from '../../sandbox/hosts.js'
 import type { BundleManifest } from '../../src/lib/domain/contract/index.js'
-import { machineHeartbeatSchema } from '../../src/lib/domain/contract/index.js'
+import { heartbeatSchema } from '../../src/lib/domain/contract/index.js'
 import { parseFault } from '../../src/lib/domain/sandboxOptions.js'
 import './awsSupport.js'
 
@@ -120,7 +120,7 @@ describe('sandbox: hosts', () => {
   /** Of the instance, or of the one that was launched last. */
   function heartbeat(instanceId = [...world.instances.keys()].at(-1) ?? '') {
     const object = world.getObject(BUCKET, `heartbeats/${ID}/${instanceId}.json`)
-    return object && machineHeartbeatSchema.parse(JSON.parse(object.body.toString()))
+    return object && heartbeatSchema.parse(JSON.parse(object.body.toString()))
   }
 
   const stage = (instanceId?: string) => heartbeat(instanceId)?.stage ?? null

@@ -4,6 +4,7 @@ import { expect } from 'chai'
 import { parseArgs } from '../../sandbox/tofu/args.js'
 import { parseFile } from '../../sandbox/tofu/hcl.js'
 import { guardPlan } from '../../src/lib/domain/deploy/planGuard.js'
+import { expected } from '../support/fakes.js'
 import { account, BUCKET, checkout, INIT, STACK, STATE_KEY, standIn, varArgs } from './tofuSupport.js'
 
 const ONE = 'clawdinator-1'
@@ -226,7 +227,9 @@ describe('the stand-in tofu: plan and apply', () => {
     const replaced = json.resource_changes.find((c) => c.address === address(TWO))
     expect(replaced?.action_reason).to.equal('replace_by_request')
     expect(replaced?.change.after.ami).to.equal(aws.nextAmi)
-    expect(guardPlan(json, { id: TWO, action: 'replace' }).lines).to.deep.equal([`replace ${address(TWO)}`])
+    expect(guardPlan(json, expected({ kind: 'replace', id: TWO, slot: 'a' })).lines).to.deep.equal([
+      `replace ${address(TWO)}`,
+    ])
 
     const said = await apply()
     expect(said).to.match(/\["clawdinator-2"\]: Destroying\.\.\. \[id=i-[\s\S]*\["clawdinator-2"\]: Creating\.\.\./)
@@ -252,7 +255,7 @@ describe('the stand-in tofu: plan and apply', () => {
       expect(json.resource_changes.find((c) => c.address === address(ONE))?.change.replace_paths).to.deep.equal([
         ['ami'],
       ])
-      expect(() => guardPlan(json, { id: TWO, action: 'replace' })).to.throw(address(ONE))
+      expect(() => guardPlan(json, expected({ kind: 'replace', id: TWO, slot: 'a' }))).to.throw(address(ONE))
     } finally {
       naive.remove()
     }

@@ -11,17 +11,12 @@ import { guardPlan } from '../../src/lib/domain/deploy/planGuard.js'
 import { deployFleet } from '../../src/lib/ops/deploy/deployFleet.js'
 import { STACK } from '../sandbox/tofuSupport.js'
 import { failureOf } from '../support/failure.js'
-import { NEW, OLD, registryOf, registrySource } from '../support/fakes.js'
+import { deployOptions } from '../support/fakeCloud.js'
+import { expected, NEW, NO_MORE, OLD, registryOf, registrySource } from '../support/fakes.js'
 import { ROOT } from '../support/plane.js'
 import { REAL, realPlane } from '../support/realTofu.js'
 
-const OPTIONS = {
-  planOnly: false,
-  onFailure: 'rollback',
-  healthTimeoutMs: 60_000,
-  wait: true,
-  waitTimeoutMs: 1,
-} as const
+const OPTIONS = deployOptions({ healthTimeoutMs: 60_000 })
 const name = REAL ?? 'tofu (skipped: neither tofu nor terraform is in PATH)'
 let requests = 0
 
@@ -46,14 +41,25 @@ describe(`a deploy with the real ${name}`, () => {
     expect(plane.instances().a).to.equal(before.a)
 
     const file = join(plane.folder, 'later')
-    const later = { file, ami: OLD.id, instances: ['a', 'b'], kept: {}, replace: null }
+    const slots = { a: ['a'], b: ['b'] } as const
+    const later = {
+      file,
+      ami: OLD.id,
+      instances: ['a', 'b'],
+      kept: {},
+      ...NO_MORE,
+      slots: { a: [...slots.a], b: [...slots.b] },
+      replace: null,
+    }
     const plan = (await plane.tofu({ template: 'second' }).plan(later)) as {
       resource_changes: { change: { actions: string[] } }[]
     }
     expect(plan.resource_changes.flatMap(({ change }) => change.actions)).to.deep.equal(Array(4).fill('no-op'))
     // What is not named is refused, although the program would do it.
     const naming = await plane.tofu().plan({ ...later, replace: 'aws_instance.clawdinator["a"]' })
-    expect(() => guardPlan(naming, { id: 'b', action: 'replace' })).to.throw('replace aws_instance.clawdinator["a"]')
+    expect(() => guardPlan(naming, expected({ kind: 'replace', id: 'b', slot: 'a' }))).to.throw(
+      'replace aws_instance.clawdinator["a"]',
+    )
   })
 
   it('rolls all, and goes back where the new image is bad', async () => {
@@ -63,7 +69,7 @@ describe(`a deploy with the real ${name}`, () => {
     plane.bad.add(NEW.id)
     const error = await failureOf(deploy('all'))
     plane.bad.clear()
-    expect(error.code).to.equal('ROLLED_BACK')
+    expect(error.code).to.equal('KEPT')
     expect(plane.running()).to.deep.equal({ a: OLD.id, b: OLD.id })
     expect(plane.instances().b).to.equal(b)
   })
@@ -81,7 +87,7 @@ describe(`a deploy with the real ${name}`, () => {
   it('waits for the lock, and refuses a stale plan', async () => {
     const tofu = plane.tofu()
     const request = (file: string) => ({
-      ...{ file: join(plane.folder, file), ami: NEW.id, instances: ['a'], kept: {} },
+      ...{ file: join(plane.folder, file), ami: NEW.id, instances: ['a'], kept: {}, ...NO_MORE },
       replace: 'aws_instance.clawdinator["a"]',
     })
     await tofu.plan(request('one'))

@@ -7,19 +7,24 @@ import type {
   Heartbeat,
   Image,
 } from '../../src/lib/domain/contract/index.js'
+import { type Expectation, expectPlan, NO_ADOPTION } from '../../src/lib/domain/deploy/expectation.js'
 import type { Host } from '../../src/lib/domain/deploy/host.js'
+import type { FleetImage } from '../../src/lib/domain/deploy/image.js'
 import type { Job, Run } from '../../src/lib/domain/deploy/run.js'
+import type { Change } from '../../src/lib/domain/deploy/slots.js'
 import { ClawctlError } from '../../src/lib/domain/errors.js'
 import type { Registry, RegistryEntry } from '../../src/lib/domain/registry/registry.js'
 import type { BundleReader } from '../../src/lib/ops/bundles/ports.js'
 import type {
   Clock,
+  ItemProgress,
   JobReport,
   ListOptions,
   ObjectStore,
   Progress,
   RegistrySource,
   Runs,
+  Shown,
 } from '../../src/lib/ops/ports.js'
 
 export const START = '2026-03-01T12:00:00.000Z'
@@ -34,6 +39,18 @@ export const NEW: Image = {
   createdAt: '2026-02-20T00:00:00.000Z',
 }
 export const REQUEST_ID = 'request-0001'
+
+export const imageOf = (image: Image, change: Partial<FleetImage> = {}): FleetImage => ({
+  ...image,
+  available: true,
+  trusted: true,
+  architecture: 'x86_64',
+  rootGib: 8,
+  rootDevice: '/dev/xvda',
+  ready: 'true',
+  failedIn: null,
+  ...change,
+})
 
 export function entryOf(id: string, change: Partial<RegistryEntry> = {}): RegistryEntry {
   return {
@@ -62,12 +79,28 @@ export function hostOf(id: string, change: Partial<Host> = {}): Host {
     publicIp: '198.51.100.7',
     launchedAt: '2026-02-02T00:00:00.000Z',
     checks: 'ok',
+    slot: 'a',
+    requestId: null,
     ...change,
   }
 }
 
 export function heartbeatOf(host: Host, change: Partial<Heartbeat> = {}): Heartbeat {
-  return { instanceId: host.instanceId, amiId: host.ami, revision: 'abc1234', service: 'active', at: START, ...change }
+  const { id, instanceId, ami: amiId } = host
+  const gateway = {
+    state: 'active',
+    mainPid: 700,
+    restarts: 0,
+    activeSince: '2026-02-02T00:10:00.000Z',
+    channels: [{ name: 'discord', connected: true, reason: null }],
+    plugins: [],
+    probedAt: START,
+  }
+  return {
+    ...{ schema: 2, id, instanceId, amiId, at: START, requestId: null, revision: 'abc1234', imageRevision: 'abc1234' },
+    ...{ stage: 'active', stageSince: START, stages: [], failure: null, gateway, bundle: null, selfUpdate: null },
+    ...change,
+  }
 }
 
 export function manifestOf(entry: RegistryEntry, objects: BundleManifest['objects']): BundleManifest {
@@ -167,6 +200,8 @@ export function thrown(call: () => unknown): ClawctlError {
 /** Time passes only by sleeping. */
 export class FakeClock implements Clock {
   readonly sleeps: number[] = []
+  /** What lives by the time. */
+  readonly ticks: (() => void)[] = []
   onSleep: (slept: number) => void = () => {}
   #time = Date.parse(START)
 
@@ -175,6 +210,7 @@ export class FakeClock implements Clock {
   async sleep(ms: number): Promise<void> {
     this.sleeps.push(ms)
     this.#time += Math.floor(ms)
+    for (const tick of this.ticks) tick()
     this.onSleep(this.sleeps.length)
   }
 
@@ -184,18 +220,21 @@ export class FakeClock implements Clock {
 }
 
 export class FakeStore implements ObjectStore, BundleReader {
-  readonly objects = new Map<string, { text: string; modifiedAt: Date }>()
+  readonly objects = new Map<string, { text: string; modifiedAt: Date; etag: string }>()
+  #etags = 0
   readonly puts: { key: string; text: string }[] = []
   /** Throws where a write is to fail. */
   beforePut: (key: string, nth: number) => void = () => {}
 
   set(key: string, value: unknown, modifiedAt = new Date(START)): void {
-    this.objects.set(key, { text: typeof value === 'string' ? value : JSON.stringify(value), modifiedAt })
+    this.#etags += 1
+    const text = typeof value === 'string' ? value : JSON.stringify(value)
+    this.objects.set(key, { text, modifiedAt, etag: `"${this.#etags}"` })
   }
 
   async get(key: string) {
     const object = this.objects.get(key)
-    return object ? { text: object.text, etag: '"0"' } : null
+    return object ? { text: object.text, etag: object.etag } : null
   }
 
   async put(key: string, text: string): Promise<void> {
@@ -205,9 +244,13 @@ export class FakeStore implements ObjectStore, BundleReader {
   }
 
   async putIf(key: string, text: string, etag: string | null): Promise<boolean> {
-    if (this.objects.has(key) !== (etag !== null)) return false
+    if ((this.objects.get(key)?.etag ?? null) !== etag) return false
     await this.put(key, text)
     return true
+  }
+
+  async delete(key: string): Promise<void> {
+    this.objects.delete(key)
   }
 
   async head(key: string) {
@@ -219,7 +262,12 @@ export class FakeStore implements ObjectStore, BundleReader {
     const object = this.objects.get(key)
     if (!object) return null
     const bytes = Buffer.from(object.text)
-    return { size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex'), encryption: 'AES256', bytes }
+    return {
+      size: bytes.length,
+      sha256: createHash('sha256').update(bytes).digest('hex'),
+      encryption: 'aws:kms',
+      bytes,
+    }
   }
 
   async list(prefix: string, { atMost, flat }: ListOptions = {}) {
@@ -235,8 +283,21 @@ export class FakeProgress implements Progress {
   readonly notes: string[] = []
   readonly said: string[] = []
 
-  async task<T>(_title: string, work: (say: (text: string) => void) => Promise<T>): Promise<T> {
+  /** `item: step` as each begins, and `item: failure` as an item ends. */
+  readonly steps: string[] = []
+
+  async task<T>(_title: string, work: Shown<T>): Promise<T> {
     return work((text) => void this.said.push(text))
+  }
+
+  list<T>(_items: readonly string[], work: (list: ItemProgress) => Promise<T>): Promise<T> {
+    return work({
+      step: (item, name, step) => {
+        this.steps.push(`${item}: ${name}`)
+        return this.task(name, step)
+      },
+      end: (item, failure) => void (failure !== undefined && this.steps.push(`${item}: ${failure}`)),
+    })
   }
 
   note(text: string): void {
@@ -280,3 +341,13 @@ export class FakeRuns implements Runs {
 export const registrySource = (registry: Registry): RegistrySource => ({
   read: async () => ({ text: registryText(registry), origin: 'nix/instances.json' }),
 })
+
+/** What a plan for this change of one id may do in a state that has nothing yet. */
+export function expected(change: Exclude<Change, { kind: 'none' }>, prefix = `bootstrap/${change.id}`): Expectation {
+  const { id } = change
+  const nothing = { state: new Map(), gone: new Set<string>(), adopt: NO_ADOPTION }
+  return expectPlan({ change, scope: [id], ...nothing, prefixes: { [id]: prefix } })
+}
+
+/** The rest of a plan's input, where it does not matter. */
+export const NO_MORE = { slots: {}, requestId: null, adopt: NO_ADOPTION }

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { basename, delimiter, join } from 'node:path'
 import { createTofu } from '../../src/lib/adapters/deploy/tofu.js'
 import { heartbeatKey } from '../../src/lib/domain/bundles/manifest.js'
+import { parseActive } from '../../src/lib/domain/deploy/active.js'
 import type { Host } from '../../src/lib/domain/deploy/host.js'
 import type { Registry } from '../../src/lib/domain/registry/registry.js'
 import { fakeDirectPlane } from './fakeCloud.js'
@@ -31,6 +32,17 @@ variable "kept_prefixes" {
   type    = map(string)
   default = {}
 }
+variable "slots" {
+  type    = map(set(string))
+  default = {}
+}
+variable "adopt" {}
+variable "request_id" {}
+locals {
+  slots = merge([for id in var.instance_ids : {
+    for slot in lookup(var.slots, id, toset(["a"])) : (slot == "a" ? id : "\${id}/\${slot}") => id
+  }]...)
+}
 variable "template" {
   type    = string
   default = "first"
@@ -46,7 +58,7 @@ resource "terraform_data" "role" {
   }
 }
 resource "terraform_data" "clawdinator" {
-  for_each         = var.instance_ids
+  for_each         = local.slots
   input            = var.ami_id
   triggers_replace = [var.ami_id, var.template]
   depends_on       = [terraform_data.role]
@@ -60,7 +72,7 @@ resource "terraform_data" "clawdinator" {
 const SHIM = `
 const { spawn } = require('node:child_process')
 const [program, ...args] = process.argv.slice(2)
-const shown = args.includes('-json')
+const shown = args.includes('-json') || args.includes('pull')
 const given = args.map((arg) => arg.replace('aws_instance.', 'terraform_data.'))
 const child = spawn(program, given, { stdio: ['ignore', shown ? 'pipe' : 'inherit', 'inherit'] })
 let text = ''
@@ -68,15 +80,22 @@ child.stdout?.on('data', (part) => (text += part))
 process.on('SIGINT', () => child.kill('SIGINT'))
 const rename = (resource) => {
   const type = resource.name === 'role' ? 'aws_iam_role' : 'aws_instance'
-  return { ...resource, type, address: resource.address.replace('terraform_data', type) }
+  const address = resource.address?.replace('terraform_data', type).replace('.role[', '.clawdinator[')
+  return { ...resource, type, ...(address ? { address } : {}) }
+}
+/** What the guard reads of the fleet's own resources. */
+const content = (change) => {
+  const [id, slot = 'a'] = String(change.index).split('/')
+  const trust = { Statement: [{ Effect: 'Allow', Action: 'sts:AssumeRole', Principal: { Service: 'ec2.amazonaws.com' } }] }
+  const after = change.change.after && { ...change.change.after, tags: { 'clawdinator:id': id, 'clawdinator:slot': slot }, assume_role_policy: JSON.stringify(trust) }
+  return { ...change, change: { ...change.change, after } }
 }
 child.on('close', (code) => {
   if (shown) {
-    const json = JSON.parse(text)
-    if (json.resource_changes) json.resource_changes = json.resource_changes.map(rename)
-    const root = json.values?.root_module
-    if (root?.resources) root.resources = root.resources.map(rename)
-    process.stdout.write(JSON.stringify(json))
+    const json = text.trim() ? JSON.parse(text) : null
+    if (json?.resource_changes) json.resource_changes = json.resource_changes.map(rename).map(content)
+    if (json?.resources) json.resources = json.resources.map(rename)
+    if (json) process.stdout.write(JSON.stringify({ ...json, configuration: undefined }))
   }
   process.exitCode = code ?? 1
 })
@@ -105,19 +124,31 @@ export function realPlane(registry: Registry) {
   const bad = new Set<string>()
   let clock = 0
   const compute = {
-    ...{ findImage: plane.cloud.findImage.bind(plane.cloud), latestImage: plane.cloud.latestImage.bind(plane.cloud) },
-    async describeHosts(): Promise<Host[]> {
-      const hosts = hostsIn(stateFile)
-      for (const host of hosts) {
-        const service = bad.has(host.ami) ? 'failed' : 'active'
-        const at = plane.clock.now().toISOString()
-        plane.store.set(heartbeatKey(host.id), heartbeatOf(host, { service, at }))
-      }
-      return hosts
-    },
+    findImage: plane.cloud.findImage.bind(plane.cloud),
+    fleetImages: plane.cloud.fleetImages.bind(plane.cloud),
+    console: async () => '',
+    describeHosts: async () => hostsIn(stateFile),
     describeHost: async (instanceId: string) =>
-      hostsIn(stateFile).find((host) => host.instanceId === instanceId) ?? null,
+      hostsIn(stateFile).find((host) => host.instanceId === instanceId) ?? ('terminated' as const),
   }
+  const machines = {
+    start: async () => {},
+    stop: async () => {},
+    terminate: async () => {},
+    dryRun: async () => null,
+    markFailed: async () => {},
+  }
+  // The hosts do at once what they are asked to.
+  plane.clock.ticks.push(() => {
+    const at = plane.clock.now().toISOString()
+    for (const host of hostsIn(stateFile)) {
+      if (bad.has(host.ami)) continue
+      const active = parseActive(plane.store.objects.get(`active/${host.id}.json`)?.text ?? '')
+      const mayAct = active === null || active.instanceId === host.instanceId
+      const stage = mayAct ? 'active' : active?.from === host.instanceId ? 'yielded' : 'standby'
+      plane.store.set(heartbeatKey(host.id, host.instanceId), heartbeatOf(host, { stage, at }))
+    }
+  })
   return {
     ...plane,
     folder,
@@ -128,6 +159,7 @@ export function realPlane(registry: Registry) {
     ports: (vars?: Record<string, string>) => ({
       ...plane.ports,
       compute,
+      machines,
       tofu: tofu(vars),
       planFile: (id: string) => join(folder, `${id}-${++clock}.tfplan`),
     }),
@@ -158,6 +190,7 @@ function hostsIn(file: string): Host[] {
     .flatMap((resource) => resource.instances)
   return instances.map(({ index_key, attributes }) => {
     const ami = typeof attributes.input === 'string' ? attributes.input : attributes.input.value
-    return hostOf(index_key, { instanceId: attributes.id, ami })
+    const [id = '', slot] = index_key.split('/')
+    return hostOf(id, { instanceId: attributes.id, ami, slot: slot === 'b' ? 'b' : 'a' })
   })
 }

@@ -1,5 +1,5 @@
 import { boolean, string } from '@oclif/core/flags'
-import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import {
   bundleTarget,
   extraSecretFlag,
@@ -9,8 +9,9 @@ import {
 } from '../../lib/cli/bundleFlags.js'
 import { renderUpload } from '../../lib/cli/render/bundles/bundles.js'
 import { BUNDLE_WORKFLOW } from '../../lib/domain/paths.js'
+import { uploadBundles } from '../../lib/ops/bundles/upload.js'
 
-export default class BootstrapUpload extends BaseCommand {
+export default class BootstrapUpload extends BaseCommand<typeof BootstrapUpload> {
   static override summary = 'Make the bundle of an instance, or of all, and upload what changed.'
   static override description =
     'ci mode only. Secrets, repositories and identities are checked first: where one is not fit, nothing is uploaded. The manifest config.json is written last, and only over the one that was read at the beginning: until then a host finds the bundle as it was. What is there already is not sent again.'
@@ -47,13 +48,32 @@ export default class BootstrapUpload extends BaseCommand {
     'dry-run': boolean({ summary: 'Check and pack everything, upload nothing.' }),
   }
 
-  async run(): Promise<object> {
-    const { args, flags, raw } = await this.parse(BootstrapUpload)
-    this.refuseEmptyFlags(raw)
-    const context = this.context(flags)
-    context.requireCi('`bootstrap upload` uses', BUNDLE_WORKFLOW)
-    const upload = await (await context.bundles(flags)).upload(args.target)
-    this.log(renderUpload(upload, this.paint))
-    return { upload }
+  async work() {
+    const { context, args, flags } = this
+    const { bundles: store, ...ports } = await context.pick(
+      'registry',
+      'bundles',
+      'secrets',
+      'identities',
+      'seeds',
+      'clock',
+      'progress',
+    )
+    const { kmsKey, revision } = context.uploadSettings()
+    const request = {
+      target: args.target,
+      extra: flags['extra-secret'] ?? [],
+      kmsKey: flags['kms-key'] ?? kmsKey,
+      dryRun: flags['dry-run'],
+      revision,
+      by: context.userAgent,
+    }
+    return { upload: await uploadBundles(request, { ...ports, store }) }
   }
+
+  override render({ upload }: Result<this>) {
+    return renderUpload(upload, this.paint)
+  }
+
+  protected override readonly direct = { what: '`bootstrap upload` uses', workflow: BUNDLE_WORKFLOW }
 }

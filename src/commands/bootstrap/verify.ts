@@ -1,10 +1,11 @@
 import { boolean, string } from '@oclif/core/flags'
-import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { bundleTarget, identitiesDirFlag } from '../../lib/cli/bundleFlags.js'
 import { renderVerify } from '../../lib/cli/render/bundles/bundles.js'
 import { BUNDLE_WORKFLOW } from '../../lib/domain/paths.js'
+import { verifyBundles } from '../../lib/ops/bundles/verify.js'
 
-export default class BootstrapVerify extends BaseCommand {
+export default class BootstrapVerify extends BaseCommand<typeof BootstrapVerify> {
   static override summary = 'Read the bundle of an instance, or of all, back and verify that a host can boot with it.'
   static override description =
     "ci mode only. Reads every byte: manifest, sizes, digests, the required secrets, the age identity, the form of each age file, that the identity is the one that the secrets are encrypted for, and that no bundle holds another instance's secrets. Exits with 3 (BUNDLE_INCOMPLETE) and every problem where one does not verify."
@@ -33,13 +34,21 @@ export default class BootstrapVerify extends BaseCommand {
     },
   }
 
-  async run(): Promise<object> {
-    const { args, flags, raw } = await this.parse(BootstrapVerify)
-    this.refuseEmptyFlags(raw)
-    const context = this.context(flags)
-    context.requireCi('`bootstrap verify` uses', BUNDLE_WORKFLOW)
-    const verified = await (await context.bundles(flags)).verify(args.target)
-    this.log(renderVerify(verified.bundles, new Date(), this.paint))
-    return verified
+  async work() {
+    const { bundles: store, ...ports } = await this.context.pick('registry', 'bundles', 'progress')
+    const depth = this.flags.deep ? await this.#deep() : ({ kind: 'full' } as const)
+    return verifyBundles({ target: this.args.target, depth }, { ...ports, store })
   }
+
+  override render({ bundles }: Result<this>) {
+    return renderVerify(bundles, new Date(), this.paint)
+  }
+
+  async #deep() {
+    const { bundles: downloads, identities, inspector } = await this.context.pick('bundles', 'identities', 'inspector')
+    const identityOf = async (id: string) => (await identities.of(id)) ?? identities.shared()
+    return { kind: 'deep', identityOf, parse: identities.parse, downloads, inspector } as const
+  }
+
+  protected override readonly direct = { what: '`bootstrap verify` uses', workflow: BUNDLE_WORKFLOW }
 }

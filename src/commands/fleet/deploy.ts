@@ -1,11 +1,12 @@
 import { string as stringArg } from '@oclif/core/args'
 import ms from 'ms'
-import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { deployFlags, WAIT } from '../../lib/cli/deployFlags.js'
 import { renderDeploy } from '../../lib/cli/render/deploy/deploys.js'
+import { orderOfFlags } from '../../lib/domain/contract/order.js'
 import { requestDeploy } from '../../lib/ops/deploy/requestDeploy.js'
 
-export default class FleetDeploy extends BaseCommand {
+export default class FleetDeploy extends BaseCommand<typeof FleetDeploy> {
   static override summary = 'Replace one instance, or all of them one after the other, with the latest AMI.'
   static override description =
     `In agent mode it asks the Control API and returns when the deploy is queued; with --wait it follows the run and exits by its outcome. In ci mode it plans, guards and applies host by host, canary first, waits until each is healthy, and stops at the first that is not.`
@@ -30,19 +31,11 @@ export default class FleetDeploy extends BaseCommand {
   }
   static override flags = deployFlags
 
-  async run(): Promise<object> {
-    const { args, flags, raw } = await this.parse(FleetDeploy)
-    this.refuseEmptyFlags(raw)
-    const context = this.context(flags)
+  async work() {
+    const { context, args, flags } = this
+    const { caller, mode, inRun } = context
     const deploy = await requestDeploy(
-      {
-        target: args.target,
-        amiOverride: flags.ami,
-        requestedBy: flags['requested-by'],
-        requestId: flags['request-id'] || context.newRequestId(),
-        caller: context.caller,
-        retire: flags.retire,
-      },
+      orderOfFlags(args.target, flags, { caller, requestId: crypto.randomUUID() }),
       {
         planOnly: flags['plan-only'],
         onFailure: flags['on-failure'],
@@ -50,14 +43,12 @@ export default class FleetDeploy extends BaseCommand {
         waitTimeoutMs: flags.timeout ?? ms(WAIT),
         healthTimeoutMs: flags['health-timeout'],
       },
-      {
-        mode: context.mode,
-        registry: await context.localRegistry(),
-        inRun: context.inRun,
-        plane: () => context.plane(),
-      },
+      { mode, inRun, registry: await context.port('localRegistry'), plane: () => context.port('plane') },
     )
-    this.log(renderDeploy(deploy, this.paint))
     return { deploy }
+  }
+
+  override render({ deploy }: Result<this>) {
+    return renderDeploy(deploy, this.paint)
   }
 }

@@ -2,7 +2,7 @@ import { boolean } from '@oclif/core/flags'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { checkDrift } from '../../lib/ops/drift/checkDrift.js'
 
-export default class FleetDrift extends BaseCommand {
+export default class FleetDrift extends BaseCommand<typeof FleetDrift> {
   static override summary = 'Say what runs otherwise than the registry, the stack or the last deploy have it.'
   static override description =
     'ci mode only. Plans the fleet stack without applying or locking anything, looks at EC2 and at the records of the deploys, and exits 0 where nothing differs, 3 (DRIFT) where something does.'
@@ -23,10 +23,17 @@ export default class FleetDrift extends BaseCommand {
     }),
   }
 
-  async run(): Promise<object> {
-    const { flags } = await this.parse(FleetDrift)
-    const drift = await checkDrift(await this.context(flags).drift({ issue: flags.issue }))
-    this.log('The fleet is as declared.')
-    return { drift }
+  async work() {
+    const { context } = this
+    const ports = await context.pick('registry', 'compute', 'store', 'tofu', 'clock', 'progress', 'report')
+    const planFile = (await context.port('planFile'))('drift')
+    const issues = this.flags.issue ? await context.port('issues') : null
+    return { drift: await checkDrift({ ...ports, planFile, issues }) }
   }
+
+  override render() {
+    return 'The fleet is as declared.'
+  }
+
+  protected override readonly direct = { what: '`fleet drift` uses', workflow: 'fleet-drift.yml' }
 }

@@ -1,12 +1,12 @@
 import { string as stringArg } from '@oclif/core/args'
 import ms from 'ms'
-import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { WAIT } from '../../lib/cli/deployFlags.js'
 import { durationFlag } from '../../lib/cli/flags.js'
 import { renderDeploy } from '../../lib/cli/render/deploy/deploys.js'
 import { followRequest } from '../../lib/ops/deploy/followRequest.js'
 
-export default class FleetFollow extends BaseCommand {
+export default class FleetFollow extends BaseCommand<typeof FleetFollow> {
   static override summary = 'Follow a deploy to its end, and exit as it ends.'
   static override description =
     'Tells each step and each host as it ends, and what a queued deploy waits for. Exits as `fleet deploy --wait` does: 0 where the deploy went well, 6 where a host was rolled back. Ctrl-C ends the following and not the deploy.'
@@ -25,12 +25,12 @@ export default class FleetFollow extends BaseCommand {
     timeout: durationFlag({ summary: 'How long to follow.', default: WAIT }),
   }
 
-  async run(): Promise<object> {
-    const { args, flags, raw } = await this.parse(FleetFollow)
-    this.refuseEmptyFlags(raw)
-    const plane = await this.context(flags).plane()
-    const deploy = await followRequest(args.requestId, flags.timeout ?? ms(WAIT), plane)
-    this.log(renderDeploy(deploy, this.paint))
-    return { deploy }
+  async work() {
+    const plane = await this.context.port('plane')
+    return { deploy: await followRequest(this.args.requestId, this.flags.timeout ?? ms(WAIT), plane) }
+  }
+
+  override render({ deploy }: Result<this>) {
+    return renderDeploy(deploy, this.paint)
   }
 }

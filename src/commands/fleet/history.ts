@@ -1,8 +1,8 @@
 import { boolean, integer } from '@oclif/core/flags'
-import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { renderDeploys, renderDeploysForChat } from '../../lib/cli/render/deploy/deploys.js'
 
-export default class FleetHistory extends BaseCommand {
+export default class FleetHistory extends BaseCommand<typeof FleetHistory> {
   static override summary = 'Show the deploys, newest first: what, which AMI, who asked, how it ended.'
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
@@ -13,11 +13,13 @@ export default class FleetHistory extends BaseCommand {
     chat: boolean({ summary: 'Print what fits a chat message.' }),
   }
 
-  async run(): Promise<object> {
-    const { flags } = await this.parse(FleetHistory)
-    const plane = await this.context(flags).plane()
-    const deploys = await plane.deploys(flags.limit)
-    this.log(flags.chat ? renderDeploysForChat(deploys, new Date()) : renderDeploys(deploys, new Date(), this.paint))
-    return { deploys }
+  async work() {
+    const plane = await this.context.port('plane')
+    return { deploys: await plane.deploys(this.flags.limit) }
+  }
+
+  override render({ deploys }: Result<this>) {
+    const now = new Date()
+    return this.flags.chat ? renderDeploysForChat(deploys, now) : renderDeploys(deploys, now, this.paint)
   }
 }

@@ -1,6 +1,6 @@
 import { boolean } from '@oclif/core/flags'
 import ms from 'ms'
-import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { durationFlag } from '../../lib/cli/flags.js'
 import { renderFleet, renderFleetForChat } from '../../lib/cli/render/deploy/fleet.js'
 import type { Fleet } from '../../lib/domain/contract/index.js'
@@ -9,7 +9,7 @@ import { watchFleet } from '../../lib/ops/deploy/watchFleet.js'
 const WATCH = '30m'
 const HOME_AND_CLEAR = '\u001b[H\u001b[2J'
 
-export default class FleetStatus extends BaseCommand {
+export default class FleetStatus extends BaseCommand<typeof FleetStatus> {
   static override summary = 'Show what should run beside what runs: state, AMI, health of every instance.'
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
@@ -25,19 +25,18 @@ export default class FleetStatus extends BaseCommand {
     timeout: durationFlag({ summary: 'How long to --watch.', default: WATCH }),
   }
 
-  async run(): Promise<object> {
-    const { flags } = await this.parse(FleetStatus)
-    const context = this.context(flags)
-    const plane = await context.plane()
-    const clock = context.clock
-    const show = (fleet: Fleet) => {
-      const render = flags.chat ? renderFleetForChat(fleet, clock.now()) : renderFleet(fleet, clock.now(), this.paint)
-      this.log(`${flags.watch && process.stdout.isTTY ? HOME_AND_CLEAR : ''}${render}`)
-    }
-    const fleet = flags.watch
-      ? await watchFleet({ plane, clock, show }, flags.timeout ?? ms(WATCH))
-      : await plane.fleet()
-    if (!flags.watch) show(fleet)
-    return { fleet }
+  async work() {
+    const { plane, clock } = await this.context.pick('plane', 'clock')
+    if (!this.flags.watch) return { fleet: await plane.fleet() }
+    const show = (fleet: Fleet) => this.log(`${process.stdout.isTTY ? HOME_AND_CLEAR : ''}${this.#text(fleet)}`)
+    return { fleet: await watchFleet({ plane, clock, show }, this.flags.timeout ?? ms(WATCH)) }
+  }
+
+  override render({ fleet }: Result<this>) {
+    return this.flags.watch ? null : this.#text(fleet)
+  }
+
+  #text(fleet: Fleet): string {
+    return this.flags.chat ? renderFleetForChat(fleet, new Date()) : renderFleet(fleet, new Date(), this.paint)
   }
 }

@@ -1,9 +1,9 @@
 import { boolean, string } from '@oclif/core/flags'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
-import { parsePermissions, parseRepositories, refuseTokenInJson } from '../../lib/cli/mintFlags.js'
+import { refuseTokenInJson } from '../../lib/cli/mintFlags.js'
 import { mintToken } from '../../lib/ops/github/mintToken.js'
 
-export default class GithubToken extends BaseCommand {
+export default class GithubToken extends BaseCommand<typeof GithubToken> {
   static override summary = 'Mint an installation token of the GitHub App, for clones and timers; it lives an hour.'
   static override description =
     `The App is GITHUB_APP_ID and GITHUB_APP_INSTALLATION_ID; its private key is read from the file
@@ -34,18 +34,18 @@ The file gets GITHUB_TOKEN and GITHUB_TOKEN_EXPIRES_AT, as systemd's Environment
     'installation-id': string({ summary: 'Instead of GITHUB_APP_INSTALLATION_ID.', helpValue: 'ID' }),
   }
 
-  async run(): Promise<object> {
-    const { flags, raw } = await this.parse(GithubToken)
-    this.refuseEmptyFlags(raw)
-    refuseTokenInJson(flags.stdout, this.jsonEnabled())
-    const ports = await this.context(flags).mintPorts({
-      appId: flags['app-id'],
-      installationId: flags['installation-id'],
-      repositories: parseRepositories(flags.repository),
-      permissions: parsePermissions(flags.permission),
-    })
-    const { token, expiresAt, permissions } = await mintToken(flags.out ?? null, ports)
-    this.log(flags.stdout ? token : `${flags.out} holds a token until ${expiresAt}.`)
-    return { out: flags.out ?? null, expiresAt, permissions }
+  async work() {
+    const { out, stdout } = this.flags
+    refuseTokenInJson(stdout, this.jsonEnabled())
+    const { token, expiresAt, permissions } = await mintToken(out ?? null, await this.context.port('mint'))
+    this.#shown = stdout ? token : `${out} holds a token until ${expiresAt}.`
+    return { out: out ?? null, expiresAt, permissions }
   }
+
+  override render() {
+    return this.#shown
+  }
+
+  /** Beside the result, which never holds the token. */
+  #shown = ''
 }

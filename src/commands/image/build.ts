@@ -1,10 +1,10 @@
 import { string as stringArg } from '@oclif/core/args'
 import { boolean, string } from '@oclif/core/flags'
-import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { renderBuild } from '../../lib/cli/render/images/build.js'
-import { buildImage, planBuild } from '../../lib/ops/images/buildImage.js'
+import { type BuiltImage, buildImage, planBuild } from '../../lib/ops/images/buildImage.js'
 
-export default class ImageBuild extends BaseCommand {
+export default class ImageBuild extends BaseCommand<typeof ImageBuild> {
   static override summary = 'Build a raw image with Nix, and describe it in dist/image.json.'
   static override description =
     'Without HOST it is the base image, which becomes the host that its user data names; with it, the image of that host. Touches no AWS, so it works anywhere that has Nix. The image stays in the Nix store, linked as dist/result. Under GitHub Actions it sets the outputs sha256 and build_seconds.'
@@ -25,20 +25,29 @@ export default class ImageBuild extends BaseCommand {
     'dry-run': boolean({ summary: 'Print the command and run nothing.' }),
   }
 
-  async run(): Promise<object> {
-    const { args, flags, raw } = await this.parse(ImageBuild)
-    this.refuseEmptyFlags(raw)
-    const ports = await this.context(flags).imageBuild()
+  async work(): Promise<{ image: BuiltImage } | { dryRun: true; command: string[]; attribute: string }> {
+    const { args, flags, context } = this
+    const ports = await context.pick(
+      'nix',
+      'files',
+      'digests',
+      'registry',
+      'output',
+      'clock',
+      'progress',
+      'report',
+      'stop',
+    )
     const { systemOf } = await import('../../lib/domain/images/build.js')
     const system = flags.system ?? systemOf(process.arch)
     const options = { host: args.host, system, out: flags.out.replace(/(?<=.)\/+$/, '') }
-    if (flags['dry-run']) {
-      const { command, image } = await planBuild(options, ports)
-      this.log(command.map((word) => (/^[\w./:#@+-]+$/.test(word) ? word : `'${word}'`)).join(' '))
-      return { dryRun: true, command, attribute: image.attribute }
-    }
-    const image = await buildImage(options, ports)
-    this.log(renderBuild(image, this.paint))
-    return { image }
+    if (!flags['dry-run']) return { image: await buildImage(options, { ...ports, flake: context.root }) }
+    const { command, image } = await planBuild(options, { ...ports, flake: context.root })
+    return { dryRun: true, command, attribute: image.attribute }
+  }
+
+  override render(result: Result<this>) {
+    if ('image' in result) return renderBuild(result.image, this.paint)
+    return result.command.map((word) => (/^[\w./:#@+-]+$/.test(word) ? word : `'${word}'`)).join(' ')
   }
 }

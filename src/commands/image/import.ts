@@ -1,15 +1,17 @@
 import { string as stringArg } from '@oclif/core/args'
 import { boolean, integer, string } from '@oclif/core/flags'
 import ms from 'ms'
-import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { durationFlag } from '../../lib/cli/flags.js'
+import { IMAGE_PORTS } from '../../lib/cli/ports.js'
 import { renderDirectImport, renderImport } from '../../lib/cli/render/images/images.js'
-import { BLOCK_CONCURRENCY, importDirect } from '../../lib/ops/images/importDirect.js'
-import { IMPORT_TIMEOUT, importImage } from '../../lib/ops/images/importImage.js'
+import { IMAGE_WORKFLOW } from '../../lib/domain/paths.js'
+import { BLOCK_CONCURRENCY, type DirectImport, importDirect } from '../../lib/ops/images/importDirect.js'
+import { IMPORT_TIMEOUT, type ImportedImage, importImage } from '../../lib/ops/images/importImage.js'
 
 const DIRECT = ['direct']
 
-export default class ImageImport extends BaseCommand {
+export default class ImageImport extends BaseCommand<typeof ImageImport> {
   static override summary = 'Make an AMI of an image, tag it when it is available, and print its id.'
   static override description =
     `Without --direct, EC2's VM Import reads the uploaded object, which takes tens of minutes. With it the blocks of a raw file go into a snapshot through the EBS direct APIs, and only those that changed since the last image. Run again it goes on with what is there: task, snapshot or AMI. Under GitHub Actions it sets the outputs ami_id, snapshot_id, import_seconds and, with --direct, digest and sent_bytes.`
@@ -43,25 +45,23 @@ export default class ImageImport extends BaseCommand {
     }),
   }
 
-  async run(): Promise<object> {
-    const { args, flags, raw } = await this.parse(ImageImport)
-    this.refuseEmptyFlags(raw)
-    const kmsKey = flags['kms-key-id'] ?? null
-    const concurrency = flags.concurrency ?? BLOCK_CONCURRENCY
-    const context = this.context(flags)
-    const ports = await context.images({ connections: concurrency, stateDir: flags['state-dir'] })
-    const { force } = flags
-    const registry = await context.localRegistry()
+  async work(): Promise<{ import: DirectImport | ImportedImage }> {
+    const { args, context, flags } = this
+    const { force, 'kms-key-id': kmsKey = null } = flags
+    const ports = await context.pick(...IMAGE_PORTS)
+    const registry = await context.port('localRegistry')
     if (flags.direct) {
-      const { full, 'keep-partial': keepPartial } = flags
+      const { full, 'keep-partial': keepPartial, concurrency = BLOCK_CONCURRENCY } = flags
       const options = { file: args.image, concurrency, kmsKey, full, keepPartial, force, registry }
-      const direct = await importDirect(options, ports)
-      this.log(renderDirectImport(direct, this.paint))
-      return { import: direct }
+      return { import: await importDirect(options, ports) }
     }
-    const [role, timeoutMs] = [flags['role-name'] ?? null, flags.timeout ?? ms(IMPORT_TIMEOUT)]
-    const imported = await importImage({ key: args.image, role, kmsKey, timeoutMs, force, registry }, ports)
-    this.log(renderImport(imported, this.paint))
-    return { import: imported }
+    const { 'role-name': role = null, timeout: timeoutMs = ms(IMPORT_TIMEOUT) } = flags
+    return { import: await importImage({ key: args.image, role, kmsKey, timeoutMs, force, registry }, ports) }
   }
+
+  override render({ import: imported }: Result<this>) {
+    return 'blocks' in imported ? renderDirectImport(imported, this.paint) : renderImport(imported, this.paint)
+  }
+
+  protected override readonly direct = { what: 'Image commands use', workflow: IMAGE_WORKFLOW }
 }

@@ -1,8 +1,10 @@
-import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
+import { CATALOG_PORTS } from '../../lib/cli/ports.js'
 import { renderImages } from '../../lib/cli/render/images/catalog.js'
+import { IMAGE_WORKFLOW } from '../../lib/domain/paths.js'
 import { listImages } from '../../lib/ops/images/catalog.js'
 
-export default class ImageList extends BaseCommand {
+export default class ImageList extends BaseCommand<typeof ImageList> {
   static override summary =
     "Show the fleet's AMIs, newest first: who runs them, which is latest, which are rollback targets."
   static override examples = [
@@ -13,10 +15,13 @@ export default class ImageList extends BaseCommand {
     },
   ]
 
-  async run(): Promise<object> {
-    const { flags } = await this.parse(ImageList)
-    const images = await listImages(await this.context(flags).imageCatalog())
-    this.log(renderImages(images, new Date(), this.paint))
-    return { images }
+  async work() {
+    return { images: await listImages(await this.context.pick(...CATALOG_PORTS)) }
   }
+
+  override render({ images }: Result<this>) {
+    return renderImages(images, new Date(), this.paint)
+  }
+
+  protected override readonly direct = { what: 'Image commands use', workflow: IMAGE_WORKFLOW }
 }

@@ -1,15 +1,17 @@
 import { boolean, integer } from '@oclif/core/flags'
 import ms from 'ms'
-import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { confirmOnTerminal } from '../../lib/cli/confirm.js'
 import { durationFlag } from '../../lib/cli/flags.js'
+import { CATALOG_PORTS } from '../../lib/cli/ports.js'
 import { countsText, renderPruned, renderPrunePlan } from '../../lib/cli/render/images/catalog.js'
 import { removalsOf } from '../../lib/domain/images/prune.js'
+import { IMAGE_WORKFLOW } from '../../lib/domain/paths.js'
 import { pruneImages } from '../../lib/ops/images/pruneImages.js'
 
 const OLDER_THAN = '30d'
 
-export default class ImagePrune extends BaseCommand {
+export default class ImagePrune extends BaseCommand<typeof ImagePrune> {
   static override summary = 'Remove AMIs that nothing needs, with their snapshots and objects.'
   static override description =
     "Never removed, whatever its age: the latest AMI, one that any instance runs or the OpenTofu state names, a host's rollback target, and what a deploy under way uses. Of the rest the newest stay (--keep) and the young (--older-than). Snapshots, objects, manifests and unfinished uploads go when no AMI that stays needs them. Can be interrupted and run again."
@@ -24,10 +26,8 @@ export default class ImagePrune extends BaseCommand {
     yes: boolean({ char: 'y', summary: 'Remove without asking.', exclusive: ['dry-run'] }),
   }
 
-  async run(): Promise<object> {
-    const { flags, raw } = await this.parse(ImagePrune)
-    this.refuseEmptyFlags(raw)
-    const ports = await this.context(flags).imageCatalog()
+  async work() {
+    const { flags } = this
     const pruned = await pruneImages(
       {
         keep: flags.keep,
@@ -38,9 +38,14 @@ export default class ImagePrune extends BaseCommand {
           return flags.yes || confirmOnTerminal(`Remove ${countsText(removalsOf(plan))}?`)
         },
       },
-      ports,
+      await this.context.pick(...CATALOG_PORTS),
     )
-    this.log(flags['dry-run'] ? renderPrunePlan(pruned.plan, new Date(), this.paint) : renderPruned(pruned))
     return { prune: { dryRun: flags['dry-run'], ...pruned } }
   }
+
+  override render({ prune }: Result<this>) {
+    return prune.dryRun ? renderPrunePlan(prune.plan, new Date(), this.paint) : renderPruned(prune)
+  }
+
+  protected override readonly direct = { what: 'Image commands use', workflow: IMAGE_WORKFLOW }
 }

@@ -1,11 +1,13 @@
 import { string as stringArg } from '@oclif/core/args'
 import { integer, string } from '@oclif/core/flags'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { IMAGE_PORTS } from '../../lib/cli/ports.js'
+import { IMAGE_WORKFLOW } from '../../lib/domain/paths.js'
 import { reportImage } from '../../lib/ops/images/reportImage.js'
 
 const seconds = (what: string, env: string) => integer({ summary: `How long ${what} took.`, env, min: 0 })
 
-export default class ImageReport extends BaseCommand {
+export default class ImageReport extends BaseCommand<typeof ImageReport> {
   static override summary = 'Show what was built and imported, beside the image before it.'
   static override description =
     'Sizes, what changed since the previous AMI as far as block manifests show, and times. Under GitHub Actions it is the step summary.'
@@ -19,9 +21,9 @@ export default class ImageReport extends BaseCommand {
     'sent-bytes': integer({ summary: 'What a direct import sent.', env: 'CLAWCTL_SENT_BYTES', min: 0 }),
   }
 
-  async run(): Promise<object> {
-    const { args, flags } = await this.parse(ImageReport)
-    const ports = await this.context(flags).images()
+  async work() {
+    const { args, flags } = this
+    const ports = await this.context.pick(...IMAGE_PORTS)
     const { report, markdown } = await reportImage(
       {
         ami: args.ami || null,
@@ -38,4 +40,6 @@ export default class ImageReport extends BaseCommand {
     this.log(markdown)
     return { report }
   }
+
+  protected override readonly direct = { what: 'Image commands use', workflow: IMAGE_WORKFLOW }
 }

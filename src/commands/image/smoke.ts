@@ -1,14 +1,15 @@
 import { string as stringArg } from '@oclif/core/args'
 import { boolean, string } from '@oclif/core/flags'
 import ms from 'ms'
-import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { durationFlag } from '../../lib/cli/flags.js'
 import { renderSmoked } from '../../lib/cli/render/images/catalog.js'
+import { IMAGE_WORKFLOW } from '../../lib/domain/paths.js'
 import { smokeImage } from '../../lib/ops/images/smokeImage.js'
 
 const TIMEOUT = '10m'
 
-export default class ImageSmoke extends BaseCommand {
+export default class ImageSmoke extends BaseCommand<typeof ImageSmoke> {
   static override summary = 'Boot an AMI once, apart from everything, and see that it comes up.'
   static override description =
     'The smallest machine of its architecture, in a security group of its own that lets nothing in or out, without an instance profile. It is up when the status checks pass and its console shows the boot line of the base image. Machine and group are always removed; what a killed run has left goes with the next.'
@@ -28,14 +29,22 @@ export default class ImageSmoke extends BaseCommand {
     timeout: durationFlag({ summary: 'How long it may take to boot.', default: TIMEOUT }),
   }
 
-  async run(): Promise<object> {
-    const { args, flags, raw } = await this.parse(ImageSmoke)
-    this.refuseEmptyFlags(raw)
-    const ports = await this.context(flags).imageSmoke()
-    const { withdraw } = flags
-    const options = { type: flags['instance-type'], subnet: flags['subnet-id'] || null, withdraw }
-    const smoke = await smokeImage({ ami: args.ami, ...options, timeoutMs: flags.timeout ?? ms(TIMEOUT) }, ports)
-    this.log(renderSmoked(smoke))
-    return { smoke }
+  async work() {
+    const { smokeMachines: machines, ...ports } = await this.context.pick(
+      'smokeMachines',
+      'clock',
+      'tidyClock',
+      'progress',
+      'report',
+    )
+    const { withdraw, timeout: timeoutMs = ms(TIMEOUT) } = this.flags
+    const options = { type: this.flags['instance-type'], subnet: this.flags['subnet-id'] || null, withdraw, timeoutMs }
+    return { smoke: await smokeImage({ ami: this.args.ami, ...options }, { ...ports, machines }) }
   }
+
+  override render({ smoke }: Result<this>) {
+    return renderSmoked(smoke)
+  }
+
+  protected override readonly direct = { what: 'Image commands use', workflow: IMAGE_WORKFLOW }
 }

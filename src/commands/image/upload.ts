@@ -1,11 +1,13 @@
 import { string as stringArg } from '@oclif/core/args'
 import { boolean, integer } from '@oclif/core/flags'
-import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
+import { IMAGE_PORTS } from '../../lib/cli/ports.js'
 import { renderUpload } from '../../lib/cli/render/images/images.js'
 import { imageNameOf } from '../../lib/domain/images/names.js'
-import { abortUploads, uploadImage } from '../../lib/ops/images/uploadImage.js'
+import { IMAGE_WORKFLOW } from '../../lib/domain/paths.js'
+import { abortUploads, type UploadedImage, uploadImage } from '../../lib/ops/images/uploadImage.js'
 
-export default class ImageUpload extends BaseCommand {
+export default class ImageUpload extends BaseCommand<typeof ImageUpload> {
   static override summary = 'Upload an image to the bucket, under a name with its digest, and print its key.'
   static override description =
     `Raw, VHD or stream-optimized VMDK, found by its content. What is there already is not sent again: a finished upload, or the parts of one that was interrupted. Under GitHub Actions it sets the outputs key and digest.`
@@ -28,17 +30,20 @@ export default class ImageUpload extends BaseCommand {
     concurrency: integer({ summary: 'How many parts are sent at once. Default: 16.', min: 1, max: 256 }),
   }
 
-  async run(): Promise<object> {
-    const { args, flags } = await this.parse(ImageUpload)
-    const ports = await this.context(flags).images({ connections: flags.concurrency })
-    if (flags.abort) {
-      const aborted = await abortUploads(args.file ? imageNameOf(args.file.replace(/^.*\//, '')) : null, ports)
-      for (const { key } of aborted) this.log(`aborted ${key}`)
-      if (aborted.length === 0) this.log('There is no unfinished upload.')
-      return { aborted }
-    }
-    const upload = await uploadImage({ file: args.file, concurrency: flags.concurrency, force: flags.force }, ports)
-    this.log(renderUpload(upload, this.paint))
-    return { upload }
+  async work(): Promise<{ upload: UploadedImage } | { aborted: { key: string }[] }> {
+    const { args, flags } = this
+    const ports = await this.context.pick(...IMAGE_PORTS)
+    if (!flags.abort)
+      return {
+        upload: await uploadImage({ file: args.file, concurrency: flags.concurrency, force: flags.force }, ports),
+      }
+    return { aborted: await abortUploads(args.file ? imageNameOf(args.file.replace(/^.*\//, '')) : null, ports) }
   }
+
+  override render(result: Result<this>) {
+    if ('upload' in result) return renderUpload(result.upload, this.paint)
+    return result.aborted.map(({ key }) => `aborted ${key}`).join('\n') || 'There is no unfinished upload.'
+  }
+
+  protected override readonly direct = { what: 'Image commands use', workflow: IMAGE_WORKFLOW }
 }

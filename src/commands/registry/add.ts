@@ -1,10 +1,10 @@
 import { string as stringArg } from '@oclif/core/args'
-import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { editFlags, entryFlags } from '../../lib/cli/registryFlags.js'
 import { renderEdit } from '../../lib/cli/render/registry.js'
 import { changeRegistry } from '../../lib/ops/registry/changeRegistry.js'
 
-export default class RegistryAdd extends BaseCommand {
+export default class RegistryAdd extends BaseCommand<typeof RegistryAdd> {
   static override summary =
     'Add an instance to nix/instances.json, with its host file, and say what remains to be done.'
   static override description =
@@ -22,12 +22,10 @@ export default class RegistryAdd extends BaseCommand {
   }
   static override flags = { ...entryFlags, ...editFlags }
 
-  async run(): Promise<object> {
-    const { args, flags, raw } = await this.parse(RegistryAdd)
-    this.refuseEmptyFlags(raw)
-    const context = this.context(flags)
-    const { checkout, repository, steps } = await context.registryWiring()
-    const result = await changeRegistry(
+  async work() {
+    const { context, args, flags } = this
+    const { checkout, steps } = await context.pick('checkout', 'steps')
+    return changeRegistry(
       {
         kind: 'add',
         entry: {
@@ -43,9 +41,11 @@ export default class RegistryAdd extends BaseCommand {
         pr: flags.pr,
         asker: { requestedBy: flags['requested-by'] ?? null, caller: context.caller },
       },
-      { checkout, repository, steps: steps(flags['secrets-dir']) },
+      { checkout, repository: () => context.port('pullRequests'), steps },
     )
-    this.log(renderEdit(result, 'add', this.paint))
-    return result
+  }
+
+  override render(result: Result<this>) {
+    return renderEdit(result, 'add', this.paint)
   }
 }

@@ -1,8 +1,8 @@
-import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { renderProblems } from '../../lib/cli/render/registry.js'
 import { checkFiles, refuseErrors } from '../../lib/ops/registry/checkFiles.js'
 
-export default class RegistryCheck extends BaseCommand {
+export default class RegistryCheck extends BaseCommand<typeof RegistryCheck> {
   static override summary = 'Find every problem of nix/instances.json and of the host files beside it, with its line.'
   static override description =
     'Prints one line a problem, as compilers do. Ends with 2 where there is an error; a host file that no instance uses is only a warning.'
@@ -14,13 +14,17 @@ export default class RegistryCheck extends BaseCommand {
     },
   ]
 
-  async run(): Promise<object> {
-    const { flags } = await this.parse(RegistryCheck)
-    const context = this.context(flags)
-    const { checkout } = await context.registryWiring()
-    const { problems, instances } = await checkFiles(context.registry, checkout)
-    this.log(renderProblems(problems, instances))
-    refuseErrors(problems)
+  async work() {
+    const { registry, checkout } = await this.context.pick('registry', 'checkout')
+    const { problems, instances } = await checkFiles(registry, checkout)
     return { instances, problems }
+  }
+
+  override render({ problems, instances }: Result<this>) {
+    return renderProblems(problems, instances)
+  }
+
+  override verdict({ problems }: Result<this>) {
+    refuseErrors(problems)
   }
 }

@@ -1,16 +1,17 @@
-import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { table } from '../../lib/cli/text.js'
 import { readRegistry } from '../../lib/ops/registry/readRegistry.js'
 
-export default class RegistryList extends BaseCommand {
+export default class RegistryList extends BaseCommand<typeof RegistryList> {
   static override summary = 'List the instances that should exist, from nix/instances.json of this checkout.'
   static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> --json']
 
-  async run(): Promise<object> {
-    const { flags } = await this.parse(RegistryList)
-    const instances = await readRegistry(this.context(flags).registry)
+  async work() {
+    return { instances: await readRegistry(await this.context.port('registry')) }
+  }
+
+  override render({ instances }: Result<this>) {
     const rows = instances.map((e) => [e.id, e.host, e.instanceType, e.bootstrapPrefix, e.discordTokenSecret])
-    this.log(table(['INSTANCE', 'HOST', 'TYPE', 'BOOTSTRAP PREFIX', 'DISCORD TOKEN SECRET'], rows))
-    return { instances }
+    return table(['INSTANCE', 'HOST', 'TYPE', 'BOOTSTRAP PREFIX', 'DISCORD TOKEN SECRET'], rows)
   }
 }

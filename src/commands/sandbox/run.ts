@@ -2,7 +2,7 @@ import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { asFlag, loadSandbox, sandboxFlags } from '../../lib/cli/sandboxFlags.js'
 import { ClawctlError } from '../../lib/domain/errors.js'
 
-export default class SandboxRun extends BaseCommand {
+export default class SandboxRun extends BaseCommand<typeof SandboxRun> {
   static override summary = 'Run one command inside the sandbox and exit with its code.'
   static override description =
     `Starts EC2, S3, GitHub and the Control API on loopback, runs the command with clawctl in PATH, and leaves nothing behind. Inside a running sandbox it joins that one.
@@ -18,22 +18,28 @@ What is simulated: the AWS and GitHub services and the hosts. What is real: the 
   static override usage = '<%= command.id %> [--as laptop|ci|INSTANCE] [--registry FILE] [--fault NAME]… -- COMMAND…'
   static override flags = { as: asFlag, ...sandboxFlags }
 
-  async run(): Promise<void> {
-    // What follows `--` is the command's alone: oclif would take out what equals an argument before it.
+  /** What follows `--` is the command's alone: oclif would take out what equals an argument before it. */
+  protected override async parseArgv() {
     const end = this.argv.indexOf('--')
-    const own = end < 0 ? this.argv : this.argv.slice(0, end)
     const after = end < 0 ? null : this.argv.slice(end + 1)
-    const { argv, flags } = await this.parse(SandboxRun, own)
-    const [program, ...args] = after ?? (argv as string[])
+    const parsed = await this.parse(SandboxRun, end < 0 ? this.argv : this.argv.slice(0, end))
+    this.#command = after ?? (parsed.argv as string[])
+    return parsed
+  }
+
+  async work(): Promise<undefined> {
+    const [program, ...args] = this.#command
     if (program === undefined) {
       throw new ClawctlError('USAGE', 'There is no command to run.', {
         hint: 'Give it after --: clawctl sandbox run -- clawctl fleet status',
       })
     }
-    const { runInSandbox, request } = await loadSandbox(flags, {
+    const { runInSandbox, request } = await loadSandbox(this.flags, {
       packageRoot: this.config.root,
-      checkout: this.context(flags).checkout,
+      checkout: this.context.root,
     })
-    process.exitCode = await runInSandbox(request, flags.as, [program, ...args])
+    process.exitCode = await runInSandbox(request, this.flags.as, [program, ...args])
   }
+
+  #command: string[] = []
 }

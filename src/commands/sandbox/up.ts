@@ -1,7 +1,7 @@
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { asFlag, loadSandbox, sandboxFlags } from '../../lib/cli/sandboxFlags.js'
 
-export default class SandboxUp extends BaseCommand {
+export default class SandboxUp extends BaseCommand<typeof SandboxUp> {
   static override summary = 'Keep a sandbox running in the foreground and print what other terminals need.'
   static override description =
     'Prints shell lines for `eval` (with --json a document). Ctrl-C ends it and removes everything.'
@@ -11,14 +11,11 @@ export default class SandboxUp extends BaseCommand {
   ]
   static override flags = { as: asFlag, ...sandboxFlags }
 
-  async run(): Promise<void> {
-    const { flags } = await this.parse(SandboxUp)
-    const { keepSandbox, request } = await loadSandbox(flags, {
-      packageRoot: this.config.root,
-      checkout: this.context(flags).checkout,
-    })
+  async work(): Promise<undefined> {
+    const at = { packageRoot: this.config.root, checkout: this.context.root }
+    const { keepSandbox, request } = await loadSandbox(this.flags, at)
     if (!this.jsonEnabled()) request.onNote = (note) => this.logToStderr(note)
-    await keepSandbox(request, flags.as, ({ controlApiUrl, env, exports }) => {
+    await keepSandbox(request, this.flags.as, ({ controlApiUrl, env, exports }) => {
       if (this.jsonEnabled()) this.logJson({ ok: true, sandbox: { controlApiUrl, env } })
       else this.log(exports)
       this.logToStderr('The sandbox is up. In another terminal, eval the lines above; Ctrl-C ends it.')

@@ -1,8 +1,10 @@
-import { BaseCommand } from '../../lib/cli/baseCommand.js'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { extraSecretFlag, identitiesDirFlag, identityFlag, secretsDirFlag } from '../../lib/cli/bundleFlags.js'
 import { renderSecrets } from '../../lib/cli/render/bundles/secrets.js'
+import type { ClawctlError } from '../../lib/domain/errors.js'
+import { checkSecrets } from '../../lib/ops/bundles/checkSecrets.js'
 
-export default class SecretsCheck extends BaseCommand {
+export default class SecretsCheck extends BaseCommand<typeof SecretsCheck> {
   static override summary = 'Show what each instance needs against what is in the secrets directory.'
   static override description =
     'Works anywhere, asks no service, and prints names only, never anything of a content. Exits with 2 (INVALID_SECRETS) where an upload would be refused.'
@@ -21,12 +23,20 @@ export default class SecretsCheck extends BaseCommand {
     'extra-secret': extraSecretFlag,
   }
 
-  async run(): Promise<object> {
-    const { flags, raw } = await this.parse(SecretsCheck)
-    this.refuseEmptyFlags(raw)
-    const { report, failure } = await (await this.context(flags).bundles(flags)).checkSecrets()
-    this.log(renderSecrets(report, this.paint))
-    if (failure) throw failure
+  async work() {
+    const ports = await this.context.pick('registry', 'secrets', 'identities')
+    const { report, failure } = await checkSecrets(this.flags['extra-secret'] ?? [], ports)
+    this.#failure = failure
     return { secrets: report }
   }
+
+  override render({ secrets }: Result<this>) {
+    return renderSecrets(secrets, this.paint)
+  }
+
+  override verdict() {
+    if (this.#failure) throw this.#failure
+  }
+
+  #failure: ClawctlError | null = null
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
+import { STRATEGIES } from '../domain/contract/order.js'
 import { ID_PATTERN } from '../domain/contract/patterns.js'
 import { ClawctlError } from '../domain/errors.js'
 import { DEFAULT_REPOSITORY, DEPLOY_WORKFLOW, FLEET_STATE_KEY, REGISTRY_PATH } from '../domain/paths.js'
@@ -169,6 +170,20 @@ export function directSettings(env: Env): DirectSettings {
   }
 }
 
+/** How hosts are replaced where an order does not say. @throws ClawctlError NOT_CONFIGURED */
+export function deployStrategy(env: Env): (typeof STRATEGIES)[number] {
+  const value = read(env, 'FLEET_DEPLOY_STRATEGY') ?? 'handover'
+  const known = STRATEGIES.find((strategy) => strategy === value)
+  if (known) return known
+  throw new ClawctlError('NOT_CONFIGURED', 'FLEET_DEPLOY_STRATEGY is neither handover nor replace.', {
+    hint: 'Mend the repository variable DEPLOY_STRATEGY, or remove it.',
+  })
+}
+
+/** Accounts whose AMIs may be deployed beside our own. */
+export const amiOwners = (env: Env) =>
+  (read(env, 'CLAWCTL_AMI_OWNERS') ?? '').split(',').flatMap((id) => id.trim() || [])
+
 /** Variables of the stack that have a default, by the setting that gives them a value. */
 const OPTIONAL_STACK_VARS = {
   kms_key_arn: 'FLEET_KMS_KEY_ARN',
@@ -281,11 +296,12 @@ export function secretsDir(env: Env, flag: string | undefined): string | null {
 }
 
 /** The run that this process is part of. */
-export function workflowRun(env: Env): { id: number | null; url: string | null } {
+export function workflowRun(env: Env): { id: number | null; url: string | null; attempt: number } {
   const id = Number(read(env, 'GITHUB_RUN_ID'))
-  if (!Number.isSafeInteger(id) || id <= 0) return { id: null, url: null }
+  if (!Number.isSafeInteger(id) || id <= 0) return { id: null, url: null, attempt: 1 }
   const server = read(env, 'GITHUB_SERVER_URL') ?? 'https://github.com'
-  return { id, url: `${server}/${read(env, 'GITHUB_REPOSITORY') ?? ''}/actions/runs/${id}` }
+  const attempt = Math.max(1, Math.trunc(Number(read(env, 'GITHUB_RUN_ATTEMPT') ?? 1)) || 1)
+  return { id, attempt, url: `${server}/${read(env, 'GITHUB_REPOSITORY') ?? ''}/actions/runs/${id}` }
 }
 
 /**

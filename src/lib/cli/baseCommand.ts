@@ -1,22 +1,21 @@
 import { Command } from '@oclif/core/command'
 import { option, string } from '@oclif/core/flags'
+import type { ArgInput, FlagInput, InferredArgs, InferredFlags, ParserOutput } from '@oclif/core/interfaces'
 import { ClawctlError } from '../domain/errors.js'
-import { Context } from './context.js'
+import { type Context, type ContextFlags, createContext } from './context.js'
 import { asFailure, printFailure } from './failure.js'
 import { painter } from './text.js'
 
 const GLOBAL = 'GLOBAL'
 
-interface GlobalFlags {
-  mode?: string | undefined
-  'control-api-url'?: string | undefined
-}
+/** What a command's `work` resolves to. */
+export type Result<T extends { work(): unknown }> = Awaited<ReturnType<T['work']>>
 
 /**
- * What every command has: `--json`, `--mode`, one way to fail, and the context. A command's `run` parses, calls one op,
- * shows the result to people and returns it; under --json the returned value is the one document on stdout.
+ * The template of every command: parse, refuse empty options, work, show. A command is its arguments, its options, one
+ * op in `work` and one renderer in `render`; under --json what `work` resolves to is the one document on stdout.
  */
-export abstract class BaseCommand extends Command {
+export abstract class BaseCommand<C extends typeof Command> extends Command {
   static override enableJsonFlag = true
   static override baseFlags = {
     mode: option({
@@ -33,25 +32,44 @@ export abstract class BaseCommand extends Command {
   }
 
   protected readonly paint = painter(process.stdout)
+  protected args!: InferredArgs<C['args']>
+  protected flags!: InferredFlags<(typeof BaseCommand)['baseFlags'] & C['flags']>
+  protected context!: Context
+  /** Of commands that use AWS directly: the beginning of the refusal's sentence, and the workflow that does the same. */
+  protected readonly direct: { what: string; workflow: string } | undefined
 
-  protected context(flags: GlobalFlags): Context {
-    return new Context({
+  abstract work(): Promise<object | undefined>
+
+  /** For people; null prints nothing. */
+  render(_result: object | undefined): string | null {
+    return null
+  }
+
+  /** Rejects what was shown, where that makes the command fail. */
+  verdict(_result: object | undefined): void {}
+
+  protected parseArgv(): Promise<ParserOutput<FlagInput, FlagInput, ArgInput>> {
+    return this.parse(this.ctor)
+  }
+
+  async run(): Promise<object | undefined> {
+    const { args, flags, raw } = await this.parseArgv()
+    refuseEmptyFlags(raw)
+    this.args = args as typeof this.args
+    this.flags = flags as typeof this.flags
+    this.context = createContext({
       env: process.env,
       cwd: currentFolder(),
       version: this.config.version,
-      mode: flags.mode,
-      controlApiUrl: flags['control-api-url'],
+      flags: flags as ContextFlags,
       quiet: this.jsonEnabled(),
     })
-  }
-
-  /** `--ami "$AMI"` with an unset AMI must not pass for no --ami. Empty variables of the environment are unset ones. */
-  protected refuseEmptyFlags(raw: readonly { type: string; flag?: string; input?: string }[]): void {
-    const empty = raw.find((token) => token.type === 'flag' && token.input === '')
-    if (!empty) return
-    throw new ClawctlError('USAGE', `--${empty.flag} is empty.`, {
-      hint: `Give it a value, or leave --${empty.flag} out.`,
-    })
+    if (this.direct && this.context.mode !== 'ci') throw onlyInCi(this.direct)
+    const result = await this.work()
+    const text = this.render(result)
+    if (text !== null) this.log(text)
+    this.verdict(result)
+    return result
   }
 
   override async catch(error: unknown): Promise<void> {
@@ -63,7 +81,7 @@ export abstract class BaseCommand extends Command {
     printFailure(failure, this.jsonEnabled())
   }
 
-  /** A deploy that failed has hosts to tell of, too. */
+  /** A deploy that failed has hosts to show, too. */
   async #showHosts(partial: unknown): Promise<void> {
     const [{ deploySchema }, { renderDeploy }] = await Promise.all([
       import('../domain/contract/deploy.js'),
@@ -80,6 +98,21 @@ export abstract class BaseCommand extends Command {
   protected override toSuccessJson(result: object): object {
     return { ok: true, ...result }
   }
+}
+
+/** `--ami "$AMI"` with an unset AMI must not pass for no --ami. Empty variables of the environment are unset ones. */
+function refuseEmptyFlags(raw: readonly { type: string; flag?: string; input?: string }[]): void {
+  const empty = raw.find((token) => token.type === 'flag' && token.input === '')
+  if (!empty) return
+  throw new ClawctlError('USAGE', `--${empty.flag} is empty.`, {
+    hint: `Give it a value, or leave --${empty.flag} out.`,
+  })
+}
+
+function onlyInCi({ what, workflow }: { what: string; workflow: string }): ClawctlError {
+  return new ClawctlError('NOT_CI', `${what} AWS directly, which only ci mode does.`, {
+    hint: `Run the workflow ${workflow}; with AWS credentials of your own, add --mode ci.`,
+  })
 }
 
 /** @throws ClawctlError USAGE where the folder was deleted under us */

@@ -1,289 +1,337 @@
-import { setMaxListeners } from 'node:events'
+import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { systemClock } from '../adapters/clock.js'
+import { abortOnSignals, systemClock } from '../adapters/clock.js'
 import { registryFile } from '../adapters/registry/registryFile.js'
 import * as settings from '../adapters/settings.js'
+import { SEEDS_PATH } from '../domain/bundles/seeds.js'
 import { ClawctlError } from '../domain/errors.js'
-import { FLEET_STACK_PATH, IMAGE_WORKFLOW } from '../domain/paths.js'
-import type { Registry } from '../domain/registry/registry.js'
-import type { Plane } from '../ops/deploy/plane.js'
-import type { DriftPorts } from '../ops/drift/ports.js'
-import type { MintPorts } from '../ops/github/ports.js'
-import type { BuildPorts } from '../ops/images/buildImage.js'
-import type { CatalogPorts } from '../ops/images/catalog.js'
-import type { ImagePorts } from '../ops/images/ports.js'
-import type { SmokePorts } from '../ops/images/smokeImage.js'
-import type { Clock, Compute, ObjectStore, Progress, RegistrySource, Runs, Tofu } from '../ops/ports.js'
-import type { GithubInspection } from '../ops/preflight/ports.js'
-import type { PreflightPorts } from '../ops/preflight/preflight.js'
+import { FLEET_STACK_PATH } from '../domain/paths.js'
+import { parsePermissions, parseRepositories } from './mintFlags.js'
+import type { Ports } from './ports.js'
 import { silentProgress, stderrProgress } from './progress.js'
-import type { BundleFlags, BundleWiring } from './wiring/bundles.js'
-import type { MintOptions } from './wiring/github.js'
-import type { ImageOptions } from './wiring/images.js'
-import type { RegistryWiring } from './wiring/registry.js'
+import { plainLines } from './text.js'
+
+/** The options of commands that decide which adapters are made, or how; an option has one meaning in all commands. */
+export interface ContextFlags {
+  mode?: string | undefined
+  'control-api-url'?: string | undefined
+  'secrets-dir'?: string | undefined
+  identity?: string | undefined
+  'identities-dir'?: string | undefined
+  repos?: string | undefined
+  'repo-seeds-dir'?: string | undefined
+  concurrency?: number | undefined
+  'state-dir'?: string | undefined
+  'app-id'?: string | undefined
+  'installation-id'?: string | undefined
+  repository?: string[] | undefined
+  permission?: string[] | undefined
+}
 
 export interface ContextOptions {
   env: settings.Env
   cwd: string
   version: string
-  /** --mode */
-  mode: string | undefined
-  /** --control-api-url */
-  controlApiUrl: string | undefined
+  flags: ContextFlags
   /** Progress for people; off under --json. */
   quiet: boolean
 }
 
+/** An upload of gigabytes waits half a minute for a service that is busy. */
+const IMAGE_PATIENCE = { attempts: 8, attemptMs: 20_000 }
+const IMAGE_CONNECTIONS = 64
+/** The list of what remains to be done after an edit must not wait long for one of its facts. */
+const STEP_TIMEOUT_MS = 3_000
+
+export type Context = ReturnType<typeof createContext>
+
 /**
- * The one place of the CLI that constructs adapters, each when it is first asked for: a command that sends one request
- * loads neither the AWS SDK nor Octokit.
+ * The one place of the CLI that constructs adapters. A command picks the ports that it needs by name; each is made, and
+ * its module loaded, when it is first picked: a command that sends one request loads neither the AWS SDK nor Octokit.
  */
-export class Context {
-  readonly #options: ContextOptions
-  readonly #abort = new AbortController()
-  #listening = false
-  readonly checkout: string | null
-
-  constructor(options: ContextOptions) {
-    this.#options = options
-    this.checkout = settings.findCheckout(options.env, options.cwd)
+export function createContext({ env, cwd, version, flags, quiet }: ContextOptions) {
+  const userAgent = `clawctl/${version}`
+  const root = settings.findCheckout(env, cwd)
+  const mode = () => settings.modeOf(env, flags.mode)
+  const aws = () => settings.directSettings(env)
+  const imageAws = () => {
+    const connections = flags.concurrency ?? IMAGE_CONNECTIONS
+    return { ...aws(), stop: interruption(), patience: IMAGE_PATIENCE, connections }
   }
-
-  get env(): settings.Env {
-    return this.#options.env
+  const imageState = () => {
+    const state = flags['state-dir'] ?? join(env.XDG_STATE_HOME || join(homedir(), '.local/state'), 'clawctl')
+    return join(state, 'images')
   }
+  const secretsDir = settings.secretsDir(env, flags['secrets-dir'])
+  const interruption = lazy(abortOnSignals)
+  const scratch = lazy(async () => (await import('../adapters/scratch.js')).scratchFolder)
+  const made = new Map<string, unknown>()
 
-  get mode(): settings.Mode {
-    return settings.modeOf(this.#options.env, this.#options.mode)
+  const controlApi = async (timeoutMs?: number) => {
+    const { createControlApi } = await import('../adapters/deploy/controlApi.js')
+    const api = settings.controlApiSettings(env, flags['control-api-url'])
+    const onWait = async (text: string) => (await port('progress')).note(text)
+    return createControlApi({
+      ...api,
+      userAgent,
+      interruption,
+      onWait,
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    })
   }
-
-  /** The instance that asks, or null for a person's machine. */
-  get caller(): string | null {
-    return settings.callerOf(this.#options.env)
+  const credential = async (repo: string, permissions: Readonly<Record<string, string>>, token: () => string) => {
+    const { githubCredential } = await import('../adapters/github/credential.js')
+    return githubCredential(env, { repo, permissions, userAgent, token })
   }
-
-  /** Whether a workflow's run on the direct plane is what we are. */
-  get inRun(): boolean {
-    return this.mode === 'ci' && settings.workflowRun(this.env).id !== null
+  const git = async () => {
+    const { createGit } = await import('../adapters/bundles/seeds/git.js')
+    return createGit(env, settings.uploadSettings(env).githubToken)
   }
+  const bundleScratch = lazy(async () => {
+    const make = await scratch()
+    return lazy(() => {
+      // A signal alone would leave the clones behind.
+      process.once('SIGINT', () => process.exit(130)).once('SIGTERM', () => process.exit(143))
+      return make('clawctl-bundle-', env)
+    })
+  })
 
-  get progress(): Progress {
-    return this.#options.quiet ? silentProgress : stderrProgress()
-  }
+  const make: { [Name in keyof Ports]: () => Ports[Name] | Promise<Ports[Name]> } = {
+    clock: () => systemClock(interruption),
+    tidyClock: () => systemClock(),
+    progress: () => (quiet ? silentProgress : stderrProgress()),
+    stop: interruption,
+    report: async () => (await import('../adapters/jobReport.js')).githubJobReport(env),
+    planFile: async () => {
+      const folder = (await scratch())('clawctl-plan-', env)
+      let count = 0
+      return (name) => join(folder, `${name}-${++count}.tfplan`)
+    },
 
-  get clock(): Clock {
-    return systemClock(() => this.#interruption())
-  }
-
-  /** Aborted by the first SIGINT or SIGTERM, so that work under way can be put in order; the second ends us. */
-  #interruption(): AbortSignal {
-    if (!this.#listening) {
-      this.#listening = true
-      // Everything that is under way listens, dozens of parts at once: that is no leak.
-      setMaxListeners(0, this.#abort.signal)
-      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => this.#interrupt(signal))
-    }
-    return this.#abort.signal
-  }
-
-  // Not `once`: what listens beside us would take itself for the only one and end the process.
-  #interrupt(signal: 'SIGINT' | 'SIGTERM'): void {
-    if (this.#abort.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143)
-    this.#abort.abort()
-  }
-
-  get registry(): RegistrySource {
-    return registryFile(this.checkout)
-  }
-
-  newRequestId(): string {
-    return crypto.randomUUID()
-  }
-
-  /** The registry of the checkout for an early refusal; undefined where there is none or it can't be trusted to be read. */
-  async localRegistry(): Promise<Registry | undefined> {
-    try {
+    registry: () => registryFile(root),
+    checkout: async () => (await import('../adapters/registry/checkout.js')).checkoutFiles(root),
+    localRegistry: async () => {
       const { readRegistry } = await import('../ops/registry/readRegistry.js')
-      return await readRegistry(this.registry)
-    } catch {
-      return undefined
+      return readRegistry(await port('registry')).catch(() => undefined)
+    },
+
+    plane: async () => {
+      if (mode() === 'ci') {
+        const { directPlane } = await import('../ops/deploy/directPlane.js')
+        return directPlane({
+          status: () => pick('registry', 'clock', 'compute', 'store'),
+          // A machine is worth seeing without its history.
+          host: async () => ({
+            ...(await pick('registry', 'clock', 'compute', 'store')),
+            runs: await port('github').catch(() => null),
+          }),
+          deploys: async () => ({ ...(await pick('store', 'clock', 'progress')), runs: await port('github') }),
+          deploy: async () => ({
+            ...(await pick(
+              'registry',
+              'compute',
+              'store',
+              'bundles',
+              'tofu',
+              'clock',
+              'progress',
+              'report',
+              'planFile',
+            )),
+            machines: await port('fleetMachines'),
+            run: settings.workflowRun(env),
+            defaultStrategy: settings.deployStrategy(env),
+          }),
+        })
+      }
+      const api = await controlApi()
+      const { controlApiPlane } = await import('../ops/deploy/controlApiPlane.js')
+      return controlApiPlane({ api, ...(await pick('clock', 'progress')) })
+    },
+    compute: async () =>
+      (await import('../adapters/deploy/compute.js')).createCompute({ ...aws(), amiOwners: settings.amiOwners(env) }),
+    fleetMachines: async () => (await import('../adapters/deploy/machines.js')).createMachines(aws()),
+    store: async () => (await import('../adapters/aws/objectStore.js')).createObjectStore(aws()),
+    tofu: async () => {
+      const { createTofu } = await import('../adapters/deploy/tofu.js')
+      return createTofu({
+        dir: join(root ?? cwd, FLEET_STACK_PATH),
+        signal: interruption(),
+        onOutput: quiet || process.stderr.isTTY ? () => {} : printIndented,
+        ...settings.fleetStack(env, aws()),
+      })
+    },
+
+    github: async () => {
+      const github = settings.githubSettings(env)
+      const permissions = { actions: 'read', contents: 'read' }
+      const access = await credential(github.repo, permissions, () => settings.githubToken(env))
+      const { createGithub } = await import('../adapters/github/runs.js')
+      return createGithub({ ...github, ...access, userAgent })
+    },
+    issues: async () => {
+      const github = settings.githubSettings(env)
+      const access = await credential(github.repo, { issues: 'write' }, () => settings.githubToken(env))
+      const { createIssues } = await import('../adapters/github/issues.js')
+      return createIssues({ ...github, ...access, userAgent })
+    },
+    pullRequests: async () => {
+      const { base, ...github } = settings.pullRequestSettings(env)
+      const permissions = { contents: 'write', pull_requests: 'write' }
+      const token = () => settings.pushToken(env, `${github.owner}/${github.repo}`)
+      const access = await credential(github.repo, permissions, token)
+      const { createGithubRepository } = await import('../adapters/registry/githubRepository.js')
+      return { repository: createGithubRepository({ ...github, ...access, userAgent }), base }
+    },
+    mint: async () => {
+      const { createMint } = await import('../adapters/github/credential.js')
+      return createMint(env, {
+        appId: flags['app-id'],
+        installationId: flags['installation-id'],
+        repositories: parseRepositories(flags.repository),
+        permissions: parsePermissions(flags.permission),
+        userAgent,
+      })
+    },
+
+    bundles: async () => {
+      const { createBundleStore } = await import('../adapters/bundles/bundleStore.js')
+      return createBundleStore({ ...aws(), folder: await bundleScratch() })
+    },
+    secretsIfNamed: async () => {
+      const { secretsFolder } = await import('../adapters/bundles/secretsFolder.js')
+      return secretsDir === null ? null : secretsFolder(secretsDir)
+    },
+    secrets: async () => {
+      const secrets = await port('secretsIfNamed')
+      if (secrets !== null) return secrets
+      throw new ClawctlError('USAGE', 'The secrets directory is not named.', {
+        hint: 'Give the checkout of nix-secrets with --secrets-dir, or set CLAWCTL_SECRETS_DIR.',
+      })
+    },
+    identities: async () => {
+      const { ageIdentities } = await import('../adapters/bundles/ageIdentities.js')
+      return ageIdentities({ file: flags.identity, folder: flags['identities-dir'] })
+    },
+    keys: async () => (await import('../adapters/bundles/ageIdentities.js')).ageKeys,
+    seeds: async () => {
+      const { folderSeeds, listedSeeds } = await import('../adapters/bundles/seeds/sources.js')
+      const options = { git: await git(), scratch: await bundleScratch() }
+      const clones = flags['repo-seeds-dir']
+      if (clones !== undefined) return folderSeeds(clones, options)
+      const list = flags.repos ?? (root === null ? undefined : join(root, SEEDS_PATH))
+      if (list !== undefined) return listedSeeds(list, options)
+      throw new ClawctlError('USAGE', `There is no ${SEEDS_PATH} here or above.`, {
+        hint: 'Run the command in a checkout of the fleet, or give --repos or --repo-seeds-dir.',
+      })
+    },
+    inspector: async () => {
+      const { seedInspector } = await import('../adapters/bundles/seeds/inspect.js')
+      return seedInspector(await git(), await bundleScratch())
+    },
+
+    steps: async () => {
+      const secrets = await port('secretsIfNamed')
+      const { manifestKey } = await import('../domain/bundles/manifest.js')
+      if (mode() !== 'ci') return { secrets, fleet: await deployedFleet(), hasBundle: null }
+      return {
+        secrets,
+        fleet: { ask: async () => (await port('plane')).fleet(), ofBranch: false },
+        hasBundle: async (entry) => (await (await port('store')).get(manifestKey(entry))) !== null,
+      }
+    },
+    flight: async () => {
+      const throughApi = mode() === 'agent'
+      return {
+        url: () => settings.controlApiUrl(env, flags['control-api-url']),
+        token: () => ({ from: settings.controlToken(env).from }),
+        server: async () => (throughApi ? (await controlApi()).preflight() : serverChecks()),
+        fleet: throughApi ? async () => (await controlApi()).fleet() : null,
+        throughApi,
+        secrets: await port('secretsIfNamed'),
+        ...(await pick('registry', 'checkout')),
+      }
+    },
+
+    nix: async () => {
+      const { note } = await port('progress')
+      const { createNix } = await import('../adapters/images/nix.js')
+      return createNix({ onOutput: (line) => note(`  ${line}`), signal: interruption() })
+    },
+    output: async () => (await import('../adapters/images/nix.js')).outputFolder,
+    files: async () => (await import('../adapters/images/imageFile.js')).imageFiles,
+    digests: async () => (await import('../adapters/images/imageFile.js')).digests,
+    objects: async () => (await import('../adapters/images/imageObjects.js')).createImageObjects(imageAws()),
+    snapshots: async () => (await import('../adapters/images/snapshots.js')).createSnapshots(imageAws()),
+    images: async () => (await import('../adapters/images/images.js')).createImages(imageAws()),
+    machines: async () => (await import('../adapters/images/machines.js')).createMachines(aws()),
+    smokeMachines: async () => (await import('../adapters/images/machines.js')).createSmokeMachines(aws()),
+    journal: async () => {
+      const { journalFile } = await import('../adapters/images/journalFile.js')
+      return (name) => journalFile(imageState(), name)
+    },
+    scans: async () => (await import('../adapters/images/journalFile.js')).scanRecord(imageState()),
+  }
+
+  function port<Name extends keyof Ports>(name: Name): Promise<Ports[Name]> {
+    if (!made.has(name)) made.set(name, Promise.resolve().then(make[name]))
+    return made.get(name) as Promise<Ports[Name]>
+  }
+
+  async function pick<Name extends keyof Ports>(...names: Name[]): Promise<Pick<Ports, Name>> {
+    const picked = await Promise.all(names.map(async (name) => [name, await port(name)]))
+    return Object.fromEntries(picked)
+  }
+
+  /** Null where no Control API is configured: the registry is edited without any credential, too. */
+  async function deployedFleet() {
+    try {
+      const api = await controlApi(STEP_TIMEOUT_MS)
+      return { ask: lazy(() => api.fleet()), ofBranch: true }
+    } catch (error) {
+      if (error instanceof ClawctlError && error.code === 'NOT_CONFIGURED') return null
+      throw error
     }
   }
 
-  /** @throws ClawctlError ON_AGENT_HOST, NOT_CONFIGURED */
-  async plane(): Promise<Plane> {
-    return this.mode === 'ci' ? this.#directPlane() : this.#controlApiPlane()
+  async function serverChecks() {
+    const { serverPreflight } = await import('../ops/preflight/serverPreflight.js')
+    const { github, ...ports } = await pick('github', 'registry', 'compute', 'store', 'clock')
+    return serverPreflight({ github: github.inspection, ...ports, controlTokens: null })
   }
 
-  /** Where the Control API is, and its token. @throws ClawctlError NOT_CONFIGURED */
-  get controlApi(): { url: string; token: string } {
-    return settings.controlApiSettings(this.env, this.#options.controlApiUrl)
+  return {
+    /** A port, or several, by name. Rejects with ClawctlError NOT_CONFIGURED or USAGE where a setting is missing. */
+    port,
+    pick,
+    /** The checkout that the command works on, or null. */
+    root,
+    userAgent,
+    uploadSettings: () => settings.uploadSettings(env),
+    /** @throws ClawctlError USAGE, ON_AGENT_HOST */
+    get mode() {
+      return mode()
+    },
+    /** The instance that asks, or null for a person's machine. @throws ClawctlError NOT_CONFIGURED */
+    get caller() {
+      return settings.callerOf(env)
+    },
+    /** Whether this process is a workflow's run on the direct plane. */
+    get inRun() {
+      return mode() === 'ci' && settings.workflowRun(env).id !== null
+    },
   }
+}
 
-  /** What `registry …` works with. */
-  async registryWiring(): Promise<RegistryWiring> {
-    const { registryWiring } = await import('./wiring/registry.js')
-    return registryWiring(this, { userAgent: this.#userAgent })
+function lazy<T>(make: () => T): () => T {
+  let made: { value: T } | undefined
+  return () => {
+    made ??= { value: make() }
+    return made.value
   }
+}
 
-  /** What `preflight` looks with. @param secretsDir --secrets-dir */
-  async preflightWiring(secretsDir: string | undefined): Promise<PreflightPorts> {
-    const { preflightWiring } = await import('./wiring/preflight.js')
-    const { controlApiUrl } = this.#options
-    return preflightWiring(this, { controlApiUrl, secretsDir }, { userAgent: this.#userAgent })
-  }
-
-  async #controlApiPlane(): Promise<Plane> {
-    const api = this.controlApi
-    const [{ controlApiPlane }, { createControlApi }] = await Promise.all([
-      import('../ops/deploy/controlApiPlane.js'),
-      import('../adapters/deploy/controlApi.js'),
-    ])
-    return controlApiPlane({
-      api: createControlApi({
-        ...api,
-        userAgent: this.#userAgent,
-        interruption: () => this.#interruption(),
-        onWait: (text) => this.progress.note(text),
-      }),
-      clock: this.clock,
-      progress: this.progress,
-    })
-  }
-
-  async #directPlane(): Promise<Plane> {
-    const { directPlane } = await import('../ops/deploy/directPlane.js')
-    const { clock, progress, registry } = this
-    return directPlane({
-      status: async () => ({ registry, clock, compute: await this.compute(), store: await this.store() }),
-      deploys: async () => ({ runs: await this.github(), store: await this.store(), clock, progress }),
-      deploy: async () => {
-        const [{ githubJobReport }, { scratchFolder }] = await Promise.all([
-          import('../adapters/jobReport.js'),
-          import('../adapters/scratch.js'),
-        ])
-        const plans = scratchFolder('clawctl-plan-', this.env)
-        let count = 0
-        return {
-          registry,
-          compute: await this.compute(),
-          store: await this.store(),
-          bundles: (await this.bundles({})).store(),
-          tofu: await this.tofu(),
-          clock,
-          progress,
-          report: githubJobReport(this.env),
-          run: settings.workflowRun(this.env),
-          planFile: (id) => join(plans, `${id}-${++count}.tfplan`),
-        }
-      },
-    })
-  }
-
-  /** EC2. @throws ClawctlError NOT_CONFIGURED */
-  async compute(): Promise<Compute> {
-    const { createCompute } = await import('../adapters/deploy/compute.js')
-    return createCompute(settings.directSettings(this.env))
-  }
-
-  /** The fleet's bucket. @throws ClawctlError NOT_CONFIGURED */
-  async store(): Promise<ObjectStore> {
-    const { createObjectStore } = await import('../adapters/aws/objectStore.js')
-    return createObjectStore(settings.directSettings(this.env))
-  }
-
-  /** What makes, uploads and checks bundles. */
-  async bundles(flags: BundleFlags): Promise<BundleWiring> {
-    const { bundleWiring } = await import('./wiring/bundles.js')
-    const { env, checkout, registry, clock, progress } = this
-    return bundleWiring({ env, checkout, registry, clock, progress, userAgent: this.#userAgent }, flags)
-  }
-
-  /** @throws ClawctlError NOT_CONFIGURED */
-  async github(): Promise<Runs & { registry: RegistrySource; inspection: GithubInspection }> {
-    const { githubOf } = await import('./wiring/github.js')
-    return githubOf(this.env, this.#userAgent)
-  }
-
-  /** The GitHub App. @throws ClawctlError NOT_CONFIGURED */
-  async mintPorts(options: MintOptions): Promise<MintPorts> {
-    const { mintPorts } = await import('./wiring/github.js')
-    return mintPorts(this.env, this.#userAgent, options)
-  }
-
-  /** What `fleet drift` needs. @throws ClawctlError NOT_CI, ON_AGENT_HOST, NOT_CONFIGURED */
-  async drift(options: { issue: boolean }): Promise<DriftPorts> {
-    this.requireCi('`fleet drift` uses', 'fleet-drift.yml')
-    const { driftPorts } = await import('./wiring/drift.js')
-    const { clock, progress, registry } = this
-    const [compute, store, tofu] = await Promise.all([this.compute(), this.store(), this.tofu()])
-    const common = { registry, compute, store, tofu, clock, progress }
-    return driftPorts(this.env, common, { ...options, userAgent: this.#userAgent })
-  }
-
-  /** What image commands need. @throws ClawctlError NOT_CI, ON_AGENT_HOST, NOT_CONFIGURED */
-  async images(options: ImageOptions = {}): Promise<ImagePorts> {
-    this.requireCi('Image commands use', IMAGE_WORKFLOW)
-    const { imagePorts } = await import('./wiring/images.js')
-    const { env, clock, progress } = this
-    return imagePorts({ env, clock, progress, stop: this.#interruption() }, options)
-  }
-
-  /** What `image list` and `image prune` need. @throws ClawctlError NOT_CI, ON_AGENT_HOST, NOT_CONFIGURED */
-  async imageCatalog(): Promise<CatalogPorts & { clock: Clock; progress: Progress }> {
-    this.requireCi('Image commands use', IMAGE_WORKFLOW)
-    const { catalogPorts } = await import('./wiring/imageCatalog.js')
-    const { env, clock, progress } = this
-    return catalogPorts({ env, clock, progress, stop: this.#interruption() })
-  }
-
-  /** What `image smoke` needs. @throws ClawctlError NOT_CI, ON_AGENT_HOST, NOT_CONFIGURED */
-  async imageSmoke(): Promise<SmokePorts> {
-    this.requireCi('Image commands use', IMAGE_WORKFLOW)
-    const { smokePorts } = await import('./wiring/imageCatalog.js')
-    const { env, clock, progress } = this
-    return smokePorts({ env, clock, progress, stop: this.#interruption() })
-  }
-
-  /** What `image build` needs: nix, and no AWS. */
-  async imageBuild(): Promise<BuildPorts> {
-    const { imageBuildPorts } = await import('./wiring/imageBuild.js')
-    const { env, clock, progress, registry, checkout } = this
-    return imageBuildPorts({ env, clock, progress, registry, flake: checkout, stop: this.#interruption() })
-  }
-
-  /**
-   * @param what begins a sentence, with its verb
-   * @param workflow that does the same
-   * @throws ClawctlError NOT_CI, ON_AGENT_HOST
-   */
-  requireCi(what: string, workflow: string): void {
-    if (this.mode === 'ci') return
-    throw new ClawctlError('NOT_CI', `${what} AWS directly, which only ci mode does.`, {
-      hint: `Run the workflow ${workflow}; with AWS credentials of your own, add --mode ci.`,
-    })
-  }
-
-  /** OpenTofu on the fleet stack of the checkout. @throws ClawctlError NOT_CONFIGURED */
-  async tofu(): Promise<Tofu> {
-    const { createTofu } = await import('../adapters/deploy/tofu.js')
-    return createTofu({
-      dir: join(this.checkout ?? this.#options.cwd, FLEET_STACK_PATH),
-      signal: this.#interruption(),
-      onOutput: this.#toolOutput(),
-      ...settings.fleetStack(this.env, settings.directSettings(this.env)),
-    })
-  }
-
-  /** OpenTofu's own words belong into a CI log; a spinner on a terminal says enough. */
-  #toolOutput(): (line: string) => void {
-    if (this.#options.quiet || process.stderr.isTTY) return () => {}
-    return (line) => {
-      if (line.trim()) process.stderr.write(`  ${line}\n`)
-    }
-  }
-
-  get #userAgent(): string {
-    return `clawctl/${this.#options.version}`
-  }
+/** OpenTofu's own output belongs into a CI log; a spinner on a terminal says enough. */
+function printIndented(line: string): void {
+  if (line.trim()) process.stderr.write(`  ${plainLines(line)}\n`)
 }

@@ -1,4 +1,5 @@
 import { boolean, option, string } from '@oclif/core/flags'
+import { ORDER_INPUTS, STRATEGIES } from '../domain/contract/order.js'
 import { durationFlag } from './flags.js'
 
 export const WAIT = '30m'
@@ -9,28 +10,34 @@ export const deployFlags = {
   ami: string({
     summary: 'Deploy this AMI instead of the latest, to roll back say.',
     helpValue: 'ami-…',
-    env: 'CLAWCTL_AMI',
+    env: ORDER_INPUTS.amiOverride.variable,
   }),
   'requested-by': string({
     summary: 'The person who asked; without one, an instance that asks counts as a bot.',
     helpValue: 'NAME',
-    env: 'CLAWCTL_REQUESTED_BY',
+    env: ORDER_INPUTS.requestedBy.variable,
   }),
   'request-id': string({
     summary: 'Name the request yourself: the same id twice starts one run.',
     helpValue: 'ID',
-    env: 'CLAWCTL_REQUEST_ID',
+    env: ORDER_INPUTS.requestId.variable,
   }),
   retire: boolean({
     summary: 'Destroy this instance, which has left the registry, instead of deploying it.',
-    env: 'CLAWCTL_RETIRE',
+    env: ORDER_INPUTS.retire.variable,
   }),
+  strategy: option({
+    options: STRATEGIES,
+    summary:
+      "How a host is replaced: by a successor that takes over, or by destroying it first. Default: the repository's.",
+    env: ORDER_INPUTS.strategy.variable,
+  })(),
   wait: boolean({ summary: 'Follow the run to its end.' }),
   timeout: durationFlag({ summary: 'How long to --wait.', default: WAIT }),
   'plan-only': boolean({ summary: 'ci mode: plan and guard, apply nothing.' }),
   'on-failure': option({
     options: ['rollback', 'stop'] as const,
-    summary: 'ci mode: pin a host that failed back to its previous AMI, or leave it. Default: rollback.',
+    summary: 'ci mode: remove a successor that failed, or leave it for a look. Default: rollback.',
     env: 'CLAWCTL_ON_FAILURE',
   })(),
   'health-timeout': durationFlag({

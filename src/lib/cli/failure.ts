@@ -1,6 +1,6 @@
 import { ClawctlError, errorBody, exitCodeOf } from '../domain/errors.js'
 import { nearest } from '../domain/nearest.js'
-import { painter } from './text.js'
+import { painter, plainLines } from './text.js'
 
 interface FailedCommand {
   id: string | undefined
@@ -56,6 +56,43 @@ function suggestion(message: string, command: FailedCommand | undefined): string
   return near ? `Did you mean ${near}?` : undefined
 }
 
+/** Before any command there are only these. */
+const OPTIONS = ['--help', '-h', '--version', '-v', '--json']
+
+/** @param typed an oclif id, or its words: what was typed in the place of a command */
+export function unknownCommand(
+  typed: string,
+  config: { commandIDs: string[]; topics: readonly { name: string }[] },
+): ClawctlError {
+  const words = typed.replaceAll(':', ' ')
+  const ids = [...config.commandIDs, ...config.topics.map(({ name }) => name)].map((id) => id.replaceAll(':', ' '))
+  if (OPTIONS.includes(words)) {
+    return new ClawctlError('USAGE', 'There is no command to run.', { hint: 'See `clawctl --help` for the commands.' })
+  }
+  if (words.startsWith('-')) {
+    const near = nearest(words, OPTIONS)
+    return new ClawctlError('USAGE', `There is no option ${words} before a command.`, {
+      hint: near ? `Did you mean ${near}?` : 'See `clawctl --help`.',
+    })
+  }
+  // oclif takes every word for part of the id where a command has no argument.
+  const command = ids.find((id) => words.startsWith(`${id} `) && config.commandIDs.includes(id.replaceAll(' ', ':')))
+  if (command) {
+    return new ClawctlError(
+      'USAGE',
+      `${command} takes no argument ${JSON.stringify(words.slice(command.length + 1))}.`,
+      {
+        hint: `See \`clawctl ${command} --help\`.`,
+      },
+    )
+  }
+  const wanted = words.split(' ').slice(0, 2)
+  const near = nearest(wanted.join(' '), ids) ?? nearest(wanted[0] ?? '', ids)
+  return new ClawctlError('USAGE', `There is no command "${wanted.join(' ')}".`, {
+    hint: near ? `Did you mean \`clawctl ${near}\`?` : 'See `clawctl --help` for the commands.',
+  })
+}
+
 /** The failure on stderr for people, or as the one document on stdout; sets the exit code. */
 export function printFailure(failure: ClawctlError, json: boolean): void {
   process.exitCode = exitCodeOf(failure.code)
@@ -64,9 +101,10 @@ export function printFailure(failure: ClawctlError, json: boolean): void {
     process.stdout.write(`${JSON.stringify(document, null, 2)}\n`)
   } else {
     const paint = painter(process.stderr)
-    process.stderr.write(`${paint('red', 'Error')} ${paint('dim', `(${failure.code})`)}: ${failure.message}\n`)
-    for (const line of failure.details) process.stderr.write(`  ${line}\n`)
-    if (failure.hint) process.stderr.write(`  ${failure.hint}\n`)
+    const head = `${paint('red', 'Error')} ${paint('dim', `(${failure.code})`)}`
+    process.stderr.write(`${head}: ${plainLines(failure.message)}\n`)
+    for (const line of failure.details) process.stderr.write(`  ${plainLines(line)}\n`)
+    if (failure.hint) process.stderr.write(`  ${plainLines(failure.hint)}\n`)
   }
   if (process.env.GITHUB_ACTIONS === 'true') {
     process.stderr.write(`::error title=${failure.code}::${escapeWorkflowCommand(failure.message)}\n`)

@@ -1,51 +1,220 @@
-import type { Progress } from '../ops/ports.js'
+import type { ListrTask, ListrTaskWrapper } from 'listr2'
+import type { ItemProgress, Progress, Shown } from '../ops/ports.js'
+import { elapsed, plainLines } from './text.js'
 
-export const silentProgress: Progress = { task: (_title, work) => work(() => {}), note: () => {} }
-
-const print = (text: string) => process.stderr.write(`${text}\n`)
-
-/** Progress on stderr: a spinner on a terminal, plain lines in a log. */
-export function stderrProgress(): Progress {
-  return { task: hasSpinner() ? spinnerTask : lineTask, note: print }
+export const silentProgress: Progress = {
+  task: (_title, work) => work(() => {}),
+  list: (_items, work) => work({ step: (_item, _name, step) => step(() => {}), end: () => {} }),
+  note: () => {},
 }
 
-/** A terminal without a width (a bare pseudo-terminal) would get one character a line. */
-const hasSpinner = () => process.stderr.isTTY && process.stderr.columns > 0
+type Stream = Pick<NodeJS.WriteStream, 'isTTY' | 'columns' | 'write'>
 
-const lineTask: Progress['task'] = async (title, work) => {
-  print(`> ${title}`)
-  const result = await work(onlyNews((text) => print(`  ${text}`)))
-  print(`+ ${title}`)
-  return result
+/**
+ * Progress on stderr: spinners on a terminal, plain lines in a log. A terminal without a width (a bare pseudo-terminal)
+ * would get one character a line.
+ */
+export function stderrProgress(stream: Stream = process.stderr): Progress {
+  const print = (text: string) => void stream.write(`${plainLines(text)}\n`)
+  if (!(stream.isTTY && stream.columns > 0)) return lines(print, jobGroups(stream))
+  let showNote = print
+  return {
+    task: (title, work) => spinner(stream, title, work),
+    async list(items, work) {
+      const list = new SpinnerList(items)
+      // What is printed while the spinners turn appears when they are gone.
+      showNote = (text) => {
+        list.say(text)
+        print(text)
+      }
+      try {
+        return await list.run(stream, work)
+      } finally {
+        showNote = print
+      }
+    },
+    note: (text) => showNote(text),
+  }
+}
+
+function lines(print: (text: string) => void, groups: Groups): Progress {
+  const task = async <T>(title: string, work: Shown<T>, isTimed = false): Promise<T> => {
+    const started = Date.now()
+    print(`> ${title}`)
+    const result = await work(distinct((text) => print(`  ${text}`)))
+    print(`+ ${title}${isTimed ? ` (${elapsed(Date.now() - started)})` : ''}`)
+    return result
+  }
+  return {
+    task,
+    async list(items, work) {
+      const open = new Set(items)
+      const result = await work({
+        step(item, name, step) {
+          groups.open(item)
+          return task(`${item}: ${name}`, step, true)
+        },
+        end(item, failure) {
+          open.delete(item)
+          groups.close()
+          if (failure !== undefined) print(`x ${item}: ${failure}`)
+        },
+      })
+      for (const item of open) print(`- ${item}: skipped`)
+      return result
+    },
+    note: print,
+  }
+}
+
+interface Groups {
+  open(title: string): void
+  close(): void
+}
+
+/** In a workflow's log every item is a group that can be folded; what it ended with stands below it. */
+function jobGroups(stream: Stream): Groups {
+  let current: string | null = null
+  const command = (text: string) => {
+    if (process.env.GITHUB_ACTIONS === 'true') stream.write(`${text}\n`)
+  }
+  const close = () => {
+    if (current !== null) command('::endgroup::')
+    current = null
+  }
+  return {
+    close,
+    open(title) {
+      if (current === title) return
+      close()
+      current = title
+      command(`::group::${title}`)
+    },
+  }
+}
+
+async function spinner<T>(stream: Stream, title: string, work: Shown<T>): Promise<T> {
+  let result: T | undefined
+  const task: ListrTask = {
+    title,
+    async task(_, handle) {
+      result = await work(
+        distinct((text) => {
+          handle.output = text
+        }),
+      )
+    },
+  }
+  await runListr(stream, [task])
+  return result as T
 }
 
 /** Listr2 is loaded with the first task, because most commands have none. */
-const spinnerTask: Progress['task'] = async (title, work) => {
+async function runListr(stream: Stream, tasks: ListrTask[], exitOnError = true): Promise<void> {
   const { Listr, ListrLogger, ProcessOutput } = await import('listr2')
+  const output = stream as NodeJS.WriteStream
   // Listr2 writes to stdout by default, which belongs to the result.
-  const logger = new ListrLogger({ processOutput: new ProcessOutput(process.stderr, process.stderr) })
-  let result: Awaited<ReturnType<typeof work>> | undefined
-  const runner = new Listr(
-    [
-      {
-        title,
-        async task(_, handle) {
-          result = await work(
-            onlyNews((text) => {
-              handle.output = text
-            }),
-          )
-        },
-      },
-    ],
-    { rendererOptions: { logger, collapseErrors: true, showErrorMessage: false }, registerSignalListeners: false },
-  )
-  await runner.run()
-  return result as Awaited<ReturnType<typeof work>>
+  const logger = new ListrLogger({ processOutput: new ProcessOutput(output, output) })
+  const rendererOptions = { logger, collapseErrors: true, showErrorMessage: false }
+  // It would look whether stdout is a terminal, and write there in plain lines where it is none.
+  const options = { rendererOptions, forceTTY: true, registerSignalListeners: false, exitOnError }
+  await new Listr(tasks, options).run()
 }
 
-/** A health gate says the same thing every few seconds. */
-function onlyNews(say: (text: string) => void): (text: string) => void {
+type Outcome = 'done' | 'skipped' | Error
+
+interface Item {
+  steps: { name: string; started: number; ended?: number; failed?: true }[]
+  /** Null until it is the item's turn. */
+  handle: ListrTaskWrapper<unknown, never, never> | null
+  outcome: Promise<Outcome>
+  end(outcome: Outcome): void
+}
+
+function newItem(): Item {
+  let end: Item['end'] = () => {}
+  const outcome = new Promise<Outcome>((resolve) => {
+    end = resolve
+  })
+  return { steps: [], handle: null, outcome, end }
+}
+
+/** One line an item, with the steps so far and their times; the newest clause stands below it. */
+class SpinnerList implements ItemProgress {
+  readonly #items: ReadonlyMap<string, Item>
+  #newest: Item | null = null
+
+  constructor(items: readonly string[]) {
+    this.#items = new Map(items.map((name) => [name, newItem()]))
+  }
+
+  async run<T>(stream: Stream, work: (list: ItemProgress) => Promise<T>): Promise<T> {
+    const tasks = [...this.#items].map(
+      ([name, item]): ListrTask => ({
+        title: name,
+        task: async (_, handle) => {
+          item.handle = handle as unknown as Item['handle']
+          this.#refresh()
+          const outcome = await item.outcome
+          if (outcome instanceof Error) throw outcome
+          if (outcome === 'skipped') handle.skip(`${name}  skipped`)
+        },
+      }),
+    )
+    const clock = setInterval(() => this.#refresh(), 1000)
+    const shown = runListr(stream, tasks, false)
+    try {
+      return await work(this)
+    } finally {
+      for (const item of this.#items.values()) {
+        const last = item.steps.at(-1)
+        item.end(last?.failed ? new Error(`${last.name} failed`) : last ? 'done' : 'skipped')
+      }
+      await shown
+      clearInterval(clock)
+    }
+  }
+
+  async step<T>(name: string, title: string, work: Shown<T>): Promise<T> {
+    const item = this.#items.get(name)
+    if (!item) return work(() => {})
+    const step: Item['steps'][number] = { name: title, started: Date.now() }
+    item.steps.push(step)
+    this.#newest = item
+    this.#refresh()
+    try {
+      return await work(distinct((text) => this.say(text, item)))
+    } catch (error) {
+      step.failed = true
+      throw error
+    } finally {
+      step.ended = Date.now()
+      this.#refresh()
+    }
+  }
+
+  end(name: string, failure?: string): void {
+    this.#refresh()
+    this.#items.get(name)?.end(failure === undefined ? 'done' : new Error(failure))
+  }
+
+  say(text: string, item = this.#newest): void {
+    if (item?.handle) item.handle.output = text
+  }
+
+  #refresh(): void {
+    for (const [name, { handle, steps }] of this.#items) {
+      const times = steps.map((step) => {
+        const time = elapsed((step.ended ?? Date.now()) - step.started)
+        return `${step.name}${step.failed ? ' failed' : ''} ${time}`
+      })
+      if (handle) handle.title = [name, times.join(', ')].filter(Boolean).join('  ')
+    }
+  }
+}
+
+/** A health gate repeats the same clause every few seconds. */
+function distinct(say: (text: string) => void): (text: string) => void {
   let last = ''
   return (text) => {
     if (text && text !== last) say(text)

@@ -1,4 +1,5 @@
 import { boolean, string } from '@oclif/core/flags'
+import { DEFAULT_INSTANCE_TYPE, defaultPrefix } from '../domain/registry/addition.js'
 import { secretsDirFlag } from './bundleFlags.js'
 
 /** How an edit of the registry is made. */
@@ -16,9 +17,9 @@ export const editFlags = {
 
 /** What an entry says; each follows the convention where it is left out. */
 export const entryFlags = {
-  'instance-type': string({ summary: 'EC2 instance type. Default: t3.large.', helpValue: 'TYPE' }),
+  'instance-type': string({ summary: `EC2 instance type. Default: ${DEFAULT_INSTANCE_TYPE}.`, helpValue: 'TYPE' }),
   'bootstrap-prefix': string({
-    summary: 'Where its bundle lies in the bucket. Default: bootstrap/ID.',
+    summary: `Where its bundle lies in the bucket. Default: ${defaultPrefix('ID')}.`,
     helpValue: 'PREFIX',
   }),
   'discord-token-secret': string({

@@ -36,3 +36,20 @@ export function age(from: string | null, now: Date): string {
   if (seconds < 86_400) return `${Math.floor(seconds / 3600)}h`
   return `${Math.floor(seconds / 86_400)}d`
 }
+
+/** "4s", "1m 3s", "2h 5m": how long something took. */
+export function elapsed(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000))
+  if (seconds < 60) return `${seconds}s`
+  if (seconds < 3600) return `${Math.floor(seconds / 60)}m ${seconds % 60}s`
+  return `${Math.floor(seconds / 3600)}h ${Math.floor((seconds % 3600) / 60)}m`
+}
+
+/**
+ * Text from outside for the log of a workflow, where a line that begins with two colons, or blanks and two colons, is a
+ * command to the runner.
+ */
+export function plainLines(text: string): string {
+  if (process.env.GITHUB_ACTIONS !== 'true') return text
+  return text.replace(/^(\s*):(?=:)/gm, '$1: ').replaceAll('##[', '## [')
+}

@@ -127,6 +127,23 @@ export const CODES = {
     meaning: 'The saved plan would change, replace or delete something that the request does not name.',
     next: 'Read the addresses; reconcile state and code first, then deploy again. Nothing was applied.',
   },
+  AMI_REFUSED: {
+    exit: 3,
+    http: 422,
+    meaning: 'The AMI may not be booted: of another account, withdrawn, for another architecture, or too large.',
+    next: 'Name another AMI, or mend what the message names. Nothing was changed.',
+  },
+  AMI_FAILED_BEFORE: {
+    exit: 3,
+    http: 409,
+    meaning: 'The latest AMI failed its checks in an earlier deploy.',
+    next: 'Build a new image; `clawctl fleet rollback` goes to the AMI before; --ami takes this one all the same.',
+  },
+  LAUNCH_REFUSED: {
+    exit: 3,
+    meaning: 'EC2 would not launch the planned machine: a parameter of it is wrong.',
+    next: 'Mend what EC2 names in the registry, the stack or the variables. Nothing was changed.',
+  },
   NOT_IN_STATE: {
     exit: 3,
     meaning:
@@ -247,10 +264,40 @@ export const CODES = {
     meaning: 'A host did not become healthy and was left as it is.',
     next: 'Look at the host, or deploy it with the AMI that worked.',
   },
+  NO_ROLLBACK_TARGET: {
+    exit: 2,
+    meaning: 'No record names an AMI to go back to, or the instances need different ones.',
+    next: 'Name the AMI with `clawctl fleet deploy --ami`, or roll back one instance after the other.',
+  },
+  KEPT: {
+    exit: 6,
+    meaning: "A host's successor did not pass its checks before the handover; the host was never touched and serves.",
+    next: 'Look at the reason: the image, the bundle or a token. The AMI is not offered again by itself.',
+  },
   ROLLED_BACK: {
     exit: 6,
-    meaning: 'A host did not become healthy and runs its previous AMI again.',
+    meaning: 'A host did not become healthy after the handover; its predecessor or its previous AMI serves again.',
     next: 'Look at the new image before the next deploy.',
+  },
+  NO_CAPACITY: {
+    exit: 4,
+    meaning: 'EC2 has no room for one machine more: no capacity, or the limit of vCPUs.',
+    next: 'Try later or raise the limit; --strategy replace needs no machine more, and stops the old one first.',
+  },
+  FENCE_FAILED: {
+    exit: 4,
+    meaning: 'EC2 could not stop or start a machine during a handover.',
+    next: 'Look at the machine in EC2, then deploy again: it goes on from what stands.',
+  },
+  ROLE_LOST: {
+    exit: 4,
+    meaning: 'Another deploy said meanwhile which machine is to act for the instance.',
+    next: 'See `clawctl fleet status`, then deploy again.',
+  },
+  ROLE_UNREADABLE: {
+    exit: 1,
+    meaning: 'The object that names the active machine of an instance is none.',
+    next: 'Look at active/ID.json in the bucket; a deploy writes it anew where it is missing.',
   },
   ROLLBACK_FAILED: {
     exit: 1,

@@ -1,7 +1,9 @@
-import type { DeployRequest, Image } from '../domain/contract/index.js'
+import type { Order } from '../domain/contract/index.js'
+import type { Adoption } from '../domain/deploy/expectation.js'
 import type { Host } from '../domain/deploy/host.js'
+import type { FleetImage } from '../domain/deploy/image.js'
 import type { Job, Run } from '../domain/deploy/run.js'
-import type { StateResource } from '../domain/deploy/tofuState.js'
+import type { PlanInputs, StateResource } from '../domain/deploy/slots.js'
 
 /**
  * What the use-cases need of the world, as narrow as they need it. Adapters implement these; only cli/context.ts and
@@ -18,15 +20,17 @@ export interface Clock {
 export interface Compute {
   /** Every instance tagged app=clawdinator that is not terminated. */
   describeHosts(): Promise<Host[]>
+  /** What the machine has printed on its serial console, as far as EC2 has it; empty where there is nothing. */
+  console(instanceId: string): Promise<string>
   /**
    * One instance by its own id, whatever its tags. EC2 is eventually consistent: null, as much as absence from
    * `describeHosts`, says nothing about an instance that was there a moment ago; `terminated` does.
    */
   describeHost(instanceId: string): Promise<Host | 'terminated' | null>
   /** The image, whatever its state, or null where there is none. */
-  findImage(id: string): Promise<(Image & { available: boolean }) | null>
-  /** The newest available image tagged clawdinator=true, or null. */
-  latestImage(): Promise<Image | null>
+  findImage(id: string): Promise<FleetImage | null>
+  /** Every image of this account that bears the tag `clawdinator`. */
+  fleetImages(): Promise<FleetImage[]>
 }
 
 export interface ObjectInfo {
@@ -53,6 +57,8 @@ export interface ObjectStore {
   put(key: string, text: string): Promise<void>
   /** Writes only over the object with this entity tag, or with null only where there is none; false where it is otherwise. */
   putIf(key: string, text: string, etag: string | null): Promise<boolean>
+  /** It is not an error when there is none. */
+  delete(key: string): Promise<void>
   /** In the order of the keys. */
   list(prefix: string, options?: ListOptions): Promise<ObjectInfo[]>
 }
@@ -62,14 +68,13 @@ export interface RegistrySource {
   read(): Promise<{ text: string; origin: string }>
 }
 
-export interface PlanRequest {
+export interface PlanRequest extends PlanInputs {
   /** Where the saved plan goes. */
   file: string
   ami: string
-  /** Ids that the stack manages in this plan: those in the state and the one that is deployed. */
-  instances: readonly string[]
-  /** Bootstrap prefixes of the hosts that keep theirs, by id. */
-  kept: Readonly<Record<string, string>>
+  /** Request that the machines of this plan are made for; null for none. */
+  requestId: string | null
+  adopt: Adoption
   /** Address to replace, or null where nothing is. */
   replace: string | null
   /** Only to look: without the state's lock, which takes the right to write. */
@@ -84,22 +89,37 @@ export interface Tofu {
   plan(request: PlanRequest): Promise<unknown>
   /** Applies exactly the saved plan. @throws APPLY_FAILED, STATE_LOCKED */
   apply(file: string): Promise<void>
+  /** Takes back that OpenTofu would replace this resource. @throws ClawctlError APPLY_FAILED, STATE_LOCKED */
+  untaint(address: string): Promise<void>
 }
 
 /** The workflow's runs on GitHub. */
 export interface Runs {
   /** Starts a run; null where GitHub did not name the run it started. */
-  dispatch(request: DeployRequest & { requestId: string }): Promise<{ id: number; url: string } | null>
+  dispatch(order: Order): Promise<{ id: number; url: string } | null>
   /** Newest first. */
   list(limit: number): Promise<Run[]>
   jobs(runId: number): Promise<Job[]>
 }
 
+/** Work that is shown while it runs; `say` replaces its newest clause. */
+export type Shown<T> = (say: (text: string) => void) => Promise<T>
+
 /** Shown to people on stderr, silent under --json. */
 export interface Progress {
-  /** Runs `work` under a title; `say` replaces the line below it. */
-  task<T>(title: string, work: (say: (text: string) => void) => Promise<T>): Promise<T>
+  /** Runs `work` under a title. */
+  task<T>(title: string, work: Shown<T>): Promise<T>
+  /** Shows items, such as the hosts of a rollout, from the first step of the first to the end of `work`. Lists and tasks do not nest. */
+  list<T>(items: readonly string[], work: (list: ItemProgress) => Promise<T>): Promise<T>
   note(text: string): void
+}
+
+/** The items of a list, each with its steps (plan, apply, boot, health), their times and the newest clause. */
+export interface ItemProgress {
+  /** Runs one step of an item. A step that rejects does not end the item: a rollback may follow. */
+  step<T>(item: string, name: string, work: Shown<T>): Promise<T>
+  /** Ends an item, with one clause about why where it failed. What is not ended when the list is, was skipped. */
+  end(item: string, failure?: string): void
 }
 
 /** The step summary and outputs of the CI job; does nothing elsewhere. */

@@ -6,6 +6,7 @@ import { asAwsFailure } from '../../../src/lib/adapters/aws/errors.js'
 import { createObjectStore } from '../../../src/lib/adapters/aws/objectStore.js'
 import { createCompute } from '../../../src/lib/adapters/deploy/compute.js'
 import { createImageObjects } from '../../../src/lib/adapters/images/imageObjects.js'
+import { latestOf } from '../../../src/lib/domain/deploy/image.js'
 import type { Service } from '../../../src/lib/domain/sandboxOptions.js'
 import { failureOf } from '../../support/failure.js'
 import { BUCKET, LATEST, OLDER, REGION, SECRET_KEY, setEnv, startPlane, type TestPlane } from '../../support/plane.js'
@@ -66,6 +67,8 @@ describe('AWS adapters', () => {
         publicIp: running.publicIp,
         launchedAt: '2026-11-20T10:00:00.000Z',
         checks: 'ok',
+        slot: null,
+        requestId: null,
       })
     })
 
@@ -115,20 +118,34 @@ describe('AWS adapters', () => {
 
     it('finds an image in any state, and none that is not there', async () => {
       const pending = plane.world.addImage({ name: 'unfinished', state: 'pending' })
-      expect(await compute().findImage(OLDER)).to.include({ id: OLDER, name: `image-${OLDER}`, available: true })
+      expect(await compute().findImage(OLDER)).to.include({
+        ...{ id: OLDER, name: `image-${OLDER}`, available: true, trusted: true },
+        ...{ architecture: 'x86_64', ready: 'true', failedIn: null, rootDevice: '/dev/xvda' },
+      })
       expect(await compute().findImage(pending.id)).to.include({ id: pending.id, available: false })
       expect(await compute().findImage('ami-00000000000000000')).to.equal(null)
       expect(await compute().findImage('nonsense')).to.equal(null)
     })
 
-    it('takes the newest available image that is tagged, or none', async () => {
+    it('knows every image that bears our tag, and what speaks against it', async () => {
       const createdAt = new Date()
       plane.world.addImage({ name: 'not finished', createdAt, state: 'pending', tags: [['clawdinator', 'true']] })
       plane.world.addImage({ name: 'not ours', createdAt })
       plane.world.addImage({ name: 'a candidate', createdAt, tags: [['clawdinator', 'false']] })
-      expect(await compute().latestImage()).to.include({ id: LATEST })
+      plane.world.images.get(OLDER)?.tags.set('clawdinator:failed', 'request-0001')
+      const images = await compute().fleetImages()
+      expect(
+        Object.fromEntries(images.map(({ name, ready, available }) => [name, `${ready} ${available}`])),
+      ).to.deep.equal({
+        [`image-${OLDER}`]: 'true true',
+        [`image-${LATEST}`]: 'true true',
+        'not finished': 'true false',
+        'a candidate': 'false true',
+      })
+      expect(images.find(({ id }) => id === OLDER)?.failedIn).to.equal('request-0001')
+      expect(latestOf(images)?.id).to.equal(LATEST)
       plane.world.images.clear()
-      expect(await compute().latestImage()).to.equal(null)
+      expect(await compute().fleetImages()).to.deep.equal([])
     })
   })
 
@@ -191,7 +208,7 @@ describe('AWS adapters', () => {
           () => compute().describeHosts(),
           () => compute().describeHost('i-0123456789abcdef0'),
           () => compute().findImage(LATEST),
-          () => compute().latestImage(),
+          () => compute().fleetImages(),
           () => store().list('deploys/'),
           () => store().get('deploys/x.json'),
         ]) {
@@ -207,7 +224,7 @@ describe('AWS adapters', () => {
         `<DescribeImagesResponse>${more}<imagesSet>${images}</imagesSet></DescribeImagesResponse>`
       const image = `<item><imageId>${LATEST}</imageId><creationDate>2026-11-19T08:00:00.000Z</creationDate></item>`
       const pages = [page('<nextToken>t</nextToken>', ''), page('', image)]
-      expect(await answering(pages, () => compute().latestImage())).to.include({ id: LATEST })
+      expect(await answering(pages, () => compute().fleetImages())).to.include({ id: LATEST })
     })
   })
 
@@ -215,7 +232,7 @@ describe('AWS adapters', () => {
     it('maps refused credentials to DENIED, by the operation', async () => {
       const restore = setEnv({ AWS_ACCESS_KEY_ID: 'AKIAUNKNOWN000000000' })
       try {
-        const [ec2, s3] = await Promise.all([failureOf(compute().latestImage()), failureOf(store().get('x'))])
+        const [ec2, s3] = await Promise.all([failureOf(compute().fleetImages()), failureOf(store().get('x'))])
         expect([ec2.code, s3.code]).to.deep.equal(['DENIED', 'DENIED'])
         expect(ec2.message).to.include('EC2 DescribeImages').and.include('AuthFailure')
         expect(s3.message).to.include(`S3 GetObject ${BUCKET}/x`).and.include('InvalidAccessKeyId')
@@ -229,7 +246,7 @@ describe('AWS adapters', () => {
     it('says that there are no credentials at all', async () => {
       const restore = setEnv({ AWS_ACCESS_KEY_ID: undefined, AWS_SECRET_ACCESS_KEY: undefined, HOME: plane.root })
       try {
-        const error = await failureOf(compute().latestImage())
+        const error = await failureOf(compute().fleetImages())
         expect(error.code).to.equal('NOT_CONFIGURED')
         expect(error.hint).to.include('AWS_')
       } finally {
@@ -248,12 +265,12 @@ describe('AWS adapters', () => {
         // The SDK waits half a second after the first throttled try, so that one is left to the next lines.
         if (kind !== 'throttle') {
           plane.faults.add({ on: 'ec2', kind, strikes: 1 })
-          expect((await client.latestImage())?.id).to.equal(LATEST)
+          expect(latestOf(await client.fleetImages())?.id).to.equal(LATEST)
           expect(asked('ec2')).to.equal(2)
         }
         const before = asked('ec2')
         plane.faults.add({ on: 'ec2', kind, strikes: Number.POSITIVE_INFINITY })
-        expect((await failureOf(client.latestImage())).code).to.equal(code)
+        expect((await failureOf(client.fleetImages())).code).to.equal(code)
         expect(asked('ec2') - before).to.be.within(3, 4)
       })
     }
@@ -262,11 +279,11 @@ describe('AWS adapters', () => {
       const client = (attempts: number) => createCompute({ region: REGION, patience: { attempts, attemptMs: 200 } })
       plane.faults.add({ on: 'ec2', kind: 'hang', strikes: 1 })
       // A busy machine may need more than the second.
-      expect((await client(20).latestImage())?.id).to.equal(LATEST)
+      expect(latestOf(await client(20).fleetImages())?.id).to.equal(LATEST)
       const before = asked('ec2')
       expect(before).to.be.at.least(2)
       plane.faults.add({ on: 'ec2', kind: 'hang', strikes: Number.POSITIVE_INFINITY })
-      expect((await failureOf(client(2).latestImage())).code).to.equal('UPSTREAM')
+      expect((await failureOf(client(2).fleetImages())).code).to.equal('UPSTREAM')
       expect(asked('ec2') - before).to.equal(2)
     })
 
@@ -291,7 +308,7 @@ describe('AWS adapters', () => {
       const stop = new AbortController()
       const client = createCompute({ region: REGION, stop: stop.signal })
       plane.faults.add({ on: 'ec2', kind: 'hang', strikes: 1 })
-      const failure = failureOf(client.latestImage())
+      const failure = failureOf(client.fleetImages())
       while (asked('ec2') === 0) await sleep(5)
       stop.abort()
       expect((await failure).code).to.equal('CANCELLED')

@@ -10,6 +10,7 @@ import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
 import { expect } from 'chai'
 import { createObjectStore } from '../../../src/lib/adapters/aws/objectStore.js'
 import { createCompute } from '../../../src/lib/adapters/deploy/compute.js'
+import { latestOf } from '../../../src/lib/domain/deploy/image.js'
 import { account } from '../../sandbox/tofuSupport.js'
 import { failureOf } from '../../support/failure.js'
 
@@ -72,7 +73,7 @@ function awsSuite(title: string, open: (() => Promise<Account>) | null): void {
         ec2.send(new CreateTagsCommand({ Resources, Tags: [{ Key: 'clawdinator', Value }] }))
       await tag([first, second], 'true')
       await tag([third], 'false')
-      expect(await compute().latestImage()).to.include({ id: second, name: 'second' })
+      expect(latestOf(await compute().fleetImages())).to.include({ id: second, name: 'second' })
       expect(await compute().findImage(third)).to.include({ id: third, name: 'third', available: true })
     })
 

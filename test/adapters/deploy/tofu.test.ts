@@ -8,6 +8,7 @@ import { createTofu, type TofuOptions } from '../../../src/lib/adapters/deploy/t
 import { guardPlan } from '../../../src/lib/domain/deploy/planGuard.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { account, BACKEND, BUCKET, checkout, ROOT, STATE_KEY, VARS } from '../../sandbox/tofuSupport.js'
+import { expected, NO_MORE } from '../../support/fakes.js'
 
 async function failure(promise: Promise<unknown>): Promise<ClawctlError> {
   try {
@@ -35,7 +36,7 @@ describe('createTofu: failures', () => {
   }
 
   const says = (text: string) => `cat >&2 <<'END'\n${text}\nEND\nexit 1`
-  const request = { file: 'plan', ami: 'ami-1', instances: ['a'], kept: {}, replace: null }
+  const request = { file: 'plan', ami: 'ami-1', instances: ['a'], kept: {}, ...NO_MORE, replace: null }
 
   it('says that the program is missing', async () => {
     const tofu = createTofu({ binary: join(home, 'none'), dir: home, backendConfig: {}, vars: {} })
@@ -98,17 +99,31 @@ describe('createTofu: failures', () => {
 
   it('refuses JSON of another shape', async () => {
     expect((await failure(fake('echo not json').state())).code).to.equal('PLAN_FAILED')
-    expect((await failure(fake(`echo '{"values":{"root_module":7}}'`).state())).message).to.include('shape')
+    expect((await failure(fake(`echo '{"version":3}'`).state())).message).to.include('shape')
   })
 
-  it('reads the addresses of child modules too', async () => {
-    const module = { resources: [{ address: 'a.b' }], child_modules: [{ resources: [{ address: 'module.m.c.d' }] }] }
-    const state = JSON.stringify({ format_version: '1.0', values: { root_module: module } })
-    expect(await fake(`echo '${state}'`).state()).to.deep.equal([
-      { address: 'a.b', id: null },
-      { address: 'module.m.c.d', id: null },
+  it('reads every managed resource of the state, and nothing where there is none yet', async () => {
+    const one = (attributes: unknown, more: object = {}) => ({ schema_version: 1, attributes, ...more })
+    const resource = (mode: string, name: string, instances: object[], more: object = {}) => ({
+      ...{ mode, type: 'aws_instance', name, provider: 'p', instances },
+      ...more,
+    })
+    const resources = [
+      resource('managed', 'x', [
+        one({ id: 'i-1', tags: { app: 'y' } }, { index_key: 'a/b', status: 'tainted' }),
+        one({ id: 7, tags: [] }, { index_key: 0 }),
+        one({ id: 'i-2' }, { index_key: 'a/b', deposed: 'abcd' }),
+      ]),
+      resource('managed', 'y', [one(null)], { module: 'module.m' }),
+      resource('data', 'z', [one({ id: 'i-3' })]),
+    ]
+    expect(await fake(`echo '${JSON.stringify({ version: 4, resources })}'`).state()).to.deep.equal([
+      { address: 'aws_instance.x["a/b"]', id: 'i-1', tags: { app: 'y' }, tainted: true },
+      { address: 'aws_instance.x[0]', id: null },
+      { address: 'module.m.aws_instance.y', id: null },
     ])
-    expect(await fake(`echo '{"format_version":"1.0"}'`).state()).to.deep.equal([])
+    expect(await fake(`echo '{"version":4}'`).state()).to.deep.equal([])
+    expect(await fake('true').state()).to.deep.equal([])
   })
 
   it('does not let the environment change what is run', async () => {
@@ -182,25 +197,32 @@ describe('createTofu with the stand-in as a program', () => {
     try {
       await tofu.init()
       expect(await tofu.state()).to.deep.equal([])
-      guardPlan(await tofu.plan({ file, ami: aws.ami, instances: ['a-1'], kept: {}, replace: null }), {
-        id: 'a-1',
-        action: 'create',
-      })
+      guardPlan(
+        await tofu.plan({ file, ami: aws.ami, instances: ['a-1'], kept: {}, ...NO_MORE, replace: null }),
+        expected({ kind: 'create', id: 'a-1', slot: 'a' }),
+      )
       await tofu.apply(file)
       expect(lines).to.include(`${address}: Creating...`)
       expect(aws.running()).to.deep.equal({ 'a-1': aws.ami })
       expect((await tofu.state()).map((resource) => resource.address)).to.include(address)
       expect((await failure(tofu.apply(file))).message).to.include('The saved plan is stale')
 
-      const replaced = await tofu.plan({ file, ami: aws.nextAmi, instances: ['a-1'], kept: {}, replace: address })
-      guardPlan(replaced, { id: 'a-1', action: 'replace' })
+      const replaced = await tofu.plan({
+        file,
+        ami: aws.nextAmi,
+        instances: ['a-1'],
+        kept: {},
+        ...NO_MORE,
+        replace: address,
+      })
+      guardPlan(replaced, expected({ kind: 'replace', id: 'a-1', slot: 'a' }))
       await tofu.apply(file)
       expect(aws.running()).to.deep.equal({ 'a-1': aws.nextAmi })
 
       const lock = { ID: 'lock-1', Path: '', Operation: '', Who: 'x@y', Version: '', Created: '2026-11-22T10:00:00Z' }
       aws.world.putObject(BUCKET, `${STATE_KEY}.tflock`, JSON.stringify({ ...lock, Info: '' }))
       const locked = await failure(
-        tofu.plan({ file, ami: aws.nextAmi, instances: ['a-1'], kept: {}, replace: address }),
+        tofu.plan({ file, ami: aws.nextAmi, instances: ['a-1'], kept: {}, ...NO_MORE, replace: address }),
       )
       expect(locked.code).to.equal('STATE_LOCKED')
       expect(locked.message).to.include('lock-1, taken by x@y at 2026-11-22 10:00:00 +0000 UTC')

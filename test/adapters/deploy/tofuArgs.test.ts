@@ -6,7 +6,8 @@ import {
   tofuInitArgs,
   tofuPlanArgs,
   tofuShowPlanArgs,
-  tofuShowStateArgs,
+  tofuStatePullArgs,
+  tofuUntaintArgs,
 } from '../../../src/lib/adapters/deploy/tofuArgs.js'
 
 const dir = '/stack'
@@ -16,12 +17,13 @@ const vectors = {
   plan: tofuPlanArgs({
     dir,
     file,
-    vars: { ami_id: 'ami-1', control_api_url: 'https://x/?a=b', instance_ids: ['a-1', 'b-2'] },
+    vars: { ami_id: 'ami-1', control_api_url: 'https://x/?a=b', instance_ids: ['a-1', 'b-2'], slots: { 'a-1': ['b'] } },
     replace: 'aws_instance.clawdinator["a-1"]',
     lockTimeoutSeconds: 30,
   }),
   showPlan: tofuShowPlanArgs({ dir, file }),
-  showState: tofuShowStateArgs({ dir }),
+  statePull: tofuStatePullArgs({ dir }),
+  untaint: tofuUntaintArgs({ dir, address: 'aws_instance.clawdinator["a-1"]', lockTimeoutSeconds: 30 }),
   apply: tofuApplyArgs({ dir, file, lockTimeoutSeconds: 30 }),
   forceUnlock: tofuForceUnlockArgs({ dir, lockId: 'id' }),
 }
@@ -48,10 +50,12 @@ describe('tofu arguments', () => {
         '-var=ami_id=ami-1',
         '-var=control_api_url=https://x/?a=b',
         '-var=instance_ids=["a-1","b-2"]',
+        '-var=slots={"a-1":["b"]}',
         '-replace=aws_instance.clawdinator["a-1"]',
       ],
       showPlan: ['-chdir=/stack', 'show', '-no-color', '-json', '/tmp/plan file'],
-      showState: ['-chdir=/stack', 'show', '-no-color', '-json'],
+      statePull: ['-chdir=/stack', 'state', 'pull'],
+      untaint: ['-chdir=/stack', 'untaint', '-no-color', '-lock-timeout=30s', 'aws_instance.clawdinator["a-1"]'],
       apply: ['-chdir=/stack', 'apply', '-input=false', '-no-color', '-lock-timeout=30s', '/tmp/plan file'],
       forceUnlock: ['-chdir=/stack', 'force-unlock', '-force', 'id'],
     })

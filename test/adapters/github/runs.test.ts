@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { createGithub, type GithubSettings, inputsOf } from '../../../src/lib/adapters/github/runs.js'
+import { createGithub, type GithubSettings } from '../../../src/lib/adapters/github/runs.js'
 import type { Code } from '../../../src/lib/domain/errors.js'
 import { failureOf } from '../../support/failure.js'
 import { GITHUB_TOKEN, REGISTRY, startPlane, type TestPlane } from '../../support/plane.js'
@@ -32,18 +32,6 @@ describe('createGithub', () => {
     expect(`${error.message} ${error.hint}`).not.to.include(GITHUB_TOKEN).and.not.include(SENTINEL)
     return error.code
   }
-
-  it('sends each field of a request as the input of that name, and nothing for an absent one', () => {
-    expect(inputsOf(request)).to.deep.equal({ target: 'clawdinator-1', request_id: 'request-0001' })
-    expect(inputsOf({ ...request, amiOverride: 'ami-1', requestedBy: 'Jo', caller: 'clawdinator-2' })).to.deep.equal({
-      target: 'clawdinator-1',
-      ami_override: 'ami-1',
-      request_id: 'request-0001',
-      requested_by: 'Jo',
-      caller: 'clawdinator-2',
-    })
-    expect(inputsOf({ ...request, amiOverride: '', requestedBy: '' })).to.have.all.keys('target', 'request_id')
-  })
 
   it('starts a run and follows it to its jobs', async () => {
     const github = open()

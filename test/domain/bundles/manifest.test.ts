@@ -161,7 +161,7 @@ describe('judgeBundle', () => {
 describe('keys and JSON', () => {
   it('are those that the hosts read and write', () => {
     expect(manifestKey(entryOf('a', { bootstrapPrefix: 'other/place' }))).to.equal('other/place/config.json')
-    expect(heartbeatKey('a')).to.equal('heartbeats/a.json')
+    expect(heartbeatKey('a', 'i-1')).to.equal('heartbeats/a/i-1.json')
   })
 
   it('gives undefined for what is not JSON', () => {

@@ -2,12 +2,12 @@ import { expect } from 'chai'
 import { type FleetInstance, fleetSchema } from '../../../src/lib/domain/contract/index.js'
 import { type FleetFacts, fleetStatus, isSettled, orphanIds } from '../../../src/lib/domain/deploy/fleet.js'
 import { currentHost } from '../../../src/lib/domain/deploy/host.js'
-import { heartbeatOf, hostOf, NEW, OLD, registryOf, START } from '../../support/fakes.js'
+import { heartbeatOf, hostOf, imageOf, NEW, OLD, registryOf, START } from '../../support/fakes.js'
 
 const facts = (change: Partial<FleetFacts>): FleetFacts => ({
   registry: registryOf('a', 'b'),
   hosts: [],
-  latestImage: NEW,
+  images: [imageOf(OLD), imageOf(NEW)],
   heartbeats: new Map(),
   now: new Date(START),
   ...change,
@@ -28,7 +28,7 @@ describe('fleetStatus', () => {
 
   it('describes a running host in full', () => {
     const host = hostOf('a', { ami: NEW.id })
-    const [row] = rows({ hosts: [host], heartbeats: new Map([['a', heartbeatOf(host)]]) })
+    const [row] = rows({ hosts: [host], heartbeats: new Map([['i-a', heartbeatOf(host)]]) })
     expect(row).to.deep.equal({
       id: 'a',
       state: 'running',
@@ -39,7 +39,10 @@ describe('fleetStatus', () => {
       publicIp: '198.51.100.7',
       launchedAt: host.launchedAt,
       health: 'healthy',
+      reason: 'running, checks passed, gateway connected',
+      stage: 'active',
       revision: 'abc1234',
+      beside: null,
     })
   })
 
@@ -60,32 +63,86 @@ describe('fleetStatus', () => {
     expect(rows({ hosts }).map(({ id, state }) => `${id} ${state}`)).to.deep.equal(['a missing', 'b missing'])
   })
 
-  const amis: [ami: string, latest: typeof NEW | null, expected: string][] = [
-    [NEW.id, NEW, 'latest'],
-    [OLD.id, NEW, 'stale'],
-    [OLD.id, null, 'unknown'],
+  const bad = imageOf(NEW, { failedIn: 'request-0007' })
+  const arm = imageOf({ ...NEW, id: 'ami-arm' }, { architecture: 'arm64', createdAt: '2026-03-01T00:00:00.000Z' })
+  const amis: [why: string, ami: string, images: FleetFacts['images'], status: string, latest: string | null][] = [
+    ['the newest', NEW.id, [imageOf(OLD), imageOf(NEW)], 'latest', NEW.id],
+    ['an older one', OLD.id, [imageOf(OLD), imageOf(NEW)], 'stale', NEW.id],
+    ['one where there is none', OLD.id, [], 'unknown', null],
+    ['the newest that failed nowhere', OLD.id, [imageOf(OLD), bad], 'latest', OLD.id],
+    ['one that failed', NEW.id, [imageOf(OLD), bad], 'failed', OLD.id],
+    ['the newest of its architecture', NEW.id, [imageOf(NEW), arm], 'latest', 'ami-arm'],
+    ['the newest that may be offered', OLD.id, [imageOf(OLD), imageOf(NEW, { ready: 'withdrawn' })], 'latest', OLD.id],
+    ['the newest that is available', OLD.id, [imageOf(OLD), imageOf(NEW, { available: false })], 'latest', OLD.id],
   ]
-  for (const [ami, latestImage, amiStatus] of amis) {
-    it(`calls ${ami} ${amiStatus} where the latest is ${latestImage?.id ?? 'not known'}`, () => {
-      const fleet = fleetStatus(facts({ hosts: [hostOf('a', { ami }), hostOf('z', { ami })], latestImage }))
-      expect(fleet.latestAmi).to.equal(latestImage)
+  for (const [why, ami, images, amiStatus, latest] of amis) {
+    it(`calls the AMI ${amiStatus} of a host that runs ${why}`, () => {
+      const fleet = fleetStatus(facts({ hosts: [hostOf('a', { ami }), hostOf('z', { ami })], images }))
+      expect(fleet.latestAmi?.id ?? null).to.equal(latest)
       expect(fleet.instances.flatMap((i) => (i.ami ? [i.amiStatus] : []))).to.deep.equal([amiStatus, amiStatus])
     })
   }
 
+  it('names the newest image that failed, with the deploy in which it did', () => {
+    expect(fleetStatus(facts({ images: [imageOf(OLD), bad] })).failedAmi).to.deep.equal({
+      ...NEW,
+      requestId: 'request-0007',
+    })
+    expect(fleetStatus(facts({ images: [imageOf(OLD, { failedIn: 'x' }), imageOf(NEW)] })).failedAmi).to.equal(null)
+  })
+
+  describe('of an id with two machines', () => {
+    const old = hostOf('a')
+    const young = hostOf('a', { instanceId: 'i-2', ami: NEW.id, slot: 'b', launchedAt: '2026-03-01T11:59:00.000Z' })
+    const active = (instanceId: string, from: string | null = null) =>
+      new Map([['a', { schema: 1 as const, id: 'a', instanceId, from, at: START }]])
+    const heartbeats = new Map([
+      ['i-a', heartbeatOf(old)],
+      ['i-2', heartbeatOf(young, { stage: 'standby' })],
+    ])
+    const row = (change: Partial<FleetFacts>) => rows({ hosts: [young, old], heartbeats, ...change })[0]
+
+    it('shows the one that serves, and the candidate beside it', () => {
+      const shown = row({ active: active('i-a') })
+      expect(shown).to.include({ instanceId: 'i-a', health: 'healthy' })
+      expect(shown?.beside).to.deep.equal({
+        role: 'candidate',
+        instanceId: 'i-2',
+        ami: NEW.id,
+        health: 'healthy',
+        reason: 'ready to take over',
+        stage: 'standby',
+      })
+    })
+
+    it('shows the one that serves, and its predecessor', () => {
+      const shown = row({ active: active('i-2', 'i-a') })
+      expect(shown).to.include({ instanceId: 'i-2', health: 'unknown', reason: 'it is in stage standby' })
+      expect(shown?.beside).to.include({ role: 'predecessor', instanceId: 'i-a' })
+    })
+
+    it('shows who had the role while nobody has it', () => {
+      expect(row({ active: active('none', 'i-a') })).to.include({ instanceId: 'i-a' })
+    })
+
+    it('shows the candidate where the machine that was named is gone', () => {
+      expect(rows({ hosts: [young], heartbeats, active: active('i-gone') })[0]).to.include({ instanceId: 'i-2' })
+    })
+  })
+
   it('shows a second instance of an id as an orphan that the heartbeat does not speak for', () => {
     const serving = hostOf('a', { instanceId: 'i-2', launchedAt: '2026-02-03T00:00:00Z' })
     const other = hostOf('a', { instanceId: 'i-1', launchedAt: '2026-02-02T00:00:00Z' })
-    const instances = rows({ hosts: [other, serving], heartbeats: new Map([['a', heartbeatOf(serving)]]) })
+    const instances = rows({ hosts: [other, serving], heartbeats: new Map([['i-1', heartbeatOf(other)]]) })
     expect(instances.map((i) => [i.id, i.state, i.instanceId, i.health, i.revision])).to.deep.equal([
-      ['a', 'running', 'i-2', 'healthy', 'abc1234'],
+      ['a', 'running', 'i-1', 'healthy', 'abc1234'],
       ['b', 'missing', null, 'unknown', null],
-      ['a', 'orphan', 'i-1', 'unhealthy', null],
+      ['a', 'orphan', 'i-2', 'unhealthy', null],
     ])
   })
 
   it('is what the contract says', () => {
-    const fleet = fleetStatus(facts({ hosts: [hostOf('a'), hostOf('z', { publicIp: null })], latestImage: null }))
+    const fleet = fleetStatus(facts({ hosts: [hostOf('a'), hostOf('z', { publicIp: null })], images: [] }))
     expect(fleetSchema.parse(fleet)).to.deep.equal(fleet)
   })
 })

@@ -1,73 +1,192 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import type { Heartbeat } from '../../../src/lib/domain/contract/index.js'
-import { judgeHealth } from '../../../src/lib/domain/deploy/health.js'
+import { consoleLines, consoleReason } from '../../../src/lib/domain/deploy/console.js'
+import { type HealthFacts, judgeHealth } from '../../../src/lib/domain/deploy/health.js'
 import type { Host } from '../../../src/lib/domain/deploy/host.js'
 import { heartbeatOf, hostOf, NEW, START } from '../../support/fakes.js'
 
 const MINUTE = 60_000
 const ago = (ms: number) => new Date(Date.parse(START) - ms).toISOString()
+type Gateway = NonNullable<Heartbeat['gateway']>
+const gatewayOf = (change: Partial<Gateway>): Gateway => ({
+  ...(heartbeatOf(hostOf('a')).gateway as Gateway),
+  ...change,
+})
+const gateway = (change: Partial<Gateway>) => ({ gateway: gatewayOf(change) })
+const channel = (connected: boolean | null, reason: string | null = null) =>
+  gateway({ channels: [{ name: 'discord', connected, reason }] })
 
-function judge(host: Partial<Host>, beat: Partial<Heartbeat> | null) {
+function judge(
+  host: Partial<Host>,
+  beat: Partial<Heartbeat> | null,
+  role: 'active' | 'standby' = 'active',
+  seen?: HealthFacts['seen'],
+) {
   const whole = hostOf('a', { launchedAt: ago(2 * MINUTE), ...host })
   const heartbeat = beat && heartbeatOf(whole, beat)
-  return judgeHealth({ host: whole, heartbeat, now: new Date(START) })
+  return judgeHealth({ host: whole, heartbeat, now: new Date(START), ...(seen ? { seen } : {}) }, role)
 }
 
 describe('judgeHealth', () => {
-  type Row = [why: string, host: Partial<Host>, beat: Partial<Heartbeat> | null, health: string, terminal: boolean]
+  type Row = [why: string, host: Partial<Host>, beat: Partial<Heartbeat> | null, health: string, fate: string]
+  const failure = {
+    stage: 'bundle',
+    unit: 'clawdinator-bootstrap.service',
+    lines: ['x', 'no such key'],
+    at: START,
+  } satisfies Heartbeat['failure']
   const table: Row[] = [
-    ['running, checked, active', {}, {}, 'healthy', false],
-    ['still pending', { state: 'pending' }, {}, 'unknown', false],
-    ['stopping', { state: 'stopping' }, {}, 'unhealthy', true],
-    ['stopped', { state: 'stopped' }, {}, 'unhealthy', true],
-    ['shutting down', { state: 'shutting-down' }, {}, 'unhealthy', true],
-    ['failed checks may pass later', { checks: 'impaired' }, {}, 'unhealthy', false],
-    ['checks not done', { checks: 'initializing' }, {}, 'unknown', false],
-    ['checks not known', { checks: 'unknown' }, {}, 'unknown', false],
-    ['booted another AMI', {}, { amiId: NEW.id }, 'unhealthy', true],
-    ['another AMI while the checks run', { checks: 'initializing' }, { amiId: NEW.id }, 'unhealthy', true],
-    ['gateway failed', {}, { service: 'failed' }, 'unhealthy', true],
-    ['gateway activating', {}, { service: 'activating' }, 'unknown', false],
-    ['gateway inactive', {}, { service: 'inactive' }, 'unknown', false],
-    ['a word nobody knows is not active', {}, { service: 'ACTIVE' }, 'unknown', false],
-    ['heartbeat just fresh', {}, { at: ago(5 * MINUTE - 1) }, 'healthy', false],
-    ['heartbeat stale', {}, { at: ago(5 * MINUTE) }, 'unhealthy', false],
-    ['heartbeat without a date', {}, { at: 'yesterday' }, 'unhealthy', false],
-    ['no heartbeat yet', {}, null, 'unknown', false],
-    ["another instance's heartbeat is none", {}, { instanceId: 'i-before' }, 'unknown', false],
-    ["another instance's failed gateway is none", {}, { instanceId: 'i-before', service: 'failed' }, 'unknown', false],
-    ['no heartbeat at the end of the grace', { launchedAt: ago(15 * MINUTE) }, null, 'unknown', false],
-    ['no heartbeat after the grace', { launchedAt: ago(15 * MINUTE + 1) }, null, 'unhealthy', false],
+    ['running, checked, active', {}, {}, 'healthy', 'wait'],
+    ['still pending', { state: 'pending' }, {}, 'unknown', 'wait'],
+    ['stopping', { state: 'stopping' }, {}, 'unhealthy', 'final'],
+    ['stopped', { state: 'stopped' }, {}, 'unhealthy', 'final'],
+    ['shutting down', { state: 'shutting-down' }, {}, 'unhealthy', 'final'],
+    ['failed checks may pass later', { checks: 'impaired' }, {}, 'unhealthy', 'wait'],
+    ['checks not done', { checks: 'initializing' }, {}, 'unknown', 'wait'],
+    ['checks not known', { checks: 'unknown' }, {}, 'unknown', 'wait'],
+    ['booted another AMI', {}, { amiId: NEW.id }, 'unhealthy', 'final'],
+    ['another AMI while the checks run', { checks: 'initializing' }, { amiId: NEW.id }, 'unhealthy', 'final'],
+    ['gateway failed', {}, gateway({ state: 'failed' }), 'unhealthy', 'again'],
+    ['gateway activating', {}, gateway({ state: 'activating' }), 'unknown', 'wait'],
+    ['a word nobody knows is not active', {}, gateway({ state: 'ACTIVE' }), 'unknown', 'wait'],
+    ['no word of the gateway', {}, { gateway: null }, 'unknown', 'wait'],
+    ['gateway active for a minute', {}, gateway({ activeSince: ago(MINUTE) }), 'healthy', 'wait'],
+    ['gateway active for less', {}, gateway({ activeSince: ago(MINUTE - 1) }), 'unknown', 'wait'],
+    ['gateway active since nobody knows when', {}, gateway({ activeSince: null }), 'unknown', 'wait'],
+    ['gateway active since the future', {}, gateway({ activeSince: ago(-MINUTE) }), 'unknown', 'wait'],
+    ['a channel that is not connected', {}, channel(false, 'no route'), 'unhealthy', 'wait'],
+    ['a channel of which nothing is known', {}, channel(null), 'unknown', 'wait'],
+    [
+      'one of two channels',
+      {},
+      gateway({ channels: [...gatewayOf({}).channels, { name: 'x', connected: false }] }),
+      'unhealthy',
+      'wait',
+    ],
+    ['no channel', {}, gateway({ channels: [] }), 'unknown', 'wait'],
+    ['channels that were not looked at', {}, gateway({ probedAt: null }), 'unknown', 'wait'],
+    [
+      'a refused plugin',
+      {},
+      gateway({ plugins: [{ name: 'discord', error: 'record-missing' }] }),
+      'unhealthy',
+      'again',
+    ],
+    ['a stage that fails', {}, { stage: 'bundle', stageSince: ago(MINUTE), failure }, 'unhealthy', 'wait'],
+    [
+      'a stage that fails for minutes',
+      {},
+      { stage: 'bundle', stageSince: ago(3 * MINUTE), failure },
+      'unhealthy',
+      'again',
+    ],
+    ['a stage before', {}, { stage: 'secrets' }, 'unknown', 'wait'],
+    ['in standby', {}, { stage: 'standby' }, 'unknown', 'wait'],
+    ['yielded', {}, { stage: 'yielded' }, 'unhealthy', 'wait'],
+    ['heartbeat just fresh', {}, { at: ago(5 * MINUTE - 1) }, 'healthy', 'wait'],
+    ['heartbeat stale', {}, { at: ago(5 * MINUTE) }, 'unhealthy', 'wait'],
+    ['heartbeat without a date', {}, { at: 'yesterday' }, 'unknown', 'wait'],
+    ['heartbeat a little ahead', {}, { at: ago(-5 * MINUTE) }, 'healthy', 'wait'],
+    ['heartbeat from the future', {}, { at: ago(-5 * MINUTE - 1) }, 'unknown', 'wait'],
+    ['no heartbeat yet', {}, null, 'unknown', 'wait'],
+    [
+      "another machine's heartbeat is none",
+      {},
+      { instanceId: 'i-before', ...gateway({ state: 'failed' }) },
+      'unknown',
+      'wait',
+    ],
+    ['no heartbeat at the end of the grace', { launchedAt: ago(15 * MINUTE) }, null, 'unknown', 'wait'],
+    ['no heartbeat after the grace', { launchedAt: ago(15 * MINUTE + 1) }, null, 'unhealthy', 'wait'],
   ]
-  for (const [why, host, beat, health, terminal] of table) {
-    it(`${why}: ${terminal ? 'for good ' : ''}${health}`, () => {
-      expect(judge(host, beat)).to.include({ health, terminal })
+  for (const [why, host, beat, health, fate] of table) {
+    it(`${why}: ${health}, ${fate}`, () => expect(judge(host, beat)).to.include({ health, fate }))
+  }
+
+  const standby: Row[] = [
+    ['everything is up', {}, {}, 'healthy', 'wait'],
+    ['it acts', {}, { stage: 'active' }, 'unknown', 'wait'],
+    ['it has just come up', {}, gateway({ activeSince: ago(14_999) }), 'unknown', 'wait'],
+    ['it is up for a quarter of a minute', {}, gateway({ activeSince: ago(15_000) }), 'healthy', 'wait'],
+    ['its token is rejected', {}, channel(false, '401'), 'unhealthy', 'again'],
+    ['its token was not probed', {}, channel(null), 'unknown', 'wait'],
+    ['its plugin is refused', {}, gateway({ plugins: [{ name: 'x', error: 'y' }] }), 'unhealthy', 'again'],
+    ['the checks are not done', { checks: 'initializing' }, {}, 'unknown', 'wait'],
+  ]
+  for (const [why, host, beat, health, fate] of standby) {
+    it(`in standby, ${why}: ${health}, ${fate}`, () => {
+      expect(judge(host, { stage: 'standby', ...beat }, 'standby')).to.include({ health, fate })
     })
   }
 
-  it('says which AMI booted instead of which', () => {
-    expect(judge({ ami: 'ami-a' }, { amiId: 'ami-b' }).reason).to.equal('it booted ami-b, not ami-a')
+  it('asks a gate for two heartbeats of one process', () => {
+    const first = heartbeatOf(hostOf('a'), { at: ago(MINUTE) })
+    const seen = (earlier: Heartbeat | null, restarts = 0) => judge({}, {}, 'active', { earlier, restarts })
+    expect(seen(first)).to.include({ health: 'healthy' })
+    expect(seen(null)).to.include({ health: 'unknown', reason: 'waiting for a second heartbeat' })
+    expect(seen({ ...first, at: START }).health).to.equal('unknown')
+    expect(seen({ ...first, ...gateway({ mainPid: 1 }) }).health).to.equal('unknown')
+    expect(seen(first, 2).health).to.equal('healthy')
+    expect(seen(first, 3)).to.include({ fate: 'final', reason: 'its gateway restarted 3 times' })
   })
 
-  it('calls healthy only what runs, is checked, and says of itself that it is active on its AMI', () => {
+  const reasons: [beat: Partial<Heartbeat>, role: 'active' | 'standby', reason: string][] = [
+    [{ amiId: 'ami-b' }, 'active', `it booted ami-b, not ${hostOf('a').ami}`],
+    [{ failure }, 'active', 'stage bundle fails in clawdinator-bootstrap.service: no such key'],
+    [{ failure: { ...failure, unit: null, lines: [] } }, 'active', 'stage bundle fails'],
+    [{ stage: 'switch', stageSince: ago(90_000) }, 'active', 'it is in stage switch for 2 minutes'],
+    [{ stage: 'switch', stageSince: null }, 'active', 'it is in stage switch'],
+    [{ stage: 'yielded' }, 'active', 'it gave its role to another machine'],
+    [channel(false, 'no route'), 'active', 'discord is not connected: no route'],
+    [{ stage: 'standby', ...channel(false, '401') }, 'standby', 'the token of discord is rejected: 401'],
+    [channel(null, 'timeout'), 'active', 'nothing is known of discord: timeout'],
+    [gateway({ plugins: [{ name: 'x', error: 'y' }] }), 'active', 'the gateway refuses its plugin x: y'],
+    [gateway({ activeSince: ago(5_000) }), 'active', 'its gateway is active for 5 seconds, of 1 minute'],
+  ]
+  for (const [beat, role, reason] of reasons) {
+    it(`says: ${reason}`, () => expect(judge({}, beat, role).reason).to.equal(reason))
+  }
+
+  it('calls healthy only what runs, is checked, and says of itself that it is connected on its AMI', () => {
     const state = fc.constantFrom<Host['state']>('pending', 'running', 'shutting-down', 'stopping', 'stopped')
     const checks = fc.constantFrom<Host['checks']>('ok', 'initializing', 'impaired', 'unknown')
     const beat = fc.option(
       fc.record({
-        service: fc.constantFrom('active', 'failed', 'activating', 'inactive'),
+        state: fc.constantFrom('active', 'failed', 'activating', 'inactive'),
+        connected: fc.constantFrom(true, false, null),
+        stage: fc.constantFrom('active' as const, 'standby' as const, 'yielded' as const),
         amiId: fc.constantFrom(NEW.id, 'ami-other'),
         instanceId: fc.constantFrom('i-a', 'i-b'),
       }),
     )
     fc.assert(
       fc.property(state, checks, beat, (state, checks, beat) => {
-        const good = beat?.service === 'active' && beat.amiId === NEW.id && beat.instanceId === 'i-a'
-        const verdict = judge({ state, checks, ami: NEW.id }, beat)
+        const own = beat?.amiId === NEW.id && beat.instanceId === 'i-a' && beat.stage === 'active'
+        const good = own && beat.state === 'active' && beat.connected === true
+        const channels = [{ name: 'discord', connected: beat?.connected ?? null }]
+        const written = beat && { ...beat, ...gateway({ state: beat.state, channels }) }
+        const verdict = judge({ state, checks, ami: NEW.id }, written)
         expect(verdict.health === 'healthy').to.equal(state === 'running' && checks === 'ok' && good)
-        if (verdict.terminal) expect(verdict.health).to.equal('unhealthy')
+        if (verdict.fate === 'final') expect(verdict.health).to.equal('unhealthy')
         expect(verdict.reason).to.not.equal('')
       }),
     )
+  })
+})
+
+describe('the serial console', () => {
+  it('is shown without what controls a terminal', () => {
+    expect(consoleLines('a\u001b[31mb\u001b[0m\r\n\n  \u0007c\u202e \r[x')).to.deep.equal(['ab', '  c', '[x'])
+    expect(consoleLines('')).to.deep.equal([])
+  })
+
+  it('says why a machine fails: the last word of our own units, else the last line', () => {
+    expect(consoleReason('clawdinator-bootstrap: no network\nclawdinator-1 login: \nkernel: x')).to.equal(
+      'clawdinator-bootstrap: no network',
+    )
+    expect(consoleReason('one\n  two  \n')).to.equal('two')
+    expect(consoleReason('\n')).to.equal(null)
+    expect(consoleReason('x'.repeat(300))).to.have.length(200)
   })
 })

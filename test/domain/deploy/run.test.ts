@@ -1,66 +1,15 @@
 import { expect } from 'chai'
-import fc from 'fast-check'
-import { deploySchema, REQUEST_ID_PATTERN, REQUESTED_BY_PATTERN } from '../../../src/lib/domain/contract/index.js'
+import { deploySchema } from '../../../src/lib/domain/contract/index.js'
 import {
   deployOf,
   deployOfRecord,
-  formatRunTitle,
   holderOf,
   isOver,
-  parseRunTitle,
   type Run,
   recordKey,
   withSteps,
 } from '../../../src/lib/domain/deploy/run.js'
 import { OLD, recordOf, runOf } from '../../support/fakes.js'
-
-describe("a run's title", () => {
-  const id = fc.stringMatching(/^[a-z][a-z0-9-]{0,20}$/)
-  const odd = fc.constantFrom(
-    ' by Eve',
-    '[request-9999]',
-    'via clawdinator-9 by Eve',
-    'O\'Neil "$(x)" {{ x }} %0A',
-    '姓名 🦀',
-    ']',
-  )
-  const name = fc
-    .oneof(odd, fc.string(), fc.string({ unit: 'grapheme' }))
-    .filter((text) => REQUESTED_BY_PATTERN.test(text))
-
-  it('carries every input there and back, whatever the name of the person', () => {
-    const title = fc.record({
-      target: id,
-      requestId: fc.stringMatching(REQUEST_ID_PATTERN),
-      amiOverride: fc.option(fc.stringMatching(/^ami-[0-9a-f]{17}$/)),
-      caller: fc.option(id),
-      requestedBy: fc.option(name),
-    })
-    fc.assert(
-      fc.property(title, (inputs) => {
-        expect(parseRunTitle(formatRunTitle(inputs))).to.deep.equal(inputs)
-      }),
-    )
-  })
-
-  it("has the workflow's form", () => {
-    const title = { target: 'all', requestId: 'r-1', amiOverride: 'ami-1', caller: 'c-1', requestedBy: 'Ada L' }
-    expect(formatRunTitle(title)).to.equal('fleet deploy all on ami-1 [r-1] via c-1 by Ada L')
-    const bare = { target: 'all', requestId: 'r-1', amiOverride: null, caller: null, requestedBy: null }
-    expect(formatRunTitle(bare)).to.equal('fleet deploy all [r-1]')
-  })
-
-  for (const text of [
-    '',
-    'fleet-deploy',
-    'fleet deploy all',
-    'Update README',
-    'fleet deploy a b [r]',
-    'x fleet deploy a [r]',
-  ]) {
-    it(`is not read out of ${JSON.stringify(text)}`, () => expect(parseRunTitle(text)).to.equal(null))
-  }
-})
 
 describe('deployOf', () => {
   const over = (conclusion: string | null) =>

@@ -1,15 +1,18 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { REQUESTED_BY_PATTERN } from '../../../src/lib/domain/contract/index.js'
+import { type DeployHost, REQUESTED_BY_PATTERN } from '../../../src/lib/domain/contract/index.js'
 import { renderDeploySummary } from '../../../src/lib/domain/deploy/summary.js'
 import { detailOf, NEW, OLD } from '../../support/fakes.js'
 
-const hosts = [
-  { id: 'a', outcome: 'rolled-back', ami: OLD.id, previousAmi: OLD.id, instanceId: 'i-2' },
+const hosts: DeployHost[] = [
+  {
+    ...{ id: 'a', outcome: 'rolled-back', ami: OLD.id, previousAmi: OLD.id, instanceId: 'i-2' },
+    ...{ startedAt: '2026-03-01T12:00:00Z', finishedAt: '2026-03-01T12:01:05Z', reason: 'it was *bad*\nand more' },
+  },
   { id: 'b', outcome: 'skipped', ami: null, previousAmi: null, instanceId: null },
-] as const
+]
 const render = (change: Parameters<typeof detailOf>[0], plan: string[] = [], orphans: string[] = []) =>
-  renderDeploySummary(detailOf(change), { planLines: plan, orphans })
+  renderDeploySummary(detailOf(change), { planLines: plan, orphans, lost: [] })
 
 describe('renderDeploySummary', () => {
   it('says what was done to which host, for whom, and what was planned', () => {
@@ -22,10 +25,10 @@ describe('renderDeploySummary', () => {
       '',
       '> **ROLLED_BACK**: It runs the old one again.',
       '',
-      '| Host | Outcome | AMI before | AMI now | Instance |',
-      '| --- | --- | --- | --- | --- |',
-      `| a | **rolled back** | ${OLD.id} | ${OLD.id} | i-2 |`,
-      '| b | not touched | – | – | – |',
+      '| Host | Outcome | AMI before | AMI now | Instance | Took | Reason |',
+      '| --- | --- | --- | --- | --- | --- | --- |',
+      `| a | **rolled back** | ${OLD.id} | ${OLD.id} | i-2 | 65 s | it was \\*bad\\* and more |`,
+      '| b | not touched | – | – | – | – | – |',
       '',
       'Planned and guarded:',
       '',

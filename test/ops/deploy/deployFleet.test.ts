@@ -1,33 +1,28 @@
 import { expect } from 'chai'
-import type { Deploy, DeployRecord, DeployRequest } from '../../../src/lib/domain/contract/index.js'
-import { instanceAddress } from '../../../src/lib/domain/deploy/planGuard.js'
+import type { Deploy, DeployRecord, Order } from '../../../src/lib/domain/contract/index.js'
 import { INDEX_PREFIX } from '../../../src/lib/domain/deploy/run.js'
+import { instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
 import { ClawctlError, type Code } from '../../../src/lib/domain/errors.js'
 import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
 import type { DeployOptions } from '../../../src/lib/ops/deploy/plane.js'
 import { failureOf } from '../../support/failure.js'
-import { fakeDirectPlane } from '../../support/fakeCloud.js'
+import { deployOptions, fakeDirectPlane } from '../../support/fakeCloud.js'
 import { hostOf, NEW, OLD, REQUEST_ID, registryOf } from '../../support/fakes.js'
 
 type Plane = ReturnType<typeof fakeDirectPlane>
 
-const OPTIONS: DeployOptions = {
-  planOnly: false,
-  onFailure: 'rollback',
-  healthTimeoutMs: 60_000,
-  wait: true,
-  waitTimeoutMs: 60_000,
-}
-const start = (plane: Plane, request: Partial<DeployRequest> = {}, options: Partial<DeployOptions> = {}) =>
-  deployFleet({ target: 'all', requestId: REQUEST_ID, ...request }, { ...OPTIONS, ...options }, plane.ports)
+const start = (plane: Plane, request: Partial<Order> = {}, options: Partial<DeployOptions> = {}) =>
+  deployFleet({ target: 'all', requestId: REQUEST_ID, ...request }, deployOptions(options), plane.ports)
 const abc = (existing = ['a', 'b', 'c']) => fakeDirectPlane(registryOf('a', 'b', 'c'), existing)
 const outcomes = (deploy: unknown) => (deploy as Deploy).hosts.map((host) => `${host.id} ${host.outcome}`)
 const records = (plane: Plane) =>
-  plane.store.puts.filter(({ key }) => !key.startsWith(INDEX_PREFIX)).map((put) => JSON.parse(put.text) as DeployRecord)
+  plane.store.puts
+    .filter(({ key }) => /^deploys\/[^/]+$/.test(key) && !key.startsWith(INDEX_PREFIX))
+    .map((put) => JSON.parse(put.text) as DeployRecord)
 const applied = (plane: Plane) => plane.cloud.log.filter((line) => line.startsWith('apply'))
 
 /** The failure, which must carry the deploy so far. */
-async function failed(plane: Plane, request: Partial<DeployRequest> = {}, options: Partial<DeployOptions> = {}) {
+async function failed(plane: Plane, request: Partial<Order> = {}, options: Partial<DeployOptions> = {}) {
   const error = await failureOf(start(plane, request, options))
   const deploy = error.partial?.deploy as Deploy
   expect(deploy.error).to.include({ code: error.code, message: error.message })
@@ -38,11 +33,11 @@ describe('deployFleet', () => {
   it('deploys one named host and nothing else', async () => {
     const plane = abc()
     const deploy = await start(plane, { target: 'b' })
-    expect(plane.cloud.log).to.deep.equal(['init', `plan b ${NEW.id}`, `apply b ${NEW.id}`])
+    expect(applied(plane)).to.deep.equal(['apply create b/b', 'apply delete b'])
     expect(deploy).to.include({ status: 'succeeded', ami: NEW.id, error: null, runId: 77 })
-    expect(deploy.hosts).to.deep.equal([
-      { id: 'b', outcome: 'replaced', ami: NEW.id, previousAmi: OLD.id, instanceId: 'i-new-1' },
-    ])
+    expect(deploy.hosts).to.have.length(1)
+    expect(deploy.hosts[0]).to.include({ id: 'b', outcome: 'replaced', ami: NEW.id, previousAmi: OLD.id })
+    expect(deploy.hosts[0]).to.include({ instanceId: 'i-new-1', step: null, reason: null })
     expect(plane.cloud.hosts.map((host) => `${host.id} ${host.ami}`).sort()).to.deep.equal([
       `a ${OLD.id}`,
       `b ${NEW.id}`,
@@ -53,23 +48,20 @@ describe('deployFleet', () => {
   it('deploys all one after the other, missing hosts first, the one that asked last', async () => {
     const plane = abc(['a', 'c'])
     const deploy = await start(plane, { caller: 'a', requestedBy: 'Ada' })
-    expect(plane.cloud.log).to.deep.equal([
-      'init',
-      ...['b', 'c', 'a'].flatMap((id) => [`plan ${id} ${NEW.id}`, `apply ${id} ${NEW.id}`]),
-    ])
+    expect(applied(plane).map((line) => line.split(' ').at(-1))).to.deep.equal(['b', 'c/b', 'c', 'a/b', 'a'])
     expect(outcomes(deploy)).to.deep.equal(['b created', 'c replaced', 'a replaced'])
   })
 
   it('takes the override', async () => {
     const plane = abc()
     expect(await start(plane, { target: 'a', amiOverride: OLD.id })).to.include({ ami: OLD.id, amiOverride: OLD.id })
-    expect(applied(plane)).to.deep.equal([`apply a ${OLD.id}`])
+    expect(plane.cloud.planned[0]?.ami).to.equal(OLD.id)
   })
 
   it('keeps what the state has, although the registry does not, and says what it leaves running', async () => {
     const plane = abc()
     plane.cloud.add(hostOf('z'))
-    plane.cloud.hosts.push(hostOf('y'))
+    plane.cloud.addUnmanaged(hostOf('y'))
     await start(plane, { target: 'a' })
     expect(plane.cloud.hosts.map((host) => host.id)).to.include.members(['y', 'z'])
     expect(plane.progress.notes).to.deep.equal(['Not in the registry, left running: y, z.'])
@@ -82,18 +74,12 @@ describe('deployFleet', () => {
     expect(plane.report.summaries).to.have.length(1)
     expect(plane.report.summaries[0])
       .to.include('| a | replaced |')
-      .and.include(`\`replace ${instanceAddress('a')}\``)
+      .and.include(`\`create ${instanceAddress('a', 'b')}\``)
   })
 
   describe('refuses before anything is planned', () => {
     const oneBundleLess = (plane: Plane) => plane.store.objects.delete('bootstrap/b/secrets/openai-api-key.age')
-    type Row = [
-      why: string,
-      code: Code,
-      request: Partial<DeployRequest>,
-      spoil: (plane: Plane) => unknown,
-      says: RegExp,
-    ]
+    type Row = [why: string, code: Code, request: Partial<Order>, spoil: (plane: Plane) => unknown, says: RegExp]
     const table: Row[] = [
       ['no image is tagged', 'AMI_NOT_FOUND', {}, (p) => p.cloud.images.splice(0), /tagged clawdinator=true/],
       ['the override does not exist', 'AMI_NOT_FOUND', { amiOverride: 'ami-deadbeef' }, () => {}, /ami-deadbeef/],
@@ -111,7 +97,34 @@ describe('deployFleet', () => {
         oneBundleLess,
         /b: secrets\/openai-api-key\.age is missing/,
       ],
-      ['a host is not in the state', 'NOT_IN_STATE', {}, (p) => p.cloud.managed.delete('c'), /i-c as c/],
+      [
+        'the image named belongs to another account',
+        'AMI_REFUSED',
+        { amiOverride: NEW.id },
+        (p) => Object.assign(p.cloud.images[1] ?? {}, { trusted: false }),
+        /belongs to another account/,
+      ],
+      [
+        'the image named was withdrawn',
+        'AMI_REFUSED',
+        { amiOverride: NEW.id },
+        (p) => Object.assign(p.cloud.images[1] ?? {}, { ready: 'withdrawn' }),
+        /was withdrawn/,
+      ],
+      [
+        'the image named is of another architecture',
+        'AMI_REFUSED',
+        { amiOverride: NEW.id },
+        (p) => Object.assign(p.cloud.images[1] ?? {}, { architecture: 'arm64' }),
+        /is for arm64; a is a t3\.large, which is x86_64/,
+      ],
+      [
+        'the latest image failed before',
+        'AMI_FAILED_BEFORE',
+        {},
+        (p) => Object.assign(p.cloud.images[1] ?? {}, { failedIn: 'request-0000' }),
+        /failed in the deploy request-0000\. The last good AMI is ami-0+1/,
+      ],
     ]
     for (const [why, code, request, spoil, says] of table) {
       it(`${code} where ${why}`, async () => {
@@ -126,14 +139,6 @@ describe('deployFleet', () => {
         expect(records(plane).at(-1)).to.deep.include({ status: 'failed', hosts: [] })
       })
     }
-
-    it('a second machine that runs as the host beside the one in the state', async () => {
-      const plane = abc()
-      plane.cloud.hosts.push(hostOf('a', { instanceId: 'i-double', launchedAt: '2026-03-01T11:59:00.000Z' }))
-      const { error } = await failed(plane, { target: 'a' })
-      expect([error.code, plane.cloud.log.filter((line) => line !== 'init')]).to.deep.equal(['NOT_IN_STATE', []])
-      expect(error.message).to.include('i-double')
-    })
 
     it('but does not mind the bundle of a host that is not deployed', async () => {
       const plane = abc()
@@ -160,8 +165,8 @@ describe('deployFleet', () => {
     const { error, deploy } = await failed(plane)
     expect(error.code).to.equal('PLAN_OUT_OF_SCOPE')
     expect(error.partial?.addresses).to.deep.equal(['aws_s3_bucket.state'])
-    expect(plane.cloud.log).to.deep.equal(['init', `plan a ${NEW.id}`])
-    expect(outcomes(deploy)).to.deep.equal(['a failed', 'b skipped', 'c skipped'])
+    expect(plane.cloud.log).to.deep.equal(['init', 'plan create a/b'])
+    expect(outcomes(deploy)).to.deep.equal(['a kept', 'b skipped', 'c skipped'])
     expect(deploy.hosts[0]).to.include({ ami: OLD.id, instanceId: 'i-a' })
   })
 
@@ -172,7 +177,7 @@ describe('deployFleet', () => {
       expect(deploy.status).to.equal('planned')
       expect(outcomes(deploy)).to.deep.equal(['a planned', 'b planned', 'c planned'])
       expect(applied(plane)).to.deep.equal([])
-      expect(plane.cloud.log).to.have.length(4)
+      expect(plane.cloud.log.map((line) => line.split(' ')[0])).to.deep.equal(['init', 'plan', 'plan', 'plan'])
       expect(plane.report.outputs.status).to.equal('planned')
     })
 
@@ -192,12 +197,9 @@ describe('deployFleet', () => {
       await start(plane, { requestedBy: 'Ada' })
       const [first, ...later] = records(plane)
       expect(first).to.include({ status: 'running', ami: null, requestedBy: 'Ada', runId: 77, finishedAt: null })
-      expect(new Set(plane.store.puts.slice(1).map((put) => put.key))).to.deep.equal(
-        new Set([`deploys/${REQUEST_ID}.json`]),
-      )
       const marks: Record<string, string> = { pending: '.', deploying: '>', replaced: '+' }
       const progress = later.map((r) => `${r.status} ${r.hosts.map((host) => marks[host.outcome]).join('')}`)
-      expect(progress).to.deep.equal([
+      expect(progress.filter((line, index) => line !== progress[index - 1])).to.deep.equal([
         'running ...',
         'running >..',
         'running +..',
@@ -206,6 +208,24 @@ describe('deployFleet', () => {
         'running ++>',
         'running +++',
         'succeeded +++',
+      ])
+      const steps = later.flatMap(({ hosts }) => (hosts[1]?.step ? [hosts[1].step] : []))
+      const names = steps.map(({ name }) => name)
+      expect(names.filter((name, index) => name !== names[index - 1])).to.deep.equal([
+        'resume',
+        'plan',
+        'candidate',
+        'standby',
+        'handover',
+        'active',
+        'cleanup',
+      ])
+      expect(steps.map(({ clause }) => clause)).to.include.members([
+        'create aws_instance.clawdinator["b/b"]',
+        'i-new-2 was created',
+        'i-b is asked to stop acting',
+        'i-new-2 may act',
+        'i-b is destroyed',
       ])
       expect(later.at(-1)?.finishedAt).to.be.a('string')
     })
@@ -221,9 +241,9 @@ describe('deployFleet', () => {
 
     it('does not stop a rollout where it cannot be written any more', async () => {
       const plane = abc()
-      plane.store.beforePut = (_key, nth) => {
+      plane.store.beforePut = (key, nth) => {
         // After the index's entry and the first record.
-        if (nth > 2) throw new ClawctlError('DENIED', 'S3 refuses.')
+        if (nth > 2 && key.startsWith('deploys/')) throw new ClawctlError('DENIED', 'S3 refuses.')
       }
       expect(outcomes(await start(plane))).to.deep.equal(['a replaced', 'b replaced', 'c replaced'])
       expect(plane.progress.notes[0]).to.match(/record could not be written: S3 refuses\./)
@@ -239,8 +259,8 @@ describe('deployFleet', () => {
     const { error, deploy } = await failed(plane)
     expect(error.code).to.equal('CANCELLED')
     expect(deploy.status).to.equal('cancelled')
-    expect(outcomes(deploy)).to.deep.equal(['a failed', 'b skipped', 'c skipped'])
-    expect(applied(plane)).to.deep.equal([`apply a ${NEW.id}`])
+    expect(outcomes(deploy)).to.deep.equal(['a kept', 'b skipped', 'c skipped'])
+    expect(applied(plane)).to.deep.equal(['apply create a/b'])
     expect(records(plane).at(-1)).to.deep.include({ status: 'cancelled' })
   })
 })

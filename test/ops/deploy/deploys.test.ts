@@ -83,6 +83,7 @@ describe('listDeploys', () => {
       },
       put: (key, text) => store.put(key, text),
       putIf: (key, text, etag) => store.putIf(key, text, etag),
+      delete: (key) => store.delete(key),
       list: async (prefix, options) => {
         const found = await store.list(prefix, options)
         listed += found.length

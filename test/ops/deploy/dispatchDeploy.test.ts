@@ -1,5 +1,6 @@
+import { FakeCloud } from '../../support/fakeCloud.js'
 import { expect } from 'chai'
-import type { DeployRequest } from '../../../src/lib/domain/contract/index.js'
+import type { Order } from '../../../src/lib/domain/contract/index.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { dispatchDeploy } from '../../../src/lib/ops/deploy/dispatchDeploy.js'
 import { failureOf } from '../../support/failure.js'
@@ -22,9 +23,10 @@ function world() {
   const runs = new FakeRuns()
   const clock = new FakeClock()
   const store = new FakeStore()
-  const ports = { runs, clock, store, registry: registrySource(registryOf('a', 'b')) }
-  const ask = (change: Partial<DeployRequest> = {}) => dispatchDeploy({ ...REQUEST, ...change }, ports)
-  return { runs, clock, store, ask }
+  const compute = new FakeCloud(store, clock)
+  const ports = { runs, clock, store, compute, registry: registrySource(registryOf('a', 'b')) }
+  const ask = (change: Partial<Order> = {}) => dispatchDeploy({ ...REQUEST, ...change }, ports)
+  return { runs, clock, store, compute, ask }
 }
 
 /** GitHub starts the run, and shows it after some looks, but does not name it. */
@@ -133,7 +135,7 @@ describe('dispatchDeploy', () => {
     })
   }
 
-  const refusals: [change: Partial<DeployRequest>, code: string][] = [
+  const refusals: [change: Partial<Order>, code: string][] = [
     [{ target: 'b' }, 'SELF_DEPLOY'],
     [{ target: 'all', requestedBy: undefined }, 'BOT_DEPLOY_ALL'],
     [{ target: 'c' }, 'UNKNOWN_TARGET'],

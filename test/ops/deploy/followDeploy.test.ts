@@ -4,7 +4,7 @@ import { ClawctlError, type Code } from '../../../src/lib/domain/errors.js'
 import { type ControlApi, controlApiPlane } from '../../../src/lib/ops/deploy/controlApiPlane.js'
 import { followDeploy } from '../../../src/lib/ops/deploy/followDeploy.js'
 import { failureOf } from '../../support/failure.js'
-import { detailOf, FakeClock, FakeProgress, NEW, OLD, upstream } from '../../support/fakes.js'
+import { detailOf, FakeClock, FakeProgress, NEW, OLD, START, upstream } from '../../support/fakes.js'
 
 const MINUTE = 60_000
 const OVER = detailOf({ status: 'succeeded' })
@@ -34,6 +34,7 @@ describe('followDeploy', () => {
     const step = (name: string, status: 'in_progress' | 'completed', conclusion: string | null) =>
       ({ job: 'deploy', name, status, conclusion }) as const
     const host = { id: 'a', ami: NEW.id, previousAmi: OLD.id, instanceId: null }
+    const at = (name: 'plan' | 'standby', clause: string) => ({ name, since: START, clause })
     const waitsFor = { requestId: 'request-0000', target: 'all', runId: 1 }
     const first = [step('checkout', 'completed', 'success'), step('plan', 'in_progress', null)]
     const second = [step('checkout', 'completed', 'success'), step('plan', 'completed', 'failure')]
@@ -42,18 +43,20 @@ describe('followDeploy', () => {
       detailOf({ status: 'queued', waitsFor, queuePosition: 1 }),
       detailOf({ status: 'queued', waitsFor, queuePosition: 1 }),
       detailOf({ steps: first, hosts: [{ ...host, outcome: 'pending' }] }),
-      detailOf({ steps: first, hosts: [{ ...host, outcome: 'deploying' }] }),
-      detailOf({ steps: second, hosts: [{ ...host, outcome: 'failed' }], status: 'failed' }),
+      detailOf({ steps: first, hosts: [{ ...host, outcome: 'deploying', step: at('plan', 'create x') }] }),
+      detailOf({ steps: first, hosts: [{ ...host, outcome: 'deploying', step: at('standby', 'it boots') }] }),
+      detailOf({ steps: first, hosts: [{ ...host, outcome: 'deploying', step: at('standby', 'it is up') }] }),
+      detailOf({ steps: second, hosts: [{ ...host, outcome: 'kept', reason: 'No token.' }], status: 'failed' }),
     )
     expect((await follow()).status).to.equal('failed')
     expect(progress.notes).to.deep.equal([
       'queued behind the deploy of all (request-0000), number 2 in the queue',
       'queued behind the deploy of all (request-0000), number 1 in the queue',
       '✔ deploy: checkout',
-      'a: deploying',
       '✖ deploy: plan',
-      'a: failed',
     ])
+    expect(progress.steps).to.deep.equal(['a: plan', 'a: wait until ready', 'a: kept: No token.'])
+    expect(progress.said).to.deep.equal(['create x', 'it boots', 'it is up'])
   })
 
   it('does not ask again once it is over', async () => {
@@ -116,6 +119,7 @@ describe('the deploy of the Control API plane', () => {
       deploys: async () => [],
       preflight: async () => [],
       fleet: async () => ({ latestAmi: null, instances: [] }),
+      host: async () => ({ id: 'a', registered: true, active: null, machines: [], deploys: [] }),
     }
     const request = { target: 'a', requestId: 'request-0001' }
     return controlApiPlane({ api, clock, progress }).deploy(request, { ...options, wait })

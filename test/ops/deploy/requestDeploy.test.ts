@@ -1,11 +1,17 @@
 import { expect } from 'chai'
-import type { DeployRequest } from '../../../src/lib/domain/contract/index.js'
+import { type Order, orderOfFlags } from '../../../src/lib/domain/contract/order.js'
 import type { DeployOptions, Plane } from '../../../src/lib/ops/deploy/plane.js'
 import { requestDeploy } from '../../../src/lib/ops/deploy/requestDeploy.js'
 import { failureOf } from '../../support/failure.js'
 import { detailOf, registryOf } from '../../support/fakes.js'
 
-type Asked = Parameters<typeof requestDeploy>[0]
+interface Asked {
+  target: string
+  requestId: string
+  amiOverride: string | undefined
+  requestedBy: string | undefined
+  caller: string | null
+}
 type Options = Parameters<typeof requestDeploy>[1]
 type Ports = Parameters<typeof requestDeploy>[2]
 
@@ -25,7 +31,7 @@ const OPTIONS: Options = {
 }
 
 function world(asked: Partial<Asked>, options: Partial<Options> = {}, ports: Partial<Ports> = {}) {
-  const sent: [DeployRequest, DeployOptions][] = []
+  const sent: [Order, DeployOptions][] = []
   const plane: Pick<Plane, 'deploy'> = {
     deploy: async (request, given) => {
       sent.push([request, given])
@@ -33,20 +39,26 @@ function world(asked: Partial<Asked>, options: Partial<Options> = {}, ports: Par
     },
   }
   let made = 0
-  const result = requestDeploy(
-    { ...ASKED, ...asked },
-    { ...OPTIONS, ...options },
-    {
-      mode: 'agent',
-      inRun: false,
-      registry: registryOf('a', 'b'),
-      plane: async () => {
-        made += 1
-        return plane as Plane
+  const all = { ...ASKED, ...asked }
+  const request = async () => {
+    const flags = { ami: all.amiOverride, 'requested-by': all.requestedBy, 'request-id': all.requestId }
+    const order = orderOfFlags(all.target, flags, { caller: all.caller, requestId: '' })
+    return requestDeploy(
+      order,
+      { ...OPTIONS, ...options },
+      {
+        mode: 'agent',
+        inRun: false,
+        registry: registryOf('a', 'b'),
+        plane: async () => {
+          made += 1
+          return plane as Plane
+        },
+        ...ports,
       },
-      ...ports,
-    },
-  )
+    )
+  }
+  const result = request()
   return { result, sent, planes: () => made }
 }
 

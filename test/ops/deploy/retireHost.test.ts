@@ -3,10 +3,10 @@ import type { Deploy } from '../../../src/lib/domain/contract/index.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
 import { failureOf } from '../../support/failure.js'
-import { fakeDirectPlane } from '../../support/fakeCloud.js'
+import { deployOptions, fakeDirectPlane } from '../../support/fakeCloud.js'
 import { hostOf, NEW, OLD, REQUEST_ID, registryOf } from '../../support/fakes.js'
 
-const OPTIONS = { planOnly: false, onFailure: 'rollback', healthTimeoutMs: 1, wait: true, waitTimeoutMs: 1 } as const
+const OPTIONS = deployOptions()
 const RETIRE_Z = { target: 'z', requestId: REQUEST_ID, retire: true }
 
 /** Hosts a and b, and z and y, which left the registry. */
@@ -20,12 +20,19 @@ const ids = (plane: ReturnType<typeof fleet>) => plane.cloud.hosts.map((host) =>
 describe('retiring an instance', () => {
   it('destroys it alone, and says which orphans it leaves', async () => {
     const plane = fleet()
+    plane.store.set('active/z.json', {})
     const deploy = await deployFleet(RETIRE_Z, OPTIONS, plane.ports)
     expect(ids(plane)).to.deep.equal(['a', 'b', 'y'])
     expect(deploy).to.include({ status: 'succeeded', retire: true, ami: null })
-    expect(deploy.hosts).to.deep.equal([
-      { id: 'z', outcome: 'retired', ami: null, previousAmi: OLD.id, instanceId: 'i-z' },
-    ])
+    expect(deploy.hosts).to.have.length(1)
+    expect(deploy.hosts[0]).to.include({
+      id: 'z',
+      outcome: 'retired',
+      ami: null,
+      previousAmi: OLD.id,
+      instanceId: 'i-z',
+    })
+    expect([...plane.store.objects.keys()].filter((key) => key.includes('/z'))).to.deep.equal([])
     expect(plane.cloud.planned[0])
       .to.include({ replace: null })
       .and.to.deep.include({
@@ -57,7 +64,7 @@ describe('retiring an instance', () => {
 
   it('refuses a machine that the state does not know: it would only lose its role', async () => {
     const plane = fleet()
-    plane.cloud.hosts.push(hostOf('stray', { instanceId: 'i-stray' }))
+    plane.cloud.addUnmanaged(hostOf('stray', { instanceId: 'i-stray' }))
     const error = await failureOf(deployFleet({ ...RETIRE_Z, target: 'stray' }, OPTIONS, plane.ports))
     expect(error.code).to.equal('NOT_IN_STATE')
   })
@@ -93,10 +100,12 @@ describe('retiring an instance', () => {
 describe('a deploy of one host', () => {
   it('lets every other keep the prefix that it was launched with, in a roll until its own turn', async () => {
     const plane = fleet()
-    await deployFleet({ target: 'all', requestId: REQUEST_ID }, { ...OPTIONS, healthTimeoutMs: 60_000 }, plane.ports)
-    expect(plane.cloud.planned.map(({ ami, kept }) => [ami, Object.keys(kept)])).to.deep.equal([
-      [NEW.id, ['b', 'z', 'y']],
-      [NEW.id, ['z', 'y']],
+    await deployFleet({ target: 'all', requestId: REQUEST_ID }, OPTIONS, plane.ports)
+    expect(plane.cloud.planned.map(({ ami, kept }) => [ami, Object.keys(kept).sort()])).to.deep.equal([
+      [NEW.id, ['b', 'y', 'z']],
+      [OLD.id, ['a', 'b', 'y', 'z']],
+      [NEW.id, ['a', 'y', 'z']],
+      [OLD.id, ['a', 'b', 'y', 'z']],
     ])
   })
 })

@@ -12,6 +12,7 @@ import {
   FakeStore,
   heartbeatOf,
   hostOf,
+  imageOf,
   NEW,
   registryOf,
   registrySource,
@@ -22,7 +23,7 @@ const fleetWith = (state: 'running' | 'pending' | 'stopped'): Fleet =>
   describeFleet({
     registry: registryOf('a'),
     hosts: [hostOf('a', { state })],
-    latestImage: NEW,
+    images: [imageOf(NEW)],
     heartbeats: new Map(),
     now: new FakeClock().now(),
   })
@@ -87,7 +88,7 @@ describe('fleetStatus of the ports', () => {
 
   it('joins registry, EC2, images and heartbeats', async () => {
     const { compute, ports } = world()
-    compute.launch('a', NEW.id)
+    compute.add(hostOf('a', { ami: NEW.id }))
     const fleet = await fleetStatus(ports)
     expect(fleet.latestAmi?.id).to.equal(NEW.id)
     expect(fleet.instances.map((i) => [i.id, i.state, i.health])).to.deep.equal([
@@ -96,11 +97,11 @@ describe('fleetStatus of the ports', () => {
     ])
   })
 
-  for (const bad of ['{', 'null', '{}', JSON.stringify({ ...heartbeatOf(hostOf('a')), service: 1 })]) {
+  for (const bad of ['{', 'null', '{}', JSON.stringify({ ...heartbeatOf(hostOf('a')), stage: 1 })]) {
     it(`takes the heartbeat ${bad.slice(0, 20)} for none`, async () => {
       const { compute, store, ports } = world()
-      compute.launch('a', NEW.id)
-      store.set('heartbeats/a.json', bad)
+      compute.add(hostOf('a', { launchedAt: ports.clock.now().toISOString() }))
+      store.set('heartbeats/a/i-a.json', bad)
       expect((await fleetStatus(ports)).instances[0]).to.include({ health: 'unknown', revision: null })
     })
   }
@@ -113,10 +114,11 @@ describe('fleetStatus of the ports', () => {
       asked.push(key)
       return get.call(store, key)
     }
-    compute.hosts = [hostOf('../deploys/x'), hostOf('z')]
-    for (const { id } of compute.hosts) store.set(`heartbeats/${id}.json`, {})
+    const hosts = [hostOf('../deploys/x'), hostOf('z')]
+    compute.describeHosts = async () => hosts
+    for (const { id } of hosts) store.set(`heartbeats/${id}/i-${id}.json`, {})
     expect((await fleetStatus(ports)).instances).to.have.length(4)
-    expect(asked).to.deep.equal(['heartbeats/z.json'])
+    expect(asked).to.deep.equal(['heartbeats/z/i-z.json'])
   })
 
   it('does not know the health of anything without a bucket', async () => {

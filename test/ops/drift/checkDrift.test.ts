@@ -52,7 +52,7 @@ describe('fleet drift', () => {
   it('is nothing where everything is as declared, and neither locks nor applies', async () => {
     const world = fleet()
     expect(await checkDrift(world.ports)).to.deep.equal({ differences: [], issueUrl: null })
-    expect(world.cloud.log).to.deep.equal(['init', `plan drift ${OLD.id}`])
+    expect(world.cloud.log).to.deep.equal(['init', 'plan '])
     expect(world.cloud.planned[0]).to.include({ readOnly: true, replace: null })
     expect(world.report.outputs).to.deep.equal({ drift: '0' })
   })
@@ -60,7 +60,8 @@ describe('fleet drift', () => {
   it('names what is missing, orphaned and unknown to the state', async () => {
     const world = fleet(['a'])
     world.cloud.add(hostOf('z'))
-    world.cloud.hosts.push(hostOf('y'), hostOf('a', { instanceId: 'i-twin' }))
+    world.cloud.addUnmanaged(hostOf('y'))
+    world.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-twin' }))
     expect(await drift(world)).to.deep.equal(['missing b', 'orphan z', 'unmanaged y', 'unmanaged a'])
   })
 
@@ -97,16 +98,7 @@ describe('fleet drift', () => {
 
   it('tells a host that EC2 lost once, though the plan would create it', async () => {
     const world = fleet()
-    world.cloud.hosts = world.cloud.hosts.filter(({ id }) => id !== 'b')
-    world.cloud.managed.delete('b')
-    world.cloud.alsoPlanned = [
-      {
-        address: 'aws_instance.clawdinator["b"]',
-        mode: 'managed',
-        type: 'aws_instance',
-        change: { actions: ['create'] },
-      },
-    ]
+    world.cloud.lose('i-b')
     expect(await drift(world)).to.deep.equal(['missing b'])
   })
 
@@ -119,7 +111,9 @@ describe('fleet drift', () => {
     expect(world.issues.done).to.deep.equal(['create 1', 'update 1'])
     expect(world.issues.all[0]?.body).to.include('clawctl fleet deploy --retire z').and.to.include('fleet deploy b')
 
-    world.cloud.terminate('z')
+    world.cloud.lose('i-z')
+    for (const address of [...world.cloud.state_.keys()])
+      if (address.includes('"z"')) world.cloud.state_.delete(address)
     world.cloud.add(hostOf('b'))
     expect(await checkDrift(world.ports)).to.deep.equal({
       differences: [],

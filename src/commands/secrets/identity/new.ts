@@ -1,8 +1,9 @@
-import { BaseCommand } from '../../../lib/cli/baseCommand.js'
+import { BaseCommand, type Result } from '../../../lib/cli/baseCommand.js'
 import { bundleTarget, maintainerFlag, secretsDirFlag } from '../../../lib/cli/bundleFlags.js'
 import { renderRekeyed } from '../../../lib/cli/render/bundles/secrets.js'
+import { renewIdentities } from '../../../lib/ops/bundles/rekey.js'
 
-export default class SecretsIdentityNew extends BaseCommand {
+export default class SecretsIdentityNew extends BaseCommand<typeof SecretsIdentityNew> {
   static override summary =
     'Make the age identity of an instance, or of all that have none, and encrypt its secrets for it.'
   static override description =
@@ -14,11 +15,12 @@ export default class SecretsIdentityNew extends BaseCommand {
   static override args = bundleTarget
   static override flags = { 'secrets-dir': secretsDirFlag, identity: maintainerFlag }
 
-  async run(): Promise<object> {
-    const { args, flags, raw } = await this.parse(SecretsIdentityNew)
-    this.refuseEmptyFlags(raw)
-    const rekeyed = await (await this.context(flags).bundles(flags)).renewIdentities(args.target, { rotate: false })
-    this.log(renderRekeyed(rekeyed))
-    return rekeyed
+  async work() {
+    const ports = await this.context.pick('registry', 'secrets', 'identities', 'keys')
+    return renewIdentities({ target: this.args.target, rotate: false }, ports)
+  }
+
+  override render(rekeyed: Result<this>) {
+    return renderRekeyed(rekeyed)
   }
 }

@@ -1,8 +1,9 @@
-import { BaseCommand } from '../../../lib/cli/baseCommand.js'
+import { BaseCommand, type Result } from '../../../lib/cli/baseCommand.js'
 import { bundleTarget, maintainerFlag, secretsDirFlag } from '../../../lib/cli/bundleFlags.js'
 import { renderRekeyed } from '../../../lib/cli/render/bundles/secrets.js'
+import { renewIdentities } from '../../../lib/ops/bundles/rekey.js'
 
-export default class SecretsIdentityRotate extends BaseCommand {
+export default class SecretsIdentityRotate extends BaseCommand<typeof SecretsIdentityRotate> {
   static override summary = 'Replace the age identity of an instance, and encrypt its secrets for the new one alone.'
   static override description =
     'As `secrets identity new`, for an instance that has an identity: the old one opens none of the files afterwards. The host goes on with what it has until `bootstrap upload` replaced identity and secrets together, in one bundle.'
@@ -12,11 +13,12 @@ export default class SecretsIdentityRotate extends BaseCommand {
   static override args = bundleTarget
   static override flags = { 'secrets-dir': secretsDirFlag, identity: maintainerFlag }
 
-  async run(): Promise<object> {
-    const { args, flags, raw } = await this.parse(SecretsIdentityRotate)
-    this.refuseEmptyFlags(raw)
-    const rekeyed = await (await this.context(flags).bundles(flags)).renewIdentities(args.target, { rotate: true })
-    this.log(renderRekeyed(rekeyed))
-    return rekeyed
+  async work() {
+    const ports = await this.context.pick('registry', 'secrets', 'identities', 'keys')
+    return renewIdentities({ target: this.args.target, rotate: true }, ports)
+  }
+
+  override render(rekeyed: Result<this>) {
+    return renderRekeyed(rekeyed)
   }
 }

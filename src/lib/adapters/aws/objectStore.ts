@@ -1,4 +1,10 @@
-import { GetObjectCommand, PutObjectCommand, paginateListObjectsV2, S3Client } from '@aws-sdk/client-s3'
+import {
+  DeleteObjectCommand,
+  GetObjectCommand,
+  PutObjectCommand,
+  paginateListObjectsV2,
+  S3Client,
+} from '@aws-sdk/client-s3'
 import type { ObjectInfo, ObjectStore } from '../../ops/ports.js'
 import type { AwsSettings } from '../deploy/compute.js'
 import { always, awsCall, clientLimits } from './errors.js'
@@ -50,6 +56,10 @@ export function createObjectStore(settings: ObjectStoreSettings): ObjectStore {
           if (LOST.has((error as Error).name)) return false
           throw error
         }
+      }),
+    delete: (Key) =>
+      awsCall(`S3 DeleteObject ${Bucket}/${Key}`, async () => {
+        await client.send(new DeleteObjectCommand({ Bucket, Key }))
       }),
     list: (Prefix, { atMost, flat } = {}) =>
       awsCall(`S3 ListObjectsV2 ${Bucket}/${Prefix}`, async () => {

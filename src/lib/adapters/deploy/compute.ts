@@ -1,19 +1,21 @@
-import type { Image as Ec2Image, Instance, InstanceStatus } from '@aws-sdk/client-ec2'
+import type { DescribeImagesCommandInput, Image as Ec2Image, Instance, InstanceStatus } from '@aws-sdk/client-ec2'
 import {
   DescribeImagesCommand,
   DescribeInstanceStatusCommand,
   DescribeInstancesCommand,
   EC2Client,
+  GetConsoleOutputCommand,
   paginateDescribeImages,
   paginateDescribeInstanceStatus,
   paginateDescribeInstances,
 } from '@aws-sdk/client-ec2'
-import type { Host } from '../../domain/deploy/host.js'
+import { type Host, LIVE_STATES } from '../../domain/deploy/host.js'
+import { FAILED_TAG, type FleetImage } from '../../domain/deploy/image.js'
+import { READY_TAG } from '../../domain/images/names.js'
 import type { Compute } from '../../ops/ports.js'
 import { always, awsCall, clientLimits } from '../aws/errors.js'
 
 const NO_SUCH_INSTANCE = new Set(['InvalidInstanceID.NotFound', 'InvalidInstanceID.Malformed'])
-const LIVE_STATES = ['pending', 'running', 'shutting-down', 'stopping', 'stopped']
 
 export interface AwsSettings {
   region: string
@@ -23,8 +25,11 @@ export interface AwsSettings {
   stop?: AbortSignal
 }
 
-/** EC2 as the use-cases see it. Credentials and endpoints are the SDK's own business. */
-export function createCompute(settings: AwsSettings): Compute {
+/**
+ * EC2 as the use-cases see it. Credentials and endpoints are the SDK's own business.
+ * @param settings.amiOwners accounts whose AMIs may be deployed beside our own
+ */
+export function createCompute(settings: AwsSettings & { amiOwners?: readonly string[] }): Compute {
   const client = new EC2Client({ region: settings.region, ...clientLimits(settings) })
   const fleetFilter = { Name: 'tag:app', Values: ['clawdinator'] }
   return {
@@ -32,7 +37,7 @@ export function createCompute(settings: AwsSettings): Compute {
       const [instances, statuses] = await Promise.all([
         awsCall('EC2 DescribeInstances', async () => {
           const found: Instance[] = []
-          const filters = [fleetFilter, { Name: 'instance-state-name', Values: LIVE_STATES }]
+          const filters = [fleetFilter, { Name: 'instance-state-name', Values: [...LIVE_STATES] }]
           for await (const page of paginateDescribeInstances({ client, pageSize: 1000 }, { Filters: filters })) {
             for (const reservation of always(page.Reservations)) found.push(...(reservation.Instances ?? []))
           }
@@ -65,47 +70,68 @@ export function createCompute(settings: AwsSettings): Compute {
           throw error
         }
       }),
-    async findImage(id) {
-      const images = await awsCall('EC2 DescribeImages', async () => {
+    console: (id) =>
+      awsCall('EC2 GetConsoleOutput', async () => {
         try {
-          return always((await client.send(new DescribeImagesCommand({ ImageIds: [id] }))).Images)
+          const { Output } = await client.send(new GetConsoleOutputCommand({ InstanceId: id }))
+          return Output ? Buffer.from(Output, 'base64').toString() : ''
         } catch (error) {
-          if (
-            ['InvalidAMIID.NotFound', 'InvalidAMIID.Unavailable', 'InvalidAMIID.Malformed'].includes(
-              (error as Error).name,
-            )
-          )
-            return []
+          if (NO_SUCH_INSTANCE.has((error as Error).name)) return ''
           throw error
         }
-      })
-      const image = images[0] && toImage(images[0])
-      return image ? { ...image, available: images[0]?.State === 'available' } : null
+      }),
+    async findImage(id) {
+      const [image, own] = await Promise.all([
+        imageById(client, { ImageIds: [id] }),
+        imageById(client, { ImageIds: [id], Owners: ['self', ...(settings.amiOwners ?? [])] }),
+      ])
+      return image && toImage(image, { trusted: own !== null })
     },
-    async latestImage() {
-      const images = await awsCall('EC2 DescribeImages', async () => {
+    fleetImages: () =>
+      awsCall('EC2 DescribeImages', async () => {
         const found: Ec2Image[] = []
-        const Filters = [
-          { Name: 'tag:clawdinator', Values: ['true'] },
-          { Name: 'state', Values: ['available'] },
-        ]
+        const Filters = [{ Name: 'tag-key', Values: [READY_TAG] }]
         for await (const page of paginateDescribeImages({ client }, { Owners: ['self'], Filters })) {
           found.push(...always(page.Images))
         }
-        return found.flatMap((image) => toImage(image) ?? [])
-      })
-      return images.sort((a, b) => b.createdAt.localeCompare(a.createdAt) || b.id.localeCompare(a.id))[0] ?? null
-    },
+        return found.flatMap((image) => toImage(image, { trusted: true }) ?? [])
+      }),
   }
 }
 
-function toImage(image: Ec2Image) {
+const NO_SUCH_IMAGE = new Set(['InvalidAMIID.NotFound', 'InvalidAMIID.Unavailable', 'InvalidAMIID.Malformed'])
+
+async function imageById(client: EC2Client, input: DescribeImagesCommandInput): Promise<Ec2Image | null> {
+  return awsCall('EC2 DescribeImages', async () => {
+    try {
+      return always((await client.send(new DescribeImagesCommand(input))).Images)[0] ?? null
+    } catch (error) {
+      if (NO_SUCH_IMAGE.has((error as Error).name)) return null
+      throw error
+    }
+  })
+}
+
+function toImage(image: Ec2Image, { trusted }: { trusted: boolean }): FleetImage | null {
   if (!image.ImageId) return null
-  return { id: image.ImageId, name: image.Name ?? image.ImageId, createdAt: image.CreationDate ?? '' }
+  const tag = (key: string) => image.Tags?.find((one) => one.Key === key)?.Value ?? null
+  const root = image.BlockDeviceMappings?.find(({ DeviceName }) => DeviceName === image.RootDeviceName)
+  return {
+    id: image.ImageId,
+    name: image.Name ?? image.ImageId,
+    createdAt: image.CreationDate ?? '',
+    available: image.State === 'available',
+    trusted,
+    architecture: image.Architecture === 'arm64' ? 'arm64' : 'x86_64',
+    rootGib: root?.Ebs?.VolumeSize ?? null,
+    rootDevice: image.RootDeviceName ?? null,
+    ready: tag(READY_TAG),
+    failedIn: tag(FAILED_TAG),
+  }
 }
 
 function isLive(state: string | undefined): state is Host['state'] {
-  return LIVE_STATES.includes(state ?? '')
+  return LIVE_STATES.some((live) => live === state)
 }
 
 function toHost(instance: Instance, status: InstanceStatus | undefined): Host | null {
@@ -121,8 +147,12 @@ function toHost(instance: Instance, status: InstanceStatus | undefined): Host | 
     publicIp: instance.PublicIpAddress ?? null,
     launchedAt: instance.LaunchTime?.toISOString() ?? '',
     checks: toChecks(status),
+    slot: toSlot(tag('clawdinator:slot')),
+    requestId: tag('clawdinator:request-id') || null,
   }
 }
+
+const toSlot = (value: string | undefined) => (value === 'a' || value === 'b' ? value : null)
 
 function toChecks(status: InstanceStatus | undefined): Host['checks'] {
   const both = [status?.InstanceStatus?.Status, status?.SystemStatus?.Status]

@@ -8,6 +8,8 @@ import { parseRetryAfter, retryHint, withRetry } from '../retry.js'
 
 /** The Lambda's own limit is 30 s; an answer that comes later is none. */
 const TIMEOUT_MS = 35_000
+/** All attempts of one call together. */
+const GIVE_UP_MS = 38_000
 
 /** Nobody waits longer without a line. */
 const NOTICE_MS = 10_000
@@ -30,7 +32,7 @@ class ForeignAnswer extends Error {
  * What the API itself reports as failed upstream was retried there, and is not retried again.
  * @param options.token never put into a message, a URL or an argument
  * @param options.onWait hears every ten seconds for which call is still waited
- * @param options.interruption breaks off the look at a deploy, the one call that somebody makes while they wait
+ * @param options.interruption breaks off the request for a deploy and the look at one: what somebody waits for
  */
 export function createControlApi(options: {
   url: string
@@ -50,6 +52,8 @@ export function createControlApi(options: {
     path: string,
     { body, signal }: { body?: unknown; signal?: AbortSignal | undefined } = {},
   ): Promise<T> {
+    // All attempts together: whoever waits is told and let go.
+    const limit = AbortSignal.timeout(GIVE_UP_MS)
     const exchange = async (): Promise<unknown> => {
       const response = await httpRequest({
         method,
@@ -62,7 +66,7 @@ export function createControlApi(options: {
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
         timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
-        signal,
+        signal: signal ? AbortSignal.any([signal, limit]) : limit,
       })
       const answer = parseJson(response.body.toString())
       const failure = failureSchema.safeParse(answer)
@@ -81,11 +85,12 @@ export function createControlApi(options: {
     }, options.noticeMs ?? NOTICE_MS)
     try {
       answer = await withRetry(exchange, {
-        retryable: (error) => !signal?.aborted && isRetryable(error),
+        retryable: (error) => !signal?.aborted && !limit.aborted && isRetryable(error),
         pauseMs: (error) => (error instanceof ForeignAnswer ? error.retryAfterMs : 0),
       })
     } catch (error) {
       if (signal?.aborted) throw new ClawctlError('CANCELLED', 'It was interrupted.', { cause: error })
+      if (limit.aborted) throw gaveUp(base, error)
       throw explain(error, base)
     } finally {
       clearInterval(notice)
@@ -104,9 +109,14 @@ export function createControlApi(options: {
       const { fleetAnswerSchema } = await fleetContract()
       return (await call(fleetAnswerSchema, 'GET', '/v1/fleet')).fleet
     },
+    async host(id) {
+      const { hostAnswerSchema } = await import('../../domain/contract/host.js')
+      return (await call(hostAnswerSchema, 'GET', `/v1/fleet/${encodeURIComponent(id)}`)).host
+    },
     async createDeploy(request) {
       const { deployAnswerSchema } = await deployContract()
-      return (await call(deployAnswerSchema, 'POST', '/v1/deploys', { body: request })).deploy
+      const signal = options.interruption?.()
+      return (await call(deployAnswerSchema, 'POST', '/v1/deploys', { body: request, signal })).deploy
     },
     async deploys(limit) {
       const { deploysAnswerSchema } = await deployContract()
@@ -122,6 +132,13 @@ export function createControlApi(options: {
       return (await call(preflightAnswerSchema, 'GET', '/v1/preflight')).preflight.checks
     },
   }
+}
+
+function gaveUp(base: string, cause: unknown): ClawctlError {
+  return new ClawctlError('UPSTREAM', `${base} did not answer within ${GIVE_UP_MS / 1000} s.`, {
+    hint: 'Check the network, then try again; the same request id starts nothing twice.',
+    cause,
+  })
 }
 
 function isRetryable(error: unknown): boolean {

@@ -2,7 +2,7 @@ import { resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { execa } from 'execa'
 import * as z from 'zod/mini'
-import type { StateResource } from '../../domain/deploy/tofuState.js'
+import type { StateResource } from '../../domain/deploy/slots.js'
 import { ClawctlError, type Code } from '../../domain/errors.js'
 import { FLEET_STACK_PATH } from '../../domain/paths.js'
 import type { Tofu } from '../../ops/ports.js'
@@ -12,7 +12,8 @@ import {
   tofuInitArgs,
   tofuPlanArgs,
   tofuShowPlanArgs,
-  tofuShowStateArgs,
+  tofuStatePullArgs,
+  tofuUntaintArgs,
 } from './tofuArgs.js'
 import { errorBlock, heldLock } from './tofuText.js'
 
@@ -25,7 +26,7 @@ export interface TofuOptions {
   env?: Readonly<Record<string, string>>
   /** bucket, key, region and perhaps dynamodb_table of the S3 backend. */
   backendConfig: Readonly<Record<string, string>>
-  /** Variables of the stack beside ami_id, instance_ids and kept_prefixes, which come with each plan. */
+  /** Variables of the stack beside those that say which machines there are to be, which come with each plan. */
   vars: Readonly<Record<string, string>>
   /** How long to wait for another run's lock. */
   lockTimeoutSeconds?: number
@@ -102,8 +103,10 @@ export function createTofu(options: TofuOptions): Tofu {
     throw new ClawctlError(code, `OpenTofu failed in ${what}: ${words}`)
   }
 
-  async function showJson(args: readonly string[], what: string): Promise<unknown> {
+  async function printed(args: readonly string[], what: string): Promise<unknown> {
     const text = await succeed('PLAN_FAILED', what, args, false)
+    // There is no state before the first apply.
+    if (text.trim() === '') return null
     try {
       return JSON.parse(text)
     } catch (cause) {
@@ -117,58 +120,73 @@ export function createTofu(options: TofuOptions): Tofu {
     },
 
     async state() {
-      const state = stateSchema.safeParse(await showJson(tofuShowStateArgs({ dir }), 'show of the state'))
-      if (!state.success) {
-        throw new ClawctlError('PLAN_FAILED', `OpenTofu's state has an unknown shape: ${z.prettifyError(state.error)}`)
-      }
-      const root = state.data.values?.root_module
-      return root ? resourcesOf(root) : []
+      const state = stateSchema.safeParse(await printed(tofuStatePullArgs({ dir }), 'state pull'))
+      if (state.success) return (state.data?.resources ?? []).flatMap(resourcesOf)
+      throw new ClawctlError('PLAN_FAILED', `OpenTofu's state has an unknown shape: ${z.prettifyError(state.error)}`)
     },
 
     async plan(request) {
       const file = resolve(request.file)
-      const given = { ami_id: request.ami, instance_ids: request.instances, kept_prefixes: request.kept }
-      const vars = { ...options.vars, ...given }
+      const vars = {
+        ...options.vars,
+        ami_id: request.ami,
+        instance_ids: request.instances,
+        kept_prefixes: request.kept,
+        slots: request.slots,
+        adopt: request.adopt,
+        request_id: request.requestId ?? '',
+      }
       const lock = { lockTimeoutSeconds: request.readOnly ? null : lockTimeoutSeconds }
       await succeed('PLAN_FAILED', 'plan', tofuPlanArgs({ dir, file, vars, replace: request.replace, ...lock }))
-      return showJson(tofuShowPlanArgs({ dir, file }), 'show of the plan')
+      return printed(tofuShowPlanArgs({ dir, file }), 'show of the plan')
     },
 
     async apply(file) {
       await succeed('APPLY_FAILED', 'apply', tofuApplyArgs({ dir, file: resolve(file), lockTimeoutSeconds }))
     },
+
+    async untaint(address) {
+      await succeed('APPLY_FAILED', 'untaint', tofuUntaintArgs({ dir, address, lockTimeoutSeconds }))
+    },
   }
 }
 
+/** The state file, format 4, as far as it is looked at. A deposed object is what a replacement left, not the resource. */
 const resourceSchema = z.object({
-  address: z.string(),
-  values: z.nullish(
+  mode: z.string(),
+  type: z.string(),
+  name: z.string(),
+  module: z.optional(z.string()),
+  instances: z.array(
     z.object({
-      id: z.catch(z.nullish(z.string()), null),
-      tags: z.catch(z.nullish(z.record(z.string(), z.string())), null),
+      index_key: z.optional(z.union([z.string(), z.number()])),
+      status: z.optional(z.string()),
+      deposed: z.optional(z.string()),
+      attributes: z.catch(
+        z.nullish(
+          z.object({
+            id: z.catch(z.nullish(z.string()), null),
+            tags: z.catch(z.nullish(z.record(z.string(), z.string())), null),
+          }),
+        ),
+        null,
+      ),
     }),
   ),
 })
-interface Module {
-  resources?: z.infer<typeof resourceSchema>[]
-  child_modules?: Module[]
-}
-const moduleSchema: z.ZodMiniType<Module> = z.object({
-  resources: z.optional(z.array(resourceSchema)),
-  get child_modules() {
-    return z.optional(z.array(moduleSchema))
-  },
-})
-/** An empty state has no `values`. */
-const stateSchema = z.object({ values: z.optional(z.object({ root_module: z.optional(moduleSchema) })) })
+const stateSchema = z.nullable(z.object({ version: z.literal(4), resources: z.optional(z.array(resourceSchema)) }))
 
-function resourcesOf(module: Module): StateResource[] {
-  const own = (module.resources ?? []).map(({ address, values }) => ({
-    address,
-    id: values?.id ?? null,
-    ...(values?.tags ? { tags: values.tags } : {}),
-  }))
-  return [...own, ...(module.child_modules ?? []).flatMap(resourcesOf)]
+function resourcesOf({ mode, type, name, module, instances }: z.infer<typeof resourceSchema>): StateResource[] {
+  if (mode !== 'managed') return []
+  const address = `${module ? `${module}.` : ''}${type}.${name}`
+  return instances
+    .filter(({ deposed }) => deposed === undefined)
+    .map(({ index_key, status, attributes }) => ({
+      address: index_key === undefined ? address : `${address}[${JSON.stringify(index_key)}]`,
+      id: attributes?.id ?? null,
+      ...(attributes?.tags ? { tags: attributes.tags } : {}),
+      ...(status === 'tainted' ? { tainted: true } : {}),
+    }))
 }
 
 function stateLocked(binary: string, lock: NonNullable<ReturnType<typeof heldLock>>): ClawctlError {

@@ -5,8 +5,8 @@ interface InDirectory {
   dir: string
 }
 
-/** A string for `type = string`, a list for `type = set(string)`, an object for `type = map(string)`. */
-export type TofuVariable = string | readonly string[] | Readonly<Record<string, string>>
+/** A string for `type = string`; a list or an object for what is written as JSON. */
+export type TofuVariable = string | readonly unknown[] | object
 
 /** `tofu init`. `-reconfigure`: a backend that changed since the last run here is taken as it is, nothing is migrated. */
 export function tofuInitArgs(options: InDirectory & { backendConfig: Readonly<Record<string, string>> }): string[] {
@@ -41,12 +41,17 @@ export function tofuPlanArgs(
 
 /** `tofu show` of a saved plan as JSON. */
 export function tofuShowPlanArgs(options: InDirectory & { file: string }): string[] {
-  return [...tofuShowStateArgs(options), options.file]
+  return [chdir(options), 'show', '-no-color', '-json', options.file]
 }
 
-/** `tofu show` of the latest state as JSON. */
-export function tofuShowStateArgs(options: InDirectory): string[] {
-  return [chdir(options), 'show', '-no-color', '-json']
+/** The state as it is stored: `show` of it fails where the provider has another version of a resource's schema. */
+export function tofuStatePullArgs(options: InDirectory): string[] {
+  return [chdir(options), 'state', 'pull']
+}
+
+/** `tofu untaint` of one resource. It takes no variables. */
+export function tofuUntaintArgs(options: InDirectory & { address: string; lockTimeoutSeconds: number }): string[] {
+  return [chdir(options), 'untaint', '-no-color', lockTimeout(options.lockTimeoutSeconds), options.address]
 }
 
 /** `tofu apply` of exactly the saved plan: with a plan file OpenTofu asks nothing and takes no variables. */

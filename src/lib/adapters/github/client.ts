@@ -1,5 +1,5 @@
-import { Octokit } from '@octokit/core'
 import { RequestError } from '@octokit/request-error'
+import { Octokit } from '@octokit/rest'
 import { ClawctlError } from '../../domain/errors.js'
 import type { InstallationToken } from '../../ops/github/ports.js'
 import { HttpFailure, httpRequest } from '../httpClient.js'
@@ -96,7 +96,7 @@ export function createGithubClient(settings: GithubSettings) {
   /** A 404 says neither what is missing nor whether it is hidden: one more question tells repository and workflow apart. */
   async function repositoryVisible(): Promise<boolean | null> {
     try {
-      await octokit.request('GET /repos/{owner}/{repo}', { owner: settings.owner, repo: settings.repo })
+      await octokit.rest.repos.get({ owner: settings.owner, repo: settings.repo })
       return true
     } catch (error) {
       return error instanceof RequestError && error.status === 404 ? false : null

@@ -30,7 +30,7 @@ export function createIssues(
   return {
     async open(label) {
       const { data } = await call('list the issues', { safe: true, ...told }, () =>
-        octokit.request('GET /repos/{owner}/{repo}/issues', {
+        octokit.rest.issues.listForRepo({
           ...repository,
           state: 'open',
           labels: label,
@@ -42,22 +42,22 @@ export function createIssues(
     async create({ title, body, label }) {
       // A second POST would be a second issue or comment.
       const { data } = await call('open an issue', { safe: false, ...told }, () =>
-        octokit.request('POST /repos/{owner}/{repo}/issues', { ...repository, title, body, labels: [label] }),
+        octokit.rest.issues.create({ ...repository, title, body, labels: [label] }),
       )
       return toIssue(parse(issueSchema, data))
     },
     async update(issue_number, body) {
       await call('renew the issue', { safe: true, ...told }, () =>
-        octokit.request('PATCH /repos/{owner}/{repo}/issues/{issue_number}', { ...repository, issue_number, body }),
+        octokit.rest.issues.update({ ...repository, issue_number, body }),
       )
     },
     async close(issue_number, comment) {
       const issue = { ...repository, issue_number }
       await call('comment on the issue', { safe: false, ...told }, () =>
-        octokit.request('POST /repos/{owner}/{repo}/issues/{issue_number}/comments', { ...issue, body: comment }),
+        octokit.rest.issues.createComment({ ...issue, body: comment }),
       )
       await call('close the issue', { safe: true, ...told }, () =>
-        octokit.request('PATCH /repos/{owner}/{repo}/issues/{issue_number}', { ...issue, state: 'closed' }),
+        octokit.rest.issues.update({ ...issue, state: 'closed' }),
       )
     },
   }

@@ -1,7 +1,6 @@
 import type { RequestError } from '@octokit/request-error'
 import * as z from 'zod/mini'
-import type { DeployRequest } from '../../domain/contract/index.js'
-import type { DEPLOY_INPUTS } from '../../domain/deploy/dispatchInputs.js'
+import { inputsOf } from '../../domain/contract/order.js'
 import type { Job, Run } from '../../domain/deploy/run.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { REGISTRY_PATH, WORKFLOW_FOLDER } from '../../domain/paths.js'
@@ -15,6 +14,7 @@ const runSchema = z.object({
   id: z.number(),
   html_url: z.string(),
   display_title: z.string(),
+  run_attempt: z.optional(z.number()),
   status: z.string(),
   conclusion: z.nullable(z.string()),
   created_at: z.string(),
@@ -64,7 +64,7 @@ export function createGithub(
     },
     async list(limit) {
       const response = await call("list the workflow's runs", SAFE, () =>
-        octokit.request('GET /repos/{owner}/{repo}/actions/workflows/{workflow_id}/runs', {
+        octokit.rest.actions.listWorkflowRuns({
           ...workflow,
           per_page: limit,
         }),
@@ -74,6 +74,7 @@ export function createGithub(
           id: run.id,
           url: run.html_url,
           title: run.display_title,
+          ...(run.run_attempt ? { attempt: run.run_attempt } : {}),
           status: statusOf(run.status),
           conclusion: run.conclusion,
           createdAt: run.created_at,
@@ -84,7 +85,7 @@ export function createGithub(
     },
     async jobs(runId) {
       const response = await call("read the run's jobs", SAFE, () =>
-        octokit.request('GET /repos/{owner}/{repo}/actions/runs/{run_id}/jobs', {
+        octokit.rest.actions.listJobsForWorkflowRun({
           ...repository,
           run_id: runId,
           per_page: 100,
@@ -125,7 +126,7 @@ async function readFile(
   notFound: (error: RequestError) => ClawctlError,
 ): Promise<string> {
   const response = await call(`read ${path}`, { safe: true, notFound }, () =>
-    octokit.request('GET /repos/{owner}/{repo}/contents/{path}', {
+    octokit.rest.repos.getContent({
       owner,
       repo,
       path,
@@ -149,9 +150,7 @@ function inspectionOf(client: GithubClient, settings: GithubSettings): GithubIns
   const { owner, repo } = settings
   return {
     async repository() {
-      const response = await call('read the repository', SAFE, () =>
-        octokit.request('GET /repos/{owner}/{repo}', { owner, repo }),
-      )
+      const response = await call('read the repository', SAFE, () => octokit.rest.repos.get({ owner, repo }))
       const { full_name, archived, permissions, ...rest } = parse(repositorySchema, response.data)
       const minted = await settings.app?.minted()
       const scopes = response.headers['x-oauth-scopes']
@@ -185,7 +184,7 @@ function inspectionOf(client: GithubClient, settings: GithubSettings): GithubIns
       const notFound = () => missing
       const [listed, text] = await Promise.all([
         call('read the workflow', { safe: true, notFound }, () =>
-          octokit.request('GET /repos/{owner}/{repo}/actions/workflows/{workflow_id}', {
+          octokit.rest.actions.getWorkflow({
             owner,
             repo,
             workflow_id: file,
@@ -207,19 +206,6 @@ function kindOf(token: string): 'fine-grained' | 'classic' | 'other' {
 /** GitHub has more words for waiting (`pending`, `waiting`, `requested`) and may find others. */
 function statusOf(status: string): 'queued' | 'in_progress' | 'completed' {
   return status === 'completed' || status === 'in_progress' ? status : 'queued'
-}
-
-/** The workflow's inputs; a test holds these names against `.github/workflows/fleet-deploy.yml`. */
-export function inputsOf(request: DeployRequest & { requestId: string }): Record<string, string> {
-  const inputs: Record<(typeof DEPLOY_INPUTS)[number], string | undefined> = {
-    target: request.target,
-    ami_override: request.amiOverride,
-    request_id: request.requestId,
-    requested_by: request.requestedBy,
-    caller: request.caller,
-    retire: request.retire ? 'true' : undefined,
-  }
-  return Object.fromEntries(Object.entries(inputs).flatMap(([name, value]) => (value ? [[name, value]] : [])))
 }
 
 export function parse<T>(schema: z.ZodMiniType<T>, data: unknown): T {

@@ -1,8 +1,8 @@
-import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import type { BigIntStats } from 'node:fs'
 import { type FileHandle, open, readFile, realpath } from 'node:fs/promises'
 import { basename } from 'node:path'
+import { execa } from 'execa'
 import { ClawctlError } from '../../domain/errors.js'
 import type { Extent } from '../../domain/images/blocks.js'
 import type { Digests, ImageFile, ImageFiles } from '../../ops/images/ports.js'
@@ -132,14 +132,11 @@ export async function dataExtents(fd: number, bytes: number): Promise<{ by: stri
 }
 
 /** Null where the program is not there or does not end well. */
-function outputOf(program: string, argv: readonly string[], fd: number): Promise<string | null> {
-  return new Promise((resolve) => {
-    const child = spawn(program, argv, { stdio: [fd, 'pipe', 'ignore'], timeout: TIMEOUT_MS })
-    const chunks: Buffer[] = []
-    child.stdout?.on('data', (chunk: Buffer) => chunks.push(chunk))
-    child.once('error', () => resolve(null))
-    child.once('close', (code) => resolve(code === 0 ? Buffer.concat(chunks).toString() : null))
-  })
+async function outputOf(program: string, argv: readonly string[], fd: number): Promise<string | null> {
+  // Any descriptor is passed on as it is; execa's types name those up to 9.
+  const options = { stdin: fd as 9, stderr: 'ignore', timeout: TIMEOUT_MS, reject: false } as const
+  const { exitCode, stdout } = await execa(program, argv, options)
+  return exitCode === 0 ? stdout : null
 }
 
 /** Null for what is no ascending list of ranges inside the file. */

@@ -15,6 +15,7 @@ import {
   RunInstancesCommand,
   TerminateInstancesCommand,
 } from '@aws-sdk/client-ec2'
+import { LIVE_STATES } from '../../domain/deploy/host.js'
 import { ClawctlError } from '../../domain/errors.js'
 import type { Inventory } from '../../domain/images/inventory.js'
 import { READY_TAG } from '../../domain/images/names.js'
@@ -23,9 +24,6 @@ import type { SmokeMachines, SmokeTags } from '../../ops/images/smokeImage.js'
 import { always, awsCall, clientLimits } from '../aws/errors.js'
 import type { AwsSettings } from '../deploy/compute.js'
 
-/** Any instance that is not terminated needs its image: a stopped one, too, to be looked up. */
-const LIVE_STATES = ['pending', 'running', 'shutting-down', 'stopping', 'stopped']
-
 /** The account's instances. */
 export function createMachines(settings: AwsSettings): Machines {
   const client = new EC2Client({ region: settings.region, ...clientLimits(settings) })
@@ -33,7 +31,7 @@ export function createMachines(settings: AwsSettings): Machines {
     list: () =>
       awsCall('EC2 DescribeInstances', async () => {
         const found: Inventory['machines'] = []
-        const Filters = [{ Name: 'instance-state-name', Values: LIVE_STATES }]
+        const Filters = [{ Name: 'instance-state-name', Values: [...LIVE_STATES] }]
         for await (const page of paginateDescribeInstances({ client, pageSize: 1000 }, { Filters })) {
           for (const { Instances = [] } of always(page.Reservations)) found.push(...Instances.map(toMachine))
         }
@@ -78,7 +76,7 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
       }),
     tagged: () =>
       awsCall('EC2 DescribeInstances', async () => {
-        const live: Filter = { Name: 'instance-state-name', Values: LIVE_STATES }
+        const live: Filter = { Name: 'instance-state-name', Values: [...LIVE_STATES] }
         const instances: Instance[] = []
         for await (const page of paginateDescribeInstances({ client }, { Filters: [SMOKE, live] })) {
           for (const { Instances = [] } of always(page.Reservations)) instances.push(...Instances)

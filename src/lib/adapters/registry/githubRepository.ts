@@ -47,7 +47,7 @@ export function createGithubRepository(settings: RepositorySettings): Repository
   return {
     name,
     async defaultBranch() {
-      const { data } = await call('read the repository', () => octokit.request('GET /repos/{owner}/{repo}', repository))
+      const { data } = await call('read the repository', () => octokit.rest.repos.get(repository))
       return parse(repositorySchema, data).default_branch
     },
     async branch(branch) {
@@ -55,12 +55,12 @@ export function createGithubRepository(settings: RepositorySettings): Repository
       const ref = await orNull(
         ({ status }) => status === 404 || status === 409,
         `read the branch ${branch}`,
-        () => octokit.request('GET /repos/{owner}/{repo}/git/ref/{ref}', { ...repository, ref: `heads/${branch}` }),
+        () => octokit.rest.git.getRef({ ...repository, ref: `heads/${branch}` }),
       )
       if (!ref) return null
       const commit_sha = parse(refSchema, ref.data).object.sha
       const { data } = await call(`read the commit of ${branch}`, () =>
-        octokit.request('GET /repos/{owner}/{repo}/git/commits/{commit_sha}', { ...repository, commit_sha }),
+        octokit.rest.git.getCommit({ ...repository, commit_sha }),
       )
       const { sha, message, tree, parents } = parse(commitSchema, data)
       return { sha, message, tree: tree.sha, parents: parents.map((parent) => parent.sha) }
@@ -70,7 +70,7 @@ export function createGithubRepository(settings: RepositorySettings): Repository
         ({ status }) => status === 404,
         `read ${path}`,
         () =>
-          octokit.request('GET /repos/{owner}/{repo}/contents/{path}', {
+          octokit.rest.repos.getContent({
             ...repository,
             path,
             ref,
@@ -87,13 +87,13 @@ export function createGithubRepository(settings: RepositorySettings): Repository
         ...(text === null ? { sha: null } : { content: text }),
       }))
       const { data } = await call('write the files', () =>
-        octokit.request('POST /repos/{owner}/{repo}/git/trees', { ...repository, base_tree, tree }),
+        octokit.rest.git.createTree({ ...repository, base_tree, tree }),
       )
       return parse(shaSchema, data).sha
     },
     async createCommit({ message, tree, parents }) {
       const { data } = await call('write the commit', () =>
-        octokit.request('POST /repos/{owner}/{repo}/git/commits', {
+        octokit.rest.git.createCommit({
           ...repository,
           message,
           tree,
@@ -104,13 +104,13 @@ export function createGithubRepository(settings: RepositorySettings): Repository
     },
     async createBranch(branch, sha) {
       const response = await orNull(isThere, `make the branch ${branch}`, () =>
-        octokit.request('POST /repos/{owner}/{repo}/git/refs', { ...repository, ref: `refs/heads/${branch}`, sha }),
+        octokit.rest.git.createRef({ ...repository, ref: `refs/heads/${branch}`, sha }),
       )
       return response !== null
     },
     async moveBranch(branch, sha) {
       await call(`move the branch ${branch}`, () =>
-        octokit.request('PATCH /repos/{owner}/{repo}/git/refs/{ref}', {
+        octokit.rest.git.updateRef({
           ...repository,
           ref: `heads/${branch}`,
           sha,
@@ -120,7 +120,7 @@ export function createGithubRepository(settings: RepositorySettings): Repository
     },
     async openPull(branch, base) {
       const { data } = await call('look for a pull request', () =>
-        octokit.request('GET /repos/{owner}/{repo}/pulls', {
+        octokit.rest.pulls.list({
           ...repository,
           state: 'open',
           head: `${settings.owner}:${branch}`,
@@ -132,13 +132,13 @@ export function createGithubRepository(settings: RepositorySettings): Repository
     },
     async createPull({ title, body, branch, base }) {
       const response = await orNull(isThere, 'open the pull request', () =>
-        octokit.request('POST /repos/{owner}/{repo}/pulls', { ...repository, title, body, head: branch, base }),
+        octokit.rest.pulls.create({ ...repository, title, body, head: branch, base }),
       )
       return response && pullOf(response.data)
     },
     async updatePull(pull_number, text) {
       const { data } = await call('renew the pull request', () =>
-        octokit.request('PATCH /repos/{owner}/{repo}/pulls/{pull_number}', { ...repository, pull_number, ...text }),
+        octokit.rest.pulls.update({ ...repository, pull_number, ...text }),
       )
       return pullOf(data)
     },

@@ -8,9 +8,8 @@ export const MANIFEST_NAME = 'config.json'
 export const manifestKey = (entry: Pick<RegistryEntry, 'bootstrapPrefix'>) =>
   `${entry.bootstrapPrefix}/${MANIFEST_NAME}`
 export const HEARTBEAT_PREFIX = 'heartbeats/'
-export const heartbeatKey = (id: string) => `${HEARTBEAT_PREFIX}${id}.json`
 /** Of one machine of the id: the one that serves and its successor report side by side. */
-export const machineHeartbeatKey = (id: string, instanceId: string) => `${HEARTBEAT_PREFIX}${id}/${instanceId}.json`
+export const heartbeatKey = (id: string, instanceId: string) => `${HEARTBEAT_PREFIX}${id}/${instanceId}.json`
 /** Names the machine that may act for the id. */
 export const activeKey = (id: string) => `active/${id}.json`
 

@@ -1,27 +1,7 @@
 import * as z from 'zod/mini'
 import { errorSchema } from './failure.js'
-import { ID_PATTERN, REQUEST_ID_PATTERN, REQUESTED_BY_PATTERN } from './patterns.js'
-
-export const instanceIdSchema = z
-  .string('must be text')
-  .check(z.regex(ID_PATTERN, 'must be an instance id such as clawdinator-1'))
-
-export const deployRequestSchema = z.strictObject({
-  target: z.string('must be text').check(z.maxLength(128, 'is too long')),
-  amiOverride: z.optional(z.string('must be text').check(z.maxLength(64, 'is too long'))),
-  caller: z.optional(instanceIdSchema),
-  requestedBy: z.optional(
-    z
-      .string('must be text')
-      .check(z.trim(), z.regex(REQUESTED_BY_PATTERN, 'must be a name: one line of at most 64 characters')),
-  ),
-  requestId: z.optional(
-    z.string('must be text').check(z.regex(REQUEST_ID_PATTERN, 'must have 8 to 64 letters, digits and hyphens')),
-  ),
-  /** Destroy the target, which has left the registry, instead of deploying it. */
-  retire: z.optional(z.boolean('must be true or false')),
-})
-export type DeployRequest = z.infer<typeof deployRequestSchema>
+import { storedOrderShape } from './order.js'
+import { hostFailureSchema, reachedStageSchema } from './stage.js'
 
 export const DEPLOY_STATUSES = [
   'queued',
@@ -29,6 +9,7 @@ export const DEPLOY_STATUSES = [
   'planned',
   'succeeded',
   'failed',
+  'kept',
   'rolled-back',
   'cancelled',
   'timed-out',
@@ -43,29 +24,57 @@ export const HOST_OUTCOMES = [
   'replaced',
   'retired',
   'failed',
+  'kept',
   'rolled-back',
   'skipped',
 ] as const
 
+/** The steps of one host's deploy, in their order; `resume` and `rollback` are rarely needed. */
+export const HOST_STEPS = [
+  'resume',
+  'plan',
+  'candidate',
+  'standby',
+  'handover',
+  'active',
+  'cleanup',
+  'rollback',
+] as const
+
+/** What was seen of a machine that did not pass, before it was removed. */
+export const hostEvidenceSchema = z.object({
+  instanceId: z.string(),
+  ami: z.string(),
+  stages: z.array(reachedStageSchema),
+  failure: z.nullable(hostFailureSchema),
+  /** The last lines of its serial console. */
+  console: z.array(z.string()),
+})
+export type HostEvidence = z.infer<typeof hostEvidenceSchema>
+
 export const deployHostSchema = z.object({
   id: z.string(),
+  /** `kept`: its successor did not pass, and it was never touched. `rolled-back`: it serves again after a handover. */
   outcome: z.enum(HOST_OUTCOMES),
   ami: z.nullable(z.string()),
   previousAmi: z.nullable(z.string()),
   instanceId: z.nullable(z.string()),
+  /** Where it is while it is being deployed, with the newest clause of it; null before and after. */
+  step: z.optional(
+    z.nullable(z.object({ name: z.enum(HOST_STEPS), since: z.string(), clause: z.nullable(z.string()) })),
+  ),
+  /** Why it did not end well; null where it did. */
+  reason: z.optional(z.nullable(z.string())),
+  evidence: z.optional(z.nullable(hostEvidenceSchema)),
+  startedAt: z.optional(z.nullable(z.string())),
+  finishedAt: z.optional(z.nullable(z.string())),
 })
 export type DeployHost = z.infer<typeof deployHostSchema>
 
 export const deploySchema = z.object({
-  requestId: z.string(),
-  target: z.string(),
+  ...storedOrderShape,
   /** The AMI that is being deployed: the override, or what the run resolved; null while nobody knows. */
   ami: z.nullable(z.string()),
-  amiOverride: z.nullable(z.string()),
-  caller: z.nullable(z.string()),
-  requestedBy: z.nullable(z.string()),
-  /** Present and true where the target is destroyed instead of deployed. */
-  retire: z.optional(z.boolean()),
   status: z.enum(DEPLOY_STATUSES),
   /** The deploy that holds the one slot while this one is queued. */
   waitsFor: z.nullable(z.object({ requestId: z.string(), target: z.string(), runId: z.number() })),

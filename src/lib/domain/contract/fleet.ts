@@ -1,4 +1,5 @@
 import * as z from 'zod/mini'
+import { hostStageSchema } from './stage.js'
 
 export const FLEET_STATES = ['running', 'pending', 'stopping', 'stopped', 'missing', 'orphan'] as const
 export const fleetInstanceSchema = z.object({
@@ -6,12 +7,30 @@ export const fleetInstanceSchema = z.object({
   state: z.enum(FLEET_STATES),
   instanceId: z.nullable(z.string()),
   ami: z.nullable(z.string()),
-  amiStatus: z.enum(['latest', 'stale', 'unknown']),
+  /** `latest`: the newest that failed nowhere. */
+  amiStatus: z.enum(['latest', 'stale', 'failed', 'unknown']),
   instanceType: z.nullable(z.string()),
   publicIp: z.nullable(z.string()),
   launchedAt: z.nullable(z.string()),
   health: z.enum(['healthy', 'unhealthy', 'unknown']),
+  /** Why health is what it is, one clause; null where there is nothing to judge. */
+  reason: z.optional(z.nullable(z.string())),
+  /** What the machine has reached or works on, as its heartbeat says; null where none is there. */
+  stage: z.optional(z.nullable(hostStageSchema)),
   revision: z.nullable(z.string()),
+  /** The machine beside it: its successor that is being tried, or its predecessor that is still there. */
+  beside: z.optional(
+    z.nullable(
+      z.object({
+        role: z.enum(['candidate', 'predecessor']),
+        instanceId: z.string(),
+        ami: z.string(),
+        health: z.enum(['healthy', 'unhealthy', 'unknown']),
+        reason: z.string(),
+        stage: z.nullable(hostStageSchema),
+      }),
+    ),
+  ),
 })
 export type FleetInstance = z.infer<typeof fleetInstanceSchema>
 
@@ -19,7 +38,12 @@ export const imageSchema = z.object({ id: z.string(), name: z.string(), createdA
 export type Image = z.infer<typeof imageSchema>
 
 export const fleetSchema = z.object({
+  /** The newest image that failed in no deploy. */
   latestAmi: z.nullable(imageSchema),
+  /** The newest image of all, where it failed, with the deploy in which it did. */
+  failedAmi: z.optional(z.nullable(z.extend(imageSchema, { requestId: z.string() }))),
+  /** The deploy that is under way, by its own record. */
+  deploying: z.optional(z.nullable(z.object({ requestId: z.string(), target: z.string() }))),
   instances: z.array(fleetInstanceSchema),
 })
 export type Fleet = z.infer<typeof fleetSchema>

@@ -1,30 +1,6 @@
 import * as z from 'zod/mini'
 import { deploySchema } from './deploy.js'
-
-/** `heartbeats/<id>.json`, written by a timer on the host. */
-export const heartbeatSchema = z.object({
-  instanceId: z.string(),
-  amiId: z.string(),
-  revision: z.nullable(z.string()),
-  /** systemd's ActiveState of the gateway. */
-  service: z.string(),
-  at: z.string(),
-})
-export type Heartbeat = z.infer<typeof heartbeatSchema>
-
-/** What a host has reached, or works on, in the order of a boot; `yielded`: another machine acts for its id. */
-export const HOST_STAGES = [
-  'booted',
-  'bundle',
-  'secrets',
-  'repositories',
-  'switch',
-  'standby',
-  'active',
-  'yielded',
-] as const
-export const hostStageSchema = z.enum(HOST_STAGES)
-export type HostStage = z.infer<typeof hostStageSchema>
+import { hostFailureSchema, hostStageSchema, reachedStageSchema } from './stage.js'
 
 const timeOrNull = z.nullish(z.string())
 /** A part that an older or a newer host writes in another form is not known, and the rest is still read. */
@@ -34,7 +10,7 @@ const tolerant = <T extends z.ZodMiniType>(schema: T) => z.catch(z.nullish(schem
  * `heartbeats/<id>/<EC2 instance id>.json`, one a machine: written each minute, and at once when its stage or failure
  * changes. Times are ISO 8601 in UTC. What a host could not find out is null or absent.
  */
-export const machineHeartbeatSchema = z.object({
+export const heartbeatSchema = z.object({
   schema: z.literal(2),
   id: z.string(),
   instanceId: z.string(),
@@ -48,16 +24,9 @@ export const machineHeartbeatSchema = z.object({
   imageRevision: z.nullish(z.string()),
   stage: hostStageSchema,
   stageSince: timeOrNull,
-  stages: z.catch(z.array(z.object({ stage: hostStageSchema, at: z.string() })), []),
+  stages: z.catch(z.array(reachedStageSchema), []),
   /** What keeps the host in its stage; null where nothing does. `lines`: at most 2 KB, without secrets. */
-  failure: tolerant(
-    z.object({
-      stage: hostStageSchema,
-      unit: z.nullish(z.string()),
-      lines: z.catch(z.array(z.string()), []),
-      at: z.string(),
-    }),
-  ),
+  failure: tolerant(hostFailureSchema),
   gateway: tolerant(
     z.object({
       /** systemd's ActiveState. With `Restart=always` a unit that crashes at once often reads `active`: see `restarts`. */
@@ -83,7 +52,7 @@ export const machineHeartbeatSchema = z.object({
     }),
   ),
 })
-export type MachineHeartbeat = z.infer<typeof machineHeartbeatSchema>
+export type Heartbeat = z.infer<typeof heartbeatSchema>
 
 /**
  * `active/<id>.json`: the one machine that may act for the id. Only a deploy writes it, conditionally. A host that finds
@@ -92,7 +61,10 @@ export type MachineHeartbeat = z.infer<typeof machineHeartbeatSchema>
 export const activeMachineSchema = z.object({
   schema: z.literal(1),
   id: z.string(),
+  /** `none` while nobody may act: during a handover, and until a new id's first machine has passed. */
   instanceId: z.string(),
+  /** The machine that gets the role back should the one that is named be lost. */
+  from: z.nullish(z.string()),
   /** Request id of the deploy that named it. */
   deploy: z.nullish(z.string()),
   at: z.string(),

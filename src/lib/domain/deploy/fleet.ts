@@ -1,56 +1,117 @@
-import type { Fleet, FleetInstance, Heartbeat, Image } from '../contract/index.js'
+import type { ActiveMachine, Fleet, FleetInstance, Heartbeat } from '../contract/index.js'
 import type { Registry } from '../registry/registry.js'
+import { standingOf } from './active.js'
 import { BOOT_GRACE_MS, judgeHealth } from './health.js'
-import { currentHost, type Host } from './host.js'
+import type { Host } from './host.js'
+import { architectureOf, type FleetImage, latestOf } from './image.js'
 
 export interface FleetFacts {
   registry: Registry
   hosts: readonly Host[]
-  latestImage: Image | null
-  /** By instance id of the registry; null where there is nowhere to read them, and health is unknown. */
+  images: readonly FleetImage[]
+  /** By EC2 instance id; null where there is nowhere to read them, and health is unknown. */
   heartbeats: ReadonlyMap<string, Heartbeat> | null
+  /** Who may act, by id; asked only where an id has more than one machine. */
+  active?: ReadonlyMap<string, ActiveMachine>
+  deploying?: Fleet['deploying']
   now: Date
 }
 
 /**
  * Desired beside actual: every registry entry in its order, then what EC2 has beyond it (`orphan`): ids that the
- * registry lacks, and second instances of an id that it has.
+ * registry lacks, and machines of an id that are neither the one that serves nor part of a handover.
  */
 export function fleetStatus(facts: FleetFacts): Fleet {
-  const { registry, hosts, latestImage } = facts
+  const { registry, hosts, images } = facts
   const byId = new Map<string, Host[]>()
   for (const host of hosts) byId.set(host.id, [...(byId.get(host.id) ?? []), host])
-  const current = new Set<Host>()
+  const shown = new Set<Host>()
   const instances: FleetInstance[] = registry.map((entry) => {
-    const host = currentHost(byId.get(entry.id) ?? [], entry.id)
-    if (!host || host.state === 'shutting-down') return missing(entry.id)
-    current.add(host)
-    return describe(entry.id, host, host.state)
+    const standing = standingOf(byId.get(entry.id) ?? [], facts.active?.get(entry.id) ?? null)
+    // A candidate whose predecessor is gone is all that there is of the host.
+    const host = standing.holder ?? standing.leftovers[0]
+    if (!host) return missing(entry.id)
+    const isPartOfADeploy = facts.active?.has(entry.id) === true
+    const beside =
+      standing.predecessor ?? (isPartOfADeploy ? standing.leftovers.find((one) => one !== host) : undefined)
+    shown.add(host)
+    if (beside) shown.add(beside)
+    return { ...describe(entry.id, host, stateOf(host)), beside: beside ? besides(beside, standing.predecessor) : null }
   })
   const orphans = hosts
-    .filter((host) => host.state !== 'shutting-down' && !current.has(host))
+    .filter((host) => host.state !== 'shutting-down' && !shown.has(host))
     .map((host) => describe(host.id, host, 'orphan'))
     .sort((a, b) => a.id.localeCompare(b.id) || (a.instanceId ?? '').localeCompare(b.instanceId ?? ''))
-  return { latestAmi: latestImage, instances: [...instances, ...orphans] }
+  const newest = latestOf(images)
+  return {
+    latestAmi: brief(latestOf(images, { good: true })),
+    failedAmi: newest?.failedIn ? { ...brief(newest), requestId: newest.failedIn } : null,
+    deploying: facts.deploying ?? null,
+    instances: [...instances, ...orphans],
+  }
+
+  function judge(host: Host, role: 'active' | 'standby') {
+    if (facts.heartbeats === null) return { health: 'unknown' as const, reason: null, heartbeat: null }
+    const heartbeat = facts.heartbeats.get(host.instanceId) ?? null
+    return { ...judgeHealth({ host, heartbeat, now: facts.now }, role), heartbeat }
+  }
 
   function describe(id: string, host: Host, state: FleetInstance['state']): FleetInstance {
-    const heartbeat = facts.heartbeats?.get(id) ?? null
-    const health = facts.heartbeats !== null ? judgeHealth({ host, heartbeat, now: facts.now }).health : 'unknown'
-    const own = heartbeat?.instanceId === host.instanceId
+    const { health, reason, heartbeat } = judge(host, 'active')
     return {
       id,
       state,
       instanceId: host.instanceId,
       ami: host.ami,
-      amiStatus: latestImage ? (host.ami === latestImage.id ? 'latest' : 'stale') : 'unknown',
+      amiStatus: amiStatus(host),
       instanceType: host.instanceType,
       publicIp: host.publicIp,
       launchedAt: host.launchedAt,
       health,
-      revision: own ? (heartbeat?.revision ?? null) : null,
+      reason,
+      stage: heartbeat?.stage ?? null,
+      revision: heartbeat?.revision ?? null,
+      beside: null,
     }
   }
+
+  function besides(host: Host, predecessor: Host | null): FleetInstance['beside'] {
+    const role = host === predecessor ? 'predecessor' : 'candidate'
+    const { instanceId, ami } = host
+    if (role === 'predecessor') {
+      const stage = facts.heartbeats?.get(instanceId)?.stage ?? null
+      return { role, instanceId, ami, health: 'unknown', reason: 'it waits for its successor to pass', stage }
+    }
+    const { health, reason, heartbeat } = judge(host, heartbeatStage(host) === 'active' ? 'active' : 'standby')
+    return {
+      role,
+      instanceId,
+      ami,
+      health,
+      reason: reason ?? 'nothing is known of it',
+      stage: heartbeat?.stage ?? null,
+    }
+  }
+
+  function heartbeatStage({ instanceId }: Host) {
+    return facts.heartbeats?.get(instanceId)?.stage
+  }
+
+  function amiStatus({ ami, instanceType }: Host): FleetInstance['amiStatus'] {
+    if (images.find((image) => image.id === ami)?.failedIn) return 'failed'
+    const latest = latestOf(images, { architecture: architectureOf(instanceType), good: true })
+    return latest ? (ami === latest.id ? 'latest' : 'stale') : 'unknown'
+  }
 }
+
+function brief(image: FleetImage): Pick<FleetImage, 'id' | 'name' | 'createdAt'>
+function brief(image: FleetImage | null): Fleet['latestAmi']
+function brief(image: FleetImage | null): Fleet['latestAmi'] {
+  return image && { id: image.id, name: image.name, createdAt: image.createdAt }
+}
+
+/** EC2's own word, which for the shut down is none of ours: they are filtered before. */
+const stateOf = ({ state }: Host): FleetInstance['state'] => (state === 'shutting-down' ? 'missing' : state)
 
 function missing(id: string): FleetInstance {
   return {
@@ -63,7 +124,10 @@ function missing(id: string): FleetInstance {
     publicIp: null,
     launchedAt: null,
     health: 'unknown',
+    reason: null,
+    stage: null,
     revision: null,
+    beside: null,
   }
 }
 

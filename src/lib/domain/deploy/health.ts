@@ -1,46 +1,137 @@
+import ms from 'ms'
 import type { Heartbeat } from '../contract/index.js'
 import type { Host } from './host.js'
 
 /** The host's timer writes each minute; five missed beats are not a delay any more. */
 export const HEARTBEAT_STALE_MS = 5 * 60_000
+/** Clocks differ by seconds; a heartbeat from further ahead says nothing about now. */
+const CLOCK_AHEAD_MS = 5 * 60_000
 /** First boot fetches the bundle and switches configuration; until then silence says nothing. */
 export const BOOT_GRACE_MS = 15 * 60_000
+/** A crash-looping gateway reads `active` in every second sample: so long without a restart it does not. */
+export const STABLE_MS = 60_000
+/** Of one in standby, which is looked at again when it acts. */
+const STANDBY_STABLE_MS = 15_000
+/** Units retry what fails (a young role's credentials take up to a minute); after this they retry in vain. */
+const FAILURE_PATIENCE_MS = 3 * 60_000
 /** systemd states that the gateway does not leave by itself within a boot. */
-const FAILED_SERVICE = new Set(['failed'])
+const FAILED_STATES = new Set(['failed'])
+/** Restarts that a gate has to see before it calls them a loop. */
+const RESTARTS_OF_A_LOOP = 3
 
 export interface HealthVerdict {
   health: 'healthy' | 'unhealthy' | 'unknown'
-  /** True where waiting longer can't help. */
-  terminal: boolean
+  /**
+   * Whether waiting can help: `wait` for what takes time, `again` for what counts when the next heartbeat says it too,
+   * `final` for what no heartbeat changes.
+   */
+  fate: 'wait' | 'again' | 'final'
   /** One clause for people: "waiting for the first heartbeat". */
   reason: string
 }
 
-/**
- * A host is healthy when EC2 says running, both status checks pass, and its own heartbeat says that this instance,
- * booted from this AMI, has its gateway active.
- */
-export function judgeHealth(facts: { host: Host; heartbeat: Heartbeat | null; now: Date }): HealthVerdict {
-  const { host, heartbeat, now } = facts
-  const verdict = (health: HealthVerdict['health'], reason: string, terminal = false) => ({ health, reason, terminal })
-  if (host.state === 'pending') return verdict('unknown', 'the instance is starting')
-  if (host.state !== 'running') return verdict('unhealthy', `EC2 says ${host.state}`, true)
-  if (host.checks === 'impaired') return verdict('unhealthy', "EC2's status checks fail")
-
-  const own = heartbeat?.instanceId === host.instanceId ? heartbeat : null
-  if (own) {
-    if (own.amiId !== host.ami) return verdict('unhealthy', `it booted ${own.amiId}, not ${host.ami}`, true)
-    if (FAILED_SERVICE.has(own.service)) return verdict('unhealthy', `its gateway is ${own.service}`, true)
-    const age = now.getTime() - Date.parse(own.at)
-    if (!(age < HEARTBEAT_STALE_MS)) return verdict('unhealthy', `its last heartbeat is of ${own.at}`)
-    if (own.service !== 'active') return verdict('unknown', `its gateway is ${own.service}`)
-    if (host.checks !== 'ok') return verdict('unknown', "EC2's status checks are not done")
-    return verdict('healthy', 'running, checks passed, gateway active')
+export interface HealthFacts {
+  host: Host
+  /** This machine's own, or null where it has none yet. */
+  heartbeat: Heartbeat | null
+  /** What a gate has seen before; left out by whoever looks only once. */
+  seen?: {
+    /** The first heartbeat of the gateway's present process, or null. */
+    earlier: Heartbeat | null
+    /** Restarts since the first heartbeat. */
+    restarts: number
   }
+  now: Date
+}
+
+const say = (health: HealthVerdict['health'], reason: string, fate: HealthVerdict['fate'] = 'wait'): HealthVerdict => ({
+  health,
+  reason,
+  fate,
+})
+
+/**
+ * Whether a machine does what it is there for: `active`: its gateway serves and every channel is connected; `standby`:
+ * everything but the channels is up, and their tokens were accepted.
+ */
+export function judgeHealth(facts: HealthFacts, role: 'active' | 'standby' = 'active'): HealthVerdict {
+  const { host, heartbeat, now } = facts
+  if (host.state === 'pending') return say('unknown', 'the instance is starting')
+  if (host.state !== 'running') return say('unhealthy', `EC2 says ${host.state}`, 'final')
+  if (host.checks === 'impaired') return say('unhealthy', "EC2's status checks fail")
+  if (heartbeat === null || heartbeat.instanceId !== host.instanceId) return judgeSilence(host, now)
+  const age = now.getTime() - Date.parse(heartbeat.at)
+  if (!(age >= -CLOCK_AHEAD_MS)) return say('unknown', `its last heartbeat is from the future: ${heartbeat.at}`)
+  if (age >= HEARTBEAT_STALE_MS) return say('unhealthy', `its last heartbeat is of ${heartbeat.at}`)
+  if (heartbeat.amiId !== host.ami) return say('unhealthy', `it booted ${heartbeat.amiId}, not ${host.ami}`, 'final')
+  const restarts = facts.seen?.restarts ?? 0
+  if (restarts >= RESTARTS_OF_A_LOOP) return say('unhealthy', `its gateway restarted ${restarts} times`, 'final')
+  const failed = failureOf(heartbeat, now)
+  if (failed) return failed
+  if (heartbeat.stage !== role)
+    return say(heartbeat.stage === 'yielded' ? 'unhealthy' : 'unknown', stageOf(heartbeat, now))
+  const gateway = judgeGateway(facts, heartbeat, role)
+  if (gateway) return gateway
+  if (host.checks !== 'ok') return say('unknown', "EC2's status checks are not done")
+  return say('healthy', role === 'active' ? 'running, checks passed, gateway connected' : 'ready to take over')
+}
+
+function judgeSilence(host: Host, now: Date): HealthVerdict {
   const uptime = now.getTime() - Date.parse(host.launchedAt)
-  if (uptime > BOOT_GRACE_MS) return verdict('unhealthy', 'no heartbeat')
-  return verdict(
-    'unknown',
-    host.checks === 'ok' ? 'waiting for the first heartbeat' : "waiting for EC2's status checks",
-  )
+  if (uptime > BOOT_GRACE_MS) return say('unhealthy', 'no heartbeat')
+  const what = host.checks === 'ok' ? 'waiting for the first heartbeat' : "waiting for EC2's status checks"
+  return say('unknown', what)
+}
+
+function stageOf({ stage, stageSince }: Heartbeat, now: Date): string {
+  if (stage === 'yielded') return 'it gave its role to another machine'
+  const since = now.getTime() - Date.parse(stageSince ?? '')
+  return `it is in stage ${stage}${since >= 1000 ? ` for ${ms(since, { long: true })}` : ''}`
+}
+
+/** The unit that failed with its last line, as one clause. */
+export function failureText(failure: NonNullable<Heartbeat['failure']>): string {
+  const line = failure.lines.at(-1)?.trim()
+  return `stage ${failure.stage} fails${failure.unit ? ` in ${failure.unit}` : ''}${line ? `: ${line}` : ''}`
+}
+
+function failureOf({ failure, stageSince }: Heartbeat, now: Date): HealthVerdict | null {
+  if (!failure) return null
+  const stuck = now.getTime() - Date.parse(stageSince ?? failure.at)
+  return say('unhealthy', failureText(failure), stuck >= FAILURE_PATIENCE_MS ? 'again' : 'wait')
+}
+
+/** What is wrong with the gateway or not known of it yet; null where nothing is. */
+function judgeGateway(facts: HealthFacts, heartbeat: Heartbeat, role: 'active' | 'standby'): HealthVerdict | null {
+  const { gateway } = heartbeat
+  const { seen } = facts
+  if (!gateway) return say('unknown', 'its heartbeat says nothing of the gateway')
+  if (FAILED_STATES.has(gateway.state)) return say('unhealthy', `its gateway is ${gateway.state}`, 'again')
+  if (gateway.state !== 'active') return say('unknown', `its gateway is ${gateway.state}`)
+  const [plugin] = gateway.plugins
+  if (plugin) return say('unhealthy', `the gateway refuses its plugin ${plugin.name}: ${plugin.error}`, 'again')
+  const down = gateway.channels.find(({ connected }) => connected === false)
+  if (down) {
+    const why = down.reason ? `: ${down.reason}` : ''
+    const what = role === 'standby' ? `the token of ${down.name} is rejected` : `${down.name} is not connected`
+    return say('unhealthy', `${what}${why}`, role === 'standby' ? 'again' : 'wait')
+  }
+  if (!gateway.probedAt || gateway.channels.length === 0) return say('unknown', 'its channels were not looked at yet')
+  const unknown = gateway.channels.find(({ connected }) => connected !== true)
+  if (unknown)
+    return say('unknown', `nothing is known of ${unknown.name}${unknown.reason ? `: ${unknown.reason}` : ''}`)
+  const stableMs = role === 'active' ? STABLE_MS : STANDBY_STABLE_MS
+  const since = Date.parse(heartbeat.at) - Date.parse(gateway.activeSince ?? '')
+  if (!(since >= stableMs)) {
+    const time = Number.isNaN(since) ? 'an unknown time' : ms(Math.max(since, 0), { long: true })
+    return say('unknown', `its gateway is active for ${time}, of ${ms(stableMs, { long: true })}`)
+  }
+  if (role === 'active' && seen && !isSecond(seen.earlier, heartbeat))
+    return say('unknown', 'waiting for a second heartbeat')
+  return null
+}
+
+/** Two heartbeats of one and the same process. */
+function isSecond(earlier: Heartbeat | null, later: Heartbeat): boolean {
+  return earlier !== null && earlier.at !== later.at && earlier.gateway?.mainPid === later.gateway?.mainPid
 }

@@ -1,15 +1,23 @@
+import type { Slot } from './slots.js'
+/** EC2's states of an instance that is not terminated: it may still use its image, its disk and its address. */
+export const LIVE_STATES = ['pending', 'running', 'shutting-down', 'stopping', 'stopped'] as const
+
 /** An EC2 instance of the fleet, as far as anyone here needs it. Terminated ones are not hosts. */
 export interface Host {
   /** Tag `clawdinator:id`, else `Name`, else the EC2 instance id. */
   id: string
   instanceId: string
-  state: 'pending' | 'running' | 'shutting-down' | 'stopping' | 'stopped'
+  state: (typeof LIVE_STATES)[number]
   ami: string
   instanceType: string
   publicIp: string | null
   launchedAt: string
   /** EC2's two status checks together. */
   checks: 'ok' | 'initializing' | 'impaired' | 'unknown'
+  /** Tag `clawdinator:slot`; null on a machine of before there were slots. */
+  slot: Slot | null
+  /** The deploy that launched it; null where none says so. */
+  requestId: string | null
 }
 
 const STATE_RANK: Record<Host['state'], number> = {

@@ -1,8 +1,21 @@
+import type { HOST_STEPS } from '../contract/index.js'
 import type { Registry } from '../registry/registry.js'
 import { currentHost, type Host } from './host.js'
 
-/** Title of what follows an apply; the sandbox looks for it in a run's log. */
-export const WAITING_FOR_HEALTH = 'wait until healthy'
+/** How the steps begin that wait for a host; the sandbox looks for it in a run's log. */
+export const WAITING_FOR_HEALTH = 'wait until'
+
+/** The steps as a list of hosts shows them. */
+export const STEP_TITLES: Record<(typeof HOST_STEPS)[number], string> = {
+  resume: 'look at what stands',
+  plan: 'plan',
+  candidate: 'create',
+  standby: `${WAITING_FOR_HEALTH} ready`,
+  handover: 'hand over',
+  active: `${WAITING_FOR_HEALTH} healthy`,
+  cleanup: 'destroy the old machine',
+  rollback: 'go back',
+}
 
 export interface RolloutStep {
   id: string

@@ -1,10 +1,13 @@
 import type { Deploy, DeployDetail, DeployHost, DeployRecord, DeployStatus, Step } from '../contract/index.js'
+import { orderOf, parseRunTitle, storeOrder } from '../contract/order.js'
 import { REQUEST_ID_PATTERN } from '../contract/patterns.js'
 import type { ErrorBody } from '../errors.js'
 
 /** A run of the deploy workflow, as GitHub's API tells it. */
 export interface Run {
   id: number
+  /** From 1; a run that somebody started again has a higher one. Absent: the first. */
+  attempt?: number
   url: string
   /** GitHub's display_title: the workflow's run-name. */
   title: string
@@ -18,45 +21,6 @@ export interface Run {
 export interface Job {
   name: string
   steps: { name: string; status: 'queued' | 'in_progress' | 'completed'; conclusion: string | null }[]
-}
-
-export interface RunTitle {
-  target: string
-  requestId: string
-  amiOverride: string | null
-  caller: string | null
-  requestedBy: string | null
-  /** Only where it is true. */
-  retire?: true
-}
-
-/**
- * GitHub's API does not give back a run's inputs, so the run-name carries them; `.github/workflows/fleet-deploy.yml`
- * writes the same form with `format()`, and a test holds both together:
- * `fleet deploy|retire TARGET [on AMI] [REQUEST_ID] [via CALLER] [by PERSON]`. What a person may choose freely comes last.
- */
-const TITLE = /^fleet (deploy|retire) (\S+)(?: on (\S+))? \[([^\]\s]+)\](?: via (\S+))?(?: by (.+))?$/u
-
-export function formatRunTitle(title: RunTitle): string {
-  const on = title.amiOverride ? ` on ${title.amiOverride}` : ''
-  const via = title.caller ? ` via ${title.caller}` : ''
-  const by = title.requestedBy ? ` by ${title.requestedBy}` : ''
-  return `fleet ${title.retire ? 'retire' : 'deploy'} ${title.target}${on} [${title.requestId}]${via}${by}`
-}
-
-/** Null for a run that was not named by this workflow (an older one, say). */
-export function parseRunTitle(text: string): RunTitle | null {
-  const match = TITLE.exec(text)
-  if (!match) return null
-  const [, verb, target = '', amiOverride, requestId = '', caller, requestedBy] = match
-  return {
-    target,
-    requestId,
-    amiOverride: amiOverride ?? null,
-    caller: caller ?? null,
-    requestedBy: requestedBy ?? null,
-    ...(verb === 'retire' ? { retire: true } : {}),
-  }
 }
 
 /** GitHub's ids grow; its times have the precision of a second. */
@@ -90,7 +54,7 @@ function statusOf(run: Run, record: DeployRecord | null): DeployStatus {
   if (run.conclusion === 'success') return record?.status === 'planned' ? 'planned' : 'succeeded'
   if (run.conclusion === 'cancelled') return 'cancelled'
   if (run.conclusion === 'timed_out') return 'timed-out'
-  return record?.status === 'rolled-back' ? 'rolled-back' : 'failed'
+  return record?.status === 'rolled-back' || record?.status === 'kept' ? record.status : 'failed'
 }
 
 /** A record that a lost runner could not finish: what was under way when it died is not a success. */
@@ -99,12 +63,16 @@ function hostsOf(record: DeployRecord | null, over: boolean): DeployHost[] {
   if (!over) return hosts
   return hosts.map((host) =>
     host.outcome === 'deploying'
-      ? { ...host, outcome: 'failed', instanceId: null }
+      ? { ...host, outcome: 'failed', instanceId: null, step: null, reason: lostReason(host) }
       : host.outcome === 'pending'
         ? { ...host, outcome: 'skipped', ami: host.previousAmi }
         : host,
   )
 }
+
+/** What was under way is all that is known of it. */
+const lostReason = ({ step }: DeployHost) =>
+  `The run was lost${step ? ` in its step ${step.name}${step.clause ? `: ${step.clause}` : ''}` : ''}.`
 
 const UNEXPLAINED = 'The run ended without success and without a word about why.'
 
@@ -125,21 +93,23 @@ function errorOf(status: DeployStatus, record: DeployRecord | null, url: string 
   return { code: 'DEPLOY_FAILED', message: UNEXPLAINED, hint }
 }
 
+/**
+ * A run that is run again is a deploy of its own in records and history: its request id has the attempt behind it, cut to
+ * what a request id may have.
+ */
+export const attemptId = (requestId: string, attempt = 1) =>
+  attempt > 1 ? `${requestId.slice(0, 60)}-r${attempt}` : requestId
+
 /** One deploy out of what GitHub knows of its run and what the run wrote down itself. GitHub has the last word on the status. */
 export function deployOf(run: Run, record: DeployRecord | null, runs: readonly Run[]): Deploy {
-  const title = parseRunTitle(run.title)
+  const order = parseRunTitle(run.title) ?? { requestId: String(run.id), target: record?.target ?? 'unknown' }
   const status = statusOf(run, record)
   const holder = holderOf(run, runs)
   const holderTitle = holder && parseRunTitle(holder.title)
   const over = run.status === 'completed'
   return {
-    requestId: title?.requestId ?? String(run.id),
-    target: title?.target ?? record?.target ?? 'unknown',
-    ami: record?.ami ?? title?.amiOverride ?? null,
-    amiOverride: title?.amiOverride ?? null,
-    caller: title?.caller ?? null,
-    requestedBy: title?.requestedBy ?? null,
-    ...(title?.retire ? { retire: true } : {}),
+    ...storeOrder({ ...order, requestId: attemptId(order.requestId, run.attempt) }),
+    ami: record?.ami ?? order.amiOverride ?? null,
     status,
     waitsFor: holder && {
       requestId: holderTitle?.requestId ?? String(holder.id),
@@ -168,12 +138,12 @@ const LOST_AFTER_MS = 2 * 60 * 60_000
 export function deployOfRecord(record: DeployRecord, now?: Date): Deploy {
   const lost =
     now !== undefined && record.status === 'running' && now.getTime() - Date.parse(record.createdAt) > LOST_AFTER_MS
-  const { requestId, target, ami, amiOverride, caller, requestedBy, retire, runId, runUrl, createdAt } = record
-  const { finishedAt } = record
+  const { ami, runId, runUrl, createdAt, finishedAt } = record
   const status = lost ? 'failed' : record.status
-  const asked = { requestId, target, ami, amiOverride, caller, requestedBy, ...(retire ? { retire } : {}), status }
   return {
-    ...asked,
+    ...storeOrder(orderOf(record)),
+    ami,
+    status,
     waitsFor: null,
     queuePosition: null,
     runId,
@@ -201,6 +171,9 @@ export function withoutSteps(detail: DeployDetail): Deploy {
 }
 
 export const isOver = (deploy: { status: DeployStatus }) => deploy.status !== 'queued' && deploy.status !== 'running'
+
+/** How far back runs and records are looked for; GitHub pages by 100. */
+export const HISTORY_LOOKBACK = 100
 
 export const RECORD_PREFIX = 'deploys/'
 /** S3 lists keys from the front: what counts down is listed newest first. */

@@ -9,6 +9,7 @@ const OUTCOME_WORDS: Record<DeployHost['outcome'], string> = {
   replaced: 'replaced',
   retired: 'retired',
   failed: '**failed**',
+  kept: '**kept**: its successor did not pass',
   'rolled-back': '**rolled back**',
   skipped: 'not touched',
 }
@@ -19,27 +20,44 @@ export interface DeployAudit {
   planLines: string[]
   /** Ids that the registry lacks and that are left running. */
   orphans: string[]
+  /** Ids of the registry that do not run, and that the deploy did not name. */
+  lost: string[]
 }
 
-/** The step summary of the CI job, in GitHub's Markdown: what was done to which host, then the guarded plans. */
+/** The step summary of the CI job, in GitHub's Markdown: what was done to which host and why, then the guarded plans. */
 export function renderDeploySummary(deploy: Deploy, audit: DeployAudit): string {
-  const { planLines, orphans } = audit
-  const rows = deploy.hosts.map(
-    (host) =>
-      `| ${host.id} | ${OUTCOME_WORDS[host.outcome]} | ${host.previousAmi ?? '–'} | ${host.ami ?? '–'} | ${host.instanceId ?? '–'} |`,
-  )
+  const { planLines, orphans, lost } = audit
+  const rows = deploy.hosts.map((host) => {
+    const took = durationOf(host)
+    const cells = [host.id, OUTCOME_WORDS[host.outcome], host.previousAmi, host.ami, host.instanceId, took]
+    const reason = host.reason ? escapeMarkdown(oneLine(host.reason)) : null
+    return `| ${[...cells, reason].map((cell) => cell ?? '–').join(' | ')} |`
+  })
   const asked = [deploy.requestedBy && `by ${deploy.requestedBy}`, deploy.caller && `via ${deploy.caller}`]
+  const by = asked.filter(Boolean).join(', ')
+  const target = escapeMarkdown(oneLine(deploy.target))
+  const named = (what: string, ids: readonly string[]) =>
+    ids.length > 0 ? ['', `${what}: ${escapeMarkdown(ids.join(', '))}.`] : []
   return [
-    `### ${deploy.retire ? `Retirement of ${deploy.target}` : `Fleet deploy of ${deploy.target}`}: ${deploy.status}`,
+    `### ${deploy.retire ? `Retirement of ${target}` : `Fleet deploy of ${target}`}: ${deploy.status}`,
     '',
-    `Request \`${deploy.requestId}\`${asked.filter(Boolean).length > 0 ? ` (${escapeMarkdown(asked.filter(Boolean).join(', '))})` : ''}, AMI ${deploy.ami ? `\`${deploy.ami}\`` : 'not known'}.`,
-    ...(deploy.error ? ['', `> **${deploy.error.code}**: ${escapeMarkdown(deploy.error.message)}`] : []),
+    `Request \`${deploy.requestId}\`${by ? ` (${escapeMarkdown(by)})` : ''}, AMI ${deploy.ami ? `\`${deploy.ami}\`` : 'not known'}.`,
+    ...(deploy.error ? ['', `> **${deploy.error.code}**: ${escapeMarkdown(oneLine(deploy.error.message))}`] : []),
     '',
-    '| Host | Outcome | AMI before | AMI now | Instance |',
-    '| --- | --- | --- | --- | --- |',
+    '| Host | Outcome | AMI before | AMI now | Instance | Took | Reason |',
+    '| --- | --- | --- | --- | --- | --- | --- |',
     ...rows,
-    ...(orphans.length > 0 ? ['', `Not in the registry, left running: ${escapeMarkdown(orphans.join(', '))}.`] : []),
+    ...named('Not in the registry, left running', orphans),
+    ...named('Missing, and not part of this deploy', lost),
     ...(planLines.length > 0 ? ['', 'Planned and guarded:', '', ...planLines.map((line) => `- \`${line}\``)] : []),
     '',
   ].join('\n')
+}
+
+/** What came from outside must not begin a line of its own. */
+const oneLine = (text: string) => text.replace(/\s+/g, ' ')
+
+function durationOf({ startedAt, finishedAt }: DeployHost): string | null {
+  const ms = Date.parse(finishedAt ?? '') - Date.parse(startedAt ?? '')
+  return ms >= 0 ? `${Math.round(ms / 1000)} s` : null
 }

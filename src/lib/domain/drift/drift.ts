@@ -1,6 +1,7 @@
 import type { DeployRecord } from '../contract/index.js'
 import { currentHost, type Host } from '../deploy/host.js'
-import { INSTANCE_TYPE, type plannedChanges } from '../deploy/planGuard.js'
+import type { plannedChanges } from '../deploy/planGuard.js'
+import { type FleetState, INSTANCE_TYPE, parseInstanceAddress } from '../deploy/slots.js'
 import { findEntry, type Registry } from '../registry/registry.js'
 
 export type DriftKind = 'missing' | 'orphan' | 'unmanaged' | 'changed' | 'replaced' | 'stack'
@@ -17,8 +18,7 @@ export interface Difference {
 export interface DriftFacts {
   registry: Registry
   hosts: readonly Host[]
-  /** EC2 instance ids of the hosts in the state, by registry id. */
-  state: ReadonlyMap<string, string | null>
+  state: FleetState
   planned: ReturnType<typeof plannedChanges>
   /** The deploys' records, newest first. */
   records: readonly DeployRecord[]
@@ -61,8 +61,8 @@ export function findDrift(facts: DriftFacts): Difference[] {
     }
   }
   for (const host of live) {
-    const known = state.get(host.id)
-    if (known !== undefined && (known === null || known === host.instanceId)) {
+    const placed = state.get(host.id) ?? []
+    if (placed.some(({ instanceId }) => instanceId === null || instanceId === host.instanceId)) {
       if (findEntry(registry, host.id)) continue
       const fix = `clawctl fleet deploy --retire ${host.id}`
       differences.push({
@@ -79,7 +79,7 @@ export function findDrift(facts: DriftFacts): Difference[] {
   }
   const gone = new Set(differences.filter(({ kind }) => kind === 'missing').map(({ subject }) => subject))
   for (const { address, action } of planned) {
-    const id = /\["([^"]+)"\]$/.exec(address)?.[1]
+    const id = parseInstanceAddress(address)?.id ?? /\["([^"]+)"\]$/.exec(address)?.[1]
     // A host that is gone is told once, not with its four resources.
     if (id !== undefined && gone.has(id) && address.startsWith(`${INSTANCE_TYPE}.`)) continue
     const what = `a plan would ${action} it`

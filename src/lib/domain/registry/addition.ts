@@ -13,8 +13,10 @@ import {
   type RegistryProblem,
 } from './registry.js'
 
-/** The size that the fleet runs on. */
-const INSTANCE_TYPE = 't3.large'
+/** The size that the fleet runs on; the fleet stack has the same for an id that left the registry. */
+export const DEFAULT_INSTANCE_TYPE = 't3.large'
+/** Where the bundle of an instance lies in the bucket, unless its entry says otherwise. */
+export const defaultPrefix = (id: string) => `bootstrap/${id}`
 
 /** An entry as it was asked for: what was left out follows the convention. */
 export type AskedEntry = Pick<RegistryEntry, 'id'> & { [field in EntryField]?: string | undefined }
@@ -32,8 +34,8 @@ export function conventionalEntry(asked: AskedEntry): RegistryEntry {
   return {
     id,
     host: asked.host ?? id,
-    instanceType: asked.instanceType ?? INSTANCE_TYPE,
-    bootstrapPrefix: asked.bootstrapPrefix ?? `bootstrap/${id}`,
+    instanceType: asked.instanceType ?? DEFAULT_INSTANCE_TYPE,
+    bootstrapPrefix: asked.bootstrapPrefix ?? defaultPrefix(id),
     discordTokenSecret: asked.discordTokenSecret ?? `clawdinator-discord-token-${id.replace(/^clawdinator-(?=.)/, '')}`,
   }
 }

@@ -1,5 +1,5 @@
-import type { Check, Deploy, DeployDetail, DeployRequest, Fleet } from '../../domain/contract/index.js'
-import { ClawctlError, withPartial } from '../../domain/errors.js'
+import type { Check, Deploy, DeployDetail, Fleet, HostView, Order } from '../../domain/contract/index.js'
+import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
 import type { Clock, Progress } from '../ports.js'
 import { followDeploy, successOrThrow } from './followDeploy.js'
 import type { Plane } from './plane.js'
@@ -7,7 +7,8 @@ import type { Plane } from './plane.js'
 /** The Control API's routes. Rejects with the code that the server answered, or UPSTREAM where it could not be reached. */
 export interface ControlApi {
   fleet(): Promise<Fleet>
-  createDeploy(request: DeployRequest & { requestId: string }): Promise<Deploy>
+  host(id: string): Promise<HostView>
+  createDeploy(order: Order): Promise<Deploy>
   deploys(limit: number): Promise<Deploy[]>
   deploy(requestId: string): Promise<DeployDetail>
   /** What only the server can see of a flight's preconditions. */
@@ -24,10 +25,18 @@ export function controlApiPlane(ports: { api: ControlApi; clock: Clock; progress
     followDeploy({ ask: () => api.deploy(options.requestId), clock, progress }, options)
   return {
     fleet: () => api.fleet(),
+    host: (id) => api.host(id),
     deploys: (limit) => api.deploys(limit),
     follow,
-    async deploy(request, options) {
-      const queued = await api.createDeploy(request)
+    async deploy(order, options) {
+      const queued = await api.createDeploy(order).catch((error: unknown) => {
+        const known = asClawctlError(error)
+        if (known.code !== 'CANCELLED') throw withPartial(known, { requestId: order.requestId })
+        throw new ClawctlError('CANCELLED', `You stopped while the request ${order.requestId} was on its way.`, {
+          hint: `It may have been taken: \`clawctl fleet follow ${order.requestId}\` shows it.`,
+          partial: { requestId: order.requestId },
+        })
+      })
       if (!options.wait) return queued
       progress.note(`queued as ${queued.requestId}${queued.runUrl ? `: ${queued.runUrl}` : ''}`)
       try {

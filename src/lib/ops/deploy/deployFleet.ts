@@ -1,27 +1,26 @@
-import type {
-  Deploy,
-  DeployHost,
-  DeployRecord,
-  DeployRequest,
-  DeployStatus,
-  Image,
-} from '../../domain/contract/index.js'
+import type { Deploy, DeployRecord, DeployStatus, HostEvidence, Order } from '../../domain/contract/index.js'
+import { storeOrder } from '../../domain/contract/order.js'
 import { orphanIds } from '../../domain/deploy/fleet.js'
 import type { Host } from '../../domain/deploy/host.js'
+import type { FleetImage } from '../../domain/deploy/image.js'
 import { decideDeploy } from '../../domain/deploy/policy.js'
 import { planRollout, type RolloutStep } from '../../domain/deploy/rollout.js'
-import { deployOfRecord } from '../../domain/deploy/run.js'
+import { attemptId, deployOfRecord } from '../../domain/deploy/run.js'
 import { type DeployAudit, renderDeploySummary } from '../../domain/deploy/summary.js'
-import { hostsInState, prefixesInState, type StateResource, strangerTo } from '../../domain/deploy/tofuState.js'
 import { asClawctlError, ClawctlError, errorBody, withPartial } from '../../domain/errors.js'
+import type { Registry } from '../../domain/registry/registry.js'
 import { checkBundles } from '../bundles/checkBundles.js'
 import type { BundleReader } from '../bundles/ports.js'
-import type { JobReport, RegistrySource } from '../ports.js'
+import type { ItemProgress, JobReport, RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
-import { deployHost, type HostDeployPorts, notInState } from './deployHost.js'
 import { RecordKeeper } from './deployRecord.js'
+import { handOver } from './handOver.js'
+import { HostSteps } from './hostSteps.js'
 import type { DeployOptions } from './plane.js'
-import { resolveImage } from './resolveImage.js'
+import type { HostDeployPorts, Rollout } from './ports.js'
+import { replaceHost } from './replaceHost.js'
+import { chooseImages } from './resolveImage.js'
+import { restoreRoles } from './resume.js'
 import { retireHost } from './retireHost.js'
 
 export interface DeployFleetPorts extends HostDeployPorts {
@@ -29,29 +28,36 @@ export interface DeployFleetPorts extends HostDeployPorts {
   bundles: BundleReader
   report: JobReport
   /** The workflow run that this is part of; nulls elsewhere. */
-  run: { id: number | null; url: string | null }
+  run: { id: number | null; url: string | null; attempt?: number }
+  /** What the repository has as its default. */
+  defaultStrategy: NonNullable<Order['strategy']>
 }
 
 /**
- * The direct plane's deploy: resolve the AMI, check the bundles, then one host after the other, canary first.
- * Stops at the first host that fails. Rejects with the code of the first failure and the deploy in `partial.deploy`.
+ * The direct plane's deploy: choose the AMI, check everything that can be checked, then one host after the other, canary
+ * first. Stops at the first host that fails. Rejects with the code of that failure and the deploy in `partial.deploy`.
  */
-export async function deployFleet(
-  request: DeployRequest & { requestId: string },
-  options: DeployOptions,
-  ports: DeployFleetPorts,
-): Promise<Deploy> {
-  const keeper = await RecordKeeper.begin(ports.store, firstRecord(request, ports), (error) =>
+export async function deployFleet(asked: Order, options: DeployOptions, ports: DeployFleetPorts): Promise<Deploy> {
+  const order = { ...asked, requestId: attemptId(asked.requestId, ports.run.attempt) }
+  const keeper = await RecordKeeper.begin(ports.store, firstRecord(order, ports), (error) =>
     ports.progress.note(`The deploy's record could not be written: ${asClawctlError(error).message}`),
   )
-  const audit: DeployAudit = { planLines: [], orphans: [] }
+  const audit: DeployAudit = { planLines: [], orphans: [], lost: [] }
   let failure: ClawctlError | null = null
   try {
-    if (request.retire) failure = await retireHost(request, options, keeper, audit, ports)
+    if (order.retire) failure = await retireHost(order, options, keeper, audit, ports)
     else {
-      const rollout = await prepare(request, audit, ports)
-      await keeper.update({ ami: rollout.image.id, hosts: rollout.steps.map(firstHost) })
-      failure = await rollOut(rollout, options, keeper, audit, ports)
+      const prepared = await prepare(order, audit, ports)
+      await keeper.begun(
+        prepared.steps.map(({ id, previousAmi, previousInstanceId }) => ({
+          id,
+          previousAmi,
+          instanceId: previousInstanceId,
+        })),
+      )
+      await keeper.update({ ami: prepared.images.values().next().value?.id ?? null })
+      if (!options.planOnly) await restoreRoles(prepared.hosts, order.requestId, ports)
+      failure = await rollOut(order, prepared, options, keeper, audit, ports)
     }
   } catch (error) {
     failure = asClawctlError(error)
@@ -61,71 +67,106 @@ export async function deployFleet(
   return deploy
 }
 
-interface Rollout {
-  image: Image
+interface Prepared {
+  registry: Registry
   steps: RolloutStep[]
-  managed: Set<string>
-  /** What the hosts of the state were launched with, by id. */
-  prefixes: Map<string, string>
+  /** By id. */
+  images: Map<string, FleetImage>
+  hosts: Host[]
 }
 
 /** Everything that can be refused before anything is touched. */
-async function prepare(request: DeployRequest, audit: DeployAudit, ports: DeployFleetPorts): Promise<Rollout> {
+async function prepare(order: Order, audit: DeployAudit, ports: DeployFleetPorts): Promise<Prepared> {
   const { compute, bundles, tofu, progress } = ports
   const registry = await readRegistry(ports.registry)
-  const verdict = decideDeploy({ ...request, registry })
+  const verdict = decideDeploy({ ...order, registry })
   if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
   const ids = verdict.scope.kind === 'all' ? registry.map((entry) => entry.id) : [verdict.scope.id]
+  const entries = registry.filter((entry) => ids.includes(entry.id))
   return progress.task('look at the fleet', async (say) => {
-    const [image, hosts] = await Promise.all([
-      resolveImage(compute, request.amiOverride ?? null),
+    const [images, hosts] = await Promise.all([
+      chooseImages(compute, entries, order.amiOverride ?? null),
       compute.describeHosts(),
     ])
-    const steps = planRollout({ ids, registry, hosts, caller: request.caller ?? null })
-    await checkBundles(
-      bundles,
-      registry.filter((entry) => ids.includes(entry.id)),
-      registry,
-    )
+    const steps = planRollout({ ids, registry, hosts, caller: order.caller ?? null })
+    await checkBundles(bundles, entries, registry)
     audit.orphans = orphanIds(registry, hosts)
     if (audit.orphans.length > 0) progress.note(`Not in the registry, left running: ${audit.orphans.join(', ')}.`)
-    say(`${image.id} (${image.name}) for ${steps.map((step) => `${step.id} (${step.action})`).join(', ')}`)
+    audit.lost = registry
+      .map(({ id }) => id)
+      .filter((id) => !ids.includes(id) && !hosts.some((host) => host.id === id && host.state !== 'shutting-down'))
+    if (audit.lost.length > 0) progress.note(`Missing, and not part of this deploy: ${audit.lost.join(', ')}.`)
+    const names = [...new Set([...images.values()].map((image) => `${image.id} (${image.name})`))]
+    say(`${names.join(', ')} for ${steps.map((step) => `${step.id} (${step.action})`).join(', ')}`)
     await tofu.init()
-    const state = await tofu.state()
-    return { image, steps, managed: managedIds(state, hosts, ids), prefixes: prefixesInState(state) }
+    return { registry, steps, images, hosts }
   })
 }
 
 /** Returns the failure that stopped the rollout, or null. */
 async function rollOut(
-  rollout: Rollout,
+  order: Order,
+  { registry, steps, images }: Prepared,
   options: DeployOptions,
   keeper: RecordKeeper,
   audit: DeployAudit,
   ports: DeployFleetPorts,
 ): Promise<ClawctlError | null> {
-  const { image, steps, managed, prefixes } = rollout
-  for (const step of steps) {
-    prefixes.delete(step.id)
-    await keeper.host(step.id, { outcome: 'deploying' })
-    const onPlan = (lines: readonly string[]) => void audit.planLines.push(...lines)
-    const result = await deployHost(
-      step,
-      {
-        ...options,
-        image,
-        scope: steps.map(({ id }) => id),
-        managed: [...managed],
-        kept: Object.fromEntries(prefixes),
-        onPlan,
-      },
-      ports,
-    )
-    await keeper.host(step.id, result.host)
-    if (!result.ok) return result.error
-    if (!options.planOnly) managed.add(step.id)
+  const rollout: Rollout = {
+    requestId: order.requestId,
+    registry,
+    scope: steps.map(({ id }) => id),
+    planOnly: options.planOnly,
+    onFailure: options.onFailure,
+    healthTimeoutMs: options.healthTimeoutMs,
+    onPlan: (lines) => void audit.planLines.push(...lines),
   }
-  return null
+  const strategy = order.strategy ?? ports.defaultStrategy
+  const gone = new Set<string>()
+  /** AMIs that a host of this rollout, or one before it, is well with. */
+  const good = new Set<string>()
+  const deployOne = async ({ id }: RolloutStep, list: ItemProgress) => {
+    const image = images.get(id)
+    if (!image) throw new ClawctlError('INTERNAL', `No image was chosen for ${id}.`)
+    const steps = new HostSteps(id, { keeper, clock: ports.clock, list })
+    await keeper.host(id, { outcome: 'deploying', startedAt: ports.clock.now().toISOString() })
+    const witness = (evidence: HostEvidence) => keeper.host(id, { evidence })
+    const work = { turn: { id, image, at: steps.at.bind(steps), witness }, rollout, ports, gone }
+    const result = await (strategy === 'replace' ? replaceHost(work) : handOver(work))
+    const error = result.ok ? null : result.error
+    await steps.end(error?.message)
+    const finishedAt = ports.clock.now().toISOString()
+    await keeper.host(id, { ...result.host, step: null, reason: error?.message ?? null, finishedAt })
+    if (result.ok) good.add(image.id)
+    else await markFailed(image, result.host.ami, error, good, order.requestId, ports)
+    return error
+  }
+  return ports.progress.list(rollout.scope, async (list) => {
+    for (const step of steps) {
+      const error = await deployOne(step, list)
+      if (error) return error
+    }
+    return null
+  })
+}
+
+/** The next deploy does not offer an AMI that failed. One that serves elsewhere is not what was wrong. */
+async function markFailed(
+  image: FleetImage,
+  stays: string | null,
+  error: ClawctlError | null,
+  good: ReadonlySet<string>,
+  requestId: string,
+  { machines, progress }: DeployFleetPorts,
+): Promise<void> {
+  const cause = error?.cause instanceof ClawctlError ? error.cause : error
+  const isItsFault = cause?.code === 'HEALTH_FAILED' && (error?.code === 'KEPT' || error?.code === 'ROLLED_BACK')
+  if (!isItsFault || good.has(image.id) || stays === image.id) return
+  try {
+    await machines.markFailed(image.id, requestId)
+  } catch (failure) {
+    progress.note(`${image.id} could not be marked as failed: ${asClawctlError(failure).message}`)
+  }
 }
 
 async function finish(
@@ -154,24 +195,12 @@ async function finish(
   return deploy
 }
 
-/** The ids in the state. @throws ClawctlError NOT_IN_STATE before anything is planned */
-function managedIds(resources: readonly StateResource[], hosts: readonly Host[], ids: readonly string[]): Set<string> {
-  const state = hostsInState(resources)
-  const stranger = strangerTo(state, hosts, ids)
-  if (stranger) throw notInState(stranger, 'Nothing was changed.')
-  return new Set(state.keys())
-}
-
-function firstRecord(request: DeployRequest & { requestId: string }, ports: DeployFleetPorts): DeployRecord {
+function firstRecord(order: Order, ports: DeployFleetPorts): DeployRecord {
   return {
     schema: 1,
-    requestId: request.requestId,
-    target: request.target,
-    ami: request.amiOverride ?? null,
-    amiOverride: request.amiOverride ?? null,
-    caller: request.caller ?? null,
-    requestedBy: request.requestedBy ?? null,
-    ...(request.retire ? { retire: true } : {}),
+    // It becomes a line of logs and summaries.
+    ...storeOrder({ ...order, target: order.target.replace(/[\p{C}\s]+/gu, ' ') }),
+    ami: order.amiOverride ?? null,
     status: 'running',
     runId: ports.run.id,
     runUrl: ports.run.url,
@@ -182,18 +211,9 @@ function firstRecord(request: DeployRequest & { requestId: string }, ports: Depl
   }
 }
 
-function firstHost(step: RolloutStep): DeployHost {
-  return {
-    id: step.id,
-    outcome: 'pending',
-    ami: null,
-    previousAmi: step.previousAmi,
-    instanceId: step.previousInstanceId,
-  }
-}
-
 function finalStatus(failure: ClawctlError | null, planOnly: boolean): DeployStatus {
   if (!failure) return planOnly ? 'planned' : 'succeeded'
   if (failure.code === 'ROLLED_BACK') return 'rolled-back'
+  if (failure.code === 'KEPT') return 'kept'
   return failure.code === 'CANCELLED' ? 'cancelled' : 'failed'
 }

@@ -14,6 +14,7 @@ export class RecordKeeper {
   readonly #store: ObjectStore
   readonly #onTrouble: (error: unknown) => void
   #record: DeployRecord
+  #writing: Promise<void> = Promise.resolve()
 
   private constructor(store: ObjectStore, record: DeployRecord, onTrouble: (error: unknown) => void) {
     this.#store = store
@@ -38,6 +39,12 @@ export class RecordKeeper {
     return this.#record
   }
 
+  /** The hosts whose turn comes, as they are now. */
+  async begun(hosts: readonly Pick<DeployHost, 'id' | 'previousAmi' | 'instanceId'>[]): Promise<void> {
+    const untouched = { ami: null, step: null, reason: null, startedAt: null, finishedAt: null }
+    await this.update({ hosts: hosts.map((host) => ({ ...host, ...untouched, outcome: 'pending' })) })
+  }
+
   async host(id: string, change: Partial<Omit<DeployHost, 'id'>>): Promise<void> {
     await this.update({ hosts: this.#record.hosts.map((host) => (host.id === id ? { ...host, ...change } : host)) })
   }
@@ -52,7 +59,11 @@ export class RecordKeeper {
     }
   }
 
-  async #write(): Promise<void> {
-    await this.#store.put(recordKey(this.#record.requestId), JSON.stringify(this.#record))
+  /** One after the other: what was said later must not be overwritten by what was said before. */
+  #write(): Promise<void> {
+    const write = () => this.#store.put(recordKey(this.#record.requestId), JSON.stringify(this.#record))
+    const written = this.#writing.then(write)
+    this.#writing = written.catch(() => {})
+    return written
   }
 }

@@ -1,12 +1,14 @@
 import pMap from 'p-map'
 import type { Deploy, DeployDetail } from '../../domain/contract/index.js'
-import { REQUEST_ID_PATTERN } from '../../domain/contract/index.js'
+import { parseRunTitle } from '../../domain/contract/order.js'
+import { REQUEST_ID_PATTERN } from '../../domain/contract/patterns.js'
 import {
+  attemptId,
   deployOf,
   deployOfRecord,
+  HISTORY_LOOKBACK,
   INDEX_PREFIX,
   parseIndexKey,
-  parseRunTitle,
   RECORD_PREFIX,
   type Run,
   withSteps,
@@ -22,9 +24,6 @@ export interface DeploysPorts {
   clock: Clock
 }
 
-/** How far back a run is looked for by its request id; GitHub pages by 100. */
-const LOOKBACK = 100
-
 /** The run's own record, or null where there is none or nowhere to look. */
 export async function recordOf(store: ObjectStore | null, requestId: string | undefined) {
   return store && requestId !== undefined && REQUEST_ID_PATTERN.test(requestId) ? readRecord(store, requestId) : null
@@ -34,12 +33,12 @@ export async function recordOf(store: ObjectStore | null, requestId: string | un
 export async function listDeploys(ports: DeploysPorts, limit: number): Promise<Deploy[]> {
   const { store } = ports
   const [runs, records] = await Promise.all([
-    ports.runs.list(LOOKBACK),
-    store ? newestRecords(store, limit + LOOKBACK) : [],
+    ports.runs.list(HISTORY_LOOKBACK),
+    store ? newestRecords(store, limit + HISTORY_LOOKBACK) : [],
   ])
-  const known = new Set(runs.map((run) => parseRunTitle(run.title)?.requestId))
+  const known = new Set(runs.map(requestIdOf))
   const newest = [
-    ...runs.map((run) => ({ at: Date.parse(run.createdAt), run, requestId: parseRunTitle(run.title)?.requestId })),
+    ...runs.map((run) => ({ at: Date.parse(run.createdAt), run, requestId: requestIdOf(run) })),
     ...records.filter(({ requestId }) => !known.has(requestId)).map((record) => ({ ...record, run: null })),
   ]
     .sort((a, b) => b.at - a.at)
@@ -70,10 +69,10 @@ async function newestRecords(store: ObjectStore, count: number): Promise<{ reque
 
 /** @throws ClawctlError NOT_FOUND */
 export async function getDeploy(ports: DeploysPorts, requestId: string): Promise<DeployDetail> {
-  const runs = await ports.runs.list(LOOKBACK)
-  const run = runs.find((r) => parseRunTitle(r.title)?.requestId === requestId || String(r.id) === requestId)
+  const runs = await ports.runs.list(HISTORY_LOOKBACK)
+  const run = runs.find((one) => [requestIdOf(one), titleId(one), String(one.id)].includes(requestId))
   const [record, jobs] = await Promise.all([
-    recordOf(ports.store, (run && parseRunTitle(run.title)?.requestId) ?? requestId),
+    recordOf(ports.store, (run && requestIdOf(run)) ?? requestId),
     // One that waits has no steps yet.
     run && hasBegun(run) ? ports.runs.jobs(run.id) : [],
   ])
@@ -82,6 +81,14 @@ export async function getDeploy(ports: DeploysPorts, requestId: string): Promise
   throw new ClawctlError('NOT_FOUND', `There is no deploy with the request id ${JSON.stringify(requestId)}.`, {
     hint: 'See `clawctl fleet history` for the ids.',
   })
+}
+
+const titleId = (run: Run) => parseRunTitle(run.title)?.requestId
+
+/** The request id of the run's newest attempt. */
+function requestIdOf(run: Run): string | undefined {
+  const requestId = titleId(run)
+  return requestId === undefined ? undefined : attemptId(requestId, run.attempt)
 }
 
 const hasBegun = ({ status }: Run) => status === 'in_progress' || status === 'completed'

@@ -1,14 +1,18 @@
 import * as z from 'zod/mini'
-import type { Deploy, DeployRecord, DeployRequest } from '../../domain/contract/index.js'
+import type { Deploy, Order } from '../../domain/contract/index.js'
+import { formatRunTitle, orderOf, parseRunTitle } from '../../domain/contract/order.js'
 import { decideDeploy } from '../../domain/deploy/policy.js'
-import { claimKey, deployOf, deployOfRecord, formatRunTitle, parseRunTitle, type Run } from '../../domain/deploy/run.js'
-import { ClawctlError } from '../../domain/errors.js'
+import { claimKey, deployOf, deployOfRecord, HISTORY_LOOKBACK, type Run } from '../../domain/deploy/run.js'
+import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import { parseJson } from '../../domain/json.js'
-import type { Clock, ObjectStore, RegistrySource } from '../ports.js'
+import type { Registry } from '../../domain/registry/registry.js'
+import type { Clock, Compute, ObjectStore, RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { type DeploysPorts, recordOf } from './deploys.js'
+import { chooseImages } from './resolveImage.js'
 
-const LOOKBACK = 100
+type ImageReader = Pick<Compute, 'findImage' | 'fleetImages'>
+
 /** A run that GitHub did not name appears in the list within seconds. */
 const FIND_WITHIN_MS = 10_000
 /** All together; the Lambda's own timeout is 30 s. */
@@ -23,26 +27,27 @@ const CLAIM_LIVES_MS = 60_000
  * @throws ClawctlError with decideDeploy's code, REQUEST_CONFLICT, or what GitHub made of it
  */
 export async function dispatchDeploy(
-  request: DeployRequest & { requestId: string },
-  ports: DeploysPorts & { registry: RegistrySource; clock: Clock },
+  request: Order,
+  ports: DeploysPorts & { registry: RegistrySource; clock: Clock; compute: ImageReader },
 ): Promise<Deploy> {
   const latest = ports.clock.now().getTime() + ANSWER_WITHIN_MS
   const [registry, runs, record] = await Promise.all([
     readRegistry(ports.registry),
-    ports.runs.list(LOOKBACK),
+    ports.runs.list(HISTORY_LOOKBACK),
     recordOf(ports.store, request.requestId),
   ])
   const verdict = decideDeploy({ ...request, registry })
   if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
 
-  const title = formatRunTitle(wanted(request))
+  const title = formatRunTitle(request)
   const known = await answerOf(request.requestId, title, runs, ports.store)
   if (known) return known
   if (record) {
     // Its run is further back than GitHub's list was read.
-    if (formatRunTitle(wanted(record)) !== title) throw conflict(request.requestId)
+    if (formatRunTitle(orderOf(record)) !== title) throw conflict(request.requestId)
     return deployOfRecord(record, ports.clock.now())
   }
+  await mustHaveImages(request, registry, ports.compute)
   if (!(await claim(request.requestId, ports))) {
     const theirs = await waitForRun(request.requestId, title, ports, latest)
     if (theirs) return theirs
@@ -85,6 +90,21 @@ export async function dispatchDeploy(
   })
 }
 
+/**
+ * A mistyped AMI is refused here, before a run of minutes refuses it. What EC2 does not answer now, it is asked again.
+ * @throws ClawctlError AMI_NOT_FOUND, AMI_REFUSED, AMI_FAILED_BEFORE
+ */
+async function mustHaveImages(order: Order, registry: Registry, compute: ImageReader): Promise<void> {
+  if (order.retire) return
+  const entries = registry.filter(({ id }) => order.target === 'all' || order.target === id)
+  try {
+    await chooseImages(compute, entries, order.amiOverride ?? null)
+  } catch (error) {
+    const { code } = asClawctlError(error)
+    if (code.startsWith('AMI_')) throw error
+  }
+}
+
 const claimSchema = z.object({ nonce: z.string(), at: z.string() })
 
 /**
@@ -121,7 +141,7 @@ async function waitForRun(
   do {
     await ports.clock.sleep(FIND_EVERY_MS)
     // The run was started, or may have been: a list that fails now says nothing about it.
-    const runs = await ports.runs.list(LOOKBACK).catch(() => [])
+    const runs = await ports.runs.list(HISTORY_LOOKBACK).catch(() => [])
     const answer = await answerOf(requestId, title, runs, ports.store)
     if (answer) return answer
   } while (ports.clock.now().getTime() < deadline)
@@ -145,15 +165,4 @@ function conflict(requestId: string): ClawctlError {
   return new ClawctlError('REQUEST_CONFLICT', `The request id ${requestId} was used for another deploy.`, {
     hint: 'Leave requestId out, or use a new one.',
   })
-}
-
-function wanted(request: (DeployRequest & { requestId: string }) | DeployRecord) {
-  return {
-    target: request.target,
-    requestId: request.requestId,
-    amiOverride: request.amiOverride ?? null,
-    caller: request.caller ?? null,
-    requestedBy: request.requestedBy ?? null,
-    ...(request.retire ? { retire: true as const } : {}),
-  }
 }

@@ -1,49 +1,76 @@
 import pMap from 'p-map'
 import { HEARTBEAT_PREFIX, heartbeatKey } from '../../domain/bundles/manifest.js'
-import { type Fleet, type Heartbeat, heartbeatSchema, ID_PATTERN } from '../../domain/contract/index.js'
+import { type ActiveMachine, type Fleet, type Heartbeat, ID_PATTERN } from '../../domain/contract/index.js'
 import { fleetStatus as describeFleet } from '../../domain/deploy/fleet.js'
 import type { Host } from '../../domain/deploy/host.js'
-import { parseJson } from '../../domain/json.js'
+import { deployOfRecord, INDEX_PREFIX, parseIndexKey } from '../../domain/deploy/run.js'
 import { AT_ONCE, type Clock, type Compute, type ObjectStore, type RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
+import { readRecord } from './deployRecord.js'
+import { heartbeatAt } from './machineGate.js'
+import { readRole } from './picture.js'
 
-/** Null where the host never wrote one, or wrote something else. */
-export async function readHeartbeat(store: ObjectStore, key: string): Promise<Heartbeat | null> {
-  const object = await store.get(key)
-  const parsed = heartbeatSchema.safeParse(object && parseJson(object.text))
-  return parsed.success ? parsed.data : null
-}
-
-/** The heartbeats of these hosts, by id. One listing says which there are. */
+/** The heartbeats of these machines, by EC2 instance id. One listing says which there are. */
 export async function readHeartbeats(
   store: ObjectStore,
   hosts: Promise<readonly Host[]> | readonly Host[],
 ): Promise<Map<string, Heartbeat>> {
   const [listed, present] = await Promise.all([store.list(HEARTBEAT_PREFIX), hosts])
   const there = new Set(listed.map(({ key }) => key))
-  const ids = [...new Set(present.map((host) => host.id))].filter((id) => ID_PATTERN.test(id))
-  const read = async (id: string) => {
-    const key = heartbeatKey(id)
-    const heartbeat = there.has(key) ? await readHeartbeat(store, key) : null
-    return heartbeat ? [[id, heartbeat] as const] : []
+  const machines = present.filter(({ id }) => ID_PATTERN.test(id))
+  const read = async ({ id, instanceId }: Host) => {
+    const key = heartbeatKey(id, instanceId)
+    const heartbeat = there.has(key) ? await heartbeatAt(store, key) : null
+    return heartbeat ? [[instanceId, heartbeat] as const] : []
   }
-  return new Map((await pMap(ids, read, { concurrency: AT_ONCE })).flat())
+  return new Map((await pMap(machines, read, { concurrency: AT_ONCE })).flat())
+}
+
+/** Who may act, of every id that has more than one machine. */
+async function readRoles(store: ObjectStore, hosts: readonly Host[]): Promise<Map<string, ActiveMachine>> {
+  const live = hosts.filter(({ id, state }) => ID_PATTERN.test(id) && state !== 'shutting-down').map(({ id }) => id)
+  const double = [...new Set(live.filter((id, index) => live.indexOf(id) !== index))]
+  const roles = await pMap(double, async (id) => [id, (await readRole(store, id)).active] as const, {
+    concurrency: AT_ONCE,
+  })
+  return new Map(roles.flatMap(([id, active]) => (active ? [[id, active]] : [])))
+}
+
+/** The newest deploys: the one that is under way is among them. */
+const RECENT_DEPLOYS = 3
+
+async function deployUnderWay(store: ObjectStore, now: Date): Promise<Fleet['deploying']> {
+  const newest = await store.list(INDEX_PREFIX, { atMost: RECENT_DEPLOYS })
+  const ids = newest.flatMap(({ key }) => parseIndexKey(key)?.requestId ?? [])
+  const records = await pMap(ids, (requestId) => readRecord(store, requestId))
+  const running = records.find((record) => record !== null && deployOfRecord(record, now).status === 'running')
+  return running ? { requestId: running.requestId, target: running.target } : null
 }
 
 /** Desired beside actual, the same for the Control API and for CI. `store` is null where no bucket is configured: health is then unknown. */
 export async function fleetStatus(ports: {
   registry: RegistrySource
-  compute: Compute
+  compute: Pick<Compute, 'describeHosts' | 'fleetImages'>
   store: ObjectStore | null
   clock: Clock
 }): Promise<Fleet> {
   const { compute, store, clock } = ports
   const describing = compute.describeHosts()
-  const [registry, hosts, latestImage, heartbeats] = await Promise.all([
+  const [registry, hosts, images, heartbeats, active, deploying] = await Promise.all([
     readRegistry(ports.registry),
     describing,
-    compute.latestImage(),
+    compute.fleetImages(),
     store && readHeartbeats(store, describing),
+    store && describing.then((hosts) => readRoles(store, hosts)),
+    store && deployUnderWay(store, clock.now()),
   ])
-  return describeFleet({ registry, hosts, latestImage, heartbeats, now: clock.now() })
+  return describeFleet({
+    registry,
+    hosts,
+    images,
+    heartbeats,
+    active: active ?? new Map(),
+    deploying,
+    now: clock.now(),
+  })
 }

@@ -4,6 +4,7 @@ import { isOver, withoutSteps } from '../../domain/deploy/run.js'
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
 import { isOutage, poll } from '../poll.js'
 import type { Clock, Progress } from '../ports.js'
+import { HostList } from './hostSteps.js'
 
 /** A maintainer on a plane pays by the byte; a deploy takes minutes. */
 const LONGEST_POLL_MS = 5_000
@@ -20,7 +21,7 @@ export interface FollowOptions {
 const STEP_MARKS: Record<string, string> = { success: '✔', failure: '✖', cancelled: '■', skipped: '-' }
 
 /**
- * Asks until the deploy is over and tells each step as it ends. The verdict is the run's own outcome. A service that
+ * Asks until the deploy is over, and shows each step of the run as it ends and the hosts with their steps. The verdict is the run's own outcome. A service that
  * can't be reached is asked again for some minutes: losing sight of a deploy does not end it.
  * @throws ClawctlError TIMED_OUT, UPSTREAM, CANCELLED, or what is wrong with the request itself; the deploy as it was
  * last seen is in `partial.deploy`
@@ -47,11 +48,13 @@ export async function followDeploy(
   }
   const goesOn = `The deploy goes on by itself: \`clawctl fleet follow ${requestId}\` follows it again.`
   const ended = (error: ClawctlError) => withPartial(error, last ? { deploy: withoutSteps(last) } : {}, goesOn)
+  const shown = new HostList(progress)
   const limits = { clock, timeoutMs, longestMs: LONGEST_POLL_MS, outageMs: LONGEST_OUTAGE_MS, isPassing }
   try {
     const result = await poll<DeployDetail>(limits, async () => {
       last = await ports.ask()
       tellNews(last, tell)
+      await shown.update(last.hosts)
       return isOver(last) ? { done: last } : { wait: `it was ${last.status}.` }
     })
     if ('done' in result) return result.done
@@ -62,6 +65,8 @@ export async function followDeploy(
     if (known.code === 'CANCELLED') throw ended(new ClawctlError('CANCELLED', 'You stopped following the deploy.'))
     if (isOutage(known)) throw ended(known)
     throw known
+  } finally {
+    await shown.close()
   }
 }
 
@@ -81,8 +86,5 @@ function tellNews(deploy: DeployDetail, tell: (text: string) => void): void {
   }
   for (const step of deploy.steps) {
     if (step.status === 'completed') tell(`${STEP_MARKS[step.conclusion ?? ''] ?? '?'} ${step.job}: ${step.name}`)
-  }
-  for (const host of deploy.hosts) {
-    if (host.outcome !== 'pending') tell(`${host.id}: ${host.outcome}`)
   }
 }

@@ -1,4 +1,5 @@
 import { type Deploy, REQUEST_ID_PATTERN } from '../../domain/contract/index.js'
+import { HISTORY_LOOKBACK } from '../../domain/deploy/run.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { nearest } from '../../domain/nearest.js'
 import { successOrThrow } from './followDeploy.js'
@@ -6,8 +7,6 @@ import type { Plane } from './plane.js'
 
 /** For somebody who follows what was asked a moment ago; a mistyped id is not answered much later for it. */
 const LISTED_WITHIN_MS = 3_000
-/** As far as the Control API goes back. */
-const LOOKBACK = 100
 
 /**
  * Follows a deploy that was asked for before, by its request id or its run's id, and ends as it ends.
@@ -23,7 +22,7 @@ export async function followRequest(
     return successOrThrow(await plane.follow({ requestId, timeoutMs, listedWithinMs: LISTED_WITHIN_MS }))
   } catch (error) {
     if (!(error instanceof ClawctlError) || error.code !== 'NOT_FOUND') throw error
-    const deploys = await plane.deploys(LOOKBACK).catch(() => [])
+    const deploys = await plane.deploys(HISTORY_LOOKBACK).catch(() => [])
     throw unknown(requestId, meant(requestId, deploys))
   }
 }

@@ -1,4 +1,4 @@
-import type { Deploy, DeployDetail, DeployRequest, Fleet } from '../../domain/contract/index.js'
+import type { Deploy, DeployDetail, Fleet, HostView, Order } from '../../domain/contract/index.js'
 import type { FollowOptions } from './followDeploy.js'
 
 export interface DeployOptions {
@@ -17,11 +17,13 @@ export interface DeployOptions {
 /** Where a command runs: through the Control API (agents, laptops) or with AWS and OpenTofu (CI). The commands are the same. */
 export interface Plane {
   fleet(): Promise<Fleet>
+  /** One instance with everything that is known of it. @throws ClawctlError UNKNOWN_TARGET */
+  host(id: string): Promise<HostView>
   /**
    * Resolves when the deploy is queued (Control API), or over and well (direct plane, or with `wait`).
    * Rejects with the code of the outcome otherwise; the deploy so far is in the error's `partial.deploy`.
    */
-  deploy(request: DeployRequest & { requestId: string }, options: DeployOptions): Promise<Deploy>
+  deploy(order: Order, options: DeployOptions): Promise<Deploy>
   /** Newest first. */
   deploys(limit: number): Promise<Deploy[]>
   /** Resolves when the deploy is over, however it ended. */

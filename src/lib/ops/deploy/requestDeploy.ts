@@ -1,9 +1,4 @@
-import {
-  type Deploy,
-  type DeployRequest,
-  REQUEST_ID_PATTERN,
-  REQUESTED_BY_PATTERN,
-} from '../../domain/contract/index.js'
+import type { Deploy, Order } from '../../domain/contract/index.js'
 import { decideDeploy } from '../../domain/deploy/policy.js'
 import { ClawctlError } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry/registry.js'
@@ -25,14 +20,7 @@ const HEALTH_TIMEOUT_MS = 15 * 60_000
  * the plane otherwise, which decides again.
  */
 export async function requestDeploy(
-  asked: {
-    target: string
-    requestId: string
-    amiOverride: string | undefined
-    requestedBy: string | undefined
-    caller: string | null
-    retire?: boolean
-  },
+  order: Order,
   options: AskedOptions,
   ports: {
     mode: 'agent' | 'ci'
@@ -43,33 +31,10 @@ export async function requestDeploy(
   },
 ): Promise<Deploy> {
   if (ports.mode !== 'ci') refuseCiOptions(options)
-  const requestedBy = asked.requestedBy?.trim() || undefined
-  if (requestedBy !== undefined && !REQUESTED_BY_PATTERN.test(requestedBy)) {
-    throw new ClawctlError(
-      'INVALID_REQUEST',
-      'The name of the person who asked must be one line of at most 64 characters.',
-      {
-        hint: 'Shorten the value of --requested-by.',
-      },
-    )
-  }
-  if (!REQUEST_ID_PATTERN.test(asked.requestId)) {
-    throw new ClawctlError('INVALID_REQUEST', 'A request id has 8 to 64 letters, digits and hyphens.', {
-      hint: 'Leave --request-id out to get one made.',
-    })
-  }
-  const request: DeployRequest & { requestId: string } = {
-    target: asked.target,
-    requestId: asked.requestId,
-    ...(asked.amiOverride ? { amiOverride: asked.amiOverride } : {}),
-    ...(asked.caller ? { caller: asked.caller } : {}),
-    ...(requestedBy ? { requestedBy } : {}),
-    ...(asked.retire ? { retire: true } : {}),
-  }
-  const verdict = decideDeploy({ ...request, registry: ports.registry })
+  const verdict = decideDeploy({ ...order, registry: ports.registry })
   if (!verdict.allowed && !ports.inRun) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
   const plane = await ports.plane()
-  return plane.deploy(request, {
+  return plane.deploy(order, {
     ...options,
     onFailure: options.onFailure ?? 'rollback',
     healthTimeoutMs: options.healthTimeoutMs ?? HEALTH_TIMEOUT_MS,

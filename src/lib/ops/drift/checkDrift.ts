@@ -1,7 +1,8 @@
 import { type DeployRecord, deployRecordSchema } from '../../domain/contract/index.js'
+import { NO_ADOPTION } from '../../domain/deploy/expectation.js'
 import { plannedChanges } from '../../domain/deploy/planGuard.js'
 import { RECORD_PREFIX } from '../../domain/deploy/run.js'
-import { hostsInState, prefixesInState } from '../../domain/deploy/tofuState.js'
+import { machinesInState, planInputs } from '../../domain/deploy/slots.js'
 import {
   type Difference,
   DRIFT_LABEL,
@@ -38,15 +39,16 @@ export async function checkDrift(ports: DriftPorts): Promise<Drift> {
     const registry = await readRegistry(ports.registry)
     const [hosts, records] = await Promise.all([compute.describeHosts(), newestRecords(ports.store)])
     await tofu.init()
-    const resources = await tofu.state()
-    const state = hostsInState(resources)
-    const prefixes = prefixesInState(resources)
-    for (const { id } of registry) prefixes.delete(id)
+    const state = machinesInState(await tofu.state())
+    const inputs = planInputs(state, new Set(), { kind: 'none' })
+    // A changed prefix is a difference: only what the registry does not know keeps its own.
+    for (const { id } of registry) delete inputs.kept[id]
     const plan = await tofu.plan({
       file: ports.planFile,
       ami: hosts[0]?.ami ?? NO_AMI,
-      instances: [...state.keys()].sort(),
-      kept: Object.fromEntries(prefixes),
+      ...inputs,
+      requestId: null,
+      adopt: NO_ADOPTION,
       replace: null,
       readOnly: true,
     })

@@ -2,10 +2,11 @@ import ms from 'ms'
 import { namesSecret } from '../../domain/bundles/manifest.js'
 import { CONTROL_TOKEN } from '../../domain/bundles/secrets.js'
 import type { Check } from '../../domain/contract/index.js'
-import { DEPLOY_INPUTS, declaredInputs } from '../../domain/deploy/dispatchInputs.js'
 import { fleetStatus } from '../../domain/deploy/fleet.js'
+import { latestOf } from '../../domain/deploy/image.js'
 import { asClawctlError, CODES } from '../../domain/errors.js'
 import { count } from '../../domain/preflight/local.js'
+import { missingInputs } from '../../domain/preflight/workflowInputs.js'
 import { inspectBundles } from '../bundles/checkBundles.js'
 import { readHeartbeats } from '../deploy/fleetStatus.js'
 import { readRegistry } from '../registry/readRegistry.js'
@@ -53,8 +54,13 @@ export async function serverPreflight(ports: ServerPreflightPorts): Promise<Chec
       pass(`${count((await once.hosts()).length, 'host')} of the fleet.`),
     ),
     check('latest-ami', 'There is an image to deploy', async () => {
-      const image = await once.latestImage()
+      const image = latestOf(await once.images())
       if (!image) return fail('No available AMI is tagged clawdinator=true.', 'Build and import an image.')
+      if (image.failedIn) {
+        const good = latestOf(await once.images(), { good: true })
+        const back = good ? ` The last good one is ${good.id}.` : ''
+        return fail(`${image.id} (${image.name}) failed in the deploy ${image.failedIn}.${back}`, 'Build a new image.')
+      }
       const age = ports.clock.now().getTime() - Date.parse(image.createdAt)
       return pass(`${image.id} (${image.name})${age >= 0 ? `, ${ms(age, { long: true })} old` : ''}.`)
     }),
@@ -79,7 +85,7 @@ function shared(ports: ServerPreflightPorts) {
     repository: memo(() => ports.github.repository()),
     registry,
     hosts: memo(() => ports.compute.describeHosts()),
-    latestImage: memo(() => ports.compute.latestImage()),
+    images: memo(() => ports.compute.fleetImages()),
     bundles: memo(async () => (ports.store ? inspectBundles(ports.store, await registry()) : null)),
   }
 }
@@ -136,11 +142,10 @@ async function workflow({ github }: ServerPreflightPorts): Promise<Finding> {
   const { file, ref, state, text } = found
   if (state !== 'active') return fail(`${file} is ${state}.`, `gh workflow enable ${file}`)
   if (text === null) return fail(`There is no ${file} on ${ref}.`, 'Check GITHUB_REF.')
-  const inputs = declaredInputs(text)
-  if (inputs === null)
+  const missing = missingInputs(text)
+  if (missing === null)
     return skip(`${file} is active; its inputs could not be read.`, 'Write them one below the other.')
-  const missing = DEPLOY_INPUTS.filter((name) => !inputs.includes(name))
-  if (missing.length === 0) return pass(`${file} on ${ref} is active and has its ${DEPLOY_INPUTS.length} inputs.`)
+  if (missing.length === 0) return pass(`${file} on ${ref} is active and has every input of a deploy.`)
   return fail(`${file} on ${ref} lacks ${missing.join(', ')}.`, `Bring ${file} and the Control API to one version.`)
 }
 
@@ -169,9 +174,9 @@ async function tokenInBundles(once: Shared): Promise<Finding> {
 }
 
 async function fleet({ store, clock }: ServerPreflightPorts, once: Shared): Promise<Finding> {
-  const [registry, hosts, latestImage] = await Promise.all([once.registry(), once.hosts(), once.latestImage()])
+  const [registry, hosts, images] = await Promise.all([once.registry(), once.hosts(), once.images()])
   const heartbeats = store && (await readHeartbeats(store, hosts))
-  const { instances } = fleetStatus({ registry, hosts, latestImage, heartbeats, now: clock.now() })
+  const { instances } = fleetStatus({ registry, hosts, images, heartbeats, now: clock.now() })
   const told = (what: string, ids: readonly { id: string }[]) => {
     const named = ids.slice(0, MOST_NAMED).map(({ id }) => id)
     const more = ids.length > MOST_NAMED ? ` and ${ids.length - MOST_NAMED} more` : ''

@@ -1,4 +1,5 @@
 import type { Deploy, DeployStatus } from '../../../domain/contract/index.js'
+import { STEP_TITLES } from '../../../domain/deploy/rollout.js'
 import { isOver } from '../../../domain/deploy/run.js'
 import { age, type painter, table } from '../../text.js'
 import { fitChat } from './fleet.js'
@@ -11,6 +12,7 @@ const STATUS_STYLE: Record<DeployStatus, Parameters<Paint>[0]> = {
   planned: 'cyan',
   succeeded: 'green',
   failed: 'red',
+  kept: 'red',
   'rolled-back': 'red',
   cancelled: 'dim',
   'timed-out': 'red',
@@ -39,6 +41,8 @@ export function renderDeploy(deploy: Deploy, paint: Paint): string {
     lines.push(
       `  ${host.id}: ${host.outcome}${host.ami ? `, ${host.ami}${from}` : ''}${host.instanceId ? `, ${host.instanceId}` : ''}`,
     )
+    if (host.step) lines.push(`    ${STEP_TITLES[host.step.name]}${host.step.clause ? `: ${host.step.clause}` : ''}`)
+    if (host.reason && host.reason !== deploy.error?.message) lines.push(`    ${host.reason}`)
   }
   if (deploy.waitsFor) {
     const place = deploy.queuePosition === null ? '' : `, number ${deploy.queuePosition} in the queue`
@@ -83,6 +87,7 @@ export function renderDeploysForChat(deploys: readonly Deploy[], now: Date): str
 
 /** Codes that say no more than the status does. */
 const OUTCOME_CODES: Partial<Record<DeployStatus, string>> = {
+  kept: 'KEPT',
   'rolled-back': 'ROLLED_BACK',
   cancelled: 'CANCELLED',
   'timed-out': 'TIMED_OUT',

@@ -11,8 +11,8 @@ const STATE_STYLE: Record<FleetInstance['state'], Parameters<Paint>[0]> = {
   missing: 'red',
   orphan: 'magenta',
 }
-const HEALTH_STYLE = { healthy: 'green', unhealthy: 'red', unknown: 'dim' } as const
-const AMI_STYLE = { latest: 'green', stale: 'yellow', unknown: 'dim' } as const
+export const HEALTH_STYLE = { healthy: 'green', unhealthy: 'red', unknown: 'dim' } as const
+const AMI_STYLE = { latest: 'green', stale: 'yellow', failed: 'red', unknown: 'dim' } as const
 
 /** `fleet status` for people. */
 export function renderFleet(fleet: Fleet, now: Date, paint: Paint): string {
@@ -28,13 +28,32 @@ export function renderFleet(fleet: Fleet, now: Date, paint: Paint): string {
     i.revision?.slice(0, 12) ?? '-',
   ])
   const latest = fleet.latestAmi
+  const failed = fleet.failedAmi
   return [
     table(['INSTANCE', 'STATE', 'HEALTH', 'AMI', '', 'TYPE', 'ADDRESS', 'AGE', 'REVISION'], rows),
     '',
+    ...withBlankLine(fleet.instances.flatMap(remarks)),
     latest
       ? `Latest AMI: ${latest.id} (${latest.name}, ${age(latest.createdAt, now)} old)`
       : 'Latest AMI: none is tagged clawdinator=true',
+    ...(failed ? [`Newer AMI:  ${failed.id} (${failed.name}) failed in the deploy ${failed.requestId}`] : []),
+    ...(fleet.deploying
+      ? [`Deploy:     of ${fleet.deploying.target} is under way (${fleet.deploying.requestId})`]
+      : []),
   ].join('\n')
+}
+
+const withBlankLine = (lines: readonly string[]) => (lines.length > 0 ? [...lines, ''] : [])
+
+/** Why a host is not well, and what stands beside it. */
+function remarks({ id, state, health, reason, beside }: FleetInstance): string[] {
+  const isNews = reason && health !== 'healthy' && state !== 'missing'
+  return [
+    ...(isNews ? [`${id}: ${reason}`] : []),
+    ...(beside
+      ? [`${id}: ${beside.role} ${beside.instanceId} on ${beside.ami}, ${beside.health}: ${beside.reason}`]
+      : []),
+  ]
 }
 
 /** Discord takes 2,000 characters a message, the least of the chats in use. */
@@ -45,12 +64,19 @@ export function renderFleetForChat(fleet: Fleet, now: Date): string {
   const lines = fleet.instances.map((i) => {
     if (i.state === 'missing') return `${i.id}: missing`
     const ami = i.amiStatus === 'unknown' ? '' : `, ${i.amiStatus} AMI ${i.ami}`
-    return `${i.id}: ${i.state}, ${i.health}${ami}, up ${age(i.launchedAt, now)}`
+    const why = i.reason && i.health !== 'healthy' ? ` (${i.reason})` : ''
+    const beside = i.beside ? `; ${i.beside.role} ${i.beside.health}: ${i.beside.reason}` : ''
+    return `${i.id}: ${i.state}, ${i.health}${why}${ami}, up ${age(i.launchedAt, now)}${beside}`
   })
   const last = fleet.latestAmi
     ? `latest AMI: ${fleet.latestAmi.id} (${age(fleet.latestAmi.createdAt, now)} old)`
     : 'no latest AMI'
-  return fitChat([...lines, last])
+  const { failedAmi: failed, deploying } = fleet
+  const more = [
+    ...(failed ? [`newer AMI ${failed.id} failed in ${failed.requestId}`] : []),
+    ...(deploying ? [`a deploy of ${deploying.target} is under way (${deploying.requestId})`] : []),
+  ]
+  return fitChat([...lines, last, ...more])
 }
 
 /** Whole lines only; what was left out is counted. */

@@ -1,5 +1,13 @@
-/** The deploy workflow's inputs, as the Control API sends them. */
-export const DEPLOY_INPUTS = ['target', 'ami_override', 'request_id', 'requested_by', 'caller', 'retire'] as const
+import { ORDER_INPUTS } from '../contract/order.js'
+
+/**
+ * What a deploy workflow lacks to take every order.
+ * @returns null where its inputs can't be read
+ */
+export function missingInputs(workflow: string): string[] | null {
+  const declared = declaredInputs(workflow)
+  return declared && Object.values(ORDER_INPUTS).flatMap(({ input }) => (declared.includes(input) ? [] : [input]))
+}
 
 /**
  * The inputs that a workflow file declares under `workflow_dispatch`, read by indentation; null where the file is

@@ -1,0 +1,56 @@
+import type { MintPorts } from '../../ops/github/ports.js'
+import { systemClock } from '../clock.js'
+import { writeEnvFile } from '../envFile.js'
+import type { Env } from '../settings.js'
+import { createGithubApp } from './app.js'
+import { type AppFlags, githubAppSettings, hasGithubApp } from './appSettings.js'
+import type { GithubCredential } from './client.js'
+
+/**
+ * Who GitHub is asked as: GITHUB_TOKEN, else the GitHub App. A job that mints tokens for others has both.
+ * @param options.token the token, where it is used. @throws ClawctlError NOT_CONFIGURED where there is neither
+ */
+export function githubCredential(
+  env: Env,
+  options: {
+    repo: string
+    permissions: Readonly<Record<string, string>>
+    userAgent: string
+    token(): string
+  },
+): GithubCredential {
+  const { repo, permissions, userAgent } = options
+  if (env.GITHUB_TOKEN || !hasGithubApp(env)) {
+    const token = options.token()
+    return { token: async () => token }
+  }
+  const app = githubAppSettings(env)
+  return createGithubApp({ ...app, repositories: [repo], permissions, clock: systemClock(), userAgent })
+}
+
+/** What mints a token of the GitHub App for others. @throws ClawctlError NOT_CONFIGURED */
+export function createMint(
+  env: Env,
+  options: AppFlags & {
+    repositories: readonly string[] | undefined
+    permissions: Readonly<Record<string, string>> | undefined
+    userAgent: string
+  },
+): MintPorts {
+  const { repositories, permissions, userAgent } = options
+  const credential = createGithubApp({
+    ...githubAppSettings(env, options),
+    ...(repositories ? { repositories } : {}),
+    ...(permissions ? { permissions } : {}),
+    clock: systemClock(),
+    userAgent,
+  })
+  return {
+    mint: () => credential.app.minted(),
+    writeEnvFile,
+    mask(secret) {
+      // The runner reads commands from both streams; stdout may be somebody's variable.
+      if (env.GITHUB_ACTIONS === 'true') process.stderr.write(`::add-mask::${secret}\n`)
+    },
+  }
+}

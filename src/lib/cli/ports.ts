@@ -1,0 +1,97 @@
+import type { Registry } from '../domain/registry/registry.js'
+import type {
+  AgeKeys,
+  BundleDownloads,
+  BundleStore,
+  Identities,
+  SecretsFolder,
+  SeedInspector,
+  Seeds,
+} from '../ops/bundles/ports.js'
+import type { Plane } from '../ops/deploy/plane.js'
+import type { Machines as FleetMachines } from '../ops/deploy/ports.js'
+import type { Issues } from '../ops/drift/ports.js'
+import type { MintPorts } from '../ops/github/ports.js'
+import type { BuildPorts } from '../ops/images/buildImage.js'
+import type { Machines } from '../ops/images/catalog.js'
+import type { ImagePorts } from '../ops/images/ports.js'
+import type { SmokePorts } from '../ops/images/smokeImage.js'
+import type { Clock, Compute, JobReport, ObjectStore, Progress, RegistrySource, Runs, Tofu } from '../ops/ports.js'
+import type { GithubInspection } from '../ops/preflight/ports.js'
+import type { PreflightPorts } from '../ops/preflight/preflight.js'
+import type { Checkout, Repository } from '../ops/registry/ports.js'
+import type { StepPorts } from '../ops/registry/stepFacts.js'
+
+/** Everything that a command may pick from its context, by the names that the ops use. */
+export interface Ports {
+  clock: Clock
+  /** Goes on after an interruption, for what has to be cleaned up. */
+  tidyClock: Clock
+  progress: Progress
+  /** Aborted when the process is being stopped. */
+  stop: AbortSignal
+  report: JobReport
+  /** A fresh path for a saved plan. */
+  planFile(name: string): string
+
+  registry: RegistrySource
+  checkout: Checkout
+  /** The checkout's registry for an early refusal; undefined where it can't be read. */
+  localRegistry: Registry | undefined
+
+  /** @throws ClawctlError ON_AGENT_HOST, NOT_CONFIGURED */
+  plane: Plane
+  compute: Compute
+  fleetMachines: FleetMachines
+  store: ObjectStore
+  tofu: Tofu
+
+  /** The deploy workflow's runs, and its repository, as CI sees them. */
+  github: Runs & { registry: RegistrySource; inspection: GithubInspection }
+  issues: Issues
+  /** The repository on GitHub and the branch to merge into. */
+  pullRequests: { repository: Repository; base: string | null }
+  mint: MintPorts
+
+  bundles: BundleStore & BundleDownloads
+  secrets: SecretsFolder
+  /** Null where no secrets directory is named. */
+  secretsIfNamed: SecretsFolder | null
+  identities: Identities
+  keys: AgeKeys
+  seeds: Seeds
+  inspector: SeedInspector
+
+  /** What `registry add` looks up about what remains to be done. */
+  steps: StepPorts
+  flight: PreflightPorts
+
+  nix: BuildPorts['nix']
+  output: BuildPorts['output']
+  files: ImagePorts['files']
+  digests: ImagePorts['digests']
+  objects: ImagePorts['objects']
+  snapshots: ImagePorts['snapshots']
+  images: ImagePorts['images']
+  journal: ImagePorts['journal']
+  scans: ImagePorts['scans']
+  machines: Machines
+  smokeMachines: SmokePorts['machines']
+}
+
+/** Of the commands that make images. */
+export const IMAGE_PORTS = [
+  'files',
+  'digests',
+  'objects',
+  'snapshots',
+  'images',
+  'journal',
+  'scans',
+  'clock',
+  'progress',
+  'report',
+  'stop',
+] as const
+/** Of the commands that list and remove them. */
+export const CATALOG_PORTS = ['images', 'snapshots', 'objects', 'machines', 'clock', 'progress'] as const

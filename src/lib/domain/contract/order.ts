@@ -1,0 +1,135 @@
+import * as z from 'zod/mini'
+import { ClawctlError } from '../errors.js'
+import { ID_PATTERN, REQUEST_ID_PATTERN, REQUESTED_BY_PATTERN } from './patterns.js'
+
+/** How a host is replaced: by a successor that takes over, or by destroying it first. */
+export const STRATEGIES = ['handover', 'replace'] as const
+
+export const instanceIdSchema = z
+  .string('must be text')
+  .check(z.regex(ID_PATTERN, 'must be an instance id such as clawdinator-1'))
+
+/**
+ * What somebody asks of a deploy: the body of `POST /v1/deploys`, and the one form in which an order travels through
+ * the code. What was not given is absent. Every other form of it is made and read in this file.
+ */
+export const orderSchema = z.strictObject({
+  target: z.string('must be text').check(z.maxLength(128, 'is too long')),
+  amiOverride: z.optional(z.string('must be text').check(z.maxLength(64, 'is too long'))),
+  caller: z.optional(instanceIdSchema),
+  requestedBy: z.optional(
+    z
+      .string('must be text')
+      .check(z.trim(), z.regex(REQUESTED_BY_PATTERN, 'must be a name: one line of at most 64 characters')),
+  ),
+  requestId: z.optional(
+    z.string('must be text').check(z.regex(REQUEST_ID_PATTERN, 'must have 8 to 64 letters, digits and hyphens')),
+  ),
+  /** Destroy the target, which has left the registry, instead of deploying it. */
+  retire: z.optional(z.boolean('must be true or false')),
+  /** Absent: what the repository has as its default. */
+  strategy: z.optional(z.enum(STRATEGIES, `must be ${STRATEGIES.join(' or ')}`)),
+})
+export type OrderRequest = z.infer<typeof orderSchema>
+export type Order = OrderRequest & { requestId: string }
+
+type Fields = { [Field in keyof Order]?: Order[Field] | null | undefined }
+
+/** Leaves out what is null, empty, false or not a field of an order. */
+function orderWith(fields: Fields & Pick<Order, 'target' | 'requestId'>): Order {
+  const given = FIELDS.flatMap((name) => (fields[name] ? [[name, fields[name]]] : []))
+  return { ...Object.fromEntries(given), target: fields.target, requestId: fields.requestId }
+}
+
+/** Each field's input of the deploy workflow, and the variable that its step gives the value to the command in. */
+export const ORDER_INPUTS = {
+  target: { input: 'target', variable: 'TARGET' },
+  amiOverride: { input: 'ami_override', variable: 'CLAWCTL_AMI' },
+  requestId: { input: 'request_id', variable: 'CLAWCTL_REQUEST_ID' },
+  requestedBy: { input: 'requested_by', variable: 'CLAWCTL_REQUESTED_BY' },
+  caller: { input: 'caller', variable: 'CLAWDINATOR_INSTANCE_NAME' },
+  retire: { input: 'retire', variable: 'CLAWCTL_RETIRE' },
+  strategy: { input: 'strategy', variable: 'CLAWCTL_STRATEGY' },
+} as const satisfies { [Field in keyof Required<Order>]: { input: string; variable: string } }
+const FIELDS = Object.keys(ORDER_INPUTS) as (keyof Order)[]
+
+/** The inputs of the workflow's dispatch, which are text. */
+export function inputsOf(order: Order): Record<string, string> {
+  const given = FIELDS.flatMap((name) => (order[name] ? [[ORDER_INPUTS[name].input, String(order[name])]] : []))
+  return Object.fromEntries(given)
+}
+
+/**
+ * GitHub's API does not give back a run's inputs, so the run-name carries them; `.github/workflows/fleet-deploy.yml`
+ * writes the same form with `format()`, and a test compares both. What a person may choose freely comes last.
+ */
+const TITLE =
+  /^fleet (?<verb>deploy|retire) (?<target>\S+)(?: on (?<amiOverride>\S+))?(?: using (?<strategy>handover|replace))? \[(?<requestId>[^\]\s]+)\](?: via (?<caller>\S+))?(?: by (?<requestedBy>.+))?$/u
+
+export function formatRunTitle(order: Order): string {
+  const part = (word: string, value: string | undefined) => (value ? ` ${word} ${value}` : '')
+  const what = `${order.retire ? 'retire' : 'deploy'} ${order.target}`
+  const how = part('on', order.amiOverride) + part('using', order.strategy)
+  return `fleet ${what}${how} [${order.requestId}]${part('via', order.caller)}${part('by', order.requestedBy)}`
+}
+
+/** Null for a run that was not named by this workflow (an older one, say). */
+export function parseRunTitle(title: string): Order | null {
+  const { verb, ...fields } = TITLE.exec(title)?.groups ?? {}
+  return verb === undefined ? null : orderWith({ ...(fields as unknown as Order), retire: verb === 'retire' })
+}
+
+/** An order in a deploy's record and in every answer: the newer fields are there only where they were given. */
+export const storedOrderShape = {
+  requestId: z.string(),
+  target: z.string(),
+  amiOverride: z.nullable(z.string()),
+  caller: z.nullable(z.string()),
+  requestedBy: z.nullable(z.string()),
+  /** Present and true where the target is destroyed instead of deployed. */
+  retire: z.optional(z.boolean()),
+  strategy: z.optional(z.enum(STRATEGIES)),
+}
+const storedOrderSchema = z.object(storedOrderShape)
+export type StoredOrder = z.infer<typeof storedOrderSchema>
+
+export function storeOrder(order: Order): StoredOrder {
+  const { requestId, target, amiOverride = null, caller = null, requestedBy = null, ...given } = orderWith(order)
+  return { requestId, target, amiOverride, caller, requestedBy, ...given }
+}
+
+/** @param stored a deploy or its record */
+export const orderOf = (stored: StoredOrder): Order => orderWith(stored)
+
+/** The options of `fleet deploy` that are part of the order. */
+export interface OrderFlags {
+  ami?: string | undefined
+  'requested-by'?: string | undefined
+  'request-id'?: string | undefined
+  retire?: boolean
+  strategy?: Order['strategy']
+}
+
+/**
+ * @param around the instance that asks, where one does, and an id for a request that has none
+ * @throws ClawctlError INVALID_REQUEST
+ */
+export function orderOfFlags(
+  target: string,
+  flags: OrderFlags,
+  around: { caller: string | null; requestId: string },
+): Order {
+  const requestedBy = flags['requested-by']?.trim()
+  if (requestedBy && !REQUESTED_BY_PATTERN.test(requestedBy)) {
+    const message = 'The name of the person who asked must be one line of at most 64 characters.'
+    throw new ClawctlError('INVALID_REQUEST', message, { hint: 'Shorten the value of --requested-by.' })
+  }
+  const requestId = flags['request-id'] || around.requestId
+  if (!REQUEST_ID_PATTERN.test(requestId)) {
+    throw new ClawctlError('INVALID_REQUEST', 'A request id has 8 to 64 letters, digits and hyphens.', {
+      hint: 'Leave --request-id out to get one made.',
+    })
+  }
+  const { ami: amiOverride, retire, strategy } = flags
+  return orderWith({ target, requestId, requestedBy, amiOverride, caller: around.caller, retire, strategy })
+}

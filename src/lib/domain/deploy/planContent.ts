@@ -1,0 +1,174 @@
+import * as z from 'zod/mini'
+import { parseJson } from '../json.js'
+import type { Expectation } from './expectation.js'
+import type { Plan, ResourceChange } from './planGuard.js'
+import { INSTANCE_TYPE } from './slots.js'
+
+export interface Offence {
+  address: string
+  /** The end of "the plan would". */
+  says: string
+}
+
+const lenient = <T extends z.ZodMiniType>(schema: T) => z.catch(z.nullish(schema), null)
+const moduleSchema: z.ZodMiniType<Module> = z.object({
+  resources: z.optional(
+    z.array(
+      z.object({
+        address: z.string(),
+        provisioners: z.optional(z.array(z.unknown())),
+        expressions: z.optional(z.record(z.string(), z.unknown())),
+      }),
+    ),
+  ),
+  get module_calls() {
+    return z.optional(z.record(z.string(), z.object({ module: z.optional(moduleSchema) })))
+  },
+})
+interface Module {
+  resources?: { address: string; provisioners?: unknown[]; expressions?: Record<string, unknown> }[]
+  module_calls?: Record<string, { module?: Module }>
+}
+const configurationSchema = z.object({ root_module: z.optional(moduleSchema) })
+
+/** What a plan brings along that no address shows: programs that would run, doors that would open, rights that would grow. */
+export function contentOffences(plan: Plan, expected: Expectation): Offence[] {
+  return [
+    ...provisioners(plan.configuration),
+    ...(plan.resource_changes ?? []).flatMap((change) => within(change, plan, expected)),
+  ]
+}
+
+function provisioners(configuration: unknown): Offence[] {
+  if (configuration === undefined) return []
+  const parsed = configurationSchema.safeParse(configuration)
+  if (!parsed.success)
+    return [{ address: 'configuration', says: 'run what its configuration holds, which has an unknown form' }]
+  const below = (module: Module | undefined, path: string): Offence[] => [
+    ...(module?.resources ?? [])
+      .filter((resource) => (resource.provisioners ?? []).length > 0)
+      .map(({ address }) => ({ address: path + address, says: `run a provisioner of ${path}${address}` })),
+    ...Object.entries(module?.module_calls ?? {}).flatMap(([name, call]) =>
+      below(call.module, `${path}module.${name}.`),
+    ),
+  ]
+  return below(parsed.data.root_module, '')
+}
+
+function within(resource: ResourceChange, plan: Plan, expected: Expectation): Offence[] {
+  const { address, type, change } = resource
+  const offence = (says: string) => [{ address, says: `${says} (${address})` }]
+  // OpenTofu takes any EC2 id that it is given, also one that the state has under another address.
+  if (type === INSTANCE_TYPE && change.importing !== undefined)
+    return wrongMachine(change.before, address).flatMap(offence)
+  if (resource.mode !== 'managed' || !change.actions.some((action) => action === 'create' || action === 'update'))
+    return []
+  const after = z.record(z.string(), z.unknown()).safeParse(change.after).data ?? {}
+  const unknown = z.record(z.string(), z.unknown()).safeParse(change.after_unknown).data ?? {}
+  if (/^aws_(?:vpc_)?security_group/.test(type)) return opensIngress(resource, after) ? offence('open ingress') : []
+  if (type === INSTANCE_TYPE) return wrongMachine(after, address).flatMap(offence)
+  if (type === 'aws_iam_role')
+    return widensTrust(change.before, after, unknown) ? offence('widen who may take a role') : []
+  if (type === 'aws_iam_role_policy') {
+    const [, id = ''] = /\["([^"]+)"\]$/.exec(address) ?? []
+    const prefixes = expected.prefixes.get(id) ?? []
+    return isOwnPolicy(after.policy, { id, prefixes, bucket: plan.variables?.bucket?.value })
+      ? []
+      : offence('widen a role policy')
+  }
+  return []
+}
+
+/** The group lets nothing in; a rule of its own kind would be a door, too. */
+function opensIngress({ type }: ResourceChange, after: Record<string, unknown>): boolean {
+  if (type !== 'aws_security_group') return /ingress/.test(type) || after.type !== 'egress'
+  const { ingress } = after
+  return !(ingress === undefined || ingress === null || (Array.isArray(ingress) && ingress.length === 0))
+}
+
+/** A machine bears the id and slot of its address: people and health look at the tags. */
+function wrongMachine(machine: unknown, address: string): string[] {
+  const tags = z.object({ tags: z.record(z.string(), z.unknown()) }).safeParse(machine).data?.tags ?? {}
+  const id = tags['clawdinator:id']
+  const slot = tags['clawdinator:slot']
+  const key = slot === 'b' ? `${String(id)}/b` : String(id)
+  return address === `${INSTANCE_TYPE}.clawdinator["${key}"]` ? [] : [`have a machine with the tags of ${key}`]
+}
+
+const trustSchema = z.object({
+  Statement: z.array(
+    z.strictObject({
+      Sid: z.optional(z.string()),
+      Effect: z.literal('Allow'),
+      Action: z.union([z.literal('sts:AssumeRole'), z.tuple([z.literal('sts:AssumeRole')])]),
+      Principal: z.strictObject({ Service: z.string().check(z.regex(/^ec2\.amazonaws\.com(?:\.cn)?$/)) }),
+      Condition: z.optional(z.unknown()),
+    }),
+  ),
+})
+const isEmptyList = (value: unknown) => value == null || (Array.isArray(value) && value.length === 0)
+
+/** EC2 alone may take it, it has no further policies, and the boundary that it had stays. */
+function widensTrust(before: unknown, after: Record<string, unknown>, unknown: Record<string, unknown>): boolean {
+  const had = z.object({ permissions_boundary: lenient(z.string()) }).safeParse(before).data?.permissions_boundary
+  if (had && after.permissions_boundary !== had) return true
+  // A role that is made has its lists computed: they are not known, and there is nothing in them.
+  const listed = ['inline_policy', 'managed_policy_arns'].filter((name) => unknown[name] !== true)
+  if (listed.some((name) => !isEmptyList(after[name]))) return true
+  return !trustSchema.safeParse(documentOf(after.assume_role_policy)).success
+}
+
+const texts = z.union([z.string(), z.array(z.string())])
+const policySchema = z.object({
+  Statement: z.array(
+    z.strictObject({
+      Sid: z.optional(z.string()),
+      Effect: z.literal('Allow'),
+      Action: texts,
+      Resource: texts,
+      Condition: z.optional(z.record(z.string(), z.record(z.string(), texts))),
+    }),
+  ),
+})
+type Statement = z.infer<typeof policySchema>['Statement'][number]
+
+const list = (value: string | string[] | undefined) => (value === undefined ? [] : [value].flat())
+
+/**
+ * Reads its own bundle and who is active, writes its own heartbeats, uses the bucket's key through S3: what the fleet
+ * stack gives, and nothing beyond.
+ */
+function isOwnPolicy(policy: unknown, own: { id: string; prefixes: readonly string[]; bucket: unknown }): boolean {
+  const parsed = policySchema.safeParse(documentOf(policy))
+  if (!parsed.success) return false
+  const bucket = typeof own.bucket === 'string' ? own.bucket : '[a-z0-9.-]+'
+  const arn = new RegExp(`^arn:aws[a-z-]*:s3:::${typeof own.bucket === 'string' ? escaped(bucket) : bucket}(/.*)?$`)
+  const readable = [...own.prefixes.map((prefix) => `/${prefix}/*`), `/active/${own.id}.json`]
+  const pathOf = (resource: string) => {
+    const match = arn.exec(resource)
+    return match ? (match[1] ?? '') : null
+  }
+  const within = (statement: Statement, paths: readonly string[]) =>
+    list(statement.Resource).every((resource) => {
+      const path = pathOf(resource)
+      return path !== null && paths.includes(path)
+    })
+  return parsed.data.Statement.every((statement) =>
+    list(statement.Action).every((action) => {
+      if (action === 's3:GetObject') return within(statement, readable)
+      if (action === 's3:PutObject') return within(statement, [`/heartbeats/${own.id}/*`])
+      if (action === 's3:ListBucket') {
+        const listed = list(
+          statement.Condition?.StringLike?.['s3:prefix'] ?? statement.Condition?.StringEquals?.['s3:prefix'],
+        )
+        return within(statement, ['']) && listed.length > 0 && listed.every((prefix) => readable.includes(`/${prefix}`))
+      }
+      if (action !== 'kms:Decrypt' && action !== 'kms:GenerateDataKey') return false
+      const through = list(statement.Condition?.StringEquals?.['kms:ViaService'])
+      return through.length > 0 && through.every((service) => /^s3\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?$/.test(service))
+    }),
+  )
+}
+
+const escaped = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
+const documentOf = (value: unknown) => (typeof value === 'string' ? parseJson(value) : undefined)

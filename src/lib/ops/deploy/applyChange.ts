@@ -1,0 +1,94 @@
+import * as z from 'zod/mini'
+import { REQUEST_ID_PATTERN } from '../../domain/contract/patterns.js'
+import { type Adoption, expectPlan, NO_ADOPTION } from '../../domain/deploy/expectation.js'
+import type { FleetImage } from '../../domain/deploy/image.js'
+import { guardPlan } from '../../domain/deploy/planGuard.js'
+import { type Change, type FleetState, instanceAddress, planInputs } from '../../domain/deploy/slots.js'
+import type { Picture } from './picture.js'
+import type { HostDeployPorts, LaunchParameters, Rollout } from './ports.js'
+
+export interface GuardedPlan {
+  file: string
+  json: unknown
+  lines: string[]
+}
+
+/**
+ * Plans one change and guards it. The input comes from the state and the expectation from request, state and EC2.
+ * @throws ClawctlError PLAN_OUT_OF_SCOPE, PLAN_FAILED, STATE_LOCKED. Nothing was applied.
+ */
+export async function planChange(
+  change: Exclude<Change, { kind: 'none' }>,
+  options: { ami: string; adopt?: Adoption; picture: Pick<Picture, 'state' | 'gone'> },
+  rollout: Pick<Rollout, 'requestId' | 'registry' | 'scope' | 'onPlan'>,
+  ports: HostDeployPorts,
+): Promise<GuardedPlan> {
+  const { picture, ami, adopt = NO_ADOPTION } = options
+  const { gone } = picture
+  const state = withAdopted(picture.state, adopt)
+  const file = ports.planFile(change.id)
+  const json = await ports.tofu.plan({
+    file,
+    ami,
+    requestId: REQUEST_ID_PATTERN.test(rollout.requestId) ? rollout.requestId : null,
+    ...planInputs(state, gone, change),
+    adopt,
+    replace: change.kind === 'replace' ? instanceAddress(change.id, change.slot) : null,
+  })
+  const prefixes = Object.fromEntries(rollout.registry.map(({ id, bootstrapPrefix }) => [id, bootstrapPrefix]))
+  const { lines } = guardPlan(json, expectPlan({ change, scope: rollout.scope, state, gone, adopt, prefixes }))
+  rollout.onPlan(lines)
+  return { file, json, lines }
+}
+
+/** What is adopted counts as in the state: the plan brings it there. */
+function withAdopted(state: FleetState, adopt: Adoption): FleetState {
+  const all = new Map(state)
+  for (const [key, instanceId] of Object.entries(adopt.instances)) {
+    const [id = key, slot] = key.split('/')
+    const placed = { slot: slot === 'b' ? 'b' : 'a', instanceId, prefix: null, tainted: false } as const
+    all.set(id, [...(all.get(id) ?? []), placed])
+  }
+  return all
+}
+
+const text = z.catch(z.nullish(z.string()), null)
+const machineSchema = z.object({
+  ami: z.string(),
+  instance_type: z.string(),
+  subnet_id: text,
+  iam_instance_profile: text,
+  user_data: text,
+  tags: z.catch(z.nullish(z.record(z.string(), z.string())), null),
+  vpc_security_group_ids: z.catch(z.nullish(z.array(z.string())), null),
+  root_block_device: z.catch(z.nullish(z.array(z.object({ volume_size: z.catch(z.nullish(z.number()), null) }))), null),
+})
+const planSchema = z.object({
+  resource_changes: z.array(
+    z.object({
+      address: z.string(),
+      change: z.object({ after: z.optional(z.unknown()), actions: z.array(z.string()) }),
+    }),
+  ),
+})
+
+/** What the plan would launch of this image at this address; null where it launches nothing there. */
+export function launchOf(json: unknown, address: string, image: FleetImage): LaunchParameters | null {
+  const changes = planSchema.safeParse(json).data?.resource_changes ?? []
+  const machine = machineSchema.safeParse(changes.find((one) => one.address === address)?.change.after).data
+  if (!machine) return null
+  const profileIsNew = changes.some(
+    (one) => one.address.startsWith('aws_iam_instance_profile.') && one.change.actions.includes('create'),
+  )
+  return {
+    ami: machine.ami,
+    instanceType: machine.instance_type,
+    subnetId: machine.subnet_id ?? null,
+    securityGroupIds: machine.vpc_security_group_ids ?? [],
+    profile: profileIsNew ? null : (machine.iam_instance_profile ?? null),
+    userData: machine.user_data ?? null,
+    rootGib: machine.root_block_device?.[0]?.volume_size ?? null,
+    rootDevice: image.rootDevice,
+    tags: machine.tags ?? {},
+  }
+}

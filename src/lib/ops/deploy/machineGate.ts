@@ -1,0 +1,99 @@
+import ms from 'ms'
+import { heartbeatKey } from '../../domain/bundles/manifest.js'
+import { type Heartbeat, heartbeatSchema } from '../../domain/contract/index.js'
+import { type HealthVerdict, judgeHealth } from '../../domain/deploy/health.js'
+import type { Host } from '../../domain/deploy/host.js'
+import { parseJson } from '../../domain/json.js'
+import { poll } from '../poll.js'
+import type { ObjectStore } from '../ports.js'
+import { isGone } from './picture.js'
+import type { HostDeployPorts } from './ports.js'
+
+/** Soon enough for a host that boots for minutes. */
+const LONGEST_POLL_MS = 10_000
+/** What was just created may not be shown yet. */
+const SHOWN_AFTER_MS = 2 * 60_000
+
+export type GateVerdict = { passed: true; host: Host } | { passed: false; host: Host | null; reason: string }
+
+export interface Gate {
+  id: string
+  instanceId: string
+  role: 'standby' | 'active'
+  timeoutMs: number
+}
+
+/** Null where nobody wrote one there, or something else. */
+export async function heartbeatAt(store: ObjectStore, key: string): Promise<Heartbeat | null> {
+  const object = await store.get(key)
+  const parsed = heartbeatSchema.safeParse(object && parseJson(object.text))
+  return parsed.success ? parsed.data : null
+}
+
+export const readHeartbeat = (store: ObjectStore, id: string, instanceId: string) =>
+  heartbeatAt(store, heartbeatKey(id, instanceId))
+
+/**
+ * Waits until a machine passes for its role. Fails at once where waiting can't help, and with the second heartbeat that
+ * says so where one look may be wrong. Never rejects for bad health, only where a service refuses us.
+ */
+export async function machineGate(
+  ports: Pick<HostDeployPorts, 'compute' | 'store' | 'clock'>,
+  gate: Gate,
+  say: (clause: string) => void,
+): Promise<GateVerdict> {
+  const { compute, store, clock } = ports
+  const { id, instanceId, role } = gate
+  const began = clock.now().getTime()
+  let host: Host | null = null
+  const watch = new Watch()
+  const failed = (reason: string): { done: GateVerdict } => ({ done: { passed: false, host, reason } })
+  const limits = { clock, timeoutMs: gate.timeoutMs, longestMs: LONGEST_POLL_MS, onWait: say }
+  const result = await poll<GateVerdict>(limits, async () => {
+    const [hosts, heartbeat] = await Promise.all([compute.describeHosts(), readHeartbeat(store, id, instanceId)])
+    const now = clock.now()
+    const found = hosts.find((one) => one.instanceId === instanceId)
+    if (!found) {
+      if (host === null && now.getTime() - began < SHOWN_AFTER_MS)
+        return { wait: `EC2 does not show ${instanceId} yet` }
+      if (await isGone(ports, instanceId)) return failed(`${instanceId} was terminated`)
+      return { wait: `EC2 does not list ${instanceId}` }
+    }
+    host = found
+    const seen = watch.look(heartbeat)
+    const verdict = judgeHealth({ host, heartbeat, seen, now }, role)
+    if (verdict.health === 'healthy') return { done: { passed: true, host } }
+    return watch.isFinal(verdict, heartbeat) ? failed(verdict.reason) : { wait: verdict.reason }
+  })
+  if ('done' in result) return result.done
+  const waited = ms(gate.timeoutMs, { long: true })
+  const reason = `not ${role === 'active' ? 'healthy' : 'ready'} after ${waited}: ${result.timedOut.replace(/\.$/, '')}`
+  return { passed: false, host, reason }
+}
+
+/** What has been seen of one machine's heartbeats. */
+class Watch {
+  #first: Heartbeat | null = null
+  #earlier: Heartbeat | null = null
+  /** The verdict that counts when another heartbeat repeats it. */
+  #doubt: { reason: string; at: string } | null = null
+
+  look(heartbeat: Heartbeat | null): { earlier: Heartbeat | null; restarts: number } {
+    const gateway = heartbeat?.gateway
+    if (!gateway) return { earlier: null, restarts: 0 }
+    if (gateway.restarts != null) this.#first ??= heartbeat
+    if (gateway.state === 'active' && this.#earlier?.gateway?.mainPid !== gateway.mainPid) this.#earlier = heartbeat
+    return { earlier: this.#earlier, restarts: (gateway.restarts ?? 0) - (this.#first?.gateway?.restarts ?? 0) }
+  }
+
+  isFinal({ fate, reason }: HealthVerdict, heartbeat: Heartbeat | null): boolean {
+    if (fate !== 'again') {
+      this.#doubt = null
+      return fate === 'final'
+    }
+    const at = heartbeat?.at ?? ''
+    if (this.#doubt?.reason === reason) return this.#doubt.at !== at
+    this.#doubt = { reason, at }
+    return false
+  }
+}

@@ -1,0 +1,73 @@
+import type { DeployHost, HOST_STEPS, HostEvidence } from '../../domain/contract/index.js'
+import type { FleetImage } from '../../domain/deploy/image.js'
+import type { ClawctlError } from '../../domain/errors.js'
+import type { Registry } from '../../domain/registry/registry.js'
+import type { Clock, Compute, ObjectStore, Progress, Tofu } from '../ports.js'
+
+/** Parameters of RunInstances, as a plan has them. What the plan does not know yet is left out. */
+export interface LaunchParameters {
+  ami: string
+  instanceType: string
+  subnetId: string | null
+  securityGroupIds: readonly string[]
+  profile: string | null
+  /** Text, not base64. */
+  userData: string | null
+  rootGib: number | null
+  /** Device of the root volume; null where the image does not say. */
+  rootDevice: string | null
+  tags: Readonly<Record<string, string>>
+}
+
+/** EC2's own hands on single machines. */
+export interface Machines {
+  stop(instanceId: string): Promise<void>
+  start(instanceId: string): Promise<void>
+  /** It is not an error when there is none. */
+  terminate(instanceId: string): Promise<void>
+  /** What EC2 says against such a launch, or null. Capacity is not looked at. */
+  dryRun(parameters: LaunchParameters): Promise<{ denied: boolean; reason: string } | null>
+  /** Marks an AMI as failed in the deploy with this request id. */
+  markFailed(ami: string, requestId: string): Promise<void>
+}
+
+export interface HostDeployPorts {
+  compute: Compute
+  machines: Machines
+  store: ObjectStore
+  tofu: Tofu
+  clock: Clock
+  progress: Progress
+  /** A fresh path for a saved plan. */
+  planFile(id: string): string
+}
+
+export type OnFailure = 'rollback' | 'stop'
+
+/** What is the same for every host of one deploy. */
+export interface Rollout {
+  requestId: string
+  registry: Registry
+  /** Ids that the request names. */
+  scope: readonly string[]
+  planOnly: boolean
+  onFailure: OnFailure
+  healthTimeoutMs: number
+  /** Called with the guarded plan of a host, one line a resource. */
+  onPlan(lines: readonly string[]): void
+}
+
+/** One host's turn. */
+export interface HostTurn {
+  id: string
+  image: FleetImage
+  /** Keeps what was seen of a machine that did not pass. */
+  witness(evidence: HostEvidence): Promise<void>
+  /** Says where it is: a step, and the newest clause of it. */
+  at(step: DeployStep, clause?: string): Promise<void>
+}
+
+export type DeployStep = (typeof HOST_STEPS)[number]
+
+type HostEnd = Pick<DeployHost, 'outcome' | 'ami' | 'instanceId'>
+export type HostResult = { ok: true; host: HostEnd } | { ok: false; host: HostEnd; error: ClawctlError }

@@ -1,0 +1,112 @@
+import pMap from 'p-map'
+import { ID_PATTERN } from '../../domain/contract/patterns.js'
+import { type Standing, standingOf } from '../../domain/deploy/active.js'
+import type { Host } from '../../domain/deploy/host.js'
+import { instanceAddress } from '../../domain/deploy/slots.js'
+import { ClawctlError } from '../../domain/errors.js'
+import { AT_ONCE } from '../ports.js'
+import { giveBack } from './giveBack.js'
+import { readHeartbeat } from './machineGate.js'
+import { type Picture, type Role, readRole, standing, writeRole } from './picture.js'
+import type { HostDeployPorts, HostResult } from './ports.js'
+import { wake, yielded } from './transfer.js'
+import { clauses, destroyMachine, gate, gateFailure, look, slotOf, type Work } from './work.js'
+
+/**
+ * Puts in order what an earlier deploy of this id left that did not end: a role that is with nobody, a handover that was
+ * not concluded, candidates that were never handed to.
+ * @returns the result where that is all there was to do: the wanted AMI had already been handed to
+ */
+export async function resume(work: Work): Promise<HostResult | null> {
+  const { turn, ports } = work
+  const picture = await look(work)
+  let role = await readRole(ports.store, turn.id)
+  const found = standing(picture, role, turn.id)
+  await untaint(work, picture, found)
+  if (found.suspended)
+    role = await restore(turn.id, role, found, clauses(work, 'resume'), work.rollout.requestId, ports)
+  const concluded = found.predecessor ? await conclude(work, role, found) : null
+  if (concluded) return concluded
+  for (const leftover of found.leftovers) {
+    if (slotOf(picture, turn.id, leftover.instanceId) === null && role.active === null) {
+      throw new ClawctlError(
+        'NOT_IN_STATE',
+        `EC2 runs ${leftover.instanceId} as ${turn.id} beside another machine, the OpenTofu state does not know it, and no deploy named either. Nothing was changed.`,
+        { hint: `Terminate the one of both that should not run: ${leftover.instanceId} was found second.` },
+      )
+    }
+    await turn.at('resume', `${leftover.instanceId} was left by an earlier deploy and is destroyed`)
+    await destroyMachine(work, leftover)
+  }
+  return null
+}
+
+/** An interrupted create leaves a mark on which the next plan would replace the machine, whoever's it is. */
+async function untaint(work: Work, picture: Picture, { leftovers }: Standing): Promise<void> {
+  const spared = new Set(leftovers.map(({ instanceId }) => instanceId))
+  for (const [id, placed] of picture.state) {
+    for (const { slot, instanceId, tainted } of placed) {
+      if (!tainted || instanceId === null || picture.gone.has(instanceId) || spared.has(instanceId)) continue
+      await work.turn.at('resume', `${instanceId} of ${id} runs and is kept`)
+      await work.ports.tofu.untaint(instanceAddress(id, slot))
+    }
+  }
+}
+
+/**
+ * Gives back, before a deploy does anything else, every role that a handover which was broken off left with nobody: of
+ * all instances, because whoever has no machine that acts can't wait for its turn.
+ */
+export async function restoreRoles(hosts: readonly Host[], requestId: string, ports: HostDeployPorts): Promise<void> {
+  const ids = [...new Set(hosts.map(({ id }) => id))].filter((id) => ID_PATTERN.test(id))
+  const restoreOne = async (id: string) => {
+    const role = await readRole(ports.store, id).catch(() => null)
+    if (role === null) return
+    const found = standingOf(
+      hosts.filter((host) => host.id === id),
+      role.active,
+    )
+    if (found.suspended)
+      await restore(id, role, found, (clause) => ports.progress.note(`${id}: ${clause}`), requestId, ports)
+  }
+  await pMap(ids, restoreOne, { concurrency: AT_ONCE })
+}
+
+/** The role is with nobody that runs: who had it gets it back, when no other machine acts any more. */
+async function restore(
+  id: string,
+  role: Role,
+  { holder, leftovers }: Standing,
+  say: (clause: string) => void,
+  deploy: string,
+  ports: HostDeployPorts,
+): Promise<Role> {
+  if (!holder) return role
+  say(`a handover was broken off: ${holder.instanceId} gets its role back`)
+  for (const other of leftovers) {
+    const heartbeat = await readHeartbeat(ports.store, id, other.instanceId)
+    if (heartbeat?.stage !== 'active') continue
+    await yielded({ id, from: other, before: heartbeat }, say, ports)
+  }
+  await wake(holder.instanceId, say, ports)
+  return writeRole(ports, role, { id, instanceId: holder.instanceId, from: null, deploy })
+}
+
+/** The role was handed over and the predecessor is still there: the gate says who of both stays. */
+async function conclude(work: Work, role: Role, { holder, predecessor }: Standing): Promise<HostResult | null> {
+  const { turn } = work
+  if (!holder || !predecessor) return null
+  await turn.at('resume', `an earlier deploy handed over to ${holder.instanceId} and did not end`)
+  const verdict = await gate(work, holder.instanceId, 'active', 'resume')
+  const isWanted = holder.ami === turn.image.id
+  if (!verdict.passed) {
+    const result = await giveBack(
+      work,
+      { home: predecessor, candidate: holder, role },
+      gateFailure(work, verdict, 'active'),
+    )
+    return isWanted || !result.ok ? result : null
+  }
+  await destroyMachine(work, predecessor)
+  return isWanted ? { ok: true, host: { outcome: 'replaced', ami: holder.ami, instanceId: holder.instanceId } } : null
+}

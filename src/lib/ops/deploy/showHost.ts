@@ -1,0 +1,81 @@
+import pMap from 'p-map'
+import type { Heartbeat, HostView } from '../../domain/contract/index.js'
+import { ID_PATTERN } from '../../domain/contract/patterns.js'
+import { hostView } from '../../domain/deploy/hostView.js'
+import { ClawctlError } from '../../domain/errors.js'
+import { nearest } from '../../domain/nearest.js'
+import { findEntry } from '../../domain/registry/registry.js'
+import type { Clock, Compute, ObjectStore, RegistrySource, Runs } from '../ports.js'
+import { readRegistry } from '../registry/readRegistry.js'
+import { listDeploys } from './deploys.js'
+import { readHeartbeat } from './machineGate.js'
+import { readRole } from './picture.js'
+
+/** Deploys that are looked through for those of the one host. */
+const LOOKED_THROUGH = 30
+const MOST_DEPLOYS = 5
+
+export interface ShowHostPorts {
+  registry: RegistrySource
+  compute: Pick<Compute, 'describeHosts' | 'fleetImages' | 'console'>
+  /** Null where no bucket is configured: health and deploys are then not known. */
+  store: ObjectStore | null
+  /** Null where GitHub can't be asked. */
+  runs: Runs | null
+  clock: Clock
+}
+
+/**
+ * One instance: its machines with boot, health and console, who may act, its last deploys.
+ * @throws ClawctlError UNKNOWN_TARGET
+ */
+export async function showHost(id: string, ports: ShowHostPorts): Promise<HostView> {
+  const { compute, store, clock } = ports
+  const [registry, all, images] = await Promise.all([
+    readRegistry(ports.registry),
+    compute.describeHosts(),
+    compute.fleetImages(),
+  ])
+  const hosts = all.filter((host) => host.id === id && host.state !== 'shutting-down')
+  const registered = findEntry(registry, id) !== undefined
+  if (!ID_PATTERN.test(id) || (!registered && hosts.length === 0))
+    throw unknown(
+      id,
+      registry.map((entry) => entry.id),
+    )
+  const [role, heartbeats, consoles, deploys] = await Promise.all([
+    store && readRole(store, id).catch(() => null),
+    pMap(hosts, async ({ instanceId }) => [instanceId, store && (await readHeartbeat(store, id, instanceId))] as const),
+    pMap(hosts, async ({ instanceId }) => [instanceId, await compute.console(instanceId).catch(() => '')] as const),
+    deploysOf(id, ports),
+  ])
+  const known = heartbeats.flatMap(([key, heartbeat]): [string, Heartbeat][] => (heartbeat ? [[key, heartbeat]] : []))
+  return hostView({
+    ...{ id, registered, hosts, images, deploys, now: clock.now() },
+    active: role?.active ?? null,
+    heartbeats: new Map(known),
+    consoles: new Map(consoles),
+  })
+}
+
+async function deploysOf(id: string, { runs, store, clock }: ShowHostPorts) {
+  const nothing: Runs = { dispatch: async () => null, list: async () => [], jobs: async () => [] }
+  try {
+    const deploys = await listDeploys({ runs: runs ?? nothing, store, clock }, LOOKED_THROUGH)
+    return deploys.filter(({ hosts }) => hosts.some((host) => host.id === id)).slice(0, MOST_DEPLOYS)
+  } catch {
+    // What is known of the machine is worth showing without its history.
+    return null
+  }
+}
+
+function unknown(id: string, ids: readonly string[]): ClawctlError {
+  const near = nearest(id, ids)
+  return new ClawctlError(
+    'UNKNOWN_TARGET',
+    `There is no instance ${JSON.stringify(id.slice(0, 63))}, neither in the registry nor in EC2.`,
+    {
+      hint: near ? `Did you mean ${near}?` : 'See `clawctl fleet status` for the ids.',
+    },
+  )
+}

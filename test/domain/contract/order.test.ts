@@ -1,0 +1,105 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import {
+  deployRecordSchema,
+  ORDER_INPUTS,
+  type Order,
+  orderSchema,
+  REQUEST_ID_PATTERN,
+  REQUESTED_BY_PATTERN,
+  STRATEGIES,
+} from '../../../src/lib/domain/contract/index.js'
+import {
+  formatRunTitle,
+  inputsOf,
+  orderOf,
+  orderOfFlags,
+  parseRunTitle,
+  storeOrder,
+} from '../../../src/lib/domain/contract/order.js'
+import { recordOf } from '../../support/fakes.js'
+
+const id = fc.stringMatching(/^[a-z][a-z0-9-]{0,20}$/)
+const odd = fc.constantFrom(
+  ' by Eve',
+  '[request-9999]',
+  'via clawdinator-9 by Eve',
+  'O\'Neil "$(x)" {{ x }} %0A',
+  '姓名 🦀',
+  ']',
+)
+const name = fc
+  .oneof(odd, fc.string(), fc.string({ unit: 'grapheme' }))
+  .filter((text) => REQUESTED_BY_PATTERN.test(text) && text.trim() === text && text !== '')
+
+/** Every field, in every combination of given and absent. */
+const fields: { [Field in keyof Required<Order>]: fc.Arbitrary<NonNullable<Order[Field]>> } = {
+  target: id,
+  requestId: fc.stringMatching(REQUEST_ID_PATTERN),
+  amiOverride: fc.stringMatching(/^ami-[0-9a-f]{17}$/),
+  caller: id,
+  requestedBy: name,
+  retire: fc.constant(true),
+  strategy: fc.constantFrom(...STRATEGIES),
+}
+const orders: fc.Arbitrary<Order> = fc.record(fields, { requiredKeys: ['target', 'requestId'], noNullPrototype: true })
+const holds = (check: (order: Order) => void) => fc.assert(fc.property(orders, check))
+
+describe('an order', () => {
+  it("goes through a run's title and back, whatever the name of the person", () =>
+    holds((order) => void expect(parseRunTitle(formatRunTitle(order))).to.deep.equal(order)))
+
+  it("goes through a deploy's record and back", () =>
+    holds((order) => {
+      const text = JSON.stringify({ ...recordOf(), ...storeOrder(order) })
+      expect(orderOf(deployRecordSchema.parse(JSON.parse(text)))).to.deep.equal(order)
+    }))
+
+  it("goes through the Control API's request and back", () =>
+    holds((order) => void expect(orderSchema.parse(JSON.parse(JSON.stringify(order)))).to.deep.equal(order)))
+
+  it('goes through the inputs of a dispatch and the variables of the workflow to the options of the command', () =>
+    holds((order) => {
+      const inputs = inputsOf(order)
+      const variable = (field: keyof typeof ORDER_INPUTS) => inputs[ORDER_INPUTS[field].input] ?? ''
+      const flags = {
+        ami: variable('amiOverride'),
+        'requested-by': variable('requestedBy'),
+        'request-id': variable('requestId'),
+        retire: variable('retire') === 'true',
+        strategy: (variable('strategy') || undefined) as Order['strategy'],
+      }
+      const around = { caller: variable('caller') || null, requestId: 'request-of-no-use' }
+      expect(orderOfFlags(variable('target'), flags, around)).to.deep.equal(order)
+    }))
+
+  it('keeps what older records have, and nothing for what was not given', () => {
+    const bare = { target: 'all', requestId: 'request-0001' }
+    expect(storeOrder(bare)).to.deep.equal({ ...bare, amiOverride: null, caller: null, requestedBy: null })
+    expect(inputsOf({ ...bare, amiOverride: '', requestedBy: '' })).to.deep.equal({
+      target: 'all',
+      request_id: 'request-0001',
+    })
+  })
+
+  it('has the form of title that GitHub shows', () => {
+    const title = { target: 'all', requestId: 'r-1', amiOverride: 'ami-1', caller: 'c-1', requestedBy: 'Ada L' }
+    expect(formatRunTitle(title)).to.equal('fleet deploy all on ami-1 [r-1] via c-1 by Ada L')
+    expect(formatRunTitle({ ...title, strategy: 'replace' })).to.equal(
+      'fleet deploy all on ami-1 using replace [r-1] via c-1 by Ada L',
+    )
+    expect(formatRunTitle({ target: 'all', requestId: 'r-1' })).to.equal('fleet deploy all [r-1]')
+  })
+
+  for (const text of [
+    '',
+    'fleet-deploy',
+    'fleet deploy all',
+    'Update README',
+    'fleet deploy a b [r]',
+    'x fleet deploy a [r]',
+    'fleet deploy a using force [r]',
+  ]) {
+    it(`is not read out of the title ${JSON.stringify(text)}`, () => expect(parseRunTitle(text)).to.equal(null))
+  }
+})

@@ -1,0 +1,207 @@
+import { expect } from 'chai'
+import type { Deploy, Order } from '../../../src/lib/domain/contract/index.js'
+import { ClawctlError } from '../../../src/lib/domain/errors.js'
+import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
+import { failureOf } from '../../support/failure.js'
+import { type Boot, deployOptions, fakeDirectPlane } from '../../support/fakeCloud.js'
+import { NEW, OLD, REQUEST_ID, registryOf, upstream } from '../../support/fakes.js'
+
+type Plane = ReturnType<typeof fakeDirectPlane>
+
+/** A fleet on the old image, in an account without room for one more; the new image boots as told. */
+function fleet(boot: Boot = 'healthy', existing = ['a', 'b']) {
+  const plane = fakeDirectPlane(registryOf('a', 'b'), existing)
+  plane.cloud.boots.set(NEW.id, boot)
+  let most = 0
+  plane.clock.ticks.push(() => {
+    most = Math.max(most, plane.cloud.hosts.length)
+  })
+  return { ...plane, most: () => most }
+}
+
+const deploy = (plane: Plane, order: Partial<Order> = {}, options = {}) =>
+  deployFleet(
+    { target: 'a', requestId: REQUEST_ID, strategy: 'replace', ...order },
+    deployOptions(options),
+    plane.ports,
+  )
+
+async function fail(plane: Plane, order: Partial<Order> = {}, options = {}) {
+  const error = await failureOf(deploy(plane, order, options))
+  const done = error.partial?.deploy as Deploy
+  return { error, status: done.status, hosts: done.hosts.map((host) => `${host.id} ${host.outcome} ${host.ami}`) }
+}
+
+const applied = ({ cloud }: Plane) => cloud.log.filter((line) => /^(?:apply|stop|terminate)/.test(line))
+
+describe('a deploy with --strategy replace', () => {
+  it('puts the new machine into the place of the old one, and never runs one more', async () => {
+    const plane = fleet()
+    const done = await deploy(plane, { target: 'all' })
+    expect(done.hosts.map(({ outcome, instanceId }) => `${outcome} ${instanceId}`)).to.deep.equal([
+      'replaced i-new-1',
+      'replaced i-new-2',
+    ])
+    expect(applied(plane)).to.deep.equal(['apply replace a', 'apply replace b'])
+    expect(plane.most()).to.equal(2)
+    expect(plane.cloud.connected('a')).to.deep.equal(['i-new-1'])
+  })
+
+  it("is also the repository's default, where it says so", async () => {
+    const plane = fleet()
+    await deployFleet({ target: 'a', requestId: REQUEST_ID }, deployOptions(), {
+      ...plane.ports,
+      defaultStrategy: 'replace',
+    })
+    expect(applied(plane)).to.deep.equal(['apply replace a'])
+  })
+
+  it('creates a host that does not exist', async () => {
+    const plane = fleet('healthy', ['b'])
+    expect((await deploy(plane)).hosts[0]?.outcome).to.equal('created')
+  })
+
+  it('plans alone where it is asked to', async () => {
+    const plane = fleet()
+    expect((await deploy(plane, {}, { planOnly: true })).hosts[0]?.outcome).to.equal('planned')
+    expect(applied(plane)).to.deep.equal([])
+  })
+
+  it('replaces nothing that the state does not know', async () => {
+    const plane = fleet()
+    for (const address of plane.cloud.state_.keys()) if (address.includes('"a')) plane.cloud.state_.delete(address)
+    const { error, hosts } = await fail(plane)
+    expect([error.code, ...hosts]).to.deep.equal(['NOT_IN_STATE', `a kept ${OLD.id}`])
+  })
+
+  for (const boot of ['silent', 'crash', 'fails-active'] as const) {
+    it(`goes back to the AMI before where the new one fails: ${boot}`, async () => {
+      const plane = fleet(boot)
+      const { error, status, hosts } = await fail(plane)
+      expect([error.code, status]).to.deep.equal(['ROLLED_BACK', 'rolled-back'])
+      expect(error.message).to.match(/^a on ami-0+2 is not .* It runs ami-0+1 again\.$/)
+      expect(hosts).to.deep.equal([`a rolled-back ${OLD.id}`])
+      expect(applied(plane)).to.deep.equal(['apply replace a', 'apply replace a'])
+      expect(plane.cloud.connected('a')).to.deep.equal(['i-new-2'])
+      expect([...plane.cloud.failed.keys()]).to.deep.equal([NEW.id])
+    })
+  }
+
+  it('stops in the middle of a rollout; what was done stays done', async () => {
+    const plane = fleet()
+    plane.cloud.beforeApply = (nth) => {
+      if (nth === 2) plane.cloud.boots.set(NEW.id, 'silent')
+    }
+    expect((await fail(plane, { target: 'all' })).hosts).to.deep.equal([
+      `a replaced ${NEW.id}`,
+      `b rolled-back ${OLD.id}`,
+    ])
+  })
+
+  it('leaves the host as it is with --on-failure stop', async () => {
+    const { error, hosts } = await fail(fleet('silent'), {}, { onFailure: 'stop' })
+    expect([error.code, ...hosts]).to.deep.equal(['HEALTH_FAILED', `a failed ${NEW.id}`])
+  })
+
+  it('has nowhere to go back to where the AMI was the same before', async () => {
+    const plane = fleet()
+    plane.cloud.boots.set(OLD.id, 'silent')
+    const { error } = await fail(plane, { amiOverride: OLD.id })
+    expect(error.code).to.equal('HEALTH_FAILED')
+    expect(error.message).to.match(/ran this AMI before, too, so there is no AMI to go back to\.$/)
+  })
+
+  it('says so where the way back fails as well', async () => {
+    const plane = fleet('silent')
+    plane.cloud.boots.set(OLD.id, 'silent')
+    const { error, status, hosts } = await fail(plane)
+    expect([error.code, status, ...hosts]).to.deep.equal(['ROLLBACK_FAILED', 'failed', `a failed ${OLD.id}`])
+    expect(error.message).to.match(/Going back to ami-0+1 failed as well: a on ami-0+1 is not/)
+  })
+
+  it('guards the way back, too', async () => {
+    const plane = fleet('silent')
+    plane.cloud.beforeApply = () => {
+      const change = { mode: 'managed', type: 'aws_s3_bucket', change: { actions: ['delete'] } }
+      plane.cloud.alsoPlanned = [{ ...change, address: 'aws_s3_bucket.state' }]
+    }
+    const { error } = await fail(plane)
+    expect(error.code).to.equal('ROLLBACK_FAILED')
+    expect(error.message).to.include('aws_s3_bucket.state')
+    expect(applied(plane)).to.have.length(1)
+  })
+
+  describe('whose apply fails', () => {
+    const refuse = (plane: Plane, code: 'APPLY_FAILED' | 'STATE_LOCKED' | 'CANCELLED', destroyed: boolean) => {
+      plane.cloud.beforeApply = (nth) => {
+        if (nth !== 1) return
+        if (destroyed) plane.cloud.lose('i-a')
+        throw new ClawctlError(code, 'OpenTofu failed.')
+      }
+    }
+
+    it('makes the host again on its AMI before where the old machine is gone already', async () => {
+      const plane = fleet()
+      refuse(plane, 'APPLY_FAILED', true)
+      const { error, hosts } = await fail(plane)
+      expect([error.code, ...hosts]).to.deep.equal(['ROLLED_BACK', `a rolled-back ${OLD.id}`])
+      expect(applied(plane)).to.deep.equal(['apply replace a', 'apply create a'])
+    })
+
+    it('does not touch a host that the failed apply never touched', async () => {
+      const plane = fleet()
+      refuse(plane, 'APPLY_FAILED', false)
+      const { error, hosts } = await fail(plane)
+      expect([error.code, ...hosts]).to.deep.equal(['APPLY_FAILED', `a kept ${OLD.id}`])
+      expect(plane.cloud.connected('a')).to.deep.equal(['i-a'])
+      expect(applied(plane)).to.have.length(1)
+    })
+
+    it('begins nothing new where the state is locked, or with --on-failure stop', async () => {
+      const locked = fleet()
+      refuse(locked, 'STATE_LOCKED', true)
+      expect((await fail(locked)).error.code).to.equal('STATE_LOCKED')
+      const stopping = fleet()
+      refuse(stopping, 'APPLY_FAILED', true)
+      expect((await fail(stopping, {}, { onFailure: 'stop' })).error.code).to.equal('APPLY_FAILED')
+      expect([...applied(locked), ...applied(stopping)]).to.have.length(2)
+    })
+
+    it('says what it knows where it was interrupted', async () => {
+      const plane = fleet()
+      refuse(plane, 'CANCELLED', true)
+      const { error, status } = await fail(plane)
+      expect([error.code, status]).to.deep.equal(['CANCELLED', 'cancelled'])
+      expect(error.message).to.include('what became of it was not seen')
+      const seen = fleet('silent')
+      seen.clock.onSleep = (nth) => {
+        if (nth > 3) throw new ClawctlError('CANCELLED', 'Stopped.')
+      }
+      expect((await fail(seen)).error.message).to.include('interrupted while a was deployed')
+    })
+
+    it('touches nothing where nobody can say what became of the host', async () => {
+      const plane = fleet()
+      plane.cloud.beforeApply = () => {
+        plane.cloud.onDescribe = () => {
+          throw upstream()
+        }
+        throw new ClawctlError('APPLY_FAILED', 'OpenTofu failed.')
+      }
+      const { error, hosts } = await fail(plane)
+      expect([error.code, ...hosts]).to.deep.equal(['APPLY_FAILED', `a failed ${OLD.id}`])
+      expect(applied(plane)).to.have.length(1)
+    })
+
+    it('does not replace a new host that it may not look at', async () => {
+      const plane = fleet()
+      plane.cloud.afterApply = () => {
+        plane.cloud.onDescribe = () => {
+          throw new ClawctlError('DENIED', 'AWS refused.')
+        }
+      }
+      expect((await fail(plane)).error.code).to.equal('DENIED')
+      expect(applied(plane)).to.have.length(1)
+    })
+  })
+})

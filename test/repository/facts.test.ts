@@ -1,0 +1,54 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import ms from 'ms'
+import { ID_PATTERN } from '../../src/lib/domain/contract/patterns.js'
+import { HEARTBEAT_STALE_MS } from '../../src/lib/domain/deploy/health.js'
+import { DEFAULT_INSTANCE_TYPE, defaultPrefix } from '../../src/lib/domain/registry/addition.js'
+import { ROOT } from '../support/plane.js'
+import { sourcesBelow } from '../support/sources.js'
+
+const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
+/** The first group of every match, which must be there. */
+function found(path: string, pattern: RegExp): string[] {
+  const matches = [...read(path).matchAll(pattern)].map(([, value = '']) => value)
+  expect(matches, `${path} has nothing that matches ${pattern}`).not.to.deep.equal([])
+  return matches
+}
+
+/** What TypeScript, HCL, Nix and bash each have to spell out is compared here: it has one place in the domain. */
+describe('a fact that several languages share', () => {
+  it('is the form of an id', () => {
+    const pattern = ID_PATTERN.source.replace(/^\^|\$$/g, '')
+    for (const [path, spelt] of [
+      ['infra/opentofu/aws/fleet/variables.tf', /regex\("\^(\[a-z\][^"]*)\$", id\)/g],
+      ['nix/modules/clawdinator/options.nix', /strMatching "(\[a-z\][^"]*)"/g],
+      ['nix/lib/default.nix', /match "(\[a-z\][^"]*)" id\b/g],
+      ['scripts/heartbeat.sh', /\$id =~ \^(\S+)\$ /g],
+      ['scripts/bootstrap-runtime.sh', /\$id =~ \^(\S+)\$ /g],
+    ] as const) {
+      for (const one of found(path, spelt)) expect(one, path).to.equal(pattern)
+    }
+  })
+
+  it('is the instance type and the bundle prefix of an entry that names none', () => {
+    const stack = 'infra/opentofu/aws/fleet/main.tf'
+    expect(found(stack, /host = id, instanceType = "([^"]+)"/g)).to.deep.equal([DEFAULT_INSTANCE_TYPE])
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: HCL
+    expect(found(stack, /bootstrapPrefix = "(bootstrap[^"]*)" \}/g)).to.deep.equal([defaultPrefix('${id}')])
+  })
+
+  it('is the pace of heartbeats: five that are missing are no delay', () => {
+    const interval = /interval = mkOption \{[^}]*?default = "([^"]+)"/g
+    const [spelt] = found('nix/modules/clawdinator/heartbeat.nix', interval)
+    expect(HEARTBEAT_STALE_MS).to.equal(5 * ms(spelt as ms.StringValue))
+  })
+
+  it('stands once in TypeScript', () => {
+    const files = ['src', 'lambda'].flatMap(sourcesBelow)
+    const holding = (pattern: RegExp) => files.filter((file) => pattern.test(read(file)))
+    expect(holding(/= \['pending', 'running', 'shutting-down'/)).to.deep.equal(['src/lib/domain/deploy/host.ts'])
+    expect(holding(/LOOKBACK = /)).to.deep.equal(['src/lib/domain/deploy/run.ts'])
+    expect(holding(/= 't3\.large'/)).to.deep.equal(['src/lib/domain/registry/addition.ts'])
+  })
+})
