@@ -163,6 +163,11 @@ in
         "jq -e '.gateway.channels[0].connected and .bundle.generation == 1' /aws/objects/heartbeats/clawdinator-1/${first}.json", timeout=180
     )
 
+    # Three of them run the system's own activation, and can give up little.
+    for unit in machine.succeed("systemctl list-unit-files --plain --no-legend 'clawdinator-*.service' | cut -d ' ' -f 1").split():
+        if unit not in ("clawdinator-secrets.service", "clawdinator-switch.service", "clawdinator-self-update.service"):
+            machine.succeed(f"systemd-analyze security --no-pager --threshold=30 {unit}")
+
     machine.succeed("touch /var/lib/clawdinator/switched", "make-bundle 2", "systemctl start clawdinator-bootstrap")
     machine.wait_until_succeeds("grep -qx 'secret 2' /run/agenix/anthropic-api-key", timeout=60)
     machine.succeed("/run/current-system/bin/switch-to-configuration test", "systemctl restart multi-user.target clawdinator.target")

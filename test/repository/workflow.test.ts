@@ -40,6 +40,7 @@ interface Parsed {
 const WRITES: Record<string, Record<string, string>> = {
   [DEPLOY]: { 'id-token': 'write' },
   '.github/workflows/bootstrap-upload.yml': { 'id-token': 'write' },
+  '.github/workflows/flake-lock.yml': { contents: 'write', 'pull-requests': 'write' },
   '.github/workflows/fleet-drift.yml': { 'id-token': 'write', issues: 'write' },
   '.github/workflows/image-build.yml': { 'id-token': 'write' },
   '.github/workflows/release.yml': { contents: 'write', 'id-token': 'write', 'pull-requests': 'write' },

@@ -173,6 +173,8 @@ in
       description = "Plugins of the gateway that are packaged apart from it. Each is loaded, and enabled by the id it is packaged with.";
     };
 
+    mcp.servers.clawctl = lib.mkEnableOption "the fleet's tools for the agent over MCP: `clawctl mcp`, with the same policy as its commands";
+
     nodejs = mkOption {
       type = types.package;
       default = if drains then pkgs.nodejs_24 else pkgs.nodejs_22;
@@ -207,6 +209,12 @@ in
           auth.mode = lib.mkDefault "token";
         };
         agents.defaults.workspace = lib.mkDefault cfg.workspaceDir;
+        mcp.servers = lib.mkIf cfg.mcp.servers.clawctl {
+          clawctl = lib.mapAttrs (_: lib.mkDefault) {
+            command = lib.getExe cfg.clawctl;
+            args = [ "mcp" ];
+          };
+        };
       };
     };
 

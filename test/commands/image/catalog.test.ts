@@ -66,6 +66,10 @@ function grow({ world }: TestSandbox) {
   return { old, target, orphan, snapshot, upload }
 }
 
+/** The fleet has a group of its own. */
+const smokeGroups = ({ world }: TestSandbox) =>
+  [...world.securityGroups.values()].filter(({ name }) => name.startsWith('clawdinator-smoke-')).length
+
 const stories = concurrently({
   prune: () =>
     inSandbox({}, async (sandbox) => {
@@ -99,7 +103,7 @@ const stories = concurrently({
       const machines = () => [...sandbox.world.instances.values()].filter((i) => i.tags.has('clawdinator:smoke'))
       const [machine] = machines()
       const afterWell = {
-        groups: sandbox.world.securityGroups.size,
+        groups: smokeGroups(sandbox),
         state: machine?.state,
         publicIp: machine?.publicIp,
       }
@@ -113,9 +117,9 @@ const stories = concurrently({
         return child
       }
       const interrupted = await end('SIGINT')
-      const afterInterrupt = { groups: sandbox.world.securityGroups.size, states: machines().map((i) => i.state) }
+      const afterInterrupt = { groups: smokeGroups(sandbox), states: machines().map((i) => i.state) }
       await end('SIGKILL')
-      const afterKill = { groups: sandbox.world.securityGroups.size }
+      const afterKill = { groups: smokeGroups(sandbox) }
       const late = await sandbox.clawctl('ci', [
         'image',
         'smoke',
@@ -126,13 +130,13 @@ const stories = concurrently({
         '--json',
       ])
       const withdrawn = sandbox.world.images.get(LATEST_AMI)?.tags.get('clawdinator')
-      const afterLate = { groups: sandbox.world.securityGroups.size, states: machines().map((i) => i.state) }
+      const afterLate = { groups: smokeGroups(sandbox), states: machines().map((i) => i.state) }
       return { well, afterWell, interrupted, afterInterrupt, afterKill, late, afterLate, withdrawn }
     }),
   impaired: () =>
     inSandbox({ faults: ['host:impaired'] }, async (sandbox) => ({
       smoke: await sandbox.clawctl('ci', ['image', 'smoke', LATEST_AMI, '--json']),
-      groups: sandbox.world.securityGroups.size,
+      groups: smokeGroups(sandbox),
       missing: await sandbox.clawctl('ci', ['image', 'smoke', 'ami-00000000000000000', '--json']),
       agent: await sandbox.clawctl('laptop', ['image', 'prune', '--json']),
     })),
