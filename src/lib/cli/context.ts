@@ -137,6 +137,9 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
               'progress',
               'report',
               'planFile',
+              'stack',
+              'locks',
+              'runs',
             )),
             machines: await port('fleetMachines'),
             run: settings.workflowRun(env),
@@ -151,6 +154,16 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     compute: async () =>
       (await import('../adapters/deploy/compute.js')).createCompute({ ...aws(), amiOwners: settings.amiOwners(env) }),
     fleetMachines: async () => (await import('../adapters/deploy/machines.js')).createMachines(aws()),
+    stack: async () => {
+      const { createStackObjects } = await import('../adapters/deploy/stackObjects.js')
+      return createStackObjects({ ...aws(), vpcId: settings.fleetVpc(env) })
+    },
+    locks: async () => {
+      const { createStateLocks } = await import('../adapters/deploy/stateLocks.js')
+      return createStateLocks({ ...aws(), ...settings.stateLock(env) }, await port('store'))
+    },
+    // Without a credential of GitHub's a lock is waited for, and a deploy works all the same.
+    runs: () => port('github').catch(() => null),
     store: async () => (await import('../adapters/aws/objectStore.js')).createObjectStore(aws()),
     tofu: async () => {
       const { createTofu } = await import('../adapters/deploy/tofu.js')

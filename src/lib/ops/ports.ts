@@ -4,6 +4,7 @@ import type { Host } from '../domain/deploy/host.js'
 import type { FleetImage } from '../domain/deploy/image.js'
 import type { Job, Run } from '../domain/deploy/run.js'
 import type { PlanInputs, StateResource } from '../domain/deploy/slots.js'
+import type { StateHead } from '../domain/deploy/stateLock.js'
 
 /**
  * What the use-cases need of the world, as narrow as they need it. Adapters implement these; only cli/context.ts and
@@ -77,20 +78,27 @@ export interface PlanRequest extends PlanInputs {
   adopt: Adoption
   /** Address to replace, or null where nothing is. */
   replace: string | null
-  /** Only to look: without the state's lock, which takes the right to write. */
-  readOnly?: true
 }
 
+/** It takes no lock: whoever changes something holds the lock of the state (`withStateLock`) meanwhile. */
 export interface Tofu {
   /** @throws ClawctlError TOOL_MISSING, PLAN_FAILED */
   init(): Promise<void>
   state(): Promise<StateResource[]>
-  /** Saves a plan into `file` and returns its JSON (`tofu show -json FILE`), not yet looked at. @throws PLAN_FAILED, STATE_LOCKED */
+  /** Which version of which state is stored; null where there is none. */
+  head(): Promise<StateHead | null>
+  /** Saves a plan into `file` and returns its JSON (`tofu show -json FILE`), not yet looked at. @throws PLAN_FAILED */
   plan(request: PlanRequest): Promise<unknown>
-  /** Applies exactly the saved plan. @throws APPLY_FAILED, STATE_LOCKED */
+  /** Applies exactly the saved plan. @throws APPLY_FAILED */
   apply(file: string): Promise<void>
-  /** Takes back that OpenTofu would replace this resource. @throws ClawctlError APPLY_FAILED, STATE_LOCKED */
+  /** Takes back that OpenTofu would replace this resource. @throws ClawctlError APPLY_FAILED */
   untaint(address: string): Promise<void>
+  /** Stores a state; OpenTofu refuses an older one, and one of another lineage. @throws ClawctlError APPLY_FAILED */
+  push(state: string): Promise<void>
+  /** The state that an apply could not store, in the file that OpenTofu left; null where there is none. */
+  unwritten(): Promise<{ file: string; text: string } | null>
+  /** Removes that file. */
+  dropUnwritten(): Promise<void>
 }
 
 /** The workflow's runs on GitHub. */

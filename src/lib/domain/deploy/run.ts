@@ -129,7 +129,7 @@ export function deployOf(run: Run, record: DeployRecord | null, runs: readonly R
 }
 
 /** The deploy role's credentials and the workflow's job end after two hours: nobody is still at it. */
-const LOST_AFTER_MS = 2 * 60 * 60_000
+export const LOST_AFTER_MS = 2 * 60 * 60_000
 
 /**
  * A deploy that ran on the direct plane without a workflow run, or whose run GitHub no longer lists. Keys in the order

@@ -17,13 +17,15 @@ import { RecordKeeper } from './deployRecord.js'
 import { handOver } from './handOver.js'
 import { HostSteps } from './hostSteps.js'
 import type { DeployOptions } from './plane.js'
-import type { HostDeployPorts, Rollout } from './ports.js'
+import type { HostDeployPorts, LockPorts, Rollout } from './ports.js'
 import { replaceHost } from './replaceHost.js'
 import { chooseImages } from './resolveImage.js'
 import { restoreRoles } from './resume.js'
 import { retireHost } from './retireHost.js'
+import { withStateLock } from './stateLock.js'
+import { keepUnwritten, settleUnwritten } from './unwrittenState.js'
 
-export interface DeployFleetPorts extends HostDeployPorts {
+export interface DeployFleetPorts extends HostDeployPorts, LockPorts {
   registry: RegistrySource
   bundles: BundleReader
   report: JobReport
@@ -45,26 +47,50 @@ export async function deployFleet(asked: Order, options: DeployOptions, ports: D
   const audit: DeployAudit = { planLines: [], orphans: [], lost: [] }
   let failure: ClawctlError | null = null
   try {
-    if (order.retire) failure = await retireHost(order, options, keeper, audit, ports)
-    else {
-      const prepared = await prepare(order, audit, ports)
-      await keeper.begun(
-        prepared.steps.map(({ id, previousAmi, previousInstanceId }) => ({
-          id,
-          previousAmi,
-          instanceId: previousInstanceId,
-        })),
-      )
-      await keeper.update({ ami: prepared.images.values().next().value?.id ?? null })
+    const prepared = order.retire ? null : await prepare(order, audit, ports)
+    if (prepared) await keepPrepared(keeper, prepared)
+    failure = await withState(options, ports, async () => {
+      if (!prepared) return retireHost(order, options, keeper, audit, ports)
       if (!options.planOnly) await restoreRoles(prepared.hosts, order.requestId, ports)
-      failure = await rollOut(order, prepared, options, keeper, audit, ports)
-    }
+      return rollOut(order, prepared, options, keeper, audit, ports)
+    })
   } catch (error) {
     failure = asClawctlError(error)
   }
   const deploy = await finish(keeper, failure, options, audit, ports)
   if (failure) throw withPartial(failure, { deploy })
   return deploy
+}
+
+/**
+ * Does what needs the state, alone with it and after what an earlier apply could not store was stored.
+ * @returns the failure of the work, with what became of a state that it could not store
+ */
+async function withState(
+  { planOnly }: { planOnly: boolean },
+  ports: DeployFleetPorts,
+  work: () => Promise<ClawctlError | null>,
+): Promise<ClawctlError | null> {
+  return withStateLock(ports, async () => {
+    await ports.tofu.init()
+    for (const line of await settleUnwritten(ports, planOnly ? { only: true } : undefined)) ports.progress.note(line)
+    const failure = await work().catch(asClawctlError)
+    const kept = await keepUnwritten(ports)
+    if (kept === null) return failure
+    if (failure === null) {
+      ports.progress.note(kept)
+      return null
+    }
+    const { code, message, hint, cause } = failure
+    return new ClawctlError(code, `${message} ${kept}`, { hint, cause })
+  })
+}
+
+async function keepPrepared(keeper: RecordKeeper, { steps, images }: Prepared): Promise<void> {
+  await keeper.begun(
+    steps.map(({ id, previousAmi, previousInstanceId }) => ({ id, previousAmi, instanceId: previousInstanceId })),
+  )
+  await keeper.update({ ami: images.values().next().value?.id ?? null })
 }
 
 interface Prepared {
@@ -77,7 +103,7 @@ interface Prepared {
 
 /** Everything that can be refused before anything is touched. */
 async function prepare(order: Order, audit: DeployAudit, ports: DeployFleetPorts): Promise<Prepared> {
-  const { compute, bundles, tofu, progress } = ports
+  const { compute, bundles, progress } = ports
   const registry = await readRegistry(ports.registry)
   const verdict = decideDeploy({ ...order, registry })
   if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
@@ -98,7 +124,6 @@ async function prepare(order: Order, audit: DeployAudit, ports: DeployFleetPorts
     if (audit.lost.length > 0) progress.note(`Missing, and not part of this deploy: ${audit.lost.join(', ')}.`)
     const names = [...new Set([...images.values()].map((image) => `${image.id} (${image.name})`))]
     say(`${names.join(', ')} for ${steps.map((step) => `${step.id} (${step.action})`).join(', ')}`)
-    await tofu.init()
     return { registry, steps, images, hosts }
   })
 }

@@ -32,7 +32,6 @@ export async function retireHost(
   if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
 
   const { host, file } = await progress.task(`${id}: plan its end`, async (say) => {
-    await tofu.init()
     const picture = await takePicture(ports, new Set())
     const { hosts, resources, state } = picture
     const host = currentHost(hosts, id)
@@ -44,7 +43,7 @@ export async function retireHost(
       throw new ClawctlError(
         'NOT_IN_STATE',
         `EC2 runs ${unknown.instanceId} as ${id}, but the OpenTofu state does not know it. Nothing was changed.`,
-        { hint: `Terminate ${unknown.instanceId} in EC2, then retire ${id} again.` },
+        { hint: `\`clawctl fleet recover ${id}\` brings it there, then retire ${id} again.` },
       )
     }
     if (!resources.some(({ address }) => address.endsWith(`["${id}"]`) || address.endsWith(`["${id}/b"]`))) {
