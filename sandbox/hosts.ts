@@ -1,9 +1,5 @@
 import { activeKey, heartbeatKey } from '../src/lib/domain/bundles/manifest.js'
-import {
-  activeMachineSchema,
-  type HostStage,
-  instanceIdSchema,
-} from '../src/lib/domain/contract/index.js'
+import { activeMachineSchema, type HostStage, instanceIdSchema } from '../src/lib/domain/contract/index.js'
 import { BOOT_LINE } from '../src/lib/domain/images/names.js'
 import { parseJson } from '../src/lib/domain/json.js'
 import type { Instance, World } from './aws/world.js'

@@ -97,6 +97,15 @@ describe(`a deploy with the real ${name}`, () => {
   })
 })
 
+function exists(path: string): boolean {
+  try {
+    readFileSync(path)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** Each in a form that the stack uses. */
 const EXPRESSIONS = [
   'templatefile("TEMPLATE", { instance_name = "a", bootstrap_prefix = "b/a", control_api_url = "https://x/", bucket = "c", host = "a", request_id = "" })',

@@ -237,7 +237,9 @@ export class FakeCloud implements Compute, Machines, Tofu, StackObjects {
       ]),
     )
     const adopted = new Map([
-      ...Object.entries(request.adopt.instances).map(([key, id]) => [`aws_instance.clawdinator["${key}"]`, id] as const),
+      ...Object.entries(request.adopt.instances).map(
+        ([key, id]) => [`aws_instance.clawdinator["${key}"]`, id] as const,
+      ),
       ...ID_TYPES.flatMap((type) =>
         Object.entries(request.adopt[ADOPTED_AS[type]]).map(([id, name]) => [idAddress(type, id), name] as const),
       ),

@@ -71,7 +71,8 @@ describe('createTofu: failures', () => {
 
   it('finds the JSON among what OpenTofu prints around it', async () => {
     const warning = 'Warning: Deprecated Parameter\n\nThe parameter "dynamodb_table" is deprecated.'
-    const around = (json: string) => fake(`cat <<'END'\n${warning}\n{"@level":"warn"}\n${json}\n${warning}\n{"a":1}\nEND`)
+    const around = (json: string) =>
+      fake(`cat <<'END'\n${warning}\n{"@level":"warn"}\n${json}\n${warning}\n{"a":1}\nEND`)
     expect(await around('{\n  "version": 4,\n  "lineage": "x",\n  "serial": 3\n}').head()).to.include({ serial: 3 })
     expect(await around('{"version":4}').state()).to.deep.equal([])
     expect(await around('{"format_version":"1.2"}').plan(request)).to.deep.equal({ format_version: '1.2' })

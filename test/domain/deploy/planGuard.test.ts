@@ -184,7 +184,7 @@ describe('guardPlan', () => {
     const error = refusal(plan(instance('b', REPLACE), created, instance('c/b', ['delete'])))
     expect(error.partial).to.deep.equal({ addresses: [instanceAddress('b'), instanceAddress('c', 'b')] })
     expect(error.message).to.match(/create a in slot b would also replace .*\["b"\], delete .*\["c\/b"\]/)
-    expect(error.hint).to.include('RUNBOOK')
+    expect(error.hint).to.include('clawctl fleet recover')
     expect(refusal(plan(created, change('aws_iam_role_policy', 'b', ['update']))).hint).to.include('deploy all')
   })
 

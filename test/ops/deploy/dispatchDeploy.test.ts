@@ -1,9 +1,9 @@
-import { FakeCloud } from '../../support/fakeCloud.js'
 import { expect } from 'chai'
 import type { Order } from '../../../src/lib/domain/contract/index.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { dispatchDeploy } from '../../../src/lib/ops/deploy/dispatchDeploy.js'
 import { failureOf } from '../../support/failure.js'
+import { FakeCloud } from '../../support/fakeCloud.js'
 import {
   FakeClock,
   FakeRuns,

@@ -78,7 +78,11 @@ function exists(what: string, look: () => Promise<void>): Promise<boolean> {
 }
 
 /** A name alone is no proof of whose it is. */
-function checkOwn(what: string, id: string, { Path, Tags = [] }: { Path?: string | undefined; Tags?: Tag[] | undefined }) {
+function checkOwn(
+  what: string,
+  id: string,
+  { Path, Tags = [] }: { Path?: string | undefined; Tags?: Tag[] | undefined },
+) {
   const tag = (key: string) => Tags.find(({ Key }) => Key === key)?.Value
   if (Path === PATH && tag('app') === 'clawdinator' && tag('clawdinator:id') === id) return
   throw new ClawctlError('NOT_IN_STATE', `There is a ${what} that the fleet stack has not made. Nothing was changed.`, {

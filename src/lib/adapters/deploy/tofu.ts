@@ -4,8 +4,8 @@ import { createInterface } from 'node:readline'
 import { execa } from 'execa'
 import * as z from 'zod/mini'
 import type { StateResource } from '../../domain/deploy/slots.js'
-import { ClawctlError, type Code } from '../../domain/errors.js'
 import { parseStateHead } from '../../domain/deploy/stateLock.js'
+import { ClawctlError, type Code } from '../../domain/errors.js'
 import type { Tofu } from '../../ops/ports.js'
 import {
   tofuApplyArgs,

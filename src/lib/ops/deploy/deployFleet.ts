@@ -21,7 +21,7 @@ import type { HostDeployPorts, LockPorts, Rollout } from './ports.js'
 import { replaceHost } from './replaceHost.js'
 import { chooseImages } from './resolveImage.js'
 import { restoreRoles } from './resume.js'
-import { retireHost } from './retireHost.js'
+import { mayRetire, retireHost } from './retireHost.js'
 import { withStateLock } from './stateLock.js'
 import { keepUnwritten, settleUnwritten } from './unwrittenState.js'
 
@@ -47,13 +47,10 @@ export async function deployFleet(asked: Order, options: DeployOptions, ports: D
   const audit: DeployAudit = { planLines: [], orphans: [], lost: [] }
   let failure: ClawctlError | null = null
   try {
-    const prepared = order.retire ? null : await prepare(order, audit, ports)
-    if (prepared) await keepPrepared(keeper, prepared)
-    failure = await withState(options, ports, async () => {
-      if (!prepared) return retireHost(order, options, keeper, audit, ports)
-      if (!options.planOnly) await restoreRoles(prepared.hosts, order.requestId, ports)
-      return rollOut(order, prepared, options, keeper, audit, ports)
-    })
+    if (order.retire) {
+      const registry = await mayRetire(order, ports.registry)
+      failure = await withState(options, ports, () => retireHost(order, registry, options, keeper, audit, ports))
+    } else failure = await deployHosts(order, options, keeper, audit, ports)
   } catch (error) {
     failure = asClawctlError(error)
   }
@@ -86,11 +83,24 @@ async function withState(
   })
 }
 
-async function keepPrepared(keeper: RecordKeeper, { steps, images }: Prepared): Promise<void> {
+/** Returns the failure that stopped it, or null. */
+async function deployHosts(
+  order: Order,
+  options: DeployOptions,
+  keeper: RecordKeeper,
+  audit: DeployAudit,
+  ports: DeployFleetPorts,
+): Promise<ClawctlError | null> {
+  const prepared = await prepare(order, audit, ports)
+  const { steps, images, hosts } = prepared
   await keeper.begun(
     steps.map(({ id, previousAmi, previousInstanceId }) => ({ id, previousAmi, instanceId: previousInstanceId })),
   )
   await keeper.update({ ami: images.values().next().value?.id ?? null })
+  return withState(options, ports, async () => {
+    if (!options.planOnly) await restoreRoles(hosts, order.requestId, ports)
+    return rollOut(order, prepared, options, keeper, audit, ports)
+  })
 }
 
 interface Prepared {

@@ -48,11 +48,7 @@ const stays = (holder: Host | null, outcome: 'planned' | 'kept' | 'failed') => (
 })
 
 /** Where the candidate goes, and whether the machine that serves has to be adopted by the same plan. */
-function placeFor(
-  id: string,
-  picture: Picture,
-  holder: Host | null,
-): { slot: Slot; instances: Adoption['instances'] } {
+function placeFor(id: string, picture: Picture, holder: Host | null): { slot: Slot; instances: Adoption['instances'] } {
   const placed = holder ? slotOf(picture, id, holder.instanceId) : null
   // A machine of before there were slots is in slot a.
   const taken = holder ? (placed ?? holder.slot ?? 'a') : null
@@ -73,7 +69,9 @@ function placeFor(
     throw new ClawctlError(
       'NOT_IN_STATE',
       `EC2 runs ${holder.instanceId} as ${id}, and the OpenTofu state has another machine at its place. Nothing was changed.`,
-      { hint: `See \`clawctl fleet recover ${id} --plan-only\`, then end the one that should not run with --terminate.` },
+      {
+        hint: `See \`clawctl fleet recover ${id} --plan-only\`, then end the one that should not run with --terminate.`,
+      },
     )
   }
   return { slot, instances: { [slotKey(id, taken)]: holder.instanceId } }

@@ -97,7 +97,13 @@ async function mend(options: RecoverOptions, findings: Finding[], ports: Recover
     picture = await takePicture(ports, gone)
   }
   for (const { address } of taintedOf(picture)) {
-    findings.push({ kind: 'tainted', subject: address, what: 'was interrupted in its making', fix: 'it is kept', done: true })
+    findings.push({
+      kind: 'tainted',
+      subject: address,
+      what: 'was interrupted in its making',
+      fix: 'it is kept',
+      done: true,
+    })
   }
   if (!planOnly) await untaintAll(picture, new Set(), tofu)
 

@@ -33,7 +33,9 @@ export async function resume(work: Work): Promise<HostResult | null> {
       throw new ClawctlError(
         'NOT_IN_STATE',
         `EC2 runs ${leftover.instanceId} as ${turn.id} beside another machine, the OpenTofu state does not know it, and no deploy named either. Nothing was changed.`,
-        { hint: `End the one of both that should not run: \`clawctl fleet recover ${turn.id} --terminate ${leftover.instanceId}\`.` },
+        {
+          hint: `End the one of both that should not run: \`clawctl fleet recover ${turn.id} --terminate ${leftover.instanceId}\`.`,
+        },
       )
     }
     await turn.at('resume', `${leftover.instanceId} was left by an earlier deploy and is destroyed`)
