@@ -262,10 +262,11 @@ describe('settings', () => {
     })
 
     it('knows its run', () => {
-      expect(workflowRun({})).to.deep.equal({ id: null, url: null })
-      expect(workflowRun({ GITHUB_RUN_ID: 'x' })).to.deep.equal({ id: null, url: null })
-      expect(workflowRun({ GITHUB_RUN_ID: '42', GITHUB_REPOSITORY: 'a/b' })).to.deep.equal({
+      expect(workflowRun({})).to.deep.equal({ id: null, url: null, attempt: 1 })
+      expect(workflowRun({ GITHUB_RUN_ID: 'x' })).to.deep.equal({ id: null, url: null, attempt: 1 })
+      expect(workflowRun({ GITHUB_RUN_ID: '42', GITHUB_REPOSITORY: 'a/b', GITHUB_RUN_ATTEMPT: '2' })).to.deep.equal({
         id: 42,
+        attempt: 2,
         url: 'https://github.com/a/b/actions/runs/42',
       })
     })

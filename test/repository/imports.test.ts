@@ -1,18 +1,9 @@
 import { readFileSync } from 'node:fs'
-import { dirname, join, relative } from 'node:path'
+import { join } from 'node:path'
 import { expect } from 'chai'
-import ts from 'typescript'
+import { type Import, importsOf, packageOf } from '../support/imports.js'
 import { ROOT } from '../support/plane.js'
 import { isNode, sourcesBelow } from '../support/sources.js'
-
-interface Import {
-  /** Below the repository's root. */
-  from: string
-  /** A path below the root for a file of ours, else the package's or Node's name as it is written. */
-  to: string
-  kind: 'static' | 'dynamic'
-  typeOnly: boolean
-}
 
 /** What a layer may import; the first that matches the file is its layer. Everything else is refused. */
 interface Layer {
@@ -177,6 +168,15 @@ describe('imports', () => {
     expect(offences(imports)).to.deep.equal([])
   })
 
+  it('go to the packages that package.json names under dependencies, and to every one of them', () => {
+    const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { dependencies: object }
+    const used = imports.filter(({ to, typeOnly }) => !typeOnly && !isNode(to) && !OURS.test(to))
+    // esbuild puts it in the place of an SDK's own package: scripts/build/lambda-credentials.mjs.
+    const bundled = ['@aws-sdk/credential-provider-env']
+    const packages = new Set([...used.map(({ to }) => packageOf(to)), ...bundled])
+    expect(Object.keys(dependencies)).to.have.members([...packages])
+  })
+
   it('go to files that exist', () => {
     const ours = imports.filter(({ to }) => OURS.test(to))
     expect(ours.filter(({ to }) => !files.includes(to)).map(({ from, to }) => `${from} → ${to}`)).to.deep.equal([])
@@ -198,46 +198,3 @@ describe('imports', () => {
     expect(cyclesOf(graph(running))).to.deep.equal([])
   })
 })
-
-/** What a file imports, re-exports, or loads by `import()` or `require()`. */
-function importsOf(file: string, text = readFileSync(join(ROOT, file), 'utf8')): Import[] {
-  const source = ts.createSourceFile(file, text, ts.ScriptTarget.ES2022, true)
-  const found: Import[] = []
-  const add = (node: ts.Expression | undefined, kind: Import['kind'], typeOnly: boolean) => {
-    if (!node) return
-    if (!ts.isStringLiteralLike(node)) throw new Error(`${file} loads a module whose name is computed`)
-    const to = node.text.startsWith('.')
-      ? relative(ROOT, join(ROOT, dirname(file), node.text)).replace(/\.js$/, '.ts')
-      : node.text
-    found.push({ from: file, to, kind, typeOnly })
-  }
-  const visit = (node: ts.Node): void => {
-    if (ts.isImportDeclaration(node)) add(node.moduleSpecifier, 'static', isTypeOnly(node.importClause))
-    else if (ts.isExportDeclaration(node)) add(node.moduleSpecifier, 'static', node.isTypeOnly)
-    else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) {
-      add(node.argument.literal as ts.StringLiteral, 'static', true)
-    } else if (ts.isCallExpression(node)) {
-      const called = node.expression
-      if (called.kind === ts.SyntaxKind.ImportKeyword) add(node.arguments[0], 'dynamic', false)
-      else if (ts.isIdentifier(called) && called.text === 'require') add(node.arguments[0], 'dynamic', false)
-    }
-    ts.forEachChild(node, visit)
-  }
-  visit(source)
-  return found
-}
-
-function isTypeOnly(clause: ts.ImportClause | undefined): boolean {
-  if (!clause) return false
-  if (clause.isTypeOnly) return true
-  const named = clause.namedBindings
-  return !clause.name && named !== undefined && ts.isNamedImports(named) && named.elements.every((e) => e.isTypeOnly)
-}
-
-/** `@scope/name` or `name`, without what follows. */
-function packageOf(name: string): string {
-  return name
-    .split('/')
-    .slice(0, name.startsWith('@') ? 2 : 1)
-    .join('/')
-}

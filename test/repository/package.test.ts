@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
 import { ROOT } from '../support/plane.js'
-import { importsOf, isNode, packageOf, sourcesBelow } from '../support/sources.js'
 
 /** What looks like a credential, wherever it stands. */
 const SECRETS = [
@@ -18,17 +17,6 @@ const SECRETS = [
 
 describe('package.json', () => {
   const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Record<string, unknown>
-
-  it('names what runs under dependencies, and nothing else there', () => {
-    const used = ['src', 'lambda', 'sandbox']
-      .flatMap(sourcesBelow)
-      .flatMap((file) => importsOf(file))
-      .filter(({ to, typeOnly }) => !typeOnly && !isNode(to) && !/^(?:src|lambda|sandbox)\//.test(to))
-      .map(({ to }) => packageOf(to))
-    // Of scripts/build/lambda-credentials.mjs, which esbuild puts in the place of an SDK's own package.
-    const bundled = ['@aws-sdk/credential-provider-env']
-    expect(Object.keys(manifest.dependencies as object)).to.have.members([...new Set([...used, ...bundled])])
-  })
 
   it('ships a manifest that asks npm for nothing: everything is bundled', async () => {
     const { packedManifest } = (await import(join(ROOT, 'scripts/build/pack-manifest.mjs'))) as {

@@ -98,7 +98,11 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
 
   const make: { [Name in keyof Ports]: () => Ports[Name] | Promise<Ports[Name]> } = {
     clock: () => systemClock(interruption),
-    tidyClock: () => systemClock(),
+    tidyClock: () => {
+      // Without a listener an interruption would end the process before anything is cleaned up.
+      interruption()
+      return systemClock()
+    },
     progress: () => (quiet ? silentProgress : stderrProgress()),
     stop: interruption,
     report: async () => (await import('../adapters/jobReport.js')).githubJobReport(env),

@@ -145,7 +145,6 @@ const entrySchema = z.union([
   /** CompleteSnapshot went through. */
   z.object({ sealed: z.literal(true) }),
 ])
-export type JournalEntry = z.infer<typeof entrySchema>
 
 export interface UploadState {
   token: string
