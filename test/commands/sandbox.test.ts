@@ -60,7 +60,7 @@ describe('clawctl sandbox', () => {
       const script = 'clawctl fleet deploy clawdinator-1 & wait $!; clawctl fleet status'
       const child = execa(process.execPath, [...argv, script], { env, extendEnv: false, cwd: ROOT, reject: false })
       const waiting = new Promise<void>((resolve) => {
-        child.stderr.on('data', (chunk) => String(chunk).includes('wait until healthy') && resolve())
+        child.stderr.on('data', (chunk) => String(chunk).includes('wait until ready') && resolve())
       })
       await Promise.race([waiting, child])
       child.kill(signal)

@@ -224,7 +224,7 @@ describe('AWS adapters', () => {
         `<DescribeImagesResponse>${more}<imagesSet>${images}</imagesSet></DescribeImagesResponse>`
       const image = `<item><imageId>${LATEST}</imageId><creationDate>2026-11-19T08:00:00.000Z</creationDate></item>`
       const pages = [page('<nextToken>t</nextToken>', ''), page('', image)]
-      const found = await answering(pages, () => compute().fleetImages())
+      const found = (await answering(pages, () => compute().fleetImages())) as { id: string }[]
       expect(found.map(({ id }) => id)).to.deep.equal([LATEST])
     })
   })
