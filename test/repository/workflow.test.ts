@@ -14,6 +14,7 @@ import {
   parseRunTitle,
   STRATEGIES,
 } from '../../src/lib/domain/contract/order.js'
+import { REQUEST_ID_PATTERN } from '../../src/lib/domain/contract/patterns.js'
 import { ROOT } from '../support/plane.js'
 import { readStack } from '../support/stacks.js'
 
@@ -41,6 +42,7 @@ const WRITES: Record<string, Record<string, string>> = {
   [DEPLOY]: { 'id-token': 'write' },
   '.github/workflows/bootstrap-upload.yml': { 'id-token': 'write' },
   '.github/workflows/flake-lock.yml': { contents: 'write', 'pull-requests': 'write' },
+  '.github/workflows/fleet-recover.yml': { 'id-token': 'write' },
   '.github/workflows/fleet-drift.yml': { 'id-token': 'write', issues: 'write' },
   '.github/workflows/image-build.yml': { 'id-token': 'write' },
   '.github/workflows/release.yml': { contents: 'write', 'id-token': 'write', 'pull-requests': 'write' },
@@ -104,10 +106,26 @@ describe('the deploy workflow', () => {
   it("takes the run's own id where a person dispatches it by hand", () => {
     const absent = Object.fromEntries(Object.keys(workflow.inputs ?? {}).map((name) => [name, '']))
     const inputs = { ...absent, target: 'all', retire: false }
-    const scope = { contexts: { inputs, github: { run_id: '20000000001' }, vars: {} } }
-    expect(render(workflow.runName ?? '', scope)).to.equal('fleet deploy all [20000000001]')
-    const step = workflow.jobs[0]?.steps.at(-1)
-    expect(render(step?.env.CLAWCTL_REQUEST_ID ?? '', scope)).to.equal('20000000001')
+    // GitHub promises no length: a server of one's own counts from 1.
+    for (const runId of ['1', '20000000001', '9'.repeat(20)]) {
+      const scope = { contexts: { inputs, github: { run_id: runId }, vars: {} } }
+      expect(parseRunTitle(render(workflow.runName ?? '', scope))?.requestId).to.equal(`github-${runId}`)
+      const requestId = render(workflow.jobs[0]?.steps.at(-1)?.env.CLAWCTL_REQUEST_ID ?? '', scope)
+      expect(requestId).to.equal(`github-${runId}`).and.to.match(REQUEST_ID_PATTERN)
+    }
+  })
+
+  it('has a recovery beside it, in its concurrency group, that reads its inputs from the environment', () => {
+    const recover = parse(read('.github/workflows/fleet-recover.yml'))
+    expect(recover.concurrency).to.deep.equal(parse(read(DEPLOY)).concurrency)
+    expect(recover.permissions).to.deep.equal(raw.permissions)
+    const source = read('src/commands/fleet/recover.ts')
+    const { TARGET, GITHUB_TOKEN: _, ...options } = recover.jobs.recover.steps.at(-1).env
+    expect(TARGET).to.equal('${{ inputs.target }}')
+    expect(Object.values(options)).to.deep.equal(
+      ['plan_only', 'unlock', 'terminate'].map((name) => `\${{ inputs.${name} }}`),
+    )
+    for (const name of Object.keys(options)) expect(source).to.include(`env: '${name}'`)
   })
 
   it('queues instead of cancelling', () => {
@@ -119,8 +137,8 @@ describe('the deploy workflow', () => {
     expect(valuesOf(raw.jobs, 'concurrency')).to.deep.equal([])
   })
 
-  it('may read the code and assume its role, and nothing else', () => {
-    expect(raw.permissions).to.deep.equal({ contents: 'read', 'id-token': 'write' })
+  it('may read code and runs and assume its role, and nothing else', () => {
+    expect(raw.permissions).to.deep.equal({ actions: 'read', contents: 'read', 'id-token': 'write' })
     for (const job of Object.values(raw.jobs)) expect(job).not.to.have.property('permissions')
   })
 
@@ -147,9 +165,11 @@ describe('the deploy workflow', () => {
     const step = workflow.jobs[0]?.steps.at(-1)
     const handed = Object.values(ORDER_INPUTS).map(({ input, variable }) => [
       variable,
-      input === 'request_id' ? '${{ inputs.request_id || github.run_id }}' : `\${{ inputs.${input} }}`,
+      input === 'request_id'
+        ? "${{ inputs.request_id || format('github-{0}', github.run_id) }}"
+        : `\${{ inputs.${input} }}`,
     ])
-    expect(step?.env).to.deep.equal(Object.fromEntries(handed))
+    expect(step?.env).to.deep.equal({ ...Object.fromEntries(handed), GITHUB_TOKEN: '${{ github.token }}' })
     const source = read('src/lib/cli/deployFlags.ts') + read('src/lib/adapters/settings.ts')
     expect(source).to.include(`'${ORDER_INPUTS.caller.variable}'`)
     const { target: _, caller: __, ...options } = ORDER_INPUTS
@@ -277,8 +297,8 @@ describe('workflows and local actions', () => {
   })
 
   it('run as a role only where its trust names them', async () => {
-    const roles = (await readStack('platform')).locals.get('ci_roles') as Record<string, { workflow: string }>
-    const trusted = [...Object.values(roles).map(({ workflow }) => workflow), 'infra.yml']
+    const roles = (await readStack('platform')).locals.get('ci_roles') as Record<string, { workflows: string[] }>
+    const trusted = [...Object.values(roles).flatMap(({ workflows }) => workflows), 'infra.yml']
     const assuming = workflows.filter((file) => read(file).includes('role-to-assume:'))
     expect(assuming).not.to.deep.equal([])
     for (const file of assuming) expect(trusted).to.include(file.replace('.github/workflows/', ''))
@@ -292,6 +312,7 @@ describe('workflows and local actions', () => {
       return Object.fromEntries(Object.entries(job?.env ?? {}).filter(([name]) => !ofDeploys.includes(name)))
     }
     expect(settings('.github/workflows/fleet-drift.yml')).to.deep.equal(settings(DEPLOY))
+    expect(settings('.github/workflows/fleet-recover.yml')).to.deep.equal(settings(DEPLOY))
   })
 })
 
