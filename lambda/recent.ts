@@ -1,4 +1,5 @@
 import { HEARTBEAT_PREFIX } from '../src/lib/domain/bundles/manifest.js'
+import { INDEX_PREFIX } from '../src/lib/domain/deploy/run.js'
 import type { Clock } from '../src/lib/ops/ports.js'
 import type { LambdaPorts } from './context.js'
 
@@ -51,8 +52,8 @@ export function recentPorts(ports: LambdaPorts, recent: Recent): LambdaPorts {
       ...store,
       get: (key) => (key.startsWith(HEARTBEAT_PREFIX) ? recent.get(key, () => store.get(key)) : store.get(key)),
       list: (prefix, options) =>
-        prefix === HEARTBEAT_PREFIX
-          ? recent.get(prefix, () => store.list(prefix, options))
+        prefix === HEARTBEAT_PREFIX || prefix === INDEX_PREFIX
+          ? recent.get(`${prefix} ${options?.atMost ?? ''}`, () => store.list(prefix, options))
           : store.list(prefix, options),
     },
     runs: { ...runs, list: (limit) => recent.get(`runs ${limit}`, () => runs.list(limit)) },

@@ -23,7 +23,7 @@ import { BUCKET, firstState, publishNextImage, REGION } from './firstState.js'
 import { functionUrlEndpoint } from './functionUrl.js'
 import { githubEndpoint } from './github/endpoint.js'
 import { GitHub } from './github/github.js'
-import { Hosts } from './hosts.js'
+import { Hosts, type HostsOptions } from './hosts.js'
 import type { Endpoint, LoggedRequest } from './http.js'
 import { chooseTofu } from './tofuChoice.js'
 
@@ -52,6 +52,8 @@ function makeAppKey() {
 }
 
 export interface SandboxOptions {
+  /** How the hosts behave, where it is not as usual. */
+  hosts?: Pick<HostsOptions, 'bootMs'>
   /** Root of the clawctl package: the built Lambda and the stand-in lie there. */
   packageRoot: string
   checkoutRoot: string
@@ -219,6 +221,7 @@ export class Sandbox {
       faults,
       beforeUp: () => killRunnerInHealthCheck(faults, github),
       ...(options.onNote ? { onNote: options.onNote } : {}),
+      ...options.hosts,
     })
     hosts.start()
     closers.push(() => hosts.stop())

@@ -7,7 +7,9 @@ usage() {
   printf '%s\n' \
     'Usage: fleet-control.sh deploy TARGET [--requested-by NAME] [--ami AMI] [--wait]' \
     '       fleet-control.sh deploy --retire ID --requested-by NAME [--wait]' \
+    '       fleet-control.sh rollback TARGET [--requested-by NAME] [--wait]' \
     '       fleet-control.sh status' \
+    '       fleet-control.sh show ID' \
     '       fleet-control.sh history [--limit N]' \
     '       fleet-control.sh follow REQUEST_ID [--timeout DURATION]' \
     '' \
@@ -66,8 +68,8 @@ case ${1-} in /fleet | fleet) shift ;; esac
 command=${1-}
 [[ $# -eq 0 ]] || shift
 case $command in
-  deploy | follow) options=() ;;
-  status | history) options=(--chat) ;;
+  deploy | follow | rollback) options=() ;;
+  status | history | show) options=(--chat) ;;
   help | -h | --help)
     usage
     exit 0

@@ -97,6 +97,7 @@ const RULES =
 const FENCE = 'ec2:GetConsoleOutput ec2:StartInstances ec2:StopInstances ec2:TerminateInstances'
 const launch = { 'aws:RequestTag/app': 'clawdinator', 'ec2:MetadataHttpTokens': 'required' }
 const smoke = { 'aws:RequestTag/app': 'clawdinator-smoke', 'ec2:MetadataHttpTokens': 'required' }
+const keys = (...names: string[]): Context => ({ 'aws:TagKeys': names })
 const created = (action: string): Context => ({ 'ec2:CreateAction': action })
 const imported = { 'ec2:ParentVolume': ec2('volume', 'vol-ffffffff') }
 const grant = { 'kms:GrantIsForAWSResource': 'true' }
@@ -160,6 +161,7 @@ export const ALLOWED: Row[] = [
   ...each('deploy', 'ec2:CreateTags', instance, created('RunInstances')),
   ...each('deploy', 'ec2:CreateTags', ec2('volume'), created('RunInstances')),
   ...each('deploy', 'ec2:CreateTags', group, created('CreateSecurityGroup')),
+  ...each('deploy', 'ec2:CreateTags', image, { ...owner, ...keys('clawdinator:failed') }),
   ...each('deploy', FENCE, instance, tagged('clawdinator')),
   ...each('deploy', 'ec2:CreateSecurityGroup', ec2('security-group'), { 'aws:RequestTag/app': 'clawdinator' }),
   ...each('deploy', 'ec2:CreateSecurityGroup', ec2('vpc', VPC)),
@@ -258,6 +260,9 @@ export const DENIED: Row[] = [
   ...each('deploy', 'ec2:RunInstances', image, { 'ec2:Owner': '099720109477' }),
   ...each('deploy', CIPHERS, KEY_ARN, undefined, ...via('ssm')),
   ...each('deploy', CIPHERS, KEY_ARN.replace('1111-2222', 'aaaa-aaaa'), ...via('ec2')),
+  ...each('deploy', 'ec2:CreateTags', image, keys('clawdinator:failed'), owner, { ...owner, ...keys('clawdinator') }),
+  ...each('deploy', 'ec2:CreateTags', image, { ...owner, ...keys('clawdinator:failed', 'clawdinator') }),
+  ...each('deploy', 'ec2:CreateTags', snapshot, { ...owner, ...keys('clawdinator:failed') }),
   ...each('deploy', 'kms:CreateGrant', KEY_ARN, grant, ...via('ec2')),
   ...each('deploy', 'kms:CreateGrant', KEY_ARN.replace('1111-2222', 'aaaa-aaaa'), { ...grant, ...via('ec2')[0] }),
   // To make a foreign machine or image the fleet's, and then end or boot it.

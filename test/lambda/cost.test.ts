@@ -1,5 +1,6 @@
 import { expect } from 'chai'
-import { BUCKET, LATEST, startPlane, type TestPlane } from '../support/plane.js'
+import { heartbeatOf, hostOf } from '../support/fakes.js'
+import { BUCKET, startPlane, type TestPlane } from '../support/plane.js'
 import { environment, event, Lambda } from './invoke.js'
 
 describe('Control API: what a request costs', () => {
@@ -22,27 +23,21 @@ describe('Control API: what a request costs', () => {
   const asked = () => plane.requests.splice(0).length
 
   it('shows the fleet of a moment ago to all who ask at once, and asks again two seconds later', async () => {
-    plane.launch('clawdinator-1')
-    const beat = {
-      instanceId: 'i-1',
-      amiId: LATEST,
-      revision: null,
-      service: 'active',
-      at: new Date(now).toISOString(),
-    }
-    plane.world.putObject(BUCKET, 'heartbeats/clawdinator-1.json', JSON.stringify(beat))
+    const { id: instanceId } = plane.launch('clawdinator-1')
+    const beat = heartbeatOf(hostOf('clawdinator-1', { instanceId }), { at: new Date(now).toISOString() })
+    plane.world.putObject(BUCKET, `heartbeats/clawdinator-1/${instanceId}.json`, JSON.stringify(beat))
     const answers = await Promise.all([1, 2, 3].map(() => lambda.get('/v1/fleet')))
     expect(new Set(answers.map(({ text }) => text)).size).to.equal(1)
-    // Registry; instances and their checks; image; heartbeats' list and the one that there is.
-    expect(asked()).to.equal(6)
+    // Registry; instances and their checks; images; heartbeats' list and the one that there is; the newest deploy.
+    expect(asked()).to.equal(7)
     now += 1_900
     const again = await lambda.get('/v1/fleet')
     expect([asked(), again.line.upstream]).to.deep.equal([0, undefined])
     now += 200
     const later = await lambda.get('/v1/fleet')
-    expect(asked()).to.equal(6)
+    expect(asked()).to.equal(7)
     expect(later.line.upstream).to.have.all.keys('github', 'ec2', 's3')
-    expect((later.line.upstream as Record<string, { count: number }>).s3?.count).to.equal(2)
+    expect((later.line.upstream as Record<string, { count: number }>).s3?.count).to.equal(3)
   })
 
   it('keeps no failure', async () => {

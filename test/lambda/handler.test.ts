@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import { heartbeatOf, hostOf } from '../support/fakes.js'
 import { BUCKET, LATEST, OLDER, startPlane, type TestPlane } from '../support/plane.js'
 import { environment, event, Lambda, PREVIOUS, TOKEN } from './invoke.js'
 
@@ -180,14 +181,9 @@ describe('Control API: routes', () => {
   it('shows the desired beside the actual fleet', async () => {
     const running = plane.launch('clawdinator-1')
     const orphan = plane.launch('clawdinator-9', { imageId: LATEST })
-    const beat = {
-      instanceId: running.id,
-      amiId: OLDER,
-      revision: 'abc',
-      service: 'active',
-      at: new Date().toISOString(),
-    }
-    plane.world.putObject(BUCKET, 'heartbeats/clawdinator-1.json', JSON.stringify(beat))
+    const host = hostOf('clawdinator-1', { instanceId: running.id, ami: OLDER })
+    const beat = heartbeatOf(host, { revision: 'abc', at: new Date().toISOString() })
+    plane.world.putObject(BUCKET, `heartbeats/clawdinator-1/${running.id}.json`, JSON.stringify(beat))
     const { status, fleet } = await lambda.get('/v1/fleet')
     expect(status).to.equal(200)
     expect(fleet.latestAmi).to.include({ id: LATEST, name: `image-${LATEST}` })

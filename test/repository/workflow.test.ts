@@ -267,10 +267,8 @@ describe('workflows and local actions', () => {
       const used = [...read(file).matchAll(/vars\.([A-Z0-9_]+)/g)].map(([, name]) => name ?? '')
       const chosen = [
         'AMI_OWNERS',
-        'AMI_OWNERS',
         'APP_ID',
         'APP_INSTALLATION_ID',
-        'DEPLOY_STRATEGY',
         'DEPLOY_STRATEGY',
         'HEALTH_TIMEOUT',
         'ROOT_VOLUME_GIB',

@@ -1,3 +1,4 @@
+import { expect } from 'chai'
 import { inSandbox, type Outcome, type TestSandbox } from './cli.js'
 
 /** What came of one command in one sandbox. */
@@ -42,3 +43,19 @@ export const deployInCi = (sandbox: TestSandbox, args: readonly string[], env?: 
 /** `id outcome` of each host. */
 export const outcomesOf = ({ outcome }: Told): string[] =>
   outcome.json().deploy.hosts.map((host: { id: string; outcome: string }) => `${host.id} ${host.outcome}`)
+
+/** Never two gateways of an id connected at once; says which were connected, in their order. */
+export function connected(sandbox: TestSandbox, id: string): string[] {
+  const order: string[] = []
+  let now: string | null = null
+  for (const event of sandbox.world.gateways) {
+    if (event.id !== id || !event.acts) continue
+    if (event.event === 'stop') now = now === event.instanceId ? null : now
+    else {
+      expect(now, `connected when ${event.instanceId} connects`).to.equal(null)
+      now = event.instanceId
+      order.push(now)
+    }
+  }
+  return order
+}

@@ -16,7 +16,7 @@ interface Deploy {
 }
 
 const NAMED_KEYS = ['requestId', 'target', 'ami', 'status', 'runId', 'runUrl', 'hosts']
-const HOST_KEYS = ['id', 'outcome', 'ami', 'previousAmi', 'instanceId']
+const HOST_KEYS = ['id', 'outcome', 'ami', 'previousAmi', 'instanceId', 'step', 'reason', 'startedAt', 'finishedAt']
 
 const deploy = (sandbox: TestSandbox, as: string, ...args: string[]) =>
   sandbox.clawctl(as, ['fleet', 'deploy', ...args, '--json'])
@@ -200,13 +200,13 @@ describe('clawctl fleet deploy through the Control API', () => {
       expect(summary).to.include('clawdinator-2').and.not.include('<script>')
     })
 
-    it('exits by the outcome: 6 where the host was rolled back, with what was done', async () => {
+    it('exits by the outcome: 6 where the successor did not pass, with what was done', async () => {
       const { outcome, hosts, deploys } = await stories.rolledBack
-      expectFailure(outcome, 'ROLLED_BACK', 6)
-      expect(outcome.json().deploy).to.include({ status: 'rolled-back', ami: LATEST_AMI })
-      expect(outcome.json().deploy.hosts[0]).to.include({ outcome: 'rolled-back', ami: OLDER_AMI })
+      expectFailure(outcome, 'KEPT', 6)
+      expect(outcome.json().deploy).to.include({ status: 'kept', ami: LATEST_AMI })
+      expect(outcome.json().deploy.hosts[0]).to.include({ outcome: 'kept', ami: OLDER_AMI })
       expect(hosts).to.deep.equal([`clawdinator-1 ${OLDER_AMI}`])
-      expect(deploys[0]?.status).to.equal('rolled-back')
+      expect(deploys[0]?.status).to.equal('kept')
     })
 
     it('passes on what the run found out: an AMI that does not exist', async () => {

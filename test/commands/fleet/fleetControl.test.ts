@@ -18,6 +18,7 @@ const OF_A_RUN: Code[] = [
   'PLAN_FAILED',
   'APPLY_FAILED',
   'HEALTH_FAILED',
+  'KEPT',
   'ROLLED_BACK',
   'ROLLBACK_FAILED',
   'DEPLOY_FAILED',

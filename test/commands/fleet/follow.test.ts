@@ -43,16 +43,24 @@ describe('clawctl fleet follow', () => {
     expect(first?.code, first?.stderr).to.equal(0)
     expect(first?.stdout).to.match(/^Deploy of clawdinator-2 with ami-\w+: succeeded$/m)
     const told = first?.stderr.trim().split('\n') ?? []
-    expect(told).to.include('✔ deploy: Deploy').and.include('clawdinator-2: created')
-    expect(new Set(told).size).to.equal(told.length)
+    expect(told).to.include('✔ deploy: Deploy')
+    expect(told.filter((line) => line.startsWith('✔')).length).to.equal(
+      new Set(told.filter((line) => line.startsWith('✔'))).size,
+    )
+    const steps = told.flatMap(
+      (line) => /^([>+]) clawdinator-2: (.+?)(?: \(\d+s\))?$/.exec(line)?.slice(1).join(' ') ?? [],
+    )
+    // Each begins once, and ends before the next begins.
+    expect(steps.length).to.be.above(1)
+    for (let i = 0; i < steps.length; i += 2) expect(steps[i + 1]).to.equal(steps[i]?.replace('>', '+'))
     expect(second?.stderr).to.include('queued behind the deploy of clawdinator-2 (request-0001)')
   })
 
   it('exits as the run ended, and shows the hosts', async () => {
     const second = await followed[1]
     expect(second?.code).to.equal(6)
-    expect(second?.stdout).to.match(/^ {2}clawdinator-1: rolled-back, ami-/m)
-    expect(second?.stderr).to.include('Error (ROLLED_BACK)')
+    expect(second?.stdout).to.match(/^ {2}clawdinator-1: kept, ami-/m)
+    expect(second?.stderr).to.include('Error (KEPT)')
     expect(sandbox.hosts()).to.deep.equal([`clawdinator-1 ${OLDER_AMI}`, `clawdinator-2 ${LATEST_AMI}`])
   })
 
@@ -65,11 +73,11 @@ describe('clawctl fleet follow', () => {
       follow('ci', runId, '--json', '--timeout', '1s'),
     ])
     for (const answer of answers) {
-      expectFailure(answer, 'ROLLED_BACK', 6)
+      expectFailure(answer, 'KEPT', 6)
       expect(answer.stderr).to.equal('')
       expect(answer.stdout).to.equal(answers[0]?.stdout)
     }
     expect(answers[0]?.json()).to.have.all.keys('ok', 'error', 'deploy')
-    expect(answers[0]?.json().deploy).to.include({ status: 'rolled-back', requestId: 'request-0002' })
+    expect(answers[0]?.json().deploy).to.include({ status: 'kept', requestId: 'request-0002' })
   })
 })

@@ -19,7 +19,10 @@ const INSTANCE_KEYS = [
   'publicIp',
   'launchedAt',
   'health',
+  'reason',
+  'stage',
   'revision',
+  'beside',
 ]
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 
@@ -48,7 +51,7 @@ describe('clawctl fleet status', () => {
     it('answers with the keys of the contract, in their order', () => {
       const document = laptop.json()
       expect(Object.keys(document)).to.deep.equal(['ok', 'fleet'])
-      expect(Object.keys(document.fleet)).to.deep.equal(['latestAmi', 'instances'])
+      expect(Object.keys(document.fleet)).to.deep.equal(['latestAmi', 'failedAmi', 'deploying', 'instances'])
       expect(Object.keys(document.fleet.latestAmi)).to.deep.equal(['id', 'name', 'createdAt'])
       for (const instance of document.fleet.instances) expect(Object.keys(instance)).to.deep.equal(INSTANCE_KEYS)
     })
@@ -75,7 +78,10 @@ describe('clawctl fleet status', () => {
         publicIp: null,
         launchedAt: null,
         health: 'unknown',
+        reason: null,
+        stage: null,
         revision: null,
+        beside: null,
       })
     })
 
@@ -154,7 +160,7 @@ describe('clawctl fleet status', () => {
     })
   })
 
-  it('tells a failed gateway, a stopped instance and one that was terminated', async () => {
+  it('tells a host that does not act, a stopped instance and one that was terminated', async () => {
     await inSandbox({}, async (other) => {
       const [instance] = other.world.instances.values()
       if (!instance) throw new Error('nothing runs')
@@ -167,13 +173,17 @@ describe('clawctl fleet status', () => {
         const { state, health } = laptop.json().fleet.instances[0]
         return `${state} ${health}`
       }
-      const heartbeat = JSON.parse(other.bucket.get('heartbeats/clawdinator-1.json')?.body.toString() ?? '')
       const bucket = other.inner.session.ci.S3_BUCKET ?? ''
-      other.world.putObject(
-        bucket,
-        'heartbeats/clawdinator-1.json',
-        JSON.stringify({ ...heartbeat, service: 'failed' }),
-      )
+      const active = {
+        schema: 1,
+        id: 'clawdinator-1',
+        instanceId: 'i-00000000000000000',
+        deploy: null,
+        at: '2026-11-01T00:00:00Z',
+      }
+      other.world.putObject(bucket, 'active/clawdinator-1.json', JSON.stringify(active))
+      const heartbeat = () => other.bucket.get(`heartbeats/clawdinator-1/${instance.id}.json`)?.body.toString() ?? ''
+      while (!heartbeat().includes('"stage":"yielded"')) await new Promise((resolve) => setTimeout(resolve, 10))
       expect(await look()).to.equal('running unhealthy')
       for (const state of ['stopping', 'stopped'] as const) {
         instance.state = state

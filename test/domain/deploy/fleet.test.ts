@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import { type FleetInstance, fleetSchema } from '../../../src/lib/domain/contract/index.js'
+import { NOBODY } from '../../../src/lib/domain/deploy/active.js'
 import { type FleetFacts, fleetStatus, isSettled, orphanIds } from '../../../src/lib/domain/deploy/fleet.js'
 import { currentHost } from '../../../src/lib/domain/deploy/host.js'
 import { heartbeatOf, hostOf, imageOf, NEW, OLD, registryOf, START } from '../../support/fakes.js'
@@ -122,7 +123,7 @@ describe('fleetStatus', () => {
     })
 
     it('shows who had the role while nobody has it', () => {
-      expect(row({ active: active('none', 'i-a') })).to.include({ instanceId: 'i-a' })
+      expect(row({ active: active(NOBODY, 'i-a') })).to.include({ instanceId: 'i-a' })
     })
 
     it('shows the candidate where the machine that was named is gone', () => {

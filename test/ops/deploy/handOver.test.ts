@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import type { Deploy, Order } from '../../../src/lib/domain/contract/index.js'
-import { parseActive } from '../../../src/lib/domain/deploy/active.js'
+import { NOBODY, parseActive } from '../../../src/lib/domain/deploy/active.js'
 import { instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
@@ -123,7 +123,7 @@ describe('a deploy by handover', () => {
 
   it('brings up a host that did not exist, which nobody may act for until it has passed', async () => {
     const plane = fleet('healthy', ['b'])
-    plane.cloud.beforeApply = () => expect(holder(plane)).to.equal('none')
+    plane.cloud.beforeApply = () => expect(holder(plane)).to.equal(NOBODY)
     const { hosts } = await deploy(plane)
     expect(hosts[0]).to.include({ outcome: 'created', instanceId: 'i-new-1', previousAmi: null })
     expect(applied(plane)).to.deep.equal([
@@ -308,7 +308,7 @@ describe('a handover that is broken off', () => {
   it('gives the role back at once where the process is being stopped', async () => {
     const plane = fleet()
     plane.clock.onSleep = () => {
-      if (holder(plane) === 'none') throw new ClawctlError('CANCELLED', 'Stopped.')
+      if (holder(plane) === NOBODY) throw new ClawctlError('CANCELLED', 'Stopped.')
     }
     const { error, status } = await fail(plane)
     expect([error.code, status]).to.deep.equal(['CANCELLED', 'cancelled'])

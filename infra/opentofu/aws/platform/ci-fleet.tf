@@ -188,6 +188,31 @@ data "aws_iam_policy_document" "fleet_deploy" {
     }
   }
 
+  # What the next deploy does not offer any more.
+  statement {
+    sid       = "MarkImagesThatFailed"
+    actions   = ["ec2:CreateTags"]
+    resources = ["arn:${local.partition}:ec2:${var.region}::image/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "ec2:Owner"
+      values   = [local.account_id]
+    }
+
+    condition {
+      test     = "ForAllValues:StringEquals"
+      variable = "aws:TagKeys"
+      values   = ["clawdinator:failed"]
+    }
+
+    condition {
+      test     = "Null"
+      variable = "aws:TagKeys"
+      values   = ["false"]
+    }
+  }
+
   # Stopped: a machine that did not yield to its successor. Started again: where the successor failed after that.
   statement {
     sid = "FenceAndEndHosts"

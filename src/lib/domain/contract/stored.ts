@@ -61,7 +61,7 @@ export type Heartbeat = z.infer<typeof heartbeatSchema>
 export const activeMachineSchema = z.object({
   schema: z.literal(1),
   id: z.string(),
-  /** `none` while nobody may act: during a handover, and until a new id's first machine has passed. */
+  /** All zeros while nobody may act: during a handover, and until a new id's first machine has passed. */
   instanceId: z.string(),
   /** The machine that gets the role back should the one that is named be lost. */
   from: z.nullish(z.string()),

@@ -2,8 +2,11 @@ import { type ActiveMachine, activeMachineSchema } from '../contract/index.js'
 import { parseJson } from '../json.js'
 import type { Host } from './host.js'
 
-/** Holder of an id that nobody may act for: during a handover, and until a new id's first machine has passed. */
-export const NOBODY = 'none'
+/**
+ * Holder of an id that nobody may act for: during a handover, and until a new id's first machine has passed. It has the
+ * form of an EC2 id, as hosts take nothing else for a holder, and EC2 gives it to nobody.
+ */
+export const NOBODY = 'i-00000000000000000'
 
 /** Null for what is no such object. */
 export function parseActive(text: string): ActiveMachine | null {

@@ -1,4 +1,5 @@
 import type { Heartbeat, HostEvidence } from '../contract/index.js'
+import { BOOT_LINE } from '../images/names.js'
 
 /** As much of a line as a reason repeats. */
 const LONGEST = 200
@@ -45,7 +46,8 @@ export function consoleLines(text: string): string[] {
 
 /** The line of a boot's console that says most of why it failed: our own units' last word, else the last line. */
 export function consoleReason(text: string): string | null {
-  const lines = consoleLines(text)
+  // That it booted is no reason.
+  const lines = consoleLines(text).filter((line) => !line.includes(BOOT_LINE))
   const own = lines.filter((line) => /clawdinator/i.test(line) && !/login:/.test(line))
   const line = own.at(-1) ?? lines.at(-1)
   return line === undefined ? null : withoutSecrets(line.trim()).slice(0, LONGEST)

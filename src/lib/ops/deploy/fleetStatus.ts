@@ -36,15 +36,13 @@ async function readRoles(store: ObjectStore, hosts: readonly Host[]): Promise<Ma
   return new Map(roles.flatMap(([id, active]) => (active ? [[id, active]] : [])))
 }
 
-/** The newest deploys: the one that is under way is among them. */
-const RECENT_DEPLOYS = 3
-
+/** One deploys at a time: a record before the newest that still says `running` is one of a run that was lost. */
 async function deployUnderWay(store: ObjectStore, now: Date): Promise<Fleet['deploying']> {
-  const newest = await store.list(INDEX_PREFIX, { atMost: RECENT_DEPLOYS })
-  const ids = newest.flatMap(({ key }) => parseIndexKey(key)?.requestId ?? [])
-  const records = await pMap(ids, (requestId) => readRecord(store, requestId))
-  const running = records.find((record) => record !== null && deployOfRecord(record, now).status === 'running')
-  return running ? { requestId: running.requestId, target: running.target } : null
+  const [newest] = await store.list(INDEX_PREFIX, { atMost: 1 })
+  const requestId = newest && parseIndexKey(newest.key)?.requestId
+  const record = requestId === undefined ? null : await readRecord(store, requestId)
+  if (record === null || deployOfRecord(record, now).status !== 'running') return null
+  return { requestId: record.requestId, target: record.target }
 }
 
 /** Desired beside actual, the same for the Control API and for CI. `store` is null where no bucket is configured: health is then unknown. */
