@@ -77,7 +77,9 @@ describe('a state that OpenTofu could not store', () => {
     await deploy(plane, 'a')
     expect(plane.cloud.pushed).to.deep.equal([later])
     expect(plane.store.objects.has(UNWRITTEN_KEY)).to.equal(false)
-    expect(plane.progress.notes.join()).to.include(`${UNWRITTEN_KEY} holds a state`).and.to.include('it was stored')
+    expect(plane.progress.notes.join()).to.include(
+      `${UNWRITTEN_KEY} holds a state that an apply could not store: it is stored.`,
+    )
   })
 
   it('is removed where a later one is stored, and left alone where it is of another lineage', async () => {

@@ -85,9 +85,7 @@ async function mendLocks(options: RecoverOptions, findings: Finding[], ports: Re
 async function mend(options: RecoverOptions, findings: Finding[], ports: RecoverPorts): Promise<void> {
   const { tofu, progress, planOnly } = { ...ports, ...options }
   await tofu.init()
-  for (const what of await settleUnwritten(ports, planOnly ? { only: true } : undefined)) {
-    findings.push({ kind: 'state', subject: 'The state:', what: what.replace(/\.$/, ''), fix: 'compared', done: true })
-  }
+  findings.push(...(await settleUnwritten(ports, planOnly)))
   const registry = await readRegistry(ports.registry)
   const gone = new Set<string>()
   let picture = await takePicture(ports, gone)

@@ -1,3 +1,4 @@
+import type { Finding } from '../../domain/deploy/recovery.js'
 import { judgeUnwritten, parseStateHead } from '../../domain/deploy/stateLock.js'
 import { asClawctlError } from '../../domain/errors.js'
 import { FLEET_STATE_KEY } from '../../domain/paths.js'
@@ -11,31 +12,33 @@ type Ports = Pick<HostDeployPorts, 'tofu' | 'store'>
 /**
  * Stores what an earlier apply could not store, kept in the bucket or left in the stack's folder, where it follows what is
  * stored now.
- * @returns what was found and done, one sentence each
+ * @param planOnly says what would be done
  */
-export async function settleUnwritten({ tofu, store }: Ports, look?: { only: true }): Promise<string[]> {
+export async function settleUnwritten({ tofu, store }: Ports, planOnly: boolean): Promise<Finding[]> {
   const [kept, left] = await Promise.all([store.get(UNWRITTEN_KEY), tofu.unwritten()])
-  const said: string[] = []
-  for (const { where, text, drop } of [
-    { where: UNWRITTEN_KEY, text: kept?.text, drop: () => store.delete(UNWRITTEN_KEY) },
-    { where: left?.file ?? '', text: left?.text, drop: () => tofu.dropUnwritten() },
+  const findings: Finding[] = []
+  for (const { subject, text, drop } of [
+    { subject: UNWRITTEN_KEY, text: kept?.text, drop: () => store.delete(UNWRITTEN_KEY) },
+    { subject: left?.file ?? '', text: left?.text, drop: () => tofu.dropUnwritten() },
   ]) {
     if (text === undefined) continue
     const verdict = judgeUnwritten(parseStateHead(text), await tofu.head())
-    const found = `${where} holds a state that an apply could not store`
-    if (verdict === 'foreign') {
-      said.push(`${found}, and it is no version of the one that is stored: it is left alone.`)
-      continue
-    }
-    if (look) {
-      said.push(`${found}.`)
-      continue
-    }
+    const { what, fix } = SAID[verdict]
+    findings.push({ kind: 'state', subject, what, fix, done: verdict !== 'foreign' })
+    if (planOnly || verdict === 'foreign') continue
     if (verdict === 'push') await tofu.push(text)
     await drop()
-    said.push(`${found}: ${verdict === 'push' ? 'it was stored' : 'a later one is stored, so it was removed'}.`)
   }
-  return said
+  return findings
+}
+
+const SAID = {
+  push: { what: 'holds a state that an apply could not store', fix: 'it is stored' },
+  old: { what: 'holds a state that an apply could not store, and a later one is stored', fix: 'it is removed' },
+  foreign: {
+    what: 'holds a state that is no version of the one that is stored',
+    fix: 'find out who began another state, then delete it',
+  },
 }
 
 /**
