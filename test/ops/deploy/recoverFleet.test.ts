@@ -195,7 +195,7 @@ describe('fleet recover', () => {
     expect(plane.cloud.hosts).to.have.length(3)
     const { findings } = await recover(plane, { id: 'a', terminate: 'i-second' })
     expect(findings).to.deep.equal([
-      { kind: 'machine', subject: 'a', what: 'has i-second', fix: 'it is destroyed', done: true },
+      { kind: 'machine', subject: 'a', what: 'has i-second', fix: 'it is destroyed', automatic: true, done: true },
     ])
     expect(plane.cloud.hosts.map(({ instanceId }) => instanceId)).to.deep.equal(['i-a', 'i-b'])
   })

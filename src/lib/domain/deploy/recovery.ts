@@ -8,21 +8,30 @@ export interface Finding {
   /** The instance id, or the address, key or id of what it is about. */
   subject: string
   what: string
-  /** What mends it: done by the command, or a command to type. */
+  /** What mends it: what the command does, or what a person does. */
   fix: string
+  /** No person has to decide. */
+  automatic: boolean
   done: boolean
 }
+/** Before it is said whether anything is to be changed. */
+export type Found = Omit<Finding, 'done'>
 
 export interface Recovery {
   findings: Finding[]
 }
 
-export const findingLine = ({ subject, what, fix, done }: Finding) =>
-  done ? `${subject} ${what}: ${fix}.` : `${subject} ${what}. To do: ${fix}.`
+export const settled = (found: readonly Found[], planOnly: boolean): Finding[] =>
+  found.map((one) => ({ ...one, done: one.automatic && !planOnly }))
+
+export function findingLine({ subject, what, fix, automatic, done }: Finding): string {
+  if (done) return `${subject} ${what}: ${fix}.`
+  return `${subject} ${what}. ${automatic ? 'Without --plan-only' : 'To do'}: ${fix}.`
+}
 
 /** What is to be done about one id's machines. */
 export interface MachineWork {
-  findings: Finding[]
+  findings: Found[]
   /** Never handed to: destroyed. */
   destroy: Host[]
   /** Serves, and is to be brought into the state. */
@@ -40,9 +49,9 @@ export function findMachines(
 ): MachineWork {
   const { standing, named, placed, gone } = facts
   const { holder, predecessor, leftovers, suspended } = standing
-  const findings: Finding[] = []
-  const add = (kind: Finding['kind'], what: string, fix: string, done = false) =>
-    void findings.push({ kind, subject: id, what, fix, done })
+  const findings: Found[] = []
+  const add = (kind: Finding['kind'], what: string, fix: string, automatic = false) =>
+    void findings.push({ kind, subject: id, what, fix, automatic })
   const isPlaced = ({ instanceId }: Host) => placed.some((machine) => machine.instanceId === instanceId)
 
   if (suspended && holder)

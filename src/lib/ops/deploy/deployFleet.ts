@@ -4,7 +4,7 @@ import { orphanIds } from '../../domain/deploy/fleet.js'
 import type { Host } from '../../domain/deploy/host.js'
 import type { FleetImage } from '../../domain/deploy/image.js'
 import { decideDeploy } from '../../domain/deploy/policy.js'
-import { findingLine } from '../../domain/deploy/recovery.js'
+import { findingLine, settled } from '../../domain/deploy/recovery.js'
 import { planRollout, type RolloutStep } from '../../domain/deploy/rollout.js'
 import { attemptId, deployOfRecord } from '../../domain/deploy/run.js'
 import { type DeployAudit, renderDeploySummary } from '../../domain/deploy/summary.js'
@@ -71,7 +71,8 @@ async function withState(
 ): Promise<ClawctlError | null> {
   return withStateLock(ports, async () => {
     await ports.tofu.init()
-    for (const finding of await settleUnwritten(ports, planOnly)) ports.progress.note(findingLine(finding))
+    for (const finding of settled(await settleUnwritten(ports, planOnly), planOnly))
+      ports.progress.note(findingLine(finding))
     const failure = await work().catch(asClawctlError)
     const kept = await keepUnwritten(ports)
     if (kept === null) return failure

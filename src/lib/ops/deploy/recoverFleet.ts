@@ -2,7 +2,7 @@ import { ID_PATTERN } from '../../domain/contract/patterns.js'
 import type { Adoption } from '../../domain/deploy/expectation.js'
 import { latestOf } from '../../domain/deploy/image.js'
 import { adoptedNames } from '../../domain/deploy/leftovers.js'
-import { type Finding, findingLine, findMachines, type Recovery } from '../../domain/deploy/recovery.js'
+import { type Found, findingLine, findMachines, type Recovery, settled } from '../../domain/deploy/recovery.js'
 import { LOST_AFTER_MS, recordKey } from '../../domain/deploy/run.js'
 import { SLOTS, slotKey } from '../../domain/deploy/slots.js'
 import { holderOfLock } from '../../domain/deploy/stateLock.js'
@@ -46,26 +46,26 @@ const NO_AMI = 'ami-00000000'
  * @throws ClawctlError DRIFT where something is left that a person has to decide; `partial.recovery` has every finding
  */
 export async function recoverFleet(options: RecoverOptions, ports: RecoverPorts): Promise<Recovery> {
-  const findings: Finding[] = []
+  const findings: Found[] = []
   try {
     await mendLocks(options, findings, ports)
     const work = () => mend(options, findings, ports)
     await (options.planOnly ? work() : withStateLock(ports, work))
   } catch (error) {
-    throw withPartial(asClawctlError(error), { recovery: { findings } })
+    throw withPartial(asClawctlError(error), { recovery: { findings: settled(findings, options.planOnly) } })
   }
-  const shown = options.planOnly ? findings.map((finding) => ({ ...finding, done: false })) : findings
+  const shown = settled(findings, options.planOnly)
   await ports.report.summary(shown.map((finding) => `- ${findingLine(finding)}`).join('\n') || 'Nothing disagrees.')
   const left = shown.filter(({ done }) => !done)
   if (left.length === 0 || options.planOnly) return { findings: shown }
   throw new ClawctlError('DRIFT', 'Something is left that a person has to decide.', {
     details: left.map(findingLine),
-    partial: { recovery: { findings } },
+    partial: { recovery: { findings: shown } },
   })
 }
 
 /** Before the lock is waited for: it may be the one that is in the way. */
-async function mendLocks(options: RecoverOptions, findings: Finding[], ports: RecoverPorts): Promise<void> {
+async function mendLocks(options: RecoverOptions, findings: Found[], ports: RecoverPorts): Promise<void> {
   const held = await ports.locks.held()
   if (options.unlock !== null && !held.some(({ ID }) => ID === options.unlock)) {
     throw new ClawctlError('USAGE', `No lock of the state has the id ${options.unlock}.`, {
@@ -74,15 +74,15 @@ async function mendLocks(options: RecoverOptions, findings: Finding[], ports: Re
   }
   for (const lock of held) {
     const over = await isOver(ports, lock)
-    const done = over || lock.ID === options.unlock
-    if (done && !options.planOnly) await ports.locks.release(lock.ID)
+    const automatic = over || lock.ID === options.unlock
+    if (automatic && !options.planOnly) await ports.locks.release(lock.ID)
     const what = `is a lock of the state, held by ${holderOfLock(lock)}${over ? ', whose run is over' : ''}`
-    const fix = done ? 'it is released' : `wait for it, or clawctl fleet recover --unlock ${lock.ID}`
-    findings.push({ kind: 'lock', subject: lock.ID, what, fix, done })
+    const fix = automatic ? 'it is released' : `wait for it, or clawctl fleet recover --unlock ${lock.ID}`
+    findings.push({ kind: 'lock', subject: lock.ID, what, fix, automatic })
   }
 }
 
-async function mend(options: RecoverOptions, findings: Finding[], ports: RecoverPorts): Promise<void> {
+async function mend(options: RecoverOptions, findings: Found[], ports: RecoverPorts): Promise<void> {
   const { tofu, progress, planOnly } = { ...ports, ...options }
   await tofu.init()
   findings.push(...(await settleUnwritten(ports, planOnly)))
@@ -100,7 +100,7 @@ async function mend(options: RecoverOptions, findings: Finding[], ports: Recover
       subject: address,
       what: 'was interrupted in its making',
       fix: 'it is kept',
-      done: true,
+      automatic: true,
     })
   }
   if (!planOnly) await untaintAll(picture, new Set(), tofu)
@@ -137,7 +137,7 @@ async function terminateNamed(
   instanceId: string,
   { hosts }: Picture,
   removal: (id: string) => Parameters<typeof destroyMachine>[0],
-  findings: Finding[],
+  findings: Found[],
   { planOnly }: RecoverOptions,
 ): Promise<void> {
   const host = hosts.find((one) => one.instanceId === instanceId)
@@ -147,7 +147,13 @@ async function terminateNamed(
     })
   }
   if (!planOnly) await destroyMachine(removal(host.id), host)
-  findings.push({ kind: 'machine', subject: host.id, what: `has ${instanceId}`, fix: 'it is destroyed', done: true })
+  findings.push({
+    kind: 'machine',
+    subject: host.id,
+    what: `has ${instanceId}`,
+    fix: 'it is destroyed',
+    automatic: true,
+  })
 }
 
 /** One guarded plan that imports what exists and forgets what does not, and launches nothing. */
@@ -155,14 +161,20 @@ async function bringIntoState(
   ids: readonly string[],
   instances: Adoption['instances'],
   registry: Registry,
-  findings: Finding[],
+  findings: Found[],
   { planOnly, gone }: { planOnly: boolean; gone: Set<string> },
   ports: RecoverPorts,
 ): Promise<void> {
   const picture = await takePicture(ports, gone)
   const adopt = await findAdoptable(ids, instances, picture, ports)
   for (const name of adoptedNames({ ...adopt, instances: {} })) {
-    findings.push({ kind: 'object', subject: name, what: 'is not in the state', fix: 'it is imported', done: true })
+    findings.push({
+      kind: 'object',
+      subject: name,
+      what: 'is not in the state',
+      fix: 'it is imported',
+      automatic: true,
+    })
   }
   const isLost = [...picture.state.values()].flat().some(({ instanceId }) => gone.has(instanceId ?? ''))
   if (planOnly || (adoptedNames(adopt).length === 0 && !isLost)) return
@@ -180,7 +192,7 @@ const rolloutOf = (scope: readonly string[], registry: Registry) => ({
 })
 
 /** Records that still say `running` of runs that are over. */
-async function endRecords(findings: Finding[], planOnly: boolean, ports: RecoverPorts): Promise<void> {
+async function endRecords(findings: Found[], planOnly: boolean, ports: RecoverPorts): Promise<void> {
   const { store, runs, clock } = ports
   for (const record of await newestRecords(store)) {
     if (record.status !== 'running') continue
@@ -194,6 +206,12 @@ async function endRecords(findings: Finding[], planOnly: boolean, ports: Recover
       await store.put(recordKey(requestId), JSON.stringify(ended))
     }
     const fix = 'its record says that it failed'
-    findings.push({ kind: 'record', subject: requestId, what: 'is recorded as running, and is over', fix, done: true })
+    findings.push({
+      kind: 'record',
+      subject: requestId,
+      what: 'is recorded as running, and is over',
+      fix,
+      automatic: true,
+    })
   }
 }

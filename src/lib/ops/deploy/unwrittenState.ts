@@ -1,4 +1,4 @@
-import type { Finding } from '../../domain/deploy/recovery.js'
+import type { Found } from '../../domain/deploy/recovery.js'
 import { judgeUnwritten, parseStateHead } from '../../domain/deploy/stateLock.js'
 import { asClawctlError } from '../../domain/errors.js'
 import { FLEET_STATE_KEY } from '../../domain/paths.js'
@@ -14,9 +14,9 @@ type Ports = Pick<HostDeployPorts, 'tofu' | 'store'>
  * stored now.
  * @param planOnly says what would be done
  */
-export async function settleUnwritten({ tofu, store }: Ports, planOnly: boolean): Promise<Finding[]> {
+export async function settleUnwritten({ tofu, store }: Ports, planOnly: boolean): Promise<Found[]> {
   const [kept, left] = await Promise.all([store.get(UNWRITTEN_KEY), tofu.unwritten()])
-  const findings: Finding[] = []
+  const findings: Found[] = []
   for (const { subject, text, drop } of [
     { subject: UNWRITTEN_KEY, text: kept?.text, drop: () => store.delete(UNWRITTEN_KEY) },
     { subject: left?.file ?? '', text: left?.text, drop: () => tofu.dropUnwritten() },
@@ -24,7 +24,7 @@ export async function settleUnwritten({ tofu, store }: Ports, planOnly: boolean)
     if (text === undefined) continue
     const verdict = judgeUnwritten(parseStateHead(text), await tofu.head())
     const { what, fix } = SAID[verdict]
-    findings.push({ kind: 'state', subject, what, fix, done: verdict !== 'foreign' })
+    findings.push({ kind: 'state', subject, what, fix, automatic: verdict !== 'foreign' })
     if (planOnly || verdict === 'foreign') continue
     if (verdict === 'push') await tofu.push(text)
     await drop()
