@@ -123,7 +123,9 @@
         let
           inherit (pkgs.stdenv.hostPlatform) system;
           evaluated = name: text: pkgs.writeText name (builtins.unsafeDiscardStringContext text);
-          hosts = lib.filterAttrs (_: host: host.pkgs.stdenv.hostPlatform.system == system) self.nixosConfigurations;
+          hosts = lib.filterAttrs (
+            _: host: host.pkgs.stdenv.hostPlatform.system == system
+          ) self.nixosConfigurations;
         in
         # In virtual machines; they need KVM.
         import ./nix/tests {
@@ -176,7 +178,10 @@
                 ];
               }
               ''
-                mkdir source && cp ${./flake.nix} source/flake.nix && cp -r ${./nix} source/nix
+                mkdir source
+                cp ${./flake.nix} source/flake.nix
+                cp ${./statix.toml} source/statix.toml
+                cp -r ${./nix} source/nix
                 cd source
                 find . -name '*.nix' -exec nixfmt --check {} +
                 deadnix --fail .

@@ -65,14 +65,29 @@ stand_by() {
   systemctl start --no-block "$STANDBY"
 }
 
+# running UNIT…: those that are neither inactive nor failed.
+running() {
+  local unit
+  for unit; do
+    case $(systemctl show --property=ActiveState --value "$unit") in
+      inactive | failed) ;;
+      *) printf '%s ' "$unit" ;;
+    esac
+  done
+}
+
 # Everything that acts has ended when this machine says so. Another may begin at that moment.
 yield_to() {
   local -a units
   say "active/$id.json names $1: this machine stops everything that acts"
   read -r -a units <<<"${WATCH_UNITS:-clawdinator-gateway.service}"
-  if ! timeout "$YIELD_SECONDS" systemctl stop "$ACTIVE" "${units[@]}"; then
+  # Its exit code says nothing: a unit that this host does not have fails it, too.
+  timeout "$YIELD_SECONDS" systemctl stop "$ACTIVE" "${units[@]}" 2>/dev/null || true
+  if [[ -n $(running "${units[@]}") ]]; then
+    say "still running after $YIELD_SECONDS seconds, and killed: $(running "${units[@]}")"
     systemctl kill --signal=KILL "${units[@]}" 2>/dev/null || true
-    timeout 10 systemctl stop "$ACTIVE" "${units[@]}" || fail 1 'The gateway can'\''t be stopped.' 'The unit is started again and goes on with it.'
+    timeout 10 systemctl stop "$ACTIVE" "${units[@]}" 2>/dev/null || true
+    [[ -z $(running "${units[@]}") ]] || fail 1 "These can't be stopped: $(running "${units[@]}")" 'The watch is started again and goes on with it.'
   fi
   remember yielded
   reach yielded

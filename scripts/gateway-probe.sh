@@ -10,14 +10,18 @@ source "$here/lib/common.sh"
 # shellcheck source-path=SCRIPTDIR source=lib/stage.sh
 source "$here/lib/stage.sh"
 
-# running UNIT: its process, where it is up.
+# running UNIT: its process, where it has one. It has while its start is not over, too.
 running() {
-  [[ $(systemctl show --property=ActiveState --value "$1") == active ]] && systemctl show --property=MainPID --value "$1"
+  local pid
+  [[ $(systemctl show --property=ActiveState --value "$1") == activ* ]] || return 1
+  pid=$(systemctl show --property=MainPID --value "$1")
+  [[ $pid != 0 ]] && printf '%s' "$pid"
 }
 
-# ask COMMAND…: the gateway's answer, where it is JSON. A cold start of the program takes up to 15 seconds.
+# ask COMMAND…: the gateway's answer, where it is JSON. A cold start of the program takes up to 15 seconds, a service that
+# can't be reached some more.
 ask() {
-  timeout 25 openclaw "$@" --json 2>/dev/null | jq -ce 'select(type == "object")' 2>/dev/null
+  OPENCLAW_GATEWAY_TOKEN=$OPENCLAW_GATEWAY_TOKEN timeout 60 openclaw "$@" --json 2>/dev/null | jq -ce 'select(type == "object")' 2>/dev/null
 }
 
 main() {
@@ -31,14 +35,22 @@ main() {
       return 0
     fi
   fi
-  OPENCLAW_GATEWAY_TOKEN=$(<"$(host_path /run/clawdinator-gateway/token)")
-  export OPENCLAW_GATEWAY_TOKEN
-  # It listens some seconds after its process began; until then nothing is known.
-  if ! health=$(ask health); then
-    say 'the gateway does not answer yet'
+  # It has checked its configuration, has a token and listens some seconds after its process began.
+  local until=$((SECONDS + ${PROBE_WAIT_SECONDS:-60})) token
+  token=$(host_path /run/clawdinator-gateway/token)
+  while ! OPENCLAW_GATEWAY_TOKEN=$(cat "$token" 2>/dev/null) || ! health=$(ask health); do
+    if ((SECONDS >= until)); then
+      say 'the gateway does not answer yet'
+      return 0
+    fi
+    sleep 3
+  done
+  local -a question=(channels status)
+  if [[ $mode == standby ]]; then question+=(--probe); fi
+  if ! status=$(ask "${question[@]}"); then
+    say 'the gateway does not say how its channels are'
     return 0
   fi
-  if [[ $mode == standby ]]; then status=$(ask channels status --probe) || return 0; else status=$(ask channels status) || return 0; fi
   # What a service says of a token may quote it.
   jq -n -L "$here/lib" --slurpfile files <(known_secrets) --argjson health "$health" --argjson status "$status" \
     --slurpfile config "$OPENCLAW_CONFIG_PATH" --arg mode "$mode" --argjson pid "$pid" 'include "scrub";

@@ -205,7 +205,7 @@ main() {
         earlier_looks <"$folder/changes.md"
       fi
     } >"$folder/.changes.new"
-    # changes.md first: killed here, the same changes are told once more, and none is lost.
+    # changes.md first: killed here, the same changes are written once more, and none is lost.
     mv -f "$folder/.changes.new" "$folder/changes.md"
   fi
   cp "$scratch/open" "$folder/.open.new"

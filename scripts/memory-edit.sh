@@ -70,7 +70,8 @@ main() {
     fail 3 "The old text is in \"$path\" $times times; nothing was written." 'Give more of what surrounds it, or --all.'
   fi
   memory_new
-  jq -Rsj --slurpfile edit <(printf '%s' "$edit") 'split($edit[0].old) | join($edit[0].new)' "$MEMORY_FILE" >"$MEMORY_NEW"
+  jq -Rsj --slurpfile edit <(printf '%s' "$edit") 'split($edit[0].old) | join($edit[0].new)' "$MEMORY_FILE" >"$MEMORY_NEW" ||
+    fail 4 'The memory can'\''t be written: is it full?'
   memory_replace "$MEMORY_NEW"
 }
 

@@ -72,12 +72,12 @@ main() {
       ;;
     append)
       if [[ -e $MEMORY_FILE ]]; then
-        cat -- "$MEMORY_FILE" >"$MEMORY_NEW"
+        cat -- "$MEMORY_FILE" >"$MEMORY_NEW" || fail 4 'The memory can'\''t be written: is it full?'
         if [[ -s $MEMORY_NEW && -n $(tail -c 1 "$MEMORY_NEW") ]]; then printf '\n' >>"$MEMORY_NEW"; fi
       fi
       ;;
   esac
-  cat "$text" >>"$MEMORY_NEW"
+  cat "$text" >>"$MEMORY_NEW" || fail 4 'The memory can'\''t be written: is it full?'
   if [[ -n $(tail -c 1 "$MEMORY_NEW") ]]; then printf '\n' >>"$MEMORY_NEW"; fi
   memory_replace "$MEMORY_NEW"
 }

@@ -45,6 +45,9 @@ const NOTES: Record<string, Json> = {
   'Order.strategy': {
     description: "How a host is replaced. Absent: the repository's default.",
   },
+  'Order.configRevision': {
+    description: "Which configuration a new machine switches to: of its image's commit, or the newest. Absent: image.",
+  },
   'Error.code': { description: 'The closed list of docs/errors.md, which may grow.' },
   'Deploy.ami': { description: 'The AMI that is deployed: the override, or what the run resolved; null until it has.' },
   'Deploy.waitsFor': { description: 'The deploy that this one waits for; one runs at a time.' },

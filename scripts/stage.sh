@@ -4,6 +4,7 @@
 #   stage.sh working STAGE                   before the unit starts
 #   stage.sh passed STAGE UNIT [VERB NEXT]   after it is done; VERB is start or restart, NEXT the unit of the next stage
 #   stage.sh ended STAGE UNIT                when it has stopped, with SERVICE_RESULT and INVOCATION_ID of systemd
+#   stage.sh probe                           when the gateway was started
 #   stage.sh beat                            after something else that the heartbeat carries has changed
 #
 # A unit that failed is started again by systemd; `ended` makes the pauses before it grow. A stage starts the next one
@@ -43,10 +44,12 @@ ended() {
 
 main() {
   need jq flock systemctl
-  (($# >= 2)) || [[ ${1:-} == beat ]] || fail 2 'This takes a hook and a stage.' 'Usage: stage.sh working|passed|ended STAGE [UNIT [VERB NEXT]]'
+  (($# >= 2)) || [[ ${1:-} == beat || ${1:-} == probe ]] || fail 2 'This takes a hook and a stage.' 'Usage: stage.sh working|passed|ended STAGE [UNIT [VERB NEXT]]'
   local hook=$1 stage=${2:-} unit=${3:-} config
   case $hook in
     beat) report_now ;;
+    # In the background: it waits until the gateway answers.
+    probe) systemctl start --no-block clawdinator-gateway-probe.service || true ;;
     working) reach "$stage" ;;
     passed)
       if [[ $stage == bundle ]]; then

@@ -2,6 +2,7 @@
 # Turns a machine that has booted the image into its host: switches to the configuration of the checkout that the bundle
 # brought. Once; what changes a host after that is a deploy, or its own self-update.
 #   /etc/clawdinator/host   which of the flake's nixosConfigurations, written by user data; else the instance's name
+#   /etc/clawdinator/config-revision   image: the commit that the image was made of; newest: what the bundle brought
 #   SWITCH_FLAKE            the checkout, /var/lib/clawd/repos/clawdinators where it is not set
 #   /var/lib/clawdinator/switched        written at the end: commit and system
 #   /run/clawdinator/switching           there meanwhile: the checkout must not move
@@ -9,6 +10,28 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
 # shellcheck source-path=SCRIPTDIR source=lib/common.sh
 source "$here/lib/common.sh"
+
+in_checkout() {
+  GIT_CONFIG_GLOBAL=/dev/null GIT_TERMINAL_PROMPT=0 git -C "$1" -c safe.directory="$1" "${@:2}"
+}
+
+# An older AMI boots the configuration that it was made with, not today's. The bundle's repository is shallow, so another
+# commit is fetched from where it came from. What can't be had (a private repository) is said, and the bundle's is taken.
+take_revision_of_image() {
+  local flake=$1 wanted
+  [[ $(host_value config-revision || printf 'image') == image ]] || return 0
+  wanted=$(cat "$(host_path /var/lib/clawdinator/image-revision)" 2>/dev/null) || return 0
+  [[ $wanted =~ ^[0-9a-f]{40}$ && $(in_checkout "$flake" rev-parse HEAD 2>/dev/null) != "$wanted" ]] || return 0
+  if ! in_checkout "$flake" cat-file -e "$wanted^{commit}" 2>/dev/null; then
+    if ! timeout 120 env GIT_CONFIG_GLOBAL=/dev/null GIT_TERMINAL_PROMPT=0 \
+      git -C "$flake" -c safe.directory="$flake" fetch --quiet --depth 1 origin "$wanted"; then
+      say "the image's commit ${wanted:0:12} can't be fetched: this machine takes the configuration of its bundle"
+      return 0
+    fi
+  fi
+  in_checkout "$flake" checkout --quiet --force --detach "$wanted"
+  say "the configuration is the image's, ${wanted:0:12}"
+}
 
 main() {
   need git nixos-rebuild systemctl
@@ -27,7 +50,8 @@ main() {
   : >"$mark"
   # shellcheck disable=SC2064 # the name as it is now
   trap "rm -f '$mark'" EXIT
-  commit=$(GIT_CONFIG_GLOBAL=/dev/null git -C "$flake" -c safe.directory="$flake" rev-parse HEAD 2>/dev/null || printf 'unknown')
+  take_revision_of_image "$flake"
+  commit=$(in_checkout "$flake" rev-parse HEAD 2>/dev/null || printf 'unknown')
   before=$(readlink -f "$current")
   nixos-rebuild switch --flake "$flake#$host" || code=$?
   if ((code != 0)); then

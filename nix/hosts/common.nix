@@ -41,7 +41,9 @@ in
 
   # Paths on the host, not in the store: the bundle brings the ciphertext and the identity.
   age.identityPaths = [ "${bundle}/secrets/age-identity.key" ];
-  age.secrets = lib.mapAttrs (name: access: access // { file = "${bundle}/secrets/${name}.age"; }) secrets;
+  age.secrets = lib.mapAttrs (
+    name: access: access // { file = "${bundle}/secrets/${name}.age"; }
+  ) secrets;
 
   # A host's own file says what is different there.
   services.clawdinator = {

@@ -1,7 +1,9 @@
 # Forms of the gateway's channels that have changed.
 { lib }:
 {
-  /** Places of a configuration that have the older `allow` of a Discord channel. */
+  /**
+    Places of a configuration that have the older `allow` of a Discord channel.
+  */
   legacy =
     config:
     lib.concatLists (
@@ -13,7 +15,9 @@
       ) (config.channels.discord.guilds or { })
     );
 
-  /** The configuration with `enabled` where it says `allow`; where it says both, `enabled` counts. */
+  /**
+    The configuration with `enabled` where it says `allow`; where it says both, `enabled` counts.
+  */
   modern =
     config:
     let

@@ -47,8 +47,18 @@ rec {
             name: !(entry ? ${name}) || !isString entry.${name} || match fields.${name} entry.${name} == null
           ) (attrNames fields);
         in
-        (if match "[a-z][a-z0-9-]{0,62}" id == null || id == "all" then [ "\"${id}\" can't be an id" ] else [ ])
-        ++ (if isAttrs entry then map (name: "${id}: ${name} is missing or malformed") bad else [ "${id} must be an object" ]);
+        (
+          if match "[a-z][a-z0-9-]{0,62}" id == null || id == "all" then
+            [ "\"${id}\" can't be an id" ]
+          else
+            [ ]
+        )
+        ++ (
+          if isAttrs entry then
+            map (name: "${id}: ${name} is missing or malformed") bad
+          else
+            [ "${id} must be an object" ]
+        );
       twice =
         name:
         let
@@ -64,7 +74,9 @@ rec {
     else
       [ "the registry must be one object that maps ids to their settings" ];
 
-  /** The registry of a file; evaluation ends with every problem where there is one. */
+  /**
+    The registry of a file; evaluation ends with every problem where there is one.
+  */
   readRegistry =
     file:
     let
@@ -85,9 +97,14 @@ rec {
     let
       family = head (split "[.]" instanceType);
     in
-    if family == "a1" || match "[a-z]+[0-9]+g[a-z]*" family != null then "aarch64-linux" else "x86_64-linux";
+    if family == "a1" || match "[a-z]+[0-9]+g[a-z]*" family != null then
+      "aarch64-linux"
+    else
+      "x86_64-linux";
 
-  /** `{ host = f id entry; }` over a registry: nixos-rebuild asks for a host's name, not for an id. */
+  /**
+    `{ host = f id entry; }` over a registry: nixos-rebuild asks for a host's name, not for an id.
+  */
   byHost =
     f: registry:
     listToAttrs (
@@ -97,7 +114,9 @@ rec {
       }) (attrNames registry)
     );
 
-  /** The module of an instance: its own file where there is one, else common.nix with nothing but the name. */
+  /**
+    The module of an instance: its own file where there is one, else common.nix with nothing but the name.
+  */
   hostModule =
     hostsFolder: id:
     let

@@ -32,10 +32,14 @@ let
   };
 in
 {
-  /** No network. */
+  /**
+    No network.
+  */
   inherit base;
 
-  /** Talks to others. Node asks the kernel for its interfaces over netlink. */
+  /**
+    Talks to others. Node asks the kernel for its interfaces over netlink.
+  */
   network = base // {
     RestrictAddressFamilies = [
       "AF_UNIX"
@@ -54,6 +58,8 @@ in
     "fd00:ec2::254/128"
   ];
 
-  /** Group of the units that use the instance's role. A number, because packet filters are checked without users. */
+  /**
+    Group of the units that use the instance's role. A number, because packet filters are checked without users.
+  */
   roleGid = 851;
 }

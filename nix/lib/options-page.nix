@@ -29,7 +29,7 @@ let
     };
     literalExpression = text: { inherit text; };
     literalMD = text: { markdown = text; };
-    types = types;
+    inherit types;
     # What the modules do outside of their declarations is never looked at.
     inherit (builtins) filter length;
   };
@@ -76,9 +76,9 @@ let
       [ (tree // { name = prefix; }) ]
     else
       concatLists (
-        map (
-          name: declared (if prefix == "" then name else "${prefix}.${name}") tree.${name}
-        ) (attrNames tree)
+        map (name: declared (if prefix == "" then name else "${prefix}.${name}") tree.${name}) (
+          attrNames tree
+        )
       );
   options = concatLists (
     map (path: declared "" ((module path).options or { })) (module ../modules/clawdinator.nix).imports
@@ -97,7 +97,9 @@ let
         "{ ${concatStringsSep " " (map (name: "${name} = ${nix value.${name}};") (attrNames value))} }"
     else if typeOf value == "path" then
       let
-        parts = filter isString (builtins.split "/nix/modules/clawdinator/[./]*|${toString ../..}/" (toString value));
+        parts = filter isString (
+          builtins.split "/nix/modules/clawdinator/[./]*|${toString ../..}/" (toString value)
+        );
       in
       "./${builtins.elemAt parts (builtins.length parts - 1)}"
     else

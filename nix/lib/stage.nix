@@ -10,7 +10,9 @@ let
   hook = "+${lib.getExe pkgs.bash} ${scripts}/stage.sh";
 in
 rec {
-  /** For the hooks, beside what every unit of NixOS has. */
+  /**
+    For the hooks, beside what every unit of NixOS has.
+  */
   path = [
     pkgs.coreutils
     pkgs.gnugrep
@@ -20,14 +22,18 @@ rec {
     "/run/current-system/sw"
   ];
 
-  /** serviceConfig of a unit whose failure is reported, of whatever stage. */
+  /**
+    serviceConfig of a unit whose failure is reported, of whatever stage.
+  */
   reported = stage: unit: {
     ExecStopPost = [ "${hook} ended ${stage} ${unit}" ];
     # The pause before another start grows in there.
     TimeoutStopSec = "3min";
   };
 
-  /** serviceConfig of a oneshot of the boot; `next` is a verb of systemctl and the unit that follows, or nothing. */
+  /**
+    serviceConfig of a oneshot of the boot; `next` is a verb of systemctl and the unit that follows, or nothing.
+  */
   oneshot =
     stage: unit: next:
     reported stage unit

@@ -88,29 +88,47 @@ describe('active-watch.sh', () => {
     expect(await stage()).to.equal('active')
   })
 
-  it('kills what does not stop in time', async () => {
+  it('yields though systemd knows no such unit here', async () => {
     names(ME)
     await watch()
     await asked()
-    await root.program(
-      'systemctl',
-      `if [[ $1 == stop && ! -e $CLAWCTL_HOST_ROOT/killed ]]; then exec tail -f /dev/null; fi
-      if [[ $1 == kill ]]; then touch "$CLAWCTL_HOST_ROOT/killed"; fi${SYSTEMCTL}`,
-    )
+    await root.program('systemctl', `${SYSTEMCTL}\nif [[ $1 == stop ]]; then exit 5; fi`)
     names(OTHER)
-    const outcome = await runScript('active-watch.sh', [], {
-      env: {
-        ...root.withPrograms(),
-        ...ec2.env,
-        CLAWCTL_HOST_ROOT: root.path(),
-        WATCH_LOOKS: '1',
-        WATCH_YIELD_SECONDS: '0.3',
-      },
-    })
-    expect(outcome.code, outcome.stderr).to.equal(0)
-    expect(await asked()).to.include('kill --signal=KILL clawdinator-gateway.service')
+    expect((await watch()).code).to.equal(0)
     expect(await stage()).to.equal('yielded')
   })
+
+  for (const dies of [true, false]) {
+    it(`kills what does not stop in time, and ${dies ? 'then yields' : 'does not yield while it runs'}`, async () => {
+      names(ME)
+      await watch()
+      await asked()
+      await root.write('units/clawdinator-gateway.service', 'ActiveState=deactivating\n')
+      await root.program(
+        'systemctl',
+        `R=$CLAWCTL_HOST_ROOT
+         if [[ $1 == stop && ! -e $R/killed ]]; then exec tail -f /dev/null; fi
+         if [[ $1 == kill ]]; then touch "$R/killed"; ${dies ? 'rm -r "$R/units"' : ''}; fi${SYSTEMCTL}`.replace(
+          '; ; fi',
+          '; fi',
+        ),
+      )
+      names(OTHER)
+      const outcome = await runScript('active-watch.sh', [], {
+        env: {
+          ...root.withPrograms(),
+          ...ec2.env,
+          CLAWCTL_HOST_ROOT: root.path(),
+          WATCH_LOOKS: '1',
+          WATCH_YIELD_SECONDS: '0.3',
+        },
+      })
+      expect(outcome.stderr).to.contain('and killed: clawdinator-gateway.service')
+      expect(await asked()).to.include('kill --signal=KILL clawdinator-gateway.service')
+      expect(outcome.code).to.equal(dies ? 0 : 1)
+      expect(await stage()).to.equal(dies ? 'yielded' : 'active')
+    })
+  }
 
   for (const [status, code] of [
     [403, 'AccessDenied'],

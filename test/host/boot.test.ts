@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { Encrypter, generateX25519Identity, identityToRecipient } from 'age-encryption'
@@ -262,6 +263,56 @@ describe('switch-host.sh', () => {
     )
     expect(existsSync(root.path('run/clawdinator/switching'))).to.equal(false)
     expect(await root.read('var/lib/clawdinator/switched')).to.equal(`unknown ${system('host')}\n`)
+  })
+
+  describe('the commit of the image', () => {
+    const flake = () => root.path('var/lib/clawd/repos/clawdinators')
+    const git = (folder: string, ...args: string[]) =>
+      execFileSync('git', ['-C', folder, '-c', 'user.name=a', '-c', 'user.email=a@b', ...args], {
+        encoding: 'utf8',
+        env: { PATH: process.env.PATH, HOME: root.path(), GIT_CONFIG_NOSYSTEM: '1' },
+      }).trim()
+    let older: string
+    let newer: string
+    beforeEach(async () => {
+      const origin = root.path('origin')
+      await mkdir(origin)
+      git(origin, 'init', '--quiet', '--initial-branch=main')
+      git(origin, 'config', 'uploadpack.allowAnySHA1InWant', 'true')
+      for (const text of ['{ }', '{ outputs = _: { }; }']) {
+        await writeFile(`${origin}/flake.nix`, text)
+        await writeFile(`${origin}/flake.lock`, '{ }')
+        git(origin, 'add', '--all')
+        git(origin, 'commit', '--quiet', '--message=a commit')
+      }
+      ;[older, newer] = [git(origin, 'rev-parse', 'HEAD~1'), git(origin, 'rev-parse', 'HEAD')]
+      await rm(flake(), { recursive: true })
+      git(root.path(), 'clone', '--quiet', '--depth', '1', `file://${origin}`, flake())
+      await rebuild('activate')
+    })
+
+    it('is what an older image boots, though the bundle is newer', async () => {
+      await root.write('var/lib/clawdinator/image-revision', older)
+      const outcome = await switchHost()
+      expect(outcome.code, outcome.stderr).to.equal(0)
+      expect(await root.read('var/lib/clawdinator/switched')).to.match(new RegExp(`^${older} `))
+      expect(outcome.stderr).to.contain("the configuration is the image's")
+    })
+
+    it('is left for the newest where a person asked for that', async () => {
+      await root.write('var/lib/clawdinator/image-revision', older)
+      await root.write('etc/clawdinator/config-revision', 'newest\n')
+      expect((await switchHost()).code).to.equal(0)
+      expect(await root.read('var/lib/clawdinator/switched')).to.match(new RegExp(`^${newer} `))
+    })
+
+    it('is reported where it cannot be fetched, and the bundle is taken', async () => {
+      await root.write('var/lib/clawdinator/image-revision', 'f'.repeat(40))
+      const outcome = await switchHost()
+      expect(outcome.code, outcome.stderr).to.equal(0)
+      expect(outcome.stderr).to.contain("can't be fetched")
+      expect(await root.read('var/lib/clawdinator/switched')).to.match(new RegExp(`^${newer} `))
+    })
   })
 
   it('takes a unit that failed for its own matter, not for the switch', async () => {

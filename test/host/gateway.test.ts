@@ -101,7 +101,12 @@ describe('gateway-probe.sh', () => {
       'echo "$*" >>"$CLAWCTL_HOST_ROOT/log"; [[ $OPENCLAW_GATEWAY_TOKEN == abc ]] || exit 1; case $1 in health) cat "$CLAWCTL_HOST_ROOT/health" ;; *) cat "$CLAWCTL_HOST_ROOT/status" ;; esac',
     )
     const outcome = await runScript('gateway-probe.sh', [], {
-      env: { ...root.withPrograms(), CLAWCTL_HOST_ROOT: root.path(), OPENCLAW_CONFIG_PATH: root.path('openclaw.json') },
+      env: {
+        ...root.withPrograms(),
+        CLAWCTL_HOST_ROOT: root.path(),
+        OPENCLAW_CONFIG_PATH: root.path('openclaw.json'),
+        PROBE_WAIT_SECONDS: '0',
+      },
     })
     expect(outcome.code, outcome.stderr).to.equal(0)
     const file = 'run/clawdinator-probe/probe.json'

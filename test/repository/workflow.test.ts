@@ -7,6 +7,7 @@ import { parse } from 'yaml'
 import { render } from '../../sandbox/github/expressions.js'
 import { loadWorkflow, type Workflow } from '../../sandbox/github/workflow.js'
 import {
+  CONFIG_REVISIONS,
   formatRunTitle,
   inputsOf,
   ORDER_INPUTS,
@@ -69,13 +70,15 @@ describe('the deploy workflow', () => {
 
   it('takes exactly the inputs that a dispatch sends', () => {
     expect(Object.keys(workflow.inputs ?? {})).to.have.members(Object.values(ORDER_INPUTS).map(({ input }) => input))
-    const { retire, strategy, ...texts } = workflow.inputs ?? {}
+    const { retire, strategy, config_revision: configRevision, ...texts } = workflow.inputs ?? {}
     for (const [name, input] of Object.entries(texts)) {
       expect(input, name).to.deep.equal({ required: name === 'target', default: null, type: 'string', options: [] })
     }
     // A box to tick: a word that somebody types can't be taken for another.
     expect(retire).to.deep.equal({ required: false, default: 'false', type: 'boolean', options: [] })
-    expect(strategy).to.deep.equal({ required: false, default: '', type: 'choice', options: ['', ...STRATEGIES] })
+    const choice = { required: false, default: '', type: 'choice' }
+    expect(strategy).to.deep.equal({ ...choice, options: ['', ...STRATEGIES] })
+    expect(configRevision).to.deep.equal({ ...choice, options: ['', ...CONFIG_REVISIONS] })
   })
 
   it('can only be dispatched', () => {

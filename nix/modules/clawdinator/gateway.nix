@@ -73,7 +73,9 @@ let
     CLAWDINATOR_MEMORY_DIR = cfg.memoryDir;
     CLAWDINATOR_REPOS_DIR = "${cfg.stateDir}/repos";
   }
-  // lib.optionalAttrs cfg.githubApp.enable { CLAWDINATOR_GITHUB_TOKEN_FILE = cfg.githubApp.tokenFile; };
+  // lib.optionalAttrs cfg.githubApp.enable {
+    CLAWDINATOR_GITHUB_TOKEN_FILE = cfg.githubApp.tokenFile;
+  };
 
   # Shut in, whichever way it runs.
   enclosure = hardening.network // {
@@ -110,7 +112,9 @@ let
       wantedBy = [ "${target}.target" ];
       partOf = [ "${target}.target" ];
       # One port and one state directory: never both.
-      conflicts = lib.optional (!skipChannels && cfg.bootstrap.enable) "clawdinator-gateway-standby.service";
+      conflicts = lib.optional (
+        !skipChannels && cfg.bootstrap.enable
+      ) "clawdinator-gateway-standby.service";
       wants = [
         "network-online.target"
         "clawdinator-workspace.service"
@@ -147,6 +151,7 @@ let
             ]
             ++ lib.mapAttrsToList (credential: c: "${credential}=${c.variable}") credentials
           );
+          ExecStartPost = "+${lib.getExe pkgs.bash} ${cfg.scripts}/stage.sh probe";
           RuntimeDirectory = "clawdinator-gateway";
           RuntimeDirectoryMode = "0700";
           LoadCredential = lib.mapAttrsToList (credential: c: "${credential}:${c.file}") credentials;
@@ -196,9 +201,14 @@ in
         lib.recursiveUpdate (lib.optionalAttrs (cfg.runtimePlugins != [ ]) {
           plugins.load.paths = map toString cfg.runtimePlugins;
           # One that is found on a path only starts where an entry says so.
-          plugins.entries = lib.genAttrs (lib.filter (id: id != null) (
-            map (plugin: plugin.openclawRuntimePlugin.id or null) cfg.runtimePlugins
-          )) (_: { enabled = true; });
+          plugins.entries =
+            lib.genAttrs
+              (lib.filter (id: id != null) (
+                map (plugin: plugin.openclawRuntimePlugin.id or null) cfg.runtimePlugins
+              ))
+              (_: {
+                enabled = true;
+              });
         }) (channels.modern cfg.config)
       );
       config = {
@@ -253,7 +263,7 @@ in
         ExecStartPost = lib.optional cfg.heartbeat.enable "+${lib.getExe pkgs.bash} ${cfg.scripts}/stage.sh beat";
         RuntimeDirectory = "clawdinator-probe";
         RuntimeDirectoryPreserve = true;
-        TimeoutStartSec = "90s";
+        TimeoutStartSec = "4min";
         SyslogLevel = "notice";
         LogLevelMax = "notice";
         UMask = "0022";

@@ -30,8 +30,9 @@ in
           {
             assertion =
               nftables.enable
-              || config.networking.firewall.enable
-              && (config.networking.firewall.backend or "iptables") != "firewalld";
+              ||
+                config.networking.firewall.enable
+                && (config.networking.firewall.backend or "iptables") != "firewalld";
             message = "services.clawdinator: without the firewall (iptables or nftables) the agent could ask for the instance's AWS role.";
           }
         ];

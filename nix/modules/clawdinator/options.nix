@@ -134,17 +134,20 @@ in
   config = {
     services.clawdinator = {
       inherit scripts;
-      tools = map (
-        name:
-        pkgs.writeShellScriptBin name ''
-          exec ${lib.getExe pkgs.bash} ${scripts}/${name}.sh "$@"
-        ''
-      ) [
-        "fleet-control"
-        "memory-read"
-        "memory-write"
-        "memory-edit"
-      ];
+      tools =
+        map
+          (
+            name:
+            pkgs.writeShellScriptBin name ''
+              exec ${lib.getExe pkgs.bash} ${scripts}/${name}.sh "$@"
+            ''
+          )
+          [
+            "fleet-control"
+            "memory-read"
+            "memory-write"
+            "memory-edit"
+          ];
     };
 
     assertions = lib.mkIf cfg.enable [
@@ -178,11 +181,12 @@ in
         message = "services.clawdinator: user ${cfg.user} and group ${cfg.group} must exist; only those called clawd are made here.";
       }
       {
-        assertion = !lib.any lib.isString [
-          (cfg.config.channels.discord.token or null)
-          (cfg.config.channels.telegram.botToken or null)
-          (cfg.config.gateway.auth.token or null)
-        ];
+        assertion =
+          !lib.any lib.isString [
+            (cfg.config.channels.discord.token or null)
+            (cfg.config.channels.telegram.botToken or null)
+            (cfg.config.gateway.auth.token or null)
+          ];
         message = "services.clawdinator.config holds a token, and lands in the Nix store. Use discordTokenFile or telegramTokenFile.";
       }
     ];

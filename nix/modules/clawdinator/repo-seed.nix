@@ -74,23 +74,25 @@ in
         hardening.base
         // stage.oneshot "repositories" "clawdinator-repo-seed.service" "start clawdinator-switch.service"
         // {
-        RemainAfterExit = true;
-        ExecStart = lib.concatStringsSep " " (
-          [
-            (lib.getExe pkgs.bash)
-            "${cfg.scripts}/seed-repos.sh"
-            "${cfg.bootstrap.dir}/current"
-            "${cfg.stateDir}/repos"
-          ]
-          ++ map (s: lib.escapeShellArg (if s.url == null then s.name else "${s.name}=${s.url}")) cfg.repoSeeds
-        );
-        ReadWritePaths = [ "${cfg.stateDir}/repos" ];
-        # Reads the bundle, which belongs to another user, and nothing else that root could.
-        CapabilityBoundingSet = "CAP_DAC_READ_SEARCH";
-        TimeoutStartSec = "10min";
-        MemoryDenyWriteExecute = true;
-        UMask = "0022";
-      };
+          RemainAfterExit = true;
+          ExecStart = lib.concatStringsSep " " (
+            [
+              (lib.getExe pkgs.bash)
+              "${cfg.scripts}/seed-repos.sh"
+              "${cfg.bootstrap.dir}/current"
+              "${cfg.stateDir}/repos"
+            ]
+            ++ map (
+              s: lib.escapeShellArg (if s.url == null then s.name else "${s.name}=${s.url}")
+            ) cfg.repoSeeds
+          );
+          ReadWritePaths = [ "${cfg.stateDir}/repos" ];
+          # Reads the bundle, which belongs to another user, and nothing else that root could.
+          CapabilityBoundingSet = "CAP_DAC_READ_SEARCH";
+          TimeoutStartSec = "10min";
+          MemoryDenyWriteExecute = true;
+          UMask = "0022";
+        };
     };
   };
 }

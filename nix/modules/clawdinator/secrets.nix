@@ -13,7 +13,9 @@ let
     inherit (cfg) scripts;
   };
   # The image decrypts nothing, and still says which secret its host would miss.
-  files = lib.optionals cfg.enable (map (secret: secret.path) (lib.attrValues (config.age.secrets or { })));
+  files = lib.optionals cfg.enable (
+    map (secret: secret.path) (lib.attrValues (config.age.secrets or { }))
+  );
 in
 {
   config = lib.mkIf cfg.bootstrap.enable {

@@ -1,5 +1,5 @@
 import { boolean, option, string } from '@oclif/core/flags'
-import { ORDER_INPUTS, STRATEGIES } from '../domain/contract/order.js'
+import { CONFIG_REVISIONS, ORDER_INPUTS, STRATEGIES } from '../domain/contract/order.js'
 import { durationFlag } from './flags.js'
 
 export const WAIT = '30m'
@@ -31,6 +31,11 @@ export const deployFlags = {
     summary:
       "How a host is replaced: by a successor that takes over, or by destroying it first. Default: the repository's.",
     env: ORDER_INPUTS.strategy.variable,
+  })(),
+  'config-revision': option({
+    options: CONFIG_REVISIONS,
+    summary: "Configuration of the new machine: of the image's commit, or the newest in its bundle. Default: image.",
+    env: ORDER_INPUTS.configRevision.variable,
   })(),
   wait: boolean({ summary: 'Follow the run to its end.' }),
   timeout: durationFlag({ summary: 'How long to --wait.', default: WAIT }),

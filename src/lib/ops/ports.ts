@@ -75,6 +75,8 @@ export interface PlanRequest extends PlanInputs {
   ami: string
   /** Request that the machines of this plan are made for; null for none. */
   requestId: string | null
+  /** What new machines of this plan switch to; absent is the stack's default, their image's. */
+  configRevision?: Order['configRevision']
   adopt: Adoption
   /** Address to replace, or null where nothing is. */
   replace: string | null

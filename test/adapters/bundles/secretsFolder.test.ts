@@ -39,8 +39,8 @@ describe('a secrets directory', () => {
     const { report, failure } = await check()
     expect(failure).to.equal(null)
     expect(report.instances.map(({ cells }) => cells.map(({ state }) => state))).to.deep.equal([
-      Array(6).fill('untested'),
-      Array(6).fill('untested'),
+      [...Array(5).fill('untested'), 'missing', 'untested'],
+      [...Array(5).fill('untested'), 'missing', 'untested'],
     ])
     expect([report.orphans, report.strays, report.shared]).to.deep.equal([[], [], []])
   })

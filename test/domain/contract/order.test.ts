@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import {
+  CONFIG_REVISIONS,
   deployRecordSchema,
   ORDER_INPUTS,
   type Order,
@@ -41,6 +42,7 @@ const fields: { [Field in keyof Required<Order>]: fc.Arbitrary<NonNullable<Order
   requestedBy: name,
   retire: fc.constant(true),
   strategy: fc.constantFrom(...STRATEGIES),
+  configRevision: fc.constantFrom(...CONFIG_REVISIONS),
 }
 const orders: fc.Arbitrary<Order> = fc.record(fields, { requiredKeys: ['target', 'requestId'], noNullPrototype: true })
 const holds = (check: (order: Order) => void) => fc.assert(fc.property(orders, check))
@@ -68,6 +70,7 @@ describe('an order', () => {
         'request-id': variable('requestId'),
         retire: variable('retire') === 'true',
         strategy: (variable('strategy') || undefined) as Order['strategy'],
+        'config-revision': (variable('configRevision') || undefined) as Order['configRevision'],
       }
       const around = { caller: variable('caller') || null, requestId: 'request-of-no-use' }
       expect(orderOfFlags(variable('target'), flags, around)).to.deep.equal(order)

@@ -150,6 +150,21 @@ describe('the registry', () => {
     })
   }
 
+  for (const [outer, inner] of [
+    ['boot', 'boot/x/y'],
+    ['boot/x', 'boot/x/y/z'],
+    ['boot/x', 'boot/x/y/z/a'],
+  ] as const) {
+    it(`refuses a prefix some folders inside another one's (${inner})`, () => {
+      const value = { a: fields('a', { bootstrapPrefix: outer }), b: fields('b', { bootstrapPrefix: inner }) }
+      expect(messagesOf(value)[0]).to.match(/^b: bootstrapPrefix .* lies inside a's/)
+    })
+  }
+
+  it('gives no entry of a registry in which another one has a problem', () => {
+    expect(checkRegistry(JSON.stringify({ a: fields('a'), b: fields('b', { x: 1 }) })).entries).to.deep.equal([])
+  })
+
   it('says where the nested prefix is', () => {
     const text = registryText([
       entryOf('a', { bootstrapPrefix: 'boot/x' }),

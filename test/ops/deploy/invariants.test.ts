@@ -7,6 +7,7 @@ import { type Boot, deployOptions, fakeDirectPlane } from '../../support/fakeClo
 import { NEW, OLD, registryOf } from '../../support/fakes.js'
 
 const IDS = ['a', 'b', 'c']
+const RUNS = Number(process.env.RUNS ?? 150)
 type Plane = ReturnType<typeof fakeDirectPlane>
 
 class Killed extends Error {}
@@ -144,6 +145,6 @@ describe('whatever happens to deploys', () => {
         ...(process.env.SEED ? { seed: Number(process.env.SEED) } : {}),
       },
     )
-    expect(seen.get('done') ?? 0, `ends: ${JSON.stringify([...seen])}`).to.be.above(50)
+    expect(seen.get('done') ?? 0, `ends: ${JSON.stringify([...seen])}`).to.be.above(RUNS / 3)
   })
 })

@@ -59,6 +59,7 @@ resource "aws_instance" "clawdinator" {
     bucket           = var.bucket
     host             = each.value.host
     request_id       = var.request_id
+    config_revision  = var.config_revision
   })
 
   metadata_options {

@@ -91,6 +91,18 @@ variable "request_id" {
   }
 }
 
+variable "config_revision" {
+  description = "What the machines of this plan switch to: image (the commit of their image) or newest (of their bundle)."
+  type        = string
+  default     = "image"
+  nullable    = false
+
+  validation {
+    condition     = var.config_revision == "image" || var.config_revision == "newest"
+    error_message = "The configuration's revision is image or newest."
+  }
+}
+
 variable "memory_security_group_id" {
   description = "Group whose members may mount the shared memory. Null: none."
   type        = string

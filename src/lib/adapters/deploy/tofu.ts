@@ -146,6 +146,7 @@ export function createTofu(options: TofuOptions): Tofu {
         slots: request.slots,
         adopt: request.adopt,
         request_id: request.requestId ?? '',
+        ...(request.configRevision ? { config_revision: request.configRevision } : {}),
       }
       await succeed('PLAN_FAILED', 'plan', tofuPlanArgs({ dir, file, vars, replace: request.replace }))
       const plan = await printed(tofuShowPlanArgs({ dir, file }), 'show of the plan', 'format_version')

@@ -59,6 +59,13 @@ export const SECRETS: readonly SecretSpec[] = [
     nameFor: () => 'github-app-key',
   },
   CONTROL_TOKEN,
+  {
+    title: 'Telegram bot token',
+    purpose: 'the gateway signs in to Telegram with it, where nix/site.nix names Telegram',
+    scope: 'instance',
+    required: false,
+    nameFor: ({ id }) => `clawdinator-telegram-token-${id}`,
+  },
 ]
 
 /** In the secrets directory: `identities/<id>.age`, encrypted for the maintainers, and `recipients/<name>.txt`. */

@@ -5,6 +5,9 @@ import { ID_PATTERN, REQUEST_ID_PATTERN, REQUESTED_BY_PATTERN } from './patterns
 /** How a host is replaced: by a successor that takes over, or by destroying it first. */
 export const STRATEGIES = ['handover', 'replace'] as const
 
+/** Which configuration a new machine switches to: of the commit that its image was made of, or the newest in its bundle. */
+export const CONFIG_REVISIONS = ['image', 'newest'] as const
+
 export const instanceIdSchema = z
   .string('must be text')
   .check(z.regex(ID_PATTERN, 'must be an instance id such as clawdinator-1'))
@@ -29,6 +32,8 @@ export const orderSchema = z.strictObject({
   retire: z.optional(z.boolean('must be true or false')),
   /** Absent: what the repository has as its default. */
   strategy: z.optional(z.enum(STRATEGIES, `must be ${STRATEGIES.join(' or ')}`)),
+  /** Absent: the image's. */
+  configRevision: z.optional(z.enum(CONFIG_REVISIONS, `must be ${CONFIG_REVISIONS.join(' or ')}`)),
 })
 export type OrderRequest = z.infer<typeof orderSchema>
 export type Order = OrderRequest & { requestId: string }
@@ -50,6 +55,7 @@ export const ORDER_INPUTS = {
   caller: { input: 'caller', variable: 'CLAWDINATOR_INSTANCE_NAME' },
   retire: { input: 'retire', variable: 'CLAWCTL_RETIRE' },
   strategy: { input: 'strategy', variable: 'CLAWCTL_STRATEGY' },
+  configRevision: { input: 'config_revision', variable: 'CLAWCTL_CONFIG_REVISION' },
 } as const satisfies { [Field in keyof Required<Order>]: { input: string; variable: string } }
 const FIELDS = Object.keys(ORDER_INPUTS) as (keyof Order)[]
 
@@ -64,12 +70,12 @@ export function inputsOf(order: Order): Record<string, string> {
  * writes the same form with `format()`, and a test compares both. What a person may choose freely comes last.
  */
 const TITLE =
-  /^fleet (?<verb>deploy|retire) (?<target>\S+)(?: on (?<amiOverride>\S+))?(?: using (?<strategy>handover|replace))? \[(?<requestId>[^\]\s]+)\](?: via (?<caller>\S+))?(?: by (?<requestedBy>.+))?$/u
+  /^fleet (?<verb>deploy|retire) (?<target>\S+)(?: on (?<amiOverride>\S+))?(?: using (?<strategy>handover|replace))?(?: with (?<configRevision>image|newest))? \[(?<requestId>[^\]\s]+)\](?: via (?<caller>\S+))?(?: by (?<requestedBy>.+))?$/u
 
 export function formatRunTitle(order: Order): string {
   const part = (word: string, value: string | undefined) => (value ? ` ${word} ${value}` : '')
   const what = `${order.retire ? 'retire' : 'deploy'} ${order.target}`
-  const how = part('on', order.amiOverride) + part('using', order.strategy)
+  const how = part('on', order.amiOverride) + part('using', order.strategy) + part('with', order.configRevision)
   return `fleet ${what}${how} [${order.requestId}]${part('via', order.caller)}${part('by', order.requestedBy)}`
 }
 
@@ -89,6 +95,7 @@ export const storedOrderShape = {
   /** Present and true where the target is destroyed instead of deployed. */
   retire: z.optional(z.boolean()),
   strategy: z.optional(z.enum(STRATEGIES)),
+  configRevision: z.optional(z.enum(CONFIG_REVISIONS)),
 }
 const storedOrderSchema = z.object(storedOrderShape)
 export type StoredOrder = z.infer<typeof storedOrderSchema>
@@ -108,6 +115,7 @@ export interface OrderFlags {
   'request-id'?: string | undefined
   retire?: boolean
   strategy?: Order['strategy']
+  'config-revision'?: Order['configRevision']
 }
 
 /**
@@ -130,6 +138,7 @@ export function orderOfFlags(
       hint: 'Leave --request-id out to get one made.',
     })
   }
-  const { ami: amiOverride, retire, strategy } = flags
-  return orderWith({ target, requestId, requestedBy, amiOverride, caller: around.caller, retire, strategy })
+  const { ami: amiOverride, retire, strategy, 'config-revision': configRevision } = flags
+  const { caller } = around
+  return orderWith({ target, requestId, requestedBy, amiOverride, caller, retire, strategy, configRevision })
 }

@@ -24,7 +24,7 @@ export interface GuardedPlan {
 export async function planChange(
   change: Change,
   options: { ami: string; instances?: Adoption['instances']; picture: Pick<Picture, 'state' | 'gone' | 'resources'> },
-  rollout: Pick<Rollout, 'requestId' | 'registry' | 'scope' | 'onPlan'>,
+  rollout: Pick<Rollout, 'requestId' | 'configRevision' | 'registry' | 'scope' | 'onPlan'>,
   ports: HostDeployPorts,
 ): Promise<GuardedPlan> {
   const { picture, ami, instances = {} } = options
@@ -38,6 +38,7 @@ export async function planChange(
     file,
     ami,
     requestId: REQUEST_ID_PATTERN.test(rollout.requestId) ? rollout.requestId : null,
+    configRevision: rollout.configRevision,
     ...inputs,
     adopt,
     replace: change.kind === 'replace' ? instanceAddress(change.id, change.slot) : null,

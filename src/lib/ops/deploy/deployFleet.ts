@@ -151,6 +151,7 @@ async function rollOut(
 ): Promise<ClawctlError | null> {
   const rollout: Rollout = {
     requestId: order.requestId,
+    configRevision: order.configRevision,
     registry,
     scope: steps.map(({ id }) => id),
     planOnly: options.planOnly,

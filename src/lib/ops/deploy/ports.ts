@@ -1,4 +1,4 @@
-import type { DeployHost, HOST_STEPS, HostEvidence } from '../../domain/contract/index.js'
+import type { DeployHost, HOST_STEPS, HostEvidence, Order } from '../../domain/contract/index.js'
 import type { FleetImage } from '../../domain/deploy/image.js'
 import type { IdType } from '../../domain/deploy/leftovers.js'
 import type { Run } from '../../domain/deploy/run.js'
@@ -83,6 +83,7 @@ export type OnFailure = 'rollback' | 'stop'
 /** What is the same for every host of one deploy. */
 export interface Rollout {
   requestId: string
+  configRevision?: Order['configRevision']
   registry: Registry
   /** Ids that the request names. */
   scope: readonly string[]

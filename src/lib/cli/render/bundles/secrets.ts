@@ -15,7 +15,8 @@ const MARKS: Record<CellState, readonly [mark: string, style: Parameters<Paint>[
 export function renderSecrets(report: SecretsReport, paint: Paint): string {
   const rows = report.instances.map(({ id, cells }) => [
     id,
-    ...cells.map(({ state, name, title }) => {
+    ...cells.map(({ state, name, title, required }) => {
+      if (state === 'missing' && !required) return '-'
       const [mark, style] = MARKS[state]
       const own = title === 'Control token' && name.endsWith(id) ? ' own' : ''
       return paint(style, mark) + own

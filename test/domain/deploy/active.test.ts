@@ -1,0 +1,71 @@
+import { expect } from 'chai'
+import { formatActive, NOBODY, parseActive, standingOf } from '../../../src/lib/domain/deploy/active.js'
+import type { Host } from '../../../src/lib/domain/deploy/host.js'
+import { hostOf, START } from '../../support/fakes.js'
+
+const host = (instanceId: string, change: Partial<Host> = {}) => hostOf('a', { instanceId, ...change })
+const old = host('i-1', { launchedAt: '2026-02-01T00:00:00.000Z' })
+const young = host('i-2', { launchedAt: '2026-02-02T00:00:00.000Z' })
+const active = (instanceId: string, from: string | null = null) => ({
+  schema: 1 as const,
+  id: 'a',
+  instanceId,
+  from,
+  at: START,
+})
+const ids = (standing: ReturnType<typeof standingOf>) => ({
+  holder: standing.holder?.instanceId ?? null,
+  predecessor: standing.predecessor?.instanceId ?? null,
+  leftovers: standing.leftovers.map(({ instanceId }) => instanceId),
+  suspended: standing.suspended,
+})
+
+describe('standingOf', () => {
+  const none = { holder: null, predecessor: null, leftovers: [], suspended: false }
+  type Row = [
+    why: string,
+    hosts: Host[],
+    active: ReturnType<typeof active> | null,
+    expected: Partial<typeof none> | object,
+  ]
+  const table: Row[] = [
+    ['nothing', [], null, {}],
+    ['one machine that nobody named', [old], null, { holder: 'i-1' }],
+    ['two that nobody named: the older', [young, old], null, { holder: 'i-1', leftovers: ['i-2'] }],
+    [
+      'two that nobody named, the older stopped',
+      [young, host('i-1', { state: 'stopped' })],
+      null,
+      { holder: 'i-2', leftovers: ['i-1'] },
+    ],
+    ['a stopped one alone', [host('i-1', { state: 'stopped' })], null, { holder: 'i-1' }],
+    ['one that shuts down is gone', [host('i-1', { state: 'shutting-down' })], active('i-1'), {}],
+    ['the named one, and a candidate', [old, young], active('i-1'), { holder: 'i-1', leftovers: ['i-2'] }],
+    ['the named one, and its predecessor', [old, young], active('i-2', 'i-1'), { holder: 'i-2', predecessor: 'i-1' }],
+    [
+      'nobody, in a handover',
+      [old, young],
+      active(NOBODY, 'i-1'),
+      { holder: 'i-1', leftovers: ['i-2'], suspended: true },
+    ],
+    ['the named one is lost, the one before is there', [old], active('i-2', 'i-1'), { holder: 'i-1', suspended: true }],
+    ['nobody, for a host that is new', [young], active(NOBODY), { leftovers: ['i-2'] }],
+    ['the named one is lost, a candidate is there', [young], active('i-1'), { leftovers: ['i-2'] }],
+  ]
+  for (const [why, hosts, object, expected] of table) {
+    it(`finds ${why}`, () => expect(ids(standingOf(hosts, object))).to.deep.equal({ ...none, ...expected }))
+  }
+})
+
+describe('the object that names the active machine', () => {
+  it('is read as it was written, and nothing else is one', () => {
+    const { schema: _, ...written } = active('i-1', 'i-2')
+    expect(parseActive(formatActive(written))).to.deep.equal(active('i-1', 'i-2'))
+    for (const text of ['', '{', 'null', '{}', '{"schema":2,"id":"a","instanceId":"i-1","at":"x"}']) {
+      expect(parseActive(text), text).to.equal(null)
+    }
+  })
+
+  it('names nobody in the form of an EC2 id, as hosts take nothing else', () =>
+    expect(NOBODY).to.match(/^i-[0-9a-f]{17}$/))
+})
