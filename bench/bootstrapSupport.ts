@@ -94,7 +94,7 @@ export interface Ran {
   stdout: string
   stderr: string
   ms: number
-  /** Most memory that the process itself held at once. */
+  /** Peak memory of the process. */
   peakKiB: number
 }
 

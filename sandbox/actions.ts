@@ -1,7 +1,7 @@
 import type { ActionTable } from './github/actions.js'
 
 /**
- * Stand-ins for the actions that the workflows use. On GitHub they fetch things; here what they would fetch is already
+ * Stand-ins for the actions that the workflows use. On GitHub they download things; here everything is already
  * there.
  */
 export function actionStandIns(plane: {
@@ -36,12 +36,12 @@ export function actionStandIns(plane: {
       return { ok: true }
     },
     'cachix/install-nix-action': async ({ log }) => {
-      log('the nix of this machine, where it has one')
+      log('uses the nix of this machine, if installed')
       return { ok: true }
     },
     './.github/actions/setup-clawctl': async ({ addPath, log }) => {
       addPath(plane.bin)
-      log('the clawctl that runs the sandbox, instead of a build of the checkout')
+      log('uses the clawctl that runs the sandbox, instead of a build of the checkout')
       return { ok: true }
     },
   }

@@ -15,7 +15,7 @@ export interface AdminServer {
 
 const orderSchema = z.object({ faults: z.array(z.string()) })
 
-/** Where a command that joins a running sandbox adds its faults, for as long as it holds the connection open. */
+/** Endpoint for commands that join a running sandbox: adds their faults while their connection is open. */
 export async function startAdmin(options: { faults: Faults; requests: LoggedRequest[] }): Promise<AdminServer> {
   const token = randomBytes(24).toString('base64url')
   const server = createServer(async (request, response) => {
@@ -40,7 +40,7 @@ export async function startAdmin(options: { faults: Faults; requests: LoggedRequ
       response.writeHead(200)
       response.flushHeaders()
     } catch (error) {
-      response.writeHead(400).end(error instanceof ClawctlError ? error.message : 'bad order')
+      response.writeHead(400).end(error instanceof ClawctlError ? error.message : 'bad request')
     }
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

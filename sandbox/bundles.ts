@@ -41,7 +41,7 @@ async function tinyRepository(name: string): Promise<{ archive: Buffer; commit: 
   return { archive: gzipSync(await buffer(tar)), commit }
 }
 
-/** Identities of the instances and their secrets, made up and encrypted as a maintainer would have them. */
+/** Invented identities and secrets of the instances, encrypted as in nix-secrets. */
 async function makeSecrets(registry: Registry) {
   const { Encrypter, generateX25519Identity, identityToRecipient } = await import('age-encryption')
   const keys = new Map<string, { body: Buffer; recipient: string; fingerprint: string }>()
@@ -61,7 +61,7 @@ async function makeSecrets(registry: Registry) {
   return { keys, secrets }
 }
 
-/** A whole bundle for each instance, as an upload would have left it: assembled and planned by the same functions. */
+/** A complete bundle for each instance, made by the same functions as an upload. */
 export async function putBundles(world: World, bucket: string, registry: Registry, revision: string): Promise<void> {
   const { keys, secrets } = await makeSecrets(registry)
   const repository = { name: 'clawdinators', ...(await tinyRepository('clawdinators')) }

@@ -3,10 +3,10 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join, relative, sep } from 'node:path'
 import { REGISTRY_PATH } from '../src/lib/domain/paths.js'
 
-/** What no workflow of the fleet reads, and what would make a checkout slow. */
+/** Folders that no workflow reads and that would make a checkout slow. */
 const LEFT_OUT = new Set(['.git', 'node_modules', 'dist', 'dist.next', 'dist.old', 'test', 'bench'])
 
-/** The working tree that stands for the deployed branch, perhaps with another registry. Read anew each time: edits count. */
+/** The working tree that stands for the deployed branch, perhaps with another registry. Read again each time: edits count. */
 export class Checkout {
   readonly root: string
   readonly #registryFile: string
@@ -20,7 +20,7 @@ export class Checkout {
     return readFile(this.#registryFile, 'utf8')
   }
 
-  /** A file of the branch, for GitHub's contents API; null where there is none. */
+  /** A file of the branch, for GitHub's contents API; null if there is none. */
   async readFile(path: string): Promise<Buffer | null> {
     const full = path === REGISTRY_PATH ? this.#registryFile : join(this.root, path)
     if (relative(this.root, join(this.root, path)).startsWith('..')) return null
@@ -30,7 +30,7 @@ export class Checkout {
   /** What `actions/checkout` leaves in a workspace. */
   async copyTo(folder: string): Promise<void> {
     await mkdir(folder, { recursive: true })
-    // At once: hundreds of small files cost a third of what they cost one promise at a time.
+    // Synchronous: for hundreds of small files, three times as fast as promises.
     cpSync(this.root, folder, {
       recursive: true,
       filter: (source) => {

@@ -9,7 +9,7 @@ import { runProgram } from './spawn.js'
 import { Checkout, parseRole, type SandboxRequest, startSandbox } from './start.js'
 
 interface Scene {
-  /** Said before the commands. */
+  /** Printed before the commands. */
   about: string
   as: string
   /** Arguments of clawctl. */
@@ -30,15 +30,20 @@ export interface DemoStep {
 /** The tour: the whole life of a small fleet, in real commands. The hosts are the first two of the registry. */
 function scenes(first: string, second: string): Scene[] {
   return [
-    { about: 'A laptop asks: what should run, and what does?', as: 'laptop', commands: [['fleet', 'status']], exit: 0 },
     {
-      about: `${second} is in the registry and does not exist yet. Somebody brings it up, from chat.`,
+      about: 'On a laptop: show the desired and the running instances.',
+      as: 'laptop',
+      commands: [['fleet', 'status']],
+      exit: 0,
+    },
+    {
+      about: `${second} is in the registry but does not run yet. A person starts it from chat.`,
       as: first,
       commands: [['fleet', 'deploy', second, '--requested-by', 'Jo', '--wait']],
       exit: 0,
     },
     {
-      about: 'An agent may not deploy itself, nor the whole fleet on its own.',
+      about: 'An agent may not deploy itself, and may not deploy the whole fleet without a person.',
       as: second,
       commands: [
         ['fleet', 'deploy', second],
@@ -47,14 +52,14 @@ function scenes(first: string, second: string): Scene[] {
       exit: 3,
     },
     {
-      about: 'A maintainer rolls the fleet: one host after the other, the canary first.',
+      about: 'A maintainer rolls the fleet: one host at a time, the canary first.',
       as: 'laptop',
       commands: [['fleet', 'deploy', 'all', '--requested-by', 'Jo', '--wait']],
       exit: 0,
     },
     {
       about:
-        'A newer image is published, and it is bad. Nobody notices: the old host goes on until its successor passes.',
+        'A bad image is published. There is no outage: the old machine serves until the candidate has passed its checks.',
       as: 'laptop',
       commands: [['fleet', 'deploy', second, '--wait']],
       exit: 6,
@@ -64,13 +69,13 @@ function scenes(first: string, second: string): Scene[] {
       },
     },
     {
-      about: 'Why: what was seen of the successor before it was removed.',
+      about: 'The reason: diagnostics of the candidate, taken before it was removed.',
       as: 'laptop',
       commands: [['fleet', 'show', second]],
       exit: 0,
     },
     {
-      about: 'Nothing has changed, the AMI is marked, and the audit trail says who asked for what.',
+      about: 'The fleet is unchanged, the AMI is marked as failed, and the history shows who asked for what.',
       as: 'laptop',
       commands: [
         ['fleet', 'status'],
@@ -82,8 +87,8 @@ function scenes(first: string, second: string): Scene[] {
 }
 
 /**
- * Plays the tour. What stands on stdout is what the commands printed; the headings are on stderr.
- * @throws ClawctlError SANDBOX_FAILED where a command ended otherwise than it should
+ * Plays the tour. The commands' output goes to stdout, the headings to stderr.
+ * @throws ClawctlError SANDBOX_FAILED if a command did not end as expected
  */
 export function playDemo(request: SandboxRequest, options: { quiet: boolean }): Promise<DemoStep[]> {
   return withSignals((signals) => play(request, options, signals))
@@ -112,15 +117,15 @@ async function play(request: SandboxRequest, options: { quiet: boolean }, signal
             })
           : await runProgram(['clawctl', ...args], env, signals)
         if (signals.first)
-          throw new ClawctlError('CANCELLED', 'The tour was interrupted.', { hint: 'Nothing of it is left.' })
+          throw new ClawctlError('CANCELLED', 'The tour was interrupted.', { hint: 'Everything was removed.' })
         steps.push({ as: scene.as, command, exitCode, expected: scene.exit, answer: parseJson(output) })
         if (exitCode !== scene.exit) {
           throw new ClawctlError('SANDBOX_FAILED', `\`${command}\` ended with ${exitCode} instead of ${scene.exit}.`, {
-            hint: 'This is a defect: the output above says what went wrong.',
+            hint: 'This is a defect: the output above shows the cause.',
             partial: { steps },
           })
         }
-        if (exitCode !== 0) say(`(exit ${exitCode}, as it should)`)
+        if (exitCode !== 0) say(`(exit ${exitCode}, as expected)`)
       }
     }
     return steps

@@ -4,7 +4,7 @@ import { shellQuote } from './shell.js'
 
 export type Role = { kind: 'laptop' } | { kind: 'ci' } | { kind: 'instance'; id: string }
 
-/** Variables of the surroundings that would reach into the sandbox, or out of it. */
+/** Variables of the caller's environment that must not leak into the sandbox. */
 const FOREIGN_PREFIXES = ['AWS', 'CLAWDINATOR', 'CLAWCTL', 'GITHUB', 'ACTIONS', 'RUNNER', 'TF', 'TOFU', 'OTEL']
 const FOREIGN_NAMES = ['CI', 'S3_BUCKET']
 const FOREIGN = new RegExp(`^(?:${FOREIGN_PREFIXES.join('|')})_|^(?:${FOREIGN_NAMES.join('|')})$`)
@@ -12,7 +12,7 @@ const FOREIGN = new RegExp(`^(?:${FOREIGN_PREFIXES.join('|')})_|^(?:${FOREIGN_NA
 /** The same for a shell, whose variables we do not know. */
 export const UNSET_FOREIGN = `unset $(env | sed -nE 's/^((${FOREIGN_PREFIXES.join('|')})_[A-Za-z0-9_]*|${FOREIGN_NAMES.join('|')})=.*/\\1/p')`
 
-/** What is the same for every command in one sandbox; written to the session file, so that others can join. */
+/** Settings shared by all commands of one sandbox; written to the session file, so that others can join. */
 export interface SessionPaths {
   /** The sandbox's folder. */
   folder: string
@@ -31,13 +31,13 @@ export interface Session {
   controlToken: string
   /** The direct plane: region, bucket, endpoints, credentials, GitHub. */
   ci: Record<string, string>
-  /** Where faults are added. */
+  /** Endpoint for adding faults. */
   adminUrl: string
   adminToken: string
   pid: number
 }
 
-/** The environment without anything that belongs to the real world's fleet. */
+/** The environment without variables of a real fleet. */
 export function cleanEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
   return Object.fromEntries(
     Object.entries(env).flatMap(([name, value]) => (value === undefined || FOREIGN.test(name) ? [] : [[name, value]])),
@@ -46,8 +46,8 @@ export function cleanEnvironment(env: NodeJS.ProcessEnv): Record<string, string>
 
 /**
  * What a command sees in its role. A laptop and an instance get the Control API's URL and token, GitHub to open pull
- * requests, and no AWS variable at all; `ci` gets the direct plane. Each has a clone of its own of the branch: what it
- * edits there is not deployed, and the user's checkout stays as it is.
+ * requests, and no AWS variable; `ci` gets AWS and OpenTofu. Each has its own clone of the branch: its
+ * edits there are not deployed, and the user's checkout is not changed.
  */
 export async function environmentFor(
   role: Role,

@@ -10,13 +10,13 @@ import {
   type StrikeKind,
 } from '../src/lib/domain/sandboxOptions.js'
 
-/** How an answer fails. A corrupt upload is no failure of the service: it is for the checksum to find. */
+/** How an answer fails. A corrupt upload is not one of them: the checksum finds it. */
 export type HttpStrike = Exclude<StrikeKind, 'corrupt'>
 
 /** `other`: those of AWS that have no faults of their own. */
 export type AnyService = Service | 'other'
 
-/** What is still to go wrong. HTTP faults use themselves up; host faults stay. */
+/** The active faults. HTTP faults are used up; host faults stay. */
 export class Faults {
   #faults: Fault[]
   readonly #now: () => Date
@@ -30,7 +30,7 @@ export class Faults {
     this.#now = now
   }
 
-  /** Adds a fault; the returned function takes back what is left of it. */
+  /** Adds a fault; the returned function removes the rest of it. */
   add(fault: Fault): () => void {
     const own = { ...fault }
     this.#faults.push(own)

@@ -19,7 +19,7 @@ export const BUCKET = 'clawdinators-sandbox'
 export const REGION = 'eu-central-1'
 const DAY_MS = 86_400_000
 
-/** Made up, and the same each time, so that a screen in the documentation is the screen that one gets. */
+/** Invented and constant, so that output in the documentation matches. */
 const OLDER_IMAGE = { id: 'ami-0a1c1aad1e5000001', revision: '3f8e21c94b7a60d5f2e1c8b7a6950d4e3c2b1a09', days: 21 }
 const LATEST_IMAGE = { id: 'ami-0a1c1aad1e5000002', revision: '9d27b6ac10f35e84c6d9a7b81204f3e5d6c7b8a9', days: 1 }
 const NEXT_IMAGE = { id: 'ami-0a1c1aad1e5000003', revision: 'e04ab71d52c98f3a6b7c8d9e0f1a2b3c4d5e6f70' }
@@ -37,7 +37,7 @@ function addImage(world: World, image: { id: string; revision: string }, created
   })
 }
 
-/** An image newer than all: what a later image build leaves. */
+/** An image newer than all others, like that of a later build. */
 export function publishNextImage(world: World): string {
   addImage(world, NEXT_IMAGE, world.now())
   return NEXT_IMAGE.id
@@ -50,9 +50,9 @@ export interface FirstState {
 }
 
 /**
- * What the sandbox starts with: the checkout's registry, an older and a newer image, complete bundles for all, and
- * `running` (clawdinator-1 unless asked otherwise) on the older image, known to the OpenTofu state. A registry that does
- * not parse is left to the commands to report.
+ * The initial state: the checkout's registry, an older and a newer image, complete bundles for all, and
+ * `running` (clawdinator-1 unless asked otherwise) on the older image, in the OpenTofu state. A registry that does
+ * not parse is reported by the commands.
  */
 export async function firstState(input: {
   world: World
@@ -85,7 +85,7 @@ function unreadable(error: unknown): ClawctlError {
   })
 }
 
-/** Makes what the deploys of the running instances would have made, by the stack itself, and gives the state of that. */
+/** Applies the stack for the running instances, as their deploys would have, and returns the state. */
 async function deployed(
   { world, runningIds, stackDir, controlApiUrl }: Parameters<typeof firstState>[0],
   registry: Registry,

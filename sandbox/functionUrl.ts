@@ -30,7 +30,7 @@ const answerSchema = z.union([z.object({ result: resultSchema }), z.object({ fai
 
 /** As the platform stack sets it. */
 const TIMEOUT_MS = 30_000
-/** What a Function URL says when the handler throws, crashes or takes too long. */
+/** The answer of a Function URL when the handler throws, crashes or takes too long. */
 const CRASHED: Reply = { status: 502, body: 'Internal Server Error' }
 
 class ExecutionEnvironment {
@@ -94,7 +94,7 @@ export interface FunctionUrlOptions {
   env: Record<string, string>
   faults: Faults
   log?: (request: LoggedRequest) => void
-  /** What the function prints: its log. */
+  /** The function's output: its log. */
   onOutput: (text: string) => void
   port?: number
 }

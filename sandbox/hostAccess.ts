@@ -4,7 +4,7 @@ import type { Instance, World } from './aws/world.js'
 
 export type Read = { status: 200; body: Buffer } | { status: 404 } | { status: 403; why: string }
 
-/** What a machine's programs may do in S3: what the policies of its profile's role allow, and nothing without one. */
+/** A machine's access to S3: by the policies of its profile's role; none without a role. */
 export class HostAccess {
   readonly #world: World
   readonly #instance: Instance
@@ -22,13 +22,13 @@ export class HostAccess {
       const unreadable = this.#keyRefusal('kms:Decrypt', object.sse.kmsKeyId)
       return unreadable ? { status: 403, why: unreadable } : { status: 200, body: object.body }
     }
-    // Who may not list is not told that there is nothing.
+    // Without permission to list, S3 does not reveal that the object is missing.
     const list = { action: 's3:ListBucket', resource: `arn:aws:s3:::${bucket}`, context: { 's3:prefix': key } }
     const hidden = this.#refusal(list)
     return hidden ? { status: 403, why: hidden } : { status: 404 }
   }
 
-  /** Null where it was done, else why not. */
+  /** Null on success, else the reason. */
   put(bucket: string, key: string, body: string): string | null {
     const refused = this.#refusal({ action: 's3:PutObject', resource: `arn:aws:s3:::${bucket}/${key}` })
     if (refused) return refused
@@ -54,7 +54,7 @@ export class HostAccess {
     const out = groups.flatMap(({ egress }) => egress)
     // Without a group of its own a machine is in the default one, which lets everything out.
     if (groups.length > 0 && !out.some(({ protocol, cidr }) => protocol === '-1' && cidr === '0.0.0.0/0')) {
-      return 'its security groups let nothing out'
+      return 'its security groups allow no egress'
     }
     if (this.#instance.metadata.endpoint === 'disabled') return 'its metadata service is off, so it has no credentials'
     const profile = this.#instance.profile === null ? null : iam.getProfile(this.#instance.profile)

@@ -36,11 +36,11 @@ export interface Machine {
     since: string | null
     crashes: boolean
   }
-  /** A rejected token, as the probe and the channel find out. */
+  /** Whether the token is rejected, for the probe and the channel. */
   rejected: boolean
 }
 
-/** What the user data write into /etc/clawdinator is all that a machine knows of itself. Null where it is no host's. */
+/** The machine's settings, from its user data. Null if these are not a host's. */
 export function machineOf(world: World, instance: Instance): Machine | null {
   const script = Buffer.from(instance.userData ?? '', 'base64').toString()
   const written = [...script.matchAll(/^write_value ([a-z-]+) '([^'\n]*)'$/gm)]
@@ -57,7 +57,7 @@ export function machineOf(world: World, instance: Instance): Machine | null {
   }
 }
 
-/** What is wrong with the host's bundle, as the end of a sentence, or null. */
+/** The problem of the host's bundle, as the end of a sentence, or null. */
 export function readBundle({ access, bucket, prefix }: Machine): { problem: string | null; generation: number | null } {
   const bad = (problem: string) => ({ problem, generation: null })
   const manifest = access.get(bucket, `${prefix}/${MANIFEST_NAME}`)
@@ -77,7 +77,7 @@ export function readBundle({ access, bucket, prefix }: Machine): { problem: stri
   return { problem: null, generation: bundle.data.generation }
 }
 
-/** Hosts live so many times faster here than their heartbeats' times say: a minute without a restart takes half a second. */
+/** Hosts run this many times faster than their heartbeats' times: a minute without a restart takes half a second. */
 const SPEED = 120
 
 function activeSince(since: string | null, at: string): string | null {

@@ -13,14 +13,14 @@ export interface HostsOptions {
   bootMs?: number
   /** Between two heartbeats of a host without news: a minute on a real one. */
   beatMs?: number
-  /** Between two looks at who may act: of a machine in standby, and of an active one. 3 s and 60 s on a real host. */
+  /** Between two reads of the active machine: in standby, and when active. 3 s and 60 s on a real host. */
   standbyMs?: number
   activeMs?: number
   /** Until a stage that failed is tried again. */
   retryMs?: number
   /** Waited for before a booted host starts its gateway: where a fault strikes that needs the host still unseen. */
   beforeUp?: () => Promise<void>
-  /** What the hosts do, a sentence each, for the person who watches the sandbox. */
+  /** Notes about the hosts, one sentence each, for a person who watches the sandbox. */
   onNote?: (note: string) => void
 }
 
@@ -72,13 +72,13 @@ export class Hosts {
     for (const id of [...this.#timers.keys()]) this.#clear(id)
   }
 
-  /** A host that has been running since before the sandbox: it is active at once, without boot or faults. */
+  /** A host that has been running since before the sandbox: it is active immediately, without boot or faults. */
   adopt(instanceId: string): void {
     const instance = this.#world.instances.get(instanceId)
     if (instance?.state !== 'running') throw new Error(`${instanceId} is not a running instance`)
     this.#clear(instanceId)
     const machine = this.#machineOf(instance)
-    if (!machine) throw new Error(`${instanceId} has not the user data of a host`)
+    if (!machine) throw new Error(`${instanceId} does not have the user data of a host`)
     for (const stage of ['booted', 'bundle', 'secrets', 'repositories', 'switch'] as const) this.#reach(machine, stage)
     machine.generation = this.#bundle(machine).generation
     this.#act(machine)
@@ -87,7 +87,7 @@ export class Hosts {
     this.#keepBeating(machine)
   }
 
-  /** Writes one heartbeat now, where the instance is a running host. Says whether it did. */
+  /** Writes one heartbeat now, if the instance is a running host. Returns whether it did. */
   beat(instanceId: string): boolean {
     const machine = this.#machines.get(instanceId)
     return machine !== undefined && this.#report(machine)
@@ -113,7 +113,7 @@ export class Hosts {
     else if (!impaired) instance.console += `[    4.200000] ${BOOT_LINE}\n`
     if (impaired) return
     if (!machine) {
-      if (id) this.#note(`${id} (${instance.id}) booted, but it has not the user data of a host: it does nothing`)
+      if (id) this.#note(`${id} (${instance.id}) booted without the user data of a host: it does nothing`)
       return
     }
     const fault = this.#faultOf(machine)
@@ -165,7 +165,7 @@ export class Hosts {
     machine.gateway.crashes = this.#faultOf(machine) === 'crash'
     machine.rejected = this.#faultOf(machine) === 'bad-token'
     const seen = this.#holder(machine)
-    if (seen === 'this' || seen === 'nobody') this.#act(machine)
+    if (seen === 'this' || seen === 'none') this.#act(machine)
     else this.#standBy(machine)
     const how = machine.gateway.crashes ? 'its gateway failed (fault host:crash)' : 'is up'
     const waits = seen === 'other' || seen === 'unknown' ? ', in standby' : ''
@@ -176,7 +176,7 @@ export class Hosts {
     this.#startGateway(machine, 'standby')
     const ask = () => {
       const seen = this.#holder(machine)
-      if (seen === 'this' || seen === 'nobody') this.#act(machine)
+      if (seen === 'this' || seen === 'none') this.#act(machine)
       else this.#after(machine.instance, this.#options.standbyMs, ask)
     }
     this.#after(machine.instance, this.#options.standbyMs, ask)
@@ -191,16 +191,16 @@ export class Hosts {
         this.#stopGateway(machine)
         this.#reach(machine, 'yielded')
         this.#report(machine)
-        this.#note(`${machine.id} (${machine.instance.id}) yielded to its successor`)
+        this.#note(`${machine.id} (${machine.instance.id}) yielded to the other machine`)
       }
     }
     this.#after(machine.instance, this.#options.activeMs, ask)
   }
 
-  /** Who may act, as far as this machine can tell. */
-  #holder({ access, bucket, id, instance }: Machine): 'this' | 'other' | 'nobody' | 'unknown' {
+  /** Which machine may act, as far as this machine can read it. */
+  #holder({ access, bucket, id, instance }: Machine): 'this' | 'other' | 'none' | 'unknown' {
     const read = access.get(bucket, activeKey(id))
-    if (read.status === 404) return 'nobody'
+    if (read.status === 404) return 'none'
     const active = read.status === 200 ? activeMachineSchema.safeParse(parseJson(read.body.toString())).data : undefined
     if (!active) return 'unknown'
     return active.instanceId === instance.id ? 'this' : 'other'
@@ -247,7 +247,7 @@ export class Hosts {
     if (machine.stages.at(-1)?.stage !== stage) machine.stages.push({ stage, at: this.#now() })
   }
 
-  /** Reported at once where it is news. */
+  /** Sends a heartbeat immediately if the stage is new. */
   #fail(machine: Machine, stage: HostStage, line: string, note?: string): void {
     const news = machine.failure?.lines[0] !== line
     machine.failure = { stage, unit: UNITS[stage] ?? null, lines: [line], at: this.#now() }

@@ -21,11 +21,11 @@ export interface Exchange {
 export interface Reply {
   status: number
   headers?: Record<string, string>
-  /** Of a stream the headers tell the length. */
+  /** For a stream, the headers give the length. */
   body?: string | Buffer | AsyncIterable<Buffer>
 }
 
-/** One line of the request log: what a test asks "how often was that called?". */
+/** One entry of the request log, for tests that count calls. */
 export interface LoggedRequest {
   service: AnyService
   method: string
@@ -33,7 +33,7 @@ export interface LoggedRequest {
   status: number | 'reset' | 'hang'
 }
 
-/** What a service answered, and whether a fault did it in its stead. */
+/** A service's answer, and whether a fault replaced it. */
 export interface Answered {
   service: AnyService
   exchange: Exchange
@@ -41,7 +41,7 @@ export interface Answered {
   struck: boolean
 }
 
-/** Every answer is published, for who subscribes: the tests hold them against the services' own descriptions. */
+/** Every answer is published: the tests compare them with the services' own descriptions. */
 export const answered = channel('clawctl:sandbox:answered')
 
 export interface Endpoint {
@@ -108,13 +108,13 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
       reply = { status: 500, body: `sandbox defect in ${service}: ${(error as Error).stack}` }
     }
     answered.publish({ service, exchange, reply, struck: strike !== null } satisfies Answered)
-    // What nobody read has to go, or a client that is still sending never sees the answer.
+    // Drain the unread body, or a client that is still sending never reads the answer.
     if (!request.readableEnded && !(await drain(request))) return
     log(reply.status)
     await send(reply, method, response)
   }
   const server = createServer((request, response) => {
-    // What is malformed ends its own connection, never the sandbox.
+    // A malformed request ends its connection, never the sandbox.
     serve(request, response).catch(() => request.socket.destroy())
   })
   server.on('connection', (socket) => {

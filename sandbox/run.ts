@@ -7,8 +7,8 @@ import { runProgram } from './spawn.js'
 import { Checkout, parseRole, type SandboxRequest, startSandbox } from './start.js'
 
 /**
- * Runs a command in a fresh sandbox, or in the one that surrounds us, and resolves to its exit code.
- * Nothing of a fresh sandbox is left afterwards.
+ * Runs a command in a fresh sandbox, or in the one that this process runs in, and resolves to its exit code.
+ * A fresh sandbox is removed completely afterwards.
  */
 export function runInSandbox(
   request: SandboxRequest,
@@ -39,7 +39,7 @@ async function joinAndRun(
   if (request.registry !== undefined || request.running !== undefined || request.tofu !== 'auto') {
     throw new ClawctlError(
       'USAGE',
-      '--registry, --running and --tofu belong to a fresh sandbox, and this joins a running one.',
+      '--registry, --running and --tofu need a fresh sandbox, but this command joins a running one.',
       {
         hint: 'Leave them out, or unset CLAWCTL_SANDBOX to get a fresh one.',
       },

@@ -30,7 +30,7 @@ import { chooseTofu } from './tofuChoice.js'
 /** Forms of AWS's own examples; they open nothing. */
 const ACCESS_KEY_ID = 'AKIASANDBOXSANDBOX00'
 const SECRET_ACCESS_KEY = 'sandbox/secret/key/that/opens/nothing/000'
-/** A GitHub App that every sandbox has installed; its key is made anew by each process. */
+/** A GitHub App that every sandbox has installed; each process creates its key. */
 const APP = {
   appId: '100001',
   installationId: '20000002',
@@ -38,7 +38,7 @@ const APP = {
 } as const
 /** Hosts boot in under a second here, so one that takes this long never will. */
 const HEALTH_TIMEOUT = '6s'
-/** Hosts boot some fifty times faster here, and what the Control API remembers grows old as fast. */
+/** Hosts boot some fifty times faster here, and the caches of the Control API expire as fast. */
 const REUSE_MS = 40
 
 let appKey: ReturnType<typeof makeAppKey> | undefined
@@ -62,9 +62,9 @@ export interface SandboxOptions {
   faults: readonly Fault[]
   tofu: TofuChoice
   env: NodeJS.ProcessEnv
-  /** How long the Control API may answer by what it read last; 40 ms where it is not given. */
+  /** How long the Control API may answer from its cache. Default: 40 ms. */
   reuseMs?: number
-  /** What the plane does behind the scenes, one line each. */
+  /** Background events, one line each. */
   onNote?: (note: string) => void
 }
 
@@ -228,7 +228,7 @@ export class Sandbox {
     const dies = (moment: RunnerMoment) => {
       if (!deployOf(github) || !faults.runnerDies(moment)) return
       github.killRunner()
-      // Its processes die one after the other, and what they ask for meanwhile comes to nothing.
+      // Its processes die one by one; their requests meanwhile fail.
       faults.held = (async () => {
         while (deployOf(github)) await sleep(20)
         faults.held = null
@@ -296,7 +296,7 @@ async function closeAll(closers: (() => Promise<void> | void)[]): Promise<void> 
   }
 }
 
-/** The runner is lost while it waits for the new host's health: the host runs, nobody has seen it healthy, no lock is held. */
+/** The runner is lost while it waits for the new host's health: the host runs, its health is unknown, no lock is held. */
 async function killRunnerInHealthCheck(faults: Faults, github: GitHub): Promise<void> {
   if (!deployOf(github) || !faults.runnerDies('health')) return
   for (let run = deployOf(github); run; run = deployOf(github)) {

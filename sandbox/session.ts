@@ -17,7 +17,7 @@ const sessionSchema = z.object({
   pid: z.number(),
 })
 
-/** The sandbox that this process runs in, or null where there is none or it has ended. */
+/** The sandbox that this process runs in, or null if there is none or it has ended. */
 export async function currentSession(env: NodeJS.ProcessEnv): Promise<Session | null> {
   const file = env.CLAWCTL_SANDBOX
   if (!file) return null
@@ -32,7 +32,7 @@ export async function currentSession(env: NodeJS.ProcessEnv): Promise<Session | 
   }
 }
 
-/** Adds faults to a running sandbox; the returned function takes back what is left of them. */
+/** Adds faults to a running sandbox; the returned function removes the rest of them. */
 export async function lendFaults(session: Session, faults: readonly string[]): Promise<() => void> {
   return new Promise((resolve, reject) => {
     const order = request(

@@ -2,7 +2,7 @@ import { constants } from 'node:os'
 
 const CAUGHT = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
-/** What of the signals that end a process came since the beginning; while it is there, none of them ends us. */
+/** Collects the signals that would end this process. While it is open, none of them does. */
 export class Signals {
   first: NodeJS.Signals | null = null
   /** Resolves with the first one. */
@@ -24,7 +24,7 @@ export class Signals {
 
   readonly #listener: (signal: NodeJS.Signals) => void
 
-  /** Who gets them from now on; null for nobody. */
+  /** The receiver of further signals, or null. */
   forwardTo(forward: ((signal: NodeJS.Signals) => void) | null): void {
     this.#forward = forward
   }
@@ -34,7 +34,7 @@ export class Signals {
   }
 }
 
-/** Runs `work` to its end, with what it has to clean up, whatever signals come. */
+/** Runs `work` and its cleanup to the end, whatever signals come. */
 export async function withSignals<T>(work: (signals: Signals) => Promise<T>): Promise<T> {
   const signals = new Signals()
   try {

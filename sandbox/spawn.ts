@@ -5,7 +5,7 @@ import { type Signals, signalExitCode } from './signals.js'
 /**
  * Runs a program with our own input and output and resolves to its exit code, 128 + n for signal n as shells have it.
  * Signals reach it: a terminal sends Ctrl-C to it as well, so we only wait; what is sent to us alone is passed on.
- * @throws ClawctlError USAGE where it can't be started
+ * @throws ClawctlError USAGE if it can't be started
  */
 export async function runProgram(
   command: readonly [string, ...string[]],
@@ -36,7 +36,7 @@ export async function runProgram(
     const { code, message } = cause as NodeJS.ErrnoException
     const why = code === 'ENOENT' ? 'There is no such program' : message
     throw new ClawctlError('USAGE', `${JSON.stringify(program)} can't be run: ${why}.`, {
-      hint: 'Give a program and its arguments after --; for shell syntax: -- bash -c "…".',
+      hint: 'Write a program and its arguments after --; for shell syntax: -- bash -c "…".',
     })
   } finally {
     signals.forwardTo(null)

@@ -10,7 +10,7 @@ import { Checkout } from './checkout.js'
 import type { Role } from './environment.js'
 import { Sandbox } from './sandbox.js'
 
-/** What the options of `clawctl sandbox …` say. */
+/** The options of `clawctl sandbox …`. */
 export interface SandboxRequest {
   packageRoot: string
   /** The checkout that the command stands in, or null. */
@@ -25,7 +25,7 @@ export interface SandboxRequest {
 
 const DEFAULT_RUNNING = ['clawdinator-1']
 
-/** Starts a sandbox, or says what is wrong with the request. @throws ClawctlError USAGE, REGISTRY_NOT_FOUND, SANDBOX_FAILED */
+/** Starts a sandbox. @throws ClawctlError USAGE, REGISTRY_NOT_FOUND, SANDBOX_FAILED */
 export async function startSandbox(request: SandboxRequest): Promise<Sandbox> {
   const registryFile = request.registry === undefined ? null : resolve(request.registry)
   if (registryFile !== null) await mustBeReadable(registryFile)
@@ -63,7 +63,7 @@ async function mustBeReadable(file: string): Promise<void> {
     await readFile(file)
   } catch (error) {
     throw new ClawctlError('REGISTRY_NOT_FOUND', `${file} can't be read (${(error as NodeJS.ErrnoException).code}).`, {
-      hint: 'Give --registry the path of a file like nix/instances.json.',
+      hint: 'Pass the path of a file like nix/instances.json to --registry.',
     })
   }
 }
@@ -93,7 +93,7 @@ export async function parseRole(
 ): Promise<Role> {
   if (text === 'laptop' || text === 'ci') return { kind: text }
   const { ids, whole } = await knownInstances(checkout, running ?? DEFAULT_RUNNING)
-  // A registry that is broken is the command's to report, not the role's.
+  // The command reports a broken registry, not the role check.
   if (ids.includes(text) || (!whole && ID_PATTERN.test(text))) return { kind: 'instance', id: text }
   const roles = ['laptop', 'ci', ...ids]
   const near = text === '' ? null : nearest(text, roles)

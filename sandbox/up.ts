@@ -5,13 +5,13 @@ import { Checkout, parseRole, type SandboxRequest, startSandbox } from './start.
 
 export interface OpenedSandbox {
   controlApiUrl: string
-  /** What the role's environment has beyond any other. */
+  /** The role's environment variables. */
   env: Record<string, string>
   /** The same as lines for a shell's `eval`. */
   exports: string
 }
 
-/** Keeps a sandbox until a signal comes; `onOpen` is told what another terminal needs. */
+/** Keeps a sandbox open until a signal comes; `onOpen` gets the settings for another terminal. */
 export function keepSandbox(
   request: SandboxRequest,
   role: string,

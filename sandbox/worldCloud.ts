@@ -4,7 +4,7 @@ import { authorize, createSecurityGroup, deleteSecurityGroup, revoke } from './a
 import type { Instance, Rule, World } from './aws/world.js'
 import type { Cloud, LiveInstance, NewInstance } from './tofu/awsPorts.js'
 
-/** The sandbox's AWS without the wire. With a `launchTime` its instances run since then, and nothing boots them. */
+/** The sandbox's AWS without HTTP. With a `launchTime`, its instances run since then and do not boot. */
 export function worldCloud(world: World, launchTime: Date | null): Cloud {
   const query = (values: Record<string, string>) => new Query(new URLSearchParams(values).toString())
   return {

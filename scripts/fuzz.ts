@@ -2,7 +2,7 @@ import * as fc from 'fast-check'
 import { anyEvent, createProbe } from '../test/lambda/fuzz.js'
 
 /**
- * Generated Function URL events against the handler, until one throws, answers 5xx or tells a token:
+ * Generated Function URL events against the handler, until one throws, answers 5xx or leaks a token:
  *   npm run fuzz [COUNT] [SEED]
  */
 const COUNT = Number(process.argv[2] ?? 200_000)
@@ -21,5 +21,5 @@ await fc.assert(
   { numRuns: COUNT, seed: SEED },
 )
 const seconds = (performance.now() - started) / 1000
-const told = [...seen].sort(([a], [b]) => a - b).map(([status, count]) => `${status}: ${count}`)
-process.stdout.write(`no throw, no 5xx, no token in ${seconds.toFixed(0)} s; ${told.join(', ')}\n`)
+const counts = [...seen].sort(([a], [b]) => a - b).map(([status, count]) => `${status}: ${count}`)
+process.stdout.write(`no throw, no 5xx, no token in ${seconds.toFixed(0)} s; ${counts.join(', ')}\n`)

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
  * GitHub's own OpenAPI description, cut down to the operations that clawctl calls and the sandbox emulates:
  *   npm run github-schema
  * writes test/support/github-openapi.json, which the tests hold requests and answers against. The package is 385 MB
- * unpacked, so it is fetched here, when somebody wants another version, and is no dependency.
+ * unpacked, so it is fetched here only to update the version, and is not a dependency.
  */
 const PACKAGE = '@octokit/openapi@23.0.2'
 const OUT = fileURLToPath(new URL('../test/support/github-openapi.json', import.meta.url))

@@ -104,7 +104,7 @@ export function resourcesOf(pulled: string): Known[] {
 
 /**
  * Whether what was imported is this stack's: it has the stack's tags, or is of a kind without any. A bucket alone gets its
- * tags by a call of its own, which a kill can come before; nobody else's bucket can be had under our name.
+ * tags by a call of its own, and a kill can come before it. Bucket names are global, so no other account has this one.
  */
 export function isOurs({ address, tags }: Known): boolean {
   if (tags === null) return true
@@ -193,8 +193,8 @@ async function main([tofu = '', stack = '', ...variables]: string[]) {
   const declared = await declaredIn(stack)
   const has = (address: string) => known.some((one) => one.address === address)
   // Nothing is asked of AWS where nothing is missing.
-  const nobody: Lookups = { account: '', key: null, fileSystem: null, mountTargets: {}, groups: {}, ingressRule: null }
-  if (candidates(names, nobody).every(({ address }) => has(address) || !declared(address))) return
+  const empty: Lookups = { account: '', key: null, fileSystem: null, mountTargets: {}, groups: {}, ingressRule: null }
+  if (candidates(names, empty).every(({ address }) => has(address) || !declared(address))) return
   for (const { address, id, partOf } of candidates(names, await lookUp())) {
     if (id === null || has(address) || !declared(address) || (partOf && !has(partOf))) continue
     const { exitCode, all } = await run('import', '-input=false', '-no-color', ...variables, address, id)

@@ -2,7 +2,7 @@ import { Help } from '@oclif/core/help'
 import { unknownCommand } from './lib/cli/failure.js'
 import { EXIT_CODES } from './lib/domain/errors.js'
 
-/** oclif's help with the exit codes, which scripts need and nobody should have to look up elsewhere. */
+/** oclif's help, with the exit codes added for scripts. */
 export default class ClawctlHelp extends Help {
   override async showHelp(argv: string[]): Promise<void> {
     try {
@@ -15,10 +15,10 @@ export default class ClawctlHelp extends Help {
 
   override formatRoot(): string {
     const start = [
-      '$ clawctl sandbox demo             the whole plane on this machine, in half a minute',
-      '$ clawctl fleet status             what should run, and what does',
+      '$ clawctl sandbox demo             a tour in a sandbox on this machine, 30 s',
+      '$ clawctl fleet status             desired and running instances, with their health',
       '$ clawctl fleet deploy TARGET      replace one instance, or all',
-      '$ clawctl preflight                what must hold before a flight',
+      '$ clawctl preflight                check that deploys from chat will work',
       '$ clawctl completion bash          completion for your shell',
     ]
     return [super.formatRoot(), this.section('START HERE', start.join('\n')), this.#exitCodes()].join('\n\n')

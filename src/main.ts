@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /**
- * Runs the command line. `--version` alone is answered without loading oclif: it is what scripts and completions ask
+ * Runs the command line. `--version` alone is answered without loading oclif: scripts and completions ask it
  * most, and a third of the time.
  */
 export async function main(entry: string): Promise<void> {

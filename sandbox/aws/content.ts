@@ -52,7 +52,7 @@ export class Content {
     }
   }
 
-  /** All of it at once: for small objects, and for tests. */
+  /** The whole content: for small objects and for tests. */
   bytes(): Buffer {
     const [only, ...rest] = this.#pieces.map((piece) => ('bytes' in piece ? piece.bytes : readWhole(piece)))
     return only && rest.length === 0 ? only : Buffer.concat(only ? [only, ...rest] : [])

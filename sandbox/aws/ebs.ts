@@ -7,7 +7,7 @@ import type { AwsEndpointOptions } from './ec2.js'
 import { AwsError } from './error.js'
 import type { World } from './world.js'
 
-/** What an action is told. */
+/** The input of an action. */
 export interface EbsRequest {
   exchange: Exchange
   faults: Faults

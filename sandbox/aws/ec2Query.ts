@@ -1,7 +1,7 @@
 import { AwsError } from './error.js'
 import type { Tags } from './world.js'
 
-/** The form body of an EC2 Query request. Remembers what was read, so that what nobody reads can be refused. */
+/** The form body of an EC2 Query request. Records which parameters were read, so that unread ones can be refused. */
 export class Query {
   readonly #values: Map<string, string>
   readonly #unread: Set<string>
@@ -55,7 +55,7 @@ export class Query {
     return this.indexes(prefix).map((n) => [this.require(`${prefix}.${n}.Key`), this.get(`${prefix}.${n}.Value`) ?? ''])
   }
 
-  /** A parameter that the sandbox would silently ignore is a lie. @throws AwsError UnknownParameter */
+  /** Refuses parameters that the sandbox would ignore. @throws AwsError UnknownParameter */
   refuseUnread(): void {
     const [name] = this.#unread
     if (name) {

@@ -4,7 +4,7 @@ import { AwsError } from './error.js'
 import type { Rule, SecurityGroup, Subnet, World } from './world.js'
 import type { XmlValue } from './xml.js'
 
-/** CreateSecurityGroup, in the default VPC unless it is told. As EC2's, it lets everything out until that is revoked. */
+/** CreateSecurityGroup, by default in the default VPC. Like EC2's, it allows all egress until that is revoked. */
 export function createSecurityGroup(world: World, query: Query) {
   const name = query.require('GroupName')
   const description = query.require('GroupDescription')

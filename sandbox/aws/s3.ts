@@ -18,7 +18,7 @@ interface Target {
   key: string
 }
 
-/** What an operation is told. */
+/** The input of an operation. */
 export interface S3Request extends Target {
   exchange: Exchange
   /** Takes the payload in as the content of an object or a part. */

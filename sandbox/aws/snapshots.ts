@@ -18,7 +18,7 @@ export interface Snapshot {
   kmsKeyId: string | null
   /** No further block is taken. */
   sealed: boolean
-  /** When a snapshot that nobody writes to is given up. */
+  /** When a snapshot without further writes expires. */
   expiresAt: Date | null
   /** Of that: from the last block on. */
   timeoutMs: number
@@ -91,7 +91,7 @@ export class Snapshots {
     return [...this.#all.values()]
   }
 
-  /** Starts the time anew in which a block or the completion must come. */
+  /** Restarts the time limit for the next block or the completion. */
   touch(snapshot: Snapshot): void {
     snapshot.expiresAt = new Date(this.#options.now().getTime() + snapshot.timeoutMs)
   }

@@ -235,7 +235,7 @@ export class World extends ObjectStorage {
     await this.snapshots.close()
   }
 
-  /** The newest available image tagged clawdinator=true; of two made at once the one with the higher id. */
+  /** The newest available image tagged clawdinator=true; of two with the same time, the one with the higher id. */
   latestImage(): WorldImage | null {
     let latest: WorldImage | null = null
     for (const image of this.images.values()) {
@@ -320,7 +320,7 @@ export class World extends ObjectStorage {
   }
 
   /**
-   * Begins to start a stopped instance, which boots anew; one that runs goes on.
+   * Begins to start a stopped instance, which boots again; a running one is not changed.
    * @throws AwsError InvalidInstanceID.NotFound, IncorrectInstanceState
    */
   start(id: string): { instance: Instance; previous: InstanceState } {

@@ -27,7 +27,7 @@ export interface Execution {
   runStep(job: JobRuntime, frame: Frame, step: Step): Promise<StepResult>
 }
 
-/** Does what a step says, and tells whether it succeeded. Rejects with what goes wrong before it can start. */
+/** Executes a step and returns whether it succeeded. Rejects if it can't start. */
 export async function execute(execution: Execution): Promise<boolean> {
   const { job, frame, step, env, outputs, stop } = execution
   if (stop.aborted) return false
@@ -83,7 +83,9 @@ export async function execute(execution: Execution): Promise<boolean> {
     return result.ok
   }
   if (!uses.startsWith('./')) {
-    throw new Error(`The sandbox does not run the action ${uses}: it has no stand-in for it and downloads none.`)
+    throw new Error(
+      `The sandbox does not run the action ${uses}: there is no stand-in for it, and the sandbox downloads no actions.`,
+    )
   }
   return await runComposite(execution, uses, inputs, scope)
 }

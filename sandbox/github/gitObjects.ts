@@ -29,7 +29,7 @@ interface Ground {
   options: { readFile(path: string): Promise<Buffer | null> }
 }
 
-/** Trees say what they change; what they do not name is the working tree's, which is read anew each time. */
+/** Trees hold only changes; all other files are the working tree's, which is read again each time. */
 type Tree = ReadonlyMap<string, Buffer | null>
 
 /** Commits, branches and pull requests that were made through the API. */

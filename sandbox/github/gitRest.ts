@@ -76,7 +76,7 @@ function updateRef(call: Call): Reply {
   const at = branch && github.git.branch(branch)
   if (!branch || !at) return problem(422, 'Reference does not exist')
   if (!github.git.commit(sha)) return problem(422, 'Object does not exist')
-  // The default branch is the working tree, and nobody's to move.
+  // The default branch is the working tree and can't be moved.
   if (branch === github.branch) return problem(403, 'Resource not accessible by integration')
   if (!force && !github.git.isFastForward(at, sha)) return problem(422, 'Update is not a fast forward')
   github.git.setBranch(branch, sha)

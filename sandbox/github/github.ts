@@ -26,7 +26,7 @@ export interface GitHubOptions {
   token: string
   /** A GitHub App that may mint tokens for the repository. */
   app?: GitHubAppOptions
-  /** Where `.github/workflows` lies on disk; read anew at every request. */
+  /** Where `.github/workflows` lies on disk; read again for every request. */
   workflowDir: string
   /** A file of the working tree for the contents API, or null. */
   readFile(path: string): Promise<Buffer | null>
@@ -42,7 +42,7 @@ export interface GitHubOptions {
   faults: Faults
   /** The login that dispatches. */
   actor?: string
-  /** false: a dispatch never tells the run's id, as before `return_run_details` existed. */
+  /** false: a dispatch never returns the run's id, as before `return_run_details` existed. */
   runDetails?: boolean
   log?(request: LoggedRequest): void
   onRunEvent?(event: RunEvent): void
@@ -205,7 +205,7 @@ export class GitHub {
     const title = workflow.runName === null ? '' : render(workflow.runName, scope).trim()
     if (title !== '') state.displayTitle = title
     if (workflow.concurrency) {
-      // Entered at once, so that the order of the dispatches is the order of the group.
+      // Entered synchronously, so that the group keeps the order of the dispatches.
       const slot = this.#enter(workflow.concurrency, scope, (reason) => this.#stop(live, reason))
       live.slot = slot
       if (slot.waits) state.status = 'pending'

@@ -159,7 +159,7 @@ export async function runJob(options: JobOptions): Promise<JobResult> {
     return { result: cancel.signal.aborted ? 'cancelled' : frame.failed ? 'failure' : 'success', outputs }
   }
 
-  /** Nobody is left to report the steps: they stay as they were last heard of, as on GitHub. */
+  /** A lost runner can't report the steps: they keep their last state, as on GitHub. */
   function loseRunner(): JobResult {
     log.error(
       `The hosted runner: ${RUNNER_NAME} lost communication with the server. Anything in your workflow that terminates ` +

@@ -29,7 +29,7 @@ export interface ProcessRequest {
   onLine(line: string): void
   /** Stops it politely. */
   stop: AbortSignal
-  /** Kills it and all of its group at once. */
+  /** Kills it and its whole group immediately. */
   lost: AbortSignal
   policy: StopPolicy
 }
@@ -90,7 +90,7 @@ export class ProcessGroups {
   /** Kills what is left of the job: its groups, and (on Linux) whatever else carries its tracking id. */
   async cleanUp(trackingId: string): Promise<number[]> {
     const killed = new Set<number>()
-    // Again until nothing is found: a process may fork while we look. A zombie that nobody reaps keeps its group.
+    // Repeat until nothing is found: a process may fork meanwhile. An unreaped zombie keeps its group.
     for (let round = 0; round < 50; round += 1) {
       for (const group of this.#groups) {
         if (signal(-group, 'SIGKILL')) killed.add(group)

@@ -6,7 +6,7 @@ import { pullShape, pullSimpleShape } from './gitShapes.js'
 import { type Call, json, notFound, paginate, type Route } from './reply.js'
 import { stamp } from './state.js'
 
-/** GitHub's pull requests: opened, listed, read, renewed, closed. */
+/** GitHub's pull requests: opened, listed, read, updated, closed. */
 export const PULL_ROUTES: Route[] = [
   { method: 'GET', pattern: /^pulls$/, needs: ['pull_requests', 'read'], handle: list },
   { method: 'POST', pattern: /^pulls$/, needs: ['pull_requests', 'write'], handle: create },

@@ -47,7 +47,7 @@ const ROUTES: Route[] = [
   { method: 'GET', pattern: /^check-runs\/(\d+)\/annotations$/, needs: ['checks', 'read'], handle: annotations },
 ]
 
-/** How GitHub says "slow down" and "something is wrong here". */
+/** GitHub's answers for throttling and for an internal error. */
 export function failGitHub(strike: 'throttle' | 'error'): Reply {
   if (strike === 'error') return problem(502, 'Server Error')
   return problem(403, 'You have exceeded a secondary rate limit. Please wait a few minutes before you try again.', {
@@ -63,7 +63,7 @@ export async function handleGitHub(github: GitHub, exchange: Exchange): Promise<
   return { ...reply, headers }
 }
 
-/** GitHub tells a classic token's scopes with every answer, and nothing of other kinds. */
+/** GitHub sends a classic token's scopes with every answer, and none for other kinds. */
 function credentialHeaders({ headers }: Exchange): Record<string, string> {
   return /^(?:bearer|token) ghp_/i.test(headers.authorization ?? '') ? { 'x-oauth-scopes': 'repo, workflow' } : {}
 }

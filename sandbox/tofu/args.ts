@@ -1,6 +1,6 @@
 import { Diagnostic } from './diagnostic.js'
 
-/** 'later': the real OpenTofu has the option and the stand-in does not do what it says, so it refuses. */
+/** 'later': an option of the real OpenTofu that the stand-in does not implement, so it refuses. */
 type Kind = 'bool' | 'string' | 'list' | 'duration' | 'later'
 type Flags = Readonly<Record<string, Kind>>
 
@@ -99,7 +99,7 @@ export interface Invocation {
   positional: readonly string[]
 }
 
-/** @throws Diagnostic in the words of the real OpenTofu */
+/** @throws Diagnostic with the text of the real OpenTofu */
 export function parseArgs(argv: readonly string[]): Invocation {
   const rest = [...argv]
   let chdir: string | null = null
@@ -162,7 +162,7 @@ function takeFlag(arg: string, rest: string[], flags: Flags): { name: string; va
   if (kind === 'later') {
     throw new Diagnostic(
       `The stand-in of the clawctl sandbox does not model -${name}`,
-      'The real OpenTofu has this option. The stand-in refuses what it would have to pretend.',
+      'The real OpenTofu has this option. The stand-in refuses options that it does not implement.',
     )
   }
   if (kind === 'bool') {

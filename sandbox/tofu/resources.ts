@@ -21,7 +21,7 @@ export class Clock {
     this.#signal = signal
   }
 
-  /** Ends at once where the run is interrupted. */
+  /** Ends immediately if the run is interrupted. */
   async pass(seconds: number): Promise<void> {
     const ms = Math.max(LEAST_MS, (seconds * 1000) / this.#speed)
     if (this.#speed !== Number.POSITIVE_INFINITY) await sleep(ms, undefined, { signal: this.#signal }).catch(() => {})
@@ -182,7 +182,7 @@ async function setRules(ec2: Ec2, id: string, direction: 'ingress' | 'egress', o
   if (added.length > 0) await ec2.authorize(id, direction, added)
 }
 
-/** Rules that say the same as the state's stay in its words. */
+/** Rules equal to the state's keep the state's form. */
 function seenRules(state: Attributes, group: LiveGroup, direction: 'ingress' | 'egress') {
   const keys = (rules: Rule[]) => rules.map(keyOf).sort()
   const before = state[direction]
@@ -213,7 +213,7 @@ const securityGroup: Operations = {
     const known = { ...planned, id, name, arn, owner_id: ACCOUNT_ID }
     begun(known)
     const made = await ec2.describeGroup(id)
-    // EC2 lets everything out; the provider takes that away first.
+    // A new EC2 group allows all egress; the provider removes that first.
     if (made && planned.egress !== undefined) {
       await setRules(ec2, id, 'egress', made.egress, rulesOf(planned.egress))
     }

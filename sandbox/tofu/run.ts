@@ -155,7 +155,7 @@ async function apply(context: Context): Promise<number> {
   if (file === undefined) {
     throw new Diagnostic(
       'The stand-in of the clawctl sandbox applies saved plans only',
-      'Run "tofu plan -out=FILE", look at it, then "tofu apply FILE". What was not looked at is not applied, with -auto-approve or without.',
+      'Run "tofu plan -out=FILE", check the plan, then "tofu apply FILE". An unsaved plan is never applied, even with -auto-approve.',
     )
   }
   if (invocation.vars.length > 0) {
@@ -178,7 +178,7 @@ async function apply(context: Context): Promise<number> {
     const changed = async () => {
       if (clock.seconds - written < PERSIST_SECONDS) return
       written = clock.seconds
-      // What can't be written now is written at the end.
+      // A failed write is repeated at the end.
       await backend.writeState(state).catch(() => {})
     }
     let failure: unknown = null

@@ -1,7 +1,7 @@
 import { Diagnostic } from './diagnostic.js'
 import { isMapping, type Value } from './evaluate.js'
 
-/** What the stand-in knows of a resource type. An argument that is not here is refused, never ignored. */
+/** The stand-in's schema of a resource type. An unknown argument is refused, never ignored. */
 export interface ResourceType {
   /** Of the provider's schema, as the state carries it. */
   version: number
@@ -10,12 +10,12 @@ export interface ResourceType {
   optional: readonly string[]
   /** Absent from the configuration they stay what AWS makes of them. */
   kept: readonly string[]
-  /** What AWS alone gives. */
+  /** Attributes that only AWS sets. */
   computed: readonly string[]
   defaults: Readonly<Record<string, Value>>
   /** Changing one of these replaces the resource. */
   replaces: readonly string[]
-  /** What can change in place. */
+  /** Attributes that can change in place. */
   updates: readonly string[]
   /** Nested blocks and their arguments. */
   blocks: Readonly<Record<string, readonly string[]>>

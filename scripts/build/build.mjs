@@ -52,7 +52,7 @@ const OURS = new Set([
 await rescue('dist.old', 'dist')
 await rescue('dist.next', 'dist')
 
-// Built beside and put in place at once: a clawctl that runs meanwhile keeps the files it knows.
+// Built in another folder and renamed: a clawctl that runs meanwhile keeps its files.
 await rm('dist.next', { recursive: true, force: true })
 const sources = await readdir('src/commands', { recursive: true })
 const commands = sources

@@ -22,7 +22,7 @@ const PALETTE = [
 ]
 const BACKGROUND = '#0d1117'
 const FOREGROUND = '#e6edf3'
-/** Frames closer together than this are one: nobody sees more, and each costs bytes. */
+/** Frames closer together than this are merged: the difference is not visible, and each costs bytes. */
 const FRAME_MS = 250
 
 /** Runs a command on a terminal of its own (util-linux `script`) and records what it writes. */

@@ -5,19 +5,19 @@ import { renderPreflight, renderPreflightForChat } from '../lib/cli/render/prefl
 import { preflight, refuseFlight } from '../lib/ops/preflight/preflight.js'
 
 export default class PreflightCommand extends BaseCommand<typeof PreflightCommand> {
-  static override summary = "Make the runbook's checks before a flight: what must hold for deploys from chat alone."
+  static override summary = "Run the runbook's checks before a flight: verify that deploys from chat will work."
   static override description =
-    'On a laptop and on a host it asks the Control API what only the server sees, and looks at what the checkout and this machine can tell. In ci mode it asks AWS and GitHub itself. Changes nothing. Ends with 1 where a check failed; a check that nobody could make fails nothing.'
+    "On a laptop and on a host it asks the Control API for the server's checks, and checks the checkout and the settings of this machine. In ci mode it asks AWS and GitHub directly. Changes nothing. Exits with 1 if a check failed; a skipped check is not a failure."
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --secrets-dir ../nix-secrets',
     {
-      description: 'What failed, and what to do',
+      description: 'The failed checks and their fixes',
       command: `<%= config.bin %> <%= command.id %> --json | jq -r '.preflight.checks[] | select(.status=="fail") | .title, .fix'`,
     },
   ]
   static override flags = {
-    chat: boolean({ summary: 'Print what fits a chat message.' }),
+    chat: boolean({ summary: 'Print a short form for a chat message.' }),
     'secrets-dir': secretsDirFlag,
   }
 

@@ -234,10 +234,10 @@ describe('settings', () => {
       }
     })
 
-    it('says that CI=true chose ci mode, on a laptop alone', async () => {
+    it('says that CI=true selected ci mode, on a laptop alone', async () => {
       const hint = async (env: Record<string, string>) => (await failureOf(() => directSettings(env))).hint
       expect(await hint({ CI: 'true' }))
-        .to.include('CI=true chose ci mode')
+        .to.include('CI=true selected ci mode')
         .and.include('--mode agent')
       expect(await hint({ CI: 'true', GITHUB_ACTIONS: 'true' })).not.to.include('chose')
       expect(await hint({ CI: 'true', CLAWCTL_MODE: 'ci' })).not.to.include('chose')

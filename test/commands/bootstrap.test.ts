@@ -118,7 +118,7 @@ describe('bootstrap and secrets', () => {
     expect(picture.code).to.equal(0)
     expect(picture.stdout)
       .to.match(/^c +✔ +✔ +✔ +✔ +✔ own +- +✔$/m)
-      .and.include('Every instance has what it needs, and can decrypt it.')
+      .and.include('Every instance has all its secrets and can decrypt them.')
     const { secrets: report } = json.json()
     expect(report.instances[0].cells[0]).to.deep.include({ name: 'token-a', required: true, state: 'untested' })
   })

@@ -70,17 +70,17 @@ describe("GitHub's own description", () => {
 
   it('and with an answer of the emulated GitHub', async () => {
     const ask = { ref: 'main', inputs: { target: 'all' }, return_run_details: true }
-    const told = { workflow_run_id: 1, run_url: 'https://a.example/1', html_url: 'https://a.example/2' }
-    expect(await githubProblems(exchange('POST', DISPATCH, ask, 200, told))).to.deep.equal([])
+    const answer = { workflow_run_id: 1, run_url: 'https://a.example/1', html_url: 'https://a.example/2' }
+    expect(await githubProblems(exchange('POST', DISPATCH, ask, 200, answer))).to.deep.equal([])
     expect(await githubProblems(exchange('POST', DISPATCH, ask, 204, undefined))).to.deep.equal([])
-    for (const [status, answer, words] of [
-      [200, { ...told, workflow_run_id: '1' }, '/workflow_run_id must be integer'],
-      [200, { ...told, html_url: undefined }, "property 'html_url'"],
-      [201, told, 'answers 201, which is not described'],
-      [204, told, 'with a body'],
+    for (const [status, body, words] of [
+      [200, { ...answer, workflow_run_id: '1' }, '/workflow_run_id must be integer'],
+      [200, { ...answer, html_url: undefined }, "property 'html_url'"],
+      [201, answer, 'answers 201, which is not described'],
+      [204, answer, 'with a body'],
       [418, { message: 7 }, '/message must be string'],
     ] as const) {
-      const problems = await githubProblems(exchange('POST', DISPATCH, ask, status, answer))
+      const problems = await githubProblems(exchange('POST', DISPATCH, ask, status, body))
       expect(problems.join('\n')).to.include(words)
     }
   })

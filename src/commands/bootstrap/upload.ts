@@ -14,7 +14,7 @@ import { uploadBundles } from '../../lib/ops/bundles/upload.js'
 export default class BootstrapUpload extends BaseCommand<typeof BootstrapUpload> {
   static override summary = 'Make the bundle of an instance, or of all, and upload what changed.'
   static override description =
-    'ci mode only. Secrets, repositories and identities are checked first: where one is not fit, nothing is uploaded. The manifest config.json is written last, and only over the one that was read at the beginning: until then a host finds the bundle as it was. What is there already is not sent again.'
+    'ci mode only. Secrets, repositories and identities are checked first: if one is invalid, nothing is uploaded. The manifest config.json is written last, and only if it has not changed meanwhile; until then hosts see the old bundle. Objects that exist already are not sent again.'
   static override examples = [
     '<%= config.bin %> <%= command.id %> clawdinator-2 --secrets-dir nix-secrets',
     '<%= config.bin %> <%= command.id %> all --secrets-dir nix-secrets --dry-run',
@@ -29,19 +29,19 @@ export default class BootstrapUpload extends BaseCommand<typeof BootstrapUpload>
     'secrets-dir': secretsDirFlag,
     identity: identityFlag,
     'identities-dir': identitiesDirFlag(
-      "Directory of the instances' age identities, each a file ID.key: uploaded, and test-decrypted with.",
+      "Directory of the instances' age identities, each a file ID.key. They are uploaded and used for a test decryption.",
     ),
     'kms-key': string({
       summary: 'Key that S3 encrypts identities with. Default: FLEET_KMS_KEY_ARN.',
       helpValue: 'ARN',
     }),
     repos: string({
-      summary: 'List of repositories, instead of clawdinator/repos.tsv of the checkout.',
+      summary: 'List of repositories. Default: clawdinator/repos.tsv of the checkout.',
       helpValue: 'FILE',
       exclusive: ['repo-seeds-dir'],
     }),
     'repo-seeds-dir': string({
-      summary: 'Directory of clones: each is packed at the commit that it has checked out.',
+      summary: 'Directory of clones: each is packed at its checked-out commit.',
       helpValue: 'DIR',
     }),
     'extra-secret': extraSecretFlag,

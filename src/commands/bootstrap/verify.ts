@@ -6,25 +6,24 @@ import { BUNDLE_WORKFLOW } from '../../lib/domain/paths.js'
 import { verifyBundles } from '../../lib/ops/bundles/verify.js'
 
 export default class BootstrapVerify extends BaseCommand<typeof BootstrapVerify> {
-  static override summary = 'Read the bundle of an instance, or of all, back and verify that a host can boot with it.'
+  static override summary = 'Verify that a host can boot with the bundle of an instance, or of all.'
   static override description =
-    "ci mode only. Reads every byte: manifest, sizes, digests, the required secrets, the age identity, the form of each age file, that the identity is the one that the secrets are encrypted for, and that no bundle holds another instance's secrets. Exits with 3 (BUNDLE_INCOMPLETE) and every problem where one does not verify."
+    "ci mode only. Reads every byte: manifest, sizes, digests, the required secrets, the age identity, the format of each age file, that the secrets are encrypted for the bundle's identity, and that no bundle holds another instance's secrets. If a bundle fails, lists every problem and exits with 3 (BUNDLE_INCOMPLETE)."
   static override examples = [
     '<%= config.bin %> <%= command.id %> all',
     '<%= config.bin %> <%= command.id %> clawdinator-1 --json',
     {
-      description: 'Decrypt the secrets and unpack the repositories, too',
+      description: 'Also decrypt the secrets and unpack the repositories',
       command: '<%= config.bin %> <%= command.id %> all --deep --identities-dir identities',
     },
   ]
   static override args = bundleTarget
   static override flags = {
     deep: boolean({
-      summary:
-        "Unpack the repositories, too, and decrypt the secrets, with the bundle's own identity where none is given.",
+      summary: "Also unpack the repositories and decrypt the secrets. Default identity: the bundle's own.",
     }),
     identity: string({
-      summary: 'Age identity to decrypt with, instead of those in the bundles.',
+      summary: 'Age identity to decrypt with. Default: those in the bundles.',
       helpValue: 'FILE',
       dependsOn: ['deep'],
     }),

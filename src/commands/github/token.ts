@@ -4,11 +4,12 @@ import { refuseTokenInJson } from '../../lib/cli/mintFlags.js'
 import { mintToken } from '../../lib/ops/github/mintToken.js'
 
 export default class GithubToken extends BaseCommand<typeof GithubToken> {
-  static override summary = 'Mint an installation token of the GitHub App, for clones and timers; it lives an hour.'
+  static override summary =
+    'Mint an installation token of the GitHub App, for clones and timers. It expires after an hour.'
   static override description =
     `The App is GITHUB_APP_ID and GITHUB_APP_INSTALLATION_ID; its private key is read from the file
 GITHUB_APP_PRIVATE_KEY_FILE, else from GITHUB_APP_PRIVATE_KEY, and never from an option. No AWS is needed, in either mode.
-The file gets GITHUB_TOKEN and GITHUB_TOKEN_EXPIRES_AT, as systemd's EnvironmentFile reads them, with mode 0640, at once.`
+The file gets GITHUB_TOKEN and GITHUB_TOKEN_EXPIRES_AT, in the format of systemd's EnvironmentFile, with mode 0640. It is replaced atomically.`
   static override examples = [
     '<%= config.bin %> <%= command.id %> --out /run/clawdinator/github.env --repository clawdinators --permission contents=read',
     {
@@ -19,19 +20,19 @@ The file gets GITHUB_TOKEN and GITHUB_TOKEN_EXPIRES_AT, as systemd's Environment
   ]
   static override flags = {
     out: string({ summary: 'The file to write.', helpValue: 'FILE', exactlyOne: ['out', 'stdout'] }),
-    stdout: boolean({ summary: 'Print the token, and nothing else, instead of writing a file.' }),
+    stdout: boolean({ summary: 'Print only the token instead of writing a file.' }),
     repository: string({
-      summary: "Restrict it to this repository; again for more. Default: all of the installation's.",
+      summary: "Restrict it to this repository; repeatable. Default: all of the installation's.",
       helpValue: 'NAME',
       multiple: true,
     }),
     permission: string({
-      summary: 'Restrict it to this permission; again for more. Default: all that the installation was granted.',
+      summary: 'Restrict it to this permission; repeatable. Default: all that the installation was granted.',
       helpValue: 'NAME=read|write',
       multiple: true,
     }),
-    'app-id': string({ summary: 'Instead of GITHUB_APP_ID.', helpValue: 'ID' }),
-    'installation-id': string({ summary: 'Instead of GITHUB_APP_INSTALLATION_ID.', helpValue: 'ID' }),
+    'app-id': string({ summary: 'The App. Default: GITHUB_APP_ID.', helpValue: 'ID' }),
+    'installation-id': string({ summary: 'The installation. Default: GITHUB_APP_INSTALLATION_ID.', helpValue: 'ID' }),
   }
 
   async work() {
@@ -46,6 +47,6 @@ The file gets GITHUB_TOKEN and GITHUB_TOKEN_EXPIRES_AT, as systemd's Environment
     return this.#shown
   }
 
-  /** Beside the result, which never holds the token. */
+  /** Kept apart from the result, which never holds the token. */
   #shown = ''
 }

@@ -7,7 +7,7 @@ import { type BuiltImage, buildImage, planBuild } from '../../lib/ops/images/bui
 export default class ImageBuild extends BaseCommand<typeof ImageBuild> {
   static override summary = 'Build a raw image with Nix, and describe it in dist/image.json.'
   static override description =
-    'Without HOST it is the base image, which becomes the host that its user data names; with it, the image of that host. Touches no AWS, so it works anywhere that has Nix. The image stays in the Nix store, linked as dist/result. Under GitHub Actions it sets the outputs sha256 and build_seconds.'
+    'Without HOST: the base image, which becomes the host that its user data names. With HOST: the image of that host. Needs Nix and no AWS credentials. The image stays in the Nix store, linked as dist/result. Under GitHub Actions it sets the outputs sha256 and build_seconds.'
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> clawdinator-1 --out dist/clawdinator-1',

@@ -12,9 +12,9 @@ import { IMPORT_TIMEOUT, type ImportedImage, importImage } from '../../lib/ops/i
 const DIRECT = ['direct']
 
 export default class ImageImport extends BaseCommand<typeof ImageImport> {
-  static override summary = 'Make an AMI of an image, tag it when it is available, and print its id.'
+  static override summary = 'Make an AMI from an image, tag it when it is available, and print its id.'
   static override description =
-    `Without --direct, EC2's VM Import reads the uploaded object, which takes tens of minutes. With it the blocks of a raw file go into a snapshot through the EBS direct APIs, and only those that changed since the last image. Run again it goes on with what is there: task, snapshot or AMI. Under GitHub Actions it sets the outputs ami_id, snapshot_id, import_seconds and, with --direct, digest and sent_bytes.`
+    `Without --direct, EC2's VM Import reads the uploaded object, which takes tens of minutes. With --direct, clawctl writes the blocks of a raw file into a snapshot through the EBS direct APIs, and only those that changed since the last image. Run again, it resumes the task, snapshot or AMI. Under GitHub Actions it sets the outputs ami_id, snapshot_id, import_seconds and, with --direct, digest and sent_bytes.`
   static override examples = [
     '<%= config.bin %> <%= command.id %> images/nixos-0123456789ab.raw',
     '<%= config.bin %> <%= command.id %> --direct result/nixos.raw',
@@ -23,7 +23,7 @@ export default class ImageImport extends BaseCommand<typeof ImageImport> {
   static override args = {
     image: stringArg({
       description:
-        'Key of an uploaded image; with --direct, a raw file. Default: what dist/image.json describes, else the newest in the bucket.',
+        'Key of an uploaded image; with --direct, a raw file. Default: the image that dist/image.json describes, else the newest in the bucket.',
     }),
   }
   static override flags = {
@@ -34,10 +34,10 @@ export default class ImageImport extends BaseCommand<typeof ImageImport> {
     }),
     'role-name': string({ summary: 'Role that VM Import assumes. Default: vmimport.', exclusive: DIRECT }),
     timeout: durationFlag({ summary: 'How long to wait for VM Import.', default: IMPORT_TIMEOUT }),
-    concurrency: integer({ summary: 'Blocks sent at once. Default: 32.', min: 1, max: 512, dependsOn: DIRECT }),
-    force: boolean({ summary: "Take what does not look like an image that boots on the registry's instance types." }),
-    full: boolean({ summary: 'Send all blocks, whatever earlier images have.', dependsOn: DIRECT }),
-    'keep-partial': boolean({ summary: 'Keep the unfinished snapshot after a failure too.', dependsOn: DIRECT }),
+    concurrency: integer({ summary: 'Blocks sent concurrently. Default: 32.', min: 1, max: 512, dependsOn: DIRECT }),
+    force: boolean({ summary: "Import the image even if it does not look bootable on the registry's instance types." }),
+    full: boolean({ summary: 'Send all blocks, even those that an earlier image has.', dependsOn: DIRECT }),
+    'keep-partial': boolean({ summary: 'Keep the unfinished snapshot after a failure.', dependsOn: DIRECT }),
     'state-dir': string({
       summary: 'Folder of the journals that resume an import. Default: clawctl in XDG_STATE_HOME.',
       helpValue: 'DIR',

@@ -5,8 +5,7 @@ import { IMAGE_WORKFLOW } from '../../lib/domain/paths.js'
 import { listImages } from '../../lib/ops/images/catalog.js'
 
 export default class ImageList extends BaseCommand<typeof ImageList> {
-  static override summary =
-    "Show the fleet's AMIs, newest first: who runs them, which is latest, which are rollback targets."
+  static override summary = "List the fleet's AMIs, newest first: running instances, the latest, rollback targets."
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     {

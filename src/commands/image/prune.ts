@@ -12,17 +12,17 @@ import { pruneImages } from '../../lib/ops/images/pruneImages.js'
 const OLDER_THAN = '30d'
 
 export default class ImagePrune extends BaseCommand<typeof ImagePrune> {
-  static override summary = 'Remove AMIs that nothing needs, with their snapshots and objects.'
+  static override summary = 'Remove unused AMIs, with their snapshots and objects.'
   static override description =
-    "Never removed, whatever its age: the latest AMI, one that any instance runs or the OpenTofu state names, a host's rollback target, and what a deploy under way uses. Of the rest the newest stay (--keep) and the young (--older-than). Snapshots, objects, manifests and unfinished uploads go when no AMI that stays needs them. Can be interrupted and run again."
+    'Always kept: the latest AMI, AMIs that an instance runs or the OpenTofu state names, rollback targets, and AMIs of a running deploy. Of the others, the newest are kept (--keep), and those younger than --older-than. Snapshots, objects, manifests and unfinished uploads are removed when no kept AMI needs them. Can be interrupted and run again.'
   static override examples = [
     '<%= config.bin %> <%= command.id %> --dry-run',
     '<%= config.bin %> <%= command.id %> --keep 5 --older-than 14d --yes',
   ]
   static override flags = {
-    keep: integer({ summary: 'How many of the newest AMIs stay.', default: 3, min: 1, max: 1000 }),
-    'older-than': durationFlag({ summary: 'What is younger stays.', default: OLDER_THAN, longest: '3650d' }),
-    'dry-run': boolean({ summary: 'Show what would go and what stays, and why; remove nothing.' }),
+    keep: integer({ summary: 'How many of the newest AMIs to keep.', default: 3, min: 1, max: 1000 }),
+    'older-than': durationFlag({ summary: 'Keep what is younger than this.', default: OLDER_THAN, longest: '3650d' }),
+    'dry-run': boolean({ summary: 'Show what would be removed and kept, and why; remove nothing.' }),
     yes: boolean({ char: 'y', summary: 'Remove without asking.', exclusive: ['dry-run'] }),
   }
 

@@ -8,17 +8,17 @@ import { reportImage } from '../../lib/ops/images/reportImage.js'
 const seconds = (what: string, env: string) => integer({ summary: `How long ${what} took.`, env, min: 0 })
 
 export default class ImageReport extends BaseCommand<typeof ImageReport> {
-  static override summary = 'Show what was built and imported, beside the image before it.'
+  static override summary = 'Compare the image that was built and imported with the previous one.'
   static override description =
-    'Sizes, what changed since the previous AMI as far as block manifests show, and times. Under GitHub Actions it is the step summary.'
+    'Prints sizes, times, and the data that changed since the previous AMI if both have block manifests. Under GitHub Actions it writes the step summary.'
   static override examples = ['<%= config.bin %> <%= command.id %> ami-0123456789abcdef0']
-  static override args = { ami: stringArg({ description: 'The AMI that was made. Default: none was.' }) }
+  static override args = { ami: stringArg({ description: 'The new AMI. Default: none.' }) }
   static override flags = {
     out: string({ summary: 'Folder of image.json.', default: 'dist', helpValue: 'DIR' }),
     'build-seconds': seconds('the build', 'CLAWCTL_BUILD_SECONDS'),
     'import-seconds': seconds('upload and import', 'CLAWCTL_IMPORT_SECONDS'),
     'boot-seconds': seconds('the smoke boot', 'CLAWCTL_BOOT_SECONDS'),
-    'sent-bytes': integer({ summary: 'What a direct import sent.', env: 'CLAWCTL_SENT_BYTES', min: 0 }),
+    'sent-bytes': integer({ summary: 'Bytes that a direct import sent.', env: 'CLAWCTL_SENT_BYTES', min: 0 }),
   }
 
   async work() {

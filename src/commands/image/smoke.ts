@@ -10,22 +10,25 @@ import { smokeImage } from '../../lib/ops/images/smokeImage.js'
 const TIMEOUT = '10m'
 
 export default class ImageSmoke extends BaseCommand<typeof ImageSmoke> {
-  static override summary = 'Boot an AMI once, apart from everything, and see that it comes up.'
+  static override summary = 'Boot an AMI once on an isolated machine and verify that it comes up.'
   static override description =
-    'The smallest machine of its architecture, in a security group of its own that lets nothing in or out, without an instance profile. It is up when the status checks pass and its console shows the boot line of the base image. Machine and group are always removed; what a killed run has left goes with the next.'
+    'Uses the smallest machine of the architecture, without an instance profile, in a security group that allows no traffic. The boot succeeds when the status checks pass and the console shows the boot line of the base image. Machine and group are always removed; the next run removes what a killed run left.'
   static override examples = [
     '<%= config.bin %> <%= command.id %> ami-0123456789abcdef0',
     '<%= config.bin %> <%= command.id %> ami-0123456789abcdef0 --subnet-id subnet-0123456789abcdef0 --timeout 15m',
   ]
   static override args = { ami: stringArg({ description: 'The AMI to boot.', required: true }) }
   static override flags = {
-    'instance-type': string({ summary: 'Default: t3.micro or t4g.micro, as the image is.', helpValue: 'TYPE' }),
+    'instance-type': string({
+      summary: "Default: t3.micro or t4g.micro, by the image's architecture.",
+      helpValue: 'TYPE',
+    }),
     'subnet-id': string({
-      summary: 'Where the machine stands. Default: the default VPC.',
+      summary: 'Subnet of the machine. Default: one of the default VPC.',
       helpValue: 'ID',
       env: 'FLEET_SUBNET_ID',
     }),
-    withdraw: boolean({ summary: 'Where it does not boot, tag it clawdinator=withdrawn, so that no deploy takes it.' }),
+    withdraw: boolean({ summary: 'If it does not boot, tag it clawdinator=withdrawn, so that no deploy uses it.' }),
     timeout: durationFlag({ summary: 'How long it may take to boot.', default: TIMEOUT }),
   }
 

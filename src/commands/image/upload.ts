@@ -8,14 +8,14 @@ import { IMAGE_WORKFLOW } from '../../lib/domain/paths.js'
 import { abortUploads, type UploadedImage, uploadImage } from '../../lib/ops/images/uploadImage.js'
 
 export default class ImageUpload extends BaseCommand<typeof ImageUpload> {
-  static override summary = 'Upload an image to the bucket, under a name with its digest, and print its key.'
+  static override summary = 'Upload an image to the bucket under a name with its digest, and print its key.'
   static override description =
-    `Raw, VHD or stream-optimized VMDK, found by its content. What is there already is not sent again: a finished upload, or the parts of one that was interrupted. Under GitHub Actions it sets the outputs key and digest.`
+    `Takes raw, VHD and stream-optimized VMDK images, detected by content. A finished upload and the parts of an interrupted one are not sent again. Under GitHub Actions it sets the outputs key and digest.`
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> result/nixos.raw',
     {
-      description: 'Drop what interrupted uploads left in the bucket',
+      description: 'Drop the parts that interrupted uploads left in the bucket',
       command: '<%= config.bin %> <%= command.id %> --abort',
     },
   ]
@@ -24,10 +24,10 @@ export default class ImageUpload extends BaseCommand<typeof ImageUpload> {
   }
   static override flags = {
     abort: boolean({
-      summary: "Send nothing; drop the unfinished uploads of the file's name, or without FILE all below images/.",
+      summary: 'Send nothing; drop the unfinished uploads of FILE, or without FILE all below images/.',
     }),
-    force: boolean({ summary: 'Take a file that does not look like an image that boots.' }),
-    concurrency: integer({ summary: 'How many parts are sent at once. Default: 16.', min: 1, max: 256 }),
+    force: boolean({ summary: 'Upload the file even if it does not look bootable.' }),
+    concurrency: integer({ summary: 'Parts sent concurrently. Default: 16.', min: 1, max: 256 }),
   }
 
   async work(): Promise<{ upload: UploadedImage } | { aborted: { key: string }[] }> {

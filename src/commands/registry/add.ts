@@ -5,15 +5,14 @@ import { renderEdit } from '../../lib/cli/render/registry.js'
 import { changeRegistry } from '../../lib/ops/registry/changeRegistry.js'
 
 export default class RegistryAdd extends BaseCommand<typeof RegistryAdd> {
-  static override summary =
-    'Add an instance to nix/instances.json, with its host file, and say what remains to be done.'
+  static override summary = 'Add an instance to nix/instances.json, with its host file, and list the remaining steps.'
   static override description =
-    'Keeps order and formatting of the file, refuses what another instance uses, and changes nothing the second time. Needs no credential, except with --pr: GITHUB_TOKEN with contents: write and pull_requests: write on GITHUB_REPO.'
+    'Keeps order and formatting of the file, refuses values that another instance uses, and changes nothing if run again. Needs no credential, except with --pr: GITHUB_TOKEN with contents: write and pull_requests: write on GITHUB_REPO.'
   static override examples = [
     '<%= config.bin %> <%= command.id %> clawdinator-3',
     '<%= config.bin %> <%= command.id %> clawdinator-3 --instance-type t3.xlarge --dry-run',
     {
-      description: 'Propose it, as an agent that a person asked',
+      description: 'Open a pull request, as an agent on behalf of a person',
       command: '<%= config.bin %> <%= command.id %> clawdinator-3 --pr --requested-by "Jo"',
     },
   ]

@@ -3,13 +3,13 @@ import { renderProblems } from '../../lib/cli/render/registry.js'
 import { checkFiles, refuseErrors } from '../../lib/ops/registry/checkFiles.js'
 
 export default class RegistryCheck extends BaseCommand<typeof RegistryCheck> {
-  static override summary = 'Find every problem of nix/instances.json and of the host files beside it, with its line.'
+  static override summary = 'Check nix/instances.json and the host files, and report every problem with its line.'
   static override description =
-    'Prints one line a problem, as compilers do. Ends with 2 where there is an error; a host file that no instance uses is only a warning.'
+    'Prints one line per problem, like a compiler. Exits with 2 if there is an error; an unused host file is only a warning.'
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     {
-      description: 'What is wrong with one instance',
+      description: 'The problems of one instance',
       command: `<%= config.bin %> <%= command.id %> --json | jq '.problems[] | select(.id=="clawdinator-2")'`,
     },
   ]

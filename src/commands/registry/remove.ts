@@ -7,7 +7,7 @@ import { changeRegistry } from '../../lib/ops/registry/changeRegistry.js'
 export default class RegistryRemove extends BaseCommand<typeof RegistryRemove> {
   static override summary = 'Remove an instance from nix/instances.json, and say what stays of it.'
   static override description =
-    'Its host file goes with it, unless somebody has written into it. The machine is left running: it is an orphan until it is retired.'
+    'The host file is removed too, unless it was edited by hand. The machine keeps running: it is an orphan until it is retired.'
   static override examples = [
     '<%= config.bin %> <%= command.id %> clawdinator-2',
     '<%= config.bin %> <%= command.id %> clawdinator-2 --pr --requested-by "Jo"',

@@ -4,7 +4,7 @@ import { loadSandbox } from '../../lib/cli/sandboxFlags.js'
 export default class SandboxDemo extends BaseCommand<typeof SandboxDemo> {
   static override summary = 'Play the tour: status, first deploy, refusals, a rolling deploy, a rollback, history.'
   static override description =
-    'Every command is real and runs in a fresh sandbox. Ends with an error where one does not end as it should.'
+    'Every command is real and runs in a fresh sandbox. Fails if a command does not end as expected.'
   static override examples = ['<%= config.bin %> <%= command.id %>']
 
   async work() {

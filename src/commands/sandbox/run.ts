@@ -18,7 +18,7 @@ What is simulated: the AWS and GitHub services and the hosts. What is real: the 
   static override usage = '<%= command.id %> [--as laptop|ci|INSTANCE] [--registry FILE] [--fault NAME]… -- COMMAND…'
   static override flags = { as: asFlag, ...sandboxFlags }
 
-  /** What follows `--` is the command's alone: oclif would take out what equals an argument before it. */
+  /** Everything after `--` belongs to the command. oclif would remove words that equal an argument before it. */
   protected override async parseArgv() {
     const end = this.argv.indexOf('--')
     const after = end < 0 ? null : this.argv.slice(end + 1)
@@ -30,8 +30,8 @@ What is simulated: the AWS and GitHub services and the hosts. What is real: the 
   async work(): Promise<undefined> {
     const [program, ...args] = this.#command
     if (program === undefined) {
-      throw new ClawctlError('USAGE', 'There is no command to run.', {
-        hint: 'Give it after --: clawctl sandbox run -- clawctl fleet status',
+      throw new ClawctlError('USAGE', 'No command to run was given.', {
+        hint: 'Write it after --: clawctl sandbox run -- clawctl fleet status',
       })
     }
     const { runInSandbox, request } = await loadSandbox(this.flags, {

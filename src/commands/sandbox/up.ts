@@ -4,7 +4,7 @@ import { asFlag, loadSandbox, sandboxFlags } from '../../lib/cli/sandboxFlags.js
 export default class SandboxUp extends BaseCommand<typeof SandboxUp> {
   static override summary = 'Keep a sandbox running in the foreground and print what other terminals need.'
   static override description =
-    'Prints shell lines for `eval` (with --json a document). Ctrl-C ends it and removes everything.'
+    'Prints shell lines for `eval`, or a document with --json. Ctrl-C ends the sandbox and removes everything.'
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --fault ec2:throttle=3 --as ci',

@@ -5,9 +5,9 @@ import type { ClawctlError } from '../../lib/domain/errors.js'
 import { checkSecrets } from '../../lib/ops/bundles/checkSecrets.js'
 
 export default class SecretsCheck extends BaseCommand<typeof SecretsCheck> {
-  static override summary = 'Show what each instance needs against what is in the secrets directory.'
+  static override summary = 'Check the secrets directory against what each instance needs.'
   static override description =
-    'Works anywhere, asks no service, and prints names only, never anything of a content. Exits with 2 (INVALID_SECRETS) where an upload would be refused.'
+    'Works offline and prints names only, never content. Exits with 2 (INVALID_SECRETS) if an upload would be refused.'
   static override examples = [
     '<%= config.bin %> <%= command.id %> --secrets-dir nix-secrets',
     {

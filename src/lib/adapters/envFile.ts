@@ -1,11 +1,11 @@
 import writeFileAtomic from 'write-file-atomic'
 import { ClawctlError } from '../domain/errors.js'
 
-/** A service's group may read it, nobody else. */
+/** Readable only by owner and group: a service's group reads it. */
 const MODE = 0o640
 
 /**
- * `NAME=value` lines, as systemd's EnvironmentFile reads them; whoever reads meanwhile sees the old file or the new one.
+ * `NAME=value` lines, in the format of systemd's EnvironmentFile. Replaced atomically.
  * @param variables values without line breaks
  * @throws ClawctlError USAGE
  */
@@ -16,7 +16,7 @@ export async function writeEnvFile(path: string, variables: Readonly<Record<stri
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     throw new ClawctlError('USAGE', `${path} can't be written (${code ?? 'unknown'}).`, {
-      hint: 'Name a file in a folder that exists and that this user may write to.',
+      hint: 'Use a file in an existing folder that this user may write to.',
     })
   }
 }

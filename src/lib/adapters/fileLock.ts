@@ -6,7 +6,7 @@ import { parseJson } from '../domain/json.js'
 
 /** The owner is written right after the file is made. */
 const NAMELESS_AT_MOST_MS = 2_000
-/** Two looks and two removals. */
+/** Two checks and two removals. */
 const TAKEOVER_AT_MOST_MS = 10_000
 const POLL_MS = 25
 
@@ -15,7 +15,7 @@ const ownerSchema = z.object({
   pid: z.number(),
   host: z.string(),
   at: z.string(),
-  /** The boot of the machine and the start of the process: a process id is used again. Null where the system shows none. */
+  /** The boot of the machine and the start of the process: process ids are reused. Null if the system does not show them. */
   boot: z.optional(z.nullable(z.string())),
   started: z.optional(z.nullable(z.string())),
 })
@@ -24,22 +24,22 @@ export type LockOwner = z.infer<typeof ownerSchema>
 export interface LockOptions {
   /** How long to wait for another owner. */
   waitMs: number
-  /** An owner that holds it longer is taken for dead; null where the work may take any time. */
+  /** An owner that holds it longer counts as dead; null if the work may take any time. */
   heldAtMostMs: number | null
-  /** Removes what a dead owner has left, before its lock goes. */
+  /** Removes what a dead owner left, before its lock is removed. */
   onTakeover?(owner: LockOwner): Promise<void>
 }
 
 export interface FileLock {
-  /** False where another took over: this process was stopped for too long. */
+  /** False if another process took the lock: this one was stopped for too long. */
   isOwn(): Promise<boolean>
   release(): Promise<void>
 }
 
 /**
- * Takes the lock file; null where another process holds it. A file and not an advisory lock, because Node has none; its
- * content says whose it is, so that the lock of a dead process is taken over.
- * @throws NodeJS.ErrnoException where the file can't be written
+ * Takes the lock file; null if another process holds it. Node has no advisory locks, so a file is used; its
+ * content names the owner, so that the lock of a dead process can be taken over.
+ * @throws NodeJS.ErrnoException if the file can't be written
  */
 export async function takeLock(file: string, options: LockOptions): Promise<FileLock | null> {
   const own: LockOwner = {
@@ -71,7 +71,7 @@ export async function describeOwner(file: string): Promise<string> {
   return owner ? `process ${owner.pid} on ${owner.host} since ${owner.at}` : 'an unknown process'
 }
 
-/** False where it is there. */
+/** False if it exists. */
 async function create(file: string, content: string): Promise<boolean> {
   try {
     const handle = await open(file, 'wx')
@@ -84,7 +84,7 @@ async function create(file: string, content: string): Promise<boolean> {
   }
 }
 
-/** Its owner ran here and runs no more, or has had it for longer than its work takes. */
+/** Its owner ran on this machine and has ended, or has held it longer than allowed. */
 async function isDead(file: string, { heldAtMostMs }: LockOptions): Promise<boolean> {
   const [owner, age] = await Promise.all([readOwner(file), ageOf(file)])
   if (age === null) return false
@@ -99,8 +99,8 @@ async function isDead(file: string, { heldAtMostMs }: LockOptions): Promise<bool
 }
 
 /**
- * Removes a dead lock and what its owner left. One at a time, and only after another look: else the second of two who
- * saw the dead lock would remove the living one of the first.
+ * Removes a dead lock and what its owner left. One process at a time, after a second check: else the second of two that
+ * saw the dead lock would remove the new lock of the first.
  */
 async function removeDead(file: string, options: LockOptions): Promise<void> {
   const guard = `${file}.takeover`
@@ -137,7 +137,7 @@ async function bootId(): Promise<string | null> {
   return text?.trim() || null
 }
 
-/** Fields 3 and 22 of /proc/PID/stat (proc(5)); null where there is no such process, or outside of Linux. */
+/** Fields 3 and 22 of /proc/PID/stat (proc(5)); null if there is no such process, or outside of Linux. */
 async function statusOf(pid: number): Promise<{ ended: boolean; started: string } | null> {
   const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => null)
   // The program's name, in brackets, may contain anything.

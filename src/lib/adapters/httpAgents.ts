@@ -7,7 +7,7 @@ import { ClawctlError } from '../domain/errors.js'
  */
 export const ADDRESS_TIMEOUT_MS = 2_500
 
-/** For all addresses of a name together, with TLS and a proxy: an IPv6 route that leads nowhere leaves time for IPv4. */
+/** For all addresses of a name together, with TLS and a proxy: after a dead IPv6 route there is time for IPv4. */
 export const CONNECT_TIMEOUT_MS = 10_000
 
 const VARIABLES = ['HTTPS_PROXY', 'HTTP_PROXY', 'ALL_PROXY'].flatMap((name) => [name, name.toLowerCase()])
@@ -16,14 +16,14 @@ const LOOPBACK = /^(?:localhost|127\.[\d.]+|\[::1\])$/
 /**
  * The proxy that HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY name for this URL, or null. Never one for loopback
  * addresses. The library is loaded only where a variable is set.
- * @throws ClawctlError NOT_CONFIGURED where the variable's value is no http or https URL
+ * @throws ClawctlError NOT_CONFIGURED if the variable's value is not an http or https URL
  */
 export async function proxyFor(url: URL): Promise<URL | null> {
   if (LOOPBACK.test(url.hostname) || !VARIABLES.some((name) => process.env[name])) return null
   const { getProxyForUrl } = await import('proxy-from-env')
   const found = getProxyForUrl(url.href)
   if (found === '') return null
-  // Without a scheme a proxy is asked over HTTP, as curl does.
+  // Without a scheme, the proxy is used over HTTP, as curl does.
   const named = VARIABLES.some((name) => process.env[name] === found)
   const text = named ? found : found.replace(/^https:/, 'http:')
   const proxy = URL.canParse(text) ? new URL(text) : null
@@ -32,7 +32,7 @@ export async function proxyFor(url: URL): Promise<URL | null> {
     'NOT_CONFIGURED',
     `The proxy for ${url.host} is not a URL that begins with http:// or https://.`,
     {
-      hint: 'Correct HTTPS_PROXY, or name the host in NO_PROXY.',
+      hint: 'Correct HTTPS_PROXY, or add the host to NO_PROXY.',
     },
   )
 }
@@ -40,7 +40,7 @@ export async function proxyFor(url: URL): Promise<URL | null> {
 /**
  * The connections of one client: patient with slow links, and through the proxy of the environment where it names one.
  * @param url any of the client's URLs; its protocol and host choose
- * @param proxy what `proxyFor(url)` answered
+ * @param proxy the result of `proxyFor(url)`
  */
 export async function createAgent(url: URL, proxy: URL | null, options: AgentOptions = {}): Promise<Agent> {
   const secure = url.protocol === 'https:'

@@ -12,7 +12,7 @@ export interface HttpRequest {
   body?: string
   /** For the whole exchange, the body included. */
   timeoutMs: number
-  /** Breaks it off. */
+  /** Aborts it. */
   signal?: AbortSignal | undefined
 }
 
@@ -25,7 +25,7 @@ export interface HttpResponse {
 /** The connection failed, was dropped, or took too long. Never carries a header or a body. */
 export class HttpFailure extends Error {
   override readonly name = 'HttpFailure'
-  /** False only where nothing can have reached the server. */
+  /** False only if nothing can have reached the server. */
   readonly sent: boolean
 
   constructor(message: string, sent: boolean, cause?: unknown) {
@@ -34,17 +34,17 @@ export class HttpFailure extends Error {
   }
 }
 
-/** No answer of ours is near this; what is larger is not ours. */
+/** Far above any answer of the Control API or GitHub. */
 const MAX_BODY_BYTES = 8 * 1024 * 1024
 
-/** Longer than the pause between two looks at a deploy; shorter than what servers and what stands before them allow. */
+/** Longer than the pause between two polls of a deploy; shorter than the idle limits of servers and proxies. */
 const IDLE_MS = 8_000
 
 const agents = new Map<string, Promise<Agent>>()
 
 /**
- * Reads share connections: over TLS a new one costs two more round trips and some kilobytes, which somebody on a plane
- * feels at every look. Anything else gets its own, so that `sent` is known.
+ * Reads share connections: over TLS a new one costs two more round trips and some kilobytes, noticeable on
+ * a slow link. Anything else gets its own, so that `sent` is known.
  */
 function agentOf(url: URL, proxy: URL | null, keepAlive: boolean): Promise<Agent> {
   const key = `${url.protocol} ${proxy?.href ?? ''} ${keepAlive}`
@@ -58,7 +58,7 @@ function agentOf(url: URL, proxy: URL | null, keepAlive: boolean): Promise<Agent
 
 /**
  * @throws HttpFailure
- * @throws ClawctlError NOT_CONFIGURED where the environment names a proxy that can't be one
+ * @throws ClawctlError NOT_CONFIGURED if the environment names an invalid proxy
  */
 export async function httpRequest(options: HttpRequest): Promise<HttpResponse> {
   const url = new URL(options.url)
@@ -69,18 +69,18 @@ export async function httpRequest(options: HttpRequest): Promise<HttpResponse> {
     return await exchange(target, options, options.timeoutMs, await agentOf(url, proxy, options.method === 'GET'))
   } catch (error) {
     if (!(error instanceof ClosedMeanwhile)) throw error
-    // Not a second try: the server had closed the kept connection before it saw the request.
+    // Not a retry: the server had closed the kept connection before it read the request.
     const left = options.timeoutMs - (performance.now() - started)
     return exchange(target, options, left, await agentOf(url, proxy, false))
   }
 }
 
-/** A connection that was kept, and that the server closed before a word of its answer. */
+/** A kept connection that the server closed before its answer began. */
 class ClosedMeanwhile extends HttpFailure {}
 
 interface Target {
   url: URL
-  /** For messages: the host, and the proxy's where there is one. */
+  /** For messages: the host, and the proxy's if there is one. */
   place: string
 }
 
@@ -114,8 +114,8 @@ function exchange(target: Target, options: HttpRequest, timeoutMs: number, agent
         const headers = Object.fromEntries(Object.entries(response.headers).map(([k, v]) => [k, String(v)]))
         resolve({ status: response.statusCode ?? 0, headers, body: Buffer.concat(chunks) })
       })
-      response.on('error', (error) => fail(`${url.host} broke off its answer (${describe(error)})`, error))
-      response.on('aborted', () => fail(`${url.host} broke off its answer`))
+      response.on('error', (error) => fail(`${url.host} ended its answer early (${describe(error)})`, error))
+      response.on('aborted', () => fail(`${url.host} ended its answer early`))
     })
     const timer = setTimeout(
       () => fail(`${url.host} did not answer within ${options.timeoutMs / 1000} s`),

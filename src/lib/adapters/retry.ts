@@ -1,20 +1,20 @@
 import pRetry from 'p-retry'
 
-/** Three attempts with 0.3 and 0.6 s between them (each up to twice that): a blip is survived, an outage is told within seconds. */
+/** Three attempts with pauses of 0.3 and 0.6 s (each up to twice that): survives a blip, and reports an outage within seconds. */
 const ATTEMPTS = 3
 const MIN_DELAY_MS = 300
 
-/** Whoever waits sees nothing meanwhile: for a longer pause it fails, and says when to try again. */
+/** The longest pause: there is no output meanwhile. A longer one fails, with a hint when to try again. */
 const LONGEST_PAUSE_MS = 10_000
 
-/** What a `Retry-After` asks for, in seconds or as a date: milliseconds, 0 for none that can be read. */
+/** The pause of a `Retry-After` header (seconds or a date) in milliseconds; 0 if it can't be read. */
 export function parseRetryAfter(value: string | null | undefined): number {
   if (!value) return 0
   const asked = /^\s*\d+\s*$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now()
   return Number.isFinite(asked) ? Math.max(0, asked) : 0
 }
 
-/** When to try again, as a hint; null where nothing was asked for. */
+/** When to try again, as a hint; null without a pause. */
 export function retryHint(pauseMs: number): string | null {
   if (pauseMs <= 0) return null
   const seconds = Math.ceil(pauseMs / 1000)
@@ -23,9 +23,9 @@ export function retryHint(pauseMs: number): string | null {
 
 export interface RetryOptions {
   attempts?: number
-  /** What a second try may mend. */
+  /** Whether a retry may help. */
   retryable: (error: unknown) => boolean
-  /** How long the service itself asked to wait; what is over ten seconds is not waited for. */
+  /** The pause that the service asked for; there is no retry if it exceeds ten seconds. */
   pauseMs?: (error: unknown) => number
 }
 
@@ -35,7 +35,7 @@ export function withRetry<T>(work: () => Promise<T>, options: RetryOptions): Pro
     retries: (options.attempts ?? ATTEMPTS) - 1,
     minTimeout: MIN_DELAY_MS,
     randomize: true,
-    // Here and not in onFailedAttempt, which also waits where nothing follows.
+    // Here and not in onFailedAttempt, which also waits after the last attempt.
     async shouldRetry({ error }) {
       const pauseMs = options.pauseMs?.(error) ?? 0
       if (!options.retryable(error) || pauseMs > LONGEST_PAUSE_MS) return false

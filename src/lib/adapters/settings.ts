@@ -7,7 +7,7 @@ import { ClawctlError } from '../domain/errors.js'
 import { DEFAULT_REPOSITORY, DEPLOY_WORKFLOW, FLEET_STATE_KEY, REGISTRY_PATH } from '../domain/paths.js'
 
 /**
- * Where the command runs and what it is allowed to know: flags, environment and the host's own files, first found wins.
+ * Settings of the command: from flags, environment and the host's files; the first found wins.
  * `CLAWCTL_HOST_ROOT` is put before /etc and /run, for the sandbox and for tests.
  */
 
@@ -29,7 +29,7 @@ function hostFile(env: Env, path: string): { path: string; text: string | null }
   return { path: full, text: text() ?? null }
 }
 
-/** Null where the file does not exist. @throws ClawctlError NOT_CONFIGURED where it exists and can't be read */
+/** Null if the file does not exist. @throws ClawctlError NOT_CONFIGURED if it exists but can't be read */
 function fileText(path: string): string | null {
   try {
     return readFileSync(path, 'utf8').trim()
@@ -43,8 +43,8 @@ function fileText(path: string): string | null {
 }
 
 /**
- * The instance that this machine is, or that CI was told about; null on a laptop.
- * @throws ClawctlError NOT_CONFIGURED for a name that is none: a host that does not know its name must not pass for a person
+ * The instance id of this machine, or the one set in CI; null on a laptop.
+ * @throws ClawctlError NOT_CONFIGURED for an invalid id: a host without a valid id must not count as a person
  */
 export function callerOf(env: Env): string | null {
   const file = hostFile(env, INSTANCE_NAME_FILE)
@@ -52,7 +52,7 @@ export function callerOf(env: Env): string | null {
   if (name !== null && !ID_PATTERN.test(name)) {
     const from = file.text === null ? 'CLAWDINATOR_INSTANCE_NAME' : file.path
     throw new ClawctlError('NOT_CONFIGURED', `${from} holds ${JSON.stringify(name)}, which is not an instance id.`, {
-      hint: `Write the host's id into it, such as clawdinator-1.`,
+      hint: `Write the instance's id into it, such as clawdinator-1.`,
     })
   }
   return name
@@ -70,24 +70,20 @@ export function modeOf(env: Env, flag: string | undefined): Mode {
   if (mode === 'ci') {
     const file = hostFile(env, INSTANCE_NAME_FILE)
     if (file.text !== null) {
-      throw new ClawctlError(
-        'ON_AGENT_HOST',
-        `This is a fleet host (${file.path} exists), and ci mode is refused on one.`,
-        {
-          hint: 'Unset CLAWCTL_MODE, CI and GITHUB_ACTIONS, or drop --mode ci: the Control API does the same without AWS.',
-        },
-      )
+      throw new ClawctlError('ON_AGENT_HOST', `This is a fleet host (${file.path} exists), where ci mode is refused.`, {
+        hint: 'Unset CLAWCTL_MODE, CI and GITHUB_ACTIONS, or drop --mode ci: the Control API can do the same without AWS credentials.',
+      })
     }
   }
   return mode
 }
 
-/** @throws ClawctlError NOT_CONFIGURED naming file, variable and what to write there */
+/** @throws ClawctlError NOT_CONFIGURED naming file, variable and the expected value */
 export function controlApiSettings(env: Env, urlFlag: string | undefined): { url: string; token: string } {
   return { url: controlApiUrl(env, urlFlag).url, token: controlToken(env).token }
 }
 
-/** The Control API's URL and where it was found. @throws ClawctlError NOT_CONFIGURED */
+/** The Control API's URL and its source. @throws ClawctlError NOT_CONFIGURED */
 export function controlApiUrl(env: Env, flag: string | undefined): { url: string; from: string } {
   const { value: url, from } = firstFound([
     ['--control-api-url', () => flag],
@@ -121,7 +117,7 @@ function hostSource(env: Env, path: string): Source {
   return [full, () => fileText(full)]
 }
 
-/** A bearer token must not cross a network in the clear. */
+/** A bearer token must not be sent in plaintext. */
 function checkUrl(url: string, from: string): void {
   const parsed = URL.canParse(url) ? new URL(url) : null
   const loopback = parsed && ['127.0.0.1', '[::1]', 'localhost'].includes(parsed.hostname)
@@ -129,14 +125,14 @@ function checkUrl(url: string, from: string): void {
   if (secure && !parsed?.username && !parsed?.password) return
   throw new ClawctlError(
     'NOT_CONFIGURED',
-    `${from} holds no URL of a Control API: it must begin with https:// and name no user.`,
+    `${from} does not hold the URL of a Control API: it must begin with https:// and contain no user.`,
     {
       hint: 'Copy the Function URL from the output of the platform stack.',
     },
   )
 }
 
-/** The token and where it was found. @throws ClawctlError NOT_CONFIGURED */
+/** The token and its source. @throws ClawctlError NOT_CONFIGURED */
 export function controlToken(env: Env): { token: string; from: string } {
   const named = read(env, 'CLAWDINATOR_CONTROL_TOKEN_FILE')
   const { value: token, from } = firstFound([
@@ -151,8 +147,8 @@ export function controlToken(env: Env): { token: string; from: string } {
     })
   }
   if (!/^[\x21-\x7e]+$/.test(token)) {
-    throw new ClawctlError('NOT_CONFIGURED', `${from} holds characters that no control token has.`, {
-      hint: 'It must hold the token alone, decrypted, on one line.',
+    throw new ClawctlError('NOT_CONFIGURED', `${from} holds characters that a control token can't have.`, {
+      hint: 'It must hold only the decrypted token, on one line.',
     })
   }
   return { token, from }
@@ -171,21 +167,21 @@ export function directSettings(env: Env): DirectSettings {
   }
 }
 
-/** How hosts are replaced where an order does not say. @throws ClawctlError NOT_CONFIGURED */
+/** Default strategy for replacing hosts. @throws ClawctlError NOT_CONFIGURED */
 export function deployStrategy(env: Env): (typeof STRATEGIES)[number] {
   const value = read(env, 'FLEET_DEPLOY_STRATEGY') ?? 'handover'
   const known = STRATEGIES.find((strategy) => strategy === value)
   if (known) return known
   throw new ClawctlError('NOT_CONFIGURED', 'FLEET_DEPLOY_STRATEGY is neither handover nor replace.', {
-    hint: 'Mend the repository variable DEPLOY_STRATEGY, or remove it.',
+    hint: 'Correct the repository variable DEPLOY_STRATEGY, or remove it.',
   })
 }
 
-/** Accounts whose AMIs may be deployed beside our own. */
+/** Other accounts whose AMIs may be deployed. */
 export const amiOwners = (env: Env) =>
   (read(env, 'CLAWCTL_AMI_OWNERS') ?? '').split(',').flatMap((id) => id.trim() || [])
 
-/** Variables of the stack that have a default, by the setting that gives them a value. */
+/** Variables of the stack with a default, by the setting that overrides it. */
 const OPTIONAL_STACK_VARS = {
   kms_key_arn: 'FLEET_KMS_KEY_ARN',
   memory_security_group_id: 'FLEET_MEMORY_SECURITY_GROUP_ID',
@@ -205,7 +201,7 @@ export function fleetStack(env: Env, aws: DirectSettings) {
       key: FLEET_STATE_KEY,
       region: aws.region,
       ...(lockTable ? { dynamodb_table: lockTable } : {}),
-      // An endpoint of its own (an emulator, say) rarely has a name for every bucket.
+      // A custom endpoint (an emulator, for example) rarely has a host name per bucket.
       ...(ownS3 ? { use_path_style: 'true' } : {}),
     },
     vars: {
@@ -257,23 +253,27 @@ export function githubSettings(env: Env) {
 }
 
 /**
- * The repository that pull requests go to, with `base` as the branch to merge into, null for its default branch.
+ * The repository that pull requests go to, with `base`, the branch to merge into; null for its default branch.
  * @throws ClawctlError NOT_CONFIGURED
  */
 export function pullRequestSettings(env: Env) {
   const repository = read(env, 'GITHUB_REPO') ?? read(env, 'GITHUB_REPOSITORY') ?? DEFAULT_REPOSITORY
   const [, owner = '', repo = ''] = /^([\w.-]+)\/([\w.-]+)$/.exec(repository) ?? []
   if (!owner) {
-    throw new ClawctlError('NOT_CONFIGURED', `GITHUB_REPO is ${JSON.stringify(repository)}, which is no owner/name.`, {
-      hint: `Set it as in GITHUB_REPO=${DEFAULT_REPOSITORY}.`,
-    })
+    throw new ClawctlError(
+      'NOT_CONFIGURED',
+      `GITHUB_REPO is ${JSON.stringify(repository)}, which is not of the form owner/name.`,
+      {
+        hint: `Set it as in GITHUB_REPO=${DEFAULT_REPOSITORY}.`,
+      },
+    )
   }
   const ref = read(env, 'GITHUB_REF')?.replace(/^refs\/heads\//, '') ?? null
   return {
     apiUrl: read(env, 'GITHUB_API_URL') ?? 'https://api.github.com',
     owner,
     repo,
-    // A tag's or a pull request's run has no branch of its own.
+    // A run of a tag or a pull request has no branch.
     base: ref?.startsWith('refs/') ? null : ref,
   }
 }
@@ -284,7 +284,7 @@ export function uploadSettings(env: Env) {
     kmsKey: read(env, 'FLEET_KMS_KEY_ARN'),
     /** For clones from GitHub. */
     githubToken: read(env, 'GITHUB_TOKEN'),
-    /** Commit of the checkout, as the workflow knows it. */
+    /** Commit of the checkout, from the workflow. */
     revision: read(env, 'GITHUB_SHA') ?? null,
   }
 }
@@ -295,7 +295,7 @@ function required(env: Env, names: readonly [string, ...string[]], what: string)
     if (value !== undefined) return value
   }
   const onLaptop = env.CI === 'true' && env.GITHUB_ACTIONS !== 'true' && read(env, 'CLAWCTL_MODE') === undefined
-  const why = onLaptop ? ' CI=true chose ci mode: to ask the Control API instead, unset CI or add --mode agent.' : ''
+  const why = onLaptop ? ' CI=true selected ci mode. To use the Control API instead, unset CI or add --mode agent.' : ''
   throw new ClawctlError('NOT_CONFIGURED', `${names.join(' or ')} is not set.`, {
     hint: `Set ${names[0]} to ${what}.${why}`,
   })
@@ -306,7 +306,7 @@ export function secretsDir(env: Env, flag: string | undefined): string | null {
   return flag ?? read(env, 'CLAWCTL_SECRETS_DIR') ?? null
 }
 
-/** The run that this process is part of. */
+/** The workflow run that this process belongs to. */
 export function workflowRun(env: Env): { id: number | null; url: string | null; attempt: number } {
   const id = Number(read(env, 'GITHUB_RUN_ID'))
   if (!Number.isSafeInteger(id) || id <= 0) return { id: null, url: null, attempt: 1 }

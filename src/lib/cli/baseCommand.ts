@@ -12,20 +12,20 @@ const GLOBAL = 'GLOBAL'
 export type Result<T extends { work(): unknown }> = Awaited<ReturnType<T['work']>>
 
 /**
- * The template of every command: parse, refuse empty options, work, show. A command is its arguments, its options, one
- * op in `work` and one renderer in `render`; under --json what `work` resolves to is the one document on stdout.
+ * The template of every command: parse, refuse empty options, work, render. A command is its arguments, its options, one
+ * op in `work` and one renderer in `render`. With --json, the result of `work` is the one document on stdout.
  */
 export abstract class BaseCommand<C extends typeof Command> extends Command {
   static override enableJsonFlag = true
   static override baseFlags = {
     mode: option({
       options: ['agent', 'ci'] as const,
-      summary: 'Where this runs: `agent` asks the Control API, `ci` uses AWS and OpenTofu itself.',
-      description: 'Default: CLAWCTL_MODE, else ci where GITHUB_ACTIONS or CI is true, else agent.',
+      summary: '`agent` uses the Control API, `ci` uses AWS and OpenTofu directly.',
+      description: 'Default: CLAWCTL_MODE, else ci if GITHUB_ACTIONS or CI is true, else agent.',
       helpGroup: GLOBAL,
     })(),
     'control-api-url': string({
-      summary: 'The Control API, instead of CLAWDINATOR_CONTROL_API_URL or /etc/clawdinator/control-api-url.',
+      summary: 'URL of the Control API. Default: CLAWDINATOR_CONTROL_API_URL, else /etc/clawdinator/control-api-url.',
       helpGroup: GLOBAL,
       helpValue: 'URL',
     }),
@@ -35,17 +35,17 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
   protected args!: InferredArgs<C['args']>
   protected flags!: InferredFlags<(typeof BaseCommand)['baseFlags'] & C['flags']>
   protected context!: Context
-  /** Of commands that use AWS directly: the beginning of the refusal's sentence, and the workflow that does the same. */
+  /** For commands that use AWS directly: the beginning of the error message, and the workflow to run instead. */
   protected readonly direct: { what: string; workflow: string } | undefined
 
   abstract work(): Promise<object | undefined>
 
-  /** For people; null prints nothing. */
+  /** The text for people; null prints nothing. */
   render(_result: object | undefined): string | null {
     return null
   }
 
-  /** Rejects what was shown, where that makes the command fail. */
+  /** Throws if the result that was printed makes the command fail. */
   verdict(_result: object | undefined): void {}
 
   protected parseArgv(): Promise<ParserOutput<FlagInput, FlagInput, ArgInput>> {
@@ -81,7 +81,7 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
     printFailure(failure, this.jsonEnabled())
   }
 
-  /** A deploy that failed has hosts to show, too. */
+  /** Prints the hosts of a deploy that failed. */
   async #showHosts(partial: unknown): Promise<void> {
     const [{ deploySchema }, { renderDeploy }] = await Promise.all([
       import('../domain/contract/deploy.js'),
@@ -100,7 +100,7 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
   }
 }
 
-/** `--ami "$AMI"` with an unset AMI must not pass for no --ami. Empty variables of the environment are unset ones. */
+/** `--ami "$AMI"` with an unset AMI must not count as no --ami. Empty environment variables count as unset. */
 function refuseEmptyFlags(raw: readonly { type: string; flag?: string; input?: string }[]): void {
   const empty = raw.find((token) => token.type === 'flag' && token.input === '')
   if (!empty) return
@@ -110,16 +110,16 @@ function refuseEmptyFlags(raw: readonly { type: string; flag?: string; input?: s
 }
 
 function onlyInCi({ what, workflow }: { what: string; workflow: string }): ClawctlError {
-  return new ClawctlError('NOT_CI', `${what} AWS directly, which only ci mode does.`, {
+  return new ClawctlError('NOT_CI', `${what} AWS directly, which needs ci mode.`, {
     hint: `Run the workflow ${workflow}; with AWS credentials of your own, add --mode ci.`,
   })
 }
 
-/** @throws ClawctlError USAGE where the folder was deleted under us */
+/** @throws ClawctlError USAGE if the folder was deleted meanwhile */
 function currentFolder(): string {
   try {
     return process.cwd()
   } catch {
-    throw new ClawctlError('USAGE', 'The current folder does not exist any more.', { hint: 'Change to one that does.' })
+    throw new ClawctlError('USAGE', 'The current folder no longer exists.', { hint: 'Change to an existing folder.' })
   }
 }

@@ -16,19 +16,19 @@ export const secretsDirFlag = string({
 /** Of `bootstrap upload` and `secrets check`. */
 export const identityFlag = string({
   summary:
-    "Age key of a maintainer or of CI: opens identities/ID.age of the secrets directory, the instances' identities.",
+    "Age key of a maintainer or of CI. Decrypts the instances' identities (identities/ID.age of the secrets directory).",
   helpValue: 'FILE',
 })
 
 export const maintainerFlag = string({
-  summary: 'Age key of a maintainer: decrypts the secrets, in memory, to encrypt them anew.',
+  summary: 'Age key of a maintainer. Decrypts the secrets in memory, to encrypt them again.',
   helpValue: 'FILE',
 })
 
 export const identitiesDirFlag = (summary: string) => string({ summary, helpValue: 'DIR' })
 
 export const extraSecretFlag = string({
-  summary: 'Another shared secret that every bundle gets; may be given more than once.',
+  summary: 'Another shared secret for every bundle; repeatable.',
   helpValue: 'NAME',
   multiple: true,
 })

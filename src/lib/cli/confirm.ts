@@ -1,10 +1,10 @@
 import { ClawctlError } from '../domain/errors.js'
 
-/** Asks on the terminal; the answer is no unless it is said. @throws ClawctlError USAGE where there is no terminal, CANCELLED */
+/** Asks on the terminal; the default answer is no. @throws ClawctlError USAGE without a terminal, CANCELLED */
 export async function confirmOnTerminal(question: string): Promise<boolean> {
   if (!process.stdin.isTTY || !process.stderr.isTTY) {
-    throw new ClawctlError('USAGE', `Nobody is there to be asked: ${question}`, {
-      hint: 'Look with --dry-run, then say --yes.',
+    throw new ClawctlError('USAGE', `Confirmation needs a terminal: ${question}`, {
+      hint: 'Check with --dry-run, then pass --yes.',
     })
   }
   const { default: confirm } = await import('@inquirer/confirm')

@@ -11,7 +11,7 @@ import type { Ports } from './ports.js'
 import { silentProgress, stderrProgress } from './progress.js'
 import { plainLines } from './text.js'
 
-/** The options of commands that decide which adapters are made, or how; an option has one meaning in all commands. */
+/** The command options that decide which adapters are made, and how. An option has one meaning in all commands. */
 export interface ContextFlags {
   mode?: string | undefined
   'control-api-url'?: string | undefined
@@ -37,10 +37,10 @@ export interface ContextOptions {
   quiet: boolean
 }
 
-/** An upload of gigabytes waits half a minute for a service that is busy. */
+/** An upload of gigabytes retries a busy service for half a minute. */
 const IMAGE_PATIENCE = { attempts: 8, attemptMs: 20_000 }
 const IMAGE_CONNECTIONS = 64
-/** The list of what remains to be done after an edit must not wait long for one of its facts. */
+/** The list of remaining steps after an edit must not wait long for one of its facts. */
 const STEP_TIMEOUT_MS = 3_000
 
 export type Context = ReturnType<typeof createContext>
@@ -124,7 +124,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
         const { directPlane } = await import('../ops/deploy/directPlane.js')
         return directPlane({
           status: () => pick('registry', 'clock', 'compute', 'store'),
-          // A machine is worth seeing without its history.
+          // Show the machine even if its history can't be read.
           host: async () => ({
             ...(await pick('registry', 'clock', 'compute', 'store')),
             runs: await port('github').catch(() => null),
@@ -222,8 +222,8 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     secrets: async () => {
       const secrets = await port('secretsIfNamed')
       if (secrets !== null) return secrets
-      throw new ClawctlError('USAGE', 'The secrets directory is not named.', {
-        hint: 'Give the checkout of nix-secrets with --secrets-dir, or set CLAWCTL_SECRETS_DIR.',
+      throw new ClawctlError('USAGE', 'No secrets directory is given.', {
+        hint: 'Pass the checkout of nix-secrets with --secrets-dir, or set CLAWCTL_SECRETS_DIR.',
       })
     },
     identities: async () => {
@@ -238,8 +238,8 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       if (clones !== undefined) return folderSeeds(clones, options)
       const list = flags.repos ?? (root === null ? undefined : join(root, SEEDS_PATH))
       if (list !== undefined) return listedSeeds(list, options)
-      throw new ClawctlError('USAGE', `There is no ${SEEDS_PATH} here or above.`, {
-        hint: 'Run the command in a checkout of the fleet, or give --repos or --repo-seeds-dir.',
+      throw new ClawctlError('USAGE', `There is no ${SEEDS_PATH} in this folder or above.`, {
+        hint: 'Run the command in a checkout of the fleet, or pass --repos or --repo-seeds-dir.',
       })
     },
     inspector: async () => {
@@ -300,7 +300,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     return Object.fromEntries(picked)
   }
 
-  /** Null where no Control API is configured: the registry is edited without any credential, too. */
+  /** Null if no Control API is configured: editing the registry needs no credential. */
   async function deployedFleet() {
     try {
       const api = await controlApi(STEP_TIMEOUT_MS)
@@ -333,7 +333,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     get caller() {
       return settings.callerOf(env)
     },
-    /** Whether this process is a workflow's run on the direct plane. */
+    /** Whether this process runs in a workflow and uses AWS directly. */
     get inRun() {
       return mode() === 'ci' && settings.workflowRun(env).id !== null
     },
@@ -348,7 +348,7 @@ function lazy<T>(make: () => T): () => T {
   }
 }
 
-/** OpenTofu's own output belongs into a CI log; a spinner on a terminal says enough. */
+/** OpenTofu's output is printed in a CI log; a terminal shows only a spinner. */
 function printIndented(line: string): void {
   if (line.trim()) process.stderr.write(`  ${plainLines(line)}\n`)
 }

@@ -5,31 +5,31 @@ import { durationFlag } from './flags.js'
 export const WAIT = '30m'
 const HEALTH = '15m'
 
-/** Options of `fleet deploy`. What CI alone knows says so. */
+/** Options of `fleet deploy`. Those for ci mode only begin with "ci mode:". */
 export const deployFlags = {
   ami: string({
-    summary: 'Deploy this AMI instead of the latest, to roll back say.',
+    summary: 'Deploy this AMI instead of the latest, for example to roll back.',
     helpValue: 'ami-…',
     env: ORDER_INPUTS.amiOverride.variable,
   }),
   'requested-by': string({
-    summary: 'The person who asked; without one, an instance that asks counts as a bot.',
+    summary: "The person who asked. Without one, a request from an instance counts as a bot's.",
     helpValue: 'NAME',
     env: ORDER_INPUTS.requestedBy.variable,
   }),
   'request-id': string({
-    summary: 'Name the request yourself: the same id twice starts one run.',
+    summary: 'Id of the request. The same id again starts no second run.',
     helpValue: 'ID',
     env: ORDER_INPUTS.requestId.variable,
   }),
   retire: boolean({
-    summary: 'Destroy this instance, which has left the registry, instead of deploying it.',
+    summary: 'Destroy the machine of this instance, which has left the registry, instead of deploying.',
     env: ORDER_INPUTS.retire.variable,
   }),
   strategy: option({
     options: STRATEGIES,
     summary:
-      "How a host is replaced: by a successor that takes over, or by destroying it first. Default: the repository's.",
+      'How to replace a host: `handover` starts the new machine first, `replace` stops the old one first. Default: DEPLOY_STRATEGY of the repository.',
     env: ORDER_INPUTS.strategy.variable,
   })(),
   'config-revision': option({
@@ -42,7 +42,7 @@ export const deployFlags = {
   'plan-only': boolean({ summary: 'ci mode: plan and guard, apply nothing.' }),
   'on-failure': option({
     options: ['rollback', 'stop'] as const,
-    summary: 'ci mode: remove a successor that failed, or leave it for a look. Default: rollback.',
+    summary: 'ci mode: remove a candidate that failed, or keep it for inspection. Default: rollback.',
     env: 'CLAWCTL_ON_FAILURE',
   })(),
   'health-timeout': durationFlag({

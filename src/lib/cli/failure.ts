@@ -7,10 +7,10 @@ interface FailedCommand {
   flags: readonly string[]
 }
 
-/** Whatever a command threw, as one of our codes. What oclif's parser throws is a usage error. */
+/** Anything that a command throws, as a ClawctlError. An error of oclif's parser becomes USAGE. */
 export function asFailure(error: unknown, command?: FailedCommand): ClawctlError {
   if (error instanceof ClawctlError) {
-    // oclif writes its own words around what the parser of a flag throws.
+    // oclif wraps the errors that a flag's parser throws in its own message.
     const message = plainWords(error.message)
     return message === error.message ? error : new ClawctlError(error.code, message, { hint: error.hint, cause: error })
   }
@@ -24,7 +24,7 @@ export function asFailure(error: unknown, command?: FailedCommand): ClawctlError
     })
   }
   return new ClawctlError('INTERNAL', `${name}: ${message}`, {
-    hint: 'This is a defect of clawctl: run it again with DEBUG=clawctl to see where, and report it.',
+    hint: 'This is a defect of clawctl. Run the command again with DEBUG=clawctl for the stack, and report it.',
     cause: error,
   })
 }
@@ -56,10 +56,10 @@ function suggestion(message: string, command: FailedCommand | undefined): string
   return near ? `Did you mean ${near}?` : undefined
 }
 
-/** Before any command there are only these. */
+/** The only options allowed before a command. */
 const OPTIONS = ['--help', '-h', '--version', '-v', '--json']
 
-/** @param typed an oclif id, or its words: what was typed in the place of a command */
+/** @param typed an oclif id, or its words: the text typed where a command belongs */
 export function unknownCommand(
   typed: string,
   config: { commandIDs: string[]; topics: readonly { name: string }[] },
@@ -67,7 +67,7 @@ export function unknownCommand(
   const words = typed.replaceAll(':', ' ')
   const ids = [...config.commandIDs, ...config.topics.map(({ name }) => name)].map((id) => id.replaceAll(':', ' '))
   if (OPTIONS.includes(words)) {
-    return new ClawctlError('USAGE', 'There is no command to run.', { hint: 'See `clawctl --help` for the commands.' })
+    return new ClawctlError('USAGE', 'No command was given.', { hint: 'See `clawctl --help` for the commands.' })
   }
   if (words.startsWith('-')) {
     const near = nearest(words, OPTIONS)
@@ -75,7 +75,7 @@ export function unknownCommand(
       hint: near ? `Did you mean ${near}?` : 'See `clawctl --help`.',
     })
   }
-  // oclif takes every word for part of the id where a command has no argument.
+  // If a command has no argument, oclif counts every word as part of the id.
   const command = ids.find((id) => words.startsWith(`${id} `) && config.commandIDs.includes(id.replaceAll(' ', ':')))
   if (command) {
     return new ClawctlError(
@@ -93,7 +93,7 @@ export function unknownCommand(
   })
 }
 
-/** The failure on stderr for people, or as the one document on stdout; sets the exit code. */
+/** Prints the error on stderr for people, or with --json as the one document on stdout. Sets the exit code. */
 export function printFailure(failure: ClawctlError, json: boolean): void {
   process.exitCode = exitCodeOf(failure.code)
   if (json) {

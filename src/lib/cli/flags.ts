@@ -2,11 +2,11 @@ import { custom } from '@oclif/core/flags'
 import ms from 'ms'
 import { ClawctlError } from '../domain/errors.js'
 
-/** A day: nobody waits longer for one thing. */
+/** The longest wait that an option accepts. */
 const LONGEST_MS = 86_400_000
 
 /**
- * A duration such as 90s or 30m, parsed to milliseconds. The default is the command's to apply: a default of oclif's own
+ * A duration such as 90s or 30m, parsed to milliseconds. The command applies the default: a default in oclif
  * would make --help load the command.
  */
 export function durationFlag(options: { summary: string; default: string; env?: string; longest?: ms.StringValue }) {

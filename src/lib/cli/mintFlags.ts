@@ -6,7 +6,7 @@ export function parseRepositories(values: readonly string[] | undefined): string
     const name = /^(?:[A-Za-z0-9-]+\/)?([A-Za-z0-9._-]+)$/.exec(value)?.[1]
     if (name !== undefined) return name
     throw new ClawctlError('USAGE', `--repository ${JSON.stringify(value)} is not the name of a repository.`, {
-      hint: 'Name it as in its address: clawdinators, or openclaw/clawdinators.',
+      hint: 'Write it as clawdinators or openclaw/clawdinators.',
     })
   })
 }
@@ -22,14 +22,14 @@ export function parsePermissions(values: readonly string[] | undefined): Record<
     })
   })
   const twice = pairs.find(([name], index) => pairs.findIndex(([other]) => other === name) !== index)
-  if (twice) throw new ClawctlError('USAGE', `--permission ${twice[0]} is there twice.`, { hint: 'Name it once.' })
+  if (twice) throw new ClawctlError('USAGE', `--permission ${twice[0]} is given twice.`, { hint: 'Give it once.' })
   return Object.fromEntries(pairs)
 }
 
 /** Documents end up in logs and chats. @throws ClawctlError USAGE */
 export function refuseTokenInJson(stdout: boolean, json: boolean): void {
   if (!stdout || !json) return
-  throw new ClawctlError('USAGE', 'No JSON document of clawctl holds a token.', {
+  throw new ClawctlError('USAGE', '--stdout can not be combined with --json: JSON output never holds a token.', {
     hint: 'Use --stdout without --json, or --out FILE with it.',
   })
 }

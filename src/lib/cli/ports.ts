@@ -22,10 +22,10 @@ import type { PreflightPorts } from '../ops/preflight/preflight.js'
 import type { Checkout, Repository } from '../ops/registry/ports.js'
 import type { StepPorts } from '../ops/registry/stepFacts.js'
 
-/** Everything that a command may pick from its context, by the names that the ops use. */
+/** Every port that a command can pick from its context, under the names that the ops use. */
 export interface Ports {
   clock: Clock
-  /** Goes on after an interruption, for what has to be cleaned up. */
+  /** Not interrupted by a signal, for cleaning up. */
   tidyClock: Clock
   progress: Progress
   /** Aborted when the process is being stopped. */
@@ -36,7 +36,7 @@ export interface Ports {
 
   registry: RegistrySource
   checkout: Checkout
-  /** The checkout's registry for an early refusal; undefined where it can't be read. */
+  /** The checkout's registry, for an early refusal; undefined if it can't be read. */
   localRegistry: Registry | undefined
 
   /** @throws ClawctlError ON_AGENT_HOST, NOT_CONFIGURED */
@@ -59,14 +59,14 @@ export interface Ports {
 
   bundles: BundleStore & BundleDownloads
   secrets: SecretsFolder
-  /** Null where no secrets directory is named. */
+  /** Null if no secrets directory is given. */
   secretsIfNamed: SecretsFolder | null
   identities: Identities
   keys: AgeKeys
   seeds: Seeds
   inspector: SeedInspector
 
-  /** What `registry add` looks up about what remains to be done. */
+  /** Facts that `registry add` needs for its list of remaining steps. */
   steps: StepPorts
   flight: PreflightPorts
 
@@ -83,7 +83,7 @@ export interface Ports {
   smokeMachines: SmokePorts['machines']
 }
 
-/** Of the commands that make images. */
+/** Ports of the commands that make images. */
 export const IMAGE_PORTS = [
   'files',
   'digests',
@@ -97,5 +97,5 @@ export const IMAGE_PORTS = [
   'report',
   'stop',
 ] as const
-/** Of the commands that list and remove them. */
+/** Ports of the commands that list and remove images. */
 export const CATALOG_PORTS = ['images', 'snapshots', 'objects', 'machines', 'clock', 'progress'] as const

@@ -22,7 +22,7 @@ export function stderrProgress(stream: Stream = process.stderr): Progress {
     task: (title, work) => spinner(stream, title, work),
     async list(items, work) {
       const list = new SpinnerList(items)
-      // What is printed while the spinners turn appears when they are gone.
+      // Lines printed while spinners run appear after them.
       showNote = (text) => {
         list.say(text)
         print(text)
@@ -72,7 +72,7 @@ interface Groups {
   close(): void
 }
 
-/** In a workflow's log every item is a group that can be folded; what it ended with stands below it. */
+/** In a workflow's log, every item is a group that can be folded; its result stands below it. */
 function jobGroups(stream: Stream): Groups {
   let current: string | null = null
   const command = (text: string) => {
@@ -109,14 +109,14 @@ async function spinner<T>(stream: Stream, title: string, work: Shown<T>): Promis
   return result as T
 }
 
-/** Listr2 is loaded with the first task, because most commands have none. */
+/** Listr2 is loaded with the first task: most commands have none. */
 async function runListr(stream: Stream, tasks: ListrTask[], exitOnError = true): Promise<void> {
   const { Listr, ListrLogger, ProcessOutput } = await import('listr2')
   const output = stream as NodeJS.WriteStream
-  // Listr2 writes to stdout by default, which belongs to the result.
+  // Listr2 writes to stdout by default, but stdout is for the result.
   const logger = new ListrLogger({ processOutput: new ProcessOutput(output, output) })
   const rendererOptions = { logger, collapseErrors: true, showErrorMessage: false }
-  // It would look whether stdout is a terminal, and write there in plain lines where it is none.
+  // Listr2 would check stdout, and write plain lines there if it is not a terminal.
   const options = { rendererOptions, forceTTY: true, registerSignalListeners: false, exitOnError }
   await new Listr(tasks, options).run()
 }
@@ -125,7 +125,7 @@ type Outcome = 'done' | 'skipped' | Error
 
 interface Item {
   steps: { name: string; started: number; ended?: number; failed?: true }[]
-  /** Null until it is the item's turn. */
+  /** Null until the item starts. */
   handle: ListrTaskWrapper<unknown, never, never> | null
   outcome: Promise<Outcome>
   end(outcome: Outcome): void
@@ -139,7 +139,7 @@ function newItem(): Item {
   return { steps: [], handle: null, outcome, end }
 }
 
-/** One line an item, with the steps so far and their times; the newest clause stands below it. */
+/** One line per item, with its steps and their times; the newest clause stands below it. */
 class SpinnerList implements ItemProgress {
   readonly #items: ReadonlyMap<string, Item>
   #newest: Item | null = null

@@ -6,7 +6,7 @@ import { secretsDirFlag } from './bundleFlags.js'
 export const editFlags = {
   'dry-run': boolean({ summary: 'Show the diff, change nothing.' }),
   pr: boolean({
-    summary: 'Open a pull request on GitHub instead of writing here; again, it renews the one that is open.',
+    summary: 'Open a pull request on GitHub instead of editing the checkout; updates the one that is open.',
   }),
   'requested-by': string({
     summary: 'The person who asked, for the pull request.',
@@ -15,15 +15,15 @@ export const editFlags = {
   }),
 }
 
-/** What an entry says; each follows the convention where it is left out. */
+/** The fields of an entry; a field that is left out follows the convention. */
 export const entryFlags = {
   'instance-type': string({ summary: `EC2 instance type. Default: ${DEFAULT_INSTANCE_TYPE}.`, helpValue: 'TYPE' }),
   'bootstrap-prefix': string({
-    summary: `Where its bundle lies in the bucket. Default: ${defaultPrefix('ID')}.`,
+    summary: `S3 prefix of its bundle. Default: ${defaultPrefix('ID')}.`,
     helpValue: 'PREFIX',
   }),
   'discord-token-secret': string({
-    summary: 'Name of the secret with its own Discord token. Default: clawdinator-discord-token-N for clawdinator-N.',
+    summary: 'Name of the secret with its Discord token. Default: clawdinator-discord-token-N for clawdinator-N.',
     helpValue: 'NAME',
   }),
   host: string({ summary: 'Name of its NixOS configuration. Default: the id.', helpValue: 'HOST' }),

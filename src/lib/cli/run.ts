@@ -2,9 +2,9 @@ import { Config } from '@oclif/core/config'
 import { run } from '@oclif/core/run'
 import { asFailure, printFailure } from './failure.js'
 
-/** Runs one command; what goes wrong before it is found, or beside it, is printed like a command's own failure. */
+/** Runs one command. Errors before or outside the command are printed like the command's own. */
 export async function runCli(typed: string[], root: string): Promise<void> {
-  // `clawctl help fleet deploy`, as git and npm have it.
+  // `clawctl help fleet deploy`, as with git and npm.
   const argv = typed[0] === 'help' ? [...typed.slice(1), '--help'] : typed
   const end = argv.indexOf('--')
   const json = (end < 0 ? argv : argv.slice(0, end)).includes('--json')

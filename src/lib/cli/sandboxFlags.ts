@@ -3,15 +3,15 @@ import { FAULT_HELP, TOFU_CHOICES, type TofuChoice } from '../domain/sandboxOpti
 
 /** Options of every command that starts a sandbox. */
 export const sandboxFlags = {
-  registry: string({ summary: "Another registry than the checkout's nix/instances.json.", helpValue: 'FILE' }),
+  registry: string({ summary: 'Registry file. Default: nix/instances.json of the checkout.', helpValue: 'FILE' }),
   running: string({
-    summary: 'Instances that run at the start, on the older AMI. Default: clawdinator-1.',
+    summary: 'Instances that run from the start, on the older AMI. Default: clawdinator-1.',
     helpValue: 'ID,…',
     multiple: true,
     delimiter: ',',
   }),
   fault: string({
-    summary: 'What is to go wrong; may be given more than once.',
+    summary: 'A fault to inject; repeatable.',
     description: FAULT_HELP.join('\n'),
     helpValue: 'NAME',
     multiple: true,
@@ -19,7 +19,7 @@ export const sandboxFlags = {
   }),
   tofu: option({
     options: TOFU_CHOICES,
-    summary: 'The `tofu` of the direct plane: a stand-in that reads the stack (auto), or the one in PATH.',
+    summary: '`tofu` in ci mode: a stand-in that reads the stack (auto), or the one in PATH (real).',
     default: 'auto',
   })(),
 }
@@ -27,7 +27,7 @@ export const sandboxFlags = {
 export const asFlag = string({
   summary: 'Who runs the command: laptop, ci, or an instance id.',
   description:
-    'A laptop and an instance get the Control API, GitHub for pull requests, and no AWS variable at all; ci gets the direct plane.',
+    'A laptop and an instance get the Control API, GitHub for pull requests, and no AWS variables; ci gets AWS and OpenTofu.',
   helpValue: 'laptop|ci|INSTANCE',
   default: 'laptop',
 })
@@ -39,7 +39,7 @@ interface SandboxFlags {
   tofu?: TofuChoice
 }
 
-/** The sandbox with what the options ask for. It is a program of its own, loaded only here. */
+/** The sandbox with these options. It is a separate program, loaded only here. */
 export async function loadSandbox(flags: SandboxFlags, at: { packageRoot: string; checkout: string | null }) {
   const sandbox = await import('../../../sandbox/index.js')
   const request: Parameters<typeof sandbox.playDemo>[0] = {

@@ -1,10 +1,10 @@
-/** What the process's exit code says; every command keeps to it. */
+/** The meaning of each exit code, the same for every command. */
 export const EXIT_CODES = {
   0: 'done',
   1: 'failed',
   2: 'usage or bad input',
   3: 'refused by policy or guard',
-  4: 'a service could not be reached or denied us',
+  4: 'a service could not be reached, or denied access',
   5: 'timed out',
   6: 'rolled back',
 } as const
@@ -21,7 +21,7 @@ interface CodeEntry {
 export const CODES = {
   USAGE: {
     exit: 2,
-    meaning: 'The command line is not complete or not understood.',
+    meaning: 'The command line is incomplete or invalid.',
     next: 'Run the command with --help and correct it.',
   },
   INVALID_REQUEST: {
@@ -34,46 +34,46 @@ export const CODES = {
     exit: 2,
     http: 422,
     meaning: 'nix/instances.json is not valid: broken JSON, an unknown key, a bad or a repeated value.',
-    next: 'Mend the entry that the message names; `clawctl registry check` says when it is well.',
+    next: 'Fix the entry that the message names, then run `clawctl registry check`.',
   },
   REGISTRY_CONFLICT: {
     exit: 2,
     meaning:
-      'The edit does not fit what is there: an id, token, prefix or host in use, or a branch with work of others.',
-    next: 'Use another value, or do with what is there as the hint says. Nothing was changed.',
+      'The edit conflicts with what exists: an id, token, prefix or host in use, or a branch with commits of others.',
+    next: 'Use another value, or follow the hint. Nothing was changed.',
   },
   REGISTRY_LOCKED: {
     exit: 4,
     meaning: 'Another clawctl is editing the registry of this checkout.',
-    next: 'Wait for it, or end it; a lock that was left by a killed process is taken over by itself.',
+    next: 'Wait for it, or end it. The lock of a killed process is released automatically.',
   },
   NOT_WRITABLE: {
     exit: 1,
-    meaning: 'A file of the checkout, or of the outputs of a job, can not be written.',
+    meaning: 'A file of the checkout, or of the outputs of a job, cannot be written.',
     next: 'Check its permissions and the free space, then run the command again: it resumes.',
   },
   REGISTRY_NOT_FOUND: {
     exit: 2,
     http: 422,
-    meaning: 'There is no nix/instances.json to read.',
+    meaning: 'nix/instances.json does not exist.',
     next: 'Run the command in a checkout, or set CLAWCTL_CHECKOUT; on the server, check GITHUB_REPO and GITHUB_REF.',
   },
   INVALID_TARGET: {
     exit: 3,
     http: 400,
-    meaning: 'The target is neither `all` nor the form of an instance id.',
+    meaning: 'The target is neither `all` nor a valid instance id.',
     next: 'Name `all` or an id as `clawctl registry list` prints it.',
   },
   UNKNOWN_TARGET: {
     exit: 3,
     http: 404,
     meaning: 'The target is not in the registry.',
-    next: 'Take an id from `clawctl registry list`, or add the instance to nix/instances.json first.',
+    next: 'Use an id from `clawctl registry list`, or add the instance to nix/instances.json first.',
   },
   INVALID_AMI: {
     exit: 3,
     http: 400,
-    meaning: 'The AMI is not of the form ami- and 8 or 17 hexadecimal digits.',
+    meaning: 'The AMI id is not `ami-` with 8 or 17 hexadecimal digits.',
     next: 'Copy the id from `clawctl fleet status` or from the history.',
   },
   AMI_NOT_FOUND: {
@@ -91,30 +91,30 @@ export const CODES = {
   BOT_DEPLOY_ALL: {
     exit: 3,
     http: 403,
-    meaning: 'A bot asked to deploy the whole fleet on its own.',
+    meaning: 'A bot asked to deploy the whole fleet without naming a person.',
     next: 'Pass the name of the person who asked with --requested-by, or name one instance.',
   },
   BOT_RETIRE: {
     exit: 3,
     http: 403,
-    meaning: 'A bot asked to retire an instance on its own.',
+    meaning: 'A bot asked to retire an instance without naming a person.',
     next: 'Pass the name of the person who asked with --requested-by.',
   },
   STILL_REGISTERED: {
     exit: 3,
     http: 409,
-    meaning: 'An instance was to be retired that the registry still has.',
+    meaning: 'The instance to be retired is still in the registry.',
     next: 'Remove its entry from nix/instances.json and merge that, then retire it.',
   },
   CALLER_MISMATCH: {
     exit: 3,
     http: 403,
-    meaning: 'The request names a caller that its token does not belong to.',
+    meaning: 'The token belongs to another instance than the caller that the request names.',
     next: 'Use the token of that instance.',
   },
   NOT_CI: {
     exit: 3,
-    meaning: 'The command or option exists only in ci mode: it needs the direct plane.',
+    meaning: 'The command or option exists only in ci mode: it uses AWS directly.',
     next: 'Run it in the workflow, or ask for a deploy through the Control API.',
   },
   ON_AGENT_HOST: {
@@ -125,24 +125,25 @@ export const CODES = {
   PLAN_OUT_OF_SCOPE: {
     exit: 3,
     meaning: 'The saved plan would change, replace or delete something that the request does not name.',
-    next: 'Read the addresses; reconcile state and code first, then deploy again. Nothing was applied.',
+    next: 'Read the addresses, reconcile state and code, then deploy again. Nothing was applied.',
   },
   AMI_REFUSED: {
     exit: 3,
     http: 422,
-    meaning: 'The AMI may not be booted: of another account, withdrawn, for another architecture, or too large.',
-    next: 'Name another AMI, or mend what the message names. Nothing was changed.',
+    meaning:
+      'The AMI must not be booted: it is from another account, withdrawn, for another architecture, or too large.',
+    next: 'Name another AMI, or fix what the message names. Nothing was changed.',
   },
   AMI_FAILED_BEFORE: {
     exit: 3,
     http: 409,
     meaning: 'The latest AMI failed its checks in an earlier deploy.',
-    next: 'Build a new image; `clawctl fleet rollback` goes to the AMI before; --ami takes this one all the same.',
+    next: 'Build a new image, or deploy the rollback target with `clawctl fleet rollback`. --ami deploys this one anyway.',
   },
   LAUNCH_REFUSED: {
     exit: 3,
-    meaning: 'EC2 would not launch the planned machine: a parameter of it is wrong.',
-    next: 'Mend what EC2 names in the registry, the stack or the variables. Nothing was changed.',
+    meaning: 'EC2 refuses to launch the planned machine: one of its parameters is wrong.',
+    next: 'Fix what EC2 names, in the registry, the stack or the variables. Nothing was changed.',
   },
   NOT_IN_STATE: {
     exit: 3,
@@ -152,35 +153,35 @@ export const CODES = {
   },
   DRIFT: {
     exit: 3,
-    meaning: 'What runs differs from the registry, from the stack, or from the last deploy.',
+    meaning: 'The fleet differs from the registry, the stack or the last deploy.',
     next: 'Read the differences; deploy what is missing or changed, retire what is orphaned.',
   },
   BUNDLE_INCOMPLETE: {
     exit: 3,
-    meaning: "The instance's bootstrap bundle is missing or not whole.",
+    meaning: "The instance's bootstrap bundle is missing or incomplete.",
     next: 'Upload the bundle, then deploy again. Nothing was replaced.',
   },
   BUNDLE_CONFLICT: {
     exit: 3,
-    meaning: 'Another upload replaced the bundle while ours was under way; theirs is in place, whole.',
-    next: 'Look at which is the newer one, then upload again.',
+    meaning: 'Another upload replaced the bundle meanwhile. That bundle is complete and in place.',
+    next: 'Check which one is newer, then upload again if needed.',
   },
   INVALID_SECRETS: {
     exit: 2,
-    meaning: 'A secret or an identity is missing, unreadable, shared by mistake, or no age file.',
-    next: 'Mend what the message names; `clawctl secrets check` shows who needs what. Nothing was uploaded.',
+    meaning: 'A secret or an identity is missing, unreadable, shared by mistake, or not an age file.',
+    next: 'Fix what the message names; `clawctl secrets check` shows what each instance needs. Nothing was uploaded.',
   },
   UNAUTHORIZED: {
     exit: 4,
     http: 401,
     meaning: 'The bearer token is missing or wrong.',
-    next: 'Check the control token; after a rotation fetch the bundle again.',
+    next: 'Check the control token. After a rotation, fetch the bundle again.',
   },
   DENIED: {
     exit: 4,
     http: 502,
-    meaning: 'AWS or GitHub knows us and refuses the call.',
-    next: 'Do what the hint says: a permission, a renamed repository, or a workflow that GitHub can not read.',
+    meaning: 'AWS or GitHub refused the call: the credential lacks a permission, or the name does not exist.',
+    next: 'Follow the hint: grant a permission, correct a name, or fix a workflow that GitHub cannot parse.',
   },
   NOT_CONFIGURED: {
     exit: 4,
@@ -192,12 +193,12 @@ export const CODES = {
     exit: 4,
     http: 502,
     meaning: 'A service could not be reached or failed after the retries.',
-    next: 'Try again in a minute; if it stays, look at the service itself.',
+    next: 'Try again in a minute. If it fails again, check the service itself.',
   },
   RATE_LIMITED: {
     exit: 4,
     http: 429,
-    meaning: 'A service asked us to slow down and went on doing so.',
+    meaning: 'A service still throttled the request after the retries.',
     next: 'Wait a minute, then try again.',
   },
   STATE_LOCKED: {
@@ -208,12 +209,12 @@ export const CODES = {
   TOOL_MISSING: {
     exit: 4,
     meaning: 'A program that the command runs is not installed.',
-    next: 'Install it or put it into PATH.',
+    next: 'Install it, or add it to PATH.',
   },
   NOT_FOUND: {
     exit: 2,
     http: 404,
-    meaning: 'There is no such route or deploy.',
+    meaning: 'The route or the deploy does not exist.',
     next: 'Check the request id with `clawctl fleet history`.',
   },
   METHOD_NOT_ALLOWED: {
@@ -231,100 +232,100 @@ export const CODES = {
   REQUEST_CONFLICT: {
     exit: 2,
     http: 409,
-    meaning: 'The same request id was used for another deploy, or an image is there or under way in another shape.',
-    next: 'Use a new request id; for an image do what the hint says.',
+    meaning: 'The request id belongs to another deploy, or the image exists already with other settings.',
+    next: 'Use a new request id; for an image, follow the hint.',
   },
   INVALID_IMAGE: {
     exit: 2,
-    meaning: 'The image does not exist, changes while it is read, or is none that can be imported.',
-    next: 'Do what the hint says; `clawctl image build` makes an image.',
+    meaning: 'The image does not exist, changed while it was read, or cannot be imported.',
+    next: 'Follow the hint; `clawctl image build` makes an image.',
   },
   BUILD_FAILED: {
     exit: 1,
-    meaning: 'Nix could not build the image, or built none that can be used.',
-    next: 'Read what nix said, mend the configuration or the machine, and build again.',
+    meaning: 'Nix could not build the image, or the result is not usable.',
+    next: "Read nix's output, fix the configuration or the machine, then build again.",
   },
   IMPORT_FAILED: {
     exit: 1,
-    meaning: 'EC2 ended the import, the snapshot or the registration of an image without success.',
-    next: 'Read the reason in the message. Nothing half-made was tagged; run the command again to resume.',
+    meaning: 'The import, the snapshot or the registration of an image failed in EC2.',
+    next: 'Read the reason in the message, then run the command again to resume. No unfinished AMI was tagged.',
   },
   PLAN_FAILED: {
     exit: 1,
     meaning: 'OpenTofu could not plan.',
-    next: "Read OpenTofu's own words in the log. Nothing was changed.",
+    next: "Read OpenTofu's output in the log. Nothing was changed.",
   },
   APPLY_FAILED: {
     exit: 1,
     meaning: 'OpenTofu could not apply the guarded plan.',
-    next: "Read OpenTofu's own words in the log, then run the deploy again: it resumes.",
+    next: "Read OpenTofu's output in the log, then run the deploy again: it resumes.",
   },
   HEALTH_FAILED: {
     exit: 1,
     meaning: 'A host did not become healthy and was left as it is.',
-    next: 'Look at the host, or deploy it with the AMI that worked.',
+    next: 'Inspect the host, or deploy it with the AMI that worked.',
   },
   NO_ROLLBACK_TARGET: {
     exit: 2,
-    meaning: 'No record names an AMI to go back to, or the instances need different ones.',
-    next: 'Name the AMI with `clawctl fleet deploy --ami`, or roll back one instance after the other.',
+    meaning: 'No record names a rollback target, or the instances have different ones.',
+    next: 'Name the AMI with `clawctl fleet deploy --ami`, or roll back one instance at a time.',
   },
   KEPT: {
     exit: 6,
-    meaning: "A host's successor did not pass its checks before the handover; the host was never touched and serves.",
-    next: 'Look at the reason: the image, the bundle or a token. The AMI is not offered again by itself.',
+    meaning: 'The candidate failed its checks before the handover. The old machine was not touched and keeps serving.',
+    next: 'Read the reason: the image, the bundle or a token. The AMI is deployed again only if you name it.',
   },
   ROLLED_BACK: {
     exit: 6,
-    meaning: 'A host did not become healthy after the handover; its predecessor or its previous AMI serves again.',
-    next: 'Look at the new image before the next deploy.',
+    meaning: 'The host did not become healthy after the handover. The old machine or the previous AMI serves again.',
+    next: 'Check the new image before the next deploy.',
   },
   NO_CAPACITY: {
     exit: 4,
-    meaning: 'EC2 has no room for one machine more: no capacity, or the limit of vCPUs.',
-    next: 'Try later or raise the limit; --strategy replace needs no machine more, and stops the old one first.',
+    meaning: 'EC2 cannot start one more machine: no capacity, or the vCPU limit is reached.',
+    next: 'Try later, or raise the limit. --strategy replace stops the old machine first and needs no additional one.',
   },
   FENCE_FAILED: {
     exit: 4,
     meaning: 'EC2 could not stop or start a machine during a handover.',
-    next: 'Look at the machine in EC2, then deploy again: it goes on from what stands.',
+    next: 'Check the machine in EC2, then deploy again: the deploy resumes.',
   },
   ROLE_LOST: {
     exit: 4,
-    meaning: 'Another deploy said meanwhile which machine is to act for the instance.',
-    next: 'See `clawctl fleet status`, then deploy again.',
+    meaning: 'Another deploy named the active machine of the instance meanwhile.',
+    next: 'Check `clawctl fleet status`, then deploy again.',
   },
   ROLE_UNREADABLE: {
     exit: 1,
-    meaning: 'The object that names the active machine of an instance is none.',
-    next: 'Look at active/ID.json in the bucket; a deploy writes it anew where it is missing.',
+    meaning: 'The object that names the active machine of an instance is not valid.',
+    next: 'Check active/ID.json in the bucket. If it is missing, the next deploy writes it.',
   },
   ROLLBACK_FAILED: {
     exit: 1,
-    meaning: 'A host did not become healthy, neither with the new AMI nor back on the previous one.',
-    next: 'Deploy it by hand with an AMI that is known to work.',
+    meaning: 'The host did not become healthy, neither with the new AMI nor with the previous one.',
+    next: 'Deploy it with an AMI that is known to work: `clawctl fleet deploy ID --ami AMI`.',
   },
   DEPLOY_FAILED: {
     exit: 1,
-    meaning: 'The run ended without success and without saying more.',
+    meaning: 'The run failed and reported no reason.',
     next: "Open the run's log.",
   },
   PREFLIGHT_FAILED: {
     exit: 1,
-    meaning: 'Something that a flight needs does not hold; the checks are beside the error.',
-    next: 'Do what stands below each check that failed, then run `clawctl preflight` again.',
+    meaning: 'A preflight check failed. The checks are listed with the error.',
+    next: 'Follow the advice below each failed check, then run `clawctl preflight` again.',
   },
   CANCELLED: {
     exit: 1,
     http: 503,
     meaning: 'The run was cancelled, or the command that waited for it was interrupted.',
-    next: 'See `clawctl fleet history` for what became of it before you ask again.',
+    next: 'Check the outcome with `clawctl fleet history` before you try again.',
   },
   TIMED_OUT: {
     exit: 5,
     http: 504,
-    meaning: 'It was not over when the time was up.',
-    next: 'The deploy itself may go on: see `clawctl fleet history`.',
+    meaning: 'The operation did not finish within its time limit.',
+    next: 'The deploy itself may still run: check `clawctl fleet history`.',
   },
   SANDBOX_FAILED: {
     exit: 1,
@@ -346,20 +347,20 @@ export function exitCodeOf(code: Code): CodeEntry['exit'] {
   return CODES[code].exit
 }
 
-/** HTTP status for a code. A code that only the CLI knows is a defect when the server raises it: 500. */
+/** HTTP status for a code; 500 for a code that only the CLI raises. */
 export function httpStatusOf(code: Code): number {
   const entry: CodeEntry = CODES[code]
   return entry.http ?? 500
 }
 
-/** The one error type that carries a code. `message` says what and why, `hint` what to type next. Never holds a secret. */
+/** The one error type that carries a code. `message` states what failed and why, `hint` what to type next. Never holds a secret. */
 export class ClawctlError extends Error {
   override readonly name = 'ClawctlError'
   readonly code: Code
   readonly hint: string | undefined
-  /** More lines for people, below the message. */
+  /** Further lines for people, printed below the message. */
   readonly details: readonly string[]
-  /** What had been done when it failed, printed beside the error (a deploy with its hosts, say). */
+  /** Results up to the failure, printed with the error (a deploy with its hosts, for example). */
   readonly partial: Record<string, unknown> | undefined
 
   constructor(
@@ -375,7 +376,7 @@ export class ClawctlError extends Error {
   }
 }
 
-/** The same failure with what had been done beside it, and another hint where there is one. */
+/** The same error with partial results, and with another hint if one is given. */
 export function withPartial(error: ClawctlError, partial: Record<string, unknown>, hint = error.hint): ClawctlError {
   const { code, message, details } = error
   return new ClawctlError(code, message, { hint, details, cause: error, partial: { ...error.partial, ...partial } })
@@ -391,7 +392,7 @@ export function errorBody(error: ClawctlError): ErrorBody {
   return { code: error.code, message: error.message, ...(error.hint ? { hint: error.hint } : {}) }
 }
 
-/** What is not ours is a defect, and says so without its stack. */
+/** Any other error is a defect of clawctl: INTERNAL, without its stack. */
 export function asClawctlError(error: unknown): ClawctlError {
   if (error instanceof ClawctlError) return error
   const message = error instanceof Error ? error.message : String(error)

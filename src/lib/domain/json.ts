@@ -1,4 +1,4 @@
-/** `undefined` for what is not JSON: the schema that looks at it next then says what was expected. */
+/** The parsed value; `undefined` if the text is not JSON: the schema that checks it next reports what it expected. */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text)

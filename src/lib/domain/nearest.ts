@@ -1,7 +1,7 @@
 import { closest, distance } from 'fastest-levenshtein'
 
 /**
- * The candidate that was probably meant, or null where none is near.
+ * The candidate closest to the word, or null if none is close.
  * A third of the word's length in edits (at least two) keeps `clawdinator-1` from suggesting `other-host`.
  */
 export function nearest(word: string, candidates: readonly string[]): string | null {

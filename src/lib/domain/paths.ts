@@ -1,6 +1,6 @@
-/** Where things lie in a checkout of the fleet, for whoever reads it: the CLI, the Control API, the sandbox. */
+/** Paths in a checkout of the fleet, for the CLI, the Control API and the sandbox. */
 export const REGISTRY_PATH = 'nix/instances.json'
-/** `<id>.nix` of every instance, beside what they share. */
+/** `<id>.nix` of every instance, and common.nix, which they share. */
 export const HOSTS_PATH = 'nix/hosts'
 export const FLEET_STACK_PATH = 'infra/opentofu/aws/fleet'
 /** File name below .github/workflows. */
@@ -8,7 +8,7 @@ export const DEPLOY_WORKFLOW = 'fleet-deploy.yml'
 export const BUNDLE_WORKFLOW = 'bootstrap-upload.yml'
 export const IMAGE_WORKFLOW = 'image-build.yml'
 
-/** GITHUB_REPO names another. */
+/** Default of GITHUB_REPO. */
 export const DEFAULT_REPOSITORY = 'openclaw/clawdinators'
 
 /** Key of the fleet stack's state in the bucket. */

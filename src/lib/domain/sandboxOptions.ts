@@ -7,24 +7,24 @@ export const SERVICES = ['ec2', 's3', 'ebs', 'github', 'api'] as const
 export type Service = (typeof SERVICES)[number]
 
 const HTTP_KINDS = {
-  throttle: 'asks to slow down',
+  throttle: 'throttles requests',
   error: 'answers 5xx',
   reset: 'drops the connection',
   hang: 'takes the request and never answers',
   slow: 'answers late',
 } as const
-/** What only some services can do. */
+/** Faults of some services only. */
 const SPECIAL_KINDS = {
-  expired: { services: ['ec2', 's3', 'ebs'], does: 'says that the credentials have expired' },
-  corrupt: { services: ['s3', 'ebs'], does: 'gets an upload with a flipped bit' },
+  expired: { services: ['ec2', 's3', 'ebs'], does: 'answers that the credentials have expired' },
+  corrupt: { services: ['s3', 'ebs'], does: 'receives an upload with a flipped bit' },
 } as const
 export type StrikeKind = Exclude<keyof typeof HTTP_KINDS, 'slow'> | keyof typeof SPECIAL_KINDS
 
 const IMPORT_KINDS = {
   error: 'the import of a snapshot fails inside the service',
   'bad-image': 'the import of a snapshot fails because of the image',
-  stuck: 'the import of a snapshot never gets anywhere',
-  'no-role': 'there is no service role vmimport',
+  stuck: 'the import of a snapshot never ends',
+  'no-role': 'the service role vmimport does not exist',
 } as const
 export type ImportKind = keyof typeof IMPORT_KINDS
 
@@ -37,17 +37,17 @@ const HOST_KINDS = {
   'bad-token': 'hosts that boot the latest AMI find their Discord token rejected',
   'bad-switch': 'hosts that boot the latest AMI cannot switch to their configuration',
   'bad-bundle': 'hosts find their bundle damaged, whatever the AMI',
-  'no-yield': 'hosts go on acting though another machine is named, whatever the AMI',
+  'no-yield': 'hosts do not yield when another machine is named, whatever the AMI',
 } as const
 export type HostKind = keyof typeof HOST_KINDS
-/** Of any machine, be it a host or not. */
+/** Faults of any machine, host or not. */
 export type MachineKind = 'impaired' | 'mute'
-/** What is decided when a host boots. */
+/** Faults that take effect when a host boots. */
 export type BootKind = Exclude<HostKind, MachineKind | 'bad-bundle' | 'no-yield'>
 export const isBootKind = (kind: HostKind): kind is BootKind =>
   !['impaired', 'mute', 'bad-bundle', 'no-yield'].includes(kind)
 
-/** When a runner dies. OpenTofu has not written its state yet at any of them but the first. */
+/** When a runner dies. OpenTofu has not written its state yet, except at the first. */
 const RUNNER_MOMENTS = {
   health: 'while it waits for the first new host to become healthy',
   role: 'when a role has been created',
@@ -58,10 +58,10 @@ const RUNNER_MOMENTS = {
 } as const
 export type RunnerMoment = keyof typeof RUNNER_MOMENTS
 
-/** How often an HTTP fault strikes unless `=N` or `=always` says otherwise: within what one retry layer bears. */
+/** How often an HTTP fault strikes unless `=N` or `=always` says otherwise: few enough for one retry layer. */
 const DEFAULT_STRIKES = 2
 const DEFAULT_DELAY_MS = 2000
-/** EBS's own, of PutSnapshotBlock, for an account. */
+/** EBS's default quota of PutSnapshotBlock for an account. */
 const DEFAULT_QUOTA = 1000
 
 export const FAULT_HELP = [
@@ -125,7 +125,7 @@ export function parseFault(text: string): Fault {
   if (on === 'runner') {
     const moment = value ?? 'health'
     if (Object.hasOwn(RUNNER_MOMENTS, moment)) return { on, kind: 'dies', moment: moment as RunnerMoment }
-    throw new ClawctlError('USAGE', `"${moment}" is no moment for a runner to die.`, {
+    throw new ClawctlError('USAGE', `"${moment}" is not a moment at which a runner can die.`, {
       hint: `The moments are: ${Object.keys(RUNNER_MOMENTS).join(', ')}.`,
     })
   }

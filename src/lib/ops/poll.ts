@@ -1,7 +1,7 @@
 import { asClawctlError, type ClawctlError } from '../domain/errors.js'
 import type { Clock, Progress } from './ports.js'
 
-/** Quick at first, for what is there already. */
+/** Short pauses first: the result may be there already. */
 const FIRST_MS = 500
 
 export type Look<T> = { done: T } | { wait: string }
@@ -9,22 +9,22 @@ export type Look<T> = { done: T } | { wait: string }
 export interface PollOptions {
   clock: Clock
   timeoutMs: number
-  /** The longest pause between two looks. */
+  /** The longest pause between two attempts. */
   longestMs: number
-  /** The first one, where what is waited for may be there in no time. */
+  /** The first pause, if the result may come quickly. */
   firstMs?: number
-  /** Told before each pause why there is one. */
+  /** Called before each pause with the reason for it. */
   onWait?(reason: string): void
-  /** How long looks may fail in a row before it is given up; as long as there is time where it is left out. */
+  /** How long attempts may fail in a row before polling gives up. Default: until the time limit. */
   outageMs?: number
-  /** Which failures of a look say nothing about what is waited for. */
+  /** Which failures of an attempt are ignored. */
   isPassing?(error: ClawctlError): boolean
 }
 
-/** A service that can't be asked for a moment, after its own retries. */
+/** A service that is unavailable after its own retries. */
 export const isOutage = ({ code }: ClawctlError) => code === 'UPSTREAM' || code === 'RATE_LIMITED'
 
-/** Looks until there is a result or the time is up; the last reason then says what was waited for. */
+/** Polls until there is a result or the time is up; then returns the last reason for waiting. */
 export async function poll<T>(
   options: PollOptions,
   look: () => Promise<Look<T>>,
@@ -53,20 +53,20 @@ export async function poll<T>(
   }
 }
 
-/** So long after its creation a service may not know a resource yet: EC2 and EBS are eventually consistent. */
+/** How long after its creation a resource may be unknown to the service: EC2 and EBS are eventually consistent. */
 export const YOUNG_MS = 120_000
 const LONGEST_YOUNG_PAUSE_MS = 10_000
 
-/** Whether the service answered that it does not know the resource. */
+/** Whether the service answered that the resource does not exist. */
 export function isNotFound(error: unknown): boolean {
   const { name } = ((error as Error).cause ?? {}) as Partial<Error>
   return /NotFound(?:Exception)?$|^InvalidConversionTaskId/.test(name ?? '')
 }
 
 /**
- * Does what names a resource by its id, and again with growing pauses while the service does not know it yet: up to two
+ * Runs a call on a resource, and repeats it with growing pauses while the service does not know the resource yet: up to two
  * minutes after `bornAt`, by default now.
- * @throws ClawctlError the last NotFound after that time, and every other failure at once
+ * @throws ClawctlError the last NotFound after that time, and every other failure immediately
  */
 export async function whileYoung<T>(
   { clock, progress }: { clock: Clock; progress: Pick<Progress, 'note'> },
@@ -83,8 +83,7 @@ export async function whileYoung<T>(
       longestMs: LONGEST_YOUNG_PAUSE_MS,
       isPassing: isNotFound,
       onWait() {
-        if (!noted)
-          progress.note(`AWS does not know ${resource.id} everywhere yet; trying again for up to two minutes.`)
+        if (!noted) progress.note(`AWS does not show ${resource.id} everywhere yet; retrying for up to two minutes.`)
         noted = true
       },
     },
@@ -101,7 +100,7 @@ export async function whileYoung<T>(
   throw last
 }
 
-/** Looks for something until it is there or the time is up: one look that does not find it proves nothing. */
+/** Polls until something is found or the time is up. One answer "not found" is not enough: AWS is eventually consistent. */
 export async function untilSeen<T>(
   clock: Clock,
   timeoutMs: number,
@@ -109,7 +108,7 @@ export async function untilSeen<T>(
 ): Promise<T | null> {
   const result = await poll<T>({ clock, timeoutMs, longestMs: LONGEST_YOUNG_PAUSE_MS }, async () => {
     const seen = await look()
-    return seen === null || seen === undefined ? { wait: 'it is not there' } : { done: seen }
+    return seen === null || seen === undefined ? { wait: 'not found' } : { done: seen }
   })
   return 'done' in result ? result.done : null
 }

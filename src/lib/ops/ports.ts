@@ -7,9 +7,9 @@ import type { PlanInputs, StateResource } from '../domain/deploy/slots.js'
 import type { StateHead } from '../domain/deploy/stateLock.js'
 
 /**
- * What the use-cases need of the world, as narrow as they need it. Adapters implement these; only cli/context.ts and
+ * The ports of the use-cases, each as narrow as they need it. Adapters implement them; only cli/context.ts and
  * lambda/context.ts construct adapters. Every method that reaches a service rejects with ClawctlError
- * (UPSTREAM, DENIED, RATE_LIMITED, NOT_CONFIGURED) after its own bounded retries; none retries on top of another.
+ * (UPSTREAM, DENIED, RATE_LIMITED, NOT_CONFIGURED) after its own bounded retries; there is no second retry layer.
  */
 
 export interface Clock {
@@ -21,16 +21,16 @@ export interface Clock {
 export interface Compute {
   /** Every instance tagged app=clawdinator that is not terminated. */
   describeHosts(): Promise<Host[]>
-  /** What the machine has printed on its serial console, as far as EC2 has it; empty where there is nothing. */
+  /** The serial console's output, as far as EC2 has it; empty if there is none. */
   console(instanceId: string): Promise<string>
   /**
-   * One instance by its own id, whatever its tags. EC2 is eventually consistent: null, as much as absence from
-   * `describeHosts`, says nothing about an instance that was there a moment ago; `terminated` does.
+   * One instance by its id, whatever its tags. EC2 is eventually consistent: null, like absence from
+   * `describeHosts`, does not mean that an instance is gone; only `terminated` does.
    */
   describeHost(instanceId: string): Promise<Host | 'terminated' | null>
-  /** The image, whatever its state, or null where there is none. */
+  /** The image in any state, or null if there is none. */
   findImage(id: string): Promise<FleetImage | null>
-  /** Every image of this account that bears the tag `clawdinator`. */
+  /** Every image of this account with the tag `clawdinator`. */
   fleetImages(): Promise<FleetImage[]>
 }
 
@@ -38,47 +38,47 @@ export interface ObjectInfo {
   key: string
   size: number
   modifiedAt: Date
-  /** Changes with the content. */
+  /** Entity tag: changes with the content. */
   etag?: string
 }
 
 export interface ListOptions {
-  /** No more than so many, in as few requests as they take. */
+  /** At most this many, in as few requests as possible. */
   atMost?: number
-  /** Leaves out what lies below a further `/`. */
+  /** Leaves out keys with a further `/`. */
   flat?: boolean
 }
 
-/** How many objects are asked for at once: they keep S3 busy without a pile of sockets. */
+/** How many objects are read concurrently: enough for speed, without too many sockets. */
 export const AT_ONCE = 32
 
 export interface ObjectStore {
-  /** Content as text with its entity tag, or null where there is no such object. */
+  /** Content as text with its entity tag, or null if the object does not exist. */
   get(key: string): Promise<{ text: string; etag: string } | null>
   put(key: string, text: string): Promise<void>
-  /** Writes only over the object with this entity tag, or with null only where there is none; false where it is otherwise. */
+  /** Writes only if the object has this entity tag, or with null only if it does not exist; false otherwise. */
   putIf(key: string, text: string, etag: string | null): Promise<boolean>
-  /** It is not an error when there is none. */
+  /** Not an error if it does not exist. */
   delete(key: string): Promise<void>
   /** In the order of the keys. */
   list(prefix: string, options?: ListOptions): Promise<ObjectInfo[]>
 }
 
 export interface RegistrySource {
-  /** `origin` says where the text comes from, for error messages. @throws ClawctlError REGISTRY_NOT_FOUND */
+  /** `origin` is the source of the text, for error messages. @throws ClawctlError REGISTRY_NOT_FOUND */
   read(): Promise<{ text: string; origin: string }>
 }
 
 export interface PlanRequest extends PlanInputs {
-  /** Where the saved plan goes. */
+  /** Path of the saved plan. */
   file: string
   ami: string
-  /** Request that the machines of this plan are made for; null for none. */
+  /** Id of the request that the plan's machines are made for, or null. */
   requestId: string | null
   /** What new machines of this plan switch to; absent is the stack's default, their image's. */
   configRevision?: Order['configRevision']
   adopt: Adoption
-  /** Address to replace, or null where nothing is. */
+  /** Address to replace, or null. */
   replace: string | null
 }
 
@@ -89,11 +89,11 @@ export interface Tofu {
   state(): Promise<StateResource[]>
   /** Which version of which state is stored; null where there is none. */
   head(): Promise<StateHead | null>
-  /** Saves a plan into `file` and returns its JSON (`tofu show -json FILE`), not yet looked at. @throws PLAN_FAILED */
+  /** Saves a plan into `file` and returns its JSON (`tofu show -json FILE`), not yet checked. @throws PLAN_FAILED */
   plan(request: PlanRequest): Promise<unknown>
   /** Applies exactly the saved plan. @throws APPLY_FAILED */
   apply(file: string): Promise<void>
-  /** Takes back that OpenTofu would replace this resource. @throws ClawctlError APPLY_FAILED */
+  /** Untaints a resource, so that OpenTofu does not replace it. @throws ClawctlError APPLY_FAILED */
   untaint(address: string): Promise<void>
   /** Stores a state; OpenTofu refuses an older one, and one of another lineage. @throws ClawctlError APPLY_FAILED */
   push(state: string): Promise<void>
@@ -105,14 +105,14 @@ export interface Tofu {
 
 /** The workflow's runs on GitHub. */
 export interface Runs {
-  /** Starts a run; null where GitHub did not name the run it started. */
+  /** Starts a run; null if GitHub did not name the run. */
   dispatch(order: Order): Promise<{ id: number; url: string } | null>
   /** Newest first. */
   list(limit: number): Promise<Run[]>
   jobs(runId: number): Promise<Job[]>
 }
 
-/** Work that is shown while it runs; `say` replaces its newest clause. */
+/** Progress of one task; `say` replaces its newest clause. */
 export type Shown<T> = (say: (text: string) => void) => Promise<T>
 
 /** Shown to people on stderr, silent under --json. */
@@ -128,7 +128,7 @@ export interface Progress {
 export interface ItemProgress {
   /** Runs one step of an item. A step that rejects does not end the item: a rollback may follow. */
   step<T>(item: string, name: string, work: Shown<T>): Promise<T>
-  /** Ends an item, with one clause about why where it failed. What is not ended when the list is, was skipped. */
+  /** Ends an item, with one clause with the reason where it failed. Items without an end when the list ends count as skipped. */
   end(item: string, failure?: string): void
 }
 

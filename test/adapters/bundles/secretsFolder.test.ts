@@ -81,7 +81,7 @@ describe('a secrets directory', () => {
       /^empty\.age is empty$/,
       /^folder\.age is a directory$/,
       /^out\.age is a link that leads out of the secrets directory$/,
-      /^dangling\.age is a link that leads nowhere$/,
+      /^dangling\.age is a broken link$/,
       /^loop\.age is a link that leads to itself$/,
       /^self\.age is a link that leads out/,
       /^"new\\nline\.age" is no name of a secret/,
@@ -110,7 +110,7 @@ describe('a secrets directory', () => {
   it('must exist, and be a directory', async () => {
     for (const [folder, said] of [
       [world.path('none'), /does not exist/],
-      [at('token-a.age'), /is no directory/],
+      [at('token-a.age'), /is not a directory/],
     ] as const) {
       const failure = await failureOf(secretsFolder(folder).read())
       expect(failure.code).to.equal('INVALID_SECRETS')
@@ -165,7 +165,7 @@ describe('a secrets directory', () => {
       const { report, failure } = await check({ folder: world.identitiesDir })
       expect(failure?.code).to.equal('INVALID_SECRETS')
       expect(report.instances[0]?.cells[4]).to.include({ state: 'bad' })
-      expect(report.problems[0]).to.match(/^clawdinator-control-token-a\.age is encrypted for ssh-ed25519 keys only/)
+      expect(report.problems[0]).to.match(/^clawdinator-control-token-a\.age is encrypted only for ssh-ed25519 keys/)
       const without = await check({})
       expect(without.report.instances[0]?.cells[4]).to.include({ state: 'untested' })
       expect(without.failure).to.equal(null)

@@ -155,14 +155,14 @@ describe('parseSeeds', () => {
   const bad: [line: string, problem: RegExp][] = [
     ['a https://x.example/a.git main', /tabs between them/],
     ['a\thttps://x.example/a.git', /tabs between them/],
-    ['../a\thttps://x.example/a.git\tmain', /is no name/],
+    ['../a\thttps://x.example/a.git\tmain', /is not a valid name/],
     ['a\thttps://user:secret@x.example/a.git\tmain', /holds credentials/],
     ['a\thttps://token@x.example/a.git\tmain', /holds credentials/],
     ['a\text::sh -c x\tmain', /only https:, ssh: and file:/],
     ['a\thttp://x.example/a.git\tmain', /only https:/],
-    ['a\t--upload-pack=x\tmain', /the URL is none/],
-    ['a\thttps://x.example/a.git\t--all', /no name of a branch/],
-    ['a\thttps://x.example/a.git\ta..b', /no name of a branch/],
+    ['a\t--upload-pack=x\tmain', /the URL is not valid/],
+    ['a\thttps://x.example/a.git\t--all', /is not a branch name/],
+    ['a\thttps://x.example/a.git\ta..b', /is not a branch name/],
     ['# nothing', /no repository is named/],
   ]
   for (const [line, problem] of bad) {
@@ -178,6 +178,6 @@ describe('parseSeeds', () => {
     const text = '# a\r\n\r\na\tssh://git@x.example/a.git\tfeature/x\r\na\thttps://x.example/b.git\tmain\r\n'
     const { seeds, problems } = parseSeeds(text)
     expect(seeds).to.deep.equal([{ name: 'a', url: 'ssh://git@x.example/a.git', branch: 'feature/x' }])
-    expect(problems).to.deep.equal(['line 4: the name a is there twice'])
+    expect(problems).to.deep.equal(['line 4: the name a occurs twice'])
   })
 })

@@ -103,7 +103,7 @@ describe('createControlApi', () => {
       },
     })
     expect(await api.fleet()).to.deep.equal(FLEET)
-    expect(said[0]).to.match(new RegExp(`^Waiting for ${server.host}, for \\d+ s now\\.$`))
+    expect(said[0]).to.match(new RegExp(`^Waiting for ${server.host} \\(\\d+ s\\)\\.$`))
   })
 
   it('survives two passing failures of each kind, the POST too', async () => {
@@ -140,9 +140,9 @@ describe('createControlApi', () => {
       [html(404), 'HTTP 404'],
       [html(301), 'HTTP 301'],
       [html(403), 'HTTP 403'],
-      [html(200), 'not of the Control API'],
-      [json(200, { ok: true }), 'not of the Control API'],
-      [json(200, { ok: true, fleet: { instances: 'none' } }), 'not of the Control API'],
+      [html(200), 'is not from the Control API'],
+      [json(200, { ok: true }), 'is not from the Control API'],
+      [json(200, { ok: true, fleet: { instances: 'none' } }), 'is not from the Control API'],
       [json(400, { ok: false, error: { code: 'NEVER_HEARD', message: 'a newer word' } }), 'a newer word'],
       [json(400, { ok: false, error: { code: 'UPSTREAM' } }), 'HTTP 400'],
     ] as const) {

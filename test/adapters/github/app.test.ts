@@ -42,9 +42,9 @@ describe('parsePrivateKey', () => {
     const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
     const locked = keys.privateKey.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' })
     for (const [given, words] of [
-      ['', 'no private key'],
-      ['secret-key-sentinel', 'no private key'],
-      [keys.publicKey.export({ type: 'spki', format: 'pem' }).toString(), 'no private key'],
+      ['', 'does not hold a private key'],
+      ['secret-key-sentinel', 'does not hold a private key'],
+      [keys.publicKey.export({ type: 'spki', format: 'pem' }).toString(), 'does not hold a private key'],
       [`${text.slice(0, 400)}\n-----END PRIVATE KEY-----`, 'cut or garbled'],
       [locked.toString(), 'passphrase'],
       [ec.export({ type: 'pkcs8', format: 'pem' }).toString(), 'not of RSA'],

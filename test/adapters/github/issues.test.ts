@@ -62,7 +62,7 @@ describe('createIssues', () => {
       await server.close()
       expect([missing.code, missing.message]).to.deep.equal([
         'DENIED',
-        'GitHub knows no acme/fleet, or the token may not see its issues (404).',
+        'The repository acme/fleet does not exist, or the token has no access to its issues (404).',
       ])
       expect((await answers(json(200, { issues: [] }), read)).code).to.equal('UPSTREAM')
     })

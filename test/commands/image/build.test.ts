@@ -87,7 +87,7 @@ describe('clawctl image build', () => {
       { FAKE_NIX: 'vhd' },
       'BUILD_FAILED',
       1,
-      /built (?:a VHD|no image).*amazonImage\.format = "raw"/s,
+      /built (?:a VHD|a file that is not an image).*amazonImage\.format = "raw"/s,
     ],
     ['no checkout', [], { CLAWCTL_CHECKOUT: '/nowhere' }, 'NOT_CONFIGURED', 4, /flake\.nix/],
   ]

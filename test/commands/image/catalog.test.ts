@@ -159,7 +159,7 @@ describe('clawctl image list and prune', () => {
     expect(dry.code).to.equal(0)
     expect(dry.stdout).to.match(new RegExp(`keep +${LATEST_AMI} .* the latest`))
     expect(dry.stdout).to.match(new RegExp(`keep +${ids.target} .* the rollback target of clawdinator-1`))
-    expect(dry.stdout).to.match(new RegExp(`remove +${ids.old} .* old, and nothing needs it`))
+    expect(dry.stdout).to.match(new RegExp(`remove +${ids.old} .* old and unused`))
     expect([untouched, images.includes(ids.old)]).to.deep.equal([true, true])
   })
 

@@ -56,7 +56,7 @@ describe('the image workflow, run in the sandbox', () => {
     expect(latest?.tags.get('revision')).to.equal('9d27b6ac10f35e84c6d9a7b81204f3e5d6c7b8a9')
     expect(summary)
       .to.include(`| AMI | ${latest?.id} |`)
-      .and.match(/\| Before \| ami-0a1c1aad1e5000002 /)
+      .and.match(/\| Previous \| ami-0a1c1aad1e5000002 /)
     expect(summary)
       .to.match(/\| Sent \| .* 100% of the data \|/)
       .and.match(/\| Booted in \| \d+ s \|/)

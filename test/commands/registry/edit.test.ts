@@ -36,9 +36,9 @@ describe('clawctl registry add, remove, check', () => {
     const { code, stdout, stderr } = await runThere('add', 'clawdinator-3', '--secrets-dir', 'secrets')
     expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' })
     expect(stdout).to.match(/^Added clawdinator-3\.\n {2}created {2}nix\/hosts\/clawdinator-3\.nix\n {2}modified nix/)
-    expect(stdout).to.match(/\[x\] 1\. A Discord bot.*\n {2}\[x\] 2\. Entry.*\n {2}\[x\] 3\. Host file/)
+    expect(stdout).to.match(/\[x\] 1\. Its own Discord bot.*\n {2}\[x\] 2\. Entry.*\n {2}\[x\] 3\. Host file/)
     expect(stdout).to.match(
-      /\[ \] 4\. An age identity.*\n +clawctl secrets identity new clawdinator-3 .*\n {2}\[ \] 5\. .*not known here.*\n +git add nix\/instances\.json nix\/hosts\/clawdinator-3\.nix/,
+      /\[ \] 4\. Its own age identity.*\n +clawctl secrets identity new clawdinator-3 .*\n {2}\[ \] 5\. .*not known here.*\n +git add nix\/instances\.json nix\/hosts\/clawdinator-3\.nix/,
     )
     expect(stdout).to.match(/\[ \] 7\. Deployed.*\n +clawctl fleet deploy clawdinator-3 --wait/)
     expect(JSON.parse(await registry())['clawdinator-3']).to.deep.equal({
@@ -60,7 +60,7 @@ describe('clawctl registry add, remove, check', () => {
       run('add', 'clawdinator-3', '--dry-run'),
       run('remove', 'clawdinator-2', '--dry-run', '--json'),
     ])
-    expect(text.stdout).to.include('+  "clawdinator-3": {\n').and.include('A dry run: nothing was changed.')
+    expect(text.stdout).to.include('+  "clawdinator-3": {\n').and.include('Dry run: nothing was changed.')
     expect(json.stderr).to.equal('')
     const { status, files: changed, diff, stays } = json.json()
     expect(status).to.equal('planned')
@@ -87,7 +87,7 @@ describe('clawctl registry add, remove, check', () => {
     await run('add', 'clawdinator-3')
     const { code, stdout } = await run('remove', 'clawdinator-3')
     expect(code).to.equal(0)
-    expect(stdout).to.include('Removed clawdinator-3').and.include('What stays:')
+    expect(stdout).to.include('Removed clawdinator-3').and.include('Not removed:')
     expect([await registry(), await hosts()]).to.deep.equal([before, ['clawdinator-1.nix', 'clawdinator-2.nix']])
   })
 

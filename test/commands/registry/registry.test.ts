@@ -9,7 +9,7 @@ describe('clawctl sandbox run --registry', () => {
   const once = registryOf(['clawdinator-1'])
   const cases: [string, string, RegExp][] = [
     ['broken JSON', '{ "clawdinator-1": { "host": }', /clawdinator-1: broken JSON/],
-    ['an id twice', `${once.slice(0, -2)},${once.slice(1)}`, /clawdinator-1: the id is there twice/],
+    ['an id twice', `${once.slice(0, -2)},${once.slice(1)}`, /clawdinator-1: the id occurs twice/],
     ['a host twice', two({ host: 'clawdinator-1' }), /clawdinator-2: host "clawdinator-1" is already used/],
     ['a prefix twice', two({ bootstrapPrefix: 'bootstrap/clawdinator-1' }), /clawdinator-2: bootstrapPrefix .* used/],
     ['a token twice', two({ discordTokenSecret: 'token-clawdinator-1' }), /clawdinator-2: discordTokenSecret .* used/],

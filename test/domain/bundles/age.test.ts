@@ -66,7 +66,7 @@ describe('inspectAge', () => {
     ['a short MAC', () => textOf(file).replace(/(?<=\n--- )../, ''), /MAC/],
     ['blanks before an armor, as age does', () => `\n${textOf(armored)}`, /^is not age ciphertext$/],
     ['a bare armor', () => '-----BEGIN AGE ENCRYPTED FILE-----\n-----END AGE ENCRYPTED FILE-----\n', /armor/],
-    ['an armored plaintext', () => armor.encode(bytesOf('a secret token')), /no age file in its armor/],
+    ['an armored plaintext', () => armor.encode(bytesOf('a secret token')), /armor without an age file/],
     ['an armor with a long line', () => textOf(armored).replace(/\n(?=[A-Za-z0-9])/, '\nAAAA'), /armor/],
   ]
   for (const [what, text, problem] of noFile) {

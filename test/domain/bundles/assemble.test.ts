@@ -40,11 +40,11 @@ describe('assembleBundles', () => {
   it('names every missing secret with what it is for', () => {
     const { problems } = assemble(new Set(['b-token', 'anthropic-api-key', 'github-app-key']))
     expect(problems).to.have.members([
-      'a needs a-token.age (Discord bot token: the gateway signs in to Discord with it), and it is not there',
-      'a needs openai-api-key.age (OpenAI API key: GPT and Codex models), and it is not there',
-      'a needs clawdinator-control-token.age (Control token: the Control API knows the instance by it), and it is not there',
-      'b needs openai-api-key.age (OpenAI API key: GPT and Codex models), and it is not there',
-      'b needs clawdinator-control-token.age (Control token: the Control API knows the instance by it), and it is not there',
+      'a needs a-token.age (Discord bot token: signs the gateway in to Discord), which does not exist',
+      'a needs openai-api-key.age (OpenAI API key: GPT and Codex models), which does not exist',
+      'a needs clawdinator-control-token.age (Control token: authenticates the instance at the Control API), which does not exist',
+      'b needs openai-api-key.age (OpenAI API key: GPT and Codex models), which does not exist',
+      'b needs clawdinator-control-token.age (Control token: authenticates the instance at the Control API), which does not exist',
     ])
   })
 
@@ -54,8 +54,8 @@ describe('assembleBundles', () => {
     expect(namesOf('b', made)).to.include('brave-api-key')
     const token = assemble(everything, ['b-token', 'none'])
     expect(token.problems).to.deep.equal([
-      "b-token belongs to b alone and can't be given to all",
-      'none.age was asked for, and it is not there',
+      "b-token belongs to b only and can't be shared",
+      'none.age was requested but does not exist',
     ])
     expect(namesOf('a', token)).not.to.include('b-token')
   })

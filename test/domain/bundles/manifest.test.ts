@@ -45,7 +45,7 @@ describe('judgeBundle', () => {
   const size = stored.find(({ key }) => key === keyOf(openai))?.size
   type Row = [why: string, manifest: unknown, found: typeof stored, view: Partial<BundleView>, expected: string[]]
   const table: Row[] = [
-    ['no manifest', null, stored, {}, ['there is no bootstrap/a/config.json']],
+    ['no manifest', null, stored, {}, ['bootstrap/a/config.json does not exist']],
     ['broken JSON', '{', stored, {}, ["bootstrap/a/config.json is not a bundle's manifest"]],
     ['an empty manifest', '', stored, {}, ["bootstrap/a/config.json is not a bundle's manifest"]],
     ['JSON null', 'null', stored, {}, ["bootstrap/a/config.json is not a bundle's manifest"]],
@@ -54,7 +54,7 @@ describe('judgeBundle', () => {
       { ...manifest, schema: 1 },
       stored,
       {},
-      ['bootstrap/a/config.json is of schema 1, and this clawctl reads 2'],
+      ['bootstrap/a/config.json has schema 1, but this clawctl reads schema 2'],
     ],
     [
       'a key that leads out of the prefix',
@@ -69,7 +69,7 @@ describe('judgeBundle', () => {
       { ...manifest, instance: { ...manifest.instance, discordTokenSecret: 'old' } },
       stored,
       {},
-      ['it was made with old, and the registry now names a-token'],
+      ['it was made with old, but the registry now names a-token'],
     ],
     [
       'an old host',

@@ -93,7 +93,7 @@ describe('sniffFormat', () => {
     expect(broken((disk) => disk.fill(0, 512, 1024))).to.match(/no GPT: it is damaged or cut off/)
     expect(broken((disk) => disk.writeUInt8(1, 512 + 56))).to.match(/checksum of its GPT header/)
     expect(broken((disk) => disk.writeUInt8(1, 1024 + 100))).to.match(/checksum of its GPT entries/)
-    expect(refusal(sniff(gptDisk(), undefined, BYTES / 2))).to.match(/behind the end of the file: it is cut off/)
+    expect(refusal(sniff(gptDisk(), undefined, BYTES / 2))).to.match(/beyond the end of the file: it is cut off/)
     expect(refusal(sniff(bootSector(), undefined, 7 * 512))).to.match(/its partitions end at byte 4096.*cut off/)
   })
 
@@ -104,7 +104,7 @@ describe('sniffFormat', () => {
       return refusal(sniff(head))
     }
     expect(refusal(sniff(zeros))).to.match(/^it begins with zeros: there is no boot sector/)
-    expect(at(0, 'x')).to.match(/^it is no disk image: there is no boot sector/)
+    expect(at(0, 'x')).to.match(/^it is not a disk image: there is no boot sector/)
     expect(at(0x438, 'S\u00ef')).to.match(/^it is an ext file system/)
     expect(at(0x8001, 'CD001')).to.match(/^it is an ISO 9660 file system/)
     expect(at(257, 'ustar')).to.equal('it is a tar archive')
@@ -150,7 +150,7 @@ describe('sniffFormat', () => {
     const header = vmdkHeader(0x30001)
     header.writeBigUInt64LE(0xffffffffffffffffn, 56)
     expect(sniff(header, header)).to.deep.equal({ format: 'vmdk', diskBytes: DISK, boots: null })
-    expect(refusal(sniff(header, zeros))).to.match(/no footer at its end: it is cut off/)
+    expect(refusal(sniff(header, zeros))).to.match(/without a footer at its end: it is cut off/)
     expect(refusal(sniff(header, zeros.subarray(0, 512)))).to.match(/cut off/)
   })
 

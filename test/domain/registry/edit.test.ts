@@ -113,7 +113,7 @@ describe('an edit of the registry', () => {
     ])
     const kept = planAddition(filesOf(text, '{ }'), { id: 'clawdinator-2' })
     expect(kept.kind === 'change' && kept.changes.map(({ path }) => path)).to.deep.equal(['nix/instances.json'])
-    expect(kept.kind === 'change' && kept.notes[0]).to.include('stays as it is')
+    expect(kept.kind === 'change' && kept.notes[0]).to.include('was not changed')
   })
 
   it('completes what was interrupted, and is nothing the second time', () => {
@@ -144,11 +144,16 @@ describe('an edit of the registry', () => {
     ],
     [{ host: 'clawdinator-2' }, 'REGISTRY_CONFLICT', /host "clawdinator-2" is already used/, /with --host/],
     [{ bootstrapPrefix: 'bootstrap/clawdinator-1' }, 'REGISTRY_CONFLICT', /is already used/, /--bootstrap-prefix/],
-    [{ bootstrapPrefix: 'bootstrap/clawdinator-1/x' }, 'REGISTRY_CONFLICT', /lies inside clawdinator-1's/, /--boot/],
+    [
+      { bootstrapPrefix: 'bootstrap/clawdinator-1/x' },
+      'REGISTRY_CONFLICT',
+      /inside the prefix of clawdinator-1/,
+      /--boot/,
+    ],
     [
       { bootstrapPrefix: 'bootstrap' },
       'REGISTRY_CONFLICT',
-      /clawdinator-1: .* lies inside x-1's/,
+      /clawdinator-1: .* is inside the prefix of x-1/,
       /--bootstrap-prefix/,
     ],
     [{ bootstrapPrefix: '../x' }, 'INVALID_REQUEST', /must be a relative S3 prefix/, /--bootstrap-prefix/],
@@ -156,8 +161,8 @@ describe('an edit of the registry', () => {
     [{ discordTokenSecret: '../t' }, 'INVALID_REQUEST', /must be the name of a secret/, /--discord-token-secret/],
     [{ instanceType: 'large' }, 'INVALID_REQUEST', /must be an EC2 instance type/, /--instance-type/],
     [{ host: 'A b' }, 'INVALID_REQUEST', /must be a host name/, /--host/],
-    [{ id: 'all' }, 'INVALID_REQUEST', /a target of its own/, /such as clawdinator-3/],
-    [{ id: 'common' }, 'INVALID_REQUEST', /what all hosts share/, /such as clawdinator-3/],
+    [{ id: 'all' }, 'INVALID_REQUEST', /the target for the whole fleet/, /such as clawdinator-3/],
+    [{ id: 'common' }, 'INVALID_REQUEST', /the file that all hosts share/, /such as clawdinator-3/],
     [{ id: '../x' }, 'INVALID_REQUEST', /the id must begin with a-z/, /such as clawdinator-3/],
     [{ id: '__proto__' }, 'INVALID_REQUEST', /the id must begin with a-z/, /such as clawdinator-3/],
   ]

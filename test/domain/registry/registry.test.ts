@@ -49,7 +49,7 @@ describe('the registry', () => {
     ['an id that ends with a newline', { 'a\n': fields('a') }, /^a\n: the id must begin/],
     ['an empty id', { '': fields('a') }, /^: the id must begin/],
     ['an id of 64 characters', { ['a'.repeat(64)]: fields('a') }, /^a{64}: the id must begin/],
-    ['the id all', { all: fields('a') }, /^all: "all" is a target of its own/],
+    ['the id all', { all: fields('a') }, /^all: "all" is the target for the whole fleet/],
     ['an entry that is no object', { a: 'b' }, /^a: must be an object with host, instanceType/],
     ['an entry that is an array', { a: [] }, /^a: must be an object/],
     ['an entry that is null', { a: null }, /^a: must be an object/],
@@ -94,7 +94,7 @@ describe('the registry', () => {
       const [folder = ''] = other.split('/')
       for (const bootstrapPrefix of [folder, `${folder}/a`]) {
         expect(messagesOf({ a: fields('a', { bootstrapPrefix }) })).to.deep.equal([
-          `a: bootstrapPrefix "${bootstrapPrefix}" lies in ${folder}/, which holds other things than bundles`,
+          `a: bootstrapPrefix "${bootstrapPrefix}" is in ${folder}/, which is not for bundles`,
         ])
       }
       expect(messagesOf({ a: fields('a', { bootstrapPrefix: `boot/${folder}` }) })).to.deep.equal([])
@@ -121,10 +121,10 @@ describe('the registry', () => {
   it('refuses an id and a key that are there twice, which JSON.parse would not notice', () => {
     const entry = JSON.stringify(fields('a'))
     expect(problemsOf(`{"a": ${entry},\n"a": ${entry}}`)).to.deep.equal([
-      { id: 'a', line: 2, column: 1, rule: 'repeated', message: 'the id is there twice' },
+      { id: 'a', line: 2, column: 1, rule: 'repeated', message: 'the id occurs twice' },
     ])
     expect(problemsOf(`{"a": {"host": "b", ${entry.slice(1)}}`).map((p) => p.message)).to.deep.equal([
-      'the key "host" is there twice',
+      'the key "host" occurs twice',
     ])
   })
 
@@ -146,7 +146,7 @@ describe('the registry', () => {
       }
       const value = Object.fromEntries([...order, 'beside'].map((id) => [id, entries[id]]))
       expect(messagesOf(value)).to.have.length(1)
-      expect(messagesOf(value)[0]).to.match(/^inner: bootstrapPrefix "boot\/x\/y" lies inside outer's/)
+      expect(messagesOf(value)[0]).to.match(/^inner: bootstrapPrefix "boot\/x\/y" is inside the prefix of outer/)
     })
   }
 

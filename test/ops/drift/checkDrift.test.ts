@@ -120,7 +120,7 @@ describe('fleet drift', () => {
       differences: [],
       issueUrl: 'https://github.example/issues/1',
     })
-    expect(world.issues.done.slice(2)).to.deep.equal(['close 1: Nothing differs any more.'])
+    expect(world.issues.done.slice(2)).to.deep.equal(['close 1: There is no difference any more.'])
   })
 
   it('leaves people’s issues alone, and closes the second of two of its own', async () => {
@@ -129,7 +129,7 @@ describe('fleet drift', () => {
     await drift(world)
     await world.issues.create({ body: world.issues.all[1]?.body ?? '' })
     await drift(world)
-    expect(world.issues.done).to.deep.equal(['create 1', 'create 2', 'create 3', 'close 3: The same as #2.'])
+    expect(world.issues.done).to.deep.equal(['create 1', 'create 2', 'create 3', 'close 3: Duplicate of #2.'])
   })
 
   it('keeps none where it is not asked to', async () => {

@@ -93,7 +93,7 @@ describe('importDirect', () => {
     lost.disk.change(1, 99)
     manifest?.bytes.set([1], 60)
     expect((await lost.run()).parent).to.equal(null)
-    expect(lost.cloud.progress.notes.join('\n')).to.match(/no manifest that can be used/)
+    expect(lost.cloud.progress.notes.join('\n')).to.match(/no usable manifest/)
 
     const grown = cloudWith(sparse)
     const [snapshot] = [await grown.run(), ...grown.cloud.snapshots.values()].slice(1) as { sizeGib: number }[]
@@ -169,7 +169,7 @@ describe('importDirect', () => {
     }
     const failure = await failureOf(run())
     expect(failure).to.include({ code: 'CANCELLED' })
-    expect(failure.hint).to.match(/stays unfinished: run the same command again/)
+    expect(failure.hint).to.match(/is unfinished: run the same command again/)
     expect(cloud.snapshots.size).to.equal(1)
     cloud.onPut = () => 'ok'
     const done = await run()
@@ -254,7 +254,7 @@ describe('importDirect', () => {
     expect(new Set(puts()).size).to.equal(8)
     expect(done.blocks.retried).to.be.greaterThan(0)
     expect(cloud.ready().map(({ id }) => id)).to.deep.equal([done.image.id])
-    expect(cloud.progress.said.join()).to.match(/EBS does not know snap-/)
+    expect(cloud.progress.said.join()).to.match(/EBS does not show snap-/)
   })
 
   it('gives a snapshot up that EBS does not know after two minutes, and no sooner', async () => {
@@ -280,7 +280,7 @@ describe('importDirect', () => {
     const { cloud, run } = cloudWith(sparse)
     const failure = await failureOf(run({ force: false }))
     expect(failure).to.include({ code: 'INVALID_IMAGE' })
-    expect(failure.message).to.match(/nixos\.raw is no image that can be imported: .* no boot sector/)
+    expect(failure.message).to.match(/nixos\.raw can't be imported: .* no boot sector/)
     expect([cloud.snapshots.size, cloud.images.size]).to.deep.equal([0, 0])
   })
 })

@@ -88,7 +88,7 @@ describe('importImage', () => {
     const both = [instance, { ...instance, id: 'b', host: 'b', instanceType: 't3.large' }]
     const half = cloudWith()
     await importImage({ ...asked, registry: both }, half.cloud.ports())
-    expect(half.cloud.progress.notes.join()).to.match(/can't boot everywhere: a:/)
+    expect(half.cloud.progress.notes.join()).to.match(/can't boot on every instance: a:/)
   })
 
   it('names the failure when the outputs can not be written, and leaves the AMI to the next run', async () => {
@@ -107,7 +107,7 @@ describe('importImage', () => {
     cloud.unknownFor = 4
     const done = await run()
     expect(cloud.ready().map(({ id }) => id)).to.deep.equal([done.image.id])
-    expect(cloud.progress.notes.join()).to.match(/AWS does not know snap-\d+ everywhere yet/)
+    expect(cloud.progress.notes.join()).to.match(/AWS does not show snap-\d+ everywhere yet/)
     expect([cloud.tasks.size, cloud.snapshots.size, cloud.images.size]).to.deep.equal([1, 1, 1])
   })
 
@@ -116,7 +116,7 @@ describe('importImage', () => {
     cloud.onImport = () => ({})
     const failure = await failureOf(run())
     expect(failure).to.include({ code: 'TIMED_OUT' })
-    expect(failure.hint).to.match(/EC2 goes on/)
+    expect(failure.hint).to.match(/The import continues in EC2/)
   })
 
   it('takes the image that was built last, else the newest in the bucket, and refuses keys that are none', async () => {

@@ -99,7 +99,7 @@ describe('smokeImage', () => {
     account.unknownFor = 3
     expect(await account.run()).to.include({ ami: AMI, instanceId: 'i-1' })
     expect(account.left).to.deep.equal([])
-    expect(account.progress.notes.join()).to.match(/AWS does not know sg-1 everywhere yet/)
+    expect(account.progress.notes.join()).to.match(/AWS does not show sg-1 everywhere yet/)
   })
 
   it('does not take a young machine for gone when EC2 does not know it', async () => {

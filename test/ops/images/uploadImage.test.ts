@@ -98,15 +98,15 @@ describe('uploadImage', () => {
     cloud.files.set('result/image.json', JSON.stringify(info))
     const done = await run()
     expect(done.key).to.match(/^images\/clawdinator-/)
-    const told = { bootmode: 'uefi', architecture: 'arm64', revision: 'abc', toplevel: '/nix/store/x' }
-    expect(cloud.objects.get(done.key)?.metadata).to.include(told)
+    const metadata = { bootmode: 'uefi', architecture: 'arm64', revision: 'abc', toplevel: '/nix/store/x' }
+    expect(cloud.objects.get(done.key)?.metadata).to.include(metadata)
     cloud.files.set('result/image.json', JSON.stringify({ ...info, sha256: '0'.repeat(64) }))
     expect((await failureOf(run())).message).to.match(/not the image that image\.json/)
     cloud.files.set('result/image.json', JSON.stringify({ ...info, logicalBytes: 1 }))
-    expect((await failureOf(run())).message).to.match(/image\.json beside it says 1/)
+    expect((await failureOf(run())).message).to.match(/image\.json beside it has 1/)
   })
 
-  it('says how to go on when it is interrupted, and drops the rest when it is told to', async () => {
+  it('says how to go on when it is interrupted, and drops the rest with --abort', async () => {
     const { cloud, run } = cloudWith(content(1, 2, 3))
     cloud.onPut = () => {
       cloud.stop.abort()

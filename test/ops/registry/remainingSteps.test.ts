@@ -96,7 +96,7 @@ describe('the steps that remain for an instance', () => {
 
   it('say where the files are', async () => {
     const planned = await look({}, 'planned')
-    expect(planned['registry-entry']).to.include({ done: false, note: 'not written: this is a dry run' })
+    expect(planned['registry-entry']).to.include({ done: false, note: 'dry run: not written' })
     const proposed = await look({}, 'pull-request')
     expect(proposed['host-file']).to.include({ done: true, note: 'in the pull request' })
     expect(proposed.merged?.command).to.equal('gh pr merge https://github.example/pull/7')

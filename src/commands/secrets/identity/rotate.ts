@@ -6,7 +6,7 @@ import { renewIdentities } from '../../../lib/ops/bundles/rekey.js'
 export default class SecretsIdentityRotate extends BaseCommand<typeof SecretsIdentityRotate> {
   static override summary = 'Replace the age identity of an instance, and encrypt its secrets for the new one alone.'
   static override description =
-    'As `secrets identity new`, for an instance that has an identity: the old one opens none of the files afterwards. The host goes on with what it has until `bootstrap upload` replaced identity and secrets together, in one bundle.'
+    'Like `secrets identity new`, for an instance that has an identity. Afterwards the old identity cannot decrypt any of the files. The host keeps its identity and secrets until `bootstrap upload` replaces both together, in one bundle.'
   static override examples = [
     '<%= config.bin %> <%= command.id %> clawdinator-1 --secrets-dir nix-secrets --identity ~/.config/age/keys.txt',
   ]

@@ -4,17 +4,17 @@ import ms from 'ms'
 import { ClawctlError } from '../../domain/errors.js'
 import { ADDRESS_TIMEOUT_MS, CONNECT_TIMEOUT_MS, createAgent, proxyFor } from '../httpAgents.js'
 
-// Read by the SDK when a client is made; on Node 20 it would print a warning into the stderr of every command.
+// The SDK reads it when a client is made. Without it, on Node 20, every command prints a warning on stderr.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true'
 
-/** As many as the SDK's own connections. */
+/** The SDK's own default of connections. */
 const SDK_SOCKETS = 50
 
 const PATIENCE = { attempts: 4, attemptMs: 20_000 }
 
 /**
- * A peer that hangs is the usual failure outside EC2: each attempt has its time. The SDK's is the only retry layer. `stop`
- * ends what is under way, and nothing is tried again after it.
+ * A peer that hangs is the usual failure outside EC2, so each attempt has a time limit. The SDK is the only retry layer. `stop`
+ * aborts requests in flight, and there is no retry after it.
  */
 export function clientLimits({ patience = PATIENCE, stop }: { patience?: typeof PATIENCE; stop?: AbortSignal }) {
   return { maxAttempts: patience.attempts, requestHandler: new Handler(patience.attemptMs, stop) }
@@ -22,7 +22,7 @@ export function clientLimits({ patience = PATIENCE, stop }: { patience?: typeof 
 
 type Handle = NodeHttpHandler['handle']
 
-/** The SDK's transport with our limits and connections; one of its own for each proxy, which depends on the host. */
+/** The SDK's transport with our limits and connections; one for each proxy, which depends on the host. */
 class Handler extends NodeHttpHandler {
   readonly #stop: AbortSignal | undefined
   readonly #limits: ConstructorParameters<typeof NodeHttpHandler>[0]
@@ -32,9 +32,9 @@ class Handler extends NodeHttpHandler {
     const limits = {
       connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, attemptMs),
       requestTimeout: attemptMs,
-      // Without it the handler only warns, and waits on for ever.
+      // Without it, the handler only warns and waits for ever.
       throwOnRequestTimeout: true,
-      // requestTimeout ends with the headers: this is for a body that no longer comes.
+      // requestTimeout covers only the headers; this one covers a stalled body.
       socketTimeout: attemptMs,
     }
     const agent = { autoSelectFamilyAttemptTimeout: ADDRESS_TIMEOUT_MS }
@@ -69,11 +69,11 @@ class Handler extends NodeHttpHandler {
   }
 }
 
-/** The body did not arrive as it was sent, or the request as it was signed in time: sent again it may. */
+/** Errors of a damaged body or a late signature, which a retry may solve. */
 export const MANGLED =
   /^(?:BadDigest|InvalidDigest|XAmzContentSHA256Mismatch|XAmzContentChecksumMismatch|IncompleteBody|RequestTimeout|ChecksumMismatch)$/
 
-/** Has the SDK send again what arrived mangled: S3 answers 400, with which the SDK gives up. */
+/** Makes the SDK retry a body that arrived damaged: S3 answers 400, which the SDK does not retry. */
 export function resendsMangled<T extends Pick<S3Client, 'middlewareStack'>>(client: T): T {
   client.middlewareStack.add(
     (next) => async (args) => {
@@ -83,7 +83,7 @@ export function resendsMangled<T extends Pick<S3Client, 'middlewareStack'>>(clie
         throw MANGLED.test((error as Error).name) ? Object.assign(error as Error, { $retryable: {} }) : error
       }
     },
-    // Around the one that reads the answer, within the retries.
+    // Outside the middleware that reads the answer, inside the retries.
     { step: 'deserialize', priority: 'high' },
   )
   return client
@@ -102,7 +102,7 @@ const DENIED = new Set([
   'SignatureDoesNotMatch',
   'UnauthorizedOperation',
 ])
-/** Names of refusals that another clock than the service's explains: S3's, EBS's and EC2's, STS's. */
+/** Error names that a wrong clock may cause: S3's, EBS's and EC2's, STS's. */
 const SKEWED = new Set([
   'AuthFailure',
   'InvalidSignatureException',
@@ -119,7 +119,7 @@ export function skewOf(date: string | undefined): number | null {
   return Number.isNaN(at) ? null : at - Date.now()
 }
 
-/** "the clock of this machine is 20 min ahead" where that is why the request was refused. */
+/** "the clock of this machine is 20 min ahead", if that is why the request was refused. */
 function clockProblem(error: Error): string | null {
   if (!SKEWED.has(error.name)) return null
   const headers = (error as { $response?: { headers?: Record<string, string> } }).$response?.headers
@@ -150,12 +150,12 @@ const QUOTA = new Set([
 ])
 const ELSEWHERE = new Set(['AuthorizationHeaderMalformed', 'IllegalLocationConstraintException', 'PermanentRedirect'])
 
-/** An answer with status 200 that lacks what the service always sends: of a sign-in page, a proxy, or nothing at all. */
+/** An answer with status 200 that lacks what the service always sends: from a sign-in page or a proxy, or empty. */
 class ForeignAnswer extends Error {
   override readonly name = 'ForeignAnswer'
 }
 
-/** What every answer of this operation has, if only as an empty list. @throws ForeignAnswer, for `awsCall` */
+/** A part that every answer of this operation has, even if empty. @throws ForeignAnswer, for `awsCall` */
 export function always<T>(part: T | undefined): T {
   if (part === undefined) throw new ForeignAnswer('The answer lacks what AWS always sends.')
   return part
@@ -175,15 +175,15 @@ export async function awsCall<T>(what: string, call: () => Promise<T>): Promise<
   }
 }
 
-/** What an SDK threw, as a code. */
+/** An SDK error as a ClawctlError. */
 export function asAwsFailure(what: string, error: unknown): ClawctlError {
   if (error instanceof ClawctlError) return error
   const { name } = error as Error
   const status = (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode
   if (name === 'AbortError') return new ClawctlError('CANCELLED', 'It was interrupted.', { cause: error })
-  // The answer to a HEAD has no body to say more.
+  // The answer to a HEAD has no body with details.
   const unnamed = name === 'Unknown' && status !== undefined
-  const told = unnamed ? `HTTP ${status}` : name
+  const label = unnamed ? `HTTP ${status}` : name
   if (NO_CREDENTIALS.has(name)) return noCredentials(error as Error)
   if (name === 'NoSuchBucket') {
     return new ClawctlError('NOT_CONFIGURED', `${what}: there is no such bucket.`, {
@@ -205,35 +205,35 @@ export function asAwsFailure(what: string, error: unknown): ClawctlError {
     })
   }
   if (DENIED.has(name) || status === 403) {
-    return new ClawctlError('DENIED', `AWS refused ${what}: ${told}.`, {
-      hint: 'Check the role and its policy; expired credentials end the same way.',
+    return new ClawctlError('DENIED', `AWS refused ${what}: ${label}.`, {
+      hint: 'Check the role and its policy. Expired credentials cause the same error.',
       cause: error,
     })
   }
   if (THROTTLED.has(name) || status === 429 || (unnamed && status === 503)) {
-    return new ClawctlError('RATE_LIMITED', `AWS asked to slow down at ${what}, again and again (${told}).`, {
+    return new ClawctlError('RATE_LIMITED', `AWS still throttled ${what} after the retries (${label}).`, {
       cause: error,
     })
   }
   if (QUOTA.has(name)) {
     return new ClawctlError('DENIED', `AWS refused ${what}: a quota of the account is used up (${name}).`, {
-      hint: 'Wait until what runs is over, delete what nobody needs, or have the quota raised.',
+      hint: 'Wait until other work has finished, delete unused resources, or raise the quota.',
       cause: error,
     })
   }
   if (isForeign(error)) {
     return new ClawctlError('UPSTREAM', `${what} was answered by something other than AWS.`, {
-      hint: 'Check AWS_ENDPOINT_URL, and that no proxy or sign-in page stands between.',
+      hint: 'Check AWS_ENDPOINT_URL, and that no proxy or sign-in page is in between.',
       cause: error,
     })
   }
-  // The service's own words are for the terminal alone: the Control API passes messages on to whoever asked.
-  if (unnamed) return new ClawctlError('UPSTREAM', `${what} failed (${told}).`, { cause: error })
+  // The service's own message goes only to the terminal: the Control API sends messages to its callers.
+  if (unnamed) return new ClawctlError('UPSTREAM', `${what} failed (${label}).`, { cause: error })
   const { message, code = name } = error as NodeJS.ErrnoException
   return new ClawctlError('UPSTREAM', `${what} failed (${code}).`, { cause: error, details: message ? [message] : [] })
 }
 
-/** A session that is over, a profile with a typo and no credentials at all are different things: the SDK says which. */
+/** Expired session, unknown profile, or no credentials: the SDK's message names the cause. */
 function noCredentials(error: Error): ClawctlError {
   const words = error.message.replace(/\s+/g, ' ').trim()
   const login = /aws sso login(?: --[\w-]+ [\w.@-]+)*/.exec(words)?.[0]

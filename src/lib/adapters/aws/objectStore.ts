@@ -9,9 +9,9 @@ import type { ObjectInfo, ObjectStore } from '../../ops/ports.js'
 import type { AwsSettings } from '../deploy/compute.js'
 import { always, awsCall, clientLimits } from './errors.js'
 
-/** What S3 lists at once at most. */
+/** S3's maximum of keys per listing. */
 const PAGE = 1000
-/** How S3 says that a condition of a write does not hold. */
+/** S3's errors for a write whose condition does not hold. */
 const LOST = new Set(['PreconditionFailed', 'ConditionalRequestConflict', 'NoSuchKey'])
 
 export interface ObjectStoreSettings extends AwsSettings {
@@ -21,7 +21,7 @@ export interface ObjectStoreSettings extends AwsSettings {
 /** The fleet's bucket: bundles, heartbeats, the deploys' records. */
 export function createObjectStore(settings: ObjectStoreSettings): ObjectStore {
   const Bucket = settings.bucket
-  // All requests are to one bucket, and a heartbeat of every host is read at once: a tenth less CPU.
+  // All requests are to one bucket, and the heartbeats of all hosts are read concurrently: a tenth less CPU.
   const client = new S3Client({ region: settings.region, cacheMiddleware: true, ...clientLimits(settings) })
   return {
     get: (Key) =>
@@ -52,7 +52,7 @@ export function createObjectStore(settings: ObjectStoreSettings): ObjectStore {
           )
           return true
         } catch (error) {
-          // NoSuchKey: the object that was to be replaced is gone.
+          // NoSuchKey: the object to replace no longer exists.
           if (LOST.has((error as Error).name)) return false
           throw error
         }

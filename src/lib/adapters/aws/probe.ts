@@ -15,7 +15,7 @@ class Caught extends Error {
   }
 }
 
-/** Takes the place of the network: what would be sent ends up with `requestAsSent`. */
+/** Replaces the network: `requestAsSent` gets the request. */
 export const catchingHandler = {
   handle: (request: unknown): Promise<never> => Promise.reject(new Caught(request as Sent)),
 }

@@ -5,7 +5,7 @@ import type { PutAnswer } from './signedPut.js'
 const SLOW_DOWN =
   /^(?:SlowDown|Throttling|ThrottlingException|RequestThrottled|RequestThrottledException|TooManyRequestsException|RequestLimitExceeded)$/
 
-/** What became of one PUT. @throws ClawctlError where another attempt can't help */
+/** The outcome of one PUT. @throws ClawctlError if a retry can't help */
 export async function attempt(what: string, put: () => Promise<PutAnswer>): Promise<Attempt<PutAnswer>> {
   let answer: PutAnswer
   try {
@@ -31,7 +31,7 @@ function isBadChecksum({ message }: Error): boolean {
   return /checksum/i.test(message) && /match|invalid|INVALID_BLOCK/i.test(message)
 }
 
-/** A service's error as the SDK would throw it: S3 says it in XML, EBS in JSON with a header. */
+/** A service's error as the SDK would throw it: S3 sends XML, EBS sends JSON with a header. */
 function refusalOf({ status, headers, text }: PutAnswer) {
   const tag = (name: string) => new RegExp(`<${name}>([^<]*)</${name}>`).exec(text)?.[1]
   const field = (name: string) => new RegExp(`"${name}"\\s*:\\s*"([^"]*)"`, 'i').exec(text)?.[1]

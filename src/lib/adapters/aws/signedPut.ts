@@ -6,7 +6,7 @@ import type { AwsCredentialIdentity, Provider, SourceData } from '@smithy/types'
 import { createAgent, httpModuleOf, proxyFor } from '../httpAgents.js'
 import { SKEW_MS, skewOf } from './errors.js'
 
-/** Where a service is, as the SDK resolved it for one request. */
+/** A service's endpoint, as the SDK resolved it for one request. */
 export interface ResolvedRequest {
   protocol: string
   hostname: string
@@ -29,16 +29,16 @@ export interface PutAnswer {
   status: number
   headers: Record<string, string>
   text: string
-  /** It was refused, and signed by another clock than the service's: the next attempt is signed by that. */
+  /** It was refused because of our clock. The next attempt is signed with the service's time. */
   clockCorrected?: boolean
 }
 
-/** An answer of a PUT is headers or a short error. */
+/** The limit of an answer: a PUT answers with headers or a short error. */
 const MAX_ANSWER_BYTES = 64 * 1024
 
 export interface SigningScope {
   region: string
-  /** As it is signed: `s3`, `ebs`. */
+  /** Service name in the signature: `s3`, `ebs`. */
   service: string
   credentials: Provider<AwsCredentialIdentity>
 }
@@ -51,7 +51,7 @@ class Sha256 extends Hash {
 
 /** Signs a PUT whose payload's digest is known: the payload is not hashed again. `headers` must hold `host`. */
 export function createSigner({ region, service, credentials }: SigningScope) {
-  // S3 signs the path as it is sent.
+  // For S3, the path is signed unescaped, as it is sent.
   const uriEscapePath = service !== 's3'
   const signer = new SignatureV4({ region, service, credentials, sha256: Sha256, uriEscapePath })
   return async (
@@ -69,8 +69,8 @@ export function createSigner({ region, service, credentials }: SigningScope) {
 }
 
 /**
- * PUTs large bodies over connections that stay open, each tried once: whoever calls it has the retry layer. Rejects where
- * the connection fails, where `timeoutMs` is over (for the whole exchange), or when `stop` says so. Where the service's
+ * PUTs large bodies over connections that stay open, each tried once: the caller has the retry layer. Rejects if
+ * the connection fails, when `timeoutMs` (for the whole exchange) is over, or when `stop` is aborted. If the service's
  * clock is another than ours, requests are signed by the service's from then on, as the SDK's are.
  */
 export function createSignedPut(
@@ -79,7 +79,7 @@ export function createSignedPut(
 ) {
   const sign = createSigner(options)
   const secure = target.protocol === 'https:'
-  // One listener for all: a signal warns of a leak when each request has its own.
+  // One listener for all: with one per request, Node warns of a leak.
   const underWay = new Set<() => void>()
   const stopAll = () => {
     for (const stopOne of underWay) stopOne()
@@ -133,12 +133,12 @@ export function createSignedPut(
       request.on('response', (response) => {
         answered = true
         readAnswer(response).then((answer) => {
-          // The rest of the body will not be written: nothing else may go over this connection.
+          // The rest of the body will not be written, so this connection can't be reused.
           if (!request.writableFinished) request.destroy()
           done(() => resolve(answer))
         }, fail)
       })
-      // A service that refuses early answers before it took the body; what it says is more than what the socket says.
+      // A service may refuse before it has read the body. Its answer says more than the socket's error.
       writeBody(request, put.body, () => answered).catch(fail)
     })
   }
@@ -151,7 +151,7 @@ async function writeBody(request: ClientRequest, body: PutRequest['body'], answe
   }
   for await (const chunk of body) {
     if (request.destroyed || answered()) return
-    // Until the chunk is with the system: its buffer is filled anew then.
+    // Wait until the operating system has the chunk: its buffer is reused afterwards.
     await new Promise<void>((resolve, reject) => {
       request.write(chunk, (error) => (error ? reject(error) : resolve()))
     })

@@ -10,13 +10,13 @@ import { reason, sha256Of, shown } from './secretsFolder.js'
 
 /** An identity file has a key and a comment or two. */
 const MOST_BYTES = 64 * 1024
-/** What age-encryption can open; an identity file holds no other keys. */
+/** The keys that age-encryption supports; an identity file may hold no others. */
 const NATIVE = new Set(['X25519', 'mlkem768x25519'])
 const KEY = /^AGE-SECRET-KEY-(?:PQ-)?1[A-Z0-9]+$/
 
 /**
- * Identities to decrypt with: one file for all, or `<id>.key` of a directory for each. What they open is compared by a
- * digest under a key that this process alone has, and goes nowhere.
+ * Identities to decrypt with: one file for all, or `<id>.key` in a directory for each. Plaintexts are compared by a
+ * keyed digest; the key exists only in this process.
  */
 export function ageIdentities(options: { file?: string | undefined; folder?: string | undefined }): Identities {
   const salt = randomBytes(32)
@@ -44,7 +44,7 @@ export const ageKeys: AgeKeys = {
         encrypter.addRecipient(recipient)
       } catch (error) {
         throw new ClawctlError('INVALID_SECRETS', `clawctl can't encrypt for the recipient ${shown(recipient)}.`, {
-          hint: 'It encrypts for age recipients (age1…); `age-keygen` makes one for a maintainer.',
+          hint: 'It encrypts only for age recipients (age1…); `age-keygen` creates one for a maintainer.',
           cause: error,
         })
       }
@@ -53,24 +53,24 @@ export const ageKeys: AgeKeys = {
   },
 }
 
-/** @throws ClawctlError INVALID_SECRETS, never with anything of the content */
+/** @throws ClawctlError INVALID_SECRETS, never with any of the content */
 async function load(path: string, salt: Buffer): Promise<Identity> {
   const origin = shown(path)
   const bytes = await readFile(path).catch((error) => {
     throw unfit(origin, reason(error), error)
   })
-  if (!(await stat(path)).isFile()) throw unfit(origin, 'is no identity file')
+  if (!(await stat(path)).isFile()) throw unfit(origin, 'is not an identity file')
   return parse(bytes, origin, salt)
 }
 
 async function parse(bytes: Uint8Array, origin: string, salt: Buffer): Promise<Identity> {
-  if (bytes.length > MOST_BYTES) throw unfit(origin, 'is no identity file')
+  if (bytes.length > MOST_BYTES) throw unfit(origin, 'is not an identity file')
   const lines = Buffer.from(bytes).toString('utf8').split(/\r?\n/)
   const keys = lines.map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('#'))
   if (keys.some((line) => line.startsWith('-----BEGIN OPENSSH'))) {
-    throw unfit(origin, 'is an ssh key, which clawctl can neither test with nor upload')
+    throw unfit(origin, 'is an ssh key, which clawctl does not support')
   }
-  if (keys.length === 0 || !keys.every((line) => KEY.test(line))) throw unfit(origin, 'holds no age identity')
+  if (keys.length === 0 || !keys.every((line) => KEY.test(line))) throw unfit(origin, 'does not hold an age identity')
   let decrypters: { fingerprint: string; decrypter: Decrypter }[]
   try {
     decrypters = await Promise.all(
@@ -81,7 +81,7 @@ async function parse(bytes: Uint8Array, origin: string, salt: Buffer): Promise<I
       }),
     )
   } catch {
-    // Not the cause: its words may hold the key.
+    // No cause: its message may contain the key.
     throw unfit(origin, 'holds a damaged age identity')
   }
   const open = async (
@@ -91,14 +91,14 @@ async function parse(bytes: Uint8Array, origin: string, salt: Buffer): Promise<I
     if (!form.ok) return { why: form.problem }
     if (!form.recipients.some((type) => NATIVE.has(type))) {
       const types = [...new Set(form.recipients)].join(', ')
-      return { why: `is encrypted for ${types} keys only, which no age identity opens` }
+      return { why: `is encrypted only for ${types} keys, which no age identity can decrypt` }
     }
     for (const { fingerprint, decrypter } of decrypters) {
       try {
         const file = form.encoding === 'armored' ? armor.decode(Buffer.from(ciphertext).toString('latin1')) : ciphertext
         return { plaintext: await decrypter.decrypt(file), fingerprint }
       } catch {
-        // Another key may open it.
+        // Another key may decrypt it.
       }
     }
     return { why: "can't be decrypted" }
@@ -120,7 +120,7 @@ async function parse(bytes: Uint8Array, origin: string, salt: Buffer): Promise<I
   }
 }
 
-/** A token is the same with the line end that an editor leaves, and without. */
+/** The line end that an editor adds does not change a token. */
 function trimmed(plaintext: Uint8Array): Uint8Array {
   const end = plaintext.findLastIndex((byte) => byte > 0x20) + 1
   return plaintext.subarray(0, end)
@@ -133,7 +133,7 @@ export function fingerprintOf(recipient: string): string {
 
 function unfit(origin: string, problem: string, cause?: unknown): ClawctlError {
   return new ClawctlError('INVALID_SECRETS', `The identity ${origin} ${problem}.`, {
-    hint: 'It must hold an age identity as age-keygen writes one: AGE-SECRET-KEY-1…',
+    hint: 'It must hold an age identity in the format of age-keygen: AGE-SECRET-KEY-1…',
     ...(cause === undefined ? {} : { cause }),
   })
 }

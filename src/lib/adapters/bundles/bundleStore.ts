@@ -18,9 +18,9 @@ import { createObjectStore } from '../aws/objectStore.js'
 import type { AwsSettings } from '../deploy/compute.js'
 import { withRetry } from '../retry.js'
 
-/** Above it a body is streamed, and clawctl itself retries: the SDK can't send a stream twice. */
+/** Larger bodies are streamed, and clawctl itself retries: the SDK can't send a stream twice. */
 const MOST_BUFFERED_BYTES = 1024 * 1024
-/** S3's limit of PutObject and CopyObject: beyond it there is no SHA-256 over the whole object to be had. */
+/** S3's limit of PutObject and CopyObject: above it S3 has no SHA-256 over the whole object. */
 const MOST_OBJECT_BYTES = 5 * 1024 ** 3
 /** S3's limit of DeleteObjects. */
 const MOST_KEYS = 1000
@@ -28,10 +28,10 @@ const MOST_KEYS = 1000
 const TRANSFER_MS = 600_000
 
 const nothing = () => {}
-/** Without a logger the SDK writes to the console that it can't send a stream twice, which we do. */
+/** Suppresses the SDK's warning that it can't retry a stream: clawctl does that. */
 const SILENT = { debug: nothing, info: nothing, warn: nothing, error: nothing }
 
-/** The fleet's bucket as uploads and checks of bundles use it. `folder` holds what is downloaded. */
+/** The fleet's bucket for uploads and checks of bundles. `folder` is for downloads. */
 export function createBundleStore(
   settings: AwsSettings & { bucket: string; folder: () => string },
 ): BundleStore & BundleDownloads {
@@ -91,7 +91,7 @@ export function createBundleStore(
     send(Key, content, { sha256, kmsKey }) {
       const size = 'bytes' in content ? content.bytes.length : content.size
       if (size > MOST_OBJECT_BYTES) {
-        throw new ClawctlError('INVALID_REQUEST', `${Key} would have ${size} bytes, and S3 takes 5 GiB at once.`)
+        throw new ClawctlError('INVALID_REQUEST', `${Key} would have ${size} bytes, but the limit is 5 GiB.`)
       }
       const command = (Body: Uint8Array | Readable) =>
         new PutObjectCommand({
@@ -118,8 +118,8 @@ export function createBundleStore(
         if (!copied) return false
         const { ChecksumSHA256 } = copied.CopyObjectResult ?? {}
         if (ChecksumSHA256 === Buffer.from(sha256, 'hex').toString('base64')) return true
-        throw new ClawctlError('UPSTREAM', `S3 copied ${from} with another SHA-256 than it should have.`, {
-          hint: 'Run `clawctl bootstrap verify all`: it says which bundle holds the damaged object.',
+        throw new ClawctlError('UPSTREAM', `The copy of ${from} in S3 has an unexpected SHA-256.`, {
+          hint: 'Run `clawctl bootstrap verify all`: it shows which bundle holds the damaged object.',
         })
       }),
 
@@ -141,13 +141,13 @@ export function createBundleStore(
         await pipeline(body, createWriteStream(file))
         return true
       })
-      if (!found) throw new ClawctlError('UPSTREAM', `${key} vanished while it was looked at.`, { hint: 'Try again.' })
+      if (!found) throw new ClawctlError('UPSTREAM', `${key} was removed while it was read.`, { hint: 'Try again.' })
       return { file, remove: () => rm(file, { force: true }) }
     },
   }
 }
 
-/** S3's SHA-256 in hex, where it is over the whole object and not over the parts of an upload. */
+/** S3's SHA-256 in hex, if it covers the whole object and not the parts of an upload. */
 function wholeSha256(head: { ChecksumSHA256?: string | undefined; ChecksumType?: string | undefined }): string | null {
   if (!head.ChecksumSHA256 || head.ChecksumType === 'COMPOSITE' || head.ChecksumSHA256.includes('-')) return null
   return Buffer.from(head.ChecksumSHA256, 'base64').toString('hex')
@@ -162,7 +162,7 @@ async function orNull<T>(call: Promise<T>): Promise<T | null> {
   }
 }
 
-/** KMS refuses in codes of its own, some of them inside S3's AccessDenied. */
+/** KMS has its own error codes, some inside S3's AccessDenied. */
 function s3Call<T>(what: string, call: () => Promise<T>): Promise<T> {
   return awsCall(what, async () => {
     try {
@@ -180,7 +180,7 @@ function s3Call<T>(what: string, call: () => Promise<T>): Promise<T> {
   })
 }
 
-/** What the SDK itself would try again. */
+/** Errors that the SDK would retry. */
 function isTransient(error: unknown): boolean {
   const { $metadata, $retryable, name, code } = error as Error & {
     $metadata?: { httpStatusCode?: number }

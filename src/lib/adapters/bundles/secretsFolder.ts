@@ -9,9 +9,10 @@ import type { SecretFile, SecretsFolder, SecretsListing } from '../../ops/bundle
 /** A secret is a key or a token; what is larger is something else. */
 const MOST_BYTES = 1024 * 1024
 const ENDING = '.age'
-const NO_NAME = 'is no name of a secret: a letter or digit, then those, ".", "_" and "-"'
+const NO_NAME =
+  'is not a valid name of a secret: use letters, digits, ".", "_" and "-", and begin with a letter or digit'
 
-/** A directory of `<name>.age`, as the nix-secrets repository is one. Hidden entries are left alone. */
+/** A directory of `<name>.age` files, such as the nix-secrets repository. Hidden entries are ignored. */
 export function secretsFolder(folder: string): SecretsFolder {
   return {
     path: folder,
@@ -80,13 +81,13 @@ async function openFolder(folder: string): Promise<string> {
     throw Object.assign(new Error(), { code: 'ENOTDIR' })
   } catch (error) {
     throw new ClawctlError('INVALID_SECRETS', `The secrets directory ${shown(folder)} ${reason(error)}.`, {
-      hint: 'Give the checkout of nix-secrets with --secrets-dir, or set CLAWCTL_SECRETS_DIR.',
+      hint: 'Pass the checkout of nix-secrets with --secrets-dir, or set CLAWCTL_SECRETS_DIR.',
       cause: error,
     })
   }
 }
 
-/** Files of a subfolder with this ending, by their names without it; none where there is no such folder. */
+/** Files of a subfolder with this ending, by their names without it; none if there is no such folder. */
 async function filesOf(root: string, folder: string, ending: string) {
   const names = await readdir(join(root, folder)).catch(() => [])
   const fitting = names.filter((name) => !name.startsWith('.') && name.endsWith(ending)).sort()
@@ -111,7 +112,7 @@ async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
   }
 }
 
-/** The file's bytes, or why they are not to be had. Links are followed inside the directory only. */
+/** The file's bytes, or why they can't be read. Links are followed only inside the directory. */
 async function readInside(
   root: string,
   name: string,
@@ -130,18 +131,18 @@ async function readInside(
       (found) => found.isSymbolicLink(),
       () => false,
     )
-    if (isLink && (error as NodeJS.ErrnoException).code === 'ENOENT') return { problem: 'is a link that leads nowhere' }
+    if (isLink && (error as NodeJS.ErrnoException).code === 'ENOENT') return { problem: 'is a broken link' }
     return { problem: reason(error) }
   }
 }
 
-/** Opened once and then asked what it is, without waiting on a pipe. */
+/** Opens once and then checks the type, without waiting on a pipe. */
 async function readFileOf(path: string): Promise<{ bytes: Buffer } | { problem: string }> {
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)
   try {
     const found = await file.stat()
     if (found.isDirectory()) return { problem: 'is a directory' }
-    if (!found.isFile()) return { problem: 'is no regular file' }
+    if (!found.isFile()) return { problem: 'is not a regular file' }
     if (found.size > MOST_BYTES) return { problem: `has ${found.size} bytes, too many for a secret` }
     return { bytes: await file.readFile() }
   } finally {
@@ -153,10 +154,10 @@ export const sha256Of = (bytes: Uint8Array): string => createHash('sha256').upda
 
 const REASONS: Record<string, string> = {
   ENOENT: 'does not exist',
-  ENOTDIR: 'is no directory',
+  ENOTDIR: 'is not a directory',
   EACCES: "can't be read: permission denied",
   EPERM: "can't be read: permission denied",
-  ELOOP: 'is a link that leads to itself',
+  ELOOP: 'is a link to itself',
 }
 
 /** As the end of a sentence about the file. */
@@ -165,7 +166,7 @@ export function reason(error: unknown): string {
   return REASONS[code] ?? `can't be read (${code})`
 }
 
-/** Odd names are shown escaped: they can't control a terminal, and look-alikes show. */
+/** Unusual names are escaped: they can't control a terminal, and look-alikes are visible. */
 export function shown(name: string): string {
   const plain = JSON.stringify(name.length > 120 ? `${name.slice(0, 117)}...` : name)
   return plain.replace(/[^\x20-\x7e]/g, (c) => `\\u${(c.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`)

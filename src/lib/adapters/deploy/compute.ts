@@ -19,15 +19,15 @@ const NO_SUCH_INSTANCE = new Set(['InvalidInstanceID.NotFound', 'InvalidInstance
 
 export interface AwsSettings {
   region: string
-  /** How often and how long to try; where a caller has little time of its own. */
+  /** Attempts and time limit, for a caller with little time. */
   patience?: { attempts: number; attemptMs: number }
-  /** Ends what is under way: it rejects with CANCELLED. */
+  /** Aborts calls in flight: they reject with CANCELLED. */
   stop?: AbortSignal
 }
 
 /**
- * EC2 as the use-cases see it. Credentials and endpoints are the SDK's own business.
- * @param settings.amiOwners accounts whose AMIs may be deployed beside our own
+ * EC2 for the use-cases. The SDK resolves credentials and endpoints.
+ * @param settings.amiOwners other accounts whose AMIs may be deployed
  */
 export function createCompute(settings: AwsSettings & { amiOwners?: readonly string[] }): Compute {
   const client = new EC2Client({ region: settings.region, ...clientLimits(settings) })
@@ -43,7 +43,7 @@ export function createCompute(settings: AwsSettings & { amiOwners?: readonly str
           }
           return found
         }),
-        // No filter by tag exists for the status checks, and asking by id needs the first answer: the account's running instances are few.
+        // No filter by tag exists for the status checks, and a query by id needs the first answer. The account has few running instances.
         awsCall('EC2 DescribeInstanceStatus', async () => {
           const found = new Map<string, InstanceStatus>()
           for await (const page of paginateDescribeInstanceStatus({ client, pageSize: 1000 }, {})) {

@@ -6,15 +6,15 @@ import type { ControlApi } from '../../ops/deploy/controlApiPlane.js'
 import { HttpFailure, type HttpResponse, httpRequest } from '../httpClient.js'
 import { parseRetryAfter, retryHint, withRetry } from '../retry.js'
 
-/** The Lambda's own limit is 30 s; an answer that comes later is none. */
+/** The Lambda's own limit is 30 s: there is no later answer. */
 const TIMEOUT_MS = 35_000
 /** All attempts of one call together. */
 const GIVE_UP_MS = 38_000
 
-/** Nobody waits longer without a line. */
+/** The longest wait without a progress line. */
 const NOTICE_MS = 10_000
 
-/** An answer that the contract does not know: the Function URL's own 429, 502 or 503, or a proxy's page. */
+/** An answer that is not from the Control API: the Function URL's own 429, 502 or 503, or a proxy's page. */
 class ForeignAnswer extends Error {
   readonly response: HttpResponse
   constructor(response: HttpResponse) {
@@ -29,17 +29,17 @@ class ForeignAnswer extends Error {
 
 /**
  * The Control API over HTTPS. Every call may be retried: the POST carries a request id, and the same id starts one run.
- * What the API itself reports as failed upstream was retried there, and is not retried again.
+ * Upstream failures that the API reports were retried there, and are not retried again.
  * @param options.token never put into a message, a URL or an argument
- * @param options.onWait hears every ten seconds for which call is still waited
- * @param options.interruption breaks off the request for a deploy and the look at one: what somebody waits for
+ * @param options.onWait called every ten seconds while a call waits
+ * @param options.interruption aborts requesting a deploy and polling one: the calls that a person waits for
  */
 export function createControlApi(options: {
   url: string
   token: string
   userAgent: string
   interruption?: () => AbortSignal
-  /** Per attempt, where somebody waits for something else. */
+  /** Time limit per attempt, for callers that must not wait long. */
   timeoutMs?: number
   onWait?: (text: string) => void
   /** For tests. */
@@ -52,7 +52,7 @@ export function createControlApi(options: {
     path: string,
     { body, signal }: { body?: unknown; signal?: AbortSignal | undefined } = {},
   ): Promise<T> {
-    // All attempts together: whoever waits is told and let go.
+    // For all attempts together.
     const limit = AbortSignal.timeout(GIVE_UP_MS)
     const exchange = async (): Promise<unknown> => {
       const response = await httpRequest({
@@ -81,7 +81,7 @@ export function createControlApi(options: {
     const started = performance.now()
     const notice = setInterval(() => {
       const seconds = Math.round((performance.now() - started) / 1000)
-      options.onWait?.(`Waiting for ${new URL(base).host}, for ${seconds} s now.`)
+      options.onWait?.(`Waiting for ${new URL(base).host} (${seconds} s).`)
     }, options.noticeMs ?? NOTICE_MS)
     try {
       answer = await withRetry(exchange, {
@@ -97,11 +97,11 @@ export function createControlApi(options: {
     }
     const parsed = schema.safeParse(answer)
     if (parsed.success) return parsed.data
-    throw new ClawctlError('UPSTREAM', `${base} answered with something that is not of the Control API.`, {
+    throw new ClawctlError('UPSTREAM', `The answer of ${base} is not from the Control API.`, {
       hint: 'Check the URL, and that clawctl and the Control API are of the same version.',
     })
   }
-  // Schemas are built when their module loads: each command loads those of its own answer.
+  // Schemas are built when their module loads, so each command loads only those of its own answer.
   const fleetContract = () => import('../../domain/contract/fleet.js')
   const deployContract = () => import('../../domain/contract/deploy.js')
   return {
@@ -156,9 +156,13 @@ function explain(error: unknown, base: string): ClawctlError {
         hint: when ?? 'Wait a minute, then try again.',
       })
     }
-    return new ClawctlError('UPSTREAM', `${base} answered HTTP ${status} without a word of the Control API.`, {
-      hint: `${when ? `${when} Else check` : 'Check'} the URL; if it is right, look at the Lambda and its log.`,
-    })
+    return new ClawctlError(
+      'UPSTREAM',
+      `${base} answered HTTP ${status}, and the answer is not from the Control API.`,
+      {
+        hint: `${when ? `${when} Else check` : 'Check'} the URL; if it is right, check the Lambda and its log.`,
+      },
+    )
   }
   return new ClawctlError('UPSTREAM', `The Control API could not be reached: ${(error as Error).message}.`, {
     hint: `Check the network and the URL ${base}, then try again.`,

@@ -14,7 +14,7 @@ import type { AwsSettings } from './compute.js'
 
 const UNKNOWN = 'InvalidInstanceID.NotFound'
 
-/** EC2's hands on single machines. */
+/** EC2 operations on single machines. */
 export function createMachines(settings: AwsSettings): Machines {
   const client = new EC2Client({ region: settings.region, ...clientLimits(settings) })
   return {

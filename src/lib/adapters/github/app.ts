@@ -9,9 +9,9 @@ import { withRetry } from '../retry.js'
 import { API_VERSION, type GithubCredential } from './client.js'
 
 const PATIENCE = { attempts: 3, attemptMs: 8_000 }
-/** An installation token lives an hour; one that is given out lasts longer than any request or clone begun with it. */
+/** An installation token expires after an hour; the minimum rest is longer than any request or clone. */
 const RENEW_BEFORE_MS = 5 * 60_000
-/** The JWT says it was made half a minute ago and ends within GitHub's ten: a clock that is further off is refused. */
+/** The JWT is dated half a minute back and ends within GitHub's ten minutes, to tolerate a wrong clock. */
 const TOLERATED_SKEW_MS = 30_000
 
 export interface GithubAppSettings {
@@ -21,9 +21,9 @@ export interface GithubAppSettings {
   installationId: string
   /** PEM in PKCS#8, as `parsePrivateKey` returns it. */
   privateKey: string
-  /** Names of repositories that the tokens are for; all of the installation's where left out. */
+  /** Repositories of the tokens. Default: all of the installation's. */
   repositories?: readonly string[]
-  /** What the tokens may do; all that the installation may where left out. */
+  /** Permissions of the tokens. Default: all of the installation's. */
   permissions?: Readonly<Record<string, string>>
   clock: Pick<Clock, 'now'>
   userAgent: string
@@ -84,17 +84,18 @@ async function mint(settings: GithubAppSettings): Promise<InstallationToken> {
   }
   let response: HttpResponse
   try {
-    // A token too many harms nobody: it ends by itself.
+    // Safe to repeat: an unused token expires.
     response = await withRetry(exchange, { attempts, retryable: (e) => e instanceof Busy || e instanceof HttpFailure })
   } catch (error) {
     if (error instanceof ClawctlError) throw error
     const why = error instanceof Busy || error instanceof HttpFailure ? ` (${error.message})` : ''
-    throw new ClawctlError('UPSTREAM', `GitHub could not be asked for an installation token${why}.`, { cause: error })
+    throw new ClawctlError('UPSTREAM', `GitHub could not be reached to mint an installation token${why}.`, {
+      cause: error,
+    })
   }
   if (response.status !== 201) throw explain(response, settings)
   const parsed = tokenSchema.safeParse(parseJson(response.body.toString()))
-  if (!parsed.success)
-    throw new ClawctlError('UPSTREAM', 'GitHub answered the mint in a form that clawctl does not know.')
+  if (!parsed.success) throw new ClawctlError('UPSTREAM', 'GitHub answered the token request in an unknown form.')
   const { token, expires_at: expiresAt } = parsed.data
   if (Date.parse(expiresAt) <= clock.now().getTime()) throw skewed(response, settings) ?? expired()
   return { token, expiresAt, permissions: parsed.data.permissions }
@@ -112,9 +113,9 @@ async function jwt({ appId, privateKey, clock }: GithubAppSettings): Promise<str
 }
 
 const denied = (message: string, hint: string) => new ClawctlError('DENIED', message, { hint })
-const expired = () => new ClawctlError('UPSTREAM', 'GitHub minted an installation token that has ended already.')
+const expired = () => new ClawctlError('UPSTREAM', 'GitHub minted an installation token that has expired already.')
 
-/** What a maintainer has to mend. GitHub's own text decides which it is, and is not passed on. */
+/** The error for a maintainer, chosen by GitHub's text, which itself is not passed on. */
 function explain(response: HttpResponse, settings: GithubAppSettings): ClawctlError {
   const { status, headers } = response
   const { appId, installationId, repositories } = settings
@@ -129,7 +130,7 @@ function explain(response: HttpResponse, settings: GithubAppSettings): ClawctlEr
     )
   }
   if (status === 429 || (status === 403 && (headers['retry-after'] !== undefined || /rate limit|abuse/i.test(words)))) {
-    return new ClawctlError('RATE_LIMITED', 'GitHub asked to slow down, so no installation token was minted.', {
+    return new ClawctlError('RATE_LIMITED', 'GitHub throttles us, so no installation token was minted.', {
       hint: 'Wait a minute, then try again.',
     })
   }
@@ -145,7 +146,10 @@ function explain(response: HttpResponse, settings: GithubAppSettings): ClawctlEr
         )
   }
   if (status === 404 && /integration/i.test(words)) {
-    return denied(`GitHub knows no GitHub App ${appId} (404).`, "Check GITHUB_APP_ID: the App's number or client id.")
+    return denied(
+      `The GitHub App ${appId} does not exist (404).`,
+      "Check GITHUB_APP_ID: the App's number or client id.",
+    )
   }
   if (status === 404) {
     return denied(
@@ -156,23 +160,23 @@ function explain(response: HttpResponse, settings: GithubAppSettings): ClawctlEr
   if (status === 422) {
     return /permission/i.test(words)
       ? denied(
-          'The installation was not granted the permissions that the token is to have (422).',
-          `Grant the App ${told(settings.permissions)}, and accept the change in the organization.`,
+          'The installation lacks the permissions that the token needs (422).',
+          `Grant the App ${permissionText(settings.permissions)}, and accept the change in the organization.`,
         )
       : denied(
-          `The installation does not reach ${repositories?.join(', ') ?? 'the repository'} (422).`,
+          `The installation has no access to ${repositories?.join(', ') ?? 'the repository'} (422).`,
           "Add the repository to the App's installation.",
         )
   }
   return new ClawctlError('UPSTREAM', `GitHub failed to mint an installation token (${status}).`)
 }
 
-const told = (permissions: GithubAppSettings['permissions']) =>
+const permissionText = (permissions: GithubAppSettings['permissions']) =>
   Object.entries(permissions ?? {})
     .map(([name, level]) => `${name}: ${level}`)
     .join(', ')
 
-/** A clock that is off makes a JWT that is over or not yet valid. */
+/** With a wrong clock, a JWT is expired or not yet valid. */
 function skewed({ headers }: HttpResponse, { clock }: GithubAppSettings): ClawctlError | null {
   const skew = clock.now().getTime() - Date.parse(headers.date ?? '')
   if (!(Math.abs(skew) > TOLERATED_SKEW_MS)) return null

@@ -13,7 +13,7 @@ export interface AppFlags {
 
 const read = (env: Env, name: string) => env[name]?.trim() || undefined
 
-/** Whether a GitHub App is meant to be used at all. */
+/** Whether a GitHub App is configured. */
 export function hasGithubApp(env: Env): boolean {
   return ['GITHUB_APP_ID', 'GITHUB_APP_INSTALLATION_ID', KEY, KEY_FILE].some((name) => read(env, name) !== undefined)
 }
@@ -29,7 +29,7 @@ export function githubAppSettings(env: Env, flags: AppFlags = {}) {
     ...(file || read(env, KEY) ? [] : [KEY_FILE]),
   ]
   if (!appId || !installationId || missing.length > 0) {
-    throw new ClawctlError('NOT_CONFIGURED', `The GitHub App is not known: ${missing.join(', ')} is not set.`, {
+    throw new ClawctlError('NOT_CONFIGURED', `The GitHub App is not configured: ${missing.join(', ')} is not set.`, {
       hint: `Set GITHUB_APP_ID, GITHUB_APP_INSTALLATION_ID, and ${KEY_FILE} to the path of its .pem file (or ${KEY} to its content).`,
     })
   }

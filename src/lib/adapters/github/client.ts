@@ -6,21 +6,21 @@ import { HttpFailure, httpRequest } from '../httpClient.js'
 import { withRetry } from '../retry.js'
 import { explainGithub, isLimited, retryAfterMs } from './errors.js'
 
-/** Three attempts of 8 s: a CI job waits out a bad minute, and a Lambda says how little time it has. */
+/** Three attempts of 8 s for a CI job; a Lambda sets its own, shorter limits. */
 const PATIENCE = { attempts: 3, attemptMs: 8_000 }
-/** A longer pause than this is the caller's to make: somebody waits for the answer. */
+/** A request fails if GitHub asks for a longer pause: the caller waits for the answer. */
 const LONGEST_PAUSE_MS = 2_000
 export const API_VERSION = '2022-11-28'
 const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
-/** What GitHub is asked with. */
+/** The credential for GitHub. */
 export interface GithubCredential {
-  /** Asked for before each request: a token may be of an hour's life. */
+  /** Called before each request: a token may expire after an hour. */
   token: () => Promise<string>
-  /** Where a GitHub App mints the tokens. */
+  /** Set if a GitHub App mints the tokens. */
   app?: {
     minted(): Promise<InstallationToken>
-    /** GitHub did not accept this token: it is not given out again. */
+    /** Discards a token that GitHub did not accept. */
     refused(token: string): void
   }
 }
@@ -38,9 +38,9 @@ export interface GithubSettings extends GithubCredential {
 }
 
 interface CallOptions {
-  /** False for what must not happen twice: it is not sent again where it may have arrived. */
+  /** False for a request that must not happen twice: no retry if it may have arrived. */
   safe: boolean
-  /** The permissions that the token needs; those of a dispatch where absent. */
+  /** The permissions that the token needs; default: those of a dispatch. */
   needs?: string
   notFound?: (error: RequestError) => ClawctlError
 }
@@ -52,7 +52,7 @@ export function createGithubClient(settings: GithubSettings) {
     baseUrl: settings.apiUrl,
     userAgent: settings.userAgent,
     request: { fetch: transport(attemptMs) },
-    // Octokit would print deprecations into our output.
+    // Otherwise Octokit prints deprecations into our output.
     log: silent,
   })
   octokit.hook.wrap('request', async (request, options) => {
@@ -66,7 +66,7 @@ export function createGithubClient(settings: GithubSettings) {
       return await send(token)
     } catch (error) {
       if (!settings.app || !(error instanceof RequestError) || error.status !== 401) throw error
-      // Revoked, or forgotten on GitHub's side: nothing was done, and a new one may be asked for, once.
+      // Revoked or unknown to GitHub: nothing was done. Try once with a new token.
       settings.app.refused(token)
       return await send(await settings.token())
     }
@@ -74,7 +74,7 @@ export function createGithubClient(settings: GithubSettings) {
 
   async function call<T>(what: string, { safe, needs, notFound }: CallOptions, send: () => Promise<T>): Promise<T> {
     try {
-      // A POST that may have reached GitHub is not sent again: the caller looks for the run by its request id instead.
+      // No retry of a POST that may have reached GitHub: the caller searches the run by its request id instead.
       return await withRetry(send, {
         attempts,
         retryable: (error) => isPassing(error) && (safe || !mayHaveArrived(error)),
@@ -93,7 +93,7 @@ export function createGithubClient(settings: GithubSettings) {
     }
   }
 
-  /** A 404 says neither what is missing nor whether it is hidden: one more question tells repository and workflow apart. */
+  /** A 404 does not show what is missing. One more request distinguishes repository and workflow. */
   async function repositoryVisible(): Promise<boolean | null> {
     try {
       await octokit.rest.repos.get({ owner: settings.owner, repo: settings.repo })
@@ -113,7 +113,7 @@ function mayHaveArrived(error: unknown): boolean {
   return !(cause instanceof HttpFailure) || cause.sent
 }
 
-/** A limit passes soon only where GitHub says when; an outage, unless GitHub asks for a longer pause. */
+/** Retry a rate limit only if GitHub names a short pause; retry an outage unless GitHub asks for a longer one. */
 export function isPassing(error: unknown): boolean {
   if (!(error instanceof RequestError) || error.cause instanceof ClawctlError) return false
   const pause = retryAfterMs(error)
@@ -138,8 +138,8 @@ function transport(timeoutMs: number) {
       timeoutMs,
     })
     if (response.status >= 300 && response.status < 400 && response.status !== 304) {
-      // Not followed: a redirected POST could start a workflow somewhere else.
-      throw new ClawctlError('DENIED', `GitHub says that the repository has moved (${response.status}).`, {
+      // Not followed: a redirected POST could start a workflow elsewhere.
+      throw new ClawctlError('DENIED', `GitHub reports that the repository has moved (${response.status}).`, {
         hint: "Set GITHUB_REPO to the repository's new name.",
       })
     }

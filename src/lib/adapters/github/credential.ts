@@ -7,8 +7,8 @@ import { type AppFlags, githubAppSettings, hasGithubApp } from './appSettings.js
 import type { GithubCredential } from './client.js'
 
 /**
- * Who GitHub is asked as: GITHUB_TOKEN, else the GitHub App. A job that mints tokens for others has both.
- * @param options.token the token, where it is used. @throws ClawctlError NOT_CONFIGURED where there is neither
+ * The credential for GitHub: GITHUB_TOKEN, else the GitHub App. A job that mints tokens for others has both.
+ * @param options.token the token, if it is used. @throws ClawctlError NOT_CONFIGURED without either
  */
 export function githubCredential(
   env: Env,
@@ -28,7 +28,7 @@ export function githubCredential(
   return createGithubApp({ ...app, repositories: [repo], permissions, clock: systemClock(), userAgent })
 }
 
-/** What mints a token of the GitHub App for others. @throws ClawctlError NOT_CONFIGURED */
+/** Mints tokens of the GitHub App for others. @throws ClawctlError NOT_CONFIGURED */
 export function createMint(
   env: Env,
   options: AppFlags & {
@@ -49,7 +49,7 @@ export function createMint(
     mint: () => credential.app.minted(),
     writeEnvFile,
     mask(secret) {
-      // The runner reads commands from both streams; stdout may be somebody's variable.
+      // The runner reads commands from both streams; stdout may be captured in a variable.
       if (env.GITHUB_ACTIONS === 'true') process.stderr.write(`::add-mask::${secret}\n`)
     },
   }

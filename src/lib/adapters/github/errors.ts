@@ -10,17 +10,17 @@ interface Context {
   workflow: string
   ref: string
   isApp: boolean
-  /** The permissions that the token needs; those of a dispatch where absent. */
+  /** The permissions that the token needs; default: those of a dispatch. */
   needs?: string
-  /** Null where even that could not be found out. */
+  /** Null if that is unknown too. */
   repositoryVisible(): Promise<boolean | null>
 }
 
 /** https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api: 403 or 429, not always with headers. */
 export function isLimited(error: RequestError): boolean {
   if (error.status === 429) return true
-  const told = header(error, 'retry-after') !== null || isExhausted(error)
-  return error.status === 403 && (told || /rate limit|abuse detection/i.test(error.message))
+  const hasLimitHeader = header(error, 'retry-after') !== null || isExhausted(error)
+  return error.status === 403 && (hasLimitHeader || /rate limit|abuse detection/i.test(error.message))
 }
 
 const isExhausted = (error: RequestError) => header(error, 'x-ratelimit-remaining') === '0'
@@ -34,13 +34,13 @@ function header(error: RequestError, name: string): string | null {
   return value === undefined ? null : String(value)
 }
 
-/** What a maintainer has to mend. GitHub's own text decides which it is, and is not passed on: it may quote what was sent. */
+/** The error for a maintainer, chosen by GitHub's text. The text is not passed on: it may quote the request. */
 export async function explainGithub(error: unknown, context: Context): Promise<ClawctlError> {
   if (error instanceof ClawctlError) return error
   if (error instanceof RequestError && error.cause instanceof ClawctlError) return error.cause
   const { what } = context
   if (!(error instanceof RequestError)) {
-    return new ClawctlError('UPSTREAM', `GitHub could not be asked to ${what}.`, { cause: error })
+    return new ClawctlError('UPSTREAM', `GitHub could not be reached to ${what}.`, { cause: error })
   }
   if (isLimited(error)) return limited(error, what)
   if (error.status === 401) {
@@ -48,14 +48,14 @@ export async function explainGithub(error: unknown, context: Context): Promise<C
       `GitHub does not accept the token (401), so it could not ${what}.`,
       context.isApp
         ? "Check the GitHub App's installation."
-        : 'Renew GITHUB_TOKEN: it expired, was revoked or is misspelt.',
+        : 'Renew GITHUB_TOKEN: it expired, was revoked or is misspelled.',
     )
   }
   if (error.status === 403) return forbidden(error, context)
   if (error.status === 404) return missing(context)
   if (error.status === 422) return unprocessable(error, context)
   if (error.status === 410)
-    return denied(`GitHub could not ${what}: it is switched off (410).`, "Switch it on in the repository's settings.")
+    return denied(`GitHub could not ${what}: the feature is disabled (410).`, "Enable it in the repository's settings.")
   const hint = retryHint(retryAfterMs(error)) ?? undefined
   return new ClawctlError('UPSTREAM', `GitHub failed to ${what} (${error.status}).`, { hint, cause: error })
 }
@@ -67,15 +67,15 @@ function limited(error: RequestError, what: string): ClawctlError {
   if (isExhausted(error) && Number.isSafeInteger(reset) && reset > 0) {
     const at = new Date(reset * 1000).toISOString()
     return new ClawctlError('RATE_LIMITED', `The token's hourly limit at GitHub is used up, so it could not ${what}.`, {
-      hint: `Try again after ${at}; see who else uses the token.`,
+      hint: `Try again after ${at}, and check what else uses the token.`,
     })
   }
-  return new ClawctlError('RATE_LIMITED', `GitHub asked to slow down, so it could not ${what}.`, {
+  return new ClawctlError('RATE_LIMITED', `GitHub throttles us, so it could not ${what}.`, {
     hint: retryHint(retryAfterMs(error)) ?? 'Wait a minute, then try again.',
   })
 }
 
-/** What GitHub says the call needs: `actions=write; contents=read, metadata=read`. */
+/** The permissions that GitHub asks for: `actions=write; contents=read, metadata=read`. */
 const ACCEPTED = /^[a-z_]+=[a-z]+(?:[,;] ?[a-z_]+=[a-z]+)*$/
 
 function forbidden(
@@ -90,7 +90,7 @@ function forbidden(
   if (/archived/i.test(error.message)) return denied(message, `${where} is archived: unarchive it.`)
   if (/suspended/i.test(error.message))
     return denied(message, "The GitHub App's installation is suspended: unsuspend it.")
-  if (/IP allow list/i.test(error.message)) return denied(message, `The IP allow list of ${owner} keeps us out.`)
+  if (/IP allow list/i.test(error.message)) return denied(message, `The IP allow list of ${owner} blocks this machine.`)
   const accepted = header(error, 'x-accepted-github-permissions')
   const asked =
     accepted !== null && accepted.length < 200 && ACCEPTED.test(accepted) ? ` GitHub asks for ${accepted}.` : ''
@@ -102,23 +102,23 @@ async function missing({ what, owner, repo, workflow, repositoryVisible }: Conte
   const visible = await repositoryVisible()
   if (visible === false) {
     return denied(
-      `GitHub knows no repository ${where}, or the token may not see it (404).`,
+      `The repository ${where} does not exist, or the token has no access to it (404).`,
       "Check GITHUB_REPO and the token's repository access.",
     )
   }
   if (visible === true) {
     return denied(
-      `GitHub could not ${what}: ${where} has no ${workflow} on its default branch, or the token may not see it (404).`,
+      `GitHub could not ${what}: ${where} has no ${workflow} on its default branch, or the token has no access to it (404).`,
       "Check GITHUB_WORKFLOW, and that the token may read the repository's actions.",
     )
   }
   return denied(
-    `GitHub knows no ${workflow} in ${where}, or the token may not see it (404).`,
+    `${where} has no ${workflow}, or the token has no access to it (404).`,
     "Check GITHUB_REPO, GITHUB_WORKFLOW and the token's repository access.",
   )
 }
 
-/** GitHub's words, as far as they are known, and what they ask for. */
+/** Known error texts of GitHub, each with problem and hint. */
 const UNPROCESSABLE: readonly [RegExp, (context: Context) => [problem: string, hint: string]][] = [
   [
     /no ref found/i,
@@ -132,7 +132,7 @@ const UNPROCESSABLE: readonly [RegExp, (context: Context) => [problem: string, h
     /unexpected inputs|required input|inputs? .*(?:not provided|is not)/i,
     ({ workflow, ref }) => [
       `${workflow} on ${ref} has other inputs than this version sends`,
-      'Bring the Control API and the workflow to one version.',
+      'Deploy the Control API and the workflow in the same version.',
     ],
   ],
   [/disabled workflow/i, ({ workflow }) => [`${workflow} is disabled`, 'Enable it in the Actions tab.']],
@@ -155,6 +155,6 @@ function unprocessable(error: RequestError, context: Context): ClawctlError {
   }
   return denied(
     `GitHub refused to ${what} (422).`,
-    `Look at ${workflow} on ${ref} in the Actions tab: GitHub must be able to parse it, and it must have workflow_dispatch with the inputs of this version.`,
+    `Check ${workflow} on ${ref} in the Actions tab: GitHub must be able to parse it, and it must have workflow_dispatch with the inputs of this version.`,
   )
 }

@@ -17,19 +17,23 @@ export function createIssues(
   settings: GithubCredential & { apiUrl: string; owner: string; repo: string; userAgent: string },
 ): Issues {
   const where = `${settings.owner}/${settings.repo}`
-  const told = {
+  const notFound = {
     needs: 'issues: write',
     notFound: () =>
-      new ClawctlError('DENIED', `GitHub knows no ${where}, or the token may not see its issues (404).`, {
-        hint: 'Check GITHUB_REPO; the token needs issues: write on it.',
-      }),
+      new ClawctlError(
+        'DENIED',
+        `The repository ${where} does not exist, or the token has no access to its issues (404).`,
+        {
+          hint: 'Check GITHUB_REPO; the token needs issues: write on it.',
+        },
+      ),
   }
   const { octokit, call } = createGithubClient({ ...settings, workflow: DEPLOY_WORKFLOW, ref: '' })
   const repository = { owner: settings.owner, repo: settings.repo }
 
   return {
     async open(label) {
-      const { data } = await call('list the issues', { safe: true, ...told }, () =>
+      const { data } = await call('list the issues', { safe: true, ...notFound }, () =>
         octokit.rest.issues.listForRepo({
           ...repository,
           state: 'open',
@@ -41,22 +45,22 @@ export function createIssues(
     },
     async create({ title, body, label }) {
       // A second POST would be a second issue or comment.
-      const { data } = await call('open an issue', { safe: false, ...told }, () =>
+      const { data } = await call('open an issue', { safe: false, ...notFound }, () =>
         octokit.rest.issues.create({ ...repository, title, body, labels: [label] }),
       )
       return toIssue(parse(issueSchema, data))
     },
     async update(issue_number, body) {
-      await call('renew the issue', { safe: true, ...told }, () =>
+      await call('update the issue', { safe: true, ...notFound }, () =>
         octokit.rest.issues.update({ ...repository, issue_number, body }),
       )
     },
     async close(issue_number, comment) {
       const issue = { ...repository, issue_number }
-      await call('comment on the issue', { safe: false, ...told }, () =>
+      await call('comment on the issue', { safe: false, ...notFound }, () =>
         octokit.rest.issues.createComment({ ...issue, body: comment }),
       )
-      await call('close the issue', { safe: true, ...told }, () =>
+      await call('close the issue', { safe: true, ...notFound }, () =>
         octokit.rest.issues.update({ ...issue, state: 'closed' }),
       )
     },

@@ -41,7 +41,7 @@ const jobsSchema = z.object({
 })
 const dispatchSchema = z.object({ workflow_run_id: z.number(), html_url: z.string() })
 
-/** The deploy workflow's runs, the registry at the deployed ref, and what a preflight looks at, through GitHub's REST API. */
+/** The deploy workflow's runs, the registry at the deployed ref, and the facts for preflight, through GitHub's REST API. */
 export function createGithub(
   settings: GithubSettings,
 ): Runs & RunLookup & { registry: RegistrySource; inspection: GithubInspection } {
@@ -107,9 +107,13 @@ export function createGithub(
             ? new ClawctlError('REGISTRY_NOT_FOUND', `There is no ${origin}: the repository has no such ref.`, {
                 hint: 'Check GITHUB_REF.',
               })
-            : new ClawctlError('REGISTRY_NOT_FOUND', `There is no ${origin}, or the GitHub token may not read it.`, {
-                hint: 'Check GITHUB_REPO and GITHUB_REF; the token needs contents: read.',
-              })
+            : new ClawctlError(
+                'REGISTRY_NOT_FOUND',
+                `There is no ${origin}, or the GitHub token has no access to it.`,
+                {
+                  hint: 'Check GITHUB_REPO and GITHUB_REF; the token needs contents: read.',
+                },
+              )
         return { text: await readFile(client, settings, REGISTRY_PATH, notFound), origin }
       },
     },
@@ -216,7 +220,7 @@ function kindOf(token: string): 'fine-grained' | 'classic' | 'other' {
   return token.startsWith('ghp_') ? 'classic' : 'other'
 }
 
-/** GitHub has more words for waiting (`pending`, `waiting`, `requested`) and may find others. */
+/** GitHub has more states of waiting (`pending`, `waiting`, `requested`) and may add others. */
 function statusOf(status: string): 'queued' | 'in_progress' | 'completed' {
   return status === 'completed' || status === 'in_progress' ? status : 'queued'
 }
@@ -224,5 +228,5 @@ function statusOf(status: string): 'queued' | 'in_progress' | 'completed' {
 export function parse<T>(schema: z.ZodMiniType<T>, data: unknown): T {
   const parsed = schema.safeParse(data)
   if (parsed.success) return parsed.data
-  throw new ClawctlError('UPSTREAM', 'GitHub answered in a form that clawctl does not know.')
+  throw new ClawctlError('UPSTREAM', 'GitHub answered in an unknown form.')
 }

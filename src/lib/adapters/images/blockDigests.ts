@@ -3,9 +3,9 @@ import type { FileHandle } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 
-/** More threads than this wait for the disk. */
+/** More threads would only wait for the disk. */
 const MOST_THREADS = 4
-/** For fewer blocks a thread takes longer to start than they take to be read. */
+/** For fewer blocks, starting a thread takes longer than reading them. */
 const WORTH_A_THREAD = 128
 const REPORT_MS = 100
 
@@ -14,7 +14,7 @@ const DATA = 2
 const DIGEST_BYTES = 32
 
 /**
- * What a thread runs: takes the next block until there is none, reads it, and writes down what it is. JavaScript in a
+ * The code of a thread: takes the next block until there is none, reads it, and records its kind. JavaScript in a
  * string, so that it is the same from the bundle and from the sources. Reading, comparing and hashing in place, in
  * threads of their own, takes two thirds of the CPU time of the thread pool (WebCrypto copies every block into fresh
  * pages): docs/adr/0018.
@@ -50,13 +50,13 @@ parentPort.close()
 
 export interface DigestedBlocks {
   indexes: Uint32Array
-  /** For each of `indexes`: its SHA-256, or null where it is nothing but zeros. */
+  /** For each of `indexes`: its SHA-256, or null if it is all zeros. */
   digestOf(position: number): Uint8Array | null
 }
 
 /**
  * Reads these blocks of an open file and hashes those that hold data; the last block of the file is filled up with zeros.
- * @throws NodeJS.ErrnoException where one can't be read; code SHORT where the file ends before it; AbortError on `stop`
+ * @throws NodeJS.ErrnoException if one can't be read; code SHORT if the file ends before it; AbortError on `stop`
  */
 export async function digestBlocks(
   file: { handle: FileHandle; bytes: number },
@@ -114,7 +114,7 @@ function runThread(workerData: object, end: () => void): Promise<void> {
   })
 }
 
-/** Fills `into`. @throws code SHORT where the file ends before that */
+/** Fills `into`. @throws code SHORT if the file ends before */
 export async function readWhole(handle: FileHandle, into: Uint8Array, offset: number): Promise<void> {
   for (let done = 0; done < into.length; ) {
     const { bytesRead } = await handle.read(into, done, into.length - done, offset + done)
@@ -128,7 +128,7 @@ interface SharedArray<T> {
   readonly BYTES_PER_ELEMENT: number
 }
 
-/** An array that threads see, too. */
+/** An array in memory shared with the threads. */
 function shared<T>(kind: SharedArray<T>, length: number): T {
   return new kind(new SharedArrayBuffer(length * kind.BYTES_PER_ELEMENT))
 }

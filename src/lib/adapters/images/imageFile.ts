@@ -8,11 +8,11 @@ import type { Extent } from '../../domain/images/blocks.js'
 import type { Digests, ImageFile, ImageFiles } from '../../ops/images/ports.js'
 import { digestBlocks, readWhole } from './blockDigests.js'
 
-/** What changes with a file's content. */
+/** Stat fields that change with a file's content. */
 const IDENTITY = ['dev', 'ino', 'size', 'mtimeNs', 'ctimeNs'] as const
 /** Two writes may have the same time: file systems' clocks tick in up to two seconds (FAT). */
 const SETTLED_MS = 2_500
-/** Larger is no image.json. */
+/** The limit for image.json. */
 const MAX_TEXT_BYTES = 1024 * 1024
 
 export const imageFiles: ImageFiles = {
@@ -20,7 +20,7 @@ export const imageFiles: ImageFiles = {
     const handle = await openForReading(path)
     try {
       const stat = await handle.stat({ bigint: true })
-      if (stat.isDirectory()) throw refusal(path, 'is a directory', 'Name the image file itself.')
+      if (stat.isDirectory()) throw refusal(path, 'is a directory', 'Pass the image file itself.')
       if (!stat.isFile()) throw refusal(path, 'is not a regular file', 'Copy it into a file first.')
       return imageFile(path, basename(await realpath(path)), handle, stat)
     } catch (error) {
@@ -43,7 +43,7 @@ async function openForReading(path: string): Promise<FileHandle> {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOENT' || code === 'ENOTDIR') {
-      throw refusal(path, 'does not exist', '`clawctl image build` makes an image.')
+      throw refusal(path, 'does not exist', '`clawctl image build` creates an image.')
     }
     throw refusal(path, `can't be opened (${code})`, 'Check its permissions.')
   }
@@ -52,7 +52,7 @@ async function openForReading(path: string): Promise<FileHandle> {
 function imageFile(path: string, name: string, handle: FileHandle, opened: BigIntStats): ImageFile {
   const bytes = Number(opened.size)
   const changed = () =>
-    refusal(path, 'changed while it was read', 'Wait until it is whole, then run the command again.')
+    refusal(path, 'changed while it was read', 'Wait until it is complete, then run the command again.')
   const refusing = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
       return await work()
@@ -60,7 +60,7 @@ function imageFile(path: string, name: string, handle: FileHandle, opened: BigIn
       const { code, name } = error as NodeJS.ErrnoException
       if (name === 'AbortError') throw new ClawctlError('CANCELLED', 'It was interrupted.')
       if (code === 'SHORT') throw changed()
-      throw refusal(path, `can't be read (${code})`, 'Check the disk that it lies on.')
+      throw refusal(path, `can't be read (${code})`, 'Check its disk.')
     }
   }
   return {
@@ -87,7 +87,7 @@ function refusal(path: string, why: string, hint: string): ClawctlError {
 
 /**
  * Node has no lseek(SEEK_DATA), which every Linux file system answers in milliseconds. Perl is part of Debian, of NixOS
- * and of GitHub's runners; Python is nearly as common. Both get the open file as their stdin and print "start end" a line;
+ * and of GitHub's runners; Python is nearly as common. Both get the open file as stdin and print one "start end" per line;
  * ENXIO means that there is no more data.
  */
 const PROGRAMS: readonly { name: string; argv: readonly string[]; platforms: readonly NodeJS.Platform[] }[] = [
@@ -120,7 +120,7 @@ while 1:
 
 const TIMEOUT_MS = 30_000
 
-/** Where the open file holds data. Without such a program, or on a file system without holes, the whole file and null. */
+/** The extents with data of the open file. Without such a program, or on a file system without holes: the whole file and null. */
 export async function dataExtents(fd: number, bytes: number): Promise<{ by: string | null; extents: Extent[] }> {
   for (const { name, argv, platforms } of PROGRAMS) {
     if (!platforms.includes(process.platform)) continue
@@ -131,15 +131,15 @@ export async function dataExtents(fd: number, bytes: number): Promise<{ by: stri
   return { by: null, extents: bytes > 0 ? [{ start: 0, end: bytes }] : [] }
 }
 
-/** Null where the program is not there or does not end well. */
+/** Null if the program does not exist or fails. */
 async function outputOf(program: string, argv: readonly string[], fd: number): Promise<string | null> {
-  // Any descriptor is passed on as it is; execa's types name those up to 9.
+  // Any descriptor works; execa's types allow only those up to 9.
   const options = { stdin: fd as 9, stderr: 'ignore', timeout: TIMEOUT_MS, reject: false } as const
   const { exitCode, stdout } = await execa(program, argv, options)
   return exitCode === 0 ? stdout : null
 }
 
-/** Null for what is no ascending list of ranges inside the file. */
+/** Null if the output is not an ascending list of ranges inside the file. */
 function parseExtents(text: string, bytes: number): Extent[] | null {
   const extents: Extent[] = []
   let last = 0

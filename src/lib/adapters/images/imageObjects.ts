@@ -22,13 +22,13 @@ import { attempt } from '../aws/putOutcome.js'
 import { createSignedPut } from '../aws/signedPut.js'
 import type { AwsSettings } from '../deploy/compute.js'
 
-/** A part's time: so much, and as long as a link of 2 Mbit/s takes. What is slower stands still. */
+/** Time limit of a part: this, plus its time on a link of 2 Mbit/s. */
 const PART_TIMEOUT_MS = 20_000
 const SLOWEST_BYTES_PER_MS = 250
 
 export interface ImageObjectsSettings extends AwsSettings {
   bucket: string
-  /** How many parts may be on their way. */
+  /** The most parts in flight. */
   connections: number
   stop: AbortSignal
 }
@@ -39,7 +39,7 @@ export function createImageObjects(settings: ImageObjectsSettings): ImageObjects
   const client = resendsMangled(new S3Client({ region, ...clientLimits(settings) }))
   const puts = new Map<string, Promise<{ path: string; put: ReturnType<typeof createSignedPut> }>>()
 
-  /** Asked once for each key: path and host hold the bucket in S3's own ways. */
+  /** Resolved once per key: the SDK decides whether host or path contains the bucket. */
   async function openPut(Key: string) {
     const probe = new S3Client({ region, requestHandler: catchingHandler, maxAttempts: 1 })
     const sent = await requestAsSent(() =>
@@ -120,7 +120,7 @@ export function createImageObjects(settings: ImageObjectsSettings): ImageObjects
       awsCall(`S3 ListParts ${Bucket}/${Key}`, async () => {
         const found: SentPart[] = []
         try {
-          // Not the SDK's paginator: S3 names a next marker on the last page too, and it would go round for ever.
+          // Not the SDK's paginator: S3 sends a next marker on the last page too, so it would loop for ever.
           for (let PartNumberMarker: string | undefined, more = true; more; ) {
             const page: ListPartsCommandOutput = await client.send(
               new ListPartsCommand({ Bucket, Key, UploadId, PartNumberMarker }),

@@ -12,7 +12,7 @@ import { always, awsCall, clientLimits } from '../aws/errors.js'
 import { filtersOf, tagListOf, tagSpecification, tagsOf } from '../aws/tags.js'
 import type { AwsSettings } from '../deploy/compute.js'
 
-/** What NixOS's amazon image boots from. */
+/** Root device of NixOS's amazon image. */
 const ROOT_DEVICE = '/dev/xvda'
 
 /** The account's own AMIs. */
@@ -48,7 +48,7 @@ export function createImages(settings: AwsSettings): Images {
             BootMode: bootMode,
             VirtualizationType: 'hvm',
             EnaSupport: true,
-            // Can't be taken back: instances of this image never answer IMDSv1.
+            // Permanent: instances of this image never answer IMDSv1.
             ImdsSupport: 'v2.0',
             RootDeviceName: ROOT_DEVICE,
             BlockDeviceMappings: [

@@ -5,7 +5,7 @@ import { ClawctlError } from '../../domain/errors.js'
 import type { Journal, ScanRecord } from '../../ops/images/ports.js'
 import { describeOwner, type FileLock, takeLock } from '../fileLock.js'
 
-/** A journal in a folder of its own user; beside it the lock of the process that works with it. */
+/** A journal in a folder of the user, with a lock file of the process that uses it. */
 export function journalFile(folder: string, name: string): Journal {
   const path = join(folder, `${name}.journal`)
   const lockPath = `${path}.lock`
@@ -23,7 +23,7 @@ export function journalFile(folder: string, name: string): Journal {
         if (error.code === 'ENOENT') return ''
         return refusing(() => Promise.reject(error))
       })
-      // What follows the last line's end was being written when the process was killed.
+      // An incomplete last line was cut off by a kill.
       return text.split('\n').slice(0, -1)
     },
     append: (line) =>
@@ -39,7 +39,7 @@ export function journalFile(folder: string, name: string): Journal {
     lock: () =>
       refusing(async () => {
         await mkdir(folder, { recursive: true, mode: 0o700 })
-        // An import takes as long as its link: only a dead owner loses the lock.
+        // An import may take any time: only a dead owner loses the lock.
         lock = await takeLock(lockPath, { waitMs: 0, heldAtMostMs: null })
         return lock !== null
       }),
@@ -56,14 +56,14 @@ async function openForAppending(path: string): Promise<FileHandle> {
   const handle = await open(path, 'a+', 0o600)
   const { size } = await handle.stat()
   const last = Buffer.alloc(1)
-  // A line that a kill cut off must not run into the next one.
+  // Separates the new line from one that a kill cut off.
   if (size > 0 && (await handle.read(last, 0, 1, size - 1)).bytesRead === 1 && last[0] !== 0x0a) {
     await handle.appendFile('\n')
   }
   return handle
 }
 
-/** In the same folder: the identity of the file in the first line, its block manifest behind it. */
+/** In the same folder: the identity of the file in the first line, then its block manifest. */
 export function scanRecord(folder: string): ScanRecord {
   const path = join(folder, 'last.blocks')
   return {
@@ -87,7 +87,7 @@ async function writing<T>(path: string, work: () => Promise<T>): Promise<T> {
     const { code } = error as NodeJS.ErrnoException
     const why = code === 'ENOSPC' ? 'there is no space left' : code
     throw new ClawctlError('NOT_CONFIGURED', `The journal ${path} can't be written (${why}).`, {
-      hint: 'Name a folder that can with --state-dir.',
+      hint: 'Pass a writable folder with --state-dir.',
       cause: error,
     })
   }

@@ -46,12 +46,12 @@ function toMachine({ InstanceId = '', ImageId = '', LaunchTime, Tags = [] }: Ins
   return { instanceId: InstanceId, hostId, imageId: ImageId, launchedAt: LaunchTime ?? null }
 }
 
-/** Their values are an AMI and a time: what a killed run has left is found by them. */
+/** Tags with an AMI and a time, to find what a killed run left. */
 const AMI_TAG = 'clawdinator:smoke'
 const UNTIL_TAG = 'clawdinator:smoke-until'
 const SMOKE: Filter = { Name: 'tag-key', Values: [AMI_TAG] }
 
-/** Machines that boot once, in a group of their own. */
+/** Machines for smoke boots, each in its own group. */
 export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
   const client = new EC2Client({ region: settings.region, ...clientLimits(settings) })
 
@@ -119,7 +119,7 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
       }),
     closeGroup: (GroupId) =>
       awsCall('EC2 RevokeSecurityGroupEgress', async () => {
-        // A new group lets everything out.
+        // A new group allows all egress.
         const IpPermissions = [{ IpProtocol: '-1', IpRanges: [{ CidrIp: '0.0.0.0/0' }] }]
         try {
           await client.send(new RevokeSecurityGroupEgressCommand({ GroupId, IpPermissions }))
@@ -149,7 +149,7 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
         }
         const { Instances } = await client.send(new RunInstancesCommand(input))
         const id = Instances?.[0]?.InstanceId
-        if (!id) throw new ClawctlError('UPSTREAM', 'EC2 started no machine and gave no reason.')
+        if (!id) throw new ClawctlError('UPSTREAM', 'EC2 started no machine and returned no error.')
         return id
       }),
     look: (id) =>
@@ -167,7 +167,7 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
                 : 'unknown'
           return { state: status?.InstanceState?.Name ?? 'pending', checks }
         } catch (error) {
-          // EC2 may not show an instance yet that it has just started.
+          // EC2 may not show a new instance yet.
           if ((error as Error).name === 'InvalidInstanceID.NotFound') return { state: 'pending', checks: 'unknown' }
           throw error
         }
@@ -201,14 +201,14 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
 function tagListOf({ ami, until }: SmokeTags): Tag[] {
   return [
     { Key: 'Name', Value: `smoke ${ami}` },
-    // What the role may start and end is limited to this.
+    // The role's policy is limited to this tag.
     { Key: 'app', Value: 'clawdinator-smoke' },
     { Key: AMI_TAG, Value: ami },
     { Key: UNTIL_TAG, Value: until.toISOString() },
   ]
 }
 
-/** Without a time nothing can be using it: the next run removes it. */
+/** Without a time it is not in use: the next run removes it. */
 function smokeTagsOf(tags: Tag[] | undefined): SmokeTags {
   const value = (key: string) => tags?.find((tag) => tag.Key === key)?.Value ?? ''
   const until = new Date(value(UNTIL_TAG))

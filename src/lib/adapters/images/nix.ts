@@ -15,7 +15,7 @@ export interface NixOptions {
   signal: AbortSignal
 }
 
-/** How many of nix's last lines an error repeats. */
+/** Last lines of nix's output that an error repeats. */
 const LAST_LINES = 20
 
 /** Nix as a child process. */
@@ -45,7 +45,7 @@ export function createNix({ binary = 'nix', onOutput, signal }: NixOptions): Nix
 function notStarted(binary: string, cause: unknown): ClawctlError {
   const { code } = cause as NodeJS.ErrnoException
   if (code !== 'ENOENT') return new ClawctlError('TOOL_MISSING', `${binary} can't be started (${code}).`, { cause })
-  return new ClawctlError('TOOL_MISSING', `${binary} is not installed, and images are built with Nix.`, {
+  return new ClawctlError('TOOL_MISSING', `${binary} is not installed, but images are built with Nix.`, {
     hint: 'Install it from https://docs.determinate.systems/determinate-nix/ or https://nixos.org/download, then open a new shell.',
     cause,
   })
@@ -58,9 +58,9 @@ function failed(what: string, last: readonly string[], exitCode: number | null):
   const offline = last.some((line) => /unable to download/i.test(line))
   return new ClawctlError('BUILD_FAILED', `nix ${what} failed: ${full ? 'No space left on device' : words}.`, {
     hint: full
-      ? 'Free some space (`nix-collect-garbage` removes what nothing refers to), then run the command again.'
+      ? 'Free some space (`nix-collect-garbage` removes unused store paths), then run the command again.'
       : offline
-        ? 'Nix fetches what the flake names: check the network, then run the command again.'
+        ? "Nix downloads the flake's inputs: check the network, then run the command again."
         : 'The output of nix is above; `nix log` shows the log of a derivation.',
     details: last.filter((line) => !/^\s*warning:/.test(line)),
   })
@@ -68,7 +68,7 @@ function failed(what: string, last: readonly string[], exitCode: number | null):
 
 function cancelled(): ClawctlError {
   return new ClawctlError('CANCELLED', 'The build was interrupted.', {
-    hint: 'Run the command again: nix keeps what it has built.',
+    hint: 'Run the command again: nix keeps finished derivations.',
   })
 }
 
@@ -92,7 +92,7 @@ async function writing(folder: string, work: () => Promise<void>): Promise<void>
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException
     throw new ClawctlError('BUILD_FAILED', `${folder} can't be written (${code}).`, {
-      hint: code === 'ENOSPC' ? 'Free some space.' : 'Give another folder with --out.',
+      hint: code === 'ENOSPC' ? 'Free some space.' : 'Pass another folder with --out.',
       cause,
     })
   }

@@ -20,12 +20,12 @@ import { createSignedPut } from '../aws/signedPut.js'
 import { filtersOf, tagListOf, tagSpecification, tagsOf } from '../aws/tags.js'
 import type { AwsSettings } from '../deploy/compute.js'
 
-/** For 512 KiB. A peer that hangs is tried again on another connection; a link of 1 Mbit/s still gets a block through. */
+/** Time limit for 512 KiB: enough on a link of 1 Mbit/s. A peer that hangs is retried on another connection. */
 const BLOCK_TIMEOUT_MS = 20_000
 
 export interface SnapshotSettings extends AwsSettings {
   bucket: string
-  /** How many blocks may be on their way. */
+  /** The most blocks in flight. */
   connections: number
   stop: AbortSignal
 }
@@ -96,7 +96,7 @@ export function createSnapshots(settings: SnapshotSettings): Snapshots {
             ClientToken: token,
             Description: description,
             Tags: tagListOf(tags),
-            // A child has its parent's encryption: EBS refuses both together.
+            // A child inherits its parent's encryption: EBS refuses both parameters together.
             ...(parent !== null
               ? { ParentSnapshotId: parent }
               : kmsKey !== null
@@ -144,7 +144,7 @@ export function createSnapshots(settings: SnapshotSettings): Snapshots {
             }),
           )
         } catch (error) {
-          // No longer open: an answer was lost, or an earlier run's. Its state shows what became of it.
+          // No longer pending: completed by an earlier request. The snapshot's state shows the outcome.
           if ((error as ValidationException).Reason !== 'INVALID_SNAPSHOT_ID') throw error
         }
       }),
@@ -192,7 +192,7 @@ export function createSnapshots(settings: SnapshotSettings): Snapshots {
   }
 }
 
-/** EBS may not know a snapshot in the first minutes after StartSnapshot. */
+/** EBS may answer "not found" in the first minutes after StartSnapshot. */
 function unknownSnapshot(failure: unknown): Attempt<never> {
   const error = (failure as Error).cause
   if (error instanceof Error && error.name === 'ResourceNotFoundException') return { ok: false, kind: 'unknown', error }

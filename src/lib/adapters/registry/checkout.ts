@@ -10,13 +10,13 @@ import type { Checkout } from '../../ops/registry/ports.js'
 import { registryFile } from './registryFile.js'
 import { type Lock, withFileLock } from './registryLock.js'
 
-/** The registry and the host files of a checkout, or of none: then every call says so. */
+/** The registry and the host files of a checkout. Without a checkout, every call rejects. */
 export function checkoutFiles(root: string | null): Checkout {
   const source = registryFile(root)
   const below = (path: string) => join(root ?? '.', path)
   const read = async (id: string): Promise<FleetFiles> => {
     const registry = await source.read()
-    // What is no id is for the plan to refuse, not for us to open.
+    // The plan refuses invalid ids; do not open a file for them.
     return { registry, hostFile: ID_PATTERN.test(id) ? await textOf(below(hostFilePath(id))) : null }
   }
   return {
@@ -26,10 +26,10 @@ export function checkoutFiles(root: string | null): Checkout {
       return names.filter((name) => name.endsWith('.nix')).map((name) => name.slice(0, -'.nix'.length))
     },
     async edit(id, plan) {
-      // Says what is missing or wrong before it touches anything, and touches nothing where all is done.
+      // Plan first without the lock: reports problems early, and returns if there is nothing to do.
       const first = plan(await read(id))
       if (first.kind === 'nothing') return first
-      // Beside the file itself, so that two checkouts that share one by a link share its lock.
+      // Beside the real file, so that two checkouts that share it by a link share its lock.
       const file = await realpath(below(REGISTRY_PATH))
       return withFileLock(`${file}.lock`, async (lock) => {
         const decided = plan(await read(id))
@@ -41,7 +41,7 @@ export function checkoutFiles(root: string | null): Checkout {
   }
 }
 
-/** The whole new text or the old one, never something between; mode and owner stay, a link is followed. */
+/** Replaces the file atomically; keeps mode and owner, follows a link. */
 async function write(file: string, change: FileChange, lock: Lock): Promise<void> {
   try {
     if (change.after === null) {
@@ -54,7 +54,7 @@ async function write(file: string, change: FileChange, lock: Lock): Promise<void
     const { code } = error as NodeJS.ErrnoException
     if (error instanceof ClawctlError || code === undefined) throw error
     throw new ClawctlError('NOT_WRITABLE', `${file} can't be written (${code}).`, {
-      hint: 'Check its permissions and the free space, then run the command again: what is done stays done.',
+      hint: 'Check its permissions and the free space, then run the command again: it continues.',
       cause: error,
     })
   }

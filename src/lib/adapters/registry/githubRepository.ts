@@ -32,8 +32,8 @@ const pullSchema = z.object({
 const repositorySchema = z.object({ default_branch: z.string() })
 
 /**
- * One repository through GitHub's git data and pull request API. Every call may be sent again: objects are named by
- * their content, and what is there already is answered as such.
+ * One repository through GitHub's git data and pull request API. Every call may be repeated: objects are named by
+ * their content, and GitHub reports what exists already.
  */
 export function createGithubRepository(settings: RepositorySettings): Repository {
   const { octokit } = createGithubClient({ ...settings, workflow: DEPLOY_WORKFLOW, ref: '' })
@@ -119,7 +119,7 @@ export function createGithubRepository(settings: RepositorySettings): Repository
       )
     },
     async openPull(branch, base) {
-      const { data } = await call('look for a pull request', () =>
+      const { data } = await call('list the pull requests', () =>
         octokit.rest.pulls.list({
           ...repository,
           state: 'open',
@@ -137,7 +137,7 @@ export function createGithubRepository(settings: RepositorySettings): Repository
       return response && pullOf(response.data)
     },
     async updatePull(pull_number, text) {
-      const { data } = await call('renew the pull request', () =>
+      const { data } = await call('update the pull request', () =>
         octokit.rest.pulls.update({ ...repository, pull_number, ...text }),
       )
       return pullOf(data)
@@ -166,28 +166,32 @@ export function createGithubRepository(settings: RepositorySettings): Repository
   }
 }
 
-/** Refused because a branch or pull request of that name is there, and not by a rule of the repository. */
+/** Whether GitHub refused because the branch or pull request exists, and not by a rule of the repository. */
 function isThere(error: RequestError): boolean {
   return error.status === 422 && /already exists/i.test(error.message)
 }
 
 const NEEDS = 'contents: write and pull_requests: write'
 
-/** What has to be mended on GitHub. Its own text is not passed on: it may quote what was sent. */
+/** The error for a maintainer. GitHub's text is not passed on: it may quote the request. */
 async function explain(error: unknown, what: string, settings: RepositorySettings): Promise<ClawctlError> {
   const { owner, repo } = settings
   const status = error instanceof RequestError ? error.status : null
   if (status === 404) {
-    return new ClawctlError('DENIED', `GitHub knows no ${owner}/${repo}, or the token may not do this there (404).`, {
-      hint: `Check GITHUB_REPO; the token needs ${NEEDS} on it.`,
-    })
+    return new ClawctlError(
+      'DENIED',
+      `The repository ${owner}/${repo} does not exist, or the token lacks the permission (404).`,
+      {
+        hint: `Check GITHUB_REPO; the token needs ${NEEDS} on it.`,
+      },
+    )
   }
   if (status === 409 || status === 422) {
     return new ClawctlError('DENIED', `GitHub refused to ${what} in ${owner}/${repo} (${status}).`, {
-      hint: "Look at the repository's rules: they must let this token push to registry/* and open pull requests.",
+      hint: "Check the repository's rules: they must allow this token to push to registry/* and open pull requests.",
     })
   }
-  const told = await explainGithub(error, {
+  const explained = await explainGithub(error, {
     what,
     owner,
     repo,
@@ -197,5 +201,7 @@ async function explain(error: unknown, what: string, settings: RepositorySetting
     needs: NEEDS,
     repositoryVisible: async () => null,
   })
-  return told.hint === undefined ? withPartial(told, {}, 'Run the command again in a minute: it resumes.') : told
+  return explained.hint === undefined
+    ? withPartial(explained, {}, 'Run the command again in a minute: it resumes.')
+    : explained
 }

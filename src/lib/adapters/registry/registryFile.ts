@@ -9,7 +9,7 @@ export function registryFile(checkout: string | null): RegistrySource {
   return {
     async read() {
       if (checkout === null) {
-        throw new ClawctlError('REGISTRY_NOT_FOUND', `There is no ${REGISTRY_PATH} here or above.`, {
+        throw new ClawctlError('REGISTRY_NOT_FOUND', `There is no ${REGISTRY_PATH} in this folder or above.`, {
           hint: 'Run the command in a checkout of the fleet, or set CLAWCTL_CHECKOUT to one.',
         })
       }

@@ -3,18 +3,18 @@ import { dirname, join } from 'node:path'
 import { ClawctlError } from '../../domain/errors.js'
 import { describeOwner, takeLock } from '../fileLock.js'
 
-/** An edit takes some milliseconds: who holds the lock longer than this is stopped or gone, whatever its process id says. */
+/** An edit takes some milliseconds. An owner that holds the lock longer is stopped or dead, even if its process id exists. */
 const HELD_AT_MOST_MS = 60_000
-/** Long enough for a queue of edits, short enough for a person. */
+/** How long to wait: enough for a queue of edits, and short for a person. */
 const WAIT_MS = 15_000
 
-/** As write-file-atomic names its temporary files, of the registry or of a host file below it. */
+/** Names of write-file-atomic's temporary files, for the registry or a host file below it. */
 const TEMPORARY = /^[a-z][\w.-]*\.(?:json|nix)\.\d{1,10}$/
-/** A file system's clock ticks more slowly than ours. */
+/** Tolerance: a file system's clock is coarser than ours. */
 const TICK_MS = 50
 
 export interface Lock {
-  /** To be called before each write is put in place. @throws ClawctlError REGISTRY_LOCKED where another took over */
+  /** Call before each write. @throws ClawctlError REGISTRY_LOCKED if another process took the lock */
   confirm(): Promise<void>
 }
 
@@ -36,7 +36,7 @@ export async function withFileLock<T>(file: string, work: (lock: Lock) => Promis
   try {
     return await work({
       async confirm() {
-        // Stopped for so long that another took over: what we read is not what is there.
+        // Stopped for so long that another process took the lock: our reads are outdated.
         if (!(await lock.isOwn())) throw lostLock(file)
       },
     })
@@ -45,7 +45,7 @@ export async function withFileLock<T>(file: string, work: (lock: Lock) => Promis
   }
 }
 
-/** What a writer that died had begun: nobody else has written such files since it took the lock. */
+/** Removes the temporary files of a dead writer: only the lock's owner writes such files. */
 async function removeBegun(folder: string, since: number): Promise<void> {
   for (const below of [folder, join(folder, 'hosts')]) {
     for (const name of await readdir(below).catch(() => [])) {
@@ -61,13 +61,17 @@ async function heldBy(file: string): Promise<ClawctlError> {
     'REGISTRY_LOCKED',
     `The registry is being edited by ${await describeOwner(file)} (${file}).`,
     {
-      hint: `Wait for it and try again; where nothing of the kind runs, remove ${file}.`,
+      hint: `Wait for it and try again. If no such process runs, remove ${file}.`,
     },
   )
 }
 
 function lostLock(file: string): ClawctlError {
-  return new ClawctlError('REGISTRY_LOCKED', `This edit was stopped for so long that another took over (${file}).`, {
-    hint: 'Nothing was written. Run the command again.',
-  })
+  return new ClawctlError(
+    'REGISTRY_LOCKED',
+    `This process was stopped for so long that another one took the lock (${file}).`,
+    {
+      hint: 'Nothing was written. Run the command again.',
+    },
+  )
 }

@@ -7,20 +7,21 @@ type Paint = ReturnType<typeof painter>
 
 const MARKS = { pass: ['green', '✔'], fail: ['red', '✖'], skip: ['yellow', '–'] } as const
 
-/** `preflight` for people: one line a check, what to do below it, the verdict last. */
+/** `preflight` for people: one line per check, the fix below it, the verdict last. */
 export function renderPreflight({ checks, ready, text }: Preflight, paint: Paint): string {
   const lines = checks.flatMap(({ title, status, evidence, fix }) => {
     const [style, mark] = MARKS[status]
     const what = (fix ?? '').split('\n').filter(Boolean)
-    const told = status === 'fail' ? what.map((line) => `    ${line}`) : what.map((line) => `    ${paint('dim', line)}`)
-    return [`${paint(style, mark)} ${title}  ${paint('dim', evidence)}`, ...told]
+    const advice =
+      status === 'fail' ? what.map((line) => `    ${line}`) : what.map((line) => `    ${paint('dim', line)}`)
+    return [`${paint(style, mark)} ${title}  ${paint('dim', evidence)}`, ...advice]
   })
   return [...lines, '', paint(ready ? 'green' : 'red', text)].join('\n')
 }
 
-/** What fits a chat: the verdict, then only what is not well. */
+/** For a chat message: the verdict, then only failed and skipped checks. */
 export function renderPreflightForChat({ checks, text }: Preflight): string {
-  const WORDS: Record<CheckStatus, string> = { pass: '', fail: 'failed', skip: 'not looked at' }
+  const WORDS: Record<CheckStatus, string> = { pass: '', fail: 'failed', skip: 'not checked' }
   const bad = checks.filter(({ status }) => status !== 'pass')
   return fitChat([
     text,

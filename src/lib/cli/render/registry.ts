@@ -18,7 +18,7 @@ export interface ShownEdit {
   stays: readonly Leftover[]
 }
 
-/** `registry add` and `registry remove` for people: what was done, then what is left to do. */
+/** `registry add` and `registry remove` for people: the changes, then the remaining steps. */
 export function renderEdit(edit: ShownEdit, verb: 'add' | 'remove', paint: Paint): string {
   return [
     ...(edit.status === 'planned' ? [renderDiff(edit.diff, paint)] : []),
@@ -32,13 +32,13 @@ export function renderEdit(edit: ShownEdit, verb: 'add' | 'remove', paint: Paint
 
 function headline({ instance: { id }, status, pullRequest, files }: ShownEdit, verb: 'add' | 'remove'): string {
   if (pullRequest) {
-    const done = { created: 'opened', updated: 'renewed' }[pullRequest.status] ?? 'open already'
+    const done = { created: 'opened', updated: 'updated' }[pullRequest.status] ?? 'open already'
     return `Pull request #${pullRequest.number} (${pullRequest.branch}) is ${done}: ${pullRequest.url}`
   }
-  if (status === 'unchanged') return `${id} is in the registry already, just so: nothing to do.`
-  if (status === 'planned') return 'A dry run: nothing was changed.'
+  if (status === 'unchanged') return `${id} is in the registry already, with the same values: nothing to do.`
+  if (status === 'planned') return 'Dry run: nothing was changed.'
   if (!files.some(({ path }) => path === REGISTRY_PATH))
-    return `${id} was in the registry already, and is complete now.`
+    return `${id} was in the registry already; the missing files were added.`
   return verb === 'add' ? `Added ${id}.` : `Removed ${id} from the registry.`
 }
 
@@ -60,7 +60,7 @@ function renderSteps({ instance, steps }: ShownEdit, paint: Paint): string[] {
     const command = step.done || step.command === null ? [] : [`         ${paint('cyan', step.command)}`]
     return [`  ${box} ${index + 1}. ${step.title}${note}`, ...command]
   })
-  return ['', `The steps to ${instance.id}:`, ...lines]
+  return ['', `Steps until ${instance.id} runs:`, ...lines]
 }
 
 function renderStays(stays: readonly Leftover[], paint: Paint): string[] {
@@ -69,10 +69,10 @@ function renderStays(stays: readonly Leftover[], paint: Paint): string[] {
     `  - ${what}`,
     ...(command === null ? [] : [`      ${paint('cyan', command)}`]),
   ])
-  return ['', 'What stays:', ...lines]
+  return ['', 'Not removed:', ...lines]
 }
 
-/** `registry check` for people and editors: one line a problem, warnings too. */
+/** `registry check` for people and editors: one line per problem or warning. */
 export function renderProblems(problems: readonly FileProblem[], instances: number): string {
   const lines = problems.map(formatProblem)
   const well = `${instances === 1 ? '1 instance' : `${instances} instances`}, no error.`

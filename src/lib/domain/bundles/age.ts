@@ -1,6 +1,6 @@
 /**
- * The outer form of an age file, read without any key: https://age-encryption.org/v1. A file that has it may still not
- * decrypt; one that has it not is no ciphertext.
+ * The outer form of an age file, read without any key: https://age-encryption.org/v1. A file of that form may still not
+ * decrypt; any other file is not ciphertext.
  */
 export type AgeForm =
   | { ok: true; encoding: 'binary' | 'armored'; recipients: readonly string[] }
@@ -12,18 +12,18 @@ const END = '-----END AGE ENCRYPTED FILE-----'
 const NONCE = 16
 const TAG = 16
 const CHUNK = 64 * 1024 + TAG
-/** More than the header of hundreds of recipients; nothing reads further for the end of a line. */
+/** Larger than the header of hundreds of recipients: the limit when searching the end of a line. */
 const MOST_HEADER_BYTES = 64 * 1024
 
 const bad = (problem: string): AgeForm => ({ ok: false, problem })
 
 /**
- * @returns the recipients' types (`X25519`, `ssh-ed25519` …), or what is wrong as the end of a sentence about the file
+ * @returns the recipients' types (`X25519`, `ssh-ed25519` …), or the problem as the end of a sentence about the file
  */
 export function inspectAge(bytes: Uint8Array): AgeForm {
   if (bytes.length === 0) return bad('is empty')
   const start = latin1(bytes.subarray(0, 256))
-  // Blanks before it: the library takes them, and the program that hosts decrypt with does not.
+  // No leading blanks: the library accepts them, but the program that hosts decrypt with does not.
   if (start.startsWith('-----BEGIN')) return inspectArmored(bytes)
   if (start.startsWith(`${VERSION}\r\n`)) return bad('was damaged: its line ends were changed to CRLF')
   if (!start.startsWith(`${VERSION}\n`)) {
@@ -44,8 +44,8 @@ function inspectArmored(bytes: Uint8Array): AgeForm {
     )
   })
   const decoded = wellFormed && lines.length > 0 ? decodeBase64(lines.join('')) : null
-  if (!decoded) return bad('has a damaged armor')
-  if (!latin1(decoded.subarray(0, 32)).startsWith(`${VERSION}\n`)) return bad('holds no age file in its armor')
+  if (!decoded) return bad('has damaged armor')
+  if (!latin1(decoded.subarray(0, 32)).startsWith(`${VERSION}\n`)) return bad('has armor without an age file in it')
   return inspectBinary(decoded, 'armored')
 }
 
@@ -80,7 +80,7 @@ function readHeader(bytes: Uint8Array): { recipients: string[]; length: number }
     if (next === null) return cut
     if (next.endsWith('\r')) return { problem: 'was damaged: its line ends were changed to CRLF' }
     if (next.startsWith('---')) {
-      if (!/^--- [A-Za-z0-9+/]{43}$/.test(next)) return { problem: 'has a damaged header: its MAC is not one' }
+      if (!/^--- [A-Za-z0-9+/]{43}$/.test(next)) return { problem: 'has a damaged header: its MAC is invalid' }
       return { recipients, length: at }
     }
     const type = /^-> ([\x21-\x7e]+)(?: [\x21-\x7e]+)*$/.exec(next)?.[1]
@@ -91,7 +91,7 @@ function readHeader(bytes: Uint8Array): { recipients: string[]; length: number }
       if (!/^[A-Za-z0-9+/]{0,64}$/.test(body) || body.length % 4 === 1) return { problem: 'has a damaged header' }
       if (body.length < 64) break
     }
-    // age adds stanzas that mean nothing, so that nobody comes to rely on there being none.
+    // age adds meaningless stanzas on purpose ("grease"), so that readers accept unknown ones.
     if (!type.endsWith('-grease')) recipients.push(type)
   }
 }

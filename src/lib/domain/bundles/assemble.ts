@@ -4,21 +4,21 @@ import { isOwnForm, ownersOf, SECRETS, type SecretSpec, SHARED_SECRET_NAMES } fr
 
 /** One secret of an instance's bundle. */
 export interface BundleSecret {
-  /** In the secrets directory. */
+  /** File name in the secrets directory. */
   name: string
-  /** On the host, relative to the bundle. */
+  /** Path on the host, relative to the bundle. */
   file: string
 }
 
-/** One cell of the matrix: what an instance needs, and whether it is there. */
+/** One cell of the matrix: a secret that an instance needs, and its state. */
 export interface SecretNeed {
   spec: SecretSpec
-  /** Name in the secrets directory: its own where there is one, else the shared. */
+  /** Name in the secrets directory: the instance's own if it exists, else the shared one. */
   name: string
   present: boolean
 }
 
-/** What an instance needs, in the order of the list, against the names that a secrets directory has. */
+/** The secrets that an instance needs, in the order of the list, with those that a secrets directory has. */
 export function needsOf(entry: RegistryEntry, available: ReadonlySet<string>): SecretNeed[] {
   return SECRETS.map((spec) => {
     const own = spec.ownNameFor?.(entry)
@@ -33,8 +33,8 @@ export interface Assembly {
 }
 
 /**
- * Which secrets go into whose bundle: the shared ones, `extra` shared ones, and exactly the instance's own. Never another
- * instance's, whatever registry and directory say.
+ * The secrets of each bundle: the shared ones, `extra` shared ones, and exactly the instance's own. Never another
+ * instance's, whatever registry and directory contain.
  * @param available names that the secrets directory has
  * @returns the bundles of `ids`, and everything that keeps them from being made, as sentences
  */
@@ -53,7 +53,7 @@ export function assembleBundles(input: {
       const needs = needsOf(entry, available)
       for (const { spec, name, present } of needs) {
         if (!present && spec.required) {
-          problems.push(`${entry.id} needs ${name}.age (${spec.title}: ${spec.purpose}), and it is not there`)
+          problems.push(`${entry.id} needs ${name}.age (${spec.title}: ${spec.purpose}), which does not exist`)
         }
       }
       const wanted = [
@@ -73,7 +73,7 @@ export function assembleBundles(input: {
   return { assemblies, problems: [...new Set(problems)] }
 }
 
-/** A name that two mean: an own secret called like a shared one, or like another instance's. */
+/** Name conflicts: an own secret with the name of a shared one, or of another instance's. */
 function ambiguousNames(registry: Registry): string[] {
   return registry.flatMap((entry) => {
     const name = entry.discordTokenSecret
@@ -91,14 +91,14 @@ function unfitExtras(
 ): string[] {
   return extra.flatMap((name) => {
     const owner = owners.get(name)
-    if (owner !== undefined) return [`${name} belongs to ${owner} alone and can't be given to all`]
-    if (isOwnForm(name)) return [`${name} is one instance's own and can't be given to all`]
-    return available.has(name) ? [] : [`${name}.age was asked for, and it is not there`]
+    if (owner !== undefined) return [`${name} belongs to ${owner} only and can't be shared`]
+    if (isOwnForm(name)) return [`${name} belongs to one instance only and can't be shared`]
+    return available.has(name) ? [] : [`${name}.age was requested but does not exist`]
   })
 }
 
 /**
- * Secrets that must differ and do not: an instance's own one with the same content as any other secret.
+ * Secrets that must differ but are equal: an instance's own one with the same content as any other secret.
  * @param digests name → digest of the ciphertext (or, with a key, of the plaintext); equal means equal content
  */
 export function sharedTokens(registry: Registry, digests: ReadonlyMap<string, string>, what: string): string[] {

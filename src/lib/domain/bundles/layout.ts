@@ -3,7 +3,7 @@ import { SECRET_NAME_PATTERN } from './secrets.js'
 
 /**
  * Keys of a bundle's objects, relative to its prefix: `FOLDER/NAME.GENERATION.DIGEST.ENDING`. The generation is that of
- * the manifest which the object was written for: whatever has the generation of a manifest in place, or an older one, and is
+ * the manifest which the object was written for: an object with the generation of the manifest in place, or an older one, that is
  * not named by it, will never be named by a later manifest (docs/adr/0015).
  */
 export type ObjectKind = BundleObject['kind']
@@ -14,10 +14,10 @@ const FORMS = {
   repo: { folder: 'repos', ending: 'tar.gz' },
 } as const satisfies Record<ObjectKind, { folder: string; ending: string }>
 
-/** The repository whose flake a host switches to: without it no host comes up. */
+/** The repository whose flake a host switches to: required for every boot. */
 export const REQUIRED_REPOS: readonly string[] = ['clawdinators']
 
-/** 16 digits keep keys readable; a reader holds the whole digest of the manifest against the content anyway. */
+/** 16 digits keep keys readable; a reader compares the content with the whole digest in the manifest anyway. */
 const DIGEST_DIGITS = 16
 
 export function objectFile(kind: ObjectKind, name: string): string {
@@ -30,13 +30,13 @@ export function objectKey(kind: ObjectKind, name: string, generation: number, sh
   return `${folder}/${name}.${generation}.${sha256.slice(0, DIGEST_DIGITS)}.${ending}`
 }
 
-/** What a key says of itself; null where it is none of ours. */
+/** The parts of a key; null if it does not have this form. */
 export function parseObjectKey(key: string): { name: string; generation: number } | null {
   const match = /^(?:secrets|repos)\/(.+)\.(\d{1,15})\.[0-9a-f]{16}\.(?:age|key|tar\.gz)$/.exec(key)
   return match ? { name: match[1] ?? '', generation: Number(match[2]) } : null
 }
 
-/** The secret that a key below `secrets/` is named for, be it ours or a plain file; null where it is no secret's. */
+/** The name of the secret in a key below `secrets/`, generated or a plain file name; null for other keys. */
 export function secretNameOf(key: string): string | null {
   if (!key.startsWith('secrets/')) return null
   const name = parseObjectKey(key)?.name ?? key.slice('secrets/'.length).replace(/\.age$/, '')

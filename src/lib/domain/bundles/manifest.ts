@@ -8,58 +8,58 @@ export const MANIFEST_NAME = 'config.json'
 export const manifestKey = (entry: Pick<RegistryEntry, 'bootstrapPrefix'>) =>
   `${entry.bootstrapPrefix}/${MANIFEST_NAME}`
 export const HEARTBEAT_PREFIX = 'heartbeats/'
-/** Of one machine of the id: the one that serves and its successor report side by side. */
+/** Key of one machine's heartbeat: active machine and candidate each have their own. */
 export const heartbeatKey = (id: string, instanceId: string) => `${HEARTBEAT_PREFIX}${id}/${instanceId}.json`
-/** Names the machine that may act for the id. */
+/** Key of the object that names the active machine of an instance. */
 export const activeKey = (id: string) => `active/${id}.json`
 
-/** What was seen of one object's content, as far as somebody looked. */
+/** What is known of one object's content; unset if it was not checked. */
 export interface ObjectEvidence {
-  /** Hex digest of the content, or as S3 keeps it. */
+  /** SHA-256 in hex, of the content or as stored by S3. */
   sha256?: string | null
-  /** What is wrong with it as an age file, as the end of a sentence; null where nothing is. */
+  /** The problem of its age format, as the end of a sentence; null if there is none. */
   age?: string | null
   /** S3's server-side encryption. */
   encryption?: string | null
-  /** Whatever else was found out about it, as ends of sentences. */
+  /** Further problems, as ends of sentences. */
   problems?: readonly string[]
 }
 
 export interface BundleView {
-  /** Text of config.json, or null where there is none. */
+  /** Text of config.json, or null if it does not exist. */
   manifest: string | null
-  /** Everything below the prefix, with whole keys. */
+  /** Every object below the prefix, with full keys. */
   objects: readonly { key: string; size: number }[]
-  /** By key relative to the prefix; what nobody looked at is not judged. */
+  /** By key relative to the prefix; objects without an entry are not judged. */
   evidence?: ReadonlyMap<string, ObjectEvidence>
-  /** Manifests of the other instances, to see one's token in another's bundle. */
+  /** Manifests of the other instances, to detect one's token in another's bundle. */
   others?: readonly BundleManifest[]
 }
 
-/** The manifest in a text, or null where it is none. */
+/** The manifest, or null if the text is not one. */
 export function parseManifest(text: string | null): BundleManifest | null {
   const manifest = text === null ? null : bundleManifestSchema.safeParse(parseJson(text))
   return manifest?.success ? manifest.data : null
 }
 
 /**
- * What keeps the host from booting with its bundle, or must not be in it, as clauses for people; empty where it is whole.
- * The one judge, for the deploy gate, `bootstrap verify` and preflight: each gives what it has looked at.
+ * The problems of a bundle, as clauses for people: what keeps the host from booting, or must not be in it. Empty if complete.
+ * Used by the deploy gate, `bootstrap verify` and preflight; each passes what it has read.
  */
 export function judgeBundle(entry: RegistryEntry, view: BundleView, registry: Registry = [entry]): string[] {
   const key = manifestKey(entry)
-  if (view.manifest === null) return [`there is no ${key}`]
+  if (view.manifest === null) return [`${key} does not exist`]
   const manifest = parseManifest(view.manifest)
   if (!manifest) {
     const { schema } = (parseJson(view.manifest) ?? {}) as { schema?: unknown }
     return typeof schema === 'number' && schema !== 2
-      ? [`${key} is of schema ${schema}, and this clawctl reads 2`]
+      ? [`${key} has schema ${schema}, but this clawctl reads schema 2`]
       : [`${key} is not a bundle's manifest`]
   }
   if (manifest.instance.id !== entry.id) return [`${key} belongs to ${JSON.stringify(manifest.instance.id)}`]
   const { discordTokenSecret } = manifest.instance
   if (discordTokenSecret !== entry.discordTokenSecret) {
-    return [`it was made with ${discordTokenSecret}, and the registry now names ${entry.discordTokenSecret}`]
+    return [`it was made with ${discordTokenSecret}, but the registry now names ${entry.discordTokenSecret}`]
   }
   return [
     ...staleFields(entry, manifest),
@@ -70,7 +70,7 @@ export function judgeBundle(entry: RegistryEntry, view: BundleView, registry: Re
   ]
 }
 
-/** Compares names and sizes only, for who can't look at contents. */
+/** Compares names and sizes only, for callers that can't read contents. */
 export function bundleProblems(
   entry: RegistryEntry,
   manifest: string | null,
@@ -86,13 +86,13 @@ function staleFields(entry: RegistryEntry, { instance }: BundleManifest): string
   )
 }
 
-/** Whether the instance gets the secret with the bundle, be it the shared one or its own. */
+/** Whether the bundle has the secret, shared or the instance's own. */
 export function namesSecret({ objects }: BundleManifest, entry: RegistryEntry, spec: SecretSpec): boolean {
   const names: readonly (string | undefined)[] = [spec.nameFor(entry), spec.ownNameFor?.(entry)]
   return objects.some(({ kind, name }) => kind === 'secret' && names.includes(name))
 }
 
-/** Required parts that the manifest does not name; files and keys that it names twice. */
+/** Required parts that the manifest lacks, and files and keys that it names twice. */
 function missingParts(entry: RegistryEntry, manifest: BundleManifest): string[] {
   const { objects } = manifest
   const secrets = SECRETS.filter((spec) => spec.required && !namesSecret(manifest, entry, spec))
@@ -105,7 +105,7 @@ function missingParts(entry: RegistryEntry, manifest: BundleManifest): string[] 
     ...secrets.map((spec) => `${spec.nameFor(entry)} (${spec.title}) is not in it`),
     ...(identityOf(manifest)
       ? []
-      : [`${IDENTITY.name} (${IDENTITY.title}) is not in it: the host could decrypt nothing`]),
+      : [`${IDENTITY.name} (${IDENTITY.title}) is not in it, so the host could not decrypt any secret`]),
     ...repos.map((name) => `the repository ${name} is not in it`),
     ...[...new Set(twice)].map((value) => `${value} is named twice`),
   ]
@@ -116,7 +116,7 @@ export function identityOf({ objects }: BundleManifest): Extract<BundleObject, {
   return objects.find((object) => object.kind === 'identity') ?? null
 }
 
-/** Secrets that another identity than the bundle's opened when they were tested: the host could not decrypt them. */
+/** Secrets that were tested with another identity than the bundle's: the host could not decrypt them. */
 function unopenedSecrets(manifest: BundleManifest): string[] {
   const fingerprints = identityOf(manifest)?.fingerprints
   if (!fingerprints) return []
@@ -127,7 +127,7 @@ function unopenedSecrets(manifest: BundleManifest): string[] {
   )
 }
 
-/** Names of the secrets that nobody decrypted with the bundle's identity before the upload. */
+/** Names of the secrets that were not test-decrypted before the upload. */
 export function untestedSecrets({ objects }: BundleManifest): string[] {
   return objects.flatMap((object) => (object.kind === 'secret' && !object.openedBy ? [object.name] : []))
 }
@@ -150,7 +150,7 @@ function objectProblems(entry: RegistryEntry, object: BundleObject, view: Bundle
   ]
 }
 
-/** What the manifests of other instances say is theirs alone. */
+/** Objects that belong only to another instance, by the other manifests. */
 export function secretsOfOthers(
   entry: RegistryEntry,
   others: readonly BundleManifest[],
@@ -166,7 +166,7 @@ export function secretsOfOthers(
   })
 }
 
-/** By name in the manifest and below the prefix, and by content against what the others' manifests say is theirs alone. */
+/** Finds another instance's secrets: by name, in the manifest and below the prefix, and by content. */
 function foreignSecrets(
   entry: RegistryEntry,
   manifest: BundleManifest,

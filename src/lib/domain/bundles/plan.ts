@@ -3,7 +3,7 @@ import type { RegistryEntry } from '../registry/registry.js'
 import { objectFile, objectKey, parseObjectKey } from './layout.js'
 import { MANIFEST_NAME, parseManifest } from './manifest.js'
 
-/** An object as it is to be, wherever it will lie. */
+/** A wanted object, before it has a key. */
 export type WantedObject = Unplaced<BundleObject>
 type Unplaced<One> = One extends BundleObject ? Omit<One, 'key' | 'file'> & { file?: string } : never
 
@@ -14,9 +14,9 @@ export interface BundlePlan {
   generation: number
   /** All of the new manifest's objects. */
   objects: BundleObject[]
-  /** Those that are not there yet under the manifest in place. */
+  /** The objects that the manifest in place does not have yet. */
   missing: BundleObject[]
-  /** Whole keys that no manifest will ever name again, once this plan is done. */
+  /** Full keys that no manifest will name again after this plan. */
   garbage: string[]
 }
 
@@ -24,13 +24,13 @@ export interface StoredBundle {
   /** Text of config.json, or null. */
   manifest: string | null
   objects: readonly { key: string; size: number }[]
-  /** Whole keys whose content is not what the manifest says. */
+  /** Full keys whose content differs from the manifest. */
   damaged?: ReadonlySet<string>
 }
 
 /**
- * From what is there to what is wanted. What the manifest in place names is kept where it is the same and still there;
- * everything else gets a key of the next generation. An identity that nobody gave stays in the bundle.
+ * Plans the changes from the stored objects to the wanted ones. Objects of the manifest in place are kept if unchanged;
+ * all others get a key of the next generation. If no identity is given, the bundle keeps its own.
  */
 export function planBundle(entry: RegistryEntry, wanted: readonly WantedObject[], stored: StoredBundle): BundlePlan {
   const current = parseManifest(stored.manifest)
@@ -58,7 +58,7 @@ export function planBundle(entry: RegistryEntry, wanted: readonly WantedObject[]
   }
 }
 
-/** Without a manifest the upload that was killed is taken up; one that can't be read may have named anything. */
+/** Without a manifest, a killed upload is resumed. An unreadable manifest may have named anything. */
 function newestGeneration(entry: RegistryEntry, { objects, manifest }: StoredBundle): number {
   const prefix = `${entry.bootstrapPrefix}/`
   const newest = Math.max(0, ...objects.map(({ key }) => parseObjectKey(key.slice(prefix.length))?.generation ?? 0))
@@ -77,7 +77,7 @@ function placed(
   )
   const key = same?.key ?? objectKey(object.kind, object.name, generation, object.sha256)
   const next = { ...object, file, key }
-  // Of an upload that could not test what an earlier one did: the content is the same.
+  // An earlier upload tested this secret, this one could not: the content is the same.
   if (next.kind !== 'secret' || next.openedBy || same?.kind !== 'secret' || !same.openedBy) return next
   return { ...next, openedBy: same.openedBy }
 }
@@ -91,7 +91,7 @@ function sameContent(old: BundleManifest, entry: RegistryEntry, objects: readonl
   )
 }
 
-/** What lies below the prefix, is not named, and is too old ever to be. An upload under way writes newer generations. */
+/** Objects below the prefix that are not named and too old to be named later. A running upload writes newer generations. */
 function garbageOf(
   entry: RegistryEntry,
   stored: StoredBundle,

@@ -1,28 +1,28 @@
 import type { RegistryEntry } from '../registry/registry.js'
 
 /**
- * The secrets of the fleet: what each is for, who gets it, and whether a host can do without. The one list: uploads,
- * checks, the deploy gate, preflight and the sandbox read it. In a secrets directory each is a file `<name>.age`.
+ * The secrets of the fleet: purpose, owner, and whether a host requires it. The only list: uploads,
+ * checks, the deploy gate, preflight and the sandbox read it. In a secrets directory, each is a file `<name>.age`.
  */
 export interface SecretSpec {
   title: string
-  /** What it is for, as the end of a sentence. */
+  /** Its purpose, as the end of a sentence. */
   purpose: string
-  /** `shared`: the same file for every instance. `instance`: each has its own, and nobody may have another's. */
+  /** `shared`: the same file for every instance. `instance`: each has its own, and never another's. */
   scope: 'shared' | 'instance'
   required: boolean
-  /** Its name in the secrets directory; of a shared one it is the same for all. */
+  /** Its name in the secrets directory; a shared one has the same name for all. */
   nameFor(entry: Pick<RegistryEntry, 'id' | 'discordTokenSecret'>): string
-  /** Name that an instance's own one may have instead; on the host it goes by `nameFor`. */
+  /** Alternative name of an instance's own one; on the host it is called by `nameFor`. */
   ownNameFor?(entry: Pick<RegistryEntry, 'id'>): string
 }
 
-/** The shared one; an instance's own bears its id behind it. */
+/** Name of the shared control token; an instance's own has the id appended. */
 export const CONTROL_TOKEN_SECRET = 'clawdinator-control-token'
 
 export const CONTROL_TOKEN: SecretSpec = {
   title: 'Control token',
-  purpose: 'the Control API knows the instance by it',
+  purpose: 'authenticates the instance at the Control API',
   scope: 'shared',
   required: true,
   nameFor: () => CONTROL_TOKEN_SECRET,
@@ -32,7 +32,7 @@ export const CONTROL_TOKEN: SecretSpec = {
 export const SECRETS: readonly SecretSpec[] = [
   {
     title: 'Discord bot token',
-    purpose: 'the gateway signs in to Discord with it',
+    purpose: 'signs the gateway in to Discord',
     scope: 'instance',
     required: true,
     nameFor: (entry) => entry.discordTokenSecret,
@@ -71,20 +71,20 @@ export const SECRETS: readonly SecretSpec[] = [
 /** In the secrets directory: `identities/<id>.age`, encrypted for the maintainers, and `recipients/<name>.txt`. */
 export const IDENTITIES_FOLDER = 'identities'
 export const RECIPIENTS_FOLDER = 'recipients'
-/** `recipients/maintainers.txt`: who can change secrets, and CI where it makes bundles. */
+/** `recipients/maintainers.txt`: maintainers, and CI if it makes bundles. */
 export const MAINTAINERS = 'maintainers'
 
-/** The age identity of an instance, a required part of its bundle: the one object that is not ciphertext. */
+/** The age identity of an instance. Required in its bundle, and the only object that is not ciphertext. */
 export const IDENTITY = {
   title: 'agenix host identity',
-  purpose: 'decrypts all of the above on the instance',
+  purpose: 'decrypts the secrets on the instance',
   name: 'age-identity',
 } as const
 
-/** Of an age recipient's SHA-256, in hex: enough to tell identities apart, and short in a manifest. */
+/** Hex digits of an age recipient's SHA-256: short in a manifest, and enough to distinguish identities. */
 export const FINGERPRINT_DIGITS = 16
 
-/** Of a secret, as file names and S3 keys bear it. */
+/** Form of a secret's name in file names and S3 keys. */
 export const SECRET_NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/
 
 /** Names of the secrets that every instance gets. */
@@ -92,7 +92,7 @@ export const SHARED_SECRET_NAMES: readonly string[] = SECRETS.filter((spec) => s
   spec.nameFor({ id: '', discordTokenSecret: '' }),
 )
 
-/** Names that only this instance may have. */
+/** Names of the secrets that belong only to this instance. */
 export function ownSecretNames(entry: RegistryEntry): string[] {
   return SECRETS.flatMap((spec) => [
     ...(spec.scope === 'instance' ? [spec.nameFor(entry)] : []),
@@ -100,15 +100,15 @@ export function ownSecretNames(entry: RegistryEntry): string[] {
   ])
 }
 
-/** Whether a name has the form of some instance's own secret, be the instance in the registry or not. */
+/** Whether a name has the form of an instance's own secret, registered or not. */
 export function isOwnForm(name: string): boolean {
   return SECRETS.some((spec) => spec.ownNameFor && name.startsWith(spec.ownNameFor({ id: '' })))
 }
 
-/** No id has a blank: what two instances call their own belongs to neither. */
+/** Owner of a name that two instances claim. Ids have no blanks. */
 const DISPUTED = 'two instances'
 
-/** Secret name → the instance that alone may have it. */
+/** Secret name → its only owner. */
 export function ownersOf(registry: readonly RegistryEntry[]): Map<string, string> {
   const owners = new Map<string, string>()
   for (const entry of registry) {

@@ -8,7 +8,7 @@ export interface Seed {
 export const SEEDS_PATH = 'clawdinator/repos.tsv'
 
 const NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/
-/** What git itself refuses is left to git; this keeps options, globs and traversal out. */
+/** Refuses options, globs and traversal; git checks the rest. */
 const BRANCH = /^(?!.*(?:\.\.|@\{|\/\/|\/$|\.lock$))[A-Za-z0-9_][A-Za-z0-9_./+-]{0,199}$/
 const PROTOCOLS = new Set(['https:', 'ssh:', 'file:'])
 
@@ -32,7 +32,7 @@ export function parseSeeds(text: string): { seeds: Seed[]; problems: string[] } 
       continue
     }
     const found = [nameProblem(name), urlProblem(url), branchProblem(branch)].filter((problem) => problem !== null)
-    if (seeds.some((seed) => seed.name === name)) found.push(`the name ${name} is there twice`)
+    if (seeds.some((seed) => seed.name === name)) found.push(`the name ${name} occurs twice`)
     for (const problem of found) report(problem)
     if (found.length === 0) seeds.push({ name, url, branch })
   }
@@ -41,20 +41,22 @@ export function parseSeeds(text: string): { seeds: Seed[]; problems: string[] } 
 }
 
 export function nameProblem(name: string): string | null {
-  return NAME.test(name) ? null : `${JSON.stringify(name)} is no name: a-z, 0-9, ".", "_" and "-", at most 64`
+  return NAME.test(name)
+    ? null
+    : `${JSON.stringify(name)} is not a valid name: use a-z, 0-9, ".", "_" and "-", at most 64 characters`
 }
 
 export function branchProblem(branch: string): string | null {
-  return BRANCH.test(branch) ? null : `${JSON.stringify(branch)} is no name of a branch`
+  return BRANCH.test(branch) ? null : `${JSON.stringify(branch)} is not a branch name`
 }
 
-/** A URL never appears in a problem: it may hold what must not be printed. */
+/** A problem never contains the URL, because the URL may hold a credential. */
 export function urlProblem(url: string): string | null {
-  if (!URL.canParse(url)) return 'the URL is none; write https://…, ssh://… or file:///…'
+  if (!URL.canParse(url)) return 'the URL is not valid; write https://…, ssh://… or file:///…'
   const { protocol, hostname, username, password } = new URL(url)
   const loopback = protocol === 'http:' && ['127.0.0.1', '[::1]', 'localhost'].includes(hostname)
   if (!PROTOCOLS.has(protocol) && !loopback)
-    return `the URL begins with ${protocol}, and only https:, ssh: and file: will do`
+    return `the URL begins with ${protocol}, but only https:, ssh: and file: are allowed`
   if (password !== '' || (username !== '' && protocol !== 'ssh:')) {
     return 'the URL holds credentials; a token comes from GITHUB_TOKEN'
   }

@@ -41,7 +41,7 @@ export const HOST_STEPS = [
   'rollback',
 ] as const
 
-/** What was seen of a machine that did not pass, before it was removed. */
+/** Diagnostics of a failed machine, taken before it was removed. */
 export const hostEvidenceSchema = z.object({
   instanceId: z.string(),
   ami: z.string(),
@@ -54,16 +54,16 @@ export type HostEvidence = z.infer<typeof hostEvidenceSchema>
 
 export const deployHostSchema = z.object({
   id: z.string(),
-  /** `kept`: its successor did not pass, and it was never touched. `rolled-back`: it serves again after a handover. */
+  /** `kept`: the candidate failed, and the old machine was not touched. `rolled-back`: it serves again after a handover. */
   outcome: z.enum(HOST_OUTCOMES),
   ami: z.nullable(z.string()),
   previousAmi: z.nullable(z.string()),
   instanceId: z.nullable(z.string()),
-  /** Where it is while it is being deployed, with the newest clause of it; null before and after. */
+  /** The current step, with its newest clause; null before and after the deploy. */
   step: z.optional(
     z.nullable(z.object({ name: z.enum(HOST_STEPS), since: z.string(), clause: z.nullable(z.string()) })),
   ),
-  /** Why it did not end well; null where it did. */
+  /** Why it failed; null if it succeeded. */
   reason: z.optional(z.nullable(z.string())),
   evidence: z.optional(z.nullable(hostEvidenceSchema)),
   startedAt: z.optional(z.nullable(z.string())),
@@ -73,7 +73,7 @@ export type DeployHost = z.infer<typeof deployHostSchema>
 
 export const deploySchema = z.object({
   ...storedOrderShape,
-  /** The AMI that is being deployed: the override, or what the run resolved; null while nobody knows. */
+  /** The AMI that is being deployed: the override, or what the run resolved; null until it is known. */
   ami: z.nullable(z.string()),
   status: z.enum(DEPLOY_STATUSES),
   /** The deploy that holds the one slot while this one is queued. */
@@ -85,7 +85,7 @@ export const deploySchema = z.object({
   createdAt: z.nullable(z.string()),
   startedAt: z.nullable(z.string()),
   finishedAt: z.nullable(z.string()),
-  /** From the start of the run to its end; null while it is not over. */
+  /** From the start of the run to its end; null until it has ended. */
   durationMs: z._default(z.nullable(z.number()), null),
   hosts: z.array(deployHostSchema),
   error: z.nullable(errorSchema),

@@ -7,18 +7,18 @@ export const fleetInstanceSchema = z.object({
   state: z.enum(FLEET_STATES),
   instanceId: z.nullable(z.string()),
   ami: z.nullable(z.string()),
-  /** `latest`: the newest that failed nowhere. */
+  /** `latest`: the newest without a failed deploy. */
   amiStatus: z.enum(['latest', 'stale', 'failed', 'unknown']),
   instanceType: z.nullable(z.string()),
   publicIp: z.nullable(z.string()),
   launchedAt: z.nullable(z.string()),
   health: z.enum(['healthy', 'unhealthy', 'unknown']),
-  /** Why health is what it is, one clause; null where there is nothing to judge. */
+  /** The reason for `health`, one clause; null if there is nothing to judge. */
   reason: z.optional(z.nullable(z.string())),
-  /** What the machine has reached or works on, as its heartbeat says; null where none is there. */
+  /** The boot stage, from the heartbeat; null without one. */
   stage: z.optional(z.nullable(hostStageSchema)),
   revision: z.nullable(z.string()),
-  /** The machine beside it: its successor that is being tried, or its predecessor that is still there. */
+  /** The second machine of the instance: a candidate, or the old machine until it is removed. */
   beside: z.optional(
     z.nullable(
       z.object({
@@ -38,11 +38,11 @@ export const imageSchema = z.object({ id: z.string(), name: z.string(), createdA
 export type Image = z.infer<typeof imageSchema>
 
 export const fleetSchema = z.object({
-  /** The newest image that failed in no deploy. */
+  /** The newest image without a failed deploy. */
   latestAmi: z.nullable(imageSchema),
-  /** The newest image of all, where it failed, with the deploy in which it did. */
+  /** The newest image of all if it failed, with the deploy in which it failed. */
   failedAmi: z.optional(z.nullable(z.extend(imageSchema, { requestId: z.string() }))),
-  /** The deploy that is under way, by its own record. */
+  /** The running deploy, by its own record. */
   deploying: z.optional(z.nullable(z.object({ requestId: z.string(), target: z.string() }))),
   instances: z.array(fleetInstanceSchema),
 })

@@ -8,9 +8,9 @@ const { stages, failure, gateway, selfUpdate } = heartbeatSchema.shape
 /** One machine of an instance, as EC2, its own heartbeat and its console show it. */
 export const hostMachineSchema = z.object({
   instanceId: z.string(),
-  /** Slot of the fleet stack; null on a machine of before there were slots. */
+  /** Slot of the fleet stack; null for a machine from before slots existed. */
   slot: z.nullable(z.enum(['a', 'b'])),
-  /** `serving`: the role is with it. `other`: neither that nor part of a handover. */
+  /** `serving`: the active machine. `other`: neither active nor part of a handover. */
   role: z.enum(['serving', 'candidate', 'predecessor', 'other']),
   state: z.string(),
   instanceType: z.string(),
@@ -42,13 +42,13 @@ export type HostMachine = z.infer<typeof hostMachineSchema>
 
 export const hostViewSchema = z.object({
   id: z.string(),
-  /** Whether the registry has it. */
+  /** Whether it is in the registry. */
   registered: z.boolean(),
-  /** Who may act; null where no object says so. */
+  /** The active machine; null if no object names it. */
   active: z.nullable(z.object({ instanceId: z.string(), deploy: z.nullable(z.string()), at: z.string() })),
-  /** The one that serves first. */
+  /** The active machine first. */
   machines: z.array(hostMachineSchema),
-  /** Newest first; null where they could not be read. */
+  /** Newest first; null if they could not be read. */
   deploys: z.nullable(
     z.array(
       z.object({
@@ -58,7 +58,7 @@ export const hostViewSchema = z.object({
         ami: z.nullable(z.string()),
         createdAt: z.nullable(z.string()),
         reason: z.nullable(z.string()),
-        /** What was seen of the machine that failed. */
+        /** Diagnostics of the machine that failed. */
         evidence: z.nullable(hostEvidenceSchema),
       }),
     ),

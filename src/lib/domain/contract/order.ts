@@ -2,7 +2,7 @@ import * as z from 'zod/mini'
 import { ClawctlError } from '../errors.js'
 import { ID_PATTERN, REQUEST_ID_PATTERN, REQUESTED_BY_PATTERN } from './patterns.js'
 
-/** How a host is replaced: by a successor that takes over, or by destroying it first. */
+/** How a host is replaced: a candidate takes over, or the old machine is stopped first. */
 export const STRATEGIES = ['handover', 'replace'] as const
 
 /** Which configuration a new machine switches to: of the commit that its image was made of, or the newest in its bundle. */
@@ -13,8 +13,8 @@ export const instanceIdSchema = z
   .check(z.regex(ID_PATTERN, 'must be an instance id such as clawdinator-1'))
 
 /**
- * What somebody asks of a deploy: the body of `POST /v1/deploys`, and the one form in which an order travels through
- * the code. What was not given is absent. Every other form of it is made and read in this file.
+ * The request for a deploy: the body of `POST /v1/deploys`, and the only form in which an order passes through
+ * the code. Fields that were not given are absent. Every other form is made and read in this file.
  */
 export const orderSchema = z.strictObject({
   target: z.string('must be text').check(z.maxLength(128, 'is too long')),
@@ -30,7 +30,7 @@ export const orderSchema = z.strictObject({
   ),
   /** Destroy the target, which has left the registry, instead of deploying it. */
   retire: z.optional(z.boolean('must be true or false')),
-  /** Absent: what the repository has as its default. */
+  /** Absent: the repository's default. */
   strategy: z.optional(z.enum(STRATEGIES, `must be ${STRATEGIES.join(' or ')}`)),
   /** Absent: the image's. */
   configRevision: z.optional(z.enum(CONFIG_REVISIONS, `must be ${CONFIG_REVISIONS.join(' or ')}`)),
@@ -40,13 +40,13 @@ export type Order = OrderRequest & { requestId: string }
 
 type Fields = { [Field in keyof Order]?: Order[Field] | null | undefined }
 
-/** Leaves out what is null, empty, false or not a field of an order. */
+/** Leaves out values that are null, empty or false, and fields that an order does not have. */
 function orderWith(fields: Fields & Pick<Order, 'target' | 'requestId'>): Order {
   const given = FIELDS.flatMap((name) => (fields[name] ? [[name, fields[name]]] : []))
   return { ...Object.fromEntries(given), target: fields.target, requestId: fields.requestId }
 }
 
-/** Each field's input of the deploy workflow, and the variable that its step gives the value to the command in. */
+/** For each field, the deploy workflow's input, and the variable with which its step passes the value to the command. */
 export const ORDER_INPUTS = {
   target: { input: 'target', variable: 'TARGET' },
   amiOverride: { input: 'ami_override', variable: 'CLAWCTL_AMI' },
@@ -66,8 +66,8 @@ export function inputsOf(order: Order): Record<string, string> {
 }
 
 /**
- * GitHub's API does not give back a run's inputs, so the run-name carries them; `.github/workflows/fleet-deploy.yml`
- * writes the same form with `format()`, and a test compares both. What a person may choose freely comes last.
+ * GitHub's API does not return a run's inputs, so the run-name carries them; `.github/workflows/fleet-deploy.yml`
+ * writes the same form with `format()`, and a test compares both. Free text of a person comes last.
  */
 const TITLE =
   /^fleet (?<verb>deploy|retire) (?<target>\S+)(?: on (?<amiOverride>\S+))?(?: using (?<strategy>handover|replace))?(?: with (?<configRevision>image|newest))? \[(?<requestId>[^\]\s]+)\](?: via (?<caller>\S+))?(?: by (?<requestedBy>.+))?$/u
@@ -79,20 +79,20 @@ export function formatRunTitle(order: Order): string {
   return `fleet ${what}${how} [${order.requestId}]${part('via', order.caller)}${part('by', order.requestedBy)}`
 }
 
-/** Null for a run that was not named by this workflow (an older one, say). */
+/** Null for a run that this workflow did not name (an older one, for example). */
 export function parseRunTitle(title: string): Order | null {
   const { verb, ...fields } = TITLE.exec(title)?.groups ?? {}
   return verb === undefined ? null : orderWith({ ...(fields as unknown as Order), retire: verb === 'retire' })
 }
 
-/** An order in a deploy's record and in every answer: the newer fields are there only where they were given. */
+/** An order in a deploy's record and in every answer: the newer fields are present only if they were given. */
 export const storedOrderShape = {
   requestId: z.string(),
   target: z.string(),
   amiOverride: z.nullable(z.string()),
   caller: z.nullable(z.string()),
   requestedBy: z.nullable(z.string()),
-  /** Present and true where the target is destroyed instead of deployed. */
+  /** Present and true if the target is destroyed instead of deployed. */
   retire: z.optional(z.boolean()),
   strategy: z.optional(z.enum(STRATEGIES)),
   configRevision: z.optional(z.enum(CONFIG_REVISIONS)),
@@ -119,7 +119,7 @@ export interface OrderFlags {
 }
 
 /**
- * @param around the instance that asks, where one does, and an id for a request that has none
+ * @param around the instance that asks, if any, and an id for a request without one
  * @throws ClawctlError INVALID_REQUEST
  */
 export function orderOfFlags(
@@ -134,8 +134,8 @@ export function orderOfFlags(
   }
   const requestId = flags['request-id'] || around.requestId
   if (!REQUEST_ID_PATTERN.test(requestId)) {
-    throw new ClawctlError('INVALID_REQUEST', 'A request id has 8 to 64 letters, digits and hyphens.', {
-      hint: 'Leave --request-id out to get one made.',
+    throw new ClawctlError('INVALID_REQUEST', 'A request id must have 8 to 64 letters, digits and hyphens.', {
+      hint: 'Leave --request-id out to generate one.',
     })
   }
   const { ami: amiOverride, retire, strategy, 'config-revision': configRevision } = flags

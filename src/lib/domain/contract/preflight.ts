@@ -4,15 +4,15 @@ export const CHECK_STATUSES = ['pass', 'fail', 'skip'] as const
 
 export type CheckStatus = (typeof CHECK_STATUSES)[number]
 
-/** One thing that has to hold before a flight. */
+/** One condition to check before a flight. */
 export const checkSchema = z.object({
   /** Stable and short, for scripts: `github-token`, `latest-ami`. */
   id: z.string(),
   title: z.string(),
   status: z.enum(CHECK_STATUSES),
-  /** What was seen, or why nothing could be; never a secret. */
+  /** What was found, or why the check was skipped; never a secret. */
   evidence: z.string(),
-  /** What to do or type next; null where nothing has to be done. */
+  /** What to do or type next; null if there is nothing to do. */
   fix: z.nullable(z.string()),
 })
 export type Check = z.infer<typeof checkSchema>

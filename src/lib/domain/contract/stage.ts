@@ -1,6 +1,6 @@
 import * as z from 'zod/mini'
 
-/** What a host has reached, or works on, in the order of a boot; `yielded`: another machine acts for its id. */
+/** The stages of a boot, in order; `yielded`: another machine is active for its id. */
 export const HOST_STAGES = [
   'booted',
   'bundle',

@@ -3,12 +3,12 @@ import { deploySchema } from './deploy.js'
 import { hostFailureSchema, hostStageSchema, reachedStageSchema } from './stage.js'
 
 const timeOrNull = z.nullish(z.string())
-/** A part that an older or a newer host writes in another form is not known, and the rest is still read. */
+/** If a host of another version writes a part in another form, that part counts as unknown; the rest is still read. */
 const tolerant = <T extends z.ZodMiniType>(schema: T) => z.catch(z.nullish(schema), null)
 
 /**
- * `heartbeats/<id>/<EC2 instance id>.json`, one a machine: written each minute, and at once when its stage or failure
- * changes. Times are ISO 8601 in UTC. What a host could not find out is null or absent.
+ * `heartbeats/<id>/<EC2 instance id>.json`, one per machine: written each minute, and immediately when its stage or failure
+ * changes. Times are ISO 8601 in UTC. Values that a host could not find out are null or absent.
  */
 export const heartbeatSchema = z.object({
   schema: z.literal(2),
@@ -20,21 +20,21 @@ export const heartbeatSchema = z.object({
   requestId: z.nullish(z.string()),
   /** Commit of the running configuration. */
   revision: z.nullish(z.string()),
-  /** Commit that the image was made of. */
+  /** Commit that the image was built from. */
   imageRevision: z.nullish(z.string()),
   stage: hostStageSchema,
   stageSince: timeOrNull,
   stages: z.catch(z.array(reachedStageSchema), []),
-  /** What keeps the host in its stage; null where nothing does. `lines`: at most 2 KB, without secrets. */
+  /** What keeps the host in its stage; null if nothing does. `lines`: at most 2 KB, without secrets. */
   failure: tolerant(hostFailureSchema),
   gateway: tolerant(
     z.object({
-      /** systemd's ActiveState. With `Restart=always` a unit that crashes at once often reads `active`: see `restarts`. */
+      /** systemd's ActiveState. With `Restart=always` a unit that crashes immediately often reads `active`: see `restarts`. */
       state: z.string(),
       mainPid: z.nullish(z.number()),
       restarts: z.nullish(z.number()),
       activeSince: timeOrNull,
-      /** In standby `connected` is whether the token was accepted, in active whether the channel is connected. */
+      /** `connected`: in standby, whether the token was accepted; in active, whether the channel is connected. */
       channels: z.catch(
         z.array(z.object({ name: z.string(), connected: z.nullish(z.boolean()), reason: z.nullish(z.string()) })),
         [],
@@ -55,15 +55,15 @@ export const heartbeatSchema = z.object({
 export type Heartbeat = z.infer<typeof heartbeatSchema>
 
 /**
- * `active/<id>.json`: the one machine that may act for the id. Only a deploy writes it, conditionally. A host that finds
+ * `active/<id>.json`: the active machine of the instance. Only a deploy writes it, conditionally. A host that finds
  * none may act; one that can't read it stays as it is.
  */
 export const activeMachineSchema = z.object({
   schema: z.literal(1),
   id: z.string(),
-  /** All zeros while nobody may act: during a handover, and until a new id's first machine has passed. */
+  /** All zeros while no machine may act: during a handover, and until a new id's first machine has passed. */
   instanceId: z.string(),
-  /** The machine that gets the role back should the one that is named be lost. */
+  /** The machine that becomes active again if the named one is lost. */
   from: z.nullish(z.string()),
   /** Request id of the deploy that named it. */
   deploy: z.nullish(z.string()),
@@ -74,7 +74,7 @@ export type ActiveMachine = z.infer<typeof activeMachineSchema>
 /** Of a key and of a file of a bundle: docs/bundle-format.md. */
 const objectPath = z.string().check(z.regex(/^(?:secrets|repos)\/[A-Za-z0-9][A-Za-z0-9._-]*$/))
 const objectShape = {
-  /** In the secrets directory, or of the repository. */
+  /** Name in the secrets directory, or of the repository. */
   name: z.string(),
   /** On the host, relative to the installed bundle. */
   file: objectPath,
@@ -91,13 +91,13 @@ export const bundleObjectSchema = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('secret'),
     ...objectShape,
-    /** Fingerprint of the identity that opened it before the upload; left out where that was not tested. */
+    /** Fingerprint of the identity that decrypted it before the upload; left out if untested. */
     openedBy: z.optional(fingerprint),
   }),
   z.object({
     kind: z.literal('identity'),
     ...objectShape,
-    /** Of the recipients that it decrypts for; left out by older uploads. */
+    /** Fingerprints of the recipients that it decrypts for; left out by older uploads. */
     fingerprints: z.optional(z.array(fingerprint)),
   }),
   z.object({
@@ -110,10 +110,10 @@ export const bundleObjectSchema = z.discriminatedUnion('kind', [
 ])
 export type BundleObject = z.infer<typeof bundleObjectSchema>
 
-/** `bootstrap/<id>/config.json`, written last: without it there is no bundle. */
+/** `bootstrap/<id>/config.json`, written last; without it there is no bundle. */
 export const bundleManifestSchema = z.object({
   schema: z.literal(2),
-  /** One more with every manifest that replaces another. */
+  /** Increases with every manifest that replaces another. */
   generation: z.number().check(z.int(), z.positive()),
   instance: z.object({
     id: z.string(),
@@ -132,7 +132,7 @@ export type BundleManifest = z.infer<typeof bundleManifestSchema>
 /** What follows from the run, or from the rest. */
 const NOT_STORED = { waitsFor: true, queuePosition: true, startedAt: true, durationMs: true } as const
 
-/** `deploys/<requestId>.json`: what the run itself says of its hosts, written as it goes. */
+/** `deploys/<requestId>.json`: the run's own report of its hosts, updated during the run. */
 export const deployRecordSchema = z.extend(z.omit(deploySchema, NOT_STORED), {
   schema: z.literal(1),
   createdAt: z.string(),

@@ -6,7 +6,7 @@ import { findEntry, type Registry } from '../registry/registry.js'
 
 export type DriftKind = 'missing' | 'orphan' | 'unmanaged' | 'changed' | 'replaced' | 'stack'
 
-/** One thing that is not as registry, stack or the last deploy say, and what to type about it. */
+/** One difference from the registry, the stack or the last deploy, and the command that resolves it. */
 export interface Difference {
   kind: DriftKind
   /** The instance id, or the address of a resource that belongs to no single host. */
@@ -26,7 +26,7 @@ export interface DriftFacts {
 
 const DEPLOYED = new Set(['created', 'replaced', 'rolled-back'])
 
-/** What the newest deploy that brought a host up left there: `{ami, instanceId}` by registry id. */
+/** What the newest successful deploy of a host left: `{ami, instanceId}` by registry id. */
 export function lastDeployed(records: readonly DeployRecord[]) {
   const last = new Map<string, { requestId: string; ami: string | null; instanceId: string | null }>()
   for (const { requestId, hosts } of records) {
@@ -37,7 +37,7 @@ export function lastDeployed(records: readonly DeployRecord[]) {
   return last
 }
 
-/** Every difference, in the registry's order, then what the registry does not know, then the stack's own. */
+/** Every difference: registered instances in the registry's order, then unregistered machines, then the stack's resources. */
 export function findDrift(facts: DriftFacts): Difference[] {
   const { registry, hosts, state, planned } = facts
   const deployed = lastDeployed(facts.records)
@@ -48,11 +48,11 @@ export function findDrift(facts: DriftFacts): Difference[] {
     const add = (kind: DriftKind, what: string, fix = `clawctl fleet deploy ${entry.id}`) =>
       differences.push({ kind, subject: entry.id, what, fix })
     if (!host) {
-      add('missing', 'is in the registry and does not run')
+      add('missing', 'is in the registry but does not run')
       continue
     }
     if (host.instanceType !== entry.instanceType) {
-      add('changed', `runs as ${host.instanceType}; the registry says ${entry.instanceType}`)
+      add('changed', `runs as ${host.instanceType}; the registry has ${entry.instanceType}`)
     }
     const last = deployed.get(entry.id)
     if (last && (last.ami !== host.ami || last.instanceId !== host.instanceId)) {
@@ -68,20 +68,20 @@ export function findDrift(facts: DriftFacts): Difference[] {
       differences.push({
         kind: 'orphan',
         subject: host.id,
-        what: `runs ${host.instanceId} and is not in the registry`,
+        what: `runs ${host.instanceId} but is not in the registry`,
         fix,
       })
     } else {
-      const what = `runs ${host.instanceId}, which the OpenTofu state does not know`
+      const what = `runs ${host.instanceId}, which is not in the OpenTofu state`
       const fix = `clawctl fleet recover ${host.id}`
       differences.push({ kind: 'unmanaged', subject: host.id, what, fix })
     }
   }
-  const gone = new Set(differences.filter(({ kind }) => kind === 'missing').map(({ subject }) => subject))
+  const missing = new Set(differences.filter(({ kind }) => kind === 'missing').map(({ subject }) => subject))
   for (const { address, action } of planned) {
     const id = parseInstanceAddress(address)?.id ?? /\["([^"]+)"\]$/.exec(address)?.[1]
-    // A host that is gone is told once, not with its four resources.
-    if (id !== undefined && gone.has(id) && address.startsWith(`${INSTANCE_TYPE}.`)) continue
+    // A missing host is reported once, not with its four resources.
+    if (id !== undefined && missing.has(id) && address.startsWith(`${INSTANCE_TYPE}.`)) continue
     const what = `a plan would ${action} it`
     const target = id === undefined ? 'all' : findEntry(registry, id) ? id : `--retire ${id}`
     differences.push({ kind: 'stack', subject: address, what, fix: `clawctl fleet deploy ${target}` })
@@ -91,7 +91,7 @@ export function findDrift(facts: DriftFacts): Difference[] {
 
 export const driftLine = ({ subject, what }: Difference) => `${subject} ${what}.`
 
-/** Found again by this, whatever people do to title and labels. */
+/** Identifies the issue, even if people edit its title or labels. */
 export const DRIFT_MARKER = '<!-- clawctl fleet drift -->'
 export const DRIFT_LABEL = 'fleet-drift'
 export const DRIFT_TITLE = 'The fleet is not as declared'
@@ -101,8 +101,8 @@ export function renderDrift(differences: readonly Difference[]): string {
   const rows = differences.map(({ subject, what, fix }) => `| \`${subject}\` | ${what} | \`${fix}\` |`)
   return [
     DRIFT_MARKER,
-    '`clawctl fleet drift` compares what runs with the registry, the stack and the last deploy. It renews this text, and',
-    'closes the issue when nothing differs any more.',
+    '`clawctl fleet drift` compares the fleet with the registry, the stack and the last deploy. It updates this text, and',
+    'closes the issue when there is no difference.',
     '',
     '| What | How it differs | What to do |',
     '| --- | --- | --- |',

@@ -13,10 +13,10 @@ export interface Extent {
 
 export const blockCountOf = (bytes: number) => Math.ceil(bytes / BLOCK_BYTES)
 
-/** The smallest volume that holds so many bytes. */
+/** The smallest volume, in GiB, that holds this many bytes. */
 export const volumeGib = (bytes: number) => Math.max(1, Math.ceil(bytes / GIB))
 
-/** The blocks that the extents touch, ascending, each once. Extents may overlap; what lies behind the end is cut. */
+/** The blocks that the extents touch, ascending, each once. Extents may overlap; they are cut at the image's end. */
 export function* blocksOf(extents: readonly Extent[], bytes: number): Generator<number> {
   let next = 0
   for (const { start, end } of [...extents].sort((a, b) => a.start - b.start)) {
@@ -70,7 +70,7 @@ export function encodeBlockMap(map: BlockMap): Uint8Array {
   return bytes
 }
 
-/** Null for what is no block manifest. */
+/** Null if the bytes are not a block manifest. */
 export function decodeBlockMap(bytes: Uint8Array): BlockMap | null {
   if (bytes.length < HEADER_BYTES || MAGIC.some((byte, at) => bytes[at] !== byte)) return null
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
@@ -111,7 +111,7 @@ export class BlockMapBuilder {
 
 const BLOCKS_PER_GIB = 1024 ** 3 / BLOCK_BYTES
 
-/** A block that has to be written; `position` is its place in the block map, null for zeros. */
+/** A block to write; `position` is its place in the block map, null for zeros. */
 export interface PlannedBlock {
   index: number
   position: number | null
@@ -122,12 +122,12 @@ export interface BlockPlan {
   writes: PlannedBlock[]
   /** How many of them are zeros. */
   zeros: number
-  /** Blocks with data that the parent has already. */
+  /** Blocks with data that the parent has. */
   unchanged: number
 }
 
 /**
- * What has to be written into a snapshot. Without a parent every block with data; where the snapshot is encrypted every
+ * The blocks to write into a snapshot. Without a parent every block with data; where the snapshot is encrypted every
  * block of the volume, because blocks never written read as noise there. On a child what differs from the parent: blocks
  * that became zero are written as zeros. An encrypted parent has all its blocks written, so it passes its zeros on.
  */
@@ -172,7 +172,7 @@ const MIB = 1024 ** 2
 const MAX_PARTS = 10_000
 const MAX_PART_BYTES = 5 * 1024 ** 3
 export const MAX_UPLOAD_BYTES = MAX_PARTS * MAX_PART_BYTES
-/** Large enough that requests cost little, small enough that a kill loses little. */
+/** Large enough for few requests, small enough that a killed upload loses little. */
 export const USUAL_PART_BYTES = 8 * MIB
 
 export interface Part {
@@ -182,7 +182,7 @@ export interface Part {
   bytes: number
 }
 
-/** The same parts for the same size, always: a resumed upload cuts the file as the first one did. */
+/** The same size always gives the same parts, so that an upload can be resumed. */
 export function partsOf(bytes: number): Part[] {
   const least = Math.ceil(bytes / MAX_PARTS / MIB) * MIB
   const size = Math.max(USUAL_PART_BYTES, least)

@@ -4,13 +4,13 @@ import { parseJson } from '../json.js'
 import type { RegistryEntry } from '../registry/registry.js'
 import { BOOT_MODES, IMAGE_FORMATS } from './format.js'
 
-/** Beside the image, written by `image build` when the image is whole. */
+/** Lies beside the image; `image build` writes it when the image is complete. */
 export const IMAGE_INFO_NAME = 'image.json'
 
-/** `image.json`: what was built, of what. */
+/** `image.json`: the image that was built, and its source. */
 export const imageInfoSchema = z.object({
   schema: z.literal(1),
-  /** What the image is called in keys and AMI names. */
+  /** The image's name in keys and AMI names. */
   name: z.string().check(z.regex(/^[a-z0-9][a-z0-9.-]{0,62}$/, 'must be lowercase letters, digits, dots and hyphens')),
   /** Absolute, or relative to the folder of image.json. */
   path: z.string().check(z.minLength(1)),
@@ -35,12 +35,12 @@ export function parseImageInfo(text: string, origin: string): ImageInfo {
   if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]
   const where = issue?.path.length ? `${issue.path.join('.')}: ` : ''
-  throw new ClawctlError('INVALID_IMAGE', `${origin} is not valid: ${where}${issue?.message ?? 'it is no JSON'}.`, {
-    hint: 'Let `clawctl image build` write it again.',
+  throw new ClawctlError('INVALID_IMAGE', `${origin} is not valid: ${where}${issue?.message ?? 'it is not JSON'}.`, {
+    hint: 'Run `clawctl image build` again.',
   })
 }
 
-/** What an AMI needs to know of the image and can't see in it. */
+/** Facts for the AMI that the image itself does not contain. */
 export interface ImageFacts {
   name: string
   bootMode: ImageInfo['bootMode']
@@ -53,14 +53,14 @@ export function architectureOf(system: string): ImageFacts['architecture'] {
   return /^(?:aarch64|arm64)/.test(system) ? 'arm64' : 'x86_64'
 }
 
-/** Flakes are still an experiment in nix's own words; an installer may have left them off. */
+/** Nix still calls flakes experimental, and an installer may have left them disabled. */
 const FLAKES = ['--extra-experimental-features', 'nix-command flakes']
 
-/** What is built: the base image, or the image of one host. */
+/** The image to build: the base image, or that of one host. */
 export interface NixImage {
   /** Attribute path of the image in the flake. */
   attribute: string
-  /** What the image is called in keys and AMI names. */
+  /** The image's name in keys and AMI names. */
   name: string
 }
 
@@ -74,24 +74,24 @@ export function hostImage({ host }: Pick<RegistryEntry, 'host'>): NixImage {
   return { attribute: `nixosConfigurations.${host}.config.system.build.images.amazon`, name: host }
 }
 
-/** Of the machine's own processor: an image for the other one needs a builder of that kind. */
+/** The platform of this machine's processor: an image for another one needs such a builder. */
 export function systemOf(arch: string): string {
   return `${arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux`
 }
 
 /** Arguments of nix: build the image, link it as `<out>/result`, and print its store path as JSON. */
 export function nixBuildArgs(build: { flake: string; attribute: string; out: string }): string[] {
-  // raw: lines for a log, no bar that is drawn anew
+  // raw: lines for a log, without a progress bar
   const output = ['--log-format', 'raw', '--print-build-logs', '--json']
   return ['build', ...FLAKES, ...output, '--out-link', `${build.out}/result`, `${build.flake}#${build.attribute}`]
 }
 
-/** The store path of what was built. @throws ClawctlError BUILD_FAILED */
+/** The store path of the build's result. @throws ClawctlError BUILD_FAILED */
 export function builtPath(json: string): string {
   const parsed = z.array(z.object({ outputs: z.object({ out: z.string() }) })).safeParse(parseJson(json))
   const [built] = parsed.success ? parsed.data : []
   if (built) return built.outputs.out
-  throw new ClawctlError('BUILD_FAILED', 'nix build did not print what it built.', {
+  throw new ClawctlError('BUILD_FAILED', 'nix build did not print a store path.', {
     hint: 'The attribute must be one derivation with an output `out`.',
   })
 }
@@ -102,12 +102,12 @@ export function nixToplevelArgs(build: { flake: string; attribute: string }): st
   return ['eval', ...FLAKES, '--raw', `${build.flake}#${build.attribute}.${toplevel}`]
 }
 
-/** Arguments of nix: print what the flake's sources are. */
+/** Arguments of nix: print the flake's sources as JSON. */
 export function nixMetadataArgs(flake: string): string[] {
   return ['flake', 'metadata', ...FLAKES, '--json', flake]
 }
 
-/** The commit that the flake's sources are, or null where they are not exactly one. */
+/** The commit of the flake's sources, or null if they are not exactly a commit. */
 export function revisionOf(metadata: string): { revision: string | null; dirty: boolean } {
   const parsed = z
     .object({ revision: z.optional(z.string()), dirtyRevision: z.optional(z.string()) })
@@ -140,10 +140,10 @@ export function parseNixInfo(text: string | null, origin: string): NixImageInfo 
 
 /** Families older than Nitro: they boot by BIOS only. https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-nitro-instances.html */
 const XEN = /^(?:c1|c3|c4|d2|f1|g2|g3|g3s|h1|i2|i3|m1|m2|m3|m4|p2|p3|r3|r4|t1|t2|x1|x1e)\./
-/** Graviton has a g behind the generation (t4g, c7gn, im4gn), but for the first, a1. */
+/** Graviton types have a g after the generation (t4g, c7gn, im4gn); the exception is the first, a1. */
 const GRAVITON = /^(?:a1|[a-z]+\d+[a-z]*g[a-z]*)(?:-[a-z0-9]+)*\./
 
-/** Why an instance type can't boot an image; null where it can. By the type's name, as EC2 forms it. */
+/** Why an instance type can't boot an image, by the type's name; null if it can. */
 export function typeRefusal(type: string, image: Pick<ImageFacts, 'architecture' | 'bootMode'>): string | null {
   const architecture = GRAVITON.test(type) ? 'arm64' : 'x86_64'
   if (architecture !== image.architecture) return `${type} is ${architecture}, the image is ${image.architecture}`

@@ -6,20 +6,20 @@ export type ImageFormat = (typeof IMAGE_FORMATS)[number]
 export const BOOT_MODES = ['legacy-bios', 'uefi', 'uefi-preferred'] as const
 export type BootMode = (typeof BOOT_MODES)[number]
 
-/** How many bytes of the beginning and of the end `sniffFormat` needs: up to the mark of an ISO 9660 file system. */
+/** How many bytes of the beginning and of the end `sniffFormat` needs: up to the magic of an ISO 9660 file system. */
 export const HEAD_BYTES = 36 * 1024
 export const TAIL_BYTES = 1024
 const SECTOR = 512
 
 export interface FormatVerdict {
   format: ImageFormat
-  /** Size of the disk that a VM sees; null where the header does not contain it. */
+  /** Size of the disk that a VM sees; null if the header does not contain it. */
   diskBytes: number | null
-  /** The firmwares that find a boot loader in it; null in a container, whose content is not looked at. */
+  /** The firmwares that find a boot loader; null for a container format, whose content is not read. */
   boots: Boots | null
 }
 
-/** Which firmware finds something to boot. */
+/** Which firmware finds a boot loader. */
 export interface Boots {
   bios: boolean
   uefi: boolean
@@ -40,7 +40,7 @@ export function sniffFormat(file: { bytes: number; head: Uint8Array; tail: Uint8
   if (kind === 'KDMV') return sniffVmdk(head, file.tail)
   if (kind === 'COWD' || text(head, 0, 21) === '# Disk DescriptorFile') {
     return {
-      refused: 'it is a VMDK that VM Import does not take: only stream-optimized ones are',
+      refused: 'it is a VMDK of a kind that VM Import does not accept: only stream-optimized ones are accepted',
       hint: 'Convert it: qemu-img convert -O vmdk -o subformat=streamOptimized IN OUT.vmdk.',
     }
   }
@@ -57,14 +57,14 @@ export function sniffFormat(file: { bytes: number; head: Uint8Array; tail: Uint8
   }
   if (begins) {
     return {
-      refused: 'it begins as a VHD and has no footer at its end: it is cut off',
+      refused: 'it begins like a VHD but has no footer at its end: it is cut off',
       hint: 'Build or copy it again.',
     }
   }
   // Some writers leave a footer of 511 bytes: the specification allows it, VM Import refuses it.
   if (text(tail, 1, 8) === 'conectix' || bytes % SECTOR !== 0) {
     return {
-      refused: `its ${bytes} bytes are not whole sectors of ${SECTOR}: it is cut off, or no disk image`,
+      refused: `its ${bytes} bytes are not whole sectors of ${SECTOR}: it is cut off, or not a disk image`,
       hint: 'Build or copy it again.',
     }
   }
@@ -74,9 +74,9 @@ export function sniffFormat(file: { bytes: number; head: Uint8Array; tail: Uint8
 
 const HINTS = {
   disk: 'Convert it: qemu-img convert -O raw IN OUT.raw.',
-  archive: 'Unpack it, and name the image that is in it.',
+  archive: 'Unpack it, and pass the image that is in it.',
   pointer: 'Download the image itself.',
-  plain: 'Build an image with a partition table and a boot loader; --force takes the file as it is.',
+  plain: 'Build an image with a partition table and a boot loader; --force uses the file as it is.',
 }
 
 const OTHER_FORMATS: readonly { magic: string; at?: number; name: string; kind: keyof typeof HINTS }[] = [
@@ -124,12 +124,12 @@ function readBootSector(head: Uint8Array, bytes: number): Boots | { refused: str
       return { refused: 'it has a GPT without a protective MBR', hint: HINTS.plain }
     }
     const bare = BARE_FILE_SYSTEMS.find(({ magic, at }) => text(head, at, magic.length) === magic)
-    const what = bare ? `it is ${bare.name}` : head.some(Boolean) ? 'it is no disk image' : 'it begins with zeros'
+    const what = bare ? `it is ${bare.name}` : head.some(Boolean) ? 'it is not a disk image' : 'it begins with zeros'
     return { refused: `${what}: there is no boot sector (bytes 55 AA at 510)`, hint: HINTS.plain }
   }
   if (/^FAT/.test(text(head, 54, 3)) || /^FAT/.test(text(head, 82, 3))) return { bios: true, uefi: true }
   const entries = [0, 1, 2, 3].map((i) => head.subarray(TABLE_AT + i * 16, TABLE_AT + (i + 1) * 16))
-  // Without a partition table there may be anything here.
+  // Without a partition table, any content is possible here.
   if (entries.some((entry) => entry[0] !== 0 && entry[0] !== 0x80)) return { bios: true, uefi: false }
   const used = entries.filter((entry) => entry[4] !== 0)
   if (used.some((entry) => entry[4] === PROTECTIVE)) return readGpt(head, bytes)
@@ -141,7 +141,7 @@ function readBootSector(head: Uint8Array, bytes: number): Boots | { refused: str
 function readGpt(head: Uint8Array, bytes: number): Boots | { refused: string; hint: string } {
   const damaged = (what: string) => ({ refused: `${what}: it is damaged or cut off`, hint: 'Build or copy it again.' })
   const header = head.slice(SECTOR, 2 * SECTOR)
-  if (text(header, 0, 8) !== 'EFI PART') return damaged('it has a protective MBR and no GPT')
+  if (text(header, 0, 8) !== 'EFI PART') return damaged('it has a protective MBR but no GPT')
   const size = u32le(header, 12)
   const promised = u32le(header, 16)
   header.fill(0, 16, 20)
@@ -160,14 +160,14 @@ function readGpt(head: Uint8Array, bytes: number): Boots | { refused: string; hi
 }
 
 const cutOff = (what: string, sectors: number) => ({
-  refused: `${what} at byte ${sectors * SECTOR}, behind the end of the file: it is cut off`,
+  refused: `${what} at byte ${sectors * SECTOR}, beyond the end of the file: it is cut off`,
   hint: 'Build or copy it again.',
 })
 
-/** Why no machine boots it in this mode; null where one may. */
+/** Why no machine can boot it in this mode; null if one may. */
 export function bootRefusal(boots: Boots | null, mode: BootMode): string | null {
   if (boots === null || (mode === 'uefi-preferred' && (boots.bios || boots.uefi))) return null
-  if (mode === 'legacy-bios') return boots.bios ? null : 'it has no boot code, which legacy-bios starts'
+  if (mode === 'legacy-bios') return boots.bios ? null : 'it has no boot code, which legacy-bios needs'
   return boots.uefi ? null : `it has no EFI system partition, from which ${mode} boots`
 }
 
@@ -175,18 +175,18 @@ const GD_AT_END = 0xffff_ffff_ffff_ffffn
 
 function sniffVmdk(head: Uint8Array, tail: Uint8Array): Sniffed {
   if (head.length < 512) return { refused: 'its VMDK header is cut off', hint: 'Build or copy it again.' }
-  // Flag 16: grains are compressed; flag 17: markers. Together they are the stream-optimized kind.
+  // Flag 16: grains are compressed; flag 17: markers between grains. Together they mean stream-optimized.
   const flags = u32le(head, 8)
   if ((flags & 0x30000) !== 0x30000) {
     return {
-      refused: 'it is a VMDK that VM Import does not take: only stream-optimized ones are',
+      refused: 'it is a VMDK of a kind that VM Import does not accept: only stream-optimized ones are accepted',
       hint: 'Convert it: qemu-img convert -O vmdk -o subformat=streamOptimized IN OUT.vmdk.',
     }
   }
   // A header that leaves the grain directory to the footer: the last sector but one, before the end-of-stream marker.
   const atEnd = view(head).getBigUint64(56, true) === GD_AT_END
   if (atEnd && text(tail, tail.length - 2 * SECTOR, 4) !== 'KDMV') {
-    return { refused: 'it is a VMDK and has no footer at its end: it is cut off', hint: 'Build or copy it again.' }
+    return { refused: 'it is a VMDK without a footer at its end: it is cut off', hint: 'Build or copy it again.' }
   }
   return { format: 'vmdk', diskBytes: u64le(head, 12) * SECTOR, boots: null }
 }
@@ -202,7 +202,7 @@ function isFooter(footer: Uint8Array): boolean {
   return footer.length === 512 && view(footer).getUint32(64) === vhdChecksum(footer)
 }
 
-/** The format of a file's extension; null for `.img` and others that fit any format. */
+/** The format of a file's extension; null for `.img` and others that may be any format. */
 export function formatOfName(name: string): ImageFormat | null {
   const extension = /\.([a-z0-9]+)$/i.exec(name)?.[1]?.toLowerCase()
   return IMAGE_FORMATS.find((format) => format === extension) ?? (extension === 'vpc' ? 'vhd' : null)
@@ -216,7 +216,7 @@ const u64le = (bytes: Uint8Array, at: number) => Number(view(bytes).getBigUint64
 const hex = (bytes: Uint8Array, at: number, length: number) =>
   Array.from(bytes.subarray(at, at + length), (byte) => byte.toString(16).padStart(2, '0')).join('')
 
-/** As GPT has it: IEEE 802.3. Node's own came with version 22. */
+/** CRC-32 of IEEE 802.3, as GPT uses it. Node has one since version 22 only. */
 function crc32(bytes: Uint8Array): number {
   let crc = 0xffff_ffff
   for (const byte of bytes) {
@@ -226,7 +226,7 @@ function crc32(bytes: Uint8Array): number {
   return ~crc >>> 0
 }
 
-/** One character a byte. */
+/** One character per byte. */
 function text(bytes: Uint8Array, at: number, length: number): string {
   return String.fromCharCode(...bytes.subarray(at, at + length))
 }

@@ -1,21 +1,21 @@
 import type { DeployRecord } from '../contract/stored.js'
 import { READY_TAG } from './names.js'
 
-/** Everything that image work leaves in an account, and what refers to it. */
+/** All images, snapshots, objects and uploads in an account, and the references to them. */
 export interface Inventory {
   images: CatalogImage[]
   snapshots: CatalogSnapshot[]
   /** Below `images/`: images and manifests. */
   objects: { key: string; bytes: number; modifiedAt: Date }[]
-  /** Multipart uploads below `images/` that are under way. */
+  /** Unfinished multipart uploads below `images/`. */
   uploads: { key: string; uploadId: string; startedAt: Date }[]
-  /** All of the account but those that are terminated. */
+  /** All machines of the account that are not terminated. */
   machines: { instanceId: string; hostId: string | null; imageId: string; launchedAt: Date | null }[]
-  /** AMI and snapshot ids that stand anywhere in the OpenTofu state. */
+  /** AMI and snapshot ids anywhere in the OpenTofu state. */
   named: ReadonlySet<string>
   /** Newest first. */
   deploys: Pick<DeployRecord, 'status' | 'ami' | 'amiOverride' | 'hosts' | 'createdAt'>[]
-  /** Keys that an import under way reads. */
+  /** Keys that a running import reads. */
   importing: ReadonlySet<string>
 }
 
@@ -23,7 +23,7 @@ export interface CatalogImage {
   id: string
   name: string
   state: string
-  /** An invalid date where EC2 gives none. */
+  /** An invalid date if EC2 gives none. */
   createdAt: Date
   snapshotId: string | null
   sizeGib: number | null
@@ -38,13 +38,13 @@ export interface CatalogSnapshot {
   tags: Readonly<Record<string, string>>
 }
 
-/** Whether a deploy may take it: available, and tagged as the last step of an import. */
+/** Whether a deploy may use it: available, and with the tag that an import writes last. */
 export const isReady = (image: CatalogImage) => image.state === 'available' && image.tags[READY_TAG] === 'true'
 
 export const byNewest = (a: CatalogImage, b: CatalogImage) =>
   b.createdAt.getTime() - a.createdAt.getTime() || (a.id < b.id ? 1 : -1)
 
-/** What a deploy without an AMI takes: the newest that is ready. */
+/** The AMI of a deploy that names none: the newest that is ready. */
 export function latestOf(images: readonly CatalogImage[]): CatalogImage | null {
   return images.filter(isReady).sort(byNewest)[0] ?? null
 }
@@ -53,7 +53,7 @@ export const revisionOfImage = ({ tags }: CatalogImage): string | null =>
   tags.revision ?? tags['clawdinator:revision'] ?? null
 
 /**
- * The rollback target of each host: the AMI that it ran before the current one, by the records of its deploys.
+ * The rollback target of each host: by the records of its deploys, the AMI that it ran before the current one.
  */
 export function rollbackTargets({ machines, deploys }: Pick<Inventory, 'machines' | 'deploys'>): Map<string, string> {
   const current = new Map<string, string>()

@@ -4,14 +4,14 @@ import { IMAGE_FORMATS, type ImageFormat } from './format.js'
 export const IMAGE_PREFIX = 'images/'
 export const MANIFEST_PREFIX = 'images/manifests/'
 
-/** Zeros, to be copied into images by S3 itself instead of being sent for each. */
+/** An object of zeros that S3 copies into images, so that holes are not sent. */
 export const zerosKey = (bytes: number) => `${IMAGE_PREFIX}zeros/${bytes}`
 
-/** Digits of a digest in names: 48 bits are enough for a fleet's images; the tags hold the whole digest. */
+/** Hex digits of a digest in names: 48 bits are enough for a fleet's images. Tags hold the whole digest. */
 const SHORT = 12
 export const shortDigest = (digest: string) => digest.slice(0, SHORT)
 
-/** The name in keys and AMI names of a file without an image.json. */
+/** The image name of a file without an image.json. */
 export function imageNameOf(file: string): string {
   const name = file
     .replace(/\.(?:raw|img|vhd|vpc|vmdk)$/i, '')
@@ -26,7 +26,7 @@ export function imageKey(name: string, digest: string, format: ImageFormat): str
   return `${IMAGE_PREFIX}${name}-${shortDigest(digest)}.${format}`
 }
 
-/** Null for what is no key of an uploaded image. */
+/** Null if the key is not that of an uploaded image. */
 export function parseImageKey(key: string): { name: string; digest12: string; format: ImageFormat } | null {
   const match = new RegExp(`^${IMAGE_PREFIX}([^/]+)-([0-9a-f]{${SHORT}})\\.(${IMAGE_FORMATS.join('|')})$`).exec(key)
   if (!match) return null
@@ -37,17 +37,17 @@ export function parseImageKey(key: string): { name: string; digest12: string; fo
 /** The block manifest of an image, by the digest of its blocks. */
 export const manifestKey = (digest: string) => `${MANIFEST_PREFIX}${digest}.blocks`
 
-/** EC2 allows 128 characters; names are unique in an account and region, so this is what makes registering idempotent. */
+/** EC2 allows 128 characters; names are unique in an account and region, which makes registering idempotent. */
 export const amiName = (name: string, digest: string) => `${name}-${shortDigest(digest)}`
 
-/** That an AMI is ready to be deployed. Written last. */
+/** Tag of an AMI that is ready to deploy. Written last. */
 export const READY_TAG = 'clawdinator'
 export const DIGEST_TAG = 'digest'
 export const SOURCE_TAG = 'sourceKey'
-/** On a snapshot that is being written, with the image's digest; it stays behind as the name of what it was. */
+/** Tag of a snapshot that is being written, with the image's digest. It is not removed afterwards. */
 export const UNFINISHED_TAG = 'clawctl:writes'
 
-/** Tags of an AMI and its snapshot, but for the one that is written last. */
+/** Tags of an AMI and its snapshot, except the one that is written last. */
 export function imageTags(facts: ImageFacts, digest: string, source: string | null): Record<string, string> {
   return {
     Name: amiName(facts.name, digest),
@@ -59,5 +59,5 @@ export function imageTags(facts: ImageFacts, digest: string, source: string | nu
   }
 }
 
-/** The line that the base image prints on the serial console when it is up; nix/image.nix has the same. */
+/** The boot line: the base image prints it on the serial console when it is up. nix/image.nix has the same. */
 export const BOOT_LINE = 'clawdinator-image: booted'

@@ -7,7 +7,7 @@ export function sizeText(bytes: number): string {
   return `${power === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${UNITS[power]}`
 }
 
-/** "42% of 1.0 GiB, 180 MiB/s, 12 s left"; only the share while there is no rate yet. `done` and `total` in bytes. */
+/** "42% of 1.0 GiB, 180 MiB/s, 12 s left"; only the share until there is a rate. `done` and `total` in bytes. */
 export function progressText(done: number, total: number, elapsedMs: number): string {
   const share = `${total === 0 ? 100 : Math.floor((done / total) * 100)}% of ${sizeText(total)}`
   if (elapsedMs < 1000 || done === 0) return share
@@ -24,7 +24,7 @@ function secondsText(seconds: number): string {
 /** More than a line a second would fill a CI log. */
 const EVERY_MS = 1000
 
-/** Passes on at most one text a second, and the first only after one. */
+/** Passes on at most one text per second, the first after one second. */
 export function everySecond(clock: { now(): Date }, update: (text: string) => void): (text: () => string) => void {
   let last = clock.now().getTime()
   return (text) => {

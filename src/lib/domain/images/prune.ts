@@ -11,14 +11,14 @@ import {
 import { DIGEST_TAG, MANIFEST_PREFIX, parseImageKey, SOURCE_TAG, shortDigest, zerosKey } from './names.js'
 
 export interface PrunePolicy {
-  /** So many of the newest AMIs stay, whatever their age. */
+  /** How many of the newest AMIs are kept, whatever their age. */
   keep: number
-  /** What is younger stays. */
+  /** Minimum age of what is removed. */
   olderThanMs: number
   now: Date
 }
 
-/** Why something stays: the first reason that holds. */
+/** Why something is kept: the first reason that applies. */
 export type KeepReason =
   | { code: 'latest' }
   | { code: 'in-use'; by: string[] }
@@ -32,7 +32,7 @@ export type KeepReason =
   | { code: 'zeros' }
   | { code: 'foreign' }
 
-/** Why something goes. */
+/** Why something is removed. */
 export type RemoveReason = 'old' | 'of-removed-image' | 'no-image' | 'unfinished'
 
 export type Verdict<T> = { item: T; keep: KeepReason } | { item: T; remove: RemoveReason }
@@ -44,12 +44,12 @@ export interface PrunePlan {
   uploads: Verdict<Inventory['uploads'][number]>[]
 }
 
-/** What an upload or import left half-made may still be resumed for so long. */
+/** How long an unfinished upload or import may still be resumed. */
 const ABANDONED_MS = 24 * 3600_000
 /** The longest that EBS waits for the next block of a pending snapshot: 4320 minutes. */
 const PENDING_MS = 4320 * 60_000
 
-/** What goes and what stays: first by reference, then by number and age. Nothing is touched that something may need. */
+/** Decides what to remove and what to keep: first by reference, then by number and age. Keeps whatever may be in use. */
 export function planPrune(inventory: Inventory, policy: PrunePolicy): PrunePlan {
   const images = judgeImages(inventory, policy)
   const kept = images.flatMap((verdict) => ('keep' in verdict ? [verdict.item] : []))
@@ -100,7 +100,7 @@ function judgeSnapshots(
     if (holder) return { item, keep: { code: 'image', id: holder.id } }
     if (inventory.named.has(item.id)) return { item, keep: { code: 'in-state' } }
     if (inventory.images.some((image) => image.snapshotId === item.id)) return { item, remove: 'of-removed-image' }
-    // Only our own images have a digest; other things may have the fleet's tag.
+    // Only images made by clawctl have a digest; others may have the fleet's tag.
     if (item.tags.app !== 'clawdinator' || !item.tags[DIGEST_TAG]) return { item, keep: { code: 'foreign' } }
     const limit = item.state === 'pending' ? PENDING_MS : ABANDONED_MS
     return isOlder(item.startedAt, limit, policy)
@@ -137,24 +137,24 @@ function judgeObject(
     : { item, keep: { code: 'young' } }
 }
 
-/** What has no date is not old. */
+/** Without a date, it does not count as old. */
 function isOlder(date: Date, ms: number, { now }: PrunePolicy): boolean {
   return now.getTime() - date.getTime() > ms
 }
 
-/** What goes, of every kind. */
+/** Everything that a plan removes. */
 export function removalsOf(plan: PrunePlan) {
-  const going = <T>(verdicts: readonly Verdict<T>[]) => verdicts.flatMap((v) => ('remove' in v ? [v.item] : []))
+  const removedOf = <T>(verdicts: readonly Verdict<T>[]) => verdicts.flatMap((v) => ('remove' in v ? [v.item] : []))
   return {
-    images: going(plan.images),
-    snapshots: going(plan.snapshots),
-    objects: going(plan.objects),
-    uploads: going(plan.uploads),
+    images: removedOf(plan.images),
+    snapshots: removedOf(plan.snapshots),
+    objects: removedOf(plan.objects),
+    uploads: removedOf(plan.uploads),
   }
 }
 export type Removals = ReturnType<typeof removalsOf>
 
-/** What both plans remove: between asking and doing, something may have come to need it. */
+/** What both plans remove: something may have come into use between the question and the removal. */
 export function stillGoing(asked: Removals, now: Removals): Removals {
   const both = <T>(a: readonly T[], b: readonly T[], id: (item: T) => string) => {
     const ids = new Set(b.map(id))

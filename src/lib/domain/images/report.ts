@@ -2,22 +2,22 @@ import { BLOCK_BYTES, type BlockMap, digestAt } from './blocks.js'
 import type { ImageInfo } from './build.js'
 import { sizeText } from './progress.js'
 
-/** An image beside the one before it. */
+/** An image, compared with the previous one. */
 export interface ImageReport {
   ami: string | null
   name: string
   revision: string | null
   logicalBytes: number
-  /** Of blocks that hold anything. */
+  /** Bytes of blocks with data. */
   dataBytes: number
   previous: {
     ami: string
     revision: string | null
     dataBytes: number | null
-    /** Of blocks that are new or other than in the previous image; null where a manifest is missing. */
+    /** Bytes of blocks that differ from the previous image; null if a manifest is missing. */
     changedBytes: number | null
   } | null
-  /** Sent by a direct import. */
+  /** Bytes that a direct import sent. */
   sentBytes: number | null
   seconds: { build: number | null; import: number | null; boot: number | null }
 }
@@ -71,8 +71,8 @@ export function reportMarkdown(report: ImageReport): string {
     ['Size', `${sizeText(report.logicalBytes)}, ${sizeText(dataBytes)} of them data`],
   ]
   if (previous) {
-    rows.push(['Before', `${previous.ami} of ${revision(previous.revision)}`])
-    if (previous.dataBytes !== null) rows.push(['Data to before', ratio(dataBytes, previous.dataBytes)])
+    rows.push(['Previous', `${previous.ami} of ${revision(previous.revision)}`])
+    if (previous.dataBytes !== null) rows.push(['Data relative to previous', ratio(dataBytes, previous.dataBytes)])
     if (previous.changedBytes !== null) {
       rows.push([
         'Changed',

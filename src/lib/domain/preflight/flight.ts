@@ -2,7 +2,7 @@ import type { Check } from '../contract/index.js'
 import { CODES } from '../errors.js'
 import { BUNDLE_WORKFLOW, DEPLOY_WORKFLOW, IMAGE_WORKFLOW } from '../paths.js'
 
-/** One of the runbook's checks, with what the server and this machine found for it. */
+/** One of the runbook's checks, combined from findings of the server and of this machine. */
 export interface FlightCheck extends Check {
   parts: Check[]
 }
@@ -10,11 +10,11 @@ export interface FlightCheck extends Check {
 interface Group {
   id: string
   title: string
-  /** Ids of the checks that belong to it, of the server and of this machine. */
+  /** Ids of the findings that belong to it. */
   parts: readonly string[]
-  /** Those whose evidence says enough where all is well. */
-  tells: readonly string[]
-  /** Without having seen this one nobody can say that the check holds. */
+  /** Findings whose evidence is shown when the check passes. */
+  shows: readonly string[]
+  /** The check is skipped if this finding is skipped. */
   decides?: string
 }
 
@@ -24,48 +24,48 @@ const GROUPS: readonly Group[] = [
     id: 'control-api',
     title: 'The Control API answers, and its URL is known',
     parts: ['control-api-url', 'control-api-answers'],
-    tells: ['control-api-url'],
+    shows: ['control-api-url'],
   },
   {
     id: 'control-token',
-    title: 'The control token is here, accepted, encrypted, and in the bundles',
+    title: 'The control token is set, accepted, encrypted, and in the bundles',
     parts: ['token-known', 'token-accepted', 'control-token', 'token-secret', 'token-bundles'],
-    tells: ['token-known', 'token-accepted', 'token-secret', 'token-bundles'],
+    shows: ['token-known', 'token-accepted', 'token-secret', 'token-bundles'],
     decides: 'token-accepted',
   },
   {
     id: 'workflow',
-    title: 'The deploy workflow is there and can be dispatched',
+    title: 'The deploy workflow exists and can be dispatched',
     parts: ['github-token', 'github-dispatch', 'workflow'],
-    tells: ['workflow'],
+    shows: ['workflow'],
   },
   {
     id: 'registry',
-    title: 'The registry has every instance that is wanted',
+    title: 'The registry is valid and deployed',
     parts: ['registry', 'local-registry', 'registry-deployed'],
-    tells: ['local-registry', 'registry-deployed'],
+    shows: ['local-registry', 'registry-deployed'],
   },
   {
     id: 'discord-tokens',
     title: 'The Discord tokens are encrypted, and in the bundles',
     parts: ['discord-secrets', 'bundles'],
-    tells: ['discord-secrets', 'bundles'],
+    shows: ['discord-secrets', 'bundles'],
   },
   {
     id: 'latest-ami',
     title: 'There is an image to deploy',
     parts: ['latest-ami'],
-    tells: ['latest-ami'],
+    shows: ['latest-ami'],
   },
   {
     id: 'fleet-status',
-    title: 'The fleet can be seen',
+    title: 'The fleet can be described',
     parts: ['ec2', 'fleet'],
-    tells: ['fleet'],
+    shows: ['fleet'],
   },
 ]
 
-/** What to type where a check failed, beside what its own fix says. */
+/** The command to type for a failed check, in addition to its own fix. */
 const COMMANDS = new Map(
   Object.entries({
     workflow: `gh workflow view ${DEPLOY_WORKFLOW}`,
@@ -80,9 +80,9 @@ const COMMANDS = new Map(
 )
 
 /**
- * The runbook's checks from what was found: each holds where nothing that belongs to it failed and something was seen.
- * What belongs to none of them (a newer server knows more) stands for itself, after them.
- * @param unseen why nothing was found for a check, where nothing was
+ * Combines findings into the runbook's checks. A check passes if none of its findings failed and at least one passed.
+ * A finding that belongs to no check (of a newer server) becomes a check of its own, after the others.
+ * @param unseen the evidence of a check without findings
  */
 export function groupChecks(found: readonly Check[], unseen: string): FlightCheck[] {
   const grouped = new Set(GROUPS.flatMap((group) => group.parts))
@@ -95,7 +95,7 @@ export function groupChecks(found: readonly Check[], unseen: string): FlightChec
   ]
 }
 
-function combine({ id, title, tells, decides }: Group, parts: Check[], unseen: string): FlightCheck {
+function combine({ id, title, shows, decides }: Group, parts: Check[], unseen: string): FlightCheck {
   const having = (status: Check['status']) => parts.filter((part) => part.status === status)
   const [failed, passed] = [having('fail'), having('pass')]
   if (failed.length > 0) {
@@ -104,8 +104,8 @@ function combine({ id, title, tells, decides }: Group, parts: Check[], unseen: s
   }
   const undecided = having('skip').filter((part) => part.id === decides)
   if (passed.length > 0 && undecided.length === 0) {
-    const telling = passed.filter((part) => tells.includes(part.id))
-    const evidence = words(telling.length > 0 ? telling : passed)
+    const shown = passed.filter((part) => shows.includes(part.id))
+    const evidence = words(shown.length > 0 ? shown : passed)
     return { id, title, status: 'pass', evidence, fix: lines(passed.map((part) => part.fix)), parts }
   }
   const seen = undecided.length > 0 ? [...passed, ...undecided] : parts
@@ -113,7 +113,7 @@ function combine({ id, title, tells, decides }: Group, parts: Check[], unseen: s
   return { id, title, status: 'skip', evidence, fix: lines(parts.map((part) => part.fix)), parts }
 }
 
-/** A service that was not reached has not said that anything is to be mended. */
+/** No command if the service was only unreachable or busy: there may be nothing to fix. */
 function commandFor({ id, fix }: Check): string | null {
   if (fix === CODES.UPSTREAM.next || fix === CODES.RATE_LIMITED.next) return null
   return COMMANDS.get(id) ?? null
@@ -124,12 +124,12 @@ function words(parts: readonly Check[]): string {
 }
 
 function lines(fixes: readonly (string | null)[]): string | null {
-  const said = [...new Set(fixes.filter((fix) => fix !== null && fix !== ''))]
-  return said.length > 0 ? said.join('\n') : null
+  const distinct = [...new Set(fixes.filter((fix) => fix !== null && fix !== ''))]
+  return distinct.length > 0 ? distinct.join('\n') : null
 }
 
 export interface Verdict {
-  /** Nothing failed. What could not be looked at keeps nobody on the ground, and is said. */
+  /** No check failed. Skipped checks are counted, but do not count as failures. */
   ready: boolean
   failed: number
   skipped: number
@@ -139,7 +139,7 @@ export interface Verdict {
 export function verdictOf(checks: readonly Pick<Check, 'status'>[]): Verdict {
   const count = (status: Check['status']) => checks.filter((check) => check.status === status).length
   const [failed, skipped] = [count('fail'), count('skip')]
-  const unseen = skipped > 0 ? `${skipped} could not be made` : null
+  const unseen = skipped > 0 ? `${skipped} skipped` : null
   if (failed === 0) return { ready: true, failed, skipped, text: `Ready to fly${unseen ? `: ${unseen}` : ''}.` }
   const text = `Not ready: ${failed} of ${checks.length} checks failed${unseen ? `, ${unseen}` : ''}.`
   return { ready: false, failed, skipped, text }

@@ -34,35 +34,35 @@ export function judgeLocalRegistry(text: string, hostFiles: readonly string[], i
   const [first, ...more] = errors
   if (!first) return pass('local-registry', title, `${count(instances, 'instance')} in the checkout.`)
   const rest = more.length > 0 ? ` And ${more.length} more.` : ''
-  return fail('local-registry', title, `${formatProblem(first)}.${rest}`, 'Mend what it lists.')
+  return fail('local-registry', title, `${formatProblem(first)}.${rest}`, 'Fix what it lists.')
 }
 
 /**
- * The checkout beside the deployed branch. Neither is wrong for being ahead, so it is said and fails nothing.
+ * Compares the checkout with the deployed branch. Either may be ahead, so a difference is reported but is not a failure.
  */
 export function compareRegistries(local: Registry, fleet: Fleet): Check {
-  const title = 'The checkout and the deployed branch name the same instances'
+  const title = 'The checkout and the deployed branch have the same instances'
   const deployed = fleet.instances.filter(({ state }) => state !== 'orphan').map(({ id }) => id)
   const here = local.map(({ id }) => id)
   const onlyHere = here.filter((id) => !deployed.includes(id))
   const onlyThere = deployed.filter((id) => !here.includes(id))
   if (onlyHere.length + onlyThere.length === 0) {
-    return pass('registry-deployed', title, 'The deployed branch names the same.')
+    return pass('registry-deployed', title, 'The deployed branch has the same instances.')
   }
-  const told = [
+  const differences = [
     ...(onlyHere.length > 0 ? [`only in the checkout: ${named(onlyHere)}`] : []),
     ...(onlyThere.length > 0 ? [`only on the deployed branch: ${named(onlyThere)}`] : []),
   ]
   const fix =
     onlyHere.length > 0
-      ? 'Push or merge what is to be deployed (`clawctl registry add ID --pr`), else `git pull`.'
+      ? 'Push or merge the changes to deploy (`clawctl registry add ID --pr`), or run `git pull`.'
       : 'git pull'
-  return pass('registry-deployed', title, `The deployed branch differs: ${told.join('; ')}.`, fix)
+  return pass('registry-deployed', title, `The deployed branch differs: ${differences.join('; ')}.`, fix)
 }
 
 /**
- * The secrets that every flight needs of nix-secrets.
- * @param problems name → what is wrong with it, as the end of a sentence; null where it is age ciphertext
+ * Checks secrets in nix-secrets that every deploy needs.
+ * @param problems name → the problem, as the end of a sentence; null if it is age ciphertext
  */
 export function judgeSecrets(
   id: 'discord-secrets' | 'token-secret',

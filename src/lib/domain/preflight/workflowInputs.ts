@@ -1,8 +1,8 @@
 import { ORDER_INPUTS } from '../contract/order.js'
 
 /**
- * What a deploy workflow lacks to take every order.
- * @returns null where its inputs can't be read
+ * Inputs that a deploy workflow lacks to accept every order.
+ * @returns null if its inputs can't be read
  */
 export function missingInputs(workflow: string): string[] | null {
   const declared = declaredInputs(workflow)
@@ -10,8 +10,8 @@ export function missingInputs(workflow: string): string[] | null {
 }
 
 /**
- * The inputs that a workflow file declares under `workflow_dispatch`, read by indentation; null where the file is
- * written in another way (flow style, say) and a YAML parser would be needed.
+ * The inputs that a workflow file declares under `workflow_dispatch`, read by indentation; null if the file is
+ * written in another way (flow style, for example) that needs a YAML parser.
  */
 export function declaredInputs(workflow: string): string[] | null {
   const lines = workflow.split(/\r?\n/).filter((line) => !/^\s*(?:#|$)/.test(line))

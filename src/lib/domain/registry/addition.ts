@@ -13,12 +13,12 @@ import {
   type RegistryProblem,
 } from './registry.js'
 
-/** The size that the fleet runs on; the fleet stack has the same for an id that left the registry. */
+/** Default instance type; the fleet stack uses the same for an id that left the registry. */
 export const DEFAULT_INSTANCE_TYPE = 't3.large'
-/** Where the bundle of an instance lies in the bucket, unless its entry says otherwise. */
+/** Default S3 prefix of an instance's bundle. */
 export const defaultPrefix = (id: string) => `bootstrap/${id}`
 
-/** An entry as it was asked for: what was left out follows the convention. */
+/** The requested entry: fields that are left out follow the convention. */
 export type AskedEntry = Pick<RegistryEntry, 'id'> & { [field in EntryField]?: string | undefined }
 
 export const FLAG_OF: Record<EntryField, string> = {
@@ -42,8 +42,8 @@ export function conventionalEntry(asked: AskedEntry): RegistryEntry {
 
 /**
  * The entry as the last one of the registry, and its host file where there is none. The host file comes first: an entry
- * is in the registry only when all is there, and the same request again completes what was interrupted.
- * @throws ClawctlError INVALID_REGISTRY where the registry was not well before
+ * is in the registry only when its files exist. Repeating the request completes an interrupted one.
+ * @throws ClawctlError INVALID_REGISTRY if the registry was invalid before
  */
 export function planAddition(files: FleetFiles, asked: AskedEntry): RegistryPlan {
   const registry = parseRegistry(files.registry.text, files.registry.origin)
@@ -66,7 +66,7 @@ export function planAddition(files: FleetFiles, asked: AskedEntry): RegistryPlan
       ...(files.hostFile === null ? [{ path, before: null, after: hostFileText(entry.id) }] : []),
       ...(existing ? [] : [{ path: REGISTRY_PATH, before: files.registry.text, after: text }]),
     ],
-    notes: files.hostFile === null ? [] : [`${path} is there already and stays as it is.`],
+    notes: files.hostFile === null ? [] : [`${path} exists already and was not changed.`],
   }
 }
 
@@ -81,12 +81,12 @@ function refuseExisting(
   return {
     kind: 'refused',
     code: 'REGISTRY_CONFLICT',
-    message: `${existing.id} is in the registry already, with ${differences.join(', ')}.`,
+    message: `${existing.id} is in the registry already, with other values: ${differences.join(', ')}.`,
     hint: `${free ? `Did you mean ${free}? ` : ''}To change ${existing.id}, edit ${REGISTRY_PATH}.`,
   }
 }
 
-/** The first number of the same name that nobody has; null where the id ends without one. */
+/** The first free id with the same stem; null if the id does not end with a number. */
 function nextFreeId(id: string, registry: Registry): string | null {
   const stem = /^(.*-)\d+$/.exec(id)?.[1]
   if (stem === undefined) return null
@@ -108,7 +108,7 @@ function refuseBad(entry: RegistryEntry, problems: readonly RegistryProblem[]): 
     kind: 'refused',
     code: taken ? 'REGISTRY_CONFLICT' : 'INVALID_REQUEST',
     message: `${JSON.stringify(entry.id)} can't be added: ${messages.join('; ')}.`,
-    hint: badId.length > 0 ? 'Take an id such as clawdinator-3.' : hintFor(fields, flags),
+    hint: badId.length > 0 ? 'Use an id such as clawdinator-3.' : hintFor(fields, flags),
   }
 }
 
@@ -116,14 +116,14 @@ function refuseShared(id: string): RegistryPlan {
   return {
     kind: 'refused',
     code: 'INVALID_REQUEST',
-    message: `"${id}" can't be added: ${hostFilePath(id)} is what all hosts share.`,
-    hint: 'Take an id such as clawdinator-3.',
+    message: `"${id}" can't be added: ${hostFilePath(id)} is the file that all hosts share.`,
+    hint: 'Use an id such as clawdinator-3.',
   }
 }
 
 function hintFor(fields: readonly EntryField[], flags: readonly string[]): string {
   const token = fields.includes('discordTokenSecret')
-    ? ' Each instance needs a Discord token of its own: one token allows one connection.'
+    ? ' Each instance needs its own Discord token: one token allows one connection.'
     : ''
-  return `Give another value with ${flags.join(' and ')}.${token}`
+  return `Pass another value with ${flags.join(' and ')}.${token}`
 }

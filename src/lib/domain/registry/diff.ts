@@ -3,7 +3,7 @@ import type { FileChange } from './plan.js'
 
 const NOWHERE = '/dev/null'
 
-/** The changes as one unified diff, in the form that `git apply` takes. */
+/** The changes as one unified diff, in the format that `git apply` reads. */
 export function unifiedDiff(changes: readonly FileChange[]): string {
   return changes
     .map(({ path, before, after }) =>

@@ -3,13 +3,13 @@ import { FIELD_NAMES, type RegistryEntry } from './registry.js'
 import { endOf, properties } from './tree.js'
 
 /**
- * Edits of a registry that `checkRegistry` found to be well. All but the entry itself stays byte for byte as it was:
- * order, indentation, line ends, what follows the last brace.
+ * Edits of a registry that `checkRegistry` accepted. Everything but the entry stays byte for byte the same:
+ * order, indentation, line ends, text after the last brace.
  */
 
 const INDENT = '  '
 
-/** The entry becomes the last one, in the style of the one before it: fields in its order, on one line or on several. */
+/** Appends the entry in the style of the previous one: same field order, on one line or on several. */
 export function insertEntry(text: string, entry: RegistryEntry): string {
   const root = rootOf(text)
   const entries = properties(root)
@@ -38,13 +38,13 @@ export function deleteEntry(text: string, id: string): string {
   return splice(text, root.offset, endOf(root), '{}')
 }
 
-/** White space before the second of what are to be two: a line of its own where the first has one. */
+/** White space before a second entry or field: a new line if the first has its own line. */
 function gapBefore(text: string, offset: number, onOneLine: string): string {
   const gap = /\s*$/.exec(text.slice(0, offset))?.[0] ?? ''
   return gap.includes('\n') ? gap : onOneLine
 }
 
-/** The fields between the same braces, commas and colons as the model's. */
+/** The fields, with the braces, commas and colons of the model entry. */
 function valueLike(text: string, model: Node, entry: RegistryEntry): string {
   const values = fieldsOf(entry)
   let at = model.offset

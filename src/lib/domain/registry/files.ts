@@ -2,7 +2,7 @@ import { HOSTS_PATH, REGISTRY_PATH } from '../paths.js'
 import { hostFilePath, SHARED_HOST_FILES } from './hostFile.js'
 import { checkRegistry, type RegistryRule } from './registry.js'
 
-/** What is wrong with the fleet's files, where, and how bad: a warning does not fail the check. */
+/** A problem of the fleet's files, with its place. A warning does not fail the check. */
 export interface FileProblem {
   /** Below the checkout. */
   file: string
@@ -10,13 +10,13 @@ export interface FileProblem {
   column: number
   severity: 'error' | 'warning'
   rule: RegistryRule | 'missing-host-file' | 'unused-host-file'
-  /** The instance that is meant, or null. */
+  /** The instance that the problem concerns, or null. */
   id: string | null
   message: string
 }
 
 /**
- * Every problem of the registry and of the host files beside it, in the order of the file.
+ * Every problem of the registry and of the host files, in the order of the file.
  * @param hostFiles names in nix/hosts, without `.nix`
  */
 export function checkFleetFiles(text: string, hostFiles: readonly string[]): FileProblem[] {

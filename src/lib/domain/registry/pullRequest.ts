@@ -5,7 +5,7 @@ import { leftBehind, type Step } from './steps.js'
 
 export type EditKind = 'add' | 'remove'
 
-/** The branch of an edit: the same edit again finds the same branch. */
+/** The branch name of an edit; the same edit has the same branch. */
 export const branchOf = (kind: EditKind, id: string) => `registry/${kind}-${id}`
 
 export function titleOf(kind: EditKind, id: string): string {
@@ -14,7 +14,7 @@ export function titleOf(kind: EditKind, id: string): string {
 
 const TREE_TRAILER = 'Clawctl-Tree'
 
-/** The trailer tells later that the commit is still what clawctl made of it. */
+/** The trailer shows later that the commit is still the one that clawctl made. */
 export function commitMessage(kind: EditKind, entry: RegistryEntry, tree: string): string {
   const about = FIELD_NAMES.map((field) => `${field}: ${entry[field]}`).join('\n')
   return `${titleOf(kind, entry.id)}\n\n${about}\n\n${TREE_TRAILER}: ${tree}\n`
@@ -26,7 +26,7 @@ interface BranchHead {
   message: string
 }
 
-/** Whether nobody but clawctl has written to the branch: then it may be made anew. */
+/** Whether only clawctl has committed to the branch: then clawctl may replace it. */
 export function isUntouched(head: BranchHead): boolean {
   const trailer = new RegExp(`^${TREE_TRAILER}: (\\w+)$`, 'm').exec(head.message)
   return head.parents.length === 1 && trailer?.[1] === head.tree
@@ -35,7 +35,7 @@ export function isUntouched(head: BranchHead): boolean {
 export type BranchVerdict = 'create' | 'keep' | 'replace' | 'refuse'
 
 /**
- * What becomes of the branch of an edit. `done`: what is asked for already stands on it.
+ * Decides what to do with the branch of an edit. `done`: the branch already has the requested edit.
  * A branch that others have written to is never rewritten.
  */
 export function decideBranch(head: BranchHead | null, facts: { base: string; done: boolean }): BranchVerdict {
@@ -53,10 +53,10 @@ export interface Asker {
 
 const rowsOf = (entry: RegistryEntry) => FIELD_NAMES.map((field) => `| ${field} | ${markdownCode(entry[field])} |`)
 
-/** Whether a pull request's text still tells of these values; what people have added or ticked is theirs. */
+/** Whether a pull request's text still has these values. Text and ticks that people added do not matter. */
 export const describes = (body: string, entry: RegistryEntry) => rowsOf(entry).every((row) => body.includes(row))
 
-/** The pull request's text: what changes, what is left to do, who asked. */
+/** The pull request's text: the change, the remaining steps, who asked. */
 export function pullRequestBody(
   kind: EditKind,
   entry: RegistryEntry,
@@ -75,7 +75,7 @@ export function pullRequestBody(
           }),
         ]
       : [
-          '### What stays',
+          '### Not removed',
           '',
           ...leftBehind(entry).map(({ what, command }) => `- ${what}${command ? ` ${markdownCode(command)}` : ''}`),
         ]

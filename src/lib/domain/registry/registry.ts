@@ -17,11 +17,11 @@ export interface RegistryEntry {
 /** Entries in the file's order, which is the order of a rollout. */
 export type Registry = readonly RegistryEntry[]
 
-/** What a problem is about, stable for scripts. */
+/** The kind of a problem, stable for scripts. */
 export type RegistryRule = 'syntax' | 'id' | 'key' | 'value' | 'repeated' | 'shared-value' | 'nested-prefix'
 
 export interface RegistryProblem {
-  /** The id of the entry, or null where the file as a whole is meant. */
+  /** The id of the entry, or null if the problem concerns the whole file. */
   id: string | null
   line: number
   column: number
@@ -30,9 +30,9 @@ export interface RegistryProblem {
 }
 
 export interface CheckedRegistry {
-  /** Empty where there is any problem. */
+  /** Empty if there is any problem. */
   entries: Registry
-  /** Every id that stands in the file, well or not, at its first place. */
+  /** Every id in the file, valid or not, at its first place. */
   ids: { id: string; line: number; column: number }[]
   problems: RegistryProblem[]
 }
@@ -59,15 +59,15 @@ const ENTRY_FIELDS = {
 } as const
 export type EntryField = keyof typeof ENTRY_FIELDS
 export const FIELD_NAMES = Object.keys(ENTRY_FIELDS) as EntryField[]
-/** Folders of the bucket that hold other things: an instance may read all that lies below its prefix. */
+/** Folders of the bucket with other contents. An instance may read everything below its prefix. */
 export const RESERVED_FOLDERS: readonly string[] = ['control-api', 'deploys', 'heartbeats', 'images', 'state']
-/** More lines than this help nobody at once; --json has them all. */
+/** The most problems that are printed; --json has all. */
 const MOST_DETAILS = 20
 /** No two instances may share these: a Discord token allows one connection, a prefix holds one instance's secrets. */
 const UNIQUE_FIELDS = ['host', 'bootstrapPrefix', 'discordTokenSecret'] as const
 
 /**
- * Reads a registry and finds every problem at once. Works on the syntax tree, because JSON.parse would silently keep
+ * Reads a registry and finds every problem. Works on the syntax tree, because JSON.parse would silently keep
  * the last of two entries with the same id.
  */
 export function checkRegistry(text: string): CheckedRegistry {
@@ -79,7 +79,12 @@ export function checkRegistry(text: string): CheckedRegistry {
   }
 
   if (text.startsWith('\uFEFF')) {
-    report(null, 0, 'syntax', 'begins with a byte order mark (BOM), which no JSON has: save it as UTF-8 without BOM')
+    report(
+      null,
+      0,
+      'syntax',
+      'begins with a byte order mark (BOM), which JSON does not allow: save it as UTF-8 without BOM',
+    )
     return { entries: [], ids, problems }
   }
   const errors: ParseError[] = []
@@ -109,10 +114,10 @@ export function checkRegistry(text: string): CheckedRegistry {
     if (!ID_PATTERN.test(id)) {
       report(id, key.offset, 'id', 'the id must begin with a-z and hold only a-z, 0-9 and -, at most 63 characters')
     } else if (RESERVED_IDS.has(id)) {
-      report(id, key.offset, 'id', `"${id}" is a target of its own and can't be an id`)
+      report(id, key.offset, 'id', `"${id}" is the target for the whole fleet and can't be an id`)
     }
     if (!seenIds.has(id)) ids.push({ id, ...positionOf(key.offset) })
-    else report(id, key.offset, 'repeated', 'the id is there twice')
+    else report(id, key.offset, 'repeated', 'the id occurs twice')
     seenIds.add(id)
     const entry = readEntry(id, value, (offset, rule, message) => report(id, offset, rule, message))
     if (!entry) continue
@@ -136,7 +141,7 @@ export function checkRegistry(text: string): CheckedRegistry {
         inner.id,
         offsets.get(inner.id) ?? 0,
         'nested-prefix',
-        `bootstrapPrefix "${inner.bootstrapPrefix}" lies inside ${byPrefix.get(outer)?.id}'s: it could read this bundle`,
+        `bootstrapPrefix "${inner.bootstrapPrefix}" is inside the prefix of ${byPrefix.get(outer)?.id}, which could read this bundle`,
       )
     }
   }
@@ -194,7 +199,7 @@ function readEntry(id: string, node: Node, report: Report): RegistryEntry | null
       fail(key.offset, 'key', `unknown key "${name}"; the keys are ${FIELD_NAMES.join(', ')}`)
       continue
     }
-    if (present.has(name)) fail(key.offset, 'repeated', `the key "${name}" is there twice`)
+    if (present.has(name)) fail(key.offset, 'repeated', `the key "${name}" occurs twice`)
     present.add(name)
     const parsed = ENTRY_FIELDS[name as EntryField].safeParse(getNodeValue(value))
     if (parsed.success) {
@@ -221,11 +226,11 @@ function readEntry(id: string, node: Node, report: Report): RegistryEntry | null
     : null
 }
 
-/** What else a well-formed value means in the fleet, which it therefore can't be; as the end of a sentence. */
+/** Why a well-formed value is reserved in the fleet, as the end of a sentence; null if it is free. */
 function otherMeaning(field: EntryField, value: string): string | null {
   if (field === 'bootstrapPrefix') {
     const [folder = ''] = value.split('/')
-    return RESERVED_FOLDERS.includes(folder) ? `lies in ${folder}/, which holds other things than bundles` : null
+    return RESERVED_FOLDERS.includes(folder) ? `is in ${folder}/, which is not for bundles` : null
   }
   if (field !== 'discordTokenSecret') return null
   if (SHARED_SECRET_NAMES.includes(value)) return 'is the name of a secret that every instance gets'
@@ -233,7 +238,7 @@ function otherMeaning(field: EntryField, value: string): string | null {
 }
 
 /**
- * @param origin where the text comes from, for the message
+ * @param origin source of the text, for the message
  * @throws ClawctlError INVALID_REGISTRY naming the first bad entry and how many more problems there are
  */
 export function parseRegistry(text: string, origin: string): Registry {
@@ -243,7 +248,7 @@ export function parseRegistry(text: string, origin: string): Registry {
   const more = others.length > 0 ? ` (and ${others.length} more)` : ''
   const where = ({ id, message }: RegistryProblem) => `${id === null ? '' : `${id}: `}${message}`
   throw new ClawctlError('INVALID_REGISTRY', `${origin}:${first.line}:${first.column}: ${where(first)}${more}.`, {
-    hint: problems.length === 1 ? `Mend it in ${origin}.` : `Mend each of the above in ${origin}.`,
+    hint: problems.length === 1 ? `Fix it in ${origin}.` : `Fix each of the above in ${origin}.`,
     details: others.slice(0, MOST_DETAILS).map((problem) => `${problem.line}:${problem.column}: ${where(problem)}`),
     partial: { problems },
   })

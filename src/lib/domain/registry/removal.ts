@@ -6,9 +6,9 @@ import type { FleetFiles, RegistryPlan } from './plan.js'
 import { findEntry, parseRegistry } from './registry.js'
 
 /**
- * The registry without the entry. Its host file goes with it, unless somebody has written into it. The host file goes
- * first: while the entry is there, the same request completes what was interrupted.
- * @throws ClawctlError INVALID_REGISTRY where the registry was not well before
+ * The registry without the entry. The host file is removed too, unless it was edited by hand. The host file goes
+ * first: as long as the entry exists, repeating the request completes an interrupted one.
+ * @throws ClawctlError INVALID_REGISTRY if the registry was invalid before
  */
 export function planRemoval(files: FleetFiles, id: string): RegistryPlan {
   const registry = parseRegistry(files.registry.text, files.registry.origin)
@@ -34,8 +34,8 @@ export function planRemoval(files: FleetFiles, id: string): RegistryPlan {
       { path: REGISTRY_PATH, before: files.registry.text, after: deleteEntry(files.registry.text, id) },
     ],
     notes: [
-      ...(files.hostFile !== null && !hostFileGoes ? [`${path} was changed since it was made: it stays.`] : []),
-      ...(registry.length === 1 ? ['The registry is empty now: no instance should exist.'] : []),
+      ...(files.hostFile !== null && !hostFileGoes ? [`${path} was edited by hand, so it was not removed.`] : []),
+      ...(registry.length === 1 ? ['The registry is empty now.'] : []),
     ],
   }
 }

@@ -3,19 +3,19 @@ import { BUNDLE_WORKFLOW, REGISTRY_PATH } from '../paths.js'
 import { hostFilePath } from './hostFile.js'
 import type { RegistryEntry } from './registry.js'
 
-/** One of the steps to a new instance. */
+/** One step towards a new instance. */
 export interface Step {
   id: 'discord-token' | 'registry-entry' | 'host-file' | 'identity' | 'merged' | 'bundle' | 'deploy'
   title: string
-  /** Null where it can't be known here. */
+  /** Null if it is not known here. */
   done: boolean | null
-  /** To copy, or null where nothing has to be typed. */
+  /** The command to type, or null. */
   command: string | null
-  /** Why it is not known, or what belongs to it. */
+  /** Why the state is not known, or a remark. */
   note: string | null
 }
 
-/** What is known of a step: whether it is done, or why nobody here can tell. */
+/** Whether a step is done, or why that is not known here. */
 export type Known = { done: boolean; note?: string | null } | { unknown: string }
 
 export interface StepFacts {
@@ -26,23 +26,23 @@ export interface StepFacts {
   token: Known
   identity: Known
   bundle: Known
-  /** The instance as the deployed branch and EC2 have it: null where neither knows it. */
+  /** The instance on the deployed branch and in EC2; null if in neither. */
   instance: { known: FleetInstance | null; ofBranch: boolean } | { unknown: string }
 }
 
-/** The way of a new instance into the fleet, in their order, with what is done ticked. */
+/** The steps of a new instance into the fleet, in order, each with its state. */
 export function stepsToAdd(facts: StepFacts): Step[] {
   const { entry, written } = facts
   const { id, discordTokenSecret } = entry
   const instance = 'known' in facts.instance ? facts.instance.known : null
   const onBranch = branchKnown(facts.instance)
   const runs: Known = 'unknown' in facts.instance ? facts.instance : { done: instance?.state === 'running' }
-  const here = written === 'planned' ? 'not written: this is a dry run' : null
+  const here = written === 'planned' ? 'dry run: not written' : null
   const files = `${REGISTRY_PATH} ${hostFilePath(id)}`
   return [
     {
       id: 'discord-token',
-      title: `A Discord bot of its own, its token encrypted as ${discordTokenSecret}.age in nix-secrets`,
+      title: `Its own Discord bot, with the token encrypted as ${discordTokenSecret}.age in nix-secrets`,
       ...told(facts.token),
       command: `agenix -e ${discordTokenSecret}.age`,
     },
@@ -62,7 +62,7 @@ export function stepsToAdd(facts: StepFacts): Step[] {
     },
     {
       id: 'identity',
-      title: `An age identity of its own, and its secrets encrypted for it: identities/${id}.age in nix-secrets`,
+      title: `Its own age identity, and its secrets encrypted for it: identities/${id}.age in nix-secrets`,
       ...told(facts.identity),
       command: `clawctl secrets identity new ${id} --secrets-dir nix-secrets --identity YOUR_AGE_KEY_FILE`,
     },
@@ -92,7 +92,7 @@ export function stepsToAdd(facts: StepFacts): Step[] {
 
 function branchKnown(instance: StepFacts['instance']): Known {
   if ('unknown' in instance) return instance
-  if (!instance.ofBranch) return { unknown: 'a run sees only its own checkout' }
+  if (!instance.ofBranch) return { unknown: 'CI knows only its own checkout' }
   return { done: instance.known !== null && instance.known.state !== 'orphan' }
 }
 
@@ -102,7 +102,7 @@ function told(known: Known): Pick<Step, 'done' | 'note'> {
     : { done: null, note: `not known here: ${known.unknown}` }
 }
 
-/** What outlives its entry, and the command that ends it where there is one. */
+/** What remains after the entry is removed, and the command that removes it. */
 export interface Leftover {
   what: string
   command: string | null
@@ -112,7 +112,7 @@ export function leftBehind(entry: RegistryEntry): Leftover[] {
   const { id, bootstrapPrefix, discordTokenSecret } = entry
   return [
     {
-      what: 'Its machine, where one runs: an orphan that deploys name and leave running, until it is retired.',
+      what: 'Its machine, if one runs: an orphan that keeps running until it is retired.',
       command: `clawctl fleet deploy --retire ${id}`,
     },
     {

@@ -6,7 +6,7 @@ export interface Property {
   value: Node
 }
 
-/** The properties of an object as they stand in the file, repeated ones included. */
+/** The properties of an object in the file's order, repeated ones included. */
 export function properties(node: Node): Property[] {
   return (node.children ?? []).flatMap((property) => {
     const [key, value] = property.children ?? []

@@ -24,7 +24,7 @@ export async function inspectBundles(
 }
 
 /**
- * Before anything is destroyed: every host that is about to boot finds its bundle whole, and no other's secrets in it.
+ * The gate before anything is destroyed: the bundle of every host that will boot is complete and holds no secrets of others.
  * @throws ClawctlError BUNDLE_INCOMPLETE naming every instance and what it lacks
  */
 export async function checkBundles(
@@ -38,7 +38,7 @@ export async function checkBundles(
   if (bad.length === 0) return
   throw new ClawctlError(
     'BUNDLE_INCOMPLETE',
-    `Not every bootstrap bundle is whole, so nothing was replaced. ${bad.map((b) => `${b.id}: ${b.problems.join(', ')}`).join('; ')}.`,
+    `A bootstrap bundle is incomplete, so nothing was replaced. ${bad.map((b) => `${b.id}: ${b.problems.join(', ')}`).join('; ')}.`,
     { hint: 'Upload the bundle of each instance named above, then deploy again.' },
   )
 }

@@ -8,7 +8,7 @@ import { formProblems, givenIdentities, invalidSecrets, namedProblems, testDecry
 import type { Identities, SecretsFolder } from './ports.js'
 import { secretProblem } from './secretProblem.js'
 
-/** `ok`: decrypted with the instance's identity. `untested`: it has the form of an age file, and nobody decrypted it. */
+/** `ok`: decrypted with the instance's identity. `untested`: it has the form of an age file but was not decrypted. */
 export type CellState = 'ok' | 'missing' | 'bad' | 'untested'
 
 export interface SecretsReport {
@@ -17,18 +17,18 @@ export interface SecretsReport {
   instances: { id: string; cells: { title: string; name: string; required: boolean; state: CellState }[] }[]
   /** Secrets that no instance needs. */
   orphans: string[]
-  /** What is no secret by its name. */
+  /** Files whose names are not names of secrets. */
   strays: string[]
-  /** Secrets that must differ and do not, as sentences. */
+  /** Secrets that must differ but are equal, as sentences. */
   shared: string[]
   /** How many cells are untested. */
   untested: number
-  /** Everything that would stop an upload, as sentences; empty where all is well. */
+  /** Everything that would stop an upload, as sentences; empty if there is no problem. */
   problems: string[]
 }
 
 /**
- * What each instance needs against what is in the secrets directory. Asks no service.
+ * Checks the secrets directory against what each instance needs. Works offline.
  * @returns the report, and INVALID_SECRETS where an upload would be refused
  */
 export async function checkSecrets(
@@ -88,14 +88,14 @@ async function secretsReport(
     ],
   }
 
-  /** An identity that was opened here is good; one that lies there encrypted is untested. */
+  /** An identity that was decrypted here is `ok`; one that is only there encrypted is `untested`. */
   function identityCell(id: string) {
     const sealed = folder.identities.get(id)
     const unreadableHere = unreadable.some((problem) => problem.includes(`${IDENTITIES_FOLDER}/${id}.age`))
     const state: CellState = identities.has(id) ? 'ok' : unreadableHere ? 'bad' : sealed ? 'untested' : 'missing'
     if (state === 'missing') {
       missing.push(
-        `${id} has no age identity, neither ${IDENTITIES_FOLDER}/${id}.age nor one in --identities-dir: its host could decrypt nothing. Make one with clawctl secrets identity new ${id}`,
+        `${id} has no age identity, neither ${IDENTITIES_FOLDER}/${id}.age nor one in --identities-dir, so its host could not decrypt any secret. Create one with clawctl secrets identity new ${id}`,
       )
     }
     return { title: IDENTITY.title, name: `${IDENTITIES_FOLDER}/${id}`, required: true, state }

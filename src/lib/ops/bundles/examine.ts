@@ -14,14 +14,14 @@ import { storedIdentity } from './look.js'
 import type { BundleDownloads, BundleReader, Identities, Identity, SeedInspector } from './ports.js'
 
 /**
- * How far to look. `gate`: secrets are read, of the rest S3's own SHA-256 is taken. `full`: every byte is read. `deep`:
- * secrets are decrypted and repositories unpacked, too.
+ * How much to verify. `gate`: secrets are read; for the rest, S3's own SHA-256 is used. `full`: every byte is read. `deep`:
+ * secrets are also decrypted and repositories unpacked.
  */
 export type Depth =
   | { kind: 'gate' | 'full' }
   | {
       kind: 'deep'
-      /** The one that was given for the instance, or null: then the bundle's own is read. */
+      /** The identity given for the instance; null: the bundle's own is read. */
       identityOf(id: string): Promise<Identity | null>
       parse: Identities['parse']
       downloads: BundleDownloads
@@ -32,7 +32,7 @@ export interface Examined {
   id: string
   problems: string[]
   manifest: BundleManifest | null
-  /** Objects below the prefix that the manifest does not name: of an upload under way, or of one that was killed. */
+  /** Objects below the prefix that the manifest does not name: of a running upload, or of one that was killed. */
   unnamed: number
   /** Names of secrets that were decrypted neither now nor before the upload. */
   untested: string[]
@@ -40,12 +40,12 @@ export interface Examined {
   notes: string[]
 }
 
-/** A bundle that is replaced while we look is looked at again, this often. */
+/** How often a bundle that is replaced meanwhile is read again. */
 const ATTEMPTS = 3
 const OBJECTS_AT_ONCE = 6
 const MANIFESTS_AT_ONCE = 8
 
-/** Looks at the bundles of `entries`, each against all manifests of the registry. */
+/** Verifies the bundles of `entries`, each against all manifests of the registry. */
 export async function examineBundles(
   store: BundleReader,
   entries: readonly RegistryEntry[],
@@ -63,7 +63,7 @@ export async function examineBundles(
   return pMap(entries, (entry) => examineSettled(store, entry, registry, others, depth), { concurrency: 2 })
 }
 
-/** A reader may be overtaken by an upload: then what it read is of a bundle that is no more. */
+/** Whether an upload replaced the bundle while it was read. */
 async function examineSettled(
   store: BundleReader,
   entry: RegistryEntry,
@@ -111,9 +111,9 @@ async function examineOnce(
     ...(manifest?.objects ?? []).map(({ key }) => `${entry.bootstrapPrefix}/${key}`),
   ])
   const unnamed = objects.filter(({ key }) => !named.has(key))
-  // The host's role may read what lies below its prefix, named or not: what is as large as another's secret is compared.
+  // The host's role may read everything below its prefix. Objects that are not named but as large as another's secret are compared.
   const sizes = new Set(secretsOfOthers(entry, others, registry).map(({ object }) => object.size))
-  // But not by a deploy, whose role can't decrypt what a killed upload may have left of an identity.
+  // Not in a deploy: its role can't decrypt an identity that a killed upload may have left.
   const readable = unnamed.filter(({ key }) => depth.kind !== 'gate' || !key.endsWith('.key'))
   await pMap(
     readable.filter(({ size }) => sizes.has(size)),
@@ -135,7 +135,7 @@ async function examineOnce(
   }
 }
 
-/** Null where the object vanished since it was listed. */
+/** Null if the object was removed since it was listed. */
 async function look(
   store: BundleReader,
   key: string,
@@ -147,7 +147,7 @@ async function look(
     const head = await store.head(key, object.kind === 'repo')
     if (!head) return null
     if (object.kind === 'identity') return { encryption: head.encryption }
-    // S3 keeps no digest of what others than clawctl put there.
+    // S3 has no digest of objects that clawctl did not write.
     if (head.sha256 !== null) return { sha256: head.sha256 }
   }
   const read = await store.read(key, object.kind === 'secret')
@@ -171,7 +171,7 @@ async function look(
   return { sha256, encryption }
 }
 
-/** The identity to decrypt with; null, with a note, where the bundle's own can't be read. */
+/** The identity to decrypt with; null, with a note, if the bundle's own can't be read. */
 async function identityFor(
   entry: RegistryEntry,
   manifest: BundleManifest | null,

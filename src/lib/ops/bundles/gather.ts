@@ -9,12 +9,12 @@ export interface Gathered {
   folder: SecretsListing
   assemblies: Assembly[]
   files: ReadonlyMap<string, SecretFile>
-  /** Of the instances whose identity was given, to be uploaded. */
+  /** Identities that were given, to be uploaded. */
   given: ReadonlyMap<string, Identity>
 }
 
 /**
- * Everything of the secrets directory that the bundles of `ids` need, checked as far as that is possible without S3.
+ * Reads everything that the bundles of `ids` need from the secrets directory, and checks it as far as possible without S3.
  * @throws ClawctlError INVALID_SECRETS with every problem in `details` and `partial.problems`
  */
 export async function gatherSecrets(
@@ -38,12 +38,12 @@ export async function gatherSecrets(
   return { folder, assemblies, files, given }
 }
 
-/** What must not be there or can't be read, as sentences. */
+/** Files that must not be there or can't be read, as sentences. */
 export function namedProblems({ problems }: SecretsListing): string[] {
   return problems.map(({ file, problem }) => `${file} ${problem}`)
 }
 
-/** Of every file, needed or not: a plaintext must not lie there at all. */
+/** Checks every file, needed or not: no plaintext may be in the directory. */
 export function formProblems(files: readonly SecretFile[]): string[] {
   return files.flatMap(({ name, bytes }) => {
     const form = inspectAge(bytes)
@@ -52,8 +52,8 @@ export function formProblems(files: readonly SecretFile[]): string[] {
 }
 
 /**
- * The identities of the instances that are to be had here: `<id>.key` of --identities-dir, else `identities/<id>.age` of
- * the secrets directory where --identity opens it.
+ * The identities that are available here: `<id>.key` of --identities-dir, else `identities/<id>.age` of
+ * the secrets directory if --identity decrypts it.
  */
 export async function givenIdentities(
   ids: readonly string[],
@@ -83,17 +83,17 @@ async function sealedIdentity(id: string, folder: SecretsListing, source: Identi
   const plaintext = await maintainer.decrypt(sealed.bytes)
   if (plaintext) return source.parse(plaintext, origin)
   throw new ClawctlError('INVALID_SECRETS', `${origin} can't be decrypted with --identity.`, {
-    hint: 'Give the identity of a maintainer that recipients/maintainers.txt names.',
+    hint: 'Pass the identity of a maintainer that recipients/maintainers.txt names.',
   })
 }
 
 export interface Tested {
   problems: string[]
-  /** By instance id and name of the secret; nothing where no identity of the instance is known. */
+  /** By instance id and name of the secret; empty if no identity of the instance is known. */
   outcomes: Map<string, Map<string, Opened>>
 }
 
-/** Opens every secret of every bundle with the identity of its instance, where that is known. */
+/** Test-decrypts every secret of every bundle whose instance's identity is known. */
 export async function testDecryption(
   assemblies: readonly Assembly[],
   files: ReadonlyMap<string, SecretFile>,
@@ -121,10 +121,10 @@ export async function testDecryption(
   return { problems: [...new Set(problems)], outcomes }
 }
 
-/** More lines than this help nobody at once; --json has them all. */
+/** The most problems that are printed; --json has all. */
 const MOST_DETAILS = 30
 
-/** @throws ClawctlError INVALID_SECRETS where there is a problem */
+/** @throws ClawctlError INVALID_SECRETS if there is a problem */
 export function refuse(problems: readonly string[]): void {
   if (problems.length > 0) throw invalidSecrets([...new Set(problems)])
 }
@@ -133,11 +133,11 @@ export function invalidSecrets(problems: readonly string[], more: Record<string,
   const one = problems.length === 1
   return new ClawctlError(
     'INVALID_SECRETS',
-    one ? `${problems[0]}.` : `The secrets are not fit to be uploaded: ${problems.length} problems.`,
+    one ? `${problems[0]}.` : `The secrets can't be uploaded: ${problems.length} problems.`,
     {
       hint: more.secrets
-        ? 'Mend each, then upload.'
-        : 'Nothing was uploaded. `clawctl secrets check` shows who needs what.',
+        ? 'Fix each, then upload.'
+        : 'Nothing was uploaded. `clawctl secrets check` shows what each instance needs.',
       details: one ? [] : problems.slice(0, MOST_DETAILS),
       partial: { problems, ...more },
     },

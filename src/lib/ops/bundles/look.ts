@@ -9,12 +9,12 @@ import type { BundleReader, BundleStore, Identities, Identity } from './ports.js
 const HEADS_AT_ONCE = 4
 const MANIFESTS_AT_ONCE = 8
 
-/** What is below an instance's prefix, before anything is uploaded. */
+/** The objects below an instance's prefix, before anything is uploaded. */
 export async function lookAt(
   store: BundleStore,
   entry: RegistryEntry,
 ): Promise<{ etag: string | null; stored: StoredBundle }> {
-  // The manifest first: what a listing made later lacks, this manifest's successor has removed, and the write will be refused.
+  // Read the manifest before the listing: if an upload removes objects in between, it also replaces the manifest, and our write is refused.
   const manifest = await store.get(manifestKey(entry))
   const objects = await store.list(`${entry.bootstrapPrefix}/`)
   const text = manifest?.text ?? null
@@ -22,7 +22,7 @@ export async function lookAt(
   return { etag: manifest?.etag ?? null, stored: { manifest: text, objects, damaged } }
 }
 
-/** What somebody else has written over: S3's own digest is not the manifest's, or there is none. */
+/** Objects that were overwritten: S3's digest differs from the manifest's, or is missing. */
 async function damagedObjects(
   store: BundleStore,
   entry: RegistryEntry,
@@ -47,7 +47,7 @@ async function damagedObjects(
   return damaged
 }
 
-/** The identity that a bundle holds; null where it holds none, or, with a reason, where it can't be read. */
+/** The bundle's identity; null if it has none, or, with a reason, if it can't be read. */
 export async function storedIdentity(
   store: BundleReader,
   entry: RegistryEntry,
@@ -58,7 +58,7 @@ export async function storedIdentity(
   if (!object) return { identity: null, why: null }
   try {
     const read = await store.read(`${entry.bootstrapPrefix}/${object.key}`, true)
-    if (!read?.bytes || read.sha256 !== object.sha256) return { identity: null, why: 'its content is not what it was' }
+    if (!read?.bytes || read.sha256 !== object.sha256) return { identity: null, why: 'its content has changed' }
     return { identity: await parse(read.bytes, `in the bundle of ${entry.id}`), why: null }
   } catch (error) {
     const { code, message } = asClawctlError(error)
@@ -78,7 +78,7 @@ const reposOf = (entry: RegistryEntry, manifest: string | null): StoredRepo[] =>
     object.kind === 'repo' ? [{ object, key: `${entry.bootstrapPrefix}/${object.key}` }] : [],
   )
 
-/** The archives of the bundles that were looked at. */
+/** The archives of the bundles that were read. */
 export function storedRepos(looked: readonly { entry: RegistryEntry; stored: StoredBundle }[]): StoredRepo[] {
   return looked.flatMap(({ entry, stored }) => {
     const sizes = new Map(stored.objects.map(({ key, size }) => [key, size]))
@@ -88,7 +88,7 @@ export function storedRepos(looked: readonly { entry: RegistryEntry; stored: Sto
   })
 }
 
-/** The archives of bundles that are not to be uploaded now: what is packed there need not be packed again. */
+/** The archives of bundles that are not uploaded now, so that they need not be packed again. */
 export async function reposElsewhere(store: BundleStore, entries: readonly RegistryEntry[]): Promise<StoredRepo[]> {
   const found = await pMap(
     entries,

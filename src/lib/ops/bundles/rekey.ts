@@ -22,11 +22,11 @@ export interface Rekeyed {
 }
 
 /**
- * Makes age identities of instances and encrypts what these need for them, in one step: each identity for the
+ * Creates age identities of instances and encrypts their secrets for them, in one step: each identity for the
  * maintainers (`identities/<id>.age`), its public key (`recipients/<id>.txt`), and every secret that the instances need,
- * for the maintainers and for each instance that needs it. A rotation leaves the old identity out. Killed at any moment,
- * it is run again: the maintainer's identity opens every file, old or new, and no upload takes a mixture.
- * @param request `target`: an id, or `all` for every instance that has none; `rotate`: the new one replaces the old
+ * for the maintainers and for each instance that needs it. A rotation leaves the old identity out. If it is killed,
+ * run it again: the maintainer's identity decrypts every file, old or new, and an upload refuses a mixture.
+ * @param request `target`: an id, or `all` for every instance without one; `rotate`: the new one replaces the old
  * @throws ClawctlError INVALID_SECRETS, INVALID_TARGET, UNKNOWN_TARGET, USAGE; then nothing was written
  */
 export async function renewIdentities(
@@ -56,7 +56,7 @@ export async function renewIdentities(
   return { identities: made.map(({ id, recipient }) => ({ id, recipient })), written: [...files.keys()] }
 }
 
-/** @throws ClawctlError USAGE where the identity is there already, or there is none to rotate */
+/** @throws ClawctlError USAGE if the identity exists already, or there is none to rotate */
 function idsOf({ target, rotate }: { target: string; rotate: boolean }, registry: Registry, folder: SecretsListing) {
   const has = (id: string) => folder.identities.has(id) || folder.recipients.has(id)
   const ids = targetIds(target, registry)
@@ -65,14 +65,18 @@ function idsOf({ target, rotate }: { target: string; rotate: boolean }, registry
   if (fitting.length > 0) return fitting
   throw rotate
     ? new ClawctlError('USAGE', `There is no identity of ${target} in the secrets directory.`, {
-        hint: `Make one: clawctl secrets identity new ${target}`,
+        hint: `Create one: clawctl secrets identity new ${target}`,
       })
-    : new ClawctlError('USAGE', ids.length === 1 ? `${only} has an identity.` : 'Every instance has an identity.', {
-        hint: `To replace it: clawctl secrets identity rotate ${target}`,
-      })
+    : new ClawctlError(
+        'USAGE',
+        ids.length === 1 ? `${only} has an identity already.` : 'Every instance has an identity already.',
+        {
+          hint: `To replace it: clawctl secrets identity rotate ${target}`,
+        },
+      )
 }
 
-/** Which secrets the instances need and have, each with every instance that needs it. */
+/** The existing secrets that the instances need, each with every instance that needs it. */
 function readersOf(ids: readonly string[], registry: Registry, folder: SecretsListing): Map<string, string[]> {
   const available = new Set(folder.files.map(({ name }) => name))
   const named = (entry: RegistryEntry) =>
@@ -83,15 +87,15 @@ function readersOf(ids: readonly string[], registry: Registry, folder: SecretsLi
   )
 }
 
-/** @throws ClawctlError INVALID_SECRETS where they are not known: the others would lose the secret */
+/** @throws ClawctlError INVALID_SECRETS if they are unknown: the other instances would lose the secret */
 function recipientsOf(name: string, recipients: SecretsListing['recipients']): readonly string[] {
   const lines = recipients.get(name) ?? []
   if (lines.length > 0) return lines
   const path = `${RECIPIENTS_FOLDER}/${name}.txt`
   const how =
     name === MAINTAINERS
-      ? 'Write the public age key of each maintainer into it, one a line: age-keygen -y KEY_FILE prints it.'
-      : `Write the public key of its identity into it: age-keygen -y ${name}.key, or make all that are missing: clawctl secrets identity new all.`
+      ? 'Write the public age key of each maintainer into it, one per line: age-keygen -y KEY_FILE prints it.'
+      : `Write the public key of its identity into it: age-keygen -y ${name}.key, or create all that are missing: clawctl secrets identity new all.`
   throw new ClawctlError('INVALID_SECRETS', `${path} is missing or empty, so nothing can be encrypted for ${name}.`, {
     hint: `${how} Nothing was changed.`,
   })
@@ -106,13 +110,13 @@ function fileOf(name: string, folder: SecretsListing): Uint8Array {
 async function maintainerIdentity(identities: Identities): Promise<Identity> {
   const identity = await identities.shared()
   if (identity) return identity
-  throw new ClawctlError('USAGE', "The secrets are encrypted anew, and no maintainer's identity was given.", {
-    hint: 'Give the file of your age key with --identity.',
+  throw new ClawctlError('USAGE', "The secrets must be encrypted again, but no maintainer's identity was given.", {
+    hint: 'Pass the file of your age key with --identity.',
   })
 }
 
 function cannotOpen(file: string): ClawctlError {
   return new ClawctlError('INVALID_SECRETS', `${file} can't be decrypted with --identity.`, {
-    hint: 'Give the identity of a maintainer that it is encrypted for. Nothing was changed.',
+    hint: 'Pass the identity of a maintainer that it is encrypted for. Nothing was changed.',
   })
 }

@@ -4,12 +4,12 @@ import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import type { StoredRepo } from './look.js'
 import type { PackedSeed, SeedSource } from './ports.js'
 
-/** A repository as the bundles will have it. */
+/** A repository at the commit that the bundles will have. */
 export interface ReadySeed extends Omit<PackedSeed, 'file'> {
   name: string
   url: string | null
   branch: string
-  /** Where its archive is on this machine; made now where a bundle had it already. */
+  /** Path of its archive on this machine; packed on demand if a bundle has it already. */
   pack(): Promise<PackedSeed>
 }
 
@@ -17,8 +17,8 @@ export interface ReadySeed extends Omit<PackedSeed, 'file'> {
 const REPOS_AT_ONCE = 4
 
 /**
- * Each repository at its commit: as a bundle in place has it, where one has that commit, else packed anew.
- * @throws ClawctlError UPSTREAM or INVALID_REQUEST naming every repository that failed, after all were tried
+ * Each repository at its commit: the archive of a bundle in place that has that commit, else a new one.
+ * @throws ClawctlError UPSTREAM or INVALID_REQUEST naming every repository that failed, after trying all
  */
 export async function readySeeds(
   sources: readonly SeedSource[],
@@ -27,8 +27,8 @@ export async function readySeeds(
 ): Promise<ReadySeed[]> {
   const absent = REQUIRED_REPOS.filter((name) => !sources.some((source) => source.name === name))
   if (absent.length > 0) {
-    throw new ClawctlError('INVALID_REQUEST', `The repository ${absent.join(', ')} is required and not named.`, {
-      hint: 'Name it in clawdinator/repos.tsv, or put a clone of that name into --repo-seeds-dir.',
+    throw new ClawctlError('INVALID_REQUEST', `The repository ${absent.join(', ')} is required but not listed.`, {
+      hint: 'Add it to clawdinator/repos.tsv, or put a clone of that name into --repo-seeds-dir.',
     })
   }
   const failed: { name: string; error: ClawctlError }[] = []
@@ -41,9 +41,9 @@ export async function readySeeds(
           ({ object: one }) =>
             one.name === source.name && one.commit === commit && one.url === source.url && one.branch === source.branch,
         )?.object
-        // The branch may have moved since it was asked: what was packed is what is told.
+        // The branch may have moved since it was read: report the commit that was packed.
         const made = known ?? (await source.pack())
-        say(`${source.name} ${made.commit.slice(0, 12)}${known ? ', as in a bundle already' : ''}`)
+        say(`${source.name} ${made.commit.slice(0, 12)}${known ? ', already in a bundle' : ''}`)
         const { name, url, branch } = source
         return {
           ...{ name, url, branch, pack: () => source.pack() },

@@ -24,10 +24,10 @@ export interface UploadRequest {
   target: string
   /** Names of more shared secrets. */
   extra: readonly string[]
-  /** Key that the identities are encrypted with; undefined where none is configured. */
+  /** KMS key for the identities; undefined if none is configured. */
   kmsKey: string | undefined
   dryRun: boolean
-  /** Commit of the checkout, and who uploads. */
+  /** Commit of the checkout, and the uploader. */
   revision: string | null
   by: string
 }
@@ -47,7 +47,7 @@ export interface UploadedBundle {
   outcome: 'created' | 'replaced' | 'unchanged' | 'conflict' | 'failed'
   generation: number
   objects: number
-  /** Went over the wire; copied within the bucket; were there already. */
+  /** Objects sent, copied within the bucket, and already there. */
   sent: number
   sentBytes: number
   copied: number
@@ -61,12 +61,12 @@ export interface UploadedBundle {
 export interface UploadResult {
   dryRun: boolean
   bundles: UploadedBundle[]
-  /** In the secrets directory, and nobody's. */
+  /** Files in the secrets directory that no instance needs. */
   strays: string[]
   notes: string[]
 }
 
-/** Bundles under way at once, and objects of each: S3 is bound by round trips here, not by bytes. */
+/** Concurrent bundles, and concurrent objects of each: round trips limit the speed here, not bytes. */
 const BUNDLES_AT_ONCE = 6
 const OBJECTS_AT_ONCE = 4
 
@@ -77,9 +77,9 @@ interface Item {
 }
 
 /**
- * Makes the bundles of the target and uploads what changed: objects first, each manifest last, then what no manifest names any
- * more is removed. Nothing is sent before everything was found fit.
- * @throws ClawctlError INVALID_SECRETS, UNKNOWN_TARGET, UPSTREAM (a repository, S3), BUNDLE_CONFLICT; what became of each
+ * Makes the bundles of the target and uploads what changed: objects first, each manifest last. Then objects that no manifest names any
+ * more are removed. Nothing is sent before every check passed.
+ * @throws ClawctlError INVALID_SECRETS, UNKNOWN_TARGET, UPSTREAM (a repository, S3), BUNDLE_CONFLICT; the outcome of each
  * bundle is in `partial.upload`
  */
 export async function uploadBundles(request: UploadRequest, ports: UploadPorts): Promise<UploadResult> {
@@ -91,7 +91,7 @@ export async function uploadBundles(request: UploadRequest, ports: UploadPorts):
   )
   if (gathered.given.size > 0 && !request.kmsKey) throw noKmsKey()
   const seedSources = await ports.seeds.list()
-  const { looked, elsewhere } = await progress.task('look at the bundles', async () => {
+  const { looked, elsewhere } = await progress.task('read the bundles', async () => {
     const at = async ({ entry }: { entry: RegistryEntry }) => ({ entry, ...(await lookAt(store, entry)) })
     return {
       looked: await pMap(gathered.assemblies, at, { concurrency: 8 }),
@@ -101,9 +101,7 @@ export async function uploadBundles(request: UploadRequest, ports: UploadPorts):
       ),
     }
   })
-  const known = await progress.task('test the secrets with the identities', () =>
-    knownIdentities(gathered, looked, ports),
-  )
+  const known = await progress.task('test-decrypt the secrets', () => knownIdentities(gathered, looked, ports))
   const tested = await testDecryption(gathered.assemblies, gathered.files, registry, known.identities)
   refuse([...known.problems, ...tested.problems])
   const seeds = await progress.task(`pack ${seedSources.length} repositories`, (say) =>
@@ -137,8 +135,8 @@ export function targetIds(target: string, registry: Registry): string[] {
 }
 
 /**
- * The identity with which each host will decrypt: the one that was given, else the one in its bundle, read back. What
- * can't be read is a note, and its secrets stay untested; a bundle that would have none is a problem.
+ * The identity with which each host will decrypt: the given one, else the one in its bundle. If that
+ * can't be read, it becomes a note, and the secrets stay untested. A bundle without any identity is a problem.
  */
 async function knownIdentities(
   gathered: Gathered,
@@ -153,7 +151,7 @@ async function knownIdentities(
     const manifest = parseManifest(stored.manifest)
     if (manifest?.instance.id !== entry.id || !identityOf(manifest)) {
       problems.push(
-        `${entry.id} has no age identity, neither given nor in its bundle: make one with clawctl secrets identity new ${entry.id}, and give it with --identities-dir or --identity`,
+        `${entry.id} has no age identity, neither given nor in its bundle: create one with clawctl secrets identity new ${entry.id}, and pass it with --identities-dir or --identity`,
       )
       continue
     }
@@ -167,7 +165,7 @@ async function knownIdentities(
 function untestedNotes(items: readonly Item[]): string[] {
   return items.flatMap(({ plan }) => {
     const untested = plan.objects.filter((object) => object.kind === 'secret' && !object.openedBy).length
-    return untested > 0 ? [`${plan.entry.id}: ${untested} secrets are untested: nobody decrypted them.`] : []
+    return untested > 0 ? [`${plan.entry.id}: ${untested} secrets are untested: they were not decrypted.`] : []
   })
 }
 
@@ -221,13 +219,13 @@ function planned(plan: BundlePlan): UploadedBundle {
   }
 }
 
-/** An upload under way: what several bundles share is sent once and copied within the bucket. */
+/** A running upload: content that several bundles share is sent once and copied within the bucket. */
 class Upload {
   readonly #request: UploadRequest
   readonly #ports: UploadPorts
   readonly #gathered: Gathered
   readonly #seeds: ReadonlyMap<string, ReadySeed>
-  /** Digest of an archive → whole key of an object that has it. */
+  /** Digest of an archive → full key of an object with it. */
   readonly #sources = new Map<string, Promise<string>>()
   #failure: ClawctlError | null = null
   #conflicts: string[] = []
@@ -275,7 +273,7 @@ class Upload {
     }
   }
 
-  /** The bundle is whole whether this works or not: the next upload removes what stays. */
+  /** A failure here does not affect the bundle: the next upload removes the rest. */
   async #removeGarbage(plan: BundlePlan): Promise<number> {
     if (plan.garbage.length === 0) return 0
     try {
@@ -313,12 +311,12 @@ class Upload {
       await sending
       return
     }
-    // The source may have been of a bundle that was replaced just now.
+    // The source may belong to a bundle that was just replaced.
     if (await this.#ports.store.copy(await source, key, object.sha256)) report.copied += 1
     else await send()
   }
 
-  /** Left by an upload of the same generation that was killed. */
+  /** Whether a killed upload of the same generation left this object. */
   async #isThere(key: string, object: BundleObject, stored: StoredBundle): Promise<boolean> {
     if (!stored.objects.some((one) => one.key === key && one.size === object.size)) return false
     const found = await this.#ports.store.head(key, true)
@@ -330,16 +328,16 @@ class Upload {
     if (object.kind === 'repo') {
       const packed = await this.#seeds.get(object.name)?.pack()
       if (packed?.sha256 === object.sha256) return { file: packed.file, size: packed.size }
-      throw new ClawctlError('UPSTREAM', `${object.name} is at another commit than a moment ago.`, {
+      throw new ClawctlError('UPSTREAM', `${object.name} changed to another commit during the upload.`, {
         hint: 'Run the upload again.',
       })
     }
     const content = object.kind === 'identity' ? this.#gathered.given.get(id) : this.#gathered.files.get(object.name)
-    if (!content) throw new Error(`nobody has the content of ${object.name}`)
+    if (!content) throw new Error(`there is no content for ${object.name}`)
     return { bytes: content.bytes }
   }
 
-  /** @throws ClawctlError the first failure, else BUNDLE_CONFLICT, with what became of each bundle */
+  /** @throws ClawctlError the first failure, else BUNDLE_CONFLICT, with the outcome of each bundle */
   throwIfFailed(upload: UploadResult): void {
     const bad = upload.bundles.filter(({ outcome }) => outcome === 'failed' || outcome === 'conflict')
     if (bad.length === 0) return
@@ -351,13 +349,13 @@ class Upload {
       const { code, message, hint } = this.#failure
       throw new ClawctlError(code, message, {
         ...options,
-        hint: `${hint ? `${hint} Then run` : 'Run'} the upload again: what is there already is not sent twice. Until then hosts find the bundles as they were.`,
+        hint: `${hint ? `${hint} Then run` : 'Run'} the upload again: objects that exist already are not sent again. Until then, hosts use the old bundles.`,
         cause: this.#failure,
       })
     }
     throw new ClawctlError(
       'BUNDLE_CONFLICT',
-      `Another upload replaced the bundle of ${this.#conflicts.join(', ')} meanwhile, and its bundle is the one in place.`,
+      `Another upload replaced the bundle of ${this.#conflicts.join(', ')} meanwhile; that bundle is in place.`,
       { ...options, hint: 'Run the upload again if yours is the newer one.' },
     )
   }
@@ -366,18 +364,18 @@ class Upload {
 function noKmsKey(): ClawctlError {
   return new ClawctlError(
     'NOT_CONFIGURED',
-    'An identity is only uploaded encrypted with a KMS key, and none is configured.',
+    'An identity is uploaded only encrypted with a KMS key, but no key is configured.',
     {
-      hint: 'Set FLEET_KMS_KEY_ARN or give --kms-key; without --identities-dir and --identity no identity is uploaded.',
+      hint: 'Set FLEET_KMS_KEY_ARN or pass --kms-key. Without --identities-dir and --identity, no identity is uploaded.',
     },
   )
 }
 
-/** The bundle in place names an identity whose object is gone, and it was not given again. */
+/** The bundle in place names an identity whose object is missing, and no identity was given. */
 function refuseLostIdentity(plan: BundlePlan, gathered: Gathered): void {
   const lost = plan.missing.some(({ kind }) => kind === 'identity') && !gathered.given.has(plan.entry.id)
   if (!lost) return
   throw new ClawctlError('INVALID_SECRETS', `The identity of ${plan.entry.id} is gone from its bundle.`, {
-    hint: `Give it again with --identities-dir (a file ${plan.entry.id}.key). Nothing was uploaded.`,
+    hint: `Pass it with --identities-dir (a file ${plan.entry.id}.key). Nothing was uploaded.`,
   })
 }

@@ -20,7 +20,7 @@ export interface VerifiedBundle {
   problems: string[]
 }
 
-/** More lines than this help nobody at once; --json has them all. */
+/** The most problems that are printed; --json has all. */
 const MOST_DETAILS = 40
 
 /**

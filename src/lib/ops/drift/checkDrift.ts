@@ -20,28 +20,28 @@ import type { DriftPorts, Issues } from './ports.js'
 
 export interface Drift {
   differences: Difference[]
-  /** The issue that tells of them, or that was closed because there are none. */
+  /** The issue that reports them, or that was closed because there are none. */
   issueUrl: string | null
 }
 
-/** Each host's last deploy is among these, or long ago. */
+/** How many records are read: each host's last deploy is among them, or very old. */
 const MOST_RECORDS = 50
-/** The stack asks for an AMI; this plan is never applied, so it need not exist. */
+/** The stack requires an AMI variable. This plan is never applied, so the AMI need not exist. */
 const NO_AMI = 'ami-00000000'
 
 /**
- * Compares what runs with the registry, with the stack (by a plan that is never applied), and with the last deploys.
- * @throws ClawctlError DRIFT with every difference, after the issue was renewed
+ * Compares the fleet with the registry, with the stack (by a plan that is never applied), and with the last deploys.
+ * @throws ClawctlError DRIFT with every difference, after the issue was updated
  */
 export async function checkDrift(ports: DriftPorts): Promise<Drift> {
   const { compute, tofu, progress } = ports
-  const differences = await progress.task('compare the fleet with what is declared', async (say) => {
+  const differences = await progress.task('compare the fleet with registry, stack and last deploys', async (say) => {
     const registry = await readRegistry(ports.registry)
     const [hosts, records] = await Promise.all([compute.describeHosts(), newestRecords(ports.store)])
     await tofu.init()
     const state = machinesInState(await tofu.state())
     const inputs = planInputs(state, new Set(), { kind: 'none' })
-    // A changed prefix is a difference: only what the registry does not know keeps its own.
+    // A changed prefix is a difference: only unregistered machines keep their own.
     for (const { id } of registry) delete inputs.kept[id]
     const plan = await tofu.plan({
       file: ports.planFile,
@@ -62,7 +62,7 @@ export async function checkDrift(ports: DriftPorts): Promise<Drift> {
   const drift: Drift = { differences, issueUrl }
   throw new ClawctlError('DRIFT', `The fleet differs from what is declared in ${count(differences.length)}.`, {
     details: differences.map((difference) => `${driftLine(difference)} ${difference.fix}`),
-    hint: 'Do what stands beside each; a difference that is meant belongs into the registry or the stack.',
+    hint: 'Run the command beside each difference. If a difference is intended, change the registry or the stack.',
     partial: { drift },
   })
 }
@@ -84,14 +84,14 @@ export async function newestRecords(store: ObjectStore): Promise<DeployRecord[]>
   return records.filter((record) => record !== null).sort((a, b) => b.createdAt.localeCompare(a.createdAt))
 }
 
-/** One issue, opened with the first difference, renewed when they change, closed with the last. */
+/** One issue: opened with the first difference, updated when they change, closed with the last. */
 async function keepIssue(issues: Issues, differences: readonly Difference[]): Promise<string | null> {
   const own = (await issues.open(DRIFT_LABEL)).filter(({ body }) => body.includes(DRIFT_MARKER))
   const [issue, ...spare] = own.sort((a, b) => a.number - b.number)
-  // Two runs at once, once.
-  for (const { number } of spare) await issues.close(number, `The same as #${issue?.number}.`)
+  // Two concurrent runs may have opened two issues.
+  for (const { number } of spare) await issues.close(number, `Duplicate of #${issue?.number}.`)
   if (differences.length === 0) {
-    if (issue) await issues.close(issue.number, 'Nothing differs any more.')
+    if (issue) await issues.close(issue.number, 'There is no difference any more.')
     return issue?.url ?? null
   }
   const body = renderDrift(differences)

@@ -6,13 +6,13 @@ export interface Issue {
   body: string
 }
 
-/** GitHub's issues, as far as one of them is kept in step with the fleet. */
+/** GitHub's issues, as needed to keep one in step with the fleet. */
 export interface Issues {
   /** Open ones with this label, newest first. */
   open(label: string): Promise<Issue[]>
   create(issue: { title: string; body: string; label: string }): Promise<Issue>
   update(number: number, body: string): Promise<void>
-  /** Says why, then closes it. */
+  /** Comments with the reason, then closes it. */
   close(number: number, comment: string): Promise<void>
 }
 
@@ -24,8 +24,8 @@ export interface DriftPorts {
   clock: Clock
   progress: Progress
   report: JobReport
-  /** Where the plan goes that is only looked at. */
+  /** Path of the plan, which is never applied. */
   planFile: string
-  /** Null where no issue is to be kept. */
+  /** Null if no issue is kept. */
   issues: Issues | null
 }

@@ -1,7 +1,7 @@
 import type { InstallationToken, MintPorts } from './ports.js'
 
 /**
- * Mints an installation token and writes it where a service reads its environment, or hands it back for stdout.
+ * Mints an installation token and writes it to an environment file of a service, or returns it for stdout.
  * @param out the file, or null for stdout
  */
 export async function mintToken(out: string | null, ports: MintPorts): Promise<InstallationToken> {

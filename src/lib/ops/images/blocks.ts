@@ -15,18 +15,18 @@ import type { OpenedSnapshot } from './openSnapshot.js'
 import type { ImageFile, ImagePorts, Journal, ScanRecord } from './ports.js'
 import { sendAll } from './sendAll.js'
 
-/** To hash and to send. Never written to. */
+/** Read for hashing and sending; never modified. */
 const ZERO_BLOCK: Uint8Array = new Uint8Array(BLOCK_BYTES)
 
 export interface Scan {
   map: BlockMap
-  /** The program that named the extents; null where the whole file was read. */
+  /** The program that found the extents; null if the whole file was read. */
   extentsBy: string | null
   bytesRead: number
 }
 
 /**
- * The block map of a file. One that was read last, and is the same since, is not read again; else what may hold data is
+ * The block map of a file. If the file was read last and is unchanged, the cached map is used; else every extent is
  * read once. Holes are not read; extents may contain zeros.
  */
 export async function scanBlocks(
@@ -69,7 +69,7 @@ async function readBlocks(
   return { map: builder.build(file.bytes), extentsBy: by, bytesRead: wanted.length * BLOCK_BYTES }
 }
 
-/** Fills the buffer with the block; behind the end of the image lie zeros. */
+/** Fills the buffer with the block; beyond the end of the image it has zeros. */
 export async function readBlock(file: ImageFile, index: number, buffer: Uint8Array): Promise<void> {
   const start = index * BLOCK_BYTES
   const bytes = Math.min(BLOCK_BYTES, file.bytes - start)
@@ -88,8 +88,8 @@ export interface WrittenBlocks {
 }
 
 /**
- * Writes what the plan names and earlier runs did not write. The digest that each block is sent with is the one of the
- * scan: a file that changed since is noticed by EBS, and by its times.
+ * Writes the planned blocks that earlier runs did not write. Each block is sent with the digest of the
+ * scan: EBS refuses a block that changed since, and the file's times show the change.
  */
 export async function writeBlocks(
   upload: { file: ImageFile; map: BlockMap; plan: BlockPlan; opened: OpenedSnapshot; journal: Journal },
@@ -126,8 +126,8 @@ export async function writeBlocks(
           if (block.position === null) sentZeros += 1
           progressed(() => progressText(done * BLOCK_BYTES, bytes, clock.now().getTime() - started))
         } else {
-          if (outcome.kind === 'unknown') update(`EBS does not know ${opened.snapshotId} yet; trying again`)
-          // A checksum that EBS refuses may be that of a block that was written to: no retry mends that.
+          if (outcome.kind === 'unknown') update(`EBS does not show ${opened.snapshotId} yet; retrying`)
+          // EBS refuses the checksum of a block that changed in the file: a retry does not help.
           await file.assertUnchanged()
         }
         return outcome

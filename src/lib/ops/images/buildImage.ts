@@ -24,7 +24,7 @@ import { lookAt } from './imageSource.js'
 import type { Digests, ImageFile, ImageFiles } from './ports.js'
 
 export interface Nix {
-  /** Runs nix and resolves to its standard output; its other output is passed on. @throws ClawctlError TOOL_MISSING, BUILD_FAILED, CANCELLED */
+  /** Runs nix and resolves to its standard output; standard error is passed on. @throws ClawctlError TOOL_MISSING, BUILD_FAILED, CANCELLED */
   run(args: readonly string[]): Promise<string>
 }
 
@@ -33,13 +33,13 @@ export interface BuildPorts {
   files: ImageFiles
   digests: Digests
   registry: RegistrySource
-  /** The folder of the flake, or null where there is none. */
+  /** The folder of the flake, or null without one. */
   flake: string | null
-  /** The folder that the image is linked in, made where it is missing. */
+  /** Creates the folder for the link to the image if it is missing. */
   output: {
     /** Removes an earlier image.json, which describes another image. */
     prepare(folder: string): Promise<void>
-    /** Writes image.json, whole or not at all. */
+    /** Writes image.json atomically. */
     commit(folder: string, text: string): Promise<void>
   }
   clock: Clock
@@ -58,12 +58,12 @@ export interface BuildOptions {
 }
 
 export interface BuiltImage extends ImageInfo {
-  /** Where it is described. */
+  /** Path of image.json. */
   infoPath: string
   seconds: number
 }
 
-/** What `image build` would run. @throws ClawctlError NOT_FOUND, UNKNOWN_TARGET, INVALID_REGISTRY */
+/** The command that `image build` would run. @throws ClawctlError NOT_FOUND, UNKNOWN_TARGET, INVALID_REGISTRY */
 export async function planBuild(options: BuildOptions, ports: Pick<BuildPorts, 'files' | 'flake' | 'registry'>) {
   const flake = await findFlake(ports)
   const image = options.host === undefined ? baseImage(options.system) : await findHost(options.host, ports)
@@ -77,7 +77,7 @@ export async function buildImage(options: BuildOptions, ports: BuildPorts): Prom
   const { out } = options
   const { flake, image, command } = await planBuild(options, ports)
   const { revision, dirty } = revisionOf(await ports.nix.run(nixMetadataArgs(flake)))
-  if (dirty) ports.progress.note('The working tree has changes that are not committed: the image has no revision.')
+  if (dirty) ports.progress.note('The working tree has uncommitted changes, so the image has no revision.')
   await ports.output.prepare(out)
   const built = await ports.progress.task(`Build ${image.attribute}`, () => ports.nix.run(command.slice(1)))
   const store = builtPath(built)
@@ -114,7 +114,7 @@ export async function buildImage(options: BuildOptions, ports: BuildPorts): Prom
 /** @throws ClawctlError NOT_FOUND */
 async function findFlake({ flake, files }: Pick<BuildPorts, 'flake' | 'files'>): Promise<string> {
   if (flake !== null && (await files.text(`${flake}/flake.nix`)) !== null) return flake
-  throw new ClawctlError('NOT_CONFIGURED', 'There is no flake.nix to build the image of.', {
+  throw new ClawctlError('NOT_CONFIGURED', 'There is no flake.nix to build an image from.', {
     hint: 'Run the command in a checkout, or set CLAWCTL_CHECKOUT to one.',
   })
 }
@@ -137,7 +137,7 @@ async function findHost(wanted: string, { registry }: Pick<BuildPorts, 'registry
 async function rawFormat(file: ImageFile, { attribute }: NixImage): Promise<ImageFormat> {
   const seen = await lookAt(file)
   if ('format' in seen && seen.format === 'raw') return seen.format
-  const what = 'format' in seen ? `a ${seen.format.toUpperCase()}` : `no image: ${seen.refused}`
+  const what = 'format' in seen ? `a ${seen.format.toUpperCase()}` : `a file that is not an image: ${seen.refused}`
   throw new ClawctlError('BUILD_FAILED', `${attribute} built ${what}.`, {
     hint: 'Set image.modules.amazon.amazonImage.format = "raw" in the configuration, and a boot loader.',
   })
@@ -149,7 +149,7 @@ async function digestOf(file: ImageFile, ports: BuildPorts): Promise<string> {
   return (await ports.progress.task(title, (update) => digestFile(file, parts, ports, update))).sha256
 }
 
-/** Null where the flake does not show it: the image is complete without it. */
+/** Null if the flake does not show it: the image is complete without it. */
 async function toplevelOf(flake: string, { attribute }: NixImage, ports: BuildPorts): Promise<string | null> {
   try {
     return (await ports.nix.run(nixToplevelArgs({ flake, attribute }))).trim() || null

@@ -5,7 +5,7 @@ import type { Digests, ImageFile } from './ports.js'
 import { interrupted } from './sendAll.js'
 
 const CHUNK_BYTES = 1024 * 1024
-/** To hash and to send. Never written to. */
+/** Read for hashing and sending; never modified. */
 const ZEROS = new Uint8Array(CHUNK_BYTES)
 
 export interface FileDigests {
@@ -13,14 +13,14 @@ export interface FileDigests {
   sha256: string
   /** SHA-256 of each part, base64, in their order. */
   parts: string[]
-  /** Which parts lie in holes: they need not be read to be sent. */
+  /** Which parts are holes: they are not read. */
   holes: boolean[]
   extentsBy: string | null
 }
 
 /**
- * The digests of a file and of its parts in one pass over it. Holes are hashed, as the whole file's SHA-256 needs it,
- * but not read; parts that are nothing but hole are hashed once.
+ * The digests of a file and of its parts, in one pass. Holes are hashed, because the whole file's SHA-256 needs it,
+ * but not read; parts that are entirely holes are hashed once.
  */
 export async function digestFile(
   file: ImageFile,
@@ -37,7 +37,7 @@ export async function digestFile(
   const ofHoles = new Map<number, string>()
   let extent = 0
 
-  /** Whether any data lies in these bytes. Asked in ascending order. */
+  /** Whether these bytes contain data. Called in ascending order. */
   const hasData = (start: number, end: number): boolean => {
     while ((extents[extent]?.end ?? Number.POSITIVE_INFINITY) <= start) extent += 1
     return (extents[extent]?.start ?? Number.POSITIVE_INFINITY) < end
@@ -53,7 +53,7 @@ export async function digestFile(
     let pending = nextRead(0)
     for (let piece = 0; piece < piecesOf.length; piece += 1) {
       const chunk = await pending
-      // The next one is read while this one is hashed.
+      // Read the next one while this one is hashed.
       pending = nextRead(piece + 1)
       whole.update(chunk)
       own?.update(chunk)
@@ -85,7 +85,7 @@ function pieces({ start, bytes }: Part): { start: number; end: number }[] {
   }))
 }
 
-/** The bytes of a part as it is sent, in pieces; each is overwritten by the next. */
+/** The bytes of a part in pieces; each piece reuses the buffer of the previous one. */
 export async function* partBody(file: ImageFile, part: Part, hole: boolean): AsyncGenerator<Uint8Array> {
   const buffer = hole ? null : new Uint8Array(Math.min(CHUNK_BYTES, part.bytes))
   for (const { start, end } of pieces(part)) {

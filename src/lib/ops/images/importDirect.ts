@@ -10,45 +10,45 @@ import { hexOf, type OpenedSnapshot, openSnapshot, type Parent, readManifest } f
 import type { ImagePorts } from './ports.js'
 import { findReadyImage, type ReadyImage, registerImage } from './registerImage.js'
 
-/** How many blocks are sent at once by default: at 30 ms a block as many as EBS takes (1000 a second), in 16 MiB of memory. */
+/** Default of concurrently sent blocks: at 30 ms per block this reaches EBS's 1000 per second, in 16 MiB of memory. */
 export const BLOCK_CONCURRENCY = 32
-/** A snapshot whose blocks are all there is sealed within minutes. */
+/** EBS completes a snapshot within minutes after its last block. */
 const SEAL_MS = 30 * 60_000
 const LONGEST_POLL_MS = 10_000
-/** A snapshot or AMI of few blocks is there before one would have looked. */
+/** A small snapshot or AMI is ready within a second. */
 const FIRST_POLL_MS = 50
 
 export interface DirectOptions {
   file: string | undefined
   concurrency: number
   kmsKey: string | null
-  /** Send every block: no parent is searched for. */
+  /** Send every block, without a parent. */
   full: boolean
-  /** Take what does not look like an image that boots. */
+  /** Import the image even if it does not look bootable. */
   force: boolean
-  /** Whose instance types have to boot it; undefined where there is none. */
+  /** The registry whose instance types have to boot it; undefined without one. */
   registry: Registry | undefined
-  /** After a failure too the unfinished snapshot stays, to be resumed. */
+  /** Keep the unfinished snapshot after a failure, to resume it. */
   keepPartial: boolean
 }
 
 export interface DirectImport {
   image: ReadyImage
   digest: string
-  /** The AMI was there already. */
+  /** The AMI existed already. */
   existed: boolean
   parent: string | null
   encrypted: boolean
   resumed: boolean
   blocks: {
-    /** With data, in the image. */
+    /** Blocks with data in the image. */
     data: number
-    /** Written now: blocks with data, and zeros. */
+    /** Blocks written now: with data, and zeros. */
     sent: number
     sentZeros: number
-    /** The parent has them. */
+    /** Blocks that the parent has. */
     unchanged: number
-    /** An earlier run had written them. */
+    /** Blocks that an earlier run wrote. */
     resumed: number
     retried: number
   }
@@ -58,7 +58,7 @@ export interface DirectImport {
   seconds: number
 }
 
-/** Makes an AMI of a raw image without VM Import: its blocks go into a snapshot, of which only those that a parent lacks. */
+/** Makes an AMI from a raw image without VM Import: writes the blocks that the parent snapshot lacks into a new snapshot. */
 export async function importDirect(options: DirectOptions, ports: ImagePorts): Promise<DirectImport> {
   if (options.kmsKey !== null && !options.kmsKey.startsWith('arn:')) throw needsArn(options.kmsKey)
   const sourceOptions = { force: options.force, progress: ports.progress }
@@ -87,14 +87,14 @@ async function importOpened(
   const began = clock.now().getTime()
   if (format !== 'raw') {
     throw invalid(
-      `${file.path} is a ${format.toUpperCase()}; --direct writes raw images only.`,
+      `${file.path} is a ${format.toUpperCase()}; --direct accepts only raw images.`,
       'Upload it and import the key, or convert it: qemu-img convert -O raw IN OUT.raw.',
     )
   }
   if (file.bytes > MAX_IMAGE_BYTES) {
     throw invalid(`${file.path} is larger than an EBS snapshot may be (64 TiB).`, 'Build a smaller image.')
   }
-  // The service is asked for a parent while the file is read.
+  // Search for a parent while the file is read.
   const sizeGib = volumeGib(file.bytes)
   const search = options.full ? null : findParent(sizeGib, options.kmsKey, ports)
   search?.catch(() => {})
@@ -109,13 +109,13 @@ async function importOpened(
   const there = await findReadyImage(ports, { facts, digest, source: null, kmsKey: options.kmsKey })
   const journal = ports.journal(digest)
   if (there) {
-    // A run that was killed at its very end left one.
+    // A run that was killed at its end may have left one.
     await journal.clear()
     return result({ image: there, existed: true })
   }
   if (!(await journal.lock())) {
     throw new ClawctlError('REQUEST_CONFLICT', `This image is being imported by ${await journal.holder()}.`, {
-      hint: 'Wait for it, then run the command again: it finds the AMI. Where nothing of the kind runs, remove that file.',
+      hint: 'Wait for it, then run the command again: it finds the AMI. If no such process runs, remove that file.',
     })
   }
   try {
@@ -135,7 +135,7 @@ async function importOpened(
       }
       return written
     })
-    // The manifest before the AMI is the latest: the next import looks for it.
+    // Write the manifest before the AMI becomes the latest: the next import needs it.
     await Promise.all([awaitSealed(snapshotId, ports), objects.put(manifestKey(digest), manifest)])
     const image = await registerImage(ports, { facts, digest, source: null, snapshotId })
     await journal.clear()
@@ -177,7 +177,7 @@ function resultOf(scan: Scan, digest: string, seconds: () => number) {
 
 interface ParentSearch {
   parent: Parent | null
-  /** Snapshots that might have been one. */
+  /** Candidates that can't be used as a parent. */
   withoutManifest: { id: string; digest: string }[]
 }
 
@@ -187,9 +187,9 @@ async function findParent(sizeGib: number, kmsKey: string | null, ports: ImagePo
   const found = await ports.snapshots.find({ app: 'clawdinator' })
   for (const snapshot of found) {
     const of = snapshot.tags[DIGEST_TAG]
-    // What VM Import made has no manifest.
+    // Snapshots of VM Import have no manifest.
     if (!of || snapshot.tags[SOURCE_TAG] || snapshot.state !== 'completed' || snapshot.sizeGib !== sizeGib) continue
-    // A child has its parent's key: another one needs a snapshot of its own.
+    // A child is encrypted with its parent's key: another key needs a snapshot without a parent.
     if (kmsKey !== null && snapshot.kmsKey !== kmsKey) continue
     const map = await readManifest(of, ports)
     if (map) {
@@ -201,20 +201,20 @@ async function findParent(sizeGib: number, kmsKey: string | null, ports: ImagePo
   return { parent: null, withoutManifest }
 }
 
-/** Null: everything has to be sent. */
+/** Null: every block has to be sent. */
 function foundParent(
   { parent, withoutManifest }: ParentSearch,
   sizeGib: number,
   { progress }: ImagePorts,
 ): Parent | null {
   for (const { id, digest } of withoutManifest) {
-    progress.note(`${id} has no manifest that can be used (${manifestKey(digest)}): it can't be a parent.`)
+    progress.note(`${id} has no usable manifest (${manifestKey(digest)}), so it can't be a parent.`)
   }
-  if (parent === null) progress.note(`There is no earlier image of ${sizeGib} GiB to build on: all of it is sent.`)
+  if (parent === null) progress.note(`There is no earlier image of ${sizeGib} GiB, so every block is sent.`)
   return parent
 }
 
-/** An interrupted upload is resumed; one that failed would fail again, so that its snapshot goes unless it is to be kept. */
+/** Keeps the snapshot of an interrupted upload for a resume. Deletes that of a failed one, unless --keep-partial. */
 async function keepingOrDeleting<T>(
   opened: OpenedSnapshot,
   options: DirectOptions,
@@ -227,11 +227,11 @@ async function keepingOrDeleting<T>(
   } catch (error) {
     const failure = asClawctlError(error)
     const { snapshotId } = opened
-    const resume = `The snapshot ${snapshotId} stays unfinished: run the same command again to send the rest.`
+    const resume = `The snapshot ${snapshotId} is unfinished: run the same command again to send the rest.`
     const kept = (why: string | undefined) =>
       withPartial(failure, { snapshot: { id: snapshotId, kept: true } }, [why, resume].filter(Boolean).join(' '))
     if (failure.code === 'CANCELLED') throw kept(undefined)
-    // Expired credentials: with new ones it goes on.
+    // Expired credentials: with new ones the upload can be resumed.
     if (failure.code === 'DENIED' || options.keepPartial) throw kept(failure.hint)
     try {
       await ports.snapshots.delete(snapshotId)
@@ -254,9 +254,9 @@ async function awaitSealed(id: string, { snapshots, clock, progress }: ImagePort
         if (seen?.state === 'error') {
           throw new ClawctlError(
             'IMPORT_FAILED',
-            `EBS could not complete ${id}: ${seen.message ?? 'it gives no reason'}.`,
+            `EBS could not complete ${id}: ${seen.message ?? 'no reason was given'}.`,
             {
-              hint: 'Run the command again: it sends the image anew.',
+              hint: 'Run the command again: it sends the image again.',
             },
           )
         }
@@ -266,13 +266,13 @@ async function awaitSealed(id: string, { snapshots, clock, progress }: ImagePort
   )
   if ('done' in result) return
   throw new ClawctlError('TIMED_OUT', `${id} is not complete yet.`, {
-    hint: 'Run the command again: it goes on waiting, then registers the AMI.',
+    hint: 'Run the command again: it continues to wait, then registers the AMI.',
   })
 }
 
 /** https://docs.aws.amazon.com/ebs/latest/APIReference/API_StartSnapshot.html: KmsKeyArn, unlike EC2's own calls. */
 function needsArn(key: string): ClawctlError {
-  return new ClawctlError('USAGE', `--direct takes a KMS key by its ARN, and ${JSON.stringify(key)} is none.`, {
+  return new ClawctlError('USAGE', `--direct needs the ARN of a KMS key, but ${JSON.stringify(key)} is not an ARN.`, {
     hint: `aws kms describe-key --key-id ${key} --query KeyMetadata.Arn --output text prints it.`,
   })
 }

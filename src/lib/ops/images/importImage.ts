@@ -10,21 +10,21 @@ import { checkInstances, infoIn, invalid } from './imageSource.js'
 import type { ImageTaskPorts, ImportTask, StoredImage } from './ports.js'
 import { describe, findReadyImage, type ReadyImage, registerImage } from './registerImage.js'
 
-/** VM Import takes tens of minutes; what takes longer than this hangs. */
+/** VM Import takes tens of minutes; after this time it counts as hanging. */
 export const IMPORT_TIMEOUT = '3h'
 const LONGEST_POLL_MS = 15_000
-/** How long EC2 is asked for the snapshot of a completed task before it counts as deleted. */
+/** How long to wait for the snapshot of a completed task before it counts as deleted. */
 const LOOK_AGAIN_MS = 10_000
-/** One more after the first, and only where the service itself failed. */
+/** A second attempt, only if the service itself failed. */
 const MOST_TRIES = 2
 
 export interface ImportOptions {
-  /** Role that VM Import assumes, instead of vmimport. */
+  /** Role that VM Import assumes; null for vmimport. */
   role: string | null
   kmsKey: string | null
-  /** Whose instance types have to boot it; undefined where there is none. */
+  /** The registry whose instance types have to boot it; undefined without one. */
   registry: Registry | undefined
-  /** Import it although none of them can. */
+  /** Import it even if none of them can. */
   force: boolean
   timeoutMs: number
 }
@@ -33,10 +33,10 @@ export interface ImportedImage {
   image: ReadyImage
   key: string
   digest: string
-  /** The AMI was there already. */
+  /** The AMI existed already. */
   existed: boolean
   taskId: string | null
-  /** The task was one that an earlier run had started. */
+  /** An earlier run had started the task. */
   adopted: boolean
   seconds: number
 }
@@ -44,12 +44,12 @@ export interface ImportedImage {
 interface Uploaded {
   key: string
   format: ImageFormat
-  /** The whole SHA-256 where the object carries it, else the digits of its key. */
+  /** The whole SHA-256 if the object's metadata has it, else the digits in its key. */
   digest: string
   facts: ImageFacts
 }
 
-/** Makes an AMI of an uploaded image with VM Import. Running it again goes on with what is there: task, snapshot or AMI. */
+/** Makes an AMI from an uploaded image with VM Import. Run again, it resumes the task, snapshot or AMI. */
 export async function importImage(
   asked: { key: string | undefined } & ImportOptions,
   ports: ImageTaskPorts,
@@ -72,7 +72,7 @@ export async function importImage(
   } catch (error) {
     const failure = asClawctlError(error)
     if (failure.code !== 'CANCELLED' && failure.code !== 'TIMED_OUT') throw failure
-    const hint = 'EC2 goes on with the import: run the same command again to wait for it and register the AMI.'
+    const hint = 'The import continues in EC2: run the same command again to wait for it and register the AMI.'
     throw withPartial(failure, { import: { key } }, hint)
   }
 }
@@ -85,7 +85,7 @@ async function findUploaded(named: string | undefined, ports: ImageTaskPorts): P
     const keys = (await ports.objects.list(IMAGE_PREFIX)).map((object) => object.key).filter(parseImageKey)
     const near = nearest(key, keys)
     throw invalid(
-      `There is no ${key} in ${ports.objects.bucket}.`,
+      `${key} is not in the bucket ${ports.objects.bucket}.`,
       near ? `Did you mean ${near}?` : 'Upload the image first: `clawctl image upload FILE`.',
     )
   }
@@ -108,7 +108,7 @@ function describeUploaded({ key, metadata }: StoredImage): Uploaded {
   const parsed = parseImageKey(key)
   if (!parsed) {
     throw invalid(
-      `${key} is not called as an uploaded image is (images/<name>-<digest>.<raw|vhd|vmdk>).`,
+      `${key} is not the key of an uploaded image (images/<name>-<digest>.<raw|vhd|vmdk>).`,
       'Upload the image with `clawctl image upload FILE` and import the key that it prints.',
     )
   }
@@ -144,7 +144,7 @@ async function importSnapshot(
   )
   const usable = await firstUsable(past, ports)
   let failed = past.filter((task) => judgeImport(task).is === 'ended').length
-  if (usable) progress.note(`Going on with ${usable.id}, which an earlier run started.`)
+  if (usable) progress.note(`Resuming ${usable.id}, which an earlier run started.`)
   for (let tries = 1; ; tries += 1) {
     const adopted = tries === 1 ? usable : null
     const task = adopted ?? (await startImport(image, options, failed, ports))
@@ -153,18 +153,18 @@ async function importSnapshot(
     )
     if (verdict.is === 'completed') return { ...verdict, id: task.id, adopted: adopted !== null }
     if (!verdict.again || tries === MOST_TRIES) {
-      throw new ClawctlError('IMPORT_FAILED', `VM Import ended ${task.id} without success: ${verdict.reason}.`, {
+      throw new ClawctlError('IMPORT_FAILED', `VM Import failed in ${task.id}: ${verdict.reason}.`, {
         hint: verdict.again
-          ? 'It failed twice in itself: try again later, or use --direct, which does without it.'
+          ? 'VM Import itself failed twice: try again later, or use --direct, which does not need it.'
           : 'Check the image; `clawctl image upload --json` shows its format.',
       })
     }
     failed += 1
-    progress.note(`VM Import failed in itself (${verdict.reason}); trying once more.`)
+    progress.note(`VM Import itself failed (${verdict.reason}); retrying once.`)
   }
 }
 
-/** A running task, or one that completed and whose snapshot is still there. */
+/** A running task, or a completed one whose snapshot still exists. */
 async function firstUsable(tasks: readonly ImportTask[], ports: ImageTaskPorts): Promise<ImportTask | null> {
   const active = tasks.find((task) => judgeImport(task).is === 'active')
   if (active) return active
@@ -176,7 +176,7 @@ async function firstUsable(tasks: readonly ImportTask[], ports: ImageTaskPorts):
   return null
 }
 
-/** The token makes the same request the same task; after a failed one it must differ, or EC2 would answer with that. */
+/** The same token returns the same task. After a failed task the token must differ. */
 function startImport(image: Uploaded, options: ImportOptions, failed: number, ports: ImageTaskPorts) {
   const { key, format, digest, facts } = image
   return ports.snapshots.importFrom({
@@ -209,20 +209,20 @@ async function awaitImport(
     return { wait: `${share}${seen.message ?? seen.status}` }
   })
   if ('done' in result) return result.done
-  throw new ClawctlError('TIMED_OUT', `${task.id} is not over after ${ms(timeoutMs, { long: true })}.`)
+  throw new ClawctlError('TIMED_OUT', `${task.id} did not finish within ${ms(timeoutMs, { long: true })}.`)
 }
 
 export type ImportVerdict =
   | { is: 'active' }
   | { is: 'completed' }
-  /** `again`: the service itself failed, so the same image may well pass the next time. */
+  /** `again`: the service itself failed, so a retry may succeed. */
   | { is: 'ended'; reason: string; again: boolean }
 
-/** VM Import begins what is the image's fault with ClientError, or names it so; the rest is its own. */
+/** Messages of errors caused by the image begin with ClientError or match this; all others are VM Import's own. */
 const OURS =
   /client\s?error|invalid|unsupported|not supported|validation|corrupt|access|denied|permission|no such|not found/i
 
-/** Reads the status of an import: active, completed, or over without a snapshot (deleting, deleted, error). */
+/** Reads the status of an import: active, completed, or ended without a snapshot (deleting, deleted, error). */
 export function judgeImport(task: { status: string; message: string | null }): ImportVerdict {
   const status = task.status.toLowerCase()
   if (status === 'completed') return { is: 'completed' }

@@ -3,41 +3,41 @@ import type { ImageFormat } from '../../domain/images/format.js'
 import type { Clock, JobReport, ObjectInfo, Progress } from '../ports.js'
 
 /**
- * What image work needs of the world. Calls that reach AWS reject with ClawctlError after their own bounded retries,
- * except those marked as trying once, whose caller is the only retry layer.
+ * The ports of the image use-cases. Calls that reach AWS reject with ClawctlError after their own bounded retries,
+ * except those marked "tries once", whose caller is the only retry layer.
  */
 
-/** An image that was opened once: what is read is of that file, whatever becomes of its name. */
+/** An opened image file: reads stay on that file, even if its path is replaced. */
 export interface ImageFile {
   readonly path: string
-  /** Without folders; of a link, the name of what it leads to. */
+  /** File name without folders; for a link, that of its target. */
   readonly name: string
   readonly bytes: number
   readonly allocatedBytes: number
-  /** Changes with the content; null where the file changed so lately that another change might not show in it. */
+  /** Changes with the content; null if the file changed so recently that a further change might not show. */
   readonly identity: string | null
-  /** Where data may lie, ascending, and the program that found it; without one, the whole file and null. */
+  /** Extents that may hold data, ascending, and the program that found them; without one, the whole file and null. */
   extents(): Promise<{ by: string | null; extents: Extent[] }>
-  /** Fills `into` with what begins at `offset`. @throws ClawctlError INVALID_IMAGE where the file ends before that */
+  /** Fills `into` from `offset`. @throws ClawctlError INVALID_IMAGE if the file ends before */
   read(offset: number, into: Uint8Array): Promise<void>
   /**
-   * Reads these blocks and returns for each (by its place in `indexes`) its SHA-256, or null where it is all zeros. What is
-   * behind the end of the file counts as zeros.
+   * Reads these blocks and returns for each (by its place in `indexes`) its SHA-256, or null if it is all zeros. Bytes
+   * beyond the end of the file count as zeros.
    * @throws ClawctlError INVALID_IMAGE, CANCELLED
    */
   digestBlocks(
     indexes: Uint32Array,
     options: { blockBytes: number; stop: AbortSignal; onProgress(blocks: number): void },
   ): Promise<{ digestOf(position: number): Uint8Array | null }>
-  /** @throws ClawctlError INVALID_IMAGE where size, times or identity are not those it was opened with */
+  /** @throws ClawctlError INVALID_IMAGE if size, times or identity changed since it was opened */
   assertUnchanged(): Promise<void>
   close(): Promise<void>
 }
 
 export interface ImageFiles {
-  /** @throws ClawctlError INVALID_IMAGE where it is none that can be read */
+  /** @throws ClawctlError INVALID_IMAGE if it can't be read */
   open(path: string): Promise<ImageFile>
-  /** The text of a small file, or null where there is none. */
+  /** The text of a small file, or null if it does not exist. */
   text(path: string): Promise<string | null>
 }
 
@@ -69,18 +69,18 @@ export interface SentPart {
   number: number
   bytes: number
   etag: string
-  /** Base64, or null where the service keeps none. */
+  /** Base64, or null if the service has none. */
   sha256: string | null
 }
 
-/** One attempt of a PUT whose outcome the caller's retry layer looks at. */
+/** The outcome of one PUT attempt, for the caller's retry layer. */
 export type Attempt<T> =
   | { ok: true; value: T }
-  /** Asked to slow down. */
+  /** The service throttles. */
   | { ok: false; kind: 'throttled'; error: Error }
-  /** A lost connection, a timeout, a 5xx, a checksum that did not arrive as sent: may go well the next time. */
+  /** A lost connection, a timeout, a 5xx, a wrong checksum: a retry may succeed. */
   | { ok: false; kind: 'passing'; error: Error }
-  /** What it is sent to does not exist: for up to two minutes after its creation that passes. */
+  /** The target is unknown. For up to two minutes after its creation, a retry may succeed. */
   | { ok: false; kind: 'unknown'; error: Error }
 
 /** Images, manifests and their uploads in the fleet's bucket. */
@@ -88,19 +88,19 @@ export interface ImageObjects {
   readonly bucket: string
   head(key: string): Promise<StoredImage | null>
   list(prefix: string): Promise<ObjectInfo[]>
-  /** A whole, small object. */
+  /** Writes a small object. */
   get(key: string): Promise<Uint8Array | null>
   put(key: string, bytes: Uint8Array): Promise<void>
-  /** It is not an error when there is none. */
+  /** Not an error if it does not exist. */
   delete(key: string): Promise<void>
-  /** Multipart uploads under way whose key begins with `prefix`, oldest first. */
+  /** Unfinished multipart uploads whose key begins with `prefix`, oldest first. */
   openUploads(prefix: string): Promise<OpenUpload[]>
   beginUpload(key: string, metadata: Record<string, string>): Promise<string>
-  /** Ascending. Null where the upload is no more. */
+  /** Ascending. Null if the upload no longer exists. */
   sentParts(upload: { key: string; uploadId: string }): Promise<SentPart[] | null>
   /**
-   * Tries once. `sha256` in base64; the body is asked for when it is sent.
-   * @throws ClawctlError where another attempt can't help
+   * Tries once. `sha256` in base64; the body is read when it is sent.
+   * @throws ClawctlError if a retry can't help
    */
   sendPart(part: {
     key: string
@@ -111,8 +111,8 @@ export interface ImageObjects {
     body(): AsyncIterable<Uint8Array>
   }): Promise<Attempt<SentPart>>
   /**
-   * The part as a copy of the first bytes of another object, which the service makes by itself; null where it does not, or
-   * not so that the checksum proves it: then the part has to be sent.
+   * Copies the first bytes of another object as the part, inside the service; null if the service refuses, or
+   * if the checksum of the copy can't be verified: then the part has to be sent.
    */
   copyPart(part: {
     key: string
@@ -122,7 +122,7 @@ export interface ImageObjects {
     sha256: string
     from: string
   }): Promise<SentPart | null>
-  /** False where an object of that key came into being meanwhile: it stays as it is. */
+  /** False if an object with that key was created meanwhile; it is not replaced. */
   completeUpload(upload: { key: string; uploadId: string }, parts: readonly SentPart[]): Promise<boolean>
   abortUpload(upload: { key: string; uploadId: string }): Promise<void>
 }
@@ -154,12 +154,12 @@ export interface ImportTask {
 }
 
 export interface Snapshots {
-  /** Null where there is no such snapshot. */
+  /** Null if there is no such snapshot. */
   describe(id: string): Promise<Snapshot | null>
-  /** Our own snapshots with all of these tags, newest first. */
+  /** The account's snapshots with all of these tags, newest first. */
   find(tags: Tags): Promise<Snapshot[]>
   tag(id: string, tags: Tags): Promise<void>
-  /** It is not an error when there is none. */
+  /** Not an error if it does not exist. */
   delete(id: string): Promise<void>
   /** Opens a snapshot to be written block by block; the same token opens the same one. */
   start(request: {
@@ -171,10 +171,10 @@ export interface Snapshots {
     description: string
     tags: Tags
   }): Promise<{ id: string; encrypted: boolean }>
-  /** Tries once. @throws ClawctlError where another attempt can't help */
+  /** Tries once. @throws ClawctlError if a retry can't help */
   putBlock(block: { snapshotId: string; index: number; data: Uint8Array; sha256: Uint8Array }): Promise<Attempt<null>>
   /**
-   * Seals it; one that takes no blocks any more is left as it is. `checksum`: SHA-256 over the digests of the blocks
+   * Completes it; a snapshot that is no longer pending is left unchanged. `checksum`: SHA-256 over the digests of the blocks
    * written, in the order of their index.
    */
   complete(id: string, written: { blocks: number; checksum: Uint8Array }): Promise<void>
@@ -215,36 +215,36 @@ export interface NewImage {
 
 export interface Images {
   describe(id: string): Promise<RegisteredImage | null>
-  /** Our own images, whatever their state. */
+  /** The account's images, in any state. */
   find(by: { name: string } | { tags: Tags }): Promise<RegisteredImage[]>
-  /** Registers it, hvm with ENA, IMDSv2 and a gp3 root on /dev/xvda; its id. */
+  /** Registers an AMI: hvm with ENA, IMDSv2 and a gp3 root on /dev/xvda. Returns its id. */
   register(image: NewImage): Promise<string>
   tag(id: string, tags: Tags): Promise<void>
   deregister(id: string): Promise<void>
 }
 
-/** What was done of a direct import, on this machine: append-only, one line a fact. */
+/** Journal of a direct import on this machine: append-only, one fact per line. */
 export interface Journal {
-  /** The lines that are whole. */
+  /** The complete lines. */
   lines(): Promise<string[]>
-  /** Resolves when the line is with the system: a killed process does not lose it. */
+  /** Resolves when the operating system has the line: a killed process does not lose it. */
   append(line: string): Promise<void>
   clear(): Promise<void>
-  /** False where another process holds it. */
+  /** False if another process holds it. */
   lock(): Promise<boolean>
-  /** The process that holds the lock, in words. */
+  /** Describes the process that holds the lock. */
   holder(): Promise<string>
   unlock(): Promise<void>
 }
 
-/** The block manifest of the image that was read last, on this machine. */
+/** Cache of the block manifest of the image read last on this machine. */
 export interface ScanRecord {
-  /** Null where another file, or none, was read last. */
+  /** Null if another file was read last, or none. */
   read(identity: string): Promise<Uint8Array | null>
   write(identity: string, manifest: Uint8Array): Promise<void>
 }
 
-/** Everything image work may need; a use-case picks what it uses. */
+/** All ports of the image use-cases; each picks the ones it uses. */
 export interface ImagePorts {
   files: ImageFiles
   digests: Digests

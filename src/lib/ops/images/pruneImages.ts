@@ -13,24 +13,24 @@ import type { Clock, Progress } from '../ports.js'
 import { type CatalogPorts, takeInventory } from './catalog.js'
 
 export interface PruneOptions extends Omit<PrunePolicy, 'now'> {
-  /** Decide only. */
+  /** Only decide, remove nothing. */
   dryRun: boolean
-  /** Whether to go on with these removals; asked once, where there are any. */
+  /** Confirms these removals; called once, if there are any. */
   confirm(plan: PrunePlan): Promise<boolean>
 }
 
 export interface Pruned {
   plan: PrunePlan
-  /** What was removed; nothing in a dry run, or where it was declined. */
+  /** What was removed; nothing in a dry run or without confirmation. */
   removed: { images: string[]; snapshots: string[]; objects: string[]; uploads: string[] }
   objectBytes: number
-  /** At most: EC2 does not show how much a snapshot holds. */
+  /** Upper bound: EC2 does not show the stored size of a snapshot. */
   snapshotGib: number
 }
 
 /**
- * Removes images that nothing needs, with their snapshots and objects. Every step can be run again: what an interrupted
- * run has left is found by the next.
+ * Removes unused images with their snapshots and objects. Every step can be run again: the next run finds what an interrupted
+ * run left.
  */
 export async function pruneImages(
   options: PruneOptions,
@@ -45,7 +45,7 @@ export async function pruneImages(
     return { plan, removed, objectBytes: 0, snapshotGib: 0 }
   }
   const going = stillGoing(asked, removalsOf(planPrune(await takeInventory(ports), policy())))
-  await ports.progress.task('Remove what nothing needs', (update) => remove(going, removed, ports, update))
+  await ports.progress.task('Remove what is unused', (update) => remove(going, removed, ports, update))
   const done = {
     ...going,
     objects: going.objects.filter(({ key }) => removed.objects.includes(key)),
@@ -54,7 +54,7 @@ export async function pruneImages(
   return { plan, removed, ...sizeOfRemovals(done) }
 }
 
-const AGAIN = 'Run the command again: it goes on with what is left.'
+const AGAIN = 'Run the command again: it continues with the rest.'
 
 /** A failure does not stop the others; the first one is thrown at the end. */
 async function remove(

@@ -5,10 +5,10 @@ import { amiName, imageTags, READY_TAG } from '../../domain/images/names.js'
 import { poll, untilSeen, whileYoung, YOUNG_MS } from '../poll.js'
 import type { ImagePorts, RegisteredImage } from './ports.js'
 
-/** An AMI of a snapshot that exists is available within seconds, mostly. */
+/** Time limit; an AMI of an existing snapshot is usually available within seconds. */
 const AVAILABLE_MS = 30 * 60_000
 const LONGEST_POLL_MS = 10_000
-/** A snapshot or AMI of few blocks is there before one would have looked. */
+/** A small snapshot or AMI is ready within a second. */
 const FIRST_POLL_MS = 50
 
 type RegisterPorts = Pick<ImagePorts, 'images' | 'snapshots' | 'clock' | 'progress' | 'report'>
@@ -27,8 +27,8 @@ interface WantedImage {
 }
 
 /**
- * The AMI of this image where there is one, finished if an earlier run could not finish it; else null.
- * @throws ClawctlError REQUEST_CONFLICT where it is there and not encrypted, as it was asked to be
+ * The existing AMI of this image, completed if an earlier run did not complete it; null if there is none.
+ * @throws ClawctlError REQUEST_CONFLICT if it exists but is not encrypted as requested
  */
 export async function findReadyImage(
   ports: RegisterPorts,
@@ -38,9 +38,13 @@ export async function findReadyImage(
   if (!there) return null
   const snapshot = kmsKey !== null && there.snapshotId ? await ports.snapshots.describe(there.snapshotId) : null
   if (snapshot?.encrypted === false) {
-    throw new ClawctlError('REQUEST_CONFLICT', `${there.id} is this image already, and is not encrypted.`, {
-      hint: `Leave --kms-key-id out to take it, or deregister it first (aws ec2 deregister-image --image-id ${there.id}).`,
-    })
+    throw new ClawctlError(
+      'REQUEST_CONFLICT',
+      `${there.id} is an AMI of this image already, but it is not encrypted.`,
+      {
+        hint: `Leave --kms-key-id out to use it, or deregister it first (aws ec2 deregister-image --image-id ${there.id}).`,
+      },
+    )
   }
   return finish(ports, there, imageTags(facts, digest, source))
 }
@@ -63,7 +67,7 @@ export async function registerImage(
     return await finish(ports, registered, tags)
   } catch (error) {
     if (!isNameTaken(error)) throw error
-    // Another run was quicker, or the answer to an earlier attempt was lost: names are unique.
+    // Another run registered it first, or the answer to an earlier attempt was lost: names are unique.
     const there = await untilSeen(ports.clock, YOUNG_MS, async () => (await ports.images.find({ name }))[0])
     if (!there) throw error
     return await finish(ports, there, tags)
@@ -94,7 +98,7 @@ async function awaitAvailable(ports: RegisterPorts, image: RegisteredImage): Pro
   const judged = (seen: RegisteredImage): ReadyImage | null => {
     if (seen.state === 'available') return { id, name, snapshotId: seen.snapshotId }
     if (seen.state === 'pending' || seen.state === 'transient') return null
-    throw new ClawctlError('IMPORT_FAILED', `${id} is ${seen.state}: ${seen.stateReason ?? 'EC2 gives no reason'}.`, {
+    throw new ClawctlError('IMPORT_FAILED', `${id} is ${seen.state}: ${seen.stateReason ?? 'EC2 gave no reason'}.`, {
       hint: `Deregister it (aws ec2 deregister-image --image-id ${id}), then run the command again.`,
     })
   }
@@ -118,6 +122,6 @@ async function awaitAvailable(ports: RegisterPorts, image: RegisteredImage): Pro
   )
   if ('done' in result) return result.done
   throw new ClawctlError('TIMED_OUT', `${id} is not available after ${ms(AVAILABLE_MS, { long: true })}.`, {
-    hint: 'Run the command again: it goes on waiting, and tags the AMI when it is available.',
+    hint: 'Run the command again: it continues to wait, and tags the AMI when it is available.',
   })
 }

@@ -13,7 +13,7 @@ export interface ReportOptions extends Pick<ImageReport, 'seconds' | 'sentBytes'
   out: string
 }
 
-/** What was built and imported beside the image before it, as a step summary under GitHub Actions. */
+/** Compares the new image with the previous one; under GitHub Actions, also as a step summary. */
 export async function reportImage(
   options: ReportOptions,
   ports: Pick<ImagePorts, 'files' | 'images' | 'objects' | 'digests' | 'progress' | 'report'>,
@@ -21,13 +21,13 @@ export async function reportImage(
   const info = await infoIn(ports.files, options.out)
   if (info === null) {
     throw new ClawctlError('INVALID_IMAGE', `There is no image.json in ${options.out}.`, {
-      hint: 'Run `clawctl image build` first, or name its folder with --out.',
+      hint: 'Run `clawctl image build` first, or pass its folder with --out.',
     })
   }
   const images = (await findImages(ports)).sort(byNewest)
   const own = images.find(({ id }) => id === options.ami)
   if (options.ami !== null && !own) {
-    throw new ClawctlError('AMI_NOT_FOUND', `There is no AMI ${options.ami} of the fleet.`, {
+    throw new ClawctlError('AMI_NOT_FOUND', `The fleet has no AMI ${options.ami}.`, {
       hint: '`clawctl image list` shows the AMIs.',
     })
   }

@@ -3,20 +3,20 @@ import type { Clock } from '../ports.js'
 import type { Attempt } from './ports.js'
 
 export interface SendOptions {
-  /** How many may be under way at once. */
+  /** The most items in flight. */
   concurrency: number
   clock: Clock
   stop: AbortSignal
-  /** Reads like "block 17". */
+  /** Name for messages, such as "block 17". */
   nameOf(item: unknown): string
-  /** Called after each that went well. */
+  /** Called after each success. */
   onSent?(): void
 }
 
 /**
- * Sends every item, many at once, each until it is there: the one retry layer of blocks and parts. `slot` is the number,
- * below `concurrency`, of a place that no other item has meanwhile (for buffers). Slows down when it is asked to and
- * recovers. After the first that can't be sent nothing new begins, and what is under way is waited for.
+ * Sends every item concurrently, with retries: the one retry layer of blocks and parts. `slot` is the number,
+ * below `concurrency`, that no other item in flight has (for buffers). Slows down when throttled and
+ * recovers. After the first item that can't be sent, it starts no other, and waits for those in flight.
  * @throws ClawctlError CANCELLED on `stop`, UPSTREAM or RATE_LIMITED after the last try, and whatever `send` throws
  */
 export async function sendAll<T>(
@@ -44,7 +44,7 @@ export async function sendAll<T>(
       if (stop.aborted) throw interrupted()
       if (outcome.kind === 'throttled') pace.askedToSlowDown(clock.now().getTime())
       const pause = pauseAfter(outcome.kind, tries, Math.random())
-      // Another one failed for good: this one is not waited for any longer.
+      // Another item failed finally: stop retrying this one.
       if (pause === null || failures.length > 0) throw givenUp(options.nameOf(item), outcome)
       retried += 1
       await clock.sleep(pause)
@@ -80,18 +80,18 @@ export function interrupted(): ClawctlError {
 function givenUp(name: string, { kind, error }: { kind: Refusal; error: Error }): ClawctlError {
   const reason = error.name === 'Error' ? error.message : `${error.name}: ${error.message}`
   return kind === 'throttled'
-    ? new ClawctlError('RATE_LIMITED', `AWS asked to slow down at ${name}, again and again (${reason}).`, {
+    ? new ClawctlError('RATE_LIMITED', `AWS still throttled ${name} after the retries (${reason}).`, {
         cause: error,
       })
-    : new ClawctlError('UPSTREAM', `${name} could not be sent, again and again (${reason}).`, { cause: error })
+    : new ClawctlError('UPSTREAM', `${name} could not be sent, even after the retries (${reason}).`, { cause: error })
 }
 
-/** Of one burst of refusals only the first counts: the others were under way already. */
+/** Of one burst of refusals only the first counts: the others were in flight already. */
 const CUT_EVERY_MS = 500
 
 /**
- * How many requests may be under way: halved when the service asks to slow down, one more for each round that went well
- * (additive increase, multiplicative decrease, as TCP has it).
+ * The number of requests in flight: halved when the service throttles, one more after each successful round
+ * (additive increase, multiplicative decrease, as in TCP).
  */
 export class Pace {
   readonly #most: number
@@ -123,8 +123,8 @@ const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 10_000
 type Refusal = 'throttled' | 'passing' | 'unknown'
 /**
- * With these pauses some 25 s of failures and a minute of being asked to slow down are waited out, and two minutes in
- * which a service does not know what it has just created.
+ * With these pauses, it survives some 25 s of failures, a minute of throttling, and two minutes in
+ * which a service does not show a new resource.
  */
 const MOST_TRIES: Record<Refusal, number> = { passing: 9, throttled: 15, unknown: 23 }
 

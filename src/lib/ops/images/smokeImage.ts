@@ -11,29 +11,29 @@ export interface SmokeTags {
 
 export interface SmokeMachines {
   image(id: string): Promise<{ architecture: 'x86_64' | 'arm64'; available: boolean } | null>
-  /** Everything with these tags, whichever run left it. */
+  /** Everything with these tags, of any run. */
   tagged(): Promise<{ instances: (SmokeTags & { id: string })[]; groups: (SmokeTags & { id: string })[] }>
-  /** A group that lets nothing in, in the subnet's VPC or the default one; null where one of that name exists. */
+  /** Creates a group without ingress, in the subnet's VPC or the default one; null if one of that name exists. */
   createGroup(name: string, tags: SmokeTags, subnet: string | null): Promise<string | null>
   findGroup(name: string): Promise<string | null>
-  /** Lets nothing out of a new group either. May be repeated. */
+  /** Removes the egress of a new group. May be repeated. */
   closeGroup(id: string): Promise<void>
-  /** One machine without an instance profile, a public address or user data. */
+  /** Starts one machine without instance profile, public address or user data. */
   launch(machine: { ami: string; type: string; group: string; subnet: string | null; tags: SmokeTags }): Promise<string>
   look(id: string): Promise<{ state: string; checks: 'ok' | 'impaired' | 'initializing' | 'unknown' }>
-  /** What it has printed, as far as EC2 has it. */
+  /** Its console output, as far as EC2 has it. */
   console(id: string): Promise<string>
   terminate(id: string): Promise<void>
   /** Overwrites the tag by which deploys find the image. */
   withdraw(ami: string): Promise<void>
-  /** False where a machine is still in it. */
+  /** False if a machine is still in it. */
   deleteGroup(id: string): Promise<boolean>
 }
 
 export interface SmokePorts {
   machines: SmokeMachines
   clock: Clock
-  /** For what has to be put in order after Ctrl-C too. */
+  /** Not interrupted by Ctrl-C, for cleaning up. */
   tidyClock: Clock
   progress: Progress
   report: JobReport
@@ -45,7 +45,7 @@ export interface SmokeOptions {
   type: string | undefined
   subnet: string | null
   timeoutMs: number
-  /** What doesn't boot is no image to deploy any more. */
+  /** Withdraw an image that does not boot. */
   withdraw: boolean
 }
 
@@ -58,16 +58,16 @@ export interface Smoked {
 
 const SMALLEST = { x86_64: 't3.micro', arm64: 't4g.micro' }
 const LONGEST_POLL_MS = 10_000
-/** How long EC2 is asked for an AMI before it counts as missing: it may have been registered just now. */
+/** How long to look for an AMI before it counts as missing: it may be new. */
 const LOOK_AGAIN_MS = 5_000
-/** A machine takes a minute or two to be gone. */
+/** A machine takes a minute or two to terminate. */
 const TIDY_MS = 10 * 60_000
-/** As much of the console as an error repeats. */
+/** Console lines that an error repeats. */
 const CONSOLE_LINES = 20
 
 /**
  * Boots the image once, apart from everything, until the status checks pass and the console shows the boot line. The machine
- * and its group are gone afterwards, however it ends; what a killed run has left goes with the next.
+ * and its group are always removed afterwards; the next run removes what a killed run left.
  */
 export async function smokeImage(options: SmokeOptions, ports: SmokePorts): Promise<Smoked> {
   const { machines, clock, progress } = ports
@@ -104,12 +104,12 @@ export async function smokeImage(options: SmokeOptions, ports: SmokePorts): Prom
   }
 }
 
-/** @throws ClawctlError UPSTREAM where EC2 knows the group's name and does not show the group */
+/** @throws ClawctlError UPSTREAM if the group's name exists but EC2 does not show the group */
 async function makeGroup(tags: SmokeTags, subnet: string | null, { machines, clock }: SmokePorts): Promise<string> {
   const name = `clawdinator-smoke-${crypto.randomUUID().slice(0, 8)}`
   const made = await machines.createGroup(name, tags, subnet)
   if (made !== null) return made
-  // The name is ours alone: the answer to an earlier attempt was lost.
+  // The name is unique to this run: the answer to an earlier attempt was lost.
   const found = await untilSeen(clock, YOUNG_MS, () => machines.findGroup(name))
   if (found !== null) return found
   throw new ClawctlError('UPSTREAM', `EC2 does not show the security group ${name}, which it has created.`, {
@@ -117,13 +117,13 @@ async function makeGroup(tags: SmokeTags, subnet: string | null, { machines, clo
   })
 }
 
-/** The machines of this very run: the answer to its launch may have been lost. */
+/** The machines of this run: the answer to its launch may have been lost. */
 async function findOwn(tags: SmokeTags, { machines }: SmokePorts): Promise<string[]> {
   const { instances } = await machines.tagged().catch(() => ({ instances: [] }))
   return instances.flatMap(({ id, until }) => (until.getTime() === tags.until.getTime() ? [id] : []))
 }
 
-/** A failed boot withdraws the image; one that could not be tried does not. */
+/** A failed boot withdraws the image; a boot that could not be tried does not. */
 async function withdrawn(ami: string, error: ClawctlError, ports: SmokePorts): Promise<ClawctlError> {
   if (error.code !== 'HEALTH_FAILED' && error.code !== 'TIMED_OUT') return error
   try {
@@ -132,7 +132,7 @@ async function withdrawn(ami: string, error: ClawctlError, ports: SmokePorts): P
     ports.progress.note(`Could not overwrite ${READY_TAG}=true of ${ami}: ${(failure as Error).message}`)
     return error
   }
-  const hint = `${ami} has ${READY_TAG}=withdrawn now: no deploy takes it. ${error.hint ?? ''}`.trim()
+  const hint = `${ami} is tagged ${READY_TAG}=withdrawn now: no deploy uses it. ${error.hint ?? ''}`.trim()
   return withPartial(error, { withdrawn: ami }, hint)
 }
 
@@ -169,30 +169,30 @@ async function failed(
     hint:
       lines.length > 0
         ? `Its console ends with: ${lines.at(-1)}`
-        : 'Its console is empty: the image may have another boot mode than it was registered with.',
+        : 'Its console is empty: the image may need another boot mode than the one it was registered with.',
     details: lines,
   })
 }
 
-/** Of this AMI at once, of others when no run can be at work with them any more. */
+/** Removes leftovers: of this AMI immediately, of others when their run must have ended. */
 async function removeLeftovers(ami: string, ports: SmokePorts): Promise<void> {
   const now = ports.clock.now()
   const { instances, groups } = await ports.machines.tagged()
   const isLeft = (tags: SmokeTags) => tags.ami === ami || tags.until < now
   const [machines, left] = [instances.filter(isLeft).map(({ id }) => id), groups.filter(isLeft).map(({ id }) => id)]
   if (machines.length + left.length === 0) return
-  ports.progress.note(`An earlier smoke boot was cut off; removing ${[...machines, ...left].join(', ')}.`)
-  // EC2 has just shown them: one that it does not know any more is gone.
+  ports.progress.note(`An earlier smoke boot was killed; removing ${[...machines, ...left].join(', ')}.`)
+  // EC2 has just listed them, so "not found" means terminated.
   await tidy({ instances: machines, groups: left, bornAt: new Date(0) }, ports)
 }
 
-/** Never hides the error that came before it: it reports what it could not remove, and the next run finds it. */
+/** Never throws, to keep the earlier error: it reports what it could not remove, and the next run removes it. */
 async function tidy(
   left: { instances: readonly string[]; groups: readonly string[]; bornAt: Date },
   { machines, tidyClock: clock, progress }: SmokePorts,
 ): Promise<void> {
   const { instances, groups, bornAt } = left
-  /** A young resource that EC2 does not know yet is not gone. */
+  /** "Not found" for a new resource does not mean that it is gone. */
   const removed = async <T>(id: string, work: () => Promise<T>): Promise<T | 'gone'> => {
     try {
       return await whileYoung({ clock, progress }, { id, bornAt }, work)
@@ -208,7 +208,7 @@ async function tidy(
       const result = await poll({ clock, timeoutMs: TIDY_MS, longestMs: LONGEST_POLL_MS }, async () =>
         (await removed(group, () => machines.deleteGroup(group)))
           ? { done: true }
-          : { wait: 'its machine is not gone yet' },
+          : { wait: 'its machine is not terminated yet' },
       )
       if ('timedOut' in result) progress.note(`The security group ${group} could not be removed: ${result.timedOut}.`)
     }

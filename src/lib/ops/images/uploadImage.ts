@@ -14,7 +14,7 @@ export interface UploadedImage {
   digest: string
   format: string
   bytes: number
-  /** The object was there already. */
+  /** The object existed already. */
   existed: boolean
   parts: {
     total: number
@@ -31,12 +31,12 @@ export interface UploadedImage {
 
 type UploadPorts = Pick<ImagePorts, 'files' | 'digests' | 'objects' | 'clock' | 'progress' | 'report' | 'stop'>
 
-/** Parts under way at once: enough to fill a link to S3, and some 1 MiB of memory each. */
+/** Concurrent parts: enough to use a link to S3 fully, with some 1 MiB of memory each. */
 export const PART_CONCURRENCY = 16
 
 /**
- * Puts an image into the bucket under a name with its digest. Parts that an earlier run sent are kept when they are those
- * of this file; an object that is there already is left alone.
+ * Uploads an image under a name with its digest. Parts that an earlier run sent are kept if they match
+ * this file; an existing object is not changed.
  */
 export async function uploadImage(
   asked: { file: string | undefined; concurrency: number | undefined; force: boolean },
@@ -59,7 +59,7 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
   const { objects, progress, clock } = ports
   const began = clock.now().getTime()
   if (file.bytes > MAX_UPLOAD_BYTES) {
-    throw invalid(`${file.path} is larger than S3 takes in 10,000 parts (48.8 TiB).`, 'Build a smaller image.')
+    throw invalid(`${file.path} exceeds S3's limit of 10,000 parts (48.8 TiB).`, 'Build a smaller image.')
   }
   const parts = partsOf(file.bytes)
   const digests = await progress.task(`Read ${file.name}, ${sizeText(file.bytes)}`, (update) =>
@@ -107,7 +107,7 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
   let copied = 0
   let retried = 0
   try {
-    if (resumed) progress.note(`Resuming: ${sent.size} of ${parts.length} parts are there already.`)
+    if (resumed) progress.note(`Resuming: ${sent.size} of ${parts.length} parts were sent by an earlier run.`)
     await progress.task(`Upload ${sizeText(bytesOf(missing))} to ${objects.bucket}/${key}`, async (update) => {
       const started = clock.now().getTime()
       const progressed = everySecond(clock, update)
@@ -143,7 +143,7 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
           bytesSent += part.bytes
           done(outcome.value)
         } else {
-          // A file that was written to has parts of other digests, which S3 refuses; no retry mends that.
+          // S3 refuses the parts of a file that changed: a retry does not help.
           await file.assertUnchanged()
         }
         return outcome
@@ -155,10 +155,12 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
     const all = parts.map((part) => sent.get(part.number) as SentPart)
     const created = await objects.completeUpload(target, all)
     if (!created && !(await isThere(ports, key, file, sha256))) {
-      throw new ClawctlError('UPSTREAM', `S3 did not put ${key} together.`, { hint: 'Run the command again.' })
+      throw new ClawctlError('UPSTREAM', `S3 did not complete the upload of ${key}.`, {
+        hint: 'Run the command again.',
+      })
     }
   } catch (error) {
-    // Another run went on with the same upload and was quicker.
+    // Another run completed the same upload first.
     if (isGone(error) && (await isThere(ports, key, file, sha256)))
       return reported(result({ existed: true, bytesSent }))
     throw await unfinished(asClawctlError(error), ports, target, { sent: sent.size, total: parts.length })
@@ -168,17 +170,17 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
   return reported(result({ parts: counts, bytesSent }))
 }
 
-/** @throws ClawctlError INVALID_IMAGE where something else has the name */
+/** @throws ClawctlError INVALID_IMAGE if another object has the name */
 async function isThere(ports: UploadPorts, key: string, file: ImageFile, sha256: string): Promise<boolean> {
   const there = await ports.objects.head(key)
   if (!there) return false
   if (there.size === file.bytes && there.metadata.sha256 === sha256) return true
-  throw new ClawctlError('INVALID_IMAGE', `${key} is in the bucket and is not this image.`, {
-    hint: `Look at it, and delete it if it is not needed: aws s3 rm s3://${ports.objects.bucket}/${key}.`,
+  throw new ClawctlError('INVALID_IMAGE', `${key} in the bucket is not this image.`, {
+    hint: `Check it, and delete it if it is not needed: aws s3 rm s3://${ports.objects.bucket}/${key}.`,
   })
 }
 
-/** The key of an object of zeros to copy holes from; null where so few would be saved that it is not worth it. */
+/** The key of an object of zeros to copy holes from; null if too few parts are holes. */
 async function zerosIn({ objects }: UploadPorts, holes: readonly Part[]): Promise<string | null> {
   if (holes.length < 2) return null
   const key = zerosKey(USUAL_PART_BYTES)
@@ -187,7 +189,7 @@ async function zerosIn({ objects }: UploadPorts, holes: readonly Part[]): Promis
   return key
 }
 
-/** Of the uploads that earlier runs left open for this key, the one with the most parts that are those of the file. */
+/** Among the unfinished uploads of this key, the one with the most matching parts. */
 async function findResumable(
   ports: UploadPorts,
   key: string,
@@ -210,7 +212,7 @@ async function findResumable(
   return found.sort((a, b) => b.sent.length - a.sent.length)[0] ?? null
 }
 
-/** By its SHA-256; where the service keeps none, by its entity tag, which is the MD5 unless KMS encrypts. */
+/** Compares by SHA-256; without one, by the entity tag, which is the MD5 unless KMS encrypts. */
 async function isSame(
   ports: UploadPorts,
   file: ImageFile,
@@ -226,7 +228,7 @@ async function isSame(
 
 const isGone = (error: unknown) => ((error as Error).cause as Error | undefined)?.name === 'NoSuchUpload'
 
-/** An upload that can't succeed is aborted; of any other the parts stay for the next run. */
+/** Aborts an upload that can't succeed; otherwise the parts stay for the next run. */
 async function unfinished(
   failure: ClawctlError,
   ports: UploadPorts,
@@ -242,7 +244,7 @@ async function unfinished(
   return withPartial(failure, partial, [failure.hint, hint].filter(Boolean).join(' '))
 }
 
-/** What `image import` needs and can't see in the image, for a job that has only the bucket. */
+/** Metadata for `image import`, for a job that has only the bucket. */
 function metadataOf(facts: ImageFacts, { format }: ImageSource, sha256: string): Record<string, string> {
   return {
     sha256,
@@ -255,7 +257,7 @@ function metadataOf(facts: ImageFacts, { format }: ImageSource, sha256: string):
   }
 }
 
-/** Drops what unfinished uploads left in the bucket: of images of that name, or of all. */
+/** Aborts unfinished uploads and drops their parts: of images of that name, or of all. */
 export async function abortUploads(name: string | null, ports: Pick<ImagePorts, 'objects'>): Promise<OpenUpload[]> {
   const open = await ports.objects.openUploads(name === null ? IMAGE_PREFIX : `${IMAGE_PREFIX}${name}-`)
   for (const upload of open) await ports.objects.abortUpload(upload)

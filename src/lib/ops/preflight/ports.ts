@@ -1,13 +1,13 @@
 import type { Clock, Compute, ObjectStore, RegistrySource } from '../ports.js'
 
-/** The credential that GitHub is asked with, as far as GitHub tells it. */
+/** The GitHub credential, as far as GitHub shows it. */
 export interface GithubCredentialView {
   kind: 'app' | 'fine-grained' | 'classic' | 'other'
-  /** ISO time, or null where it does not expire or GitHub does not say. */
+  /** ISO time, or null if it does not expire or GitHub does not show it. */
   expiresAt: string | null
   /** A classic token's scopes. */
   scopes: readonly string[] | null
-  /** What the installation was granted, by permission. */
+  /** The installation's permissions with their levels. */
   permissions: Readonly<Record<string, string>> | null
 }
 
@@ -15,15 +15,15 @@ export interface GithubRepositoryView {
   name: string
   private: boolean
   archived: boolean
-  /** Whether whoever owns the token may push; null where GitHub does not say. */
+  /** Whether the token's owner may push; null if GitHub does not show it. */
   push: boolean | null
   credential: GithubCredentialView
 }
 
-/** What a preflight looks at on GitHub. Nothing here changes anything. */
+/** What a preflight reads on GitHub. No method changes anything. */
 export interface GithubInspection {
   repository(): Promise<GithubRepositoryView>
-  /** The deploy workflow with its file at the deployed ref, or null where there is none. */
+  /** The deploy workflow with its file at the deployed ref, or null if there is none. */
   workflow(): Promise<{ file: string; ref: string; state: string; text: string | null } | null>
 }
 
@@ -31,7 +31,7 @@ export interface ServerPreflightPorts {
   github: GithubInspection
   registry: RegistrySource
   compute: Compute
-  /** Null where no bucket is configured. */
+  /** Null if no bucket is configured. */
   store: ObjectStore | null
   clock: Clock
   /** How the Control API's own tokens are set; null where that can't be seen, as from CI. */

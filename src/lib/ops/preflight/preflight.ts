@@ -10,15 +10,15 @@ import type { RegistrySource } from '../ports.js'
 import type { Checkout } from '../registry/ports.js'
 
 export interface PreflightPorts {
-  /** Where the URL was found. @throws ClawctlError NOT_CONFIGURED */
+  /** The source of the URL. @throws ClawctlError NOT_CONFIGURED */
   url(): { url: string; from: string }
-  /** Where the token was found; never the token. @throws ClawctlError NOT_CONFIGURED */
+  /** The source of the token; never the token. @throws ClawctlError NOT_CONFIGURED */
   token(): { from: string }
-  /** What only the server sees, asked of the Control API, or in CI found by ourselves. */
+  /** The server's checks: asked of the Control API, or in CI made here. */
   server(): Promise<Check[]>
-  /** The deployed registry beside what runs; null in CI, whose checkout is what is deployed. */
+  /** The deployed registry and the running fleet; null in CI, whose checkout is the deployed one. */
   fleet: (() => Promise<Fleet>) | null
-  /** True where the Control API is asked; CI holds no control token and goes past it. */
+  /** Whether the Control API is asked. CI has no control token and does not use it. */
   throughApi: boolean
   registry: RegistrySource
   checkout: Pick<Checkout, 'hostFiles'>
@@ -29,15 +29,15 @@ export interface Preflight extends Verdict {
   checks: FlightCheck[]
 }
 
-/** Why nobody saw what only the server sees. */
+/** Why the server's checks are missing. */
 function unseenBecause(throughApi: boolean, error: ClawctlError | null): string {
-  if (!throughApi) return 'Nothing was found for this.'
-  if (error === null) return 'Only the Control API can see this, and it was not asked.'
-  const why = error.code === 'UNAUTHORIZED' ? 'it did not take the token' : 'it did not answer'
-  return `Only the Control API can see this, and ${why}.`
+  if (!throughApi) return 'Not checked.'
+  if (error === null) return 'Only the Control API can check this, and it was not asked.'
+  const why = error.code === 'UNAUTHORIZED' ? 'it refused the token' : 'it did not answer'
+  return `Only the Control API can check this, and ${why}.`
 }
 
-/** The runbook's checks, all of them whatever fails. Changes nothing, prints no secret, never rejects. */
+/** Runs all of the runbook's checks, even if some fail. Changes nothing, prints no secret, never rejects. */
 export async function preflight(ports: PreflightPorts): Promise<Preflight> {
   const [api, local, secrets] = await Promise.all([askServer(ports), lookAtCheckout(ports), lookAtSecrets(ports)])
   const compared = local.registry && api.fleet ? [compareRegistries(local.registry, api.fleet)] : []
@@ -48,11 +48,11 @@ export async function preflight(ports: PreflightPorts): Promise<Preflight> {
   return { ...verdictOf(checks), checks }
 }
 
-/** @throws ClawctlError PREFLIGHT_FAILED with every check beside it, where any failed */
+/** @throws ClawctlError PREFLIGHT_FAILED with every check in `partial`, if any failed */
 export function refuseFlight(flight: Preflight): void {
   if (flight.ready) return
-  throw new ClawctlError('PREFLIGHT_FAILED', 'Not everything that a flight needs is there.', {
-    hint: 'Do what stands below each check that failed, then run `clawctl preflight` again.',
+  throw new ClawctlError('PREFLIGHT_FAILED', 'A preflight check failed.', {
+    hint: 'Follow the advice below each failed check, then run `clawctl preflight` again.',
     partial: { preflight: flight },
   })
 }
@@ -84,7 +84,7 @@ async function askServer(ports: PreflightPorts): Promise<Asked> {
   return { checks: [...known, ...answers, ...(server.value ?? [])], fleet: fleet?.value ?? null, error: server.error }
 }
 
-/** Whether it answered at all, and whether it took the token. */
+/** Whether it answered, and whether it accepted the token. */
 function answerChecks(error: ClawctlError | null): Check[] {
   const [answers, accepted] = ['The Control API answers', 'The control token is accepted']
   if (error === null)
@@ -92,13 +92,13 @@ function answerChecks(error: ClawctlError | null): Check[] {
       pass('control-api-answers', answers, 'It answers.'),
       pass('token-accepted', accepted, 'The server accepts it.'),
     ]
-  const { message, hint = 'Try again; if it stays, look at the Lambda and its log.' } = error
+  const { message, hint = 'Try again. If it fails again, check the Lambda and its log.' } = error
   if (error.code === 'UNAUTHORIZED') {
     return [pass('control-api-answers', answers, 'It answers.'), fail('token-accepted', accepted, message, hint)]
   }
   return [
     fail('control-api-answers', answers, message, hint),
-    skip('token-accepted', accepted, 'Nobody was there to accept it.'),
+    skip('token-accepted', accepted, 'The Control API did not answer.'),
   ]
 }
 
@@ -111,7 +111,7 @@ function settingCheck(id: string, title: string, look: () => string): Check {
     return pass(id, title, look())
   } catch (error) {
     const { message, hint } = asClawctlError(error)
-    return fail(id, title, message, hint ?? 'Set it as README.md says.')
+    return fail(id, title, message, hint ?? 'Set it as README.md describes.')
   }
 }
 
@@ -144,7 +144,7 @@ async function lookAtSecrets({ secrets, registry }: PreflightPorts): Promise<Che
       judgeSecrets(...control, secrets.path, problemsOf([CONTROL_TOKEN_SECRET], listing)),
       own.length > 0
         ? judgeSecrets(...tokens, secrets.path, problemsOf(own, listing))
-        : skip(...tokens, 'There is no registry here that names them.'),
+        : skip(...tokens, 'There is no valid registry here that names them.'),
     ]
   } catch (error) {
     const { message, hint } = asClawctlError(error)

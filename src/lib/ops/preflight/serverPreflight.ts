@@ -18,13 +18,13 @@ const pass = (evidence: string, fix: string | null = null): Finding => ({ status
 const fail = (evidence: string, fix: string): Finding => ({ status: 'fail', evidence, fix })
 const skip = (evidence: string, fix: string | null = null): Finding => ({ status: 'skip', evidence, fix })
 
-/** An evidence names at most so many instances. */
+/** Evidence names at most this many instances. */
 const MOST_NAMED = 5
-/** A credential that ends within a week is worth a word before a flight. */
+/** A credential that expires within a week is reported. */
 const EXPIRES_SOON_MS = 7 * 24 * 3_600_000
 
 /**
- * What has to hold on the server before a flight, all asked at once, each check failing alone. Nothing is changed, and
+ * The server's checks before a flight. They run concurrently and fail independently. Nothing is changed, and
  * no deploy is dispatched. Never rejects.
  */
 export async function serverPreflight(ports: ServerPreflightPorts): Promise<Check[]> {
@@ -71,7 +71,7 @@ export async function serverPreflight(ports: ServerPreflightPorts): Promise<Chec
   ])
 }
 
-/** What several checks need is asked once. */
+/** Shared facts of several checks, each read once. */
 function shared(ports: ServerPreflightPorts) {
   const memo = <T>(ask: () => Promise<T>) => {
     let asked: Promise<T> | undefined
@@ -101,10 +101,10 @@ const KINDS = {
 function credential({ name, credential }: GithubRepositoryView, { clock }: ServerPreflightPorts): Finding {
   const { kind, expiresAt } = credential
   const left = expiresAt === null ? null : Date.parse(expiresAt) - clock.now().getTime()
-  // An installation token lives an hour and is minted anew by itself.
+  // An installation token expires after an hour and is renewed automatically.
   const until = kind !== 'app' && expiresAt ? `, until ${expiresAt}` : ''
   const soon = kind !== 'app' && left !== null && left < EXPIRES_SOON_MS
-  return pass(`${KINDS[kind]} that reads ${name}${until}.`, soon ? 'It ends soon: renew GITHUB_TOKEN.' : null)
+  return pass(`${KINDS[kind]} that reads ${name}${until}.`, soon ? 'It expires soon: renew GITHUB_TOKEN.' : null)
 }
 
 function mayDispatch({ name, archived, push, credential, ...repository }: GithubRepositoryView): Finding {
@@ -120,8 +120,8 @@ function mayDispatch({ name, archived, push, credential, ...repository }: Github
   }
   if (push === false) {
     return fail(
-      `Whoever owns the token may not push to ${name}.`,
-      'Use the token of somebody with write access, or a GitHub App.',
+      `The token's owner may not push to ${name}.`,
+      'Use a token of a user with write access, or a GitHub App.',
     )
   }
   if (kind === 'classic' && scopes) {
@@ -131,22 +131,24 @@ function mayDispatch({ name, archived, push, credential, ...repository }: Github
     return fail(`The token's scopes are ${told}.`, 'Give it the scope repo, or use a GitHub App with actions: write.')
   }
   return skip(
-    `${KINDS[kind]}: GitHub does not tell its permissions, only a dispatch would.`,
-    'See that it has actions: write; a GitHub App can be checked here.',
+    `${KINDS[kind]}: GitHub does not show its permissions without a dispatch.`,
+    'Check that it has actions: write. With a GitHub App, preflight can verify this.',
   )
 }
 
 async function workflow({ github }: ServerPreflightPorts): Promise<Finding> {
   const found = await github.workflow()
-  if (!found) return fail('GitHub knows no such workflow.', 'Check GITHUB_WORKFLOW and the default branch.')
+  if (!found) return fail('The workflow does not exist on GitHub.', 'Check GITHUB_WORKFLOW and the default branch.')
   const { file, ref, state, text } = found
   if (state !== 'active') return fail(`${file} is ${state}.`, `gh workflow enable ${file}`)
   if (text === null) return fail(`There is no ${file} on ${ref}.`, 'Check GITHUB_REF.')
   const missing = missingInputs(text)
-  if (missing === null)
-    return skip(`${file} is active; its inputs could not be read.`, 'Write them one below the other.')
+  if (missing === null) return skip(`${file} is active; its inputs could not be read.`, 'Write one input per line.')
   if (missing.length === 0) return pass(`${file} on ${ref} is active and has every input of a deploy.`)
-  return fail(`${file} on ${ref} lacks ${missing.join(', ')}.`, `Bring ${file} and the Control API to one version.`)
+  return fail(
+    `${file} on ${ref} lacks ${missing.join(', ')}.`,
+    `Deploy ${file} and the Control API in the same version.`,
+  )
 }
 
 async function bundles(once: Shared): Promise<Finding> {
@@ -161,11 +163,11 @@ async function bundles(once: Shared): Promise<Finding> {
   return fail(`${told.join('; ')}${more}.`, 'Upload the bundle of each instance named here.')
 }
 
-/** Of those that are there: what is not, the other check tells. */
+/** Only existing bundles count here: another check reports missing ones. */
 async function tokenInBundles(once: Shared): Promise<Finding> {
   const checked = (await once.bundles()) ?? []
   const there = checked.flatMap(({ entry, manifest }) => (manifest ? [{ entry, manifest }] : []))
-  if (there.length === 0) return skip('No bundle is there to hold it.')
+  if (there.length === 0) return skip('There is no bundle yet.')
   const without = there.filter(({ entry, manifest }) => !namesSecret(manifest, entry, CONTROL_TOKEN))
   if (without.length === 0) return pass(`It is in ${count(there.length, 'bundle')}.`)
   const ids = without.slice(0, MOST_NAMED).map(({ entry }) => entry.id)
@@ -202,11 +204,11 @@ async function fleet({ store, clock }: ServerPreflightPorts, once: Shared): Prom
 }
 
 function controlTokens({ controlTokens: tokens }: ServerPreflightPorts): Finding {
-  if (!tokens) return skip('Only the Control API sees its own tokens.', null)
+  if (!tokens) return skip('Only the Control API can check its own tokens.', null)
   const own = tokens.callers.length > 0 ? ` ${count(tokens.callers.length, 'instance')} with a token of its own.` : ''
   if (!tokens.previous) return pass(`One token is accepted.${own}`)
   return pass(
     `The previous token is still accepted.${own}`,
-    'When every host and laptop has the new one, remove CONTROL_API_TOKEN_PREVIOUS.',
+    'Remove CONTROL_API_TOKEN_PREVIOUS when every host and laptop has the new token.',
   )
 }

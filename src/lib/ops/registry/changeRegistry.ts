@@ -18,21 +18,21 @@ export interface ChangePorts {
 
 export interface ChangeOptions {
   dryRun: boolean
-  /** Propose it on GitHub instead of writing it here. */
+  /** Open a pull request instead of editing the checkout. */
   pr: boolean
   asker: Asker
 }
 
 export interface ChangeResult extends EditResult {
   pullRequest: ProposedPull | null
-  /** What is left to do after an addition, and what a removal leaves behind. */
+  /** The remaining steps after an addition, and what a removal leaves. */
   steps: readonly Step[]
   stays: readonly Leftover[]
 }
 
 /**
  * Adds an entry to the registry or removes one: in the checkout, or as a pull request.
- * @throws ClawctlError what editRegistry and proposeEdit throw
+ * @throws ClawctlError as editRegistry and proposeEdit do
  */
 export async function changeRegistry(
   asked: AskedEdit,

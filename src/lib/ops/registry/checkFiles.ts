@@ -5,7 +5,7 @@ import { checkRegistry } from '../../domain/registry/registry.js'
 import type { RegistrySource } from '../ports.js'
 import type { Checkout } from './ports.js'
 
-/** Every problem of the checkout's registry and host files at once. @throws ClawctlError REGISTRY_NOT_FOUND */
+/** Every problem of the checkout's registry and host files. @throws ClawctlError REGISTRY_NOT_FOUND */
 export async function checkFiles(
   registry: RegistrySource,
   checkout: Checkout,
@@ -14,7 +14,7 @@ export async function checkFiles(
   return { problems: checkFleetFiles(text, hostFiles), instances: checkRegistry(text).ids.length }
 }
 
-/** @throws ClawctlError INVALID_REGISTRY with the problems beside it, where any is more than a warning */
+/** @throws ClawctlError INVALID_REGISTRY with the problems in `partial`, if any is more than a warning */
 export function refuseErrors(problems: readonly FileProblem[]): void {
   const errors = problems.filter(({ severity }) => severity === 'error').length
   if (errors === 0) return
@@ -22,7 +22,7 @@ export function refuseErrors(problems: readonly FileProblem[]): void {
     'INVALID_REGISTRY',
     `${REGISTRY_PATH} has ${errors === 1 ? 'a problem' : `${errors} problems`}.`,
     {
-      hint: 'Mend what is listed; `clawctl registry add` with the values of an entry makes the host file that it misses.',
+      hint: 'Fix what is listed. `clawctl registry add` with the values of an entry creates its missing host file.',
       partial: { problems },
     },
   )

@@ -4,13 +4,13 @@ import type { RegistryEntry } from '../../domain/registry/registry.js'
 import { type AskedEdit, idOf, planEdit } from './planEdit.js'
 import type { Checkout } from './ports.js'
 
-/** What an edit came to, for people and for --json. */
+/** The result of an edit, for people and for --json. */
 export interface EditResult {
   instance: RegistryEntry
-  /** `unchanged`: it is there as asked for. `planned`: a dry run, or what a pull request proposes. */
+  /** `unchanged`: it exists as requested. `planned`: a dry run, or proposed by a pull request. */
   status: 'written' | 'unchanged' | 'planned' | 'proposed'
   files: { path: string; change: 'created' | 'modified' | 'deleted' }[]
-  /** Unified; empty where nothing changes. */
+  /** Unified diff; empty if nothing changes. */
   diff: string
   notes: readonly string[]
 }
@@ -23,7 +23,7 @@ export function resultOf(plan: AcceptedPlan, status: EditResult['status']): Edit
   return { instance: plan.entry, status, files, diff: unifiedDiff(plan.changes), notes: plan.notes }
 }
 
-/** Edits the registry of the checkout, or with `dryRun` says what it would come to. @throws what planEdit and Checkout throw */
+/** Edits the registry of the checkout, or with `dryRun` only plans the edit. @throws as planEdit and Checkout do */
 export async function editRegistry(asked: AskedEdit, dryRun: boolean, checkout: Checkout): Promise<EditResult> {
   const id = idOf(asked)
   const plan = (files: FleetFiles) => planEdit(asked, files)

@@ -3,7 +3,7 @@ import { type AskedEntry, planAddition } from '../../domain/registry/addition.js
 import type { AcceptedPlan, FleetFiles } from '../../domain/registry/plan.js'
 import { planRemoval } from '../../domain/registry/removal.js'
 
-/** What is asked of the registry: an entry to add, or the id of one to remove. */
+/** The requested edit: an entry to add, or the id of one to remove. */
 export type AskedEdit = { kind: 'add'; entry: AskedEntry } | { kind: 'remove'; id: string }
 
 export const idOf = (asked: AskedEdit) => (asked.kind === 'add' ? asked.entry.id : asked.id)

@@ -1,6 +1,6 @@
 import type { AcceptedPlan, FleetFiles } from '../../domain/registry/plan.js'
 
-/** Where the fleet's files lie: a checkout on disk, or a branch on GitHub. */
+/** The fleet's files: in a checkout on disk, or on a branch on GitHub. */
 export interface FleetSource {
   /** @param id whose host file is read with the registry. @throws ClawctlError REGISTRY_NOT_FOUND */
   read(id: string): Promise<FleetFiles>
@@ -8,11 +8,11 @@ export interface FleetSource {
 
 export interface Checkout extends FleetSource {
   /**
-   * Reads, asks `plan`, and writes its changes in their order, each file as a whole, while no other clawctl does.
-   * @throws ClawctlError REGISTRY_NOT_FOUND, REGISTRY_LOCKED, NOT_WRITABLE, and what `plan` throws
+   * Reads, calls `plan`, and writes its changes in order, each file atomically, under a lock against other clawctl processes.
+   * @throws ClawctlError REGISTRY_NOT_FOUND, REGISTRY_LOCKED, NOT_WRITABLE, and those of `plan`
    */
   edit(id: string, plan: (files: FleetFiles) => AcceptedPlan): Promise<AcceptedPlan>
-  /** Names in nix/hosts, without `.nix`; empty where the folder is not there. */
+  /** Names in nix/hosts, without `.nix`; empty if the folder does not exist. */
   hostFiles(): Promise<string[]>
 }
 
@@ -30,21 +30,21 @@ export interface Pull {
   body: string
 }
 
-/** One repository on GitHub, as far as a pull request needs it. Every method rejects with ClawctlError as ports.ts says. */
+/** One repository on GitHub, as needed for a pull request. Methods reject as ops/ports.ts describes. */
 export interface Repository {
   /** `owner/name` */
   name: string
   defaultBranch(): Promise<string>
-  /** The commit that the branch is at, or null where there is no such branch. */
+  /** The branch's commit, or null if there is no such branch. */
   branch(name: string): Promise<Commit | null>
   /** A file's text at a commit, or null. */
   file(path: string, commit: string): Promise<string | null>
   /** The tree of `base` with these files changed (null removes one); its digest. */
   createTree(base: string, files: readonly { path: string; text: string | null }[]): Promise<string>
   createCommit(commit: Omit<Commit, 'sha'>): Promise<string>
-  /** False where a branch of that name is there. */
+  /** False if a branch of that name exists. */
   createBranch(name: string, commit: string): Promise<boolean>
-  /** Points the branch elsewhere, whatever it was at. */
+  /** Moves the branch to another commit, whatever its current one. */
   moveBranch(name: string, commit: string): Promise<void>
   openPull(branch: string, base: string): Promise<Pull | null>
   /** Null where one from this branch is open. */

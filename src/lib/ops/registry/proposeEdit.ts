@@ -29,7 +29,7 @@ export interface ProposedPull {
 }
 
 export interface ProposeOptions {
-  /** The branch to merge into; the repository's default branch where it is null. */
+  /** The branch to merge into; null for the repository's default branch. */
   base: string | null
   dryRun: boolean
   asker: Asker
@@ -39,9 +39,9 @@ export interface ProposeOptions {
 
 /**
  * Proposes an edit as a pull request: one commit on a branch of the edit's own, made from the registry as the base
- * branch has it. Asked again, it finds the same branch and the same pull request, and renews both where the base has
- * moved or the values are others.
- * @throws ClawctlError what planEdit throws, REGISTRY_CONFLICT where others have written to the branch,
+ * branch has it. Run again, it finds the same branch and pull request, and updates both if the base has
+ * moved or the values differ.
+ * @throws ClawctlError what planEdit throws, REGISTRY_CONFLICT if others have committed to the branch,
  *   NOT_CONFIGURED without the base branch
  */
 export async function proposeEdit(
@@ -95,7 +95,7 @@ interface Push {
   base: Commit
 }
 
-/** The branch holds the edit afterwards. True where it had to be made or moved. @throws ClawctlError REGISTRY_CONFLICT */
+/** Makes or moves the branch so that it holds the edit. True if it had to. @throws ClawctlError REGISTRY_CONFLICT */
 async function pushBranch(push: Push, repository: Repository, again = true): Promise<boolean> {
   const { asked, plan, branch, base } = push
   const head = await repository.branch(branch)
@@ -104,7 +104,7 @@ async function pushBranch(push: Push, repository: Repository, again = true): Pro
   if (verdict === 'refuse') {
     throw new ClawctlError(
       'REGISTRY_CONFLICT',
-      `${repository.name} has a branch ${branch} with commits of others, and it is not what is asked for.`,
+      `${repository.name} has a branch ${branch} with commits of others and other values.`,
       { hint: `Merge or close its pull request, or delete the branch: git push origin --delete ${branch}` },
     )
   }
@@ -114,19 +114,23 @@ async function pushBranch(push: Push, repository: Repository, again = true): Pro
   const commit = await repository.createCommit({ message, tree, parents: [base.sha] })
   if (verdict === 'replace') await repository.moveBranch(branch, commit)
   else if (!(await repository.createBranch(branch, commit))) {
-    // Somebody was quicker, perhaps we ourselves, whose answer was lost: look at what is there now, once.
+    // Created meanwhile, perhaps by our own request whose answer was lost: check once more.
     if (again) return pushBranch(push, repository, false)
-    throw new ClawctlError('REGISTRY_CONFLICT', `The branch ${branch} appears and disappears under us.`, {
-      hint: 'Somebody does the same at this moment: run the command again.',
-    })
+    throw new ClawctlError(
+      'REGISTRY_CONFLICT',
+      `The branch ${branch} was created and deleted by another process meanwhile.`,
+      {
+        hint: 'Run the command again.',
+      },
+    )
   }
   return true
 }
 
-/** Codes of a registry that is not as asked for; others say that it could not be looked at. */
+/** Codes that mean that the branch's registry differs; other codes mean that it could not be read. */
 const NOT_SO: readonly Code[] = ['INVALID_REGISTRY', 'REGISTRY_NOT_FOUND', 'REGISTRY_CONFLICT', 'INVALID_REQUEST']
 
-/** Whether the branch already has what is asked for. A registry there that can't be read has not. */
+/** Whether the branch already has the requested edit; false if its registry is invalid. */
 async function isDone({ asked, plan }: Push, head: Commit, repository: Repository): Promise<boolean> {
   if (asked.kind === 'add') {
     try {
@@ -152,7 +156,7 @@ async function openOrRenew(
   }
   const pull = open ?? (await repository.openPull(branch, base))
   if (!pull) {
-    throw new ClawctlError('UPSTREAM', `GitHub says that ${branch} has a pull request, and shows none.`, {
+    throw new ClawctlError('UPSTREAM', `GitHub reports a pull request for ${branch} but does not list it.`, {
       hint: 'Run the command again in a minute.',
     })
   }

@@ -6,11 +6,11 @@ import type { SecretsFolder } from '../bundles/ports.js'
 import { secretProblem } from '../bundles/secretProblem.js'
 
 export interface StepPorts {
-  /** Null where nobody said where the secrets are. */
+  /** Null if no secrets directory is given. */
   secrets: SecretsFolder | null
-  /** What runs, beside the registry of the deployed branch (`ofBranch`) or of this checkout; null where nobody can be asked. */
+  /** The fleet, with the registry of the deployed branch (`ofBranch`) or of this checkout; null without a Control API. */
   fleet: { ask(): Promise<Fleet>; ofBranch: boolean } | null
-  /** Whether a bundle's manifest is there; null where there is no way to the bucket. */
+  /** Whether a bundle's manifest exists; null without access to the bucket. */
   hasBundle: ((entry: RegistryEntry) => Promise<boolean>) | null
 }
 
@@ -22,9 +22,9 @@ export async function remainingSteps(
 ): Promise<Step[]> {
   const { secrets, fleet, hasBundle } = ports
   const [token, identity, bundle, instance] = await Promise.all([
-    known(secrets && (() => tokenIn(secrets, entry.discordTokenSecret)), 'give --secrets-dir'),
-    known(secrets && (() => identityIn(secrets, entry.id)), 'give --secrets-dir'),
-    known(hasBundle && (async () => ({ done: await hasBundle(entry) })), 'only CI sees the bucket'),
+    known(secrets && (() => tokenIn(secrets, entry.discordTokenSecret)), 'pass --secrets-dir'),
+    known(secrets && (() => identityIn(secrets, entry.id)), 'pass --secrets-dir'),
+    known(hasBundle && (async () => ({ done: await hasBundle(entry) })), 'only CI can read the bucket'),
     fleet
       ? fleet.ask().then(
           ({ instances }) => ({
@@ -49,7 +49,7 @@ async function identityIn(secrets: SecretsFolder, id: string): Promise<Known> {
   return recipients.has(id) ? { done: true } : { done: false, note: `recipients/${id}.txt is missing` }
 }
 
-/** A step that can't be looked up fails nothing: the edit itself is done. */
+/** A step that can't be checked is not a failure: the edit itself is done. */
 async function known(look: (() => Promise<Known>) | null, why: string): Promise<Known> {
   if (!look) return { unknown: why }
   try {

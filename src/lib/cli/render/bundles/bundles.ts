@@ -31,7 +31,7 @@ export function renderUpload({ bundles, dryRun, strays }: UploadResult, paint: P
   const header = dryRun ? ['WOULD CHANGE'] : ['SENT', 'BYTES', 'COPIED', 'KEPT', 'REMOVED']
   return [
     table(['INSTANCE', 'BUNDLE', 'GENERATION', ...header], rows),
-    ...(strays.length > 0 ? ['', `Not secrets by their names, left out: ${strays.join(', ')}`] : []),
+    ...(strays.length > 0 ? ['', `Ignored, because their names are not names of secrets: ${strays.join(', ')}`] : []),
     ...(dryRun ? ['', 'Nothing was uploaded.'] : []),
   ].join('\n')
 }
@@ -44,14 +44,14 @@ const WOULD: Record<UploadedBundle['outcome'], string> = {
   failed: 'failed',
 }
 
-/** `bootstrap verify` for people, where all is well. */
+/** `bootstrap verify` for people, if every bundle verified. */
 export function renderVerify(bundles: readonly VerifiedBundle[], now: Date, paint: Paint): string {
   const rows = bundles.map((bundle) => [
     bundle.id,
     !bundle.whole
-      ? paint('red', 'not whole')
+      ? paint('red', 'incomplete')
       : bundle.untested.length > 0
-        ? paint('yellow', `whole, ${bundle.untested.length} secrets untested`)
+        ? paint('yellow', `complete, ${bundle.untested.length} secrets untested`)
         : paint('green', 'whole'),
     String(bundle.generation ?? '-'),
     String(bundle.objects),

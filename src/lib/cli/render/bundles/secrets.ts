@@ -28,19 +28,19 @@ export function renderSecrets(report: SecretsReport, paint: Paint): string {
     table(['INSTANCE', ...report.columns.map((title) => title.toUpperCase())], rows),
     '',
     ...list('Needed by no instance', report.orphans),
-    ...list('Not secrets by their names', report.strays),
+    ...list('Ignored, because their names are not names of secrets', report.strays),
     verdict(report, wrong, paint),
   ].join('\n')
 }
 
 function verdict({ untested }: SecretsReport, wrong: number, paint: Paint): string {
   if (wrong > 0) return paint('red', `${wrong} ${wrong === 1 ? 'problem' : 'problems'}: an upload would be refused.`)
-  if (untested === 0) return paint('green', 'Every instance has what it needs, and can decrypt it.')
-  const how = 'give --identities-dir, or --identity of a maintainer, to decrypt them'
-  return paint('yellow', `Every instance has what it needs by name. ${untested} secrets are untested: ${how}.`)
+  if (untested === 0) return paint('green', 'Every instance has all its secrets and can decrypt them.')
+  const how = 'pass --identities-dir, or --identity of a maintainer, to test them'
+  return paint('yellow', `Every instance has all its secrets. ${untested} secrets are untested: ${how}.`)
 }
 
-/** `secrets identity new|rotate` for people: what was written, and what comes next. */
+/** `secrets identity new|rotate` for people: the files written, and the next step. */
 export function renderRekeyed({ identities, written }: Rekeyed): string {
   const ids = identities.map(({ id }) => id)
   return [

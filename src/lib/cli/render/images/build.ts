@@ -2,7 +2,7 @@ import { sizeText } from '../../../domain/images/progress.js'
 import type { BuiltImage } from '../../../ops/images/buildImage.js'
 import type { painter } from '../../text.js'
 
-/** The description first and alone in its line; what follows is for people. */
+/** The path of image.json alone on the first line, for scripts; the rest is for people. */
 export function renderBuild(image: BuiltImage, paint: ReturnType<typeof painter>): string {
   const of = image.revision === null ? 'of no commit' : `of ${image.revision.slice(0, 12)}`
   const size = `${sizeText(image.logicalBytes)}, ${sizeText(image.allocatedBytes)} of them data`

@@ -11,7 +11,7 @@ const GIB = 1024 ** 3
 
 /** `image list` for people. */
 export function renderImages(images: readonly ListedImage[], now: Date, paint: Paint): string {
-  if (images.length === 0) return 'There is no AMI of the fleet. `clawctl image build` begins one.'
+  if (images.length === 0) return 'The fleet has no AMI. Start with `clawctl image build`.'
   const rows = images.map((image) => [
     image.id,
     age(image.createdAt, now),
@@ -26,10 +26,10 @@ export function renderImages(images: readonly ListedImage[], now: Date, paint: P
 }
 
 const REMOVE_WORDS: Record<RemoveReason, string> = {
-  old: 'old, and nothing needs it',
-  'of-removed-image': 'of an AMI that goes',
-  'no-image': 'no AMI needs it',
-  unfinished: 'left unfinished',
+  old: 'old and unused',
+  'of-removed-image': 'its AMI is removed',
+  'no-image': 'unused: no AMI needs it',
+  unfinished: 'unfinished',
 }
 
 function keepWords(reason: KeepReason): string {
@@ -43,7 +43,7 @@ function keepWords(reason: KeepReason): string {
     case 'rollback':
       return `the rollback target of ${reason.of.join(', ')}`
     case 'deploying':
-      return 'part of a deploy that is not over'
+      return 'used by a running deploy'
     case 'newest':
       return `one of the newest ${reason.keep}`
     case 'young':
@@ -53,13 +53,13 @@ function keepWords(reason: KeepReason): string {
     case 'importing':
       return 'being imported'
     case 'zeros':
-      return 'what uploads copy holes from'
+      return 'uploads copy zeros from it'
     case 'foreign':
       return 'not made by clawctl'
   }
 }
 
-/** What goes and what stays, with the reason for each. */
+/** What is removed and what is kept, with the reason for each. */
 export function renderPrunePlan(plan: PrunePlan, now: Date, paint: Paint): string {
   const row = <T>(verdict: Verdict<T>, id: (item: T) => string, size: (item: T) => string, made: (item: T) => Date) => [
     'remove' in verdict ? paint('red', 'remove') : 'keep',
@@ -103,7 +103,7 @@ export function renderPrunePlan(plan: PrunePlan, now: Date, paint: Paint): strin
       ),
     ),
   ]
-  return rows.length === 0 ? 'There is nothing of images.' : table(['', 'WHAT', 'AGE', 'SIZE', 'WHY'], rows)
+  return rows.length === 0 ? 'There are no images.' : table(['', 'WHAT', 'AGE', 'SIZE', 'WHY'], rows)
 }
 
 /** "2 AMIs, 1 snapshot" */

@@ -6,29 +6,29 @@ import type { painter } from '../../text.js'
 
 type Paint = ReturnType<typeof painter>
 
-/** The key first and alone in its line: `clawctl image upload | head -1` is what a script wants. */
+/** The key alone on the first line: scripts run `clawctl image upload | head -1`. */
 export function renderUpload(uploaded: UploadedImage, paint: Paint): string {
   const { key, parts, bytes, bytesSent, seconds, existed } = uploaded
   const rate = seconds > 0 ? `, ${sizeText(bytes / seconds)}/s` : ''
   const copied = parts.copied > 0 ? ` (${parts.copied} parts are holes)` : ''
   const summary = existed
-    ? `It was there already: ${bytesSent === 0 ? 'nothing was sent' : 'another run was quicker'}.`
+    ? `It existed already: ${bytesSent === 0 ? 'nothing was sent' : 'another run finished first'}.`
     : `Sent ${parts.sent} of ${parts.total} parts, ${sizeText(bytesSent)} of ${sizeText(bytes)}${copied}, in ${seconds.toFixed(1)} s${parts.resumed > 0 ? '' : rate}.`
   return `${key}\n${paint('dim', summary)}`
 }
 
 export function renderImport(imported: ImportedImage, paint: Paint): string {
   const summary = imported.existed
-    ? `${imported.image.name} was there already.`
+    ? `${imported.image.name} existed already.`
     : `${imported.image.name} of ${imported.key}, in ${imported.seconds.toFixed(0)} s.`
   return `${imported.image.id}\n${paint('dim', summary)}`
 }
 
 export function renderDirectImport(imported: DirectImport, paint: Paint): string {
   const { image, existed, parent, blocks, bytesSent, seconds } = imported
-  if (existed) return `${image.id}\n${paint('dim', `${image.name} was there already: nothing was sent.`)}`
-  const base = parent === null ? '' : `, ${blocks.unchanged} are as in ${parent}`
-  const resumed = blocks.resumed === 0 ? '' : `, ${blocks.resumed} were there from an earlier run`
+  if (existed) return `${image.id}\n${paint('dim', `${image.name} existed already: nothing was sent.`)}`
+  const base = parent === null ? '' : `, ${blocks.unchanged} are unchanged since ${parent}`
+  const resumed = blocks.resumed === 0 ? '' : `, ${blocks.resumed} were sent by an earlier run`
   const summary = `${image.name}: sent ${blocks.sent} blocks (${sizeText(bytesSent)})${base}${resumed}, in ${seconds.toFixed(1)} s.`
   return `${image.id}\n${paint('dim', summary)}`
 }
