@@ -132,6 +132,30 @@ describe('a runner that dies in an apply', () => {
     })
   })
 
+  it('a cancel while a machine is created holds up no neighbour, and the next deploy of that host goes on', async () => {
+    await inSandbox({}, async (sandbox) => {
+      const stop = sandbox.world.onLaunch(() => {
+        stop()
+        const run = sandbox.inner.github.runs.find(({ status }) => status === 'in_progress')
+        if (run) sandbox.inner.github.cancelRun(run.id)
+      })
+      const cancelled = await sandbox.clawctl('laptop', [...DEPLOY, '--wait', '--json'])
+      expect(cancelled.json().error.code, cancelled.stdout).to.equal('CANCELLED')
+      expect(await disagreements(sandbox, '--plan-only')).to.deep.equal([
+        'tainted aws_instance.clawdinator["clawdinator-2"]',
+        'machine clawdinator-2',
+      ])
+      const deploy = async (id: string) => {
+        const { code, stdout } = await sandbox.clawctl('laptop', ['fleet', 'deploy', id, '--wait', '--json'])
+        expect(code, stdout).to.equal(0)
+      }
+      await deploy('clawdinator-1')
+      await deploy('clawdinator-2')
+      expect(sandbox.hosts()).to.deep.equal([`clawdinator-1 ${LATEST_AMI}`, `clawdinator-2 ${LATEST_AMI}`])
+      expect(await disagreements(sandbox)).to.deep.equal([])
+    })
+  })
+
   it('fleet recover mends it without a deploy, and shows it first', async () => {
     await inSandbox({ faults: ['runner:dies=apply'] }, async (sandbox) => {
       await sandbox.clawctl('laptop', [...DEPLOY, '--wait', '--json'])
