@@ -1,12 +1,19 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
+import { parseTokenTable, TOKEN_TABLES, type TokenScope } from '../src/lib/domain/controlSecrets.js'
 import { ClawctlError } from '../src/lib/domain/errors.js'
-import { type Env, parseCallerTokens } from './configuration.js'
+import type { Env } from './configuration.js'
 
 const digest = (text: string) => createHash('sha256').update(text).digest()
 
-/** Who asks: an instance with a token of its own, or whoever has the shared one. */
-export interface Identity {
+/** What a token says: the instance whose own it is, or null for the shared one and for those that only read. */
+export interface Bearer {
   caller: string | null
+  scope: TokenScope
+}
+
+interface Known {
+  bearer: Bearer
+  digest: Buffer
 }
 
 /**
@@ -14,43 +21,47 @@ export interface Identity {
  * that a comparison takes. Every candidate is compared, whichever matches.
  */
 export class Authenticator {
-  readonly #shared: readonly Buffer[]
-  readonly #callers: readonly (readonly [caller: string, digest: Buffer])[]
+  readonly #known: readonly Known[]
+  readonly #tables: readonly Known[]
 
   constructor(env: Env) {
-    this.#shared = [env.CONTROL_API_TOKEN, env.CONTROL_API_TOKEN_PREVIOUS].flatMap((token) =>
-      token ? [digest(token)] : [],
+    const shared = [env.CONTROL_API_TOKEN, env.CONTROL_API_TOKEN_PREVIOUS].flatMap((token) =>
+      token ? [{ bearer: { caller: null, scope: 'deploy' as const }, digest: digest(token) }] : [],
     )
-    // A table that can't be read lets nobody in; who has the shared token is told by readConfiguration.
-    const callers = parseCallerTokens(env.CONTROL_API_CALLER_TOKENS) ?? new Map<string, string>()
-    this.#callers = [...callers].map(([caller, hex]) => [caller, Buffer.from(hex, 'hex')] as const)
+    this.#tables = [...tableOf(env, 'deploy'), ...tableOf(env, 'read')]
+    this.#known = [...shared, ...this.#tables]
   }
 
   /** @throws ClawctlError UNAUTHORIZED, the same whether a token is missing, wrong, or none is configured */
-  identify(authorization: string | undefined): Identity & { token: string } {
+  identify(authorization: string | undefined): Bearer & { token: string } {
     const token = /^Bearer ([\x21-\x7e]{1,4096})$/i.exec(authorization ?? '')?.[1] ?? ''
-    const given = digest(token)
-    let shared = false
-    for (const known of this.#shared) {
-      if (timingSafeEqual(given, known)) shared = true
-    }
-    const caller = this.#callerOf(given)
-    if (token !== '' && (shared || caller !== null)) return { caller, token }
+    const bearer = find(this.#known, digest(token))
+    if (token !== '' && bearer) return { ...bearer, token }
     throw new ClawctlError('UNAUTHORIZED', 'The bearer token is missing or wrong.', {
       hint: 'Check the control token: a file or variable on a laptop, /run/agenix/clawdinator-control-token on a host.',
     })
   }
 
-  /** Whether the text is the token of an instance, of which only the digest is known. */
-  isCallerToken(text: string): boolean {
-    return this.#callers.length > 0 && this.#callerOf(digest(text)) !== null
+  /** Whether the text is a token of which only the digest is known. */
+  isOwnToken(text: string): boolean {
+    return this.#tables.length > 0 && find(this.#tables, digest(text)) !== null
   }
+}
 
-  #callerOf(given: Buffer): string | null {
-    let found: string | null = null
-    for (const [caller, known] of this.#callers) {
-      if (timingSafeEqual(given, known)) found = caller
-    }
-    return found
+/** A table that can't be read lets nobody in; readConfiguration tells who has the shared token. */
+function tableOf(env: Env, scope: TokenScope): Known[] {
+  return [...(parseTokenTable(env[TOKEN_TABLES[scope]]) ?? [])].flatMap(([owner, digests]) =>
+    digests.map((hex) => ({
+      bearer: { caller: scope === 'deploy' ? owner : null, scope },
+      digest: Buffer.from(hex, 'hex'),
+    })),
+  )
+}
+
+function find(known: readonly Known[], given: Buffer): Bearer | null {
+  let found: Bearer | null = null
+  for (const { bearer, digest } of known) {
+    if (timingSafeEqual(given, digest)) found = bearer
   }
+  return found
 }

@@ -1,18 +1,17 @@
 import * as z from 'zod/mini'
-import { ID_PATTERN } from '../src/lib/domain/contract/index.js'
+import { parseTokenTable } from '../src/lib/domain/controlSecrets.js'
 import { ClawctlError } from '../src/lib/domain/errors.js'
-import { parseJson } from '../src/lib/domain/json.js'
 import { DEFAULT_REPOSITORY, DEPLOY_WORKFLOW } from '../src/lib/domain/paths.js'
 
-/** Instance id → SHA-256, in hexadecimal digits, of that instance's own token. */
-const callerTokensSchema = z.record(z.string().check(z.regex(ID_PATTERN)), z.string().check(z.regex(/^[0-9a-f]{64}$/i)))
+const tokenTable = z.optional(z.string().check(z.refine((text) => parseTokenTable(text) !== null)))
 
 /** The function's environment. `AWS_REGION` is set by Lambda itself. A test holds this against the OpenTofu stack. */
 export const configurationSchema = z.object({
   CONTROL_API_TOKEN: z.string().check(z.minLength(1)),
   CONTROL_API_TOKEN_PREVIOUS: z.optional(z.string()),
-  /** JSON of `callerTokensSchema`; read by authenticate.ts. */
-  CONTROL_API_CALLER_TOKENS: z.optional(z.string().check(z.refine((text) => parseCallerTokens(text) !== null))),
+  /** Tables of digests: src/lib/domain/tokens/controlSecrets.ts. Read by authenticate.ts. */
+  CONTROL_API_CALLER_TOKENS: tokenTable,
+  CONTROL_API_READ_TOKENS: tokenTable,
   /** For how many milliseconds a picture of the fleet or of the runs is shown again; 0 for never. */
   CONTROL_API_REUSE_MS: z._default(z.string().check(z.regex(/^[0-9]{1,5}$/)), '2000'),
   /** Either this, or the three of a GitHub App. */
@@ -40,26 +39,7 @@ export type GithubAccess =
   | { kind: 'app'; appId: string; installationId: string; privateKey: string }
 export type Configuration = Omit<Variables, 'GITHUB_TOKEN' | (typeof APP_VARIABLES)[number]> & { github: GithubAccess }
 
-/**
- * Variables of the configuration that are secrets. The platform stack leaves them out of the function's environment,
- * which would put them into its state: see docs/adr/0022.
- */
-export const SECRET_NAMES = [
-  'CONTROL_API_TOKEN',
-  'CONTROL_API_TOKEN_PREVIOUS',
-  'CONTROL_API_CALLER_TOKENS',
-  'GITHUB_TOKEN',
-  'GITHUB_APP_PRIVATE_KEY',
-] as const
-
 export type Env = Readonly<Record<string, string | undefined>>
-
-/** Null for what is not such a table. */
-export function parseCallerTokens(text: string | undefined): ReadonlyMap<string, string> | null {
-  if (!text) return new Map()
-  const parsed = callerTokensSchema.safeParse(parseJson(text))
-  return parsed.success ? new Map(Object.entries(parsed.data)) : null
-}
 
 /** @throws ClawctlError NOT_CONFIGURED naming the variables, never their values */
 export function readConfiguration(env: Env): Configuration {

@@ -5,9 +5,12 @@ import { createGithubApp } from '../src/lib/adapters/github/app.js'
 import { parsePrivateKey } from '../src/lib/adapters/github/appKey.js'
 import type { GithubCredential } from '../src/lib/adapters/github/client.js'
 import { createGithub } from '../src/lib/adapters/github/runs.js'
+import { oneTimeCodes } from '../src/lib/adapters/people/oneTimeCodes.js'
+import { parseTokenTable } from '../src/lib/domain/controlSecrets.js'
+import type { OneTimeCodes } from '../src/lib/ops/people/people.js'
 import type { Clock, Compute, ObjectStore, RegistrySource, Runs } from '../src/lib/ops/ports.js'
 import type { ServerPreflightPorts } from '../src/lib/ops/preflight/ports.js'
-import { type Configuration, type Env, parseCallerTokens } from './configuration.js'
+import type { Configuration, Env } from './configuration.js'
 
 export interface LambdaPorts {
   compute: Compute
@@ -15,6 +18,7 @@ export interface LambdaPorts {
   runs: Runs
   registry: RegistrySource
   clock: Clock
+  codes: OneTimeCodes
   github: ServerPreflightPorts['github']
   controlTokens: NonNullable<ServerPreflightPorts['controlTokens']>
 }
@@ -42,13 +46,14 @@ export function createPorts(configuration: Configuration, clock: Clock = systemC
   return {
     compute: createCompute({ region, patience: EC2_PATIENCE }),
     store: bucket ? createObjectStore({ region, patience: S3_PATIENCE, bucket }) : null,
-    runs: { dispatch: github.dispatch, list: github.list, jobs: github.jobs },
+    runs: { dispatch: github.dispatch, list: github.list, jobs: github.jobs, cancel: github.cancel },
     registry: github.registry,
     clock,
+    codes: oneTimeCodes,
     github: github.inspection,
     controlTokens: {
       previous: Boolean(configuration.CONTROL_API_TOKEN_PREVIOUS),
-      callers: [...(parseCallerTokens(configuration.CONTROL_API_CALLER_TOKENS)?.keys() ?? [])],
+      callers: [...(parseTokenTable(configuration.CONTROL_API_CALLER_TOKENS)?.keys() ?? [])],
     },
   }
 }

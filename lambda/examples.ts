@@ -1,4 +1,4 @@
-import type { Check, Deploy, Fleet, HostView, OrderRequest } from '../src/lib/domain/contract/index.js'
+import type { Check, Deploy, Fleet, Freeze, HostView, OrderRequest } from '../src/lib/domain/contract/index.js'
 import type { RouteExample } from './routes.js'
 
 /** What the contract's document shows; a test parses each with the schemas of its route. */
@@ -20,6 +20,7 @@ const queued: Deploy = {
   amiOverride: null,
   caller: 'clawdinator-1',
   requestedBy: 'Jo',
+  identity: 'host verified, person claimed',
   ami: null,
   status: 'queued',
   waitsFor: null,
@@ -93,6 +94,43 @@ export const createDeploy: readonly RouteExample[] = [
         },
       },
     },
+  },
+]
+
+export const cancelDeploy: readonly RouteExample[] = [
+  {
+    title: 'A queued deploy is not to run',
+    path: `/v1/deploys/${REQUEST_ID}/cancel`,
+    body: { requestedBy: 'Jo' },
+    answer: { status: 202, body: { ok: true, deploy: queued } },
+  },
+]
+
+const frozen: Freeze = {
+  target: 'all',
+  reason: 'Discord is down',
+  caller: null,
+  requestedBy: 'Jo',
+  identity: 'person verified',
+  at: '2026-11-20T10:00:00Z',
+  until: '2026-11-20T12:00:00Z',
+}
+
+export const freeze: readonly RouteExample[] = [
+  {
+    title: 'Nothing is deployed for two hours',
+    path: '/v1/freezes',
+    body: { target: 'all', reason: frozen.reason, forSeconds: 7200, requestedBy: 'Jo', code: '123456' },
+    answer: { status: 200, body: { ok: true, freezes: [frozen] } },
+  },
+]
+
+export const unfreeze: readonly RouteExample[] = [
+  {
+    title: 'Discord is back',
+    path: '/v1/unfreezes',
+    body: { target: 'all', requestedBy: 'Jo', code: '123456' },
+    answer: { status: 200, body: { ok: true, freezes: [] } },
   },
 ]
 

@@ -39,7 +39,7 @@ export function createHandler(
   { budgetMs = BUDGET_MS, clock, makePorts = createPorts }: HandlerOptions = {},
 ): (event: unknown) => Promise<FunctionUrlResult> {
   const authenticator = new Authenticator(env)
-  const secrets = new Secrets(env, (text) => authenticator.isCallerToken(text))
+  const secrets = new Secrets(env, (text) => authenticator.isOwnToken(text))
   const plane = new Plane(env, (configuration) => makePorts(configuration, clock))
 
   return async (event) => {
@@ -55,13 +55,13 @@ export function createHandler(
     let body: object
     let cause: string | undefined
     try {
-      const { token: presented, ...identity } = authenticator.identify(request.header('authorization'))
+      const { token: presented, ...bearer } = authenticator.identify(request.header('authorization'))
       token = presented
-      subject = { caller: identity.caller }
+      subject = { caller: bearer.caller }
       const found = findRoute(request)
       route = found.route.name
       const asked = {
-        identity,
+        bearer,
         tell: (more: Subject) => {
           subject = { ...subject, ...more }
         },
@@ -74,7 +74,8 @@ export function createHandler(
       const failure = error instanceof ClawctlError ? error : defect(error)
       cause = causeOf(failure)
       status = httpStatusOf(failure.code)
-      body = { ok: false, error: errorBody(failure) }
+      body = { ok: false, error: errorBody(failure), ...(subject.requestId ? { requestId: subject.requestId } : {}) }
+      if (failure.retryAfterS) headers['retry-after'] = String(failure.retryAfterS)
       if (failure instanceof MethodNotAllowed) headers.allow = failure.allow
       if (failure.code === 'UNAUTHORIZED') headers['www-authenticate'] = 'Bearer'
     }

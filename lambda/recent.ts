@@ -1,4 +1,5 @@
 import { HEARTBEAT_PREFIX } from '../src/lib/domain/bundles/manifest.js'
+import { FREEZE_KEY } from '../src/lib/domain/deploy/freeze.js'
 import { INDEX_PREFIX } from '../src/lib/domain/deploy/run.js'
 import type { Clock } from '../src/lib/ops/ports.js'
 import type { LambdaPorts } from './context.js'
@@ -50,7 +51,8 @@ export function recentPorts(ports: LambdaPorts, recent: Recent): LambdaPorts {
     },
     store: store && {
       ...store,
-      get: (key) => (key.startsWith(HEARTBEAT_PREFIX) ? recent.get(key, () => store.get(key)) : store.get(key)),
+      get: (key) =>
+        key.startsWith(HEARTBEAT_PREFIX) || key === FREEZE_KEY ? recent.get(key, () => store.get(key)) : store.get(key),
       list: (prefix, options) =>
         prefix === HEARTBEAT_PREFIX || prefix === INDEX_PREFIX
           ? recent.get(`${prefix} ${options?.atMost ?? ''}`, () => store.list(prefix, options))

@@ -1,4 +1,5 @@
-import { type Env, SECRET_NAMES } from './configuration.js'
+import { SECRET_NAMES } from '../src/lib/domain/controlSecrets.js'
+import type { Env } from './configuration.js'
 
 /** What is shorter would be found in any text. */
 const SHORTEST = 8

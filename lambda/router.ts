@@ -1,12 +1,12 @@
 import type * as z from 'zod/mini'
 import { ClawctlError } from '../src/lib/domain/errors.js'
-import type { Identity } from './authenticate.js'
+import type { Bearer } from './authenticate.js'
 import type { ApiRequest } from './event.js'
 import { ROUTES, type Route, type RoutePorts, type Subject } from './routes.js'
 
 /** Who asks, and what the handler keeps an eye on. */
 export interface Asked {
-  identity: Identity
+  bearer: Bearer
   tell(subject: Subject): void
   /** Whether a token stands somewhere in what was sent. */
   isSecret(data: unknown): boolean
@@ -80,9 +80,14 @@ export async function runRoute(
       hint: `See \`clawctl fleet ${name === 'id' ? 'status' : 'history'}\` for the ids.`,
     })
   }
+  if (asked.bearer.scope === 'read' && route.method !== 'GET') {
+    throw new ClawctlError('READ_ONLY', 'The token may look at the fleet and change nothing.', {
+      hint: 'Use the token of an instance or of a maintainer.',
+    })
+  }
   const query = parseQuery(route, request.query)
   const body = route.body ? parseBody(route.body, request, asked) : {}
-  const input = { path: path?.data ?? {}, query, body, identity: asked.identity, tell: asked.tell }
+  const input = { path: path?.data ?? {}, query, body, bearer: asked.bearer, tell: asked.tell }
   return { ok: true, ...(await route.run(input, ports)) }
 }
 

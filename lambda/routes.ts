@@ -1,24 +1,33 @@
 import { randomUUID } from 'node:crypto'
 import * as z from 'zod/mini'
 import {
+  cancelRequestSchema,
   deployAnswerSchema,
   deployDetailAnswerSchema,
   deploysAnswerSchema,
   fleetAnswerSchema,
+  freezeRequestSchema,
+  freezesAnswerSchema,
   hostAnswerSchema,
   ID_PATTERN,
   orderSchema,
   preflightAnswerSchema,
   REQUEST_ID_PATTERN,
+  unfreezeRequestSchema,
 } from '../src/lib/domain/contract/index.js'
-import { decideDeploy } from '../src/lib/domain/deploy/policy.js'
+import { type Assurance, formatIdentity, nameAsker } from '../src/lib/domain/deploy/identity.js'
+import { allowDeploy, refuseAsker, refused } from '../src/lib/domain/deploy/policy.js'
 import { ClawctlError, type Code } from '../src/lib/domain/errors.js'
+import { cancelDeploy } from '../src/lib/ops/deploy/cancelDeploy.js'
 import { getDeploy, listDeploys } from '../src/lib/ops/deploy/deploys.js'
 import { dispatchDeploy } from '../src/lib/ops/deploy/dispatchDeploy.js'
 import { fleetStatus } from '../src/lib/ops/deploy/fleetStatus.js'
+import { freezeFleet, unfreezeFleet } from '../src/lib/ops/deploy/freeze.js'
 import { showHost } from '../src/lib/ops/deploy/showHost.js'
+import { type Asker, identify, identifyPerson } from '../src/lib/ops/people/people.js'
 import { serverPreflight } from '../src/lib/ops/preflight/serverPreflight.js'
-import type { Identity } from './authenticate.js'
+import { readRegistry } from '../src/lib/ops/registry/readRegistry.js'
+import type { Bearer } from './authenticate.js'
 import type { LambdaPorts } from './context.js'
 import * as examples from './examples.js'
 
@@ -30,7 +39,7 @@ interface Input<Path extends Fields | undefined, Query extends Fields | undefine
   path: Parsed<Path>
   query: Parsed<Query>
   body: Parsed<Body>
-  identity: Identity
+  bearer: Bearer
   /** What the request turned out to be about, for its log line. */
   tell(subject: Subject): void
 }
@@ -108,9 +117,29 @@ const COMMON_CODES = ['INVALID_REQUEST', 'UNAUTHORIZED', 'NOT_CONFIGURED', 'TIME
 const UPSTREAM_CODES = ['DENIED', 'UPSTREAM', 'RATE_LIMITED'] as const
 const REGISTRY_CODES = ['INVALID_REGISTRY', 'REGISTRY_NOT_FOUND'] as const
 
+/** Of who asks for a change. */
+const ASKER_CODES = [
+  'READ_ONLY',
+  'CALLER_MISMATCH',
+  'UNKNOWN_CALLER',
+  'CODE_REQUIRED',
+  'CODE_WRONG',
+  'CODE_LOCKED',
+] as const
+
 const DEFAULT_LIMIT = 20
 const MAX_LIMIT = 100
 const LIMIT_RANGE = `must be from 1 to ${MAX_LIMIT}`
+
+const FREEZE_CODES = [
+  ...COMMON_CODES,
+  'PAYLOAD_TOO_LARGE',
+  'PERSON_REQUIRED',
+  'UNKNOWN_TARGET',
+  ...ASKER_CODES,
+  ...REGISTRY_CODES,
+  ...UPSTREAM_CODES,
+] as const
 
 export const ROUTES: readonly Route[] = [
   route({
@@ -132,22 +161,24 @@ export const ROUTES: readonly Route[] = [
       'SELF_DEPLOY',
       'BOT_DEPLOY_ALL',
       'BOT_RETIRE',
+      'PERSON_REQUIRED',
+      ...ASKER_CODES,
+      'FROZEN',
       'STILL_REGISTERED',
-      'CALLER_MISMATCH',
       'REQUEST_CONFLICT',
       ...REGISTRY_CODES,
       ...UPSTREAM_CODES,
     ],
     examples: examples.createDeploy,
-    async run({ body, identity, tell }, ports) {
-      const caller = callerOf(body.caller, identity)
+    async run({ body: { code, ...body }, bearer, tell }, ports) {
+      const { caller, host } = callerOf(body.caller, bearer)
       const asked = { ...body, ...(caller ? { caller } : {}), requestId: body.requestId ?? randomUUID() }
       tell({ requestId: asked.requestId, target: asked.target, caller })
       // What needs no registry is refused before anything upstream is asked; dispatchDeploy decides again with it.
-      const verdict = decideDeploy(asked)
-      if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
+      const person = code ? 'verified' : asked.requestedBy ? 'claimed' : 'none'
+      allowDeploy({ ...asked, identity: { host, person } })
       try {
-        return { deploy: await dispatchDeploy(asked, ports.now()) }
+        return { deploy: await dispatchDeploy(asked, { host, code }, ports.now()) }
       } finally {
         ports.forget()
       }
@@ -193,6 +224,71 @@ export const ROUTES: readonly Route[] = [
     },
   }),
   route({
+    method: 'POST',
+    path: '/v1/deploys/{requestId}/cancel',
+    name: 'cancelDeploy',
+    summary: 'Cancel a queued deploy, or ask a running one to stop before its next host.',
+    parameters: z.object({ requestId: z.string().check(z.regex(REQUEST_ID_PATTERN)) }),
+    body: cancelRequestSchema,
+    answer: { status: 202, schema: deployAnswerSchema },
+    codes: [...COMMON_CODES, 'PAYLOAD_TOO_LARGE', 'NOT_FOUND', ...ASKER_CODES, ...UPSTREAM_CODES],
+    examples: examples.cancelDeploy,
+    async run({ path, body, bearer, tell }, ports) {
+      const { caller, host } = callerOf(body.caller, bearer)
+      tell({ requestId: path.requestId, caller })
+      const now = ports.now()
+      const purpose = `cancel ${path.requestId}`
+      const { identity } = await identify(askerOf(body, host), { purpose, needed: false }, now)
+      const by = nameAsker({ caller, requestedBy: body.requestedBy, identity: formatIdentity(identity) })
+      try {
+        return { deploy: await cancelDeploy(path.requestId, by, now) }
+      } finally {
+        ports.forget()
+      }
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/freezes',
+    name: 'freeze',
+    summary: 'Let nothing be deployed to an instance, or to all, until the freeze ends.',
+    body: freezeRequestSchema,
+    answer: { status: 200, schema: freezesAnswerSchema },
+    codes: FREEZE_CODES,
+    examples: examples.freeze,
+    async run({ body: { code, ...request }, bearer, tell }, ports) {
+      const { caller, host } = callerOf(request.caller, bearer)
+      tell({ target: request.target, caller })
+      const now = bucketOf(ports)
+      const purpose = `freeze ${request.target}: ${request.reason}`
+      const identity = await identifyPerson(askerOf({ ...request, code }, host), { purpose, what: 'for a freeze' }, now)
+      const registry = await readRegistry(now.registry)
+      const refusal = refuseAsker({ ...request, caller, registry })
+      if (refusal) throw refused(refusal)
+      const freeze = { ...request, caller: caller ?? undefined, identity: formatIdentity(identity) }
+      return { freezes: await freezeFleet(freeze, { ...now, registry }) }
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/unfreezes',
+    name: 'unfreeze',
+    summary: 'End the freeze of an instance, or of all.',
+    body: unfreezeRequestSchema,
+    answer: { status: 200, schema: freezesAnswerSchema },
+    codes: [...FREEZE_CODES, 'NOT_FOUND'],
+    examples: examples.unfreeze,
+    async run({ body, bearer, tell }, ports) {
+      const { caller, host } = callerOf(body.caller, bearer)
+      tell({ target: body.target, caller })
+      const now = bucketOf(ports)
+      await identifyPerson(askerOf(body, host), { purpose: `unfreeze ${body.target}`, what: 'to end a freeze' }, now)
+      const refusal = refuseAsker({ ...body, caller, registry: await readRegistry(now.registry) })
+      if (refusal) throw refused(refusal)
+      return { freezes: await unfreezeFleet(body, now) }
+    },
+  }),
+  route({
     method: 'GET',
     path: '/v1/fleet',
     name: 'fleet',
@@ -232,10 +328,25 @@ export const ROUTES: readonly Route[] = [
   }),
 ]
 
+/** What is frozen stands in the bucket. @throws ClawctlError NOT_CONFIGURED */
+function bucketOf(ports: RoutePorts) {
+  const { store, ...now } = ports.now()
+  if (store) return { ...now, store }
+  throw new ClawctlError('NOT_CONFIGURED', 'The Control API has no bucket, so nothing can be frozen.', {
+    hint: 'Set S3_BUCKET.',
+  })
+}
+
+const askerOf = (body: { requestedBy?: string | undefined; code?: string | undefined }, host: Assurance): Asker => ({
+  host,
+  requestedBy: body.requestedBy,
+  code: body.code,
+})
+
 /** Who has a token of its own is that instance. @throws ClawctlError CALLER_MISMATCH */
-function callerOf(told: string | undefined, { caller }: Identity): string | null {
-  if (caller === null) return told ?? null
-  if (told === undefined || told === caller) return caller
+function callerOf(told: string | undefined, { caller }: Bearer): { caller: string | null; host: Assurance } {
+  if (caller === null) return told === undefined ? { caller: null, host: 'none' } : { caller: told, host: 'claimed' }
+  if (told === undefined || told === caller) return { caller, host: 'verified' }
   throw new ClawctlError(
     'CALLER_MISMATCH',
     `The token belongs to ${caller}, and the request names ${told} as its caller.`,

@@ -1,8 +1,9 @@
 import * as z from 'zod/mini'
+import { SECRET_NAMES } from '../src/lib/domain/controlSecrets.js'
 import { asClawctlError, ClawctlError, errorBody, httpStatusOf } from '../src/lib/domain/errors.js'
 import { parseJson } from '../src/lib/domain/json.js'
 import type { Clock, ObjectStore } from '../src/lib/ops/ports.js'
-import { type Env, SECRET_NAMES } from './configuration.js'
+import type { Env } from './configuration.js'
 import { createHandler, type FunctionUrlResult } from './handler.js'
 
 const secretsSchema = z.strictObject(

@@ -29,6 +29,8 @@ export interface Session {
   registryFile: string | null
   controlApiUrl: string
   controlToken: string
+  /** Of each instance that had one when the sandbox began; the others use the shared one. */
+  hostTokens: Record<string, string>
   /** The direct plane: region, bucket, endpoints, credentials, GitHub. */
   ci: Record<string, string>
   /** Endpoint for adding faults. */
@@ -124,7 +126,13 @@ async function hostRoot(id: string, session: Session): Promise<string> {
   await mkdir(join(root, 'run/agenix'), { recursive: true })
   await writeFile(join(root, 'etc/clawdinator/instance-name'), `${id}\n`)
   await writeFile(join(root, 'etc/clawdinator/control-api-url'), `${session.controlApiUrl}\n`)
-  await writeFile(join(root, 'run/agenix/clawdinator-control-token'), `${session.controlToken}\n`, { mode: 0o600 })
+  await writeFile(
+    join(root, 'run/agenix/clawdinator-control-token'),
+    `${session.hostTokens[id] ?? session.controlToken}\n`,
+    {
+      mode: 0o600,
+    },
+  )
   return root
 }
 

@@ -1,4 +1,4 @@
-import { generateKeyPair, randomBytes } from 'node:crypto'
+import { createHash, generateKeyPair, randomBytes } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -8,6 +8,7 @@ import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { WAITING_FOR_HEALTH } from '../src/lib/domain/deploy/rollout.js'
 import { DEFAULT_REPOSITORY, FLEET_STACK_PATH, FLEET_STATE_KEY } from '../src/lib/domain/paths.js'
+import { checkRegistry } from '../src/lib/domain/registry/registry.js'
 import type { Fault, RunnerMoment, TofuChoice } from '../src/lib/domain/sandboxOptions.js'
 import { actionStandIns } from './actions.js'
 import { type AdminServer, startAdmin } from './admin.js'
@@ -40,6 +41,19 @@ const APP = {
 const HEALTH_TIMEOUT = '6s'
 /** Hosts boot some fifty times faster here, and the caches of the Control API expire as fast. */
 const REUSE_MS = 40
+
+const makeToken = () => `cct_${randomBytes(24).toString('base64url')}`
+
+/** A token for each instance of the registry, as `clawctl token add` makes them; none where it can't be read. */
+async function tokensOf(checkout: Checkout): Promise<Record<string, string>> {
+  const { entries } = checkRegistry(await checkout.registryText().catch(() => '{}'))
+  return Object.fromEntries(entries.map(({ id }) => [id, makeToken()]))
+}
+
+function digestsOf(tokens: Record<string, string>): string {
+  const digest = (token: string) => createHash('sha256').update(token).digest('hex')
+  return JSON.stringify(Object.fromEntries(Object.entries(tokens).map(([id, token]) => [id, digest(token)])))
+}
 
 let appKey: ReturnType<typeof makeAppKey> | undefined
 
@@ -141,7 +155,8 @@ export class Sandbox {
       return opened.url
     }
     const checkout = new Checkout(options.checkoutRoot, options.registryFile)
-    const controlToken = `cct_${randomBytes(24).toString('base64url')}`
+    const controlToken = makeToken()
+    const hostTokens = await tokensOf(checkout)
     // Made by another thread while the rest is opened.
     appKey ??= makeAppKey()
     const key = appKey
@@ -195,6 +210,7 @@ export class Sandbox {
           ...aws.endpoints,
           ...aws.credentials,
           CONTROL_API_TOKEN: controlToken,
+          CONTROL_API_CALLER_TOKENS: digestsOf(hostTokens),
           CONTROL_API_REUSE_MS: String(options.reuseMs ?? REUSE_MS),
           GITHUB_TOKEN: githubToken,
           GITHUB_REPO: DEFAULT_REPOSITORY,
@@ -249,6 +265,7 @@ export class Sandbox {
       registryFile: options.registryFile,
       controlApiUrl,
       controlToken,
+      hostTokens,
       adminUrl: admin.url,
       adminToken: admin.token,
       pid: process.pid,

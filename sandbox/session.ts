@@ -11,6 +11,7 @@ const sessionSchema = z.object({
   registryFile: z.nullable(z.string()),
   controlApiUrl: z.string(),
   controlToken: z.string(),
+  hostTokens: z.record(z.string(), z.string()),
   ci: z.record(z.string(), z.string()),
   adminUrl: z.string(),
   adminToken: z.string(),

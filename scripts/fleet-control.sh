@@ -5,9 +5,12 @@ unset CDPATH
 
 usage() {
   printf '%s\n' \
-    'Usage: fleet-control.sh deploy TARGET [--requested-by NAME] [--ami AMI] [--wait]' \
-    '       fleet-control.sh deploy --retire ID --requested-by NAME [--wait]' \
-    '       fleet-control.sh rollback TARGET [--requested-by NAME] [--wait]' \
+    'Usage: fleet-control.sh deploy TARGET [CODE] [--requested-by NAME] [--ami AMI] [--wait]' \
+    '       fleet-control.sh deploy --retire ID [CODE] --requested-by NAME [--wait]' \
+    '       fleet-control.sh freeze TARGET [CODE] --reason TEXT [--for DURATION] --requested-by NAME' \
+    '       fleet-control.sh unfreeze TARGET [CODE] --requested-by NAME' \
+    '       fleet-control.sh cancel REQUEST_ID' \
+    '       fleet-control.sh rollback TARGET [CODE] --requested-by NAME [--wait]' \
     '       fleet-control.sh status' \
     '       fleet-control.sh show ID' \
     '       fleet-control.sh history [--limit N]' \
@@ -15,6 +18,7 @@ usage() {
     '' \
     '--retire destroys ID for good, which must have left the registry before: for people only.' \
     'TARGET is "all" or an instance id. Pass the name of the person who asked with --requested-by.' \
+    'CODE is the one-time code of that person, 6 digits, as --code takes it.' \
     'The words of a chat (/fleet deploy TARGET) and the options of "clawctl fleet …" (--json, say) are taken as they are.' \
     '' \
     'Exit codes: 0 done, 1 failed, 2 usage or bad input, 3 refused by policy or guard,' \
@@ -68,7 +72,7 @@ case ${1-} in /fleet | fleet) shift ;; esac
 command=${1-}
 [[ $# -eq 0 ]] || shift
 case $command in
-  deploy | follow | rollback) options=() ;;
+  deploy | rollback | freeze | unfreeze | cancel | follow) options=() ;;
   status | history | show) options=(--chat) ;;
   help | -h | --help)
     usage
@@ -77,5 +81,17 @@ case $command in
   '') refuse 'there is no command.' ;;
   *) refuse "there is no command \"${command//[![:print:]]/?}\"." ;;
 esac
+
+# `/fleet deploy all 123456`: 6 digits that are no option's value are the person's code.
+words=()
+value_follows=
+for word in "$@"; do
+  if [[ -z $value_follows && $word =~ ^[0-9]{6}$ ]]; then words+=(--code); fi
+  case $word in
+    --requested-by | --ami | --code | --request-id | --reason | --for | --timeout | --strategy | --limit) value_follows=1 ;;
+    *) value_follows= ;;
+  esac
+  words+=("$word")
+done
 find_clawctl
-exec "${clawctl[@]}" fleet "$command" --mode agent ${options[@]+"${options[@]}"} "$@"
+exec "${clawctl[@]}" fleet "$command" --mode agent ${options[@]+"${options[@]}"} ${words[@]+"${words[@]}"}

@@ -6,6 +6,7 @@ import { inlineSchemas } from './inline-schemas.mjs'
 import { lazyRequires } from './lazy-requires.mjs'
 import { thirdPartyLicenses } from './licenses.mjs'
 import { restoreManifest } from './pack-manifest.mjs'
+import { usedEndpoints } from './used-endpoints.mjs'
 import { zipLambda } from './zip-lambda.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -23,7 +24,7 @@ const common = {
   platform: 'node',
   target: 'node20.19',
   mainFields: ['module', 'main'],
-  plugins: [inlineSchemas, lazyRequires],
+  plugins: [inlineSchemas, lazyRequires, usedEndpoints],
   external: ['typescript'],
   legalComments: 'none',
   logLevel: 'warning',

@@ -36,7 +36,7 @@ describe('the command line', () => {
   it('is the same in a process of its own as in a thread of the tests, one command after the other', async () => {
     const commands = [
       ['registry', 'list', '--json'],
-      ['fleet', 'deploy', 'clawdinator-9'],
+      ['fleet', 'deploy', 'clawdinator-9', '--request-id', 'request-0001'],
       ['fleet', 'status', '--json', '--mode', 'ci'],
       ['fleet', '--help'],
     ]
@@ -126,7 +126,11 @@ describe('the command line', () => {
 
   it('adds an annotation for the job in GitHub Actions', async () => {
     const env = { GITHUB_ACTIONS: 'true' }
-    const { code, stderr } = await sandbox.clawctl('ci', ['fleet', 'deploy', 'clawdinator-9'], { env })
+    const { code, stderr } = await sandbox.clawctl(
+      'ci',
+      ['fleet', 'deploy', 'clawdinator-9', '--request-id', 'request-0001'],
+      { env },
+    )
     expect(code).to.equal(3)
     expect(stderr).to.match(/^::error title=UNKNOWN_TARGET::There is no instance/m)
   })

@@ -109,7 +109,7 @@ describe('refusals', () => {
     it('tells people on stderr what to type next, and nothing on stdout', async () => {
       const { code, stdout, stderr } = await sandbox.clawctl('clawdinator-1', ['fleet', 'deploy', 'all'])
       expect({ code, stdout }).to.deep.equal({ code: 3, stdout: '' })
-      expect(stderr).to.match(/^Error \(BOT_DEPLOY_ALL\): .+\n {2}.*--requested-by NAME.*\n$/)
+      expect(stderr).to.match(/^request [\w-]+\nError \(BOT_DEPLOY_ALL\): .+\n {2}.*--requested-by NAME.*\n$/)
     })
   })
 

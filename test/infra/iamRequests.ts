@@ -27,7 +27,9 @@ const OBJECTS = {
   neighbourActive: 'active/clawdinator-10.json',
   record: 'deploys/request-1.json',
   claim: 'claims/request-1',
-  control: 'control/people/ada.json',
+  people: 'control/people/people.json',
+  freeze: 'control/freeze.json',
+  cancellation: 'control/cancel/request-1.json',
   apiSecrets: 'control-api/secrets.json',
   image: 'images/clawdinator.raw',
   state: 'state/fleet.tfstate',
@@ -41,11 +43,12 @@ type Kind = keyof typeof OBJECTS
 const bundles = ['secret', 'manifest', 'neighbourSecret', 'neighbourManifest'] as const
 const heartbeats = ['heartbeat', 'neighbourHeartbeat'] as const
 const holders = ['active', 'neighbourActive'] as const
+const stops = ['freeze', 'cancellation'] as const
 
 /** Which objects a role may read, write and delete. Every other kind is denied. */
 const ACCESS: Record<Who, Partial<Record<'GetObject' | 'PutObject' | 'DeleteObject', readonly Kind[]>>> = {
   deploy: {
-    GetObject: [...bundles, ...heartbeats, ...holders, 'record', 'state', 'lock', 'errored'],
+    GetObject: [...bundles, ...heartbeats, ...holders, ...stops, 'record', 'state', 'lock', 'errored'],
     PutObject: [...holders, 'record', 'state', 'lock', 'errored'],
     DeleteObject: [...heartbeats, ...holders, 'lock', 'errored'],
   },
@@ -54,8 +57,18 @@ const ACCESS: Record<Who, Partial<Record<'GetObject' | 'PutObject' | 'DeleteObje
   upload: { GetObject: bundles, PutObject: bundles, DeleteObject: bundles },
   plan: { GetObject: ['platformState'] },
   api: {
-    GetObject: ['manifest', 'neighbourManifest', ...heartbeats, ...holders, 'record', 'claim', 'control', 'apiSecrets'],
-    PutObject: ['claim', 'control'],
+    GetObject: [
+      'manifest',
+      'neighbourManifest',
+      ...heartbeats,
+      ...holders,
+      ...stops,
+      'record',
+      'claim',
+      'people',
+      'apiSecrets',
+    ],
+    PutObject: ['claim', 'people', ...stops],
   },
   host: { GetObject: ['secret', 'manifest', 'active'], PutObject: ['heartbeat'] },
   vmimport: { GetObject: ['image'] },

@@ -28,16 +28,16 @@ describe('Control API: what a request costs', () => {
     plane.world.putObject(BUCKET, `heartbeats/clawdinator-1/${instanceId}.json`, JSON.stringify(beat))
     const answers = await Promise.all([1, 2, 3].map(() => lambda.get('/v1/fleet')))
     expect(new Set(answers.map(({ text }) => text)).size).to.equal(1)
-    // Registry; instances and their checks; images; heartbeats' list and the one that there is; the newest deploy.
-    expect(asked()).to.equal(7)
+    // Registry; instances and their checks; images; heartbeats' list and the one that there is; the newest deploy; what is frozen.
+    expect(asked()).to.equal(8)
     now += 1_900
     const again = await lambda.get('/v1/fleet')
     expect([asked(), again.line.upstream]).to.deep.equal([0, undefined])
     now += 200
     const later = await lambda.get('/v1/fleet')
-    expect(asked()).to.equal(7)
+    expect(asked()).to.equal(8)
     expect(later.line.upstream).to.have.all.keys('github', 'ec2', 's3')
-    expect((later.line.upstream as Record<string, { count: number }>).s3?.count).to.equal(3)
+    expect((later.line.upstream as Record<string, { count: number }>).s3?.count).to.equal(4)
   })
 
   it('keeps no failure', async () => {

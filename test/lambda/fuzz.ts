@@ -3,6 +3,7 @@ import * as fc from 'fast-check'
 import type { LambdaPorts } from '../../lambda/context.js'
 import { createHandler } from '../../lambda/handler.js'
 import { ROUTES } from '../../lambda/routes.js'
+import { oneTimeCodes } from '../../src/lib/adapters/people/oneTimeCodes.js'
 import { formatRunTitle } from '../../src/lib/domain/contract/order.js'
 import type { Host } from '../../src/lib/domain/deploy/host.js'
 import type { Run } from '../../src/lib/domain/deploy/run.js'
@@ -76,14 +77,31 @@ const goodBody = fc.record(
     target: id,
     amiOverride: fc.constantFrom(OLD.id, NEW.id, 'ami-12345678'),
     caller: fc.constantFrom(...IDS),
-    requestedBy: fc.constantFrom('Jo', 'Zoë 🦀', ' Jo '),
+    requestedBy: fc.constantFrom('Jo', 'Zoë 🦀', ' Jo ', '\u3164', 'clawdinator-1'),
+    code: fc.constantFrom('123456', '000000'),
     requestId,
   },
   { requiredKeys: ['target'] },
 )
-const field = fc.oneof(fc.constantFrom('target', 'amiOverride', 'caller', 'requestedBy', 'requestId'), odd)
+const field = fc.oneof(
+  fc.constantFrom('target', 'amiOverride', 'caller', 'requestedBy', 'requestId', 'code', 'identity'),
+  odd,
+)
+const goodFreeze = fc.record(
+  {
+    target: id,
+    reason: fc.constantFrom('Discord is down', ' '),
+    forSeconds: fc.integer({ min: 0, max: 7200 }),
+    requestedBy: fc.constantFrom('Jo', '-'),
+    code: fc.constant('123456'),
+  },
+  { requiredKeys: ['target'] },
+)
 const nearBody = fc
-  .tuple(goodBody, fc.oneof(fc.constant([]), fc.array(fc.tuple(field, value), { maxLength: 2 })))
+  .tuple(
+    fc.oneof({ weight: 4, arbitrary: goodBody }, { weight: 1, arbitrary: goodFreeze }),
+    fc.oneof(fc.constant([]), fc.array(fc.tuple(field, value), { maxLength: 2 })),
+  )
   .map(([good, changes]) => `{${[...Object.entries(good), ...changes].map(member).join(',')}}`)
 
 /** As text, so that `__proto__` and repeated keys are sent as they are. */
@@ -208,6 +226,7 @@ export function calmPorts(): LambdaPorts {
   let count = 0
   return {
     clock,
+    codes: oneTimeCodes,
     store: {
       get: (key) => store.get(key),
       put: (key, one) => store.put(key, one),
@@ -244,6 +263,7 @@ export function calmPorts(): LambdaPorts {
       },
       list: async (limit) => runs.slice(0, limit),
       jobs: async () => [],
+      cancel: async () => {},
     },
     github: {
       repository: async () => ({

@@ -44,6 +44,7 @@ describe('Control API: routes', () => {
         request_id: 'request-0001',
         requested_by: 'Jo "the" [boss] <b>',
         caller: 'clawdinator-1',
+        identity: 'host claimed, person claimed',
       },
       return_run_details: true,
     })
@@ -51,12 +52,19 @@ describe('Control API: routes', () => {
   })
 
   it('leaves out of the dispatch what was not asked, and makes a request id', async () => {
-    const { deploy } = await lambda.deploy({ target: 'all' })
+    const { deploy } = await lambda.deploy({ target: 'clawdinator-2' })
     expect(deploy.requestId).to.match(/^[0-9a-f]{8}-[0-9a-f-]{27}$/)
-    expect(deploy).to.include({ target: 'all', ami: null, amiOverride: null, caller: null, requestedBy: null })
+    expect(deploy).to.include({
+      target: 'clawdinator-2',
+      ami: null,
+      amiOverride: null,
+      caller: null,
+      requestedBy: null,
+    })
     expect(JSON.parse(plane.dispatches()[0]?.body ?? '').inputs).to.deep.equal({
-      target: 'all',
+      target: 'clawdinator-2',
       request_id: deploy.requestId,
+      identity: 'unknown, shared token',
     })
   })
 

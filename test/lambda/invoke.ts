@@ -12,6 +12,7 @@ import {
   type Fleet,
   failureSchema,
   fleetAnswerSchema,
+  freezesAnswerSchema,
   preflightAnswerSchema,
 } from '../../src/lib/domain/contract/index.js'
 import { CODE_NAMES, type Code, httpStatusOf } from '../../src/lib/domain/errors.js'
@@ -74,8 +75,9 @@ export class Lambda {
     const before = this.lines.length
     const result = await this.#handler(input)
     expect(Object.keys(result)).to.have.members(['statusCode', 'headers', 'body'])
-    const { allow, 'www-authenticate': scheme, ...headers } = result.headers
+    const { allow, 'www-authenticate': scheme, 'retry-after': after, ...headers } = result.headers
     expect(headers).to.deep.equal({ 'content-type': 'application/json', 'cache-control': 'no-store' })
+    expect(after === undefined || result.statusCode === 429).to.equal(true)
     expect(allow !== undefined).to.equal(result.statusCode === 405)
     expect(scheme).to.equal(result.statusCode === 401 ? 'Bearer' : undefined)
     const body: unknown = JSON.parse(result.body)
@@ -103,6 +105,7 @@ const SUCCESSES = [
   deployAnswerSchema,
   deploysAnswerSchema,
   fleetAnswerSchema,
+  freezesAnswerSchema,
   preflightAnswerSchema,
 ]
 

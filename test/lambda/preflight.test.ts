@@ -37,6 +37,8 @@ describe('Control API: preflight', () => {
       'token-bundles',
       'fleet',
       'control-token',
+      'own-tokens',
+      'freeze',
     ].map((id) => `${id} ${status}`)
 
   it('passes where everything is as it should be, and says what it saw', async () => {
@@ -48,6 +50,8 @@ describe('Control API: preflight', () => {
     expect(checks['github-dispatch']?.evidence).to.include('repo')
     expect(checks.fleet?.evidence).to.include('missing: clawdinator-1, clawdinator-2')
     expect(checks['control-token']?.fix).to.include('CONTROL_API_TOKEN_PREVIOUS')
+    expect(checks['own-tokens']?.evidence).to.include('clawdinator-1, clawdinator-2').and.include('shared token')
+    expect(checks['own-tokens']?.fix).to.include('clawctl token add clawdinator-1')
   })
 
   it('fails each check by itself, with what to do', async () => {
@@ -78,7 +82,16 @@ describe('Control API: preflight', () => {
   it('answers, where GitHub does not accept the token, what it could see without', async () => {
     plane.answerAs(() => ({ status: 401, body: '{"message":"upstream-body-sentinel"}' }))
     const answer = await lambda.get('/v1/preflight')
-    const failed = ['github-token', 'github-dispatch', 'workflow', 'registry', 'bundles', 'token-bundles', 'fleet']
+    const failed = [
+      'github-token',
+      'github-dispatch',
+      'workflow',
+      'registry',
+      'bundles',
+      'token-bundles',
+      'fleet',
+      'own-tokens',
+    ]
     expect(statuses(answer).filter((one) => one.endsWith('fail'))).to.deep.equal(failed.map((id) => `${id} fail`))
     expect(answer.text).to.include('GITHUB_TOKEN').and.not.include('upstream-body-sentinel')
   })

@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import { requestDeploy } from '../../src/lib/ops/deploy/requestDeploy.js'
 import { failureOf } from '../support/failure.js'
+import { FakeProgress } from '../support/fakes.js'
 import { REGISTRY, startPlane, type TestPlane } from '../support/plane.js'
 import { type Answer, type Env, environment, event, Lambda, PREVIOUS, TOKEN } from './invoke.js'
 
@@ -126,8 +127,21 @@ describe('Control API: refusals', () => {
               requestedBy: body.requestedBy,
               caller: body.caller,
             },
-            { planOnly: false, onFailure: undefined, wait: false, waitTimeoutMs: 1, healthTimeoutMs: undefined },
-            { mode: 'agent', inRun: false, registry, plane: () => Promise.reject(new Error('the CLI did not refuse')) },
+            {
+              planOnly: false,
+              onFailure: undefined,
+              wait: false,
+              waitTimeoutMs: 1,
+              healthTimeoutMs: undefined,
+              code: undefined,
+            },
+            {
+              mode: 'agent',
+              inRun: false,
+              registry,
+              progress: new FakeProgress(),
+              plane: () => Promise.reject(new Error('the CLI did not refuse')),
+            },
           ),
         )
         expect([cli.code, cli.message]).to.deep.equal([answer.code, answer.message])

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
-import { SECRET_NAMES } from '../../lambda/configuration.js'
 import { createHandlerWithSecrets } from '../../lambda/storedSecrets.js'
+import { SECRET_NAMES } from '../../src/lib/domain/controlSecrets.js'
 import { FakeClock, FakeStore, upstream } from '../support/fakes.js'
 import { event, TOKEN } from './invoke.js'
 

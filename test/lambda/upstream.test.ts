@@ -119,7 +119,7 @@ describe('Control API: when an upstream fails', () => {
       },
     }
     const asked = { target: 'clawdinator-1', requestId: 'request-0001' }
-    const error = await failureOf(dispatchDeploy(asked, { ...ports, clock }))
+    const error = await failureOf(dispatchDeploy(asked, { host: 'none', code: undefined }, { ...ports, clock }))
     expect([error.code, plane.dispatches().length]).to.deep.equal(['UPSTREAM', 1])
     expect(error.message).not.to.include(SENTINEL)
     expect(slept).to.be.within(3000, 15_000)

@@ -175,7 +175,8 @@ describe('the deploy workflow', () => {
     expect(step?.env).to.deep.equal({ ...Object.fromEntries(handed), GITHUB_TOKEN: '${{ github.token }}' })
     const source = read('src/lib/cli/deployFlags.ts') + read('src/lib/adapters/settings.ts')
     expect(source).to.include(`'${ORDER_INPUTS.caller.variable}'`)
-    const { target: _, caller: __, ...options } = ORDER_INPUTS
+    expect(source).to.include('ORDER_INPUTS.identity.variable')
+    const { target: _, caller: __, identity: ___, ...options } = ORDER_INPUTS
     for (const field of Object.keys(options)) expect(source).to.include(`env: ORDER_INPUTS.${field}.variable`)
     for (const name of Object.keys(workflow.jobs[0]?.env ?? {})) expect(source).to.include(`'${name}'`)
   })

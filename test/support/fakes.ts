@@ -4,6 +4,7 @@ import type {
   BundleManifest,
   DeployDetail,
   DeployRecord,
+  Freeze,
   Heartbeat,
   Image,
 } from '../../src/lib/domain/contract/index.js'
@@ -180,6 +181,14 @@ export function recordOf(change: Partial<DeployRecord> = {}): DeployRecord {
   }
 }
 
+export function freezeOf(target: string, change: Partial<Freeze> = {}): Freeze {
+  return {
+    ...{ target, reason: 'Discord is down', caller: null, requestedBy: 'Ada', identity: 'person verified' },
+    ...{ at: START, until: null },
+    ...change,
+  }
+}
+
 export function detailOf(change: Partial<DeployDetail> = {}): DeployDetail {
   const { schema: _, ...deploy } = recordOf()
   return { ...deploy, waitsFor: null, queuePosition: null, startedAt: START, durationMs: null, steps: [], ...change }
@@ -337,6 +346,12 @@ export class FakeRuns implements Runs {
 
   async jobs(runId: number) {
     return this.jobsOf.get(runId) ?? []
+  }
+
+  readonly cancelled: number[] = []
+
+  async cancel(runId: number) {
+    this.cancelled.push(runId)
   }
 }
 

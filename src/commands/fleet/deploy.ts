@@ -12,10 +12,10 @@ export default class FleetDeploy extends BaseCommand<typeof FleetDeploy> {
     `In agent mode it asks the Control API and returns when the deploy is queued; with --wait it follows the run and exits by its outcome. In ci mode it plans, guards and applies host by host, canary first, waits until each is healthy, and stops at the first that is not.`
   static override examples = [
     '<%= config.bin %> <%= command.id %> clawdinator-2',
-    '<%= config.bin %> <%= command.id %> all --requested-by "Jo" --wait',
+    '<%= config.bin %> <%= command.id %> all --requested-by "Jo" --code 123456 --wait',
     {
       description: 'Go back to an AMI that worked',
-      command: '<%= config.bin %> <%= command.id %> clawdinator-2 --ami ami-0123456789abcdef0',
+      command: '<%= config.bin %> <%= command.id %> clawdinator-2 --ami ami-0123456789abcdef0 --requested-by "Jo"',
     },
     {
       description: 'Destroy an instance that has left the registry',
@@ -33,17 +33,19 @@ export default class FleetDeploy extends BaseCommand<typeof FleetDeploy> {
 
   async work() {
     const { context, args, flags } = this
-    const { caller, mode, inRun } = context
+    const { caller, mode, inRun, identity } = context
+    const { localRegistry: registry, progress } = await context.pick('localRegistry', 'progress')
     const deploy = await requestDeploy(
-      orderOfFlags(args.target, flags, { caller, requestId: crypto.randomUUID() }),
+      orderOfFlags(args.target, flags, { caller, identity, requestId: crypto.randomUUID() }),
       {
         planOnly: flags['plan-only'],
         onFailure: flags['on-failure'],
+        code: flags.code,
         wait: flags.wait,
         waitTimeoutMs: flags.timeout ?? ms(WAIT),
         healthTimeoutMs: flags['health-timeout'],
       },
-      { mode, inRun, registry: await context.port('localRegistry'), plane: () => context.port('plane') },
+      { mode, inRun, registry, progress, plane: () => context.port('plane') },
     )
     return { deploy }
   }

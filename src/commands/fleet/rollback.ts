@@ -1,7 +1,7 @@
 import { string as stringArg } from '@oclif/core/args'
 import ms from 'ms'
 import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
-import { deployFlags, WAIT } from '../../lib/cli/deployFlags.js'
+import { askerFlags, deployFlags, WAIT } from '../../lib/cli/deployFlags.js'
 import { renderDeploy } from '../../lib/cli/render/deploy/deploys.js'
 import { orderOfFlags } from '../../lib/domain/contract/order.js'
 import { requestDeploy } from '../../lib/ops/deploy/requestDeploy.js'
@@ -12,14 +12,14 @@ export default class FleetRollback extends BaseCommand<typeof FleetRollback> {
   static override description =
     'Takes the AMI from the records of the deploys, and deploys it as `fleet deploy --ami` does. A host boots the configuration that belongs to its image.'
   static override examples = [
-    '<%= config.bin %> <%= command.id %> clawdinator-2',
+    '<%= config.bin %> <%= command.id %> clawdinator-2 --requested-by "Jo"',
     '<%= config.bin %> <%= command.id %> all --requested-by "Jo" --wait',
   ]
   static override args = {
     target: stringArg({ description: '`all`, or an instance id; there is no default.', required: true }),
   }
   static override flags = {
-    'requested-by': deployFlags['requested-by'],
+    ...askerFlags,
     'request-id': deployFlags['request-id'],
     strategy: deployFlags.strategy,
     wait: deployFlags.wait,
@@ -31,14 +31,15 @@ export default class FleetRollback extends BaseCommand<typeof FleetRollback> {
     const { context, args, flags } = this
     const { caller, mode } = context
     const plane = await context.port('plane')
+    const { localRegistry: registry, progress } = await context.pick('localRegistry', 'progress')
     const ami = await rollbackTarget(args.target, plane)
     const deploy = await requestDeploy(
       orderOfFlags(args.target, { ...flags, ami }, { caller, requestId: crypto.randomUUID() }),
       {
-        ...{ planOnly: flags['plan-only'], onFailure: undefined, healthTimeoutMs: undefined },
+        ...{ planOnly: flags['plan-only'], onFailure: undefined, healthTimeoutMs: undefined, code: flags.code },
         ...{ wait: flags.wait, waitTimeoutMs: flags.timeout ?? ms(WAIT) },
       },
-      { mode, inRun: false, registry: await context.port('localRegistry'), plane: async () => plane },
+      { mode, inRun: false, registry, progress, plane: async () => plane },
     )
     return { deploy }
   }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { STRATEGIES } from '../domain/contract/order.js'
+import { IDENTITIES, type IdentityText, ORDER_INPUTS, STRATEGIES } from '../domain/contract/order.js'
 import { ID_PATTERN } from '../domain/contract/patterns.js'
 import { runReference } from '../domain/deploy/stateLock.js'
 import { ClawctlError } from '../domain/errors.js'
@@ -56,6 +56,12 @@ export function callerOf(env: Env): string | null {
     })
   }
   return name
+}
+
+/** Written by the Control API into the inputs of the run; anything else is no identity, and what is named is claimed. */
+export function identityOf(env: Env): IdentityText | undefined {
+  const text = read(env, ORDER_INPUTS.identity.variable)
+  return IDENTITIES.find((identity) => identity === text)
 }
 
 /** @throws ClawctlError USAGE, ON_AGENT_HOST */

@@ -35,8 +35,8 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
   protected args!: InferredArgs<C['args']>
   protected flags!: InferredFlags<(typeof BaseCommand)['baseFlags'] & C['flags']>
   protected context!: Context
-  /** For commands that use AWS directly: the beginning of the error message, and the workflow to run instead. */
-  protected readonly direct: { what: string; workflow: string } | undefined
+  /** For commands that use AWS directly: the beginning of the error message, and the workflow to run instead, if there is one. */
+  protected readonly direct: { what: string; workflow?: string } | undefined
 
   abstract work(): Promise<object | undefined>
 
@@ -109,9 +109,10 @@ function refuseEmptyFlags(raw: readonly { type: string; flag?: string; input?: s
   })
 }
 
-function onlyInCi({ what, workflow }: { what: string; workflow: string }): ClawctlError {
+function onlyInCi({ what, workflow }: { what: string; workflow?: string }): ClawctlError {
+  const own = 'ith AWS credentials of your own, add --mode ci.'
   return new ClawctlError('NOT_CI', `${what} AWS directly, which needs ci mode.`, {
-    hint: `Run the workflow ${workflow}; with AWS credentials of your own, add --mode ci.`,
+    hint: workflow === undefined ? `W${own}` : `Run the workflow ${workflow}; w${own}`,
   })
 }
 

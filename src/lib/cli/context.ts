@@ -26,6 +26,8 @@ export interface ContextFlags {
   'installation-id'?: string | undefined
   repository?: string[] | undefined
   permission?: string[] | undefined
+  read?: boolean | undefined
+  to?: string | undefined
 }
 
 export interface ContextOptions {
@@ -149,12 +151,29 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
             run: settings.workflowRun(env),
             defaultStrategy: settings.deployStrategy(env),
           }),
+          freeze: async () => {
+            const { readRegistry } = await import('../ops/registry/readRegistry.js')
+            const registry = await readRegistry(await port('registry'))
+            return { ...(await pick('store', 'clock', 'codes')), registry }
+          },
         })
       }
       const api = await controlApi()
       const { controlApiPlane } = await import('../ops/deploy/controlApiPlane.js')
       return controlApiPlane({ api, ...(await pick('clock', 'progress')) })
     },
+    qrCode: async () => (await import('../adapters/people/qrCode.js')).qrCode,
+    newToken: async () => (await import('../adapters/tokens/newTokens.js')).newToken,
+    tokenPlace: async () => {
+      if (flags.read) return (await import('../adapters/tokens/newTokens.js')).newFile(flags.to)
+      const [{ encryptedFor }, { readRegistry }] = await Promise.all([
+        import('../ops/tokens/tokens.js'),
+        import('../ops/registry/readRegistry.js'),
+      ])
+      const registry = await readRegistry(await port('registry'))
+      return encryptedFor({ ...(await pick('secrets', 'keys')), registry })
+    },
+    codes: async () => (await import('../adapters/people/oneTimeCodes.js')).oneTimeCodes,
     compute: async () =>
       (await import('../adapters/deploy/compute.js')).createCompute({ ...aws(), amiOwners: settings.amiOwners(env) }),
     fleetMachines: async () => (await import('../adapters/deploy/machines.js')).createMachines(aws()),
@@ -332,6 +351,10 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     /** The instance that asks, or null for a person's machine. @throws ClawctlError NOT_CONFIGURED */
     get caller() {
       return settings.callerOf(env)
+    },
+    /** What the Control API verified about who asks, for its workflow's run; undefined elsewhere. */
+    get identity() {
+      return mode() === 'ci' ? settings.identityOf(env) : undefined
     },
     /** Whether this process runs in a workflow and uses AWS directly. */
     get inRun() {

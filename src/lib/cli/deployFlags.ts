@@ -1,9 +1,33 @@
 import { boolean, option, string } from '@oclif/core/flags'
+import type { CancelRequest } from '../domain/contract/freeze.js'
 import { CONFIG_REVISIONS, ORDER_INPUTS, STRATEGIES } from '../domain/contract/order.js'
 import { durationFlag } from './flags.js'
 
 export const WAIT = '30m'
 const HEALTH = '15m'
+
+/** Who asks. */
+export const askerFlags = {
+  'requested-by': string({
+    summary: "The person who asked. Without one, a request from an instance counts as a bot's.",
+    helpValue: 'NAME',
+    env: ORDER_INPUTS.requestedBy.variable,
+  }),
+  code: string({
+    summary: "The person's one-time code, which verifies the name: `people add` enrols them.",
+    helpValue: 'CODE',
+    dependsOn: ['requested-by'],
+  }),
+}
+
+/** @param caller the instance that asks, or null */
+export function askerOfFlags(
+  flags: { 'requested-by'?: string | undefined; code?: string | undefined },
+  caller: string | null,
+): CancelRequest {
+  const { 'requested-by': requestedBy, code } = flags
+  return { ...(caller === null ? {} : { caller }), ...(requestedBy ? { requestedBy } : {}), ...(code ? { code } : {}) }
+}
 
 /** Options of `fleet deploy`. Those for ci mode only begin with "ci mode:". */
 export const deployFlags = {
@@ -12,11 +36,7 @@ export const deployFlags = {
     helpValue: 'ami-…',
     env: ORDER_INPUTS.amiOverride.variable,
   }),
-  'requested-by': string({
-    summary: "The person who asked. Without one, a request from an instance counts as a bot's.",
-    helpValue: 'NAME',
-    env: ORDER_INPUTS.requestedBy.variable,
-  }),
+  ...askerFlags,
   'request-id': string({
     summary: 'Id of the request. The same id again starts no second run.',
     helpValue: 'ID',

@@ -16,11 +16,13 @@ import type { BuildPorts } from '../ops/images/buildImage.js'
 import type { Machines } from '../ops/images/catalog.js'
 import type { ImagePorts } from '../ops/images/ports.js'
 import type { SmokePorts } from '../ops/images/smokeImage.js'
+import type { OneTimeCodes } from '../ops/people/people.js'
 import type { Clock, Compute, JobReport, ObjectStore, Progress, RegistrySource, Runs, Tofu } from '../ops/ports.js'
 import type { GithubInspection } from '../ops/preflight/ports.js'
 import type { PreflightPorts } from '../ops/preflight/preflight.js'
 import type { Checkout, Repository } from '../ops/registry/ports.js'
 import type { StepPorts } from '../ops/registry/stepFacts.js'
+import type { NewToken, TokenPlace } from '../ops/tokens/tokens.js'
 
 /** Every port that a command can pick from its context, under the names that the ops use. */
 export interface Ports {
@@ -41,6 +43,13 @@ export interface Ports {
 
   /** @throws ClawctlError ON_AGENT_HOST, NOT_CONFIGURED */
   plane: Plane
+  /** One-time codes of people. */
+  codes: OneTimeCodes
+  /** For terminals. */
+  qrCode(text: string): Promise<string>
+  /** Where a new control token goes. */
+  tokenPlace: TokenPlace
+  newToken(): NewToken
   compute: Compute
   fleetMachines: FleetMachines
   stack: StackObjects
@@ -82,6 +91,8 @@ export interface Ports {
   machines: Machines
   smokeMachines: SmokePorts['machines']
 }
+
+export const PEOPLE_DIRECT = { what: 'People commands use' }
 
 /** Ports of the commands that make images. */
 export const IMAGE_PORTS = [

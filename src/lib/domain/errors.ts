@@ -100,6 +100,48 @@ export const CODES = {
     meaning: 'A bot asked to retire an instance without naming a person.',
     next: 'Pass the name of the person who asked with --requested-by.',
   },
+  PERSON_REQUIRED: {
+    exit: 3,
+    http: 403,
+    meaning: 'Nobody is named for what a person has to ask: all, an AMI, a strategy, a retirement, a freeze.',
+    next: 'Pass the name of the person who asked with --requested-by, or ask for one instance with the latest AMI.',
+  },
+  CODE_REQUIRED: {
+    exit: 3,
+    http: 403,
+    meaning: 'People are enrolled, and the request has a name without a one-time code.',
+    next: 'Ask the person for the code of their authenticator, and pass it with --code.',
+  },
+  CODE_WRONG: {
+    exit: 3,
+    http: 403,
+    meaning: 'The one-time code is wrong, was used before, is over, or the name is not enrolled.',
+    next: 'Wait for the next code; check the name with `clawctl people list`, and the clock of the phone.',
+  },
+  CODE_LOCKED: {
+    exit: 3,
+    http: 429,
+    meaning: 'Five wrong codes locked the name for 15 minutes.',
+    next: 'Wait until the time that the message names; find out who tried.',
+  },
+  UNKNOWN_CALLER: {
+    exit: 3,
+    http: 403,
+    meaning: 'The request names a caller that the registry does not have.',
+    next: 'Use an id of the registry, or none on a laptop.',
+  },
+  READ_ONLY: {
+    exit: 3,
+    http: 403,
+    meaning: 'The token may look at the fleet and change nothing.',
+    next: 'Use the token of an instance or of a maintainer.',
+  },
+  FROZEN: {
+    exit: 3,
+    http: 409,
+    meaning: 'A person froze the target: nothing is deployed until the freeze ends.',
+    next: 'See `clawctl fleet status` for who, why and until when; `clawctl fleet unfreeze` ends it.',
+  },
   STILL_REGISTERED: {
     exit: 3,
     http: 409,
@@ -362,24 +404,39 @@ export class ClawctlError extends Error {
   readonly details: readonly string[]
   /** Results up to the failure, printed with the error (a deploy with its hosts, for example). */
   readonly partial: Record<string, unknown> | undefined
+  /** After how many seconds it may be asked again, where that is known. */
+  readonly retryAfterS: number | undefined
 
   constructor(
     code: Code,
     message: string,
-    options: { hint?: string; cause?: unknown; details?: readonly string[]; partial?: Record<string, unknown> } = {},
+    options: {
+      hint?: string
+      cause?: unknown
+      details?: readonly string[]
+      partial?: Record<string, unknown>
+      retryAfterS?: number
+    } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
     this.hint = options.hint
     this.details = options.details ?? []
     this.partial = options.partial
+    this.retryAfterS = options.retryAfterS
   }
 }
 
 /** The same error with partial results, and with another hint if one is given. */
 export function withPartial(error: ClawctlError, partial: Record<string, unknown>, hint = error.hint): ClawctlError {
-  const { code, message, details } = error
-  return new ClawctlError(code, message, { hint, details, cause: error, partial: { ...error.partial, ...partial } })
+  const { code, message, details, retryAfterS } = error
+  return new ClawctlError(code, message, {
+    hint,
+    details,
+    retryAfterS,
+    cause: error,
+    partial: { ...error.partial, ...partial },
+  })
 }
 
 export interface ErrorBody {

@@ -110,6 +110,8 @@ export interface Runs {
   /** Newest first. */
   list(limit: number): Promise<Run[]>
   jobs(runId: number): Promise<Job[]>
+  /** It is not an error where the run is over. */
+  cancel(runId: number): Promise<void>
 }
 
 /** Progress of one task; `say` replaces its newest clause. */

@@ -53,7 +53,16 @@ describe('clawctl fleet deploy through the Control API', () => {
           }),
         noSuchAmi: () =>
           inSandbox({}, async (sandbox) => {
-            const outcome = await deploy(sandbox, 'laptop', 'clawdinator-2', '--ami', 'ami-0123456789abcdef0', '--wait')
+            const outcome = await deploy(
+              sandbox,
+              'laptop',
+              'clawdinator-2',
+              '--ami',
+              'ami-0123456789abcdef0',
+              '--requested-by',
+              'Jo',
+              '--wait',
+            )
             return { outcome, hosts: sandbox.hosts() }
           }),
         timedOut: () =>
@@ -120,10 +129,12 @@ describe('clawctl fleet deploy through the Control API', () => {
         'clawdinator-2',
         '--ami',
         OLDER_AMI,
+        '--requested-by',
+        'Jo',
         '--wait',
       ])
       expect(outcome.code).to.equal(0)
-      expect(outcome.stderr).to.match(/^queued as [\w-]+: http/)
+      expect(outcome.stderr).to.match(/^request ([\w-]+)\nqueued as \1: http/)
       expect(outcome.stderr).to.include('✔ deploy: Install OpenTofu\n').and.include('✔ deploy: Deploy\n')
       expect(outcome.stdout).to.match(new RegExp(`^Deploy of clawdinator-2 with ${OLDER_AMI}: succeeded\n`))
       expect(outcome.stdout).to.include(`clawdinator-2: replaced, ${OLDER_AMI} (was ${LATEST_AMI})`)
@@ -147,7 +158,9 @@ describe('clawctl fleet deploy through the Control API', () => {
 
       const third = sandbox.clawctl('laptop', ['fleet', 'deploy', 'clawdinator-2', '--wait'])
       const table = await sandbox.clawctl('laptop', ['fleet', 'history'])
-      expect(table.stdout).to.match(/clawdinator-1 +queued behind clawdinator-2 .*clawdinator-2 +- +[\w-]+$/m)
+      expect(table.stdout).to.match(
+        /clawdinator-1 +queued behind clawdinator-2 .*clawdinator-2 \(verified\) +- +[\w-]+$/m,
+      )
       const chat = await sandbox.clawctl('laptop', ['fleet', 'history', '--chat'])
       expect(chat.stdout).to.include('clawdinator-1: queued behind clawdinator-2')
 
@@ -177,8 +190,8 @@ describe('clawctl fleet deploy through the Control API', () => {
       expect(await history(sandbox, '--limit', '1')).to.have.length(1)
       const { stdout } = await sandbox.clawctl('laptop', ['fleet', 'history'])
       expect(stdout).to.match(/^ASKED \(UTC\) +AGE +TARGET +STATUS +AMI +BY +TOOK +REQUEST$/m)
-      expect(stdout).to.match(/ clawdinator-2 +succeeded +ami-\w+ +a maintainer /)
-      expect(stdout).to.match(/ clawdinator-2 +succeeded +ami-\w+ +Ann /)
+      expect(stdout).to.match(/ clawdinator-2 +succeeded +ami-\w+ +unknown \(shared token\) /)
+      expect(stdout).to.match(/ clawdinator-2 +succeeded +ami-\w+ +Ann \(claimed\) /)
     })
 
     it('is the same history on the direct plane', async () => {
@@ -195,7 +208,7 @@ describe('clawctl fleet deploy through the Control API', () => {
       const { deploys, chat, conclusion, summary } = await stories.names
       expect(deploys.map((d) => d.requestedBy)).to.deep.equal(names)
       expect(deploys.map((d) => d.caller)).to.deep.equal(names.map(() => 'clawdinator-1'))
-      expect(chat.stdout).to.include('by Zoë 🦀 李小龍 (via clawdinator-1)')
+      expect(chat.stdout).to.include('by Zoë 🦀 李小龍 (claimed) via clawdinator-1 (verified)')
       expect(conclusion).to.equal('success')
       expect(summary).to.include('clawdinator-2').and.not.include('<script>')
     })

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import {
   CONFIG_REVISIONS,
   deployRecordSchema,
+  IDENTITIES,
   ORDER_INPUTS,
   type Order,
   orderSchema,
@@ -43,6 +44,7 @@ const fields: { [Field in keyof Required<Order>]: fc.Arbitrary<NonNullable<Order
   retire: fc.constant(true),
   strategy: fc.constantFrom(...STRATEGIES),
   configRevision: fc.constantFrom(...CONFIG_REVISIONS),
+  identity: fc.constantFrom(...IDENTITIES),
 }
 const orders: fc.Arbitrary<Order> = fc.record(fields, { requiredKeys: ['target', 'requestId'], noNullPrototype: true })
 const holds = (check: (order: Order) => void) => fc.assert(fc.property(orders, check))
@@ -58,7 +60,17 @@ describe('an order', () => {
     }))
 
   it("goes through the Control API's request and back", () =>
-    holds((order) => void expect(orderSchema.parse(JSON.parse(JSON.stringify(order)))).to.deep.equal(order)))
+    holds(({ identity: _, ...order }) => {
+      fc.pre(/[^0-9]/.test(order.requestId))
+      expect(orderSchema.parse(JSON.parse(JSON.stringify(order)))).to.deep.equal(order)
+    }))
+
+  it('says nothing about itself, and has no request id that is a number', () => {
+    const order = { target: 'a', requestId: 'request-0001' }
+    expect(orderSchema.safeParse(order).success).to.equal(true)
+    expect(orderSchema.safeParse({ ...order, identity: 'person verified' }).success).to.equal(false)
+    expect(orderSchema.safeParse({ ...order, requestId: '20000000001' }).success).to.equal(false)
+  })
 
   it('goes through the inputs of a dispatch and the variables of the workflow to the options of the command', () =>
     holds((order) => {
@@ -72,7 +84,8 @@ describe('an order', () => {
         strategy: (variable('strategy') || undefined) as Order['strategy'],
         'config-revision': (variable('configRevision') || undefined) as Order['configRevision'],
       }
-      const around = { caller: variable('caller') || null, requestId: 'request-of-no-use' }
+      const identity = (variable('identity') || undefined) as Order['identity']
+      const around = { caller: variable('caller') || null, identity, requestId: 'request-of-no-use' }
       expect(orderOfFlags(variable('target'), flags, around)).to.deep.equal(order)
     }))
 
@@ -90,6 +103,12 @@ describe('an order', () => {
     expect(formatRunTitle(title)).to.equal('fleet deploy all on ami-1 [r-1] via c-1 by Ada L')
     expect(formatRunTitle({ ...title, strategy: 'replace' })).to.equal(
       'fleet deploy all on ami-1 using replace [r-1] via c-1 by Ada L',
+    )
+    expect(formatRunTitle({ ...title, identity: 'host verified, person claimed' })).to.equal(
+      'fleet deploy all on ami-1 [r-1] (host verified, person claimed) via c-1 by Ada L',
+    )
+    expect(formatRunTitle({ target: 'a', requestId: 'r-1', identity: 'unknown, shared token' })).to.equal(
+      'fleet deploy a [r-1] (unknown, shared token)',
     )
     expect(formatRunTitle({ target: 'all', requestId: 'r-1' })).to.equal('fleet deploy all [r-1]')
   })

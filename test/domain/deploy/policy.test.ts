@@ -1,5 +1,7 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
+import { STRATEGIES } from '../../../src/lib/domain/contract/index.js'
+import type { Assurance } from '../../../src/lib/domain/deploy/identity.js'
 import { type DeployQuestion, decideDeploy } from '../../../src/lib/domain/deploy/policy.js'
 import { registryOf } from '../../support/fakes.js'
 
@@ -13,8 +15,52 @@ describe('decideDeploy', () => {
   const table: [why: string, question: DeployQuestion, expected: string][] = [
     ['a person on a laptop deploys one', { target: 'clawdinator-2', requestedBy: 'Ada' }, 'one clawdinator-2'],
     ['a person on a laptop deploys all', { target: 'all', requestedBy: 'Ada' }, 'all'],
-    ['a laptop without a name deploys all', { target: 'all' }, 'all'],
-    ['nulls are absent', { target: 'all', caller: null, requestedBy: null, amiOverride: null }, 'all'],
+    ['nobody deploys one', { target: 'clawdinator-2' }, 'one clawdinator-2'],
+    ['but not all', { target: 'all' }, 'PERSON_REQUIRED'],
+    ['nor with an AMI', { target: 'clawdinator-2', amiOverride: 'ami-1234abcd' }, 'PERSON_REQUIRED'],
+    ['nor with a strategy', { target: 'clawdinator-2', strategy: 'replace' }, 'PERSON_REQUIRED'],
+    [
+      'nulls are absent',
+      { target: 'clawdinator-2', caller: null, requestedBy: null, amiOverride: null },
+      'one clawdinator-2',
+    ],
+    [
+      'a bot passes no AMI',
+      { target: 'clawdinator-2', caller: 'clawdinator-1', amiOverride: 'ami-1234abcd' },
+      'PERSON_REQUIRED',
+    ],
+    ['an invented instance asks for nothing', { target: 'clawdinator-1', caller: 'clawdinator-99' }, 'UNKNOWN_CALLER'],
+    [
+      'an instance is no person',
+      { target: 'all', caller: 'clawdinator-1', requestedBy: 'clawdinator-1' },
+      'INVALID_REQUEST',
+    ],
+    ['nor is another one', { target: 'all', requestedBy: 'Clawdinator-2' }, 'INVALID_REQUEST'],
+    ['nor one in wide letters', { target: 'all', requestedBy: 'ｃlawdinator-2' }, 'INVALID_REQUEST'],
+    ['a dash is no person', { target: 'all', requestedBy: '-' }, 'INVALID_REQUEST'],
+    ['nor is an empty braille cell', { target: 'all', requestedBy: '\u2800' }, 'INVALID_REQUEST'],
+    ['nor a Hangul filler', { target: 'all', requestedBy: '\u3164' }, 'INVALID_REQUEST'],
+    ['letters of any script are', { target: 'all', requestedBy: '姓名' }, 'all'],
+    [
+      'a claimed name opens nothing once somebody is enrolled',
+      { target: 'all', requestedBy: 'Ada', enrolled: true },
+      'CODE_REQUIRED',
+    ],
+    [
+      'a verified one does',
+      { target: 'all', requestedBy: 'Ada', enrolled: true, identity: { host: 'none', person: 'verified' } },
+      'all',
+    ],
+    [
+      'one instance needs no code',
+      { target: 'clawdinator-2', requestedBy: 'Ada', enrolled: true },
+      'one clawdinator-2',
+    ],
+    [
+      'a fleet of the caller alone is the caller',
+      { target: 'all', caller: 'clawdinator-1', requestedBy: 'Ada', registry: registryOf('clawdinator-1') },
+      'SELF_DEPLOY',
+    ],
     ['a bot deploys another', { target: 'clawdinator-2', caller: 'clawdinator-1' }, 'one clawdinator-2'],
     ['a bot may not deploy itself', { target: 'clawdinator-1', caller: 'clawdinator-1' }, 'SELF_DEPLOY'],
     ['nor for a person', { target: 'clawdinator-1', caller: 'clawdinator-1', requestedBy: 'Ada' }, 'SELF_DEPLOY'],
@@ -25,8 +71,9 @@ describe('decideDeploy', () => {
       'BOT_DEPLOY_ALL',
     ],
     ['a person asks a bot to deploy all', { target: 'all', caller: 'clawdinator-1', requestedBy: 'Ada' }, 'all'],
-    ['a person retires what left the registry', { target: 'gone-1', retire: true }, 'one gone-1'],
-    ['not what it still has', { target: 'clawdinator-2', retire: true }, 'STILL_REGISTERED'],
+    ['a person retires what left the registry', { target: 'gone-1', retire: true, requestedBy: 'Ada' }, 'one gone-1'],
+    ['nobody does', { target: 'gone-1', retire: true }, 'PERSON_REQUIRED'],
+    ['not what it still has', { target: 'clawdinator-2', retire: true, requestedBy: 'Ada' }, 'STILL_REGISTERED'],
     ['not all', { target: 'all', retire: true, requestedBy: 'Ada' }, 'INVALID_TARGET'],
     ['a bot retires nothing', { target: 'gone-1', retire: true, caller: 'clawdinator-1' }, 'BOT_RETIRE'],
     [
@@ -39,7 +86,11 @@ describe('decideDeploy', () => {
       { target: 'gone-1', retire: true, caller: 'gone-1', requestedBy: 'Ada' },
       'SELF_DEPLOY',
     ],
-    ['nothing boots', { target: 'gone-1', retire: true, amiOverride: 'ami-1234abcd' }, 'INVALID_AMI'],
+    [
+      'nothing boots',
+      { target: 'gone-1', retire: true, amiOverride: 'ami-1234abcd', requestedBy: 'Ada' },
+      'INVALID_AMI',
+    ],
     ['an unknown target', { target: 'clawdinator-3' }, 'UNKNOWN_TARGET'],
     ['a name of JavaScript is no target', { target: 'constructor' }, 'UNKNOWN_TARGET'],
     ['an empty target', { target: '' }, 'INVALID_TARGET'],
@@ -49,8 +100,8 @@ describe('decideDeploy', () => {
     ['an address', { target: 'aws_instance.clawdinator["x"]' }, 'INVALID_TARGET'],
     ['__proto__', { target: '__proto__' }, 'INVALID_TARGET'],
     ['64 characters', { target: 'a'.repeat(64) }, 'INVALID_TARGET'],
-    ['an AMI of 17 digits', { target: 'all', amiOverride: 'ami-0123456789abcdef0' }, 'all'],
-    ['an AMI of 8 digits', { target: 'all', amiOverride: 'ami-1234abcd' }, 'all'],
+    ['an AMI of 17 digits', { target: 'all', amiOverride: 'ami-0123456789abcdef0', requestedBy: 'Ada' }, 'all'],
+    ['an AMI of 8 digits', { target: 'all', amiOverride: 'ami-1234abcd', requestedBy: 'Ada' }, 'all'],
   ]
   for (const [why, question, expected] of table) {
     it(`${why}: ${expected}`, () => expect(ask({ registry, ...question })).to.equal(expected))
@@ -106,14 +157,30 @@ describe('decideDeploy', () => {
     fc.stringMatching(/^[a-z][a-z0-9-]{0,9}$/),
     fc.string(),
   )
+  const assurance = fc.constantFrom<Assurance>('verified', 'claimed', 'none')
   const maybe = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined })
-  const question = fc.record({
-    target: name,
-    caller: maybe(name),
-    requestedBy: maybe(fc.oneof(fc.constantFrom('', ' ', 'Ada'), fc.string())),
-    amiOverride: maybe(fc.oneof(fc.constantFrom('ami-1234abcd', 'ami-1'), fc.string())),
-    registry: maybe(fc.constant(registry)),
-  })
+  const question = fc
+    .record({
+      target: name,
+      caller: maybe(name),
+      requestedBy: maybe(
+        fc.oneof(fc.constantFrom('', ' ', 'Ada', '\u3164', 'clawdinator-1'), fc.string({ unit: 'grapheme' })),
+      ),
+      retire: maybe(fc.boolean()),
+      strategy: maybe(fc.constantFrom(...STRATEGIES)),
+      identity: maybe(fc.record({ host: assurance, person: assurance })),
+      enrolled: maybe(fc.boolean()),
+      amiOverride: maybe(fc.oneof(fc.constantFrom('ami-1234abcd', 'ami-1'), fc.string())),
+      registry: maybe(fc.constant(registry)),
+    })
+    // Nobody verifies, or claims, what is not named.
+    .map(({ identity, ...q }) => ({
+      ...q,
+      identity: identity && {
+        host: q.caller ? identity.host : ('none' as const),
+        person: q.requestedBy?.trim() ? identity.person : ('none' as const),
+      },
+    }))
   const always = (what: string, check: (q: DeployQuestion, v: ReturnType<typeof decideDeploy>) => void) =>
     it(what, () =>
       fc.assert(
@@ -125,19 +192,38 @@ describe('decideDeploy', () => {
   always('never lets a bot deploy all', (q, verdict) => {
     if (q.caller && !q.requestedBy?.trim() && q.target === 'all') expect(verdict.allowed).to.equal(false)
   })
+  always('never opens what needs a person to nobody, nor to a claimed name once somebody is enrolled', (q, verdict) => {
+    const needs = q.target === 'all' || q.retire || q.amiOverride || q.strategy
+    const person = q.identity?.person ?? (q.requestedBy?.trim() ? 'claimed' : 'none')
+    if (needs && (person === 'none' || (q.enrolled && person === 'claimed'))) expect(verdict.allowed).to.equal(false)
+  })
+  always('never takes an id, or what can not be seen, for a person', (q, verdict) => {
+    const name = q.requestedBy?.trim()
+    const isId = q.registry?.some((entry) => entry.id === name) || name === q.caller
+    if (name && (isId || /^[\p{DI}\p{P}\p{S}\p{Z}\p{C}]+$/u.test(name))) expect(verdict.allowed).to.equal(false)
+  })
+  always('never lets an instance that is not in the registry ask', (q, verdict) => {
+    if (q.registry && q.caller && !q.registry.some((entry) => entry.id === q.caller))
+      expect(verdict.allowed).to.equal(false)
+  })
+  always('leaves the instance that asks out of all', (q, verdict) => {
+    if (verdict.allowed && verdict.scope.kind === 'all') expect(verdict.scope.except).to.equal(q.caller ?? null)
+  })
   always('never lets anyone deploy the instance that they call from', (q, verdict) => {
     if (q.caller && q.caller === q.target) expect(verdict.allowed).to.equal(false)
   })
   always('never allows a target that the registry lacks', (q, verdict) => {
     const known = q.target === 'all' || registry.some((entry) => entry.id === q.target)
-    if (q.registry && !known) expect(verdict.allowed).to.equal(false)
+    if (q.registry && !q.retire && !known) expect(verdict.allowed).to.equal(false)
   })
   always('never allows an AMI of the wrong form', (q, verdict) => {
     if (q.amiOverride && q.amiOverride !== 'ami-1234abcd') expect(verdict.allowed).to.equal(false)
   })
   always('refuses with a code, a message and a hint, and allows exactly what was asked for', (q, verdict) => {
     if (verdict.allowed) {
-      expect(verdict.scope).to.deep.equal(q.target === 'all' ? { kind: 'all' } : { kind: 'instance', id: q.target })
+      expect(verdict.scope).to.deep.equal(
+        q.target === 'all' ? { kind: 'all', except: q.caller ?? null } : { kind: 'instance', id: q.target },
+      )
     } else {
       expect(verdict.code).to.match(/^[A-Z_]+$/)
       expect(verdict.message).to.match(/\.$/)

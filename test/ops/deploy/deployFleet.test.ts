@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import type { Deploy, DeployRecord, Order } from '../../../src/lib/domain/contract/index.js'
+import { FREEZE_KEY, formatFreezes } from '../../../src/lib/domain/deploy/freeze.js'
 import { INDEX_PREFIX } from '../../../src/lib/domain/deploy/run.js'
 import { instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
 import { ClawctlError, type Code } from '../../../src/lib/domain/errors.js'
@@ -7,7 +8,7 @@ import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
 import type { DeployOptions } from '../../../src/lib/ops/deploy/plane.js'
 import { failureOf } from '../../support/failure.js'
 import { deployOptions, fakeDirectPlane } from '../../support/fakeCloud.js'
-import { hostOf, NEW, OLD, REQUEST_ID, registryOf } from '../../support/fakes.js'
+import { freezeOf, hostOf, NEW, OLD, REQUEST_ID, registryOf, START } from '../../support/fakes.js'
 
 type Plane = ReturnType<typeof fakeDirectPlane>
 
@@ -45,11 +46,13 @@ describe('deployFleet', () => {
     ])
   })
 
-  it('deploys all one after the other, missing hosts first, the one that asked last', async () => {
+  it('deploys all one after the other, missing hosts first, and passes over the one that asked', async () => {
     const plane = abc(['a', 'c'])
     const deploy = await start(plane, { caller: 'a', requestedBy: 'Ada' })
-    expect(applied(plane).map((line) => line.split(' ').at(-1))).to.deep.equal(['b', 'c/b', 'c', 'a/b', 'a'])
-    expect(outcomes(deploy)).to.deep.equal(['b created', 'c replaced', 'a replaced'])
+    expect(applied(plane).map((line) => line.split(' ').at(-1))).to.deep.equal(['b', 'c/b', 'c'])
+    expect(outcomes(deploy)).to.deep.equal(['b created', 'c replaced', 'a skipped'])
+    expect(deploy).to.include({ leavesOut: 'a' })
+    expect(deploy.hosts.at(-1)?.reason).to.match(/no instance replaces itself/)
   })
 
   it('takes the override', async () => {
@@ -75,6 +78,37 @@ describe('deployFleet', () => {
     expect(plane.report.summaries[0])
       .to.include('| a | replaced |')
       .and.include(`\`create ${instanceAddress('a', 'b')}\``)
+  })
+
+  it('refuses what is frozen before anything is planned, and writes down who froze it', async () => {
+    for (const [frozen, target] of [
+      ['all', 'b'],
+      ['b', 'b'],
+      ['b', 'all'],
+    ] as const) {
+      const plane = abc()
+      plane.store.set(FREEZE_KEY, formatFreezes([freezeOf(frozen)]))
+      const { error, deploy } = await failed(plane, { target })
+      expect([error.code, deploy.status]).to.deep.equal(['FROZEN', 'failed'])
+      expect(error.message).to.include('Ada (verified)').and.include('Discord is down')
+      expect(applied(plane)).to.deep.equal([])
+    }
+    const plane = abc()
+    plane.store.set(FREEZE_KEY, formatFreezes([freezeOf('b')]))
+    expect(await start(plane, { target: 'a' })).to.include({ status: 'succeeded' })
+  })
+
+  it('stops before its next host where somebody cancels it, and finishes the one that it is at', async () => {
+    const plane = abc()
+    let writes = 0
+    plane.store.beforePut = (key) => {
+      if (key === 'active/a.json' && writes++ === 0)
+        plane.store.set('control/cancel/request-0001.json', { by: 'Jo (verified)', at: START })
+    }
+    const { error, deploy } = await failed(plane, { requestId: 'request-0001' })
+    expect([error.code, deploy.status]).to.deep.equal(['CANCELLED', 'cancelled'])
+    expect(error.message).to.include('Jo (verified)')
+    expect(outcomes(deploy)).to.deep.equal(['a replaced', 'b skipped', 'c skipped'])
   })
 
   describe('refuses before anything is planned', () => {

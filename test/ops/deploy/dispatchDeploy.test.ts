@@ -1,5 +1,7 @@
 import { expect } from 'chai'
+import { oneTimeCodes } from '../../../src/lib/adapters/people/oneTimeCodes.js'
 import type { Order } from '../../../src/lib/domain/contract/index.js'
+import { FREEZE_KEY, formatFreezes } from '../../../src/lib/domain/deploy/freeze.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { dispatchDeploy } from '../../../src/lib/ops/deploy/dispatchDeploy.js'
 import { failureOf } from '../../support/failure.js'
@@ -8,6 +10,7 @@ import {
   FakeClock,
   FakeRuns,
   FakeStore,
+  freezeOf,
   OLD,
   recordOf,
   registryOf,
@@ -17,15 +20,19 @@ import {
 } from '../../support/fakes.js'
 
 const REQUEST = { target: 'a', requestId: 'request-0001', caller: 'b', requestedBy: 'Ada' }
-const TITLE = 'fleet deploy a [request-0001] via b by Ada'
+const IDENTITY = 'host claimed, person claimed' as const
+const TITLE = `fleet deploy a [request-0001] (${IDENTITY}) via b by Ada`
 
 function world() {
   const runs = new FakeRuns()
   const clock = new FakeClock()
   const store = new FakeStore()
   const compute = new FakeCloud(store, clock)
-  const ports = { runs, clock, store, compute, registry: registrySource(registryOf('a', 'b')) }
-  const ask = (change: Partial<Order> = {}) => dispatchDeploy({ ...REQUEST, ...change }, ports)
+  const ports = { runs, clock, store, compute, registry: registrySource(registryOf('a', 'b')), codes: oneTimeCodes }
+  const ask = (change: Partial<Order> = {}, code?: string) => {
+    const { caller } = { ...REQUEST, ...change }
+    return dispatchDeploy({ ...REQUEST, ...change }, { host: caller ? 'claimed' : 'none', code }, ports)
+  }
   return { runs, clock, store, compute, ask }
 }
 
@@ -58,7 +65,7 @@ describe('dispatchDeploy', () => {
       runUrl: 'https://github.example/runs/900',
       waitsFor: null,
     })
-    expect(runs.dispatched).to.deep.equal([REQUEST])
+    expect(runs.dispatched).to.deep.equal([{ ...REQUEST, identity: IDENTITY }])
     expect(clock.sleeps).to.deep.equal([])
   })
 
@@ -92,7 +99,7 @@ describe('dispatchDeploy', () => {
     store.set('claims/request-0001.json', { nonce: 'another', at: clock.now().toISOString() })
     expect((await failureOf(ask())).code).to.equal('UPSTREAM')
     expect(runs.dispatched).to.deep.equal([])
-    await clock.sleep(60_000)
+    await clock.sleep(10 * 60_000)
     expect(await ask()).to.include({ status: 'queued' })
   })
 
@@ -138,6 +145,8 @@ describe('dispatchDeploy', () => {
   const refusals: [change: Partial<Order>, code: string][] = [
     [{ target: 'b' }, 'SELF_DEPLOY'],
     [{ target: 'all', requestedBy: undefined }, 'BOT_DEPLOY_ALL'],
+    [{ target: 'all', caller: undefined, requestedBy: undefined }, 'PERSON_REQUIRED'],
+    [{ caller: 'c' }, 'UNKNOWN_CALLER'],
     [{ target: 'c' }, 'UNKNOWN_TARGET'],
     [{ target: 'A' }, 'INVALID_TARGET'],
     [{ amiOverride: 'ami-1' }, 'INVALID_AMI'],
@@ -150,6 +159,86 @@ describe('dispatchDeploy', () => {
       expect(runs.dispatched).to.deep.equal([])
     })
   }
+
+  it('is the same deploy for as long as the claim is kept, however many runs lie between, and without a record', async () => {
+    const { runs, clock, ask } = world()
+    expect(await ask()).to.include({ status: 'queued', runId: 900 })
+    runs.runs = Array.from({ length: 100 }, (_, n) => runOf(1000 + n))
+    expect(await ask()).to.include({ runId: 900, requestId: 'request-0001', status: 'queued' })
+    await clock.sleep(29 * 24 * 3_600_000)
+    expect(await ask()).to.include({ runId: 900, requestId: 'request-0001', status: 'failed' })
+    expect((await failureOf(ask({ requestedBy: 'Eve' }))).code).to.equal('REQUEST_CONFLICT')
+    expect(runs.dispatched).to.have.length(1)
+  })
+
+  it('does not dispatch again while the list may lag behind a dispatch whose answer was lost', async () => {
+    const { runs, clock, ask } = world()
+    const accept = runs.onDispatch
+    runs.onDispatch = async () => {
+      throw upstream()
+    }
+    await failureOf(ask())
+    runs.onDispatch = accept
+    for (let minute = 1; minute < 9; minute++) {
+      await clock.sleep(60_000)
+      expect((await failureOf(ask())).code).to.equal('UPSTREAM')
+    }
+    expect(runs.dispatched).to.have.length(1)
+    await clock.sleep(2 * 60_000)
+    expect(await ask()).to.include({ runId: 900 })
+    expect(runs.dispatched).to.have.length(2)
+  })
+
+  it('is the queued deploy of the same asker and target, and stays so', async () => {
+    const { runs, ask } = world()
+    runs.runs = [runOf(7, { title: TITLE.replace('request-0001', 'request-0007') })]
+    expect(await ask()).to.include({ runId: 7, requestId: 'request-0007' })
+    expect(runs.dispatched).to.deep.equal([])
+    runs.runs = [runOf(7, { ...runs.runs[0], status: 'completed', conclusion: 'success' })]
+    expect(await ask()).to.include({ runId: 7, requestId: 'request-0007', status: 'succeeded' })
+    expect(runs.dispatched).to.deep.equal([])
+  })
+
+  for (const [why, change, title] of [
+    ['of another asker', { requestedBy: 'Eve' }, TITLE],
+    ['of a verified asker', {}, TITLE.replace('person claimed', 'person verified')],
+    [
+      'of nobody',
+      { caller: undefined, requestedBy: undefined },
+      'fleet deploy a [request-0007] (unknown, shared token)',
+    ],
+    ['of another target', {}, TITLE.replace('deploy a', 'deploy b')],
+    ['with another AMI', {}, TITLE.replace('deploy a', `deploy a on ${OLD.id}`)],
+  ] as const) {
+    it(`is no queued deploy ${why}`, async () => {
+      const { runs, ask } = world()
+      runs.runs = [runOf(7, { title: title.replace('request-0001', 'request-0007') })]
+      expect(await ask(change)).to.include({ runId: 900 })
+    })
+  }
+
+  it('is not taken where ten of the same caller are queued, and says when to ask again', async () => {
+    const { runs, ask } = world()
+    const queued = (n: number, by: string) =>
+      runOf(n, { title: `fleet deploy all [request-${1000 + n}] via b by ${by}` })
+    runs.runs = Array.from({ length: 9 }, (_, n) => queued(n, `P${n}`))
+    expect(await ask()).to.include({ runId: 900 })
+    runs.runs = [queued(10, 'Jo'), ...runs.runs]
+    const error = await failureOf(ask({ requestId: 'request-0002' }))
+    expect([error.code, error.retryAfterS]).to.deep.equal(['RATE_LIMITED', 60])
+    expect(await ask({ requestId: 'request-0003', caller: undefined })).to.include({ runId: 900 })
+  })
+
+  it('is refused where the target is frozen, until the freeze is over', async () => {
+    const { runs, clock, store, ask } = world()
+    const until = new Date(clock.now().getTime() + 60_000).toISOString()
+    store.set(FREEZE_KEY, formatFreezes([freezeOf('a', { until })]))
+    const error = await failureOf(ask())
+    expect([error.code, runs.dispatched]).to.deep.equal(['FROZEN', []])
+    expect(error.message).to.include('Ada').and.include('Discord is down')
+    await clock.sleep(60_000)
+    expect(await ask()).to.include({ runId: 900 })
+  })
 
   it('finds the run by its name where GitHub does not say which it started', async () => {
     const { runs, clock, ask } = world()

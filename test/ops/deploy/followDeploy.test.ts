@@ -115,6 +115,9 @@ describe('the deploy of the Control API plane', () => {
     const { steps: _, ...created } = queued
     const api: ControlApi = {
       createDeploy: async () => created,
+      freeze: async () => [],
+      unfreeze: async () => [],
+      cancel: async () => created,
       deploy: ask,
       deploys: async () => [],
       preflight: async () => [],

@@ -3,7 +3,7 @@ import { type Order, orderOfFlags } from '../../../src/lib/domain/contract/order
 import type { DeployOptions, Plane } from '../../../src/lib/ops/deploy/plane.js'
 import { requestDeploy } from '../../../src/lib/ops/deploy/requestDeploy.js'
 import { failureOf } from '../../support/failure.js'
-import { detailOf, registryOf } from '../../support/fakes.js'
+import { detailOf, FakeProgress, registryOf } from '../../support/fakes.js'
 
 interface Asked {
   target: string
@@ -28,6 +28,7 @@ const OPTIONS: Options = {
   healthTimeoutMs: undefined,
   wait: false,
   waitTimeoutMs: 1,
+  code: undefined,
 }
 
 function world(asked: Partial<Asked>, options: Partial<Options> = {}, ports: Partial<Ports> = {}) {
@@ -38,6 +39,7 @@ function world(asked: Partial<Asked>, options: Partial<Options> = {}, ports: Par
       return detailOf()
     },
   }
+  const progress = new FakeProgress()
   let made = 0
   const all = { ...ASKED, ...asked }
   const request = async () => {
@@ -50,6 +52,7 @@ function world(asked: Partial<Asked>, options: Partial<Options> = {}, ports: Par
         mode: 'agent',
         inRun: false,
         registry: registryOf('a', 'b'),
+        progress,
         plane: async () => {
           made += 1
           return plane as Plane
@@ -59,7 +62,7 @@ function world(asked: Partial<Asked>, options: Partial<Options> = {}, ports: Par
     )
   }
   const result = request()
-  return { result, sent, planes: () => made }
+  return { result, sent, progress, planes: () => made }
 }
 
 describe('requestDeploy', () => {
@@ -89,6 +92,20 @@ describe('requestDeploy', () => {
     expect(sent[0]?.[1]).to.include({ planOnly: true, onFailure: 'stop' })
   })
 
+  it('shows the request id before anything is sent, and names it in every failure', async () => {
+    const { result, progress, planes } = world({ target: 'all' })
+    const error = await failureOf(result)
+    expect([progress.notes, planes()]).to.deep.equal([['request request-0001'], 0])
+    expect(error.partial).to.deep.equal({ requestId: 'request-0001' })
+  })
+
+  it('sends a code and lets the Control API decide on it', async () => {
+    const { result, sent } = world({ target: 'all', requestedBy: 'Ada' }, { code: '123456' })
+    await result
+    expect(sent[0]?.[1]).to.include({ code: '123456' })
+    expect(JSON.stringify(sent[0]?.[0])).not.to.include('123456')
+  })
+
   it('leaves an unknown target to the plane where it has no registry', async () => {
     const { result, sent } = world({ target: 'zzz' }, {}, { registry: undefined })
     await result
@@ -109,6 +126,10 @@ describe('requestDeploy', () => {
     ['a name that is too long', { requestedBy: 'x'.repeat(65) }, {}, 'INVALID_REQUEST', /--requested-by/],
     ['a short request id', { requestId: 'short' }, {}, 'INVALID_REQUEST', /--request-id/],
     ['a request id with a path', { requestId: '../../x/y/z' }, {}, 'INVALID_REQUEST', /--request-id/],
+    ['a request id that is a number', { requestId: '20000000001' }, {}, 'INVALID_REQUEST', /--request-id/],
+    ['all, as nobody', { target: 'all' }, {}, 'PERSON_REQUIRED', /--requested-by/],
+    ['an AMI, as nobody', { amiOverride: 'ami-1234abcd' }, {}, 'PERSON_REQUIRED', /--requested-by/],
+    ['an instance for a person', { requestedBy: 'a' }, {}, 'INVALID_REQUEST', /name/],
     ['a plan only', {}, { planOnly: true }, 'NOT_CI', /--plan-only/],
     ['a way to fail', {}, { onFailure: 'rollback' }, 'NOT_CI', /--on-failure/],
   ]

@@ -14,13 +14,16 @@ data "aws_iam_policy_document" "fleet_deploy" {
     data.aws_iam_policy_document.bucket_key.json,
   ]
 
-  # The bundle that a machine is to boot with, whether it came up, and which machine of an id acts.
+  # The bundle that a machine is to boot with, whether it came up, which machine of an id acts, and whether a person
+  # stopped the deploy. Not who the people are: that is the Control API's.
   statement {
     sid     = "ReadBundlesAndHeartbeats"
     actions = ["s3:GetObject"]
     resources = [
       "${aws_s3_bucket.fleet.arn}/active/*",
       "${aws_s3_bucket.fleet.arn}/bootstrap/*",
+      "${aws_s3_bucket.fleet.arn}/control/cancel/*",
+      "${aws_s3_bucket.fleet.arn}/control/freeze.json",
       "${aws_s3_bucket.fleet.arn}/heartbeats/*",
       "${aws_s3_bucket.fleet.arn}/${local.fleet_state}.*",
     ]

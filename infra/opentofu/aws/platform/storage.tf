@@ -280,7 +280,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "fleet" {
     }
   }
 
-  # A claim is good for a minute.
+  # A request id is good for as long: docs/adr/0063.
   rule {
     id     = "old-claims"
     status = "Enabled"

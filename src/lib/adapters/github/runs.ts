@@ -1,4 +1,4 @@
-import type { RequestError } from '@octokit/request-error'
+import { RequestError } from '@octokit/request-error'
 import * as z from 'zod/mini'
 import { inputsOf } from '../../domain/contract/order.js'
 import type { Job, Run } from '../../domain/deploy/run.js'
@@ -96,6 +96,14 @@ export function createGithub(
         (job): Job => ({
           name: job.name,
           steps: (job.steps ?? []).map((step) => ({ ...step, status: statusOf(step.status) })),
+        }),
+      )
+    },
+    async cancel(runId) {
+      await call('cancel the run', SAFE, () =>
+        octokit.rest.actions.cancelWorkflowRun({ ...repository, run_id: runId }).catch((error) => {
+          // It is over.
+          if (!(error instanceof RequestError) || error.status !== 409) throw error
         }),
       )
     },

@@ -7,4 +7,9 @@ export const errorSchema = z.object({
   message: z.string(),
   hint: z.optional(z.string()),
 })
-export const failureSchema = z.object({ ok: z.literal(false), error: errorSchema })
+export const failureSchema = z.object({
+  ok: z.literal(false),
+  error: errorSchema,
+  /** Of the deploy that was asked for, where one was. */
+  requestId: z.optional(z.string()),
+})

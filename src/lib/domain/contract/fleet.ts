@@ -1,4 +1,5 @@
 import * as z from 'zod/mini'
+import { freezeSchema } from './freeze.js'
 import { hostStageSchema } from './stage.js'
 
 export const FLEET_STATES = ['running', 'pending', 'stopping', 'stopped', 'missing', 'orphan'] as const
@@ -45,6 +46,8 @@ export const fleetSchema = z.object({
   /** The running deploy, by its own record. */
   deploying: z.optional(z.nullable(z.object({ requestId: z.string(), target: z.string() }))),
   instances: z.array(fleetInstanceSchema),
+  /** What may not be deployed, and why. */
+  freezes: z.optional(z.array(freezeSchema)),
 })
 export type Fleet = z.infer<typeof fleetSchema>
 

@@ -5,6 +5,7 @@
 export * from './deploy.js'
 export * from './failure.js'
 export * from './fleet.js'
+export * from './freeze.js'
 export * from './host.js'
 export * from './order.js'
 export * from './patterns.js'

@@ -1,32 +1,60 @@
 import * as z from 'zod/mini'
 import { ClawctlError } from '../errors.js'
-import { ID_PATTERN, REQUEST_ID_PATTERN, REQUESTED_BY_PATTERN } from './patterns.js'
+import { CODE_PATTERN, ID_PATTERN, NOT_A_NUMBER_PATTERN, REQUEST_ID_PATTERN, REQUESTED_BY_PATTERN } from './patterns.js'
 
 /** How a host is replaced: a candidate takes over, or the old machine is stopped first. */
 export const STRATEGIES = ['handover', 'replace'] as const
 
 /** Which configuration a new machine switches to: of the commit that its image was made of, or the newest in its bundle. */
 export const CONFIG_REVISIONS = ['image', 'newest'] as const
+/**
+ * What is known of who asks: a token or a one-time code verified it, or the request only claims it. Orders carry it as
+ * this text; domain/deploy/identity.ts takes it apart.
+ */
+export const IDENTITIES = [
+  'unknown, shared token',
+  'host verified',
+  'host claimed',
+  'person verified',
+  'person claimed',
+  'host verified, person verified',
+  'host verified, person claimed',
+  'host claimed, person verified',
+  'host claimed, person claimed',
+] as const
+export type IdentityText = (typeof IDENTITIES)[number]
 
 export const instanceIdSchema = z
   .string('must be text')
   .check(z.regex(ID_PATTERN, 'must be an instance id such as clawdinator-1'))
 
-/**
- * The request for a deploy: the body of `POST /v1/deploys`, and the only form in which an order passes through
- * the code. Fields that were not given are absent. Every other form is made and read in this file.
- */
-export const orderSchema = z.strictObject({
-  target: z.string('must be text').check(z.maxLength(128, 'is too long')),
-  amiOverride: z.optional(z.string('must be text').check(z.maxLength(64, 'is too long'))),
+/** Who asks: part of every request that changes something. */
+export const askerShape = {
   caller: z.optional(instanceIdSchema),
   requestedBy: z.optional(
     z
       .string('must be text')
       .check(z.trim(), z.regex(REQUESTED_BY_PATTERN, 'must be a name: one line of at most 64 characters')),
   ),
+  /** The one-time code of the person that requestedBy names; it is checked and not kept. */
+  code: z.optional(z.string('must be text').check(z.regex(CODE_PATTERN, 'must have 6 digits'))),
+}
+
+/**
+ * What somebody asks of a deploy: the body of `POST /v1/deploys`. What was not given is absent. Every form of an order is
+ * made and read in this file.
+ */
+export const orderSchema = z.strictObject({
+  target: z.string('must be text').check(z.maxLength(128, 'is too long')),
+  amiOverride: z.optional(z.string('must be text').check(z.maxLength(64, 'is too long'))),
+  ...askerShape,
   requestId: z.optional(
-    z.string('must be text').check(z.regex(REQUEST_ID_PATTERN, 'must have 8 to 64 letters, digits and hyphens')),
+    z
+      .string('must be text')
+      .check(
+        z.regex(REQUEST_ID_PATTERN, 'must have 8 to 64 letters, digits and hyphens'),
+        z.regex(NOT_A_NUMBER_PATTERN, "must not be a number: those are the runs' own ids"),
+      ),
   ),
   /** Destroy the target, which has left the registry, instead of deploying it. */
   retire: z.optional(z.boolean('must be true or false')),
@@ -36,7 +64,8 @@ export const orderSchema = z.strictObject({
   configRevision: z.optional(z.enum(CONFIG_REVISIONS, `must be ${CONFIG_REVISIONS.join(' or ')}`)),
 })
 export type OrderRequest = z.infer<typeof orderSchema>
-export type Order = OrderRequest & { requestId: string }
+/** The one form in which an order travels through the code: who asks was looked at, and the code is gone. */
+export type Order = Omit<OrderRequest, 'code'> & { requestId: string; identity?: IdentityText }
 
 type Fields = { [Field in keyof Order]?: Order[Field] | null | undefined }
 
@@ -56,6 +85,7 @@ export const ORDER_INPUTS = {
   retire: { input: 'retire', variable: 'CLAWCTL_RETIRE' },
   strategy: { input: 'strategy', variable: 'CLAWCTL_STRATEGY' },
   configRevision: { input: 'config_revision', variable: 'CLAWCTL_CONFIG_REVISION' },
+  identity: { input: 'identity', variable: 'CLAWCTL_IDENTITY' },
 } as const satisfies { [Field in keyof Required<Order>]: { input: string; variable: string } }
 const FIELDS = Object.keys(ORDER_INPUTS) as (keyof Order)[]
 
@@ -70,19 +100,22 @@ export function inputsOf(order: Order): Record<string, string> {
  * writes the same form with `format()`, and a test compares both. Free text of a person comes last.
  */
 const TITLE =
-  /^fleet (?<verb>deploy|retire) (?<target>\S+)(?: on (?<amiOverride>\S+))?(?: using (?<strategy>handover|replace))?(?: with (?<configRevision>image|newest))? \[(?<requestId>[^\]\s]+)\](?: via (?<caller>\S+))?(?: by (?<requestedBy>.+))?$/u
+  /^fleet (?<verb>deploy|retire) (?<target>\S+)(?: on (?<amiOverride>\S+))?(?: using (?<strategy>handover|replace))?(?: with (?<configRevision>image|newest))? \[(?<requestId>[^\]\s]+)\](?: \((?<identity>[a-z ,]+)\))?(?: via (?<caller>\S+))?(?: by (?<requestedBy>.+))?$/u
 
 export function formatRunTitle(order: Order): string {
   const part = (word: string, value: string | undefined) => (value ? ` ${word} ${value}` : '')
   const what = `${order.retire ? 'retire' : 'deploy'} ${order.target}`
   const how = part('on', order.amiOverride) + part('using', order.strategy) + part('with', order.configRevision)
-  return `fleet ${what}${how} [${order.requestId}]${part('via', order.caller)}${part('by', order.requestedBy)}`
+  const known = order.identity ? ` (${order.identity})` : ''
+  return `fleet ${what}${how} [${order.requestId}]${known}${part('via', order.caller)}${part('by', order.requestedBy)}`
 }
 
 /** Null for a run that this workflow did not name (an older one, for example). */
 export function parseRunTitle(title: string): Order | null {
   const { verb, ...fields } = TITLE.exec(title)?.groups ?? {}
-  return verb === undefined ? null : orderWith({ ...(fields as unknown as Order), retire: verb === 'retire' })
+  if (verb === undefined) return null
+  const identity = IDENTITIES.find((known) => known === fields.identity)
+  return orderWith({ ...(fields as unknown as Order), retire: verb === 'retire', identity })
 }
 
 /** An order in a deploy's record and in every answer: the newer fields are present only if they were given. */
@@ -96,13 +129,18 @@ export const storedOrderShape = {
   retire: z.optional(z.boolean()),
   strategy: z.optional(z.enum(STRATEGIES)),
   configRevision: z.optional(z.enum(CONFIG_REVISIONS)),
+  /** What is known of who asked; absent where it was not looked at. */
+  identity: z.optional(z.enum(IDENTITIES)),
+  /** The instance that a deploy of all leaves out, because it asked. */
+  leavesOut: z.optional(z.string()),
 }
 const storedOrderSchema = z.object(storedOrderShape)
 export type StoredOrder = z.infer<typeof storedOrderSchema>
 
 export function storeOrder(order: Order): StoredOrder {
   const { requestId, target, amiOverride = null, caller = null, requestedBy = null, ...given } = orderWith(order)
-  return { requestId, target, amiOverride, caller, requestedBy, ...given }
+  const leavesOut = target === 'all' && caller !== null ? { leavesOut: caller } : {}
+  return { requestId, target, amiOverride, caller, requestedBy, ...given, ...leavesOut }
 }
 
 /** @param stored a deploy or its record */
@@ -125,7 +163,7 @@ export interface OrderFlags {
 export function orderOfFlags(
   target: string,
   flags: OrderFlags,
-  around: { caller: string | null; requestId: string },
+  around: { caller: string | null; requestId: string; identity?: IdentityText | undefined },
 ): Order {
   const requestedBy = flags['requested-by']?.trim()
   if (requestedBy && !REQUESTED_BY_PATTERN.test(requestedBy)) {
@@ -139,6 +177,5 @@ export function orderOfFlags(
     })
   }
   const { ami: amiOverride, retire, strategy, 'config-revision': configRevision } = flags
-  const { caller } = around
-  return orderWith({ target, requestId, requestedBy, amiOverride, caller, retire, strategy, configRevision })
+  return orderWith({ ...around, target, requestId, requestedBy, amiOverride, retire, strategy, configRevision })
 }

@@ -29,21 +29,18 @@ export interface RolloutStep {
 
 /**
  * The order in which hosts are deployed, one at a time. Hosts that do not exist yet come first: they prove the image
- * while nothing that serves is touched. Then the registry's order, and last the instance whose chat asked, so that
- * its people see how it goes for as long as possible.
+ * while nothing that serves is touched. Then the registry's order.
  */
 export function planRollout(input: {
   ids: readonly string[]
   registry: Registry
   hosts: readonly Host[]
-  caller: string | null
 }): RolloutStep[] {
-  const { ids, registry, hosts, caller } = input
-  const rank = (id: string, exists: boolean) => (id === caller ? 2 : exists ? 1 : 0)
+  const { ids, registry, hosts } = input
   return registry
     .filter((entry) => ids.includes(entry.id))
     .map(({ id }) => ({ id, host: currentHost(hosts, id) }))
-    .sort((a, b) => rank(a.id, Boolean(a.host)) - rank(b.id, Boolean(b.host)))
+    .sort((a, b) => Number(Boolean(a.host)) - Number(Boolean(b.host)))
     .map(({ id, host }, index, all) => ({
       id,
       action: host ? 'replace' : 'create',

@@ -200,6 +200,9 @@ export const recordKey = (requestId: string) => keyOf(RECORD_PREFIX, requestId)
 /** Created by the request that dispatches the run, so that the same request at the same moment does not start a second. */
 export const claimKey = (requestId: string) => keyOf('claims/', requestId)
 
+/** Written by who cancels a deploy; its run looks for it before each host. */
+export const cancelKey = (requestId: string) => keyOf('control/cancel/', requestId)
+
 function keyOf(prefix: string, requestId: string): string {
   if (!REQUEST_ID_PATTERN.test(requestId)) throw new RangeError('request id of the wrong form')
   return `${prefix}${requestId}.json`

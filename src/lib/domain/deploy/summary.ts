@@ -1,5 +1,6 @@
 import type { Deploy, DeployHost } from '../contract/index.js'
 import { escapeMarkdown } from '../markdown.js'
+import { describeAsker } from './identity.js'
 
 const OUTCOME_WORDS: Record<DeployHost['outcome'], string> = {
   pending: 'waiting',
@@ -33,15 +34,13 @@ export function renderDeploySummary(deploy: Deploy, audit: DeployAudit): string 
     const reason = host.reason ? escapeMarkdown(oneLine(host.reason)) : null
     return `| ${[...cells, reason].map((cell) => cell ?? '–').join(' | ')} |`
   })
-  const asked = [deploy.requestedBy && `by ${deploy.requestedBy}`, deploy.caller && `via ${deploy.caller}`]
-  const by = asked.filter(Boolean).join(', ')
   const target = escapeMarkdown(oneLine(deploy.target))
   const named = (what: string, ids: readonly string[]) =>
     ids.length > 0 ? ['', `${what}: ${escapeMarkdown(ids.join(', '))}.`] : []
   return [
     `### ${deploy.retire ? `Retirement of ${target}` : `Fleet deploy of ${target}`}: ${deploy.status}`,
     '',
-    `Request \`${deploy.requestId}\`${by ? ` (${escapeMarkdown(by)})` : ''}, AMI ${deploy.ami ? `\`${deploy.ami}\`` : 'not known'}.`,
+    `Request \`${deploy.requestId}\` (asked by ${escapeMarkdown(describeAsker(deploy))}), AMI ${deploy.ami ? `\`${deploy.ami}\`` : 'not known'}.`,
     ...(deploy.error ? ['', `> **${deploy.error.code}**: ${escapeMarkdown(oneLine(deploy.error.message))}`] : []),
     '',
     '| Host | Outcome | AMI before | AMI now | Instance | Took | Reason |',

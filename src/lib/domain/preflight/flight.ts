@@ -29,7 +29,7 @@ const GROUPS: readonly Group[] = [
   {
     id: 'control-token',
     title: 'The control token is set, accepted, encrypted, and in the bundles',
-    parts: ['token-known', 'token-accepted', 'control-token', 'token-secret', 'token-bundles'],
+    parts: ['token-known', 'token-accepted', 'control-token', 'own-tokens', 'token-secret', 'token-bundles'],
     shows: ['token-known', 'token-accepted', 'token-secret', 'token-bundles'],
     decides: 'token-accepted',
   },
@@ -60,7 +60,7 @@ const GROUPS: readonly Group[] = [
   {
     id: 'fleet-status',
     title: 'The fleet can be described',
-    parts: ['ec2', 'fleet'],
+    parts: ['ec2', 'fleet', 'freeze'],
     shows: ['fleet'],
   },
 ]
@@ -104,7 +104,8 @@ function combine({ id, title, shows, decides }: Group, parts: Check[], unseen: s
   }
   const undecided = having('skip').filter((part) => part.id === decides)
   if (passed.length > 0 && undecided.length === 0) {
-    const shown = passed.filter((part) => shows.includes(part.id))
+    // A passed part with something to do is shown too.
+    const shown = passed.filter((part) => shows.includes(part.id) || part.fix !== null)
     const evidence = words(shown.length > 0 ? shown : passed)
     return { id, title, status: 'pass', evidence, fix: lines(passed.map((part) => part.fix)), parts }
   }

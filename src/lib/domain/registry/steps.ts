@@ -1,3 +1,4 @@
+import { CONTROL_TOKEN } from '../bundles/secrets.js'
 import type { FleetInstance } from '../contract/index.js'
 import { BUNDLE_WORKFLOW, REGISTRY_PATH } from '../paths.js'
 import { hostFilePath } from './hostFile.js'
@@ -5,7 +6,7 @@ import type { RegistryEntry } from './registry.js'
 
 /** One step towards a new instance. */
 export interface Step {
-  id: 'discord-token' | 'registry-entry' | 'host-file' | 'identity' | 'merged' | 'bundle' | 'deploy'
+  id: 'discord-token' | 'registry-entry' | 'host-file' | 'identity' | 'control-token' | 'merged' | 'bundle' | 'deploy'
   title: string
   /** Null if it is not known here. */
   done: boolean | null
@@ -25,6 +26,7 @@ export interface StepFacts {
   pullRequestUrl: string | null
   token: Known
   identity: Known
+  controlToken: Known
   bundle: Known
   /** The instance on the deployed branch and in EC2; null if in neither. */
   instance: { known: FleetInstance | null; ofBranch: boolean } | { unknown: string }
@@ -65,6 +67,12 @@ export function stepsToAdd(facts: StepFacts): Step[] {
       title: `Its own age identity, and its secrets encrypted for it: identities/${id}.age in nix-secrets`,
       ...told(facts.identity),
       command: `clawctl secrets identity new ${id} --secrets-dir nix-secrets --identity YOUR_AGE_KEY_FILE`,
+    },
+    {
+      id: 'control-token',
+      title: `A control token of its own, by which the Control API knows it: ${CONTROL_TOKEN.ownNameFor?.(entry)}.age in nix-secrets`,
+      ...told(facts.controlToken),
+      command: `clawctl token add ${id} --secrets-dir nix-secrets --mode ci`,
     },
     {
       id: 'merged',
@@ -122,6 +130,10 @@ export function leftBehind(entry: RegistryEntry): Leftover[] {
     {
       what: `Its age identity, identities/${id}.age and recipients/${id}.txt in nix-secrets.`,
       command: `git -C nix-secrets rm identities/${id}.age recipients/${id}.txt`,
+    },
+    {
+      what: `Its control token: the Control API accepts it until it is removed.`,
+      command: `clawctl token remove ${id} --mode ci`,
     },
     {
       what: `Its Discord token, ${discordTokenSecret}.age in nix-secrets: revoke it with Discord, or keep it for another instance.`,

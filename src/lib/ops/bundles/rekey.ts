@@ -88,7 +88,7 @@ function readersOf(ids: readonly string[], registry: Registry, folder: SecretsLi
 }
 
 /** @throws ClawctlError INVALID_SECRETS if they are unknown: the other instances would lose the secret */
-function recipientsOf(name: string, recipients: SecretsListing['recipients']): readonly string[] {
+export function recipientsOf(name: string, recipients: SecretsListing['recipients']): readonly string[] {
   const lines = recipients.get(name) ?? []
   if (lines.length > 0) return lines
   const path = `${RECIPIENTS_FOLDER}/${name}.txt`

@@ -9,7 +9,8 @@ import {
 } from '../../domain/bundles/plan.js'
 import { IDENTITY } from '../../domain/bundles/secrets.js'
 import type { BundleObject } from '../../domain/contract/index.js'
-import { decideDeploy } from '../../domain/deploy/policy.js'
+import { identityOnDirectPlane } from '../../domain/deploy/identity.js'
+import { allowDeploy } from '../../domain/deploy/policy.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import type { Registry, RegistryEntry } from '../../domain/registry/registry.js'
 import type { Clock, Progress, RegistrySource } from '../ports.js'
@@ -129,9 +130,8 @@ export async function uploadBundles(request: UploadRequest, ports: UploadPorts):
 
 /** @throws ClawctlError INVALID_TARGET, UNKNOWN_TARGET */
 export function targetIds(target: string, registry: Registry): string[] {
-  const verdict = decideDeploy({ target, registry })
-  if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
-  return verdict.scope.kind === 'all' ? registry.map(({ id }) => id) : [verdict.scope.id]
+  const scope = allowDeploy({ target, registry, identity: identityOnDirectPlane({}) })
+  return scope.kind === 'all' ? registry.map(({ id }) => id) : [scope.id]
 }
 
 /**

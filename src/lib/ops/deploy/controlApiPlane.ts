@@ -1,4 +1,15 @@
-import type { Check, Deploy, DeployDetail, Fleet, HostView, Order } from '../../domain/contract/index.js'
+import type {
+  CancelRequest,
+  Check,
+  Deploy,
+  DeployDetail,
+  Fleet,
+  Freeze,
+  FreezeRequest,
+  HostView,
+  Order,
+  UnfreezeRequest,
+} from '../../domain/contract/index.js'
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
 import type { Clock, Progress } from '../ports.js'
 import { followDeploy, successOrThrow } from './followDeploy.js'
@@ -8,7 +19,10 @@ import type { Plane } from './plane.js'
 export interface ControlApi {
   fleet(): Promise<Fleet>
   host(id: string): Promise<HostView>
-  createDeploy(order: Order): Promise<Deploy>
+  createDeploy(order: Order & { code?: string | undefined }): Promise<Deploy>
+  freeze(request: FreezeRequest): Promise<Freeze[]>
+  unfreeze(request: UnfreezeRequest): Promise<Freeze[]>
+  cancel(requestId: string, request: CancelRequest): Promise<Deploy>
   deploys(limit: number): Promise<Deploy[]>
   deploy(requestId: string): Promise<DeployDetail>
   /** What only the server can see of a flight's preconditions. */
@@ -28,8 +42,11 @@ export function controlApiPlane(ports: { api: ControlApi; clock: Clock; progress
     host: (id) => api.host(id),
     deploys: (limit) => api.deploys(limit),
     follow,
+    freeze: (request) => api.freeze(request),
+    unfreeze: (request) => api.unfreeze(request),
+    cancel: (requestId, request) => api.cancel(requestId, request),
     async deploy(order, options) {
-      const queued = await api.createDeploy(order).catch((error: unknown) => {
+      const queued = await api.createDeploy({ ...order, code: options.code }).catch((error: unknown) => {
         const known = asClawctlError(error)
         if (known.code !== 'CANCELLED') throw withPartial(known, { requestId: order.requestId })
         throw new ClawctlError('CANCELLED', `You stopped while the request ${order.requestId} was on its way.`, {

@@ -1,10 +1,18 @@
-import type { Deploy, DeployRecord, DeployStatus, HostEvidence, Order } from '../../domain/contract/index.js'
+import type {
+  Deploy,
+  DeployHost,
+  DeployRecord,
+  DeployStatus,
+  HostEvidence,
+  Order,
+} from '../../domain/contract/index.js'
 import { storeOrder } from '../../domain/contract/order.js'
 import { orphanIds } from '../../domain/deploy/fleet.js'
-import type { Host } from '../../domain/deploy/host.js'
+import { refuseFrozen } from '../../domain/deploy/freeze.js'
+import { currentHost, type Host } from '../../domain/deploy/host.js'
+import { identityOnDirectPlane } from '../../domain/deploy/identity.js'
 import type { FleetImage } from '../../domain/deploy/image.js'
-import { decideDeploy } from '../../domain/deploy/policy.js'
-import { findingLine, settled } from '../../domain/deploy/recovery.js'
+import { allowDeploy } from '../../domain/deploy/policy.js'
 import { planRollout, type RolloutStep } from '../../domain/deploy/rollout.js'
 import { attemptId, deployOfRecord } from '../../domain/deploy/run.js'
 import { type DeployAudit, renderDeploySummary } from '../../domain/deploy/summary.js'
@@ -14,7 +22,9 @@ import { checkBundles } from '../bundles/checkBundles.js'
 import type { BundleReader } from '../bundles/ports.js'
 import type { ItemProgress, JobReport, RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
+import { refuseCancelled } from './cancelDeploy.js'
 import { RecordKeeper } from './deployRecord.js'
+import { readFreezes } from './freeze.js'
 import { handOver } from './handOver.js'
 import { HostSteps } from './hostSteps.js'
 import type { DeployOptions } from './plane.js'
@@ -23,8 +33,7 @@ import { replaceHost } from './replaceHost.js'
 import { chooseImages } from './resolveImage.js'
 import { restoreRoles } from './resume.js'
 import { mayRetire, retireHost } from './retireHost.js'
-import { withStateLock } from './stateLock.js'
-import { keepUnwritten, settleUnwritten } from './unwrittenState.js'
+import { withState } from './unwrittenState.js'
 
 export interface DeployFleetPorts extends HostDeployPorts, LockPorts {
   registry: RegistrySource
@@ -48,6 +57,8 @@ export async function deployFleet(asked: Order, options: DeployOptions, ports: D
   const audit: DeployAudit = { planLines: [], orphans: [], lost: [] }
   let failure: ClawctlError | null = null
   try {
+    await refuseCancelled(order.requestId, ports.store)
+    refuseFrozen(await readFreezes(ports), order.target)
     if (order.retire) {
       const registry = await mayRetire(order, ports.registry)
       failure = await withState(options, ports, () => retireHost(order, registry, options, keeper, audit, ports))
@@ -58,31 +69,6 @@ export async function deployFleet(asked: Order, options: DeployOptions, ports: D
   const deploy = await finish(keeper, failure, options, audit, ports)
   if (failure) throw withPartial(failure, { deploy })
   return deploy
-}
-
-/**
- * Does what needs the state, alone with it and after what an earlier apply could not store was stored.
- * @returns the failure of the work, with what became of a state that it could not store
- */
-async function withState(
-  { planOnly }: { planOnly: boolean },
-  ports: DeployFleetPorts,
-  work: () => Promise<ClawctlError | null>,
-): Promise<ClawctlError | null> {
-  return withStateLock(ports, async () => {
-    await ports.tofu.init()
-    for (const finding of settled(await settleUnwritten(ports, planOnly), planOnly))
-      ports.progress.note(findingLine(finding))
-    const failure = await work().catch(asClawctlError)
-    const kept = await keepUnwritten(ports)
-    if (kept === null) return failure
-    if (failure === null) {
-      ports.progress.note(kept)
-      return null
-    }
-    const { code, message, hint, cause } = failure
-    return new ClawctlError(code, `${message} ${kept}`, { hint, cause })
-  })
 }
 
 /** Returns the failure that stopped it, or null. */
@@ -97,12 +83,22 @@ async function deployHosts(
   const { steps, images, hosts } = prepared
   await keeper.begun(
     steps.map(({ id, previousAmi, previousInstanceId }) => ({ id, previousAmi, instanceId: previousInstanceId })),
+    leftOut(order, hosts),
   )
   await keeper.update({ ami: images.values().next().value?.id ?? null })
   return withState(options, ports, async () => {
     if (!options.planOnly) await restoreRoles(hosts, order.requestId, ports)
     return rollOut(order, prepared, options, keeper, audit, ports)
   })
+}
+
+/** The instance that asked for a deploy of all, as a host that the deploy passes over. */
+function leftOut({ target, caller }: Order, hosts: readonly Host[]): DeployHost[] {
+  if (target !== 'all' || !caller) return []
+  const host = currentHost(hosts, caller)
+  const ami = host?.ami ?? null
+  const reason = `${caller} asked for the deploy, and no instance replaces itself: ask from another one, or from a laptop.`
+  return [{ id: caller, outcome: 'skipped', ami, previousAmi: ami, instanceId: host?.instanceId ?? null, reason }]
 }
 
 interface Prepared {
@@ -117,16 +113,15 @@ interface Prepared {
 async function prepare(order: Order, audit: DeployAudit, ports: DeployFleetPorts): Promise<Prepared> {
   const { compute, bundles, progress } = ports
   const registry = await readRegistry(ports.registry)
-  const verdict = decideDeploy({ ...order, registry })
-  if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
-  const ids = verdict.scope.kind === 'all' ? registry.map((entry) => entry.id) : [verdict.scope.id]
+  const scope = allowDeploy({ ...order, registry, identity: identityOnDirectPlane(order) })
+  const ids = scope.kind === 'all' ? registry.map((entry) => entry.id).filter((id) => id !== scope.except) : [scope.id]
   const entries = registry.filter((entry) => ids.includes(entry.id))
   return progress.task('look at the fleet', async (say) => {
     const [images, hosts] = await Promise.all([
       chooseImages(compute, entries, order.amiOverride ?? null),
       compute.describeHosts(),
     ])
-    const steps = planRollout({ ids, registry, hosts, caller: order.caller ?? null })
+    const steps = planRollout({ ids, registry, hosts })
     await checkBundles(bundles, entries, registry)
     audit.orphans = orphanIds(registry, hosts)
     if (audit.orphans.length > 0) progress.note(`Not in the registry, left running: ${audit.orphans.join(', ')}.`)
@@ -181,6 +176,7 @@ async function rollOut(
   }
   return ports.progress.list(rollout.scope, async (list) => {
     for (const step of steps) {
+      await refuseCancelled(order.requestId, ports.store)
       const error = await deployOne(step, list)
       if (error) return error
     }

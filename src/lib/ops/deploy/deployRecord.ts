@@ -39,10 +39,14 @@ export class RecordKeeper {
     return this.#record
   }
 
-  /** The hosts whose turn comes, as they are now. */
-  async begun(hosts: readonly Pick<DeployHost, 'id' | 'previousAmi' | 'instanceId'>[]): Promise<void> {
+  /** The hosts whose turn comes, as they are now, and those that are passed over. */
+  async begun(
+    hosts: readonly Pick<DeployHost, 'id' | 'previousAmi' | 'instanceId'>[],
+    skipped: readonly DeployHost[] = [],
+  ): Promise<void> {
     const untouched = { ami: null, step: null, reason: null, startedAt: null, finishedAt: null }
-    await this.update({ hosts: hosts.map((host) => ({ ...host, ...untouched, outcome: 'pending' })) })
+    const pending = hosts.map((host) => ({ ...host, ...untouched, outcome: 'pending' as const }))
+    await this.update({ hosts: [...pending, ...skipped] })
   }
 
   async host(id: string, change: Partial<Omit<DeployHost, 'id'>>): Promise<void> {

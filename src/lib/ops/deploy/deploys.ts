@@ -18,7 +18,7 @@ import { AT_ONCE, type Clock, type ObjectStore, type Runs } from '../ports.js'
 import { readRecord } from './deployRecord.js'
 
 export interface DeploysPorts {
-  runs: Runs
+  runs: Pick<Runs, 'list' | 'jobs'>
   /** Null where no bucket is configured: hosts and the resolved AMI are then not known. */
   store: ObjectStore | null
   clock: Clock

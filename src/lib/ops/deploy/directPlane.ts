@@ -1,22 +1,49 @@
+import type { CancelRequest } from '../../domain/contract/index.js'
+import { formatIdentity, nameAsker } from '../../domain/deploy/identity.js'
+import { type Asker, identifyPerson, type PeoplePorts } from '../people/people.js'
+import type { Runs } from '../ports.js'
+import { cancelDeploy } from './cancelDeploy.js'
 import { type DeployFleetPorts, deployFleet } from './deployFleet.js'
 import { type DeploysPorts, getDeploy, listDeploys } from './deploys.js'
 import { fleetStatus } from './fleetStatus.js'
 import { followDeploy } from './followDeploy.js'
+import { freezeFleet, unfreezeFleet } from './freeze.js'
 import type { Plane } from './plane.js'
 import { type ShowHostPorts, showHost } from './showHost.js'
+
+/** Nobody has a token here: the instance is claimed. */
+const askerOf = ({ caller, requestedBy, code }: CancelRequest): Asker => ({
+  host: caller === undefined ? 'none' : 'claimed',
+  requestedBy,
+  code,
+})
 
 /** How CI reaches the fleet: with AWS and OpenTofu itself. Ports are made when they are first needed. */
 export function directPlane(make: {
   status(): Promise<Parameters<typeof fleetStatus>[0]>
   host(): Promise<ShowHostPorts>
   deploy(): Promise<DeployFleetPorts>
-  deploys(): Promise<DeploysPorts & Omit<Parameters<typeof followDeploy>[0], 'ask'>>
+  deploys(): Promise<DeploysPorts & { runs: Runs } & Omit<Parameters<typeof followDeploy>[0], 'ask'>>
+  freeze(): Promise<Parameters<typeof freezeFleet>[1] & PeoplePorts>
 }): Plane {
   return {
     fleet: async () => fleetStatus(await make.status()),
     host: async (id) => showHost(id, await make.host()),
     deploy: async (request, options) => deployFleet(request, options, await make.deploy()),
     deploys: async (limit) => listDeploys(await make.deploys(), limit),
+    async freeze({ code, ...request }) {
+      const ports = await make.freeze()
+      const what = { purpose: `freeze ${request.target}: ${request.reason}`, what: 'for a freeze' }
+      const identity = formatIdentity(await identifyPerson(askerOf({ ...request, code }), what, ports))
+      return freezeFleet({ ...request, identity }, ports)
+    },
+    async unfreeze(request) {
+      const ports = await make.freeze()
+      const what = { purpose: `unfreeze ${request.target}`, what: 'to end a freeze' }
+      await identifyPerson(askerOf(request), what, ports)
+      return unfreezeFleet(request, ports)
+    },
+    cancel: async (requestId, { code: _, ...asker }) => cancelDeploy(requestId, nameAsker(asker), await make.deploys()),
     async follow(options) {
       const ports = await make.deploys()
       return followDeploy({ ...ports, ask: () => getDeploy(ports, options.requestId) }, options)

@@ -1,92 +1,172 @@
-import * as z from 'zod/mini'
 import type { Deploy, Order } from '../../domain/contract/index.js'
 import { formatRunTitle, orderOf, parseRunTitle } from '../../domain/contract/order.js'
-import { decideDeploy } from '../../domain/deploy/policy.js'
-import { claimKey, deployOf, deployOfRecord, HISTORY_LOOKBACK, type Run } from '../../domain/deploy/run.js'
+import { refuseFrozen } from '../../domain/deploy/freeze.js'
+import { foldName, formatIdentity, isSameAsker } from '../../domain/deploy/identity.js'
+import { allowDeploy, personNeeded } from '../../domain/deploy/policy.js'
+import { attemptId, deployOf, deployOfRecord, HISTORY_LOOKBACK, type Run } from '../../domain/deploy/run.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
-import { parseJson } from '../../domain/json.js'
 import type { Registry } from '../../domain/registry/registry.js'
-import type { Clock, Compute, ObjectStore, RegistrySource } from '../ports.js'
+import { type Asker, identify, type OneTimeCodes } from '../people/people.js'
+import type { Clock, Compute, RegistrySource, Runs } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
+import { type Claim, claim, conflict, isSameOrder, LIST_LAGS_MS, readClaim, release, settle } from './claims.js'
 import { type DeploysPorts, recordOf } from './deploys.js'
+import { readFreezes } from './freeze.js'
 import { chooseImages } from './resolveImage.js'
 
 type ImageReader = Pick<Compute, 'findImage' | 'fleetImages'>
+
+export interface DispatchPorts extends DeploysPorts {
+  runs: Runs
+  registry: RegistrySource
+  clock: Clock
+  compute: ImageReader
+  codes: OneTimeCodes
+}
 
 /** A run that GitHub did not name appears in the list within seconds. */
 const FIND_WITHIN_MS = 10_000
 /** All together; the Lambda's own timeout is 30 s. */
 const ANSWER_WITHIN_MS = 24_000
 const FIND_EVERY_MS = 1000
-/** The Lambda's timeout, twice: nobody who claimed earlier is still at it. */
-const CLAIM_LIVES_MS = 60_000
+/** Of one caller; who asks for more asks in a loop. */
+const MOST_QUEUED = 10
+const QUEUE_RETRY_S = 60
 
 /**
  * The Control API's half of a deploy: the authoritative decision, then one workflow run. The same request id again
- * gives the run that it started before.
- * @throws ClawctlError with decideDeploy's code, REQUEST_CONFLICT, or what GitHub made of it
+ * gives the run that it started before, for as long as claims are kept; so does the same order of the same asker while
+ * it is queued.
+ * @throws ClawctlError with decideDeploy's code, CODE_WRONG, CODE_LOCKED, FROZEN, RATE_LIMITED, REQUEST_CONFLICT, or what
+ * GitHub made of it
  */
 export async function dispatchDeploy(
   request: Order,
-  ports: DeploysPorts & { registry: RegistrySource; clock: Clock; compute: ImageReader },
+  asker: Omit<Asker, 'requestedBy'>,
+  ports: DispatchPorts,
 ): Promise<Deploy> {
   const latest = ports.clock.now().getTime() + ANSWER_WITHIN_MS
-  const [registry, runs, record] = await Promise.all([
+  const [registry, runs, record, claimed, freezes] = await Promise.all([
     readRegistry(ports.registry),
     ports.runs.list(HISTORY_LOOKBACK),
     recordOf(ports.store, request.requestId),
+    readClaim(request, ports.store),
+    readFreezes(ports),
   ])
-  const verdict = decideDeploy({ ...request, registry })
-  if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
-
-  const title = formatRunTitle(request)
-  const known = await answerOf(request.requestId, title, runs, ports.store)
+  const known = await answerOf(request, runs, ports)
   if (known) return known
   if (record) {
     // Its run is further back than GitHub's list was read.
-    if (formatRunTitle(orderOf(record)) !== title) throw conflict(request.requestId)
+    if (!isSameOrder(orderOf(record), request)) throw conflict(request.requestId)
     return deployOfRecord(record, ports.clock.now())
   }
-  await mustHaveImages(request, registry, ports.compute)
-  if (!(await claim(request.requestId, ports))) {
-    const theirs = await waitForRun(request.requestId, title, ports, latest)
+  if (claimed?.run) return claimedDeploy(request, claimed, claimed.run, runs, ports)
+
+  const { identity: _, ...asked } = request
+  const needed = personNeeded(asked) !== null
+  const purpose = formatRunTitle(request)
+  const { identity, enrolled } = await identify(
+    { ...asker, requestedBy: request.requestedBy },
+    { purpose, needed },
+    ports,
+  )
+  const order: Order = { ...request, identity: formatIdentity(identity) }
+  allowDeploy({ ...order, identity, enrolled, registry })
+  refuseFrozen(freezes, order.target)
+  const twin = queuedTwin(order, runs)
+  if (twin) {
+    await settle(order, { id: twin.run.id, url: twin.run.url, requestId: twin.requestId }, ports)
+    return deployOf(twin.run, null, runs)
+  }
+  refuseFlood(order, runs)
+  await mustHaveImages(order, registry, ports.compute)
+  return dispatch(order, runs, latest, ports)
+}
+
+async function dispatch(order: Order, runs: readonly Run[], latest: number, ports: DispatchPorts): Promise<Deploy> {
+  if (!(await claim(order, ports))) {
+    const theirs = await waitForRun(order, ports, latest)
     if (theirs) return theirs
-    throw new ClawctlError(
-      'UPSTREAM',
-      'The same request is being served at this moment, and its run does not show yet.',
-      {
-        hint: 'Ask again in a minute with the same request id.',
-      },
-    )
+    throw new ClawctlError('UPSTREAM', 'The same request was sent to GitHub before, and its run does not show yet.', {
+      hint: `Ask again in a minute with the same request id; after ${LIST_LAGS_MS / 60_000} minutes it is sent again.`,
+    })
   }
   let unanswered: ClawctlError | null = null
-  const started = await ports.runs.dispatch(request).catch(async (error: unknown) => {
+  const started = await ports.runs.dispatch(order).catch(async (error: unknown) => {
     // GitHub may have started the run and failed to say so: then it shows up in the list, else the error stands.
     if (!(error instanceof ClawctlError) || error.code !== 'UPSTREAM') {
-      await release(request.requestId, ports.store)
+      await release(order.requestId, ports.store)
       throw error
     }
     unanswered = error
     return null
   })
   if (started) {
-    const now = ports.clock.now().toISOString()
-    const run: Run = {
-      ...started,
-      title,
-      status: 'queued',
-      conclusion: null,
-      createdAt: now,
-      startedAt: null,
-      updatedAt: now,
-    }
-    return deployOf(run, null, runs)
+    await settle(order, { ...started, requestId: order.requestId }, ports)
+    return deployOf(newRun(order, started, ports.clock.now()), null, runs)
   }
-  const found = await waitForRun(request.requestId, title, ports, latest)
+  const found = await waitForRun(order, ports, latest)
+  if (found?.runId && found.runUrl) {
+    await settle(order, { id: found.runId, url: found.runUrl, requestId: order.requestId }, ports)
+  }
   if (found) return found
   if (unanswered) throw unanswered
   throw new ClawctlError('UPSTREAM', 'GitHub took the dispatch, but shows no run for it.', {
-    hint: `Look for ${request.requestId} in \`clawctl fleet history\` before you ask again; the same request id is safe.`,
+    hint: `Look for ${order.requestId} in \`clawctl fleet history\` before you ask again; the same request id is safe.`,
+  })
+}
+
+function newRun(order: Order, started: { id: number; url: string }, at: Date): Run {
+  const now = at.toISOString()
+  return {
+    ...{ ...started, title: formatRunTitle(order), status: 'queued', conclusion: null },
+    ...{ createdAt: now, startedAt: null, updatedAt: now },
+  }
+}
+
+/** The deploy that the id led to before, where neither list nor record has it: queued while GitHub's list may lag, else over. */
+async function claimedDeploy(
+  order: Order,
+  { at }: Claim,
+  run: NonNullable<Claim['run']>,
+  runs: readonly Run[],
+  { store, clock }: DispatchPorts,
+): Promise<Deploy> {
+  const record = await recordOf(store, run.requestId)
+  const listed = runs.find(({ id }) => id === run.id)
+  if (listed) return deployOf(listed, record, runs)
+  if (record) return deployOfRecord(record, clock.now())
+  const there = newRun({ ...order, requestId: run.requestId }, run, new Date(at))
+  const isOver = clock.now().getTime() - Date.parse(at) > LIST_LAGS_MS
+  return deployOf(isOver ? { ...there, status: 'completed' } : there, null, runs)
+}
+
+const waits = ({ status }: Run) => status !== 'completed' && status !== 'in_progress'
+
+/** A run of the same order by the same asker that has not begun. */
+function queuedTwin(order: Order, runs: readonly Run[]): { run: Run; requestId: string } | null {
+  for (const run of runs.filter(waits)) {
+    const other = parseRunTitle(run.title)
+    if (other && isSameAsker(order, other) && isSameOrder({ ...other, requestId: order.requestId }, order)) {
+      return { run, requestId: attemptId(other.requestId, run.attempt) }
+    }
+  }
+  return null
+}
+
+const queueOf = ({ caller, requestedBy }: Order) => caller ?? (requestedBy ? `person ${foldName(requestedBy)}` : '')
+
+/** @throws ClawctlError RATE_LIMITED */
+function refuseFlood(order: Order, runs: readonly Run[]): void {
+  const queued = runs.filter(waits).filter(({ title }) => {
+    const other = parseRunTitle(title)
+    return other !== null && queueOf(other) === queueOf(order)
+  })
+  if (queued.length < MOST_QUEUED) return
+  const whose = order.caller ?? order.requestedBy ?? 'whoever says no name'
+  throw new ClawctlError('RATE_LIMITED', `${queued.length} deploys of ${whose} are queued; more are not taken.`, {
+    hint: 'Wait until some are over, or cancel them: clawctl fleet cancel REQUEST_ID.',
+    retryAfterS: QUEUE_RETRY_S,
   })
 }
 
@@ -105,64 +185,23 @@ async function mustHaveImages(order: Order, registry: Registry, compute: ImageRe
   }
 }
 
-const claimSchema = z.object({ nonce: z.string(), at: z.string() })
-
-/**
- * True for the one who may dispatch: the first who asks with this id, or who takes over from one that must be dead.
- * Where nothing can be remembered, everybody may.
- */
-async function claim(requestId: string, ports: { store: ObjectStore | null; clock: Clock }): Promise<boolean> {
-  const { store, clock } = ports
-  if (!store) return true
-  const own = { nonce: crypto.randomUUID(), at: clock.now().toISOString() }
-  const key = claimKey(requestId)
-  if (await store.putIf(key, JSON.stringify(own), null)) return true
-  const there = await store.get(key)
-  const claimed = claimSchema.safeParse(there && parseJson(there.text))
-  // The write may have arrived and its answer not: the SDK then tried again and met itself.
-  if (claimed.success && claimed.data.nonce === own.nonce) return true
-  const age = claimed.success ? clock.now().getTime() - Date.parse(claimed.data.at) : Number.POSITIVE_INFINITY
-  return there !== null && !(age < CLAIM_LIVES_MS) && store.putIf(key, JSON.stringify(own), there.etag)
-}
-
-/** What GitHub refused may be asked again at once. Without it the claim ends by itself. */
-async function release(requestId: string, store: ObjectStore | null): Promise<void> {
-  const over = { nonce: 'released', at: new Date(0).toISOString() }
-  await store?.put(claimKey(requestId), JSON.stringify(over)).catch(() => {})
-}
-
-async function waitForRun(
-  requestId: string,
-  title: string,
-  ports: DeploysPorts & { clock: Clock },
-  latest: number,
-): Promise<Deploy | null> {
+async function waitForRun(order: Order, ports: DispatchPorts, latest: number): Promise<Deploy | null> {
   const deadline = Math.min(ports.clock.now().getTime() + FIND_WITHIN_MS, latest)
   do {
     await ports.clock.sleep(FIND_EVERY_MS)
     // The run was started, or may have been: a list that fails now says nothing about it.
     const runs = await ports.runs.list(HISTORY_LOOKBACK).catch(() => [])
-    const answer = await answerOf(requestId, title, runs, ports.store)
+    const answer = await answerOf(order, runs, ports)
     if (answer) return answer
   } while (ports.clock.now().getTime() < deadline)
   return null
 }
 
 /** The run with this request id, or null. @throws ClawctlError REQUEST_CONFLICT where it is another deploy */
-async function answerOf(
-  requestId: string,
-  title: string,
-  runs: readonly Run[],
-  store: ObjectStore | null,
-): Promise<Deploy | null> {
-  const run = runs.find((candidate) => parseRunTitle(candidate.title)?.requestId === requestId)
+async function answerOf(order: Order, runs: readonly Run[], { store }: DeploysPorts): Promise<Deploy | null> {
+  const run = runs.find((candidate) => parseRunTitle(candidate.title)?.requestId === order.requestId)
   if (!run) return null
-  if (run.title === title) return deployOf(run, await recordOf(store, requestId), runs)
-  throw conflict(requestId)
-}
-
-function conflict(requestId: string): ClawctlError {
-  return new ClawctlError('REQUEST_CONFLICT', `The request id ${requestId} was used for another deploy.`, {
-    hint: 'Leave requestId out, or use a new one.',
-  })
+  const there = parseRunTitle(run.title)
+  if (there && isSameOrder(there, order)) return deployOf(run, await recordOf(store, order.requestId), runs)
+  throw conflict(order.requestId)
 }

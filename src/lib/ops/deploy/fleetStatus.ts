@@ -7,6 +7,7 @@ import { deployOfRecord, INDEX_PREFIX, parseIndexKey } from '../../domain/deploy
 import { AT_ONCE, type Clock, type Compute, type ObjectStore, type RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { readRecord } from './deployRecord.js'
+import { readFreezes } from './freeze.js'
 import { heartbeatAt } from './machineGate.js'
 import { readRole } from './picture.js'
 
@@ -54,15 +55,16 @@ export async function fleetStatus(ports: {
 }): Promise<Fleet> {
   const { compute, store, clock } = ports
   const describing = compute.describeHosts()
-  const [registry, hosts, images, heartbeats, active, deploying] = await Promise.all([
+  const [registry, hosts, images, heartbeats, active, deploying, freezes] = await Promise.all([
     readRegistry(ports.registry),
     describing,
     compute.fleetImages(),
     store && readHeartbeats(store, describing),
     store && describing.then((hosts) => readRoles(store, hosts)),
     store && deployUnderWay(store, clock.now()),
+    readFreezes({ store, clock }),
   ])
-  return describeFleet({
+  const fleet = describeFleet({
     registry,
     hosts,
     images,
@@ -71,4 +73,5 @@ export async function fleetStatus(ports: {
     deploying,
     now: clock.now(),
   })
+  return freezes.length > 0 ? { ...fleet, freezes } : fleet
 }

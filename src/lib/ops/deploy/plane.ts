@@ -1,4 +1,14 @@
-import type { Deploy, DeployDetail, Fleet, HostView, Order } from '../../domain/contract/index.js'
+import type {
+  CancelRequest,
+  Deploy,
+  DeployDetail,
+  Fleet,
+  Freeze,
+  FreezeRequest,
+  HostView,
+  Order,
+  UnfreezeRequest,
+} from '../../domain/contract/index.js'
 import type { FollowOptions } from './followDeploy.js'
 
 export interface DeployOptions {
@@ -12,6 +22,8 @@ export interface DeployOptions {
   wait: boolean
   /** How long to follow. */
   waitTimeoutMs: number
+  /** One-time code of the person who asked. Control API only. */
+  code?: string | undefined
 }
 
 /** Where a command runs: through the Control API (agents, laptops) or with AWS and OpenTofu (CI). The commands are the same. */
@@ -24,6 +36,11 @@ export interface Plane {
    * Rejects with the code of the outcome otherwise; the deploy so far is in the error's `partial.deploy`.
    */
   deploy(order: Order, options: DeployOptions): Promise<Deploy>
+  /** What is frozen afterwards, or now. */
+  freeze(request: FreezeRequest): Promise<Freeze[]>
+  unfreeze(request: UnfreezeRequest): Promise<Freeze[]>
+  /** Cancels a queued deploy, asks a running one to stop before its next host. Resolves with the deploy as it was. */
+  cancel(requestId: string, request: CancelRequest): Promise<Deploy>
   /** Newest first. */
   deploys(limit: number): Promise<Deploy[]>
   /** Resolves when the deploy is over, however it ended. */

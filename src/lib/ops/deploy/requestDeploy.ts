@@ -1,7 +1,9 @@
-import type { Deploy, Order } from '../../domain/contract/index.js'
-import { decideDeploy } from '../../domain/deploy/policy.js'
-import { ClawctlError } from '../../domain/errors.js'
+import { type Deploy, NOT_A_NUMBER_PATTERN, type Order } from '../../domain/contract/index.js'
+import { type Identity, identityOf, identityOnDirectPlane } from '../../domain/deploy/identity.js'
+import { allowDeploy } from '../../domain/deploy/policy.js'
+import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry/registry.js'
+import type { Progress } from '../ports.js'
 import type { DeployOptions, Plane } from './plane.js'
 
 /** As they were typed: what was left out is undefined. */
@@ -11,6 +13,8 @@ export interface AskedOptions {
   healthTimeoutMs: number | undefined
   wait: boolean
   waitTimeoutMs: number
+  /** One-time code of the person who asked. */
+  code: string | undefined
 }
 
 const HEALTH_TIMEOUT_MS = 15 * 60_000
@@ -28,16 +32,38 @@ export async function requestDeploy(
     /** Part of a workflow's run: the plane then refuses, and writes down why, for whoever follows the run. */
     inRun: boolean
     plane(): Promise<Plane>
+    /** Shows the request id before anything is sent. */
+    progress: Pick<Progress, 'note'>
   },
 ): Promise<Deploy> {
-  if (ports.mode !== 'ci') refuseCiOptions(options)
-  const verdict = decideDeploy({ ...order, registry: ports.registry })
-  if (!verdict.allowed && !ports.inRun) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
-  const plane = await ports.plane()
-  return plane.deploy(order, {
-    ...options,
-    onFailure: options.onFailure ?? 'rollback',
-    healthTimeoutMs: options.healthTimeoutMs ?? HEALTH_TIMEOUT_MS,
+  const { mode, inRun, registry, progress } = ports
+  progress.note(`request ${order.requestId}`)
+  try {
+    if (mode !== 'ci') refuseOnAgent(order, options)
+    if (!inRun) allowDeploy({ ...order, registry, identity: identityAt(mode, order, options.code) })
+    const plane = await ports.plane()
+    return await plane.deploy(order, {
+      ...options,
+      onFailure: options.onFailure ?? 'rollback',
+      healthTimeoutMs: options.healthTimeoutMs ?? HEALTH_TIMEOUT_MS,
+    })
+  } catch (error) {
+    throw withPartial(asClawctlError(error), { requestId: order.requestId })
+  }
+}
+
+/** As far as it is known before anybody is asked: a code may be right. */
+function identityAt(mode: 'agent' | 'ci', order: Order, code: string | undefined): Identity {
+  if (mode === 'ci') return identityOnDirectPlane(order)
+  const claimed = identityOf(order)
+  return code === undefined ? claimed : { ...claimed, person: 'verified' }
+}
+
+function refuseOnAgent(order: Order, options: AskedOptions): void {
+  refuseCiOptions(options)
+  if (NOT_A_NUMBER_PATTERN.test(order.requestId)) return
+  throw new ClawctlError('INVALID_REQUEST', 'A request id is no number: those are the ids of runs.', {
+    hint: 'Leave --request-id out to get one made.',
   })
 }
 

@@ -2,9 +2,10 @@ import { activeKey, HEARTBEAT_PREFIX } from '../../domain/bundles/manifest.js'
 import type { Order } from '../../domain/contract/index.js'
 import { orphanIds } from '../../domain/deploy/fleet.js'
 import { currentHost } from '../../domain/deploy/host.js'
+import { identityOnDirectPlane } from '../../domain/deploy/identity.js'
 import { latestOf } from '../../domain/deploy/image.js'
 import { adoptedNames } from '../../domain/deploy/leftovers.js'
-import { decideDeploy } from '../../domain/deploy/policy.js'
+import { allowDeploy } from '../../domain/deploy/policy.js'
 import type { DeployAudit } from '../../domain/deploy/summary.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry/registry.js'
@@ -21,8 +22,7 @@ import { destroyMachine, type Removal } from './work.js'
 /** @throws ClawctlError the policy's verdict, before anything is looked at */
 export async function mayRetire(request: Order, source: RegistrySource): Promise<Registry> {
   const registry = await readRegistry(source)
-  const verdict = decideDeploy({ ...request, registry })
-  if (!verdict.allowed) throw new ClawctlError(verdict.code, verdict.message, { hint: verdict.hint })
+  allowDeploy({ ...request, registry, identity: identityOnDirectPlane(request) })
   return registry
 }
 

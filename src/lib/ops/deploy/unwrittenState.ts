@@ -1,8 +1,9 @@
-import type { Found } from '../../domain/deploy/recovery.js'
+import { type Found, findingLine, settled } from '../../domain/deploy/recovery.js'
 import { judgeUnwritten, parseStateHead } from '../../domain/deploy/stateLock.js'
-import { asClawctlError } from '../../domain/errors.js'
+import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import { FLEET_STATE_KEY } from '../../domain/paths.js'
-import type { HostDeployPorts } from './ports.js'
+import type { HostDeployPorts, LockPorts } from './ports.js'
+import { withStateLock } from './stateLock.js'
 
 /** Where a state is kept that OpenTofu could not write. The bucket encrypts it like the state itself. */
 export const UNWRITTEN_KEY = `${FLEET_STATE_KEY}.errored`
@@ -65,4 +66,29 @@ export async function keepUnwritten({ tofu, store }: Ports): Promise<string | nu
     const why = asClawctlError(error).message
     return `OpenTofu could not store its state, and it could not be kept in the bucket (${why}): it is in ${left.file} on this machine. Without it, too, the next deploy finds what was made.`
   }
+}
+
+/**
+ * Does what needs the state, alone with it and after what an earlier apply could not store was stored.
+ * @returns the failure of the work, with what became of a state that it could not store
+ */
+export async function withState(
+  { planOnly }: { planOnly: boolean },
+  ports: HostDeployPorts & LockPorts,
+  work: () => Promise<ClawctlError | null>,
+): Promise<ClawctlError | null> {
+  return withStateLock(ports, async () => {
+    await ports.tofu.init()
+    for (const finding of settled(await settleUnwritten(ports, planOnly), planOnly))
+      ports.progress.note(findingLine(finding))
+    const failure = await work().catch(asClawctlError)
+    const kept = await keepUnwritten(ports)
+    if (kept === null) return failure
+    if (failure === null) {
+      ports.progress.note(kept)
+      return null
+    }
+    const { code, message, hint, cause } = failure
+    return new ClawctlError(code, `${message} ${kept}`, { hint, cause })
+  })
 }

@@ -3,12 +3,15 @@ import { namesSecret } from '../../domain/bundles/manifest.js'
 import { CONTROL_TOKEN } from '../../domain/bundles/secrets.js'
 import type { Check } from '../../domain/contract/index.js'
 import { fleetStatus } from '../../domain/deploy/fleet.js'
+import { describeFreeze } from '../../domain/deploy/freeze.js'
 import { latestOf } from '../../domain/deploy/image.js'
 import { asClawctlError, CODES } from '../../domain/errors.js'
 import { count } from '../../domain/preflight/local.js'
 import { missingInputs } from '../../domain/preflight/workflowInputs.js'
+import type { Registry } from '../../domain/registry/registry.js'
 import { inspectBundles } from '../bundles/checkBundles.js'
 import { readHeartbeats } from '../deploy/fleetStatus.js'
+import { readFreezes } from '../deploy/freeze.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import type { GithubRepositoryView, ServerPreflightPorts } from './ports.js'
 
@@ -68,6 +71,15 @@ export async function serverPreflight(ports: ServerPreflightPorts): Promise<Chec
     check('token-bundles', 'The control token is in the bundles', () => tokenInBundles(once)),
     check('fleet', 'The fleet can be described', () => fleet(ports, once)),
     check('control-token', 'The control tokens are as they should be', () => controlTokens(ports)),
+    check('own-tokens', 'Every instance has a control token of its own', async () =>
+      ownTokens(ports, await once.registry()),
+    ),
+    check('freeze', 'Nothing is frozen', async () => {
+      const freezes = await readFreezes(ports)
+      if (freezes.length === 0) return pass('Every instance may be deployed.')
+      const told = freezes.map((freeze) => `${freeze.target} ${describeFreeze(freeze)}`).join('; ')
+      return pass(`Frozen: ${told}.`, '`clawctl fleet unfreeze` ends it, when a person asks.')
+    }),
   ])
 }
 
@@ -201,6 +213,20 @@ async function fleet({ store, clock }: ServerPreflightPorts, once: Shared): Prom
     ),
   ]
   return pass(`${words.join('; ')}.`, words.length > 1 ? 'See `clawctl fleet status`.' : null)
+}
+
+/** Whoever has the shared token may say that they are any instance. */
+function ownTokens({ controlTokens: tokens }: ServerPreflightPorts, registry: Registry): Finding {
+  if (!tokens) return skip('Only the Control API sees its own tokens.', null)
+  const without = registry.filter(({ id }) => !tokens.callers.includes(id))
+  if (without.length === 0) return pass(`${count(registry.length, 'instance')}.`)
+  const ids = without.slice(0, MOST_NAMED).map(({ id }) => id)
+  const more = without.length > MOST_NAMED ? ` and ${without.length - MOST_NAMED} more` : ''
+  // A fleet that begins has none: a word, and no reason to stop.
+  return pass(
+    `The shared token is what ${ids.join(', ')}${more} can use: what it asks for is marked as claimed.`,
+    `clawctl token add ${ids[0]}, then upload its bundle.`,
+  )
 }
 
 function controlTokens({ controlTokens: tokens }: ServerPreflightPorts): Finding {

@@ -1,3 +1,4 @@
+import { CONTROL_TOKEN } from '../../domain/bundles/secrets.js'
 import type { Fleet } from '../../domain/contract/index.js'
 import { asClawctlError } from '../../domain/errors.js'
 import type { RegistryEntry } from '../../domain/registry/registry.js'
@@ -21,9 +22,10 @@ export async function remainingSteps(
   ports: StepPorts,
 ): Promise<Step[]> {
   const { secrets, fleet, hasBundle } = ports
-  const [token, identity, bundle, instance] = await Promise.all([
+  const [token, identity, controlToken, bundle, instance] = await Promise.all([
     known(secrets && (() => tokenIn(secrets, entry.discordTokenSecret)), 'pass --secrets-dir'),
     known(secrets && (() => identityIn(secrets, entry.id)), 'pass --secrets-dir'),
+    known(secrets && (() => tokenIn(secrets, CONTROL_TOKEN.ownNameFor?.(entry) ?? '')), 'pass --secrets-dir'),
     known(hasBundle && (async () => ({ done: await hasBundle(entry) })), 'only CI can read the bucket'),
     fleet
       ? fleet.ask().then(
@@ -35,7 +37,7 @@ export async function remainingSteps(
         )
       : { unknown: 'no Control API is configured' },
   ])
-  return stepsToAdd({ entry, ...edit, token, identity, bundle, instance })
+  return stepsToAdd({ entry, ...edit, token, identity, controlToken, bundle, instance })
 }
 
 async function tokenIn(secrets: SecretsFolder, name: string): Promise<Known> {

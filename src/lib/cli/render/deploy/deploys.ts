@@ -1,4 +1,5 @@
 import type { Deploy, DeployStatus } from '../../../domain/contract/index.js'
+import { describeAsker } from '../../../domain/deploy/identity.js'
 import { STEP_TITLES } from '../../../domain/deploy/rollout.js'
 import { isOver } from '../../../domain/deploy/run.js'
 import { age, type painter, table } from '../../text.js'
@@ -26,11 +27,6 @@ function duration(deploy: Deploy, now: Date): string {
 /** The target is one word of a table; what is not a deploy says so. */
 const targetOf = (deploy: Deploy) => (deploy.retire ? `${deploy.target} (retire)` : deploy.target)
 
-function who(deploy: Deploy): string {
-  if (deploy.requestedBy) return deploy.caller ? `${deploy.requestedBy} (via ${deploy.caller})` : deploy.requestedBy
-  return deploy.caller ?? 'a maintainer'
-}
-
 /** One deploy for people: the headline, then its hosts. */
 export function renderDeploy(deploy: Deploy, paint: Paint): string {
   const ami = deploy.ami ? ` with ${deploy.ami}` : ''
@@ -44,11 +40,14 @@ export function renderDeploy(deploy: Deploy, paint: Paint): string {
     if (host.step) lines.push(`    ${STEP_TITLES[host.step.name]}${host.step.clause ? `: ${host.step.clause}` : ''}`)
     if (host.reason && host.reason !== deploy.error?.message) lines.push(`    ${host.reason}`)
   }
+  if (deploy.leavesOut && !isOver(deploy)) {
+    lines.push(`  ${deploy.leavesOut} is left out: it asked, and no instance replaces itself`)
+  }
   if (deploy.waitsFor) {
     const place = deploy.queuePosition === null ? '' : `, number ${deploy.queuePosition} in the queue`
     lines.push(`  waits for the deploy of ${deploy.waitsFor.target} (${deploy.waitsFor.requestId})${place}`)
   }
-  lines.push(`  request ${deploy.requestId}`)
+  lines.push(`  request ${deploy.requestId}`, `  asked   by ${describeAsker(deploy)}`)
   if (deploy.runUrl) lines.push(`  run     ${deploy.runUrl}`)
   if (!isOver(deploy)) lines.push(`\`clawctl fleet follow ${deploy.requestId}\` follows it.`)
   return lines.join('\n')
@@ -63,7 +62,7 @@ export function renderDeploys(deploys: readonly Deploy[], now: Date, paint: Pain
     targetOf(d),
     paint(STATUS_STYLE[d.status], d.status) + (d.waitsFor ? ` behind ${d.waitsFor.target}` : ''),
     d.ami ?? '-',
-    who(d),
+    describeAsker(d),
     duration(d, now),
     d.requestId,
   ])
@@ -80,7 +79,7 @@ export function renderDeploysForChat(deploys: readonly Deploy[], now: Date): str
       const took = d.startedAt ? ` ${isOver(d) ? 'after' : 'for'} ${duration(d, now)}` : ''
       const follow = isOver(d) ? '' : `, request ${d.requestId}`
       const ami = d.ami ? `, ${d.ami}` : ''
-      return `${targetOf(d)}: ${d.status}${why}${waits}${took}, asked ${age(d.createdAt, now)} ago by ${who(d)}${ami}${follow}`
+      return `${targetOf(d)}: ${d.status}${why}${waits}${took}, asked ${age(d.createdAt, now)} ago by ${describeAsker(d)}${ami}${follow}`
     }),
   )
 }

@@ -1,4 +1,5 @@
-import type { Fleet, FleetInstance } from '../../../domain/contract/index.js'
+import type { Fleet, FleetInstance, Freeze } from '../../../domain/contract/index.js'
+import { describeFreeze } from '../../../domain/deploy/freeze.js'
 import { age, type painter, table } from '../../text.js'
 
 type Paint = ReturnType<typeof painter>
@@ -32,7 +33,7 @@ export function renderFleet(fleet: Fleet, now: Date, paint: Paint): string {
   return [
     table(['INSTANCE', 'STATE', 'HEALTH', 'AMI', '', 'TYPE', 'ADDRESS', 'AGE', 'REVISION'], rows),
     '',
-    ...withBlankLine(fleet.instances.flatMap(remarks)),
+    ...withBlankLine([...(fleet.freezes ?? []).map(freezeLine), ...fleet.instances.flatMap(remarks)]),
     latest
       ? `Latest AMI: ${latest.id} (${latest.name}, ${age(latest.createdAt, now)} old)`
       : 'Latest AMI: none is tagged clawdinator=true',
@@ -42,6 +43,15 @@ export function renderFleet(fleet: Fleet, now: Date, paint: Paint): string {
       : []),
   ].join('\n')
 }
+
+/** What is frozen, a line each. */
+export function renderFreezes(freezes: readonly Freeze[]): string {
+  if (freezes.length === 0) return 'Nothing is frozen.'
+  return freezes.map(freezeLine).join('\n')
+}
+
+const freezeLine = (freeze: Freeze) =>
+  `${freeze.target === 'all' ? 'The fleet' : freeze.target} is frozen ${describeFreeze(freeze)}`
 
 const withBlankLine = (lines: readonly string[]) => (lines.length > 0 ? [...lines, ''] : [])
 
@@ -73,6 +83,7 @@ export function renderFleetForChat(fleet: Fleet, now: Date): string {
     : 'no latest AMI'
   const { failedAmi: failed, deploying } = fleet
   const more = [
+    ...(fleet.freezes ?? []).map(freezeLine),
     ...(failed ? [`newer AMI ${failed.id} failed in ${failed.requestId}`] : []),
     ...(deploying ? [`a deploy of ${deploying.target} is under way (${deploying.requestId})`] : []),
   ]

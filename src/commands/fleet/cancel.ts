@@ -1,0 +1,27 @@
+import { string as stringArg } from '@oclif/core/args'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
+import { askerFlags, askerOfFlags } from '../../lib/cli/deployFlags.js'
+import { renderDeploy } from '../../lib/cli/render/deploy/deploys.js'
+import { isOver } from '../../lib/domain/deploy/run.js'
+
+export default class FleetCancel extends BaseCommand<typeof FleetCancel> {
+  static override summary = 'Cancel a queued deploy, or ask a running one to stop before its next host.'
+  static override description =
+    'The host that is being deployed is finished first: it is never left between two machines. Who cancelled stands in the record. Asked again, it is the same.'
+  static override examples = ['<%= config.bin %> <%= command.id %> 7d9b0c5e-3f52-4a53-9d7a-0c1f6b6d2a11']
+  static override args = {
+    requestId: stringArg({ description: 'The request id, as `fleet history` prints it.', required: true }),
+  }
+  static override flags = askerFlags
+
+  async work() {
+    const { context, args, flags } = this
+    const plane = await context.port('plane')
+    return { deploy: await plane.cancel(args.requestId, askerOfFlags(flags, context.caller)) }
+  }
+
+  override render({ deploy }: Result<this>) {
+    const what = isOver(deploy) ? 'It was over before.' : 'Cancelled: it does not begin, or stops before its next host.'
+    return `${renderDeploy(deploy, this.paint)}\n${what}`
+  }
+}

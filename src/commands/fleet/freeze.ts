@@ -1,0 +1,42 @@
+import { string as stringArg } from '@oclif/core/args'
+import { string } from '@oclif/core/flags'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
+import { askerFlags, askerOfFlags } from '../../lib/cli/deployFlags.js'
+import { durationFlag } from '../../lib/cli/flags.js'
+import { renderFreezes } from '../../lib/cli/render/deploy/fleet.js'
+
+export default class FleetFreeze extends BaseCommand<typeof FleetFreeze> {
+  static override summary = 'Let nothing be deployed to an instance, or to any, until the freeze ends.'
+  static override description =
+    'The Control API and CI refuse deploys of what is frozen (FROZEN), and `fleet status` shows who froze it, why and until when. A deploy that runs goes on: `fleet cancel` stops it. A person has to ask.'
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> all --reason "Discord is down" --for 2h --requested-by "Jo" --code 123456',
+    '<%= config.bin %> <%= command.id %> clawdinator-2 --reason "under investigation" --requested-by "Jo" --code 123456',
+  ]
+  static override args = {
+    target: stringArg({ description: '`all`, or an instance id; there is no default.', required: true }),
+  }
+  static override flags = {
+    reason: string({ summary: 'Why, in one line; whoever is refused reads it.', required: true, helpValue: 'TEXT' }),
+    for: durationFlag({ summary: 'How long.', default: 'until `fleet unfreeze`', longest: '30d' }),
+    ...askerFlags,
+  }
+
+  async work() {
+    const { context, args, flags } = this
+    const plane = await context.port('plane')
+    const ms = flags.for
+    return {
+      freezes: await plane.freeze({
+        target: args.target,
+        reason: flags.reason,
+        ...(ms === undefined ? {} : { forSeconds: Math.round(ms / 1000) }),
+        ...askerOfFlags(flags, context.caller),
+      }),
+    }
+  }
+
+  override render({ freezes }: Result<this>) {
+    return renderFreezes(freezes)
+  }
+}

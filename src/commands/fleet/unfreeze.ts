@@ -1,0 +1,25 @@
+import { string as stringArg } from '@oclif/core/args'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
+import { askerFlags, askerOfFlags } from '../../lib/cli/deployFlags.js'
+import { renderFreezes } from '../../lib/cli/render/deploy/fleet.js'
+
+export default class FleetUnfreeze extends BaseCommand<typeof FleetUnfreeze> {
+  static override summary = 'End the freeze of an instance, or of all.'
+  static override description =
+    'Ends the freeze of exactly this target: one of `all` stays where an instance is named. A person has to ask.'
+  static override examples = ['<%= config.bin %> <%= command.id %> all --requested-by "Jo" --code 123456']
+  static override args = {
+    target: stringArg({ description: '`all`, or an instance id; there is no default.', required: true }),
+  }
+  static override flags = askerFlags
+
+  async work() {
+    const { context, args, flags } = this
+    const plane = await context.port('plane')
+    return { freezes: await plane.unfreeze({ target: args.target, ...askerOfFlags(flags, context.caller) }) }
+  }
+
+  override render({ freezes }: Result<this>) {
+    return renderFreezes(freezes)
+  }
+}

@@ -1,0 +1,23 @@
+import { string as stringArg } from '@oclif/core/args'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
+import { PEOPLE_DIRECT } from '../../lib/cli/ports.js'
+import { removePerson } from '../../lib/ops/people/people.js'
+
+export default class PeopleRemove extends BaseCommand<typeof PeopleRemove> {
+  static override summary = 'Take an enrolled person off the list; their codes verify nothing any more.'
+  static override examples = ['<%= config.bin %> <%= command.id %> "Jo" --mode ci']
+  static override args = {
+    name: stringArg({ description: 'As `people list` prints it.', required: true }),
+  }
+
+  async work() {
+    return { person: await removePerson(this.args.name, await this.context.port('store')) }
+  }
+
+  override render({ person }: Result<this>) {
+    const last = person.left === 0 ? ' Nobody is enrolled any more: a claimed name opens what needs a person.' : ''
+    return `${person.name} is removed.${last}`
+  }
+
+  protected override readonly direct = PEOPLE_DIRECT
+}

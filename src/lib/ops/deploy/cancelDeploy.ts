@@ -1,0 +1,45 @@
+import * as z from 'zod/mini'
+import type { Deploy } from '../../domain/contract/index.js'
+import { cancelKey, isOver } from '../../domain/deploy/run.js'
+import { ClawctlError } from '../../domain/errors.js'
+import { parseJson } from '../../domain/json.js'
+import type { ObjectStore, Runs } from '../ports.js'
+import { type DeploysPorts, getDeploy } from './deploys.js'
+
+const cancelSchema = z.object({ by: z.string(), at: z.string() })
+
+/**
+ * Cancels a queued deploy, and asks a running one to stop at the next safe point: before its next host. Asked again, it
+ * is the same. A deploy that is over stays as it ended.
+ * @param by who asks, in words
+ * @throws ClawctlError NOT_FOUND, NOT_CONFIGURED where there is no bucket to write to
+ */
+export async function cancelDeploy(
+  requestId: string,
+  by: string,
+  ports: DeploysPorts & { runs: Pick<Runs, 'cancel'> },
+): Promise<Deploy> {
+  const { store, runs, clock } = ports
+  const { steps: _, ...deploy } = await getDeploy(ports, requestId)
+  if (isOver(deploy)) return deploy
+  if (!store) {
+    throw new ClawctlError('NOT_CONFIGURED', 'No bucket is configured, so a deploy can not be cancelled.', {
+      hint: 'Set S3_BUCKET, or cancel the run on GitHub.',
+    })
+  }
+  // First: a run that begins at this moment reads it before it changes anything.
+  await store.put(cancelKey(deploy.requestId), JSON.stringify({ by, at: clock.now().toISOString() }))
+  if (deploy.status === 'queued' && deploy.runId !== null) await runs.cancel(deploy.runId)
+  return deploy
+}
+
+/** @throws ClawctlError CANCELLED where somebody asked this deploy to stop */
+export async function refuseCancelled(requestId: string, store: ObjectStore): Promise<void> {
+  const object = await store.get(cancelKey(requestId))
+  if (!object) return
+  const parsed = cancelSchema.safeParse(parseJson(object.text))
+  const by = parsed.success ? ` by ${parsed.data.by}` : ''
+  throw new ClawctlError('CANCELLED', `The deploy was cancelled${by}: it stopped before its next host.`, {
+    hint: 'See `clawctl fleet status` for what runs where; ask for a new deploy to go on.',
+  })
+}

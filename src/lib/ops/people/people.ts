@@ -1,0 +1,191 @@
+import { type Assurance, type Identity, isPersonName } from '../../domain/deploy/identity.js'
+import { refused, requirePerson } from '../../domain/deploy/policy.js'
+import { ClawctlError } from '../../domain/errors.js'
+import {
+  findPerson,
+  formatPeople,
+  type Judgement,
+  judgeCode,
+  PEOPLE_KEY,
+  type Person,
+  parsePeople,
+  withPerson,
+} from '../../domain/people/people.js'
+import type { Registry } from '../../domain/registry/registry.js'
+import type { Clock, ObjectStore } from '../ports.js'
+
+export interface OneTimeCodes {
+  /** A new secret (base32), and the URI that authenticators read as a QR code. */
+  enrol(name: string): Promise<{ secret: string; uri: string }>
+  /** The time step of a right code, or null; in constant time. */
+  stepOf(secret: string, code: string, at: Date): Promise<number | null>
+}
+
+export interface PeoplePorts {
+  store: ObjectStore
+  clock: Pick<Clock, 'now'>
+  codes: OneTimeCodes
+}
+
+/** Who asks for something, before it is known whether they are who they say. */
+export interface Asker {
+  /** `verified` by a token of its own, else `claimed` or `none`. */
+  host: Assurance
+  requestedBy: string | undefined
+  code: string | undefined
+}
+
+/** Others write at the same moment, but not often. */
+const ATTEMPTS = 5
+/** Compared with where a name is not enrolled, so that the time says nothing. */
+const NOBODYS_SECRET = 'A'.repeat(32)
+
+/** @throws ClawctlError NOT_CONFIGURED for an object that is none: nobody can then be verified */
+async function readPeople(store: ObjectStore): Promise<{ people: Person[]; etag: string | null }> {
+  const object = await store.get(PEOPLE_KEY)
+  if (!object) return { people: [], etag: null }
+  const people = parsePeople(object.text)
+  if (people) return { people, etag: object.etag }
+  throw new ClawctlError('NOT_CONFIGURED', `${PEOPLE_KEY} in the bucket does not list people.`, {
+    hint: 'Take an earlier version of the object, or delete it and enrol everybody again.',
+  })
+}
+
+/**
+ * What is known of who asks, and whether anybody can be verified at all.
+ * @param purpose what the code is for: asked again with the same code, it is the same request
+ * @param needed whether a person has to ask: else nobody is looked up where no code came
+ * @throws ClawctlError CODE_WRONG, CODE_LOCKED
+ */
+export async function identify(
+  asker: Asker,
+  { purpose, needed }: { purpose: string; needed: boolean },
+  ports: Omit<PeoplePorts, 'store'> & { store: ObjectStore | null },
+): Promise<{ identity: Identity; enrolled: boolean }> {
+  const { host, requestedBy, code } = asker
+  const claimed: Identity = { host, person: requestedBy ? 'claimed' : 'none' }
+  const { store } = ports
+  if (code === undefined && (!needed || !store)) return { identity: claimed, enrolled: false }
+  if (code === undefined && store) return { identity: claimed, enrolled: (await readPeople(store)).people.length > 0 }
+  if (!store || !requestedBy) throw wrongCode(requestedBy)
+  await checkCode(requestedBy, code ?? '', purpose, { ...ports, store })
+  return { identity: { host, person: 'verified' }, enrolled: true }
+}
+
+async function checkCode(name: string, code: string, purpose: string, ports: PeoplePorts): Promise<void> {
+  const { store, clock, codes } = ports
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const { people, etag } = await readPeople(store)
+    const person = findPerson(people, name)
+    const now = clock.now()
+    const step = await codes.stepOf(person?.secret ?? NOBODYS_SECRET, code, now)
+    if (!person) throw wrongCode(name)
+    const judged = judgeCode(person, step, purpose, now)
+    if (judged.person !== person) {
+      // Written before it is acted on: of two who use one code, one writes and the other looks again.
+      const written = await store.putIf(PEOPLE_KEY, formatPeople(withPerson(people, judged.person)), etag)
+      if (!written) continue
+    }
+    return throwUnlessRight(judged, name, now)
+  }
+  throw new ClawctlError('UPSTREAM', 'The code could not be checked: others were at it at the same moment.', {
+    hint: 'Try again with the next code.',
+  })
+}
+
+function throwUnlessRight({ verdict, person }: Judgement, name: string, now: Date): void {
+  if (verdict === 'right') return
+  if (verdict === 'wrong') throw wrongCode(name)
+  const seconds = Math.ceil((Date.parse(person.lockedUntil ?? '') - now.getTime()) / 1000)
+  throw new ClawctlError('CODE_LOCKED', `Too many wrong codes: ${JSON.stringify(name)} is locked for ${seconds} s.`, {
+    hint: 'Wait, then use a new code; a maintainer removes and adds the name to unlock it.',
+    retryAfterS: seconds,
+  })
+}
+
+function wrongCode(name: string | undefined): ClawctlError {
+  if (!name) {
+    return new ClawctlError('CODE_WRONG', 'A code came without the name of the person it belongs to.', {
+      hint: 'Pass the name with --requested-by.',
+    })
+  }
+  return new ClawctlError(
+    'CODE_WRONG',
+    `The code does not verify ${JSON.stringify(name)}: it is wrong, over or used, or nobody of that name is enrolled.`,
+    { hint: 'Wait for the next code of the authenticator. Five wrong ones lock the name for 15 minutes.' },
+  )
+}
+
+/** @throws ClawctlError PERSON_REQUIRED, CODE_REQUIRED, CODE_WRONG, CODE_LOCKED */
+export async function identifyPerson(
+  asker: Asker,
+  { purpose, what }: { purpose: string; what: string },
+  ports: Omit<PeoplePorts, 'store'> & { store: ObjectStore | null },
+): Promise<Identity> {
+  const { identity, enrolled } = await identify(asker, { purpose, needed: true }, ports)
+  const refusal = requirePerson(identity, enrolled, what)
+  if (refusal) throw refused(refusal)
+  return identity
+}
+
+export async function listPeople({ store, clock }: Omit<PeoplePorts, 'codes'>) {
+  const { people } = await readPeople(store)
+  const now = clock.now().getTime()
+  return people.map(({ name, enrolledAt, lockedUntil }) => ({
+    name,
+    enrolledAt,
+    lockedUntil: lockedUntil !== null && now < Date.parse(lockedUntil) ? lockedUntil : null,
+  }))
+}
+
+/**
+ * Enrols a person; the URI is the only time that the secret leaves the bucket.
+ * @throws ClawctlError INVALID_REQUEST for a name that is no person's, USAGE where it is enrolled
+ */
+export async function addPerson(
+  name: string,
+  { registry, ...ports }: PeoplePorts & { registry: Registry },
+): Promise<{ name: string; uri: string }> {
+  const ids = registry.map(({ id }) => id)
+  if (!isPersonName(name, ids)) {
+    throw new ClawctlError('INVALID_REQUEST', `${JSON.stringify(name)} is not the name of a person.`, {
+      hint: 'Use the name that the person has in chats.',
+    })
+  }
+  const { secret, uri } = await ports.codes.enrol(name)
+  await changePeople(ports.store, (people) => {
+    if (findPerson(people, name)) {
+      throw new ClawctlError('USAGE', `${JSON.stringify(name)} is enrolled.`, {
+        hint: 'For a new phone, remove the name first: clawctl people remove NAME.',
+      })
+    }
+    const enrolledAt = ports.clock.now().toISOString()
+    return [...people, { name, secret, enrolledAt, used: null, wrong: 0, lockedUntil: null }]
+  })
+  return { name, uri }
+}
+
+/** @throws ClawctlError NOT_FOUND */
+export async function removePerson(name: string, store: ObjectStore): Promise<{ name: string; left: number }> {
+  let left = 0
+  await changePeople(store, (people) => {
+    const person = findPerson(people, name)
+    if (!person) {
+      throw new ClawctlError('NOT_FOUND', `Nobody is enrolled as ${JSON.stringify(name)}.`, {
+        hint: '`clawctl people list` shows the names.',
+      })
+    }
+    const rest = people.filter((one) => one !== person)
+    left = rest.length
+    return rest
+  })
+  return { name, left }
+}
+
+async function changePeople(store: ObjectStore, change: (people: Person[]) => Person[]): Promise<void> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const { people, etag } = await readPeople(store)
+    if (await store.putIf(PEOPLE_KEY, formatPeople(change(people)), etag)) return
+  }
+  throw new ClawctlError('UPSTREAM', 'Others changed the list of people at the same moment.', { hint: 'Try again.' })
+}
