@@ -15,8 +15,13 @@ export interface AdminServer {
 
 const orderSchema = z.object({ faults: z.array(z.string()) })
 
-/** Endpoint for commands that join a running sandbox: adds their faults while their connection is open. */
-export async function startAdmin(options: { faults: Faults; requests: LoggedRequest[] }): Promise<AdminServer> {
+/** Endpoint for commands that join a running sandbox: adds their faults while their connection is open, and ends it. */
+export async function startAdmin(options: {
+  faults: Faults
+  requests: LoggedRequest[]
+  /** Ends the sandbox; null where it ends with the command that runs in it. */
+  onStop: (() => void) | null
+}): Promise<AdminServer> {
   const token = randomBytes(24).toString('base64url')
   const server = createServer(async (request, response) => {
     const given = Buffer.from(request.headers.authorization ?? '')
@@ -27,6 +32,11 @@ export async function startAdmin(options: { faults: Faults; requests: LoggedRequ
     }
     if (request.method === 'GET') {
       response.end(JSON.stringify(options.requests))
+      return
+    }
+    if (request.method === 'DELETE') {
+      response.writeHead(options.onStop ? 202 : 409).end()
+      options.onStop?.()
       return
     }
     const chunks: Buffer[] = []

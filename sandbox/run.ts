@@ -1,10 +1,13 @@
+import { basename } from 'node:path'
 import { ClawctlError } from '../src/lib/domain/errors.js'
 import { parseFault } from '../src/lib/domain/sandboxOptions.js'
 import { environmentFor } from './environment.js'
 import { currentSession, lendFaults } from './session.js'
+import { shellQuote } from './shell.js'
 import { type Signals, withSignals } from './signals.js'
 import { runProgram } from './spawn.js'
 import { Checkout, parseRole, type SandboxRequest, startSandbox } from './start.js'
+import { PROMPT } from './up.js'
 
 /**
  * Runs a command in a fresh sandbox, or in the one that this process runs in, and resolves to its exit code.
@@ -22,11 +25,24 @@ export function runInSandbox(
     try {
       const checkout = new Checkout(sandbox.session.checkoutRoot, sandbox.session.registryFile)
       const parsed = await parseRole(role, checkout, request.running)
-      return await runProgram(command, await sandbox.environment(parsed, request.env), signals)
+      const env = withPrompt(command, await sandbox.environment(parsed, request.env))
+      return await runProgram(command, env, signals)
     } finally {
       await sandbox.close()
     }
   })
+}
+
+/** A shell at a terminal says where it is: bash before each prompt, the others once. */
+function withPrompt([program, ...args]: readonly [string, ...string[]], env: Record<string, string>) {
+  const name = basename(program)
+  if (!['bash', 'zsh', 'fish', 'sh'].includes(name) || args.length > 0 || !process.stdin.isTTY) return env
+  if (name !== 'bash') {
+    process.stderr.write('This shell works in a sandbox; exit ends it.\n')
+    return env
+  }
+  const say = `case "$PS1" in ${shellQuote(PROMPT)}*) ;; *) PS1=${shellQuote(PROMPT)}"$PS1" ;; esac`
+  return { ...env, PROMPT_COMMAND: env.PROMPT_COMMAND ? `${env.PROMPT_COMMAND}; ${say}` : say }
 }
 
 async function joinAndRun(

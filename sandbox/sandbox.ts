@@ -80,6 +80,8 @@ export interface SandboxOptions {
   reuseMs?: number
   /** Background events, one line each. */
   onNote?: (note: string) => void
+  /** Somebody wants it ended; without it, it ends with the command that runs in it. */
+  onStop?: () => void
 }
 
 /** The whole plane on loopback. Everything it leaves on disk lies in one folder that `close` removes. */
@@ -255,7 +257,7 @@ export class Sandbox {
     world.onTerminate(() => dies('terminate'))
     for (const instance of running) hosts.adopt(instance.id)
 
-    const admin: AdminServer = await startAdmin({ faults, requests })
+    const admin: AdminServer = await startAdmin({ faults, requests, onStop: options.onStop ?? null })
     closers.push(() => admin.close())
     const appKeyFile = join(folder, 'github-app.pem')
     await writeFile(appKeyFile, (await key).privateKey, { mode: 0o600 })

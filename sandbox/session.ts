@@ -5,7 +5,7 @@ import { ClawctlError } from '../src/lib/domain/errors.js'
 import { parseJson } from '../src/lib/domain/json.js'
 import type { Session } from './environment.js'
 
-const sessionSchema = z.object({
+export const sessionSchema = z.object({
   paths: z.object({ folder: z.string(), bin: z.string(), toolBin: z.string(), sessionFile: z.string() }),
   checkoutRoot: z.string(),
   registryFile: z.nullable(z.string()),

@@ -21,6 +21,7 @@ export interface SandboxRequest {
   tofu: TofuChoice
   env: NodeJS.ProcessEnv
   onNote?: (note: string) => void
+  onStop?: () => void
 }
 
 const DEFAULT_RUNNING = ['clawdinator-1']
@@ -49,6 +50,7 @@ export async function startSandbox(request: SandboxRequest): Promise<Sandbox> {
       tofu: request.tofu,
       env: request.env,
       ...(request.onNote ? { onNote: request.onNote } : {}),
+      ...(request.onStop ? { onStop: request.onStop } : {}),
     })
   } catch (error) {
     if (error instanceof ClawctlError) throw error

@@ -1,3 +1,8 @@
+import { execa } from 'execa'
+import * as z from 'zod/mini'
+import { failureSchema } from '../src/lib/domain/contract/failure.js'
+import { ClawctlError } from '../src/lib/domain/errors.js'
+import { parseJson } from '../src/lib/domain/json.js'
 import { UNSET_FOREIGN } from './environment.js'
 import { shellQuote } from './shell.js'
 import { withSignals } from './signals.js'
@@ -7,32 +12,89 @@ export interface OpenedSandbox {
   controlApiUrl: string
   /** The role's environment variables. */
   env: Record<string, string>
-  /** The same as lines for a shell's `eval`. */
-  exports: string
 }
 
-/** Keeps a sandbox open until a signal comes; `onOpen` gets the settings for another terminal. */
+/** Stands before the prompt of a shell that works in a sandbox. */
+export const PROMPT = '(sandbox) '
+
+/** For the `eval` of bash and zsh: the sandbox's variables, its programs first in PATH, and a prompt that says so. */
+export function shellExports({ env: { PATH = '', ...env } }: OpenedSandbox): string {
+  return [
+    UNSET_FOREIGN,
+    ...Object.entries(env).map(([name, value]) => `export ${name}=${shellQuote(value)}`),
+    `export PATH=${shellQuote(PATH)}:"$PATH"`,
+    `[ -z "\${PS1-}" ] || PS1=${shellQuote(PROMPT)}"$PS1"`,
+  ].join('\n')
+}
+
+/** What takes back `shellExports`. @param folder the sandbox's */
+export function shellUnset(folder: string): string {
+  return [
+    UNSET_FOREIGN,
+    `export PATH="$(printf %s "$PATH" | tr : '\\n' | grep -vF ${shellQuote(folder)} | paste -sd : -)"`,
+    `PS1="\${PS1#${shellQuote(PROMPT)}}"`,
+  ].join('\n')
+}
+
+/**
+ * Keeps a sandbox until a signal comes, somebody ends it, or its time is up; `onOpen` gets what another terminal needs.
+ * @param lifeMs null for no limit
+ */
 export function keepSandbox(
   request: SandboxRequest,
   role: string,
+  lifeMs: number | null,
   onOpen: (opened: OpenedSandbox) => void,
 ): Promise<void> {
   return withSignals(async (signals) => {
-    const sandbox = await startSandbox(request)
+    let onStop = () => {}
+    const stopped = new Promise<void>((resolve) => {
+      onStop = resolve
+    })
+    const sandbox = await startSandbox({ ...request, onStop })
+    const limit = lifeMs === null ? undefined : setTimeout(onStop, lifeMs)
     try {
       const { checkoutRoot, registryFile, controlApiUrl } = sandbox.session
       const parsed = await parseRole(role, new Checkout(checkoutRoot, registryFile), request.running)
       const { PATH = '', ...env } = await sandbox.environment(parsed, {})
-      const folders = PATH.replace(/:$/, '')
-      const exports = [
-        UNSET_FOREIGN,
-        ...Object.entries(env).map(([name, value]) => `export ${name}=${shellQuote(value)}`),
-        `export PATH=${shellQuote(folders)}:"$PATH"`,
-      ].join('\n')
-      onOpen({ controlApiUrl, env: { ...env, PATH: folders }, exports })
-      await signals.received
+      onOpen({ controlApiUrl, env: { ...env, PATH: PATH.replace(/:$/, '') } })
+      await Promise.race([signals.received, stopped])
     } finally {
+      clearTimeout(limit)
       await sandbox.close()
     }
   })
+}
+
+const openedSchema = z.object({
+  sandbox: z.object({ controlApiUrl: z.string(), env: z.record(z.string(), z.string()) }),
+})
+
+/**
+ * Starts a sandbox that goes on when we have ended.
+ * @param argv of `clawctl` for one in the foreground, with --json
+ * @throws ClawctlError with what that one failed with, SANDBOX_FAILED where it says nothing
+ */
+export async function detachSandbox(argv: readonly string[], program: string, env: NodeJS.ProcessEnv) {
+  const child = execa(process.execPath, [program, ...argv], {
+    env,
+    extendEnv: false,
+    stdio: ['ignore', 'pipe', 'ignore'],
+    buffer: false,
+    detached: true,
+    cleanup: false,
+    reject: false,
+  })
+  let text = ''
+  for await (const chunk of child.stdout.setEncoding('utf8')) {
+    text += chunk
+    const opened = openedSchema.safeParse(parseJson(text))
+    if (!opened.success) continue
+    child.unref()
+    return opened.data.sandbox
+  }
+  const failed = failureSchema.safeParse(parseJson(text))
+  if (!failed.success) throw new ClawctlError('SANDBOX_FAILED', 'The sandbox ended before it was up.')
+  const { code, message, hint } = failed.data.error
+  throw new ClawctlError(code, message, hint === undefined ? {} : { hint })
 }

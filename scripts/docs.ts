@@ -29,10 +29,11 @@ async function commandTable(): Promise<string> {
 async function commandReference(): Promise<string> {
   const { config, commands } = await visibleCommands()
   const built: { default: HelpClass } = await import(join(ROOT, 'dist/help.js'))
-  const help = new built.default(config, { stripAnsi: true, maxWidth: 100, hideCommandSummaryInDescription: true })
+  const help = new built.default(config, { stripAnsi: true, maxWidth: 100 })
   return commands
     .map((command) => {
-      const text = help.formatCommand(command).replace(/\n+EXIT CODES[\s\S]*$/, '')
+      // oclif's own way to leave the summary out keeps the last paragraph of a description alone.
+      const text = help.formatCommand({ ...command, summary: undefined }).replace(/\n+EXIT CODES[\s\S]*$/, '')
       // biome-ignore lint/suspicious/noControlCharactersInRegex: colours, which the help may hold all the same
       const plain = text.replace(/\u001b\[[0-9;]*m/g, '').replace(/[ \t]+$/gm, '')
       return `## \`clawctl ${command.id.replaceAll(':', ' ')}\`\n\n${command.summary}\n\n\`\`\`text\n${plain.trim()}\n\`\`\``

@@ -9,7 +9,7 @@ import { type XmlValue, xmlDocument } from './xml.js'
 const NAMESPACE = 'https://iam.amazonaws.com/doc/2010-05-08/'
 type Result = Record<string, XmlValue>
 
-const tagsOf = (tags: ReadonlyMap<string, string>): XmlValue => ({
+const tagElements = (tags: ReadonlyMap<string, string>): XmlValue => ({
   member: [...tags].map(([Key, Value]) => ({ Key, Value })),
 })
 
@@ -26,7 +26,7 @@ const roleXml = (role: Role): XmlValue => ({
   ...(role.boundary === null
     ? {}
     : { PermissionsBoundary: { PermissionsBoundaryType: 'Policy', PermissionsBoundaryArn: role.boundary } }),
-  Tags: tagsOf(role.tags),
+  Tags: tagElements(role.tags),
 })
 
 const profileXml = ({ iam }: World, profile: InstanceProfile): XmlValue => ({
@@ -36,7 +36,7 @@ const profileXml = ({ iam }: World, profile: InstanceProfile): XmlValue => ({
   Arn: profile.arn,
   CreateDate: profile.createdAt,
   Roles: { member: profile.role === null ? [] : [roleXml(iam.mustRole(profile.role))] },
-  Tags: tagsOf(profile.tags),
+  Tags: tagElements(profile.tags),
 })
 
 const role = (query: Query) => query.require('RoleName')
@@ -67,7 +67,7 @@ const ACTIONS: Readonly<Record<string, (world: World, query: Query) => Result>> 
     const path = query.get('PathPrefix') ?? '/'
     return page('Roles', [...iam.roles.values()].filter((one) => one.path.startsWith(path)).map(roleXml), query)
   },
-  ListRoleTags: ({ iam }, query) => ({ Tags: tagsOf(iam.mustRole(role(query)).tags), IsTruncated: false }),
+  ListRoleTags: ({ iam }, query) => ({ Tags: tagElements(iam.mustRole(role(query)).tags), IsTruncated: false }),
   UpdateAssumeRolePolicy: ({ iam }, query) => {
     iam.updateTrust(role(query), query.require('PolicyDocument'))
     return {}

@@ -50,10 +50,10 @@ export interface Operations {
 
 const text = (value: unknown) => (typeof value === 'string' ? value : null)
 const strings = (value: unknown) => (Array.isArray(value) ? value.map(String) : [])
-const tagsOf = (attributes: Attributes) => (attributes.tags ?? {}) as Record<string, string>
+const plannedTags = (attributes: Attributes) => (attributes.tags ?? {}) as Record<string, string>
 const record = (tags: ReadonlyMap<string, string>) => Object.fromEntries(tags)
 const removedTags = (before: Attributes, after: Attributes) =>
-  Object.keys(tagsOf(before)).filter((key) => !(key in tagsOf(after)))
+  Object.keys(plannedTags(before)).filter((key) => !(key in plannedTags(after)))
 const tagged = (tags: Record<string, string>) => ({
   tags: Object.keys(tags).length === 0 ? null : tags,
   tags_all: tags,
@@ -80,7 +80,7 @@ const role: Operations = {
       trust: String(planned.assume_role_policy),
       boundary: text(planned.permissions_boundary),
       description: text(planned.description),
-      tags: tagsOf(planned),
+      tags: plannedTags(planned),
     })
     return {
       ...planned,
@@ -96,7 +96,7 @@ const role: Operations = {
     if (!same(before.permissions_boundary ?? null, after.permissions_boundary ?? null)) {
       await iam.setBoundary(name, text(after.permissions_boundary))
     }
-    if (!same(before.tags, after.tags)) await iam.tagRole(name, tagsOf(after), removedTags(before, after))
+    if (!same(before.tags, after.tags)) await iam.tagRole(name, plannedTags(after), removedTags(before, after))
   },
   async destroy({ iam }, state) {
     await iam.deleteRole(String(state.id))
@@ -137,7 +137,7 @@ const profile: Operations = {
   },
   async create({ iam }, planned, begun) {
     const name = text(planned.name) ?? madeUpName()
-    const made = await iam.createProfile({ name, path: String(planned.path), tags: tagsOf(planned) })
+    const made = await iam.createProfile({ name, path: String(planned.path), tags: plannedTags(planned) })
     const known = { ...planned, id: name, name, arn: made.arn, unique_id: made.uniqueId }
     begun(known)
     if (text(planned.role) !== null) await iam.addRole(name, String(planned.role))
@@ -149,7 +149,7 @@ const profile: Operations = {
       if (text(before.role) !== null) await iam.removeRole(name, String(before.role))
       if (text(after.role) !== null) await iam.addRole(name, String(after.role))
     }
-    if (!same(before.tags, after.tags)) await iam.tagProfile(name, tagsOf(after), removedTags(before, after))
+    if (!same(before.tags, after.tags)) await iam.tagProfile(name, plannedTags(after), removedTags(before, after))
   },
   async destroy({ iam }, state) {
     const found = await iam.getProfile(String(state.id))
@@ -207,7 +207,7 @@ const securityGroup: Operations = {
   async create({ ec2, region }, planned, begun) {
     const name = text(planned.name) ?? madeUpName()
     const id = await ec2.createGroup({
-      ...{ name, description: String(planned.description), vpcId: text(planned.vpc_id), tags: tagsOf(planned) },
+      ...{ name, description: String(planned.description), vpcId: text(planned.vpc_id), tags: plannedTags(planned) },
     })
     const arn = `arn:aws:ec2:${region}:${ACCOUNT_ID}:security-group/${id}`
     const known = { ...planned, id, name, arn, owner_id: ACCOUNT_ID }
@@ -225,7 +225,7 @@ const securityGroup: Operations = {
     for (const direction of ['egress', 'ingress'] as const) {
       await setRules(ec2, id, direction, rulesOf(before[direction]), rulesOf(after[direction]))
     }
-    if (!same(before.tags, after.tags)) await ec2.tag(id, tagsOf(after), removedTags(before, after))
+    if (!same(before.tags, after.tags)) await ec2.tag(id, plannedTags(after), removedTags(before, after))
   },
   async destroy({ ec2 }, state) {
     await ec2.deleteGroup(String(state.id))
@@ -258,7 +258,7 @@ const instance: Operations = {
             ...{ size: volume.volume_size as number, deleteOnTermination: volume.delete_on_termination as boolean },
           }
         : null,
-      tags: tagsOf(planned),
+      tags: plannedTags(planned),
     })
     const known = (seen: LiveInstance) => ({ ...planned, ...observed(seen, region, planned) })
     begun(known(started))
@@ -274,7 +274,7 @@ const instance: Operations = {
     return known(running)
   },
   async update({ ec2 }, before, after) {
-    await ec2.tag(String(before.id), tagsOf(after), removedTags(before, after))
+    await ec2.tag(String(before.id), plannedTags(after), removedTags(before, after))
   },
   async destroy({ ec2 }, state, wait) {
     const id = String(state.id)

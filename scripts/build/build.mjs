@@ -1,13 +1,18 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { build } from 'esbuild'
 import { inlineSchemas } from './inline-schemas.mjs'
 import { lazyRequires } from './lazy-requires.mjs'
 import { thirdPartyLicenses } from './licenses.mjs'
 import { restoreManifest } from './pack-manifest.mjs'
 import { usedEndpoints } from './used-endpoints.mjs'
-import { zipLambda } from './zip-lambda.mjs'
+
+const { build } = await import('esbuild').catch((error) => {
+  if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error
+  process.stderr.write('The packages of the checkout are not installed: run `npm ci` first.\n')
+  process.exit(1)
+})
+const { zipLambda } = await import('./zip-lambda.mjs')
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 process.chdir(root)
@@ -16,6 +21,10 @@ const { version } = JSON.parse(await readFile('package.json', 'utf8'))
 
 const REQUIRE =
   "import{createRequire as __createRequire}from'node:module';const require=__createRequire(import.meta.url);"
+
+const absent = Object.fromEntries(
+  ['cli-spinners', 'lilconfig', 'minimatch', 'tinyglobby'].map((name) => [name, './scripts/build/absent.mjs']),
+)
 
 // oclif's dev mode would load TypeScript; a built package has none.
 const common = {
@@ -73,7 +82,7 @@ const [cli, lambda] = await Promise.all([
     outdir: 'dist.next',
     splitting: true,
     metafile: true,
-    alias: { 'wsl-utils': './scripts/build/wsl-lite.mjs' },
+    alias: { 'wsl-utils': './scripts/build/wsl-lite.mjs', ...absent },
     // Syntax and whitespace, not names: a stack trace stays readable.
     minifySyntax: true,
     minifyWhitespace: true,

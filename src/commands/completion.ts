@@ -4,9 +4,18 @@ import { completionScript, SHELLS, type Shell } from '../lib/cli/completion.js'
 
 export default class Completion extends BaseCommand<typeof Completion> {
   static override summary = 'Print the completion script of your shell.'
+  static override description =
+    'Ids, AMIs and request ids are asked for when they are completed: of the checkout, else of the Control API. In zsh, compinit comes first.'
   static override examples = [
-    'source <(<%= config.bin %> <%= command.id %> bash)',
-    '<%= config.bin %> <%= command.id %> fish > ~/.config/fish/completions/clawctl.fish',
+    { description: 'In ~/.bashrc', command: 'source <(<%= config.bin %> <%= command.id %> bash)' },
+    {
+      description: 'In ~/.zshrc, after `autoload -Uz compinit && compinit`',
+      command: 'source <(<%= config.bin %> <%= command.id %> zsh)',
+    },
+    {
+      description: 'Once, in fish',
+      command: '<%= config.bin %> <%= command.id %> fish > ~/.config/fish/completions/clawctl.fish',
+    },
   ]
   static override args = {
     shell: stringArg({ description: 'Which shell.', options: [...SHELLS], required: true }),
@@ -18,13 +27,13 @@ export default class Completion extends BaseCommand<typeof Completion> {
       .map((command) => ({
         id: command.id.replaceAll(':', ' '),
         summary: command.summary ?? '',
-        targets: 'target' in command.args,
-        values: Object.values(command.args)[0]?.options ?? [],
+        args: Object.values(command.args).map(({ name, options }) => ({ name, options: options ?? [] })),
         flags: Object.values(command.flags).map((flag) => ({
           name: flag.name,
           summary: flag.summary ?? flag.description ?? '',
           takesValue: flag.type === 'option',
           options: flag.type === 'option' ? (flag.options ?? []) : [],
+          ...(flag.type === 'option' && typeof flag.helpValue === 'string' ? { helpValue: flag.helpValue } : {}),
         })),
       }))
     return { script: completionScript(this.args.shell as Shell, commands) }

@@ -21,6 +21,8 @@ export default class PreflightCommand extends BaseCommand<typeof PreflightComman
     'secrets-dir': secretsDirFlag,
   }
 
+  protected override readonly inJobSummary = true
+
   async work() {
     return { preflight: await preflight(await this.context.port('flight')) }
   }

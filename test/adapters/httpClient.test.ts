@@ -73,7 +73,7 @@ describe('httpRequest', () => {
     expect(error.message).to.match(/did not answer within 0\.08 s|ended its answer early/)
   })
 
-  it('tells a dropped connection, before and within the answer', async () => {
+  it('reports a dropped connection, before and within the answer', async () => {
     const before = await failure(ask(reset))
     expect(before.message).to.equal(`${server.host} could not be reached (ECONNRESET)`)
     expect(before.sent).to.equal(true)
@@ -88,7 +88,7 @@ describe('httpRequest', () => {
     expect(within.message).to.match(new RegExp(`^${server.host} ended its answer early`))
   })
 
-  it('knows that nothing was sent where nobody listens', async () => {
+  it('knows that nothing was sent if no server listens', async () => {
     server = await startServer(silence)
     await server.close()
     const error = await failure(httpRequest({ method: 'POST', url: server.url, body: 'x', timeoutMs: AMPLE_MS }))
@@ -100,7 +100,7 @@ describe('httpRequest', () => {
     expect(error.message).to.include('more than 8388608 bytes')
   })
 
-  it('tells a server that speaks no HTTP, without its words', async () => {
+  it('reports a server that does not speak HTTP, without its text', async () => {
     server = await startServer(silence)
     const ssh = createServer((socket) => socket.end('SSH-2.0-sentinel\r\n'))
     await new Promise<void>((resolve) => ssh.listen(0, '127.0.0.1', resolve))
@@ -115,14 +115,14 @@ describe('httpRequest', () => {
 
   describe('connections', () => {
     const ports: (number | undefined)[] = []
-    const tellPort: Responder = (response) => {
+    const sendPort: Responder = (response) => {
       ports.push(response.socket?.remotePort)
       response.end('ok')
     }
     const send = (method: string) => httpRequest({ method, url: server.url, timeoutMs: AMPLE_MS })
     beforeEach(async () => {
       ports.length = 0
-      server = await startServer(tellPort)
+      server = await startServer(sendPort)
     })
 
     it('are kept between reads, and each of the rest gets its own', async () => {
@@ -145,9 +145,9 @@ describe('httpRequest', () => {
 
     it('that the server closed meanwhile are replaced, within the same try', async () => {
       server.respondWith(
-        tellPort,
+        sendPort,
         (response) => response.socket?.destroy(),
-        tellPort,
+        sendPort,
         (response) => response.socket?.destroy(),
       )
       await send('GET')
@@ -160,7 +160,7 @@ describe('httpRequest', () => {
     })
 
     it('do not stretch the time for the whole exchange', async () => {
-      server.respondWith(tellPort, (response) => void setTimeout(() => response.socket?.destroy(), 900), silence)
+      server.respondWith(sendPort, (response) => void setTimeout(() => response.socket?.destroy(), 900), silence)
       await send('GET')
       // Timers of one process are due in their order, however late all of them are.
       const stretched = new Promise<never>((_, reject) => setTimeout(reject, 1850, new Error('it took 900 ms more')))

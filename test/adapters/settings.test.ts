@@ -75,7 +75,7 @@ describe('settings', () => {
   })
 
   describe('caller', () => {
-    it('is the host file, else the variable, else nobody', () => {
+    it('is the host file, else the variable, else null', () => {
       expect(callerOf(host)).to.equal(null)
       expect(callerOf({ ...host, CLAWDINATOR_INSTANCE_NAME: '' })).to.equal(null)
       expect(callerOf({ ...host, CLAWDINATOR_INSTANCE_NAME: 'clawdinator-2' })).to.equal('clawdinator-2')

@@ -68,7 +68,7 @@ describe('the command line', () => {
     expect(stderr).to.include('--jsno').and.include('Did you mean --json?')
   })
 
-  it('what the parser refuses is told in one line, and what to write instead', async () => {
+  it('reports what the parser refuses in one line, with a correction', async () => {
     const [duration, both, option] = await Promise.all([
       clawctl(['fleet', 'status', '--timeout', 'soon']),
       clawctl(['fleet', 'status', '--chat', '--watch']),
@@ -131,7 +131,7 @@ describe('the command line', () => {
       ['fleet', 'deploy', 'clawdinator-9', '--request-id', 'request-0001'],
       { env },
     )
-    expect(code).to.equal(3)
+    expect(code).to.equal(2)
     expect(stderr).to.match(/^::error title=UNKNOWN_TARGET::There is no instance/m)
   })
 
@@ -166,7 +166,7 @@ describe('the command line', () => {
     expect(status.code).to.equal(0)
   })
 
-  it('tells what is wrong with DEBUG=clawctl without telling a secret', async () => {
+  it('prints the cause with DEBUG=clawctl, without a secret', async () => {
     const env = { DEBUG: 'clawctl,*', CLAWDINATOR_CONTROL_API_URL: 'http://127.0.0.1:1' }
     const { code, stderr } = await sandbox.clawctl('laptop', ['fleet', 'status'], { env, process: true })
     expect(code).to.equal(4)

@@ -53,10 +53,10 @@ describe('bootstrap and secrets', () => {
     expectFailure(laptop, 'NOT_CI', 3)
     expectFailure(host, 'ON_AGENT_HOST', 3)
     expectFailure(empty, 'USAGE', 2)
-    expectFailure(unknown, 'UNKNOWN_TARGET', 3)
+    expectFailure(unknown, 'UNKNOWN_TARGET', 2)
   })
 
-  it('uploads, proves and deploys: one document on stdout, nothing twice', async () => {
+  it('uploads, verifies and deploys: one document on stdout, nothing twice', async () => {
     const identities = ['--identities-dir', secrets.identitiesDir]
     const first = await upload('all', '--json', ...identities, '--kms-key', KMS_KEY)
     expect(first.code, first.stderr).to.equal(0)
@@ -64,12 +64,12 @@ describe('bootstrap and secrets', () => {
     expect(first.json().upload.bundles.map(({ outcome }: { outcome: string }) => outcome)).to.deep.equal(
       IDS.map(() => 'replaced'),
     )
-    const [proven, again, plan] = await Promise.all([
+    const [verified, again, plan] = await Promise.all([
       verify('--deep', ...identities),
       upload('all'),
       clawctl('ci', 'fleet', 'deploy', 'a', '--plan-only'),
     ])
-    expect(proven.code, proven.stdout).to.equal(0)
+    expect(verified.code, verified.stdout).to.equal(0)
     expect(again.stdout).to.match(/^a +unchanged +2 +0 /m)
     expect(plan.code, plan.stderr).to.equal(0)
   })
@@ -128,12 +128,12 @@ describe('bootstrap and secrets', () => {
     const kms = ['--kms-key', KMS_KEY]
     const recipient = () => readFile(secrets.path('secrets/recipients/a.txt'), 'utf8')
     const before = await recipient()
-    const [there, nobody] = [
+    const [there, missing] = [
       await clawctl('laptop', 'secrets', 'identity', 'new', 'a', ...maintainer, '--json'),
       await clawctl('laptop', 'secrets', 'identity', 'rotate', 'a', '--json'),
     ]
     expectFailure(there, 'USAGE', 2)
-    expectFailure(nobody, 'USAGE', 2)
+    expectFailure(missing, 'USAGE', 2)
     expect(await recipient()).to.equal(before)
 
     const rotated = await clawctl('laptop', 'secrets', 'identity', 'rotate', 'a', ...maintainer, '--json')

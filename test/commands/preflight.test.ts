@@ -52,7 +52,7 @@ describe('clawctl preflight', () => {
     })
   })
 
-  it('tells a wrong token, a missing one and a missing URL apart, each with what to do', async () => {
+  it('distinguishes a wrong token, a missing one and a missing URL, each with its fix', async () => {
     const token = { CLAWDINATOR_CONTROL_TOKEN_FILE: undefined }
     const cases: [Record<string, string | undefined>, string, RegExp][] = [
       [{ ...token, CLAWDINATOR_CONTROL_TOKEN: 'wrong' }, 'control-token', /Check the control token/],
@@ -70,7 +70,7 @@ describe('clawctl preflight', () => {
     )
   })
 
-  it('looks into nix-secrets where it is told to, and prints none of them', async () => {
+  it('checks nix-secrets with --secrets-dir, and prints no secret', async () => {
     const folder = files.path('nix-secrets')
     await mkdir(folder, { recursive: true })
     await writeFile(join(folder, 'clawdinator-discord-token-1.age'), ageText('a token'))
@@ -83,7 +83,7 @@ describe('clawctl preflight', () => {
     expect(stdout + stderr).not.to.include('plain-text-of-a-token')
   })
 
-  it('says where checkout and deployed branch differ; that alone keeps nobody on the ground', async () => {
+  it('reports where checkout and deployed branch differ, which is not a failure', async () => {
     const add = await sandbox.clawctl('clawdinator-1', ['registry', 'add', 'clawdinator-3'])
     expect(add.code).to.equal(0)
     const { code, stdout } = await sandbox.clawctl('clawdinator-1', ['preflight'])

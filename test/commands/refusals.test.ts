@@ -30,7 +30,7 @@ describe('refusals', () => {
       return error
     }
 
-    it('SELF_DEPLOY: nobody the instance they call from, whoever asked', async () => {
+    it('SELF_DEPLOY: no request for the calling instance itself, whoever asked', async () => {
       await Promise.all([
         refused('clawdinator-1', ['fleet', 'deploy', 'clawdinator-1'], 'SELF_DEPLOY'),
         refused('clawdinator-1', ['fleet', 'deploy', 'clawdinator-1', '--requested-by', 'Jo'], 'SELF_DEPLOY'),
@@ -52,8 +52,8 @@ describe('refusals', () => {
 
     it('UNKNOWN_TARGET: with what was probably meant, else with what there is', async () => {
       const [near, far] = await Promise.all([
-        refused('laptop', ['fleet', 'deploy', 'clawdinator2'], 'UNKNOWN_TARGET'),
-        refused('laptop', ['fleet', 'deploy', 'something-else-altogether'], 'UNKNOWN_TARGET'),
+        refused('laptop', ['fleet', 'deploy', 'clawdinator2'], 'UNKNOWN_TARGET', 2),
+        refused('laptop', ['fleet', 'deploy', 'something-else-altogether'], 'UNKNOWN_TARGET', 2),
       ])
       expect(near.hint).to.equal('Did you mean clawdinator-2?')
       expect(far.hint).to.include('clawdinator-1, clawdinator-2')
@@ -61,13 +61,13 @@ describe('refusals', () => {
 
     it('INVALID_TARGET: what can be no id', async () => {
       const targets = ['Clawdinator-1', '../x', 'clawdinator-1,clawdinator-2', '']
-      await Promise.all(targets.map((t) => refused('laptop', ['fleet', 'deploy', t], 'INVALID_TARGET')))
+      await Promise.all(targets.map((t) => refused('laptop', ['fleet', 'deploy', t], 'INVALID_TARGET', 2)))
     })
 
     it('INVALID_AMI: what is not ami- and 8 or 17 hexadecimal digits', async () => {
       const amis = ['latest', 'ami-', 'ami-123', 'ami-0123456789abcdeg0', 'AMI-0123456789abcdef0', `${LATEST_AMI}0`]
       await Promise.all(
-        amis.map((ami) => refused('laptop', ['fleet', 'deploy', 'clawdinator-2', '--ami', ami], 'INVALID_AMI')),
+        amis.map((ami) => refused('laptop', ['fleet', 'deploy', 'clawdinator-2', '--ami', ami], 'INVALID_AMI', 2)),
       )
     })
 
@@ -106,7 +106,7 @@ describe('refusals', () => {
       ])
     })
 
-    it('tells people on stderr what to type next, and nothing on stdout', async () => {
+    it('prints for people on stderr what to type next, and nothing on stdout', async () => {
       const { code, stdout, stderr } = await sandbox.clawctl('clawdinator-1', ['fleet', 'deploy', 'all'])
       expect({ code, stdout }).to.deep.equal({ code: 3, stdout: '' })
       expect(stderr).to.match(/^request [\w-]+\nError \(BOT_DEPLOY_ALL\): .+\n {2}.*--requested-by NAME.*\n$/)

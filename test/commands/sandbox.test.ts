@@ -1,5 +1,6 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
 import { execa } from 'execa'
@@ -83,10 +84,10 @@ describe('clawctl sandbox', () => {
         SIGTERM: () => interrupted('SIGTERM'),
         SIGINT: () => interrupted('SIGINT'),
       })
-    let told: ReturnType<typeof begin>
+    let results: ReturnType<typeof begin>
     let sandbox: TestSandbox
     before(async () => {
-      told = begin()
+      results = begin()
       sandbox = await TestSandbox.start()
     })
     after(() => sandbox.close())
@@ -103,13 +104,13 @@ describe('clawctl sandbox', () => {
     })
 
     it('runs several commands in one sandbox, with clawctl in PATH', async () => {
-      const outcome = await told.several
+      const outcome = await results.several
       expect(outcome.code, outcome.stderr).to.equal(0)
       expect(outcome.json().fleet.instances[1]).to.include({ id: 'clawdinator-2', state: 'running', health: 'healthy' })
     })
 
     it('leaves nothing behind, whatever the command left undone', async () => {
-      const { code, left } = await told.undone
+      const { code, left } = await results.undone
       expect(code).to.equal(0)
       expect(left).to.deep.equal(NOTHING)
     })
@@ -122,7 +123,7 @@ describe('clawctl sandbox', () => {
 
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       it(`leaves nothing behind after a ${signal} in the middle of a deploy`, async () => {
-        const { code, left } = await told[signal]
+        const { code, left } = await results[signal]
         expect(code).to.not.equal(0)
         expect(left).to.deep.equal(NOTHING)
       })
@@ -141,7 +142,7 @@ describe('clawctl sandbox', () => {
       expect(outer).to.match(/session\.json$/)
       expect(inner).to.equal(outer)
       expect(rest).to.deep.equal(['3', '1', '2'])
-      expect(stderr).to.include('SELF_DEPLOY').and.include('belong to a fresh sandbox')
+      expect(stderr).to.include('SELF_DEPLOY').and.include('need a fresh sandbox')
     })
 
     it('joins, and adds its faults for as long as its command runs', async () => {
@@ -155,7 +156,7 @@ describe('clawctl sandbox', () => {
         .and.match(/\n4\n0\n$/)
     })
 
-    it('joins several times at once', async () => {
+    it('joins several times concurrently', async () => {
       await Promise.all(['a', 'b', 'c', 'd'].map(() => sandbox.inner.environment({ kind: 'ci' }, surroundings())))
     })
 
@@ -177,7 +178,7 @@ describe('clawctl sandbox', () => {
 
   describe('what it does not understand', () => {
     const cases: [string, string[], RegExp][] = [
-      ['no command', [], /There is no command to run\.\n {2}Give it after --/],
+      ['no command', [], /No command to run was given\.\n {2}Write it after --/],
       ['a program that is not there', ['--', 'no-such-program'], /"no-such-program" can't be run/],
       ['a role', ['--as', 'lapto', '--', 'true'], /no role "lapto"\.\n {2}Did you mean --as laptop\?/],
       ['an instance as a role', ['--as', 'clawdinator1', '--', 'true'], /Did you mean --as clawdinator-1\?/],
@@ -239,5 +240,63 @@ describe('clawctl sandbox', () => {
         expect(await leftIn(folder)).to.deep.equal(NOTHING)
       })
     }
+  })
+
+  describe('up --detach, status, down', () => {
+    for (const shell of ['bash', 'zsh']) {
+      it(`gives ${shell} its variables and a prompt, and takes them back with all that ran`, async function () {
+        if (!(process.env.PATH ?? '').split(':').some((at) => existsSync(join(at, shell)))) {
+          process.stdout.write(`    ${shell} is not installed\n`)
+          this.skip()
+        }
+        const { folder, env } = await ownFolder()
+        const script = `
+          clawctl() { "$NODE" "$BIN" "$@"; }
+          PS1='$ '; export AWS_PROFILE=mine
+          eval "$(clawctl sandbox up --detach)" || exit 9
+          unset -f clawctl
+          echo "prompt $PS1 profile \${AWS_PROFILE-none}"
+          command clawctl fleet status --json | head -2
+          command clawctl sandbox status
+          ls "$TMPDIR"
+          BEFORE=$PATH
+          eval "$(command clawctl sandbox down)" || exit 8
+          echo "after $PS1 sandbox \${CLAWCTL_SANDBOX-none}"
+          case $PATH in *clawctl-sandbox*) echo "path $PATH" ;; esac
+          "$NODE" "$BIN" sandbox status`
+        const { exitCode, stdout, stderr } = await execa(shell, [...(shell === 'zsh' ? ['-f'] : []), '-c', script], {
+          env: { ...env, NODE: process.execPath, BIN },
+          extendEnv: false,
+          cwd: ROOT,
+          reject: false,
+        })
+        expect(exitCode, stderr).to.equal(0)
+        expect(stdout).to.include('prompt (sandbox) $  profile none').and.include('"ok": true')
+        expect(stdout).to.match(/^\*\s+\S*clawctl-sandbox-\w+\s+http:/m)
+        expect(stdout).to.include('after $  sandbox none').and.include('No sandbox is running.')
+        expect(stdout).not.to.match(/^path /m)
+        expect(stderr).to.match(/^Ended \S*clawctl-sandbox-\w+\.$/m)
+        expect(await leftIn(folder)).to.deep.equal(NOTHING)
+      })
+    }
+
+    it('fails as one in the foreground does, and leaves nothing', async () => {
+      const { folder, env } = await ownFolder()
+      const outcome = await clawctl(['sandbox', 'up', '--detach', '--fault', 'host:crsh'], { env, process: true })
+      expect(outcome.code).to.equal(2)
+      expect(outcome.stderr).to.include('Did you mean host:crash?')
+      expect(await leftIn(folder)).to.deep.equal(NOTHING)
+    })
+
+    it('ends when its time is up', async () => {
+      const { folder, env } = await ownFolder()
+      const outcome = await clawctl(['sandbox', 'up', '--detach', '--for', '100ms', '--json'], {
+        env,
+        process: true,
+        printsSecrets: true,
+      })
+      expect(outcome.json().sandbox.env).to.have.property('CLAWCTL_SANDBOX')
+      expect(await leftIn(folder)).to.deep.equal(NOTHING)
+    })
   })
 })

@@ -42,9 +42,9 @@ describe('the codes', () => {
   const fixed: [code: keyof typeof CODES, exit: number, http: number][] = [
     ['SELF_DEPLOY', 3, 403],
     ['BOT_DEPLOY_ALL', 3, 403],
-    ['UNKNOWN_TARGET', 3, 404],
-    ['INVALID_TARGET', 3, 400],
-    ['INVALID_AMI', 3, 400],
+    ['UNKNOWN_TARGET', 2, 404],
+    ['INVALID_TARGET', 2, 400],
+    ['INVALID_AMI', 2, 400],
     ['NOT_CI', 3, 500],
     ['ON_AGENT_HOST', 3, 500],
     ['PLAN_OUT_OF_SCOPE', 3, 500],

@@ -62,7 +62,7 @@ describe('bootstrap-runtime.sh', () => {
 
   function bundle(
     contents: Record<string, string | Buffer>,
-    change: { generation?: number; prefix?: string; marker?: (marker: Record<string, unknown>) => unknown } = {},
+    change: { generation?: number; prefix?: string; manifest?: (manifest: Record<string, unknown>) => unknown } = {},
   ): BundleObject[] {
     const prefix = change.prefix ?? PREFIX
     const generation = change.generation ?? 1
@@ -73,14 +73,14 @@ describe('bootstrap-runtime.sh', () => {
       put(`${prefix}/${key}`, body)
       return { kind: 'secret', name: name ?? '', file, key, size: Buffer.byteLength(body), sha256: digest }
     })
-    const marker = {
+    const manifest = {
       schema: 2,
       generation,
       instance: { id: 'clawdinator-1', host: 'clawdinator-1', bootstrapPrefix: prefix },
       revision: null,
       objects,
     }
-    const changed = change.marker?.(marker) ?? marker
+    const changed = change.manifest?.(manifest) ?? manifest
     put(`${prefix}/config.json`, typeof changed === 'string' ? changed : JSON.stringify(changed))
     return objects
   }
@@ -238,7 +238,7 @@ describe('bootstrap-runtime.sh', () => {
   it('is whole, old or new, after a kill at any moment', async () => {
     bundle({ 'secrets/a.age': 'one', 'secrets/b.age': 'one' })
     await bootstrap()
-    const marker = await installed('config.json')
+    const manifest = await installed('config.json')
     bundle({ 'secrets/a.age': 'two', 'secrets/b.age': 'two', 'secrets/c.age': 'two' }, { generation: 2 })
     for (const delay of [40, 90]) {
       const run = execa('bash', [script('bootstrap-runtime.sh')], {
@@ -253,7 +253,7 @@ describe('bootstrap-runtime.sh', () => {
         ['one', 'one'],
         ['two', 'two'],
       ])
-      if (values[0] === 'one') expect(await installed('config.json')).to.equal(marker)
+      if (values[0] === 'one') expect(await installed('config.json')).to.equal(manifest)
     }
     expect((await bootstrap()).code).to.equal(0)
     expect(await installed('secrets/c.age')).to.equal('two')
@@ -329,8 +329,8 @@ describe('bootstrap-runtime.sh', () => {
     expect(await readdir(state('objects'))).to.deep.equal([sha256('two')])
   })
 
-  describe('refuses a marker', () => {
-    const cases: [string, string, (marker: Record<string, unknown>) => unknown][] = [
+  describe('refuses a manifest', () => {
+    const cases: [string, string, (manifest: Record<string, unknown>) => unknown][] = [
       ['of another schema', 'schema is 1', (m) => ({ ...m, schema: 1 })],
       ['of another instance', '"clawdinator-2"', (m) => ({ ...m, instance: { id: 'clawdinator-2' } })],
       ['of another prefix', '"x"', (m) => ({ ...m, instance: { id: 'clawdinator-1', bootstrapPrefix: 'x' } })],
@@ -352,10 +352,10 @@ describe('bootstrap-runtime.sh', () => {
       ['with a size that is none', 'badly', (m) => broken(m, { size: -1 })],
       ['with the same file twice', '2 times', (m) => ({ ...m, objects: [objectOf(m), objectOf(m)] })],
     ]
-    const objectOf = (marker: Record<string, unknown>) => (marker.objects as BundleObject[])[0]
-    const broken = (marker: Record<string, unknown>, change: object) => ({
-      ...marker,
-      objects: [{ ...objectOf(marker), ...change }],
+    const objectOf = (manifest: Record<string, unknown>) => (manifest.objects as BundleObject[])[0]
+    const broken = (manifest: Record<string, unknown>, change: object) => ({
+      ...manifest,
+      objects: [{ ...objectOf(manifest), ...change }],
     })
     // Side by side, each host with a root and a prefix of its own.
     const outcomes = new Map<string, Promise<{ code: number; stderr: string; installed: boolean }>>()
@@ -368,9 +368,9 @@ describe('bootstrap-runtime.sh', () => {
         expect(outcome?.installed).to.equal(false)
       })
     }
-    async function refusal(name: string, _says: string, marker: (typeof cases)[number][2]) {
+    async function refusal(name: string, _says: string, manifest: (typeof cases)[number][2]) {
       const prefix = `case/${name.replaceAll(' ', '-')}`
-      bundle({ 'secrets/a.age': 'one' }, { prefix, marker })
+      bundle({ 'secrets/a.age': 'one' }, { prefix, manifest })
       const own = await mkdtemp(join(tmpdir(), 'clawctl-host-test-'))
       try {
         await mkdir(join(own, 'etc/clawdinator'), { recursive: true })

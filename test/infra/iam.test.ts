@@ -127,7 +127,7 @@ describe('IAM', () => {
     }
   })
 
-  it('refuses a prefix that nobody may read', () => {
+  it('refuses a prefix outside the readable ones', () => {
     const [{ precondition }] = stacks.fleet.resources.get('aws_iam_role.clawdinator')?.lifecycle ?? [{}]
     expect(precondition?.[0].condition).to.equal('${startswith(each.value.bootstrapPrefix, "bootstrap/")}')
   })

@@ -123,7 +123,7 @@ describe('the stacks', () => {
     expect(body('platform', 'aws_s3_bucket_policy.fleet').policy).to.include('aws_iam_policy_document.bucket')
   })
 
-  it('alarms reach a subscriber, and there is one for everything that somebody has to get up for', () => {
+  it('alarms reach a subscriber, and there is one for every emergency', () => {
     const { variables, locals } = stacks.platform
     expect(variables.get('alarm_subscribers')).not.to.have.property('default')
     const [validation] = variables.get('alarm_subscribers')?.validation ?? []

@@ -66,7 +66,7 @@ describe('Control API: when an upstream fails', () => {
       expect(`${answer.message} ${answer.hint}`).to.include(told).and.not.include(message)
     }
     const elsewhere = await new Lambda(environment(plane, { GITHUB_REPO: 'acme/other' })).get('/v1/deploys')
-    expect(elsewhere.message).to.include('no repository acme/other')
+    expect(elsewhere.message).to.include('The repository acme/other does not exist')
     expect(elsewhere.hint).to.include('GITHUB_REPO')
   })
 

@@ -63,7 +63,7 @@ async function sourceSurface(): Promise<Record<string, Surface>> {
 }
 
 describe('the command surface', () => {
-  /** A change must be meant: `UPDATE_SNAPSHOT=1 npx mocha` writes the file anew. */
+  /** A change must be meant: `UPDATE_SNAPSHOT=1 npx mocha` updates the file. */
   it('is what test/repository/command-snapshot.json says', async () => {
     const now = await sourceSurface()
     if (process.env.UPDATE_SNAPSHOT) writeFileSync(FILE, `${JSON.stringify(now, null, 2)}\n`)

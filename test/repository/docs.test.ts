@@ -5,6 +5,8 @@ import { GENERATED, ROOT, replacePart } from '../../scripts/docs.js'
 import { diagram, THEMES } from '../../scripts/pictures/diagrams.js'
 import { logo } from '../../scripts/pictures/logo.js'
 
+import { commandsOfSource } from '../support/sources.js'
+
 const read = (file: string) => readFileSync(join(ROOT, file), 'utf8')
 const PAGES = [
   'README.md',
@@ -25,6 +27,17 @@ describe('the documentation', () => {
       for (const [theme, colours] of Object.entries(THEMES)) {
         const picture = read(`assets/${file.replace(/\.mmd$/, '')}-${theme}.svg`)
         expect(picture).to.equal(diagram(read(`docs/pictures/${file}`), colours))
+      }
+    }
+  })
+
+  it('has every paragraph of every description in docs/commands.md', async () => {
+    const squeeze = (text: string) => text.replace(/\s+/g, ' ')
+    const page = squeeze(readFileSync(join(ROOT, 'docs/commands.md'), 'utf8'))
+    for (const { id, command } of await commandsOfSource()) {
+      if (command.hidden) continue
+      for (const paragraph of (command.description ?? '').split('\n').filter(Boolean)) {
+        expect(page, id).to.include(squeeze(paragraph))
       }
     }
   })

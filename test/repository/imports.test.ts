@@ -49,7 +49,8 @@ const LAYERS: Layer[] = [
     lazily: [/^sandbox\/index\.ts$/],
     packages: /^@oclif\/core$/,
   },
-  { files: /^src\/lib\/cli\/confirm\.ts$/, ours: [DOMAIN], packages: /^@inquirer\/confirm$/ },
+  { files: /^src\/lib\/cli\/confirm\.ts$/, ours: [DOMAIN], packages: /^@inquirer\/(?:confirm|input|password)$/ },
+  { files: /^src\/lib\/cli\/mcpServer\.ts$/, ours: [CLI], packages: /^@modelcontextprotocol\/sdk$/ },
   { files: /^src\/lib\/cli\/progress\.ts$/, ours: [CLI, DOMAIN], types: [OPS], packages: /^(?:listr2|ms)$/ },
   {
     files: CLI,

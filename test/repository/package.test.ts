@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
@@ -54,6 +55,20 @@ describe('package.json', () => {
     })) {
       expect(version, name).to.match(/^(?:npm:[\w@/-]+@)?\d+\.\d+\.\d+$/)
     }
+  })
+})
+
+describe('npm pack before npm ci', () => {
+  it('says in one line what to do', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'clawctl-pack-'))
+    cpSync(join(ROOT, 'scripts/build'), join(folder, 'scripts/build'), { recursive: true })
+    const failure = await promisify(execFile)(process.execPath, ['scripts/build/build.mjs'], { cwd: folder }).then(
+      () => null,
+      (error: { code: number; stderr: string }) => error,
+    )
+    rmSync(folder, { recursive: true })
+    expect(failure).to.include({ code: 1 })
+    expect(failure?.stderr).to.equal('The packages of the checkout are not installed: run `npm ci` first.\n')
   })
 })
 

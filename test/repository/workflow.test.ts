@@ -74,7 +74,7 @@ describe('the deploy workflow', () => {
     for (const [name, input] of Object.entries(texts)) {
       expect(input, name).to.deep.equal({ required: name === 'target', default: null, type: 'string', options: [] })
     }
-    // A box to tick: a word that somebody types can't be taken for another.
+    // A box to tick: a typed word could be mistaken for another.
     expect(retire).to.deep.equal({ required: false, default: 'false', type: 'boolean', options: [] })
     const choice = { required: false, default: '', type: 'choice' }
     expect(strategy).to.deep.equal({ ...choice, options: ['', ...STRATEGIES] })
@@ -206,7 +206,7 @@ describe('the image workflow', () => {
     expect(names.indexOf('Assume the image role')).to.be.above(names.indexOf('Build the image of a host'))
   })
 
-  it('runs clawctl and nothing else, told by variables that the commands read', () => {
+  it('runs only clawctl, configured by variables that the commands read', () => {
     const steps = workflow.jobs[0]?.steps.filter((step) => step.run !== null) ?? []
     for (const { run } of steps) expect(run?.trim()).to.match(/^exec clawctl image [a-z -]+(?: -- "\$[A-Z]+")?$/)
     const source = ['report', 'smoke'].map((name) => read(`src/commands/image/${name}.ts`)).join('')
@@ -215,7 +215,7 @@ describe('the image workflow', () => {
     expect(names).to.include('CLAWCTL_BUILD_SECONDS')
   })
 
-  it('boots what nobody dispatched, too', () => {
+  it('also boots an image of a scheduled run', () => {
     const smoke = workflow.jobs[0]?.steps.find((step) => step.name === 'Boot it once')
     const github = (event_name: string) => ({ contexts: { github: { event_name }, inputs: {} } })
     expect(render(smoke?.if ?? '', github('push'))).to.equal('true')

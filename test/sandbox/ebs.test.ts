@@ -186,8 +186,8 @@ describe('sandbox: EBS direct', () => {
     expect(await reason(start({ ParentSnapshotId: child }))).to.equal('ValidationException INVALID_VOLUME_SIZE')
     const changed = await ebs.send(new ListChangedBlocksCommand({ FirstSnapshotId: parent, SecondSnapshotId: child }))
     expect(changed.ChangedBlocks?.map((b) => b.BlockIndex)).to.deep.equal([5, 7])
-    const stranger = await completed({ 0: 1 })
-    const unrelated = ebs.send(new ListChangedBlocksCommand({ FirstSnapshotId: stranger, SecondSnapshotId: child }))
+    const other = await completed({ 0: 1 })
+    const unrelated = ebs.send(new ListChangedBlocksCommand({ FirstSnapshotId: other, SecondSnapshotId: child }))
     expect(await reason(unrelated)).to.equal('ValidationException UNRELATED_SNAPSHOTS')
     await world.snapshots.delete(parent)
     const snapshot = world.snapshots.get(child)
@@ -195,7 +195,7 @@ describe('sandbox: EBS direct', () => {
     const first = (index: number) => world.snapshots.read(snapshot, index).then((b) => b[0])
     expect([await first(0), await first(5), await first(6), await first(7)]).to.deep.equal([1, 6, 0, 7])
     await world.snapshots.delete(child)
-    await world.snapshots.delete(stranger)
+    await world.snapshots.delete(other)
     expect(await readdir(folder)).to.deep.equal([])
   })
 
@@ -210,7 +210,7 @@ describe('sandbox: EBS direct', () => {
     expect(await reason(start({ ParentSnapshotId: plain }))).to.equal('ValidationException INVALID_PARAMETER_VALUE')
   })
 
-  it('gives a snapshot up that nobody writes to for its timeout', async () => {
+  it('expires a snapshot without writes during its timeout', async () => {
     const id = await started({ Timeout: 10 })
     now = new Date(now.getTime() + 9 * 60_000)
     await put(id, 0, block(1))
@@ -240,7 +240,7 @@ describe('sandbox: EBS direct', () => {
     expect(await reason(list({ NextToken: '!' }))).to.equal('ValidationException INVALID_PAGE_TOKEN')
   })
 
-  it('throttles, fails, resets and expires as it is told, and has a quota', async () => {
+  it('throttles, fails, resets and expires by its faults, and has a quota', async () => {
     const id = await started()
     for (const [fault, kind] of [
       ['ebs:throttle=2', 'THROTTLING'],
@@ -275,9 +275,9 @@ describe('sandbox: EBS direct', () => {
   })
 
   it('knows one access key only', async () => {
-    const stranger = client('AKIASTRANGER')
-    const denied = await failure(stranger.send(new StartSnapshotCommand({ VolumeSize: 1 })))
+    const other = client('AKIASTRANGER')
+    const denied = await failure(other.send(new StartSnapshotCommand({ VolumeSize: 1 })))
     expect(denied).to.include({ name: 'UnrecognizedClientException', status: 403 })
-    stranger.destroy()
+    other.destroy()
   })
 })

@@ -248,7 +248,7 @@ describe('sandbox: EC2', () => {
     expect(await failure(ec2.send(malformed))).to.include({ name: 'InvalidAMIID.Malformed', status: 400 })
   })
 
-  it('the latest image is the newest available one with the tag, of two made at once that with the higher id', () => {
+  it('the latest image is the newest available one with the tag, of two with the same time, the one with the higher id', () => {
     expect(new World().latestImage()).to.equal(null)
     const add = (id: string, time: string, state: 'available' | 'pending' = 'available', tag = 'true') =>
       world.addImage({ id, name: id, createdAt: new Date(time), state, tags: [['clawdinator', tag]] })
@@ -261,8 +261,8 @@ describe('sandbox: EC2', () => {
 
   it('TerminateInstances begins a shutdown, once', async () => {
     const { id } = launch('c-1')
-    let told = 0
-    world.onTerminate(() => told++)
+    let calls = 0
+    world.onTerminate(() => calls++)
     const terminate = new TerminateInstancesCommand({ InstanceIds: [id] })
     const { TerminatingInstances: first } = await ec2.send(terminate)
     expect(first).to.deep.equal([
@@ -274,7 +274,7 @@ describe('sandbox: EC2', () => {
     ])
     const { TerminatingInstances: second } = await ec2.send(terminate)
     expect(second?.[0]?.PreviousState?.Name).to.equal('shutting-down')
-    expect(told).to.equal(1)
+    expect(calls).to.equal(1)
     const both = new TerminateInstancesCommand({ InstanceIds: [launch('c-2').id, 'i-00000000000000000'] })
     expect((await failure(ec2.send(both))).name).to.equal('InvalidInstanceID.NotFound')
     expect(await idsOf({ 'instance-state-name': ['running'] })).to.deep.equal(['c-2'])
@@ -304,12 +304,12 @@ describe('sandbox: EC2', () => {
   })
 
   it('knows one access key only, and no unsigned request', async () => {
-    const stranger = client('AKIASTRANGER')
-    expect(await failure(stranger.send(new DescribeInstancesCommand({})))).to.include({
+    const other = client('AKIASTRANGER')
+    expect(await failure(other.send(new DescribeInstancesCommand({})))).to.include({
       name: 'AuthFailure',
       status: 401,
     })
-    stranger.destroy()
+    other.destroy()
     const unsigned = await fetch(endpoint.url, { method: 'POST', body: 'Action=DescribeInstances&Version=2016-11-15' })
     expect(unsigned.status).to.equal(401)
     expect(await unsigned.text()).to.include('<Response><Errors><Error><Code>AuthFailure</Code>')

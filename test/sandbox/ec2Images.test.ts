@@ -114,7 +114,7 @@ describe('sandbox: EC2 images', () => {
       expect(world.imports.size).to.equal(1)
     })
 
-    it('tells the size of a disk from the image itself', async () => {
+    it('reads the size of a disk from the image itself', async () => {
       const vhd = Buffer.alloc(512)
       vhd.write('conectix')
       vhd.writeBigUInt64BE(BigInt(3 * 1024 * MIB), 48)

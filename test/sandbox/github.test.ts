@@ -121,7 +121,7 @@ describe('sandbox GitHub', () => {
     await rm(root, { recursive: true, force: true })
   })
 
-  it('runs a dispatched workflow and tells about it', async () => {
+  it('runs a dispatched workflow and reports it', async () => {
     await put(
       'w.yml',
       `name: Deploy
@@ -207,7 +207,7 @@ jobs:
     expect(github.runs).to.deep.equal([])
   })
 
-  it('answers 204 where nobody asks for the run, or where it is told not to say', async () => {
+  it("answers 204 if the run's details are not requested, or are disabled", async () => {
     await put('w.yml', QUEUED('fleet'))
     await writeFile(join(root, 'go-a'), '')
     await open({ runDetails: false })

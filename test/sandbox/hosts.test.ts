@@ -96,7 +96,7 @@ describe('sandbox: hosts', () => {
     const body = Buffer.from('age-encryption.org/v1 …')
     const sha256 = createHash('sha256').update(body).digest('hex')
     world.putObject(BUCKET, `${prefix}/secrets/token.age`, body)
-    const marker: BundleManifest = {
+    const manifest: BundleManifest = {
       schema: 2,
       generation: 1,
       instance: { id: ID, host: ID, instanceType: 't3.large', bootstrapPrefix: prefix, discordTokenSecret: 'token' },
@@ -114,7 +114,7 @@ describe('sandbox: hosts', () => {
         },
       ],
     }
-    world.putObject(BUCKET, `${prefix}/config.json`, JSON.stringify(marker))
+    world.putObject(BUCKET, `${prefix}/config.json`, JSON.stringify(manifest))
   }
 
   /** Of the instance, or of the one that was launched last. */
@@ -214,8 +214,8 @@ describe('sandbox: hosts', () => {
       () => world.putObject(BUCKET, `bootstrap/${ID}/secrets/token.age`, 'age-encryption.org/v2 …'),
       'another SHA-256',
     ],
-    ['a broken marker', () => world.putObject(BUCKET, `bootstrap/${ID}/config.json`, '{'), 'does not describe'],
-    ['a foreign marker', () => world.putObject(BUCKET, `bootstrap/${ID}/config.json`, '{}'), 'does not describe'],
+    ['a broken manifest', () => world.putObject(BUCKET, `bootstrap/${ID}/config.json`, '{'), 'does not describe'],
+    ['a foreign manifest', () => world.putObject(BUCKET, `bootstrap/${ID}/config.json`, '{}'), 'does not describe'],
   ] as const) {
     it(`stays in its stage and says why with ${what}`, async () => {
       addBundle()
@@ -240,8 +240,8 @@ describe('sandbox: hosts', () => {
 
   for (const [what, change, note] of [
     ['no profile', { profile: null }, 'it has no instance profile'],
-    ['no user data', { userData: null }, 'has not the user data of a host'],
-    ['user data that is no script', { userData: Buffer.from('x').toString('base64') }, 'has not the user data'],
+    ['no user data', { userData: null }, 'without the user data of a host'],
+    ['user data that is no script', { userData: Buffer.from('x').toString('base64') }, 'without the user data'],
     ['its metadata service off', { metadata: { endpoint: 'disabled' } }, 'its metadata service is off'],
   ] as const) {
     it(`does not come up with ${what}`, async () => {
@@ -386,7 +386,7 @@ describe('sandbox: hosts', () => {
     expect(heartbeat()).to.deep.equal(stopped)
   })
 
-  it('adopts a running host at once, without a bundle', () => {
+  it('adopts a running host immediately, without a bundle', () => {
     const instance = launch({ state: 'running' })
     hosts.adopt(instance.id)
     expect(heartbeat()).to.include({ instanceId: instance.id, amiId: image, stage: 'active' })
@@ -404,7 +404,7 @@ describe('sandbox: hosts', () => {
     expect(heartbeat()).to.equal(null)
   })
 
-  it('boots an instance of somebody else without a heartbeat', async () => {
+  it('boots an instance that is not a host without a heartbeat', async () => {
     addBundle()
     const instance = world.launch({ imageId: image, instanceType: 't3.large', tags: [['app', 'other']] })
     await until(() => instance.checks === 'ok')

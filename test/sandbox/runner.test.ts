@@ -392,7 +392,7 @@ runs:
     expect(step.text()).to.include("The action 'long' has timed out after 0.003 minutes.")
   })
 
-  it('loses the runner: everything is dead at once, nothing else runs, the steps stay as they were', async () => {
+  it('loses the runner: everything is dead immediately, nothing else runs, the steps stay as they were', async () => {
     const started = await start(
       steps(`
 - { name: long, run: '(until [ -e "$HOME/go" ]; do sleep 0.05; done; touch "$HOME/survived") & touch "$HOME/up"; sleep 30' }
@@ -403,7 +403,7 @@ runs:
     const before = Date.now()
     started.run.kill()
     expect(await started.over).to.equal('failure')
-    expect(Date.now() - before, 'nobody waits for the sleep').to.be.below(20_000)
+    expect(Date.now() - before, 'without waiting for the sleep').to.be.below(20_000)
     expect(started.steps()).to.deep.include({ long: null, cleanup: null })
     expect(started.text()).to.include('lost communication with the server')
     expect(existsSync(join(directory, 'cleaned'))).to.equal(false)

@@ -201,7 +201,7 @@ describe('sandbox: S3', () => {
     })
   })
 
-  it('HeadObject tells what GetObject tells, without the body', async () => {
+  it('HeadObject answers like GetObject, without the body', async () => {
     const { ETag } = await put({ Key: 'k', Body: 'hello', Metadata: { a: '1' } })
     const head = await s3.send(new HeadObjectCommand({ Bucket, Key: 'k', ChecksumMode: 'ENABLED' }))
     expect(head).to.deep.include({ ETag, ContentLength: 5, Metadata: { a: '1' }, ChecksumCRC32: 'NhCmhg==' })
@@ -312,10 +312,10 @@ describe('sandbox: S3', () => {
   })
 
   it('knows one access key only, and no unsigned request', async () => {
-    const stranger = client('AKIASTRANGER')
-    const denied = await failure(stranger.send(new ListObjectsV2Command({ Bucket })))
+    const other = client('AKIASTRANGER')
+    const denied = await failure(other.send(new ListObjectsV2Command({ Bucket })))
     expect(denied).to.include({ name: 'InvalidAccessKeyId', status: 403 })
-    stranger.destroy()
+    other.destroy()
     const unsigned = await fetch(`${endpoint.url}/${Bucket}?list-type=2`)
     expect([unsigned.status, (await unsigned.text()).includes('<Code>AccessDenied</Code>')]).to.deep.equal([403, true])
   })

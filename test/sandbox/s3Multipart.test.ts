@@ -140,7 +140,7 @@ describe('sandbox: S3 multipart', () => {
     expect(await code()).to.equal('MalformedXML')
     expect((await failure(send(id, 10_001, LAST))).name).to.equal('InvalidArgument')
     await complete(id, [two, nine])
-    // the part that nobody named went with the upload
+    // the part that was not named is gone with the upload
     expect(await files()).to.have.length(2)
     expect(await failure(complete(id, [two, nine]))).to.include({ name: 'NoSuchUpload', status: 404 })
   })
@@ -192,7 +192,7 @@ describe('sandbox: S3 multipart', () => {
     expect(await files()).to.deep.equal([])
   })
 
-  it('finds a corrupt part, says what another region is told, and that credentials have expired', async () => {
+  it('finds a corrupt part, and reports another region and expired credentials', async () => {
     const id = await start({ ChecksumAlgorithm: 'CRC32' })
     faults.add(parseFault('s3:corrupt=1'))
     expect(await failure(send(id, 1, LAST))).to.include({ name: 'BadDigest', status: 400 })

@@ -114,15 +114,15 @@ describe('the stand-in tofu: after kills, cancels and failed writes', () => {
     expect(await plan([ONE], adopting({ instances: { [ONE]: 'i-0123456789abcdef0' } }))).to.deep.equal({})
   })
 
-  it('keeps a state that S3 refuses in errored.tfstate, which state push mends', async () => {
+  it('keeps a state that S3 refuses in errored.tfstate, which state push repairs', async () => {
     await plan([ONE])
-    let mend = () => {}
+    let repair = () => {}
     const stop = aws.world.onLaunch(() => {
       stop()
-      mend = aws.faults.add(parseFault('s3:error=always'))
+      repair = aws.faults.add(parseFault('s3:error=always'))
     })
     const failed = await tofu('apply', planFile())
-    mend()
+    repair()
     expect(failed.exitCode).to.equal(1)
     expect(failed.stderr).to.include('Error: Failed to persist state to backend').and.to.include('errored.tfstate')
     const file = join(stack.dir, 'errored.tfstate')

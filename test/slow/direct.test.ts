@@ -4,7 +4,7 @@ import { deployInCi as deploy, outcomesOf as outcomes } from '../support/stories
 
 const BEFORE = [`clawdinator-1 ${OLDER_AMI}`]
 
-/** The branches of a deploy that `test/ops` proves without the sandbox, here from the command line to the emulated EC2. */
+/** The branches of a deploy that `test/ops` tests without the sandbox, here from the command line to the emulated EC2. */
 describe('clawctl fleet deploy in ci mode, the longer stories', () => {
   const begin = () =>
     concurrently({
@@ -23,21 +23,21 @@ describe('clawctl fleet deploy in ci mode, the longer stories', () => {
           deploy(sandbox, ['clawdinator-1', '--health-timeout', '1s', '--json']),
         ),
     })
-  let told: ReturnType<typeof begin>
+  let ran: ReturnType<typeof begin>
   before(() => {
-    told = begin()
+    ran = begin()
   })
 
   it('--plan-only plans and guards a host and applies nothing', async () => {
-    const { outcome, hosts, launches } = await told.planOne
+    const { outcome, hosts, launches } = await ran.planOne
     expect(outcome.code, outcome.stdout).to.equal(0)
     expect(outcome.json().deploy.status).to.equal('planned')
-    expect(outcomes(await told.planOne)).to.deep.equal(['clawdinator-2 planned'])
+    expect(outcomes(await ran.planOne)).to.deep.equal(['clawdinator-2 planned'])
     expect({ hosts, launches }).to.deep.equal({ hosts: BEFORE, launches: 1 })
   })
 
   it('goes back to the previous AMI where a host never becomes healthy: exit 6', async () => {
-    const rollback = await told.rollback
+    const rollback = await ran.rollback
     const error = expectFailure(rollback.outcome, 'ROLLED_BACK', 6)
     expect(error.message).to.include('2 seconds').and.include(OLDER_AMI)
     expect(outcomes(rollback)).to.deep.equal(['clawdinator-1 rolled-back'])
@@ -47,7 +47,7 @@ describe('clawctl fleet deploy in ci mode, the longer stories', () => {
   })
 
   it('stops at the canary: the other hosts are not touched', async () => {
-    const canary = await told.canary
+    const canary = await ran.canary
     expectFailure(canary.outcome, 'ROLLED_BACK', 6)
     expect(outcomes(canary)).to.deep.equal(['clawdinator-1 rolled-back', 'clawdinator-2 skipped'])
     expect(canary.hosts).to.deep.equal([`clawdinator-1 ${OLDER_AMI}`, `clawdinator-2 ${OLDER_AMI}`])
@@ -55,13 +55,13 @@ describe('clawctl fleet deploy in ci mode, the longer stories', () => {
   })
 
   it('says so where a new host fails and there is nothing to go back to', async () => {
-    const { outcome, hosts } = await told.created
+    const { outcome, hosts } = await ran.created
     expect(expectFailure(outcome, 'HEALTH_FAILED', 1).message).to.include('did not exist before')
     expect(hosts[0]).to.equal(BEFORE[0])
   })
 
   it('ROLLBACK_FAILED where the previous AMI does not help either', async () => {
-    const { outcome } = await told.dead
+    const { outcome } = await ran.dead
     const { message } = expectFailure(outcome, 'ROLLBACK_FAILED', 1)
     expect(message).to.include(LATEST_AMI).and.include(OLDER_AMI)
   })

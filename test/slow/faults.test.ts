@@ -27,14 +27,14 @@ describe('faults, the other kinds', () => {
       },
       8,
     )
-  let told: ReturnType<typeof begin>
+  let ran: ReturnType<typeof begin>
   before(() => {
-    told = begin()
+    ran = begin()
   })
 
   for (const fault of ['ec2:reset and s3:throttle', 'ec2:error and s3:reset'] as const) {
     it(`${fault}: a blip does not stop a deploy in CI`, async () => {
-      const { outcome, hosts } = await told[fault]
+      const { outcome, hosts } = await ran[fault]
       expect(outcome.code, outcome.stdout).to.equal(0)
       expect(outcome.json().deploy.status).to.equal('succeeded')
       expect(hosts).to.deep.equal(BOTH)
@@ -43,7 +43,7 @@ describe('faults, the other kinds', () => {
 
   for (const fault of ['github:error', 'github:reset'] as const) {
     it(`${fault}: a deploy is still queued, once`, async () => {
-      const { outcome, runs } = await told[fault]
+      const { outcome, runs } = await ran[fault]
       expect(outcome.code, outcome.stdout).to.equal(0)
       expect(outcome.json().deploy.status).to.equal('queued')
       expect(runs).to.equal(1)
@@ -52,7 +52,7 @@ describe('faults, the other kinds', () => {
 
   for (const fault of ['api:throttle', 'api:error'] as const) {
     it(`${fault}: asking again starts one run`, async () => {
-      const { outcome, asked, runs } = await told[fault]
+      const { outcome, asked, runs } = await ran[fault]
       expect(outcome.code, outcome.stdout).to.equal(0)
       expect({ api: asked.api, runs }).to.deep.equal({ api: 3, runs: 1 })
     })
@@ -67,7 +67,7 @@ describe('faults, the other kinds', () => {
   ]
   for (const [fault, code] of outages) {
     it(`${fault}: ends with ${code} after a bounded number of tries`, async () => {
-      const { outcome, asked, hosts, tookMs, runs } = await told[fault]
+      const { outcome, asked, hosts, tookMs, runs } = await ran[fault]
       expectFailure(outcome, code, 4)
       const service = fault.split(':')[0] ?? ''
       expect(asked[service]).to.be.above(1).and.below(40)

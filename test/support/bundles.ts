@@ -54,7 +54,7 @@ export class SecretsWorld {
     return this.#identities.get(id) ?? ''
   }
 
-  /** Encrypts a secret anew, for the maintainers and for instances that have an identity here. */
+  /** Encrypts a secret again, for the maintainers and for instances that have an identity here. */
   async put(
     name: string,
     ids: readonly string[],

@@ -49,7 +49,8 @@ export function surroundings(): Record<string, string> {
     NODE_EXTRA_CA_CERTS: _c,
     ...rest
   } = cleanEnvironment(process.env)
-  return rest
+  // Nor what the developer saved with `clawctl login`.
+  return { ...rest, XDG_CONFIG_HOME: '/nowhere' }
 }
 
 /** Runs a program to its end. */
@@ -113,7 +114,7 @@ export class TestSandbox {
   ): Promise<TestSandbox> {
     const inner = await Sandbox.start({
       packageRoot: ROOT,
-      checkoutRoot: options.checkout ?? (await leanCheckout()),
+      checkoutRoot: options.checkout ?? (await minimalCheckout()),
       registryFile: options.registry ?? null,
       runningIds: options.running ?? ['clawdinator-1'],
       faults: (options.faults ?? []).map(parseFault),
@@ -283,11 +284,11 @@ export async function copyCheckout(folder: string): Promise<void> {
 }
 
 const COPIED = ['nix', 'infra', '.github']
-let lean: Promise<string> | undefined
+let minimal: Promise<string> | undefined
 
 /** One for this process, whose sources are links: each role and each run copies it, and most of it is sources. */
-export function leanCheckout(): Promise<string> {
-  lean ??= (async () => {
+export function minimalCheckout(): Promise<string> {
+  minimal ??= (async () => {
     const folder = mkdtempSync(join(tmpdir(), 'clawctl-checkout-'))
     process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
     await copyCheckout(folder)
@@ -295,7 +296,7 @@ export function leanCheckout(): Promise<string> {
     for (const name of rest) await symlink(join(ROOT, name), join(folder, name))
     return folder
   })()
-  return lean
+  return minimal
 }
 
 /** `{"a": entry, …}` with values that no two entries share. */

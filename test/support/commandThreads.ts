@@ -30,7 +30,7 @@ function start(): Worker {
 
 /**
  * `clawctl …` as built, in a thread of this process. It costs about 5 ms of CPU once the thread is warm, a process of
- * its own 130 ms. Commands that run at once have a thread each.
+ * its own 130 ms. Concurrent commands have a thread each.
  */
 export async function inThread(args: readonly string[], env: Record<string, string | undefined>): Promise<Ended> {
   const worker = idle.pop() ?? start()

@@ -196,7 +196,7 @@ export function detailOf(change: Partial<DeployDetail> = {}): DeployDetail {
 
 export const upstream = () => new ClawctlError('UPSTREAM', 'The service does not answer.')
 
-/** The ClawctlError that the call throws at once, for properties that can't wait; anything else fails the test. */
+/** The ClawctlError that the call throws synchronously, for properties that can't wait; anything else fails the test. */
 export function thrown(call: () => unknown): ClawctlError {
   let error: unknown = new Error('expected a throw')
   try {

@@ -4,7 +4,7 @@ import { type Answered, answered, type Reply } from '../../sandbox/http.js'
 import type { Description } from './openapi.js'
 
 /**
- * Whatever the emulated GitHub was asked or said while a file's tests ran is held against GitHub's own description,
+ * Every request and answer of the emulated GitHub during a file's tests is checked against GitHub's own description,
  * what the Control API's server said against ours. Loaded by .mocharc.json for every test.
  */
 const seen: Answered[] = []

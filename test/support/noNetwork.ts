@@ -2,7 +2,7 @@ import { Socket } from 'node:net'
 
 const LOOPBACK = /^(?:127\.|::1$|localhost$|::ffff:127\.)/
 
-/** The network is off: a test that reaches for another machine fails at once instead of depending on it. */
+/** The network is off: a test that reaches for another machine fails immediately instead of depending on it. */
 const connect = Socket.prototype.connect
 Socket.prototype.connect = function (this: Socket, ...args: Parameters<typeof connect>) {
   const [first] = Array.isArray(args[0]) ? args[0] : args

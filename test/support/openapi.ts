@@ -106,7 +106,7 @@ export class Description {
     const [response, where] = listed ? this.#resolve<{ content?: object }>(listed, at) : [{ content: {} }, []]
     const type = answer.type.split(';')[0] ?? ''
     if (!response.content) return answer.body === '' ? [] : [`${title} with a body, and none is described`]
-    // Another media type than JSON is told by the request's `accept`: there is no schema to hold it against.
+    // Another media type than JSON is chosen by the request's `accept`: there is no schema for it.
     if (type !== 'application/json') return answer.body !== '' && type !== '' ? [] : [`${title} without a media type`]
     const parsed = parse(answer.body)
     if (parsed === undefined) return [`${title} with something that is not JSON`]

@@ -38,7 +38,7 @@ interface Seen {
 
 /**
  * EC2, S3 and GitHub on loopback with the repository's own workflow, and the SDK's variables set until `close`.
- * Runs end at once: every action is a stand-in and `clawctl` is a script that does nothing, unless `hold` keeps them.
+ * Runs end immediately: every action is a stand-in and `clawctl` is a script that does nothing, unless `hold` keeps them.
  */
 export async function startPlane(options: Pick<GitHubOptions, 'runDetails' | 'app'> = {}) {
   const root = mkdtempSync(join(tmpdir(), 'clawctl-plane-'))

@@ -137,7 +137,7 @@ export function realPlane(registry: Registry) {
     dryRun: async () => null,
     markFailed: async () => {},
   }
-  // The hosts do at once what they are asked to.
+  // The hosts react immediately.
   plane.clock.ticks.push(() => {
     const at = plane.clock.now().toISOString()
     for (const host of hostsIn(stateFile)) {

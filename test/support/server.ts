@@ -30,7 +30,7 @@ export async function startServer(...given: [Responder, ...Responder[]]) {
     url: `http://127.0.0.1:${port}`,
     host: `127.0.0.1:${port}`,
     received,
-    /** Begins anew with other responders, before the first request. */
+    /** Restarts with other responders, before the first request. */
     respondWith(...others: [Responder, ...Responder[]]) {
       responders = others
     },

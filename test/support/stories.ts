@@ -1,8 +1,8 @@
 import { expect } from 'chai'
 import { inSandbox, type Outcome, type TestSandbox } from './cli.js'
 
-/** What came of one command in one sandbox. */
-export interface Told {
+/** The outcome of one command in one sandbox. */
+export interface CommandRun {
   outcome: Outcome
   hosts: string[]
   /** EC2 instances that were ever launched. */
@@ -14,12 +14,12 @@ export interface Told {
   runs: number
 }
 
-export async function tell(
+export async function runCommand(
   sandbox: TestSandbox,
   as: string,
   args: readonly string[],
   env: Record<string, string> = {},
-): Promise<Told> {
+): Promise<CommandRun> {
   const started = Date.now()
   const outcome = await sandbox.clawctl(as, args, { env })
   return {
@@ -34,14 +34,14 @@ export async function tell(
 
 /** One command in a sandbox with faults, as a story. */
 export const withFaults = (faults: readonly string[], as: string, args: readonly string[]) => () =>
-  inSandbox({ faults }, (sandbox) => tell(sandbox, as, [...args, '--json']))
+  inSandbox({ faults }, (sandbox) => runCommand(sandbox, as, [...args, '--json']))
 
 /** `fleet deploy` on the direct plane. */
 export const deployInCi = (sandbox: TestSandbox, args: readonly string[], env?: Record<string, string>) =>
-  tell(sandbox, 'ci', ['fleet', 'deploy', ...args], env)
+  runCommand(sandbox, 'ci', ['fleet', 'deploy', ...args], env)
 
 /** `id outcome` of each host. */
-export const outcomesOf = ({ outcome }: Told): string[] =>
+export const outcomesOf = ({ outcome }: CommandRun): string[] =>
   outcome.json().deploy.hosts.map((host: { id: string; outcome: string }) => `${host.id} ${host.outcome}`)
 
 /** Never two gateways of an id connected at once; says which were connected, in their order. */

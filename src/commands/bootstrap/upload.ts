@@ -7,7 +7,7 @@ import {
   identityFlag,
   secretsDirFlag,
 } from '../../lib/cli/bundleFlags.js'
-import { renderUpload } from '../../lib/cli/render/bundles/bundles.js'
+import { renderBundleUpload } from '../../lib/cli/render/bundles/bundles.js'
 import { BUNDLE_WORKFLOW } from '../../lib/domain/paths.js'
 import { uploadBundles } from '../../lib/ops/bundles/upload.js'
 
@@ -48,6 +48,8 @@ export default class BootstrapUpload extends BaseCommand<typeof BootstrapUpload>
     'dry-run': boolean({ summary: 'Check and pack everything, upload nothing.' }),
   }
 
+  protected override readonly inJobSummary = true
+
   async work() {
     const { context, args, flags } = this
     const { bundles: store, ...ports } = await context.pick(
@@ -72,7 +74,7 @@ export default class BootstrapUpload extends BaseCommand<typeof BootstrapUpload>
   }
 
   override render({ upload }: Result<this>) {
-    return renderUpload(upload, this.paint)
+    return renderBundleUpload(upload, this.paint)
   }
 
   protected override readonly direct = { what: '`bootstrap upload` uses', workflow: BUNDLE_WORKFLOW }

@@ -33,6 +33,8 @@ export default class BootstrapVerify extends BaseCommand<typeof BootstrapVerify>
     },
   }
 
+  protected override readonly inJobSummary = true
+
   async work() {
     const { bundles: store, ...ports } = await this.context.pick('registry', 'bundles', 'progress')
     const depth = this.flags.deep ? await this.#deep() : ({ kind: 'full' } as const)

@@ -1,6 +1,7 @@
 import { string as stringArg } from '@oclif/core/args'
 import ms from 'ms'
 import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
+import { confirmOnTerminal, hasTerminal } from '../../lib/cli/confirm.js'
 import { deployFlags, WAIT } from '../../lib/cli/deployFlags.js'
 import { renderDeploy } from '../../lib/cli/render/deploy/deploys.js'
 import { orderOfFlags } from '../../lib/domain/contract/order.js'
@@ -45,7 +46,16 @@ export default class FleetDeploy extends BaseCommand<typeof FleetDeploy> {
         waitTimeoutMs: flags.timeout ?? ms(WAIT),
         healthTimeoutMs: flags['health-timeout'],
       },
-      { mode, inRun, registry, progress, plane: () => context.port('plane') },
+      {
+        mode,
+        inRun,
+        registry,
+        progress,
+        plane: () => context.port('plane'),
+        // From chat and from scripts a person's name stands for the answer.
+        confirm: async (target) =>
+          flags.yes || !hasTerminal() || confirmOnTerminal(`Destroy ${target} and everything on its disk?`),
+      },
     )
     return { deploy }
   }

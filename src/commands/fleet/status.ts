@@ -23,17 +23,23 @@ export default class FleetStatus extends BaseCommand<typeof FleetStatus> {
     chat: boolean({ summary: 'Print what fits a chat message.', exclusive: ['watch'] }),
     watch: boolean({ summary: 'Show it again until nothing is about to change.' }),
     timeout: durationFlag({ summary: 'How long to --watch.', default: WATCH }),
+    web: boolean({ summary: "Open the Control API's page in the browser.", exclusive: ['chat', 'watch'] }),
   }
 
-  async work() {
+  async work(): Promise<{ fleet: Fleet } | { url: string; opened: boolean }> {
+    if (this.flags.web) {
+      const url = this.context.controlApiUrl()
+      return { url, opened: await (await this.context.port('browser')).open(url) }
+    }
     const { plane, clock } = await this.context.pick('plane', 'clock')
     if (!this.flags.watch) return { fleet: await plane.fleet() }
     const show = (fleet: Fleet) => this.log(`${process.stdout.isTTY ? HOME_AND_CLEAR : ''}${this.#text(fleet)}`)
     return { fleet: await watchFleet({ plane, clock, show }, this.flags.timeout ?? ms(WATCH)) }
   }
 
-  override render({ fleet }: Result<this>) {
-    return this.flags.watch ? null : this.#text(fleet)
+  override render(result: Result<this>) {
+    if ('url' in result) return result.opened ? `Opened ${result.url}` : `Open ${result.url} in a browser.`
+    return this.flags.watch ? null : this.#text(result.fleet)
   }
 
   #text(fleet: Fleet): string {

@@ -22,5 +22,9 @@ export default class ImageList extends BaseCommand<typeof ImageList> {
     return renderImages(images, new Date(), this.paint)
   }
 
-  protected override readonly direct = { what: 'Image commands use', workflow: IMAGE_WORKFLOW }
+  protected override readonly direct = {
+    what: 'Image commands use',
+    workflow: IMAGE_WORKFLOW,
+    instead: '`clawctl fleet status` shows the latest AMI, and the one of each host',
+  }
 }

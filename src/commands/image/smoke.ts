@@ -32,6 +32,8 @@ export default class ImageSmoke extends BaseCommand<typeof ImageSmoke> {
     timeout: durationFlag({ summary: 'How long it may take to boot.', default: TIMEOUT }),
   }
 
+  protected override readonly inJobSummary = true
+
   async work() {
     const { smokeMachines: machines, ...ports } = await this.context.pick(
       'smokeMachines',

@@ -2,7 +2,7 @@ import { string as stringArg } from '@oclif/core/args'
 import { boolean, integer } from '@oclif/core/flags'
 import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { IMAGE_PORTS } from '../../lib/cli/ports.js'
-import { renderUpload } from '../../lib/cli/render/images/images.js'
+import { renderImageUpload } from '../../lib/cli/render/images/images.js'
 import { imageNameOf } from '../../lib/domain/images/names.js'
 import { IMAGE_WORKFLOW } from '../../lib/domain/paths.js'
 import { abortUploads, type UploadedImage, uploadImage } from '../../lib/ops/images/uploadImage.js'
@@ -41,7 +41,7 @@ export default class ImageUpload extends BaseCommand<typeof ImageUpload> {
   }
 
   override render(result: Result<this>) {
-    if ('upload' in result) return renderUpload(result.upload, this.paint)
+    if ('upload' in result) return renderImageUpload(result.upload, this.paint)
     return result.aborted.map(({ key }) => `aborted ${key}`).join('\n') || 'There is no unfinished upload.'
   }
 

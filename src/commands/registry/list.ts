@@ -12,6 +12,8 @@ export default class RegistryList extends BaseCommand<typeof RegistryList> {
 
   override render({ instances }: Result<this>) {
     const rows = instances.map((e) => [e.id, e.host, e.instanceType, e.bootstrapPrefix, e.discordTokenSecret])
-    return table(['INSTANCE', 'HOST', 'TYPE', 'BOOTSTRAP PREFIX', 'DISCORD TOKEN SECRET'], rows)
+    const facts = ['HOST', 'TYPE', 'BOOTSTRAP PREFIX', 'DISCORD TOKEN SECRET']
+    // The last columns give way first.
+    return table(['INSTANCE', ...facts.map((title, at) => ({ title, narrow: 4 - at }))], rows)
   }
 }

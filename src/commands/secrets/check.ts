@@ -23,6 +23,8 @@ export default class SecretsCheck extends BaseCommand<typeof SecretsCheck> {
     'extra-secret': extraSecretFlag,
   }
 
+  protected override readonly inJobSummary = true
+
   async work() {
     const ports = await this.context.pick('registry', 'secrets', 'identities')
     const { report, failure } = await checkSecrets(this.flags['extra-secret'] ?? [], ports)

@@ -5,6 +5,7 @@ import { ID_PATTERN } from '../domain/contract/patterns.js'
 import { runReference } from '../domain/deploy/stateLock.js'
 import { ClawctlError } from '../domain/errors.js'
 import { DEFAULT_REPOSITORY, DEPLOY_WORKFLOW, FLEET_STATE_KEY, REGISTRY_PATH } from '../domain/paths.js'
+import { readSaved, readSavedToken, savedFiles } from './savedSettings.js'
 
 /**
  * Settings of the command: from flags, environment and the host's files; the first found wins.
@@ -86,19 +87,22 @@ export function modeOf(env: Env, flag: string | undefined): Mode {
 
 /** @throws ClawctlError NOT_CONFIGURED naming file, variable and the expected value */
 export function controlApiSettings(env: Env, urlFlag: string | undefined): { url: string; token: string } {
-  return { url: controlApiUrl(env, urlFlag).url, token: controlToken(env).token }
+  const { url } = controlApiUrl(env, urlFlag)
+  return { url, token: controlToken(env, url).token }
 }
 
 /** The Control API's URL and its source. @throws ClawctlError NOT_CONFIGURED */
 export function controlApiUrl(env: Env, flag: string | undefined): { url: string; from: string } {
+  const file = hostSource(env, URL_FILE)
   const { value: url, from } = firstFound([
     ['--control-api-url', () => flag],
     ['CLAWDINATOR_CONTROL_API_URL', () => read(env, 'CLAWDINATOR_CONTROL_API_URL')],
-    hostSource(env, URL_FILE),
+    file,
+    [savedFiles(env).config, () => readSaved(env)?.controlApiUrl],
   ])
   if (!url) {
     throw new ClawctlError('NOT_CONFIGURED', "The Control API's URL is not known.", {
-      hint: `Write the Function URL (https://….lambda-url.REGION.on.aws/) into ${from}, or set CLAWDINATOR_CONTROL_API_URL to it.`,
+      hint: `Run \`clawctl login\`, set CLAWDINATOR_CONTROL_API_URL to the Function URL (https://….lambda-url.REGION.on.aws/), or write it into ${file[0]}.`,
     })
   }
   checkUrl(url, from)
@@ -123,8 +127,8 @@ function hostSource(env: Env, path: string): Source {
   return [full, () => fileText(full)]
 }
 
-/** A bearer token must not be sent in plaintext. */
-function checkUrl(url: string, from: string): void {
+/** A bearer token must not be sent in plaintext. @throws ClawctlError NOT_CONFIGURED */
+export function checkUrl(url: string, from: string): void {
   const parsed = URL.canParse(url) ? new URL(url) : null
   const loopback = parsed && ['127.0.0.1', '[::1]', 'localhost'].includes(parsed.hostname)
   const secure = parsed?.protocol === 'https:' || (parsed?.protocol === 'http:' && loopback)
@@ -138,27 +142,41 @@ function checkUrl(url: string, from: string): void {
   )
 }
 
-/** The token and its source. @throws ClawctlError NOT_CONFIGURED */
-export function controlToken(env: Env): { token: string; from: string } {
+/**
+ * The token and where it was found.
+ * @param url where it is sent: what was saved for one Control API is for no other
+ * @throws ClawctlError NOT_CONFIGURED
+ */
+export function controlToken(env: Env, url: string | null): { token: string; from: string } {
   const named = read(env, 'CLAWDINATOR_CONTROL_TOKEN_FILE')
+  const agenix = hostSource(env, TOKEN_FILE)
   const { value: token, from } = firstFound([
     ...(named ? [[named, () => fileText(named)] as const] : []),
     ['CLAWDINATOR_CONTROL_TOKEN', () => read(env, 'CLAWDINATOR_CONTROL_TOKEN')],
-    hostSource(env, TOKEN_FILE),
+    agenix,
+    [savedFiles(env).token, () => (readSaved(env)?.controlApiUrl === url ? readSavedToken(env) : null)],
   ])
   if (!token) {
     const missing = named && fileText(named) === null ? ` (${named} does not exist)` : ''
     throw new ClawctlError('NOT_CONFIGURED', `The control token is not known${missing}.`, {
-      hint: `Write the token into a file and set CLAWDINATOR_CONTROL_TOKEN_FILE to its path, or set CLAWDINATOR_CONTROL_TOKEN; on a host, agenix writes it to ${from}.`,
+      hint: `Run \`clawctl login\`, or write the token into a file and set CLAWDINATOR_CONTROL_TOKEN_FILE to its path, or set CLAWDINATOR_CONTROL_TOKEN; on a host, agenix writes it to ${agenix[0]}.`,
     })
   }
-  if (!/^[\x21-\x7e]+$/.test(token)) {
-    throw new ClawctlError('NOT_CONFIGURED', `${from} holds characters that a control token can't have.`, {
-      hint: 'It must hold only the decrypted token, on one line.',
-    })
-  }
+  checkToken(token, from)
   return { token, from }
 }
+
+/** @throws ClawctlError NOT_CONFIGURED, without the token */
+export function checkToken(token: string, from: string): void {
+  if (/^[\x21-\x7e]+$/.test(token)) return
+  throw new ClawctlError('NOT_CONFIGURED', `${from} holds characters that a control token can't have.`, {
+    hint: 'It must hold only the decrypted token, on one line.',
+  })
+}
+
+/** The name that a person saved; none on a fleet host, where a name stands for a person who asked. */
+export const savedName = (env: Env): string | undefined =>
+  callerOf(env) === null ? readSaved(env)?.requestedBy : undefined
 
 export interface DirectSettings {
   region: string

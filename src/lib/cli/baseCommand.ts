@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util'
 import { Command } from '@oclif/core/command'
 import { option, string } from '@oclif/core/flags'
 import type { ArgInput, FlagInput, InferredArgs, InferredFlags, ParserOutput } from '@oclif/core/interfaces'
@@ -7,6 +8,13 @@ import { asFailure, printFailure } from './failure.js'
 import { painter } from './text.js'
 
 const GLOBAL = 'GLOBAL'
+
+interface Direct {
+  what: string
+  workflow?: string
+  /** What to do in agent mode, where that is not the workflow. */
+  instead?: string
+}
 
 /** What a command's `work` resolves to. */
 export type Result<T extends { work(): unknown }> = Awaited<ReturnType<T['work']>>
@@ -35,8 +43,11 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
   protected args!: InferredArgs<C['args']>
   protected flags!: InferredFlags<(typeof BaseCommand)['baseFlags'] & C['flags']>
   protected context!: Context
-  /** For commands that use AWS directly: the beginning of the error message, and the workflow to run instead, if there is one. */
-  protected readonly direct: { what: string; workflow?: string } | undefined
+  /** Of commands that use AWS directly: the beginning of the refusal's sentence, and what does the same elsewhere. */
+  protected readonly direct: Direct | undefined
+
+  /** Of commands that run in workflows: what people see is also the summary of the job's step. */
+  protected readonly inJobSummary: boolean = false
 
   abstract work(): Promise<object | undefined>
 
@@ -57,19 +68,34 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
     refuseEmptyFlags(raw)
     this.args = args as typeof this.args
     this.flags = flags as typeof this.flags
-    this.context = createContext({
-      env: process.env,
-      cwd: currentFolder(),
-      version: this.config.version,
-      flags: flags as ContextFlags,
-      quiet: this.jsonEnabled(),
-    })
+    this.context = this.newContext()
+    this.#fillIn()
     if (this.direct && this.context.mode !== 'ci') throw onlyInCi(this.direct)
     const result = await this.work()
     const text = this.render(result)
     if (text !== null) this.log(text)
+    if (text !== null && this.inJobSummary) await this.#summarise(text)
     this.verdict(result)
     return result
+  }
+
+  /** Settings and files as they are now. */
+  protected newContext(): Context {
+    return createContext({
+      env: process.env,
+      cwd: currentFolder(),
+      version: this.config.version,
+      flags: this.flags as ContextFlags,
+      quiet: this.jsonEnabled(),
+    })
+  }
+
+  /** The name that a person saved stands for an option that was not given. */
+  #fillIn(): void {
+    if (!('requested-by' in { ...this.ctor.flags })) return
+    const flags = this.flags as { 'requested-by'?: string | undefined }
+    const name = flags['requested-by'] ?? this.context.savedName()
+    if (name !== undefined) flags['requested-by'] = name
   }
 
   override async catch(error: unknown): Promise<void> {
@@ -79,6 +105,17 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
     })
     if (failure.partial?.deploy && !this.jsonEnabled()) await this.#showHosts(failure.partial.deploy)
     printFailure(failure, this.jsonEnabled())
+    if (!this.inJobSummary || !this.context) return
+    const lines = [`Error (${failure.code}): ${failure.message}`, ...failure.details, failure.hint ?? '']
+    // The failure itself is shown already.
+    await this.#summarise(lines.filter(Boolean).join('\n')).catch(() => {})
+  }
+
+  /** In a block of code: names in it become neither Markdown nor mentions. */
+  async #summarise(text: string): Promise<void> {
+    const report = await this.context.port('report')
+    const plain = stripVTControlCharacters(text).replaceAll('````', "'")
+    await report.summary(`### clawctl ${this.id?.replaceAll(':', ' ')}\n\n\`\`\`\`text\n${plain}\n\`\`\`\`\n`)
   }
 
   /** Prints the hosts of a deploy that failed. */
@@ -109,10 +146,11 @@ function refuseEmptyFlags(raw: readonly { type: string; flag?: string; input?: s
   })
 }
 
-function onlyInCi({ what, workflow }: { what: string; workflow?: string }): ClawctlError {
+function onlyInCi({ what, workflow, instead }: Direct): ClawctlError {
   const own = 'ith AWS credentials of your own, add --mode ci.'
+  const other = instead ?? (workflow === undefined ? undefined : `Run the workflow ${workflow}`)
   return new ClawctlError('NOT_CI', `${what} AWS directly, which needs ci mode.`, {
-    hint: workflow === undefined ? `W${own}` : `Run the workflow ${workflow}; w${own}`,
+    hint: other === undefined ? `W${own}` : `${other}; w${own}`,
   })
 }
 

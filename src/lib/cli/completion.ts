@@ -3,82 +3,210 @@ export interface CompletableCommand {
   /** Words after `clawctl`, joined by one space. */
   id: string
   summary: string
-  flags: { name: string; summary: string; takesValue: boolean; options: readonly string[] }[]
-  /** True where the first argument is a deploy target. */
-  targets: boolean
-  /** What else the first argument may be. */
-  values: readonly string[]
+  flags: { name: string; summary: string; takesValue: boolean; options: readonly string[]; helpValue?: string }[]
+  /** Arguments in their order; `options` where the command names the values. */
+  args: { name: string; options: readonly string[] }[]
 }
 
 export const SHELLS = ['bash', 'zsh', 'fish'] as const
 export type Shell = (typeof SHELLS)[number]
 
-/** A script to source; ids of the registry are asked for when they are completed. */
+/** What is looked up when it is completed, by `clawctl completion values KIND`. */
+export const VALUE_KINDS = ['targets', 'ids', 'amis', 'requests', 'faults', 'roles'] as const
+export type ValueKind = (typeof VALUE_KINDS)[number]
+
+/** What a value may be: looked up, one of a few words, a path, or nothing that we know. */
+type Values = { kind: ValueKind } | { words: readonly string[] } | { path: 'file' | 'folder' } | null
+
+const FLAG_KINDS: Readonly<Record<string, ValueKind>> = {
+  ami: 'amis',
+  as: 'roles',
+  fault: 'faults',
+  running: 'ids',
+}
+const ARG_KINDS: Readonly<Record<string, ValueKind>> = { target: 'targets', ami: 'amis', requestId: 'requests' }
+const FILE_ARGS = ['file', 'image']
+
+function ofFlag({ name, options, helpValue }: CompletableCommand['flags'][number]): Values {
+  if (options.length > 0) return { words: options }
+  const kind = FLAG_KINDS[name]
+  if (kind) return { kind }
+  return helpValue === 'FILE' ? { path: 'file' } : helpValue === 'DIR' ? { path: 'folder' } : null
+}
+
+function ofArg(command: string, arg: CompletableCommand['args'][number] | undefined): Values {
+  if (!arg) return null
+  if (arg.options.length > 0) return { words: arg.options }
+  if (FILE_ARGS.includes(arg.name)) return { path: 'file' }
+  const kind = ARG_KINDS[arg.name]
+  if (kind) return { kind }
+  // A new instance has no id yet.
+  return ['id', 'host'].includes(arg.name) && command !== 'registry add' ? { kind: 'ids' } : null
+}
+
+/** A script to source; values of the fleet are asked for when they are completed. */
 export function completionScript(shell: Shell, commands: readonly CompletableCommand[]): string {
   if (shell === 'fish') return fishScript(commands)
   const bash = bashScript(commands)
-  return shell === 'bash' ? bash : `autoload -U +X bashcompinit && bashcompinit\n${bash}`
+  return shell === 'bash' ? `${bash}complete -F _clawctl clawctl\n` : zshScript(bash)
 }
 
-const IDS = `clawctl registry list 2>/dev/null | awk 'NR > 1 { print $1 }'`
+const ask = (kind: ValueKind) => `clawctl completion values ${kind} 2>/dev/null`
+
+/** Every word that may follow the words of a path: topics and commands. */
+function nextWords(commands: readonly CompletableCommand[]): Map<string, string[]> {
+  const next = new Map<string, string[]>()
+  for (const { id } of commands) {
+    const words = id.split(' ')
+    for (const [at, word] of words.entries()) {
+      const path = words.slice(0, at).join(' ')
+      const known = next.get(path) ?? []
+      if (!known.includes(word)) next.set(path, [...known, word])
+    }
+  }
+  return next
+}
 
 function bashScript(commands: readonly CompletableCommand[]): string {
-  const topics = [...new Set(commands.map((c) => c.id.split(' ')[0] ?? ''))]
-  const second = topics.flatMap((topic) => {
-    const words = commands.filter((c) => c.id.startsWith(`${topic} `)).map((c) => c.id.split(' ')[1])
-    return words.length > 0 ? [`      ${topic}) words="${words.join(' ')}" ;;`] : []
-  })
-  const perCommand = commands.map((c) => {
-    const values = c.flags
-      .filter((f) => f.options.length > 0)
-      .map((f) => `        [[ $prev == --${f.name} ]] && words="${f.options.join(' ')}"`)
-    return [
-      `      "${c.id}"*)`,
-      `        words="${c.flags.map((f) => `--${f.name}`).join(' ')}"`,
-      ...(c.values.length > 0 ? [`        [[ $cur != -* ]] && words="${c.values.join(' ')}"`] : []),
-      ...(c.targets ? [`        [[ $cur != -* ]] && words="all $(${IDS})"`] : []),
-      ...values,
-      '        ;;',
-    ].join('\n')
-  })
+  const next = nextWords(commands)
+  const valued = new Map(
+    commands.flatMap(({ flags }) => flags.filter((f) => f.takesValue).map((f) => [f.name, ofFlag(f)] as const)),
+  )
+  const fill = (values: Values): string => {
+    if (values === null) return ':'
+    if ('words' in values) return `offer="${values.words.join(' ')}"`
+    return 'kind' in values ? `offer=$(${ask(values.kind)})` : `files='${values.path}'`
+  }
+  const values = [...valued].map(([name, of]) => `    --${name}) ${fill(of)} ;;`)
+  const words = [...next].map(([path, list]) => `      "${path}") offer="${list.join(' ')}" ;;`)
+  const flags = commands.map(
+    ({ id, flags: own }) => `      "${id}") offer="${own.map((f) => `--${f.name}`).join(' ')}" ;;`,
+  )
+  const args = commands.flatMap(({ id, args: own }) =>
+    own.flatMap((arg, at) => {
+      const of = ofArg(id, arg)
+      return of ? [`      "${id} ${at}") ${fill(of)} ;;`] : []
+    }),
+  )
+  const paths = [...next.keys(), ...commands.map(({ id }) => id)].filter(Boolean)
   return `_clawctl() {
-  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD - 1]} words=""
-  if [[ $COMP_CWORD -eq 1 ]]; then
-    words="${topics.join(' ')} help --help --version"
-  elif [[ $COMP_CWORD -eq 2 ]]; then
-    case \${COMP_WORDS[1]} in
-${second.join('\n')}
-      *) ;;
-    esac
+  local cur=\${COMP_WORDS[COMP_CWORD]} n=$((COMP_CWORD - 1)) id="" at=0 skip="" offer="" files="" head="" lead="" i word
+  # Bash takes a:b and --flag=value for three words each.
+  if [[ $cur == : ]]; then
+    head=\${COMP_WORDS[n]}: cur="" n=$((n - 1))
+  elif [[ \${COMP_WORDS[n]} == : ]]; then
+    head=\${COMP_WORDS[n - 1]}: n=$((n - 2))
   fi
-  if [[ -z $words ]]; then
-    case "\${COMP_WORDS[*]:1}" in
-${perCommand.join('\n')}
-    esac
+  [[ $cur == = ]] && cur=""
+  [[ \${COMP_WORDS[n]} == = ]] && n=$((n - 1))
+  local prev=\${COMP_WORDS[n]}
+  if [[ $cur == --*=* ]]; then
+    prev=\${cur%%=*} lead=\${cur%%=*}= cur=\${cur#*=}
   fi
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    word=\${COMP_WORDS[i]}
+    case "$word" in
+      --)
+        # A command of its own follows.
+        compopt -o default 2>/dev/null
+        # shellcheck disable=SC2207
+        COMPREPLY=($(compgen -c -- "$cur"))
+        return
+        ;;
+      = | :) skip=1 ;;
+      ${[...valued.keys()].map((name) => `--${name}`).join(' | ')}) skip=1 ;;
+      -*) ;;
+      *)
+        if [[ -n $skip ]]; then
+          skip=""
+        else
+          case "\${id:+$id }$word" in
+            ${paths.map((path) => `"${path}"`).join(' | ')}) id="\${id:+$id }$word" ;;
+            *) ((at++)) ;;
+          esac
+        fi
+        ;;
+    esac
+  done
+  case "$prev" in
+${values.join('\n')}
+    *)
+      if [[ $cur == -* ]]; then
+        case "$id" in
+          "") offer="--help --version" ;;
+${flags.map((line) => `    ${line}`).join('\n')}
+        esac
+        offer="$offer --help"
+      else
+        case "$id" in
+${words.map((line) => `    ${line}`).join('\n')}
+        esac
+        case "$id $at" in
+${args.map((line) => `    ${line}`).join('\n')}
+        esac
+      fi
+      ;;
+  esac
   # shellcheck disable=SC2207
-  COMPREPLY=($(compgen -W "$words" -- "$cur"))
+  case "$files" in
+    file) COMPREPLY=($(compgen -f -- "$cur")) ;;
+    folder) COMPREPLY=($(compgen -d -- "$cur")) ;;
+    *) COMPREPLY=($(compgen -W "$offer" -- "$head$cur")) ;;
+  esac
+  for ((i = 0; i < \${#COMPREPLY[@]}; i++)); do
+    COMPREPLY[i]=$lead\${COMPREPLY[i]#"$head"}
+  done
+  [[ -n $files ]] && compopt -o filenames 2>/dev/null
+  return 0
 }
-complete -F _clawctl clawctl
+`
+}
+
+/** Zsh runs the same function by its own emulation of bash, which needs compinit. `path` and `words` are zsh's own names. */
+function zshScript(bash: string): string {
+  return `if ! whence compdef >/dev/null; then
+  print -u2 'clawctl: put "autoload -Uz compinit && compinit" before the completion in ~/.zshrc.'
+else
+  autoload -Uz bashcompinit && bashcompinit
+${bash}  complete -F _clawctl clawctl
+fi
 `
 }
 
 function fishScript(commands: readonly CompletableCommand[]): string {
   const quote = (text: string) => `'${text.replace(/\\/g, '\\\\').replace(/'/g, "\\'")}'`
-  const topics = [...new Set(commands.map((c) => c.id.split(' ')[0] ?? ''))]
-  const lines = ['complete -c clawctl -f', `complete -c clawctl -n __fish_use_subcommand -a ${quote(topics.join(' '))}`]
-  for (const { id, summary, flags, targets, values } of commands) {
-    const [topic = '', word] = id.split(' ')
-    const seen = `__fish_seen_subcommand_from ${topic}${word ? `; and __fish_seen_subcommand_from ${word}` : ''}`
-    if (word) {
-      const unseen = `__fish_seen_subcommand_from ${topic}; and not __fish_seen_subcommand_from ${word}`
-      lines.push(`complete -c clawctl -n ${quote(unseen)} -a ${word} -d ${quote(summary)}`)
+  const lines = [
+    'function __clawctl_is',
+    '  set -l words (commandline -opc | string match -v -- "-*")',
+    '  test "$words[2..]" = "$argv[1]"; or string match -q -- "$argv[1] *" "$words[2..]"',
+    'end',
+    'function __clawctl_at',
+    '  set -l words (commandline -opc | string match -v -- "-*")',
+    '  test "$words[2..]" = "$argv[1]"',
+    'end',
+    'complete -c clawctl -f',
+  ]
+  const summaries = new Map(commands.map(({ id, summary }) => [id, summary]))
+  for (const [path, words] of nextWords(commands)) {
+    for (const word of words) {
+      const summary = summaries.get([path, word].filter(Boolean).join(' ')) ?? ''
+      lines.push(`complete -c clawctl -n ${quote(`__clawctl_at ${quote(path)}`)} -a ${word} -d ${quote(summary)}`)
     }
-    if (values.length > 0) lines.push(`complete -c clawctl -n ${quote(seen)} -a ${quote(values.join(' '))}`)
-    if (targets) lines.push(`complete -c clawctl -n ${quote(seen)} -a ${quote(`all (${IDS})`)}`)
+  }
+  const fill = (values: Values): string => {
+    if (values === null) return ' -x'
+    if ('words' in values) return ` -x -a ${quote(values.words.join(' '))}`
+    if ('kind' in values) return ` -x -a ${quote(`(${ask(values.kind)})`)}`
+    return values.path === 'file' ? ' -r -F' : ` -x -a '(__fish_complete_directories)'`
+  }
+  for (const { id, flags, args } of commands) {
+    const of = ofArg(id, args[0])
+    if (of) lines.push(`complete -c clawctl -n ${quote(`__clawctl_at ${quote(id)}`)}${fill(of).replace(/^ -[xr]/, '')}`)
     for (const flag of flags) {
-      const value = flag.takesValue ? ` -x${flag.options.length > 0 ? ` -a ${quote(flag.options.join(' '))}` : ''}` : ''
-      lines.push(`complete -c clawctl -n ${quote(seen)} -l ${flag.name}${value} -d ${quote(flag.summary)}`)
+      const value = flag.takesValue ? fill(ofFlag(flag)) : ''
+      lines.push(
+        `complete -c clawctl -n ${quote(`__clawctl_is ${quote(id)}`)} -l ${flag.name}${value} -d ${quote(flag.summary)}`,
+      )
     }
   }
   return `${lines.join('\n')}\n`

@@ -8,7 +8,7 @@ import { ClawctlError } from '../domain/errors.js'
 import { FLEET_STACK_PATH } from '../domain/paths.js'
 import { parsePermissions, parseRepositories } from './mintFlags.js'
 import type { Ports } from './ports.js'
-import { silentProgress, stderrProgress } from './progress.js'
+import { silentProgress, stderrProgress, waitLine } from './progress.js'
 import { plainLines } from './text.js'
 
 /** The command options that decide which adapters are made, and how. An option has one meaning in all commands. */
@@ -108,6 +108,29 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     progress: () => (quiet ? silentProgress : stderrProgress()),
     stop: interruption,
     report: async () => (await import('../adapters/jobReport.js')).githubJobReport(env),
+    login: async () => {
+      const [{ forget, save, savedFiles }, { createControlApi }] = await Promise.all([
+        import('../adapters/savedSettings.js'),
+        import('../adapters/deploy/controlApi.js'),
+      ])
+      const { folder } = savedFiles(env)
+      return {
+        ask: async (url, token) => {
+          settings.checkUrl(url, 'What was given')
+          settings.checkToken(token, 'What was given')
+          return waiting('Asking the Control API', createControlApi({ url, token, userAgent, interruption }).fleet)
+        },
+        save: async (saved, token) => {
+          await save(env, saved, token)
+          return folder
+        },
+        forget: () => ({ removed: forget(env), folder }),
+      }
+    },
+    browser: async () => {
+      const { openInBrowser } = await import('../adapters/browser.js')
+      return { open: (url) => openInBrowser(url, env) }
+    },
     planFile: async () => {
       const folder = (await scratch())('clawctl-plan-', env)
       let count = 0
@@ -122,45 +145,13 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     },
 
     plane: async () => {
-      if (mode() === 'ci') {
-        const { directPlane } = await import('../ops/deploy/directPlane.js')
-        return directPlane({
-          status: () => pick('registry', 'clock', 'compute', 'store'),
-          // Show the machine even if its history can't be read.
-          host: async () => ({
-            ...(await pick('registry', 'clock', 'compute', 'store')),
-            runs: await port('github').catch(() => null),
-          }),
-          deploys: async () => ({ ...(await pick('store', 'clock', 'progress')), runs: await port('github') }),
-          deploy: async () => ({
-            ...(await pick(
-              'registry',
-              'compute',
-              'store',
-              'bundles',
-              'tofu',
-              'clock',
-              'progress',
-              'report',
-              'planFile',
-              'stack',
-              'locks',
-              'runs',
-            )),
-            machines: await port('fleetMachines'),
-            run: settings.workflowRun(env),
-            defaultStrategy: settings.deployStrategy(env),
-          }),
-          freeze: async () => {
-            const { readRegistry } = await import('../ops/registry/readRegistry.js')
-            const registry = await readRegistry(await port('registry'))
-            return { ...(await pick('store', 'clock', 'codes')), registry }
-          },
-        })
+      const plane = await planeOfMode()
+      return {
+        ...plane,
+        fleet: () => waiting('Reading the fleet', plane.fleet),
+        host: (id) => waiting(`Reading ${id}`, () => plane.host(id)),
+        deploys: (limit) => waiting('Reading the deploys', () => plane.deploys(limit)),
       }
-      const api = await controlApi()
-      const { controlApiPlane } = await import('../ops/deploy/controlApiPlane.js')
-      return controlApiPlane({ api, ...(await pick('clock', 'progress')) })
     },
     qrCode: async () => (await import('../adapters/people/qrCode.js')).qrCode,
     newToken: async () => (await import('../adapters/tokens/newTokens.js')).newToken,
@@ -280,8 +271,8 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       const throughApi = mode() === 'agent'
       return {
         url: () => settings.controlApiUrl(env, flags['control-api-url']),
-        token: () => ({ from: settings.controlToken(env).from }),
-        server: async () => (throughApi ? (await controlApi()).preflight() : serverChecks()),
+        token: () => ({ from: settings.controlToken(env, urlOrNull()).from }),
+        server: () => waiting('Checking', async () => (throughApi ? (await controlApi()).preflight() : serverChecks())),
         fleet: throughApi ? async () => (await controlApi()).fleet() : null,
         throughApi,
         secrets: await port('secretsIfNamed'),
@@ -319,6 +310,54 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     return Object.fromEntries(picked)
   }
 
+  async function planeOfMode() {
+    if (mode() === 'ci') {
+      const { directPlane } = await import('../ops/deploy/directPlane.js')
+      return directPlane({
+        status: () => pick('registry', 'clock', 'compute', 'store'),
+        // Show the machine even if its history can't be read.
+        host: async () => ({
+          ...(await pick('registry', 'clock', 'compute', 'store')),
+          runs: await port('github').catch(() => null),
+        }),
+        deploys: async () => ({ ...(await pick('store', 'clock', 'progress')), runs: await port('github') }),
+        deploy: async () => ({
+          ...(await pick('registry', 'compute', 'store', 'bundles', 'tofu', 'stack', 'locks', 'runs')),
+          ...(await pick('clock', 'progress', 'report', 'planFile')),
+          machines: await port('fleetMachines'),
+          run: settings.workflowRun(env),
+          defaultStrategy: settings.deployStrategy(env),
+        }),
+        freeze: async () => {
+          const { readRegistry } = await import('../ops/registry/readRegistry.js')
+          const registry = await readRegistry(await port('registry'))
+          return { ...(await pick('store', 'clock', 'codes')), registry }
+        },
+      })
+    }
+    const api = await controlApi()
+    const { controlApiPlane } = await import('../ops/deploy/controlApiPlane.js')
+    return controlApiPlane({
+      api,
+      ...(await pick('clock', 'progress')),
+      localRegistry: () => port('localRegistry'),
+    })
+  }
+
+  /** For a check that says itself that there is none. */
+  function urlOrNull(): string | null {
+    try {
+      return settings.controlApiUrl(env, flags['control-api-url']).url
+    } catch {
+      return null
+    }
+  }
+
+  /** Whatever takes over a second is shown, with its time. */
+  function waiting<T>(title: string, work: () => Promise<T>): Promise<T> {
+    return quiet ? work() : waitLine(process.stderr, title, work)
+  }
+
   /** Null if no Control API is configured: editing the registry needs no credential. */
   async function deployedFleet() {
     try {
@@ -343,6 +382,10 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     /** The checkout that the command works on, or null. */
     root,
     userAgent,
+    knownUrl: () => urlOrNull() ?? '',
+    savedName: () => settings.savedName(env),
+    /** @throws ClawctlError NOT_CONFIGURED */
+    controlApiUrl: () => settings.controlApiUrl(env, flags['control-api-url']).url,
     uploadSettings: () => settings.uploadSettings(env),
     /** @throws ClawctlError USAGE, ON_AGENT_HOST */
     get mode() {

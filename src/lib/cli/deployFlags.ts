@@ -52,6 +52,7 @@ export const deployFlags = {
       'How to replace a host: `handover` starts the new machine first, `replace` stops the old one first. Default: DEPLOY_STRATEGY of the repository.',
     env: ORDER_INPUTS.strategy.variable,
   })(),
+  yes: boolean({ char: 'y', summary: 'Retire without asking on the terminal.', dependsOn: ['retire'] }),
   'config-revision': option({
     options: CONFIG_REVISIONS,
     summary: "Configuration of the new machine: of the image's commit, or the newest in its bundle. Default: image.",

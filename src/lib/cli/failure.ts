@@ -78,20 +78,41 @@ export function unknownCommand(
   // If a command has no argument, oclif counts every word as part of the id.
   const command = ids.find((id) => words.startsWith(`${id} `) && config.commandIDs.includes(id.replaceAll(' ', ':')))
   if (command) {
-    return new ClawctlError(
-      'USAGE',
-      `${command} takes no argument ${JSON.stringify(words.slice(command.length + 1))}.`,
-      {
-        hint: `See \`clawctl ${command} --help\`.`,
-      },
-    )
+    const rest = words.slice(command.length + 1)
+    return new ClawctlError('USAGE', `${command} takes no argument ${JSON.stringify(rest)}.`, {
+      hint:
+        command === 'fleet status'
+          ? `\`clawctl fleet show ${rest}\` shows one instance.`
+          : `See \`clawctl ${command} --help\`.`,
+    })
   }
   const wanted = words.split(' ').slice(0, 2)
-  const near = nearest(wanted.join(' '), ids) ?? nearest(wanted[0] ?? '', ids)
-  return new ClawctlError('USAGE', `There is no command "${wanted.join(' ')}".`, {
-    hint: near ? `Did you mean \`clawctl ${near}\`?` : 'See `clawctl --help` for the commands.',
-  })
+  const hint = hintFor(wanted, ids)
+  return new ClawctlError('USAGE', `There is no command "${wanted.join(' ')}".`, { hint })
 }
+
+/** What other tools call it, by the last word: what does it here. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  logs: '`clawctl fleet show ID` shows boot and console of an instance, `clawctl fleet follow REQUEST` a deploy.',
+  ps: '`clawctl fleet status` shows the instances.',
+  releases: '`clawctl fleet history` shows the deploys.',
+  destroy: '`clawctl registry remove ID`, then `clawctl fleet deploy ID --retire`, destroys an instance.',
+  open: '`clawctl fleet status --web` opens the page of the Control API.',
+}
+
+function hintFor(wanted: readonly string[], ids: readonly string[]): string {
+  const [first = ''] = wanted
+  // \`clawctl status\`: the topic was left out.
+  const without = wanted.length === 1 ? ids.filter((id) => id.endsWith(` ${first}`)) : []
+  if (without.length > 0) return `Did you mean ${without.map((id) => `\`clawctl ${id}\``).join(' or ')}?`
+  const elsewhere = ELSEWHERE[wanted.at(-1) ?? '']
+  if (elsewhere) return elsewhere
+  const near = nearest(wanted.join(' '), ids) ?? nearest(first, ids)
+  return near ? `Did you mean \`clawctl ${near}\`?` : 'See `clawctl --help` for the commands.'
+}
+
+/** GitHub shows ten of a step. */
+const ANNOTATIONS = 10
 
 /** Prints the error on stderr for people, or with --json as the one document on stdout. Sets the exit code. */
 export function printFailure(failure: ClawctlError, json: boolean): void {
@@ -107,7 +128,9 @@ export function printFailure(failure: ClawctlError, json: boolean): void {
     if (failure.hint) process.stderr.write(`  ${plainLines(failure.hint)}\n`)
   }
   if (process.env.GITHUB_ACTIONS === 'true') {
-    process.stderr.write(`::error title=${failure.code}::${escapeWorkflowCommand(failure.message)}\n`)
+    for (const line of [failure.message, ...failure.details].slice(0, ANNOTATIONS)) {
+      process.stderr.write(`::error title=${failure.code}::${escapeWorkflowCommand(line)}\n`)
+    }
   }
   if (process.env.DEBUG?.includes('clawctl')) process.stderr.write(`${failure.stack}\n${stackOf(failure.cause)}\n`)
 }

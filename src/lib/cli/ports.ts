@@ -16,6 +16,7 @@ import type { BuildPorts } from '../ops/images/buildImage.js'
 import type { Machines } from '../ops/images/catalog.js'
 import type { ImagePorts } from '../ops/images/ports.js'
 import type { SmokePorts } from '../ops/images/smokeImage.js'
+import type { LoginPorts } from '../ops/login.js'
 import type { OneTimeCodes } from '../ops/people/people.js'
 import type { Clock, Compute, JobReport, ObjectStore, Progress, RegistrySource, Runs, Tofu } from '../ops/ports.js'
 import type { GithubInspection } from '../ops/preflight/ports.js'
@@ -33,6 +34,9 @@ export interface Ports {
   /** Aborted when the process is being stopped. */
   stop: AbortSignal
   report: JobReport
+  login: LoginPorts & { forget(): { removed: boolean; folder: string } }
+  /** False where nothing here can open the address. */
+  browser: { open(url: string): Promise<boolean> }
   /** A fresh path for a saved plan. */
   planFile(name: string): string
 

@@ -8,6 +8,9 @@ export const silentProgress: Progress = {
   note: () => {},
 }
 
+/** What takes longer is shown with its time. */
+const SHOWN_FROM_MS = 1000
+
 type Stream = Pick<NodeJS.WriteStream, 'isTTY' | 'columns' | 'write'>
 
 /**
@@ -42,7 +45,8 @@ function lines(print: (text: string) => void, groups: Groups): Progress {
     const started = Date.now()
     print(`> ${title}`)
     const result = await work(distinct((text) => print(`  ${text}`)))
-    print(`+ ${title}${isTimed ? ` (${elapsed(Date.now() - started)})` : ''}`)
+    const took = Date.now() - started
+    print(`+ ${title}${isTimed || took >= SHOWN_FROM_MS ? ` (${elapsed(took)})` : ''}`)
     return result
   }
   return {
@@ -93,16 +97,44 @@ function jobGroups(stream: Stream): Groups {
   }
 }
 
+/** For a question that is mostly answered at once: a line with the time on a terminal, gone with the answer. */
+export async function waitLine<T>(stream: Stream, title: string, work: () => Promise<T>): Promise<T> {
+  if (!(stream.isTTY && stream.columns > 0)) return work()
+  const started = Date.now()
+  let shown = false
+  const clock = setInterval(() => {
+    shown = true
+    stream.write(`\r${`${title} ${elapsed(Date.now() - started)}`.slice(0, stream.columns - 1)}\u001b[K`)
+  }, SHOWN_FROM_MS)
+  try {
+    return await work()
+  } finally {
+    clearInterval(clock)
+    if (shown) stream.write('\r\u001b[K')
+  }
+}
+
 async function spinner<T>(stream: Stream, title: string, work: Shown<T>): Promise<T> {
   let result: T | undefined
   const task: ListrTask = {
     title,
     async task(_, handle) {
-      result = await work(
-        distinct((text) => {
-          handle.output = text
-        }),
-      )
+      const started = Date.now()
+      const showTime = () => {
+        const took = Date.now() - started
+        if (took >= SHOWN_FROM_MS) handle.title = `${title} (${elapsed(took)})`
+      }
+      const clock = setInterval(showTime, SHOWN_FROM_MS)
+      try {
+        result = await work(
+          distinct((text) => {
+            handle.output = text
+          }),
+        )
+      } finally {
+        clearInterval(clock)
+        showTime()
+      }
     },
   }
   await runListr(stream, [task])

@@ -8,18 +8,63 @@ export function painter(stream: { isTTY?: boolean }, env: NodeJS.ProcessEnv = pr
   return (style: Style, text: string) => (on ? styleText(style, text) : text)
 }
 
-/** Columns padded to their widest cell. Cells may hold colours; widths are of what is seen. */
-export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [header, ...rows]
-  const widths = header.map((_, column) => Math.max(...all.map((row) => seen(row[column] ?? ''))))
-  return all
-    .map((row) =>
-      row
-        .map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - seen(cell)))
-        .join('  ')
+/** A column of a table; one without `narrow` keeps its width whatever happens: ids and states. */
+export interface Column {
+  title: string
+  /** Where the terminal is too narrow, the place in which this column gives way, from 1. */
+  narrow?: number
+  /** What it gives way to; without it the column is dropped. */
+  short?: (cell: string) => string
+}
+
+/**
+ * Columns padded to their widest cell, no wider than the terminal: columns give way in their order, then the gaps, and
+ * where even that is too wide every row becomes a block of lines. Cells may hold colours; widths are of what is seen.
+ * @param width in characters; anything but a terminal has no limit
+ */
+export function table(
+  columns: readonly (Column | string)[],
+  rows: readonly (readonly string[])[],
+  width = terminalWidth(process.stdout),
+): string {
+  const all = columns.map((column) => (typeof column === 'string' ? { title: column } : column))
+  const steps = all.flatMap(({ narrow }) => narrow ?? []).sort((a, b) => a - b)
+  for (const step of [0, ...steps]) {
+    const text = grid(all, rows, step, '  ')
+    if (fits(text, width)) return text
+  }
+  const close = grid(all, rows, Number.POSITIVE_INFINITY, ' ')
+  return fits(close, width) ? close : blocks(all, rows)
+}
+
+const fits = (text: string, width: number) => text.split('\n').every((line) => seen(line) <= width)
+
+function grid(columns: readonly Column[], rows: readonly (readonly string[])[], step: number, gap: string): string {
+  const kept = columns.flatMap(({ title, narrow, short }, index) => {
+    if (narrow === undefined || narrow > step) return [[title, ...rows.map((row) => row[index] ?? '')]]
+    return short ? [[title, ...rows.map((row) => short(row[index] ?? ''))]] : []
+  })
+  const widths = kept.map((cells) => Math.max(...cells.map(seen)))
+  return [null, ...rows]
+    .map((_, line) =>
+      kept
+        .map((cells, column) => (cells[line] ?? '') + ' '.repeat((widths[column] ?? 0) - seen(cells[line] ?? '')))
+        .join(gap)
         .trimEnd(),
     )
     .join('\n')
+}
+
+function blocks(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
+  const label = Math.max(...columns.map(({ title }) => title.length))
+  const block = (row: readonly string[]) =>
+    columns.map(({ title }, index) => `${title.padEnd(label)}  ${row[index] ?? ''}`.trimEnd()).join('\n')
+  return rows.map(block).join('\n\n')
+}
+
+/** Columns of a terminal; no limit for a pipe, or where the terminal does not say. */
+export function terminalWidth(stream: { isTTY?: boolean; columns?: number }): number {
+  return stream.isTTY && stream.columns ? stream.columns : Number.POSITIVE_INFINITY
 }
 
 function seen(text: string): number {

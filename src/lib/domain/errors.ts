@@ -59,19 +59,19 @@ export const CODES = {
     next: 'Run the command in a checkout, or set CLAWCTL_CHECKOUT; on the server, check GITHUB_REPO and GITHUB_REF.',
   },
   INVALID_TARGET: {
-    exit: 3,
+    exit: 2,
     http: 400,
     meaning: 'The target is neither `all` nor a valid instance id.',
     next: 'Name `all` or an id as `clawctl registry list` prints it.',
   },
   UNKNOWN_TARGET: {
-    exit: 3,
+    exit: 2,
     http: 404,
     meaning: 'The target is not in the registry.',
     next: 'Use an id from `clawctl registry list`, or add the instance to nix/instances.json first.',
   },
   INVALID_AMI: {
-    exit: 3,
+    exit: 2,
     http: 400,
     meaning: 'The AMI id is not `ami-` with 8 or 17 hexadecimal digits.',
     next: 'Copy the id from `clawctl fleet status` or from the history.',

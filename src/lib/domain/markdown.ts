@@ -6,7 +6,7 @@ export function escapeMarkdown(text: string): string {
     .replace(/\bwww(?=\.)/gi, '$&\\')
 }
 
-/** Text from outside as code: in there GitHub reads no Markdown and mentions nobody. */
+/** Text from outside as code: inside it GitHub renders no Markdown and no mentions. */
 export function markdownCode(text: string): string {
   return `\`${text.replaceAll('`', "'").replace(/\s+/g, ' ')}\``
 }

@@ -83,7 +83,7 @@ export const FAULT_HELP = [
   }),
 ]
 
-const FAULT_NAMES = [
+export const FAULT_NAMES = [
   ...SERVICES.flatMap((s) => Object.keys(HTTP_KINDS).map((k) => `${s}:${k}`)),
   ...Object.entries(SPECIAL_KINDS).flatMap(([kind, { services }]) => services.map((s) => `${s}:${kind}`)),
   'ebs:quota',

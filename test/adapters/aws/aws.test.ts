@@ -23,7 +23,7 @@ describe('AWS adapters', () => {
   const store = (bucket = BUCKET) => createObjectStore({ region: REGION, bucket })
   const asked = (service: Service) => plane.requests.filter((request) => request.service === service).length
 
-  it('tell the answer to a HEAD, which has no body, by its status', () => {
+  it('classify the answer to a HEAD, which has no body, by its status', () => {
     for (const [httpStatusCode, code, said] of [
       [503, 'RATE_LIMITED', 'HTTP 503'],
       [403, 'DENIED', 'HTTP 403'],
@@ -276,7 +276,7 @@ describe('AWS adapters', () => {
       })
     }
 
-    it('does not wait for a service that never answers: the attempt is made anew, then given up', async () => {
+    it('does not wait for a service that never answers: it retries, then gives up', async () => {
       const client = (attempts: number) => createCompute({ region: REGION, patience: { attempts, attemptMs: 200 } })
       plane.faults.add({ on: 'ec2', kind: 'hang', strikes: 1 })
       // A busy machine may need more than the second.
@@ -305,7 +305,7 @@ describe('AWS adapters', () => {
       }
     })
 
-    it('ends what is under way when it is told to stop, and tries nothing again', async () => {
+    it('aborts requests in flight on a stop, without a retry', async () => {
       const stop = new AbortController()
       const client = createCompute({ region: REGION, stop: stop.signal })
       plane.faults.add({ on: 'ec2', kind: 'hang', strikes: 1 })

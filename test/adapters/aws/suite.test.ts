@@ -48,7 +48,7 @@ function awsSuite(title: string, open: (() => Promise<Account>) | null): void {
       return launched.Instances?.[0]?.InstanceId ?? ''
     }
 
-    it('finds the fleet’s hosts by tag, and not what is terminated or somebody else’s', async () => {
+    it('finds the fleet’s hosts by tag, and none that are terminated or of others', async () => {
       const ami = await aws.image('hosts')
       const id = await launch(ami, { app: 'clawdinator', 'clawdinator:id': 'clawdinator-1', Name: 'other' })
       const named = await launch(ami, { app: 'clawdinator', Name: 'clawdinator-2' })

@@ -58,7 +58,7 @@ describe('a secrets directory', () => {
     expect((await check({}, ['retired-key'])).report.orphans).to.deep.equal([])
   })
 
-  it('names everything that must not be there, at once', async () => {
+  it('names every file that must not be there', async () => {
     const outside = world.path('outside.age')
     writeFileSync(outside, 'x')
     writeFileSync(at('plain.age'), `${PLAINTEXT} in the clear`)
@@ -82,13 +82,13 @@ describe('a secrets directory', () => {
       /^folder\.age is a directory$/,
       /^out\.age is a link that leads out of the secrets directory$/,
       /^dangling\.age is a broken link$/,
-      /^loop\.age is a link that leads to itself$/,
+      /^loop\.age is a link to itself$/,
       /^self\.age is a link that leads out/,
-      /^"new\\nline\.age" is no name of a secret/,
-      /^"\\u0430nthropic-api-key\.age" is no name of a secret/,
-      /^"latin-\\ufffd\.age" is no name of a secret/,
+      /^"new\\nline\.age" is not a valid name of a secret/,
+      /^"\\u0430nthropic-api-key\.age" is not a valid name of a secret/,
+      /^"latin-\\ufffd\.age" is not a valid name of a secret/,
       /^huge\.age has \d+ bytes, too many/,
-      /^pipe\.age is no regular file$/,
+      /^pipe\.age is not a regular file$/,
       /^inside\.age and token-a\.age have the same content$/,
     ]) {
       expect(

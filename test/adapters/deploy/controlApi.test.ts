@@ -135,7 +135,7 @@ describe('createControlApi', () => {
     expect(dropped.text).to.include('ECONNRESET').and.include(dropped.host)
   })
 
-  it('does not try again what a second try cannot mend', async () => {
+  it('does not retry failures that a retry cannot solve', async () => {
     for (const [responder, word] of [
       [html(404), 'HTTP 404'],
       [html(301), 'HTTP 301'],

@@ -45,9 +45,9 @@ describe('parsePrivateKey', () => {
       ['', 'does not hold a private key'],
       ['secret-key-sentinel', 'does not hold a private key'],
       [keys.publicKey.export({ type: 'spki', format: 'pem' }).toString(), 'does not hold a private key'],
-      [`${text.slice(0, 400)}\n-----END PRIVATE KEY-----`, 'cut or garbled'],
+      [`${text.slice(0, 400)}\n-----END PRIVATE KEY-----`, 'cut off or damaged'],
       [locked.toString(), 'passphrase'],
-      [ec.export({ type: 'pkcs8', format: 'pem' }).toString(), 'not of RSA'],
+      [ec.export({ type: 'pkcs8', format: 'pem' }).toString(), 'not an RSA key'],
     ] as const) {
       let error: ClawctlError | undefined
       try {
@@ -117,7 +117,7 @@ describe('createGithubApp', () => {
     expect(mints()).to.have.length(1)
   })
 
-  it('mints anew five minutes before the end', async () => {
+  it('mints a new token five minutes before the end', async () => {
     const answer = { token: 'ghs_a', expires_at: new Date(now + 3_600_000).toISOString(), permissions: {} }
     plane.answerAs(() => ({ status: 201, body: JSON.stringify(answer) }))
     const app = open()
@@ -134,7 +134,7 @@ describe('createGithubApp', () => {
     expect(mints()).to.have.length(2)
   })
 
-  it('mints anew, once, where GitHub refuses a token in use, and starts one run', async () => {
+  it('mints one new token if GitHub refuses the current one, and starts one run', async () => {
     const app = open()
     const hub = github(app)
     await hub.list(1)
@@ -184,7 +184,7 @@ describe('createGithubApp', () => {
     expect(await app.token()).to.match(/^ghs_/)
   })
 
-  it('says what a maintainer has to mend', async () => {
+  it('names what a maintainer has to fix', async () => {
     const cases: [Partial<GithubAppSettings>, string][] = [
       [{ privateKey: parsePrivateKey(pem('pkcs8', other), 'KEY') }, 'GITHUB_APP_PRIVATE_KEY'],
       [{ appId: '1' }, 'GITHUB_APP_ID'],
@@ -209,7 +209,7 @@ describe('createGithubApp', () => {
     expect([odd.code, odd.message.includes(SENTINEL)]).to.deep.equal(['UPSTREAM', false])
   })
 
-  it('tries again what passes, and tells an outage', async () => {
+  it('retries passing failures, and reports an outage', async () => {
     const token = { token: 'ghs_a', expires_at: '2100-01-01T00:00:00Z' }
     const server = await startServer(reset, json(502, { message: SENTINEL }), json(201, token), reset)
     try {

@@ -51,7 +51,7 @@ describe('createIssues', () => {
       expect(await answers(failing, create)).to.deep.equal({ code: 'UPSTREAM', asked: 1 })
     })
 
-    it('tells a limit from a refusal, and a foreign answer from both', async () => {
+    it('distinguishes a limit, a refusal and a foreign answer', async () => {
       const read = (url: string) => open(url).open('x')
       const limited = json(403, { message: 'You have exceeded a secondary rate limit.' })
       expect((await answers(limited, read)).code).to.equal('RATE_LIMITED')

@@ -77,7 +77,7 @@ describe('adapters of image work', () => {
       expect(opened.facts).to.include({ name: 'clawdinator-1', bootMode: 'uefi', architecture: 'arm64' })
     })
 
-    it('tells holes from data by what the file system says, never leaving data out', async () => {
+    it('distinguishes holes from data by the file system, never leaving data out', async () => {
       const path = sparse('holes.raw', 64 * MIB, {
         0: randomBytes(10),
         [20 * MIB]: randomBytes(MIB),
@@ -128,7 +128,7 @@ describe('adapters of image work', () => {
       await file.close()
     })
 
-    it('stops in the middle when it is told to', async () => {
+    it('stops in the middle on abort', async () => {
       const file = await imageFiles.open(sparse('stop.raw', 256 * 4096, {}))
       const options = { blockBytes: 4096, stop: AbortSignal.abort(), onProgress: () => {} }
       const indexes = Uint32Array.from(blocksOf([{ start: 0, end: MIB }], MIB))
@@ -275,7 +275,7 @@ describe('adapters of image work', () => {
   })
 
   describe('createSnapshots', () => {
-    it('leaves a snapshot alone that is sealed already, and tells a checksum that EBS refuses', async () => {
+    it('leaves a completed snapshot alone, and reports a checksum that EBS refuses', async () => {
       const world = new World({})
       const ebs = await ebsEndpoint(world, { faults: new Faults(), accessKeyId: 'AKIA' })
       const restore = setEnv({

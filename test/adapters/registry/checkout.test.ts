@@ -32,7 +32,7 @@ describe('the files of a checkout', () => {
   const owner = (pid: number, change: object = {}) =>
     JSON.stringify({ nonce: 'theirs', pid, host: hostname(), at: new Date().toISOString(), ...change })
 
-  it('takes every one of many edits at once, and leaves nothing else behind', async () => {
+  it('makes every one of many concurrent edits, and leaves no other files', async () => {
     const ids = Array.from({ length: 20 }, (_, n) => `claw-${n + 1}`)
     await Promise.all(ids.map((id) => add(id)))
     expect((await idsNow()).sort()).to.deep.equal([...ids].sort())
@@ -68,7 +68,7 @@ describe('the files of a checkout', () => {
     expect(await readdir(join(root, 'nix'))).to.have.members(['hosts', 'instances.json', 'instances.json.20250101'])
   })
 
-  it('takes over a lock that nobody can hold any more: too old, or without a name', async () => {
+  it('takes over a dead lock: too old, or without a name', async () => {
     await writeFile(lock(), owner(process.pid))
     await utimes(lock(), 0, 0)
     await add('a')
@@ -115,7 +115,7 @@ describe('the files of a checkout', () => {
     expect(await readdir(join(root, 'nix'))).to.have.members(['hosts', 'instances.json'])
   })
 
-  it('says what can not be written', async () => {
+  it("names what can't be written", async () => {
     await writeFile(join(root, 'nix/hosts'), 'a file where the folder should be')
     const error = await failureOf(add('a'))
     expect(error.code).to.equal('NOT_WRITABLE')

@@ -7,7 +7,7 @@ import {
   expectFailure,
   inSandbox,
   LATEST_AMI,
-  leanCheckout,
+  minimalCheckout,
   OLDER_AMI,
   temporaryFolder,
 } from '../../support/cli.js'
@@ -25,10 +25,10 @@ describe('clawctl fleet deploy in ci mode', () => {
         inSandbox({ running: ['clawdinator-1', 'clawdinator-2'] }, async (sandbox) => {
           const env = { GITHUB_STEP_SUMMARY: files.path('summary'), GITHUB_OUTPUT: files.path('output') }
           const asked = ['--requested-by', 'Jo', '--request-id', 'request-0001']
-          const told = await deploy(sandbox, ['clawdinator-2', ...asked, '--json'], env)
+          const ran = await deploy(sandbox, ['clawdinator-2', ...asked, '--json'], env)
           const state = sandbox.bucket.get('state/fleet.tfstate')?.body.toString() ?? ''
           const record = sandbox.bucket.get('deploys/request-0001.json')?.body.toString() ?? ''
-          return { told, state, record }
+          return { ran, state, record }
         }),
       all: () => inSandbox({}, (sandbox) => deploy(sandbox, ['all', '--json'])),
       ami: () =>
@@ -37,7 +37,7 @@ describe('clawctl fleet deploy in ci mode', () => {
           return {
             none: await deploy(sandbox, ['clawdinator-2', '--ami', 'ami-00000000000000000', '--json']),
             pending: await deploy(sandbox, ['clawdinator-2', '--ami', 'ami-0123456789abcdef0', '--json']),
-            // Told to people.
+            // CommandRun to people.
             older: await deploy(sandbox, ['clawdinator-2', '--ami', OLDER_AMI]),
           }
         }),
@@ -53,15 +53,15 @@ describe('clawctl fleet deploy in ci mode', () => {
       crash: () =>
         inSandbox({ faults: ['host:crash'] }, async (sandbox) => {
           const started = Date.now()
-          const told = await deploy(sandbox, ['clawdinator-1', '--health-timeout', '5m', '--json'])
-          return { told, tookMs: Date.now() - started }
+          const ran = await deploy(sandbox, ['clawdinator-1', '--health-timeout', '5m', '--json'])
+          return { ran, tookMs: Date.now() - started }
         }),
       bundle: () =>
         inSandbox({}, async (sandbox) => {
           for (const key of sandbox.bucket.keys()) if (/-1\/secrets\/openai/.test(key)) sandbox.bucket.delete(key)
           const object = await deploy(sandbox, ['all', '--json'])
           sandbox.bucket.delete('bootstrap/clawdinator-2/config.json')
-          return { object, marker: await deploy(sandbox, ['clawdinator-2', '--json']) }
+          return { object, manifest: await deploy(sandbox, ['clawdinator-2', '--json']) }
         }),
       guard: () =>
         inSandbox({ running: ['clawdinator-1', 'clawdinator-2'] }, async (sandbox) => {
@@ -72,29 +72,29 @@ describe('clawctl fleet deploy in ci mode', () => {
           await writeFile(main, text.replace('ignore_changes = all', 'ignore_changes = [tags, user_data]'))
           return deploy(sandbox, ['clawdinator-2', '--json'], { CLAWCTL_CHECKOUT: checkout })
         }),
-      stranger: () =>
+      unmanaged: () =>
         inSandbox({}, async (sandbox) => {
           sandbox.bucket.delete('state/fleet.tfstate')
           return deploy(sandbox, ['clawdinator-1', '--json'])
         }),
     })
-  let told: ReturnType<typeof begin>
+  let ran: ReturnType<typeof begin>
   let stackFiles: string[]
   before(async () => {
-    stackFiles = await readdir(join(await leanCheckout(), dirname(STACK)))
-    told = begin()
+    stackFiles = await readdir(join(await minimalCheckout(), dirname(STACK)))
+    ran = begin()
   })
 
   it('--plan-only plans and guards every host, one of which does not exist yet', async () => {
-    const { outcome, hosts, launches } = await told.planOnly
+    const { outcome, hosts, launches } = await ran.planOnly
     expect(outcome.code).to.equal(0)
     expect(outcome.json().deploy.status).to.equal('planned')
-    expect(outcomes(await told.planOnly)).to.deep.equal(['clawdinator-2 planned', 'clawdinator-1 planned'])
+    expect(outcomes(await ran.planOnly)).to.deep.equal(['clawdinator-2 planned', 'clawdinator-1 planned'])
     expect({ hosts, launches }).to.deep.equal({ hosts: BEFORE, launches: 1 })
   })
 
   it('replaces exactly the host that is named', async () => {
-    const { told: one, state, record } = await told.one
+    const { ran: one, state, record } = await ran.one
     expect(one.outcome.code, one.outcome.stdout).to.equal(0)
     const { deploy: document } = one.outcome.json()
     expect(document).to.include({ status: 'succeeded', target: 'clawdinator-2', ami: LATEST_AMI, requestedBy: 'Jo' })
@@ -106,7 +106,7 @@ describe('clawctl fleet deploy in ci mode', () => {
   })
 
   it('writes what was done into the step summary and the outputs', async () => {
-    await told.one
+    await ran.one
     const summary = await readFile(files.path('summary'), 'utf8')
     expect(summary).to.include('### Fleet deploy of clawdinator-2: succeeded').and.include('by Jo')
     expect(summary).to.match(new RegExp(`\\| clawdinator-2 \\| replaced \\| ${OLDER_AMI} \\| ${LATEST_AMI} \\| i-`))
@@ -117,22 +117,22 @@ describe('clawctl fleet deploy in ci mode', () => {
   })
 
   it('deploys all, the host that does not exist first, and creates it', async () => {
-    const all = await told.all
+    const all = await ran.all
     expect(all.outcome.code).to.equal(0)
     expect(outcomes(all)).to.deep.equal(['clawdinator-2 created', 'clawdinator-1 replaced'])
     expect(all.hosts).to.deep.equal([`clawdinator-1 ${LATEST_AMI}`, `clawdinator-2 ${LATEST_AMI}`])
   })
 
   it('is silent on stderr under --json; else progress is there, and the result alone on stdout', async () => {
-    expect((await told.all).outcome.stderr).to.equal('')
-    const { stdout, stderr } = (await told.ami).older.outcome
+    expect((await ran.all).outcome.stderr).to.equal('')
+    const { stdout, stderr } = (await ran.ami).older.outcome
     expect(stdout).to.match(/^Deploy of clawdinator-2 with ami-\w+: succeeded\n {2}clawdinator-2: created, /)
     expect(stdout).not.to.match(/tofu|plan|apply/i)
     expect(stderr).to.include('clawdinator-2: plan').and.include('clawdinator-2: wait until healthy')
   })
 
   it('--ami: the override must exist and be available', async () => {
-    const { none, pending, older } = await told.ami
+    const { none, pending, older } = await ran.ami
     expect(expectFailure(none.outcome, 'AMI_NOT_FOUND', 2).message).to.include('ami-00000000000000000')
     expect(expectFailure(pending.outcome, 'AMI_NOT_FOUND', 2).message).to.include('not available')
     expect([none.hosts, pending.hosts]).to.deep.equal([BEFORE, BEFORE])
@@ -141,13 +141,13 @@ describe('clawctl fleet deploy in ci mode', () => {
   })
 
   it('AMI_NOT_FOUND where no image is tagged', async () => {
-    const { outcome, hosts } = await told.noImage
+    const { outcome, hosts } = await ran.noImage
     expect(expectFailure(outcome, 'AMI_NOT_FOUND', 2).message).to.include('clawdinator=true')
     expect(hosts).to.deep.equal(BEFORE)
   })
 
   it('--on-failure stop leaves the successor that did not pass for a look', async () => {
-    const stop = await told.stop
+    const stop = await ran.stop
     expect(expectFailure(stop.outcome, 'KEPT', 6).message).to.include('is left as it is')
     expect(stop.outcome.json().deploy.status).to.equal('kept')
     expect(outcomes(stop)).to.deep.equal(['clawdinator-1 kept'])
@@ -155,24 +155,24 @@ describe('clawctl fleet deploy in ci mode', () => {
   })
 
   it('does not wait for a host whose gateway keeps restarting', async () => {
-    const { told: crash, tookMs } = await told.crash
+    const { ran: crash, tookMs } = await ran.crash
     expect(expectFailure(crash.outcome, 'KEPT', 6).message).to.match(/its gateway restarted \d+ times/)
     expect(tookMs).to.be.below(100_000)
     expect(crash.hosts).to.deep.equal(BEFORE)
   })
 
   it('BUNDLE_INCOMPLETE before anything is planned, naming instance and object', async () => {
-    const { object, marker } = await told.bundle
+    const { object, manifest } = await ran.bundle
     expect(expectFailure(object.outcome, 'BUNDLE_INCOMPLETE', 3).message).to.include('clawdinator-1: secrets/openai')
     expect(outcomes(object)).to.deep.equal([])
-    expect(expectFailure(marker.outcome, 'BUNDLE_INCOMPLETE', 3).message).to.include(
+    expect(expectFailure(manifest.outcome, 'BUNDLE_INCOMPLETE', 3).message).to.include(
       'bootstrap/clawdinator-2/config.json',
     )
-    expect(marker).to.deep.include({ hosts: BEFORE, launches: 1 })
+    expect(manifest).to.deep.include({ hosts: BEFORE, launches: 1 })
   })
 
   it('PLAN_OUT_OF_SCOPE, with the addresses, where the plan would replace a host that is not named', async () => {
-    const { outcome, hosts, launches } = await told.guard
+    const { outcome, hosts, launches } = await ran.guard
     const error = expectFailure(outcome, 'PLAN_OUT_OF_SCOPE', 3)
     expect(error.message).to.include('replace aws_instance.clawdinator["clawdinator-1"]')
     expect(outcome.json().addresses).to.deep.equal([
@@ -184,14 +184,14 @@ describe('clawctl fleet deploy in ci mode', () => {
   })
 
   it('adopts a host that serves and all that belongs to it, where the state knows nothing of it', async () => {
-    const stranger = await told.stranger
+    const stranger = await ran.unmanaged
     expect(stranger.outcome.code, stranger.outcome.stdout).to.equal(0)
     expect(outcomes(stranger)).to.deep.equal(['clawdinator-1 replaced'])
     expect(stranger).to.deep.include({ hosts: [`clawdinator-1 ${LATEST_AMI}`], launches: 2 })
   })
 
   it('leaves the checkout that the sandbox was started from as it was', async () => {
-    await Promise.all(Object.values(told))
-    expect(await readdir(join(await leanCheckout(), dirname(STACK)))).to.deep.equal(stackFiles)
+    await Promise.all(Object.values(ran))
+    expect(await readdir(join(await minimalCheckout(), dirname(STACK)))).to.deep.equal(stackFiles)
   })
 })

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { concurrently, expectFailure, inSandbox, LATEST_AMI, OLDER_AMI } from '../../support/cli.js'
-import { withFaults as once, tell } from '../../support/stories.js'
+import { withFaults as once, runCommand } from '../../support/stories.js'
 
 const BOTH = [`clawdinator-1 ${OLDER_AMI}`, `clawdinator-2 ${LATEST_AMI}`]
 
@@ -30,22 +30,22 @@ describe('faults', () => {
           }),
         'runner:dies': () =>
           inSandbox({ faults: ['runner:dies'] }, async (sandbox) => {
-            const died = await tell(sandbox, 'laptop', [...DEPLOY, '--wait', '--json'])
+            const died = await runCommand(sandbox, 'laptop', [...DEPLOY, '--wait', '--json'])
             const [recorded] = (await sandbox.clawctl('laptop', ['fleet', 'history', '--json'])).json().deploys
-            const next = await tell(sandbox, 'laptop', [...DEPLOY, '--wait', '--json'])
+            const next = await runCommand(sandbox, 'laptop', [...DEPLOY, '--wait', '--json'])
             return { died, recorded, next }
           }),
       },
       8,
     )
-  let told: ReturnType<typeof begin>
+  let ran: ReturnType<typeof begin>
   before(() => {
-    told = begin()
+    ran = begin()
   })
 
   for (const fault of ['ec2:throttle and s3:error'] as const) {
     it(`${fault}: a blip does not stop a deploy in CI`, async () => {
-      const { outcome, hosts } = await told[fault]
+      const { outcome, hosts } = await ran[fault]
       expect(outcome.code, outcome.stdout).to.equal(0)
       expect(outcome.json().deploy.status).to.equal('succeeded')
       expect(hosts).to.deep.equal(BOTH)
@@ -54,7 +54,7 @@ describe('faults', () => {
 
   for (const fault of ['github:throttle'] as const) {
     it(`${fault}: a deploy is still queued, once`, async () => {
-      const { outcome, runs } = await told[fault]
+      const { outcome, runs } = await ran[fault]
       expect(outcome.code, outcome.stdout).to.equal(0)
       expect(outcome.json().deploy.status).to.equal('queued')
       expect(runs).to.equal(1)
@@ -63,14 +63,14 @@ describe('faults', () => {
 
   for (const fault of ['api:reset'] as const) {
     it(`${fault}: asking again starts one run`, async () => {
-      const { outcome, asked, runs } = await told[fault]
+      const { outcome, asked, runs } = await ran[fault]
       expect(outcome.code, outcome.stdout).to.equal(0)
       expect({ api: asked.api, runs }).to.deep.equal({ api: 3, runs: 1 })
     })
   }
 
   it('api:slow: an answer that comes late is an answer', async () => {
-    const { outcome, tookMs } = await told['api:slow']
+    const { outcome, tookMs } = await ran['api:slow']
     expect(outcome.code).to.equal(0)
     expect(tookMs).to.be.above(1000)
   })
@@ -83,7 +83,7 @@ describe('faults', () => {
   ]
   for (const [fault, code] of outages) {
     it(`${fault}: ends with ${code} after a bounded number of tries`, async () => {
-      const { outcome, asked, hosts, tookMs, runs } = await told[fault]
+      const { outcome, asked, hosts, tookMs, runs } = await ran[fault]
       expectFailure(outcome, code, 4)
       const service = fault.split(':')[0] ?? ''
       expect(asked[service]).to.be.above(1).and.below(40)
@@ -93,14 +93,14 @@ describe('faults', () => {
   }
 
   it('losing sight of a deploy that one waits for does not end it', async () => {
-    const { outcome, hosts } = await told.waiting
+    const { outcome, hosts } = await ran.waiting
     expect(outcome.code, outcome.stdout).to.equal(0)
     expect(outcome.json().deploy.status).to.equal('succeeded')
     expect(hosts).to.deep.equal(BOTH)
   })
 
   it('runner:dies: the run fails, the deploy is no success, and the next one works without a hand', async () => {
-    const { died, recorded, next } = await told['runner:dies']
+    const { died, recorded, next } = await ran['runner:dies']
     expect(died.outcome.code, died.outcome.stdout).to.equal(1)
     expect(died.outcome.json().error.code).to.equal('DEPLOY_FAILED')
     expect(recorded).to.include({ status: 'failed' })

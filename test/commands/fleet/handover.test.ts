@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { expect } from 'chai'
 import { concurrently, expectFailure, inSandbox, LATEST_AMI, OLDER_AMI, temporaryFolder } from '../../support/cli.js'
-import { connected, deployInCi, tell } from '../../support/stories.js'
+import { connected, deployInCi, runCommand } from '../../support/stories.js'
 
 const ONE = 'clawdinator-1'
 
@@ -11,7 +11,7 @@ describe('a deploy by handover, from outside', () => {
     concurrently({
       kept: () =>
         inSandbox({ faults: ['host:bad-token'] }, async (sandbox) => {
-          const told = await deployInCi(sandbox, [ONE, '--request-id', 'request-0001', '--json'])
+          const ran = await deployInCi(sandbox, [ONE, '--request-id', 'request-0001', '--json'])
           const again = await deployInCi(sandbox, [ONE, '--json'])
           const show = (as: string, ...args: string[]) => sandbox.clawctl(as, ['fleet', 'show', ONE, ...args])
           const [laptop, ci, text, chat, none] = await Promise.all([
@@ -21,19 +21,19 @@ describe('a deploy by handover, from outside', () => {
             show('laptop', '--chat'),
             sandbox.clawctl('laptop', ['fleet', 'show', 'clawdinator-7', '--json']),
           ])
-          return { told, again, laptop, ci, text, chat, none, order: connected(sandbox, ONE) }
+          return { ran, again, laptop, ci, text, chat, none, order: connected(sandbox, ONE) }
         }),
       rollback: () =>
         inSandbox({}, async (sandbox) => {
           const nothing = await sandbox.clawctl('ci', ['fleet', 'rollback', ONE, '--json'])
           await deployInCi(sandbox, [ONE])
-          const told = await tell(sandbox, 'ci', ['fleet', 'rollback', ONE, '--json'])
-          return { nothing, told, order: connected(sandbox, ONE) }
+          const ran = await runCommand(sandbox, 'ci', ['fleet', 'rollback', ONE, '--json'])
+          return { nothing, ran, order: connected(sandbox, ONE) }
         }),
       replace: () =>
         inSandbox({}, async (sandbox) => {
-          const told = await deployInCi(sandbox, [ONE, '--strategy', 'replace', '--json'])
-          return { told, order: connected(sandbox, ONE) }
+          const ran = await deployInCi(sandbox, [ONE, '--strategy', 'replace', '--json'])
+          return { ran, order: connected(sandbox, ONE) }
         }),
       lost: () =>
         inSandbox({ running: [ONE, 'clawdinator-2'] }, async (sandbox) => {
@@ -45,18 +45,18 @@ describe('a deploy by handover, from outside', () => {
       killed: () =>
         inSandbox({ faults: ['runner:dies=apply'] }, async (sandbox) => {
           const deploy = ['fleet', 'deploy', ONE, '--wait', '--json']
-          const first = await tell(sandbox, 'laptop', deploy)
+          const first = await runCommand(sandbox, 'laptop', deploy)
           const status = await sandbox.clawctl('laptop', ['fleet', 'status', '--json'])
-          const second = await tell(sandbox, 'laptop', deploy)
+          const second = await runCommand(sandbox, 'laptop', deploy)
           return { first, second, status, order: connected(sandbox, ONE) }
         }),
       ami: () =>
         inSandbox({}, (sandbox) =>
-          tell(sandbox, 'laptop', ['fleet', 'deploy', ONE, '--ami', 'ami-00000000000000000', '--json']),
+          runCommand(sandbox, 'laptop', ['fleet', 'deploy', ONE, '--ami', 'ami-00000000000000000', '--json']),
         ),
       newline: () =>
         inSandbox({}, (sandbox) =>
-          tell(sandbox, 'ci', ['fleet', 'deploy', '--', 'x](http://e.example)\n\n![t](x)\n::warning::injected'], {
+          runCommand(sandbox, 'ci', ['fleet', 'deploy', '--', 'x](http://e.example)\n\n![t](x)\n::warning::injected'], {
             ...{ GITHUB_ACTIONS: 'true', GITHUB_RUN_ID: '12345678', GITHUB_REPOSITORY: 'o/r' },
             ...{ CLAWCTL_REQUEST_ID: 'request-0009', GITHUB_STEP_SUMMARY: files.path('summary') },
           }),
@@ -70,13 +70,13 @@ describe('a deploy by handover, from outside', () => {
           return { second, records: [...sandbox.bucket.keys()].filter((key) => /^deploys\/request/.test(key)) }
         }),
     })
-  let told: ReturnType<typeof begin>
+  let ran: ReturnType<typeof begin>
   before(() => {
-    told = begin()
+    ran = begin()
   })
 
   it('never stops the old host where its successor does not pass, and refuses the AMI then', async () => {
-    const { told: kept, again, order } = await told.kept
+    const { ran: kept, again, order } = await ran.kept
     expectFailure(kept.outcome, 'KEPT', 6)
     expect(kept.hosts).to.deep.equal([`${ONE} ${OLDER_AMI}`])
     expect(order).to.have.length(1)
@@ -85,7 +85,7 @@ describe('a deploy by handover, from outside', () => {
   })
 
   it('shows what was seen of the successor, the same on both planes', async () => {
-    const { laptop, ci, text, chat, none } = await told.kept
+    const { laptop, ci, text, chat, none } = await ran.kept
     expect(ci.json().host.deploys).to.deep.equal(laptop.json().host.deploys)
     expect(Object.keys(ci.json().host.machines[0])).to.deep.equal(Object.keys(laptop.json().host.machines[0]))
     const { machines, deploys, active } = laptop.json().host
@@ -103,7 +103,7 @@ describe('a deploy by handover, from outside', () => {
   })
 
   it('goes back to the AMI before, by the records', async () => {
-    const { nothing, told: rollback, order } = await told.rollback
+    const { nothing, ran: rollback, order } = await ran.rollback
     expectFailure(nothing, 'NO_ROLLBACK_TARGET', 2)
     expect(rollback.outcome.code, rollback.outcome.stdout).to.equal(0)
     expect(rollback.outcome.json().deploy).to.include({ amiOverride: OLDER_AMI, status: 'succeeded' })
@@ -112,14 +112,14 @@ describe('a deploy by handover, from outside', () => {
   })
 
   it('takes no machine more with --strategy replace', async () => {
-    const { told: replace, order } = await told.replace
+    const { ran: replace, order } = await ran.replace
     expect(replace.outcome.code, replace.outcome.stdout).to.equal(0)
     expect(replace.hosts).to.deep.equal([`${ONE} ${LATEST_AMI}`])
     expect(order).to.have.length(2)
   })
 
   it('brings back lost hosts, whatever their number', async () => {
-    const { one, all } = await told.lost
+    const { one, all } = await ran.lost
     expect(one.outcome.code, one.outcome.stderr).to.equal(0)
     expect(one.outcome.stderr).to.include('Missing, and not part of this deploy: clawdinator-2')
     expect(one.hosts).to.deep.equal([`${ONE} ${LATEST_AMI}`])
@@ -130,7 +130,7 @@ describe('a deploy by handover, from outside', () => {
   })
 
   it('goes on by itself after a runner that was killed, and releases its lock', async () => {
-    const { first, second, status, order } = await told.killed
+    const { first, second, status, order } = await ran.killed
     expectFailure(first.outcome, 'DEPLOY_FAILED', 1)
     expect(status.json().fleet.instances[0]).to.deep.include({ ami: OLDER_AMI })
     expect(status.json().fleet.instances[0].beside).to.include({ role: 'candidate', ami: LATEST_AMI })
@@ -140,13 +140,13 @@ describe('a deploy by handover, from outside', () => {
   })
 
   it('refuses a mistyped --ami before a run is started', async () => {
-    const { outcome, runs } = await told.ami
+    const { outcome, runs } = await ran.ami
     expectFailure(outcome, 'AMI_NOT_FOUND', 2)
     expect(runs).to.equal(0)
   })
 
   it('lets a target write neither workflow commands nor Markdown', async () => {
-    const { outcome } = await told.newline
+    const { outcome } = await ran.newline
     expect(outcome.code).to.equal(3)
     for (const line of `${outcome.stdout}\n${outcome.stderr}`.split('\n')) expect(line).to.not.match(/^\s*::warning/)
     const summary = await readFile(files.path('summary'), 'utf8')
@@ -157,7 +157,7 @@ describe('a deploy by handover, from outside', () => {
   })
 
   it('keeps a record of its own of each attempt of a run', async () => {
-    const { second, records } = await told.attempt
+    const { second, records } = await ran.attempt
     expect(second.outcome.json().deploy.requestId).to.equal('request-0001-r2')
     expect(records).to.deep.equal(['deploys/request-0001.json', 'deploys/request-0001-r2.json'])
   })

@@ -44,7 +44,7 @@ describe('clawctl github token', () => {
     })
   const asked = () => JSON.parse(plane.seen.at(-1)?.body ?? '')
 
-  it('writes an environment file at once, for its owner and group, and says no token', async () => {
+  it('writes an environment file atomically, for its owner and group, and prints no token', async () => {
     const out = join(folder, 'github.env')
     writeFileSync(out, 'old\n', { mode: 0o666 })
     const args = ['--out', out, '--repository', 'acme/fleet', '--permission', 'contents=read', '--json']

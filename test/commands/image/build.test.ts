@@ -78,7 +78,7 @@ describe('clawctl image build', () => {
 
   const failures: [what: string, args: string[], env: Commanded['env'], code: string, exit: number, says: RegExp][] = [
     ['no nix', [], { PATH: '/nowhere' }, 'TOOL_MISSING', 4, /determinate/],
-    ['no such host', ['clawdinator-3'], {}, 'UNKNOWN_TARGET', 3, /Did you mean clawdinator-[12]\?/],
+    ['no such host', ['clawdinator-3'], {}, 'UNKNOWN_TARGET', 2, /Did you mean clawdinator-[12]\?/],
     ['a build that fails', [], { FAKE_NIX: 'fail' }, 'BUILD_FAILED', 1, /error: attribute missing/],
     ['a full disk', [], { FAKE_NIX: 'full' }, 'BUILD_FAILED', 1, /No space left on device.*nix-collect-garbage/s],
     [

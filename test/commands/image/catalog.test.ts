@@ -208,7 +208,7 @@ describe('clawctl image smoke', () => {
     expect(new Set(afterLate.states)).to.deep.equal(new Set(['terminated']))
   })
 
-  it('fails at once on failed checks, an unknown AMI and outside of ci mode', async () => {
+  it('fails immediately on failed checks, an unknown AMI and outside of ci mode', async () => {
     const { smoke, groups, missing, agent } = await stories.impaired
     expectFailure(smoke, 'HEALTH_FAILED', 1)
     expect(groups).to.equal(0)

@@ -91,7 +91,7 @@ describe('clawctl image upload and import', () => {
     expect(sandbox.bucket.get(key)?.body.equals(readFileSync(files.path('random.raw')))).to.equal(true)
   })
 
-  it('tells of a bad image, and of a role that is missing', async () => {
+  it('reports a bad image, and a missing role', async () => {
     writeFileSync(files.path('cut.vhd'), Buffer.concat([Buffer.from('conectix'), Buffer.alloc(2040)]))
     const [cut, role] = await Promise.all([
       ci('upload', files.path('cut.vhd'), '--json'),

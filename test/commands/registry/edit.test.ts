@@ -73,7 +73,7 @@ describe('clawctl registry add, remove, check', () => {
     expect([await registry(), await hosts()]).to.deep.equal([before, ['clawdinator-1.nix', 'clawdinator-2.nix']])
   })
 
-  it('loses none of several that are added at once', async () => {
+  it('loses none of several concurrent additions', async () => {
     const { runThere, registry } = await checkout('{}')
     const ids = ['a', 'b', 'c', 'd']
     const outcomes = await Promise.all(ids.map((id) => runThere('add', id)))
@@ -98,7 +98,7 @@ describe('clawctl registry add, remove, check', () => {
       [['add', 'clawdinator-2', '--host', 'x'], 'REGISTRY_CONFLICT', 2],
       [['add', '../x'], 'INVALID_REQUEST', 2],
       [['add', 'x', '--host', ''], 'USAGE', 2],
-      [['remove', 'clawdinator-3'], 'UNKNOWN_TARGET', 3],
+      [['remove', 'clawdinator-3'], 'UNKNOWN_TARGET', 2],
       [['add', 'x', '--pr'], 'NOT_CONFIGURED', 4],
     ]
     const outcomes = await Promise.all(refusals.map(([args]) => run(...args, '--json')))

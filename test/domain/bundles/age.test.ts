@@ -79,7 +79,7 @@ describe('inspectAge', () => {
     expect(armor.decode(crlf)).to.deep.equal(file)
   })
 
-  it('refuses a file cut off anywhere in its header, and in its content as far as it can be told', () => {
+  it('refuses a file cut off anywhere in its header, and in its content as far as it is visible', () => {
     const header = textOf(file).indexOf('\n', textOf(file).indexOf('\n--- ') + 1) + 1
     for (let length = 0; length <= header + 16 + 16; length += 1) {
       expect(inspectAge(file.subarray(0, length)).ok, `${length} bytes`).to.equal(false)

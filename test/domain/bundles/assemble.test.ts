@@ -99,17 +99,20 @@ describe('assembleBundles', () => {
 })
 
 describe('sharedTokens', () => {
-  const told = (digests: Record<string, string>) => sharedTokens(registry, new Map(Object.entries(digests)), 'content')
+  const problemsOf = (digests: Record<string, string>) =>
+    sharedTokens(registry, new Map(Object.entries(digests)), 'content')
 
-  it('tells of tokens that are the same, and of a token under a shared name', () => {
-    expect(told({ 'a-token': 'x', 'b-token': 'x', 'openai-api-key': 'y' })).to.deep.equal([
+  it('reports equal tokens, and a token under a shared name', () => {
+    expect(problemsOf({ 'a-token': 'x', 'b-token': 'x', 'openai-api-key': 'y' })).to.deep.equal([
       'a-token.age and b-token.age have the same content',
     ])
-    expect(told({ 'a-token': 'x', 'openai-api-key': 'x' })).to.have.length(1)
+    expect(problemsOf({ 'a-token': 'x', 'openai-api-key': 'x' })).to.have.length(1)
   })
 
   it('does not mind shared secrets that are the same', () => {
-    expect(told({ 'anthropic-api-key': 'x', 'openai-api-key': 'x', 'a-token': 'y', 'b-token': 'z' })).to.deep.equal([])
+    expect(
+      problemsOf({ 'anthropic-api-key': 'x', 'openai-api-key': 'x', 'a-token': 'y', 'b-token': 'z' }),
+    ).to.deep.equal([])
   })
 })
 

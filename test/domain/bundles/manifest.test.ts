@@ -154,7 +154,7 @@ describe('judgeBundle', () => {
     ],
   ]
   for (const [why, value, found, view, expected] of table) {
-    it(`tells of ${why}`, () => expect(problems(value, found, view)).to.deep.equal(expected))
+    it(`reports ${why}`, () => expect(problems(value, found, view)).to.deep.equal(expected))
   }
 })
 

@@ -89,7 +89,7 @@ function* upload(prefix: Prefix, contents: readonly string[]): Generator<void, '
   if (plan.action !== 'unchanged') {
     for (const { key, sha256 } of plan.missing) {
       yield
-      prefix.objects.set(`${entry.bootstrapPrefix}/${key}`, texts.get(sha256) ?? 'nobody has it')
+      prefix.objects.set(`${entry.bootstrapPrefix}/${key}`, texts.get(sha256) ?? 'unknown')
     }
     yield
     if (!prefix.putIf(manifestText(plan, AT), tag)) return 'conflict'
@@ -188,7 +188,7 @@ describe('planBundle', () => {
     expect(plan).to.include({ action: 'create', generation: 1 })
   })
 
-  it("begins anew over what is no manifest, and over another instance's", () => {
+  it("starts at generation 1 over an invalid manifest, and over another instance's", () => {
     for (const strange of ['{', manifest.replace('"id": "a"', '"id": "b"')]) {
       const plan = planBundle(entry, wantedOf(['x']), { ...stored(), manifest: strange })
       expect(plan).to.include({ action: 'replace', generation: 2 })

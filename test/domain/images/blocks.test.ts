@@ -78,7 +78,7 @@ describe('the block manifest', () => {
 
   it('is refused when it is cut, grown, out of order or of another kind', () => {
     const good = encodeBlockMap(mapOf(Array.from({ length: BLOCKS }, () => 1)))
-    const mended = (change: (bytes: Uint8Array) => void) => {
+    const changed = (change: (bytes: Uint8Array) => void) => {
       const bytes = good.slice()
       change(bytes)
       return decodeBlockMap(bytes)
@@ -86,10 +86,10 @@ describe('the block manifest', () => {
     expect(decodeBlockMap(good)).not.to.equal(null)
     for (const length of [0, 7, 23, good.length - 1]) expect(decodeBlockMap(good.slice(0, length))).to.equal(null)
     expect(decodeBlockMap(Uint8Array.of(...good, 0))).to.equal(null)
-    expect(mended((bytes) => bytes.set([0], 0))).to.equal(null)
+    expect(changed((bytes) => bytes.set([0], 0))).to.equal(null)
     // The second entry's index becomes the first one's, or one behind the end.
-    expect(mended((bytes) => bytes.set([0, 0, 0, 0], 24 + 36))).to.equal(null)
-    expect(mended((bytes) => bytes.set([0, 0, 0, BLOCKS], 24 + 63 * 36))).to.equal(null)
+    expect(changed((bytes) => bytes.set([0, 0, 0, 0], 24 + 36))).to.equal(null)
+    expect(changed((bytes) => bytes.set([0, 0, 0, BLOCKS], 24 + 63 * 36))).to.equal(null)
   })
 })
 
@@ -117,7 +117,7 @@ describe('planBlocks', () => {
     )
   })
 
-  it('writes no block that the parent has, and no zeros that nobody needs', () => {
+  it('writes no block that the parent has, and no unnecessary zeros', () => {
     fc.assert(
       fc.property(contents, contents, (content, parent) => {
         const changed = content.flatMap((value, index) => (value === parent[index] ? [] : [index]))

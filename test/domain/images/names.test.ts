@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { parseImageInfo } from '../../../src/lib/domain/images/build.js'
 import { IMAGE_FORMATS } from '../../../src/lib/domain/images/format.js'
-import { imageKey, imageNameOf, manifestKey, parseImageKey } from '../../../src/lib/domain/images/names.js'
+import { blockManifestKey, imageKey, imageNameOf, parseImageKey } from '../../../src/lib/domain/images/names.js'
 import { thrown } from '../../support/fakes.js'
 
 const DIGEST = '0123456789abcdef'.repeat(4)
@@ -28,7 +28,7 @@ describe('the names of images', () => {
   })
 
   it('are not those of manifests, folders or other objects', () => {
-    for (const key of [manifestKey(DIGEST), 'images/a.raw', 'images/x/a-0123456789ab.raw', 'a-0123456789ab.raw']) {
+    for (const key of [blockManifestKey(DIGEST), 'images/a.raw', 'images/x/a-0123456789ab.raw', 'a-0123456789ab.raw']) {
       expect(parseImageKey(key), key).to.equal(null)
     }
   })

@@ -30,7 +30,7 @@ const check = (id: string, status: Check['status'], change: Partial<Check> = {})
   title: `About ${id}`,
   status,
   evidence: `Seen of ${id}.`,
-  fix: status === 'fail' ? `Mend ${id}.` : null,
+  fix: status === 'fail' ? `Fix ${id}.` : null,
   ...change,
 })
 
@@ -45,7 +45,7 @@ describe("the runbook's checks", () => {
   it('hold every finding exactly once, the seven first and always', () => {
     fc.assert(
       fc.property(found, (checks) => {
-        const grouped = groupChecks(checks, 'nobody looked')
+        const grouped = groupChecks(checks, 'not checked')
         expect(grouped.slice(0, 7).map(({ id }) => id)).to.deep.equal(groupChecks([], '').map(({ id }) => id))
         const parts = grouped.flatMap((one) => one.parts.map(({ id }) => id))
         expect(parts.sort()).to.deep.equal(checks.map(({ id }) => id).sort())
@@ -53,10 +53,10 @@ describe("the runbook's checks", () => {
     )
   })
 
-  it('fail where any part failed, pass where one passed and nobody had to leave the acceptance of the token open', () => {
+  it('fail where any part failed, pass where one passed and the deciding part was not skipped', () => {
     fc.assert(
       fc.property(found, (checks) => {
-        for (const { status, evidence, fix, parts } of groupChecks(checks, 'nobody looked')) {
+        for (const { status, evidence, fix, parts } of groupChecks(checks, 'not checked')) {
           const having = (wanted: string) => parts.filter((part) => part.status === wanted)
           const open = having('skip').some(({ id }) => id === 'token-accepted')
           const passes = having('pass').length > 0 && !open
@@ -65,7 +65,7 @@ describe("the runbook's checks", () => {
             expect(evidence).to.include(failed.evidence)
             expect(fix?.split('\n')).to.include(failed.fix)
           }
-          if (parts.length === 0) expect(evidence).to.equal('nobody looked')
+          if (parts.length === 0) expect(evidence).to.equal('not checked')
         }
       }),
     )
@@ -86,9 +86,9 @@ describe("the runbook's checks", () => {
     expect(verdictOf(KNOWN.map((id) => check(id, 'pass'))).text).to.equal('Ready to fly.')
   })
 
-  it('name the command that mends a failure', () => {
+  it('name the command that fixes a failure', () => {
     const [failed] = groupChecks([check('latest-ami', 'fail')], '').filter(({ status }) => status === 'fail')
-    expect(failed?.fix).to.equal('Mend latest-ami.\ngh workflow run image-build.yml')
+    expect(failed?.fix).to.equal('Fix latest-ami.\ngh workflow run image-build.yml')
   })
 
   const fleetOf = (...ids: string[]): Fleet => ({

@@ -195,7 +195,7 @@ describe('an edit of the registry', () => {
     )
   })
 
-  it('takes the host file of a removed instance along, unless somebody has written into it', () => {
+  it('removes the host file of a removed instance, unless it was edited by hand', () => {
     const paths = (hostFile: string | null) => {
       const plan = planRemoval(filesOf(text, hostFile), 'clawdinator-2')
       return plan.kind === 'change' ? [plan.changes.map(({ path }) => path), plan.notes.length] : plan
@@ -250,7 +250,7 @@ describe('the check across files', () => {
     expect(check(registryText(registryOf('a', 'b')), ['a', 'b', 'common', 'default'])).to.deep.equal([])
   })
 
-  it('finds all at once, in the order of the file, warnings last', () => {
+  it('finds all, in the order of the file, warnings last', () => {
     const text = registryText([entryOf('a', { host: 'b' }), entryOf('b'), entryOf('c')])
     expect(check(text, ['c', 'old', 'a'])).to.deep.equal([
       'nix/instances.json:8:3: error: b: there is no nix/hosts/b.nix [missing-host-file]',

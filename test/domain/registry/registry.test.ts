@@ -173,7 +173,7 @@ describe('the registry', () => {
     expect(problemsOf(text)[0]).to.include({ id: 'b', line: 8, rule: 'nested-prefix' })
   })
 
-  it('finds the problems of every entry at once and counts them', () => {
+  it('finds the problems of every entry and counts them', () => {
     const text = JSON.stringify({ a: fields('a', { host: '' }), b: 1, c: fields('c', { x: 1 }) })
     expect(problemsOf(text).map((problem) => problem.id)).to.deep.equal(['a', 'b', 'c'])
     expect(checkRegistry(text).entries).to.deep.equal([])

@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { readySeeds } from '../../../src/lib/ops/bundles/seeds.js'
 
 describe('readySeeds', () => {
-  it('tells the commit that was packed, where the branch moved since it was asked', async () => {
+  it('reports the commit that was packed, if the branch moved meanwhile', async () => {
     const packed = { commit: 'new', file: 'x.tar.gz', size: 3, sha256: 'digest' }
     const source = {
       name: 'clawdinators',

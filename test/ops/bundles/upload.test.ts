@@ -100,7 +100,7 @@ describe('uploadBundles', () => {
     expect(puts(again)).to.equal(0)
   })
 
-  it("keeps identities under KMS alone, and in nobody else's sight", async () => {
+  it('stores identities only under KMS, readable by no other instance', async () => {
     for (const id of IDS) {
       const object = (await manifest(id))?.objects.find(({ kind }) => kind === 'identity')
       const key = `bootstrap/${id}/${object?.key}`
@@ -198,7 +198,7 @@ describe('uploadBundles', () => {
     await verify()
   })
 
-  it('survives what one retry layer bears, and tells of an S3 that fails, with what became of each bundle', async () => {
+  it('survives as many failures as one retry layer handles, and reports an S3 outage with the outcome of each bundle', async () => {
     await secrets.put('anthropic-api-key', IDS)
     secrets.repository('clawdinators', 'newest')
     plane.faults.add(parseFault('s3:error=1'))
@@ -241,7 +241,7 @@ describe('uploadBundles', () => {
     expect(existsSync(secrets.path(`scratch-${scratches}`))).to.equal(false)
     await verify()
 
-    // One that somebody has written over is no source.
+    // An overwritten object is not used as a source.
     for (const { key } of await store.list('bootstrap/clawdinator-1/')) bucket?.delete(key)
     const theirs = (await manifest('clawdinator-2'))?.objects.find(({ kind }) => kind === 'repo')
     plane.world.putObject(BUCKET, `bootstrap/clawdinator-2/${theirs?.key}`, 'x'.repeat(theirs?.size ?? 0))
@@ -330,7 +330,7 @@ describe('uploadBundles', () => {
       })
     }
 
-    it('is found where a token of another lies beside it under a name that tells nothing', async () => {
+    it('is found where a token of another lies beside it under an unrelated name', async () => {
       const theirs = (await manifest('clawdinator-2'))?.objects.find(({ name }) => name === 'token-clawdinator-2')
       const bytes = (await store.read(`bootstrap/clawdinator-2/${theirs?.key}`, true))?.bytes ?? new Uint8Array()
       plane.world.putObject(BUCKET, 'bootstrap/clawdinator-1/notes.txt', Buffer.from(bytes))

@@ -48,9 +48,7 @@ describe('followRequest', () => {
 
   for (const [text, meant] of [
     ['request-0002', 'request-0001'],
-    ['7d9b0', IDS[0]],
-    ['7d9b0c5e-3f52-4a53-9d7a-0c1f6b6d2a1', IDS[0]],
-    ['7d9b', undefined],
+    ['7d9b0c5e-3f52-4a53-9d7a-0c1f6b6d2a10', IDS[0]],
     ['something-else-altogether', undefined],
     ['../7d9b0c5e', undefined],
     ['', undefined],
@@ -62,6 +60,22 @@ describe('followRequest', () => {
       expect(error.hint).to.equal(`${meant ? `Did you mean ${meant}? ` : ''}See \`clawctl fleet history\` for the ids.`)
     })
   }
+
+  for (const text of ['7d9b0', '7d9b0c5e', '7d9b0c5e-3f52-4a53-9d7a-0c1f6b6d2a1', IDS[0] as string]) {
+    it(`follows the one deploy whose id begins with ${text}`, async () => {
+      const over = plane(detailOf({ status: 'succeeded' }), known())
+      await followRequest(text, MINUTE, over)
+      expect(over.asked.map(({ requestId }) => requestId)).to.deep.equal([IDS[0]])
+    })
+  }
+
+  it('asks for more of an id where several begin so, and follows none', async () => {
+    const several = plane(NOT_FOUND, known())
+    const error = await failureOf(followRequest('7d9b', MINUTE, several))
+    expect(error).to.include({ code: 'NOT_FOUND' })
+    expect(error.hint).to.include(IDS[0]).and.include(IDS[1])
+    expect(several.asked).to.deep.equal([])
+  })
 
   it('asks nobody to follow what no id looks like', async () => {
     const none = plane(NOT_FOUND, known())

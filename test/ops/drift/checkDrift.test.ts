@@ -40,12 +40,12 @@ function fleet(existing = ['a', 'b']) {
 }
 type World = ReturnType<typeof fleet>
 
-const told = (error: ClawctlError) => error.partial?.drift as Drift
+const driftOf = (error: ClawctlError) => error.partial?.drift as Drift
 
 async function drift(world: World, change: Partial<World['ports']> = {}): Promise<string[]> {
   const error = await failureOf(checkDrift({ ...world.ports, ...change }))
   expect(error.code).to.equal('DRIFT')
-  return told(error).differences.map(({ kind, subject }) => `${kind} ${subject}`)
+  return driftOf(error).differences.map(({ kind, subject }) => `${kind} ${subject}`)
 }
 
 describe('fleet drift', () => {
@@ -97,13 +97,13 @@ describe('fleet drift', () => {
     expect(await drift(world)).to.deep.equal(['stack aws_security_group.clawdinator'])
   })
 
-  it('tells a host that EC2 lost once, though the plan would create it', async () => {
+  it('reports a host that EC2 lost once, though the plan would create it', async () => {
     const world = fleet()
     world.cloud.lose('i-b')
     expect(await drift(world)).to.deep.equal(['missing b'])
   })
 
-  it('keeps one issue: opened once, renewed when it changes, closed when nothing differs', async () => {
+  it('keeps one issue: opened once, updated on changes, closed when nothing differs', async () => {
     const world = fleet(['a'])
     await drift(world)
     await drift(world)
@@ -135,7 +135,7 @@ describe('fleet drift', () => {
   it('keeps none where it is not asked to', async () => {
     const world = fleet(['a'])
     const error = await failureOf(checkDrift({ ...world.ports, issues: null }))
-    expect(told(error).issueUrl).to.equal(null)
+    expect(driftOf(error).issueUrl).to.equal(null)
     expect(world.issues.done).to.deep.equal([])
   })
 })

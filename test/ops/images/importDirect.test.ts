@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { manifestKey } from '../../../src/lib/domain/images/names.js'
+import { blockManifestKey } from '../../../src/lib/domain/images/names.js'
 import { type DirectOptions, importDirect } from '../../../src/lib/ops/images/importDirect.js'
 import { readJournal } from '../../../src/lib/ops/images/openSnapshot.js'
 import { failureOf } from '../../support/failure.js'
@@ -47,7 +47,7 @@ describe('importDirect', () => {
     expect(cloud.volumeOf(done.image.snapshotId ?? '', BLOCKS)).to.deep.equal(sparse)
     expect(cloud.ready()).to.have.length(1)
     expect(cloud.ready()[0]?.tags).to.include({ digest: done.digest, app: 'clawdinator' })
-    expect(cloud.objects.has(manifestKey(done.digest))).to.equal(true)
+    expect(cloud.objects.has(blockManifestKey(done.digest))).to.equal(true)
     expect(cloud.report.outputs).to.include({ ami_id: done.image.id, snapshot_id: done.image.snapshotId })
     expect(cloud.journals.size).to.equal(0)
   })
@@ -86,10 +86,10 @@ describe('importDirect', () => {
     expect(cloud.volumeOf(after.image.snapshotId ?? '', BLOCKS)).to.deep.equal(disk.content)
   })
 
-  it('needs a whole manifest, a finished snapshot and the same size for a parent, and can be told to look for none', async () => {
+  it('needs a whole manifest, a finished snapshot and the same size for a parent, and with --full uses none', async () => {
     const lost = cloudWith(sparse)
     const first = await lost.run()
-    const manifest = lost.cloud.objects.get(manifestKey(first.digest))
+    const manifest = lost.cloud.objects.get(blockManifestKey(first.digest))
     lost.disk.change(1, 99)
     manifest?.bytes.set([1], 60)
     expect((await lost.run()).parent).to.equal(null)
@@ -101,11 +101,11 @@ describe('importDirect', () => {
     if (snapshot) snapshot.sizeGib = 2
     expect((await grown.run()).parent).to.equal(null)
 
-    const told = cloudWith(sparse)
-    await told.run()
-    told.disk.change(1, 99)
-    expect(await told.run({ full: true })).to.deep.include({ parent: null })
-    expect(told.puts()).to.have.length(9)
+    const other = cloudWith(sparse)
+    await other.run()
+    other.disk.change(1, 99)
+    expect(await other.run({ full: true })).to.deep.include({ parent: null })
+    expect(other.puts()).to.have.length(9)
   })
 
   it('leaves out no block of an encrypted snapshot, and inherits zeros only from an encrypted one', async () => {
@@ -133,7 +133,7 @@ describe('importDirect', () => {
     expect(cloud.volumeOf(done.image.snapshotId ?? '', BLOCKS)).to.deep.equal(full)
   })
 
-  it('deletes the snapshot of an upload that failed, and keeps it when it is told to', async () => {
+  it('deletes the snapshot of an upload that failed, and keeps it with --keep-partial', async () => {
     const gone = cloudWith(full)
     gone.cloud.onPut = (nth) => (nth > 5 ? 'fail' : 'ok')
     const failure = await failureOf(gone.run())
@@ -177,7 +177,7 @@ describe('importDirect', () => {
     expect(done.blocks.resumed).to.be.greaterThan(3)
   })
 
-  it('starts anew where EBS gave the snapshot up, or the file is another one', async () => {
+  it('starts again if the snapshot is in error, or the file is another one', async () => {
     const { cloud, disk, run } = cloudWith(full)
     cloud.onPut = (nth) => (nth === 6 ? 'kill' : 'ok')
     await run().catch(() => {})

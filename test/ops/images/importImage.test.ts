@@ -66,7 +66,7 @@ describe('importImage', () => {
     expect(twice.cloud.tasks.size).to.equal(3)
   })
 
-  it('fails at once for a bad image, with the words of the service', async () => {
+  it("fails immediately for a bad image, with the service's message", async () => {
     const { cloud, run } = cloudWith()
     cloud.onImport = () => ({ status: 'deleted', message: 'ClientError: Disk validation failed' })
     const failure = await failureOf(run())
@@ -91,7 +91,7 @@ describe('importImage', () => {
     expect(half.cloud.progress.notes.join()).to.match(/can't boot on every instance: a:/)
   })
 
-  it('names the failure when the outputs can not be written, and leaves the AMI to the next run', async () => {
+  it("reports when the outputs can't be written, and leaves the AMI to the next run", async () => {
     const { cloud, run } = cloudWith()
     const output = cloud.report.output
     cloud.report.output = async () => {

@@ -134,7 +134,7 @@ describe('pruneImages', () => {
     }
   })
 
-  it('goes on past what AWS refuses, keeps the snapshot of an AMI that stays, and tells', async () => {
+  it('continues after a refusal of AWS, keeps the snapshot of an AMI that stays, and reports it', async () => {
     const account = new FakeAccount()
     account.failing = new ClawctlError('DENIED', 'AWS refused EC2 DeregisterImage.')
     account.left = 1

@@ -93,7 +93,7 @@ describe('a registry edit as a pull request', () => {
     expect(pulls()).to.have.length(1)
   })
 
-  it('is renewed where the values are others, its one commit made anew on the base', async () => {
+  it('is updated if the values differ, with one new commit on the base', async () => {
     await add()
     const { pullRequest } = await add({ instanceType: 't3.xlarge' })
     expect(pullRequest).to.include({ number: 1, status: 'updated' })

@@ -92,7 +92,7 @@ export function findDrift(facts: DriftFacts): Difference[] {
 export const driftLine = ({ subject, what }: Difference) => `${subject} ${what}.`
 
 /** Identifies the issue, even if people edit its title or labels. */
-export const DRIFT_MARKER = '<!-- clawctl fleet drift -->'
+export const DRIFT_ISSUE_TAG = '<!-- clawctl fleet drift -->'
 export const DRIFT_LABEL = 'fleet-drift'
 export const DRIFT_TITLE = 'The fleet is not as declared'
 
@@ -100,7 +100,7 @@ export const DRIFT_TITLE = 'The fleet is not as declared'
 export function renderDrift(differences: readonly Difference[]): string {
   const rows = differences.map(({ subject, what, fix }) => `| \`${subject}\` | ${what} | \`${fix}\` |`)
   return [
-    DRIFT_MARKER,
+    DRIFT_ISSUE_TAG,
     '`clawctl fleet drift` compares the fleet with the registry, the stack and the last deploy. It updates this text, and',
     'closes the issue when there is no difference.',
     '',

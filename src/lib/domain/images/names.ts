@@ -35,7 +35,7 @@ export function parseImageKey(key: string): { name: string; digest12: string; fo
 }
 
 /** The block manifest of an image, by the digest of its blocks. */
-export const manifestKey = (digest: string) => `${MANIFEST_PREFIX}${digest}.blocks`
+export const blockManifestKey = (digest: string) => `${MANIFEST_PREFIX}${digest}.blocks`
 
 /** EC2 allows 128 characters; names are unique in an account and region, which makes registering idempotent. */
 export const amiName = (name: string, digest: string) => `${name}-${shortDigest(digest)}`

@@ -45,7 +45,7 @@ export function stepsToAdd(facts: StepFacts): Step[] {
     {
       id: 'discord-token',
       title: `Its own Discord bot, with the token encrypted as ${discordTokenSecret}.age in nix-secrets`,
-      ...told(facts.token),
+      ...stateOf(facts.token),
       command: `agenix -e ${discordTokenSecret}.age`,
     },
     {
@@ -65,7 +65,7 @@ export function stepsToAdd(facts: StepFacts): Step[] {
     {
       id: 'identity',
       title: `Its own age identity, and its secrets encrypted for it: identities/${id}.age in nix-secrets`,
-      ...told(facts.identity),
+      ...stateOf(facts.identity),
       command: `clawctl secrets identity new ${id} --secrets-dir nix-secrets --identity YOUR_AGE_KEY_FILE`,
     },
     {
@@ -77,7 +77,7 @@ export function stepsToAdd(facts: StepFacts): Step[] {
     {
       id: 'merged',
       title: 'Both on the deployed branch',
-      ...told(onBranch),
+      ...stateOf(onBranch),
       command:
         written === 'pull-request'
           ? facts.pullRequestUrl && `gh pr merge ${facts.pullRequestUrl}`
@@ -86,13 +86,13 @@ export function stepsToAdd(facts: StepFacts): Step[] {
     {
       id: 'bundle',
       title: `Bundle with only its own token, s3://$S3_BUCKET/${entry.bootstrapPrefix}/`,
-      ...told(facts.bundle),
+      ...stateOf(facts.bundle),
       command: `gh workflow run ${BUNDLE_WORKFLOW} -f target=${id}`,
     },
     {
       id: 'deploy',
       title: 'Deployed: the host boots, pulls its bundle, starts the gateway',
-      ...told(runs),
+      ...stateOf(runs),
       command: `clawctl fleet deploy ${id} --wait`,
     },
   ]
@@ -104,7 +104,7 @@ function branchKnown(instance: StepFacts['instance']): Known {
   return { done: instance.known !== null && instance.known.state !== 'orphan' }
 }
 
-function told(known: Known): Pick<Step, 'done' | 'note'> {
+function stateOf(known: Known): Pick<Step, 'done' | 'note'> {
   return 'done' in known
     ? { done: known.done, note: known.note ?? null }
     : { done: null, note: `not known here: ${known.unknown}` }

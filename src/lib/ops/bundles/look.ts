@@ -10,7 +10,7 @@ const HEADS_AT_ONCE = 4
 const MANIFESTS_AT_ONCE = 8
 
 /** The objects below an instance's prefix, before anything is uploaded. */
-export async function lookAt(
+export async function readPrefix(
   store: BundleStore,
   entry: RegistryEntry,
 ): Promise<{ etag: string | null; stored: StoredBundle }> {

@@ -16,7 +16,7 @@ import type { Registry, RegistryEntry } from '../../domain/registry/registry.js'
 import type { Clock, Progress, RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { type Gathered, gatherSecrets, refuse, type Tested, testDecryption } from './gather.js'
-import { lookAt, reposElsewhere, type StoredRepo, storedIdentity, storedRepos } from './look.js'
+import { readPrefix, reposElsewhere, type StoredRepo, storedIdentity, storedRepos } from './look.js'
 import type { BundleStore, Content, Identities, Identity, SecretsFolder, Seeds } from './ports.js'
 import { type ReadySeed, readySeeds } from './seeds.js'
 
@@ -93,7 +93,7 @@ export async function uploadBundles(request: UploadRequest, ports: UploadPorts):
   if (gathered.given.size > 0 && !request.kmsKey) throw noKmsKey()
   const seedSources = await ports.seeds.list()
   const { looked, elsewhere } = await progress.task('read the bundles', async () => {
-    const at = async ({ entry }: { entry: RegistryEntry }) => ({ entry, ...(await lookAt(store, entry)) })
+    const at = async ({ entry }: { entry: RegistryEntry }) => ({ entry, ...(await readPrefix(store, entry)) })
     return {
       looked: await pMap(gathered.assemblies, at, { concurrency: 8 }),
       elsewhere: await reposElsewhere(

@@ -15,7 +15,7 @@ export interface VerifiedBundle {
   revision: string | null
   /** Objects that the manifest does not name: an upload under way, or what a killed one left. */
   unnamed: number
-  /** Secrets that nobody has decrypted with the bundle's identity, now or before the upload. */
+  /** Secrets that were not decrypted with the bundle's identity, neither now nor before the upload. */
   untested: string[]
   problems: string[]
 }

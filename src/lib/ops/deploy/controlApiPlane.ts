@@ -11,6 +11,7 @@ import type {
   UnfreezeRequest,
 } from '../../domain/contract/index.js'
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
+import { findEntry, type Registry } from '../../domain/registry/registry.js'
 import type { Clock, Progress } from '../ports.js'
 import { followDeploy, successOrThrow } from './followDeploy.js'
 import type { Plane } from './plane.js'
@@ -32,14 +33,32 @@ export interface ControlApi {
 /** For a run that was started a moment ago; GitHub takes seconds. */
 const LISTED_WITHIN_MS = 30_000
 
+interface ControlApiPorts {
+  api: ControlApi
+  clock: Clock
+  progress: Progress
+  /** The checkout's registry, undefined where there is none. */
+  localRegistry?(): Promise<Registry | undefined>
+}
+
 /** How an agent or a laptop reaches the fleet: by asking. */
-export function controlApiPlane(ports: { api: ControlApi; clock: Clock; progress: Progress }): Plane {
+export function controlApiPlane(ports: ControlApiPorts): Plane {
   const { api, clock, progress } = ports
+  /** The server reads the deployed branch: an id that is only in the checkout is unknown to it. */
+  const notMergedYet = async (error: unknown, id: string): Promise<never> => {
+    const known = asClawctlError(error)
+    const registry = known.code === 'UNKNOWN_TARGET' ? await ports.localRegistry?.() : undefined
+    if (!registry || !findEntry(registry, id)) throw known
+    throw new ClawctlError('UNKNOWN_TARGET', `${id} is in this checkout and not merged yet.`, {
+      hint: 'Merge its entry in nix/instances.json into the deployed branch (`clawctl registry add ID --pr`) first.',
+      cause: error,
+    })
+  }
   const follow: Plane['follow'] = (options) =>
     followDeploy({ ask: () => api.deploy(options.requestId), clock, progress }, options)
   return {
     fleet: () => api.fleet(),
-    host: (id) => api.host(id),
+    host: (id) => api.host(id).catch((error: unknown) => notMergedYet(error, id)),
     deploys: (limit) => api.deploys(limit),
     follow,
     freeze: (request) => api.freeze(request),
@@ -48,6 +67,7 @@ export function controlApiPlane(ports: { api: ControlApi; clock: Clock; progress
     async deploy(order, options) {
       const queued = await api.createDeploy({ ...order, code: options.code }).catch((error: unknown) => {
         const known = asClawctlError(error)
+        if (known.code === 'UNKNOWN_TARGET') return notMergedYet(known, order.target)
         if (known.code !== 'CANCELLED') throw withPartial(known, { requestId: order.requestId })
         throw new ClawctlError('CANCELLED', `You stopped while the request ${order.requestId} was on its way.`, {
           hint: `It may have been taken: \`clawctl fleet follow ${order.requestId}\` shows it.`,

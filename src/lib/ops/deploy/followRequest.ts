@@ -8,30 +8,46 @@ import type { Plane } from './plane.js'
 /** For somebody who follows what was asked a moment ago; a mistyped id is not answered much later for it. */
 const LISTED_WITHIN_MS = 3_000
 
+/** A whole id is not looked up first; what is shorter may be the beginning of one. */
+const WHOLE_ID = /^(?:\d{10,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/
+const SHORTEST = 4
+
 /**
- * Follows a deploy that was asked for before, by its request id or its run's id, and ends as it ends.
+ * Follows a deploy that was asked for before, by its request id, the first characters of it, or its run's id, and ends
+ * as it ends.
  * @throws ClawctlError with the outcome's code, NOT_FOUND with the id that was probably meant, or what followDeploy throws
  */
 export async function followRequest(
-  requestId: string,
+  text: string,
   timeoutMs: number,
   plane: Pick<Plane, 'follow' | 'deploys'>,
 ): Promise<Deploy> {
+  const requestId = WHOLE_ID.test(text) ? text : await wholeId(text, plane)
   try {
     if (!REQUEST_ID_PATTERN.test(requestId)) throw unknown(requestId)
     return successOrThrow(await plane.follow({ requestId, timeoutMs, listedWithinMs: LISTED_WITHIN_MS }))
   } catch (error) {
     if (!(error instanceof ClawctlError) || error.code !== 'NOT_FOUND') throw error
-    const deploys = await plane.deploys(HISTORY_LOOKBACK).catch(() => [])
-    throw unknown(requestId, meant(requestId, deploys))
+    const ids = await idsOf(plane)
+    throw unknown(requestId, nearest(requestId, ids))
   }
 }
 
-/** Ids are long: the first few characters of one are as good as a typing mistake. */
-function meant(text: string, deploys: readonly Deploy[]): string | null {
-  const ids = deploys.map((deploy) => deploy.requestId)
-  const begun = text.length >= 4 ? ids.filter((id) => id.startsWith(text)) : []
-  return begun.length === 1 ? (begun[0] ?? null) : nearest(text, ids)
+const idsOf = (plane: Pick<Plane, 'deploys'>): Promise<string[]> =>
+  plane.deploys(HISTORY_LOOKBACK).then(
+    (deploys) => deploys.map((deploy) => deploy.requestId),
+    () => [],
+  )
+
+/** The one id that begins so, as git has it for commits; the text itself where none does. */
+async function wholeId(text: string, plane: Pick<Plane, 'deploys'>): Promise<string> {
+  if (text.length < SHORTEST) return text
+  const ids = await idsOf(plane)
+  const begun = ids.includes(text) ? [text] : ids.filter((id) => id.startsWith(text))
+  if (begun.length < 2) return begun[0] ?? text
+  throw new ClawctlError('NOT_FOUND', `${begun.length} deploys have a request id that begins with ${text}.`, {
+    hint: `Type more of it: ${begun.slice(0, 5).join(', ')}.`,
+  })
 }
 
 function unknown(requestId: string, near: string | null = null): ClawctlError {

@@ -32,6 +32,8 @@ export async function requestDeploy(
     /** Part of a workflow's run: the plane then refuses, and writes down why, for whoever follows the run. */
     inRun: boolean
     plane(): Promise<Plane>
+    /** Whether to destroy the target; asked last, and only about a retirement. */
+    confirm?(target: string): Promise<boolean>
     /** Shows the request id before anything is sent. */
     progress: Pick<Progress, 'note'>
   },
@@ -42,6 +44,9 @@ export async function requestDeploy(
     if (mode !== 'ci') refuseOnAgent(order, options)
     if (!inRun) allowDeploy({ ...order, registry, identity: identityAt(mode, order, options.code) })
     const plane = await ports.plane()
+    if (order.retire && !inRun && (await ports.confirm?.(order.target)) === false) {
+      throw new ClawctlError('CANCELLED', `${order.target} was not retired: the answer was no.`)
+    }
     return await plane.deploy(order, {
       ...options,
       onFailure: options.onFailure ?? 'rollback',

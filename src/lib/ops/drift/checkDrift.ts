@@ -5,8 +5,8 @@ import { RECORD_PREFIX } from '../../domain/deploy/run.js'
 import { machinesInState, planInputs } from '../../domain/deploy/slots.js'
 import {
   type Difference,
+  DRIFT_ISSUE_TAG,
   DRIFT_LABEL,
-  DRIFT_MARKER,
   DRIFT_TITLE,
   driftLine,
   findDrift,
@@ -86,7 +86,7 @@ export async function newestRecords(store: ObjectStore): Promise<DeployRecord[]>
 
 /** One issue: opened with the first difference, updated when they change, closed with the last. */
 async function keepIssue(issues: Issues, differences: readonly Difference[]): Promise<string | null> {
-  const own = (await issues.open(DRIFT_LABEL)).filter(({ body }) => body.includes(DRIFT_MARKER))
+  const own = (await issues.open(DRIFT_LABEL)).filter(({ body }) => body.includes(DRIFT_ISSUE_TAG))
   const [issue, ...spare] = own.sort((a, b) => a.number - b.number)
   // Two concurrent runs may have opened two issues.
   for (const { number } of spare) await issues.close(number, `Duplicate of #${issue?.number}.`)

@@ -20,7 +20,7 @@ import { nearest } from '../../domain/nearest.js'
 import type { Clock, JobReport, Progress, RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { digestFile } from './digestFile.js'
-import { lookAt } from './imageSource.js'
+import { detectFormat } from './imageSource.js'
 import type { Digests, ImageFile, ImageFiles } from './ports.js'
 
 export interface Nix {
@@ -135,7 +135,7 @@ async function findHost(wanted: string, { registry }: Pick<BuildPorts, 'registry
 
 /** @throws ClawctlError BUILD_FAILED */
 async function rawFormat(file: ImageFile, { attribute }: NixImage): Promise<ImageFormat> {
-  const seen = await lookAt(file)
+  const seen = await detectFormat(file)
   if ('format' in seen && seen.format === 'raw') return seen.format
   const what = 'format' in seen ? `a ${seen.format.toUpperCase()}` : `a file that is not an image: ${seen.refused}`
   throw new ClawctlError('BUILD_FAILED', `${attribute} built ${what}.`, {

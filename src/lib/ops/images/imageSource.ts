@@ -101,7 +101,7 @@ async function checkedFormat(
   file: ImageFile,
   options: SourceOptions,
 ): Promise<Pick<FormatVerdict, 'format' | 'boots'>> {
-  const seen = await lookAt(file)
+  const seen = await detectFormat(file)
   if ('refused' in seen) {
     if (file.bytes === 0) throw invalid(`${file.path} is empty.`, seen.hint)
     insist(options, `${file.path} can't be imported: ${seen.refused}.`, seen.hint)
@@ -123,7 +123,7 @@ async function checkedFormat(
 }
 
 /** Reads what `sniffFormat` needs. @throws ClawctlError INVALID_IMAGE if the file can't be read */
-export async function lookAt(file: ImageFile): Promise<Sniffed> {
+export async function detectFormat(file: ImageFile): Promise<Sniffed> {
   const head = new Uint8Array(Math.min(HEAD_BYTES, file.bytes))
   const tail = new Uint8Array(Math.min(TAIL_BYTES, file.bytes))
   await file.read(0, head)

@@ -1,6 +1,6 @@
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
 import { BLOCK_BYTES, encodeBlockMap, MAX_IMAGE_BYTES, planBlocks, volumeGib } from '../../domain/images/blocks.js'
-import { DIGEST_TAG, manifestKey, SOURCE_TAG } from '../../domain/images/names.js'
+import { blockManifestKey, DIGEST_TAG, SOURCE_TAG } from '../../domain/images/names.js'
 import { sizeText } from '../../domain/images/progress.js'
 import type { Registry } from '../../domain/registry/registry.js'
 import { poll, whileYoung } from '../poll.js'
@@ -136,7 +136,7 @@ async function importOpened(
       return written
     })
     // Write the manifest before the AMI becomes the latest: the next import needs it.
-    await Promise.all([awaitSealed(snapshotId, ports), objects.put(manifestKey(digest), manifest)])
+    await Promise.all([awaitSealed(snapshotId, ports), objects.put(blockManifestKey(digest), manifest)])
     const image = await registerImage(ports, { facts, digest, source: null, snapshotId })
     await journal.clear()
     return result({
@@ -208,7 +208,7 @@ function foundParent(
   { progress }: ImagePorts,
 ): Parent | null {
   for (const { id, digest } of withoutManifest) {
-    progress.note(`${id} has no usable manifest (${manifestKey(digest)}), so it can't be a parent.`)
+    progress.note(`${id} has no usable manifest (${blockManifestKey(digest)}), so it can't be a parent.`)
   }
   if (parent === null) progress.note(`There is no earlier image of ${sizeGib} GiB, so every block is sent.`)
   return parent

@@ -3,7 +3,7 @@ import { ClawctlError } from '../../domain/errors.js'
 import type { BlockMap } from '../../domain/images/blocks.js'
 import { decodeBlockMap } from '../../domain/images/blocks.js'
 import type { ImageFacts } from '../../domain/images/build.js'
-import { manifestKey, UNFINISHED_TAG } from '../../domain/images/names.js'
+import { blockManifestKey, UNFINISHED_TAG } from '../../domain/images/names.js'
 import { parseJson } from '../../domain/json.js'
 import { untilSeen, YOUNG_MS } from '../poll.js'
 import type { ImagePorts, Journal } from './ports.js'
@@ -123,7 +123,7 @@ export async function readManifest(
   digest: string,
   { objects, digests }: Pick<ImagePorts, 'objects' | 'digests'>,
 ): Promise<BlockMap | null> {
-  const bytes = await objects.get(manifestKey(digest))
+  const bytes = await objects.get(blockManifestKey(digest))
   if (bytes === null || hexOf(digests.of(bytes)) !== digest) return null
   return decodeBlockMap(bytes)
 }

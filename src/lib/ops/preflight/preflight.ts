@@ -53,6 +53,9 @@ export function refuseFlight(flight: Preflight): void {
   if (flight.ready) return
   throw new ClawctlError('PREFLIGHT_FAILED', 'A preflight check failed.', {
     hint: 'Follow the advice below each failed check, then run `clawctl preflight` again.',
+    details: flight.checks
+      .filter(({ status }) => status === 'fail')
+      .map(({ title, evidence }) => `${title}: ${evidence}`),
     partial: { preflight: flight },
   })
 }

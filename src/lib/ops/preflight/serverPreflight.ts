@@ -138,9 +138,12 @@ function mayDispatch({ name, archived, push, credential, ...repository }: Github
   }
   if (kind === 'classic' && scopes) {
     const enough = scopes.includes('repo') || (!repository.private && scopes.includes('public_repo'))
-    const told = scopes.length > 0 ? scopes.join(', ') : 'none'
-    if (enough) return pass(`The token's scopes are ${told}.`)
-    return fail(`The token's scopes are ${told}.`, 'Give it the scope repo, or use a GitHub App with actions: write.')
+    const granted = scopes.length > 0 ? scopes.join(', ') : 'none'
+    if (enough) return pass(`The token's scopes are ${granted}.`)
+    return fail(
+      `The token's scopes are ${granted}.`,
+      'Give it the scope repo, or use a GitHub App with actions: write.',
+    )
   }
   return skip(
     `${KINDS[kind]}: GitHub does not show its permissions without a dispatch.`,
@@ -168,11 +171,11 @@ async function bundles(once: Shared): Promise<Finding> {
   if (!checked) return skip('No bucket is configured.', 'Set S3_BUCKET.')
   const bad = checked.filter(({ problems }) => problems.length > 0)
   if (bad.length === 0) return pass(`${count(checked.length, 'bundle')}.`)
-  const told = bad
+  const lines = bad
     .slice(0, MOST_NAMED)
     .map(({ entry, problems }) => `${entry.id}: ${problems.slice(0, MOST_NAMED).join(', ')}`)
   const more = bad.length > MOST_NAMED ? `; and ${bad.length - MOST_NAMED} more` : ''
-  return fail(`${told.join('; ')}${more}.`, 'Upload the bundle of each instance named here.')
+  return fail(`${lines.join('; ')}${more}.`, 'Upload the bundle of each instance named here.')
 }
 
 /** Only existing bundles count here: another check reports missing ones. */
@@ -191,7 +194,7 @@ async function fleet({ store, clock }: ServerPreflightPorts, once: Shared): Prom
   const [registry, hosts, images] = await Promise.all([once.registry(), once.hosts(), once.images()])
   const heartbeats = store && (await readHeartbeats(store, hosts))
   const { instances } = fleetStatus({ registry, hosts, images, heartbeats, now: clock.now() })
-  const told = (what: string, ids: readonly { id: string }[]) => {
+  const named = (what: string, ids: readonly { id: string }[]) => {
     const named = ids.slice(0, MOST_NAMED).map(({ id }) => id)
     const more = ids.length > MOST_NAMED ? ` and ${ids.length - MOST_NAMED} more` : ''
     return ids.length > 0 ? [`${what}: ${named.join(', ')}${more}`] : []
@@ -199,15 +202,15 @@ async function fleet({ store, clock }: ServerPreflightPorts, once: Shared): Prom
   const healthy = instances.filter(({ health }) => health === 'healthy').length
   const words = [
     `${healthy} of ${registry.length} healthy`,
-    ...told(
+    ...named(
       'missing',
       instances.filter(({ state }) => state === 'missing'),
     ),
-    ...told(
+    ...named(
       'unhealthy',
       instances.filter(({ health, state }) => health === 'unhealthy' && state !== 'orphan'),
     ),
-    ...told(
+    ...named(
       'orphan',
       instances.filter(({ state }) => state === 'orphan'),
     ),

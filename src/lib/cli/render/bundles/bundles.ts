@@ -13,7 +13,7 @@ const OUTCOME_STYLE: Record<UploadedBundle['outcome'], Parameters<Paint>[0]> = {
 }
 
 /** `bootstrap upload` for people. */
-export function renderUpload({ bundles, dryRun, strays }: UploadResult, paint: Paint): string {
+export function renderBundleUpload({ bundles, dryRun, strays }: UploadResult, paint: Paint): string {
   const rows = bundles.map((bundle) => [
     bundle.id,
     paint(OUTCOME_STYLE[bundle.outcome], dryRun ? WOULD[bundle.outcome] : bundle.outcome),
@@ -28,9 +28,10 @@ export function renderUpload({ bundles, dryRun, strays }: UploadResult, paint: P
           String(bundle.removed),
         ]),
   ])
-  const header = dryRun ? ['WOULD CHANGE'] : ['SENT', 'BYTES', 'COPIED', 'KEPT', 'REMOVED']
+  // The last columns give way first.
+  const counts = ['SENT', 'BYTES', 'COPIED', 'KEPT', 'REMOVED'].map((title, at) => ({ title, narrow: 5 - at }))
   return [
-    table(['INSTANCE', 'BUNDLE', 'GENERATION', ...header], rows),
+    table(['INSTANCE', 'BUNDLE', 'GENERATION', ...(dryRun ? ['WOULD CHANGE'] : counts)], rows),
     ...(strays.length > 0 ? ['', `Ignored, because their names are not names of secrets: ${strays.join(', ')}`] : []),
     ...(dryRun ? ['', 'Nothing was uploaded.'] : []),
   ].join('\n')
@@ -59,7 +60,8 @@ export function renderVerify(bundles: readonly VerifiedBundle[], now: Date, pain
     age(bundle.createdAt, now),
     bundle.revision?.slice(0, 12) ?? '-',
   ])
-  return table(['INSTANCE', 'BUNDLE', 'GENERATION', 'OBJECTS', 'BYTES', 'AGE', 'REVISION'], rows)
+  const facts = ['OBJECTS', 'BYTES', 'AGE', 'REVISION'].map((title, at) => ({ title, narrow: 4 - at }))
+  return table(['INSTANCE', 'BUNDLE', 'GENERATION', ...facts], rows)
 }
 
 function bytes(count: number): string {

@@ -2,7 +2,7 @@ import type { Deploy, DeployStatus } from '../../../domain/contract/index.js'
 import { describeAsker } from '../../../domain/deploy/identity.js'
 import { STEP_TITLES } from '../../../domain/deploy/rollout.js'
 import { isOver } from '../../../domain/deploy/run.js'
-import { age, type painter, table } from '../../text.js'
+import { age, type Column, type painter, table } from '../../text.js'
 import { fitChat } from './fleet.js'
 
 type Paint = ReturnType<typeof painter>
@@ -53,6 +53,21 @@ export function renderDeploy(deploy: Deploy, paint: Paint): string {
   return lines.join('\n')
 }
 
+/** Of a request id, what `fleet follow` finds the deploy by. */
+const SHORT_ID = 8
+
+/** In a table that is too narrow the age stands for the time, and the beginning of an id for the id. */
+const COLUMNS: (Column | string)[] = [
+  { title: 'ASKED (UTC)', narrow: 1 },
+  'AGE',
+  'TARGET',
+  { title: 'STATUS', narrow: 5, short: (cell) => cell.replace(/ behind .*/, '') },
+  'AMI',
+  { title: 'BY', narrow: 4 },
+  { title: 'TOOK', narrow: 3 },
+  { title: 'REQUEST', narrow: 2, short: (cell) => cell.slice(0, SHORT_ID) },
+]
+
 /** `fleet history` for people. */
 export function renderDeploys(deploys: readonly Deploy[], now: Date, paint: Paint): string {
   if (deploys.length === 0) return 'No deploy yet.'
@@ -66,7 +81,7 @@ export function renderDeploys(deploys: readonly Deploy[], now: Date, paint: Pain
     duration(d, now),
     d.requestId,
   ])
-  return table(['ASKED (UTC)', 'AGE', 'TARGET', 'STATUS', 'AMI', 'BY', 'TOOK', 'REQUEST'], rows)
+  return table(COLUMNS, rows)
 }
 
 /** What, how it ended, who asked; the request id where somebody may still want to follow it. */

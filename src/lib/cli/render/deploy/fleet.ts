@@ -1,6 +1,6 @@
 import type { Fleet, FleetInstance, Freeze } from '../../../domain/contract/index.js'
 import { describeFreeze } from '../../../domain/deploy/freeze.js'
-import { age, type painter, table } from '../../text.js'
+import { age, type Column, type painter, table } from '../../text.js'
 
 type Paint = ReturnType<typeof painter>
 
@@ -14,6 +14,18 @@ const STATE_STYLE: Record<FleetInstance['state'], Parameters<Paint>[0]> = {
 }
 export const HEALTH_STYLE = { healthy: 'green', unhealthy: 'red', unknown: 'dim' } as const
 const AMI_STYLE = { latest: 'green', stale: 'yellow', failed: 'red', unknown: 'dim' } as const
+
+const COLUMNS: (Column | string)[] = [
+  'INSTANCE',
+  'STATE',
+  'HEALTH',
+  'AMI',
+  '',
+  { title: 'TYPE', narrow: 2 },
+  { title: 'ADDRESS', narrow: 3 },
+  { title: 'AGE', narrow: 4 },
+  { title: 'REVISION', narrow: 1 },
+]
 
 /** `fleet status` for people. */
 export function renderFleet(fleet: Fleet, now: Date, paint: Paint): string {
@@ -31,7 +43,7 @@ export function renderFleet(fleet: Fleet, now: Date, paint: Paint): string {
   const latest = fleet.latestAmi
   const failed = fleet.failedAmi
   return [
-    table(['INSTANCE', 'STATE', 'HEALTH', 'AMI', '', 'TYPE', 'ADDRESS', 'AGE', 'REVISION'], rows),
+    table(COLUMNS, rows),
     '',
     ...withBlankLine([...(fleet.freezes ?? []).map(freezeLine), ...fleet.instances.flatMap(remarks)]),
     latest

@@ -3,11 +3,30 @@ import type { KeepReason, PrunePlan, RemoveReason, Verdict } from '../../../doma
 import type { ListedImage } from '../../../ops/images/catalog.js'
 import type { Pruned } from '../../../ops/images/pruneImages.js'
 import type { Smoked } from '../../../ops/images/smokeImage.js'
-import { age, type painter, table } from '../../text.js'
+import { age, type Column, type painter, table } from '../../text.js'
 
 type Paint = ReturnType<typeof painter>
 
 const GIB = 1024 ** 3
+
+const IMAGE_COLUMNS: (Column | string)[] = [
+  'AMI',
+  { title: 'AGE', narrow: 4 },
+  { title: 'REVISION', narrow: 2 },
+  { title: 'DIGEST', narrow: 1 },
+  { title: 'SIZE', narrow: 3 },
+  'STATE',
+  { title: 'RUN BY', narrow: 6 },
+  { title: 'ROLLBACK OF', narrow: 5 },
+]
+const PRUNE_COLUMNS: (Column | string)[] = [
+  '',
+  // Of an AMI's id and name, the id.
+  { title: 'WHAT', narrow: 3, short: (cell) => cell.replace(/^(ami-\S+) .*/, '$1') },
+  { title: 'AGE', narrow: 2 },
+  { title: 'SIZE', narrow: 1 },
+  'WHY',
+]
 
 /** `image list` for people. */
 export function renderImages(images: readonly ListedImage[], now: Date, paint: Paint): string {
@@ -22,7 +41,7 @@ export function renderImages(images: readonly ListedImage[], now: Date, paint: P
     image.usedBy.join(' ') || '-',
     image.rollbackOf.join(' ') || '-',
   ])
-  return table(['AMI', 'AGE', 'REVISION', 'DIGEST', 'SIZE', 'STATE', 'RUN BY', 'ROLLBACK OF'], rows)
+  return table(IMAGE_COLUMNS, rows)
 }
 
 const REMOVE_WORDS: Record<RemoveReason, string> = {
@@ -103,7 +122,7 @@ export function renderPrunePlan(plan: PrunePlan, now: Date, paint: Paint): strin
       ),
     ),
   ]
-  return rows.length === 0 ? 'There are no images.' : table(['', 'WHAT', 'AGE', 'SIZE', 'WHY'], rows)
+  return rows.length === 0 ? 'There are no images.' : table(PRUNE_COLUMNS, rows)
 }
 
 /** "2 AMIs, 1 snapshot" */

@@ -7,7 +7,7 @@ import type { painter } from '../../text.js'
 type Paint = ReturnType<typeof painter>
 
 /** The key alone on the first line: scripts run `clawctl image upload | head -1`. */
-export function renderUpload(uploaded: UploadedImage, paint: Paint): string {
+export function renderImageUpload(uploaded: UploadedImage, paint: Paint): string {
   const { key, parts, bytes, bytesSent, seconds, existed } = uploaded
   const rate = seconds > 0 ? `, ${sizeText(bytes / seconds)}/s` : ''
   const copied = parts.copied > 0 ? ` (${parts.copied} parts are holes)` : ''

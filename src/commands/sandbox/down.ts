@@ -1,0 +1,25 @@
+import { boolean } from '@oclif/core/flags'
+import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
+import { loadSandbox } from '../../lib/cli/sandboxFlags.js'
+
+export default class SandboxDown extends BaseCommand<typeof SandboxDown> {
+  static override summary = 'End the sandbox of this shell, else the only one that runs.'
+  static override description = 'Prints shell lines that take its variables back, for `eval`.'
+  static override examples = [
+    'eval "$(<%= config.bin %> <%= command.id %>)"',
+    '<%= config.bin %> <%= command.id %> --all',
+  ]
+  static override flags = { all: boolean({ summary: 'End every sandbox of yours.' }) }
+
+  async work() {
+    const at = { packageRoot: this.config.root, checkout: this.context.root }
+    const { endSandboxes, request } = await loadSandbox({}, at)
+    return { sandbox: await endSandboxes(request.env, this.flags.all) }
+  }
+
+  override render({ sandbox: { ended, unset } }: Result<this>) {
+    this.logToStderr(ended.length > 0 ? `Ended ${ended.join(', ')}.` : 'No sandbox is running.')
+    if (unset && process.stdout.isTTY) this.logToStderr('For this shell: eval "$(clawctl sandbox down)"')
+    return unset || null
+  }
+}
