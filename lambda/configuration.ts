@@ -9,7 +9,7 @@ const tokenTable = z.optional(z.string().check(z.refine((text) => parseTokenTabl
 export const configurationSchema = z.object({
   CONTROL_API_TOKEN: z.string().check(z.minLength(1)),
   CONTROL_API_TOKEN_PREVIOUS: z.optional(z.string()),
-  /** Tables of digests: src/lib/domain/tokens/controlSecrets.ts. Read by authenticate.ts. */
+  /** Tables of digests: src/lib/domain/controlSecrets.ts. Read by authenticate.ts. */
   CONTROL_API_CALLER_TOKENS: tokenTable,
   CONTROL_API_READ_TOKENS: tokenTable,
   /** For how many milliseconds a picture of the fleet or of the runs is shown again; 0 for never. */

@@ -11,6 +11,7 @@ import type { OneTimeCodes } from '../src/lib/ops/people/people.js'
 import type { Clock, Compute, ObjectStore, RegistrySource, Runs } from '../src/lib/ops/ports.js'
 import type { ServerPreflightPorts } from '../src/lib/ops/preflight/ports.js'
 import type { Configuration, Env } from './configuration.js'
+import type { SecretsState } from './storedSecrets.js'
 
 export interface LambdaPorts {
   compute: Compute
@@ -21,12 +22,17 @@ export interface LambdaPorts {
   codes: OneTimeCodes
   github: ServerPreflightPorts['github']
   controlTokens: NonNullable<ServerPreflightPorts['controlTokens']>
+  appId: string | null
+  /** Null where no secrets object is named. */
+  secrets: SecretsState | null
 }
 
-/** An agent waits for the answer: see ADR 10 for how the patience of all fits into the function's 30 s. */
+export { systemClock }
+
+/** An agent waits for the answer. A call is cut at its limit of budget.ts, however many of these tries are left. */
 const GITHUB_PATIENCE = { attempts: 3, attemptMs: 3_000 }
-const EC2_PATIENCE = { attempts: 3, attemptMs: 5_000 }
-const S3_PATIENCE = { attempts: 3, attemptMs: 2_000 }
+const EC2_PATIENCE = { attempts: 3, attemptMs: 2_000 }
+const S3_PATIENCE = { attempts: 3, attemptMs: 1_500 }
 const USER_AGENT = 'clawctl-control-api'
 
 /** The one place of the Lambda that constructs adapters; kept for as long as the execution environment lives. */
@@ -55,6 +61,8 @@ export function createPorts(configuration: Configuration, clock: Clock = systemC
       previous: Boolean(configuration.CONTROL_API_TOKEN_PREVIOUS),
       callers: [...(parseTokenTable(configuration.CONTROL_API_CALLER_TOKENS)?.keys() ?? [])],
     },
+    appId: configuration.github.kind === 'app' ? configuration.github.appId : null,
+    secrets: null,
   }
 }
 
@@ -73,11 +81,11 @@ function credentialOf({ github, GITHUB_API_URL }: Configuration, repo: string, c
   })
 }
 
-/** What the secrets are read with, before there is a configuration. Some of the function's 30 s, as createPorts takes. */
+/** What the secrets are read with, before there is a configuration. */
 export function secretsPorts(env: Env) {
   const { AWS_REGION: region = '', S3_BUCKET: bucket = '' } = env
   return {
     clock: systemClock(),
-    store: () => createObjectStore({ region, bucket, patience: { attempts: 2, attemptMs: 3_000 } }),
+    store: () => createObjectStore({ region, bucket, patience: S3_PATIENCE }),
   }
 }

@@ -17,7 +17,10 @@ const eventSchema = lenient(
     rawQueryString: lenient(z.string()),
     headers: lenient(z.record(z.string(), z.unknown())),
     requestContext: lenient(
-      z.object({ http: lenient(z.object({ method: lenient(z.string()) })), requestId: lenient(z.string()) }),
+      z.object({
+        http: lenient(z.object({ method: lenient(z.string()), sourceIp: lenient(z.string()) })),
+        requestId: lenient(z.string()),
+      }),
     ),
     body: lenient(z.string()),
     isBase64Encoded: lenient(z.boolean()),
@@ -34,6 +37,8 @@ export interface ApiRequest {
   json(): unknown
   /** AWS's id of the request, for the log. */
   awsRequestId: string | null
+  /** As AWS saw it, for the log; a proxy's where one stands between. */
+  sourceIp: string | null
 }
 
 export function parseEvent(event: unknown): ApiRequest {
@@ -51,6 +56,7 @@ export function parseEvent(event: unknown): ApiRequest {
     },
     json: () => parseBody(data.body ?? '', data.isBase64Encoded === true),
     awsRequestId: data.requestContext?.requestId?.slice(0, 64) ?? null,
+    sourceIp: data.requestContext?.http?.sourceIp?.slice(0, 64) ?? null,
   }
 }
 

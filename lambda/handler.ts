@@ -1,16 +1,20 @@
-import { ClawctlError, errorBody, httpStatusOf } from '../src/lib/domain/errors.js'
+import { asClawctlError, ClawctlError, type Code, errorBody, httpStatusOf } from '../src/lib/domain/errors.js'
 import type { Clock } from '../src/lib/ops/ports.js'
 import { Authenticator } from './authenticate.js'
+import { Budget, systemTiming, type Timing } from './budget.js'
 import { causeOf } from './cause.js'
 import { type Configuration, type Env, readConfiguration } from './configuration.js'
-import { createPorts, type LambdaPorts } from './context.js'
+import { createPorts, type LambdaPorts, systemClock } from './context.js'
 import { parseEvent } from './event.js'
 import { Meter } from './meter.js'
+import { embedded, type Measure, metricLines } from './metrics.js'
 import { page } from './page.js'
 import { Recent, recentPorts } from './recent.js'
 import { Secrets } from './redaction.js'
 import { findRoute, MethodNotAllowed, runRoute } from './router.js'
 import type { RoutePorts, Subject } from './routes.js'
+import type { SecretsState } from './storedSecrets.js'
+import { isWatch, watch } from './watch.js'
 
 export interface FunctionUrlResult {
   statusCode: number
@@ -23,31 +27,42 @@ export interface HandlerOptions {
   budgetMs?: number
   makePorts?: typeof createPorts
   clock?: Clock
+  timing?: Timing
+  /** Where lines go that are metrics. */
+  emit?: (line: string) => void
 }
 
-const BUDGET_MS = 28_000
+/** What came before the handler: how much of the time is left, and what is known of the stored secrets. */
+export interface Arrival {
+  budget?: Budget
+  secrets?: SecretsState | null
+}
+export type Handle = (event: unknown, arrival?: Arrival) => Promise<FunctionUrlResult>
+
 /** In the log; what is longer than any id says nothing more. */
 const LONGEST_LOGGED = 64
+const LONGEST_PATH = 128
+const MOST_SEGMENTS = 8
+/** Of GitHub, AWS and our own limits: what is over within a minute. */
+const RETRY_AFTER_SECONDS = 60
 
 /**
  * The Control API: a Function URL event (payload 2.0) in, a JSON answer of the contract out, one log line a request.
  * Never throws, whatever the event is.
  */
-export function createHandler(
-  env: Env,
-  log: (line: string) => void,
-  { budgetMs = BUDGET_MS, clock, makePorts = createPorts }: HandlerOptions = {},
-): (event: unknown) => Promise<FunctionUrlResult> {
+export function createHandler(env: Env, log: (line: string) => void, options: HandlerOptions = {}): Handle {
+  const { budgetMs, clock = systemClock(), makePorts = createPorts, timing = systemTiming, emit = () => {} } = options
   const authenticator = new Authenticator(env)
   const secrets = new Secrets(env, (text) => authenticator.isOwnToken(text))
   const plane = new Plane(env, (configuration) => makePorts(configuration, clock))
 
-  return async (event) => {
+  return async (event, { budget = new Budget(timing, budgetMs), secrets: stored = null } = {}) => {
+    if (isWatch(event)) return look(budget, stored)
     const started = performance.now()
     const request = parseEvent(event)
     if (request.path === '/' && request.method === 'GET') return { statusCode: 200, ...page }
     const headers: Record<string, string> = { 'content-type': 'application/json', 'cache-control': 'no-store' }
-    const meter = new Meter()
+    const meter = new Meter(budget)
     let subject: Subject = {}
     let token = ''
     let route: string | null = null
@@ -67,7 +82,7 @@ export function createHandler(
         },
         isSecret: (data: unknown) => secrets.isIn(data, presented),
       }
-      body = await within(budgetMs, runRoute(found, request, asked, plane.ports(meter)))
+      body = await budget.within(runRoute(found, request, asked, plane.ports(meter, budget, stored)))
       status = found.route.answer.status
     } catch (error) {
       // The message of something that is not ours could quote anything, so it stays out of answer and log alike.
@@ -75,24 +90,70 @@ export function createHandler(
       cause = causeOf(failure)
       status = httpStatusOf(failure.code)
       body = { ok: false, error: errorBody(failure), ...(subject.requestId ? { requestId: subject.requestId } : {}) }
-      if (failure.retryAfterS) headers['retry-after'] = String(failure.retryAfterS)
       if (failure instanceof MethodNotAllowed) headers.allow = failure.allow
       if (failure.code === 'UNAUTHORIZED') headers['www-authenticate'] = 'Bearer'
+      if (status === 429) headers['retry-after'] = String(failure.retryAfterS ?? RETRY_AFTER_SECONDS)
     }
+    const code = (body as { error?: { code: Code } }).error?.code ?? 'OK'
+    const measures: Measure[] = [{ metric: 'Requests', value: 1 }]
+    if (code !== 'OK') measures.push({ metric: 'Refusals', value: 1, of: code })
+    if (isDispatchFailure(route, status, code, meter)) measures.push({ metric: 'DispatchFailures', value: 1 })
+    if (stored) measures.push({ metric: 'SecretsAgeSeconds', value: secondsSince(stored.readAt) })
     const line = {
       awsRequestId: request.awsRequestId,
       ...cut(subject),
       route,
       method: request.method,
+      path: pathOf(request.path),
+      sourceIp: request.sourceIp,
       status,
-      code: (body as { error?: { code: string } }).error?.code ?? 'OK',
+      code,
       cause,
       durationMs: Math.round(performance.now() - started),
       upstream: meter.upstream,
     }
     log(secrets.redact(JSON.stringify(line), token))
+    const now = clock.now().getTime()
+    emit(JSON.stringify(embedded(measures, now)))
+    for (const line of metricLines(failuresOf(meter), now)) emit(line)
     return { statusCode: status, headers, body: secrets.redact(JSON.stringify(body), token) }
   }
+
+  /** What the rule of the platform stack calls for every five minutes. */
+  async function look(budget: Budget, stored: SecretsState | null): Promise<FunctionUrlResult> {
+    const meter = new Meter(budget)
+    const now = clock.now().getTime()
+    let measures: Measure[] = []
+    let failure: ClawctlError | null = null
+    try {
+      measures = await budget.within(watch(plane.ports(meter, budget, stored).now))
+    } catch (error) {
+      failure = asClawctlError(error)
+    }
+    log(JSON.stringify({ watch: failure?.code ?? 'OK', cause: failure && causeOf(failure), upstream: meter.upstream }))
+    if (stored) measures.push({ metric: 'SecretsAgeSeconds', value: secondsSince(stored.readAt) })
+    for (const line of metricLines([...measures, ...failuresOf(meter)], now)) emit(line)
+    return { statusCode: failure ? httpStatusOf(failure.code) : 200, headers: {}, body: '' }
+  }
+
+  /** What is encoded or holds a token is not repeated. */
+  function pathOf(path: string): string {
+    const hidden = path.includes('%') || secrets.isIn(path.split('/', MOST_SEGMENTS), '')
+    return hidden ? '[not logged]' : path.slice(0, LONGEST_PATH)
+  }
+
+  function secondsSince(moment: number): number {
+    return Math.max(0, Math.round((clock.now().getTime() - moment) / 1000))
+  }
+}
+
+const failuresOf = (meter: Meter): Measure[] =>
+  [...meter.failures].map(([of, value]) => ({ metric: 'UpstreamFailures', value, of }))
+
+/** A deploy was asked for, nothing is wrong with the request, and no run was started. */
+function isDispatchFailure(route: string | null, status: number, code: Code | 'OK', meter: Meter): boolean {
+  if (route !== 'createDeploy') return false
+  return status >= 500 || (code === 'RATE_LIMITED' && meter.failures.size > 0)
 }
 
 /** What lives as long as the execution environment: adapters with their sockets, and what was learnt a moment ago. */
@@ -107,7 +168,7 @@ class Plane {
   }
 
   /** @throws ClawctlError NOT_CONFIGURED, from the ports that it returns */
-  ports(meter: Meter): RoutePorts {
+  ports(meter: Meter, budget: Budget, secrets: SecretsState | null): RoutePorts {
     const made = () => {
       if (!this.#made) {
         const configuration = readConfiguration(this.#env)
@@ -116,11 +177,12 @@ class Plane {
       }
       return this.#made
     }
-    const now = () => watched(made().ports, meter)
+    const now = () => ({ ...watched(made().ports, meter), secrets })
     return {
       now,
       recent: () => recentPorts(now(), made().recent),
       forget: () => made().recent.clear(),
+      budget,
     }
   }
 }
@@ -138,27 +200,6 @@ function watched(ports: LambdaPorts, meter: Meter): LambdaPorts {
 
 function defect(cause: unknown): ClawctlError {
   return new ClawctlError('INTERNAL', 'The Control API has a defect.', { cause })
-}
-
-/** @throws ClawctlError TIMED_OUT; what was begun goes on, and the same request id finds it */
-async function within<T>(budgetMs: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const tooLong = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(
-      () =>
-        reject(
-          new ClawctlError('TIMED_OUT', 'GitHub and AWS took too long to answer.', {
-            hint: 'Ask again in a minute; a deploy is safe to ask again with the same request id.',
-          }),
-        ),
-      budgetMs,
-    )
-  })
-  try {
-    return await Promise.race([work, tooLong])
-  } finally {
-    clearTimeout(timer)
-  }
 }
 
 function cut(subject: Subject): Subject {

@@ -1,32 +1,63 @@
+import { asClawctlError } from '../src/lib/domain/errors.js'
+import type { Budget } from './budget.js'
+
 export type Service = 'github' | 'ec2' | 's3'
+
+/** Methods of the ports that change something. */
+const CHANGES = new Set(['dispatch', 'cancel', 'put', 'putIf', 'delete'])
+const FAILURES = new Set(['UPSTREAM', 'RATE_LIMITED', 'DENIED'])
 
 /** What one request asked of whom, and how long it waited: calls of the ports, each with its own retries and pages. */
 export class Meter {
-  readonly #spent = new Map<Service, { count: number; ms: number }>()
+  readonly #spent = new Map<Service, { count: number; ms: number; failed: number }>()
+  readonly #budget: Budget
+
+  /** @param budget cuts each call at its limit */
+  constructor(budget: Budget) {
+    this.#budget = budget
+  }
 
   /** The port with each of its methods timed. */
   watch<T extends object>(service: Service, port: T): T {
     const timed =
-      (method: (...args: unknown[]) => unknown) =>
+      (name: string, method: (...args: unknown[]) => Promise<unknown>) =>
       async (...args: unknown[]) => {
         const started = performance.now()
+        let failed = 0
         try {
-          return await method(...args)
+          return await this.#budget.call(service, CHANGES.has(name), () => method(...args))
+        } catch (error) {
+          if (FAILURES.has(asClawctlError(error).code)) failed = 1
+          throw error
         } finally {
-          const spent = this.#spent.get(service) ?? { count: 0, ms: 0 }
-          this.#spent.set(service, { count: spent.count + 1, ms: spent.ms + performance.now() - started })
+          const spent = this.#spent.get(service) ?? { count: 0, ms: 0, failed: 0 }
+          this.#spent.set(service, {
+            count: spent.count + 1,
+            ms: spent.ms + performance.now() - started,
+            failed: spent.failed + failed,
+          })
         }
       }
     const members = Object.entries(port).map(([name, member]) => [
       name,
-      typeof member === 'function' ? timed(member) : member,
+      typeof member === 'function' ? timed(name, member) : member,
     ])
     return Object.fromEntries(members) as T
   }
 
+  /** How many calls of each service failed, of those with any. */
+  get failures(): ReadonlyMap<Service, number> {
+    return new Map([...this.#spent].flatMap(([name, { failed }]) => (failed > 0 ? [[name, failed]] : [])))
+  }
+
   /** For the log; absent where nothing was asked. */
-  get upstream(): Record<string, { count: number; ms: number }> | undefined {
+  get upstream(): Record<string, { count: number; ms: number; failed?: number }> | undefined {
     if (this.#spent.size === 0) return undefined
-    return Object.fromEntries([...this.#spent].map(([name, { count, ms }]) => [name, { count, ms: Math.round(ms) }]))
+    return Object.fromEntries(
+      [...this.#spent].map(([name, { count, ms, failed }]) => [
+        name,
+        { count, ms: Math.round(ms), ...(failed > 0 ? { failed } : {}) },
+      ]),
+    )
   }
 }

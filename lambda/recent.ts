@@ -58,9 +58,14 @@ export function recentPorts(ports: LambdaPorts, recent: Recent): LambdaPorts {
           ? recent.get(`${prefix} ${options?.atMost ?? ''}`, () => store.list(prefix, options))
           : store.list(prefix, options),
     },
-    runs: { ...runs, list: (limit) => recent.get(`runs ${limit}`, () => runs.list(limit)) },
+    runs: {
+      ...runs,
+      list: (limit, before) =>
+        before ? runs.list(limit, before) : recent.get(`runs ${limit}`, () => runs.list(limit)),
+    },
     registry: { read: () => recent.get('registry', registry.read) },
     github: {
+      site: () => recent.get('site', github.site),
       repository: () => recent.get('repository', github.repository),
       workflow: () => recent.get('workflow', github.workflow),
     },

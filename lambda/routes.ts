@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import * as z from 'zod/mini'
 import {
+  CURSOR_PATTERN,
   cancelRequestSchema,
   deployAnswerSchema,
   deployDetailAnswerSchema,
@@ -28,8 +29,10 @@ import { type Asker, identify, identifyPerson } from '../src/lib/ops/people/peop
 import { serverPreflight } from '../src/lib/ops/preflight/serverPreflight.js'
 import { readRegistry } from '../src/lib/ops/registry/readRegistry.js'
 import type { Bearer } from './authenticate.js'
+import type { Budget } from './budget.js'
 import type { LambdaPorts } from './context.js'
 import * as examples from './examples.js'
+import { changed, MAX_WAIT_SECONDS, VERSION_PATTERN } from './longPoll.js'
 
 type Fields = z.ZodMiniObject
 type Parsed<T extends Fields | undefined> = T extends Fields ? z.infer<T> : Record<string, never>
@@ -48,6 +51,11 @@ export interface Subject {
   requestId?: string
   target?: string
   caller?: string | null
+  /** Whether the caller is known by a token of its own, or only says so. */
+  host?: 'verified' | 'claimed' | 'none'
+  requester?: string | null
+  retire?: boolean
+  override?: string | null
 }
 
 /** What a route asks the world with. */
@@ -58,6 +66,7 @@ export interface RoutePorts {
   recent(): LambdaPorts
   /** What was known a moment ago is over. */
   forget(): void
+  budget: Budget
 }
 
 /**
@@ -71,6 +80,8 @@ export interface Route {
   /** The operation's id, and the route's name in the log. */
   name: string
   summary: string
+  /** For the contract's document: what the summary has no room for. */
+  description: string
   /** Path parameters. What does not fit names nothing that exists: NOT_FOUND. */
   parameters?: Fields
   /** Whole numbers arrive as numbers, everything else as text; what is not named here is refused. */
@@ -130,6 +141,7 @@ const ASKER_CODES = [
 const DEFAULT_LIMIT = 20
 const MAX_LIMIT = 100
 const LIMIT_RANGE = `must be from 1 to ${MAX_LIMIT}`
+const WAIT_RANGE = `must be from 0 to ${MAX_WAIT_SECONDS}`
 
 const FREEZE_CODES = [
   ...COMMON_CODES,
@@ -147,6 +159,8 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/deploys',
     name: 'createDeploy',
     summary: 'Ask for a deploy. The same request id again answers the run that it started before.',
+    description:
+      "The decision is the server's: the same policy as the command line's, on the registry of the deployed branch. It dispatches one run of the deploy workflow; runs queue, and none is cancelled by a newer one. After a lost answer ask again with the same request id.",
     body: orderSchema,
     answer: { status: 202, schema: deployAnswerSchema },
     codes: [
@@ -173,7 +187,15 @@ export const ROUTES: readonly Route[] = [
     async run({ body: { code, ...body }, bearer, tell }, ports) {
       const { caller, host } = callerOf(body.caller, bearer)
       const asked = { ...body, ...(caller ? { caller } : {}), requestId: body.requestId ?? randomUUID() }
-      tell({ requestId: asked.requestId, target: asked.target, caller })
+      tell({
+        requestId: asked.requestId,
+        target: asked.target,
+        caller,
+        host,
+        requester: asked.requestedBy ?? null,
+        retire: asked.retire ?? false,
+        override: asked.amiOverride ?? null,
+      })
       // What needs no registry is refused before anything upstream is asked; dispatchDeploy decides again with it.
       const person = code ? 'verified' : asked.requestedBy ? 'claimed' : 'none'
       allowDeploy({ ...asked, identity: { host, person } })
@@ -189,17 +211,23 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/deploys',
     name: 'listDeploys',
     summary: 'The audit trail, newest first: what, which AMI, who asked, how it ended.',
+    description:
+      'Pages of the history, the newest first. Where GitHub or S3 can not be asked, the rest is shown and `sources` says so.',
     query: z.strictObject({
       limit: z._default(
         z.int('must be a whole number').check(z.minimum(1, LIMIT_RANGE), z.maximum(MAX_LIMIT, LIMIT_RANGE)),
         DEFAULT_LIMIT,
+      ),
+      before: z.optional(
+        z.string('must be text').check(z.regex(CURSOR_PATTERN, 'must be the `next` of the page before')),
       ),
     }),
     answer: { status: 200, schema: deploysAnswerSchema },
     codes: [...COMMON_CODES, ...UPSTREAM_CODES],
     examples: examples.listDeploys,
     async run({ query }, ports) {
-      return { deploys: await listDeploys(ports.recent(), query.limit) }
+      const { limit, before } = query
+      return listDeploys(ports.recent(), { limit, ...(before === undefined ? {} : { before }) })
     },
   }),
   route({
@@ -207,20 +235,33 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/deploys/{requestId}',
     name: 'getDeploy',
     summary: "One deploy with its run's steps, by its request id or by its run's id.",
+    description:
+      'Status, hosts with their steps, error, and the steps of the run. With `wait` the answer is held until something changed, so that a follower costs a call each half minute. A deploy that is over is never held.',
     parameters: z.object({ requestId: z.string().check(z.regex(REQUEST_ID_PATTERN)) }),
+    query: z.strictObject({
+      wait: z.optional(
+        z.int('must be a whole number').check(z.minimum(0, WAIT_RANGE), z.maximum(MAX_WAIT_SECONDS, WAIT_RANGE)),
+      ),
+      seen: z.optional(
+        z.string('must be text').check(z.regex(VERSION_PATTERN, 'must be the `version` of an earlier answer')),
+      ),
+    }),
     answer: { status: 200, schema: deployDetailAnswerSchema },
     codes: [...COMMON_CODES, 'NOT_FOUND', ...UPSTREAM_CODES],
     examples: examples.getDeploy,
-    async run({ path, tell }, ports) {
+    async run({ path, query, tell }, ports) {
       tell({ requestId: path.requestId })
-      try {
-        return { deploy: await getDeploy(ports.recent(), path.requestId) }
-      } catch (error) {
-        if (!(error instanceof ClawctlError) || error.code !== 'NOT_FOUND') throw error
-        // It may have been started a moment ago, by way of another execution environment.
-        ports.forget()
-        return { deploy: await getDeploy(ports.recent(), path.requestId) }
+      const look = async () => {
+        try {
+          return await getDeploy(ports.recent(), path.requestId)
+        } catch (error) {
+          if (!(error instanceof ClawctlError) || error.code !== 'NOT_FOUND') throw error
+          // It may have been started a moment ago, by way of another execution environment.
+          ports.forget()
+          return getDeploy(ports.recent(), path.requestId)
+        }
       }
+      return changed(look, query, ports.budget)
     },
   }),
   route({
@@ -228,6 +269,8 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/deploys/{requestId}/cancel',
     name: 'cancelDeploy',
     summary: 'Cancel a queued deploy, or ask a running one to stop before its next host.',
+    description:
+      'Any token but one that only reads may cancel; who did stands in the record. The answer has the deploy as it was. Asked again, it is the same; a deploy that is over stays as it ended.',
     parameters: z.object({ requestId: z.string().check(z.regex(REQUEST_ID_PATTERN)) }),
     body: cancelRequestSchema,
     answer: { status: 202, schema: deployAnswerSchema },
@@ -252,6 +295,8 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/freezes',
     name: 'freeze',
     summary: 'Let nothing be deployed to an instance, or to all, until the freeze ends.',
+    description:
+      'A person has to ask: a verified one once anybody is enrolled. A freeze of the same target is replaced. A deploy that runs goes on. The answer has all that is frozen.',
     body: freezeRequestSchema,
     answer: { status: 200, schema: freezesAnswerSchema },
     codes: FREEZE_CODES,
@@ -274,6 +319,8 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/unfreezes',
     name: 'unfreeze',
     summary: 'End the freeze of an instance, or of all.',
+    description:
+      'A person has to ask, as for the freeze. Ends the freeze of exactly this target; the answer has what is still frozen.',
     body: unfreezeRequestSchema,
     answer: { status: 200, schema: freezesAnswerSchema },
     codes: [...FREEZE_CODES, 'NOT_FOUND'],
@@ -293,6 +340,8 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/fleet',
     name: 'fleet',
     summary: 'The desired beside the actual fleet.',
+    description:
+      'Every instance of the registry with its machine, health and AMI, then what EC2 has beyond it. Where GitHub or S3 can not be asked, the rest is shown and `sources` says so.',
     answer: { status: 200, schema: fleetAnswerSchema },
     codes: [...COMMON_CODES, ...REGISTRY_CODES, ...UPSTREAM_CODES],
     examples: examples.fleet,
@@ -305,6 +354,8 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/fleet/{id}',
     name: 'host',
     summary: 'One instance: its machines with boot, health and console, who may act, its last deploys.',
+    description:
+      'Its machines with the stages of their boot, heartbeat, gateway and console, who may act, and its last deploys with what was seen of a machine that failed.',
     parameters: z.object({ id: z.string().check(z.regex(ID_PATTERN)) }),
     answer: { status: 200, schema: hostAnswerSchema },
     codes: [...COMMON_CODES, 'NOT_FOUND', 'UNKNOWN_TARGET', ...REGISTRY_CODES, ...UPSTREAM_CODES],
@@ -319,6 +370,8 @@ export const ROUTES: readonly Route[] = [
     path: '/v1/preflight',
     name: 'preflight',
     summary: 'What only the server can see of what has to hold before a flight. Nothing is changed by asking.',
+    description:
+      "One check each for GitHub, EC2, S3, the bundles and the Control API's own secrets, with what was seen and what to do. Each check fails alone.",
     answer: { status: 200, schema: preflightAnswerSchema },
     codes: COMMON_CODES,
     examples: examples.preflight,

@@ -1,17 +1,10 @@
-import * as z from 'zod/mini'
-import { SECRET_NAMES } from '../src/lib/domain/controlSecrets.js'
+import { judgeSecrets } from '../src/lib/domain/controlSecrets.js'
 import { asClawctlError, ClawctlError, errorBody, httpStatusOf } from '../src/lib/domain/errors.js'
-import { parseJson } from '../src/lib/domain/json.js'
 import type { Clock, ObjectStore } from '../src/lib/ops/ports.js'
+import { Budget, LIMITS_MS } from './budget.js'
 import type { Env } from './configuration.js'
-import { createHandler, type FunctionUrlResult } from './handler.js'
-
-const secretsSchema = z.strictObject(
-  Object.fromEntries(SECRET_NAMES.map((name) => [name, z.optional(z.string())])) as Record<
-    (typeof SECRET_NAMES)[number],
-    z.ZodMiniOptional<z.ZodMiniString>
-  >,
-)
+import { createHandler, type FunctionUrlResult, type Handle, type HandlerOptions } from './handler.js'
+import { embedded } from './metrics.js'
 
 /** How long a rotated token takes to be accepted by an execution environment that is in use. */
 const RENEW_AFTER_MS = 5 * 60_000
@@ -20,18 +13,30 @@ const RETRY_AFTER_MS = 5_000
 /** How long a request that could be served with what is known waits for what may be newer. */
 const PATIENCE_MS = 500
 
+/** What is known of the secrets object that serves. */
+export interface SecretsState {
+  /** When what serves was last read from the bucket, in milliseconds. */
+  readAt: number
+  /** Why the newest object does not serve; null where it does. */
+  problem: string | null
+}
+
 /**
  * The handler with the secrets of the object that CONTROL_API_SECRETS_KEY names, or of the environment alone where it
- * names none. A variable that is set wins. What was read once serves on while the object can't be read, or not soon.
+ * names none. A variable that is set wins. What was read once serves on while the object can't be read, not soon, or is
+ * not complete.
  */
 export function createHandlerWithSecrets(
   env: Env,
   log: (line: string) => void,
-  ports: { store(): ObjectStore; clock: Clock },
+  ports: { store(): ObjectStore; clock: Clock } & Pick<HandlerOptions, 'timing' | 'emit' | 'makePorts'>,
 ): (event: unknown) => Promise<FunctionUrlResult> {
+  const { store: makeStore, clock, emit = () => {}, ...more } = ports
   const key = env.CONTROL_API_SECRETS_KEY
-  if (!key) return createHandler(env, log)
-  let known: { text: string; handle: ReturnType<typeof createHandler> } | null = null
+  const options = { ...more, clock, emit }
+  if (!key) return createHandler(env, log, options)
+  let known: { text: string; handle: Handle } | null = null
+  let state: SecretsState | null = null
   let renewAt = 0
   let failure: ClawctlError | null = null
   let store: ObjectStore | undefined
@@ -40,62 +45,67 @@ export function createHandlerWithSecrets(
 
   /** One read for all who ask at once. */
   function renewed(): Promise<void> {
-    renewing ??= renew().finally(() => {
+    renewing ??= renew(key as string).finally(() => {
       renewing = null
     })
     return renewing
   }
 
-  async function renew(): Promise<void> {
+  async function renew(key: string): Promise<void> {
+    const now = () => clock.now().getTime()
     try {
-      store ??= ports.store()
-      const text = (await store.get(key as string))?.text ?? null
-      const secrets = parseSecrets(text, key as string)
-      if (text !== known?.text) known = { text: text as string, handle: createHandler(merge(env, secrets), log) }
+      store ??= makeStore()
+      const text = (await store.get(key))?.text ?? null
+      if (text !== known?.text) {
+        const merged = complete(env, text, key)
+        known = { text: text as string, handle: createHandler(merged, log, options) }
+      }
       failure = null
-      renewAt = ports.clock.now().getTime() + RENEW_AFTER_MS
+      state = { readAt: now(), problem: null }
+      renewAt = now() + RENEW_AFTER_MS
     } catch (error) {
       failure = asClawctlError(error)
-      renewAt = ports.clock.now().getTime() + RETRY_AFTER_MS
-      log(JSON.stringify({ secrets: 'not read', code: failure.code }))
+      if (state) state = { ...state, problem: failure.message }
+      renewAt = now() + RETRY_AFTER_MS
+      const what = { secrets: 'not taken', code: failure.code, message: failure.message, goesOn: known !== null }
+      log(JSON.stringify(what))
+      emit(JSON.stringify(embedded([{ metric: 'SecretsUnreadable', value: 1 }], now())))
     }
   }
 
   return async (event) => {
-    const isDue = ports.clock.now().getTime() >= renewAt
+    const budget = new Budget(more.timing)
+    const isDue = clock.now().getTime() >= renewAt
     // Who can be served does not wait for a read that somebody else began.
-    if (isDue && !(known && renewing)) await (known ? within(PATIENCE_MS, renewed()) : renewed())
-    if (known) return known.handle(event)
-    return refusal(failure)
+    if (isDue && !(known && renewing)) await budget.wait(known ? PATIENCE_MS : LIMITS_MS.secrets, renewed())
+    if (known) return known.handle(event, { budget, secrets: state })
+    const answer = refusal(failure)
+    const code = failure?.code ?? 'UPSTREAM'
+    log(JSON.stringify({ route: null, status: answer.statusCode, code }))
+    const measures = [
+      { metric: 'Requests', value: 1 },
+      { metric: 'Refusals', value: 1, of: code },
+    ] as const
+    emit(JSON.stringify(embedded(measures, clock.now().getTime())))
+    return answer
   }
 }
 
-/** Ends with the work, or before it when the time is up: the work goes on. */
-async function within(patienceMs: number, work: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const timeUp = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, patienceMs)
-  })
-  await Promise.race([work, timeUp])
-  clearTimeout(timer)
-}
-
-function parseSecrets(text: string | null, key: string): z.infer<typeof secretsSchema> {
-  const parsed = secretsSchema.safeParse(text === null ? null : parseJson(text))
-  if (parsed.success) return parsed.data
-  throw new ClawctlError('NOT_CONFIGURED', `${key} is missing, or not a JSON object of the known names.`, {
-    hint: `Write it as docs/RUNBOOK.md says, with names among ${SECRET_NAMES.join(', ')}.`,
-  })
-}
-
-function merge(env: Env, secrets: Env): Env {
+/** The environment with the secrets. @throws ClawctlError NOT_CONFIGURED with names only, where anything is missing */
+function complete(env: Env, text: string | null, key: string): Env {
+  const verdict = text === null ? { ok: false as const, problems: ['it is missing'] } : judgeSecrets(text, env)
+  if (!verdict.ok) {
+    throw new ClawctlError('NOT_CONFIGURED', `${key} can not be used: ${verdict.problems.join('; ')}.`, {
+      hint: 'Change it with `clawctl secrets control-api edit`.',
+    })
+  }
   const set = Object.entries(env).filter(([, value]) => value)
-  return { ...secrets, ...Object.fromEntries(set) }
+  return { ...verdict.secrets, ...Object.fromEntries(set) }
 }
 
 /** Nobody is authenticated yet, so the answer says no more than that it is not the caller's fault. */
 function refusal(failure: ClawctlError | null): FunctionUrlResult {
-  const error = new ClawctlError(failure?.code ?? 'NOT_CONFIGURED', 'The Control API can not read its secrets.', {
+  const error = new ClawctlError(failure?.code ?? 'UPSTREAM', 'The Control API can not read its secrets.', {
     hint: 'Look at its log; docs/RUNBOOK.md says where the secrets lie.',
   })
   return {

@@ -1,4 +1,52 @@
-import type { ActionTable } from './github/actions.js'
+import { createHash } from 'node:crypto'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { basename, join, resolve } from 'node:path'
+import type { ActionContext, ActionTable } from './github/actions.js'
+
+/** What a packed clawctl is here: its bytes only have to arrive as they were sent. */
+const PACKED = 'the clawctl that runs the sandbox'
+
+/** Artifacts of single files, kept by run, and the clawctl that goes from the build job to the next by way of one. */
+export function clawctlStandIns(bin: string): ActionTable {
+  const artifacts = new Map<string, { file: string; bytes: Buffer }>()
+  const key = ({ env, with: { name = 'artifact' } }: ActionContext) => `${env.GITHUB_RUN_ID} ${name}`
+  return {
+    'actions/upload-artifact': async (context) => {
+      const path = resolve(context.workspace, context.with.path ?? '')
+      const bytes = await readFile(path).catch(() => null)
+      if (!bytes) return { ok: false, message: `No files were found with the provided path: ${path}.` }
+      if (artifacts.has(key(context))) return { ok: false, message: 'An artifact of this name is there already.' }
+      artifacts.set(key(context), { file: basename(path), bytes })
+      context.log(`Artifact ${context.with.name} has been successfully uploaded! ${bytes.length} bytes.`)
+      return { ok: true }
+    },
+    'actions/download-artifact': async (context) => {
+      const artifact = artifacts.get(key(context))
+      if (!artifact) return { ok: false, message: `Artifact not found for name: ${context.with.name}` }
+      const folder = resolve(context.workspace, context.with.path ?? '.')
+      await mkdir(folder, { recursive: true })
+      await writeFile(join(folder, artifact.file), artifact.bytes)
+      context.log(`downloaded ${artifact.bytes.length} bytes`)
+      return { ok: true }
+    },
+    './.github/actions/build-clawctl': async ({ env, setOutput, log }) => {
+      const file = join(env.RUNNER_TEMP ?? '', 'clawctl.tgz')
+      await writeFile(file, PACKED)
+      setOutput('file', file)
+      setOutput('digest', createHash('sha256').update(PACKED).digest('hex'))
+      log('the clawctl that runs the sandbox, instead of a build of the checkout')
+      return { ok: true }
+    },
+    './.github/actions/setup-clawctl': async ({ addPath, log, with: { file = '', digest } }) => {
+      const bytes = await readFile(file).catch(() => null)
+      const found = bytes && createHash('sha256').update(bytes).digest('hex')
+      if (found !== digest) return { ok: false, message: `${file} is not the clawctl that was built.` }
+      addPath(bin)
+      log('the clawctl that runs the sandbox')
+      return { ok: true }
+    },
+  }
+}
 
 /**
  * Stand-ins for the actions that the workflows use. On GitHub they download things; here everything is already
@@ -39,10 +87,6 @@ export function actionStandIns(plane: {
       log('uses the nix of this machine, if installed')
       return { ok: true }
     },
-    './.github/actions/setup-clawctl': async ({ addPath, log }) => {
-      addPath(plane.bin)
-      log('uses the clawctl that runs the sandbox, instead of a build of the checkout')
-      return { ok: true }
-    },
+    ...clawctlStandIns(plane.bin),
   }
 }

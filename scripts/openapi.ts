@@ -20,13 +20,40 @@ not know.
 In front of it stands a Lambda Function URL, which answers for itself, without this form, when the function is at its
 reserved concurrency (429) or does not answer (502, 503, 504).`
 
+/** Letters, marks and signs of the common scripts; the server takes those of others, too. As characters: engines escape differently. */
+const LETTERS = [
+  ...[
+    '!~',
+    '\u00a1\u00ac',
+    '\u00ae\u0377',
+    '\u03a3\u052f',
+    '\u05d0\u05ea',
+    '\u0620\u064a',
+    '\u0904\u0939',
+    '\u0e01\u0e3a',
+  ],
+  ...['\u1e00\u1eff', '\u3041\u3096', '\u30a1\u30fa', '\u4e00\u9fff', '\uac00\ud7a3'],
+]
+  .map(([from, to]) => `${from}-${to}`)
+  .join('')
+
+/** In what every regular expression engine reads: no lookahead, no classes of Unicode. What they let through, the code judges. */
+const PATTERNS = {
+  // `all` has the form of an id.
+  target: '^[a-z][a-z0-9-]{0,62}$',
+  ami: '^(ami-([0-9a-f]{8}|[0-9a-f]{17}))?$',
+  requestedBy: `^ *[${LETTERS}][ ${LETTERS}]*$`,
+}
+
 /** What a schema can't say, by its path in the document. A test fails for a path that is not there. */
 const NOTES: Record<string, Json> = {
   'Order.target': {
     description: '`all`, or an instance id of nix/instances.json. There is no default.',
     examples: ['clawdinator-2'],
+    pattern: PATTERNS.target,
   },
   'Order.amiOverride': {
+    pattern: PATTERNS.ami,
     description:
       'Deploy this AMI instead of the latest: `ami-` and 8 or 17 hexadecimal digits. Empty is as good as absent.',
   },
@@ -34,10 +61,11 @@ const NOTES: Record<string, Json> = {
     description:
       'The instance that asks. It may not be the target, and must be the one that the token belongs to, if any.',
   },
-  // Blanks around a name are dropped before it is looked at, so a name of blanks is none.
   'Order.requestedBy': {
-    description: 'The person who asked. Without one, an instance that asks counts as a bot.',
-    pattern: '^(?=.*\\S)[^\\p{C}\\p{Zl}\\p{Zp}]{1,64}$',
+    description:
+      'The person who asked: one line of at most 64 characters, without control characters, blanks around it dropped. Without one, an instance that asks counts as a bot.',
+    maxLength: 64,
+    pattern: PATTERNS.requestedBy,
   },
   'Order.requestId': {
     description: 'The same id twice starts one run. Made by the server where it is left out.',
@@ -48,6 +76,18 @@ const NOTES: Record<string, Json> = {
   'Order.configRevision': {
     description: "Which configuration a new machine switches to: of its image's commit, or the newest. Absent: image.",
   },
+  'Fleet.sources': {
+    description:
+      'What could be asked. Without `registry` the instances are those of EC2, by their tags; without `heartbeats` health is unknown.',
+  },
+  'DeploysAnswer.next': { description: '`before` of the next page; null on the last.' },
+  'DeploysAnswer.sources': {
+    description: 'Without `runs` the deploys are what their records say, without `records` what GitHub says.',
+  },
+  'DeployDetailAnswer.sources': {
+    description: 'Without `runs` the deploy is what its record says, without `records` what GitHub says.',
+  },
+  'DeployDetailAnswer.version': { description: 'Changes with the deploy: `seen` of the next request.' },
   'Error.code': { description: 'The closed list of docs/errors.md, which may grow.' },
   'Deploy.ami': { description: 'The AMI that is deployed: the override, or what the run resolved; null until it has.' },
   'Deploy.waitsFor': { description: 'The deploy that this one waits for; one runs at a time.' },
@@ -97,6 +137,18 @@ function namedSchemas(): Record<string, Json> {
   )
 }
 
+/** What no field says by itself. */
+const RULES: Record<string, Json> = {
+  // Who is destroyed boots no AMI.
+  Order: {
+    not: {
+      type: 'object',
+      properties: { retire: { const: true }, amiOverride: { type: 'string', minLength: 1 } },
+      required: ['retire', 'amiOverride'],
+    },
+  },
+}
+
 function noted(name: string, schema: Json): Json {
   if (!isObject(schema.properties)) return schema
   const properties = Object.entries(schema.properties).map(([key, value]) => {
@@ -105,7 +157,7 @@ function noted(name: string, schema: Json): Json {
     const isTime = /At$/.test(key) && isObject(value) && !('$ref' in value)
     return [key, { ...(value as Json), ...(isTime ? { format: 'date-time' } : {}), ...note }]
   })
-  return { ...schema, properties: Object.fromEntries(properties) }
+  return { ...schema, properties: Object.fromEntries(properties), ...RULES[name] }
 }
 
 function refTo(schema: unknown): Json {
@@ -135,10 +187,13 @@ function failures(route: Route, shared: Map<string, Json>): Json {
     byStatus.set(httpStatusOf(code), [...(byStatus.get(httpStatusOf(code)) ?? []), code])
   }
   const responses = [...byStatus].map(([status, codes]): [string, Json] => {
-    const narrowed = { properties: { error: { properties: { code: { enum: codes } } } } }
+    const narrowed = {
+      properties: { error: { ...refTo(contract.errorSchema), properties: { code: { enum: codes } } } },
+    }
     const examples = examplesOf(route, ({ answer }) => (answer.status === status ? answer.body : undefined))
     const response = {
       description: codes.map((code) => `\`${code}\`: ${CODES[code].meaning}`).join('\n\n'),
+      ...(status === 429 ? { headers: { 'Retry-After': { $ref: '#/components/headers/RetryAfter' } } } : {}),
       content: json({ allOf: [refTo(contract.failureSchema), narrowed] }, examples),
     }
     if (Object.keys(examples).length > 0) return [String(status), response]
@@ -151,12 +206,29 @@ function failures(route: Route, shared: Map<string, Json>): Json {
 
 const pascal = (code: string) => code.toLowerCase().replace(/(?:^|_)(.)/g, (_, letter: string) => letter.toUpperCase())
 
+const PARAMETERS: Record<string, string> = {
+  requestId: "The deploy's request id, or the id of its run.",
+  id: 'An instance id of nix/instances.json, or of a machine that EC2 has.',
+  limit: 'How many at most.',
+  before: '`next` of the page before.',
+  wait: 'Hold the answer for up to so many seconds, until the deploy is another than `seen`.',
+  seen: '`version` of an earlier answer; absent: as it is when the request arrives.',
+}
+
 function parametersOf(route: Route): Json[] {
   const of = (schema: z.ZodMiniObject | undefined, place: 'path' | 'query') => {
     if (!schema) return []
     const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: 'input' })
     return Object.entries(properties).map(([name, one]) => {
-      return { name, in: place, required: place === 'path' || required.includes(name), schema: one as Json }
+      const description = PARAMETERS[name]
+      if (!description) throw new Error(`The parameter ${name} is not described.`)
+      return {
+        name,
+        in: place,
+        required: place === 'path' || required.includes(name),
+        description,
+        schema: one as Json,
+      }
     })
   }
   return [...of(route.parameters, 'path'), ...of(route.query, 'query')]
@@ -171,7 +243,9 @@ function operation(route: Route, shared: Map<string, Json>): Json {
   )
   return {
     operationId: name,
+    tags: [route.path.startsWith('/v1/deploys') ? 'Deploys' : 'Fleet'],
     summary,
+    description: route.description,
     ...(parameters.length > 0 ? { parameters } : {}),
     ...(body ? { requestBody: { required: true, content: json(refTo(body), bodies) } } : {}),
     responses: {
@@ -208,6 +282,10 @@ export function openApi(): Json {
         variables: { urlId: { default: 'abcdefghijklmnopqrstuvwxyz012345' }, region: { default: 'eu-central-1' } },
       },
     ],
+    tags: [
+      { name: 'Deploys', description: 'Ask for a deploy, follow it, look at those before.' },
+      { name: 'Fleet', description: 'What should run, what runs, and whether a flight can begin.' },
+    ],
     security: [{ controlToken: [] }],
     paths,
     components: {
@@ -216,6 +294,13 @@ export function openApi(): Json {
           type: 'http',
           scheme: 'bearer',
           description: 'The control token, or the own token of the instance that asks.',
+        },
+      },
+      headers: {
+        RetryAfter: {
+          description: 'Seconds to wait before the next try.',
+          required: true,
+          schema: { type: 'integer', minimum: 1 },
         },
       },
       responses,

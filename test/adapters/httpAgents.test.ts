@@ -22,7 +22,8 @@ const NO_PROXIES = { HTTP_PROXY: undefined, HTTPS_PROXY: undefined, ALL_PROXY: u
 
 /** Every client that clawctl makes, each asking something of the service below this address. */
 const CLIENTS: Record<string, (url: string) => Promise<unknown>> = {
-  'the Control API': (url) => createControlApi({ url, token: 'cct_x', userAgent: 'clawctl/test' }).deploys(1),
+  'the Control API': (url) =>
+    createControlApi({ url, token: 'cct_x', userAgent: 'clawctl/test' }).deploys({ limit: 1 }),
   GitHub: (apiUrl) =>
     createGithub({
       ...{ apiUrl, token: async () => 'ghp_x', owner: 'acme', repo: 'fleet', workflow: 'w.yml', ref: 'main' },
@@ -175,7 +176,7 @@ describe('connections', () => {
         backend = (tls.address() as AddressInfo).port
         const script = `import { createControlApi } from './src/lib/adapters/deploy/controlApi.ts'
           const api = createControlApi({ url: 'https://api.fleet.example', token: 't', userAgent: 'x' })
-          console.log(await api.deploys(1).catch((error) => error.message))`
+          console.log(await api.deploys({ limit: 1 }).catch((error) => error.message))`
         const ask = async (env: Record<string, string>) => {
           const { NODE_EXTRA_CA_CERTS: _, ...rest } = process.env
           const options = { cwd: ROOT, env: { ...rest, HTTPS_PROXY: proxyUrl(), ...env } }

@@ -90,7 +90,7 @@ describe('tables', () => {
       ['AGE'],
       [],
     ])
-    expect(on(160, () => renderDeploys([deploy], NOW, paint)))
+    expect(on(200, () => renderDeploys([deploy], NOW, paint)))
       .to.include(REQUEST)
       .and.include('2026-11-26 11:00:00')
     expect(on(80, () => renderDeploys([deploy], NOW, paint))).not.to.include(REQUEST)

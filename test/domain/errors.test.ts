@@ -30,7 +30,10 @@ describe('the codes', () => {
       'lambda/',
       'src/lib/domain/deploy/policy.ts',
       'src/lib/domain/registry/registry.ts',
-      ...['deploys', 'dispatchDeploy', 'fleetStatus'].map((name) => `src/lib/ops/deploy/${name}.ts`),
+      ...['cancelDeploy', 'claims', 'deploys', 'dispatchDeploy', 'fleetStatus', 'freeze'].map(
+        (name) => `src/lib/ops/deploy/${name}.ts`,
+      ),
+      'src/lib/domain/deploy/freeze.ts',
       'src/lib/ops/registry/readRegistry.ts',
       'src/lib/adapters/github/runs.ts',
       'src/lib/adapters/aws/',

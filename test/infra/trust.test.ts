@@ -69,12 +69,13 @@ describe('trust', () => {
   it('of a workflow asks for this repository by number, its branch and its file, and takes both forms of sub', () => {
     expect(conditionsOf('ci_trust')).to.deep.equal({
       aud: 'StringEquals ["sts.amazonaws.com"]',
-      sub: 'StringEquals "${[for prefix in local.subject_prefixes : \\"${prefix}:ref:${local.branch_ref}\\"]}"',
+      sub: 'StringEquals "${flatten([for prefix in local.subject_prefixes : [for end in local.subject_ends : \\"${prefix}:${end}\\"]])}"',
       repository_id: 'StringEquals ["${var.github_repository_id}"]',
       ref: 'StringEquals ["${local.branch_ref}"]',
       job_workflow_ref:
         'StringEquals "${[for workflow in each.value : \\"${var.github_repository}/.github/workflows/${workflow}@${local.branch_ref}\\"]}"',
     })
+    expect(platform.locals.get('subject_ends')).to.deep.equal(['ref:${local.branch_ref}', 'environment:fleet'])
     expect(platform.locals.get('subject_prefixes')).to.deep.equal([
       'repo:${var.github_repository}',
       'repo:${local.owner}@${var.github_owner_id}/${local.repository}@${var.github_repository_id}',

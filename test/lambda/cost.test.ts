@@ -87,7 +87,7 @@ describe('Control API: what a request costs', () => {
 
   it('says in the log what stood behind a failure, and no word of it', async () => {
     plane.answerAs(() => ({ status: 500, body: '{"message":"upstream-body-sentinel"}' }))
-    const { line } = await lambda.get('/v1/deploys')
+    const { line } = await lambda.deploy({ target: 'clawdinator-1' })
     expect(line.cause).to.equal('HttpError 500')
   })
 

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
 import * as fc from 'fast-check'
 import type { LambdaPorts } from '../../lambda/context.js'
+import { parseEvent } from '../../lambda/event.js'
 import { createHandler } from '../../lambda/handler.js'
+import { page } from '../../lambda/page.js'
 import { ROUTES } from '../../lambda/routes.js'
 import { oneTimeCodes } from '../../src/lib/adapters/people/oneTimeCodes.js'
 import { formatRunTitle } from '../../src/lib/domain/contract/order.js'
@@ -273,9 +275,12 @@ export function calmPorts(): LambdaPorts {
         push: true,
         credential: { kind: 'fine-grained', expiresAt: null, scopes: null, permissions: null },
       }),
+      site: async () => null,
       workflow: async () => ({ file: 'fleet-deploy.yml', ref: 'main', state: 'active', text: null }),
     },
     controlTokens: { previous: true, callers: [] },
+    appId: null,
+    secrets: null,
   } satisfies LambdaPorts
 }
 
@@ -298,6 +303,11 @@ export function createProbe(ports: LambdaPorts = calmPorts()): (event: unknown) 
     const result = await handler(event)
     if (result.statusCode < 200 || result.statusCode >= 500) throw new Error(`${result.statusCode}: ${result.body}`)
     if (result.statusCode >= 400 && result.body.length > LARGEST_REFUSAL) throw new Error(`${result.body.length} bytes`)
+    if (result.body === page.body) {
+      const { method, path } = parseEvent(event)
+      if (method !== 'GET' || path !== '/' || lines.length > 0) throw new Error('the page, where nobody asked for it')
+      return result.statusCode
+    }
     const [line = '', ...more] = lines
     if (more.length > 0 || line.includes('\n')) throw new Error(`${lines.length} log lines`)
     const logged = JSON.parse(line) as { status: number; route: string | null; method: string }

@@ -1,9 +1,12 @@
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
+import { readConfiguration } from '../../lambda/configuration.js'
+import { createPorts } from '../../lambda/context.js'
 import { putBundles } from '../../sandbox/bundles.js'
 import { declaredInputs, missingInputs } from '../../src/lib/domain/preflight/workflowInputs.js'
 import { parseRegistry } from '../../src/lib/domain/registry/registry.js'
+import { serverPreflight } from '../../src/lib/ops/preflight/serverPreflight.js'
 import { BUCKET, LATEST, REGISTRY, ROOT, startPlane, type TestPlane } from '../support/plane.js'
 import { type Answer, environment, Lambda } from './invoke.js'
 
@@ -39,7 +42,10 @@ describe('Control API: preflight', () => {
       'control-token',
       'own-tokens',
       'freeze',
-    ].map((id) => `${id} ${status}`)
+    ]
+      .map((id) => `${id} ${status}`)
+      // Neither is there in this fleet: secrets in a bucket, and a site that names the hosts' App.
+      .concat(['control-secrets skip', 'credentials-apart skip'])
 
   it('passes where everything is as it should be, and says what it saw', async () => {
     await putBundles(plane.world, BUCKET, parseRegistry(JSON.stringify(REGISTRY), 'test'), 'a'.repeat(40))
@@ -96,6 +102,41 @@ describe('Control API: preflight', () => {
     expect(answer.text).to.include('GITHUB_TOKEN').and.not.include('upstream-body-sentinel')
   })
 
+  it('compares the App of the hosts with its own, and what its own may', async () => {
+    const site = (text: string) => {
+      mkdirSync(join(plane.root, 'nix'), { recursive: true })
+      writeFileSync(join(plane.root, 'nix/site.nix'), text)
+    }
+    const apart = async () => byId(await new Lambda(environment(plane)).get('/v1/preflight'))['credentials-apart']
+    site('{\n  # githubApp = { appId = "9"; };\n  githubApp = null;\n}')
+    expect(await apart()).to.include({ status: 'pass', evidence: 'The hosts have no App.' })
+    site('{\n  githubApp = { appId = "123456"; installationId = "1"; };\n}')
+    expect((await apart())?.evidence)
+      .to.include('App is 123456')
+      .and.include('a token')
+    site('{ githubApp = import ./elsewhere.nix; }')
+    expect((await apart())?.status).to.equal('skip')
+    rmSync(join(plane.root, 'nix/site.nix'))
+
+    const asApp = async (appId: string, permissions: Record<string, string>) => {
+      const credential = { kind: 'app', expiresAt: null, scopes: null, permissions } as const
+      const checks = await serverPreflight({
+        ...createPorts(readConfiguration(environment(plane))),
+        appId,
+        github: {
+          site: async () => '{ githubApp = { appId = "7"; installationId = "1"; }; }',
+          repository: async () => ({ name: 'acme/fleet', private: true, archived: false, push: null, credential }),
+          workflow: async () => null,
+        },
+      })
+      return checks.find(({ id }) => id === 'credentials-apart')
+    }
+    const needed = { actions: 'write', contents: 'read', metadata: 'read' }
+    expect((await asApp('8', needed))?.status).to.equal('pass')
+    expect(await asApp('7', needed)).to.include({ status: 'fail' })
+    expect((await asApp('8', { ...needed, contents: 'write' }))?.evidence).to.include('contents: write')
+  })
+
   it('skips what nobody can know', async () => {
     const body = JSON.stringify({ full_name: 'acme/fleet', private: true, permissions: { push: true } })
     const headers = { 'content-type': 'application/json' }
@@ -106,6 +147,8 @@ describe('Control API: preflight', () => {
       'github-dispatch skip',
       'bundles skip',
       'token-bundles skip',
+      'control-secrets skip',
+      'credentials-apart skip',
     ])
   })
 })

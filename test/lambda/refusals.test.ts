@@ -156,7 +156,9 @@ describe('Control API: refusals', () => {
       expect(await retire(bot)).to.deep.equal([403, 'BOT_RETIRE'])
       expect(await retire({ target: 'clawdinator-2', ...person })).to.deep.equal([409, 'STILL_REGISTERED'])
       expect(await retire({ target: 'all', ...person })).to.deep.equal([400, 'INVALID_TARGET'])
-      expect((await lambda.deploy({ target: 'a', retired: true })).hint).to.match(/\bretire, strategy\.$/)
+      expect((await lambda.deploy({ target: 'a', retired: true })).hint).to.match(
+        /\bretire, strategy, configRevision\.$/,
+      )
     })
 
     it('refuses a target that the registry at the deployed ref lacks, and names the nearest', async () => {
@@ -260,7 +262,7 @@ describe('Control API: refusals', () => {
   describe('events', () => {
     it('knows its routes and their methods', async () => {
       for (const [method, path, status, code] of [
-        ['GET', '/', 404, 'NOT_FOUND'],
+        ['POST', '/', 404, 'NOT_FOUND'],
         ['GET', '/v1', 404, 'NOT_FOUND'],
         ['GET', '/v1/fleet/', 404, 'NOT_FOUND'],
         ['POST', '/v2/deploys', 404, 'NOT_FOUND'],

@@ -6,6 +6,13 @@ import { event, TOKEN } from './invoke.js'
 
 const KEY = 'control-api/secrets.json'
 const NEXT = 'cct_next_0123456789'
+/** What has to be there beside the token. */
+const GITHUB_TOKEN = 'ghp_stored_0123456789'
+const object = (token: string, more: Record<string, string> = {}) => ({
+  CONTROL_API_TOKEN: token,
+  GITHUB_TOKEN,
+  ...more,
+})
 
 /** A handler whose environment holds no secret, and what it reads them from. Its routes end before anything upstream. */
 function world(env: Record<string, string> = {}) {
@@ -21,6 +28,7 @@ function world(env: Record<string, string> = {}) {
   const handle = createHandlerWithSecrets({ CONTROL_API_SECRETS_KEY: KEY, ...env }, (line) => lines.push(line), {
     store: () => store,
     clock,
+    emit: (line) => lines.push(line),
   })
   /** 404 is what an authenticated caller gets here, 401 any other. */
   const ask = async (token = TOKEN) => {
@@ -33,12 +41,12 @@ function world(env: Record<string, string> = {}) {
 describe("the Control API's secrets", () => {
   it('are read once, and again after five minutes: a rotation needs no apply', async () => {
     const { store, clock, ask, reads } = world()
-    store.set(KEY, { CONTROL_API_TOKEN: TOKEN })
+    store.set(KEY, object(TOKEN))
     expect((await ask()).status).to.equal(404)
     expect((await ask(NEXT)).status).to.equal(401)
     expect(reads()).to.equal(1)
 
-    store.set(KEY, { CONTROL_API_TOKEN: NEXT, CONTROL_API_TOKEN_PREVIOUS: TOKEN })
+    store.set(KEY, object(NEXT, { CONTROL_API_TOKEN_PREVIOUS: TOKEN }))
     await clock.sleep(5 * 60_000)
     expect([(await ask()).status, (await ask(NEXT)).status]).to.deep.equal([404, 404])
     expect(reads()).to.equal(2)
@@ -46,7 +54,7 @@ describe("the Control API's secrets", () => {
 
   it('serve on while they can not be read, and are asked for again soon', async () => {
     const { store, clock, ask, lines } = world()
-    store.set(KEY, { CONTROL_API_TOKEN: TOKEN })
+    store.set(KEY, object(TOKEN))
     await ask()
     const get = store.get
     store.get = async () => {
@@ -54,16 +62,18 @@ describe("the Control API's secrets", () => {
     }
     await clock.sleep(5 * 60_000)
     expect((await ask()).status).to.equal(404)
-    expect(lines).to.include('{"secrets":"not read","code":"UPSTREAM"}')
+    const told = lines.map((line) => JSON.parse(line)).find((line) => line.secrets)
+    expect(told).to.include({ secrets: 'not taken', code: 'UPSTREAM', goesOn: true })
+    expect(lines.map((line) => JSON.parse(line).SecretsUnreadable)).to.include(1)
     store.get = get
-    store.set(KEY, { CONTROL_API_TOKEN: NEXT })
+    store.set(KEY, object(NEXT))
     await clock.sleep(5_000)
     expect((await ask()).status).to.equal(401)
   })
 
   it('are read once for all who ask at once, and a read that hangs keeps nobody waiting who can be served', async () => {
     const { store, clock, ask, reads } = world()
-    store.set(KEY, { CONTROL_API_TOKEN: TOKEN })
+    store.set(KEY, object(TOKEN))
     const get = store.get
     let answer = () => {}
     store.get = async (key) => {
@@ -78,7 +88,7 @@ describe("the Control API's secrets", () => {
     expect(reads()).to.equal(1)
 
     await clock.sleep(5 * 60_000)
-    store.set(KEY, { CONTROL_API_TOKEN: NEXT })
+    store.set(KEY, object(NEXT))
     expect((await Promise.all([ask(), ask()])).map(({ status }) => status)).to.deep.equal([404, 404])
     expect((await ask(NEXT)).status).to.equal(401)
     answer()
@@ -91,7 +101,7 @@ describe("the Control API's secrets", () => {
     const { store, clock, ask, reads } = world()
     for (let i = 0; i < 20; i++) expect(await ask()).to.include({ status: 500, code: 'NOT_CONFIGURED' })
     expect(reads()).to.equal(1)
-    store.set(KEY, { CONTROL_API_TOKEN: TOKEN })
+    store.set(KEY, object(TOKEN))
     await clock.sleep(5_000)
     expect((await ask()).status).to.equal(404)
   })
@@ -111,9 +121,33 @@ describe("the Control API's secrets", () => {
     }
   })
 
+  it('serve on while a new object is not complete, which log, metric and preflight say by names', async () => {
+    for (const bad of [
+      { CONTROL_API_TOKEN: NEXT },
+      { GITHUB_TOKEN },
+      object('short'),
+      object(NEXT, { OTHER: 'x' }),
+      '{broken',
+    ]) {
+      const { store, clock, ask, lines } = world()
+      store.set(KEY, object(TOKEN))
+      await ask()
+      store.set(KEY, bad)
+      await clock.sleep(5 * 60_000)
+      expect([(await ask()).status, (await ask(NEXT)).status]).to.deep.equal([404, 401])
+      const told = lines.map((line) => JSON.parse(line)).find((line) => line.secrets)
+      expect(told).to.include({ code: 'NOT_CONFIGURED', goesOn: true })
+      expect(lines.map((line) => JSON.parse(line).SecretsUnreadable)).to.include(1)
+      expect(lines.join('')).not.to.include(NEXT)
+      store.set(KEY, object(NEXT))
+      await clock.sleep(5_000)
+      expect((await ask(NEXT)).status).to.equal(404)
+    }
+  })
+
   it('stand behind what the environment says', async () => {
     const { store, ask } = world({ CONTROL_API_TOKEN: TOKEN, GITHUB_TOKEN: '' })
-    store.set(KEY, { CONTROL_API_TOKEN: NEXT })
+    store.set(KEY, object(NEXT))
     expect([(await ask()).status, (await ask(NEXT)).status]).to.deep.equal([404, 401])
   })
 

@@ -118,6 +118,7 @@ describe('npm pack', () => {
       'oclif.manifest.json',
       'package.json',
       '.github/workflows/fleet-deploy.yml',
+      '.github/actions/build-clawctl/action.yml',
       '.github/actions/setup-clawctl/action.yml',
       'infra/opentofu/aws/fleet/main.tf',
       'infra/opentofu/aws/fleet/user-data.sh.tftpl',

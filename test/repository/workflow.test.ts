@@ -113,7 +113,7 @@ describe('the deploy workflow', () => {
     for (const runId of ['1', '20000000001', '9'.repeat(20)]) {
       const scope = { contexts: { inputs, github: { run_id: runId }, vars: {} } }
       expect(parseRunTitle(render(workflow.runName ?? '', scope))?.requestId).to.equal(`github-${runId}`)
-      const requestId = render(workflow.jobs[0]?.steps.at(-1)?.env.CLAWCTL_REQUEST_ID ?? '', scope)
+      const requestId = render(workflow.jobs.at(-1)?.steps.at(-1)?.env.CLAWCTL_REQUEST_ID ?? '', scope)
       expect(requestId).to.equal(`github-${runId}`).and.to.match(REQUEST_ID_PATTERN)
     }
   })
@@ -122,6 +122,8 @@ describe('the deploy workflow', () => {
     const recover = parse(read('.github/workflows/fleet-recover.yml'))
     expect(recover.concurrency).to.deep.equal(parse(read(DEPLOY)).concurrency)
     expect(recover.permissions).to.deep.equal(raw.permissions)
+    expect(recover.jobs.recover.permissions).to.deep.equal(raw.jobs.deploy?.permissions)
+    expect(recover.jobs.recover.environment).to.equal(raw.jobs.deploy?.environment)
     const source = read('src/commands/fleet/recover.ts')
     const { TARGET, GITHUB_TOKEN: _, ...options } = recover.jobs.recover.steps.at(-1).env
     expect(TARGET).to.equal('${{ inputs.target }}')
@@ -140,16 +142,18 @@ describe('the deploy workflow', () => {
     expect(valuesOf(raw.jobs, 'concurrency')).to.deep.equal([])
   })
 
-  it('may read code and runs and assume its role, and nothing else', () => {
-    expect(raw.permissions).to.deep.equal({ actions: 'read', contents: 'read', 'id-token': 'write' })
-    for (const job of Object.values(raw.jobs)) expect(job).not.to.have.property('permissions')
+  it('may read the code and its runs and assume its role, and nothing else', () => {
+    expect(raw.permissions).to.deep.equal({ contents: 'read' })
+    expect(raw.jobs.build?.permissions).to.deep.equal({ contents: 'read' })
+    expect(raw.jobs.deploy?.permissions).to.deep.equal({ actions: 'read', contents: 'read', 'id-token': 'write' })
+    expect(raw.jobs.deploy?.environment).to.equal('fleet')
   })
 
   it('ends by itself, before the credentials of its role do', () => {
     for (const job of Object.values(raw.jobs)) {
       const minutes = job['timeout-minutes']
       expect(minutes).to.be.a('number')
-      const [duration] = valuesOf(job, 'role-duration-seconds')
+      const [duration = 900] = valuesOf(job, 'role-duration-seconds')
       expect(Number(minutes) * 60).to.be.at.most(Number(duration))
     }
   })
@@ -165,20 +169,25 @@ describe('the deploy workflow', () => {
   })
 
   it('hands its inputs over by the variables that the command reads', () => {
-    const step = workflow.jobs[0]?.steps.at(-1)
+    const step = workflow.jobs.at(-1)?.steps.at(-1)
     const handed = Object.values(ORDER_INPUTS).map(({ input, variable }) => [
       variable,
       input === 'request_id'
         ? "${{ inputs.request_id || format('github-{0}', github.run_id) }}"
         : `\${{ inputs.${input} }}`,
     ])
-    expect(step?.env).to.deep.equal({ ...Object.fromEntries(handed), GITHUB_TOKEN: '${{ github.token }}' })
+    // Beside them the token that reads whether the run is over whose lock is found, and who hears of the end.
+    expect(step?.env).to.deep.equal({
+      ...Object.fromEntries(handed),
+      GITHUB_TOKEN: '${{ github.token }}',
+      CLAWCTL_WEBHOOKS: '${{ secrets.DEPLOY_WEBHOOKS }}',
+    })
     const source = read('src/lib/cli/deployFlags.ts') + read('src/lib/adapters/settings.ts')
     expect(source).to.include(`'${ORDER_INPUTS.caller.variable}'`)
     expect(source).to.include('ORDER_INPUTS.identity.variable')
     const { target: _, caller: __, identity: ___, ...options } = ORDER_INPUTS
     for (const field of Object.keys(options)) expect(source).to.include(`env: ORDER_INPUTS.${field}.variable`)
-    for (const name of Object.keys(workflow.jobs[0]?.env ?? {})) expect(source).to.include(`'${name}'`)
+    for (const name of Object.keys(workflow.jobs.at(-1)?.env ?? {})) expect(source).to.include(`'${name}'`)
   })
 })
 
@@ -196,27 +205,27 @@ describe('the image workflow', () => {
       1,
       ['host', 'method', 'smoke'],
     ])
-    expect(permissions).to.deep.equal({ contents: 'read', 'id-token': 'write' })
+    expect(permissions).to.deep.equal({ contents: 'read' })
   })
 
   it('ends by itself, before the credentials of its role do, which no build step has', () => {
     const [duration] = valuesOf(parse(read(IMAGE)), 'role-duration-seconds')
-    expect(Number(workflow.jobs[0]?.timeoutMinutes) * 60).to.be.at.most(Number(duration))
-    const names = workflow.jobs[0]?.steps.map((step) => step.name) ?? []
+    expect(Number(workflow.jobs.at(-1)?.timeoutMinutes) * 60).to.be.at.most(Number(duration))
+    const names = workflow.jobs.at(-1)?.steps.map((step) => step.name) ?? []
     expect(names.indexOf('Assume the image role')).to.be.above(names.indexOf('Build the image of a host'))
   })
 
   it('runs only clawctl, configured by variables that the commands read', () => {
-    const steps = workflow.jobs[0]?.steps.filter((step) => step.run !== null) ?? []
+    const steps = workflow.jobs.at(-1)?.steps.filter((step) => step.run !== null) ?? []
     for (const { run } of steps) expect(run?.trim()).to.match(/^exec clawctl image [a-z -]+(?: -- "\$[A-Z]+")?$/)
     const source = ['report', 'smoke'].map((name) => read(`src/commands/image/${name}.ts`)).join('')
-    const names = [...steps.flatMap((step) => Object.keys(step.env)), ...Object.keys(workflow.jobs[0]?.env ?? {})]
+    const names = [...steps.flatMap((step) => Object.keys(step.env)), ...Object.keys(workflow.jobs.at(-1)?.env ?? {})]
     for (const name of names.filter((name) => /^(?:CLAWCTL|FLEET)_/.test(name))) expect(source).to.include(`'${name}'`)
     expect(names).to.include('CLAWCTL_BUILD_SECONDS')
   })
 
   it('also boots an image of a scheduled run', () => {
-    const smoke = workflow.jobs[0]?.steps.find((step) => step.name === 'Boot it once')
+    const smoke = workflow.jobs.at(-1)?.steps.find((step) => step.name === 'Boot it once')
     const github = (event_name: string) => ({ contexts: { github: { event_name }, inputs: {} } })
     expect(render(smoke?.if ?? '', github('push'))).to.equal('true')
     expect(render(smoke?.if ?? '', github('workflow_dispatch'))).to.equal('false')
@@ -226,7 +235,12 @@ describe('the image workflow', () => {
 describe('workflows and local actions', () => {
   const files = yamlFiles()
 
-  it('are there', () => expect(files).to.include.members([DEPLOY, '.github/actions/setup-clawctl/action.yml']))
+  it('are there', () =>
+    expect(files).to.include.members([
+      DEPLOY,
+      '.github/actions/build-clawctl/action.yml',
+      '.github/actions/setup-clawctl/action.yml',
+    ]))
 
   for (const file of files) {
     it(`${file}: pins every action by commit, and says its version`, () => {
@@ -298,6 +312,25 @@ describe('workflows and local actions', () => {
     expect(workflows.filter((file) => read(file).includes('pull_request_target'))).to.deep.equal([])
   })
 
+  it('build nothing in a job that can become a role, but the plan of a pull request', () => {
+    for (const file of workflows.filter((file) => !/infra|release/.test(file))) {
+      const { permissions, jobs } = parse(read(file)) as Parsed
+      for (const job of Object.values(jobs)) {
+        const granted = { ...permissions, ...job.permissions }
+        const uses = valuesOf(job, 'uses').map(String)
+        const builds =
+          uses.includes('./.github/actions/build-clawctl') ||
+          valuesOf(job, 'run').some((run) => /npm /.test(String(run)))
+        expect(builds && granted['id-token'] === 'write', file).to.equal(false)
+        // What is installed is what the build job made.
+        const digests = valuesOf(valuesOf(job, 'with'), 'digest').filter((digest) =>
+          /^\$\{\{ (?:needs\.build|steps\.clawctl)\.outputs\.digest \}\}$/.test(String(digest)),
+        )
+        expect(digests, file).to.have.length(uses.includes('./.github/actions/setup-clawctl') ? 1 : 0)
+      }
+    }
+  })
+
   it('run as a role only where its trust names them', async () => {
     const roles = (await readStack('platform')).locals.get('ci_roles') as Record<string, { workflows: string[] }>
     const trusted = [...Object.values(roles).flatMap(({ workflows }) => workflows), 'infra.yml']
@@ -308,7 +341,7 @@ describe('workflows and local actions', () => {
 
   it('plan the fleet with the same settings when they look as when they deploy', () => {
     const settings = (file: string) => {
-      const [job] = Object.values((parse(read(file)) as Parsed).jobs)
+      const job = Object.values((parse(read(file)) as Parsed).jobs).at(-1)
       // What a plan does not depend on: how a deploy waits, which AMIs it takes, and in which way it replaces a host.
       const ofDeploys = ['CLAWCTL_HEALTH_TIMEOUT', 'CLAWCTL_AMI_OWNERS', 'FLEET_DEPLOY_STRATEGY']
       return Object.fromEntries(Object.entries(job?.env ?? {}).filter(([name]) => !ofDeploys.includes(name)))

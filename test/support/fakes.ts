@@ -281,9 +281,9 @@ export class FakeStore implements ObjectStore, BundleReader {
     }
   }
 
-  async list(prefix: string, { atMost, flat }: ListOptions = {}) {
+  async list(prefix: string, { atMost, flat, after = '' }: ListOptions = {}) {
     return [...this.objects]
-      .filter(([key]) => key.startsWith(prefix) && !(flat && key.slice(prefix.length).includes('/')))
+      .filter(([key]) => key.startsWith(prefix) && key > after && !(flat && key.slice(prefix.length).includes('/')))
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .slice(0, atMost)
       .map(([key, { text, modifiedAt }]) => ({ key, size: text.length, modifiedAt }))
@@ -340,8 +340,8 @@ export class FakeRuns implements Runs {
     return this.onDispatch(request)
   }
 
-  async list(limit: number) {
-    return this.runs.slice(0, limit)
+  async list(limit: number, before?: Date) {
+    return this.runs.filter(({ createdAt }) => !before || Date.parse(createdAt) <= before.getTime()).slice(0, limit)
   }
 
   async jobs(runId: number) {

@@ -2,6 +2,7 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { clawctlStandIns } from '../../sandbox/actions.js'
 import { ec2Endpoint } from '../../sandbox/aws/ec2.js'
 import { s3Endpoint } from '../../sandbox/aws/s3.js'
 import { World } from '../../sandbox/aws/world.js'
@@ -71,6 +72,7 @@ export async function startPlane(options: Pick<GitHubOptions, 'runDetails' | 'ap
   let gate: Promise<void> = Promise.resolve()
   let exitCode = 0
   const nothing = async () => ({ ok: true }) as const
+  const clawctl = clawctlStandIns(join(root, 'bin'))
   const github = new GitHub({
     repository: REPOSITORY,
     token: GITHUB_TOKEN,
@@ -81,11 +83,13 @@ export async function startPlane(options: Pick<GitHubOptions, 'runDetails' | 'ap
       'actions/checkout': nothing,
       'aws-actions/configure-aws-credentials': nothing,
       'opentofu/setup-opentofu': nothing,
-      './.github/actions/setup-clawctl': async ({ addPath, setEnv, signal }) => {
-        await Promise.race([gate, new Promise((stop) => signal.addEventListener('abort', stop))])
-        addPath(join(root, 'bin'))
-        setEnv('CLAWCTL_EXIT', String(exitCode))
-        return { ok: true }
+      ...clawctl,
+      './.github/actions/setup-clawctl': async (context) => {
+        await Promise.race([gate, new Promise((stop) => context.signal.addEventListener('abort', stop))])
+        context.setEnv('CLAWCTL_EXIT', String(exitCode))
+        return (
+          clawctl['./.github/actions/setup-clawctl']?.(context) ?? { ok: false, message: 'There is no such stand-in.' }
+        )
       },
     },
     baseEnv: { PATH: process.env.PATH ?? '', HOME: root },

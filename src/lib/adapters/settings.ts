@@ -91,6 +91,9 @@ export function controlApiSettings(env: Env, urlFlag: string | undefined): { url
   return { url, token: controlToken(env, url).token }
 }
 
+/** Addresses that hear of the end of a deploy, separated by blanks or lines; null for none. They are secrets. */
+export const webhooks = (env: Env): string | null => read(env, 'CLAWCTL_WEBHOOKS') ?? null
+
 /** The Control API's URL and its source. @throws ClawctlError NOT_CONFIGURED */
 export function controlApiUrl(env: Env, flag: string | undefined): { url: string; from: string } {
   const file = hostSource(env, URL_FILE)

@@ -147,10 +147,9 @@ function refuseEmptyFlags(raw: readonly { type: string; flag?: string; input?: s
 }
 
 function onlyInCi({ what, workflow, instead }: Direct): ClawctlError {
-  const own = 'ith AWS credentials of your own, add --mode ci.'
-  const other = instead ?? (workflow === undefined ? undefined : `Run the workflow ${workflow}`)
+  const other = instead ?? (workflow && `Run the workflow ${workflow}`)
   return new ClawctlError('NOT_CI', `${what} AWS directly, which needs ci mode.`, {
-    hint: other === undefined ? `W${own}` : `${other}; w${own}`,
+    hint: `${other ? `${other}; with` : 'With'} AWS credentials of your own, add --mode ci.`,
   })
 }
 

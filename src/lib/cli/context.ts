@@ -89,6 +89,10 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     const { createGit } = await import('../adapters/bundles/seeds/git.js')
     return createGit(env, settings.uploadSettings(env).githubToken)
   }
+  const announce = async () => {
+    const urls = settings.webhooks(env)
+    return urls === null ? null : (await import('../adapters/deploy/webhooks.js')).createWebhooks(urls, userAgent)
+  }
   const bundleScratch = lazy(async () => {
     const make = await scratch()
     return lazy(() => {
@@ -151,6 +155,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
         fleet: () => waiting('Reading the fleet', plane.fleet),
         host: (id) => waiting(`Reading ${id}`, () => plane.host(id)),
         deploys: (limit) => waiting('Reading the deploys', () => plane.deploys(limit)),
+        history: (page) => waiting('Reading the deploys', () => plane.history(page)),
       }
     },
     qrCode: async () => (await import('../adapters/people/qrCode.js')).qrCode,
@@ -240,6 +245,11 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       const { ageIdentities } = await import('../adapters/bundles/ageIdentities.js')
       return ageIdentities({ file: flags.identity, folder: flags['identities-dir'] })
     },
+    secretText: async () => {
+      const folder = await scratch()
+      const { secretText } = await import('../adapters/secretText.js')
+      return secretText(env, () => folder('clawctl-secrets-', env))
+    },
     keys: async () => (await import('../adapters/bundles/ageIdentities.js')).ageKeys,
     seeds: async () => {
       const { folderSeeds, listedSeeds } = await import('../adapters/bundles/seeds/sources.js')
@@ -325,6 +335,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
           ...(await pick('registry', 'compute', 'store', 'bundles', 'tofu', 'stack', 'locks', 'runs')),
           ...(await pick('clock', 'progress', 'report', 'planFile')),
           machines: await port('fleetMachines'),
+          announce: await announce(),
           run: settings.workflowRun(env),
           defaultStrategy: settings.deployStrategy(env),
         }),

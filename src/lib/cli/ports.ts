@@ -23,6 +23,7 @@ import type { GithubInspection } from '../ops/preflight/ports.js'
 import type { PreflightPorts } from '../ops/preflight/preflight.js'
 import type { Checkout, Repository } from '../ops/registry/ports.js'
 import type { StepPorts } from '../ops/registry/stepFacts.js'
+import type { SecretText } from '../ops/secrets/controlSecrets.js'
 import type { NewToken, TokenPlace } from '../ops/tokens/tokens.js'
 
 /** Every port that a command can pick from its context, under the names that the ops use. */
@@ -75,6 +76,8 @@ export interface Ports {
   /** Null if no secrets directory is given. */
   secretsIfNamed: SecretsFolder | null
   identities: Identities
+  /** Where a maintainer writes secrets, and what is shown of them. */
+  secretText: SecretText
   keys: AgeKeys
   seeds: Seeds
   inspector: SeedInspector

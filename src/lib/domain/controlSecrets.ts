@@ -5,6 +5,9 @@ import { parseJson } from './json.js'
 /** The object in the fleet's bucket that the Control API reads its secrets from: docs/adr/0022. */
 export const CONTROL_SECRETS_KEY = 'control-api/secrets.json'
 
+/** What the object was before its last change. */
+export const PREVIOUS_SECRETS_KEY = 'control-api/secrets.previous.json'
+
 /** 16 characters of base64 are 96 random bits; `openssl rand -hex 32` makes 64. */
 export const SHORTEST_TOKEN = 16
 
@@ -44,7 +47,12 @@ const token = z.string().check(z.minLength(SHORTEST_TOKEN, `has less than ${SHOR
 const table = z
   .string()
   .check(z.refine((text) => parseTokenTable(text) !== null, 'is no JSON of ids and SHA-256 digests'))
-const privateKey = z.string().check(z.regex(/-----BEGIN [A-Z ]*PRIVATE KEY-----/, 'is no private key in PEM'))
+/** PEM, or PEM in base64, which begins so. */
+const privateKey = z
+  .string()
+  .check(
+    z.regex(/-----BEGIN [A-Z ]*PRIVATE KEY-----|^\s*LS0tLS1CRUdJTi/, 'is no private key in PEM, nor one in base64'),
+  )
 
 /**
  * The variables of the Control API that are secrets. The platform stack leaves them out of the function's environment,

@@ -15,3 +15,5 @@ export const DEFAULT_REPOSITORY = 'openclaw/clawdinators'
 export const FLEET_STATE_KEY = 'state/fleet.tfstate'
 /** Where GitHub looks for workflows. */
 export const WORKFLOW_FOLDER = '.github/workflows'
+/** What differs from fleet to fleet, the hosts' GitHub App among it. */
+export const SITE_PATH = 'nix/site.nix'

@@ -24,6 +24,21 @@ export interface PollOptions {
 /** A service that is unavailable after its own retries. */
 export const isOutage = ({ code }: ClawctlError) => code === 'UPSTREAM' || code === 'RATE_LIMITED'
 
+/** Null where the service can't be asked: for answers of which the rest is worth having. */
+export async function unlessOut<T>(
+  work: Promise<T>,
+  onOutage: (error: ClawctlError) => void = () => {},
+): Promise<T | null> {
+  try {
+    return await work
+  } catch (error) {
+    const known = asClawctlError(error)
+    if (!isOutage(known) && known.code !== 'TIMED_OUT') throw error
+    onOutage(known)
+    return null
+  }
+}
+
 /** Polls until there is a result or the time is up; then returns the last reason for waiting. */
 export async function poll<T>(
   options: PollOptions,

@@ -47,6 +47,8 @@ export interface ListOptions {
   atMost?: number
   /** Leaves out keys with a further `/`. */
   flat?: boolean
+  /** Only keys that follow this one. */
+  after?: string
 }
 
 /** How many objects are read concurrently: enough for speed, without too many sockets. */
@@ -107,8 +109,8 @@ export interface Tofu {
 export interface Runs {
   /** Starts a run; null if GitHub did not name the run. */
   dispatch(order: Order): Promise<{ id: number; url: string } | null>
-  /** Newest first. */
-  list(limit: number): Promise<Run[]>
+  /** Newest first. @param before only those that were created by then */
+  list(limit: number, before?: Date): Promise<Run[]>
   jobs(runId: number): Promise<Job[]>
   /** It is not an error where the run is over. */
   cancel(runId: number): Promise<void>

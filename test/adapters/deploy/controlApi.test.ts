@@ -58,8 +58,8 @@ describe('createControlApi', () => {
     const request = { target: 'all', requestId: 'request-0001' }
     expect(await api.fleet()).to.deep.equal(FLEET)
     expect(await api.createDeploy(request)).to.deep.equal(DEPLOY)
-    expect(await api.deploys(3)).to.deep.equal([DEPLOY])
-    expect(await api.deploy('a/../b')).to.deep.equal({ ...DEPLOY, steps: [] })
+    expect((await api.deploys({ limit: 3 })).deploys).to.deep.equal([DEPLOY])
+    expect(await api.deploy('a/../b')).to.deep.equal({ deploy: { ...DEPLOY, steps: [] }, version: null })
     expect(server.received.map(({ method, url, body }) => [method, url, body])).to.deep.equal([
       ['GET', '/v1/fleet', ''],
       ['POST', '/v1/deploys', JSON.stringify(request)],

@@ -38,7 +38,7 @@ describe('clawctl registry add, remove, check', () => {
     expect(stdout).to.match(/^Added clawdinator-3\.\n {2}created {2}nix\/hosts\/clawdinator-3\.nix\n {2}modified nix/)
     expect(stdout).to.match(/\[x\] 1\. Its own Discord bot.*\n {2}\[x\] 2\. Entry.*\n {2}\[x\] 3\. Host file/)
     expect(stdout).to.match(
-      /\[ \] 4\. Its own age identity.*\n +clawctl secrets identity new clawdinator-3 .*\n {2}\[ \] 5\. A control token of its own.*\n +clawctl token add clawdinator-3 .*\n {2}\[ \] 6\. .*not known here.*\n +git add nix\/instances\.json nix\/hosts\/clawdinator-3\.nix/,
+      /\[ \] 4\. Its own age identity.*\n +clawctl secrets identity new clawdinator-3 .*\n {2}\[ \] 5\. Its own control token.*\n +clawctl token add clawdinator-3 .*\n {2}\[ \] 6\. .*not known here.*\n +git add nix\/instances\.json nix\/hosts\/clawdinator-3\.nix/,
     )
     expect(stdout).to.match(/\[ \] 8\. Deployed.*\n +clawctl fleet deploy clawdinator-3 --wait/)
     expect(JSON.parse(await registry())['clawdinator-3']).to.deep.equal({

@@ -23,6 +23,8 @@ function world() {
   return { runs, store, run, record, ports: { runs, store, clock } }
 }
 
+const deployOf = async (...args: Parameters<typeof getDeploy>) => (await getDeploy(...args)).deploy
+
 describe('a record whose run nobody lists', () => {
   it('reads as failed once nobody can still be at it, with what it had done', async () => {
     const { store, ports } = world()
@@ -31,11 +33,11 @@ describe('a record whose run nobody lists', () => {
       { id: 'b', outcome: 'pending' as const, ami: null, previousAmi: OLD.id, instanceId: 'i-b' },
     ]
     store.set('deploys/request-0007.json', recordOf({ requestId: 'request-0007', hosts }))
-    expect((await getDeploy(ports, 'request-0007')).status).to.equal('running')
+    expect((await deployOf(ports, 'request-0007')).status).to.equal('running')
 
     const later = new FakeClock()
     await later.sleep(2 * 60 * 60_000 + 1)
-    const lost = await getDeploy({ ...ports, clock: later }, 'request-0007')
+    const lost = await deployOf({ ...ports, clock: later }, 'request-0007')
     expect(lost).to.include({ status: 'failed', finishedAt: null })
     expect(lost.error).to.include({ code: 'DEPLOY_FAILED', message: 'The run was lost while it deployed a.' })
     expect(lost.hosts.map((host) => `${host.id} ${host.outcome}`)).to.deep.equal(['a failed', 'b skipped'])
@@ -50,7 +52,7 @@ describe('listDeploys', () => {
     record(2, 20, { status: 'rolled-back', ami: OLD.id })
     record(3, 30, { status: 'succeeded' })
     record(1, 10, { status: 'failed' })
-    const deploys = await listDeploys(ports, 10)
+    const { deploys } = await listDeploys(ports, { limit: 10 })
     expect(deploys.map((d) => `${d.requestId} ${d.status} ${d.runId}`)).to.deep.equal([
       'request-0004 queued 4',
       'request-0003 succeeded null',
@@ -63,14 +65,14 @@ describe('listDeploys', () => {
     const { run, record, ports } = world()
     for (const id of [9, 8, 7]) run(id, id * 5)
     for (const id of [3, 4, 5, 6]) record(id, id * 5 + 20)
-    const ids = (await listDeploys(ports, 3)).map((deploy) => deploy.requestId)
+    const ids = (await listDeploys(ports, { limit: 3 })).deploys.map((deploy) => deploy.requestId)
     expect(ids).to.deep.equal(['request-0006', 'request-0009', 'request-0005'])
   })
 
   it('does without a bucket', async () => {
     const { run, runs } = world()
     run(1, 10, { status: 'completed', conclusion: 'success' })
-    expect(await listDeploys({ runs, store: null, clock }, 5)).to.have.length(1)
+    expect((await listDeploys({ runs, store: null, clock }, { limit: 5 })).deploys).to.have.length(1)
   })
 
   it('reads the newest of thousands of records, and no more of them than it shows', async () => {
@@ -97,7 +99,7 @@ describe('listDeploys', () => {
       store.set(indexKey(createdAt, requestId), '')
       store.set(`deploys/${requestId}.json`, recordOf({ requestId, createdAt }))
     }
-    const deploys = await listDeploys({ ...ports, store: counting }, 3)
+    const { deploys } = await listDeploys({ ...ports, store: counting }, { limit: 3 })
     const newest = [4_999, 4_998, 4_997].map((n) => `request-${String((n * 7919) % 5_000).padStart(4, '0')}`)
     expect(deploys.map(({ requestId }) => requestId)).to.deep.equal(newest)
     expect([gets, listed <= 103]).to.deep.equal([3, true])
@@ -111,7 +113,7 @@ describe('listDeploys', () => {
     store.set(indexKey('2026-01-01T00:00:00Z', 'request-0002'), '')
     store.set(indexKey('2026-01-01T00:00:00Z', 'request-lost'), '')
     store.set('deploys/by-time/nonsense', '')
-    const ids = (await listDeploys(ports, 5)).map(({ requestId }) => requestId)
+    const ids = (await listDeploys(ports, { limit: 5 })).deploys.map(({ requestId }) => requestId)
     expect(ids).to.have.members(['request-0001', 'request-0002'])
   })
 
@@ -122,9 +124,9 @@ describe('listDeploys', () => {
     store.set('deploys/request-0002.json', { schema: 2 })
     store.set('deploys/x.json', recordOf())
     store.set('elsewhere/request-0003.json', recordOf())
-    expect((await listDeploys(ports, 5)).map((deploy) => [deploy.requestId, deploy.hosts])).to.deep.equal([
-      ['request-0001', []],
-    ])
+    expect(
+      (await listDeploys(ports, { limit: 5 })).deploys.map((deploy) => [deploy.requestId, deploy.hosts]),
+    ).to.deep.equal([['request-0001', []]])
   })
 })
 
@@ -136,10 +138,10 @@ describe('getDeploy', () => {
     record(3, 30)
     const step = { name: 'plan', status: 'in_progress', conclusion: null } as const
     runs.jobsOf.set(2, [{ name: 'deploy', steps: [step] }])
-    const holder = await getDeploy(ports, 'request-0002')
+    const holder = await deployOf(ports, 'request-0002')
     expect(holder).to.deep.include({ runId: 2, status: 'running', steps: [{ job: 'deploy', ...step }] })
     expect(holder).to.deep.include({ waitsFor: null, queuePosition: null })
-    const deploy = await getDeploy(ports, 'request-0003')
+    const deploy = await deployOf(ports, 'request-0003')
     expect(deploy).to.deep.include({ runId: 3, status: 'queued', steps: [], queuePosition: 1 })
     expect(deploy.waitsFor).to.include({ requestId: 'request-0002' })
   })
@@ -150,7 +152,7 @@ describe('getDeploy', () => {
     run(2, 20, { status: 'in_progress' })
     run(4, 40, { status: 'pending' })
     run(3, 30, { status: 'pending' })
-    const places = await Promise.all(['3', '4', '9', '2'].map(async (id) => (await getDeploy(ports, id)).queuePosition))
+    const places = await Promise.all(['3', '4', '9', '2'].map(async (id) => (await deployOf(ports, id)).queuePosition))
     expect(places).to.deep.equal([1, 2, 3, null])
   })
 
@@ -158,15 +160,15 @@ describe('getDeploy', () => {
     const { run, record, ports } = world()
     run(2, 20)
     record(1, 10, { status: 'succeeded' })
-    expect(await getDeploy(ports, '2')).to.include({ requestId: 'request-0002', runId: 2 })
-    expect(await getDeploy(ports, 'request-0001')).to.deep.include({ status: 'succeeded', steps: [], runId: null })
+    expect(await deployOf(ports, '2')).to.include({ requestId: 'request-0002', runId: 2 })
+    expect(await deployOf(ports, 'request-0001')).to.deep.include({ status: 'succeeded', steps: [], runId: null })
   })
 
   it('says the same of a run that is asked for by its own id', async () => {
     const { run, record, ports } = world()
     run(2, 20, { status: 'completed', conclusion: 'failure' })
     record(2, 20, { status: 'rolled-back' })
-    expect(await getDeploy(ports, '2')).to.deep.equal(await getDeploy(ports, 'request-0002'))
+    expect(await deployOf(ports, '2')).to.deep.equal(await deployOf(ports, 'request-0002'))
   })
 
   for (const id of ['request-0009', '', '../config', 'constructor']) {

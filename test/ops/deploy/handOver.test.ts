@@ -421,7 +421,9 @@ describe('what an earlier deploy left', () => {
 
   it('is left alone where another deploy writes who may act at the same moment', async () => {
     const plane = fleet()
-    plane.store.putIf = async (key) => {
+    const putIf = plane.store.putIf.bind(plane.store)
+    plane.store.putIf = async (key, text, etag) => {
+      if (!key.startsWith('active/')) return putIf(key, text, etag)
       plane.store.set(key, { schema: 1, id: 'a', instanceId: 'i-x', from: null, deploy: 'other', at: 'x' })
       return false
     }

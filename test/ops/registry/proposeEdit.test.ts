@@ -145,7 +145,7 @@ describe('a registry edit as a pull request', () => {
     expect(await idsOn('registry/remove-clawdinator-2')).to.deep.equal(['clawdinator-1'])
     expect(await fileOn('registry/remove-clawdinator-2', 'nix/hosts/clawdinator-2.nix')).to.equal(null)
     expect(pulls()[0]?.body).to.include('clawctl fleet deploy --retire clawdinator-2')
-    expect(stays).to.have.length(4)
+    expect(stays).to.have.length(5)
     expect((await propose({ kind: 'remove', id: 'clawdinator-2' })).pullRequest?.status).to.equal('unchanged')
   })
 

@@ -37,6 +37,7 @@ describe('the steps that remain for an instance', () => {
       ['registry-entry', true],
       ['host-file', true],
       ['identity', null],
+      ['control-token', null],
       ['merged', null],
       ['bundle', null],
       ['deploy', null],

@@ -13,6 +13,9 @@ locals {
     "repo:${local.owner}@${var.github_owner_id}/${local.repository}@${var.github_repository_id}",
   ]
 
+  # A job with an environment has that in its `sub` instead of the branch, which `ref` and `job_workflow_ref` hold to anyway.
+  subject_ends = ["ref:${local.branch_ref}", "environment:fleet"]
+
   ci_roles = {
     fleet-deploy     = { workflows = ["fleet-deploy.yml", "fleet-recover.yml"], policy = data.aws_iam_policy_document.fleet_deploy.json, seconds = 7200 }
     fleet-drift      = { workflows = ["fleet-drift.yml"], policy = data.aws_iam_policy_document.fleet_drift.json, seconds = 3600 }
@@ -70,7 +73,7 @@ data "aws_iam_policy_document" "ci_trust" {
     condition {
       test     = "StringEquals"
       variable = "${local.oidc_host}:sub"
-      values   = [for prefix in local.subject_prefixes : "${prefix}:ref:${local.branch_ref}"]
+      values   = flatten([for prefix in local.subject_prefixes : [for end in local.subject_ends : "${prefix}:${end}"]])
     }
 
     condition {

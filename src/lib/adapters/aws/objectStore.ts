@@ -61,10 +61,15 @@ export function createObjectStore(settings: ObjectStoreSettings): ObjectStore {
       awsCall(`S3 DeleteObject ${Bucket}/${Key}`, async () => {
         await client.send(new DeleteObjectCommand({ Bucket, Key }))
       }),
-    list: (Prefix, { atMost, flat } = {}) =>
+    list: (Prefix, { atMost, flat, after } = {}) =>
       awsCall(`S3 ListObjectsV2 ${Bucket}/${Prefix}`, async () => {
         const found: ObjectInfo[] = []
-        const input = { Bucket, Prefix, ...(flat ? { Delimiter: '/' } : {}) }
+        const input = {
+          Bucket,
+          Prefix,
+          ...(flat ? { Delimiter: '/' } : {}),
+          ...(after === undefined ? {} : { StartAfter: after }),
+        }
         const pages = { client, ...(atMost === undefined ? {} : { pageSize: Math.min(atMost, PAGE) }) }
         for await (const page of paginateListObjectsV2(pages, input)) {
           always(page.IsTruncated)

@@ -50,7 +50,7 @@ export function createControlApi(options: {
     schema: z.ZodMiniType<T>,
     method: 'GET' | 'POST',
     path: string,
-    { body, signal }: { body?: unknown; signal?: AbortSignal | undefined } = {},
+    { body, signal, isSlow = true }: { body?: unknown; signal?: AbortSignal | undefined; isSlow?: boolean } = {},
   ): Promise<T> {
     // For all attempts together.
     const limit = AbortSignal.timeout(GIVE_UP_MS)
@@ -81,7 +81,7 @@ export function createControlApi(options: {
     const started = performance.now()
     const notice = setInterval(() => {
       const seconds = Math.round((performance.now() - started) / 1000)
-      options.onWait?.(`Waiting for ${new URL(base).host} (${seconds} s).`)
+      if (isSlow) options.onWait?.(`Waiting for ${new URL(base).host} (${seconds} s).`)
     }, options.noticeMs ?? NOTICE_MS)
     try {
       answer = await withRetry(exchange, {
@@ -131,14 +131,24 @@ export function createControlApi(options: {
       const path = `/v1/deploys/${encodeURIComponent(requestId)}/cancel`
       return (await call(deployAnswerSchema, 'POST', path, { body: request })).deploy
     },
-    async deploys(limit) {
+    async deploys({ limit, before }) {
       const { deploysAnswerSchema } = await deployContract()
-      return (await call(deploysAnswerSchema, 'GET', `/v1/deploys?limit=${limit}`)).deploys
+      const query = `limit=${limit}${before === undefined ? '' : `&before=${encodeURIComponent(before)}`}`
+      const {
+        deploys,
+        next = null,
+        sources = ALL_READ,
+      } = await call(deploysAnswerSchema, 'GET', `/v1/deploys?${query}`)
+      return { deploys, next, sources }
     },
-    async deploy(requestId) {
+    async deploy(requestId, poll) {
       const { deployDetailAnswerSchema } = await deployContract()
-      const path = `/v1/deploys/${encodeURIComponent(requestId)}`
-      return (await call(deployDetailAnswerSchema, 'GET', path, { signal: options.interruption?.() })).deploy
+      const { wait, seen } = poll ?? {}
+      const query = wait === undefined ? '' : `?wait=${wait}${seen === undefined ? '' : `&seen=${seen}`}`
+      const path = `/v1/deploys/${encodeURIComponent(requestId)}${query}`
+      const isSlow = wait === undefined
+      const answer = await call(deployDetailAnswerSchema, 'GET', path, { signal: options.interruption?.(), isSlow })
+      return { deploy: answer.deploy, version: answer.version ?? null }
     },
     async preflight() {
       const { preflightAnswerSchema } = await import('../../domain/contract/preflight.js')
@@ -146,6 +156,9 @@ export function createControlApi(options: {
     },
   }
 }
+
+/** What a Control API says that does not say what is missing. */
+const ALL_READ = { runs: 'read', records: 'read' } as const
 
 function gaveUp(base: string, cause: unknown): ClawctlError {
   return new ClawctlError('UPSTREAM', `${base} did not answer within ${GIVE_UP_MS / 1000} s.`, {

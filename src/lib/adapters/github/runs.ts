@@ -3,7 +3,7 @@ import * as z from 'zod/mini'
 import { inputsOf } from '../../domain/contract/order.js'
 import type { Job, Run } from '../../domain/deploy/run.js'
 import { ClawctlError } from '../../domain/errors.js'
-import { REGISTRY_PATH, WORKFLOW_FOLDER } from '../../domain/paths.js'
+import { REGISTRY_PATH, SITE_PATH, WORKFLOW_FOLDER } from '../../domain/paths.js'
 import type { RunLookup } from '../../ops/deploy/ports.js'
 import type { RegistrySource, Runs } from '../../ops/ports.js'
 import type { GithubInspection } from '../../ops/preflight/ports.js'
@@ -63,11 +63,12 @@ export function createGithub(
       const details = dispatchSchema.safeParse(response.data)
       return details.success ? { id: details.data.workflow_run_id, url: details.data.html_url } : null
     },
-    async list(limit) {
+    async list(limit, before) {
       const response = await call("list the workflow's runs", SAFE, () =>
         octokit.rest.actions.listWorkflowRuns({
           ...workflow,
           per_page: limit,
+          ...(before ? { created: `<=${before.toISOString().slice(0, 19)}Z` } : {}),
         }),
       )
       return parse(runsSchema, response.data).workflow_runs.map(runOf)
@@ -173,6 +174,12 @@ const workflowSchema = z.object({ state: z.string() })
 function inspectionOf(client: GithubClient, settings: GithubSettings): GithubInspection {
   const { octokit, call } = client
   const { owner, repo } = settings
+  const missing = new ClawctlError('NOT_FOUND', 'There is no such file.')
+  const notFound = () => missing
+  const orNull = (error: unknown) => {
+    if (error === missing) return null
+    throw error
+  }
   return {
     async repository() {
       const response = await call('read the repository', SAFE, () => octokit.rest.repos.get({ owner, repo }))
@@ -199,14 +206,9 @@ function inspectionOf(client: GithubClient, settings: GithubSettings): GithubIns
         },
       }
     },
+    site: () => readFile(client, settings, SITE_PATH, notFound).catch(orNull),
     async workflow() {
       const file = settings.workflow
-      const missing = new ClawctlError('NOT_FOUND', `There is no ${file}.`)
-      const orNull = (error: unknown) => {
-        if (error === missing) return null
-        throw error
-      }
-      const notFound = () => missing
       const [listed, text] = await Promise.all([
         call('read the workflow', { safe: true, notFound }, () =>
           octokit.rest.actions.getWorkflow({

@@ -1,5 +1,5 @@
 import * as z from 'zod/mini'
-import { errorSchema } from './failure.js'
+import { errorSchema, sourceSchema } from './failure.js'
 import { storedOrderShape } from './order.js'
 import { hostFailureSchema, reachedStageSchema } from './stage.js'
 
@@ -104,5 +104,21 @@ export const deployDetailSchema = z.extend(deploySchema, { steps: z.array(stepSc
 export type DeployDetail = z.infer<typeof deployDetailSchema>
 
 export const deployAnswerSchema = z.object({ ok: z.literal(true), deploy: deploySchema })
-export const deployDetailAnswerSchema = z.object({ ok: z.literal(true), deploy: deployDetailSchema })
-export const deploysAnswerSchema = z.object({ ok: z.literal(true), deploys: z.array(deploySchema) })
+/** Without `runs` an answer is what the deploys' records say, without `records` what GitHub's runs say. */
+export const deploySourcesSchema = z.object({ runs: sourceSchema, records: sourceSchema })
+export type DeploySources = z.infer<typeof deploySourcesSchema>
+
+export const deployDetailAnswerSchema = z.object({
+  ok: z.literal(true),
+  deploy: deployDetailSchema,
+  sources: z.optional(deploySourcesSchema),
+  /** Changes with the answer: `seen` of the next request. */
+  version: z.optional(z.string()),
+})
+export const deploysAnswerSchema = z.object({
+  ok: z.literal(true),
+  deploys: z.array(deploySchema),
+  /** `before` of the next page; null on the last. */
+  next: z.optional(z.nullable(z.string())),
+  sources: z.optional(deploySourcesSchema),
+})

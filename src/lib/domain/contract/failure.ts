@@ -7,6 +7,10 @@ export const errorSchema = z.object({
   message: z.string(),
   hint: z.optional(z.string()),
 })
+/** Whether one of the sources of an answer could be asked; without it the answer holds what the others know. */
+export const sourceSchema = z.enum(['read', 'unavailable'])
+export type Source = z.infer<typeof sourceSchema>
+
 export const failureSchema = z.object({
   ok: z.literal(false),
   error: errorSchema,

@@ -1,4 +1,5 @@
 import * as z from 'zod/mini'
+import { sourceSchema } from './failure.js'
 import { freezeSchema } from './freeze.js'
 import { hostStageSchema } from './stage.js'
 
@@ -46,6 +47,19 @@ export const fleetSchema = z.object({
   /** The running deploy, by its own record. */
   deploying: z.optional(z.nullable(z.object({ requestId: z.string(), target: z.string() }))),
   instances: z.array(fleetInstanceSchema),
+  /**
+   * What could be asked. Without `registry` the instances are those of EC2, by their tags; without `heartbeats` health is
+   * unknown; without `active` who may act is; without `images` no AMI is the latest.
+   */
+  sources: z.optional(
+    z.object({
+      registry: sourceSchema,
+      images: sourceSchema,
+      heartbeats: sourceSchema,
+      active: sourceSchema,
+      deploys: sourceSchema,
+    }),
+  ),
   /** What may not be deployed, and why. */
   freezes: z.optional(z.array(freezeSchema)),
 })

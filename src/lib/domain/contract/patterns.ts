@@ -6,5 +6,7 @@ export const REQUEST_ID_PATTERN = /^[A-Za-z0-9][A-Za-z0-9-]{7,63}$/
 export const NOT_A_NUMBER_PATTERN = /[^0-9]/
 /** RFC 6238, as authenticators show it. */
 export const CODE_PATTERN = /^[0-9]{6}$/
+/** Where a page of the history ended: when its last deploy was asked (milliseconds), its run (0 for none) and its id. */
+export const CURSOR_PATTERN = /^([0-9]{1,13})-([0-9]{1,15})-([A-Za-z0-9][A-Za-z0-9-]{0,63})$/
 /** A person's name as chats show it: one line, no control characters, at most 64 characters. */
 export const REQUESTED_BY_PATTERN = /^[^\p{C}\p{Zl}\p{Zp}]{1,64}$/u

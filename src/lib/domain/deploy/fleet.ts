@@ -1,4 +1,4 @@
-import type { ActiveMachine, Fleet, FleetInstance, Heartbeat } from '../contract/index.js'
+import type { ActiveMachine, Fleet, FleetInstance, Heartbeat, Source } from '../contract/index.js'
 import type { Registry } from '../registry/registry.js'
 import { standingOf } from './active.js'
 import { BOOT_GRACE_MS, judgeHealth } from './health.js'
@@ -6,14 +6,15 @@ import type { Host } from './host.js'
 import { architectureOf, type FleetImage, latestOf } from './image.js'
 
 export interface FleetFacts {
-  registry: Registry
+  /** What is null could not be asked. */
+  registry: Registry | null
   hosts: readonly Host[]
-  images: readonly FleetImage[]
-  /** By EC2 instance id; null where there is nowhere to read them, and health is unknown. */
+  images: readonly FleetImage[] | null
+  /** By EC2 instance id. */
   heartbeats: ReadonlyMap<string, Heartbeat> | null
   /** Who may act, by id; asked only where an id has more than one machine. */
-  active?: ReadonlyMap<string, ActiveMachine>
-  deploying?: Fleet['deploying']
+  active?: ReadonlyMap<string, ActiveMachine> | null
+  deploying?: { deploying: Fleet['deploying'] } | null
   now: Date
 }
 
@@ -22,21 +23,24 @@ export interface FleetFacts {
  * registry lacks, and machines of an id that are neither the one that serves nor part of a handover.
  */
 export function fleetStatus(facts: FleetFacts): Fleet {
-  const { registry, hosts, images } = facts
+  const { hosts } = facts
+  const images = facts.images ?? []
   const byId = new Map<string, Host[]>()
   for (const host of hosts) byId.set(host.id, [...(byId.get(host.id) ?? []), host])
   const shown = new Set<Host>()
-  const instances: FleetInstance[] = registry.map((entry) => {
-    const standing = standingOf(byId.get(entry.id) ?? [], facts.active?.get(entry.id) ?? null)
+  // Without the registry, every id that a machine's tags name.
+  const ids = facts.registry?.map(({ id }) => id) ?? liveIds(hosts)
+  const instances: FleetInstance[] = ids.map((id) => {
+    const standing = standingOf(byId.get(id) ?? [], facts.active?.get(id) ?? null)
     // A candidate whose predecessor is gone is all that there is of the host.
     const host = standing.holder ?? standing.leftovers[0]
-    if (!host) return missing(entry.id)
-    const isPartOfADeploy = facts.active?.has(entry.id) === true
+    if (!host) return missing(id)
+    const isPartOfADeploy = facts.active?.has(id) === true
     const beside =
       standing.predecessor ?? (isPartOfADeploy ? standing.leftovers.find((one) => one !== host) : undefined)
     shown.add(host)
     if (beside) shown.add(beside)
-    return { ...describe(entry.id, host, stateOf(host)), beside: beside ? besides(beside, standing.predecessor) : null }
+    return { ...describe(id, host, stateOf(host)), beside: beside ? besides(beside, standing.predecessor) : null }
   })
   const orphans = hosts
     .filter((host) => host.state !== 'shutting-down' && !shown.has(host))
@@ -46,8 +50,15 @@ export function fleetStatus(facts: FleetFacts): Fleet {
   return {
     latestAmi: brief(latestOf(images, { good: true })),
     failedAmi: newest?.failedIn ? { ...brief(newest), requestId: newest.failedIn } : null,
-    deploying: facts.deploying ?? null,
+    deploying: facts.deploying?.deploying ?? null,
     instances: [...instances, ...orphans],
+    sources: {
+      registry: source(facts.registry),
+      images: source(facts.images),
+      heartbeats: source(facts.heartbeats),
+      active: source(facts.active),
+      deploys: source(facts.deploying),
+    },
   }
 
   function judge(host: Host, role: 'active' | 'standby') {
@@ -104,6 +115,11 @@ export function fleetStatus(facts: FleetFacts): Fleet {
   }
 }
 
+const source = (facts: unknown): Source => (facts === null ? 'unavailable' : 'read')
+
+const liveIds = (hosts: readonly Host[]) =>
+  [...new Set(hosts.filter(({ state }) => state !== 'shutting-down').map(({ id }) => id))].sort()
+
 function brief(image: FleetImage): Pick<FleetImage, 'id' | 'name' | 'createdAt'>
 function brief(image: FleetImage | null): Fleet['latestAmi']
 function brief(image: FleetImage | null): Fleet['latestAmi'] {
@@ -134,8 +150,7 @@ function missing(id: string): FleetInstance {
 /** Ids that EC2 has and the registry lacks: a deploy names them and leaves them running. */
 export function orphanIds(registry: Registry, hosts: readonly Host[]): string[] {
   const known = new Set(registry.map((entry) => entry.id))
-  const ids = hosts.filter((host) => host.state !== 'shutting-down' && !known.has(host.id)).map((host) => host.id)
-  return [...new Set(ids)].sort()
+  return liveIds(hosts).filter((id) => !known.has(id))
 }
 
 /** True when nothing in the picture is about to change by itself: what `--watch` waits for. */

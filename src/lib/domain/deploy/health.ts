@@ -76,6 +76,13 @@ export function judgeHealth(facts: HealthFacts, role: 'active' | 'standby' = 'ac
   return say('healthy', role === 'active' ? 'running, checks passed, gateway connected' : 'ready to take over')
 }
 
+/** Whether nothing is heard of a machine that should have reported by now, whatever it would report. */
+export function isSilent(host: Host, heartbeat: Heartbeat | null, now: Date): boolean {
+  const own = heartbeat?.instanceId === host.instanceId ? heartbeat : null
+  const isBooting = now.getTime() - Date.parse(host.launchedAt) <= BOOT_GRACE_MS
+  return !isBooting && !(own && now.getTime() - Date.parse(own.at) < HEARTBEAT_STALE_MS)
+}
+
 function judgeSilence(host: Host, now: Date): HealthVerdict {
   const uptime = now.getTime() - Date.parse(host.launchedAt)
   if (uptime > BOOT_GRACE_MS) return say('unhealthy', 'no heartbeat')

@@ -9,6 +9,7 @@ export interface DeployQuestion {
   target: string
   amiOverride?: string | null | undefined
   strategy?: Order['strategy'] | null | undefined
+  configRevision?: Order['configRevision'] | null | undefined
   /** The instance that sends the request, where one does. */
   caller?: string | null | undefined
   /** The person who asked; a caller without one is a bot acting on its own. */
@@ -151,11 +152,13 @@ export function refuseAsker({ caller, requestedBy, registry }: Omit<DeployQuesti
 }
 
 /** Why a person has to ask for this, as in "a person has to ask …", or null where anybody may. */
-export function personNeeded({ target, retire, amiOverride, strategy }: DeployQuestion): string | null {
+export function personNeeded(question: DeployQuestion): string | null {
+  const { target, retire, amiOverride, strategy, configRevision } = question
   if (retire) return 'to retire an instance'
   if (target === 'all') return 'to deploy the whole fleet'
   if (amiOverride) return 'to choose the AMI'
-  return strategy ? 'to choose the strategy' : null
+  if (strategy) return 'to choose the strategy'
+  return configRevision === 'newest' ? 'to choose the configuration' : null
 }
 
 function refusePerson(question: DeployQuestion): Refusal | null {

@@ -29,14 +29,22 @@ const GROUPS: readonly Group[] = [
   {
     id: 'control-token',
     title: 'The control token is set, accepted, encrypted, and in the bundles',
-    parts: ['token-known', 'token-accepted', 'control-token', 'own-tokens', 'token-secret', 'token-bundles'],
+    parts: [
+      'token-known',
+      'token-accepted',
+      'control-token',
+      'control-secrets',
+      'own-tokens',
+      'token-secret',
+      'token-bundles',
+    ],
     shows: ['token-known', 'token-accepted', 'token-secret', 'token-bundles'],
     decides: 'token-accepted',
   },
   {
     id: 'workflow',
     title: 'The deploy workflow exists and can be dispatched',
-    parts: ['github-token', 'github-dispatch', 'workflow'],
+    parts: ['github-token', 'github-dispatch', 'workflow', 'credentials-apart'],
     shows: ['workflow'],
   },
   {

@@ -42,6 +42,13 @@ export function judgeLocalRegistry(text: string, hostFiles: readonly string[], i
  */
 export function compareRegistries(local: Registry, fleet: Fleet): Check {
   const title = 'The checkout and the deployed branch have the same instances'
+  if (fleet.sources?.registry === 'unavailable') {
+    return skip(
+      'registry-deployed',
+      title,
+      'The Control API could not read the deployed registry: GitHub is unavailable.',
+    )
+  }
   const deployed = fleet.instances.filter(({ state }) => state !== 'orphan').map(({ id }) => id)
   const here = local.map(({ id }) => id)
   const onlyHere = here.filter((id) => !deployed.includes(id))

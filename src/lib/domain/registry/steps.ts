@@ -70,8 +70,8 @@ export function stepsToAdd(facts: StepFacts): Step[] {
     },
     {
       id: 'control-token',
-      title: `A control token of its own, by which the Control API knows it: ${CONTROL_TOKEN.ownNameFor?.(entry)}.age in nix-secrets`,
-      ...told(facts.controlToken),
+      title: `Its own control token, which authenticates it to the Control API: ${CONTROL_TOKEN.ownNameFor?.(entry)}.age in nix-secrets`,
+      ...stateOf(facts.controlToken),
       command: `clawctl token add ${id} --secrets-dir nix-secrets --mode ci`,
     },
     {

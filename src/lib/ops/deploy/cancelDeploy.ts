@@ -1,6 +1,6 @@
 import * as z from 'zod/mini'
 import type { Deploy } from '../../domain/contract/index.js'
-import { cancelKey, isOver } from '../../domain/deploy/run.js'
+import { cancelKey, isOver, withoutSteps } from '../../domain/deploy/run.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { parseJson } from '../../domain/json.js'
 import type { ObjectStore, Runs } from '../ports.js'
@@ -20,7 +20,8 @@ export async function cancelDeploy(
   ports: DeploysPorts & { runs: Pick<Runs, 'cancel'> },
 ): Promise<Deploy> {
   const { store, runs, clock } = ports
-  const { steps: _, ...deploy } = await getDeploy(ports, requestId)
+  const found = await getDeploy(ports, requestId)
+  const deploy = withoutSteps(found.deploy)
   if (isOver(deploy)) return deploy
   if (!store) {
     throw new ClawctlError('NOT_CONFIGURED', 'No bucket is configured, so a deploy can not be cancelled.', {

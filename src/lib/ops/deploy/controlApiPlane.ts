@@ -13,6 +13,7 @@ import type {
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
 import { findEntry, type Registry } from '../../domain/registry/registry.js'
 import type { Clock, Progress } from '../ports.js'
+import type { History } from './deploys.js'
 import { followDeploy, successOrThrow } from './followDeploy.js'
 import type { Plane } from './plane.js'
 
@@ -24,8 +25,14 @@ export interface ControlApi {
   freeze(request: FreezeRequest): Promise<Freeze[]>
   unfreeze(request: UnfreezeRequest): Promise<Freeze[]>
   cancel(requestId: string, request: CancelRequest): Promise<Deploy>
-  deploys(limit: number): Promise<Deploy[]>
-  deploy(requestId: string): Promise<DeployDetail>
+  deploys(page: { limit: number; before?: string }): Promise<History>
+  /**
+   * @param poll holds the answer for up to so many seconds, until it is another than the one of version `seen`
+   */
+  deploy(
+    requestId: string,
+    poll?: { wait: number; seen?: string },
+  ): Promise<{ deploy: DeployDetail; version: string | null }>
   /** What only the server can see of a flight's preconditions. */
   preflight(): Promise<Check[]>
 }
@@ -55,11 +62,12 @@ export function controlApiPlane(ports: ControlApiPorts): Plane {
     })
   }
   const follow: Plane['follow'] = (options) =>
-    followDeploy({ ask: () => api.deploy(options.requestId), clock, progress }, options)
+    followDeploy({ ask: longPoll(api, options.requestId), clock, progress }, options)
   return {
     fleet: () => api.fleet(),
     host: (id) => api.host(id).catch((error: unknown) => notMergedYet(error, id)),
-    deploys: (limit) => api.deploys(limit),
+    deploys: async (limit) => (await api.deploys({ limit })).deploys,
+    history: (page) => api.deploys(page),
     follow,
     freeze: (request) => api.freeze(request),
     unfreeze: (request) => api.unfreeze(request),
@@ -86,5 +94,19 @@ export function controlApiPlane(ports: ControlApiPorts): Plane {
         throw error
       }
     },
+  }
+}
+
+/** The longest that the Control API holds an answer. */
+const WAIT_SECONDS = 25
+
+/** Each look but the first waits on the server until something changed: a follower costs a call each half minute. */
+function longPoll(api: ControlApi, requestId: string): () => Promise<DeployDetail> {
+  let seen: string | null = null
+  return async () => {
+    const { deploy, version } = await api.deploy(requestId, seen === null ? undefined : { wait: WAIT_SECONDS, seen })
+    // A Control API of before it had versions answers at once.
+    seen = version
+    return deploy
   }
 }

@@ -28,7 +28,7 @@ import { readFreezes } from './freeze.js'
 import { handOver } from './handOver.js'
 import { HostSteps } from './hostSteps.js'
 import type { DeployOptions } from './plane.js'
-import type { HostDeployPorts, LockPorts, Rollout } from './ports.js'
+import type { Announce, HostDeployPorts, LockPorts, Rollout } from './ports.js'
 import { replaceHost } from './replaceHost.js'
 import { chooseImages } from './resolveImage.js'
 import { restoreRoles } from './resume.js'
@@ -39,6 +39,8 @@ export interface DeployFleetPorts extends HostDeployPorts, LockPorts {
   registry: RegistrySource
   bundles: BundleReader
   report: JobReport
+  /** Null where nobody wants to hear of it. */
+  announce?: Announce | null
   /** The workflow run that this is part of; nulls elsewhere. */
   run: { id: number | null; url: string | null; attempt?: number }
   /** What the repository has as its default. */
@@ -118,7 +120,7 @@ async function prepare(order: Order, audit: DeployAudit, ports: DeployFleetPorts
   const entries = registry.filter((entry) => ids.includes(entry.id))
   return progress.task('look at the fleet', async (say) => {
     const [images, hosts] = await Promise.all([
-      chooseImages(compute, entries, order.amiOverride ?? null),
+      chooseImages(compute, entries, order.amiOverride || null),
       compute.describeHosts(),
     ])
     const steps = planRollout({ ids, registry, hosts })
@@ -226,6 +228,9 @@ async function finish(
   } catch (error) {
     ports.progress.note(`The step summary could not be written: ${asClawctlError(error).message}`)
   }
+  // A look changes nothing that anybody has to hear of.
+  const untold = options.planOnly || !ports.announce ? [] : await ports.announce(deploy).catch(() => ['it failed'])
+  for (const problem of untold) ports.progress.note(`The end of the deploy could not be posted: ${problem}.`)
   return deploy
 }
 

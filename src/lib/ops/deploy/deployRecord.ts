@@ -1,5 +1,6 @@
 import { type DeployHost, type DeployRecord, deployRecordSchema } from '../../domain/contract/index.js'
 import { indexKey, recordKey } from '../../domain/deploy/run.js'
+import { ClawctlError } from '../../domain/errors.js'
 import { parseJson } from '../../domain/json.js'
 import type { ObjectStore } from '../ports.js'
 
@@ -7,6 +8,14 @@ export async function readRecord(store: ObjectStore, requestId: string): Promise
   const object = await store.get(recordKey(requestId))
   const parsed = deployRecordSchema.safeParse(object && parseJson(object.text))
   return parsed.success ? parsed.data : null
+}
+
+/** The write may have arrived and its answer not, or the job of the same run began once more. */
+async function isOwn(store: ObjectStore, record: DeployRecord): Promise<boolean> {
+  const there = await readRecord(store, record.requestId)
+  return (
+    there !== null && there.runId === record.runId && (there.runId !== null || there.createdAt === record.createdAt)
+  )
 }
 
 /** The run's own account of a deploy, written to S3 at every step: what a follower sees, and what is left if the runner dies. */
@@ -22,7 +31,10 @@ export class RecordKeeper {
     this.#onTrouble = onTrouble
   }
 
-  /** Rejects where the first write fails: a deploy that can't be followed is not begun. */
+  /**
+   * Rejects where the first write fails: a deploy that can't be followed is not begun.
+   * @throws ClawctlError REQUEST_CONFLICT where the record is another run's, which nobody writes over
+   */
   static async begin(
     store: ObjectStore,
     record: DeployRecord,
@@ -31,7 +43,12 @@ export class RecordKeeper {
     const keeper = new RecordKeeper(store, record, onTrouble)
     // First: an entry without its record is passed over, a record without its entry is found late.
     await store.put(indexKey(record.createdAt, record.requestId), '{}')
-    await keeper.#write()
+    const key = recordKey(record.requestId)
+    if (!(await store.putIf(key, JSON.stringify(record), null)) && !(await isOwn(store, record))) {
+      throw new ClawctlError('REQUEST_CONFLICT', `The request id ${record.requestId} has the record of another run.`, {
+        hint: 'Ask again with a new request id: a record is written by its own run alone.',
+      })
+    }
     return keeper
   }
 

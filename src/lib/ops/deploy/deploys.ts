@@ -1,19 +1,21 @@
 import pMap from 'p-map'
-import type { Deploy, DeployDetail } from '../../domain/contract/index.js'
+import type { Deploy, DeployDetail, DeploySources } from '../../domain/contract/index.js'
 import { parseRunTitle } from '../../domain/contract/order.js'
-import { REQUEST_ID_PATTERN } from '../../domain/contract/patterns.js'
+import { CURSOR_PATTERN, REQUEST_ID_PATTERN } from '../../domain/contract/patterns.js'
 import {
   attemptId,
   deployOf,
   deployOfRecord,
   HISTORY_LOOKBACK,
   INDEX_PREFIX,
+  indexKey,
   parseIndexKey,
   RECORD_PREFIX,
   type Run,
   withSteps,
 } from '../../domain/deploy/run.js'
 import { ClawctlError } from '../../domain/errors.js'
+import { unlessOut } from '../poll.js'
 import { AT_ONCE, type Clock, type ObjectStore, type Runs } from '../ports.js'
 import { readRecord } from './deployRecord.js'
 
@@ -29,55 +31,132 @@ export async function recordOf(store: ObjectStore | null, requestId: string | un
   return store && requestId !== undefined && REQUEST_ID_PATTERN.test(requestId) ? readRecord(store, requestId) : null
 }
 
-/** The audit trail, newest first: the workflow's runs, and what ran on the direct plane without one. */
-export async function listDeploys(ports: DeploysPorts, limit: number): Promise<Deploy[]> {
-  const { store } = ports
+export interface History {
+  deploys: Deploy[]
+  /** Cursor of the next page; null on the last. */
+  next: string | null
+  sources: DeploySources
+}
+
+/**
+ * A page of the audit trail, newest first: the workflow's runs, and what ran on the direct plane without one. Without
+ * GitHub it is what the records say, without S3 what GitHub says.
+ * @param page.before cursor of the page before
+ * @throws ClawctlError of GitHub where neither can be asked
+ */
+export async function listDeploys(ports: DeploysPorts, page: { limit: number; before?: string }): Promise<History> {
+  const { store, clock } = ports
+  const { limit } = page
+  const cursor = page.before === undefined ? null : parseCursor(page.before)
+  const outages: ClawctlError[] = []
+  const noted = (error: ClawctlError) => void outages.push(error)
   const [runs, records] = await Promise.all([
-    ports.runs.list(HISTORY_LOOKBACK),
-    store ? newestRecords(store, limit + HISTORY_LOOKBACK) : [],
+    unlessOut(ports.runs.list(HISTORY_LOOKBACK, ...(cursor ? [new Date(cursor.at)] : [])), noted),
+    store && unlessOut(newestRecords(store, limit + HISTORY_LOOKBACK, cursor), noted),
   ])
-  const known = new Set(runs.map(requestIdOf))
-  const newest = [
-    ...runs.map((run) => ({ at: Date.parse(run.createdAt), run, requestId: requestIdOf(run) })),
-    ...records.filter(({ requestId }) => !known.has(requestId)).map((record) => ({ ...record, run: null })),
+  const [outage] = outages
+  if (outage && runs === null && records === null) throw outage
+  const known = new Set(runs?.map(requestIdOf))
+  const sorted = [
+    ...(runs ?? []).map((run) => ({ at: Date.parse(run.createdAt), run, requestId: requestIdOf(run) })),
+    ...(records ?? [])
+      .filter(({ requestId }) => !known.has(requestId))
+      .map((record) => ({ ...record, run: null as Run | null })),
   ]
-    .sort((a, b) => b.at - a.at)
-    .slice(0, limit)
+    .map((one) => ({ ...one, runId: one.run?.id ?? 0, id: one.requestId ?? String(one.run?.id) }))
+    .sort(byTime)
+    .filter((one) => !cursor || byTime(cursor, one) < 0)
+  const newest = sorted.slice(0, limit)
+  let unread = records === null
+  const unreadable = () => {
+    unread = true
+  }
   const read = async ({ run, requestId }: (typeof newest)[number]) => {
-    const record = await recordOf(store, requestId)
-    return run ? deployOf(run, record, runs) : record && deployOfRecord(record, ports.clock.now())
+    const record = unread ? null : await unlessOut(recordOf(store, requestId), unreadable)
+    return run ? deployOf(run, record, runs ?? []) : record && deployOfRecord(record, clock.now())
   }
   const deploys = (await pMap(newest, read, { concurrency: AT_ONCE })).filter((deploy) => deploy !== null)
-  return deploys.sort((a, b) => (b.createdAt ?? '').localeCompare(a.createdAt ?? ''))
+  const last = newest.at(-1)
+  // A list of runs that was full may go on.
+  const goesOn = sorted.length > limit || runs?.length === HISTORY_LOOKBACK
+  return {
+    // What is older than the index was placed by its record's age.
+    deploys: deploys.sort((a, b) => (b.createdAt ?? '').localeCompare(a.createdAt ?? '')),
+    next: last && goesOn ? formatCursor(last) : null,
+    sources: { runs: runs ? 'read' : 'unavailable', records: unread ? 'unavailable' : 'read' },
+  }
+}
+
+type Place = { at: number; runId: number; id: string }
+
+/** Newest first: GitHub's times have the precision of a second, and its ids grow. */
+const byTime = (a: Place, b: Place) => b.at - a.at || b.runId - a.runId || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
+
+const formatCursor = ({ at, runId, id }: Place) => `${at}-${runId}-${id}`
+
+/** @throws ClawctlError INVALID_REQUEST */
+function parseCursor(text: string): Place {
+  const [, at, runId, id] = CURSOR_PATTERN.exec(text) ?? []
+  if (id !== undefined) return { at: Number(at), runId: Number(runId), id }
+  throw new ClawctlError('INVALID_REQUEST', 'The cursor is none that a page of the history ended with.', {
+    hint: 'Take `next` of the page before as it is.',
+  })
 }
 
 /** Records were written before there was an index; beyond so many, only their request ids lead to them. */
 const MOST_UNINDEXED = 3_000
 
 /** When the newest records were made, by the names of the index; what is older than the index, by the records' own age. */
-async function newestRecords(store: ObjectStore, count: number): Promise<{ requestId: string; at: number }[]> {
-  const indexed = (await store.list(INDEX_PREFIX, { atMost: count })).flatMap(({ key }) => parseIndexKey(key) ?? [])
+async function newestRecords(
+  store: ObjectStore,
+  count: number,
+  cursor: Place | null,
+): Promise<{ requestId: string; at: number }[]> {
+  // Of one moment all are looked at: who comes first within it is decided by id.
+  const after = cursor ? { after: indexKey(new Date(cursor.at + 1).toISOString(), '') } : {}
+  const indexed = (await store.list(INDEX_PREFIX, { atMost: count, ...after })).flatMap(
+    ({ key }) => parseIndexKey(key) ?? [],
+  )
   const found = new Map(indexed.reverse().map(({ requestId, at }) => [requestId, at]))
   if (indexed.length < count) {
     for (const { key, modifiedAt } of await store.list(RECORD_PREFIX, { atMost: MOST_UNINDEXED, flat: true })) {
       const requestId = key.slice(RECORD_PREFIX.length).replace(/\.json$/, '')
-      if (!found.has(requestId)) found.set(requestId, modifiedAt.getTime())
+      if (!found.has(requestId) && !(cursor && modifiedAt.getTime() > cursor.at))
+        found.set(requestId, modifiedAt.getTime())
     }
   }
   return [...found].map(([requestId, at]) => ({ requestId, at }))
 }
 
-/** @throws ClawctlError NOT_FOUND */
-export async function getDeploy(ports: DeploysPorts, requestId: string): Promise<DeployDetail> {
-  const runs = await ports.runs.list(HISTORY_LOOKBACK)
-  const run = runs.find((one) => [requestIdOf(one), titleId(one), String(one.id)].includes(requestId))
-  const [record, jobs] = await Promise.all([
-    recordOf(ports.store, (run && requestIdOf(run)) ?? requestId),
+/**
+ * One deploy. Without GitHub it is what its record says, without S3 what its run says.
+ * @throws ClawctlError NOT_FOUND, or GitHub's or S3's failure where the deploy may be known there alone
+ */
+export async function getDeploy(
+  ports: DeploysPorts,
+  requestId: string,
+): Promise<{ deploy: DeployDetail; sources: DeploySources }> {
+  const outages: ClawctlError[] = []
+  const noted = (error: ClawctlError) => void outages.push(error)
+  const runs = await unlessOut(ports.runs.list(HISTORY_LOOKBACK), noted)
+  const run = runs?.find((one) => [requestIdOf(one), titleId(one), String(one.id)].includes(requestId))
+  const [found, jobs] = await Promise.all([
+    unlessOut(
+      recordOf(ports.store, (run && requestIdOf(run)) ?? requestId).then((record) => ({ record })),
+      noted,
+    ),
     // One that waits has no steps yet.
-    run && hasBegun(run) ? ports.runs.jobs(run.id) : [],
+    run && hasBegun(run) ? unlessOut(ports.runs.jobs(run.id)) : [],
   ])
-  if (run) return withSteps(deployOf(run, record, runs), jobs)
-  if (record) return withSteps(deployOfRecord(record, ports.clock.now()), [])
+  const sources: DeploySources = {
+    runs: runs && jobs ? 'read' : 'unavailable',
+    records: found ? 'read' : 'unavailable',
+  }
+  const record = found?.record ?? null
+  if (run) return { deploy: withSteps(deployOf(run, record, runs ?? []), jobs ?? []), sources }
+  if (record) return { deploy: withSteps(deployOfRecord(record, ports.clock.now()), []), sources }
+  const [outage] = outages
+  if (outage) throw outage
   throw new ClawctlError('NOT_FOUND', `There is no deploy with the request id ${JSON.stringify(requestId)}.`, {
     hint: 'See `clawctl fleet history` for the ids.',
   })

@@ -30,7 +30,8 @@ export function directPlane(make: {
     fleet: async () => fleetStatus(await make.status()),
     host: async (id) => showHost(id, await make.host()),
     deploy: async (request, options) => deployFleet(request, options, await make.deploy()),
-    deploys: async (limit) => listDeploys(await make.deploys(), limit),
+    deploys: async (limit) => (await listDeploys(await make.deploys(), { limit })).deploys,
+    history: async (page) => listDeploys(await make.deploys(), page),
     async freeze({ code, ...request }) {
       const ports = await make.freeze()
       const what = { purpose: `freeze ${request.target}: ${request.reason}`, what: 'for a freeze' }
@@ -46,7 +47,7 @@ export function directPlane(make: {
     cancel: async (requestId, { code: _, ...asker }) => cancelDeploy(requestId, nameAsker(asker), await make.deploys()),
     async follow(options) {
       const ports = await make.deploys()
-      return followDeploy({ ...ports, ask: () => getDeploy(ports, options.requestId) }, options)
+      return followDeploy({ ...ports, ask: async () => (await getDeploy(ports, options.requestId)).deploy }, options)
     },
   }
 }

@@ -178,7 +178,7 @@ async function mustHaveImages(order: Order, registry: Registry, compute: ImageRe
   if (order.retire) return
   const entries = registry.filter(({ id }) => order.target === 'all' || order.target === id)
   try {
-    await chooseImages(compute, entries, order.amiOverride ?? null)
+    await chooseImages(compute, entries, order.amiOverride || null)
   } catch (error) {
     const { code } = asClawctlError(error)
     if (code.startsWith('AMI_')) throw error

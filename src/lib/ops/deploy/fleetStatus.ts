@@ -4,6 +4,7 @@ import { type ActiveMachine, type Fleet, type Heartbeat, ID_PATTERN } from '../.
 import { fleetStatus as describeFleet } from '../../domain/deploy/fleet.js'
 import type { Host } from '../../domain/deploy/host.js'
 import { deployOfRecord, INDEX_PREFIX, parseIndexKey } from '../../domain/deploy/run.js'
+import { unlessOut } from '../poll.js'
 import { AT_ONCE, type Clock, type Compute, type ObjectStore, type RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { readRecord } from './deployRecord.js'
@@ -38,7 +39,7 @@ async function readRoles(store: ObjectStore, hosts: readonly Host[]): Promise<Ma
 }
 
 /** One deploys at a time: a record before the newest that still says `running` is one of a run that was lost. */
-async function deployUnderWay(store: ObjectStore, now: Date): Promise<Fleet['deploying']> {
+export async function deployUnderWay(store: ObjectStore, now: Date): Promise<Fleet['deploying']> {
   const [newest] = await store.list(INDEX_PREFIX, { atMost: 1 })
   const requestId = newest && parseIndexKey(newest.key)?.requestId
   const record = requestId === undefined ? null : await readRecord(store, requestId)
@@ -46,7 +47,11 @@ async function deployUnderWay(store: ObjectStore, now: Date): Promise<Fleet['dep
   return { requestId: record.requestId, target: record.target }
 }
 
-/** Desired beside actual, the same for the Control API and for CI. `store` is null where no bucket is configured: health is then unknown. */
+/**
+ * Desired beside actual, the same for the Control API and for CI. `store` is null where no bucket is configured: health is
+ * then unknown. Where GitHub, S3 or the list of images can't be asked, the rest is shown, and `sources` says so; without
+ * EC2's instances there is no fleet to show.
+ */
 export async function fleetStatus(ports: {
   registry: RegistrySource
   compute: Pick<Compute, 'describeHosts' | 'fleetImages'>
@@ -55,23 +60,23 @@ export async function fleetStatus(ports: {
 }): Promise<Fleet> {
   const { compute, store, clock } = ports
   const describing = compute.describeHosts()
-  const [registry, hosts, images, heartbeats, active, deploying, freezes] = await Promise.all([
-    readRegistry(ports.registry),
+  const [registry, hosts, images, heartbeats, active, deploying, frozen] = await Promise.all([
+    unlessOut(readRegistry(ports.registry)),
     describing,
-    compute.fleetImages(),
-    store && readHeartbeats(store, describing),
-    store && describing.then((hosts) => readRoles(store, hosts)),
-    store && deployUnderWay(store, clock.now()),
-    readFreezes({ store, clock }),
+    unlessOut(compute.fleetImages()),
+    store && unlessOut(readHeartbeats(store, describing)),
+    store && unlessOut(describing.then((hosts) => readRoles(store, hosts))),
+    store && unlessOut(deployUnderWay(store, clock.now()).then((deploying) => ({ deploying }))),
+    store && unlessOut(readFreezes({ store, clock })),
   ])
   const fleet = describeFleet({
     registry,
     hosts,
     images,
     heartbeats,
-    active: active ?? new Map(),
+    active,
     deploying,
     now: clock.now(),
   })
-  return freezes.length > 0 ? { ...fleet, freezes } : fleet
+  return frozen && frozen.length > 0 ? { ...fleet, freezes: frozen } : fleet
 }

@@ -9,6 +9,7 @@ import type {
   Order,
   UnfreezeRequest,
 } from '../../domain/contract/index.js'
+import type { History } from './deploys.js'
 import type { FollowOptions } from './followDeploy.js'
 
 export interface DeployOptions {
@@ -43,6 +44,8 @@ export interface Plane {
   cancel(requestId: string, request: CancelRequest): Promise<Deploy>
   /** Newest first. */
   deploys(limit: number): Promise<Deploy[]>
+  /** A page of the history, newest first. @param page.before cursor of the page before */
+  history(page: { limit: number; before?: string }): Promise<History>
   /** Resolves when the deploy is over, however it ended. */
   follow(options: FollowOptions): Promise<DeployDetail>
 }

@@ -1,4 +1,4 @@
-import type { DeployHost, HOST_STEPS, HostEvidence, Order } from '../../domain/contract/index.js'
+import type { Deploy, DeployHost, HOST_STEPS, HostEvidence, Order } from '../../domain/contract/index.js'
 import type { FleetImage } from '../../domain/deploy/image.js'
 import type { IdType } from '../../domain/deploy/leftovers.js'
 import type { Run } from '../../domain/deploy/run.js'
@@ -65,6 +65,9 @@ export interface LockPorts {
   clock: Clock
   progress: Progress
 }
+
+/** Posts the end of a deploy where people hear of it. Never rejects: what went wrong, one clause each. */
+export type Announce = (deploy: Deploy) => Promise<string[]>
 
 export interface HostDeployPorts {
   compute: Compute

@@ -61,7 +61,7 @@ export async function showHost(id: string, ports: ShowHostPorts): Promise<HostVi
 async function deploysOf(id: string, { runs, store, clock }: ShowHostPorts) {
   const nothing = { list: async () => [], jobs: async () => [] }
   try {
-    const deploys = await listDeploys({ runs: runs ?? nothing, store, clock }, LOOKED_THROUGH)
+    const { deploys } = await listDeploys({ runs: runs ?? nothing, store, clock }, { limit: LOOKED_THROUGH })
     return deploys.filter(({ hosts }) => hosts.some((host) => host.id === id)).slice(0, MOST_DEPLOYS)
   } catch {
     // What is known of the machine is worth showing without its history.

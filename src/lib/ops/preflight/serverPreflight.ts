@@ -80,6 +80,10 @@ export async function serverPreflight(ports: ServerPreflightPorts): Promise<Chec
       const told = freezes.map((freeze) => `${freeze.target} ${describeFreeze(freeze)}`).join('; ')
       return pass(`Frozen: ${told}.`, '`clawctl fleet unfreeze` ends it, when a person asks.')
     }),
+    check('control-secrets', "The Control API's secrets are the newest", () => controlSecrets(ports)),
+    check('credentials-apart', 'Hosts ask GitHub by another App than the Control API', () =>
+      credentialsApart(ports, once),
+    ),
   ])
 }
 
@@ -241,3 +245,54 @@ function controlTokens({ controlTokens: tokens }: ServerPreflightPorts): Finding
     'Remove CONTROL_API_TOKEN_PREVIOUS when every host and laptop has the new token.',
   )
 }
+
+function controlSecrets({ secrets, clock }: ServerPreflightPorts): Finding {
+  if (!secrets) return skip('They are in its environment, or only the Control API sees them.')
+  const age = ms(Math.max(0, clock.now().getTime() - secrets.readAt), { long: true })
+  if (secrets.problem === null) return pass(`They were read ${age} ago.`)
+  return fail(
+    `It goes on with those of ${age} ago: ${secrets.problem}`,
+    'clawctl secrets control-api check, then edit what it names.',
+  )
+}
+
+/** `githubApp = { appId = "…"; … };` of nix/site.nix; the App's id, null for none, undefined for another form. */
+function hostAppOf(site: string): string | null | undefined {
+  const text = site.replace(/#.*$/gm, '')
+  if (/\bgithubApp\s*=\s*null\s*;/.test(text)) return null
+  return /\bgithubApp\s*=\s*\{[^}]*?\bappId\s*=\s*"([^"]+)"/.exec(text)?.[1]
+}
+
+/** With one App for both, root on one host could dispatch workflows past the policy. */
+async function credentialsApart({ github, appId }: ServerPreflightPorts, once: Shared): Promise<Finding> {
+  if (appId === undefined) return skip('Only the Control API sees what it asks GitHub as.')
+  // Why GitHub does not answer, another check says.
+  const seen = await Promise.all([github.site(), once.repository()]).catch(() => null)
+  if (!seen) return skip('GitHub could not be asked.')
+  const [site, { credential }] = seen
+  const more = Object.entries(credential.permissions ?? {}).filter(
+    ([name, level]) => !ENOUGH.some(([known, most]) => name === known && (level === most || level === 'read')),
+  )
+  if (more.length > 0) {
+    const told = more.map(([name, level]) => `${name}: ${level}`).join(', ')
+    return fail(
+      `The Control API's App may more than it needs: ${told}.`,
+      'Take it from the App: actions: write and contents: read are enough.',
+    )
+  }
+  const host = site === null ? undefined : hostAppOf(site)
+  if (host === undefined) return skip("The hosts' App could not be read from nix/site.nix.")
+  if (host === null) return pass('The hosts have no App.')
+  if (host !== appId)
+    return pass(`The hosts' App is ${host}, the Control API asks as ${appId === null ? 'a token' : `App ${appId}`}.`)
+  return fail(
+    `The hosts mint tokens of the App ${host}, and so does the Control API: root on one host could start any workflow.`,
+    'Make a second App with contents: read, issues: read and pull_requests: read for the hosts: docs/security.md.',
+  )
+}
+/** What the Control API's App needs; GitHub adds metadata itself. */
+const ENOUGH = [
+  ['actions', 'write'],
+  ['contents', 'read'],
+  ['metadata', 'read'],
+] as const

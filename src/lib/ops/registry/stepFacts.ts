@@ -29,10 +29,10 @@ export async function remainingSteps(
     known(hasBundle && (async () => ({ done: await hasBundle(entry) })), 'only CI can read the bucket'),
     fleet
       ? fleet.ask().then(
-          ({ instances }) => ({
-            known: instances.find(({ id }) => id === entry.id) ?? null,
-            ofBranch: fleet.ofBranch,
-          }),
+          ({ instances, sources }) =>
+            sources?.registry === 'unavailable'
+              ? { unknown: 'GitHub could not be asked' }
+              : { known: instances.find(({ id }) => id === entry.id) ?? null, ofBranch: fleet.ofBranch },
           (error: unknown) => ({ unknown: reason(error) }),
         )
       : { unknown: 'no Control API is configured' },

@@ -1,4 +1,4 @@
-import type { Deploy, DeployStatus } from '../../../domain/contract/index.js'
+import type { Deploy, DeploySources, DeployStatus } from '../../../domain/contract/index.js'
 import { describeAsker } from '../../../domain/deploy/identity.js'
 import { STEP_TITLES } from '../../../domain/deploy/rollout.js'
 import { isOver } from '../../../domain/deploy/run.js'
@@ -82,6 +82,13 @@ export function renderDeploys(deploys: readonly Deploy[], now: Date, paint: Pain
     d.requestId,
   ])
   return table(COLUMNS, rows)
+}
+
+/** A line where not everybody could be asked. */
+export function withoutSources({ runs, records }: DeploySources): string[] {
+  if (runs === 'unavailable') return ['GitHub could not be asked: this is what the records say.']
+  if (records === 'unavailable') return ['S3 could not be asked: hosts, reasons and older deploys are missing.']
+  return []
 }
 
 /** What, how it ended, who asked; the request id where somebody may still want to follow it. */

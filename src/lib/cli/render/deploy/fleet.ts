@@ -45,7 +45,11 @@ export function renderFleet(fleet: Fleet, now: Date, paint: Paint): string {
   return [
     table(COLUMNS, rows),
     '',
-    ...withBlankLine([...(fleet.freezes ?? []).map(freezeLine), ...fleet.instances.flatMap(remarks)]),
+    ...withBlankLine([
+      ...missingSources(fleet),
+      ...(fleet.freezes ?? []).map(freezeLine),
+      ...fleet.instances.flatMap(remarks),
+    ]),
     latest
       ? `Latest AMI: ${latest.id} (${latest.name}, ${age(latest.createdAt, now)} old)`
       : 'Latest AMI: none is tagged clawdinator=true',
@@ -64,6 +68,20 @@ export function renderFreezes(freezes: readonly Freeze[]): string {
 
 const freezeLine = (freeze: Freeze) =>
   `${freeze.target === 'all' ? 'The fleet' : freeze.target} is frozen ${describeFreeze(freeze)}`
+
+const SOURCES: Record<keyof NonNullable<Fleet['sources']>, string> = {
+  registry: 'GitHub could not be asked: registry unavailable, the instances are those that EC2 has.',
+  heartbeats: 'The heartbeats could not be read: health is unknown.',
+  active: 'Who may act could not be read.',
+  images: 'The images could not be listed.',
+  deploys: 'Whether a deploy is under way could not be read.',
+}
+
+/** A line for each source that could not be asked. */
+const missingSources = ({ sources }: Fleet): string[] =>
+  Object.entries(sources ?? {}).flatMap(([name, state]) =>
+    state === 'unavailable' ? [SOURCES[name as keyof typeof SOURCES]] : [],
+  )
 
 const withBlankLine = (lines: readonly string[]) => (lines.length > 0 ? [...lines, ''] : [])
 
@@ -99,7 +117,7 @@ export function renderFleetForChat(fleet: Fleet, now: Date): string {
     ...(failed ? [`newer AMI ${failed.id} failed in ${failed.requestId}`] : []),
     ...(deploying ? [`a deploy of ${deploying.target} is under way (${deploying.requestId})`] : []),
   ]
-  return fitChat([...lines, last, ...more])
+  return fitChat([...lines, last, ...more, ...missingSources(fleet)])
 }
 
 /** Whole lines only; what was left out is counted. */

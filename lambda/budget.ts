@@ -1,0 +1,92 @@
+import { ClawctlError } from '../src/lib/domain/errors.js'
+import type { Service } from './meter.js'
+
+/** A monotonic clock and a timer. */
+export interface Timing {
+  /** Milliseconds since some moment. */
+  now(): number
+  /** Calls `run` after `ms`, unless the returned function is called before. */
+  after(ms: number, run: () => void): () => void
+}
+
+export const systemTiming: Timing = {
+  now: () => performance.now(),
+  after(ms, run) {
+    const timer = setTimeout(run, ms)
+    return () => clearTimeout(timer)
+  },
+}
+
+/** The answer is sent by then: Lambda itself cuts at 30 s. */
+export const ANSWER_BY_MS = 28_000
+/** What is left for the answer itself after the last call upstream. */
+const RESERVE_MS = 500
+/** A call that changes something is not begun with less: it might arrive and its answer not be waited for. */
+const LEAST_FOR_A_CHANGE_MS = 1_500
+
+/**
+ * How long one call may take, with its own tries, pauses and tokens: docs/adr/0064 adds them up for the longest request,
+ * and a test holds the sum against ANSWER_BY_MS.
+ */
+export const LIMITS_MS = { secrets: 4_000, github: 7_000, ec2: 4_500, s3: 4_000 } as const
+
+const NAMES = { github: 'GitHub', ec2: 'EC2', s3: 'S3' } as const
+
+/** The time of one request, from the moment when it came in. */
+export class Budget {
+  readonly #timing: Timing
+  readonly #end: number
+
+  constructor(timing: Timing = systemTiming, totalMs: number = ANSWER_BY_MS) {
+    this.#timing = timing
+    this.#end = timing.now() + totalMs
+  }
+
+  leftMs(): number {
+    return Math.max(0, this.#end - this.#timing.now())
+  }
+
+  /**
+   * The call, cut at its limit or with the request's time; what was cut may still arrive.
+   * @throws ClawctlError UPSTREAM where the service took too long, TIMED_OUT where there is no time to ask it
+   */
+  async call<T>(service: Service, changes: boolean, work: () => Promise<T>): Promise<T> {
+    const left = this.leftMs() - RESERVE_MS
+    if (left < (changes ? LEAST_FOR_A_CHANGE_MS : 1)) throw timedOut()
+    const limit = Math.min(LIMITS_MS[service], left)
+    const seconds = Math.round(limit / 100) / 10
+    return this.#cut(limit, work(), () => {
+      return new ClawctlError('UPSTREAM', `${NAMES[service]} did not answer within ${seconds} s.`)
+    })
+  }
+
+  /** The whole of the request. @throws ClawctlError TIMED_OUT; what was begun goes on, and the same request id finds it */
+  within<T>(work: Promise<T>): Promise<T> {
+    return this.#cut(this.leftMs(), work, timedOut)
+  }
+
+  /** Ends with the work, or after so many milliseconds: the work goes on. */
+  async wait(ms: number, work: Promise<unknown> = new Promise(() => {})): Promise<void> {
+    let cancel = () => {}
+    const timeUp = new Promise<void>((resolve) => {
+      cancel = this.#timing.after(Math.min(ms, this.leftMs()), resolve)
+    })
+    await Promise.race([work, timeUp]).finally(() => cancel())
+  }
+
+  async #cut<T>(ms: number, work: Promise<T>, failure: () => ClawctlError): Promise<T> {
+    let cancel = () => {}
+    const tooLong = new Promise<never>((_resolve, reject) => {
+      cancel = this.#timing.after(ms, () => reject(failure()))
+    })
+    // Nobody waits for it any more once it was cut.
+    work.catch(() => {})
+    return Promise.race([work, tooLong]).finally(() => cancel())
+  }
+}
+
+function timedOut(): ClawctlError {
+  return new ClawctlError('TIMED_OUT', 'GitHub and AWS took too long to answer.', {
+    hint: 'Ask again in a minute; a deploy is safe to ask again with the same request id.',
+  })
+}

@@ -1,0 +1,50 @@
+/**
+ * CloudWatch's embedded metric format: a line of the log with `_aws` in it becomes metrics, without a call. The names are
+ * those of infra/opentofu/aws/platform/alarms.tf, and a test compares both.
+ */
+export const NAMESPACE = 'Clawctl'
+
+/** Each metric with the dimension that tells its values apart, or null. */
+export const METRICS = {
+  Requests: null,
+  Refusals: 'Code',
+  UpstreamFailures: 'Service',
+  DispatchFailures: null,
+  SecretsAgeSeconds: null,
+  SecretsUnreadable: null,
+  DeployOutcomes: 'Outcome',
+  HeartbeatMissing: 'Instance',
+} as const
+export type Metric = keyof typeof METRICS
+
+export interface Measure {
+  metric: Metric
+  value: number
+  /** Value of the metric's dimension. */
+  of?: string
+}
+
+/**
+ * Fields that make a line of the log carry these metrics.
+ * @param measures no two of one dimension
+ */
+export function embedded(measures: readonly Measure[], now: number): Record<string, unknown> {
+  const told = measures.filter(({ value }) => Number.isFinite(value))
+  if (told.length === 0) return {}
+  const groups = new Map<string | null, Metric[]>()
+  for (const { metric } of told) groups.set(METRICS[metric], [...(groups.get(METRICS[metric]) ?? []), metric])
+  const CloudWatchMetrics = [...groups].map(([dimension, metrics]) => ({
+    Namespace: NAMESPACE,
+    Dimensions: [dimension === null ? [] : [dimension]],
+    Metrics: metrics.map((Name) => ({ Name, Unit: Name === 'SecretsAgeSeconds' ? 'Seconds' : 'Count' })),
+  }))
+  const values = told.flatMap(({ metric, value, of }) => {
+    const dimension = METRICS[metric]
+    return [[metric, value] as const, ...(dimension === null ? [] : [[dimension, of ?? 'unknown'] as const])]
+  })
+  return { _aws: { Timestamp: now, CloudWatchMetrics }, ...Object.fromEntries(values) }
+}
+
+/** One line of its own for each measure: they share a dimension. */
+export const metricLines = (measures: readonly Measure[], now: number): string[] =>
+  measures.map((measure) => JSON.stringify(embedded([measure], now)))

@@ -1,0 +1,84 @@
+import * as z from 'zod/mini'
+import { type Deploy, ID_PATTERN } from '../src/lib/domain/contract/index.js'
+import { isSilent } from '../src/lib/domain/deploy/health.js'
+import { isOver, LOST_AFTER_MS } from '../src/lib/domain/deploy/run.js'
+import { parseJson } from '../src/lib/domain/json.js'
+import { listDeploys } from '../src/lib/ops/deploy/deploys.js'
+import { deployUnderWay, readHeartbeats } from '../src/lib/ops/deploy/fleetStatus.js'
+import { readRegistry } from '../src/lib/ops/registry/readRegistry.js'
+import type { LambdaPorts } from './context.js'
+import type { Measure } from './metrics.js'
+
+/** Up to when the ends of deploys are counted. */
+const STATE_KEY = 'control/watch.json'
+const stateSchema = z.object({ until: z.string().check(z.refine((text) => !Number.isNaN(Date.parse(text)))) })
+/** The rule's own rhythm, where nothing is remembered. */
+const EVERY_MS = 5 * 60_000
+/** Longer ago is not counted: nobody wants the alarms of a night at once. */
+const MOST_MS = 60 * 60_000
+/** More deploys do not end within an hour. */
+const RECENT = 50
+
+/** The event of the platform stack's rule. What comes through the URL always has a `requestContext`. */
+export function isWatch(event: unknown): boolean {
+  const data = typeof event === 'object' && event !== null ? (event as Record<string, unknown>) : {}
+  return data.clawctl === 'watch' && !('requestContext' in data)
+}
+
+/**
+ * What nobody asked about: hosts that are silent, and deploys that ended since the last look.
+ * @throws ClawctlError where neither could be found out
+ */
+export async function watch(ports: () => LambdaPorts): Promise<Measure[]> {
+  const [silence, outcomes] = await Promise.allSettled([silentHosts(ports()), endedDeploys(ports())])
+  if (silence.status === 'rejected' && outcomes.status === 'rejected') throw silence.reason
+  return [silence, outcomes].flatMap((result) => (result.status === 'fulfilled' ? result.value : []))
+}
+
+/** 1 for a registered host without a fresh heartbeat, 0 for one that has it, nothing for one that is being deployed. */
+async function silentHosts({ compute, store, registry, clock }: LambdaPorts): Promise<Measure[]> {
+  if (!store) return []
+  const now = clock.now()
+  const describing = compute.describeHosts()
+  const [hosts, heartbeats, deploying, registered] = await Promise.all([
+    describing,
+    readHeartbeats(store, describing),
+    deployUnderWay(store, now),
+    // Without GitHub those count that are there.
+    readRegistry(registry).catch(() => null),
+  ])
+  const live = hosts.filter(({ state }) => state !== 'shutting-down')
+  const ids =
+    registered?.map(({ id }) => id) ?? [...new Set(live.map(({ id }) => id))].filter((id) => ID_PATTERN.test(id))
+  return ids
+    .filter((id) => deploying?.target !== id && deploying?.target !== 'all')
+    .map((id) => {
+      const machines = live.filter((host) => host.id === id)
+      const heard = machines.some((host) => !isSilent(host, heartbeats.get(host.instanceId) ?? null, now))
+      return { metric: 'HeartbeatMissing', value: heard ? 0 : 1, of: id }
+    })
+}
+
+async function endedDeploys(ports: LambdaPorts): Promise<Measure[]> {
+  const { store, clock } = ports
+  if (!store) return []
+  const now = clock.now().getTime()
+  const [state, { deploys }] = await Promise.all([store.get(STATE_KEY), listDeploys(ports, { limit: RECENT })])
+  const known = stateSchema.safeParse(state && parseJson(state.text))
+  const from = Math.max(known.success ? Date.parse(known.data.until) : now - EVERY_MS, now - MOST_MS)
+  const written = await store.putIf(
+    STATE_KEY,
+    JSON.stringify({ until: new Date(now).toISOString() }),
+    state?.etag ?? null,
+  )
+  // Another look was quicker, and counts them.
+  if (!written) return []
+  const ended = deploys.filter((deploy) => isOver(deploy) && endOf(deploy) > from && endOf(deploy) <= now)
+  const counts = new Map<string, number>()
+  for (const { status } of ended) counts.set(status, (counts.get(status) ?? 0) + 1)
+  return [...counts].map(([of, value]) => ({ metric: 'DeployOutcomes', value, of }))
+}
+
+/** A deploy whose runner died has no end of its own: `deployOfRecord` calls it lost two hours after its beginning. */
+const endOf = ({ finishedAt, createdAt }: Deploy) =>
+  Date.parse(finishedAt ?? '') || Date.parse(createdAt ?? '') + LOST_AFTER_MS

@@ -1,0 +1,58 @@
+import { announcementBody, webhookKind } from '../../domain/deploy/announcement.js'
+import type { Announce } from '../../ops/deploy/ports.js'
+import { HttpFailure, httpRequest } from '../httpClient.js'
+import { parseRetryAfter, withRetry } from '../retry.js'
+
+/** Three tries of 5 s: a chat that is away keeps no deploy waiting for longer than half a minute. */
+const PATIENCE = { attempts: 3, attemptMs: 5_000 }
+
+class Refused extends Error {
+  readonly status: number
+  readonly retryAfterMs: number
+  constructor(status: number, retryAfter: string | undefined) {
+    super(`HTTP ${status}`)
+    this.status = status
+    this.retryAfterMs = parseRetryAfter(retryAfter)
+  }
+}
+
+/**
+ * Posts the end of a deploy to webhooks: Discord's, Telegram's, or anything that takes JSON. Their addresses are secrets:
+ * a problem names the webhook by its place and host.
+ * @param urls separated by blanks or lines
+ */
+export function createWebhooks(urls: string, userAgent: string): Announce {
+  return async (deploy) => {
+    const posts = urls
+      .split(/\s+/)
+      .filter(Boolean)
+      .map(async (url, index) => {
+        const name = `webhook ${index + 1}`
+        const kind = webhookKind(url)
+        if (kind === null) return `${name} is no https address`
+        try {
+          await withRetry(() => post(url, announcementBody(kind, deploy), userAgent), {
+            attempts: PATIENCE.attempts,
+            retryable: (error) => !(error instanceof Refused) || error.status === 429 || error.status >= 500,
+            pauseMs: (error) => (error instanceof Refused ? error.retryAfterMs : 0),
+          })
+          return null
+        } catch (error) {
+          const why = error instanceof Refused || error instanceof HttpFailure ? error.message : 'it could not be asked'
+          return `${name} (${new URL(url).host}): ${why}`
+        }
+      })
+    return (await Promise.all(posts)).filter((problem) => problem !== null)
+  }
+}
+
+async function post(url: string, body: object, userAgent: string): Promise<void> {
+  const { status, headers } = await httpRequest({
+    method: 'POST',
+    url,
+    headers: { 'content-type': 'application/json', 'user-agent': userAgent },
+    body: JSON.stringify(body),
+    timeoutMs: PATIENCE.attemptMs,
+  })
+  if (status < 200 || status >= 300) throw new Refused(status, headers['retry-after'])
+}

@@ -1,0 +1,210 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { ANSWER_BY_MS, Budget, LIMITS_MS, type Timing } from '../../lambda/budget.js'
+import type { LambdaPorts } from '../../lambda/context.js'
+import { createHandlerWithSecrets } from '../../lambda/storedSecrets.js'
+import { oneTimeCodes } from '../../src/lib/adapters/people/oneTimeCodes.js'
+import { ClawctlError } from '../../src/lib/domain/errors.js'
+import type { ObjectStore } from '../../src/lib/ops/ports.js'
+import { entryOf, FakeStore, imageOf, NEW, registryText } from '../support/fakes.js'
+import { ROOT } from '../support/plane.js'
+import { event, TOKEN } from './invoke.js'
+
+const KEY = 'control-api/secrets.json'
+const START_MS = Date.parse('2026-11-26T03:00:00Z')
+/** How long a service takes that never answers. */
+const NEVER = Number.POSITIVE_INFINITY
+
+/** Time that passes only where somebody waits for it, as fast as everything that waits has its turn. */
+class VirtualTime implements Timing {
+  #now = 0
+  #waiting: { at: number; run: () => void }[] = []
+
+  now = () => this.#now
+
+  after = (ms: number, run: () => void) => {
+    const entry = { at: this.#now + ms, run }
+    this.#waiting.push(entry)
+    return () => {
+      this.#waiting = this.#waiting.filter((one) => one !== entry)
+    }
+  }
+
+  readonly clock = {
+    now: () => new Date(START_MS + this.#now),
+    sleep: (ms: number) => new Promise<void>((resolve) => void this.after(ms, resolve)),
+  }
+
+  /** The result of the work and when it was there. */
+  async run<T>(work: Promise<T>): Promise<{ result: T; ms: number }> {
+    let ended: { result: T; ms: number } | undefined
+    work.then((result) => {
+      ended = { result, ms: this.#now }
+    })
+    while (!ended) {
+      for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
+      if (ended) break
+      const next = this.#waiting.filter(({ at }) => at !== NEVER).sort((a, b) => a.at - b.at)[0]
+      if (!next) throw new Error('nothing is waited for, and the work is not over')
+      this.#waiting = this.#waiting.filter((one) => one !== next)
+      this.#now = Math.max(this.#now, next.at)
+      next.run()
+    }
+    return ended
+  }
+}
+
+type Delay = 'quick' | 'slow' | 'hangs'
+interface Slowness {
+  secrets: Delay
+  github: Delay
+  ec2: Delay
+  s3: Delay
+  dispatch: Delay
+}
+const DELAYS: readonly Delay[] = ['quick', 'slow', 'hangs']
+
+/** Everything takes the longest that its limit allows, less a moment, or does not answer at all. */
+function world(slowness: Slowness) {
+  const time = new VirtualTime()
+  const lines: string[] = []
+  const dispatched: number[] = []
+  const take = async <T>(what: keyof Slowness, limit: number, answer: () => T): Promise<T> => {
+    const ms = { quick: 10, slow: limit - 10, hangs: NEVER }[slowness[what]]
+    await time.clock.sleep(ms)
+    return answer()
+  }
+  const objects = new FakeStore()
+  objects.set(KEY, { CONTROL_API_TOKEN: TOKEN, GITHUB_TOKEN: 'ghp_budget_0123456789' })
+  const s3 = <T>(work: () => Promise<T>) => take('s3', LIMITS_MS.s3, work).then((answer) => answer)
+  const store: ObjectStore = {
+    get: (key) => s3(() => objects.get(key)),
+    put: (key, text) => s3(() => objects.put(key, text)),
+    putIf: (key, text, etag) => s3(() => objects.putIf(key, text, etag)),
+    delete: (key) => s3(() => objects.delete(key)),
+    list: (prefix, options) => s3(() => objects.list(prefix, options)),
+  }
+  const github = <T>(answer: () => T) => take('github', LIMITS_MS.github, answer)
+  const ec2 = <T>(answer: () => T) => take('ec2', LIMITS_MS.ec2, answer)
+  const ports = {
+    clock: time.clock,
+    store,
+    compute: {
+      describeHosts: () => ec2(() => []),
+      describeHost: () => ec2(() => null),
+      fleetImages: () => ec2(() => [imageOf(NEW)]),
+      findImage: () => ec2(() => null),
+      console: () => ec2(() => ''),
+    },
+    runs: {
+      list: () => github(() => []),
+      jobs: () => github(() => []),
+      cancel: () => github(() => undefined),
+      dispatch: () =>
+        take('dispatch', LIMITS_MS.github, () => {
+          dispatched.push(time.now())
+          return null
+        }),
+    },
+    registry: { read: () => github(() => ({ text: registryText([entryOf('clawdinator-1')]), origin: 'test' })) },
+    github: { repository: () => github(never), workflow: () => github(() => null), site: () => github(() => null) },
+    codes: oneTimeCodes,
+    controlTokens: { previous: false, callers: [] },
+    appId: null,
+    secrets: null,
+  } satisfies LambdaPorts
+  const handle = createHandlerWithSecrets(
+    { CONTROL_API_SECRETS_KEY: KEY, S3_BUCKET: 'b', AWS_REGION: 'eu-central-1' },
+    (line) => lines.push(line),
+    {
+      clock: time.clock,
+      timing: time,
+      store: () =>
+        ({ ...objects, get: (key: string) => take('secrets', LIMITS_MS.secrets, () => objects.get(key)) }) as never,
+      makePorts: () => ports,
+    },
+  )
+  return { time, lines, dispatched, handle }
+}
+
+function never(): never {
+  throw new ClawctlError('UPSTREAM', 'It does not say.')
+}
+
+const requests = [
+  ['POST', '/v1/deploys', JSON.stringify({ target: 'clawdinator-1', requestedBy: 'Jo', requestId: 'request-0001' })],
+  ['GET', '/v1/fleet', undefined],
+  ['GET', '/v1/deploys', undefined],
+  ['GET', '/v1/deploys/request-0001?wait=25', undefined],
+  ['GET', '/v1/preflight', undefined],
+] as const
+
+describe("the time of the Control API's requests", () => {
+  it('ends within 28 s in every slow combination, the read of the secrets included, with an answer and a line', async () => {
+    let longest = 0
+    for (const secrets of DELAYS) {
+      for (const github of DELAYS) {
+        for (const ec2 of DELAYS) {
+          for (const s3 of DELAYS) {
+            for (const dispatch of DELAYS) {
+              for (const [method, path, body] of requests) {
+                if (method === 'GET' && dispatch !== 'quick') continue
+                const { time, lines, handle } = world({ secrets, github, ec2, s3, dispatch })
+                const { result, ms } = await time.run(handle(event(method, path, body ? { body } : {})))
+                const what = JSON.stringify({ path, secrets, github, ec2, s3, dispatch, status: result.statusCode })
+                expect(ms, what).to.be.at.most(ANSWER_BY_MS)
+                expect(lines.length, what).to.be.at.least(1)
+                longest = Math.max(longest, ms)
+              }
+            }
+          }
+        }
+      }
+    }
+    expect(longest, 'the slowest really was slow').to.be.above(20_000)
+  })
+
+  it('adds up without a cut: a deploy of which each step takes its whole limit is dispatched', async () => {
+    const slow = 'slow' as const
+    const { time, dispatched, handle } = world({ secrets: slow, github: slow, ec2: slow, s3: slow, dispatch: slow })
+    const [[method, path, body]] = requests
+    const { ms } = await time.run(handle(event(method, path, { body })))
+    expect(dispatched).to.have.length(1)
+    const { secrets, github, ec2, s3 } = LIMITS_MS
+    expect(secrets + Math.max(github, s3) + ec2 + s3 + github).to.be.below(ANSWER_BY_MS)
+    expect(ms).to.be.at.most(ANSWER_BY_MS)
+  })
+
+  it('is what the decision record says, step by step', () => {
+    const text = readFileSync(join(ROOT, 'docs/adr/0064-the-time-of-a-request.md'), 'utf8')
+    const rows = [...text.matchAll(/^ *\| (.+?) +\| +([0-9.]+) s +\|$/gm)].map(([, step, s]) => [
+      step,
+      Number(s) * 1000,
+    ])
+    const { secrets, github, ec2, s3 } = LIMITS_MS
+    expect(rows).to.deep.equal([
+      ['the secrets object, in a new environment', secrets],
+      ['GitHub: registry and runs, side by side, the token of the App included', github],
+      ['EC2: the images', ec2],
+      ['S3: the claim', s3],
+      ['GitHub: the dispatch', github],
+      ['together', secrets + github + ec2 + s3 + github],
+      ['the answer is sent by', ANSWER_BY_MS],
+    ])
+  })
+
+  it('begins nothing that changes something when there is no time to hear how it went', async () => {
+    const time = new VirtualTime()
+    const budget = new Budget(time, 3_000)
+    await time.run(time.clock.sleep(1_500))
+    let begun = 0
+    const work = async () => {
+      begun += 1
+    }
+    const { result } = await time.run(budget.call('github', true, work).catch((error: ClawctlError) => error.code))
+    expect([result, begun]).to.deep.equal(['TIMED_OUT', 0])
+    await time.run(budget.call('github', false, work))
+    expect(begun).to.equal(1)
+  })
+})

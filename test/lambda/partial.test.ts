@@ -1,0 +1,196 @@
+import { expect } from 'chai'
+import { createHandler } from '../../lambda/handler.js'
+import { METRICS } from '../../lambda/metrics.js'
+import { indexKey, recordKey } from '../../src/lib/domain/deploy/run.js'
+import { BUCKET, LATEST, startPlane, type TestPlane } from '../support/plane.js'
+import { readStack } from '../support/stacks.js'
+import { environment, event, Lambda } from './invoke.js'
+
+const down = { status: 503, body: '{"message":"down"}' }
+
+describe('Control API: with a part of the world away', () => {
+  let plane: TestPlane
+  let lambda: Lambda
+  beforeEach(async () => {
+    plane = await startPlane()
+    lambda = new Lambda(environment(plane))
+  })
+  afterEach(() => plane.close())
+
+  const record = (requestId: string, createdAt: string, more: object = {}) => {
+    const order = { requestId, target: 'clawdinator-2', amiOverride: null, caller: null, requestedBy: 'Jo' }
+    const rest = { ami: LATEST, status: 'succeeded', runId: null, runUrl: null, createdAt, finishedAt: createdAt }
+    const body = JSON.stringify({ schema: 1, ...order, ...rest, hosts: [], error: null, ...more })
+    plane.world.putObject(BUCKET, indexKey(createdAt, requestId), '{}')
+    plane.world.putObject(BUCKET, recordKey(requestId), body)
+  }
+
+  it('shows the fleet by the tags of its machines without GitHub', async () => {
+    plane.launch('clawdinator-1')
+    plane.launch('clawdinator-7')
+    plane.answerAs(() => down)
+    const { status, fleet } = await lambda.get('/v1/fleet')
+    expect([status, fleet.sources?.registry, fleet.sources?.heartbeats]).to.deep.equal([200, 'unavailable', 'read'])
+    expect(fleet.instances.map(({ id, state }) => [id, state])).to.deep.equal([
+      ['clawdinator-1', 'running'],
+      ['clawdinator-7', 'running'],
+    ])
+  })
+
+  it('shows the fleet with unknown health while S3 is slow, within its limit', async () => {
+    plane.launch('clawdinator-1')
+    plane.faults.add({ on: 's3', kind: 'hang', strikes: Number.POSITIVE_INFINITY })
+    const started = performance.now()
+    const { status, fleet } = await lambda.get('/v1/fleet')
+    expect(performance.now() - started).to.be.below(10_000)
+    expect(status).to.equal(200)
+    expect(fleet.sources).to.deep.include({ registry: 'read', heartbeats: 'unavailable', deploys: 'unavailable' })
+    expect(fleet.instances.find(({ id }) => id === 'clawdinator-1')?.health).to.equal('unknown')
+  })
+
+  it('shows deploys by their records without GitHub, and by their runs without S3', async () => {
+    record('request-0001', '2026-11-20T10:00:00.000Z')
+    await lambda.deploy({ target: 'clawdinator-1', requestId: 'request-0002' })
+    plane.answerAs(() => down)
+    const records = await lambda.get('/v1/deploys')
+    expect(records.deploys.map(({ requestId }) => requestId)).to.deep.equal(['request-0001'])
+    expect(records.sources).to.deep.equal({ runs: 'unavailable', records: 'read' })
+    expect((await lambda.get('/v1/deploys/request-0001')).sources?.runs).to.equal('unavailable')
+    expect((await lambda.get('/v1/deploys/request-0003')).code, 'it may be known to GitHub').to.equal('UPSTREAM')
+
+    plane.answerAs(() => null)
+    plane.faults.add({ on: 's3', kind: 'error', strikes: Number.POSITIVE_INFINITY })
+    const fresh = new Lambda(environment(plane))
+    const runs = await fresh.get('/v1/deploys')
+    expect(runs.deploys.map(({ requestId }) => requestId)).to.deep.equal(['request-0002'])
+    expect(runs.sources).to.deep.equal({ runs: 'read', records: 'unavailable' })
+    plane.answerAs(() => down)
+    expect((await new Lambda(environment(plane)).get('/v1/deploys')).code).to.equal('UPSTREAM')
+  })
+
+  it('pages through the history, each deploy once, and refuses a cursor that is none', async () => {
+    for (let n = 0; n < 25; n++)
+      record(`request-10${String(n).padStart(2, '0')}`, new Date(1_790_000_000_000 + (n % 9) * 1000).toISOString())
+    await lambda.deploy({ target: 'clawdinator-1', requestId: 'request-0002' })
+    const seen: string[] = []
+    let path = '/v1/deploys?limit=7'
+    for (;;) {
+      const { deploys, next } = await lambda.get(path)
+      seen.push(...deploys.map(({ requestId }) => requestId))
+      if (next === null) break
+      path = `/v1/deploys?limit=7&before=${next}`
+    }
+    expect(seen).to.have.length(26)
+    expect(new Set(seen).size).to.equal(26)
+    expect((await lambda.get('/v1/deploys?before=yesterday')).code).to.equal('INVALID_REQUEST')
+  })
+
+  it('holds the answer of one who follows until something changes, and no longer than asked', async () => {
+    const release = plane.hold()
+    await lambda.deploy({ target: 'clawdinator-1', requestId: 'request-0002' })
+    const path = '/v1/deploys/request-0002'
+    const present = new Lambda(environment(plane, { CONTROL_API_REUSE_MS: '0' }))
+    let seen = ''
+    for (;;) {
+      const { deploy, version } = await present.get(path)
+      seen = version
+      // Here the run waits for `release`.
+      if (deploy.steps.some(({ name, status }) => name === 'Install clawctl' && status === 'in_progress')) break
+    }
+    const started = performance.now()
+    const held = await present.get(`${path}?wait=1&seen=${seen}`)
+    expect([held.version, performance.now() - started > 900]).to.deep.equal([seen, true])
+    const other = await present.get(`${path}?wait=25&seen=0000000000000000`)
+    expect(other.version, 'another version is not held').to.equal(seen)
+    const waiting = present.get(`${path}?wait=25&seen=${seen}`)
+    release()
+    expect((await waiting).version).not.to.equal(seen)
+    for (const query of ['wait=26', 'wait=-1', 'wait=x', 'seen=x']) {
+      expect((await present.get(`${path}?${query}`)).code, query).to.equal('INVALID_REQUEST')
+    }
+  })
+})
+
+describe('Control API: metrics', () => {
+  let plane: TestPlane
+  beforeEach(async () => {
+    plane = await startPlane()
+  })
+  afterEach(() => plane.close())
+
+  /** What CloudWatch makes of the lines: metric, value of its dimension, value. */
+  function metricsOf(lines: readonly string[]): unknown[][] {
+    return lines.flatMap((line) => {
+      const data = JSON.parse(line)
+      const directives = data._aws.CloudWatchMetrics as {
+        Namespace: string
+        Dimensions: string[][]
+        Metrics: { Name: string }[]
+      }[]
+      return directives.flatMap(({ Namespace, Dimensions, Metrics }) => {
+        expect(Namespace).to.equal('Clawctl')
+        const dimension = Dimensions[0]?.[0]
+        return Metrics.map(({ Name }) => [Name, dimension ? data[dimension] : null, data[Name]])
+      })
+    })
+  }
+  const world = () => {
+    const lines: string[] = []
+    const handle = createHandler(environment(plane), () => {}, { emit: (line) => lines.push(line) })
+    return { handle, metrics: () => metricsOf(lines.splice(0)) }
+  }
+
+  it('count requests, refusals by code, failures of each service and dispatches that failed', async () => {
+    const { handle, metrics } = world()
+    await handle(event('GET', '/v1/fleet', { headers: {} }))
+    expect(metrics()).to.deep.equal([
+      ['Requests', null, 1],
+      ['Refusals', 'UNAUTHORIZED', 1],
+    ])
+    await handle(event('GET', '/v1/deploys'))
+    expect(metrics()).to.deep.equal([['Requests', null, 1]])
+    plane.answerAs(({ method }) => (method === 'POST' ? { status: 403, body: '{}' } : null))
+    await handle(event('POST', '/v1/deploys', { body: JSON.stringify({ target: 'clawdinator-1' }) }))
+    expect(metrics()).to.deep.equal([
+      ['Requests', null, 1],
+      ['DispatchFailures', null, 1],
+      ['Refusals', 'DENIED', 1],
+      ['UpstreamFailures', 'github', 1],
+    ])
+  })
+
+  it('have the names that the alarms and the dashboard of the platform stack look for', async () => {
+    const stack = await readStack('platform')
+    expect(stack.locals.get('metrics_namespace')).to.equal('Clawctl')
+    expect(Object.keys(METRICS)).to.include.members(Object.keys(stack.locals.get('own_alarms') as object))
+    const queries = JSON.stringify(stack.locals.get('query_alarms'))
+    for (const name of ['DeployOutcomes', 'HeartbeatMissing'] as const) {
+      expect(queries).to.include(name)
+      expect(queries).to.include(`, ${METRICS[name]})`)
+    }
+  })
+
+  it('of the look every five minutes name hosts that are silent, and each end of a deploy once', async () => {
+    plane.launch('clawdinator-1', { launchTime: new Date(Date.now() - 3_600_000) })
+    const now = new Date().toISOString()
+    const order = { requestId: 'request-0001', target: 'x', amiOverride: null, caller: null, requestedBy: null }
+    const ended = { ami: null, status: 'kept', runId: null, runUrl: null, createdAt: now, finishedAt: now }
+    plane.world.putObject(BUCKET, indexKey(now, 'request-0001'), '{}')
+    plane.world.putObject(
+      BUCKET,
+      recordKey('request-0001'),
+      JSON.stringify({ schema: 1, ...order, ...ended, hosts: [], error: null }),
+    )
+    const { handle, metrics } = world()
+    expect((await handle({ clawctl: 'watch' })).statusCode).to.equal(200)
+    expect(metrics()).to.deep.equal([
+      ['HeartbeatMissing', 'clawdinator-1', 1],
+      ['HeartbeatMissing', 'clawdinator-2', 1],
+      ['DeployOutcomes', 'kept', 1],
+    ])
+    await handle({ clawctl: 'watch' })
+    expect(metrics().map(([name]) => name)).to.deep.equal(['HeartbeatMissing', 'HeartbeatMissing'])
+    const fromUrl = await handle({ ...event('GET', '/v1/fleet', { headers: {} }), clawctl: 'watch' })
+    expect(fromUrl.statusCode, 'nobody from outside can send it').to.equal(401)
+  })
+})
