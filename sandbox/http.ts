@@ -78,7 +78,11 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
     const method = request.method ?? 'GET'
     const log = (status: LoggedRequest['status']) =>
       options.log?.({ service, method, path: url.pathname + url.search, status })
-    await faults.held
+    if (faults.held) {
+      await faults.held
+      // Asked by a process that died meanwhile.
+      if (request.socket.destroyed) return
+    }
     const delay = faults.delayMs(service)
     if (delay > 0) await sleep(delay)
     const strike = faults.strike(service)

@@ -30,6 +30,7 @@ export async function applyChanges(
   for (const { address, type, name, index = null, change } of changes) {
     if (change.importing && change.before) {
       state.put({ type, name, index, attributes: change.before, dependencies: run.dependencies({ type, name }) })
+      run.publish(`${type}.${name}`)
       ports.say(`${address}: Import complete [id=${change.importing.id}]`)
     }
   }
@@ -63,7 +64,7 @@ class Run {
     this.#module = new Module(stack, variables)
     this.#state = state
     this.#ports = ports
-    for (const address of stack.resources.keys()) this.#publish(address)
+    for (const address of stack.resources.keys()) this.publish(address)
   }
 
   dependencies({ type, name }: Pick<Change, 'type' | 'name'>): readonly string[] {
@@ -100,7 +101,7 @@ class Run {
     const made = await provider.create(type, address, this.#planned(change), known)
     if (signal.aborted && type !== 'aws_instance') throw new Diagnostic('execution halted')
     this.#state.put(resource(made))
-    this.#publish(`${type}.${name}`)
+    this.publish(`${type}.${name}`)
     await changed()
     say(`${address}: Creation complete after ${this.#seconds(begun)} [id=${String(made.id)}]`)
   }
@@ -114,7 +115,7 @@ class Run {
     this.#ports.say(`${address}: Modifying... [id=${String(resource.attributes.id)}]`)
     await this.#provider('').update(type, address, resource.attributes, after)
     this.#state.put({ ...resource, attributes: after })
-    this.#publish(`${type}.${name}`)
+    this.publish(`${type}.${name}`)
     await this.#ports.changed()
     this.#ports.say(`${address}: Modifications complete after ${this.#seconds(begun)} [id=${String(after.id)}]`)
   }
@@ -131,7 +132,8 @@ class Run {
     return { ...change.after, ...(plain(now) as Attributes) }
   }
 
-  #publish(resource: string): void {
+  /** Lets other resources refer to what the state has of this one. */
+  publish(resource: string): void {
     const [type, name] = resource.split('.')
     const all = this.#state.resources.filter((one) => one.type === type && one.name === name)
     const each = this.#stack.resources.get(resource)?.forEach

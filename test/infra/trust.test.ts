@@ -72,7 +72,8 @@ describe('trust', () => {
       sub: 'StringEquals "${flatten([for prefix in local.subject_prefixes : [for end in local.subject_ends : \\"${prefix}:${end}\\"]])}"',
       repository_id: 'StringEquals ["${var.github_repository_id}"]',
       ref: 'StringEquals ["${local.branch_ref}"]',
-      job_workflow_ref: 'StringEquals ["${var.github_repository}/.github/workflows/${each.value}@${local.branch_ref}"]',
+      job_workflow_ref:
+        'StringEquals "${[for workflow in each.value : \\"${var.github_repository}/.github/workflows/${workflow}@${local.branch_ref}\\"]}"',
     })
     expect(platform.locals.get('subject_ends')).to.deep.equal(['ref:${local.branch_ref}', 'environment:fleet'])
     expect(platform.locals.get('subject_prefixes')).to.deep.equal([
@@ -89,12 +90,12 @@ describe('trust', () => {
   })
 
   it('is given to workflows of their own, each with its own policy', () => {
-    const roles = platform.locals.get('ci_roles') as Record<string, { workflow: string; policy: string }>
-    expect(Object.values(roles).map(({ workflow }) => workflow)).to.deep.equal([
-      'bootstrap-upload.yml',
-      'fleet-deploy.yml',
-      'fleet-drift.yml',
-      'image-build.yml',
+    const roles = platform.locals.get('ci_roles') as Record<string, { workflows: string[]; policy: string }>
+    expect(Object.values(roles).map(({ workflows }) => workflows)).to.deep.equal([
+      ['bootstrap-upload.yml'],
+      ['fleet-deploy.yml', 'fleet-recover.yml'],
+      ['fleet-drift.yml'],
+      ['image-build.yml'],
     ])
     expect(new Set(Object.values(roles).map(({ policy }) => policy)).size).to.equal(4)
   })

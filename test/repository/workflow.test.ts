@@ -15,6 +15,7 @@ import {
   parseRunTitle,
   STRATEGIES,
 } from '../../src/lib/domain/contract/order.js'
+import { REQUEST_ID_PATTERN } from '../../src/lib/domain/contract/patterns.js'
 import { ROOT } from '../support/plane.js'
 import { readStack } from '../support/stacks.js'
 
@@ -42,6 +43,7 @@ const WRITES: Record<string, Record<string, string>> = {
   [DEPLOY]: { 'id-token': 'write' },
   '.github/workflows/bootstrap-upload.yml': { 'id-token': 'write' },
   '.github/workflows/flake-lock.yml': { contents: 'write', 'pull-requests': 'write' },
+  '.github/workflows/fleet-recover.yml': { 'id-token': 'write' },
   '.github/workflows/fleet-drift.yml': { 'id-token': 'write', issues: 'write' },
   '.github/workflows/image-build.yml': { 'id-token': 'write' },
   '.github/workflows/release.yml': { contents: 'write', 'id-token': 'write', 'pull-requests': 'write' },
@@ -107,10 +109,28 @@ describe('the deploy workflow', () => {
   it("takes the run's own id where a person dispatches it by hand", () => {
     const absent = Object.fromEntries(Object.keys(workflow.inputs ?? {}).map((name) => [name, '']))
     const inputs = { ...absent, target: 'all', retire: false }
-    const scope = { contexts: { inputs, github: { run_id: '20000000001' }, vars: {} } }
-    expect(render(workflow.runName ?? '', scope)).to.equal('fleet deploy all [20000000001]')
-    const step = workflow.jobs.at(-1)?.steps.at(-1)
-    expect(render(step?.env.CLAWCTL_REQUEST_ID ?? '', scope)).to.equal('20000000001')
+    // GitHub promises no length: a server of one's own counts from 1.
+    for (const runId of ['1', '20000000001', '9'.repeat(20)]) {
+      const scope = { contexts: { inputs, github: { run_id: runId }, vars: {} } }
+      expect(parseRunTitle(render(workflow.runName ?? '', scope))?.requestId).to.equal(`github-${runId}`)
+      const requestId = render(workflow.jobs.at(-1)?.steps.at(-1)?.env.CLAWCTL_REQUEST_ID ?? '', scope)
+      expect(requestId).to.equal(`github-${runId}`).and.to.match(REQUEST_ID_PATTERN)
+    }
+  })
+
+  it('has a recovery beside it, in its concurrency group, that reads its inputs from the environment', () => {
+    const recover = parse(read('.github/workflows/fleet-recover.yml'))
+    expect(recover.concurrency).to.deep.equal(parse(read(DEPLOY)).concurrency)
+    expect(recover.permissions).to.deep.equal(raw.permissions)
+    expect(recover.jobs.recover.permissions).to.deep.equal(raw.jobs.deploy?.permissions)
+    expect(recover.jobs.recover.environment).to.equal(raw.jobs.deploy?.environment)
+    const source = read('src/commands/fleet/recover.ts')
+    const { TARGET, GITHUB_TOKEN: _, ...options } = recover.jobs.recover.steps.at(-1).env
+    expect(TARGET).to.equal('${{ inputs.target }}')
+    expect(Object.values(options)).to.deep.equal(
+      ['plan_only', 'unlock', 'terminate'].map((name) => `\${{ inputs.${name} }}`),
+    )
+    for (const name of Object.keys(options)) expect(source).to.include(`env: '${name}'`)
   })
 
   it('queues instead of cancelling', () => {
@@ -152,7 +172,9 @@ describe('the deploy workflow', () => {
     const step = workflow.jobs.at(-1)?.steps.at(-1)
     const handed = Object.values(ORDER_INPUTS).map(({ input, variable }) => [
       variable,
-      input === 'request_id' ? '${{ inputs.request_id || github.run_id }}' : `\${{ inputs.${input} }}`,
+      input === 'request_id'
+        ? "${{ inputs.request_id || format('github-{0}', github.run_id) }}"
+        : `\${{ inputs.${input} }}`,
     ])
     // Beside them the token that reads whether the run is over whose lock is found, and who hears of the end.
     expect(step?.env).to.deep.equal({
@@ -310,8 +332,8 @@ describe('workflows and local actions', () => {
   })
 
   it('run as a role only where its trust names them', async () => {
-    const roles = (await readStack('platform')).locals.get('ci_roles') as Record<string, { workflow: string }>
-    const trusted = [...Object.values(roles).map(({ workflow }) => workflow), 'infra.yml']
+    const roles = (await readStack('platform')).locals.get('ci_roles') as Record<string, { workflows: string[] }>
+    const trusted = [...Object.values(roles).flatMap(({ workflows }) => workflows), 'infra.yml']
     const assuming = workflows.filter((file) => read(file).includes('role-to-assume:'))
     expect(assuming).not.to.deep.equal([])
     for (const file of assuming) expect(trusted).to.include(file.replace('.github/workflows/', ''))
@@ -325,6 +347,7 @@ describe('workflows and local actions', () => {
       return Object.fromEntries(Object.entries(job?.env ?? {}).filter(([name]) => !ofDeploys.includes(name)))
     }
     expect(settings('.github/workflows/fleet-drift.yml')).to.deep.equal(settings(DEPLOY))
+    expect(settings('.github/workflows/fleet-recover.yml')).to.deep.equal(settings(DEPLOY))
   })
 })
 

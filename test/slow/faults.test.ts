@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { BUCKET } from '../../sandbox/firstState.js'
 import { FLEET_STATE_KEY } from '../../src/lib/domain/paths.js'
-import { concurrently, expectFailure, inSandbox, LATEST_AMI, OLDER_AMI } from '../support/cli.js'
+import { concurrently, expectFailure, inSandbox, LATEST_AMI, OLDER_AMI, type TestSandbox } from '../support/cli.js'
 import { withFaults as once } from '../support/stories.js'
 
 const BOTH = [`clawdinator-1 ${OLDER_AMI}`, `clawdinator-2 ${LATEST_AMI}`]
@@ -77,34 +77,100 @@ describe('faults, the other kinds', () => {
   }
 })
 
+/** Kind and subject of what `fleet recover` finds; of locks and records the kind alone, as their ids differ each time. */
+async function disagreements(sandbox: TestSandbox, ...args: string[]): Promise<string[]> {
+  const outcome = await sandbox.clawctl('ci', ['fleet', 'recover', ...args, '--json'])
+  expect(outcome.code, outcome.stdout + outcome.stderr).to.equal(0)
+  return outcome
+    .json()
+    .recovery.findings.map(({ kind, subject }: { kind: string; subject: string }) =>
+      kind === 'lock' || kind === 'record' ? kind : `${kind} ${subject}`,
+    )
+}
+
 describe('a runner that dies in an apply', () => {
   const moments = {
     role: { roles: 2, profiles: 1, instances: 1 },
+    policy: { roles: 2, instances: 1 },
     profile: { roles: 2, profiles: 2, instances: 1 },
     apply: { roles: 2, profiles: 2, instances: 2 },
   } as const
 
   for (const [moment, left] of Object.entries(moments)) {
-    it(`runner:dies=${moment}: what was made is there, and outside of the state`, async () => {
-      const { outcome, made, state, locked } = await inSandbox(
-        { faults: [`runner:dies=${moment}`] },
-        async (sandbox) => {
-          const { world } = sandbox.inner
-          const ended = await sandbox.clawctl('laptop', [...DEPLOY, '--wait', '--json'])
-          const text = (key: string) => world.getObject(BUCKET, key)?.body.toString() ?? null
-          const { roles, profiles } = world.iam
-          return {
-            outcome: ended,
-            made: { roles: roles.size, profiles: profiles.size, instances: world.instances.size },
-            state: text(FLEET_STATE_KEY),
-            locked: text(`${FLEET_STATE_KEY}.tflock`) !== null,
-          }
-        },
-      )
-      expect(outcome.code).to.equal(1)
-      expect(made).to.deep.equal(left)
-      expect(state).to.include('clawdinator-1').and.not.to.include('clawdinator-2')
-      expect(locked).to.equal(true)
+    it(`runner:dies=${moment}: what was made is outside of the state, and the next deploy goes on from it`, async () => {
+      await inSandbox({ faults: [`runner:dies=${moment}`] }, async (sandbox) => {
+        const { world } = sandbox.inner
+        const outcome = await sandbox.clawctl('laptop', [...DEPLOY, '--wait', '--json'])
+        const text = (key: string) => world.getObject(BUCKET, key)?.body.toString() ?? null
+        const { roles, profiles } = world.iam
+        expect(outcome.code).to.equal(1)
+        expect({ roles: roles.size, profiles: profiles.size, instances: world.instances.size }).to.include(left)
+        expect(text(FLEET_STATE_KEY)).to.include('clawdinator-1').and.not.to.include('clawdinator-2')
+        expect(JSON.parse(text(`${FLEET_STATE_KEY}.tflock`) ?? '{}').Info).to.match(
+          /\/actions\/runs\/\d+\/attempts\/1$/,
+        )
+
+        const again = await sandbox.clawctl('laptop', [...DEPLOY, '--wait', '--json'])
+        expect(again.code, again.stdout).to.equal(0)
+        expect(sandbox.hosts()).to.deep.equal(BOTH)
+        expect(text(FLEET_STATE_KEY)).to.include('clawdinator-2')
+        expect(text(`${FLEET_STATE_KEY}.tflock`)).to.equal(null)
+        expect({ roles: roles.size, profiles: profiles.size }).to.deep.equal({ roles: 2, profiles: 2 })
+        expect(await disagreements(sandbox)).to.deep.equal(['record'])
+      })
     })
   }
+
+  it('runner:dies=terminate: the predecessor that was being destroyed is gone with the next deploy', async () => {
+    await inSandbox({ faults: ['runner:dies=terminate'] }, async (sandbox) => {
+      const first = await sandbox.clawctl('laptop', ['fleet', 'deploy', 'clawdinator-1', '--wait', '--json'])
+      expect(first.code).to.equal(1)
+      const again = await sandbox.clawctl('laptop', ['fleet', 'deploy', 'clawdinator-1', '--wait', '--json'])
+      expect(again.code, again.stdout).to.equal(0)
+      expect(sandbox.hosts()).to.deep.equal([`clawdinator-1 ${LATEST_AMI}`])
+      expect(await disagreements(sandbox)).to.deep.equal(['record'])
+    })
+  })
+
+  it('a cancel while a machine is created holds up no neighbour, and the next deploy of that host goes on', async () => {
+    await inSandbox({}, async (sandbox) => {
+      const stop = sandbox.world.onLaunch(() => {
+        stop()
+        const run = sandbox.inner.github.runs.find(({ status }) => status === 'in_progress')
+        if (run) sandbox.inner.github.cancelRun(run.id)
+      })
+      const cancelled = await sandbox.clawctl('laptop', [...DEPLOY, '--wait', '--json'])
+      expect(cancelled.json().error.code, cancelled.stdout).to.equal('CANCELLED')
+      expect(await disagreements(sandbox, '--plan-only')).to.deep.equal([
+        'tainted aws_instance.clawdinator["clawdinator-2"]',
+        'machine clawdinator-2',
+      ])
+      const deploy = async (id: string) => {
+        const { code, stdout } = await sandbox.clawctl('laptop', ['fleet', 'deploy', id, '--wait', '--json'])
+        expect(code, stdout).to.equal(0)
+      }
+      await deploy('clawdinator-1')
+      await deploy('clawdinator-2')
+      expect(sandbox.hosts()).to.deep.equal([`clawdinator-1 ${LATEST_AMI}`, `clawdinator-2 ${LATEST_AMI}`])
+      expect(await disagreements(sandbox)).to.deep.equal([])
+    })
+  })
+
+  it('fleet recover mends it without a deploy, and shows it first', async () => {
+    await inSandbox({ faults: ['runner:dies=apply'] }, async (sandbox) => {
+      await sandbox.clawctl('laptop', [...DEPLOY, '--wait', '--json'])
+      const seen = await disagreements(sandbox, '--plan-only')
+      expect(seen).to.deep.equal([
+        'lock',
+        'machine clawdinator-2',
+        'object role clawdinator-2',
+        'object policy of role clawdinator-2',
+        'object instance profile clawdinator-2',
+        'record',
+      ])
+      expect(await disagreements(sandbox)).to.deep.equal(seen)
+      expect(sandbox.hosts()).to.deep.equal([`clawdinator-1 ${OLDER_AMI}`])
+      expect(await disagreements(sandbox)).to.deep.equal([])
+    })
+  })
 })

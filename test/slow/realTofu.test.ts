@@ -94,18 +94,6 @@ describe(`a deploy with the real ${name}`, () => {
     await tofu.plan(request('two'))
     await tofu.apply(join(plane.folder, 'one'))
     expect((await failureOf(tofu.apply(join(plane.folder, 'two')))).message).to.include('stale')
-
-    const slow = plane.tofu({ pause: '2' })
-    const third = { ...request('slow'), instances: ['a', 'c'], replace: null }
-    await slow.plan(third)
-    const applied = slow.apply(third.file)
-    for (let i = 0; i < 100 && !exists(join(plane.folder, '.state.json.lock.info')); i++) {
-      await new Promise((resolve) => setTimeout(resolve, 20))
-    }
-    expect((await failureOf(plane.tofu().plan(request('three')))).code).to.equal('STATE_LOCKED')
-    await plane.tofu().plan({ ...request('four'), readOnly: true })
-    await plane.tofu({}, 10).plan({ ...third, file: join(plane.folder, 'five') })
-    await applied
   })
 })
 

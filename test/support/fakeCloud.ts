@@ -2,6 +2,7 @@ import type { Heartbeat } from '../../src/lib/domain/contract/index.js'
 import { parseActive } from '../../src/lib/domain/deploy/active.js'
 import type { Host } from '../../src/lib/domain/deploy/host.js'
 import type { FleetImage } from '../../src/lib/domain/deploy/image.js'
+import { ADOPTED_AS, type IdType } from '../../src/lib/domain/deploy/leftovers.js'
 import {
   ID_TYPES,
   idAddress,
@@ -10,13 +11,16 @@ import {
   type Slot,
   slotKey,
 } from '../../src/lib/domain/deploy/slots.js'
+import type { StateHead } from '../../src/lib/domain/deploy/stateLock.js'
+import { ClawctlError } from '../../src/lib/domain/errors.js'
 import type { Registry } from '../../src/lib/domain/registry/registry.js'
 import type { DeployOptions } from '../../src/lib/ops/deploy/plane.js'
-import type { LaunchParameters, Machines } from '../../src/lib/ops/deploy/ports.js'
-import type { Compute, PlanRequest, Runs, Tofu } from '../../src/lib/ops/ports.js'
+import type { LaunchParameters, Machines, StackObjects } from '../../src/lib/ops/deploy/ports.js'
+import type { Compute, PlanRequest, Tofu } from '../../src/lib/ops/ports.js'
 import {
   bundleOf,
   FakeClock,
+  FakeLocks,
   FakeProgress,
   FakeReport,
   FakeStore,
@@ -49,12 +53,21 @@ interface Machine {
 }
 
 /** EC2 and OpenTofu over one small account, and the machines behind it, which live by the clock. */
-export class FakeCloud implements Compute, Machines, Tofu {
+export class FakeCloud implements Compute, Machines, Tofu, StackObjects {
   machines: Machine[] = []
   images: FleetImage[] = [imageOf(OLD), imageOf(NEW)]
   /** What the state has: addresses with EC2's id, or the name. */
   readonly state_ = new Map<string, string>()
   readonly tainted = new Set<string>()
+  /** Addresses of what exists in IAM and is not in the state. */
+  readonly leftovers = new Set<string>()
+  group: string | null = null
+  /** The stored state's version, and the one that an apply could not store. */
+  stored: StateHead = { version: 4, lineage: 'lineage', serial: 1 }
+  unwritten_: string | null = null
+  readonly pushed: string[] = []
+  /** Throws where the state can't be stored. */
+  beforePush: () => void = () => {}
   /** What was asked of OpenTofu and EC2, in order: `plan a`, `apply create a/b`, `stop i-a`. */
   readonly log: string[] = []
   readonly planned: PlanRequest[] = []
@@ -184,8 +197,31 @@ export class FakeCloud implements Compute, Machines, Tofu {
     })
   }
 
-  async unlock(lockId: string) {
-    this.log.push(`unlock ${lockId}`)
+  async ofId(id: string, types: readonly IdType[]) {
+    this.log.push(`look for ${id}`)
+    return types.filter((type) => this.leftovers.has(idAddress(type, id)))
+  }
+
+  async securityGroup() {
+    return this.group
+  }
+
+  async head() {
+    return this.stored
+  }
+
+  async push(state: string) {
+    this.beforePush()
+    this.pushed.push(state)
+    this.stored = JSON.parse(state)
+  }
+
+  async unwritten() {
+    return this.unwritten_ === null ? null : { file: '/stack/errored.tfstate', text: this.unwritten_ }
+  }
+
+  async dropUnwritten() {
+    this.unwritten_ = null
   }
 
   async untaint(address: string) {
@@ -200,9 +236,14 @@ export class FakeCloud implements Compute, Machines, Tofu {
         ...(request.slots[id] ?? (['a'] as Slot[])).map((slot) => instanceAddress(id, slot)),
       ]),
     )
-    const adopted = new Map(
-      Object.entries(request.adopt.instances).map(([key, id]) => [`aws_instance.clawdinator["${key}"]`, id]),
-    )
+    const adopted = new Map([
+      ...Object.entries(request.adopt.instances).map(
+        ([key, id]) => [`aws_instance.clawdinator["${key}"]`, id] as const,
+      ),
+      ...ID_TYPES.flatMap((type) =>
+        Object.entries(request.adopt[ADOPTED_AS[type]]).map(([id, name]) => [idAddress(type, id), name] as const),
+      ),
+    ])
     const present = [...this.state_].filter(([address, id]) => {
       const machine = parseInstanceAddress(address)
       return !machine || this.hosts.some((host) => host.instanceId === id)
@@ -236,12 +277,16 @@ export class FakeCloud implements Compute, Machines, Tofu {
     this.beforeApply(this.#applied, plan.request)
     for (const { address, change } of plan.changes) {
       const machine = parseInstanceAddress(address)
-      if (change.importing) this.state_.set(address, change.importing.id)
+      if (change.importing) {
+        this.state_.set(address, change.importing.id)
+        this.leftovers.delete(address)
+      }
       if (change.actions.includes('delete')) {
         if (machine) this.lose(this.state_.get(address) ?? '')
         this.state_.delete(address)
       }
       if (!change.actions.includes('create')) continue
+      if (this.leftovers.has(address)) throw new ClawctlError('APPLY_FAILED', `EntityAlreadyExists: ${address}`)
       this.state_.set(address, machine ? this.launch(machine.id, machine.slot, plan.request) : 'name')
     }
     // A refresh forgets what EC2 does not have any more.
@@ -427,11 +472,13 @@ export function fakeDirectPlane(registry: Registry, existing: readonly string[])
     store,
     bundles: store,
     tofu: cloud,
+    stack: cloud,
+    locks: new FakeLocks(),
+    runs: null,
     clock,
     progress,
     report,
     run: { id: 77, url: 'https://github.example/runs/77' },
-    runs: null as Pick<Runs, 'list'> | null,
     defaultStrategy: 'handover' as const,
     planFile: (id: string) => {
       plans += 1

@@ -13,9 +13,11 @@ import type { Host } from '../../src/lib/domain/deploy/host.js'
 import type { FleetImage } from '../../src/lib/domain/deploy/image.js'
 import type { Job, Run } from '../../src/lib/domain/deploy/run.js'
 import type { Change } from '../../src/lib/domain/deploy/slots.js'
+import type { StateLock } from '../../src/lib/domain/deploy/stateLock.js'
 import { ClawctlError } from '../../src/lib/domain/errors.js'
 import type { Registry, RegistryEntry } from '../../src/lib/domain/registry/registry.js'
 import type { BundleReader } from '../../src/lib/ops/bundles/ports.js'
+import type { StateLocks } from '../../src/lib/ops/deploy/ports.js'
 import type {
   Clock,
   ItemProgress,
@@ -352,6 +354,36 @@ export class FakeRuns implements Runs {
     this.cancelled.push(runId)
   }
 }
+
+/** Of one place; `mine` is what this process holds. */
+export class FakeLocks implements StateLocks {
+  standing: StateLock | null = null
+  readonly log: string[] = []
+  readonly mine = lockOf({ ID: 'mine' })
+
+  async held() {
+    return this.standing ? [this.standing] : []
+  }
+
+  async take() {
+    if (this.standing) return this.standing
+    this.log.push('take')
+    this.standing = this.mine
+    return null
+  }
+
+  async release(id = this.mine.ID) {
+    if (this.standing?.ID !== id) return
+    this.log.push(`release ${id}`)
+    this.standing = null
+  }
+}
+
+export const lockOf = (change: Partial<StateLock> = {}): StateLock => ({
+  ...{ ID: 'lock-1', Operation: 'clawctl', Who: 'runner@fv-az1', Version: '', Created: START, Path: 'bucket/key' },
+  ...{ Info: 'https://github.example/o/r/actions/runs/55/attempts/1' },
+  ...change,
+})
 
 export const registrySource = (registry: Registry): RegistrySource => ({
   read: async () => ({ text: registryText(registry), origin: 'nix/instances.json' }),

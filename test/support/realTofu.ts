@@ -112,14 +112,13 @@ export function realPlane(registry: Registry) {
     mode: 0o755,
   })
   const plane = fakeDirectPlane(registry, [])
-  const tofu = (vars: Record<string, string> = {}, lockTimeoutSeconds = 0) =>
+  const tofu = (vars: Record<string, string> = {}) =>
     createTofu({
       binary: shim,
       dir: folder,
       env: { NODE_OPTIONS: '' },
       backendConfig: { path: stateFile },
       vars,
-      lockTimeoutSeconds,
     })
   const bad = new Set<string>()
   let clock = 0

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { IDENTITIES, type IdentityText, ORDER_INPUTS, STRATEGIES } from '../domain/contract/order.js'
 import { ID_PATTERN } from '../domain/contract/patterns.js'
+import { runReference } from '../domain/deploy/stateLock.js'
 import { ClawctlError } from '../domain/errors.js'
 import { DEFAULT_REPOSITORY, DEPLOY_WORKFLOW, FLEET_STATE_KEY, REGISTRY_PATH } from '../domain/paths.js'
 import { readSaved, readSavedToken, savedFiles } from './savedSettings.js'
@@ -242,6 +243,16 @@ export function fleetStack(env: Env, aws: DirectSettings) {
       ),
     },
   }
+}
+
+/** VPC of the fleet stack; null where it is the account's default. */
+export const fleetVpc = (env: Env) => read(env, OPTIONAL_STACK_VARS.vpc_id) ?? null
+
+/** Where the state's lock stands, and the run that takes it. */
+export function stateLock(env: Env): { key: string; table: string | null; run: string } {
+  const { url, attempt } = workflowRun(env)
+  const run = url === null ? '' : runReference(url, attempt)
+  return { key: FLEET_STATE_KEY, table: read(env, 'TOFU_LOCK_TABLE') ?? null, run }
 }
 
 /** The token that the runner gives a job. @throws ClawctlError NOT_CONFIGURED */

@@ -173,6 +173,16 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     compute: async () =>
       (await import('../adapters/deploy/compute.js')).createCompute({ ...aws(), amiOwners: settings.amiOwners(env) }),
     fleetMachines: async () => (await import('../adapters/deploy/machines.js')).createMachines(aws()),
+    stack: async () => {
+      const { createStackObjects } = await import('../adapters/deploy/stackObjects.js')
+      return createStackObjects({ ...aws(), vpcId: settings.fleetVpc(env) })
+    },
+    locks: async () => {
+      const { createStateLocks } = await import('../adapters/deploy/stateLocks.js')
+      return createStateLocks({ ...aws(), ...settings.stateLock(env) }, await port('store'))
+    },
+    // Without a credential of GitHub's a lock is waited for, and a deploy works all the same.
+    runs: () => port('github').catch(() => null),
     store: async () => (await import('../adapters/aws/objectStore.js')).createObjectStore(aws()),
     tofu: async () => {
       const { createTofu } = await import('../adapters/deploy/tofu.js')
@@ -322,12 +332,11 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
         }),
         deploys: async () => ({ ...(await pick('store', 'clock', 'progress')), runs: await port('github') }),
         deploy: async () => ({
-          ...(await pick('registry', 'compute', 'store', 'bundles', 'tofu', 'clock', 'progress', 'report', 'planFile')),
+          ...(await pick('registry', 'compute', 'store', 'bundles', 'tofu', 'stack', 'locks', 'runs')),
+          ...(await pick('clock', 'progress', 'report', 'planFile')),
           machines: await port('fleetMachines'),
           announce: await announce(),
           run: settings.workflowRun(env),
-          // Without GitHub the lock of a run that was lost is left to a person.
-          runs: await port('github').catch(() => null),
           defaultStrategy: settings.deployStrategy(env),
         }),
         freeze: async () => {

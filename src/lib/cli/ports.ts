@@ -9,7 +9,7 @@ import type {
   Seeds,
 } from '../ops/bundles/ports.js'
 import type { Plane } from '../ops/deploy/plane.js'
-import type { Machines as FleetMachines } from '../ops/deploy/ports.js'
+import type { Machines as FleetMachines, RunLookup, StackObjects, StateLocks } from '../ops/deploy/ports.js'
 import type { Issues } from '../ops/drift/ports.js'
 import type { MintPorts } from '../ops/github/ports.js'
 import type { BuildPorts } from '../ops/images/buildImage.js'
@@ -57,11 +57,15 @@ export interface Ports {
   newToken(): NewToken
   compute: Compute
   fleetMachines: FleetMachines
+  stack: StackObjects
+  locks: StateLocks
+  /** Null where there is no credential to ask GitHub with. */
+  runs: RunLookup | null
   store: ObjectStore
   tofu: Tofu
 
   /** The deploy workflow's runs, and its repository, as CI sees them. */
-  github: Runs & { registry: RegistrySource; inspection: GithubInspection }
+  github: Runs & RunLookup & { registry: RegistrySource; inspection: GithubInspection }
   issues: Issues
   /** The repository on GitHub and the branch to merge into. */
   pullRequests: { repository: Repository; base: string | null }

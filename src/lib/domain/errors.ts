@@ -190,8 +190,8 @@ export const CODES = {
   NOT_IN_STATE: {
     exit: 3,
     meaning:
-      'EC2 runs a host that is not in the OpenTofu state: a deploy would start a second one with the same token.',
-    next: 'Import the instance into the state, or terminate it, then deploy again.',
+      'EC2 or IAM has something of an instance that the OpenTofu state does not know, and that no deploy may decide about.',
+    next: '`clawctl fleet recover` shows it; the hint says which of both to end.',
   },
   DRIFT: {
     exit: 3,
@@ -245,8 +245,8 @@ export const CODES = {
   },
   STATE_LOCKED: {
     exit: 4,
-    meaning: 'Another run holds the lock of the OpenTofu state.',
-    next: 'Wait for it. If its runner died, release the lock as docs/RUNBOOK.md describes.',
+    meaning: 'Something that may be alive holds the lock of the OpenTofu state.',
+    next: 'Wait for it; where nothing of it runs any more, `clawctl fleet recover --unlock LOCK_ID`.',
   },
   TOOL_MISSING: {
     exit: 4,

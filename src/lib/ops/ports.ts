@@ -4,6 +4,7 @@ import type { Host } from '../domain/deploy/host.js'
 import type { FleetImage } from '../domain/deploy/image.js'
 import type { Job, Run } from '../domain/deploy/run.js'
 import type { PlanInputs, StateResource } from '../domain/deploy/slots.js'
+import type { StateHead } from '../domain/deploy/stateLock.js'
 
 /**
  * The ports of the use-cases, each as narrow as they need it. Adapters implement them; only cli/context.ts and
@@ -81,22 +82,27 @@ export interface PlanRequest extends PlanInputs {
   adopt: Adoption
   /** Address to replace, or null. */
   replace: string | null
-  /** Read only: without the state's lock, which needs write access. */
-  readOnly?: true
 }
 
+/** It takes no lock: whoever changes something holds the lock of the state (`withStateLock`) meanwhile. */
 export interface Tofu {
   /** @throws ClawctlError TOOL_MISSING, PLAN_FAILED */
   init(): Promise<void>
   state(): Promise<StateResource[]>
-  /** Saves a plan into `file` and returns its JSON (`tofu show -json FILE`), not yet checked. @throws PLAN_FAILED, STATE_LOCKED */
+  /** Which version of which state is stored; null where there is none. */
+  head(): Promise<StateHead | null>
+  /** Saves a plan into `file` and returns its JSON (`tofu show -json FILE`), not yet checked. @throws PLAN_FAILED */
   plan(request: PlanRequest): Promise<unknown>
-  /** Applies exactly the saved plan. @throws APPLY_FAILED, STATE_LOCKED */
+  /** Applies exactly the saved plan. @throws APPLY_FAILED */
   apply(file: string): Promise<void>
-  /** Releases the state's lock of any holder. Only for a holder that is known to have ended. */
-  unlock(lockId: string): Promise<void>
-  /** Untaints a resource, so that OpenTofu does not replace it. @throws ClawctlError APPLY_FAILED, STATE_LOCKED */
+  /** Untaints a resource, so that OpenTofu does not replace it. @throws ClawctlError APPLY_FAILED */
   untaint(address: string): Promise<void>
+  /** Stores a state; OpenTofu refuses an older one, and one of another lineage. @throws ClawctlError APPLY_FAILED */
+  push(state: string): Promise<void>
+  /** The state that an apply could not store, in the file that OpenTofu left; null where there is none. */
+  unwritten(): Promise<{ file: string; text: string } | null>
+  /** Removes that file. */
+  dropUnwritten(): Promise<void>
 }
 
 /** The workflow's runs on GitHub. */

@@ -48,34 +48,6 @@ describe('createTofu: failures', () => {
     ).to.equal('TOOL_MISSING')
   })
 
-  it('says who holds the lock and how to release it', async () => {
-    const tofu = fake(
-      says(`╷
-│ Error: Error acquiring the state lock
-│ 
-│ Error message: operation error S3: PutObject, https response error
-│ StatusCode: 412, api error PreconditionFailed: At least one of the
-│ pre-conditions you specified did not hold
-│ Lock Info:
-│   ID:        681e4111-d9a2-2e55-47df-fe783bbe4a91
-│   Path:      bucket/key
-│   Operation: OperationTypeApply
-│   Who:       runner@fv-az1
-│   Version:   1.12.0
-│   Created:   2026-11-14 09:10:11.343848201 +0000 UTC
-│   Info:      
-╵`),
-    )
-    for (const call of [tofu.plan(request), tofu.apply('plan')]) {
-      const error = await failure(call)
-      expect(error.code).to.equal('STATE_LOCKED')
-      expect(error.message).to.include(
-        '681e4111-d9a2-2e55-47df-fe783bbe4a91, taken by runner@fv-az1 at 2026-11-14 09:10:11.343848201 +0000 UTC.',
-      )
-      expect(error.hint).to.include(`-chdir=infra/opentofu/aws/fleet force-unlock 681e4111-d9a2-2e55-47df-fe783bbe4a91`)
-    }
-  })
-
   it('passes on the first error of a plan, at most 2 KB of it', async () => {
     const text = `Warning: careful\n\nhm\n\nError: No value for required variable\n\n${'ü'.repeat(3000)}\n\nError: another`
     const error = await failure(fake(says(text)).plan(request))
@@ -95,6 +67,22 @@ describe('createTofu: failures', () => {
     const other = await failure(fake(says('Error: creating EC2 Instance: denied')).apply('plan'))
     expect(other).to.include({ code: 'APPLY_FAILED', hint: undefined })
     expect(other.message).to.include('Error: creating EC2 Instance: denied')
+  })
+
+  it('finds the JSON among what OpenTofu prints around it', async () => {
+    const warning = 'Warning: Deprecated Parameter\n\nThe parameter "dynamodb_table" is deprecated.'
+    const around = (json: string) =>
+      fake(`cat <<'END'\n${warning}\n{"@level":"warn"}\n${json}\n${warning}\n{"a":1}\nEND`)
+    expect(await around('{\n  "version": 4,\n  "lineage": "x",\n  "serial": 3\n}').head()).to.include({ serial: 3 })
+    expect(await around('{"version":4}').state()).to.deep.equal([])
+    expect(await around('{"format_version":"1.2"}').plan(request)).to.deep.equal({ format_version: '1.2' })
+  })
+
+  it("says OpenTofu's own words where it can't read plan or state", async () => {
+    const words = 'Failed to marshal state to json: schema version 1 does not match version 2'
+    expect((await failure(fake(says(words)).state())).message).to.include(`OpenTofu failed in state pull: ${words}`)
+    expect((await failure(fake('echo not json').state())).message).to.include('not json')
+    expect((await failure(fake('true').plan(request))).message).to.include('printed nothing in show of the plan')
   })
 
   it('refuses JSON of another shape', async () => {
@@ -164,7 +152,7 @@ describe('createTofu: failures', () => {
 })
 
 describe('createTofu with the stand-in as a program', () => {
-  it('plans, is guarded, applies, replaces, and reports a held lock', async () => {
+  it('plans, is guarded, applies, replaces, and stores a state that could not be stored', async () => {
     const aws = await account()
     const stack = checkout(['a-1', 'b-2'])
     const binary = join(stack.root, 'tofu')
@@ -189,7 +177,6 @@ describe('createTofu with the stand-in as a program', () => {
       env: { TF_DATA_DIR: join(stack.root, 'data'), NODE_OPTIONS: '' },
       backendConfig: BACKEND,
       vars: VARS,
-      lockTimeoutSeconds: 0,
       onOutput: (line) => lines.push(line),
     })
     const file = join(stack.root, 'plan')
@@ -219,13 +206,16 @@ describe('createTofu with the stand-in as a program', () => {
       await tofu.apply(file)
       expect(aws.running()).to.deep.equal({ 'a-1': aws.nextAmi })
 
-      const lock = { ID: 'lock-1', Path: '', Operation: '', Who: 'x@y', Version: '', Created: '2026-11-22T10:00:00Z' }
-      aws.world.putObject(BUCKET, `${STATE_KEY}.tflock`, JSON.stringify({ ...lock, Info: '' }))
-      const locked = await failure(
-        tofu.plan({ file, ami: aws.nextAmi, instances: ['a-1'], kept: {}, ...NO_MORE, replace: address }),
-      )
-      expect(locked.code).to.equal('STATE_LOCKED')
-      expect(locked.message).to.include('lock-1, taken by x@y at 2026-11-22 10:00:00 +0000 UTC')
+      const stored = await tofu.head()
+      const text = aws.world.getObject(BUCKET, STATE_KEY)?.body.toString() ?? ''
+      const later = JSON.stringify({ ...JSON.parse(text), serial: (stored?.serial ?? 0) + 1 })
+      writeFileSync(join(stack.dir, 'errored.tfstate'), later)
+      expect((await tofu.unwritten())?.text).to.equal(later)
+      await tofu.push(later)
+      expect((await tofu.head())?.serial).to.equal((stored?.serial ?? 0) + 1)
+      expect((await failure(tofu.push(text))).message).to.include('over newer state')
+      await tofu.dropUnwritten()
+      expect(await tofu.unwritten()).to.equal(null)
     } finally {
       stack.remove()
       await aws.close()

@@ -2,11 +2,11 @@ import { expect } from 'chai'
 import { parseArgs } from '../../../sandbox/tofu/args.js'
 import {
   tofuApplyArgs,
-  tofuForceUnlockArgs,
   tofuInitArgs,
   tofuPlanArgs,
   tofuShowPlanArgs,
   tofuStatePullArgs,
+  tofuStatePushArgs,
   tofuUntaintArgs,
 } from '../../../src/lib/adapters/deploy/tofuArgs.js'
 
@@ -19,13 +19,12 @@ const vectors = {
     file,
     vars: { ami_id: 'ami-1', control_api_url: 'https://x/?a=b', instance_ids: ['a-1', 'b-2'], slots: { 'a-1': ['b'] } },
     replace: 'aws_instance.clawdinator["a-1"]',
-    lockTimeoutSeconds: 30,
   }),
   showPlan: tofuShowPlanArgs({ dir, file }),
   statePull: tofuStatePullArgs({ dir }),
-  untaint: tofuUntaintArgs({ dir, address: 'aws_instance.clawdinator["a-1"]', lockTimeoutSeconds: 30 }),
-  apply: tofuApplyArgs({ dir, file, lockTimeoutSeconds: 30 }),
-  forceUnlock: tofuForceUnlockArgs({ dir, lockId: 'id' }),
+  untaint: tofuUntaintArgs({ dir, address: 'aws_instance.clawdinator["a-1"]' }),
+  apply: tofuApplyArgs({ dir, file }),
+  statePush: tofuStatePushArgs({ dir }),
 }
 
 describe('tofu arguments', () => {
@@ -45,7 +44,7 @@ describe('tofu arguments', () => {
         'plan',
         '-input=false',
         '-no-color',
-        '-lock-timeout=30s',
+        '-lock=false',
         '-out=/tmp/plan file',
         '-var=ami_id=ami-1',
         '-var=control_api_url=https://x/?a=b',
@@ -55,14 +54,14 @@ describe('tofu arguments', () => {
       ],
       showPlan: ['-chdir=/stack', 'show', '-no-color', '-json', '/tmp/plan file'],
       statePull: ['-chdir=/stack', 'state', 'pull'],
-      untaint: ['-chdir=/stack', 'untaint', '-no-color', '-lock-timeout=30s', 'aws_instance.clawdinator["a-1"]'],
-      apply: ['-chdir=/stack', 'apply', '-input=false', '-no-color', '-lock-timeout=30s', '/tmp/plan file'],
-      forceUnlock: ['-chdir=/stack', 'force-unlock', '-force', 'id'],
+      untaint: ['-chdir=/stack', 'untaint', '-no-color', '-lock=false', 'aws_instance.clawdinator["a-1"]'],
+      apply: ['-chdir=/stack', 'apply', '-input=false', '-no-color', '-lock=false', '/tmp/plan file'],
+      statePush: ['-chdir=/stack', 'state', 'push', '-lock=false', '-'],
     })
   })
 
   it('leave out -replace where the host does not exist yet', () => {
-    const args = tofuPlanArgs({ dir, file, vars: {}, replace: null, lockTimeoutSeconds: 0 })
+    const args = tofuPlanArgs({ dir, file, vars: {}, replace: null })
     expect(args.filter((arg) => arg.startsWith('-replace'))).to.deep.equal([])
   })
 

@@ -183,10 +183,11 @@ describe('clawctl fleet deploy in ci mode', () => {
     expect(launches).to.equal(2)
   })
 
-  it('keeps a host that serves and that the state does not know', async () => {
-    const { outcome, hosts } = await ran.unmanaged
-    expectFailure(outcome, 'KEPT', 6)
-    expect(hosts).to.deep.equal(BEFORE)
+  it('adopts a host that serves and all that belongs to it, where the state knows nothing of it', async () => {
+    const stranger = await ran.unmanaged
+    expect(stranger.outcome.code, stranger.outcome.stdout).to.equal(0)
+    expect(outcomes(stranger)).to.deep.equal(['clawdinator-1 replaced'])
+    expect(stranger).to.deep.include({ hosts: [`clawdinator-1 ${LATEST_AMI}`], launches: 2 })
   })
 
   it('leaves the checkout that the sandbox was started from as it was', async () => {

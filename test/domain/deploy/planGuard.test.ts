@@ -184,7 +184,7 @@ describe('guardPlan', () => {
     const error = refusal(plan(instance('b', REPLACE), created, instance('c/b', ['delete'])))
     expect(error.partial).to.deep.equal({ addresses: [instanceAddress('b'), instanceAddress('c', 'b')] })
     expect(error.message).to.match(/create a in slot b would also replace .*\["b"\], delete .*\["c\/b"\]/)
-    expect(error.hint).to.include('RUNBOOK')
+    expect(error.hint).to.include('clawctl fleet recover')
     expect(refusal(plan(created, change('aws_iam_role_policy', 'b', ['update']))).hint).to.include('deploy all')
   })
 
@@ -283,7 +283,16 @@ describe('guardPlan of a retirement', () => {
 })
 
 describe('guardPlan of an adoption', () => {
-  const adopt = { instances: { 'a/b': 'i-1' }, roles: { a: 'a' }, role_policies: { a: 'a:own' }, profiles: { a: 'a' } }
+  const adopt = {
+    ...{ instances: { 'a/b': 'i-1' }, roles: { a: 'a' }, role_policies: { a: 'a:own' }, profiles: { a: 'a' } },
+    security_group: 'sg-1',
+  }
+  const group = (id: string): Planned => ({
+    address: 'aws_security_group.clawdinator',
+    mode: 'managed',
+    type: 'aws_security_group',
+    change: { actions: ['no-op'], importing: { id } },
+  })
   const imported = (type: string, index: string, id: unknown, actions = ['no-op'], more: object = {}) =>
     change(type, index, actions, { importing: { id }, ...more })
   const none: Wanted = { change: { kind: 'none' }, scope: ['a'], adopt }
@@ -295,10 +304,11 @@ describe('guardPlan of an adoption', () => {
         imported('aws_iam_role', 'a', 'a', ['update']),
         imported('aws_iam_role_policy', 'a', 'a:own'),
         imported('aws_iam_instance_profile', 'a', 'a'),
+        group('sg-1'),
       ),
       none,
     )
-    expect(lines).to.have.length(4).and.to.include('import aws_instance.clawdinator["a/b"]')
+    expect(lines).to.have.length(5).and.to.include('import aws_instance.clawdinator["a/b"]')
   })
 
   const offences: [why: string, change: Planned][] = [
@@ -314,9 +324,16 @@ describe('guardPlan of an adoption', () => {
     ],
     ['the machine, and its replacement', imported('aws_instance', 'a/b', 'i-1', REPLACE)],
     ['the machine, and a change of it', imported('aws_instance', 'a/b', 'i-1', ['update'])],
+    ['another group', group('sg-2')],
     ["a neighbour's role", imported('aws_iam_role', 'b', 'b')],
     ['a role without saying which', imported('aws_iam_role', 'a', undefined)],
   ]
+  it('refuses a machine that the state has at another address, too', () => {
+    const there = change('aws_instance', 'b', ['no-op'], { before: { ...content('aws_instance', 'b'), id: 'i-1' } })
+    const error = refusal(plan(there, imported('aws_instance', 'a/b', 'i-1')), none)
+    expect(error.message).to.include('have i-1 as aws_instance.clawdinator["a/b"] and as aws_instance.clawdinator["b"]')
+  })
+
   for (const [why, also] of offences) {
     it(`refuses the import of ${why}`, () => {
       expect(refusal(plan(also), none).partial?.addresses).to.include(also.address)

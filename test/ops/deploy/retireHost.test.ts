@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import type { Deploy } from '../../../src/lib/domain/contract/index.js'
+import { ID_TYPES, idAddress } from '../../../src/lib/domain/deploy/slots.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
 import { failureOf } from '../../support/failure.js'
@@ -62,11 +63,20 @@ describe('retiring an instance', () => {
     expect(error.code).to.equal('UNKNOWN_TARGET')
   })
 
-  it('refuses a machine that the state does not know: it would only lose its role', async () => {
+  it('destroys what a deploy that was killed left of it outside of the state', async () => {
     const plane = fleet()
     plane.cloud.addUnmanaged(hostOf('stray', { instanceId: 'i-stray' }))
-    const error = await failureOf(deployFleet({ ...RETIRE_Z, target: 'stray' }, OPTIONS, plane.ports))
-    expect(error.code).to.equal('NOT_IN_STATE')
+    for (const type of ID_TYPES) plane.cloud.leftovers.add(idAddress(type, 'stray'))
+    const planned = await deployFleet({ ...RETIRE_Z, target: 'stray' }, { ...OPTIONS, planOnly: true }, plane.ports)
+    expect(planned.status).to.equal('planned')
+    expect(ids(plane)).to.include('stray')
+
+    const deploy = await deployFleet({ ...RETIRE_Z, target: 'stray' }, OPTIONS, plane.ports)
+    expect(deploy.status).to.equal('succeeded')
+    expect(ids(plane)).to.deep.equal(['a', 'b', 'z', 'y'])
+    expect(
+      [...plane.cloud.leftovers, ...plane.cloud.state_.keys()].filter((one) => one.includes('stray')),
+    ).to.deep.equal([])
   })
 
   it('applies nothing where the plan holds more', async () => {

@@ -53,7 +53,8 @@ describe('fleet drift', () => {
     const world = fleet()
     expect(await checkDrift(world.ports)).to.deep.equal({ differences: [], issueUrl: null })
     expect(world.cloud.log).to.deep.equal(['init', 'plan '])
-    expect(world.cloud.planned[0]).to.include({ readOnly: true, replace: null })
+    expect(world.cloud.planned[0]).to.include({ replace: null })
+    expect(world.ports.locks.log).to.deep.equal([])
     expect(world.report.outputs).to.deep.equal({ drift: '0' })
   })
 

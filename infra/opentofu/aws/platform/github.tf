@@ -17,10 +17,10 @@ locals {
   subject_ends = ["ref:${local.branch_ref}", "environment:fleet"]
 
   ci_roles = {
-    fleet-deploy     = { workflow = "fleet-deploy.yml", policy = data.aws_iam_policy_document.fleet_deploy.json, seconds = 7200 }
-    fleet-drift      = { workflow = "fleet-drift.yml", policy = data.aws_iam_policy_document.fleet_drift.json, seconds = 3600 }
-    image-build      = { workflow = "image-build.yml", policy = data.aws_iam_policy_document.image_build.json, seconds = 14400 }
-    bootstrap-upload = { workflow = "bootstrap-upload.yml", policy = data.aws_iam_policy_document.bootstrap_upload.json, seconds = 3600 }
+    fleet-deploy     = { workflows = ["fleet-deploy.yml", "fleet-recover.yml"], policy = data.aws_iam_policy_document.fleet_deploy.json, seconds = 7200 }
+    fleet-drift      = { workflows = ["fleet-drift.yml"], policy = data.aws_iam_policy_document.fleet_drift.json, seconds = 3600 }
+    image-build      = { workflows = ["image-build.yml"], policy = data.aws_iam_policy_document.image_build.json, seconds = 14400 }
+    bootstrap-upload = { workflows = ["bootstrap-upload.yml"], policy = data.aws_iam_policy_document.bootstrap_upload.json, seconds = 3600 }
   }
 }
 
@@ -37,7 +37,7 @@ resource "aws_iam_role" "ci" {
 
   name                 = "clawdinator-${each.key}"
   path                 = "/clawdinator-ci/"
-  description          = "${each.value.workflow} of ${var.github_repository}"
+  description          = "${join(" and ", each.value.workflows)} of ${var.github_repository}"
   assume_role_policy   = data.aws_iam_policy_document.ci_trust[each.key].json
   max_session_duration = each.value.seconds
 }
@@ -53,7 +53,7 @@ resource "aws_iam_role_policy" "ci" {
 # This repository by its number, this branch, this workflow: a renamed fork, another branch or another workflow is
 # refused.
 data "aws_iam_policy_document" "ci_trust" {
-  for_each = { for name, role in local.ci_roles : name => role.workflow }
+  for_each = { for name, role in local.ci_roles : name => role.workflows }
 
   statement {
     sid     = "Workflow"
@@ -91,7 +91,7 @@ data "aws_iam_policy_document" "ci_trust" {
     condition {
       test     = "StringEquals"
       variable = "${local.oidc_host}:job_workflow_ref"
-      values   = ["${var.github_repository}/.github/workflows/${each.value}@${local.branch_ref}"]
+      values   = [for workflow in each.value : "${var.github_repository}/.github/workflows/${workflow}@${local.branch_ref}"]
     }
   }
 }

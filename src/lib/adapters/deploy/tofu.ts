@@ -1,21 +1,22 @@
-import { resolve } from 'node:path'
+import { readFile, rm } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { execa } from 'execa'
 import * as z from 'zod/mini'
 import type { StateResource } from '../../domain/deploy/slots.js'
+import { parseStateHead } from '../../domain/deploy/stateLock.js'
 import { ClawctlError, type Code } from '../../domain/errors.js'
-import { FLEET_STACK_PATH } from '../../domain/paths.js'
 import type { Tofu } from '../../ops/ports.js'
 import {
   tofuApplyArgs,
-  tofuForceUnlockArgs,
   tofuInitArgs,
   tofuPlanArgs,
   tofuShowPlanArgs,
   tofuStatePullArgs,
+  tofuStatePushArgs,
   tofuUntaintArgs,
 } from './tofuArgs.js'
-import { errorBlock, heldLock } from './tofuText.js'
+import { failureWords, jsonAmong } from './tofuText.js'
 
 export interface TofuOptions {
   /** The program, `tofu` by default. */
@@ -28,8 +29,6 @@ export interface TofuOptions {
   backendConfig: Readonly<Record<string, string>>
   /** Variables of the stack beside those that say which machines there are to be, which come with each plan. */
   vars: Readonly<Record<string, string>>
-  /** How long to wait for another run's lock. */
-  lockTimeoutSeconds?: number
   /** Called with every line that init, plan and apply print, errors included. */
   onOutput?: (line: string) => void
   /** Aborted when clawctl is being stopped. */
@@ -43,8 +42,15 @@ interface Finished {
   exitCode: number | null
 }
 
-/** A deploy in front is over in a few minutes; the workflow's concurrency group makes waiting here rare anyway. */
-const DEFAULT_LOCK_TIMEOUT_SECONDS = 120
+interface RunOptions {
+  /** Its output is data and not shown. */
+  quiet?: true
+  /** For its stdin. */
+  input?: string
+}
+
+/** Where OpenTofu leaves a state that it could not store, in the stack's folder. */
+const UNWRITTEN = 'errored.tfstate'
 
 /**
  * Variables that would make OpenTofu do something else than the arguments say: more arguments, values for the stack's
@@ -56,7 +62,7 @@ const CLEARED = /^TF_(?:CLI_ARGS(?:_\w+)?|VAR_\w+|WORKSPACE)$/
 export function createTofu(options: TofuOptions): Tofu {
   const binary = options.binary ?? 'tofu'
   const dir = resolve(options.dir)
-  const lockTimeoutSeconds = options.lockTimeoutSeconds ?? DEFAULT_LOCK_TIMEOUT_SECONDS
+  const unwritten = join(dir, UNWRITTEN)
   const env: Record<string, string | undefined> = {
     TF_IN_AUTOMATION: '1',
     CHECKPOINT_DISABLE: '1',
@@ -64,13 +70,13 @@ export function createTofu(options: TofuOptions): Tofu {
     ...options.env,
   }
 
-  async function run(args: readonly string[], show: boolean): Promise<Finished> {
+  async function run(args: readonly string[], { quiet, input }: RunOptions): Promise<Finished> {
     if (options.signal?.aborted) throw cancelled('OpenTofu was not started.')
     // A group of its own: a terminal sends Ctrl-C to the whole foreground group, and OpenTofu takes a second interrupt,
     // ours, as the order to drop everything at once.
     const child = execa(binary, args, {
       env,
-      stdin: 'ignore',
+      ...(input === undefined ? { stdin: 'ignore' } : { input }),
       reject: false,
       detached: true,
       cleanup: false,
@@ -79,7 +85,7 @@ export function createTofu(options: TofuOptions): Tofu {
     })
     const stop = () => child.kill('SIGINT')
     options.signal?.addEventListener('abort', stop, { once: true })
-    if (show && options.onOutput) {
+    if (!quiet && options.onOutput) {
       for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', options.onOutput)
     }
     const result = await child.finally(() => options.signal?.removeEventListener('abort', stop))
@@ -88,13 +94,12 @@ export function createTofu(options: TofuOptions): Tofu {
   }
 
   /** Runs OpenTofu and throws what its failure means. */
-  async function succeed(code: Code, what: string, args: readonly string[], show = true): Promise<string> {
-    const { stdout, stderr, exitCode } = await run(args, show)
-    if (exitCode === 0) return stdout
-    const lock = heldLock(stderr)
-    if (lock) throw stateLocked(binary, lock)
+  async function succeed(code: Code, what: string, args: readonly string[], how: RunOptions = {}): Promise<Finished> {
+    const finished = await run(args, how)
+    const { stderr, exitCode } = finished
+    if (exitCode === 0) return finished
     if (options.signal?.aborted) throw cancelled(`OpenTofu was interrupted in ${what} and ended.`)
-    const words = errorBlock(stderr) || `it ended with ${exitCode === null ? 'a signal' : `exit code ${exitCode}`}`
+    const words = failureWords(stderr) || `it ended with ${exitCode === null ? 'a signal' : `exit code ${exitCode}`}`
     if (/^Error: Saved plan (?:is stale|does not match)/.test(words)) {
       throw new ClawctlError(code, `The saved plan is stale: the state changed after it was made.\n${words}`, {
         hint: 'Run the deploy again: it makes a new plan. This one changed nothing.',
@@ -103,16 +108,18 @@ export function createTofu(options: TofuOptions): Tofu {
     throw new ClawctlError(code, `OpenTofu failed in ${what}: ${words}`)
   }
 
-  async function printed(args: readonly string[], what: string): Promise<unknown> {
-    const text = await succeed('PLAN_FAILED', what, args, false)
-    // There is no state before the first apply.
-    if (text.trim() === '') return null
-    try {
-      return JSON.parse(text)
-    } catch (cause) {
-      throw new ClawctlError('PLAN_FAILED', `OpenTofu printed something else than JSON in ${what}.`, { cause })
-    }
+  /** The JSON document that OpenTofu prints, whatever it prints around it; null where it prints nothing. */
+  async function printed(args: readonly string[], what: string, has: string): Promise<unknown> {
+    const { stdout, stderr } = await succeed('PLAN_FAILED', what, args, { quiet: true })
+    if (stdout.trim() === '') return null
+    const document = jsonAmong(stdout, (found) => typeof found === 'object' && found !== null && has in found)
+    if (document !== null) return document
+    const words = failureWords(`${stdout}\n${stderr}`)
+    throw new ClawctlError('PLAN_FAILED', `OpenTofu printed no JSON that clawctl knows in ${what}: ${words}`)
   }
+
+  /** There is no state before the first apply: then OpenTofu prints nothing. */
+  const pull = () => printed(tofuStatePullArgs({ dir }), 'state pull', 'version')
 
   return {
     async init() {
@@ -120,9 +127,13 @@ export function createTofu(options: TofuOptions): Tofu {
     },
 
     async state() {
-      const state = stateSchema.safeParse(await printed(tofuStatePullArgs({ dir }), 'state pull'))
+      const state = stateSchema.safeParse(await pull())
       if (state.success) return (state.data?.resources ?? []).flatMap(resourcesOf)
       throw new ClawctlError('PLAN_FAILED', `OpenTofu's state has an unknown shape: ${z.prettifyError(state.error)}`)
+    },
+
+    async head() {
+      return parseStateHead(JSON.stringify(await pull()))
     },
 
     async plan(request) {
@@ -137,23 +148,30 @@ export function createTofu(options: TofuOptions): Tofu {
         request_id: request.requestId ?? '',
         ...(request.configRevision ? { config_revision: request.configRevision } : {}),
       }
-      const lock = { lockTimeoutSeconds: request.readOnly ? null : lockTimeoutSeconds }
-      await succeed('PLAN_FAILED', 'plan', tofuPlanArgs({ dir, file, vars, replace: request.replace, ...lock }))
-      return printed(tofuShowPlanArgs({ dir, file }), 'show of the plan')
+      await succeed('PLAN_FAILED', 'plan', tofuPlanArgs({ dir, file, vars, replace: request.replace }))
+      const plan = await printed(tofuShowPlanArgs({ dir, file }), 'show of the plan', 'format_version')
+      if (plan !== null) return plan
+      throw new ClawctlError('PLAN_FAILED', 'OpenTofu printed nothing in show of the plan.')
     },
 
     async apply(file) {
-      await succeed('APPLY_FAILED', 'apply', tofuApplyArgs({ dir, file: resolve(file), lockTimeoutSeconds }))
-    },
-
-    async unlock(lockId) {
-      // It fails where one of the two places was free already: what counts is whether the next plan gets the lock.
-      await run(tofuForceUnlockArgs({ dir, lockId }), true)
+      await succeed('APPLY_FAILED', 'apply', tofuApplyArgs({ dir, file: resolve(file) }))
     },
 
     async untaint(address) {
-      await succeed('APPLY_FAILED', 'untaint', tofuUntaintArgs({ dir, address, lockTimeoutSeconds }))
+      await succeed('APPLY_FAILED', 'untaint', tofuUntaintArgs({ dir, address }))
     },
+
+    async push(state) {
+      await succeed('APPLY_FAILED', 'state push', tofuStatePushArgs({ dir }), { input: state })
+    },
+
+    async unwritten() {
+      const text = await readFile(unwritten, 'utf8').catch(() => null)
+      return text === null ? null : { file: unwritten, text }
+    },
+
+    dropUnwritten: () => rm(unwritten, { force: true }),
   }
 }
 
@@ -193,18 +211,6 @@ function resourcesOf({ mode, type, name, module, instances }: z.infer<typeof res
       ...(attributes?.tags ? { tags: attributes.tags } : {}),
       ...(status === 'tainted' ? { tainted: true } : {}),
     }))
-}
-
-function stateLocked(binary: string, lock: NonNullable<ReturnType<typeof heldLock>>): ClawctlError {
-  const unlock = [
-    binary,
-    ...tofuForceUnlockArgs({ dir: FLEET_STACK_PATH, lockId: lock.id }).filter((arg) => arg !== '-force'),
-  ].join(' ')
-  return new ClawctlError(
-    'STATE_LOCKED',
-    `Another run holds the lock of the OpenTofu state: ${lock.id}, taken by ${lock.who} at ${lock.created}.`,
-    { hint: `Wait for it. Where its runner died, in a checkout: ${unlock}` },
-  )
 }
 
 function cancelled(message: string): ClawctlError {

@@ -1,5 +1,8 @@
 /** The argument vectors of OpenTofu, as data. No secret is ever among them: arguments show in `ps` and in CI logs. */
 
+/** clawctl holds the lock of the state itself, for the whole of a deploy and with its run's URL in it. */
+const NO_LOCK = '-lock=false'
+
 interface InDirectory {
   /** Directory of the stack. OpenTofu resolves every other path against it, so `file` is best absolute. */
   dir: string
@@ -20,8 +23,6 @@ export function tofuPlanArgs(
     file: string
     vars: Readonly<Record<string, TofuVariable>>
     replace: string | null
-    /** Null: without the lock. */
-    lockTimeoutSeconds: number | null
   },
 ): string[] {
   const vars = Object.entries(options.vars).map(
@@ -32,7 +33,7 @@ export function tofuPlanArgs(
     'plan',
     '-input=false',
     '-no-color',
-    options.lockTimeoutSeconds === null ? '-lock=false' : lockTimeout(options.lockTimeoutSeconds),
+    NO_LOCK,
     `-out=${options.file}`,
     ...vars,
     ...(options.replace === null ? [] : [`-replace=${options.replace}`]),
@@ -50,24 +51,20 @@ export function tofuStatePullArgs(options: InDirectory): string[] {
 }
 
 /** `tofu untaint` of one resource. It takes no variables. */
-export function tofuUntaintArgs(options: InDirectory & { address: string; lockTimeoutSeconds: number }): string[] {
-  return [chdir(options), 'untaint', '-no-color', lockTimeout(options.lockTimeoutSeconds), options.address]
+export function tofuUntaintArgs(options: InDirectory & { address: string }): string[] {
+  return [chdir(options), 'untaint', '-no-color', NO_LOCK, options.address]
 }
 
 /** `tofu apply` of exactly the saved plan: with a plan file OpenTofu asks nothing and takes no variables. */
-export function tofuApplyArgs(options: InDirectory & { file: string; lockTimeoutSeconds: number }): string[] {
-  return [chdir(options), 'apply', '-input=false', '-no-color', lockTimeout(options.lockTimeoutSeconds), options.file]
+export function tofuApplyArgs(options: InDirectory & { file: string }): string[] {
+  return [chdir(options), 'apply', '-input=false', '-no-color', NO_LOCK, options.file]
 }
 
-/** `tofu force-unlock` without a question. */
-export function tofuForceUnlockArgs(options: InDirectory & { lockId: string }): string[] {
-  return [chdir(options), 'force-unlock', '-force', options.lockId]
+/** `tofu state push` of what comes by stdin: OpenTofu compares lineage and serial. */
+export function tofuStatePushArgs(options: InDirectory): string[] {
+  return [chdir(options), 'state', 'push', NO_LOCK, '-']
 }
 
 function chdir({ dir }: InDirectory): string {
   return `-chdir=${dir}`
-}
-
-function lockTimeout(seconds: number): string {
-  return `-lock-timeout=${seconds}s`
 }

@@ -1,10 +1,13 @@
+import { parseJson } from '../../domain/json.js'
+
 /** What clawctl reads from OpenTofu's words for people: there is no JSON for errors that come before or instead of an apply. */
 
 /** Enough for any single diagnostic; more belongs in the log. */
 const MAX_BLOCK_BYTES = 2048
+const LAST_LINES = 10
 
 /** The first `Error: …` with its text, or '' where there is none. */
-export function errorBlock(stderr: string): string {
+function errorBlock(stderr: string): string {
   const lines = plain(stderr).split('\n')
   const start = lines.findIndex((line) => line.startsWith('Error: '))
   if (start < 0) return ''
@@ -18,14 +21,27 @@ export function errorBlock(stderr: string): string {
   )
 }
 
-/** Who holds the state's lock, or null where the failure was another. */
-export function heldLock(stderr: string): { id: string; who: string; created: string } | null {
-  const text = plain(stderr)
-  if (!text.includes('Error acquiring the state lock')) return null
-  const field = (name: string) => new RegExp(`^\\s*${name}:[ \\t]*(\\S.*?)\\s*$`, 'm').exec(text)?.[1]
-  const id = field('ID')
-  // without an id nobody holds it: the lock itself could not be read or written
-  return id ? { id, who: field('Who') ?? 'unknown', created: field('Created') ?? 'unknown' } : null
+/** OpenTofu's own words about a failure: its first error, or the end of what it said where it names none. */
+export function failureWords(stderr: string): string {
+  return errorBlock(stderr) || cut(plain(stderr).trim().split('\n').slice(-LAST_LINES).join('\n'))
+}
+
+/**
+ * The JSON document among the lines of stdout: warnings may stand before it and behind it, and other JSON behind it.
+ * @returns null where there is none that `isIt` knows
+ */
+export function jsonAmong(stdout: string, isIt: (document: unknown) => boolean): unknown {
+  const lines = stdout.replace(/^\uFEFF/, '').split(/\r?\n/)
+  for (const [start, line] of lines.entries()) {
+    if (!line.startsWith('{')) continue
+    // In one line, or indented up to the brace at the beginning of a line.
+    const end = lines.indexOf('}', start)
+    for (const text of [line, ...(end < 0 ? [] : [lines.slice(start, end + 1).join('\n')])]) {
+      const document = parseJson(text)
+      if (document !== undefined && isIt(document)) return document
+    }
+  }
+  return null
 }
 
 /** Without colours and without the rule down the left side. */

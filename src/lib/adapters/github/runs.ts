@@ -4,6 +4,7 @@ import { inputsOf } from '../../domain/contract/order.js'
 import type { Job, Run } from '../../domain/deploy/run.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { REGISTRY_PATH, SITE_PATH, WORKFLOW_FOLDER } from '../../domain/paths.js'
+import type { RunLookup } from '../../ops/deploy/ports.js'
 import type { RegistrySource, Runs } from '../../ops/ports.js'
 import type { GithubInspection } from '../../ops/preflight/ports.js'
 import { createGithubClient, type GithubClient, type GithubSettings } from './client.js'
@@ -43,7 +44,7 @@ const dispatchSchema = z.object({ workflow_run_id: z.number(), html_url: z.strin
 /** The deploy workflow's runs, the registry at the deployed ref, and the facts for preflight, through GitHub's REST API. */
 export function createGithub(
   settings: GithubSettings,
-): Runs & { registry: RegistrySource; inspection: GithubInspection } {
+): Runs & RunLookup & { registry: RegistrySource; inspection: GithubInspection } {
   const client = createGithubClient(settings)
   const { octokit, call } = client
   const repository = { owner: settings.owner, repo: settings.repo }
@@ -70,19 +71,19 @@ export function createGithub(
           ...(before ? { created: `<=${before.toISOString().slice(0, 19)}Z` } : {}),
         }),
       )
-      return parse(runsSchema, response.data).workflow_runs.map(
-        (run): Run => ({
-          id: run.id,
-          url: run.html_url,
-          title: run.display_title,
-          ...(run.run_attempt ? { attempt: run.run_attempt } : {}),
-          status: statusOf(run.status),
-          conclusion: run.conclusion,
-          createdAt: run.created_at,
-          startedAt: run.run_started_at ?? null,
-          updatedAt: run.updated_at,
-        }),
-      )
+      return parse(runsSchema, response.data).workflow_runs.map(runOf)
+    },
+    async find(runId) {
+      const missing = new ClawctlError('NOT_FOUND', `GitHub does not know a run ${runId}.`)
+      try {
+        const response = await call('read a run', { safe: true, notFound: () => missing }, () =>
+          octokit.rest.actions.getWorkflowRun({ ...repository, run_id: runId }),
+        )
+        return runOf(parse(runSchema, response.data))
+      } catch (error) {
+        if (error === missing) return null
+        throw error
+      }
     },
     async jobs(runId) {
       const response = await call("read the run's jobs", SAFE, () =>
@@ -130,6 +131,18 @@ export function createGithub(
 }
 
 const SAFE = { safe: true } as const
+
+const runOf = (run: z.infer<typeof runSchema>): Run => ({
+  id: run.id,
+  url: run.html_url,
+  title: run.display_title,
+  ...(run.run_attempt ? { attempt: run.run_attempt } : {}),
+  status: statusOf(run.status),
+  conclusion: run.conclusion,
+  createdAt: run.created_at,
+  startedAt: run.run_started_at ?? null,
+  updatedAt: run.updated_at,
+})
 
 /** A file at the deployed ref. */
 async function readFile(

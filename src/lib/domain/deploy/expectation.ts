@@ -1,3 +1,4 @@
+import { ADOPTED_AS } from './leftovers.js'
 import { type Change, type FleetState, ID_TYPES, idAddress, instanceAddress } from './slots.js'
 
 export type PlanAction = 'no-op' | 'read' | 'create' | 'update' | 'delete' | 'replace' | 'forget' | 'move' | 'unknown'
@@ -8,9 +9,11 @@ export interface Adoption {
   roles: Readonly<Record<string, string>>
   role_policies: Readonly<Record<string, string>>
   profiles: Readonly<Record<string, string>>
+  /** EC2's id of the fleet's group; null where there is nothing to adopt. */
+  security_group: string | null
 }
 
-export const NO_ADOPTION: Adoption = { instances: {}, roles: {}, role_policies: {}, profiles: {} }
+export const NO_ADOPTION: Adoption = { instances: {}, roles: {}, role_policies: {}, profiles: {}, security_group: null }
 
 /** What a plan may do, address by address. What is not listed may only stay as it is. */
 export interface Expectation {
@@ -27,12 +30,6 @@ export interface Expectation {
 
 export const SECURITY_GROUP = 'aws_security_group.clawdinator'
 
-const IMPORTED = {
-  roles: 'aws_iam_role',
-  role_policies: 'aws_iam_role_policy',
-  profiles: 'aws_iam_instance_profile',
-} as const
-
 /**
  * Everything that a plan for this change may do.
  * - the change itself: exactly one machine created, destroyed or replaced
@@ -40,7 +37,7 @@ const IMPORTED = {
  * - of any machine that EC2 has lost: its end in the state
  * - the shared security group created or mended
  * - imports of exactly what is adopted
- * @param scope ids that the request names
+ * @param scope ids whose role, policy and profile may be made: those that the request names, and those that a deploy which was killed left incomplete
  * @param gone EC2 instance ids that EC2 does not have any more
  * @param prefixes what the registry says of the ids in scope
  */
@@ -74,12 +71,10 @@ export function expectPlan(input: {
     }),
   )
   const imports = new Map<string, string>()
-  for (const [kind, type] of Object.entries(IMPORTED) as [
-    keyof typeof IMPORTED,
-    (typeof IMPORTED)[keyof typeof IMPORTED],
-  ][]) {
-    for (const [id, name] of Object.entries(adopt[kind])) imports.set(idAddress(type, id), name)
+  for (const type of ID_TYPES) {
+    for (const [id, name] of Object.entries(adopt[ADOPTED_AS[type]])) imports.set(idAddress(type, id), name)
   }
+  if (adopt.security_group !== null) imports.set(SECURITY_GROUP, adopt.security_group)
   for (const [key, instanceId] of Object.entries(adopt.instances)) {
     imports.set(`aws_instance.clawdinator["${key}"]`, instanceId)
   }

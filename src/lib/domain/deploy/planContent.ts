@@ -36,6 +36,7 @@ export function contentOffences(plan: Plan, expected: Expectation): Offence[] {
   return [
     ...provisioners(plan.configuration),
     ...(plan.resource_changes ?? []).flatMap((change) => within(change, plan, expected)),
+    ...twice(plan.resource_changes ?? []),
   ]
 }
 
@@ -55,10 +56,24 @@ function provisioners(configuration: unknown): Offence[] {
   return below(parsed.data.root_module, '')
 }
 
+const machineId = z.object({ id: z.string() })
+
+/** OpenTofu lets one machine stand at two addresses, and destroys it with the first of both that goes. */
+function twice(changes: readonly ResourceChange[]): Offence[] {
+  const seen = new Map<string, string>()
+  return changes.flatMap(({ address, type, mode, change }) => {
+    if (type !== INSTANCE_TYPE || mode !== 'managed') return []
+    const id = (machineId.safeParse(change.importing).data ?? machineId.safeParse(change.before).data)?.id
+    if (id === undefined) return []
+    const other = seen.get(id)
+    seen.set(id, address)
+    return other === undefined ? [] : [{ address, says: `have ${id} as ${address} and as ${other}` }]
+  })
+}
+
 function within(resource: ResourceChange, plan: Plan, expected: Expectation): Offence[] {
   const { address, type, change } = resource
   const offence = (says: string) => [{ address, says: `${says} (${address})` }]
-  // OpenTofu takes any EC2 id that it is given, also one that the state has under another address.
   if (type === INSTANCE_TYPE && change.importing !== undefined)
     return wrongMachine(change.before, address).flatMap(offence)
   if (resource.mode !== 'managed' || !change.actions.some((action) => action === 'create' || action === 'update'))

@@ -103,7 +103,7 @@ export function guardPlan(planJson: unknown, expected: Expectation): PlanSummary
       {
         hint: changes.some(({ action, address }) => action === 'update' && all.some((one) => one.address === address))
           ? 'A change of the stack that concerns other hosts is applied by `clawctl fleet deploy all`.'
-          : 'Reconcile the state and the code first: see docs/RUNBOOK.md, "The plan is out of scope".',
+          : 'See `clawctl fleet recover --plan-only` for what state and EC2 disagree about.',
         partial: { addresses: all.map(({ address }) => address) },
       },
     )
@@ -126,7 +126,7 @@ function mustHold(changes: PlanSummary['changes'], title: string, wanted: NonNul
     'PLAN_OUT_OF_SCOPE',
     `The plan was to ${title}, but it does not ${actions[0]} ${addresses[0]}. Nothing was applied.`,
     {
-      hint: 'The state and EC2 disagree about this host: see docs/RUNBOOK.md, "The plan does not hold the host".',
+      hint: 'The state and EC2 disagree about this host: `clawctl fleet recover` shows how, and mends it.',
       partial: { addresses: [...addresses] },
     },
   )

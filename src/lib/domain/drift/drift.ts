@@ -73,7 +73,7 @@ export function findDrift(facts: DriftFacts): Difference[] {
       })
     } else {
       const what = `runs ${host.instanceId}, which is not in the OpenTofu state`
-      const fix = `terminate ${host.instanceId}, or import it as docs/RUNBOOK.md describes`
+      const fix = `clawctl fleet recover ${host.id}`
       differences.push({ kind: 'unmanaged', subject: host.id, what, fix })
     }
   }

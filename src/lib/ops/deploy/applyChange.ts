@@ -1,9 +1,11 @@
 import * as z from 'zod/mini'
 import { REQUEST_ID_PATTERN } from '../../domain/contract/patterns.js'
-import { type Adoption, expectPlan, NO_ADOPTION } from '../../domain/deploy/expectation.js'
+import { type Adoption, expectPlan } from '../../domain/deploy/expectation.js'
 import type { FleetImage } from '../../domain/deploy/image.js'
+import { adoptedNames, missingTypes } from '../../domain/deploy/leftovers.js'
 import { guardPlan } from '../../domain/deploy/planGuard.js'
 import { type Change, type FleetState, instanceAddress, planInputs } from '../../domain/deploy/slots.js'
+import { findAdoptable } from './adoption.js'
 import type { Picture } from './picture.js'
 import type { HostDeployPorts, LaunchParameters, Rollout } from './ports.js'
 
@@ -14,38 +16,48 @@ export interface GuardedPlan {
 }
 
 /**
- * Plans one change and guards it. The input comes from the state and the expectation from request, state and EC2.
- * @throws ClawctlError PLAN_OUT_OF_SCOPE, PLAN_FAILED, STATE_LOCKED. Nothing was applied.
+ * Plans one change and guards it. The input comes from the state and the expectation from request, state and EC2. What a
+ * deploy that was killed left outside of the state is adopted by the same plan.
+ * @param options.instances machines to adopt, EC2's id by the stack's key
+ * @throws ClawctlError PLAN_OUT_OF_SCOPE, PLAN_FAILED, NOT_IN_STATE. Nothing was applied.
  */
 export async function planChange(
-  change: Exclude<Change, { kind: 'none' }>,
-  options: { ami: string; adopt?: Adoption; picture: Pick<Picture, 'state' | 'gone'> },
+  change: Change,
+  options: { ami: string; instances?: Adoption['instances']; picture: Pick<Picture, 'state' | 'gone' | 'resources'> },
   rollout: Pick<Rollout, 'requestId' | 'configRevision' | 'registry' | 'scope' | 'onPlan'>,
   ports: HostDeployPorts,
 ): Promise<GuardedPlan> {
-  const { picture, ami, adopt = NO_ADOPTION } = options
+  const { picture, ami, instances = {} } = options
   const { gone } = picture
-  const state = withAdopted(picture.state, adopt)
-  const file = ports.planFile(change.id)
+  const state = withAdopted(picture.state, instances, change.kind === 'none' ? rollout.scope : [])
+  const inputs = planInputs(state, gone, change)
+  const adopt = await findAdoptable(inputs.instances, instances, picture, ports)
+  for (const name of adoptedNames(adopt)) ports.progress.note(`Adopts ${name}: it is there, and not in the state.`)
+  const file = ports.planFile(change.kind === 'none' ? 'recover' : change.id)
   const json = await ports.tofu.plan({
     file,
     ami,
     requestId: REQUEST_ID_PATTERN.test(rollout.requestId) ? rollout.requestId : null,
     configRevision: rollout.configRevision,
-    ...planInputs(state, gone, change),
+    ...inputs,
     adopt,
     replace: change.kind === 'replace' ? instanceAddress(change.id, change.slot) : null,
   })
-  const prefixes = Object.fromEntries(rollout.registry.map(({ id, bootstrapPrefix }) => [id, bootstrapPrefix]))
-  const { lines } = guardPlan(json, expectPlan({ change, scope: rollout.scope, state, gone, adopt, prefixes }))
+  const registered = Object.fromEntries(rollout.registry.map(({ id, bootstrapPrefix }) => [id, bootstrapPrefix]))
+  // Its role, policy and profile are made whole by whatever plan comes next.
+  const incomplete = inputs.instances.filter((id) => missingTypes(picture.resources, id).length > 0)
+  const scope = [...new Set([...rollout.scope, ...incomplete])]
+  const prefixes = Object.fromEntries(scope.map((id) => [id, registered[id] ?? `bootstrap/${id}`]))
+  const { lines } = guardPlan(json, expectPlan({ change, scope, state, gone, adopt, prefixes }))
   rollout.onPlan(lines)
   return { file, json, lines }
 }
 
 /** What is adopted counts as in the state: the plan brings it there. */
-function withAdopted(state: FleetState, adopt: Adoption): FleetState {
+function withAdopted(state: FleetState, instances: Adoption['instances'], ids: readonly string[]): FleetState {
   const all = new Map(state)
-  for (const [key, instanceId] of Object.entries(adopt.instances)) {
+  for (const id of ids) all.set(id, all.get(id) ?? [])
+  for (const [key, instanceId] of Object.entries(instances)) {
     const [id = key, slot] = key.split('/')
     const placed = { slot: slot === 'b' ? 'b' : 'a', instanceId, prefix: null, tainted: false } as const
     all.set(id, [...(all.get(id) ?? []), placed])

@@ -20,22 +20,22 @@ import { asClawctlError, ClawctlError, errorBody, withPartial } from '../../doma
 import type { Registry } from '../../domain/registry/registry.js'
 import { checkBundles } from '../bundles/checkBundles.js'
 import type { BundleReader } from '../bundles/ports.js'
-import type { ItemProgress, JobReport, RegistrySource, Runs } from '../ports.js'
+import type { ItemProgress, JobReport, RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { refuseCancelled } from './cancelDeploy.js'
-import { releaseDeadLock } from './deadLock.js'
 import { RecordKeeper } from './deployRecord.js'
 import { readFreezes } from './freeze.js'
 import { handOver } from './handOver.js'
 import { HostSteps } from './hostSteps.js'
 import type { DeployOptions } from './plane.js'
-import type { Announce, HostDeployPorts, Rollout } from './ports.js'
+import type { Announce, HostDeployPorts, LockPorts, Rollout } from './ports.js'
 import { replaceHost } from './replaceHost.js'
 import { chooseImages } from './resolveImage.js'
 import { restoreRoles } from './resume.js'
-import { retireHost } from './retireHost.js'
+import { mayRetire, retireHost } from './retireHost.js'
+import { withState } from './unwrittenState.js'
 
-export interface DeployFleetPorts extends HostDeployPorts {
+export interface DeployFleetPorts extends HostDeployPorts, LockPorts {
   registry: RegistrySource
   bundles: BundleReader
   report: JobReport
@@ -43,8 +43,6 @@ export interface DeployFleetPorts extends HostDeployPorts {
   announce?: Announce | null
   /** The workflow run that this is part of; nulls elsewhere. */
   run: { id: number | null; url: string | null; attempt?: number }
-  /** The workflow's runs; null where GitHub can't be asked. */
-  runs: Pick<Runs, 'list'> | null
   /** What the repository has as its default. */
   defaultStrategy: NonNullable<Order['strategy']>
 }
@@ -63,27 +61,37 @@ export async function deployFleet(asked: Order, options: DeployOptions, ports: D
   try {
     await refuseCancelled(order.requestId, ports.store)
     refuseFrozen(await readFreezes(ports), order.target)
-    if (order.retire) failure = await retireHost(order, options, keeper, audit, ports)
-    else {
-      const prepared = await prepare(order, audit, ports)
-      await keeper.begun(
-        prepared.steps.map(({ id, previousAmi, previousInstanceId }) => ({
-          id,
-          previousAmi,
-          instanceId: previousInstanceId,
-        })),
-        leftOut(order, prepared.hosts),
-      )
-      await keeper.update({ ami: prepared.images.values().next().value?.id ?? null })
-      if (!options.planOnly) await restoreRoles(prepared.hosts, order.requestId, ports)
-      failure = await rollOut(order, prepared, options, keeper, audit, ports)
-    }
+    if (order.retire) {
+      const registry = await mayRetire(order, ports.registry)
+      failure = await withState(options, ports, () => retireHost(order, registry, options, keeper, audit, ports))
+    } else failure = await deployHosts(order, options, keeper, audit, ports)
   } catch (error) {
     failure = asClawctlError(error)
   }
   const deploy = await finish(keeper, failure, options, audit, ports)
   if (failure) throw withPartial(failure, { deploy })
   return deploy
+}
+
+/** Returns the failure that stopped it, or null. */
+async function deployHosts(
+  order: Order,
+  options: DeployOptions,
+  keeper: RecordKeeper,
+  audit: DeployAudit,
+  ports: DeployFleetPorts,
+): Promise<ClawctlError | null> {
+  const prepared = await prepare(order, audit, ports)
+  const { steps, images, hosts } = prepared
+  await keeper.begun(
+    steps.map(({ id, previousAmi, previousInstanceId }) => ({ id, previousAmi, instanceId: previousInstanceId })),
+    leftOut(order, hosts),
+  )
+  await keeper.update({ ami: images.values().next().value?.id ?? null })
+  return withState(options, ports, async () => {
+    if (!options.planOnly) await restoreRoles(hosts, order.requestId, ports)
+    return rollOut(order, prepared, options, keeper, audit, ports)
+  })
 }
 
 /** The instance that asked for a deploy of all, as a host that the deploy passes over. */
@@ -105,7 +113,7 @@ interface Prepared {
 
 /** Everything that can be refused before anything is touched. */
 async function prepare(order: Order, audit: DeployAudit, ports: DeployFleetPorts): Promise<Prepared> {
-  const { compute, bundles, tofu, progress } = ports
+  const { compute, bundles, progress } = ports
   const registry = await readRegistry(ports.registry)
   const scope = allowDeploy({ ...order, registry, identity: identityOnDirectPlane(order) })
   const ids = scope.kind === 'all' ? registry.map((entry) => entry.id).filter((id) => id !== scope.except) : [scope.id]
@@ -125,8 +133,6 @@ async function prepare(order: Order, audit: DeployAudit, ports: DeployFleetPorts
     if (audit.lost.length > 0) progress.note(`Missing, and not part of this deploy: ${audit.lost.join(', ')}.`)
     const names = [...new Set([...images.values()].map((image) => `${image.id} (${image.name})`))]
     say(`${names.join(', ')} for ${steps.map((step) => `${step.id} (${step.action})`).join(', ')}`)
-    await tofu.init()
-    await releaseDeadLock(ports)
     return { registry, steps, images, hosts }
   })
 }

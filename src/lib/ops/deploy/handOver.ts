@@ -1,4 +1,4 @@
-import { type Adoption, NO_ADOPTION } from '../../domain/deploy/expectation.js'
+import type { Adoption } from '../../domain/deploy/expectation.js'
 import type { Host } from '../../domain/deploy/host.js'
 import { placedAt, SLOTS, type Slot, slotKey } from '../../domain/deploy/slots.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
@@ -29,9 +29,9 @@ export async function handOver(work: Work): Promise<HostResult> {
     const picture = await look(work)
     const role = await readRole(ports.store, turn.id)
     holder = standing(picture, role, turn.id).holder
-    const { slot, adopt } = placeFor(turn.id, picture, holder)
+    const { slot, instances } = placeFor(turn.id, picture, holder)
     const change = { kind: 'create', id: turn.id, slot } as const
-    const plan = await planChange(change, { ami: turn.image.id, adopt, picture }, rollout, ports)
+    const plan = await planChange(change, { ami: turn.image.id, instances, picture }, rollout, ports)
     clauses(work, 'plan')(plan.lines.join(', '))
     await checkLaunch(work, plan.json, slot)
     if (rollout.planOnly) return { ok: true, host: stays(holder, 'planned') }
@@ -48,7 +48,7 @@ const stays = (holder: Host | null, outcome: 'planned' | 'kept' | 'failed') => (
 })
 
 /** Where the candidate goes, and whether the machine that serves has to be adopted by the same plan. */
-function placeFor(id: string, picture: Picture, holder: Host | null): { slot: Slot; adopt: Adoption } {
+function placeFor(id: string, picture: Picture, holder: Host | null): { slot: Slot; instances: Adoption['instances'] } {
   const placed = holder ? slotOf(picture, id, holder.instanceId) : null
   // A machine of before there were slots is in slot a.
   const taken = holder ? (placed ?? holder.slot ?? 'a') : null
@@ -64,15 +64,17 @@ function placeFor(id: string, picture: Picture, holder: Host | null): { slot: Sl
       },
     )
   }
-  if (!holder || taken === null || placed !== null) return { slot, adopt: NO_ADOPTION }
+  if (!holder || taken === null || placed !== null) return { slot, instances: {} }
   if (placedAt(picture.state, id, taken)) {
     throw new ClawctlError(
       'NOT_IN_STATE',
       `EC2 runs ${holder.instanceId} as ${id}, and the OpenTofu state has another machine at its place. Nothing was changed.`,
-      { hint: `See \`clawctl fleet drift\`, then docs/RUNBOOK.md, "A machine that the state does not know".` },
+      {
+        hint: `See \`clawctl fleet recover ${id} --plan-only\`, then end the one that should not run with --terminate.`,
+      },
     )
   }
-  return { slot, adopt: { ...NO_ADOPTION, instances: { [slotKey(id, taken)]: holder.instanceId } } }
+  return { slot, instances: { [slotKey(id, taken)]: holder.instanceId } }
 }
 
 async function withCandidate(

@@ -1,5 +1,8 @@
 import type { Deploy, DeployHost, HOST_STEPS, HostEvidence, Order } from '../../domain/contract/index.js'
 import type { FleetImage } from '../../domain/deploy/image.js'
+import type { IdType } from '../../domain/deploy/leftovers.js'
+import type { Run } from '../../domain/deploy/run.js'
+import type { StateLock } from '../../domain/deploy/stateLock.js'
 import type { ClawctlError } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry/registry.js'
 import type { Clock, Compute, ObjectStore, Progress, Tofu } from '../ports.js'
@@ -31,6 +34,38 @@ export interface Machines {
   markFailed(ami: string, requestId: string): Promise<void>
 }
 
+/** What the fleet stack makes beside machines, looked up by name: a deploy that was killed leaves it outside of the state. */
+export interface StackObjects {
+  /** Which of these the id has, under the stack's path and with its tags. */
+  ofId(id: string, types: readonly IdType[]): Promise<IdType[]>
+  /** EC2's id of the fleet's group, or null. */
+  securityGroup(): Promise<string | null>
+}
+
+/** The locks of the OpenTofu state: an object beside it, and an item where there is a lock table. */
+export interface StateLocks {
+  /** Those that stand in either place. */
+  held(): Promise<StateLock[]>
+  /** Takes both for this process. Null where they are ours now, else the one that is in the way. */
+  take(): Promise<StateLock | null>
+  /** Releases what is ours, or the lock with this id, wherever it stands. It is not an error when there is none. */
+  release(id?: string): Promise<void>
+}
+
+/** A workflow run by its id, of whatever workflow; null where GitHub does not know it. */
+export interface RunLookup {
+  find(runId: number): Promise<Run | null>
+}
+
+/** What keeps two runs from one state, and a run that was killed from locking out the next. */
+export interface LockPorts {
+  locks: StateLocks
+  /** Null where there is no credential to ask GitHub with. */
+  runs: RunLookup | null
+  clock: Clock
+  progress: Progress
+}
+
 /** Posts the end of a deploy where people hear of it. Never rejects: what went wrong, one clause each. */
 export type Announce = (deploy: Deploy) => Promise<string[]>
 
@@ -39,6 +74,7 @@ export interface HostDeployPorts {
   machines: Machines
   store: ObjectStore
   tofu: Tofu
+  stack: StackObjects
   clock: Clock
   progress: Progress
   /** A fresh path for a saved plan. */

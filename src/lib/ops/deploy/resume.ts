@@ -2,9 +2,8 @@ import pMap from 'p-map'
 import { ID_PATTERN } from '../../domain/contract/patterns.js'
 import { type Standing, standingOf } from '../../domain/deploy/active.js'
 import type { Host } from '../../domain/deploy/host.js'
-import { instanceAddress } from '../../domain/deploy/slots.js'
 import { ClawctlError } from '../../domain/errors.js'
-import { AT_ONCE } from '../ports.js'
+import { AT_ONCE, type Tofu } from '../ports.js'
 import { giveBack } from './giveBack.js'
 import { readHeartbeat } from './machineGate.js'
 import { type Picture, type Role, readRole, standing, writeRole } from './picture.js'
@@ -22,7 +21,9 @@ export async function resume(work: Work): Promise<HostResult | null> {
   const picture = await look(work)
   let role = await readRole(ports.store, turn.id)
   const found = standing(picture, role, turn.id)
-  await untaint(work, picture, found)
+  const doomed = new Set(found.leftovers.map(({ instanceId }) => instanceId))
+  for (const address of await untaintAll(picture, doomed, ports.tofu))
+    await turn.at('resume', `${address} exists and is kept`)
   if (found.suspended)
     role = await restore(turn.id, role, found, clauses(work, 'resume'), work.rollout.requestId, ports)
   const concluded = found.predecessor ? await conclude(work, role, found) : null
@@ -32,7 +33,9 @@ export async function resume(work: Work): Promise<HostResult | null> {
       throw new ClawctlError(
         'NOT_IN_STATE',
         `EC2 runs ${leftover.instanceId} as ${turn.id} beside another machine, the OpenTofu state does not know it, and no deploy named either. Nothing was changed.`,
-        { hint: `Terminate the one of both that should not run: ${leftover.instanceId} was found second.` },
+        {
+          hint: `End the one of both that should not run: \`clawctl fleet recover ${turn.id} --terminate ${leftover.instanceId}\`.`,
+        },
       )
     }
     await turn.at('resume', `${leftover.instanceId} was left by an earlier deploy and is destroyed`)
@@ -41,17 +44,25 @@ export async function resume(work: Work): Promise<HostResult | null> {
   return null
 }
 
-/** An interrupted create leaves a mark on which the next plan would replace the machine, whoever's it is. */
-async function untaint(work: Work, picture: Picture, { leftovers }: Standing): Promise<void> {
-  const spared = new Set(leftovers.map(({ instanceId }) => instanceId))
-  for (const [id, placed] of picture.state) {
-    for (const { slot, instanceId, tainted } of placed) {
-      if (!tainted || instanceId === null || picture.gone.has(instanceId) || spared.has(instanceId)) continue
-      await work.turn.at('resume', `${instanceId} of ${id} runs and is kept`)
-      await work.ports.tofu.untaint(instanceAddress(id, slot))
-    }
-  }
+/**
+ * An interrupted create leaves a mark on which the next plan would replace the resource, whoever's it is. What exists is
+ * kept: where it is not as the stack has it, a plan says so.
+ * @param except EC2 instance ids that are going to be destroyed anyway
+ * @returns the addresses
+ */
+export async function untaintAll(
+  { resources, gone }: Pick<Picture, 'resources' | 'gone'>,
+  except: ReadonlySet<string>,
+  tofu: Pick<Tofu, 'untaint'>,
+): Promise<string[]> {
+  const kept = taintedOf({ resources, gone }).filter(({ id }) => !except.has(id))
+  for (const { address } of kept) await tofu.untaint(address)
+  return kept.map(({ address }) => address)
 }
+
+/** What is marked, and exists. */
+export const taintedOf = ({ resources, gone }: Pick<Picture, 'resources' | 'gone'>) =>
+  resources.flatMap(({ address, id, tainted }) => (tainted && id !== null && !gone.has(id) ? [{ address, id }] : []))
 
 /**
  * Gives back, before a deploy does anything else, every role that a handover which was broken off left with nobody: of
@@ -73,7 +84,7 @@ export async function restoreRoles(hosts: readonly Host[], requestId: string, po
 }
 
 /** The role is with nobody that runs: who had it gets it back, when no other machine acts any more. */
-async function restore(
+export async function restore(
   id: string,
   role: Role,
   { holder, leftovers }: Standing,

@@ -4,15 +4,27 @@ import { orphanIds } from '../../domain/deploy/fleet.js'
 import { currentHost } from '../../domain/deploy/host.js'
 import { identityOnDirectPlane } from '../../domain/deploy/identity.js'
 import { latestOf } from '../../domain/deploy/image.js'
+import { adoptedNames } from '../../domain/deploy/leftovers.js'
 import { allowDeploy } from '../../domain/deploy/policy.js'
 import type { DeployAudit } from '../../domain/deploy/summary.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
+import type { Registry } from '../../domain/registry/registry.js'
 import type { ObjectStore, RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
+import { findAdoptable } from './adoption.js'
 import { planChange } from './applyChange.js'
 import type { RecordKeeper } from './deployRecord.js'
-import { takePicture } from './picture.js'
+import { type Picture, takePicture } from './picture.js'
 import type { HostDeployPorts } from './ports.js'
+import { untaintAll } from './resume.js'
+import { destroyMachine, type Removal } from './work.js'
+
+/** @throws ClawctlError the policy's verdict, before anything is looked at */
+export async function mayRetire(request: Order, source: RegistrySource): Promise<Registry> {
+  const registry = await readRegistry(source)
+  allowDeploy({ ...request, registry, identity: identityOnDirectPlane(request) })
+  return registry
+}
 
 /**
  * Destroys one instance that has left the registry: its machines, role, profile and policy, and nothing else. What a run
@@ -21,55 +33,48 @@ import type { HostDeployPorts } from './ports.js'
  */
 export async function retireHost(
   request: Order,
-  options: { planOnly: boolean },
+  registry: Registry,
+  { planOnly }: { planOnly: boolean },
   keeper: RecordKeeper,
   audit: DeployAudit,
-  ports: HostDeployPorts & { registry: RegistrySource },
+  ports: HostDeployPorts,
 ): Promise<ClawctlError | null> {
   const { compute, tofu, progress, store } = ports
   const id = request.target
-  const registry = await readRegistry(ports.registry)
-  allowDeploy({ ...request, registry, identity: identityOnDirectPlane(request) })
+  const onPlan = (lines: readonly string[]) => void audit.planLines.push(...lines)
+  const rollout = { requestId: request.requestId, registry, scope: [], onPlan }
 
   const { host, file } = await progress.task(`${id}: plan its end`, async (say) => {
-    await tofu.init()
-    const picture = await takePicture(ports, new Set())
-    const { hosts, resources, state } = picture
-    const host = currentHost(hosts, id)
-    audit.orphans = orphanIds(registry, hosts).filter((orphan) => orphan !== id)
+    const gone = new Set<string>()
+    const first = await takePicture(ports, gone)
+    const host = currentHost(first.hosts, id)
+    audit.orphans = orphanIds(registry, first.hosts).filter((orphan) => orphan !== id)
     if (audit.orphans.length > 0) progress.note(`Not in the registry, left running: ${audit.orphans.join(', ')}.`)
-    const known = new Set((state.get(id) ?? []).map(({ instanceId }) => instanceId))
-    const unknown = hosts.find((one) => one.id === id && one.state !== 'shutting-down' && !known.has(one.instanceId))
-    if (unknown) {
-      throw new ClawctlError(
-        'NOT_IN_STATE',
-        `EC2 runs ${unknown.instanceId} as ${id}, but the OpenTofu state does not know it. Nothing was changed.`,
-        { hint: `Terminate ${unknown.instanceId} in EC2, then retire ${id} again.` },
-      )
-    }
-    if (!resources.some(({ address }) => address.endsWith(`["${id}"]`) || address.endsWith(`["${id}/b"]`))) {
+    await keeper.begun([{ id, previousAmi: host?.ami ?? null, instanceId: host?.instanceId ?? null }])
+    // Nothing boots it: the stack asks for one.
+    const ami = (host ?? first.hosts[0])?.ami ?? latestOf(await compute.fleetImages())?.id
+    if (ami === undefined) throw new ClawctlError('AMI_NOT_FOUND', 'No available AMI is tagged clawdinator=true.')
+    if (!planOnly) await gather({ turn: { id }, rollout, ports, gone }, first, ami)
+    const picture = planOnly ? first : await takePicture(ports, gone)
+    if (!isKnown(picture, id)) {
+      // Only EC2 had it.
+      if (host) return { host, file: null }
       throw new ClawctlError('UNKNOWN_TARGET', `Neither EC2 nor the OpenTofu state has an instance ${id}.`, {
         hint: 'See `clawctl fleet status` for the orphans.',
       })
     }
-    await keeper.begun([{ id, previousAmi: host?.ami ?? null, instanceId: host?.instanceId ?? null }])
-    // Nothing boots it: the stack asks for one.
-    const ami = (host ?? hosts[0])?.ami ?? latestOf(await compute.fleetImages())?.id
-    if (ami === undefined) throw new ClawctlError('AMI_NOT_FOUND', 'No available AMI is tagged clawdinator=true.')
-    const onPlan = (lines: readonly string[]) => void audit.planLines.push(...lines)
-    const rollout = { requestId: request.requestId, registry, scope: [], onPlan }
     const plan = await planChange({ kind: 'retire', id }, { ami, picture }, rollout, ports)
     say(plan.lines.join(', '))
     return { host, file: plan.file }
   })
-  if (options.planOnly) {
+  if (planOnly) {
     await keeper.host(id, { outcome: 'planned', ami: host?.ami ?? null })
     return null
   }
 
   await keeper.host(id, { outcome: 'deploying' })
   try {
-    await progress.task(`${id}: destroy`, () => tofu.apply(file))
+    if (file !== null) await progress.task(`${id}: destroy`, () => tofu.apply(file))
   } catch (error) {
     await keeper.host(id, { outcome: 'failed' })
     return asClawctlError(error)
@@ -77,6 +82,30 @@ export async function retireHost(
   await keeper.host(id, { outcome: 'retired' })
   await removeTraces(store, id)
   return null
+}
+
+const isKnown = ({ resources }: Picture, id: string) =>
+  resources.some(({ address }) => address.endsWith(`["${id}"]`) || address.endsWith(`["${id}/b"]`))
+
+/**
+ * What a deploy that was killed left of it outside of the state: machines are terminated by EC2, roles and profiles
+ * imported, so that the plan destroys them.
+ */
+async function gather(removal: Removal, picture: Picture, ami: string): Promise<void> {
+  const { ports, rollout, gone } = removal
+  const { id } = removal.turn
+  const known = new Set((picture.state.get(id) ?? []).map(({ instanceId }) => instanceId))
+  await untaintAll(picture, new Set(), ports.tofu)
+  for (const host of picture.hosts) {
+    if (host.id !== id || host.state === 'shutting-down' || known.has(host.instanceId)) continue
+    ports.progress.note(`${host.instanceId} is not in the state: EC2 terminates it.`)
+    await destroyMachine(removal, host)
+  }
+  const left = adoptedNames({ ...(await findAdoptable([id], {}, picture, ports)), security_group: null })
+  if (left.length === 0) return
+  const scoped = { ...rollout, scope: [id] }
+  const plan = await planChange({ kind: 'none' }, { ami, picture: await takePicture(ports, gone) }, scoped, ports)
+  await ports.tofu.apply(plan.file)
 }
 
 /** Who may act and what its machines said: a new instance of the same name begins anew. */

@@ -19,10 +19,18 @@ export interface Work {
   gone: Set<string>
 }
 
+/** As much of it as destroying one machine takes. */
+export interface Removal {
+  turn: Pick<HostTurn, 'id'>
+  rollout: Pick<Rollout, 'requestId' | 'registry' | 'scope' | 'onPlan'>
+  ports: HostDeployPorts
+  gone: Set<string>
+}
+
 const TERMINATED_WITHIN_MS = 5 * 60_000
 const EC2_POLL_MS = 3_000
 
-export const look = (work: Work): Promise<Picture> => takePicture(work.ports, work.gone)
+export const look = (work: Removal): Promise<Picture> => takePicture(work.ports, work.gone)
 
 /** The slot that the state has a machine in, or null. */
 export function slotOf(picture: Picture, id: string, instanceId: string): Slot | null {
@@ -58,7 +66,7 @@ export function gateFailure(work: Work, verdict: Extract<GateVerdict, { passed: 
  * Destroys one machine of the id and nothing else: through a guarded plan, or by EC2 itself where the state does not
  * know it.
  */
-export async function destroyMachine(work: Work, machine: Pick<Host, 'instanceId' | 'ami'>): Promise<void> {
+export async function destroyMachine(work: Removal, machine: Pick<Host, 'instanceId' | 'ami'>): Promise<void> {
   const { turn, rollout, ports } = work
   const { id } = turn
   const { instanceId, ami } = machine
@@ -73,7 +81,7 @@ export async function destroyMachine(work: Work, machine: Pick<Host, 'instanceId
 }
 
 /** Asked again until it is seen: an answer of EC2 is no proof. */
-async function terminate(work: Work, instanceId: string): Promise<void> {
+async function terminate(work: Removal, instanceId: string): Promise<void> {
   const { compute, machines, clock } = work.ports
   const limits = { clock, timeoutMs: TERMINATED_WITHIN_MS, longestMs: EC2_POLL_MS }
   const result = await poll<true>(limits, async () => {
@@ -85,7 +93,7 @@ async function terminate(work: Work, instanceId: string): Promise<void> {
   })
   if ('done' in result) return
   throw new ClawctlError('APPLY_FAILED', `EC2 does not terminate ${instanceId}: ${result.timedOut}.`, {
-    hint: `Terminate ${instanceId} in EC2, then deploy again.`,
+    hint: `Look at ${instanceId} in EC2 for what protects it, then deploy again.`,
   })
 }
 

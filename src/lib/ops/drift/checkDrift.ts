@@ -50,7 +50,6 @@ export async function checkDrift(ports: DriftPorts): Promise<Drift> {
       requestId: null,
       adopt: NO_ADOPTION,
       replace: null,
-      readOnly: true,
     })
     const found = findDrift({ registry, hosts, state, planned: plannedChanges(plan), records })
     say(found.length === 0 ? 'nothing differs' : `${found.length} differ`)
@@ -70,7 +69,8 @@ export async function checkDrift(ports: DriftPorts): Promise<Drift> {
 
 const count = (number: number) => (number === 1 ? 'one place' : `${number} places`)
 
-async function newestRecords(store: ObjectStore): Promise<DeployRecord[]> {
+/** The deploys' own records, newest first. */
+export async function newestRecords(store: ObjectStore): Promise<DeployRecord[]> {
   const keys = (await store.list(RECORD_PREFIX))
     .sort((a, b) => b.modifiedAt.getTime() - a.modifiedAt.getTime())
     .slice(0, MOST_RECORDS)

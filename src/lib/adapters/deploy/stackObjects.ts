@@ -1,0 +1,91 @@
+import { DescribeSecurityGroupsCommand, EC2Client } from '@aws-sdk/client-ec2'
+import {
+  GetInstanceProfileCommand,
+  GetRoleCommand,
+  GetRolePolicyCommand,
+  IAMClient,
+  type Tag,
+} from '@aws-sdk/client-iam'
+import { type IdType, ROLE_POLICY, SECURITY_GROUP_NAME } from '../../domain/deploy/leftovers.js'
+import { ClawctlError } from '../../domain/errors.js'
+import type { StackObjects } from '../../ops/deploy/ports.js'
+import { always, awsCall, clientLimits } from '../aws/errors.js'
+import type { AwsSettings } from './compute.js'
+
+/** Where the stack keeps roles and profiles of hosts. */
+const PATH = '/clawdinator/'
+
+/**
+ * Roles, profiles and the group of the fleet stack, by name.
+ * @param settings.vpcId the stack's VPC; null where it is the account's default
+ */
+export function createStackObjects(settings: AwsSettings & { vpcId: string | null }): StackObjects {
+  const iam = new IAMClient({ region: settings.region, ...clientLimits(settings) })
+  const ec2 = new EC2Client({ region: settings.region, ...clientLimits(settings) })
+
+  const lookups: Record<IdType, (id: string) => Promise<boolean>> = {
+    aws_iam_role: (RoleName) =>
+      exists('IAM GetRole', async () => {
+        const { Role } = await iam.send(new GetRoleCommand({ RoleName }))
+        checkOwn(`role ${RoleName}`, RoleName, always(Role))
+      }),
+    aws_iam_role_policy: (RoleName) =>
+      exists('IAM GetRolePolicy', async () => {
+        await iam.send(new GetRolePolicyCommand({ RoleName, PolicyName: ROLE_POLICY }))
+      }),
+    aws_iam_instance_profile: (InstanceProfileName) =>
+      exists('IAM GetInstanceProfile', async () => {
+        const { InstanceProfile } = await iam.send(new GetInstanceProfileCommand({ InstanceProfileName }))
+        checkOwn(`instance profile ${InstanceProfileName}`, InstanceProfileName, always(InstanceProfile))
+      }),
+  }
+
+  return {
+    async ofId(id, types) {
+      const found = await Promise.all(types.map(async (type) => ((await lookups[type](id)) ? [type] : [])))
+      return found.flat()
+    },
+    securityGroup: () =>
+      awsCall('EC2 DescribeSecurityGroups', async () => {
+        const Filters = [
+          { Name: 'group-name', Values: [SECURITY_GROUP_NAME] },
+          { Name: 'tag:app', Values: ['clawdinator'] },
+          ...(settings.vpcId === null ? [] : [{ Name: 'vpc-id', Values: [settings.vpcId] }]),
+        ]
+        const groups = always((await ec2.send(new DescribeSecurityGroupsCommand({ Filters }))).SecurityGroups)
+        // One in each of several VPCs: OpenTofu then says itself where it is in the way.
+        return groups.length === 1 ? (groups[0]?.GroupId ?? null) : null
+      }),
+  }
+}
+
+/**
+ * IAM may refuse instead of saying that there is none: the deploy role may read below the stack's path alone, and what
+ * does not exist has no path. What exists elsewhere under the name, OpenTofu reports when it makes its own.
+ */
+const NONE = new Set(['NoSuchEntityException', 'NoSuchEntity', 'AccessDenied', 'AccessDeniedException'])
+
+function exists(what: string, look: () => Promise<void>): Promise<boolean> {
+  return awsCall(what, async () => {
+    try {
+      await look()
+      return true
+    } catch (error) {
+      if (NONE.has((error as Error).name)) return false
+      throw error
+    }
+  })
+}
+
+/** A name alone is no proof of whose it is. */
+function checkOwn(
+  what: string,
+  id: string,
+  { Path, Tags = [] }: { Path?: string | undefined; Tags?: Tag[] | undefined },
+) {
+  const tag = (key: string) => Tags.find(({ Key }) => Key === key)?.Value
+  if (Path === PATH && tag('app') === 'clawdinator' && tag('clawdinator:id') === id) return
+  throw new ClawctlError('NOT_IN_STATE', `There is a ${what} that the fleet stack has not made. Nothing was changed.`, {
+    hint: `Rename or delete it, then deploy ${id} again.`,
+  })
+}

@@ -1,0 +1,217 @@
+import { ID_PATTERN } from '../../domain/contract/patterns.js'
+import type { Adoption } from '../../domain/deploy/expectation.js'
+import { latestOf } from '../../domain/deploy/image.js'
+import { adoptedNames } from '../../domain/deploy/leftovers.js'
+import { type Found, findingLine, findMachines, type Recovery, settled } from '../../domain/deploy/recovery.js'
+import { LOST_AFTER_MS, recordKey } from '../../domain/deploy/run.js'
+import { SLOTS, slotKey } from '../../domain/deploy/slots.js'
+import { holderOfLock } from '../../domain/deploy/stateLock.js'
+import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
+import type { Registry } from '../../domain/registry/registry.js'
+import { newestRecords } from '../drift/checkDrift.js'
+import type { JobReport, RegistrySource } from '../ports.js'
+import { readRegistry } from '../registry/readRegistry.js'
+import { findAdoptable } from './adoption.js'
+import { planChange } from './applyChange.js'
+import { type Picture, readRole, standing, takePicture } from './picture.js'
+import type { HostDeployPorts, LockPorts } from './ports.js'
+import { restore, taintedOf, untaintAll } from './resume.js'
+import { isOver, withStateLock } from './stateLock.js'
+import { keepUnwritten, settleUnwritten } from './unwrittenState.js'
+import { destroyMachine } from './work.js'
+
+export interface RecoverOptions {
+  /** Null: every id that registry, state or EC2 has. */
+  id: string | null
+  /** Look and say, change nothing. */
+  planOnly: boolean
+  /** Id of a lock to release, whoever holds it. */
+  unlock: string | null
+  /** EC2 id of a machine to destroy, whatever is known of it. */
+  terminate: string | null
+}
+
+export interface RecoverPorts extends HostDeployPorts, LockPorts {
+  registry: RegistrySource
+  report: JobReport
+}
+
+/** In records, tags and the object of the active machine. */
+const REQUEST = 'fleet-recover'
+/** The stack asks for one; this plan launches nothing. */
+const NO_AMI = 'ami-00000000'
+
+/**
+ * Shows what EC2, IAM, state, locks and records disagree about, and mends what needs no decision, under the guard.
+ * @throws ClawctlError DRIFT where something is left that a person has to decide; `partial.recovery` has every finding
+ */
+export async function recoverFleet(options: RecoverOptions, ports: RecoverPorts): Promise<Recovery> {
+  const findings: Found[] = []
+  try {
+    await mendLocks(options, findings, ports)
+    const work = () => mend(options, findings, ports)
+    await (options.planOnly ? work() : withStateLock(ports, work))
+  } catch (error) {
+    throw withPartial(asClawctlError(error), { recovery: { findings: settled(findings, options.planOnly) } })
+  }
+  const shown = settled(findings, options.planOnly)
+  await ports.report.summary(shown.map((finding) => `- ${findingLine(finding)}`).join('\n') || 'Nothing disagrees.')
+  const left = shown.filter(({ done }) => !done)
+  if (left.length === 0 || options.planOnly) return { findings: shown }
+  throw new ClawctlError('DRIFT', 'Something is left that a person has to decide.', {
+    details: left.map(findingLine),
+    partial: { recovery: { findings: shown } },
+  })
+}
+
+/** Before the lock is waited for: it may be the one that is in the way. */
+async function mendLocks(options: RecoverOptions, findings: Found[], ports: RecoverPorts): Promise<void> {
+  const held = await ports.locks.held()
+  if (options.unlock !== null && !held.some(({ ID }) => ID === options.unlock)) {
+    throw new ClawctlError('USAGE', `No lock of the state has the id ${options.unlock}.`, {
+      hint: 'See `clawctl fleet recover --plan-only` for the locks that are held.',
+    })
+  }
+  for (const lock of held) {
+    const over = await isOver(ports, lock)
+    const automatic = over || lock.ID === options.unlock
+    if (automatic && !options.planOnly) await ports.locks.release(lock.ID)
+    const what = `is a lock of the state, held by ${holderOfLock(lock)}${over ? ', whose run is over' : ''}`
+    const fix = automatic ? 'it is released' : `wait for it, or clawctl fleet recover --unlock ${lock.ID}`
+    findings.push({ kind: 'lock', subject: lock.ID, what, fix, automatic })
+  }
+}
+
+async function mend(options: RecoverOptions, findings: Found[], ports: RecoverPorts): Promise<void> {
+  const { tofu, progress, planOnly } = { ...ports, ...options }
+  await tofu.init()
+  findings.push(...(await settleUnwritten(ports, planOnly)))
+  const registry = await readRegistry(ports.registry)
+  const gone = new Set<string>()
+  let picture = await takePicture(ports, gone)
+  const removal = (id: string) => ({ turn: { id }, rollout: rolloutOf([id], registry), ports, gone })
+  if (options.terminate !== null) {
+    await terminateNamed(options.terminate, picture, removal, findings, options)
+    picture = await takePicture(ports, gone)
+  }
+  for (const { address } of taintedOf(picture)) {
+    findings.push({
+      kind: 'tainted',
+      subject: address,
+      what: 'was interrupted in its making',
+      fix: 'it is kept',
+      automatic: true,
+    })
+  }
+  if (!planOnly) await untaintAll(picture, new Set(), tofu)
+
+  const known = [...registry.map(({ id }) => id), ...picture.state.keys(), ...picture.hosts.map(({ id }) => id)]
+  if (options.id !== null && !known.includes(options.id)) {
+    throw new ClawctlError('UNKNOWN_TARGET', `Neither the registry nor EC2 nor the state has ${options.id}.`, {
+      hint: 'Take an id from `clawctl fleet status`, or leave it out.',
+    })
+  }
+  const ids = [...new Set(options.id === null ? known : [options.id])].filter((id) => ID_PATTERN.test(id))
+  const adopt: Record<string, string> = {}
+  for (const id of ids) {
+    const role = await readRole(ports.store, id)
+    const found = standing(picture, role, id)
+    const placed = picture.state.get(id) ?? []
+    const work = findMachines(id, { standing: found, named: role.active !== null, placed, gone })
+    findings.push(...work.findings)
+    if (work.adopt) {
+      const slot = work.adopt.slot ?? SLOTS.find((free) => !placed.some((machine) => machine.slot === free)) ?? 'a'
+      adopt[slotKey(id, slot)] = work.adopt.instanceId
+    }
+    if (planOnly) continue
+    if (found.suspended) await restore(id, role, found, progress.note.bind(progress), REQUEST, ports)
+    for (const leftover of work.destroy) await destroyMachine(removal(id), leftover)
+  }
+  await bringIntoState(ids, adopt, registry, findings, { planOnly, gone }, ports)
+  await endRecords(findings, planOnly, ports)
+  const kept = await keepUnwritten(ports)
+  if (kept !== null) progress.note(kept)
+}
+
+async function terminateNamed(
+  instanceId: string,
+  { hosts }: Picture,
+  removal: (id: string) => Parameters<typeof destroyMachine>[0],
+  findings: Found[],
+  { planOnly }: RecoverOptions,
+): Promise<void> {
+  const host = hosts.find((one) => one.instanceId === instanceId)
+  if (!host) {
+    throw new ClawctlError('USAGE', `EC2 has no machine ${instanceId} of the fleet.`, {
+      hint: 'See `clawctl fleet status` for the machines there are.',
+    })
+  }
+  if (!planOnly) await destroyMachine(removal(host.id), host)
+  findings.push({
+    kind: 'machine',
+    subject: host.id,
+    what: `has ${instanceId}`,
+    fix: 'it is destroyed',
+    automatic: true,
+  })
+}
+
+/** One guarded plan that imports what exists and forgets what does not, and launches nothing. */
+async function bringIntoState(
+  ids: readonly string[],
+  instances: Adoption['instances'],
+  registry: Registry,
+  findings: Found[],
+  { planOnly, gone }: { planOnly: boolean; gone: Set<string> },
+  ports: RecoverPorts,
+): Promise<void> {
+  const picture = await takePicture(ports, gone)
+  const adopt = await findAdoptable(ids, instances, picture, ports)
+  for (const name of adoptedNames({ ...adopt, instances: {} })) {
+    findings.push({
+      kind: 'object',
+      subject: name,
+      what: 'is not in the state',
+      fix: 'it is imported',
+      automatic: true,
+    })
+  }
+  const isLost = [...picture.state.values()].flat().some(({ instanceId }) => gone.has(instanceId ?? ''))
+  if (planOnly || (adoptedNames(adopt).length === 0 && !isLost)) return
+  const withObjects = ids.filter((id) => adopt.roles[id] ?? adopt.role_policies[id] ?? adopt.profiles[id])
+  const ami = picture.hosts[0]?.ami ?? latestOf(await ports.compute.fleetImages())?.id ?? NO_AMI
+  const plan = await planChange({ kind: 'none' }, { ami, instances, picture }, rolloutOf(withObjects, registry), ports)
+  if (plan.lines.length > 0) await ports.tofu.apply(plan.file)
+}
+
+const rolloutOf = (scope: readonly string[], registry: Registry) => ({
+  requestId: REQUEST,
+  registry,
+  scope,
+  onPlan: () => {},
+})
+
+/** Records that still say `running` of runs that are over. */
+async function endRecords(findings: Found[], planOnly: boolean, ports: RecoverPorts): Promise<void> {
+  const { store, runs, clock } = ports
+  for (const record of await newestRecords(store)) {
+    if (record.status !== 'running') continue
+    const { requestId, runId, createdAt } = record
+    const run = runId === null || runs === null ? null : await runs.find(runId).catch(() => null)
+    const isOld = clock.now().getTime() - Date.parse(createdAt) > LOST_AFTER_MS
+    if (run ? run.status !== 'completed' : !isOld) continue
+    if (!planOnly) {
+      const error = { code: 'DEPLOY_FAILED' as const, message: 'The run was lost.' }
+      const ended = { ...record, status: 'failed', finishedAt: clock.now().toISOString(), error }
+      await store.put(recordKey(requestId), JSON.stringify(ended))
+    }
+    const fix = 'its record says that it failed'
+    findings.push({
+      kind: 'record',
+      subject: requestId,
+      what: 'is recorded as running, and is over',
+      fix,
+      automatic: true,
+    })
+  }
+}

@@ -1,0 +1,59 @@
+import { holderOfLock, isLockOver, runOfLock, type StateLock } from '../../domain/deploy/stateLock.js'
+import { asClawctlError, ClawctlError } from '../../domain/errors.js'
+import { poll } from '../poll.js'
+import type { LockPorts } from './ports.js'
+
+/** A deploy in front is over in a few minutes; the workflow's concurrency group makes waiting here rare anyway. */
+const WAIT_MS = 120_000
+const LONGEST_POLL_MS = 10_000
+
+/**
+ * Does what changes the state while this process holds its locks. One whose run is over is released; one of something
+ * alive is waited for.
+ * @throws ClawctlError STATE_LOCKED
+ */
+export async function withStateLock<T>(ports: LockPorts, work: () => Promise<T>): Promise<T> {
+  const { locks, clock, progress } = ports
+  let waitsFor: StateLock | null = null
+  const result = await poll<true>({ clock, timeoutMs: WAIT_MS, longestMs: LONGEST_POLL_MS }, async () => {
+    const other = await locks.take()
+    if (other === null) return { done: true }
+    if (await isOver(ports, other)) {
+      await releaseDead(ports, other)
+      if ((await locks.take()) === null) return { done: true }
+    } else if (waitsFor?.ID !== other.ID) progress.note(`Waiting for the lock of the state: ${holderOfLock(other)}.`)
+    waitsFor = other
+    return { wait: `the lock of ${holderOfLock(other)}` }
+  })
+  if ('timedOut' in result) throw stateLocked(waitsFor, result.timedOut)
+  try {
+    return await work()
+  } finally {
+    await locks.release().catch((error: unknown) => {
+      const why = asClawctlError(error).message
+      progress.note(`The lock of the state could not be released: ${why} The next deploy releases it.`)
+    })
+  }
+}
+
+/** Whether GitHub says that the run which took a lock has ended. What can't be asked is taken for alive. */
+export async function isOver({ runs }: Pick<LockPorts, 'runs'>, lock: StateLock): Promise<boolean> {
+  const holder = runOfLock(lock)
+  if (holder === null || runs === null) return false
+  return isLockOver(lock, await runs.find(holder.id).catch(() => null))
+}
+
+async function releaseDead({ locks, progress }: LockPorts, lock: StateLock): Promise<void> {
+  await locks.release(lock.ID)
+  progress.note(`Released the lock of the state that ${holderOfLock(lock)} left: that run is over.`)
+}
+
+function stateLocked(lock: StateLock | null, waitedFor: string): ClawctlError {
+  if (lock === null) {
+    return new ClawctlError('UPSTREAM', `The lock of the state could not be taken: ${waitedFor}.`)
+  }
+  const dead = `where nothing of it runs any more, \`clawctl fleet recover --unlock ${lock.ID}\``
+  return new ClawctlError('STATE_LOCKED', `The state is locked by ${holderOfLock(lock)}.`, {
+    hint: `Wait for it; ${dead}.`,
+  })
+}
