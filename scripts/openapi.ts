@@ -32,7 +32,7 @@ const LETTERS = [
     '\u0904\u0939',
     '\u0e01\u0e3a',
   ],
-  ...['\u1e00\u1eff', '\u3041\u3096', '\u30a1\u30fa', '\u4e00\u9fff', '\uac00\ud7a3'],
+  ...['\u1e00\u1eff', '\u3041\u3096', '\u30a1\u30fa', '\u4e00\u9fff', '\uac00\ud7a3', '🌀🙏', '🚀🛅', '🥇🧿'],
 ]
   .map(([from, to]) => `${from}-${to}`)
   .join('')

@@ -176,7 +176,7 @@ describe('connections', () => {
         backend = (tls.address() as AddressInfo).port
         const script = `import { createControlApi } from './src/lib/adapters/deploy/controlApi.ts'
           const api = createControlApi({ url: 'https://api.fleet.example', token: 't', userAgent: 'x' })
-          console.log(await api.deploys({ limit: 1 }).catch((error) => error.message))`
+          console.log(await api.deploys({ limit: 1 }).then(({ deploys }) => deploys, (error) => error.message))`
         const ask = async (env: Record<string, string>) => {
           const { NODE_EXTRA_CA_CERTS: _, ...rest } = process.env
           const options = { cwd: ROOT, env: { ...rest, HTTPS_PROXY: proxyUrl(), ...env } }

@@ -107,7 +107,7 @@ describe('the command line', () => {
     const outcomes = await Promise.all(commands.map((args) => sandbox.clawctl('laptop', [...args, '--json'])))
     expect(outcomes.map((o) => Object.keys(o.json()))).to.deep.equal([
       ['ok', 'fleet'],
-      ['ok', 'deploys'],
+      ['ok', 'deploys', 'next', 'sources'],
       ['ok', 'instances'],
     ])
     expect(outcomes[2]?.json().instances[0]).to.deep.equal({

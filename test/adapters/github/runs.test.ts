@@ -49,9 +49,9 @@ describe('createGithub', () => {
     for (const moment of [run?.createdAt, run?.startedAt, run?.updatedAt]) {
       expect(moment).to.match(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/)
     }
-    const [job] = await github.jobs(started?.id ?? 0)
-    expect(job?.name).to.equal('deploy')
-    expect(job?.steps.map((step) => step.name)).to.include.members(['Check out', 'Deploy'])
+    const jobs = await github.jobs(started?.id ?? 0)
+    expect(jobs.map(({ name }) => name)).to.deep.equal(['build', 'deploy'])
+    expect(jobs[1]?.steps.map((step) => step.name)).to.include.members(['Check out', 'Deploy'])
     expect(plane.seen.every((seen) => seen.authorization === `Bearer ${GITHUB_TOKEN}`)).to.equal(true)
   })
 

@@ -88,7 +88,7 @@ describe('scripts/fleet-control.sh', () => {
     ])
     expect(linked.code, linked.stderr).to.equal(0)
     expect(linked.stdout).to.match(/^clawdinator-1: running/)
-    expect(relative.json()).to.have.all.keys('ok', 'deploys')
+    expect(relative.json()).to.have.all.keys('ok', 'deploys', 'next', 'sources')
   })
 
   it('keeps the exit code and the one document of --json', async () => {

@@ -52,7 +52,10 @@ describe('a deploy by handover, from outside', () => {
         }),
       ami: () =>
         inSandbox({}, (sandbox) =>
-          runCommand(sandbox, 'laptop', ['fleet', 'deploy', ONE, '--ami', 'ami-00000000000000000', '--json']),
+          runCommand(sandbox, 'laptop', [
+            ...['fleet', 'deploy', ONE, '--ami', 'ami-00000000000000000'],
+            ...['--requested-by', 'Jo', '--json'],
+          ]),
         ),
       newline: () =>
         inSandbox({}, (sandbox) =>
@@ -99,7 +102,7 @@ describe('a deploy by handover, from outside', () => {
     expect(failed.evidence.console.join()).to.include('Linux')
     expect(text.stdout).to.include('did not pass in request-0001').and.to.include('the token of discord is rejected')
     expect(chat.stdout.length).to.be.below(2000)
-    expectFailure(none, 'UNKNOWN_TARGET', 3)
+    expectFailure(none, 'UNKNOWN_TARGET', 2)
   })
 
   it('goes back to the AMI before, by the records', async () => {
@@ -147,7 +150,7 @@ describe('a deploy by handover, from outside', () => {
 
   it('lets a target write neither workflow commands nor Markdown', async () => {
     const { outcome } = await ran.newline
-    expect(outcome.code).to.equal(3)
+    expect(outcome.code).to.equal(2)
     for (const line of `${outcome.stdout}\n${outcome.stderr}`.split('\n')) expect(line).to.not.match(/^\s*::warning/)
     const summary = await readFile(files.path('summary'), 'utf8')
     expect(summary.split('\n')[0])

@@ -51,7 +51,7 @@ describe('clawctl fleet status', () => {
     it('answers with the keys of the contract, in their order', () => {
       const document = laptop.json()
       expect(Object.keys(document)).to.deep.equal(['ok', 'fleet'])
-      expect(Object.keys(document.fleet)).to.deep.equal(['latestAmi', 'failedAmi', 'deploying', 'instances'])
+      expect(Object.keys(document.fleet)).to.deep.equal(['latestAmi', 'failedAmi', 'deploying', 'instances', 'sources'])
       expect(Object.keys(document.fleet.latestAmi)).to.deep.equal(['id', 'name', 'createdAt'])
       for (const instance of document.fleet.instances) expect(Object.keys(instance)).to.deep.equal(INSTANCE_KEYS)
     })

@@ -32,14 +32,14 @@ describe('the image workflow, run in the sandbox', () => {
     const dispatched = await sandbox.github.dispatch('image-build.yml', 'main', inputs)
     if (!dispatched.ok) throw new Error(dispatched.message)
     while (dispatched.run.status !== 'completed') await new Promise((resolve) => setTimeout(resolve, 20))
-    const [job] = dispatched.run.jobs
-    const log = job?.log.map(({ text }) => text).join('\n') ?? ''
+    const steps = dispatched.run.jobs.flatMap((job) => job.steps)
+    const log = dispatched.run.jobs.flatMap((job) => job.log.map(({ text }) => text)).join('\n')
     return {
       title: dispatched.run.displayTitle,
       conclusion: dispatched.run.conclusion,
       log,
-      outcomes: Object.fromEntries((job?.steps ?? []).map(({ name, conclusion }) => [name, conclusion])),
-      summary: (job?.steps ?? []).map(({ summary }) => summary).join(''),
+      outcomes: Object.fromEntries(steps.map(({ name, conclusion }) => [name, conclusion])),
+      summary: steps.map(({ summary }) => summary).join(''),
     }
   }
 

@@ -157,7 +157,7 @@ describe('the registry', () => {
   ] as const) {
     it(`refuses a prefix some folders inside another one's (${inner})`, () => {
       const value = { a: fields('a', { bootstrapPrefix: outer }), b: fields('b', { bootstrapPrefix: inner }) }
-      expect(messagesOf(value)[0]).to.match(/^b: bootstrapPrefix .* lies inside a's/)
+      expect(messagesOf(value)[0]).to.match(/^b: bootstrapPrefix .* is inside the prefix of a,/)
     })
   }
 
