@@ -11,16 +11,16 @@ describe('clawctl fleet deploy in ci mode, the longer stories', () => {
       planOne: () => inSandbox({}, (sandbox) => deploy(sandbox, ['clawdinator-2', '--plan-only', '--json'])),
       rollback: () =>
         inSandbox({ faults: ['host:unhealthy=clawdinator-1'] }, (sandbox) =>
-          deploy(sandbox, ['clawdinator-1', '--health-timeout', '2s', '--json']),
+          deploy(sandbox, ['clawdinator-1', '--strategy', 'replace', '--health-timeout', '2s', '--json']),
         ),
       canary: () =>
         inSandbox({ running: ['clawdinator-1', 'clawdinator-2'], faults: ['host:crash'] }, (sandbox) =>
-          deploy(sandbox, ['all', '--json']),
+          deploy(sandbox, ['all', '--strategy', 'replace', '--json']),
         ),
       created: () => inSandbox({ faults: ['host:crash'] }, (sandbox) => deploy(sandbox, ['clawdinator-2', '--json'])),
       dead: () =>
         inSandbox({ faults: ['host:dead'] }, (sandbox) =>
-          deploy(sandbox, ['clawdinator-1', '--health-timeout', '1s', '--json']),
+          deploy(sandbox, ['clawdinator-1', '--strategy', 'replace', '--health-timeout', '1s', '--json']),
         ),
     })
   let ran: ReturnType<typeof begin>

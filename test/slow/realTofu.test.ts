@@ -108,7 +108,7 @@ function exists(path: string): boolean {
 
 /** Each in a form that the stack uses. */
 const EXPRESSIONS = [
-  'templatefile("TEMPLATE", { instance_name = "a", bootstrap_prefix = "b/a", control_api_url = "https://x/", bucket = "c", host = "a", request_id = "" })',
+  'templatefile("TEMPLATE", { instance_name = "a", bootstrap_prefix = "b/a", control_api_url = "https://x/", bucket = "c", host = "a", request_id = "", config_revision = "image" })',
   'merge([for id, host in { a = { n = 1 }, b = { n = 2 } } : { for slot in lookup({ b = toset(["b", "a"]) }, id, toset(["a"])) : (slot == "a" ? id : "${id}/${slot}") => merge(host, { id = id, slot = slot }) }]...)',
   '{ for kept in [lookup({}, "x", null)] : "bootstrapPrefix" => kept if kept != null }',
   '{ for k, v in { a = "x", b = "y", c = "x" } : v => k... }',
