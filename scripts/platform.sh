@@ -31,6 +31,7 @@ stack=$(cd "${PLATFORM_STACK:-$root/infra/opentofu/aws/platform}" && pwd)
 override=$stack/first_apply_override.tf
 first_state=$stack/first-apply.tfstate
 
+# shellcheck disable=SC2154 # both come from the environment, and were looked at above
 backend=(-backend-config="bucket=$TF_VAR_bucket" -backend-config="region=$TF_VAR_region")
 # An endpoint of its own (an emulator, say) rarely has a name for every bucket.
 if [[ -n ${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-}} ]]; then
