@@ -154,8 +154,17 @@ function noted(name: string, schema: Json): Json {
   const properties = Object.entries(schema.properties).map(([key, value]) => {
     // DeployDetail says the same of its fields as Deploy.
     const note = NOTES[`${name}.${key}`] ?? (name === 'DeployDetail' ? NOTES[`Deploy.${key}`] : undefined)
+    const isAsker = key === 'requestedBy' && isObject(value) && 'pattern' in value
     const isTime = /At$/.test(key) && isObject(value) && !('$ref' in value)
-    return [key, { ...(value as Json), ...(isTime ? { format: 'date-time' } : {}), ...note }]
+    return [
+      key,
+      {
+        ...(value as Json),
+        ...(isTime ? { format: 'date-time' } : {}),
+        ...(isAsker ? NOTES['Order.requestedBy'] : {}),
+        ...note,
+      },
+    ]
   })
   return { ...schema, properties: Object.fromEntries(properties), ...RULES[name] }
 }
