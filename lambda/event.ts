@@ -46,7 +46,7 @@ export function parseEvent(event: unknown): ApiRequest {
   return {
     method: data.requestContext?.http?.method?.slice(0, 16).toUpperCase() ?? '',
     path: data.rawPath ?? '/',
-    // Not before it is asked for: a stranger's is not looked at.
+    // Parsed only when it is asked for: what an unauthorized request sends is never parsed.
     get query() {
       return new URLSearchParams(data.rawQueryString ?? '')
     },

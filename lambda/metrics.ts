@@ -29,16 +29,16 @@ export interface Measure {
  * @param measures no two of one dimension
  */
 export function embedded(measures: readonly Measure[], now: number): Record<string, unknown> {
-  const told = measures.filter(({ value }) => Number.isFinite(value))
-  if (told.length === 0) return {}
+  const measured = measures.filter(({ value }) => Number.isFinite(value))
+  if (measured.length === 0) return {}
   const groups = new Map<string | null, Metric[]>()
-  for (const { metric } of told) groups.set(METRICS[metric], [...(groups.get(METRICS[metric]) ?? []), metric])
+  for (const { metric } of measured) groups.set(METRICS[metric], [...(groups.get(METRICS[metric]) ?? []), metric])
   const CloudWatchMetrics = [...groups].map(([dimension, metrics]) => ({
     Namespace: NAMESPACE,
     Dimensions: [dimension === null ? [] : [dimension]],
     Metrics: metrics.map((Name) => ({ Name, Unit: Name === 'SecretsAgeSeconds' ? 'Seconds' : 'Count' })),
   }))
-  const values = told.flatMap(({ metric, value, of }) => {
+  const values = measured.flatMap(({ metric, value, of }) => {
     const dimension = METRICS[metric]
     return [[metric, value] as const, ...(dimension === null ? [] : [[dimension, of ?? 'unknown'] as const])]
   })

@@ -148,9 +148,9 @@ const LONGEST_NAME = 40
 /** Every problem at once, in bounded words: an answer is not larger for a worse request. */
 function invalid(problems: readonly string[], schema: z.ZodMiniObject | undefined, what: What): ClawctlError {
   const more = problems.length - MOST_PROBLEMS
-  const told = [...problems.slice(0, MOST_PROBLEMS), ...(more > 0 ? [`and ${more} more`] : [])].join('; ')
+  const listed = [...problems.slice(0, MOST_PROBLEMS), ...(more > 0 ? [`and ${more} more`] : [])].join('; ')
   const names = Object.keys(schema?.def.shape ?? {})
-  return new ClawctlError('INVALID_REQUEST', `The request is not of the contract: ${told}.`, {
+  return new ClawctlError('INVALID_REQUEST', `The request is not of the contract: ${listed}.`, {
     hint: names.length > 0 ? `The ${what}s are ${names.join(', ')}.` : `This route takes no ${what}s.`,
   })
 }

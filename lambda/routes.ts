@@ -397,14 +397,15 @@ const askerOf = (body: { requestedBy?: string | undefined; code?: string | undef
 })
 
 /** Who has a token of its own is that instance. @throws ClawctlError CALLER_MISMATCH */
-function callerOf(told: string | undefined, { caller }: Bearer): { caller: string | null; host: Assurance } {
-  if (caller === null) return told === undefined ? { caller: null, host: 'none' } : { caller: told, host: 'claimed' }
-  if (told === undefined || told === caller) return { caller, host: 'verified' }
+function callerOf(claimed: string | undefined, { caller }: Bearer): { caller: string | null; host: Assurance } {
+  if (caller === null)
+    return claimed === undefined ? { caller: null, host: 'none' } : { caller: claimed, host: 'claimed' }
+  if (claimed === undefined || claimed === caller) return { caller, host: 'verified' }
   throw new ClawctlError(
     'CALLER_MISMATCH',
-    `The token belongs to ${caller}, and the request names ${told} as its caller.`,
+    `The token belongs to ${caller}, and the request names ${claimed} as its caller.`,
     {
-      hint: `Leave caller out, or use the token of ${told}.`,
+      hint: `Leave caller out, or use the token of ${claimed}.`,
     },
   )
 }

@@ -42,7 +42,7 @@ export class HostAccess {
   }
 
   #keyRefusal(action: string, key: string | null): string | null {
-    // A key of AWS's own lets in whoever of the account comes through the service.
+    // An AWS managed key admits every principal of the account that comes through the service.
     if (key === null || key.includes(':alias/aws/')) return null
     const context = { 'kms:ViaService': `s3.${this.#world.region}.amazonaws.com` }
     return this.#refusal({ action, resource: key, context })

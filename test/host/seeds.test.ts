@@ -124,7 +124,7 @@ describe('seed-repos.sh', () => {
     expect(await root.read('repos/r/a.txt')).to.equal('three\n')
   })
 
-  it('points origin where it is told', async () => {
+  it('points origin at the configured address', async () => {
     await bundle('one\n')
     await seed('r=https://github.com/other/r.git')
     expect((await git(root.path('repos/r'), 'remote', 'get-url', 'origin')).stdout).to.equal(

@@ -86,10 +86,10 @@ describe('github-sync.sh', () => {
     expect(asked.some(({ url }) => url.includes('/old/'))).to.equal(false)
 
     asked = []
-    const told = await root.read('memory/github/changes.md')
+    const before = await root.read('memory/github/changes.md')
     expect((await sync()).code).to.equal(0)
     expect(asked.map(({ status }) => status)).to.deep.equal([304, 304, 304])
-    expect(await root.read('memory/github/changes.md')).to.equal(told)
+    expect(await root.read('memory/github/changes.md')).to.equal(before)
 
     items.claw = [issue(4, 5), issue(1, 4), issue(3, 1, { pull_request: {}, title: '[x](http://evil) `a`\n# b' })]
     await sync()

@@ -35,7 +35,7 @@ describe('Control API: callers and tokens', () => {
     expect([same.status, same.deploy.runId]).to.deep.equal([202, answer.deploy.runId])
   })
 
-  it('refuses another caller, the instance itself, and all without a person; a person is recorded as told', async () => {
+  it('refuses another caller, the instance itself, and all without a person; a person is recorded as claimed', async () => {
     const cases: [Record<string, unknown>, number, string][] = [
       [{ target: 'clawdinator-1', caller: 'clawdinator-2' }, 403, 'CALLER_MISMATCH'],
       [{ target: 'clawdinator-1' }, 403, 'SELF_DEPLOY'],
@@ -63,8 +63,8 @@ describe('Control API: callers and tokens', () => {
   it('lets nobody in by a table that cannot be read, and says so to who has the shared token', async () => {
     for (const table of ['{', '[]', '7', '{"clawdinator-1":"abc"}', '{"A B":""}']) {
       const broken = new Lambda(environment(plane, { CONTROL_API_CALLER_TOKENS: table }))
-      const stranger = await broken.deploy({ target: 'all' }, { headers: { authorization: `Bearer ${OWN}` } })
-      expect([table, stranger.status]).to.deep.equal([table, 401])
+      const unauthorized = await broken.deploy({ target: 'all' }, { headers: { authorization: `Bearer ${OWN}` } })
+      expect([table, unauthorized.status]).to.deep.equal([table, 401])
       const known = await broken.get('/v1/fleet')
       expect([table, known.code]).to.deep.equal([table, 'NOT_CONFIGURED'])
       expect(known.message).to.include('CONTROL_API_CALLER_TOKENS').and.not.include('abc')
@@ -105,7 +105,7 @@ describe('Control API: callers and tokens', () => {
     expect(plane.requests).to.deep.equal([])
   })
 
-  it('costs a stranger no upstream call, whatever is sent', async () => {
+  it('makes no upstream call for an unauthorized request, whatever is sent', async () => {
     const big = 'x'.repeat(1 << 20)
     const started = process.cpuUsage()
     for (let n = 0; n < 500; n += 1) {

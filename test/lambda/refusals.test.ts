@@ -94,9 +94,9 @@ describe('Control API: refusals', () => {
         const answer = await broken.get('/v1/fleet')
         expect(early(answer)).to.deep.equal([500, 'NOT_CONFIGURED'])
         expect(answer.message).to.include(name).and.not.include('sentinel')
-        const stranger = await broken.send(event('GET', '/v1/fleet', { headers: { authorization: 'Bearer x' } }))
-        expect(early(stranger)).to.deep.equal([401, 'UNAUTHORIZED'])
-        expect(stranger.text).not.to.include(name)
+        const unauthorized = await broken.send(event('GET', '/v1/fleet', { headers: { authorization: 'Bearer x' } }))
+        expect(early(unauthorized)).to.deep.equal([401, 'UNAUTHORIZED'])
+        expect(unauthorized.text).not.to.include(name)
       }
     })
   })

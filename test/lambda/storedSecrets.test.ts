@@ -62,8 +62,8 @@ describe("the Control API's secrets", () => {
     }
     await clock.sleep(5 * 60_000)
     expect((await ask()).status).to.equal(404)
-    const told = lines.map((line) => JSON.parse(line)).find((line) => line.secrets)
-    expect(told).to.include({ secrets: 'not taken', code: 'UPSTREAM', goesOn: true })
+    const logged = lines.map((line) => JSON.parse(line)).find((line) => line.secrets)
+    expect(logged).to.include({ secrets: 'not taken', code: 'UPSTREAM', goesOn: true })
     expect(lines.map((line) => JSON.parse(line).SecretsUnreadable)).to.include(1)
     store.get = get
     store.set(KEY, object(NEXT))
@@ -135,8 +135,8 @@ describe("the Control API's secrets", () => {
       store.set(KEY, bad)
       await clock.sleep(5 * 60_000)
       expect([(await ask()).status, (await ask(NEXT)).status]).to.deep.equal([404, 401])
-      const told = lines.map((line) => JSON.parse(line)).find((line) => line.secrets)
-      expect(told).to.include({ code: 'NOT_CONFIGURED', goesOn: true })
+      const logged = lines.map((line) => JSON.parse(line)).find((line) => line.secrets)
+      expect(logged).to.include({ code: 'NOT_CONFIGURED', goesOn: true })
       expect(lines.map((line) => JSON.parse(line).SecretsUnreadable)).to.include(1)
       expect(lines.join('')).not.to.include(NEXT)
       store.set(KEY, object(NEXT))

@@ -59,11 +59,11 @@ describe('Control API: when an upstream fails', () => {
       [403, 'Repository was archived so is read-only.', 'unarchive'],
       [401, 'Bad credentials', 'GITHUB_TOKEN'],
     ]
-    for (const [status, message, told] of words) {
+    for (const [status, message, shown] of words) {
       plane.answerAs(({ method }) => (method === 'POST' ? { status, body: JSON.stringify({ message }) } : null))
       const answer = await lambda.deploy({ target: 'clawdinator-1' })
       expect([message, answer.status, answer.code]).to.deep.equal([message, 502, 'DENIED'])
-      expect(`${answer.message} ${answer.hint}`).to.include(told).and.not.include(message)
+      expect(`${answer.message} ${answer.hint}`).to.include(shown).and.not.include(message)
     }
     const elsewhere = await new Lambda(environment(plane, { GITHUB_REPO: 'acme/other' })).get('/v1/deploys')
     expect(elsewhere.message).to.include('The repository acme/other does not exist')

@@ -44,7 +44,7 @@ describe('webhooks', () => {
   })
   afterEach(() => server.close())
 
-  it('are told by their address, and only over https', () => {
+  it('are recognised by their address, and only over https', () => {
     expect(webhookKind('https://discord.com/api/webhooks/1/x')).to.equal('discord')
     expect(webhookKind('https://api.telegram.org/bot1:x/sendMessage?chat_id=-1')).to.equal('telegram')
     expect(webhookKind('https://ops.example/hook')).to.equal('json')

@@ -184,10 +184,10 @@ describe('clawctl fleet deploy in ci mode', () => {
   })
 
   it('adopts a host that serves and all that belongs to it, where the state knows nothing of it', async () => {
-    const stranger = await ran.unmanaged
-    expect(stranger.outcome.code, stranger.outcome.stdout).to.equal(0)
-    expect(outcomes(stranger)).to.deep.equal(['clawdinator-1 replaced'])
-    expect(stranger).to.deep.include({ hosts: [`clawdinator-1 ${LATEST_AMI}`], launches: 2 })
+    const unmanaged = await ran.unmanaged
+    expect(unmanaged.outcome.code, unmanaged.outcome.stdout).to.equal(0)
+    expect(outcomes(unmanaged)).to.deep.equal(['clawdinator-1 replaced'])
+    expect(unmanaged).to.deep.include({ hosts: [`clawdinator-1 ${LATEST_AMI}`], launches: 2 })
   })
 
   it('leaves the checkout that the sandbox was started from as it was', async () => {

@@ -44,12 +44,12 @@ describe('clawctl fleet follow', () => {
     const [first, second] = await Promise.all(followed)
     expect(first?.code, first?.stderr).to.equal(0)
     expect(first?.stdout).to.match(/^Deploy of clawdinator-2 with ami-\w+: succeeded$/m)
-    const told = first?.stderr.trim().split('\n') ?? []
-    expect(told).to.include('✔ deploy: Deploy')
-    expect(told.filter((line) => line.startsWith('✔')).length).to.equal(
-      new Set(told.filter((line) => line.startsWith('✔'))).size,
+    const lines = first?.stderr.trim().split('\n') ?? []
+    expect(lines).to.include('✔ deploy: Deploy')
+    expect(lines.filter((line) => line.startsWith('✔')).length).to.equal(
+      new Set(lines.filter((line) => line.startsWith('✔'))).size,
     )
-    const steps = told.flatMap(
+    const steps = lines.flatMap(
       (line) => /^([>+]) clawdinator-2: (.+?)(?: \(\d+s\))?$/.exec(line)?.slice(1).join(' ') ?? [],
     )
     // Each begins once, and ends before the next begins.

@@ -207,7 +207,7 @@ describe('clawctl fleet status', () => {
 
     it('shows the fleet again until it has settled, and then ends', async () => {
       become('pending')
-      // It runs as soon as somebody was told that it does not.
+      // It becomes running right after an answer that says pending.
       const before = watched.asked('api')
       const timer = setInterval(() => watched.asked('api') > before && become('running'), 20)
       const { stdout, code } = await watched.clawctl('laptop', ['fleet', 'status', '--watch'])

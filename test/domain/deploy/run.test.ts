@@ -167,8 +167,8 @@ describe('records and steps', () => {
       status: 'completed' as const,
       conclusion,
     }))
-    const told = withSteps(deployOf(run, null, []), [{ name: 'deploy', steps: jobs }])
-    expect(told.error?.message).to.equal('The run failed in its step "Step of failure".')
+    const shown = withSteps(deployOf(run, null, []), [{ name: 'deploy', steps: jobs }])
+    expect(shown.error?.message).to.equal('The run failed in its step "Step of failure".')
     const error = { code: 'ROLLED_BACK', message: 'It runs the old one again.' } as const
     const record = recordOf({ status: 'rolled-back', error })
     expect(withSteps(deployOf(run, record, []), [{ name: 'deploy', steps: jobs }]).error).to.include(error)

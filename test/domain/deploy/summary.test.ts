@@ -38,8 +38,8 @@ describe('renderDeploySummary', () => {
   })
 
   it('names what is left running, as text', () => {
-    const told = render({ hosts: [] }, [], ['gone-1', '[x](http://y)'])
-    expect(told).to.include('Not in the registry, left running: gone-1, \\[x\\]\\(http\\://y\\).')
+    const shown = render({ hosts: [] }, [], ['gone-1', '[x](http://y)'])
+    expect(shown).to.include('Not in the registry, left running: gone-1, \\[x\\]\\(http\\://y\\).')
   })
 
   it('leaves out the error and the plan where there is none', () => {

@@ -11,7 +11,7 @@ import { hostOf, NEW, OLD, REQUEST_ID, registryOf, upstream } from '../../suppor
 
 type Plane = ReturnType<typeof fakeDirectPlane>
 
-/** A fleet on the old image; the new image boots as told. */
+/** A fleet on the old image; the new image boots as the test says. */
 function fleet(boot: Boot = 'healthy', existing = ['a', 'b'], registry = ['a', 'b']) {
   const plane = fakeDirectPlane(registryOf(...registry), existing)
   plane.cloud.boots.set(NEW.id, boot)

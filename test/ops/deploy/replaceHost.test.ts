@@ -8,7 +8,7 @@ import { NEW, OLD, REQUEST_ID, registryOf, upstream } from '../../support/fakes.
 
 type Plane = ReturnType<typeof fakeDirectPlane>
 
-/** A fleet on the old image, in an account without room for one more; the new image boots as told. */
+/** A fleet on the old image, in an account without room for one more; the new image boots as the test says. */
 function fleet(boot: Boot = 'healthy', existing = ['a', 'b']) {
   const plane = fakeDirectPlane(registryOf('a', 'b'), existing)
   plane.cloud.boots.set(NEW.id, boot)

@@ -94,8 +94,8 @@ export function guardPlan(planJson: unknown, expected: Expectation): PlanSummary
     return says === null ? [] : [{ address: change.address, says }]
   })
   const content = contentOffences(plan, expected)
-  const told = new Set(content.map(({ address }) => address))
-  const all = [...content, ...offences.filter(({ address }) => !told.has(address))]
+  const reported = new Set(content.map(({ address }) => address))
+  const all = [...content, ...offences.filter(({ address }) => !reported.has(address))]
   if (all.length > 0) {
     throw new ClawctlError(
       'PLAN_OUT_OF_SCOPE',

@@ -229,8 +229,8 @@ async function finish(
     ports.progress.note(`The step summary could not be written: ${asClawctlError(error).message}`)
   }
   // A look changes nothing that anybody has to hear of.
-  const untold = options.planOnly || !ports.announce ? [] : await ports.announce(deploy).catch(() => ['it failed'])
-  for (const problem of untold) ports.progress.note(`The end of the deploy could not be posted: ${problem}.`)
+  const failures = options.planOnly || !ports.announce ? [] : await ports.announce(deploy).catch(() => ['it failed'])
+  for (const problem of failures) ports.progress.note(`The end of the deploy could not be posted: ${problem}.`)
   return deploy
 }
 

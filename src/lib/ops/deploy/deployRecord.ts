@@ -70,7 +70,7 @@ export class RecordKeeper {
     await this.update({ hosts: this.#record.hosts.map((host) => (host.id === id ? { ...host, ...change } : host)) })
   }
 
-  /** Once hosts are being changed, a record that can't be written is told and does not stop the rollout. */
+  /** Once hosts are being changed, a record that can't be written is reported and does not stop the rollout. */
   async update(change: Partial<DeployRecord>): Promise<void> {
     this.#record = { ...this.#record, ...change }
     try {

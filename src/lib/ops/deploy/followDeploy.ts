@@ -32,10 +32,10 @@ export async function followDeploy(
 ): Promise<DeployDetail> {
   const { clock, progress } = ports
   const started = clock.now().getTime()
-  const told = new Set<string>()
+  const reported = new Set<string>()
   const tell = (text: string) => {
-    if (told.has(text)) return
-    told.add(text)
+    if (reported.has(text)) return
+    reported.add(text)
     progress.note(text)
   }
   let last: DeployDetail | undefined

@@ -77,8 +77,8 @@ export async function serverPreflight(ports: ServerPreflightPorts): Promise<Chec
     check('freeze', 'Nothing is frozen', async () => {
       const freezes = await readFreezes(ports)
       if (freezes.length === 0) return pass('Every instance may be deployed.')
-      const told = freezes.map((freeze) => `${freeze.target} ${describeFreeze(freeze)}`).join('; ')
-      return pass(`Frozen: ${told}.`, '`clawctl fleet unfreeze` ends it, when a person asks.')
+      const frozen = freezes.map((freeze) => `${freeze.target} ${describeFreeze(freeze)}`).join('; ')
+      return pass(`Frozen: ${frozen}.`, '`clawctl fleet unfreeze` ends it, when a person asks.')
     }),
     check('control-secrets', "The Control API's secrets are the newest", () => controlSecrets(ports)),
     check('credentials-apart', 'Hosts ask GitHub by another App than the Control API', () =>
@@ -274,9 +274,9 @@ async function credentialsApart({ github, appId }: ServerPreflightPorts, once: S
     ([name, level]) => !ENOUGH.some(([known, most]) => name === known && (level === most || level === 'read')),
   )
   if (more.length > 0) {
-    const told = more.map(([name, level]) => `${name}: ${level}`).join(', ')
+    const excess = more.map(([name, level]) => `${name}: ${level}`).join(', ')
     return fail(
-      `The Control API's App may more than it needs: ${told}.`,
+      `The Control API's App may more than it needs: ${excess}.`,
       'Take it from the App: actions: write and contents: read are enough.',
     )
   }
