@@ -28,7 +28,7 @@ import { createSnapshots } from '../../../src/lib/adapters/images/snapshots.js'
 import { blocksOf } from '../../../src/lib/domain/images/blocks.js'
 import { openImage } from '../../../src/lib/ops/images/imageSource.js'
 import { failureOf } from '../../support/failure.js'
-import { bootSector, sha256 } from '../../support/fakeImages.js'
+import { bootSector, sha256 } from '../../support/fakeDisk.js'
 import { setEnv } from '../../support/plane.js'
 
 const MIB = 1024 ** 2

@@ -5,7 +5,7 @@ import { openSync, readFileSync, truncateSync, writeFileSync, writeSync } from '
 import { setTimeout } from 'node:timers/promises'
 import { expect } from 'chai'
 import { BIN, expectFailure, TestSandbox, temporaryFolder } from '../../support/cli.js'
-import { bootSector } from '../../support/fakeImages.js'
+import { bootSector } from '../../support/fakeDisk.js'
 
 const MIB = 1024 ** 2
 const SIZE = 40 * MIB

@@ -8,7 +8,7 @@ import {
   sniffFormat,
   vhdChecksum,
 } from '../../../src/lib/domain/images/format.js'
-import { bootSector } from '../../support/fakeImages.js'
+import { bootSector } from '../../support/fakeDisk.js'
 
 const DISK = 8 * 1024 ** 3
 

@@ -4,7 +4,8 @@ import { blockManifestKey } from '../../../src/lib/domain/images/names.js'
 import { type DirectOptions, importDirect } from '../../../src/lib/ops/images/importDirect.js'
 import { readJournal } from '../../../src/lib/ops/images/openSnapshot.js'
 import { failureOf } from '../../support/failure.js'
-import { FakeDisk, FakeImageCloud, type Fault, Killed } from '../../support/fakeImages.js'
+import { FakeDisk } from '../../support/fakeDisk.js'
+import { FakeImageCloud, type Fault, Killed } from '../../support/fakeImages.js'
 
 const PATH = 'nixos.raw'
 const BLOCKS = 12

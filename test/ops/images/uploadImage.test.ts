@@ -3,7 +3,8 @@ import fc from 'fast-check'
 import { BLOCK_BYTES } from '../../../src/lib/domain/images/blocks.js'
 import { abortUploads, uploadImage } from '../../../src/lib/ops/images/uploadImage.js'
 import { failureOf } from '../../support/failure.js'
-import { FakeDisk, FakeImageCloud, sha256 } from '../../support/fakeImages.js'
+import { FakeDisk, sha256 } from '../../support/fakeDisk.js'
+import { FakeImageCloud } from '../../support/fakeImages.js'
 
 const PATH = 'result/NixOS Image.raw'
 /** Parts have 8 MiB. */

@@ -1,0 +1,152 @@
+import { expect } from 'chai'
+import {
+  allow,
+  arn,
+  change,
+  content,
+  created,
+  document,
+  ec2,
+  guard,
+  instance,
+  key,
+  listing,
+  plan,
+  read,
+  refusal,
+  write,
+} from '../../support/plans.js'
+
+describe('guardPlan looks into what a plan brings along', () => {
+  const withPolicy = (...statements: object[]) =>
+    plan(created, change('aws_iam_role_policy', 'a', ['update'], { after: { policy: document(...statements) } }))
+  const withTrust = (after: object, more: object = {}) =>
+    plan(created, change('aws_iam_role', 'a', ['create'], { after, ...more }))
+  const trust = (...statements: object[]) => ({ assume_role_policy: document(...statements) })
+
+  const good: [why: string, json: object][] = [
+    ["the stack's own policy", withPolicy(read('a'), listing('a'), write('a'), key('s3.eu-central-1.amazonaws.com'))],
+    ['less than that', withPolicy(write('a'))],
+    ['a list of one', withPolicy(allow(['s3:PutObject'], [arn('/heartbeats/a/*')]))],
+    ['a prefix that it was launched with', withPolicy(read('a'))],
+    ["EC2's trust", withTrust(trust({ ...ec2, Action: ['sts:AssumeRole'] }))],
+    [
+      'lists that are computed',
+      withTrust({ ...trust(ec2), inline_policy: null }, { after_unknown: { managed_policy_arns: true } }),
+    ],
+    [
+      'the same boundary',
+      withTrust({ ...trust(ec2), permissions_boundary: 'b' }, { before: { permissions_boundary: 'b' } }),
+    ],
+    ['a boundary where there was none', withTrust({ ...trust(ec2), permissions_boundary: 'b' })],
+    [
+      'a module without provisioners',
+      { ...plan(created), configuration: { root_module: { resources: [{ address: 'x' }] } } },
+    ],
+  ]
+  for (const [why, json] of good) it(`accepts ${why}`, () => expect(guard(json).lines).to.not.equal(undefined))
+
+  const policies: [why: string, ...statements: object[]][] = [
+    ['everything', allow('*', '*')],
+    ['every bundle', allow('s3:GetObject', arn('/bootstrap/*'))],
+    ["a neighbour's bundle", read('b')],
+    ['the bundle of an id that begins so', allow('s3:GetObject', arn('/bootstrap/a*'))],
+    ['the right to write its bundle', allow('s3:PutObject', arn('/bootstrap/a/*'))],
+    ['the right to say who acts', allow('s3:PutObject', arn('/active/a.json'))],
+    ["a neighbour's heartbeats", write('b')],
+    ['another bucket', allow('s3:PutObject', 'arn:aws:s3:::other/heartbeats/a/*')],
+    ['the whole list', allow('s3:ListBucket', arn(''))],
+    ['a list of more', listing('a', ['bootstrap/*'])],
+    ['a list of nothing said', listing('a', [])],
+    [
+      'a list of an object',
+      allow('s3:ListBucket', arn('/x'), { Condition: { StringLike: { 's3:prefix': 'bootstrap/a/*' } } }),
+    ],
+    ['what is not named', { Effect: 'Allow', NotAction: 's3:GetObject', Resource: '*' }],
+    ['any resource but one', { Effect: 'Allow', Action: 's3:GetObject', NotResource: arn('/x') }],
+    ['another role', allow('sts:AssumeRole', '*')],
+    ['one more action', allow(['s3:PutObject', 's3:DeleteObject'], arn('/heartbeats/a/*'))],
+    ['one more resource', allow('s3:PutObject', [arn('/heartbeats/a/*'), arn('/deploys/*')])],
+    ['a key without S3', key('ec2.eu-central-1.amazonaws.com')],
+    ['a key without a condition', allow('kms:Decrypt', '*')],
+    ['one more statement', read('a'), allow('ec2:*', '*')],
+  ]
+  for (const [why, ...statements] of policies) {
+    it(`refuses a role policy that gives ${why}`, () => {
+      const error = refusal(withPolicy(...statements))
+      expect(error.message).to.include('widen a role policy (aws_iam_role_policy.clawdinator["a"])')
+      expect(error.partial?.addresses).to.deep.equal(['aws_iam_role_policy.clawdinator["a"]'])
+    })
+  }
+
+  it('refuses a policy that it can not read', () => {
+    for (const after of [{}, { policy: '{' }, { policy: '{}' }, null]) {
+      expect(refusal(plan(created, change('aws_iam_role_policy', 'a', ['update'], { after }))).message).to.include(
+        'widen',
+      )
+    }
+  })
+
+  it('looks at the bucket that the plan names, and takes any one where it names none', () => {
+    const json = { ...withPolicy(write('a')), variables: { bucket: { value: 'other' } } }
+    expect(refusal(json).message).to.include('widen')
+    expect(guard({ ...withPolicy(write('a')), variables: undefined }).lines).to.have.length(2)
+  })
+
+  const trusts: [why: string, after: object, more?: object][] = [
+    ['everybody', trust({ ...ec2, Principal: '*' })],
+    ['an account', trust({ ...ec2, Principal: { AWS: 'arn:aws:iam::1:root' } })],
+    ['another service', trust({ ...ec2, Principal: { Service: 'lambda.amazonaws.com' } })],
+    ['EC2 and more', trust({ ...ec2, Principal: { Service: 'ec2.amazonaws.com', AWS: '*' } })],
+    ['two services', trust({ ...ec2, Principal: { Service: ['ec2.amazonaws.com', 'x'] } })],
+    ['one more statement', trust(ec2, { ...ec2, Principal: '*' })],
+    ['another action', trust({ ...ec2, Action: 'sts:*' })],
+    ['nothing that can be read', { assume_role_policy: undefined }],
+    [
+      'a policy beside its own',
+      { ...trust(ec2), managed_policy_arns: ['arn:aws:iam::aws:policy/AdministratorAccess'] },
+    ],
+    ['a policy within', { ...trust(ec2), inline_policy: [{ name: 'x', policy: '{}' }] }],
+    ['itself without its boundary', trust(ec2), { before: { permissions_boundary: 'b' } }],
+    [
+      'itself with another boundary',
+      { ...trust(ec2), permissions_boundary: 'c' },
+      { before: { permissions_boundary: 'b' } },
+    ],
+  ]
+  for (const [why, after, more] of trusts) {
+    it(`refuses a role that trusts or gives ${why}`, () => {
+      expect(refusal(withTrust(after, more)).message).to.include('widen who may take a role')
+    })
+  }
+
+  it('refuses an opened ingress, in the group or as a rule of its own', () => {
+    const group = (ingress: unknown) => change('aws_security_group', undefined, ['update'], { after: { ingress } })
+    const error = refusal(plan(created, group([{ from_port: 22 }])))
+    expect(error.message).to.include('open ingress (aws_security_group.clawdinator)')
+    expect(refusal(plan(created, group('0.0.0.0/0'))).message).to.include('open ingress')
+    expect(guard(plan(created, group(null))).lines).to.have.length(2)
+    const rule = change('aws_vpc_security_group_ingress_rule', undefined, ['create'])
+    expect(refusal(plan(created, rule)).message).to.include('open ingress')
+    const old = (type: string) => change('aws_security_group_rule', undefined, ['create'], { after: { type } })
+    expect(refusal(plan(created, old('ingress'))).message).to.include('open ingress')
+    expect(refusal(plan(created, old('egress'))).message).to.not.include('open ingress')
+  })
+
+  it('refuses a machine that bears the name of another', () => {
+    const json = plan(instance('a/b', ['create'], { after: content('aws_instance', 'b') }))
+    expect(refusal(json).message).to.include('have a machine with the tags of b')
+    expect(refusal(plan(instance('a/b', ['create'], { after: {} }))).message).to.include('have a machine')
+  })
+
+  it('refuses provisioners, whatever they hang on', () => {
+    const resource = { address: 'terraform_data.x', provisioners: [{ type: 'local-exec' }] }
+    const root = { ...plan(created), configuration: { root_module: { resources: [resource] } } }
+    expect(refusal(root).message).to.include('run a provisioner of terraform_data.x')
+    const module = { root_module: { module_calls: { m: { module: { resources: [resource] } } } } }
+    expect(refusal({ ...plan(created), configuration: module }).message).to.include('module.m.terraform_data.x')
+    const none = { root_module: { resources: [{ address: 'x', provisioners: [] }], module_calls: { m: {} } } }
+    expect(guard({ ...plan(created), configuration: none }).lines).to.have.length(1)
+    expect(refusal({ ...plan(created), configuration: { root_module: 3 } }).code).to.equal('PLAN_OUT_OF_SCOPE')
+  })
+})
