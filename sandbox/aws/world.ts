@@ -285,13 +285,18 @@ export class World extends ObjectStorage {
     return instance
   }
 
+  #instance(id: string): Instance {
+    const instance = this.instances.get(id)
+    if (instance) return instance
+    throw new AwsError('InvalidInstanceID.NotFound', 400, `The instance ID '${id}' does not exist`)
+  }
+
   /**
    * Begins to shut an instance down (hosts.ts ends it) and says which state it was in; one that is on its way out stays so.
    * @throws AwsError InvalidInstanceID.NotFound
    */
   terminate(id: string): { instance: Instance; previous: InstanceState } {
-    const instance = this.instances.get(id)
-    if (!instance) throw new AwsError('InvalidInstanceID.NotFound', 400, `The instance ID '${id}' does not exist`)
+    const instance = this.#instance(id)
     const previous = instance.state
     if (previous !== 'terminated' && previous !== 'shutting-down') {
       instance.state = 'shutting-down'
@@ -305,8 +310,7 @@ export class World extends ObjectStorage {
    * @throws AwsError InvalidInstanceID.NotFound, IncorrectInstanceState
    */
   stop(id: string): { instance: Instance; previous: InstanceState } {
-    const instance = this.instances.get(id)
-    if (!instance) throw new AwsError('InvalidInstanceID.NotFound', 400, `The instance ID '${id}' does not exist`)
+    const instance = this.#instance(id)
     const previous = instance.state
     if (previous !== 'running' && previous !== 'stopping' && previous !== 'stopped') {
       const message = `This instance '${id}' is not in a state from which it can be stopped.`
@@ -324,8 +328,7 @@ export class World extends ObjectStorage {
    * @throws AwsError InvalidInstanceID.NotFound, IncorrectInstanceState
    */
   start(id: string): { instance: Instance; previous: InstanceState } {
-    const instance = this.instances.get(id)
-    if (!instance) throw new AwsError('InvalidInstanceID.NotFound', 400, `The instance ID '${id}' does not exist`)
+    const instance = this.#instance(id)
     const previous = instance.state
     if (previous !== 'running' && previous !== 'pending' && previous !== 'stopped') {
       const message = `The instance '${id}' is not in a state from which it can be started.`
