@@ -38,7 +38,7 @@ export class Authenticator {
     const bearer = find(this.#known, digest(token))
     if (token !== '' && bearer) return { ...bearer, token }
     throw new ClawctlError('UNAUTHORIZED', 'The bearer token is missing or wrong.', {
-      hint: 'Check the control token: a file or variable on a laptop, /run/agenix/clawdinator-control-token on a host.',
+      hint: 'Check the control token: on a laptop, `clawctl login` saves a new one; on a host it is /run/agenix/clawdinator-control-token.',
     })
   }
 

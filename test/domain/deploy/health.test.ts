@@ -143,6 +143,7 @@ describe('judgeHealth', () => {
     [channel(null, 'timeout'), 'active', 'nothing is known of discord: timeout'],
     [gateway({ plugins: [{ name: 'x', error: 'y' }] }), 'active', 'the gateway refuses its plugin x: y'],
     [gateway({ activeSince: ago(5_000) }), 'active', 'its gateway is active for 5 seconds, of 1 minute'],
+    [gateway({ activeSince: ago(0) }), 'active', 'its gateway is active for under a second, of 1 minute'],
   ]
   for (const [beat, role, reason] of reasons) {
     it(`says: ${reason}`, () => expect(judge({}, beat, role).reason).to.equal(reason))

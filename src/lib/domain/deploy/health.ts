@@ -130,7 +130,7 @@ function judgeGateway(facts: HealthFacts, heartbeat: Heartbeat, role: 'active' |
   const stableMs = role === 'active' ? STABLE_MS : STANDBY_STABLE_MS
   const since = Date.parse(heartbeat.at) - Date.parse(gateway.activeSince ?? '')
   if (!(since >= stableMs)) {
-    const time = Number.isNaN(since) ? 'an unknown time' : ms(Math.max(since, 0), { long: true })
+    const time = Number.isNaN(since) ? 'an unknown time' : since < 1000 ? 'under a second' : ms(since, { long: true })
     return say('unknown', `its gateway is active for ${time}, of ${ms(stableMs, { long: true })}`)
   }
   if (role === 'active' && seen && !isSecond(seen.earlier, heartbeat))

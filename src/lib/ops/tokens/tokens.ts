@@ -152,9 +152,7 @@ async function readTables(store: ObjectStore): Promise<Stored> {
     throw new ClawctlError(
       'NOT_CONFIGURED',
       `${CONTROL_SECRETS_KEY} can not be used: ${verdict.ok ? '' : verdict.problems.join('; ')}.`,
-      {
-        hint: 'Write it first: docs/RUNBOOK.md says how.',
-      },
+      { hint: 'Write a complete one: clawctl secrets control-api edit --mode ci --file FILE' },
     )
   }
   const { secrets } = verdict
