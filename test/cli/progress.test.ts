@@ -69,6 +69,20 @@ describe('progress', () => {
     expect(text()).to.include('left running: clawdinator-9.')
   })
 
+  it('leaves stdout as it is, though stderr is a terminal: a result in a pipe gets no colours', async () => {
+    const { stdout } = process
+    const before = stdout.isTTY
+    Object.assign(stdout, { isTTY: false })
+    try {
+      const { stream, text } = streamOf(100)
+      await stderrProgress(stream).list(ITEMS, rollOut)
+      expect(stdout.isTTY).to.equal(false)
+      expect(text()).to.match(/✔ clawdinator-1/)
+    } finally {
+      Object.assign(stdout, { isTTY: before })
+    }
+  })
+
   it('ends the list with what its work rejects with', async () => {
     for (const columns of [0, 100]) {
       const { stream, text } = streamOf(columns)

@@ -25,7 +25,7 @@ export default class PeopleAdd extends BaseCommand<typeof PeopleAdd> {
     const { qrCode, registry, ...people } = await this.context.pick('store', 'clock', 'codes', 'qrCode', 'registry')
     const ports = { ...people, registry: await readRegistry(registry) }
     const { name, uri } = await addPerson(this.args.name.trim(), ports)
-    this.#shown = `${qrCode(uri)}\n\n${uri}\n`
+    this.#shown = `${await qrCode(uri)}\n\n${uri}\n`
     return { person: { name } }
   }
 

@@ -158,7 +158,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
         history: (page) => waiting('Reading the deploys', () => plane.history(page)),
       }
     },
-    qrCode: async () => (await import('uqr')).renderUnicodeCompact,
+    qrCode: async () => (await import('../adapters/people/oneTimeCodes.js')).qrCode,
     newToken: async () => (await import('../adapters/tokens/newTokens.js')).newToken,
     tokenPlace: async () => {
       if (flags.read) return (await import('../adapters/tokens/newTokens.js')).newFile(flags.to)

@@ -51,7 +51,7 @@ export interface Ports {
   /** One-time codes of people. */
   codes: OneTimeCodes
   /** For terminals. */
-  qrCode(text: string): string
+  qrCode(text: string): Promise<string>
   /** Where a new control token goes. */
   tokenPlace: TokenPlace
   newToken(): NewToken

@@ -148,8 +148,9 @@ async function runListr(stream: Stream, tasks: ListrTask[], exitOnError = true):
   // Listr2 writes to stdout by default, but stdout is for the result.
   const logger = new ListrLogger({ processOutput: new ProcessOutput(output, output) })
   const rendererOptions = { logger, collapseErrors: true, showErrorMessage: false }
-  // Listr2 would check stdout, and write plain lines there if it is not a terminal.
-  const options = { rendererOptions, forceTTY: true, registerSignalListeners: false, exitOnError }
+  // Listr2 takes its fallback where stdout is not a terminal; its `forceTTY` would make the whole process take stdout for one.
+  const fallback = { fallbackRenderer: 'default', fallbackRendererOptions: rendererOptions } as const
+  const options = { rendererOptions, ...fallback, registerSignalListeners: false, exitOnError }
   await new Listr(tasks, options).run()
 }
 

@@ -22,3 +22,9 @@ export const oneTimeCodes: OneTimeCodes = {
     return delta === null ? null : Math.floor(timestamp / 1000 / PERIOD_S) + delta
   },
 }
+
+/** A QR code of two rows a line, for terminals; loaded when one is shown. */
+export async function qrCode(text: string): Promise<string> {
+  const { renderUnicodeCompact } = await import('uqr')
+  return renderUnicodeCompact(text)
+}
