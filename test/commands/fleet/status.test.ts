@@ -194,6 +194,28 @@ describe('clawctl fleet status', () => {
     })
   })
 
+  it('prints no control or bidi character of what others wrote, in text, as JSON and in an error', async () => {
+    await inSandbox({}, async (other) => {
+      const reason = 'a\u0007\u001b]0;pwn\u0007\u009b2J\u2028b\u202ec'
+      const asked = { caller: null, requestedBy: 'Jo', identity: 'person claimed', at: '2026-11-01T00:00:00Z' }
+      const freezes = [{ target: 'all', reason, ...asked, until: null }]
+      const bucket = other.inner.session.ci.S3_BUCKET ?? ''
+      other.world.putObject(bucket, 'control/freeze.json', JSON.stringify({ schema: 1, freezes }))
+      const [text, chat, json, refused] = await Promise.all([
+        other.clawctl('laptop', ['fleet', 'status']),
+        other.clawctl('laptop', ['fleet', 'status', '--chat']),
+        other.clawctl('laptop', ['fleet', 'status', '--json']),
+        other.clawctl('laptop', ['fleet', 'deploy', 'clawdinator-1']),
+      ])
+      for (const { stdout, stderr } of [text, chat, json, refused]) {
+        expect(stdout + stderr).not.to.match(/[^\P{Cc}\n\t]|[\p{Zl}\p{Zp}\p{Bidi_Control}]/u)
+      }
+      expect(text.stdout).to.include('until somebody ends it: a]0;pwn2Jbc\n')
+      expect(refused.stderr).to.include('a]0;pwn2Jbc')
+      expect(json.json().fleet.freezes[0].reason).to.equal(reason)
+    })
+  })
+
   describe('--watch', () => {
     let watched: TestSandbox
     before(async () => {
