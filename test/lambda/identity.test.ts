@@ -131,6 +131,7 @@ describe('Control API: who asks', () => {
     expect(refused.message).to.include('Jo (verified)').and.include('Discord is down')
     const preflight = (await lambda.get('/v1/preflight')).preflight.checks.find(({ id }) => id === 'freeze')
     expect(preflight?.evidence).to.include('Discord is down')
+    expect(preflight).to.include({ title: 'Freezes', status: 'fail' })
     // The step's code is used: the one of the step before is older.
     expect((await post('/v1/unfreezes', { target: 'all', requestedBy: 'Jo' })).code).to.equal('CODE_REQUIRED')
   })

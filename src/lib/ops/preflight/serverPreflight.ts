@@ -74,12 +74,7 @@ export async function serverPreflight(ports: ServerPreflightPorts): Promise<Chec
     check('own-tokens', 'Every instance has a control token of its own', async () =>
       ownTokens(ports, await once.registry()),
     ),
-    check('freeze', 'Nothing is frozen', async () => {
-      const freezes = await readFreezes(ports)
-      if (freezes.length === 0) return pass('Every instance may be deployed.')
-      const frozen = freezes.map((freeze) => `${freeze.target} ${describeFreeze(freeze)}`).join('; ')
-      return pass(`Frozen: ${frozen}.`, '`clawctl fleet unfreeze` ends it, when a person asks.')
-    }),
+    check('freeze', 'Freezes', () => frozen(ports)),
     check('control-secrets', "The Control API's secrets are the newest", () => controlSecrets(ports)),
     check('credentials-apart', 'Hosts ask GitHub by another App than the Control API', () =>
       credentialsApart(ports, once),
@@ -220,6 +215,16 @@ async function fleet({ store, clock }: ServerPreflightPorts, once: Shared): Prom
     ),
   ]
   return pass(`${words.join('; ')}.`, words.length > 1 ? 'See `clawctl fleet status`.' : null)
+}
+
+/** Nothing can be deployed while all is frozen; the freeze of an instance leaves the others, one by one. */
+async function frozen(ports: ServerPreflightPorts): Promise<Finding> {
+  const freezes = await readFreezes(ports)
+  if (freezes.length === 0) return pass('Nothing is frozen.')
+  const ends = freezes.map(({ target }) => `\`clawctl fleet unfreeze ${target}\``).join(' or ')
+  const evidence = `Frozen: ${freezes.map((freeze) => `${freeze.target} ${describeFreeze(freeze)}`).join('; ')}.`
+  if (freezes.some(({ target }) => target === 'all')) return fail(evidence, `Wait, or a person ends it: ${ends}.`)
+  return pass(evidence, `Neither these nor \`all\` are deployed until a person ends it: ${ends}.`)
 }
 
 /** Whoever has the shared token may say that they are any instance. */
