@@ -341,9 +341,9 @@ export const ROUTES: readonly Route[] = [
     name: 'fleet',
     summary: 'The desired beside the actual fleet.',
     description:
-      'Every instance of the registry with its machine, health and AMI, then what EC2 has beyond it. Where GitHub or S3 can not be asked, the rest is shown and `sources` says so.',
+      'Every instance of the registry with its machine, health and AMI, then what EC2 has beyond it. Where the registry, the images or an object of S3 can not be read, the rest is shown and `sources` says so.',
     answer: { status: 200, schema: fleetAnswerSchema },
-    codes: [...COMMON_CODES, ...REGISTRY_CODES, ...UPSTREAM_CODES],
+    codes: [...COMMON_CODES, ...UPSTREAM_CODES],
     examples: examples.fleet,
     async run(_input, ports) {
       return { fleet: await fleetStatus(ports.recent()) }

@@ -144,7 +144,7 @@ describe('Control API: when an upstream fails', () => {
   })
 
   it('tells a missing registry from other refusals', async () => {
-    const answer = await new Lambda(environment(plane, { GITHUB_REF: 'nowhere' })).get('/v1/fleet')
+    const answer = await new Lambda(environment(plane, { GITHUB_REF: 'nowhere' })).get('/v1/fleet/clawdinator-1')
     expect([answer.status, answer.code]).to.deep.equal([422, 'REGISTRY_NOT_FOUND'])
     expect(answer.message).to.include('acme/fleet@nowhere:nix/instances.json')
   })

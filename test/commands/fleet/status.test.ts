@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import {
+  expectFailure,
   inSandbox,
   LATEST_AMI,
   OLDER_AMI,
@@ -213,6 +214,28 @@ describe('clawctl fleet status', () => {
       expect(text.stdout).to.include('until somebody ends it: a]0;pwn2Jbc\n')
       expect(refused.stderr).to.include('a]0;pwn2Jbc')
       expect(json.json().fleet.freezes[0].reason).to.equal(reason)
+    })
+  })
+
+  it('names each source that could not be read, and shows the rest, on both planes and to a chat', async () => {
+    await inSandbox({}, async (other) => {
+      other.world.putObject(other.inner.session.ci.S3_BUCKET ?? '', 'control/freeze.json', '{}')
+      const outcomes = await Promise.all([
+        other.clawctl('laptop', ['fleet', 'status']),
+        other.clawctl('ci', ['fleet', 'status']),
+        other.clawctl('clawdinator-1', ['fleet', 'status', '--chat']),
+      ])
+      for (const { code, stdout } of outcomes) {
+        expect([code, stdout.includes('clawdinator-1')]).to.deep.equal([0, true])
+        expect(stdout).to.include('What is frozen could not be read: no deploy is taken until it can be.\n')
+        expect(stdout).to.include('For the reason: clawctl preflight.')
+      }
+      const preflight = await other.clawctl('laptop', ['preflight'])
+      expect(preflight.stdout).to.include('control/freeze.json')
+      for (const as of ['laptop', 'ci']) {
+        const refused = await other.clawctl(as, ['fleet', 'deploy', 'clawdinator-1', '--json'])
+        expectFailure(refused, 'NOT_CONFIGURED', 4)
+      }
     })
   })
 

@@ -7,7 +7,7 @@ export const errorSchema = z.object({
   message: z.string(),
   hint: z.optional(z.string()),
 })
-/** Whether one of the sources of an answer could be asked; without it the answer holds what the others know. */
+/** Whether one of the sources of an answer could be read; without it the answer holds what the others know. */
 export const sourceSchema = z.enum(['read', 'unavailable'])
 export type Source = z.infer<typeof sourceSchema>
 

@@ -48,8 +48,8 @@ export const fleetSchema = z.object({
   deploying: z.optional(z.nullable(z.object({ requestId: z.string(), target: z.string() }))),
   instances: z.array(fleetInstanceSchema),
   /**
-   * What could be asked. Without `registry` the instances are those of EC2, by their tags; without `heartbeats` health is
-   * unknown; without `active` who may act is; without `images` no AMI is the latest.
+   * What could be read. Without `registry` the instances are those of EC2, by their tags; without `heartbeats` health is
+   * unknown; without `active` who may act is; without `images` no AMI is the latest; without `freezes` deploys are refused.
    */
   sources: z.optional(
     z.object({
@@ -58,6 +58,8 @@ export const fleetSchema = z.object({
       heartbeats: sourceSchema,
       active: sourceSchema,
       deploys: sourceSchema,
+      /** Absent in the answer of an older server. */
+      freezes: z.optional(sourceSchema),
     }),
   ),
   /** What may not be deployed, and why. */

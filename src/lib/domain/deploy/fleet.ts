@@ -1,4 +1,4 @@
-import type { ActiveMachine, Fleet, FleetInstance, Heartbeat, Source } from '../contract/index.js'
+import type { ActiveMachine, Fleet, FleetInstance, Freeze, Heartbeat, Source } from '../contract/index.js'
 import type { Registry } from '../registry/registry.js'
 import { standingOf } from './active.js'
 import { BOOT_GRACE_MS, judgeHealth } from './health.js'
@@ -6,7 +6,7 @@ import type { Host } from './host.js'
 import { architectureOf, type FleetImage, latestOf } from './image.js'
 
 export interface FleetFacts {
-  /** What is null could not be asked. */
+  /** What is null could not be read. */
   registry: Registry | null
   hosts: readonly Host[]
   images: readonly FleetImage[] | null
@@ -15,6 +15,7 @@ export interface FleetFacts {
   /** Who may act, by id; asked only where an id has more than one machine. */
   active?: ReadonlyMap<string, ActiveMachine> | null
   deploying?: { deploying: Fleet['deploying'] } | null
+  freezes?: readonly Freeze[] | null
   now: Date
 }
 
@@ -58,7 +59,9 @@ export function fleetStatus(facts: FleetFacts): Fleet {
       heartbeats: source(facts.heartbeats),
       active: source(facts.active),
       deploys: source(facts.deploying),
+      freezes: source(facts.freezes),
     },
+    ...(facts.freezes && facts.freezes.length > 0 ? { freezes: [...facts.freezes] } : {}),
   }
 
   function judge(host: Host, role: 'active' | 'standby') {

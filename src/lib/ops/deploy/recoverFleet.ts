@@ -1,3 +1,4 @@
+import { activeKey } from '../../domain/bundles/manifest.js'
 import { ID_PATTERN } from '../../domain/contract/patterns.js'
 import type { Adoption } from '../../domain/deploy/expectation.js'
 import { latestOf } from '../../domain/deploy/image.js'
@@ -114,7 +115,8 @@ async function mend(options: RecoverOptions, findings: Found[], ports: RecoverPo
   const ids = [...new Set(options.id === null ? known : [options.id])].filter((id) => ID_PATTERN.test(id))
   const adopt: Record<string, string> = {}
   for (const id of ids) {
-    const role = await readRole(ports.store, id)
+    const role = await readRole(ports.store, id).catch((error: unknown) => unreadable(error, id, findings))
+    if (role === null) continue
     const found = standing(picture, role, id)
     const placed = picture.state.get(id) ?? []
     const work = findMachines(id, { standing: found, named: role.active !== null, placed, gone })
@@ -131,6 +133,15 @@ async function mend(options: RecoverOptions, findings: Found[], ports: RecoverPo
   await endRecords(findings, planOnly, ports)
   const kept = await keepUnwritten(ports)
   if (kept !== null) progress.note(kept)
+}
+
+/** Nobody knows who may act for the id: its machines stay as they are, and the other ids go on. */
+function unreadable(error: unknown, id: string, findings: Found[]): null {
+  if (asClawctlError(error).code !== 'ROLE_UNREADABLE') throw error
+  const key = activeKey(id)
+  const fix = `delete it where one machine of ${id} runs: that one goes on, and a deploy writes it again`
+  findings.push({ kind: 'role', subject: key, what: 'does not name a machine', fix, automatic: false })
+  return null
 }
 
 async function terminateNamed(

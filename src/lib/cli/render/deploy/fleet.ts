@@ -69,19 +69,22 @@ export function renderFreezes(freezes: readonly Freeze[]): string {
 const freezeLine = (freeze: Freeze) =>
   `${freeze.target === 'all' ? 'The fleet' : freeze.target} is frozen ${describeFreeze(freeze)}`
 
-const SOURCES: Record<keyof NonNullable<Fleet['sources']>, string> = {
-  registry: 'GitHub could not be asked: registry unavailable, the instances are those that EC2 has.',
+const SOURCES: Record<keyof Required<NonNullable<Fleet['sources']>>, string> = {
+  registry: 'The registry could not be read (registry unavailable): the instances are those that EC2 has.',
   heartbeats: 'The heartbeats could not be read: health is unknown.',
   active: 'Who may act could not be read.',
   images: 'The images could not be listed.',
   deploys: 'Whether a deploy is under way could not be read.',
+  freezes: 'What is frozen could not be read: no deploy is taken until it can be.',
 }
 
-/** A line for each source that could not be asked. */
-const missingSources = ({ sources }: Fleet): string[] =>
-  Object.entries(sources ?? {}).flatMap(([name, state]) =>
+/** A line for each source that could not be read, and where the reasons are. */
+function missingSources({ sources }: Fleet): string[] {
+  const lines = Object.entries(sources ?? {}).flatMap(([name, state]) =>
     state === 'unavailable' ? [SOURCES[name as keyof typeof SOURCES]] : [],
   )
+  return lines.length > 0 ? [...lines, 'For the reason: clawctl preflight.'] : []
+}
 
 const withBlankLine = (lines: readonly string[]) => (lines.length > 0 ? [...lines, ''] : [])
 
