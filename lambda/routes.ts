@@ -29,7 +29,7 @@ import { type Asker, identify, identifyPerson } from '../src/lib/ops/people/peop
 import { serverPreflight } from '../src/lib/ops/preflight/serverPreflight.js'
 import { readRegistry } from '../src/lib/ops/registry/readRegistry.js'
 import type { Bearer } from './authenticate.js'
-import type { Budget } from './budget.js'
+import { type Budget, DISPATCH_MS } from './budget.js'
 import type { LambdaPorts } from './context.js'
 import * as examples from './examples.js'
 import { changed, MAX_WAIT_SECONDS, VERSION_PATTERN } from './longPoll.js'
@@ -200,7 +200,8 @@ export const ROUTES: readonly Route[] = [
       const person = code ? 'verified' : asked.requestedBy ? 'claimed' : 'none'
       allowDeploy({ ...asked, identity: { host, person } })
       try {
-        return { deploy: await dispatchDeploy(asked, { host, code }, ports.now()) }
+        const mustHaveTime = () => ports.budget.mustFit(DISPATCH_MS)
+        return { deploy: await dispatchDeploy(asked, { host, code }, { ...ports.now(), mustHaveTime }) }
       } finally {
         ports.forget()
       }

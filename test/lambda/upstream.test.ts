@@ -119,7 +119,8 @@ describe('Control API: when an upstream fails', () => {
       },
     }
     const asked = { target: 'clawdinator-1', requestId: 'request-0001' }
-    const error = await failureOf(dispatchDeploy(asked, { host: 'none', code: undefined }, { ...ports, clock }))
+    const world = { ...ports, clock, mustHaveTime: () => {} }
+    const error = await failureOf(dispatchDeploy(asked, { host: 'none', code: undefined }, world))
     expect([error.code, plane.dispatches().length]).to.deep.equal(['UPSTREAM', 1])
     expect(error.message).not.to.include(SENTINEL)
     expect(slept).to.be.within(3000, 15_000)

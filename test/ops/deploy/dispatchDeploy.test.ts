@@ -28,12 +28,18 @@ function world() {
   const clock = new FakeClock()
   const store = new FakeStore()
   const compute = new FakeCloud(store, clock)
-  const ports = { runs, clock, store, compute, registry: registrySource(registryOf('a', 'b')), codes: oneTimeCodes }
+  /** After so many looks at the time there is none left. */
+  const time = { looks: Number.POSITIVE_INFINITY }
+  const mustHaveTime = () => {
+    if (--time.looks < 0) throw new ClawctlError('TIMED_OUT', 'There is no time left.')
+  }
+  const registry = registrySource(registryOf('a', 'b'))
+  const ports = { runs, clock, store, compute, registry, codes: oneTimeCodes, mustHaveTime }
   const ask = (change: Partial<Order> = {}, code?: string) => {
     const { caller } = { ...REQUEST, ...change }
     return dispatchDeploy({ ...REQUEST, ...change }, { host: caller ? 'claimed' : 'none', code }, ports)
   }
-  return { runs, clock, store, compute, ask }
+  return { runs, clock, store, compute, time, ask }
 }
 
 /** GitHub starts the run, and shows it after some looks, but does not name it. */
@@ -101,6 +107,22 @@ describe('dispatchDeploy', () => {
     expect(runs.dispatched).to.deep.equal([])
     await clock.sleep(10 * 60_000)
     expect(await ask()).to.include({ status: 'queued' })
+  })
+
+  it('claims nothing without the time to send it, and may be asked again at once', async () => {
+    const { runs, store, time, ask } = world()
+    time.looks = 0
+    expect((await failureOf(ask())).code).to.equal('TIMED_OUT')
+    expect(store.objects.has('claims/request-0001.json')).to.equal(false)
+
+    store.set('claims/request-0001.json', { nonce: 'of-a-dead-request', at: '2026-01-01T00:00:00Z' })
+    time.looks = 1
+    expect((await failureOf(ask())).code, 'nor is one taken over').to.equal('TIMED_OUT')
+    expect(store.objects.get('claims/request-0001.json')?.text).to.include('of-a-dead-request')
+    expect(runs.dispatched).to.deep.equal([])
+
+    time.looks = 2
+    expect((await ask()).runId).to.equal(900)
   })
 
   it('gives the same run for the same request id, and starts no second one', async () => {

@@ -22,6 +22,13 @@ const claimSchema = z.object({
 })
 export type Claim = z.infer<typeof claimSchema>
 type ClaimPorts = { store: ObjectStore | null; clock: Pick<Clock, 'now'> }
+export interface TimePort {
+  /**
+   * Asked before a claim is written: one that is neither dispatched nor released blocks its id.
+   * @throws ClawctlError TIMED_OUT where the time no longer suffices for the claim, the dispatch, and the release where it is refused
+   */
+  mustHaveTime(): void
+}
 
 /** What is the same whatever became known of who asks. */
 const textOf = ({ identity: _, ...order }: Order) => formatRunTitle(order)
@@ -40,8 +47,10 @@ export async function readClaim(order: Order, store: ObjectStore | null): Promis
 /**
  * True for the one who may dispatch: the first who asks with this id, or who takes over from one that must be dead.
  * Where nothing can be remembered, everybody may.
+ * @throws ClawctlError TIMED_OUT
  */
-export async function claim(order: Order, { store, clock }: ClaimPorts): Promise<boolean> {
+export async function claim(order: Order, { store, clock, mustHaveTime }: ClaimPorts & TimePort): Promise<boolean> {
+  mustHaveTime()
   if (!store) return true
   const own: Claim = { nonce: crypto.randomUUID(), at: clock.now().toISOString(), order: textOf(order) }
   const key = claimKey(order.requestId)
@@ -52,7 +61,9 @@ export async function claim(order: Order, { store, clock }: ClaimPorts): Promise
   if (claimed.success && claimed.data.nonce === own.nonce) return true
   if (claimed.success && claimed.data.run) return false
   const age = claimed.success ? clock.now().getTime() - Date.parse(claimed.data.at) : Number.POSITIVE_INFINITY
-  return there !== null && !(age < LIST_LAGS_MS) && store.putIf(key, JSON.stringify(own), there.etag)
+  if (there === null || age < LIST_LAGS_MS) return false
+  mustHaveTime()
+  return store.putIf(key, JSON.stringify(own), there.etag)
 }
 
 /** What GitHub refused may be asked again at once. Without it the claim ends by itself. */

@@ -9,14 +9,24 @@ import type { Registry } from '../../domain/registry/registry.js'
 import { type Asker, identify, type OneTimeCodes } from '../people/people.js'
 import type { Clock, Compute, RegistrySource, Runs } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
-import { type Claim, claim, conflict, isSameOrder, LIST_LAGS_MS, readClaim, release, settle } from './claims.js'
+import {
+  type Claim,
+  claim,
+  conflict,
+  isSameOrder,
+  LIST_LAGS_MS,
+  readClaim,
+  release,
+  settle,
+  type TimePort,
+} from './claims.js'
 import { type DeploysPorts, recordOf } from './deploys.js'
 import { readFreezes } from './freeze.js'
 import { chooseImages } from './resolveImage.js'
 
 type ImageReader = Pick<Compute, 'findImage' | 'fleetImages'>
 
-export interface DispatchPorts extends DeploysPorts {
+export interface DispatchPorts extends DeploysPorts, TimePort {
   runs: Runs
   registry: RegistrySource
   clock: Clock
@@ -37,8 +47,8 @@ const QUEUE_RETRY_S = 60
  * The Control API's half of a deploy: the authoritative decision, then one workflow run. The same request id again
  * gives the run that it started before, for as long as claims are kept; so does the same order of the same asker while
  * it is queued.
- * @throws ClawctlError with decideDeploy's code, CODE_WRONG, CODE_LOCKED, FROZEN, RATE_LIMITED, REQUEST_CONFLICT, or what
- * GitHub made of it
+ * @throws ClawctlError with decideDeploy's code, CODE_WRONG, CODE_LOCKED, FROZEN, RATE_LIMITED, REQUEST_CONFLICT, TIMED_OUT
+ * before anything was claimed or sent, or what GitHub made of it
  */
 export async function dispatchDeploy(
   request: Order,
@@ -62,6 +72,9 @@ export async function dispatchDeploy(
   }
   if (claimed?.run) return claimedDeploy(request, claimed, claimed.run, runs, ports)
 
+  // Beside the code, which is read and written: one after the other they would take too long.
+  const images = mustHaveImages(request, registry, ports.compute)
+  images.catch(() => {})
   const { identity: _, ...asked } = request
   const needed = personNeeded(asked) !== null
   const purpose = formatRunTitle(request)
@@ -79,7 +92,7 @@ export async function dispatchDeploy(
     return deployOf(twin.run, null, runs)
   }
   refuseFlood(order, runs)
-  await mustHaveImages(order, registry, ports.compute)
+  await images
   return dispatch(order, runs, latest, ports)
 }
 
@@ -87,9 +100,13 @@ async function dispatch(order: Order, runs: readonly Run[], latest: number, port
   if (!(await claim(order, ports))) {
     const theirs = await waitForRun(order, ports, latest)
     if (theirs) return theirs
-    throw new ClawctlError('UPSTREAM', 'The same request was sent to GitHub before, and its run does not show yet.', {
-      hint: `Ask again in a minute with the same request id; after ${LIST_LAGS_MS / 60_000} minutes it is sent again.`,
-    })
+    throw new ClawctlError(
+      'UPSTREAM',
+      'The same request may have been sent to GitHub before, and no run of it shows yet.',
+      {
+        hint: `Ask again in a minute with the same request id; after ${LIST_LAGS_MS / 60_000} minutes it is sent again.`,
+      },
+    )
   }
   let unanswered: ClawctlError | null = null
   const started = await ports.runs.dispatch(order).catch(async (error: unknown) => {
