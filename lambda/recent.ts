@@ -82,8 +82,9 @@ export function recentPorts(ports: LambdaPorts, recent: Recent): LambdaPorts {
           ? recent.get(key, () => store.get(key))
           : store.get(key)
       },
+      // A later page of the history begins anywhere.
       list: (prefix, options) =>
-        prefix === HEARTBEAT_PREFIX || prefix === INDEX_PREFIX
+        (prefix === HEARTBEAT_PREFIX || prefix === INDEX_PREFIX) && options?.after === undefined
           ? recent.get(`${prefix} ${options?.atMost ?? ''}`, () => store.list(prefix, options))
           : store.list(prefix, options),
     },

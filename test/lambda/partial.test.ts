@@ -121,6 +121,19 @@ describe('Control API: with a part of the world away', () => {
     expect((await lambda.get('/v1/deploys?before=yesterday')).code).to.equal('INVALID_REQUEST')
   })
 
+  it('pages through more records than are listed at once, within the moment in which answers are shown again', async () => {
+    const patient = new Lambda(environment(plane, { CONTROL_API_REUSE_MS: '60000' }))
+    const ids = Array.from({ length: 130 }, (_, n) => `request-2${String(n).padStart(3, '0')}`)
+    for (const [n, id] of ids.entries()) record(id, new Date(1_790_000_000_000 + n * 1000).toISOString())
+    const seen: string[] = []
+    for (let path: string | null = '/v1/deploys?limit=20'; path; ) {
+      const { deploys, next } = await patient.get(path)
+      seen.push(...deploys.map(({ requestId }) => requestId))
+      path = next && `/v1/deploys?limit=20&before=${next}`
+    }
+    expect(seen).to.deep.equal(ids.reverse())
+  })
+
   it('holds the answer of one who follows until something changes, and no longer than asked', async () => {
     const release = plane.hold()
     await lambda.deploy({ target: 'clawdinator-1', requestId: 'request-0002' })
