@@ -3,6 +3,8 @@ import { oneTimeCodes } from '../../../src/lib/adapters/people/oneTimeCodes.js'
 import type { Order } from '../../../src/lib/domain/contract/index.js'
 import { FREEZE_KEY, formatFreezes } from '../../../src/lib/domain/deploy/freeze.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
+import { cancelDeploy } from '../../../src/lib/ops/deploy/cancelDeploy.js'
+import { getDeploy } from '../../../src/lib/ops/deploy/deploys.js'
 import { dispatchDeploy } from '../../../src/lib/ops/deploy/dispatchDeploy.js'
 import { failureOf } from '../../support/failure.js'
 import { FakeCloud } from '../../support/fakeCloud.js'
@@ -238,6 +240,29 @@ describe('dispatchDeploy', () => {
       expect(await ask(change)).to.include({ runId: 900 })
     })
   }
+
+  it('is found by the id that was printed where it joined a queued deploy: in the list, by the record, by the claim', async () => {
+    const { runs, store, clock, ask } = world()
+    const found = async (requestId = 'request-0001') => (await getDeploy({ runs, store, clock }, requestId)).deploy
+    const theirs = runOf(7, { title: TITLE.replace('request-0001', 'request-0007') })
+    runs.runs = [theirs]
+    await ask()
+    expect(await found()).to.include({ runId: 7, requestId: 'request-0007', status: 'queued' })
+    runs.runs = []
+    expect(await found(), 'GitHub lists it no more, or not yet').to.include({
+      requestId: 'request-0007',
+      status: 'queued',
+    })
+    store.set('deploys/request-0007.json', recordOf({ requestId: 'request-0007', runId: 7, status: 'succeeded' }))
+    expect(await found()).to.include({ requestId: 'request-0007', status: 'succeeded' })
+    expect((await failureOf(found('request-0009'))).code).to.equal('NOT_FOUND')
+
+    runs.runs = [theirs]
+    store.objects.delete('deploys/request-0007.json')
+    const { requestId } = await cancelDeploy('request-0001', 'Ada', { runs, store, clock })
+    expect([requestId, runs.cancelled]).to.deep.equal(['request-0007', [7]])
+    expect([...store.objects.keys()]).to.include('control/cancel/request-0007.json')
+  })
 
   it('is not taken where ten of the same caller are queued, and says when to ask again', async () => {
     const { runs, ask } = world()

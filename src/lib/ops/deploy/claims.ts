@@ -35,13 +35,17 @@ const textOf = ({ identity: _, ...order }: Order) => formatRunTitle(order)
 
 export const isSameOrder = (a: Order, b: Order) => textOf(a) === textOf(b)
 
+export async function claimOf(requestId: string, store: ObjectStore | null): Promise<Claim | null> {
+  const object = await store?.get(claimKey(requestId))
+  const parsed = claimSchema.safeParse(object && parseJson(object.text))
+  return parsed.success ? parsed.data : null
+}
+
 /** @throws ClawctlError REQUEST_CONFLICT where the id was claimed for another deploy */
 export async function readClaim(order: Order, store: ObjectStore | null): Promise<Claim | null> {
-  const object = await store?.get(claimKey(order.requestId))
-  const parsed = claimSchema.safeParse(object && parseJson(object.text))
-  if (!parsed.success) return null
-  if (parsed.data.order !== undefined && parsed.data.order !== textOf(order)) throw conflict(order.requestId)
-  return parsed.data
+  const claimed = await claimOf(order.requestId, store)
+  if (claimed?.order !== undefined && claimed.order !== textOf(order)) throw conflict(order.requestId)
+  return claimed
 }
 
 /**

@@ -1,6 +1,6 @@
 import pMap from 'p-map'
 import type { Deploy, DeployDetail, DeploySources } from '../../domain/contract/index.js'
-import { parseRunTitle } from '../../domain/contract/order.js'
+import { formatRunTitle, parseRunTitle } from '../../domain/contract/order.js'
 import { CURSOR_PATTERN, REQUEST_ID_PATTERN } from '../../domain/contract/patterns.js'
 import {
   attemptId,
@@ -17,6 +17,7 @@ import {
 import { ClawctlError } from '../../domain/errors.js'
 import { unlessOut } from '../poll.js'
 import { AT_ONCE, type Clock, type ObjectStore, type Runs } from '../ports.js'
+import { type Claim, claimOf, LIST_LAGS_MS } from './claims.js'
 import { readRecord } from './deployRecord.js'
 
 export interface DeploysPorts {
@@ -129,7 +130,8 @@ async function newestRecords(
 }
 
 /**
- * One deploy. Without GitHub it is what its record says, without S3 what its run says.
+ * One deploy. Without GitHub it is what its record says, without S3 what its run says. The id of a request that joined a
+ * queued deploy leads to that deploy, by its claim.
  * @throws ClawctlError NOT_FOUND, or GitHub's or S3's failure where the deploy may be known there alone
  */
 export async function getDeploy(
@@ -140,9 +142,40 @@ export async function getDeploy(
   const noted = (error: ClawctlError) => void outages.push(error)
   const runs = await unlessOut(ports.runs.list(HISTORY_LOOKBACK), noted)
   const run = runs?.find((one) => [requestIdOf(one), titleId(one), String(one.id)].includes(requestId))
+  const known = await detailOf((run && requestIdOf(run)) ?? requestId, run, runs, ports, noted)
+  if (known) return known
+  // CI's role may not read claims, and its requests join nothing.
+  const claimed = REQUEST_ID_PATTERN.test(requestId)
+    ? await unlessOut(claimOf(requestId, ports.store), noted).catch(() => null)
+    : null
+  if (claimed?.run) {
+    const { id, requestId: joined } = claimed.run
+    const listed = runs?.find((one) => one.id === id)
+    const its = await detailOf(joined, listed, runs, ports, noted)
+    if (its) return its
+    if (runs) {
+      const deploy = await claimedDeploy(claimed, claimed.run, runs, ports)
+      return { deploy: withSteps(deploy, []), sources: { runs: 'read', records: 'read' } }
+    }
+  }
+  const [outage] = outages
+  if (outage) throw outage
+  throw new ClawctlError('NOT_FOUND', `There is no deploy with the request id ${JSON.stringify(requestId)}.`, {
+    hint: 'See `clawctl fleet history` for the ids.',
+  })
+}
+
+/** What run and record say of a deploy with its steps, or null where there is neither. */
+async function detailOf(
+  requestId: string,
+  run: Run | undefined,
+  runs: readonly Run[] | null,
+  ports: DeploysPorts,
+  noted: (error: ClawctlError) => void,
+): Promise<{ deploy: DeployDetail; sources: DeploySources } | null> {
   const [found, jobs] = await Promise.all([
     unlessOut(
-      recordOf(ports.store, (run && requestIdOf(run)) ?? requestId).then((record) => ({ record })),
+      recordOf(ports.store, requestId).then((record) => ({ record })),
       noted,
     ),
     // One that waits has no steps yet.
@@ -154,12 +187,36 @@ export async function getDeploy(
   }
   const record = found?.record ?? null
   if (run) return { deploy: withSteps(deployOf(run, record, runs ?? []), jobs ?? []), sources }
-  if (record) return { deploy: withSteps(deployOfRecord(record, ports.clock.now()), []), sources }
-  const [outage] = outages
-  if (outage) throw outage
-  throw new ClawctlError('NOT_FOUND', `There is no deploy with the request id ${JSON.stringify(requestId)}.`, {
-    hint: 'See `clawctl fleet history` for the ids.',
-  })
+  return record && { deploy: withSteps(deployOfRecord(record, ports.clock.now()), []), sources }
+}
+
+/**
+ * The deploy that a claim led to, where neither list nor record has its id: queued while GitHub's list may lag, else over.
+ */
+export async function claimedDeploy(
+  { at, order = '' }: Claim,
+  run: NonNullable<Claim['run']>,
+  runs: readonly Run[],
+  { store, clock }: DeploysPorts,
+): Promise<Deploy> {
+  const record = await recordOf(store, run.requestId)
+  const listed = runs.find(({ id }) => id === run.id)
+  if (listed) return deployOf(listed, record, runs)
+  if (record) return deployOfRecord(record, clock.now())
+  const asked = parseRunTitle(order)
+  const title = asked ? formatRunTitle({ ...asked, requestId: run.requestId }) : order
+  const there = newRun(title, run, new Date(at))
+  const isOver = clock.now().getTime() - Date.parse(at) > LIST_LAGS_MS
+  return deployOf(isOver ? { ...there, status: 'completed' } : there, null, runs)
+}
+
+/** A run that was started, and that GitHub does not list yet. */
+export function newRun(title: string, started: { id: number; url: string }, at: Date): Run {
+  const now = at.toISOString()
+  return {
+    ...{ id: started.id, url: started.url, title, status: 'queued', conclusion: null },
+    ...{ createdAt: now, startedAt: null, updatedAt: now },
+  }
 }
 
 const titleId = (run: Run) => parseRunTitle(run.title)?.requestId

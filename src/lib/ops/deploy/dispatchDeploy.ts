@@ -9,18 +9,8 @@ import type { Registry } from '../../domain/registry/registry.js'
 import { type Asker, identify, type OneTimeCodes } from '../people/people.js'
 import type { Clock, Compute, RegistrySource, Runs } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
-import {
-  type Claim,
-  claim,
-  conflict,
-  isSameOrder,
-  LIST_LAGS_MS,
-  readClaim,
-  release,
-  settle,
-  type TimePort,
-} from './claims.js'
-import { type DeploysPorts, recordOf } from './deploys.js'
+import { claim, conflict, isSameOrder, LIST_LAGS_MS, readClaim, release, settle, type TimePort } from './claims.js'
+import { claimedDeploy, type DeploysPorts, newRun, recordOf } from './deploys.js'
 import { readFreezes } from './freeze.js'
 import { chooseImages } from './resolveImage.js'
 
@@ -70,7 +60,7 @@ export async function dispatchDeploy(
     if (!isSameOrder(orderOf(record), request)) throw conflict(request.requestId)
     return deployOfRecord(record, ports.clock.now())
   }
-  if (claimed?.run) return claimedDeploy(request, claimed, claimed.run, runs, ports)
+  if (claimed?.run) return claimedDeploy(claimed, claimed.run, runs, ports)
 
   // Beside the code, which is read and written: one after the other they would take too long.
   const images = mustHaveImages(request, registry, ports.compute)
@@ -120,7 +110,7 @@ async function dispatch(order: Order, runs: readonly Run[], latest: number, port
   })
   if (started) {
     await settle(order, { ...started, requestId: order.requestId }, ports)
-    return deployOf(newRun(order, started, ports.clock.now()), null, runs)
+    return deployOf(newRun(formatRunTitle(order), started, ports.clock.now()), null, runs)
   }
   const found = await waitForRun(order, ports, latest)
   if (found?.runId && found.runUrl) {
@@ -131,31 +121,6 @@ async function dispatch(order: Order, runs: readonly Run[], latest: number, port
   throw new ClawctlError('UPSTREAM', 'GitHub took the dispatch, but shows no run for it.', {
     hint: `Look for ${order.requestId} in \`clawctl fleet history\` before you ask again; the same request id is safe.`,
   })
-}
-
-function newRun(order: Order, started: { id: number; url: string }, at: Date): Run {
-  const now = at.toISOString()
-  return {
-    ...{ ...started, title: formatRunTitle(order), status: 'queued', conclusion: null },
-    ...{ createdAt: now, startedAt: null, updatedAt: now },
-  }
-}
-
-/** The deploy that the id led to before, where neither list nor record has it: queued while GitHub's list may lag, else over. */
-async function claimedDeploy(
-  order: Order,
-  { at }: Claim,
-  run: NonNullable<Claim['run']>,
-  runs: readonly Run[],
-  { store, clock }: DispatchPorts,
-): Promise<Deploy> {
-  const record = await recordOf(store, run.requestId)
-  const listed = runs.find(({ id }) => id === run.id)
-  if (listed) return deployOf(listed, record, runs)
-  if (record) return deployOfRecord(record, clock.now())
-  const there = newRun({ ...order, requestId: run.requestId }, run, new Date(at))
-  const isOver = clock.now().getTime() - Date.parse(at) > LIST_LAGS_MS
-  return deployOf(isOver ? { ...there, status: 'completed' } : there, null, runs)
 }
 
 const waits = ({ status }: Run) => status !== 'completed' && status !== 'in_progress'
