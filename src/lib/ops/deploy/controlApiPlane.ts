@@ -82,7 +82,8 @@ export function controlApiPlane(ports: ControlApiPorts): Plane {
           partial: { requestId: order.requestId },
         })
       })
-      if (!options.wait) return queued
+      // The same request id again may be of a deploy that is over.
+      if (!options.wait) return successOrThrow(queued)
       progress.note(`queued as ${queued.requestId}${queued.runUrl ? `: ${queued.runUrl}` : ''}`)
       try {
         const { requestId } = queued
