@@ -118,6 +118,16 @@ export function fleetStatus(facts: FleetFacts): Fleet {
   }
 }
 
+/** What a picture of the fleet lacks without each of its sources. */
+export const UNREAD_SOURCES: Record<keyof Required<NonNullable<Fleet['sources']>>, string> = {
+  registry: 'The registry could not be read (registry unavailable): the instances are those that EC2 has.',
+  heartbeats: 'The heartbeats could not be read: health is unknown.',
+  active: 'Who may act could not be read.',
+  images: 'The images could not be listed.',
+  deploys: 'Whether a deploy is under way could not be read.',
+  freezes: 'What is frozen could not be read: no deploy is taken until it can be.',
+}
+
 const source = (facts: unknown): Source => (facts === null ? 'unavailable' : 'read')
 
 const liveIds = (hosts: readonly Host[]) =>

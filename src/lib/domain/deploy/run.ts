@@ -74,6 +74,12 @@ function hostsOf(record: DeployRecord | null, over: boolean): DeployHost[] {
 const lostReason = ({ step }: DeployHost) =>
   `The run was lost${step ? ` in its step ${step.name}${step.clause ? `: ${step.clause}` : ''}` : ''}.`
 
+/** What deploys lack without each of their sources. */
+export const UNREAD_DEPLOYS = {
+  runs: 'GitHub could not be asked: this is what the records say.',
+  records: 'S3 could not be asked: hosts, reasons and older deploys are missing.',
+} as const
+
 const UNEXPLAINED = 'The run ended without success and without a word about why.'
 
 function errorOf(status: DeployStatus, record: DeployRecord | null, url: string | null): ErrorBody | null {

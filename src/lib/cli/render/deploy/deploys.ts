@@ -1,7 +1,7 @@
 import type { Deploy, DeploySources, DeployStatus } from '../../../domain/contract/index.js'
 import { describeAsker } from '../../../domain/deploy/identity.js'
 import { STEP_TITLES } from '../../../domain/deploy/rollout.js'
-import { isOver } from '../../../domain/deploy/run.js'
+import { isOver, UNREAD_DEPLOYS } from '../../../domain/deploy/run.js'
 import { age, type Column, type painter, table } from '../../text.js'
 import { fitChat } from './fleet.js'
 
@@ -86,9 +86,8 @@ export function renderDeploys(deploys: readonly Deploy[], now: Date, paint: Pain
 
 /** A line where not everybody could be asked. */
 export function withoutSources({ runs, records }: DeploySources): string[] {
-  if (runs === 'unavailable') return ['GitHub could not be asked: this is what the records say.']
-  if (records === 'unavailable') return ['S3 could not be asked: hosts, reasons and older deploys are missing.']
-  return []
+  if (runs === 'unavailable') return [UNREAD_DEPLOYS.runs]
+  return records === 'unavailable' ? [UNREAD_DEPLOYS.records] : []
 }
 
 /** What, how it ended, who asked; the request id where somebody may still want to follow it. */
