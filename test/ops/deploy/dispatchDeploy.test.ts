@@ -13,6 +13,7 @@ import {
   FakeRuns,
   FakeStore,
   freezeOf,
+  hostOf,
   OLD,
   recordOf,
   registryOf,
@@ -262,6 +263,30 @@ describe('dispatchDeploy', () => {
     const { requestId } = await cancelDeploy('request-0001', 'Ada', { runs, store, clock })
     expect([requestId, runs.cancelled]).to.deep.equal(['request-0007', [7]])
     expect([...store.objects.keys()]).to.include('control/cancel/request-0007.json')
+  })
+
+  it('retires what EC2, the object of the active machine or a heartbeat knows, and nothing else', async () => {
+    const { runs, store, compute, ask } = world()
+    const retire = (n: number) => ask({ target: 'gone', retire: true, requestId: `retire-000${n}` })
+    const refused = await failureOf(retire(1))
+    expect([refused.code, runs.dispatched.length]).to.deep.equal(['UNKNOWN_TARGET', 0])
+    expect(refused.hint).to.include('--mode ci')
+
+    store.set('heartbeats/gone-2/i-1.json', {})
+    expect((await failureOf(retire(1))).code, 'of another instance').to.equal('UNKNOWN_TARGET')
+    store.set('active/gone.json', {})
+    await retire(2)
+    store.objects.delete('active/gone.json')
+    store.set('heartbeats/gone/i-1.json', {})
+    await retire(3)
+    store.objects.delete('heartbeats/gone/i-1.json')
+    const hosts = compute.describeHosts.bind(compute)
+    compute.describeHosts = async () => Promise.reject(upstream())
+    await retire(4)
+    compute.describeHosts = hosts
+    compute.addUnmanaged(hostOf('gone'))
+    await retire(5)
+    expect(runs.dispatched).to.have.length(4)
   })
 
   it('is not taken where ten of the same caller are queued, and says when to ask again', async () => {

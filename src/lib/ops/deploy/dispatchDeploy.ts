@@ -1,3 +1,4 @@
+import { activeKey, HEARTBEAT_PREFIX } from '../../domain/bundles/manifest.js'
 import type { Deploy, Order } from '../../domain/contract/index.js'
 import { formatRunTitle, orderOf, parseRunTitle } from '../../domain/contract/order.js'
 import { refuseFrozen } from '../../domain/deploy/freeze.js'
@@ -14,13 +15,13 @@ import { claimedDeploy, type DeploysPorts, newRun, recordOf } from './deploys.js
 import { readFreezes } from './freeze.js'
 import { chooseImages } from './resolveImage.js'
 
-type ImageReader = Pick<Compute, 'findImage' | 'fleetImages'>
+type ComputeReader = Pick<Compute, 'findImage' | 'fleetImages' | 'describeHosts'>
 
 export interface DispatchPorts extends DeploysPorts, TimePort {
   runs: Runs
   registry: RegistrySource
   clock: Clock
-  compute: ImageReader
+  compute: ComputeReader
   codes: OneTimeCodes
 }
 
@@ -63,8 +64,10 @@ export async function dispatchDeploy(
   if (claimed?.run) return claimedDeploy(claimed, claimed.run, runs, ports)
 
   // Beside the code, which is read and written: one after the other they would take too long.
-  const images = mustHaveImages(request, registry, ports.compute)
-  images.catch(() => {})
+  const looked = request.retire
+    ? mustHaveTraces(request.target, ports)
+    : mustHaveImages(request, registry, ports.compute)
+  looked.catch(() => {})
   const { identity: _, ...asked } = request
   const needed = personNeeded(asked) !== null
   const purpose = formatRunTitle(request)
@@ -82,7 +85,7 @@ export async function dispatchDeploy(
     return deployOf(twin.run, null, runs)
   }
   refuseFlood(order, runs)
-  await images
+  await looked
   return dispatch(order, runs, latest, ports)
 }
 
@@ -156,8 +159,7 @@ function refuseFlood(order: Order, runs: readonly Run[]): void {
  * A mistyped AMI is refused here, before a run of minutes refuses it. What EC2 does not answer now, it is asked again.
  * @throws ClawctlError AMI_NOT_FOUND, AMI_REFUSED, AMI_FAILED_BEFORE
  */
-async function mustHaveImages(order: Order, registry: Registry, compute: ImageReader): Promise<void> {
-  if (order.retire) return
+async function mustHaveImages(order: Order, registry: Registry, compute: ComputeReader): Promise<void> {
   const entries = registry.filter(({ id }) => order.target === 'all' || order.target === id)
   try {
     await chooseImages(compute, entries, order.amiOverride || null)
@@ -165,6 +167,24 @@ async function mustHaveImages(order: Order, registry: Registry, compute: ImageRe
     const { code } = asClawctlError(error)
     if (code.startsWith('AMI_')) throw error
   }
+}
+
+/**
+ * What EC2 no longer has may still be in the state, which the Control API can't read: every deploy leaves an object of the
+ * active machine, and every machine its heartbeats. What can't be asked now, the run asks.
+ * @throws ClawctlError UNKNOWN_TARGET for an id that nothing knows
+ */
+async function mustHaveTraces(id: string, { compute, store }: DispatchPorts): Promise<void> {
+  if (!store) return
+  const found = await Promise.all([
+    compute.describeHosts().then((hosts) => hosts.some((host) => host.id === id)),
+    store.get(activeKey(id)).then((active) => active !== null),
+    store.list(`${HEARTBEAT_PREFIX}${id}/`, { atMost: 1 }).then(({ length }) => length > 0),
+  ]).catch(() => [true])
+  if (found.some((there) => there)) return
+  throw new ClawctlError('UNKNOWN_TARGET', `Nothing is left of an instance ${JSON.stringify(id)} to retire.`, {
+    hint: 'See `clawctl fleet status` for the orphans. If only the OpenTofu state has it, retire it with --mode ci.',
+  })
 }
 
 async function waitForRun(order: Order, ports: DispatchPorts, latest: number): Promise<Deploy | null> {
