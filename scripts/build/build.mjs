@@ -82,7 +82,7 @@ const [cli, lambda] = await Promise.all([
     outdir: 'dist.next',
     splitting: true,
     metafile: true,
-    alias: { 'wsl-utils': './scripts/build/wsl-lite.mjs', ...absent },
+    alias: { 'wsl-utils': './scripts/build/wsl-lite.mjs', debug: './scripts/build/debug-lite.mjs', ...absent },
     // Syntax and whitespace, not names: a stack trace stays readable.
     minifySyntax: true,
     minifyWhitespace: true,
@@ -141,6 +141,6 @@ async function writeManifest() {
   await plugin.load()
   // oclif lists commands in the order in which they happen to load; a release has to be the same bytes each time.
   const commands = Object.fromEntries(Object.entries(plugin.manifest.commands).sort(([a], [b]) => (a < b ? -1 : 1)))
-  await writeFile('oclif.manifest.json.next', `${JSON.stringify({ ...plugin.manifest, commands }, null, 2)}\n`)
+  await writeFile('oclif.manifest.json.next', `${JSON.stringify({ ...plugin.manifest, commands })}\n`)
   await rename('oclif.manifest.json.next', 'oclif.manifest.json')
 }
