@@ -4,7 +4,9 @@ import { fileURLToPath } from 'node:url'
 import { inlineSchemas } from './inline-schemas.mjs'
 import { lazyRequires } from './lazy-requires.mjs'
 import { thirdPartyLicenses } from './licenses.mjs'
+import { ownZod } from './own-zod.mjs'
 import { restoreManifest } from './pack-manifest.mjs'
+import { sharedChunks } from './shared-chunks.mjs'
 import { usedEndpoints } from './used-endpoints.mjs'
 
 const { build } = await import('esbuild').catch((error) => {
@@ -72,6 +74,7 @@ const commands = sources
 const [cli, lambda] = await Promise.all([
   build({
     ...common,
+    plugins: [...common.plugins, sharedChunks, ownZod],
     entryPoints: [
       { in: 'src/main.ts', out: 'main' },
       { in: 'src/help.ts', out: 'help' },
