@@ -1,10 +1,10 @@
 """EC2's metadata service and a bucket, for tests: aws.py FOLDER [ADDRESS [PORT]]
 
-FOLDER/objects/KEY      what the bucket holds, whatever its name; a PUT writes there
-FOLDER/instance-id      what the metadata service says; ami-id likewise
-FOLDER/fault            while it is there: "STATUS CODE" answers every request to the bucket
-FOLDER/no-role          while it is there: the metadata service has no credentials (404)
-FOLDER/log              a line a request
+FOLDER/objects/KEY      objects of every bucket; a PUT writes here
+FOLDER/instance-id      value in the metadata; ami-id likewise
+FOLDER/fault            "STATUS CODE": the answer to every request to the bucket, while the file exists
+FOLDER/no-role          the metadata service has no credentials (404), while the file exists
+FOLDER/log              one line for each request
 """
 
 import http.server
@@ -56,7 +56,7 @@ class Service(http.server.BaseHTTPRequestHandler):
             self.answer(404)
 
     def object(self) -> pathlib.Path | None:
-        """The file of the object that is asked for; None where the bucket answers otherwise."""
+        """The file of the requested object; None if an error was answered."""
         if (ROOT / "fault").exists():
             status, code = (ROOT / "fault").read_text(encoding="utf-8").split()
             self.refuse(int(status), code)
