@@ -56,7 +56,7 @@ find_clawctl() {
     clawctl=(node "$root/bin/run.js")
     return
   fi
-  printf 'Error (TOOL_MISSING): clawctl is not in PATH, and %s contains no built clawctl or there is no node.\n' "$root" >&2
+  printf 'Error (TOOL_MISSING): clawctl is not in PATH, and there is no node or no built clawctl in %s.\n' "$root" >&2
   printf '  Install clawctl, or run npm ci and npm run build in the checkout.\n' >&2
   exit 4
 }

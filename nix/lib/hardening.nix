@@ -58,7 +58,7 @@ in
   ];
 
   /**
-    Id of the group of the units that use the instance's role. nftables rules are checked where the name is not known.
+    Id of the group of the units that use the instance's role. A number, because nftables checks its rules without /etc/group.
   */
   roleGid = 851;
 }

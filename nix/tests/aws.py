@@ -35,9 +35,9 @@ class Service(http.server.BaseHTTPRequestHandler):
     def refuse(self, status: int, code: str) -> None:
         self.answer(status, f"<Error><Code>{code}</Code><Message>as the test wants it</Message></Error>".encode())
 
-    def said(self, name: str, otherwise: str) -> bytes:
+    def value(self, name: str, default: str) -> bytes:
         file = ROOT / name
-        return file.read_bytes().strip() if file.exists() else otherwise.encode()
+        return file.read_bytes().strip() if file.exists() else default.encode()
 
     def metadata(self) -> None:
         if self.path.startswith(ROLE) and (ROOT / "no-role").exists():
@@ -49,9 +49,9 @@ class Service(http.server.BaseHTTPRequestHandler):
         elif self.path == "/latest/meta-data/placement/region":
             self.answer(200, b"eu-central-1")
         elif self.path == "/latest/meta-data/instance-id":
-            self.answer(200, self.said("instance-id", "i-00000000000000001"))
+            self.answer(200, self.value("instance-id", "i-00000000000000001"))
         elif self.path == "/latest/meta-data/ami-id":
-            self.answer(200, self.said("ami-id", "ami-00000000000000001"))
+            self.answer(200, self.value("ami-id", "ami-00000000000000001"))
         else:
             self.answer(404)
 

@@ -13,7 +13,7 @@ memory_open() {
     fail 4 "There is no memory at ${CLAWDINATOR_MEMORY_DIR:-/var/lib/clawd/memory}." 'It may not be mounted: systemctl status clawdinator-memory-init'
   [[ -n $path ]] || fail 2 'The path is empty.'
   [[ $path != /* ]] || fail 2 "\"$path\" is absolute; paths are relative to the memory, such as project.md."
-  [[ ! $path =~ [[:cntrl:]] ]] || fail 2 'The path holds a control character.'
+  [[ ! $path =~ [[:cntrl:]] ]] || fail 2 'The path contains a control character.'
   [[ ! /$path/ =~ /\. ]] || fail 2 "\"$path\" has a part that begins with a dot; these names are reserved."
   [[ $path != */ ]] || fail 2 "\"$path\" names a folder, not a file."
   # Names have at most 255 bytes, and .NAME.XXXXXX.new has 12 more than NAME.

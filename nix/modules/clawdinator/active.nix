@@ -59,7 +59,7 @@ in
         ExecStart = "${lib.getExe pkgs.bash} ${cfg.scripts}/active-watch.sh";
         # The role is kept there over a restart.
         ReadWritePaths = [ "/run/clawdinator" ];
-        # systemd requires it of root to start and stop units.
+        # Without it systemd does not let root start and stop units.
         CapabilityBoundingSet = "CAP_SYS_ADMIN";
         StandardOutput = "journal+console";
         Restart = "always";

@@ -116,7 +116,7 @@ in
       partOf = [ "clawdinator-active.target" ];
       timerConfig = {
         OnCalendar = update.schedule;
-        # Hosts update one after the other, so that a bad update is seen before all have it.
+        # Hosts update at different times, so that a bad update is seen before all hosts have it.
         RandomizedDelaySec = "4h";
         Persistent = false;
       };
