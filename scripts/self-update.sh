@@ -107,7 +107,7 @@ roll_back() {
   restore_lock
   rm -f pending
   report rolled-back "$why"
-  fail 1 "The update was rolled back: $why." "The next attempt is with a newer version, or in seven days. To try earlier: rm $PWD/bad"
+  fail 1 "The update was rolled back: $why." "The next attempt is with a newer version, or in seven days: $PWD/bad"
 }
 
 # Only the gateway's health counts: units unrelated to it may fail in a switch.

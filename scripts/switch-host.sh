@@ -58,7 +58,7 @@ main() {
     if [[ $(readlink -f "$current") != "$before" && $(readlink -f "$current") == "$(readlink -f "$profile")" ]]; then
       log "the switch is complete, but units failed (exit code $code): $(systemctl list-units --failed --plain --no-legend 2>/dev/null | cut -d ' ' -f 1 | tr '\n' ' ')"
     else
-      fail 1 "The switch to $host at ${commit:0:12} failed (exit code $code)." 'journalctl -u clawdinator-switch'
+      fail 1 "The switch to $host at ${commit:0:12} failed (exit code $code)." 'nixos-rebuild reports the reason above. systemd starts the next attempt.'
     fi
   fi
   printf '%s %s\n' "$commit" "$(readlink -f "$current")" >"$done_file.new"
