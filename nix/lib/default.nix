@@ -62,11 +62,11 @@ rec {
         name:
         let
           holders = filter (id: isAttrs registry.${id} && registry.${id} ? ${name}) ids;
-          sharing = filter (
+          same = filter (
             id: length (filter (other: registry.${other}.${name} == registry.${id}.${name}) holders) > 1
           ) holders;
         in
-        if sharing == [ ] then [ ] else [ "${name} is shared by ${concatStringsSep " and " sharing}" ];
+        if same == [ ] then [ ] else [ "${name} is shared by ${concatStringsSep " and " same}" ];
     in
     if isAttrs registry then
       builtins.concatMap ofEntry ids ++ builtins.concatMap shared unique

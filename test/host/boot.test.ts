@@ -296,7 +296,7 @@ describe('switch-host.sh', () => {
       const outcome = await switchHost()
       expect(outcome.code, outcome.stderr).to.equal(0)
       expect(await root.read('var/lib/clawdinator/switched')).to.match(new RegExp(`^${older} `))
-      expect(outcome.stderr).to.contain("the configuration of the image is used")
+      expect(outcome.stderr).to.contain('the configuration of the image is used')
     })
 
     it('is left for the newest where a person asked for that', async () => {
