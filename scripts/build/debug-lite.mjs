@@ -1,2 +1,2 @@
-/** Stands for `debug`, with which oclif would trace itself: `DEBUG=clawctl` is ours, and every start would load it. */
+/** Replaces `debug`, which oclif loads at each start to trace itself. `DEBUG=clawctl` does not use it. */
 export default () => () => {}

@@ -4,9 +4,9 @@ const OWN = '?own'
 const ASKED = 'asked'
 
 /**
- * A second copy of zod for what imports another face of it than `zod/mini`, which is the MCP SDK and what describes our
- * tools to it. esbuild keeps in a shared file whatever any entry uses of it: with one copy, every command would parse all
- * that `clawctl mcp` needs, which is half of zod.
+ * A second copy of zod for modules that import another entry of it than `zod/mini`: the MCP SDK, and our description of the
+ * tools for it. esbuild keeps in a shared module whatever any entry uses of it. With one copy, each command would parse
+ * what only `clawctl mcp` needs, which is half of zod.
  */
 export const ownZod = {
   name: 'own-zod',

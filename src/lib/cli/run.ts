@@ -25,8 +25,8 @@ export async function runCli(typed: string[], root: string): Promise<void> {
 }
 
 /**
- * The commands of the manifest, as what oclif calls a plugin. Its own loader would look for others in the home folder,
- * and sort by the locale's collation, which alone costs a start 5 ms.
+ * The commands of the manifest as an oclif plugin. oclif's own loader also looks for plugins in the home folder, and sorts
+ * with the locale's collation, which adds 5 ms to a start.
  */
 function commandsOf(root: string): Plugin {
   const read = (name: string): unknown => JSON.parse(readFileSync(join(root, name), 'utf8'))
