@@ -36,7 +36,7 @@ export interface ControlApi {
   preflight(): Promise<Check[]>
 }
 
-/** Loaded by what follows a deploy: `fleet status` needs none of it. */
+/** Loaded when a deploy is followed; `fleet status` does not need it. */
 const followOps = () => import('./followDeploy.js')
 
 /** For a run that was started a moment ago; GitHub takes seconds. */
