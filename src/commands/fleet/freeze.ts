@@ -6,7 +6,7 @@ import { durationFlag } from '../../lib/cli/flags.js'
 import { renderFreezes } from '../../lib/cli/render/deploy/fleet.js'
 
 export default class FleetFreeze extends BaseCommand<typeof FleetFreeze> {
-  static override summary = 'Let nothing be deployed to an instance, or to any, until the freeze ends.'
+  static override summary = 'Refuse deploys of an instance, or of all, until the freeze ends.'
   static override description =
     'The Control API and CI refuse deploys of what is frozen (FROZEN), and `fleet status` shows who froze it, why and until when. A deploy that runs goes on: `fleet cancel` stops it. A person has to ask.'
   static override examples = [

@@ -40,7 +40,7 @@ export interface ContextOptions {
 }
 
 /** An upload of gigabytes retries a busy service for half a minute. */
-const IMAGE_PATIENCE = { attempts: 8, attemptMs: 20_000 }
+const IMAGE_RETRIES = { attempts: 8, attemptMs: 20_000 }
 const IMAGE_CONNECTIONS = 64
 /** The list of remaining steps after an edit must not wait long for one of its facts. */
 const STEP_TIMEOUT_MS = 3_000
@@ -58,7 +58,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
   const aws = () => settings.directSettings(env)
   const imageAws = () => {
     const connections = flags.concurrency ?? IMAGE_CONNECTIONS
-    return { ...aws(), stop: interruption(), patience: IMAGE_PATIENCE, connections }
+    return { ...aws(), stop: interruption(), retries: IMAGE_RETRIES, connections }
   }
   const imageState = () => {
     const state = flags['state-dir'] ?? join(env.XDG_STATE_HOME || join(homedir(), '.local/state'), 'clawctl')

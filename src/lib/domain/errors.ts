@@ -133,7 +133,7 @@ export const CODES = {
   READ_ONLY: {
     exit: 3,
     http: 403,
-    meaning: 'The token may look at the fleet and change nothing.',
+    meaning: 'The token may only read.',
     next: 'Use the token of an instance or of a maintainer.',
   },
   FROZEN: {

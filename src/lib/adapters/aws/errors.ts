@@ -10,14 +10,14 @@ process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true'
 /** The SDK's own default of connections. */
 const SDK_SOCKETS = 50
 
-const PATIENCE = { attempts: 4, attemptMs: 20_000 }
+const RETRIES = { attempts: 4, attemptMs: 20_000 }
 
 /**
  * A peer that hangs is the usual failure outside EC2, so each attempt has a time limit. The SDK is the only retry layer. `stop`
  * aborts requests in flight, and there is no retry after it.
  */
-export function clientLimits({ patience = PATIENCE, stop }: { patience?: typeof PATIENCE; stop?: AbortSignal }) {
-  return { maxAttempts: patience.attempts, requestHandler: new Handler(patience.attemptMs, stop) }
+export function clientLimits({ retries = RETRIES, stop }: { retries?: typeof RETRIES; stop?: AbortSignal }) {
+  return { maxAttempts: retries.attempts, requestHandler: new Handler(retries.attemptMs, stop) }
 }
 
 type Handle = NodeHttpHandler['handle']

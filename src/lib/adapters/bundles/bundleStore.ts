@@ -38,8 +38,8 @@ export function createBundleStore(
   const Bucket = settings.bucket
   const limits = { region: settings.region }
   const client = new S3Client({ ...limits, ...clientLimits(settings) })
-  const transfers = new S3Client({ ...limits, ...clientLimits({ patience: { attempts: 4, attemptMs: TRANSFER_MS } }) })
-  const once = clientLimits({ patience: { attempts: 1, attemptMs: TRANSFER_MS } })
+  const transfers = new S3Client({ ...limits, ...clientLimits({ retries: { attempts: 4, attemptMs: TRANSFER_MS } }) })
+  const once = clientLimits({ retries: { attempts: 1, attemptMs: TRANSFER_MS } })
   const streams = new S3Client({ ...limits, ...once, logger: SILENT })
   const { get, list, putIf } = createObjectStore(settings)
   let downloads = 0

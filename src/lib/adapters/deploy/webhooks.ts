@@ -4,7 +4,7 @@ import { HttpFailure, httpRequest } from '../httpClient.js'
 import { parseRetryAfter, withRetry } from '../retry.js'
 
 /** Three tries of 5 s: a chat that is away keeps no deploy waiting for longer than half a minute. */
-const PATIENCE = { attempts: 3, attemptMs: 5_000 }
+const RETRIES = { attempts: 3, attemptMs: 5_000 }
 
 class Refused extends Error {
   readonly status: number
@@ -32,7 +32,7 @@ export function createWebhooks(urls: string, userAgent: string): Announce {
         if (kind === null) return `${name} is no https address`
         try {
           await withRetry(() => post(url, announcementBody(kind, deploy), userAgent), {
-            attempts: PATIENCE.attempts,
+            attempts: RETRIES.attempts,
             retryable: (error) => !(error instanceof Refused) || error.status === 429 || error.status >= 500,
             pauseMs: (error) => (error instanceof Refused ? error.retryAfterMs : 0),
           })
@@ -52,7 +52,7 @@ async function post(url: string, body: object, userAgent: string): Promise<void>
     url,
     headers: { 'content-type': 'application/json', 'user-agent': userAgent },
     body: JSON.stringify(body),
-    timeoutMs: PATIENCE.attemptMs,
+    timeoutMs: RETRIES.attemptMs,
   })
   if (status < 200 || status >= 300) throw new Refused(status, headers['retry-after'])
 }
