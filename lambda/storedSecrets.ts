@@ -1,4 +1,4 @@
-import { judgeSecrets } from '../src/lib/domain/controlSecrets.js'
+import { judgeControlSecrets } from '../src/lib/domain/controlSecrets.js'
 import { asClawctlError, ClawctlError, errorBody, httpStatusOf } from '../src/lib/domain/errors.js'
 import type { Clock, ObjectStore } from '../src/lib/ops/ports.js'
 import { Budget, LIMITS_MS } from './budget.js'
@@ -93,7 +93,7 @@ export function createHandlerWithSecrets(
 
 /** The environment with the secrets. @throws ClawctlError NOT_CONFIGURED with names only, if anything is missing */
 function complete(env: Env, text: string | null, key: string): Env {
-  const verdict = text === null ? { ok: false as const, problems: ['it is missing'] } : judgeSecrets(text, env)
+  const verdict = text === null ? { ok: false as const, problems: ['it is missing'] } : judgeControlSecrets(text, env)
   if (!verdict.ok) {
     throw new ClawctlError('NOT_CONFIGURED', `${key} can't be used: ${verdict.problems.join('; ')}.`, {
       hint: 'Change it with `clawctl secrets control-api edit`.',

@@ -1,6 +1,6 @@
 import pRetry from 'p-retry'
 
-/** Three attempts with pauses of 0.3 and 0.6 s (each up to twice that): survives a blip, and reports an outage within seconds. */
+/** Three attempts with pauses of 0.3 and 0.6 s (each up to twice that), so that an outage is reported within seconds. */
 const ATTEMPTS = 3
 const MIN_DELAY_MS = 300
 

@@ -1,7 +1,6 @@
 import { asClawctlError, type ClawctlError } from '../domain/errors.js'
 import type { Clock, Progress } from './ports.js'
 
-/** Short pauses first: the result may be there already. */
 const FIRST_MS = 500
 
 export type Look<T> = { done: T } | { wait: string }
@@ -24,8 +23,8 @@ export interface PollOptions {
 /** A service that is unavailable after its own retries. */
 export const isOutage = ({ code }: ClawctlError) => code === 'UPSTREAM' || code === 'RATE_LIMITED'
 
-/** Null where the service can't be asked: for answers of which the rest is worth having. */
-export async function unlessOut<T>(
+/** Null if the service does not answer, for results that are useful without it. */
+export async function nullOnOutage<T>(
   work: Promise<T>,
   onOutage: (error: ClawctlError) => void = () => {},
 ): Promise<T | null> {
@@ -42,7 +41,7 @@ export async function unlessOut<T>(
 /** Polls until there is a result or the time is up; then returns the last reason for waiting. */
 export async function poll<T>(
   options: PollOptions,
-  look: () => Promise<Look<T>>,
+  attempt: () => Promise<Look<T>>,
 ): Promise<{ done: T } | { timedOut: string }> {
   const { clock } = options
   const isPassing = options.isPassing ?? isOutage
@@ -51,7 +50,7 @@ export async function poll<T>(
   for (let pause = options.firstMs ?? FIRST_MS; ; pause = Math.min(pause * 1.5, options.longestMs)) {
     let reason: string
     try {
-      const seen = await look()
+      const seen = await attempt()
       lastSeen = clock.now().getTime()
       if ('done' in seen) return seen
       reason = seen.wait
@@ -79,8 +78,8 @@ export function isNotFound(error: unknown): boolean {
 }
 
 /**
- * Runs a call on a resource, and repeats it with growing pauses while the service does not know the resource yet: up to two
- * minutes after `bornAt`, by default now.
+ * Runs a call on a new resource, and repeats it while the service does not know the resource yet: up to two minutes after
+ * `bornAt`, by default now.
  * @throws ClawctlError the last NotFound after that time, and every other failure immediately
  */
 export async function whileYoung<T>(

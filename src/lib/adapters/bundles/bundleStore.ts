@@ -44,7 +44,7 @@ export function createBundleStore(
   const { get, list, putIf } = createObjectStore(settings)
   let downloads = 0
 
-  /** Null where there is no such object. Read again from its beginning where the connection broke. */
+  /** Null if the object does not exist. After a broken connection it is read again from its beginning. */
   const readThrough = <T>(Key: string, use: (body: Readable, encryption: string | null) => Promise<T>) =>
     s3Call(`S3 GetObject ${Bucket}/${Key}`, () =>
       withRetry(

@@ -6,7 +6,7 @@ import { IDENTITIES_FOLDER, RECIPIENTS_FOLDER, SECRET_NAME_PATTERN } from '../..
 import { ClawctlError } from '../../domain/errors.js'
 import type { SecretFile, SecretsFolder, SecretsListing } from '../../ops/bundles/ports.js'
 
-/** A secret is a key or a token; what is larger is something else. */
+/** Secrets are keys and tokens, so a larger file is not one. */
 const MOST_BYTES = 1024 * 1024
 const ENDING = '.age'
 const NO_NAME =

@@ -8,7 +8,7 @@ import { explainGithub, isLimited, retryAfterMs } from './errors.js'
 
 /** Three attempts of 8 s for a CI job; a Lambda sets its own, shorter limits. */
 const RETRIES = { attempts: 3, attemptMs: 8_000 }
-/** A request fails if GitHub asks for a longer pause: the caller waits for the answer. */
+/** If GitHub asks for a longer pause, the request fails, because the caller waits for the answer. */
 const LONGEST_PAUSE_MS = 2_000
 export const API_VERSION = '2022-11-28'
 const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
@@ -52,7 +52,7 @@ export function createGithubClient(settings: GithubSettings) {
     baseUrl: settings.apiUrl,
     userAgent: settings.userAgent,
     request: { fetch: transport(attemptMs) },
-    // Otherwise Octokit prints deprecations into our output.
+    // Otherwise Octokit prints deprecation warnings.
     log: silent,
   })
   octokit.hook.wrap('request', async (request, options) => {

@@ -1,5 +1,5 @@
 /**
- * The outer form of an age file, read without any key: https://age-encryption.org/v1. A file of that form may still not
+ * The outer form of an age file, read without a key: https://age-encryption.org/v1. A file of this form may still fail to
  * decrypt; any other file is not ciphertext.
  */
 export type AgeForm =

@@ -2,7 +2,7 @@ import type { Check, Fleet } from '../contract/index.js'
 import { checkFleetFiles, type FileProblem, formatProblem } from '../registry/files.js'
 import type { Registry } from '../registry/registry.js'
 
-/** A line holds no more. */
+/** The limit of names in a line. */
 const MOST_NAMED = 5
 
 export const pass = (id: string, title: string, evidence: string, fix: string | null = null): Check => ({
@@ -71,7 +71,7 @@ export function compareRegistries(local: Registry, fleet: Fleet): Check {
  * Checks secrets in nix-secrets that every deploy needs.
  * @param problems name → the problem, as the end of a sentence; null if it is age ciphertext
  */
-export function judgeSecrets(
+export function judgeSecretsFolder(
   id: 'discord-secrets' | 'token-secret',
   title: string,
   folder: string,

@@ -11,14 +11,14 @@ import { freezeFleet, unfreezeFleet } from './freeze.js'
 import type { Plane } from './plane.js'
 import { type ShowHostPorts, showHost } from './showHost.js'
 
-/** Nobody has a token here: the instance is claimed. */
+/** Without a token, the instance is only claimed. */
 const askerOf = ({ caller, requestedBy, code }: CancelRequest): Asker => ({
   host: caller === undefined ? 'none' : 'claimed',
   requestedBy,
   code,
 })
 
-/** How CI reaches the fleet: with AWS and OpenTofu itself. Ports are made when they are first needed. */
+/** Ci mode: CI reaches the fleet with AWS and OpenTofu. Ports are constructed when they are first needed. */
 export function directPlane(make: {
   status(): Promise<Parameters<typeof fleetStatus>[0]>
   host(): Promise<ShowHostPorts>

@@ -9,30 +9,30 @@ interface FreezePorts {
   clock: Pick<Clock, 'now'>
 }
 
-/** Somebody else writes at the same moment, but not often. */
+/** For concurrent writes. */
 const ATTEMPTS = 5
 
 /**
- * What is frozen now, and the object's entity tag.
- * @throws ClawctlError NOT_CONFIGURED for an object that is none: then nobody knows what is frozen
+ * The freezes that apply now, and the object's entity tag.
+ * @throws ClawctlError NOT_CONFIGURED if the object is not valid
  */
-async function look({ store, clock }: FreezePorts): Promise<{ freezes: Freeze[]; etag: string | null }> {
+async function read({ store, clock }: FreezePorts): Promise<{ freezes: Freeze[]; etag: string | null }> {
   const object = await store.get(FREEZE_KEY)
   if (!object) return { freezes: [], etag: null }
   const freezes = parseFreezes(object.text, clock.now())
   if (freezes) return { freezes, etag: object.etag }
   throw new ClawctlError(
     'NOT_CONFIGURED',
-    `${FREEZE_KEY} in the bucket can't be read, so nobody knows what is frozen.`,
+    `${FREEZE_KEY} in the bucket is not valid, so it is unknown what is frozen.`,
     {
-      hint: 'Delete the object, and freeze again what has to be frozen.',
+      hint: 'Delete the object, then repeat the freezes with `clawctl fleet freeze`.',
     },
   )
 }
 
 export async function readFreezes(ports: { store: ObjectStore | null; clock: Pick<Clock, 'now'> }): Promise<Freeze[]> {
   const { store, clock } = ports
-  return store ? (await look({ store, clock })).freezes : []
+  return store ? (await read({ store, clock })).freezes : []
 }
 
 /** A freeze of the same target is replaced. @throws ClawctlError UNKNOWN_TARGET */
@@ -69,12 +69,12 @@ export async function unfreezeFleet(
 
 async function change(ports: FreezePorts, next: (freezes: Freeze[]) => Freeze[]): Promise<Freeze[]> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const { freezes, etag } = await look(ports)
+    const { freezes, etag } = await read(ports)
     const changed = next(freezes)
     const text = formatFreezes(changed)
     if (await ports.store.putIf(FREEZE_KEY, text, etag)) return changed
-    // The write may have arrived and its answer not.
+    // The write may have succeeded although its answer was lost.
     if ((await ports.store.get(FREEZE_KEY))?.text === text) return changed
   }
-  throw new ClawctlError('UPSTREAM', 'Others changed what is frozen at the same moment.', { hint: 'Try again.' })
+  throw new ClawctlError('UPSTREAM', 'Other requests changed the freezes at the same time.', { hint: 'Try again.' })
 }

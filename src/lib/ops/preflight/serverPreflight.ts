@@ -2,7 +2,7 @@ import ms from 'ms'
 import { namesSecret } from '../../domain/bundles/manifest.js'
 import { CONTROL_TOKEN } from '../../domain/bundles/secrets.js'
 import type { Check } from '../../domain/contract/index.js'
-import { fleetStatus } from '../../domain/deploy/fleet.js'
+import { describeFleet } from '../../domain/deploy/fleet.js'
 import { describeFreeze } from '../../domain/deploy/freeze.js'
 import { latestOf } from '../../domain/deploy/image.js'
 import { asClawctlError, CODES } from '../../domain/errors.js'
@@ -46,7 +46,7 @@ export async function serverPreflight(ports: ServerPreflightPorts): Promise<Chec
     check('github-dispatch', 'The GitHub credential may start the workflow', async () =>
       mayDispatch(await once.repository()),
     ),
-    check('workflow', 'The deploy workflow is there and active', () => workflow(ports)),
+    check('workflow', 'The deploy workflow exists and is active', () => workflow(ports)),
     check('registry', 'The registry at the deployed ref is valid', async () => {
       const { length } = await once.registry()
       return length > 0
@@ -67,21 +67,21 @@ export async function serverPreflight(ports: ServerPreflightPorts): Promise<Chec
       const age = ports.clock.now().getTime() - Date.parse(image.createdAt)
       return pass(`${image.id} (${image.name})${age >= 0 ? `, ${ms(age, { long: true })} old` : ''}.`)
     }),
-    check('bundles', "Every instance's bootstrap bundle is whole", () => bundles(once)),
+    check('bundles', "Every instance's bootstrap bundle is complete", () => bundles(once)),
     check('token-bundles', 'The control token is in the bundles', () => tokenInBundles(once)),
     check('fleet', 'The fleet can be described', () => fleet(ports, once)),
-    check('control-token', 'The control tokens are as they should be', () => controlTokens(ports)),
-    check('own-tokens', 'Every instance has a control token of its own', async () =>
+    check('control-token', 'The control tokens are set up', () => controlTokens(ports)),
+    check('own-tokens', 'Every instance has its own control token', async () =>
       ownTokens(ports, await once.registry()),
     ),
     check('freeze', 'Nothing is frozen', async () => {
       const freezes = await readFreezes(ports)
       if (freezes.length === 0) return pass('Every instance may be deployed.')
       const frozen = freezes.map((freeze) => `${freeze.target} ${describeFreeze(freeze)}`).join('; ')
-      return pass(`Frozen: ${frozen}.`, '`clawctl fleet unfreeze` ends it, when a person asks.')
+      return pass(`Frozen: ${frozen}.`, 'A person can end it: `clawctl fleet unfreeze`.')
     }),
-    check('control-secrets', "The Control API's secrets are the newest", () => controlSecrets(ports)),
-    check('credentials-apart', 'Hosts ask GitHub by another App than the Control API', () =>
+    check('control-secrets', 'The Control API uses the newest secrets', () => controlSecrets(ports)),
+    check('credentials-apart', 'Hosts and the Control API use different GitHub Apps', () =>
       credentialsApart(ports, once),
     ),
   ])
@@ -197,7 +197,7 @@ async function tokenInBundles(once: Shared): Promise<Finding> {
 async function fleet({ store, clock }: ServerPreflightPorts, once: Shared): Promise<Finding> {
   const [registry, hosts, images] = await Promise.all([once.registry(), once.hosts(), once.images()])
   const heartbeats = store && (await readHeartbeats(store, hosts))
-  const { instances } = fleetStatus({ registry, hosts, images, heartbeats, now: clock.now() })
+  const { instances } = describeFleet({ registry, hosts, images, heartbeats, now: clock.now() })
   const named = (what: string, ids: readonly { id: string }[]) => {
     const named = ids.slice(0, MOST_NAMED).map(({ id }) => id)
     const more = ids.length > MOST_NAMED ? ` and ${ids.length - MOST_NAMED} more` : ''
