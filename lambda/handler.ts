@@ -48,7 +48,7 @@ const RETRY_AFTER_SECONDS = 60
 
 /**
  * The Control API: a Function URL event (payload 2.0) in, a JSON answer of the contract out, one log line a request.
- * Never throws, whatever the event is.
+ * Never throws.
  */
 export function createHandler(env: Env, log: (line: string) => void, options: HandlerOptions = {}): Handle {
   const { budgetMs, clock = systemClock(), makePorts = createPorts, timing = systemTiming, emit = () => {} } = options

@@ -94,7 +94,7 @@ export async function runRoute(
 
 function parseBody(schema: z.ZodMiniObject, request: ApiRequest, { isSecret }: Authenticated): Record<string, unknown> {
   const data = request.json()
-  // A target or a name becomes part of the run's name, which everybody may read.
+  // A target or a name becomes part of the run's name, which is public.
   if (isSecret(data)) throw holdsToken()
   return parsed(schema, data, 'field')
 }

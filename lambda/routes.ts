@@ -84,7 +84,7 @@ export interface Route {
   parameters?: Fields
   /** Whole numbers arrive as numbers, everything else as text. Other parameters are refused. */
   query?: Fields
-  /** One JSON object in UTF-8, at most 16 KiB, whatever the content type says. */
+  /** One JSON object in UTF-8, at most 16 KiB, with any content type. */
   body?: Fields
   answer: { status: 200 | 202; schema: z.ZodMiniObject }
   /** Every code that the route can answer with, authentication and defects included. */

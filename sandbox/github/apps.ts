@@ -28,7 +28,7 @@ export type MintResult =
 
 const HOUR_MS = 3_600_000
 /** GitHub's limit of a JWT's lifetime, and its tolerance for clocks. */
-const LONGEST_JWT_S = 600
+const MAX_JWT_S = 600
 const LEEWAY_S = 5
 const RANK = { read: 1, write: 2, admin: 3 } as const
 
@@ -117,7 +117,7 @@ export class Apps {
         "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires",
       )
     }
-    if (exp > now + LONGEST_JWT_S + LEEWAY_S) {
+    if (exp > now + MAX_JWT_S + LEEWAY_S) {
       return refuse(401, "'Expiration time' claim ('exp') is too far in the future")
     }
     return null

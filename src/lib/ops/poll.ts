@@ -69,7 +69,7 @@ export async function poll<T>(
 
 /** How long after its creation a resource may be unknown to the service: EC2 and EBS are eventually consistent. */
 export const YOUNG_MS = 120_000
-const LONGEST_YOUNG_PAUSE_MS = 10_000
+const MAX_YOUNG_PAUSE_MS = 10_000
 
 /** Whether the service answered that the resource does not exist. */
 export function isNotFound(error: unknown): boolean {
@@ -94,7 +94,7 @@ export async function whileYoung<T>(
     {
       clock,
       timeoutMs: YOUNG_MS - age,
-      longestMs: LONGEST_YOUNG_PAUSE_MS,
+      longestMs: MAX_YOUNG_PAUSE_MS,
       isPassing: isNotFound,
       onWait() {
         if (!noted) progress.note(`AWS does not show ${resource.id} everywhere yet; retrying for up to two minutes.`)
@@ -120,7 +120,7 @@ export async function untilSeen<T>(
   timeoutMs: number,
   look: () => Promise<T | null | undefined>,
 ): Promise<T | null> {
-  const result = await poll<T>({ clock, timeoutMs, longestMs: LONGEST_YOUNG_PAUSE_MS }, async () => {
+  const result = await poll<T>({ clock, timeoutMs, longestMs: MAX_YOUNG_PAUSE_MS }, async () => {
     const seen = await look()
     return seen === null || seen === undefined ? { wait: 'not found' } : { done: seen }
   })

@@ -19,11 +19,11 @@ import type { AwsSettings } from '../deploy/compute.js'
 import { withRetry } from '../retry.js'
 
 /** Larger bodies are streamed, and clawctl itself retries: the SDK can't send a stream twice. */
-const MOST_BUFFERED_BYTES = 1024 * 1024
+const MAX_BUFFERED_BYTES = 1024 * 1024
 /** S3's limit of PutObject and CopyObject: above it S3 has no SHA-256 over the whole object. */
-const MOST_OBJECT_BYTES = 5 * 1024 ** 3
+const MAX_OBJECT_BYTES = 5 * 1024 ** 3
 /** S3's limit of DeleteObjects. */
-const MOST_KEYS = 1000
+const MAX_KEYS = 1000
 /** A gigabyte at 2 MB/s. */
 const TRANSFER_MS = 600_000
 
@@ -82,15 +82,15 @@ export function createBundleStore(
         for await (const chunk of body as AsyncIterable<Buffer>) {
           hash.update(chunk)
           size += chunk.length
-          if (keep && size <= MOST_BUFFERED_BYTES) chunks.push(chunk)
+          if (keep && size <= MAX_BUFFERED_BYTES) chunks.push(chunk)
         }
-        const bytes = keep && size <= MOST_BUFFERED_BYTES ? Buffer.concat(chunks) : null
+        const bytes = keep && size <= MAX_BUFFERED_BYTES ? Buffer.concat(chunks) : null
         return { size, sha256: hash.digest('hex'), encryption, bytes }
       }),
 
     send(Key, content, { sha256, kmsKey }) {
       const size = 'bytes' in content ? content.bytes.length : content.size
-      if (size > MOST_OBJECT_BYTES) {
+      if (size > MAX_OBJECT_BYTES) {
         throw new ClawctlError('INVALID_REQUEST', `${Key} would have ${size} bytes, but the limit is 5 GiB.`)
       }
       const command = (Body: Uint8Array | Readable) =>
@@ -124,8 +124,8 @@ export function createBundleStore(
       }),
 
     async remove(keys) {
-      for (let at = 0; at < keys.length; at += MOST_KEYS) {
-        const Objects = keys.slice(at, at + MOST_KEYS).map((Key) => ({ Key }))
+      for (let at = 0; at < keys.length; at += MAX_KEYS) {
+        const Objects = keys.slice(at, at + MAX_KEYS).map((Key) => ({ Key }))
         await s3Call(`S3 DeleteObjects ${Bucket}`, async () => {
           const { Errors } = await client.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects, Quiet: true } }))
           const [first] = Errors ?? []

@@ -9,7 +9,7 @@ import { explainGithub, isLimited, retryAfterMs } from './errors.js'
 /** Three attempts of 8 s for a CI job; a Lambda sets its own, shorter limits. */
 const RETRIES = { attempts: 3, attemptMs: 8_000 }
 /** If GitHub asks for a longer pause, the request fails, because the caller waits for the answer. */
-const LONGEST_PAUSE_MS = 2_000
+const MAX_PAUSE_MS = 2_000
 export const API_VERSION = '2022-11-28'
 const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
@@ -117,7 +117,7 @@ function mayHaveArrived(error: unknown): boolean {
 export function isPassing(error: unknown): boolean {
   if (!(error instanceof RequestError) || error.cause instanceof ClawctlError) return false
   const pause = retryAfterMs(error)
-  if (pause > LONGEST_PAUSE_MS) return false
+  if (pause > MAX_PAUSE_MS) return false
   return isLimited(error) ? pause > 0 : error.status >= 500
 }
 

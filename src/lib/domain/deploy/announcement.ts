@@ -3,7 +3,7 @@ import { withoutSecrets } from './console.js'
 import { describeAsker } from './identity.js'
 
 /** Discord allows 2,000 characters in a message, Telegram 4,096. */
-const LONGEST_TEXT = 1_900
+const MAX_TEXT = 1_900
 
 /** The format of a webhook, by its address. */
 export type WebhookKind = 'discord' | 'telegram' | 'json'
@@ -35,7 +35,7 @@ export function announcementText(deploy: Deploy): string {
     ...(deploy.error ? [`${deploy.error.message} (${deploy.error.code})`] : []),
     `requested by ${describeAsker(deploy)}, request ${deploy.requestId}`,
   ]
-  const text = withoutSecrets(lines.join('\n')).slice(0, LONGEST_TEXT)
+  const text = withoutSecrets(lines.join('\n')).slice(0, MAX_TEXT)
   return deploy.runUrl ? `${text}\n${deploy.runUrl}` : text
 }
 

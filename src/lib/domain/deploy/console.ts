@@ -5,7 +5,7 @@ import { BOOT_LINE } from '../images/names.js'
 const LONGEST = 200
 /** The part of a console that is shown and stored. */
 const TAIL_LINES = 20
-const LONGEST_LINE = 160
+const MAX_LINE = 160
 
 /** Forms of tokens and keys. A console may print any of them. */
 const SECRETS =
@@ -17,7 +17,7 @@ export const withoutSecrets = (text: string) => text.replace(SECRETS, '[removed]
 export const consoleTail = (text: string): string[] =>
   consoleLines(text)
     .slice(-TAIL_LINES)
-    .map((line) => withoutSecrets(line).slice(0, LONGEST_LINE))
+    .map((line) => withoutSecrets(line).slice(0, MAX_LINE))
 
 /** The stored evidence about a machine that did not pass. */
 export function evidenceOf(

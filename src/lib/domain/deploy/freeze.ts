@@ -27,7 +27,7 @@ export function freezeOf(freezes: readonly Freeze[], target: string): Freeze | u
 /** As in "clawdinator-1 is frozen …". */
 export function describeFreeze(freeze: Freeze): string {
   const { person } = identityOf(freeze)
-  const by = `by ${freeze.requestedBy ?? 'somebody'} (${person})${freeze.caller ? ` via ${freeze.caller}` : ''}`
+  const by = `by ${freeze.requestedBy ?? 'a person'} (${person})${freeze.caller ? ` via ${freeze.caller}` : ''}`
   const until =
     freeze.until === null ? 'until a person ends it' : `until ${freeze.until.slice(0, 16).replace('T', ' ')} UTC`
   return `${by} ${until}: ${freeze.reason}`

@@ -33,7 +33,7 @@ export const findPerson = (people: readonly Person[], name: string) =>
 export const withPerson = (people: readonly Person[], changed: Person) =>
   people.map((person) => (person.name === changed.name ? changed : person))
 
-const MOST_WRONG = 5
+const MAX_WRONG = 5
 const LOCKED_MS = 15 * 60_000
 
 export interface Judgement {
@@ -57,7 +57,7 @@ export function judgeCode(person: Person, step: number | null, purpose: string, 
     return { verdict: 'right', person: { ...person, used: { step, purpose }, wrong: 0, lockedUntil: null } }
   }
   const wrong = person.wrong + 1
-  if (wrong < MOST_WRONG) return { verdict: 'wrong', person: { ...person, wrong, lockedUntil: null } }
+  if (wrong < MAX_WRONG) return { verdict: 'wrong', person: { ...person, wrong, lockedUntil: null } }
   const lockedUntil = new Date(now.getTime() + LOCKED_MS).toISOString()
   return { verdict: 'wrong', person: { ...person, wrong: 0, lockedUntil } }
 }

@@ -3,7 +3,7 @@ import { checkFleetFiles, type FileProblem, formatProblem } from '../registry/fi
 import type { Registry } from '../registry/registry.js'
 
 /** The limit of names in a line. */
-const MOST_NAMED = 5
+const MAX_NAMED = 5
 
 export const pass = (id: string, title: string, evidence: string, fix: string | null = null): Check => ({
   id,
@@ -79,8 +79,8 @@ export function judgeSecretsFolder(
 ): Check {
   const bad = [...problems].filter(([, problem]) => problem !== null)
   if (bad.length === 0) return pass(id, title, `${count(problems.size, 'secret')} encrypted in ${folder}.`)
-  const words = bad.slice(0, MOST_NAMED).map(([name, problem]) => `${name}.age ${problem}`)
-  const more = bad.length > MOST_NAMED ? ` and ${bad.length - MOST_NAMED} more` : ''
+  const words = bad.slice(0, MAX_NAMED).map(([name, problem]) => `${name}.age ${problem}`)
+  const more = bad.length > MAX_NAMED ? ` and ${bad.length - MAX_NAMED} more` : ''
   const [name = ''] = bad[0] ?? []
   return fail(id, title, `${words.join(', ')}${more}.`, `agenix -e ${name}.age`)
 }
@@ -88,6 +88,6 @@ export function judgeSecretsFolder(
 export const count = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`
 
 function named(ids: readonly string[]): string {
-  const more = ids.length > MOST_NAMED ? ` and ${ids.length - MOST_NAMED} more` : ''
-  return `${ids.slice(0, MOST_NAMED).join(', ')}${more}`
+  const more = ids.length > MAX_NAMED ? ` and ${ids.length - MAX_NAMED} more` : ''
+  return `${ids.slice(0, MAX_NAMED).join(', ')}${more}`
 }

@@ -41,7 +41,7 @@ export function conventionalEntry(asked: EntryRequest): RegistryEntry {
 }
 
 /**
- * The entry as the last one of the registry, and its host file where there is none. The host file comes first: an entry
+ * The entry as the last one of the registry, and its host file if there is none. The host file comes first: an entry
  * is in the registry only when its files exist. Repeating the request completes an interrupted one.
  * @throws ClawctlError INVALID_REGISTRY if the registry was invalid before
  */

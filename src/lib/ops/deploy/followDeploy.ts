@@ -6,7 +6,7 @@ import { isOutage, poll } from '../poll.js'
 import type { Clock, Progress } from '../ports.js'
 import { HostList } from './hostSteps.js'
 
-const LONGEST_POLL_MS = 5_000
+const MAX_POLL_MS = 5_000
 /** How long the connection may be lost. */
 const MAX_OUTAGE_MS = 5 * 60_000
 
@@ -48,7 +48,7 @@ export async function followDeploy(
   const hint = `The deploy goes on: \`clawctl fleet follow ${requestId}\` follows it again.`
   const ended = (error: ClawctlError) => withPartial(error, last ? { deploy: withoutSteps(last) } : {}, hint)
   const shown = new HostList(progress)
-  const limits = { clock, timeoutMs, longestMs: LONGEST_POLL_MS, outageMs: MAX_OUTAGE_MS, isPassing }
+  const limits = { clock, timeoutMs, longestMs: MAX_POLL_MS, outageMs: MAX_OUTAGE_MS, isPassing }
   try {
     const result = await poll<DeployDetail>(limits, async () => {
       last = await ports.ask()

@@ -9,7 +9,7 @@ import type { ObjectStore } from '../ports.js'
 import { isGone } from './observation.js'
 import type { HostDeployPorts } from './ports.js'
 
-const LONGEST_POLL_MS = 10_000
+const MAX_POLL_MS = 10_000
 /** EC2 may not show a new machine for so long. */
 const SHOWN_AFTER_MS = 2 * 60_000
 
@@ -47,7 +47,7 @@ export async function machineGate(
   let host: Host | null = null
   const heartbeats = new HeartbeatHistory()
   const failed = (reason: string): { done: GateVerdict } => ({ done: { passed: false, host, reason } })
-  const limits = { clock, timeoutMs: gate.timeoutMs, longestMs: LONGEST_POLL_MS, onWait: say }
+  const limits = { clock, timeoutMs: gate.timeoutMs, longestMs: MAX_POLL_MS, onWait: say }
   const result = await poll<GateVerdict>(limits, async () => {
     const [hosts, heartbeat] = await Promise.all([compute.describeHosts(), readHeartbeat(store, id, instanceId)])
     const now = clock.now()

@@ -11,7 +11,7 @@ import type { HostDeployPorts } from './ports.js'
 
 /** EC2 is eventually consistent: one answer without a machine does not mean that it is gone. */
 const GONE_AFTER_MS = 60_000
-const LONGEST_POLL_MS = 5_000
+const MAX_POLL_MS = 5_000
 
 /** The content of EC2 and the state at one moment. */
 export interface Observation {
@@ -54,7 +54,7 @@ export async function isGone(
   { compute, clock }: Pick<HostDeployPorts, 'compute' | 'clock'>,
   instanceId: string,
 ): Promise<boolean> {
-  const result = await poll<boolean>({ clock, timeoutMs: GONE_AFTER_MS, longestMs: LONGEST_POLL_MS }, async () => {
+  const result = await poll<boolean>({ clock, timeoutMs: GONE_AFTER_MS, longestMs: MAX_POLL_MS }, async () => {
     const state = await stateOf(compute, instanceId)
     if (state === 'unknown') return { wait: `EC2 does not know ${instanceId}` }
     return { done: state === 'terminated' || state === 'shutting-down' }

@@ -5,7 +5,7 @@ import type { LockPorts } from './ports.js'
 
 /** Waiting is rare: the workflow's concurrency group already runs one deploy at a time. */
 const WAIT_MS = 120_000
-const LONGEST_POLL_MS = 10_000
+const MAX_POLL_MS = 10_000
 
 /**
  * Runs `work` while this process holds the locks of the state. It releases a lock whose run is over, and waits for any
@@ -15,7 +15,7 @@ const LONGEST_POLL_MS = 10_000
 export async function withStateLock<T>(ports: LockPorts, work: () => Promise<T>): Promise<T> {
   const { locks, clock, progress } = ports
   let waitsFor: StateLock | null = null
-  const result = await poll<true>({ clock, timeoutMs: WAIT_MS, longestMs: LONGEST_POLL_MS }, async () => {
+  const result = await poll<true>({ clock, timeoutMs: WAIT_MS, longestMs: MAX_POLL_MS }, async () => {
     const other = await locks.take()
     if (other === null) return { done: true }
     if (await isHolderOver(ports, other)) {

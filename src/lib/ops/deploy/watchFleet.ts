@@ -7,7 +7,7 @@ import { poll } from '../poll.js'
 import type { Clock } from '../ports.js'
 import type { Plane } from './plane.js'
 
-const LONGEST_POLL_MS = 5_000
+const MAX_POLL_MS = 5_000
 /** More than are ever queued. */
 const RECENT = 10
 
@@ -20,7 +20,7 @@ export async function watchFleet(
   timeoutMs: number,
 ): Promise<Fleet> {
   let last: Fleet | undefined
-  const result = await poll<Fleet>({ clock: ports.clock, timeoutMs, longestMs: LONGEST_POLL_MS }, async () => {
+  const result = await poll<Fleet>({ clock: ports.clock, timeoutMs, longestMs: MAX_POLL_MS }, async () => {
     const fleet = await ports.plane.fleet()
     if (JSON.stringify(fleet) !== JSON.stringify(last)) ports.show(fleet)
     last = fleet

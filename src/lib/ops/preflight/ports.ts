@@ -23,7 +23,7 @@ export interface GithubRepositoryView {
 /** What a preflight reads on GitHub. No method changes anything. */
 export interface GithubInspection {
   repository(): Promise<GithubRepositoryView>
-  /** nix/site.nix at the deployed ref, or null where there is none. */
+  /** nix/site.nix at the deployed ref, or null if there is none. */
   site(): Promise<string | null>
   /** The deploy workflow with its file at the deployed ref, or null if there is none. */
   workflow(): Promise<{ file: string; ref: string; state: string; text: string | null } | null>

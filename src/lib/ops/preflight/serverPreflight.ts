@@ -22,7 +22,7 @@ const fail = (evidence: string, fix: string): Finding => ({ status: 'fail', evid
 const skip = (evidence: string, fix: string | null = null): Finding => ({ status: 'skip', evidence, fix })
 
 /** Evidence names at most this many instances. */
-const MOST_NAMED = 5
+const MAX_NAMED = 5
 /** A credential that expires within a week is reported. */
 const EXPIRES_SOON_MS = 7 * 24 * 3_600_000
 
@@ -176,9 +176,9 @@ async function bundles(once: Shared): Promise<Finding> {
   const bad = checked.filter(({ problems }) => problems.length > 0)
   if (bad.length === 0) return pass(`${count(checked.length, 'bundle')}.`)
   const lines = bad
-    .slice(0, MOST_NAMED)
-    .map(({ entry, problems }) => `${entry.id}: ${problems.slice(0, MOST_NAMED).join(', ')}`)
-  const more = bad.length > MOST_NAMED ? `; and ${bad.length - MOST_NAMED} more` : ''
+    .slice(0, MAX_NAMED)
+    .map(({ entry, problems }) => `${entry.id}: ${problems.slice(0, MAX_NAMED).join(', ')}`)
+  const more = bad.length > MAX_NAMED ? `; and ${bad.length - MAX_NAMED} more` : ''
   return fail(`${lines.join('; ')}${more}.`, 'Upload the bundle of each instance named here.')
 }
 
@@ -189,8 +189,8 @@ async function tokenInBundles(once: Shared): Promise<Finding> {
   if (there.length === 0) return skip('There is no bundle yet.')
   const without = there.filter(({ entry, manifest }) => !namesSecret(manifest, entry, CONTROL_TOKEN))
   if (without.length === 0) return pass(`It is in ${count(there.length, 'bundle')}.`)
-  const ids = without.slice(0, MOST_NAMED).map(({ entry }) => entry.id)
-  const more = without.length > MOST_NAMED ? ` and ${without.length - MOST_NAMED} more` : ''
+  const ids = without.slice(0, MAX_NAMED).map(({ entry }) => entry.id)
+  const more = without.length > MAX_NAMED ? ` and ${without.length - MAX_NAMED} more` : ''
   return fail(`It is not in the bundle of ${ids.join(', ')}${more}.`, 'Upload the bundle of each instance named here.')
 }
 
@@ -199,8 +199,8 @@ async function fleet({ store, clock }: ServerPreflightPorts, once: Shared): Prom
   const heartbeats = store && (await readHeartbeats(store, hosts))
   const { instances } = describeFleet({ registry, hosts, images, heartbeats, now: clock.now() })
   const named = (what: string, ids: readonly { id: string }[]) => {
-    const named = ids.slice(0, MOST_NAMED).map(({ id }) => id)
-    const more = ids.length > MOST_NAMED ? ` and ${ids.length - MOST_NAMED} more` : ''
+    const named = ids.slice(0, MAX_NAMED).map(({ id }) => id)
+    const more = ids.length > MAX_NAMED ? ` and ${ids.length - MAX_NAMED} more` : ''
     return ids.length > 0 ? [`${what}: ${named.join(', ')}${more}`] : []
   }
   const healthy = instances.filter(({ health }) => health === 'healthy').length
@@ -227,8 +227,8 @@ function ownTokens({ controlTokens: tokens }: ServerPreflightPorts, registry: Re
   if (!tokens) return skip('Only the Control API sees its own tokens.', null)
   const without = registry.filter(({ id }) => !tokens.callers.includes(id))
   if (without.length === 0) return pass(`${count(registry.length, 'instance')}.`)
-  const ids = without.slice(0, MOST_NAMED).map(({ id }) => id)
-  const more = without.length > MOST_NAMED ? ` and ${without.length - MOST_NAMED} more` : ''
+  const ids = without.slice(0, MAX_NAMED).map(({ id }) => id)
+  const more = without.length > MAX_NAMED ? ` and ${without.length - MAX_NAMED} more` : ''
   // A fleet that begins has none: a word, and no reason to stop.
   return pass(
     `The shared token is what ${ids.join(', ')}${more} can use: what it asks for is marked as claimed.`,
@@ -251,7 +251,7 @@ function controlSecrets({ secrets, clock }: ServerPreflightPorts): Finding {
   const age = ms(Math.max(0, clock.now().getTime() - secrets.readAt), { long: true })
   if (secrets.problem === null) return pass(`They were read ${age} ago.`)
   return fail(
-    `It goes on with those of ${age} ago: ${secrets.problem}`,
+    `It still uses those from ${age} ago: ${secrets.problem}`,
     'clawctl secrets control-api check, then edit what it names.',
   )
 }

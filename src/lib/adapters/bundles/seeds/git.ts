@@ -16,7 +16,7 @@ export interface Git {
 const NETWORK_MS = 600_000
 const LOCAL_MS = 300_000
 /** The part of git's output in an error; the last lines have the reason. */
-const MOST_LINES = 5
+const MAX_LINES = 5
 const VERDICT = /^(?:fatal|error): /
 const TRANSIENT =
   /timed out|could not resolve host|connection (?:was )?(?:reset|refused|closed)|HTTP 5\d\d|error: 5\d\d|error: 429|early EOF|RPC failed|unexpected disconnect/i
@@ -45,7 +45,7 @@ export function createGit(env: Env, token: string | undefined): Git {
           .split('\n')
           .map((line) => line.trim())
           .filter(Boolean)
-          .slice(-MOST_LINES)
+          .slice(-MAX_LINES)
         // Lines after the error are advice.
         const said = lines.find((line) => VERDICT.test(line)) ?? lines.at(-1) ?? `git ended with ${result.exitCode}`
         throw new ClawctlError('UPSTREAM', `${failed}: ${said.replace(VERDICT, '').replace(/\.+$/, '')}.`, {
