@@ -70,7 +70,7 @@ describe('the stacks', () => {
     expect([...stacks.fleet.variables.keys()]).to.include.members(given)
   })
 
-  it('a maintainer’s shell has what the deploy workflow has, and asks the Control API unless told otherwise', async () => {
+  it('a maintainer’s shell has what the deploy workflow has, and asks the Control API by default', async () => {
     const example = readFileSync(join(ROOT, '.env.example'), 'utf8')
     const ownNames = [...example.matchAll(/^([A-Z_a-z]+)=/gm)].map(([, name = '']) => name)
     const given = stacks.platform.locals.get('shell_settings') as Record<string, string>
