@@ -4,6 +4,8 @@ import { expect } from 'chai'
 import { GENERATED, ROOT, replacePart } from '../../scripts/docs.js'
 import { diagram, THEMES } from '../../scripts/pictures/diagrams.js'
 import { logo } from '../../scripts/pictures/logo.js'
+import { HOST_STAGES } from '../../src/lib/domain/contract/stage.js'
+import { heartbeatSchema } from '../../src/lib/domain/contract/stored.js'
 
 import { commandsOfSource } from '../support/sources.js'
 
@@ -48,6 +50,25 @@ describe('the documentation', () => {
       expect(read('README.md')).to.match(new RegExp(`^npm ci && npm (?:run )?${command}\\b`, 'm'))
       expect(scripts).to.have.property(command)
     }
+  })
+
+  it('names no file of the repository that does not exist', () => {
+    const made = ['infra/opentofu/aws/platform/platform.auto.tfvars', 'nix/hosts/ID.nix', 'nix/hosts/clawdinator-3.nix']
+    const path = /`((?:bench|docs|infra|lambda|memory|nix|sandbox|scripts|src|test|\.github)\/[\w./-]+)`/g
+    const missing = PAGES.filter((page) => page.endsWith('.md')).flatMap((page) =>
+      [...read(page).matchAll(path)]
+        .map(([, file = '']) => file)
+        .filter((file) => !existsSync(join(ROOT, file)) && !made.includes(file))
+        .map((file) => `${page}: ${file}`),
+    )
+    expect(missing).to.deep.equal([])
+  })
+
+  it('explains every field of a heartbeat', () => {
+    const [, section = ''] = /^## The heartbeat$([\s\S]*?)^## /m.exec(read('docs/CONTROL_PLANE.md')) ?? []
+    const fields = [...section.matchAll(/^\| (`[^|]+`) \|/gm)].flatMap(([, names = '']) => names.match(/\w+/g) ?? [])
+    expect(fields).to.have.members(Object.keys(heartbeatSchema.shape))
+    for (const stage of HOST_STAGES) expect(section).to.include(`\`${stage}\``)
   })
 
   it('has no link into nothing', () => {
