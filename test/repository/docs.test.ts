@@ -7,7 +7,7 @@ import { logo } from '../../scripts/pictures/logo.js'
 import { HOST_STAGES } from '../../src/lib/domain/contract/stage.js'
 import { heartbeatSchema } from '../../src/lib/domain/contract/stored.js'
 
-import { commandsOfSource } from '../support/sources.js'
+import { commandsOfSource, sourcesBelow } from '../support/sources.js'
 
 const read = (file: string) => readFileSync(join(ROOT, file), 'utf8')
 const PAGES = [
@@ -52,6 +52,15 @@ describe('the documentation', () => {
     }
   })
 
+  it('names every script of package.json that a person runs', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
+    const page = read('CONTRIBUTING.md') + read('README.md')
+    const unnamed = Object.keys(scripts).filter(
+      (name) => !/^(?:pre|post)pack$|^knip$/.test(name) && !new RegExp(`npm (?:run )?${name}(?![:\\w])`).test(page),
+    )
+    expect(unnamed).to.deep.equal([])
+  })
+
   it('names no file of the repository that does not exist', () => {
     const made = ['infra/opentofu/aws/platform/platform.auto.tfvars', 'nix/hosts/ID.nix', 'nix/hosts/clawdinator-3.nix']
     const path = /`((?:bench|docs|infra|lambda|memory|nix|sandbox|scripts|src|test|\.github)\/[\w./-]+)`/g
@@ -69,6 +78,24 @@ describe('the documentation', () => {
     const fields = [...section.matchAll(/^\| (`[^|]+`) \|/gm)].flatMap(([, names = '']) => names.match(/\w+/g) ?? [])
     expect(fields).to.have.members(Object.keys(heartbeatSchema.shape))
     for (const stage of HOST_STAGES) expect(section).to.include(`\`${stage}\``)
+  })
+
+  it('quotes messages in the runbook that the source has', () => {
+    const scripts = readdirSync(join(ROOT, 'scripts'), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.sh'))
+      .map((file) => `scripts/${file}`)
+    const source = [...['src', 'lambda'].flatMap(sourcesBelow), ...scripts].map(read).join('\n')
+    const rows = [...read('docs/RUNBOOK.md').matchAll(/^\|.*It says.*\|\n\| ---.*\n((?:\|.*\n)+)/gm)]
+    const bullets = [...read('docs/RUNBOOK.md').matchAll(/^- (`[^`]+`)/gm)].map(([, quoted = '']) => quoted)
+    const cells = rows.flatMap(([, table = '']) => table.split('\n').map((row) => row.split(' | ').slice(0, 2).join()))
+    const quotes = [...cells, ...bullets].flatMap((text) => [...text.matchAll(/`([^`]+)`/g)].map(([, one = '']) => one))
+    const parts = quotes
+      .filter((quote) => !/^(?:aws|clawctl) /.test(quote))
+      .flatMap((quote) => quote.split(/i-…|…|\b(?:FILE|NAME\.age)\b/))
+      .map((part) => part.trim())
+      .filter((part) => part.includes(' '))
+    expect(parts.length).to.be.greaterThan(12)
+    expect(parts.filter((part) => !source.includes(part))).to.deep.equal([])
   })
 
   it('has no link into nothing', () => {
