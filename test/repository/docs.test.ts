@@ -63,10 +63,11 @@ describe('the documentation', () => {
 
   it('names no file of the repository that does not exist', () => {
     const made = ['infra/opentofu/aws/platform/platform.auto.tfvars', 'nix/hosts/ID.nix', 'nix/hosts/clawdinator-3.nix']
-    const path = /`((?:bench|docs|infra|lambda|memory|nix|sandbox|scripts|src|test|\.github)\/[\w./-]+)`/g
+    const folders = '(?:assets|bench|docs|infra|lambda|memory|nix|sandbox|scripts|src|test|\\.github)'
+    const path = new RegExp(`\`(${folders}/[\\w./-]+)\`|(?<![\\w./-])(${folders}/[\\w./-]*\\w\\.\\w+)(?![\\w*{])`, 'g')
     const missing = PAGES.filter((page) => page.endsWith('.md')).flatMap((page) =>
       [...read(page).matchAll(path)]
-        .map(([, file = '']) => file)
+        .map(([, quoted, file = quoted ?? '']) => file)
         .filter((file) => !existsSync(join(ROOT, file)) && !made.includes(file))
         .map((file) => `${page}: ${file}`),
     )
