@@ -114,7 +114,7 @@ describe('the page of the Control API', () => {
       sandbox.world.putObject(bucket, 'control/freeze.json', '{}')
       await page.click('nav >> text=Deploys')
       await page.click('nav >> text=Fleet')
-      await page.waitForSelector('text=What is frozen could not be read')
+      await page.waitForSelector('text=The freezes could not be read')
       expect(await page.locator('#view').innerText()).to.include('For the reason see Preflight.')
       expect(problems).to.deep.equal([])
     })

@@ -227,7 +227,7 @@ describe('clawctl fleet status', () => {
       ])
       for (const { code, stdout } of outcomes) {
         expect([code, stdout.includes('clawdinator-1')]).to.deep.equal([0, true])
-        expect(stdout).to.include('What is frozen could not be read: no deploy is taken until it can be.\n')
+        expect(stdout).to.include('The freezes could not be read: no deploy is accepted until they can be.\n')
         expect(stdout).to.include('For the reason: clawctl preflight.')
       }
       const preflight = await other.clawctl('laptop', ['preflight'])

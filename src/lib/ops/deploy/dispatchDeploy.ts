@@ -10,7 +10,16 @@ import type { Registry } from '../../domain/registry/registry.js'
 import { type Asker, identify, type OneTimeCodes } from '../people/people.js'
 import type { Clock, Compute, RegistrySource, Runs } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
-import { claim, conflict, isSameOrder, LIST_LAGS_MS, readClaim, release, settle, type TimePort } from './claims.js'
+import {
+  claimRequest,
+  isSameOrder,
+  LIST_LAGS_MS,
+  linkClaim,
+  readClaim,
+  releaseClaim,
+  requestConflict,
+  type TimePort,
+} from './claims.js'
 import { claimedDeploy, type DeploysPorts, newRun, recordOf } from './deploys.js'
 import { readFreezes } from './freeze.js'
 import { chooseImages } from './resolveImage.js'
@@ -25,21 +34,20 @@ export interface DispatchPorts extends DeploysPorts, TimePort {
   codes: OneTimeCodes
 }
 
-/** A run that GitHub did not name appears in the list within seconds. */
+/** GitHub may not name the new run; then the list shows it within seconds. */
 const FIND_WITHIN_MS = 10_000
-/** All together; the Lambda's own timeout is 30 s. */
+/** For the whole request; the Lambda's own time limit is 30 s. */
 const ANSWER_WITHIN_MS = 24_000
 const FIND_EVERY_MS = 1000
-/** Of one caller; who asks for more asks in a loop. */
-const MOST_QUEUED = 10
+/** For each caller, against requests in a loop. */
+const MAX_QUEUED = 10
 const QUEUE_RETRY_S = 60
 
 /**
- * The Control API's half of a deploy: the authoritative decision, then one workflow run. The same request id again
- * gives the run that it started before, for as long as claims are kept; so does the same order of the same asker while
- * it is queued.
- * @throws ClawctlError with decideDeploy's code, CODE_WRONG, CODE_LOCKED, FROZEN, RATE_LIMITED, REQUEST_CONFLICT, TIMED_OUT
- * before anything was claimed or sent, or what GitHub made of it
+ * The Control API's part of a deploy: the authoritative decision, then one workflow run. The same request id again returns
+ * the same run, as long as claims are kept; so does the same order of the same requester while it is queued.
+ * @throws ClawctlError the policy's code, CODE_WRONG, CODE_LOCKED, FROZEN, RATE_LIMITED, REQUEST_CONFLICT, TIMED_OUT
+ * before anything was claimed or sent, or GitHub's failure
  */
 export async function dispatchDeploy(
   request: Order,
@@ -57,17 +65,15 @@ export async function dispatchDeploy(
   const known = await answerOf(request, runs, ports)
   if (known) return known
   if (record) {
-    // Its run is further back than GitHub's list was read.
-    if (!isSameOrder(orderOf(record), request)) throw conflict(request.requestId)
+    // Its run is older than the runs that were listed.
+    if (!isSameOrder(orderOf(record), request)) throw requestConflict(request.requestId)
     return deployOfRecord(record, ports.clock.now())
   }
   if (claimed?.run) return claimedDeploy(claimed, claimed.run, runs, ports)
 
-  // Beside the code, which is read and written: one after the other they would take too long.
-  const looked = request.retire
-    ? mustHaveTraces(request.target, ports)
-    : mustHaveImages(request, registry, ports.compute)
-  looked.catch(() => {})
+  // Concurrent with the one-time code, which is read and written: ADR 64.
+  const checked = request.retire ? checkTraces(request.target, ports) : checkImages(request, registry, ports.compute)
+  checked.catch(() => {})
   const { identity: _, ...asked } = request
   const needed = personNeeded(asked) !== null
   const purpose = formatRunTitle(request)
@@ -79,57 +85,57 @@ export async function dispatchDeploy(
   const order: Order = { ...request, identity: formatIdentity(identity) }
   allowDeploy({ ...order, identity, enrolled, registry })
   refuseFrozen(freezes, order.target)
-  const twin = queuedTwin(order, runs)
-  if (twin) {
-    await settle(order, { id: twin.run.id, url: twin.run.url, requestId: twin.requestId }, ports)
-    return deployOf(twin.run, null, runs)
+  const duplicate = queuedDuplicate(order, runs)
+  if (duplicate) {
+    await linkClaim(order, { id: duplicate.run.id, url: duplicate.run.url, requestId: duplicate.requestId }, ports)
+    return deployOf(duplicate.run, null, runs)
   }
-  refuseFlood(order, runs)
-  await looked
+  limitQueue(order, runs)
+  await checked
   return dispatch(order, runs, latest, ports)
 }
 
 async function dispatch(order: Order, runs: readonly Run[], latest: number, ports: DispatchPorts): Promise<Deploy> {
-  if (!(await claim(order, ports))) {
+  if (!(await claimRequest(order, ports))) {
     const theirs = await waitForRun(order, ports, latest)
     if (theirs) return theirs
     throw new ClawctlError(
       'UPSTREAM',
-      'The same request may have been sent to GitHub before, and no run of it shows yet.',
+      'The same request may have been sent to GitHub before, and GitHub does not list a run of it yet.',
       {
-        hint: `Ask again in a minute with the same request id; after ${LIST_LAGS_MS / 60_000} minutes it is sent again.`,
+        hint: `Try again in a minute with the same request id; after ${LIST_LAGS_MS / 60_000} minutes it is sent again.`,
       },
     )
   }
   let unanswered: ClawctlError | null = null
   const started = await ports.runs.dispatch(order).catch(async (error: unknown) => {
-    // GitHub may have started the run and failed to say so: then it shows up in the list, else the error stands.
+    // GitHub may have started the run although its answer failed; then the list shows the run.
     if (!(error instanceof ClawctlError) || error.code !== 'UPSTREAM') {
-      await release(order.requestId, ports.store)
+      await releaseClaim(order.requestId, ports.store)
       throw error
     }
     unanswered = error
     return null
   })
   if (started) {
-    await settle(order, { ...started, requestId: order.requestId }, ports)
+    await linkClaim(order, { ...started, requestId: order.requestId }, ports)
     return deployOf(newRun(formatRunTitle(order), started, ports.clock.now()), null, runs)
   }
   const found = await waitForRun(order, ports, latest)
   if (found?.runId && found.runUrl) {
-    await settle(order, { id: found.runId, url: found.runUrl, requestId: order.requestId }, ports)
+    await linkClaim(order, { id: found.runId, url: found.runUrl, requestId: order.requestId }, ports)
   }
   if (found) return found
   if (unanswered) throw unanswered
-  throw new ClawctlError('UPSTREAM', 'GitHub took the dispatch, but shows no run for it.', {
-    hint: `Look for ${order.requestId} in \`clawctl fleet history\` before you ask again; the same request id is safe.`,
+  throw new ClawctlError('UPSTREAM', 'GitHub accepted the dispatch, but lists no run for it.', {
+    hint: `Check \`clawctl fleet history\` for ${order.requestId}, then try again with the same request id.`,
   })
 }
 
 const waits = ({ status }: Run) => status !== 'completed' && status !== 'in_progress'
 
-/** A run of the same order by the same asker that has not begun. */
-function queuedTwin(order: Order, runs: readonly Run[]): { run: Run; requestId: string } | null {
+/** A queued run of the same order by the same requester. */
+function queuedDuplicate(order: Order, runs: readonly Run[]): { run: Run; requestId: string } | null {
   for (const run of runs.filter(waits)) {
     const other = parseRunTitle(run.title)
     if (other && isSameAsker(order, other) && isSameOrder({ ...other, requestId: order.requestId }, order)) {
@@ -142,24 +148,24 @@ function queuedTwin(order: Order, runs: readonly Run[]): { run: Run; requestId: 
 const queueOf = ({ caller, requestedBy }: Order) => caller ?? (requestedBy ? `person ${foldName(requestedBy)}` : '')
 
 /** @throws ClawctlError RATE_LIMITED */
-function refuseFlood(order: Order, runs: readonly Run[]): void {
+function limitQueue(order: Order, runs: readonly Run[]): void {
   const queued = runs.filter(waits).filter(({ title }) => {
     const other = parseRunTitle(title)
     return other !== null && queueOf(other) === queueOf(order)
   })
-  if (queued.length < MOST_QUEUED) return
-  const whose = order.caller ?? order.requestedBy ?? 'whoever says no name'
-  throw new ClawctlError('RATE_LIMITED', `${queued.length} deploys of ${whose} are queued; more are not taken.`, {
+  if (queued.length < MAX_QUEUED) return
+  const whose = order.caller ?? order.requestedBy ?? 'requesters without a name'
+  throw new ClawctlError('RATE_LIMITED', `${queued.length} deploys of ${whose} are queued, which is the limit.`, {
     hint: 'Wait until some are over, or cancel them: clawctl fleet cancel REQUEST_ID.',
     retryAfterS: QUEUE_RETRY_S,
   })
 }
 
 /**
- * A mistyped AMI is refused here, before a run of minutes refuses it. What EC2 does not answer now, it is asked again.
+ * Refuses a mistyped AMI before a run is started. If EC2 does not answer, the run checks it.
  * @throws ClawctlError AMI_NOT_FOUND, AMI_REFUSED, AMI_FAILED_BEFORE
  */
-async function mustHaveImages(order: Order, registry: Registry, compute: ComputeReader): Promise<void> {
+async function checkImages(order: Order, registry: Registry, compute: ComputeReader): Promise<void> {
   const entries = registry.filter(({ id }) => order.target === 'all' || order.target === id)
   try {
     await chooseImages(compute, entries, order.amiOverride || null)
@@ -170,11 +176,11 @@ async function mustHaveImages(order: Order, registry: Registry, compute: Compute
 }
 
 /**
- * What EC2 no longer has may still be in the state, which the Control API can't read: every deploy leaves an object of the
- * active machine, and every machine its heartbeats. What can't be asked now, the run asks.
- * @throws ClawctlError UNKNOWN_TARGET for an id that nothing knows
+ * The state, which the Control API can't read, may have an id that EC2 has not: every deploy of it left an object of the
+ * active machine, and its machines left heartbeats. If EC2 or S3 does not answer, the run checks it.
+ * @throws ClawctlError UNKNOWN_TARGET for an id without a machine and without these objects
  */
-async function mustHaveTraces(id: string, { compute, store }: DispatchPorts): Promise<void> {
+async function checkTraces(id: string, { compute, store }: DispatchPorts): Promise<void> {
   if (!store) return
   const found = await Promise.all([
     compute.describeHosts().then((hosts) => hosts.some((host) => host.id === id)),
@@ -182,16 +188,20 @@ async function mustHaveTraces(id: string, { compute, store }: DispatchPorts): Pr
     store.list(`${HEARTBEAT_PREFIX}${id}/`, { atMost: 1 }).then(({ length }) => length > 0),
   ]).catch(() => [true])
   if (found.some((there) => there)) return
-  throw new ClawctlError('UNKNOWN_TARGET', `Nothing is left of an instance ${JSON.stringify(id)} to retire.`, {
-    hint: 'See `clawctl fleet status` for the orphans. If only the OpenTofu state has it, retire it with --mode ci.',
-  })
+  throw new ClawctlError(
+    'UNKNOWN_TARGET',
+    `There is no instance ${JSON.stringify(id)} to retire, neither in EC2 nor in the bucket.`,
+    {
+      hint: 'See `clawctl fleet status` for the orphans. If only the OpenTofu state has it, retire it with --mode ci.',
+    },
+  )
 }
 
 async function waitForRun(order: Order, ports: DispatchPorts, latest: number): Promise<Deploy | null> {
   const deadline = Math.min(ports.clock.now().getTime() + FIND_WITHIN_MS, latest)
   do {
     await ports.clock.sleep(FIND_EVERY_MS)
-    // The run was started, or may have been: a list that fails now says nothing about it.
+    // The run may have started even if the list fails.
     const runs = await ports.runs.list(HISTORY_LOOKBACK).catch(() => [])
     const answer = await answerOf(order, runs, ports)
     if (answer) return answer
@@ -199,11 +209,11 @@ async function waitForRun(order: Order, ports: DispatchPorts, latest: number): P
   return null
 }
 
-/** The run with this request id, or null. @throws ClawctlError REQUEST_CONFLICT where it is another deploy */
+/** The deploy with this request id, or null. @throws ClawctlError REQUEST_CONFLICT if it is of another order */
 async function answerOf(order: Order, runs: readonly Run[], { store }: DeploysPorts): Promise<Deploy | null> {
   const run = runs.find((candidate) => parseRunTitle(candidate.title)?.requestId === order.requestId)
   if (!run) return null
   const there = parseRunTitle(run.title)
   if (there && isSameOrder(there, order)) return deployOf(run, await recordOf(store, order.requestId), runs)
-  throw conflict(order.requestId)
+  throw requestConflict(order.requestId)
 }

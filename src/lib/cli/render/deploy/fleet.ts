@@ -61,7 +61,7 @@ export function renderFleet(fleet: Fleet, now: Date, paint: Paint): string {
   ].join('\n')
 }
 
-/** What is frozen, a line each. */
+/** One line for each freeze. */
 export function renderFreezes(freezes: readonly Freeze[]): string {
   if (freezes.length === 0) return 'Nothing is frozen.'
   return freezes.map(freezeLine).join('\n')
@@ -82,7 +82,7 @@ function missingSources({ sources }: Fleet): string[] {
 
 const withBlankLine = (lines: readonly string[]) => (lines.length > 0 ? [...lines, ''] : [])
 
-/** Why a host is not well, and what stands beside it. */
+/** Why a host is not healthy, and further machines of it. */
 function remarks({ id, state, health, reason, beside }: FleetInstance): string[] {
   const isNews = reason && health !== 'healthy' && state !== 'missing'
   return [
@@ -93,7 +93,7 @@ function remarks({ id, state, health, reason, beside }: FleetInstance): string[]
   ]
 }
 
-/** Discord takes 2,000 characters a message, the least of the chats in use. */
+/** Discord's limit of a message is 2,000 characters, the smallest of the chats in use. */
 const CHAT_LIMIT = 2000
 
 /** `fleet status --chat`: no columns, because chats have no fixed width. */
@@ -119,7 +119,7 @@ export function renderFleetForChat(fleet: Fleet, now: Date): string {
   return fitChat([...lines, last, ...more, ...missingSources(fleet)])
 }
 
-/** Whole lines only; what was left out is counted. */
+/** Keeps whole lines, and counts the others. */
 export function fitChat(lines: readonly string[]): string {
   const kept: string[] = []
   let length = 0
