@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds a raw NixOS image and leaves it as dist/nixos.img. Without a host: the base image, which becomes any of them.
+# Builds the raw NixOS image, which becomes any host, and leaves it as dist/nixos.img. HOST: for this host's platform.
 #
 #   ./scripts/build-image.sh [HOST] [FLAG]…     such as: ./scripts/build-image.sh clawdinator-1
 #
