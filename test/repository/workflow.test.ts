@@ -200,7 +200,19 @@ describe('the image workflow', () => {
 
   it('runs by hand, every week, and when what is in an image changes', () => {
     const { on, permissions } = parse(read(IMAGE))
-    expect(on.push).to.deep.equal({ branches: ['main'], paths: ['nix/**', 'flake.nix', 'flake.lock'] })
+    expect(on.push.branches).to.deep.equal(['main'])
+    // What clawctl's package is made of, and what the modules take from outside of nix/.
+    const packaged = /parts = .*?\[(.*?)\]/s.exec(read('nix/packages/clawctl.nix'))?.[1]?.match(/[\w./-]+/g) ?? []
+    const modules = readdirSync(join(ROOT, 'nix/modules/clawdinator')).flatMap((file) =>
+      [...read(`nix/modules/clawdinator/${file}`).matchAll(/\.\.\/\.\.\/\.\.\/([\w./-]+)/g)].map(([, path]) => path),
+    )
+    const { files } = JSON.parse(read('package.json'))
+    const used = [...packaged, ...modules, ...files, 'flake.nix', 'flake.lock', 'nix']
+    expect(used).to.include.members(['src', 'package-lock.json', 'scripts', 'clawdinator/workspace', 'memory'])
+    const built = (path: string) => path.startsWith('dist/') || path === 'oclif.manifest.json'
+    const covers = (pattern: string, path: string) => `${path}/`.startsWith(pattern.replace(/(?:\/\*\*)?$/, '/'))
+    const missed = used.filter((path) => !built(path) && !on.push.paths.some((one: string) => covers(one, path)))
+    expect(missed).to.deep.equal([])
     expect([on.schedule.length, Object.keys(on.workflow_dispatch.inputs)]).to.deep.equal([1, ['method', 'smoke']])
     expect(permissions).to.deep.equal({ contents: 'read' })
   })
@@ -213,7 +225,11 @@ describe('the image workflow', () => {
   })
 
   it('runs only clawctl, configured by variables that the commands read', () => {
-    const steps = workflow.jobs.at(-1)?.steps.filter((step) => step.run !== null) ?? []
+    const all = workflow.jobs.at(-1)?.steps.filter((step) => step.run !== null) ?? []
+    const steps = all.filter(({ run }) => run?.includes('clawctl'))
+    expect(all.filter((step) => !steps.includes(step)).map(({ name }) => name)).to.deep.equal([
+      'Warn where no lock is committed',
+    ])
     for (const { run } of steps) expect(run?.trim()).to.match(/^exec clawctl image [a-z -]+(?: -- "\$[A-Z]+")?$/)
     const source = ['report', 'smoke'].map((name) => read(`src/commands/image/${name}.ts`)).join('')
     const names = [...steps.flatMap((step) => Object.keys(step.env)), ...Object.keys(workflow.jobs.at(-1)?.env ?? {})]

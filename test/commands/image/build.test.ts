@@ -61,7 +61,13 @@ describe('clawctl image build', () => {
     expect(info.allocatedBytes).to.be.within(700_000, 2_000_000)
   })
 
-  it('says one document under --json, and that a changed tree has no revision', async () => {
+  it('says one document under --json, and why a tree has no revision: no lock, or a change', async () => {
+    const unlocked = await build(['--out', 'out/unlocked'], { FAKE_NIX_DIRTY: '1' })
+    expect(unlocked.stderr).to.include('There is no flake.lock').and.include('flake-lock.yml')
+    expect(unlocked.stderr).not.to.include('uncommitted')
+    await files.write('flake.lock', '{}')
+    const changed = await build(['--out', 'out/changed'], { FAKE_NIX_DIRTY: '1' })
+    expect(changed.stderr).to.include('uncommitted changes')
     const outcome = await build(['--json', '--out', 'out/a/', 'clawdinator-2'], { FAKE_NIX_DIRTY: '1' })
     const { image } = outcome.json()
     expect(image).to.include({ name: 'clawdinator', revision: null, infoPath: 'out/a/image.json' })

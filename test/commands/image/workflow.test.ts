@@ -46,6 +46,7 @@ describe('the image workflow, run in the sandbox', () => {
   it('builds, imports directly, boots and sums up: the AMI is what the next deploy takes', async () => {
     const { title, conclusion, log, outcomes, summary } = await run({})
     expect(conclusion, log).to.equal('success')
+    expect(log).to.include('title=No flake.lock::')
     expect(title).to.equal('image build (workflow_dispatch)')
     expect(outcomes).to.include({ Upload: 'skipped', 'Boot it once': 'success' })
     const latest = sandbox.world.latestImage()

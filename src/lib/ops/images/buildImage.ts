@@ -67,6 +67,10 @@ export interface BuiltImage extends ImageInfo {
   seconds: number
 }
 
+const CHANGED = 'The working tree has uncommitted changes, so the image has no revision.'
+const NO_LOCK =
+  'There is no flake.lock, so the image has the newest inputs and no revision. The workflow flake-lock.yml makes one and opens a pull request.'
+
 /** The command that `image build` would run. @throws ClawctlError NOT_FOUND, UNKNOWN_TARGET, INVALID_REGISTRY */
 export async function planBuild(options: BuildOptions, ports: Pick<BuildPorts, 'files' | 'flake' | 'registry'>) {
   const flake = await findFlake(ports)
@@ -81,8 +85,10 @@ export async function buildImage(options: BuildOptions, ports: BuildPorts): Prom
   const began = ports.clock.now().getTime()
   const { out } = options
   const { flake, image, command } = await planBuild(options, ports)
+  // Nix writes a missing lock into the checkout, which makes it a changed one.
+  const locked = (await ports.files.text(`${flake}/flake.lock`)) !== null
   const { revision, dirty } = revisionOf(await ports.nix.run(nixMetadataArgs(flake)))
-  if (dirty) ports.progress.note('The working tree has uncommitted changes, so the image has no revision.')
+  if (dirty) ports.progress.note(locked ? CHANGED : NO_LOCK)
   await ports.output.prepare(out)
   const built = await ports.progress.task(`Build ${image.attribute}`, () => ports.nix.run(command.slice(1)))
   const store = builtPath(built)
