@@ -217,7 +217,7 @@ export const ALLOWED: Row[] = [
   ...each('image', 'ec2:RunInstances', image),
   ...each('image', 'ec2:RunInstances', snapshot),
   ...each('image', 'ec2:RunInstances', subnet),
-  ...each('image', 'ec2:RunInstances', group),
+  ...each('image', 'ec2:RunInstances', group, tagged('clawdinator-smoke')),
   ...each('image', 'ec2:RunInstances', ec2('volume')),
   ...each('image', 'ec2:RunInstances', ec2('network-interface')),
   ...each('image', 'ec2:GetConsoleOutput ec2:TerminateInstances', instance, tagged('clawdinator-smoke')),
@@ -332,6 +332,8 @@ export const DENIED: Row[] = [
   }),
   ...each('image', 'ec2:RunInstances', ec2('instance'), { ...smoke, 'ec2:MetadataHttpTokens': 'optional' }),
   ...each('image', 'ec2:RunInstances', ec2('instance'), launch),
+  // The group of the memory's clients has no such tag.
+  ...each('image', 'ec2:RunInstances', group, undefined, tagged('clawdinator')),
   ...each('image', 'ec2:GetConsoleOutput ec2:TerminateInstances', instance, undefined, tagged('clawdinator')),
   ...each('image', 'ec2:DeleteSecurityGroup', group, undefined, tagged('clawdinator')),
   ...each('image', 'ec2:CreateSecurityGroup', ec2('security-group')),
