@@ -297,7 +297,6 @@ describe('workflows and local actions', () => {
       const given = (await readStack('platform')).locals.get('repository_variables') as object
       const used = [...read(file).matchAll(/vars\.([A-Z0-9_]+)/g)].map(([, name]) => name ?? '')
       const chosen = [
-        'AMI_OWNERS',
         'APP_ID',
         'APP_INSTALLATION_ID',
         'DEPLOY_STRATEGY',

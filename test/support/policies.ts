@@ -3,6 +3,8 @@ import { readStack, type Statement, statementsOf } from './stacks.js'
 
 /** The account that the rendered policies are of. Nothing of it exists. */
 export const ACCOUNT = '111122223333'
+/** Another account, of `ami_owners`. */
+export const AMI_OWNER = '444455556666'
 export const REGION = 'eu-central-1'
 export const BUCKET = 'claw-fleet'
 export const KEY_ARN = `arn:aws:kms:${REGION}:${ACCOUNT}:key/11111111-2222-3333-4444-555555555555`
@@ -28,6 +30,7 @@ const VALUES: Record<string, string | string[]> = {
   'each.key': 'clawdinator-1',
   'each.value.bootstrapPrefix': 'bootstrap/clawdinator-1',
   'local.account_id': ACCOUNT,
+  'local.ami_owners': [ACCOUNT, AMI_OWNER],
   'local.control_api_log_group': '/aws/lambda/clawdinator-control-api',
   'local.control_api_secrets_key': 'control-api/secrets.json',
   'local.ec2': `arn:aws:ec2:${REGION}:${ACCOUNT}`,

@@ -1,4 +1,5 @@
 locals {
+  ami_owners        = concat([local.account_id], sort(var.ami_owners))
   ec2               = "arn:${local.partition}:ec2:${var.region}:${local.account_id}"
   host_roles        = "arn:${local.partition}:iam::${local.account_id}:role/clawdinator/*"
   host_profiles     = "arn:${local.partition}:iam::${local.account_id}:instance-profile/clawdinator/*"
@@ -129,7 +130,7 @@ data "aws_iam_policy_document" "fleet_deploy" {
     }
   }
 
-  # … and the image it boots: this account's own.
+  # … and the image it boots: this account's own, or that of an owner who is listed.
   statement {
     sid       = "LaunchHostsFromOwnImages"
     actions   = ["ec2:RunInstances"]
@@ -138,7 +139,7 @@ data "aws_iam_policy_document" "fleet_deploy" {
     condition {
       test     = "StringEquals"
       variable = "ec2:Owner"
-      values   = [local.account_id]
+      values   = local.ami_owners
     }
   }
 

@@ -16,6 +16,7 @@ locals {
     PERMISSIONS_BOUNDARY_ARN = aws_iam_policy.host_boundary.arn
     MEMORY_SECURITY_GROUP_ID = aws_security_group.memory_client.id
     VPC_ID                   = data.aws_vpc.fleet.id
+    AMI_OWNERS               = join(",", local.ami_owners)
     # What a plan of this stack needs to know again: infra.yml gives it.
     CLAWDINATOR_REPOSITORY_ID = var.github_repository_id
     CLAWDINATOR_OWNER_ID      = var.github_owner_id
