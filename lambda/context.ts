@@ -48,9 +48,9 @@ export function createPorts(configuration: Configuration, clock: Clock = systemC
     userAgent: USER_AGENT,
     patience: GITHUB_PATIENCE,
   })
-  const { AWS_REGION: region, S3_BUCKET: bucket } = configuration
+  const { AWS_REGION: region, S3_BUCKET: bucket, AMI_OWNERS } = configuration
   return {
-    compute: createCompute({ region, patience: EC2_PATIENCE }),
+    compute: createCompute({ region, patience: EC2_PATIENCE, amiOwners: AMI_OWNERS.split(',').filter(Boolean) }),
     store: bucket ? createObjectStore({ region, patience: S3_PATIENCE, bucket }) : null,
     runs: { dispatch: github.dispatch, list: github.list, jobs: github.jobs, cancel: github.cancel },
     registry: github.registry,

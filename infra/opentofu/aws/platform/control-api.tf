@@ -27,6 +27,7 @@ resource "aws_lambda_function" "control_api" {
   # in the state, too. AWS_REGION is Lambda's own.
   environment {
     variables = {
+      AMI_OWNERS                 = join(",", local.ami_owners)
       CONTROL_API_REUSE_MS       = "2000"
       CONTROL_API_SECRETS_KEY    = local.control_api_secrets_key
       GITHUB_API_URL             = "https://api.github.com"

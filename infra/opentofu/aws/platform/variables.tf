@@ -105,7 +105,7 @@ variable "github_app_installation_id" {
 }
 
 variable "ami_owners" {
-  description = "Ids of other accounts whose AMIs may be deployed."
+  description = "Ids of other accounts whose AMIs may be deployed, by --ami."
   type        = set(string)
   default     = []
 
