@@ -14,6 +14,7 @@ const REPEATABLE = new Set([
   'aws_cloudwatch_event_target',
   'aws_cloudwatch_metric_alarm',
   'aws_efs_backup_policy',
+  'aws_efs_file_system_policy',
   'aws_iam_role_policy',
   'aws_s3_bucket_lifecycle_configuration',
   'aws_s3_bucket_logging',

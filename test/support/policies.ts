@@ -94,18 +94,20 @@ function resolve(text: string): string[] {
 }
 
 export interface Request {
-  /** Name and path of the role that asks. */
-  role: string
+  /** Name and path of the role that asks; null for nobody that IAM knows, as an NFS client is. */
+  role: string | null
   action: string
   resource: string
   context?: Record<string, string | string[]>
 }
 export interface Policies {
-  identity: Policy
+  /** Null for nobody. */
+  identity: Policy | null
   boundary?: Policy | undefined
   /** The policies of what the requests are about. */
   bucket: Policy
   key: Policy
+  memory: Policy
 }
 
 /**
@@ -120,20 +122,22 @@ export async function isAllowed(
   const answer = await runSimulation(
     {
       request: {
-        principal: `arn:aws:iam::${ACCOUNT}:role/${role}`,
+        principal: role === null ? { type: 'Anonymous' } : `arn:aws:iam::${ACCOUNT}:role/${role}`,
         action,
         resource: { resource, accountId: ACCOUNT },
         contextVariables: {
           'aws:SecureTransport': 'true',
-          'aws:PrincipalAccount': ACCOUNT,
+          ...(role === null ? {} : { 'aws:PrincipalAccount': ACCOUNT }),
           'aws:RequestedRegion': REGION,
           ...context,
         },
       },
-      identityPolicies: [{ name: 'identity', policy: policies.identity }],
+      identityPolicies: policies.identity ? [{ name: 'identity', policy: policies.identity }] : [],
       serviceControlPolicies: [],
       resourceControlPolicies: [],
-      resourcePolicy: { s3: policies.bucket, kms: policies.key }[action.split(':')[0] ?? ''],
+      resourcePolicy: { s3: policies.bucket, kms: policies.key, elasticfilesystem: policies.memory }[
+        action.split(':')[0] ?? ''
+      ],
       permissionBoundaryPolicies: policies.boundary ? [{ name: 'boundary', policy: policies.boundary }] : undefined,
     },
     {},
