@@ -1,4 +1,4 @@
-# clawdinator-2. What all hosts share is in common.nix; what is this one's alone goes here.
+# clawdinator-2. Settings for this host only; common.nix has those of all hosts.
 {
   imports = [ ./common.nix ];
 
