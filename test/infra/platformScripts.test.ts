@@ -1,4 +1,13 @@
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
@@ -92,7 +101,7 @@ describe('what a killed apply of the platform left', () => {
   })
 })
 
-describe('scripts/propose-lock.sh', () => {
+describe('scripts/propose.sh', () => {
   let folder: string
   before(async function () {
     if ((await execa('git', ['--version'], { reject: false })).failed) return this.skip()
@@ -100,13 +109,13 @@ describe('scripts/propose-lock.sh', () => {
     await execa('git', ['init', '--quiet', '--bare', join(folder, 'origin')])
     const bin = join(folder, 'bin')
     mkdirSync(bin)
-    // Says what it was asked, and knows one open pull request once one was made.
+    // Says what it was asked, and knows one open pull request from its making to its close.
     writeFileSync(
       join(bin, 'gh'),
       `#!/bin/sh
 printf '%s %s\\n' "$1" "$2" >>"$CALLS"
 case "$1 $2" in
-  'pr list') grep -c '^pr create' "$CALLS" || true ;;
+  'pr list') awk '/^pr create/ { n = 1 } /^pr close/ { n = 0 } END { print n + 0 }' "$CALLS" ;;
 esac
 `,
     )
@@ -130,7 +139,7 @@ esac
     await execa('git', ['add', '.'], git)
     await execa('git', ['commit', '--quiet', '--message=first'], git)
     if (hashes !== null) writeFileSync(join(clone, 'infra/opentofu/aws/fleet/.terraform.lock.hcl'), hashes)
-    return execa('bash', [join(ROOT, 'scripts/propose-lock.sh')], {
+    return execa('bash', [join(ROOT, 'scripts/propose.sh'), 'tofu-lock', 'Lock the providers', 'Hashes.'], {
       cwd: clone,
       env: {
         PATH: `${join(folder, 'bin')}:${process.env.PATH}`,
@@ -145,7 +154,7 @@ esac
     })
   }
 
-  it('opens one pull request for new hashes, renews it, and does nothing where nothing changed', async () => {
+  it('opens one pull request for a change, renews it, and does nothing where nothing changed', async () => {
     await lock('new')
     expect(calls()).to.deep.equal(['auth setup-git', 'pr list', 'pr create'])
     const pushed = await execa('git', [
@@ -158,8 +167,12 @@ esac
     await lock('newer')
     expect(calls()).to.deep.equal(['auth setup-git', 'pr list', 'pr create', 'auth setup-git', 'pr list'])
     const { stdout } = await lock(null)
-    expect(stdout).to.equal('The lock files hold these hashes already.')
+    expect(stdout).to.equal('Nothing changed: there is nothing to propose.')
     expect(calls()).to.have.length(5)
+    // One that was closed stays closed, whatever is pushed to its branch.
+    appendFileSync(join(folder, 'calls'), 'pr close\n')
+    await lock('newest')
+    expect(calls().slice(6)).to.deep.equal(['auth setup-git', 'pr list', 'pr create'])
     expect(existsSync(join(folder, 'origin/refs/heads/main'))).to.equal(false)
   })
 })

@@ -324,6 +324,35 @@ describe('workflows and local actions', () => {
     expect(workflows.filter((file) => read(file).includes('pull_request_target'))).to.deep.equal([])
   })
 
+  it('propose a change in one way', () => {
+    const proposing = workflows.filter((file) => /scripts\/propose\.sh|gh pr|git push/.test(read(file)))
+    expect(proposing.map((file) => file.replace('.github/workflows/', ''))).to.have.members([
+      'flake-lock.yml',
+      'release.yml',
+      'tofu-lock.yml',
+    ])
+    for (const file of proposing) {
+      expect(read(file), file)
+        .to.match(/scripts\/propose\.sh/)
+        .and.not.to.match(/gh pr|git push|gh auth/)
+      const step = valuesOf(parse(read(file)), 'steps')
+        .flat()
+        .find((one) => String((one as { run?: string }).run).includes('scripts/propose.sh'))
+      expect((step as { env: object }).env, file).to.deep.equal({
+        GH_TOKEN: '${{ github.token }}',
+        BASE: '${{ github.ref_name }}',
+      })
+    }
+  })
+
+  it('release what the documents say, which carry the version', () => {
+    const [prepare] = (valuesOf(parse(read('.github/workflows/release.yml')), 'run') as string[]).filter((run) =>
+      run.includes('@changesets/cli'),
+    )
+    expect(prepare).to.match(/changesets\/cli@\S+ version[\s\S]*\n *npm run docs/)
+    expect(parse(read('docs/control-api.openapi.yaml')).info.version).to.equal(JSON.parse(read('package.json')).version)
+  })
+
   it('build nothing in a job that can become a role, but the plan of a pull request', () => {
     for (const file of workflows.filter((file) => !/infra|release/.test(file))) {
       const { permissions, jobs } = parse(read(file)) as Parsed
