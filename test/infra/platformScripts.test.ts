@@ -167,7 +167,7 @@ esac
     await lock('newer')
     expect(calls()).to.deep.equal(['auth setup-git', 'pr list', 'pr create', 'auth setup-git', 'pr list'])
     const { stdout } = await lock(null)
-    expect(stdout).to.equal('Nothing changed: there is nothing to propose.')
+    expect(stdout).to.equal('Nothing changed.')
     expect(calls()).to.have.length(5)
     // One that was closed stays closed, whatever is pushed to its branch.
     appendFileSync(join(folder, 'calls'), 'pr close\n')
