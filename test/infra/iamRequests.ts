@@ -120,7 +120,7 @@ const PLANNED: [actions: string, own: string, foreign: string][] = [
   ['s3:GetBucketPolicy s3:ListBucket', `${bucket}-access-log`, 'arn:aws:s3:::other'],
   ['dynamodb:DescribeTable', TABLE_ARN, TABLE_ARN.replace('clawdinator', 'other')],
   [
-    'elasticfilesystem:DescribeMountTargets',
+    'elasticfilesystem:DescribeFileSystemPolicy elasticfilesystem:DescribeMountTargets',
     `arn:aws:elasticfilesystem:${REGION}:${ACCOUNT}:file-system/fs-0123456789abcdef0`,
     `arn:aws:elasticfilesystem:${REGION}:${ACCOUNT}:file-system/fs-0aaaaaaaaaaaaaaaa`,
   ],
