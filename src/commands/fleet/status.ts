@@ -10,7 +10,7 @@ const WATCH = '30m'
 const HOME_AND_CLEAR = '\u001b[H\u001b[2J'
 
 export default class FleetStatus extends BaseCommand<typeof FleetStatus> {
-  static override summary = 'Show what should run beside what runs: state, AMI, health of every instance.'
+  static override summary = 'Show every instance: state, AMI, health, and what is missing, orphaned or unmanaged.'
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --watch',
@@ -20,8 +20,10 @@ export default class FleetStatus extends BaseCommand<typeof FleetStatus> {
     },
   ]
   static override flags = {
-    chat: boolean({ summary: 'Print what fits a chat message.', exclusive: ['watch'] }),
-    watch: boolean({ summary: 'Show it again until nothing is about to change.' }),
+    chat: boolean({ summary: 'Print a short form for a chat message.', exclusive: ['watch'] }),
+    watch: boolean({
+      summary: 'Show every change until no instance is in transition and no deploy is queued or running.',
+    }),
     timeout: durationFlag({ summary: 'How long to --watch.', default: WATCH }),
     web: boolean({ summary: "Open the Control API's page in the browser.", exclusive: ['chat', 'watch'] }),
   }

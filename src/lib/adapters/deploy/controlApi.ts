@@ -6,9 +6,9 @@ import type { ControlApi } from '../../ops/deploy/controlApiPlane.js'
 import { HttpFailure, type HttpResponse, httpRequest } from '../httpClient.js'
 import { parseRetryAfter, retryHint, withRetry } from '../retry.js'
 
-/** The Lambda's own limit is 30 s: there is no later answer. */
+/** The Lambda's own limit is 30 s. */
 const TIMEOUT_MS = 35_000
-/** All attempts of one call together. */
+/** For all attempts of one call. */
 const GIVE_UP_MS = 38_000
 
 /** The longest wait without a progress line. */
@@ -157,7 +157,7 @@ export function createControlApi(options: {
   }
 }
 
-/** What a Control API says that does not say what is missing. */
+/** The sources of an older Control API, which does not report them. */
 const ALL_READ = { runs: 'read', records: 'read' } as const
 
 function gaveUp(base: string, cause: unknown): ClawctlError {
