@@ -86,7 +86,7 @@ describe('the documentation', () => {
       .filter((file) => file.endsWith('.sh'))
       .map((file) => `scripts/${file}`)
     const source = [...['src', 'lambda'].flatMap(sourcesBelow), ...scripts].map(read).join('\n')
-    const rows = [...read('docs/RUNBOOK.md').matchAll(/^\|.*It says.*\|\n\| ---.*\n((?:\|.*\n)+)/gm)]
+    const rows = [...read('docs/RUNBOOK.md').matchAll(/^\|.*Message.*\|\n\| ---.*\n((?:\|.*\n)+)/gm)]
     const bullets = [...read('docs/RUNBOOK.md').matchAll(/^- (`[^`]+`)/gm)].map(([, quoted = '']) => quoted)
     const cells = rows.flatMap(([, table = '']) => table.split('\n').map((row) => row.split(' | ').slice(0, 2).join()))
     const quotes = [...cells, ...bullets].flatMap((text) => [...text.matchAll(/`([^`]+)`/g)].map(([, one = '']) => one))

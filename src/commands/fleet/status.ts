@@ -4,7 +4,6 @@ import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { durationFlag } from '../../lib/cli/flags.js'
 import { renderFleet, renderFleetForChat } from '../../lib/cli/render/deploy/fleet.js'
 import type { Fleet } from '../../lib/domain/contract/index.js'
-import { watchFleet } from '../../lib/ops/deploy/watchFleet.js'
 
 const WATCH = '30m'
 const HOME_AND_CLEAR = '\u001b[H\u001b[2J'
@@ -35,6 +34,7 @@ export default class FleetStatus extends BaseCommand<typeof FleetStatus> {
     }
     const { plane, clock } = await this.context.pick('plane', 'clock')
     if (!this.flags.watch) return { fleet: await plane.fleet() }
+    const { watchFleet } = await import('../../lib/ops/deploy/watchFleet.js')
     const show = (fleet: Fleet) => this.log(`${process.stdout.isTTY ? HOME_AND_CLEAR : ''}${this.#text(fleet)}`)
     return { fleet: await watchFleet({ plane, clock, show }, this.flags.timeout ?? ms(WATCH)) }
   }

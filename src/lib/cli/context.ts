@@ -1,11 +1,14 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { abortOnSignals, systemClock } from '../adapters/clock.js'
+import { createControlApi } from '../adapters/deploy/controlApi.js'
 import { registryFile } from '../adapters/registry/registryFile.js'
+import { forget, save, savedFiles } from '../adapters/savedSettings.js'
 import * as settings from '../adapters/settings.js'
 import { SEEDS_PATH } from '../domain/bundles/seeds.js'
 import { ClawctlError } from '../domain/errors.js'
 import { FLEET_STACK_PATH } from '../domain/paths.js'
+import { controlApiPlane } from '../ops/deploy/controlApiPlane.js'
 import { parsePermissions, parseRepositories } from './mintFlags.js'
 import type { Ports } from './ports.js'
 import { silentProgress, stderrProgress, waitLine } from './progress.js'
@@ -70,7 +73,6 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
   const made = new Map<string, unknown>()
 
   const controlApi = async (timeoutMs?: number) => {
-    const { createControlApi } = await import('../adapters/deploy/controlApi.js')
     const api = settings.controlApiSettings(env, flags['control-api-url'])
     const onWait = async (text: string) => (await port('progress')).note(text)
     return createControlApi({
@@ -347,7 +349,6 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       })
     }
     const api = await controlApi()
-    const { controlApiPlane } = await import('../ops/deploy/controlApiPlane.js')
     return controlApiPlane({
       api,
       ...(await pick('clock', 'progress')),

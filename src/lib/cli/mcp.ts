@@ -1,4 +1,5 @@
 import * as z from 'zod/mini'
+import { toJSONSchema } from 'zod/v4/core'
 import {
   checkSchema,
   deployAnswerSchema,
@@ -139,7 +140,7 @@ function parse<T>(schema: z.ZodMiniType<T>, given: unknown): T {
 
 /** MCP clients validate with draft 7. */
 function schemaOf(type: z.ZodMiniType, io: 'input' | 'output'): { type: 'object' } {
-  const { $schema: _, ...schema } = z.toJSONSchema(type, { target: 'draft-7', io })
+  const { $schema: _, ...schema } = toJSONSchema(type, { target: 'draft-7', io })
   return schema as { type: 'object' }
 }
 

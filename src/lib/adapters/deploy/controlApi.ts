@@ -1,5 +1,7 @@
 import type * as z from 'zod/mini'
 import { failureSchema } from '../../domain/contract/failure.js'
+import { fleetAnswerSchema } from '../../domain/contract/fleet.js'
+import { freezesAnswerSchema } from '../../domain/contract/freeze.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { parseJson } from '../../domain/json.js'
 import type { ControlApi } from '../../ops/deploy/controlApiPlane.js'
@@ -101,12 +103,10 @@ export function createControlApi(options: {
       hint: 'Check the URL, and that clawctl and the Control API are of the same version.',
     })
   }
-  // Schemas are built when their module loads, so each command loads only those of its own answer.
-  const fleetContract = () => import('../../domain/contract/fleet.js')
+  // Schemas are built when their module loads: each command loads those of its own answer, and all that of `fleet status`.
   const deployContract = () => import('../../domain/contract/deploy.js')
   return {
     async fleet() {
-      const { fleetAnswerSchema } = await fleetContract()
       return (await call(fleetAnswerSchema, 'GET', '/v1/fleet')).fleet
     },
     async host(id) {
@@ -119,11 +119,9 @@ export function createControlApi(options: {
       return (await call(deployAnswerSchema, 'POST', '/v1/deploys', { body: request, signal })).deploy
     },
     async freeze(request) {
-      const { freezesAnswerSchema } = await import('../../domain/contract/freeze.js')
       return (await call(freezesAnswerSchema, 'POST', '/v1/freezes', { body: request })).freezes
     },
     async unfreeze(request) {
-      const { freezesAnswerSchema } = await import('../../domain/contract/freeze.js')
       return (await call(freezesAnswerSchema, 'POST', '/v1/unfreezes', { body: request })).freezes
     },
     async cancel(requestId, request) {

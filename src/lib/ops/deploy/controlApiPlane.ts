@@ -11,10 +11,9 @@ import type {
   UnfreezeRequest,
 } from '../../domain/contract/index.js'
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
-import { findEntry, type Registry } from '../../domain/registry/registry.js'
+import type { Registry } from '../../domain/registry/registry.js'
 import type { Clock, Progress } from '../ports.js'
 import type { History } from './deploys.js'
-import { followDeploy, successOrThrow } from './followDeploy.js'
 import type { Plane } from './plane.js'
 
 /** The Control API's routes. Rejects with the code of the server's answer, or UPSTREAM if it could not be reached. */
@@ -55,14 +54,17 @@ export function controlApiPlane(ports: ControlApiPorts): Plane {
   const notMergedYet = async (error: unknown, id: string): Promise<never> => {
     const known = asClawctlError(error)
     const registry = known.code === 'UNKNOWN_TARGET' ? await ports.localRegistry?.() : undefined
+    const { findEntry } = await import('../../domain/registry/registry.js')
     if (!registry || !findEntry(registry, id)) throw known
     throw new ClawctlError('UNKNOWN_TARGET', `${id} is in this checkout, but not merged yet.`, {
       hint: 'Merge its entry in nix/instances.json into the deployed branch (`clawctl registry add ID --pr`) first.',
       cause: error,
     })
   }
-  const follow: Plane['follow'] = (options) =>
-    followDeploy({ ask: longPoll(api, options.requestId), clock, progress }, options)
+  const follow: Plane['follow'] = async (options) => {
+    const { followDeploy } = await followOps()
+    return followDeploy({ ask: longPoll(api, options.requestId), clock, progress }, options)
+  }
   return {
     fleet: () => api.fleet(),
     host: (id) => api.host(id).catch((error: unknown) => notMergedYet(error, id)),
@@ -84,6 +86,7 @@ export function controlApiPlane(ports: ControlApiPorts): Plane {
       })
       if (!options.wait) return queued
       progress.note(`queued as ${queued.requestId}${queued.runUrl ? `: ${queued.runUrl}` : ''}`)
+      const { successOrThrow } = await followOps()
       try {
         const { requestId } = queued
         return successOrThrow(
