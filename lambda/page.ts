@@ -80,8 +80,8 @@ function unread(sources) {
   return lines.length ? [...lines, dim('For the reason see Preflight.')] : []
 }
 function frozen(one) {
-  const by = (one.requestedBy || 'somebody') + (one.identity.includes('person verified') ? ' (verified)' : ' (claimed)')
-  const until = one.until ? 'until ' + one.until.slice(0, 16).replace('T', ' ') + ' UTC' : 'until somebody ends it'
+  const by = (one.requestedBy || 'a person') + (one.identity.includes('person verified') ? ' (verified)' : ' (claimed)')
+  const until = one.until ? 'until ' + one.until.slice(0, 16).replace('T', ' ') + ' UTC' : 'until a person ends it'
   return line('warn', (one.target === 'all' ? 'The fleet' : one.target) + ' is frozen by ' + by + (one.caller ? ' via ' + one.caller : '') + ' ' + until + ': ' + one.reason)
 }
 

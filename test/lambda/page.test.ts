@@ -106,7 +106,7 @@ describe('the page of the Control API', () => {
       await page.waitForSelector('text=is frozen by')
       expect(await page.locator('#view').innerText())
         .to.include(
-          'The fleet is frozen by Jo (claimed) via a until somebody ends it: <img src=x onerror=alert(1)> down',
+          'The fleet is frozen by Jo (claimed) via a until a person ends it: <img src=x onerror=alert(1)> down',
         )
         .and.include('b is frozen by Jo (claimed) via a until 2099-01-02 03:04 UTC: look at it')
         .and.match(/Newer AMI: ami-0a1c1aad1e5000002 .* failed in the deploy request-0009/)

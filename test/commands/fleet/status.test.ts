@@ -211,7 +211,7 @@ describe('clawctl fleet status', () => {
       for (const { stdout, stderr } of [text, chat, json, refused]) {
         expect(stdout + stderr).not.to.match(/[^\P{Cc}\n\t]|[\p{Zl}\p{Zp}\p{Bidi_Control}]/u)
       }
-      expect(text.stdout).to.include('until somebody ends it: a]0;pwn2Jbc\n')
+      expect(text.stdout).to.include('until a person ends it: a]0;pwn2Jbc\n')
       expect(refused.stderr).to.include('a]0;pwn2Jbc')
       expect(json.json().fleet.freezes[0].reason).to.equal(reason)
     })

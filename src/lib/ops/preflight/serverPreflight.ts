@@ -217,7 +217,7 @@ async function fleet({ store, clock }: ServerPreflightPorts, once: Shared): Prom
   return pass(`${words.join('; ')}.`, words.length > 1 ? 'See `clawctl fleet status`.' : null)
 }
 
-/** Nothing can be deployed while all is frozen; the freeze of an instance leaves the others, one by one. */
+/** Fails while all is frozen. A freeze of one instance refuses it and `all`, and the others can be deployed one by one. */
 async function frozen(ports: ServerPreflightPorts): Promise<Finding> {
   const freezes = await readFreezes(ports)
   if (freezes.length === 0) return pass('Nothing is frozen.')
