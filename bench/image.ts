@@ -10,7 +10,8 @@ import { EBSClient, PutSnapshotBlockCommand, StartSnapshotCommand } from '@aws-s
  * Image work against the sandbox, which runs in a process of its own, as ratios in one run. Prints, never judges:
  *   npm run bench:image [RUNS] [SCALE] [direct]
  * An image of 8 GiB × SCALE with 1.8 GiB × SCALE of pseudo-random data; medians of RUNS (3). `direct` leaves S3 out,
- * where the disk that the sandbox writes 8 GiB to is what is measured.
+ * where the disk that the sandbox writes 8 GiB to is what is measured. Beside it run, where they are in PATH, coldsnap
+ * (`cargo install coldsnap`) and aws (`pip install awscli`).
  */
 const SELF = fileURLToPath(import.meta.url)
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
@@ -58,8 +59,9 @@ async function measure(runs: number, scale: number, direct: boolean): Promise<vo
       changeImage(changed, blocks)
       if (hasColdsnap) {
         const { AWS_ENDPOINT_URL_EBS: endpoint = '', AWS_REGION: region = '' } = process.env
-        const coldsnap = ['coldsnap', '--endpoint', endpoint, '--region', region, 'upload', '--no-progress', image]
-        await add('coldsnap', timed(coldsnap, folder))
+        // As ours: without the option it sends zeros, too.
+        const upload = ['upload', '--no-progress', '--omit-zero-blocks', image]
+        await add('coldsnap', timed(['coldsnap', '--endpoint', endpoint, '--region', region, ...upload], folder))
       }
       await add('SDK loop, 64 workers', timed([process.execPath, '--import', 'tsx', SELF, 'sdk', image], folder))
       await add('--direct, full', clawctl('import', '--direct', '--full', image))
@@ -106,6 +108,8 @@ function report(rows: ReadonlyMap<string, Run[]>, runs: number): void {
   if (rows.has('aws s3 cp')) {
     say(`upload, rate over that of aws s3 cp:    ${(seconds('aws s3 cp') / seconds('upload')).toFixed(2)}x`)
   }
+  const uploaded = rows.get('upload')?.at(-1)?.result.upload
+  if (uploaded) say(`upload, bytes sent:                     ${uploaded.bytesSent} of ${uploaded.bytes}`)
 }
 
 /** Runs a program to its end; its peak memory is what the kernel last said of it. */
