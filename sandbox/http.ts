@@ -3,7 +3,7 @@ import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Serv
 import type { AddressInfo, Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { AnyService, Faults, HttpStrike } from './faults.js'
 
 export interface Exchange {
@@ -80,8 +80,9 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
       options.log?.({ service, method, path: url.pathname + url.search, status })
     if (faults.held) {
       await faults.held
-      // Asked by a process that died meanwhile.
-      if (request.socket.destroyed) return
+      // A process that died meanwhile asked: the end of its connection is read before the next turn of the loop.
+      await nextTurn()
+      if (request.socket.destroyed || request.socket.readableEnded) return
     }
     const delay = faults.delayMs(service)
     if (delay > 0) await sleep(delay)

@@ -98,7 +98,8 @@ export class ProcessGroups {
       }
       const { orphans, starting } = await tracked(trackingId)
       for (const pid of orphans) if (signal(pid, 'SIGKILL')) killed.add(pid)
-      if (orphans.length === 0 && !starting && (this.#groups.size === 0 || round > 0)) break
+      const ended = orphans.length === 0 && !starting && (this.#groups.size === 0 || round > 0)
+      if (ended && !(await Promise.all([...killed].map(isRunning))).some(Boolean)) break
       await sleep(10)
     }
     this.#groups.clear()
@@ -121,6 +122,12 @@ async function tracked(trackingId: string): Promise<{ orphans: number[]; startin
     }),
   )
   return { orphans: marked.filter((pid) => pid !== null), starting }
+}
+
+/** A process that was killed keeps its connections for a moment after its environment is gone. */
+async function isRunning(pid: number): Promise<boolean> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => null)
+  return stat !== null && !/\) [ZX] [^)]*$/.test(stat)
 }
 
 function signal(pid: number, name: NodeJS.Signals | 0): boolean {

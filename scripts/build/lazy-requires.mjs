@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 
-/** What oclif loads at every start and uses only without a manifest, for spinners, or for help. */
+/** Packages that oclif loads at each start and uses only without a manifest, for spinners, or for help. */
 const LAZY = [
   'clean-stack',
   'cli-spinners',
@@ -24,7 +24,7 @@ const REQUIRE = new RegExp(
   'gm',
 )
 
-/** Turns those requires into ones that load with their first use; a fifth of the start-up of `clawctl fleet status`. */
+/** Delays these requires until their first use, which saves a fifth of the start-up of `clawctl fleet status`. */
 export const lazyRequires = {
   name: 'lazy-requires',
   setup(build) {

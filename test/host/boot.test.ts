@@ -207,7 +207,7 @@ describe('take-secrets.sh', () => {
     expect(missing.code).to.equal(1)
     expect(missing.stderr).to.contain('/run/agenix/b is missing or empty')
     await rm(root.path('var/lib/clawdinator/bootstrap/bundles/three/secrets/age-identity.key'))
-    expect((await take()).stderr).to.contain('no identity')
+    expect((await take()).stderr).to.contain('no age identity')
     expect((await runScript('take-secrets.sh', [root.path('none')], { env: root.withPrograms() })).code).to.equal(1)
   })
 
@@ -296,7 +296,7 @@ describe('switch-host.sh', () => {
       const outcome = await switchHost()
       expect(outcome.code, outcome.stderr).to.equal(0)
       expect(await root.read('var/lib/clawdinator/switched')).to.match(new RegExp(`^${older} `))
-      expect(outcome.stderr).to.contain("the configuration is the image's")
+      expect(outcome.stderr).to.contain('the configuration of the image is used')
     })
 
     it('is left for the newest where a person asked for that', async () => {
@@ -319,7 +319,7 @@ describe('switch-host.sh', () => {
     await rebuild('activate; exit 4')
     const outcome = await switchHost()
     expect(outcome.code, outcome.stderr).to.equal(0)
-    expect(outcome.stderr).to.contain('though units failed')
+    expect(outcome.stderr).to.contain('but units failed')
     expect(done()).to.equal(true)
   })
 

@@ -18,7 +18,7 @@ export default class FleetFreeze extends BaseCommand<typeof FleetFreeze> {
   }
   static override flags = {
     reason: string({ summary: 'Why, in one line; whoever is refused reads it.', required: true, helpValue: 'TEXT' }),
-    for: durationFlag({ summary: 'How long.', default: 'until `fleet unfreeze`', longest: '30d' }),
+    for: durationFlag({ summary: 'How long.', default: 'until `fleet unfreeze`', shortest: '1m', longest: '30d' }),
     ...askerFlags,
   }
 

@@ -20,6 +20,10 @@ export const TOKEN_TABLES = {
 } as const
 export type TokenScope = keyof typeof TOKEN_TABLES
 
+/** The command that replaces a token; with `--end` it ends the rotation. */
+export const rotateCommand = ({ id, scope }: { id: string; scope: TokenScope }): string =>
+  `clawctl token rotate ${id}${scope === 'read' ? ' --read' : ''}`
+
 /** Two of one owner while its token is rotated. */
 export const MOST_TOKENS = 2
 

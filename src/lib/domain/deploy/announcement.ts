@@ -1,5 +1,6 @@
 import type { Deploy } from '../contract/index.js'
 import { withoutSecrets } from './console.js'
+import { describeAsker } from './identity.js'
 
 /** Discord takes 2,000 characters a message, Telegram 4,096. */
 const LONGEST_TEXT = 1_900
@@ -24,11 +25,6 @@ const ENDS: Partial<Record<Deploy['status'], string>> = {
   'timed-out': 'timed out',
 }
 
-function who({ requestedBy, caller }: Deploy): string {
-  if (requestedBy) return caller ? `${requestedBy} (via ${caller})` : requestedBy
-  return caller ?? 'a maintainer'
-}
-
 /** The end of a deploy in a few lines: outcome, hosts, reason, who asked, link. */
 export function announcementText(deploy: Deploy): string {
   const what = deploy.retire ? 'Retirement' : 'Deploy'
@@ -37,7 +33,7 @@ export function announcementText(deploy: Deploy): string {
     `${what} of ${deploy.target}${ami}: ${ENDS[deploy.status] ?? deploy.status}`,
     ...deploy.hosts.map(({ id, outcome, reason }) => `${id}: ${outcome}${reason ? ` (${reason})` : ''}`),
     ...(deploy.error ? [`${deploy.error.message} (${deploy.error.code})`] : []),
-    `asked by ${who(deploy)}, request ${deploy.requestId}`,
+    `asked by ${describeAsker(deploy)}, request ${deploy.requestId}`,
   ]
   const text = withoutSecrets(lines.join('\n')).slice(0, LONGEST_TEXT)
   return deploy.runUrl ? `${text}\n${deploy.runUrl}` : text
@@ -62,5 +58,5 @@ export function announcementBody(kind: WebhookKind, deploy: Deploy): object {
       error: error && { code: error.code, message: error.message },
     },
   }
-  return JSON.parse(withoutSecrets(JSON.stringify(body)))
+  return JSON.parse(JSON.stringify(body), (_key, value) => (typeof value === 'string' ? withoutSecrets(value) : value))
 }

@@ -1,5 +1,5 @@
 import pMap from 'p-map'
-import type { Deploy, DeployDetail, DeploySources } from '../../domain/contract/index.js'
+import type { Deploy, DeployDetail, DeployRecord, DeploySources } from '../../domain/contract/index.js'
 import { parseRunTitle } from '../../domain/contract/order.js'
 import { CURSOR_PATTERN, REQUEST_ID_PATTERN } from '../../domain/contract/patterns.js'
 import {
@@ -52,7 +52,7 @@ export async function listDeploys(ports: DeploysPorts, page: { limit: number; be
   const noted = (error: ClawctlError) => void outages.push(error)
   const [runs, records] = await Promise.all([
     unlessOut(ports.runs.list(HISTORY_LOOKBACK, ...(cursor ? [new Date(cursor.at)] : [])), noted),
-    store && unlessOut(newestRecords(store, limit + HISTORY_LOOKBACK, cursor), noted),
+    store && unlessOut(newestRequests(store, limit + HISTORY_LOOKBACK, cursor), noted),
   ])
   const [outage] = outages
   if (outage && runs === null && records === null) throw outage
@@ -107,7 +107,7 @@ function parseCursor(text: string): Place {
 const MOST_UNINDEXED = 3_000
 
 /** When the newest records were made, by the names of the index; what is older than the index, by the records' own age. */
-async function newestRecords(
+async function newestRequests(
   store: ObjectStore,
   count: number,
   cursor: Place | null,
@@ -126,6 +126,17 @@ async function newestRecords(
     }
   }
   return [...found].map(([requestId, at]) => ({ requestId, at }))
+}
+
+/** A host's last deploy is among so many, or very old. */
+const LAST_DEPLOYS = 50
+
+/** The records of the last 50 deploys, newest first. */
+export async function newestRecords(store: ObjectStore): Promise<DeployRecord[]> {
+  const requests = (await newestRequests(store, LAST_DEPLOYS, null)).sort((a, b) => b.at - a.at).slice(0, LAST_DEPLOYS)
+  const read = ({ requestId }: (typeof requests)[number]) => recordOf(store, requestId)
+  const records = await pMap(requests, read, { concurrency: AT_ONCE })
+  return records.filter((record) => record !== null).sort((a, b) => b.createdAt.localeCompare(a.createdAt))
 }
 
 /**

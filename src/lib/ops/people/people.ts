@@ -1,3 +1,4 @@
+import { REQUESTED_BY_PATTERN } from '../../domain/contract/patterns.js'
 import { type Assurance, type Identity, isPersonName } from '../../domain/deploy/identity.js'
 import { refused, requirePerson } from '../../domain/deploy/policy.js'
 import { ClawctlError } from '../../domain/errors.js'
@@ -12,6 +13,7 @@ import {
   withPerson,
 } from '../../domain/people/people.js'
 import type { Registry } from '../../domain/registry/registry.js'
+import { changeObject } from '../changeObject.js'
 import type { Clock, ObjectStore } from '../ports.js'
 
 export interface OneTimeCodes {
@@ -41,14 +43,17 @@ const ATTEMPTS = 5
 const NOBODYS_SECRET = 'A'.repeat(32)
 
 /** @throws ClawctlError NOT_CONFIGURED for an object that is none: nobody can then be verified */
-async function readPeople(store: ObjectStore): Promise<{ people: Person[]; etag: string | null }> {
-  const object = await store.get(PEOPLE_KEY)
-  if (!object) return { people: [], etag: null }
-  const people = parsePeople(object.text)
-  if (people) return { people, etag: object.etag }
+function peopleIn(text: string | null): Person[] {
+  const people = text === null ? [] : parsePeople(text)
+  if (people) return people
   throw new ClawctlError('NOT_CONFIGURED', `${PEOPLE_KEY} in the bucket does not list people.`, {
     hint: 'Take an earlier version of the object, or delete it and enrol everybody again.',
   })
+}
+
+async function readPeople(store: ObjectStore): Promise<{ people: Person[]; etag: string | null }> {
+  const object = await store.get(PEOPLE_KEY)
+  return { people: peopleIn(object?.text ?? null), etag: object?.etag ?? null }
 }
 
 /**
@@ -147,19 +152,19 @@ export async function addPerson(
   { registry, ...ports }: PeoplePorts & { registry: Registry },
 ): Promise<{ name: string; uri: string }> {
   const ids = registry.map(({ id }) => id)
-  if (!isPersonName(name, ids)) {
+  if (!REQUESTED_BY_PATTERN.test(name) || !isPersonName(name, ids)) {
     throw new ClawctlError('INVALID_REQUEST', `${JSON.stringify(name)} is not the name of a person.`, {
-      hint: 'Use the name that the person has in chats.',
+      hint: 'Use the name that the person has in chats: one line of at most 64 characters.',
     })
   }
   const { secret, uri } = await ports.codes.enrol(name)
+  const enrolledAt = ports.clock.now().toISOString()
   await changePeople(ports.store, (people) => {
     if (findPerson(people, name)) {
       throw new ClawctlError('USAGE', `${JSON.stringify(name)} is enrolled.`, {
         hint: 'For a new phone, remove the name first: clawctl people remove NAME.',
       })
     }
-    const enrolledAt = ports.clock.now().toISOString()
     return [...people, { name, secret, enrolledAt, used: null, wrong: 0, lockedUntil: null }]
   })
   return { name, uri }
@@ -182,10 +187,5 @@ export async function removePerson(name: string, store: ObjectStore): Promise<{ 
   return { name, left }
 }
 
-async function changePeople(store: ObjectStore, change: (people: Person[]) => Person[]): Promise<void> {
-  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const { people, etag } = await readPeople(store)
-    if (await store.putIf(PEOPLE_KEY, formatPeople(change(people)), etag)) return
-  }
-  throw new ClawctlError('UPSTREAM', 'Others changed the list of people at the same moment.', { hint: 'Try again.' })
-}
+const changePeople = (store: ObjectStore, change: (people: Person[]) => Person[]) =>
+  changeObject(store, PEOPLE_KEY, (text) => formatPeople(change(peopleIn(text))))

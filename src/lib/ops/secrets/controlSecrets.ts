@@ -7,6 +7,7 @@ import {
 } from '../../domain/controlSecrets.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { parseJson } from '../../domain/json.js'
+import { putUnchanged } from '../changeObject.js'
 import type { ObjectStore } from '../ports.js'
 
 export interface ControlSecretsPorts {
@@ -77,9 +78,7 @@ export async function editControlSecrets(
   if (written) {
     if (object) await store.put(PREVIOUS_SECRETS_KEY, object.text)
     const text = `${JSON.stringify(secrets, null, 2)}\n`
-    const won = await store.putIf(CONTROL_SECRETS_KEY, text, object?.etag ?? null)
-    // The write may have arrived and its answer not.
-    if (!won && (await store.get(CONTROL_SECRETS_KEY))?.text !== text) throw conflict()
+    if (!(await putUnchanged(store, CONTROL_SECRETS_KEY, text, object?.etag ?? null))) throw conflict()
   }
   return { key: CONTROL_SECRETS_KEY, entries, problems: [], written }
 }

@@ -1,10 +1,12 @@
 import { CONTROL_TOKEN, MAINTAINERS } from '../../domain/bundles/secrets.js'
+import { ID_PATTERN } from '../../domain/contract/patterns.js'
 import {
   CONTROL_SECRETS_KEY,
   formatTokenTable,
   judgeSecrets,
   MOST_TOKENS,
   parseTokenTable,
+  rotateCommand,
   type StoredSecrets,
   TOKEN_TABLES,
   type TokenScope,
@@ -15,6 +17,7 @@ import { nearest } from '../../domain/nearest.js'
 import { findEntry, type Registry } from '../../domain/registry/registry.js'
 import type { AgeKeys, SecretsFolder } from '../bundles/ports.js'
 import { recipientsOf } from '../bundles/rekey.js'
+import { changeObject } from '../changeObject.js'
 import type { ObjectStore } from '../ports.js'
 
 /** Where a new token goes: encrypted into the checkout of nix-secrets, or into a file for a person. */
@@ -69,21 +72,35 @@ export async function makeToken(
   { id, scope, rotate }: { id: string; scope: TokenScope; rotate: boolean },
   ports: TokenPorts,
 ): Promise<TokenChange> {
-  const before = (await readTables(ports.store)).tables[scope].get(id) ?? []
-  if (!rotate && before.length > 0) {
-    throw new ClawctlError('USAGE', `${id} has a token of its own.`, { hint: `Replace it: clawctl token rotate ${id}` })
-  }
-  if (rotate && before.length === 0) throw hasNone(id)
-  if (before.length >= MOST_TOKENS) {
-    throw new ClawctlError('USAGE', `${id} is being rotated: two tokens are accepted.`, {
-      hint: `When it uses the new one, end that first: clawctl token rotate ${id} --end`,
+  if (!ID_PATTERN.test(id)) {
+    throw new ClawctlError('USAGE', `${JSON.stringify(id)} can't name the owner of a token.`, {
+      hint: 'Use lowercase letters, digits and hyphens, such as clawdinator-3 or phone.',
     })
   }
+  mayGetToken((await readTables(ports.store)).tables[scope])
   const { token, sha256 } = ports.newToken()
   const written = await ports.tokenPlace.write(id, token)
-  const digests = [sha256, ...before]
-  await changeTable(scope, ports.store, (table) => new Map([...table, [id, digests]]))
-  return { id, scope, accepted: digests.length, written }
+  let accepted = 0
+  await changeTable(scope, ports.store, (table) => {
+    const digests = [sha256, ...mayGetToken(table)]
+    accepted = digests.length
+    return new Map([...table, [id, digests]])
+  })
+  return { id, scope, accepted, written }
+
+  function mayGetToken(table: TokenTable): readonly string[] {
+    const before = table.get(id) ?? []
+    if (!rotate && before.length > 0) {
+      throw new ClawctlError('USAGE', `${id} has a token of its own.`, {
+        hint: `Replace it: ${rotateCommand({ id, scope })}`,
+      })
+    }
+    if (rotate && before.length === 0) throw hasNone(id)
+    if (before.length < MOST_TOKENS) return before
+    throw new ClawctlError('USAGE', `${id} is being rotated: two tokens are accepted.`, {
+      hint: `When it uses the new one, end that first: ${rotateCommand({ id, scope })} --end`,
+    })
+  }
 }
 
 /** Only the newest token is accepted from now on. @throws ClawctlError USAGE */
@@ -141,42 +158,38 @@ const hasNone = (id: string) =>
 interface Stored {
   secrets: StoredSecrets
   tables: Record<TokenScope, TokenTable>
-  etag: string
 }
 
 /** @throws ClawctlError NOT_CONFIGURED for an object that the Control API would not take either */
-async function readTables(store: ObjectStore): Promise<Stored> {
-  const object = await store.get(CONTROL_SECRETS_KEY)
-  const verdict = object ? judgeSecrets(object.text) : { ok: false as const, problems: ['it is missing'] }
-  if (!object || !verdict.ok) {
+function tablesIn(text: string | null): Stored {
+  const verdict = text === null ? { ok: false as const, problems: ['it is missing'] } : judgeSecrets(text)
+  if (!verdict.ok) {
     throw new ClawctlError(
       'NOT_CONFIGURED',
-      `${CONTROL_SECRETS_KEY} can not be used: ${verdict.ok ? '' : verdict.problems.join('; ')}.`,
+      `${CONTROL_SECRETS_KEY} can not be used: ${verdict.problems.join('; ')}.`,
       { hint: 'Write a complete one: clawctl secrets control-api edit --mode ci --file FILE' },
     )
   }
   const { secrets } = verdict
   const table = (scope: TokenScope) => parseTokenTable(secrets[TOKEN_TABLES[scope]]) ?? new Map()
-  return { secrets, tables: { deploy: table('deploy'), read: table('read') }, etag: object.etag }
+  return { secrets, tables: { deploy: table('deploy'), read: table('read') } }
 }
 
-/** One conditional write of the whole, validated object. @throws ClawctlError UPSTREAM where somebody else wrote it meanwhile */
+const readTables = async (store: ObjectStore) => tablesIn((await store.get(CONTROL_SECRETS_KEY))?.text ?? null)
+
+/** Writes the whole object, validated. */
 async function changeTable(
   scope: TokenScope,
   store: ObjectStore,
   change: (table: TokenTable) => TokenTable,
 ): Promise<void> {
-  const { secrets, tables, etag } = await readTables(store)
-  const changed = change(tables[scope])
-  const next = { ...secrets, [TOKEN_TABLES[scope]]: changed.size > 0 ? formatTokenTable(changed) : '' }
-  const text = JSON.stringify(next, null, 2)
-  const verdict = judgeSecrets(text)
-  if (!verdict.ok) {
+  await changeObject(store, CONTROL_SECRETS_KEY, (text) => {
+    const { secrets, tables } = tablesIn(text)
+    const changed = change(tables[scope])
+    const next = { ...secrets, [TOKEN_TABLES[scope]]: changed.size > 0 ? formatTokenTable(changed) : '' }
+    const whole = JSON.stringify(next, null, 2)
+    const verdict = judgeSecrets(whole)
+    if (verdict.ok) return whole
     throw new ClawctlError('INTERNAL', `The secrets would not be complete: ${verdict.problems.join('; ')}.`)
-  }
-  if (await store.putIf(CONTROL_SECRETS_KEY, text, etag)) return
-  if ((await store.get(CONTROL_SECRETS_KEY))?.text === text) return
-  throw new ClawctlError('UPSTREAM', `Somebody else changed ${CONTROL_SECRETS_KEY} at the same moment.`, {
-    hint: 'Run the command again.',
   })
 }
