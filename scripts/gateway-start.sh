@@ -26,7 +26,7 @@ validate() {
         return 0
       fi
       jq -r '.issues[] | "\(.path): \(.message)"' <<<"$answer" >&2
-      fail 78 "The gateway refuses its configuration, $OPENCLAW_CONFIG_PATH." 'Correct services.clawdinator.config, and deploy.'
+      fail 78 "The gateway refuses its configuration, $OPENCLAW_CONFIG_PATH." 'Correct services.clawdinator.config, merge it, build an image, deploy.'
       ;;
     *) log 'the configuration could not be checked: the validator does not answer' ;;
   esac

@@ -15,9 +15,10 @@ in_checkout() {
 }
 
 # An older AMI boots its own configuration, not today's. The bundle's repository is shallow, so the commit is fetched from its
-# origin. If that fails (a private repository), the bundle's commit is used.
+# origin. If that fails (a private repository), or the host was added to the registry after the image was built, the bundle's
+# commit is used.
 use_image_revision() {
-  local flake=$1 wanted
+  local flake=$1 host=$2 wanted registry
   [[ $(host_value config-revision || printf 'image') == image ]] || return 0
   wanted=$(cat "$(host_path /var/lib/clawdinator/image-revision)" 2>/dev/null) || return 0
   [[ $wanted =~ ^[0-9a-f]{40}$ && $(in_checkout "$flake" rev-parse HEAD 2>/dev/null) != "$wanted" ]] || return 0
@@ -28,12 +29,17 @@ use_image_revision() {
       return 0
     fi
   fi
+  if registry=$(in_checkout "$flake" show "$wanted:nix/instances.json" 2>/dev/null) &&
+    ! jq -e --arg host "$host" 'any(to_entries[]; (.value.host // .key) == $host)' <<<"$registry" >/dev/null; then
+    log "the image's commit ${wanted:0:12} has no host $host; the configuration of the bundle is used"
+    return 0
+  fi
   in_checkout "$flake" checkout --quiet --force --detach "$wanted"
   log "the configuration of the image is used, ${wanted:0:12}"
 }
 
 main() {
-  need git nixos-rebuild systemctl
+  need git jq nixos-rebuild systemctl
   local flake=${SWITCH_FLAKE:-$(host_path /var/lib/clawd/repos/clawdinators)} host done_file switching current profile before code=0 commit
   done_file=$(host_path /var/lib/clawdinator/switched)
   switching=$(host_path /run/clawdinator/switching)
@@ -49,7 +55,7 @@ main() {
   : >"$switching"
   # shellcheck disable=SC2064 # expand now: the variable is local
   trap "rm -f '$switching'" EXIT
-  use_image_revision "$flake"
+  use_image_revision "$flake" "$host"
   commit=$(in_checkout "$flake" rev-parse HEAD 2>/dev/null || printf 'unknown')
   before=$(readlink -f "$current")
   nixos-rebuild switch --flake "$flake#$host" || code=$?

@@ -10,7 +10,7 @@ import { checksumElements, invalidArgument, xmlReply } from './s3Xml.js'
 import type { StoredObject } from './storage.js'
 import type { World } from './world.js'
 
-/** CopyObject within the account: content and metadata of the source, a checksum of the algorithm that is asked for. */
+/** CopyObject within the account: content and metadata of the source, and a checksum of the requested algorithm. */
 export async function copyObject(world: World, { bucket, key, exchange }: S3Request): Promise<Reply> {
   const { headers } = exchange
   const source = copySource(world, headers)
@@ -44,7 +44,7 @@ export interface RangeDigests {
   checksums: Map<ChecksumName, string>
 }
 
-/** S3 need not read an object to copy it, nor does the sandbox read a range of one again. */
+/** The digests of ranges that were copied before, which are not computed again. */
 const known = new WeakMap<Content, Map<string, Promise<RangeDigests>>>()
 
 /** The digests of the bytes from `first` to `last`, both included. */
@@ -72,7 +72,7 @@ async function readRange(content: Content, range: Parameters<typeof digestsOf>[1
   return { md5: md5.digest('hex'), checksums }
 }
 
-/** What `x-amz-copy-source` names. @throws AwsError InvalidArgument, NoSuchBucket, NoSuchKey */
+/** The object of `x-amz-copy-source`. @throws AwsError InvalidArgument, NoSuchBucket, NoSuchKey */
 export function copySource(
   world: World,
   headers: IncomingHttpHeaders,

@@ -4,7 +4,9 @@ import { fileURLToPath } from 'node:url'
 import { inlineSchemas } from './inline-schemas.mjs'
 import { lazyRequires } from './lazy-requires.mjs'
 import { thirdPartyLicenses } from './licenses.mjs'
+import { ownZod } from './own-zod.mjs'
 import { restoreManifest } from './pack-manifest.mjs'
+import { sharedChunks } from './shared-chunks.mjs'
 import { usedEndpoints } from './used-endpoints.mjs'
 
 const { build } = await import('esbuild').catch((error) => {
@@ -72,6 +74,7 @@ const commands = sources
 const [cli, lambda] = await Promise.all([
   build({
     ...common,
+    plugins: [...common.plugins, sharedChunks, ownZod],
     entryPoints: [
       { in: 'src/main.ts', out: 'main' },
       { in: 'src/help.ts', out: 'help' },
@@ -82,7 +85,7 @@ const [cli, lambda] = await Promise.all([
     outdir: 'dist.next',
     splitting: true,
     metafile: true,
-    alias: { 'wsl-utils': './scripts/build/wsl-lite.mjs', ...absent },
+    alias: { 'wsl-utils': './scripts/build/wsl-lite.mjs', debug: './scripts/build/debug-lite.mjs', ...absent },
     // Not names, so that stack traces stay readable.
     minifySyntax: true,
     minifyWhitespace: true,
@@ -141,6 +144,6 @@ async function writeManifest() {
   await plugin.load()
   // oclif lists commands in the order of their loading, but releases must be reproducible.
   const commands = Object.fromEntries(Object.entries(plugin.manifest.commands).sort(([a], [b]) => (a < b ? -1 : 1)))
-  await writeFile('oclif.manifest.json.next', `${JSON.stringify({ ...plugin.manifest, commands }, null, 2)}\n`)
+  await writeFile('oclif.manifest.json.next', `${JSON.stringify({ ...plugin.manifest, commands })}\n`)
   await rename('oclif.manifest.json.next', 'oclif.manifest.json')
 }

@@ -2,9 +2,10 @@ import { readFile } from 'node:fs/promises'
 
 /** Packages that oclif loads at each start and uses only without a manifest, for spinners, or for help. */
 const LAZY = [
+  'ansi-escapes',
+  'ansis',
   'clean-stack',
   'cli-spinners',
-  'debug',
   'ejs',
   'indent-string',
   'lilconfig',
@@ -15,6 +16,7 @@ const LAZY = [
   'node:readline',
   'node:readline/promises',
   'string-width',
+  'supports-color',
   'tinyglobby',
   'widest-line',
   'wrap-ansi',

@@ -279,8 +279,11 @@ describe('switch-host.sh', () => {
       await mkdir(origin)
       git(origin, 'init', '--quiet', '--initial-branch=main')
       git(origin, 'config', 'uploadpack.allowAnySHA1InWant', 'true')
-      for (const text of ['{ }', '{ outputs = _: { }; }']) {
-        await writeFile(`${origin}/flake.nix`, text)
+      await mkdir(`${origin}/nix`)
+      for (const ids of [['host-1'], ['host-1', 'host-2']]) {
+        const registry = Object.fromEntries(ids.map((id) => [id, { host: id }]))
+        await writeFile(`${origin}/nix/instances.json`, JSON.stringify(registry))
+        await writeFile(`${origin}/flake.nix`, '{ }')
         await writeFile(`${origin}/flake.lock`, '{ }')
         git(origin, 'add', '--all')
         git(origin, 'commit', '--quiet', '--message=a commit')
@@ -303,6 +306,15 @@ describe('switch-host.sh', () => {
       await root.write('var/lib/clawdinator/image-revision', older)
       await root.write('etc/clawdinator/config-revision', 'newest\n')
       expect((await switchHost()).code).to.equal(0)
+      expect(await root.read('var/lib/clawdinator/switched')).to.match(new RegExp(`^${newer} `))
+    })
+
+    it('is left for the newest if the host was added after the image was built', async () => {
+      await root.write('var/lib/clawdinator/image-revision', older)
+      await root.write('etc/clawdinator/host', 'host-2\n')
+      const outcome = await switchHost()
+      expect(outcome.code, outcome.stderr).to.equal(0)
+      expect(outcome.stderr).to.contain('has no host host-2')
       expect(await root.read('var/lib/clawdinator/switched')).to.match(new RegExp(`^${newer} `))
     })
 

@@ -1,19 +1,19 @@
 import { ClawctlError } from '../domain/errors.js'
 import type { ObjectStore } from './ports.js'
 
-/** Others write at the same moment, but not often. */
+/** For concurrent writes. */
 const ATTEMPTS = 5
 
 type Store = Pick<ObjectStore, 'get' | 'putIf'>
 
-/** Writes only if nobody else wrote meanwhile. A write may arrive although its answer is lost. */
+/** Writes if the object has not changed meanwhile. A write whose answer was lost counts as written. */
 export async function putUnchanged(store: Store, key: string, text: string, etag: string | null): Promise<boolean> {
   return (await store.putIf(key, text, etag)) || (await store.get(key))?.text === text
 }
 
 /**
- * Changes an object that others change as well: if another write came between, the change starts again from the new text.
- * @param change the new text; `null` is given where there is no object. What it throws ends the change.
+ * Changes an object that other processes change as well: after a concurrent write, the change starts again from the new text.
+ * @param change makes the new text from the current one, or from null if the object does not exist. An error ends the change.
  * @throws ClawctlError UPSTREAM after five attempts
  */
 export async function changeObject(store: Store, key: string, change: (text: string | null) => string): Promise<void> {
@@ -21,5 +21,7 @@ export async function changeObject(store: Store, key: string, change: (text: str
     const object = await store.get(key)
     if (await putUnchanged(store, key, change(object?.text ?? null), object?.etag ?? null)) return
   }
-  throw new ClawctlError('UPSTREAM', `Others changed ${key} at the same moment.`, { hint: 'Run the command again.' })
+  throw new ClawctlError('UPSTREAM', `Other processes changed ${key} at the same time.`, {
+    hint: 'Run the command again.',
+  })
 }

@@ -21,6 +21,20 @@ locals {
     CLAWDINATOR_OWNER_ID      = var.github_owner_id
     ALARM_SUBSCRIBERS         = jsonencode(var.alarm_subscribers)
   }
+
+  # By the names that fleet-deploy.yml gives them, so that a deploy from a laptop plans what a deploy from CI plans.
+  shell_settings = {
+    AWS_REGION                     = local.repository_variables.AWS_REGION
+    S3_BUCKET                      = local.repository_variables.S3_BUCKET
+    TOFU_LOCK_TABLE                = local.repository_variables.TOFU_LOCK_TABLE
+    CLAWDINATOR_CONTROL_API_URL    = local.repository_variables.CONTROL_API_URL
+    FLEET_KMS_KEY_ARN              = local.repository_variables.KMS_KEY_ARN
+    FLEET_MEMORY_SECURITY_GROUP_ID = local.repository_variables.MEMORY_SECURITY_GROUP_ID
+    FLEET_PERMISSIONS_BOUNDARY_ARN = local.repository_variables.PERMISSIONS_BOUNDARY_ARN
+    FLEET_VPC_ID                   = local.repository_variables.VPC_ID
+    # A runner knows it by itself.
+    GITHUB_REPOSITORY = var.github_repository
+  }
 }
 
 output "repository_variables" {
@@ -36,14 +50,14 @@ output "set_repository_variables" {
   ])
 }
 
+output "shell_settings" {
+  description = "What clawctl reads in a maintainer's shell: tofu output -raw shell_settings >>.env"
+  value       = join("", [for name, value in local.shell_settings : "${name}='${value}'\n"])
+}
+
 output "control_api_url" {
   description = "URL of the Control API, for /etc/clawdinator/control-api-url and CLAWDINATOR_CONTROL_API_URL."
   value       = aws_lambda_function_url.control_api.function_url
-}
-
-output "control_api_secrets" {
-  description = "Object with the Control API's tokens, as a JSON object of names and values. See docs/RUNBOOK.md."
-  value       = "s3://${aws_s3_bucket.fleet.id}/${local.control_api_secrets_key}"
 }
 
 output "memory_file_system_id" {

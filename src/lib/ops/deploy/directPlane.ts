@@ -12,14 +12,14 @@ import { freezeFleet, unfreezeFleet } from './freeze.js'
 import type { Plane } from './plane.js'
 import { type ShowHostPorts, showHost } from './showHost.js'
 
-/** Nobody has a token here: the instance is claimed. */
+/** Without a token, the instance is only claimed. */
 const askerOf = ({ caller, requestedBy, code }: CancelRequest): Asker => ({
   host: caller === undefined ? 'none' : 'claimed',
   requestedBy,
   code,
 })
 
-/** A code that was given is checked here, too. Without one, what the order says of who asks stays as it is. */
+/** Checks a given code. Without one, the order's identity does not change. */
 async function identityWithCode(
   request: CancelRequest,
   purpose: string,
@@ -30,7 +30,7 @@ async function identityWithCode(
   return { identity: formatIdentity(identity) }
 }
 
-/** How CI reaches the fleet: with AWS and OpenTofu itself. Ports are made when they are first needed. */
+/** Ci mode: CI reaches the fleet with AWS and OpenTofu. Ports are constructed when they are first needed. */
 export function directPlane(make: {
   status(): Promise<Parameters<typeof fleetStatus>[0]>
   host(): Promise<ShowHostPorts>

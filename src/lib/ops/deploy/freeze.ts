@@ -11,17 +11,17 @@ interface FreezePorts {
 }
 
 /**
- * What is frozen now.
- * @throws ClawctlError NOT_CONFIGURED for an object that can't be read: a deploy must not pass it
+ * The freezes that apply now.
+ * @throws ClawctlError NOT_CONFIGURED if the object is not valid: then every deploy is refused
  */
 function freezesIn(text: string | null, now: Date): Freeze[] {
   const freezes = text === null ? [] : parseFreezes(text, now)
   if (freezes) return freezes
   throw new ClawctlError(
     'NOT_CONFIGURED',
-    `${FREEZE_KEY} in the bucket can't be read, so nobody knows what is frozen.`,
+    `${FREEZE_KEY} in the bucket is not valid, so it is unknown what is frozen.`,
     {
-      hint: 'Delete the object, and freeze again what has to be frozen.',
+      hint: 'Delete the object, then repeat the freezes with `clawctl fleet freeze`.',
     },
   )
 }
