@@ -49,7 +49,7 @@ async function measure(runs: number, scale: number, direct: boolean): Promise<vo
   try {
     const rows = new Map<string, Run[]>()
     const add = async (name: string, run: Promise<Run>) => rows.set(name, [...(rows.get(name) ?? []), await run])
-    const hasColdsnap = spawnSync('coldsnap', ['--version']).status === 0
+    const hasColdsnap = spawnSync('coldsnap', ['--help']).status === 0
     const hasAws = spawnSync('aws', ['--version']).status === 0
     for (let run = 0; run < runs; run += 1) {
       // Another seed each time: what is there already is not sent again.
