@@ -3,7 +3,13 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writ
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { CreateVpcCommand, DescribeVpcsCommand, EC2Client, RegisterImageCommand } from '@aws-sdk/client-ec2'
+import {
+  CreateTagsCommand,
+  CreateVpcCommand,
+  DescribeVpcsCommand,
+  EC2Client,
+  RegisterImageCommand,
+} from '@aws-sdk/client-ec2'
 import { CreateBucketCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { expect } from 'chai'
 import { execa } from 'execa'
@@ -84,7 +90,7 @@ describe(`a fleet on moto${missing.length > 0 ? ` (skipped without ${missing.joi
       puts.push(s3.send(new PutObjectCommand({ Bucket, Key, ...body, ...encryption })))
       return undefined as never
     }
-    const world = { putObject, now: () => new Date().toISOString(), defaultKmsKey: 'default' } as unknown as World
+    const world = { putObject, now: () => new Date(), defaultKmsKey: 'default' } as unknown as World
     const { entries } = readRegistryFile()
     await putBundles(world, BUCKET, entries, 'abc1234')
     await Promise.all(puts)
@@ -102,13 +108,16 @@ describe(`a fleet on moto${missing.length > 0 ? ` (skipped without ${missing.joi
   async function publishImage(name: string): Promise<string> {
     // moto's times have the precision of a second.
     await sleep(1001)
-    const Tags = [{ Key: 'clawdinator', Value: 'true' }]
-    const { ImageId = '' } = await new EC2Client({ region: REGION }).send(
-      new RegisterImageCommand({
-        ...{ Name: name, Architecture: 'x86_64', RootDeviceName: '/dev/xvda', VirtualizationType: 'hvm' },
-        TagSpecifications: [{ ResourceType: 'image', Tags }],
-      }),
-    )
+    const ec2 = new EC2Client({ region: REGION })
+    const image = {
+      Name: name,
+      Architecture: 'x86_64' as const,
+      RootDeviceName: '/dev/xvda',
+      VirtualizationType: 'hvm',
+    }
+    const { ImageId = '' } = await ec2.send(new RegisterImageCommand(image))
+    // moto does not take tags with the registration.
+    await ec2.send(new CreateTagsCommand({ Resources: [ImageId], Tags: [{ Key: 'clawdinator', Value: 'true' }] }))
     return ImageId
   }
 

@@ -20,6 +20,11 @@ export function clientLimits({ retries = RETRIES, stop }: { retries?: typeof RET
   return { maxAttempts: retries.attempts, requestHandler: new Handler(retries.attemptMs, stop) }
 }
 
+/** An endpoint of its own, an emulator for example, rarely has a host name for each bucket. AWS accepts both styles. */
+export const bucketStyle = () => ({
+  forcePathStyle: Boolean(process.env.AWS_ENDPOINT_URL_S3 || process.env.AWS_ENDPOINT_URL),
+})
+
 type Handle = NodeHttpHandler['handle']
 
 /** The SDK's transport with our limits and connections; one for each proxy, which depends on the host. */

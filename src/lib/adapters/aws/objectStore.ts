@@ -7,7 +7,7 @@ import {
 } from '@aws-sdk/client-s3'
 import type { ObjectInfo, ObjectStore } from '../../ops/ports.js'
 import type { AwsSettings } from '../deploy/compute.js'
-import { always, awsCall, clientLimits } from './errors.js'
+import { always, awsCall, bucketStyle, clientLimits } from './errors.js'
 
 /** S3's maximum of keys per listing. */
 const PAGE = 1000
@@ -22,7 +22,12 @@ export interface ObjectStoreSettings extends AwsSettings {
 export function createObjectStore(settings: ObjectStoreSettings): ObjectStore {
   const Bucket = settings.bucket
   // All requests are to one bucket, and the heartbeats of all hosts are read concurrently: a tenth less CPU.
-  const client = new S3Client({ region: settings.region, cacheMiddleware: true, ...clientLimits(settings) })
+  const client = new S3Client({
+    region: settings.region,
+    cacheMiddleware: true,
+    ...bucketStyle(),
+    ...clientLimits(settings),
+  })
   return {
     get: (Key) =>
       awsCall(`S3 GetObject ${Bucket}/${Key}`, async () => {

@@ -13,7 +13,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { ClawctlError } from '../../domain/errors.js'
 import type { BundleDownloads, BundleStore } from '../../ops/bundles/ports.js'
-import { awsCall, clientLimits } from '../aws/errors.js'
+import { awsCall, bucketStyle, clientLimits } from '../aws/errors.js'
 import { createObjectStore } from '../aws/objectStore.js'
 import type { AwsSettings } from '../deploy/compute.js'
 import { withRetry } from '../retry.js'
@@ -36,7 +36,7 @@ export function createBundleStore(
   settings: AwsSettings & { bucket: string; folder: () => string },
 ): BundleStore & BundleDownloads {
   const Bucket = settings.bucket
-  const limits = { region: settings.region }
+  const limits = { region: settings.region, ...bucketStyle() }
   const client = new S3Client({ ...limits, ...clientLimits(settings) })
   const transfers = new S3Client({ ...limits, ...clientLimits({ retries: { attempts: 4, attemptMs: TRANSFER_MS } }) })
   const once = clientLimits({ retries: { attempts: 1, attemptMs: TRANSFER_MS } })

@@ -15,7 +15,7 @@ import {
 } from '@aws-sdk/client-s3'
 import type { ImageObjects, OpenUpload, SentPart } from '../../ops/images/ports.js'
 import type { ObjectInfo } from '../../ops/ports.js'
-import { always, awsCall, clientLimits, resendsMangled } from '../aws/errors.js'
+import { always, awsCall, bucketStyle, clientLimits, resendsMangled } from '../aws/errors.js'
 import { catchingHandler, requestAsSent } from '../aws/probe.js'
 import { attempt } from '../aws/putOutcome.js'
 import { createSignedPut } from '../aws/signedPut.js'
@@ -36,7 +36,7 @@ export interface ImageObjectsSettings extends AwsSettings {
 /** Images in the fleet's bucket, uploaded in parts. */
 export function createImageObjects(settings: ImageObjectsSettings): ImageObjects {
   const { region, bucket: Bucket } = settings
-  const client = resendsMangled(new S3Client({ region, ...clientLimits(settings) }))
+  const client = resendsMangled(new S3Client({ region, ...bucketStyle(), ...clientLimits(settings) }))
   const puts = new Map<string, Promise<{ path: string; put: ReturnType<typeof createSignedPut> }>>()
 
   /** Resolved once per key: the SDK decides whether host or path contains the bucket. */
@@ -46,7 +46,7 @@ export function createImageObjects(settings: ImageObjectsSettings): ImageObjects
     return opened
   }
   async function openPut(Key: string) {
-    const probe = new S3Client({ region, requestHandler: catchingHandler, maxAttempts: 1 })
+    const probe = new S3Client({ region, ...bucketStyle(), requestHandler: catchingHandler, maxAttempts: 1 })
     const sent = await requestAsSent(() =>
       probe.send(new UploadPartCommand({ Bucket, Key, UploadId: 'none', PartNumber: 1, Body: '' })),
     )
