@@ -268,7 +268,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/deploys/{requestId}/cancel',
     name: 'cancelDeploy',
-    summary: 'Cancel a queued deploy, or ask a running one to stop before its next host.',
+    summary: 'Cancel a queued deploy, or ask a running one to stop before its next handover.',
     description:
       'Any token but one that only reads may cancel; who did stands in the record. The answer has the deploy as it was. Asked again, it is the same; a deploy that is over stays as it ended.',
     parameters: z.object({ requestId: z.string().check(z.regex(REQUEST_ID_PATTERN)) }),

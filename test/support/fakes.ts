@@ -220,9 +220,14 @@ export class FakeClock implements Clock {
 
   async sleep(ms: number): Promise<void> {
     this.sleeps.push(ms)
+    await this.pass(ms)
+    this.onSleep(this.sleeps.length)
+  }
+
+  /** Time passes, whatever is made of it. */
+  async pass(ms: number): Promise<void> {
     this.#time += Math.floor(ms)
     for (const tick of this.ticks) tick()
-    this.onSleep(this.sleeps.length)
   }
 
   get elapsed(): number {

@@ -7,7 +7,7 @@ import { recoverFleet } from '../../lib/ops/deploy/recoverFleet.js'
 export default class FleetRecover extends BaseCommand<typeof FleetRecover> {
   static override summary = 'Mend what a deploy that was killed left behind.'
   static override description =
-    'ci mode only. Compares EC2, IAM, the OpenTofu state, its locks and the records of deploys, shows what they disagree about, and mends it under the plan guard: it releases the lock of a run that is over, stores a state that could not be stored, imports what exists, destroys what was never handed to. It exits 3 (DRIFT) where something is left that a person has to decide.'
+    'ci mode only. Compares EC2, IAM, the OpenTofu state, its locks and the records of deploys, shows what they disagree about, and mends it under the plan guard: it releases the lock of a run that is over, stores a state that could not be stored, imports what exists, starts a machine that has the role and was stopped, destroys what was never handed to. It exits 3 (DRIFT) where something is left that a person has to decide.'
   static override examples = [
     { description: 'See what disagrees', command: '<%= config.bin %> <%= command.id %> --plan-only' },
     '<%= config.bin %> <%= command.id %> clawdinator-2',
@@ -48,6 +48,7 @@ export default class FleetRecover extends BaseCommand<typeof FleetRecover> {
       'locks',
       'runs',
       'clock',
+      'tidyClock',
       'progress',
       'report',
       'planFile',

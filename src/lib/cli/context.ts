@@ -333,7 +333,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
         deploys: async () => ({ ...(await pick('store', 'clock', 'progress')), runs: await port('github') }),
         deploy: async () => ({
           ...(await pick('registry', 'compute', 'store', 'bundles', 'tofu', 'stack', 'locks', 'runs')),
-          ...(await pick('clock', 'progress', 'report', 'planFile')),
+          ...(await pick('clock', 'tidyClock', 'progress', 'report', 'planFile')),
           machines: await port('fleetMachines'),
           announce: await announce(),
           run: settings.workflowRun(env),

@@ -14,13 +14,12 @@ data "aws_iam_policy_document" "fleet_deploy" {
     data.aws_iam_policy_document.bucket_key.json,
   ]
 
-  # The bundle that a machine is to boot with, whether it came up, which machine of an id acts, and whether a person
-  # stopped the deploy. Not who the people are: that is the Control API's.
+  # The bundle that a machine is to boot with, whether it came up, and whether a person stopped the deploy. Not who the
+  # people are: that is the Control API's.
   statement {
     sid     = "ReadBundlesAndHeartbeats"
     actions = ["s3:GetObject"]
     resources = [
-      "${aws_s3_bucket.fleet.arn}/active/*",
       "${aws_s3_bucket.fleet.arn}/bootstrap/*",
       "${aws_s3_bucket.fleet.arn}/control/cancel/*",
       "${aws_s3_bucket.fleet.arn}/control/freeze.json",
@@ -352,9 +351,13 @@ data "aws_iam_policy_document" "fleet_read" {
   }
 
   statement {
-    sid       = "ReadRecordsAndState"
-    actions   = ["s3:GetObject"]
-    resources = ["${aws_s3_bucket.fleet.arn}/deploys/*", "${aws_s3_bucket.fleet.arn}/${local.fleet_state}"]
+    sid     = "ReadRecordsRolesAndState"
+    actions = ["s3:GetObject"]
+    resources = [
+      "${aws_s3_bucket.fleet.arn}/active/*",
+      "${aws_s3_bucket.fleet.arn}/deploys/*",
+      "${aws_s3_bucket.fleet.arn}/${local.fleet_state}",
+    ]
   }
 
   statement {

@@ -1,4 +1,5 @@
-import type { Standing } from './active.js'
+import type { ActiveMachine } from '../contract/index.js'
+import { NOBODY, type Standing } from './active.js'
 import type { Host } from './host.js'
 import type { Placed } from './slots.js'
 
@@ -40,15 +41,17 @@ export interface MachineWork {
 
 /**
  * What EC2, the state and the object of the active machine disagree about for one id. Only a machine that a deploy made,
- * and that nobody was to act on, is destroyed; where two may act, a person says which one goes.
- * @param named whether there is an object of the active machine
+ * and that nobody was to act on, is destroyed, and none while the one that served does not: where two may act, or the last
+ * machine would go, a person decides.
  */
 export function findMachines(
   id: string,
-  facts: { standing: Standing; named: boolean; placed: readonly Placed[]; gone: ReadonlySet<string> },
+  facts: { standing: Standing; active: ActiveMachine | null; placed: readonly Placed[]; gone: ReadonlySet<string> },
 ): MachineWork {
-  const { standing, named, placed, gone } = facts
-  const { holder, predecessor, leftovers, suspended } = standing
+  const { standing, active, placed, gone } = facts
+  const { holder, predecessor, leftovers, suspended, stopped } = standing
+  // What served is lost: what a deploy left is all that there is. Where nothing ever served, nothing is lost with it.
+  const isLost = holder === null && active !== null && (active.instanceId !== NOBODY || active.from != null)
   const findings: Found[] = []
   const add = (kind: Finding['kind'], what: string, fix: string, automatic = false) =>
     void findings.push({ kind, subject: id, what, fix, automatic })
@@ -56,6 +59,13 @@ export function findMachines(
 
   if (suspended && holder)
     add('role', 'has nobody that may act', `the role is given back to ${holder.instanceId}`, true)
+  if (stopped && holder)
+    add(
+      'machine',
+      `does not run: EC2 has ${holder.instanceId}, which has the role, as ${holder.state}`,
+      'it is started',
+      true,
+    )
   if (predecessor)
     add(
       'machine',
@@ -64,7 +74,10 @@ export function findMachines(
     )
   const destroy: Host[] = []
   for (const leftover of leftovers) {
-    if (named) {
+    if (isLost) {
+      const what = `has lost the machine that served, and ${leftover.instanceId}, which was never handed to, is all that it has`
+      add('machine', what, `clawctl fleet deploy ${id}`)
+    } else if (active !== null) {
       destroy.push(leftover)
       add('machine', `has ${leftover.instanceId}, which was never handed to`, 'it is destroyed', true)
     } else if (!isPlaced(leftover)) {

@@ -1,10 +1,11 @@
-import type { DeployRecord } from '../contract/index.js'
+import type { ActiveMachine, DeployRecord } from '../contract/index.js'
+import { standingOf } from '../deploy/active.js'
 import { currentHost, type Host } from '../deploy/host.js'
 import type { plannedChanges } from '../deploy/planGuard.js'
 import { type FleetState, INSTANCE_TYPE, parseInstanceAddress } from '../deploy/slots.js'
 import { findEntry, type Registry } from '../registry/registry.js'
 
-export type DriftKind = 'missing' | 'orphan' | 'unmanaged' | 'changed' | 'replaced' | 'stack'
+export type DriftKind = 'missing' | 'down' | 'orphan' | 'unmanaged' | 'changed' | 'replaced' | 'stack'
 
 /** One difference from the registry, the stack or the last deploy, and the command that resolves it. */
 export interface Difference {
@@ -18,6 +19,8 @@ export interface Difference {
 export interface DriftFacts {
   registry: Registry
   hosts: readonly Host[]
+  /** Who may act, by id. */
+  active: ReadonlyMap<string, ActiveMachine>
   state: FleetState
   planned: ReturnType<typeof plannedChanges>
   /** The deploys' records, newest first. */
@@ -44,13 +47,19 @@ export function findDrift(facts: DriftFacts): Difference[] {
   const differences: Difference[] = []
   const live = hosts.filter((host) => host.state !== 'shutting-down')
   for (const entry of registry) {
-    const host = currentHost(hosts, entry.id)
+    const own = hosts.filter(({ id }) => id === entry.id)
+    const standing = standingOf(own, facts.active.get(entry.id) ?? null)
+    const host = standing.holder ?? currentHost(own, entry.id)
     const add = (kind: DriftKind, what: string, fix = `clawctl fleet deploy ${entry.id}`) =>
       differences.push({ kind, subject: entry.id, what, fix })
     if (!host) {
       add('missing', 'is in the registry but does not run')
       continue
     }
+    const recover = `clawctl fleet recover ${entry.id}`
+    if (standing.suspended) add('down', 'has no machine that may act: a handover was broken off', recover)
+    if (standing.stopped)
+      add('down', `does not run: EC2 has ${host.instanceId}, which has the role, as ${host.state}`, recover)
     if (host.instanceType !== entry.instanceType) {
       add('changed', `runs as ${host.instanceType}; the registry has ${entry.instanceType}`)
     }

@@ -9,8 +9,8 @@ import { type DeploysPorts, getDeploy } from './deploys.js'
 const cancelSchema = z.object({ by: z.string(), at: z.string() })
 
 /**
- * Cancels a queued deploy, and asks a running one to stop at the next safe point: before its next host. Asked again, it
- * is the same. A deploy that is over stays as it ended.
+ * Cancels a queued deploy, and asks a running one to stop at the next safe point: before its next host, after a plan,
+ * before a handover. Asked again, it is the same. A deploy that is over stays as it ended.
  * @param by who asks, in words
  * @throws ClawctlError NOT_FOUND, NOT_CONFIGURED where there is no bucket to write to
  */
@@ -34,13 +34,16 @@ export async function cancelDeploy(
   return deploy
 }
 
-/** @throws ClawctlError CANCELLED where somebody asked this deploy to stop */
-export async function refuseCancelled(requestId: string, store: ObjectStore): Promise<void> {
+/**
+ * @param where it stops, as a clause: "before its next host"
+ * @throws ClawctlError CANCELLED where somebody asked this deploy to stop
+ */
+export async function refuseCancelled(requestId: string, store: ObjectStore, where: string): Promise<void> {
   const object = await store.get(cancelKey(requestId))
   if (!object) return
   const parsed = cancelSchema.safeParse(parseJson(object.text))
   const by = parsed.success ? ` by ${parsed.data.by}` : ''
-  throw new ClawctlError('CANCELLED', `The deploy was cancelled${by}: it stopped before its next host.`, {
+  throw new ClawctlError('CANCELLED', `The deploy was cancelled${by}: it stopped ${where}.`, {
     hint: 'See `clawctl fleet status` for what runs where; ask for a new deploy to go on.',
   })
 }

@@ -28,13 +28,16 @@ export async function readHeartbeats(
   return new Map((await pMap(machines, read, { concurrency: AT_ONCE })).flat())
 }
 
-/** Who may act, of every id that has more than one machine. */
-async function readRoles(store: ObjectStore, hosts: readonly Host[]): Promise<Map<string, ActiveMachine>> {
-  const live = hosts.filter(({ id, state }) => ID_PATTERN.test(id) && state !== 'shutting-down').map(({ id }) => id)
-  const double = [...new Set(live.filter((id, index) => live.indexOf(id) !== index))]
-  const roles = await pMap(double, async (id) => [id, (await readRole(store, id)).active] as const, {
-    concurrency: AT_ONCE,
-  })
+/** Ids that have more than one machine. */
+function doubleIds(hosts: readonly Host[]): string[] {
+  const live = hosts.filter(({ state }) => state !== 'shutting-down').map(({ id }) => id)
+  return live.filter((id, index) => live.indexOf(id) !== index)
+}
+
+/** Ids of the wrong form are left out. @throws ClawctlError ROLE_UNREADABLE */
+export async function readRoles(store: ObjectStore, ids: readonly string[]): Promise<Map<string, ActiveMachine>> {
+  const read = async (id: string) => [id, (await readRole(store, id)).active] as const
+  const roles = await pMap(new Set(ids.filter((id) => ID_PATTERN.test(id))), read, { concurrency: AT_ONCE })
   return new Map(roles.flatMap(([id, active]) => (active ? [[id, active]] : [])))
 }
 
@@ -65,7 +68,7 @@ export async function fleetStatus(ports: {
     describing,
     unlessOut(compute.fleetImages()),
     store && unlessOut(readHeartbeats(store, describing)),
-    store && unlessOut(describing.then((hosts) => readRoles(store, hosts))),
+    store && unlessOut(describing.then((hosts) => readRoles(store, doubleIds(hosts)))),
     store && unlessOut(deployUnderWay(store, clock.now()).then((deploying) => ({ deploying }))),
     store && unlessOut(readFreezes({ store, clock })),
   ])

@@ -17,20 +17,27 @@ export async function giveBack(
 ): Promise<HostResult> {
   const { turn, rollout, ports } = work
   const say = clauses(work, 'rollback')
+  let serving = candidate
   await turn.at('rollback', `${error.message} ${home.instanceId} takes over again`)
   try {
     await wake(home.instanceId, say, ports)
     const transfer = { id: turn.id, from: candidate, to: home, home, deploy: rollout.requestId }
     await transferRole(role, transfer, say, ports)
+    serving = home
     const verdict = await gate(work, home.instanceId, 'active', 'rollback')
     if (!verdict.passed)
       throw new ClawctlError('HEALTH_FAILED', `${home.instanceId} is not healthy: ${verdict.reason}.`)
   } catch (cause) {
     const second = asClawctlError(cause)
-    if (second.code === 'CANCELLED') return { ok: false, host: endOn(candidate, 'failed'), error: second }
+    const host = endOn(serving, 'failed')
+    if (second.code === 'CANCELLED') {
+      const why = `${second.message} ${home.instanceId} had not yet been seen to serve ${turn.id} again.`
+      const hint = `Deploy ${turn.id} again: it goes on from there.`
+      return { ok: false, host, error: new ClawctlError('CANCELLED', why, { hint, cause: second }) }
+    }
     return {
       ok: false,
-      host: endOn(home, 'failed'),
+      host,
       error: new ClawctlError(
         'ROLLBACK_FAILED',
         `${error.message} Going back to ${home.ami} failed as well: ${second.message}`,

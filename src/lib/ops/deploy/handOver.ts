@@ -3,13 +3,14 @@ import type { Host } from '../../domain/deploy/host.js'
 import { placedAt, SLOTS, type Slot, slotKey } from '../../domain/deploy/slots.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import { planChange } from './applyChange.js'
+import { refuseCancelled } from './cancelDeploy.js'
 import { checkLaunch } from './checkLaunch.js'
 import { endOn, giveBack, removed } from './giveBack.js'
-import { type Picture, type Role, readRole, standing, writeRole } from './picture.js'
+import { type Picture, type Role, readRole, serves, standing, writeRole } from './picture.js'
 import type { HostResult } from './ports.js'
-import { resume } from './resume.js'
+import { endHandover, resume } from './resume.js'
 import { transferRole } from './transfer.js'
-import { clauses, destroyMachine, gate, gateFailure, look, nameHolder, slotOf, type Work } from './work.js'
+import { clauses, gate, gateFailure, look, nameHolder, slotOf, type Work } from './work.js'
 
 /**
  * One host's deploy by handover: the successor boots beside the machine that serves, takes the role when it has passed,
@@ -28,24 +29,28 @@ export async function handOver(work: Work): Promise<HostResult> {
     await turn.at('plan')
     const picture = await look(work)
     const role = await readRole(ports.store, turn.id)
-    holder = standing(picture, role, turn.id).holder
+    holder = (await standing(ports, { hosts: picture.hosts, gone: work.gone }, role, turn.id)).holder
     const { slot, instances } = placeFor(turn.id, picture, holder)
     const change = { kind: 'create', id: turn.id, slot } as const
     const plan = await planChange(change, { ami: turn.image.id, instances, picture }, rollout, ports)
     clauses(work, 'plan')(plan.lines.join(', '))
     await checkLaunch(work, plan.json, slot)
-    if (rollout.planOnly) return { ok: true, host: stays(holder, 'planned') }
+    if (rollout.planOnly) {
+      const { ami = null, instanceId = null } = holder ?? {}
+      return { ok: true, host: { outcome: 'planned', ami, instanceId } }
+    }
+    await refuseCancelled(rollout.requestId, ports.store, 'before anything was changed')
     return await withCandidate(work, { holder, slot, file: plan.file, role: await nameHolder(work, role, holder) })
   } catch (error) {
-    return { ok: false, host: stays(holder, holder ? 'kept' : 'failed'), error: asClawctlError(error) }
+    return { ok: false, host: await stays(work, holder), error: asClawctlError(error) }
   }
 }
 
-const stays = (holder: Host | null, outcome: 'planned' | 'kept' | 'failed') => ({
-  outcome,
-  ami: holder?.ami ?? null,
-  instanceId: holder?.instanceId ?? null,
-})
+/** How a deploy ends that changed nothing about the machine that has the role: `kept` only where that one serves. */
+export async function stays({ ports }: Work, holder: Host | null): Promise<HostResult['host']> {
+  if (!holder) return { outcome: 'failed', ami: null, instanceId: null }
+  return endOn(holder, (await serves(ports, holder)) ? 'kept' : 'failed')
+}
 
 /** Where the candidate goes, and whether the machine that serves has to be adopted by the same plan. */
 function placeFor(id: string, picture: Picture, holder: Host | null): { slot: Slot; instances: Adoption['instances'] } {
@@ -121,36 +126,42 @@ function applyFailure(error: ClawctlError): ClawctlError {
   })
 }
 
-/** Before the handover: the candidate goes, and who serves was never touched. */
+/** Failures after which the candidate is known to be of no use. */
+const ITS_FAULT: readonly string[] = ['HEALTH_FAILED', 'APPLY_FAILED', 'NO_CAPACITY']
+
+/**
+ * Before the handover: the candidate goes, and who serves was never touched.
+ * @param goes false where there is no time, or no way, to destroy it: the next deploy does
+ */
 async function discard(
   work: Work,
   holder: Host | null,
   candidate: Pick<Host, 'instanceId' | 'ami'> | null,
   error: ClawctlError,
+  goes = ITS_FAULT.includes(error.code),
 ): Promise<HostResult> {
   const { turn, rollout } = work
-  const isOurs = error.code === 'HEALTH_FAILED' || error.code === 'APPLY_FAILED' || error.code === 'NO_CAPACITY'
-  if (!isOurs) return { ok: false, host: stays(holder, holder ? 'kept' : 'failed'), error }
+  if (!goes) return { ok: false, host: await stays(work, holder), error }
   let left = ''
   if (candidate && rollout.onFailure === 'stop') left = ` The candidate ${candidate.instanceId} is left as it is.`
   else if (candidate) {
     await turn.at('rollback', `the candidate ${candidate.instanceId} is destroyed`)
     left = await removed(work, candidate)
   }
-  const hint = error.hint
-  if (!holder) {
-    const failed = new ClawctlError(error.code, `${error.message} It did not exist before, so nothing serves.${left}`, {
-      hint,
-      cause: error,
-    })
-    return { ok: false, host: stays(null, 'failed'), error: failed }
+  const host = await stays(work, holder)
+  const isKept = holder !== null && host.outcome === 'kept'
+  const stands = isKept
+    ? `${holder.instanceId} goes on serving with ${holder.ami}.`
+    : holder
+      ? `${holder.instanceId} does not serve either.`
+      : 'It did not exist before, so nothing serves.'
+  const code = isKept && error.code !== 'CANCELLED' ? 'KEPT' : error.code
+  const { hint } = error
+  return {
+    ok: false,
+    host,
+    error: new ClawctlError(code, `${error.message} ${stands}${left}`, { hint, cause: error }),
   }
-  const kept = new ClawctlError(
-    'KEPT',
-    `${error.message} ${holder.instanceId} goes on serving with ${holder.ami}.${left}`,
-    { hint, cause: error },
-  )
-  return { ok: false, host: endOn(holder, 'kept'), error: kept }
 }
 
 async function takeOver(
@@ -161,39 +172,63 @@ async function takeOver(
   const { id } = turn
   await turn.at('handover')
   let handed: Role
+  let isStopped = false
+  try {
+    await refuseCancelled(rollout.requestId, ports.store, `before ${id} was handed over`)
+  } catch (cause) {
+    const error = asClawctlError(cause)
+    return discard(work, holder, candidate, error, error.code === 'CANCELLED')
+  }
   try {
     const deploy = rollout.requestId
-    handed = holder
-      ? await transferRole(
-          role,
-          { id, from: holder, to: candidate, home: holder, deploy },
-          clauses(work, 'handover'),
-          ports,
-        )
+    const transfer = holder && { id, from: holder, to: candidate, home: holder, deploy }
+    handed = transfer
+      ? await transferRole(role, transfer, clauses(work, 'handover'), ports, () => {
+          isStopped = true
+        })
       : await writeRole(ports, role, { id, instanceId: candidate.instanceId, from: null, deploy })
-  } catch (error) {
-    return discard(work, holder, candidate, asClawctlError(error))
+  } catch (cause) {
+    const error = asClawctlError(cause)
+    if (!holder || !isStopped) return discard(work, holder, candidate, error)
+    const why = `${error.message} EC2 was asked to stop ${holder.instanceId} for the handover, and it has not been seen to serve ${id} since.`
+    return { ok: false, host: endOn(holder, 'failed'), error: again(work, error, why) }
   }
+  try {
+    return await settle(work, { holder, candidate, role: handed })
+  } catch (cause) {
+    const error = asClawctlError(cause)
+    const why = `${error.message} ${id} was handed over to ${candidate.instanceId}, which was not seen to be healthy.`
+    return { ok: false, host: endOn(candidate, 'failed'), error: again(work, error, why) }
+  }
+}
+
+/** A failure from which the next deploy goes on. */
+const again = ({ turn }: Work, cause: ClawctlError, why: string) =>
+  new ClawctlError(cause.code, why, { hint: `Deploy ${turn.id} again: it goes on from there.`, cause })
+
+/** The candidate has the role: it passes and its predecessor goes, or the role is given back. */
+async function settle(
+  work: Work,
+  { holder, candidate, role }: { holder: Host | null; candidate: Host; role: Role },
+): Promise<HostResult> {
+  const { turn, rollout, ports } = work
+  const { id } = turn
   const verdict = await gate(work, candidate.instanceId, 'active')
   if (!verdict.passed) {
     const failure = gateFailure(work, verdict, 'active')
     if (rollout.onFailure === 'stop') return { ok: false, host: endOn(candidate, 'failed'), error: failure }
-    if (holder) return giveBack(work, { home: holder, candidate, role: handed }, failure)
-    await writeRole(ports, handed, { id, instanceId: null, from: null, deploy: rollout.requestId })
+    if (holder) return giveBack(work, { home: holder, candidate, role }, failure)
+    await writeRole(ports, role, { id, instanceId: null, from: null, deploy: rollout.requestId })
     return discard(work, null, candidate, failure)
   }
   if (!holder) return { ok: true, host: endOn(candidate, 'created') }
   await turn.at('cleanup', `${holder.instanceId} is destroyed`)
   try {
-    await destroyMachine(work, holder)
-  } catch (error) {
-    const { code, message } = asClawctlError(error)
-    const why = `${id} serves on ${candidate.instanceId}, but its predecessor ${holder.instanceId} could not be destroyed: ${message}`
-    return {
-      ok: false,
-      host: endOn(candidate, 'failed'),
-      error: new ClawctlError(code, why, { hint: `Deploy ${id} again: it goes on from there.`, cause: error }),
-    }
+    await endHandover(work, role, holder)
+  } catch (cause) {
+    const error = asClawctlError(cause)
+    const why = `${id} serves on ${candidate.instanceId}, but its predecessor ${holder.instanceId} could not be destroyed: ${error.message}`
+    return { ok: false, host: endOn(candidate, 'failed'), error: again(work, error, why) }
   }
   return { ok: true, host: endOn(candidate, 'replaced') }
 }

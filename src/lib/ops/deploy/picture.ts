@@ -109,8 +109,43 @@ export async function writeRole(
   })
 }
 
-export const standing = (picture: Picture, role: Role, id: string): Standing =>
-  standingOf(
-    picture.hosts.filter((host) => host.id === id),
-    role.active,
-  )
+/**
+ * What stands of one id. Where the machine that has the role, or gets it back, is not on the list, EC2 is asked for it by its
+ * id: no role is given to another because a list is old.
+ * @param seen.hosts of the fleet, as EC2 listed them
+ * @param seen.gone machines that EC2 was found to have no more; those found now are added
+ */
+export async function standing(
+  ports: Pick<HostDeployPorts, 'compute' | 'clock'>,
+  seen: { hosts: readonly Host[]; gone: Set<string> },
+  { active }: Role,
+  id: string,
+): Promise<Standing> {
+  const hosts = seen.hosts.filter((host) => host.id === id)
+  const isListed = (instanceId: string) => hosts.some((host) => host.instanceId === instanceId)
+  for (const instanceId of [active?.instanceId, active?.from]) {
+    if (!instanceId || isListed(instanceId)) break
+    if (instanceId === NOBODY || seen.gone.has(instanceId)) continue
+    if (await isGone(ports, instanceId)) {
+      seen.gone.add(instanceId)
+      continue
+    }
+    const late = await ports.compute.describeHost(instanceId)
+    if (late !== null && late !== 'terminated') hosts.push(late)
+    break
+  }
+  return standingOf(hosts, active)
+}
+
+/** Whether the machine may act for its id, and EC2 runs it. What can't be asked is taken for a no. */
+export async function serves(
+  { compute, store }: Pick<HostDeployPorts, 'compute' | 'store'>,
+  { id, instanceId }: Pick<Host, 'id' | 'instanceId'>,
+): Promise<boolean> {
+  try {
+    const [{ active }, state] = await Promise.all([readRole(store, id), stateOf(compute, instanceId)])
+    return (active === null || active.instanceId === instanceId) && state === 'running'
+  } catch {
+    return false
+  }
+}

@@ -76,6 +76,8 @@ export interface HostDeployPorts {
   tofu: Tofu
   stack: StackObjects
   clock: Clock
+  /** Goes on after an interruption: for what has to be brought to its end all the same. */
+  tidyClock: Clock
   progress: Progress
   /** A fresh path for a saved plan. */
   planFile(id: string): string

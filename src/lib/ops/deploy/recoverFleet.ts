@@ -115,16 +115,17 @@ async function mend(options: RecoverOptions, findings: Found[], ports: RecoverPo
   const adopt: Record<string, string> = {}
   for (const id of ids) {
     const role = await readRole(ports.store, id)
-    const found = standing(picture, role, id)
+    const found = await standing(ports, { hosts: picture.hosts, gone }, role, id)
     const placed = picture.state.get(id) ?? []
-    const work = findMachines(id, { standing: found, named: role.active !== null, placed, gone })
+    const work = findMachines(id, { standing: found, active: role.active, placed, gone })
     findings.push(...work.findings)
     if (work.adopt) {
       const slot = work.adopt.slot ?? SLOTS.find((free) => !placed.some((machine) => machine.slot === free)) ?? 'a'
       adopt[slotKey(id, slot)] = work.adopt.instanceId
     }
     if (planOnly) continue
-    if (found.suspended) await restore(id, role, found, progress.note.bind(progress), REQUEST, ports)
+    // Throws where it can not serve: then nothing beside it is destroyed.
+    await restore({ id, role, found, deploy: REQUEST }, progress.note.bind(progress), ports)
     for (const leftover of work.destroy) await destroyMachine(removal(id), leftover)
   }
   await bringIntoState(ids, adopt, registry, findings, { planOnly, gone }, ports)

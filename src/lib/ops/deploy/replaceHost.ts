@@ -2,9 +2,10 @@ import type { Host } from '../../domain/deploy/host.js'
 import { placedAt, type Slot } from '../../domain/deploy/slots.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import { planChange } from './applyChange.js'
+import { refuseCancelled } from './cancelDeploy.js'
 import { checkLaunch } from './checkLaunch.js'
 import { endOn } from './giveBack.js'
-import { handOver } from './handOver.js'
+import { handOver, stays } from './handOver.js'
 import { readRole, standing, writeRole } from './picture.js'
 import type { HostResult } from './ports.js'
 import { resume } from './resume.js'
@@ -27,7 +28,7 @@ export async function replaceHost(work: Work): Promise<HostResult> {
     }
     const picture = await look(work)
     const role = await readRole(ports.store, turn.id)
-    before = standing(picture, role, turn.id).holder
+    before = (await standing(ports, { hosts: picture.hosts, gone: work.gone }, role, turn.id)).holder
     const placed = before && slotOf(picture, turn.id, before.instanceId)
     if (!before) return handOver(work)
     if (!placed) {
@@ -49,23 +50,18 @@ export async function replaceHost(work: Work): Promise<HostResult> {
     )
     clauses(work, 'plan')(plan.lines.join(', '))
     await checkLaunch(work, plan.json, slot)
+    if (!rollout.planOnly) await refuseCancelled(rollout.requestId, ports.store, 'before anything was changed')
     // Its successor waits in standby as long as the role is with it.
     if (!rollout.planOnly) await nameHolder(work, role, before)
     file = plan.file
   } catch (error) {
-    return { ok: false, host: ended(before, before ? 'kept' : 'failed'), error: asClawctlError(error) }
+    return { ok: false, host: await stays(work, before), error: asClawctlError(error) }
   }
-  if (rollout.planOnly) return { ok: true, host: ended(before, 'planned') }
+  if (rollout.planOnly) return { ok: true, host: { ...endOn(before, 'kept'), outcome: 'planned' } }
   const first = await bring(work, slot, file)
   if (first.ok) return { ok: true, host: endOn(first.host, 'replaced') }
   return goBack(work, { before, slot, ...first })
 }
-
-const ended = (host: Host | null, outcome: 'planned' | 'kept' | 'failed') => ({
-  outcome,
-  ami: host?.ami ?? null,
-  instanceId: host?.instanceId ?? null,
-})
 
 type Attempt = { ok: true; host: Host } | { ok: false; error: ClawctlError; seen: Host | null; applied: boolean }
 
@@ -113,7 +109,8 @@ async function goBack(
     const stands = picture?.hosts.some(
       (host) => host.instanceId === before.instanceId && host.state !== 'shutting-down',
     )
-    if (stands || !picture) return { ok: false, host: endOn(before, stands ? 'kept' : 'failed'), error }
+    if (!picture) return { ok: false, host: endOn(before, 'failed'), error }
+    if (stands) return { ok: false, host: await stays(work, before), error }
   }
   if (error.code === 'CANCELLED') {
     const now = seen ? `it runs ${seen.ami} now and was not seen healthy` : 'what became of it was not seen'

@@ -1,8 +1,8 @@
 import pMap from 'p-map'
 import { ID_PATTERN } from '../../domain/contract/patterns.js'
-import { type Standing, standingOf } from '../../domain/deploy/active.js'
+import type { Standing } from '../../domain/deploy/active.js'
 import type { Host } from '../../domain/deploy/host.js'
-import { ClawctlError } from '../../domain/errors.js'
+import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import { AT_ONCE, type Tofu } from '../ports.js'
 import { giveBack } from './giveBack.js'
 import { readHeartbeat } from './machineGate.js'
@@ -20,12 +20,15 @@ export async function resume(work: Work): Promise<HostResult | null> {
   const { turn, ports } = work
   const picture = await look(work)
   let role = await readRole(ports.store, turn.id)
-  const found = standing(picture, role, turn.id)
+  const found = await standing(ports, { hosts: picture.hosts, gone: work.gone }, role, turn.id)
   const doomed = new Set(found.leftovers.map(({ instanceId }) => instanceId))
   for (const address of await untaintAll(picture, doomed, ports.tofu))
     await turn.at('resume', `${address} exists and is kept`)
-  if (found.suspended)
-    role = await restore(turn.id, role, found, clauses(work, 'resume'), work.rollout.requestId, ports)
+  const say = clauses(work, 'resume')
+  role = await restore({ id: turn.id, role, found, deploy: work.rollout.requestId }, say, ports, (error) =>
+    // Its successor needs no predecessor that runs.
+    say(error.message),
+  )
   const concluded = found.predecessor ? await conclude(work, role, found) : null
   if (concluded) return concluded
   for (const leftover of found.leftovers) {
@@ -66,41 +69,68 @@ export const taintedOf = ({ resources, gone }: Pick<Picture, 'resources' | 'gone
 
 /**
  * Gives back, before a deploy does anything else, every role that a handover which was broken off left with nobody: of
- * all instances, because whoever has no machine that acts can't wait for its turn.
+ * all instances, because whoever has no machine that acts can't wait for its turn. A machine that a person stopped is left
+ * to its own deploy.
+ * @param hosts as EC2 lists them while nobody else may change the state
  */
-export async function restoreRoles(hosts: readonly Host[], requestId: string, ports: HostDeployPorts): Promise<void> {
+export async function restoreRoles(hosts: readonly Host[], deploy: string, ports: HostDeployPorts): Promise<void> {
   const ids = [...new Set(hosts.map(({ id }) => id))].filter((id) => ID_PATTERN.test(id))
   const restoreOne = async (id: string) => {
     const role = await readRole(ports.store, id).catch(() => null)
     if (role === null) return
-    const found = standingOf(
-      hosts.filter((host) => host.id === id),
-      role.active,
-    )
-    if (found.suspended)
-      await restore(id, role, found, (clause) => ports.progress.note(`${id}: ${clause}`), requestId, ports)
+    const say = (clause: string) => ports.progress.note(`${id}: ${clause}`)
+    try {
+      const found = await standing(ports, { hosts, gone: new Set() }, role, id)
+      if (found.suspended) await restore({ id, role, found, deploy }, say, ports)
+    } catch (error) {
+      const { code, message } = asClawctlError(error)
+      if (code === 'CANCELLED') throw error
+      // What one instance lacks is no reason to leave the others without their deploy, or this one.
+      say(`its role could not be given back: ${message}`)
+    }
   }
   await pMap(ids, restoreOne, { concurrency: AT_ONCE })
 }
 
-/** The role is with nobody that runs: who had it gets it back, when no other machine acts any more. */
+/**
+ * Makes the holder serve again where the role is with nobody that runs, or EC2 has stopped it: when no other machine acts
+ * any more it is started and named.
+ * @param onStuck called where it can not be started, which is thrown without it
+ */
 export async function restore(
-  id: string,
-  role: Role,
-  { holder, leftovers }: Standing,
+  { id, role, found, deploy }: { id: string; role: Role; found: Standing; deploy: string },
   say: (clause: string) => void,
-  deploy: string,
   ports: HostDeployPorts,
+  onStuck?: (error: ClawctlError) => void,
 ): Promise<Role> {
-  if (!holder) return role
-  say(`a handover was broken off: ${holder.instanceId} gets its role back`)
+  const { holder, leftovers, suspended, stopped } = found
+  if (!holder || !(suspended || stopped)) return role
+  if (suspended) say(`a handover was broken off: ${holder.instanceId} gets its role back`)
+  else say(`${holder.instanceId}, which has the role, is ${holder.state}: EC2 starts it`)
   for (const other of leftovers) {
     const heartbeat = await readHeartbeat(ports.store, id, other.instanceId)
     if (heartbeat?.stage !== 'active') continue
     await yielded({ id, from: other, before: heartbeat }, say, ports)
   }
-  await wake(holder.instanceId, say, ports)
-  return writeRole(ports, role, { id, instanceId: holder.instanceId, from: null, deploy })
+  try {
+    await wake(holder.instanceId, say, ports)
+  } catch (error) {
+    const known = asClawctlError(error)
+    if (!onStuck || known.code === 'CANCELLED') throw known
+    onStuck(known)
+    return role
+  }
+  return suspended ? writeRole(ports, role, { id, instanceId: holder.instanceId, from: null, deploy }) : role
+}
+
+/** The predecessor goes, and is no longer the one that gets the role back. */
+export async function endHandover(work: Work, role: Role, predecessor: Host): Promise<void> {
+  const { active } = role
+  await destroyMachine(work, predecessor)
+  if (!active) return
+  const next = { id: active.id, instanceId: active.instanceId, from: null, deploy: work.rollout.requestId }
+  // A machine that is gone gets nothing back, whatever the object says.
+  await writeRole(work.ports, role, next).catch(() => {})
 }
 
 /** The role was handed over and the predecessor is still there: the gate says who of both stays. */
@@ -118,6 +148,6 @@ async function conclude(work: Work, role: Role, { holder, predecessor }: Standin
     )
     return isWanted || !result.ok ? result : null
   }
-  await destroyMachine(work, predecessor)
+  await endHandover(work, role, predecessor)
   return isWanted ? { ok: true, host: { outcome: 'replaced', ami: holder.ami, instanceId: holder.instanceId } } : null
 }

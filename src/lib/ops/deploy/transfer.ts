@@ -14,12 +14,15 @@ const STOP_MS = 5 * 60_000
 const YIELD_POLL_MS = 250
 const EC2_POLL_MS = 3_000
 
-type Ports = Pick<HostDeployPorts, 'compute' | 'machines' | 'store' | 'clock'>
+type Ports = Pick<HostDeployPorts, 'compute' | 'machines' | 'store' | 'clock' | 'tidyClock'>
 
 /**
  * Gives the role from one machine to another, never to both: first nobody may act, then the one that served says that it
- * has stopped, or EC2 stops it, and only then the next one is named. Where that fails, the one that served is named again.
+ * has stopped, or EC2 stops it, and only then the next one is named. Where that fails, the one that served is named again;
+ * after EC2 was asked to stop a machine, it is `home` that serves, and is started for it. Until then the role is with
+ * nobody, so that the next deploy does it where this process ends.
  * @param home the machine that gets the role back should a deploy be lost on the way: the one that served before it
+ * @param onStop called when EC2 was asked to stop the one that served
  * @throws ClawctlError what the services answered, FENCE_FAILED where EC2 could not stop the machine
  */
 export async function transferRole(
@@ -27,30 +30,51 @@ export async function transferRole(
   { id, from, to, home, deploy }: { id: string; from: Host; to: Host; home: Host; deploy: string },
   say: (clause: string) => void,
   ports: Ports,
+  onStop: () => void = () => {},
 ): Promise<Role> {
   say(`${from.instanceId} is asked to stop acting`)
-  const fallback = (holder: Host) => (holder === home ? null : home.instanceId)
   const before = await readHeartbeat(ports.store, id, from.instanceId)
   const nobody = await writeRole(ports, role, { id, instanceId: null, from: home.instanceId, deploy })
+  const name = ({ instanceId }: Host) =>
+    writeRole(ports, nobody, { id, instanceId, from: instanceId === home.instanceId ? null : home.instanceId, deploy })
+  let isStopping = false
   try {
-    await yielded({ id, from, before }, say, ports)
+    await yielded({ id, from, before }, say, ports, () => {
+      isStopping = true
+      onStop()
+    })
   } catch (error) {
     // Also where we are being stopped: who served goes on.
-    await writeRole(ports, nobody, { id, instanceId: from.instanceId, from: fallback(from), deploy })
+    if (isStopping) await startHome({ id, from, home }, say, ports)
+    await name(isStopping ? home : from)
     throw error
   }
   say(`${to.instanceId} may act`)
-  return writeRole(ports, nobody, { id, instanceId: to.instanceId, from: fallback(to), deploy })
+  return name(to)
+}
+
+/** Once EC2 has been asked to stop a machine, it stops, whatever becomes of this process. */
+async function startHome(
+  { id, from, home }: { id: string; from: Host; home: Host },
+  say: (clause: string) => void,
+  ports: Ports,
+): Promise<void> {
+  const unhurried = { ...ports, clock: ports.tidyClock }
+  say(`EC2 is stopping ${from.instanceId}: when it has stopped, ${home.instanceId} serves again`)
+  await untilDown({ id, from }, unhurried)
+  if (home.instanceId === from.instanceId) await wake(home.instanceId, say, unhurried)
 }
 
 /**
  * Resolves when the machine acts no more: it says so, or EC2 has stopped or lost it.
  * @param target.before its last heartbeat before it was asked
+ * @param onStop called when EC2 was asked to stop it
  */
 export async function yielded(
   { id, from, before }: { id: string; from: Host; before: Heartbeat | null },
   say: (clause: string) => void,
   ports: Ports,
+  onStop: () => void = () => {},
 ): Promise<void> {
   const { clock, compute, machines, store } = ports
   const ec2 = await stateOf(compute, from.instanceId)
@@ -65,7 +89,19 @@ export async function yielded(
   if ('done' in answer) return
   if (isDown(await stateOf(compute, from.instanceId))) return
   say(`${from.instanceId} has not stopped acting: EC2 stops it`)
-  await machines.stop(from.instanceId)
+  await machines.stop(from.instanceId).catch(async (error: unknown) => {
+    // The request may have arrived and its answer not.
+    if ((await stateOf(compute, from.instanceId)) === 'running') throw error
+  })
+  onStop()
+  await untilDown({ id, from }, ports)
+}
+
+/** @throws ClawctlError FENCE_FAILED where EC2 has not stopped it in its time */
+async function untilDown(
+  { id, from }: { id: string; from: Host },
+  { clock, compute }: Pick<Ports, 'clock' | 'compute'>,
+): Promise<void> {
   const stopped = await poll<true>({ clock, timeoutMs: STOP_MS, longestMs: EC2_POLL_MS }, async () => {
     const state = await stateOf(compute, from.instanceId)
     return isDown(state) ? { done: true } : { wait: `EC2 says ${state}` }
@@ -82,20 +118,21 @@ const isDown = (state: string) => state === 'stopped' || state === 'terminated'
 /** Brings up a machine that was stopped, for it to serve again. */
 export async function wake(instanceId: string, say: (clause: string) => void, ports: Ports): Promise<void> {
   const { clock, compute, machines } = ports
-  if ((await stateOf(compute, instanceId)) === 'running') return
   const limits = { clock, timeoutMs: STOP_MS, longestMs: EC2_POLL_MS, onWait: say }
   let asked = false
-  const result = await poll<true>(limits, async () => {
+  const result = await poll<string | null>(limits, async () => {
     const state = await stateOf(compute, instanceId)
-    if (state === 'running') return { done: true }
+    if (state === 'running') return { done: null }
+    if (state === 'terminated' || state === 'shutting-down') return { done: `it is ${state}` }
     if (state === 'stopped' && !asked) {
       await machines.start(instanceId)
       asked = true
     }
     return { wait: `${instanceId} is ${state}` }
   })
-  if ('done' in result) return
-  throw new ClawctlError('FENCE_FAILED', `${instanceId} could not be started again: ${result.timedOut}.`, {
+  const why = 'done' in result ? result.done : result.timedOut
+  if (why === null) return
+  throw new ClawctlError('FENCE_FAILED', `${instanceId} could not be started again: ${why}.`, {
     hint: `Start ${instanceId} in EC2, then look at \`clawctl fleet status\`.`,
   })
 }
