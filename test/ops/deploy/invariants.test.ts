@@ -134,17 +134,17 @@ describe('whatever happens to deploys', () => {
   })
   const machine = fc.constantFrom('i-a', 'i-b', 'i-c', 'i-new-1')
   const scenario = fc.record({
-    existing: fc.subarray(IDS),
+    existing: fc.subarray(IDS, { minLength: 1 }),
     newBoots: boots,
     target: fc.constantFrom('a', 'b', 'all'),
-    deaf: fc.subarray(['i-a', 'i-b', 'i-new-1']),
-    lost: fc.option(fc.record({ instanceId: machine, tick: fc.nat(60) })),
+    deaf: fc.constantFrom([], ['i-a', 'i-b'], ['i-a', 'i-b', 'i-new-1']),
+    lost: fc.option(fc.record({ instanceId: machine, tick: fc.nat(60) }), { freq: 1 }),
     /** By a person, in EC2. */
-    stopped: fc.option(fc.record({ instanceId: machine, tick: fc.nat(60) }), { freq: 2 }),
-    applyFails: fc.option(fc.record({ nth: fc.integer({ min: 1, max: 4 }), after: fc.boolean() })),
+    stopped: fc.option(fc.record({ instanceId: machine, tick: fc.nat(60) }), { freq: 1 }),
+    applyFails: fc.option(fc.record({ nth: fc.integer({ min: 1, max: 4 }), after: fc.boolean() }), { freq: 1 }),
     first: fc.option(end, { freq: 4 }),
     /** A deploy that looked at the fleet before the first one began, and waited for its lock. */
-    beside: fc.option(fc.constantFrom('a', 'b', 'all')),
+    beside: fc.option(fc.constantFrom('a', 'b', 'all'), { freq: 1 }),
     second: fc.option(end),
     recovers: fc.boolean(),
   })
