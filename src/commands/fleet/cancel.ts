@@ -7,7 +7,7 @@ import { isOver } from '../../lib/domain/deploy/run.js'
 export default class FleetCancel extends BaseCommand<typeof FleetCancel> {
   static override summary = 'Cancel a queued deploy, or ask a running one to stop before its next handover.'
   static override description =
-    'A running one stops after its plan, before it hands a host over (the candidate is destroyed), or before its next host. A host that was handed over is finished first: it is never left between two machines. Who cancelled stands in the record. Asked again, it is the same.'
+    'A running one stops after its plan, before it hands a host over (the candidate is destroyed), or before its next host. A host that was handed over is finished first: it is never left between two machines. The record names who cancelled. May be repeated.'
   static override examples = ['<%= config.bin %> <%= command.id %> 7d9b0c5e-3f52-4a53-9d7a-0c1f6b6d2a11']
   static override args = {
     requestId: stringArg({ description: 'The request id, as `fleet history` prints it.', required: true }),
@@ -22,9 +22,9 @@ export default class FleetCancel extends BaseCommand<typeof FleetCancel> {
 
   override render({ deploy }: Result<this>) {
     const what = isOver(deploy)
-      ? 'It was over before.'
+      ? 'It was over already.'
       : deploy.status === 'queued'
-        ? 'Cancelled: it does not begin.'
+        ? 'Cancelled: it does not start.'
         : 'Asked to stop: it stops before its next handover, and finishes a host that was handed over.'
     return `${renderDeploy(deploy, this.paint)}\n${what}`
   }

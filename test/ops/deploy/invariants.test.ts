@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import type { Deploy } from '../../../src/lib/domain/contract/index.js'
-import { NOBODY, parseActive } from '../../../src/lib/domain/deploy/active.js'
+import { NO_MACHINE, parseActive } from '../../../src/lib/domain/deploy/active.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { type DeployFleetPorts, deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
 import { recoverFleet } from '../../../src/lib/ops/deploy/recoverFleet.js'
@@ -38,7 +38,7 @@ function mortal(ports: DeployFleetPorts, end: End): DeployFleetPorts {
         if (typeof value !== 'function' || name === 'now') return value
         return async (...args: unknown[]) => {
           if (dead) throw new Killed()
-          const begins = end.since === 'fence' ? name === 'stop' : String(args[1]).includes(NOBODY)
+          const begins = end.since === 'fence' ? name === 'stop' : String(args[1]).includes(NO_MACHINE)
           if (calls < 0 && begins) calls = 0
           calls += 1
           if (calls === killedAt) {
@@ -212,7 +212,7 @@ describe('whatever happens to deploys', () => {
         if (recovers) {
           const hasServed = (id: string) => {
             const active = parseActive(plane.store.objects.get(`active/${id}.json`)?.text ?? '')
-            return active?.instanceId !== NOBODY || active.from !== null
+            return active === null || active.instanceId !== NO_MACHINE || active.from !== null
           }
           const runs = (id: string) => cloud.hosts.some((host) => host.id === id && host.state === 'running')
           const ran = existing.filter((id) => hasServed(id) && runs(id))

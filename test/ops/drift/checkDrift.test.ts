@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { NOBODY } from '../../../src/lib/domain/deploy/active.js'
+import { NO_MACHINE } from '../../../src/lib/domain/deploy/active.js'
 import { instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
 import type { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { checkDrift, type Drift } from '../../../src/lib/ops/drift/checkDrift.js'
@@ -76,16 +76,16 @@ describe('fleet drift', () => {
     const role = (id: string, instanceId: string, from: string | null) =>
       world.store.set(`active/${id}.json`, { schema: 1, id, instanceId, from, at: 'x' })
     role('a', 'i-a', null)
-    role('b', NOBODY, 'i-b')
+    role('b', NO_MACHINE, 'i-b')
     const error = await failureOf(checkDrift(world.ports))
     expect(driftOf(error).differences.filter(({ kind }) => kind === 'down')).to.deep.equal([
       {
         ...{ kind: 'down', subject: 'a', fix: 'clawctl fleet recover a' },
-        what: 'does not run: EC2 has i-a, which has the role, as stopped',
+        what: 'has the active machine i-a, which is stopped',
       },
       {
         ...{ kind: 'down', subject: 'b', fix: 'clawctl fleet recover b' },
-        what: 'has no machine that may act: a handover was broken off',
+        what: 'has no active machine: a handover was interrupted',
       },
     ])
   })

@@ -19,7 +19,7 @@ export interface Difference {
 export interface DriftFacts {
   registry: Registry
   hosts: readonly Host[]
-  /** Who may act, by id. */
+  /** The active machines, by id. */
   active: ReadonlyMap<string, ActiveMachine>
   state: FleetState
   planned: ReturnType<typeof plannedChanges>
@@ -57,9 +57,8 @@ export function findDrift(facts: DriftFacts): Difference[] {
       continue
     }
     const recover = `clawctl fleet recover ${entry.id}`
-    if (standing.suspended) add('down', 'has no machine that may act: a handover was broken off', recover)
-    if (standing.stopped)
-      add('down', `does not run: EC2 has ${host.instanceId}, which has the role, as ${host.state}`, recover)
+    if (standing.suspended) add('down', 'has no active machine: a handover was interrupted', recover)
+    if (standing.stopped) add('down', `has the active machine ${host.instanceId}, which is ${host.state}`, recover)
     if (host.instanceType !== entry.instanceType) {
       add('changed', `runs as ${host.instanceType}; the registry has ${entry.instanceType}`)
     }

@@ -32,24 +32,24 @@ import type { Announce, HostDeployPorts, LockPorts, Rollout } from './ports.js'
 import { replaceHost } from './replaceHost.js'
 import { chooseImages } from './resolveImage.js'
 import { restoreRoles } from './resume.js'
-import { mayRetire, retireHost } from './retireHost.js'
+import { allowRetire, retireHost } from './retireHost.js'
 import { withState } from './unwrittenState.js'
 
 export interface DeployFleetPorts extends HostDeployPorts, LockPorts {
   registry: RegistrySource
   bundles: BundleReader
   report: JobReport
-  /** Null where nobody wants to hear of it. */
+  /** Null if no webhook is configured. */
   announce?: Announce | null
   /** The workflow run that this is part of; nulls elsewhere. */
   run: { id: number | null; url: string | null; attempt?: number }
-  /** What the repository has as its default. */
+  /** The repository's default. */
   defaultStrategy: NonNullable<Order['strategy']>
 }
 
 /**
- * The direct plane's deploy: choose the AMI, check everything that can be checked, then one host after the other, canary
- * first. Stops at the first host that fails. Rejects with the code of that failure and the deploy in `partial.deploy`.
+ * The direct plane's deploy: chooses the AMI, checks what can be checked, then deploys one host after the other, the
+ * canary first. Stops at the first host that fails, and rejects with its code and the deploy in `partial.deploy`.
  */
 export async function deployFleet(asked: Order, options: DeployOptions, ports: DeployFleetPorts): Promise<Deploy> {
   const order = { ...asked, requestId: attemptId(asked.requestId, ports.run.attempt) }
@@ -62,7 +62,7 @@ export async function deployFleet(asked: Order, options: DeployOptions, ports: D
     await refuseCancelled(order.requestId, ports.store, 'before it began')
     refuseFrozen(await readFreezes(ports), order.target)
     if (order.retire) {
-      const registry = await mayRetire(order, ports.registry)
+      const registry = await allowRetire(order, ports.registry)
       failure = await withState(options, ports, () => retireHost(order, registry, options, keeper, audit, ports))
     } else failure = await deployHosts(order, options, keeper, audit, ports)
   } catch (error) {
@@ -82,7 +82,7 @@ async function deployHosts(
   ports: DeployFleetPorts,
 ): Promise<ClawctlError | null> {
   const { registry, ids, first } = await prepare(order, audit, ports)
-  const begin = async ({ steps, images, hosts }: Sight) => {
+  const begin = async ({ steps, images, hosts }: View) => {
     await keeper.begun(
       steps.map(({ id, previousAmi, previousInstanceId }) => ({ id, previousAmi, instanceId: previousInstanceId })),
       leftOut(order, hosts),
@@ -91,15 +91,15 @@ async function deployHosts(
   }
   await begin(first)
   return withState(options, ports, async () => {
-    // Another deploy may have ended while the lock was waited for.
-    const sight = await see(order, registry, ids, ports)
-    await begin(sight)
-    if (!options.planOnly) await restoreRoles(sight.hosts, order.requestId, ports)
-    return rollOut(order, { registry, ...sight }, options, keeper, audit, ports)
+    // Another deploy may have ended while this one waited for the lock.
+    const view = await readView(order, registry, ids, ports)
+    await begin(view)
+    if (!options.planOnly) await restoreRoles(view.hosts, order.requestId, ports)
+    return rollOut(order, { registry, ...view }, options, keeper, audit, ports)
   })
 }
 
-/** The instance that asked for a deploy of all, as a host that the deploy passes over. */
+/** The caller of a deploy of all, as a skipped host. */
 function leftOut({ target, caller }: Order, hosts: readonly Host[]): DeployHost[] {
   if (target !== 'all' || !caller) return []
   const host = currentHost(hosts, caller)
@@ -109,19 +109,19 @@ function leftOut({ target, caller }: Order, hosts: readonly Host[]): DeployHost[
 }
 
 /** The fleet and its images at one moment. */
-interface Sight {
+interface View {
   steps: RolloutStep[]
   /** By id. */
   images: Map<string, FleetImage>
   hosts: Host[]
 }
 
-async function see(
+async function readView(
   order: Order,
   registry: Registry,
   ids: readonly string[],
   { compute }: Pick<DeployFleetPorts, 'compute'>,
-): Promise<Sight> {
+): Promise<View> {
   const entries = registry.filter((entry) => ids.includes(entry.id))
   const [images, hosts] = await Promise.all([
     chooseImages(compute, entries, order.amiOverride || null),
@@ -130,18 +130,18 @@ async function see(
   return { images, hosts, steps: planRollout({ ids, registry, hosts }) }
 }
 
-/** Everything that can be refused before anything is touched. */
+/** Checks that need no change. */
 async function prepare(
   order: Order,
   audit: DeployAudit,
   ports: DeployFleetPorts,
-): Promise<{ registry: Registry; ids: string[]; first: Sight }> {
+): Promise<{ registry: Registry; ids: string[]; first: View }> {
   const { bundles, progress } = ports
   const registry = await readRegistry(ports.registry)
   const scope = allowDeploy({ ...order, registry, identity: identityOnDirectPlane(order) })
   const ids = scope.kind === 'all' ? registry.map((entry) => entry.id).filter((id) => id !== scope.except) : [scope.id]
-  return progress.task('look at the fleet', async (say) => {
-    const first = await see(order, registry, ids, ports)
+  return progress.task('check the fleet', async (say) => {
+    const first = await readView(order, registry, ids, ports)
     const { hosts, images, steps } = first
     const entries = registry.filter((entry) => ids.includes(entry.id))
     await checkBundles(bundles, entries, registry)
@@ -160,7 +160,7 @@ async function prepare(
 /** Returns the failure that stopped the rollout, or null. */
 async function rollOut(
   order: Order,
-  { registry, steps, images }: Sight & { registry: Registry },
+  { registry, steps, images }: View & { registry: Registry },
   options: DeployOptions,
   keeper: RecordKeeper,
   audit: DeployAudit,
@@ -178,15 +178,15 @@ async function rollOut(
   }
   const strategy = order.strategy ?? ports.defaultStrategy
   const gone = new Set<string>()
-  /** AMIs that a host of this rollout, or one before it, is well with. */
+  /** AMIs with which a host of this rollout is healthy. */
   const good = new Set<string>()
   const deployOne = async ({ id }: RolloutStep, list: ItemProgress) => {
     const image = images.get(id)
     if (!image) throw new ClawctlError('INTERNAL', `No image was chosen for ${id}.`)
     const steps = new HostSteps(id, { keeper, clock: ports.clock, list })
     await keeper.host(id, { outcome: 'deploying', startedAt: ports.clock.now().toISOString() })
-    const witness = (evidence: HostEvidence) => keeper.host(id, { evidence })
-    const work = { turn: { id, image, at: steps.at.bind(steps), witness }, rollout, ports, gone }
+    const keepEvidence = (evidence: HostEvidence) => keeper.host(id, { evidence })
+    const work = { turn: { id, image, at: steps.at.bind(steps), keepEvidence }, rollout, ports, gone }
     const result = await (strategy === 'replace' ? replaceHost(work) : handOver(work))
     const error = result.ok ? null : result.error
     await steps.end(error?.message)
@@ -206,7 +206,7 @@ async function rollOut(
   })
 }
 
-/** The next deploy does not offer an AMI that failed. One that serves elsewhere is not what was wrong. */
+/** Marks an AMI as failed, so that the next deploy does not choose it; not one with which another host is healthy. */
 async function markFailed(
   image: FleetImage,
   stays: string | null,
@@ -248,7 +248,7 @@ async function finish(
   } catch (error) {
     ports.progress.note(`The step summary could not be written: ${asClawctlError(error).message}`)
   }
-  // A look changes nothing that anybody has to hear of.
+  // A plan changes nothing, so it is not announced.
   const failures = options.planOnly || !ports.announce ? [] : await ports.announce(deploy).catch(() => ['it failed'])
   for (const problem of failures) ports.progress.note(`The end of the deploy could not be posted: ${problem}.`)
   return deploy
@@ -257,7 +257,7 @@ async function finish(
 function firstRecord(order: Order, ports: DeployFleetPorts): DeployRecord {
   return {
     schema: 1,
-    // It becomes a line of logs and summaries.
+    // It must stay one line in logs and summaries.
     ...storeOrder({ ...order, target: order.target.replace(/[\p{C}\s]+/gu, ' ') }),
     ami: order.amiOverride ?? null,
     status: 'running',

@@ -1,18 +1,18 @@
 import pMap from 'p-map'
 import { HEARTBEAT_PREFIX, heartbeatKey } from '../../domain/bundles/manifest.js'
 import { type ActiveMachine, type Fleet, type Heartbeat, ID_PATTERN } from '../../domain/contract/index.js'
-import { fleetStatus as describeFleet } from '../../domain/deploy/fleet.js'
+import { describeFleet } from '../../domain/deploy/fleet.js'
 import type { Host } from '../../domain/deploy/host.js'
 import { deployOfRecord, INDEX_PREFIX, parseIndexKey } from '../../domain/deploy/run.js'
-import { unlessOut } from '../poll.js'
+import { nullOnOutage } from '../poll.js'
 import { AT_ONCE, type Clock, type Compute, type ObjectStore, type RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { readRecord } from './deployRecord.js'
 import { readFreezes } from './freeze.js'
 import { heartbeatAt } from './machineGate.js'
-import { readRole } from './picture.js'
+import { readRole } from './observation.js'
 
-/** The heartbeats of these machines, by EC2 instance id. One listing says which there are. */
+/** The heartbeats of these machines, by EC2 instance id. One listing finds the keys that exist. */
 export async function readHeartbeats(
   store: ObjectStore,
   hosts: Promise<readonly Host[]> | readonly Host[],
@@ -28,20 +28,20 @@ export async function readHeartbeats(
   return new Map((await pMap(machines, read, { concurrency: AT_ONCE })).flat())
 }
 
-/** Ids that have more than one machine. */
+/** Ids with more than one machine. */
 function doubleIds(hosts: readonly Host[]): string[] {
   const live = hosts.filter(({ state }) => state !== 'shutting-down').map(({ id }) => id)
   return live.filter((id, index) => live.indexOf(id) !== index)
 }
 
-/** Ids of the wrong form are left out. @throws ClawctlError ROLE_UNREADABLE */
+/** The active machine of each id. @throws ClawctlError ROLE_UNREADABLE */
 export async function readRoles(store: ObjectStore, ids: readonly string[]): Promise<Map<string, ActiveMachine>> {
   const read = async (id: string) => [id, (await readRole(store, id)).active] as const
   const roles = await pMap(new Set(ids.filter((id) => ID_PATTERN.test(id))), read, { concurrency: AT_ONCE })
   return new Map(roles.flatMap(([id, active]) => (active ? [[id, active]] : [])))
 }
 
-/** One deploys at a time: a record before the newest that still says `running` is one of a run that was lost. */
+/** The running deploy, or null. Only one runs at a time: an older record that still has `running` belongs to a lost run. */
 export async function deployUnderWay(store: ObjectStore, now: Date): Promise<Fleet['deploying']> {
   const [newest] = await store.list(INDEX_PREFIX, { atMost: 1 })
   const requestId = newest && parseIndexKey(newest.key)?.requestId
@@ -51,9 +51,9 @@ export async function deployUnderWay(store: ObjectStore, now: Date): Promise<Fle
 }
 
 /**
- * Desired beside actual, the same for the Control API and for CI. `store` is null where no bucket is configured: health is
- * then unknown. Where GitHub, S3 or the list of images can't be asked, the rest is shown, and `sources` says so; without
- * EC2's instances there is no fleet to show.
+ * The desired and the actual fleet, for the Control API and for CI. `store` is null without a bucket; health is then
+ * unknown. If GitHub, S3 or the list of images does not answer, the rest is returned and `sources` names what is missing.
+ * Rejects without EC2's instances.
  */
 export async function fleetStatus(ports: {
   registry: RegistrySource
@@ -64,13 +64,13 @@ export async function fleetStatus(ports: {
   const { compute, store, clock } = ports
   const describing = compute.describeHosts()
   const [registry, hosts, images, heartbeats, active, deploying, frozen] = await Promise.all([
-    unlessOut(readRegistry(ports.registry)),
+    nullOnOutage(readRegistry(ports.registry)),
     describing,
-    unlessOut(compute.fleetImages()),
-    store && unlessOut(readHeartbeats(store, describing)),
-    store && unlessOut(describing.then((hosts) => readRoles(store, doubleIds(hosts)))),
-    store && unlessOut(deployUnderWay(store, clock.now()).then((deploying) => ({ deploying }))),
-    store && unlessOut(readFreezes({ store, clock })),
+    nullOnOutage(compute.fleetImages()),
+    store && nullOnOutage(readHeartbeats(store, describing)),
+    store && nullOnOutage(describing.then((hosts) => readRoles(store, doubleIds(hosts)))),
+    store && nullOnOutage(deployUnderWay(store, clock.now()).then((deploying) => ({ deploying }))),
+    store && nullOnOutage(readFreezes({ store, clock })),
   ])
   const fleet = describeFleet({
     registry,

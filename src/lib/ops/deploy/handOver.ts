@@ -5,77 +5,87 @@ import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import { planChange } from './applyChange.js'
 import { refuseCancelled } from './cancelDeploy.js'
 import { checkLaunch } from './checkLaunch.js'
-import { endOn, giveBack, removed } from './giveBack.js'
-import { type Picture, type Role, readRole, serves, standing, writeRole } from './picture.js'
+import { clauseReporter, gate, gateFailure, type HostContext, nameActive, slotOf } from './hostContext.js'
+import { type Observation, observe, type Role, readRole, serves, standingOfId, writeRole } from './observation.js'
 import type { HostResult } from './ports.js'
 import { endHandover, resume } from './resume.js'
+import { destroyCandidate, hostEnd, rollBackHandover } from './rollBack.js'
 import { transferRole } from './transfer.js'
-import { clauses, gate, gateFailure, look, nameHolder, slotOf, type Work } from './work.js'
 
 /**
- * One host's deploy by handover: the successor boots beside the machine that serves, takes the role when it has passed,
- * and only then the old machine is destroyed. It begins with what EC2, the state and the role say: what a deploy left
- * that was killed anywhere is gone on with, or cleared away.
+ * One host's deploy by handover: the candidate boots beside the active machine, gets the role when it has passed its gate,
+ * and then the old machine is destroyed. It first reads EC2, the state and the role, and finishes or removes what a killed
+ * deploy left.
  */
-export async function handOver(work: Work): Promise<HostResult> {
-  const { turn, rollout, ports } = work
+export async function handOver(context: HostContext): Promise<HostResult> {
+  const { turn, rollout, ports } = context
   let holder: Host | null = null
   try {
     if (!rollout.planOnly) {
       await turn.at('resume')
-      const resumed = await resume(work)
+      const resumed = await resume(context)
       if (resumed) return resumed
     }
     await turn.at('plan')
-    const picture = await look(work)
+    const observed = await observe(context.ports, context.gone)
     const role = await readRole(ports.store, turn.id)
-    holder = (await standing(ports, { hosts: picture.hosts, gone: work.gone }, role, turn.id)).holder
-    const { slot, instances } = placeFor(turn.id, picture, holder)
+    holder = (await standingOfId(ports, { hosts: observed.hosts, gone: context.gone }, role, turn.id)).holder
+    const { slot, instances } = placeFor(turn.id, observed, holder)
     const change = { kind: 'create', id: turn.id, slot } as const
-    const plan = await planChange(change, { ami: turn.image.id, instances, picture }, rollout, ports)
-    clauses(work, 'plan')(plan.lines.join(', '))
-    await checkLaunch(work, plan.json, slot)
+    const plan = await planChange(change, { ami: turn.image.id, instances, observed }, rollout, ports)
+    clauseReporter(context, 'plan')(plan.lines.join(', '))
+    await checkLaunch(context, plan.json, slot)
     if (rollout.planOnly) {
       const { ami = null, instanceId = null } = holder ?? {}
       return { ok: true, host: { outcome: 'planned', ami, instanceId } }
     }
     await refuseCancelled(rollout.requestId, ports.store, 'before anything was changed')
-    return await withCandidate(work, { holder, slot, file: plan.file, role: await nameHolder(work, role, holder) })
+    return await withCandidate(context, {
+      holder,
+      slot,
+      file: plan.file,
+      role: await nameActive(context, role, holder),
+    })
   } catch (error) {
-    return { ok: false, host: await stays(work, holder), error: asClawctlError(error) }
+    return { ok: false, host: await stays(context, holder), error: asClawctlError(error) }
   }
 }
 
-/** How a deploy ends that changed nothing about the machine that has the role: `kept` only where that one serves. */
-export async function stays({ ports }: Work, holder: Host | null): Promise<HostResult['host']> {
+/** The end of a deploy that did not change the holder: `kept` if that one still serves, else `failed`. */
+export async function stays({ ports }: HostContext, holder: Host | null): Promise<HostResult['host']> {
   if (!holder) return { outcome: 'failed', ami: null, instanceId: null }
-  return endOn(holder, (await serves(ports, holder)) ? 'kept' : 'failed')
+  return hostEnd(holder, (await serves(ports, holder)) ? 'kept' : 'failed')
 }
 
-/** Where the candidate goes, and whether the machine that serves has to be adopted by the same plan. */
-function placeFor(id: string, picture: Picture, holder: Host | null): { slot: Slot; instances: Adoption['instances'] } {
-  const placed = holder ? slotOf(picture, id, holder.instanceId) : null
-  // A machine of before there were slots is in slot a.
+/** The candidate's slot, and the active machine if the same plan must adopt it. */
+function placeFor(
+  id: string,
+  observed: Observation,
+  holder: Host | null,
+): { slot: Slot; instances: Adoption['instances'] } {
+  const placed = holder ? slotOf(observed, id, holder.instanceId) : null
+  // A machine without a slot tag is older than slots and is in slot a.
   const taken = holder ? (placed ?? holder.slot ?? 'a') : null
-  const isFree = (slot: Slot) => slot !== taken && !placedAt(picture.state, id, slot)
-  const isGone = (slot: Slot) => slot !== taken && picture.gone.has(placedAt(picture.state, id, slot)?.instanceId ?? '')
+  const isFree = (slot: Slot) => slot !== taken && !placedAt(observed.state, id, slot)
+  const isGone = (slot: Slot) =>
+    slot !== taken && observed.gone.has(placedAt(observed.state, id, slot)?.instanceId ?? '')
   const slot = SLOTS.find(isFree) ?? SLOTS.find(isGone)
   if (!slot) {
     throw new ClawctlError(
       'DEPLOY_FAILED',
       `Both slots of ${id} have a machine: an earlier deploy of it did not end.`,
       {
-        hint: `Deploy ${id} without --plan-only: that goes on from what stands.`,
+        hint: `Deploy ${id} without --plan-only: that finishes or removes what it left.`,
       },
     )
   }
   if (!holder || taken === null || placed !== null) return { slot, instances: {} }
-  if (placedAt(picture.state, id, taken)) {
+  if (placedAt(observed.state, id, taken)) {
     throw new ClawctlError(
       'NOT_IN_STATE',
-      `EC2 runs ${holder.instanceId} as ${id}, and the OpenTofu state has another machine at its place. Nothing was changed.`,
+      `EC2 runs ${holder.instanceId} as ${id}, but the OpenTofu state has another machine in its slot. Nothing was changed.`,
       {
-        hint: `See \`clawctl fleet recover ${id} --plan-only\`, then end the one that should not run with --terminate.`,
+        hint: `See \`clawctl fleet recover ${id} --plan-only\`, then destroy the one that should not run with --terminate.`,
       },
     )
   }
@@ -83,78 +93,82 @@ function placeFor(id: string, picture: Picture, holder: Host | null): { slot: Sl
 }
 
 async function withCandidate(
-  work: Work,
+  context: HostContext,
   { holder, slot, file, role }: { holder: Host | null; slot: Slot; file: string; role: Role },
 ): Promise<HostResult> {
-  const { turn, ports } = work
+  const { turn, ports } = context
   await turn.at('candidate', 'OpenTofu creates it')
   try {
     await ports.tofu.apply(file)
   } catch (error) {
-    return discard(work, holder, await madeAt(work, holder, slot), applyFailure(asClawctlError(error)))
+    return discard(context, holder, await findCandidate(context, holder, slot), applyFailure(asClawctlError(error)))
   }
-  const made = await madeAt(work, holder, slot)
+  const made = await findCandidate(context, holder, slot)
   if (!made) {
-    const error = new ClawctlError('APPLY_FAILED', `OpenTofu created ${turn.id}, and its state does not have it.`)
-    return discard(work, holder, null, error)
+    const error = new ClawctlError('APPLY_FAILED', `OpenTofu created ${turn.id}, but its state does not have it.`)
+    return discard(context, holder, null, error)
   }
-  clauses(work, 'candidate')(`${made.instanceId} was created`)
-  const ready = await gate(work, made.instanceId, 'standby')
-  if (!ready.passed) return discard(work, holder, made, gateFailure(work, ready, 'standby'))
-  return takeOver(work, { holder, candidate: ready.host, role })
+  clauseReporter(context, 'candidate')(`${made.instanceId} was created`)
+  const ready = await gate(context, made.instanceId, 'standby')
+  if (!ready.passed) return discard(context, holder, made, gateFailure(context, ready, 'standby'))
+  return takeOver(context, { holder, candidate: ready.host, role })
 }
 
-/** The candidate that the state has in this slot, or that EC2 has and the state does not. */
-async function madeAt(work: Work, holder: Host | null, slot: Slot): Promise<Pick<Host, 'instanceId' | 'ami'> | null> {
-  const { turn } = work
-  const picture = await look(work).catch(() => null)
-  if (!picture) return null
-  const placed = placedAt(picture.state, turn.id, slot)?.instanceId
-  if (placed && placed !== holder?.instanceId && !picture.gone.has(placed))
+/** The candidate in this slot of the state, or only in EC2. */
+async function findCandidate(
+  context: HostContext,
+  holder: Host | null,
+  slot: Slot,
+): Promise<Pick<Host, 'instanceId' | 'ami'> | null> {
+  const { turn } = context
+  const observed = await observe(context.ports, context.gone).catch(() => null)
+  if (!observed) return null
+  const placed = placedAt(observed.state, turn.id, slot)?.instanceId
+  if (placed && placed !== holder?.instanceId && !observed.gone.has(placed))
     return { instanceId: placed, ami: turn.image.id }
   const isLeft = (host: Host) =>
     host.id === turn.id && host.instanceId !== holder?.instanceId && host.state !== 'shutting-down'
-  return picture.hosts.find(isLeft) ?? null
+  return observed.hosts.find(isLeft) ?? null
 }
 
-/** What a person can do about it, where EC2 has no room for one machine more. */
+/** Adds what a person can do if EC2 has no capacity for another machine. */
 function applyFailure(error: ClawctlError): ClawctlError {
   if (!/InsufficientInstanceCapacity|VcpuLimitExceeded|InstanceLimitExceeded/.test(error.message)) return error
   return new ClawctlError('NO_CAPACITY', error.message, {
-    hint: 'Try again later, raise the vCPU limit, or pass --strategy replace: it takes no machine more, and stops the old one first.',
+    hint: 'Try again later, raise the vCPU limit, or pass --strategy replace: it needs no additional machine, but stops the old one first.',
     cause: error,
   })
 }
 
-/** Failures after which the candidate is known to be of no use. */
-const ITS_FAULT: readonly string[] = ['HEALTH_FAILED', 'APPLY_FAILED', 'NO_CAPACITY']
+/** Failures after which the candidate is of no use. */
+const CANDIDATE_FAILURES: readonly string[] = ['HEALTH_FAILED', 'APPLY_FAILED', 'NO_CAPACITY']
 
 /**
- * Before the handover: the candidate goes, and who serves was never touched.
- * @param goes false where there is no time, or no way, to destroy it: the next deploy does
+ * After a failure before the handover: destroys the candidate; the active machine was not changed.
+ * @param destroys false leaves the candidate to the next deploy
  */
 async function discard(
-  work: Work,
+  context: HostContext,
   holder: Host | null,
   candidate: Pick<Host, 'instanceId' | 'ami'> | null,
   error: ClawctlError,
-  goes = ITS_FAULT.includes(error.code),
+  destroys = CANDIDATE_FAILURES.includes(error.code),
 ): Promise<HostResult> {
-  const { turn, rollout } = work
-  if (!goes) return { ok: false, host: await stays(work, holder), error }
+  const { turn, rollout } = context
+  if (!destroys) return { ok: false, host: await stays(context, holder), error }
   let left = ''
-  if (candidate && rollout.onFailure === 'stop') left = ` The candidate ${candidate.instanceId} is left as it is.`
+  if (candidate && rollout.onFailure === 'stop') left = ` The candidate ${candidate.instanceId} was not changed.`
   else if (candidate) {
     await turn.at('rollback', `the candidate ${candidate.instanceId} is destroyed`)
-    left = await removed(work, candidate)
+    left = await destroyCandidate(context, candidate)
   }
-  const host = await stays(work, holder)
+  const host = await stays(context, holder)
   const isKept = holder !== null && host.outcome === 'kept'
   const stands = isKept
     ? `${holder.instanceId} goes on serving with ${holder.ami}.`
     : holder
       ? `${holder.instanceId} does not serve either.`
-      : 'It did not exist before, so nothing serves.'
+      : 'It did not exist before, so no machine serves.'
   const code = isKept && error.code !== 'CANCELLED' ? 'KEPT' : error.code
   const { hint } = error
   return {
@@ -165,10 +179,10 @@ async function discard(
 }
 
 async function takeOver(
-  work: Work,
+  context: HostContext,
   { holder, candidate, role }: { holder: Host | null; candidate: Host; role: Role },
 ): Promise<HostResult> {
-  const { turn, rollout, ports } = work
+  const { turn, rollout, ports } = context
   const { id } = turn
   await turn.at('handover')
   let handed: Role
@@ -177,58 +191,58 @@ async function takeOver(
     await refuseCancelled(rollout.requestId, ports.store, `before ${id} was handed over`)
   } catch (cause) {
     const error = asClawctlError(cause)
-    return discard(work, holder, candidate, error, error.code === 'CANCELLED')
+    return discard(context, holder, candidate, error, error.code === 'CANCELLED')
   }
   try {
     const deploy = rollout.requestId
     const transfer = holder && { id, from: holder, to: candidate, home: holder, deploy }
     handed = transfer
-      ? await transferRole(role, transfer, clauses(work, 'handover'), ports, () => {
+      ? await transferRole(role, transfer, clauseReporter(context, 'handover'), ports, () => {
           isStopped = true
         })
       : await writeRole(ports, role, { id, instanceId: candidate.instanceId, from: null, deploy })
   } catch (cause) {
     const error = asClawctlError(cause)
-    if (!holder || !isStopped) return discard(work, holder, candidate, error)
-    const why = `${error.message} EC2 was asked to stop ${holder.instanceId} for the handover, and it has not been seen to serve ${id} since.`
-    return { ok: false, host: endOn(holder, 'failed'), error: again(work, error, why) }
+    if (!holder || !isStopped) return discard(context, holder, candidate, error)
+    const why = `${error.message} EC2 was asked to stop ${holder.instanceId} for the handover, and it is not known to serve ${id} again.`
+    return { ok: false, host: hostEnd(holder, 'failed'), error: resumable(context, error, why) }
   }
   try {
-    return await settle(work, { holder, candidate, role: handed })
+    return await finishTakeOver(context, { holder, candidate, role: handed })
   } catch (cause) {
     const error = asClawctlError(cause)
-    const why = `${error.message} ${id} was handed over to ${candidate.instanceId}, which was not seen to be healthy.`
-    return { ok: false, host: endOn(candidate, 'failed'), error: again(work, error, why) }
+    const why = `${error.message} ${id} was handed over to ${candidate.instanceId}, which was not healthy yet.`
+    return { ok: false, host: hostEnd(candidate, 'failed'), error: resumable(context, error, why) }
   }
 }
 
-/** A failure from which the next deploy goes on. */
-const again = ({ turn }: Work, cause: ClawctlError, why: string) =>
+/** A failure that the next deploy of the id resolves. */
+const resumable = ({ turn }: HostContext, cause: ClawctlError, why: string) =>
   new ClawctlError(cause.code, why, { hint: `Deploy ${turn.id} again: it goes on from there.`, cause })
 
-/** The candidate has the role: it passes and its predecessor goes, or the role is given back. */
-async function settle(
-  work: Work,
+/** After the role was handed over: the candidate passes and the old machine is destroyed, or the handover is rolled back. */
+async function finishTakeOver(
+  context: HostContext,
   { holder, candidate, role }: { holder: Host | null; candidate: Host; role: Role },
 ): Promise<HostResult> {
-  const { turn, rollout, ports } = work
+  const { turn, rollout, ports } = context
   const { id } = turn
-  const verdict = await gate(work, candidate.instanceId, 'active')
+  const verdict = await gate(context, candidate.instanceId, 'active')
   if (!verdict.passed) {
-    const failure = gateFailure(work, verdict, 'active')
-    if (rollout.onFailure === 'stop') return { ok: false, host: endOn(candidate, 'failed'), error: failure }
-    if (holder) return giveBack(work, { home: holder, candidate, role }, failure)
+    const failure = gateFailure(context, verdict, 'active')
+    if (rollout.onFailure === 'stop') return { ok: false, host: hostEnd(candidate, 'failed'), error: failure }
+    if (holder) return rollBackHandover(context, { home: holder, candidate, role }, failure)
     await writeRole(ports, role, { id, instanceId: null, from: null, deploy: rollout.requestId })
-    return discard(work, null, candidate, failure)
+    return discard(context, null, candidate, failure)
   }
-  if (!holder) return { ok: true, host: endOn(candidate, 'created') }
+  if (!holder) return { ok: true, host: hostEnd(candidate, 'created') }
   await turn.at('cleanup', `${holder.instanceId} is destroyed`)
   try {
-    await endHandover(work, role, holder)
+    await endHandover(context, role, holder)
   } catch (cause) {
     const error = asClawctlError(cause)
-    const why = `${id} serves on ${candidate.instanceId}, but its predecessor ${holder.instanceId} could not be destroyed: ${error.message}`
-    return { ok: false, host: endOn(candidate, 'failed'), error: again(work, error, why) }
+    const why = `${id} serves on ${candidate.instanceId}, but its old machine ${holder.instanceId} could not be destroyed: ${error.message}`
+    return { ok: false, host: hostEnd(candidate, 'failed'), error: resumable(context, error, why) }
   }
-  return { ok: true, host: endOn(candidate, 'replaced') }
+  return { ok: true, host: hostEnd(candidate, 'replaced') }
 }

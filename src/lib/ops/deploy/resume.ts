@@ -4,57 +4,57 @@ import type { Standing } from '../../domain/deploy/active.js'
 import type { Host } from '../../domain/deploy/host.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import { AT_ONCE, type Tofu } from '../ports.js'
-import { giveBack } from './giveBack.js'
+import { clauseReporter, destroyMachine, gate, gateFailure, type HostContext, slotOf } from './hostContext.js'
 import { readHeartbeat } from './machineGate.js'
-import { type Picture, type Role, readRole, standing, writeRole } from './picture.js'
+import { type Observation, observe, type Role, readRole, standingOfId, writeRole } from './observation.js'
 import type { HostDeployPorts, HostResult } from './ports.js'
-import { wake, yielded } from './transfer.js'
-import { clauses, destroyMachine, gate, gateFailure, look, slotOf, type Work } from './work.js'
+import { rollBackHandover } from './rollBack.js'
+import { startMachine, waitForYield } from './transfer.js'
 
 /**
- * Puts in order what an earlier deploy of this id left that did not end: a role that is with nobody, a handover that was
- * not concluded, candidates that were never handed to.
- * @returns the result where that is all there was to do: the wanted AMI had already been handed to
+ * Finishes or removes what an interrupted deploy of this id left: a role without a machine, an unfinished handover,
+ * candidates that never got the role.
+ * @returns the result, if the interrupted handover was already to the wanted AMI; else null
  */
-export async function resume(work: Work): Promise<HostResult | null> {
-  const { turn, ports } = work
-  const picture = await look(work)
+export async function resume(context: HostContext): Promise<HostResult | null> {
+  const { turn, ports } = context
+  const observed = await observe(context.ports, context.gone)
   let role = await readRole(ports.store, turn.id)
-  const found = await standing(ports, { hosts: picture.hosts, gone: work.gone }, role, turn.id)
+  const found = await standingOfId(ports, { hosts: observed.hosts, gone: context.gone }, role, turn.id)
   const doomed = new Set(found.leftovers.map(({ instanceId }) => instanceId))
-  for (const address of await untaintAll(picture, doomed, ports.tofu))
+  for (const address of await untaintAll(observed, doomed, ports.tofu))
     await turn.at('resume', `${address} exists and is kept`)
-  const say = clauses(work, 'resume')
-  role = await restore({ id: turn.id, role, found, deploy: work.rollout.requestId }, say, ports, (error) =>
-    // Its successor needs no predecessor that runs.
+  const say = clauseReporter(context, 'resume')
+  role = await restoreRole({ id: turn.id, role, found, deploy: context.rollout.requestId }, say, ports, (error) =>
+    // The deploy replaces it.
     say(error.message),
   )
-  const concluded = found.predecessor ? await conclude(work, role, found) : null
+  const concluded = found.predecessor ? await finishHandover(context, role, found) : null
   if (concluded) return concluded
   for (const leftover of found.leftovers) {
-    if (slotOf(picture, turn.id, leftover.instanceId) === null && role.active === null) {
+    if (slotOf(observed, turn.id, leftover.instanceId) === null && role.active === null) {
       throw new ClawctlError(
         'NOT_IN_STATE',
-        `EC2 runs ${leftover.instanceId} as ${turn.id} beside another machine, the OpenTofu state does not know it, and no deploy named either. Nothing was changed.`,
+        `EC2 runs ${leftover.instanceId} as ${turn.id} beside another machine, the OpenTofu state does not have it, and no deploy named either of them. Nothing was changed.`,
         {
-          hint: `End the one of both that should not run: \`clawctl fleet recover ${turn.id} --terminate ${leftover.instanceId}\`.`,
+          hint: `Destroy the one that should not run: \`clawctl fleet recover ${turn.id} --terminate ${leftover.instanceId}\`.`,
         },
       )
     }
     await turn.at('resume', `${leftover.instanceId} was left by an earlier deploy and is destroyed`)
-    await destroyMachine(work, leftover)
+    await destroyMachine(context, leftover)
   }
   return null
 }
 
 /**
- * An interrupted create leaves a mark on which the next plan would replace the resource, whoever's it is. What exists is
- * kept: where it is not as the stack has it, a plan says so.
- * @param except EC2 instance ids that are going to be destroyed anyway
+ * An interrupted create taints the resource, and the next plan would replace it. Existing resources are kept: the plan
+ * shows where they differ from the stack.
+ * @param except EC2 instance ids that will be destroyed anyway
  * @returns the addresses
  */
 export async function untaintAll(
-  { resources, gone }: Pick<Picture, 'resources' | 'gone'>,
+  { resources, gone }: Pick<Observation, 'resources' | 'gone'>,
   except: ReadonlySet<string>,
   tofu: Pick<Tofu, 'untaint'>,
 ): Promise<string[]> {
@@ -63,15 +63,15 @@ export async function untaintAll(
   return kept.map(({ address }) => address)
 }
 
-/** What is marked, and exists. */
-export const taintedOf = ({ resources, gone }: Pick<Picture, 'resources' | 'gone'>) =>
+/** Tainted resources that exist. */
+export const taintedOf = ({ resources, gone }: Pick<Observation, 'resources' | 'gone'>) =>
   resources.flatMap(({ address, id, tainted }) => (tainted && id !== null && !gone.has(id) ? [{ address, id }] : []))
 
 /**
- * Gives back, before a deploy does anything else, every role that a handover which was broken off left with nobody: of
- * all instances, because whoever has no machine that acts can't wait for its turn. A machine that a person stopped is left
- * to its own deploy.
- * @param hosts as EC2 lists them while nobody else may change the state
+ * Restores every role that an interrupted handover left without a machine. It runs before anything else and for all
+ * instances, because an instance without an active machine must not wait for the other hosts. A machine that EC2 stopped
+ * for another reason stays stopped until its own deploy: a person may have stopped it.
+ * @param hosts read while this deploy holds the lock of the state
  */
 export async function restoreRoles(hosts: readonly Host[], deploy: string, ports: HostDeployPorts): Promise<void> {
   const ids = [...new Set(hosts.map(({ id }) => id))].filter((id) => ID_PATTERN.test(id))
@@ -80,74 +80,78 @@ export async function restoreRoles(hosts: readonly Host[], deploy: string, ports
     if (role === null) return
     const say = (clause: string) => ports.progress.note(`${id}: ${clause}`)
     try {
-      const found = await standing(ports, { hosts, gone: new Set() }, role, id)
-      if (found.suspended) await restore({ id, role, found, deploy }, say, ports)
+      const found = await standingOfId(ports, { hosts, gone: new Set() }, role, id)
+      if (found.suspended) await restoreRole({ id, role, found, deploy }, say, ports)
     } catch (error) {
       const { code, message } = asClawctlError(error)
       if (code === 'CANCELLED') throw error
-      // What one instance lacks is no reason to leave the others without their deploy, or this one.
-      say(`its role could not be given back: ${message}`)
+      // The deploy goes on: it may be the one that repairs this instance.
+      say(`its role could not be restored: ${message}`)
     }
   }
   await pMap(ids, restoreOne, { concurrency: AT_ONCE })
 }
 
 /**
- * Makes the holder serve again where the role is with nobody that runs, or EC2 has stopped it: when no other machine acts
- * any more it is started and named.
- * @param onStuck called where it can not be started, which is thrown without it
+ * Makes the holder serve again if it lost the role in an interrupted handover, or if EC2 has stopped it: after every other
+ * machine has yielded, it is started and named. Else does nothing.
+ * @param onStartFailure called if it can't be started; without it that failure is thrown
  */
-export async function restore(
+export async function restoreRole(
   { id, role, found, deploy }: { id: string; role: Role; found: Standing; deploy: string },
   say: (clause: string) => void,
   ports: HostDeployPorts,
-  onStuck?: (error: ClawctlError) => void,
+  onStartFailure?: (error: ClawctlError) => void,
 ): Promise<Role> {
   const { holder, leftovers, suspended, stopped } = found
   if (!holder || !(suspended || stopped)) return role
-  if (suspended) say(`a handover was broken off: ${holder.instanceId} gets its role back`)
-  else say(`${holder.instanceId}, which has the role, is ${holder.state}: EC2 starts it`)
+  if (suspended) say(`a handover was interrupted: ${holder.instanceId} gets its role back`)
+  else say(`the active machine ${holder.instanceId} is ${holder.state}: EC2 starts it`)
   for (const other of leftovers) {
     const heartbeat = await readHeartbeat(ports.store, id, other.instanceId)
     if (heartbeat?.stage !== 'active') continue
-    await yielded({ id, from: other, before: heartbeat }, say, ports)
+    await waitForYield({ id, from: other, before: heartbeat }, say, ports)
   }
   try {
-    await wake(holder.instanceId, say, ports)
+    await startMachine(holder.instanceId, say, ports)
   } catch (error) {
     const known = asClawctlError(error)
-    if (!onStuck || known.code === 'CANCELLED') throw known
-    onStuck(known)
+    if (!onStartFailure || known.code === 'CANCELLED') throw known
+    onStartFailure(known)
     return role
   }
   return suspended ? writeRole(ports, role, { id, instanceId: holder.instanceId, from: null, deploy }) : role
 }
 
-/** The predecessor goes, and is no longer the one that gets the role back. */
-export async function endHandover(work: Work, role: Role, predecessor: Host): Promise<void> {
+/** Destroys the old machine of a handover, and clears it from active/<id>.json. */
+export async function endHandover(context: HostContext, role: Role, predecessor: Host): Promise<void> {
   const { active } = role
-  await destroyMachine(work, predecessor)
+  await destroyMachine(context, predecessor)
   if (!active) return
-  const next = { id: active.id, instanceId: active.instanceId, from: null, deploy: work.rollout.requestId }
-  // A machine that is gone gets nothing back, whatever the object says.
-  await writeRole(work.ports, role, next).catch(() => {})
+  const next = { id: active.id, instanceId: active.instanceId, from: null, deploy: context.rollout.requestId }
+  // A destroyed machine in `from` has no effect: the deploy has succeeded all the same.
+  await writeRole(context.ports, role, next).catch(() => {})
 }
 
-/** The role was handed over and the predecessor is still there: the gate says who of both stays. */
-async function conclude(work: Work, role: Role, { holder, predecessor }: Standing): Promise<HostResult | null> {
-  const { turn } = work
+/** The role was handed over, but the old machine still exists: the gate decides which of them stays. */
+async function finishHandover(
+  context: HostContext,
+  role: Role,
+  { holder, predecessor }: Standing,
+): Promise<HostResult | null> {
+  const { turn } = context
   if (!holder || !predecessor) return null
   await turn.at('resume', `an earlier deploy handed over to ${holder.instanceId} and did not end`)
-  const verdict = await gate(work, holder.instanceId, 'active', 'resume')
+  const verdict = await gate(context, holder.instanceId, 'active', 'resume')
   const isWanted = holder.ami === turn.image.id
   if (!verdict.passed) {
-    const result = await giveBack(
-      work,
+    const result = await rollBackHandover(
+      context,
       { home: predecessor, candidate: holder, role },
-      gateFailure(work, verdict, 'active'),
+      gateFailure(context, verdict, 'active'),
     )
     return isWanted || !result.ok ? result : null
   }
-  await endHandover(work, role, predecessor)
+  await endHandover(context, role, predecessor)
   return isWanted ? { ok: true, host: { outcome: 'replaced', ami: holder.ami, instanceId: holder.instanceId } } : null
 }

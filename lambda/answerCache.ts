@@ -7,25 +7,25 @@ import type { Clock, ObjectStore } from '../src/lib/ops/ports.js'
 import type { LambdaPorts } from './context.js'
 
 /** Two pages of the history. */
-const MOST_RECORDS = 200
+const MAX_RECORDS = 200
 
 /**
- * Answers of the last moments, within one execution environment: who asks at the same time shares one call, and a
- * failure is nobody's answer but theirs who waited for it.
+ * Caches answers for a few seconds within one execution environment. Concurrent requests share one call. A failure is
+ * returned to the requests that wait for it and is not cached.
  */
-export class Recent {
+export class AnswerCache {
   readonly #clock: Pick<Clock, 'now'>
   readonly #reuseMs: number
   readonly #answers = new Map<string, { at: number; answer: Promise<unknown> }>()
   readonly #endedRecords = new Map<string, Stored>()
 
-  /** @param reuseMs followers ask every second or so: a picture of two seconds is still the present to them */
+  /** @param reuseMs how long an answer is reused */
   constructor(clock: Pick<Clock, 'now'>, reuseMs: number) {
     this.#clock = clock
     this.#reuseMs = reuseMs
   }
 
-  /** @param key one of few: nothing that a request may choose freely */
+  /** @param key must not contain anything that a request can choose freely: the cache has no size limit */
   get<T>(key: string, ask: () => Promise<T>): Promise<T> {
     const now = this.#clock.now().getTime()
     const known = this.#answers.get(key)
@@ -39,19 +39,18 @@ export class Recent {
     return answer
   }
 
-  /** The record of a deploy that has ended is written no more: it is read once. */
+  /** The record of a deploy that is over does not change, so it is cached without a time limit. */
   async record(key: string, read: ObjectStore['get']): Promise<Stored> {
     const known = this.#endedRecords.get(key)
     if (known) return known
     const object = await read(key)
     if (object && hasEnded(object.text)) {
-      if (this.#endedRecords.size >= MOST_RECORDS) this.#endedRecords.clear()
+      if (this.#endedRecords.size >= MAX_RECORDS) this.#endedRecords.clear()
       this.#endedRecords.set(key, object)
     }
     return object
   }
 
-  /** What was known is over: a deploy was asked. */
   clear(): void {
     this.#answers.clear()
   }
@@ -64,39 +63,38 @@ function hasEnded(text: string): boolean {
   return parsed.success && isOver(parsed.data) && parsed.data.finishedAt !== null
 }
 
-/** The ports as those see them who only want to know how things stand. No deploy is decided on them. */
-export function recentPorts(ports: LambdaPorts, recent: Recent): LambdaPorts {
+/** Ports with cached answers, for requests that only read. Deploys are decided on `current()` ports. */
+export function cachedPorts(ports: LambdaPorts, cache: AnswerCache): LambdaPorts {
   const { compute, store, runs, registry, github } = ports
   return {
     ...ports,
     compute: {
       ...compute,
-      describeHosts: () => recent.get('hosts', compute.describeHosts),
-      fleetImages: () => recent.get('images', compute.fleetImages),
+      describeHosts: () => cache.get('hosts', compute.describeHosts),
+      fleetImages: () => cache.get('images', compute.fleetImages),
     },
     store: store && {
       ...store,
       get: (key) => {
-        if (key.startsWith(RECORD_PREFIX)) return recent.record(key, store.get)
+        if (key.startsWith(RECORD_PREFIX)) return cache.record(key, store.get)
         return key.startsWith(HEARTBEAT_PREFIX) || key === FREEZE_KEY
-          ? recent.get(key, () => store.get(key))
+          ? cache.get(key, () => store.get(key))
           : store.get(key)
       },
       list: (prefix, options) =>
         prefix === HEARTBEAT_PREFIX || prefix === INDEX_PREFIX
-          ? recent.get(`${prefix} ${options?.atMost ?? ''}`, () => store.list(prefix, options))
+          ? cache.get(`${prefix} ${options?.atMost ?? ''}`, () => store.list(prefix, options))
           : store.list(prefix, options),
     },
     runs: {
       ...runs,
-      list: (limit, before) =>
-        before ? runs.list(limit, before) : recent.get(`runs ${limit}`, () => runs.list(limit)),
+      list: (limit, before) => (before ? runs.list(limit, before) : cache.get(`runs ${limit}`, () => runs.list(limit))),
     },
-    registry: { read: () => recent.get('registry', registry.read) },
+    registry: { read: () => cache.get('registry', registry.read) },
     github: {
-      site: () => recent.get('site', github.site),
-      repository: () => recent.get('repository', github.repository),
-      workflow: () => recent.get('workflow', github.workflow),
+      site: () => cache.get('site', github.site),
+      repository: () => cache.get('repository', github.repository),
+      workflow: () => cache.get('workflow', github.workflow),
     },
   }
 }
