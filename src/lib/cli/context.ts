@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { abortOnSignals, systemClock } from '../adapters/clock.js'
 import { createControlApi } from '../adapters/deploy/controlApi.js'
 import { registryFile } from '../adapters/registry/registryFile.js'
-import { forget, save, savedFiles } from '../adapters/savedSettings.js'
+import { removeSettings, savedFiles, saveSettings } from '../adapters/savedSettings.js'
 import * as settings from '../adapters/settings.js'
 import { SEEDS_PATH } from '../domain/bundles/seeds.js'
 import { ClawctlError } from '../domain/errors.js'
@@ -115,10 +115,6 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     stop: interruption,
     report: async () => (await import('../adapters/jobReport.js')).githubJobReport(env),
     login: async () => {
-      const [{ removeSettings, savedFiles, saveSettings }, { createControlApi }] = await Promise.all([
-        import('../adapters/savedSettings.js'),
-        import('../adapters/deploy/controlApi.js'),
-      ])
       const { folder } = savedFiles(env)
       return {
         ask: async (url, token) => {

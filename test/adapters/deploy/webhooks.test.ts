@@ -83,7 +83,7 @@ describe('webhooks', () => {
   it('say that nobody was named where the shared token asked', async () => {
     const unnamed = { ...deploy, caller: null, requestedBy: null }
     await createWebhooks(`${base}/hook`, 'clawctl/test')(unnamed)
-    expect(JSON.parse(received[0]?.body ?? '').text).to.include('asked by unknown (shared token)')
+    expect(JSON.parse(received[0]?.body ?? '').text).to.include('requested by unknown (shared token)')
   })
 
   it('are tried three times, and one that stays away is a problem that names no secret', async () => {

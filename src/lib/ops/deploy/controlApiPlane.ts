@@ -36,6 +36,9 @@ export interface ControlApi {
   preflight(): Promise<Check[]>
 }
 
+/** Loaded when a deploy is followed; `fleet status` does not need it. */
+const followOps = () => import('./followDeploy.js')
+
 /** GitHub lists a new run after some seconds. */
 const LISTED_WITHIN_MS = 30_000
 
