@@ -99,6 +99,7 @@ function world(slowness: Slowness) {
     },
     runs: {
       list: () => github(() => []),
+      find: () => github(() => null),
       jobs: () => github(() => []),
       cancel: () => github(() => undefined),
       dispatch: () =>

@@ -355,6 +355,10 @@ export class FakeRuns implements Runs {
     return this.runs.filter(({ createdAt }) => !before || Date.parse(createdAt) <= before.getTime()).slice(0, limit)
   }
 
+  async find(runId: number) {
+    return this.runs.find(({ id }) => id === runId) ?? null
+  }
+
   async jobs(runId: number) {
     return this.jobsOf.get(runId) ?? []
   }

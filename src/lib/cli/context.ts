@@ -322,7 +322,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     if (mode() === 'ci') {
       const { directPlane } = await import('../ops/deploy/directPlane.js')
       return directPlane({
-        status: () => pick('registry', 'clock', 'compute', 'store'),
+        status: () => pick('registry', 'clock', 'compute', 'store', 'runs'),
         // Show the machine even if its history can't be read.
         host: async () => ({
           ...(await pick('registry', 'clock', 'compute', 'store')),

@@ -3,7 +3,7 @@ import type { Adoption } from '../../domain/deploy/expectation.js'
 import { latestOf } from '../../domain/deploy/image.js'
 import { adoptedNames } from '../../domain/deploy/leftovers.js'
 import { type Found, findingLine, findMachines, type Recovery, settled } from '../../domain/deploy/recovery.js'
-import { LOST_AFTER_MS, recordKey } from '../../domain/deploy/run.js'
+import { isLost, recordKey } from '../../domain/deploy/run.js'
 import { SLOTS, slotKey } from '../../domain/deploy/slots.js'
 import { holderOfLock } from '../../domain/deploy/stateLock.js'
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
@@ -12,6 +12,7 @@ import type { JobReport, RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { findAdoptable } from './adoption.js'
 import { planChange } from './applyChange.js'
+import { findRun } from './deployRecord.js'
 import { newestRecords } from './deploys.js'
 import { destroyMachine } from './hostContext.js'
 import { type Observation, observe, readRole, standingOfId } from './observation.js'
@@ -199,10 +200,8 @@ async function endRecords(findings: Found[], planOnly: boolean, ports: RecoverPo
   const { store, runs, clock } = ports
   for (const record of await newestRecords(store)) {
     if (record.status !== 'running') continue
-    const { requestId, runId, createdAt } = record
-    const run = runId === null || runs === null ? null : await runs.find(runId).catch(() => null)
-    const isOld = clock.now().getTime() - Date.parse(createdAt) > LOST_AFTER_MS
-    if (run ? run.status !== 'completed' : !isOld) continue
+    const { requestId } = record
+    if (!isLost(record, await findRun(record, runs), clock.now())) continue
     if (!planOnly) {
       const error = { code: 'DEPLOY_FAILED' as const, message: 'The run was lost.' }
       const ended = { ...record, status: 'failed', finishedAt: clock.now().toISOString(), error }
