@@ -416,6 +416,19 @@ describe('a deploy that fails after the role was handed over', () => {
     expect(hosts).to.deep.equal([`a failed ${OLD.id} i-a`])
   })
 
+  it('is rolled back by a deploy of another AMI, which then goes on', async () => {
+    const plane = fleet('fails-active')
+    plane.clock.onSleep = () => {
+      if (holder(plane) === 'i-new-1') throw new ClawctlError('CANCELLED', 'It stopped here.')
+    }
+    await fail(plane)
+    plane.clock.onSleep = () => {}
+    const { hosts } = await deploy(plane, { requestId: 'request-0002', amiOverride: OLD.id })
+    expect(hosts[0]).to.include({ outcome: 'replaced', ami: OLD.id, instanceId: 'i-new-2' })
+    expect(machines(plane)).to.deep.equal(['i-new-2'])
+    expectOneGateway(plane)
+  })
+
   it('does not let the predecessor that is gone get the role back', async () => {
     const plane = fleet()
     await deploy(plane)

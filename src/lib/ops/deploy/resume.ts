@@ -150,7 +150,8 @@ async function finishHandover(
       { home: predecessor, candidate: holder, role },
       gateFailure(context, verdict, 'active'),
     )
-    return isWanted || !result.ok ? result : null
+    // Rolled back from another AMI: the deploy of the wanted one goes on.
+    return isWanted || result.host.outcome !== 'rolled-back' ? result : null
   }
   await endHandover(context, role, predecessor)
   return isWanted ? { ok: true, host: { outcome: 'replaced', ami: holder.ami, instanceId: holder.instanceId } } : null
