@@ -7,6 +7,7 @@ import type { GithubCredential } from '../src/lib/adapters/github/client.js'
 import { createGithub } from '../src/lib/adapters/github/runs.js'
 import { oneTimeCodes } from '../src/lib/adapters/people/oneTimeCodes.js'
 import { parseTokenTable } from '../src/lib/domain/controlSecrets.js'
+import type { RunLookup } from '../src/lib/ops/deploy/ports.js'
 import type { OneTimeCodes } from '../src/lib/ops/people/people.js'
 import type { Clock, Compute, ObjectStore, RegistrySource, Runs } from '../src/lib/ops/ports.js'
 import type { ServerPreflightPorts } from '../src/lib/ops/preflight/ports.js'
@@ -16,7 +17,7 @@ import type { SecretsState } from './storedSecrets.js'
 export interface LambdaPorts {
   compute: Compute
   store: ObjectStore | null
-  runs: Runs
+  runs: Runs & RunLookup
   registry: RegistrySource
   clock: Clock
   codes: OneTimeCodes
@@ -52,7 +53,13 @@ export function createPorts(configuration: Configuration, clock: Clock = systemC
   return {
     compute: createCompute({ region, retries: EC2_RETRIES, amiOwners: AMI_OWNERS.split(',').filter(Boolean) }),
     store: bucket ? createObjectStore({ region, retries: S3_RETRIES, bucket }) : null,
-    runs: { dispatch: github.dispatch, list: github.list, jobs: github.jobs, cancel: github.cancel },
+    runs: {
+      dispatch: github.dispatch,
+      list: github.list,
+      find: github.find,
+      jobs: github.jobs,
+      cancel: github.cancel,
+    },
     registry: github.registry,
     clock,
     codes: oneTimeCodes,

@@ -266,7 +266,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/deploys/{requestId}/cancel',
     name: 'cancelDeploy',
-    summary: 'Cancel a queued deploy, or ask a running one to stop before its next host.',
+    summary: 'Cancel a queued deploy, or ask a running one to stop before its next handover.',
     description:
       'Every token may cancel, except a read token; the record names the sender. The answer has the deploy as it was. A second request changes nothing more; a deploy that is over stays as it ended.',
     parameters: z.object({ requestId: z.string().check(z.regex(REQUEST_ID_PATTERN)) }),

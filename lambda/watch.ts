@@ -36,14 +36,14 @@ export async function watch(ports: () => LambdaPorts): Promise<Measure[]> {
 }
 
 /** 1 for a registered host without a fresh heartbeat, 0 for one with it; no measure for one that is being deployed. */
-async function silentHosts({ compute, store, registry, clock }: LambdaPorts): Promise<Measure[]> {
+async function silentHosts({ compute, store, runs, registry, clock }: LambdaPorts): Promise<Measure[]> {
   if (!store) return []
   const now = clock.now()
   const describing = compute.describeHosts()
   const [hosts, heartbeats, deploying, registered] = await Promise.all([
     describing,
     readHeartbeats(store, describing),
-    deployUnderWay(store, now),
+    deployUnderWay({ store, runs, clock }),
     // Without GitHub, the hosts that exist are counted.
     readRegistry(registry).catch(() => null),
   ])

@@ -52,7 +52,7 @@ const ACCESS: Record<Who, Partial<Record<'GetObject' | 'PutObject' | 'DeleteObje
     PutObject: [...holders, 'record', 'state', 'lock', 'errored'],
     DeleteObject: [...heartbeats, ...holders, 'lock', 'errored'],
   },
-  drift: { GetObject: ['record', 'state'] },
+  drift: { GetObject: ['record', 'state', ...holders] },
   image: { GetObject: ['image', 'record', 'state'], PutObject: ['image'], DeleteObject: ['image'] },
   upload: { GetObject: bundles, PutObject: bundles, DeleteObject: bundles },
   plan: { GetObject: ['platformState'] },

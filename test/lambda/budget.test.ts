@@ -113,6 +113,7 @@ function world(slowness: Slowness, { meanwhile = 0, refuses }: { meanwhile?: num
     },
     runs: {
       list: () => github(() => []),
+      find: () => github(() => null),
       jobs: () => github(() => []),
       cancel: () => github(() => undefined),
       dispatch: () =>

@@ -270,6 +270,7 @@ export function calmPorts(): LambdaPorts {
         return { id: run.id, url: run.url }
       },
       list: async (limit) => runs.slice(0, limit),
+      find: async (id) => runs.find((run) => run.id === id) ?? null,
       jobs: async () => [],
       cancel: async () => {},
     },

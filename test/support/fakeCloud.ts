@@ -40,6 +40,8 @@ const BOOT_MS = 30_000
 const STANDBY_LOOK_MS = 3_000
 const ACTIVE_LOOK_MS = 60_000
 const BEAT_MS = 60_000
+/** From StopInstances to `stopped`. */
+const STOP_MS = 20_000
 
 interface Machine {
   host: Host
@@ -50,6 +52,8 @@ interface Machine {
   nextBeat: number
   activeSince: number
   restarts: number
+  /** When EC2 has stopped it, where it was asked to. */
+  stopsAt?: number
 }
 
 /** EC2 and OpenTofu over one small account, and the machines behind it, which live by the clock. */
@@ -150,14 +154,16 @@ export class FakeCloud implements Compute, Machines, Tofu, StackObjects {
   async stop(instanceId: string) {
     this.log.push(`stop ${instanceId}`)
     const machine = this.#machine(instanceId)
-    this.#halt(machine)
-    machine.stage = 'off'
-    machine.host.state = 'stopped'
+    machine.host.state = 'stopping'
+    // Until then it may still act.
+    machine.stopsAt = this.#clock.now().getTime() + STOP_MS
   }
 
   async start(instanceId: string) {
     this.log.push(`start ${instanceId}`)
     const machine = this.#machine(instanceId)
+    if (machine.host.state === 'running') return
+    if (machine.host.state !== 'stopped') throw new Error(`IncorrectInstanceState: ${machine.host.state}`)
     machine.host.state = 'running'
     machine.stage = 'off'
     machine.bootedAt = this.#clock.now().getTime() + BOOT_MS
@@ -342,6 +348,11 @@ export class FakeCloud implements Compute, Machines, Tofu, StackObjects {
   #tick(): void {
     const now = this.#clock.now().getTime()
     for (const machine of this.machines) {
+      if (machine.host.state === 'stopping' && now >= (machine.stopsAt ?? 0)) {
+        this.#halt(machine)
+        machine.stage = 'off'
+        machine.host.state = 'stopped'
+      }
       if (machine.host.state !== 'running' || now < machine.bootedAt || machine.boot === 'silent') continue
       if (machine.stage === 'off') this.#lookWho(machine, now)
       else if (now >= machine.nextLook) this.#lookWho(machine, now)
@@ -476,6 +487,7 @@ export function fakeDirectPlane(registry: Registry, existing: readonly string[])
     locks: new FakeLocks(),
     runs: null,
     clock,
+    tidyClock: { now: clock.now, sleep: (ms: number) => clock.pass(ms) },
     progress,
     report,
     run: { id: 77, url: 'https://github.example/runs/77' },

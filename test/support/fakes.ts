@@ -220,9 +220,14 @@ export class FakeClock implements Clock {
 
   async sleep(ms: number): Promise<void> {
     this.sleeps.push(ms)
+    await this.pass(ms)
+    this.onSleep(this.sleeps.length)
+  }
+
+  /** Time passes, whatever is made of it. */
+  async pass(ms: number): Promise<void> {
     this.#time += Math.floor(ms)
     for (const tick of this.ticks) tick()
-    this.onSleep(this.sleeps.length)
   }
 
   get elapsed(): number {
@@ -348,6 +353,10 @@ export class FakeRuns implements Runs {
 
   async list(limit: number, before?: Date) {
     return this.runs.filter(({ createdAt }) => !before || Date.parse(createdAt) <= before.getTime()).slice(0, limit)
+  }
+
+  async find(runId: number) {
+    return this.runs.find(({ id }) => id === runId) ?? null
   }
 
   async jobs(runId: number) {

@@ -5,9 +5,9 @@ import { renderDeploy } from '../../lib/cli/render/deploy/deploys.js'
 import { isOver } from '../../lib/domain/deploy/run.js'
 
 export default class FleetCancel extends BaseCommand<typeof FleetCancel> {
-  static override summary = 'Cancel a queued deploy, or ask a running one to stop before its next host.'
+  static override summary = 'Cancel a queued deploy, or ask a running one to stop before its next handover.'
   static override description =
-    'The host that is being deployed is finished first: it is never left between two machines. The record names who cancelled. May be repeated.'
+    'A running one stops after its plan, before it hands a host over (the candidate is destroyed), or before its next host. A host that was handed over is finished first: it is never left between two machines. The record names who cancelled. May be repeated.'
   static override examples = ['<%= config.bin %> <%= command.id %> 7d9b0c5e-3f52-4a53-9d7a-0c1f6b6d2a11']
   static override args = {
     requestId: stringArg({ description: 'The request id, as `fleet history` prints it.', required: true }),
@@ -23,7 +23,9 @@ export default class FleetCancel extends BaseCommand<typeof FleetCancel> {
   override render({ deploy }: Result<this>) {
     const what = isOver(deploy)
       ? 'It was over already.'
-      : 'Cancelled: it does not start, or stops before its next host.'
+      : deploy.status === 'queued'
+        ? 'Cancelled: it does not start.'
+        : 'Asked to stop: it stops before its next handover, and finishes a host that was handed over.'
     return `${renderDeploy(deploy, this.paint)}\n${what}`
   }
 }

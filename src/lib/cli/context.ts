@@ -322,7 +322,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     if (mode() === 'ci') {
       const { directPlane } = await import('../ops/deploy/directPlane.js')
       return directPlane({
-        status: () => pick('registry', 'clock', 'compute', 'store'),
+        status: () => pick('registry', 'clock', 'compute', 'store', 'runs'),
         // Show the machine even if its history can't be read.
         host: async () => ({
           ...(await pick('registry', 'clock', 'compute', 'store')),
@@ -331,7 +331,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
         deploys: async () => ({ ...(await pick('store', 'clock', 'progress')), runs: await port('github') }),
         deploy: async () => ({
           ...(await pick('registry', 'compute', 'store', 'bundles', 'tofu', 'stack', 'locks', 'runs')),
-          ...(await pick('clock', 'progress', 'report', 'planFile')),
+          ...(await pick('clock', 'tidyClock', 'progress', 'report', 'planFile')),
           machines: await port('fleetMachines'),
           announce: await announce(),
           run: settings.workflowRun(env),

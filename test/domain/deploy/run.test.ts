@@ -49,6 +49,13 @@ describe('deployOf', () => {
       'rolled-back',
       'ROLLED_BACK',
     ],
+    [
+      'failure of a deploy that a person cancelled',
+      over('failure'),
+      recordOf({ status: 'cancelled', error: { ...failed, code: 'CANCELLED' } }),
+      'cancelled',
+      'CANCELLED',
+    ],
     ['cancelled', over('cancelled'), recordOf(), 'cancelled', 'CANCELLED'],
     ['timed out', over('timed_out'), recordOf(), 'timed-out', 'TIMED_OUT'],
     ['did not start', over('startup_failure'), null, 'failed', 'DEPLOY_FAILED'],

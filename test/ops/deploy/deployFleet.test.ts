@@ -102,7 +102,8 @@ describe('deployFleet', () => {
     const plane = abc()
     let writes = 0
     plane.store.beforePut = (key) => {
-      if (key === 'active/a.json' && writes++ === 0)
+      // The first names the machine that serves, the second nobody.
+      if (key === 'active/a.json' && writes++ === 1)
         plane.store.set('control/cancel/request-0001.json', { by: 'Jo (verified)', at: START })
     }
     const { error, deploy } = await failed(plane, { requestId: 'request-0001' })

@@ -6,7 +6,7 @@ import { type RecoverOptions, recoverFleet } from '../../../src/lib/ops/deploy/r
 import { UNWRITTEN_KEY } from '../../../src/lib/ops/deploy/unwrittenState.js'
 import { failureOf } from '../../support/failure.js'
 import { deployOptions, fakeDirectPlane } from '../../support/fakeCloud.js'
-import { hostOf, lockOf, REQUEST_ID, recordOf, registryOf, runOf, START, upstream } from '../../support/fakes.js'
+import { hostOf, lockOf, NEW, REQUEST_ID, recordOf, registryOf, runOf, START, upstream } from '../../support/fakes.js'
 
 type Plane = ReturnType<typeof fakeDirectPlane>
 const NOTHING: RecoverOptions = { id: null, planOnly: false, unlock: null, terminate: null }
@@ -226,6 +226,54 @@ describe('fleet recover', () => {
     expect(plane.store.objects.get('active/a.json')?.text).to.include('"instanceId":"i-a"')
     expect(plane.store.objects.get('deploys/request-0009.json')?.text).to.include('"status":"failed"')
     expect(plane.store.objects.get('deploys/request-0010.json')?.text).to.include('"status":"running"')
+  })
+
+  describe('where EC2 has stopped the machine that has the role', () => {
+    /** A deploy of a left a candidate that is ready. */
+    function stopped() {
+      const plane = fleet()
+      plane.cloud.launch('a', 'b', { ami: NEW.id, requestId: null })
+      for (const { host } of plane.cloud.machines) if (host.instanceId === 'i-a') host.state = 'stopped'
+      active(plane, 'a', 'i-a')
+      return plane
+    }
+
+    it('starts it, and only then destroys what was never handed to', async () => {
+      const plane = stopped()
+      const { findings } = await recover(plane)
+      expect(findings.map(({ what, done }) => `${what} ${done}`)).to.deep.equal([
+        'has the active machine i-a, which is stopped true',
+        'has the candidate i-new-1, which never became active true',
+      ])
+      expect(plane.cloud.log.filter((line) => /^(?:start|terminate)/.test(line))).to.deep.equal([
+        'start i-a',
+        'terminate i-new-1',
+      ])
+      await plane.clock.sleep(120_000)
+      expect(plane.cloud.connected('a')).to.deep.equal(['i-a'])
+      expect(await recover(plane)).to.deep.equal({ findings: [] })
+    })
+
+    it('destroys nothing where it can not be started, or is only looked at', async () => {
+      const plane = stopped()
+      plane.cloud.start = async () => {
+        throw upstream()
+      }
+      expect((await failureOf(recover(plane))).code).to.equal('FENCE_FAILED')
+      expect((await recover(plane, { planOnly: true })).findings).to.have.length(2)
+      expect(changed(plane)).to.deep.equal([])
+    })
+  })
+
+  it('leaves to a deploy the last machine of an instance that has lost the one that served', async () => {
+    const plane = fleet()
+    plane.cloud.launch('a', 'b', { ami: NEW.id, requestId: null })
+    active(plane, 'a', 'i-a')
+    plane.cloud.lose('i-a')
+    const error = await failureOf(recover(plane, { id: 'a' }))
+    expect(error.code).to.equal('DRIFT')
+    expect(error.details.join()).to.include('i-new-1').and.to.include('clawctl fleet deploy a')
+    expect(plane.cloud.hosts.map(({ instanceId }) => instanceId)).to.include('i-new-1')
   })
 
   it('finds an object that does not name a machine, leaves its id alone, and mends the others', async () => {

@@ -1,6 +1,7 @@
 import { expect } from 'chai'
-import type { DeployStatus, Fleet } from '../../../src/lib/domain/contract/index.js'
+import type { DeployRecord, DeployStatus, Fleet } from '../../../src/lib/domain/contract/index.js'
 import { describeFleet } from '../../../src/lib/domain/deploy/fleet.js'
+import { indexKey, type Run, recordKey } from '../../../src/lib/domain/deploy/run.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { fleetStatus } from '../../../src/lib/ops/deploy/fleetStatus.js'
 import { watchFleet } from '../../../src/lib/ops/deploy/watchFleet.js'
@@ -9,13 +10,18 @@ import { FakeCloud } from '../../support/fakeCloud.js'
 import {
   detailOf,
   FakeClock,
+  FakeRuns,
   FakeStore,
   heartbeatOf,
   hostOf,
   imageOf,
   NEW,
+  recordOf,
   registryOf,
   registrySource,
+  runOf,
+  START,
+  upstream,
 } from '../../support/fakes.js'
 
 const MINUTE = 60_000
@@ -83,7 +89,9 @@ describe('fleetStatus of the ports', () => {
     const clock = new FakeClock()
     const store = new FakeStore()
     const compute = new FakeCloud(store, clock)
-    return { store, compute, ports: { clock, store, compute, registry: registrySource(registryOf('a', 'b')) } }
+    const runs = new FakeRuns()
+    const registry = registrySource(registryOf('a', 'b'))
+    return { store, compute, runs, ports: { clock, store, compute, runs, registry } }
   }
 
   it('joins registry, EC2, images and heartbeats', async () => {
@@ -119,6 +127,38 @@ describe('fleetStatus of the ports', () => {
     for (const { id } of hosts) store.set(`heartbeats/${id}/i-${id}.json`, {})
     expect((await fleetStatus(ports)).instances).to.have.length(4)
     expect(asked).to.have.members(['heartbeats/z/i-z.json', 'control/freeze.json'])
+  })
+
+  describe('names the deploy that runs', () => {
+    const running = (n: number, status: DeployRecord['status'] = 'running', runId: number | null = n) =>
+      recordOf({
+        ...{ requestId: `request-000${n}`, target: 'a', status, runId },
+        createdAt: new Date(Date.parse(START) + n * MINUTE).toISOString(),
+      })
+    const run = (n: number, status: Run['status']) => runOf(n, { title: `fleet deploy a [request-000${n}]`, status })
+    const one = { requestId: 'request-0001', target: 'a' }
+    const table: [why: string, records: DeployRecord[], runs: Run[] | 'out', found: Fleet['deploying']][] = [
+      ['while GitHub says that its run goes on', [running(1)], [run(1, 'in_progress')], one],
+      ['not once GitHub calls its run completed', [running(1)], [run(1, 'completed')], null],
+      ['not where its run was started again since', [running(1)], [{ ...run(1, 'in_progress'), attempt: 2 }], null],
+      ['where GitHub does not answer', [running(1)], 'out', one],
+      ['where it has no run', [running(1, 'running', null)], [], one],
+      ['behind one that was refused', [running(1), running(2, 'failed')], [run(1, 'in_progress')], one],
+      ['behind one that only planned', [running(1), running(2, 'planned')], [run(1, 'in_progress')], one],
+      ['not behind one that changed the fleet', [running(1), running(2, 'succeeded')], 'out', null],
+    ]
+    for (const [why, records, runs, found] of table) {
+      it(why, async () => {
+        const { store, runs: github, ports } = world()
+        for (const record of records) {
+          store.set(recordKey(record.requestId), record)
+          store.set(indexKey(record.createdAt, record.requestId), {})
+        }
+        if (runs === 'out') github.find = async () => Promise.reject(upstream())
+        else github.runs = runs
+        expect((await fleetStatus(ports)).deploying).to.deep.equal(found)
+      })
+    }
   })
 
   it('does not know the health of anything without a bucket', async () => {

@@ -1,4 +1,6 @@
 import { expect } from 'chai'
+import { NO_MACHINE } from '../../../src/lib/domain/deploy/active.js'
+import { instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
 import type { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { checkDrift, type Drift } from '../../../src/lib/ops/drift/checkDrift.js'
 import type { Issue, Issues } from '../../../src/lib/ops/drift/ports.js'
@@ -64,6 +66,28 @@ describe('fleet drift', () => {
     world.cloud.addUnmanaged(hostOf('y'))
     world.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-twin' }))
     expect(await drift(world)).to.deep.equal(['missing b', 'orphan z', 'unmanaged y', 'unmanaged a'])
+  })
+
+  it('names who does not serve: EC2 has stopped the machine that has the role, or a handover was broken off', async () => {
+    const world = fleet()
+    for (const { host } of world.cloud.machines) if (host.id === 'a') host.state = 'stopped'
+    // What a deploy left beside it runs, and serves nobody.
+    world.cloud.state_.set(instanceAddress('a', 'b'), world.cloud.launch('a', 'b', { ami: NEW.id, requestId: null }))
+    const role = (id: string, instanceId: string, from: string | null) =>
+      world.store.set(`active/${id}.json`, { schema: 1, id, instanceId, from, at: 'x' })
+    role('a', 'i-a', null)
+    role('b', NO_MACHINE, 'i-b')
+    const error = await failureOf(checkDrift(world.ports))
+    expect(driftOf(error).differences.filter(({ kind }) => kind === 'down')).to.deep.equal([
+      {
+        ...{ kind: 'down', subject: 'a', fix: 'clawctl fleet recover a' },
+        what: 'has the active machine i-a, which is stopped',
+      },
+      {
+        ...{ kind: 'down', subject: 'b', fix: 'clawctl fleet recover b' },
+        what: 'has no active machine: a handover was interrupted',
+      },
+    ])
   })
 
   it('names what the registry has changed', async () => {

@@ -14,12 +14,11 @@ data "aws_iam_policy_document" "fleet_deploy" {
     data.aws_iam_policy_document.bucket_key.json,
   ]
 
-  # Bundles, heartbeats, active machines, freezes and cancellations. Not control/people, which only the Control API reads.
+  # Bundles, heartbeats, freezes and cancellations. Not control/people, which only the Control API reads.
   statement {
     sid     = "ReadBundlesAndHeartbeats"
     actions = ["s3:GetObject"]
     resources = [
-      "${aws_s3_bucket.fleet.arn}/active/*",
       "${aws_s3_bucket.fleet.arn}/bootstrap/*",
       "${aws_s3_bucket.fleet.arn}/control/cancel/*",
       "${aws_s3_bucket.fleet.arn}/control/freeze.json",
@@ -350,9 +349,13 @@ data "aws_iam_policy_document" "fleet_read" {
   }
 
   statement {
-    sid       = "ReadRecordsAndState"
-    actions   = ["s3:GetObject"]
-    resources = ["${aws_s3_bucket.fleet.arn}/deploys/*", "${aws_s3_bucket.fleet.arn}/${local.fleet_state}"]
+    sid     = "ReadRecordsRolesAndState"
+    actions = ["s3:GetObject"]
+    resources = [
+      "${aws_s3_bucket.fleet.arn}/active/*",
+      "${aws_s3_bucket.fleet.arn}/deploys/*",
+      "${aws_s3_bucket.fleet.arn}/${local.fleet_state}",
+    ]
   }
 
   statement {

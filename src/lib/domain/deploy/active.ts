@@ -27,6 +27,8 @@ export interface Standing {
   leftovers: Host[]
   /** The role is with no running machine and must go back to the holder. */
   suspended: boolean
+  /** EC2 has stopped the holder, which has the role: the id is not served until it is started. */
+  stopped: boolean
 }
 
 const isLive = (host: Host) => host.state !== 'shutting-down'
@@ -47,10 +49,12 @@ export function standingOf(hosts: readonly Host[], active: ActiveMachine | null)
   const unnamed = active === null ? (live.find(({ state }) => state === 'running') ?? live[0]) : undefined
   const holder = named ?? giver ?? unnamed ?? null
   const predecessor = (named && giver !== named && giver) || null
+  const suspended = named === undefined && giver !== undefined
   return {
     holder,
     predecessor,
     leftovers: live.filter((host) => host !== holder && host !== predecessor),
-    suspended: named === undefined && giver !== undefined,
+    suspended,
+    stopped: !suspended && (holder?.state === 'stopped' || holder?.state === 'stopping'),
   }
 }

@@ -1,4 +1,5 @@
-import type { Standing } from './active.js'
+import type { ActiveMachine } from '../contract/index.js'
+import { NO_MACHINE, type Standing } from './active.js'
 import type { Host } from './host.js'
 import type { Placed } from './slots.js'
 
@@ -39,21 +40,24 @@ export interface MachineWork {
 
 /**
  * The differences between EC2, the state and active/<id>.json for one id. Only candidates that never became active are
- * destroyed; if two machines may be active, a person decides.
- * @param named whether active/<id>.json exists
+ * destroyed, after the holder runs; if two machines may be active, or the candidate is the only machine, a person decides.
  */
 export function findMachines(
   id: string,
-  facts: { standing: Standing; named: boolean; placed: readonly Placed[]; gone: ReadonlySet<string> },
+  facts: { standing: Standing; active: ActiveMachine | null; placed: readonly Placed[]; gone: ReadonlySet<string> },
 ): MachineWork {
-  const { standing, named, placed, gone } = facts
-  const { holder, predecessor, leftovers, suspended } = standing
+  const { standing, active, placed, gone } = facts
+  const { holder, predecessor, leftovers, suspended, stopped } = standing
+  // EC2 has lost the machine that served: a candidate is the only machine of the id.
+  const isLost = holder === null && active !== null && (active.instanceId !== NO_MACHINE || active.from != null)
   const findings: Found[] = []
   const add = (kind: Finding['kind'], what: string, fix: string, automatic = false) =>
     void findings.push({ kind, subject: id, what, fix, automatic })
   const isPlaced = ({ instanceId }: Host) => placed.some((machine) => machine.instanceId === instanceId)
 
   if (suspended && holder) add('role', 'has no active machine', `the role is given back to ${holder.instanceId}`, true)
+  if (stopped && holder)
+    add('machine', `has the active machine ${holder.instanceId}, which is ${holder.state}`, 'it is started', true)
   if (predecessor)
     add(
       'machine',
@@ -62,7 +66,10 @@ export function findMachines(
     )
   const destroy: Host[] = []
   for (const leftover of leftovers) {
-    if (named) {
+    if (isLost) {
+      const what = `has lost its active machine, and has only the candidate ${leftover.instanceId}`
+      add('machine', what, `clawctl fleet deploy ${id}`)
+    } else if (active !== null) {
       destroy.push(leftover)
       add('machine', `has the candidate ${leftover.instanceId}, which never became active`, 'it is destroyed', true)
     } else if (!isPlaced(leftover)) {

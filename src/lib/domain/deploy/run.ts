@@ -54,7 +54,8 @@ function statusOf(run: Run, record: DeployRecord | null): DeployStatus {
   if (run.conclusion === 'success') return record?.status === 'planned' ? 'planned' : 'succeeded'
   if (run.conclusion === 'cancelled') return 'cancelled'
   if (run.conclusion === 'timed_out') return 'timed-out'
-  return record?.status === 'rolled-back' || record?.status === 'kept' ? record.status : 'failed'
+  const { status } = record ?? {}
+  return status === 'rolled-back' || status === 'kept' || status === 'cancelled' ? status : 'failed'
 }
 
 /** The hosts of a record that a lost runner could not finish: a host in progress did not succeed. */
@@ -139,12 +140,23 @@ export function deployOf(run: Run, record: DeployRecord | null, runs: readonly R
 export const LOST_AFTER_MS = 2 * 60 * 60_000
 
 /**
+ * Whether a record that still has `running` belongs to a run that is over, or was started again since.
+ * @param run from GitHub; null if there is none or it can't be read: then the record's age decides
+ */
+export function isLost({ requestId, status, createdAt }: DeployRecord, run: Run | null, now: Date): boolean {
+  if (status !== 'running') return false
+  if (run === null) return now.getTime() - Date.parse(createdAt) > LOST_AFTER_MS
+  if (run.status === 'completed') return true
+  const asked = parseRunTitle(run.title)?.requestId ?? requestId
+  return (run.attempt ?? 1) > 1 && attemptId(asked, run.attempt) !== requestId
+}
+
+/**
  * A deploy of the direct plane without a workflow run, or whose run GitHub no longer lists. Keys in the order of
  * `deployOf`. A record that still has `running` after two hours belongs to a lost run.
  */
 export function deployOfRecord(record: DeployRecord, now?: Date): Deploy {
-  const lost =
-    now !== undefined && record.status === 'running' && now.getTime() - Date.parse(record.createdAt) > LOST_AFTER_MS
+  const lost = now !== undefined && isLost(record, null, now)
   const { ami, runId, runUrl, createdAt, finishedAt } = record
   const status = lost ? 'failed' : record.status
   return {

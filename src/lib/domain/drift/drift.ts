@@ -1,10 +1,11 @@
-import type { DeployRecord } from '../contract/index.js'
+import type { ActiveMachine, DeployRecord } from '../contract/index.js'
+import { standingOf } from '../deploy/active.js'
 import { currentHost, type Host } from '../deploy/host.js'
 import type { plannedChanges } from '../deploy/planGuard.js'
 import { type FleetState, INSTANCE_TYPE, parseInstanceAddress } from '../deploy/slots.js'
 import { findEntry, type Registry } from '../registry/registry.js'
 
-export type DriftKind = 'missing' | 'orphan' | 'unmanaged' | 'changed' | 'replaced' | 'stack'
+export type DriftKind = 'missing' | 'down' | 'orphan' | 'unmanaged' | 'changed' | 'replaced' | 'stack'
 
 /** One difference from the registry, the stack or the last deploy, and the command that resolves it. */
 export interface Difference {
@@ -18,6 +19,8 @@ export interface Difference {
 export interface DriftFacts {
   registry: Registry
   hosts: readonly Host[]
+  /** The active machines, by id. */
+  active: ReadonlyMap<string, ActiveMachine>
   state: FleetState
   planned: ReturnType<typeof plannedChanges>
   /** The deploys' records, newest first. */
@@ -50,13 +53,18 @@ export function findDrift(facts: DriftFacts): Difference[] {
   const deploy = (id: string) => `clawctl fleet deploy ${changed.every((one) => one === id) ? id : 'all'}`
   const live = hosts.filter((host) => host.state !== 'shutting-down')
   for (const entry of registry) {
-    const host = currentHost(hosts, entry.id)
+    const own = hosts.filter(({ id }) => id === entry.id)
+    const standing = standingOf(own, facts.active.get(entry.id) ?? null)
+    const host = standing.holder ?? currentHost(own, entry.id)
     const add = (kind: DriftKind, what: string, fix = deploy(entry.id)) =>
       differences.push({ kind, subject: entry.id, what, fix })
     if (!host) {
       add('missing', 'is in the registry but does not run')
       continue
     }
+    const recover = `clawctl fleet recover ${entry.id}`
+    if (standing.suspended) add('down', 'has no active machine: a handover was interrupted', recover)
+    if (standing.stopped) add('down', `has the active machine ${host.instanceId}, which is ${host.state}`, recover)
     if (host.instanceType !== entry.instanceType) {
       add('changed', `runs as ${host.instanceType}; the registry has ${entry.instanceType}`)
     }

@@ -1,4 +1,5 @@
 import type { DeployRecord } from '../contract/stored.js'
+import { amiBefore, entriesOf } from '../deploy/rollback.js'
 import { READY_TAG } from './names.js'
 
 /** All images, snapshots, objects and uploads in an account, and the references to them. */
@@ -58,19 +59,14 @@ export const revisionOfImage = ({ tags }: CatalogImage): string | null =>
 export function rollbackTargets({ machines, deploys }: Pick<Inventory, 'machines' | 'deploys'>): Map<string, string> {
   const current = new Map<string, string>()
   for (const { hostId, imageId } of [...machines].sort(byLaunch)) if (hostId !== null) current.set(hostId, imageId)
-  const targets = new Map<string, string>()
-  for (const { hosts } of deploys) {
-    for (const { id, ami, previousAmi } of hosts) {
-      for (const one of [ami, previousAmi]) {
-        if (one === null || targets.has(id)) continue
-        const now = current.get(id)
-        // Without a machine, the newest record's AMI counts as the current one.
-        if (now === undefined) current.set(id, one)
-        else if (one !== now) targets.set(id, one)
-      }
-    }
-  }
-  return targets
+  const ids = new Set(deploys.flatMap(({ hosts }) => hosts.map(({ id }) => id)))
+  const targets = [...ids].map((id) => {
+    const entries = entriesOf(deploys, id)
+    // Without a machine, the newest record's AMI counts as the current one.
+    const now = current.get(id) ?? entries.flatMap(({ ami, previousAmi }) => ami ?? previousAmi ?? [])[0] ?? null
+    return [id, amiBefore(entries, now)] as const
+  })
+  return new Map(targets.flatMap(([id, ami]) => (ami === null ? [] : [[id, ami]])))
 }
 
 const byLaunch = (a: { launchedAt: Date | null }, b: { launchedAt: Date | null }) =>

@@ -9,8 +9,8 @@ import { type DeploysPorts, getDeploy } from './deploys.js'
 const cancelSchema = z.object({ by: z.string(), at: z.string() })
 
 /**
- * Cancels a queued deploy, and asks a running one to stop before its next host. May be repeated. A deploy that is over
- * stays as it ended.
+ * Cancels a queued deploy, and asks a running one to stop: after its plan, before its next handover, or before its next
+ * host. May be repeated. A deploy that is over stays as it ended.
  * @param by the sender, in words
  * @throws ClawctlError NOT_FOUND, NOT_CONFIGURED without a bucket
  */
@@ -34,13 +34,16 @@ export async function cancelDeploy(
   return deploy
 }
 
-/** @throws ClawctlError CANCELLED if this deploy was cancelled */
-export async function refuseCancelled(requestId: string, store: ObjectStore): Promise<void> {
+/**
+ * @param where a clause for the message: "before its next host"
+ * @throws ClawctlError CANCELLED if this deploy was cancelled
+ */
+export async function refuseCancelled(requestId: string, store: ObjectStore, where: string): Promise<void> {
   const object = await store.get(cancelKey(requestId))
   if (!object) return
   const parsed = cancelSchema.safeParse(parseJson(object.text))
   const by = parsed.success ? ` by ${parsed.data.by}` : ''
-  throw new ClawctlError('CANCELLED', `The deploy was cancelled${by}: it stopped before its next host.`, {
+  throw new ClawctlError('CANCELLED', `The deploy was cancelled${by}: it stopped ${where}.`, {
     hint: 'Check `clawctl fleet status`, then deploy again to go on.',
   })
 }

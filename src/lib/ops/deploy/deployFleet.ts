@@ -59,7 +59,7 @@ export async function deployFleet(asked: Order, options: DeployOptions, ports: D
   const audit: DeployAudit = { planLines: [], orphans: [], lost: [] }
   let failure: ClawctlError | null = null
   try {
-    await refuseCancelled(order.requestId, ports.store)
+    await refuseCancelled(order.requestId, ports.store, 'before it began')
     refuseFrozen(await readFreezes(ports), order.target)
     if (order.retire) {
       const registry = await allowRetire(order, ports.registry)
@@ -81,16 +81,21 @@ async function deployHosts(
   audit: DeployAudit,
   ports: DeployFleetPorts,
 ): Promise<ClawctlError | null> {
-  const prepared = await prepare(order, audit, ports)
-  const { steps, images, hosts } = prepared
-  await keeper.begun(
-    steps.map(({ id, previousAmi, previousInstanceId }) => ({ id, previousAmi, instanceId: previousInstanceId })),
-    leftOut(order, hosts),
-  )
-  await keeper.update({ ami: images.values().next().value?.id ?? null })
+  const { registry, ids, first } = await prepare(order, audit, ports)
+  const begin = async ({ steps, images, hosts }: View) => {
+    await keeper.begun(
+      steps.map(({ id, previousAmi, previousInstanceId }) => ({ id, previousAmi, instanceId: previousInstanceId })),
+      leftOut(order, hosts),
+    )
+    await keeper.update({ ami: images.values().next().value?.id ?? null })
+  }
+  await begin(first)
   return withState(options, ports, async () => {
-    if (!options.planOnly) await restoreRoles(hosts, order.requestId, ports)
-    return rollOut(order, prepared, options, keeper, audit, ports)
+    // Another deploy may have ended while this one waited for the lock.
+    const view = await readView(order, registry, ids, ports)
+    await begin(view)
+    if (!options.planOnly) await restoreRoles(view.hosts, order.requestId, ports)
+    return rollOut(order, { registry, ...view }, options, keeper, audit, ports)
   })
 }
 
@@ -103,27 +108,42 @@ function leftOut({ target, caller }: Order, hosts: readonly Host[]): DeployHost[
   return [{ id: caller, outcome: 'skipped', ami, previousAmi: ami, instanceId: host?.instanceId ?? null, reason }]
 }
 
-interface Prepared {
-  registry: Registry
+/** The fleet and its images at one moment. */
+interface View {
   steps: RolloutStep[]
   /** By id. */
   images: Map<string, FleetImage>
   hosts: Host[]
 }
 
+async function readView(
+  order: Order,
+  registry: Registry,
+  ids: readonly string[],
+  { compute }: Pick<DeployFleetPorts, 'compute'>,
+): Promise<View> {
+  const entries = registry.filter((entry) => ids.includes(entry.id))
+  const [images, hosts] = await Promise.all([
+    chooseImages(compute, entries, order.amiOverride || null),
+    compute.describeHosts(),
+  ])
+  return { images, hosts, steps: planRollout({ ids, registry, hosts }) }
+}
+
 /** Checks that need no change. */
-async function prepare(order: Order, audit: DeployAudit, ports: DeployFleetPorts): Promise<Prepared> {
-  const { compute, bundles, progress } = ports
+async function prepare(
+  order: Order,
+  audit: DeployAudit,
+  ports: DeployFleetPorts,
+): Promise<{ registry: Registry; ids: string[]; first: View }> {
+  const { bundles, progress } = ports
   const registry = await readRegistry(ports.registry)
   const scope = allowDeploy({ ...order, registry, identity: identityOnDirectPlane(order) })
   const ids = scope.kind === 'all' ? registry.map((entry) => entry.id).filter((id) => id !== scope.except) : [scope.id]
-  const entries = registry.filter((entry) => ids.includes(entry.id))
   return progress.task('check the fleet', async (say) => {
-    const [images, hosts] = await Promise.all([
-      chooseImages(compute, entries, order.amiOverride || null),
-      compute.describeHosts(),
-    ])
-    const steps = planRollout({ ids, registry, hosts })
+    const first = await readView(order, registry, ids, ports)
+    const { hosts, images, steps } = first
+    const entries = registry.filter((entry) => ids.includes(entry.id))
     await checkBundles(bundles, entries, registry)
     audit.orphans = orphanIds(registry, hosts)
     if (audit.orphans.length > 0) progress.note(`Not in the registry, left running: ${audit.orphans.join(', ')}.`)
@@ -133,14 +153,14 @@ async function prepare(order: Order, audit: DeployAudit, ports: DeployFleetPorts
     if (audit.lost.length > 0) progress.note(`Missing, and not part of this deploy: ${audit.lost.join(', ')}.`)
     const names = [...new Set([...images.values()].map((image) => `${image.id} (${image.name})`))]
     say(`${names.join(', ')} for ${steps.map((step) => `${step.id} (${step.action})`).join(', ')}`)
-    return { registry, steps, images, hosts }
+    return { registry, ids, first }
   })
 }
 
 /** Returns the failure that stopped the rollout, or null. */
 async function rollOut(
   order: Order,
-  { registry, steps, images }: Prepared,
+  { registry, steps, images }: View & { registry: Registry },
   options: DeployOptions,
   keeper: RecordKeeper,
   audit: DeployAudit,
@@ -178,7 +198,7 @@ async function rollOut(
   }
   return ports.progress.list(rollout.scope, async (list) => {
     for (const step of steps) {
-      await refuseCancelled(order.requestId, ports.store)
+      await refuseCancelled(order.requestId, ports.store, 'before its next host')
       const error = await deployOne(step, list)
       if (error) return error
     }

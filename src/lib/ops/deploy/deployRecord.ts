@@ -3,12 +3,17 @@ import { indexKey, recordKey } from '../../domain/deploy/run.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { parseJson } from '../../domain/json.js'
 import type { ObjectStore } from '../ports.js'
+import type { RunLookup } from './ports.js'
 
 export async function readRecord(store: ObjectStore, requestId: string): Promise<DeployRecord | null> {
   const object = await store.get(recordKey(requestId))
   const parsed = deployRecordSchema.safeParse(object && parseJson(object.text))
   return parsed.success ? parsed.data : null
 }
+
+/** The run of a record; null if it has none or GitHub can't be read. */
+export const findRun = async ({ runId }: Pick<DeployRecord, 'runId'>, runs: RunLookup | null) =>
+  runId === null || runs === null ? null : runs.find(runId).catch(() => null)
 
 /** True after a write whose answer was lost, and if the same run's job started again. */
 async function isOwn(store: ObjectStore, record: DeployRecord): Promise<boolean> {

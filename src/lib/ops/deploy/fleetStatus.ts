@@ -3,13 +3,14 @@ import { HEARTBEAT_PREFIX, heartbeatKey } from '../../domain/bundles/manifest.js
 import { type ActiveMachine, type Fleet, type Heartbeat, ID_PATTERN } from '../../domain/contract/index.js'
 import { describeFleet } from '../../domain/deploy/fleet.js'
 import type { Host } from '../../domain/deploy/host.js'
-import { deployOfRecord, INDEX_PREFIX, parseIndexKey } from '../../domain/deploy/run.js'
+import { INDEX_PREFIX, isLost, parseIndexKey } from '../../domain/deploy/run.js'
 import { AT_ONCE, type Clock, type Compute, type ObjectStore, type RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
-import { readRecord } from './deployRecord.js'
+import { findRun, readRecord } from './deployRecord.js'
 import { readFreezes } from './freeze.js'
 import { heartbeatAt } from './machineGate.js'
 import { readRole } from './observation.js'
+import type { RunLookup } from './ports.js'
 
 /** The heartbeats of these machines, by EC2 instance id. One listing finds the keys that exist. */
 export async function readHeartbeats(
@@ -27,23 +28,45 @@ export async function readHeartbeats(
   return new Map((await pMap(machines, read, { concurrency: AT_ONCE })).flat())
 }
 
-/** The active machine of every id that has more than one machine. */
-async function readRoles(store: ObjectStore, hosts: readonly Host[]): Promise<Map<string, ActiveMachine>> {
-  const live = hosts.filter(({ id, state }) => ID_PATTERN.test(id) && state !== 'shutting-down').map(({ id }) => id)
-  const double = [...new Set(live.filter((id, index) => live.indexOf(id) !== index))]
-  const roles = await pMap(double, async (id) => [id, (await readRole(store, id)).active] as const, {
-    concurrency: AT_ONCE,
-  })
+/** Ids with more than one machine. */
+function doubleIds(hosts: readonly Host[]): string[] {
+  const live = hosts.filter(({ state }) => state !== 'shutting-down').map(({ id }) => id)
+  return live.filter((id, index) => live.indexOf(id) !== index)
+}
+
+/** The active machine of each id. @throws ClawctlError ROLE_UNREADABLE */
+export async function readRoles(store: ObjectStore, ids: readonly string[]): Promise<Map<string, ActiveMachine>> {
+  const read = async (id: string) => [id, (await readRole(store, id)).active] as const
+  const roles = await pMap(new Set(ids.filter((id) => ID_PATTERN.test(id))), read, { concurrency: AT_ONCE })
   return new Map(roles.flatMap(([id, active]) => (active ? [[id, active]] : [])))
 }
 
-/** The running deploy, or null. Only one runs at a time: an older record that still has `running` belongs to a lost run. */
-export async function deployUnderWay(store: ObjectStore, now: Date): Promise<Fleet['deploying']> {
-  const [newest] = await store.list(INDEX_PREFIX, { atMost: 1 })
-  const requestId = newest && parseIndexKey(newest.key)?.requestId
-  const record = requestId === undefined ? null : await readRecord(store, requestId)
-  if (record === null || deployOfRecord(record, now).status !== 'running') return null
-  return { requestId: record.requestId, target: record.target }
+/** A running deploy is among so many: what began after it was refused, only planned, or waits for its lock. */
+const NEWEST = 5
+const CHANGED_THE_FLEET: readonly string[] = ['succeeded', 'kept', 'rolled-back']
+
+/**
+ * The running deploy, or null. One deploy at a time changes the fleet: a record that still has `running` belongs to a lost
+ * run if GitHub calls that run completed, or if GitHub does not know and a later deploy has changed the fleet.
+ */
+export async function deployUnderWay({
+  store,
+  runs,
+  clock,
+}: {
+  store: ObjectStore
+  runs: RunLookup | null
+  clock: Pick<Clock, 'now'>
+}): Promise<Fleet['deploying']> {
+  const ids = (await store.list(INDEX_PREFIX, { atMost: NEWEST })).flatMap(({ key }) => parseIndexKey(key) ?? [])
+  for (const record of await pMap(ids, ({ requestId }) => readRecord(store, requestId), { concurrency: NEWEST })) {
+    if (record === null) continue
+    const { requestId, target, status } = record
+    const run = status === 'running' ? await findRun(record, runs) : null
+    if (status === 'running' && !isLost(record, run, clock.now())) return { requestId, target }
+    if (CHANGED_THE_FLEET.includes(status)) return null
+  }
+  return null
 }
 
 /** Null if it could not be read, whatever the reason: `clawctl preflight` shows it. */
@@ -58,17 +81,19 @@ export async function fleetStatus(ports: {
   registry: RegistrySource
   compute: Pick<Compute, 'describeHosts' | 'fleetImages'>
   store: ObjectStore | null
+  /** Null without a credential for GitHub. */
+  runs: RunLookup | null
   clock: Clock
 }): Promise<Fleet> {
-  const { compute, store, clock } = ports
+  const { compute, store, runs, clock } = ports
   const describing = compute.describeHosts()
   const [registry, hosts, images, heartbeats, active, deploying, freezes] = await Promise.all([
     orNull(readRegistry(ports.registry)),
     describing,
     orNull(compute.fleetImages()),
     store && orNull(readHeartbeats(store, describing)),
-    store && orNull(describing.then((hosts) => readRoles(store, hosts))),
-    store && orNull(deployUnderWay(store, clock.now()).then((deploying) => ({ deploying }))),
+    store && orNull(describing.then((hosts) => readRoles(store, doubleIds(hosts)))),
+    store && orNull(deployUnderWay({ store, runs, clock }).then((deploying) => ({ deploying }))),
     store && orNull(readFreezes({ store, clock })),
   ])
   return describeFleet({

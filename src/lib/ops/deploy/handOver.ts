@@ -3,19 +3,12 @@ import type { Host } from '../../domain/deploy/host.js'
 import { placedAt, SLOTS, type Slot, slotKey } from '../../domain/deploy/slots.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import { planChange } from './applyChange.js'
+import { refuseCancelled } from './cancelDeploy.js'
 import { checkLaunch } from './checkLaunch.js'
-import {
-  clauseReporter,
-  destroyMachine,
-  gate,
-  gateFailure,
-  type HostContext,
-  nameActive,
-  slotOf,
-} from './hostContext.js'
-import { type Observation, observe, type Role, readRole, standingOfId, writeRole } from './observation.js'
+import { clauseReporter, gate, gateFailure, type HostContext, nameActive, slotOf } from './hostContext.js'
+import { type Observation, observe, type Role, readRole, serves, standingOfId, writeRole } from './observation.js'
 import type { HostResult } from './ports.js'
-import { resume } from './resume.js'
+import { endHandover, resume } from './resume.js'
 import { destroyCandidate, hostEnd, rollBackHandover } from './rollBack.js'
 import { transferRole } from './transfer.js'
 
@@ -36,13 +29,17 @@ export async function handOver(context: HostContext): Promise<HostResult> {
     await turn.at('plan')
     const observed = await observe(context.ports, context.gone)
     const role = await readRole(ports.store, turn.id)
-    holder = standingOfId(observed, role, turn.id).holder
+    holder = (await standingOfId(ports, { hosts: observed.hosts, gone: context.gone }, role, turn.id)).holder
     const { slot, instances } = placeFor(turn.id, observed, holder)
     const change = { kind: 'create', id: turn.id, slot } as const
     const plan = await planChange(change, { ami: turn.image.id, instances, observed }, rollout, ports)
     clauseReporter(context, 'plan')(plan.lines.join(', '))
     await checkLaunch(context, plan.json, slot)
-    if (rollout.planOnly) return { ok: true, host: stays(holder, 'planned') }
+    if (rollout.planOnly) {
+      const { ami = null, instanceId = null } = holder ?? {}
+      return { ok: true, host: { outcome: 'planned', ami, instanceId } }
+    }
+    await refuseCancelled(rollout.requestId, ports.store, 'before anything was changed')
     return await withCandidate(context, {
       holder,
       slot,
@@ -50,15 +47,15 @@ export async function handOver(context: HostContext): Promise<HostResult> {
       role: await nameActive(context, role, holder),
     })
   } catch (error) {
-    return { ok: false, host: stays(holder, holder ? 'kept' : 'failed'), error: asClawctlError(error) }
+    return { ok: false, host: await stays(context, holder), error: asClawctlError(error) }
   }
 }
 
-const stays = (holder: Host | null, outcome: 'planned' | 'kept' | 'failed') => ({
-  outcome,
-  ami: holder?.ami ?? null,
-  instanceId: holder?.instanceId ?? null,
-})
+/** The end of a deploy that did not change the holder: `kept` if that one still serves, else `failed`. */
+export async function stays({ ports }: HostContext, holder: Host | null): Promise<HostResult['host']> {
+  if (!holder) return { outcome: 'failed', ami: null, instanceId: null }
+  return hostEnd(holder, (await serves(ports, holder)) ? 'kept' : 'failed')
+}
 
 /** The candidate's slot, and the active machine if the same plan must adopt it. */
 function placeFor(
@@ -143,40 +140,42 @@ function applyFailure(error: ClawctlError): ClawctlError {
   })
 }
 
-/** After a failure before the handover: destroys the candidate; the active machine was not changed. */
+/** Failures after which the candidate is of no use. */
+const CANDIDATE_FAILURES: readonly string[] = ['HEALTH_FAILED', 'APPLY_FAILED', 'NO_CAPACITY']
+
+/**
+ * After a failure before the handover: destroys the candidate; the active machine was not changed.
+ * @param destroys false leaves the candidate to the next deploy
+ */
 async function discard(
   context: HostContext,
   holder: Host | null,
   candidate: Pick<Host, 'instanceId' | 'ami'> | null,
   error: ClawctlError,
+  destroys = CANDIDATE_FAILURES.includes(error.code),
 ): Promise<HostResult> {
   const { turn, rollout } = context
-  const isOurs = error.code === 'HEALTH_FAILED' || error.code === 'APPLY_FAILED' || error.code === 'NO_CAPACITY'
-  if (!isOurs) return { ok: false, host: stays(holder, holder ? 'kept' : 'failed'), error }
+  if (!destroys) return { ok: false, host: await stays(context, holder), error }
   let left = ''
   if (candidate && rollout.onFailure === 'stop') left = ` The candidate ${candidate.instanceId} was not changed.`
   else if (candidate) {
     await turn.at('rollback', `the candidate ${candidate.instanceId} is destroyed`)
     left = await destroyCandidate(context, candidate)
   }
-  const hint = error.hint
-  if (!holder) {
-    const failed = new ClawctlError(
-      error.code,
-      `${error.message} It did not exist before, so no machine serves.${left}`,
-      {
-        hint,
-        cause: error,
-      },
-    )
-    return { ok: false, host: stays(null, 'failed'), error: failed }
+  const host = await stays(context, holder)
+  const isKept = holder !== null && host.outcome === 'kept'
+  const stands = isKept
+    ? `${holder.instanceId} goes on serving with ${holder.ami}.`
+    : holder
+      ? `${holder.instanceId} does not serve either.`
+      : 'It did not exist before, so no machine serves.'
+  const code = isKept && error.code !== 'CANCELLED' ? 'KEPT' : error.code
+  const { hint } = error
+  return {
+    ok: false,
+    host,
+    error: new ClawctlError(code, `${error.message} ${stands}${left}`, { hint, cause: error }),
   }
-  const kept = new ClawctlError(
-    'KEPT',
-    `${error.message} ${holder.instanceId} goes on serving with ${holder.ami}.${left}`,
-    { hint, cause: error },
-  )
-  return { ok: false, host: hostEnd(holder, 'kept'), error: kept }
 }
 
 async function takeOver(
@@ -187,39 +186,63 @@ async function takeOver(
   const { id } = turn
   await turn.at('handover')
   let handed: Role
+  let isStopped = false
+  try {
+    await refuseCancelled(rollout.requestId, ports.store, `before ${id} was handed over`)
+  } catch (cause) {
+    const error = asClawctlError(cause)
+    return discard(context, holder, candidate, error, error.code === 'CANCELLED')
+  }
   try {
     const deploy = rollout.requestId
-    handed = holder
-      ? await transferRole(
-          role,
-          { id, from: holder, to: candidate, home: holder, deploy },
-          clauseReporter(context, 'handover'),
-          ports,
-        )
+    const transfer = holder && { id, from: holder, to: candidate, home: holder, deploy }
+    handed = transfer
+      ? await transferRole(role, transfer, clauseReporter(context, 'handover'), ports, () => {
+          isStopped = true
+        })
       : await writeRole(ports, role, { id, instanceId: candidate.instanceId, from: null, deploy })
-  } catch (error) {
-    return discard(context, holder, candidate, asClawctlError(error))
+  } catch (cause) {
+    const error = asClawctlError(cause)
+    if (!holder || !isStopped) return discard(context, holder, candidate, error)
+    const why = `${error.message} EC2 was asked to stop ${holder.instanceId} for the handover, and it is not known to serve ${id} again.`
+    return { ok: false, host: hostEnd(holder, 'failed'), error: resumable(context, error, why) }
   }
+  try {
+    return await finishTakeOver(context, { holder, candidate, role: handed })
+  } catch (cause) {
+    const error = asClawctlError(cause)
+    const why = `${error.message} ${id} was handed over to ${candidate.instanceId}, which was not healthy yet.`
+    return { ok: false, host: hostEnd(candidate, 'failed'), error: resumable(context, error, why) }
+  }
+}
+
+/** A failure that the next deploy of the id resolves. */
+const resumable = ({ turn }: HostContext, cause: ClawctlError, why: string) =>
+  new ClawctlError(cause.code, why, { hint: `Deploy ${turn.id} again: it goes on from there.`, cause })
+
+/** After the role was handed over: the candidate passes and the old machine is destroyed, or the handover is rolled back. */
+async function finishTakeOver(
+  context: HostContext,
+  { holder, candidate, role }: { holder: Host | null; candidate: Host; role: Role },
+): Promise<HostResult> {
+  const { turn, rollout, ports } = context
+  const { id } = turn
   const verdict = await gate(context, candidate.instanceId, 'active')
   if (!verdict.passed) {
     const failure = gateFailure(context, verdict, 'active')
     if (rollout.onFailure === 'stop') return { ok: false, host: hostEnd(candidate, 'failed'), error: failure }
-    if (holder) return rollBackHandover(context, { home: holder, candidate, role: handed }, failure)
-    await writeRole(ports, handed, { id, instanceId: null, from: null, deploy: rollout.requestId })
+    if (holder) return rollBackHandover(context, { home: holder, candidate, role }, failure)
+    await writeRole(ports, role, { id, instanceId: null, from: null, deploy: rollout.requestId })
     return discard(context, null, candidate, failure)
   }
   if (!holder) return { ok: true, host: hostEnd(candidate, 'created') }
   await turn.at('cleanup', `${holder.instanceId} is destroyed`)
   try {
-    await destroyMachine(context, holder)
-  } catch (error) {
-    const { code, message } = asClawctlError(error)
-    const why = `${id} serves on ${candidate.instanceId}, but its old machine ${holder.instanceId} could not be destroyed: ${message}`
-    return {
-      ok: false,
-      host: hostEnd(candidate, 'failed'),
-      error: new ClawctlError(code, why, { hint: `Deploy ${id} again: that destroys it.`, cause: error }),
-    }
+    await endHandover(context, role, holder)
+  } catch (cause) {
+    const error = asClawctlError(cause)
+    const why = `${id} serves on ${candidate.instanceId}, but its old machine ${holder.instanceId} could not be destroyed: ${error.message}`
+    return { ok: false, host: hostEnd(candidate, 'failed'), error: resumable(context, error, why) }
   }
   return { ok: true, host: hostEnd(candidate, 'replaced') }
 }

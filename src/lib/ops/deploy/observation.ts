@@ -109,8 +109,43 @@ export async function writeRole(
   })
 }
 
-export const standingOfId = (observed: Observation, role: Role, id: string): Standing =>
-  standingOf(
-    observed.hosts.filter((host) => host.id === id),
-    role.active,
-  )
+/**
+ * The standing of one id. A machine that has the role, or gets it back, and is missing from the list is looked up by its
+ * id: EC2's list may be old.
+ * @param seen.hosts EC2's list of the fleet
+ * @param seen.gone machines known to be gone; those found now are added
+ */
+export async function standingOfId(
+  ports: Pick<HostDeployPorts, 'compute' | 'clock'>,
+  seen: { hosts: readonly Host[]; gone: Set<string> },
+  { active }: Role,
+  id: string,
+): Promise<Standing> {
+  const hosts = seen.hosts.filter((host) => host.id === id)
+  const isListed = (instanceId: string) => hosts.some((host) => host.instanceId === instanceId)
+  for (const instanceId of [active?.instanceId, active?.from]) {
+    if (!instanceId || isListed(instanceId)) break
+    if (instanceId === NO_MACHINE || seen.gone.has(instanceId)) continue
+    if (await isGone(ports, instanceId)) {
+      seen.gone.add(instanceId)
+      continue
+    }
+    const late = await ports.compute.describeHost(instanceId)
+    if (late !== null && late !== 'terminated') hosts.push(late)
+    break
+  }
+  return standingOf(hosts, active)
+}
+
+/** Whether the machine has the role of its id and runs. False if EC2 or S3 can't be read. */
+export async function serves(
+  { compute, store }: Pick<HostDeployPorts, 'compute' | 'store'>,
+  { id, instanceId }: Pick<Host, 'id' | 'instanceId'>,
+): Promise<boolean> {
+  try {
+    const [{ active }, state] = await Promise.all([readRole(store, id), stateOf(compute, instanceId)])
+    return (active === null || active.instanceId === instanceId) && state === 'running'
+  } catch {
+    return false
+  }
+}

@@ -40,7 +40,7 @@ export interface Plane {
   /** Resolves with all freezes after the change. */
   freeze(request: FreezeRequest): Promise<Freeze[]>
   unfreeze(request: UnfreezeRequest): Promise<Freeze[]>
-  /** Cancels a queued deploy, asks a running one to stop before its next host. Resolves with the deploy as it was. */
+  /** Cancels a queued deploy, asks a running one to stop before its next handover. Resolves with the deploy as it was. */
   cancel(requestId: string, request: CancelRequest): Promise<Deploy>
   /** Newest first. */
   deploys(limit: number): Promise<Deploy[]>

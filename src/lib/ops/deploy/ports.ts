@@ -74,6 +74,8 @@ export interface HostDeployPorts {
   tofu: Tofu
   stack: StackObjects
   clock: Clock
+  /** Not interrupted by a signal: for work that has to be finished. */
+  tidyClock: Clock
   progress: Progress
   /** A fresh path for a saved plan. */
   planFile(id: string): string

@@ -4,7 +4,7 @@ import type { Adoption } from '../../domain/deploy/expectation.js'
 import { latestOf } from '../../domain/deploy/image.js'
 import { adoptedNames } from '../../domain/deploy/leftovers.js'
 import { type Found, findingLine, findMachines, type Recovery, settled } from '../../domain/deploy/recovery.js'
-import { LOST_AFTER_MS, recordKey } from '../../domain/deploy/run.js'
+import { isLost, recordKey } from '../../domain/deploy/run.js'
 import { SLOTS, slotKey } from '../../domain/deploy/slots.js'
 import { holderOfLock } from '../../domain/deploy/stateLock.js'
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
@@ -13,6 +13,7 @@ import type { JobReport, RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { findAdoptable } from './adoption.js'
 import { planChange } from './applyChange.js'
+import { findRun } from './deployRecord.js'
 import { newestRecords } from './deploys.js'
 import { destroyMachine } from './hostContext.js'
 import { type Observation, observe, readRole, standingOfId } from './observation.js'
@@ -119,16 +120,17 @@ async function recover(options: RecoverOptions, findings: Found[], ports: Recove
   for (const id of ids) {
     const role = await readRole(ports.store, id).catch((error: unknown) => unreadable(error, id, findings))
     if (role === null) continue
-    const found = standingOfId(observed, role, id)
+    const found = await standingOfId(ports, { hosts: observed.hosts, gone }, role, id)
     const placed = observed.state.get(id) ?? []
-    const work = findMachines(id, { standing: found, named: role.active !== null, placed, gone })
+    const work = findMachines(id, { standing: found, active: role.active, placed, gone })
     findings.push(...work.findings)
     if (work.adopt) {
       const slot = work.adopt.slot ?? SLOTS.find((free) => !placed.some((machine) => machine.slot === free)) ?? 'a'
       adopt[slotKey(id, slot)] = work.adopt.instanceId
     }
     if (planOnly) continue
-    if (found.suspended) await restoreRole(id, role, found, progress.note.bind(progress), REQUEST, ports)
+    // Throws if the holder can't be started: then no candidate is destroyed.
+    await restoreRole({ id, role, found, deploy: REQUEST }, progress.note.bind(progress), ports)
     for (const leftover of work.destroy) await destroyMachine(removal(id), leftover)
   }
   await importIntoState(ids, adopt, registry, findings, { planOnly, gone }, ports)
@@ -209,10 +211,8 @@ async function endRecords(findings: Found[], planOnly: boolean, ports: RecoverPo
   const { store, runs, clock } = ports
   for (const record of await newestRecords(store)) {
     if (record.status !== 'running') continue
-    const { requestId, runId, createdAt } = record
-    const run = runId === null || runs === null ? null : await runs.find(runId).catch(() => null)
-    const isOld = clock.now().getTime() - Date.parse(createdAt) > LOST_AFTER_MS
-    if (run ? run.status !== 'completed' : !isOld) continue
+    const { requestId } = record
+    if (!isLost(record, await findRun(record, runs), clock.now())) continue
     if (!planOnly) {
       const error = { code: 'DEPLOY_FAILED' as const, message: 'The run was lost.' }
       const ended = { ...record, status: 'failed', finishedAt: clock.now().toISOString(), error }

@@ -2,8 +2,9 @@ import type { Host } from '../../domain/deploy/host.js'
 import { placedAt, type Slot } from '../../domain/deploy/slots.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import { planChange } from './applyChange.js'
+import { refuseCancelled } from './cancelDeploy.js'
 import { checkLaunch } from './checkLaunch.js'
-import { handOver } from './handOver.js'
+import { handOver, stays } from './handOver.js'
 import { clauseReporter, gate, gateFailure, type HostContext, nameActive, slotOf } from './hostContext.js'
 import { observe, readRole, standingOfId, writeRole } from './observation.js'
 import type { HostResult } from './ports.js'
@@ -27,7 +28,7 @@ export async function replaceHost(context: HostContext): Promise<HostResult> {
     }
     const observed = await observe(context.ports, context.gone)
     const role = await readRole(ports.store, turn.id)
-    before = standingOfId(observed, role, turn.id).holder
+    before = (await standingOfId(ports, { hosts: observed.hosts, gone: context.gone }, role, turn.id)).holder
     const placed = before && slotOf(observed, turn.id, before.instanceId)
     if (!before) return handOver(context)
     if (!placed) {
@@ -49,23 +50,18 @@ export async function replaceHost(context: HostContext): Promise<HostResult> {
     )
     clauseReporter(context, 'plan')(plan.lines.join(', '))
     await checkLaunch(context, plan.json, slot)
-    // The candidate stays in standby as long as the old machine has the role.
+    if (!rollout.planOnly) await refuseCancelled(rollout.requestId, ports.store, 'before anything was changed')
+    // Its successor waits in standby as long as the role is with it.
     if (!rollout.planOnly) await nameActive(context, role, before)
     file = plan.file
   } catch (error) {
-    return { ok: false, host: ended(before, before ? 'kept' : 'failed'), error: asClawctlError(error) }
+    return { ok: false, host: await stays(context, before), error: asClawctlError(error) }
   }
-  if (rollout.planOnly) return { ok: true, host: ended(before, 'planned') }
+  if (rollout.planOnly) return { ok: true, host: { ...hostEnd(before, 'kept'), outcome: 'planned' } }
   const first = await bringUp(context, slot, file)
   if (first.ok) return { ok: true, host: hostEnd(first.host, 'replaced') }
   return rollBackReplacement(context, { before, slot, ...first })
 }
-
-const ended = (host: Host | null, outcome: 'planned' | 'kept' | 'failed') => ({
-  outcome,
-  ami: host?.ami ?? null,
-  instanceId: host?.instanceId ?? null,
-})
 
 type Attempt = { ok: true; host: Host } | { ok: false; error: ClawctlError; seen: Host | null; applied: boolean }
 
@@ -114,7 +110,8 @@ async function rollBackReplacement(
     const stands = observed?.hosts.some(
       (host) => host.instanceId === before.instanceId && host.state !== 'shutting-down',
     )
-    if (stands || !observed) return { ok: false, host: hostEnd(before, stands ? 'kept' : 'failed'), error }
+    if (!observed) return { ok: false, host: hostEnd(before, 'failed'), error }
+    if (stands) return { ok: false, host: await stays(context, before), error }
   }
   if (error.code === 'CANCELLED') {
     const now = seen ? `it runs ${seen.ami} and was not healthy yet` : 'its state is unknown'

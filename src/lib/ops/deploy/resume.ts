@@ -1,8 +1,8 @@
 import pMap from 'p-map'
 import { ID_PATTERN } from '../../domain/contract/patterns.js'
-import { type Standing, standingOf } from '../../domain/deploy/active.js'
+import type { Standing } from '../../domain/deploy/active.js'
 import type { Host } from '../../domain/deploy/host.js'
-import { ClawctlError } from '../../domain/errors.js'
+import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import { AT_ONCE, type Tofu } from '../ports.js'
 import { clauseReporter, destroyMachine, gate, gateFailure, type HostContext, slotOf } from './hostContext.js'
 import { readHeartbeat } from './machineGate.js'
@@ -20,12 +20,15 @@ export async function resume(context: HostContext): Promise<HostResult | null> {
   const { turn, ports } = context
   const observed = await observe(context.ports, context.gone)
   let role = await readRole(ports.store, turn.id)
-  const found = standingOfId(observed, role, turn.id)
+  const found = await standingOfId(ports, { hosts: observed.hosts, gone: context.gone }, role, turn.id)
   const doomed = new Set(found.leftovers.map(({ instanceId }) => instanceId))
   for (const address of await untaintAll(observed, doomed, ports.tofu))
     await turn.at('resume', `${address} exists and is kept`)
-  if (found.suspended)
-    role = await restoreRole(turn.id, role, found, clauseReporter(context, 'resume'), context.rollout.requestId, ports)
+  const say = clauseReporter(context, 'resume')
+  role = await restoreRole({ id: turn.id, role, found, deploy: context.rollout.requestId }, say, ports, (error) =>
+    // The deploy replaces it.
+    say(error.message),
+  )
   const concluded = found.predecessor ? await finishHandover(context, role, found) : null
   if (concluded) return concluded
   for (const leftover of found.leftovers) {
@@ -66,41 +69,68 @@ export const taintedOf = ({ resources, gone }: Pick<Observation, 'resources' | '
 
 /**
  * Restores every role that an interrupted handover left without a machine. It runs before anything else and for all
- * instances, because an instance without an active machine must not wait for the other hosts.
+ * instances, because an instance without an active machine must not wait for the other hosts. A machine that EC2 stopped
+ * for another reason stays stopped until its own deploy: a person may have stopped it.
+ * @param hosts read while this deploy holds the lock of the state
  */
-export async function restoreRoles(hosts: readonly Host[], requestId: string, ports: HostDeployPorts): Promise<void> {
+export async function restoreRoles(hosts: readonly Host[], deploy: string, ports: HostDeployPorts): Promise<void> {
   const ids = [...new Set(hosts.map(({ id }) => id))].filter((id) => ID_PATTERN.test(id))
   const restoreOne = async (id: string) => {
     const role = await readRole(ports.store, id).catch(() => null)
     if (role === null) return
-    const found = standingOf(
-      hosts.filter((host) => host.id === id),
-      role.active,
-    )
-    if (found.suspended)
-      await restoreRole(id, role, found, (clause) => ports.progress.note(`${id}: ${clause}`), requestId, ports)
+    const say = (clause: string) => ports.progress.note(`${id}: ${clause}`)
+    try {
+      const found = await standingOfId(ports, { hosts, gone: new Set() }, role, id)
+      if (found.suspended) await restoreRole({ id, role, found, deploy }, say, ports)
+    } catch (error) {
+      const { code, message } = asClawctlError(error)
+      if (code === 'CANCELLED') throw error
+      // The deploy goes on: it may be the one that repairs this instance.
+      say(`its role could not be restored: ${message}`)
+    }
   }
   await pMap(ids, restoreOne, { concurrency: AT_ONCE })
 }
 
-/** Gives the role back to the machine that had it, after every other machine has yielded. */
+/**
+ * Makes the holder serve again if it lost the role in an interrupted handover, or if EC2 has stopped it: after every other
+ * machine has yielded, it is started and named. Else does nothing.
+ * @param onStartFailure called if it can't be started; without it that failure is thrown
+ */
 export async function restoreRole(
-  id: string,
-  role: Role,
-  { holder, leftovers }: Standing,
+  { id, role, found, deploy }: { id: string; role: Role; found: Standing; deploy: string },
   say: (clause: string) => void,
-  deploy: string,
   ports: HostDeployPorts,
+  onStartFailure?: (error: ClawctlError) => void,
 ): Promise<Role> {
-  if (!holder) return role
-  say(`a handover was interrupted: ${holder.instanceId} gets its role back`)
+  const { holder, leftovers, suspended, stopped } = found
+  if (!holder || !(suspended || stopped)) return role
+  if (suspended) say(`a handover was interrupted: ${holder.instanceId} gets its role back`)
+  else say(`the active machine ${holder.instanceId} is ${holder.state}: EC2 starts it`)
   for (const other of leftovers) {
     const heartbeat = await readHeartbeat(ports.store, id, other.instanceId)
     if (heartbeat?.stage !== 'active') continue
     await waitForYield({ id, from: other, before: heartbeat }, say, ports)
   }
-  await startMachine(holder.instanceId, say, ports)
-  return writeRole(ports, role, { id, instanceId: holder.instanceId, from: null, deploy })
+  try {
+    await startMachine(holder.instanceId, say, ports)
+  } catch (error) {
+    const known = asClawctlError(error)
+    if (!onStartFailure || known.code === 'CANCELLED') throw known
+    onStartFailure(known)
+    return role
+  }
+  return suspended ? writeRole(ports, role, { id, instanceId: holder.instanceId, from: null, deploy }) : role
+}
+
+/** Destroys the old machine of a handover, and clears it from active/<id>.json. */
+export async function endHandover(context: HostContext, role: Role, predecessor: Host): Promise<void> {
+  const { active } = role
+  await destroyMachine(context, predecessor)
+  if (!active) return
+  const next = { id: active.id, instanceId: active.instanceId, from: null, deploy: context.rollout.requestId }
+  // A destroyed machine in `from` has no effect: the deploy has succeeded all the same.
+  await writeRole(context.ports, role, next).catch(() => {})
 }
 
 /** The role was handed over, but the old machine still exists: the gate decides which of them stays. */
@@ -120,8 +150,9 @@ async function finishHandover(
       { home: predecessor, candidate: holder, role },
       gateFailure(context, verdict, 'active'),
     )
-    return isWanted || !result.ok ? result : null
+    // Rolled back from another AMI: the deploy of the wanted one goes on.
+    return isWanted || result.host.outcome !== 'rolled-back' ? result : null
   }
-  await destroyMachine(context, predecessor)
+  await endHandover(context, role, predecessor)
   return isWanted ? { ok: true, host: { outcome: 'replaced', ami: holder.ami, instanceId: holder.instanceId } } : null
 }

@@ -13,6 +13,7 @@ import type { ObjectStore, RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { findAdoptable } from './adoption.js'
 import { planChange } from './applyChange.js'
+import { refuseCancelled } from './cancelDeploy.js'
 import type { RecordKeeper } from './deployRecord.js'
 import { destroyMachine, type RemovalContext } from './hostContext.js'
 import { type Observation, observe } from './observation.js'
@@ -72,6 +73,7 @@ export async function retireHost(
     return null
   }
 
+  await refuseCancelled(request.requestId, store, 'before anything was destroyed')
   await keeper.host(id, { outcome: 'deploying' })
   try {
     if (file !== null) await progress.task(`${id}: destroy`, () => tofu.apply(file))

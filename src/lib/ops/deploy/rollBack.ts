@@ -17,20 +17,27 @@ export async function rollBackHandover(
 ): Promise<HostResult> {
   const { turn, rollout, ports } = context
   const say = clauseReporter(context, 'rollback')
+  let active = candidate
   await turn.at('rollback', `${error.message} ${home.instanceId} takes over again`)
   try {
     await startMachine(home.instanceId, say, ports)
     const transfer = { id: turn.id, from: candidate, to: home, home, deploy: rollout.requestId }
     await transferRole(role, transfer, say, ports)
+    active = home
     const verdict = await gate(context, home.instanceId, 'active', 'rollback')
     if (!verdict.passed)
       throw new ClawctlError('HEALTH_FAILED', `${home.instanceId} is not healthy: ${verdict.reason}.`)
   } catch (cause) {
     const second = asClawctlError(cause)
-    if (second.code === 'CANCELLED') return { ok: false, host: hostEnd(candidate, 'failed'), error: second }
+    const host = hostEnd(active, 'failed')
+    if (second.code === 'CANCELLED') {
+      const why = `${second.message} ${home.instanceId} is not known to serve ${turn.id} again.`
+      const hint = `Deploy ${turn.id} again: it goes on from there.`
+      return { ok: false, host, error: new ClawctlError('CANCELLED', why, { hint, cause: second }) }
+    }
     return {
       ok: false,
-      host: hostEnd(home, 'failed'),
+      host,
       error: new ClawctlError(
         'ROLLBACK_FAILED',
         `${error.message} The rollback to ${home.ami} failed as well: ${second.message}`,

@@ -26,6 +26,17 @@ export async function rollbackTarget(target: string, plane: Pick<Plane, 'fleet' 
       hint: `Name one: clawctl fleet deploy ${target} --ami ami-…; \`clawctl image list\` shows the AMIs.`,
     })
   }
+  const unknown = [...amis.keys()].filter((id) => amis.get(id) === null)
+  if (unknown.length > 0) {
+    throw new ClawctlError(
+      'NO_ROLLBACK_TARGET',
+      `No record names an AMI that ${unknown.join(', ')} was healthy with before.`,
+      {
+        details: known.map(({ id, ami }) => `${id} was healthy with ${ami}.`),
+        hint: 'Roll the others back one by one, or name one AMI for all: clawctl fleet deploy all --ami ami-…',
+      },
+    )
+  }
   if (rest.length > 0) {
     throw new ClawctlError('NO_ROLLBACK_TARGET', 'The instances were healthy with different AMIs before.', {
       details: known.map(({ id, ami }) => `${id} was healthy with ${ami}.`),

@@ -12,6 +12,7 @@ import {
 } from '../../domain/drift/drift.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { newestRecords } from '../deploy/deploys.js'
+import { readRoles } from '../deploy/fleetStatus.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import type { DriftPorts, Issues } from './ports.js'
 
@@ -32,7 +33,14 @@ export async function checkDrift(ports: DriftPorts): Promise<Drift> {
   const { compute, tofu, progress } = ports
   const differences = await progress.task('compare the fleet with registry, stack and last deploys', async (say) => {
     const registry = await readRegistry(ports.registry)
-    const [hosts, records] = await Promise.all([compute.describeHosts(), newestRecords(ports.store)])
+    const [hosts, records, active] = await Promise.all([
+      compute.describeHosts(),
+      newestRecords(ports.store),
+      readRoles(
+        ports.store,
+        registry.map(({ id }) => id),
+      ),
+    ])
     await tofu.init()
     const state = machinesInState(await tofu.state())
     const inputs = planInputs(state, new Set(), { kind: 'none' })
@@ -46,7 +54,7 @@ export async function checkDrift(ports: DriftPorts): Promise<Drift> {
       adopt: NO_ADOPTION,
       replace: null,
     })
-    const found = findDrift({ registry, hosts, state, planned: plannedChanges(plan), records })
+    const found = findDrift({ registry, hosts, active, state, planned: plannedChanges(plan), records })
     say(found.length === 0 ? 'nothing differs' : `${found.length} differ`)
     return found
   })

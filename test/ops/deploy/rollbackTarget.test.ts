@@ -1,0 +1,76 @@
+import { expect } from 'chai'
+import type { Deploy, DeployHost, HostEvidence } from '../../../src/lib/domain/contract/index.js'
+import { describeFleet } from '../../../src/lib/domain/deploy/fleet.js'
+import { rollbackTarget } from '../../../src/lib/ops/deploy/rollbackTarget.js'
+import { failureOf } from '../../support/failure.js'
+import { detailOf, FakeClock, hostOf, imageOf, registryOf } from '../../support/fakes.js'
+
+const ami = (n: number) => `ami-0000000000000000${n}`
+const entry = (id: string, outcome: DeployHost['outcome'], now: number, before: number | null): DeployHost => ({
+  ...{ id, outcome, ami: ami(now), previousAmi: before === null ? null : ami(before), instanceId: `i-${id}` },
+})
+const evidence = (n: number): HostEvidence => ({
+  ...{ instanceId: 'i-x', ami: ami(n), stages: [], failure: null, console: [] },
+})
+const deploy = (...hosts: DeployHost[]): Deploy => detailOf({ hosts })
+
+/** a and b run the AMI 3; 4 is the newest, and is tagged as failed. */
+const fleet = () =>
+  Promise.resolve(
+    describeFleet({
+      registry: registryOf('a', 'b'),
+      hosts: ['a', 'b'].map((id) => hostOf(id, { ami: ami(3) })),
+      images: [
+        imageOf({ id: ami(3), name: 'three', createdAt: '2026-02-03T00:00:00.000Z' }),
+        imageOf({ id: ami(4), name: 'four', createdAt: '2026-02-04T00:00:00.000Z' }, { failedIn: 'request-0004' }),
+      ],
+      heartbeats: new Map(),
+      now: new FakeClock().now(),
+    }),
+  )
+const target = (id: string, ...deploys: Deploy[]) => rollbackTarget(id, { fleet, deploys: async () => deploys })
+
+describe('the AMI of a rollback', () => {
+  const table: [why: string, found: number, ...deploys: Deploy[]][] = [
+    [
+      'is not the one that failed in between',
+      1,
+      deploy(entry('a', 'replaced', 3, 2)),
+      deploy(entry('a', 'failed', 2, 1)),
+      deploy(entry('a', 'replaced', 1, null)),
+    ],
+    [
+      'is not one whose machine did not pass its gate since it was healthy',
+      1,
+      deploy({ ...entry('a', 'rolled-back', 3, 3), evidence: evidence(2) }),
+      deploy(entry('a', 'replaced', 3, 2)),
+      deploy(entry('a', 'replaced', 2, 1)),
+    ],
+    [
+      'is one that failed once, and was healthy after that',
+      2,
+      deploy(entry('a', 'replaced', 3, 2)),
+      deploy(entry('a', 'replaced', 2, 1)),
+      deploy(entry('a', 'failed', 2, 1)),
+    ],
+    [
+      'is not one that is tagged as failed',
+      1,
+      deploy(entry('a', 'replaced', 3, 4)),
+      deploy(entry('a', 'replaced', 4, 1)),
+    ],
+    ['is what ran before the first deploy', 1, deploy(entry('a', 'replaced', 3, 1))],
+  ]
+  for (const [why, found, ...deploys] of table) {
+    it(why, async () => expect(await target('a', ...deploys)).to.equal(ami(found)))
+  }
+
+  it('is found for all only where each instance has one', async () => {
+    const a = entry('a', 'replaced', 3, 1)
+    expect(await target('all', deploy(a, entry('b', 'replaced', 3, 1)))).to.equal(ami(1))
+    const error = await failureOf(target('all', deploy(a)))
+    expect(error.code).to.equal('NO_ROLLBACK_TARGET')
+    expect(error.message).to.equal('No record names an AMI that b was healthy with before.')
+    expect(error.details).to.deep.equal([`a was healthy with ${ami(1)}.`])
+  })
+})
