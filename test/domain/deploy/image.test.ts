@@ -4,8 +4,28 @@ import { imageOf, NEW, OLD } from '../../support/fakes.js'
 
 describe('the architecture of an instance type', () => {
   const types: [architecture: string, ...types: string[]][] = [
-    ['x86_64', 't3.large', 'm5.xlarge', 'g5.xlarge', 'g4dn.xlarge', 'gr6.4xlarge', 'c7i-flex.large', 'u-6tb1.metal'],
-    ['arm64', 'a1.medium', 't4g.small', 'c7gn.large', 'g5g.xlarge', 'im4gn.large', 'x2gd.metal', 'hpc7g.4xlarge'],
+    [
+      'x86_64',
+      't3.large',
+      'm5.xlarge',
+      'g5.xlarge',
+      'g4dn.xlarge',
+      'gr6.4xlarge',
+      'c7i-flex.large',
+      'u-6tb1.metal',
+      'xa1.large',
+    ],
+    [
+      'arm64',
+      'a1.medium',
+      't4g.small',
+      'c7gn.large',
+      'g5g.xlarge',
+      'im4gn.large',
+      'x2gd.metal',
+      'hpc7g.4xlarge',
+      'm10g.large',
+    ],
   ]
   for (const [architecture, ...names] of types) {
     for (const name of names) {
