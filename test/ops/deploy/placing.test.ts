@@ -134,6 +134,48 @@ describe('a successor that was not made', () => {
     expect(machines(plane)).to.deep.equal(['i-a'])
   })
 
+  it('is cleared away of a host that is new, too', async () => {
+    const plane = fleet('healthy', ['b'])
+    plane.cloud.afterApply = (nth) => {
+      if (nth !== 1) return
+      plane.cloud.state_.delete(instanceAddress('a'))
+      throw new ClawctlError('APPLY_FAILED', 'OpenTofu failed.')
+    }
+    const { error, hosts } = await fail(plane)
+    expect([error.code, ...hosts]).to.deep.equal(['APPLY_FAILED', 'a failed null null'])
+    expect(machines(plane)).to.deep.equal([])
+  })
+
+  const nothingToDestroy: [why: string, spoil: (plane: Plane) => void][] = [
+    ['the slot is that of a machine that EC2 has lost', ({ cloud }) => cloud.lose('i-new-1')],
+    [
+      'EC2 shuts down what it made already',
+      ({ cloud }) => {
+        cloud.state_.delete(instanceAddress('a', 'b'))
+        for (const { host } of cloud.machines) if (host.instanceId === 'i-new-1') host.state = 'shutting-down'
+      },
+    ],
+  ]
+  for (const [why, spoil] of nothingToDestroy) {
+    it(`is not said to be destroyed where ${why}`, async () => {
+      const plane = fleet()
+      plane.cloud.afterApply = () => {
+        spoil(plane)
+        throw new ClawctlError('APPLY_FAILED', 'OpenTofu failed.')
+      }
+      expect((await fail(plane)).error.code).to.equal('KEPT')
+      expect(plane.store.puts.map(({ text }) => text).join()).to.not.include('the candidate')
+    })
+  }
+
+  it('is waited for where EC2 does not list it yet', async () => {
+    const plane = fleet()
+    const listed = plane.cloud.describeHosts.bind(plane.cloud)
+    plane.cloud.describeHosts = async () =>
+      (await listed()).filter(({ instanceId }) => instanceId !== 'i-new-1' || plane.clock.elapsed > 60_000)
+    expect((await deploy(plane)).hosts[0]).to.include({ outcome: 'replaced', instanceId: 'i-new-1' })
+  })
+
   it('is left where the apply was refused for another reason than its own', async () => {
     const plane = fleet()
     plane.cloud.afterApply = () => {
@@ -152,6 +194,7 @@ describe('a host that is new and fails', () => {
     expect(error.code).to.equal('HEALTH_FAILED')
     expect(error.message).to.match(/a on ami-0+2 is not healthy: .* It did not exist before, so nothing serves\.$/)
     expect(hosts).to.deep.equal(['a failed null null'])
+    expect(error.hint).to.include('clawctl fleet show a')
     expect(machines(plane)).to.deep.equal([])
     expect(holder(plane)).to.equal(NOBODY)
   })
@@ -167,5 +210,45 @@ describe('a host that is new and fails', () => {
     const plane = fleet('healthy', ['b'])
     plane.cloud.dryRunSays = { denied: false, reason: 'Unsupported' }
     expect((await fail(plane)).hosts).to.deep.equal(['a failed null null'])
+  })
+})
+
+describe('a way back that fails', () => {
+  /** The machine that served before has the role again. */
+  const returned = (plane: Plane) =>
+    plane.cloud.gateways.some(({ instanceId }) => instanceId === 'i-new-1') && holder(plane) !== 'i-new-1'
+
+  it('is said where the machine from before is not healthy any more, and destroys neither', async () => {
+    const plane = fleet('fails-active')
+    plane.clock.ticks.push(() => {
+      for (const machine of plane.cloud.machines) if (machine.host.instanceId === 'i-a') machine.boot = 'fails-active'
+    })
+    const { error, hosts } = await fail(plane)
+    expect(error.code).to.equal('ROLLBACK_FAILED')
+    expect(error.message).to.match(/Going back to ami-0+1 failed as well: i-a is not healthy: .*discord/)
+    expect(error.hint).to.include('clawctl fleet show a')
+    expect(hosts).to.deep.equal([`a failed ${OLD.id} i-a`])
+    expect(machines(plane)).to.deep.equal(['i-a', 'i-new-1'])
+  })
+
+  it('is a cancellation where the process is stopped meanwhile', async () => {
+    const plane = fleet('fails-active')
+    plane.clock.onSleep = () => {
+      if (returned(plane)) throw new ClawctlError('CANCELLED', 'Stopped.')
+    }
+    const { error, hosts } = await fail(plane)
+    expect([error.code, ...hosts]).to.deep.equal(['CANCELLED', `a failed ${NEW.id} i-new-1`])
+  })
+})
+
+describe('an AMI that a new host is well with', () => {
+  it('is not marked as failed where the next host fails with it', async () => {
+    const plane = fleet('healthy', ['b'])
+    plane.cloud.beforeApply = (nth) => {
+      if (nth === 2) plane.cloud.boots.set(NEW.id, 'silent')
+    }
+    const { hosts } = await fail(plane, { target: 'all' })
+    expect(hosts).to.deep.equal([`a created ${NEW.id} i-new-1`, `b kept ${OLD.id} i-b`])
+    expect(plane.cloud.failed.size).to.equal(0)
   })
 })

@@ -112,6 +112,7 @@ describe('a machine that is to stop acting', () => {
   it('is left alone where EC2 stopped it meanwhile', async () => {
     const plane = world('running', 'stopped')
     plane.clock.ticks.length = 0
+    plane.store.objects.clear()
     await wait(plane)
     expect(plane.cloud.log).to.deep.equal([])
   })
@@ -136,7 +137,7 @@ describe('a machine that is to serve again', () => {
   })
 
   it('is started once, as soon as it has stopped', async () => {
-    const plane = world('stopping', 'stopping', 'stopped', 'stopped', 'pending', 'running')
+    const plane = world('stopping', 'stopped', 'stopped', 'pending', 'running')
     await wake('i-a', plane.say, plane.ports)
     expect(plane.cloud.log).to.deep.equal(['start i-a'])
     expect(plane.said).to.deep.equal(['i-a is stopping', 'i-a is stopped', 'i-a is stopped', 'i-a is pending'])

@@ -105,8 +105,7 @@ async function madeAt(work: Work, holder: Host | null, slot: Slot): Promise<Pick
   const picture = await look(work).catch(() => null)
   if (!picture) return null
   const placed = placedAt(picture.state, turn.id, slot)?.instanceId
-  if (placed && placed !== holder?.instanceId && !picture.gone.has(placed))
-    return { instanceId: placed, ami: turn.image.id }
+  if (placed && !picture.gone.has(placed)) return { instanceId: placed, ami: turn.image.id }
   const isLeft = (host: Host) =>
     host.id === turn.id && host.instanceId !== holder?.instanceId && host.state !== 'shutting-down'
   return picture.hosts.find(isLeft) ?? null

@@ -82,7 +82,6 @@ const isDown = (state: string) => state === 'stopped' || state === 'terminated'
 /** Brings up a machine that was stopped, for it to serve again. */
 export async function wake(instanceId: string, say: (clause: string) => void, ports: Ports): Promise<void> {
   const { clock, compute, machines } = ports
-  if ((await stateOf(compute, instanceId)) === 'running') return
   const limits = { clock, timeoutMs: STOP_MS, longestMs: EC2_POLL_MS, onWait: say }
   let asked = false
   const result = await poll<true>(limits, async () => {
