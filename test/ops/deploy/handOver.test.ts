@@ -402,6 +402,7 @@ describe('what an earlier deploy left', () => {
     const { error } = await fail(plane)
     expect(error.code).to.equal('NOT_IN_STATE')
     expect(error.message).to.include('i-z')
+    expect(error.hint).to.include('clawctl fleet recover a --terminate i-z')
     expect(applied(plane)).to.deep.equal([])
   })
 

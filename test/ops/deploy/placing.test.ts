@@ -23,7 +23,7 @@ const deploy = (plane: Plane, order: Partial<Order> = {}, options: Partial<Deplo
 async function fail(plane: Plane, order: Partial<Order> = {}, options: Partial<DeployOptions> = {}) {
   const error = await failureOf(deploy(plane, order, options))
   const done = error.partial?.deploy as Deploy
-  return { error, hosts: done.hosts.map((host) => `${host.id} ${host.outcome} ${host.ami} ${host.instanceId}`) }
+  return { error, done, hosts: done.hosts.map((host) => `${host.id} ${host.outcome} ${host.ami} ${host.instanceId}`) }
 }
 
 const applied = ({ cloud }: Plane) => cloud.log.filter((line) => /^(?:apply|stop|start|terminate)/.test(line))
@@ -223,11 +223,12 @@ describe('a way back that fails', () => {
     plane.clock.ticks.push(() => {
       for (const machine of plane.cloud.machines) if (machine.host.instanceId === 'i-a') machine.boot = 'fails-active'
     })
-    const { error, hosts } = await fail(plane)
+    const { error, done, hosts } = await fail(plane)
     expect(error.code).to.equal('ROLLBACK_FAILED')
     expect(error.message).to.match(/Going back to ami-0+1 failed as well: i-a is not healthy: .*discord/)
     expect(error.hint).to.include('clawctl fleet show a')
     expect(hosts).to.deep.equal([`a failed ${OLD.id} i-a`])
+    expect(done.hosts[0]?.evidence).to.include({ instanceId: 'i-a', ami: OLD.id })
     expect(machines(plane)).to.deep.equal(['i-a', 'i-new-1'])
   })
 

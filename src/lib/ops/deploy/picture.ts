@@ -109,8 +109,8 @@ export async function writeRole(
   })
 }
 
-export const standing = (picture: Picture, role: Role, id: string): Standing =>
+export const standing = ({ hosts }: Pick<Picture, 'hosts'>, role: Role, id: string): Standing =>
   standingOf(
-    picture.hosts.filter((host) => host.id === id),
+    hosts.filter((host) => host.id === id),
     role.active,
   )

@@ -1,10 +1,10 @@
 import pMap from 'p-map'
 import { ID_PATTERN } from '../../domain/contract/patterns.js'
-import { type Standing, standingOf } from '../../domain/deploy/active.js'
+import type { Standing } from '../../domain/deploy/active.js'
 import type { Host } from '../../domain/deploy/host.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { AT_ONCE, type Tofu } from '../ports.js'
-import { giveBack } from './giveBack.js'
+import { endOn, giveBack } from './giveBack.js'
 import { readHeartbeat } from './machineGate.js'
 import { type Picture, type Role, readRole, standing, writeRole } from './picture.js'
 import type { HostDeployPorts, HostResult } from './ports.js'
@@ -68,15 +68,12 @@ export const taintedOf = ({ resources, gone }: Pick<Picture, 'resources' | 'gone
  * Gives back, before a deploy does anything else, every role that a handover which was broken off left with nobody: of
  * all instances, because whoever has no machine that acts can't wait for its turn.
  */
-export async function restoreRoles(hosts: readonly Host[], requestId: string, ports: HostDeployPorts): Promise<void> {
+export async function restoreRoles(hosts: Host[], requestId: string, ports: HostDeployPorts): Promise<void> {
   const ids = [...new Set(hosts.map(({ id }) => id))].filter((id) => ID_PATTERN.test(id))
   const restoreOne = async (id: string) => {
     const role = await readRole(ports.store, id).catch(() => null)
     if (role === null) return
-    const found = standingOf(
-      hosts.filter((host) => host.id === id),
-      role.active,
-    )
+    const found = standing({ hosts }, role, id)
     if (found.suspended)
       await restore(id, role, found, (clause) => ports.progress.note(`${id}: ${clause}`), requestId, ports)
   }
@@ -109,15 +106,8 @@ async function conclude(work: Work, role: Role, { holder, predecessor }: Standin
   if (!holder || !predecessor) return null
   await turn.at('resume', `an earlier deploy handed over to ${holder.instanceId} and did not end`)
   const verdict = await gate(work, holder.instanceId, 'active', 'resume')
-  const isWanted = holder.ami === turn.image.id
-  if (!verdict.passed) {
-    const result = await giveBack(
-      work,
-      { home: predecessor, candidate: holder, role },
-      gateFailure(work, verdict, 'active'),
-    )
-    return isWanted || !result.ok ? result : null
-  }
+  if (!verdict.passed)
+    return giveBack(work, { home: predecessor, candidate: holder, role }, gateFailure(work, verdict, 'active'))
   await destroyMachine(work, predecessor)
-  return isWanted ? { ok: true, host: { outcome: 'replaced', ami: holder.ami, instanceId: holder.instanceId } } : null
+  return holder.ami === turn.image.id ? { ok: true, host: endOn(holder, 'replaced') } : null
 }
