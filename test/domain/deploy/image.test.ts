@@ -45,6 +45,14 @@ describe('refuseImage', () => {
     expect(refuse({ architecture: 'arm64' }, { instanceType: 't4g.large' })).to.equal(null)
   })
 
+  it('refuses what is not ours, not whole, or of another architecture, whoever names it', () => {
+    const named = { named: true }
+    expect(refuse({ trusted: false }, named)).to.include({ code: 'AMI_REFUSED' })
+    expect(refuse({ available: false }, named)).to.include({ code: 'AMI_NOT_FOUND' })
+    expect(refuse({ architecture: 'arm64' }, named)).to.include({ code: 'AMI_REFUSED' })
+    expect(refuse({}, { ...named, instanceType: 't4g.large' })).to.include({ code: 'AMI_REFUSED' })
+  })
+
   it('takes what failed before from a person who names it, and nothing that was withdrawn', () => {
     const failed = { failedIn: 'request-0000' }
     expect(refuse(failed)).to.include({ code: 'AMI_FAILED_BEFORE' })

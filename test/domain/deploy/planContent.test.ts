@@ -77,6 +77,7 @@ describe('guardPlan looks into what a plan brings along', () => {
     ['a key through S3 and more', key(['s3.eu-central-1.amazonaws.com', 'ec2.eu-central-1.amazonaws.com'])],
     ['a key through what ends like S3', key('xs3.eu-central-1.amazonaws.com')],
     ['a key through what begins like S3', key('s3.eu-central-1.amazonaws.com.example')],
+    ['a key through nothing said', key([])],
     ['a key without a condition', allow('kms:Decrypt', '*')],
     ['a key by another condition', allow('kms:Decrypt', '*', { Condition: { Bool: { x: 'true' } } })],
     ['another right to the key, through S3', { ...key('s3.eu-central-1.amazonaws.com'), Action: ['kms:CreateGrant'] }],
