@@ -9,6 +9,8 @@ import { failureOf } from '../../support/failure.js'
 import { fakeDirectPlane } from '../../support/fakeCloud.js'
 import { hostOf, lockOf, NEW, OLD, recordOf, registryOf, runOf, START, upstream } from '../../support/fakes.js'
 
+import { change } from '../../support/plans.js'
+
 type Plane = ReturnType<typeof fakeDirectPlane>
 const HOUR = 60 * 60_000
 
@@ -35,6 +37,14 @@ describe('what fleet recover reports', () => {
         '- a has i-a in the state, which EC2 does not have any more: the state forgets it.',
       ].join('\n'),
     )
+  })
+
+  it('is nothing more once the state has forgotten what EC2 lost', async () => {
+    const plane = fleet()
+    plane.cloud.lose('i-a')
+    expect((await recover(plane)).findings).to.have.length(1)
+    expect(await recover(plane)).to.deep.equal({ findings: [] })
+    expect(plane.cloud.planned).to.have.length(1)
   })
 
   it('is no failure in a look, whatever a person has to decide', async () => {
@@ -70,6 +80,8 @@ describe('what fleet recover reports', () => {
     expect((await of({}, { runs }))[0]).to.match(/attempts\/1 since .*, whose run is over: it is released$/)
     const error = await failureOf(recover(plane, { unlock: 'other' }))
     expect(error.hint).to.include('fleet recover --plan-only')
+    plane.ports.locks.held = async () => [lockOf({ ID: 'lock-0', Info: '' }), lockOf({ Info: '' })]
+    expect(await of({ unlock: 'lock-1' })).to.have.length(2)
   })
 })
 
@@ -82,6 +94,18 @@ describe('a machine that a person ends with fleet recover', () => {
     const error = await failureOf(recover(plane, { terminate: 'i-x' }))
     expect([error.code, error.message]).to.deep.equal(['USAGE', 'EC2 has no machine i-x of the fleet.'])
     expect(error.hint).to.include('clawctl fleet status')
+  })
+})
+
+describe('a machine that was never handed to', () => {
+  it('goes by a plan where the state has it, which may mend the role of its id', async () => {
+    const plane = fleet()
+    name(plane, 'a', 'i-a')
+    plane.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-x', slot: 'b', launchedAt: START }))
+    plane.cloud.state_.set(instanceAddress('a', 'b'), 'i-x')
+    plane.cloud.alsoPlanned = [change('aws_iam_role', 'a', ['update'])]
+    await recover(plane)
+    expect(changed(plane)).to.deep.equal(['plan delete a/b', 'apply delete a/b'])
   })
 })
 

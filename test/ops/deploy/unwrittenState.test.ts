@@ -37,7 +37,11 @@ describe('a state that OpenTofu left unwritten', () => {
 
   it('is left to a person where it is no version of what is stored', async () => {
     const plane = fleet('no state')
-    expect((await settleUnwritten(plane.ports, false))[0]).to.include({ automatic: false })
+    expect((await settleUnwritten(plane.ports, false))[0]).to.include({
+      what: 'holds a state that is no version of the one that is stored',
+      fix: 'find out who began another state, then delete it',
+      automatic: false,
+    })
     expect(plane.cloud.unwritten_).to.equal('no state')
   })
 

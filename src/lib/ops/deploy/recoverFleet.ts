@@ -181,7 +181,8 @@ async function bringIntoState(
   const withObjects = ids.filter((id) => adopt.roles[id] ?? adopt.role_policies[id] ?? adopt.profiles[id])
   const ami = picture.hosts[0]?.ami ?? latestOf(await ports.compute.fleetImages())?.id ?? NO_AMI
   const plan = await planChange({ kind: 'none' }, { ami, instances, picture }, rolloutOf(withObjects, registry), ports)
-  if (plan.lines.length > 0) await ports.tofu.apply(plan.file)
+  // Without a change, too: it stores that the refresh did not find a machine.
+  await ports.tofu.apply(plan.file)
 }
 
 const rolloutOf = (scope: readonly string[], registry: Registry) => ({
