@@ -1,9 +1,10 @@
 import { expect } from 'chai'
 import type { Heartbeat } from '../../../src/lib/domain/contract/index.js'
 import type { Host } from '../../../src/lib/domain/deploy/host.js'
+import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { type Gate, machineGate } from '../../../src/lib/ops/deploy/machineGate.js'
 import { FakeCloud } from '../../support/fakeCloud.js'
-import { FakeClock, FakeStore, heartbeatOf, hostOf, upstream } from '../../support/fakes.js'
+import { FakeClock, FakeStore, heartbeatOf, hostOf } from '../../support/fakes.js'
 
 const MINUTE = 60_000
 const HOST = hostOf('a')
@@ -117,12 +118,12 @@ describe('machineGate', () => {
     expect(Math.max(...early.clock.sleeps)).to.equal(10_000)
     const blind = world([null])
     blind.cloud.describeHosts = async () => {
-      throw upstream()
+      throw new ClawctlError('UPSTREAM', 'ec2.example does not answer.')
     }
     expect(await blind.gate({ timeoutMs: MINUTE })).to.deep.equal({
       passed: false,
       host: null,
-      reason: 'not healthy after 1 minute: The service does not answer',
+      reason: 'not healthy after 1 minute: ec2.example does not answer',
     })
     expect(await gate({ timeoutMs: MINUTE })).to.include({ reason: 'not healthy after 1 minute: no heartbeat' })
   })
