@@ -9,9 +9,8 @@
       inputs.nixpkgs.follows = "nixpkgs";
     };
 
-    # The gateway's packaging. It is built with our nixpkgs, one for the whole host, so no cache of others has what it makes:
-    # the image carries it. Another one: --override-input nix-openclaw URL, or `follows` in a consumer's flake; all that
-    # is asked of it is an overlay with `openclaw-gateway`.
+    # The gateway's packaging. It is built with our nixpkgs, so no public cache has the result, and the image contains it. To
+    # replace it: --override-input nix-openclaw URL, or `follows` in your flake. It needs an overlay with `openclaw-gateway`.
     nix-openclaw = {
       url = "github:openclaw/nix-openclaw";
       inputs.nixpkgs.follows = "nixpkgs";
@@ -46,12 +45,12 @@
           )
         );
 
-      # What a machine says of where it comes from.
+      # The commit that heartbeats report.
       revision = {
         system.configurationRevision = self.rev or self.dirtyRev or null;
       };
 
-      # A machine of the fleet: one entry of nix/instances.json.
+      # The host of an entry of nix/instances.json.
       mkHost =
         id: entry:
         lib.nixosSystem {
@@ -63,8 +62,8 @@
           ];
         };
 
-      # The base image, with everything that the hosts of its system are made of at this commit: their switch at first boot
-      # evaluates, and neither builds nor downloads. See ADR 42.
+      # The base image. It contains all packages of its system's hosts at this commit, so that their first switch builds and
+      # downloads nothing. See ADR 42.
       mkImage =
         system:
         lib.nixosSystem {
@@ -94,7 +93,7 @@
       };
 
       nixosModules = {
-        # services.clawdinator alone: bring your own secrets and your own `package`.
+        # Only services.clawdinator; you provide the secrets and `package`.
         clawdinator = ./nix/modules/clawdinator.nix;
 
         # With agenix and the gateway.
@@ -107,7 +106,7 @@
         };
       };
 
-      # By host name, which is what nixos-rebuild asks for. A new entry of the registry needs no edit here.
+      # By host name, which nixos-rebuild takes. A new entry of the registry needs no edit here.
       nixosConfigurations = fleet.byHost mkHost registry;
 
       packages = forAllSystems (pkgs: {
@@ -117,7 +116,7 @@
         image = (mkImage pkgs.stdenv.hostPlatform.system).config.system.build.images.amazon;
       });
 
-      # Hosts are evaluated whole; image-build.yml builds them.
+      # Hosts are only evaluated; image-build.yml builds them.
       checks = forAllSystems (
         pkgs:
         let
@@ -127,7 +126,7 @@
             _: host: host.pkgs.stdenv.hostPlatform.system == system
           ) self.nixosConfigurations;
         in
-        # In virtual machines; they need KVM.
+        # In virtual machines, which need KVM.
         import ./nix/tests {
           inherit pkgs;
           modules = [
@@ -135,7 +134,7 @@
             self.nixosModules.clawdinator
           ];
         }
-        # The rendered configuration of each host, by the validator of the very gateway that it gets.
+        # Validates the rendered configuration of each host with its own gateway.
         // lib.mapAttrs' (
           name: host:
           lib.nameValuePair "gateway-config-${name}" (
@@ -189,13 +188,13 @@
                 touch $out
               '';
 
-          # docs/options.md is what the modules say.
+          # docs/options.md is current.
           options-page = pkgs.runCommand "clawdinator-options-page-check" { } ''
             diff ${./docs/options.md} ${pkgs.writeText "options.md" (import ./nix/lib/options-page.nix)}
             touch $out
           '';
 
-          # Every host of the registry, of either system.
+          # Every host of the registry, of both systems.
           hosts = evaluated "clawdinator-hosts" (
             lib.concatLines (
               lib.mapAttrsToList (
@@ -204,7 +203,7 @@
             )
           );
 
-          # The options as the README shows them.
+          # The options that the README shows.
           readme-example =
             evaluated "clawdinator-readme-example"
               (lib.nixosSystem {

@@ -5,7 +5,7 @@ import type { Env } from './configuration.js'
 
 const digest = (text: string) => createHash('sha256').update(text).digest()
 
-/** What a token says: the instance whose own it is, or null for the shared one and for those that only read. */
+/** `caller`: the instance to which the token belongs; null for the shared token and for read tokens. */
 export interface Bearer {
   caller: string | null
   scope: TokenScope
@@ -17,8 +17,8 @@ interface Known {
 }
 
 /**
- * The tokens that are accepted, as digests, so that neither a token's length nor a common beginning shows in the time
- * that a comparison takes. Every candidate is compared, whichever matches.
+ * The accepted tokens, as digests. A comparison's time depends neither on a token's length nor on how much of it is
+ * right; every token is compared, even after a match.
  */
 export class Authenticator {
   readonly #known: readonly Known[]
@@ -48,7 +48,7 @@ export class Authenticator {
   }
 }
 
-/** A table that can't be read lets nobody in; readConfiguration tells who has the shared token. */
+/** No token of a table that can't be read is accepted; readConfiguration reports such a table. */
 function tableOf(env: Env, scope: TokenScope): Known[] {
   return [...(parseTokenTable(env[TOKEN_TABLES[scope]]) ?? [])].flatMap(([owner, digests]) =>
     digests.map((hex) => ({

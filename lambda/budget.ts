@@ -17,22 +17,22 @@ export const systemTiming: Timing = {
   },
 }
 
-/** The answer is sent by then: Lambda itself cuts at 30 s. */
+/** Time limit of a request: Lambda itself ends it at 30 s. */
 export const ANSWER_BY_MS = 28_000
-/** What is left for the answer itself after the last call upstream. */
+/** Kept for sending the answer after the last call upstream. */
 const RESERVE_MS = 500
-/** A call that changes something is not begun with less: it might arrive and its answer not be waited for. */
+/** A call that changes something needs at least this: its answer must arrive within the request. */
 const LEAST_FOR_A_CHANGE_MS = 1_500
 
 /**
- * How long one call may take, with its own tries, pauses and tokens: docs/adr/0064 adds them up for the longest request,
- * and a test holds the sum against ANSWER_BY_MS.
+ * Time limit of one call, its retries, pauses and tokens included. docs/adr/0064 adds them up for the longest request,
+ * and a test compares the sum with ANSWER_BY_MS.
  */
 export const LIMITS_MS = { secrets: 4_000, github: 7_000, ec2: 4_500, s3: 4_000 } as const
 
 const NAMES = { github: 'GitHub', ec2: 'EC2', s3: 'S3' } as const
 
-/** The time of one request, from the moment when it came in. */
+/** The time of one request, from its arrival. */
 export class Budget {
   readonly #timing: Timing
   readonly #end: number
@@ -47,8 +47,8 @@ export class Budget {
   }
 
   /**
-   * The call, cut at its limit or with the request's time; what was cut may still arrive.
-   * @throws ClawctlError UPSTREAM where the service took too long, TIMED_OUT where there is no time to ask it
+   * Ends the call at its limit or at the end of the request's time. The service may still act on it.
+   * @throws ClawctlError UPSTREAM if the service took too long, TIMED_OUT if no time is left to call it
    */
   async call<T>(service: Service, changes: boolean, work: () => Promise<T>): Promise<T> {
     const left = this.leftMs() - RESERVE_MS
@@ -60,12 +60,12 @@ export class Budget {
     })
   }
 
-  /** The whole of the request. @throws ClawctlError TIMED_OUT; what was begun goes on, and the same request id finds it */
+  /** Limits the whole request. @throws ClawctlError TIMED_OUT; a deploy that was started goes on, and the same request id finds it */
   within<T>(work: Promise<T>): Promise<T> {
     return this.#cut(this.leftMs(), work, timedOut)
   }
 
-  /** Ends with the work, or after so many milliseconds: the work goes on. */
+  /** Waits for the work, at most `ms` milliseconds; the work goes on. */
   async wait(ms: number, work: Promise<unknown> = new Promise(() => {})): Promise<void> {
     let cancel = () => {}
     const timeUp = new Promise<void>((resolve) => {
@@ -79,7 +79,7 @@ export class Budget {
     const tooLong = new Promise<never>((_resolve, reject) => {
       cancel = this.#timing.after(ms, () => reject(failure()))
     })
-    // Nobody waits for it any more once it was cut.
+    // After the time limit no code waits for it: its failure must not become an unhandled rejection.
     work.catch(() => {})
     return Promise.race([work, tooLong]).finally(() => cancel())
   }
@@ -87,6 +87,6 @@ export class Budget {
 
 function timedOut(): ClawctlError {
   return new ClawctlError('TIMED_OUT', 'GitHub and AWS took too long to answer.', {
-    hint: 'Ask again in a minute; a deploy is safe to ask again with the same request id.',
+    hint: 'Try again in a minute; for a deploy, use the same request id.',
   })
 }

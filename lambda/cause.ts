@@ -3,8 +3,8 @@ import type { ClawctlError } from '../src/lib/domain/errors.js'
 const LONGEST = 120
 
 /**
- * What stood behind a failure, in a word or two for the log: a kind of error with its status or system code, never its
- * message, which may quote what was sent or answered.
+ * The cause of a failure for the log: the error's name with its status or system code. Its message is left out, because
+ * it may quote a request or an answer.
  */
 export function causeOf(failure: ClawctlError): string | undefined {
   const { cause } = failure
@@ -20,7 +20,7 @@ export function causeOf(failure: ClawctlError): string | undefined {
     .slice(0, LONGEST)
 }
 
-/** The innermost frame of the stack: a line of ours, not a word of the message. */
+/** The innermost frame of the stack, without any text of the message. */
 function placeOf(error: Error): string {
   return /^ {4}at (.+)$/m.exec((error.stack ?? '').replace(error.message, ''))?.[1] ?? ''
 }

@@ -12,9 +12,9 @@ export const configurationSchema = z.object({
   /** Tables of digests: src/lib/domain/controlSecrets.ts. Read by authenticate.ts. */
   CONTROL_API_CALLER_TOKENS: tokenTable,
   CONTROL_API_READ_TOKENS: tokenTable,
-  /** For how many milliseconds a picture of the fleet or of the runs is shown again; 0 for never. */
+  /** How many milliseconds answers of EC2, S3 and GitHub are cached for reads; 0: not at all. */
   CONTROL_API_REUSE_MS: z._default(z.string().check(z.regex(/^[0-9]{1,5}$/)), '2000'),
-  /** Either this, or the three of a GitHub App. */
+  /** Either this, or the three variables of a GitHub App. */
   GITHUB_TOKEN: z.optional(z.string()),
   GITHUB_APP_ID: z.optional(z.string().check(z.regex(/^[A-Za-z0-9.]{1,64}$/))),
   GITHUB_APP_INSTALLATION_ID: z.optional(z.string().check(z.regex(/^[0-9]{1,20}$/))),
@@ -59,7 +59,7 @@ function githubAccess(variables: Variables): GithubAccess {
   const { GITHUB_APP_PRIVATE_KEY: privateKey } = variables
   const given = APP_VARIABLES.filter((name) => variables[name])
   if (token && given.length > 0) {
-    throw notConfigured(`GITHUB_TOKEN is set beside ${given.join(', ')}, and only one of both is to be used`)
+    throw notConfigured(`GITHUB_TOKEN and ${given.join(', ')} are both set; set one of them`)
   }
   if (token) return { kind: 'token', token }
   if (appId && installationId && privateKey) return { kind: 'app', appId, installationId, privateKey }

@@ -23,19 +23,19 @@ export interface LambdaPorts {
   github: ServerPreflightPorts['github']
   controlTokens: NonNullable<ServerPreflightPorts['controlTokens']>
   appId: string | null
-  /** Null where no secrets object is named. */
+  /** Null if no secrets object is configured. */
   secrets: SecretsState | null
 }
 
 export { systemClock }
 
-/** An agent waits for the answer. A call is cut at its limit of budget.ts, however many of these tries are left. */
-const GITHUB_PATIENCE = { attempts: 3, attemptMs: 3_000 }
-const EC2_PATIENCE = { attempts: 3, attemptMs: 2_000 }
-const S3_PATIENCE = { attempts: 3, attemptMs: 1_500 }
+/** An agent waits for the answer. The limits of budget.ts end a call even if attempts are left. */
+const GITHUB_RETRIES = { attempts: 3, attemptMs: 3_000 }
+const EC2_RETRIES = { attempts: 3, attemptMs: 2_000 }
+const S3_RETRIES = { attempts: 3, attemptMs: 1_500 }
 const USER_AGENT = 'clawctl-control-api'
 
-/** The one place of the Lambda that constructs adapters; kept for as long as the execution environment lives. */
+/** The only place of the Lambda that constructs adapters; they live as long as the execution environment. */
 export function createPorts(configuration: Configuration, clock: Clock = systemClock()): LambdaPorts {
   const [owner = '', repo = ''] = configuration.GITHUB_REPO.split('/')
   const github = createGithub({
@@ -46,12 +46,12 @@ export function createPorts(configuration: Configuration, clock: Clock = systemC
     workflow: configuration.GITHUB_WORKFLOW,
     ref: configuration.GITHUB_REF,
     userAgent: USER_AGENT,
-    patience: GITHUB_PATIENCE,
+    retries: GITHUB_RETRIES,
   })
   const { AWS_REGION: region, S3_BUCKET: bucket } = configuration
   return {
-    compute: createCompute({ region, patience: EC2_PATIENCE }),
-    store: bucket ? createObjectStore({ region, patience: S3_PATIENCE, bucket }) : null,
+    compute: createCompute({ region, retries: EC2_RETRIES }),
+    store: bucket ? createObjectStore({ region, retries: S3_RETRIES, bucket }) : null,
     runs: { dispatch: github.dispatch, list: github.list, jobs: github.jobs, cancel: github.cancel },
     registry: github.registry,
     clock,
@@ -77,15 +77,15 @@ function credentialOf({ github, GITHUB_API_URL }: Configuration, repo: string, c
     permissions: { actions: 'write', contents: 'read' },
     clock,
     userAgent: USER_AGENT,
-    patience: GITHUB_PATIENCE,
+    retries: GITHUB_RETRIES,
   })
 }
 
-/** What the secrets are read with, before there is a configuration. */
+/** Ports for reading the secrets, before there is a configuration. */
 export function secretsPorts(env: Env) {
   const { AWS_REGION: region = '', S3_BUCKET: bucket = '' } = env
   return {
     clock: systemClock(),
-    store: () => createObjectStore({ region, bucket, patience: S3_PATIENCE }),
+    store: () => createObjectStore({ region, bucket, retries: S3_RETRIES }),
   }
 }

@@ -1,16 +1,14 @@
 import * as z from 'zod/mini'
 import { ClawctlError } from '../src/lib/domain/errors.js'
 
-/** A larger body is nobody's deploy request. */
 const MAX_BODY_BYTES = 16 * 1024
-/** What so many bytes take in base64. */
 const MAX_BASE64_CHARS = Math.ceil(MAX_BODY_BYTES / 3) * 4
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?$/
 
-/** What has another type than it should is treated as absent, one field at a time: an odd body does not lose the headers. */
+/** A field of the wrong type counts as absent: a malformed body must not discard the headers. */
 const lenient = <T extends z.ZodMiniType>(schema: T) => z.catch(z.optional(schema), undefined)
 
-/** Function URL payload 2.0, as far as it is read here. */
+/** The part of Function URL payload 2.0 that is read here. */
 const eventSchema = lenient(
   z.object({
     rawPath: lenient(z.string()),
@@ -31,13 +29,13 @@ export interface ApiRequest {
   method: string
   path: string
   readonly query: URLSearchParams
-  /** Absent where it is there twice, too: which of two would be meant is a guess. */
+  /** Undefined also for a header that was sent twice. */
   header(name: string): string | undefined
   /** The body as JSON. @throws ClawctlError PAYLOAD_TOO_LARGE, INVALID_REQUEST */
   json(): unknown
   /** AWS's id of the request, for the log. */
   awsRequestId: string | null
-  /** As AWS saw it, for the log; a proxy's where one stands between. */
+  /** The address that AWS saw, for the log; behind a proxy, the proxy's. */
   sourceIp: string | null
 }
 
@@ -46,7 +44,7 @@ export function parseEvent(event: unknown): ApiRequest {
   return {
     method: data.requestContext?.http?.method?.slice(0, 16).toUpperCase() ?? '',
     path: data.rawPath ?? '/',
-    // Parsed only when it is asked for: what an unauthorized request sends is never parsed.
+    // Parsed on access: nothing of an unauthorized request is parsed.
     get query() {
       return new URLSearchParams(data.rawQueryString ?? '')
     },
@@ -61,10 +59,10 @@ export function parseEvent(event: unknown): ApiRequest {
 }
 
 function parseBody(body: string, base64: boolean): unknown {
-  // Too long before it is decoded: no byte of UTF-8 or base64 is less than one character.
+  // Refused before it is decoded: every byte is at least one character.
   if (body.length > (base64 ? MAX_BASE64_CHARS : MAX_BODY_BYTES)) throw tooLarge()
-  if (base64 && !BASE64.test(body)) throw invalid('The body is marked as base64 and is not.')
-  // A lone surrogate has no bytes in UTF-8; Buffer would quietly write another character.
+  if (base64 && !BASE64.test(body)) throw invalid('The body is marked as base64, but is not base64.')
+  // UTF-8 can't encode a lone surrogate; Buffer would replace it by another character.
   if (!base64 && /\p{Cs}/u.test(body)) throw invalid('The body is not JSON in UTF-8.')
   const bytes = Buffer.from(body, base64 ? 'base64' : 'utf8')
   if (bytes.length > MAX_BODY_BYTES) throw tooLarge()

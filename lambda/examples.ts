@@ -1,7 +1,7 @@
 import type { Check, Deploy, Fleet, Freeze, HostView, OrderRequest } from '../src/lib/domain/contract/index.js'
 import type { RouteExample } from './routes.js'
 
-/** What the contract's document shows; a test parses each with the schemas of its route. */
+/** Examples in the contract's document; a test parses each with the schemas of its route. */
 
 const REQUEST_ID = '7d9b0c5e-3f52-4a53-9d7a-0c1f6b6d2a11'
 const RUN_URL = 'https://github.com/openclaw/clawdinators/actions/runs/20000000001'
@@ -74,13 +74,13 @@ const fleetNow: Fleet = {
 
 export const createDeploy: readonly RouteExample[] = [
   {
-    title: 'A person asks in the chat of clawdinator-1',
+    title: 'A person requests a deploy in the chat of clawdinator-1',
     path: '/v1/deploys',
     body: request,
     answer: { status: 202, body: { ok: true, deploy: queued } },
   },
   {
-    title: 'A bot asks for its own host',
+    title: 'A bot requests a deploy of its own host',
     path: '/v1/deploys',
     body: { target: 'clawdinator-1', caller: 'clawdinator-1' },
     answer: {
@@ -99,7 +99,7 @@ export const createDeploy: readonly RouteExample[] = [
 
 export const cancelDeploy: readonly RouteExample[] = [
   {
-    title: 'A queued deploy is not to run',
+    title: 'Cancel a queued deploy',
     path: `/v1/deploys/${REQUEST_ID}/cancel`,
     body: { requestedBy: 'Jo' },
     answer: { status: 202, body: { ok: true, deploy: queued } },
@@ -118,7 +118,7 @@ const frozen: Freeze = {
 
 export const freeze: readonly RouteExample[] = [
   {
-    title: 'Nothing is deployed for two hours',
+    title: 'Freeze the fleet for two hours',
     path: '/v1/freezes',
     body: { target: 'all', reason: frozen.reason, forSeconds: 7200, requestedBy: 'Jo', code: '123456' },
     answer: { status: 200, body: { ok: true, freezes: [frozen] } },
@@ -127,7 +127,7 @@ export const freeze: readonly RouteExample[] = [
 
 export const unfreeze: readonly RouteExample[] = [
   {
-    title: 'Discord is back',
+    title: 'End the freeze of the fleet',
     path: '/v1/unfreezes',
     body: { target: 'all', requestedBy: 'Jo', code: '123456' },
     answer: { status: 200, body: { ok: true, freezes: [] } },
@@ -205,7 +205,7 @@ const hostNow: HostView = {
 
 export const host: readonly RouteExample[] = [
   {
-    title: 'A host that is well',
+    title: 'A healthy host',
     path: '/v1/fleet/clawdinator-1',
     answer: { status: 200, body: { ok: true, host: hostNow } },
   },
@@ -230,7 +230,7 @@ const checks: Check[] = [
 
 export const preflight: readonly RouteExample[] = [
   {
-    title: 'One thing to mend',
+    title: 'One check failed',
     path: '/v1/preflight',
     answer: { status: 200, body: { ok: true, preflight: { checks } } },
   },

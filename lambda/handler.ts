@@ -1,5 +1,6 @@
 import { asClawctlError, ClawctlError, type Code, errorBody, httpStatusOf } from '../src/lib/domain/errors.js'
 import type { Clock } from '../src/lib/ops/ports.js'
+import { AnswerCache, cachedPorts } from './answerCache.js'
 import { Authenticator } from './authenticate.js'
 import { Budget, systemTiming, type Timing } from './budget.js'
 import { causeOf } from './cause.js'
@@ -9,7 +10,6 @@ import { parseEvent } from './event.js'
 import { Meter } from './meter.js'
 import { embedded, type Measure, metricLines } from './metrics.js'
 import { page } from './page.js'
-import { Recent, recentPorts } from './recent.js'
 import { Secrets } from './redaction.js'
 import { findRoute, MethodNotAllowed, runRoute } from './router.js'
 import type { RoutePorts, Subject } from './routes.js'
@@ -23,41 +23,41 @@ export interface FunctionUrlResult {
 }
 
 export interface HandlerOptions {
-  /** How long a request may take before it is answered with TIMED_OUT. Lambda itself cuts at 30 s. */
+  /** After this time a request is answered with TIMED_OUT. Lambda itself ends it at 30 s. */
   budgetMs?: number
   makePorts?: typeof createPorts
   clock?: Clock
   timing?: Timing
-  /** Where lines go that are metrics. */
+  /** Receives the lines that are metrics. */
   emit?: (line: string) => void
 }
 
-/** What came before the handler: how much of the time is left, and what is known of the stored secrets. */
+/** State from before the handler: the time that is left, and which secrets are in use. */
 export interface Arrival {
   budget?: Budget
   secrets?: SecretsState | null
 }
 export type Handle = (event: unknown, arrival?: Arrival) => Promise<FunctionUrlResult>
 
-/** In the log; what is longer than any id says nothing more. */
-const LONGEST_LOGGED = 64
-const LONGEST_PATH = 128
-const MOST_SEGMENTS = 8
-/** Of GitHub, AWS and our own limits: what is over within a minute. */
+/** Limits of the log line. */
+const MAX_LOGGED = 64
+const MAX_PATH = 128
+const MAX_SEGMENTS = 8
+/** Limits of GitHub, AWS and our own end within a minute. */
 const RETRY_AFTER_SECONDS = 60
 
 /**
  * The Control API: a Function URL event (payload 2.0) in, a JSON answer of the contract out, one log line a request.
- * Never throws, whatever the event is.
+ * Never throws.
  */
 export function createHandler(env: Env, log: (line: string) => void, options: HandlerOptions = {}): Handle {
   const { budgetMs, clock = systemClock(), makePorts = createPorts, timing = systemTiming, emit = () => {} } = options
   const authenticator = new Authenticator(env)
   const secrets = new Secrets(env, (text) => authenticator.isOwnToken(text))
-  const plane = new Plane(env, (configuration) => makePorts(configuration, clock))
+  const shared = new SharedPorts(env, (configuration) => makePorts(configuration, clock))
 
   return async (event, { budget = new Budget(timing, budgetMs), secrets: stored = null } = {}) => {
-    if (isWatch(event)) return look(budget, stored)
+    if (isWatch(event)) return runWatch(budget, stored)
     const started = performance.now()
     const request = parseEvent(event)
     if (request.path === '/' && request.method === 'GET') return { statusCode: 200, ...page }
@@ -77,15 +77,15 @@ export function createHandler(env: Env, log: (line: string) => void, options: Ha
       route = found.route.name
       const asked = {
         bearer,
-        tell: (more: Subject) => {
+        logSubject: (more: Subject) => {
           subject = { ...subject, ...more }
         },
         isSecret: (data: unknown) => secrets.isIn(data, presented),
       }
-      body = await budget.within(runRoute(found, request, asked, plane.ports(meter, budget, stored)))
+      body = await budget.within(runRoute(found, request, asked, shared.ports(meter, budget, stored)))
       status = found.route.answer.status
     } catch (error) {
-      // The message of something that is not ours could quote anything, so it stays out of answer and log alike.
+      // The message of another error could quote anything, so it goes neither into the answer nor into the log.
       const failure = error instanceof ClawctlError ? error : defect(error)
       cause = causeOf(failure)
       status = httpStatusOf(failure.code)
@@ -119,14 +119,14 @@ export function createHandler(env: Env, log: (line: string) => void, options: Ha
     return { statusCode: status, headers, body: secrets.redact(JSON.stringify(body), token) }
   }
 
-  /** What the rule of the platform stack calls for every five minutes. */
-  async function look(budget: Budget, stored: SecretsState | null): Promise<FunctionUrlResult> {
+  /** The rule of the platform stack calls it every five minutes. */
+  async function runWatch(budget: Budget, stored: SecretsState | null): Promise<FunctionUrlResult> {
     const meter = new Meter(budget)
     const now = clock.now().getTime()
     let measures: Measure[] = []
     let failure: ClawctlError | null = null
     try {
-      measures = await budget.within(watch(plane.ports(meter, budget, stored).now))
+      measures = await budget.within(watch(shared.ports(meter, budget, stored).current))
     } catch (error) {
       failure = asClawctlError(error)
     }
@@ -136,10 +136,10 @@ export function createHandler(env: Env, log: (line: string) => void, options: Ha
     return { statusCode: failure ? httpStatusOf(failure.code) : 200, headers: {}, body: '' }
   }
 
-  /** What is encoded or holds a token is not repeated. */
+  /** A path that is encoded or contains a token is not logged. */
   function pathOf(path: string): string {
-    const hidden = path.includes('%') || secrets.isIn(path.split('/', MOST_SEGMENTS), '')
-    return hidden ? '[not logged]' : path.slice(0, LONGEST_PATH)
+    const hidden = path.includes('%') || secrets.isIn(path.split('/', MAX_SEGMENTS), '')
+    return hidden ? '[not logged]' : path.slice(0, MAX_PATH)
   }
 
   function secondsSince(moment: number): number {
@@ -150,17 +150,17 @@ export function createHandler(env: Env, log: (line: string) => void, options: Ha
 const failuresOf = (meter: Meter): Measure[] =>
   [...meter.failures].map(([of, value]) => ({ metric: 'UpstreamFailures', value, of }))
 
-/** A deploy was asked for, nothing is wrong with the request, and no run was started. */
+/** Whether a valid request for a deploy started no run. */
 function isDispatchFailure(route: string | null, status: number, code: Code | 'OK', meter: Meter): boolean {
   if (route !== 'createDeploy') return false
   return status >= 500 || (code === 'RATE_LIMITED' && meter.failures.size > 0)
 }
 
-/** What lives as long as the execution environment: adapters with their sockets, and what was learnt a moment ago. */
-class Plane {
+/** Adapters with their sockets, and the cache; they live as long as the execution environment. */
+class SharedPorts {
   readonly #env: Env
   readonly #makePorts: (configuration: Configuration) => LambdaPorts
-  #made: { ports: LambdaPorts; recent: Recent } | undefined
+  #made: { ports: LambdaPorts; cache: AnswerCache } | undefined
 
   constructor(env: Env, makePorts: (configuration: Configuration) => LambdaPorts) {
     this.#env = env
@@ -173,28 +173,28 @@ class Plane {
       if (!this.#made) {
         const configuration = readConfiguration(this.#env)
         const ports = this.#makePorts(configuration)
-        this.#made = { ports, recent: new Recent(ports.clock, Number(configuration.CONTROL_API_REUSE_MS)) }
+        this.#made = { ports, cache: new AnswerCache(ports.clock, Number(configuration.CONTROL_API_REUSE_MS)) }
       }
       return this.#made
     }
-    const now = () => ({ ...watched(made().ports, meter), secrets })
+    const current = () => ({ ...meteredPorts(made().ports, meter), secrets })
     return {
-      now,
-      recent: () => recentPorts(now(), made().recent),
-      forget: () => made().recent.clear(),
+      current,
+      cached: () => cachedPorts(current(), made().cache),
+      clearCache: () => made().cache.clear(),
       budget,
     }
   }
 }
 
-function watched(ports: LambdaPorts, meter: Meter): LambdaPorts {
+function meteredPorts(ports: LambdaPorts, meter: Meter): LambdaPorts {
   return {
     ...ports,
-    compute: meter.watch('ec2', ports.compute),
-    store: ports.store && meter.watch('s3', ports.store),
-    runs: meter.watch('github', ports.runs),
-    registry: meter.watch('github', ports.registry),
-    github: meter.watch('github', ports.github),
+    compute: meter.measure('ec2', ports.compute),
+    store: ports.store && meter.measure('s3', ports.store),
+    runs: meter.measure('github', ports.runs),
+    registry: meter.measure('github', ports.registry),
+    github: meter.measure('github', ports.github),
   }
 }
 
@@ -204,9 +204,6 @@ function defect(cause: unknown): ClawctlError {
 
 function cut(subject: Subject): Subject {
   return Object.fromEntries(
-    Object.entries(subject).map(([name, text]) => [
-      name,
-      typeof text === 'string' ? text.slice(0, LONGEST_LOGGED) : text,
-    ]),
+    Object.entries(subject).map(([name, text]) => [name, typeof text === 'string' ? text.slice(0, MAX_LOGGED) : text]),
   )
 }

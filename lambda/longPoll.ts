@@ -3,11 +3,11 @@ import type { DeployDetail } from '../src/lib/domain/contract/index.js'
 import { isOver } from '../src/lib/domain/deploy/run.js'
 import type { Budget } from './budget.js'
 
-/** The longest that an answer is held; what a connection without a byte survives nearly everywhere is 30 s and more. */
+/** The longest that an answer is held: most networks close a silent connection after 30 s or more. */
 export const MAX_WAIT_SECONDS = 25
-/** A step takes seconds at least; two requests to GitHub each time. */
-const EVERY_MS = 3_000
-/** The answer itself has to be sent in time. */
+/** Each read costs two requests to GitHub, and a step takes seconds. */
+const INTERVAL_MS = 3_000
+/** Kept for sending the answer. */
 const MARGIN_MS = 1_000
 const VERSION_LENGTH = 16
 export const VERSION_PATTERN = /^[0-9a-f]{16}$/
@@ -18,29 +18,29 @@ interface Seen {
 type Versioned<T> = T & { version: string }
 
 /**
- * The deploy as soon as it is another than the caller has seen, or after so many seconds as it is. One that is over is
- * not held: nothing of it will change.
+ * Returns the deploy as soon as it differs from what the caller has seen, or after `wait` seconds as it is. The answer
+ * about a deploy that is over is never held.
  */
-export async function changed<T extends Seen>(
-  look: () => Promise<T>,
+export async function waitForChange<T extends Seen>(
+  read: () => Promise<T>,
   { wait = 0, seen }: { wait?: number | undefined; seen?: string | undefined },
   budget: Budget,
 ): Promise<Versioned<T>> {
-  let last = versioned(await look())
+  let last = versioned(await read())
   const known = seen ?? last.version
   const stopAt = Math.max(budget.leftMs() - wait * 1000, MARGIN_MS)
   const left = () => budget.leftMs() - stopAt
   while (last.version === known && !isOver(last.deploy) && left() > 0) {
-    await budget.wait(Math.min(EVERY_MS, left()))
+    await budget.wait(Math.min(INTERVAL_MS, left()))
     if (left() <= 0) break
-    // A look that fails or takes too long says nothing new.
-    const looking = look().then(
+    // If a read fails or takes too long, the last answer stays.
+    const reading = read().then(
       (found) => {
         last = versioned(found)
       },
       () => {},
     )
-    await budget.wait(left(), looking)
+    await budget.wait(left(), reading)
   }
   return last
 }

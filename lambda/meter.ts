@@ -7,7 +7,7 @@ export type Service = 'github' | 'ec2' | 's3'
 const CHANGES = new Set(['dispatch', 'cancel', 'put', 'putIf', 'delete'])
 const FAILURES = new Set(['UPSTREAM', 'RATE_LIMITED', 'DENIED'])
 
-/** What one request asked of whom, and how long it waited: calls of the ports, each with its own retries and pages. */
+/** Counts and times the calls of one request to each service. A call includes its retries and pages. */
 export class Meter {
   readonly #spent = new Map<Service, { count: number; ms: number; failed: number }>()
   readonly #budget: Budget
@@ -17,8 +17,8 @@ export class Meter {
     this.#budget = budget
   }
 
-  /** The port with each of its methods timed. */
-  watch<T extends object>(service: Service, port: T): T {
+  /** Wraps the port: each method is timed and limited. */
+  measure<T extends object>(service: Service, port: T): T {
     const timed =
       (name: string, method: (...args: unknown[]) => Promise<unknown>) =>
       async (...args: unknown[]) => {
@@ -45,12 +45,12 @@ export class Meter {
     return Object.fromEntries(members) as T
   }
 
-  /** How many calls of each service failed, of those with any. */
+  /** The number of failed calls of each service that has any. */
   get failures(): ReadonlyMap<Service, number> {
     return new Map([...this.#spent].flatMap(([name, { failed }]) => (failed > 0 ? [[name, failed]] : [])))
   }
 
-  /** For the log; absent where nothing was asked. */
+  /** For the log; undefined if no service was called. */
   get upstream(): Record<string, { count: number; ms: number; failed?: number }> | undefined {
     if (this.#spent.size === 0) return undefined
     return Object.fromEntries(

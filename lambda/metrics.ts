@@ -1,10 +1,10 @@
 /**
- * CloudWatch's embedded metric format: a line of the log with `_aws` in it becomes metrics, without a call. The names are
- * those of infra/opentofu/aws/platform/alarms.tf, and a test compares both.
+ * CloudWatch's embedded metric format: CloudWatch turns a log line with `_aws` into metrics. The names are those of
+ * infra/opentofu/aws/platform/alarms.tf, and a test compares both.
  */
 export const NAMESPACE = 'Clawctl'
 
-/** Each metric with the dimension that tells its values apart, or null. */
+/** Each metric with its dimension, or null. */
 export const METRICS = {
   Requests: null,
   Refusals: 'Code',
@@ -25,7 +25,7 @@ export interface Measure {
 }
 
 /**
- * Fields that make a line of the log carry these metrics.
+ * Fields that add these metrics to a log line.
  * @param measures no two of one dimension
  */
 export function embedded(measures: readonly Measure[], now: number): Record<string, unknown> {
@@ -45,6 +45,6 @@ export function embedded(measures: readonly Measure[], now: number): Record<stri
   return { _aws: { Timestamp: now, CloudWatchMetrics }, ...Object.fromEntries(values) }
 }
 
-/** One line of its own for each measure: they share a dimension. */
+/** One line for each measure, because they share a dimension. */
 export const metricLines = (measures: readonly Measure[], now: number): string[] =>
   measures.map((measure) => JSON.stringify(embedded([measure], now)))

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 
 /**
- * The page for a phone, `GET /`: fleet, hosts, deploys and preflight, read through the API with a token that the person
- * types once. It is static, holds nothing, loads nothing, and has no way to change anything.
+ * The page for a phone, `GET /`. It shows fleet, hosts, deploys and preflight through the API, with a token that the
+ * person types once. It is static, stores no data, loads no other file, and changes nothing.
  */
 
 const STYLE = `
@@ -206,7 +206,7 @@ const PAGE = `<!doctype html>
 
 const hash = (text: string) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`
 
-/** The answer to `GET /`: the same bytes for everybody, with a policy that lets nothing else run, load or frame it. */
+/** The answer to `GET /`: always the same bytes. Its policy allows no other script, file or frame. */
 export const page = {
   body: PAGE,
   headers: {

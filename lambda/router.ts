@@ -4,21 +4,22 @@ import type { Bearer } from './authenticate.js'
 import type { ApiRequest } from './event.js'
 import { ROUTES, type Route, type RoutePorts, type Subject } from './routes.js'
 
-/** Who asks, and what the handler keeps an eye on. */
-export interface Asked {
+/** What the handler knows about an authenticated request. */
+export interface Authenticated {
   bearer: Bearer
-  tell(subject: Subject): void
-  /** Whether a token stands somewhere in what was sent. */
+  /** Adds fields to the request's log line. */
+  logSubject(subject: Subject): void
+  /** Whether the data contains a token. */
   isSecret(data: unknown): boolean
 }
 
 export interface FoundRoute {
   route: Route
-  /** Path parameters, not yet looked at. */
+  /** Path parameters, not yet parsed. */
   parameters: Record<string, string>
 }
 
-/** A refusal that names the methods that would do; they are the answer's `Allow`. */
+/** Its `allow` becomes the answer's `Allow` header. */
 export class MethodNotAllowed extends ClawctlError {
   readonly allow: string
   constructor(allow: string) {
@@ -55,7 +56,7 @@ function match(pattern: string, path: string): Record<string, string> | null {
   return parameters
 }
 
-/** What is not encoded as it should be names nothing that exists. */
+/** A malformed encoding stays as it is; no id matches it. */
 function decoded(segment: string): string {
   try {
     return decodeURIComponent(segment)
@@ -64,11 +65,11 @@ function decoded(segment: string): string {
   }
 }
 
-/** Runs the route with what its schemas made of the request. @throws ClawctlError NOT_FOUND, INVALID_REQUEST, PAYLOAD_TOO_LARGE, or the route's own */
+/** Parses the request with the route's schemas and runs it. @throws ClawctlError NOT_FOUND, INVALID_REQUEST, PAYLOAD_TOO_LARGE, READ_ONLY, or the route's own */
 export async function runRoute(
   found: FoundRoute,
   request: ApiRequest,
-  asked: Asked,
+  asked: Authenticated,
   ports: RoutePorts,
 ): Promise<object> {
   const { route } = found
@@ -76,24 +77,24 @@ export async function runRoute(
   const path = route.parameters?.safeParse(found.parameters)
   if (path && !path.success) {
     const [name] = Object.keys(found.parameters)
-    throw new ClawctlError('NOT_FOUND', `There is nothing with such ${name === 'id' ? 'an id' : 'a request id'}.`, {
+    throw new ClawctlError('NOT_FOUND', `The ${name === 'id' ? 'id' : 'request id'} is not valid, so nothing has it.`, {
       hint: `See \`clawctl fleet ${name === 'id' ? 'status' : 'history'}\` for the ids.`,
     })
   }
   if (asked.bearer.scope === 'read' && route.method !== 'GET') {
-    throw new ClawctlError('READ_ONLY', 'The token may look at the fleet and change nothing.', {
+    throw new ClawctlError('READ_ONLY', 'The token may only read.', {
       hint: 'Use the token of an instance or of a maintainer.',
     })
   }
   const query = parseQuery(route, request.query)
   const body = route.body ? parseBody(route.body, request, asked) : {}
-  const input = { path: path?.data ?? {}, query, body, bearer: asked.bearer, tell: asked.tell }
+  const input = { path: path?.data ?? {}, query, body, bearer: asked.bearer, logSubject: asked.logSubject }
   return { ok: true, ...(await route.run(input, ports)) }
 }
 
-function parseBody(schema: z.ZodMiniObject, request: ApiRequest, { isSecret }: Asked): Record<string, unknown> {
+function parseBody(schema: z.ZodMiniObject, request: ApiRequest, { isSecret }: Authenticated): Record<string, unknown> {
   const data = request.json()
-  // A target or a name becomes part of the run's name, which everybody may read.
+  // A target or a name becomes part of the run's name, which is public.
   if (isSecret(data)) throw holdsToken()
   return parsed(schema, data, 'field')
 }
@@ -101,26 +102,26 @@ function parseBody(schema: z.ZodMiniObject, request: ApiRequest, { isSecret }: A
 function holdsToken(): ClawctlError {
   return new ClawctlError(
     'INVALID_REQUEST',
-    'A field holds a token, and a token belongs into the Authorization header alone.',
+    'A field contains a token. Send a token only in the Authorization header.',
     {
-      hint: 'If it was sent through a chat or a log, change it.',
+      hint: 'If the token went through a chat or a log, replace it.',
     },
   )
 }
 
-/** Whole numbers as anybody writes them; `1e1`, `0x1` and ` 1` stay text. */
+/** Decimal whole numbers; `1e1`, `0x1` and ` 1` stay text. */
 const WHOLE_NUMBER = /^(?:0|-?[1-9][0-9]{0,14})$/
 
 function parseQuery(route: Route, query: URLSearchParams): Record<string, unknown> {
   const given = new Map<string, unknown>()
   for (const [name, text] of query) {
-    if (given.has(name)) throw invalid([`the parameter ${quote(name)} is there twice`], route.query, 'parameter')
+    if (given.has(name)) throw invalid([`the parameter ${quote(name)} is given twice`], route.query, 'parameter')
     given.set(name, WHOLE_NUMBER.test(text) ? Number(text) : text)
   }
   if (!route.query) {
     if (given.size === 0) return {}
     throw invalid(
-      [`unknown parameter ${[...given.keys()].slice(0, MOST_NAMES).map(quote).join(', ')}`],
+      [`unknown parameter ${[...given.keys()].slice(0, MAX_NAMES).map(quote).join(', ')}`],
       undefined,
       'parameter',
     )
@@ -140,24 +141,23 @@ function parsed(schema: z.ZodMiniObject, data: unknown, what: What): Record<stri
   )
 }
 
-/** As many as a person mends in one go. */
-const MOST_PROBLEMS = 8
-const MOST_NAMES = 5
-const LONGEST_NAME = 40
+/** Limits of an answer's size, however bad the request is. */
+const MAX_PROBLEMS = 8
+const MAX_NAMES = 5
+const MAX_NAME_LENGTH = 40
 
-/** Every problem at once, in bounded words: an answer is not larger for a worse request. */
 function invalid(problems: readonly string[], schema: z.ZodMiniObject | undefined, what: What): ClawctlError {
-  const more = problems.length - MOST_PROBLEMS
-  const listed = [...problems.slice(0, MOST_PROBLEMS), ...(more > 0 ? [`and ${more} more`] : [])].join('; ')
+  const more = problems.length - MAX_PROBLEMS
+  const listed = [...problems.slice(0, MAX_PROBLEMS), ...(more > 0 ? [`and ${more} more`] : [])].join('; ')
   const names = Object.keys(schema?.def.shape ?? {})
-  return new ClawctlError('INVALID_REQUEST', `The request is not of the contract: ${listed}.`, {
+  return new ClawctlError('INVALID_REQUEST', `The request is not valid: ${listed}.`, {
     hint: names.length > 0 ? `The ${what}s are ${names.join(', ')}.` : `This route takes no ${what}s.`,
   })
 }
 
 function problemOf(issue: z.core.$ZodIssue, what: What): string {
   if (issue.code === 'unrecognized_keys') {
-    const names = issue.keys.slice(0, MOST_NAMES).map(quote)
+    const names = issue.keys.slice(0, MAX_NAMES).map(quote)
     const more = issue.keys.length - names.length
     return `unknown ${what} ${names.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
   }
@@ -166,5 +166,5 @@ function problemOf(issue: z.core.$ZodIssue, what: What): string {
 }
 
 function quote(name: string): string {
-  return JSON.stringify(name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME - 3)}...` : name)
+  return JSON.stringify(name.length > MAX_NAME_LENGTH ? `${name.slice(0, MAX_NAME_LENGTH - 3)}...` : name)
 }

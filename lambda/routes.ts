@@ -32,40 +32,38 @@ import type { Bearer } from './authenticate.js'
 import type { Budget } from './budget.js'
 import type { LambdaPorts } from './context.js'
 import * as examples from './examples.js'
-import { changed, MAX_WAIT_SECONDS, VERSION_PATTERN } from './longPoll.js'
+import { MAX_WAIT_SECONDS, VERSION_PATTERN, waitForChange } from './longPoll.js'
 
 type Fields = z.ZodMiniObject
 type Parsed<T extends Fields | undefined> = T extends Fields ? z.infer<T> : Record<string, never>
 
-/** What a request of the route holds, parsed, and who sends it. */
+/** The parsed request of a route, and its sender. */
 interface Input<Path extends Fields | undefined, Query extends Fields | undefined, Body extends Fields | undefined> {
   path: Parsed<Path>
   query: Parsed<Query>
   body: Parsed<Body>
   bearer: Bearer
-  /** What the request turned out to be about, for its log line. */
-  tell(subject: Subject): void
+  /** Adds fields to the request's log line. */
+  logSubject(subject: Subject): void
 }
 
 export interface Subject {
   requestId?: string
   target?: string
   caller?: string | null
-  /** Whether the caller is known by a token of its own, or only says so. */
+  /** Whether the caller has shown a token of its own, or only claims to be that instance. */
   host?: 'verified' | 'claimed' | 'none'
   requester?: string | null
   retire?: boolean
   override?: string | null
 }
 
-/** What a route asks the world with. */
 export interface RoutePorts {
-  /** As things are now: what a deploy is decided on. */
-  now(): LambdaPorts
-  /** As things were a moment ago, perhaps: enough to show them. */
-  recent(): LambdaPorts
-  /** What was known a moment ago is over. */
-  forget(): void
+  /** Uncached: for decisions. */
+  current(): LambdaPorts
+  /** With answers that may be seconds old: for requests that only read. */
+  cached(): LambdaPorts
+  clearCache(): void
   budget: Budget
 }
 
@@ -80,13 +78,13 @@ export interface Route {
   /** The operation's id, and the route's name in the log. */
   name: string
   summary: string
-  /** For the contract's document: what the summary has no room for. */
+  /** For the contract's document. */
   description: string
-  /** Path parameters. What does not fit names nothing that exists: NOT_FOUND. */
+  /** Path parameters. One that does not match is answered with NOT_FOUND. */
   parameters?: Fields
-  /** Whole numbers arrive as numbers, everything else as text; what is not named here is refused. */
+  /** Whole numbers arrive as numbers, everything else as text. Other parameters are refused. */
   query?: Fields
-  /** One JSON object in UTF-8, at most 16 KiB, whatever the content type says. */
+  /** One JSON object in UTF-8, at most 16 KiB, with any content type. */
   body?: Fields
   answer: { status: 200 | 202; schema: z.ZodMiniObject }
   /** Every code that the route can answer with, authentication and defects included. */
@@ -97,15 +95,15 @@ export interface Route {
 }
 
 export interface RouteExample {
-  /** One clause: what is asked. */
+  /** One clause. */
   title: string
-  /** Path and query as they are sent. */
+  /** With the query. */
   path: string
   body?: object
   answer: { status: number; body: object }
 }
 
-/** Holds a route's `run` against its own schemas, which an array of routes can't. */
+/** Checks the type of `run` against the route's own schemas; an array of routes can't. */
 function route<
   Path extends Fields | undefined,
   Query extends Fields | undefined,
@@ -123,12 +121,12 @@ function route<
   return definition as unknown as Route
 }
 
-/** Before any route's own work, and whatever it asks: the token, the form of the request, the server's own state. */
+/** Every route can answer with these: for the token, the form of the request, the server's own state. */
 const COMMON_CODES = ['INVALID_REQUEST', 'UNAUTHORIZED', 'NOT_CONFIGURED', 'TIMED_OUT', 'INTERNAL'] as const
 const UPSTREAM_CODES = ['DENIED', 'UPSTREAM', 'RATE_LIMITED'] as const
 const REGISTRY_CODES = ['INVALID_REGISTRY', 'REGISTRY_NOT_FOUND'] as const
 
-/** Of who asks for a change. */
+/** About the sender of a change. */
 const ASKER_CODES = [
   'READ_ONLY',
   'CALLER_MISMATCH',
@@ -158,9 +156,9 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/deploys',
     name: 'createDeploy',
-    summary: 'Ask for a deploy. The same request id again answers the run that it started before.',
+    summary: 'Request a deploy. The same request id again returns the run that it started.',
     description:
-      "The decision is the server's: the same policy as the command line's, on the registry of the deployed branch. It dispatches one run of the deploy workflow; runs queue, and none is cancelled by a newer one. After a lost answer ask again with the same request id.",
+      'The server decides, by the same policy as the command line, with the registry of the deployed branch. It dispatches one run of the deploy workflow. Runs queue; a newer one does not cancel an older one. If the answer is lost, send the same request id again.',
     body: orderSchema,
     answer: { status: 202, schema: deployAnswerSchema },
     codes: [
@@ -184,10 +182,10 @@ export const ROUTES: readonly Route[] = [
       ...UPSTREAM_CODES,
     ],
     examples: examples.createDeploy,
-    async run({ body: { code, ...body }, bearer, tell }, ports) {
+    async run({ body: { code, ...body }, bearer, logSubject }, ports) {
       const { caller, host } = callerOf(body.caller, bearer)
       const asked = { ...body, ...(caller ? { caller } : {}), requestId: body.requestId ?? randomUUID() }
-      tell({
+      logSubject({
         requestId: asked.requestId,
         target: asked.target,
         caller,
@@ -196,13 +194,13 @@ export const ROUTES: readonly Route[] = [
         retire: asked.retire ?? false,
         override: asked.amiOverride ?? null,
       })
-      // What needs no registry is refused before anything upstream is asked; dispatchDeploy decides again with it.
+      // Refused without any call upstream, if the registry is not needed; dispatchDeploy decides again with it.
       const person = code ? 'verified' : asked.requestedBy ? 'claimed' : 'none'
       allowDeploy({ ...asked, identity: { host, person } })
       try {
-        return { deploy: await dispatchDeploy(asked, { host, code }, ports.now()) }
+        return { deploy: await dispatchDeploy(asked, { host, code }, ports.current()) }
       } finally {
-        ports.forget()
+        ports.clearCache()
       }
     },
   }),
@@ -210,9 +208,8 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/v1/deploys',
     name: 'listDeploys',
-    summary: 'The audit trail, newest first: what, which AMI, who asked, how it ended.',
-    description:
-      'Pages of the history, the newest first. Where GitHub or S3 can not be asked, the rest is shown and `sources` says so.',
+    summary: 'The history of deploys, newest first: target, AMI, requester, outcome.',
+    description: 'In pages. If GitHub or S3 does not answer, the rest is returned and `sources` names what is missing.',
     query: z.strictObject({
       limit: z._default(
         z.int('must be a whole number').check(z.minimum(1, LIMIT_RANGE), z.maximum(MAX_LIMIT, LIMIT_RANGE)),
@@ -227,7 +224,7 @@ export const ROUTES: readonly Route[] = [
     examples: examples.listDeploys,
     async run({ query }, ports) {
       const { limit, before } = query
-      return listDeploys(ports.recent(), { limit, ...(before === undefined ? {} : { before }) })
+      return listDeploys(ports.cached(), { limit, ...(before === undefined ? {} : { before }) })
     },
   }),
   route({
@@ -236,7 +233,7 @@ export const ROUTES: readonly Route[] = [
     name: 'getDeploy',
     summary: "One deploy with its run's steps, by its request id or by its run's id.",
     description:
-      'Status, hosts with their steps, error, and the steps of the run. With `wait` the answer is held until something changed, so that a follower costs a call each half minute. A deploy that is over is never held.',
+      'Status, hosts with their steps, error, and the steps of the run. With `wait` the server holds the answer until the deploy changes or the time is up, so that a follower needs one call each half minute. The answer about a deploy that is over is never held.',
     parameters: z.object({ requestId: z.string().check(z.regex(REQUEST_ID_PATTERN)) }),
     query: z.strictObject({
       wait: z.optional(
@@ -249,19 +246,19 @@ export const ROUTES: readonly Route[] = [
     answer: { status: 200, schema: deployDetailAnswerSchema },
     codes: [...COMMON_CODES, 'NOT_FOUND', ...UPSTREAM_CODES],
     examples: examples.getDeploy,
-    async run({ path, query, tell }, ports) {
-      tell({ requestId: path.requestId })
+    async run({ path, query, logSubject }, ports) {
+      logSubject({ requestId: path.requestId })
       const look = async () => {
         try {
-          return await getDeploy(ports.recent(), path.requestId)
+          return await getDeploy(ports.cached(), path.requestId)
         } catch (error) {
           if (!(error instanceof ClawctlError) || error.code !== 'NOT_FOUND') throw error
-          // It may have been started a moment ago, by way of another execution environment.
-          ports.forget()
-          return getDeploy(ports.recent(), path.requestId)
+          // Another execution environment may have started it after this one cached the list.
+          ports.clearCache()
+          return getDeploy(ports.cached(), path.requestId)
         }
       }
-      return changed(look, query, ports.budget)
+      return waitForChange(look, query, ports.budget)
     },
   }),
   route({
@@ -270,23 +267,23 @@ export const ROUTES: readonly Route[] = [
     name: 'cancelDeploy',
     summary: 'Cancel a queued deploy, or ask a running one to stop before its next host.',
     description:
-      'Any token but one that only reads may cancel; who did stands in the record. The answer has the deploy as it was. Asked again, it is the same; a deploy that is over stays as it ended.',
+      'Every token may cancel, except a read token; the record names the sender. The answer has the deploy as it was. A second request changes nothing more; a deploy that is over stays as it ended.',
     parameters: z.object({ requestId: z.string().check(z.regex(REQUEST_ID_PATTERN)) }),
     body: cancelRequestSchema,
     answer: { status: 202, schema: deployAnswerSchema },
     codes: [...COMMON_CODES, 'PAYLOAD_TOO_LARGE', 'NOT_FOUND', ...ASKER_CODES, ...UPSTREAM_CODES],
     examples: examples.cancelDeploy,
-    async run({ path, body, bearer, tell }, ports) {
+    async run({ path, body, bearer, logSubject }, ports) {
       const { caller, host } = callerOf(body.caller, bearer)
-      tell({ requestId: path.requestId, caller })
-      const now = ports.now()
+      logSubject({ requestId: path.requestId, caller })
+      const current = ports.current()
       const purpose = `cancel ${path.requestId}`
-      const { identity } = await identify(askerOf(body, host), { purpose, needed: false }, now)
+      const { identity } = await identify(askerOf(body, host), { purpose, needed: false }, current)
       const by = nameAsker({ caller, requestedBy: body.requestedBy, identity: formatIdentity(identity) })
       try {
-        return { deploy: await cancelDeploy(path.requestId, by, now) }
+        return { deploy: await cancelDeploy(path.requestId, by, current) }
       } finally {
-        ports.forget()
+        ports.clearCache()
       }
     },
   }),
@@ -294,24 +291,28 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/freezes',
     name: 'freeze',
-    summary: 'Let nothing be deployed to an instance, or to all, until the freeze ends.',
+    summary: 'Refuse deploys of an instance, or of all, until the freeze ends.',
     description:
-      'A person has to ask: a verified one once anybody is enrolled. A freeze of the same target is replaced. A deploy that runs goes on. The answer has all that is frozen.',
+      'Only a person may freeze; once a person is enrolled, only a verified one. A freeze of the same target is replaced. A running deploy goes on. The answer has all freezes.',
     body: freezeRequestSchema,
     answer: { status: 200, schema: freezesAnswerSchema },
     codes: FREEZE_CODES,
     examples: examples.freeze,
-    async run({ body: { code, ...request }, bearer, tell }, ports) {
+    async run({ body: { code, ...request }, bearer, logSubject }, ports) {
       const { caller, host } = callerOf(request.caller, bearer)
-      tell({ target: request.target, caller })
-      const now = bucketOf(ports)
+      logSubject({ target: request.target, caller })
+      const current = bucketOf(ports)
       const purpose = `freeze ${request.target}: ${request.reason}`
-      const identity = await identifyPerson(askerOf({ ...request, code }, host), { purpose, what: 'for a freeze' }, now)
-      const registry = await readRegistry(now.registry)
+      const identity = await identifyPerson(
+        askerOf({ ...request, code }, host),
+        { purpose, what: 'for a freeze' },
+        current,
+      )
+      const registry = await readRegistry(current.registry)
       const refusal = refuseAsker({ ...request, caller, registry })
       if (refusal) throw refused(refusal)
       const freeze = { ...request, caller: caller ?? undefined, identity: formatIdentity(identity) }
-      return { freezes: await freezeFleet(freeze, { ...now, registry }) }
+      return { freezes: await freezeFleet(freeze, { ...current, registry }) }
     },
   }),
   route({
@@ -320,71 +321,75 @@ export const ROUTES: readonly Route[] = [
     name: 'unfreeze',
     summary: 'End the freeze of an instance, or of all.',
     description:
-      'A person has to ask, as for the freeze. Ends the freeze of exactly this target; the answer has what is still frozen.',
+      'Only a person may end a freeze, as for the freeze. Ends the freeze of exactly this target; the answer has the freezes that remain.',
     body: unfreezeRequestSchema,
     answer: { status: 200, schema: freezesAnswerSchema },
     codes: [...FREEZE_CODES, 'NOT_FOUND'],
     examples: examples.unfreeze,
-    async run({ body, bearer, tell }, ports) {
+    async run({ body, bearer, logSubject }, ports) {
       const { caller, host } = callerOf(body.caller, bearer)
-      tell({ target: body.target, caller })
-      const now = bucketOf(ports)
-      await identifyPerson(askerOf(body, host), { purpose: `unfreeze ${body.target}`, what: 'to end a freeze' }, now)
-      const refusal = refuseAsker({ ...body, caller, registry: await readRegistry(now.registry) })
+      logSubject({ target: body.target, caller })
+      const current = bucketOf(ports)
+      await identifyPerson(
+        askerOf(body, host),
+        { purpose: `unfreeze ${body.target}`, what: 'to end a freeze' },
+        current,
+      )
+      const refusal = refuseAsker({ ...body, caller, registry: await readRegistry(current.registry) })
       if (refusal) throw refused(refusal)
-      return { freezes: await unfreezeFleet(body, now) }
+      return { freezes: await unfreezeFleet(body, current) }
     },
   }),
   route({
     method: 'GET',
     path: '/v1/fleet',
     name: 'fleet',
-    summary: 'The desired beside the actual fleet.',
+    summary: 'The desired and the actual fleet.',
     description:
-      'Every instance of the registry with its machine, health and AMI, then what EC2 has beyond it. Where GitHub or S3 can not be asked, the rest is shown and `sources` says so.',
+      'Every instance of the registry with its machine, health and AMI, then the orphans in EC2. If GitHub or S3 does not answer, the rest is returned and `sources` names what is missing.',
     answer: { status: 200, schema: fleetAnswerSchema },
     codes: [...COMMON_CODES, ...REGISTRY_CODES, ...UPSTREAM_CODES],
     examples: examples.fleet,
     async run(_input, ports) {
-      return { fleet: await fleetStatus(ports.recent()) }
+      return { fleet: await fleetStatus(ports.cached()) }
     },
   }),
   route({
     method: 'GET',
     path: '/v1/fleet/{id}',
     name: 'host',
-    summary: 'One instance: its machines with boot, health and console, who may act, its last deploys.',
+    summary: 'One instance: its machines with boot, health and console, the active machine, its last deploys.',
     description:
-      'Its machines with the stages of their boot, heartbeat, gateway and console, who may act, and its last deploys with what was seen of a machine that failed.',
+      'Its machines with the stages of their boot, heartbeat, gateway and console, the active machine, and its last deploys with the observations of a machine that failed.',
     parameters: z.object({ id: z.string().check(z.regex(ID_PATTERN)) }),
     answer: { status: 200, schema: hostAnswerSchema },
     codes: [...COMMON_CODES, 'NOT_FOUND', 'UNKNOWN_TARGET', ...REGISTRY_CODES, ...UPSTREAM_CODES],
     examples: examples.host,
-    async run({ path, tell }, ports) {
-      tell({ target: path.id })
-      return { host: await showHost(path.id, ports.recent()) }
+    async run({ path, logSubject }, ports) {
+      logSubject({ target: path.id })
+      return { host: await showHost(path.id, ports.cached()) }
     },
   }),
   route({
     method: 'GET',
     path: '/v1/preflight',
     name: 'preflight',
-    summary: 'What only the server can see of what has to hold before a flight. Nothing is changed by asking.',
+    summary: 'The checks before a deploy that only the server can make. Nothing is changed.',
     description:
-      "One check each for GitHub, EC2, S3, the bundles and the Control API's own secrets, with what was seen and what to do. Each check fails alone.",
+      "Checks of GitHub, EC2, S3, the bundles and the Control API's own secrets, each with its evidence and a fix. One failed check does not stop the others.",
     answer: { status: 200, schema: preflightAnswerSchema },
     codes: COMMON_CODES,
     examples: examples.preflight,
     async run(_input, ports) {
-      return { preflight: { checks: await serverPreflight(ports.recent()) } }
+      return { preflight: { checks: await serverPreflight(ports.cached()) } }
     },
   }),
 ]
 
-/** What is frozen stands in the bucket. @throws ClawctlError NOT_CONFIGURED */
+/** Freezes are kept in the bucket. @throws ClawctlError NOT_CONFIGURED */
 function bucketOf(ports: RoutePorts) {
-  const { store, ...now } = ports.now()
-  if (store) return { ...now, store }
+  const { store, ...current } = ports.current()
+  if (store) return { ...current, store }
   throw new ClawctlError('NOT_CONFIGURED', 'The Control API has no bucket, so nothing can be frozen.', {
     hint: 'Set S3_BUCKET.',
   })
@@ -396,7 +401,7 @@ const askerOf = (body: { requestedBy?: string | undefined; code?: string | undef
   code: body.code,
 })
 
-/** Who has a token of its own is that instance. @throws ClawctlError CALLER_MISMATCH */
+/** The bearer of an instance's own token is that instance. @throws ClawctlError CALLER_MISMATCH */
 function callerOf(claimed: string | undefined, { caller }: Bearer): { caller: string | null; host: Assurance } {
   if (caller === null)
     return claimed === undefined ? { caller: null, host: 'none' } : { caller: claimed, host: 'claimed' }

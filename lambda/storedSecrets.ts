@@ -1,4 +1,4 @@
-import { judgeSecrets } from '../src/lib/domain/controlSecrets.js'
+import { judgeControlSecrets } from '../src/lib/domain/controlSecrets.js'
 import { asClawctlError, ClawctlError, errorBody, httpStatusOf } from '../src/lib/domain/errors.js'
 import type { Clock, ObjectStore } from '../src/lib/ops/ports.js'
 import { Budget, LIMITS_MS } from './budget.js'
@@ -8,23 +8,23 @@ import { embedded } from './metrics.js'
 
 /** How long a rotated token takes to be accepted by an execution environment that is in use. */
 const RENEW_AFTER_MS = 5 * 60_000
-/** A flood must not become a flood of reads while the bucket can't be read. */
+/** Many requests must not become many reads while the bucket can't be read. */
 const RETRY_AFTER_MS = 5_000
-/** How long a request that could be served with what is known waits for what may be newer. */
-const PATIENCE_MS = 500
+/** How long a request waits for newer secrets if older ones are known. */
+const RENEW_WAIT_MS = 500
 
-/** What is known of the secrets object that serves. */
+/** The secrets object that is in use. */
 export interface SecretsState {
-  /** When what serves was last read from the bucket, in milliseconds. */
+  /** When it was last read from the bucket, in milliseconds. */
   readAt: number
-  /** Why the newest object does not serve; null where it does. */
+  /** Why the newest object is not in use; null if it is. */
   problem: string | null
 }
 
 /**
- * The handler with the secrets of the object that CONTROL_API_SECRETS_KEY names, or of the environment alone where it
- * names none. A variable that is set wins. What was read once serves on while the object can't be read, not soon, or is
- * not complete.
+ * The handler with the secrets of the object that CONTROL_API_SECRETS_KEY names; without that variable, of the
+ * environment alone. Variables of the environment take precedence. While a newer object can't be read in time or is
+ * incomplete, the last good one stays in use.
  */
 export function createHandlerWithSecrets(
   env: Env,
@@ -43,7 +43,7 @@ export function createHandlerWithSecrets(
 
   let renewing: Promise<void> | null = null
 
-  /** One read for all who ask at once. */
+  /** Concurrent requests share one read. */
   function renewed(): Promise<void> {
     renewing ??= renew(key as string).finally(() => {
       renewing = null
@@ -76,8 +76,8 @@ export function createHandlerWithSecrets(
   return async (event) => {
     const budget = new Budget(more.timing)
     const isDue = clock.now().getTime() >= renewAt
-    // Who can be served does not wait for a read that somebody else began.
-    if (isDue && !(known && renewing)) await budget.wait(known ? PATIENCE_MS : LIMITS_MS.secrets, renewed())
+    // With known secrets, a request does not wait for a read that another request began.
+    if (isDue && !(known && renewing)) await budget.wait(known ? RENEW_WAIT_MS : LIMITS_MS.secrets, renewed())
     if (known) return known.handle(event, { budget, secrets: state })
     const answer = refusal(failure)
     const code = failure?.code ?? 'UPSTREAM'
@@ -91,11 +91,11 @@ export function createHandlerWithSecrets(
   }
 }
 
-/** The environment with the secrets. @throws ClawctlError NOT_CONFIGURED with names only, where anything is missing */
+/** The environment with the secrets. @throws ClawctlError NOT_CONFIGURED with names only, if anything is missing */
 function complete(env: Env, text: string | null, key: string): Env {
-  const verdict = text === null ? { ok: false as const, problems: ['it is missing'] } : judgeSecrets(text, env)
+  const verdict = text === null ? { ok: false as const, problems: ['it is missing'] } : judgeControlSecrets(text, env)
   if (!verdict.ok) {
-    throw new ClawctlError('NOT_CONFIGURED', `${key} can not be used: ${verdict.problems.join('; ')}.`, {
+    throw new ClawctlError('NOT_CONFIGURED', `${key} can't be used: ${verdict.problems.join('; ')}.`, {
       hint: 'Change it with `clawctl secrets control-api edit`.',
     })
   }
@@ -103,10 +103,10 @@ function complete(env: Env, text: string | null, key: string): Env {
   return { ...verdict.secrets, ...Object.fromEntries(set) }
 }
 
-/** Nobody is authenticated yet, so the answer says no more than that it is not the caller's fault. */
+/** The caller is not authenticated yet, so the answer has no details. */
 function refusal(failure: ClawctlError | null): FunctionUrlResult {
-  const error = new ClawctlError(failure?.code ?? 'UPSTREAM', 'The Control API can not read its secrets.', {
-    hint: 'Look at its log; docs/RUNBOOK.md says where the secrets lie.',
+  const error = new ClawctlError(failure?.code ?? 'UPSTREAM', "The Control API can't read its secrets.", {
+    hint: 'Read its log; docs/RUNBOOK.md names the place of the secrets.',
   })
   return {
     statusCode: httpStatusOf(error.code),

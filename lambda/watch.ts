@@ -12,11 +12,11 @@ import type { Measure } from './metrics.js'
 /** Up to when the ends of deploys are counted. */
 const STATE_KEY = 'control/watch.json'
 const stateSchema = z.object({ until: z.string().check(z.refine((text) => !Number.isNaN(Date.parse(text)))) })
-/** The rule's own rhythm, where nothing is remembered. */
+/** The interval of the rule; used if there is no state yet. */
 const EVERY_MS = 5 * 60_000
-/** Longer ago is not counted: nobody wants the alarms of a night at once. */
-const MOST_MS = 60 * 60_000
-/** More deploys do not end within an hour. */
+/** Older ends are not counted: they would raise the alarms of a whole night together. */
+const MAX_AGE_MS = 60 * 60_000
+/** Fewer deploys than this end within an hour. */
 const RECENT = 50
 
 /** The event of the platform stack's rule. What comes through the URL always has a `requestContext`. */
@@ -26,8 +26,8 @@ export function isWatch(event: unknown): boolean {
 }
 
 /**
- * What nobody asked about: hosts that are silent, and deploys that ended since the last look.
- * @throws ClawctlError where neither could be found out
+ * Measures silent hosts, and deploys that ended since the last run.
+ * @throws ClawctlError if neither could be read
  */
 export async function watch(ports: () => LambdaPorts): Promise<Measure[]> {
   const [silence, outcomes] = await Promise.allSettled([silentHosts(ports()), endedDeploys(ports())])
@@ -35,7 +35,7 @@ export async function watch(ports: () => LambdaPorts): Promise<Measure[]> {
   return [silence, outcomes].flatMap((result) => (result.status === 'fulfilled' ? result.value : []))
 }
 
-/** 1 for a registered host without a fresh heartbeat, 0 for one that has it, nothing for one that is being deployed. */
+/** 1 for a registered host without a fresh heartbeat, 0 for one with it; no measure for one that is being deployed. */
 async function silentHosts({ compute, store, registry, clock }: LambdaPorts): Promise<Measure[]> {
   if (!store) return []
   const now = clock.now()
@@ -44,7 +44,7 @@ async function silentHosts({ compute, store, registry, clock }: LambdaPorts): Pr
     describing,
     readHeartbeats(store, describing),
     deployUnderWay(store, now),
-    // Without GitHub those count that are there.
+    // Without GitHub, the hosts that exist are counted.
     readRegistry(registry).catch(() => null),
   ])
   const live = hosts.filter(({ state }) => state !== 'shutting-down')
@@ -65,13 +65,13 @@ async function endedDeploys(ports: LambdaPorts): Promise<Measure[]> {
   const now = clock.now().getTime()
   const [state, { deploys }] = await Promise.all([store.get(STATE_KEY), listDeploys(ports, { limit: RECENT })])
   const known = stateSchema.safeParse(state && parseJson(state.text))
-  const from = Math.max(known.success ? Date.parse(known.data.until) : now - EVERY_MS, now - MOST_MS)
+  const from = Math.max(known.success ? Date.parse(known.data.until) : now - EVERY_MS, now - MAX_AGE_MS)
   const written = await store.putIf(
     STATE_KEY,
     JSON.stringify({ until: new Date(now).toISOString() }),
     state?.etag ?? null,
   )
-  // Another look was quicker, and counts them.
+  // A concurrent run counts them.
   if (!written) return []
   const ended = deploys.filter((deploy) => isOver(deploy) && endOf(deploy) > from && endOf(deploy) <= now)
   const counts = new Map<string, number>()
@@ -79,6 +79,6 @@ async function endedDeploys(ports: LambdaPorts): Promise<Measure[]> {
   return [...counts].map(([of, value]) => ({ metric: 'DeployOutcomes', value, of }))
 }
 
-/** A deploy whose runner died has no end of its own: `deployOfRecord` calls it lost two hours after its beginning. */
+/** A deploy whose runner died has no end time: `deployOfRecord` calls it lost two hours after its start. */
 const endOf = ({ finishedAt, createdAt }: Deploy) =>
   Date.parse(finishedAt ?? '') || Date.parse(createdAt ?? '') + LOST_AFTER_MS

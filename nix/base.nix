@@ -1,11 +1,11 @@
-# The machine beneath, of the image and of every host: boots on EC2, lets nobody in, speaks on the serial console.
+# The base system of the image and of every host: no login, status on the serial console.
 {
   lib,
   pkgs,
   ...
 }:
 {
-  # Nobody logs in: what is wrong with a host is mended in the repository, and the host replaced.
+  # No login: fix a host in the repository, then replace it.
   services.openssh.enable = lib.mkForce false;
   services.amazon-ssm-agent.enable = lib.mkForce false;
   networking.firewall = {
@@ -22,7 +22,7 @@
         "flakes"
       ];
       trusted-users = [ "root" ];
-      # Bytes. A build stops to collect garbage before the disk is full, and goes on when there is room again.
+      # Bytes. A build collects garbage before the disk is full.
       min-free = 2 * 1024 * 1024 * 1024;
       max-free = 8 * 1024 * 1024 * 1024;
     };
@@ -34,12 +34,12 @@
     channel.enable = false;
   };
 
-  # A switch on the smallest instance compiles nothing, but it evaluates: that takes memory.
+  # Evaluation at a switch needs more memory than the smallest instance has.
   zramSwap.enable = true;
 
   documentation.enable = false;
   time.timeZone = "UTC";
-  # A file of its own: nixpkgs has renamed journald's options (extraConfig, then settings), and either name fails somewhere.
+  # Not journald's options: nixpkgs has renamed them (extraConfig, then settings), and each name fails in some release.
   environment.etc."systemd/journald.conf.d/clawdinator.conf".text = ''
     [Journal]
     SystemMaxUse=500M
@@ -69,7 +69,6 @@
     pkgs.jq
   ];
 
-  # The image and everything after it hold the same release, so that a switch fetches differences only.
   image.modules.amazon = {
     amazonImage.format = "raw";
     virtualisation.diskSize = 8 * 1024;

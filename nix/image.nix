@@ -1,5 +1,5 @@
-# The base image: no instance's configuration, no secret. It boots on EC2, fetches the bundle of whichever instance user
-# data says it is, and becomes that host by `nixos-rebuild switch`.
+# The base image of all instances, without secrets. It boots on EC2, fetches the bundle of the instance that user data names, and
+# switches to that host's configuration.
 {
   config,
   modulesPath,
@@ -22,17 +22,17 @@ in
       inherit (site) bucket region;
     };
     repoSeeds = [ "clawdinators" ];
-    # A deploy sees the stages of the boot, and what keeps the machine in one.
+    # A deploy reads the stages and failures of the boot from it.
     heartbeat.enable = true;
   };
 
-  # Written once, by the first boot: it outlives the switch to the host's own configuration.
+  # The first boot writes it; "f" keeps it after the switch to the host's configuration.
   systemd.tmpfiles.rules = [
     "d /var/lib/clawdinator 0755 root root -"
     "f /var/lib/clawdinator/image-revision 0644 root root - ${toString config.system.configurationRevision}"
   ];
 
-  # User data writes what the machine is; where that fails, the console is the only place to read it.
+  # If user data fails, the console is the only output.
   image.modules.amazon.systemd.services.amazon-init.serviceConfig.StandardOutput = "journal+console";
 
   environment.systemPackages = [ (pkgs.callPackage ./packages/clawctl.nix { }) ];

@@ -3,10 +3,10 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import type { ActionContext, ActionTable } from './github/actions.js'
 
-/** What a packed clawctl is here: its bytes only have to arrive as they were sent. */
+/** Replaces a packed clawctl: only its bytes are compared. */
 const PACKED = 'the clawctl that runs the sandbox'
 
-/** Artifacts of single files, kept by run, and the clawctl that goes from the build job to the next by way of one. */
+/** Stand-ins for artifacts of single files, kept by run, and for the actions that pass clawctl from one job to the next. */
 export function clawctlStandIns(bin: string): ActionTable {
   const artifacts = new Map<string, { file: string; bytes: Buffer }>()
   const key = ({ env, with: { name = 'artifact' } }: ActionContext) => `${env.GITHUB_RUN_ID} ${name}`
@@ -15,7 +15,7 @@ export function clawctlStandIns(bin: string): ActionTable {
       const path = resolve(context.workspace, context.with.path ?? '')
       const bytes = await readFile(path).catch(() => null)
       if (!bytes) return { ok: false, message: `No files were found with the provided path: ${path}.` }
-      if (artifacts.has(key(context))) return { ok: false, message: 'An artifact of this name is there already.' }
+      if (artifacts.has(key(context))) return { ok: false, message: 'An artifact of this name exists already.' }
       artifacts.set(key(context), { file: basename(path), bytes })
       context.log(`Artifact ${context.with.name} has been successfully uploaded! ${bytes.length} bytes.`)
       return { ok: true }
@@ -49,8 +49,7 @@ export function clawctlStandIns(bin: string): ActionTable {
 }
 
 /**
- * Stand-ins for the actions that the workflows use. On GitHub they download things; here everything is already
- * there.
+ * Stand-ins for the actions that the workflows use. On GitHub they download programs, which the sandbox has already.
  */
 export function actionStandIns(plane: {
   copyCheckout(folder: string): Promise<void>
@@ -65,7 +64,7 @@ export function actionStandIns(plane: {
   return {
     'actions/checkout': async ({ workspace, log }) => {
       await plane.copyCheckout(workspace)
-      log('copied the working tree, which stands for the branch')
+      log('copied the working tree, which replaces the branch')
       return { ok: true }
     },
     'aws-actions/configure-aws-credentials': async (context) => {

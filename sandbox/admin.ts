@@ -19,7 +19,7 @@ const orderSchema = z.object({ faults: z.array(z.string()) })
 export async function startAdmin(options: {
   faults: Faults
   requests: LoggedRequest[]
-  /** Ends the sandbox; null where it ends with the command that runs in it. */
+  /** Ends the sandbox; null if it ends with its command. */
   onStop: (() => void) | null
 }): Promise<AdminServer> {
   const token = randomBytes(24).toString('base64url')

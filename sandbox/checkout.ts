@@ -6,7 +6,7 @@ import { REGISTRY_PATH } from '../src/lib/domain/paths.js'
 /** Folders that no workflow reads and that would make a checkout slow. */
 const LEFT_OUT = new Set(['.git', 'node_modules', 'dist', 'dist.next', 'dist.old', 'test', 'bench'])
 
-/** The working tree that stands for the deployed branch, perhaps with another registry. Read again each time: edits count. */
+/** The working tree that replaces the deployed branch, optionally with another registry. Read each time, so that edits apply. */
 export class Checkout {
   readonly root: string
   readonly #registryFile: string
@@ -27,7 +27,7 @@ export class Checkout {
     return readFile(full).catch(() => null)
   }
 
-  /** What `actions/checkout` leaves in a workspace. */
+  /** Writes the files of `actions/checkout` into a workspace. */
   async copyTo(folder: string): Promise<void> {
     await mkdir(folder, { recursive: true })
     // Synchronous: for hundreds of small files, three times as fast as promises.

@@ -87,7 +87,7 @@ function scenes(first: string, second: string): Scene[] {
 }
 
 /**
- * Plays the tour. The commands' output goes to stdout, the headings to stderr.
+ * Runs the tour. The commands' output goes to stdout, the headings to stderr.
  * @throws ClawctlError SANDBOX_FAILED if a command did not end as expected
  */
 export function playDemo(request: SandboxRequest, options: { quiet: boolean }): Promise<DemoStep[]> {

@@ -29,7 +29,7 @@ export interface Session {
   registryFile: string | null
   controlApiUrl: string
   controlToken: string
-  /** Of each instance that had one when the sandbox began; the others use the shared one. */
+  /** The token of each instance that had one at the start; the others use the shared one. */
   hostTokens: Record<string, string>
   /** The direct plane: region, bucket, endpoints, credentials, GitHub. */
   ci: Record<string, string>
@@ -47,7 +47,7 @@ export function cleanEnvironment(env: NodeJS.ProcessEnv): Record<string, string>
 }
 
 /**
- * What a command sees in its role. A laptop and an instance get the Control API's URL and token, GitHub to open pull
+ * The environment of a command in its role. A laptop and an instance get the Control API's URL and token, GitHub to open pull
  * requests, and no AWS variable; `ci` gets AWS and OpenTofu. Each has its own clone of the branch: its
  * edits there are not deployed, and the user's checkout is not changed.
  */
@@ -93,13 +93,13 @@ export async function environmentFor(
   }
 }
 
-/** What the GitHub App gives a host, and a maintainer has anyway. */
+/** The token that a host gets from the GitHub App; a maintainer has one, too. */
 function githubOf({ ci }: Session): Record<string, string> {
   const { GITHUB_TOKEN = '', GITHUB_API_URL = '', GITHUB_REPOSITORY = '' } = ci
   return { GITHUB_TOKEN, GITHUB_API_URL, GITHUB_REPO: GITHUB_REPOSITORY }
 }
 
-/** Like a runner's: what a killed command leaves there goes with the sandbox. */
+/** Like a runner's temporary folder; removed with the sandbox. */
 async function scratch(session: Session): Promise<string> {
   const folder = join(session.paths.folder, 'scratch')
   await mkdir(folder, { recursive: true })

@@ -13,7 +13,7 @@ import {
 /** How an answer fails. A corrupt upload is not one of them: the checksum finds it. */
 export type HttpStrike = Exclude<StrikeKind, 'corrupt'>
 
-/** `other`: those of AWS that have no faults of their own. */
+/** `other`: AWS services without faults of their own. */
 export type AnyService = Service | 'other'
 
 /** The active faults. HTTP faults are used up; host faults stay. */
@@ -21,10 +21,10 @@ export class Faults {
   #faults: Fault[]
   readonly #now: () => Date
   readonly #rate = { second: 0, requests: 0 }
-  /** While it is pending, no service answers anything new. */
+  /** While it is pending, no service answers. */
   held: Promise<void> | null = null
 
-  /** @param now by which the seconds of quotas are counted */
+  /** @param now the clock for quotas */
   constructor(faults: readonly Fault[] = [], now: () => Date = () => new Date()) {
     this.#faults = faults.map((f) => ({ ...f }))
     this.#now = now
@@ -106,7 +106,7 @@ export class Faults {
     return this.#hits('bad-bundle', id)
   }
 
-  /** Whether a host goes on acting now, whoever is named. */
+  /** Whether a host stays active even if another machine is named. */
   keeps(id: string): boolean {
     return this.#hits('no-yield', id)
   }
@@ -115,7 +115,7 @@ export class Faults {
     return this.#faults.some((f) => f.on === 'host' && f.kind === kind && (f.id === null || f.id === id))
   }
 
-  /** Whether a machine that boots now fails so; `id` is null for one that is no host. */
+  /** Whether a machine that boots now has this fault; `id` is null for a machine that is not a host. */
   machine(kind: MachineKind, id: string | null): boolean {
     return this.#hits(kind, id)
   }

@@ -75,7 +75,7 @@ export async function firstState(input: {
   return { registry, running: [...world.instances.values()] }
 }
 
-/** For a checkout without the stack, or with one that can't be deployed. */
+/** The error for a checkout without a stack that can be deployed. */
 function unreadable(error: unknown): ClawctlError {
   if (error instanceof ClawctlError) return error
   const { message, detail = '' } = error as Error & { detail?: string }
@@ -96,7 +96,7 @@ async function deployed(
   const folder = mkdtempSync(join(parent, 'first-'))
   const dir = join(folder, FLEET_STACK_PATH)
   try {
-    // The stack reads the registry beside it, and the sandbox may have another than the checkout.
+    // The stack reads the registry beside it, but the sandbox may use another one.
     cpSync(stackDir, dir, { recursive: true, filter: (source) => !source.endsWith('.terraform') })
     mkdirSync(join(folder, dirname(REGISTRY_PATH)), { recursive: true })
     writeFileSync(join(folder, REGISTRY_PATH), JSON.stringify(Object.fromEntries(registry.map((e) => [e.id, e]))))

@@ -4,7 +4,7 @@ import * as z from 'zod/mini'
 import type { Faults } from './faults.js'
 import { type Endpoint, type Exchange, type LoggedRequest, listen, type Reply } from './http.js'
 
-/** As the platform stack reserves it: beyond it AWS answers 429. */
+/** The reserved concurrency of the platform stack: beyond it AWS answers 429. */
 const RESERVED_CONCURRENCY = 10
 
 /** An execution environment: its own thread and environment variables, one event at a time, like Lambda's. */
@@ -28,7 +28,7 @@ const resultSchema = z.object({
 })
 const answerSchema = z.union([z.object({ result: resultSchema }), z.object({ failure: z.string() })])
 
-/** As the platform stack sets it. */
+/** The time limit of the platform stack. */
 const TIMEOUT_MS = 30_000
 /** The answer of a Function URL when the handler throws, crashes or takes too long. */
 const CRASHED: Reply = { status: 502, body: 'Internal Server Error' }
@@ -43,7 +43,7 @@ class ExecutionEnvironment {
     this.#worker = new Worker(ENVIRONMENT_SOURCE, {
       eval: true,
       env,
-      // Not those of the process that runs the sandbox: a loader of its own, say.
+      // Not the options of the sandbox's own process, such as a loader.
       execArgv: [],
       workerData: { module },
       stdout: true,
@@ -99,7 +99,7 @@ export interface FunctionUrlOptions {
   port?: number
 }
 
-/** The real, built handler behind a server that speaks like a Lambda Function URL (auth type NONE, payload 2.0). */
+/** The real, built handler behind a server that acts like a Lambda Function URL (auth type NONE, payload 2.0). */
 export async function functionUrlEndpoint(options: FunctionUrlOptions): Promise<Endpoint> {
   let environments: ExecutionEnvironment[] = []
   const endpoint = await listen({
@@ -136,7 +136,7 @@ export async function functionUrlEndpoint(options: FunctionUrlOptions): Promise<
 const TEXT = /^(?:text\/|application\/(?:json|xml|javascript|x-www-form-urlencoded))/
 
 function toEvent({ method, url, headers, headersDistinct, body }: Exchange): object {
-  // As AWS does: a header that is there twice is one, with a comma between.
+  // As on AWS: the values of a repeated header are joined by a comma.
   const flat = Object.fromEntries(
     Object.entries(headersDistinct ?? headers).map(([name, value]) => [name, [value ?? ''].flat().join(',')]),
   )

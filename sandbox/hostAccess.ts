@@ -4,7 +4,7 @@ import type { Instance, World } from './aws/world.js'
 
 export type Read = { status: 200; body: Buffer } | { status: 404 } | { status: 403; why: string }
 
-/** A machine's access to S3: by the policies of its profile's role; none without a role. */
+/** A machine's access to S3 by the policies of its profile's role; without a role it has none. */
 export class HostAccess {
   readonly #world: World
   readonly #instance: Instance
@@ -52,7 +52,7 @@ export class HostAccess {
     const { iam, securityGroups } = this.#world
     const groups = this.#instance.securityGroups.flatMap((id) => securityGroups.get(id) ?? [])
     const out = groups.flatMap(({ egress }) => egress)
-    // Without a group of its own a machine is in the default one, which lets everything out.
+    // Without a group a machine is in the default one, which allows all egress.
     if (groups.length > 0 && !out.some(({ protocol, cidr }) => protocol === '-1' && cidr === '0.0.0.0/0')) {
       return 'its security groups allow no egress'
     }
@@ -60,7 +60,7 @@ export class HostAccess {
     const profile = this.#instance.profile === null ? null : iam.getProfile(this.#instance.profile)
     const role = profile?.role ? iam.getRole(profile.role) : null
     if (!role) return 'it has no instance profile with a role, so it has no credentials'
-    if (!trusts(role.trust, 'ec2.amazonaws.com')) return `EC2 may not take the role ${role.name}`
+    if (!trusts(role.trust, 'ec2.amazonaws.com')) return `EC2 may not assume the role ${role.name}`
     return allows(role.policies.values(), request)
       ? null
       : `the role ${role.name} may not ${request.action} ${request.resource}`

@@ -10,7 +10,7 @@ import { parseJson } from '../src/lib/domain/json.js'
 import type { Instance, World } from './aws/world.js'
 import { HostAccess } from './hostAccess.js'
 
-/** What fails where a stage does. */
+/** The unit that fails in a stage. */
 export const UNITS: Partial<Record<HostStage, string>> = {
   bundle: 'clawdinator-bootstrap.service',
   switch: 'clawdinator-switch.service',
@@ -40,7 +40,7 @@ export interface Machine {
   rejected: boolean
 }
 
-/** The machine's settings, from its user data. Null if these are not a host's. */
+/** The machine's settings from its user data, or null if it is not a host's. */
 export function machineOf(world: World, instance: Instance): Machine | null {
   const script = Buffer.from(instance.userData ?? '', 'base64').toString()
   const written = [...script.matchAll(/^write_value ([a-z-]+) '([^'\n]*)'$/gm)]
@@ -95,7 +95,7 @@ export function heartbeatOf(machine: Machine, revision: string | null, at: strin
     ...{ revision, imageRevision: revision },
     ...{ stage: current.stage, stageSince: current.at, stages: [...stages], failure },
     gateway: {
-      // Sampled while it crashes, a unit reads `active` half of the time.
+      // A unit that crashes in a loop is `active` in half of the samples.
       state: up ? 'active' : gateway.running === 'no' ? 'inactive' : gateway.pid % 2 ? 'active' : 'activating',
       ...{ mainPid: gateway.pid, restarts: gateway.restarts, activeSince: activeSince(gateway.since, at) },
       channels: [

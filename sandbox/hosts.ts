@@ -16,21 +16,20 @@ export interface HostsOptions {
   /** Between two reads of the active machine: in standby, and when active. 3 s and 60 s on a real host. */
   standbyMs?: number
   activeMs?: number
-  /** Until a stage that failed is tried again. */
+  /** The pause before a failed stage is retried. */
   retryMs?: number
-  /** Waited for before a booted host starts its gateway: where a fault strikes that needs the host still unseen. */
+  /** A wait before a booted host starts its gateway, for faults that must strike before its first heartbeat. */
   beforeUp?: () => Promise<void>
   /** Notes about the hosts, one sentence each, for a person who watches the sandbox. */
   onNote?: (note: string) => void
 }
 
 const SHUTDOWN_MS = 100
-/** What was running before the sandbox has been for long. */
+/** Machines that ran before the sandbox have an old launch time. */
 const ADOPTED_MS = 10 * 60_000
 /**
- * The machines behind the instances: they boot, install their bundle, start a gateway and send heartbeats, as the NixOS
- * hosts would, with what their user data says and their role allows. A machine without the user data of a host boots
- * and does nothing else.
+ * The machines of the instances: they boot, install their bundle, start a gateway and send heartbeats like the NixOS hosts,
+ * with their user data and the permissions of their role. A machine without the user data of a host only boots.
  */
 export class Hosts {
   readonly #world: World
@@ -51,7 +50,7 @@ export class Hosts {
     this.#note = onNote ?? (() => {})
   }
 
-  /** Follows launches, stops and terminations from now on, and takes up those that are under way. */
+  /** Handles launches, stops and terminations from now on, and those that have started already. */
   start(): void {
     if (this.#unregister.length > 0) return
     this.#unregister = [
@@ -137,7 +136,7 @@ export class Hosts {
     return machine
   }
 
-  /** Bundle, secrets, repositories and switch, each tried again until it works. */
+  /** Bundle, secrets, repositories and switch, each retried until it succeeds. */
   #install(machine: Machine): void {
     const { instance, id } = machine
     const { problem, generation } = this.#bundle(machine)
@@ -197,7 +196,7 @@ export class Hosts {
     this.#after(machine.instance, this.#options.activeMs, ask)
   }
 
-  /** Which machine may act, as far as this machine can read it. */
+  /** The active machine, if this machine can read it. */
   #holder({ access, bucket, id, instance }: Machine): 'this' | 'other' | 'none' | 'unknown' {
     const read = access.get(bucket, activeKey(id))
     if (read.status === 404) return 'none'

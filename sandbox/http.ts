@@ -3,17 +3,17 @@ import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Serv
 import type { AddressInfo, Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { AnyService, Faults, HttpStrike } from './faults.js'
 
 export interface Exchange {
   method: string
-  /** Path and query; the host part is the endpoint's own. */
+  /** Path and query, with the endpoint's own host. */
   url: URL
   headers: IncomingHttpHeaders
-  /** Every value of every header: Node keeps only the first of some that are there twice. */
+  /** All values of every header: Node keeps only the first value of some repeated headers. */
   headersDistinct?: IncomingMessage['headersDistinct']
-  /** Empty where the endpoint reads `stream` itself. */
+  /** Empty if the endpoint reads `stream` itself. */
   body: Buffer
   stream: AsyncIterable<Buffer>
 }
@@ -21,7 +21,7 @@ export interface Exchange {
 export interface Reply {
   status: number
   headers?: Record<string, string>
-  /** For a stream, the headers give the length. */
+  /** For a stream, the headers have the length. */
   body?: string | Buffer | AsyncIterable<Buffer>
 }
 
@@ -41,7 +41,7 @@ export interface Answered {
   struck: boolean
 }
 
-/** Every answer is published: the tests compare them with the services' own descriptions. */
+/** Publishes every answer: tests compare them with the services' own descriptions. */
 export const answered = channel('clawctl:sandbox:answered')
 
 export interface Endpoint {
@@ -52,10 +52,10 @@ export interface Endpoint {
 export interface EndpointOptions {
   service: AnyService
   handle(exchange: Exchange): Promise<Reply> | Reply
-  /** The service's own way to say "slow down" or "internal error". */
+  /** The service's own answer for throttling or an internal error. */
   fail(strike: Exclude<HttpStrike, 'reset' | 'hang'>): Reply
   faults: Faults
-  /** The handler reads the body as it comes, for services that take large ones. */
+  /** The handler reads the body as a stream, for services with large bodies. */
   streams?: boolean
   log?: (request: LoggedRequest) => void
   port?: number
@@ -68,7 +68,7 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
     const body = options.streams ? NO_BODY : await readAll(request)
     if (!body) return // the client went away
-    // Not against a base: `//` would become another host.
+    // Not resolved against a base URL, because `//` would become another host.
     const target = `http://127.0.0.1${request.url ?? '/'}`
     if (!URL.canParse(target)) {
       response.writeHead(400).end()
@@ -80,8 +80,9 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
       options.log?.({ service, method, path: url.pathname + url.search, status })
     if (faults.held) {
       await faults.held
-      // Asked by a process that died meanwhile.
-      if (request.socket.destroyed) return
+      // After a turn of the event loop the end of a dead client's connection is known.
+      await nextTurn()
+      if (request.socket.destroyed || request.socket.readableEnded) return
     }
     const delay = faults.delayMs(service)
     if (delay > 0) await sleep(delay)
@@ -97,7 +98,7 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
       return
     }
     const { headers, headersDistinct } = request
-    // A reader that stops early must not take the connection with it.
+    // A handler that stops reading early must not close the connection.
     const stream = request.iterator({ destroyOnReturn: false })
     const exchange: Exchange = { method, url, headers, headersDistinct, body, stream }
     let reply: Reply
@@ -108,7 +109,7 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
       reply = { status: 500, body: `sandbox defect in ${service}: ${(error as Error).stack}` }
     }
     answered.publish({ service, exchange, reply, struck: strike !== null } satisfies Answered)
-    // Drain the unread body, or a client that is still sending never reads the answer.
+    // The unread body is drained, because a client that is still sending would never read the answer.
     if (!request.readableEnded && !(await drain(request))) return
     log(reply.status)
     await send(reply, method, response)
@@ -138,7 +139,7 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
 
 const NO_BODY = Buffer.alloc(0)
 
-/** Null where the client went away. */
+/** Null if the client went away. */
 async function readAll(request: IncomingMessage): Promise<Buffer | null> {
   const chunks: Buffer[] = []
   try {
@@ -149,7 +150,7 @@ async function readAll(request: IncomingMessage): Promise<Buffer | null> {
   return Buffer.concat(chunks)
 }
 
-/** False where the client went away. */
+/** False if the client went away. */
 function drain(request: IncomingMessage): Promise<boolean> {
   return new Promise((resolve) => {
     if (request.destroyed) resolve(false)

@@ -1,4 +1,4 @@
-/** What `clawctl sandbox …` runs: the one module of the sandbox that the CLI loads, and only when it is asked for. */
+/** The only module of the sandbox that the CLI loads, on demand. */
 export { playDemo } from './demo.js'
 export { runInSandbox } from './run.js'
 export { endSandboxes, listSandboxes } from './running.js'

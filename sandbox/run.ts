@@ -10,7 +10,7 @@ import { Checkout, parseRole, type SandboxRequest, startSandbox } from './start.
 import { PROMPT } from './up.js'
 
 /**
- * Runs a command in a fresh sandbox, or in the one that this process runs in, and resolves to its exit code.
+ * Runs a command in a fresh sandbox, or in the sandbox of this process, and resolves to its exit code.
  * A fresh sandbox is removed completely afterwards.
  */
 export function runInSandbox(
@@ -33,7 +33,7 @@ export function runInSandbox(
   })
 }
 
-/** A shell at a terminal says where it is: bash before each prompt, the others once. */
+/** A shell on a terminal shows that it is in a sandbox: bash in each prompt, others once. */
 function withPrompt([program, ...args]: readonly [string, ...string[]], env: Record<string, string>) {
   const name = basename(program)
   if (!['bash', 'zsh', 'fish', 'sh'].includes(name) || args.length > 0 || !process.stdin.isTTY) return env

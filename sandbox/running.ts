@@ -15,9 +15,9 @@ export interface RunningSandbox {
   folder: string
   controlApiUrl: string
   pid: number
-  /** Requests that its services have had. */
+  /** The number of requests to its services. */
   requests: number
-  /** Whether this shell works in it. */
+  /** Whether this shell uses it. */
   here: boolean
 }
 
@@ -34,9 +34,9 @@ export async function listSandboxes(env: NodeJS.ProcessEnv): Promise<RunningSand
 }
 
 /**
- * Ends the sandbox of this shell, else the only one.
- * @returns lines for a shell's `eval` where this shell works in it, and the folders that are gone
- * @throws ClawctlError USAGE where there are several, or one that ends with its command; SANDBOX_FAILED where it stays
+ * Ends the sandbox of this shell, or the only one.
+ * @returns lines for the shell's `eval` if this shell uses it, and the removed folders
+ * @throws ClawctlError USAGE if there are several, or it ends with its command; SANDBOX_FAILED if it does not end
  */
 export async function endSandboxes(env: NodeJS.ProcessEnv, all: boolean): Promise<{ ended: string[]; unset: string }> {
   const sessions = (await liveSessions()).map(({ session }) => session)
@@ -44,7 +44,7 @@ export async function endSandboxes(env: NodeJS.ProcessEnv, all: boolean): Promis
   const [only, ...more] = ours ? [ours] : sessions
   if (more.length > 0 && !all) {
     throw new ClawctlError('USAGE', `${sessions.length} sandboxes are running.`, {
-      hint: 'Run it in the shell that works in one, or pass --all. See `clawctl sandbox status`.',
+      hint: 'Run it in the shell that uses one, or pass --all. See `clawctl sandbox status`.',
     })
   }
   const ended = all ? sessions : only ? [only] : []
@@ -65,7 +65,7 @@ async function end(session: Session): Promise<void> {
   const limit = Date.now() + ENDS_WITHIN_MS
   while (await stat(session.paths.folder).catch(() => null)) {
     if (Date.now() > limit) {
-      throw new ClawctlError('SANDBOX_FAILED', `${session.paths.folder} is still there after 30 s.`, {
+      throw new ClawctlError('SANDBOX_FAILED', `${session.paths.folder} still exists after 30 s.`, {
         hint: `End its process: kill ${session.pid}.`,
       })
     }
@@ -73,7 +73,7 @@ async function end(session: Session): Promise<void> {
   }
 }
 
-/** What a killed sandbox left does not answer, and another user's file is not read. */
+/** Skips sandboxes that were killed, and those of other users. */
 async function liveSessions(): Promise<{ session: Session; requests: number }[]> {
   const folders = (await readdir(tmpdir())).filter((name) => name.startsWith('clawctl-sandbox-')).sort()
   const found = await Promise.all(

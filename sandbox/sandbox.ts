@@ -28,10 +28,10 @@ import { Hosts, type HostsOptions } from './hosts.js'
 import type { Endpoint, LoggedRequest } from './http.js'
 import { chooseTofu } from './tofuChoice.js'
 
-/** Forms of AWS's own examples; they open nothing. */
+/** AWS's own example values. */
 const ACCESS_KEY_ID = 'AKIASANDBOXSANDBOX00'
 const SECRET_ACCESS_KEY = 'sandbox/secret/key/that/opens/nothing/000'
-/** A GitHub App that every sandbox has installed; each process creates its key. */
+/** The GitHub App of every sandbox; each process creates its key. */
 const APP = {
   appId: '100001',
   installationId: '20000002',
@@ -44,7 +44,7 @@ const REUSE_MS = 40
 
 const makeToken = () => `cct_${randomBytes(24).toString('base64url')}`
 
-/** A token for each instance of the registry, as `clawctl token add` makes them; none where it can't be read. */
+/** A token for each instance of the registry, as from `clawctl token add`; none if the registry can't be read. */
 async function tokensOf(checkout: Checkout): Promise<Record<string, string>> {
   const { entries } = checkRegistry(await checkout.registryText().catch(() => '{}'))
   return Object.fromEntries(entries.map(({ id }) => [id, makeToken()]))
@@ -66,9 +66,9 @@ function makeAppKey() {
 }
 
 export interface SandboxOptions {
-  /** How the hosts behave, where it is not as usual. */
+  /** Changes to the hosts' defaults. */
   hosts?: Pick<HostsOptions, 'bootMs'>
-  /** Root of the clawctl package: the built Lambda and the stand-in lie there. */
+  /** Root of the clawctl package, with the built Lambda and the stand-in. */
   packageRoot: string
   checkoutRoot: string
   registryFile: string | null
@@ -80,16 +80,16 @@ export interface SandboxOptions {
   reuseMs?: number
   /** Background events, one line each. */
   onNote?: (note: string) => void
-  /** Somebody wants it ended; without it, it ends with the command that runs in it. */
+  /** Called when it should end; without it, it ends with its command. */
   onStop?: () => void
 }
 
-/** The whole plane on loopback. Everything it leaves on disk lies in one folder that `close` removes. */
+/** All services on loopback. Its files are in one folder, which `close` removes. */
 export class Sandbox {
   readonly world: World
   readonly faults: Faults
   readonly requests: LoggedRequest[]
-  /** What the Lambda printed. */
+  /** The output of the Lambda. */
   readonly lambdaLog: string[]
   readonly session: Session
   readonly github: GitHub
@@ -129,7 +129,7 @@ export class Sandbox {
   static async #start(options: SandboxOptions, closers: (() => Promise<void> | void)[]): Promise<Sandbox> {
     const tofu = chooseTofu(options.tofu, join(options.packageRoot, 'dist/sandbox/tofu.js'), options.env.PATH ?? '')
     const folder = await realpath(await mkdtemp(join(tmpdir(), 'clawctl-sandbox-')))
-    // For an end that leaves no time: a closed pipe, a defect.
+    // For an immediate end: a closed pipe, a defect.
     const removeNow = () => rmSync(folder, { recursive: true, force: true })
     process.once('exit', removeNow)
     closers.push(async () => {
@@ -159,7 +159,7 @@ export class Sandbox {
     const checkout = new Checkout(options.checkoutRoot, options.registryFile)
     const controlToken = makeToken()
     const hostTokens = await tokensOf(checkout)
-    // Made by another thread while the rest is opened.
+    // Created by another thread meanwhile.
     appKey ??= makeAppKey()
     const key = appKey
     const githubToken = `ghp_${randomBytes(24).toString('hex')}`
@@ -172,7 +172,7 @@ export class Sandbox {
       open(otherServicesEndpoint(world, faults)),
     ])
     const aws = awsEnvironment(folder, { ec2Url, s3Url, ebsUrl, otherUrl })
-    // Where the real one finds a provider without the registry.
+    // The real OpenTofu finds a provider here without the registry.
     const { TF_CLI_CONFIG_FILE } = options.env
     const real: Record<string, string> = options.tofu === 'real' && TF_CLI_CONFIG_FILE ? { TF_CLI_CONFIG_FILE } : {}
     const github = new GitHub({
@@ -196,7 +196,7 @@ export class Sandbox {
         bin: paths.bin,
       }),
       baseEnv: { PATH: systemPath(options.env), HOME: folder, LANG: 'C.UTF-8' },
-      // The runner machine's own: where the services are, and that it is no fleet host.
+      // The runner machine's variables: the services' endpoints, and that it is not a fleet host.
       extraEnv: { ...aws.endpoints, ...real, CLAWCTL_HOST_ROOT: join(folder, 'hosts', '.none') },
       workDir: join(folder, 'runs'),
       faults,
@@ -246,7 +246,7 @@ export class Sandbox {
     const dies = (moment: RunnerMoment) => {
       if (!deployOf(github) || !faults.runnerDies(moment)) return
       github.killRunner()
-      // Its processes die one by one; their requests meanwhile fail.
+      // Its processes die one by one; meanwhile their requests fail.
       faults.held = (async () => {
         while (deployOf(github)) await sleep(20)
         faults.held = null
@@ -304,18 +304,18 @@ export class Sandbox {
   }
 }
 
-/** Last opened, first closed; each gets its chance. */
+/** Closes in reverse order, even if one fails. */
 async function closeAll(closers: (() => Promise<void> | void)[]): Promise<void> {
   for (const close of closers.splice(0).reverse()) {
     try {
       await close()
     } catch {
-      // The process is about to end: what could not be closed goes with it.
+      // The process ends soon, which closes the rest.
     }
   }
 }
 
-/** The runner is lost while it waits for the new host's health: the host runs, its health is unknown, no lock is held. */
+/** Kills the runner while it waits for the new host's health: the host runs, its health is unknown, no lock is held. */
 async function killRunnerInHealthCheck(faults: Faults, github: GitHub): Promise<void> {
   if (!deployOf(github) || !faults.runnerDies('health')) return
   for (let run = deployOf(github); run; run = deployOf(github)) {

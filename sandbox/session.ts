@@ -18,7 +18,7 @@ export const sessionSchema = z.object({
   pid: z.number(),
 })
 
-/** The sandbox that this process runs in, or null if there is none or it has ended. */
+/** The sandbox of this process, or null if there is none or it has ended. */
 export async function currentSession(env: NodeJS.ProcessEnv): Promise<Session | null> {
   const file = env.CLAWCTL_SANDBOX
   if (!file) return null

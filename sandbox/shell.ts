@@ -1,2 +1,2 @@
-/** One word of a POSIX shell, whatever is in it. */
+/** Quotes a text as one word of a POSIX shell. */
 export const shellQuote = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`

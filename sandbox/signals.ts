@@ -2,7 +2,7 @@ import { constants } from 'node:os'
 
 const CAUGHT = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
-/** Collects the signals that would end this process. While it is open, none of them does. */
+/** Collects the signals that would otherwise end this process. */
 export class Signals {
   first: NodeJS.Signals | null = null
   /** Resolves with the first one. */
@@ -34,7 +34,7 @@ export class Signals {
   }
 }
 
-/** Runs `work` and its cleanup to the end, whatever signals come. */
+/** Runs `work` and its cleanup to the end, also if signals arrive. */
 export async function withSignals<T>(work: (signals: Signals) => Promise<T>): Promise<T> {
   const signals = new Signals()
   try {
@@ -44,5 +44,5 @@ export async function withSignals<T>(work: (signals: Signals) => Promise<T>): Pr
   }
 }
 
-/** The exit code of a process that a signal ended, as shells have it. */
+/** The exit code of a process that a signal ended, as in shells. */
 export const signalExitCode = (signal: NodeJS.Signals) => 128 + constants.signals[signal]

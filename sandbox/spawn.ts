@@ -3,15 +3,15 @@ import { ClawctlError } from '../src/lib/domain/errors.js'
 import { type Signals, signalExitCode } from './signals.js'
 
 /**
- * Runs a program with our own input and output and resolves to its exit code, 128 + n for signal n as shells have it.
- * Signals reach it: a terminal sends Ctrl-C to it as well, so we only wait; what is sent to us alone is passed on.
+ * Runs a program with this process's input and output, and resolves to its exit code (128 + n for signal n, as in shells).
+ * A terminal sends Ctrl-C to both processes, so it is not passed on; a signal to this process alone is.
  * @throws ClawctlError USAGE if it can't be started
  */
 export async function runProgram(
   command: readonly [string, ...string[]],
   env: Record<string, string>,
   signals: Signals,
-  /** Gets the program's standard output instead of ours. */
+  /** Receives the program's standard output. */
   onOutput?: (text: string) => void,
 ): Promise<number> {
   if (signals.first) return signalExitCode(signals.first)

@@ -13,7 +13,7 @@ import { Sandbox } from './sandbox.js'
 /** The options of `clawctl sandbox …`. */
 export interface SandboxRequest {
   packageRoot: string
-  /** The checkout that the command stands in, or null. */
+  /** The checkout of the current folder, or null. */
   checkout: string | null
   registry: string | undefined
   running: readonly string[] | undefined

@@ -10,8 +10,8 @@ export interface ChosenTofu {
 }
 
 /**
- * Which `tofu` the direct plane finds in PATH. `auto` is the stand-in: the sandbox's AWS answers what clawctl and the
- * stand-in ask, not the IAM and VPC calls of the real AWS provider. `real` is for those who look at that provider.
+ * The `tofu` of the direct plane. `auto` is the stand-in, because the sandbox's AWS does not support all IAM and VPC calls
+ * of the real AWS provider. `real` is for tests of that provider.
  * @throws ClawctlError TOOL_MISSING
  */
 export function chooseTofu(choice: TofuChoice, standIn: string, path: string): ChosenTofu {

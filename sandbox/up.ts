@@ -14,10 +14,10 @@ export interface OpenedSandbox {
   env: Record<string, string>
 }
 
-/** Stands before the prompt of a shell that works in a sandbox. */
+/** The beginning of the prompt in a sandbox. */
 export const PROMPT = '(sandbox) '
 
-/** For the `eval` of bash and zsh: the sandbox's variables, its programs first in PATH, and a prompt that says so. */
+/** For the `eval` of bash and zsh: the sandbox's variables, its programs first in PATH, and the prompt. */
 export function shellExports({ env: { PATH = '', ...env } }: OpenedSandbox): string {
   return [
     UNSET_FOREIGN,
@@ -27,7 +27,7 @@ export function shellExports({ env: { PATH = '', ...env } }: OpenedSandbox): str
   ].join('\n')
 }
 
-/** What takes back `shellExports`. @param folder the sandbox's */
+/** Reverts `shellExports`. @param folder the sandbox's */
 export function shellUnset(folder: string): string {
   return [
     UNSET_FOREIGN,
@@ -37,7 +37,8 @@ export function shellUnset(folder: string): string {
 }
 
 /**
- * Keeps a sandbox until a signal comes, somebody ends it, or its time is up; `onOpen` gets what another terminal needs.
+ * Keeps a sandbox until a signal arrives, it is ended, or its time is up; `onOpen` receives the variables for other
+ * terminals.
  * @param lifeMs null for no limit
  */
 export function keepSandbox(
@@ -71,9 +72,9 @@ const openedSchema = z.object({
 })
 
 /**
- * Starts a sandbox that goes on when we have ended.
+ * Starts a sandbox that keeps running after this process.
  * @param argv of `clawctl` for one in the foreground, with --json
- * @throws ClawctlError with what that one failed with, SANDBOX_FAILED where it says nothing
+ * @throws ClawctlError with the sandbox's own failure, else SANDBOX_FAILED
  */
 export async function detachSandbox(argv: readonly string[], program: string, env: NodeJS.ProcessEnv) {
   const child = execa(process.execPath, [program, ...argv], {

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Of two machines of one id only one may act: the one that active/ID.json in the fleet's bucket names. This looks there and
-# starts and stops what acts outward. A deploy writes the object; a host only reads it.
+# Only one machine of an instance may be active: the one that active/ID.json in the fleet's bucket names. A deploy writes the
+# object. This script reads it, and starts and stops the units that connect to the outside (WATCH_UNITS).
 #
-#   names this machine, or there is no such object   it acts: clawdinator-active.target
-#   names another one                                it stands by: clawdinator-standby.target, with the channels skipped; one
-#                                                    that acted stops everything first, and says `yielded`
-#   can't be read                                    everything stays as it is
+#   it names this machine, or does not exist   active: clawdinator-active.target
+#   it names another machine                   standby: clawdinator-standby.target, a gateway without channels; an active
+#                                              machine yields: it stops all units, then reports `yielded`
+#   it can't be read                           nothing changes
 #
-# WATCH_UNITS are the units that act. Looks every WATCH_STANDBY_SECONDS (3) while it does not act, every WATCH_ACTIVE_SECONDS (60) while it does. What it
-# decided lies in /run/clawdinator/role: a restart of this unit changes nothing.
+# Checks every WATCH_STANDBY_SECONDS (3) on a standby, every WATCH_ACTIVE_SECONDS (60) on an active machine. The role is kept in
+# /run/clawdinator/role, so a restart of this unit changes nothing.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
 # shellcheck source-path=SCRIPTDIR source=lib/common.sh
@@ -22,50 +22,50 @@ S3_ATTEMPTS=1
 S3_TIMEOUT=10
 ACTIVE=clawdinator-active.target
 STANDBY=clawdinator-standby.target
-# A deploy stops a machine that has not yielded within 90 seconds.
+# A deploy fences a machine that has not yielded within 90 seconds.
 YIELD_SECONDS=${WATCH_YIELD_SECONDS:-70}
 
-# Who may act, as the bucket says: mine, other, none, or unknown and why.
-ask() {
+# Prints `mine`, `other INSTANCE`, `none` or `unknown REASON`.
+read_active() {
   local code=0 holder file
   file=$(mktemp)
-  # shellcheck disable=SC2064 # the name as it is now
+  # shellcheck disable=SC2064 # expand now: the variable is local
   trap "rm -f '$file'" EXIT
   s3_setup
   s3_get "active/$id.json" "$file" fresh || code=$?
   if ((code == 1)); then
     printf 'none'
   elif ((code != 0)); then
-    printf 'unknown S3 does not give active/%s.json (status %s): %s' "$id" "$S3_STATUS" "$S3_SAID"
+    printf 'unknown active/%s.json can'\''t be read from S3 (status %s): %s' "$id" "$S3_STATUS" "$S3_REASON"
   elif holder=$(jq -er --arg id "$id" 'select(.schema == 1 and .id == $id) | .instanceId | strings | select(test("\\Ai-[0-9a-f]+\\z"))' "$file" 2>/dev/null); then
     if [[ $holder == "$instance" ]]; then printf 'mine'; else printf 'other %s' "$holder"; fi
   else
-    printf 'unknown active/%s.json does not name a machine of this id' "$id"
+    printf 'unknown active/%s.json does not name a machine of this instance' "$id"
   fi
 }
 
-remember() {
+record_role() {
   printf '%s\n' "$1" >"$REPORT/role.new"
   mv -f "$REPORT/role.new" "$REPORT/role"
   role=$1
 }
 
-act() {
-  say "$1: this machine acts"
-  remember active
+become_active() {
+  log "$1: this machine is active"
+  record_role active
   systemctl stop "$STANDBY" clawdinator-gateway-standby.service || true
-  reach active
+  reach_stage active
   systemctl start --no-block "$ACTIVE"
 }
 
-stand_by() {
-  if [[ -n $1 ]]; then say "$1: this machine stands by"; fi
-  remember "$2"
-  reach "$2"
+become_standby() {
+  if [[ -n $1 ]]; then log "$1: this machine is standby"; fi
+  record_role standby
+  reach_stage standby
   systemctl start --no-block "$STANDBY"
 }
 
-# running UNIT…: those that are neither inactive nor failed.
+# running UNIT…: the units that are neither inactive nor failed.
 running() {
   local unit
   for unit; do
@@ -76,47 +76,44 @@ running() {
   done
 }
 
-# Everything that acts has ended when this machine says so. Another may begin at that moment.
+# All units must have stopped before `yielded` is reported: then the other machine may start its gateway.
 yield_to() {
   local -a units
-  say "active/$id.json names $1: this machine stops everything that acts"
+  log "active/$id.json names $1: this machine yields"
   read -r -a units <<<"${WATCH_UNITS:-clawdinator-gateway.service}"
-  # Its exit code says nothing: a unit that this host does not have fails it, too.
+  # The exit code is ignored: it also fails if this host does not have one of the units.
   timeout "$YIELD_SECONDS" systemctl stop "$ACTIVE" "${units[@]}" 2>/dev/null || true
   if [[ -n $(running "${units[@]}") ]]; then
-    say "still running after $YIELD_SECONDS seconds, and killed: $(running "${units[@]}")"
+    log "killing units that still run after $YIELD_SECONDS seconds: $(running "${units[@]}")"
     systemctl kill --signal=KILL "${units[@]}" 2>/dev/null || true
     timeout 10 systemctl stop "$ACTIVE" "${units[@]}" 2>/dev/null || true
-    [[ -z $(running "${units[@]}") ]] || fail 1 "These can't be stopped: $(running "${units[@]}")" 'The watch is started again and goes on with it.'
+    [[ -z $(running "${units[@]}") ]] || fail 1 "These units can't be stopped: $(running "${units[@]}")" 'systemd restarts this script, which tries again.'
   fi
-  remember yielded
-  reach yielded
+  record_role yielded
+  reach_stage yielded
 }
 
-# look: one answer, and what follows from it.
-look() {
-  local answer said
-  answer=$(ask 2>"$REPORT/ask") || answer="unknown $(tail -n 1 "$REPORT/ask")"
-  said=${answer#* }
+check_active() {
+  local answer detail
+  answer=$(read_active 2>"$REPORT/ask") || answer="unknown $(tail -n 1 "$REPORT/ask")"
+  detail=${answer#* }
   case $role/${answer%% *} in
     */unknown)
-      if [[ $said != "$trouble" ]]; then say "$said; this machine stays as it is"; fi
-      trouble=$said
-      if [[ $role == new ]]; then stand_by '' standby; fi
+      if [[ $detail != "$trouble" ]]; then log "$detail; this machine does not change its role"; fi
+      trouble=$detail
+      if [[ $role == new ]]; then become_standby ''; fi
       return 0
       ;;
-    active/other) yield_to "$said" ;;
+    active/other) yield_to "$detail" ;;
     active/*) ;;
-    */mine) act "active/$id.json names $instance" ;;
-    new/none) act "there is no active/$id.json" ;;
-    # Once another was named, its absence says nothing of who acts.
-    standby/none) if [[ -z $other ]]; then act "there is no active/$id.json"; fi ;;
-    new/other)
-      stand_by "active/$id.json names $said" standby
-      ;;
+    */mine) become_active "active/$id.json names $instance" ;;
+    new/none) become_active "active/$id.json does not exist" ;;
+    # After another machine was named, a missing object does not make this one active.
+    standby/none) if [[ -z $other ]]; then become_active "active/$id.json does not exist"; fi ;;
+    new/other) become_standby "active/$id.json names $detail" ;;
   esac
   if [[ $answer == other* && -z $other ]]; then
-    other=$said
+    other=$detail
     : >"$REPORT/other"
   fi
   trouble=''
@@ -131,16 +128,16 @@ main() {
   if [[ -s $REPORT/role ]]; then role=$(<"$REPORT/role"); fi
   if [[ -e $REPORT/other ]]; then other=known; fi
   S3_ATTEMPTS=5
-  instance=$(imds instance-id) || fail 4 'The metadata service does not say which instance this is.'
+  instance=$(imds instance-id) || fail 4 'The metadata service returned no instance id.'
   S3_ATTEMPTS=1
-  # Another configuration may bring units that this one's targets lack.
+  # A newer configuration may have added units to the target.
   case $role in
     active) systemctl start --no-block "$ACTIVE" ;;
     standby) systemctl start --no-block "$STANDBY" ;;
   esac
   while :; do
-    look
-    if [[ -n ${WATCH_LOOKS:-} ]] && ((--WATCH_LOOKS == 0)); then return 0; fi
+    check_active
+    if [[ -n ${WATCH_CHECKS:-} ]] && ((--WATCH_CHECKS == 0)); then return 0; fi
     if [[ $role == active ]]; then sleep "${WATCH_ACTIVE_SECONDS:-60}"; else sleep "${WATCH_STANDBY_SECONDS:-3}"; fi
   done
 }

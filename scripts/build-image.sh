@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds a raw NixOS image and leaves it as dist/nixos.img. Without a host: the base image, which becomes any of them.
+# Builds a raw NixOS image as dist/nixos.img. Without HOST: the base image, from which each host boots.
 #
 #   ./scripts/build-image.sh [HOST] [FLAG]…     such as: ./scripts/build-image.sh clawdinator-1
 #
@@ -14,7 +14,7 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then
 fi
 cd "$CHECKOUT"
 clawctl image build "$@" --out dist
-# A dry run builds nothing. The link beside the description is what the next step is called with.
+# A dry run builds nothing. upload-image.sh takes this link.
 if [[ -f dist/image.json && " $* " != *' --dry-run '* ]]; then
   image=$(node -p 'JSON.parse(require("node:fs").readFileSync("dist/image.json", "utf8")).path')
   [[ $image == /* ]] || image=$CHECKOUT/dist/$image

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Says a plan in one comment of a pull request, and renews that comment. Needs gh with GH_TOKEN, PULL_REQUEST and
+# Writes a plan into a comment of a pull request; later runs update that comment. Needs gh with GH_TOKEN, PULL_REQUEST and
 # GITHUB_REPOSITORY.
 set -euo pipefail
 
@@ -10,14 +10,14 @@ limit=60000
 
 body=$(mktemp)
 trap 'rm -f "$body"' EXIT
-# A fence longer than any in the plan: nothing of it may become Markdown.
+# Longer than any fence in the plan, so that the plan does not become Markdown.
 fence='``````````'
 {
   printf '%s\n### Plan of the platform stack\n\n' "$marker"
-  printf "Applying is a maintainer's: \`scripts/platform.sh apply\`.\n\n%s\n" "$fence"
+  printf "A maintainer applies it: \`scripts/platform.sh apply\`.\n\n%s\n" "$fence"
   head -c "$limit" "$file"
   printf '\n%s\n' "$fence"
-  if (($(wc -c <"$file") > limit)); then printf '\nCut: the whole plan is in the log of the run.\n'; fi
+  if (($(wc -c <"$file") > limit)); then printf '\nShortened. The whole plan is in the log of the run.\n'; fi
 } >"$body"
 
 comments="repos/$GITHUB_REPOSITORY/issues/$PULL_REQUEST/comments"

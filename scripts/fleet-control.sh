@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The fleet from chat: what the skill `fleet` runs on a host. Wraps clawctl, which asks the Control API.
+# Runs `clawctl fleet` for the skill `fleet` on a host, through the Control API.
 set -euo pipefail
 unset CDPATH
 
@@ -16,13 +16,13 @@ usage() {
     '       fleet-control.sh history [--limit N]' \
     '       fleet-control.sh follow REQUEST_ID [--timeout DURATION]' \
     '' \
-    '--retire destroys ID for good, which must have left the registry before: for people only.' \
-    'TARGET is "all" or an instance id. Pass the name of the person who asked with --requested-by.' \
-    'CODE is the one-time code of that person, 6 digits, as --code takes it.' \
-    'The words of a chat (/fleet deploy TARGET) and the options of "clawctl fleet …" (--json, say) are taken as they are.' \
+    '--retire destroys the machine of ID permanently. ID must not be in the registry. Only people may request it.' \
+    'TARGET is "all" or an instance id. --requested-by is the name of the person who asked.' \
+    'CODE is the one-time code of that person, 6 digits, the same as --code CODE.' \
+    'Words of a chat (/fleet deploy TARGET) and options of "clawctl fleet …" (such as --json) are accepted, too.' \
     '' \
     'Exit codes: 0 done, 1 failed, 2 usage or bad input, 3 refused by policy or guard,' \
-    '4 a service could not be reached or denied us, 5 timed out, 6 rolled back.'
+    '4 a service could not be reached or denied the request, 5 timed out, 6 rolled back.'
 }
 
 refuse() {
@@ -31,7 +31,7 @@ refuse() {
   exit 2
 }
 
-# The folder of the checkout that this file lies in, through however many links.
+# Prints the folder of this script's checkout. Resolves links to the script.
 checkout() {
   local file=${BASH_SOURCE[0]} folder
   while [[ -L $file ]]; do
@@ -43,7 +43,7 @@ checkout() {
   (cd -P -- "$folder/.." && pwd)
 }
 
-# An installed clawctl, else the checkout's own.
+# The installed clawctl, else the checkout's.
 clawctl=()
 find_clawctl() {
   local root
@@ -56,15 +56,15 @@ find_clawctl() {
     clawctl=(node "$root/bin/run.js")
     return
   fi
-  printf 'Error (TOOL_MISSING): clawctl is not in PATH, and %s has no built one that node could run.\n' "$root" >&2
+  printf 'Error (TOOL_MISSING): clawctl is not in PATH, and there is no node or no built clawctl in %s.\n' "$root" >&2
   printf '  Install clawctl, or run npm ci and npm run build in the checkout.\n' >&2
   exit 4
 }
 
-# The token goes to the Control API of this machine, and the work through it, whatever a message asks for.
+# A chat message must not send this machine's token to another address.
 for word in "$@"; do
   case $word in
-    --control-api-url | --control-api-url=* | --mode | --mode=*) refuse "${word%%=*} is not for a chat to choose." ;;
+    --control-api-url | --control-api-url=* | --mode | --mode=*) refuse "${word%%=*} is not allowed in a chat." ;;
   esac
 done
 
@@ -82,7 +82,7 @@ case $command in
   *) refuse "there is no command \"${command//[![:print:]]/?}\"." ;;
 esac
 
-# `/fleet deploy all 123456`: 6 digits that are no option's value are the person's code.
+# `/fleet deploy all 123456`: 6 digits that are not the value of an option are the person's code.
 words=()
 value_follows=
 for word in "$@"; do

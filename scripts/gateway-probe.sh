@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Asks the gateway how its channels and plugins are, for the heartbeat: /run/clawdinator-probe/probe.json. Its readiness
-# alone says nothing: it is ready with a rejected token, too. In the agent's name, with the gateway's own program.
-#   PROBE_SERVICE          the gateway's unit; SERVICE-standby is the one whose channels are skipped
-#   OPENCLAW_CONFIG_PATH   the rendered configuration, which says what channels there should be
+# Writes the state of the gateway's channels and plugins to /run/clawdinator-probe/probe.json, for the heartbeat. The gateway's
+# readiness is not enough: it is ready with a rejected token, too. Runs as the agent's user, with the gateway's program.
+#   PROBE_SERVICE          the gateway's unit; SERVICE-standby runs without channels
+#   OPENCLAW_CONFIG_PATH   the rendered configuration, which lists the expected channels
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
 # shellcheck source-path=SCRIPTDIR source=lib/common.sh
@@ -10,17 +10,16 @@ source "$here/lib/common.sh"
 # shellcheck source-path=SCRIPTDIR source=lib/stage.sh
 source "$here/lib/stage.sh"
 
-# running UNIT: its process, where it has one. It has while its start is not over, too.
-running() {
+# main_pid UNIT: the unit's main process, also while the unit is activating. Fails if it has none.
+main_pid() {
   local pid
   [[ $(systemctl show --property=ActiveState --value "$1") == activ* ]] || return 1
   pid=$(systemctl show --property=MainPID --value "$1")
   [[ $pid != 0 ]] && printf '%s' "$pid"
 }
 
-# ask COMMAND…: the gateway's answer, where it is JSON. A cold start of the program takes up to 15 seconds, a service that
-# can't be reached some more.
-ask() {
+# query COMMAND…: the gateway's answer; fails if it is not a JSON object. A cold start of the program takes up to 15 seconds.
+query() {
   OPENCLAW_GATEWAY_TOKEN=$OPENCLAW_GATEWAY_TOKEN timeout 60 openclaw "$@" --json 2>/dev/null | jq -ce 'select(type == "object")' 2>/dev/null
 }
 
@@ -28,36 +27,36 @@ main() {
   need jq systemctl openclaw timeout
   local service=${PROBE_SERVICE:-clawdinator-gateway.service} pid='' mode=active status health out
   out=$(host_path /run/clawdinator-probe)/probe.json
-  if ! pid=$(running "$service"); then
+  if ! pid=$(main_pid "$service"); then
     mode=standby
-    if ! pid=$(running "${service%.service}-standby.service"); then
+    if ! pid=$(main_pid "${service%.service}-standby.service"); then
       rm -f "$out"
       return 0
     fi
   fi
-  # It has checked its configuration, has a token and listens some seconds after its process began.
+  # The gateway needs some seconds from its start until it listens.
   local until=$((SECONDS + ${PROBE_WAIT_SECONDS:-60})) token
   token=$(host_path /run/clawdinator-gateway/token)
-  while ! OPENCLAW_GATEWAY_TOKEN=$(cat "$token" 2>/dev/null) || ! health=$(ask health); do
+  while ! OPENCLAW_GATEWAY_TOKEN=$(cat "$token" 2>/dev/null) || ! health=$(query health); do
     if ((SECONDS >= until)); then
-      say 'the gateway does not answer yet'
+      log 'the gateway does not answer yet'
       return 0
     fi
     sleep 3
   done
-  local -a question=(channels status)
-  if [[ $mode == standby ]]; then question+=(--probe); fi
-  if ! status=$(ask "${question[@]}"); then
-    say 'the gateway does not say how its channels are'
+  local -a command=(channels status)
+  if [[ $mode == standby ]]; then command+=(--probe); fi
+  if ! status=$(query "${command[@]}"); then
+    log 'the gateway does not report its channels'
     return 0
   fi
-  # What a service says of a token may quote it.
+  # The error of a service may quote the token.
   jq -n -L "$here/lib" --slurpfile files <(known_secrets) --argjson health "$health" --argjson status "$status" \
     --slurpfile config "$OPENCLAW_CONFIG_PATH" --arg mode "$mode" --argjson pid "$pid" 'include "scrub";
     def reason: if . == null or . == "" then null else tostring | scrubbed($files) | gsub("\\s+"; " ") | .[0:300] end;
     def wanted: ($config[0].channels // {}) | to_entries[] | select((.value | type) == "object" and .key != "defaults" and .value.enabled != false) | .key;
     def standby: (.probe // {}) as $probe
-      # Rejected is what the service itself says; one that can not be reached says nothing.
+      # Only an answer of the service shows that a token is rejected; an unreachable service does not.
       | {connected: (if $probe.ok == true then true elif [401, 403, 404] | index($probe.status // 0) then false else null end),
          reason: (if $probe.ok == true then null else ($probe.error // .lastError) | reason end)};
     def active: {connected: (if .connected != null then .connected elif .running == false then false else null end),

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes an AMI of an uploaded image: by default of the one that was built last. Needs ci mode: AWS_REGION, S3_BUCKET.
+# Imports an uploaded image as an AMI; default: the newest build. Needs ci mode: AWS_REGION, S3_BUCKET.
 #
 #   ./scripts/import-image.sh [KEY] [FLAG]…
 #

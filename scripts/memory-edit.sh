@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Replaces one passage of a file of the shared memory: the old text, letter by letter, by the new one.
+# Replaces a text in a file of the shared memory. The old text must match exactly.
 #
 #   memory-edit.sh project.md --old '- [ ] roll the fleet' --new '- [x] roll the fleet'
 #   memory-edit.sh project.md --old '- a line to drop
 #   ' --new ''
-#   printf '%s' '{"old": "…", "new": "…"}' | memory-edit.sh project.md     for text that a shell would mangle
+#   printf '%s' '{"old": "…", "new": "…"}' | memory-edit.sh project.md     for text that is hard to quote
 #
-# The old text must be there exactly once, or with --all at least once. Else nothing is written.
+# The old text must occur exactly once, or with --all at least once; otherwise nothing is written.
 # Exit codes: 0 done · 1 no such file · 2 bad input · 3 not as expected, nothing written · 4 no memory · 5 locked too long
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
@@ -27,7 +27,7 @@ main() {
     case $1 in
       --all) all=true ;;
       --old | --new)
-        (($# > 1)) || usage "$1 wants a text."
+        (($# > 1)) || usage "$1 needs a text."
         if [[ $1 == --old ]]; then old=("$2"); else new=("$2"); fi
         shift
         ;;
@@ -37,16 +37,16 @@ main() {
         ;;
       -*) usage "There is no option $1." ;;
       *)
-        [[ -z $path ]] || usage 'One path at a time.'
+        [[ -z $path ]] || usage 'Give one path only.'
         path=$1
         ;;
     esac
     shift
   done
-  [[ -n $path ]] || usage 'Which file?'
+  [[ -n $path ]] || usage 'The path is missing.'
   need jq
   if ((${#old[@]} + ${#new[@]} == 0)); then
-    [[ ! -t 0 ]] || usage 'What is to be replaced?'
+    [[ ! -t 0 ]] || usage 'The old and the new text are missing.'
     edit=$(jq -ce 'select(type == "object" and (.old | type) == "string" and (.new | type) == "string") | {old, new}' 2>/dev/null) ||
       usage 'Standard input is not {"old": "…", "new": "…"}.'
   else
@@ -59,15 +59,15 @@ main() {
   memory_open "$path"
   [[ -f $MEMORY_FILE ]] || fail 1 "There is no file \"$path\" in the memory." 'memory-read.sh without a path lists the files.'
   memory_lock -x
-  # jq replaces what is not UTF-8.
-  [[ $(jq -Rsj . "$MEMORY_FILE" | sha256sum) == "$(sha256sum <"$MEMORY_FILE")" ]] || fail 2 "\"$path\" is not UTF-8 text; editing it would harm it."
+  # jq would replace bytes that are not UTF-8.
+  [[ $(jq -Rsj . "$MEMORY_FILE" | sha256sum) == "$(sha256sum <"$MEMORY_FILE")" ]] || fail 2 "\"$path\" is not UTF-8 text, so it can't be edited." 'Replace it with memory-write.sh.'
   times=$(jq -Rs --slurpfile edit <(printf '%s' "$edit") 'split($edit[0].old) | length - 1' "$MEMORY_FILE")
-  # jq reads an empty file as no text at all.
+  # jq prints -1 for an empty file.
   if ((${times:-0} <= 0)); then
-    fail 3 "The old text is not in \"$path\"; nothing was written." 'Read the file again: blanks and line ends count.'
+    fail 3 "The old text is not in \"$path\"; nothing was written." 'Read the file again; blanks and line ends must match.'
   fi
   if ((times > 1)) && [[ $all == false ]]; then
-    fail 3 "The old text is in \"$path\" $times times; nothing was written." 'Give more of what surrounds it, or --all.'
+    fail 3 "The old text is in \"$path\" $times times; nothing was written." 'Add more of the surrounding text, or use --all.'
   fi
   memory_new
   jq -Rsj --slurpfile edit <(printf '%s' "$edit") 'split($edit[0].old) | join($edit[0].new)' "$MEMORY_FILE" >"$MEMORY_NEW" ||

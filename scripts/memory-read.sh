@@ -28,7 +28,7 @@ main() {
         ;;
       -*) usage "There is no option $1." ;;
       *)
-        [[ -z $path ]] || usage 'One path at a time.'
+        [[ -z $path ]] || usage 'Give one path only.'
         path=$1
         [[ -n $path ]] || usage 'The path is empty.'
         ;;
@@ -37,7 +37,7 @@ main() {
   done
 
   if [[ -z $path ]]; then
-    [[ -z $digest ]] || usage 'Of which file?'
+    [[ -z $digest ]] || usage '--digest needs a path.'
     memory_open any
     cd "$MEMORY_ROOT"
     find . -name '.?*' -prune -o -type f -printf '%s\t%TY-%Tm-%Td %TH:%TM\t%P\n' | LC_ALL=C sort -t $'\t' -k 3
@@ -45,7 +45,7 @@ main() {
   fi
   memory_open "$path"
   if [[ -d $MEMORY_FILE ]]; then fail 2 "\"$path\" is a folder." 'memory-read.sh without a path lists the files.'; fi
-  [[ -e $MEMORY_FILE ]] || fail 1 "There is no \"$path\" in the memory." 'memory-read.sh without a path lists the files.'
+  [[ -e $MEMORY_FILE ]] || fail 1 "\"$path\" does not exist in the memory." 'memory-read.sh without a path lists the files.'
   memory_lock -s
   if [[ -n $digest ]]; then memory_digest "$MEMORY_FILE"; else cat -- "$MEMORY_FILE"; fi
 }

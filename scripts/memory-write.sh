@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Writes what is on standard input to a file of the shared memory, whole or not at all.
+# Writes standard input to a file of the shared memory, atomically.
 #
-#   printf '%s\n' '- 2026-11-22 …' | memory-write.sh --append ops.md      add at the end; nobody's line is lost
-#   memory-write.sh --create decisions/0007.md <text                      a new file; refused where there is one
+#   printf '%s\n' '- 2026-11-22 …' | memory-write.sh --append ops.md      add at the end; no line of others is lost
+#   memory-write.sh --create decisions/0007.md <text                      create; refused if the file exists
 #   memory-write.sh --if-digest "$(memory-read.sh --digest ops.md)" ops.md <text
-#                                                                         replace it, refused where it has changed since
-#   memory-write.sh ops.md <text                                          replace it whatever it holds
+#                                                                         replace; refused if the file has changed
+#   memory-write.sh ops.md <text                                          replace in any case
 #
 # Exit codes: 0 done · 2 bad input · 3 not as expected, nothing written · 4 no memory · 5 locked too long
 set -euo pipefail
@@ -33,7 +33,7 @@ main() {
         mode=if-digest
         shift
         expected=${1:-}
-        [[ $expected =~ ^[0-9a-f]{64}$ ]] || usage '--if-digest wants 64 hexadecimal digits, as memory-read.sh --digest prints them.'
+        [[ $expected =~ ^[0-9a-f]{64}$ ]] || usage '--if-digest needs 64 hexadecimal digits, as memory-read.sh --digest prints them.'
         ;;
       -h | --help)
         sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
@@ -41,33 +41,33 @@ main() {
         ;;
       -*) usage "There is no option $1." ;;
       *)
-        [[ -z $path ]] || usage 'One path at a time.'
+        [[ -z $path ]] || usage 'Give one path only.'
         path=$1
         ;;
     esac
     shift
   done
-  [[ -n $path ]] || usage 'Which file?'
-  [[ ! -t 0 ]] || usage 'The text comes on standard input.'
+  [[ -n $path ]] || usage 'The path is missing.'
+  [[ ! -t 0 ]] || usage 'The text is read from standard input.'
 
   memory_open "$path"
   if [[ -d $MEMORY_FILE ]]; then fail 2 "\"$path\" is a folder."; fi
   mkdir -p -- "${MEMORY_FILE%/*}" 2>/dev/null || fail 4 "The memory can't be written: \"$path\"."
   memory_new
-  # Read before the lock is taken: whoever writes slowly makes nobody wait.
+  # Before the lock, so that slow input does not block others.
   text=$(mktemp)
   trap 'rm -f "$MEMORY_NEW" "$text"' EXIT
   head -c $((MEMORY_LIMIT + 1)) >"$text"
-  [[ -s $text ]] || fail 2 'There is nothing on standard input; nothing was written.' 'To empty a file on purpose, write a single newline.'
+  [[ -s $text ]] || fail 2 'Standard input is empty; nothing was written.' 'To empty a file, write one newline.'
 
   memory_lock -x
   case $mode in
     create)
-      [[ ! -e $MEMORY_FILE ]] || fail 3 "\"$path\" is there already; nothing was written."
+      [[ ! -e $MEMORY_FILE ]] || fail 3 "\"$path\" exists already; nothing was written."
       ;;
     if-digest)
       if [[ ! -e $MEMORY_FILE || $(memory_digest "$MEMORY_FILE") != "$expected" ]]; then
-        fail 3 "\"$path\" has changed since you read it; nothing was written." 'Read it again, and put your change on top.'
+        fail 3 "\"$path\" has changed since you read it; nothing was written." 'Read it again, and repeat your change.'
       fi
       ;;
     append)

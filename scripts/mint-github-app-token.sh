@@ -2,9 +2,9 @@
 # Mints a short-lived installation token of the GitHub App.
 #
 #   ./scripts/mint-github-app-token.sh --out FILE     an env file (GITHUB_TOKEN=…), mode 0640
-#   ./scripts/mint-github-app-token.sh --stdout       the token alone
+#   ./scripts/mint-github-app-token.sh --stdout       only the token
 #
-# Asks GITHUB_APP_ID, GITHUB_APP_INSTALLATION_ID, GITHUB_APP_PRIVATE_KEY_FILE. The same as: clawctl github token
+# Needs GITHUB_APP_ID, GITHUB_APP_INSTALLATION_ID, GITHUB_APP_PRIVATE_KEY_FILE. The same as: clawctl github token
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib/clawctl.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/clawctl.sh"

@@ -5,22 +5,22 @@ import { ROUTES, type Route } from '../lambda/routes.js'
 import * as contract from '../src/lib/domain/contract/index.js'
 import { CODE_NAMES, CODES, type Code, httpStatusOf } from '../src/lib/domain/errors.js'
 
-/** docs/control-api.openapi.yaml, made of the routes and the schemas that parse their requests and answers. */
+/** Generates docs/control-api.openapi.yaml from the routes and their schemas. */
 
 type Json = Record<string, unknown>
 const SCHEMAS = '#/components/schemas/'
 
-const DESCRIPTION = `Deploys, their history and the fleet's state, for agents and maintainers: what \`clawctl\` asks in agent mode.
+const DESCRIPTION = `Deploys, their history and the fleet's state, for agents and maintainers. \`clawctl\` uses it in agent mode.
 
 Every answer is one JSON document: \`{"ok": true, …}\`, or \`{"ok": false, "error": {"code", "message", "hint"?}}\` with the
 status that belongs to the code. A route that does not exist answers 404 \`NOT_FOUND\`, a method that a route does not take
 405 \`METHOD_NOT_ALLOWED\`, both to authenticated callers only. An answer may get more fields: clients ignore what they do
 not know.
 
-In front of it stands a Lambda Function URL, which answers for itself, without this form, when the function is at its
-reserved concurrency (429) or does not answer (502, 503, 504).`
+A Lambda Function URL stands in front. It sends answers of its own, in another form, when the function is at its reserved
+concurrency (429) or does not answer (502, 503, 504).`
 
-/** Letters, marks and signs of the common scripts; the server takes those of others, too. As characters: engines escape differently. */
+/** Letters, marks and signs of the common scripts; the server accepts further ones. Written as characters, because engines escape differently. */
 const LETTERS = [
   ...[
     '!~',
@@ -37,7 +37,7 @@ const LETTERS = [
   .map(([from, to]) => `${from}-${to}`)
   .join('')
 
-/** In what every regular expression engine reads: no lookahead, no classes of Unicode. What they let through, the code judges. */
+/** For every regular expression engine: no lookahead, no classes of Unicode. The server checks more strictly. */
 const PATTERNS = {
   // `all` has the form of an id.
   target: '^[a-z][a-z0-9-]{0,62}$',
@@ -45,7 +45,7 @@ const PATTERNS = {
   requestedBy: `^ *[${LETTERS}][ ${LETTERS}]*$`,
 }
 
-/** What a schema can't say, by its path in the document. A test fails for a path that is not there. */
+/** Additions to the schemas, by path in the document. A test fails for a path that does not exist. */
 const NOTES: Record<string, Json> = {
   'Order.target': {
     description: '`all`, or an instance id of nix/instances.json. There is no default.',
@@ -55,56 +55,59 @@ const NOTES: Record<string, Json> = {
   'Order.amiOverride': {
     pattern: PATTERNS.ami,
     description:
-      'Deploy this AMI instead of the latest: `ami-` and 8 or 17 hexadecimal digits. Empty is as good as absent.',
+      'Deploy this AMI instead of the latest: `ami-` and 8 or 17 hexadecimal digits. An empty text counts as absent.',
   },
   'Order.caller': {
     description:
-      'The instance that asks. It may not be the target, and must be the one that the token belongs to, if any.',
+      'The instance through which the request comes. It must not be the target. If the token belongs to an instance, it must be that one.',
   },
   'Order.requestedBy': {
     description:
-      'The person who asked: one line of at most 64 characters, without control characters, blanks around it dropped. Without one, an instance that asks counts as a bot.',
+      "The requester's name: one line of at most 64 characters, without control characters; blanks around it are removed. Without it, a request from an instance counts as a bot's.",
     maxLength: 64,
     pattern: PATTERNS.requestedBy,
   },
   'Order.requestId': {
-    description: 'The same id twice starts one run. Made by the server where it is left out.',
+    description: 'The same id twice starts only one run. If it is absent, the server makes one.',
   },
   'Order.strategy': {
     description: "How a host is replaced. Absent: the repository's default.",
   },
   'Order.configRevision': {
-    description: "Which configuration a new machine switches to: of its image's commit, or the newest. Absent: image.",
+    description: "The configuration of a new machine: that of its image's commit, or the newest. Absent: image.",
   },
   'Fleet.sources': {
     description:
-      'What could be asked. Without `registry` the instances are those of EC2, by their tags; without `heartbeats` health is unknown.',
+      'The sources that answered. Without `registry` the instances are those of EC2, by their tags; without `heartbeats` health is unknown.',
   },
   'DeploysAnswer.next': { description: '`before` of the next page; null on the last.' },
   'DeploysAnswer.sources': {
-    description: 'Without `runs` the deploys are what their records say, without `records` what GitHub says.',
+    description: 'Without `runs` the deploys come from the records, without `records` from GitHub.',
   },
   'DeployDetailAnswer.sources': {
-    description: 'Without `runs` the deploy is what its record says, without `records` what GitHub says.',
+    description: 'Without `runs` the deploy comes from its record, without `records` from GitHub.',
   },
-  'DeployDetailAnswer.version': { description: 'Changes with the deploy: `seen` of the next request.' },
+  'DeployDetailAnswer.version': {
+    description: 'Changes when the deploy changes. Send it as `seen` with the next request.',
+  },
   'Error.code': { description: 'The closed list of docs/errors.md, which may grow.' },
-  'Deploy.ami': { description: 'The AMI that is deployed: the override, or what the run resolved; null until it has.' },
+  'Deploy.ami': {
+    description: 'The AMI that is deployed: the override, or the one that the run chose; null until then.',
+  },
   'Deploy.waitsFor': { description: 'The deploy that this one waits for; one runs at a time.' },
-  'Deploy.queuePosition': { description: 'Its place among the deploys that have not begun, from 1; null once it has.' },
-  'Deploy.durationMs': { description: 'From the start of the run to its end; null while it is not over.' },
-  'Deploy.error': { description: 'Why it ended without success; null while it runs and where it went well.' },
+  'Deploy.queuePosition': { description: 'Its place among the queued deploys, from 1; null if it is not queued.' },
+  'Deploy.durationMs': { description: 'From the start of the run to its end; null until it is over.' },
+  'Deploy.error': { description: 'Why it failed; null if it succeeded or is not over.' },
   'Deploy.runId': { description: "GitHub's id of the workflow run; null for a deploy that ran without one." },
   'Fleet.latestAmi': { description: 'The newest available AMI tagged clawdinator=true, or null.' },
   'FleetInstance.state': {
-    description: '`missing`: in the registry and not in EC2. `orphan`: in EC2 and not in the registry.',
+    description: '`missing`: in the registry, but not in EC2. `orphan`: in EC2, but not in the registry.',
   },
   'FleetInstance.amiStatus': { description: '`stale`: an older AMI than the latest.' },
   'FleetInstance.health': {
-    description:
-      "EC2's checks and the host's own heartbeat together; `unknown` where there is no heartbeat to judge by.",
+    description: "From EC2's checks and the host's own heartbeat; `unknown` without a heartbeat.",
   },
-  'FleetInstance.revision': { description: 'Git revision that the host says it runs.' },
+  'FleetInstance.revision': { description: 'Git revision that the host reports.' },
 }
 
 const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -123,9 +126,9 @@ function namedSchemas(): Record<string, Json> {
     uri: (id) => SCHEMAS + id,
     override: ({ zodSchema, jsonSchema }) => {
       const { def } = zodSchema._zod
-      // What a reader makes of a value that is not there or not known says nothing of what is sent: it always is.
+      // A default only concerns the reader: the value is always sent.
       if (def.type === 'catch' || def.type === 'default') delete jsonSchema.default
-      // Parsing drops what it does not know. Only a strict object promises that there is nothing more.
+      // Parsing drops unknown fields. Only a strict object excludes further ones.
       if (def.type === 'object' && !('catchall' in def && def.catchall)) delete jsonSchema.additionalProperties
     },
   })
@@ -137,9 +140,9 @@ function namedSchemas(): Record<string, Json> {
   )
 }
 
-/** What no field says by itself. */
+/** Rules over several fields. */
 const RULES: Record<string, Json> = {
-  // Who is destroyed boots no AMI.
+  // A retirement boots no AMI.
   Order: {
     not: {
       type: 'object',
@@ -152,7 +155,7 @@ const RULES: Record<string, Json> = {
 function noted(name: string, schema: Json): Json {
   if (!isObject(schema.properties)) return schema
   const properties = Object.entries(schema.properties).map(([key, value]) => {
-    // DeployDetail says the same of its fields as Deploy.
+    // DeployDetail has the fields of Deploy.
     const note = NOTES[`${name}.${key}`] ?? (name === 'DeployDetail' ? NOTES[`Deploy.${key}`] : undefined)
     const isAsker = key === 'requestedBy' && isObject(value) && 'pattern' in value
     const isTime = /At$/.test(key) && isObject(value) && !('$ref' in value)
@@ -179,7 +182,7 @@ const json = (schema: Json, examples: Json) => ({
   'application/json': { schema, ...(Object.keys(examples).length > 0 ? { examples } : {}) },
 })
 
-/** Each example under a name of its own: its title in camel case. */
+/** Each example, named by its title in camel case. */
 function examplesOf(route: Route, keep: (example: Route['examples'][number]) => unknown): Json {
   const kept = route.examples.flatMap((example) => {
     const value = keep(example)
@@ -218,10 +221,10 @@ const pascal = (code: string) => code.toLowerCase().replace(/(?:^|_)(.)/g, (_, l
 const PARAMETERS: Record<string, string> = {
   requestId: "The deploy's request id, or the id of its run.",
   id: 'An instance id of nix/instances.json, or of a machine that EC2 has.',
-  limit: 'How many at most.',
-  before: '`next` of the page before.',
-  wait: 'Hold the answer for up to so many seconds, until the deploy is another than `seen`.',
-  seen: '`version` of an earlier answer; absent: as it is when the request arrives.',
+  limit: 'The largest number of deploys.',
+  before: '`next` of the previous page.',
+  wait: 'Hold the answer for up to this many seconds, until the `version` of the deploy differs from `seen`.',
+  seen: '`version` of an earlier answer; absent: the version when the request arrives.',
 }
 
 function parametersOf(route: Route): Json[] {
@@ -259,7 +262,7 @@ function operation(route: Route, shared: Map<string, Json>): Json {
     ...(body ? { requestBody: { required: true, content: json(refTo(body), bodies) } } : {}),
     responses: {
       [answer.status]: {
-        description: answer.status === 202 ? 'Asked for; follow it by its request id.' : 'As asked.',
+        description: answer.status === 202 ? 'Accepted; follow it by its request id.' : 'Success.',
         content: json(refTo(answer.schema), answers),
       },
       ...failures(route, shared),
@@ -292,8 +295,8 @@ export function openApi(): Json {
       },
     ],
     tags: [
-      { name: 'Deploys', description: 'Ask for a deploy, follow it, look at those before.' },
-      { name: 'Fleet', description: 'What should run, what runs, and whether a flight can begin.' },
+      { name: 'Deploys', description: 'Request a deploy, follow it, read the history.' },
+      { name: 'Fleet', description: 'The desired and the actual fleet, and the checks before a deploy.' },
     ],
     security: [{ controlToken: [] }],
     paths,
@@ -302,12 +305,12 @@ export function openApi(): Json {
         controlToken: {
           type: 'http',
           scheme: 'bearer',
-          description: 'The control token, or the own token of the instance that asks.',
+          description: 'The shared control token, or the token of an instance.',
         },
       },
       headers: {
         RetryAfter: {
-          description: 'Seconds to wait before the next try.',
+          description: 'Seconds to wait before the next attempt.',
           required: true,
           schema: { type: 'integer', minimum: 1 },
         },
@@ -318,7 +321,7 @@ export function openApi(): Json {
   }
 }
 
-/** Only what the routes lead to, in the order of the alphabet. */
+/** The schemas that the routes use, in alphabetical order. */
 function reachable(from: Json, all: Record<string, Json>): Record<string, Json> {
   const found = new Set<string>()
   const visit = (value: unknown): void => {
@@ -336,7 +339,7 @@ function reachable(from: Json, all: Record<string, Json>): Record<string, Json> 
   return Object.fromEntries([...found].sort().map((name) => [name, all[name] ?? {}]))
 }
 
-/** Notes that are about nothing, which a test refuses. */
+/** Notes without a field in the schemas; a test refuses them. */
 export function idleNotes(): string[] {
   const schemas = namedSchemas()
   return Object.keys(NOTES).filter((path) => {
@@ -347,6 +350,6 @@ export function idleNotes(): string[] {
 
 export function openApiText(): string {
   const head = '# Generated by `npm run readme` from lambda/routes.ts and src/lib/domain/contract: do not edit.\n'
-  // As YAML 1.1 wants it, too, which many readers still speak: there a bare time is a date and no text.
+  // Many readers still use YAML 1.1, where a bare time is a date and not text.
   return head + yaml.stringify(openApi(), { version: '1.1', lineWidth: 0, aliasDuplicateObjects: false })
 }

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Plans or applies the platform stack, the first time, too, when there is no bucket yet to keep its state in: that apply
-# keeps it beside the stack and moves it into the bucket at its end. It may be killed at any moment and run again: what a
-# killed apply left half made is kept and imported. Run again after success, it changes nothing.
+# Plans or applies the platform stack. The bucket of its state is part of the stack: the first apply keeps the state beside the
+# stack and moves it into the bucket at its end. After a kill, run it again: it imports what the killed apply had created.
 set -euo pipefail
 
 usage() {
@@ -27,26 +26,26 @@ done
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 tofu=${TOFU:-tofu}
 stack=$(cd "${PLATFORM_STACK:-$root/infra/opentofu/aws/platform}" && pwd)
-# Both are there from the start of a first apply to its end, and while both are, OpenTofu's own commands work, too.
+# Both exist during a first apply; OpenTofu's own commands work then, too.
 override=$stack/first_apply_override.tf
 first_state=$stack/first-apply.tfstate
 
-# shellcheck disable=SC2154 # both come from the environment, and were looked at above
+# shellcheck disable=SC2154 # both come from the environment, and were checked above
 backend=(-backend-config="bucket=$TF_VAR_bucket" -backend-config="region=$TF_VAR_region")
-# An endpoint of its own (an emulator, say) rarely has a name for every bucket.
+# An emulator has no host name for each bucket.
 if [[ -n ${AWS_ENDPOINT_URL_S3:-${AWS_ENDPOINT_URL:-}} ]]; then
   backend+=(-backend-config=use_path_style=true)
 fi
 
 run() { "$tofu" -chdir="$stack" "$@"; }
 
-# 0: the backend is ready. 3: there is no bucket. Anything else is printed, and ends the script.
+# Returns 0 if the backend is ready, 3 if the bucket does not exist. Any other error ends the script.
 init_in_bucket() {
-  local said
+  local output
   rm -f "$override"
-  if said=$(run init -input=false -no-color -reconfigure "${backend[@]}" 2>&1); then return 0; fi
-  if grep -Eq 'NoSuchBucket|bucket.* does not exist' <<<"$said"; then return 3; fi
-  printf '%s\n' "$said" >&2
+  if output=$(run init -input=false -no-color -reconfigure "${backend[@]}" 2>&1); then return 0; fi
+  if grep -Eq 'NoSuchBucket|bucket.* does not exist' <<<"$output"; then return 3; fi
+  printf '%s\n' "$output" >&2
   exit 1
 }
 
@@ -57,8 +56,8 @@ init_beside_the_stack() {
 
 lineage_of() { sed -n 's/^ *"lineage": *"\([^"]*\)".*/\1/p' | head -n 1; }
 
-# Whether a first apply that was killed had moved its state already.
-moved() {
+# Whether the killed first apply had already moved its state into the bucket.
+state_in_bucket() {
   local ready=0 ours theirs
   init_in_bucket || ready=$?
   ((ready == 0)) || return 1
@@ -66,12 +65,12 @@ moved() {
   [[ -n $theirs ]] || return 1
   ours=$(lineage_of <"$first_state")
   if [[ -n $ours && $theirs != "$ours" ]]; then
-    echo "The bucket $TF_VAR_bucket holds the state of another apply than $first_state: move one of them away." >&2
+    echo "The state in the bucket $TF_VAR_bucket is not that of $first_state. Move the wrong one away, then run this again." >&2
     exit 1
   fi
 }
 
-# Without a lock: nobody else has this state yet, and a lock that a kill leaves would have to be released by hand.
+# -lock=false: no other process has this state, and after a kill a person would have to release the lock.
 move_into_bucket() {
   rm -f "$override"
   run init -input=false -no-color -migrate-state -force-copy -lock=false "${backend[@]}"
@@ -80,7 +79,7 @@ move_into_bucket() {
 
 interrupted=false
 if [[ -e $first_state ]]; then interrupted=true; fi
-if $interrupted && moved; then rm -f "$first_state"*; fi
+if $interrupted && state_in_bucket; then rm -f "$first_state"*; fi
 
 ready=3
 if [[ ! -e $first_state ]]; then
@@ -88,12 +87,12 @@ if [[ ! -e $first_state ]]; then
   init_in_bucket || ready=$?
 fi
 if ((ready != 0)); then
-  echo "There is no state in a bucket $TF_VAR_bucket yet: it is kept in $first_state until the apply is through." >&2
+  echo "The bucket $TF_VAR_bucket has no state yet. The state is kept in $first_state until the apply has succeeded." >&2
   if [[ $verb == apply ]]; then : >>"$first_state"; fi
   init_beside_the_stack
 fi
 
-# A new apply of an empty account has nothing to find.
+# The first apply of an empty account has nothing to import.
 if [[ $verb == apply ]] && { $interrupted || ((ready == 0)); }; then
   variables=()
   for option in "$@"; do

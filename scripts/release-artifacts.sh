@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds what a release ships into a folder: the npm package, lambda.zip, a CycloneDX SBOM of what both bundle, and
-# SHA256SUMS of the three. The same commit gives the same bytes: release.yml builds twice and compares.
+# Builds the files of a release: the npm package, lambda.zip, a CycloneDX SBOM of both, and SHA256SUMS. The same commit gives
+# the same bytes: release.yml builds twice and compares.
 #   scripts/release-artifacts.sh FOLDER
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -20,7 +20,7 @@ version=$(node -p 'require("./package.json").version')
 
 npm pack --silent --pack-destination "$folder" >/dev/null
 cp dist/lambda.zip "$folder/lambda-$version.zip"
-# npm stamps each SBOM with a time and a random number.
+# npm adds a time and a random number to each SBOM.
 npm sbom --sbom-format cyclonedx --omit dev --package-lock-only |
   node -e '
     const sbom = JSON.parse(require("node:fs").readFileSync(0, "utf8"))

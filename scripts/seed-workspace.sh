@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Copies a folder of templates to where the agent works, and never over what the agent wrote.
+# Copies templates into the agent's workspace, and keeps what the agent wrote.
 #
 #   seed-workspace.sh [--only-missing] TEMPLATES TARGET
 #
-# A file that is not there is written. One that is still as it was seeded follows the template. One that was changed stays,
-# and is named. With --only-missing nothing that is there is touched: for a folder that several hosts share.
+# A missing file is created. A file that is unchanged since it was seeded is replaced by the newer template. A changed file is
+# kept, and logged. With --only-missing, only missing files are created: for a folder that several hosts share.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
 # shellcheck source-path=SCRIPTDIR source=lib/common.sh
 source "$here/lib/common.sh"
 
-# Digests of what was seeded: one "SHA256  PATH" a line; a line end in a path is written \n, a backslash twice.
+# Digests of the seeded files, one line "SHA256  PATH" each; in PATH, \n is a line end and \\ a backslash.
 MANIFEST=.seeded
 
-# put SOURCE PATH MODE: replaces or, with MODE "new", creates and never overwrites, also when two hosts do it at once.
+# put SOURCE PATH MODE: replaces the file; with MODE "new", creates it and never overwrites, also if two hosts do it concurrently.
 put() {
   local new
   new=$(mktemp "$target/${2%/*}/.seed.XXXXXX")
@@ -24,7 +24,7 @@ put() {
   if [[ -x $1 ]]; then chmod u=rwx,g=rx,o= "$new"; else chmod u=rw,g=r,o= "$new"; fi
   sync "$new"
   if [[ $3 == new ]]; then
-    # A hard link fails where the name is taken.
+    # ln fails if the name exists.
     ln -T "$new" "$target/$2" 2>/dev/null || true
     rm -f "$new"
   else
@@ -44,7 +44,7 @@ main() {
     only_missing=1
     shift
   fi
-  (($# == 2)) || fail 2 'This takes two folders.' 'Usage: seed-workspace.sh [--only-missing] TEMPLATES TARGET'
+  (($# == 2)) || fail 2 'Two folders are needed.' 'Usage: seed-workspace.sh [--only-missing] TEMPLATES TARGET'
   [[ -d $1 ]] || fail 2 "There is no folder $1."
   templates=$(realpath -e -- "$1")
   mkdir -p -- "$2"
@@ -66,7 +66,7 @@ main() {
     source=$templates/$path
     if [[ $path == */* ]]; then
       mkdir -p -- "./${path%/*}" 2>/dev/null || true
-      # The folder may be a link that the agent laid: what is outside is not ours to write.
+      # The agent may have made the folder a link; never write outside of TARGET.
       [[ $(realpath -m -- "./${path%/*}") == "$target/${path%/*}" ]] || {
         kept+=("$path")
         continue
@@ -100,7 +100,7 @@ main() {
     done | LC_ALL=C sort -k 2 >"$MANIFEST.new"
     mv -f "$MANIFEST.new" "$MANIFEST"
   fi
-  if ((${#kept[@]} > 0)); then say "kept as the agent has it: ${kept[*]//$'\n'/ }"; fi
+  if ((${#kept[@]} > 0)); then log "changed by the agent and kept: ${kept[*]//$'\n'/ }"; fi
 }
 
 main "$@"

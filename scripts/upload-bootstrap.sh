@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes an instance's bundle (secrets and repository seeds) and uploads it. Needs ci mode: AWS_REGION, S3_BUCKET.
+# Uploads the bundle (secrets and repository seeds) of an instance. Needs ci mode: AWS_REGION, S3_BUCKET.
 #
 #   ./scripts/upload-bootstrap.sh ID|all [FLAG]…     such as: ./scripts/upload-bootstrap.sh clawdinator-1
 #

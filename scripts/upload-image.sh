@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Uploads an image to the fleet's bucket; run again it goes on where it stopped. Needs ci mode: AWS_REGION, S3_BUCKET.
+# Uploads an image to the fleet's bucket. A repeated run resumes. Needs ci mode: AWS_REGION, S3_BUCKET.
 #
 #   ./scripts/upload-image.sh [FILE] [FLAG]…     such as: ./scripts/upload-image.sh dist/nixos.img
 #

@@ -4,6 +4,17 @@ import { EXIT_CODES } from './lib/domain/errors.js'
 
 /** oclif's help, with the exit codes added for scripts. */
 export default class ClawctlHelp extends Help {
+  constructor(...args: ConstructorParameters<typeof Help>) {
+    super(...args)
+    this.render = withoutTags(this.render)
+  }
+
+  protected override getCommandHelpClass(command: Parameters<Help['formatCommand']>[0]) {
+    const help = super.getCommandHelpClass(command)
+    help.render = withoutTags(help.render)
+    return help
+  }
+
   override async showHelp(argv: string[]): Promise<void> {
     try {
       await super.showHelp(argv)
@@ -36,4 +47,9 @@ export default class ClawctlHelp extends Help {
         .join('\n'),
     )
   }
+}
+
+/** ejs compiles a function for each text, and most texts have no tags: a sixth of the time of `--help`. */
+function withoutTags(render: (text: string) => string): (text: string) => string {
+  return (text) => (text.includes('<%') ? render(text) : text)
 }

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
  */
 export async function main(entry: string): Promise<void> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    // `clawctl fleet history | head` closes the pipe early, which is no failure.
+    // `clawctl fleet history | head` closes the pipe early, which is not a failure.
     if (error.code === 'EPIPE') process.exit()
     process.stderr.write(`Error: the output could not be written (${error.code}).\n`)
     process.exit(1)

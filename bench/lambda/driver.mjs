@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs'
 
 /**
  * One execution environment: loads the built handler as Lambda does and sends it events, one after the other. Its
- * figures go to stdout as JSON. The time of a request without its upstreams is what is left when all moments are taken
- * out in which at least one request of the function was under way.
+ * figures go to stdout as JSON. The own time of a request is its time without the time in which at least one of the
+ * function's upstream requests was in flight.
  */
 const { module, event, runs, warmup, memory } = JSON.parse(process.argv[2])
 
@@ -24,7 +24,7 @@ channel('http.client.request.start').subscribe(({ request }) => {
   request.once('close', () => change(-1))
 })
 
-// Lambda's log is a pipe of its own.
+// Only figures go to stdout, not the handler's log.
 const print = process.stdout.write.bind(process.stdout)
 process.stdout.write = () => true
 const { handler } = await import(module)

@@ -1,14 +1,14 @@
-# services.clawdinator on a machine of your own, every option of the README. Evaluated by `nix flake check`.
-# Beside it goes what your machine is: boot loader, file systems, network.
+# services.clawdinator on your own machine, with every option of the README. `nix flake check` evaluates it. Add the boot loader,
+# file systems and network of your machine.
 {
-  # In a flake of your own: inputs.clawdinators.nixosModules.default, which brings agenix and the gateway's package along.
+  # In your own flake: inputs.clawdinators.nixosModules.default, which includes agenix and the gateway's package.
   imports = [ ../modules/clawdinator.nix ];
 
   services.clawdinator = {
     enable = true;
     instanceName = "clawdinator-1";
 
-    # Secrets come from wherever you decrypt them to. Without the S3 bundle:
+    # Without a bundle in S3; you decrypt the secrets yourself.
     bootstrap.enable = false;
     heartbeat.enable = false;
 

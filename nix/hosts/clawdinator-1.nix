@@ -1,4 +1,4 @@
-# clawdinator-1. What all hosts share is in common.nix; what is this one's alone goes here.
+# Settings of clawdinator-1 only. Settings of all hosts are in common.nix.
 {
   imports = [ ./common.nix ];
 

@@ -1,4 +1,4 @@
-# clawdinator-2. What all hosts share is in common.nix; what is this one's alone goes here.
+# Settings of clawdinator-2 only. Settings of all hosts are in common.nix.
 {
   imports = [ ./common.nix ];
 

@@ -1,5 +1,4 @@
-# What all hosts share. nix/instances.json says which there are, nix/site.nix where they live; a host's own file holds
-# only what it has beyond that.
+# Settings of all hosts. nix/instances.json lists the hosts, nix/site.nix has the settings of the fleet.
 {
   config,
   lib,
@@ -16,12 +15,12 @@ let
   bundle = "${cfg.bootstrap.dir}/current";
   telegramTokenSecret = "clawdinator-telegram-token-${cfg.instanceName}";
 
-  # Who may read a decrypted secret beside root. The gateway's own reach it as systemd credentials.
+  # Owners of the decrypted secrets; default: root. The gateway gets its secrets as systemd credentials.
   secrets = {
     ${entry.discordTokenSecret} = { };
     anthropic-api-key = { };
     openai-api-key = { };
-    # scripts/fleet-control.sh reads it, in the agent's name.
+    # scripts/fleet-control.sh reads it as the agent's user.
     clawdinator-control-token = {
       owner = cfg.user;
       inherit (cfg) group;
@@ -39,13 +38,13 @@ in
 
   networking.hostName = entry.host;
 
-  # Paths on the host, not in the store: the bundle brings the ciphertext and the identity.
+  # Paths on the host, not in the Nix store: the ciphertext and the age identity are in the bundle.
   age.identityPaths = [ "${bundle}/secrets/age-identity.key" ];
   age.secrets = lib.mapAttrs (
     name: access: access // { file = "${bundle}/secrets/${name}.age"; }
   ) secrets;
 
-  # A host's own file says what is different there.
+  # mkDefault: a host's own file may override it.
   services.clawdinator = {
     enable = lib.mkDefault true;
 
@@ -66,7 +65,7 @@ in
         groupPolicy = lib.mkDefault "allowlist";
         guilds = lib.mkDefault site.discordGuilds;
       };
-      # Only who is listed is answered, alone or in a group.
+      # The agent answers only listed people, in direct messages and in groups.
       channels.telegram = lib.mkIf (site.telegram != null) (
         lib.mapAttrs (_: lib.mkDefault) {
           enabled = true;

@@ -1,8 +1,8 @@
-# Forms of the gateway's channels that have changed.
+# Translates older forms of the gateway's channel settings.
 { lib }:
 {
   /**
-    Places of a configuration that have the older `allow` of a Discord channel.
+    Discord channels of a configuration that use the older `allow`.
   */
   legacy =
     config:
@@ -16,7 +16,7 @@
     );
 
   /**
-    The configuration with `enabled` where it says `allow`; where it says both, `enabled` counts.
+    The configuration with `allow` renamed to `enabled`; if both are set, `enabled` counts.
   */
   modern =
     config:

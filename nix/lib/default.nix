@@ -1,5 +1,4 @@
-# What the flake and the hosts make of nix/instances.json. Pure: nothing but builtins, so that a test can evaluate it
-# with any nix and no nixpkgs.
+# Functions of the flake and the hosts for nix/instances.json. Only builtins, so that tests evaluate it without nixpkgs.
 let
   inherit (builtins)
     attrNames
@@ -32,8 +31,8 @@ let
 in
 rec {
   /**
-    What is wrong with a registry, one sentence each; empty where it can be used.
-    `clawctl registry check` knows more and says the lines.
+    Problems of a registry, one sentence each; empty if it is valid.
+    `clawctl registry check` checks more, and names the lines.
   */
   registryProblems =
     registry:
@@ -49,33 +48,33 @@ rec {
         in
         (
           if match "[a-z][a-z0-9-]{0,62}" id == null || id == "all" then
-            [ "\"${id}\" can't be an id" ]
+            [ "\"${id}\" is not a valid id" ]
           else
             [ ]
         )
         ++ (
           if isAttrs entry then
-            map (name: "${id}: ${name} is missing or malformed") bad
+            map (name: "${id}: ${name} is missing or not valid") bad
           else
             [ "${id} must be an object" ]
         );
-      twice =
+      shared =
         name:
         let
           holders = filter (id: isAttrs registry.${id} && registry.${id} ? ${name}) ids;
-          shared = filter (
+          same = filter (
             id: length (filter (other: registry.${other}.${name} == registry.${id}.${name}) holders) > 1
           ) holders;
         in
-        if shared == [ ] then [ ] else [ "${name} is shared by ${concatStringsSep " and " shared}" ];
+        if same == [ ] then [ ] else [ "${name} is shared by ${concatStringsSep " and " same}" ];
     in
     if isAttrs registry then
-      builtins.concatMap ofEntry ids ++ builtins.concatMap twice unique
+      builtins.concatMap ofEntry ids ++ builtins.concatMap shared unique
     else
       [ "the registry must be one object that maps ids to their settings" ];
 
   /**
-    The registry of a file; evaluation ends with every problem where there is one.
+    The registry of a file. Throws all problems of the registry.
   */
   readRegistry =
     file:
@@ -89,8 +88,8 @@ rec {
       throw "${toString file}: ${concatStringsSep "; " problems}. See `clawctl registry check`.";
 
   /**
-    The system of an EC2 instance type: Graviton families carry a g after the generation's digit (t4g, c7gn, im4gn),
-    and a1 is the one before that rule.
+    The Nix system of an EC2 instance type. Graviton families have a g after the digit of the generation (t4g, c7gn, im4gn);
+    a1 is older than this rule.
   */
   systemOf =
     instanceType:
@@ -103,7 +102,7 @@ rec {
       "x86_64-linux";
 
   /**
-    `{ host = f id entry; }` over a registry: nixos-rebuild asks for a host's name, not for an id.
+    `{ host = f id entry; }` for a registry, by host name, because nixos-rebuild takes that.
   */
   byHost =
     f: registry:
@@ -115,7 +114,7 @@ rec {
     );
 
   /**
-    The module of an instance: its own file where there is one, else common.nix with nothing but the name.
+    The module of an instance: its own file if it exists, else common.nix with the instance's name.
   */
   hostModule =
     hostsFolder: id:
@@ -131,8 +130,8 @@ rec {
       };
 
   /**
-    A package-lock.json with the address of every package: npm leaves it out where the lock shall hold for any
-    registry, and Nix has to fetch from one. The digests of the lock hold either way.
+    A package-lock.json with the URL of every package. Ours has none, so that npm can use any registry; Nix needs one. The
+    digests stay.
   */
   resolveLock =
     registryUrl: lock:

@@ -1,4 +1,4 @@
-# What every unit of a CLAWDINATOR gives up. A unit takes back what it needs by name, after `//`.
+# Hardening of the units of a CLAWDINATOR. A unit overrides single settings after `//`.
 let
   base = {
     NoNewPrivileges = true;
@@ -33,12 +33,12 @@ let
 in
 {
   /**
-    No network.
+    For units without network.
   */
   inherit base;
 
   /**
-    Talks to others. Node asks the kernel for its interfaces over netlink.
+    For units with network. Node.js lists network interfaces over netlink.
   */
   network = base // {
     RestrictAddressFamilies = [
@@ -50,8 +50,7 @@ in
   };
 
   /**
-    The instance's role lives behind these addresses. No agent holds an AWS credential, so nothing that an agent
-    can start may reach them.
+    The metadata service, which gives credentials of the instance's role. Processes of the agent must not reach it.
   */
   metadataAddresses = [
     "169.254.169.254/32"
@@ -59,7 +58,7 @@ in
   ];
 
   /**
-    Group of the units that use the instance's role. A number, because packet filters are checked without users.
+    Id of the group of the units that use the instance's role. A number, because nftables checks its rules without /etc/group.
   */
   roleGid = 851;
 }

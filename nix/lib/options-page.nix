@@ -1,5 +1,5 @@
-# docs/options.md, as text: every option of services.clawdinator, read from the modules' declarations alone. Nothing but
-# builtins, so that any nix makes it without nixpkgs. A default that needs a configuration has to have a defaultText.
+# The text of docs/options.md: every option of services.clawdinator. Only builtins, so that it needs no nixpkgs and evaluates
+# declarations only. A default that depends on the configuration needs a defaultText.
 let
   inherit (builtins)
     attrNames
@@ -30,7 +30,7 @@ let
     literalExpression = text: { inherit text; };
     literalMD = text: { markdown = text; };
     inherit types;
-    # What the modules do outside of their declarations is never looked at.
+    # For `let` bindings of the modules; only declarations are evaluated.
     inherit (builtins) filter length;
   };
   types = {
@@ -69,7 +69,7 @@ let
     else
       value;
 
-  # Declarations below a prefix, depth first, by name.
+  # Option declarations of a tree, with their full names.
   declared =
     prefix: tree:
     if tree._type or "" == "option" then
@@ -85,7 +85,7 @@ let
   );
   shown = builtins.sort (a: b: a.name < b.name) (filter (o: !(o.internal or false)) options);
 
-  # A value as Nix writes it.
+  # Nix source of a value.
   nix =
     value:
     if isList value then
@@ -134,7 +134,7 @@ let
       else if option ? default then
         "- Default:${text option.default}"
       else
-        "- Has to be set."
+        "- Required."
     }${if option ? example then "\n- Example:${text option.example}" else ""}${
       if option.readOnly or false then "\n- Read-only." else ""
     }
@@ -143,6 +143,6 @@ in
 ''
   # Options of services.clawdinator
 
-  Made from the modules by `nix/lib/options-page.nix`; a test compares the two (`UPDATE_SNAPSHOT=1` writes this page).
+  Generated from the modules by `nix/lib/options-page.nix`. A test checks that it is current; `UPDATE_SNAPSHOT=1` writes it.
 
   ${concatStringsSep "\n" (map entry shown)}''

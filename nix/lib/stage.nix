@@ -1,17 +1,17 @@
-# What every unit of a boot has: it writes down its stage and its failure (scripts/stage.sh), speaks on the serial console,
-# and is started again until it succeeds. Units that use it want `startLimitIntervalSec = 0`.
+# Settings of the boot's units: they report their stage and failure (scripts/stage.sh), write to the serial console, and are
+# restarted until they succeed. Units that use it must set `startLimitIntervalSec = 0`.
 {
   lib,
   pkgs,
   scripts,
 }:
 let
-  # With full privileges: the report belongs to root, whoever the unit runs as.
+  # "+": the hook runs as root, which owns the report.
   hook = "+${lib.getExe pkgs.bash} ${scripts}/stage.sh";
 in
 rec {
   /**
-    For the hooks, beside what every unit of NixOS has.
+    Programs of the hooks, in addition to the default path of NixOS units.
   */
   path = [
     pkgs.coreutils
@@ -23,16 +23,16 @@ rec {
   ];
 
   /**
-    serviceConfig of a unit whose failure is reported, of whatever stage.
+    serviceConfig of a unit whose failure is reported.
   */
   reported = stage: unit: {
     ExecStopPost = [ "${hook} ended ${stage} ${unit}" ];
-    # The pause before another start grows in there.
+    # The hook `ended` pauses before the next start.
     TimeoutStopSec = "3min";
   };
 
   /**
-    serviceConfig of a oneshot of the boot; `next` is a verb of systemctl and the unit that follows, or nothing.
+    serviceConfig of a oneshot of the boot. `next`: a verb of systemctl and the next unit, or "".
   */
   oneshot =
     stage: unit: next:

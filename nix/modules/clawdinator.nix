@@ -1,4 +1,4 @@
-# services.clawdinator: everything that runs on a CLAWDINATOR. One concern a file, in ./clawdinator.
+# services.clawdinator: everything that runs on a CLAWDINATOR.
 {
   imports = [
     ./clawdinator/options.nix

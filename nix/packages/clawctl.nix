@@ -1,4 +1,4 @@
-# clawctl, from this checkout. importNpmLock takes versions and digests from package-lock.json: no hash to renew here.
+# clawctl of this checkout. importNpmLock takes digests from package-lock.json, so no hash has to be updated here.
 {
   lib,
   pkgs,
@@ -8,7 +8,7 @@ let
   root = ../..;
   fleet = import ../lib;
   package = lib.importJSON (root + "/package.json");
-  # What the build reads, and what the package holds: documentation changes without building it again.
+  # Only files of the build and of the package: a change of the documentation must not rebuild it.
   isBuilt = file: lib.hasPrefix "dist/" file || file == "oclif.manifest.json";
   parts = lib.filter (file: !isBuilt file) package.files ++ [
     "bin"
@@ -47,17 +47,17 @@ pkgs.buildNpmPackage {
   };
   inherit (pkgs.importNpmLock) npmConfigHook;
   inherit nodejs;
-  # Only esbuild has an install script, and its binary is an optional dependency of its own.
+  # Only esbuild has an install script; its binary is an optional dependency.
   npmFlags = [ "--ignore-scripts" ];
   npmBuildScript = "build";
 
-  # Everything is bundled: the program needs none of its build's dependencies.
+  # The program is bundled and needs no node_modules.
   dontNpmPrune = true;
   installPhase = ''
     runHook preInstall
     mkdir -p $out/lib/clawctl $out/bin
     cp -r --parents ${lib.escapeShellArgs package.files} $out/lib/clawctl/
-    # Not the build's own, which names every dependency in the store.
+    # Not the build's copy, which names store paths of all dependencies.
     cp ${src}/package.json $out/lib/clawctl/
     patchShebangs $out/lib/clawctl/bin
     ln -s $out/lib/clawctl/bin/run.js $out/bin/clawctl

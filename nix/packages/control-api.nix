@@ -1,4 +1,4 @@
-# The Control API's Lambda: the one file that AWS runs, as clawctl's build made it.
+# The Lambda function of the Control API, from clawctl's build.
 {
   pkgs,
   clawctl,

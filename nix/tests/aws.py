@@ -1,10 +1,10 @@
 """EC2's metadata service and a bucket, for tests: aws.py FOLDER [ADDRESS [PORT]]
 
-FOLDER/objects/KEY      what the bucket holds, whatever its name; a PUT writes there
-FOLDER/instance-id      what the metadata service says; ami-id likewise
-FOLDER/fault            while it is there: "STATUS CODE" answers every request to the bucket
-FOLDER/no-role          while it is there: the metadata service has no credentials (404)
-FOLDER/log              a line a request
+FOLDER/objects/KEY      objects of every bucket; a PUT writes here
+FOLDER/instance-id      value in the metadata; ami-id likewise
+FOLDER/fault            "STATUS CODE": the answer to every request to the bucket, while the file exists
+FOLDER/no-role          the metadata service has no credentials (404), while the file exists
+FOLDER/log              one line for each request
 """
 
 import http.server
@@ -35,9 +35,9 @@ class Service(http.server.BaseHTTPRequestHandler):
     def refuse(self, status: int, code: str) -> None:
         self.answer(status, f"<Error><Code>{code}</Code><Message>as the test wants it</Message></Error>".encode())
 
-    def said(self, name: str, otherwise: str) -> bytes:
+    def value(self, name: str, default: str) -> bytes:
         file = ROOT / name
-        return file.read_bytes().strip() if file.exists() else otherwise.encode()
+        return file.read_bytes().strip() if file.exists() else default.encode()
 
     def metadata(self) -> None:
         if self.path.startswith(ROLE) and (ROOT / "no-role").exists():
@@ -49,14 +49,14 @@ class Service(http.server.BaseHTTPRequestHandler):
         elif self.path == "/latest/meta-data/placement/region":
             self.answer(200, b"eu-central-1")
         elif self.path == "/latest/meta-data/instance-id":
-            self.answer(200, self.said("instance-id", "i-00000000000000001"))
+            self.answer(200, self.value("instance-id", "i-00000000000000001"))
         elif self.path == "/latest/meta-data/ami-id":
-            self.answer(200, self.said("ami-id", "ami-00000000000000001"))
+            self.answer(200, self.value("ami-id", "ami-00000000000000001"))
         else:
             self.answer(404)
 
     def object(self) -> pathlib.Path | None:
-        """The file of the object that is asked for; None where the bucket answers otherwise."""
+        """The file of the requested object; None if an error was answered."""
         if (ROOT / "fault").exists():
             status, code = (ROOT / "fault").read_text(encoding="utf-8").split()
             self.refuse(int(status), code)

@@ -1,14 +1,14 @@
-# NixOS tests, in virtual machines: `nix build .#checks.x86_64-linux.boot -L`. Each is one host, or two, against a loopback
-# S3 and metadata service (aws.py) and a stub of the gateway. They need KVM; CI has it.
+# NixOS tests in virtual machines: `nix build .#checks.x86_64-linux.boot -L`. S3 and the metadata service (aws.py) and the
+# gateway are stand-ins. They need KVM.
 {
   pkgs,
-  # services.clawdinator and agenix; the packages are the test's own.
+  # services.clawdinator and agenix. The tests set the packages.
   modules,
 }:
 let
   inherit (pkgs) lib;
 
-  # What the tests ask of a gateway: it accepts its configuration, runs until it is stopped, and says how its channels are.
+  # The stand-in of the gateway: accepts its configuration, runs until it is stopped, and reports its channels.
   gateway =
     (pkgs.writeShellScriptBin "openclaw" ''
       case $1 in
@@ -27,7 +27,7 @@ let
       version = "2026.6.11";
     };
 
-  # A bundle of generation $1 for the instance, in the bucket; repository "clawdinators" with the file COMMIT.
+  # Writes a bundle of generation $1 to the bucket; its repository `clawdinators` has the file COMMIT.
   makeBundle = pkgs.writeShellApplication {
     name = "make-bundle";
     runtimeInputs = [
@@ -67,7 +67,7 @@ let
     '';
   };
 
-  # Metadata service and, on the machine that is called aws, the bucket.
+  # The metadata service and the bucket.
   aws = instance: {
     systemd.services.aws = {
       wantedBy = [ "multi-user.target" ];
@@ -84,7 +84,7 @@ let
     ];
   };
 
-  # A host as the image leaves it after its switch; `bucket` is where S3 answers.
+  # A host after its switch. `bucket`: the machine with S3.
   host =
     {
       instance,
@@ -117,7 +117,7 @@ let
           file = "/var/lib/clawdinator/bootstrap/current/secrets/${name}.age";
         });
       };
-      # What user data writes; the machine is switched already.
+      # User data writes these files.
       environment.etc = {
         "clawdinator/instance-name".text = "clawdinator-1";
         "clawdinator/bootstrap-prefix".text = "bootstrap/clawdinator-1";
@@ -152,7 +152,7 @@ let
   second = "i-00000000000000002";
 in
 {
-  # From the bundle to an active gateway; a switch starts what is not running, and the checkout does not move.
+  # From the bundle to an active gateway. A later switch and reboot do not change the checkout.
   boot = test "boot" { machine = host { instance = first; }; } ''
     machine.wait_for_unit("aws.service")
     machine.succeed("make-bundle 1", "systemctl restart clawdinator-bootstrap")
@@ -163,7 +163,7 @@ in
         "jq -e '.gateway.channels[0].connected and .bundle.generation == 1' /aws/objects/heartbeats/clawdinator-1/${first}.json", timeout=180
     )
 
-    # Three of them run the system's own activation, and can give up little.
+    # These three run the system's activation, and can't be hardened.
     for unit in machine.succeed("systemctl list-unit-files --plain --no-legend 'clawdinator-*.service' | cut -d ' ' -f 1").split():
         if unit not in ("clawdinator-secrets.service", "clawdinator-switch.service", "clawdinator-self-update.service"):
             machine.succeed(f"systemd-analyze security --no-pager --threshold=30 {unit}")
@@ -180,8 +180,8 @@ in
     machine.succeed("grep -qx 1 /var/lib/clawd/repos/clawdinators/COMMIT")
   '';
 
-  # Every fault of a young machine passes by itself, and is reported while it lasts.
-  mends = test "mends" { machine = host { instance = first; }; } ''
+  # A machine recovers from each fault of its boot by itself, and reports it meanwhile.
+  recovers = test "recovers" { machine = host { instance = first; }; } ''
     machine.wait_for_unit("aws.service")
     machine.succeed("touch /aws/no-role", "echo '403 AccessDenied' > /aws/fault", "systemctl restart --no-block clawdinator-bootstrap")
     machine.wait_until_succeeds("journalctl -u clawdinator-bootstrap | grep 'names no role'", timeout=120)
@@ -193,7 +193,7 @@ in
     machine.wait_for_unit("clawdinator-gateway.service", timeout=180)
     wait_for_stage(machine, "${first}", "active")
 
-    # The gateway's limit of starts ends a loop, and a new bundle revives it.
+    # The start limit ends the gateway's restarts, and a new bundle starts it again.
     machine.succeed("systemctl stop clawdinator-gateway", "chmod 0 /run/agenix/anthropic-api-key; mount -t tmpfs none /run/agenix")
     machine.succeed("systemctl start --no-block clawdinator-gateway")
     machine.wait_until_succeeds("systemctl is-failed clawdinator-gateway", timeout=300)
@@ -202,7 +202,7 @@ in
     machine.wait_for_unit("clawdinator-gateway.service", timeout=90)
   '';
 
-  # Two machines of one id: the one that stands by never acts before the other has yielded.
+  # Two machines of one instance: the standby becomes active only after the other has yielded.
   handover =
     test "handover"
       {
@@ -230,19 +230,19 @@ in
         b.wait_for_unit("clawdinator-gateway.service", timeout=60)
         b.fail("systemctl is-active clawdinator-gateway-standby.service")
 
-        # S3 out of reach: both stay as they are.
+        # S3 is unreachable: both keep their roles.
         a.succeed("echo '503 SlowDown' > /aws/fault", "sleep 70")
         b.succeed("systemctl is-active clawdinator-gateway.service")
         a.fail("systemctl is-active clawdinator-gateway.service")
         a.succeed("rm /aws/fault")
 
-        # And back.
+        # Handover back to the first machine.
         name_active(a, "${first}")
         a.wait_for_unit("clawdinator-gateway.service", timeout=60)
         wait_for_stage(a, "${second}", "yielded")
       '';
 
-  # Two writers over NFS lose no line, and a file that the other host made is seen at once.
+  # Two writers over NFS lose no line, and a new file of the other host is visible immediately.
   memory =
     let
       node =
@@ -276,7 +276,7 @@ in
         for node in (a, b):
             node.succeed("mkdir -p /mnt")
             node.wait_until_succeeds("mount -t nfs4 -o ${options} server:/ /mnt", timeout=120)
-        # With negative entries cached b would not see it for up to a minute.
+        # If missing files were cached, b would not see it for up to a minute.
         b.fail("test -e /mnt/new.md")
         a.succeed("echo one | ${tool "write"} --create new.md")
         b.succeed("test -e /mnt/new.md")

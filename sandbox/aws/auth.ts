@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
 /**
- * Who signed the request and for which region, as far as the sandbox looks: the scope in its SigV4 Authorization header,
- * or null where there is no such header. The signature itself is not verified, nor are presigned URLs read.
+ * Access key and region of the request's SigV4 Authorization header, or null without one. The signature is not verified,
+ * and presigned URLs are not read.
  */
 export function credentialOf(headers: IncomingHttpHeaders): { accessKeyId: string; region: string } | null {
   const header = headers.authorization ?? ''

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { type FileHandle, open, rm } from 'node:fs/promises'
 
-/** Of every block of a snapshot, in bytes. */
 export const BLOCK_SIZE = 512 * 1024
 
 /** The blocks that were written to one snapshot: their digests in memory, their data in a sparse file, or in memory too. */
@@ -38,7 +37,7 @@ export class Blocks {
     return block
   }
 
-  /** Of all digests in the order of their indexes: EBS's linear aggregation. */
+  /** The digest of all digests in the order of their indexes: EBS's linear aggregation. */
   linearChecksum(): Buffer {
     const hash = createHash('sha256')
     for (const [, digest] of [...this.digests].sort(([a], [b]) => a - b)) hash.update(digest)

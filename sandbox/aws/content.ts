@@ -1,15 +1,15 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { type FileHandle, open, rm } from 'node:fs/promises'
 
-/** Up to here bytes stay in memory; what is larger goes to a file, where there is a folder for it. */
+/** Larger contents are written to a file, if there is a folder. */
 const IN_MEMORY = 256 * 1024
 /** A read from a file at a time. */
 const READ_SIZE = 512 * 1024
 
-/** A file goes with the last content that holds it. */
+/** A file is removed with the last content that uses it. */
 type Piece = { bytes: Buffer } | { file: string; size: number; holders: { count: number } }
 
-/** Bytes that an object is made of: in memory, in files, or in several of both, in order. */
+/** The bytes of an object, as pieces in memory or in files. */
 export class Content {
   readonly size: number
   readonly #pieces: readonly Piece[]
@@ -28,7 +28,7 @@ export class Content {
     return new Content([{ file, size, holders: { count: 1 } }])
   }
 
-  /** One after the other, without copying; the parts' files are the result's from now on. */
+  /** Joins the parts without copying; the result then owns their files. */
   static join(parts: readonly Content[]): Content {
     return new Content(parts.flatMap((part) => part.#pieces))
   }
@@ -58,7 +58,7 @@ export class Content {
     return only && rest.length === 0 ? only : Buffer.concat(only ? [only, ...rest] : [])
   }
 
-  /** Removes its files, but for those that another content holds, too. */
+  /** Removes its files, except those that another content uses. */
   async discard(): Promise<void> {
     if (this.#discarded) return
     this.#discarded = true
@@ -99,7 +99,7 @@ function readWhole({ file, size }: { file: string; size: number }): Buffer {
   return bytes
 }
 
-/** Takes an upload in as it comes: in memory while it is small, then into a file. */
+/** Receives an upload: in memory while it is small, then into a file. */
 export class ContentWriter {
   readonly #newFile: () => string | null
   #chunks: Buffer[] = []

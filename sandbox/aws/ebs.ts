@@ -12,7 +12,6 @@ export interface EbsRequest {
   exchange: Exchange
   faults: Faults
   snapshotId: string
-  /** As it stands in the path. */
   blockIndex: string
 }
 

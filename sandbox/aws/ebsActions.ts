@@ -11,7 +11,7 @@ import type { World } from './world.js'
 /** EBS's quota of snapshots that are pending at a time. */
 const MAX_PENDING = 100
 const MAX_VOLUME_GIB = 65_536
-/** How long a list's block tokens are good for. */
+/** How long a list's block tokens are valid. */
 const TOKEN_MS = 7 * 86_400_000
 
 const startSchema = z.object({
@@ -149,7 +149,7 @@ export async function putBlock(world: World, request: EbsRequest): Promise<Reply
   return { status: 201, headers: { 'x-amz-checksum': promised, 'x-amz-checksum-algorithm': 'SHA256' } }
 }
 
-/** CompleteSnapshot. Asked again, it says how far the snapshot is. */
+/** CompleteSnapshot. A repeated request returns the snapshot's state. */
 export function completeSnapshot(world: World, { exchange, snapshotId }: EbsRequest): Reply {
   const { headers } = exchange
   const snapshot = mustExist(world, snapshotId)
@@ -173,7 +173,7 @@ export function completeSnapshot(world: World, { exchange, snapshotId }: EbsRequ
   return json(202, { Status: snapshot.state })
 }
 
-/** GetSnapshotBlock, by the token that a list gave out. */
+/** GetSnapshotBlock, by the token of a list. */
 export async function getBlock(world: World, request: EbsRequest): Promise<Reply> {
   const snapshot = mustBeComplete(world, request.snapshotId)
   const index = blockIndex(request.blockIndex)

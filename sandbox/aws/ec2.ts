@@ -20,7 +20,7 @@ const VERSION = '2016-11-15'
 const NAMESPACE = `http://ec2.amazonaws.com/doc/${VERSION}/`
 
 /**
- * EC2's Query API on loopback, as far as the control plane uses it. A request must be signed with SigV4 under the
+ * The part of EC2's Query API that the control plane uses, on loopback. A request must be signed with SigV4 under the
  * sandbox's access key id; the signature itself is not verified. An action or a parameter that is not emulated is
  * refused, never ignored.
  */

@@ -83,7 +83,7 @@ export async function deregisterImage(world: World, query: Query) {
   return { return: true, deleteSnapshotResultSet: { item: [{ snapshotId, returnCode }] } }
 }
 
-/** The default is what EC2 takes where nothing is said; null: it may be left out. */
+/** The default of EC2; null: no default. */
 function oneOf<T extends string>(query: Query, name: string, known: readonly T[], fallback: string | null): T | null {
   const value = query.get(name) ?? fallback
   if (value === null) return null

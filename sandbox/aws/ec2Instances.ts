@@ -86,7 +86,7 @@ export function runInstances(world: World, query: Query) {
   const clientToken = query.get('ClientToken') ?? null
   const userData = query.get('UserData') ?? null
   if (userData !== null) checkUserData(userData)
-  // the sandbox has no volumes and interfaces of their own: their tags have nowhere to go
+  // The sandbox does not store volumes and interfaces, so their tags are dropped.
   const tags = tagSpecifications(query, 'instance', ['volume', 'network-interface'])
   const network = networkOf(world, query)
   const metadata = metadataOf(query)
@@ -127,7 +127,7 @@ export function runInstances(world: World, query: Query) {
   return reservationXml(world, reservationId, instances)
 }
 
-/** SecurityGroupId.N, or one network interface with groups, a subnet and its say on a public address. */
+/** SecurityGroupId.N, or one network interface with groups, a subnet and a public address. */
 function networkOf(world: World, query: Query): Pick<Launch, 'securityGroups' | 'subnetId' | 'publicAddress'> {
   const interfaces = query.indexes('NetworkInterface')
   const own = interfaces.length > 0 ? `NetworkInterface.${interfaces[0]}.` : ''
@@ -176,7 +176,7 @@ function rootVolumeOf(query: Query): Partial<RootVolume> {
   }
 }
 
-/** @throws AwsError InvalidParameterValue where IAM has no such profile */
+/** @throws AwsError InvalidParameterValue if IAM has no such profile */
 function profileOf(world: World, query: Query): string | null {
   const arn = query.get('IamInstanceProfile.Arn')
   const name = query.get('IamInstanceProfile.Name') ?? arn?.split('/').at(-1)
@@ -185,7 +185,7 @@ function profileOf(world: World, query: Query): string | null {
   throw invalidValue('iamInstanceProfile.name', name, 'Invalid IAM Instance Profile name')
 }
 
-/** Graviton families have a g behind their generation. */
+/** Graviton families have a `g` behind their generation. */
 function mustFit(instanceType: string, architecture: string | undefined): void {
   const own = /^[a-z]+\d+[a-z]*g[a-z]*\./.test(instanceType) && !/^g\d/.test(instanceType) ? 'arm64' : 'x86_64'
   if (architecture === undefined || architecture === own) return

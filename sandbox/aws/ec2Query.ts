@@ -71,8 +71,8 @@ export function invalidValue(name: string, value: string, why: string): AwsError
 type FilterValues<T> = Record<string, (item: T) => string[]>
 
 /**
- * Reads `Filter.N` (of some actions `Filters.N`): names are joined by and, the values of one name by or. `fields` are the
- * names the action knows.
+ * Reads `Filter.N` (for some actions `Filters.N`): all names must match, and one value of each. `fields` are the names that
+ * the action supports.
  */
 export function readFilters<T extends { tags: Tags }>(
   query: Query,
@@ -115,9 +115,9 @@ export interface Page<T> {
 }
 
 /**
- * Cuts a page by MaxResults (5 to 1000, as EC2 has it) and NextToken. `all` grows at its end only; the token names the
- * last item that was given out and its place, so that a page neither repeats nor skips one when the world changes in
- * between, unless that item is gone.
+ * Cuts a page by MaxResults (5 to 1000, as in EC2) and NextToken. `all` only grows at its end. The token names the last
+ * returned item and its position, so that pages neither repeat nor skip items if the world changes meanwhile, unless that
+ * item is gone.
  */
 export function page<T extends { id: string }>(
   query: Query,

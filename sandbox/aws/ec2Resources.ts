@@ -4,7 +4,7 @@ import type { Tags, World } from './world.js'
 import type { XmlValue } from './xml.js'
 
 interface Kind {
-  /** What stands before the hyphen of an id. */
+  /** The prefix of an id, before the hyphen. */
   prefix: string
   malformed: string
   notFound: string
@@ -77,7 +77,7 @@ export function mustExist(world: World, kind: ResourceKind, ids: readonly string
   if (unknown.length > 0) throw new AwsError(notFound, 400, missing(unknown))
 }
 
-/** What has an id of this form. @throws AwsError */
+/** The resource with this id. @throws AwsError */
 export function taggable(world: World, id: string): { tags: Tags } {
   const kind = (Object.keys(KINDS) as ResourceKind[]).find((name) => id.startsWith(`${KINDS[name].prefix}-`))
   if (!kind) throw new AwsError('InvalidID', 400, `The ID '${id}' is not valid, or no kind that the sandbox has`)
@@ -88,7 +88,7 @@ export function taggable(world: World, id: string): { tags: Tags } {
 }
 
 /**
- * Reads `TagSpecification.N` and gives the tags of `kind`; those of `others` are read and have nowhere to go.
+ * Reads `TagSpecification.N` and returns the tags of `kind`; those of `others` are dropped.
  * @throws AwsError InvalidParameterValue for another type
  */
 export function tagSpecifications(query: Query, kind: string, others: readonly string[] = []): [string, string][] {

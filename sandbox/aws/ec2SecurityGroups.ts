@@ -66,7 +66,7 @@ function readRules(query: Query): Rule[] {
     const at = `IpPermissions.${n}`
     const protocol = query.require(`${at}.IpProtocol`)
     const ports = [query.get(`${at}.FromPort`), query.get(`${at}.ToPort`)]
-    // All protocols are all ports, whatever is said of them.
+    // All protocols means all ports; given ports are ignored.
     const [from = null, to = null] =
       protocol === '-1' ? [] : ports.map((port) => (port === undefined ? null : Number(port)))
     const ranges = [

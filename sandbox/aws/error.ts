@@ -1,10 +1,10 @@
 interface Details {
   headers?: Record<string, string>
-  /** What the EBS direct APIs call so. */
+  /** The reason in an error of the EBS direct APIs. */
   reason?: string
 }
 
-/** A refusal in AWS's own words; each service turns it into the form of its own. */
+/** A refusal with AWS's own text; each service puts it into its own form. */
 export class AwsError extends Error {
   override readonly name = 'AwsError'
   readonly code: string

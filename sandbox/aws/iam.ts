@@ -7,7 +7,7 @@ export interface Role {
   arn: string
   uniqueId: string
   createdAt: Date
-  /** The document that says who may take the role. */
+  /** The trust policy. */
   trust: string
   boundary: string | null
   description: string | null
@@ -26,7 +26,6 @@ export interface InstanceProfile {
   tags: Map<string, string>
 }
 
-/** What has just been made. */
 export type IamEvent = 'role' | 'policy' | 'profile'
 
 export type TagRecord = Readonly<Record<string, string>>
@@ -175,7 +174,7 @@ export class Iam {
     return profile
   }
 
-  /** Called with everything that is made; the result unregisters. */
+  /** Called with every new object; the result unregisters. */
   onMade(listener: (event: IamEvent) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)

@@ -13,7 +13,7 @@ const tagElements = (tags: ReadonlyMap<string, string>): XmlValue => ({
   member: [...tags].map(([Key, Value]) => ({ Key, Value })),
 })
 
-/** Documents travel percent-encoded. */
+/** Documents are sent percent-encoded. */
 const roleXml = (role: Role): XmlValue => ({
   Path: role.path,
   RoleName: role.name,
@@ -43,7 +43,7 @@ const role = (query: Query) => query.require('RoleName')
 const profile = (query: Query) => query.require('InstanceProfileName')
 const tags = (query: Query) => Object.fromEntries(query.tags('Tags.member'))
 
-/** Every answer is whole: the sandbox has no more of a kind than fit on a page. */
+/** One page is enough for all objects of the sandbox. */
 const page = (name: string, member: XmlValue[], query: Query): Result => {
   query.get('MaxItems')
   return { [name]: { member }, IsTruncated: false }
@@ -149,7 +149,7 @@ const ACTIONS: Readonly<Record<string, (world: World, query: Query) => Result>> 
   },
 }
 
-/** IAM's Query API, as far as the fleet stack and those who look at its roles use it. */
+/** The part of IAM's Query API that the fleet stack and clawctl use. */
 export function answerIam(world: World, body: string): Reply {
   const query = new Query(body)
   const name = query.get('Action') ?? ''

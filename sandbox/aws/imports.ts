@@ -34,11 +34,11 @@ const FAILURES = {
   error: 'ServerError: an internal error has occurred during conversion.',
   'bad-image': 'ClientError: Disk validation failed [Unsupported file format]',
 }
-/** Between the steps of a task, so that one that watches sees it go on. */
+/** The pause between the steps of a task, so that followers see its progress. */
 const STEP_MS = 60
 const SECTOR = 512
 
-/** Starts a task; it goes on by itself and never rejects. */
+/** Starts a task, which runs in the background and never rejects. */
 export function startImport(
   world: World,
   request: ImportRequest,
@@ -90,7 +90,7 @@ async function work(world: World, task: ImportTask, content: Content, fault: str
   Object.assign(task, { status: 'completed', message: null, progress: 100, snapshotId: snapshot.id })
 }
 
-/** The size of the disk in an image, or null where it is no such image. */
+/** The size of the disk in an image, or null if it is not an image. */
 async function diskBytes(format: ImportTask['format'], content: Content): Promise<number | null> {
   if (format === 'RAW') return content.size
   const from = format === 'VHD' ? Math.max(0, content.size - SECTOR) : 0
@@ -104,7 +104,7 @@ async function diskBytes(format: ImportTask['format'], content: Content): Promis
   return header.toString('latin1', 0, 4) === 'KDMV' ? Number(header.readBigUInt64LE(12)) * SECTOR : null
 }
 
-/** What is not zero, so that the snapshot can be read and be a parent. */
+/** Stores the blocks with data, so that the snapshot can be read and be a parent. */
 async function copyBlocks(snapshot: Snapshot, content: Content, bytes: number): Promise<void> {
   const zeros = Buffer.alloc(BLOCK_SIZE)
   for (let index = 0; index * BLOCK_SIZE < bytes; index++) {

@@ -8,8 +8,8 @@ import { xmlDocument } from './xml.js'
 const STS_NAMESPACE = 'https://sts.amazonaws.com/doc/2011-06-15/'
 
 /**
- * Where AWS_ENDPOINT_URL points: every service that has no emulator of its own. STS says who one is, which OpenTofu asks
- * before it touches a state, and IAM keeps the hosts' roles; everything else is refused by name, so that nothing ever leaves this machine for AWS.
+ * The endpoint of AWS_ENDPOINT_URL, for services without an emulator of their own. It has STS GetCallerIdentity, which
+ * OpenTofu calls first, and IAM. Other services are refused by name, so that no request leaves this machine for AWS.
  */
 export function otherServicesEndpoint(world: World, faults = new Faults()): Promise<Endpoint> {
   return listen({

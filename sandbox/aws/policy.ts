@@ -15,7 +15,7 @@ export interface AccessRequest {
   context?: Readonly<Record<string, string>>
 }
 
-/** @throws AwsError MalformedPolicyDocument for what IAM would not store */
+/** @throws AwsError MalformedPolicyDocument if IAM would refuse the policy */
 export function checkPolicy(text: string, kind: 'permissions' | 'trust'): void {
   const malformed = (why: string) => new AwsError('MalformedPolicyDocument', 400, why)
   let statements: Statement[]
@@ -35,13 +35,13 @@ export function checkPolicy(text: string, kind: 'permissions' | 'trust'): void {
   }
 }
 
-/** Whether the policies together allow it: an explicit deny wins, and what nothing allows is denied. */
+/** Whether the policies together allow it: an explicit deny takes precedence; the default is deny. */
 export function allows(policies: Iterable<string>, request: AccessRequest): boolean {
   const matching = [...policies].flatMap(statementsOf).filter((statement) => applies(statement, request))
   return matching.length > 0 && matching.every(({ Effect }) => Effect === 'Allow')
 }
 
-/** Whether a trust policy lets the service take the role. */
+/** Whether a trust policy allows the service to assume the role. */
 export function trusts(policy: string, service: string): boolean {
   return statementsOf(policy).some(
     ({ Effect, Action, Principal }) =>
@@ -68,7 +68,7 @@ function applies({ Action, Resource, Condition = {} }: Statement, request: Acces
   )
 }
 
-/** The tests that the stacks use. Any other one is a defect of the sandbox, not a permission. */
+/** The conditions that the stacks use. Another one is a defect of the sandbox, not a permission. */
 function holds(test: string, values: readonly string[], actual: string | undefined): boolean {
   if (test === 'StringEquals') return actual !== undefined && values.includes(actual)
   if (test === 'StringLike') return actual !== undefined && values.some((value) => like(value, actual))

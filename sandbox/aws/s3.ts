@@ -21,7 +21,7 @@ interface Target {
 /** The input of an operation. */
 export interface S3Request extends Target {
   exchange: Exchange
-  /** Takes the payload in as the content of an object or a part. */
+  /** Receives the payload as the content of an object or a part. */
   receive(): Promise<Upload>
 }
 
@@ -78,7 +78,7 @@ const MEANINGFUL =
   /^(?:x-amz-.*|if-.*|range|cache-control|content-disposition|content-language|content-encoding|expires)$/
 
 /**
- * S3's REST API on loopback, as far as the control plane uses it, in path style or with the bucket in the Host header.
+ * The part of S3's REST API that the control plane uses, on loopback, in path style or with the bucket in the Host header.
  * A request must be signed with SigV4 under the sandbox's access key id; the signature itself is not verified. An
  * operation, query parameter or header that is not emulated is refused, never ignored.
  */
@@ -116,7 +116,7 @@ async function answer(world: World, { accessKeyId, faults }: AwsEndpointOptions,
   }
   const target = locate(exchange)
   const operation = findOperation(exchange, target)
-  // This endpoint stands for that of any region: the other one sends a client to the bucket's own.
+  // This endpoint acts for every region: like S3, it redirects a client of another region to the bucket's own.
   if (credential.region !== world.region && world.buckets.has(target.bucket)) throw permanentRedirect(world.region)
   const request = {
     ...target,

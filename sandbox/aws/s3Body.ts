@@ -8,15 +8,15 @@ type Payload = Pick<Exchange, 'headers' | 'stream'>
 
 export interface Upload {
   content: Content
-  /** MD5, in hex: what an entity tag is made of. */
+  /** MD5, in hex, for the entity tag. */
   md5: string
-  /** Those that the request gave, as header or trailer; all of them are right. */
+  /** The request's verified checksums, from headers or trailers. */
   checksums: [ChecksumName, string][]
 }
 
 /**
- * Takes the payload of an upload in as it comes, out of its aws-chunked frame where it has one, with every digest that
- * came along verified. Nothing is left of what is refused. `corrupt` flips a bit before anything looks at it.
+ * Receives the payload of an upload, unpacks aws-chunked, and verifies every digest of the request. A refused upload
+ * leaves nothing. `corrupt` flips a bit before the checks.
  * @throws AwsError BadDigest, IncompleteBody, XAmzContentSHA256Mismatch and kin
  */
 export async function receive({ headers, stream }: Payload, writer: ContentWriter, corrupt = false): Promise<Upload> {
@@ -96,7 +96,7 @@ function incomplete(): AwsError {
   return new AwsError('IncompleteBody', 400, message)
 }
 
-/** Of a frame's line, and of all trailers together. */
+/** The limit of a frame's line, and of all trailers together. */
 const LINE_LIMIT = 16 * 1024
 
 /** `SIZE[;chunk-signature=…]CRLF DATA CRLF … 0 CRLF trailers CRLF`: chunk signatures are not verified. */
@@ -148,7 +148,7 @@ class ChunkedDecoder {
     }
   }
 
-  /** @throws AwsError IncompleteBody where the last frame has not come */
+  /** @throws AwsError IncompleteBody if the last frame is missing */
   end(): Map<string, string> {
     if (this.#state !== 'trailers') throw incomplete()
     return this.#trailers

@@ -8,7 +8,7 @@ import { checksumElements, invalidArgument, xmlReply } from './s3Xml.js'
 import type { StoredObject } from './storage.js'
 import type { World } from './world.js'
 
-/** CopyObject within the account: content and metadata of the source, a checksum of the algorithm that is asked for. */
+/** CopyObject within the account: content and metadata of the source, and a checksum of the requested algorithm. */
 export async function copyObject(world: World, { bucket, key, exchange }: S3Request): Promise<Reply> {
   const { headers } = exchange
   const source = copySource(world, headers)
@@ -36,7 +36,7 @@ export async function copyObject(world: World, { bucket, key, exchange }: S3Requ
   return { ...reply, headers: { ...reply.headers, ...encryptionHeaders(copy) } }
 }
 
-/** What `x-amz-copy-source` names. @throws AwsError InvalidArgument, NoSuchBucket, NoSuchKey */
+/** The object of `x-amz-copy-source`. @throws AwsError InvalidArgument, NoSuchBucket, NoSuchKey */
 export function copySource(
   world: World,
   headers: IncomingHttpHeaders,

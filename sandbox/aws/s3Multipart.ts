@@ -12,7 +12,7 @@ import type { MultipartUpload, Part } from './storage.js'
 import type { World } from './world.js'
 import { unescapeXml } from './xml.js'
 
-/** S3's own: of every part but the last. */
+/** S3's limit, for every part except the last. */
 const MIN_PART_SIZE = 5 * 1024 * 1024
 const MAX_PART_SIZE = 5 * 1024 ** 3
 const MAX_PARTS = 10_000
@@ -43,7 +43,7 @@ export function createUpload(world: World, { bucket, key, exchange }: S3Request)
   return { ...reply, headers: { ...reply.headers, ...about, ...encryptionHeaders(upload) } }
 }
 
-/** UploadPart. The same number again takes the place of the earlier part. */
+/** UploadPart. The same number again replaces the earlier part. */
 export async function uploadPart(world: World, request: S3Request): Promise<Reply> {
   const { exchange } = request
   if (exchange.headers['x-amz-copy-source'] !== undefined) return copyPart(world, request)
@@ -70,7 +70,7 @@ export async function uploadPart(world: World, request: S3Request): Promise<Repl
   return { status: 200, headers: { etag: part.etag, ...Object.fromEntries(sums), ...encryptionHeaders(upload) } }
 }
 
-/** UploadPartCopy: a part of what another object holds, all of it or a range. */
+/** UploadPartCopy: a part from another object, all of it or a range. */
 async function copyPart(world: World, request: S3Request): Promise<Reply> {
   const { headers, url } = request.exchange
   const number = partNumber(url.searchParams.get('partNumber'))
@@ -112,7 +112,7 @@ async function copyPart(world: World, request: S3Request): Promise<Reply> {
   return xmlReply('CopyPartResult', { LastModified, ETag, ...checksumElements(checksums) })
 }
 
-/** ListParts. As S3's, it has a marker on the last page too, and 0 on an empty one: IsTruncated alone says when to stop. */
+/** ListParts. As in S3, the last page has a marker too (0 on an empty one): only IsTruncated shows the end. */
 export function listParts(world: World, request: S3Request): Reply {
   const query = request.exchange.url.searchParams
   const upload = uploadOf(world, request)
@@ -247,7 +247,7 @@ interface NamedPart {
   checksums: [ChecksumName, string][]
 }
 
-/** Flat enough for patterns: what stands in an element is escaped text. @throws AwsError MalformedXML */
+/** Regular expressions are enough, because elements only contain escaped text. @throws AwsError MalformedXML */
 function parseComplete(xml: string): NamedPart[] {
   const root =
     /^\s*(?:<\?xml[^>]*\?>)?\s*<CompleteMultipartUpload(?:\s[^>]*)?>([\s\S]*)<\/CompleteMultipartUpload>\s*$/.exec(
@@ -290,7 +290,7 @@ function checkedPart(upload: MultipartUpload, { number, etag, checksums }: Named
   return { number, part }
 }
 
-/** Null where the upload was started without an algorithm. @throws AwsError InvalidRequest */
+/** Null if the upload was started without an algorithm. @throws AwsError InvalidRequest */
 function wholeChecksum(
   { algorithm, checksumType }: MultipartUpload,
   parts: CheckedPart[],

@@ -27,7 +27,7 @@ export async function putObject(world: World, { bucket, key, exchange, receive }
   }
 }
 
-/** GetObject and HeadObject: the server leaves the body of a HEAD answer out. */
+/** GetObject and HeadObject; the server drops the body of an answer to HEAD. */
 export function getObject(world: World, { bucket, key, exchange }: S3Request): Reply {
   const object = world.getObject(bucket, key)
   if (!object) throw new AwsError('NoSuchKey', 404, 'The specified key does not exist.')
@@ -59,13 +59,13 @@ export function getObject(world: World, { bucket, key, exchange }: S3Request): R
   }
 }
 
-/** DeleteObject: it is not an error when there is none. */
+/** DeleteObject; not an error if the object does not exist. */
 export async function deleteObject(world: World, { bucket, key }: S3Request): Promise<Reply> {
   await world.deleteObject(bucket, key)
   return { status: 204 }
 }
 
-/** If-None-Match: * and If-Match of what writes. @throws AwsError NotImplemented */
+/** If-None-Match: * and If-Match of a write. @throws AwsError NotImplemented */
 export function writeConditions(headers: IncomingHttpHeaders): Conditions {
   const ifNoneMatch = headers['if-none-match']
   if (ifNoneMatch !== undefined && ifNoneMatch !== '*') {
@@ -106,7 +106,7 @@ function encryption(headers: IncomingHttpHeaders, world: World): ObjectPropertie
   return { algorithm, kmsKeyId }
 }
 
-/** Every key of the account is there and open to us; one of another account or region is not. */
+/** Every key of the account exists and may be used; a key of another account or region may not. */
 function mustBeOurKey(keyId: string, { region, accountId }: World): void {
   const own = new RegExp(`^(?:arn:aws:kms:${region}:${accountId}:)?(?:(?:key|alias)/[\\w/-]+|[0-9a-f-]{36})$`)
   if (own.test(keyId)) return
@@ -126,7 +126,7 @@ function checksumHeaders({ checksums, checksumType }: StoredObject): Record<stri
   return { ...Object.fromEntries(each), 'x-amz-checksum-type': checksumType }
 }
 
-/** A single range; what is no such range is ignored, as HTTP has it. @throws AwsError InvalidRange */
+/** A single range; another form is ignored, as HTTP requires. @throws AwsError InvalidRange */
 function byteRange(header: string | undefined, size: number): { first: number; last: number } | null {
   const match = /^bytes=(\d*)-(\d*)$/.exec(header ?? '')
   const [from, to] = [match?.[1] ?? '', match?.[2] ?? '']

@@ -12,15 +12,15 @@ export interface Snapshot {
   startedAt: Date
   description: string
   tags: Tags
-  /** What the blocks that were not written are taken from; it outlives its own deletion. */
+  /** The source of blocks that were not written; usable also after its deletion. */
   parent: Snapshot | null
   encrypted: boolean
   kmsKeyId: string | null
-  /** No further block is taken. */
+  /** No further block is accepted. */
   sealed: boolean
   /** When a snapshot without further writes expires. */
   expiresAt: Date | null
-  /** Of that: from the last block on. */
+  /** The time limit, from the last block on. */
   timeoutMs: number
   blocks: Blocks
 }
@@ -33,7 +33,7 @@ export interface NewSnapshot {
   parent?: Snapshot | null
   encrypted?: boolean
   kmsKeyId?: string | null
-  /** Makes a pending snapshot that takes blocks; without it, it is complete. */
+  /** Makes a pending snapshot that accepts blocks; otherwise it is complete. */
   timeoutMs?: number
   startedAt?: Date
 }
@@ -45,10 +45,10 @@ export interface SnapshotsOptions {
   newFile(): string | null
 }
 
-/** From its seal until a snapshot is complete. */
+/** The time from the seal of a snapshot until it is complete. */
 const COMPLETION_MS = 50
 
-/** The account's snapshots, in the order of their making. */
+/** The account's snapshots, in the order of their creation. */
 export class Snapshots {
   readonly #all = new Map<string, Snapshot>()
   readonly #options: SnapshotsOptions
@@ -84,7 +84,7 @@ export class Snapshots {
     return this.all().find((snapshot) => snapshot.id === id) ?? null
   }
 
-  /** Those whose time is over are in error by now. */
+  /** Expired ones are in state `error`. */
   all(): Snapshot[] {
     const now = this.#options.now()
     for (const snapshot of this.#all.values()) this.#expire(snapshot, now)
@@ -96,7 +96,7 @@ export class Snapshots {
     snapshot.expiresAt = new Date(this.#options.now().getTime() + snapshot.timeoutMs)
   }
 
-  /** Takes no further block; it is complete soon. */
+  /** Accepts no further block; the snapshot is complete soon. */
   seal(snapshot: Snapshot): void {
     snapshot.sealed = true
     snapshot.expiresAt = null
@@ -106,7 +106,7 @@ export class Snapshots {
     }, COMPLETION_MS).unref()
   }
 
-  /** Its blocks stay for as long as a child needs them. */
+  /** Its blocks stay as long as a child needs them. */
   async delete(id: string): Promise<void> {
     const deleted = this.#all.get(id)
     this.#all.delete(id)
@@ -117,7 +117,7 @@ export class Snapshots {
     for (let one = deleted ?? null; one && !needed.has(one); one = one.parent) await one.blocks.discard()
   }
 
-  /** What a volume made of the snapshot reads at that block: zeros, or noise where it is encrypted, if nothing was written. */
+  /** The content of a block in a volume from the snapshot. Unwritten blocks are zeros, or noise if it is encrypted. */
   async read(snapshot: Snapshot, index: number): Promise<Buffer> {
     const block = await holderOf(snapshot, index)?.blocks.read(index)
     if (block) return block

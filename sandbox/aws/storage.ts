@@ -5,7 +5,7 @@ import type { ChecksumName, ChecksumType } from './checksums.js'
 import { Content, ContentWriter } from './content.js'
 import { AwsError } from './error.js'
 
-/** What an upload says of the object that it makes. */
+/** Properties of the object, from its upload. */
 export interface ObjectProperties {
   contentType: string
   metadata: Map<string, string>
@@ -14,9 +14,8 @@ export interface ObjectProperties {
 
 export interface StoredObject extends ObjectProperties {
   content: Content
-  /** All of it; reads the files of a large one. */
   readonly body: Buffer
-  /** With its quotes, as the header carries it. */
+  /** With quotes, as in the header. */
   etag: string
   lastModified: Date
   checksums: Map<ChecksumName, string>
@@ -59,7 +58,7 @@ export interface MultipartUpload extends ObjectProperties {
   parts: Map<number, Part>
 }
 
-/** The buckets with their objects, and the uploads that are under way. Refuses with AwsError, in S3's codes. */
+/** The buckets with their objects, and the unfinished uploads. Refuses with AwsError, with S3's codes. */
 export class ObjectStorage {
   readonly buckets = new Map<string, Map<string, StoredObject>>()
   readonly uploads = new Map<string, MultipartUpload>()
@@ -76,12 +75,12 @@ export class ObjectStorage {
     return this.#now()
   }
 
-  /** Takes one upload in. */
+  /** A writer for one upload. */
   writer(): ContentWriter {
     return new ContentWriter(() => this.newFile())
   }
 
-  /** The name of a file that does not exist yet, or null where everything stays in memory. */
+  /** The name of a new file, or null if everything stays in memory. */
   protected newFile(): string | null {
     if (this.folder === null) return null
     mkdirSync(this.folder, { recursive: true })
@@ -89,7 +88,7 @@ export class ObjectStorage {
     return join(this.folder, String(this.#files))
   }
 
-  /** Does nothing where the bucket exists. */
+  /** Does nothing if the bucket exists. */
   createBucket(name: string): void {
     if (!this.buckets.has(name)) this.buckets.set(name, new Map())
   }
@@ -101,7 +100,7 @@ export class ObjectStorage {
     return bucket
   }
 
-  /** @throws AwsError NoSuchBucket; PreconditionFailed, NoSuchKey where a condition does not hold */
+  /** @throws AwsError NoSuchBucket; PreconditionFailed, NoSuchKey if a condition does not hold */
   putObject(bucket: string, key: string, body: Content | Buffer | string, options: PutOptions = {}): StoredObject {
     const objects = this.bucket(bucket)
     this.mustHold(bucket, key, options)
@@ -165,7 +164,7 @@ export class ObjectStorage {
     throw new AwsError('NoSuchUpload', 404, message)
   }
 
-  /** Removes an upload with those of its parts that `kept` does not name. */
+  /** Removes an upload, and its parts that are not in `kept`. */
   async endUpload(upload: MultipartUpload, kept: ReadonlySet<number> = new Set()): Promise<void> {
     this.uploads.delete(upload.id)
     await Promise.all(

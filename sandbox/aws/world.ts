@@ -26,7 +26,7 @@ export interface WorldImage {
   tags: Tags
 }
 
-/** One range that may be reached, or may reach. */
+/** One allowed range of an ingress or egress rule. */
 export interface Rule {
   /** -1: any. */
   protocol: string
@@ -75,7 +75,7 @@ export interface Instance {
   profile: string | null
   metadata: MetadataOptions
   rootVolume: RootVolume
-  /** What the machine has printed. */
+  /** The console output of the machine. */
   console: string
 }
 
@@ -93,24 +93,24 @@ export interface RootVolume {
   deleteOnTermination: boolean
 }
 
-/** A gateway that started or stopped on a machine. Of one id never two may act at a time. */
+/** A gateway that started or stopped on a machine. At most one of an id may be active at a time. */
 export interface GatewayEvent {
   at: Date
   id: string
   instanceId: string
   event: 'start' | 'stop'
-  /** Whether it has its channels, or runs in standby without. */
+  /** Whether it is active with its channels, or in standby. */
   acts: boolean
 }
 
 export interface WorldOptions {
   region?: string
-  /** The account's setting that refuses instances whose metadata need no token. */
+  /** The account's setting that refuses instances with IMDSv1. */
   httpTokensEnforced?: boolean
   /** Bytes for ids; a test passes its own to get the same ids again. */
   random?: (bytes: number) => Buffer
   now?: () => Date
-  /** Where large objects and snapshots lie. Without it everything stays in memory. */
+  /** The folder of large objects and snapshots. Without it everything stays in memory. */
   folder?: string
 }
 
@@ -139,10 +139,10 @@ export interface Launch {
 
 const DEFAULT_SUBNET = 'subnet-0defa017defa01700'
 const LATER_MS = 50
-/** The size of an image that says none. */
+/** The default size of an image. */
 const IMAGE_GIB = 8
 
-/** An image that demands tokens makes them the default of its instances, and lets a container ask for one. */
+/** The image's setting is the default of its instances: tokens required, with a hop limit that also allows containers. */
 export function metadataDefaults({ imdsSupport }: Pick<WorldImage, 'imdsSupport'>): MetadataOptions {
   return imdsSupport === 'v2.0'
     ? { endpoint: 'enabled', tokens: 'required', hops: 2 }
@@ -151,7 +151,7 @@ export function metadataDefaults({ imdsSupport }: Pick<WorldImage, 'imdsSupport'
 
 export type InstanceListener = (instance: Instance) => void
 
-/** The sandbox's AWS account in one region. Refuses with AwsError, in AWS's codes. */
+/** The sandbox's AWS account in one region. Refuses with AwsError, with AWS's codes. */
 export class World extends ObjectStorage {
   readonly region: string
   readonly httpTokensEnforced: boolean
@@ -159,18 +159,18 @@ export class World extends ObjectStorage {
   readonly images = new Map<string, WorldImage>()
   /** In launch order: nothing is ever removed, so a page of a listing can resume behind any instance. */
   readonly instances = new Map<string, Instance>()
-  /** What RunInstances did under which client token: the same request again starts nothing. */
+  /** RunInstances by client token: the same request again starts nothing. */
   readonly launches = new Map<string, { digest: string; reservationId: string }>()
   readonly gateways: GatewayEvent[] = []
   readonly snapshots: Snapshots
   readonly imports = new Map<string, ImportTask>()
-  /** What ImportSnapshot did under which client token. */
+  /** ImportSnapshot by client token. */
   readonly importStarts = new Map<string, { digest: string; id: string }>()
   readonly iam = new Iam({ accountId: this.accountId, now: () => this.now() })
   readonly securityGroups = new Map<string, SecurityGroup>()
   readonly subnets = new Map<string, Subnet>()
   readonly defaultVpcId = 'vpc-0defa017defa01700'
-  /** What StartSnapshot did under which client token. */
+  /** StartSnapshot by client token. */
   readonly snapshotStarts = new Map<string, { digest: string; id: string }>()
   readonly #random: (bytes: number) => Buffer
   readonly #launched = new Set<InstanceListener>()
@@ -191,7 +191,7 @@ export class World extends ObjectStorage {
     this.subnets.set(subnet.id, subnet)
   }
 
-  /** `prefix-` and 17 hex digits, as EC2 names things. */
+  /** `prefix-` and 17 hex digits, as in EC2. */
   newId(prefix: string): string {
     return `${prefix}-${this.#random(9).toString('hex').slice(0, 17)}`
   }
@@ -220,17 +220,16 @@ export class World extends ObjectStorage {
     return added
   }
 
-  /** The key that EBS encrypts with where none is named. */
+  /** The default key of EBS encryption. */
   get defaultKmsKey(): string {
     return `arn:aws:kms:${this.region}:${this.accountId}:alias/aws/ebs`
   }
 
-  /** What AWS does a moment after its answer. Never keeps the process alive. */
+  /** Runs an action a moment after the answer, as AWS does. Never keeps the process alive. */
   later(work: () => void): void {
     setTimeout(work, LATER_MS).unref()
   }
 
-  /** Lets go of files. */
   async close(): Promise<void> {
     await this.snapshots.close()
   }
@@ -292,7 +291,8 @@ export class World extends ObjectStorage {
   }
 
   /**
-   * Begins to shut an instance down (hosts.ts ends it) and says which state it was in; one that is on its way out stays so.
+   * Starts to terminate an instance (hosts.ts finishes it) and returns its previous state. Does nothing if it is being
+   * terminated already.
    * @throws AwsError InvalidInstanceID.NotFound
    */
   terminate(id: string): { instance: Instance; previous: InstanceState } {
@@ -306,7 +306,7 @@ export class World extends ObjectStorage {
   }
 
   /**
-   * Begins to stop a running instance (hosts.ts ends it); one that is stopped stays so.
+   * Starts to stop a running instance (hosts.ts finishes it). Does nothing if it is stopped.
    * @throws AwsError InvalidInstanceID.NotFound, IncorrectInstanceState
    */
   stop(id: string): { instance: Instance; previous: InstanceState } {
@@ -324,7 +324,7 @@ export class World extends ObjectStorage {
   }
 
   /**
-   * Begins to start a stopped instance, which boots again; a running one is not changed.
+   * Starts a stopped instance, which boots again. Does nothing if it is running.
    * @throws AwsError InvalidInstanceID.NotFound, IncorrectInstanceState
    */
   start(id: string): { instance: Instance; previous: InstanceState } {

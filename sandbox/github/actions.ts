@@ -5,9 +5,8 @@ import { parseAction } from '@actions/workflow-parser/actions/action-parser'
 import { parse } from 'yaml'
 import { entries, type Step, stepOf, text, textOrNull } from './stepModel.js'
 
-/** What a stand-in for an action gets. */
 export interface ActionContext {
-  /** As the workflow names it, `@ref` included. */
+  /** As in the workflow, with `@ref`. */
   uses: string
   with: Record<string, string>
   env: Record<string, string>
@@ -42,7 +41,7 @@ export interface CompositeAction {
   steps: Step[]
 }
 
-/** Reads a local composite action. @throws Error that says what is wrong with it */
+/** Reads a local composite action. @throws Error with its problems */
 export async function loadComposite(workspace: string, uses: string): Promise<CompositeAction> {
   const directory = join(workspace, uses)
   let content: string | null = null

@@ -7,9 +7,9 @@ import { stamp } from './state.js'
 export interface GitHubAppOptions {
   appId: string
   installationId: string
-  /** PEM; a private key does, too. */
+  /** PEM; may also be a private key. */
   publicKey: string | Promise<string>
-  /** What the installation was granted. */
+  /** The permissions of the installation. */
   permissions: Readonly<Record<string, string>>
   suspended?: boolean
   /** How long a token lives; an hour. */
@@ -27,8 +27,8 @@ export type MintResult =
   | { ok: false; status: 401 | 403 | 404 | 422; message: string }
 
 const HOUR_MS = 3_600_000
-/** GitHub's own limit on a JWT's life, and what it forgives of clocks. */
-const LONGEST_JWT_S = 600
+/** GitHub's limit of a JWT's lifetime, and its tolerance for clocks. */
+const MAX_JWT_S = 600
 const LEEWAY_S = 5
 const RANK = { read: 1, write: 2, admin: 3 } as const
 
@@ -39,7 +39,7 @@ const requestSchema = z.object({
   permissions: z.optional(z.record(z.string(), z.enum(['read', 'write', 'admin']))),
 })
 
-/** Installation tokens as GitHub mints them: against a signed JWT, narrowed as asked, and for an hour. */
+/** Mints installation tokens like GitHub: for a signed JWT, restricted as requested, valid for an hour. */
 export class Apps {
   readonly #options: GitHubAppOptions
   readonly #repository: string
@@ -50,7 +50,7 @@ export class Apps {
     this.#repository = repository
   }
 
-  /** Null for a token that was never given out, was revoked, or is over. */
+  /** Null for a token that is unknown, revoked or expired. */
   tokenOf(token: string): InstallationToken | null {
     this.#tokens = this.#tokens.filter(({ expiresAt }) => expiresAt > Date.now())
     return this.#tokens.find((one) => one.token === token) ?? null
@@ -117,7 +117,7 @@ export class Apps {
         "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires",
       )
     }
-    if (exp > now + LONGEST_JWT_S + LEEWAY_S) {
+    if (exp > now + MAX_JWT_S + LEEWAY_S) {
       return refuse(401, "'Expiration time' claim ('exp') is too far in the future")
     }
     return null

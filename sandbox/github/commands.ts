@@ -26,14 +26,14 @@ export function parseCommand(line: string): Command | null {
   return { name: (match[1] ?? '').toLowerCase(), properties, message: unescaped(match[3] ?? '') }
 }
 
-/** The token of `::stop-commands::token`, where this line ends what it began. */
+/** Whether this line is `::token::`, which ends `::stop-commands::token`. */
 export function endsStop(line: string, token: string): boolean {
   return line.trim() === `::${token}::`
 }
 
 /**
  * GITHUB_ENV and GITHUB_OUTPUT: `name=value` lines and `name<<DELIMITER` blocks.
- * @throws Error with GitHub's own words
+ * @throws Error with GitHub's own text
  */
 export function parsePairs(content: string): [name: string, value: string][] {
   const pairs: [string, string][] = []

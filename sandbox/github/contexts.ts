@@ -1,6 +1,6 @@
 import type { Value } from './expressions.js'
 
-/** What a run knows of itself and of the repository. */
+/** Facts about a run and its repository. */
 export interface RunFacts {
   repository: string
   ref: string
@@ -16,7 +16,7 @@ export interface RunFacts {
   runNumber: number
   workflowName: string
   workflowPath: string
-  /** As sent and completed by defaults; all of them texts. */
+  /** The inputs with defaults, all as text. */
   eventInputs: Record<string, string>
   /** Typed: booleans and numbers as such. */
   inputs: Record<string, Value>
@@ -24,7 +24,7 @@ export interface RunFacts {
   secrets: Record<string, string>
 }
 
-/** Where a job works. */
+/** The folders of a job. */
 export interface Places {
   workspace: string
   temp: string
@@ -44,7 +44,7 @@ export function eventOf(facts: RunFacts): Record<string, Value> {
   }
 }
 
-/** The `github` context; what only a job knows is added by `more`. */
+/** The `github` context; `more` adds the values of a job. */
 export function githubContext(facts: RunFacts, more: Record<string, Value> = {}): Record<string, Value> {
   return {
     actor: facts.actor,

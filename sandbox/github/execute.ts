@@ -159,7 +159,7 @@ async function runComposite(
     depth: frame.depth + 1,
     addSummary: frame.addSummary,
   }
-  // The inner steps are stopped together with the outer one, and then none of them starts any more.
+  // The inner steps are stopped together with the outer one, and no further one starts.
   const bounded: JobRuntime = { ...job, force: AbortSignal.any([job.force, stop]) }
   for (const step of action.steps) {
     if (job.lost.aborted || stop.aborted) return false

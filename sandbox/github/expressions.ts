@@ -5,7 +5,7 @@ export type Value = string | number | boolean | null | readonly Value[] | { read
 
 export interface Scope {
   contexts: Readonly<Record<string, Value>>
-  /** The status functions; absent where GitHub does not offer them. */
+  /** The status functions; absent where GitHub does not have them. */
   status?: Status
 }
 
@@ -119,7 +119,7 @@ export function renderAll(templates: Readonly<Record<string, string>>, scope: Sc
   return Object.fromEntries(Object.entries(templates).map(([key, value]) => [key, render(value, scope)]))
 }
 
-/** The number that a template stands for, or null where it stands for none. */
+/** The number of a template, or null. */
 export function renderNumber(template: string | null, scope: Scope): number | null {
   if (template === null) return null
   const text = render(template, scope).trim()
@@ -129,7 +129,7 @@ export function renderNumber(template: string | null, scope: Scope): number | nu
   return number
 }
 
-/** True where a template stands for `true`. */
+/** Whether a template evaluates to `true`. */
 export function renderBoolean(template: string | null, scope: Scope): boolean {
   return template !== null && render(template, scope).trim().toLowerCase() === 'true'
 }
@@ -158,7 +158,7 @@ function callsStatus(source: string): boolean {
   )
 }
 
-/** An `if:`. One that names no status function means `success() && (…)`. */
+/** An `if:`. Without a status function it means `success() && (…)`. */
 export function condition(template: string | null, scope: Scope): boolean {
   const success = scope.status?.success ?? true
   if (template === null || template.trim() === '') return success
@@ -173,6 +173,6 @@ export function condition(template: string | null, scope: Scope): boolean {
     throw new ExpressionFailure(`The condition \`${template}\` is not valid: ${(error as Error).message}`)
   }
   if (!usesStatus && !success) return false
-  // Text around `${{ }}` makes the whole a string, which is true unless it is empty: so it is on GitHub.
+  // As on GitHub, text around `${{ }}` makes it a string, which is true unless it is empty.
   return source === null ? render(template, scope) !== '' : truthy(evaluate(source, scope))
 }

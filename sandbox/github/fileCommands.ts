@@ -18,7 +18,7 @@ type Variable = keyof typeof FILES
 export interface FileCommands {
   /** The variables that name the files. */
   env: Record<Variable, string>
-  /** Obeys what the step wrote and removes the files. Returns what is wrong with them. */
+  /** Applies the step's commands and removes the files. Returns their problems. */
   collect(sink: FileSink): Promise<string[]>
 }
 
@@ -29,7 +29,7 @@ export interface FileSink {
   addSummary(markdown: string): void
 }
 
-/** Makes the files through which one step talks to the runner. */
+/** Creates the files through which one step sends commands to the runner. */
 export async function openFileCommands(directory: string): Promise<FileCommands> {
   const id = randomUUID()
   const env = Object.fromEntries(

@@ -7,7 +7,7 @@ import type { ProcessGroups, StopPolicy } from './process.js'
 import type { Conclusion } from './state.js'
 import { type Defaults, type Step, titleOf } from './stepModel.js'
 
-/** What the steps of one job share. */
+/** State shared by the steps of one job. */
 export interface JobRuntime {
   facts: RunFacts
   jobKey: string
@@ -27,7 +27,7 @@ export interface JobRuntime {
   masks: Masks
   /** Aborted when the job is cancelled or its time is up. */
   cancel: AbortSignal
-  /** Aborted when even `always()` steps have to end. */
+  /** Aborted when also `always()` steps must end. */
   force: AbortSignal
   /** Aborted when the runner is lost. */
   lost: AbortSignal
@@ -39,7 +39,7 @@ export interface StepResult {
   conclusion: Conclusion
 }
 
-/** What the steps of one list share: those of a job, or those of one composite action. */
+/** State shared by one list of steps: of a job, or of a composite action. */
 export interface Frame {
   results: Record<string, StepResult>
   failed: boolean
@@ -81,7 +81,7 @@ export function stepScope(job: JobRuntime, frame: Frame, env: Record<string, str
   }
 }
 
-/** Name of a step with its expressions evaluated; as written where that fails. */
+/** Name of a step with its expressions evaluated; as written if that fails. */
 export function renderTitle(step: Step, scope: Scope): string {
   try {
     return render(titleOf(step), scope)
@@ -90,7 +90,7 @@ export function renderTitle(step: Step, scope: Scope): string {
   }
 }
 
-/** The environment of a step's process, without the files it talks through. */
+/** The environment of a step's process, without the files for commands. */
 export function processEnv(job: JobRuntime, frame: Frame, env: Record<string, string>): Record<string, string> {
   const merged: Record<string, string> = {
     ...job.baseEnv,
@@ -103,7 +103,7 @@ export function processEnv(job: JobRuntime, frame: Frame, env: Record<string, st
   return merged
 }
 
-/** What the log shows before a step's own output. */
+/** The log's lines before a step's own output. */
 export function logHead(
   job: JobRuntime,
   title: string,

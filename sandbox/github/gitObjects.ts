@@ -21,7 +21,7 @@ export interface PullState {
   closedAt: string | null
 }
 
-/** The part of a repository that its objects lie on: the working tree is the one commit of the default branch. */
+/** The working tree, which is the only commit of the default branch. */
 interface Ground {
   branch: string
   sha: string
@@ -29,10 +29,10 @@ interface Ground {
   options: { readFile(path: string): Promise<Buffer | null> }
 }
 
-/** Trees hold only changes; all other files are the working tree's, which is read again each time. */
+/** Trees only have changes; all other files come from the working tree, which is read each time. */
 type Tree = ReadonlyMap<string, Buffer | null>
 
-/** Commits, branches and pull requests that were made through the API. */
+/** Commits, branches and pull requests of the API. */
 export class GitObjects {
   readonly pulls: PullState[] = []
   readonly #ground: Ground
@@ -69,13 +69,13 @@ export class GitObjects {
     return changed === undefined ? this.#ground.options.readFile(path) : changed
   }
 
-  /** Whether a file is there in a tree, as far as a deletion asks. */
+  /** Whether a file exists in a tree, for deletions. */
   async treeHas(tree: string, path: string): Promise<boolean> {
     const changed = this.#trees.get(tree)?.get(path)
     return (changed === undefined ? await this.#ground.options.readFile(path) : changed) !== null
   }
 
-  /** Named by its content, as git does. */
+  /** The digest of the content, as in git. */
   addTree(base: string, files: Tree): string {
     const merged = new Map([...(this.#trees.get(base) ?? []), ...files])
     const named = [...merged].sort(([a], [b]) => (a < b ? -1 : 1))
@@ -106,7 +106,7 @@ export class GitObjects {
     }
   }
 
-  /** Whether one can go from `from` to `to` without losing a commit. */
+  /** Whether `to` contains all commits of `from`. */
   isFastForward(from: string, to: string): boolean {
     for (let next: string[] = [to]; next.length > 0; next = next.flatMap((sha) => this.commit(sha)?.parents ?? [])) {
       if (next.includes(from)) return true

@@ -5,7 +5,7 @@ import type { GitHub } from './github.js'
 import { gitCommitShape, gitRefShape, gitTreeShape } from './gitShapes.js'
 import { type Call, json, notFound, problem, type Route } from './reply.js'
 
-/** GitHub's git data API, as far as a change of some files needs it. */
+/** The part of GitHub's git data API that a change of files needs. */
 export const GIT_ROUTES: Route[] = [
   { method: 'GET', pattern: /^git\/ref\/(.+)$/, needs: ['contents', 'read'], handle: getRef },
   { method: 'POST', pattern: /^git\/refs$/, needs: ['contents', 'write'], handle: createRef },
@@ -33,7 +33,7 @@ const treeSchema = z.object({
   ),
 })
 
-/** The body by its schema, or what GitHub says of one of another form. */
+/** The parsed body, or GitHub's refusal. */
 export function bodyOf<T>(
   { exchange }: Call,
   schema: z.ZodMiniType<T>,

@@ -18,15 +18,15 @@ import { type Concurrency, loadWorkflow, type Workflow, WorkflowError, workflowI
 export interface GitHubOptions {
   /** `owner/name` */
   repository: string
-  /** The branch that the working tree stands for; `main`. */
+  /** The branch that the working tree replaces; default `main`. */
   defaultBranch?: string
-  /** The commit that the branch is at; made up where absent. */
+  /** The commit of the branch; default: invented. */
   sha?: string
   /** The bearer token that is accepted. */
   token: string
   /** A GitHub App that may mint tokens for the repository. */
   app?: GitHubAppOptions
-  /** Where `.github/workflows` lies on disk; read again for every request. */
+  /** The folder of `.github/workflows`; read for every request. */
   workflowDir: string
   /** A file of the working tree for the contents API, or null. */
   readFile(path: string): Promise<Buffer | null>
@@ -35,9 +35,9 @@ export interface GitHubOptions {
   actions?: ActionTable
   /** The basics of the runner machine's environment: PATH, HOME. Steps inherit nothing else of this process. */
   baseEnv?: Record<string, string>
-  /** What else the runner machine's environment holds. */
+  /** Further variables of the runner machine. */
   extraEnv?: Record<string, string>
-  /** Runs work below it; what they leave is removed. */
+  /** The folder of runs; their files are removed. */
   workDir: string
   faults: Faults
   /** The login that dispatches. */
@@ -59,7 +59,7 @@ interface LiveRun {
   done: Promise<void>
 }
 
-/** GitHub's ids no longer fit into 32 bits: neither do ours. */
+/** Ids do not fit into 32 bits, as on GitHub. */
 const FIRST_RUN_ID = 20_000_000_001
 const FIRST_JOB_ID = 60_000_000_001
 
@@ -71,12 +71,12 @@ export class GitHub {
   readonly sha: string
   readonly actor: string
   readonly startedAt = stamp()
-  /** Accepted like the operator's token: what a job has as `github.token`. */
+  /** Tokens of jobs (`github.token`), also accepted. */
   readonly jobToken = `ghs_${randomBytes(18).toString('hex')}`
   readonly apps: Apps | null
-  /** Where the endpoint listens; known after `githubEndpoint`. */
+  /** The address of the endpoint; known after `githubEndpoint`. */
   apiUrl = 'http://127.0.0.1:0'
-  /** What was pushed through the API on top of the working tree, and what was proposed. */
+  /** Commits, branches and pull requests on top of the working tree. */
   readonly git: GitObjects
   readonly issues: IssueState[] = []
   readonly #live: LiveRun[] = []
@@ -113,7 +113,7 @@ export class GitHub {
     return null
   }
 
-  /** Paths of the workflow files that are there now. */
+  /** Paths of the current workflow files. */
   async workflowPaths(): Promise<string[]> {
     const files = await readdir(join(this.options.workflowDir, '.github/workflows')).catch(() => [])
     return files
@@ -122,7 +122,7 @@ export class GitHub {
       .map((file) => `.github/workflows/${file}`)
   }
 
-  /** The workflow by file name, path or id, as text; null where there is none. */
+  /** The workflow by file name, path or id, or null. */
   async findWorkflow(name: string): Promise<{ path: string; content: string } | null> {
     const path = (await this.workflowPaths()).find((p) => {
       return p === name || p.endsWith(`/${name}`) || String(workflowId(p)) === name
@@ -136,7 +136,7 @@ export class GitHub {
     return ref === this.branch || ref === `refs/heads/${this.branch}` || ref === this.sha
   }
 
-  /** Starts a run, or says what GitHub would say. */
+  /** Starts a run, or returns GitHub's refusal. */
   async dispatch(name: string, ref: string, inputs: unknown): Promise<DispatchResult> {
     const refuse = (message: string, status: 404 | 422 = 422): DispatchResult => ({ ok: false, status, message })
     const file = await this.findWorkflow(name)
@@ -285,7 +285,7 @@ export class GitHub {
     else live.slot?.leave()
   }
 
-  /** Cancels a run; false where it is over. */
+  /** Cancels a run; false if it is over. */
   cancelRun(id: number): boolean {
     const live = this.#live.find((l) => l.state.id === id)
     if (!live || live.state.status === 'completed') return false
@@ -311,7 +311,7 @@ export class GitHub {
     }
   }
 
-  /** Kills everything and resolves when no child process and no file of a run is left. */
+  /** Kills all runs, and resolves when no process and no file of them is left. */
   async close(): Promise<void> {
     this.#closed = true
     for (const live of [...this.#live].reverse()) {

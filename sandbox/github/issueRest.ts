@@ -45,7 +45,7 @@ const issueChangeSchema = z.object({
 })
 const commentSchema = z.object({ body: z.string().check(z.minLength(1)) })
 
-/** The body as the schema has it, or GitHub's refusal. */
+/** The parsed body, or GitHub's refusal. */
 function read<T>({ exchange }: Call, schema: z.ZodMiniType<T>): { value: T } | { refusal: Reply } {
   let body: unknown
   try {

@@ -5,7 +5,7 @@ import type { Annotation, LogLine } from './state.js'
 const ANNOTATIONS_PER_STEP = 10
 const LEVELS = { error: 'failure', warning: 'warning', notice: 'notice' } as const
 
-/** The values that must not show in a log. */
+/** Values that must not appear in a log. */
 export class Masks {
   readonly #values = new Set<string>()
 
@@ -27,27 +27,27 @@ export interface JobLogOptions {
   onAnnotation(annotation: Annotation): void
 }
 
-/** A job's log: masks secrets and obeys the workflow commands in a step's output. */
+/** A job's log: masks secrets and applies the workflow commands in a step's output. */
 export class JobLog {
   readonly #options: JobLogOptions
   #step = 0
   #counts = { failure: 0, warning: 0, notice: 0 }
   #stopToken: string | null = null
-  /** Outputs of the deprecated `::set-output`, which GitHub still obeys. */
+  /** Outputs of the deprecated `::set-output`, which GitHub still supports. */
   onSetOutput: ((name: string, value: string) => void) | null = null
 
   constructor(options: JobLogOptions) {
     this.#options = options
   }
 
-  /** What follows belongs to this step. */
+  /** Assigns the following lines to this step. */
   enter(step: number): void {
     this.#step = step
     this.#counts = { failure: 0, warning: 0, notice: 0 }
     this.#stopToken = null
   }
 
-  /** A line of our own: masked, never read as a command. */
+  /** A line of the runner: masked, never a command. */
   line(text: string): void {
     for (const part of this.#options.masks.hide(text).split('\n')) {
       this.#options.onLine({ at: new Date().toISOString(), step: this.#step, text: part })
@@ -58,7 +58,7 @@ export class JobLog {
     this.#annotate('error', message, {})
   }
 
-  /** A line that a step wrote. */
+  /** A line of a step's output. */
   output(text: string): void {
     if (this.#stopToken !== null) {
       if (endsStop(text, this.#stopToken)) this.#stopToken = null

@@ -3,7 +3,7 @@ import { StringDecoder } from 'node:string_decoder'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { execa } from 'execa'
 
-/** How a step that has to stop is stopped. */
+/** Time limits for stopping a step. */
 export interface StopPolicy {
   /** From SIGINT to SIGTERM; 7500 on GitHub. */
   sigintMs: number
@@ -12,13 +12,13 @@ export interface StopPolicy {
   /** How long output is still read from processes that outlive the step's shell; 5000 on GitHub. */
   outputMs: number
   /**
-   * Who gets the signals. GitHub's runner sends them to the step's shell alone (ProcessInvoker.cs: `kill(_proc.Id, …)`),
-   * so a program that bash waits for never sees them unless the step `exec`s it; it is killed when the job ends.
+   * Which processes get the signals. GitHub's runner only signals the step's shell (ProcessInvoker.cs: `kill(_proc.Id, …)`),
+   * so a program for which bash waits never gets them unless the step `exec`s it; it is killed when the job ends.
    */
   signals: 'shell' | 'group'
 }
 
-/** The environment variable by which a job's processes are found again, as GitHub's runner does it. */
+/** The environment variable that identifies a job's processes, as with GitHub's runner. */
 export const TRACKING_VARIABLE = 'RUNNER_TRACKING_ID'
 
 export interface ProcessRequest {
@@ -27,18 +27,18 @@ export interface ProcessRequest {
   cwd: string
   env: Record<string, string>
   onLine(line: string): void
-  /** Stops it politely. */
+  /** Stops it with SIGINT first. */
   stop: AbortSignal
   /** Kills it and its whole group immediately. */
   lost: AbortSignal
   policy: StopPolicy
 }
 
-/** The processes that a job started, also those that outlive their step. */
+/** The processes of a job, including those that outlive their step. */
 export class ProcessGroups {
   readonly #groups = new Set<number>()
 
-  /** Runs one program in a process group of its own; resolves with its exit code, null where a signal ended it. */
+  /** Runs one program in its own process group; resolves with its exit code, or null if a signal ended it. */
   async run(request: ProcessRequest): Promise<number | null> {
     const { policy, stop, lost } = request
     const child = execa(request.file, request.args, {
@@ -87,10 +87,10 @@ export class ProcessGroups {
     }
   }
 
-  /** Kills what is left of the job: its groups, and (on Linux) whatever else carries its tracking id. */
+  /** Kills the remaining processes of the job: its groups, and (on Linux) every process with its tracking id. */
   async cleanUp(trackingId: string): Promise<number[]> {
     const killed = new Set<number>()
-    // Repeat until nothing is found: a process may fork meanwhile. An unreaped zombie keeps its group.
+    // Repeated until no process is found, because one may fork meanwhile. An unreaped zombie keeps its group.
     for (let round = 0; round < 50; round += 1) {
       for (const group of this.#groups) {
         if (signal(-group, 'SIGKILL')) killed.add(group)
@@ -98,7 +98,8 @@ export class ProcessGroups {
       }
       const { orphans, starting } = await tracked(trackingId)
       for (const pid of orphans) if (signal(pid, 'SIGKILL')) killed.add(pid)
-      if (orphans.length === 0 && !starting && (this.#groups.size === 0 || round > 0)) break
+      const ended = orphans.length === 0 && !starting && (this.#groups.size === 0 || round > 0)
+      if (ended && !(await Promise.all([...killed].map(isRunning))).some(Boolean)) break
       await sleep(10)
     }
     this.#groups.clear()
@@ -107,8 +108,8 @@ export class ProcessGroups {
 }
 
 /**
- * Processes with the tracking id, and whether there is one that can't be read yet: while a process starts another
- * program it has no environment, on a busy machine for many milliseconds.
+ * Processes with the tracking id, and whether one can't be read yet: during `exec` a process has no environment, on a busy
+ * machine for many milliseconds.
  */
 async function tracked(trackingId: string): Promise<{ orphans: number[]; starting: boolean }> {
   const pids = (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/.test(name)).map(Number)
@@ -121,6 +122,12 @@ async function tracked(trackingId: string): Promise<{ orphans: number[]; startin
     }),
   )
   return { orphans: marked.filter((pid) => pid !== null), starting }
+}
+
+/** A process that was killed keeps its connections for a moment after its environment is gone. */
+async function isRunning(pid: number): Promise<boolean> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => null)
+  return stat !== null && !/\) [ZX] [^)]*$/.test(stat)
 }
 
 function signal(pid: number, name: NodeJS.Signals | 0): boolean {

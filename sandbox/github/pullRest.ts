@@ -40,7 +40,7 @@ function invalid(errors: object[]): Reply {
   })
 }
 
-/** The branch of `owner:branch` or `branch`; null where the owner is another. */
+/** The branch of `owner:branch` or `branch`; null for another owner. */
 function branchOf(owner: string, head: string): string | null {
   const [before, after] = head.split(':')
   if (after === undefined) return before ?? null

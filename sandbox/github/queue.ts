@@ -3,9 +3,9 @@ export const MAX_PENDING = 100
 
 /** A place in a concurrency group. */
 export interface Slot {
-  /** Resolves with true when it is its turn, with false when it was cancelled or left before. */
+  /** Resolves with true at its turn, with false if it was cancelled or left before. */
   granted: Promise<boolean>
-  /** Gives the place back, or gives up waiting. May be called again. */
+  /** Releases the place, or stops waiting. May be called again. */
   leave(): void
 }
 
@@ -13,7 +13,7 @@ export interface SlotRequest {
   group: string
   cancelInProgress: boolean
   queue: 'single' | 'max'
-  /** Asks the holder to stop; it leaves when it has. */
+  /** Asks the holder to stop; then the holder leaves. */
   cancel(reason: string): void
 }
 
@@ -24,8 +24,8 @@ interface Entry {
 }
 
 /**
- * Concurrency groups as GitHub keeps them: one runs, one waits, and a newer one that waits cancels the older,
- * unless `queue: max` lets up to 100 wait in the order they came.
+ * Concurrency groups like GitHub's: one runs and one waits. A newer waiting one cancels the older, unless `queue: max`
+ * allows up to 100 to wait in their order.
  */
 export class ConcurrencyGroups {
   readonly #groups = new Map<string, Entry[]>()
@@ -35,7 +35,7 @@ export class ConcurrencyGroups {
     this.#maxPending = maxPending
   }
 
-  /** True where a request for this group would have to wait. */
+  /** Whether a request for this group would have to wait. */
   isBusy(group: string): boolean {
     return (this.#groups.get(group.toLowerCase()) ?? []).length > 0
   }

@@ -1,22 +1,20 @@
 import type { Exchange, Reply } from '../http.js'
 import type { GitHub } from './github.js'
 
-/** How GitHub's REST API answers. */
-
 const PAGE_SIZE = 30
 const MAX_PAGE_SIZE = 100
 
 export interface Call {
   github: GitHub
   exchange: Exchange
-  /** What the route's pattern caught. */
+  /** The groups of the route's pattern. */
   args: string[]
 }
 
 export interface Route {
   method: string
   pattern: RegExp
-  /** What an installation token must have been granted; reading metadata is always in it. */
+  /** The permission that an installation token needs; reading metadata is always allowed. */
   needs?: readonly [permission: string, level: 'read' | 'write']
   handle(call: Call): Promise<Reply> | Reply
 }

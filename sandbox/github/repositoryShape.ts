@@ -4,12 +4,12 @@ import type { GitHub } from './github.js'
 
 type Schemas = components['schemas']
 
-/** A number that stays the same for a name. */
+/** A constant number for a name. */
 function idOf(name: string): number {
   return createHash('sha1').update(name).digest().readUInt32BE(0)
 }
 
-/** GitHub's opaque ids: base64 of what they stand for. */
+/** GitHub's opaque ids: base64 of kind and number. */
 export function nodeId(kind: string, id: number): string {
   return Buffer.from(`${kind}:${id}`).toString('base64')
 }
@@ -38,7 +38,7 @@ export function userShape(github: GitHub, login: string, type = 'User'): Schemas
   }
 }
 
-/** What a run says of its repository. */
+/** The repository in the answer about a run. */
 export function minimalRepositoryShape(github: GitHub): Schemas['minimal-repository'] {
   const [owner = '', name = ''] = github.repository.split('/')
   const url = `${github.apiUrl}/repos/${github.repository}`

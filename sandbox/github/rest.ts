@@ -12,7 +12,7 @@ import type { RunState } from './state.js'
 import { entries } from './stepModel.js'
 import { loadWorkflow } from './workflow.js'
 
-/** Requests an hour; the sandbox reports it and does not count. */
+/** The limit of requests per hour; reported, but not counted. */
 const RATE_LIMIT = 5000
 
 function text(body: string): Reply {
@@ -63,7 +63,7 @@ export async function handleGitHub(github: GitHub, exchange: Exchange): Promise<
   return { ...reply, headers }
 }
 
-/** GitHub sends a classic token's scopes with every answer, and none for other kinds. */
+/** GitHub sends the scopes of classic tokens with every answer, for other tokens none. */
 function credentialHeaders({ headers }: Exchange): Record<string, string> {
   return /^(?:bearer|token) ghp_/i.test(headers.authorization ?? '') ? { 'x-oauth-scopes': 'repo, workflow' } : {}
 }
@@ -251,7 +251,7 @@ function jobLogs({ github, args }: Call): Reply {
   return { status: 302, headers: { location: `${github.apiUrl}/job-logs/${found.job.id}` } }
 }
 
-/** Where the API's redirection leads, which is a blob store at GitHub: no token is asked for there. */
+/** The target of the API's redirection: at GitHub a blob store, which needs no token. */
 function jobLog(github: GitHub, id: number): Reply {
   const found = github.jobOf(id)
   return found ? text(found.job.log.map((line) => `${line.at} ${line.text}\n`).join('')) : notFound()
@@ -282,7 +282,7 @@ async function contents({ github, exchange, args }: Call): Promise<Reply> {
   return json(200, contentShape(github, path, content))
 }
 
-/** Where `html_url` leads: the run as plain text, for people. */
+/** The page of `html_url`: the run as plain text. */
 function runPage(github: GitHub, id: number): Reply {
   const run = github.runOf(id)
   if (!run) return { ...text('There is no such run in this sandbox.\n'), status: 404 }

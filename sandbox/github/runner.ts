@@ -15,7 +15,7 @@ export interface RunLimits extends StopPolicy {
   cancelTimeoutMs: number
 }
 
-/** The sandbox is less patient than GitHub: see StopPolicy for GitHub's own values. */
+/** Shorter than GitHub's; StopPolicy has GitHub's values. */
 export const DEFAULT_LIMITS: RunLimits = {
   sigintMs: 1000,
   sigtermMs: 1000,
@@ -27,13 +27,13 @@ export const DEFAULT_LIMITS: RunLimits = {
 export interface WorkflowRunOptions {
   workflow: Workflow
   facts: RunFacts
-  /** All of the run's files go below it. */
+  /** The folder of the run's files. */
   directory: string
   baseEnv: Record<string, string>
   actions: ActionTable
   limits?: Partial<RunLimits>
   nextJobId(): number
-  /** Waits for a job's concurrency group; absent where there are no other runs. */
+  /** Waits for a job's concurrency group; absent if there are no other runs. */
   acquire?(concurrency: Concurrency, scope: Scope, cancel: () => void): Slot
   onJob?(job: JobState): void
   onStep?(job: JobState, step: StepState): void
@@ -44,7 +44,7 @@ interface JobRecord {
   model: JobModel
   cancel: AbortController
   lost: AbortController
-  /** From the moment its condition held. */
+  /** Set when its condition holds. */
   started: boolean
   done: Promise<void>
   result: JobResult | null
@@ -52,7 +52,7 @@ interface JobRecord {
 
 /** One run of a workflow: its jobs in the order of their `needs`, each on a runner of its own. */
 export class WorkflowRun {
-  /** In the order in which they became ready; a job that still waits for others is not listed, as on GitHub. */
+  /** In the order in which they became ready; a job that waits for others is not listed, as on GitHub. */
   readonly jobs: JobState[] = []
   readonly #options: WorkflowRunOptions
   readonly #limits: RunLimits
@@ -98,12 +98,12 @@ export class WorkflowRun {
     }
   }
 
-  /** The runners of the running jobs are gone: all of their processes are killed and not even `always()` steps run. */
+  /** The runners of the running jobs are lost: all their processes are killed, and no `always()` steps run. */
   kill(): void {
     for (const record of this.#records.values()) if (record.started && !record.result) record.lost.abort()
   }
 
-  /** Kills everything and starts nothing more. */
+  /** Kills all processes, and starts no further one. */
   abandon(): void {
     this.#abandoned = true
     this.cancel()
@@ -113,7 +113,7 @@ export class WorkflowRun {
     }
   }
 
-  /** Removes the run's files. Only when it is over. */
+  /** Removes the run's files, after it is over. */
   async dispose(): Promise<void> {
     await rm(this.#options.directory, { recursive: true, force: true, maxRetries: 3 })
   }
@@ -153,7 +153,7 @@ export class WorkflowRun {
     try {
       if (model.name !== null) state.name = render(model.name, scope)
       if (this.#abandoned || !condition(model.if, scope)) {
-        // A run that is cancelled before a job starts leaves it cancelled; a condition that does not hold, skipped.
+        // If the run is cancelled before a job starts, the job is cancelled; if its condition does not hold, it is skipped.
         const result = this.#cancelled ? 'cancelled' : 'skipped'
         this.jobs.push(state)
         return finish({ result, outputs: {} })

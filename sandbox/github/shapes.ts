@@ -6,7 +6,7 @@ import { minimalRepositoryShape, nodeId, userShape } from './repositoryShape.js'
 import type { Annotation, JobState, RunState } from './state.js'
 import { workflowId } from './workflow.js'
 
-/** What GitHub's REST API says, typed by GitHub's own description of it. */
+/** The answers of GitHub's REST API, typed by GitHub's own description. */
 type Schemas = components['schemas']
 
 export function runShape(github: GitHub, run: RunState): Schemas['workflow-run'] {

@@ -2,7 +2,7 @@ import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 export interface ShellCommand {
-  /** As the log shows it. */
+  /** For the log. */
   shown: string
   file: string
   args: string[]
@@ -28,7 +28,7 @@ function isInstalled(program: string, path: string): boolean {
 
 /**
  * The command of a step's shell. Without `shell:` it is bash without pipefail, as on GitHub.
- * @throws Error where the shell is neither built in nor a format with `{0}`
+ * @throws Error if the shell is neither built in nor a format with `{0}`
  */
 export function shellCommand(shell: string | null, script: (extension: string) => string, path: string): ShellCommand {
   const builtIn = shell === null ? undefined : BUILT_IN[shell.trim()]

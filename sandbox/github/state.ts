@@ -26,7 +26,7 @@ export interface StepState {
 
 export interface LogLine {
   at: string
-  /** Number of the step; 0 for what the service itself says. */
+  /** Number of the step; 0 for lines of the service itself. */
   step: number
   text: string
 }
@@ -53,24 +53,24 @@ export interface RunState {
   displayTitle: string
   status: RunStatus
   conclusion: Conclusion | null
-  /** The inputs as they were sent and completed by defaults; all of them texts. */
+  /** The inputs with defaults, all as text. */
   inputs: Record<string, string>
   createdAt: string
   startedAt: string | null
   updatedAt: string
   jobs: JobState[]
-  /** What the service says of the run itself: why it was cancelled, say. */
+  /** The service's message about the run, such as why it was cancelled. */
   messages: string[]
 }
 
-/** What happened to a run, for whoever follows it inside the process. */
+/** An event of a run, for listeners in this process. */
 export type RunEvent =
   | { type: 'run'; run: RunState }
   | { type: 'job'; run: RunState; job: JobState }
   | { type: 'step'; run: RunState; job: JobState; step: StepState }
   | { type: 'log'; run: RunState; job: JobState; line: LogLine }
 
-/** A moment in the precision of GitHub's REST API. */
+/** A time with the precision of GitHub's REST API. */
 export function stamp(at: Date = new Date()): string {
   return `${at.toISOString().slice(0, 19)}Z`
 }

@@ -1,4 +1,4 @@
-/** A step of a job or of a composite action. Every text may hold `${{ }}`. */
+/** A step of a job or of a composite action. Every text may contain `${{ }}`. */
 export interface Step {
   id: string | null
   name: string | null
@@ -19,12 +19,12 @@ export interface Defaults {
   workingDirectory: string | null
 }
 
-/** A YAML mapping; empty where the value is none. */
+/** A YAML mapping; empty for another value. */
 export function entries(value: unknown): Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {}
 }
 
-/** A YAML scalar as the text that GitHub makes of it. */
+/** A YAML scalar as text, like GitHub. */
 export function text(value: unknown): string {
   return value === null || value === undefined ? '' : String(value)
 }

@@ -5,7 +5,7 @@ import type { Conclusion } from './state.js'
 import { type Step, titleOf } from './stepModel.js'
 
 /**
- * Runs one step, or skips it. `onStart` is called when it turns out that it runs. Never rejects for what the step does.
+ * Runs one step, or skips it. `onStart` is called before it runs. A failed step does not reject.
  */
 export async function runStep(
   job: JobRuntime,
@@ -37,7 +37,7 @@ export async function runStep(
   const stop = new AbortController()
   const stopsFor: { timeout: number | null } = { timeout: null }
   const onCancel = () => {
-    // The running step goes on where its condition still holds, as one with always() does.
+    // The running step goes on if its condition still holds, for example always().
     try {
       if (condition(step.if, stepScope(job, frame, env))) return
     } catch {

@@ -13,7 +13,7 @@ export interface WorkflowInput {
   options: string[]
 }
 
-/** `group` and `cancelInProgress` may hold expressions. */
+/** `group` and `cancelInProgress` may contain expressions. */
 export interface Concurrency {
   group: string
   cancelInProgress: string
@@ -35,13 +35,13 @@ export interface JobModel {
   steps: Step[]
 }
 
-/** A workflow file as the sandbox runs it. Every text may hold `${{ }}`. */
+/** A workflow file as the sandbox runs it. Every text may contain `${{ }}`. */
 export interface Workflow {
   /** Below the repository's root, with slashes. */
   path: string
   name: string
   runName: string | null
-  /** null where the workflow cannot be dispatched. */
+  /** Null if the workflow can't be dispatched. */
   inputs: Record<string, WorkflowInput> | null
   env: Record<string, string>
   defaults: Defaults
@@ -62,7 +62,7 @@ export class WorkflowError extends Error {
   }
 }
 
-/** A number that stays the same for a workflow's path. */
+/** A constant number for a workflow's path. */
 export function workflowId(path: string): number {
   return 100_000_000 + (createHash('sha1').update(path).digest().readUInt32BE(0) % 100_000_000)
 }

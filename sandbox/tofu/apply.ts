@@ -11,15 +11,15 @@ import type { Variables } from './variables.js'
 
 export interface ApplyPorts {
   cloud: Cloud
-  /** Called after every change of the state. It is written now and then, and at the end. */
+  /** Called after every change of the state, which is written at intervals and at the end. */
   changed(): Promise<void>
   say(line: string): void
-  /** Aborted by an interrupt: what is being created is left tainted, and nothing else is begun. */
+  /** Aborted by an interrupt: a resource that is being created stays tainted, and no further one is started. */
   signal: AbortSignal
   clock: Clock
 }
 
-/** Does what the plan says to `state`, one resource after the other: destroys from the leaves, creates from the roots. */
+/** Applies the plan to `state`, one resource after the other: destroys dependents first, creates dependencies first. */
 export async function applyChanges(
   changes: readonly Change[],
   { stack, variables }: { stack: Stack; variables: Variables },
@@ -36,7 +36,7 @@ export async function applyChanges(
   }
   const having = (action: string) => changes.filter(({ change }) => change.actions.some((a) => a === action))
   const rank = new Map([...stack.resources.keys()].map((resource, place) => [resource, place]))
-  // What the stack no longer declares goes first: nothing that stays depends on it.
+  // Resources that the stack no longer declares are destroyed first: no other one depends on them.
   const place = ({ type, name }: Change) => rank.get(`${type}.${name}`) ?? Number.POSITIVE_INFINITY
   const steps = [
     ...having('delete')
@@ -95,7 +95,7 @@ class Run {
     const resource = (attributes: Attributes): Resource => ({
       ...{ type, name, index, attributes, dependencies: this.dependencies(change) },
     })
-    // From the moment it exists the state has it, tainted until it is whole.
+    // The state has it as soon as it exists, tainted until it is complete.
     const known = (attributes: Attributes) => this.#state.put({ ...resource(attributes), tainted: true })
     const provider = this.#provider(`${address}: Still creating... [`)
     const made = await provider.create(type, address, this.#planned(change), known)
@@ -120,7 +120,7 @@ class Run {
     this.#ports.say(`${address}: Modifications complete after ${this.#seconds(begun)} [id=${String(after.id)}]`)
   }
 
-  /** The planned values, with those that were unknown then. */
+  /** The planned values, with the values that were unknown then. */
   #planned(planned: Change): Attributes {
     const { type, name, index = null, address, change } = planned
     const configured = this.#stack.resources.get(`${type}.${name}`)
@@ -132,7 +132,7 @@ class Run {
     return { ...change.after, ...(plain(now) as Attributes) }
   }
 
-  /** Lets other resources refer to what the state has of this one. */
+  /** Makes the attributes available to other resources. */
   publish(resource: string): void {
     const [type, name] = resource.split('.')
     const all = this.#state.resources.filter((one) => one.type === type && one.name === name)

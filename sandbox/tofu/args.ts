@@ -116,7 +116,7 @@ export function parseArgs(argv: readonly string[]): Invocation {
   const positional: string[] = []
   while (rest.length > 0) {
     const arg = rest.shift() ?? ''
-    // OpenTofu takes its display options out of the line wherever they stand; all others must come first.
+    // OpenTofu accepts display options at any position; other options must come before arguments.
     const inPlace = positional.length === 0 || arg.slice(1) in VIEW
     if (!arg.startsWith('-') || arg === '-' || !inPlace) {
       positional.push(arg)
@@ -182,7 +182,7 @@ function takeFlag(arg: string, rest: string[], flags: Flags): { name: string; va
 
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
 
-/** A Go duration such as 1m30s; a bare 0 needs no unit. Null where it is none. */
+/** A Go duration such as 1m30s, or 0 without a unit; null if the text is not one. */
 function durationMs(text: string): number | null {
   if (text === '0') return 0
   if (!/^(?:\d+(?:\.\d+)?(?:ms|s|m|h))+$/.test(text)) return null

@@ -1,4 +1,4 @@
-/** Named, so that the bundle holds only these: a dynamic import of the package itself defeats tree-shaking. */
+/** Named exports, because a dynamic import of the whole package would prevent tree-shaking. */
 export {
   AuthorizeSecurityGroupEgressCommand,
   AuthorizeSecurityGroupIngressCommand,

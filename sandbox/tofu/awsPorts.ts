@@ -9,7 +9,7 @@ import type { Rule } from '../aws/world.js'
 
 export type { GetObjectCommandOutput, InstanceProfile, Role, Rule }
 
-/** What the backend needs of S3. */
+/** The part of S3 that the backend uses. */
 export interface S3 {
   get(input: GetObjectCommandInput): Promise<GetObjectCommandOutput>
   put(input: PutObjectCommandInput): Promise<unknown>
@@ -54,13 +54,12 @@ export interface LiveGroup {
   tags: Record<string, string>
 }
 
-/** What the provider needs of EC2. */
+/** The part of EC2 that the provider uses. */
 export interface Ec2 {
-  /** Those of the ids that EC2 knows and that are not terminated: the real provider counts as gone only what has ended. */
+  /** The instances of these ids that EC2 knows and that are not terminated, as in the real provider. */
   describe(ids: readonly string[]): Promise<LiveInstance[]>
   run(instance: NewInstance): Promise<LiveInstance>
   terminate(id: string): Promise<void>
-  /** Of an instance or a group. */
   tag(id: string, tags: Readonly<Record<string, string>>, removed: readonly string[]): Promise<void>
   createGroup(group: Pick<LiveGroup, 'name' | 'description' | 'tags'> & { vpcId: string | null }): Promise<string>
   describeGroup(id: string): Promise<LiveGroup | null>
@@ -73,7 +72,7 @@ type Answers<T> = {
   [K in keyof T]: T[K] extends (...args: infer A) => infer R ? (...args: A) => R | Promise<R> : never
 }
 
-/** What the provider needs of IAM: what the sandbox's own has, over the wire or not. */
+/** The part of IAM that the provider uses, over HTTP or in this process. */
 export type IamPort = Answers<
   Omit<Iam, 'roles' | 'profiles' | 'onMade' | 'mustRole' | 'mustProfile' | 'getRole' | 'getProfile'>
 > & {

@@ -14,13 +14,13 @@ export type BackendConfig = z.infer<typeof backendConfigSchema>
 const CONFIG_KEYS = ['bucket', 'key', 'region', 'use_lockfile', 'encrypt', 'dynamodb_table', 'use_path_style']
 const REQUIRED_KEYS = ['bucket', 'key', 'region']
 
-/** Where `init` remembers the backend, like the real OpenTofu. */
+/** The file in which `init` stores the backend, as in the real OpenTofu. */
 const FILE = 'terraform.tfstate'
 const rememberedSchema = z.object({
   backend: z.object({ type: z.literal('s3'), config: backendConfigSchema, declared: backendConfigSchema }),
 })
 
-/** `init`: the declared arguments with those of -backend-config over them. */
+/** `init`: the declared arguments, overridden by -backend-config. */
 export function rememberBackend(
   dataDir: string,
   declared: ReadonlyMap<string, string>,
@@ -59,7 +59,7 @@ export function rememberBackend(
   return config
 }
 
-/** @throws Diagnostic where `init` has not been run here, or the stack's backend block has changed since */
+/** @throws Diagnostic if `init` was not run here, or the stack's backend block has changed since */
 export function recallBackend(dataDir: string, declared: ReadonlyMap<string, string> | null): BackendConfig {
   const path = join(dataDir, FILE)
   const known = existsSync(path) ? rememberedSchema.parse(JSON.parse(readFileSync(path, 'utf8'))).backend : null
@@ -88,7 +88,7 @@ type LockInfo = z.infer<typeof lockSchema>
 /** The first wait of the real OpenTofu; it doubles, and here stays below two seconds. */
 const FIRST_LOCK_DELAY_MS = 1000
 
-/** State and lock in S3, where the real backend with use_lockfile keeps them. */
+/** State and lock in S3, as in the real backend with use_lockfile. */
 export class Backend {
   readonly #s3: S3
   readonly #config: BackendConfig
@@ -108,7 +108,7 @@ export class Backend {
     await this.#put(state.serialize())
   }
 
-  /** `state push`: a file as it is. */
+  /** `state push`: stores a file unchanged. */
   async pushState(state: State): Promise<void> {
     await this.#put(state.text())
   }
@@ -117,7 +117,7 @@ export class Backend {
     await this.#s3.put({ ...this.#at(this.#key), Body: body, ContentType: 'application/json' })
   }
 
-  /** Takes the lock and returns what releases it. Waits up to `timeoutMs` for another's. */
+  /** Takes the lock, and returns a function that releases it. Waits up to `timeoutMs` for another holder. */
   async lock(
     operation: 'OperationTypePlan' | 'OperationTypeApply' | 'OperationTypeInvalid',
     timeoutMs: number,
@@ -147,7 +147,7 @@ export class Backend {
     }
   }
 
-  /** @throws Diagnostic where the lock is another one, or there is none */
+  /** @throws Diagnostic if the lock has another id, or there is none */
   async unlock(id: string): Promise<void> {
     const held = await this.#readLock()
     if (held?.ID !== id) {
@@ -157,7 +157,7 @@ export class Backend {
     await this.#s3.delete(this.#at(this.#lockKey))
   }
 
-  /** Null when it is ours, else the error that says whose it is. */
+  /** Null on success, else the error that names the holder. */
   async #tryLock(info: LockInfo): Promise<Diagnostic | null> {
     try {
       await this.#s3.put({
@@ -170,7 +170,7 @@ export class Backend {
     } catch (error) {
       if (!isAwsError(error, 'PreconditionFailed', 'ConditionalRequestConflict')) throw error
       const held = await this.#readLock()
-      // Even where it is our own, whose answer got lost: the real OpenTofu waits for itself, too.
+      // Also if it is our own lock after a lost answer: the real OpenTofu waits for itself, too.
       return new Diagnostic('Error acquiring the state lock', lockRefusal((error as Error).message, held))
     }
   }

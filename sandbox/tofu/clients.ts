@@ -13,7 +13,7 @@ import { Diagnostic } from './diagnostic.js'
 // Imported late: version, usage errors and show of a saved plan need no SDK, and loading it is most of a short run.
 const sdk = () => import('./aws.js')
 
-/** The SDK itself waits for ever. */
+/** The SDK itself has no time limit. */
 const requestHandler = { connectionTimeout: 5000, requestTimeout: 30_000, throwOnRequestTimeout: true }
 
 /** Credentials and endpoints are the SDK's own environment variables. */
@@ -29,7 +29,7 @@ export async function createS3(region: string, pathStyle: boolean): Promise<S3> 
   }
 }
 
-/** The two that the backend makes a decision of stay as they are. */
+/** The two errors that the backend handles are not changed. */
 function explain(error: unknown): never {
   if (isAwsError(error, 'NoSuchKey', 'PreconditionFailed', 'ConditionalRequestConflict')) throw error
   const { name, message } = error as Error

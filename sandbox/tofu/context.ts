@@ -14,7 +14,6 @@ export interface Io {
   signal: AbortSignal
 }
 
-/** What one command runs with. */
 export interface Context extends Io {
   invocation: Invocation
   /** The stack's directory: -chdir, else the working directory. */
@@ -37,7 +36,7 @@ export async function openBackend(config: BackendConfig): Promise<Backend> {
   return new Backend(s3, config)
 }
 
-/** The backend that `init` has set up here. @throws Diagnostic where there was none, or the stack's block has changed */
+/** The backend that `init` has set up here. @throws Diagnostic if there is none, or the stack's block has changed */
 export function initialized({ dir, dataDir }: Pick<Context, 'dir' | 'dataDir'>): Promise<Backend> {
   return openBackend(recallBackend(dataDir, readStack(dir).backend))
 }
@@ -46,7 +45,7 @@ export async function readState(context: Context): Promise<State> {
   return (await initialized(context)).readState()
 }
 
-/** Does the work under the lock. A lock that can't be released is an error beside that of the work. */
+/** Runs the work under the lock. A lock that can't be released is an additional error. */
 export async function locked<T>(
   context: Context,
   backend: Backend,

@@ -1,4 +1,4 @@
-/** An error as OpenTofu shows it: a summary, and a text that says what and why. */
+/** An error as OpenTofu shows it: a summary and a detailed text. */
 export class Diagnostic extends Error {
   readonly summary: string
   readonly detail: string
@@ -10,7 +10,7 @@ export class Diagnostic extends Error {
   }
 }
 
-/** The width that OpenTofu takes where there is no terminal. */
+/** OpenTofu's width without a terminal. */
 const WIDTH = 78
 
 /** As OpenTofu prints it under -no-color. */

@@ -2,19 +2,19 @@ import { existsSync, readFileSync } from 'node:fs'
 import { Diagnostic } from './diagnostic.js'
 import { type Body, type Expression, parseTemplate } from './hcl.js'
 
-/** A value that only the apply gives, such as the id of what it creates. Whatever is made of it is unknown, too. */
+/** A value that is only known after the apply, such as the id of a new resource. Values that depend on it are unknown, too. */
 export const UNKNOWN = Symbol('known after apply')
 
 /** Sets are sorted. */
 export type Value = string | number | boolean | null | typeof UNKNOWN | Value[] | Set<Value> | { [name: string]: Value }
 type Mapping = { [name: string]: Value }
-/** What names stand for: `var`, `local`, `each`, types of resources. May be getters: only what is read is evaluated. */
+/** The values of names: `var`, `local`, `each`, types of resources. May be getters, which are evaluated on access. */
 export type Scope = { readonly [name: string]: Value }
 
 export const isMapping = (value: Value): value is Mapping =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Set)
 
-/** @throws Diagnostic in OpenTofu's words, or for what the stand-in does not evaluate, by its name */
+/** @throws Diagnostic with OpenTofu's text, or with the name of a construct that the stand-in does not evaluate */
 export function evaluate(expression: Expression, scope: Scope): Value {
   switch (expression.kind) {
     case 'literal':
@@ -50,7 +50,7 @@ export function evaluate(expression: Expression, scope: Scope): Value {
 const META = new Set(['for_each', 'depends_on', 'lifecycle'])
 const REFUSED = ['count', 'provider', 'provisioner', 'connection', 'timeouts']
 
-/** Arguments as they are, blocks as lists of objects, `dynamic` ones unrolled. What steers OpenTofu itself is left out. */
+/** Arguments with values, blocks as lists of objects, `dynamic` blocks unrolled. Meta-arguments are left out. */
 export function evaluateBody(body: Body, scope: Scope): Mapping {
   const result: Mapping = {}
   for (const { name, value } of body.attributes) {
@@ -89,7 +89,7 @@ function refuse(name: string): void {
   throw new Diagnostic(`The stand-in of the clawctl sandbox does not model "${name}"`)
 }
 
-/** What the text of an expression refers to, as `var.x`, `local.x`, `data.type.name` and `type.name`. */
+/** The references of an expression, as `var.x`, `local.x`, `data.type.name` and `type.name`. */
 export function references(of: Expression | Body): Set<string> {
   const found = new Set<string>()
   const path = (expression: Expression): string[] | null => {
@@ -176,7 +176,7 @@ export function same(a: Value, b: Value): boolean {
   return JSON.stringify(plain(a)) === JSON.stringify(plain(b))
 }
 
-/** As JSON has it: sets are lists, keys are sorted, unknown parts of objects are absent. */
+/** As JSON: sets become lists, keys are sorted, unknown parts of objects are left out. */
 export function plain(value: Value): unknown {
   if (value === UNKNOWN) return undefined
   if (value instanceof Set) return [...value].map(plain)
@@ -194,7 +194,7 @@ export function hasUnknown(value: Value): boolean {
   return isMapping(value) && Object.values(value).some(hasUnknown)
 }
 
-/** Of a map by key, of a set each value as its key, too. */
+/** The entries of a map; for a set, each value is also its key. */
 export function entries(value: Value, what: string): [key: Value, value: Value][] {
   if (value instanceof Set) return [...value].map((one) => [one, one])
   if (Array.isArray(value)) return value.map((one, index) => [index, one])
@@ -239,7 +239,7 @@ const mapping = (value: Value | undefined): Mapping => {
 }
 const string = (value: Value | undefined) => text(value ?? null, 'an argument')
 
-/** Of OpenTofu's functions those that the fleet stack calls, and a few of their kind. */
+/** OpenTofu's functions that the fleet stack uses, and some related ones. */
 const FUNCTIONS: Readonly<Record<string, (...args: Value[]) => Value>> = {
   alltrue: (list) => items(list).every(truth),
   anytrue: (list) => items(list).some(truth),
@@ -280,7 +280,7 @@ const FUNCTIONS: Readonly<Record<string, (...args: Value[]) => Value>> = {
   tostring: (value) => (value === null || value === undefined ? null : string(value)),
   values: (map) => sorted(mapping(map)).map(([, value]) => value),
 }
-/** Those may hold unknown parts and are known all the same. */
+/** Their result is known even if an argument has unknown parts. */
 const LAZY = new Set(['keys', 'length', 'lookup', 'merge', 'tolist', 'values', 'concat'])
 
 function call({ name, args, expand }: Extract<Expression, { kind: 'call' }>, scope: Scope): Value {

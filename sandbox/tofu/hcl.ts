@@ -1,6 +1,6 @@
 import { Diagnostic } from './diagnostic.js'
 
-/** An expression of HCL. What the fleet stack does not use (splats, heredocs in expressions, directives) is refused. */
+/** An expression of HCL. Splats, heredocs in expressions and directives are refused; the fleet stack does not use them. */
 export type Expression =
   | { kind: 'literal'; value: string | number | boolean | null }
   | { kind: 'template'; parts: Expression[] }
@@ -43,7 +43,7 @@ export interface Body {
   blocks: Block[]
 }
 
-/** The blocks and attributes of a file. @throws Diagnostic for what is no HCL, or is HCL that the stand-in does not read */
+/** The blocks and attributes of a file. @throws Diagnostic if it is not HCL, or HCL that the stand-in does not support */
 export function parseFile(text: string, file: string): Body {
   const parser = new Parser(text, file)
   return parser.body(true)
@@ -59,7 +59,7 @@ export function parseTemplate(text: string, file: string): Expression {
   return new Parser(text, file).template(null)
 }
 
-/** Of the infix operators; the higher one binds first. */
+/** Precedence of the infix operators. */
 const BINDING: Readonly<Record<string, number>> = {
   ...{ '||': 1, '&&': 2, '==': 3, '!=': 3, '<': 4, '>': 4, '<=': 4, '>=': 4 },
   ...{ '+': 5, '-': 5, '*': 6, '/': 6, '%': 6 },
@@ -71,7 +71,7 @@ class Parser {
   readonly #text: string
   readonly #file: string
   #at = 0
-  /** Whether a newline ends an expression: it does in a body and between the items of an object. */
+  /** Whether a newline ends an expression, as in a body and between the items of an object. */
   #lines = false
 
   constructor(text: string, file: string) {
@@ -252,7 +252,7 @@ class Parser {
     return items
   }
 
-  /** Up to the closing quote, or of a whole file, which knows no escapes. */
+  /** A template up to the closing quote, or a whole file, which has no escapes. */
   template(end: '"' | null): Expression {
     const parts: Expression[] = []
     let text = ''
@@ -288,7 +288,7 @@ class Parser {
     if (end !== null) this.#at += 1
     flush()
     const [only = { kind: 'literal' as const, value: '' }] = parts
-    // A string that is nothing but one interpolation keeps its type.
+    // A template of only one interpolation keeps the type of its value.
     return parts.length > 1 || end === null ? { kind: 'template', parts } : only
   }
 

@@ -1,6 +1,6 @@
 import { runTofu } from './run.js'
 
-// Before any client is made: the SDK warns about Node 20 into the output that clawctl reads.
+// Before any client is made: the SDK's warning about Node 20 would be in the output that clawctl reads.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true'
 
 const stop = new AbortController()
@@ -19,7 +19,7 @@ function interrupt(): void {
 process.on('SIGINT', interrupt)
 process.on('SIGTERM', interrupt)
 
-// Whoever reads us may be gone; the apply at hand is still to be finished and recorded.
+// The reader of the output may be gone; the running apply must still finish and store its state.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 
 process.exitCode = await runTofu(process.argv.slice(2), {

@@ -4,13 +4,13 @@ import { policyDocument } from './policyDocument.js'
 import type { Check, Configured, Stack } from './stack.js'
 import type { Variables } from './variables.js'
 
-/** One resource or data source of a for_each; `index` is null where there is none. */
+/** One resource or data source of a for_each; `index` is null without for_each. */
 export interface Instance {
   index: string | null
   scope: Scope
 }
 
-/** The stack's expressions with values: variables are given, resources are put in as they are planned or made. */
+/** Evaluates the stack's expressions: variables are given, resources are added when they are planned or created. */
 export class Module {
   readonly #stack: Stack
   readonly #scope: Record<string, Value>
@@ -35,7 +35,7 @@ export class Module {
     }
   }
 
-  /** What the resource's attributes are, for whatever refers to it. */
+  /** Sets the resource's attributes for references. */
   put(address: string, value: Value): void {
     this.#resources.set(address, value)
   }
@@ -44,7 +44,7 @@ export class Module {
     return evaluate(expression, { ...this.#scope, ...more })
   }
 
-  /** @throws Diagnostic where for_each is no map and no set, or depends on what is not known yet */
+  /** @throws Diagnostic if for_each is neither a map nor a set, or depends on unknown values */
   expand({ forEach }: Pick<Configured, 'forEach'>): Instance[] {
     if (forEach === null) return [{ index: null, scope: this.#scope }]
     const each = this.evaluate(forEach)
@@ -68,7 +68,6 @@ export class Module {
     }
   }
 
-  /** The outputs that are known. */
   outputs(): Record<string, Value> {
     return Object.fromEntries([...this.#stack.outputs].map(([name, value]) => [name, this.evaluate(value)]))
   }
@@ -91,7 +90,7 @@ export class Module {
   }
 }
 
-/** An object whose parts are worked out when they are read, once unless `keep` is false. */
+/** An object whose parts are evaluated on access, once unless `keep` is false. */
 function lazy(names: readonly string[], read: (name: string) => Value, keep = true): Value {
   const known = new Map<string, Value>()
   const open = new Set<string>()

@@ -34,13 +34,13 @@ export interface PlanOptions {
   /** Addresses given with -replace. */
   replace: readonly string[]
   destroy: boolean
-  /** Reads what an `import` block names. */
+  /** Reads the object of an `import` block. */
   import(type: string, address: string, id: string): Promise<Attributes>
 }
 
 type Body = { [name: string]: Value }
 
-/** The configuration of one resource with its values: defaults in, unknown ones as such. @throws Diagnostic */
+/** The configuration of one resource with values and defaults; values may be unknown. @throws Diagnostic */
 export function configuredBody(configured: Configured, scope: Parameters<typeof evaluateBody>[1], address: string) {
   return checkBody(address, configured.type, evaluateBody(configured.body, scope))
 }
@@ -95,7 +95,7 @@ export async function planChanges(
   return [...changes, ...removed.map((one) => changeOf(one, ['delete'], one.attributes, null, {}, reasonOf(one)))]
 }
 
-/** What others see of a planned resource: what only the apply gives is unknown. */
+/** The attributes of a planned resource for references; attributes of the apply are unknown. */
 function knownAfter({ change: { after, after_unknown } }: Change): Body {
   const unknown = Object.keys(after_unknown).map((name) => [name, UNKNOWN])
   return { ...(after as Body), ...Object.fromEntries(unknown) }
@@ -149,7 +149,7 @@ function compare(
   return changeOf(identity, [differing.length > 0 ? 'update' : 'no-op'], before, after, unknown)
 }
 
-/** Whether a state has what the configuration says. Blocks are compared by what is configured of them; order is none. */
+/** Whether the state has the configured values. Blocks are compared by their configured arguments, in any order. */
 function matches(before: unknown, wanted: Value): boolean {
   if (Array.isArray(wanted)) {
     if (!Array.isArray(before)) return wanted.length === 0 && before === null
@@ -163,7 +163,7 @@ function matches(before: unknown, wanted: Value): boolean {
   }
   if (typeof wanted === 'object' && wanted !== null && !(wanted instanceof Set)) {
     const have = (before ?? {}) as Attributes
-    // Tags are a map: what is there beside them differs, too.
+    // Tags are a map: additional ones are a difference, too.
     const block = Object.values(wanted).some((value) => typeof value !== 'string')
     if (!block && Object.keys(have).length !== Object.keys(wanted).length) return false
     return Object.entries(wanted).every(([name, value]) => matches(have[name] ?? null, value))
@@ -198,7 +198,7 @@ function changeOf(
   }
 }
 
-/** Ids to import, by address. @throws Diagnostic for a target that is no address */
+/** Ids to import, by address. @throws Diagnostic if a target is not an address */
 function importsOf(stack: Stack, module: Module): Map<string, string> {
   return new Map(
     stack.imports.flatMap(({ forEach, to, id }) =>
@@ -219,7 +219,7 @@ function target(to: Expression, scope: Parameters<typeof evaluate>[1]): string {
   throw new Diagnostic('Invalid import address', 'The stand-in reads TYPE.NAME[KEY] and TYPE.NAME.')
 }
 
-/** What a refresh found: resources of the state that are no more, or that are otherwise. */
+/** The result of a refresh: resources of the state that are gone or have changed. */
 export function driftOf(state: State, refreshed: State): Change[] {
   return state.resources.flatMap((resource) => {
     const now = refreshed.get(addressOf(resource))?.attributes ?? null

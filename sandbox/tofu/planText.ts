@@ -9,7 +9,7 @@ export interface Counts {
   destroy: number
 }
 
-/** What an apply of these changes does. A replacement is one to add and one to destroy. */
+/** Counts the changes. A replacement is one to add and one to destroy. */
 export function count(changes: readonly Change[]): Counts {
   const having = (action: string) => changes.filter(({ change }) => change.actions.some((a) => a === action)).length
   const imported = changes.filter(({ change }) => change.importing).length
@@ -45,7 +45,7 @@ Plan: ${imported > 0 ? `${imported} to import, ` : ''}${add} to add, ${change} t
 `
 }
 
-/** Said after a plan, depending on whether it was saved. */
+/** The text after a plan, for a saved or an unsaved one. */
 export function savedText(file: string | null): string {
   return file === null
     ? `\n${RULE}

@@ -7,7 +7,7 @@ const STATEMENT = ['sid', 'effect', 'actions', 'resources', 'principals', 'condi
 const CONDITION = ['test', 'variable', 'values']
 const PRINCIPALS = ['type', 'identifiers']
 
-/** `data.aws_iam_policy_document`, as the provider renders it. @throws Diagnostic for arguments that it does not know */
+/** `data.aws_iam_policy_document`, as the provider renders it. @throws Diagnostic for unknown arguments */
 export function policyDocument(address: string, body: Mapping): Value {
   only(address, body, ['statement', 'version'])
   if (hasUnknown(body)) return { json: UNKNOWN, minified_json: UNKNOWN, id: UNKNOWN }
@@ -53,7 +53,7 @@ function conditions(address: string, value: Value | undefined): Record<string, u
   return Object.keys(all).length === 0 ? {} : { Condition: all }
 }
 
-/** The provider writes a list of one as the one. */
+/** The provider writes a list of one item as the item. */
 function oneOrMore(value: Value): unknown {
   const all = Array.isArray(value) || value instanceof Set ? [...value].map(String).sort() : [String(value)]
   return all.length === 1 ? all[0] : all

@@ -6,10 +6,10 @@ import type { Attributes } from './state.js'
 
 const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b)
 
-/** How long the real ones take at least, in seconds of the clock: a moment for a kill. Instances take what EC2 takes. */
+/** The minimum time of the real operations, in seconds of the clock, so that tests can kill a run meanwhile. Instances take EC2's time. */
 const SECONDS = { iam: 1, group: 3 } as const
 
-/** The provider's doings with one resource. @throws Diagnostic, as the provider reports what AWS refuses */
+/** The provider's operations on one resource. @throws Diagnostic with the provider's text for refusals of AWS */
 export class Provider {
   readonly #cloud: Cloud
   readonly #wait: Waiting
@@ -23,10 +23,10 @@ export class Provider {
     return explained(type, `reading ${KINDS[type]}`, address, () => of(type).read(this.#cloud, state))
   }
 
-  /** @throws Diagnostic where there is nothing with this id */
+  /** @throws Diagnostic if nothing has this id */
   async import(type: string, address: string, id: string): Promise<Attributes> {
     const found = await this.read(type, address, of(type).imported(id))
-    // What AWS does not keep is as by default.
+    // Attributes that AWS does not store have their defaults.
     if (found) return { ...typeOf(type).defaults, ...found }
     throw new Diagnostic(
       'Cannot import non-existent remote object',

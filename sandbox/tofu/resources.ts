@@ -6,10 +6,10 @@ import type { Attributes } from './state.js'
 /** The sandbox's account. */
 const ACCOUNT_ID = '000000000000'
 
-/** The least that a wait takes: what it waits for is on other timers. */
+/** The minimum real time of a wait, because EC2 uses other timers. */
 const LEAST_MS = 15
 
-/** The clock of one run. It counts what is waited for, so that a busy machine is not a slow cloud. */
+/** The clock of one run. It only counts waits, so that a busy machine does not slow it down. */
 export class Clock {
   seconds = 0
   readonly #speed: number
@@ -29,7 +29,7 @@ export class Clock {
   }
 }
 
-/** How the provider waits: by the run's clock, until an interrupt. */
+/** The provider's waits: by the run's clock, until an interrupt. */
 export interface Waiting {
   clock: Clock
   signal: AbortSignal
@@ -38,13 +38,13 @@ export interface Waiting {
 }
 
 export interface Operations {
-  /** The attributes as AWS has them now; null where the object is gone. */
+  /** The current attributes in AWS; null if the object is gone. */
   read(cloud: Cloud, state: Attributes): Promise<Attributes | null>
-  /** `begun` is given what is known as soon as the object exists: interrupted from then on it is tainted. */
+  /** `begun` is called as soon as the object exists: an interruption after that leaves it tainted. */
   create(cloud: Cloud, planned: Attributes, begun: (known: Attributes) => void, wait: Waiting): Promise<Attributes>
   update(cloud: Cloud, before: Attributes, after: Attributes): Promise<void>
   destroy(cloud: Cloud, state: Attributes, wait: Waiting): Promise<void>
-  /** What `read` needs to find the object of an import. */
+  /** The attributes with which `read` finds the object of an import. */
   imported(id: string): Attributes
 }
 
@@ -58,7 +58,7 @@ const tagged = (tags: Record<string, string>) => ({
   tags: Object.keys(tags).length === 0 ? null : tags,
   tags_all: tags,
 })
-/** As the provider names what has no name. */
+/** The provider's form of generated names. */
 const madeUpName = () => `terraform-${Date.now()}`
 const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b)
 
@@ -311,7 +311,7 @@ export const OPERATIONS: Readonly<Record<string, Operations>> = {
   aws_instance: instance,
 }
 
-/** How often the provider looks, and for how long: its limits are 10 and 20 minutes. */
+/** The provider's polling interval and time limit; the real limits are 10 and 20 minutes. */
 const POLL_SECONDS = 2.5
 const LIMIT_SECONDS = 600
 const STILL_SECONDS = 10

@@ -116,7 +116,7 @@ async function plan(context: Context): Promise<number> {
 /** OpenTofu's own parallelism. */
 const PARALLEL = 10
 
-/** The state as AWS has it now: without what is gone. */
+/** The state after a refresh, without resources that are gone. */
 async function refresh(state: State, provider: Provider, out: (text: string) => void): Promise<State> {
   const read = await pMap(
     state.resources,
@@ -139,7 +139,7 @@ async function providerOf(region: string, { env, signal }: Pick<Context, 'env' |
   return new Provider(await cloudOf(region), { clock: new Clock(speedOf(env), signal), signal, still: () => {} })
 }
 
-/** Hosts boot some fifty times faster in the sandbox, and so goes the clock of its OpenTofu. */
+/** Hosts boot some fifty times faster in the sandbox, so its OpenTofu's clock is faster, too. */
 const SPEED = 50
 /** OpenTofu writes its state at most this often during an apply. */
 const PERSIST_SECONDS = 20
@@ -188,7 +188,7 @@ async function apply(context: Context): Promise<number> {
     } catch (error) {
       failure = error
     }
-    // What a create had begun is in the state, tainted.
+    // Resources that were being created are in the state, tainted.
     await lastWrite(backend, state, dir).catch((error) => {
       if (failure !== null) reportError(context, failure)
       throw error
@@ -202,7 +202,7 @@ async function apply(context: Context): Promise<number> {
   return 0
 }
 
-/** @throws Diagnostic where S3 refuses: the state is then in errored.tfstate */
+/** @throws Diagnostic if S3 refuses; the state is then in errored.tfstate */
 async function lastWrite(backend: Backend, state: State, dir: string): Promise<void> {
   try {
     await backend.writeState(state)

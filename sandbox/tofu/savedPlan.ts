@@ -5,15 +5,15 @@ import { Diagnostic } from './diagnostic.js'
 import type { Change } from './plan.js'
 import type { Attributes, State } from './state.js'
 
-/** A saved plan: what `show -json` prints and what ties it to one version of one state. The stand-in's own format. */
+/** A saved plan in the stand-in's own format: the output of `show -json`, with lineage and serial of its state. */
 export interface SavedPlan {
   backend: BackendConfig
   lineage: string
   serial: number
   region: string
-  /** The state as the refresh found it, in the state file's form. */
+  /** The refreshed state, in the form of a state file. */
   prior: string
-  /** Values of the stack's variables, as JSON has them. */
+  /** Values of the stack's variables, as JSON. */
   variables: Record<string, unknown>
   changes: Change[]
   json: Attributes
@@ -21,7 +21,7 @@ export interface SavedPlan {
 
 const FORMAT = 'clawctl-sandbox-plan/1'
 
-/** Its own file, checked no deeper than the format's name: only `savePlan` writes that. */
+/** Only the name of the format is checked, because only `savePlan` writes such files. */
 const planFileSchema = z.object({
   format: z.literal(FORMAT),
   plan: z.object({
@@ -37,11 +37,11 @@ const planFileSchema = z.object({
 })
 
 export function savePlan(path: string, plan: SavedPlan): void {
-  // Variables and user data may be in it, as in a real plan.
+  // It may contain variables and user data, as a real plan.
   writeFileSync(path, `${JSON.stringify({ format: FORMAT, plan })}\n`, { mode: 0o600 })
 }
 
-/** @throws Diagnostic for anything that savePlan has not written */
+/** @throws Diagnostic if savePlan did not write the file */
 export function loadPlan(path: string, given: string): SavedPlan {
   if (!existsSync(path)) {
     throw new Diagnostic(`Failed to load "${given}" as a plan file`, `Error: stat ${given}: no such file or directory`)
@@ -51,12 +51,12 @@ export function loadPlan(path: string, given: string): SavedPlan {
   } catch {
     throw new Diagnostic(
       `Failed to load "${given}" as a plan file`,
-      'Error: the file is no plan of the stand-in. A plan of the real OpenTofu can be applied by the real one only.',
+      'Error: the file is not a plan of the stand-in. Only the real OpenTofu can apply its plans.',
     )
   }
 }
 
-/** @throws Diagnostic where the state is another one, or has moved on since the plan */
+/** @throws Diagnostic if it is another state, or the state has changed since the plan */
 export function checkFresh(plan: SavedPlan, state: State): void {
   const isFirst = plan.lineage === '' && plan.serial === 0
   if (!isFirst && plan.lineage !== state.lineage) {

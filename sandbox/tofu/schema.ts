@@ -3,12 +3,12 @@ import { isMapping, type Value } from './evaluate.js'
 
 /** The stand-in's schema of a resource type. An unknown argument is refused, never ignored. */
 export interface ResourceType {
-  /** Of the provider's schema, as the state carries it. */
+  /** Version of the provider's schema, for the state. */
   version: number
   required: readonly string[]
-  /** Absent from the configuration they are null. */
+  /** Null if they are not configured. */
   optional: readonly string[]
-  /** Absent from the configuration they stay what AWS makes of them. */
+  /** Set by AWS if they are not configured. */
   kept: readonly string[]
   /** Attributes that only AWS sets. */
   computed: readonly string[]
@@ -80,7 +80,7 @@ export const TYPES: Readonly<Record<string, ResourceType>> = {
   },
   aws_instance: {
     version: 2,
-    // The provider asks for them at least where there is no launch template, which the stand-in does not model.
+    // The provider requires them without a launch template, which the stand-in does not support.
     required: ['ami', 'instance_type'],
     optional: ['user_data', 'tags'],
     kept: ['iam_instance_profile', 'subnet_id', 'vpc_security_group_ids', 'metadata_options', 'root_block_device'],
@@ -101,7 +101,7 @@ export function typeOf(type: string): ResourceType {
   throw new Diagnostic(`The stand-in of the clawctl sandbox does not model "${type}"`, 'The state holds one.')
 }
 
-/** The configuration with its defaults. @throws Diagnostic in the provider's words */
+/** The configuration with its defaults. @throws Diagnostic with the provider's text */
 export function checkBody(address: string, type: string, body: { [name: string]: Value }): { [name: string]: Value } {
   const { required, optional, kept, defaults, blocks } = typeOf(type)
   const where = `  with ${address},`

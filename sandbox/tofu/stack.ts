@@ -9,12 +9,12 @@ export interface StackVariable {
   name: string
   /** A constraint such as set(string); null for any. */
   type: Expression | null
-  /** Null where there is no default: a value has to be given. */
+  /** Null: there is no default, so a value is required. */
   fallback: Expression | null
-  /** Whether null is a value of it. */
+  /** Whether null is allowed. */
   nullable: boolean
   validations: readonly Check[]
-  /** For messages: the file and line that declare it. */
+  /** File and line of the declaration, for messages. */
   origin: string
   line: number
 }
@@ -25,7 +25,7 @@ export interface Check {
   message: Expression
 }
 
-/** A resource or a data source as it is written, before for_each. */
+/** A resource or a data source as declared, before for_each. */
 export interface Configured {
   type: string
   name: string
@@ -34,7 +34,7 @@ export interface Configured {
   preconditions: readonly Check[]
   /** Names of lifecycle.ignore_changes, or all. */
   ignores: 'all' | readonly string[]
-  /** `type.name` of the resources that it refers to, locals and data sources resolved. */
+  /** `type.name` of the resources to which it refers, also through locals and data sources. */
   dependsOn: readonly string[]
 }
 
@@ -44,18 +44,18 @@ export interface Import {
   id: Expression
 }
 
-/** What the stack's files declare. */
+/** The declarations of the stack's files. */
 export interface Stack {
   dir: string
   variables: readonly StackVariable[]
   locals: ReadonlyMap<string, Expression>
-  /** By `type.name`, dependencies first. What nothing depends on comes late, so that a missing depends_on shows. */
+  /** By `type.name`, dependencies first. Resources without dependents come last, so that a missing depends_on has an effect. */
   resources: ReadonlyMap<string, Configured>
   /** By `type.name`. */
   data: ReadonlyMap<string, Configured>
   outputs: ReadonlyMap<string, Expression>
   imports: readonly Import[]
-  /** Arguments of `backend "s3"`; null where no S3 backend is declared. */
+  /** Arguments of `backend "s3"`; null without an S3 backend. */
   backend: ReadonlyMap<string, string> | null
   /** The provider's region. */
   region: Expression | null
@@ -63,7 +63,7 @@ export interface Stack {
 
 const LITERAL_SCOPE = {}
 
-/** @throws Diagnostic for a folder without a stack, and for blocks, types and arguments that the stand-in does not model */
+/** @throws Diagnostic for a folder without a stack, and for blocks, types and arguments that the stand-in does not support */
 export function readStack(dir: string): Stack {
   const files = existsSync(dir) ? readdirSync(dir).filter((name) => /\.tf(?:\.json)?$/.test(name)) : []
   if (files.length === 0) {
@@ -179,7 +179,7 @@ function variable(block: Block, file: string): StackVariable {
   }
 }
 
-/** Depth first, from the last name of the alphabet on: behind every resource stands what refers to it. */
+/** Depth first, in reverse alphabetical order: each resource comes before those that refer to it. */
 function inOrder(
   resources: ReadonlyMap<string, Configured>,
   { locals, data }: Pick<Stack, 'locals' | 'data'>,

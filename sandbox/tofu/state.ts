@@ -10,7 +10,7 @@ export type Attributes = Record<string, unknown>
 
 const attributesSchema = z.record(z.string(), z.unknown())
 
-/** The state file, format 4, as far as a stack of managed resources with string keys uses it. */
+/** The parts of the state file, format 4, for managed resources with string keys. */
 const stateSchema = z.object({
   version: z.literal(4),
   terraform_version: z.string(),
@@ -40,19 +40,19 @@ type StateFile = z.infer<typeof stateSchema>
 export interface Resource {
   type: string
   name: string
-  /** Null of a resource without for_each. */
+  /** Null without for_each. */
   index: string | null
   attributes: Attributes
-  /** A create that did not come to its end: the next plan replaces it. */
+  /** Its creation did not finish, so the next plan replaces it. */
   tainted?: boolean
-  /** `type.name` of what has to outlive it. */
+  /** `type.name` of its dependencies, which are destroyed after it. */
   dependencies?: readonly string[]
 }
 
 export const addressOf = ({ type, name, index }: Pick<Resource, 'type' | 'name' | 'index'>) =>
   `${type}.${name}${index === null ? '' : `["${index}"]`}`
 
-/** The state in memory. `lineage` is empty until something was written. */
+/** The state in memory. `lineage` is empty before the first write. */
 export class State {
   lineage: string
   serial: number
@@ -150,7 +150,7 @@ export class State {
     return `${JSON.stringify(file, null, 2)}\n`
   }
 
-  /** `tofu show -json` of the state; of an empty one nothing but the format. */
+  /** `tofu show -json` of the state; only the format for an empty one. */
   toJson(): Attributes {
     const outputs = Object.fromEntries(
       Object.entries(this.outputs).map(([name, value]) => [name, { sensitive: false, value, type: ctyOf(value) }]),

@@ -12,7 +12,7 @@ export type Variables = ReadonlyMap<string, Value>
 /**
  * The values of the stack's variables: environment, then -var and -var-file in their order, then defaults; converted to
  * their types and validated.
- * @throws Diagnostic for an undeclared, a missing or a malformed one, as the real OpenTofu words it
+ * @throws Diagnostic with OpenTofu's text for an undeclared, a missing or a malformed one
  */
 export function readVariables(
   stack: Stack,
@@ -62,7 +62,7 @@ export function readVariables(
   return values
 }
 
-/** Those of a saved plan, which are as JSON has them. */
+/** The variables of a saved plan, from JSON. */
 export function restoreVariables(stack: Stack, saved: Readonly<Record<string, unknown>>): Variables {
   return new Map(stack.variables.map(({ name, type }) => [name, convert((saved[name] ?? null) as Value, type)]))
 }
@@ -87,13 +87,13 @@ function wholeValue(variable: StackVariable, given: Value | undefined): Value {
   }
 }
 
-/** A string as it is; anything else is written as an expression of HCL, which JSON is, too. */
+/** A string is used unchanged; another type is parsed as HCL, which includes JSON. */
 function parseText({ name, type }: StackVariable, text: string): Value {
   if (type?.kind === 'name' && ['string', 'number', 'bool'].includes(type.name)) return text
   return evaluate(parseExpression(text, `<value for var.${name}>`), {})
 }
 
-/** A value as its type has it. @throws Diagnostic whose summary says what is required */
+/** Converts a value to its type. @throws Diagnostic with the requirement as its summary */
 export function convert(value: Value, type: Expression | null): Value {
   if (value === null || type === null) return value
   if (type.kind === 'name') return primitive(value, type.name)
@@ -137,7 +137,7 @@ function readVarFile(path: string): [string, Value][] {
     throw new Diagnostic('Failed to read variables file', `Given variables file ${path} does not exist.`)
   }
   const text = readFileSync(path, 'utf8')
-  // A file of `name = value` is the inside of an object.
+  // A file of `name = value` lines is the content of an object.
   const read = evaluate(parseExpression(path.endsWith('.json') ? text : `{\n${text}\n}`, path), {})
   return isMapping(read) ? Object.entries(read) : []
 }

@@ -4,7 +4,9 @@ import { fileURLToPath } from 'node:url'
 import { inlineSchemas } from './inline-schemas.mjs'
 import { lazyRequires } from './lazy-requires.mjs'
 import { thirdPartyLicenses } from './licenses.mjs'
+import { ownZod } from './own-zod.mjs'
 import { restoreManifest } from './pack-manifest.mjs'
+import { sharedChunks } from './shared-chunks.mjs'
 import { usedEndpoints } from './used-endpoints.mjs'
 
 const { build } = await import('esbuild').catch((error) => {
@@ -26,7 +28,7 @@ const absent = Object.fromEntries(
   ['cli-spinners', 'lilconfig', 'minimatch', 'tinyglobby'].map((name) => [name, './scripts/build/absent.mjs']),
 )
 
-// oclif's dev mode would load TypeScript; a built package has none.
+// oclif's dev mode would load TypeScript, which the package does not contain.
 const common = {
   bundle: true,
   format: 'esm',
@@ -39,15 +41,15 @@ const common = {
   logLevel: 'warning',
   define: {
     'process.env.CLAWCTL_BUILD_VERSION': JSON.stringify(version),
-    // write-file-atomic makes the names of its temporary files of it.
+    // write-file-atomic uses it for the names of temporary files.
     __filename: 'import.meta.filename',
   },
-  // CommonJS packages inside an ES module still ask for Node's own modules.
+  // Bundled CommonJS packages require modules of Node.
   banner: { js: REQUIRE },
 }
 
-// dist/ is also where `clawctl image build` leaves its image, which is hours of work: what is not ours stays. From a build
-// that was killed it comes back first.
+// `clawctl image build` writes its image to dist/, which takes hours: other files in dist/ are kept. After a killed build they
+// are restored first.
 const OURS = new Set([
   'THIRD_PARTY_LICENSES',
   'chunks',
@@ -62,7 +64,7 @@ const OURS = new Set([
 await rescue('dist.old', 'dist')
 await rescue('dist.next', 'dist')
 
-// Built in another folder and renamed: a clawctl that runs meanwhile keeps its files.
+// Built in another folder and renamed, so that a running clawctl keeps its files.
 await rm('dist.next', { recursive: true, force: true })
 const sources = await readdir('src/commands', { recursive: true })
 const commands = sources
@@ -72,6 +74,7 @@ const commands = sources
 const [cli, lambda] = await Promise.all([
   build({
     ...common,
+    plugins: [...common.plugins, sharedChunks, ownZod],
     entryPoints: [
       { in: 'src/main.ts', out: 'main' },
       { in: 'src/help.ts', out: 'help' },
@@ -82,8 +85,8 @@ const [cli, lambda] = await Promise.all([
     outdir: 'dist.next',
     splitting: true,
     metafile: true,
-    alias: { 'wsl-utils': './scripts/build/wsl-lite.mjs', ...absent },
-    // Syntax and whitespace, not names: a stack trace stays readable.
+    alias: { 'wsl-utils': './scripts/build/wsl-lite.mjs', debug: './scripts/build/debug-lite.mjs', ...absent },
+    // Not names, so that stack traces stay readable.
     minifySyntax: true,
     minifyWhitespace: true,
     chunkNames: 'chunks/[name]-[hash]',
@@ -92,7 +95,7 @@ const [cli, lambda] = await Promise.all([
     ...common,
     entryPoints: ['lambda/index.ts'],
     outfile: 'dist.next/lambda/index.mjs',
-    // Lambda's credentials are variables: the rest of the chain (SSO, profiles, STS, metadata) would be a fifth of the bundle.
+    // Lambda's credentials are variables. The other providers (SSO, profiles, STS, metadata) would be a fifth of the bundle.
     alias: { '@aws-sdk/credential-provider-node': './scripts/build/lambda-credentials.mjs' },
     minify: true,
     metafile: true,
@@ -110,7 +113,7 @@ await rm('dist.old', { recursive: true, force: true })
 if (process.env.BUILD_METAFILE) await writeFile(process.env.BUILD_METAFILE, JSON.stringify(lambda.metafile))
 await writeManifest()
 
-/** Moves what the build did not make; nothing is overwritten. */
+/** Moves files that the build did not create, without overwriting any. */
 async function rescue(from, to) {
   const foreign = (await readdir(from).catch(() => [])).filter((name) => !OURS.has(name))
   if (foreign.length === 0) return
@@ -119,7 +122,7 @@ async function rescue(from, to) {
   for (const name of foreign.filter((one) => !there.has(one))) await rename(join(from, name), join(to, name))
 }
 
-/** Most chunks need no `require`, and making one costs each of them half a millisecond. */
+/** Most chunks need no `require`, and creating one takes half a millisecond for each chunk. */
 async function dropIdleBanners(folder) {
   for (const file of (await readdir(folder, { recursive: true })).filter((name) => name.endsWith('.js'))) {
     const source = await readFile(join(folder, file), 'utf8')
@@ -139,8 +142,8 @@ async function writeManifest() {
     respectNoCacheDefault: true,
   })
   await plugin.load()
-  // oclif lists commands in the order in which they happen to load; a release has to be the same bytes each time.
+  // oclif lists commands in the order of their loading, but releases must be reproducible.
   const commands = Object.fromEntries(Object.entries(plugin.manifest.commands).sort(([a], [b]) => (a < b ? -1 : 1)))
-  await writeFile('oclif.manifest.json.next', `${JSON.stringify({ ...plugin.manifest, commands }, null, 2)}\n`)
+  await writeFile('oclif.manifest.json.next', `${JSON.stringify({ ...plugin.manifest, commands })}\n`)
   await rename('oclif.manifest.json.next', 'oclif.manifest.json')
 }

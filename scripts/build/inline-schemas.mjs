@@ -5,8 +5,8 @@ const STRING_OR_NAME = /"(?:[^"\\]|\\.)*"|\b_[A-Za-z0-9]+\b/g
 
 /**
  * The AWS SDK keeps all shapes of a service in one schema file of arrays that refer to string constants. esbuild keeps
- * every array that mentions a variable, so a bundle with one EC2 command would carry all of EC2. With the constants
- * written into the arrays, unused shapes drop: 1.4 MB become 0.3.
+ * every array that refers to a variable, so a bundle with one EC2 command would contain all of EC2. With the constants
+ * inlined, unused shapes are removed: 0.3 MB instead of 1.4.
  */
 export const inlineSchemas = {
   name: 'inline-aws-schemas',

@@ -1,4 +1,4 @@
 import { fromEnv } from '@aws-sdk/credential-provider-env'
 
-/** Stands for the whole chain in the Lambda's bundle. */
+/** Replaces the chain of credential providers in the Lambda's bundle. */
 export const defaultProvider = () => fromEnv()

@@ -3,14 +3,14 @@ import { join } from 'node:path'
 
 const FOLDER = /^((?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+)\//
 const LICENSE_FILE = /^(?:licen[cs]e|notice|copying)/i
-/** Licences whose text names no holder: a package that ships none gets another's copy. */
+/** Licences without a holder in their text: a package that does not ship the text gets another package's copy. */
 const SAME_FOR_ALL = new Set(['Apache-2.0'])
 
 /**
- * The notice that goes with what esbuild bundled: every npm package in it with its licence text. The same text stands
- * once, after the names of all packages that ship it.
+ * The notice for the bundled npm packages: their names and licence texts. Packages with the same text share one copy
+ * of it.
  * @param metafile of an esbuild build
- * @throws Error where a package has no licence text: such a bundle must not be published
+ * @throws Error if a package has no licence text: such a bundle must not be published
  */
 export async function thirdPartyLicenses(metafile) {
   const folders = new Set()

@@ -2,22 +2,22 @@ import { readFile, rename, writeFile } from 'node:fs/promises'
 import { pathToFileURL } from 'node:url'
 
 const FILE = 'package.json'
-/** Where the checkout's own manifest lies while `npm pack` reads the one that ships. */
+/** Copy of the checkout's manifest while `npm pack` reads the package's. */
 const KEPT = 'package.json.kept'
 
-/** What ships has its packages inside, bundled by esbuild: npm must neither fetch nor check any. */
+/** The package's manifest has no dependencies, because esbuild bundles them: npm must not install any. */
 export function packedManifest({ dependencies: _, devDependencies: __, overrides: ___, allowScripts: ____, ...rest }) {
   return rest
 }
 
-/** Run by prepack. npm reads package.json after it. */
+/** Run by prepack, before npm reads package.json. */
 async function pack() {
   const text = await readFile(FILE, 'utf8')
   await writeFile(KEPT, text)
   await writeFile(FILE, `${JSON.stringify(packedManifest(JSON.parse(text)), null, 2)}\n`)
 }
 
-/** Run by postpack, and before each build: a pack that was killed leaves the checkout without its packages. */
+/** Run by postpack, and before each build, because a killed pack leaves the checkout without its dependencies. */
 export async function restoreManifest() {
   const kept = await readFile(KEPT, 'utf8').catch(() => null)
   if (kept === null) return

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Finds clawctl: the one in PATH, else this checkout's. The scripts that use it are clawctl's commands by shorter names.
+# Runs clawctl from PATH, else this checkout's. The scripts that use it are short names of clawctl's commands.
 
 CHECKOUT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." >/dev/null && pwd)
 
@@ -9,7 +9,7 @@ clawctl() {
   elif [[ -f $CHECKOUT/dist/main.js ]]; then
     node "$CHECKOUT/bin/run.js" "$@"
   else
-    printf '%s: clawctl is neither in PATH nor built here. Build it: npm ci && npm run build\n' "${0##*/}" >&2
+    printf '%s: clawctl is not in PATH and not built in this checkout. Build it: npm ci && npm run build\n' "${0##*/}" >&2
     return 2
   fi
 }

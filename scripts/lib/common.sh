@@ -1,31 +1,31 @@
 # shellcheck shell=bash
-# What the scripts of a host share. Exit codes are clawctl's: 1 failed, 2 bad input, 4 a service could not be reached.
+# Functions of all scripts of a host. Exit codes are clawctl's: 1 failed, 2 bad input, 4 a service could not be reached.
 
 PROGRAM=${0##*/}
 
-say() {
+log() {
   printf '%s: %s\n' "$PROGRAM" "$*" >&2
 }
 
-# What only matters to whoever looks closely: in the journal at level debug.
-say_debug() {
+# Journal level debug.
+log_debug() {
   if [[ -n ${JOURNAL_STREAM:-} ]]; then printf '<7>' >&2; fi
-  say "$@"
+  log "$@"
 }
 
 # fail CODE MESSAGE [HINT]
 fail() {
-  say "$2"
+  log "$2"
   if [[ -n ${3:-} ]]; then printf '%s\n' "  $3" >&2; fi
   exit "$1"
 }
 
-# An absolute path of the host; below CLAWCTL_HOST_ROOT in tests and in the sandbox, as for clawctl.
+# host_path PATH: PATH on this host. In tests and in the sandbox it is below CLAWCTL_HOST_ROOT, as for clawctl.
 host_path() {
   printf '%s%s' "${CLAWCTL_HOST_ROOT:-}" "$1"
 }
 
-# The one line of a file below /etc/clawdinator, without surrounding blanks. Fails where there is none.
+# host_value NAME: the first line of /etc/clawdinator/NAME, trimmed. Fails if the file is missing or empty.
 host_value() {
   local file value
   file=$(host_path "/etc/clawdinator/$1")
@@ -40,6 +40,6 @@ host_value() {
 need() {
   local program
   for program; do
-    command -v "$program" >/dev/null || fail 2 "$program is not installed, and this needs it."
+    command -v "$program" >/dev/null || fail 2 "$PROGRAM needs $program, which is not installed."
   done
 }

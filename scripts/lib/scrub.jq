@@ -1,6 +1,5 @@
-# What looks like a secret is taken out of a text, and what is known to be one. `include "scrub"`, with jq -L.
-
-# A text without any of the files' lines, and without anything shaped like a token. $files: contents of files, as texts.
+# Removes secrets from a text: every line of $files (contents of files, as texts) and all that has the form of a token.
+# Use: jq -L lib 'include "scrub"; …'
 def scrubbed($files):
   def removed: "[removed]";
   reduce (([$files[] | split("\n")[] | ltrimstr("GITHUB_TOKEN=") | select(length >= 6)] | unique | sort_by(-length))[]) as $secret
@@ -13,13 +12,13 @@ def scrubbed($files):
   | gsub("\\bxox[a-z]-[A-Za-z0-9-]{8,}"; removed)
   | gsub("\\b(?:AKIA|ASIA)[A-Z0-9]{8,}"; removed)
   | gsub("\\beyJ[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+(?:\\.[A-Za-z0-9_-]*)?"; removed)
-  # Discord's, then Telegram's.
+  # Tokens of Discord, then of Telegram.
   | gsub("\\b[A-Za-z0-9_-]{20,}\\.[A-Za-z0-9_-]{5,8}\\.[A-Za-z0-9_-]{20,}"; removed)
   | gsub("\\b[0-9]{6,}:[A-Za-z0-9_-]{30,}"; removed)
   | gsub("(?<scheme>[a-z][a-z0-9+.-]*://)[^/\\s:@]*:[^/\\s@]+@"; "\(.scheme)" + removed + "@")
   | gsub("(?<name>(?:bearer|basic)\\s+)[^\\s\"',;]{6,}"; "\(.name)" + removed; "i")
   | gsub("(?<name>(?:token|secret|password|passwd|api[_-]?key|authorization|credential)s?[\"']?\\s*[:=]\\s*[\"']?)(?!\\[removed\\])(?!(?<=: )[a-z]+(?![^\\s,;.]))[^\\s\"',;]{6,}"; "\(.name)" + removed; "i")
-  # A digest is as long as a token; commits and store paths are shorter.
+  # Hexadecimal tokens; commits and store paths are shorter.
   | gsub("(?<![A-Za-z0-9])[0-9a-f]{48,}(?![A-Za-z0-9])"; removed)
-  # Long, with small and capital letters and digits. A path begins with a slash, and a version has dots.
+  # Other tokens: 20 characters or more, with lower and upper case and digits. Paths begin with a slash, versions have dots.
   | gsub("(?<![A-Za-z0-9_/+=.-])(?=[A-Za-z0-9_/+=-]*[a-z])(?=[A-Za-z0-9_/+=-]*[A-Z])(?=[A-Za-z0-9_/+=-]*[0-9])[A-Za-z0-9_+=-][A-Za-z0-9_/+=-]{19,}"; removed);

@@ -5,7 +5,7 @@ import { completionScript, SHELLS, type Shell } from '../lib/cli/completion.js'
 export default class Completion extends BaseCommand<typeof Completion> {
   static override summary = 'Print the completion script of your shell.'
   static override description =
-    'Ids, AMIs and request ids are asked for when they are completed: of the checkout, else of the Control API. In zsh, compinit comes first.'
+    'Ids, AMIs and request ids are read when they are completed: from the checkout, else from the Control API. In zsh, run compinit first.'
   static override examples = [
     { description: 'In ~/.bashrc', command: 'source <(<%= config.bin %> <%= command.id %> bash)' },
     {

@@ -6,7 +6,7 @@ import { logIn } from '../lib/ops/login.js'
 export default class Login extends BaseCommand<typeof Login> {
   static override summary = 'Save the Control API, your control token and your name for this machine.'
   static override description =
-    'Asks for what is not given, asks the Control API whether it takes the token, and only then writes ~/.config/clawctl: config.json, and control-token with mode 0600. Without a terminal the token is read from standard input. Options, variables and the files of a host win over what is saved, and the saved token goes to the saved URL alone.'
+    'Asks for missing values, verifies the token with the Control API, and only then writes ~/.config/clawctl: config.json, and control-token with mode 0600. Without a terminal the token is read from standard input. Options, variables and the files of a host take precedence over saved settings. The saved token is only sent to the saved URL.'
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     {
@@ -16,7 +16,7 @@ export default class Login extends BaseCommand<typeof Login> {
   ]
   static override flags = {
     name: string({
-      summary: 'Your name, for deploys that you ask for.',
+      summary: 'Your name, for deploys that you request.',
       helpValue: 'NAME',
       env: 'CLAWCTL_REQUESTED_BY',
     }),
@@ -37,6 +37,6 @@ export default class Login extends BaseCommand<typeof Login> {
   override render({ login }: Result<this>) {
     const { controlApiUrl, requestedBy, folder, instances } = login
     const who = requestedBy ? ` as ${requestedBy}` : ''
-    return `Saved in ${folder}: ${controlApiUrl}${who}. It answers for ${instances} instances.`
+    return `Saved in ${folder}: ${controlApiUrl}${who}. Its fleet has ${instances} instances.`
   }
 }

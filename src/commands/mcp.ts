@@ -5,7 +5,7 @@ import { ClawctlError } from '../lib/domain/errors.js'
 export default class Mcp extends BaseCommand<typeof Mcp> {
   static override summary = 'Serve status, show, deploy, follow, history and preflight to an agent over MCP.'
   static override description =
-    'Speaks the Model Context Protocol on standard input and output. The tools do what the commands do in agent mode, with the same policy, codes and hints; an agent chooses neither URL nor token nor mode.'
+    'Speaks the Model Context Protocol on standard input and output. The tools do the same as the commands in agent mode, with the same policy, codes and hints. An agent chooses no URL, token or mode.'
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     {
@@ -16,7 +16,7 @@ export default class Mcp extends BaseCommand<typeof Mcp> {
 
   async work(): Promise<undefined> {
     if (this.context.mode !== 'agent') {
-      throw new ClawctlError('USAGE', '`clawctl mcp` serves agents, and works in agent mode alone.', {
+      throw new ClawctlError('USAGE', '`clawctl mcp` works only in agent mode.', {
         hint: 'Unset CI and CLAWCTL_MODE, or pass --mode agent.',
       })
     }
@@ -24,7 +24,7 @@ export default class Mcp extends BaseCommand<typeof Mcp> {
     await serveMcp(this.config.version, this.#tools())
   }
 
-  /** Each call reads settings and checkout anew: a server lives as long as its client. */
+  /** Each call reads settings and checkout again, because a server lives as long as its client. */
   #tools(): ToolWork {
     const plane = () => this.newContext().port('plane')
     return {

@@ -2,12 +2,12 @@ import { boolean } from '@oclif/core/flags'
 import { BaseCommand, type Result } from '../lib/cli/baseCommand.js'
 import { secretsDirFlag } from '../lib/cli/bundleFlags.js'
 import { renderPreflight, renderPreflightForChat } from '../lib/cli/render/preflight.js'
-import { preflight, refuseFlight } from '../lib/ops/preflight/preflight.js'
+import { preflight, requirePassed } from '../lib/ops/preflight/preflight.js'
 
 export default class PreflightCommand extends BaseCommand<typeof PreflightCommand> {
-  static override summary = "Run the runbook's checks before a flight: verify that deploys from chat will work."
+  static override summary = "Run the runbook's checks: verify that deploys from chat will work."
   static override description =
-    "On a laptop and on a host it asks the Control API for the server's checks, and checks the checkout and the settings of this machine. In ci mode it asks AWS and GitHub directly. Changes nothing. Exits with 1 if a check failed; a skipped check is not a failure."
+    "On a laptop and on a host it gets the server's checks from the Control API, and checks the checkout and the settings of this machine. In ci mode it uses AWS and GitHub directly. Changes nothing. Exits with 1 if a check failed; a skipped check is not a failure."
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --secrets-dir ../nix-secrets',
@@ -32,6 +32,6 @@ export default class PreflightCommand extends BaseCommand<typeof PreflightComman
   }
 
   override verdict({ preflight: flight }: Result<this>) {
-    refuseFlight(flight)
+    requirePassed(flight)
   }
 }

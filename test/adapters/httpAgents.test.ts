@@ -28,11 +28,10 @@ const CLIENTS: Record<string, (url: string) => Promise<unknown>> = {
     createGithub({
       ...{ apiUrl, token: async () => 'ghp_x', owner: 'acme', repo: 'fleet', workflow: 'w.yml', ref: 'main' },
       userAgent: 'clawctl/test',
-      patience: { attempts: 1, attemptMs: 2_000 },
+      retries: { attempts: 1, attemptMs: 2_000 },
     }).list(1),
-  EC2: () => createCompute({ region: REGION, patience: { attempts: 1, attemptMs: 2_000 } }).fleetImages(),
-  S3: () =>
-    createObjectStore({ region: REGION, bucket: BUCKET, patience: { attempts: 1, attemptMs: 2_000 } }).list('x'),
+  EC2: () => createCompute({ region: REGION, retries: { attempts: 1, attemptMs: 2_000 } }).fleetImages(),
+  S3: () => createObjectStore({ region: REGION, bucket: BUCKET, retries: { attempts: 1, attemptMs: 2_000 } }).list('x'),
   'the signed PUT': () =>
     createSnapshots({ region: REGION, bucket: BUCKET, connections: 1, stop: new AbortController().signal }).putBlock({
       ...{ snapshotId: 'snap-0123456789abcdef0', index: 0, data: new Uint8Array(512), sha256: new Uint8Array(32) },

@@ -90,7 +90,7 @@ describe('clawctl login', () => {
   })
 
   it('is undone by logout', async () => {
-    expect((await clawctl(['logout'])).stdout).to.equal(`Removed what was saved in ${folder()}.\n`)
+    expect((await clawctl(['logout'])).stdout).to.equal(`Removed the saved settings from ${folder()}.\n`)
     expect(await readdir(folder())).to.deep.equal([])
     const error = expectFailure(await clawctl(['fleet', 'status', '--json']), 'NOT_CONFIGURED', 4)
     expect(error.hint).to.include('`clawctl login`')

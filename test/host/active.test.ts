@@ -23,7 +23,7 @@ describe('active-watch.sh', () => {
         ...root.withPrograms(),
         ...ec2.env,
         CLAWCTL_HOST_ROOT: root.path(),
-        WATCH_LOOKS: String(looks),
+        WATCH_CHECKS: String(looks),
         WATCH_UNITS: 'clawdinator-gateway.service clawdinator-github-sync.timer',
       },
     })
@@ -79,7 +79,7 @@ describe('active-watch.sh', () => {
     await asked()
     names(OTHER)
     const outcome = await watch(2)
-    expect(outcome.stderr).to.contain(`names ${OTHER}: this machine stops everything that acts`)
+    expect(outcome.stderr).to.contain(`names ${OTHER}: this machine yields`)
     expect(await asked()).to.deep.equal([acts[1], ...stops])
     expect(await stage()).to.equal('yielded')
     names(ME)
@@ -119,11 +119,11 @@ describe('active-watch.sh', () => {
           ...root.withPrograms(),
           ...ec2.env,
           CLAWCTL_HOST_ROOT: root.path(),
-          WATCH_LOOKS: '1',
+          WATCH_CHECKS: '1',
           WATCH_YIELD_SECONDS: '0.3',
         },
       })
-      expect(outcome.stderr).to.contain('and killed: clawdinator-gateway.service')
+      expect(outcome.stderr).to.contain('seconds: clawdinator-gateway.service')
       expect(await asked()).to.include('kill --signal=KILL clawdinator-gateway.service')
       expect(outcome.code).to.equal(dies ? 0 : 1)
       expect(await stage()).to.equal(dies ? 'yielded' : 'active')
@@ -139,7 +139,7 @@ describe('active-watch.sh', () => {
       Object.assign(ec2.trouble, { status, code })
       const booted = await watch(3)
       expect(booted.stderr).to.contain(code)
-      expect(booted.stderr.match(/stays as it is/g)).to.have.length(1)
+      expect(booted.stderr.match(/does not change its role/g)).to.have.length(1)
       expect(await asked(), 'a machine that has just booted').to.deep.equal(standsBy)
       expect(await stage()).to.equal('standby')
 

@@ -207,7 +207,7 @@ describe('take-secrets.sh', () => {
     expect(missing.code).to.equal(1)
     expect(missing.stderr).to.contain('/run/agenix/b is missing or empty')
     await rm(root.path('var/lib/clawdinator/bootstrap/bundles/three/secrets/age-identity.key'))
-    expect((await take()).stderr).to.contain('no identity')
+    expect((await take()).stderr).to.contain('no age identity')
     expect((await runScript('take-secrets.sh', [root.path('none')], { env: root.withPrograms() })).code).to.equal(1)
   })
 
@@ -279,8 +279,11 @@ describe('switch-host.sh', () => {
       await mkdir(origin)
       git(origin, 'init', '--quiet', '--initial-branch=main')
       git(origin, 'config', 'uploadpack.allowAnySHA1InWant', 'true')
-      for (const text of ['{ }', '{ outputs = _: { }; }']) {
-        await writeFile(`${origin}/flake.nix`, text)
+      await mkdir(`${origin}/nix`)
+      for (const ids of [['host-1'], ['host-1', 'host-2']]) {
+        const registry = Object.fromEntries(ids.map((id) => [id, { host: id }]))
+        await writeFile(`${origin}/nix/instances.json`, JSON.stringify(registry))
+        await writeFile(`${origin}/flake.nix`, '{ }')
         await writeFile(`${origin}/flake.lock`, '{ }')
         git(origin, 'add', '--all')
         git(origin, 'commit', '--quiet', '--message=a commit')
@@ -296,13 +299,22 @@ describe('switch-host.sh', () => {
       const outcome = await switchHost()
       expect(outcome.code, outcome.stderr).to.equal(0)
       expect(await root.read('var/lib/clawdinator/switched')).to.match(new RegExp(`^${older} `))
-      expect(outcome.stderr).to.contain("the configuration is the image's")
+      expect(outcome.stderr).to.contain('the configuration of the image is used')
     })
 
     it('is left for the newest where a person asked for that', async () => {
       await root.write('var/lib/clawdinator/image-revision', older)
       await root.write('etc/clawdinator/config-revision', 'newest\n')
       expect((await switchHost()).code).to.equal(0)
+      expect(await root.read('var/lib/clawdinator/switched')).to.match(new RegExp(`^${newer} `))
+    })
+
+    it('is left for the newest if the host was added after the image was built', async () => {
+      await root.write('var/lib/clawdinator/image-revision', older)
+      await root.write('etc/clawdinator/host', 'host-2\n')
+      const outcome = await switchHost()
+      expect(outcome.code, outcome.stderr).to.equal(0)
+      expect(outcome.stderr).to.contain('has no host host-2')
       expect(await root.read('var/lib/clawdinator/switched')).to.match(new RegExp(`^${newer} `))
     })
 
@@ -319,7 +331,7 @@ describe('switch-host.sh', () => {
     await rebuild('activate; exit 4')
     const outcome = await switchHost()
     expect(outcome.code, outcome.stderr).to.equal(0)
-    expect(outcome.stderr).to.contain('though units failed')
+    expect(outcome.stderr).to.contain('but units failed')
     expect(done()).to.equal(true)
   })
 

@@ -192,7 +192,7 @@ describe('bootstrap-runtime.sh', () => {
     for (const [body, says] of [
       ['TWO', 'another digest'],
       ['longer', '6 bytes instead of 3'],
-      [null, 'is not there'],
+      [null, 'does not exist'],
     ] as const) {
       const [object] = bundle({ 'secrets/a.age': 'two' }, { generation: 2 })
       const key = `${PREFIX}/${object?.key}`
@@ -344,12 +344,12 @@ describe('bootstrap-runtime.sh', () => {
         'its generation is',
         (m) => ({ ...m, generation: `1\n../../escaped\t${objectOf(m)?.key}\t3\t${objectOf(m)?.sha256}` }),
       ],
-      ['with a size that bash can not count', 'badly', (m) => broken(m, { size: 1e300 })],
-      ['that writes elsewhere', 'badly', (m) => broken(m, { file: '../../../etc/passwd' })],
-      ['that writes in a folder of its own', 'badly', (m) => broken(m, { file: 'secrets/../x' })],
-      ['that reads elsewhere', 'badly', (m) => broken(m, { key: '../clawdinator-2/config.json' })],
-      ['without a digest', 'badly', (m) => broken(m, { sha256: 'no' })],
-      ['with a size that is none', 'badly', (m) => broken(m, { size: -1 })],
+      ['with a size that bash can not count', 'invalid object', (m) => broken(m, { size: 1e300 })],
+      ['that writes elsewhere', 'invalid object', (m) => broken(m, { file: '../../../etc/passwd' })],
+      ['that writes in a folder of its own', 'invalid object', (m) => broken(m, { file: 'secrets/../x' })],
+      ['that reads elsewhere', 'invalid object', (m) => broken(m, { key: '../clawdinator-2/config.json' })],
+      ['without a digest', 'invalid object', (m) => broken(m, { sha256: 'no' })],
+      ['with a size that is none', 'invalid object', (m) => broken(m, { size: -1 })],
       ['with the same file twice', '2 times', (m) => ({ ...m, objects: [objectOf(m), objectOf(m)] })],
     ]
     const objectOf = (manifest: Record<string, unknown>) => (manifest.objects as BundleObject[])[0]
@@ -393,9 +393,9 @@ describe('bootstrap-runtime.sh', () => {
 
   it('refuses what user data must never have written', async () => {
     for (const [values, says] of [
-      [{ prefix: '../other' }, 'is not a prefix'],
-      [{ prefix: 'a/../b' }, 'is not a prefix'],
-      [{ prefix: '/etc' }, 'is not a prefix'],
+      [{ prefix: '../other' }, 'is not a valid prefix'],
+      [{ prefix: 'a/../b' }, 'is not a valid prefix'],
+      [{ prefix: '/etc' }, 'is not a valid prefix'],
       [{ id: 'a b' }, "is not an instance's id"],
     ] as const) {
       await host(values)

@@ -225,7 +225,7 @@ describe('heartbeat.sh', () => {
     await root.write('run/clawdinator/failure.json', JSON.stringify(failure))
     await root.write('run/clawdinator/bundle', '7\n')
     await root.write('var/lib/clawdinator/image-revision', `${'a'.repeat(40)}-dirty\n`)
-    const selfUpdate = { at: '2026-11-26T04:00:00Z', outcome: 'kept', detail: 'nothing newer' }
+    const selfUpdate = { at: '2026-11-26T04:00:00Z', outcome: 'kept', detail: 'there is no newer version' }
     await root.write('var/lib/clawdinator/self-update.json', JSON.stringify(selfUpdate))
     const probe = {
       at: '2026-11-26T10:05:00Z',

@@ -69,10 +69,10 @@ describe(`the Nix files${without}`, () => {
       `(import ./nix/lib).registryProblems (builtins.fromJSON ''${JSON.stringify(registry)}'')`,
     )
     expect(value).to.deep.equal([
-      '"Bad" can\'t be an id',
+      '"Bad" is not a valid id',
       'Bad must be an object',
-      'c: bootstrapPrefix is missing or malformed',
-      'c: instanceType is missing or malformed',
+      'c: bootstrapPrefix is missing or not valid',
+      'c: instanceType is missing or not valid',
       'host is shared by a and c',
       'discordTokenSecret is shared by b and c',
     ])

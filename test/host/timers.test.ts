@@ -82,7 +82,7 @@ describe('github-sync.sh', () => {
     expect((await open()).map((item: { number: number; kind: string }) => `${item.number} ${item.kind}`)).to.deep.equal(
       ['1 issue', '2 issue', '3 pull'],
     )
-    expect(await root.read('memory/github/changes.md')).to.contain('first look: 3 open, 1 of them pull requests')
+    expect(await root.read('memory/github/changes.md')).to.contain('first run: 3 open, 1 of them pull requests')
     expect(asked.some(({ url }) => url.includes('/old/'))).to.equal(false)
 
     asked = []
@@ -97,7 +97,7 @@ describe('github-sync.sh', () => {
     expect(changes).to.contain('- opened: [claw#4](https://github.com/o/claw/issues/4) issue 4 — jo, bug')
     expect(changes).to.contain('- changed: [claw#1]').and.contain('- closed: [claw#2]')
     expect(changes).not.to.contain('claw#3')
-    expect(changes.indexOf('opened:')).to.be.below(changes.indexOf('first look'))
+    expect(changes.indexOf('opened:')).to.be.below(changes.indexOf('first run'))
 
     items.claw = []
     await sync()
@@ -115,10 +115,10 @@ describe('github-sync.sh', () => {
     limit = { remaining: 0, status: 403 }
     const waits = await sync()
     expect(waits.code).to.equal(0)
-    expect(waits.stderr).to.contain('asks us to wait')
+    expect(waits.stderr).to.contain('throttles requests')
     for (const said of [{ status: 429 }, { status: 403, message: 'You have exceeded a secondary rate limit.' }]) {
       limit = { remaining: 4000, ...said }
-      expect((await sync()).stderr).to.contain('asks us to wait')
+      expect((await sync()).stderr).to.contain('throttles requests')
     }
     limit = { remaining: 10 }
     expect((await sync()).stderr).to.contain('10 requests are left')
@@ -142,7 +142,7 @@ describe('github-sync.sh', () => {
   it('says what is wrong: token, permission, service', async () => {
     await root.write('token.env', 'GITHUB_TOKEN=ghs_wrong\n')
     const wrong = await sync()
-    expect([wrong.code, wrong.stderr.includes('does not know the token')]).to.deep.equal([4, true])
+    expect([wrong.code, wrong.stderr.includes('rejects the token')]).to.deep.equal([4, true])
     await root.write('token.env', 'GITHUB_TOKEN=ghs_token\n')
     limit = { remaining: 4000, status: 502 }
     expect((await sync()).stderr).to.contain('does not answer (status 502)')
@@ -227,8 +227,8 @@ describe('self-update.sh', () => {
     expect(await current()).to.deep.equal(['v2', 'v2'])
     expect(await locked()).to.equal('v2')
     expect(await reported()).to.include({ outcome: 'updated' })
-    expect((await update()).stderr).to.contain('nothing newer')
-    expect(await reported()).to.include({ outcome: 'kept', detail: 'nothing newer' })
+    expect((await update()).stderr).to.contain('there is no newer version')
+    expect(await reported()).to.include({ outcome: 'kept', detail: 'there is no newer version' })
   })
 
   it('judges the gateway: a unit that fails at the switch is no reason, a plugin that is refused is one', async () => {
@@ -269,7 +269,7 @@ describe('self-update.sh', () => {
     const switches = (await log()).filter((line) => line === 'switch').length
     const again = await update()
     expect(again.code, again.stderr).to.equal(0)
-    expect(again.stderr).to.contain('did not hold before')
+    expect(again.stderr).to.contain('failed within the last seven days')
     expect(await reported()).to.include({ outcome: 'skipped' })
     expect((await log()).filter((line) => line === 'switch')).to.have.length(switches)
     expect(await locked()).to.equal('v1')
@@ -287,7 +287,7 @@ describe('self-update.sh', () => {
     const [digest, at] = (await root.read(bad)).trim().split(' ')
     await rm(root.path('crashes-v2'))
     await root.write(bad, `${digest} ${Number(at) - 7 * 86_400 + 60}\n`)
-    expect((await update()).stderr).to.contain('did not hold before')
+    expect((await update()).stderr).to.contain('failed within the last seven days')
     await root.write(bad, `${digest} ${Number(at) - 7 * 86_400}\n`)
     expect((await update()).code).to.equal(0)
     expect(await current()).to.deep.equal(['v2', 'v2'])
@@ -306,7 +306,7 @@ describe('self-update.sh', () => {
     expect((await update()).stderr).to.contain('does not build; nothing was changed')
     expect(await locked()).to.equal('v1')
     await root.write('unit', 'failed')
-    expect((await update()).stderr).to.contain('no way to mend it')
+    expect((await update()).stderr).to.contain("an update can't be verified")
     expect((await log()).filter((line) => line === 'switch')).to.have.length(0)
   })
 
@@ -343,7 +343,7 @@ describe('self-update.sh', () => {
     await rm(root.path('run/current-system'))
     await symlink(root.path('systems/v2'), root.path('run/current-system'))
     await root.write('crashes-v2', '')
-    expect((await update()).stderr).to.contain('taken back')
+    expect((await update()).stderr).to.contain('was rolled back')
     expect((await current())[0]).to.equal('v1')
   })
 })

@@ -157,7 +157,7 @@ esac
     await lock('newer')
     expect(calls()).to.deep.equal(['auth setup-git', 'pr list', 'pr create', 'auth setup-git', 'pr list'])
     const { stdout } = await lock(null)
-    expect(stdout).to.equal('The lock files hold these hashes already.')
+    expect(stdout).to.equal('The lock files have these hashes already.')
     expect(calls()).to.have.length(5)
     expect(existsSync(join(folder, 'origin/refs/heads/main'))).to.equal(false)
   })

@@ -4,8 +4,9 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { unzipSync } from 'fflate'
+import { parse } from 'yaml'
 import { configurationSchema } from '../../lambda/configuration.js'
-import { fleetStack } from '../../src/lib/adapters/settings.js'
+import { directSettings, fleetStack, modeOf } from '../../src/lib/adapters/settings.js'
 import { SECRET_NAMES } from '../../src/lib/domain/controlSecrets.js'
 import { ROOT } from '../support/plane.js'
 import { type Body, readStack, referencesIn, type Stack } from '../support/stacks.js'
@@ -67,6 +68,30 @@ describe('the stacks', () => {
     const required = [...stacks.fleet.variables].filter(([, variable]) => !('default' in variable)).map(([key]) => key)
     expect(given).to.include.members(required)
     expect([...stacks.fleet.variables.keys()]).to.include.members(given)
+  })
+
+  it('a maintainer’s shell has what the deploy workflow has, and asks the Control API by default', async () => {
+    const example = readFileSync(join(ROOT, '.env.example'), 'utf8')
+    const ownNames = [...example.matchAll(/^([A-Z_a-z]+)=/gm)].map(([, name = '']) => name)
+    const given = stacks.platform.locals.get('shell_settings') as Record<string, string>
+    const names = [...ownNames, ...Object.keys(given)]
+    expect(new Set(names).size, 'a name is given twice').to.equal(names.length)
+    const required = [...stacks.platform.variables].filter(([, variable]) => !('default' in variable))
+    expect(ownNames).to.include.members(required.map(([name]) => `TF_VAR_${name}`))
+
+    const workflow = parse(readFileSync(join(ROOT, '.github/workflows/fleet-deploy.yml'), 'utf8'))
+    const variables = stacks.platform.locals.get('repository_variables') as Body
+    const ofWorkflow = Object.entries<string>(workflow.jobs.deploy.env).flatMap(([name, value]) => {
+      const variable = /^\$\{\{ vars\.(\w+) \}\}$/.exec(value)?.[1] ?? ''
+      return variable in variables ? [[name, `\${local.repository_variables.${variable}}`]] : []
+    })
+    const { GITHUB_REPOSITORY, ...rest } = given
+    expect(rest).to.deep.equal(Object.fromEntries(ofWorkflow))
+    expect(GITHUB_REPOSITORY).to.equal('${var.github_repository}')
+
+    const env = Object.fromEntries(names.map((name) => [name, 'https://x.on.aws']))
+    expect(modeOf({ ...env, CLAWCTL_HOST_ROOT: '/nowhere' }, undefined)).to.equal('agent')
+    expect(fleetStack(env, directSettings(env)).vars).to.include.keys('permissions_boundary_arn', 'control_api_url')
   })
 
   it('no secret is a variable or an output of the platform', () => {

@@ -1,6 +1,7 @@
 import { expect } from 'chai'
+import { recordKey } from '../../src/lib/domain/deploy/run.js'
 import { heartbeatOf, hostOf } from '../support/fakes.js'
-import { BUCKET, startPlane, type TestPlane } from '../support/plane.js'
+import { BUCKET, LATEST, startPlane, type TestPlane } from '../support/plane.js'
 import { environment, event, Lambda } from './invoke.js'
 
 describe('Control API: what a request costs', () => {
@@ -38,6 +39,31 @@ describe('Control API: what a request costs', () => {
     expect(asked()).to.equal(8)
     expect(later.line.upstream).to.have.all.keys('github', 'ec2', 's3')
     expect((later.line.upstream as Record<string, { count: number }>).s3?.count).to.equal(4)
+  })
+
+  it('reads the record of a deploy that has ended once, and one that runs each time', async () => {
+    const record = (requestId: string, status: string, finishedAt: string | null) => {
+      const order = { requestId, target: 'clawdinator-1', amiOverride: null, caller: null, requestedBy: 'Jo' }
+      const rest = { ami: LATEST, runId: null, runUrl: null, createdAt: '2026-11-20T10:00:00Z', hosts: [], error: null }
+      const text = JSON.stringify({ schema: 1, ...order, ...rest, status, finishedAt })
+      plane.world.putObject(BUCKET, recordKey(requestId), text)
+    }
+    const readAgain = async () => {
+      plane.requests.length = 0
+      now += 2_100
+      const { deploys } = await lambda.get('/v1/deploys')
+      const keys = ['request-runs', 'request-ended']
+      const reads = keys.map((key) => plane.requests.filter(({ path }) => path.includes(recordKey(key))).length)
+      return [...reads, deploys.find(({ requestId }) => requestId === 'request-runs')?.status]
+    }
+    record('request-ended', 'succeeded', '2026-11-20T10:05:00Z')
+    record('request-runs', 'running', null)
+    expect(await readAgain()).to.deep.equal([1, 1, 'failed'])
+    expect(await readAgain()).to.deep.equal([1, 0, 'failed'])
+    record('request-runs', 'rolled-back', '2026-11-20T10:06:00Z')
+    expect(await readAgain()).to.deep.equal([1, 0, 'rolled-back'])
+    expect(await readAgain()).to.deep.equal([0, 0, 'rolled-back'])
+    for (const id of ['request-ended', 'request-runs']) plane.world.deleteObject(BUCKET, recordKey(id))
   })
 
   it('keeps no failure', async () => {

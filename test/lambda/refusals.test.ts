@@ -75,7 +75,7 @@ describe('Control API: refusals', () => {
       }
     })
 
-    it('tells a missing setting by its name, to an authenticated caller only', async () => {
+    it('names a missing setting, to an authenticated caller only', async () => {
       const cases: [Env, string][] = [
         [{ GITHUB_TOKEN: undefined }, 'GITHUB_TOKEN'],
         [{ GITHUB_TOKEN: '' }, 'GITHUB_TOKEN'],
@@ -84,7 +84,7 @@ describe('Control API: refusals', () => {
         [{ GITHUB_WORKFLOW: '../../x.yml' }, 'GITHUB_WORKFLOW'],
         [{ GITHUB_API_URL: 'not a url' }, 'GITHUB_API_URL'],
         [{ CONTROL_API_REUSE_MS: '-1' }, 'CONTROL_API_REUSE_MS'],
-        [{ GITHUB_APP_ID: '1' }, 'GITHUB_TOKEN is set beside GITHUB_APP_ID'],
+        [{ GITHUB_APP_ID: '1' }, 'GITHUB_TOKEN and GITHUB_APP_ID are both set; set one of them'],
         [{ GITHUB_TOKEN: undefined, GITHUB_APP_ID: '1' }, 'GITHUB_APP_INSTALLATION_ID, GITHUB_APP_PRIVATE_KEY'],
         [{ ...APP, GITHUB_APP_PRIVATE_KEY: 'key-sentinel' }, 'GITHUB_APP_PRIVATE_KEY'],
         [{ ...APP, GITHUB_APP_INSTALLATION_ID: 'x' }, 'GITHUB_APP_INSTALLATION_ID'],

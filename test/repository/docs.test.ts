@@ -4,8 +4,10 @@ import { expect } from 'chai'
 import { GENERATED, ROOT, replacePart } from '../../scripts/docs.js'
 import { diagram, THEMES } from '../../scripts/pictures/diagrams.js'
 import { logo } from '../../scripts/pictures/logo.js'
+import { HOST_STAGES } from '../../src/lib/domain/contract/stage.js'
+import { heartbeatSchema } from '../../src/lib/domain/contract/stored.js'
 
-import { commandsOfSource } from '../support/sources.js'
+import { commandsOfSource, sourcesBelow } from '../support/sources.js'
 
 const read = (file: string) => readFileSync(join(ROOT, file), 'utf8')
 const PAGES = [
@@ -48,6 +50,53 @@ describe('the documentation', () => {
       expect(read('README.md')).to.match(new RegExp(`^npm ci && npm (?:run )?${command}\\b`, 'm'))
       expect(scripts).to.have.property(command)
     }
+  })
+
+  it('names every script of package.json that a person runs', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
+    const page = read('CONTRIBUTING.md') + read('README.md')
+    const unnamed = Object.keys(scripts).filter(
+      (name) => !/^(?:pre|post)pack$|^knip$/.test(name) && !new RegExp(`npm (?:run )?${name}(?![:\\w])`).test(page),
+    )
+    expect(unnamed).to.deep.equal([])
+  })
+
+  it('names no file of the repository that does not exist', () => {
+    const made = ['infra/opentofu/aws/platform/platform.auto.tfvars', 'nix/hosts/ID.nix', 'nix/hosts/clawdinator-3.nix']
+    const folders = '(?:assets|bench|docs|infra|lambda|memory|nix|sandbox|scripts|src|test|\\.github)'
+    const path = new RegExp(`\`(${folders}/[\\w./-]+)\`|(?<![\\w./-])(${folders}/[\\w./-]*\\w\\.\\w+)(?![\\w*{])`, 'g')
+    const missing = PAGES.filter((page) => page.endsWith('.md')).flatMap((page) =>
+      [...read(page).matchAll(path)]
+        .map(([, quoted, file = quoted ?? '']) => file)
+        .filter((file) => !existsSync(join(ROOT, file)) && !made.includes(file))
+        .map((file) => `${page}: ${file}`),
+    )
+    expect(missing).to.deep.equal([])
+  })
+
+  it('explains every field of a heartbeat', () => {
+    const [, section = ''] = /^## The heartbeat$([\s\S]*?)^## /m.exec(read('docs/CONTROL_PLANE.md')) ?? []
+    const fields = [...section.matchAll(/^\| (`[^|]+`) \|/gm)].flatMap(([, names = '']) => names.match(/\w+/g) ?? [])
+    expect(fields).to.have.members(Object.keys(heartbeatSchema.shape))
+    for (const stage of HOST_STAGES) expect(section).to.include(`\`${stage}\``)
+  })
+
+  it('quotes messages in the runbook that the source has', () => {
+    const scripts = readdirSync(join(ROOT, 'scripts'), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.sh'))
+      .map((file) => `scripts/${file}`)
+    const source = [...['src', 'lambda'].flatMap(sourcesBelow), ...scripts].map(read).join('\n')
+    const rows = [...read('docs/RUNBOOK.md').matchAll(/^\|.*Message.*\|\n\| ---.*\n((?:\|.*\n)+)/gm)]
+    const bullets = [...read('docs/RUNBOOK.md').matchAll(/^- (`[^`]+`)/gm)].map(([, quoted = '']) => quoted)
+    const cells = rows.flatMap(([, table = '']) => table.split('\n').map((row) => row.split(' | ').slice(0, 2).join()))
+    const quotes = [...cells, ...bullets].flatMap((text) => [...text.matchAll(/`([^`]+)`/g)].map(([, one = '']) => one))
+    const parts = quotes
+      .filter((quote) => !/^(?:aws|clawctl) /.test(quote))
+      .flatMap((quote) => quote.split(/i-…|…|\b(?:FILE|NAME\.age)\b/))
+      .map((part) => part.trim())
+      .filter((part) => part.includes(' '))
+    expect(parts.length).to.be.greaterThan(12)
+    expect(parts.filter((part) => !source.includes(part))).to.deep.equal([])
   })
 
   it('has no link into nothing', () => {

@@ -225,7 +225,7 @@ describe('the image workflow', () => {
   })
 
   it('also boots an image of a scheduled run', () => {
-    const smoke = workflow.jobs.at(-1)?.steps.find((step) => step.name === 'Boot it once')
+    const smoke = workflow.jobs.at(-1)?.steps.find((step) => step.name === 'Smoke boot')
     const github = (event_name: string) => ({ contexts: { github: { event_name }, inputs: {} } })
     expect(render(smoke?.if ?? '', github('push'))).to.equal('true')
     expect(render(smoke?.if ?? '', github('workflow_dispatch'))).to.equal('false')

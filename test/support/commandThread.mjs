@@ -1,9 +1,9 @@
 import { parentPort, workerData } from 'node:worker_threads'
 
 /**
- * One thread that runs the built command line again and again, with the modules that it has loaded. Each command has
- * the variables, arguments, streams and exit code of a process of its own. Folder and signals are those of the tests'
- * process: what is about them needs a process.
+ * A thread that runs commands of the built program, one after the other, with the modules that it has loaded. Each command
+ * has its own variables, arguments, streams and exit code. Folder and signals are those of the tests' process; tests of
+ * them need a process.
  */
 const written = { stdout: [], stderr: [] }
 for (const name of ['stdout', 'stderr']) {
@@ -25,7 +25,7 @@ const atExit = (code) => answer(code, false)
 process.on('exit', atExit)
 
 const { main } = await import(workerData.main)
-/** What keeps this thread going, with the port that it listens to. */
+/** Resources that keep this thread running, including the port that it listens to. */
 const idle = process.getActiveResourcesInfo().length + 1
 
 parentPort.on('message', async ({ args, env }) => {
@@ -34,7 +34,7 @@ parentPort.on('message', async ({ args, env }) => {
   process.argv = [process.execPath, workerData.program, ...args]
   process.exitCode = undefined
   await main(workerData.entry)
-  // A process goes on as long as there is something to wait for.
+  // A process runs as long as it has something to wait for.
   while (process.getActiveResourcesInfo().length > idle) await new Promise((resolve) => setTimeout(resolve, 2).unref())
   const code = process.exitCode ?? 0
   for (const event of ['exit', 'SIGINT', 'SIGTERM']) {

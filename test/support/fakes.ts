@@ -233,6 +233,7 @@ export class FakeClock implements Clock {
 export class FakeStore implements ObjectStore, BundleReader {
   readonly objects = new Map<string, { text: string; modifiedAt: Date; etag: string }>()
   #etags = 0
+  #lostAnswers = 0
   readonly puts: { key: string; text: string }[] = []
   /** Throws where a write is to fail. */
   beforePut: (key: string, nth: number) => void = () => {}
@@ -257,7 +258,12 @@ export class FakeStore implements ObjectStore, BundleReader {
   async putIf(key: string, text: string, etag: string | null): Promise<boolean> {
     if ((this.objects.get(key)?.etag ?? null) !== etag) return false
     await this.put(key, text)
-    return true
+    return this.#lostAnswers-- <= 0
+  }
+
+  /** The next conditional write arrives, but its answer is lost: the retry is refused by the object that it wrote. */
+  loseAnswer(): void {
+    this.#lostAnswers = 1
   }
 
   async delete(key: string): Promise<void> {

@@ -1,4 +1,4 @@
-# One machine that serves one page. What matters is what is not here: no SSH, no user, no step by hand.
+# One machine that serves one page, without SSH, users and manual steps.
 {
   lib,
   modulesPath,
@@ -6,17 +6,17 @@
 }:
 {
   imports = [
-    # Boot loader, disk, serial console, ENA and NVMe drivers, metadata service: what EC2 needs, kept by nixpkgs.
+    # Boot loader, disk, serial console, ENA and NVMe drivers, metadata service of EC2.
     "${modulesPath}/virtualisation/amazon-image.nix"
   ];
 
-  # How the image is built. The image builder is a variant of this same configuration, so image and machine can't differ.
+  # Options of the image only. The image is a variant of this configuration.
   image.modules.amazon = {
-    amazonImage.format = "raw"; # VM Import and the EBS direct APIs take a plain disk
+    amazonImage.format = "raw"; # VM Import and the EBS direct APIs take raw disks
     virtualisation.diskSize = 4 * 1024; # MiB; the root file system grows to its volume at boot
   };
 
-  # amazon-image.nix switches both on. To change the machine, change this file and boot the new image.
+  # amazon-image.nix enables both. To change the machine, change this file and boot the new image.
   services.openssh.enable = lib.mkForce false;
   services.amazon-ssm-agent.enable = lib.mkForce false;
 

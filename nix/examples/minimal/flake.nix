@@ -1,4 +1,4 @@
-# NixOS on AWS, image-based, in two files. Nothing of CLAWDINATORs in it.
+# NixOS on AWS from an image, in two files, without CLAWDINATOR.
 {
   inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
 
@@ -15,7 +15,7 @@
         ];
       };
 
-      # nix build .#image  →  result/…img: a raw disk, as `clawctl image upload` or `aws s3 cp` takes it.
+      # nix build .#image  →  result/…img: a raw disk for `clawctl image upload` or `aws s3 cp`.
       packages.${system}.image = self.nixosConfigurations.web.config.system.build.images.amazon;
     };
 }

@@ -1,6 +1,5 @@
-# Of two machines of one id only the one that active/<id>.json names acts: see ADR 41. The gateway, the GitHub monitor and
-# the self-update belong to clawdinator-active.target; on a machine that stands by, a gateway with its channels skipped
-# shows that it would come up.
+# Only the machine that active/<id>.json names is active: see ADR 41. The gateway, the GitHub monitor and the self-update belong
+# to clawdinator-active.target. A standby runs a gateway without channels, which shows that the gateway starts.
 {
   config,
   lib,
@@ -10,31 +9,31 @@
 let
   cfg = config.services.clawdinator;
   hardening = import ../../lib/hardening.nix;
-  # Without a bundle there is no bucket to look in, and no second machine.
+  # Without a bundle there is no bucket with active/<id>.json, and no second machine.
   alone = !cfg.bootstrap.enable;
 in
 {
   config = lib.mkIf cfg.enable {
     systemd.targets.clawdinator-active = {
-      description = "This machine acts for its id";
+      description = "This machine is active";
       wantedBy = lib.optional alone "multi-user.target";
       conflicts = [ "clawdinator-standby.target" ];
       unitConfig.DefaultDependencies = false;
     };
     systemd.targets.clawdinator-standby = lib.mkIf (!alone) {
-      description = "Another machine acts for this one's id";
+      description = "This machine is standby";
       unitConfig.DefaultDependencies = false;
     };
 
     systemd.services.clawdinator-active-watch = lib.mkIf (!alone) {
-      description = "See which machine acts for this id";
+      description = "Follow which machine of the instance is active";
       wantedBy = [
         "multi-user.target"
-        # Once more when user data has said what this machine is.
+        # User data starts this target after it has written instance-name.
         "clawdinator.target"
       ];
       wants = [ "network-online.target" ];
-      # The secrets first: the gateway fails without them. Not after the switch, which waits for this unit.
+      # The gateway fails without secrets. Not after the switch, which waits for this unit.
       after = [
         "network-online.target"
         "clawdinator-bootstrap.service"
@@ -58,9 +57,9 @@ in
       // lib.optionalAttrs (cfg.bootstrap.region != null) { AWS_REGION = cfg.bootstrap.region; };
       serviceConfig = hardening.network // {
         ExecStart = "${lib.getExe pkgs.bash} ${cfg.scripts}/active-watch.sh";
-        # What it decided lies in /run/clawdinator and outlives it.
+        # The role is kept there over a restart.
         ReadWritePaths = [ "/run/clawdinator" ];
-        # systemd starts and stops units for root that has it.
+        # Without it systemd does not let root start and stop units.
         CapabilityBoundingSet = "CAP_SYS_ADMIN";
         StandardOutput = "journal+console";
         Restart = "always";

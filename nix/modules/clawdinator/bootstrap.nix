@@ -21,33 +21,33 @@ in
       type = types.bool;
       default = cfg.enable;
       defaultText = lib.literalExpression "config.services.clawdinator.enable";
-      description = "Whether to fetch the instance's bundle at boot.";
+      description = "Whether to fetch the instance's bundle.";
     };
 
     bucket = mkOption {
       type = types.nullOr types.str;
       default = null;
       example = "fleet-bucket";
-      description = "The fleet's bucket. Null: what /etc/clawdinator/bucket says, which user data writes.";
+      description = "The fleet's bucket. Null: the content of /etc/clawdinator/bucket, which user data writes.";
     };
 
     region = mkOption {
       type = types.nullOr types.str;
       default = null;
-      description = "Region of the bucket. Null: the instance's own, asked of its metadata service.";
+      description = "Region of the bucket. Null: the region of the machine.";
     };
 
     dir = mkOption {
       type = types.path;
       default = "/var/lib/clawdinator/bootstrap";
       readOnly = true;
-      description = "Holds `current`, a link to the bundle that is installed: secrets/, repos/, config.json.";
+      description = "Folder of the bundles. `current` links to the installed bundle: secrets/, repos/, config.json.";
     };
 
     interval = mkOption {
       type = types.str;
       default = "45s";
-      description = "How often to look for a new bundle (systemd.time). It is one small request while there is none.";
+      description = "Interval between checks for a new bundle (systemd.time). A check is one small request.";
     };
   };
 
@@ -58,12 +58,12 @@ in
       description = "Fetches the instance's bundle";
     };
 
-    # What user data starts. Every stage of the boot starts the next one when it is done: see ADR 40.
+    # User data starts this target. Each stage of the boot starts the next one: see ADR 40.
     systemd.targets.clawdinator = {
-      description = "What this machine is: bundle, secrets, repositories, switch";
+      description = "Stages of the boot: bundle, secrets, repositories, switch";
       wantedBy = [ "multi-user.target" ];
       wants = [ "clawdinator-bootstrap.service" ];
-      # Or the boot would wait for the switch, and the switch for the boot.
+      # With default dependencies the boot and the switch would wait for each other.
       unitConfig.DefaultDependencies = false;
     };
 
@@ -71,14 +71,14 @@ in
       description = "Fetch and install the instance's bundle";
       after = [ "network-online.target" ];
       wants = [ "network-online.target" ];
-      # User data writes the file on the first boot and starts the target once more.
+      # User data writes the file at the first boot, then starts the target.
       unitConfig.ConditionPathExists = "/etc/clawdinator/bootstrap-prefix";
       startLimitIntervalSec = 0;
       path = stage.path ++ [ pkgs.curl ];
       environment =
         lib.optionalAttrs (boot.bucket != null) { S3_BUCKET = boot.bucket; }
         // lib.optionalAttrs (boot.region != null) { AWS_REGION = boot.region; };
-      # A switch must not fetch in the middle of itself.
+      # A switch must not start a fetch.
       restartIfChanged = false;
       serviceConfig =
         hardening.network
@@ -91,14 +91,14 @@ in
           StateDirectoryMode = "0700";
           TimeoutStartSec = "15min";
           MemoryDenyWriteExecute = true;
-          # "Starting" and "Finished" every minute would be all that the journal holds; what the script says stays.
+          # Keeps systemd's "Starting" and "Finished" of each run out of the journal. The script's lines stay.
           SyslogLevel = "notice";
           LogLevelMax = "notice";
         };
     };
 
     systemd.timers.clawdinator-bootstrap = {
-      description = "Look for a new bundle";
+      description = "Check for a new bundle";
       wantedBy = [ "timers.target" ];
       timerConfig = {
         OnBootSec = "2min";

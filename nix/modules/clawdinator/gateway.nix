@@ -1,5 +1,5 @@
-# The gateway: the agent itself. Runs code for maintainers, so it is shut in: its own user, no capability, no way to the
-# instance's role, and only its three folders to write in.
+# The gateway: the agent itself. It runs code for maintainers, so it is confined: its own user, no capabilities, no access to
+# the instance's role, write access to three folders only.
 {
   config,
   lib,
@@ -13,7 +13,7 @@ let
   json = pkgs.formats.json { };
   channels = import ../../lib/channels.nix { inherit lib; };
 
-  # Credential of the unit → variable that the gateway reads it from.
+  # Credential of the unit → environment variable of the gateway.
   credentials = lib.filterAttrs (_: c: c.file != null) {
     discord-token = {
       file = cfg.discordTokenFile;
@@ -33,7 +33,7 @@ let
     };
   };
 
-  # From 2026.9 on it drains for up to 315 seconds and wants Node 24.
+  # Since 2026.9 the gateway drains for up to 315 seconds at its stop, and needs Node 24.
   drains = builtins.compareVersions (cfg.package.version or "0") "2026.9" >= 0;
 
   stage = import ../../lib/stage.nix {
@@ -67,7 +67,7 @@ let
     HOME = "${cfg.stateDir}/home";
     OPENCLAW_STATE_DIR = "${cfg.stateDir}/home/.openclaw";
     OPENCLAW_CONFIG_PATH = "${cfg.configFile}";
-    # The configuration is the repository's: the gateway neither rewrites it nor installs anything.
+    # The gateway must not rewrite its configuration or install anything.
     OPENCLAW_NIX_MODE = "1";
     SHELL = "${lib.getExe pkgs.bash}";
     CLAWDINATOR_MEMORY_DIR = cfg.memoryDir;
@@ -77,8 +77,7 @@ let
     CLAWDINATOR_GITHUB_TOKEN_FILE = cfg.githubApp.tokenFile;
   };
 
-  # Shut in, whichever way it runs.
-  enclosure = hardening.network // {
+  confinement = hardening.network // {
     User = cfg.user;
     Group = cfg.group;
     WorkingDirectory = cfg.workspaceDir;
@@ -94,12 +93,12 @@ let
     IPAddressDeny = hardening.metadataAddresses;
   };
 
-  # Before the first bundle there is nothing to start with.
+  # The gateway needs the secrets of the first bundle.
   hasBundle = lib.optionalAttrs cfg.bootstrap.enable {
     ConditionPathExists = "${cfg.bootstrap.dir}/current/config.json";
   };
 
-  # The gateway as the active machine has it, and as one that stands by: everything but the channels.
+  # The unit of an active machine and, with skipChannels, that of a standby.
   gateway =
     {
       name,
@@ -108,10 +107,10 @@ let
       skipChannels,
     }:
     {
-      description = "CLAWDINATOR's gateway${lib.optionalString skipChannels ", with its channels skipped"}";
+      description = "CLAWDINATOR gateway${lib.optionalString skipChannels ", without channels"}";
       wantedBy = [ "${target}.target" ];
       partOf = [ "${target}.target" ];
-      # One port and one state directory: never both.
+      # Both use the same port and state directory.
       conflicts = lib.optional (
         !skipChannels && cfg.bootstrap.enable
       ) "clawdinator-gateway-standby.service";
@@ -132,15 +131,15 @@ let
       ]
       ++ lib.optional (!skipChannels && cfg.bootstrap.enable) "clawdinator-gateway-standby.service"
       ++ lib.optional cfg.githubApp.enable "clawdinator-github-token.service";
-      # Ten starts within a quarter of an hour mean that it does not come up: the unit fails, the heartbeat says so with its
-      # last lines, and a deploy that waits for this host rolls back. A new bundle starts it again.
+      # After ten starts in 15 minutes the unit fails, the heartbeat reports its last lines, and a deploy that waits for this
+      # host rolls back. A new bundle starts it again.
       startLimitIntervalSec = 900;
       startLimitBurst = 10;
       unitConfig = hasBundle;
       inherit path;
       environment = environment // lib.optionalAttrs skipChannels { OPENCLAW_SKIP_CHANNELS = "1"; };
       serviceConfig =
-        enclosure
+        confinement
         // stage.reported reports name
         // {
           ExecStart = lib.concatStringsSep " " (
@@ -157,10 +156,10 @@ let
           LoadCredential = lib.mapAttrsToList (credential: c: "${credential}:${c.file}") credentials;
           Restart = "always";
           RestartSec = 10;
-          # Its configuration is refused; see scripts/gateway-start.sh.
+          # The configuration is not valid; see scripts/gateway-start.sh.
           RestartPreventExitStatus = 78;
           TimeoutStopSec = if drains then 330 else 60;
-          # Builds and test suites of maintainers' projects run here; they get most of the machine, not all of it.
+          # Builds and test suites of maintainers' projects run here, and must not stop the host's other services.
           MemoryMax = "85%";
           TasksMax = 4096;
           OOMPolicy = "continue";
@@ -174,17 +173,17 @@ in
       default = lib.optional (
         (cfg.config.channels.discord.enabled or false) && pkgs ? openclawRuntimePlugins.discord
       ) pkgs.openclawRuntimePlugins.discord;
-      defaultText = lib.literalMD "the Discord plugin, where the gateway's packaging has it apart";
-      description = "Plugins of the gateway that are packaged apart from it. Each is loaded, and enabled by the id it is packaged with.";
+      defaultText = lib.literalMD "the Discord plugin, if the gateway's packaging has it as a package of its own";
+      description = "Plugins with packages of their own. The gateway loads each and enables it by the id of its package.";
     };
 
-    mcp.servers.clawctl = lib.mkEnableOption "the fleet's tools for the agent over MCP: `clawctl mcp`, with the same policy as its commands";
+    mcp.servers.clawctl = lib.mkEnableOption "the fleet's MCP tools for the agent (`clawctl mcp`), with the policy of clawctl's commands";
 
     nodejs = mkOption {
       type = types.package;
       default = if drains then pkgs.nodejs_24 else pkgs.nodejs_22;
-      defaultText = lib.literalMD "the major that this version of the gateway wants";
-      description = "Node of the agent's shell and of clawctl: one version on the host.";
+      defaultText = lib.literalMD "the major version that the gateway needs";
+      description = "Node.js for the agent's shell and for clawctl.";
     };
 
     configFile = mkOption {
@@ -200,7 +199,7 @@ in
       configFile = json.generate "openclaw.json" (
         lib.recursiveUpdate (lib.optionalAttrs (cfg.runtimePlugins != [ ]) {
           plugins.load.paths = map toString cfg.runtimePlugins;
-          # One that is found on a path only starts where an entry says so.
+          # The gateway starts a plugin of a load path only if an entry enables it.
           plugins.entries =
             lib.genAttrs
               (lib.filter (id: id != null) (
@@ -230,7 +229,7 @@ in
 
     warnings = map (
       place:
-      "services.clawdinator.config.${place}.allow is the form of an older gateway, which today's refuses; write `enabled` instead. It is translated here."
+      "services.clawdinator.config.${place}.allow is an older name, which today's gateway refuses. Write `enabled`; until then the module translates it."
     ) (channels.legacy cfg.config);
 
     environment.systemPackages = cfg.tools ++ [ cfg.clawctl ];
@@ -249,15 +248,15 @@ in
       skipChannels = true;
     });
 
-    # Ready says nothing of the channels: the heartbeat carries what the gateway itself says of them.
+    # The gateway is ready without its channels, so the heartbeat needs this probe of them.
     systemd.services.clawdinator-gateway-probe = {
-      description = "Ask the gateway how its channels are";
+      description = "Probe the gateway's channels and plugins";
       unitConfig = hasBundle;
       inherit path;
       environment = environment // {
         PROBE_SERVICE = "clawdinator-gateway.service";
       };
-      serviceConfig = enclosure // {
+      serviceConfig = confinement // {
         Type = "oneshot";
         ExecStart = "${lib.getExe pkgs.bash} ${cfg.scripts}/gateway-probe.sh";
         ExecStartPost = lib.optional cfg.heartbeat.enable "+${lib.getExe pkgs.bash} ${cfg.scripts}/stage.sh beat";
@@ -271,7 +270,7 @@ in
     };
 
     systemd.timers.clawdinator-gateway-probe = {
-      description = "Look at the gateway's channels";
+      description = "Probe the gateway's channels and plugins";
       wantedBy = [ "timers.target" ];
       timerConfig = {
         OnBootSec = "30s";

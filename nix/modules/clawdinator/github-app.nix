@@ -1,4 +1,4 @@
-# Mints a short-lived installation token of the GitHub App and renews it before it ends.
+# Mints a short-lived installation token of the GitHub App, and a new one before it expires.
 {
   config,
   lib,
@@ -18,14 +18,14 @@ in
       type = types.nullOr (types.strMatching "[0-9]+");
       default = null;
       example = "123456";
-      description = "Id of the app.";
+      description = "Id of the GitHub App.";
     };
 
     installationId = mkOption {
       type = types.nullOr (types.strMatching "[0-9]+");
       default = null;
       example = "12345678";
-      description = "Id of its installation in the organisation.";
+      description = "Id of the app's installation in the organisation.";
     };
 
     privateKeyFile = mkOption {
@@ -50,9 +50,9 @@ in
         "pull_requests=write"
       ];
       description = ''
-        What a token may do: at most what the installation was granted. By default the agent only reads. To open pull
-        requests (`clawctl registry add ID --pr`) it needs `contents=write` and `pull_requests=write`; then
-        `repositories` has to say where, and their main branches should demand a review.
+        Permissions of the token. The installation must have them. The default is read-only. To open pull requests
+        (`clawctl registry add ID --pr`) the agent needs `contents=write` and `pull_requests=write`. Then `repositories` must
+        be set, and the main branches of these repositories should require a review.
       '';
     };
 
@@ -61,8 +61,8 @@ in
       default = [ ];
       example = [ "clawdinators" ];
       description = ''
-        Repositories of the installation that the token is for. Empty: all of them. Public ones elsewhere can be read
-        all the same, so the GitHub monitor goes on.
+        Repositories of the installation that the token gives access to. Empty: all. The GitHub monitor can still read other
+        public repositories.
       '';
     };
 
@@ -70,13 +70,13 @@ in
       type = types.path;
       readOnly = true;
       default = "/run/clawdinator-github/token.env";
-      description = "Where the token is: an env file (GITHUB_TOKEN=…), readable by the agent's group.";
+      description = "File with the token, in the form GITHUB_TOKEN=…. The agent's group can read it.";
     };
 
     interval = mkOption {
       type = types.str;
       default = "40min";
-      description = "How often a token is minted (systemd.time). GitHub's live an hour.";
+      description = "Interval between new tokens (systemd.time). A token expires after one hour.";
     };
   };
 
@@ -92,11 +92,11 @@ in
       }
       {
         assertion = app.repositories != [ ] || !lib.any (lib.hasSuffix "=write") app.permissions;
-        message = "services.clawdinator.githubApp.permissions lets the agent write: githubApp.repositories has to say where.";
+        message = "services.clawdinator.githubApp.permissions lets the agent write. Set githubApp.repositories to the repositories it may write to.";
       }
       {
         assertion = app.privateKeyFile == null || !lib.hasPrefix "${builtins.storeDir}/" app.privateKeyFile;
-        message = "services.clawdinator.githubApp.privateKeyFile lies in the Nix store, which every user can read.";
+        message = "services.clawdinator.githubApp.privateKeyFile is in the Nix store, which every user can read. Use agenix.";
       }
     ];
 

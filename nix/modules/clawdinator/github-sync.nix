@@ -1,5 +1,5 @@
-# The GitHub monitor: open issues and pull requests of the organisation, and what changed since the last look, written to
-# the memory for the agent's triage. Reads only.
+# The GitHub monitor: writes the organisation's open issues and pull requests, and their changes, to the memory for the agent's
+# triage. It only reads from GitHub.
 {
   config,
   lib,
@@ -20,26 +20,26 @@ in
       type = types.nullOr (types.strMatching "[A-Za-z0-9][A-Za-z0-9-]*");
       default = null;
       example = "openclaw";
-      description = "The organisation whose issues and pull requests are looked at.";
+      description = "The monitored organisation.";
     };
 
     repos = mkOption {
       type = types.listOf (types.strMatching "[A-Za-z0-9._-]+");
       default = [ ];
-      description = "Only these repositories of it. Empty: all that are not archived.";
+      description = "The monitored repositories of the organisation. Empty: all that are not archived.";
     };
 
     interval = mkOption {
       type = types.str;
       default = "15min";
-      description = "How often it looks (systemd.time).";
+      description = "Interval between runs (systemd.time).";
     };
 
     outputDir = mkOption {
       type = types.path;
       default = "${cfg.memoryDir}/github";
       defaultText = lib.literalExpression ''"''${config.services.clawdinator.memoryDir}/github"'';
-      description = "Where it writes open.json, changes.md and what it needs to know next time.";
+      description = "Folder for open.json, changes.md and the cache of answers.";
     };
   };
 
@@ -51,16 +51,16 @@ in
       }
       {
         assertion = cfg.githubApp.enable;
-        message = "services.clawdinator.githubSync.enable needs githubApp.enable: without a token GitHub allows 60 requests an hour.";
+        message = "services.clawdinator.githubSync.enable needs githubApp.enable: without a token, GitHub allows only 60 requests an hour.";
       }
       {
         assertion = lib.hasPrefix "${cfg.memoryDir}/" sync.outputDir;
-        message = "services.clawdinator.githubSync.outputDir must lie in the memory, where the agent finds it.";
+        message = "services.clawdinator.githubSync.outputDir must be in the memory (${cfg.memoryDir}), where the agent reads it.";
       }
     ];
 
     systemd.services.clawdinator-github-sync = {
-      description = "Look at open issues and pull requests";
+      description = "List open issues and pull requests";
       after = [
         "network-online.target"
         "clawdinator-github-token.service"
@@ -98,7 +98,7 @@ in
     };
 
     systemd.timers.clawdinator-github-sync = {
-      description = "Look at GitHub";
+      description = "List open issues and pull requests";
       wantedBy = [ "clawdinator-active.target" ];
       partOf = [ "clawdinator-active.target" ];
       timerConfig = {

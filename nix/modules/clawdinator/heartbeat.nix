@@ -1,4 +1,4 @@
-# Reports every minute, and at each stage of a boot, what this machine is. A deploy waits for it.
+# Writes the heartbeat every minute and at each stage of a boot. A deploy waits for it.
 {
   config,
   lib,
@@ -23,20 +23,20 @@ in
     interval = mkOption {
       type = types.str;
       default = "1min";
-      description = "How often (systemd.time). After five minutes of silence a host counts as unhealthy.";
+      description = "Interval between heartbeats (systemd.time). After five minutes without one a host is unhealthy.";
     };
 
     service = mkOption {
       type = types.str;
       default = "clawdinator-gateway.service";
-      description = "The gateway's unit. While another machine acts for this id it is the one with -standby in its name.";
+      description = "The gateway's unit. On a standby, the unit with -standby in its name is reported instead.";
     };
   };
 
   config = lib.mkIf beat.enable {
     systemd.services.clawdinator-heartbeat = {
-      description = "Report to the fleet how this machine is";
-      # The boot report starts it at every change.
+      description = "Write the heartbeat";
+      # Each change of the boot report starts it.
       startLimitIntervalSec = 0;
       after = [ "network-online.target" ];
       wants = [ "network-online.target" ];
@@ -62,7 +62,7 @@ in
         Group = "clawdinator-role";
         TimeoutStartSec = "45s";
         MemoryDenyWriteExecute = true;
-        # "Starting" and "Finished" every minute would be all that the journal holds; what the script says stays.
+        # Keeps systemd's "Starting" and "Finished" of each run out of the journal. The script's lines stay.
         SyslogLevel = "warning";
         LogLevelMax = "warning";
       };

@@ -1,5 +1,5 @@
-# The shared memory: EFS, mounted with plain NFSv4.1 through a TLS tunnel of stunnel's. amazon-efs-utils does the same
-# with more parts (a Python watchdog and, since 2.0, a proxy of its own) and is not in nixpkgs.
+# The shared memory: EFS, mounted with NFSv4.1 through a TLS tunnel of stunnel. amazon-efs-utils does the same, but has more
+# parts (a Python watchdog and, since 2.0, a proxy) and is not in nixpkgs.
 {
   config,
   lib,
@@ -32,13 +32,13 @@ let
 in
 {
   options.services.clawdinator.memoryEfs = {
-    enable = lib.mkEnableOption "the hive mind's memory on EFS, shared by all instances, over TLS";
+    enable = lib.mkEnableOption "the memory on EFS, shared by all instances, over TLS";
 
     fileSystemId = mkOption {
       type = types.nullOr (types.strMatching "fs-[0-9a-f]+");
       default = null;
       example = "fs-0123456789abcdef0";
-      description = "The file system, as the platform stack prints it.";
+      description = "Id of the file system, an output of the platform stack.";
     };
 
     region = mkOption {
@@ -53,13 +53,13 @@ in
       type = types.path;
       default = "${cfg.stateDir}/memory";
       defaultText = lib.literalExpression ''"''${config.services.clawdinator.stateDir}/memory"'';
-      description = "Where it is mounted.";
+      description = "Mount point of the memory.";
     };
 
     localPort = mkOption {
       type = types.port;
       default = 20049;
-      description = "Port of the tunnel, on loopback.";
+      description = "Port of the TLS tunnel, on loopback.";
     };
   };
 
@@ -78,10 +78,10 @@ in
     boot.supportedFilesystems = [ "nfs" ];
 
     systemd.services.clawdinator-efs-tunnel = {
-      description = "TLS to the shared memory";
+      description = "TLS tunnel to the shared memory";
       after = [ "network-online.target" ];
       wants = [ "network-online.target" ];
-      # A restart breaks the mount's connection; NFS takes it up again, but needlessly so.
+      # A stop during the switch would interrupt the mount.
       stopIfChanged = false;
       serviceConfig = hardening.network // {
         ExecStart = "${pkgs.stunnel}/bin/stunnel ${tunnel}";
@@ -95,7 +95,7 @@ in
     fileSystems.${efs.mountPoint} = {
       device = "127.0.0.1:/";
       fsType = "nfs4";
-      # What AWS recommends for EFS. hard: an agent waits for its memory, it does not lose it.
+      # As AWS recommends for EFS. hard: writes wait while the server is unreachable, and do not fail.
       options = [
         "nfsvers=4.1"
         "proto=tcp"
@@ -106,7 +106,7 @@ in
         "timeo=600"
         "retrans=2"
         "noresvport"
-        # A file that another host has just made is there: what is not there is asked for each time.
+        # Missing files are not cached, so a new file of another host is visible immediately.
         "lookupcache=positive"
         "nosuid"
         "nodev"

@@ -1,4 +1,4 @@
-# Lays out the memory: the templates of memory/ where there is nothing yet, and never over what is there.
+# Creates the memory's files from the templates in memory/, and never overwrites a file.
 {
   config,
   lib,
@@ -9,7 +9,7 @@ let
   cfg = config.services.clawdinator;
   inherit (lib) mkOption types;
   hardening = import ../../lib/hardening.nix;
-  # Of a path, its copy in the store; of a package or a folder of the host, what it says.
+  # Interpolation copies a path to the Nix store, and keeps a string.
   templates = "${cfg.memoryTemplateDir}";
 in
 {
@@ -17,15 +17,15 @@ in
     memoryTemplateDir = mkOption {
       type = types.path;
       default = ../../../memory;
-      description = "Files that a fresh memory begins with.";
+      description = "Initial files of the memory.";
     };
 
     memoryDir = mkOption {
       type = types.path;
       readOnly = true;
       default = if cfg.memoryEfs.enable then cfg.memoryEfs.mountPoint else "${cfg.stateDir}/memory";
-      defaultText = lib.literalMD "`memoryEfs.mountPoint` where that is enabled, else `memory` below `stateDir`";
-      description = "The memory: shared where memoryEfs is enabled, else this host's own.";
+      defaultText = lib.literalMD "`memoryEfs.mountPoint` if that is enabled, else `memory` in `stateDir`";
+      description = "Folder of the memory. All hosts share it if memoryEfs is enabled.";
     };
   };
 
@@ -35,7 +35,7 @@ in
     ) "d ${cfg.memoryDir} 0750 ${cfg.user} ${cfg.group} -";
 
     systemd.services.clawdinator-memory-init = {
-      description = "Lay out the memory";
+      description = "Create the memory's initial files";
       wantedBy = [ "multi-user.target" ];
       unitConfig.RequiresMountsFor = cfg.memoryDir;
       path = [
@@ -46,7 +46,7 @@ in
       serviceConfig = hardening.base // {
         Type = "oneshot";
         RemainAfterExit = true;
-        # The root of a fresh EFS belongs to root.
+        # The top folder of a new EFS belongs to root.
         ExecStartPre = "+${pkgs.coreutils}/bin/install -d -m 0750 -o ${cfg.user} -g ${cfg.group} ${cfg.memoryDir}";
         ExecStart = "${lib.getExe pkgs.bash} ${cfg.scripts}/seed-workspace.sh --only-missing ${templates} ${cfg.memoryDir}";
         User = cfg.user;

@@ -1,6 +1,6 @@
-# No agent holds an AWS credential. The instance's role is one request to the metadata service away, so the kernel lets
-# only root and the group of the two units that use the role get there. A unit's IPAddressDeny= alone would leave a way
-# round: a build that the agent hands to the Nix daemon runs elsewhere, with network.
+# The agent must not get AWS credentials, and the metadata service gives those of the instance's role to every process. So the
+# firewall lets only root and the group of the units that use the role reach it. IPAddressDeny= of a unit is not enough: a build
+# that the agent gives to the Nix daemon runs outside of the unit, with network.
 {
   config,
   lib,
@@ -13,7 +13,7 @@ let
   inherit (config.networking) nftables;
   inherit (import ../../lib/hardening.nix) roleGid;
 
-  # The chain is made, or made anew, in one transaction: rule by rule it would let everybody through at each reload.
+  # iptables-restore replaces the chain atomically. Single commands would leave the address open during each reload.
   rules = program: address: ''
     printf '%s\n' '*filter' ':${chain} - [0:0]' \
       '-A ${chain} -m owner --uid-owner 0 -j RETURN' \
@@ -33,7 +33,7 @@ in
               ||
                 config.networking.firewall.enable
                 && (config.networking.firewall.backend or "iptables") != "firewalld";
-            message = "services.clawdinator: without the firewall (iptables or nftables) the agent could ask for the instance's AWS role.";
+            message = "services.clawdinator: enable the firewall (iptables or nftables). Without it the agent could use the instance's AWS role.";
           }
         ];
       }

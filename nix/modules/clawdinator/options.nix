@@ -1,4 +1,4 @@
-# What concerns the agent as a whole. Options of one unit are declared beside that unit.
+# Options that several units use. Options of one unit are declared beside that unit.
 {
   config,
   lib,
@@ -10,7 +10,7 @@ let
   inherit (lib) mkOption types;
   json = pkgs.formats.json { };
 
-  # A copy of the scripts alone: a change elsewhere in the checkout restarts no unit.
+  # Only the scripts: a change elsewhere in the checkout must not restart units.
   scripts = builtins.path {
     name = "clawdinator-scripts";
     path = ../../../scripts;
@@ -23,12 +23,12 @@ let
       type = types.nullOr types.str;
       default = null;
       inherit example;
-      description = "File that holds ${what}. Read as a systemd credential by the one unit that needs it.";
+      description = "File with ${what}. Only the unit that needs it reads it, as a systemd credential.";
     };
 in
 {
   options.services.clawdinator = {
-    enable = lib.mkEnableOption "a CLAWDINATOR: the agent's gateway and what keeps it alive";
+    enable = lib.mkEnableOption "a CLAWDINATOR: the agent's gateway and the units that support it";
 
     instanceName = mkOption {
       type = types.strMatching "[a-z][a-z0-9-]{0,62}";
@@ -50,9 +50,9 @@ in
         }
       '';
       description = ''
-        The gateway's own configuration (openclaw.json). Definitions are merged deeply, over defaults that a
-        definition replaces value by value. It lands in the Nix store: secrets do not belong here. The gateway's own
-        validator checks it before each start (`openclaw config validate`), and `nix flake check` does for every host.
+        The gateway's configuration (openclaw.json). Definitions are merged deeply and override single defaults. The file
+        is in the Nix store, which every user can read: do not write secrets here. The gateway's validator
+        (`openclaw config validate`) checks it before each start, and `nix flake check` checks it for every host.
       '';
     };
 
@@ -65,7 +65,7 @@ in
       type = types.package;
       default =
         pkgs.openclaw-gateway
-          or (throw "services.clawdinator.package: nixpkgs here has no openclaw-gateway. Import nixosModules.default, which adds it, or set the package.");
+          or (throw "services.clawdinator.package: nixpkgs has no openclaw-gateway. Import nixosModules.default, which adds it, or set the package.");
       defaultText = lib.literalExpression "pkgs.openclaw-gateway";
       description = "The gateway. Its program is `openclaw`.";
     };
@@ -74,39 +74,39 @@ in
       type = types.package;
       default = pkgs.callPackage ../../packages/clawctl.nix { inherit (cfg) nodejs; };
       defaultText = lib.literalExpression "pkgs.callPackage ./nix/packages/clawctl.nix { }";
-      description = "The operator tool, which the agent calls and which mints GitHub tokens.";
+      description = "The package of clawctl. The agent calls it, and it mints the GitHub tokens.";
     };
 
     extraPackages = mkOption {
       type = types.listOf types.package;
       default = [ ];
-      description = "Further programs that the agent may run.";
+      description = "More programs in the agent's PATH.";
     };
 
     user = mkOption {
       type = types.str;
       default = "clawd";
-      description = "User of the gateway. Made here where it has the default's name.";
+      description = "User of the gateway. The module creates only the default user.";
     };
 
     group = mkOption {
       type = types.str;
       default = "clawd";
-      description = "Group of the gateway, and of what it may read.";
+      description = "Group of the gateway, and of the files that it may read.";
     };
 
     uid = mkOption {
       type = types.ints.between 1 59999;
       default = 850;
-      description = "Number of the user and the group: the same on every host, because they share memory over NFS.";
+      description = "Id of the user and the group. It must be the same on every host, because hosts share the memory over NFS.";
     };
 
     stateDir = mkOption {
       type = types.path;
       default = "/var/lib/clawd";
       description = ''
-        Where the agent lives. The folder itself belongs to root: it holds `repos/`, which nixos-rebuild trusts.
-        The agent writes in `home/`, `workspace/` and `memory/` below it.
+        The agent's folder. It belongs to root, because nixos-rebuild trusts `repos/` in it. The agent writes to `home/`,
+        `workspace/` and `memory/` in it.
       '';
     };
 
@@ -120,14 +120,14 @@ in
       type = types.listOf types.package;
       internal = true;
       readOnly = true;
-      description = "Commands for the agent, made of scripts/.";
+      description = "Commands of scripts/ for the agent.";
     };
 
     scripts = mkOption {
       type = types.path;
       internal = true;
       readOnly = true;
-      description = "The scripts, in the store.";
+      description = "The scripts in the Nix store.";
     };
   };
 
@@ -161,7 +161,7 @@ in
       }
       {
         assertion = cfg.anthropicApiKeyFile != null || cfg.openaiApiKeyFile != null;
-        message = "services.clawdinator: without anthropicApiKeyFile or openaiApiKeyFile the agent has no model to ask.";
+        message = "services.clawdinator: the agent has no model. Set anthropicApiKeyFile or openaiApiKeyFile.";
       }
       {
         assertion = lib.all (file: file == null || !lib.hasPrefix "${builtins.storeDir}/" file) [
@@ -170,15 +170,15 @@ in
           cfg.anthropicApiKeyFile
           cfg.openaiApiKeyFile
         ];
-        message = "services.clawdinator: a secret file lies in the Nix store, which every user can read. Use agenix.";
+        message = "services.clawdinator: a secret file is in the Nix store, which every user can read. Use agenix.";
       }
       {
         assertion = cfg.user != "root" && cfg.group != "root";
-        message = "services.clawdinator: the agent does not run as root.";
+        message = "services.clawdinator: the agent must not run as root. Set user and group to others.";
       }
       {
         assertion = config.users.users ? ${cfg.user} && config.users.groups ? ${cfg.group};
-        message = "services.clawdinator: user ${cfg.user} and group ${cfg.group} must exist; only those called clawd are made here.";
+        message = "services.clawdinator: user ${cfg.user} or group ${cfg.group} does not exist. Define them; the module creates only `clawd`.";
       }
       {
         assertion =
@@ -187,7 +187,7 @@ in
             (cfg.config.channels.telegram.botToken or null)
             (cfg.config.gateway.auth.token or null)
           ];
-        message = "services.clawdinator.config holds a token, and lands in the Nix store. Use discordTokenFile or telegramTokenFile.";
+        message = "services.clawdinator.config contains a token, and is in the Nix store, which every user can read. Use discordTokenFile or telegramTokenFile.";
       }
     ];
   };

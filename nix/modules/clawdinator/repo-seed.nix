@@ -1,5 +1,5 @@
-# Unpacks the repositories of the bundle. `clawdinators` is the flake that nixos-rebuild switches to, so they belong to
-# root: an agent that could write there would be root at the next switch.
+# Unpacks the repositories of the bundle. They belong to root: nixos-rebuild switches to the flake in `clawdinators`, so an agent
+# that could write there would become root.
 {
   config,
   lib,
@@ -18,12 +18,12 @@ let
     options = {
       name = mkOption {
         type = types.strMatching "[A-Za-z0-9][A-Za-z0-9._-]*";
-        description = "Name of the repository in the bundle and below `repos/`.";
+        description = "Name of the repository in the bundle and in `repos/`.";
       };
       url = mkOption {
         type = types.nullOr types.str;
         default = null;
-        description = "What `origin` is to be. Null: what the bundle says.";
+        description = "URL of the remote `origin`. Null: the URL in the bundle.";
       };
     };
   };
@@ -34,8 +34,8 @@ in
     default = [ ];
     example = [ "clawdinators" ];
     description = ''
-      Repositories that the bundle must hold; the unit fails where one is missing. Whatever else the bundle holds is
-      unpacked too.
+      Repositories that the bundle must contain; the unit fails if one is missing. Other repositories of the bundle are
+      unpacked, too.
     '';
   };
 
@@ -47,7 +47,7 @@ in
       }
     ];
 
-    # Agents read and clone what belongs to root.
+    # The agent reads and clones repositories that belong to root.
     programs.git = {
       enable = true;
       config.safe.directory = "${cfg.stateDir}/repos/*";
@@ -55,9 +55,9 @@ in
 
     systemd.services.clawdinator-repo-seed = {
       description = "Unpack the repositories of the bundle";
-      # The checkout that nixos-rebuild reads moves until the machine has become its host, and never again: the next update
-      # of the gateway would take along whatever else has changed. New seeds come with a deploy. A switch starts every
-      # unit that is not running, so this one stays "running", and its conditions are files that a switch does not touch.
+      # The checkout changes only until the first switch: otherwise the next self-update would also apply all other changes of a
+      # new seed. A switch starts each unit that is not active, so this one has RemainAfterExit, and its conditions are files
+      # that a switch does not change.
       unitConfig.ConditionPathExists = [
         "${cfg.bootstrap.dir}/current/config.json"
         "!/var/lib/clawdinator/switched"
@@ -87,7 +87,7 @@ in
             ) cfg.repoSeeds
           );
           ReadWritePaths = [ "${cfg.stateDir}/repos" ];
-          # Reads the bundle, which belongs to another user, and nothing else that root could.
+          # To read the bundle, which belongs to another user.
           CapabilityBoundingSet = "CAP_DAC_READ_SEARCH";
           TimeoutStartSec = "10min";
           MemoryDenyWriteExecute = true;

@@ -1,5 +1,5 @@
-# Checks that the installed bundle's secrets can be decrypted here and, on a host, has agenix decrypt them: its activation
-# runs before the network is up, so on the first boot there is nothing to decrypt with, and later a bundle may change.
+# Test-decrypts the secrets of the installed bundle and, on a host, runs agenix for them. agenix alone is not enough: it runs
+# before the network is up, so the first boot has no secrets then, and a new bundle comes later.
 {
   config,
   lib,
@@ -12,7 +12,7 @@ let
     inherit lib pkgs;
     inherit (cfg) scripts;
   };
-  # The image decrypts nothing, and still says which secret its host would miss.
+  # The image has no agenix, and only test-decrypts.
   files = lib.optionals cfg.enable (
     map (secret: secret.path) (lib.attrValues (config.age.secrets or { }))
   );
@@ -20,7 +20,7 @@ in
 {
   config = lib.mkIf cfg.bootstrap.enable {
     systemd.services.clawdinator-secrets = {
-      description = "Decrypt the secrets of a bundle that has changed";
+      description = "Decrypt the secrets of a new bundle";
       after = [ "clawdinator-bootstrap.service" ];
       wantedBy = [
         "multi-user.target"
@@ -30,8 +30,8 @@ in
       startLimitIntervalSec = 0;
       path = stage.path ++ [ pkgs.age ];
       restartIfChanged = false;
-      # Decrypting is the system's own activation: it mounts, changes owners and writes below /etc and /run. Nothing here may
-      # give the unit a mount namespace of its own: what agenix mounts there would be gone with it.
+      # Runs the system's activation, which mounts, changes owners and writes to /etc and /run. Do not add hardening that creates
+      # a mount namespace: the mount of agenix would end with the unit.
       serviceConfig =
         stage.oneshot "secrets" "clawdinator-secrets.service" "restart clawdinator-repo-seed.service"
         // {
@@ -46,9 +46,9 @@ in
         };
     };
 
-    # Not OnSuccess=: that would run it at every poll of an unchanged bundle.
+    # OnSuccess= of the bootstrap unit would run it after each check, even if the bundle is unchanged.
     systemd.paths.clawdinator-secrets = {
-      description = "Notice a new bundle";
+      description = "Detect a new bundle";
       wantedBy = [ "multi-user.target" ];
       pathConfig.PathChanged = "${cfg.bootstrap.dir}/installed";
     };

@@ -1,5 +1,5 @@
-# Takes up a newer gateway without a person: one input of the flake's lock, a switch, a look whether it holds, and the
-# way back where it does not. What a deploy brings (the rest of the lock) is not touched.
+# Updates the gateway by timer: updates one input of the flake's lock, switches, checks the gateway, and rolls back if it does
+# not stay up. Only a deploy changes the other inputs.
 {
   config,
   lib,
@@ -19,20 +19,20 @@ in
       type = types.nullOr types.path;
       default = "${cfg.stateDir}/repos/clawdinators";
       defaultText = lib.literalExpression ''"''${config.services.clawdinator.stateDir}/repos/clawdinators"'';
-      description = "Checkout of the flake, whose lock is updated.";
+      description = "Checkout of the flake whose lock is updated.";
     };
 
     host = mkOption {
       type = types.str;
       default = config.networking.hostName;
       defaultText = lib.literalExpression "config.networking.hostName";
-      description = "Which of the flake's nixosConfigurations this host is.";
+      description = "Name of this host in the flake's nixosConfigurations.";
     };
 
     inputs = mkOption {
       type = types.listOf types.str;
       default = [ "nix-openclaw" ];
-      description = "The inputs that are updated.";
+      description = "Inputs of the flake that are updated.";
     };
 
     service = mkOption {
@@ -44,13 +44,13 @@ in
     schedule = mkOption {
       type = types.str;
       default = "*-*-* 04:00:00";
-      description = "When to look for an update (systemd.time, OnCalendar).";
+      description = "Time of the check for updates (systemd.time, OnCalendar).";
     };
 
     settleSeconds = mkOption {
       type = types.ints.between 10 3600;
       default = 300;
-      description = "How long the unit has to stay up, without a restart, before an update counts as good.";
+      description = "Seconds that the unit must stay up without a restart. Otherwise the update is rolled back.";
     };
   };
 
@@ -74,7 +74,7 @@ in
       description = "Update the gateway";
       after = [ "network-online.target" ];
       wants = [ "network-online.target" ];
-      # The system's own nixos-rebuild and nix, whatever they are called in this release.
+      # nixos-rebuild and nix of the system: their package names depend on the release.
       path = [
         pkgs.coreutils
         pkgs.git
@@ -90,7 +90,7 @@ in
         SELF_UPDATE_SERVICE = update.service;
         SELF_UPDATE_SETTLE_SECONDS = toString update.settleSeconds;
       };
-      # It switches the system that it is a part of.
+      # The switch must not stop this unit, which runs it.
       restartIfChanged = false;
       stopIfChanged = false;
       unitConfig.X-StopOnRemoval = false;
@@ -100,8 +100,8 @@ in
         StateDirectory = "clawdinator/self-update";
         StateDirectoryMode = "0700";
         TimeoutStartSec = "3h";
-        # Switching back runs the activation script, whose mounts have to be the system's: nothing here may give the unit a
-        # mount namespace of its own.
+        # A rollback runs the activation script, whose mounts must be visible to the system. Do not add hardening that creates
+        # a mount namespace.
         LockPersonality = true;
         RestrictRealtime = true;
         UMask = "0022";
@@ -111,12 +111,12 @@ in
     };
 
     systemd.timers.clawdinator-self-update = {
-      description = "Look for a newer gateway";
+      description = "Check for a newer gateway";
       wantedBy = [ "clawdinator-active.target" ];
       partOf = [ "clawdinator-active.target" ];
       timerConfig = {
         OnCalendar = update.schedule;
-        # Not the whole fleet at once: the first one's trouble is seen before the last one begins.
+        # Hosts update at different times, so that a bad update is seen before all hosts have it.
         RandomizedDelaySec = "4h";
         Persistent = false;
       };

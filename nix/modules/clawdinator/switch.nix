@@ -1,4 +1,4 @@
-# The last stage of a first boot: the image becomes its host. Only the stage before starts it.
+# The last stage of a first boot: switches from the image to the host's configuration. Only the previous stage starts it.
 {
   config,
   lib,
@@ -15,7 +15,7 @@ in
 {
   config = lib.mkIf cfg.bootstrap.enable {
     systemd.services.clawdinator-switch = {
-      description = "Switch to the host's own configuration";
+      description = "Switch to the host's configuration";
       wants = [ "network-online.target" ];
       after = [
         "network-online.target"
@@ -23,19 +23,18 @@ in
       ];
       unitConfig = {
         ConditionPathExists = "!/var/lib/clawdinator/switched";
-        # It switches the system that it is a part of.
+        # The switch must not stop this unit, which runs it.
         X-StopOnRemoval = false;
       };
       startLimitIntervalSec = 0;
       restartIfChanged = false;
       stopIfChanged = false;
-      # The system's own nixos-rebuild and nix, whatever they are called in this release.
       path = stage.path ++ [ pkgs.git ];
       environment = {
         HOME = "/root";
         SWITCH_FLAKE = "${cfg.stateDir}/repos/clawdinators";
       };
-      # The activation's mounts have to be the system's: nothing here may give the unit a mount namespace of its own.
+      # The activation's mounts must be visible to the system. Do not add hardening that creates a mount namespace.
       serviceConfig = stage.oneshot "switch" "clawdinator-switch.service" "" // {
         ExecStart = "${lib.getExe pkgs.bash} ${cfg.scripts}/switch-host.sh";
         TimeoutStartSec = "1h";

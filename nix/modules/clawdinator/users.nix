@@ -1,4 +1,4 @@
-# Users, groups and folders. Whoever may use the instance's AWS role is in its own group; see metadata-guard.nix.
+# Users, groups and folders. Units of the group clawdinator-role may use the instance's AWS role; see metadata-guard.nix.
 {
   config,
   lib,

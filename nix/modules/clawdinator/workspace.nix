@@ -9,7 +9,7 @@ let
   cfg = config.services.clawdinator;
   inherit (lib) mkOption types;
   hardening = import ../../lib/hardening.nix;
-  # Of a path, its copy in the store; of a package or a folder of the host, what it says.
+  # Interpolation copies a path to the Nix store, and keeps a string.
   templates = "${cfg.workspaceTemplateDir}";
 in
 {
@@ -17,7 +17,7 @@ in
     workspaceTemplateDir = mkOption {
       type = types.path;
       default = ../../../clawdinator/workspace;
-      description = "What the workspace begins with. Files that the agent changed are never overwritten.";
+      description = "Templates of the workspace. They never overwrite a file that the agent changed.";
     };
 
     workspaceDir = mkOption {
@@ -25,13 +25,13 @@ in
       readOnly = true;
       default = "${cfg.stateDir}/workspace";
       defaultText = lib.literalExpression ''"''${config.services.clawdinator.stateDir}/workspace"'';
-      description = "Where the agent works.";
+      description = "The agent's working folder.";
     };
   };
 
   config = lib.mkIf cfg.enable {
     systemd.services.clawdinator-workspace = {
-      description = "Lay out the agent's workspace";
+      description = "Copy templates to the agent's workspace";
       wantedBy = [ "multi-user.target" ];
       path = [
         pkgs.coreutils

@@ -3,14 +3,14 @@ import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { VALUE_KINDS, type ValueKind } from '../../lib/cli/completion.js'
 import { FAULT_NAMES } from '../../lib/domain/sandboxOptions.js'
 
-/** Nobody waits longer for a completion. */
+/** A completion must be quick. */
 const PATIENCE_MS = 10_000
-/** Deploys whose AMIs and ids are offered. */
+/** The number of deploys whose AMIs and ids are offered. */
 const RECENT = 20
 
 export default class CompletionValues extends BaseCommand<typeof CompletionValues> {
   static override hidden = true
-  static override summary = 'Print what may stand in one place of a command line, one a line.'
+  static override summary = 'Print the possible values of one argument, one a line.'
   static override examples = ['<%= config.bin %> <%= command.id %> amis']
   static override args = {
     kind: stringArg({ description: 'Of what.', options: [...VALUE_KINDS], required: true }),

@@ -7,7 +7,7 @@ import { isOver } from '../../lib/domain/deploy/run.js'
 export default class FleetCancel extends BaseCommand<typeof FleetCancel> {
   static override summary = 'Cancel a queued deploy, or ask a running one to stop before its next host.'
   static override description =
-    'The host that is being deployed is finished first: it is never left between two machines. Who cancelled stands in the record. Asked again, it is the same.'
+    'The host that is being deployed is finished first: it is never left between two machines. The record names who cancelled. May be repeated.'
   static override examples = ['<%= config.bin %> <%= command.id %> 7d9b0c5e-3f52-4a53-9d7a-0c1f6b6d2a11']
   static override args = {
     requestId: stringArg({ description: 'The request id, as `fleet history` prints it.', required: true }),
@@ -21,7 +21,9 @@ export default class FleetCancel extends BaseCommand<typeof FleetCancel> {
   }
 
   override render({ deploy }: Result<this>) {
-    const what = isOver(deploy) ? 'It was over before.' : 'Cancelled: it does not begin, or stops before its next host.'
+    const what = isOver(deploy)
+      ? 'It was over already.'
+      : 'Cancelled: it does not start, or stops before its next host.'
     return `${renderDeploy(deploy, this.paint)}\n${what}`
   }
 }

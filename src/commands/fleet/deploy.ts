@@ -10,19 +10,19 @@ import { requestDeploy } from '../../lib/ops/deploy/requestDeploy.js'
 export default class FleetDeploy extends BaseCommand<typeof FleetDeploy> {
   static override summary = 'Replace one instance, or all of them one after the other, with the latest AMI.'
   static override description =
-    `In agent mode it asks the Control API and returns when the deploy is queued; with --wait it follows the run and exits by its outcome. In ci mode it plans, guards and applies host by host, canary first, waits until each is healthy, and stops at the first that is not.`
+    `In agent mode it sends the request to the Control API and returns when the deploy is queued; with --wait it follows the run and exits by its outcome. In ci mode it plans, guards and applies host by host, the canary first, waits until each is healthy, and stops at the first that is not.`
   static override examples = [
     '<%= config.bin %> <%= command.id %> clawdinator-2',
     '<%= config.bin %> <%= command.id %> all --requested-by "Jo" --code 123456 --wait',
     {
-      description: 'Go back to an AMI that worked',
+      description: 'Deploy an AMI that worked',
       command: '<%= config.bin %> <%= command.id %> clawdinator-2 --ami ami-0123456789abcdef0 --requested-by "Jo"',
     },
     {
       description: 'Destroy an instance that has left the registry',
       command: '<%= config.bin %> <%= command.id %> --retire clawdinator-3 --requested-by "Jo"',
     },
-    { description: 'In CI, see what would be done', command: '<%= config.bin %> <%= command.id %> all --plan-only' },
+    { description: 'In CI, show what would be done', command: '<%= config.bin %> <%= command.id %> all --plan-only' },
   ]
   static override args = {
     target: stringArg({
@@ -52,7 +52,7 @@ export default class FleetDeploy extends BaseCommand<typeof FleetDeploy> {
         registry,
         progress,
         plane: () => context.port('plane'),
-        // From chat and from scripts a person's name stands for the answer.
+        // Without a terminal, the policy requires a person's name instead.
         confirm: async (target) =>
           flags.yes || !hasTerminal() || confirmOnTerminal(`Destroy ${target} and everything on its disk?`),
       },

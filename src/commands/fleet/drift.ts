@@ -3,23 +3,23 @@ import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { checkDrift } from '../../lib/ops/drift/checkDrift.js'
 
 export default class FleetDrift extends BaseCommand<typeof FleetDrift> {
-  static override summary = 'Say what runs otherwise than the registry, the stack or the last deploy have it.'
+  static override summary = 'Report what differs between the fleet and the registry, the stack or the last deploys.'
   static override description =
-    'ci mode only. Plans the fleet stack without applying or locking anything, looks at EC2 and at the records of the deploys, and exits 0 where nothing differs, 3 (DRIFT) where something does.'
+    'ci mode only. Plans the fleet stack without applying or locking anything, reads EC2 and the records of the deploys, and exits with 0 if there is no difference, with 3 (DRIFT) if there is one.'
   static override examples = [
     '<%= config.bin %> <%= command.id %> --mode ci',
     {
-      description: 'In a scheduled workflow: keep one issue in step with it',
+      description: 'In a scheduled workflow: keep one issue up to date',
       command: '<%= config.bin %> <%= command.id %> --issue',
     },
     {
-      description: 'What to type about each difference',
+      description: 'The command that corrects each difference',
       command: `<%= config.bin %> <%= command.id %> --json | jq -r '.drift.differences[].fix'`,
     },
   ]
   static override flags = {
     issue: boolean({
-      summary: 'Open one GitHub issue about it, renew it, and close it when nothing differs any more.',
+      summary: 'Open one GitHub issue about the differences, update it, and close it when there are none.',
     }),
   }
 

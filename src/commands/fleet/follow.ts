@@ -7,9 +7,9 @@ import { renderDeploy } from '../../lib/cli/render/deploy/deploys.js'
 import { followRequest } from '../../lib/ops/deploy/followRequest.js'
 
 export default class FleetFollow extends BaseCommand<typeof FleetFollow> {
-  static override summary = 'Follow a deploy to its end, and exit as it ends.'
+  static override summary = 'Follow a deploy to its end, and exit by its outcome.'
   static override description =
-    'Tells each step and each host as it ends, and what a queued deploy waits for. Exits as `fleet deploy --wait` does: 0 where the deploy went well, 6 where a host was rolled back. Ctrl-C ends the following and not the deploy.'
+    'Shows each step and each host when it ends, and what a queued deploy waits for. Exits like `fleet deploy --wait`: with 0 if the deploy succeeded, with 6 if a host was rolled back. Ctrl-C stops the following, not the deploy.'
   static override examples = [
     '<%= config.bin %> <%= command.id %> 7d9b0c5e-3f52-4a53-9d7a-0c1f6b6d2a11',
     { description: 'By the id of its run on GitHub', command: '<%= config.bin %> <%= command.id %> 20000000001' },

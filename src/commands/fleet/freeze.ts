@@ -6,9 +6,9 @@ import { durationFlag } from '../../lib/cli/flags.js'
 import { renderFreezes } from '../../lib/cli/render/deploy/fleet.js'
 
 export default class FleetFreeze extends BaseCommand<typeof FleetFreeze> {
-  static override summary = 'Let nothing be deployed to an instance, or to any, until the freeze ends.'
+  static override summary = 'Refuse deploys of an instance, or of all, until the freeze ends.'
   static override description =
-    'The Control API and CI refuse deploys of what is frozen (FROZEN), and `fleet status` shows who froze it, why and until when. A deploy that runs goes on: `fleet cancel` stops it. A person has to ask.'
+    'The Control API and CI then refuse deploys of the target (FROZEN), and `fleet status` shows who froze it, why and until when. A running deploy goes on: `fleet cancel` stops it. Only a person may freeze.'
   static override examples = [
     '<%= config.bin %> <%= command.id %> all --reason "Discord is down" --for 2h --requested-by "Jo" --code 123456',
     '<%= config.bin %> <%= command.id %> clawdinator-2 --reason "under investigation" --requested-by "Jo" --code 123456',
@@ -17,8 +17,8 @@ export default class FleetFreeze extends BaseCommand<typeof FleetFreeze> {
     target: stringArg({ description: '`all`, or an instance id; there is no default.', required: true }),
   }
   static override flags = {
-    reason: string({ summary: 'Why, in one line; whoever is refused reads it.', required: true, helpValue: 'TEXT' }),
-    for: durationFlag({ summary: 'How long.', default: 'until `fleet unfreeze`', longest: '30d' }),
+    reason: string({ summary: 'Why, in one line. Refused deploys show it.', required: true, helpValue: 'TEXT' }),
+    for: durationFlag({ summary: 'How long.', default: 'until `fleet unfreeze`', shortest: '1m', longest: '30d' }),
     ...askerFlags,
   }
 

@@ -4,7 +4,7 @@ import { renderDeploys, renderDeploysForChat, withoutSources } from '../../lib/c
 import { readHistory } from '../../lib/ops/deploy/history.js'
 
 export default class FleetHistory extends BaseCommand<typeof FleetHistory> {
-  static override summary = 'Show the deploys, newest first: what, which AMI, who asked, how it ended.'
+  static override summary = 'Show the deploys, newest first: target, AMI, requester, outcome.'
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --limit 3 --chat',
@@ -15,14 +15,14 @@ export default class FleetHistory extends BaseCommand<typeof FleetHistory> {
   ]
   static override flags = {
     limit: integer({ summary: 'How many at most.', default: 20, min: 1, max: 10_000 }),
-    before: string({ summary: 'Go on where an earlier page ended: `next` of its --json.', helpValue: 'CURSOR' }),
+    before: string({ summary: 'Show the page after an earlier one: `next` of its --json.', helpValue: 'CURSOR' }),
     format: option({
       options: ['table', 'jsonl'] as const,
       summary: 'jsonl: each deploy as one line of JSON.',
       default: 'table' as const,
       exclusive: ['chat'],
     })(),
-    chat: boolean({ summary: 'Print what fits a chat message.' }),
+    chat: boolean({ summary: 'Print a short form for a chat message.' }),
   }
 
   async work() {

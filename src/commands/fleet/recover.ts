@@ -5,18 +5,18 @@ import { findingLine } from '../../lib/domain/deploy/recovery.js'
 import { recoverFleet } from '../../lib/ops/deploy/recoverFleet.js'
 
 export default class FleetRecover extends BaseCommand<typeof FleetRecover> {
-  static override summary = 'Mend what a deploy that was killed left behind.'
+  static override summary = 'Finish or remove what a killed deploy left behind.'
   static override description =
-    'ci mode only. Compares EC2, IAM, the OpenTofu state, its locks and the records of deploys, shows what they disagree about, and mends it under the plan guard: it releases the lock of a run that is over, stores a state that could not be stored, imports what exists, destroys what was never handed to. It exits 3 (DRIFT) where something is left that a person has to decide.'
+    'ci mode only. Compares EC2, IAM, the OpenTofu state, its locks and the records of deploys, reports the differences, and corrects them under the plan guard: it releases the lock of a run that is over, stores a state that could not be stored, imports what exists, and destroys candidates that never became active. It exits with 3 (DRIFT) if a person has to decide something.'
   static override examples = [
-    { description: 'See what disagrees', command: '<%= config.bin %> <%= command.id %> --plan-only' },
+    { description: 'Show the differences only', command: '<%= config.bin %> <%= command.id %> --plan-only' },
     '<%= config.bin %> <%= command.id %> clawdinator-2',
     {
       description: 'Release a lock whose holder is known to be dead',
       command: '<%= config.bin %> <%= command.id %> --unlock 681e4111-d9a2-2e55-47df-fe783bbe4a91',
     },
     {
-      description: 'Of two machines that run as one instance, end the one named',
+      description: 'If two machines run as one instance, destroy one',
       command: '<%= config.bin %> <%= command.id %> clawdinator-2 --terminate i-0123456789abcdef0',
     },
   ]
@@ -26,12 +26,12 @@ export default class FleetRecover extends BaseCommand<typeof FleetRecover> {
   static override flags = {
     'plan-only': boolean({ summary: 'Show it, change nothing.', env: 'CLAWCTL_PLAN_ONLY' }),
     unlock: string({
-      summary: 'Release the lock of the state with this id, whoever holds it.',
+      summary: 'Release the lock of the state with this id, even if its holder may be alive.',
       helpValue: 'LOCK_ID',
       env: 'CLAWCTL_UNLOCK',
     }),
     terminate: string({
-      summary: 'Destroy this machine of the fleet, whatever is known of it.',
+      summary: 'Destroy this machine of the fleet, even if it is active.',
       helpValue: 'i-…',
       env: 'CLAWCTL_TERMINATE',
     }),
@@ -65,7 +65,7 @@ export default class FleetRecover extends BaseCommand<typeof FleetRecover> {
   }
 
   override render({ recovery: { findings } }: Result<this>) {
-    return findings.map(findingLine).join('\n') || 'EC2, IAM, state, locks and records agree.'
+    return findings.map(findingLine).join('\n') || 'There is no difference between EC2, IAM, state, locks and records.'
   }
 
   protected override readonly direct = { what: '`fleet recover` uses', workflow: 'fleet-recover.yml' }

@@ -8,9 +8,9 @@ import { requestDeploy } from '../../lib/ops/deploy/requestDeploy.js'
 import { rollbackTarget } from '../../lib/ops/deploy/rollbackTarget.js'
 
 export default class FleetRollback extends BaseCommand<typeof FleetRollback> {
-  static override summary = 'Deploy the AMI that an instance was healthy with before, or all of them.'
+  static override summary = 'Deploy the AMI with which an instance, or all of them, was healthy before.'
   static override description =
-    'Takes the AMI from the records of the deploys, and deploys it as `fleet deploy --ami` does. A host boots the configuration that belongs to its image.'
+    'Finds the AMI in the records of the deploys, and deploys it like `fleet deploy --ami`. A host boots the configuration of its image.'
   static override examples = [
     '<%= config.bin %> <%= command.id %> clawdinator-2 --requested-by "Jo"',
     '<%= config.bin %> <%= command.id %> all --requested-by "Jo" --wait',

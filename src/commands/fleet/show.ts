@@ -6,7 +6,7 @@ import { renderHost, renderHostForChat } from '../../lib/cli/render/deploy/host.
 export default class FleetShow extends BaseCommand<typeof FleetShow> {
   static override summary = 'Show one instance: its machines, health and reason, boot, console, last deploys.'
   static override description =
-    'Shows the machine that serves and, during a deploy, the one beside it. Of the last machine that did not pass it shows what was seen before it was removed.'
+    'Shows the active machine and, during a deploy, the candidate. For the last candidate that failed it shows the evidence from before its removal.'
   static override examples = [
     '<%= config.bin %> <%= command.id %> clawdinator-2',
     {
@@ -17,7 +17,7 @@ export default class FleetShow extends BaseCommand<typeof FleetShow> {
   static override args = {
     id: stringArg({ description: 'An instance id, as `clawctl registry list` prints it.', required: true }),
   }
-  static override flags = { chat: boolean({ summary: 'Print what fits a chat message.' }) }
+  static override flags = { chat: boolean({ summary: 'Print a short form for a chat message.' }) }
 
   async work() {
     const plane = await this.context.port('plane')

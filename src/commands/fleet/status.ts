@@ -4,13 +4,12 @@ import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { durationFlag } from '../../lib/cli/flags.js'
 import { renderFleet, renderFleetForChat } from '../../lib/cli/render/deploy/fleet.js'
 import type { Fleet } from '../../lib/domain/contract/index.js'
-import { watchFleet } from '../../lib/ops/deploy/watchFleet.js'
 
 const WATCH = '30m'
 const HOME_AND_CLEAR = '\u001b[H\u001b[2J'
 
 export default class FleetStatus extends BaseCommand<typeof FleetStatus> {
-  static override summary = 'Show what should run beside what runs: state, AMI, health of every instance.'
+  static override summary = 'Show every instance: state, AMI, health, and what is missing, orphaned or unmanaged.'
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --watch',
@@ -20,8 +19,10 @@ export default class FleetStatus extends BaseCommand<typeof FleetStatus> {
     },
   ]
   static override flags = {
-    chat: boolean({ summary: 'Print what fits a chat message.', exclusive: ['watch'] }),
-    watch: boolean({ summary: 'Show it again until nothing is about to change.' }),
+    chat: boolean({ summary: 'Print a short form for a chat message.', exclusive: ['watch'] }),
+    watch: boolean({
+      summary: 'Show every change until no instance is in transition and no deploy is queued or running.',
+    }),
     timeout: durationFlag({ summary: 'How long to --watch.', default: WATCH }),
     web: boolean({ summary: "Open the Control API's page in the browser.", exclusive: ['chat', 'watch'] }),
   }
@@ -33,6 +34,7 @@ export default class FleetStatus extends BaseCommand<typeof FleetStatus> {
     }
     const { plane, clock } = await this.context.pick('plane', 'clock')
     if (!this.flags.watch) return { fleet: await plane.fleet() }
+    const { watchFleet } = await import('../../lib/ops/deploy/watchFleet.js')
     const show = (fleet: Fleet) => this.log(`${process.stdout.isTTY ? HOME_AND_CLEAR : ''}${this.#text(fleet)}`)
     return { fleet: await watchFleet({ plane, clock, show }, this.flags.timeout ?? ms(WATCH)) }
   }

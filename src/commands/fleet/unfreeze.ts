@@ -6,7 +6,7 @@ import { renderFreezes } from '../../lib/cli/render/deploy/fleet.js'
 export default class FleetUnfreeze extends BaseCommand<typeof FleetUnfreeze> {
   static override summary = 'End the freeze of an instance, or of all.'
   static override description =
-    'Ends the freeze of exactly this target: one of `all` stays where an instance is named. A person has to ask.'
+    'Ends the freeze of exactly this target: with an instance, a freeze of `all` stays. Only a person may end a freeze.'
   static override examples = ['<%= config.bin %> <%= command.id %> all --requested-by "Jo" --code 123456']
   static override args = {
     target: stringArg({ description: '`all`, or an instance id; there is no default.', required: true }),

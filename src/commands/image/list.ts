@@ -9,7 +9,7 @@ export default class ImageList extends BaseCommand<typeof ImageList> {
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     {
-      description: 'The AMI that a deploy would take',
+      description: 'The AMI that a deploy would use',
       command: "<%= config.bin %> <%= command.id %> --json | jq -r '.images[] | select(.latest).id'",
     },
   ]

@@ -6,9 +6,9 @@ import { addPerson } from '../../lib/ops/people/people.js'
 import { readRegistry } from '../../lib/ops/registry/readRegistry.js'
 
 export default class PeopleAdd extends BaseCommand<typeof PeopleAdd> {
-  static override summary = 'Enrol a maintainer, whose one-time codes then verify what they ask for.'
+  static override summary = 'Enrol a maintainer, so that one-time codes verify who sends a request.'
   static override description =
-    'Shows a QR code and its otpauth URI, once, for the authenticator of a phone; it works without a network. From then on `all`, `--retire`, `--ami`, `--strategy`, freeze and unfreeze need a code: --requested-by NAME --code 123456.'
+    "Shows a QR code and its otpauth URI once, for a phone's authenticator, which works without a network. From then on `all`, `--retire`, `--ami`, `--strategy`, freeze and unfreeze need a code: --requested-by NAME --code 123456."
   static override examples = ['<%= config.bin %> <%= command.id %> "Jo" --mode ci']
   static override args = {
     name: stringArg({ description: 'The name that the person has in chats.', required: true }),
@@ -18,7 +18,7 @@ export default class PeopleAdd extends BaseCommand<typeof PeopleAdd> {
 
   async work() {
     if (this.jsonEnabled() || process.env.GITHUB_ACTIONS === 'true') {
-      throw new ClawctlError('USAGE', 'The secret is shown once, to a person: neither in JSON nor in a log.', {
+      throw new ClawctlError('USAGE', 'The secret is only shown on a terminal, never in JSON or in a log.', {
         hint: 'Run the command in a terminal, without --json.',
       })
     }

@@ -4,7 +4,7 @@ import { age, table } from '../../lib/cli/text.js'
 import { listPeople } from '../../lib/ops/people/people.js'
 
 export default class PeopleList extends BaseCommand<typeof PeopleList> {
-  static override summary = 'Show who is enrolled, and whose name is locked by wrong codes.'
+  static override summary = 'List the enrolled people, and names that wrong codes have locked.'
   static override examples = ['<%= config.bin %> <%= command.id %> --mode ci']
 
   async work() {
@@ -12,7 +12,8 @@ export default class PeopleList extends BaseCommand<typeof PeopleList> {
   }
 
   override render({ people }: Result<this>) {
-    if (people.length === 0) return 'Nobody is enrolled: a claimed name opens what a person has to ask for.'
+    if (people.length === 0)
+      return 'No person is enrolled: a claimed name is enough for what only a person may request.'
     const now = new Date()
     const rows = people.map(({ name, enrolledAt, lockedUntil }) => [name, age(enrolledAt, now), lockedUntil ?? '-'])
     return table(['NAME', 'ENROLLED', 'LOCKED UNTIL'], rows)

@@ -4,7 +4,7 @@ import { PEOPLE_DIRECT } from '../../lib/cli/ports.js'
 import { removePerson } from '../../lib/ops/people/people.js'
 
 export default class PeopleRemove extends BaseCommand<typeof PeopleRemove> {
-  static override summary = 'Take an enrolled person off the list; their codes verify nothing any more.'
+  static override summary = 'Remove an enrolled person: their codes are no longer accepted.'
   static override examples = ['<%= config.bin %> <%= command.id %> "Jo" --mode ci']
   static override args = {
     name: stringArg({ description: 'As `people list` prints it.', required: true }),
@@ -15,7 +15,10 @@ export default class PeopleRemove extends BaseCommand<typeof PeopleRemove> {
   }
 
   override render({ person }: Result<this>) {
-    const last = person.left === 0 ? ' Nobody is enrolled any more: a claimed name opens what needs a person.' : ''
+    const last =
+      person.left === 0
+        ? ' No person is enrolled now: a claimed name is enough for what only a person may request.'
+        : ''
     return `${person.name} is removed.${last}`
   }
 

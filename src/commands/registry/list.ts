@@ -13,7 +13,6 @@ export default class RegistryList extends BaseCommand<typeof RegistryList> {
   override render({ instances }: Result<this>) {
     const rows = instances.map((e) => [e.id, e.host, e.instanceType, e.bootstrapPrefix, e.discordTokenSecret])
     const facts = ['HOST', 'TYPE', 'BOOTSTRAP PREFIX', 'DISCORD TOKEN SECRET']
-    // The last columns give way first.
     return table(['INSTANCE', ...facts.map((title, at) => ({ title, narrow: 4 - at }))], rows)
   }
 }

@@ -5,7 +5,7 @@ import { renderEdit } from '../../lib/cli/render/registry.js'
 import { changeRegistry } from '../../lib/ops/registry/changeRegistry.js'
 
 export default class RegistryRemove extends BaseCommand<typeof RegistryRemove> {
-  static override summary = 'Remove an instance from nix/instances.json, and say what stays of it.'
+  static override summary = 'Remove an instance from nix/instances.json, and list what remains of it.'
   static override description =
     'The host file is removed too, unless it was edited by hand. The machine keeps running: it is an orphan until it is retired.'
   static override examples = [

@@ -2,7 +2,7 @@ import { BaseCommand } from '../../lib/cli/baseCommand.js'
 import { loadSandbox } from '../../lib/cli/sandboxFlags.js'
 
 export default class SandboxDemo extends BaseCommand<typeof SandboxDemo> {
-  static override summary = 'Play the tour: status, first deploy, refusals, a rolling deploy, a rollback, history.'
+  static override summary = 'Show a tour: status, first deploy, refusals, a rolling deploy, a rollback, history.'
   static override description =
     'Every command is real and runs in a fresh sandbox. Fails if a command does not end as expected.'
   static override examples = ['<%= config.bin %> <%= command.id %>']

@@ -3,8 +3,8 @@ import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { loadSandbox } from '../../lib/cli/sandboxFlags.js'
 
 export default class SandboxDown extends BaseCommand<typeof SandboxDown> {
-  static override summary = 'End the sandbox of this shell, else the only one that runs.'
-  static override description = 'Prints shell lines that take its variables back, for `eval`.'
+  static override summary = 'End the sandbox of this shell, or the only one that runs.'
+  static override description = 'Prints shell lines that restore the variables, for `eval`.'
   static override examples = [
     'eval "$(<%= config.bin %> <%= command.id %>)"',
     '<%= config.bin %> <%= command.id %> --all',

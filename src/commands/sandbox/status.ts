@@ -3,7 +3,7 @@ import { loadSandbox } from '../../lib/cli/sandboxFlags.js'
 import { table } from '../../lib/cli/text.js'
 
 export default class SandboxStatus extends BaseCommand<typeof SandboxStatus> {
-  static override summary = 'Show the sandboxes of yours that run, and which one this shell works in.'
+  static override summary = 'List your running sandboxes, and the one that this shell uses.'
   static override examples = ['<%= config.bin %> <%= command.id %>']
 
   async work() {

@@ -6,9 +6,9 @@ import { asFlag, loadSandbox, sandboxFlags } from '../../lib/cli/sandboxFlags.js
 const DETACHED_FOR = '12h'
 
 export default class SandboxUp extends BaseCommand<typeof SandboxUp> {
-  static override summary = 'Keep a sandbox running and print what a shell needs to work in it.'
+  static override summary = 'Start a sandbox and print the variables that a shell needs to use it.'
   static override description =
-    `Prints shell lines for the \`eval\` of bash and zsh (with --json a document). In the foreground Ctrl-C ends it; with --detach \`clawctl sandbox down\` does, or its time. Nothing is left behind.
+    `Prints shell lines for the \`eval\` of bash and zsh (with --json a document). In the foreground Ctrl-C ends it; with --detach \`clawctl sandbox down\` or the time of --for ends it. Nothing is left behind.
 
 In fish, and for one command: \`clawctl sandbox run -- fish\`.`
   static override examples = [

@@ -5,7 +5,7 @@ import { readRegistry } from '../../lib/ops/registry/readRegistry.js'
 import { listTokens } from '../../lib/ops/tokens/tokens.js'
 
 export default class TokenList extends BaseCommand<typeof TokenList> {
-  static override summary = 'Show who has a token of their own, by the first digits of its SHA-256.'
+  static override summary = 'List who has a token, with the first digits of its SHA-256.'
   static override examples = ['<%= config.bin %> <%= command.id %> --mode ci']
 
   async work() {

@@ -4,7 +4,7 @@ import { readFlag, TOKEN_DIRECT, tokenArgs } from '../../lib/cli/tokenFlags.js'
 import { removeToken } from '../../lib/ops/tokens/tokens.js'
 
 export default class TokenRemove extends BaseCommand<typeof TokenRemove> {
-  static override summary = 'Accept no token of an instance, or of who only reads, any more.'
+  static override summary = 'Stop accepting the tokens of an instance, or a read token.'
   static override examples = [
     '<%= config.bin %> <%= command.id %> clawdinator-3 --mode ci',
     '<%= config.bin %> <%= command.id %> phone --read --mode ci',

@@ -1,7 +1,7 @@
 import { execa } from 'execa'
 import type { Env } from './settings.js'
 
-/** What opens an address on each system; BROWSER wins, as for other tools. */
+/** The program that opens an address: BROWSER, else the system's. */
 export function openerOf(env: Env, platform: NodeJS.Platform): [program: string, ...args: string[]] {
   if (env.BROWSER) return [env.BROWSER]
   if (platform === 'darwin') return ['open']
@@ -10,13 +10,13 @@ export function openerOf(env: Env, platform: NodeJS.Platform): [program: string,
 
 const STARTED_WITHIN_MS = 3_000
 
-/** Opens an address in the person's browser. False where nothing here can. */
+/** Opens an address in the browser. False if no program can. */
 export async function openInBrowser(url: string, env: Env): Promise<boolean> {
   const [program, ...args] = openerOf(env, process.platform)
   const opener = execa(program, [...args, url], { stdio: 'ignore', detached: true, cleanup: false, reject: false })
   opener.unref()
   let timer: NodeJS.Timeout | undefined
-  // Some openers stay for as long as the browser does.
+  // Some openers run as long as the browser.
   const stays = new Promise<true>((resolve) => {
     timer = setTimeout(() => resolve(true), STARTED_WITHIN_MS)
   })

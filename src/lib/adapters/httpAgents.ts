@@ -38,7 +38,7 @@ export async function proxyFor(url: URL): Promise<URL | null> {
 }
 
 /**
- * The connections of one client: patient with slow links, and through the proxy of the environment where it names one.
+ * The connections of one client, with time limits for slow links, and through the environment's proxy if there is one.
  * @param url any of the client's URLs; its protocol and host choose
  * @param proxy the result of `proxyFor(url)`
  */

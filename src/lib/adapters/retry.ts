@@ -1,11 +1,11 @@
 import pRetry from 'p-retry'
 
-/** Three attempts with pauses of 0.3 and 0.6 s (each up to twice that): survives a blip, and reports an outage within seconds. */
+/** Three attempts with pauses of 0.3 and 0.6 s (each up to twice that), so that an outage is reported within seconds. */
 const ATTEMPTS = 3
 const MIN_DELAY_MS = 300
 
 /** The longest pause: there is no output meanwhile. A longer one fails, with a hint when to try again. */
-const LONGEST_PAUSE_MS = 10_000
+const MAX_PAUSE_MS = 10_000
 
 /** The pause of a `Retry-After` header (seconds or a date) in milliseconds; 0 if it can't be read. */
 export function parseRetryAfter(value: string | null | undefined): number {
@@ -38,7 +38,7 @@ export function withRetry<T>(work: () => Promise<T>, options: RetryOptions): Pro
     // Here and not in onFailedAttempt, which also waits after the last attempt.
     async shouldRetry({ error }) {
       const pauseMs = options.pauseMs?.(error) ?? 0
-      if (!options.retryable(error) || pauseMs > LONGEST_PAUSE_MS) return false
+      if (!options.retryable(error) || pauseMs > MAX_PAUSE_MS) return false
       await new Promise((resolve) => setTimeout(resolve, pauseMs))
       return true
     },

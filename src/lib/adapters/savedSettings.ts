@@ -8,33 +8,33 @@ import { parseJson } from '../domain/json.js'
 
 type Env = Readonly<Record<string, string | undefined>>
 
-/** What `clawctl login` keeps for this person; the token is in a file of its own, which no other user may read. */
+/** The settings that `clawctl login` saves. The token is in a separate file that only this user may read. */
 const savedSchema = z.object({
   controlApiUrl: z.string(),
   requestedBy: z.optional(z.string().check(z.regex(REQUESTED_BY_PATTERN))),
 })
 export type SavedSettings = z.infer<typeof savedSchema>
 
-/** With CLAWCTL_HOST_ROOT, below it: a sandbox and a test must not see what a person saved. */
+/** Below CLAWCTL_HOST_ROOT if it is set, so that a sandbox and tests do not use a person's settings. */
 export function savedFiles(env: Env): { folder: string; config: string; token: string } {
   const base = env.CLAWCTL_HOST_ROOT ? join(env.CLAWCTL_HOST_ROOT, 'home/.config') : env.XDG_CONFIG_HOME
   const folder = join(base || join(homedir(), '.config'), 'clawctl')
   return { folder, config: join(folder, 'config.json'), token: join(folder, 'control-token') }
 }
 
-/** Null where nothing was saved. @throws ClawctlError NOT_CONFIGURED where it can't be read */
+/** Null if nothing was saved. @throws ClawctlError NOT_CONFIGURED if the file can't be read */
 export function readSaved(env: Env): SavedSettings | null {
   const { config } = savedFiles(env)
   const text = readOrNull(config)
   if (text === null) return null
   const saved = savedSchema.safeParse(parseJson(text))
   if (saved.success) return saved.data
-  throw new ClawctlError('NOT_CONFIGURED', `${config} is not what \`clawctl login\` writes.`, {
+  throw new ClawctlError('NOT_CONFIGURED', `${config} is not a file of \`clawctl login\`.`, {
     hint: 'Run `clawctl login` again.',
   })
 }
 
-/** Null where none was saved. @throws ClawctlError NOT_CONFIGURED where others may read it */
+/** Null if none was saved. @throws ClawctlError NOT_CONFIGURED if other users may read the file */
 export function readSavedToken(env: Env): string | null {
   const { token } = savedFiles(env)
   const text = readOrNull(token)
@@ -46,8 +46,8 @@ export function readSavedToken(env: Env): string | null {
   return text?.trim() || null
 }
 
-/** The token first: settings without one are of no use. */
-export async function save(env: Env, settings: SavedSettings, token: string): Promise<void> {
+/** Writes the token first, because settings without a token are useless. */
+export async function saveSettings(env: Env, settings: SavedSettings, token: string): Promise<void> {
   const { default: writeFileAtomic } = await import('write-file-atomic')
   const files = savedFiles(env)
   try {
@@ -64,8 +64,8 @@ export async function save(env: Env, settings: SavedSettings, token: string): Pr
   }
 }
 
-/** False where nothing was saved. */
-export function forget(env: Env): boolean {
+/** False if nothing was saved. */
+export function removeSettings(env: Env): boolean {
   const { config, token } = savedFiles(env)
   const had = readOrNull(config) !== null || readOrNull(token) !== null
   for (const file of [token, config]) rmSync(file, { force: true })

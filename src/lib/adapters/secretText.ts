@@ -9,35 +9,34 @@ import type { Env } from './settings.js'
 
 const DIGITS = 12
 
-export const shortDigest = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, DIGITS)
+export const digestPrefix = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, DIGITS)
 
 /**
- * A new text for what only a maintainer may see: from a file (`-` is stdin), or from the editor that VISUAL or EDITOR
- * names. Never on a command line.
+ * Reads a secret text from a file (`-` is stdin) or from the editor of VISUAL or EDITOR, never from the command line.
  */
 export function secretText(env: Env, folder: () => string): SecretText {
   return {
-    digest: shortDigest,
+    digest: digestPrefix,
     async fromFile(path: string): Promise<string> {
       try {
         return path === '-' ? await textOf(process.stdin) : await readFile(path, 'utf8')
       } catch (cause) {
         throw new ClawctlError('USAGE', `${path} can't be read (${(cause as NodeJS.ErrnoException).code}).`, {
-          hint: 'Give --file a JSON object of the secrets, or - for stdin.',
+          hint: 'Pass a file with a JSON object of the secrets, or - for stdin.',
         })
       }
     },
     async edited(text: string): Promise<string | null> {
       const editor = env.VISUAL || env.EDITOR
       if (!editor || !process.stdin.isTTY) {
-        throw new ClawctlError('USAGE', 'There is no editor to change the secrets in.', {
+        throw new ClawctlError('USAGE', 'No editor is configured.', {
           hint: 'Set EDITOR in a terminal, or give the whole object with --file FILE (- is stdin).',
         })
       }
       const path = join(folder(), 'control-api.json')
       await writeFile(path, text, { mode: 0o600 })
       try {
-        // The variable may hold arguments, as git takes it.
+        // The variable may contain arguments, as for git.
         const { failed } = await execa('sh', ['-c', `${editor} "$1"`, 'editor', path], {
           stdio: 'inherit',
           reject: false,

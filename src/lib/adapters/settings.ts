@@ -59,8 +59,8 @@ export function callerOf(env: Env): string | null {
   return name
 }
 
-/** Written by the Control API into the inputs of the run; anything else is no identity, and what is named is claimed. */
-export function identityOf(env: Env): IdentityText | undefined {
+/** The identity that the Control API wrote into the inputs of the run. Without it, caller and requester are claimed. */
+export function requesterIdentity(env: Env): IdentityText | undefined {
   const text = read(env, ORDER_INPUTS.identity.variable)
   return IDENTITIES.find((identity) => identity === text)
 }
@@ -91,7 +91,7 @@ export function controlApiSettings(env: Env, urlFlag: string | undefined): { url
   return { url, token: controlToken(env, url).token }
 }
 
-/** Addresses that hear of the end of a deploy, separated by blanks or lines; null for none. They are secrets. */
+/** Addresses of webhooks, separated by blanks or lines, or null. They are secrets. */
 export const webhooks = (env: Env): string | null => read(env, 'CLAWCTL_WEBHOOKS') ?? null
 
 /** The Control API's URL and its source. @throws ClawctlError NOT_CONFIGURED */
@@ -147,7 +147,7 @@ export function checkUrl(url: string, from: string): void {
 
 /**
  * The token and where it was found.
- * @param url where it is sent: what was saved for one Control API is for no other
+ * @param url a saved token is only used for the saved URL
  * @throws ClawctlError NOT_CONFIGURED
  */
 export function controlToken(env: Env, url: string | null): { token: string; from: string } {
@@ -172,12 +172,12 @@ export function controlToken(env: Env, url: string | null): { token: string; fro
 /** @throws ClawctlError NOT_CONFIGURED, without the token */
 export function checkToken(token: string, from: string): void {
   if (/^[\x21-\x7e]+$/.test(token)) return
-  throw new ClawctlError('NOT_CONFIGURED', `${from} holds characters that a control token can't have.`, {
+  throw new ClawctlError('NOT_CONFIGURED', `${from} has characters that a control token can't have.`, {
     hint: 'It must hold only the decrypted token, on one line.',
   })
 }
 
-/** The name that a person saved; none on a fleet host, where a name stands for a person who asked. */
+/** The saved name; not on a fleet host, where each request must name its requester. */
 export const savedName = (env: Env): string | undefined =>
   callerOf(env) === null ? readSaved(env)?.requestedBy : undefined
 
@@ -245,10 +245,10 @@ export function fleetStack(env: Env, aws: DirectSettings) {
   }
 }
 
-/** VPC of the fleet stack; null where it is the account's default. */
+/** VPC of the fleet stack; null for the account's default. */
 export const fleetVpc = (env: Env) => read(env, OPTIONAL_STACK_VARS.vpc_id) ?? null
 
-/** Where the state's lock stands, and the run that takes it. */
+/** The place of the state's lock, and the run that takes it. */
 export function stateLock(env: Env): { key: string; table: string | null; run: string } {
   const { url, attempt } = workflowRun(env)
   const run = url === null ? '' : runReference(url, attempt)
@@ -266,7 +266,7 @@ export const pushToken = (env: Env, repository: string) =>
     `a token with contents: write and pull_requests: write on ${repository}, or name a GitHub App with GITHUB_APP_ID, GITHUB_APP_INSTALLATION_ID and GITHUB_APP_PRIVATE_KEY_FILE`,
   )
 
-/** GitHub as a CI job knows it. @throws ClawctlError NOT_CONFIGURED */
+/** GitHub's settings in a CI job. @throws ClawctlError NOT_CONFIGURED */
 export function githubSettings(env: Env) {
   const repository = required(env, ['GITHUB_REPOSITORY'], 'owner/name of the repository')
   const [owner = '', repo = ''] = repository.split('/')
@@ -344,7 +344,7 @@ export function workflowRun(env: Env): { id: number | null; url: string | null; 
 
 /**
  * The checkout that the command works on: CLAWCTL_CHECKOUT, else the nearest folder upwards with a registry.
- * Null where there is none.
+ * Null if there is none.
  */
 export function findCheckout(env: Env, from: string): string | null {
   const named = read(env, 'CLAWCTL_CHECKOUT')

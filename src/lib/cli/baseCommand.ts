@@ -12,11 +12,10 @@ const GLOBAL = 'GLOBAL'
 interface Direct {
   what: string
   workflow?: string
-  /** What to do in agent mode, where that is not the workflow. */
+  /** What to do in agent mode, instead of running the workflow. */
   instead?: string
 }
 
-/** What a command's `work` resolves to. */
 export type Result<T extends { work(): unknown }> = Awaited<ReturnType<T['work']>>
 
 /**
@@ -43,10 +42,10 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
   protected args!: InferredArgs<C['args']>
   protected flags!: InferredFlags<(typeof BaseCommand)['baseFlags'] & C['flags']>
   protected context!: Context
-  /** Of commands that use AWS directly: the beginning of the refusal's sentence, and what does the same elsewhere. */
+  /** For commands that use AWS directly: the beginning of the refusal's sentence, and the alternative. */
   protected readonly direct: Direct | undefined
 
-  /** Of commands that run in workflows: what people see is also the summary of the job's step. */
+  /** For commands that run in workflows: the output for people is also the step summary. */
   protected readonly inJobSummary: boolean = false
 
   abstract work(): Promise<object | undefined>
@@ -56,7 +55,7 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
     return null
   }
 
-  /** Throws if the result that was printed makes the command fail. */
+  /** Throws after printing, if the result makes the command fail. */
   verdict(_result: object | undefined): void {}
 
   protected parseArgv(): Promise<ParserOutput<FlagInput, FlagInput, ArgInput>> {
@@ -79,7 +78,6 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
     return result
   }
 
-  /** Settings and files as they are now. */
   protected newContext(): Context {
     return createContext({
       env: process.env,
@@ -90,7 +88,7 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
     })
   }
 
-  /** The name that a person saved stands for an option that was not given. */
+  /** The saved name is the default of --requested-by. */
   #fillIn(): void {
     if (!('requested-by' in { ...this.ctor.flags })) return
     const flags = this.flags as { 'requested-by'?: string | undefined }
@@ -111,7 +109,7 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
     await this.#summarise(lines.filter(Boolean).join('\n')).catch(() => {})
   }
 
-  /** In a block of code: names in it become neither Markdown nor mentions. */
+  /** In a code block, so that names in it become neither Markdown nor mentions. */
   async #summarise(text: string): Promise<void> {
     const report = await this.context.port('report')
     const plain = stripVTControlCharacters(text).replaceAll('````', "'")
@@ -149,7 +147,7 @@ function refuseEmptyFlags(raw: readonly { type: string; flag?: string; input?: s
 function onlyInCi({ what, workflow, instead }: Direct): ClawctlError {
   const other = instead ?? (workflow && `Run the workflow ${workflow}`)
   return new ClawctlError('NOT_CI', `${what} AWS directly, which needs ci mode.`, {
-    hint: `${other ? `${other}; with` : 'With'} AWS credentials of your own, add --mode ci.`,
+    hint: `${other ? `${other}; with` : 'With'} your own AWS credentials, add --mode ci.`,
   })
 }
 

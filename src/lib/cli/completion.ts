@@ -11,11 +11,11 @@ export interface CompletableCommand {
 export const SHELLS = ['bash', 'zsh', 'fish'] as const
 export type Shell = (typeof SHELLS)[number]
 
-/** What is looked up when it is completed, by `clawctl completion values KIND`. */
+/** Kinds of values that `clawctl completion values KIND` looks up. */
 export const VALUE_KINDS = ['targets', 'ids', 'amis', 'requests', 'faults', 'roles'] as const
 export type ValueKind = (typeof VALUE_KINDS)[number]
 
-/** What a value may be: looked up, one of a few words, a path, or nothing that we know. */
+/** The values of an argument: looked up, one of some words, a path, or unknown. */
 type Values = { kind: ValueKind } | { words: readonly string[] } | { path: 'file' | 'folder' } | null
 
 const FLAG_KINDS: Readonly<Record<string, ValueKind>> = {
@@ -44,7 +44,7 @@ function ofArg(command: string, arg: CompletableCommand['args'][number] | undefi
   return ['id', 'host'].includes(arg.name) && command !== 'registry add' ? { kind: 'ids' } : null
 }
 
-/** A script to source; values of the fleet are asked for when they are completed. */
+/** A script to source; it reads values of the fleet when they are completed. */
 export function completionScript(shell: Shell, commands: readonly CompletableCommand[]): string {
   if (shell === 'fish') return fishScript(commands)
   const bash = bashScript(commands)
@@ -53,7 +53,7 @@ export function completionScript(shell: Shell, commands: readonly CompletableCom
 
 const ask = (kind: ValueKind) => `clawctl completion values ${kind} 2>/dev/null`
 
-/** Every word that may follow the words of a path: topics and commands. */
+/** Topics and commands that may follow the words of a path. */
 function nextWords(commands: readonly CompletableCommand[]): Map<string, string[]> {
   const next = new Map<string, string[]>()
   for (const { id } of commands) {

@@ -3,7 +3,7 @@ import { ClawctlError } from '../domain/errors.js'
 /** Whether a question can be asked. */
 export const hasTerminal = () => Boolean(process.stdin.isTTY && process.stderr.isTTY)
 
-/** Asks on the terminal; the default is no. @throws ClawctlError USAGE where there is no terminal, CANCELLED */
+/** Asks on the terminal; the default is no. @throws ClawctlError USAGE without a terminal, CANCELLED */
 export async function confirmOnTerminal(question: string): Promise<boolean> {
   if (!hasTerminal()) {
     throw new ClawctlError('USAGE', `Confirmation needs a terminal: ${question}`, {
@@ -18,7 +18,7 @@ export async function confirmOnTerminal(question: string): Promise<boolean> {
   }
 }
 
-/** Asks for a line. @throws ClawctlError USAGE where there is no terminal, CANCELLED */
+/** Asks for a line. @throws ClawctlError USAGE without a terminal, CANCELLED */
 export async function askText(question: string, preset: string): Promise<string> {
   if (!hasTerminal()) {
     throw new ClawctlError('USAGE', `This needs a terminal: ${question}`, {
@@ -29,7 +29,7 @@ export async function askText(question: string, preset: string): Promise<string>
   return answered(input({ message: question, default: preset }, { output: process.stderr }))
 }
 
-/** Asks for what must not be shown; without a terminal it is what stands on standard input. */
+/** Asks for a secret without showing it; without a terminal it is read from standard input. */
 export async function askSecret(question: string): Promise<string> {
   if (!process.stdin.isTTY) {
     let text = ''

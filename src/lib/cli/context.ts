@@ -1,11 +1,14 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { abortOnSignals, systemClock } from '../adapters/clock.js'
+import { createControlApi } from '../adapters/deploy/controlApi.js'
 import { registryFile } from '../adapters/registry/registryFile.js'
+import { removeSettings, savedFiles, saveSettings } from '../adapters/savedSettings.js'
 import * as settings from '../adapters/settings.js'
 import { SEEDS_PATH } from '../domain/bundles/seeds.js'
 import { ClawctlError } from '../domain/errors.js'
 import { FLEET_STACK_PATH } from '../domain/paths.js'
+import { controlApiPlane } from '../ops/deploy/controlApiPlane.js'
 import { parsePermissions, parseRepositories } from './mintFlags.js'
 import type { Ports } from './ports.js'
 import { silentProgress, stderrProgress, waitLine } from './progress.js'
@@ -40,7 +43,7 @@ export interface ContextOptions {
 }
 
 /** An upload of gigabytes retries a busy service for half a minute. */
-const IMAGE_PATIENCE = { attempts: 8, attemptMs: 20_000 }
+const IMAGE_RETRIES = { attempts: 8, attemptMs: 20_000 }
 const IMAGE_CONNECTIONS = 64
 /** The list of remaining steps after an edit must not wait long for one of its facts. */
 const STEP_TIMEOUT_MS = 3_000
@@ -48,8 +51,8 @@ const STEP_TIMEOUT_MS = 3_000
 export type Context = ReturnType<typeof createContext>
 
 /**
- * The one place of the CLI that constructs adapters. A command picks the ports that it needs by name; each is made, and
- * its module loaded, when it is first picked: a command that sends one request loads neither the AWS SDK nor Octokit.
+ * The only place of the CLI that constructs adapters. A command picks its ports by name; each is constructed, and its
+ * module loaded, when it is first picked. A command that sends one request loads neither the AWS SDK nor Octokit.
  */
 export function createContext({ env, cwd, version, flags, quiet }: ContextOptions) {
   const userAgent = `clawctl/${version}`
@@ -58,7 +61,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
   const aws = () => settings.directSettings(env)
   const imageAws = () => {
     const connections = flags.concurrency ?? IMAGE_CONNECTIONS
-    return { ...aws(), stop: interruption(), patience: IMAGE_PATIENCE, connections }
+    return { ...aws(), stop: interruption(), retries: IMAGE_RETRIES, connections }
   }
   const imageState = () => {
     const state = flags['state-dir'] ?? join(env.XDG_STATE_HOME || join(homedir(), '.local/state'), 'clawctl')
@@ -70,7 +73,6 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
   const made = new Map<string, unknown>()
 
   const controlApi = async (timeoutMs?: number) => {
-    const { createControlApi } = await import('../adapters/deploy/controlApi.js')
     const api = settings.controlApiSettings(env, flags['control-api-url'])
     const onWait = async (text: string) => (await port('progress')).note(text)
     return createControlApi({
@@ -113,22 +115,19 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     stop: interruption,
     report: async () => (await import('../adapters/jobReport.js')).githubJobReport(env),
     login: async () => {
-      const [{ forget, save, savedFiles }, { createControlApi }] = await Promise.all([
-        import('../adapters/savedSettings.js'),
-        import('../adapters/deploy/controlApi.js'),
-      ])
+      const { createControlApi } = await import('../adapters/deploy/controlApi.js')
       const { folder } = savedFiles(env)
       return {
         ask: async (url, token) => {
-          settings.checkUrl(url, 'What was given')
-          settings.checkToken(token, 'What was given')
+          settings.checkUrl(url, 'The given URL')
+          settings.checkToken(token, 'The given token')
           return waiting('Asking the Control API', createControlApi({ url, token, userAgent, interruption }).fleet)
         },
         save: async (saved, token) => {
-          await save(env, saved, token)
+          await saveSettings(env, saved, token)
           return folder
         },
-        forget: () => ({ removed: forget(env), folder }),
+        logOut: () => ({ removed: removeSettings(env), folder }),
       }
     },
     browser: async () => {
@@ -181,7 +180,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       const { createStateLocks } = await import('../adapters/deploy/stateLocks.js')
       return createStateLocks({ ...aws(), ...settings.stateLock(env) }, await port('store'))
     },
-    // Without a credential of GitHub's a lock is waited for, and a deploy works all the same.
+    // Without a GitHub credential, a deploy works but waits for the lock of a dead run.
     runs: () => port('github').catch(() => null),
     store: async () => (await import('../adapters/aws/objectStore.js')).createObjectStore(aws()),
     tofu: async () => {
@@ -347,7 +346,6 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       })
     }
     const api = await controlApi()
-    const { controlApiPlane } = await import('../ops/deploy/controlApiPlane.js')
     return controlApiPlane({
       api,
       ...(await pick('clock', 'progress')),
@@ -355,7 +353,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     })
   }
 
-  /** For a check that says itself that there is none. */
+  /** For a check that reports a missing one itself. */
   function urlOrNull(): string | null {
     try {
       return settings.controlApiUrl(env, flags['control-api-url']).url
@@ -364,7 +362,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     }
   }
 
-  /** Whatever takes over a second is shown, with its time. */
+  /** Shows a wait of more than a second, with its time. */
   function waiting<T>(title: string, work: () => Promise<T>): Promise<T> {
     return quiet ? work() : waitLine(process.stderr, title, work)
   }
@@ -387,7 +385,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
   }
 
   return {
-    /** A port, or several, by name. Rejects with ClawctlError NOT_CONFIGURED or USAGE where a setting is missing. */
+    /** A port, or several, by name. Rejects with ClawctlError NOT_CONFIGURED or USAGE if a setting is missing. */
     port,
     pick,
     /** The checkout that the command works on, or null. */
@@ -406,9 +404,9 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     get caller() {
       return settings.callerOf(env)
     },
-    /** What the Control API verified about who asks, for its workflow's run; undefined elsewhere. */
+    /** The requester's identity that the Control API verified, in a workflow's run; undefined elsewhere. */
     get identity() {
-      return mode() === 'ci' ? settings.identityOf(env) : undefined
+      return mode() === 'ci' ? settings.requesterIdentity(env) : undefined
     },
     /** Whether this process runs in a workflow and uses AWS directly. */
     get inRun() {

@@ -6,15 +6,15 @@ import { durationFlag } from './flags.js'
 export const WAIT = '30m'
 const HEALTH = '15m'
 
-/** Who asks. */
+/** Flags about the requester. */
 export const askerFlags = {
   'requested-by': string({
-    summary: "The person who asked. Without one, a request from an instance counts as a bot's.",
+    summary: "The requester's name. Without it, a request from an instance counts as a bot's.",
     helpValue: 'NAME',
     env: ORDER_INPUTS.requestedBy.variable,
   }),
   code: string({
-    summary: "The person's one-time code, which verifies the name: `people add` enrols them.",
+    summary: "The requester's one-time code, which verifies the name: `people add` enrols a person.",
     helpValue: 'CODE',
     dependsOn: ['requested-by'],
   }),

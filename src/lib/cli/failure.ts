@@ -91,7 +91,7 @@ export function unknownCommand(
   return new ClawctlError('USAGE', `There is no command "${wanted.join(' ')}".`, { hint })
 }
 
-/** What other tools call it, by the last word: what does it here. */
+/** Hints for command names of other tools, by their last word. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   logs: '`clawctl fleet show ID` shows boot and console of an instance, `clawctl fleet follow REQUEST` a deploy.',
   ps: '`clawctl fleet status` shows the instances.',

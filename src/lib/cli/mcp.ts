@@ -1,4 +1,5 @@
 import * as z from 'zod/mini'
+import { toJSONSchema } from 'zod/v4/core'
 import {
   checkSchema,
   deployAnswerSchema,
@@ -11,7 +12,7 @@ import {
 } from '../domain/contract/index.js'
 import { asClawctlError, ClawctlError, errorBody } from '../domain/errors.js'
 
-/** What the tools do, each as the command of the same name. Resolves to the document of its --json, without `ok`. */
+/** Runs the command of the same name. Resolves to the document of its --json, without `ok`. */
 export interface ToolWork {
   status(): Promise<object>
   show(id: string): Promise<object>
@@ -23,7 +24,7 @@ export interface ToolWork {
   preflight(): Promise<object>
 }
 
-/** A client gives up on a call after a minute by default. */
+/** Clients end a call after a minute by default. */
 const FOLLOW_SECONDS = 50
 const nothing = z.strictObject({})
 const flightSchema = z.object({
@@ -61,15 +62,15 @@ function tool<T>(
 }
 
 /**
- * The tools with the schemas of the contract. What a chat may not choose is no input: URL, token, mode, and who asks as
- * an instance.
+ * The tools with the schemas of the contract. URL, token, mode and caller are not inputs, because a chat must not choose
+ * them.
  */
 const TOOLS: readonly Tool[] = [
   tool(
     'status',
     {
       title: 'Fleet status',
-      description: 'What should run beside what runs: state, AMI and health of every instance.',
+      description: 'Every instance: state, AMI, health, and what is missing, orphaned or unmanaged.',
     },
     nothing,
     fleetAnswerSchema,
@@ -90,7 +91,7 @@ const TOOLS: readonly Tool[] = [
     {
       title: 'Deploy',
       description:
-        'Replaces one instance, or with target "all" the fleet, with the latest AMI or amiOverride; returns when it is queued. Pass the name of the person who asked as requestedBy. Only when a person asked for it.',
+        'Replaces one instance, or with target "all" the fleet, with the latest AMI or amiOverride; returns when it is queued. Pass the name of the requester as requestedBy. Use it only if a person asked for the deploy.',
       changes: true,
     },
     z.omit(orderSchema, { caller: true }),
@@ -101,7 +102,7 @@ const TOOLS: readonly Tool[] = [
     'follow',
     {
       title: 'Follow a deploy',
-      description: `Waits until a deploy is over, ${FOLLOW_SECONDS} seconds by default; TIMED_OUT means that it goes on: follow it again.`,
+      description: `Waits until a deploy is over, ${FOLLOW_SECONDS} seconds by default; TIMED_OUT means that the deploy goes on: follow it again.`,
     },
     z.strictObject({ requestId: z.string(), timeoutSeconds: z._default(seconds, FOLLOW_SECONDS) }),
     deployAnswerSchema,
@@ -109,7 +110,7 @@ const TOOLS: readonly Tool[] = [
   ),
   tool(
     'history',
-    { title: 'Deploys', description: 'The deploys, newest first: what, which AMI, who asked, how it ended.' },
+    { title: 'Deploys', description: 'The deploys, newest first: target, AMI, requester, outcome.' },
     z.strictObject({ limit: z._default(limit, 20) }),
     deploysAnswerSchema,
     ({ limit: most }, work) => work.history(most),
@@ -118,7 +119,7 @@ const TOOLS: readonly Tool[] = [
     'preflight',
     {
       title: 'Preflight',
-      description: 'What must hold for deploys from chat alone, with what to do about each check that failed.',
+      description: 'The checks before deploys from chat, with a fix for each that failed.',
     },
     nothing,
     flightSchema,
@@ -133,17 +134,17 @@ function parse<T>(schema: z.ZodMiniType<T>, given: unknown): T {
   const [issue] = parsed.error.issues
   const field = issue?.path.join('.')
   throw new ClawctlError('INVALID_REQUEST', `${field ? `${field}: ` : ''}${issue?.message ?? 'not understood'}.`, {
-    hint: 'Call the tool with the fields of its schema alone.',
+    hint: 'Call the tool only with the fields of its schema.',
   })
 }
 
-/** Draft 7, which MCP clients validate with. */
+/** MCP clients validate with draft 7. */
 function schemaOf(type: z.ZodMiniType, io: 'input' | 'output'): { type: 'object' } {
-  const { $schema: _, ...schema } = z.toJSONSchema(type, { target: 'draft-7', io })
+  const { $schema: _, ...schema } = toJSONSchema(type, { target: 'draft-7', io })
   return schema as { type: 'object' }
 }
 
-/** What `tools/list` answers. */
+/** The answer to `tools/list`. */
 export function listTools() {
   return TOOLS.map(({ name, title, description, input, output, changes }) => ({
     name,
@@ -161,7 +162,7 @@ export function listTools() {
   }))
 }
 
-/** What `tools/call` answers: the document of --json; a failure with its code and hint is a result, too. */
+/** The answer to `tools/call`: the document of --json. A failure with its code and hint is also a result. */
 export async function callTool(name: string, input: unknown, work: ToolWork) {
   try {
     const found = TOOLS.find((one) => one.name === name)
@@ -179,7 +180,7 @@ export async function callTool(name: string, input: unknown, work: ToolWork) {
 function answer(document: Record<string, unknown>, isError: boolean) {
   return {
     content: [{ type: 'text' as const, text: JSON.stringify(document, null, 2) }],
-    // A client holds what is structured to the schema of a success, errors included.
+    // Clients validate structured content against the schema of a success, so an error has none.
     ...(isError ? { isError } : { structuredContent: document }),
   }
 }

@@ -29,7 +29,7 @@ export function parsePermissions(values: readonly string[] | undefined): Record<
 /** Documents end up in logs and chats. @throws ClawctlError USAGE */
 export function refuseTokenInJson(stdout: boolean, json: boolean): void {
   if (!stdout || !json) return
-  throw new ClawctlError('USAGE', '--stdout can not be combined with --json: JSON output never holds a token.', {
+  throw new ClawctlError('USAGE', "--stdout can't be combined with --json: JSON output never contains a token.", {
     hint: 'Use --stdout without --json, or --out FILE with it.',
   })
 }

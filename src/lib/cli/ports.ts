@@ -35,8 +35,8 @@ export interface Ports {
   /** Aborted when the process is being stopped. */
   stop: AbortSignal
   report: JobReport
-  login: LoginPorts & { forget(): { removed: boolean; folder: string } }
-  /** False where nothing here can open the address. */
+  login: LoginPorts & { logOut(): { removed: boolean; folder: string } }
+  /** False if no program can open the address. */
   browser: { open(url: string): Promise<boolean> }
   /** A fresh path for a saved plan. */
   planFile(name: string): string
@@ -52,14 +52,13 @@ export interface Ports {
   codes: OneTimeCodes
   /** For terminals. */
   qrCode(text: string): Promise<string>
-  /** Where a new control token goes. */
   tokenPlace: TokenPlace
   newToken(): NewToken
   compute: Compute
   fleetMachines: FleetMachines
   stack: StackObjects
   locks: StateLocks
-  /** Null where there is no credential to ask GitHub with. */
+  /** Null without a GitHub credential. */
   runs: RunLookup | null
   store: ObjectStore
   tofu: Tofu
@@ -76,7 +75,6 @@ export interface Ports {
   /** Null if no secrets directory is given. */
   secretsIfNamed: SecretsFolder | null
   identities: Identities
-  /** Where a maintainer writes secrets, and what is shown of them. */
   secretText: SecretText
   keys: AgeKeys
   seeds: Seeds

@@ -8,7 +8,7 @@ export const silentProgress: Progress = {
   note: () => {},
 }
 
-/** What takes longer is shown with its time. */
+/** A longer task is shown with its time. */
 const SHOWN_FROM_MS = 1000
 
 type Stream = Pick<NodeJS.WriteStream, 'isTTY' | 'columns' | 'write'>
@@ -76,7 +76,7 @@ interface Groups {
   close(): void
 }
 
-/** In a workflow's log, every item is a group that can be folded; its result stands below it. */
+/** In a workflow's log, every item is a foldable group, with its result below. */
 function jobGroups(stream: Stream): Groups {
   let current: string | null = null
   const command = (text: string) => {
@@ -97,7 +97,7 @@ function jobGroups(stream: Stream): Groups {
   }
 }
 
-/** For a question that is mostly answered at once: a line with the time on a terminal, gone with the answer. */
+/** For requests that are usually quick: shows a line with the time on a terminal, until the answer arrives. */
 export async function waitLine<T>(stream: Stream, title: string, work: () => Promise<T>): Promise<T> {
   if (!(stream.isTTY && stream.columns > 0)) return work()
   const started = Date.now()
@@ -148,7 +148,7 @@ async function runListr(stream: Stream, tasks: ListrTask[], exitOnError = true):
   // Listr2 writes to stdout by default, but stdout is for the result.
   const logger = new ListrLogger({ processOutput: new ProcessOutput(output, output) })
   const rendererOptions = { logger, collapseErrors: true, showErrorMessage: false }
-  // Listr2 takes its fallback where stdout is not a terminal; its `forceTTY` would make the whole process take stdout for one.
+  // Listr2 falls back to plain lines if stdout is not a terminal, and its `forceTTY` would change the whole process.
   const fallback = { fallbackRenderer: 'default', fallbackRendererOptions: rendererOptions } as const
   const options = { rendererOptions, ...fallback, registerSignalListeners: false, exitOnError }
   await new Listr(tasks, options).run()
@@ -172,7 +172,7 @@ function newItem(): Item {
   return { steps: [], handle: null, outcome, end }
 }
 
-/** One line per item, with its steps and their times; the newest clause stands below it. */
+/** One line per item, with its steps and their times, and the newest clause below. */
 class SpinnerList implements ItemProgress {
   readonly #items: ReadonlyMap<string, Item>
   #newest: Item | null = null

@@ -2,14 +2,13 @@ import { boolean, string } from '@oclif/core/flags'
 import { DEFAULT_INSTANCE_TYPE, defaultPrefix } from '../domain/registry/addition.js'
 import { secretsDirFlag } from './bundleFlags.js'
 
-/** How an edit of the registry is made. */
 export const editFlags = {
   'dry-run': boolean({ summary: 'Show the diff, change nothing.' }),
   pr: boolean({
     summary: 'Open a pull request on GitHub instead of editing the checkout; updates the one that is open.',
   }),
   'requested-by': string({
-    summary: 'The person who asked, for the pull request.',
+    summary: "The requester's name, for the pull request.",
     helpValue: 'NAME',
     dependsOn: ['pr'],
   }),

@@ -1,4 +1,9 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { Command } from '@oclif/core/command'
 import { Config } from '@oclif/core/config'
+import type { Manifest, PJSON, Plugin } from '@oclif/core/interfaces'
 import { run } from '@oclif/core/run'
 import { asFailure, printFailure } from './failure.js'
 
@@ -9,11 +14,55 @@ export async function runCli(typed: string[], root: string): Promise<void> {
   const end = argv.indexOf('--')
   const json = (end < 0 ? argv : argv.slice(0, end)).includes('--json')
   try {
-    const config = await Config.load({ root })
+    const commands = commandsOf(root)
+    const config = await Config.load({ root, plugins: new Map([[commands.name, commands]]) })
     await run(argv, config)
   } catch (error) {
     // oclif ends `--help` with an exit "error" of code 0.
     if ((error as { oclif?: { exit?: number } }).oclif?.exit === 0) return
     printFailure(asFailure(error), json)
   }
+}
+
+/**
+ * The commands of the manifest as an oclif plugin. oclif's own loader also looks for plugins in the home folder, and sorts
+ * with the locale's collation, which adds 5 ms to a start.
+ */
+function commandsOf(root: string): Plugin {
+  const read = (name: string): unknown => JSON.parse(readFileSync(join(root, name), 'utf8'))
+  const pjson = read('package.json') as PJSON
+  const manifest = read('oclif.manifest.json') as Manifest
+  const { name, version, oclif } = pjson
+  const findCommand = async (id: string) => {
+    const file = join(root, ...(manifest.commands[id]?.relativePath ?? []))
+    const { default: command } = (await import(pathToFileURL(file).href)) as { default: Command.Class }
+    return Object.assign(command, { id, plugin })
+  }
+  const plugin: Plugin = {
+    _base: name,
+    alias: name,
+    commandIDs: Object.keys(manifest.commands),
+    commands: Object.values(manifest.commands).map((command) => ({ ...command, load: () => findCommand(command.id) })),
+    commandsDir: undefined,
+    findCommand,
+    hasManifest: true,
+    hooks: Object.fromEntries(
+      Object.entries(oclif.hooks ?? {}).map(([event, target]) => [
+        event,
+        [{ target: String(target), identifier: 'default' }],
+      ]),
+    ),
+    isRoot: true,
+    load: async () => {},
+    moduleType: 'module',
+    name,
+    options: { root },
+    pjson,
+    root,
+    topics: Object.entries(oclif.topics ?? {}).map(([topic, about]) => ({ ...about, name: topic })),
+    type: 'core',
+    valid: true,
+    version,
+  }
+  return plugin
 }

@@ -8,19 +8,19 @@ export function painter(stream: { isTTY?: boolean }, env: NodeJS.ProcessEnv = pr
   return (style: Style, text: string) => (on ? styleText(style, text) : text)
 }
 
-/** A column of a table; one without `narrow` keeps its width whatever happens: ids and states. */
+/** A column of a table; one without `narrow` always keeps its width: ids and states. */
 export interface Column {
   title: string
-  /** Where the terminal is too narrow, the place in which this column gives way, from 1. */
+  /** The order in which columns are shortened on a narrow terminal, from 1. */
   narrow?: number
-  /** What it gives way to; without it the column is dropped. */
+  /** The shorter form; without it the column is dropped. */
   short?: (cell: string) => string
 }
 
 /**
- * Columns padded to their widest cell, no wider than the terminal: columns give way in their order, then the gaps, and
- * where even that is too wide every row becomes a block of lines. Cells may hold colours; widths are of what is seen.
- * @param width in characters; anything but a terminal has no limit
+ * Columns padded to their widest cell. If the table is wider than the terminal, columns are shortened in their order, then
+ * the gaps; if it is still too wide, every row becomes a block of lines. Colours in cells do not count as width.
+ * @param width in characters; infinite without a terminal
  */
 export function table(
   columns: readonly (Column | string)[],
@@ -62,7 +62,7 @@ function blocks(columns: readonly Column[], rows: readonly (readonly string[])[]
   return rows.map(block).join('\n\n')
 }
 
-/** Columns of a terminal; no limit for a pipe, or where the terminal does not say. */
+/** Columns of a terminal; no limit for a pipe or an unknown width. */
 export function terminalWidth(stream: { isTTY?: boolean; columns?: number }): number {
   return stream.isTTY && stream.columns ? stream.columns : Number.POSITIVE_INFINITY
 }
@@ -91,8 +91,7 @@ export function elapsed(ms: number): string {
 }
 
 /**
- * Text from outside for the log of a workflow, where a line that begins with two colons, or blanks and two colons, is a
- * command to the runner.
+ * Foreign text for the log of a workflow: the runner must not take a line that begins with `::` as a command.
  */
 export function plainLines(text: string): string {
   if (process.env.GITHUB_ACTIONS !== 'true') return text

@@ -6,13 +6,13 @@ export const TOKEN_DIRECT = { what: 'Token commands use' }
 
 export const tokenArgs = {
   id: stringArg({
-    description: 'An instance id; with --read a name for who has the token, such as phone.',
+    description: 'An instance id; with --read a name for the holder of the token, such as phone.',
     required: true,
   }),
 }
 
 export const readFlag = {
-  read: boolean({ summary: 'A token that looks at the fleet and changes nothing, of a phone or a dashboard.' }),
+  read: boolean({ summary: 'A token that may only read, for a phone or a dashboard.' }),
 }
 
 export const tokenFlags = {

@@ -2,38 +2,42 @@ import * as z from 'zod/mini'
 import { ID_PATTERN } from './contract/patterns.js'
 import { parseJson } from './json.js'
 
-/** The object in the fleet's bucket that the Control API reads its secrets from: docs/adr/0022. */
+/** The object in the fleet's bucket with the Control API's secrets: docs/adr/0022. */
 export const CONTROL_SECRETS_KEY = 'control-api/secrets.json'
 
-/** What the object was before its last change. */
+/** The previous version of the object. */
 export const PREVIOUS_SECRETS_KEY = 'control-api/secrets.previous.json'
 
 /** 16 characters of base64 are 96 random bits; `openssl rand -hex 32` makes 64. */
-export const SHORTEST_TOKEN = 16
+export const MIN_TOKEN_LENGTH = 16
 
-/** The variables that hold a table of tokens: whose each is, and what it opens. */
+/** The variables with a table of tokens, by what the tokens allow. */
 export const TOKEN_TABLES = {
-  /** Of instances: each deploys as itself. */
+  /** Tokens of instances. */
   deploy: 'CONTROL_API_CALLER_TOKENS',
-  /** Of phones and dashboards: they look, and change nothing. */
+  /** Read tokens of phones and dashboards. */
   read: 'CONTROL_API_READ_TOKENS',
 } as const
 export type TokenScope = keyof typeof TOKEN_TABLES
 
-/** Two of one owner while its token is rotated. */
-export const MOST_TOKENS = 2
+/** The command that replaces a token; with `--end` it ends the rotation. */
+export const rotateCommand = ({ id, scope }: { id: string; scope: TokenScope }): string =>
+  `clawctl token rotate ${id}${scope === 'read' ? ' --read' : ''}`
+
+/** Two while an owner's token is rotated. */
+export const MAX_TOKENS = 2
 
 const digest = z.string().check(z.regex(/^[0-9a-fA-F]{64}$/))
-/** SHA-256 of tokens in hexadecimal digits; older tables have one text for each owner. */
+/** SHA-256 of tokens in hexadecimal digits; older tables have one text per owner. */
 const tableSchema = z.record(
   z.string().check(z.regex(ID_PATTERN)),
-  z.union([digest, z.array(digest).check(z.minLength(1), z.maxLength(MOST_TOKENS))]),
+  z.union([digest, z.array(digest).check(z.minLength(1), z.maxLength(MAX_TOKENS))]),
 )
 
 /** Owner → digests, newest first. */
 export type TokenTable = ReadonlyMap<string, readonly string[]>
 
-/** Null for what is not such a table. */
+/** Null if the text is not a table. */
 export function parseTokenTable(text: string | undefined): TokenTable | null {
   if (!text) return new Map()
   const parsed = tableSchema.safeParse(parseJson(text))
@@ -43,20 +47,20 @@ export function parseTokenTable(text: string | undefined): TokenTable | null {
 
 export const formatTokenTable = (table: TokenTable): string => JSON.stringify(Object.fromEntries(table))
 
-const token = z.string().check(z.minLength(SHORTEST_TOKEN, `has less than ${SHORTEST_TOKEN} characters`))
+const token = z.string().check(z.minLength(MIN_TOKEN_LENGTH, `has less than ${MIN_TOKEN_LENGTH} characters`))
 const table = z
   .string()
-  .check(z.refine((text) => parseTokenTable(text) !== null, 'is no JSON of ids and SHA-256 digests'))
-/** PEM, or PEM in base64, which begins so. */
+  .check(z.refine((text) => parseTokenTable(text) !== null, 'is not JSON of ids and SHA-256 digests'))
+/** PEM, or PEM in base64. */
 const privateKey = z
   .string()
   .check(
-    z.regex(/-----BEGIN [A-Z ]*PRIVATE KEY-----|^\s*LS0tLS1CRUdJTi/, 'is no private key in PEM, nor one in base64'),
+    z.regex(/-----BEGIN [A-Z ]*PRIVATE KEY-----|^\s*LS0tLS1CRUdJTi/, 'is not a private key in PEM, nor one in base64'),
   )
 
 /**
- * The variables of the Control API that are secrets. The platform stack leaves them out of the function's environment,
- * which would put them into its state. Empty is as good as absent.
+ * The variables of the Control API that are secrets. The platform stack does not put them into the function's environment,
+ * because they would then be in its state. An empty one counts as absent.
  */
 const FIELDS = {
   CONTROL_API_TOKEN: token,
@@ -74,10 +78,13 @@ export type StoredSecrets = { [Name in SecretName]?: string }
 export type SecretsVerdict = { ok: true; secrets: StoredSecrets } | { ok: false; problems: string[] }
 
 /**
- * The whole object, or everything that is wrong with it, by names and never by values.
- * @param around what the function's environment sets itself
+ * The parsed object, or all problems, by names and never by values.
+ * @param around the function's environment
  */
-export function judgeSecrets(text: string, around: Readonly<Record<string, string | undefined>> = {}): SecretsVerdict {
+export function judgeControlSecrets(
+  text: string,
+  around: Readonly<Record<string, string | undefined>> = {},
+): SecretsVerdict {
   const data = parseJson(text)
   if (typeof data !== 'object' || data === null || Array.isArray(data)) {
     return { ok: false, problems: ['it is not one JSON object'] }
@@ -99,8 +106,7 @@ export function judgeSecrets(text: string, around: Readonly<Record<string, strin
   if (!has('CONTROL_API_TOKEN')) problems.push('CONTROL_API_TOKEN is missing')
   const [github, app] = [has('GITHUB_TOKEN'), has('GITHUB_APP_PRIVATE_KEY')]
   if (!github && !app) problems.push('GITHUB_TOKEN is missing, and so is GITHUB_APP_PRIVATE_KEY')
-  if (github && app)
-    problems.push('GITHUB_TOKEN is set beside GITHUB_APP_PRIVATE_KEY, and only one of both is to be used')
+  if (github && app) problems.push('GITHUB_TOKEN and GITHUB_APP_PRIVATE_KEY are both set; set one of them')
   const [current, previous] = [secrets.CONTROL_API_TOKEN, secrets.CONTROL_API_TOKEN_PREVIOUS]
   if (current !== undefined && current === previous) problems.push('CONTROL_API_TOKEN_PREVIOUS is CONTROL_API_TOKEN')
   return problems.length > 0 ? { ok: false, problems } : { ok: true, secrets }

@@ -92,19 +92,19 @@ export const CODES = {
     exit: 3,
     http: 403,
     meaning: 'A bot asked to deploy the whole fleet without naming a person.',
-    next: 'Pass the name of the person who asked with --requested-by, or name one instance.',
+    next: 'Pass the name of the requester with --requested-by, or name one instance.',
   },
   BOT_RETIRE: {
     exit: 3,
     http: 403,
     meaning: 'A bot asked to retire an instance without naming a person.',
-    next: 'Pass the name of the person who asked with --requested-by.',
+    next: 'Pass the name of the requester with --requested-by.',
   },
   PERSON_REQUIRED: {
     exit: 3,
     http: 403,
-    meaning: 'Nobody is named for what a person has to ask: all, an AMI, a strategy, a retirement, a freeze.',
-    next: 'Pass the name of the person who asked with --requested-by, or ask for one instance with the latest AMI.',
+    meaning: 'Only a person may request this, and none is named: all, an AMI, a strategy, a retirement, a freeze.',
+    next: 'Pass the name of the requester with --requested-by, or deploy one instance with the latest AMI.',
   },
   CODE_REQUIRED: {
     exit: 3,
@@ -115,7 +115,7 @@ export const CODES = {
   CODE_WRONG: {
     exit: 3,
     http: 403,
-    meaning: 'The one-time code is wrong, was used before, is over, or the name is not enrolled.',
+    meaning: 'The one-time code is wrong, used or expired, or the name is not enrolled.',
     next: 'Wait for the next code; check the name with `clawctl people list`, and the clock of the phone.',
   },
   CODE_LOCKED: {
@@ -133,7 +133,7 @@ export const CODES = {
   READ_ONLY: {
     exit: 3,
     http: 403,
-    meaning: 'The token may look at the fleet and change nothing.',
+    meaning: 'The token may only read.',
     next: 'Use the token of an instance or of a maintainer.',
   },
   FROZEN: {
@@ -190,8 +190,8 @@ export const CODES = {
   NOT_IN_STATE: {
     exit: 3,
     meaning:
-      'EC2 or IAM has something of an instance that the OpenTofu state does not know, and that no deploy may decide about.',
-    next: '`clawctl fleet recover` shows it; the hint says which of both to end.',
+      'EC2 or IAM has something of an instance that the OpenTofu state does not know, and a person must decide about it.',
+    next: '`clawctl fleet recover` shows it; the hint names the next command.',
   },
   DRIFT: {
     exit: 3,
@@ -245,8 +245,8 @@ export const CODES = {
   },
   STATE_LOCKED: {
     exit: 4,
-    meaning: 'Something that may be alive holds the lock of the OpenTofu state.',
-    next: 'Wait for it; where nothing of it runs any more, `clawctl fleet recover --unlock LOCK_ID`.',
+    meaning: 'Another process, which may be alive, holds the lock of the OpenTofu state.',
+    next: 'Wait for it. If it no longer runs: `clawctl fleet recover --unlock LOCK_ID`.',
   },
   TOOL_MISSING: {
     exit: 4,
@@ -404,7 +404,7 @@ export class ClawctlError extends Error {
   readonly details: readonly string[]
   /** Results up to the failure, printed with the error (a deploy with its hosts, for example). */
   readonly partial: Record<string, unknown> | undefined
-  /** After how many seconds it may be asked again, where that is known. */
+  /** Seconds until the next attempt, if known. */
   readonly retryAfterS: number | undefined
 
   constructor(

@@ -13,7 +13,7 @@ export const DEFAULT_REPOSITORY = 'openclaw/clawdinators'
 
 /** Key of the fleet stack's state in the bucket. */
 export const FLEET_STATE_KEY = 'state/fleet.tfstate'
-/** Where GitHub looks for workflows. */
+/** GitHub's folder of workflows. */
 export const WORKFLOW_FOLDER = '.github/workflows'
-/** What differs from fleet to fleet, the hosts' GitHub App among it. */
+/** Settings of one fleet, such as the hosts' GitHub App. */
 export const SITE_PATH = 'nix/site.nix'

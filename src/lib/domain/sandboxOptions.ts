@@ -10,7 +10,7 @@ const HTTP_KINDS = {
   throttle: 'throttles requests',
   error: 'answers 5xx',
   reset: 'drops the connection',
-  hang: 'takes the request and never answers',
+  hang: 'accepts the request and never answers',
   slow: 'answers late',
 } as const
 /** Faults of some services only. */
@@ -58,7 +58,7 @@ const RUNNER_MOMENTS = {
 } as const
 export type RunnerMoment = keyof typeof RUNNER_MOMENTS
 
-/** How often an HTTP fault strikes unless `=N` or `=always` says otherwise: few enough for one retry layer. */
+/** The default number of times that an HTTP fault strikes: few enough for one retry layer. */
 const DEFAULT_STRIKES = 2
 const DEFAULT_DELAY_MS = 2000
 /** EBS's default quota of PutSnapshotBlock for an account. */

@@ -10,21 +10,21 @@ export interface LoginAnswers {
 }
 
 export interface LoginPorts {
-  /** The fleet, as the Control API at that URL answers this token. @throws ClawctlError NOT_CONFIGURED, UNAUTHORIZED, UPSTREAM */
+  /** Reads the fleet with this URL and token. @throws ClawctlError NOT_CONFIGURED, UNAUTHORIZED, UPSTREAM */
   ask(url: string, token: string): Promise<Fleet>
-  /** The folder that it was saved in. @throws ClawctlError NOT_WRITABLE */
+  /** Resolves with the folder. @throws ClawctlError NOT_WRITABLE */
   save(settings: { controlApiUrl: string; requestedBy?: string }, token: string): Promise<string>
 }
 
 /**
- * Saves where the Control API is and how this person asks it, once it has answered: what does not work is not kept.
- * @throws ClawctlError INVALID_REQUEST, and what the ports throw; then nothing was written
+ * Saves URL, token and name, after the Control API has accepted them.
+ * @throws ClawctlError INVALID_REQUEST, and the ports' errors; then nothing was written
  */
 export async function logIn(answers: LoginAnswers, ports: LoginPorts) {
   const requestedBy = answers.requestedBy.trim()
   if (requestedBy && !REQUESTED_BY_PATTERN.test(requestedBy)) {
     throw new ClawctlError('INVALID_REQUEST', 'The name must be one line of at most 64 characters.', {
-      hint: 'Give the name that deploys are to show, such as "Jo".',
+      hint: 'Give the name for your deploys, such as "Jo".',
     })
   }
   const url = answers.url.trim()

@@ -1,7 +1,6 @@
 import { asClawctlError, type ClawctlError } from '../domain/errors.js'
 import type { Clock, Progress } from './ports.js'
 
-/** Short pauses first: the result may be there already. */
 const FIRST_MS = 500
 
 export type Look<T> = { done: T } | { wait: string }
@@ -24,8 +23,8 @@ export interface PollOptions {
 /** A service that is unavailable after its own retries. */
 export const isOutage = ({ code }: ClawctlError) => code === 'UPSTREAM' || code === 'RATE_LIMITED'
 
-/** Null where the service can't be asked: for answers of which the rest is worth having. */
-export async function unlessOut<T>(
+/** Null if the service does not answer, for results that are useful without it. */
+export async function nullOnOutage<T>(
   work: Promise<T>,
   onOutage: (error: ClawctlError) => void = () => {},
 ): Promise<T | null> {
@@ -42,7 +41,7 @@ export async function unlessOut<T>(
 /** Polls until there is a result or the time is up; then returns the last reason for waiting. */
 export async function poll<T>(
   options: PollOptions,
-  look: () => Promise<Look<T>>,
+  attempt: () => Promise<Look<T>>,
 ): Promise<{ done: T } | { timedOut: string }> {
   const { clock } = options
   const isPassing = options.isPassing ?? isOutage
@@ -51,7 +50,7 @@ export async function poll<T>(
   for (let pause = options.firstMs ?? FIRST_MS; ; pause = Math.min(pause * 1.5, options.longestMs)) {
     let reason: string
     try {
-      const seen = await look()
+      const seen = await attempt()
       lastSeen = clock.now().getTime()
       if ('done' in seen) return seen
       reason = seen.wait
@@ -70,7 +69,7 @@ export async function poll<T>(
 
 /** How long after its creation a resource may be unknown to the service: EC2 and EBS are eventually consistent. */
 export const YOUNG_MS = 120_000
-const LONGEST_YOUNG_PAUSE_MS = 10_000
+const MAX_YOUNG_PAUSE_MS = 10_000
 
 /** Whether the service answered that the resource does not exist. */
 export function isNotFound(error: unknown): boolean {
@@ -79,8 +78,8 @@ export function isNotFound(error: unknown): boolean {
 }
 
 /**
- * Runs a call on a resource, and repeats it with growing pauses while the service does not know the resource yet: up to two
- * minutes after `bornAt`, by default now.
+ * Runs a call on a new resource, and repeats it while the service does not know the resource yet: up to two minutes after
+ * `bornAt`, by default now.
  * @throws ClawctlError the last NotFound after that time, and every other failure immediately
  */
 export async function whileYoung<T>(
@@ -95,7 +94,7 @@ export async function whileYoung<T>(
     {
       clock,
       timeoutMs: YOUNG_MS - age,
-      longestMs: LONGEST_YOUNG_PAUSE_MS,
+      longestMs: MAX_YOUNG_PAUSE_MS,
       isPassing: isNotFound,
       onWait() {
         if (!noted) progress.note(`AWS does not show ${resource.id} everywhere yet; retrying for up to two minutes.`)
@@ -121,7 +120,7 @@ export async function untilSeen<T>(
   timeoutMs: number,
   look: () => Promise<T | null | undefined>,
 ): Promise<T | null> {
-  const result = await poll<T>({ clock, timeoutMs, longestMs: LONGEST_YOUNG_PAUSE_MS }, async () => {
+  const result = await poll<T>({ clock, timeoutMs, longestMs: MAX_YOUNG_PAUSE_MS }, async () => {
     const seen = await look()
     return seen === null || seen === undefined ? { wait: 'not found' } : { done: seen }
   })

@@ -24,7 +24,7 @@ export interface Compute {
   /** The serial console's output, as far as EC2 has it; empty if there is none. */
   console(instanceId: string): Promise<string>
   /**
-   * One instance by its id, whatever its tags. EC2 is eventually consistent: null, like absence from
+   * One instance by its id, with any tags. EC2 is eventually consistent: null, like absence from
    * `describeHosts`, does not mean that an instance is gone; only `terminated` does.
    */
   describeHost(instanceId: string): Promise<Host | 'terminated' | null>
@@ -84,12 +84,12 @@ export interface PlanRequest extends PlanInputs {
   replace: string | null
 }
 
-/** It takes no lock: whoever changes something holds the lock of the state (`withStateLock`) meanwhile. */
+/** It takes no lock: callers that change something hold the lock of the state (`withStateLock`). */
 export interface Tofu {
   /** @throws ClawctlError TOOL_MISSING, PLAN_FAILED */
   init(): Promise<void>
   state(): Promise<StateResource[]>
-  /** Which version of which state is stored; null where there is none. */
+  /** Lineage and serial of the stored state; null if there is none. */
   head(): Promise<StateHead | null>
   /** Saves a plan into `file` and returns its JSON (`tofu show -json FILE`), not yet checked. @throws PLAN_FAILED */
   plan(request: PlanRequest): Promise<unknown>
@@ -99,7 +99,7 @@ export interface Tofu {
   untaint(address: string): Promise<void>
   /** Stores a state; OpenTofu refuses an older one, and one of another lineage. @throws ClawctlError APPLY_FAILED */
   push(state: string): Promise<void>
-  /** The state that an apply could not store, in the file that OpenTofu left; null where there is none. */
+  /** The state that an apply could not store, from the file that OpenTofu left; null if there is none. */
   unwritten(): Promise<{ file: string; text: string } | null>
   /** Removes that file. */
   dropUnwritten(): Promise<void>

@@ -277,7 +277,7 @@ describe('AWS adapters', () => {
     }
 
     it('does not wait for a service that never answers: it retries, then gives up', async () => {
-      const client = (attempts: number) => createCompute({ region: REGION, patience: { attempts, attemptMs: 200 } })
+      const client = (attempts: number) => createCompute({ region: REGION, retries: { attempts, attemptMs: 200 } })
       plane.faults.add({ on: 'ec2', kind: 'hang', strikes: 1 })
       // A busy machine may need more than the second.
       expect(latestOf(await client(20).fleetImages())?.id).to.equal(LATEST)
@@ -296,7 +296,7 @@ describe('AWS adapters', () => {
       await new Promise<void>((resolve) => stalling.listen(0, '127.0.0.1', resolve))
       const restore = setEnv({ AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${(stalling.address() as AddressInfo).port}` })
       try {
-        const settings = { region: REGION, bucket: BUCKET, patience: { attempts: 1, attemptMs: 100 } }
+        const settings = { region: REGION, bucket: BUCKET, retries: { attempts: 1, attemptMs: 100 } }
         expect((await failureOf(createObjectStore(settings).get('a.json'))).code).to.equal('UPSTREAM')
       } finally {
         restore()

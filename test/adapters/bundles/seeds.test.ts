@@ -105,7 +105,7 @@ describe('repository seeds', () => {
     expect((await failureOf(clones())).message).to.include('no branch checked out')
     world.git(folder, 'checkout', '--quiet', 'main')
     mkdirSync(world.path('repositories', 'plain'))
-    expect((await failureOf(clones())).message).to.include('plain is no repository')
+    expect((await failureOf(clones())).message).to.include('plain is not a repository')
   })
 
   it("send the token to GitHub's server alone, as a header, and never show it", async () => {
@@ -140,7 +140,7 @@ describe('repository seeds', () => {
     const broken = world.path('broken.tar.gz')
     writeFileSync(broken, readFileSync(file).subarray(0, 900))
     expect((await seedInspector(git, scratch()).inspect(broken, 'clawdinators', commit))[0]).to.match(
-      /no sound gzip'd tar/,
+      /not a valid gzip'd tar/,
     )
   })
 })

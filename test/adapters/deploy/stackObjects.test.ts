@@ -40,7 +40,7 @@ describe('createStackObjects', () => {
       role(path, tags)
       const error = await failureOf(objects().ofId('a-1', ['aws_iam_role']))
       expect(error.code).to.equal('NOT_IN_STATE')
-      expect(error.message).to.include('role a-1 that the fleet stack has not made')
+      expect(error.message).to.include('role a-1 that the fleet stack did not create')
     })
   }
 

@@ -58,13 +58,32 @@ describe('webhooks', () => {
     expect(Object.keys(byUrl)).to.have.length(3)
     const { content, allowed_mentions } = byUrl['/api/webhooks/1/x']
     expect(allowed_mentions).to.deep.equal({ parse: [] })
-    for (const words of ['rolled back', 'clawdinator-2 is rolled back.', 'Jo (via clawdinator-1)', deploy.runUrl]) {
+    for (const words of [
+      'rolled back',
+      'clawdinator-2 is rolled back.',
+      'Jo (claimed) via clawdinator-1 (claimed)',
+      deploy.runUrl,
+    ]) {
       expect(content).to.include(words)
     }
     expect(byUrl['/bot1:x/sendMessage?chat_id=-1'].text).to.equal(content)
     expect(byUrl['/hook']).to.deep.include({ event: 'deploy-ended', text: content })
     expect(byUrl['/hook'].deploy).to.include({ status: 'rolled-back', requestedBy: 'Jo' })
     expect(received.map(({ body }) => body).join('')).not.to.include(SECRET)
+  })
+
+  it('get their message though a reason holds what looks like a token', async () => {
+    const [host] = deploy.hosts
+    const hosts = host ? [{ ...host, reason: 'it answered "401" to Bearer abcdef' }] : []
+    expect(await createWebhooks(`${base}/hook`, 'clawctl/test')({ ...deploy, hosts })).to.deep.equal([])
+    const { deploy: sent } = JSON.parse(received[0]?.body ?? '')
+    expect(sent.hosts[0].reason).to.equal('it answered "401" to Bearer [removed]')
+  })
+
+  it('say that nobody was named where the shared token asked', async () => {
+    const unnamed = { ...deploy, caller: null, requestedBy: null }
+    await createWebhooks(`${base}/hook`, 'clawctl/test')(unnamed)
+    expect(JSON.parse(received[0]?.body ?? '').text).to.include('requested by unknown (shared token)')
   })
 
   it('are tried three times, and one that stays away is a problem that names no secret', async () => {

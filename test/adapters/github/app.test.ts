@@ -215,7 +215,7 @@ describe('createGithubApp', () => {
     try {
       const [good, bad] = [
         open({ apiUrl: server.url }),
-        open({ apiUrl: server.url, patience: { attempts: 1, attemptMs: 500 } }),
+        open({ apiUrl: server.url, retries: { attempts: 1, attemptMs: 500 } }),
       ]
       expect(await good.token()).to.equal('ghs_a')
       const failure = await failureOf(bad.token())

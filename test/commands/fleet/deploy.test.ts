@@ -34,7 +34,8 @@ describe('clawctl fleet deploy through the Control API', () => {
           inSandbox({}, async (sandbox) => {
             const release = sandbox.hold()
             for (const name of [...names].reverse()) {
-              await deploy(sandbox, 'clawdinator-1', 'clawdinator-2', '--requested-by', name)
+              const { code, stdout } = await deploy(sandbox, 'clawdinator-1', 'clawdinator-2', '--requested-by', name)
+              expect(code, stdout).to.equal(0)
             }
             // The first alone is to go on.
             sandbox.hold()

@@ -148,7 +148,7 @@ describe('clawctl fleet deploy in ci mode', () => {
 
   it('--on-failure stop leaves the successor that did not pass for a look', async () => {
     const stop = await ran.stop
-    expect(expectFailure(stop.outcome, 'KEPT', 6).message).to.include('is left as it is')
+    expect(expectFailure(stop.outcome, 'KEPT', 6).message).to.include('was not changed')
     expect(stop.outcome.json().deploy.status).to.equal('kept')
     expect(outcomes(stop)).to.deep.equal(['clawdinator-1 kept'])
     expect(stop.hosts).to.deep.equal([`clawdinator-1 ${OLDER_AMI}`, `clawdinator-1 ${LATEST_AMI}`])

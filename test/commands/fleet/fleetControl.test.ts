@@ -154,9 +154,10 @@ function examples(): { command: string; output: string }[] {
   })
 }
 
-/** What is another one each time. */
+/** What is another one each time. A run may begin before it is named. */
 function shape(text: string): string {
   return text
+    .replace(/^(Deploy of \S+): running$/m, '$1: queued')
     .replace(/\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/g, 'UUID')
     .replace(/https?:\/\/\S+\/actions\/runs\/\d+/g, 'RUN')
     .replace(/\bi-[0-9a-f]{17}\b/g, 'INSTANCE')

@@ -29,6 +29,13 @@ describe('clawctl fleet freeze, unfreeze and cancel, people and token', () => {
       /^clawdinator-2 is frozen by Jo \(claimed\) via clawdinator-1 until \d{4}-.* UTC: under investigation$/m,
     )
     expect(preflight.code).to.equal(0)
+    for (const [duration, why] of [
+      ['90d', 'longer than 30d'],
+      ['1s', 'shorter than 1m'],
+    ] as const) {
+      const refused = await clawctl('laptop', 'fleet', 'freeze', 'all', '--reason', 'x', '--for', duration, ...jo)
+      expect(expectFailure(refused, 'USAGE', 2).message).to.include(`"${duration}" is ${why}`)
+    }
     for (const as of ['laptop', 'ci']) {
       for (const target of ['clawdinator-2', 'all']) {
         const error = expectFailure(await clawctl(as, 'fleet', 'deploy', target, ...jo), 'FROZEN', 3)
@@ -69,6 +76,9 @@ describe('clawctl fleet freeze, unfreeze and cancel, people and token', () => {
 
     expectFailure(await clawctl('laptop', 'fleet', 'deploy', 'all', ...jo), 'CODE_REQUIRED', 3)
     expectFailure(await clawctl('laptop', 'fleet', 'deploy', 'all', ...jo, '--code', '000000'), 'CODE_WRONG', 3)
+    // A code is checked on both planes.
+    const planned = ['fleet', 'deploy', 'all', '--plan-only', ...jo, '--code', '000000']
+    expectFailure(await clawctl('ci', ...planned), 'CODE_WRONG', 3)
     const code = totp.generate()
     const chat = await sandbox.run('clawdinator-1', [
       'scripts/fleet-control.sh',

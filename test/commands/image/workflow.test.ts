@@ -49,7 +49,7 @@ describe('the image workflow, run in the sandbox', () => {
     expect(title).to.equal('image build (workflow_dispatch)')
     expect(outcomes).to.include({
       Upload: 'skipped',
-      'Boot it once': 'success',
+      'Smoke boot': 'success',
       'Build the image of a host': 'skipped',
     })
     const latest = sandbox.world.latestImage()
@@ -66,7 +66,7 @@ describe('the image workflow, run in the sandbox', () => {
   it('by VM Import, of a host, and without a boot', async () => {
     const { conclusion, log, outcomes } = await run({ host: 'clawdinator-1', method: 'vm-import', smoke: 'false' })
     expect(conclusion, log).to.equal('success')
-    expect(outcomes).to.include({ Build: 'skipped', 'Boot it once': 'skipped', 'Import with VM Import': 'success' })
+    expect(outcomes).to.include({ Build: 'skipped', 'Smoke boot': 'skipped', 'Import with VM Import': 'success' })
     expect(sandbox.world.latestImage()?.name).to.match(/^clawdinator-1-[0-9a-f]{12}$/)
     expect([...sandbox.world.imports.values()].map(({ status }) => status)).to.deep.equal(['completed'])
   })

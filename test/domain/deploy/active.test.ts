@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { formatActive, NOBODY, parseActive, standingOf } from '../../../src/lib/domain/deploy/active.js'
+import { formatActive, NO_MACHINE, parseActive, standingOf } from '../../../src/lib/domain/deploy/active.js'
 import type { Host } from '../../../src/lib/domain/deploy/host.js'
 import { hostOf, START } from '../../support/fakes.js'
 
@@ -52,11 +52,11 @@ describe('standingOf', () => {
     [
       'nobody, in a handover',
       [old, young],
-      active(NOBODY, 'i-1'),
+      active(NO_MACHINE, 'i-1'),
       { holder: 'i-1', leftovers: ['i-2'], suspended: true },
     ],
     ['the named one is lost, the one before is there', [old], active('i-2', 'i-1'), { holder: 'i-1', suspended: true }],
-    ['nobody, for a host that is new', [young], active(NOBODY), { leftovers: ['i-2'] }],
+    ['nobody, for a host that is new', [young], active(NO_MACHINE), { leftovers: ['i-2'] }],
     ['the named one is lost, a candidate is there', [young], active('i-1'), { leftovers: ['i-2'] }],
   ]
   for (const [why, hosts, object, expected] of table) {
@@ -74,5 +74,5 @@ describe('the object that names the active machine', () => {
   })
 
   it('names nobody in the form of an EC2 id, as hosts take nothing else', () =>
-    expect(NOBODY).to.match(/^i-[0-9a-f]{17}$/))
+    expect(NO_MACHINE).to.match(/^i-[0-9a-f]{17}$/))
 })

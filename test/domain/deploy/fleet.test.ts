@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { type FleetInstance, fleetSchema } from '../../../src/lib/domain/contract/index.js'
-import { NOBODY } from '../../../src/lib/domain/deploy/active.js'
-import { type FleetFacts, fleetStatus, isSettled, orphanIds } from '../../../src/lib/domain/deploy/fleet.js'
+import { NO_MACHINE } from '../../../src/lib/domain/deploy/active.js'
+import { describeFleet, type FleetFacts, isSettled, orphanIds } from '../../../src/lib/domain/deploy/fleet.js'
 import { currentHost } from '../../../src/lib/domain/deploy/host.js'
 import { heartbeatOf, hostOf, imageOf, NEW, OLD, registryOf, START } from '../../support/fakes.js'
 
@@ -13,9 +13,9 @@ const facts = (change: Partial<FleetFacts>): FleetFacts => ({
   now: new Date(START),
   ...change,
 })
-const rows = (change: Partial<FleetFacts>) => fleetStatus(facts(change)).instances
+const rows = (change: Partial<FleetFacts>) => describeFleet(facts(change)).instances
 
-describe('fleetStatus', () => {
+describe('describeFleet', () => {
   it('shows every registry entry in its order, and what EC2 has beyond it by id', () => {
     const hosts = [hostOf('z'), hostOf('b'), hostOf('m'), hostOf('a')]
     const instances = rows({ registry: registryOf('b', 'a'), hosts })
@@ -78,18 +78,18 @@ describe('fleetStatus', () => {
   ]
   for (const [why, ami, images, amiStatus, latest] of amis) {
     it(`calls the AMI ${amiStatus} of a host that runs ${why}`, () => {
-      const fleet = fleetStatus(facts({ hosts: [hostOf('a', { ami }), hostOf('z', { ami })], images }))
+      const fleet = describeFleet(facts({ hosts: [hostOf('a', { ami }), hostOf('z', { ami })], images }))
       expect(fleet.latestAmi?.id ?? null).to.equal(latest)
       expect(fleet.instances.flatMap((i) => (i.ami ? [i.amiStatus] : []))).to.deep.equal([amiStatus, amiStatus])
     })
   }
 
   it('names the newest image that failed, with the deploy in which it did', () => {
-    expect(fleetStatus(facts({ images: [imageOf(OLD), bad] })).failedAmi).to.deep.equal({
+    expect(describeFleet(facts({ images: [imageOf(OLD), bad] })).failedAmi).to.deep.equal({
       ...NEW,
       requestId: 'request-0007',
     })
-    expect(fleetStatus(facts({ images: [imageOf(OLD, { failedIn: 'x' }), imageOf(NEW)] })).failedAmi).to.equal(null)
+    expect(describeFleet(facts({ images: [imageOf(OLD, { failedIn: 'x' }), imageOf(NEW)] })).failedAmi).to.equal(null)
   })
 
   describe('of an id with two machines', () => {
@@ -123,7 +123,7 @@ describe('fleetStatus', () => {
     })
 
     it('shows who had the role while nobody has it', () => {
-      expect(row({ active: active(NOBODY, 'i-a') })).to.include({ instanceId: 'i-a' })
+      expect(row({ active: active(NO_MACHINE, 'i-a') })).to.include({ instanceId: 'i-a' })
     })
 
     it('shows the candidate where the machine that was named is gone', () => {
@@ -143,7 +143,7 @@ describe('fleetStatus', () => {
   })
 
   it('is what the contract says', () => {
-    const fleet = fleetStatus(facts({ hosts: [hostOf('a'), hostOf('z', { publicIp: null })], images: [] }))
+    const fleet = describeFleet(facts({ hosts: [hostOf('a'), hostOf('z', { publicIp: null })], images: [] }))
     expect(fleetSchema.parse(fleet)).to.deep.equal(fleet)
   })
 })

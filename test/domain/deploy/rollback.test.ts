@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import type { Deploy, DeployHost } from '../../../src/lib/domain/contract/index.js'
-import { fleetStatus } from '../../../src/lib/domain/deploy/fleet.js'
+import { describeFleet } from '../../../src/lib/domain/deploy/fleet.js'
 import { rollbackAmis } from '../../../src/lib/domain/deploy/rollback.js'
 import { detailOf, hostOf, NEW, OLD, registryOf, START } from '../../support/fakes.js'
 
@@ -16,7 +16,7 @@ const host = (
 const deploy = (...hosts: DeployHost[]): Deploy => detailOf({ hosts })
 
 /** a and b are in the registry, z is not; each runs the new image, b none. */
-const fleet = fleetStatus({
+const fleet = describeFleet({
   registry: registryOf('a', 'b'),
   hosts: [hostOf('a', { ami: NEW.id }), hostOf('z', { ami: NEW.id })],
   images: [],

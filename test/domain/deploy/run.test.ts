@@ -3,10 +3,10 @@ import { deploySchema } from '../../../src/lib/domain/contract/index.js'
 import {
   deployOf,
   deployOfRecord,
-  holderOf,
   isOver,
   type Run,
   recordKey,
+  runAhead,
   withSteps,
 } from '../../../src/lib/domain/deploy/run.js'
 import { OLD, recordOf, runOf } from '../../support/fakes.js'
@@ -131,7 +131,7 @@ describe('deployOf', () => {
   })
 })
 
-describe('holderOf', () => {
+describe('runAhead', () => {
   const pending = (id: number, change: Partial<Run> = {}) => runOf(id, { status: 'pending', ...change })
   const running = (id: number) => runOf(id, { status: 'in_progress' })
   const done = (id: number) => runOf(id, { status: 'completed', conclusion: 'success' })
@@ -149,7 +149,7 @@ describe('holderOf', () => {
     ['nobody once it is over', done(3), [running(1)], null],
   ]
   for (const [why, run, others, holder] of table) {
-    it(`${why}: ${holder}`, () => expect(holderOf(run, [run, ...others])?.id ?? null).to.equal(holder))
+    it(`${why}: ${holder}`, () => expect(runAhead(run, [run, ...others])?.id ?? null).to.equal(holder))
   }
 })
 

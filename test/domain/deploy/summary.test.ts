@@ -21,7 +21,7 @@ describe('renderDeploySummary', () => {
     expect(render({ ...asked, hosts: [...hosts] }, ['replace x["a"]']).split('\n')).to.deep.equal([
       '### Fleet deploy of all: rolled-back',
       '',
-      `Request \`request-0001\` (asked by Ada \\(claimed\\) via c-1 \\(claimed\\)), AMI \`${NEW.id}\`.`,
+      `Request \`request-0001\` (requested by Ada \\(claimed\\) via c-1 \\(claimed\\)), AMI \`${NEW.id}\`.`,
       '',
       '> **ROLLED_BACK**: It runs the old one again.',
       '',
@@ -44,7 +44,7 @@ describe('renderDeploySummary', () => {
 
   it('leaves out the error and the plan where there is none', () => {
     const text = render({})
-    expect(text).to.include(`Request \`request-0001\` (asked by somebody with AWS credentials), AMI \`${NEW.id}\`.`)
+    expect(text).to.include(`Request \`request-0001\` (requested by a person with AWS credentials), AMI \`${NEW.id}\`.`)
     expect(text).to.not.match(/>|Planned/)
   })
 
@@ -68,7 +68,7 @@ describe('renderDeploySummary', () => {
   ]
   for (const name of attacks) {
     it(`shows ${name} as it is`, () => {
-      const [, shown] = /\(asked by (.*) \\\(claimed\\\)\), AMI/.exec(line(name)) ?? []
+      const [, shown] = /\(requested by (.*) \\\(claimed\\\)\), AMI/.exec(line(name)) ?? []
       expect(shown).to.match(/^(?:\\[!-/:-@[-`{-~]|[^\\`*_{}[\]<>()#|!~])*$/)
       expect(shown?.replace(/\\(.)/g, '$1')).to.equal(name)
     })
@@ -87,7 +87,7 @@ describe('renderDeploySummary', () => {
         name.filter((text) => REQUESTED_BY_PATTERN.test(text)),
         (requestedBy) => {
           expect(line(requestedBy).replace(/\\./gu, '')).to.match(
-            /^Request `request-0001` \(asked by [^`*_[\]<>()#|!~]*\), AMI/u,
+            /^Request `request-0001` \(requested by [^`*_[\]<>()#|!~]*\), AMI/u,
           )
           expect(render({ requestedBy }).split('\n')).to.have.length(render({}).split('\n').length)
         },

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { type AskedEntry, conventionalEntry, planAddition } from '../../../src/lib/domain/registry/addition.js'
+import { conventionalEntry, type EntryRequest, planAddition } from '../../../src/lib/domain/registry/addition.js'
 import { unifiedDiff } from '../../../src/lib/domain/registry/diff.js'
 import { deleteEntry, insertEntry } from '../../../src/lib/domain/registry/edit.js'
 import { checkFleetFiles, formatProblem } from '../../../src/lib/domain/registry/files.js'
@@ -13,7 +13,7 @@ const filesOf = (text: string, hostFile: string | null = null) => ({
   registry: { text, origin: 'nix/instances.json' },
   hostFile,
 })
-const refusal = (text: string, asked: AskedEntry) => {
+const refusal = (text: string, asked: EntryRequest) => {
   const plan = planAddition(filesOf(text), asked)
   if (plan.kind !== 'refused') throw new Error(`${plan.kind} instead of a refusal`)
   return plan
@@ -135,7 +135,7 @@ describe('an edit of the registry', () => {
   })
 
   const text = registryText(['clawdinator-1', 'clawdinator-2'].map((id) => conventionalEntry({ id })))
-  const bad: [asked: Partial<AskedEntry>, code: string, message: RegExp, hint: RegExp][] = [
+  const bad: [asked: Partial<EntryRequest>, code: string, message: RegExp, hint: RegExp][] = [
     [
       { discordTokenSecret: 'clawdinator-discord-token-1' },
       'REGISTRY_CONFLICT',

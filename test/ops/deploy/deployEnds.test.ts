@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import type { Deploy, Order } from '../../../src/lib/domain/contract/index.js'
-import { NOBODY } from '../../../src/lib/domain/deploy/active.js'
+import { NO_MACHINE } from '../../../src/lib/domain/deploy/active.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { type DeployFleetPorts, deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
 import type { DeployOptions } from '../../../src/lib/ops/deploy/plane.js'
@@ -84,14 +84,14 @@ describe('a deploy before its first host', () => {
 
   it('gives every role back that a broken handover left with nobody, of any host, and only where it deploys', async () => {
     const plane = fleet()
-    const active = { schema: 1, id: 'b', instanceId: NOBODY, from: 'i-b', deploy: null, at: START }
+    const active = { schema: 1, id: 'b', instanceId: NO_MACHINE, from: 'i-b', deploy: null, at: START }
     plane.store.set('active/b.json', active)
     const holder = () => JSON.parse(plane.store.objects.get('active/b.json')?.text ?? '{}').instanceId
     await deploy(plane, {}, { planOnly: true })
-    expect(holder()).to.equal(NOBODY)
+    expect(holder()).to.equal(NO_MACHINE)
     await deploy(plane)
     expect(holder()).to.equal('i-b')
-    expect(plane.progress.notes).to.include('b: a handover was broken off: i-b gets its role back')
+    expect(plane.progress.notes).to.include('b: a handover was interrupted: i-b gets its role back')
   })
 
   it('passes over the instance that asks in a deploy of all alone, as it is', async () => {

@@ -257,8 +257,8 @@ describe('deployFleet', () => {
       expect(steps.map(({ clause }) => clause)).to.include.members([
         'create aws_instance.clawdinator["b/b"]',
         'i-new-2 was created',
-        'i-b is asked to stop acting',
-        'i-new-2 may act',
+        'i-b is asked to yield',
+        'i-new-2 is active',
         'i-b is destroyed',
       ])
       expect(later.at(-1)?.finishedAt).to.be.a('string')

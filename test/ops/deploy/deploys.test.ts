@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { indexKey } from '../../../src/lib/domain/deploy/run.js'
-import { getDeploy, listDeploys } from '../../../src/lib/ops/deploy/deploys.js'
+import { getDeploy, listDeploys, newestRecords } from '../../../src/lib/ops/deploy/deploys.js'
 import type { ObjectStore } from '../../../src/lib/ops/ports.js'
 import { failureOf } from '../../support/failure.js'
 import { FakeClock, FakeRuns, FakeStore, OLD, recordOf, runOf } from '../../support/fakes.js'
@@ -67,6 +67,16 @@ describe('listDeploys', () => {
     for (const id of [3, 4, 5, 6]) record(id, id * 5 + 20)
     const ids = (await listDeploys(ports, { limit: 3 })).deploys.map((deploy) => deploy.requestId)
     expect(ids).to.deep.equal(['request-0006', 'request-0009', 'request-0005'])
+  })
+
+  it('has the last 50 records, whatever index lies beside them', async () => {
+    const { record, ports } = world()
+    for (let id = 0; id < 60; id += 1) {
+      record(id, id)
+      ports.store.set(indexKey(at(id), `request-000${id}`), '{}')
+    }
+    const ids = (await newestRecords(ports.store)).map(({ requestId }) => requestId)
+    expect([ids.length, ids[0], ids.at(-1)]).to.deep.equal([50, 'request-00059', 'request-00010'])
   })
 
   it('does without a bucket', async () => {

@@ -252,7 +252,7 @@ describe('dispatchDeploy', () => {
     unnamed(runs, clock, 1000)
     const error = await failureOf(ask())
     expect(error.code).to.equal('UPSTREAM')
-    expect(error.hint).to.include('the same request id is safe')
+    expect(error.hint).to.include('try again with the same request id')
     expect(clock.elapsed).to.be.below(15_000)
   })
 

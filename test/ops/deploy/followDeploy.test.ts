@@ -77,14 +77,14 @@ describe('followDeploy', () => {
     const error = await failureOf(follow())
     expect([error.code, clock.elapsed]).to.deep.equal(['TIMED_OUT', MINUTE])
     expect(error.message).to.equal('The deploy was not over after 1 minute: it was running.')
-    expect(error.hint).to.match(/goes on by itself: `clawctl fleet follow request-0001`/)
+    expect(error.hint).to.match(/goes on: `clawctl fleet follow request-0001`/)
   })
 
   it('goes on through a service that does not answer for a while, and says so once', async () => {
     const limited = new ClawctlError('RATE_LIMITED', 'Slower.')
     const { progress, follow } = world(upstream(), upstream(), detailOf(), limited, OVER)
     expect(await follow()).to.equal(OVER)
-    expect(progress.notes.filter((note) => note.includes('lost sight'))).to.have.length(2)
+    expect(progress.notes.filter((note) => note.includes('could not be read, trying again'))).to.have.length(2)
   })
 
   it('ends with TIMED_OUT and the last answer where the service stays away', async () => {

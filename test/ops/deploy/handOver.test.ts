@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import type { Deploy, Order } from '../../../src/lib/domain/contract/index.js'
-import { NOBODY, parseActive } from '../../../src/lib/domain/deploy/active.js'
+import { NO_MACHINE, parseActive } from '../../../src/lib/domain/deploy/active.js'
 import { instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
@@ -123,7 +123,7 @@ describe('a deploy by handover', () => {
 
   it('brings up a host that did not exist, which nobody may act for until it has passed', async () => {
     const plane = fleet('healthy', ['b'])
-    plane.cloud.beforeApply = () => expect(holder(plane)).to.equal(NOBODY)
+    plane.cloud.beforeApply = () => expect(holder(plane)).to.equal(NO_MACHINE)
     const { hosts } = await deploy(plane)
     expect(hosts[0]).to.include({ outcome: 'created', instanceId: 'i-new-1', previousAmi: null })
     expect(applied(plane)).to.deep.equal([
@@ -160,7 +160,7 @@ describe('a successor that does not pass before the handover', () => {
     expect((await fail(fleet('crash'))).error.message).to.match(/its gateway restarted \d+ times/)
     const mute = fleet('silent')
     mute.cloud.consoleText = 'booting\r\nclawdinator-bootstrap: no network\n\u001b[0mlogin: '
-    expect((await fail(mute)).error.message).to.include('its console says: clawdinator-bootstrap: no network')
+    expect((await fail(mute)).error.message).to.include('its console shows: clawdinator-bootstrap: no network')
   })
 
   it('marks its AMI as failed, which the next deploy refuses, naming the last good one', async () => {
@@ -188,7 +188,7 @@ describe('a successor that does not pass before the handover', () => {
   it('is left for a look with --on-failure stop', async () => {
     const plane = fleet('silent')
     const { error } = await fail(plane, {}, { onFailure: 'stop' })
-    expect(error.message).to.include('The candidate i-new-1 is left as it is.')
+    expect(error.message).to.include('The candidate i-new-1 was not changed.')
     expect(machines(plane)).to.deep.equal(['i-a', 'i-new-1'])
   })
 
@@ -295,8 +295,8 @@ describe('a successor that fails after the handover', () => {
     }
     const { error, hosts } = await fail(plane)
     expect(error.code).to.equal('APPLY_FAILED')
-    expect(error.message).to.include('a serves on i-new-1, but its predecessor i-a could not be destroyed')
-    expect(error.hint).to.equal('Deploy a again: it goes on from there.')
+    expect(error.message).to.include('a serves on i-new-1, but its old machine i-a could not be destroyed')
+    expect(error.hint).to.equal('Deploy a again: that destroys it.')
     expect(hosts).to.deep.equal([`a failed ${NEW.id} i-new-1`])
     plane.cloud.beforeApply = () => {}
     const { hosts: again } = await deploy(plane, { requestId: 'request-0002' })
@@ -309,7 +309,7 @@ describe('a handover that is broken off', () => {
   it('gives the role back at once where the process is being stopped', async () => {
     const plane = fleet()
     plane.clock.onSleep = () => {
-      if (holder(plane) === NOBODY) throw new ClawctlError('CANCELLED', 'Stopped.')
+      if (holder(plane) === NO_MACHINE) throw new ClawctlError('CANCELLED', 'Stopped.')
     }
     const { error, status } = await fail(plane)
     expect([error.code, status]).to.deep.equal(['CANCELLED', 'cancelled'])

@@ -4,9 +4,9 @@ import { instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
 import { launchOf } from '../../../src/lib/ops/deploy/applyChange.js'
 import { checkLaunch } from '../../../src/lib/ops/deploy/checkLaunch.js'
 import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
+import type { HostContext } from '../../../src/lib/ops/deploy/hostContext.js'
 import type { LaunchParameters } from '../../../src/lib/ops/deploy/ports.js'
 import { chooseImages } from '../../../src/lib/ops/deploy/resolveImage.js'
-import type { Work } from '../../../src/lib/ops/deploy/work.js'
 import { failureOf } from '../../support/failure.js'
 import { deployOptions, fakeDirectPlane } from '../../support/fakeCloud.js'
 import { entryOf, imageOf, NEW, OLD, REQUEST_ID, registryOf, upstream } from '../../support/fakes.js'
@@ -72,7 +72,10 @@ describe('the check of a launch', () => {
       asked.push(launch)
       return refusal
     }
-    const work = { turn: { id: 'a', image: imageOf(NEW, image) }, ports: { machines: { dryRun } } } as unknown as Work
+    const work = {
+      turn: { id: 'a', image: imageOf(NEW, image) },
+      ports: { machines: { dryRun } },
+    } as unknown as HostContext
     return { asked, done: checkLaunch(work, launching(after), 'b') }
   }
 
@@ -105,7 +108,7 @@ describe('the check of a launch', () => {
     ])
     const refused = await failureOf(check(MACHINE, {}, { denied: false, reason: 'No.' }).done)
     expect(refused.code).to.equal('LAUNCH_REFUSED')
-    expect(refused.hint).to.match(/^Mend what EC2 names .* Nothing was changed\.$/)
+    expect(refused.hint).to.match(/^Correct what EC2 names, .* Nothing was changed\.$/)
   })
 })
 

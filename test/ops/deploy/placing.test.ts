@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import type { Deploy, Order } from '../../../src/lib/domain/contract/index.js'
-import { NOBODY, parseActive } from '../../../src/lib/domain/deploy/active.js'
+import { NO_MACHINE, parseActive } from '../../../src/lib/domain/deploy/active.js'
 import { instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
@@ -79,7 +79,7 @@ describe('where a successor is put', () => {
     plane.cloud.state_.set(instanceAddress('a'), 'i-lost')
     const { error, hosts } = await fail(plane)
     expect(error.code).to.equal('NOT_IN_STATE')
-    expect(error.message).to.include('EC2 runs i-x as a, and the OpenTofu state has another machine at its place')
+    expect(error.message).to.include('EC2 runs i-x as a, but the OpenTofu state has another machine in its slot')
     expect(error.hint).to.include('clawctl fleet recover a --plan-only')
     expect(hosts).to.deep.equal([`a kept ${OLD.id} i-x`])
     expect(applied(plane)).to.deep.equal([])
@@ -118,7 +118,7 @@ describe('a successor that was not made', () => {
     }
     const { error } = await fail(plane)
     expect(error.code).to.equal('KEPT')
-    expect(error.message).to.include('OpenTofu created a, and its state does not have it.')
+    expect(error.message).to.include('OpenTofu created a, but its state does not have it.')
     expect(applied(plane)).to.deep.equal(['apply create a/b'])
   })
 
@@ -192,17 +192,17 @@ describe('a host that is new and fails', () => {
     const plane = fleet('fails-active', ['b'])
     const { error, hosts } = await fail(plane)
     expect(error.code).to.equal('HEALTH_FAILED')
-    expect(error.message).to.match(/a on ami-0+2 is not healthy: .* It did not exist before, so nothing serves\.$/)
+    expect(error.message).to.match(/a on ami-0+2 is not healthy: .* It did not exist before, so no machine serves\.$/)
     expect(hosts).to.deep.equal(['a failed null null'])
     expect(error.hint).to.include('clawctl fleet show a')
     expect(machines(plane)).to.deep.equal([])
-    expect(holder(plane)).to.equal(NOBODY)
+    expect(holder(plane)).to.equal(NO_MACHINE)
   })
 
   it('is left with --on-failure stop', async () => {
     const plane = fleet('silent', ['b'])
     const { error } = await fail(plane, {}, { onFailure: 'stop' })
-    expect(error.message).to.match(/so nothing serves\. The candidate i-new-1 is left as it is\.$/)
+    expect(error.message).to.match(/so no machine serves\. The candidate i-new-1 was not changed\.$/)
     expect(machines(plane)).to.deep.equal(['i-new-1'])
   })
 
@@ -225,11 +225,12 @@ describe('a way back that fails', () => {
     })
     const { error, done, hosts } = await fail(plane)
     expect(error.code).to.equal('ROLLBACK_FAILED')
-    expect(error.message).to.match(/Going back to ami-0+1 failed as well: i-a is not healthy: .*discord/)
+    expect(error.message).to.match(/The rollback to ami-0+1 failed as well: i-a is not healthy: .*discord/)
     expect(error.hint).to.include('clawctl fleet show a')
     expect(hosts).to.deep.equal([`a failed ${OLD.id} i-a`])
     expect(done.hosts[0]?.evidence).to.include({ instanceId: 'i-a', ami: OLD.id })
     expect(machines(plane)).to.deep.equal(['i-a', 'i-new-1'])
+    expect(plane.cloud.failed.size).to.equal(0)
   })
 
   it('is a cancellation where the process is stopped meanwhile', async () => {

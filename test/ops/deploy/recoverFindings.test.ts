@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import type { DeployRecord } from '../../../src/lib/domain/contract/index.js'
-import { NOBODY } from '../../../src/lib/domain/deploy/active.js'
+import { NO_MACHINE } from '../../../src/lib/domain/deploy/active.js'
 import type { Recovery } from '../../../src/lib/domain/deploy/recovery.js'
 import { ID_TYPES, idAddress, instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
 import { type RecoverOptions, type RecoverPorts, recoverFleet } from '../../../src/lib/ops/deploy/recoverFleet.js'
@@ -24,17 +24,17 @@ const name = ({ store }: Plane, id: string, instanceId: string, from: string | n
   store.set(`active/${id}.json`, { schema: 1, id, instanceId, from, at: START })
 
 describe('what fleet recover reports', () => {
-  it('is a line each in the step summary, or that nothing disagrees', async () => {
+  it('is a line each in the step summary, or that there is no difference', async () => {
     const plane = fleet()
     await recover(plane)
-    expect(plane.report.summaries).to.deep.equal(['Nothing disagrees.'])
+    expect(plane.report.summaries).to.deep.equal(['There is no difference.'])
     plane.cloud.tainted.add(instanceAddress('b'))
     plane.cloud.lose('i-a')
     await recover(plane)
     expect(plane.report.summaries[1]).to.equal(
       [
-        `- ${instanceAddress('b')} was interrupted in its making: it is kept.`,
-        '- a has i-a in the state, which EC2 does not have any more: the state forgets it.',
+        `- ${instanceAddress('b')} was interrupted during its creation: it is kept.`,
+        '- a has i-a in the state, which no longer exists in EC2: it is removed from the state.',
       ].join('\n'),
     )
   })
@@ -128,7 +128,9 @@ describe('what fleet recover brings into the state', () => {
     beside.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-x', launchedAt: START }))
     beside.cloud.state_.set(instanceAddress('a'), 'i-x')
     // The one in slot a was never handed to: it goes.
-    expect((await recover(beside)).findings.map(({ what }) => what)).to.include('has i-x, which was never handed to')
+    expect((await recover(beside)).findings.map(({ what }) => what)).to.include(
+      'has the candidate i-x, which never became active',
+    )
     expect(beside.cloud.planned.at(-1)?.adopt.instances).to.deep.equal({ 'a/b': 'i-a' })
   })
 
@@ -197,7 +199,7 @@ describe('what fleet recover does not do in a look', () => {
     const plane = fleet()
     plane.cloud.lose('i-b')
     plane.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-x', launchedAt: START }))
-    name(plane, 'a', NOBODY, 'i-a')
+    name(plane, 'a', NO_MACHINE, 'i-a')
     plane.store.set(UNWRITTEN_KEY, JSON.stringify({ version: 4, lineage: 'lineage', serial: 2 }))
     const before = new Map(plane.store.objects)
     const { findings } = await recover(plane, { planOnly: true })
@@ -237,7 +239,7 @@ describe('records that still say running', () => {
     const now = JSON.parse(plane.store.objects.get(KEY)?.text ?? '{}') as DeployRecord
     return { status: now.status, findings: lines(findings), now }
   }
-  const found = ['request-0009 is recorded as running, and is over: its record says that it failed']
+  const found = ['request-0009 is recorded as running, but its run is over: its record is set to failed']
   const finding = (status: 'completed' | 'in_progress') => ({ find: async (id: number) => runOf(id, { status }) })
 
   it('fail where their run is over', async () => {

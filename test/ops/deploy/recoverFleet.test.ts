@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { NOBODY } from '../../../src/lib/domain/deploy/active.js'
+import { NO_MACHINE } from '../../../src/lib/domain/deploy/active.js'
 import { ID_TYPES, idAddress, instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
 import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
 import { type RecoverOptions, recoverFleet } from '../../../src/lib/ops/deploy/recoverFleet.js'
@@ -24,7 +24,7 @@ const changed = ({ cloud }: Plane) => cloud.log.filter((line) => /^(?:apply|stop
 function killed({ machine }: { machine: boolean }): Plane {
   const plane = fleet(['b'])
   for (const type of ID_TYPES) plane.cloud.leftovers.add(idAddress(type, 'a'))
-  active(plane, 'a', NOBODY)
+  active(plane, 'a', NO_MACHINE)
   if (machine) plane.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-left', slot: 'a' }))
   return plane
 }
@@ -40,7 +40,7 @@ describe('a deploy after one that was killed', () => {
         'apply import instance_profile:a import role:a import role_policy:a create a',
       ])
       expect(plane.cloud.hosts.map(({ instanceId }) => instanceId)).to.deep.equal(['i-b', 'i-new-1'])
-      expect(plane.progress.notes).to.include('Adopts role a: it is there, and not in the state.')
+      expect(plane.progress.notes).to.include('Adopts role a: it exists, but not in the state.')
     })
   }
 
@@ -218,7 +218,7 @@ describe('fleet recover', () => {
 
   it('gives a role back that a broken handover left with nobody, and ends records of runs that are over', async () => {
     const plane = fleet()
-    plane.store.set('active/a.json', { schema: 1, id: 'a', instanceId: NOBODY, from: 'i-a', at: START })
+    plane.store.set('active/a.json', { schema: 1, id: 'a', instanceId: NO_MACHINE, from: 'i-a', at: START })
     plane.store.set('deploys/request-0009.json', recordOf({ requestId: 'request-0009', runId: 9 }))
     plane.store.set('deploys/request-0010.json', recordOf({ requestId: 'request-0010', runId: 10 }))
     const runs = { find: async (id: number) => runOf(id, { status: id === 9 ? 'completed' : 'in_progress' }) }

@@ -143,12 +143,12 @@ describe('a deploy with --strategy replace', () => {
     expect([error.code, ...hosts]).to.deep.equal(['HEALTH_FAILED', `a failed ${NEW.id}`])
   })
 
-  it('has nowhere to go back to where the AMI was the same before', async () => {
+  it('has no rollback target if the AMI was the same before', async () => {
     const plane = fleet()
     plane.cloud.boots.set(OLD.id, 'silent')
     const { error } = await fail(plane, { amiOverride: OLD.id })
     expect(error.code).to.equal('HEALTH_FAILED')
-    expect(error.message).to.match(/ran this AMI before, too, so there is no AMI to go back to\.$/)
+    expect(error.message).to.match(/ran this AMI before, too, so there is no rollback target\.$/)
     expect(error.hint).to.include('clawctl fleet show a')
   })
 
@@ -157,7 +157,7 @@ describe('a deploy with --strategy replace', () => {
     plane.cloud.boots.set(OLD.id, 'silent')
     const { error, status, hosts } = await fail(plane)
     expect([error.code, status, ...hosts]).to.deep.equal(['ROLLBACK_FAILED', 'failed', `a failed ${OLD.id}`])
-    expect(error.message).to.match(/Going back to ami-0+1 failed as well: a on ami-0+1 is not/)
+    expect(error.message).to.match(/The rollback to ami-0+1 failed as well: a on ami-0+1 is not/)
     expect(error.hint).to.equal('Deploy a with --ami and an AMI that is known to work.')
   })
 
@@ -216,7 +216,7 @@ describe('a deploy with --strategy replace', () => {
       }
       const { error, hosts } = await fail(plane)
       expect([error.code, ...hosts]).to.deep.equal(['ROLLED_BACK', `a rolled-back ${OLD.id}`])
-      expect(error.message).to.include('OpenTofu made a, and its state does not have it.')
+      expect(error.message).to.include('OpenTofu created a, but its state does not have it.')
     })
 
     it('does not touch a host that the failed apply never touched', async () => {
@@ -243,16 +243,16 @@ describe('a deploy with --strategy replace', () => {
       refuse(plane, 'CANCELLED', true)
       const { error, status } = await fail(plane)
       expect([error.code, status]).to.deep.equal(['CANCELLED', 'cancelled'])
-      expect(error.message).to.include('what became of it was not seen')
+      expect(error.message).to.include('its state is unknown')
       expect(error.hint).to.include('deploy again: it resumes')
       const seen = fleet('silent')
       seen.clock.onSleep = (nth) => {
         if (nth > 3) throw new ClawctlError('CANCELLED', 'Stopped.')
       }
-      expect((await fail(seen)).error.message).to.include('interrupted while a was deployed')
+      expect((await fail(seen)).error.message).to.include('The deploy of a was interrupted')
     })
 
-    it('touches nothing where nobody can say what became of the host', async () => {
+    it('changes nothing more if the state of the host is unknown', async () => {
       const plane = fleet()
       plane.cloud.beforeApply = () => {
         plane.cloud.onDescribe = () => {

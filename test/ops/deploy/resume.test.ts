@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import type { Deploy, Order } from '../../../src/lib/domain/contract/index.js'
-import { NOBODY, parseActive } from '../../../src/lib/domain/deploy/active.js'
+import { NO_MACHINE, parseActive } from '../../../src/lib/domain/deploy/active.js'
 import type { Host } from '../../../src/lib/domain/deploy/host.js'
 import { instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
 import type { ClawctlError } from '../../../src/lib/domain/errors.js'
@@ -70,7 +70,7 @@ describe('a role that is with nobody', () => {
   it('goes back only when the other machine that acts has stopped', async () => {
     const plane = fleet()
     plane.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-x', slot: 'b', launchedAt: START }))
-    name(plane, NOBODY, 'i-a')
+    name(plane, NO_MACHINE, 'i-a')
     let named = 0
     plane.store.beforePut = (key, nth) => {
       if (key !== 'active/a.json' || named > 0) return
@@ -87,7 +87,7 @@ describe('a role that is with nobody', () => {
       const plane = fleet()
       const host = hostOf('a', { instanceId: 'i-x', slot: 'b', launchedAt: START })
       if (beat) plane.store.set('heartbeats/a/i-x.json', heartbeatOf(host, { stage: beat }))
-      name(plane, NOBODY, 'i-a')
+      name(plane, NO_MACHINE, 'i-a')
       await restoreRoles([...plane.cloud.hosts, host], REQUEST_ID, plane.ports)
       expect(holder(plane)).to.equal('i-a')
       expect([plane.clock.elapsed, applied(plane)]).to.deep.equal([0, []])
@@ -97,7 +97,7 @@ describe('a role that is with nobody', () => {
   it('goes back although the list of machines was behind at first, to one that is started again', async () => {
     const plane = fleet()
     for (const { host } of plane.cloud.machines) if (host.instanceId === 'i-a') host.state = 'stopped'
-    name(plane, NOBODY, 'i-a')
+    name(plane, NO_MACHINE, 'i-a')
     const listed = plane.cloud.describeHosts.bind(plane.cloud)
     let asked = 0
     plane.cloud.describeHosts = async () => {
@@ -180,8 +180,8 @@ describe('a machine that an earlier deploy left', () => {
     plane.cloud.terminate = async () => {}
     const error = await failureOf(deploy(plane))
     expect(error.code).to.equal('APPLY_FAILED')
-    expect(error.message).to.equal('EC2 does not terminate i-new-1: EC2 says running.')
-    expect(error.hint).to.include('Look at i-new-1 in EC2')
+    expect(error.message).to.equal('EC2 does not terminate i-new-1: EC2 reports running.')
+    expect(error.hint).to.include('what protects i-new-1')
     expect(plane.clock.elapsed).to.equal(5 * 60_000)
   })
 })
@@ -214,7 +214,7 @@ describe('what is known at a gate', () => {
       plane.cloud.consoleText = consoleText
       return (await failureOf(deploy(plane))).message
     }
-    expect(await message('silent', 'no network')).to.include('its console says: no network')
+    expect(await message('silent', 'no network')).to.include('its console shows: no network')
     expect(await message('silent', '')).to.not.include('console')
     expect(await message('bad-token', 'no network')).to.not.include('console')
   })

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import type { DeployHost } from '../../../src/lib/domain/contract/index.js'
-import { fleetStatus } from '../../../src/lib/domain/deploy/fleet.js'
+import { describeFleet } from '../../../src/lib/domain/deploy/fleet.js'
 import { HISTORY_LOOKBACK } from '../../../src/lib/domain/deploy/run.js'
 import { rollbackTarget } from '../../../src/lib/ops/deploy/rollbackTarget.js'
 import { failureOf } from '../../support/failure.js'
@@ -11,7 +11,7 @@ const OTHER = 'ami-00000000000000003'
 /** a, b and c run the new image, after what `before` names; null: no record. */
 function target(id: string, before: Record<string, string | null>) {
   const fleet = async () =>
-    fleetStatus({
+    describeFleet({
       registry: registryOf('a', 'b', 'c'),
       hosts: ['a', 'b', 'c'].map((one) => hostOf(one, { ami: NEW.id })),
       images: [],

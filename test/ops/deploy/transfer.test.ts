@@ -1,8 +1,8 @@
 import { expect } from 'chai'
 import type { ActiveMachine } from '../../../src/lib/domain/contract/index.js'
-import { NOBODY } from '../../../src/lib/domain/deploy/active.js'
+import { NO_MACHINE } from '../../../src/lib/domain/deploy/active.js'
 import type { Host } from '../../../src/lib/domain/deploy/host.js'
-import { transferRole, wake, yielded } from '../../../src/lib/ops/deploy/transfer.js'
+import { startMachine, transferRole, waitForYield } from '../../../src/lib/ops/deploy/transfer.js'
 import { failureOf } from '../../support/failure.js'
 import { fakeDirectPlane } from '../../support/fakeCloud.js'
 import { heartbeatOf, hostOf, registryOf, upstream } from '../../support/fakes.js'
@@ -40,11 +40,11 @@ describe('transferRole', () => {
     const plane = world()
     const role = await start(plane, HOME, OTHER)
     expect(written(plane)).to.deep.equal([
-      [NOBODY, 'i-a'],
+      [NO_MACHINE, 'i-a'],
       ['i-b', 'i-a'],
     ])
     expect(role.active).to.include({ instanceId: 'i-b', deploy: 'request-0001' })
-    expect(plane.said).to.deep.equal(['i-a is asked to stop acting', 'i-b may act'])
+    expect(plane.said).to.deep.equal(['i-a is asked to yield', 'i-b is active'])
     expect(plane.cloud.connected('a')).to.deep.equal([])
   })
 
@@ -52,7 +52,7 @@ describe('transferRole', () => {
     const plane = world('stopped')
     await start(plane, OTHER, HOME)
     expect(written(plane)).to.deep.equal([
-      [NOBODY, 'i-a'],
+      [NO_MACHINE, 'i-a'],
       ['i-a', null],
     ])
   })
@@ -69,16 +69,16 @@ describe('transferRole', () => {
       }
       expect((await failureOf(start(plane, from, to))).code).to.equal('UPSTREAM')
       expect(written(plane)).to.deep.equal([
-        [NOBODY, 'i-a'],
+        [NO_MACHINE, 'i-a'],
         [from.instanceId, predecessor],
       ])
     })
   }
 })
 
-describe('a machine that is to stop acting', () => {
+describe('a machine that is to yield', () => {
   const wait = ({ ports, say }: World, before: ReturnType<typeof heartbeatOf> | null = null) =>
-    yielded({ id: 'a', from: HOME, before }, say, ports)
+    waitForYield({ id: 'a', from: HOME, before }, say, ports)
   const isYielded = heartbeatOf(HOME, { stage: 'yielded' })
 
   for (const state of ['stopped', 'terminated'] as const) {
@@ -104,7 +104,7 @@ describe('a machine that is to stop acting', () => {
     plane.clock.ticks.length = 0
     plane.store.set('heartbeats/a/i-a.json', isYielded)
     await wait(plane, isYielded)
-    expect(plane.said).to.deep.equal(['i-a has not stopped acting: EC2 stops it'])
+    expect(plane.said).to.deep.equal(['i-a has not yielded: EC2 stops it'])
     expect(plane.cloud.log).to.deep.equal(['stop i-a'])
     expect(plane.clock.elapsed).to.be.within(90_000, 100_000)
   })
@@ -122,7 +122,7 @@ describe('a machine that is to stop acting', () => {
     plane.clock.ticks.length = 0
     const error = await failureOf(wait(plane))
     expect(error.code).to.equal('FENCE_FAILED')
-    expect(error.message).to.equal('i-a goes on acting for a, and EC2 has not stopped it.')
+    expect(error.message).to.equal('i-a has not yielded the role of a, and EC2 has not stopped it.')
     expect(error.hint).to.include('i-a in EC2')
     expect(plane.clock.elapsed).to.equal(90_000 + 5 * MINUTE)
     expect(Math.max(...plane.clock.sleeps)).to.equal(3_000)
@@ -132,20 +132,26 @@ describe('a machine that is to stop acting', () => {
 describe('a machine that is to serve again', () => {
   it('is not started where it runs', async () => {
     const plane = world('running')
-    await wake('i-a', plane.say, plane.ports)
+    await startMachine('i-a', plane.say, plane.ports)
     expect([plane.cloud.log, plane.clock.sleeps]).to.deep.equal([[], []])
   })
 
   it('is started once, as soon as it has stopped', async () => {
     const plane = world('stopping', 'stopped', 'stopped', 'pending', 'running')
-    await wake('i-a', plane.say, plane.ports)
-    expect(plane.cloud.log).to.deep.equal(['start i-a'])
-    expect(plane.said).to.deep.equal(['i-a is stopping', 'i-a is stopped', 'i-a is stopped', 'i-a is pending'])
+    plane.cloud.start = async (instanceId) => plane.say(`start ${instanceId}`)
+    await startMachine('i-a', plane.say, plane.ports)
+    expect(plane.said).to.deep.equal([
+      'i-a is stopping',
+      'start i-a',
+      'i-a is stopped',
+      'i-a is stopped',
+      'i-a is pending',
+    ])
   })
 
   it('is given up after 5 minutes', async () => {
     const plane = world('stopped')
-    const error = await failureOf(wake('i-a', plane.say, plane.ports))
+    const error = await failureOf(startMachine('i-a', plane.say, plane.ports))
     expect(error.code).to.equal('FENCE_FAILED')
     expect(error.message).to.equal('i-a could not be started again: i-a is stopped.')
     expect(error.hint).to.include('Start i-a in EC2')

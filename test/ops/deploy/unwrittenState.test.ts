@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
-import { keepUnwritten, settleUnwritten, UNWRITTEN_KEY, withState } from '../../../src/lib/ops/deploy/unwrittenState.js'
+import { keepUnwritten, storeUnwritten, UNWRITTEN_KEY, withState } from '../../../src/lib/ops/deploy/unwrittenState.js'
 import { fakeDirectPlane } from '../../support/fakeCloud.js'
 import { registryOf, upstream } from '../../support/fakes.js'
 
@@ -16,13 +16,13 @@ const fleet = (left: string | null = null) => {
 
 describe('a state that OpenTofu left unwritten', () => {
   it('is nothing to settle where there is none', async () => {
-    expect(await settleUnwritten(fleet().ports, false)).to.deep.equal([])
+    expect(await storeUnwritten(fleet().ports, false)).to.deep.equal([])
     expect(await keepUnwritten(fleet().ports)).to.equal(null)
   })
 
   it('is stored from the folder of the stack, too, and named by its file', async () => {
     const plane = fleet(LATER)
-    const found = await settleUnwritten(plane.ports, false)
+    const found = await storeUnwritten(plane.ports, false)
     expect(found.map(({ kind, subject, fix, automatic }) => [kind, subject, fix, automatic])).to.deep.equal([
       ['state', FILE, 'it is stored', true],
     ])
@@ -31,15 +31,15 @@ describe('a state that OpenTofu left unwritten', () => {
 
   it('is removed from there where a later one is stored', async () => {
     const plane = fleet(OLD)
-    expect((await settleUnwritten(plane.ports, false))[0]?.fix).to.equal('it is removed')
+    expect((await storeUnwritten(plane.ports, false))[0]?.fix).to.equal('it is removed')
     expect([plane.cloud.pushed, plane.cloud.unwritten_]).to.deep.equal([[], null])
   })
 
   it('is left to a person where it is no version of what is stored', async () => {
     const plane = fleet('no state')
-    expect((await settleUnwritten(plane.ports, false))[0]).to.include({
-      what: 'holds a state that is no version of the one that is stored',
-      fix: 'find out who began another state, then delete it',
+    expect((await storeUnwritten(plane.ports, false))[0]).to.include({
+      what: 'holds a state of another lineage than the stored one',
+      fix: 'find out what created it, then delete it',
       automatic: false,
     })
     expect(plane.cloud.unwritten_).to.equal('no state')
@@ -73,9 +73,9 @@ describe('work on the state', () => {
     const { plane, work } = failing()
     const cause = new Error('why')
     const failure = new ClawctlError('APPLY_FAILED', 'No.', { hint: 'Look.', cause })
-    const told = await withState({ planOnly: false }, plane.ports, work(failure))
-    expect(told).to.include({ code: 'APPLY_FAILED', hint: 'Look.', cause })
-    expect(told?.message).to.equal('No. OpenTofu could not store its state at first; it is stored now.')
+    const failed = await withState({ planOnly: false }, plane.ports, work(failure))
+    expect(failed).to.include({ code: 'APPLY_FAILED', hint: 'Look.', cause })
+    expect(failed?.message).to.equal('No. OpenTofu could not store its state at first; it is stored now.')
     const plain = fleet()
     expect(await withState({ planOnly: false }, plain.ports, async () => failure)).to.equal(failure)
     const thrown = await withState({ planOnly: false }, plain.ports, () => Promise.reject(upstream()))

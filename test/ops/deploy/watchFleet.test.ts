@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import type { DeployStatus, Fleet } from '../../../src/lib/domain/contract/index.js'
-import { fleetStatus as describeFleet } from '../../../src/lib/domain/deploy/fleet.js'
+import { describeFleet } from '../../../src/lib/domain/deploy/fleet.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { fleetStatus } from '../../../src/lib/ops/deploy/fleetStatus.js'
 import { watchFleet } from '../../../src/lib/ops/deploy/watchFleet.js'

@@ -120,6 +120,24 @@ describe('people', () => {
     expect((await failureOf(ask(undefined))).code).to.equal('NOT_CONFIGURED')
   })
 
+  it('are enrolled and removed though the answer to the write is lost', async () => {
+    const { store, ports, people } = await world()
+    store.loseAnswer()
+    const { uri } = await addPerson('Jo', { ...ports, registry: registryOf('a') })
+    expect(uri).to.include(people()[0]?.secret)
+    store.loseAnswer()
+    expect(await removePerson('Jo', store)).to.deep.equal({ name: 'Jo', left: 0 })
+  })
+
+  it('have names that a request can carry', async () => {
+    const { ports, people } = await world()
+    for (const name of ['a\nb', 'x'.repeat(65), 'a\u001b[2J', 'a\u202eb', ' ']) {
+      const refused = await failureOf(addPerson(name, { ...ports, registry: registryOf('a') }))
+      expect(refused.code, JSON.stringify(name)).to.equal('INVALID_REQUEST')
+    }
+    expect(people()).to.deep.equal([])
+  })
+
   const person: Person = { name: 'Jo', secret: '', enrolledAt: START, used: null, wrong: 0, lockedUntil: null }
   const attempt = fc.record({
     step: fc.option(fc.integer({ min: 1, max: 6 })),

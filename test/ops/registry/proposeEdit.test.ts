@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { createGithubRepository } from '../../../src/lib/adapters/registry/githubRepository.js'
-import type { AskedEntry } from '../../../src/lib/domain/registry/addition.js'
+import type { EntryRequest } from '../../../src/lib/domain/registry/addition.js'
 import { hostFileText } from '../../../src/lib/domain/registry/hostFile.js'
 import { decideBranch, isUntouched } from '../../../src/lib/domain/registry/pullRequest.js'
 import { parseRegistry } from '../../../src/lib/domain/registry/registry.js'
@@ -48,7 +48,7 @@ describe('a registry edit as a pull request', () => {
   const never = async () => {
     throw new Error('the checkout is not touched')
   }
-  const add = (change: Partial<AskedEntry> = {}, options: Parameters<typeof propose>[1] = {}) =>
+  const add = (change: Partial<EntryRequest> = {}, options: Parameters<typeof propose>[1] = {}) =>
     propose({ kind: 'add', entry: { id: 'clawdinator-3', ...change } }, options)
   const fileOn = async (branch: string, path: string) => {
     const { git } = plane.github

@@ -1,6 +1,10 @@
 import { expect } from 'chai'
 import * as fc from 'fast-check'
-import { CONTROL_SECRETS_KEY, judgeSecrets, PREVIOUS_SECRETS_KEY } from '../../../src/lib/domain/controlSecrets.js'
+import {
+  CONTROL_SECRETS_KEY,
+  judgeControlSecrets,
+  PREVIOUS_SECRETS_KEY,
+} from '../../../src/lib/domain/controlSecrets.js'
 import { checkControlSecrets, editControlSecrets } from '../../../src/lib/ops/secrets/controlSecrets.js'
 import { failureOf } from '../../support/failure.js'
 import { FakeStore } from '../../support/fakes.js'
@@ -12,7 +16,7 @@ const PEM = '-----BEGIN RSA PRIVATE KEY-----\nx\n-----END RSA PRIVATE KEY-----'
 
 describe('the object of secrets', () => {
   const problems = (object: unknown, around = {}) => {
-    const verdict = judgeSecrets(JSON.stringify(object), around)
+    const verdict = judgeControlSecrets(JSON.stringify(object), around)
     return verdict.ok ? [] : verdict.problems
   }
 
@@ -31,9 +35,9 @@ describe('the object of secrets', () => {
       [{ ...good, CONTROL_API_TOKEN: 'short' }, /CONTROL_API_TOKEN has less than 16/],
       [{ ...good, OTHER: 'x' }, /"OTHER" is not one of the names/],
       [{ ...good, GITHUB_TOKEN: 1 }, /GITHUB_TOKEN is not text/],
-      [{ ...good, GITHUB_APP_PRIVATE_KEY: PEM }, /only one of both/],
-      [{ ...good, GITHUB_APP_PRIVATE_KEY: 'x' }, /no private key/],
-      [{ ...good, CONTROL_API_CALLER_TOKENS: '{"clawdinator-1":"x"}' }, /CALLER_TOKENS is no JSON/],
+      [{ ...good, GITHUB_APP_PRIVATE_KEY: PEM }, /both set; set one of them/],
+      [{ ...good, GITHUB_APP_PRIVATE_KEY: 'x' }, /not a private key/],
+      [{ ...good, CONTROL_API_CALLER_TOKENS: '{"clawdinator-1":"x"}' }, /CALLER_TOKENS is not JSON/],
       [{ ...good, CONTROL_API_TOKEN_PREVIOUS: TOKEN }, /PREVIOUS is CONTROL_API_TOKEN/],
       [[], /one JSON object/],
       [{ ...good, __proto__: 1, constructor: 'x' }, /"constructor" is not one of the names/],

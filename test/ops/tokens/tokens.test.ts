@@ -7,6 +7,7 @@ import { Authenticator } from '../../../lambda/authenticate.js'
 import { ageIdentities, ageKeys } from '../../../src/lib/adapters/bundles/ageIdentities.js'
 import { secretsFolder } from '../../../src/lib/adapters/bundles/secretsFolder.js'
 import { newToken } from '../../../src/lib/adapters/tokens/newTokens.js'
+import { renderTokenChange } from '../../../src/lib/cli/render/tokens.js'
 import { CONTROL_SECRETS_KEY } from '../../../src/lib/domain/controlSecrets.js'
 import { encryptedFor, endRotation, listTokens, makeToken, removeToken } from '../../../src/lib/ops/tokens/tokens.js'
 import { failureOf } from '../../support/failure.js'
@@ -113,6 +114,29 @@ describe("hosts' own tokens", () => {
     expect((await failureOf(make('a', false))).code).to.equal('NOT_CONFIGURED')
   })
 
+  it('are accepted though the answer to the write is lost, or another write came between', async () => {
+    store.loseAnswer()
+    await make('a', false)
+    expect(callerOf(await tokenOf('a', host.text))).to.equal('a')
+    const { get } = store
+    store.get = async (key) => {
+      const object = await get.call(store, key)
+      store.get = get
+      store.set(CONTROL_SECRETS_KEY, { ...JSON.parse(object?.text ?? ''), GITHUB_TOKEN: 'ghp_another_0123456789' })
+      return object
+    }
+    await endRotation('a', 'deploy', store)
+    expect(store.objects.get(CONTROL_SECRETS_KEY)?.text).to.include('ghp_another')
+  })
+
+  it('are made for no owner that the table could not name', async () => {
+    const written: string[] = []
+    const tokenPlace = { write: async (id: string) => String(written.push(id)) }
+    const made = makeToken({ id: 'A B', scope: 'read', rotate: false }, { store, newToken, tokenPlace })
+    expect((await failureOf(made)).code).to.equal('USAGE')
+    expect(written).to.deep.equal([])
+  })
+
   it('that only read are of no instance', async () => {
     let token = ''
     const tokenPlace = {
@@ -125,5 +149,7 @@ describe("hosts' own tokens", () => {
     const env = JSON.parse(store.objects.get(CONTROL_SECRETS_KEY)?.text ?? '{}')
     const bearer = new Authenticator(env).identify(`Bearer ${token}`)
     expect(bearer).to.deep.include({ caller: null, scope: 'read' })
+    const rotated = await makeToken({ id: 'phone', scope: 'read', rotate: true }, { store, newToken, tokenPlace })
+    expect(renderTokenChange(rotated)).to.include('clawctl token rotate phone --read --end')
   })
 })

@@ -1,5 +1,5 @@
-# What exists under the stack's names and is not in its state: a deploy that was killed leaves such objects, as OpenTofu
-# writes its state every 20 s only. `fleet deploy` finds them and names them in `adopt`; a plan refuses what is not there.
+# Objects that exist and are not in the state. A killed deploy leaves them, because OpenTofu writes its state every 20 s only.
+# `fleet deploy` finds them and sets `adopt`; a plan fails if one does not exist.
 import {
   for_each = var.adopt.instances
 

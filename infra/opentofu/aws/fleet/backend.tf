@@ -1,5 +1,5 @@
-# Partial: clawctl gives bucket, key, region and, where there is a lock table, dynamodb_table as -backend-config.
-# Without `encrypt`, which would ask for S3's own key: the bucket encrypts everything with its key by itself.
+# Partial: clawctl passes bucket, key, region and, if there is a lock table, dynamodb_table as -backend-config.
+# Without `encrypt`, which would use S3's key; the bucket encrypts each object with its own key.
 terraform {
   backend "s3" {
     use_lockfile = true

@@ -1,4 +1,4 @@
-# One role an instance: with a shared one any host could read every bundle.
+# One role for each instance: with a shared role each host could read every bundle.
 resource "aws_iam_role" "clawdinator" {
   for_each = local.hosts
 
@@ -14,10 +14,9 @@ resource "aws_iam_role" "clawdinator" {
   }
 
   lifecycle {
-    # Said before anything is changed, not by a host that can't read its bundle.
     precondition {
       condition     = startswith(each.value.bootstrapPrefix, "bootstrap/")
-      error_message = "The bootstrapPrefix of ${each.key} must lie below bootstrap/: hosts, CI and the Control API may read bundles there and nowhere else."
+      error_message = "The bootstrapPrefix of ${each.key} must begin with bootstrap/: hosts, CI and the Control API may read bundles only there. Correct nix/instances.json."
     }
   }
 }
@@ -54,7 +53,7 @@ data "aws_iam_policy_document" "clawdinator" {
     ]
   }
 
-  # Without it S3 answers "denied" where there is no such object.
+  # Without it S3 answers AccessDenied for a missing object.
   statement {
     sid       = "ListOwnObjects"
     actions   = ["s3:ListBucket"]

@@ -2,8 +2,8 @@ locals {
   registry = jsondecode(file("${path.module}/../../../../nix/instances.json"))
   ids      = var.instance_ids == null ? toset(keys(local.registry)) : var.instance_ids
 
-  # What the registry says of the host that is deployed. A host that is not, keeps the prefix that it was launched with:
-  # its role must go on matching the bundle it reads, though its entry has changed since, or has left the registry.
+  # The registry's settings. A host that is not deployed keeps the prefix of its launch, because its role must match the bundle
+  # that it reads, even if its entry was changed or removed since.
   hosts = {
     for id in local.ids : id => merge(
       { host = id, instanceType = "t3.large", bootstrapPrefix = "bootstrap/${id}" },
@@ -12,7 +12,7 @@ locals {
     )
   }
 
-  # One machine an id and slot. Slot a has the id for its key: the address of a fleet that knows no slots.
+  # One machine for each id and slot. The key of slot a is the id, as in states from before slots.
   slots = merge([
     for id, host in local.hosts : {
       for slot in lookup(var.slots, id, toset(["a"])) :
@@ -26,7 +26,7 @@ resource "aws_security_group" "clawdinator" {
   description = "CLAWDINATOR hosts: nothing in, everything out"
   vpc_id      = var.vpc_id
 
-  # Not merely absent: a rule that was added by hand is removed.
+  # An empty list, not an absent one, removes rules that were added by hand.
   ingress = []
 
   egress {
@@ -84,12 +84,12 @@ resource "aws_instance" "clawdinator" {
     "clawdinator:bootstrap-prefix" = each.value.bootstrapPrefix
   }
 
-  # The first boot reads the bundle, so its permission comes first.
+  # The first boot needs the permission to read the bundle.
   depends_on = [aws_iam_role_policy.clawdinator]
 
   lifecycle {
-    # A machine is created as the variables say and never changed: a deploy creates one slot and destroys the other, or
-    # names it in -replace. Without this a new ami_id would replace every host, whichever one is deployed.
+    # A machine is never changed: a deploy creates one slot and destroys the other, or uses -replace. Without this a new ami_id
+    # would replace every host.
     ignore_changes = all
   }
 }

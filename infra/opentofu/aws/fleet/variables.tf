@@ -1,10 +1,10 @@
 variable "ami_id" {
-  description = "AMI that a new or replaced host boots. A host that is not replaced keeps the one it has."
+  description = "AMI of new and replaced machines. Other machines keep theirs."
   type        = string
 
   validation {
     condition     = can(regex("^ami-([0-9a-f]{8}|[0-9a-f]{17})$", var.ami_id))
-    error_message = "The AMI id is ami- and 8 or 17 hexadecimal digits."
+    error_message = "ami_id must be ami- and 8 or 17 hexadecimal digits."
   }
 }
 
@@ -14,7 +14,7 @@ variable "bucket" {
 
   validation {
     condition     = can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.bucket))
-    error_message = "A bucket's name is 3 to 63 lowercase letters, digits, dots and dashes."
+    error_message = "bucket must be 3 to 63 lowercase letters, digits, dots and dashes."
   }
 }
 
@@ -29,12 +29,12 @@ variable "control_api_url" {
 
   validation {
     condition     = can(regex("^https?://[A-Za-z0-9.:/_~-]+$", var.control_api_url))
-    error_message = "The Control API's URL is http(s):// and a host, without query."
+    error_message = "control_api_url must be http(s):// and a host, without query."
   }
 }
 
 variable "instance_ids" {
-  description = "Exactly the ids to manage: those in the state and the one being deployed. Null: every entry of the registry."
+  description = "Ids of the managed instances: those in the state and the one that is deployed. Null: every entry of the registry."
   type        = set(string)
   default     = null
 
@@ -42,29 +42,29 @@ variable "instance_ids" {
     condition = var.instance_ids == null ? true : alltrue([
       for id in var.instance_ids : can(regex("^[a-z][a-z0-9-]{0,62}$", id))
     ])
-    error_message = "An id is lowercase letters, digits and dashes, and begins with a letter."
+    error_message = "An id must be lowercase letters, digits and dashes, and begin with a letter."
   }
 }
 
 variable "kept_prefixes" {
-  description = "Bootstrap prefixes, by id, of the hosts that are not being deployed: the ones that they were launched with."
+  description = "Bootstrap prefixes, by id, of the hosts that are not deployed: those of their launch."
   type        = map(string)
   default     = {}
 }
 
 variable "slots" {
-  description = "Slots of each id that has to have a machine: a, b or both. An id without an entry has slot a."
+  description = "Slots (a, b or both) with a machine, by id. Default of an id: slot a."
   type        = map(set(string))
   default     = {}
 
   validation {
     condition     = alltrue([for slots in values(var.slots) : length(setsubtract(slots, ["a", "b"])) == 0])
-    error_message = "A slot is a or b."
+    error_message = "A slot must be a or b."
   }
 }
 
 variable "adopt" {
-  description = "Objects that exist and are not in the state, by the key that they get in it: what a deploy that was killed left behind."
+  description = "Objects that a killed deploy left outside of the state, by their key in it."
   type = object({
     # EC2 ids, by id or id/b.
     instances = map(string)
@@ -73,50 +73,50 @@ variable "adopt" {
     profiles = map(string)
     # role:policy, by id.
     role_policies = map(string)
-    # The id of the fleet's group, where the very first deploy was killed.
+    # Id of the fleet's security group, if the first deploy was killed.
     security_group = optional(string)
   })
   default = { instances = {}, roles = {}, profiles = {}, role_policies = {} }
 }
 
 variable "request_id" {
-  description = "Request that makes the machines of this plan, for their tags and /etc/clawdinator/request-id. Empty: none."
+  description = "Request id of the deploy, for the tags of new machines and /etc/clawdinator/request-id. Empty: none."
   type        = string
   default     = ""
   nullable    = false
 
   validation {
     condition     = var.request_id == "" || can(regex("^[A-Za-z0-9][A-Za-z0-9-]{7,63}$", var.request_id))
-    error_message = "A request id is 8 to 64 letters, digits and dashes, and begins with a letter or digit."
+    error_message = "request_id must be 8 to 64 letters, digits and dashes, and begin with a letter or digit."
   }
 }
 
 variable "config_revision" {
-  description = "What the machines of this plan switch to: image (the commit of their image) or newest (of their bundle)."
+  description = "Commit that new machines switch to: image (that of their image) or newest (that of their bundle)."
   type        = string
   default     = "image"
   nullable    = false
 
   validation {
     condition     = var.config_revision == "image" || var.config_revision == "newest"
-    error_message = "The configuration's revision is image or newest."
+    error_message = "config_revision must be image or newest."
   }
 }
 
 variable "memory_security_group_id" {
-  description = "Group whose members may mount the shared memory. Null: none."
+  description = "Security group whose members may mount the shared memory. Null: none."
   type        = string
   default     = null
 }
 
 variable "kms_key_arn" {
-  description = "KMS key of the bucket. Null: the bucket is encrypted with S3's own key."
+  description = "KMS key of the bucket. Null: the bucket is encrypted with S3's key."
   type        = string
   default     = null
 }
 
 variable "permissions_boundary_arn" {
-  description = "Boundary of the instances' roles. Null: none."
+  description = "Permissions boundary of the instances' roles. Null: none."
   type        = string
   default     = null
 }
@@ -134,7 +134,7 @@ variable "subnet_id" {
 }
 
 variable "root_volume_gib" {
-  description = "Size of the root volume. At least the size of the image."
+  description = "Size of the root volume in GiB, at least that of the image."
   type        = number
   default     = 64
 }

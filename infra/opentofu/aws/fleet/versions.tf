@@ -4,16 +4,16 @@ terraform {
   required_providers {
     aws = {
       source = "hashicorp/aws"
-      # The one that both stacks were run with. .github/workflows/tofu-lock.yml renews it with the hashes of its platforms.
+      # Both stacks were tested with this version. .github/workflows/tofu-lock.yml updates its hashes.
       version = "6.47.0"
     }
   }
 }
 
-# Endpoints and credentials come from the provider's own variables (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, …).
+# Endpoints and credentials come from the environment (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, …).
 provider "aws" {
   region = var.region
-  # The provider tries 25 times, up to 300 s apart: without capacity a deploy would take 40 minutes to fail.
+  # The default is 25 retries, up to 300 s apart: without capacity a deploy would fail only after 40 minutes.
   max_retries = 5
 }
 

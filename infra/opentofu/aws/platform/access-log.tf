@@ -1,5 +1,5 @@
-# Who read or wrote which object of the bucket: it holds the secrets' bundles and the states. S3 delivers into buckets that
-# are encrypted with its own key only.
+# The access log of the bucket, which contains bundles and states. S3 writes logs only to buckets that are encrypted with S3's
+# key.
 resource "aws_s3_bucket" "access_log" {
   bucket = "${var.bucket}-access-log"
 
@@ -65,7 +65,7 @@ data "aws_iam_policy_document" "access_log" {
     }
   }
 
-  # The capital letter: see the policy of the other bucket.
+  # Capital letter: see the policy of the fleet's bucket.
   statement {
     sid       = "TlsOnly"
     effect    = "Deny"
@@ -105,6 +105,6 @@ resource "aws_s3_bucket_logging" "fleet" {
   target_bucket = aws_s3_bucket.access_log.id
   target_prefix = "s3/"
 
-  # S3 looks whether it may deliver.
+  # S3 checks its permission when logging is enabled.
   depends_on = [aws_s3_bucket_policy.access_log]
 }

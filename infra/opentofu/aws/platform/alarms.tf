@@ -1,28 +1,28 @@
 locals {
-  # Metrics that the Control API writes into its log in CloudWatch's embedded metric format.
+  # The Control API writes these metrics to its log in CloudWatch's embedded metric format.
   metrics_namespace = "Clawctl"
 
-  # moto knows CloudWatch by another protocol than the provider's.
+  # moto does not support the provider's protocol for CloudWatch.
   watched = coalesce(var.alarms, !local.emulated)
 
-  # Metrics of Lambda itself. One within five minutes is an alarm.
+  # Metrics of Lambda.
   lambda_alarms = {
-    Errors    = "The Control API crashed or took too long: it answers every failure that it knows."
-    Throttles = "More requests at once than are reserved: a flood, or a stuck upstream."
-    # Errors counts what was thrown, and an answer with 5xx is not.
-    Url5xxCount = "The Control API answered with 5xx: GitHub, EC2 or S3 fails, or the Control API itself."
+    Errors    = "The Control API crashed or timed out. Read its log."
+    Throttles = "There are more concurrent requests than control_api_concurrency: too many requests, or GitHub or EC2 does not answer."
+    # Errors does not count answers with 5xx.
+    Url5xxCount = "The Control API answered with 5xx: GitHub, EC2, S3 or the Control API itself fails."
   }
 
   own_alarms = {
-    DispatchFailures  = "A deploy was asked for and GitHub did not start it."
-    SecretsUnreadable = "The Control API can't read its secrets object, or it is not complete: the last good one stays in use."
+    DispatchFailures  = "A deploy was requested, but GitHub did not start it."
+    SecretsUnreadable = "The Control API can't read its secrets object, or the object is incomplete. The last valid one stays in use."
   }
 
-  # An alarm can't search metrics by a dimension's value, a query can.
+  # Queries, because an alarm can't search metrics by the value of a dimension.
   query_alarms = {
     deploy-failed = {
       query       = "SELECT SUM(DeployOutcomes) FROM SCHEMA(\"${local.metrics_namespace}\", Outcome) WHERE Outcome != 'succeeded' AND Outcome != 'cancelled'"
-      description = "A deploy failed, was rolled back or kept its predecessor: clawctl fleet history."
+      description = "A deploy failed, was rolled back or kept the old machine: clawctl fleet history."
     }
     heartbeat-missing = {
       query       = "SELECT MAX(HeartbeatMissing) FROM SCHEMA(\"${local.metrics_namespace}\", Instance)"
@@ -82,11 +82,11 @@ resource "aws_cloudwatch_metric_alarm" "fleet" {
   }
 }
 
-# The Control API looks at every host by itself, or a fleet that nobody asks about would lose one unseen. No request from
-# the URL looks like this event: those have a requestContext.
+# Starts the check for hosts without a heartbeat; otherwise only requests would detect one. A request from the URL can't imitate
+# this event, because it has a requestContext.
 resource "aws_cloudwatch_event_rule" "watch" {
   name                = "clawdinator-watch"
-  description         = "Lets the Control API look for hosts without a heartbeat"
+  description         = "Starts the Control API's check for hosts without a heartbeat"
   schedule_expression = "rate(5 minutes)"
 }
 
@@ -104,7 +104,7 @@ resource "aws_lambda_permission" "watch" {
   principal     = "events.amazonaws.com"
   source_arn    = aws_cloudwatch_event_rule.watch.arn
 
-  # Lambda refuses two changes of one policy at the same time.
+  # Lambda refuses concurrent changes of one policy.
   depends_on = [aws_lambda_permission.control_api_invoke]
 }
 
@@ -124,7 +124,7 @@ resource "aws_cloudwatch_dashboard" "fleet" {
           ]
         },
         {
-          title = "Answers of the URL"
+          title = "Errors and throttles of the Control API"
           metrics = [
             ["AWS/Lambda", "Url5xxCount", "FunctionName", local.control_api_name],
             ["AWS/Lambda", "Url4xxCount", "FunctionName", local.control_api_name],
@@ -133,7 +133,7 @@ resource "aws_cloudwatch_dashboard" "fleet" {
           ]
         },
         {
-          title = "Upstream failures by service, and dispatches that failed"
+          title = "Upstream failures by service, and failed dispatches"
           metrics = [
             [{ expression = "SEARCH('{${local.metrics_namespace},Service} MetricName=\"UpstreamFailures\"', 'Sum', 300)", id = "upstream" }],
             [local.metrics_namespace, "DispatchFailures"],
@@ -152,7 +152,7 @@ resource "aws_cloudwatch_dashboard" "fleet" {
           ]
         },
         {
-          title = "Secrets: age in seconds, and reads that failed"
+          title = "Secrets: age in seconds, and failed reads"
           metrics = [
             [local.metrics_namespace, "SecretsAgeSeconds", { stat = "Maximum" }],
             [local.metrics_namespace, "SecretsUnreadable"],

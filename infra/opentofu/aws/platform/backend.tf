@@ -1,6 +1,5 @@
-# Partial: scripts/platform.sh gives bucket and region as -backend-config. It also makes the first apply, before there is
-# a bucket to keep the state in. Without `encrypt`, which would ask for S3's own key: the bucket encrypts everything
-# with its key by itself.
+# Partial: scripts/platform.sh passes bucket and region as -backend-config, and makes the first apply, before the bucket exists.
+# Without `encrypt`, which would use S3's key; the bucket encrypts each object with its own key.
 terraform {
   backend "s3" {
     key          = "state/platform.tfstate"

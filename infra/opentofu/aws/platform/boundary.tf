@@ -1,5 +1,5 @@
-# The most that a host's role may ever hold, whatever the fleet stack writes into it. The deploy role can make no role
-# without it.
+# Limits the role of each host, whatever policy the fleet stack gives it. The deploy role can create roles only with this
+# boundary.
 resource "aws_iam_policy" "host_boundary" {
   name        = "clawdinator-host-boundary"
   path        = "/clawdinator-ci/"

@@ -1,4 +1,4 @@
-# What `clawctl bootstrap upload | verify` call: the one role that may write what hosts boot with.
+# Permissions of `clawctl bootstrap upload | verify`. No other role may write bundles.
 data "aws_iam_policy_document" "bootstrap_upload" {
   source_policy_documents = [data.aws_iam_policy_document.bucket_key.json]
 

@@ -6,16 +6,14 @@ locals {
   fleet_state_locks = ["${var.bucket}/${local.fleet_state}", "${var.bucket}/${local.fleet_state}-md5"]
 }
 
-# What `clawctl fleet deploy` and OpenTofu with the fleet stack call. docs/security.md has the table, a test holds both
-# together.
+# Permissions of `clawctl fleet deploy` and of OpenTofu with the fleet stack. docs/security.md lists them; a test compares both.
 data "aws_iam_policy_document" "fleet_deploy" {
   source_policy_documents = [
     data.aws_iam_policy_document.fleet_read.json,
     data.aws_iam_policy_document.bucket_key.json,
   ]
 
-  # The bundle that a machine is to boot with, whether it came up, which machine of an id acts, and whether a person
-  # stopped the deploy. Not who the people are: that is the Control API's.
+  # Bundles, heartbeats, active machines, freezes and cancellations. Not control/people, which only the Control API reads.
   statement {
     sid     = "ReadBundlesAndHeartbeats"
     actions = ["s3:GetObject"]
@@ -29,7 +27,7 @@ data "aws_iam_policy_document" "fleet_deploy" {
     ]
   }
 
-  # `.errored`: a state that could not be written, kept until a deploy pushes it.
+  # `.errored` keeps a state that could not be written, until a deploy pushes it.
   statement {
     sid     = "WriteRecordsAndItsState"
     actions = ["s3:PutObject"]
@@ -81,7 +79,7 @@ data "aws_iam_policy_document" "fleet_deploy" {
     }
   }
 
-  # A launch touches an instance and its volume and interface, which it makes, …
+  # A launch needs statements for the instance, its network, its volume and its image.
   statement {
     sid       = "LaunchHosts"
     actions   = ["ec2:RunInstances"]
@@ -93,7 +91,7 @@ data "aws_iam_policy_document" "fleet_deploy" {
       values   = ["clawdinator"]
     }
 
-    # IMDSv2 or no launch, whatever the stack says.
+    # Requires IMDSv2, whatever the stack sets.
     condition {
       test     = "StringEquals"
       variable = "ec2:MetadataHttpTokens"
@@ -129,7 +127,6 @@ data "aws_iam_policy_document" "fleet_deploy" {
     }
   }
 
-  # … and the image it boots: this account's own.
   statement {
     sid       = "LaunchHostsFromOwnImages"
     actions   = ["ec2:RunInstances"]
@@ -142,7 +139,7 @@ data "aws_iam_policy_document" "fleet_deploy" {
     }
   }
 
-  # An image that is encrypted with the project's key.
+  # For an image that is encrypted with the project's key.
   statement {
     sid = "BootEncryptedImages"
     actions = [
@@ -191,7 +188,7 @@ data "aws_iam_policy_document" "fleet_deploy" {
     }
   }
 
-  # What the next deploy does not offer any more.
+  # A failed AMI is not deployed again.
   statement {
     sid       = "MarkImagesThatFailed"
     actions   = ["ec2:CreateTags"]
@@ -216,7 +213,7 @@ data "aws_iam_policy_document" "fleet_deploy" {
     }
   }
 
-  # Stopped: a machine that did not yield to its successor. Started again: where the successor failed after that.
+  # Stop: fences an old machine that did not yield. Start: a rollback after that.
   statement {
     sid = "FenceAndEndHosts"
     actions = [
@@ -252,7 +249,7 @@ data "aws_iam_policy_document" "fleet_deploy" {
     resources = ["${local.ec2}:vpc/${data.aws_vpc.fleet.id}"]
   }
 
-  # Ingress is revoked and never authorised.
+  # Ingress may only be revoked.
   statement {
     sid = "KeepTheGroupOfTheFleet"
     actions = [
@@ -306,7 +303,7 @@ data "aws_iam_policy_document" "fleet_deploy" {
       "iam:TagInstanceProfile",
       "iam:UntagInstanceProfile",
     ]
-    # The role that is put into a profile counts as a resource, too.
+    # AddRoleToInstanceProfile also needs the role as a resource.
     resources = [local.host_profiles, local.host_roles]
   }
 
@@ -323,12 +320,12 @@ data "aws_iam_policy_document" "fleet_deploy" {
   }
 }
 
-# Plans the fleet stack and compares it with the records; changes nothing.
+# Permissions of `clawctl fleet drift`: read-only.
 data "aws_iam_policy_document" "fleet_drift" {
   source_policy_documents = [data.aws_iam_policy_document.fleet_read.json]
 }
 
-# What both of them read.
+# Reads of fleet_deploy and fleet_drift.
 data "aws_iam_policy_document" "fleet_read" {
   statement {
     sid = "SeeTheFleet"
@@ -347,7 +344,7 @@ data "aws_iam_policy_document" "fleet_read" {
       "ec2:DescribeVolumes",
       "ec2:DescribeVpcs",
     ]
-    # EC2's Describe calls know no resource to limit them to.
+    # Describe calls of EC2 can't be limited to resources.
     resources = ["*"]
   }
 
@@ -375,7 +372,7 @@ data "aws_iam_policy_document" "fleet_read" {
     resources = [aws_s3_bucket.fleet.arn]
   }
 
-  # With a lock table the backend compares the state with the digest that it keeps there.
+  # With a lock table, the backend compares the state with a digest in the table.
   statement {
     sid       = "ReadTheDigestOfTheState"
     actions   = ["dynamodb:GetItem"]

@@ -1,4 +1,4 @@
-# What `clawctl image upload | import | list | prune | smoke` call.
+# Permissions of `clawctl image upload | import | list | prune | smoke`.
 data "aws_iam_policy_document" "image_build" {
   source_policy_documents = [data.aws_iam_policy_document.bucket_key.json]
 
@@ -13,7 +13,7 @@ data "aws_iam_policy_document" "image_build" {
       "ec2:DescribeSnapshots",
       "ec2:DescribeSubnets",
     ]
-    # EC2's Describe calls know no resource to limit them to.
+    # Describe calls of EC2 can't be limited to resources.
     resources = ["*"]
   }
 
@@ -35,7 +35,7 @@ data "aws_iam_policy_document" "image_build" {
     resources = [aws_s3_bucket.fleet.arn]
   }
 
-  # `image prune` keeps what a host could go back to, which the records and the state tell.
+  # `image prune` keeps rollback targets and AMIs in use, which the records and the state name.
   statement {
     sid     = "ReadWhatRefersToImages"
     actions = ["s3:GetObject"]
@@ -54,14 +54,14 @@ data "aws_iam_policy_document" "image_build" {
     ]
   }
 
-  # A snapshot is written to by whoever knows its id, until it is completed.
+  # Needed for a direct upload. Only incomplete snapshots can be written.
   statement {
     sid       = "FillSnapshots"
     actions   = ["ebs:CompleteSnapshot", "ebs:PutSnapshotBlock"]
     resources = ["arn:${local.partition}:ec2:${var.region}::snapshot/*"]
   }
 
-  # Snapshots that are to be encrypted with the project's key, where somebody asks for it, and the boot of such an image.
+  # For snapshots that are encrypted with the project's key, and the smoke boot of such an image.
   statement {
     sid = "EncryptSnapshots"
     actions = [
@@ -107,7 +107,7 @@ data "aws_iam_policy_document" "image_build" {
     ]
   }
 
-  # Only what it makes, as it makes it, …
+  # While it creates an object.
   statement {
     sid     = "TagWhatItMakes"
     actions = ["ec2:CreateTags"]
@@ -127,8 +127,8 @@ data "aws_iam_policy_document" "image_build" {
     }
   }
 
-  # … or has made: `clawdinator=true` is put on last, when the image is available, and `withdrawn` when it does not boot.
-  # With a free hand it could mark a foreign image or backup as the project's, and then delete it.
+  # After creation: `clawdinator=true` comes when the image is available, `withdrawn` when it does not boot. Without the
+  # condition this role could tag other images and backups as the project's, and then delete them.
   statement {
     sid     = "TagItsImages"
     actions = ["ec2:CreateTags"]
@@ -144,8 +144,7 @@ data "aws_iam_policy_document" "image_build" {
     }
   }
 
-  # VM Import makes snapshots without tags, and of no volume: EC2 writes vol-ffffffff there. A snapshot of a volume, a
-  # backup say, is none of these.
+  # Snapshots of VM Import have no tags, and EC2 names vol-ffffffff as their volume. Backups name their own volume.
   statement {
     sid       = "TagImportedSnapshots"
     actions   = ["ec2:CreateTags"]
@@ -179,7 +178,6 @@ data "aws_iam_policy_document" "image_build" {
     }
   }
 
-  # What was being written when it failed.
   statement {
     sid       = "DropHalfWrittenSnapshots"
     actions   = ["ec2:DeleteSnapshot"]
@@ -192,7 +190,7 @@ data "aws_iam_policy_document" "image_build" {
     }
   }
 
-  # The smoke boot: an instance of its own tag, so that neither role may touch the other's machines.
+  # The smoke boot has its own tag, so that this role and the deploy role can't change each other's machines.
   statement {
     sid       = "LaunchTheSmokeBoot"
     actions   = ["ec2:RunInstances"]
@@ -210,7 +208,7 @@ data "aws_iam_policy_document" "image_build" {
       values   = ["required"]
     }
 
-    # No role, so nothing that it could reach.
+    # Without a role the machine has no access to AWS.
     condition {
       test     = "Null"
       variable = "ec2:InstanceProfile"

@@ -1,4 +1,4 @@
-# What a plan of this stack reads. No object of the bucket but its own state, no secret, no key but for that state.
+# Permissions of a plan of this stack: in the bucket only its own state, and the key only for that state.
 data "aws_iam_policy_document" "platform_plan" {
   statement {
     sid       = "ReadItsState"
@@ -143,7 +143,7 @@ data "aws_iam_policy_document" "platform_plan" {
       "logs:DescribeLogGroups",
       "logs:ListTagsForResource",
     ]
-    # Describe and list calls that know no resource to limit them to.
+    # These calls can't be limited to resources.
     resources = ["*"]
   }
 }

@@ -2,7 +2,7 @@ locals {
   control_api_name      = "clawdinator-control-api"
   control_api_zip       = coalesce(var.control_api_zip, "${path.module}/../../../../dist/lambda.zip")
   control_api_log_group = "/aws/lambda/${local.control_api_name}"
-  # Read by the handler when it starts and every few minutes: docs/adr/0022.
+  # The handler reads it at its start and every few minutes: docs/adr/0022.
   control_api_secrets_key = "control-api/secrets.json"
 }
 
@@ -15,16 +15,15 @@ resource "aws_lambda_function" "control_api" {
   source_code_hash = filebase64sha256(local.control_api_zip)
   handler          = "index.handler"
   runtime          = "nodejs24.x"
-  # A fifth cheaper than x86_64, and the bundle is JavaScript alone.
+  # 20 % cheaper than x86_64.
   architectures = ["arm64"]
 
-  # It waits for GitHub and EC2: 30 s cover their timeouts and retries. Memory buys CPU for the cold start.
+  # 30 s include the timeouts and retries of GitHub and EC2. Lambda's CPU grows with memory, for the cold start.
   timeout                        = 30
   memory_size                    = 512
   reserved_concurrent_executions = var.control_api_concurrency
 
-  # Exactly what lambda/configuration.ts reads, the secrets aside, which it finds in the bucket: what stands here stands
-  # in the state, too. AWS_REGION is Lambda's own.
+  # The variables of lambda/configuration.ts. Secrets are in the bucket instead, because these values are in the state, too.
   environment {
     variables = {
       CONTROL_API_REUSE_MS       = "2000"
@@ -39,19 +38,19 @@ resource "aws_lambda_function" "control_api" {
     }
   }
 
-  # The first cold start finds its permissions and its log group in place.
+  # The first cold start needs its permissions and its log group.
   depends_on = [aws_iam_role_policy.control_api, aws_cloudwatch_log_group.control_api]
 }
 
 resource "aws_lambda_function_url" "control_api" {
   function_name = aws_lambda_function.control_api.function_name
-  # The handler authenticates by bearer token: hosts and laptops have no AWS credential to sign with.
+  # The handler authenticates by bearer token, because hosts and laptops have no AWS credentials to sign with.
   authorization_type = "NONE"
   invoke_mode        = "BUFFERED"
 }
 
-# Since October 2025 a public URL needs both. The provider adds FunctionURLAllowPublicAccess and
-# FunctionURLAllowInvokeAction by itself, unseen by any plan; these two are ours, and a plan shows when one is gone.
+# Since October 2025 a public URL needs both permissions. The provider adds FunctionURLAllowPublicAccess and
+# FunctionURLAllowInvokeAction itself, outside of plans; with these two, a plan shows a missing one.
 resource "aws_lambda_permission" "control_api_url" {
   statement_id           = "ControlApiUrl"
   action                 = "lambda:InvokeFunctionUrl"
@@ -69,7 +68,7 @@ resource "aws_lambda_permission" "control_api_invoke" {
   principal                = "*"
   invoked_via_function_url = true
 
-  # Lambda refuses two changes of one policy at the same time.
+  # Lambda refuses concurrent changes of one policy.
   depends_on = [aws_lambda_permission.control_api_url]
 }
 
@@ -81,7 +80,7 @@ resource "aws_cloudwatch_log_group" "control_api" {
 
 resource "aws_iam_role" "control_api" {
   name               = local.control_api_name
-  description        = "What the Control API itself may do; deploys run elsewhere"
+  description        = "Permissions of the Control API. Deploys run in GitHub Actions"
   assume_role_policy = data.aws_iam_policy_document.control_api_trust.json
 }
 
@@ -109,11 +108,11 @@ data "aws_iam_policy_document" "control_api" {
   statement {
     sid     = "SeeTheFleet"
     actions = ["ec2:DescribeImages", "ec2:DescribeInstanceStatus", "ec2:DescribeInstances"]
-    # EC2's Describe calls know no resource to limit them to.
+    # Describe calls of EC2 can't be limited to resources.
     resources = ["*"]
   }
 
-  # Why a machine does not come up that never reached S3.
+  # The console shows the fault of a machine that can't reach S3.
   statement {
     sid       = "ReadTheConsoleOfHosts"
     actions   = ["ec2:GetConsoleOutput"]
@@ -136,19 +135,19 @@ data "aws_iam_policy_document" "control_api" {
       "${aws_s3_bucket.fleet.arn}/deploys/*",
       "${aws_s3_bucket.fleet.arn}/heartbeats/*",
       "${aws_s3_bucket.fleet.arn}/${local.control_api_secrets_key}",
-      # The manifests of the bundles, and none of the secrets beside them.
+      # Only the manifests of the bundles, not their secrets.
       "${aws_s3_bucket.fleet.arn}/bootstrap/*/config.json",
     ]
   }
 
-  # What it keeps itself: claims of request ids; people, freezes and cancellations below control/.
+  # Claims of request ids; people, freezes and cancellations in control/.
   statement {
     sid       = "KeepItsOwn"
     actions   = ["s3:PutObject"]
     resources = ["${aws_s3_bucket.fleet.arn}/claims/*", "${aws_s3_bucket.fleet.arn}/control/*"]
   }
 
-  # Without it S3 answers AccessDenied where a heartbeat or record does not exist.
+  # Without it S3 answers AccessDenied for a missing heartbeat or record.
   statement {
     sid       = "SeeWhatIsMissing"
     actions   = ["s3:ListBucket"]

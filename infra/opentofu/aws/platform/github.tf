@@ -1,4 +1,4 @@
-# Workflows assume their roles by OIDC: no static key anywhere. One role a workflow, each with its own policy file.
+# Workflows assume their roles by OIDC, without static keys. Each role has its own policy file.
 locals {
   oidc_host         = "token.actions.githubusercontent.com"
   oidc_provider_arn = var.github_oidc_provider_arn == null ? one(aws_iam_openid_connect_provider.github[*].arn) : var.github_oidc_provider_arn
@@ -7,13 +7,13 @@ locals {
   repository = split("/", var.github_repository)[1]
   branch_ref = "refs/heads/${var.github_branch}"
 
-  # Repositories made, renamed or transferred since July 2026 carry the numbers in `sub`, older ones do not.
+  # `sub` contains the numbers for repositories that were created, renamed or transferred since July 2026.
   subject_prefixes = [
     "repo:${var.github_repository}",
     "repo:${local.owner}@${var.github_owner_id}/${local.repository}@${var.github_repository_id}",
   ]
 
-  # A job with an environment has that in its `sub` instead of the branch, which `ref` and `job_workflow_ref` hold to anyway.
+  # `sub` of a job with an environment names that instead of the branch; `ref` and `job_workflow_ref` still name the branch.
   subject_ends = ["ref:${local.branch_ref}", "environment:fleet"]
 
   ci_roles = {
@@ -31,7 +31,7 @@ resource "aws_iam_openid_connect_provider" "github" {
   client_id_list = ["sts.amazonaws.com"]
 }
 
-# Outside of the path of the hosts' roles: the deploy role may not change itself.
+# Not in the path of the hosts' roles, because the deploy role must not change itself.
 resource "aws_iam_role" "ci" {
   for_each = local.ci_roles
 
@@ -50,8 +50,7 @@ resource "aws_iam_role_policy" "ci" {
   policy = each.value.policy
 }
 
-# This repository by its number, this branch, this workflow: a renamed fork, another branch or another workflow is
-# refused.
+# Only this repository (by number, so not a renamed fork), this branch and this workflow.
 data "aws_iam_policy_document" "ci_trust" {
   for_each = { for name, role in local.ci_roles : name => role.workflows }
 
@@ -96,7 +95,7 @@ data "aws_iam_policy_document" "ci_trust" {
   }
 }
 
-# infra.yml runs on pull requests, which may change the workflow itself: this role reads, and finds no secret to read.
+# infra.yml runs on pull requests, which may change the workflow itself, so this role can only read, and no secrets.
 resource "aws_iam_role" "platform_plan" {
   name               = "clawdinator-platform-plan"
   path               = "/clawdinator-ci/"

@@ -1,4 +1,4 @@
-# The hive mind: one file system, mounted by every host.
+# The shared memory, which every host mounts.
 resource "aws_efs_file_system" "memory" {
   creation_token  = "clawdinator-memory"
   encrypted       = true
@@ -12,7 +12,7 @@ resource "aws_efs_file_system" "memory" {
 
     precondition {
       condition     = length(local.memory_subnets) > 0
-      error_message = "A VPC that is not the default one needs subnet_ids: without a mount target no host reaches the memory."
+      error_message = "The memory has no subnet for a mount target. Set subnet_ids; only the default VPC has default subnets."
     }
   }
 }
@@ -42,7 +42,7 @@ data "aws_subnets" "default" {
     values = [data.aws_vpc.fleet.id]
   }
 
-  # One in each zone at most, as mount targets need it.
+  # Mount targets need at most one subnet in each availability zone.
   filter {
     name   = "default-for-az"
     values = ["true"]
@@ -57,8 +57,8 @@ resource "aws_efs_mount_target" "memory" {
   security_groups = [aws_security_group.memory.id]
 }
 
-# Being in this group is the permission to mount. The fleet stack puts its hosts into it beside its own group, so this
-# stack needs to know nothing of the fleet, and the fleet's role may not touch either group.
+# Members of this group may mount the memory. The fleet stack adds its hosts; the fleet's role can't change the groups of this
+# stack.
 resource "aws_security_group" "memory_client" {
   name        = "clawdinator-memory-client"
   description = "CLAWDINATOR hosts that may mount the memory"
@@ -75,7 +75,6 @@ resource "aws_security_group" "memory" {
   tags = { Name = "clawdinator-memory" }
 }
 
-# NFS.
 resource "aws_vpc_security_group_ingress_rule" "memory" {
   security_group_id            = aws_security_group.memory.id
   ip_protocol                  = "tcp"

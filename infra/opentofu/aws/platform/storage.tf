@@ -10,9 +10,9 @@ resource "aws_kms_alias" "bucket" {
   target_key_id = aws_kms_key.bucket.key_id
 }
 
-# In a key's own policy, the resource "*" is that key.
+# In the policy of a key, the resource "*" is that key.
 data "aws_iam_policy_document" "key" {
-  # Without the account a key can be locked out for good; with it, IAM policies decide.
+  # Lets IAM policies decide. Without the account, a wrong policy would make the key unusable forever.
   statement {
     sid       = "AccountDecidesByIam"
     actions   = ["kms:*"]
@@ -42,7 +42,7 @@ data "aws_iam_policy_document" "key" {
   }
 }
 
-# What everybody needs who reads or writes an object of the bucket: the key, through S3 alone.
+# Every reader and writer of the bucket needs its key, only through S3.
 data "aws_iam_policy_document" "bucket_key" {
   statement {
     sid       = "BucketKeyThroughS3"
@@ -60,7 +60,6 @@ data "aws_iam_policy_document" "bucket_key" {
 resource "aws_s3_bucket" "fleet" {
   bucket = var.bucket
 
-  # State, bundles and history: nothing that a slip may take along.
   lifecycle {
     prevent_destroy = true
   }
@@ -107,12 +106,12 @@ resource "aws_s3_bucket_policy" "fleet" {
   bucket = aws_s3_bucket.fleet.id
   policy = data.aws_iam_policy_document.bucket.json
 
-  # Both change the bucket's policy state: one after the other.
+  # S3 refuses concurrent changes of both.
   depends_on = [aws_s3_bucket_public_access_block.fleet]
 }
 
-# IAM reads actions without regard to case. Emulators that match them literally, and look at no condition, would take these
-# denials for all of S3: hence the capital letter.
+# "S3:" with a capital letter: IAM ignores the case. Emulators that match it literally and ignore conditions would deny every
+# request.
 data "aws_iam_policy_document" "bucket" {
   statement {
     sid       = "TlsOnly"
@@ -132,7 +131,7 @@ data "aws_iam_policy_document" "bucket" {
     }
   }
 
-  # Who names no encryption gets the bucket's: nobody writes what another key covers, AWS's own for S3 included, …
+  # A request without encryption headers uses the bucket's key. These two deny other KMS keys and other encryption.
   statement {
     sid       = "NoOtherKey"
     effect    = "Deny"
@@ -150,7 +149,7 @@ data "aws_iam_policy_document" "bucket" {
       values   = ["aws:kms"]
     }
 
-    # True without a key, too: then S3 takes AWS's own, not the bucket's.
+    # Also true for a request without a key id, for which S3 would use its AWS managed key.
     condition {
       test     = "StringNotEquals"
       variable = "s3:x-amz-server-side-encryption-aws-kms-key-id"
@@ -158,7 +157,6 @@ data "aws_iam_policy_document" "bucket" {
     }
   }
 
-  # … or without a key of KMS.
   statement {
     sid       = "NoWeakerEncryption"
     effect    = "Deny"
@@ -170,7 +168,7 @@ data "aws_iam_policy_document" "bucket" {
       identifiers = ["*"]
     }
 
-    # A negated comparison holds where the request says nothing, too.
+    # StringNotEquals is also true for a request without the header.
     condition {
       test     = "Null"
       variable = "s3:x-amz-server-side-encryption"
@@ -185,7 +183,7 @@ data "aws_iam_policy_document" "bucket" {
   }
 }
 
-# Only what has a copy elsewhere, or was replaced, ever expires: never a current state, bundle, record or secret.
+# Only images, claims and replaced versions expire. Current states, bundles, records and secrets do not.
 resource "aws_s3_bucket_lifecycle_configuration" "fleet" {
   bucket = aws_s3_bucket.fleet.id
 
@@ -227,7 +225,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "fleet" {
     }
   }
 
-  # Written every minute by every host.
+  # Every host replaces its heartbeat each minute.
   rule {
     id     = "replaced-heartbeats"
     status = "Enabled"
@@ -280,7 +278,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "fleet" {
     }
   }
 
-  # A request id is good for as long: docs/adr/0063.
+  # A request id is valid for 30 days, too: docs/adr/0063.
   rule {
     id     = "old-claims"
     status = "Enabled"
@@ -324,7 +322,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "fleet" {
     }
   }
 
-  # Noncurrent versions exist only where versions do.
+  # Rules for noncurrent versions need versioning.
   depends_on = [aws_s3_bucket_versioning.fleet]
 }
 

@@ -1,20 +1,20 @@
 variable "region" {
-  description = "Region of everything here and of the fleet."
+  description = "Region of this stack and of the fleet."
   type        = string
 }
 
 variable "bucket" {
-  description = "Name of the bucket to make: images, bundles, heartbeats, records, state. Its access log gets a bucket of its own, NAME-access-log."
+  description = "Name of the fleet's bucket: images, bundles, heartbeats, records, state. The bucket of its access log is NAME-access-log."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z0-9][a-z0-9.-]{1,50}[a-z0-9]$", var.bucket))
-    error_message = "The bucket's name is 3 to 52 lowercase letters, digits, dots and dashes."
+    error_message = "bucket must be 3 to 52 lowercase letters, digits, dots and dashes."
   }
 }
 
 variable "lock_table" {
-  description = "Name of the DynamoDB table that locks the states, beside S3's own lock."
+  description = "Name of the DynamoDB table that locks the states, in addition to the lock in S3."
   type        = string
   default     = "clawdinator-tofu-locks"
 }
@@ -26,17 +26,17 @@ variable "github_repository" {
 
   validation {
     condition     = can(regex("^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$", var.github_repository))
-    error_message = "The repository is owner/name."
+    error_message = "github_repository must be owner/name."
   }
 }
 
 variable "github_repository_id" {
-  description = "GitHub's number of the repository: gh api repos/OWNER/NAME --jq .id. A name can change hands, a number can't."
+  description = "GitHub's number of the repository, which, unlike the name, can't pass to another owner: gh api repos/OWNER/NAME --jq .id."
   type        = string
 
   validation {
     condition     = can(regex("^[0-9]+$", var.github_repository_id))
-    error_message = "The repository's id is a number."
+    error_message = "github_repository_id must be a number."
   }
 }
 
@@ -46,18 +46,18 @@ variable "github_owner_id" {
 
   validation {
     condition     = can(regex("^[0-9]+$", var.github_owner_id))
-    error_message = "The owner's id is a number."
+    error_message = "github_owner_id must be a number."
   }
 }
 
 variable "github_branch" {
-  description = "The branch that deploys, and whose registry counts."
+  description = "The branch whose workflows deploy and whose registry is used."
   type        = string
   default     = "main"
 }
 
 variable "github_oidc_provider_arn" {
-  description = "An account has one provider for GitHub: its ARN where there is one already. Null: made here."
+  description = "ARN of the account's OIDC provider for GitHub. An account can have only one. Null: this stack creates it."
   type        = string
   default     = null
 }
@@ -69,76 +69,76 @@ variable "vpc_id" {
 }
 
 variable "subnet_ids" {
-  description = "Subnets that the memory is mounted from, at most one in each availability zone. Null: the default subnets of the VPC."
+  description = "Subnets of the memory's mount targets, at most one in each availability zone. Null: the default subnets of the VPC."
   type        = set(string)
   default     = null
 }
 
 variable "memory_backups" {
-  description = "Whether AWS Backup keeps the shared memory, daily for 35 days. Null: yes, except in an emulator's account."
+  description = "Whether AWS Backup backs up the shared memory daily and keeps each backup for 35 days. Null: yes, except in the account of an emulator."
   type        = bool
   default     = null
 }
 
 variable "control_api_zip" {
-  description = "The built Control API. Null: what `npm run build` writes, dist/lambda.zip."
+  description = "Zip file of the built Control API. Null: dist/lambda.zip, which `npm run build` writes."
   type        = string
   default     = null
 }
 
 variable "control_api_concurrency" {
-  description = "Requests that the Control API answers at once; a Function URL takes ten times as many a second. -1: as many as the account allows."
+  description = "Concurrent requests of the Control API. Its URL accepts ten times as many each second. -1: the limit of the account."
   type        = number
   default     = 10
 }
 
 variable "github_app_id" {
-  description = "Id of the GitHub App whose installation dispatches the deploys. Empty: GITHUB_TOKEN of the secrets does."
+  description = "Id of the GitHub App that dispatches deploys. Empty: the Control API's secret GITHUB_TOKEN is used."
   type        = string
   default     = ""
 }
 
 variable "github_app_installation_id" {
-  description = "Id of its installation. The App's private key is one of the secrets."
+  description = "Id of the App's installation. The App's private key is one of the Control API's secrets."
   type        = string
   default     = ""
 }
 
 variable "alarm_subscribers" {
-  description = "Who gets the alarms: e-mail addresses and https:// URLs, at least one. An address has to confirm once."
+  description = "Receivers of the alarms: e-mail addresses and https:// URLs, at least one. Each must confirm its subscription once."
   type        = set(string)
 
   validation {
     condition     = length(var.alarm_subscribers) > 0
-    error_message = "An alarm that nobody gets is none: name at least one subscriber."
+    error_message = "alarm_subscribers must have at least one entry: otherwise the alarms have no receiver."
   }
 
   validation {
     condition     = alltrue([for one in var.alarm_subscribers : can(regex("^(https://[^\\s'\"]+|[^\\s'\"@]+@[^\\s'\"@]+)$", one))])
-    error_message = "A subscriber is an e-mail address or an https:// URL."
+    error_message = "A subscriber must be an e-mail address or an https:// URL."
   }
 }
 
 variable "alarms" {
-  description = "Whether CloudWatch gets the alarms and the dashboard. Null: yes, except in an emulator's account."
+  description = "Whether to create the CloudWatch alarms and dashboard. Null: yes, except in the account of an emulator."
   type        = bool
   default     = null
 }
 
 variable "log_retention_days" {
-  description = "How long the Control API's log is kept."
+  description = "Days that the Control API's log is kept."
   type        = number
   default     = 90
 }
 
 variable "access_log_retention_days" {
-  description = "How long the access log of the bucket is kept."
+  description = "Days that the access log of the bucket is kept."
   type        = number
   default     = 365
 }
 
 variable "image_retention_days" {
-  description = "How long a raw image and its block manifest stay in the bucket. The AMI needs neither; where no image was imported for that long, the next import sends all of its blocks."
+  description = "Days that a raw image and its block manifest are kept in the bucket. The AMI does not need them. If no image was imported for so long, the next import uploads all blocks."
   type        = number
   default     = 30
 }

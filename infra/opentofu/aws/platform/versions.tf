@@ -4,20 +4,20 @@ terraform {
   required_providers {
     aws = {
       source = "hashicorp/aws"
-      # The one that both stacks were run with. .github/workflows/tofu-lock.yml renews it with the hashes of its platforms.
+      # Both stacks were tested with this version. .github/workflows/tofu-lock.yml updates its hashes.
       version = "6.47.0"
     }
   }
 }
 
-# Endpoints, credentials and account come from the provider's own variables (AWS_ENDPOINT_URL, AWS_PROFILE, …).
+# Endpoints, credentials and account come from the environment (AWS_ENDPOINT_URL, AWS_PROFILE, …).
 provider "aws" {
   region = var.region
-  # AWS takes both styles; an endpoint of its own (an emulator, say) rarely has a name for every bucket.
+  # For emulators, which have no host name for each bucket. AWS accepts both styles.
   s3_use_path_style = true
 
   default_tags {
-    # Not `app`: that tag marks what the deploy role may change.
+    # Not `app`: the deploy role may change objects with that tag.
     tags = { project = "clawdinator", stack = "platform" }
   }
 }
@@ -29,6 +29,6 @@ data "aws_partition" "this" {}
 locals {
   account_id = data.aws_caller_identity.this.account_id
   partition  = data.aws_partition.this.partition
-  # Numbers that AWS gives to nobody: LocalStack's, and the one of AWS's own examples, which is moto's.
+  # Account ids of LocalStack and moto, which AWS does not assign.
   emulated = contains(["000000000000", "123456789012"], local.account_id)
 }

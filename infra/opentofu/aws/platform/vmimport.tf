@@ -1,4 +1,4 @@
-# VM Import assumes a role of exactly this name: https://docs.aws.amazon.com/vm-import/latest/userguide/required-permissions.html
+# VM Import requires this role name: https://docs.aws.amazon.com/vm-import/latest/userguide/required-permissions.html
 resource "aws_iam_role" "vmimport" {
   name               = "vmimport"
   description        = "VM Import reads the raw image of the bucket"
@@ -51,7 +51,7 @@ data "aws_iam_policy_document" "vmimport" {
   statement {
     sid     = "MakeSnapshots"
     actions = ["ec2:CopySnapshot", "ec2:Describe*", "ec2:ModifySnapshotAttribute", "ec2:RegisterImage"]
-    # The documented policy of the service's own role: the ids of what it makes are not known before.
+    # As AWS documents it: ids of new snapshots are not known before.
     resources = ["*"]
   }
 }

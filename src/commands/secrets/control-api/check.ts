@@ -6,7 +6,7 @@ import { checkControlSecrets } from '../../../lib/ops/secrets/controlSecrets.js'
 export default class SecretsControlApiCheck extends BaseCommand<typeof SecretsControlApiCheck> {
   static override summary = "Check the Control API's secrets in the bucket, by names and digests."
   static override description =
-    'Reads the object as the Control API reads it, and says what would keep it from being taken. Needs the credentials of a maintainer: no role of CI reads the object. Exits with 2 (INVALID_SECRETS) where something is wrong.'
+    'Reads the object like the Control API, and reports why it would not be accepted. Needs the credentials of a maintainer: no role of CI may read the object. Exits with 2 (INVALID_SECRETS) if there is a problem.'
   static override examples = ['<%= config.bin %> <%= command.id %> --mode ci']
   protected override readonly direct = { what: '`secrets control-api check` uses' }
 
@@ -23,7 +23,7 @@ export default class SecretsControlApiCheck extends BaseCommand<typeof SecretsCo
     if (secrets.problems.length === 0) return
     throw new ClawctlError(
       'INVALID_SECRETS',
-      'The Control API does not take this object, and goes on with the last good one.',
+      'The Control API does not accept this object, and keeps using the last good one.',
       {
         details: secrets.problems.map((problem) => `${problem}.`),
         hint: 'Correct it with `clawctl secrets control-api edit`.',

@@ -6,11 +6,11 @@ import { editControlSecrets } from '../../../lib/ops/secrets/controlSecrets.js'
 export default class SecretsControlApiEdit extends BaseCommand<typeof SecretsControlApiEdit> {
   static override summary = "Change the Control API's secrets in the bucket."
   static override description =
-    'Opens the object in VISUAL or EDITOR, or takes the whole of it from --file. It is written only if it is complete and nobody else changed it meanwhile; the version before stays beside it as control-api/secrets.previous.json. Prints names and digests, never a value. The Control API takes it within five minutes. Needs the credentials of a maintainer.'
+    'Opens the object in VISUAL or EDITOR, or reads a whole new one from --file. It is written only if it is complete and was not changed meanwhile; the previous version is kept as control-api/secrets.previous.json. Prints names and digests, never a value. The Control API uses the new object within five minutes. Needs the credentials of a maintainer.'
   static override examples = [
     '<%= config.bin %> <%= command.id %> --mode ci',
     {
-      description: 'Go back to the version before',
+      description: 'Restore the previous version',
       command:
         'aws s3 cp s3://$S3_BUCKET/control-api/secrets.previous.json - | <%= config.bin %> <%= command.id %> --mode ci --file -',
     },

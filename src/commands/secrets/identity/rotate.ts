@@ -4,7 +4,7 @@ import { renderRekeyed } from '../../../lib/cli/render/bundles/secrets.js'
 import { renewIdentities } from '../../../lib/ops/bundles/rekey.js'
 
 export default class SecretsIdentityRotate extends BaseCommand<typeof SecretsIdentityRotate> {
-  static override summary = 'Replace the age identity of an instance, and encrypt its secrets for the new one alone.'
+  static override summary = 'Replace the age identity of an instance, and encrypt its secrets only for the new one.'
   static override description =
     'Like `secrets identity new`, for an instance that has an identity. Afterwards the old identity cannot decrypt any of the files. The host keeps its identity and secrets until `bootstrap upload` replaces both together, in one bundle.'
   static override examples = [

@@ -10,14 +10,14 @@ process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true'
 /** The SDK's own default of connections. */
 const SDK_SOCKETS = 50
 
-const PATIENCE = { attempts: 4, attemptMs: 20_000 }
+const RETRIES = { attempts: 4, attemptMs: 20_000 }
 
 /**
  * A peer that hangs is the usual failure outside EC2, so each attempt has a time limit. The SDK is the only retry layer. `stop`
  * aborts requests in flight, and there is no retry after it.
  */
-export function clientLimits({ patience = PATIENCE, stop }: { patience?: typeof PATIENCE; stop?: AbortSignal }) {
-  return { maxAttempts: patience.attempts, requestHandler: new Handler(patience.attemptMs, stop) }
+export function clientLimits({ retries = RETRIES, stop }: { retries?: typeof RETRIES; stop?: AbortSignal }) {
+  return { maxAttempts: retries.attempts, requestHandler: new Handler(retries.attemptMs, stop) }
 }
 
 type Handle = NodeHttpHandler['handle']
@@ -32,7 +32,7 @@ class Handler extends NodeHttpHandler {
     const limits = {
       connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, attemptMs),
       requestTimeout: attemptMs,
-      // Without it, the handler only warns and waits for ever.
+      // Without it, the handler only warns, and never times out.
       throwOnRequestTimeout: true,
       // requestTimeout covers only the headers; this one covers a stalled body.
       socketTimeout: attemptMs,
@@ -70,7 +70,7 @@ class Handler extends NodeHttpHandler {
 }
 
 /** Errors of a damaged body or a late signature, which a retry may solve. */
-export const MANGLED =
+export const DAMAGED_BODY =
   /^(?:BadDigest|InvalidDigest|XAmzContentSHA256Mismatch|XAmzContentChecksumMismatch|IncompleteBody|RequestTimeout|ChecksumMismatch)$/
 
 /** Makes the SDK retry a body that arrived damaged: S3 answers 400, which the SDK does not retry. */
@@ -80,7 +80,7 @@ export function resendsMangled<T extends Pick<S3Client, 'middlewareStack'>>(clie
       try {
         return await next(args)
       } catch (error) {
-        throw MANGLED.test((error as Error).name) ? Object.assign(error as Error, { $retryable: {} }) : error
+        throw DAMAGED_BODY.test((error as Error).name) ? Object.assign(error as Error, { $retryable: {} }) : error
       }
     },
     // Outside the middleware that reads the answer, inside the retries.
@@ -110,7 +110,7 @@ const SKEWED = new Set([
   'RequestTimeTooSkewed',
   'SignatureDoesNotMatch',
 ])
-/** Nearer than this every service accepts: EBS and EC2 five minutes, S3 fifteen. The SDK corrects itself from here on, too. */
+/** Every service accepts a smaller difference (EBS and EC2: five minutes, S3: fifteen). The SDK corrects a larger one. */
 export const SKEW_MS = 4 * 60_000
 
 /** How far the service's clock is ahead of ours, in milliseconds, by the `Date` of its answer; null without one. */
@@ -150,14 +150,14 @@ const QUOTA = new Set([
 ])
 const ELSEWHERE = new Set(['AuthorizationHeaderMalformed', 'IllegalLocationConstraintException', 'PermanentRedirect'])
 
-/** An answer with status 200 that lacks what the service always sends: from a sign-in page or a proxy, or empty. */
+/** An answer with status 200 without a part that the service always sends: from a sign-in page or a proxy, or empty. */
 class ForeignAnswer extends Error {
   override readonly name = 'ForeignAnswer'
 }
 
 /** A part that every answer of this operation has, even if empty. @throws ForeignAnswer, for `awsCall` */
 export function always<T>(part: T | undefined): T {
-  if (part === undefined) throw new ForeignAnswer('The answer lacks what AWS always sends.')
+  if (part === undefined) throw new ForeignAnswer('The answer lacks a part that AWS always sends.')
   return part
 }
 

@@ -1,5 +1,5 @@
 import type { Attempt } from '../../ops/images/ports.js'
-import { asAwsFailure, MANGLED } from './errors.js'
+import { asAwsFailure, DAMAGED_BODY } from './errors.js'
 import type { PutAnswer } from './signedPut.js'
 
 const SLOW_DOWN =
@@ -20,7 +20,7 @@ export async function attempt(what: string, put: () => Promise<PutAnswer>): Prom
   if (SLOW_DOWN.test(refusal.name) || status === 429 || (status === 503 && !refusal.named)) {
     return { ok: false, kind: 'throttled', error: refusal }
   }
-  if (status >= 500 || answer.clockCorrected || MANGLED.test(refusal.name) || isBadChecksum(refusal)) {
+  if (status >= 500 || answer.clockCorrected || DAMAGED_BODY.test(refusal.name) || isBadChecksum(refusal)) {
     return { ok: false, kind: 'passing', error: refusal }
   }
   throw asAwsFailure(what, refusal)

@@ -29,7 +29,7 @@ export interface PutAnswer {
   status: number
   headers: Record<string, string>
   text: string
-  /** It was refused because of our clock. The next attempt is signed with the service's time. */
+  /** Refused because of this machine's clock. The next attempt is signed with the service's time. */
   clockCorrected?: boolean
 }
 
@@ -70,8 +70,8 @@ export function createSigner({ region, service, credentials }: SigningScope) {
 
 /**
  * PUTs large bodies over connections that stay open, each tried once: the caller has the retry layer. Rejects if
- * the connection fails, when `timeoutMs` (for the whole exchange) is over, or when `stop` is aborted. If the service's
- * clock is another than ours, requests are signed by the service's from then on, as the SDK's are.
+ * the connection fails, when `timeoutMs` (for the whole exchange) is over, or when `stop` is aborted. If the clocks
+ * differ, later requests are signed with the service's time, as by the SDK.
  */
 export function createSignedPut(
   target: ResolvedRequest,

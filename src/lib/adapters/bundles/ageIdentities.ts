@@ -9,7 +9,7 @@ import type { AgeKeys, Identities, Identity, Opened } from '../../ops/bundles/po
 import { reason, sha256Of, shown } from './secretsFolder.js'
 
 /** An identity file has a key and a comment or two. */
-const MOST_BYTES = 64 * 1024
+const MAX_BYTES = 64 * 1024
 /** The keys that age-encryption supports; an identity file may hold no others. */
 const NATIVE = new Set(['X25519', 'mlkem768x25519'])
 const KEY = /^AGE-SECRET-KEY-(?:PQ-)?1[A-Z0-9]+$/
@@ -64,7 +64,7 @@ async function load(path: string, salt: Buffer): Promise<Identity> {
 }
 
 async function parse(bytes: Uint8Array, origin: string, salt: Buffer): Promise<Identity> {
-  if (bytes.length > MOST_BYTES) throw unfit(origin, 'is not an identity file')
+  if (bytes.length > MAX_BYTES) throw unfit(origin, 'is not an identity file')
   const lines = Buffer.from(bytes).toString('utf8').split(/\r?\n/)
   const keys = lines.map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('#'))
   if (keys.some((line) => line.startsWith('-----BEGIN OPENSSH'))) {

@@ -19,11 +19,11 @@ import type { AwsSettings } from '../deploy/compute.js'
 import { withRetry } from '../retry.js'
 
 /** Larger bodies are streamed, and clawctl itself retries: the SDK can't send a stream twice. */
-const MOST_BUFFERED_BYTES = 1024 * 1024
+const MAX_BUFFERED_BYTES = 1024 * 1024
 /** S3's limit of PutObject and CopyObject: above it S3 has no SHA-256 over the whole object. */
-const MOST_OBJECT_BYTES = 5 * 1024 ** 3
+const MAX_OBJECT_BYTES = 5 * 1024 ** 3
 /** S3's limit of DeleteObjects. */
-const MOST_KEYS = 1000
+const MAX_KEYS = 1000
 /** A gigabyte at 2 MB/s. */
 const TRANSFER_MS = 600_000
 
@@ -38,13 +38,13 @@ export function createBundleStore(
   const Bucket = settings.bucket
   const limits = { region: settings.region }
   const client = new S3Client({ ...limits, ...clientLimits(settings) })
-  const transfers = new S3Client({ ...limits, ...clientLimits({ patience: { attempts: 4, attemptMs: TRANSFER_MS } }) })
-  const once = clientLimits({ patience: { attempts: 1, attemptMs: TRANSFER_MS } })
+  const transfers = new S3Client({ ...limits, ...clientLimits({ retries: { attempts: 4, attemptMs: TRANSFER_MS } }) })
+  const once = clientLimits({ retries: { attempts: 1, attemptMs: TRANSFER_MS } })
   const streams = new S3Client({ ...limits, ...once, logger: SILENT })
   const { get, list, putIf } = createObjectStore(settings)
   let downloads = 0
 
-  /** Null where there is no such object. Read again from its beginning where the connection broke. */
+  /** Null if the object does not exist. After a broken connection it is read again from its beginning. */
   const readThrough = <T>(Key: string, use: (body: Readable, encryption: string | null) => Promise<T>) =>
     s3Call(`S3 GetObject ${Bucket}/${Key}`, () =>
       withRetry(
@@ -82,15 +82,15 @@ export function createBundleStore(
         for await (const chunk of body as AsyncIterable<Buffer>) {
           hash.update(chunk)
           size += chunk.length
-          if (keep && size <= MOST_BUFFERED_BYTES) chunks.push(chunk)
+          if (keep && size <= MAX_BUFFERED_BYTES) chunks.push(chunk)
         }
-        const bytes = keep && size <= MOST_BUFFERED_BYTES ? Buffer.concat(chunks) : null
+        const bytes = keep && size <= MAX_BUFFERED_BYTES ? Buffer.concat(chunks) : null
         return { size, sha256: hash.digest('hex'), encryption, bytes }
       }),
 
     send(Key, content, { sha256, kmsKey }) {
       const size = 'bytes' in content ? content.bytes.length : content.size
-      if (size > MOST_OBJECT_BYTES) {
+      if (size > MAX_OBJECT_BYTES) {
         throw new ClawctlError('INVALID_REQUEST', `${Key} would have ${size} bytes, but the limit is 5 GiB.`)
       }
       const command = (Body: Uint8Array | Readable) =>
@@ -124,8 +124,8 @@ export function createBundleStore(
       }),
 
     async remove(keys) {
-      for (let at = 0; at < keys.length; at += MOST_KEYS) {
-        const Objects = keys.slice(at, at + MOST_KEYS).map((Key) => ({ Key }))
+      for (let at = 0; at < keys.length; at += MAX_KEYS) {
+        const Objects = keys.slice(at, at + MAX_KEYS).map((Key) => ({ Key }))
         await s3Call(`S3 DeleteObjects ${Bucket}`, async () => {
           const { Errors } = await client.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects, Quiet: true } }))
           const [first] = Errors ?? []

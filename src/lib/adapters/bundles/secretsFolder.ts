@@ -6,8 +6,8 @@ import { IDENTITIES_FOLDER, RECIPIENTS_FOLDER, SECRET_NAME_PATTERN } from '../..
 import { ClawctlError } from '../../domain/errors.js'
 import type { SecretFile, SecretsFolder, SecretsListing } from '../../ops/bundles/ports.js'
 
-/** A secret is a key or a token; what is larger is something else. */
-const MOST_BYTES = 1024 * 1024
+/** Secrets are keys and tokens, so a larger file is not one. */
+const MAX_BYTES = 1024 * 1024
 const ENDING = '.age'
 const NO_NAME =
   'is not a valid name of a secret: use letters, digits, ".", "_" and "-", and begin with a letter or digit'
@@ -143,7 +143,7 @@ async function readFileOf(path: string): Promise<{ bytes: Buffer } | { problem: 
     const found = await file.stat()
     if (found.isDirectory()) return { problem: 'is a directory' }
     if (!found.isFile()) return { problem: 'is not a regular file' }
-    if (found.size > MOST_BYTES) return { problem: `has ${found.size} bytes, too many for a secret` }
+    if (found.size > MAX_BYTES) return { problem: `has ${found.size} bytes, too many for a secret` }
     return { bytes: await file.readFile() }
   } finally {
     await file.close()

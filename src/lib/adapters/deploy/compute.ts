@@ -20,7 +20,7 @@ const NO_SUCH_INSTANCE = new Set(['InvalidInstanceID.NotFound', 'InvalidInstance
 export interface AwsSettings {
   region: string
   /** Attempts and time limit, for a caller with little time. */
-  patience?: { attempts: number; attemptMs: number }
+  retries?: { attempts: number; attemptMs: number }
   /** Aborts calls in flight: they reject with CANCELLED. */
   stop?: AbortSignal
 }

@@ -1,14 +1,16 @@
 import type * as z from 'zod/mini'
 import { failureSchema } from '../../domain/contract/failure.js'
+import { fleetAnswerSchema } from '../../domain/contract/fleet.js'
+import { freezesAnswerSchema } from '../../domain/contract/freeze.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { parseJson } from '../../domain/json.js'
 import type { ControlApi } from '../../ops/deploy/controlApiPlane.js'
 import { HttpFailure, type HttpResponse, httpRequest } from '../httpClient.js'
 import { parseRetryAfter, retryHint, withRetry } from '../retry.js'
 
-/** The Lambda's own limit is 30 s: there is no later answer. */
+/** The Lambda's own limit is 30 s. */
 const TIMEOUT_MS = 35_000
-/** All attempts of one call together. */
+/** For all attempts of one call. */
 const GIVE_UP_MS = 38_000
 
 /** The longest wait without a progress line. */
@@ -101,12 +103,10 @@ export function createControlApi(options: {
       hint: 'Check the URL, and that clawctl and the Control API are of the same version.',
     })
   }
-  // Schemas are built when their module loads, so each command loads only those of its own answer.
-  const fleetContract = () => import('../../domain/contract/fleet.js')
+  // Schemas are built when their module loads: each command loads those of its own answer, and all that of `fleet status`.
   const deployContract = () => import('../../domain/contract/deploy.js')
   return {
     async fleet() {
-      const { fleetAnswerSchema } = await fleetContract()
       return (await call(fleetAnswerSchema, 'GET', '/v1/fleet')).fleet
     },
     async host(id) {
@@ -119,11 +119,9 @@ export function createControlApi(options: {
       return (await call(deployAnswerSchema, 'POST', '/v1/deploys', { body: request, signal })).deploy
     },
     async freeze(request) {
-      const { freezesAnswerSchema } = await import('../../domain/contract/freeze.js')
       return (await call(freezesAnswerSchema, 'POST', '/v1/freezes', { body: request })).freezes
     },
     async unfreeze(request) {
-      const { freezesAnswerSchema } = await import('../../domain/contract/freeze.js')
       return (await call(freezesAnswerSchema, 'POST', '/v1/unfreezes', { body: request })).freezes
     },
     async cancel(requestId, request) {
@@ -157,7 +155,7 @@ export function createControlApi(options: {
   }
 }
 
-/** What a Control API says that does not say what is missing. */
+/** The sources of an older Control API, which does not report them. */
 const ALL_READ = { runs: 'read', records: 'read' } as const
 
 function gaveUp(base: string, cause: unknown): ClawctlError {

@@ -12,12 +12,12 @@ import type { StackObjects } from '../../ops/deploy/ports.js'
 import { always, awsCall, clientLimits } from '../aws/errors.js'
 import type { AwsSettings } from './compute.js'
 
-/** Where the stack keeps roles and profiles of hosts. */
+/** The stack's path of hosts' roles and profiles. */
 const PATH = '/clawdinator/'
 
 /**
  * Roles, profiles and the group of the fleet stack, by name.
- * @param settings.vpcId the stack's VPC; null where it is the account's default
+ * @param settings.vpcId the stack's VPC; null for the account's default
  */
 export function createStackObjects(settings: AwsSettings & { vpcId: string | null }): StackObjects {
   const iam = new IAMClient({ region: settings.region, ...clientLimits(settings) })
@@ -53,15 +53,15 @@ export function createStackObjects(settings: AwsSettings & { vpcId: string | nul
           ...(settings.vpcId === null ? [] : [{ Name: 'vpc-id', Values: [settings.vpcId] }]),
         ]
         const groups = always((await ec2.send(new DescribeSecurityGroupsCommand({ Filters }))).SecurityGroups)
-        // One in each of several VPCs: OpenTofu then says itself where it is in the way.
+        // Several VPCs may have one each: OpenTofu then reports the conflict itself.
         return groups.length === 1 ? (groups[0]?.GroupId ?? null) : null
       }),
   }
 }
 
 /**
- * IAM may refuse instead of saying that there is none: the deploy role may read below the stack's path alone, and what
- * does not exist has no path. What exists elsewhere under the name, OpenTofu reports when it makes its own.
+ * IAM may deny access instead of reporting that the object does not exist, because the deploy role may only read below the
+ * stack's path. If another object has the name, OpenTofu reports that when it creates its own.
  */
 const NONE = new Set(['NoSuchEntityException', 'NoSuchEntity', 'AccessDenied', 'AccessDeniedException'])
 
@@ -77,7 +77,7 @@ function exists(what: string, look: () => Promise<void>): Promise<boolean> {
   })
 }
 
-/** A name alone is no proof of whose it is. */
+/** Checks the tags, because a name alone does not show the owner. */
 function checkOwn(
   what: string,
   id: string,
@@ -85,7 +85,11 @@ function checkOwn(
 ) {
   const tag = (key: string) => Tags.find(({ Key }) => Key === key)?.Value
   if (Path === PATH && tag('app') === 'clawdinator' && tag('clawdinator:id') === id) return
-  throw new ClawctlError('NOT_IN_STATE', `There is a ${what} that the fleet stack has not made. Nothing was changed.`, {
-    hint: `Rename or delete it, then deploy ${id} again.`,
-  })
+  throw new ClawctlError(
+    'NOT_IN_STATE',
+    `There is a ${what} that the fleet stack did not create. Nothing was changed.`,
+    {
+      hint: `Rename or delete it, then deploy ${id} again.`,
+    },
+  )
 }

@@ -11,24 +11,24 @@ export interface LockSettings extends AwsSettings {
   bucket: string
   /** Key of the state. */
   key: string
-  /** Null where there is no lock table. */
+  /** Null without a lock table. */
   table: string | null
-  /** URL of the run that takes it; empty outside of one. */
+  /** URL of this run; empty outside of one. */
   run: string
 }
 
-/** One place that OpenTofu's S3 backend locks a state in. */
+/** One of the two places in which OpenTofu's S3 backend locks a state. */
 interface Place {
   read(): Promise<string | null>
-  /** False where another lock stands there. */
+  /** False if another lock is held there. */
   write(text: string): Promise<boolean>
   /** Removes exactly this lock. */
   remove(text: string): Promise<void>
 }
 
 /**
- * The locks that OpenTofu itself would take, in its form and places, so that both respect one another. Ours name the run,
- * and know themselves again: where the answer to a write was lost, what stands there with our id is ours.
+ * The same locks that OpenTofu takes, in the same form, so that both respect each other. Ours name the run. After a lost
+ * answer, a lock with our id is ours.
  */
 export function createStateLocks(settings: LockSettings, store: ObjectStore): StateLocks {
   const path = `${settings.bucket}/${settings.key}`
@@ -41,18 +41,18 @@ export function createStateLocks(settings: LockSettings, store: ObjectStore): St
     if (text === null) return null
     const lock = parseLock(text)
     if (lock) return { text, lock }
-    throw new ClawctlError('STATE_LOCKED', `What stands for the lock of ${path} is none that OpenTofu writes.`, {
-      hint: 'Look at what wrote it, and remove it when nothing of it runs any more.',
+    throw new ClawctlError('STATE_LOCKED', `The lock of ${path} does not have OpenTofu's form.`, {
+      hint: 'Find out what wrote it, and remove it when that no longer runs.',
     })
   }
 
-  /** Null where it is ours now, else the lock that stands there. */
+  /** Null if it is ours now, else the other lock. */
   async function takeAt(place: Place, lock: StateLock): Promise<StateLock | null> {
     let failure: ClawctlError | null = null
     try {
       if (await place.write(JSON.stringify(lock))) return null
     } catch (error) {
-      // It may have arrived, and its answer not.
+      // The write may have succeeded although its answer was lost.
       failure = asClawctlError(error)
     }
     const stands = await read(place)
@@ -138,7 +138,7 @@ function tablePlace(settings: AwsSettings, TableName: string, path: string): Pla
       ),
     remove: (text) =>
       awsCall('DynamoDB DeleteItem', async () => {
-        // Gone meanwhile, or another's: either way this one is no more.
+        // Removed meanwhile, or another lock: either way this one is gone.
         await unless(() =>
           client.send(
             new DeleteItemCommand({

@@ -25,9 +25,9 @@ export interface TofuOptions {
   dir: string
   /** Added to the process's own environment. */
   env?: Readonly<Record<string, string>>
-  /** bucket, key, region and perhaps dynamodb_table of the S3 backend. */
+  /** bucket, key, region and optionally dynamodb_table of the S3 backend. */
   backendConfig: Readonly<Record<string, string>>
-  /** Variables of the stack beside those that say which machines there are to be, which come with each plan. */
+  /** Variables of the stack, without those that list the machines: these come with each plan. */
   vars: Readonly<Record<string, string>>
   /** Called with every line that init, plan and apply print, errors included. */
   onOutput?: (line: string) => void
@@ -38,7 +38,7 @@ export interface TofuOptions {
 interface Finished {
   stdout: string
   stderr: string
-  /** Null where a signal ended it. */
+  /** Null if a signal ended it. */
   exitCode: number | null
 }
 
@@ -49,12 +49,12 @@ interface RunOptions {
   input?: string
 }
 
-/** Where OpenTofu leaves a state that it could not store, in the stack's folder. */
+/** The file in the stack's folder with a state that OpenTofu could not store. */
 const UNWRITTEN = 'errored.tfstate'
 
 /**
- * Variables that would make OpenTofu do something else than the arguments say: more arguments, values for the stack's
- * variables, another workspace and with it another state.
+ * Variables that would change what OpenTofu does: further arguments, values for the stack's variables, another workspace
+ * and thus another state.
  */
 const CLEARED = /^TF_(?:CLI_ARGS(?:_\w+)?|VAR_\w+|WORKSPACE)$/
 
@@ -72,15 +72,15 @@ export function createTofu(options: TofuOptions): Tofu {
 
   async function run(args: readonly string[], { quiet, input }: RunOptions): Promise<Finished> {
     if (options.signal?.aborted) throw cancelled('OpenTofu was not started.')
-    // A group of its own: a terminal sends Ctrl-C to the whole foreground group, and OpenTofu takes a second interrupt,
-    // ours, as the order to drop everything at once.
+    // Its own process group: a terminal sends Ctrl-C to the whole foreground group, and OpenTofu exits immediately, without
+    // saving, at a second interrupt, which would be ours.
     const child = execa(binary, args, {
       env,
       ...(input === undefined ? { stdin: 'ignore' } : { input }),
       reject: false,
       detached: true,
       cleanup: false,
-      // Past the default of 100 MB execa would kill an apply half-way.
+      // At more than the default of 100 MB execa would kill a running apply.
       maxBuffer: Number.POSITIVE_INFINITY,
     })
     const stop = () => child.kill('SIGINT')
@@ -93,7 +93,7 @@ export function createTofu(options: TofuOptions): Tofu {
     return { stdout: result.stdout, stderr: result.stderr, exitCode: result.exitCode ?? null }
   }
 
-  /** Runs OpenTofu and throws what its failure means. */
+  /** Runs OpenTofu, and turns a failure into a ClawctlError. */
   async function succeed(code: Code, what: string, args: readonly string[], how: RunOptions = {}): Promise<Finished> {
     const finished = await run(args, how)
     const { stderr, exitCode } = finished
@@ -108,7 +108,7 @@ export function createTofu(options: TofuOptions): Tofu {
     throw new ClawctlError(code, `OpenTofu failed in ${what}: ${words}`)
   }
 
-  /** The JSON document that OpenTofu prints, whatever it prints around it; null where it prints nothing. */
+  /** The JSON document in OpenTofu's output; null if the output is empty. */
   async function printed(args: readonly string[], what: string, has: string): Promise<unknown> {
     const { stdout, stderr } = await succeed('PLAN_FAILED', what, args, { quiet: true })
     if (stdout.trim() === '') return null
@@ -118,7 +118,7 @@ export function createTofu(options: TofuOptions): Tofu {
     throw new ClawctlError('PLAN_FAILED', `OpenTofu printed no JSON that clawctl knows in ${what}: ${words}`)
   }
 
-  /** There is no state before the first apply: then OpenTofu prints nothing. */
+  /** Before the first apply there is no state, and OpenTofu prints nothing. */
   const pull = () => printed(tofuStatePullArgs({ dir }), 'state pull', 'version')
 
   return {
@@ -175,7 +175,7 @@ export function createTofu(options: TofuOptions): Tofu {
   }
 }
 
-/** The state file, format 4, as far as it is looked at. A deposed object is what a replacement left, not the resource. */
+/** The parts of the state file, format 4, that are used. A deposed object is left of a replacement, not the resource. */
 const resourceSchema = z.object({
   mode: z.string(),
   type: z.string(),

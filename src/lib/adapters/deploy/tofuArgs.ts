@@ -1,6 +1,6 @@
-/** The argument vectors of OpenTofu, as data. No secret is ever among them: arguments show in `ps` and in CI logs. */
+/** The arguments of OpenTofu. They never contain a secret, because `ps` and CI logs show them. */
 
-/** clawctl holds the lock of the state itself, for the whole of a deploy and with its run's URL in it. */
+/** clawctl itself holds the lock of the state during a whole deploy, with the URL of its run. */
 const NO_LOCK = '-lock=false'
 
 interface InDirectory {
@@ -8,10 +8,10 @@ interface InDirectory {
   dir: string
 }
 
-/** A string for `type = string`; a list or an object for what is written as JSON. */
+/** A string for `type = string`; a list or an object is passed as JSON. */
 export type TofuVariable = string | readonly unknown[] | object
 
-/** `tofu init`. `-reconfigure`: a backend that changed since the last run here is taken as it is, nothing is migrated. */
+/** `tofu init`. `-reconfigure`: a changed backend is used as configured, and no state is migrated. */
 export function tofuInitArgs(options: InDirectory & { backendConfig: Readonly<Record<string, string>> }): string[] {
   const config = Object.entries(options.backendConfig).map(([key, value]) => `-backend-config=${key}=${value}`)
   return [chdir(options), 'init', '-input=false', '-no-color', '-reconfigure', ...config]
@@ -45,7 +45,7 @@ export function tofuShowPlanArgs(options: InDirectory & { file: string }): strin
   return [chdir(options), 'show', '-no-color', '-json', options.file]
 }
 
-/** The state as it is stored: `show` of it fails where the provider has another version of a resource's schema. */
+/** The stored state. `show` would fail if the provider has another version of a resource's schema. */
 export function tofuStatePullArgs(options: InDirectory): string[] {
   return [chdir(options), 'state', 'pull']
 }

@@ -1,12 +1,12 @@
 import { parseJson } from '../../domain/json.js'
 
-/** What clawctl reads from OpenTofu's words for people: there is no JSON for errors that come before or instead of an apply. */
+/** Reads OpenTofu's text output: it has no JSON for errors before an apply. */
 
-/** Enough for any single diagnostic; more belongs in the log. */
+/** Enough for a diagnostic; the log has the rest. */
 const MAX_BLOCK_BYTES = 2048
 const LAST_LINES = 10
 
-/** The first `Error: …` with its text, or '' where there is none. */
+/** The first `Error: …` with its text, or ''. */
 function errorBlock(stderr: string): string {
   const lines = plain(stderr).split('\n')
   const start = lines.findIndex((line) => line.startsWith('Error: '))
@@ -21,14 +21,14 @@ function errorBlock(stderr: string): string {
   )
 }
 
-/** OpenTofu's own words about a failure: its first error, or the end of what it said where it names none. */
+/** OpenTofu's text about a failure: its first error, else the end of its output. */
 export function failureWords(stderr: string): string {
   return errorBlock(stderr) || cut(plain(stderr).trim().split('\n').slice(-LAST_LINES).join('\n'))
 }
 
 /**
- * The JSON document among the lines of stdout: warnings may stand before it and behind it, and other JSON behind it.
- * @returns null where there is none that `isIt` knows
+ * Finds the JSON document in stdout, which may also have warnings and other JSON.
+ * @returns null if `isIt` accepts none
  */
 export function jsonAmong(stdout: string, isIt: (document: unknown) => boolean): unknown {
   const lines = stdout.replace(/^\uFEFF/, '').split(/\r?\n/)

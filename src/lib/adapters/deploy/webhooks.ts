@@ -3,8 +3,8 @@ import type { Announce } from '../../ops/deploy/ports.js'
 import { HttpFailure, httpRequest } from '../httpClient.js'
 import { parseRetryAfter, withRetry } from '../retry.js'
 
-/** Three tries of 5 s: a chat that is away keeps no deploy waiting for longer than half a minute. */
-const PATIENCE = { attempts: 3, attemptMs: 5_000 }
+/** Three attempts of 5 s: an unavailable chat delays a deploy by at most half a minute. */
+const RETRIES = { attempts: 3, attemptMs: 5_000 }
 
 class Refused extends Error {
   readonly status: number
@@ -17,8 +17,8 @@ class Refused extends Error {
 }
 
 /**
- * Posts the end of a deploy to webhooks: Discord's, Telegram's, or anything that takes JSON. Their addresses are secrets:
- * a problem names the webhook by its place and host.
+ * Posts the outcome of a deploy to webhooks: Discord's, Telegram's, or any that accepts JSON. Their addresses are secrets,
+ * so a problem names only the webhook's position and host.
  * @param urls separated by blanks or lines
  */
 export function createWebhooks(urls: string, userAgent: string): Announce {
@@ -29,16 +29,17 @@ export function createWebhooks(urls: string, userAgent: string): Announce {
       .map(async (url, index) => {
         const name = `webhook ${index + 1}`
         const kind = webhookKind(url)
-        if (kind === null) return `${name} is no https address`
+        if (kind === null) return `${name} is not an https address`
         try {
           await withRetry(() => post(url, announcementBody(kind, deploy), userAgent), {
-            attempts: PATIENCE.attempts,
+            attempts: RETRIES.attempts,
             retryable: (error) => !(error instanceof Refused) || error.status === 429 || error.status >= 500,
             pauseMs: (error) => (error instanceof Refused ? error.retryAfterMs : 0),
           })
           return null
         } catch (error) {
-          const why = error instanceof Refused || error instanceof HttpFailure ? error.message : 'it could not be asked'
+          const why =
+            error instanceof Refused || error instanceof HttpFailure ? error.message : 'it could not be reached'
           return `${name} (${new URL(url).host}): ${why}`
         }
       })
@@ -52,7 +53,7 @@ async function post(url: string, body: object, userAgent: string): Promise<void>
     url,
     headers: { 'content-type': 'application/json', 'user-agent': userAgent },
     body: JSON.stringify(body),
-    timeoutMs: PATIENCE.attemptMs,
+    timeoutMs: RETRIES.attemptMs,
   })
   if (status < 200 || status >= 300) throw new Refused(status, headers['retry-after'])
 }

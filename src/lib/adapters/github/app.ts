@@ -8,7 +8,7 @@ import { HttpFailure, type HttpResponse, httpRequest } from '../httpClient.js'
 import { withRetry } from '../retry.js'
 import { API_VERSION, type GithubCredential } from './client.js'
 
-const PATIENCE = { attempts: 3, attemptMs: 8_000 }
+const RETRIES = { attempts: 3, attemptMs: 8_000 }
 /** An installation token expires after an hour; the minimum rest is longer than any request or clone. */
 const RENEW_BEFORE_MS = 5 * 60_000
 /** The JWT is dated half a minute back and ends within GitHub's ten minutes, to tolerate a wrong clock. */
@@ -27,7 +27,7 @@ export interface GithubAppSettings {
   permissions?: Readonly<Record<string, string>>
   clock: Pick<Clock, 'now'>
   userAgent: string
-  patience?: { attempts: number; attemptMs: number }
+  retries?: { attempts: number; attemptMs: number }
 }
 
 const tokenSchema = z.object({
@@ -63,7 +63,7 @@ export function createGithubApp(settings: GithubAppSettings): Required<GithubCre
 /** @throws ClawctlError DENIED, RATE_LIMITED, UPSTREAM */
 async function mint(settings: GithubAppSettings): Promise<InstallationToken> {
   const { apiUrl, installationId, repositories, permissions, clock } = settings
-  const { attempts, attemptMs } = settings.patience ?? PATIENCE
+  const { attempts, attemptMs } = settings.retries ?? RETRIES
   const body = JSON.stringify({ ...(repositories ? { repositories } : {}), ...(permissions ? { permissions } : {}) })
   const exchange = async () => {
     const response = await httpRequest({

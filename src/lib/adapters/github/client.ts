@@ -7,9 +7,9 @@ import { withRetry } from '../retry.js'
 import { explainGithub, isLimited, retryAfterMs } from './errors.js'
 
 /** Three attempts of 8 s for a CI job; a Lambda sets its own, shorter limits. */
-const PATIENCE = { attempts: 3, attemptMs: 8_000 }
-/** A request fails if GitHub asks for a longer pause: the caller waits for the answer. */
-const LONGEST_PAUSE_MS = 2_000
+const RETRIES = { attempts: 3, attemptMs: 8_000 }
+/** If GitHub asks for a longer pause, the request fails, because the caller waits for the answer. */
+const MAX_PAUSE_MS = 2_000
 export const API_VERSION = '2022-11-28'
 const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 
@@ -34,7 +34,7 @@ export interface GithubSettings extends GithubCredential {
   workflow: string
   ref: string
   userAgent: string
-  patience?: { attempts: number; attemptMs: number }
+  retries?: { attempts: number; attemptMs: number }
 }
 
 interface CallOptions {
@@ -47,12 +47,12 @@ interface CallOptions {
 
 /** Octokit with our transport, credential, retries and error codes; `call` is the one way to send a request. */
 export function createGithubClient(settings: GithubSettings) {
-  const { attempts, attemptMs } = settings.patience ?? PATIENCE
+  const { attempts, attemptMs } = settings.retries ?? RETRIES
   const octokit = new Octokit({
     baseUrl: settings.apiUrl,
     userAgent: settings.userAgent,
     request: { fetch: transport(attemptMs) },
-    // Otherwise Octokit prints deprecations into our output.
+    // Otherwise Octokit prints deprecation warnings.
     log: silent,
   })
   octokit.hook.wrap('request', async (request, options) => {
@@ -117,7 +117,7 @@ function mayHaveArrived(error: unknown): boolean {
 export function isPassing(error: unknown): boolean {
   if (!(error instanceof RequestError) || error.cause instanceof ClawctlError) return false
   const pause = retryAfterMs(error)
-  if (pause > LONGEST_PAUSE_MS) return false
+  if (pause > MAX_PAUSE_MS) return false
   return isLimited(error) ? pause > 0 : error.status >= 500
 }
 

@@ -103,7 +103,7 @@ export function createGithub(
     async cancel(runId) {
       await call('cancel the run', SAFE, () =>
         octokit.rest.actions.cancelWorkflowRun({ ...repository, run_id: runId }).catch((error) => {
-          // It is over.
+          // The run is over already.
           if (!(error instanceof RequestError) || error.status !== 409) throw error
         }),
       )

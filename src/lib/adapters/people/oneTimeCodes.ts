@@ -1,9 +1,9 @@
 import type { OneTimeCodes } from '../../ops/people/people.js'
 
 const ISSUER = 'clawctl'
-/** RFC 6238 with the values that every authenticator has: SHA-1, 6 digits, 30 seconds. */
+/** RFC 6238 with the values that every authenticator supports: SHA-1, 6 digits, 30 seconds. */
 const PERIOD_S = 30
-/** A step before and after: clocks differ, and people type. */
+/** Also accepts one step before and after, because clocks differ and typing takes time. */
 const WINDOW = 1
 const SECRET_BYTES = 20
 
@@ -23,7 +23,7 @@ export const oneTimeCodes: OneTimeCodes = {
   },
 }
 
-/** A QR code of two rows a line, for terminals; loaded when one is shown. */
+/** A QR code for terminals, with two rows in a line; the library is loaded on use. */
 export async function qrCode(text: string): Promise<string> {
   const { renderUnicodeCompact } = await import('uqr')
   return renderUnicodeCompact(text)

@@ -5,16 +5,16 @@ import type { NewToken, TokenPlace } from '../../ops/tokens/tokens.js'
 
 const TOKEN_BYTES = 32
 
-/** A random token, and the only form of it that the Control API gets. */
+/** A random token with its digest: the Control API only gets the digest. */
 export function newToken(): NewToken {
   const token = randomBytes(TOKEN_BYTES).toString('base64url')
   return { token, sha256: createHash('sha256').update(token).digest('hex') }
 }
 
-/** A new file for a person, which only they may read. @throws ClawctlError USAGE, NOT_WRITABLE */
+/** A new file that only this user may read. @throws ClawctlError USAGE, NOT_WRITABLE */
 export function newFile(path: string | undefined): TokenPlace {
   if (path === undefined) {
-    throw new ClawctlError('USAGE', 'A token that only reads goes into a file.', {
+    throw new ClawctlError('USAGE', 'A read token is written into a file, but none was named.', {
       hint: 'Name a new one with --to FILE.',
     })
   }
@@ -24,7 +24,7 @@ export function newFile(path: string | undefined): TokenPlace {
         await writeFile(path, `${token}\n`, { mode: 0o600, flag: 'wx' })
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException
-        throw new ClawctlError('NOT_WRITABLE', `${path} can't be made (${code}).`, { hint: 'Name a new file.' })
+        throw new ClawctlError('NOT_WRITABLE', `${path} can't be created (${code}).`, { hint: 'Name a new file.' })
       }
       return path
     },

@@ -1,7 +1,7 @@
 import type { ControlSecretsReport } from '../../ops/secrets/controlSecrets.js'
 import { table } from '../text.js'
 
-/** `secrets control-api` for people: names, digests, and what became of each. */
+/** `secrets control-api` for people: names, digests, and the change of each. */
 export function renderControlSecrets(report: ControlSecretsReport & { written?: boolean }): string {
   const { key, entries, problems, written } = report
   const edited = written !== undefined
@@ -9,9 +9,9 @@ export function renderControlSecrets(report: ControlSecretsReport & { written?: 
   const end = !edited
     ? problems.length === 0
       ? `${key} is complete.`
-      : `${key} can not be used.`
+      : `${key} can't be used.`
     : written
-      ? `${key} is written; the Control API takes it within five minutes.`
-      : `${key} stays as it is.`
+      ? `${key} is written; the Control API uses it within five minutes.`
+      : `${key} was not changed.`
   return [table(['NAME', 'SHA-256', ...(edited ? ['CHANGE'] : [])], rows), '', end].join('\n')
 }

@@ -1,7 +1,7 @@
 import { REGISTRY_PATH } from '../../domain/paths.js'
 import type { FileProblem } from '../../domain/registry/files.js'
 import { formatProblem } from '../../domain/registry/files.js'
-import type { Leftover, Step } from '../../domain/registry/steps.js'
+import type { RemainingObject, Step } from '../../domain/registry/steps.js'
 import type { painter } from '../text.js'
 
 type Paint = ReturnType<typeof painter>
@@ -15,7 +15,7 @@ export interface ShownEdit {
   notes: readonly string[]
   pullRequest: { url: string; number: number; branch: string; status: string } | null
   steps: readonly Step[]
-  stays: readonly Leftover[]
+  stays: readonly RemainingObject[]
 }
 
 /** `registry add` and `registry remove` for people: the changes, then the remaining steps. */
@@ -63,7 +63,7 @@ function renderSteps({ instance, steps }: ShownEdit, paint: Paint): string[] {
   return ['', `Steps until ${instance.id} runs:`, ...lines]
 }
 
-function renderStays(stays: readonly Leftover[], paint: Paint): string[] {
+function renderStays(stays: readonly RemainingObject[], paint: Paint): string[] {
   if (stays.length === 0) return []
   const lines = stays.flatMap(({ what, command }) => [
     `  - ${what}`,

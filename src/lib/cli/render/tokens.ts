@@ -1,16 +1,18 @@
+import { rotateCommand } from '../../domain/controlSecrets.js'
 import { BUNDLE_WORKFLOW } from '../../domain/paths.js'
 import type { TokenChange, TokenRow } from '../../ops/tokens/tokens.js'
 import { table } from '../text.js'
 
-/** What is accepted now, and what remains to be done. */
-export function renderTokenChange({ id, scope, accepted, written }: TokenChange): string {
-  if (accepted === 0) return `No token of ${id} is accepted any more, within five minutes.`
+/** The accepted tokens, and the next step. */
+export function renderTokenChange(change: TokenChange): string {
+  const { id, scope, accepted, written } = change
+  if (accepted === 0) return `Within five minutes no token of ${id} is accepted any more.`
   const lines = written === null ? [] : [`The new token of ${id} is in ${written}.`]
-  lines.push(`The Control API accepts ${accepted === 1 ? 'one token' : 'both tokens'} of ${id}, within five minutes.`)
+  lines.push(`The Control API accepts ${accepted === 1 ? 'one token' : 'both tokens'} of ${id} within five minutes.`)
   if (written !== null && scope === 'deploy') {
     lines.push(`Commit the file, then: gh workflow run ${BUNDLE_WORKFLOW} -f target=${id}`)
   }
-  if (accepted > 1) lines.push(`When ${id} uses the new one: clawctl token rotate ${id} --end`)
+  if (accepted > 1) lines.push(`When ${id} uses the new one: ${rotateCommand(change)} --end`)
   return lines.join('\n')
 }
 

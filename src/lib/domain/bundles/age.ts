@@ -1,5 +1,5 @@
 /**
- * The outer form of an age file, read without any key: https://age-encryption.org/v1. A file of that form may still not
+ * The outer form of an age file, read without a key: https://age-encryption.org/v1. A file of this form may still fail to
  * decrypt; any other file is not ciphertext.
  */
 export type AgeForm =
@@ -13,7 +13,7 @@ const NONCE = 16
 const TAG = 16
 const CHUNK = 64 * 1024 + TAG
 /** Larger than the header of hundreds of recipients: the limit when searching the end of a line. */
-const MOST_HEADER_BYTES = 64 * 1024
+const MAX_HEADER_BYTES = 64 * 1024
 
 const bad = (problem: string): AgeForm => ({ ok: false, problem })
 
@@ -67,7 +67,7 @@ function readHeader(bytes: Uint8Array): { recipients: string[]; length: number }
   const cut = { problem: 'is cut off in its header' }
   let at = 0
   const line = (): string | null => {
-    const end = bytes.subarray(0, MOST_HEADER_BYTES).indexOf(0x0a, at)
+    const end = bytes.subarray(0, MAX_HEADER_BYTES).indexOf(0x0a, at)
     if (end < 0) return null
     const text = latin1(bytes.subarray(at, end))
     at = end + 1

@@ -103,7 +103,7 @@ function missingParts(entry: RegistryEntry, manifest: BundleManifest): string[] 
   })
   return [
     ...secrets.map((spec) => `${spec.nameFor(entry)} (${spec.title}) is not in it`),
-    ...(identityOf(manifest)
+    ...(identityObjectOf(manifest)
       ? []
       : [`${IDENTITY.name} (${IDENTITY.title}) is not in it, so the host could not decrypt any secret`]),
     ...repos.map((name) => `the repository ${name} is not in it`),
@@ -112,13 +112,13 @@ function missingParts(entry: RegistryEntry, manifest: BundleManifest): string[] 
 }
 
 /** The bundle's own age identity, or null. */
-export function identityOf({ objects }: BundleManifest): Extract<BundleObject, { kind: 'identity' }> | null {
+export function identityObjectOf({ objects }: BundleManifest): Extract<BundleObject, { kind: 'identity' }> | null {
   return objects.find((object) => object.kind === 'identity') ?? null
 }
 
 /** Secrets that were tested with another identity than the bundle's: the host could not decrypt them. */
 function unopenedSecrets(manifest: BundleManifest): string[] {
-  const fingerprints = identityOf(manifest)?.fingerprints
+  const fingerprints = identityObjectOf(manifest)?.fingerprints
   if (!fingerprints) return []
   return manifest.objects.flatMap((object) =>
     object.kind === 'secret' && object.openedBy && !fingerprints.includes(object.openedBy)

@@ -73,12 +73,12 @@ export type DeployHost = z.infer<typeof deployHostSchema>
 
 export const deploySchema = z.object({
   ...storedOrderShape,
-  /** The AMI that is being deployed: the override, or what the run resolved; null until it is known. */
+  /** The AMI that is deployed: the override, or the one that the run chose; null until then. */
   ami: z.nullable(z.string()),
   status: z.enum(DEPLOY_STATUSES),
   /** The deploy that holds the one slot while this one is queued. */
   waitsFor: z.nullable(z.object({ requestId: z.string(), target: z.string(), runId: z.number() })),
-  /** The place among the deploys that have not begun, from 1; null for one that has. */
+  /** The place among the queued deploys, from 1; null if it is not queued. */
   queuePosition: z._default(z.nullable(z.number()), null),
   runId: z.nullable(z.number()),
   runUrl: z.nullable(z.string()),
@@ -104,7 +104,7 @@ export const deployDetailSchema = z.extend(deploySchema, { steps: z.array(stepSc
 export type DeployDetail = z.infer<typeof deployDetailSchema>
 
 export const deployAnswerSchema = z.object({ ok: z.literal(true), deploy: deploySchema })
-/** Without `runs` an answer is what the deploys' records say, without `records` what GitHub's runs say. */
+/** Without `runs` an answer comes from the deploys' records, without `records` from GitHub's runs. */
 export const deploySourcesSchema = z.object({ runs: sourceSchema, records: sourceSchema })
 export type DeploySources = z.infer<typeof deploySourcesSchema>
 
@@ -112,7 +112,7 @@ export const deployDetailAnswerSchema = z.object({
   ok: z.literal(true),
   deploy: deployDetailSchema,
   sources: z.optional(deploySourcesSchema),
-  /** Changes with the answer: `seen` of the next request. */
+  /** Changes when the answer changes. Sent as `seen` with the next request. */
   version: z.optional(z.string()),
 })
 export const deploysAnswerSchema = z.object({

@@ -7,13 +7,13 @@ export const errorSchema = z.object({
   message: z.string(),
   hint: z.optional(z.string()),
 })
-/** Whether one of the sources of an answer could be asked; without it the answer holds what the others know. */
+/** Whether a source of an answer could be read; the rest of the answer comes from the others. */
 export const sourceSchema = z.enum(['read', 'unavailable'])
 export type Source = z.infer<typeof sourceSchema>
 
 export const failureSchema = z.object({
   ok: z.literal(false),
   error: errorSchema,
-  /** Of the deploy that was asked for, where one was. */
+  /** Of the requested deploy, if there was one. */
   requestId: z.optional(z.string()),
 })

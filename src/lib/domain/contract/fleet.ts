@@ -48,8 +48,8 @@ export const fleetSchema = z.object({
   deploying: z.optional(z.nullable(z.object({ requestId: z.string(), target: z.string() }))),
   instances: z.array(fleetInstanceSchema),
   /**
-   * What could be asked. Without `registry` the instances are those of EC2, by their tags; without `heartbeats` health is
-   * unknown; without `active` who may act is; without `images` no AMI is the latest.
+   * The sources that could be read. Without `registry` the instances are those of EC2, by their tags; without `heartbeats`
+   * health is unknown; without `active` the active machine is unknown; without `images` no AMI is the latest.
    */
   sources: z.optional(
     z.object({
@@ -60,7 +60,7 @@ export const fleetSchema = z.object({
       deploys: sourceSchema,
     }),
   ),
-  /** What may not be deployed, and why. */
+  /** The freezes that apply. */
   freezes: z.optional(z.array(freezeSchema)),
 })
 export type Fleet = z.infer<typeof fleetSchema>

@@ -2,8 +2,8 @@ import * as z from 'zod/mini'
 import { askerShape, IDENTITIES } from './order.js'
 import { ID_PATTERN } from './patterns.js'
 
-/** Longer than any incident, and short enough that a forgotten freeze ends. */
-export const LONGEST_FREEZE_S = 30 * 24 * 3600
+/** Limited, so that a forgotten freeze ends. */
+export const MAX_FREEZE_S = 30 * 24 * 3600
 
 const target = z.string('must be text').check(z.regex(ID_PATTERN, 'must be "all" or an instance id'))
 
@@ -18,9 +18,9 @@ export const freezeRequestSchema = z.strictObject({
       z.maxLength(200, 'is too long'),
       z.regex(/^[^\r\n]+$/, 'has two lines'),
     ),
-  /** Absent: until somebody ends it. */
+  /** Absent: until a person ends it. */
   forSeconds: z.optional(
-    z.int('must be a whole number').check(z.minimum(60, 'is too short'), z.maximum(LONGEST_FREEZE_S, 'is too long')),
+    z.int('must be a whole number').check(z.minimum(60, 'is too short'), z.maximum(MAX_FREEZE_S, 'is too long')),
   ),
   ...askerShape,
 })
@@ -41,7 +41,7 @@ export const freezeSchema = z.object({
   requestedBy: z.nullable(z.string()),
   identity: z.enum(IDENTITIES),
   at: z.string(),
-  /** Null: until somebody ends it. */
+  /** Null: until a person ends it. */
   until: z.nullable(z.string()),
 })
 export type Freeze = z.infer<typeof freezeSchema>

@@ -8,8 +8,8 @@ export const STRATEGIES = ['handover', 'replace'] as const
 /** Which configuration a new machine switches to: of the commit that its image was made of, or the newest in its bundle. */
 export const CONFIG_REVISIONS = ['image', 'newest'] as const
 /**
- * What is known of who asks: a token or a one-time code verified it, or the request only claims it. Orders carry it as
- * this text; domain/deploy/identity.ts takes it apart.
+ * Whether a token or a one-time code verified caller and requester, or the request only claims them. Orders have it as
+ * this text; domain/deploy/identity.ts parses it.
  */
 export const IDENTITIES = [
   'unknown, shared token',
@@ -28,7 +28,7 @@ export const instanceIdSchema = z
   .string('must be text')
   .check(z.regex(ID_PATTERN, 'must be an instance id such as clawdinator-1'))
 
-/** Who asks: part of every request that changes something. */
+/** Caller and requester: part of every request that changes something. */
 export const askerShape = {
   caller: z.optional(instanceIdSchema),
   requestedBy: z.optional(
@@ -41,8 +41,8 @@ export const askerShape = {
 }
 
 /**
- * What somebody asks of a deploy: the body of `POST /v1/deploys`. What was not given is absent. Every form of an order is
- * made and read in this file.
+ * The body of `POST /v1/deploys`. Values that were not given are absent. This file has every form of an order, with its
+ * parser.
  */
 export const orderSchema = z.strictObject({
   target: z.string('must be text').check(z.maxLength(128, 'is too long')),
@@ -64,7 +64,7 @@ export const orderSchema = z.strictObject({
   configRevision: z.optional(z.enum(CONFIG_REVISIONS, `must be ${CONFIG_REVISIONS.join(' or ')}`)),
 })
 export type OrderRequest = z.infer<typeof orderSchema>
-/** The one form in which an order travels through the code: who asks was looked at, and the code is gone. */
+/** An order as the code passes it on: with the verified identity, without the one-time code. */
 export type Order = Omit<OrderRequest, 'code'> & { requestId: string; identity?: IdentityText }
 
 type Fields = { [Field in keyof Order]?: Order[Field] | null | undefined }
@@ -96,7 +96,7 @@ export function inputsOf(order: Order): Record<string, string> {
 }
 
 /**
- * GitHub's API does not return a run's inputs, so the run-name carries them; `.github/workflows/fleet-deploy.yml`
+ * GitHub's API does not return a run's inputs, so the run-name contains them; `.github/workflows/fleet-deploy.yml`
  * writes the same form with `format()`, and a test compares both. Free text of a person comes last.
  */
 const TITLE =
@@ -129,9 +129,9 @@ export const storedOrderShape = {
   retire: z.optional(z.boolean()),
   strategy: z.optional(z.enum(STRATEGIES)),
   configRevision: z.optional(z.enum(CONFIG_REVISIONS)),
-  /** What is known of who asked; absent where it was not looked at. */
+  /** The identity of caller and requester; absent if it was not verified. */
   identity: z.optional(z.enum(IDENTITIES)),
-  /** The instance that a deploy of all leaves out, because it asked. */
+  /** The instance that a deploy of all skips, because it sent the request. */
   leavesOut: z.optional(z.string()),
 }
 const storedOrderSchema = z.object(storedOrderShape)
@@ -157,7 +157,7 @@ export interface OrderFlags {
 }
 
 /**
- * @param around the instance that asks, if any, and an id for a request without one
+ * @param around the caller, if any, and an id for a request without one
  * @throws ClawctlError INVALID_REQUEST
  */
 export function orderOfFlags(
@@ -167,7 +167,7 @@ export function orderOfFlags(
 ): Order {
   const requestedBy = flags['requested-by']?.trim()
   if (requestedBy && !REQUESTED_BY_PATTERN.test(requestedBy)) {
-    const message = 'The name of the person who asked must be one line of at most 64 characters.'
+    const message = 'The name of the requester must be one line of at most 64 characters.'
     throw new ClawctlError('INVALID_REQUEST', message, { hint: 'Shorten the value of --requested-by.' })
   }
   const requestId = flags['request-id'] || around.requestId

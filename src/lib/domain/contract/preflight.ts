@@ -4,7 +4,7 @@ export const CHECK_STATUSES = ['pass', 'fail', 'skip'] as const
 
 export type CheckStatus = (typeof CHECK_STATUSES)[number]
 
-/** One condition to check before a flight. */
+/** One check before a deploy. */
 export const checkSchema = z.object({
   /** Stable and short, for scripts: `github-token`, `latest-ami`. */
   id: z.string(),

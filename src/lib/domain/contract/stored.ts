@@ -55,13 +55,13 @@ export const heartbeatSchema = z.object({
 export type Heartbeat = z.infer<typeof heartbeatSchema>
 
 /**
- * `active/<id>.json`: the active machine of the instance. Only a deploy writes it, conditionally. A host that finds
- * none may act; one that can't read it stays as it is.
+ * `active/<id>.json`: the active machine of the instance. Only a deploy writes it, conditionally. A host becomes active if
+ * the object does not exist, and does not change if it can't read the object.
  */
 export const activeMachineSchema = z.object({
   schema: z.literal(1),
   id: z.string(),
-  /** All zeros while no machine may act: during a handover, and until a new id's first machine has passed. */
+  /** All zeros while no machine is active: during a handover, and until the first machine of a new id has passed. */
   instanceId: z.string(),
   /** The machine that becomes active again if the named one is lost. */
   from: z.nullish(z.string()),
@@ -71,7 +71,7 @@ export const activeMachineSchema = z.object({
 })
 export type ActiveMachine = z.infer<typeof activeMachineSchema>
 
-/** Of a key and of a file of a bundle: docs/bundle-format.md. */
+/** Keys and files of a bundle: docs/bundle-format.md. */
 const objectPath = z.string().check(z.regex(/^(?:secrets|repos)\/[A-Za-z0-9][A-Za-z0-9._-]*$/))
 const objectShape = {
   /** Name in the secrets directory, or of the repository. */
@@ -129,7 +129,7 @@ export const bundleManifestSchema = z.object({
 })
 export type BundleManifest = z.infer<typeof bundleManifestSchema>
 
-/** What follows from the run, or from the rest. */
+/** Fields that follow from the run or from other fields. */
 const NOT_STORED = { waitsFor: true, queuePosition: true, startedAt: true, durationMs: true } as const
 
 /** `deploys/<requestId>.json`: the run's own report of its hosts, updated during the run. */

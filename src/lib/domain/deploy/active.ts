@@ -3,12 +3,12 @@ import { parseJson } from '../json.js'
 import type { Host } from './host.js'
 
 /**
- * Holder of an id that nobody may act for: during a handover, and until a new id's first machine has passed. It has the
- * form of an EC2 id, as hosts take nothing else for a holder, and EC2 gives it to nobody.
+ * Named while no machine may be active: during a handover, and until the first machine of a new id has passed. It has the
+ * form of an EC2 id, because hosts accept nothing else; EC2 never assigns it.
  */
-export const NOBODY = 'i-00000000000000000'
+export const NO_MACHINE = 'i-00000000000000000'
 
-/** Null for what is no such object. */
+/** Null if the text is not valid. */
 export function parseActive(text: string): ActiveMachine | null {
   const parsed = activeMachineSchema.safeParse(parseJson(text))
   return parsed.success ? parsed.data : null
@@ -19,13 +19,13 @@ export function formatActive(active: Omit<ActiveMachine, 'schema'>): string {
 }
 
 export interface Standing {
-  /** The machine that serves, or is to serve again; null where there is none. */
+  /** The machine that serves, or is to serve again; null if there is none. */
   holder: Host | null
-  /** The holder's predecessor that a handover has not removed yet. */
+  /** The old machine, which a handover has not destroyed yet. */
   predecessor: Host | null
-  /** What a deploy left that ended before its handover, or a second machine that nobody named. Oldest first. */
+  /** Candidates of deploys that ended before their handover, and other machines that no deploy named. Oldest first. */
   leftovers: Host[]
-  /** The role is with nobody that runs, and was taken from the holder: it has to be given back. */
+  /** The role is with no running machine and must go back to the holder. */
   suspended: boolean
 }
 
@@ -34,10 +34,10 @@ const byLaunch = (a: Host, b: Host) =>
   a.launchedAt.localeCompare(b.launchedAt) || a.instanceId.localeCompare(b.instanceId)
 
 /**
- * What stands of one id, from EC2 and the object that names the active machine. The object also says who gets the role
- * back (`from`): beside a holder that runs, that is the predecessor which the handover has not removed yet; where
- * nobody that runs is named, it is the holder. Every other machine was never handed to. Where there is no object every
- * machine may act, and the oldest that runs is taken for the holder.
+ * The machines of one id by their part in a handover, from EC2 and the object that names the active machine. Its `from`
+ * names the machine that gets the role back: if the active machine runs, that is the old machine, which the handover has
+ * not destroyed yet; else it is the holder. All other machines never had the role. Without the object every machine may
+ * be active, and the oldest running one counts as the holder.
  * @param hosts of this id
  */
 export function standingOf(hosts: readonly Host[], active: ActiveMachine | null): Standing {

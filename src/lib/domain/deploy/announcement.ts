@@ -1,13 +1,14 @@
 import type { Deploy } from '../contract/index.js'
 import { withoutSecrets } from './console.js'
+import { describeAsker } from './identity.js'
 
-/** Discord takes 2,000 characters a message, Telegram 4,096. */
-const LONGEST_TEXT = 1_900
+/** Discord allows 2,000 characters in a message, Telegram 4,096. */
+const MAX_TEXT = 1_900
 
-/** What a webhook understands: by its address. */
+/** The format of a webhook, by its address. */
 export type WebhookKind = 'discord' | 'telegram' | 'json'
 
-/** Null for what is no https address; plain http only to this machine, for the sandbox and for tests. */
+/** Null if it is not an https address; plain http only to this machine, for the sandbox and for tests. */
 export function webhookKind(url: string): WebhookKind | null {
   if (!URL.canParse(url)) return null
   const { protocol, hostname, pathname } = new URL(url)
@@ -20,16 +21,11 @@ export function webhookKind(url: string): WebhookKind | null {
 
 const ENDS: Partial<Record<Deploy['status'], string>> = {
   'rolled-back': 'rolled back',
-  kept: 'failed; the machine that ran before still serves',
+  kept: 'failed; the old machine goes on serving',
   'timed-out': 'timed out',
 }
 
-function who({ requestedBy, caller }: Deploy): string {
-  if (requestedBy) return caller ? `${requestedBy} (via ${caller})` : requestedBy
-  return caller ?? 'a maintainer'
-}
-
-/** The end of a deploy in a few lines: outcome, hosts, reason, who asked, link. */
+/** The outcome of a deploy in a few lines: hosts, reason, requester, link. */
 export function announcementText(deploy: Deploy): string {
   const what = deploy.retire ? 'Retirement' : 'Deploy'
   const ami = deploy.ami ? ` with ${deploy.ami}` : ''
@@ -37,20 +33,20 @@ export function announcementText(deploy: Deploy): string {
     `${what} of ${deploy.target}${ami}: ${ENDS[deploy.status] ?? deploy.status}`,
     ...deploy.hosts.map(({ id, outcome, reason }) => `${id}: ${outcome}${reason ? ` (${reason})` : ''}`),
     ...(deploy.error ? [`${deploy.error.message} (${deploy.error.code})`] : []),
-    `asked by ${who(deploy)}, request ${deploy.requestId}`,
+    `requested by ${describeAsker(deploy)}, request ${deploy.requestId}`,
   ]
-  const text = withoutSecrets(lines.join('\n')).slice(0, LONGEST_TEXT)
+  const text = withoutSecrets(lines.join('\n')).slice(0, MAX_TEXT)
   return deploy.runUrl ? `${text}\n${deploy.runUrl}` : text
 }
 
 /**
- * The body that a webhook is sent. What people and hosts wrote mentions nobody and is no markup.
+ * The body for a webhook. Text of people and hosts can neither mention a user nor become markup.
  * @param deploy one that is over
  */
 export function announcementBody(kind: WebhookKind, deploy: Deploy): object {
   const text = announcementText(deploy)
   if (kind === 'discord') return { content: text, allowed_mentions: { parse: [] } }
-  // The address names the chat: …/sendMessage?chat_id=…
+  // The chat is in the address: …/sendMessage?chat_id=…
   if (kind === 'telegram') return { text, link_preview_options: { is_disabled: true } }
   const { requestId, target, status, ami, caller, requestedBy, runUrl, finishedAt, hosts, error } = deploy
   const body = {
@@ -62,5 +58,5 @@ export function announcementBody(kind: WebhookKind, deploy: Deploy): object {
       error: error && { code: error.code, message: error.message },
     },
   }
-  return JSON.parse(withoutSecrets(JSON.stringify(body)))
+  return JSON.parse(JSON.stringify(body), (_key, value) => (typeof value === 'string' ? withoutSecrets(value) : value))
 }

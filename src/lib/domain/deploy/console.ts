@@ -1,25 +1,25 @@
 import type { Heartbeat, HostEvidence } from '../contract/index.js'
 import { BOOT_LINE } from '../images/names.js'
 
-/** As much of a line as a reason repeats. */
+/** The part of a line that a reason quotes. */
 const LONGEST = 200
-/** As much of a console as is shown and kept. */
+/** The part of a console that is shown and stored. */
 const TAIL_LINES = 20
-const LONGEST_LINE = 160
+const MAX_LINE = 160
 
-/** Forms of tokens and keys. A host removes what it knows itself; a console says whatever it likes. */
+/** Forms of tokens and keys. A console may print any of them. */
 const SECRETS =
   /AGE-SECRET-KEY-[0-9A-Z]+|\b(?:gh[pousr]_|github_pat_|sk-|xox[abp]-|cct_)[\w-]{10,}|\b[MNO][\w-]{23,}\.[\w-]{6}\.[\w-]{20,}|\b\d{8,10}:[\w-]{35}\b|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|(?<=Bearer )\S+/g
 
 export const withoutSecrets = (text: string) => text.replace(SECRETS, '[removed]')
 
-/** The last lines of a console, without what looks like a secret. */
+/** The last lines of a console, without text that looks like a secret. */
 export const consoleTail = (text: string): string[] =>
   consoleLines(text)
     .slice(-TAIL_LINES)
-    .map((line) => withoutSecrets(line).slice(0, LONGEST_LINE))
+    .map((line) => withoutSecrets(line).slice(0, MAX_LINE))
 
-/** What is kept of a machine that did not pass. */
+/** The stored evidence about a machine that did not pass. */
 export function evidenceOf(
   instanceId: string,
   ami: string,
@@ -30,7 +30,7 @@ export function evidenceOf(
   return { instanceId, ami, stages, failure: failure ?? null, console: consoleTail(console) }
 }
 
-/** The serial console without what would control a terminal. */
+/** The serial console without escape sequences. */
 export function consoleLines(text: string): string[] {
   return text
     .split(/\r\n|\r|\n/)
@@ -44,9 +44,9 @@ export function consoleLines(text: string): string[] {
     .filter((line) => line.trim() !== '')
 }
 
-/** The line of a boot's console that says most of why it failed: our own units' last word, else the last line. */
+/** The line of a console that best explains a failed boot: the last one of our own units, else the last line. */
 export function consoleReason(text: string): string | null {
-  // That it booted is no reason.
+  // The boot line is not a reason.
   const lines = consoleLines(text).filter((line) => !line.includes(BOOT_LINE))
   const own = lines.filter((line) => /clawdinator/i.test(line) && !/login:/.test(line))
   const line = own.at(-1) ?? lines.at(-1)

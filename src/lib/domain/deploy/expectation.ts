@@ -3,26 +3,26 @@ import { type Change, type FleetState, ID_TYPES, idAddress, instanceAddress } fr
 
 export type PlanAction = 'no-op' | 'read' | 'create' | 'update' | 'delete' | 'replace' | 'forget' | 'move' | 'unknown'
 
-/** What exists and is not in the state, by the key that it gets there: `adopt` of the fleet stack. */
+/** Objects outside the state, by the key that they get there: `adopt` of the fleet stack. */
 export interface Adoption {
   instances: Readonly<Record<string, string>>
   roles: Readonly<Record<string, string>>
   role_policies: Readonly<Record<string, string>>
   profiles: Readonly<Record<string, string>>
-  /** EC2's id of the fleet's group; null where there is nothing to adopt. */
+  /** EC2's id of the fleet's group; null if it need not be adopted. */
   security_group: string | null
 }
 
 export const NO_ADOPTION: Adoption = { instances: {}, roles: {}, role_policies: {}, profiles: {}, security_group: null }
 
-/** What a plan may do, address by address. What is not listed may only stay as it is. */
+/** What a plan may do, by address. Other addresses must not change. */
 export interface Expectation {
   /** For messages: "create clawdinator-2 in slot b". */
   title: string
   allowed: ReadonlyMap<string, readonly PlanAction[]>
-  /** One of these has to be in the plan: OpenTofu answers "No changes" to a key that it does not know. Null: nothing has to. */
+  /** The plan must contain one of these, because OpenTofu reports "No changes" for an unknown key. Null: it need not. */
   wanted: { addresses: readonly string[]; actions: readonly PlanAction[] } | null
-  /** Address → the provider's id that it may be imported with. */
+  /** Address → the provider's id with which it may be imported. */
   imports: ReadonlyMap<string, string>
   /** Ids whose role may change, with the bootstrap prefixes that it may give access to. */
   prefixes: ReadonlyMap<string, readonly string[]>
@@ -31,15 +31,15 @@ export interface Expectation {
 export const SECURITY_GROUP = 'aws_security_group.clawdinator'
 
 /**
- * Everything that a plan for this change may do.
- * - the change itself: exactly one machine created, destroyed or replaced
- * - of every id that the request names: its role, policy and profile created or mended
- * - of any machine that EC2 has lost: its end in the state
- * - the shared security group created or mended
- * - imports of exactly what is adopted
- * @param scope ids whose role, policy and profile may be made: those that the request names, and those that a deploy which was killed left incomplete
- * @param gone EC2 instance ids that EC2 does not have any more
- * @param prefixes what the registry says of the ids in scope
+ * Everything that a plan for this change may do:
+ * - the change itself: create, destroy or replace exactly one machine
+ * - create or correct role, policy and profile of every id in scope
+ * - remove machines from the state that are gone from EC2
+ * - create or correct the shared security group
+ * - import exactly the adopted objects
+ * @param scope ids that the request names, and ids that a killed deploy left incomplete
+ * @param gone EC2 instance ids that no longer exist
+ * @param prefixes bootstrap prefixes of the ids in scope, from the registry
  */
 export function expectPlan(input: {
   change: Change
@@ -96,7 +96,7 @@ export function expectPlan(input: {
     const address = instanceAddress(id, slot)
     const actions = { create: ['create'], destroy: ['delete'], replace: ['replace', 'create'] } as const
     allow(address, ...actions[change.kind])
-    // Whatever is replaced has nothing left that needs its role meanwhile.
+    // During a replacement no machine needs the role.
     if (change.kind === 'replace') for (const type of ID_TYPES) allow(idAddress(type, id), 'replace')
     return {
       title: `${change.kind} ${id} in slot ${slot}`,

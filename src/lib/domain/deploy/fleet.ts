@@ -6,33 +6,33 @@ import type { Host } from './host.js'
 import { architectureOf, type FleetImage, latestOf } from './image.js'
 
 export interface FleetFacts {
-  /** What is null could not be asked. */
+  /** Null: the source did not answer. */
   registry: Registry | null
   hosts: readonly Host[]
   images: readonly FleetImage[] | null
   /** By EC2 instance id. */
   heartbeats: ReadonlyMap<string, Heartbeat> | null
-  /** Who may act, by id; asked only where an id has more than one machine. */
+  /** The active machine, by id; only for ids with more than one machine. */
   active?: ReadonlyMap<string, ActiveMachine> | null
   deploying?: { deploying: Fleet['deploying'] } | null
   now: Date
 }
 
 /**
- * Desired beside actual: every registry entry in its order, then what EC2 has beyond it (`orphan`): ids that the
- * registry lacks, and machines of an id that are neither the one that serves nor part of a handover.
+ * The desired and the actual fleet: the registry's entries in their order, then orphans: machines of ids that the registry
+ * does not have, and machines that are neither active nor part of a handover.
  */
-export function fleetStatus(facts: FleetFacts): Fleet {
+export function describeFleet(facts: FleetFacts): Fleet {
   const { hosts } = facts
   const images = facts.images ?? []
   const byId = new Map<string, Host[]>()
   for (const host of hosts) byId.set(host.id, [...(byId.get(host.id) ?? []), host])
   const shown = new Set<Host>()
-  // Without the registry, every id that a machine's tags name.
+  // Without the registry, the ids of the machines' tags.
   const ids = facts.registry?.map(({ id }) => id) ?? liveIds(hosts)
   const instances: FleetInstance[] = ids.map((id) => {
     const standing = standingOf(byId.get(id) ?? [], facts.active?.get(id) ?? null)
-    // A candidate whose predecessor is gone is all that there is of the host.
+    // If the old machine is gone, the candidate is the host's only machine.
     const host = standing.holder ?? standing.leftovers[0]
     if (!host) return missing(id)
     const isPartOfADeploy = facts.active?.has(id) === true
@@ -91,7 +91,7 @@ export function fleetStatus(facts: FleetFacts): Fleet {
     const { instanceId, ami } = host
     if (role === 'predecessor') {
       const stage = facts.heartbeats?.get(instanceId)?.stage ?? null
-      return { role, instanceId, ami, health: 'unknown', reason: 'it waits for its successor to pass', stage }
+      return { role, instanceId, ami, health: 'unknown', reason: 'it waits until the candidate has passed', stage }
     }
     const { health, reason, heartbeat } = judge(host, heartbeatStage(host) === 'active' ? 'active' : 'standby')
     return {
@@ -99,7 +99,7 @@ export function fleetStatus(facts: FleetFacts): Fleet {
       instanceId,
       ami,
       health,
-      reason: reason ?? 'nothing is known of it',
+      reason: reason ?? 'its state is unknown',
       stage: heartbeat?.stage ?? null,
     }
   }
@@ -126,7 +126,7 @@ function brief(image: FleetImage | null): Fleet['latestAmi'] {
   return image && { id: image.id, name: image.name, createdAt: image.createdAt }
 }
 
-/** EC2's own word, which for the shut down is none of ours: they are filtered before. */
+/** Machines that are shutting down were filtered before. */
 const stateOf = ({ state }: Host): FleetInstance['state'] => (state === 'shutting-down' ? 'missing' : state)
 
 function missing(id: string): FleetInstance {
@@ -147,13 +147,13 @@ function missing(id: string): FleetInstance {
   }
 }
 
-/** Ids that EC2 has and the registry lacks: a deploy names them and leaves them running. */
+/** Ids that EC2 has but the registry does not: a deploy reports them and does not change them. */
 export function orphanIds(registry: Registry, hosts: readonly Host[]): string[] {
   const known = new Set(registry.map((entry) => entry.id))
   return liveIds(hosts).filter((id) => !known.has(id))
 }
 
-/** True when nothing in the picture is about to change by itself: what `--watch` waits for. */
+/** Whether no instance is in transition: `--watch` waits for that. */
 export function isSettled(fleet: Fleet, now: Date): boolean {
   return fleet.instances.every((instance) => {
     if (instance.state === 'pending' || instance.state === 'stopping') return false

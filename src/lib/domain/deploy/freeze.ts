@@ -4,12 +4,12 @@ import { ClawctlError } from '../errors.js'
 import { parseJson } from '../json.js'
 import { identityOf } from './identity.js'
 
-/** Who froze what: read by the Control API and by CI before each deploy. */
+/** The freezes: the Control API and CI read them before each deploy. */
 export const FREEZE_KEY = 'control/freeze.json'
 
 const freezesSchema = z.object({ schema: z.literal(1), freezes: z.array(freezeSchema) })
 
-/** Those that hold at this moment; null for what is no such object. */
+/** The freezes that apply now; null if the text is not valid. */
 export function parseFreezes(text: string, now: Date): Freeze[] | null {
   const parsed = freezesSchema.safeParse(parseJson(text))
   return parsed.success ? parsed.data.freezes.filter((freeze) => isHolding(freeze, now)) : null
@@ -19,7 +19,7 @@ export const formatFreezes = (freezes: readonly Freeze[]) => JSON.stringify({ sc
 
 const isHolding = ({ until }: Freeze, now: Date) => until === null || now.getTime() < Date.parse(until)
 
-/** What keeps the target from being deployed: a freeze of it or of all, and for `all` the freeze of any instance. */
+/** The freeze that blocks the target: of itself or of all; for `all`, of any instance. */
 export function freezeOf(freezes: readonly Freeze[], target: string): Freeze | undefined {
   return freezes.find((freeze) => freeze.target === 'all' || target === 'all' || freeze.target === target)
 }
@@ -27,9 +27,9 @@ export function freezeOf(freezes: readonly Freeze[], target: string): Freeze | u
 /** As in "clawdinator-1 is frozen …". */
 export function describeFreeze(freeze: Freeze): string {
   const { person } = identityOf(freeze)
-  const by = `by ${freeze.requestedBy ?? 'somebody'} (${person})${freeze.caller ? ` via ${freeze.caller}` : ''}`
+  const by = `by ${freeze.requestedBy ?? 'a person'} (${person})${freeze.caller ? ` via ${freeze.caller}` : ''}`
   const until =
-    freeze.until === null ? 'until somebody ends it' : `until ${freeze.until.slice(0, 16).replace('T', ' ')} UTC`
+    freeze.until === null ? 'until a person ends it' : `until ${freeze.until.slice(0, 16).replace('T', ' ')} UTC`
   return `${by} ${until}: ${freeze.reason}`
 }
 
@@ -39,6 +39,6 @@ export function refuseFrozen(freezes: readonly Freeze[], target: string): void {
   if (!freeze) return
   const what = freeze.target === 'all' ? 'The fleet' : freeze.target
   throw new ClawctlError('FROZEN', `${what} is frozen ${describeFreeze(freeze)}. Nothing was changed.`, {
-    hint: `Wait, or ask ${freeze.requestedBy ?? 'who froze it'}: \`clawctl fleet unfreeze ${freeze.target}\` ends it.`,
+    hint: `Wait, or ask ${freeze.requestedBy ?? 'a maintainer'}: \`clawctl fleet unfreeze ${freeze.target}\` ends it.`,
   })
 }

@@ -2,28 +2,28 @@ import ms from 'ms'
 import type { Heartbeat } from '../contract/index.js'
 import type { Host } from './host.js'
 
-/** The host's timer writes each minute; five missed beats are not a delay any more. */
+/** A host writes a heartbeat each minute, so five are missing then. */
 export const HEARTBEAT_STALE_MS = 5 * 60_000
-/** Clocks differ by seconds; a heartbeat from further ahead says nothing about now. */
+/** The accepted difference of clocks; a heartbeat from further ahead is not used. */
 const CLOCK_AHEAD_MS = 5 * 60_000
-/** First boot fetches the bundle and switches configuration; until then silence says nothing. */
+/** The first boot fetches the bundle and switches the configuration, before the first heartbeat. */
 export const BOOT_GRACE_MS = 15 * 60_000
-/** A crash-looping gateway reads `active` in every second sample: so long without a restart it does not. */
+/** A gateway that crashes in a loop is `active` in every second sample, but never for so long. */
 export const STABLE_MS = 60_000
-/** Of one in standby, which is looked at again when it acts. */
+/** For standby; the gateway is checked again when the machine is active. */
 const STANDBY_STABLE_MS = 15_000
-/** Units retry what fails (a young role's credentials take up to a minute); after this they retry in vain. */
+/** Units retry (credentials of a new role take up to a minute); after this time retries will not help. */
 const FAILURE_PATIENCE_MS = 3 * 60_000
-/** systemd states that the gateway does not leave by itself within a boot. */
+/** systemd states that the gateway does not leave within a boot. */
 const FAILED_STATES = new Set(['failed'])
-/** Restarts that a gate has to see before it calls them a loop. */
+/** The number of restarts that a gate counts as a loop. */
 const RESTARTS_OF_A_LOOP = 3
 
 export interface HealthVerdict {
   health: 'healthy' | 'unhealthy' | 'unknown'
   /**
-   * Whether waiting can help: `wait` for what takes time, `again` for what counts when the next heartbeat says it too,
-   * `final` for what no heartbeat changes.
+   * Whether waiting can help: `wait`: it takes time; `again`: final if the next heartbeat reports it too; `final`: no
+   * later heartbeat can change it.
    */
   fate: 'wait' | 'again' | 'final'
   /** One clause for people: "waiting for the first heartbeat". */
@@ -32,11 +32,11 @@ export interface HealthVerdict {
 
 export interface HealthFacts {
   host: Host
-  /** This machine's own, or null where it has none yet. */
+  /** This machine's heartbeat, or null. */
   heartbeat: Heartbeat | null
-  /** What a gate has seen before; left out by whoever looks only once. */
+  /** Earlier heartbeats, from a gate. */
   seen?: {
-    /** The first heartbeat of the gateway's present process, or null. */
+    /** The first heartbeat of the gateway's current process, or null. */
     earlier: Heartbeat | null
     /** Restarts since the first heartbeat. */
     restarts: number
@@ -51,18 +51,18 @@ const say = (health: HealthVerdict['health'], reason: string, fate: HealthVerdic
 })
 
 /**
- * Whether a machine does what it is there for: `active`: its gateway serves and every channel is connected; `standby`:
- * everything but the channels is up, and their tokens were accepted.
+ * The health of a machine for its role. `active`: its gateway serves and every channel is connected. `standby`: all but
+ * the channels is up, and their tokens were accepted.
  */
 export function judgeHealth(facts: HealthFacts, role: 'active' | 'standby' = 'active'): HealthVerdict {
   const { host, heartbeat, now } = facts
   if (host.state === 'pending') return say('unknown', 'the instance is starting')
-  if (host.state !== 'running') return say('unhealthy', `EC2 says ${host.state}`, 'final')
+  if (host.state !== 'running') return say('unhealthy', `EC2 reports ${host.state}`, 'final')
   if (host.checks === 'impaired') return say('unhealthy', "EC2's status checks fail")
   if (heartbeat === null || heartbeat.instanceId !== host.instanceId) return judgeSilence(host, now)
   const age = now.getTime() - Date.parse(heartbeat.at)
   if (!(age >= -CLOCK_AHEAD_MS)) return say('unknown', `its last heartbeat is from the future: ${heartbeat.at}`)
-  if (age >= HEARTBEAT_STALE_MS) return say('unhealthy', `its last heartbeat is of ${heartbeat.at}`)
+  if (age >= HEARTBEAT_STALE_MS) return say('unhealthy', `its last heartbeat is from ${heartbeat.at}`)
   if (heartbeat.amiId !== host.ami) return say('unhealthy', `it booted ${heartbeat.amiId}, not ${host.ami}`, 'final')
   const restarts = facts.seen?.restarts ?? 0
   if (restarts >= RESTARTS_OF_A_LOOP) return say('unhealthy', `its gateway restarted ${restarts} times`, 'final')
@@ -76,7 +76,7 @@ export function judgeHealth(facts: HealthFacts, role: 'active' | 'standby' = 'ac
   return say('healthy', role === 'active' ? 'running, checks passed, gateway connected' : 'ready to take over')
 }
 
-/** Whether nothing is heard of a machine that should have reported by now, whatever it would report. */
+/** Whether a machine that should send heartbeats has not sent a fresh one. */
 export function isSilent(host: Host, heartbeat: Heartbeat | null, now: Date): boolean {
   const own = heartbeat?.instanceId === host.instanceId ? heartbeat : null
   const isBooting = now.getTime() - Date.parse(host.launchedAt) <= BOOT_GRACE_MS
@@ -91,12 +91,12 @@ function judgeSilence(host: Host, now: Date): HealthVerdict {
 }
 
 function stageOf({ stage, stageSince }: Heartbeat, now: Date): string {
-  if (stage === 'yielded') return 'it gave its role to another machine'
+  if (stage === 'yielded') return 'it has yielded to another machine'
   const since = now.getTime() - Date.parse(stageSince ?? '')
   return `it is in stage ${stage}${since >= 1000 ? ` for ${ms(since, { long: true })}` : ''}`
 }
 
-/** The unit that failed with its last line, as one clause. */
+/** The failed unit with its last line, as one clause. */
 export function failureText(failure: NonNullable<Heartbeat['failure']>): string {
   const line = failure.lines.at(-1)?.trim()
   return `stage ${failure.stage} fails${failure.unit ? ` in ${failure.unit}` : ''}${line ? `: ${line}` : ''}`
@@ -108,11 +108,11 @@ function failureOf({ failure, stageSince }: Heartbeat, now: Date): HealthVerdict
   return say('unhealthy', failureText(failure), stuck >= FAILURE_PATIENCE_MS ? 'again' : 'wait')
 }
 
-/** What is wrong with the gateway or not known of it yet; null where nothing is. */
+/** A problem of the gateway, or a fact about it that is not known yet; null if there is none. */
 function judgeGateway(facts: HealthFacts, heartbeat: Heartbeat, role: 'active' | 'standby'): HealthVerdict | null {
   const { gateway } = heartbeat
   const { seen } = facts
-  if (!gateway) return say('unknown', 'its heartbeat says nothing of the gateway')
+  if (!gateway) return say('unknown', 'its heartbeat does not report the gateway')
   if (FAILED_STATES.has(gateway.state)) return say('unhealthy', `its gateway is ${gateway.state}`, 'again')
   if (gateway.state !== 'active') return say('unknown', `its gateway is ${gateway.state}`)
   const [plugin] = gateway.plugins
@@ -123,10 +123,10 @@ function judgeGateway(facts: HealthFacts, heartbeat: Heartbeat, role: 'active' |
     const what = role === 'standby' ? `the token of ${down.name} is rejected` : `${down.name} is not connected`
     return say('unhealthy', `${what}${why}`, role === 'standby' ? 'again' : 'wait')
   }
-  if (!gateway.probedAt || gateway.channels.length === 0) return say('unknown', 'its channels were not looked at yet')
+  if (!gateway.probedAt || gateway.channels.length === 0) return say('unknown', 'its channels were not checked yet')
   const unknown = gateway.channels.find(({ connected }) => connected !== true)
   if (unknown)
-    return say('unknown', `nothing is known of ${unknown.name}${unknown.reason ? `: ${unknown.reason}` : ''}`)
+    return say('unknown', `the state of ${unknown.name} is unknown${unknown.reason ? `: ${unknown.reason}` : ''}`)
   const stableMs = role === 'active' ? STABLE_MS : STANDBY_STABLE_MS
   const since = Date.parse(heartbeat.at) - Date.parse(gateway.activeSince ?? '')
   if (!(since >= stableMs)) {

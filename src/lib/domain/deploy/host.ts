@@ -2,7 +2,7 @@ import type { Slot } from './slots.js'
 /** EC2's states of an instance that is not terminated: it may still use its image, its disk and its address. */
 export const LIVE_STATES = ['pending', 'running', 'shutting-down', 'stopping', 'stopped'] as const
 
-/** An EC2 instance of the fleet, as far as anyone here needs it. Terminated ones are not hosts. */
+/** An EC2 instance of the fleet that is not terminated. */
 export interface Host {
   /** Tag `clawdinator:id`, else `Name`, else the EC2 instance id. */
   id: string
@@ -12,11 +12,11 @@ export interface Host {
   instanceType: string
   publicIp: string | null
   launchedAt: string
-  /** EC2's two status checks together. */
+  /** The result of EC2's two status checks. */
   checks: 'ok' | 'initializing' | 'impaired' | 'unknown'
-  /** Tag `clawdinator:slot`; null on a machine of before there were slots. */
+  /** Tag `clawdinator:slot`; null on a machine from before slots existed. */
   slot: Slot | null
-  /** The deploy that launched it; null where none says so. */
+  /** The deploy that launched it; null without that tag. */
   requestId: string | null
 }
 
@@ -28,7 +28,7 @@ const STATE_RANK: Record<Host['state'], number> = {
   'shutting-down': 4,
 }
 
-/** Of several EC2 instances with one id, the one that serves: running before the rest, then the youngest. */
+/** Of several EC2 instances with one id, the one that serves: running ones first, then the youngest. */
 export function currentHost(hosts: readonly Host[], id: string): Host | undefined {
   return hosts
     .filter((host) => host.id === id && host.state !== 'shutting-down')

@@ -16,14 +16,14 @@ export interface HostFacts {
   heartbeats: ReadonlyMap<string, Heartbeat>
   /** By EC2 instance id. */
   consoles: ReadonlyMap<string, string>
-  /** Newest first; null where they could not be read. */
+  /** Newest first; null if they could not be read. */
   deploys: readonly Deploy[] | null
   now: Date
 }
 
 const ROLES: HostMachine['role'][] = ['serving', 'candidate', 'predecessor', 'other']
 
-/** One instance with everything that is known of it: its machines, who may act, and its last deploys. */
+/** One instance: its machines, the active machine, and its last deploys. */
 export function hostView(facts: HostFacts): HostView {
   const { id, active, hosts, deploys } = facts
   const standing = standingOf(hosts, active)

@@ -2,7 +2,7 @@ import { IDENTITIES, type IdentityText, type Order, type StoredOrder } from '../
 
 export type Assurance = 'verified' | 'claimed' | 'none'
 
-/** What is known of the instance and of the person that ask. */
+/** Whether caller and requester are verified. */
 export interface Identity {
   host: Assurance
   person: Assurance
@@ -13,7 +13,7 @@ export function formatIdentity({ host, person }: Identity): IdentityText {
   return IDENTITIES.find((text) => text === parts.join(', ')) ?? 'unknown, shared token'
 }
 
-/** What an order that was looked at says of who asks; of any other, whatever it names is claimed. */
+/** The identity in an order; without one, the named caller and requester are only claimed. */
 export function identityOf({ identity, caller, requestedBy }: Asker): Identity {
   const assurance = (what: string, given: unknown) =>
     identity === undefined
@@ -35,27 +35,27 @@ interface Asker {
 }
 
 /**
- * On the direct plane, who names nobody has AWS's credentials or started the run on GitHub, which verified them. What
- * came through the Control API was decided there, and carries its identity.
+ * An order on the direct plane without names comes from someone with AWS credentials or with access to the run on GitHub,
+ * which counts as verified. An order from the Control API has its identity.
  */
 export function identityOnDirectPlane(order: Pick<Order, 'identity' | 'caller' | 'requestedBy'>): Identity {
   if (order.identity || order.caller || order.requestedBy) return identityOf(order)
   return { host: 'none', person: 'verified' }
 }
 
-/** Letters and digits; the fillers that Unicode counts among the letters can't be seen. */
+/** Letters and digits, without invisible fillers that Unicode counts as letters. */
 const VISIBLE = /(?!\p{Default_Ignorable_Code_Point})[\p{L}\p{N}]/u
 const INVISIBLE = /[\p{Default_Ignorable_Code_Point}\p{White_Space}]/gu
 
-/** Names of people are compared so: whatever a keyboard made of the same letters is one name. */
+/** For comparing names of people: forms of the same letters are equal. */
 export const foldName = (name: string) => name.normalize('NFKC').replace(INVISIBLE, '').toLowerCase()
 
-/** @param ids of instances: what bears such a name is no person */
+/** @param ids of instances: an id is not a person's name */
 export function isPersonName(name: string, ids: readonly string[]): boolean {
   return VISIBLE.test(name) && !ids.some((id) => foldName(id) === foldName(name))
 }
 
-/** Whether two orders come from the same asker; who said nothing is nobody's same. */
+/** Whether two orders come from the same requester; never if none is named. */
 export function isSameAsker(a: Asker, b: Asker): boolean {
   if (!a.caller && !a.requestedBy) return false
   return (
@@ -65,7 +65,7 @@ export function isSameAsker(a: Asker, b: Asker): boolean {
   )
 }
 
-/** Who asks, with what is known of them. */
+/** Caller and requester in words, with their assurance. */
 export function nameAsker(asker: Asker): string {
   const { host, person } = identityOf(asker)
   const { caller, requestedBy } = asker
@@ -73,10 +73,10 @@ export function nameAsker(asker: Asker): string {
   return caller ? `${caller} (${host})` : 'unknown (shared token)'
 }
 
-/** Who asked for a deploy, for histories and summaries. */
+/** The requester of a deploy, for histories and summaries. */
 export function describeAsker(deploy: StoredOrder & { runId?: number | null }): string {
   const { caller, requestedBy, requestId } = deploy
   if (caller || requestedBy) return nameAsker(deploy)
-  if (/^[0-9]+(?:-r[0-9]+)?$/.test(requestId)) return 'whoever started the run on GitHub'
-  return deploy.runId === null ? 'somebody with AWS credentials' : nameAsker(deploy)
+  if (/^[0-9]+(?:-r[0-9]+)?$/.test(requestId)) return 'the person who started the run on GitHub'
+  return deploy.runId === null ? 'a person with AWS credentials' : nameAsker(deploy)
 }

@@ -3,26 +3,26 @@ import type { Code } from '../errors.js'
 
 export type Architecture = 'x86_64' | 'arm64'
 
-/** An AMI with what decides whether a host may boot it. */
+/** An AMI with the facts that decide whether a host may boot it. */
 export interface FleetImage extends Image {
   available: boolean
-  /** Of this account, or of one that the settings list. */
+  /** Whether it belongs to this account, or to one in the settings. */
   trusted: boolean
   architecture: Architecture
-  /** Smallest root volume that it fits on, in GiB; null where EC2 does not say. */
+  /** The smallest root volume for it, in GiB; null if EC2 does not report it. */
   rootGib: number | null
-  /** Device of the root volume, such as /dev/xvda; null where EC2 does not say. */
+  /** Device of the root volume, such as /dev/xvda; null if EC2 does not report it. */
   rootDevice: string | null
-  /** Value of the tag `clawdinator`: `true` where deploys may take it by themselves, `withdrawn` where none may. */
+  /** Value of the tag `clawdinator`: `true`: deploys choose it by themselves; `withdrawn`: no deploy may use it. */
   ready: string | null
-  /** Request id of the deploy that it failed in; null where it failed in none. */
+  /** Request id of the deploy in which it failed, or null. */
   failedIn: string | null
 }
 
 /** On an AMI, the request id of the deploy in which it failed its checks. */
 export const FAILED_TAG = 'clawdinator:failed'
 
-/** AWS's own naming: the letter behind the generation is g for Graviton; a1 was the first. */
+/** By AWS's names: a `g` right behind the generation means Graviton; a1 was the first. */
 export function architectureOf(instanceType: string): Architecture {
   return /^(?:a1|[a-z]+\d+g[a-z-]*)\./.test(instanceType) ? 'arm64' : 'x86_64'
 }
@@ -37,8 +37,8 @@ const OTHER = 'Name another one; `clawctl image list` shows the AMIs.'
 
 /**
  * Why a host may not boot this image, or null.
- * @param named by a person with --ami, who may take what failed before, and nothing that was withdrawn
- * @param lastGood AMI to go back to, where one is known
+ * @param named by a person with --ami, which allows a failed AMI, but not a withdrawn one
+ * @param lastGood the newest AMI that did not fail, or null
  */
 export function refuseImage(
   image: FleetImage,
@@ -75,7 +75,7 @@ export function refuseImage(
 
 const newestFirst = (a: FleetImage, b: FleetImage) => b.createdAt.localeCompare(a.createdAt) || b.id.localeCompare(a.id)
 
-/** The newest image that deploys may take by themselves, of one architecture where one is given; `good`: that failed nowhere. */
+/** The newest image that deploys choose by themselves, of one architecture if one is given; `good`: without a failed deploy. */
 export function latestOf(
   images: readonly FleetImage[],
   { architecture, good = false }: { architecture?: Architecture; good?: boolean } = {},

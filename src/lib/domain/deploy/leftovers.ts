@@ -7,23 +7,23 @@ export const SECURITY_GROUP_NAME = 'clawdinator-fleet'
 
 export type IdType = (typeof ID_TYPES)[number]
 
-/** Where each type stands in the stack's variable `adopt`. */
+/** The key of each type in the stack's variable `adopt`. */
 export const ADOPTED_AS = {
   aws_iam_role: 'roles',
   aws_iam_role_policy: 'role_policies',
   aws_iam_instance_profile: 'profiles',
 } as const satisfies Record<IdType, keyof Adoption>
 
-/** The id that OpenTofu imports such an object by: its name. */
+/** The id with which OpenTofu imports such an object. */
 export const importId = (type: IdType, id: string) => (type === 'aws_iam_role_policy' ? `${id}:${ROLE_POLICY}` : id)
 
-/** What the state lacks of an id's role, policy and profile. */
+/** Role, policy and profile of an id that the state does not have. */
 export function missingTypes(resources: readonly StateResource[], id: string): IdType[] {
   const known = new Set(resources.map(({ address }) => address))
   return ID_TYPES.filter((type) => !known.has(idAddress(type, id)))
 }
 
-/** What exists of ids and is not in the state, as the stack's variable `adopt` takes it. */
+/** The objects outside the state, in the form of the stack's variable `adopt`. */
 export function adoptionOf(
   found: readonly { id: string; types: readonly IdType[] }[],
   more: Pick<Adoption, 'instances' | 'security_group'>,

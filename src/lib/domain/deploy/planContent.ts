@@ -4,7 +4,7 @@ import type { Expectation } from './expectation.js'
 import type { Plan, ResourceChange } from './planGuard.js'
 import { INSTANCE_TYPE } from './slots.js'
 
-export interface Offence {
+export interface Violation {
   address: string
   /** The end of "the plan would". */
   says: string
@@ -31,8 +31,8 @@ interface Module {
 }
 const configurationSchema = z.object({ root_module: z.optional(moduleSchema) })
 
-/** What a plan brings along that no address shows: programs that would run, doors that would open, rights that would grow. */
-export function contentOffences(plan: Plan, expected: Expectation): Offence[] {
+/** Violations inside resources that may change: programs that would run, open ports, wider permissions. */
+export function contentViolations(plan: Plan, expected: Expectation): Violation[] {
   return [
     ...provisioners(plan.configuration),
     ...(plan.resource_changes ?? []).flatMap((change) => within(change, plan, expected)),
@@ -40,12 +40,12 @@ export function contentOffences(plan: Plan, expected: Expectation): Offence[] {
   ]
 }
 
-function provisioners(configuration: unknown): Offence[] {
+function provisioners(configuration: unknown): Violation[] {
   if (configuration === undefined) return []
   const parsed = configurationSchema.safeParse(configuration)
   if (!parsed.success)
     return [{ address: 'configuration', says: 'run what its configuration holds, which has an unknown form' }]
-  const below = (module: Module | undefined, path: string): Offence[] => [
+  const below = (module: Module | undefined, path: string): Violation[] => [
     ...(module?.resources ?? [])
       .filter((resource) => (resource.provisioners ?? []).length > 0)
       .map(({ address }) => ({ address: path + address, says: `run a provisioner of ${path}${address}` })),
@@ -58,8 +58,8 @@ function provisioners(configuration: unknown): Offence[] {
 
 const machineId = z.object({ id: z.string() })
 
-/** OpenTofu lets one machine stand at two addresses, and destroys it with the first of both that goes. */
-function twice(changes: readonly ResourceChange[]): Offence[] {
+/** OpenTofu allows one machine at two addresses, and destroys it when one of them is removed. */
+function twice(changes: readonly ResourceChange[]): Violation[] {
   const seen = new Map<string, string>()
   return changes.flatMap(({ address, type, mode, change }) => {
     if (type !== INSTANCE_TYPE || mode !== 'managed') return []
@@ -71,7 +71,7 @@ function twice(changes: readonly ResourceChange[]): Offence[] {
   })
 }
 
-function within(resource: ResourceChange, plan: Plan, expected: Expectation): Offence[] {
+function within(resource: ResourceChange, plan: Plan, expected: Expectation): Violation[] {
   const { address, type, change } = resource
   const offence = (says: string) => [{ address, says: `${says} (${address})` }]
   if (type === INSTANCE_TYPE && change.importing !== undefined)
@@ -91,13 +91,13 @@ function within(resource: ResourceChange, plan: Plan, expected: Expectation): Of
   return []
 }
 
-/** The group lets nothing in; a rule of its own kind would be a door, too. */
+/** The group allows no traffic in; a separate rule resource would open it, too. */
 function opensIngress({ type }: ResourceChange, after: Record<string, unknown>): boolean {
   if (type !== 'aws_security_group') return /ingress/.test(type) || after.type !== 'egress'
   return !isEmptyList(after.ingress)
 }
 
-/** A machine bears the id and slot of its address: people and health look at the tags. */
+/** A machine's tags must have the id and slot of its address, because people and health checks use the tags. */
 function wrongMachine(machine: unknown, address: string): string[] {
   const tags = z.object({ tags: z.record(z.string(), z.unknown()) }).safeParse(machine).data?.tags ?? {}
   const id = tags['clawdinator:id']
@@ -119,11 +119,11 @@ const trustSchema = z.object({
 })
 const isEmptyList = (value: unknown) => value == null || (Array.isArray(value) && value.length === 0)
 
-/** EC2 alone may take it, it has no further policies, and the boundary that it had stays. */
+/** Only EC2 may assume the role, it has no further policies, and its boundary does not change. */
 function widensTrust(before: unknown, after: Record<string, unknown>): boolean {
   const had = z.object({ permissions_boundary: lenient(z.string()) }).safeParse(before).data?.permissions_boundary
   if (had && after.permissions_boundary !== had) return true
-  // Of a role that is made they are computed, and a plan leaves out what is not known yet.
+  // The lists of a new role are computed: a plan leaves out what is not known yet.
   if (!isEmptyList(after.inline_policy) || !isEmptyList(after.managed_policy_arns)) return true
   return !trustSchema.safeParse(documentOf(after.assume_role_policy)).success
 }
@@ -146,8 +146,8 @@ type Statement = z.infer<typeof policySchema>['Statement'][number]
 const list = (value: string | string[] | undefined) => [value ?? ''].flat()
 
 /**
- * Reads its own bundle and who is active, writes its own heartbeats, uses the bucket's key through S3: what the fleet
- * stack gives, and nothing beyond.
+ * The permissions that the fleet stack gives a host, and no others: read its own bundle and active/<id>.json, write its own
+ * heartbeats, use the bucket's key through S3.
  */
 function isOwnPolicy(policy: unknown, own: { id: string; prefixes: readonly string[]; bucket: unknown }): boolean {
   const parsed = policySchema.safeParse(documentOf(policy))

@@ -1,7 +1,7 @@
 import * as z from 'zod/mini'
 import { ClawctlError } from '../errors.js'
 import type { Expectation, PlanAction } from './expectation.js'
-import { contentOffences } from './planContent.js'
+import { contentViolations } from './planContent.js'
 
 const change = z.object({
   actions: z.array(z.string()),
@@ -56,14 +56,14 @@ function parsePlan(planJson: unknown): Plan {
   )
 }
 
-/** What a plan would change, guarded by nobody: to look at, never to apply. @throws ClawctlError PLAN_FAILED */
+/** The changes of a plan, without the guard: only for reports, never to apply. @throws ClawctlError PLAN_FAILED */
 export function plannedChanges(planJson: unknown): { address: string; action: PlanAction }[] {
   return (parsePlan(planJson).resource_changes ?? [])
     .map((change) => ({ address: change.address, action: actionOf(change) }))
     .filter(({ action }) => action !== 'no-op' && action !== 'read')
 }
 
-/** What speaks against one change, as the end of "the plan would", or null. Default deny. */
+/** The violation of one change, as the end of "the plan would", or null. Unlisted changes are violations. */
 function offenceOf(change: ResourceChange, action: PlanAction, expected: Expectation): string | null {
   const { address } = change
   const says = `${action} ${address}`
@@ -79,9 +79,8 @@ function offenceOf(change: ResourceChange, action: PlanAction, expected: Expecta
 }
 
 /**
- * Looks at a saved plan before it is applied: it may do what is expected and nothing else, and has to do what it was
- * made for, because OpenTofu answers "No changes" to a key that it does not know.
- *
+ * Checks a saved plan before it is applied. It may do only what is expected, and must contain the change that it was made
+ * for, because OpenTofu reports "No changes" for an unknown key.
  * @throws ClawctlError PLAN_OUT_OF_SCOPE with the offending addresses, PLAN_FAILED for a plan of an unknown form
  */
 export function guardPlan(planJson: unknown, expected: Expectation): PlanSummary {
@@ -92,7 +91,7 @@ export function guardPlan(planJson: unknown, expected: Expectation): PlanSummary
     const says = offenceOf(change, actionOf(change), expected)
     return says === null ? [] : [{ address: change.address, says }]
   })
-  const content = contentOffences(plan, expected)
+  const content = contentViolations(plan, expected)
   const reported = new Set(content.map(({ address }) => address))
   const all = [...content, ...offences.filter(({ address }) => !reported.has(address))]
   if (all.length > 0) {
@@ -102,7 +101,7 @@ export function guardPlan(planJson: unknown, expected: Expectation): PlanSummary
       {
         hint: changes.some(({ action, address }) => action === 'update' && all.some((one) => one.address === address))
           ? 'A change of the stack that concerns other hosts is applied by `clawctl fleet deploy all`.'
-          : 'See `clawctl fleet recover --plan-only` for what state and EC2 disagree about.',
+          : 'See `clawctl fleet recover --plan-only` for the differences between state and EC2.',
         partial: { addresses: all.map(({ address }) => address) },
       },
     )
@@ -125,7 +124,7 @@ function mustHold(changes: PlanSummary['changes'], title: string, wanted: NonNul
     'PLAN_OUT_OF_SCOPE',
     `The plan was to ${title}, but it does not ${actions[0]} ${addresses[0]}. Nothing was applied.`,
     {
-      hint: 'The state and EC2 disagree about this host: `clawctl fleet recover` shows how, and mends it.',
+      hint: 'State and EC2 differ for this host: `clawctl fleet recover` shows and corrects the differences.',
       partial: { addresses: [...addresses] },
     },
   )

@@ -10,17 +10,17 @@ export interface DeployQuestion {
   amiOverride?: string | null | undefined
   strategy?: Order['strategy'] | null | undefined
   configRevision?: Order['configRevision'] | null | undefined
-  /** The instance that sends the request, where one does. */
+  /** The instance that sends the request, if any. */
   caller?: string | null | undefined
-  /** The person who asked; a caller without one is a bot acting on its own. */
+  /** The requester; a caller without one is a bot acting on its own. */
   requestedBy?: string | null | undefined
-  /** What is known of both. Absent: what is named is claimed. */
+  /** Absent: caller and requester are claimed. */
   identity?: Identity | undefined
-  /** Whether anybody can be verified as a person: a claimed name opens nothing then. */
+  /** Whether a person is enrolled: then a claimed name is not enough. */
   enrolled?: boolean | undefined
-  /** Absent where it is not known yet: then the target's existence is left to whoever knows it. */
+  /** Absent if it is not known yet: then the existence of the target is not checked. */
   registry?: Registry | undefined
-  /** Destroy the target instead of deploying it: only what has left the registry. */
+  /** Destroy the target, which must have left the registry, instead of deploying it. */
   retire?: boolean | undefined
 }
 
@@ -45,7 +45,7 @@ export type Refusal = {
 }
 
 export type DeployVerdict =
-  /** `except`: the instance that asked, which a deploy of all leaves out. */
+  /** `except`: the caller, which a deploy of all skips. */
   { allowed: true; scope: { kind: 'all'; except: string | null } | { kind: 'instance'; id: string } } | Refusal
 
 const refuse = (code: Refusal['code'], message: string, hint: string): Refusal => ({
@@ -56,16 +56,18 @@ const refuse = (code: Refusal['code'], message: string, hint: string): Refusal =
 })
 
 /**
- * The one policy, asked by the CLI before it sends, by the Control API before it dispatches, and by CI before it plans.
- * Anybody may deploy one instance with the latest AMI, except the instance they ask from. For all of them, for another
- * AMI or strategy, and to retire one, a person has to ask: a verified one as soon as anybody is enrolled. No name lets an
- * instance replace itself: a deploy of all leaves it out. Only what has left the registry is retired, one at a time.
+ * The only policy: the CLI applies it before it sends a request, the Control API before it dispatches, CI before it plans.
+ * - Any caller may deploy one instance other than itself with the latest AMI.
+ * - Only a person may deploy all instances, choose another AMI or strategy, or retire an instance; once a person is
+ *   enrolled, only a verified one.
+ * - An instance never replaces itself, also for a person: a deploy of all skips it.
+ * - Only an instance that has left the registry is retired, one at a time.
  */
 export function decideDeploy(question: DeployQuestion): DeployVerdict {
   const { target, amiOverride, caller, registry } = question
   const ids = registry?.map((entry) => entry.id) ?? []
   const didYouMean = () => {
-    // Never `all`: a slip of the finger must not lead to the whole fleet.
+    // Never suggests `all`: a typing error must not lead to a deploy of the whole fleet.
     const near = nearest(target, ids)
     if (near) return `Did you mean ${near}?`
     return ids.length > 0 ? `Known instances: ${list(ids)}.` : 'Name `all` or an instance id such as clawdinator-1.'
@@ -90,7 +92,7 @@ export function decideDeploy(question: DeployQuestion): DeployVerdict {
   if (asker) return asker
   if (question.retire) {
     if (target === 'all') {
-      return refuse('INVALID_TARGET', '"all" can not be retired.', 'Name the one instance that has left the registry.')
+      return refuse('INVALID_TARGET', '"all" can\'t be retired.', 'Name the one instance that has left the registry.')
     }
     if (amiOverride) {
       return refuse('INVALID_AMI', `${target} is to be destroyed, so it boots no AMI.`, 'Leave --ami out.')
@@ -130,12 +132,12 @@ const refuseSelf = (caller: string) =>
     'Ask from another instance, or from a laptop.',
   )
 
-/** Why nobody by these names can ask for anything, or null. */
+/** Why caller or requester are not valid, or null. */
 export function refuseAsker({ caller, requestedBy, registry }: Omit<DeployQuestion, 'target'>): Refusal | null {
   if (caller && registry && !findEntry(registry, caller)) {
     return refuse(
       'UNKNOWN_CALLER',
-      `There is no instance ${quote(caller)} in the registry that could ask.`,
+      `The caller ${quote(caller)} is not an instance of the registry.`,
       'On a host, check /etc/clawdinator/instance-name; on a laptop, unset CLAWDINATOR_INSTANCE_NAME.',
     )
   }
@@ -144,14 +146,14 @@ export function refuseAsker({ caller, requestedBy, registry }: Omit<DeployQuesti
   if (name && !isPersonName(name, ids)) {
     return refuse(
       'INVALID_REQUEST',
-      `${quote(name)} is not the name of a person.`,
-      'Pass the name of the person who asked, or none.',
+      `${quote(name)} can't be the name of a person.`,
+      'Pass the name of the requester, or none.',
     )
   }
   return null
 }
 
-/** Why a person has to ask for this, as in "a person has to ask …", or null where anybody may. */
+/** What only a person may request here, as in "only a person may ask …", or null. */
 export function personNeeded(question: DeployQuestion): string | null {
   const { target, retire, amiOverride, strategy, configRevision } = question
   if (retire) return 'to retire an instance'
@@ -174,26 +176,26 @@ function refusePerson(question: DeployQuestion): Refusal | null {
 }
 
 /**
- * @param enrolled whether anybody can be verified
- * @param what as in "a person has to ask …"
+ * @param enrolled whether a person is enrolled
+ * @param what as in "only a person may ask …"
  */
 export function requirePerson({ person }: Identity, enrolled: boolean, what: string): Refusal | null {
   if (person === 'verified' || (person === 'claimed' && !enrolled)) return null
   if (person === 'none') {
     return refuse(
       'PERSON_REQUIRED',
-      `A person has to ask ${what}, and nobody is named.`,
-      `If a person asked for it, pass the name with --requested-by NAME${enrolled ? ' and their one-time code with --code' : ''}; else leave it.`,
+      `Only a person may ask ${what}, and no person is named.`,
+      `If a person asked for it, pass the name with --requested-by NAME${enrolled ? ' and their one-time code with --code' : ''}; otherwise do not request it.`,
     )
   }
   return refuse(
     'CODE_REQUIRED',
-    `A verified person has to ask ${what}, and the name alone verifies nobody.`,
-    'Pass the code that their authenticator shows: --requested-by NAME --code 123456.',
+    `Only a verified person may ask ${what}, and a name without a code is not verified.`,
+    'Pass the code of their authenticator: --requested-by NAME --code 123456.',
   )
 }
 
-/** Long or odd input is shown cut and escaped, so that it can neither flood nor control a terminal or a chat. */
+/** Input is shortened and escaped, so that it can't control a terminal or a chat. */
 function quote(text: string): string {
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}...` : text)
 }

@@ -2,19 +2,18 @@ import type { Standing } from './active.js'
 import type { Host } from './host.js'
 import type { Placed } from './slots.js'
 
-/** One thing that EC2, IAM, state, locks and records disagree about. */
+/** One difference between EC2, IAM, state, locks and records. */
 export interface Finding {
   kind: 'lock' | 'state' | 'tainted' | 'role' | 'machine' | 'object' | 'record'
-  /** The instance id, or the address, key or id of what it is about. */
+  /** The instance id, or the address, key or id of the object. */
   subject: string
   what: string
-  /** What mends it: what the command does, or what a person does. */
+  /** The correction: what the command does, or what a person must do. */
   fix: string
-  /** No person has to decide. */
+  /** The command corrects it without a decision. */
   automatic: boolean
   done: boolean
 }
-/** Before it is said whether anything is to be changed. */
 export type Found = Omit<Finding, 'done'>
 
 export interface Recovery {
@@ -29,19 +28,19 @@ export function findingLine({ subject, what, fix, automatic, done }: Finding): s
   return `${subject} ${what}. ${automatic ? 'Without --plan-only' : 'To do'}: ${fix}.`
 }
 
-/** What is to be done about one id's machines. */
+/** The corrections for one id's machines. */
 export interface MachineWork {
   findings: Found[]
-  /** Never handed to: destroyed. */
+  /** Candidates that never became active. */
   destroy: Host[]
-  /** Serves, and is to be brought into the state. */
+  /** The serving machine, if it is missing in the state. */
   adopt: Host | null
 }
 
 /**
- * What EC2, the state and the object of the active machine disagree about for one id. Only a machine that a deploy made,
- * and that nobody was to act on, is destroyed; where two may act, a person says which one goes.
- * @param named whether there is an object of the active machine
+ * The differences between EC2, the state and active/<id>.json for one id. Only candidates that never became active are
+ * destroyed; if two machines may be active, a person decides.
+ * @param named whether active/<id>.json exists
  */
 export function findMachines(
   id: string,
@@ -54,29 +53,33 @@ export function findMachines(
     void findings.push({ kind, subject: id, what, fix, automatic })
   const isPlaced = ({ instanceId }: Host) => placed.some((machine) => machine.instanceId === instanceId)
 
-  if (suspended && holder)
-    add('role', 'has nobody that may act', `the role is given back to ${holder.instanceId}`, true)
+  if (suspended && holder) add('role', 'has no active machine', `the role is given back to ${holder.instanceId}`, true)
   if (predecessor)
     add(
       'machine',
-      `was handed over to ${holder?.instanceId}, and ${predecessor.instanceId} is still there`,
+      `was handed over to ${holder?.instanceId}, but the old machine ${predecessor.instanceId} still exists`,
       `clawctl fleet deploy ${id}`,
     )
   const destroy: Host[] = []
   for (const leftover of leftovers) {
     if (named) {
       destroy.push(leftover)
-      add('machine', `has ${leftover.instanceId}, which was never handed to`, 'it is destroyed', true)
+      add('machine', `has the candidate ${leftover.instanceId}, which never became active`, 'it is destroyed', true)
     } else if (!isPlaced(leftover)) {
-      const what = `runs as ${holder?.instanceId} and as ${leftover.instanceId}, and no deploy named either`
+      const what = `runs as ${holder?.instanceId} and as ${leftover.instanceId}, and no deploy named either of them`
       add('machine', what, `clawctl fleet recover ${id} --terminate ${leftover.instanceId}`)
     }
   }
   const adopt = holder && !isPlaced(holder) ? holder : null
-  if (adopt) add('machine', `runs ${adopt.instanceId}, which the state does not know`, 'it is imported', true)
+  if (adopt) add('machine', `runs ${adopt.instanceId}, which is not in the state`, 'it is imported', true)
   for (const { instanceId } of placed) {
     if (instanceId !== null && gone.has(instanceId))
-      add('machine', `has ${instanceId} in the state, which EC2 does not have any more`, 'the state forgets it', true)
+      add(
+        'machine',
+        `has ${instanceId} in the state, which no longer exists in EC2`,
+        'it is removed from the state',
+        true,
+      )
   }
   return { findings, destroy, adopt }
 }

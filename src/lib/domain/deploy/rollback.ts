@@ -4,7 +4,7 @@ import type { Deploy, Fleet } from '../contract/index.js'
 const HEALTHY = new Set(['created', 'replaced', 'rolled-back', 'kept'])
 
 /**
- * The AMI that each instance was healthy with before the one that it runs, by id; null where no record has one.
+ * The rollback target of each instance, by id: the AMI with which it was healthy before its current one, or null.
  * @param deploys newest first
  */
 export function rollbackAmis(fleet: Fleet, deploys: readonly Deploy[], target: string): Map<string, string | null> {

@@ -2,12 +2,12 @@ import type { HOST_STEPS } from '../contract/index.js'
 import type { Registry } from '../registry/registry.js'
 import { currentHost, type Host } from './host.js'
 
-/** How the steps begin that wait for a host; the sandbox looks for it in a run's log. */
+/** The beginning of steps that wait for a host; the sandbox searches for it in a run's log. */
 export const WAITING_FOR_HEALTH = 'wait until'
 
-/** The steps as a list of hosts shows them. */
+/** The titles of the steps in a list of hosts. */
 export const STEP_TITLES: Record<(typeof HOST_STEPS)[number], string> = {
-  resume: 'look at what stands',
+  resume: 'check for an interrupted deploy',
   plan: 'plan',
   candidate: 'create',
   standby: `${WAITING_FOR_HEALTH} ready`,
@@ -20,16 +20,16 @@ export const STEP_TITLES: Record<(typeof HOST_STEPS)[number], string> = {
 export interface RolloutStep {
   id: string
   action: 'create' | 'replace'
-  /** The first step of a rollout of several: the rest only follows if it becomes healthy. */
+  /** The first step of a rollout of several hosts: the others only follow if it becomes healthy. */
   canary: boolean
-  /** What it runs now, for the way back; null where it does not exist. */
+  /** The AMI that it runs now, for a rollback; null if it does not exist. */
   previousAmi: string | null
   previousInstanceId: string | null
 }
 
 /**
- * The order in which hosts are deployed, one at a time. Hosts that do not exist yet come first: they prove the image
- * while nothing that serves is touched. Then the registry's order.
+ * The order in which hosts are deployed, one at a time: first hosts that do not exist yet, because they test the image
+ * without changing a host that serves; then the registry's order.
  */
 export function planRollout(input: {
   ids: readonly string[]

@@ -3,10 +3,10 @@ import { orderOf, parseRunTitle, storeOrder } from '../contract/order.js'
 import { REQUEST_ID_PATTERN } from '../contract/patterns.js'
 import type { ErrorBody } from '../errors.js'
 
-/** A run of the deploy workflow, as GitHub's API tells it. */
+/** A run of the deploy workflow, from GitHub's API. */
 export interface Run {
   id: number
-  /** From 1; a run that somebody started again has a higher one. Absent: the first. */
+  /** From 1; higher for a run that was started again. Absent: the first. */
   attempt?: number
   url: string
   /** GitHub's display_title: the workflow's run-name. */
@@ -23,11 +23,11 @@ export interface Job {
   steps: { name: string; status: 'queued' | 'in_progress' | 'completed'; conclusion: string | null }[]
 }
 
-/** GitHub's ids grow; its times have the precision of a second. */
+/** By id, because GitHub's times have a precision of one second. */
 const byAge = (a: Run, b: Run) => a.id - b.id
 
-/** The run that a queued one waits for: the one that holds the slot, else the oldest before it. */
-export function holderOf(run: Run, runs: readonly Run[]): Run | null {
+/** The run that a queued one waits for: the running one, else the oldest one before it. */
+export function runAhead(run: Run, runs: readonly Run[]): Run | null {
   if (run.status === 'completed' || run.status === 'in_progress') return null
   return (
     runs
@@ -37,13 +37,13 @@ export function holderOf(run: Run, runs: readonly Run[]): Run | null {
   )
 }
 
-/** The place of a run among those that have not begun, from 1; null for one that has. */
+/** The place of a run among the queued ones, from 1; null if it is not queued. */
 export function queuePositionOf(run: Run, runs: readonly Run[]): number | null {
   const waits = ({ status }: Run) => status !== 'completed' && status !== 'in_progress'
   return waits(run) ? 1 + runs.filter((other) => waits(other) && byAge(other, run) < 0).length : null
 }
 
-/** From the start of the run to its end; null while it is not over. */
+/** From the start of the run to its end; null until it is over. */
 function durationOf(startedAt: string | null, finishedAt: string | null): number | null {
   const ms = Date.parse(finishedAt ?? '') - Date.parse(startedAt ?? '')
   return ms >= 0 ? ms : null
@@ -57,7 +57,7 @@ function statusOf(run: Run, record: DeployRecord | null): DeployStatus {
   return record?.status === 'rolled-back' || record?.status === 'kept' ? record.status : 'failed'
 }
 
-/** A record that a lost runner could not finish: what was under way when it died is not a success. */
+/** The hosts of a record that a lost runner could not finish: a host in progress did not succeed. */
 function hostsOf(record: DeployRecord | null, over: boolean): DeployHost[] {
   const hosts = record?.hosts ?? []
   if (!over) return hosts
@@ -70,41 +70,42 @@ function hostsOf(record: DeployRecord | null, over: boolean): DeployHost[] {
   )
 }
 
-/** What was under way is all that is known of it. */
+/** The step in which the run was lost. */
 const lostReason = ({ step }: DeployHost) =>
   `The run was lost${step ? ` in its step ${step.name}${step.clause ? `: ${step.clause}` : ''}` : ''}.`
 
-const UNEXPLAINED = 'The run ended without success and without a word about why.'
+const UNEXPLAINED = 'The run failed and reported no reason.'
 
 function errorOf(status: DeployStatus, record: DeployRecord | null, url: string | null): ErrorBody | null {
   if (status === 'succeeded' || status === 'planned' || status === 'queued' || status === 'running') return null
   if (record?.error && status !== 'timed-out') return record.error
   const hint = url ? `Open the run: ${url}` : undefined
   if (status === 'cancelled') return { code: 'CANCELLED', message: 'The run was cancelled.', hint }
-  if (status === 'timed-out') return { code: 'TIMED_OUT', message: 'The run took longer than its job may.', hint }
+  if (status === 'timed-out')
+    return { code: 'TIMED_OUT', message: 'The run took longer than the time limit of its job.', hint }
   const lost = record?.status === 'running' ? record.hosts.find((host) => host.outcome === 'deploying') : undefined
   if (lost) {
     return {
       code: 'DEPLOY_FAILED',
       message: `The run was lost while it deployed ${lost.id}.`,
-      hint: `See \`clawctl fleet status\` for what became of ${lost.id}, then deploy it again: it resumes.`,
+      hint: `Check \`clawctl fleet status\` for ${lost.id}, then deploy it again: it resumes.`,
     }
   }
   return { code: 'DEPLOY_FAILED', message: UNEXPLAINED, hint }
 }
 
 /**
- * A run that is run again is a deploy of its own in records and history: its request id has the attempt behind it, cut to
- * what a request id may have.
+ * The request id of a run that was started again: with the attempt at its end, cut to the length of a request id. In
+ * records and history it is a deploy of its own.
  */
 export const attemptId = (requestId: string, attempt = 1) =>
   attempt > 1 ? `${requestId.slice(0, 60)}-r${attempt}` : requestId
 
-/** One deploy out of what GitHub knows of its run and what the run wrote down itself. GitHub has the last word on the status. */
+/** One deploy from GitHub's run and the run's own record. The status is GitHub's. */
 export function deployOf(run: Run, record: DeployRecord | null, runs: readonly Run[]): Deploy {
   const order = parseRunTitle(run.title) ?? { requestId: String(run.id), target: record?.target ?? 'unknown' }
   const status = statusOf(run, record)
-  const holder = holderOf(run, runs)
+  const holder = runAhead(run, runs)
   const holderTitle = holder && parseRunTitle(holder.title)
   const over = run.status === 'completed'
   return {
@@ -128,12 +129,12 @@ export function deployOf(run: Run, record: DeployRecord | null, runs: readonly R
   }
 }
 
-/** The deploy role's credentials and the workflow's job end after two hours: nobody is still at it. */
+/** The deploy role's credentials and the workflow's job end after two hours. */
 export const LOST_AFTER_MS = 2 * 60 * 60_000
 
 /**
- * A deploy that ran on the direct plane without a workflow run, or whose run GitHub no longer lists. Keys in the order
- * of `deployOf`. Whoever wrote a record that still says `running` after `now` minus two hours was killed.
+ * A deploy of the direct plane without a workflow run, or whose run GitHub no longer lists. Keys in the order of
+ * `deployOf`. A record that still has `running` after two hours belongs to a lost run.
  */
 export function deployOfRecord(record: DeployRecord, now?: Date): Deploy {
   const lost =
@@ -157,7 +158,7 @@ export function deployOfRecord(record: DeployRecord, now?: Date): Deploy {
   }
 }
 
-/** The deploy with its steps; where the run itself said nothing of why it failed, the step that failed does. */
+/** The deploy with its steps. If the run reported no reason for its failure, the failed step is the reason. */
 export function withSteps(deploy: Deploy, jobs: readonly Job[]): DeployDetail {
   const steps: Step[] = jobs.flatMap((job) => job.steps.map((step) => ({ job: job.name, ...step })))
   const failed = steps.find((step) => step.conclusion === 'failure')
@@ -172,22 +173,22 @@ export function withoutSteps(detail: DeployDetail): Deploy {
 
 export const isOver = (deploy: { status: DeployStatus }) => deploy.status !== 'queued' && deploy.status !== 'running'
 
-/** How far back runs and records are looked for; GitHub pages by 100. */
+/** The number of runs and records that are searched; GitHub's pages have at most 100. */
 export const HISTORY_LOOKBACK = 100
 
 export const RECORD_PREFIX = 'deploys/'
-/** S3 lists keys from the front: what counts down is listed newest first. */
+/** S3 lists keys in ascending order; the names count down, so the newest come first. */
 export const INDEX_PREFIX = `${RECORD_PREFIX}by-time/`
 const LAST_MOMENT = 9_999_999_999_999
 const INDEX_KEY = /^deploys\/by-time\/(\d{13})-(.+)$/
 
-/** An object beside each record, whose name alone says when the deploy was asked; it holds nothing. */
+/** The key of an empty object beside each record; its name has the time of the request. */
 export function indexKey(createdAt: string, requestId: string): string {
   const down = LAST_MOMENT - Date.parse(createdAt)
   return `${INDEX_PREFIX}${String(down).padStart(13, '0')}-${requestId}`
 }
 
-/** Null for a key that is none of the index. */
+/** Null if the key is not one of the index. */
 export function parseIndexKey(key: string): { requestId: string; at: number } | null {
   const [, down, requestId] = INDEX_KEY.exec(key) ?? []
   if (down === undefined || requestId === undefined || !REQUEST_ID_PATTERN.test(requestId)) return null
@@ -197,10 +198,10 @@ export function parseIndexKey(key: string): { requestId: string; at: number } | 
 /** The S3 key of a run's own record. @throws RangeError for an id that could leave the prefix: callers parse first. */
 export const recordKey = (requestId: string) => keyOf(RECORD_PREFIX, requestId)
 
-/** Created by the request that dispatches the run, so that the same request at the same moment does not start a second. */
+/** Created by the request that dispatches the run, so that a concurrent equal request does not start a second one. */
 export const claimKey = (requestId: string) => keyOf('claims/', requestId)
 
-/** Written by who cancels a deploy; its run looks for it before each host. */
+/** Written to cancel a deploy; its run reads it before each host. */
 export const cancelKey = (requestId: string) => keyOf('control/cancel/', requestId)
 
 function keyOf(prefix: string, requestId: string): string {

@@ -1,44 +1,44 @@
-/** An id has two places for a machine: the one that serves has one of them, its successor boots in the other. */
+/** The two places for machines of an id: the active machine has one, the candidate boots in the other. */
 export const SLOTS = ['a', 'b'] as const
 export type Slot = (typeof SLOTS)[number]
 
 export const INSTANCE_TYPE = 'aws_instance'
-/** What the fleet stack makes for each id beside its machines, by resource type. */
+/** The resources of the fleet stack for each id, other than machines. */
 export const ID_TYPES = ['aws_iam_role', 'aws_iam_role_policy', 'aws_iam_instance_profile'] as const
 
-/** Key of the stack's `for_each`: the id for slot a, which is the address of a fleet that knows no slots. */
+/** Key of the stack's `for_each`: for slot a the id alone, as before slots existed. */
 export const slotKey = (id: string, slot: Slot) => (slot === 'a' ? id : `${id}/${slot}`)
 export const instanceAddress = (id: string, slot: Slot = 'a') => `${INSTANCE_TYPE}.clawdinator["${slotKey(id, slot)}"]`
 export const idAddress = (type: (typeof ID_TYPES)[number], id: string) => `${type}.clawdinator["${id}"]`
 
-/** Null for what is no machine of the fleet stack. */
+/** Null if it is not the address of a machine of the fleet stack. */
 export function parseInstanceAddress(address: string): { id: string; slot: Slot } | null {
   const [, id, slot] = /^aws_instance\.clawdinator\["([^"/]+)(?:\/(b))?"\]$/.exec(address) ?? []
   return id === undefined ? null : { id, slot: slot === 'b' ? 'b' : 'a' }
 }
 
-/** A resource of the OpenTofu state, as far as anyone here looks at it. */
+/** A resource of the OpenTofu state, with the values that are used here. */
 export interface StateResource {
   address: string
-  /** The provider's id, an EC2 instance id for a machine; null where there is none. */
+  /** The provider's id (for a machine, the EC2 instance id), or null. */
   id: string | null
-  /** Tags as of the last refresh, where the resource has some. */
+  /** Tags at the last refresh, if any. */
   tags?: Readonly<Record<string, string>>
-  /** OpenTofu was interrupted while it made it, and would replace it with the next plan. */
+  /** Its creation was interrupted, and OpenTofu would replace it with the next plan. */
   tainted?: boolean
 }
 
-/** A machine that the state has. */
+/** A machine of the state. */
 export interface Placed {
   slot: Slot
   instanceId: string | null
-  /** Bootstrap prefix that it was launched with: the stack's own tag says it. */
+  /** Bootstrap prefix at its launch, from the stack's own tag. */
   prefix: string | null
 }
 
 export type FleetState = ReadonlyMap<string, readonly Placed[]>
 
-/** The machines of the state by id. An id of which only a role or profile is left has none. */
+/** The machines of the state by id. An id with only a role or profile has an empty list. */
 export function machinesInState(resources: readonly StateResource[]): FleetState {
   const machines = new Map<string, Placed[]>()
   for (const { address, id: instanceId, tags } of resources) {
@@ -57,24 +57,24 @@ export function machinesInState(resources: readonly StateResource[]): FleetState
 export const placedAt = (state: FleetState, id: string, slot: Slot) =>
   state.get(id)?.find((machine) => machine.slot === slot)
 
-/** What one plan is made for: one machine more, one less, or none. */
+/** The purpose of one plan: create, destroy or replace one machine, retire an id, or no change of machines. */
 export type Change =
   | { kind: 'create' | 'destroy' | 'replace'; id: string; slot: Slot }
   | { kind: 'retire'; id: string }
   | { kind: 'none' }
 
-/** Variables of a plan that say which machines there are to be. */
+/** Variables of a plan that list the machines. */
 export interface PlanInputs {
   instances: string[]
   slots: Record<string, Slot[]>
-  /** Bootstrap prefixes of the ids whose machine stays the one it is. */
+  /** Bootstrap prefixes of the ids whose machine does not change. */
   kept: Record<string, string>
 }
 
 /**
- * The input of a plan, from the state always: what the state has stays, whatever the registry says, and the change comes
- * on top. A machine that EC2 has lost has no slot any more, so that no plan makes it again unless it is the change.
- * @param gone EC2 instance ids that EC2 does not have any more
+ * The input of a plan: the machines of the state, not of the registry, with the change applied. A machine that is gone is
+ * left out, so that a plan creates it again only if that is the change.
+ * @param gone EC2 instance ids that no longer exist
  */
 export function planInputs(state: FleetState, gone: ReadonlySet<string>, change: Change): PlanInputs {
   const turn = 'slot' in change ? change : null
@@ -89,7 +89,7 @@ export function planInputs(state: FleetState, gone: ReadonlySet<string>, change:
     const stays = placed.filter(({ slot, instanceId }) => slot !== changed?.slot && !gone.has(instanceId ?? ''))
     const created = changed && changed.kind !== 'destroy' ? [changed.slot] : []
     slots[id] = [...stays.map(({ slot }) => slot), ...created].sort()
-    // A new machine reads the bundle that the registry names, and its predecessor has read its own.
+    // A new machine uses the prefix of the registry; the old machine has read its bundle already.
     const prefix = (stays[0] ?? placed[0])?.prefix
     if (prefix && created.length === 0) kept[id] = prefix
   }

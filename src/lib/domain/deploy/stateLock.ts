@@ -2,11 +2,11 @@ import * as z from 'zod/mini'
 import { parseJson } from '../json.js'
 import type { Run } from './run.js'
 
-/** What OpenTofu's S3 backend writes into a lock, in the bucket and in the lock table alike. */
+/** The content of a lock of OpenTofu's S3 backend, the same in the bucket and in the lock table. */
 const lockSchema = z.object({
   ID: z.string(),
   Operation: z.string(),
-  /** Ours: the URL of the run that holds it. OpenTofu leaves it empty. */
+  /** In clawctl's locks, the URL of the run that holds it. OpenTofu leaves it empty. */
   Info: z.string(),
   /** user@hostname */
   Who: z.string(),
@@ -16,16 +16,16 @@ const lockSchema = z.object({
 })
 export type StateLock = z.infer<typeof lockSchema>
 
-/** Null for what is no lock. */
+/** Null if the text is not a lock. */
 export function parseLock(text: string): StateLock | null {
   const parsed = lockSchema.safeParse(parseJson(text))
   return parsed.success ? parsed.data : null
 }
 
-/** Of a workflow's run: with the attempt, because a run that is started again keeps its id. */
+/** The URL of a run with its attempt, because a run that is started again keeps its id. */
 export const runReference = (url: string, attempt: number) => `${url}/attempts/${attempt}`
 
-/** The workflow run that took it, or null where none did. */
+/** The workflow run that took it, or null. */
 export function runOfLock({ Info }: StateLock): { id: number; attempt: number } | null {
   const [, id, attempt = '1'] = /\/actions\/runs\/(\d+)(?:\/attempts\/(\d+))?$/.exec(Info) ?? []
   return id === undefined ? null : { id: Number(id), attempt: Number(attempt) }
@@ -34,8 +34,8 @@ export function runOfLock({ Info }: StateLock): { id: number; attempt: number } 
 export const holderOfLock = ({ Info, Who, Created }: StateLock) => `${Info || Who} since ${Created}`
 
 /**
- * Whether whoever took a lock is over: its run has ended, or was started again.
- * @param run as GitHub has it; null where GitHub could not say
+ * Whether the holder of a lock is over: its run has ended, or was started again.
+ * @param run from GitHub; null if it is not known
  */
 export function isLockOver(lock: StateLock, run: Pick<Run, 'status' | 'attempt'> | null): boolean {
   const holder = runOfLock(lock)
@@ -46,17 +46,17 @@ export function isLockOver(lock: StateLock, run: Pick<Run, 'status' | 'attempt'>
 const headSchema = z.object({ version: z.literal(4), lineage: z.string(), serial: z.number() })
 export type StateHead = z.infer<typeof headSchema>
 
-/** Which version of which state a text is; null for what is no state. */
+/** Lineage and serial of a state; null if the text is not a state. */
 export function parseStateHead(text: string): StateHead | null {
   const parsed = headSchema.safeParse(parseJson(text))
   return parsed.success ? parsed.data : null
 }
 
 /**
- * What to do with a state that OpenTofu could not write.
- * - push: it follows what is stored
+ * What to do with a state that OpenTofu could not store.
+ * - push: it follows the stored one
  * - old: a later one is stored
- * - foreign: it is no version of what is stored
+ * - foreign: it has another lineage
  */
 export function judgeUnwritten(unwritten: StateHead | null, stored: StateHead | null): 'push' | 'old' | 'foreign' {
   if (unwritten === null) return 'foreign'

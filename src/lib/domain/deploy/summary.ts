@@ -10,22 +10,22 @@ const OUTCOME_WORDS: Record<DeployHost['outcome'], string> = {
   replaced: 'replaced',
   retired: 'retired',
   failed: '**failed**',
-  kept: '**kept**: its successor did not pass',
+  kept: '**kept**: the candidate did not pass',
   'rolled-back': '**rolled back**',
   skipped: 'not touched',
 }
 
-/** What a run tells beside its record. */
+/** Parts of the summary that are not in the record. */
 export interface DeployAudit {
   /** The guarded plans, one line a resource. */
   planLines: string[]
-  /** Ids that the registry lacks and that are left running. */
+  /** Ids that are not in the registry and keep running. */
   orphans: string[]
-  /** Ids of the registry that do not run, and that the deploy did not name. */
+  /** Ids of the registry that do not run and are not part of the deploy. */
   lost: string[]
 }
 
-/** The step summary of the CI job, in GitHub's Markdown: what was done to which host and why, then the guarded plans. */
+/** The step summary of the CI job, in GitHub's Markdown: the hosts with outcome and reason, then the guarded plans. */
 export function renderDeploySummary(deploy: Deploy, audit: DeployAudit): string {
   const { planLines, orphans, lost } = audit
   const rows = deploy.hosts.map((host) => {
@@ -40,7 +40,7 @@ export function renderDeploySummary(deploy: Deploy, audit: DeployAudit): string 
   return [
     `### ${deploy.retire ? `Retirement of ${target}` : `Fleet deploy of ${target}`}: ${deploy.status}`,
     '',
-    `Request \`${deploy.requestId}\` (asked by ${escapeMarkdown(describeAsker(deploy))}), AMI ${deploy.ami ? `\`${deploy.ami}\`` : 'not known'}.`,
+    `Request \`${deploy.requestId}\` (requested by ${escapeMarkdown(describeAsker(deploy))}), AMI ${deploy.ami ? `\`${deploy.ami}\`` : 'not known'}.`,
     ...(deploy.error ? ['', `> **${deploy.error.code}**: ${escapeMarkdown(oneLine(deploy.error.message))}`] : []),
     '',
     '| Host | Outcome | AMI before | AMI now | Instance | Took | Reason |',
@@ -53,7 +53,7 @@ export function renderDeploySummary(deploy: Deploy, audit: DeployAudit): string 
   ].join('\n')
 }
 
-/** What came from outside must not begin a line of its own. */
+/** Foreign text must stay in one line. */
 const oneLine = (text: string) => text.replace(/\s+/g, ' ')
 
 function durationOf({ startedAt, finishedAt }: DeployHost): string | null {

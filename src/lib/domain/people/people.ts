@@ -2,15 +2,15 @@ import * as z from 'zod/mini'
 import { foldName } from '../deploy/identity.js'
 import { parseJson } from '../json.js'
 
-/** Who can be verified as a person, with what their one-time codes are made of: for the Control API and maintainers. */
+/** The enrolled people with the secrets of their one-time codes. Only the Control API and maintainers may read it. */
 export const PEOPLE_KEY = 'control/people/people.json'
 
 const personSchema = z.object({
   name: z.string(),
-  /** Base32, as authenticators take it. */
+  /** Base32, the form for authenticators. */
   secret: z.string(),
   enrolledAt: z.string(),
-  /** The last code that was taken, by its time step, and what it was taken for: asked again, that is the same request. */
+  /** The last accepted code, by its time step, and its purpose: the same code and purpose is a repeated request. */
   used: z.nullable(z.object({ step: z.number(), purpose: z.string() })),
   /** Wrong codes since the last right one. */
   wrong: z.number(),
@@ -19,7 +19,7 @@ const personSchema = z.object({
 const peopleSchema = z.object({ schema: z.literal(1), people: z.array(personSchema) })
 export type Person = z.infer<typeof personSchema>
 
-/** Null for what is no such object. */
+/** Null if the text is not valid. */
 export function parsePeople(text: string): Person[] | null {
   const parsed = peopleSchema.safeParse(parseJson(text))
   return parsed.success ? parsed.data.people : null
@@ -33,19 +33,19 @@ export const findPerson = (people: readonly Person[], name: string) =>
 export const withPerson = (people: readonly Person[], changed: Person) =>
   people.map((person) => (person.name === changed.name ? changed : person))
 
-const MOST_WRONG = 5
+const MAX_WRONG = 5
 const LOCKED_MS = 15 * 60_000
 
 export interface Judgement {
   verdict: 'right' | 'wrong' | 'locked'
-  /** What is known of the person afterwards; the same object where nothing changed. */
+  /** The person after the check; the same object if nothing changed. */
   person: Person
 }
 
 /**
- * A code is taken once, and none that is older than the last; the same request may come again with it. Five wrong ones
- * lock the name for 15 minutes, right codes included.
- * @param step the time step that the code belongs to, or null for a wrong code
+ * Accepts a code once, and no code older than the last one; the same request may repeat it. Five wrong codes lock the name
+ * for 15 minutes, also for right codes.
+ * @param step the time step of the code, or null for a wrong code
  */
 export function judgeCode(person: Person, step: number | null, purpose: string, now: Date): Judgement {
   if (person.lockedUntil !== null && now.getTime() < Date.parse(person.lockedUntil)) {
@@ -57,7 +57,7 @@ export function judgeCode(person: Person, step: number | null, purpose: string, 
     return { verdict: 'right', person: { ...person, used: { step, purpose }, wrong: 0, lockedUntil: null } }
   }
   const wrong = person.wrong + 1
-  if (wrong < MOST_WRONG) return { verdict: 'wrong', person: { ...person, wrong, lockedUntil: null } }
+  if (wrong < MAX_WRONG) return { verdict: 'wrong', person: { ...person, wrong, lockedUntil: null } }
   const lockedUntil = new Date(now.getTime() + LOCKED_MS).toISOString()
   return { verdict: 'wrong', person: { ...person, wrong: 0, lockedUntil } }
 }

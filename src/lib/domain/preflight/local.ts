@@ -2,8 +2,8 @@ import type { Check, Fleet } from '../contract/index.js'
 import { checkFleetFiles, type FileProblem, formatProblem } from '../registry/files.js'
 import type { Registry } from '../registry/registry.js'
 
-/** A line holds no more. */
-const MOST_NAMED = 5
+/** The limit of names in a line. */
+const MAX_NAMED = 5
 
 export const pass = (id: string, title: string, evidence: string, fix: string | null = null): Check => ({
   id,
@@ -71,7 +71,7 @@ export function compareRegistries(local: Registry, fleet: Fleet): Check {
  * Checks secrets in nix-secrets that every deploy needs.
  * @param problems name → the problem, as the end of a sentence; null if it is age ciphertext
  */
-export function judgeSecrets(
+export function judgeSecretsFolder(
   id: 'discord-secrets' | 'token-secret',
   title: string,
   folder: string,
@@ -79,8 +79,8 @@ export function judgeSecrets(
 ): Check {
   const bad = [...problems].filter(([, problem]) => problem !== null)
   if (bad.length === 0) return pass(id, title, `${count(problems.size, 'secret')} encrypted in ${folder}.`)
-  const words = bad.slice(0, MOST_NAMED).map(([name, problem]) => `${name}.age ${problem}`)
-  const more = bad.length > MOST_NAMED ? ` and ${bad.length - MOST_NAMED} more` : ''
+  const words = bad.slice(0, MAX_NAMED).map(([name, problem]) => `${name}.age ${problem}`)
+  const more = bad.length > MAX_NAMED ? ` and ${bad.length - MAX_NAMED} more` : ''
   const [name = ''] = bad[0] ?? []
   return fail(id, title, `${words.join(', ')}${more}.`, `agenix -e ${name}.age`)
 }
@@ -88,6 +88,6 @@ export function judgeSecrets(
 export const count = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`
 
 function named(ids: readonly string[]): string {
-  const more = ids.length > MOST_NAMED ? ` and ${ids.length - MOST_NAMED} more` : ''
-  return `${ids.slice(0, MOST_NAMED).join(', ')}${more}`
+  const more = ids.length > MAX_NAMED ? ` and ${ids.length - MAX_NAMED} more` : ''
+  return `${ids.slice(0, MAX_NAMED).join(', ')}${more}`
 }

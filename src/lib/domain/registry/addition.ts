@@ -19,7 +19,7 @@ export const DEFAULT_INSTANCE_TYPE = 't3.large'
 export const defaultPrefix = (id: string) => `bootstrap/${id}`
 
 /** The requested entry: fields that are left out follow the convention. */
-export type AskedEntry = Pick<RegistryEntry, 'id'> & { [field in EntryField]?: string | undefined }
+export type EntryRequest = Pick<RegistryEntry, 'id'> & { [field in EntryField]?: string | undefined }
 
 export const FLAG_OF: Record<EntryField, string> = {
   host: '--host',
@@ -29,7 +29,7 @@ export const FLAG_OF: Record<EntryField, string> = {
 }
 
 /** clawdinator-3 has clawdinator-discord-token-3; an id of another name keeps the whole of it: `…-token-arnie`. */
-export function conventionalEntry(asked: AskedEntry): RegistryEntry {
+export function conventionalEntry(asked: EntryRequest): RegistryEntry {
   const { id } = asked
   return {
     id,
@@ -41,11 +41,11 @@ export function conventionalEntry(asked: AskedEntry): RegistryEntry {
 }
 
 /**
- * The entry as the last one of the registry, and its host file where there is none. The host file comes first: an entry
+ * The entry as the last one of the registry, and its host file if there is none. The host file comes first: an entry
  * is in the registry only when its files exist. Repeating the request completes an interrupted one.
  * @throws ClawctlError INVALID_REGISTRY if the registry was invalid before
  */
-export function planAddition(files: FleetFiles, asked: AskedEntry): RegistryPlan {
+export function planAddition(files: FleetFiles, asked: EntryRequest): RegistryPlan {
   const registry = parseRegistry(files.registry.text, files.registry.origin)
   const entry = conventionalEntry(asked)
   const existing = findEntry(registry, entry.id)
@@ -97,7 +97,7 @@ function nextFreeId(id: string, registry: Registry): string | null {
 
 function refuseBad(entry: RegistryEntry, problems: readonly RegistryProblem[]): RegistryPlan {
   const taken = problems.every(({ rule }) => rule === 'shared-value' || rule === 'nested-prefix')
-  // What follows from the id by convention is bad with it: one message says it.
+  // Values that follow from a bad id are bad too; only the id is reported.
   const badId = problems.filter(({ rule }) => rule === 'id')
   const messages = (badId.length > 0 ? badId : problems).map(({ id, message }) =>
     id === entry.id ? message : `${id}: ${message}`,

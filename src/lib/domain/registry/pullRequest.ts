@@ -1,7 +1,7 @@
 import { markdownCode } from '../markdown.js'
 import type { FileChange } from './plan.js'
 import { FIELD_NAMES, type RegistryEntry } from './registry.js'
-import { leftBehind, type Step } from './steps.js'
+import { remainingObjects, type Step } from './steps.js'
 
 export type EditKind = 'add' | 'remove'
 
@@ -44,8 +44,8 @@ export function decideBranch(head: BranchHead | null, facts: { base: string; don
   return facts.done && head.parents[0] === facts.base ? 'keep' : 'replace'
 }
 
-export interface Asker {
-  /** The person who asked, or null. */
+export interface Proposer {
+  /** The requester's name, or null. */
   requestedBy: string | null
   /** The instance that opens it, or null. */
   caller: string | null
@@ -56,13 +56,13 @@ const rowsOf = (entry: RegistryEntry) => FIELD_NAMES.map((field) => `| ${field} 
 /** Whether a pull request's text still has these values. Text and ticks that people added do not matter. */
 export const describes = (body: string, entry: RegistryEntry) => rowsOf(entry).every((row) => body.includes(row))
 
-/** The pull request's text: the change, the remaining steps, who asked. */
+/** The pull request's text: the change, the remaining steps, the requester. */
 export function pullRequestBody(
   kind: EditKind,
   entry: RegistryEntry,
   changes: readonly FileChange[],
   steps: readonly Step[],
-  asker: Asker,
+  asker: Proposer,
 ): string {
   const todo =
     kind === 'add'
@@ -77,7 +77,9 @@ export function pullRequestBody(
       : [
           '### Not removed',
           '',
-          ...leftBehind(entry).map(({ what, command }) => `- ${what}${command ? ` ${markdownCode(command)}` : ''}`),
+          ...remainingObjects(entry).map(
+            ({ what, command }) => `- ${what}${command ? ` ${markdownCode(command)}` : ''}`,
+          ),
         ]
   const by = asker.requestedBy === null ? '' : ` for ${markdownCode(asker.requestedBy)}`
   const via = asker.caller === null ? '' : ` by ${markdownCode(asker.caller)}`

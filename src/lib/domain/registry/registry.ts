@@ -62,7 +62,7 @@ export const FIELD_NAMES = Object.keys(ENTRY_FIELDS) as EntryField[]
 /** Folders of the bucket with other contents. An instance may read everything below its prefix. */
 export const RESERVED_FOLDERS: readonly string[] = ['control-api', 'deploys', 'heartbeats', 'images', 'state']
 /** The most problems that are printed; --json has all. */
-const MOST_DETAILS = 20
+const MAX_DETAILS = 20
 /** No two instances may share these: a Discord token allows one connection, a prefix holds one instance's secrets. */
 const UNIQUE_FIELDS = ['host', 'bootstrapPrefix', 'discordTokenSecret'] as const
 
@@ -249,7 +249,7 @@ export function parseRegistry(text: string, origin: string): Registry {
   const where = ({ id, message }: RegistryProblem) => `${id === null ? '' : `${id}: `}${message}`
   throw new ClawctlError('INVALID_REGISTRY', `${origin}:${first.line}:${first.column}: ${where(first)}${more}.`, {
     hint: problems.length === 1 ? `Fix it in ${origin}.` : `Fix each of the above in ${origin}.`,
-    details: others.slice(0, MOST_DETAILS).map((problem) => `${problem.line}:${problem.column}: ${where(problem)}`),
+    details: others.slice(0, MAX_DETAILS).map((problem) => `${problem.line}:${problem.column}: ${where(problem)}`),
     partial: { problems },
   })
 }

@@ -111,12 +111,12 @@ function stateOf(known: Known): Pick<Step, 'done' | 'note'> {
 }
 
 /** What remains after the entry is removed, and the command that removes it. */
-export interface Leftover {
+export interface RemainingObject {
   what: string
   command: string | null
 }
 
-export function leftBehind(entry: RegistryEntry): Leftover[] {
+export function remainingObjects(entry: RegistryEntry): RemainingObject[] {
   const { id, bootstrapPrefix, discordTokenSecret } = entry
   return [
     {

@@ -7,7 +7,7 @@ import { AT_ONCE, type ObjectStore } from '../ports.js'
 import { examineBundles } from './examine.js'
 import type { BundleReader } from './ports.js'
 
-/** What keeps each instance from booting with its bundle, by the manifest, names and sizes alone; empty where it is whole. */
+/** The problems of each instance's bundle, by manifest, names and sizes only; empty if it is complete. */
 export async function inspectBundles(
   store: ObjectStore,
   registry: Registry,

@@ -122,7 +122,7 @@ export async function testDecryption(
 }
 
 /** The most problems that are printed; --json has all. */
-const MOST_DETAILS = 30
+const MAX_DETAILS = 30
 
 /** @throws ClawctlError INVALID_SECRETS if there is a problem */
 export function refuse(problems: readonly string[]): void {
@@ -138,7 +138,7 @@ export function invalidSecrets(problems: readonly string[], more: Record<string,
       hint: more.secrets
         ? 'Fix each, then upload.'
         : 'Nothing was uploaded. `clawctl secrets check` shows what each instance needs.',
-      details: one ? [] : problems.slice(0, MOST_DETAILS),
+      details: one ? [] : problems.slice(0, MAX_DETAILS),
       partial: { problems, ...more },
     },
   )

@@ -1,5 +1,5 @@
 import pMap from 'p-map'
-import { identityOf, manifestKey, parseManifest } from '../../domain/bundles/manifest.js'
+import { identityObjectOf, manifestKey, parseManifest } from '../../domain/bundles/manifest.js'
 import type { StoredBundle } from '../../domain/bundles/plan.js'
 import type { BundleManifest, BundleObject } from '../../domain/contract/index.js'
 import { asClawctlError } from '../../domain/errors.js'
@@ -54,7 +54,7 @@ export async function storedIdentity(
   manifest: BundleManifest | null,
   parse: Identities['parse'],
 ): Promise<{ identity: Identity | null; why: string | null }> {
-  const object = manifest && identityOf(manifest)
+  const object = manifest && identityObjectOf(manifest)
   if (!object) return { identity: null, why: null }
   try {
     const read = await store.read(`${entry.bootstrapPrefix}/${object.key}`, true)

@@ -1,5 +1,5 @@
 import pMap from 'p-map'
-import { identityOf, manifestKey, parseManifest } from '../../domain/bundles/manifest.js'
+import { identityObjectOf, manifestKey, parseManifest } from '../../domain/bundles/manifest.js'
 import {
   type BundlePlan,
   manifestText,
@@ -78,8 +78,8 @@ interface Item {
 }
 
 /**
- * Makes the bundles of the target and uploads what changed: objects first, each manifest last. Then objects that no manifest names any
- * more are removed. Nothing is sent before every check passed.
+ * Makes the bundles of the target and uploads what changed: objects first, each manifest last. Then removes objects that no
+ * manifest names. Nothing is sent before every check has passed.
  * @throws ClawctlError INVALID_SECRETS, UNKNOWN_TARGET, UPSTREAM (a repository, S3), BUNDLE_CONFLICT; the outcome of each
  * bundle is in `partial.upload`
  */
@@ -149,7 +149,7 @@ async function knownIdentities(
   for (const { entry, stored } of looked) {
     if (identities.has(entry.id)) continue
     const manifest = parseManifest(stored.manifest)
-    if (manifest?.instance.id !== entry.id || !identityOf(manifest)) {
+    if (manifest?.instance.id !== entry.id || !identityObjectOf(manifest)) {
       problems.push(
         `${entry.id} has no age identity, neither given nor in its bundle: create one with clawctl secrets identity new ${entry.id}, and pass it with --identities-dir or --identity`,
       )

@@ -21,7 +21,7 @@ export interface VerifiedBundle {
 }
 
 /** The most problems that are printed; --json has all. */
-const MOST_DETAILS = 40
+const MAX_DETAILS = 40
 
 /**
  * Reads the bundles of the target back and verifies them.
@@ -62,7 +62,7 @@ export async function verifyBundles(
     `${bad.length} of ${bundles.length} bundles ${bad.length === 1 ? 'does' : 'do'} not verify: ${bad.map(({ id }) => id).join(', ')}.`,
     {
       hint: `Upload again: clawctl bootstrap upload ${bad.length === 1 ? bad[0]?.id : 'all'}`,
-      details: lines.slice(0, MOST_DETAILS),
+      details: lines.slice(0, MAX_DETAILS),
       partial: { bundles, notes },
     },
   )

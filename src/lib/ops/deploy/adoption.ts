@@ -2,17 +2,17 @@ import pMap from 'p-map'
 import { type Adoption, SECURITY_GROUP } from '../../domain/deploy/expectation.js'
 import { adoptionOf, missingTypes } from '../../domain/deploy/leftovers.js'
 import { AT_ONCE } from '../ports.js'
-import type { Picture } from './picture.js'
+import type { Observation } from './observation.js'
 import type { HostDeployPorts } from './ports.js'
 
 /**
- * What of these ids exists in AWS and is not in the state, beside the machines that are to be adopted anyway. AWS is asked
- * for what the state lacks alone: of a fleet that is whole, for nothing.
+ * Finds the objects of these ids that exist in AWS but not in the state, and adds the machines of `instances`. AWS is only
+ * asked about types that the state lacks.
  */
 export async function findAdoptable(
   ids: readonly string[],
   instances: Adoption['instances'],
-  { resources }: Pick<Picture, 'resources'>,
+  { resources }: Pick<Observation, 'resources'>,
   { stack }: Pick<HostDeployPorts, 'stack'>,
 ): Promise<Adoption> {
   const hasGroup = resources.some(({ address }) => address === SECURITY_GROUP)

@@ -6,7 +6,7 @@ import { adoptedNames, missingTypes } from '../../domain/deploy/leftovers.js'
 import { guardPlan } from '../../domain/deploy/planGuard.js'
 import { type Change, type FleetState, instanceAddress, planInputs } from '../../domain/deploy/slots.js'
 import { findAdoptable } from './adoption.js'
-import type { Picture } from './picture.js'
+import type { Observation } from './observation.js'
 import type { HostDeployPorts, LaunchParameters, Rollout } from './ports.js'
 
 export interface GuardedPlan {
@@ -16,23 +16,27 @@ export interface GuardedPlan {
 }
 
 /**
- * Plans one change and guards it. The input comes from the state and the expectation from request, state and EC2. What a
- * deploy that was killed left outside of the state is adopted by the same plan.
+ * Plans one change and guards it. The plan's inputs come from the state, the guard's expectation from request, state and
+ * EC2. The same plan adopts what a killed deploy left outside the state.
  * @param options.instances machines to adopt, EC2's id by the stack's key
  * @throws ClawctlError PLAN_OUT_OF_SCOPE, PLAN_FAILED, NOT_IN_STATE. Nothing was applied.
  */
 export async function planChange(
   change: Change,
-  options: { ami: string; instances?: Adoption['instances']; picture: Pick<Picture, 'state' | 'gone' | 'resources'> },
+  options: {
+    ami: string
+    instances?: Adoption['instances']
+    observed: Pick<Observation, 'state' | 'gone' | 'resources'>
+  },
   rollout: Pick<Rollout, 'requestId' | 'configRevision' | 'registry' | 'scope' | 'onPlan'>,
   ports: HostDeployPorts,
 ): Promise<GuardedPlan> {
-  const { picture, ami, instances = {} } = options
-  const { gone } = picture
-  const state = withAdopted(picture.state, instances, change.kind === 'none' ? rollout.scope : [])
+  const { observed, ami, instances = {} } = options
+  const { gone } = observed
+  const state = withAdopted(observed.state, instances, change.kind === 'none' ? rollout.scope : [])
   const inputs = planInputs(state, gone, change)
-  const adopt = await findAdoptable(inputs.instances, instances, picture, ports)
-  for (const name of adoptedNames(adopt)) ports.progress.note(`Adopts ${name}: it is there, and not in the state.`)
+  const adopt = await findAdoptable(inputs.instances, instances, observed, ports)
+  for (const name of adoptedNames(adopt)) ports.progress.note(`Adopts ${name}: it exists, but not in the state.`)
   const file = ports.planFile(change.kind === 'none' ? 'recover' : change.id)
   const json = await ports.tofu.plan({
     file,
@@ -44,8 +48,8 @@ export async function planChange(
     replace: change.kind === 'replace' ? instanceAddress(change.id, change.slot) : null,
   })
   const registered = Object.fromEntries(rollout.registry.map(({ id, bootstrapPrefix }) => [id, bootstrapPrefix]))
-  // Its role, policy and profile are made whole by whatever plan comes next.
-  const incomplete = inputs.instances.filter((id) => missingTypes(picture.resources, id).length > 0)
+  // Every plan also creates roles, policies and profiles that are missing.
+  const incomplete = inputs.instances.filter((id) => missingTypes(observed.resources, id).length > 0)
   const scope = [...new Set([...rollout.scope, ...incomplete])]
   const prefixes = Object.fromEntries(scope.map((id) => [id, registered[id] ?? `bootstrap/${id}`]))
   const { lines } = guardPlan(json, expectPlan({ change, scope, state, gone, adopt, prefixes }))
@@ -53,7 +57,7 @@ export async function planChange(
   return { file, json, lines }
 }
 
-/** What is adopted counts as in the state: the plan brings it there. */
+/** The state as it will be after the adoption. */
 function withAdopted(state: FleetState, instances: Adoption['instances'], ids: readonly string[]): FleetState {
   const all = new Map(state)
   for (const id of ids) all.set(id, all.get(id) ?? [])
@@ -85,7 +89,7 @@ const planSchema = z.object({
   ),
 })
 
-/** What the plan would launch of this image at this address; null where it launches nothing there. */
+/** The launch at this address in the plan; null if there is none. */
 export function launchOf(json: unknown, address: string, image: FleetImage): LaunchParameters | null {
   const changes = planSchema.safeParse(json).data?.resource_changes ?? []
   const machine = machineSchema.safeParse(changes.find((one) => one.address === address)?.change.after).data

@@ -9,10 +9,10 @@ import { type DeploysPorts, getDeploy } from './deploys.js'
 const cancelSchema = z.object({ by: z.string(), at: z.string() })
 
 /**
- * Cancels a queued deploy, and asks a running one to stop at the next safe point: before its next host. Asked again, it
- * is the same. A deploy that is over stays as it ended.
- * @param by who asks, in words
- * @throws ClawctlError NOT_FOUND, NOT_CONFIGURED where there is no bucket to write to
+ * Cancels a queued deploy, and asks a running one to stop before its next host. May be repeated. A deploy that is over
+ * stays as it ended.
+ * @param by the sender, in words
+ * @throws ClawctlError NOT_FOUND, NOT_CONFIGURED without a bucket
  */
 export async function cancelDeploy(
   requestId: string,
@@ -24,23 +24,23 @@ export async function cancelDeploy(
   const deploy = withoutSteps(found.deploy)
   if (isOver(deploy)) return deploy
   if (!store) {
-    throw new ClawctlError('NOT_CONFIGURED', 'No bucket is configured, so a deploy can not be cancelled.', {
+    throw new ClawctlError('NOT_CONFIGURED', "No bucket is configured, so a deploy can't be cancelled.", {
       hint: 'Set S3_BUCKET, or cancel the run on GitHub.',
     })
   }
-  // First: a run that begins at this moment reads it before it changes anything.
+  // Written first: a run that starts now reads it before it changes anything.
   await store.put(cancelKey(deploy.requestId), JSON.stringify({ by, at: clock.now().toISOString() }))
   if (deploy.status === 'queued' && deploy.runId !== null) await runs.cancel(deploy.runId)
   return deploy
 }
 
-/** @throws ClawctlError CANCELLED where somebody asked this deploy to stop */
+/** @throws ClawctlError CANCELLED if this deploy was cancelled */
 export async function refuseCancelled(requestId: string, store: ObjectStore): Promise<void> {
   const object = await store.get(cancelKey(requestId))
   if (!object) return
   const parsed = cancelSchema.safeParse(parseJson(object.text))
   const by = parsed.success ? ` by ${parsed.data.by}` : ''
   throw new ClawctlError('CANCELLED', `The deploy was cancelled${by}: it stopped before its next host.`, {
-    hint: 'See `clawctl fleet status` for what runs where; ask for a new deploy to go on.',
+    hint: 'Check `clawctl fleet status`, then deploy again to go on.',
   })
 }

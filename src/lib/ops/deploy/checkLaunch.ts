@@ -1,14 +1,14 @@
 import { instanceAddress, type Slot } from '../../domain/deploy/slots.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { launchOf } from './applyChange.js'
-import type { Work } from './work.js'
+import type { HostContext } from './hostContext.js'
 
 /**
- * Asks EC2 whether it would launch the very machine of the plan, before anything is applied.
+ * Asks EC2 by a dry run whether it would launch the machine of the plan, before anything is applied.
  * @throws ClawctlError AMI_REFUSED, LAUNCH_REFUSED, DENIED
  */
-export async function checkLaunch(work: Work, json: unknown, slot: Slot): Promise<void> {
-  const { id, image } = work.turn
+export async function checkLaunch(context: HostContext, json: unknown, slot: Slot): Promise<void> {
+  const { id, image } = context.turn
   const launch = launchOf(json, instanceAddress(id, slot), image)
   if (!launch) return
   if (launch.rootGib !== null && image.rootGib !== null && launch.rootGib < image.rootGib) {
@@ -18,14 +18,14 @@ export async function checkLaunch(work: Work, json: unknown, slot: Slot): Promis
       { hint: `Set the repository variable ROOT_VOLUME_GIB to ${image.rootGib} or more, or name another AMI.` },
     )
   }
-  const refusal = await work.ports.machines.dryRun(launch)
+  const refusal = await context.ports.machines.dryRun(launch)
   if (!refusal) return
   if (refusal.denied) {
-    throw new ClawctlError('DENIED', `AWS would not let us launch ${id}: ${refusal.reason}`, {
+    throw new ClawctlError('DENIED', `The deploy role may not launch ${id}: ${refusal.reason}`, {
       hint: 'Check the deploy role in the platform stack. Nothing was changed.',
     })
   }
   throw new ClawctlError('LAUNCH_REFUSED', `EC2 would not launch ${id} as planned: ${refusal.reason}`, {
-    hint: 'Mend what EC2 names in the registry, the stack or the variables. Nothing was changed.',
+    hint: 'Correct what EC2 names, in the registry, the stack or the variables. Nothing was changed.',
   })
 }

@@ -7,62 +7,62 @@ import { parseJson } from '../../domain/json.js'
 import type { Clock, ObjectStore } from '../ports.js'
 
 /**
- * GitHub starts a run and lists it later; it gives no figure. Until then a claim without a run may be one whose answer
- * was lost, and nobody dispatches again.
+ * GitHub lists a run some time after it started it; the time is not documented. Within this time a claim without a run
+ * may belong to a dispatch whose answer was lost, so no request dispatches again.
  */
 export const LIST_LAGS_MS = 10 * 60_000
 
 const claimSchema = z.object({
   nonce: z.string(),
   at: z.string(),
-  /** What was asked, for who asks something else with the same id. */
+  /** The claimed order, to detect another order with the same id. */
   order: z.optional(z.string()),
-  /** Where it led to. Kept for as long as the bucket keeps claims: 30 days. */
+  /** The run that it started. The bucket keeps claims for 30 days. */
   run: z.optional(z.object({ id: z.number(), url: z.string(), requestId: z.string() })),
 })
 export type Claim = z.infer<typeof claimSchema>
 type ClaimPorts = { store: ObjectStore | null; clock: Pick<Clock, 'now'> }
 
-/** What is the same whatever became known of who asks. */
+/** The order without the requester's identity, for comparisons. */
 const textOf = ({ identity: _, ...order }: Order) => formatRunTitle(order)
 
 export const isSameOrder = (a: Order, b: Order) => textOf(a) === textOf(b)
 
-/** @throws ClawctlError REQUEST_CONFLICT where the id was claimed for another deploy */
+/** @throws ClawctlError REQUEST_CONFLICT if the id was claimed for another deploy */
 export async function readClaim(order: Order, store: ObjectStore | null): Promise<Claim | null> {
   const object = await store?.get(claimKey(order.requestId))
   const parsed = claimSchema.safeParse(object && parseJson(object.text))
   if (!parsed.success) return null
-  if (parsed.data.order !== undefined && parsed.data.order !== textOf(order)) throw conflict(order.requestId)
+  if (parsed.data.order !== undefined && parsed.data.order !== textOf(order)) throw requestConflict(order.requestId)
   return parsed.data
 }
 
 /**
- * True for the one who may dispatch: the first who asks with this id, or who takes over from one that must be dead.
- * Where nothing can be remembered, everybody may.
+ * Claims the request id. True if this caller may dispatch: it is the first, or the earlier claim has expired without a
+ * run. Without a bucket, always true.
  */
-export async function claim(order: Order, { store, clock }: ClaimPorts): Promise<boolean> {
+export async function claimRequest(order: Order, { store, clock }: ClaimPorts): Promise<boolean> {
   if (!store) return true
   const own: Claim = { nonce: crypto.randomUUID(), at: clock.now().toISOString(), order: textOf(order) }
   const key = claimKey(order.requestId)
   if (await store.putIf(key, JSON.stringify(own), null)) return true
   const there = await store.get(key)
   const claimed = claimSchema.safeParse(there && parseJson(there.text))
-  // The write may have arrived and its answer not: the SDK then tried again and met itself.
+  // A lost answer makes the SDK retry and fail on its own write.
   if (claimed.success && claimed.data.nonce === own.nonce) return true
   if (claimed.success && claimed.data.run) return false
   const age = claimed.success ? clock.now().getTime() - Date.parse(claimed.data.at) : Number.POSITIVE_INFINITY
   return there !== null && !(age < LIST_LAGS_MS) && store.putIf(key, JSON.stringify(own), there.etag)
 }
 
-/** What GitHub refused may be asked again at once. Without it the claim ends by itself. */
-export async function release(requestId: string, store: ObjectStore | null): Promise<void> {
+/** Ends the claim of a dispatch that GitHub refused, so that it can be repeated immediately. If this fails, the claim expires. */
+export async function releaseClaim(requestId: string, store: ObjectStore | null): Promise<void> {
   const over: Claim = { nonce: 'released', at: new Date(0).toISOString() }
   await store?.put(claimKey(requestId), JSON.stringify(over)).catch(() => {})
 }
 
-/** The id leads to this run from now on. A claim that can't be written is no failure: list and record know the run, too. */
-export async function settle(
+/** Stores the run in the claim. A failure is ignored: the list of runs and the record also name the run. */
+export async function linkClaim(
   order: Order,
   run: { id: number; url: string; requestId: string },
   { store, clock }: ClaimPorts,
@@ -71,7 +71,7 @@ export async function settle(
   await store?.put(claimKey(order.requestId), JSON.stringify(settled)).catch(() => {})
 }
 
-export function conflict(requestId: string): ClawctlError {
+export function requestConflict(requestId: string): ClawctlError {
   return new ClawctlError('REQUEST_CONFLICT', `The request id ${requestId} was used for another deploy.`, {
     hint: 'Leave the request id out, or use a new one.',
   })

@@ -11,13 +11,12 @@ import type {
   UnfreezeRequest,
 } from '../../domain/contract/index.js'
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
-import { findEntry, type Registry } from '../../domain/registry/registry.js'
+import type { Registry } from '../../domain/registry/registry.js'
 import type { Clock, Progress } from '../ports.js'
 import type { History } from './deploys.js'
-import { followDeploy, successOrThrow } from './followDeploy.js'
 import type { Plane } from './plane.js'
 
-/** The Control API's routes. Rejects with the code that the server answered, or UPSTREAM where it could not be reached. */
+/** The Control API's routes. Rejects with the code of the server's answer, or UPSTREAM if it could not be reached. */
 export interface ControlApi {
   fleet(): Promise<Fleet>
   host(id: string): Promise<HostView>
@@ -27,42 +26,48 @@ export interface ControlApi {
   cancel(requestId: string, request: CancelRequest): Promise<Deploy>
   deploys(page: { limit: number; before?: string }): Promise<History>
   /**
-   * @param poll holds the answer for up to so many seconds, until it is another than the one of version `seen`
+   * @param poll the server holds the answer for up to `wait` seconds, until its version differs from `seen`
    */
   deploy(
     requestId: string,
     poll?: { wait: number; seen?: string },
   ): Promise<{ deploy: DeployDetail; version: string | null }>
-  /** What only the server can see of a flight's preconditions. */
+  /** The preflight checks that only the server can make. */
   preflight(): Promise<Check[]>
 }
 
-/** For a run that was started a moment ago; GitHub takes seconds. */
+/** Loaded when a deploy is followed; `fleet status` does not need it. */
+const followOps = () => import('./followDeploy.js')
+
+/** GitHub lists a new run after some seconds. */
 const LISTED_WITHIN_MS = 30_000
 
 interface ControlApiPorts {
   api: ControlApi
   clock: Clock
   progress: Progress
-  /** The checkout's registry, undefined where there is none. */
+  /** The checkout's registry, or undefined. */
   localRegistry?(): Promise<Registry | undefined>
 }
 
-/** How an agent or a laptop reaches the fleet: by asking. */
+/** Agent mode: agents and laptops reach the fleet through the Control API. */
 export function controlApiPlane(ports: ControlApiPorts): Plane {
   const { api, clock, progress } = ports
-  /** The server reads the deployed branch: an id that is only in the checkout is unknown to it. */
+  /** The server reads the registry of the deployed branch, so it does not know an id that is only in the checkout. */
   const notMergedYet = async (error: unknown, id: string): Promise<never> => {
     const known = asClawctlError(error)
     const registry = known.code === 'UNKNOWN_TARGET' ? await ports.localRegistry?.() : undefined
+    const { findEntry } = await import('../../domain/registry/registry.js')
     if (!registry || !findEntry(registry, id)) throw known
-    throw new ClawctlError('UNKNOWN_TARGET', `${id} is in this checkout and not merged yet.`, {
+    throw new ClawctlError('UNKNOWN_TARGET', `${id} is in this checkout, but not merged yet.`, {
       hint: 'Merge its entry in nix/instances.json into the deployed branch (`clawctl registry add ID --pr`) first.',
       cause: error,
     })
   }
-  const follow: Plane['follow'] = (options) =>
-    followDeploy({ ask: longPoll(api, options.requestId), clock, progress }, options)
+  const follow: Plane['follow'] = async (options) => {
+    const { followDeploy } = await followOps()
+    return followDeploy({ ask: longPoll(api, options.requestId), clock, progress }, options)
+  }
   return {
     fleet: () => api.fleet(),
     host: (id) => api.host(id).catch((error: unknown) => notMergedYet(error, id)),
@@ -77,13 +82,14 @@ export function controlApiPlane(ports: ControlApiPorts): Plane {
         const known = asClawctlError(error)
         if (known.code === 'UNKNOWN_TARGET') return notMergedYet(known, order.target)
         if (known.code !== 'CANCELLED') throw withPartial(known, { requestId: order.requestId })
-        throw new ClawctlError('CANCELLED', `You stopped while the request ${order.requestId} was on its way.`, {
-          hint: `It may have been taken: \`clawctl fleet follow ${order.requestId}\` shows it.`,
+        throw new ClawctlError('CANCELLED', `You stopped while the request ${order.requestId} was in flight.`, {
+          hint: `The server may have accepted it: \`clawctl fleet follow ${order.requestId}\` shows it.`,
           partial: { requestId: order.requestId },
         })
       })
       if (!options.wait) return queued
       progress.note(`queued as ${queued.requestId}${queued.runUrl ? `: ${queued.runUrl}` : ''}`)
+      const { successOrThrow } = await followOps()
       try {
         const { requestId } = queued
         return successOrThrow(
@@ -100,12 +106,12 @@ export function controlApiPlane(ports: ControlApiPorts): Plane {
 /** The longest that the Control API holds an answer. */
 const WAIT_SECONDS = 25
 
-/** Each look but the first waits on the server until something changed: a follower costs a call each half minute. */
+/** From the second call on, the server holds the answer until the deploy changes. */
 function longPoll(api: ControlApi, requestId: string): () => Promise<DeployDetail> {
   let seen: string | null = null
   return async () => {
     const { deploy, version } = await api.deploy(requestId, seen === null ? undefined : { wait: WAIT_SECONDS, seen })
-    // A Control API of before it had versions answers at once.
+    // An old Control API has no versions and answers immediately.
     seen = version
     return deploy
   }

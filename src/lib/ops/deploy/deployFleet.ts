@@ -32,24 +32,24 @@ import type { Announce, HostDeployPorts, LockPorts, Rollout } from './ports.js'
 import { replaceHost } from './replaceHost.js'
 import { chooseImages } from './resolveImage.js'
 import { restoreRoles } from './resume.js'
-import { mayRetire, retireHost } from './retireHost.js'
+import { allowRetire, retireHost } from './retireHost.js'
 import { withState } from './unwrittenState.js'
 
 export interface DeployFleetPorts extends HostDeployPorts, LockPorts {
   registry: RegistrySource
   bundles: BundleReader
   report: JobReport
-  /** Null where nobody wants to hear of it. */
+  /** Null if no webhook is configured. */
   announce?: Announce | null
   /** The workflow run that this is part of; nulls elsewhere. */
   run: { id: number | null; url: string | null; attempt?: number }
-  /** What the repository has as its default. */
+  /** The repository's default. */
   defaultStrategy: NonNullable<Order['strategy']>
 }
 
 /**
- * The direct plane's deploy: choose the AMI, check everything that can be checked, then one host after the other, canary
- * first. Stops at the first host that fails. Rejects with the code of that failure and the deploy in `partial.deploy`.
+ * The direct plane's deploy: chooses the AMI, checks what can be checked, then deploys one host after the other, the
+ * canary first. Stops at the first host that fails, and rejects with its code and the deploy in `partial.deploy`.
  */
 export async function deployFleet(asked: Order, options: DeployOptions, ports: DeployFleetPorts): Promise<Deploy> {
   const order = { ...asked, requestId: attemptId(asked.requestId, ports.run.attempt) }
@@ -62,7 +62,7 @@ export async function deployFleet(asked: Order, options: DeployOptions, ports: D
     await refuseCancelled(order.requestId, ports.store)
     refuseFrozen(await readFreezes(ports), order.target)
     if (order.retire) {
-      const registry = await mayRetire(order, ports.registry)
+      const registry = await allowRetire(order, ports.registry)
       failure = await withState(options, ports, () => retireHost(order, registry, options, keeper, audit, ports))
     } else failure = await deployHosts(order, options, keeper, audit, ports)
   } catch (error) {
@@ -94,7 +94,7 @@ async function deployHosts(
   })
 }
 
-/** The instance that asked for a deploy of all, as a host that the deploy passes over. */
+/** The caller of a deploy of all, as a skipped host. */
 function leftOut({ target, caller }: Order, hosts: readonly Host[]): DeployHost[] {
   if (target !== 'all' || !caller) return []
   const host = currentHost(hosts, caller)
@@ -111,14 +111,14 @@ interface Prepared {
   hosts: Host[]
 }
 
-/** Everything that can be refused before anything is touched. */
+/** Checks that need no change. */
 async function prepare(order: Order, audit: DeployAudit, ports: DeployFleetPorts): Promise<Prepared> {
   const { compute, bundles, progress } = ports
   const registry = await readRegistry(ports.registry)
   const scope = allowDeploy({ ...order, registry, identity: identityOnDirectPlane(order) })
   const ids = scope.kind === 'all' ? registry.map((entry) => entry.id).filter((id) => id !== scope.except) : [scope.id]
   const entries = registry.filter((entry) => ids.includes(entry.id))
-  return progress.task('look at the fleet', async (say) => {
+  return progress.task('check the fleet', async (say) => {
     const [images, hosts] = await Promise.all([
       chooseImages(compute, entries, order.amiOverride || null),
       compute.describeHosts(),
@@ -158,15 +158,15 @@ async function rollOut(
   }
   const strategy = order.strategy ?? ports.defaultStrategy
   const gone = new Set<string>()
-  /** AMIs that a host of this rollout, or one before it, is well with. */
+  /** AMIs with which a host of this rollout is healthy. */
   const good = new Set<string>()
   const deployOne = async ({ id }: RolloutStep, list: ItemProgress) => {
     const image = images.get(id)
     if (!image) throw new ClawctlError('INTERNAL', `No image was chosen for ${id}.`)
     const steps = new HostSteps(id, { keeper, clock: ports.clock, list })
     await keeper.host(id, { outcome: 'deploying', startedAt: ports.clock.now().toISOString() })
-    const witness = (evidence: HostEvidence) => keeper.host(id, { evidence })
-    const work = { turn: { id, image, at: steps.at.bind(steps), witness }, rollout, ports, gone }
+    const keepEvidence = (evidence: HostEvidence) => keeper.host(id, { evidence })
+    const work = { turn: { id, image, at: steps.at.bind(steps), keepEvidence }, rollout, ports, gone }
     const result = await (strategy === 'replace' ? replaceHost(work) : handOver(work))
     const error = result.ok ? null : result.error
     await steps.end(error?.message)
@@ -186,7 +186,7 @@ async function rollOut(
   })
 }
 
-/** The next deploy does not offer an AMI that failed. One that serves elsewhere is not what was wrong. */
+/** Marks an AMI as failed, so that the next deploy does not choose it; not one with which another host is healthy. */
 async function markFailed(
   image: FleetImage,
   stays: string | null,
@@ -228,7 +228,7 @@ async function finish(
   } catch (error) {
     ports.progress.note(`The step summary could not be written: ${asClawctlError(error).message}`)
   }
-  // A look changes nothing that anybody has to hear of.
+  // A plan changes nothing, so it is not announced.
   const failures = options.planOnly || !ports.announce ? [] : await ports.announce(deploy).catch(() => ['it failed'])
   for (const problem of failures) ports.progress.note(`The end of the deploy could not be posted: ${problem}.`)
   return deploy
@@ -237,7 +237,7 @@ async function finish(
 function firstRecord(order: Order, ports: DeployFleetPorts): DeployRecord {
   return {
     schema: 1,
-    // It becomes a line of logs and summaries.
+    // It must stay one line in logs and summaries.
     ...storeOrder({ ...order, target: order.target.replace(/[\p{C}\s]+/gu, ' ') }),
     ami: order.amiOverride ?? null,
     status: 'running',

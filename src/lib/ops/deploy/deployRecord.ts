@@ -10,7 +10,7 @@ export async function readRecord(store: ObjectStore, requestId: string): Promise
   return parsed.success ? parsed.data : null
 }
 
-/** The write may have arrived and its answer not, or the job of the same run began once more. */
+/** True after a write whose answer was lost, and if the same run's job started again. */
 async function isOwn(store: ObjectStore, record: DeployRecord): Promise<boolean> {
   const there = await readRecord(store, record.requestId)
   return (
@@ -18,35 +18,35 @@ async function isOwn(store: ObjectStore, record: DeployRecord): Promise<boolean>
   )
 }
 
-/** The run's own account of a deploy, written to S3 at every step: what a follower sees, and what is left if the runner dies. */
+/** Writes the deploy's record to S3 at every step, for followers and for the case that the runner dies. */
 export class RecordKeeper {
   readonly #store: ObjectStore
-  readonly #onTrouble: (error: unknown) => void
+  readonly #onError: (error: unknown) => void
   #record: DeployRecord
   #writing: Promise<void> = Promise.resolve()
 
-  private constructor(store: ObjectStore, record: DeployRecord, onTrouble: (error: unknown) => void) {
+  private constructor(store: ObjectStore, record: DeployRecord, onError: (error: unknown) => void) {
     this.#store = store
     this.#record = record
-    this.#onTrouble = onTrouble
+    this.#onError = onError
   }
 
   /**
-   * Rejects where the first write fails: a deploy that can't be followed is not begun.
-   * @throws ClawctlError REQUEST_CONFLICT where the record is another run's, which nobody writes over
+   * Rejects if the first write fails: a deploy that can't be followed is not started.
+   * @throws ClawctlError REQUEST_CONFLICT if another run wrote the record
    */
   static async begin(
     store: ObjectStore,
     record: DeployRecord,
-    onTrouble: (error: unknown) => void,
+    onError: (error: unknown) => void,
   ): Promise<RecordKeeper> {
-    const keeper = new RecordKeeper(store, record, onTrouble)
-    // First: an entry without its record is passed over, a record without its entry is found late.
+    const keeper = new RecordKeeper(store, record, onError)
+    // First: readers skip an entry without a record, but find a record without an entry late.
     await store.put(indexKey(record.createdAt, record.requestId), '{}')
     const key = recordKey(record.requestId)
     if (!(await store.putIf(key, JSON.stringify(record), null)) && !(await isOwn(store, record))) {
       throw new ClawctlError('REQUEST_CONFLICT', `The request id ${record.requestId} has the record of another run.`, {
-        hint: 'Ask again with a new request id: a record is written by its own run alone.',
+        hint: 'Deploy again with a new request id.',
       })
     }
     return keeper
@@ -56,7 +56,7 @@ export class RecordKeeper {
     return this.#record
   }
 
-  /** The hosts whose turn comes, as they are now, and those that are passed over. */
+  /** Adds the hosts of the deploy. */
   async begun(
     hosts: readonly Pick<DeployHost, 'id' | 'previousAmi' | 'instanceId'>[],
     skipped: readonly DeployHost[] = [],
@@ -70,17 +70,17 @@ export class RecordKeeper {
     await this.update({ hosts: this.#record.hosts.map((host) => (host.id === id ? { ...host, ...change } : host)) })
   }
 
-  /** Once hosts are being changed, a record that can't be written is reported and does not stop the rollout. */
+  /** A failed write is reported and does not stop the rollout. */
   async update(change: Partial<DeployRecord>): Promise<void> {
     this.#record = { ...this.#record, ...change }
     try {
       await this.#write()
     } catch (error) {
-      this.#onTrouble(error)
+      this.#onError(error)
     }
   }
 
-  /** One after the other: what was said later must not be overwritten by what was said before. */
+  /** In order: a later write must not be overwritten by an earlier one. */
   #write(): Promise<void> {
     const write = () => this.#store.put(recordKey(this.#record.requestId), JSON.stringify(this.#record))
     const written = this.#writing.then(write)

@@ -1,5 +1,5 @@
 import pMap from 'p-map'
-import type { Deploy, DeployDetail, DeploySources } from '../../domain/contract/index.js'
+import type { Deploy, DeployDetail, DeployRecord, DeploySources } from '../../domain/contract/index.js'
 import { parseRunTitle } from '../../domain/contract/order.js'
 import { CURSOR_PATTERN, REQUEST_ID_PATTERN } from '../../domain/contract/patterns.js'
 import {
@@ -15,18 +15,18 @@ import {
   withSteps,
 } from '../../domain/deploy/run.js'
 import { ClawctlError } from '../../domain/errors.js'
-import { unlessOut } from '../poll.js'
+import { nullOnOutage } from '../poll.js'
 import { AT_ONCE, type Clock, type ObjectStore, type Runs } from '../ports.js'
 import { readRecord } from './deployRecord.js'
 
 export interface DeploysPorts {
   runs: Pick<Runs, 'list' | 'jobs'>
-  /** Null where no bucket is configured: hosts and the resolved AMI are then not known. */
+  /** Null without a bucket: hosts and the resolved AMI are then not known. */
   store: ObjectStore | null
   clock: Clock
 }
 
-/** The run's own record, or null where there is none or nowhere to look. */
+/** The record, or null if there is none or no bucket. */
 export async function recordOf(store: ObjectStore | null, requestId: string | undefined) {
   return store && requestId !== undefined && REQUEST_ID_PATTERN.test(requestId) ? readRecord(store, requestId) : null
 }
@@ -39,20 +39,20 @@ export interface History {
 }
 
 /**
- * A page of the audit trail, newest first: the workflow's runs, and what ran on the direct plane without one. Without
- * GitHub it is what the records say, without S3 what GitHub says.
+ * A page of the history, newest first: runs of the workflow, and deploys of the direct plane without a run. If GitHub does
+ * not answer, it comes from the records; if S3 does not answer, from GitHub.
  * @param page.before cursor of the page before
- * @throws ClawctlError of GitHub where neither can be asked
+ * @throws ClawctlError the outage, if neither answers
  */
 export async function listDeploys(ports: DeploysPorts, page: { limit: number; before?: string }): Promise<History> {
   const { store, clock } = ports
   const { limit } = page
   const cursor = page.before === undefined ? null : parseCursor(page.before)
   const outages: ClawctlError[] = []
-  const noted = (error: ClawctlError) => void outages.push(error)
+  const addOutage = (error: ClawctlError) => void outages.push(error)
   const [runs, records] = await Promise.all([
-    unlessOut(ports.runs.list(HISTORY_LOOKBACK, ...(cursor ? [new Date(cursor.at)] : [])), noted),
-    store && unlessOut(newestRecords(store, limit + HISTORY_LOOKBACK, cursor), noted),
+    nullOnOutage(ports.runs.list(HISTORY_LOOKBACK, ...(cursor ? [new Date(cursor.at)] : [])), addOutage),
+    store && nullOnOutage(newestRequests(store, limit + HISTORY_LOOKBACK, cursor), addOutage),
   ])
   const [outage] = outages
   if (outage && runs === null && records === null) throw outage
@@ -72,15 +72,15 @@ export async function listDeploys(ports: DeploysPorts, page: { limit: number; be
     unread = true
   }
   const read = async ({ run, requestId }: (typeof newest)[number]) => {
-    const record = unread ? null : await unlessOut(recordOf(store, requestId), unreadable)
+    const record = unread ? null : await nullOnOutage(recordOf(store, requestId), unreadable)
     return run ? deployOf(run, record, runs ?? []) : record && deployOfRecord(record, clock.now())
   }
   const deploys = (await pMap(newest, read, { concurrency: AT_ONCE })).filter((deploy) => deploy !== null)
   const last = newest.at(-1)
-  // A list of runs that was full may go on.
+  // A full list of runs may have a further page.
   const goesOn = sorted.length > limit || runs?.length === HISTORY_LOOKBACK
   return {
-    // What is older than the index was placed by its record's age.
+    // Records older than the index were sorted by the age of their object.
     deploys: deploys.sort((a, b) => (b.createdAt ?? '').localeCompare(a.createdAt ?? '')),
     next: last && goesOn ? formatCursor(last) : null,
     sources: { runs: runs ? 'read' : 'unavailable', records: unread ? 'unavailable' : 'read' },
@@ -98,28 +98,28 @@ const formatCursor = ({ at, runId, id }: Place) => `${at}-${runId}-${id}`
 function parseCursor(text: string): Place {
   const [, at, runId, id] = CURSOR_PATTERN.exec(text) ?? []
   if (id !== undefined) return { at: Number(at), runId: Number(runId), id }
-  throw new ClawctlError('INVALID_REQUEST', 'The cursor is none that a page of the history ended with.', {
-    hint: 'Take `next` of the page before as it is.',
+  throw new ClawctlError('INVALID_REQUEST', 'The cursor is not the `next` of a page of the history.', {
+    hint: 'Use the `next` of the page before, unchanged.',
   })
 }
 
-/** Records were written before there was an index; beyond so many, only their request ids lead to them. */
-const MOST_UNINDEXED = 3_000
+/** Records from before there was an index; further ones are only found by their request ids. */
+const MAX_UNINDEXED = 3_000
 
-/** When the newest records were made, by the names of the index; what is older than the index, by the records' own age. */
-async function newestRecords(
+/** The request ids of the newest records with their times: from the index, for older records from their objects. */
+async function newestRequests(
   store: ObjectStore,
   count: number,
   cursor: Place | null,
 ): Promise<{ requestId: string; at: number }[]> {
-  // Of one moment all are looked at: who comes first within it is decided by id.
+  // Includes all entries of the cursor's millisecond: the id decides their order.
   const after = cursor ? { after: indexKey(new Date(cursor.at + 1).toISOString(), '') } : {}
   const indexed = (await store.list(INDEX_PREFIX, { atMost: count, ...after })).flatMap(
     ({ key }) => parseIndexKey(key) ?? [],
   )
   const found = new Map(indexed.reverse().map(({ requestId, at }) => [requestId, at]))
   if (indexed.length < count) {
-    for (const { key, modifiedAt } of await store.list(RECORD_PREFIX, { atMost: MOST_UNINDEXED, flat: true })) {
+    for (const { key, modifiedAt } of await store.list(RECORD_PREFIX, { atMost: MAX_UNINDEXED, flat: true })) {
       const requestId = key.slice(RECORD_PREFIX.length).replace(/\.json$/, '')
       if (!found.has(requestId) && !(cursor && modifiedAt.getTime() > cursor.at))
         found.set(requestId, modifiedAt.getTime())
@@ -128,25 +128,36 @@ async function newestRecords(
   return [...found].map(([requestId, at]) => ({ requestId, at }))
 }
 
+/** The last deploy of a host is among these, or very old. */
+const LAST_DEPLOYS = 50
+
+/** The records of the last 50 deploys, newest first. */
+export async function newestRecords(store: ObjectStore): Promise<DeployRecord[]> {
+  const requests = (await newestRequests(store, LAST_DEPLOYS, null)).sort((a, b) => b.at - a.at).slice(0, LAST_DEPLOYS)
+  const read = ({ requestId }: (typeof requests)[number]) => recordOf(store, requestId)
+  const records = await pMap(requests, read, { concurrency: AT_ONCE })
+  return records.filter((record) => record !== null).sort((a, b) => b.createdAt.localeCompare(a.createdAt))
+}
+
 /**
- * One deploy. Without GitHub it is what its record says, without S3 what its run says.
- * @throws ClawctlError NOT_FOUND, or GitHub's or S3's failure where the deploy may be known there alone
+ * One deploy. If GitHub does not answer, it comes from the record; if S3 does not answer, from the run.
+ * @throws ClawctlError NOT_FOUND; the outage, if the service that failed may be the only one that knows the deploy
  */
 export async function getDeploy(
   ports: DeploysPorts,
   requestId: string,
 ): Promise<{ deploy: DeployDetail; sources: DeploySources }> {
   const outages: ClawctlError[] = []
-  const noted = (error: ClawctlError) => void outages.push(error)
-  const runs = await unlessOut(ports.runs.list(HISTORY_LOOKBACK), noted)
+  const addOutage = (error: ClawctlError) => void outages.push(error)
+  const runs = await nullOnOutage(ports.runs.list(HISTORY_LOOKBACK), addOutage)
   const run = runs?.find((one) => [requestIdOf(one), titleId(one), String(one.id)].includes(requestId))
   const [found, jobs] = await Promise.all([
-    unlessOut(
+    nullOnOutage(
       recordOf(ports.store, (run && requestIdOf(run)) ?? requestId).then((record) => ({ record })),
-      noted,
+      addOutage,
     ),
-    // One that waits has no steps yet.
-    run && hasBegun(run) ? unlessOut(ports.runs.jobs(run.id)) : [],
+    // A queued run has no steps yet.
+    run && hasBegun(run) ? nullOnOutage(ports.runs.jobs(run.id)) : [],
   ])
   const sources: DeploySources = {
     runs: runs && jobs ? 'read' : 'unavailable',

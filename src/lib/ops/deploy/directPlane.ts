@@ -1,6 +1,7 @@
-import type { CancelRequest } from '../../domain/contract/index.js'
+import type { CancelRequest, IdentityText } from '../../domain/contract/index.js'
+import { formatRunTitle } from '../../domain/contract/order.js'
 import { formatIdentity, nameAsker } from '../../domain/deploy/identity.js'
-import { type Asker, identifyPerson, type PeoplePorts } from '../people/people.js'
+import { type Asker, identify, identifyPerson, type PeoplePorts } from '../people/people.js'
 import type { Runs } from '../ports.js'
 import { cancelDeploy } from './cancelDeploy.js'
 import { type DeployFleetPorts, deployFleet } from './deployFleet.js'
@@ -11,14 +12,25 @@ import { freezeFleet, unfreezeFleet } from './freeze.js'
 import type { Plane } from './plane.js'
 import { type ShowHostPorts, showHost } from './showHost.js'
 
-/** Nobody has a token here: the instance is claimed. */
+/** Without a token, the instance is only claimed. */
 const askerOf = ({ caller, requestedBy, code }: CancelRequest): Asker => ({
   host: caller === undefined ? 'none' : 'claimed',
   requestedBy,
   code,
 })
 
-/** How CI reaches the fleet: with AWS and OpenTofu itself. Ports are made when they are first needed. */
+/** Checks a given code. Without one, the order's identity does not change. */
+async function identityWithCode(
+  request: CancelRequest,
+  purpose: string,
+  ports: () => Promise<PeoplePorts>,
+): Promise<{ identity?: IdentityText }> {
+  if (request.code === undefined) return {}
+  const { identity } = await identify(askerOf(request), { purpose, needed: true }, await ports())
+  return { identity: formatIdentity(identity) }
+}
+
+/** Ci mode: CI reaches the fleet with AWS and OpenTofu. Ports are constructed when they are first needed. */
 export function directPlane(make: {
   status(): Promise<Parameters<typeof fleetStatus>[0]>
   host(): Promise<ShowHostPorts>
@@ -29,7 +41,11 @@ export function directPlane(make: {
   return {
     fleet: async () => fleetStatus(await make.status()),
     host: async (id) => showHost(id, await make.host()),
-    deploy: async (request, options) => deployFleet(request, options, await make.deploy()),
+    async deploy(order, options) {
+      const asked = { ...order, code: options.code }
+      const identity = await identityWithCode(asked, formatRunTitle(order), make.freeze)
+      return deployFleet({ ...order, ...identity }, options, await make.deploy())
+    },
     deploys: async (limit) => (await listDeploys(await make.deploys(), { limit })).deploys,
     history: async (page) => listDeploys(await make.deploys(), page),
     async freeze({ code, ...request }) {
@@ -44,7 +60,10 @@ export function directPlane(make: {
       await identifyPerson(askerOf(request), what, ports)
       return unfreezeFleet(request, ports)
     },
-    cancel: async (requestId, { code: _, ...asker }) => cancelDeploy(requestId, nameAsker(asker), await make.deploys()),
+    async cancel(requestId, { code, ...asker }) {
+      const identity = await identityWithCode({ ...asker, code }, `cancel ${requestId}`, make.freeze)
+      return cancelDeploy(requestId, nameAsker({ ...asker, ...identity }), await make.deploys())
+    },
     async follow(options) {
       const ports = await make.deploys()
       return followDeploy({ ...ports, ask: async () => (await getDeploy(ports, options.requestId)).deploy }, options)

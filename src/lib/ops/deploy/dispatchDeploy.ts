@@ -9,7 +9,16 @@ import type { Registry } from '../../domain/registry/registry.js'
 import { type Asker, identify, type OneTimeCodes } from '../people/people.js'
 import type { Clock, Compute, RegistrySource, Runs } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
-import { type Claim, claim, conflict, isSameOrder, LIST_LAGS_MS, readClaim, release, settle } from './claims.js'
+import {
+  type Claim,
+  claimRequest,
+  isSameOrder,
+  LIST_LAGS_MS,
+  linkClaim,
+  readClaim,
+  releaseClaim,
+  requestConflict,
+} from './claims.js'
 import { type DeploysPorts, recordOf } from './deploys.js'
 import { readFreezes } from './freeze.js'
 import { chooseImages } from './resolveImage.js'
@@ -24,21 +33,20 @@ export interface DispatchPorts extends DeploysPorts {
   codes: OneTimeCodes
 }
 
-/** A run that GitHub did not name appears in the list within seconds. */
+/** GitHub may not name the new run; then the list shows it within seconds. */
 const FIND_WITHIN_MS = 10_000
-/** All together; the Lambda's own timeout is 30 s. */
+/** For the whole request; the Lambda's own time limit is 30 s. */
 const ANSWER_WITHIN_MS = 24_000
 const FIND_EVERY_MS = 1000
-/** Of one caller; who asks for more asks in a loop. */
-const MOST_QUEUED = 10
+/** For each caller, against requests in a loop. */
+const MAX_QUEUED = 10
 const QUEUE_RETRY_S = 60
 
 /**
- * The Control API's half of a deploy: the authoritative decision, then one workflow run. The same request id again
- * gives the run that it started before, for as long as claims are kept; so does the same order of the same asker while
- * it is queued.
- * @throws ClawctlError with decideDeploy's code, CODE_WRONG, CODE_LOCKED, FROZEN, RATE_LIMITED, REQUEST_CONFLICT, or what
- * GitHub made of it
+ * The Control API's part of a deploy: the authoritative decision, then one workflow run. The same request id again returns
+ * the same run, as long as claims are kept; so does the same order of the same requester while it is queued.
+ * @throws ClawctlError the policy's code, CODE_WRONG, CODE_LOCKED, FROZEN, RATE_LIMITED, REQUEST_CONFLICT, or GitHub's
+ * failure
  */
 export async function dispatchDeploy(
   request: Order,
@@ -56,8 +64,8 @@ export async function dispatchDeploy(
   const known = await answerOf(request, runs, ports)
   if (known) return known
   if (record) {
-    // Its run is further back than GitHub's list was read.
-    if (!isSameOrder(orderOf(record), request)) throw conflict(request.requestId)
+    // Its run is older than the runs that were listed.
+    if (!isSameOrder(orderOf(record), request)) throw requestConflict(request.requestId)
     return deployOfRecord(record, ports.clock.now())
   }
   if (claimed?.run) return claimedDeploy(request, claimed, claimed.run, runs, ports)
@@ -73,46 +81,50 @@ export async function dispatchDeploy(
   const order: Order = { ...request, identity: formatIdentity(identity) }
   allowDeploy({ ...order, identity, enrolled, registry })
   refuseFrozen(freezes, order.target)
-  const twin = queuedTwin(order, runs)
-  if (twin) {
-    await settle(order, { id: twin.run.id, url: twin.run.url, requestId: twin.requestId }, ports)
-    return deployOf(twin.run, null, runs)
+  const duplicate = queuedDuplicate(order, runs)
+  if (duplicate) {
+    await linkClaim(order, { id: duplicate.run.id, url: duplicate.run.url, requestId: duplicate.requestId }, ports)
+    return deployOf(duplicate.run, null, runs)
   }
-  refuseFlood(order, runs)
-  await mustHaveImages(order, registry, ports.compute)
+  limitQueue(order, runs)
+  await checkImages(order, registry, ports.compute)
   return dispatch(order, runs, latest, ports)
 }
 
 async function dispatch(order: Order, runs: readonly Run[], latest: number, ports: DispatchPorts): Promise<Deploy> {
-  if (!(await claim(order, ports))) {
+  if (!(await claimRequest(order, ports))) {
     const theirs = await waitForRun(order, ports, latest)
     if (theirs) return theirs
-    throw new ClawctlError('UPSTREAM', 'The same request was sent to GitHub before, and its run does not show yet.', {
-      hint: `Ask again in a minute with the same request id; after ${LIST_LAGS_MS / 60_000} minutes it is sent again.`,
-    })
+    throw new ClawctlError(
+      'UPSTREAM',
+      'The same request was sent to GitHub before, but GitHub does not list its run yet.',
+      {
+        hint: `Try again in a minute with the same request id; after ${LIST_LAGS_MS / 60_000} minutes it is sent again.`,
+      },
+    )
   }
   let unanswered: ClawctlError | null = null
   const started = await ports.runs.dispatch(order).catch(async (error: unknown) => {
-    // GitHub may have started the run and failed to say so: then it shows up in the list, else the error stands.
+    // GitHub may have started the run although its answer failed; then the list shows the run.
     if (!(error instanceof ClawctlError) || error.code !== 'UPSTREAM') {
-      await release(order.requestId, ports.store)
+      await releaseClaim(order.requestId, ports.store)
       throw error
     }
     unanswered = error
     return null
   })
   if (started) {
-    await settle(order, { ...started, requestId: order.requestId }, ports)
+    await linkClaim(order, { ...started, requestId: order.requestId }, ports)
     return deployOf(newRun(order, started, ports.clock.now()), null, runs)
   }
   const found = await waitForRun(order, ports, latest)
   if (found?.runId && found.runUrl) {
-    await settle(order, { id: found.runId, url: found.runUrl, requestId: order.requestId }, ports)
+    await linkClaim(order, { id: found.runId, url: found.runUrl, requestId: order.requestId }, ports)
   }
   if (found) return found
   if (unanswered) throw unanswered
-  throw new ClawctlError('UPSTREAM', 'GitHub took the dispatch, but shows no run for it.', {
-    hint: `Look for ${order.requestId} in \`clawctl fleet history\` before you ask again; the same request id is safe.`,
+  throw new ClawctlError('UPSTREAM', 'GitHub accepted the dispatch, but lists no run for it.', {
+    hint: `Check \`clawctl fleet history\` for ${order.requestId}, then try again with the same request id.`,
   })
 }
 
@@ -124,7 +136,7 @@ function newRun(order: Order, started: { id: number; url: string }, at: Date): R
   }
 }
 
-/** The deploy that the id led to before, where neither list nor record has it: queued while GitHub's list may lag, else over. */
+/** The deploy of a claim. If neither list nor record has it: queued while GitHub's list may lag, else over. */
 async function claimedDeploy(
   order: Order,
   { at }: Claim,
@@ -143,8 +155,8 @@ async function claimedDeploy(
 
 const waits = ({ status }: Run) => status !== 'completed' && status !== 'in_progress'
 
-/** A run of the same order by the same asker that has not begun. */
-function queuedTwin(order: Order, runs: readonly Run[]): { run: Run; requestId: string } | null {
+/** A queued run of the same order by the same requester. */
+function queuedDuplicate(order: Order, runs: readonly Run[]): { run: Run; requestId: string } | null {
   for (const run of runs.filter(waits)) {
     const other = parseRunTitle(run.title)
     if (other && isSameAsker(order, other) && isSameOrder({ ...other, requestId: order.requestId }, order)) {
@@ -157,24 +169,24 @@ function queuedTwin(order: Order, runs: readonly Run[]): { run: Run; requestId: 
 const queueOf = ({ caller, requestedBy }: Order) => caller ?? (requestedBy ? `person ${foldName(requestedBy)}` : '')
 
 /** @throws ClawctlError RATE_LIMITED */
-function refuseFlood(order: Order, runs: readonly Run[]): void {
+function limitQueue(order: Order, runs: readonly Run[]): void {
   const queued = runs.filter(waits).filter(({ title }) => {
     const other = parseRunTitle(title)
     return other !== null && queueOf(other) === queueOf(order)
   })
-  if (queued.length < MOST_QUEUED) return
-  const whose = order.caller ?? order.requestedBy ?? 'whoever says no name'
-  throw new ClawctlError('RATE_LIMITED', `${queued.length} deploys of ${whose} are queued; more are not taken.`, {
+  if (queued.length < MAX_QUEUED) return
+  const whose = order.caller ?? order.requestedBy ?? 'requesters without a name'
+  throw new ClawctlError('RATE_LIMITED', `${queued.length} deploys of ${whose} are queued, which is the limit.`, {
     hint: 'Wait until some are over, or cancel them: clawctl fleet cancel REQUEST_ID.',
     retryAfterS: QUEUE_RETRY_S,
   })
 }
 
 /**
- * A mistyped AMI is refused here, before a run of minutes refuses it. What EC2 does not answer now, it is asked again.
+ * Refuses a mistyped AMI before a run is started. If EC2 does not answer, the run checks it.
  * @throws ClawctlError AMI_NOT_FOUND, AMI_REFUSED, AMI_FAILED_BEFORE
  */
-async function mustHaveImages(order: Order, registry: Registry, compute: ImageReader): Promise<void> {
+async function checkImages(order: Order, registry: Registry, compute: ImageReader): Promise<void> {
   if (order.retire) return
   const entries = registry.filter(({ id }) => order.target === 'all' || order.target === id)
   try {
@@ -189,7 +201,7 @@ async function waitForRun(order: Order, ports: DispatchPorts, latest: number): P
   const deadline = Math.min(ports.clock.now().getTime() + FIND_WITHIN_MS, latest)
   do {
     await ports.clock.sleep(FIND_EVERY_MS)
-    // The run was started, or may have been: a list that fails now says nothing about it.
+    // The run may have started even if the list fails.
     const runs = await ports.runs.list(HISTORY_LOOKBACK).catch(() => [])
     const answer = await answerOf(order, runs, ports)
     if (answer) return answer
@@ -197,11 +209,11 @@ async function waitForRun(order: Order, ports: DispatchPorts, latest: number): P
   return null
 }
 
-/** The run with this request id, or null. @throws ClawctlError REQUEST_CONFLICT where it is another deploy */
+/** The deploy with this request id, or null. @throws ClawctlError REQUEST_CONFLICT if it is of another order */
 async function answerOf(order: Order, runs: readonly Run[], { store }: DeploysPorts): Promise<Deploy | null> {
   const run = runs.find((candidate) => parseRunTitle(candidate.title)?.requestId === order.requestId)
   if (!run) return null
   const there = parseRunTitle(run.title)
   if (there && isSameOrder(there, order)) return deployOf(run, await recordOf(store, order.requestId), runs)
-  throw conflict(order.requestId)
+  throw requestConflict(order.requestId)
 }

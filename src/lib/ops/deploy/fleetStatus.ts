@@ -1,18 +1,18 @@
 import pMap from 'p-map'
 import { HEARTBEAT_PREFIX, heartbeatKey } from '../../domain/bundles/manifest.js'
 import { type ActiveMachine, type Fleet, type Heartbeat, ID_PATTERN } from '../../domain/contract/index.js'
-import { fleetStatus as describeFleet } from '../../domain/deploy/fleet.js'
+import { describeFleet } from '../../domain/deploy/fleet.js'
 import type { Host } from '../../domain/deploy/host.js'
 import { deployOfRecord, INDEX_PREFIX, parseIndexKey } from '../../domain/deploy/run.js'
-import { unlessOut } from '../poll.js'
+import { nullOnOutage } from '../poll.js'
 import { AT_ONCE, type Clock, type Compute, type ObjectStore, type RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { readRecord } from './deployRecord.js'
 import { readFreezes } from './freeze.js'
 import { heartbeatAt } from './machineGate.js'
-import { readRole } from './picture.js'
+import { readRole } from './observation.js'
 
-/** The heartbeats of these machines, by EC2 instance id. One listing says which there are. */
+/** The heartbeats of these machines, by EC2 instance id. One listing finds the keys that exist. */
 export async function readHeartbeats(
   store: ObjectStore,
   hosts: Promise<readonly Host[]> | readonly Host[],
@@ -28,7 +28,7 @@ export async function readHeartbeats(
   return new Map((await pMap(machines, read, { concurrency: AT_ONCE })).flat())
 }
 
-/** Who may act, of every id that has more than one machine. */
+/** The active machine of every id that has more than one machine. */
 async function readRoles(store: ObjectStore, hosts: readonly Host[]): Promise<Map<string, ActiveMachine>> {
   const live = hosts.filter(({ id, state }) => ID_PATTERN.test(id) && state !== 'shutting-down').map(({ id }) => id)
   const double = [...new Set(live.filter((id, index) => live.indexOf(id) !== index))]
@@ -38,7 +38,7 @@ async function readRoles(store: ObjectStore, hosts: readonly Host[]): Promise<Ma
   return new Map(roles.flatMap(([id, active]) => (active ? [[id, active]] : [])))
 }
 
-/** One deploys at a time: a record before the newest that still says `running` is one of a run that was lost. */
+/** The running deploy, or null. Only one runs at a time: an older record that still has `running` belongs to a lost run. */
 export async function deployUnderWay(store: ObjectStore, now: Date): Promise<Fleet['deploying']> {
   const [newest] = await store.list(INDEX_PREFIX, { atMost: 1 })
   const requestId = newest && parseIndexKey(newest.key)?.requestId
@@ -48,9 +48,9 @@ export async function deployUnderWay(store: ObjectStore, now: Date): Promise<Fle
 }
 
 /**
- * Desired beside actual, the same for the Control API and for CI. `store` is null where no bucket is configured: health is
- * then unknown. Where GitHub, S3 or the list of images can't be asked, the rest is shown, and `sources` says so; without
- * EC2's instances there is no fleet to show.
+ * The desired and the actual fleet, for the Control API and for CI. `store` is null without a bucket; health is then
+ * unknown. If GitHub, S3 or the list of images does not answer, the rest is returned and `sources` names what is missing.
+ * Rejects without EC2's instances.
  */
 export async function fleetStatus(ports: {
   registry: RegistrySource
@@ -61,13 +61,13 @@ export async function fleetStatus(ports: {
   const { compute, store, clock } = ports
   const describing = compute.describeHosts()
   const [registry, hosts, images, heartbeats, active, deploying, frozen] = await Promise.all([
-    unlessOut(readRegistry(ports.registry)),
+    nullOnOutage(readRegistry(ports.registry)),
     describing,
-    unlessOut(compute.fleetImages()),
-    store && unlessOut(readHeartbeats(store, describing)),
-    store && unlessOut(describing.then((hosts) => readRoles(store, hosts))),
-    store && unlessOut(deployUnderWay(store, clock.now()).then((deploying) => ({ deploying }))),
-    store && unlessOut(readFreezes({ store, clock })),
+    nullOnOutage(compute.fleetImages()),
+    store && nullOnOutage(readHeartbeats(store, describing)),
+    store && nullOnOutage(describing.then((hosts) => readRoles(store, hosts))),
+    store && nullOnOutage(deployUnderWay(store, clock.now()).then((deploying) => ({ deploying }))),
+    store && nullOnOutage(readFreezes({ store, clock })),
   ])
   const fleet = describeFleet({
     registry,

@@ -6,25 +6,24 @@ import { isOutage, poll } from '../poll.js'
 import type { Clock, Progress } from '../ports.js'
 import { HostList } from './hostSteps.js'
 
-/** A maintainer on a plane pays by the byte; a deploy takes minutes. */
-const LONGEST_POLL_MS = 5_000
-/** A plane's network comes back within this, or not at all. */
-const LONGEST_OUTAGE_MS = 5 * 60_000
+const MAX_POLL_MS = 5_000
+/** How long the connection may be lost. */
+const MAX_OUTAGE_MS = 5 * 60_000
 
 export interface FollowOptions {
   requestId: string
   timeoutMs: number
-  /** GitHub lists a run some seconds after it started it: for so long an unknown id may only be a young one. */
+  /** GitHub lists a new run after some seconds; within this time NOT_FOUND is retried. */
   listedWithinMs?: number
 }
 
 const STEP_MARKS: Record<string, string> = { success: '✔', failure: '✖', cancelled: '■', skipped: '-' }
 
 /**
- * Asks until the deploy is over, and shows each step of the run as it ends and the hosts with their steps. The verdict is the run's own outcome. A service that
- * can't be reached is asked again for some minutes: losing sight of a deploy does not end it.
- * @throws ClawctlError TIMED_OUT, UPSTREAM, CANCELLED, or what is wrong with the request itself; the deploy as it was
- * last seen is in `partial.deploy`
+ * Polls until the deploy is over. Shows the hosts with their steps, and each step of the run when it ends. An outage is
+ * retried for some minutes, because the deploy goes on meanwhile.
+ * @throws ClawctlError TIMED_OUT, UPSTREAM, CANCELLED, or the request's own error; the deploy as it was last seen is in
+ * `partial.deploy`
  */
 export async function followDeploy(
   ports: { ask(): Promise<DeployDetail>; clock: Clock; progress: Progress },
@@ -33,7 +32,7 @@ export async function followDeploy(
   const { clock, progress } = ports
   const started = clock.now().getTime()
   const reported = new Set<string>()
-  const tell = (text: string) => {
+  const report = (text: string) => {
     if (reported.has(text)) return
     reported.add(text)
     progress.note(text)
@@ -43,17 +42,17 @@ export async function followDeploy(
     code === 'NOT_FOUND' && !last && clock.now().getTime() - started < listedWithinMs
   const isPassing = (error: ClawctlError) => {
     if (isNotListedYet(error)) return true
-    if (isOutage(error)) tell(`lost sight of the deploy, asking again: ${error.message}`)
+    if (isOutage(error)) report(`the deploy could not be read, trying again: ${error.message}`)
     return isOutage(error)
   }
-  const goesOn = `The deploy goes on by itself: \`clawctl fleet follow ${requestId}\` follows it again.`
-  const ended = (error: ClawctlError) => withPartial(error, last ? { deploy: withoutSteps(last) } : {}, goesOn)
+  const hint = `The deploy goes on: \`clawctl fleet follow ${requestId}\` follows it again.`
+  const ended = (error: ClawctlError) => withPartial(error, last ? { deploy: withoutSteps(last) } : {}, hint)
   const shown = new HostList(progress)
-  const limits = { clock, timeoutMs, longestMs: LONGEST_POLL_MS, outageMs: LONGEST_OUTAGE_MS, isPassing }
+  const limits = { clock, timeoutMs, longestMs: MAX_POLL_MS, outageMs: MAX_OUTAGE_MS, isPassing }
   try {
     const result = await poll<DeployDetail>(limits, async () => {
       last = await ports.ask()
-      tellNews(last, tell)
+      reportNews(last, report)
       await shown.update(last.hosts)
       return isOver(last) ? { done: last } : { wait: `it was ${last.status}.` }
     })
@@ -78,13 +77,13 @@ export function successOrThrow(detail: DeployDetail): Deploy {
   throw new ClawctlError(code, message, { hint, partial: { deploy } })
 }
 
-function tellNews(deploy: DeployDetail, tell: (text: string) => void): void {
+function reportNews(deploy: DeployDetail, report: (text: string) => void): void {
   if (deploy.waitsFor && deploy.status === 'queued') {
     const { target, requestId } = deploy.waitsFor
     const place = deploy.queuePosition === null ? '' : `, number ${deploy.queuePosition} in the queue`
-    tell(`queued behind the deploy of ${target} (${requestId})${place}`)
+    report(`queued behind the deploy of ${target} (${requestId})${place}`)
   }
   for (const step of deploy.steps) {
-    if (step.status === 'completed') tell(`${STEP_MARKS[step.conclusion ?? ''] ?? '?'} ${step.job}: ${step.name}`)
+    if (step.status === 'completed') report(`${STEP_MARKS[step.conclusion ?? ''] ?? '?'} ${step.job}: ${step.name}`)
   }
 }

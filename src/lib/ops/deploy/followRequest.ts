@@ -5,17 +5,16 @@ import { nearest } from '../../domain/nearest.js'
 import { successOrThrow } from './followDeploy.js'
 import type { Plane } from './plane.js'
 
-/** For somebody who follows what was asked a moment ago; a mistyped id is not answered much later for it. */
+/** For a deploy that was requested a moment ago; short, because a mistyped id also waits for it. */
 const LISTED_WITHIN_MS = 3_000
 
-/** A whole id is not looked up first; what is shorter may be the beginning of one. */
+/** A shorter id may be the beginning of one, which is looked up first. */
 const WHOLE_ID = /^(?:\d{10,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/
-const SHORTEST = 4
+const MIN_LENGTH = 4
 
 /**
- * Follows a deploy that was asked for before, by its request id, the first characters of it, or its run's id, and ends
- * as it ends.
- * @throws ClawctlError with the outcome's code, NOT_FOUND with the id that was probably meant, or what followDeploy throws
+ * Follows a deploy by its request id, the first characters of it, or its run's id, and returns its outcome.
+ * @throws ClawctlError with the outcome's code, NOT_FOUND with the nearest id, or what followDeploy throws
  */
 export async function followRequest(
   text: string,
@@ -39,9 +38,9 @@ const idsOf = (plane: Pick<Plane, 'deploys'>): Promise<string[]> =>
     () => [],
   )
 
-/** The one id that begins so, as git has it for commits; the text itself where none does. */
+/** The only id that begins with the text, as in git; the text itself if there is none. */
 async function wholeId(text: string, plane: Pick<Plane, 'deploys'>): Promise<string> {
-  if (text.length < SHORTEST) return text
+  if (text.length < MIN_LENGTH) return text
   const ids = await idsOf(plane)
   const begun = ids.includes(text) ? [text] : ids.filter((id) => id.startsWith(text))
   if (begun.length < 2) return begun[0] ?? text

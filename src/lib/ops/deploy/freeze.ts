@@ -2,6 +2,7 @@ import type { Freeze, FreezeRequest, IdentityText, UnfreezeRequest } from '../..
 import { FREEZE_KEY, formatFreezes, parseFreezes } from '../../domain/deploy/freeze.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { findEntry, type Registry } from '../../domain/registry/registry.js'
+import { changeObject } from '../changeObject.js'
 import type { Clock, ObjectStore } from '../ports.js'
 
 interface FreezePorts {
@@ -9,30 +10,25 @@ interface FreezePorts {
   clock: Pick<Clock, 'now'>
 }
 
-/** Somebody else writes at the same moment, but not often. */
-const ATTEMPTS = 5
-
 /**
- * What is frozen now, and the object's entity tag.
- * @throws ClawctlError NOT_CONFIGURED for an object that is none: then nobody knows what is frozen
+ * The freezes that apply now.
+ * @throws ClawctlError NOT_CONFIGURED if the object is not valid: then every deploy is refused
  */
-async function look({ store, clock }: FreezePorts): Promise<{ freezes: Freeze[]; etag: string | null }> {
-  const object = await store.get(FREEZE_KEY)
-  if (!object) return { freezes: [], etag: null }
-  const freezes = parseFreezes(object.text, clock.now())
-  if (freezes) return { freezes, etag: object.etag }
+function freezesIn(text: string | null, now: Date): Freeze[] {
+  const freezes = text === null ? [] : parseFreezes(text, now)
+  if (freezes) return freezes
   throw new ClawctlError(
     'NOT_CONFIGURED',
-    `${FREEZE_KEY} in the bucket can't be read, so nobody knows what is frozen.`,
+    `${FREEZE_KEY} in the bucket is not valid, so it is unknown what is frozen.`,
     {
-      hint: 'Delete the object, and freeze again what has to be frozen.',
+      hint: 'Delete the object, then repeat the freezes with `clawctl fleet freeze`.',
     },
   )
 }
 
 export async function readFreezes(ports: { store: ObjectStore | null; clock: Pick<Clock, 'now'> }): Promise<Freeze[]> {
   const { store, clock } = ports
-  return store ? (await look({ store, clock })).freezes : []
+  return store ? freezesIn((await store.get(FREEZE_KEY))?.text ?? null, clock.now()) : []
 }
 
 /** A freeze of the same target is replaced. @throws ClawctlError UNKNOWN_TARGET */
@@ -67,14 +63,11 @@ export async function unfreezeFleet(
   })
 }
 
-async function change(ports: FreezePorts, next: (freezes: Freeze[]) => Freeze[]): Promise<Freeze[]> {
-  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const { freezes, etag } = await look(ports)
-    const changed = next(freezes)
-    const text = formatFreezes(changed)
-    if (await ports.store.putIf(FREEZE_KEY, text, etag)) return changed
-    // The write may have arrived and its answer not.
-    if ((await ports.store.get(FREEZE_KEY))?.text === text) return changed
-  }
-  throw new ClawctlError('UPSTREAM', 'Others changed what is frozen at the same moment.', { hint: 'Try again.' })
+async function change({ store, clock }: FreezePorts, next: (freezes: Freeze[]) => Freeze[]): Promise<Freeze[]> {
+  let changed: Freeze[] = []
+  await changeObject(store, FREEZE_KEY, (text) => {
+    changed = next(freezesIn(text, clock.now()))
+    return formatFreezes(changed)
+  })
+  return changed
 }

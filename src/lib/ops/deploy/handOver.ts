@@ -4,38 +4,51 @@ import { placedAt, SLOTS, type Slot, slotKey } from '../../domain/deploy/slots.j
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import { planChange } from './applyChange.js'
 import { checkLaunch } from './checkLaunch.js'
-import { endOn, giveBack, removed } from './giveBack.js'
-import { type Picture, type Role, readRole, standing, writeRole } from './picture.js'
+import {
+  clauseReporter,
+  destroyMachine,
+  gate,
+  gateFailure,
+  type HostContext,
+  nameActive,
+  slotOf,
+} from './hostContext.js'
+import { type Observation, observe, type Role, readRole, standingOfId, writeRole } from './observation.js'
 import type { HostResult } from './ports.js'
 import { resume } from './resume.js'
+import { destroyCandidate, hostEnd, rollBackHandover } from './rollBack.js'
 import { transferRole } from './transfer.js'
-import { clauses, destroyMachine, gate, gateFailure, look, nameHolder, slotOf, type Work } from './work.js'
 
 /**
- * One host's deploy by handover: the successor boots beside the machine that serves, takes the role when it has passed,
- * and only then the old machine is destroyed. It begins with what EC2, the state and the role say: what a deploy left
- * that was killed anywhere is gone on with, or cleared away.
+ * One host's deploy by handover: the candidate boots beside the active machine, gets the role when it has passed its gate,
+ * and then the old machine is destroyed. It first reads EC2, the state and the role, and finishes or removes what a killed
+ * deploy left.
  */
-export async function handOver(work: Work): Promise<HostResult> {
-  const { turn, rollout, ports } = work
+export async function handOver(context: HostContext): Promise<HostResult> {
+  const { turn, rollout, ports } = context
   let holder: Host | null = null
   try {
     if (!rollout.planOnly) {
       await turn.at('resume')
-      const resumed = await resume(work)
+      const resumed = await resume(context)
       if (resumed) return resumed
     }
     await turn.at('plan')
-    const picture = await look(work)
+    const observed = await observe(context.ports, context.gone)
     const role = await readRole(ports.store, turn.id)
-    holder = standing(picture, role, turn.id).holder
-    const { slot, instances } = placeFor(turn.id, picture, holder)
+    holder = standingOfId(observed, role, turn.id).holder
+    const { slot, instances } = placeFor(turn.id, observed, holder)
     const change = { kind: 'create', id: turn.id, slot } as const
-    const plan = await planChange(change, { ami: turn.image.id, instances, picture }, rollout, ports)
-    clauses(work, 'plan')(plan.lines.join(', '))
-    await checkLaunch(work, plan.json, slot)
+    const plan = await planChange(change, { ami: turn.image.id, instances, observed }, rollout, ports)
+    clauseReporter(context, 'plan')(plan.lines.join(', '))
+    await checkLaunch(context, plan.json, slot)
     if (rollout.planOnly) return { ok: true, host: stays(holder, 'planned') }
-    return await withCandidate(work, { holder, slot, file: plan.file, role: await nameHolder(work, role, holder) })
+    return await withCandidate(context, {
+      holder,
+      slot,
+      file: plan.file,
+      role: await nameActive(context, role, holder),
+    })
   } catch (error) {
     return { ok: false, host: stays(holder, holder ? 'kept' : 'failed'), error: asClawctlError(error) }
   }
@@ -47,30 +60,35 @@ const stays = (holder: Host | null, outcome: 'planned' | 'kept' | 'failed') => (
   instanceId: holder?.instanceId ?? null,
 })
 
-/** Where the candidate goes, and whether the machine that serves has to be adopted by the same plan. */
-function placeFor(id: string, picture: Picture, holder: Host | null): { slot: Slot; instances: Adoption['instances'] } {
-  const placed = holder ? slotOf(picture, id, holder.instanceId) : null
-  // A machine of before there were slots is in slot a.
+/** The candidate's slot, and the active machine if the same plan must adopt it. */
+function placeFor(
+  id: string,
+  observed: Observation,
+  holder: Host | null,
+): { slot: Slot; instances: Adoption['instances'] } {
+  const placed = holder ? slotOf(observed, id, holder.instanceId) : null
+  // A machine without a slot tag is older than slots and is in slot a.
   const taken = holder ? (placed ?? holder.slot ?? 'a') : null
-  const isFree = (slot: Slot) => slot !== taken && !placedAt(picture.state, id, slot)
-  const isGone = (slot: Slot) => slot !== taken && picture.gone.has(placedAt(picture.state, id, slot)?.instanceId ?? '')
+  const isFree = (slot: Slot) => slot !== taken && !placedAt(observed.state, id, slot)
+  const isGone = (slot: Slot) =>
+    slot !== taken && observed.gone.has(placedAt(observed.state, id, slot)?.instanceId ?? '')
   const slot = SLOTS.find(isFree) ?? SLOTS.find(isGone)
   if (!slot) {
     throw new ClawctlError(
       'DEPLOY_FAILED',
       `Both slots of ${id} have a machine: an earlier deploy of it did not end.`,
       {
-        hint: `Deploy ${id} without --plan-only: that goes on from what stands.`,
+        hint: `Deploy ${id} without --plan-only: that finishes or removes what it left.`,
       },
     )
   }
   if (!holder || taken === null || placed !== null) return { slot, instances: {} }
-  if (placedAt(picture.state, id, taken)) {
+  if (placedAt(observed.state, id, taken)) {
     throw new ClawctlError(
       'NOT_IN_STATE',
-      `EC2 runs ${holder.instanceId} as ${id}, and the OpenTofu state has another machine at its place. Nothing was changed.`,
+      `EC2 runs ${holder.instanceId} as ${id}, but the OpenTofu state has another machine in its slot. Nothing was changed.`,
       {
-        hint: `See \`clawctl fleet recover ${id} --plan-only\`, then end the one that should not run with --terminate.`,
+        hint: `See \`clawctl fleet recover ${id} --plan-only\`, then destroy the one that should not run with --terminate.`,
       },
     )
   }
@@ -78,70 +96,78 @@ function placeFor(id: string, picture: Picture, holder: Host | null): { slot: Sl
 }
 
 async function withCandidate(
-  work: Work,
+  context: HostContext,
   { holder, slot, file, role }: { holder: Host | null; slot: Slot; file: string; role: Role },
 ): Promise<HostResult> {
-  const { turn, ports } = work
+  const { turn, ports } = context
   await turn.at('candidate', 'OpenTofu creates it')
   try {
     await ports.tofu.apply(file)
   } catch (error) {
-    return discard(work, holder, await madeAt(work, holder, slot), applyFailure(asClawctlError(error)))
+    return discard(context, holder, await findCandidate(context, holder, slot), applyFailure(asClawctlError(error)))
   }
-  const made = await madeAt(work, holder, slot)
+  const made = await findCandidate(context, holder, slot)
   if (!made) {
-    const error = new ClawctlError('APPLY_FAILED', `OpenTofu created ${turn.id}, and its state does not have it.`)
-    return discard(work, holder, null, error)
+    const error = new ClawctlError('APPLY_FAILED', `OpenTofu created ${turn.id}, but its state does not have it.`)
+    return discard(context, holder, null, error)
   }
-  clauses(work, 'candidate')(`${made.instanceId} was created`)
-  const ready = await gate(work, made.instanceId, 'standby')
-  if (!ready.passed) return discard(work, holder, made, gateFailure(work, ready, 'standby'))
-  return takeOver(work, { holder, candidate: ready.host, role })
+  clauseReporter(context, 'candidate')(`${made.instanceId} was created`)
+  const ready = await gate(context, made.instanceId, 'standby')
+  if (!ready.passed) return discard(context, holder, made, gateFailure(context, ready, 'standby'))
+  return takeOver(context, { holder, candidate: ready.host, role })
 }
 
-/** The candidate that the state has in this slot, or that EC2 has and the state does not. */
-async function madeAt(work: Work, holder: Host | null, slot: Slot): Promise<Pick<Host, 'instanceId' | 'ami'> | null> {
-  const { turn } = work
-  const picture = await look(work).catch(() => null)
-  if (!picture) return null
-  const placed = placedAt(picture.state, turn.id, slot)?.instanceId
-  if (placed && !picture.gone.has(placed)) return { instanceId: placed, ami: turn.image.id }
+/** The candidate in this slot of the state, or only in EC2. */
+async function findCandidate(
+  context: HostContext,
+  holder: Host | null,
+  slot: Slot,
+): Promise<Pick<Host, 'instanceId' | 'ami'> | null> {
+  const { turn } = context
+  const observed = await observe(context.ports, context.gone).catch(() => null)
+  if (!observed) return null
+  const placed = placedAt(observed.state, turn.id, slot)?.instanceId
+  if (placed && !observed.gone.has(placed)) return { instanceId: placed, ami: turn.image.id }
   const isLeft = (host: Host) =>
     host.id === turn.id && host.instanceId !== holder?.instanceId && host.state !== 'shutting-down'
-  return picture.hosts.find(isLeft) ?? null
+  return observed.hosts.find(isLeft) ?? null
 }
 
-/** What a person can do about it, where EC2 has no room for one machine more. */
+/** Adds what a person can do if EC2 has no capacity for another machine. */
 function applyFailure(error: ClawctlError): ClawctlError {
   if (!/InsufficientInstanceCapacity|VcpuLimitExceeded|InstanceLimitExceeded/.test(error.message)) return error
   return new ClawctlError('NO_CAPACITY', error.message, {
-    hint: 'Try again later, raise the vCPU limit, or pass --strategy replace: it takes no machine more, and stops the old one first.',
+    hint: 'Try again later, raise the vCPU limit, or pass --strategy replace: it needs no additional machine, but stops the old one first.',
     cause: error,
   })
 }
 
-/** Before the handover: the candidate goes, and who serves was never touched. */
+/** After a failure before the handover: destroys the candidate; the active machine was not changed. */
 async function discard(
-  work: Work,
+  context: HostContext,
   holder: Host | null,
   candidate: Pick<Host, 'instanceId' | 'ami'> | null,
   error: ClawctlError,
 ): Promise<HostResult> {
-  const { turn, rollout } = work
+  const { turn, rollout } = context
   const isOurs = error.code === 'HEALTH_FAILED' || error.code === 'APPLY_FAILED' || error.code === 'NO_CAPACITY'
   if (!isOurs) return { ok: false, host: stays(holder, holder ? 'kept' : 'failed'), error }
   let left = ''
-  if (candidate && rollout.onFailure === 'stop') left = ` The candidate ${candidate.instanceId} is left as it is.`
+  if (candidate && rollout.onFailure === 'stop') left = ` The candidate ${candidate.instanceId} was not changed.`
   else if (candidate) {
     await turn.at('rollback', `the candidate ${candidate.instanceId} is destroyed`)
-    left = await removed(work, candidate)
+    left = await destroyCandidate(context, candidate)
   }
   const hint = error.hint
   if (!holder) {
-    const failed = new ClawctlError(error.code, `${error.message} It did not exist before, so nothing serves.${left}`, {
-      hint,
-      cause: error,
-    })
+    const failed = new ClawctlError(
+      error.code,
+      `${error.message} It did not exist before, so no machine serves.${left}`,
+      {
+        hint,
+        cause: error,
+      },
+    )
     return { ok: false, host: stays(null, 'failed'), error: failed }
   }
   const kept = new ClawctlError(
@@ -149,14 +175,14 @@ async function discard(
     `${error.message} ${holder.instanceId} goes on serving with ${holder.ami}.${left}`,
     { hint, cause: error },
   )
-  return { ok: false, host: endOn(holder, 'kept'), error: kept }
+  return { ok: false, host: hostEnd(holder, 'kept'), error: kept }
 }
 
 async function takeOver(
-  work: Work,
+  context: HostContext,
   { holder, candidate, role }: { holder: Host | null; candidate: Host; role: Role },
 ): Promise<HostResult> {
-  const { turn, rollout, ports } = work
+  const { turn, rollout, ports } = context
   const { id } = turn
   await turn.at('handover')
   let handed: Role
@@ -166,33 +192,33 @@ async function takeOver(
       ? await transferRole(
           role,
           { id, from: holder, to: candidate, home: holder, deploy },
-          clauses(work, 'handover'),
+          clauseReporter(context, 'handover'),
           ports,
         )
       : await writeRole(ports, role, { id, instanceId: candidate.instanceId, from: null, deploy })
   } catch (error) {
-    return discard(work, holder, candidate, asClawctlError(error))
+    return discard(context, holder, candidate, asClawctlError(error))
   }
-  const verdict = await gate(work, candidate.instanceId, 'active')
+  const verdict = await gate(context, candidate.instanceId, 'active')
   if (!verdict.passed) {
-    const failure = gateFailure(work, verdict, 'active')
-    if (rollout.onFailure === 'stop') return { ok: false, host: endOn(candidate, 'failed'), error: failure }
-    if (holder) return giveBack(work, { home: holder, candidate, role: handed }, failure)
+    const failure = gateFailure(context, verdict, 'active')
+    if (rollout.onFailure === 'stop') return { ok: false, host: hostEnd(candidate, 'failed'), error: failure }
+    if (holder) return rollBackHandover(context, { home: holder, candidate, role: handed }, failure)
     await writeRole(ports, handed, { id, instanceId: null, from: null, deploy: rollout.requestId })
-    return discard(work, null, candidate, failure)
+    return discard(context, null, candidate, failure)
   }
-  if (!holder) return { ok: true, host: endOn(candidate, 'created') }
+  if (!holder) return { ok: true, host: hostEnd(candidate, 'created') }
   await turn.at('cleanup', `${holder.instanceId} is destroyed`)
   try {
-    await destroyMachine(work, holder)
+    await destroyMachine(context, holder)
   } catch (error) {
     const { code, message } = asClawctlError(error)
-    const why = `${id} serves on ${candidate.instanceId}, but its predecessor ${holder.instanceId} could not be destroyed: ${message}`
+    const why = `${id} serves on ${candidate.instanceId}, but its old machine ${holder.instanceId} could not be destroyed: ${message}`
     return {
       ok: false,
-      host: endOn(candidate, 'failed'),
-      error: new ClawctlError(code, why, { hint: `Deploy ${id} again: it goes on from there.`, cause: error }),
+      host: hostEnd(candidate, 'failed'),
+      error: new ClawctlError(code, why, { hint: `Deploy ${id} again: that destroys it.`, cause: error }),
     }
   }
-  return { ok: true, host: endOn(candidate, 'replaced') }
+  return { ok: true, host: hostEnd(candidate, 'replaced') }
 }

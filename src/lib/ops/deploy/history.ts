@@ -1,10 +1,10 @@
 import type { History } from './deploys.js'
 import type { Plane } from './plane.js'
 
-/** What one request may hold. */
+/** The largest page of a request. */
 const PAGE = 100
 
-/** The newest deploys, page by page. `next` is where it goes on, or null where nothing is older. */
+/** The newest deploys, from as many pages as needed. `next` is the cursor of older ones, or null. */
 export async function readHistory(
   plane: Pick<Plane, 'history'>,
   { limit, before }: { limit: number; before?: string },
@@ -14,7 +14,7 @@ export async function readHistory(
     const size = Math.min(PAGE, limit - all.deploys.length)
     const page = await plane.history({ limit: size, ...(all.next === null ? {} : { before: all.next }) })
     all.deploys.push(...page.deploys)
-    // An older page without records says nothing for the one before that had them.
+    // One page without a source makes the whole answer incomplete.
     const { runs, records } = page.sources
     if (runs === 'unavailable') all.sources.runs = runs
     if (records === 'unavailable') all.sources.records = records

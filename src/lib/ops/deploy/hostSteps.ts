@@ -4,7 +4,7 @@ import type { Clock, ItemProgress, Progress } from '../ports.js'
 import type { RecordKeeper } from './deployRecord.js'
 import type { DeployStep } from './ports.js'
 
-/** One host of a list that people look at: the step that it is in, and its newest clause. */
+/** One host of a progress list: its current step, and the newest clause. */
 class ShownHost {
   readonly #id: string
   readonly #list: ItemProgress
@@ -17,7 +17,7 @@ class ShownHost {
     this.#list = list
   }
 
-  /** @param since tells two steps of one name apart */
+  /** @param since distinguishes two steps of the same name */
   async at(name: DeployStep, since: string, clause: string | null): Promise<void> {
     if (this.#step !== `${name} ${since}`) {
       await this.#leave()
@@ -38,7 +38,7 @@ class ShownHost {
     if (clause !== null) this.#say(clause)
   }
 
-  /** @param failure why it did not end well */
+  /** @param failure the reason, if it failed */
   async end(failure?: string): Promise<void> {
     await this.leave()
     this.#list.end(this.#id, failure)
@@ -50,7 +50,7 @@ class ShownHost {
   }
 }
 
-/** Where one host is: into the deploy's record at each step and clause, and onto the list. */
+/** Writes each step and clause of one host to the deploy's record, and shows it in the list. */
 export class HostSteps {
   readonly #id: string
   readonly #keeper: RecordKeeper
@@ -75,17 +75,17 @@ export class HostSteps {
     await this.#keeper.host(this.#id, { step })
   }
 
-  /** @param failure why it did not end well */
+  /** @param failure the reason, if it failed */
   end(failure: string | undefined): Promise<void> {
     this.#current = null
     return this.#shown.end(failure)
   }
 }
 
-const GONE_WELL = new Set<DeployHost['outcome']>(['created', 'replaced', 'retired', 'planned'])
+const SUCCEEDED = new Set<DeployHost['outcome']>(['created', 'replaced', 'retired', 'planned'])
 const NOT_BEGUN = new Set<DeployHost['outcome']>(['pending', 'deploying', 'skipped'])
 
-/** The hosts of a deploy that runs elsewhere, as its record shows them from one look to the next. */
+/** Shows the hosts of a deploy that runs elsewhere, from its record. */
 export class HostList {
   readonly #progress: Progress
   readonly #hosts = new Map<string, { shown: ShownHost; ended: boolean }>()
@@ -104,7 +104,7 @@ export class HostList {
       if (step) await host.shown.at(step.name, step.since, step.clause)
       if (NOT_BEGUN.has(outcome)) continue
       host.ended = true
-      await host.shown.end(GONE_WELL.has(outcome) ? undefined : `${outcome}${reason ? `: ${reason}` : ''}`)
+      await host.shown.end(SUCCEEDED.has(outcome) ? undefined : `${outcome}${reason ? `: ${reason}` : ''}`)
     }
   }
 
@@ -113,7 +113,7 @@ export class HostList {
     await this.#close()
   }
 
-  /** Resolves when the list is shown; it is until `close`. */
+  /** Resolves when the list is shown; `close` ends it. */
   #open(ids: readonly string[]): Promise<void> {
     return new Promise((opened, failed) => {
       const shown = this.#progress.list(ids, async (list) => {

@@ -6,12 +6,11 @@ import type { Host } from '../../domain/deploy/host.js'
 import { parseJson } from '../../domain/json.js'
 import { poll } from '../poll.js'
 import type { ObjectStore } from '../ports.js'
-import { isGone } from './picture.js'
+import { isGone } from './observation.js'
 import type { HostDeployPorts } from './ports.js'
 
-/** Soon enough for a host that boots for minutes. */
-const LONGEST_POLL_MS = 10_000
-/** What was just created may not be shown yet. */
+const MAX_POLL_MS = 10_000
+/** EC2 may not show a new machine for so long. */
 const SHOWN_AFTER_MS = 2 * 60_000
 
 export type GateVerdict = { passed: true; host: Host } | { passed: false; host: Host | null; reason: string }
@@ -23,7 +22,7 @@ export interface Gate {
   timeoutMs: number
 }
 
-/** Null where nobody wrote one there, or something else. */
+/** Null if there is none, or the object is not valid. */
 export async function heartbeatAt(store: ObjectStore, key: string): Promise<Heartbeat | null> {
   const object = await store.get(key)
   const parsed = heartbeatSchema.safeParse(object && parseJson(object.text))
@@ -34,8 +33,8 @@ export const readHeartbeat = (store: ObjectStore, id: string, instanceId: string
   heartbeatAt(store, heartbeatKey(id, instanceId))
 
 /**
- * Waits until a machine passes for its role. Fails at once where waiting can't help, and with the second heartbeat that
- * says so where one look may be wrong. Never rejects for bad health, only where a service refuses us.
+ * Waits until a machine is healthy for its role. Fails immediately if waiting can't help, or with the second heartbeat if
+ * one heartbeat may be wrong. Bad health is a result; it rejects only if a service fails.
  */
 export async function machineGate(
   ports: Pick<HostDeployPorts, 'compute' | 'store' | 'clock'>,
@@ -46,9 +45,9 @@ export async function machineGate(
   const { id, instanceId, role } = gate
   const began = clock.now().getTime()
   let host: Host | null = null
-  const watch = new Watch()
+  const heartbeats = new HeartbeatHistory()
   const failed = (reason: string): { done: GateVerdict } => ({ done: { passed: false, host, reason } })
-  const limits = { clock, timeoutMs: gate.timeoutMs, longestMs: LONGEST_POLL_MS, onWait: say }
+  const limits = { clock, timeoutMs: gate.timeoutMs, longestMs: MAX_POLL_MS, onWait: say }
   const result = await poll<GateVerdict>(limits, async () => {
     const [hosts, heartbeat] = await Promise.all([compute.describeHosts(), readHeartbeat(store, id, instanceId)])
     const now = clock.now()
@@ -60,10 +59,10 @@ export async function machineGate(
       return { wait: `EC2 does not list ${instanceId}` }
     }
     host = found
-    const seen = watch.look(heartbeat)
+    const seen = heartbeats.add(heartbeat)
     const verdict = judgeHealth({ host, heartbeat, seen, now }, role)
     if (verdict.health === 'healthy') return { done: { passed: true, host } }
-    return watch.isFinal(verdict, heartbeat) ? failed(verdict.reason) : { wait: verdict.reason }
+    return heartbeats.isFinal(verdict, heartbeat) ? failed(verdict.reason) : { wait: verdict.reason }
   })
   if ('done' in result) return result.done
   const waited = ms(gate.timeoutMs, { long: true })
@@ -71,14 +70,13 @@ export async function machineGate(
   return { passed: false, host, reason }
 }
 
-/** What has been seen of one machine's heartbeats. */
-class Watch {
+class HeartbeatHistory {
   #first: Heartbeat | null = null
   #earlier: Heartbeat | null = null
-  /** The verdict that counts when another heartbeat repeats it. */
+  /** A verdict that becomes final when another heartbeat repeats it. */
   #doubt: { reason: string; at: string } | null = null
 
-  look(heartbeat: Heartbeat | null): { earlier: Heartbeat | null; restarts: number } {
+  add(heartbeat: Heartbeat | null): { earlier: Heartbeat | null; restarts: number } {
     const gateway = heartbeat?.gateway
     if (!gateway) return { earlier: null, restarts: 0 }
     if (gateway.restarts != null) this.#first ??= heartbeat

@@ -23,21 +23,21 @@ export interface DeployOptions {
   wait: boolean
   /** How long to follow. */
   waitTimeoutMs: number
-  /** One-time code of the person who asked. Control API only. */
+  /** One-time code of the requester. Control API only. */
   code?: string | undefined
 }
 
-/** Where a command runs: through the Control API (agents, laptops) or with AWS and OpenTofu (CI). The commands are the same. */
+/** How a command reaches the fleet: through the Control API (agents, laptops) or with AWS and OpenTofu (CI). */
 export interface Plane {
   fleet(): Promise<Fleet>
   /** One instance with everything that is known of it. @throws ClawctlError UNKNOWN_TARGET */
   host(id: string): Promise<HostView>
   /**
-   * Resolves when the deploy is queued (Control API), or over and well (direct plane, or with `wait`).
-   * Rejects with the code of the outcome otherwise; the deploy so far is in the error's `partial.deploy`.
+   * Resolves when the deploy is queued (Control API), or has succeeded (direct plane, or with `wait`).
+   * Otherwise rejects with the code of the outcome; the deploy so far is in the error's `partial.deploy`.
    */
   deploy(order: Order, options: DeployOptions): Promise<Deploy>
-  /** What is frozen afterwards, or now. */
+  /** Resolves with all freezes after the change. */
   freeze(request: FreezeRequest): Promise<Freeze[]>
   unfreeze(request: UnfreezeRequest): Promise<Freeze[]>
   /** Cancels a queued deploy, asks a running one to stop before its next host. Resolves with the deploy as it was. */
@@ -46,6 +46,6 @@ export interface Plane {
   deploys(limit: number): Promise<Deploy[]>
   /** A page of the history, newest first. @param page.before cursor of the page before */
   history(page: { limit: number; before?: string }): Promise<History>
-  /** Resolves when the deploy is over, however it ended. */
+  /** Resolves when the deploy is over, also if it failed. */
   follow(options: FollowOptions): Promise<DeployDetail>
 }

@@ -7,7 +7,7 @@ import type { ClawctlError } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry/registry.js'
 import type { Clock, Compute, ObjectStore, Progress, Tofu } from '../ports.js'
 
-/** Parameters of RunInstances, as a plan has them. What the plan does not know yet is left out. */
+/** Parameters of RunInstances, from a plan. Values that the plan does not know yet are left out. */
 export interface LaunchParameters {
   ami: string
   instanceType: string
@@ -17,24 +17,23 @@ export interface LaunchParameters {
   /** Text, not base64. */
   userData: string | null
   rootGib: number | null
-  /** Device of the root volume; null where the image does not say. */
+  /** Device of the root volume; null if the image does not name it. */
   rootDevice: string | null
   tags: Readonly<Record<string, string>>
 }
 
-/** EC2's own hands on single machines. */
 export interface Machines {
   stop(instanceId: string): Promise<void>
   start(instanceId: string): Promise<void>
-  /** It is not an error when there is none. */
+  /** Not an error if it does not exist. */
   terminate(instanceId: string): Promise<void>
-  /** What EC2 says against such a launch, or null. Capacity is not looked at. */
+  /** Why EC2 would refuse the launch, or null. Does not check capacity. */
   dryRun(parameters: LaunchParameters): Promise<{ denied: boolean; reason: string } | null>
   /** Marks an AMI as failed in the deploy with this request id. */
   markFailed(ami: string, requestId: string): Promise<void>
 }
 
-/** What the fleet stack makes beside machines, looked up by name: a deploy that was killed leaves it outside of the state. */
+/** Objects of the fleet stack other than machines, looked up by name: a killed deploy may leave them outside the state. */
 export interface StackObjects {
   /** Which of these the id has, under the stack's path and with its tags. */
   ofId(id: string, types: readonly IdType[]): Promise<IdType[]>
@@ -42,31 +41,30 @@ export interface StackObjects {
   securityGroup(): Promise<string | null>
 }
 
-/** The locks of the OpenTofu state: an object beside it, and an item where there is a lock table. */
+/** The locks of the OpenTofu state: an object beside it, and an item if there is a lock table. */
 export interface StateLocks {
-  /** Those that stand in either place. */
+  /** The locks that are held in either place. */
   held(): Promise<StateLock[]>
-  /** Takes both for this process. Null where they are ours now, else the one that is in the way. */
+  /** Takes both for this process. Null on success, else the lock of another process. */
   take(): Promise<StateLock | null>
-  /** Releases what is ours, or the lock with this id, wherever it stands. It is not an error when there is none. */
+  /** Releases this process's locks, or the lock with this id. Not an error if there is none. */
   release(id?: string): Promise<void>
 }
 
-/** A workflow run by its id, of whatever workflow; null where GitHub does not know it. */
+/** A run of any workflow by its id; null if GitHub does not know it. */
 export interface RunLookup {
   find(runId: number): Promise<Run | null>
 }
 
-/** What keeps two runs from one state, and a run that was killed from locking out the next. */
 export interface LockPorts {
   locks: StateLocks
-  /** Null where there is no credential to ask GitHub with. */
+  /** Null without a GitHub credential. */
   runs: RunLookup | null
   clock: Clock
   progress: Progress
 }
 
-/** Posts the end of a deploy where people hear of it. Never rejects: what went wrong, one clause each. */
+/** Posts the outcome of a deploy to the webhooks. Never rejects; resolves with the failures, one clause each. */
 export type Announce = (deploy: Deploy) => Promise<string[]>
 
 export interface HostDeployPorts {
@@ -83,7 +81,7 @@ export interface HostDeployPorts {
 
 export type OnFailure = 'rollback' | 'stop'
 
-/** What is the same for every host of one deploy. */
+/** Common to every host of one deploy. */
 export interface Rollout {
   requestId: string
   configRevision?: Order['configRevision']
@@ -97,13 +95,12 @@ export interface Rollout {
   onPlan(lines: readonly string[]): void
 }
 
-/** One host's turn. */
 export interface HostTurn {
   id: string
   image: FleetImage
-  /** Keeps what was seen of a machine that did not pass. */
-  witness(evidence: HostEvidence): Promise<void>
-  /** Says where it is: a step, and the newest clause of it. */
+  /** Stores the evidence about a machine that did not pass its gate. */
+  keepEvidence(evidence: HostEvidence): Promise<void>
+  /** Reports the current step, and its newest clause. */
   at(step: DeployStep, clause?: string): Promise<void>
 }
 

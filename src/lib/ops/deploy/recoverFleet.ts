@@ -8,26 +8,26 @@ import { SLOTS, slotKey } from '../../domain/deploy/slots.js'
 import { holderOfLock } from '../../domain/deploy/stateLock.js'
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry/registry.js'
-import { newestRecords } from '../drift/checkDrift.js'
 import type { JobReport, RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { findAdoptable } from './adoption.js'
 import { planChange } from './applyChange.js'
-import { type Picture, readRole, standing, takePicture } from './picture.js'
+import { newestRecords } from './deploys.js'
+import { destroyMachine } from './hostContext.js'
+import { type Observation, observe, readRole, standingOfId } from './observation.js'
 import type { HostDeployPorts, LockPorts } from './ports.js'
-import { restore, taintedOf, untaintAll } from './resume.js'
-import { isOver, withStateLock } from './stateLock.js'
-import { keepUnwritten, settleUnwritten } from './unwrittenState.js'
-import { destroyMachine } from './work.js'
+import { restoreRole, taintedOf, untaintAll } from './resume.js'
+import { isHolderOver, withStateLock } from './stateLock.js'
+import { keepUnwritten, storeUnwritten } from './unwrittenState.js'
 
 export interface RecoverOptions {
-  /** Null: every id that registry, state or EC2 has. */
+  /** Null: every id of registry, state or EC2. */
   id: string | null
-  /** Look and say, change nothing. */
+  /** Report only, change nothing. */
   planOnly: boolean
-  /** Id of a lock to release, whoever holds it. */
+  /** Id of a lock to release, even if its holder may be alive. */
   unlock: string | null
-  /** EC2 id of a machine to destroy, whatever is known of it. */
+  /** EC2 id of a machine to destroy, even if it is active. */
   terminate: string | null
 }
 
@@ -36,36 +36,38 @@ export interface RecoverPorts extends HostDeployPorts, LockPorts {
   report: JobReport
 }
 
-/** In records, tags and the object of the active machine. */
+/** The request id in records, tags and active/<id>.json. */
 const REQUEST = 'fleet-recover'
-/** The stack asks for one; this plan launches nothing. */
+/** The stack requires one, but this plan launches nothing. */
 const NO_AMI = 'ami-00000000'
 
 /**
- * Shows what EC2, IAM, state, locks and records disagree about, and mends what needs no decision, under the guard.
- * @throws ClawctlError DRIFT where something is left that a person has to decide; `partial.recovery` has every finding
+ * Finds what differs between EC2, IAM, state, locks and records, and corrects what needs no decision, under the guard.
+ * @throws ClawctlError DRIFT if a person has to decide something; `partial.recovery` has every finding
  */
 export async function recoverFleet(options: RecoverOptions, ports: RecoverPorts): Promise<Recovery> {
   const findings: Found[] = []
   try {
-    await mendLocks(options, findings, ports)
-    const work = () => mend(options, findings, ports)
+    await recoverLocks(options, findings, ports)
+    const work = () => recover(options, findings, ports)
     await (options.planOnly ? work() : withStateLock(ports, work))
   } catch (error) {
     throw withPartial(asClawctlError(error), { recovery: { findings: settled(findings, options.planOnly) } })
   }
   const shown = settled(findings, options.planOnly)
-  await ports.report.summary(shown.map((finding) => `- ${findingLine(finding)}`).join('\n') || 'Nothing disagrees.')
+  await ports.report.summary(
+    shown.map((finding) => `- ${findingLine(finding)}`).join('\n') || 'There is no difference.',
+  )
   const left = shown.filter(({ done }) => !done)
   if (left.length === 0 || options.planOnly) return { findings: shown }
-  throw new ClawctlError('DRIFT', 'Something is left that a person has to decide.', {
+  throw new ClawctlError('DRIFT', 'A person has to decide about the differences that remain.', {
     details: left.map(findingLine),
     partial: { recovery: { findings: shown } },
   })
 }
 
-/** Before the lock is waited for: it may be the one that is in the way. */
-async function mendLocks(options: RecoverOptions, findings: Found[], ports: RecoverPorts): Promise<void> {
+/** Before taking the lock, because a dead lock would block that. */
+async function recoverLocks(options: RecoverOptions, findings: Found[], ports: RecoverPorts): Promise<void> {
   const held = await ports.locks.held()
   if (options.unlock !== null && !held.some(({ ID }) => ID === options.unlock)) {
     throw new ClawctlError('USAGE', `No lock of the state has the id ${options.unlock}.`, {
@@ -73,7 +75,7 @@ async function mendLocks(options: RecoverOptions, findings: Found[], ports: Reco
     })
   }
   for (const lock of held) {
-    const over = await isOver(ports, lock)
+    const over = await isHolderOver(ports, lock)
     const automatic = over || lock.ID === options.unlock
     if (automatic && !options.planOnly) await ports.locks.release(lock.ID)
     const what = `is a lock of the state, held by ${holderOfLock(lock)}${over ? ', whose run is over' : ''}`
@@ -82,30 +84,30 @@ async function mendLocks(options: RecoverOptions, findings: Found[], ports: Reco
   }
 }
 
-async function mend(options: RecoverOptions, findings: Found[], ports: RecoverPorts): Promise<void> {
+async function recover(options: RecoverOptions, findings: Found[], ports: RecoverPorts): Promise<void> {
   const { tofu, progress, planOnly } = { ...ports, ...options }
   await tofu.init()
-  findings.push(...(await settleUnwritten(ports, planOnly)))
+  findings.push(...(await storeUnwritten(ports, planOnly)))
   const registry = await readRegistry(ports.registry)
   const gone = new Set<string>()
-  let picture = await takePicture(ports, gone)
+  let observed = await observe(ports, gone)
   const removal = (id: string) => ({ turn: { id }, rollout: rolloutOf([id], registry), ports, gone })
   if (options.terminate !== null) {
-    await terminateNamed(options.terminate, picture, removal, findings, options)
-    picture = await takePicture(ports, gone)
+    await terminateNamed(options.terminate, observed, removal, findings, options)
+    observed = await observe(ports, gone)
   }
-  for (const { address } of taintedOf(picture)) {
+  for (const { address } of taintedOf(observed)) {
     findings.push({
       kind: 'tainted',
       subject: address,
-      what: 'was interrupted in its making',
+      what: 'was interrupted during its creation',
       fix: 'it is kept',
       automatic: true,
     })
   }
-  if (!planOnly) await untaintAll(picture, new Set(), tofu)
+  if (!planOnly) await untaintAll(observed, new Set(), tofu)
 
-  const known = [...registry.map(({ id }) => id), ...picture.state.keys(), ...picture.hosts.map(({ id }) => id)]
+  const known = [...registry.map(({ id }) => id), ...observed.state.keys(), ...observed.hosts.map(({ id }) => id)]
   if (options.id !== null && !known.includes(options.id)) {
     throw new ClawctlError('UNKNOWN_TARGET', `Neither the registry nor EC2 nor the state has ${options.id}.`, {
       hint: 'Take an id from `clawctl fleet status`, or leave it out.',
@@ -115,8 +117,8 @@ async function mend(options: RecoverOptions, findings: Found[], ports: RecoverPo
   const adopt: Record<string, string> = {}
   for (const id of ids) {
     const role = await readRole(ports.store, id)
-    const found = standing(picture, role, id)
-    const placed = picture.state.get(id) ?? []
+    const found = standingOfId(observed, role, id)
+    const placed = observed.state.get(id) ?? []
     const work = findMachines(id, { standing: found, named: role.active !== null, placed, gone })
     findings.push(...work.findings)
     if (work.adopt) {
@@ -124,10 +126,10 @@ async function mend(options: RecoverOptions, findings: Found[], ports: RecoverPo
       adopt[slotKey(id, slot)] = work.adopt.instanceId
     }
     if (planOnly) continue
-    if (found.suspended) await restore(id, role, found, progress.note.bind(progress), REQUEST, ports)
+    if (found.suspended) await restoreRole(id, role, found, progress.note.bind(progress), REQUEST, ports)
     for (const leftover of work.destroy) await destroyMachine(removal(id), leftover)
   }
-  await bringIntoState(ids, adopt, registry, findings, { planOnly, gone }, ports)
+  await importIntoState(ids, adopt, registry, findings, { planOnly, gone }, ports)
   await endRecords(findings, planOnly, ports)
   const kept = await keepUnwritten(ports)
   if (kept !== null) progress.note(kept)
@@ -135,7 +137,7 @@ async function mend(options: RecoverOptions, findings: Found[], ports: RecoverPo
 
 async function terminateNamed(
   instanceId: string,
-  { hosts }: Picture,
+  { hosts }: Observation,
   removal: (id: string) => Parameters<typeof destroyMachine>[0],
   findings: Found[],
   { planOnly }: RecoverOptions,
@@ -143,7 +145,7 @@ async function terminateNamed(
   const host = hosts.find((one) => one.instanceId === instanceId)
   if (!host) {
     throw new ClawctlError('USAGE', `EC2 has no machine ${instanceId} of the fleet.`, {
-      hint: 'See `clawctl fleet status` for the machines there are.',
+      hint: 'See `clawctl fleet status` for the machines that exist.',
     })
   }
   if (!planOnly) await destroyMachine(removal(host.id), host)
@@ -156,8 +158,8 @@ async function terminateNamed(
   })
 }
 
-/** One guarded plan that imports what exists and forgets what does not, and launches nothing. */
-async function bringIntoState(
+/** One guarded plan: imports what exists, removes from the state what does not exist, and launches nothing. */
+async function importIntoState(
   ids: readonly string[],
   instances: Adoption['instances'],
   registry: Registry,
@@ -165,8 +167,8 @@ async function bringIntoState(
   { planOnly, gone }: { planOnly: boolean; gone: Set<string> },
   ports: RecoverPorts,
 ): Promise<void> {
-  const picture = await takePicture(ports, gone)
-  const adopt = await findAdoptable(ids, instances, picture, ports)
+  const observed = await observe(ports, gone)
+  const adopt = await findAdoptable(ids, instances, observed, ports)
   for (const name of adoptedNames({ ...adopt, instances: {} })) {
     findings.push({
       kind: 'object',
@@ -176,12 +178,12 @@ async function bringIntoState(
       automatic: true,
     })
   }
-  const isLost = [...picture.state.values()].flat().some(({ instanceId }) => gone.has(instanceId ?? ''))
+  const isLost = [...observed.state.values()].flat().some(({ instanceId }) => gone.has(instanceId ?? ''))
   if (planOnly || (adoptedNames(adopt).length === 0 && !isLost)) return
   const withObjects = ids.filter((id) => adopt.roles[id] ?? adopt.role_policies[id] ?? adopt.profiles[id])
-  const ami = picture.hosts[0]?.ami ?? latestOf(await ports.compute.fleetImages())?.id ?? NO_AMI
-  const plan = await planChange({ kind: 'none' }, { ami, instances, picture }, rolloutOf(withObjects, registry), ports)
-  // Without a change, too: it stores that the refresh did not find a machine.
+  const ami = observed.hosts[0]?.ami ?? latestOf(await ports.compute.fleetImages())?.id ?? NO_AMI
+  const plan = await planChange({ kind: 'none' }, { ami, instances, observed }, rolloutOf(withObjects, registry), ports)
+  // Also without a change: the apply stores that a machine no longer exists.
   await ports.tofu.apply(plan.file)
 }
 
@@ -192,7 +194,7 @@ const rolloutOf = (scope: readonly string[], registry: Registry) => ({
   onPlan: () => {},
 })
 
-/** Records that still say `running` of runs that are over. */
+/** Ends the records that still have `running` although their runs are over. */
 async function endRecords(findings: Found[], planOnly: boolean, ports: RecoverPorts): Promise<void> {
   const { store, runs, clock } = ports
   for (const record of await newestRecords(store)) {
@@ -206,11 +208,11 @@ async function endRecords(findings: Found[], planOnly: boolean, ports: RecoverPo
       const ended = { ...record, status: 'failed', finishedAt: clock.now().toISOString(), error }
       await store.put(recordKey(requestId), JSON.stringify(ended))
     }
-    const fix = 'its record says that it failed'
+    const fix = 'its record is set to failed'
     findings.push({
       kind: 'record',
       subject: requestId,
-      what: 'is recorded as running, and is over',
+      what: 'is recorded as running, but its run is over',
       fix,
       automatic: true,
     })

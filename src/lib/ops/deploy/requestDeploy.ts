@@ -6,33 +6,32 @@ import type { Registry } from '../../domain/registry/registry.js'
 import type { Progress } from '../ports.js'
 import type { DeployOptions, Plane } from './plane.js'
 
-/** As they were typed: what was left out is undefined. */
-export interface AskedOptions {
+/** As typed; an option that was left out is undefined. */
+export interface DeployFlags {
   planOnly: boolean
   onFailure: DeployOptions['onFailure'] | undefined
   healthTimeoutMs: number | undefined
   wait: boolean
   waitTimeoutMs: number
-  /** One-time code of the person who asked. */
+  /** One-time code of the requester. */
   code: string | undefined
 }
 
 const HEALTH_TIMEOUT_MS = 15 * 60_000
 
 /**
- * What a person, an agent or a CI job asks for, refused here where that can be known without the network, and left to
- * the plane otherwise, which decides again.
+ * Requests a deploy. Refuses here what can be refused without the network; the plane decides again.
  */
 export async function requestDeploy(
   order: Order,
-  options: AskedOptions,
+  options: DeployFlags,
   ports: {
     mode: 'agent' | 'ci'
     registry: Registry | undefined
-    /** Part of a workflow's run: the plane then refuses, and writes down why, for whoever follows the run. */
+    /** In a workflow's run only the plane refuses, because it also records the reason for followers. */
     inRun: boolean
     plane(): Promise<Plane>
-    /** Whether to destroy the target; asked last, and only about a retirement. */
+    /** Confirms that a retirement may destroy the target. */
     confirm?(target: string): Promise<boolean>
     /** Shows the request id before anything is sent. */
     progress: Pick<Progress, 'note'>
@@ -57,22 +56,22 @@ export async function requestDeploy(
   }
 }
 
-/** As far as it is known before anybody is asked: a code may be right. */
+/** The identity that can be known without the server: a code counts as right. */
 function identityAt(mode: 'agent' | 'ci', order: Order, code: string | undefined): Identity {
   if (mode === 'ci') return identityOnDirectPlane(order)
   const claimed = identityOf(order)
   return code === undefined ? claimed : { ...claimed, person: 'verified' }
 }
 
-function refuseOnAgent(order: Order, options: AskedOptions): void {
+function refuseOnAgent(order: Order, options: DeployFlags): void {
   refuseCiOptions(options)
   if (NOT_A_NUMBER_PATTERN.test(order.requestId)) return
-  throw new ClawctlError('INVALID_REQUEST', 'A request id is no number: those are the ids of runs.', {
-    hint: 'Leave --request-id out to get one made.',
+  throw new ClawctlError('INVALID_REQUEST', 'A request id must not be a number, because the ids of runs are numbers.', {
+    hint: 'Leave --request-id out: clawctl then makes one.',
   })
 }
 
-function refuseCiOptions(options: AskedOptions): void {
+function refuseCiOptions(options: DeployFlags): void {
   const flag =
     (options.planOnly && '--plan-only') ||
     (options.onFailure && '--on-failure') ||

@@ -14,21 +14,21 @@ import { readRegistry } from '../registry/readRegistry.js'
 import { findAdoptable } from './adoption.js'
 import { planChange } from './applyChange.js'
 import type { RecordKeeper } from './deployRecord.js'
-import { type Picture, takePicture } from './picture.js'
+import { destroyMachine, type RemovalContext } from './hostContext.js'
+import { type Observation, observe } from './observation.js'
 import type { HostDeployPorts } from './ports.js'
 import { untaintAll } from './resume.js'
-import { destroyMachine, type Removal } from './work.js'
 
-/** @throws ClawctlError the policy's verdict, before anything is looked at */
-export async function mayRetire(request: Order, source: RegistrySource): Promise<Registry> {
+/** @throws ClawctlError the policy's verdict */
+export async function allowRetire(request: Order, source: RegistrySource): Promise<Registry> {
   const registry = await readRegistry(source)
   allowDeploy({ ...request, registry, identity: identityOnDirectPlane(request) })
   return registry
 }
 
 /**
- * Destroys one instance that has left the registry: its machines, role, profile and policy, and nothing else. What a run
- * left behind that died half-way is retired by asking again.
+ * Destroys one instance that has left the registry: its machines, role, profile and policy, and nothing else. After an
+ * interruption the same request again retires the rest.
  * @returns the failure that stopped it, or null
  */
 export async function retireHost(
@@ -44,26 +44,26 @@ export async function retireHost(
   const onPlan = (lines: readonly string[]) => void audit.planLines.push(...lines)
   const rollout = { requestId: request.requestId, registry, scope: [], onPlan }
 
-  const { host, file } = await progress.task(`${id}: plan its end`, async (say) => {
+  const { host, file } = await progress.task(`${id}: plan the retirement`, async (say) => {
     const gone = new Set<string>()
-    const first = await takePicture(ports, gone)
+    const first = await observe(ports, gone)
     const host = currentHost(first.hosts, id)
     audit.orphans = orphanIds(registry, first.hosts).filter((orphan) => orphan !== id)
     if (audit.orphans.length > 0) progress.note(`Not in the registry, left running: ${audit.orphans.join(', ')}.`)
     await keeper.begun([{ id, previousAmi: host?.ami ?? null, instanceId: host?.instanceId ?? null }])
-    // Nothing boots it: the stack asks for one.
+    // The stack requires one, but no machine boots it.
     const ami = (host ?? first.hosts[0])?.ami ?? latestOf(await compute.fleetImages())?.id
     if (ami === undefined) throw new ClawctlError('AMI_NOT_FOUND', 'No available AMI is tagged clawdinator=true.')
-    if (!planOnly) await gather({ turn: { id }, rollout, ports, gone }, first, ami)
-    const picture = planOnly ? first : await takePicture(ports, gone)
-    if (!isKnown(picture, id)) {
-      // Only EC2 had it.
+    if (!planOnly) await collectLeftovers({ turn: { id }, rollout, ports, gone }, first, ami)
+    const observed = planOnly ? first : await observe(ports, gone)
+    if (!isKnown(observed, id)) {
+      // It existed only in EC2.
       if (host) return { host, file: null }
       throw new ClawctlError('UNKNOWN_TARGET', `Neither EC2 nor the OpenTofu state has an instance ${id}.`, {
         hint: 'See `clawctl fleet status` for the orphans.',
       })
     }
-    const plan = await planChange({ kind: 'retire', id }, { ami, picture }, rollout, ports)
+    const plan = await planChange({ kind: 'retire', id }, { ami, observed }, rollout, ports)
     say(plan.lines.join(', '))
     return { host, file: plan.file }
   })
@@ -84,36 +84,36 @@ export async function retireHost(
   return null
 }
 
-const isKnown = ({ resources }: Picture, id: string) =>
+const isKnown = ({ resources }: Observation, id: string) =>
   resources.some(({ address }) => address.endsWith(`["${id}"]`) || address.endsWith(`["${id}/b"]`))
 
 /**
- * What a deploy that was killed left of it outside of the state: machines are terminated by EC2, roles and profiles
- * imported, so that the plan destroys them.
+ * Handles what a killed deploy left outside the state: machines are terminated by EC2; roles and profiles are imported,
+ * so that the plan destroys them.
  */
-async function gather(removal: Removal, picture: Picture, ami: string): Promise<void> {
-  const { ports, rollout, gone } = removal
-  const { id } = removal.turn
-  const known = new Set((picture.state.get(id) ?? []).map(({ instanceId }) => instanceId))
-  await untaintAll(picture, new Set(), ports.tofu)
-  for (const host of picture.hosts) {
+async function collectLeftovers(context: RemovalContext, observed: Observation, ami: string): Promise<void> {
+  const { ports, rollout, gone } = context
+  const { id } = context.turn
+  const known = new Set((observed.state.get(id) ?? []).map(({ instanceId }) => instanceId))
+  await untaintAll(observed, new Set(), ports.tofu)
+  for (const host of observed.hosts) {
     if (host.id !== id || host.state === 'shutting-down' || known.has(host.instanceId)) continue
     ports.progress.note(`${host.instanceId} is not in the state: EC2 terminates it.`)
-    await destroyMachine(removal, host)
+    await destroyMachine(context, host)
   }
-  const left = adoptedNames({ ...(await findAdoptable([id], {}, picture, ports)), security_group: null })
+  const left = adoptedNames({ ...(await findAdoptable([id], {}, observed, ports)), security_group: null })
   if (left.length === 0) return
   const scoped = { ...rollout, scope: [id] }
-  const plan = await planChange({ kind: 'none' }, { ami, picture: await takePicture(ports, gone) }, scoped, ports)
+  const plan = await planChange({ kind: 'none' }, { ami, observed: await observe(ports, gone) }, scoped, ports)
   await ports.tofu.apply(plan.file)
 }
 
-/** Who may act and what its machines said: a new instance of the same name begins anew. */
+/** Deletes active/<id>.json and the heartbeats, so that a new instance of the same name starts without them. */
 async function removeTraces(store: ObjectStore, id: string): Promise<void> {
   try {
     const beats = await store.list(`${HEARTBEAT_PREFIX}${id}/`)
     for (const key of [activeKey(id), ...beats.map((object) => object.key)]) await store.delete(key)
   } catch {
-    // The instance is gone; what is left of it in the bucket is overwritten, or named by the next retirement.
+    // Not a failure of the retirement: objects that remain are overwritten, or deleted by the next retirement.
   }
 }

@@ -4,8 +4,8 @@ import { ClawctlError } from '../../domain/errors.js'
 import type { Plane } from './plane.js'
 
 /**
- * The AMI to go back to with one instance, or with all.
- * @throws ClawctlError UNKNOWN_TARGET, NO_ROLLBACK_TARGET where no record has one, or the instances need several
+ * The AMI to which one instance, or all, can be rolled back.
+ * @throws ClawctlError UNKNOWN_TARGET, NO_ROLLBACK_TARGET if no record has one, or the instances need different ones
  */
 export async function rollbackTarget(target: string, plane: Pick<Plane, 'fleet' | 'deploys'>): Promise<string> {
   const [fleet, deploys] = await Promise.all([plane.fleet(), plane.deploys(HISTORY_LOOKBACK)])

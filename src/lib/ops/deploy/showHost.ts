@@ -9,24 +9,24 @@ import type { Clock, Compute, ObjectStore, RegistrySource, Runs } from '../ports
 import { readRegistry } from '../registry/readRegistry.js'
 import { listDeploys } from './deploys.js'
 import { readHeartbeat } from './machineGate.js'
-import { readRole } from './picture.js'
+import { readRole } from './observation.js'
 
-/** Deploys that are looked through for those of the one host. */
-const LOOKED_THROUGH = 30
-const MOST_DEPLOYS = 5
+/** Of the last 30 deploys of the fleet, up to 5 of the host are shown. */
+const SEARCHED_DEPLOYS = 30
+const MAX_DEPLOYS = 5
 
 export interface ShowHostPorts {
   registry: RegistrySource
   compute: Pick<Compute, 'describeHosts' | 'fleetImages' | 'console'>
-  /** Null where no bucket is configured: health and deploys are then not known. */
+  /** Null without a bucket: health and deploys are then not known. */
   store: ObjectStore | null
-  /** Null where GitHub can't be asked. */
+  /** Null without a GitHub credential. */
   runs: Runs | null
   clock: Clock
 }
 
 /**
- * One instance: its machines with boot, health and console, who may act, its last deploys.
+ * One instance: its machines with boot, health and console, the active machine, its last deploys.
  * @throws ClawctlError UNKNOWN_TARGET
  */
 export async function showHost(id: string, ports: ShowHostPorts): Promise<HostView> {
@@ -61,10 +61,10 @@ export async function showHost(id: string, ports: ShowHostPorts): Promise<HostVi
 async function deploysOf(id: string, { runs, store, clock }: ShowHostPorts) {
   const nothing = { list: async () => [], jobs: async () => [] }
   try {
-    const { deploys } = await listDeploys({ runs: runs ?? nothing, store, clock }, { limit: LOOKED_THROUGH })
-    return deploys.filter(({ hosts }) => hosts.some((host) => host.id === id)).slice(0, MOST_DEPLOYS)
+    const { deploys } = await listDeploys({ runs: runs ?? nothing, store, clock }, { limit: SEARCHED_DEPLOYS })
+    return deploys.filter(({ hosts }) => hosts.some((host) => host.id === id)).slice(0, MAX_DEPLOYS)
   } catch {
-    // What is known of the machine is worth showing without its history.
+    // The machine is shown even if its history can't be read.
     return null
   }
 }

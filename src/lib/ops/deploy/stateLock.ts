@@ -3,22 +3,22 @@ import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import { poll } from '../poll.js'
 import type { LockPorts } from './ports.js'
 
-/** A deploy in front is over in a few minutes; the workflow's concurrency group makes waiting here rare anyway. */
+/** Waiting is rare: the workflow's concurrency group already runs one deploy at a time. */
 const WAIT_MS = 120_000
-const LONGEST_POLL_MS = 10_000
+const MAX_POLL_MS = 10_000
 
 /**
- * Does what changes the state while this process holds its locks. One whose run is over is released; one of something
- * alive is waited for.
+ * Runs `work` while this process holds the locks of the state. It releases a lock whose run is over, and waits for any
+ * other.
  * @throws ClawctlError STATE_LOCKED
  */
 export async function withStateLock<T>(ports: LockPorts, work: () => Promise<T>): Promise<T> {
   const { locks, clock, progress } = ports
   let waitsFor: StateLock | null = null
-  const result = await poll<true>({ clock, timeoutMs: WAIT_MS, longestMs: LONGEST_POLL_MS }, async () => {
+  const result = await poll<true>({ clock, timeoutMs: WAIT_MS, longestMs: MAX_POLL_MS }, async () => {
     const other = await locks.take()
     if (other === null) return { done: true }
-    if (await isOver(ports, other)) {
+    if (await isHolderOver(ports, other)) {
       await releaseDead(ports, other)
       if ((await locks.take()) === null) return { done: true }
     } else if (waitsFor?.ID !== other.ID) progress.note(`Waiting for the lock of the state: ${holderOfLock(other)}.`)
@@ -36,8 +36,8 @@ export async function withStateLock<T>(ports: LockPorts, work: () => Promise<T>)
   }
 }
 
-/** Whether GitHub says that the run which took a lock has ended. What can't be asked is taken for alive. */
-export async function isOver({ runs }: Pick<LockPorts, 'runs'>, lock: StateLock): Promise<boolean> {
+/** Whether GitHub reports that the run which took the lock is over. If GitHub does not answer, it counts as alive. */
+export async function isHolderOver({ runs }: Pick<LockPorts, 'runs'>, lock: StateLock): Promise<boolean> {
   const holder = runOfLock(lock)
   if (holder === null || runs === null) return false
   return isLockOver(lock, await runs.find(holder.id).catch(() => null))
@@ -52,8 +52,7 @@ function stateLocked(lock: StateLock | null, waitedFor: string): ClawctlError {
   if (lock === null) {
     return new ClawctlError('UPSTREAM', `The lock of the state could not be taken: ${waitedFor}.`)
   }
-  const dead = `where nothing of it runs any more, \`clawctl fleet recover --unlock ${lock.ID}\``
   return new ClawctlError('STATE_LOCKED', `The state is locked by ${holderOfLock(lock)}.`, {
-    hint: `Wait for it; ${dead}.`,
+    hint: `Wait for it. If it no longer runs: clawctl fleet recover --unlock ${lock.ID}`,
   })
 }

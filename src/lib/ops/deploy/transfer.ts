@@ -3,24 +3,24 @@ import type { Host } from '../../domain/deploy/host.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { poll } from '../poll.js'
 import { readHeartbeat } from './machineGate.js'
-import { type Role, stateOf, writeRole } from './picture.js'
+import { type Role, stateOf, writeRole } from './observation.js'
 import type { HostDeployPorts } from './ports.js'
 
-/** A machine looks each minute who may act, and its gateway takes some seconds to stop. */
+/** A machine reads active/<id>.json each minute, and its gateway takes some seconds to stop. */
 const YIELD_MS = 90_000
-/** Stopping takes EC2 a minute, at times some more. */
+/** EC2 usually needs a minute to stop a machine. */
 const STOP_MS = 5 * 60_000
-/** While nobody serves, every look counts. */
+/** Short, because no machine serves meanwhile. */
 const YIELD_POLL_MS = 250
 const EC2_POLL_MS = 3_000
 
 type Ports = Pick<HostDeployPorts, 'compute' | 'machines' | 'store' | 'clock'>
 
 /**
- * Gives the role from one machine to another, never to both: first nobody may act, then the one that served says that it
- * has stopped, or EC2 stops it, and only then the next one is named. Where that fails, the one that served is named again.
- * @param home the machine that gets the role back should a deploy be lost on the way: the one that served before it
- * @throws ClawctlError what the services answered, FENCE_FAILED where EC2 could not stop the machine
+ * Moves the role from one machine to another, so that it is never with both: no machine is named, then the old one yields
+ * or is fenced, then the new one is named. If that fails, the old one is named again.
+ * @param home the machine that gets the role back if the deploy is interrupted
+ * @throws ClawctlError the services' failures, FENCE_FAILED if EC2 could not stop the machine
  */
 export async function transferRole(
   role: Role,
@@ -28,26 +28,26 @@ export async function transferRole(
   say: (clause: string) => void,
   ports: Ports,
 ): Promise<Role> {
-  say(`${from.instanceId} is asked to stop acting`)
+  say(`${from.instanceId} is asked to yield`)
   const fallback = (holder: Host) => (holder === home ? null : home.instanceId)
   const before = await readHeartbeat(ports.store, id, from.instanceId)
   const nobody = await writeRole(ports, role, { id, instanceId: null, from: home.instanceId, deploy })
   try {
-    await yielded({ id, from, before }, say, ports)
+    await waitForYield({ id, from, before }, say, ports)
   } catch (error) {
-    // Also where we are being stopped: who served goes on.
+    // Also if this process is being stopped: the old machine goes on serving.
     await writeRole(ports, nobody, { id, instanceId: from.instanceId, from: fallback(from), deploy })
     throw error
   }
-  say(`${to.instanceId} may act`)
+  say(`${to.instanceId} is active`)
   return writeRole(ports, nobody, { id, instanceId: to.instanceId, from: fallback(to), deploy })
 }
 
 /**
- * Resolves when the machine acts no more: it says so, or EC2 has stopped or lost it.
- * @param target.before its last heartbeat before it was asked
+ * Resolves when the machine has yielded: its heartbeat reports it, or EC2 has stopped or terminated it.
+ * @param target.before its last heartbeat before the request
  */
-export async function yielded(
+export async function waitForYield(
   { id, from, before }: { id: string; from: Host; before: Heartbeat | null },
   say: (clause: string) => void,
   ports: Ports,
@@ -58,29 +58,33 @@ export async function yielded(
   const limits = { clock, timeoutMs: YIELD_MS, firstMs: YIELD_POLL_MS, longestMs: YIELD_POLL_MS }
   const answer = await poll<true>(limits, async () => {
     const heartbeat = await readHeartbeat(store, id, from.instanceId)
-    // What it said before it was asked is no answer.
+    // A heartbeat from before the request is not an answer.
     const isAnswer = heartbeat?.stage === 'yielded' && heartbeat.at !== before?.at
-    return isAnswer ? { done: true } : { wait: `${from.instanceId} has not stopped acting` }
+    return isAnswer ? { done: true } : { wait: `${from.instanceId} has not yielded` }
   })
   if ('done' in answer) return
   if (isDown(await stateOf(compute, from.instanceId))) return
-  say(`${from.instanceId} has not stopped acting: EC2 stops it`)
+  say(`${from.instanceId} has not yielded: EC2 stops it`)
   await machines.stop(from.instanceId)
   const stopped = await poll<true>({ clock, timeoutMs: STOP_MS, longestMs: EC2_POLL_MS }, async () => {
     const state = await stateOf(compute, from.instanceId)
-    return isDown(state) ? { done: true } : { wait: `EC2 says ${state}` }
+    return isDown(state) ? { done: true } : { wait: `EC2 reports ${state}` }
   })
   if ('done' in stopped) return
-  throw new ClawctlError('FENCE_FAILED', `${from.instanceId} goes on acting for ${id}, and EC2 has not stopped it.`, {
-    hint: `Look at ${from.instanceId} in EC2, then deploy again.`,
-  })
+  throw new ClawctlError(
+    'FENCE_FAILED',
+    `${from.instanceId} has not yielded the role of ${id}, and EC2 has not stopped it.`,
+    {
+      hint: `Check ${from.instanceId} in EC2, then deploy again.`,
+    },
+  )
 }
 
-/** A machine that shuts down may still act. */
+/** A machine that is shutting down may still be active. */
 const isDown = (state: string) => state === 'stopped' || state === 'terminated'
 
-/** Brings up a machine that was stopped, for it to serve again. */
-export async function wake(instanceId: string, say: (clause: string) => void, ports: Ports): Promise<void> {
+/** Starts a stopped machine, and waits until it runs. */
+export async function startMachine(instanceId: string, say: (clause: string) => void, ports: Ports): Promise<void> {
   const { clock, compute, machines } = ports
   const limits = { clock, timeoutMs: STOP_MS, longestMs: EC2_POLL_MS, onWait: say }
   let asked = false
@@ -95,6 +99,6 @@ export async function wake(instanceId: string, say: (clause: string) => void, po
   })
   if ('done' in result) return
   throw new ClawctlError('FENCE_FAILED', `${instanceId} could not be started again: ${result.timedOut}.`, {
-    hint: `Start ${instanceId} in EC2, then look at \`clawctl fleet status\`.`,
+    hint: `Start ${instanceId} in EC2, then check \`clawctl fleet status\`.`,
   })
 }

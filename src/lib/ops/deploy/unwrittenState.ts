@@ -5,17 +5,17 @@ import { FLEET_STATE_KEY } from '../../domain/paths.js'
 import type { HostDeployPorts, LockPorts } from './ports.js'
 import { withStateLock } from './stateLock.js'
 
-/** Where a state is kept that OpenTofu could not write. The bucket encrypts it like the state itself. */
+/** The object for a state that OpenTofu could not store. The bucket encrypts it like the state itself. */
 export const UNWRITTEN_KEY = `${FLEET_STATE_KEY}.errored`
 
 type Ports = Pick<HostDeployPorts, 'tofu' | 'store'>
 
 /**
- * Stores what an earlier apply could not store, kept in the bucket or left in the stack's folder, where it follows what is
- * stored now.
- * @param planOnly says what would be done
+ * Stores a state that an earlier apply could not store, from the bucket or the stack's folder, if it follows the stored
+ * one.
+ * @param planOnly only reports it
  */
-export async function settleUnwritten({ tofu, store }: Ports, planOnly: boolean): Promise<Found[]> {
+export async function storeUnwritten({ tofu, store }: Ports, planOnly: boolean): Promise<Found[]> {
   const [kept, left] = await Promise.all([store.get(UNWRITTEN_KEY), tofu.unwritten()])
   const findings: Found[] = []
   for (const { subject, text, drop } of [
@@ -24,7 +24,7 @@ export async function settleUnwritten({ tofu, store }: Ports, planOnly: boolean)
   ]) {
     if (text === undefined) continue
     const verdict = judgeUnwritten(parseStateHead(text), await tofu.head())
-    const { what, fix } = SAID[verdict]
+    const { what, fix } = FINDINGS[verdict]
     findings.push({ kind: 'state', subject, what, fix, automatic: verdict !== 'foreign' })
     if (planOnly || verdict === 'foreign') continue
     if (verdict === 'push') await tofu.push(text)
@@ -33,18 +33,18 @@ export async function settleUnwritten({ tofu, store }: Ports, planOnly: boolean)
   return findings
 }
 
-const SAID = {
+const FINDINGS = {
   push: { what: 'holds a state that an apply could not store', fix: 'it is stored' },
-  old: { what: 'holds a state that an apply could not store, and a later one is stored', fix: 'it is removed' },
+  old: { what: 'holds a state that an apply could not store, but a later one is stored', fix: 'it is removed' },
   foreign: {
-    what: 'holds a state that is no version of the one that is stored',
-    fix: 'find out who began another state, then delete it',
+    what: 'holds a state of another lineage than the stored one',
+    fix: 'find out what created it, then delete it',
   },
 }
 
 /**
- * After an apply that could not store its state: stores it where that is possible again, else keeps it in the bucket.
- * @returns what became of it, as a sentence; null where every state was stored
+ * After an apply that could not store its state: stores it if that is possible now, else keeps it in the bucket.
+ * @returns the result as a sentence; null if the apply stored its state
  */
 export async function keepUnwritten({ tofu, store }: Ports): Promise<string | null> {
   const left = await tofu.unwritten()
@@ -56,7 +56,7 @@ export async function keepUnwritten({ tofu, store }: Ports): Promise<string | nu
       return 'OpenTofu could not store its state at first; it is stored now.'
     }
   } catch {
-    // S3 is not back yet, or this process may not write any more.
+    // S3 still fails, or this process lost its credentials.
   }
   try {
     await store.put(UNWRITTEN_KEY, left.text)
@@ -64,13 +64,13 @@ export async function keepUnwritten({ tofu, store }: Ports): Promise<string | nu
     return `OpenTofu could not store its state: it is kept in ${UNWRITTEN_KEY}, and the next deploy stores it.`
   } catch (error) {
     const why = asClawctlError(error).message
-    return `OpenTofu could not store its state, and it could not be kept in the bucket (${why}): it is in ${left.file} on this machine. Without it, too, the next deploy finds what was made.`
+    return `OpenTofu could not store its state, and it could not be kept in the bucket (${why}): it is in ${left.file} on this machine. The next deploy finds the created resources even without it.`
   }
 }
 
 /**
- * Does what needs the state, alone with it and after what an earlier apply could not store was stored.
- * @returns the failure of the work, with what became of a state that it could not store
+ * Runs `work` while it holds the lock of the state, after it stored a state that an earlier apply could not store.
+ * @returns the failure of the work, with a sentence about a state that the work could not store
  */
 export async function withState(
   { planOnly }: { planOnly: boolean },
@@ -79,7 +79,7 @@ export async function withState(
 ): Promise<ClawctlError | null> {
   return withStateLock(ports, async () => {
     await ports.tofu.init()
-    for (const finding of settled(await settleUnwritten(ports, planOnly), planOnly))
+    for (const finding of settled(await storeUnwritten(ports, planOnly), planOnly))
       ports.progress.note(findingLine(finding))
     const failure = await work().catch(asClawctlError)
     const kept = await keepUnwritten(ports)

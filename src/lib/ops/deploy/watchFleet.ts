@@ -7,13 +7,12 @@ import { poll } from '../poll.js'
 import type { Clock } from '../ports.js'
 import type { Plane } from './plane.js'
 
-const LONGEST_POLL_MS = 5_000
-/** More than are ever queued behind one another. */
+const MAX_POLL_MS = 5_000
+/** More than are ever queued. */
 const RECENT = 10
 
 /**
- * Shows the fleet whenever it changed, until nothing in it is about to change: no instance under way, and no deploy
- * queued or running.
+ * Shows the fleet at every change, until no instance is in transition and no deploy is queued or running.
  * @throws ClawctlError TIMED_OUT
  */
 export async function watchFleet(
@@ -21,25 +20,25 @@ export async function watchFleet(
   timeoutMs: number,
 ): Promise<Fleet> {
   let last: Fleet | undefined
-  const result = await poll<Fleet>({ clock: ports.clock, timeoutMs, longestMs: LONGEST_POLL_MS }, async () => {
+  const result = await poll<Fleet>({ clock: ports.clock, timeoutMs, longestMs: MAX_POLL_MS }, async () => {
     const fleet = await ports.plane.fleet()
     if (JSON.stringify(fleet) !== JSON.stringify(last)) ports.show(fleet)
     last = fleet
-    if (!isSettled(fleet, ports.clock.now())) return { wait: 'instances are about to change.' }
-    return (await isDeploying(ports.plane)) ? { wait: 'a deploy is under way.' } : { done: fleet }
+    if (!isSettled(fleet, ports.clock.now())) return { wait: 'instances are in transition.' }
+    return (await isDeploying(ports.plane)) ? { wait: 'a deploy is queued or running.' } : { done: fleet }
   })
   if ('done' in result) return result.done
   throw new ClawctlError(
     'TIMED_OUT',
     `The fleet had not settled after ${ms(timeoutMs, { long: true })}: ${result.timedOut}`,
     {
-      hint: 'Look at the instances that are pending or of unknown health.',
+      hint: 'Check the instances that are pending or of unknown health.',
       ...(last ? { partial: { fleet: last } } : {}),
     },
   )
 }
 
-/** Where the deploys can't be seen (a CI job without a GitHub token), the instances alone count. */
+/** Without a GitHub token in CI the deploys can't be read; then only the instances count. */
 async function isDeploying(plane: Pick<Plane, 'deploys'>): Promise<boolean> {
   try {
     return (await plane.deploys(RECENT)).some((deploy) => !isOver(deploy))

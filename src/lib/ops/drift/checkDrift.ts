@@ -1,7 +1,5 @@
-import { type DeployRecord, deployRecordSchema } from '../../domain/contract/index.js'
 import { NO_ADOPTION } from '../../domain/deploy/expectation.js'
 import { plannedChanges } from '../../domain/deploy/planGuard.js'
-import { RECORD_PREFIX } from '../../domain/deploy/run.js'
 import { machinesInState, planInputs } from '../../domain/deploy/slots.js'
 import {
   type Difference,
@@ -13,8 +11,7 @@ import {
   renderDrift,
 } from '../../domain/drift/drift.js'
 import { ClawctlError } from '../../domain/errors.js'
-import { parseJson } from '../../domain/json.js'
-import type { ObjectStore } from '../ports.js'
+import { newestRecords } from '../deploy/deploys.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import type { DriftPorts, Issues } from './ports.js'
 
@@ -24,8 +21,6 @@ export interface Drift {
   issueUrl: string | null
 }
 
-/** How many records are read: each host's last deploy is among them, or very old. */
-const MOST_RECORDS = 50
 /** The stack requires an AMI variable. This plan is never applied, so the AMI need not exist. */
 const NO_AMI = 'ami-00000000'
 
@@ -68,21 +63,6 @@ export async function checkDrift(ports: DriftPorts): Promise<Drift> {
 }
 
 const count = (number: number) => (number === 1 ? 'one place' : `${number} places`)
-
-/** The deploys' own records, newest first. */
-export async function newestRecords(store: ObjectStore): Promise<DeployRecord[]> {
-  const keys = (await store.list(RECORD_PREFIX))
-    .sort((a, b) => b.modifiedAt.getTime() - a.modifiedAt.getTime())
-    .slice(0, MOST_RECORDS)
-  const records = await Promise.all(
-    keys.map(async ({ key }) => {
-      const object = await store.get(key)
-      const parsed = deployRecordSchema.safeParse(object && parseJson(object.text))
-      return parsed.success ? parsed.data : null
-    }),
-  )
-  return records.filter((record) => record !== null).sort((a, b) => b.createdAt.localeCompare(a.createdAt))
-}
 
 /** One issue: opened with the first difference, updated when they change, closed with the last. */
 async function keepIssue(issues: Issues, differences: readonly Difference[]): Promise<string | null> {

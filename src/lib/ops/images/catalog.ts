@@ -1,6 +1,6 @@
 import pMap from 'p-map'
 import { type DeployRecord, deployRecordSchema } from '../../domain/contract/stored.js'
-import { RECORD_PREFIX } from '../../domain/deploy/run.js'
+import { INDEX_PREFIX, RECORD_PREFIX } from '../../domain/deploy/run.js'
 import {
   byNewest,
   type CatalogImage,
@@ -78,7 +78,9 @@ const toCatalog = ({ createdAt, ...image }: RegisteredImage): CatalogImage => ({
 })
 
 async function readDeploys({ objects }: CatalogPorts): Promise<DeployRecord[]> {
-  const listed = (await objects.list(RECORD_PREFIX)).sort((a, b) => b.modifiedAt.getTime() - a.modifiedAt.getTime())
+  const listed = (await objects.list(RECORD_PREFIX))
+    .filter(({ key }) => !key.startsWith(INDEX_PREFIX))
+    .sort((a, b) => b.modifiedAt.getTime() - a.modifiedAt.getTime())
   const records = await pMap(
     listed.slice(0, RECORDS),
     async ({ key }) => {

@@ -1,3 +1,4 @@
+import { REQUESTED_BY_PATTERN } from '../../domain/contract/patterns.js'
 import { type Assurance, type Identity, isPersonName } from '../../domain/deploy/identity.js'
 import { refused, requirePerson } from '../../domain/deploy/policy.js'
 import { ClawctlError } from '../../domain/errors.js'
@@ -12,6 +13,7 @@ import {
   withPerson,
 } from '../../domain/people/people.js'
 import type { Registry } from '../../domain/registry/registry.js'
+import { changeObject } from '../changeObject.js'
 import type { Clock, ObjectStore } from '../ports.js'
 
 export interface OneTimeCodes {
@@ -27,7 +29,7 @@ export interface PeoplePorts {
   codes: OneTimeCodes
 }
 
-/** Who asks for something, before it is known whether they are who they say. */
+/** The sender of a request, before it is verified. */
 export interface Asker {
   /** `verified` by a token of its own, else `claimed` or `none`. */
   host: Assurance
@@ -35,26 +37,29 @@ export interface Asker {
   code: string | undefined
 }
 
-/** Others write at the same moment, but not often. */
+/** For concurrent writes. */
 const ATTEMPTS = 5
-/** Compared with where a name is not enrolled, so that the time says nothing. */
-const NOBODYS_SECRET = 'A'.repeat(32)
+/** Used for a name that is not enrolled, so that the time of the answer does not reveal it. */
+const PLACEHOLDER_SECRET = 'A'.repeat(32)
 
-/** @throws ClawctlError NOT_CONFIGURED for an object that is none: nobody can then be verified */
-async function readPeople(store: ObjectStore): Promise<{ people: Person[]; etag: string | null }> {
-  const object = await store.get(PEOPLE_KEY)
-  if (!object) return { people: [], etag: null }
-  const people = parsePeople(object.text)
-  if (people) return { people, etag: object.etag }
+/** @throws ClawctlError NOT_CONFIGURED if the object is not valid: then no person can be verified */
+function peopleIn(text: string | null): Person[] {
+  const people = text === null ? [] : parsePeople(text)
+  if (people) return people
   throw new ClawctlError('NOT_CONFIGURED', `${PEOPLE_KEY} in the bucket does not list people.`, {
-    hint: 'Take an earlier version of the object, or delete it and enrol everybody again.',
+    hint: 'Restore an earlier version of the object, or delete it and enrol every person again.',
   })
 }
 
+async function readPeople(store: ObjectStore): Promise<{ people: Person[]; etag: string | null }> {
+  const object = await store.get(PEOPLE_KEY)
+  return { people: peopleIn(object?.text ?? null), etag: object?.etag ?? null }
+}
+
 /**
- * What is known of who asks, and whether anybody can be verified at all.
- * @param purpose what the code is for: asked again with the same code, it is the same request
- * @param needed whether a person has to ask: else nobody is looked up where no code came
+ * The identity of the sender, and whether any person is enrolled.
+ * @param purpose what the code is for: the same code with the same purpose is a repeated request
+ * @param needed whether only a person may ask; otherwise a request without a code reads no object
  * @throws ClawctlError CODE_WRONG, CODE_LOCKED
  */
 export async function identify(
@@ -78,19 +83,23 @@ async function checkCode(name: string, code: string, purpose: string, ports: Peo
     const { people, etag } = await readPeople(store)
     const person = findPerson(people, name)
     const now = clock.now()
-    const step = await codes.stepOf(person?.secret ?? NOBODYS_SECRET, code, now)
+    const step = await codes.stepOf(person?.secret ?? PLACEHOLDER_SECRET, code, now)
     if (!person) throw wrongCode(name)
     const judged = judgeCode(person, step, purpose, now)
     if (judged.person !== person) {
-      // Written before it is acted on: of two who use one code, one writes and the other looks again.
+      // Written before the answer: of two requests with one code only one succeeds in writing; the other reads again.
       const written = await store.putIf(PEOPLE_KEY, formatPeople(withPerson(people, judged.person)), etag)
       if (!written) continue
     }
     return throwUnlessRight(judged, name, now)
   }
-  throw new ClawctlError('UPSTREAM', 'The code could not be checked: others were at it at the same moment.', {
-    hint: 'Try again with the next code.',
-  })
+  throw new ClawctlError(
+    'UPSTREAM',
+    'The code could not be checked: other requests changed the list of people at the same time.',
+    {
+      hint: 'Try again with the next code.',
+    },
+  )
 }
 
 function throwUnlessRight({ verdict, person }: Judgement, name: string, now: Date): void {
@@ -105,13 +114,13 @@ function throwUnlessRight({ verdict, person }: Judgement, name: string, now: Dat
 
 function wrongCode(name: string | undefined): ClawctlError {
   if (!name) {
-    return new ClawctlError('CODE_WRONG', 'A code came without the name of the person it belongs to.', {
+    return new ClawctlError('CODE_WRONG', 'The request has a code, but not the name of its person.', {
       hint: 'Pass the name with --requested-by.',
     })
   }
   return new ClawctlError(
     'CODE_WRONG',
-    `The code does not verify ${JSON.stringify(name)}: it is wrong, over or used, or nobody of that name is enrolled.`,
+    `The code does not verify ${JSON.stringify(name)}: it is wrong, expired or used, or no person of that name is enrolled.`,
     { hint: 'Wait for the next code of the authenticator. Five wrong ones lock the name for 15 minutes.' },
   )
 }
@@ -139,27 +148,27 @@ export async function listPeople({ store, clock }: Omit<PeoplePorts, 'codes'>) {
 }
 
 /**
- * Enrols a person; the URI is the only time that the secret leaves the bucket.
- * @throws ClawctlError INVALID_REQUEST for a name that is no person's, USAGE where it is enrolled
+ * Enrols a person. The secret leaves the bucket only once, in the returned URI.
+ * @throws ClawctlError INVALID_REQUEST if the name can't be a person's, USAGE if it is enrolled
  */
 export async function addPerson(
   name: string,
   { registry, ...ports }: PeoplePorts & { registry: Registry },
 ): Promise<{ name: string; uri: string }> {
   const ids = registry.map(({ id }) => id)
-  if (!isPersonName(name, ids)) {
-    throw new ClawctlError('INVALID_REQUEST', `${JSON.stringify(name)} is not the name of a person.`, {
-      hint: 'Use the name that the person has in chats.',
+  if (!REQUESTED_BY_PATTERN.test(name) || !isPersonName(name, ids)) {
+    throw new ClawctlError('INVALID_REQUEST', `${JSON.stringify(name)} can't be the name of a person.`, {
+      hint: 'Use the name that the person has in chats: one line of at most 64 characters.',
     })
   }
   const { secret, uri } = await ports.codes.enrol(name)
+  const enrolledAt = ports.clock.now().toISOString()
   await changePeople(ports.store, (people) => {
     if (findPerson(people, name)) {
-      throw new ClawctlError('USAGE', `${JSON.stringify(name)} is enrolled.`, {
+      throw new ClawctlError('USAGE', `${JSON.stringify(name)} is enrolled already.`, {
         hint: 'For a new phone, remove the name first: clawctl people remove NAME.',
       })
     }
-    const enrolledAt = ports.clock.now().toISOString()
     return [...people, { name, secret, enrolledAt, used: null, wrong: 0, lockedUntil: null }]
   })
   return { name, uri }
@@ -171,7 +180,7 @@ export async function removePerson(name: string, store: ObjectStore): Promise<{ 
   await changePeople(store, (people) => {
     const person = findPerson(people, name)
     if (!person) {
-      throw new ClawctlError('NOT_FOUND', `Nobody is enrolled as ${JSON.stringify(name)}.`, {
+      throw new ClawctlError('NOT_FOUND', `No person is enrolled as ${JSON.stringify(name)}.`, {
         hint: '`clawctl people list` shows the names.',
       })
     }
@@ -182,10 +191,5 @@ export async function removePerson(name: string, store: ObjectStore): Promise<{ 
   return { name, left }
 }
 
-async function changePeople(store: ObjectStore, change: (people: Person[]) => Person[]): Promise<void> {
-  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const { people, etag } = await readPeople(store)
-    if (await store.putIf(PEOPLE_KEY, formatPeople(change(people)), etag)) return
-  }
-  throw new ClawctlError('UPSTREAM', 'Others changed the list of people at the same moment.', { hint: 'Try again.' })
-}
+const changePeople = (store: ObjectStore, change: (people: Person[]) => Person[]) =>
+  changeObject(store, PEOPLE_KEY, (text) => formatPeople(change(peopleIn(text))))

@@ -23,7 +23,7 @@ export interface GithubRepositoryView {
 /** What a preflight reads on GitHub. No method changes anything. */
 export interface GithubInspection {
   repository(): Promise<GithubRepositoryView>
-  /** nix/site.nix at the deployed ref, or null where there is none. */
+  /** nix/site.nix at the deployed ref, or null if there is none. */
   site(): Promise<string | null>
   /** The deploy workflow with its file at the deployed ref, or null if there is none. */
   workflow(): Promise<{ file: string; ref: string; state: string; text: string | null } | null>
@@ -36,10 +36,10 @@ export interface ServerPreflightPorts {
   /** Null if no bucket is configured. */
   store: ObjectStore | null
   clock: Clock
-  /** How the Control API's own tokens are set; null where that can't be seen, as from CI. */
+  /** The Control API's own tokens; null in CI, which can't read them. */
   controlTokens: { previous: boolean; callers: readonly string[] } | null
-  /** What the Control API asks GitHub as: an App's id, or null for a token; undefined where that can't be seen. */
+  /** The id of the Control API's GitHub App, or null for a token; undefined in CI. */
   appId?: string | null
-  /** Of the stored secrets: why the newest object does not serve, or null; absent where none is named, or from CI. */
+  /** Why the newest object of stored secrets is not in use, or null; absent without such an object, and in CI. */
   secrets?: { readAt: number; problem: string | null } | null
 }

@@ -1,8 +1,15 @@
 import { CONTROL_TOKEN_SECRET } from '../../domain/bundles/secrets.js'
 import type { Check, Fleet } from '../../domain/contract/index.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
-import { type FlightCheck, groupChecks, type Verdict, verdictOf } from '../../domain/preflight/flight.js'
-import { compareRegistries, fail, judgeLocalRegistry, judgeSecrets, pass, skip } from '../../domain/preflight/local.js'
+import { groupChecks, type PreflightCheck, type PreflightVerdict, verdictOf } from '../../domain/preflight/checks.js'
+import {
+  compareRegistries,
+  fail,
+  judgeLocalRegistry,
+  judgeSecretsFolder,
+  pass,
+  skip,
+} from '../../domain/preflight/local.js'
 import { checkRegistry, type Registry } from '../../domain/registry/registry.js'
 import type { SecretsFolder, SecretsListing } from '../bundles/ports.js'
 import { secretProblem } from '../bundles/secretProblem.js'
@@ -25,14 +32,14 @@ export interface PreflightPorts {
   secrets: SecretsFolder | null
 }
 
-export interface Preflight extends Verdict {
-  checks: FlightCheck[]
+export interface Preflight extends PreflightVerdict {
+  checks: PreflightCheck[]
 }
 
 /** Why the server's checks are missing. */
 function unseenBecause(throughApi: boolean, error: ClawctlError | null): string {
   if (!throughApi) return 'Not checked.'
-  if (error === null) return 'Only the Control API can check this, and it was not asked.'
+  if (error === null) return 'Only the Control API can check this, and it was not used.'
   const why = error.code === 'UNAUTHORIZED' ? 'it refused the token' : 'it did not answer'
   return `Only the Control API can check this, and ${why}.`
 }
@@ -49,7 +56,7 @@ export async function preflight(ports: PreflightPorts): Promise<Preflight> {
 }
 
 /** @throws ClawctlError PREFLIGHT_FAILED with every check in `partial`, if any failed */
-export function refuseFlight(flight: Preflight): void {
+export function requirePassed(flight: Preflight): void {
   if (flight.ready) return
   throw new ClawctlError('PREFLIGHT_FAILED', 'A preflight check failed.', {
     hint: 'Follow the advice below each failed check, then run `clawctl preflight` again.',
@@ -106,7 +113,7 @@ function answerChecks(error: ClawctlError | null): Check[] {
 }
 
 function brokenCheck({ message, hint }: ClawctlError): Check {
-  return fail('direct-plane', 'AWS and GitHub can be asked', message, hint ?? 'Check the settings of the job.')
+  return fail('direct-plane', 'AWS and GitHub can be used', message, hint ?? 'Check the settings of the job.')
 }
 
 function settingCheck(id: string, title: string, look: () => string): Check {
@@ -144,9 +151,9 @@ async function lookAtSecrets({ secrets, registry }: PreflightPorts): Promise<Che
     )
     const listing = await secrets.read()
     return [
-      judgeSecrets(...control, secrets.path, problemsOf([CONTROL_TOKEN_SECRET], listing)),
+      judgeSecretsFolder(...control, secrets.path, problemsOf([CONTROL_TOKEN_SECRET], listing)),
       own.length > 0
-        ? judgeSecrets(...tokens, secrets.path, problemsOf(own, listing))
+        ? judgeSecretsFolder(...tokens, secrets.path, problemsOf(own, listing))
         : skip(...tokens, 'There is no valid registry here that names them.'),
     ]
   } catch (error) {

@@ -2,7 +2,7 @@ import ms from 'ms'
 import { namesSecret } from '../../domain/bundles/manifest.js'
 import { CONTROL_TOKEN } from '../../domain/bundles/secrets.js'
 import type { Check } from '../../domain/contract/index.js'
-import { fleetStatus } from '../../domain/deploy/fleet.js'
+import { describeFleet } from '../../domain/deploy/fleet.js'
 import { describeFreeze } from '../../domain/deploy/freeze.js'
 import { latestOf } from '../../domain/deploy/image.js'
 import { asClawctlError, CODES } from '../../domain/errors.js'
@@ -22,7 +22,7 @@ const fail = (evidence: string, fix: string): Finding => ({ status: 'fail', evid
 const skip = (evidence: string, fix: string | null = null): Finding => ({ status: 'skip', evidence, fix })
 
 /** Evidence names at most this many instances. */
-const MOST_NAMED = 5
+const MAX_NAMED = 5
 /** A credential that expires within a week is reported. */
 const EXPIRES_SOON_MS = 7 * 24 * 3_600_000
 
@@ -46,7 +46,7 @@ export async function serverPreflight(ports: ServerPreflightPorts): Promise<Chec
     check('github-dispatch', 'The GitHub credential may start the workflow', async () =>
       mayDispatch(await once.repository()),
     ),
-    check('workflow', 'The deploy workflow is there and active', () => workflow(ports)),
+    check('workflow', 'The deploy workflow exists and is active', () => workflow(ports)),
     check('registry', 'The registry at the deployed ref is valid', async () => {
       const { length } = await once.registry()
       return length > 0
@@ -67,21 +67,21 @@ export async function serverPreflight(ports: ServerPreflightPorts): Promise<Chec
       const age = ports.clock.now().getTime() - Date.parse(image.createdAt)
       return pass(`${image.id} (${image.name})${age >= 0 ? `, ${ms(age, { long: true })} old` : ''}.`)
     }),
-    check('bundles', "Every instance's bootstrap bundle is whole", () => bundles(once)),
+    check('bundles', "Every instance's bootstrap bundle is complete", () => bundles(once)),
     check('token-bundles', 'The control token is in the bundles', () => tokenInBundles(once)),
     check('fleet', 'The fleet can be described', () => fleet(ports, once)),
-    check('control-token', 'The control tokens are as they should be', () => controlTokens(ports)),
-    check('own-tokens', 'Every instance has a control token of its own', async () =>
+    check('control-token', 'The control tokens are set up', () => controlTokens(ports)),
+    check('own-tokens', 'Every instance has its own control token', async () =>
       ownTokens(ports, await once.registry()),
     ),
     check('freeze', 'Nothing is frozen', async () => {
       const freezes = await readFreezes(ports)
       if (freezes.length === 0) return pass('Every instance may be deployed.')
       const frozen = freezes.map((freeze) => `${freeze.target} ${describeFreeze(freeze)}`).join('; ')
-      return pass(`Frozen: ${frozen}.`, '`clawctl fleet unfreeze` ends it, when a person asks.')
+      return pass(`Frozen: ${frozen}.`, 'A person can end it: `clawctl fleet unfreeze`.')
     }),
-    check('control-secrets', "The Control API's secrets are the newest", () => controlSecrets(ports)),
-    check('credentials-apart', 'Hosts ask GitHub by another App than the Control API', () =>
+    check('control-secrets', 'The Control API uses the newest secrets', () => controlSecrets(ports)),
+    check('credentials-apart', 'Hosts and the Control API use different GitHub Apps', () =>
       credentialsApart(ports, once),
     ),
   ])
@@ -176,9 +176,9 @@ async function bundles(once: Shared): Promise<Finding> {
   const bad = checked.filter(({ problems }) => problems.length > 0)
   if (bad.length === 0) return pass(`${count(checked.length, 'bundle')}.`)
   const lines = bad
-    .slice(0, MOST_NAMED)
-    .map(({ entry, problems }) => `${entry.id}: ${problems.slice(0, MOST_NAMED).join(', ')}`)
-  const more = bad.length > MOST_NAMED ? `; and ${bad.length - MOST_NAMED} more` : ''
+    .slice(0, MAX_NAMED)
+    .map(({ entry, problems }) => `${entry.id}: ${problems.slice(0, MAX_NAMED).join(', ')}`)
+  const more = bad.length > MAX_NAMED ? `; and ${bad.length - MAX_NAMED} more` : ''
   return fail(`${lines.join('; ')}${more}.`, 'Upload the bundle of each instance named here.')
 }
 
@@ -189,18 +189,18 @@ async function tokenInBundles(once: Shared): Promise<Finding> {
   if (there.length === 0) return skip('There is no bundle yet.')
   const without = there.filter(({ entry, manifest }) => !namesSecret(manifest, entry, CONTROL_TOKEN))
   if (without.length === 0) return pass(`It is in ${count(there.length, 'bundle')}.`)
-  const ids = without.slice(0, MOST_NAMED).map(({ entry }) => entry.id)
-  const more = without.length > MOST_NAMED ? ` and ${without.length - MOST_NAMED} more` : ''
+  const ids = without.slice(0, MAX_NAMED).map(({ entry }) => entry.id)
+  const more = without.length > MAX_NAMED ? ` and ${without.length - MAX_NAMED} more` : ''
   return fail(`It is not in the bundle of ${ids.join(', ')}${more}.`, 'Upload the bundle of each instance named here.')
 }
 
 async function fleet({ store, clock }: ServerPreflightPorts, once: Shared): Promise<Finding> {
   const [registry, hosts, images] = await Promise.all([once.registry(), once.hosts(), once.images()])
   const heartbeats = store && (await readHeartbeats(store, hosts))
-  const { instances } = fleetStatus({ registry, hosts, images, heartbeats, now: clock.now() })
+  const { instances } = describeFleet({ registry, hosts, images, heartbeats, now: clock.now() })
   const named = (what: string, ids: readonly { id: string }[]) => {
-    const named = ids.slice(0, MOST_NAMED).map(({ id }) => id)
-    const more = ids.length > MOST_NAMED ? ` and ${ids.length - MOST_NAMED} more` : ''
+    const named = ids.slice(0, MAX_NAMED).map(({ id }) => id)
+    const more = ids.length > MAX_NAMED ? ` and ${ids.length - MAX_NAMED} more` : ''
     return ids.length > 0 ? [`${what}: ${named.join(', ')}${more}`] : []
   }
   const healthy = instances.filter(({ health }) => health === 'healthy').length
@@ -227,8 +227,8 @@ function ownTokens({ controlTokens: tokens }: ServerPreflightPorts, registry: Re
   if (!tokens) return skip('Only the Control API sees its own tokens.', null)
   const without = registry.filter(({ id }) => !tokens.callers.includes(id))
   if (without.length === 0) return pass(`${count(registry.length, 'instance')}.`)
-  const ids = without.slice(0, MOST_NAMED).map(({ id }) => id)
-  const more = without.length > MOST_NAMED ? ` and ${without.length - MOST_NAMED} more` : ''
+  const ids = without.slice(0, MAX_NAMED).map(({ id }) => id)
+  const more = without.length > MAX_NAMED ? ` and ${without.length - MAX_NAMED} more` : ''
   // A fleet that begins has none: a word, and no reason to stop.
   return pass(
     `The shared token is what ${ids.join(', ')}${more} can use: what it asks for is marked as claimed.`,
@@ -251,7 +251,7 @@ function controlSecrets({ secrets, clock }: ServerPreflightPorts): Finding {
   const age = ms(Math.max(0, clock.now().getTime() - secrets.readAt), { long: true })
   if (secrets.problem === null) return pass(`They were read ${age} ago.`)
   return fail(
-    `It goes on with those of ${age} ago: ${secrets.problem}`,
+    `It still uses those from ${age} ago: ${secrets.problem}`,
     'clawctl secrets control-api check, then edit what it names.',
   )
 }

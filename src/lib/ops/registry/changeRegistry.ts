@@ -1,8 +1,8 @@
 import { REQUESTED_BY_PATTERN } from '../../domain/contract/patterns.js'
 import { ClawctlError } from '../../domain/errors.js'
-import type { Asker } from '../../domain/registry/pullRequest.js'
+import type { Proposer } from '../../domain/registry/pullRequest.js'
 import type { RegistryEntry } from '../../domain/registry/registry.js'
-import { type Leftover, leftBehind, type Step } from '../../domain/registry/steps.js'
+import { type RemainingObject, remainingObjects, type Step } from '../../domain/registry/steps.js'
 import { type EditResult, editRegistry } from './editRegistry.js'
 import type { AskedEdit } from './planEdit.js'
 import type { Checkout, Repository } from './ports.js'
@@ -20,14 +20,14 @@ export interface ChangeOptions {
   dryRun: boolean
   /** Open a pull request instead of editing the checkout. */
   pr: boolean
-  asker: Asker
+  asker: Proposer
 }
 
 export interface ChangeResult extends EditResult {
   pullRequest: ProposedPull | null
   /** The remaining steps after an addition, and what a removal leaves. */
   steps: readonly Step[]
-  stays: readonly Leftover[]
+  stays: readonly RemainingObject[]
 }
 
 /**
@@ -45,7 +45,7 @@ export async function changeRegistry(
     const written = status === 'planned' ? 'planned' : options.pr && status !== 'unchanged' ? 'pull-request' : 'here'
     return remainingSteps(entry, { written, pullRequestUrl: pull?.url ?? null }, ports.steps)
   }
-  const stays = (entry: RegistryEntry) => (asked.kind === 'remove' ? leftBehind(entry) : [])
+  const stays = (entry: RegistryEntry) => (asked.kind === 'remove' ? remainingObjects(entry) : [])
 
   if (!options.pr) {
     const result = await editRegistry(asked, options.dryRun, ports.checkout)
@@ -59,12 +59,10 @@ export async function changeRegistry(
   return { ...result, steps: await stepsOf(instance, pullRequest, status), stays: stays(instance) }
 }
 
-function checkedAsker(asker: Asker): Asker {
+function checkedAsker(asker: Proposer): Proposer {
   const requestedBy = asker.requestedBy?.trim() || null
   if (requestedBy === null || REQUESTED_BY_PATTERN.test(requestedBy)) return { ...asker, requestedBy }
-  throw new ClawctlError(
-    'INVALID_REQUEST',
-    'The name of the person who asked must be one line of at most 64 characters.',
-    { hint: 'Shorten the value of --requested-by.' },
-  )
+  throw new ClawctlError('INVALID_REQUEST', 'The name of the requester must be one line of at most 64 characters.', {
+    hint: 'Shorten the value of --requested-by.',
+  })
 }

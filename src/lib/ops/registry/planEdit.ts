@@ -1,10 +1,10 @@
 import { ClawctlError } from '../../domain/errors.js'
-import { type AskedEntry, planAddition } from '../../domain/registry/addition.js'
+import { type EntryRequest, planAddition } from '../../domain/registry/addition.js'
 import type { AcceptedPlan, FleetFiles } from '../../domain/registry/plan.js'
 import { planRemoval } from '../../domain/registry/removal.js'
 
 /** The requested edit: an entry to add, or the id of one to remove. */
-export type AskedEdit = { kind: 'add'; entry: AskedEntry } | { kind: 'remove'; id: string }
+export type AskedEdit = { kind: 'add'; entry: EntryRequest } | { kind: 'remove'; id: string }
 
 export const idOf = (asked: AskedEdit) => (asked.kind === 'add' ? asked.entry.id : asked.id)
 

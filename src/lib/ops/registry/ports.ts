@@ -44,7 +44,7 @@ export interface Repository {
   createCommit(commit: Omit<Commit, 'sha'>): Promise<string>
   /** False if a branch of that name exists. */
   createBranch(name: string, commit: string): Promise<boolean>
-  /** Moves the branch to another commit, whatever its current one. */
+  /** Moves the branch to another commit, from any current one. */
   moveBranch(name: string, commit: string): Promise<void>
   openPull(branch: string, base: string): Promise<Pull | null>
   /** Null where one from this branch is open. */

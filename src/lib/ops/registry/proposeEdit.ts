@@ -4,11 +4,11 @@ import { REGISTRY_PATH } from '../../domain/paths.js'
 import { hostFilePath } from '../../domain/registry/hostFile.js'
 import type { AcceptedPlan, FleetFiles } from '../../domain/registry/plan.js'
 import {
-  type Asker,
   branchOf,
   commitMessage,
   decideBranch,
   describes,
+  type Proposer,
   pullRequestBody,
   titleOf,
 } from '../../domain/registry/pullRequest.js'
@@ -32,7 +32,7 @@ export interface ProposeOptions {
   /** The branch to merge into; null for the repository's default branch. */
   base: string | null
   dryRun: boolean
-  asker: Asker
+  asker: Proposer
   /** The steps that the pull request's text lists. */
   steps(entry: EditResult['instance']): Promise<readonly Step[]>
 }

@@ -31,7 +31,7 @@ export async function remainingSteps(
       ? fleet.ask().then(
           ({ instances, sources }) =>
             sources?.registry === 'unavailable'
-              ? { unknown: 'GitHub could not be asked' }
+              ? { unknown: 'GitHub did not answer' }
               : { known: instances.find(({ id }) => id === entry.id) ?? null, ofBranch: fleet.ofBranch },
           (error: unknown) => ({ unknown: reason(error) }),
         )

@@ -1,12 +1,13 @@
 import {
   CONTROL_SECRETS_KEY,
-  judgeSecrets,
+  judgeControlSecrets,
   PREVIOUS_SECRETS_KEY,
   SECRET_NAMES,
   type StoredSecrets,
 } from '../../domain/controlSecrets.js'
 import { ClawctlError } from '../../domain/errors.js'
 import { parseJson } from '../../domain/json.js'
+import { putUnchanged } from '../changeObject.js'
 import type { ObjectStore } from '../ports.js'
 
 export interface ControlSecretsPorts {
@@ -15,12 +16,11 @@ export interface ControlSecretsPorts {
   digest(text: string): string
 }
 
-/** Where a maintainer writes secrets. */
 export interface SecretText {
   digest(text: string): string
   /** @param path `-` is stdin. @throws ClawctlError USAGE */
   fromFile(path: string): Promise<string>
-  /** In an editor; null where nothing was changed. @throws ClawctlError USAGE, CANCELLED */
+  /** In an editor; null if nothing was changed. @throws ClawctlError USAGE, CANCELLED */
   edited(text: string): Promise<string | null>
 }
 
@@ -34,11 +34,11 @@ export interface SecretEntry {
 export interface ControlSecretsReport {
   key: string
   entries: SecretEntry[]
-  /** What keeps the Control API from taking the object; names, no values. */
+  /** Why the Control API would not accept the object; names, no values. */
   problems: string[]
 }
 
-/** The object as the Control API would judge it: names and digests. @throws ClawctlError NOT_FOUND where there is none */
+/** Checks the object like the Control API; returns names and digests. @throws ClawctlError NOT_FOUND if it does not exist */
 export async function checkControlSecrets({ store, digest }: ControlSecretsPorts): Promise<ControlSecretsReport> {
   const object = await store.get(CONTROL_SECRETS_KEY)
   if (!object) {
@@ -46,14 +46,14 @@ export async function checkControlSecrets({ store, digest }: ControlSecretsPorts
       hint: 'Write it: clawctl secrets control-api edit --file FILE',
     })
   }
-  const verdict = judgeSecrets(object.text)
+  const verdict = judgeControlSecrets(object.text)
   const entries = [...valuesOf(object.text)].map(([name, value]) => ({ name, digest: digest(value) }))
   return { key: CONTROL_SECRETS_KEY, entries, problems: verdict.ok ? [] : verdict.problems }
 }
 
 /**
- * Writes the whole object, if it is complete and nobody else wrote meanwhile. What was there before is kept beside it.
- * @param next what the object is to be, from what it is; null to leave it
+ * Writes the whole object, if it is complete and was not changed meanwhile. The previous version is kept beside it.
+ * @param next makes the new text from the current one; null: no change
  * @throws ClawctlError INVALID_SECRETS, REGISTRY_CONFLICT
  */
 export async function editControlSecrets(
@@ -63,7 +63,7 @@ export async function editControlSecrets(
   const object = await store.get(CONTROL_SECRETS_KEY)
   const before = valuesOf(object?.text ?? '{}')
   const edited = await next(object?.text ?? template())
-  const verdict = edited === null ? null : judgeSecrets(edited)
+  const verdict = edited === null ? null : judgeControlSecrets(edited)
   if (verdict && !verdict.ok) throw invalid(verdict.problems)
   const secrets: StoredSecrets = verdict?.ok ? verdict.secrets : Object.fromEntries(before)
   const after = new Map(Object.entries(secrets))
@@ -77,14 +77,12 @@ export async function editControlSecrets(
   if (written) {
     if (object) await store.put(PREVIOUS_SECRETS_KEY, object.text)
     const text = `${JSON.stringify(secrets, null, 2)}\n`
-    const won = await store.putIf(CONTROL_SECRETS_KEY, text, object?.etag ?? null)
-    // The write may have arrived and its answer not.
-    if (!won && (await store.get(CONTROL_SECRETS_KEY))?.text !== text) throw conflict()
+    if (!(await putUnchanged(store, CONTROL_SECRETS_KEY, text, object?.etag ?? null))) throw conflict()
   }
   return { key: CONTROL_SECRETS_KEY, entries, problems: [], written }
 }
 
-/** What is text and not empty, whatever else is wrong. */
+/** The non-empty texts, even if the object has problems. */
 function valuesOf(text: string): Map<string, string> {
   const data = parseJson(text)
   const entries = typeof data === 'object' && data !== null ? Object.entries(data) : []
@@ -94,7 +92,7 @@ function valuesOf(text: string): Map<string, string> {
 const template = () => `${JSON.stringify(Object.fromEntries(SECRET_NAMES.map((name) => [name, ''])), null, 2)}\n`
 
 const invalid = (problems: string[]) =>
-  new ClawctlError('INVALID_SECRETS', 'The Control API would not take this object. Nothing was written.', {
+  new ClawctlError('INVALID_SECRETS', 'The Control API would not accept this object. Nothing was written.', {
     details: problems.map((problem) => `${problem}.`),
     hint: 'Correct what the lines above name, then run the command again.',
   })
@@ -102,8 +100,8 @@ const invalid = (problems: string[]) =>
 const conflict = () =>
   new ClawctlError(
     'REGISTRY_CONFLICT',
-    `Somebody else changed ${CONTROL_SECRETS_KEY} meanwhile. Nothing was written.`,
+    `Another process changed ${CONTROL_SECRETS_KEY} meanwhile. Nothing was written.`,
     {
-      hint: 'Run the command again: it begins with what is there now.',
+      hint: 'Run the command again: it starts with the current version.',
     },
   )

@@ -1,10 +1,12 @@
 import { CONTROL_TOKEN, MAINTAINERS } from '../../domain/bundles/secrets.js'
+import { ID_PATTERN } from '../../domain/contract/patterns.js'
 import {
   CONTROL_SECRETS_KEY,
   formatTokenTable,
-  judgeSecrets,
-  MOST_TOKENS,
+  judgeControlSecrets,
+  MAX_TOKENS,
   parseTokenTable,
+  rotateCommand,
   type StoredSecrets,
   TOKEN_TABLES,
   type TokenScope,
@@ -15,11 +17,12 @@ import { nearest } from '../../domain/nearest.js'
 import { findEntry, type Registry } from '../../domain/registry/registry.js'
 import type { AgeKeys, SecretsFolder } from '../bundles/ports.js'
 import { recipientsOf } from '../bundles/rekey.js'
+import { changeObject } from '../changeObject.js'
 import type { ObjectStore } from '../ports.js'
 
-/** Where a new token goes: encrypted into the checkout of nix-secrets, or into a file for a person. */
+/** The place of a new token: encrypted in the checkout of nix-secrets, or a file for a person. */
 export interface TokenPlace {
-  /** What is to be said about where it lies. */
+  /** A description of the place. */
   write(id: string, token: string): Promise<string>
 }
 
@@ -38,13 +41,13 @@ export interface TokenPorts {
 export interface TokenChange {
   id: string
   scope: TokenScope
-  /** How many tokens of this id are accepted now. */
+  /** The number of accepted tokens of this id. */
   accepted: number
-  /** Where the new token lies; null where none was made. */
+  /** The place of the new token, or null. */
   written: string | null
 }
 
-/** For a host: `clawdinator-control-token-<id>.age`, which its next bundle has instead of the shared one. */
+/** For a host: `clawdinator-control-token-<id>.age`, which replaces the shared token in its next bundle. */
 export function encryptedFor(ports: { secrets: SecretsFolder; keys: AgeKeys; registry: Registry }): TokenPlace {
   return {
     async write(id, token) {
@@ -60,33 +63,47 @@ export function encryptedFor(ports: { secrets: SecretsFolder; keys: AgeKeys; reg
 }
 
 /**
- * Makes a token and has it accepted, beside the one before while it is rotated. Written to its place first: killed in
- * between, it is asked again, and what is accepted was never less.
- * @param rotate the id has one
- * @throws ClawctlError USAGE, NOT_CONFIGURED, INVALID_SECRETS; then nothing is accepted that was not before
+ * Makes a token that the Control API accepts; during a rotation also the previous one is accepted. The token is written
+ * first, so that after an interruption the command can be repeated.
+ * @param rotate the id has a token already
+ * @throws ClawctlError USAGE, NOT_CONFIGURED, INVALID_SECRETS; then the accepted tokens have not changed
  */
 export async function makeToken(
   { id, scope, rotate }: { id: string; scope: TokenScope; rotate: boolean },
   ports: TokenPorts,
 ): Promise<TokenChange> {
-  const before = (await readTables(ports.store)).tables[scope].get(id) ?? []
-  if (!rotate && before.length > 0) {
-    throw new ClawctlError('USAGE', `${id} has a token of its own.`, { hint: `Replace it: clawctl token rotate ${id}` })
-  }
-  if (rotate && before.length === 0) throw hasNone(id)
-  if (before.length >= MOST_TOKENS) {
-    throw new ClawctlError('USAGE', `${id} is being rotated: two tokens are accepted.`, {
-      hint: `When it uses the new one, end that first: clawctl token rotate ${id} --end`,
+  if (!ID_PATTERN.test(id)) {
+    throw new ClawctlError('USAGE', `${JSON.stringify(id)} can't name the owner of a token.`, {
+      hint: 'Use lowercase letters, digits and hyphens, such as clawdinator-3 or phone.',
     })
   }
+  mayGetToken((await readTables(ports.store)).tables[scope])
   const { token, sha256 } = ports.newToken()
   const written = await ports.tokenPlace.write(id, token)
-  const digests = [sha256, ...before]
-  await changeTable(scope, ports.store, (table) => new Map([...table, [id, digests]]))
-  return { id, scope, accepted: digests.length, written }
+  let accepted = 0
+  await changeTable(scope, ports.store, (table) => {
+    const digests = [sha256, ...mayGetToken(table)]
+    accepted = digests.length
+    return new Map([...table, [id, digests]])
+  })
+  return { id, scope, accepted, written }
+
+  function mayGetToken(table: TokenTable): readonly string[] {
+    const before = table.get(id) ?? []
+    if (!rotate && before.length > 0) {
+      throw new ClawctlError('USAGE', `${id} has a token already.`, {
+        hint: `Replace it: ${rotateCommand({ id, scope })}`,
+      })
+    }
+    if (rotate && before.length === 0) throw hasNone(id)
+    if (before.length < MAX_TOKENS) return before
+    throw new ClawctlError('USAGE', `${id} is being rotated: two tokens are accepted.`, {
+      hint: `When it uses the new one, end that first: ${rotateCommand({ id, scope })} --end`,
+    })
+  }
 }
 
-/** Only the newest token is accepted from now on. @throws ClawctlError USAGE */
+/** Ends a rotation: only the newest token is accepted. @throws ClawctlError USAGE */
 export async function endRotation(id: string, scope: TokenScope, store: ObjectStore): Promise<TokenChange> {
   await changeTable(scope, store, (table) => {
     const [newest] = table.get(id) ?? []
@@ -112,7 +129,7 @@ export interface TokenRow {
   digests: string[]
 }
 
-/** Every instance of the registry, and whoever else has a token. */
+/** Every instance of the registry, and other holders of tokens. */
 export async function listTokens(ports: { store: ObjectStore; registry: Registry }): Promise<TokenRow[]> {
   const { tables } = await readTables(ports.store)
   const ids = [...new Set([...ports.registry.map(({ id }) => id), ...tables.deploy.keys()])]
@@ -131,52 +148,46 @@ function mustBeRegistered(id: string, registry: Registry): void {
     registry.map((entry) => entry.id),
   )
   throw new ClawctlError('UNKNOWN_TARGET', `There is no instance ${JSON.stringify(id)} in the registry.`, {
-    hint: near ? `Did you mean ${near}?` : 'For a phone or a dashboard make one that only reads: --read.',
+    hint: near ? `Did you mean ${near}?` : 'For a phone or a dashboard, make a read token: --read.',
   })
 }
 
 const hasNone = (id: string) =>
-  new ClawctlError('USAGE', `${id} has no token of its own.`, { hint: '`clawctl token list` shows who has one.' })
+  new ClawctlError('USAGE', `${id} has no token.`, { hint: '`clawctl token list` shows the holders of tokens.' })
 
 interface Stored {
   secrets: StoredSecrets
   tables: Record<TokenScope, TokenTable>
-  etag: string
 }
 
-/** @throws ClawctlError NOT_CONFIGURED for an object that the Control API would not take either */
-async function readTables(store: ObjectStore): Promise<Stored> {
-  const object = await store.get(CONTROL_SECRETS_KEY)
-  const verdict = object ? judgeSecrets(object.text) : { ok: false as const, problems: ['it is missing'] }
-  if (!object || !verdict.ok) {
-    throw new ClawctlError(
-      'NOT_CONFIGURED',
-      `${CONTROL_SECRETS_KEY} can not be used: ${verdict.ok ? '' : verdict.problems.join('; ')}.`,
-      { hint: 'Write a complete one: clawctl secrets control-api edit --mode ci --file FILE' },
-    )
+/** @throws ClawctlError NOT_CONFIGURED if the object is not valid */
+function tablesIn(text: string | null): Stored {
+  const verdict = text === null ? { ok: false as const, problems: ['it is missing'] } : judgeControlSecrets(text)
+  if (!verdict.ok) {
+    throw new ClawctlError('NOT_CONFIGURED', `${CONTROL_SECRETS_KEY} can't be used: ${verdict.problems.join('; ')}.`, {
+      hint: 'Write a complete one: clawctl secrets control-api edit --mode ci --file FILE',
+    })
   }
   const { secrets } = verdict
   const table = (scope: TokenScope) => parseTokenTable(secrets[TOKEN_TABLES[scope]]) ?? new Map()
-  return { secrets, tables: { deploy: table('deploy'), read: table('read') }, etag: object.etag }
+  return { secrets, tables: { deploy: table('deploy'), read: table('read') } }
 }
 
-/** One conditional write of the whole, validated object. @throws ClawctlError UPSTREAM where somebody else wrote it meanwhile */
+const readTables = async (store: ObjectStore) => tablesIn((await store.get(CONTROL_SECRETS_KEY))?.text ?? null)
+
+/** Writes the whole object, validated. */
 async function changeTable(
   scope: TokenScope,
   store: ObjectStore,
   change: (table: TokenTable) => TokenTable,
 ): Promise<void> {
-  const { secrets, tables, etag } = await readTables(store)
-  const changed = change(tables[scope])
-  const next = { ...secrets, [TOKEN_TABLES[scope]]: changed.size > 0 ? formatTokenTable(changed) : '' }
-  const text = JSON.stringify(next, null, 2)
-  const verdict = judgeSecrets(text)
-  if (!verdict.ok) {
+  await changeObject(store, CONTROL_SECRETS_KEY, (text) => {
+    const { secrets, tables } = tablesIn(text)
+    const changed = change(tables[scope])
+    const next = { ...secrets, [TOKEN_TABLES[scope]]: changed.size > 0 ? formatTokenTable(changed) : '' }
+    const whole = JSON.stringify(next, null, 2)
+    const verdict = judgeControlSecrets(whole)
+    if (verdict.ok) return whole
     throw new ClawctlError('INTERNAL', `The secrets would not be complete: ${verdict.problems.join('; ')}.`)
-  }
-  if (await store.putIf(CONTROL_SECRETS_KEY, text, etag)) return
-  if ((await store.get(CONTROL_SECRETS_KEY))?.text === text) return
-  throw new ClawctlError('UPSTREAM', `Somebody else changed ${CONTROL_SECRETS_KEY} at the same moment.`, {
-    hint: 'Run the command again.',
   })
 }

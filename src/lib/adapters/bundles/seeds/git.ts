@@ -3,9 +3,9 @@ import { ClawctlError } from '../../../domain/errors.js'
 import { withRetry } from '../../retry.js'
 import type { Env } from '../../settings.js'
 
-/** git as a child process, deaf to the user's configuration: the same commit must give the same bytes. */
+/** git as a child process without the user's configuration, so that the same commit gives the same bytes. */
 export interface Git {
-  /** Standard output. @throws ClawctlError UPSTREAM in the words of `failed`, with git's own in `details`; TOOL_MISSING */
+  /** Standard output. @throws ClawctlError UPSTREAM with the message `failed` and git's output in `details`; TOOL_MISSING */
   run(
     args: readonly string[],
     options: { failed: string; input?: string; network?: boolean; cwd?: string },
@@ -15,8 +15,8 @@ export interface Git {
 /** A clone of a gigabyte over a slow line. */
 const NETWORK_MS = 600_000
 const LOCAL_MS = 300_000
-/** Of git's own words; the last lines say what went wrong. */
-const MOST_LINES = 5
+/** The part of git's output in an error; the last lines have the reason. */
+const MAX_LINES = 5
 const VERDICT = /^(?:fatal|error): /
 const TRANSIENT =
   /timed out|could not resolve host|connection (?:was )?(?:reset|refused|closed)|HTTP 5\d\d|error: 5\d\d|error: 429|early EOF|RPC failed|unexpected disconnect/i
@@ -45,8 +45,8 @@ export function createGit(env: Env, token: string | undefined): Git {
           .split('\n')
           .map((line) => line.trim())
           .filter(Boolean)
-          .slice(-MOST_LINES)
-        // What follows its verdict is advice.
+          .slice(-MAX_LINES)
+        // Lines after the error are advice.
         const said = lines.find((line) => VERDICT.test(line)) ?? lines.at(-1) ?? `git ended with ${result.exitCode}`
         throw new ClawctlError('UPSTREAM', `${failed}: ${said.replace(VERDICT, '').replace(/\.+$/, '')}.`, {
           hint: 'Check URL, branch and GITHUB_TOKEN, then run it again. Nothing was uploaded.',
@@ -64,8 +64,8 @@ export function createGit(env: Env, token: string | undefined): Git {
 }
 
 /**
- * The token goes by the environment, as a header for GitHub alone: an argument would show in `ps`, and a URL would stay in
- * the clone's configuration.
+ * Passes the token through the environment, as a header for GitHub only: an argument would be visible in `ps`, and a URL
+ * would stay in the clone's configuration.
  */
 function gitEnvironment(env: Env, token: string | undefined): Record<string, string> {
   const server = env.GITHUB_SERVER_URL ?? 'https://github.com'

@@ -8,7 +8,7 @@ import { asClawctlError } from '../../../domain/errors.js'
 import type { SeedInspector } from '../../../ops/bundles/ports.js'
 import type { Git } from './git.js'
 
-/** Unpacks archives of repositories, distrustful of what they hold, and has git check them. */
+/** Unpacks archives of repositories without trusting their content, and checks them with git. */
 export function seedInspector(git: Git, scratch: () => string): SeedInspector {
   let count = 0
   return {
@@ -27,7 +27,7 @@ export function seedInspector(git: Git, scratch: () => string): SeedInspector {
       } catch (error) {
         const { code, message } = asClawctlError(error)
         if (code === 'TOOL_MISSING') throw error
-        return [`does not unpack to a sound repository: ${message.replace(/\.$/, '')}`]
+        return [`does not unpack to a valid repository: ${message.replace(/\.$/, '')}`]
       } finally {
         await rm(folder, { recursive: true, force: true })
       }
@@ -35,7 +35,7 @@ export function seedInspector(git: Git, scratch: () => string): SeedInspector {
   }
 }
 
-/** What is wrong with the archive's own form, as the end of a sentence, or null. */
+/** The problem of the archive itself, as the end of a sentence, or null. */
 async function unpack(file: string, name: string, folder: string): Promise<string | null> {
   const tar = extract()
   const reading = pipeline(createReadStream(file), createGunzip(), tar).catch((error: Error) => error)
@@ -60,7 +60,7 @@ async function unpack(file: string, name: string, folder: string): Promise<strin
       }
     }
   } catch (error) {
-    return `is no sound gzip'd tar (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`
+    return `is not a valid gzip'd tar (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`
   } finally {
     tar.destroy()
     await reading

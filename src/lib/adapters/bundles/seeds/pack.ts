@@ -26,9 +26,9 @@ interface Entry {
 }
 
 /**
- * One gzip'd tar of `NAME/.git`: a shallow repository at the commit, to be completed by `git reset --hard`. The same commit
- * gives the same bytes: git writes a pack without deltas (its search depends on threads and on what the clone brought),
- * objects in the order of their names, and everything around it is fixed text. `folder` is the clone's own.
+ * One gzip'd tar of `NAME/.git`: a shallow repository at the commit, completed by `git reset --hard`. The same commit gives
+ * the same bytes: the pack has no deltas (git's search for them depends on threads and on the clone), objects are in the
+ * order of their names, and the other files are fixed text.
  */
 export async function packClone(git: Git, clone: Clone, folder: string): Promise<PackedSeed> {
   const packs = join(folder, 'pack')
@@ -92,7 +92,7 @@ function configText(branch: string, url: string | null): string {
     .join('')
 }
 
-/** Headers say nothing of when, where and by whom. The content is compressed already: gzip only frames it. */
+/** Headers without time, place and user. The content is compressed already, so gzip does not compress it again. */
 async function writeArchive(
   name: string,
   entries: readonly Entry[],

@@ -10,11 +10,11 @@ import { packClone } from './pack.js'
 
 export interface SeedOptions {
   git: Git
-  /** Of our own, for clones and archives. */
+  /** A private folder for clones and archives. */
   scratch: () => string
 }
 
-/** The repositories that a `repos.tsv` names, cloned from where they are. */
+/** The repositories of a `repos.tsv`, cloned from their URLs. */
 export function listedSeeds(file: string, options: SeedOptions): Seeds {
   return {
     async list() {
@@ -28,7 +28,7 @@ export function listedSeeds(file: string, options: SeedOptions): Seeds {
   }
 }
 
-/** The repositories in a folder: each at the commit that it has checked out. */
+/** The repositories in a folder, each at its checked-out commit. */
 export function folderSeeds(folder: string, options: SeedOptions): Seeds {
   return {
     async list() {
@@ -38,7 +38,7 @@ export function folderSeeds(folder: string, options: SeedOptions): Seeds {
       })
       const names = entries.map(({ name }) => name).filter((name) => !name.startsWith('.'))
       const problems = names.map(nameProblem).filter((problem) => problem !== null)
-      if (names.length === 0) problems.push('there is none in it')
+      if (names.length === 0) problems.push('it has no repository')
       if (problems.length > 0) throw invalid(`${shown(folder)} is not a folder of repositories.`, problems)
       return Promise.all(names.sort().map((name) => localSource(name, join(root, name), options)))
     },
@@ -75,7 +75,7 @@ function remoteSource(seed: Seed, options: SeedOptions): SeedSource {
 }
 
 async function localSource(name: string, path: string, options: SeedOptions): Promise<SeedSource> {
-  const failed = `${name} is no repository that can be packed`
+  const failed = `${name} is not a repository that can be packed`
   const git = (...args: string[]) => options.git.run(['-C', path, ...args], { failed })
   const top = await git('rev-parse', '--show-prefix')
   const branch = await git('symbolic-ref', '--quiet', '--short', 'HEAD').catch(() => '')
@@ -87,7 +87,7 @@ async function localSource(name: string, path: string, options: SeedOptions): Pr
   return source(seed, options, { from: pathToFileURL(path).href, ref: 'HEAD', commit: () => git('rev-parse', 'HEAD') })
 }
 
-/** Null for what is no URL: a path means nothing on a host. */
+/** Null if it is not a URL: a host can't use a path. */
 function withoutCredentials(origin: string): string | null {
   if (/^[\w.-]+@[\w.-]+:[^/]/.test(origin)) return origin
   if (!URL.canParse(origin)) return null

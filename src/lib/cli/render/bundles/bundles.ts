@@ -28,7 +28,6 @@ export function renderBundleUpload({ bundles, dryRun, strays }: UploadResult, pa
           String(bundle.removed),
         ]),
   ])
-  // The last columns give way first.
   const counts = ['SENT', 'BYTES', 'COPIED', 'KEPT', 'REMOVED'].map((title, at) => ({ title, narrow: 5 - at }))
   return [
     table(['INSTANCE', 'BUNDLE', 'GENERATION', ...(dryRun ? ['WOULD CHANGE'] : counts)], rows),

@@ -24,7 +24,7 @@ function duration(deploy: Deploy, now: Date): string {
   return age(deploy.startedAt, deploy.finishedAt ? new Date(deploy.finishedAt) : now)
 }
 
-/** The target is one word of a table; what is not a deploy says so. */
+/** The target, with what is done to it if that is not a deploy. */
 const targetOf = (deploy: Deploy) => (deploy.retire ? `${deploy.target} (retire)` : deploy.target)
 
 /** One deploy for people: the headline, then its hosts. */
@@ -41,7 +41,7 @@ export function renderDeploy(deploy: Deploy, paint: Paint): string {
     if (host.reason && host.reason !== deploy.error?.message) lines.push(`    ${host.reason}`)
   }
   if (deploy.leavesOut && !isOver(deploy)) {
-    lines.push(`  ${deploy.leavesOut} is left out: it asked, and no instance replaces itself`)
+    lines.push(`  ${deploy.leavesOut} is skipped: it sent the request, and no instance may replace itself`)
   }
   if (deploy.waitsFor) {
     const place = deploy.queuePosition === null ? '' : `, number ${deploy.queuePosition} in the queue`
@@ -53,10 +53,10 @@ export function renderDeploy(deploy: Deploy, paint: Paint): string {
   return lines.join('\n')
 }
 
-/** Of a request id, what `fleet follow` finds the deploy by. */
+/** The beginning of a request id, by which `fleet follow` finds the deploy. */
 const SHORT_ID = 8
 
-/** In a table that is too narrow the age stands for the time, and the beginning of an id for the id. */
+/** A narrow table shows the age instead of the time, and the beginning of an id. */
 const COLUMNS: (Column | string)[] = [
   { title: 'ASKED (UTC)', narrow: 1 },
   'AGE',
@@ -84,14 +84,14 @@ export function renderDeploys(deploys: readonly Deploy[], now: Date, paint: Pain
   return table(COLUMNS, rows)
 }
 
-/** A line where not everybody could be asked. */
+/** A line if a source did not answer. */
 export function withoutSources({ runs, records }: DeploySources): string[] {
-  if (runs === 'unavailable') return ['GitHub could not be asked: this is what the records say.']
-  if (records === 'unavailable') return ['S3 could not be asked: hosts, reasons and older deploys are missing.']
+  if (runs === 'unavailable') return ['GitHub did not answer: the deploys are from the records.']
+  if (records === 'unavailable') return ['S3 did not answer: hosts, reasons and older deploys are missing.']
   return []
 }
 
-/** What, how it ended, who asked; the request id where somebody may still want to follow it. */
+/** Target, outcome, requester; and the request id of a deploy that is not over. */
 export function renderDeploysForChat(deploys: readonly Deploy[], now: Date): string {
   if (deploys.length === 0) return 'No deploy yet.'
   return fitChat(
@@ -101,12 +101,12 @@ export function renderDeploysForChat(deploys: readonly Deploy[], now: Date): str
       const took = d.startedAt ? ` ${isOver(d) ? 'after' : 'for'} ${duration(d, now)}` : ''
       const follow = isOver(d) ? '' : `, request ${d.requestId}`
       const ami = d.ami ? `, ${d.ami}` : ''
-      return `${targetOf(d)}: ${d.status}${why}${waits}${took}, asked ${age(d.createdAt, now)} ago by ${describeAsker(d)}${ami}${follow}`
+      return `${targetOf(d)}: ${d.status}${why}${waits}${took}, requested ${age(d.createdAt, now)} ago by ${describeAsker(d)}${ami}${follow}`
     }),
   )
 }
 
-/** Codes that say no more than the status does. */
+/** Codes that only repeat the status. */
 const OUTCOME_CODES: Partial<Record<DeployStatus, string>> = {
   kept: 'KEPT',
   'rolled-back': 'ROLLED_BACK',

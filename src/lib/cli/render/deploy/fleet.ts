@@ -60,7 +60,7 @@ export function renderFleet(fleet: Fleet, now: Date, paint: Paint): string {
   ].join('\n')
 }
 
-/** What is frozen, a line each. */
+/** One line for each freeze. */
 export function renderFreezes(freezes: readonly Freeze[]): string {
   if (freezes.length === 0) return 'Nothing is frozen.'
   return freezes.map(freezeLine).join('\n')
@@ -70,14 +70,14 @@ const freezeLine = (freeze: Freeze) =>
   `${freeze.target === 'all' ? 'The fleet' : freeze.target} is frozen ${describeFreeze(freeze)}`
 
 const SOURCES: Record<keyof NonNullable<Fleet['sources']>, string> = {
-  registry: 'GitHub could not be asked: registry unavailable, the instances are those that EC2 has.',
+  registry: 'GitHub did not answer: the registry is unavailable, and the instances are those of EC2.',
   heartbeats: 'The heartbeats could not be read: health is unknown.',
-  active: 'Who may act could not be read.',
+  active: 'The active machines could not be read.',
   images: 'The images could not be listed.',
-  deploys: 'Whether a deploy is under way could not be read.',
+  deploys: 'The running deploy could not be read.',
 }
 
-/** A line for each source that could not be asked. */
+/** A line for each source that did not answer. */
 const missingSources = ({ sources }: Fleet): string[] =>
   Object.entries(sources ?? {}).flatMap(([name, state]) =>
     state === 'unavailable' ? [SOURCES[name as keyof typeof SOURCES]] : [],
@@ -85,7 +85,7 @@ const missingSources = ({ sources }: Fleet): string[] =>
 
 const withBlankLine = (lines: readonly string[]) => (lines.length > 0 ? [...lines, ''] : [])
 
-/** Why a host is not well, and what stands beside it. */
+/** Why a host is not healthy, and further machines of it. */
 function remarks({ id, state, health, reason, beside }: FleetInstance): string[] {
   const isNews = reason && health !== 'healthy' && state !== 'missing'
   return [
@@ -96,7 +96,7 @@ function remarks({ id, state, health, reason, beside }: FleetInstance): string[]
   ]
 }
 
-/** Discord takes 2,000 characters a message, the least of the chats in use. */
+/** Discord's limit of a message is 2,000 characters, the smallest of the chats in use. */
 const CHAT_LIMIT = 2000
 
 /** `fleet status --chat`: no columns, because chats have no fixed width. */
@@ -120,7 +120,7 @@ export function renderFleetForChat(fleet: Fleet, now: Date): string {
   return fitChat([...lines, last, ...more, ...missingSources(fleet)])
 }
 
-/** Whole lines only; what was left out is counted. */
+/** Keeps whole lines, and counts the others. */
 export function fitChat(lines: readonly string[]): string {
   const kept: string[] = []
   let length = 0

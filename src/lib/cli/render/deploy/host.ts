@@ -12,7 +12,7 @@ export function renderHost(host: HostView, now: Date, paint: Paint): string {
   const failed = host.deploys?.find(({ evidence }) => evidence !== null)
   if (failed?.evidence && !host.machines.some(({ instanceId }) => instanceId === failed.evidence?.instanceId)) {
     const { instanceId, ami, stages, failure, console } = failed.evidence
-    lines.push('', `${instanceId}  did not pass in ${failed.requestId} and is gone`)
+    lines.push('', `${instanceId}  failed in ${failed.requestId} and was removed`)
     lines.push(`  AMI       ${ami}`)
     if (failed.reason) lines.push(`  reason    ${failed.reason}`)
     lines.push(...timeline(stages), ...failureLines(failure), ...consoleLines(console))
@@ -54,7 +54,7 @@ function machineLines(machine: HostMachine, now: Date, paint: Paint): string[] {
   ]
 }
 
-/** Each stage with how long it took to get there from the one before. */
+/** Each stage with its time since the stage before. */
 function timeline(stages: HostMachine['stages']): string[] {
   if (stages.length === 0) return []
   const steps = stages.map(({ stage, at }, index) => {

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import type { Host } from '../../../src/lib/domain/deploy/host.js'
 import { instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
-import { isGone, readRole, takePicture, writeRole } from '../../../src/lib/ops/deploy/picture.js'
+import { isGone, observe, readRole, writeRole } from '../../../src/lib/ops/deploy/observation.js'
 import { failureOf } from '../../support/failure.js'
 import { fakeDirectPlane } from '../../support/fakeCloud.js'
 import { hostOf, REQUEST_ID, registryOf, upstream } from '../../support/fakes.js'
@@ -30,11 +30,11 @@ describe('the role of a machine', () => {
   it('says what to look at where it can not be read', async () => {
     const { store } = fleet()
     store.set('active/a.json', '{}')
-    expect((await failureOf(readRole(store, 'a'))).hint).to.include('Look at what wrote it')
+    expect((await failureOf(readRole(store, 'a'))).hint).to.include('Find out what wrote it')
   })
 })
 
-describe('takePicture', () => {
+describe('observe', () => {
   it('calls gone what shuts down, and never what EC2 knows although it did not list it', async () => {
     const plane = fleet()
     for (const { host } of plane.cloud.machines) if (host.id === 'a') host.state = 'shutting-down'
@@ -44,7 +44,7 @@ describe('takePicture', () => {
       asked += 1
       return (await listed()).filter(({ id }) => asked > 1 || id !== 'b')
     }
-    const { gone, hosts } = await takePicture(plane.ports, new Set())
+    const { gone, hosts } = await observe(plane.ports, new Set())
     expect([...gone]).to.deep.equal(['i-a'])
     expect(hosts.map(({ instanceId }) => instanceId)).to.deep.equal(['i-a', 'i-b'])
     expect(plane.clock.elapsed).to.equal(0)
@@ -55,7 +55,7 @@ describe('takePicture', () => {
     const state = [{ address: instanceAddress('a'), id: null }]
     Object.assign(plane.cloud, { state: async () => state })
     plane.cloud.describeHost = () => Promise.reject(upstream())
-    const { gone } = await takePicture(plane.ports, new Set())
+    const { gone } = await observe(plane.ports, new Set())
     expect([...gone]).to.deep.equal([])
   })
 

@@ -3,7 +3,7 @@ import { CODES } from '../errors.js'
 import { BUNDLE_WORKFLOW, DEPLOY_WORKFLOW, IMAGE_WORKFLOW } from '../paths.js'
 
 /** One of the runbook's checks, combined from findings of the server and of this machine. */
-export interface FlightCheck extends Check {
+export interface PreflightCheck extends Check {
   parts: Check[]
 }
 
@@ -92,7 +92,7 @@ const COMMANDS = new Map(
  * A finding that belongs to no check (of a newer server) becomes a check of its own, after the others.
  * @param unseen the evidence of a check without findings
  */
-export function groupChecks(found: readonly Check[], unseen: string): FlightCheck[] {
+export function groupChecks(found: readonly Check[], unseen: string): PreflightCheck[] {
   const grouped = new Set(GROUPS.flatMap((group) => group.parts))
   return [
     ...GROUPS.map((group) => {
@@ -103,7 +103,7 @@ export function groupChecks(found: readonly Check[], unseen: string): FlightChec
   ]
 }
 
-function combine({ id, title, shows, decides }: Group, parts: Check[], unseen: string): FlightCheck {
+function combine({ id, title, shows, decides }: Group, parts: Check[], unseen: string): PreflightCheck {
   const having = (status: Check['status']) => parts.filter((part) => part.status === status)
   const [failed, passed] = [having('fail'), having('pass')]
   if (failed.length > 0) {
@@ -137,7 +137,7 @@ function lines(fixes: readonly (string | null)[]): string | null {
   return distinct.length > 0 ? distinct.join('\n') : null
 }
 
-export interface Verdict {
+export interface PreflightVerdict {
   /** No check failed. Skipped checks are counted, but do not count as failures. */
   ready: boolean
   failed: number
@@ -145,7 +145,7 @@ export interface Verdict {
   text: string
 }
 
-export function verdictOf(checks: readonly Pick<Check, 'status'>[]): Verdict {
+export function verdictOf(checks: readonly Pick<Check, 'status'>[]): PreflightVerdict {
   const count = (status: Check['status']) => checks.filter((check) => check.status === status).length
   const [failed, skipped] = [count('fail'), count('skip')]
   const unseen = skipped > 0 ? `${skipped} skipped` : null

@@ -1,8 +1,8 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import type { Check, Fleet } from '../../../src/lib/domain/contract/index.js'
-import { groupChecks, verdictOf } from '../../../src/lib/domain/preflight/flight.js'
-import { compareRegistries, judgeLocalRegistry, judgeSecrets } from '../../../src/lib/domain/preflight/local.js'
+import { groupChecks, verdictOf } from '../../../src/lib/domain/preflight/checks.js'
+import { compareRegistries, judgeLocalRegistry, judgeSecretsFolder } from '../../../src/lib/domain/preflight/local.js'
 import { registryOf, registryText } from '../../support/fakes.js'
 
 const KNOWN = [
@@ -129,7 +129,7 @@ describe("the runbook's checks", () => {
       ['b', 'is empty'],
       ['c', 'is missing'],
     ] as const)
-    expect(judgeSecrets('discord-secrets', 'x', 'dir', problems)).to.include({
+    expect(judgeSecretsFolder('discord-secrets', 'x', 'dir', problems)).to.include({
       status: 'fail',
       evidence: 'b.age is empty, c.age is missing.',
       fix: 'agenix -e b.age',

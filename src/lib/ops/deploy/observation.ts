@@ -1,7 +1,7 @@
 import pMap from 'p-map'
 import { activeKey } from '../../domain/bundles/manifest.js'
 import type { ActiveMachine } from '../../domain/contract/index.js'
-import { formatActive, NOBODY, parseActive, type Standing, standingOf } from '../../domain/deploy/active.js'
+import { formatActive, NO_MACHINE, parseActive, type Standing, standingOf } from '../../domain/deploy/active.js'
 import type { Host } from '../../domain/deploy/host.js'
 import { type FleetState, machinesInState, type StateResource } from '../../domain/deploy/slots.js'
 import { ClawctlError } from '../../domain/errors.js'
@@ -9,28 +9,28 @@ import { poll } from '../poll.js'
 import { AT_ONCE, type Compute, type ObjectStore } from '../ports.js'
 import type { HostDeployPorts } from './ports.js'
 
-/** EC2 is eventually consistent: one answer without a machine proves nothing. */
+/** EC2 is eventually consistent: one answer without a machine does not mean that it is gone. */
 const GONE_AFTER_MS = 60_000
-const LONGEST_POLL_MS = 5_000
+const MAX_POLL_MS = 5_000
 
-/** What EC2 and the state say at one moment. */
-export interface Picture {
+/** The content of EC2 and the state at one moment. */
+export interface Observation {
   hosts: Host[]
   resources: StateResource[]
   state: FleetState
-  /** Machines of the state that EC2 does not have any more. */
+  /** Machines of the state that no longer exist in EC2. */
   gone: ReadonlySet<string>
 }
 
 /**
- * Looks at EC2 and at the state. A machine of the state that EC2 does not list is asked for by its id, for at least a
- * minute, before it is called gone; one that EC2 calls terminated is gone at once.
- * @param known found to be gone before
+ * Reads EC2 and the state. A machine of the state that EC2 does not list is looked up by its id: it counts as gone if EC2
+ * reports it as terminated, or does not know it for a minute.
+ * @param known machines that are known to be gone; new ones are added
  */
-export async function takePicture(
+export async function observe(
   ports: Pick<HostDeployPorts, 'compute' | 'tofu' | 'clock'>,
   known: Set<string>,
-): Promise<Picture> {
+): Promise<Observation> {
   const [hosts, resources] = await Promise.all([ports.compute.describeHosts(), ports.tofu.state()])
   const state = machinesInState(resources)
   const live = new Set(hosts.filter((host) => host.state !== 'shutting-down').map(({ instanceId }) => instanceId))
@@ -38,23 +38,23 @@ export async function takePicture(
   const missing = placed.filter((instanceId) => !live.has(instanceId) && !known.has(instanceId))
   const found = await pMap(missing, async (id) => ((await isGone(ports, id)) ? [id] : []), { concurrency: AT_ONCE })
   for (const id of found.flat()) known.add(id)
-  // One that EC2 did not list and has: the list is behind.
+  // EC2 has a machine that it did not list: the list was out of date.
   const late = missing.length > found.flat().length
   return { hosts: late ? await ports.compute.describeHosts() : hosts, resources, state, gone: new Set(known) }
 }
 
-/** EC2's state of a machine, asked by its id; `unknown` where EC2 does not know it, which proves nothing. */
+/** EC2's state of a machine, by its id; `unknown` if EC2 does not know it, which does not mean that it is gone. */
 export async function stateOf(compute: Compute, instanceId: string): Promise<Host['state'] | 'terminated' | 'unknown'> {
   const host = await compute.describeHost(instanceId)
   return host === null ? 'unknown' : host === 'terminated' ? host : host.state
 }
 
-/** True where EC2 has terminated it, or has not known it for a minute. */
+/** Whether EC2 has terminated it, or has not known it for a minute. */
 export async function isGone(
   { compute, clock }: Pick<HostDeployPorts, 'compute' | 'clock'>,
   instanceId: string,
 ): Promise<boolean> {
-  const result = await poll<boolean>({ clock, timeoutMs: GONE_AFTER_MS, longestMs: LONGEST_POLL_MS }, async () => {
+  const result = await poll<boolean>({ clock, timeoutMs: GONE_AFTER_MS, longestMs: MAX_POLL_MS }, async () => {
     const state = await stateOf(compute, instanceId)
     if (state === 'unknown') return { wait: `EC2 does not know ${instanceId}` }
     return { done: state === 'terminated' || state === 'shutting-down' }
@@ -62,27 +62,27 @@ export async function isGone(
   return 'done' in result ? result.done : true
 }
 
-/** Who may act for an id, as S3 has it. */
+/** The object in S3 that names the active machine of an id. */
 export interface Role {
   active: ActiveMachine | null
   etag: string | null
 }
 
-/** @throws ClawctlError NOT_IN_STATE for an object that is none: nobody knows then who may act */
+/** @throws ClawctlError ROLE_UNREADABLE if the object is not valid */
 export async function readRole(store: ObjectStore, id: string): Promise<Role> {
   const object = await store.get(activeKey(id))
   if (!object) return { active: null, etag: null }
   const active = parseActive(object.text)
   if (active) return { active, etag: object.etag }
   throw new ClawctlError('ROLE_UNREADABLE', `${activeKey(id)} in the bucket does not name a machine.`, {
-    hint: 'Look at what wrote it; without the object the machine that runs goes on, and a deploy writes it anew.',
+    hint: 'Find out what wrote it, then delete it: the running machine goes on, and the next deploy writes the object again.',
   })
 }
 
 /**
- * Gives the role to a machine, or to nobody.
- * @param from the machine that had it and gets it back should this one be lost
- * @throws ClawctlError ROLE_LOST where another deploy wrote meanwhile
+ * Gives the role to a machine, or to none.
+ * @param next.from the machine that gets the role back if this deploy is interrupted
+ * @throws ClawctlError ROLE_LOST if another deploy wrote meanwhile
  */
 export async function writeRole(
   { store, clock }: Pick<HostDeployPorts, 'store' | 'clock'>,
@@ -92,7 +92,7 @@ export async function writeRole(
   const active: ActiveMachine = {
     schema: 1,
     id: next.id,
-    instanceId: next.instanceId ?? NOBODY,
+    instanceId: next.instanceId ?? NO_MACHINE,
     from: next.from,
     deploy: next.deploy,
     at: clock.now().toISOString(),
@@ -101,15 +101,15 @@ export async function writeRole(
   const text = formatActive(active)
   const written = await store.putIf(key, text, role.etag)
   const object = await store.get(key)
-  // The write may have arrived and its answer not: then what stands there is ours.
+  // If the answer was lost, the object still has our text.
   if (object?.text === text) return { active, etag: object.etag }
   const why = written ? 'changed it at the same moment' : 'wrote it meanwhile'
   throw new ClawctlError('ROLE_LOST', `Another deploy ${why}: ${key} names another machine now.`, {
-    hint: 'See `clawctl fleet status`, then deploy again: it goes on from what stands.',
+    hint: 'See `clawctl fleet status`, then deploy again: that goes on from the current state.',
   })
 }
 
-export const standing = ({ hosts }: Pick<Picture, 'hosts'>, role: Role, id: string): Standing =>
+export const standingOfId = ({ hosts }: Pick<Observation, 'hosts'>, role: Role, id: string): Standing =>
   standingOf(
     hosts.filter((host) => host.id === id),
     role.active,
