@@ -7,5 +7,5 @@ if (major < OLDEST[0] || (major === OLDEST[0] && minor < OLDEST[1])) {
   process.stderr.write(`clawctl needs Node ${OLDEST.join('.')} or newer, and this is ${process.version}.\n`)
   process.exitCode = 1
 } else {
-  import('../dist/main.js').then(({ main }) => main(import.meta.url))
+  import('../dist/main.js').then(({ main }) => main(import.meta.url, (file) => import(file)))
 }

@@ -6,12 +6,12 @@ import { EXIT_CODES } from './lib/domain/errors.js'
 export default class ClawctlHelp extends Help {
   constructor(...args: ConstructorParameters<typeof Help>) {
     super(...args)
-    this.render = withoutTags(this.render)
+    this.render = onlyTemplates(this.render)
   }
 
   protected override getCommandHelpClass(command: Parameters<Help['formatCommand']>[0]) {
     const help = super.getCommandHelpClass(command)
-    help.render = withoutTags(help.render)
+    help.render = onlyTemplates(help.render)
     return help
   }
 
@@ -50,6 +50,6 @@ export default class ClawctlHelp extends Help {
 }
 
 /** ejs compiles a function for each text, and most texts have no tags: a sixth of the time of `--help`. */
-function withoutTags(render: (text: string) => string): (text: string) => string {
+function onlyTemplates(render: (text: string) => string): (text: string) => string {
   return (text) => (text.includes('<%') ? render(text) : text)
 }

@@ -33,7 +33,7 @@ parentPort.on('message', async ({ args, env }) => {
   Object.assign(process.env, env)
   process.argv = [process.execPath, workerData.program, ...args]
   process.exitCode = undefined
-  await main(workerData.entry)
+  await main(workerData.entry, (file) => import(file))
   // A process runs as long as it has something to wait for.
   while (process.getActiveResourcesInfo().length > idle) await new Promise((resolve) => setTimeout(resolve, 2).unref())
   const code = process.exitCode ?? 0

@@ -115,7 +115,6 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     stop: interruption,
     report: async () => (await import('../adapters/jobReport.js')).githubJobReport(env),
     login: async () => {
-      const { createControlApi } = await import('../adapters/deploy/controlApi.js')
       const { folder } = savedFiles(env)
       return {
         ask: async (url, token) => {
