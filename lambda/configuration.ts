@@ -26,6 +26,8 @@ export const configurationSchema = z.object({
   GITHUB_API_URL: z._default(z.url(), 'https://api.github.com'),
   /** Object of the bucket with the secrets among these variables: lambda/storedSecrets.ts. */
   CONTROL_API_SECRETS_KEY: z.optional(z.string()),
+  /** Ids of the accounts whose AMIs may be deployed, with commas between them; this account's own may be in any case. */
+  AMI_OWNERS: z._default(z.string().check(z.regex(/^[0-9]{12}(?:,[0-9]{12})*$/)), ''),
   /** Heartbeats and the deploys' records; without it health and hosts are unknown. */
   S3_BUCKET: z.optional(z.string()),
   AWS_REGION: z.string().check(z.minLength(1)),

@@ -48,9 +48,9 @@ export function createPorts(configuration: Configuration, clock: Clock = systemC
     userAgent: USER_AGENT,
     retries: GITHUB_RETRIES,
   })
-  const { AWS_REGION: region, S3_BUCKET: bucket } = configuration
+  const { AWS_REGION: region, S3_BUCKET: bucket, AMI_OWNERS } = configuration
   return {
-    compute: createCompute({ region, retries: EC2_RETRIES }),
+    compute: createCompute({ region, retries: EC2_RETRIES, amiOwners: AMI_OWNERS.split(',').filter(Boolean) }),
     store: bucket ? createObjectStore({ region, retries: S3_RETRIES, bucket }) : null,
     runs: { dispatch: github.dispatch, list: github.list, jobs: github.jobs, cancel: github.cancel },
     registry: github.registry,

@@ -177,7 +177,7 @@ main() {
   mkdir -p "$state"
   cd "$state"
   exec 9>lock
-  flock -w 600 9 || fail 1 'Another run has held the lock for ten minutes.' 'systemctl status clawdinator-bootstrap'
+  flock -w 600 9 || fail 1 'Another run has held the lock for ten minutes.' "See where it stopped: clawctl fleet show $id"
   s3_setup
   mkdir -p objects
 

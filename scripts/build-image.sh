@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds a raw NixOS image as dist/nixos.img. Without HOST: the base image, from which each host boots.
+# Builds the raw NixOS image, from which each host boots, as dist/nixos.img. HOST: for the platform of this host.
 #
 #   ./scripts/build-image.sh [HOST] [FLAG]…     such as: ./scripts/build-image.sh clawdinator-1
 #

@@ -27,7 +27,7 @@ read_token() {
     text=$(sed -nE 's/^(export )?(GITHUB_TOKEN|GH_TOKEN)=["'\'']?([^"'\'']*)["'\'']?$/\3/p' "$GITHUB_TOKEN_FILE" | head -n 1)
     [[ -n $text ]] || text=$(head -n 1 "$GITHUB_TOKEN_FILE")
   fi
-  [[ $text =~ ^[A-Za-z0-9_.-]+$ ]] || fail 2 'There is no GitHub token.' 'systemctl status clawdinator-github-token'
+  [[ $text =~ ^[A-Za-z0-9_.-]+$ ]] || fail 2 'There is no GitHub token.' "The App's key may be missing or wrong; upload it: clawctl bootstrap upload $(instance_id)"
   printf '%s' "$text"
 }
 
@@ -81,7 +81,7 @@ page() {
         fail 4 "GitHub denies $url (status $status): $(jq -r '.message // empty' "$body" 2>/dev/null)" \
           'Allow the GitHub App to read issues and pull requests.'
         ;;
-      401) fail 4 'GitHub rejects the token.' 'systemctl restart clawdinator-github-token' ;;
+      401) fail 4 'GitHub rejects the token.' "A new one is minted every 40 minutes. If this stays, upload the App's key: clawctl bootstrap upload $(instance_id)" ;;
       301 | 404 | 410 | 451)
         if [[ $url == "$API"/repos/* ]]; then
           gone=$status
@@ -118,7 +118,8 @@ pages() {
 # changes BEFORE AFTER: prints the differences of two lists as lines of Markdown.
 changes() {
   jq -rn --slurpfile before "$1" --slurpfile after "$2" '
-    def text: gsub("[\\r\\n]+"; " ") | gsub("(?<c>[][\\\\`*_<>|@])"; "\\\(.c)") | .[0:160];
+    # Without control characters, format characters and line separators: a title must not reach a terminal as a command.
+    def text: gsub("[\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]+"; " ") | gsub("(?<c>[][\\\\`*_<>|@])"; "\\\(.c)") | .[0:160];
     def key: "\(.repo)#\(.number)";
     def line($what): "- \($what): [\(.repo)#\(.number)](\(.url)) \(.title | text) — \(.author | text)\(if .kind == "pull" then ", pull request" else "" end)\(if .draft then ", draft" else "" end)\(if (.labels | length) > 0 then ", " + (.labels | map(text) | join(", ")) else "" end)";
     ($before[0] | INDEX(key)) as $old

@@ -74,7 +74,7 @@ main() {
   local -A urls=() found=()
   local -a stages=()
   shift 2
-  [[ -f $bundle/config.json ]] || fail 1 "There is no bundle at $bundle." 'systemctl status clawdinator-bootstrap'
+  [[ -f $bundle/config.json ]] || fail 1 "There is no bundle at $bundle." "See where it stopped: clawctl fleet show $(instance_id)"
   mkdir -p -- "$repos"
   exec 9<>"$repos/.lock"
   flock -w 300 9 || fail 5 'Another run holds the lock.'

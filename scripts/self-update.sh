@@ -21,8 +21,10 @@ CURRENT=$(host_path /run/current-system)
 inputs_digest() {
   local input
   for input in "${inputs[@]}"; do
-    jq -ce --arg input "$input" '.nodes[.nodes[.root].inputs[$input]].locked' "$flake/flake.lock" ||
-      fail 2 "The flake has no input $input." "nix flake metadata $flake"
+    if ! jq -ce --arg input "$input" '.nodes[.nodes[.root].inputs[$input]].locked' "$flake/flake.lock"; then
+      report failed "the flake has no input $input"
+      fail 2 "The flake has no input $input." 'Correct services.clawdinator.selfUpdate.inputs, and deploy.'
+    fi
   done | sha256sum | cut -c 1-64
 }
 
@@ -135,12 +137,18 @@ main() {
   need git jq nix nixos-rebuild systemctl flock
   read -r -a inputs <<<"${SELF_UPDATE_INPUTS:-nix-openclaw}"
   [[ -n $flake && -n $host ]] || fail 2 'SELF_UPDATE_FLAKE and SELF_UPDATE_HOST are needed.'
-  [[ -f $flake/flake.lock ]] || fail 2 "There is no lock at $flake/flake.lock." 'Create it with the workflow flake-lock.yml, and deploy.'
   state=${STATE_DIRECTORY:-$(host_path /var/lib/clawdinator/self-update)}
   mkdir -p "$state"
   cd "$state"
   exec 9>lock.run
-  flock -n 9 || fail 1 'Another update is under way.'
+  if ! flock -n 9; then
+    report skipped 'another update is under way'
+    fail 1 'Another update is under way.'
+  fi
+  if [[ ! -f $flake/flake.lock ]]; then
+    report skipped 'the checkout has no flake.lock'
+    fail 2 "There is no lock at $flake/flake.lock." 'Create it with the workflow flake-lock.yml, build an image, and deploy it.'
+  fi
   touch bad
 
   # An earlier run ended (killed, or by a reboot) before it verified its update.
@@ -165,7 +173,7 @@ main() {
   # If the gateway is down before the update, its health afterwards does not judge the update.
   if [[ $(unit_value ActiveState) != active ]]; then
     report skipped "$service is not up"
-    fail 1 "$service is not up, so an update can't be verified." "systemctl status $service"
+    fail 1 "$service is not up, so an update can't be verified." "See why: clawctl fleet show $(instance_id)"
   fi
 
   before=$(readlink -f "$CURRENT")

@@ -47,7 +47,7 @@ main() {
   profile=$(host_path /nix/var/nix/profiles/system)
   host=$(host_value host || host_value instance-name) || fail 2 'There is no /etc/clawdinator/host.' 'User data writes it at boot.'
   [[ $host =~ ^[a-z][a-z0-9-]{0,62}$ ]] || fail 2 "\"$host\" in /etc/clawdinator/host is not a host's name."
-  [[ -f $flake/flake.nix ]] || fail 1 "There is no checkout at $flake." 'systemctl status clawdinator-repo-seed'
+  [[ -f $flake/flake.nix ]] || fail 1 "There is no checkout at $flake." "See where it stopped: clawctl fleet show $(instance_id)"
   if [[ ! -f $flake/flake.lock ]]; then
     log "the checkout has no flake.lock, so the newest inputs are used; create it with the workflow flake-lock.yml"
   fi

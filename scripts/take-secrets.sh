@@ -17,7 +17,7 @@ DONE=$(host_path /run/clawdinator-secrets/bundle)
 check() {
   local identity=$bundle/secrets/age-identity.key file output
   [[ -s $identity ]] || fail 1 "The bundle has no age identity, so its secrets can't be decrypted." \
-    "Upload it once: clawctl bootstrap upload $(host_value instance-name || printf ID) --identities-dir DIR"
+    "Upload it once: clawctl bootstrap upload $(instance_id) --identities-dir DIR"
   for file in "$bundle"/secrets/*.age; do
     if ! output=$(age --decrypt --identity "$identity" "$file" 2>&1 >/dev/null); then
       output=${output%%$'\n'*}
@@ -59,7 +59,7 @@ main() {
   need age systemctl
   local bundle=$1 installed state before=''
   shift
-  [[ -f $bundle/config.json ]] || fail 1 "There is no bundle at $bundle." 'systemctl status clawdinator-bootstrap'
+  [[ -f $bundle/config.json ]] || fail 1 "There is no bundle at $bundle." "See where it stopped: clawctl fleet show $(instance_id)"
   installed=$(readlink -f "$bundle")
   if [[ -s $DONE ]]; then before=$(<"$DONE"); fi
   # With the FILEs: the host's configuration needs more files of the same bundle than the image's.

@@ -1,4 +1,4 @@
-# Settings of clawdinator-1 only. Settings of all hosts are in common.nix.
+# clawdinator-1. Settings for this host only; common.nix has those of all hosts.
 {
   imports = [ ./common.nix ];
 

@@ -1,4 +1,4 @@
-# Settings of clawdinator-2 only. Settings of all hosts are in common.nix.
+# clawdinator-2. Settings for this host only; common.nix has those of all hosts.
 {
   imports = [ ./common.nix ];
 

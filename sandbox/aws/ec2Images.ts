@@ -18,11 +18,12 @@ export function describeImages(world: World, query: Query) {
     architecture: (image) => [image.architecture],
     'block-device-mapping.snapshot-id': (image) => [image.snapshotId],
   })
-  const ours = owners.length === 0 || owners.some((owner) => owner === 'self' || owner === world.accountId)
+  const accounts = owners.map((owner) => (owner === 'self' ? world.accountId : owner))
+  const wanted = (image: WorldImage) => owners.length === 0 || accounts.includes(image.ownerId)
   const found = page(
     query,
     [...world.images.values()],
-    (image) => ours && (ids.length === 0 || ids.includes(image.id)) && matches(image),
+    (image) => wanted(image) && (ids.length === 0 || ids.includes(image.id)) && matches(image),
   )
   query.refuseUnread()
   return { imagesSet: { item: found.items.map((image) => imageXml(world, image)) }, nextToken: found.nextToken }
@@ -127,7 +128,7 @@ function imageXml(world: World, image: WorldImage): XmlValue {
     imageId: image.id,
     imageLocation: `${world.accountId}/${image.name}`,
     imageState: image.state,
-    imageOwnerId: world.accountId,
+    imageOwnerId: image.ownerId,
     isPublic: false,
     architecture: image.architecture,
     imageType: 'machine',

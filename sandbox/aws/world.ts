@@ -9,6 +9,7 @@ export type Tags = Map<string, string>
 
 export interface WorldImage {
   id: string
+  ownerId: string
   name: string
   description: string
   createdAt: Date
@@ -200,6 +201,7 @@ export class World extends ObjectStorage {
     const createdAt = image.createdAt ?? this.now()
     const volumeSize = image.volumeSize ?? IMAGE_GIB
     const added: WorldImage = {
+      ownerId: this.accountId,
       description: '',
       state: 'available',
       architecture: 'x86_64',

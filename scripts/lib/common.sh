@@ -37,6 +37,11 @@ host_value() {
   printf '%s' "$value"
 }
 
+# The id of this host for a command in a hint, or the word ID. A host has no login: what a hint names is typed elsewhere.
+instance_id() {
+  host_value instance-name || printf 'ID'
+}
+
 need() {
   local program
   for program; do

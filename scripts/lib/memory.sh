@@ -10,7 +10,7 @@ memory_open() {
   local path=$1 resolved
   MEMORY_ROOT=${CLAWDINATOR_MEMORY_DIR:-$(host_path /var/lib/clawd/memory)}
   MEMORY_ROOT=$(realpath -e -- "$MEMORY_ROOT" 2>/dev/null) ||
-    fail 4 "There is no memory at ${CLAWDINATOR_MEMORY_DIR:-/var/lib/clawd/memory}." 'It may not be mounted: systemctl status clawdinator-memory-init'
+    fail 4 "There is no memory at ${CLAWDINATOR_MEMORY_DIR:-/var/lib/clawd/memory}." "It may not be mounted. If this stays, replace the host: clawctl fleet deploy $(instance_id)"
   [[ -n $path ]] || fail 2 'The path is empty.'
   [[ $path != /* ]] || fail 2 "\"$path\" is absolute; paths are relative to the memory, such as project.md."
   [[ ! $path =~ [[:cntrl:]] ]] || fail 2 'The path contains a control character.'

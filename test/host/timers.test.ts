@@ -106,6 +106,17 @@ describe('github-sync.sh', () => {
     )
   })
 
+  it('writes no control character of a title', async () => {
+    await root.write('token.env', 'ghs_token\n')
+    await sync()
+    items.claw = [issue(1, 3, { title: 'a\u001b[31m\u0000b\u007f\u009bc\u202ed\u2028e\tf' })]
+    await sync()
+    const changes = await root.read('memory/github/changes.md')
+    expect(changes)
+      .to.contain('a \\[31m b c d e f — jo')
+      .and.not.to.match(/[^\n\P{C}]/u)
+  })
+
   it('leaves everything as it was when GitHub asks it to wait, and spares the agent its share', async () => {
     await root.write('token.env', 'ghs_token\n')
     items.claw = [issue(1, 3)]
@@ -298,6 +309,30 @@ describe('self-update.sh', () => {
     await root.write('loops-v2', '')
     expect((await update()).code).to.equal(1)
     expect(await current()).to.deep.equal(['v1', 'v1'])
+  })
+
+  it('reports that it does nothing where there is no lock, no such input, or another update', async () => {
+    await system('v2')
+    await rm(root.path('flake/flake.lock'))
+    const outcome = await update()
+    expect(outcome.code, outcome.stderr).to.equal(2)
+    expect(await reported()).to.include({ outcome: 'skipped', detail: 'the checkout has no flake.lock' })
+    await root.write('flake/flake.lock', JSON.stringify({ root: 'root', nodes: { root: { inputs: {} } } }))
+    expect((await update()).code).to.equal(2)
+    expect(await reported()).to.include({ outcome: 'failed', detail: 'the flake has no input nix-openclaw' })
+    await system('v2')
+    // The first one holds the lock for as long as its switch takes.
+    await root.program(
+      'nixos-rebuild',
+      `: >${root.path('held')}; while [[ ! -e ${root.path('go')} ]]; do sleep 0.1; done; exit 1`,
+    )
+    const first = update()
+    while (!existsSync(root.path('held'))) await new Promise((resolve) => setTimeout(resolve, 20))
+    const second = await update()
+    expect(await reported()).to.include({ outcome: 'skipped', detail: 'another update is under way' })
+    await root.write('go', '')
+    await first
+    expect(second.code, second.stderr).to.equal(1)
   })
 
   it('changes nothing where it does not build, and where nothing ran before', async () => {

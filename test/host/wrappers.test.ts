@@ -1,5 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: shell has it too
-import { cp, mkdir, readlink } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, readlink } from 'node:fs/promises'
 import { expect } from 'chai'
 import { ROOT, run, surroundings } from '../support/cli.js'
 import { throwAwayRoot } from './hostSupport.js'
@@ -37,6 +37,21 @@ describe('the scripts of a full deploy', () => {
     expect(outcome.code, outcome.stderr).to.equal(0)
     expect(await root.read('log')).to.equal('image build clawdinator-1 --out dist\n')
     expect(await readlink(root.path('checkout/dist/nixos.img'))).to.equal(root.path('checkout/dist/result/nixos.img'))
+  })
+
+  it('say what can be typed: a host has no login', async () => {
+    const files = (await readdir(`${ROOT}/scripts`, { recursive: true })).filter((file) => file.endsWith('.sh'))
+    for (const file of files) {
+      const text = await readFile(`${ROOT}/scripts/${file}`, 'utf8')
+      for (const [failure] of text.matchAll(/\bfail \d.*(?:\\\n.*)*/g)) {
+        expect(failure, file).not.to.match(/systemctl|journalctl|\bssh\b|sudo/)
+      }
+    }
+    const env = { CLAWCTL_HOST_ROOT: root.path('host') }
+    const seed = () => call('seed-repos.sh', [root.path('none'), root.path('repos')], env)
+    expect((await seed()).stderr).to.contain('clawctl fleet show ID')
+    await root.write('host/etc/clawdinator/instance-name', 'clawdinator-2\n')
+    expect((await seed()).stderr).to.contain('clawctl fleet show clawdinator-2')
   })
 
   it('say how to get clawctl where there is none', async () => {

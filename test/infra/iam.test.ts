@@ -3,7 +3,15 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { ROOT } from '../support/plane.js'
-import { isAllowed, type Policies, type Policy, type PolicyStatement, renderPolicy } from '../support/policies.js'
+import {
+  ACCOUNT,
+  isAllowed,
+  type Policies,
+  type Policy,
+  type PolicyStatement,
+  REGION,
+  renderPolicy,
+} from '../support/policies.js'
 import { readStack, type Stack, statementsOf } from '../support/stacks.js'
 import { ALLOWED, DENIED, ROLES, type Row, type Who } from './iamRequests.js'
 
@@ -134,19 +142,21 @@ describe('IAM', () => {
 })
 
 describe('IAM, by requests', () => {
-  const policies = new Map<Who, Policies>()
+  type Known = Policies & { identity: Policy }
+  const policies = new Map<Who, Known>()
   before(async () => {
     const bucket = await renderPolicy('platform', 'bucket')
     const key = await renderPolicy('platform', 'key')
+    const memory = await renderPolicy('platform', 'memory')
     const boundary = await renderPolicy('platform', 'host_boundary')
     for (const [who, { stack, document }] of Object.entries(ROLES) as [Who, (typeof ROLES)[Who]][]) {
       const identity = await renderPolicy(stack, document)
-      policies.set(who, { identity, bucket, key, ...(who === 'host' ? { boundary } : {}) })
+      policies.set(who, { identity, bucket, key, memory, ...(who === 'host' ? { boundary } : {}) })
     }
   })
   /** With a policy given, what that one alone would do: the boundary must not hide what it is too wide for. */
   const decide = ([who, action, resource, context]: Row, loose?: Policy) => {
-    const known = policies.get(who) as Policies
+    const known = policies.get(who) as Known
     const asked = { role: ROLES[who].role, action, resource, context }
     return isAllowed(asked, loose ? { ...known, identity: loose, boundary: undefined } : known)
   }
@@ -168,7 +178,7 @@ describe('IAM, by requests', () => {
     })
 
     it(`${who}: every resource and condition of its policy is held by a request`, async () => {
-      const { identity } = policies.get(who) as Policies
+      const { identity } = policies.get(who) as Known
       const unheld: string[] = []
       for (const { what, actions, policy } of loosened(identity)) {
         const rows = DENIED.filter(([asking, action]) => asking === who && actions.includes(action))
@@ -179,6 +189,21 @@ describe('IAM, by requests', () => {
       expect(unheld).to.deep.equal([])
     })
   }
+
+  it('memory: is mounted by clients of a mount target over TLS, whom IAM does not know, and by nobody else', async () => {
+    const { bucket, key, memory } = policies.get('host') as Known
+    const reached = { 'elasticfilesystem:AccessedViaMountTarget': 'true' }
+    const resource = `arn:aws:elasticfilesystem:${REGION}:${ACCOUNT}:file-system/fs-0123456789abcdef0`
+    const ask = (action: string, context: Record<string, string>) =>
+      isAllowed({ role: null, action, resource, context }, { identity: null, bucket, key, memory })
+    for (const name of ['ClientMount', 'ClientWrite', 'ClientRootAccess']) {
+      const action = `elasticfilesystem:${name}`
+      expect(await ask(action, reached), action).to.equal(true)
+      expect(await ask(action, { ...reached, 'aws:SecureTransport': 'false' }), action).to.equal(false)
+      expect(await ask(action, {}), action).to.equal(false)
+    }
+    expect(await ask('elasticfilesystem:DeleteFileSystem', {})).to.equal(false)
+  })
 
   it('keeps every role’s policy below IAM’s limit of 10,240 characters, the boundary below 6,144', async () => {
     for (const [who, { identity }] of policies) expect(JSON.stringify(identity).length, who).to.be.below(10_240)

@@ -1,4 +1,4 @@
-import { ACCOUNT, BOUNDARY_ARN, BUCKET, KEY_ARN, REGION, TABLE_ARN, VPC } from '../support/policies.js'
+import { ACCOUNT, AMI_OWNER, BOUNDARY_ARN, BUCKET, KEY_ARN, REGION, TABLE_ARN, VPC } from '../support/policies.js'
 
 /** Who asks: the role with its path, its document, and the boundary that limits it. */
 export const ROLES = {
@@ -120,7 +120,7 @@ const PLANNED: [actions: string, own: string, foreign: string][] = [
   ['s3:GetBucketPolicy s3:ListBucket', `${bucket}-access-log`, 'arn:aws:s3:::other'],
   ['dynamodb:DescribeTable', TABLE_ARN, TABLE_ARN.replace('clawdinator', 'other')],
   [
-    'elasticfilesystem:DescribeMountTargets',
+    'elasticfilesystem:DescribeFileSystemPolicy elasticfilesystem:DescribeMountTargets',
     `arn:aws:elasticfilesystem:${REGION}:${ACCOUNT}:file-system/fs-0123456789abcdef0`,
     `arn:aws:elasticfilesystem:${REGION}:${ACCOUNT}:file-system/fs-0aaaaaaaaaaaaaaaa`,
   ],
@@ -167,8 +167,8 @@ export const ALLOWED: Row[] = [
   ...each('deploy', 'ec2:RunInstances', group, { 'ec2:Vpc': ec2('vpc', VPC) }),
   ...each('deploy', 'ec2:RunInstances', ec2('network-interface'), { 'ec2:Vpc': ec2('vpc', VPC) }),
   ...each('deploy', 'ec2:RunInstances', ec2('volume'), { 'ec2:Encrypted': 'true' }),
-  ...each('deploy', 'ec2:RunInstances', image, owner),
-  ...each('deploy', 'ec2:RunInstances', snapshot, owner),
+  ...each('deploy', 'ec2:RunInstances', image, owner, { 'ec2:Owner': AMI_OWNER }),
+  ...each('deploy', 'ec2:RunInstances', snapshot, owner, { 'ec2:Owner': AMI_OWNER }),
   ...each('deploy', CIPHERS, KEY_ARN, ...via('ec2')),
   ...each('deploy', 'kms:CreateGrant', KEY_ARN, { ...grant, ...via('ec2')[0] }),
   ...each('deploy', 'ec2:CreateTags', instance, created('RunInstances')),
@@ -217,7 +217,7 @@ export const ALLOWED: Row[] = [
   ...each('image', 'ec2:RunInstances', image),
   ...each('image', 'ec2:RunInstances', snapshot),
   ...each('image', 'ec2:RunInstances', subnet),
-  ...each('image', 'ec2:RunInstances', group),
+  ...each('image', 'ec2:RunInstances', group, tagged('clawdinator-smoke')),
   ...each('image', 'ec2:RunInstances', ec2('volume')),
   ...each('image', 'ec2:RunInstances', ec2('network-interface')),
   ...each('image', 'ec2:GetConsoleOutput ec2:TerminateInstances', instance, tagged('clawdinator-smoke')),
@@ -275,6 +275,7 @@ export const DENIED: Row[] = [
   ...each('deploy', CIPHERS, KEY_ARN.replace('1111-2222', 'aaaa-aaaa'), ...via('ec2')),
   ...each('deploy', 'ec2:CreateTags', image, keys('clawdinator:failed'), owner, { ...owner, ...keys('clawdinator') }),
   ...each('deploy', 'ec2:CreateTags', image, { ...owner, ...keys('clawdinator:failed', 'clawdinator') }),
+  ...each('deploy', 'ec2:CreateTags', image, { 'ec2:Owner': AMI_OWNER, ...keys('clawdinator:failed') }),
   ...each('deploy', 'ec2:CreateTags', snapshot, { ...owner, ...keys('clawdinator:failed') }),
   ...each('deploy', 'kms:CreateGrant', KEY_ARN, grant, ...via('ec2')),
   ...each('deploy', 'kms:CreateGrant', KEY_ARN.replace('1111-2222', 'aaaa-aaaa'), { ...grant, ...via('ec2')[0] }),
@@ -332,6 +333,8 @@ export const DENIED: Row[] = [
   }),
   ...each('image', 'ec2:RunInstances', ec2('instance'), { ...smoke, 'ec2:MetadataHttpTokens': 'optional' }),
   ...each('image', 'ec2:RunInstances', ec2('instance'), launch),
+  // The group of the memory's clients has no such tag.
+  ...each('image', 'ec2:RunInstances', group, undefined, tagged('clawdinator')),
   ...each('image', 'ec2:GetConsoleOutput ec2:TerminateInstances', instance, undefined, tagged('clawdinator')),
   ...each('image', 'ec2:DeleteSecurityGroup', group, undefined, tagged('clawdinator')),
   ...each('image', 'ec2:CreateSecurityGroup', ec2('security-group')),

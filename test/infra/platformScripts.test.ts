@@ -1,4 +1,13 @@
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
@@ -14,6 +23,7 @@ const REPEATABLE = new Set([
   'aws_cloudwatch_event_target',
   'aws_cloudwatch_metric_alarm',
   'aws_efs_backup_policy',
+  'aws_efs_file_system_policy',
   'aws_iam_role_policy',
   'aws_s3_bucket_lifecycle_configuration',
   'aws_s3_bucket_logging',
@@ -91,7 +101,7 @@ describe('what a killed apply of the platform left', () => {
   })
 })
 
-describe('scripts/propose-lock.sh', () => {
+describe('scripts/propose.sh', () => {
   let folder: string
   before(async function () {
     if ((await execa('git', ['--version'], { reject: false })).failed) return this.skip()
@@ -99,13 +109,13 @@ describe('scripts/propose-lock.sh', () => {
     await execa('git', ['init', '--quiet', '--bare', join(folder, 'origin')])
     const bin = join(folder, 'bin')
     mkdirSync(bin)
-    // Says what it was asked, and knows one open pull request once one was made.
+    // Says what it was asked, and knows one open pull request from its making to its close.
     writeFileSync(
       join(bin, 'gh'),
       `#!/bin/sh
 printf '%s %s\\n' "$1" "$2" >>"$CALLS"
 case "$1 $2" in
-  'pr list') grep -c '^pr create' "$CALLS" || true ;;
+  'pr list') awk '/^pr create/ { n = 1 } /^pr close/ { n = 0 } END { print n + 0 }' "$CALLS" ;;
 esac
 `,
     )
@@ -129,7 +139,7 @@ esac
     await execa('git', ['add', '.'], git)
     await execa('git', ['commit', '--quiet', '--message=first'], git)
     if (hashes !== null) writeFileSync(join(clone, 'infra/opentofu/aws/fleet/.terraform.lock.hcl'), hashes)
-    return execa('bash', [join(ROOT, 'scripts/propose-lock.sh')], {
+    return execa('bash', [join(ROOT, 'scripts/propose.sh'), 'tofu-lock', 'Lock the providers', 'Hashes.'], {
       cwd: clone,
       env: {
         PATH: `${join(folder, 'bin')}:${process.env.PATH}`,
@@ -144,7 +154,7 @@ esac
     })
   }
 
-  it('opens one pull request for new hashes, renews it, and does nothing where nothing changed', async () => {
+  it('opens one pull request for a change, renews it, and does nothing where nothing changed', async () => {
     await lock('new')
     expect(calls()).to.deep.equal(['auth setup-git', 'pr list', 'pr create'])
     const pushed = await execa('git', [
@@ -157,8 +167,12 @@ esac
     await lock('newer')
     expect(calls()).to.deep.equal(['auth setup-git', 'pr list', 'pr create', 'auth setup-git', 'pr list'])
     const { stdout } = await lock(null)
-    expect(stdout).to.equal('The lock files have these hashes already.')
+    expect(stdout).to.equal('Nothing changed.')
     expect(calls()).to.have.length(5)
+    // One that was closed stays closed, whatever is pushed to its branch.
+    appendFileSync(join(folder, 'calls'), 'pr close\n')
+    await lock('newest')
+    expect(calls().slice(6)).to.deep.equal(['auth setup-git', 'pr list', 'pr create'])
     expect(existsSync(join(folder, 'origin/refs/heads/main'))).to.equal(false)
   })
 })

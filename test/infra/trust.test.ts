@@ -12,6 +12,7 @@ describe('the bucket’s policy', () => {
       identity: await renderPolicy('platform', 'bootstrap_upload'),
       bucket: await renderPolicy('platform', 'bucket'),
       key: await renderPolicy('platform', 'key'),
+      memory: await renderPolicy('platform', 'memory'),
     }
   })
   /** Whether the role of bundles may write one with these headers. */

@@ -51,6 +51,16 @@ describe('Control API: routes', () => {
     expect(answer.line).to.include({ awsRequestId: 'aws-1', route: 'createDeploy', method: 'POST' })
   })
 
+  it('takes an AMI of another account where the account is listed', async () => {
+    const { id } = plane.world.addImage({ name: 'theirs', ownerId: '444455556666' })
+    const asked = { target: 'clawdinator-2', amiOverride: id, requestedBy: 'Jo' }
+    const refused = await lambda.deploy(asked)
+    expect(refused.code).to.equal('AMI_REFUSED')
+    expect(refused.hint).to.include('ami_owners')
+    const listed = new Lambda(environment(plane, { AMI_OWNERS: '111122223333,444455556666' }))
+    expect((await listed.deploy(asked)).status).to.equal(202)
+  })
+
   it('leaves out of the dispatch what was not asked, and makes a request id', async () => {
     const { deploy } = await lambda.deploy({ target: 'clawdinator-2' })
     expect(deploy.requestId).to.match(/^[0-9a-f]{8}-[0-9a-f-]{27}$/)

@@ -200,11 +200,20 @@ describe('the image workflow', () => {
 
   it('runs by hand, every week, and when what is in an image changes', () => {
     const { on, permissions } = parse(read(IMAGE))
-    expect(on.push).to.deep.equal({ branches: ['main'], paths: ['nix/**', 'flake.nix', 'flake.lock'] })
-    expect([on.schedule.length, Object.keys(on.workflow_dispatch.inputs)]).to.deep.equal([
-      1,
-      ['host', 'method', 'smoke'],
-    ])
+    expect(on.push.branches).to.deep.equal(['main'])
+    // What clawctl's package is made of, and what the modules take from outside of nix/.
+    const packaged = /parts = .*?\[(.*?)\]/s.exec(read('nix/packages/clawctl.nix'))?.[1]?.match(/[\w./-]+/g) ?? []
+    const modules = readdirSync(join(ROOT, 'nix/modules/clawdinator')).flatMap((file) =>
+      [...read(`nix/modules/clawdinator/${file}`).matchAll(/\.\.\/\.\.\/\.\.\/([\w./-]+)/g)].map(([, path]) => path),
+    )
+    const { files } = JSON.parse(read('package.json'))
+    const used = [...packaged, ...modules, ...files, 'flake.nix', 'flake.lock', 'nix']
+    expect(used).to.include.members(['src', 'package-lock.json', 'scripts', 'clawdinator/workspace', 'memory'])
+    const built = (path: string) => path.startsWith('dist/') || path === 'oclif.manifest.json'
+    const covers = (pattern: string, path: string) => `${path}/`.startsWith(pattern.replace(/(?:\/\*\*)?$/, '/'))
+    const missed = used.filter((path) => !built(path) && !on.push.paths.some((one: string) => covers(one, path)))
+    expect(missed).to.deep.equal([])
+    expect([on.schedule.length, Object.keys(on.workflow_dispatch.inputs)]).to.deep.equal([1, ['method', 'smoke']])
     expect(permissions).to.deep.equal({ contents: 'read' })
   })
 
@@ -212,11 +221,15 @@ describe('the image workflow', () => {
     const [duration] = valuesOf(parse(read(IMAGE)), 'role-duration-seconds')
     expect(Number(workflow.jobs.at(-1)?.timeoutMinutes) * 60).to.be.at.most(Number(duration))
     const names = workflow.jobs.at(-1)?.steps.map((step) => step.name) ?? []
-    expect(names.indexOf('Assume the image role')).to.be.above(names.indexOf('Build the image of a host'))
+    expect(names.indexOf('Assume the image role')).to.be.above(names.indexOf('Build'))
   })
 
   it('runs only clawctl, configured by variables that the commands read', () => {
-    const steps = workflow.jobs.at(-1)?.steps.filter((step) => step.run !== null) ?? []
+    const all = workflow.jobs.at(-1)?.steps.filter((step) => step.run !== null) ?? []
+    const steps = all.filter(({ run }) => run?.includes('clawctl'))
+    expect(all.filter((step) => !steps.includes(step)).map(({ name }) => name)).to.deep.equal([
+      'Warn where no lock is committed',
+    ])
     for (const { run } of steps) expect(run?.trim()).to.match(/^exec clawctl image [a-z -]+(?: -- "\$[A-Z]+")?$/)
     const source = ['report', 'smoke'].map((name) => read(`src/commands/image/${name}.ts`)).join('')
     const names = [...steps.flatMap((step) => Object.keys(step.env)), ...Object.keys(workflow.jobs.at(-1)?.env ?? {})]
@@ -284,7 +297,6 @@ describe('workflows and local actions', () => {
       const given = (await readStack('platform')).locals.get('repository_variables') as object
       const used = [...read(file).matchAll(/vars\.([A-Z0-9_]+)/g)].map(([, name]) => name ?? '')
       const chosen = [
-        'AMI_OWNERS',
         'APP_ID',
         'APP_INSTALLATION_ID',
         'DEPLOY_STRATEGY',
@@ -310,6 +322,35 @@ describe('workflows and local actions', () => {
       }
     }
     expect(workflows.filter((file) => read(file).includes('pull_request_target'))).to.deep.equal([])
+  })
+
+  it('propose a change in one way', () => {
+    const proposing = workflows.filter((file) => /scripts\/propose\.sh|gh pr|git push/.test(read(file)))
+    expect(proposing.map((file) => file.replace('.github/workflows/', ''))).to.have.members([
+      'flake-lock.yml',
+      'release.yml',
+      'tofu-lock.yml',
+    ])
+    for (const file of proposing) {
+      expect(read(file), file)
+        .to.match(/scripts\/propose\.sh/)
+        .and.not.to.match(/gh pr|git push|gh auth/)
+      const step = valuesOf(parse(read(file)), 'steps')
+        .flat()
+        .find((one) => String((one as { run?: string }).run).includes('scripts/propose.sh'))
+      expect((step as { env: object }).env, file).to.deep.equal({
+        GH_TOKEN: '${{ github.token }}',
+        BASE: '${{ github.ref_name }}',
+      })
+    }
+  })
+
+  it('release what the documents say, which carry the version', () => {
+    const [prepare] = (valuesOf(parse(read('.github/workflows/release.yml')), 'run') as string[]).filter((run) =>
+      run.includes('@changesets/cli'),
+    )
+    expect(prepare).to.match(/changesets\/cli@\S+ version[\s\S]*\n *npm run docs/)
+    expect(parse(read('docs/control-api.openapi.yaml')).info.version).to.equal(JSON.parse(read('package.json')).version)
   })
 
   it('build nothing in a job that can become a role, but the plan of a pull request', () => {

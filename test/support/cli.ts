@@ -41,14 +41,7 @@ const begunStories: Promise<unknown>[] = []
 
 /** The developer's own shell must not reach into a test. */
 export function surroundings(): Record<string, string> {
-  // The certificates of NODE_EXTRA_CA_CERTS cost every start of Node 50 ms; nothing here speaks TLS.
-  const {
-    NODE_OPTIONS: _o,
-    FORCE_COLOR: _f,
-    NO_COLOR: _n,
-    NODE_EXTRA_CA_CERTS: _c,
-    ...rest
-  } = cleanEnvironment(process.env)
+  const { NODE_OPTIONS: _o, FORCE_COLOR: _f, NO_COLOR: _n, ...rest } = cleanEnvironment(process.env)
   // Nor what the developer saved with `clawctl login`.
   return { ...rest, XDG_CONFIG_HOME: '/nowhere' }
 }

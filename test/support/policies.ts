@@ -3,6 +3,8 @@ import { readStack, type Statement, statementsOf } from './stacks.js'
 
 /** The account that the rendered policies are of. Nothing of it exists. */
 export const ACCOUNT = '111122223333'
+/** Another account, of `ami_owners`. */
+export const AMI_OWNER = '444455556666'
 export const REGION = 'eu-central-1'
 export const BUCKET = 'claw-fleet'
 export const KEY_ARN = `arn:aws:kms:${REGION}:${ACCOUNT}:key/11111111-2222-3333-4444-555555555555`
@@ -28,6 +30,7 @@ const VALUES: Record<string, string | string[]> = {
   'each.key': 'clawdinator-1',
   'each.value.bootstrapPrefix': 'bootstrap/clawdinator-1',
   'local.account_id': ACCOUNT,
+  'local.ami_owners': [ACCOUNT, AMI_OWNER],
   'local.control_api_log_group': '/aws/lambda/clawdinator-control-api',
   'local.control_api_secrets_key': 'control-api/secrets.json',
   'local.ec2': `arn:aws:ec2:${REGION}:${ACCOUNT}`,
@@ -91,18 +94,20 @@ function resolve(text: string): string[] {
 }
 
 export interface Request {
-  /** Name and path of the role that asks. */
-  role: string
+  /** Name and path of the role that asks; null for nobody that IAM knows, as an NFS client is. */
+  role: string | null
   action: string
   resource: string
   context?: Record<string, string | string[]>
 }
 export interface Policies {
-  identity: Policy
+  /** Null for nobody. */
+  identity: Policy | null
   boundary?: Policy | undefined
   /** The policies of what the requests are about. */
   bucket: Policy
   key: Policy
+  memory: Policy
 }
 
 /**
@@ -117,20 +122,22 @@ export async function isAllowed(
   const answer = await runSimulation(
     {
       request: {
-        principal: `arn:aws:iam::${ACCOUNT}:role/${role}`,
+        principal: role === null ? { type: 'Anonymous' } : `arn:aws:iam::${ACCOUNT}:role/${role}`,
         action,
         resource: { resource, accountId: ACCOUNT },
         contextVariables: {
           'aws:SecureTransport': 'true',
-          'aws:PrincipalAccount': ACCOUNT,
+          ...(role === null ? {} : { 'aws:PrincipalAccount': ACCOUNT }),
           'aws:RequestedRegion': REGION,
           ...context,
         },
       },
-      identityPolicies: [{ name: 'identity', policy: policies.identity }],
+      identityPolicies: policies.identity ? [{ name: 'identity', policy: policies.identity }] : [],
       serviceControlPolicies: [],
       resourceControlPolicies: [],
-      resourcePolicy: { s3: policies.bucket, kms: policies.key }[action.split(':')[0] ?? ''],
+      resourcePolicy: { s3: policies.bucket, kms: policies.key, elasticfilesystem: policies.memory }[
+        action.split(':')[0] ?? ''
+      ],
       permissionBoundaryPolicies: policies.boundary ? [{ name: 'boundary', policy: policies.boundary }] : undefined,
     },
     {},

@@ -7,19 +7,19 @@ import { type BuiltImage, buildImage, planBuild } from '../../lib/ops/images/bui
 export default class ImageBuild extends BaseCommand<typeof ImageBuild> {
   static override summary = 'Build a raw image with Nix, and describe it in dist/image.json.'
   static override description =
-    'Without HOST: the base image, which becomes the host that its user data names. With HOST: the image of that host. Needs Nix and no AWS credentials. The image stays in the Nix store, linked as dist/result. Under GitHub Actions it sets the outputs sha256 and build_seconds.'
+    'The image becomes the host that its user data names, whichever it is; HOST only says for whose platform it is built. Needs Nix and no AWS credentials. The image stays in the Nix store, linked as dist/result. Under GitHub Actions it sets the outputs sha256 and build_seconds.'
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
-    '<%= config.bin %> <%= command.id %> clawdinator-1 --out dist/clawdinator-1',
+    '<%= config.bin %> <%= command.id %> clawdinator-1 --out dist/arm',
     '<%= config.bin %> <%= command.id %> --dry-run',
   ]
   static override args = {
-    host: stringArg({ description: 'A host of the registry, by id or host name. Default: the base image.' }),
+    host: stringArg({ description: 'A host of the registry, by id or host name, whose platform the image is for.' }),
   }
   static override flags = {
     out: string({ summary: 'Folder of image.json and of the link to the image.', default: 'dist', helpValue: 'DIR' }),
     system: string({
-      summary: "Platform of the base image. Default: this machine's processor, with Linux.",
+      summary: "Platform of the image. Default: that of HOST, else this machine's processor, with Linux.",
       options: ['x86_64-linux', 'aarch64-linux'],
     }),
     'dry-run': boolean({ summary: 'Print the command and run nothing.' }),
@@ -38,9 +38,12 @@ export default class ImageBuild extends BaseCommand<typeof ImageBuild> {
       'report',
       'stop',
     )
-    const { systemOf } = await import('../../lib/domain/images/build.js')
-    const system = flags.system ?? systemOf(process.arch)
-    const options = { host: args.host, system, out: flags.out.replace(/(?<=.)\/+$/, '') }
+    const options = {
+      host: args.host,
+      system: flags.system,
+      arch: process.arch,
+      out: flags.out.replace(/(?<=.)\/+$/, ''),
+    }
     if (!flags['dry-run']) return { image: await buildImage(options, { ...ports, flake: context.root }) }
     const { command, image } = await planBuild(options, { ...ports, flake: context.root })
     return { dryRun: true, command, attribute: image.attribute }

@@ -28,7 +28,8 @@ describe('clawctl image build', () => {
 
   before(async () => {
     await mkdir(files.path('nix'))
-    await files.write('nix/instances.json', registryOf(['clawdinator-1', 'clawdinator-2']))
+    const [x86, arm] = [registryOf(['clawdinator-1']), registryOf(['clawdinator-2']).replace('t3.large', 't4g.large')]
+    await files.write('nix/instances.json', JSON.stringify({ ...JSON.parse(x86), ...JSON.parse(arm) }))
     await files.write('flake.nix', '{ outputs = _: { }; }')
     await writeFakeNix(files.path('bin'))
     const around = surroundings()
@@ -60,19 +61,31 @@ describe('clawctl image build', () => {
     expect(info.allocatedBytes).to.be.within(700_000, 2_000_000)
   })
 
-  it('says one document under --json, and that a changed tree has no revision', async () => {
+  it('says one document under --json, and why a tree has no revision: no lock, or a change', async () => {
+    const unlocked = await build(['--out', 'out/unlocked'], { FAKE_NIX_DIRTY: '1' })
+    expect(unlocked.stderr).to.include('There is no flake.lock').and.include('flake-lock.yml')
+    expect(unlocked.stderr).not.to.include('uncommitted')
+    await files.write('flake.lock', '{}')
+    const changed = await build(['--out', 'out/changed'], { FAKE_NIX_DIRTY: '1' })
+    expect(changed.stderr).to.include('uncommitted changes')
     const outcome = await build(['--json', '--out', 'out/a/', 'clawdinator-2'], { FAKE_NIX_DIRTY: '1' })
     const { image } = outcome.json()
-    expect(image).to.include({ name: 'clawdinator-2', revision: null, infoPath: 'out/a/image.json' })
+    expect(image).to.include({ name: 'clawdinator', revision: null, infoPath: 'out/a/image.json' })
     expect(JSON.parse(await readFile(files.path('out/a/image.json'), 'utf8')).sha256).to.equal(image.sha256)
   })
 
-  it('prints the command and runs nothing under --dry-run', async () => {
-    const { code, stdout } = await build(['--dry-run', 'clawdinator-1', '--out', 'dry'])
-    expect(code).to.equal(0)
-    expect(stdout).to.match(
-      /^nix build .*--out-link dry\/result \S+#nixosConfigurations\.clawdinator-1\.config\.system\.build\.images\.amazon\n$/,
-    )
+  it('prints the command and runs nothing under --dry-run: an image for any host, of the platform of the named one', async () => {
+    const systems = {
+      'clawdinator-1': 'x86_64',
+      'clawdinator-2': 'aarch64',
+      'clawdinator-2 --system x86_64-linux': 'x86_64',
+    }
+    for (const [args, processor] of Object.entries(systems)) {
+      const { code, stdout } = await build(['--dry-run', ...args.split(' '), '--out', 'dry'])
+      expect(code).to.equal(0)
+      expect(stdout, args).to.match(/^nix build .*--out-link dry\/result \S+#packages\.\S+-linux\.image\n$/)
+      expect(stdout, args).to.include(`#packages.${processor}-linux.image`)
+    }
     expect((await execa('ls', [files.path('')])).stdout).not.to.include('dry')
   })
 

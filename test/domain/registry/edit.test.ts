@@ -1,13 +1,16 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { conventionalEntry, type EntryRequest, planAddition } from '../../../src/lib/domain/registry/addition.js'
 import { unifiedDiff } from '../../../src/lib/domain/registry/diff.js'
 import { deleteEntry, insertEntry } from '../../../src/lib/domain/registry/edit.js'
 import { checkFleetFiles, formatProblem } from '../../../src/lib/domain/registry/files.js'
-import { hostFileText } from '../../../src/lib/domain/registry/hostFile.js'
+import { hostFilePath, hostFileText, isScaffold } from '../../../src/lib/domain/registry/hostFile.js'
 import { parseRegistry, type RegistryEntry } from '../../../src/lib/domain/registry/registry.js'
 import { planRemoval } from '../../../src/lib/domain/registry/removal.js'
 import { entryOf, registryOf, registryText } from '../../support/fakes.js'
+import { ROOT } from '../../support/plane.js'
 
 const filesOf = (text: string, hostFile: string | null = null) => ({
   registry: { text, origin: 'nix/instances.json' },
@@ -210,6 +213,15 @@ describe('an edit of the registry', () => {
     ])
     expect(paths(hostFileText('clawdinator-1'))).to.deep.equal([['nix/instances.json'], 1])
     expect(paths(null)).to.deep.equal([['nix/instances.json'], 0])
+  })
+
+  it('ships the hosts’ files as it generates them, so that they can be removed', () => {
+    const ids = Object.keys(JSON.parse(readFileSync(join(ROOT, 'nix/instances.json'), 'utf8')))
+    expect(ids).not.to.deep.equal([])
+    for (const id of ids) {
+      const text = readFileSync(join(ROOT, hostFilePath(id)), 'utf8')
+      expect(isScaffold(id, text), `${id}: ${text}`).to.equal(true)
+    }
   })
 
   it('refuses to remove what is not there, and may leave nothing', () => {

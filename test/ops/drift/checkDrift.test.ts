@@ -97,6 +97,24 @@ describe('fleet drift', () => {
     expect(await drift(world)).to.deep.equal(['stack aws_security_group.clawdinator'])
   })
 
+  it('says to deploy all where the roles of several hosts differ: the guard refuses the deploy of one of them', async () => {
+    const world = fleet(['a'])
+    const type = 'aws_iam_role_policy'
+    const planned = (id: string) => {
+      const address = `${type}.clawdinator["${id}"]`
+      return { address, mode: 'managed', type, change: { actions: ['update'] } }
+    }
+    const fixes = async (...ids: string[]) => {
+      world.cloud.alsoPlanned = ids.map(planned)
+      const { differences } = driftOf(await failureOf(checkDrift(world.ports)))
+      return differences.map(({ kind, fix }) => `${kind}: ${fix}`)
+    }
+    expect(await fixes('b')).to.deep.equal(['missing: clawctl fleet deploy b', 'stack: clawctl fleet deploy b'])
+    const all = 'clawctl fleet deploy all'
+    expect(await fixes('a', 'b')).to.deep.equal([`missing: ${all}`, `stack: ${all}`, `stack: ${all}`])
+    expect(await fixes('a')).to.deep.equal([`missing: ${all}`, 'stack: clawctl fleet deploy a'])
+  })
+
   it('reports a host that EC2 lost once, though the plan would create it', async () => {
     const world = fleet()
     world.cloud.lose('i-b')

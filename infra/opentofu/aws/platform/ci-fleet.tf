@@ -1,4 +1,5 @@
 locals {
+  ami_owners        = concat([local.account_id], sort(var.ami_owners))
   ec2               = "arn:${local.partition}:ec2:${var.region}:${local.account_id}"
   host_roles        = "arn:${local.partition}:iam::${local.account_id}:role/clawdinator/*"
   host_profiles     = "arn:${local.partition}:iam::${local.account_id}:instance-profile/clawdinator/*"
@@ -135,7 +136,7 @@ data "aws_iam_policy_document" "fleet_deploy" {
     condition {
       test     = "StringEquals"
       variable = "ec2:Owner"
-      values   = [local.account_id]
+      values   = local.ami_owners
     }
   }
 

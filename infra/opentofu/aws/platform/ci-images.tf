@@ -221,12 +221,24 @@ data "aws_iam_policy_document" "image_build" {
     actions = ["ec2:RunInstances"]
     resources = [
       "${local.ec2}:network-interface/*",
-      "${local.ec2}:security-group/*",
       "${local.ec2}:subnet/*",
       "${local.ec2}:volume/*",
       "arn:${local.partition}:ec2:${var.region}::image/*",
       "arn:${local.partition}:ec2:${var.region}::snapshot/*",
     ]
+  }
+
+  # Into its own group, which is tagged as it is made: another one could let it reach the memory.
+  statement {
+    sid       = "LaunchTheSmokeBootIntoItsGroup"
+    actions   = ["ec2:RunInstances"]
+    resources = ["${local.ec2}:security-group/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/app"
+      values   = ["clawdinator-smoke"]
+    }
   }
 
   statement {

@@ -64,6 +64,7 @@ data "aws_iam_policy_document" "platform_plan" {
     sid = "SeeTheMemory"
     actions = [
       "elasticfilesystem:DescribeBackupPolicy",
+      "elasticfilesystem:DescribeFileSystemPolicy",
       "elasticfilesystem:DescribeFileSystems",
       "elasticfilesystem:DescribeLifecycleConfiguration",
       "elasticfilesystem:DescribeMountTargetSecurityGroups",

@@ -26,6 +26,7 @@ resource "aws_lambda_function" "control_api" {
   # The variables of lambda/configuration.ts. Secrets are in the bucket instead, because these values are in the state, too.
   environment {
     variables = {
+      AMI_OWNERS                 = join(",", local.ami_owners)
       CONTROL_API_REUSE_MS       = "2000"
       CONTROL_API_SECRETS_KEY    = local.control_api_secrets_key
       GITHUB_API_URL             = "https://api.github.com"

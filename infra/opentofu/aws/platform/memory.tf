@@ -17,6 +17,42 @@ resource "aws_efs_file_system" "memory" {
   }
 }
 
+# Hosts mount without IAM, so who may is decided by the groups below; that nobody does without TLS is decided here.
+resource "aws_efs_file_system_policy" "memory" {
+  file_system_id = aws_efs_file_system.memory.id
+  policy         = data.aws_iam_policy_document.memory.json
+}
+
+data "aws_iam_policy_document" "memory" {
+  statement {
+    sid = "MountOverTls"
+    actions = [
+      "elasticfilesystem:ClientMount",
+      "elasticfilesystem:ClientRootAccess",
+      "elasticfilesystem:ClientWrite",
+    ]
+    resources = [aws_efs_file_system.memory.arn]
+
+    principals {
+      type        = "AWS"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["true"]
+    }
+
+    # Without it the policy would count as public.
+    condition {
+      test     = "Bool"
+      variable = "elasticfilesystem:AccessedViaMountTarget"
+      values   = ["true"]
+    }
+  }
+}
+
 locals {
   memory_subnets = var.subnet_ids == null ? toset(data.aws_subnets.default.ids) : var.subnet_ids
 }

@@ -16,6 +16,7 @@ locals {
     PERMISSIONS_BOUNDARY_ARN = aws_iam_policy.host_boundary.arn
     MEMORY_SECURITY_GROUP_ID = aws_security_group.memory_client.id
     VPC_ID                   = data.aws_vpc.fleet.id
+    AMI_OWNERS               = join(",", local.ami_owners)
     # For plans of this stack in infra.yml.
     CLAWDINATOR_REPOSITORY_ID = var.github_repository_id
     CLAWDINATOR_OWNER_ID      = var.github_owner_id
@@ -32,6 +33,7 @@ locals {
     FLEET_MEMORY_SECURITY_GROUP_ID = local.repository_variables.MEMORY_SECURITY_GROUP_ID
     FLEET_PERMISSIONS_BOUNDARY_ARN = local.repository_variables.PERMISSIONS_BOUNDARY_ARN
     FLEET_VPC_ID                   = local.repository_variables.VPC_ID
+    CLAWCTL_AMI_OWNERS             = local.repository_variables.AMI_OWNERS
     # A runner knows it by itself.
     GITHUB_REPOSITORY = var.github_repository
   }

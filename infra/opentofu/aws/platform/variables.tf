@@ -104,6 +104,17 @@ variable "github_app_installation_id" {
   default     = ""
 }
 
+variable "ami_owners" {
+  description = "Ids of other accounts whose AMIs may be deployed, by --ami."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for one in var.ami_owners : can(regex("^[0-9]{12}$", one))])
+    error_message = "An account's id is 12 digits."
+  }
+}
+
 variable "alarm_subscribers" {
   description = "Receivers of the alarms: e-mail addresses and https:// URLs, at least one. Each must confirm its subscription once."
   type        = set(string)

@@ -46,7 +46,7 @@ export function refuseImage(
 ): ImageRefusal | null {
   const refuse = (code: ImageRefusal['code'], message: string, hint: string) => ({ code, message, hint })
   if (!image.trusted) {
-    const hint = 'Deploy an AMI of this account, or list the owner in CLAWCTL_AMI_OWNERS.'
+    const hint = 'Deploy an AMI of this account, or list the owner in ami_owners of the platform stack, and apply it.'
     return refuse('AMI_REFUSED', `The AMI ${image.id} belongs to another account.`, hint)
   }
   if (!image.available) {

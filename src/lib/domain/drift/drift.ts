@@ -42,10 +42,16 @@ export function findDrift(facts: DriftFacts): Difference[] {
   const { registry, hosts, state, planned } = facts
   const deployed = lastDeployed(facts.records)
   const differences: Difference[] = []
+  const idOf = (address: string) => parseInstanceAddress(address)?.id ?? /\["([^"]+)"\]$/.exec(address)?.[1]
+  // The guard refuses the deploy of one host while the stack would change what belongs to another one.
+  const changed = planned
+    .filter(({ address, action }) => action !== 'create' && !address.startsWith(`${INSTANCE_TYPE}.`))
+    .flatMap(({ address }) => findEntry(registry, idOf(address) ?? '')?.id ?? [])
+  const deploy = (id: string) => `clawctl fleet deploy ${changed.every((one) => one === id) ? id : 'all'}`
   const live = hosts.filter((host) => host.state !== 'shutting-down')
   for (const entry of registry) {
     const host = currentHost(hosts, entry.id)
-    const add = (kind: DriftKind, what: string, fix = `clawctl fleet deploy ${entry.id}`) =>
+    const add = (kind: DriftKind, what: string, fix = deploy(entry.id)) =>
       differences.push({ kind, subject: entry.id, what, fix })
     if (!host) {
       add('missing', 'is in the registry but does not run')
@@ -79,12 +85,13 @@ export function findDrift(facts: DriftFacts): Difference[] {
   }
   const missing = new Set(differences.filter(({ kind }) => kind === 'missing').map(({ subject }) => subject))
   for (const { address, action } of planned) {
-    const id = parseInstanceAddress(address)?.id ?? /\["([^"]+)"\]$/.exec(address)?.[1]
+    const id = idOf(address)
     // A missing host is reported once, not with its four resources.
     if (id !== undefined && missing.has(id) && address.startsWith(`${INSTANCE_TYPE}.`)) continue
     const what = `a plan would ${action} it`
-    const target = id === undefined ? 'all' : findEntry(registry, id) ? id : `--retire ${id}`
-    differences.push({ kind: 'stack', subject: address, what, fix: `clawctl fleet deploy ${target}` })
+    const one = (id: string) => (findEntry(registry, id) ? deploy(id) : `clawctl fleet deploy --retire ${id}`)
+    const fix = id === undefined ? 'clawctl fleet deploy all' : one(id)
+    differences.push({ kind: 'stack', subject: address, what, fix })
   }
   return differences
 }

@@ -56,7 +56,6 @@ export function architectureOf(system: string): ImageFacts['architecture'] {
 /** Nix still calls flakes experimental, and an installer may have left them disabled. */
 const FLAKES = ['--extra-experimental-features', 'nix-command flakes']
 
-/** The image to build: the base image, or that of one host. */
 export interface NixImage {
   /** Attribute path of the image in the flake. */
   attribute: string
@@ -64,17 +63,12 @@ export interface NixImage {
   name: string
 }
 
-/** `system` is Nix's name of a platform, such as x86_64-linux. */
+/** The image that becomes any host of its platform. `system` is Nix's name of a platform, such as x86_64-linux. */
 export function baseImage(system: string): NixImage {
   return { attribute: `packages.${system}.image`, name: 'clawdinator' }
 }
 
-/** The flake has its hosts by their host names. */
-export function hostImage({ host }: Pick<RegistryEntry, 'host'>): NixImage {
-  return { attribute: `nixosConfigurations.${host}.config.system.build.images.amazon`, name: host }
-}
-
-/** The platform of this machine's processor: an image for another one needs such a builder. */
+/** Nix's platform of a processor, named as Node or EC2 do: an image for another one needs such a builder. */
 export function systemOf(arch: string): string {
   return `${arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux`
 }
@@ -154,19 +148,13 @@ export function typeRefusal(type: string, image: Pick<ImageFacts, 'architecture'
   return null
 }
 
-/**
- * The registry's instances that can't boot the image, with the reason. The image of one host concerns that host alone;
- * every other image may become any of them.
- */
+/** The registry's instances that can't boot the image, with the reason. */
 export function unfitInstances(
-  facts: Pick<ImageFacts, 'name' | 'architecture' | 'bootMode'>,
-  registry: readonly Pick<RegistryEntry, 'id' | 'host' | 'instanceType'>[],
-): { concerned: number; unfit: { id: string; reason: string }[] } {
-  const own = registry.filter(({ host }) => host === facts.name)
-  const concerned = own.length > 0 ? own : registry
-  const unfit = concerned.flatMap(({ id, instanceType }) => {
+  facts: Pick<ImageFacts, 'architecture' | 'bootMode'>,
+  registry: readonly Pick<RegistryEntry, 'id' | 'instanceType'>[],
+): { id: string; reason: string }[] {
+  return registry.flatMap(({ id, instanceType }) => {
     const reason = typeRefusal(instanceType, facts)
     return reason === null ? [] : [{ id, reason }]
   })
-  return { concerned: concerned.length, unfit }
 }

@@ -1,9 +1,9 @@
+import { architectureOf } from '../../domain/deploy/image.js'
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
 import { partsOf } from '../../domain/images/blocks.js'
 import {
   baseImage,
   builtPath,
-  hostImage,
   IMAGE_INFO_NAME,
   type ImageInfo,
   NIX_INFO_PATH,
@@ -13,10 +13,12 @@ import {
   nixToplevelArgs,
   parseNixInfo,
   revisionOf,
+  systemOf,
 } from '../../domain/images/build.js'
 import type { ImageFormat } from '../../domain/images/format.js'
 import { sizeText } from '../../domain/images/progress.js'
 import { nearest } from '../../domain/nearest.js'
+import type { RegistryEntry } from '../../domain/registry/registry.js'
 import type { Clock, JobReport, Progress, RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { digestFile } from './digestFile.js'
@@ -50,10 +52,12 @@ export interface BuildPorts {
 }
 
 export interface BuildOptions {
-  /** Id or host name of a registry entry; without one, the base image. */
+  /** Id or host name of the registry entry whose platform the image is for. */
   host: string | undefined
-  /** Nix's name of a platform. */
-  system: string
+  /** Nix's name of a platform, where it is not that of the host. */
+  system: string | undefined
+  /** The processor of this machine, as Node names it: the platform where neither of both is given. */
+  arch: string
   out: string
 }
 
@@ -63,10 +67,15 @@ export interface BuiltImage extends ImageInfo {
   seconds: number
 }
 
+const CHANGED = 'The working tree has uncommitted changes, so the image has no revision.'
+const NO_LOCK =
+  'There is no flake.lock, so the image has the newest inputs and no revision. The workflow flake-lock.yml makes one and opens a pull request.'
+
 /** The command that `image build` would run. @throws ClawctlError NOT_FOUND, UNKNOWN_TARGET, INVALID_REGISTRY */
 export async function planBuild(options: BuildOptions, ports: Pick<BuildPorts, 'files' | 'flake' | 'registry'>) {
   const flake = await findFlake(ports)
-  const image = options.host === undefined ? baseImage(options.system) : await findHost(options.host, ports)
+  const host = options.host === undefined ? null : await findHost(options.host, ports)
+  const image = baseImage(options.system ?? systemOf(host === null ? options.arch : architectureOf(host.instanceType)))
   const command = ['nix', ...nixBuildArgs({ flake, attribute: image.attribute, out: options.out })]
   return { flake, image, command }
 }
@@ -76,8 +85,10 @@ export async function buildImage(options: BuildOptions, ports: BuildPorts): Prom
   const began = ports.clock.now().getTime()
   const { out } = options
   const { flake, image, command } = await planBuild(options, ports)
+  // Nix writes a missing lock into the checkout, which makes it a changed one.
+  const locked = (await ports.files.text(`${flake}/flake.lock`)) !== null
   const { revision, dirty } = revisionOf(await ports.nix.run(nixMetadataArgs(flake)))
-  if (dirty) ports.progress.note('The working tree has uncommitted changes, so the image has no revision.')
+  if (dirty) ports.progress.note(locked ? CHANGED : NO_LOCK)
   await ports.output.prepare(out)
   const built = await ports.progress.task(`Build ${image.attribute}`, () => ports.nix.run(command.slice(1)))
   const store = builtPath(built)
@@ -120,16 +131,16 @@ async function findFlake({ flake, files }: Pick<BuildPorts, 'flake' | 'files'>):
 }
 
 /** @throws ClawctlError UNKNOWN_TARGET, REGISTRY_NOT_FOUND, INVALID_REGISTRY */
-async function findHost(wanted: string, { registry }: Pick<BuildPorts, 'registry'>): Promise<NixImage> {
+async function findHost(wanted: string, { registry }: Pick<BuildPorts, 'registry'>): Promise<RegistryEntry> {
   const entries = await readRegistry(registry)
   const entry = entries.find(({ id, host }) => id === wanted || host === wanted)
-  if (entry) return hostImage(entry)
+  if (entry) return entry
   const ids = entries.map(({ id }) => id)
   const near = nearest(wanted, ids)
   throw new ClawctlError('UNKNOWN_TARGET', `There is no host ${JSON.stringify(wanted)} in the registry.`, {
     hint: near
       ? `Did you mean ${near}?`
-      : `The hosts are ${ids.join(', ') || 'none'}. Without a host, the base image is built.`,
+      : `The hosts are ${ids.join(', ') || 'none'}. Without a host, the image is for this machine's platform.`,
   })
 }
 

@@ -142,10 +142,10 @@ export function checkInstances(facts: ImageFacts, registry: Registry | undefined
     )
     return
   }
-  const { concerned, unfit } = unfitInstances(facts, registry)
+  const unfit = unfitInstances(facts, registry)
   if (unfit.length === 0) return
   const reasons = unfit.map(({ id, reason }) => `${id}: ${reason}`).join('; ')
-  if (unfit.length < concerned) options.progress.note(`${facts.name} can't boot on every instance: ${reasons}.`)
+  if (unfit.length < registry.length) options.progress.note(`${facts.name} can't boot on every instance: ${reasons}.`)
   else {
     const hint = 'Build the image for the instance types of nix/instances.json, or change the types.'
     insist(options, `No instance of the registry can boot ${facts.name}: ${reasons}.`, hint)
