@@ -2,8 +2,8 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { STRATEGIES } from '../../../src/lib/domain/contract/index.js'
 import type { Assurance } from '../../../src/lib/domain/deploy/identity.js'
-import { type DeployQuestion, decideDeploy } from '../../../src/lib/domain/deploy/policy.js'
-import { registryOf } from '../../support/fakes.js'
+import { allowDeploy, type DeployQuestion, decideDeploy } from '../../../src/lib/domain/deploy/policy.js'
+import { registryOf, thrown } from '../../support/fakes.js'
 
 const registry = registryOf('clawdinator-1', 'clawdinator-2')
 const ask = (question: DeployQuestion) => {
@@ -127,6 +127,7 @@ describe('decideDeploy', () => {
     expect(ask({ target: 'clawdinator-9', registry: [] })).to.equal('UNKNOWN_TARGET')
     expect(ask({ target: 'all', caller: 'clawdinator-1', requestedBy: 'Ada' })).to.equal('all')
     expect(ask({ target: 'all', caller: 'clawdinator-1', requestedBy: 'Clawdinator-1' })).to.equal('INVALID_REQUEST')
+    expect(thrown(() => allowDeploy({ target: 'ALL' })).hint).to.be.a('string')
     expect(decideDeploy({ target: 'ALL' }))
       .to.have.property('hint')
       .that.matches(/^Name `all` or an instance id/)
