@@ -10,7 +10,8 @@ import { EBSClient, PutSnapshotBlockCommand, StartSnapshotCommand } from '@aws-s
  * Image work against the sandbox, which runs in a process of its own, as ratios in one run. Prints, never judges:
  *   npm run bench:image [RUNS] [SCALE] [direct]
  * An image of 8 GiB × SCALE with 1.8 GiB × SCALE of pseudo-random data; medians of RUNS (3). `direct` leaves S3 out,
- * where the disk that the sandbox writes 8 GiB to is what is measured.
+ * where the disk that the sandbox writes 8 GiB to is what is measured. Beside it run, where they are in PATH, coldsnap
+ * (`cargo install coldsnap`) and aws (`pip install awscli`).
  */
 const SELF = fileURLToPath(import.meta.url)
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
@@ -48,7 +49,7 @@ async function measure(runs: number, scale: number, direct: boolean): Promise<vo
   try {
     const rows = new Map<string, Run[]>()
     const add = async (name: string, run: Promise<Run>) => rows.set(name, [...(rows.get(name) ?? []), await run])
-    const hasColdsnap = spawnSync('coldsnap', ['--version']).status === 0
+    const hasColdsnap = spawnSync('coldsnap', ['--help']).status === 0
     const hasAws = spawnSync('aws', ['--version']).status === 0
     for (let run = 0; run < runs; run += 1) {
       // Another seed each time: what is there already is not sent again.
@@ -58,8 +59,9 @@ async function measure(runs: number, scale: number, direct: boolean): Promise<vo
       changeImage(changed, blocks)
       if (hasColdsnap) {
         const { AWS_ENDPOINT_URL_EBS: endpoint = '', AWS_REGION: region = '' } = process.env
-        const coldsnap = ['coldsnap', '--endpoint', endpoint, '--region', region, 'upload', '--no-progress', image]
-        await add('coldsnap', timed(coldsnap, folder))
+        const upload = ['coldsnap', '--endpoint', endpoint, '--region', region, 'upload', '--no-progress']
+        await add('coldsnap', timed([...upload, image], folder))
+        await add('coldsnap, no zeros', timed([...upload, '--omit-zero-blocks', image], folder))
       }
       await add('SDK loop, 64 workers', timed([process.execPath, '--import', 'tsx', SELF, 'sdk', image], folder))
       await add('--direct, full', clawctl('import', '--direct', '--full', image))
@@ -93,8 +95,9 @@ function report(rows: ReadonlyMap<string, Run[]>, runs: number): void {
   say(
     `full, rate over that of the SDK loop:   ${(seconds('SDK loop, 64 workers') / seconds('--direct, full')).toFixed(2)}x`,
   )
-  if (rows.has('coldsnap')) {
-    say(`full, rate over that of coldsnap:       ${(seconds('coldsnap') / seconds('--direct, full')).toFixed(2)}x`)
+  for (const name of ['coldsnap', 'coldsnap, no zeros']) {
+    if (!rows.has(name)) continue
+    say(`full, ${`rate over that of ${name}:`.padEnd(33)} ${(seconds(name) / seconds('--direct, full')).toFixed(2)}x`)
   }
   say(
     `5% changed, time over that of the full: ${(seconds('--direct, 5% changed') / seconds('--direct, full')).toFixed(2)}x`,
@@ -106,6 +109,8 @@ function report(rows: ReadonlyMap<string, Run[]>, runs: number): void {
   if (rows.has('aws s3 cp')) {
     say(`upload, rate over that of aws s3 cp:    ${(seconds('aws s3 cp') / seconds('upload')).toFixed(2)}x`)
   }
+  const uploaded = rows.get('upload')?.at(-1)?.result.upload
+  if (uploaded) say(`upload, bytes sent:                     ${uploaded.bytesSent} of ${uploaded.bytes}`)
 }
 
 /** Runs a program to its end; its peak memory is what the kernel last said of it. */

@@ -81,8 +81,9 @@ export function cachedPorts(ports: LambdaPorts, cache: AnswerCache): LambdaPorts
           ? cache.get(key, () => store.get(key))
           : store.get(key)
       },
+      // A later page of the history begins anywhere.
       list: (prefix, options) =>
-        prefix === HEARTBEAT_PREFIX || prefix === INDEX_PREFIX
+        (prefix === HEARTBEAT_PREFIX || prefix === INDEX_PREFIX) && options?.after === undefined
           ? cache.get(`${prefix} ${options?.atMost ?? ''}`, () => store.list(prefix, options))
           : store.list(prefix, options),
     },

@@ -28,7 +28,9 @@ const LEAST_FOR_A_CHANGE_MS = 1_500
  * Time limit of one call, its retries, pauses and tokens included. docs/adr/0064 adds them up for the longest request,
  * and a test compares the sum with ANSWER_BY_MS.
  */
-export const LIMITS_MS = { secrets: 4_000, github: 7_000, ec2: 4_500, s3: 4_000 } as const
+export const LIMITS_MS = { secrets: 2_500, github: 7_000, ec2: 4_500, s3: 3_000 } as const
+/** A claim, its dispatch, and its release where GitHub refuses: begun together or not at all. */
+export const DISPATCH_MS = LIMITS_MS.s3 + LIMITS_MS.github + LEAST_FOR_A_CHANGE_MS
 
 const NAMES = { github: 'GitHub', ec2: 'EC2', s3: 'S3' } as const
 
@@ -58,6 +60,11 @@ export class Budget {
     return this.#cut(limit, work(), () => {
       return new ClawctlError('UPSTREAM', `${NAMES[service]} did not answer within ${seconds} s.`)
     })
+  }
+
+  /** @throws ClawctlError TIMED_OUT if calls that take so long together no longer fit */
+  mustFit(ms: number): void {
+    if (this.leftMs() - RESERVE_MS < ms) throw timedOut()
   }
 
   /** Limits the whole request. @throws ClawctlError TIMED_OUT; a deploy that was started goes on, and the same request id finds it */

@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto'
+import { UNREAD_SOURCES } from '../src/lib/domain/deploy/fleet.js'
+import { UNREAD_DEPLOYS } from '../src/lib/domain/deploy/run.js'
 
 /**
  * The page for a phone, `GET /`. It shows fleet, hosts, deploys and preflight through the API, with a token that the
@@ -30,6 +32,7 @@ ol{margin:.25rem 0;padding-left:1.4rem}
 const SCRIPT = `
 'use strict'
 const KEY = 'clawctl-token'
+const UNREAD = ${JSON.stringify({ ...UNREAD_SOURCES, ...UNREAD_DEPLOYS })}
 const view = document.getElementById('view')
 const note = document.getElementById('note')
 const tabs = [...document.querySelectorAll('nav button:not(#sign-out)')]
@@ -71,12 +74,26 @@ function age(iso) {
   return seconds < 172800 ? Math.round(seconds / 3600) + ' h ago' : Math.round(seconds / 86400) + ' d ago'
 }
 const dim = (text) => (text ? el('div', { class: 'dim' }, text) : null)
+const line = (tone, text) => el('p', { class: tone }, text)
+function unread(sources) {
+  const lines = Object.entries(sources || {}).filter((one) => one[1] === 'unavailable').map(([name]) => line('warn', UNREAD[name] || name))
+  return lines.length ? [...lines, dim('For the reason see Preflight.')] : []
+}
+function frozen(one) {
+  const by = (one.requestedBy || 'a person') + (one.identity.includes('person verified') ? ' (verified)' : ' (claimed)')
+  const until = one.until ? 'until ' + one.until.slice(0, 16).replace('T', ' ') + ' UTC' : 'until a person ends it'
+  return line('warn', (one.target === 'all' ? 'The fleet' : one.target) + ' is frozen by ' + by + (one.caller ? ' via ' + one.caller : '') + ' ' + until + ': ' + one.reason)
+}
 
 const views = {
   async fleet() {
     const { fleet } = await ask('/v1/fleet')
     const latest = fleet.latestAmi
+    const failed = fleet.failedAmi
+    const noImages = fleet.sources && fleet.sources.images === 'unavailable'
     return [
+      ...unread(fleet.sources),
+      ...(fleet.freezes || []).map(frozen),
       ...fleet.instances.map((one) =>
         el('button', { class: 'card', onclick: () => open('host', one.id) },
           el('div', { class: 'row' }, el('strong', {}, one.id), el('span', {}, mark(one.state), ' ', mark(one.health))),
@@ -84,7 +101,8 @@ const views = {
           dim([one.ami, one.amiStatus, one.stage, one.launchedAt && 'up ' + age(one.launchedAt)].filter(Boolean).join(' · ')),
           one.beside ? dim(one.beside.role + ' ' + one.beside.instanceId + ': ' + one.beside.reason) : null)),
       fleet.deploying ? el('button', { class: 'card', onclick: () => open('deploy', fleet.deploying.requestId) }, 'Deploy of ' + fleet.deploying.target + ' is under way') : null,
-      dim(latest ? 'Latest AMI: ' + latest.id + ' (' + latest.name + ')' : 'There is no deployable AMI.'),
+      dim(latest ? 'Latest AMI: ' + latest.id + ' (' + latest.name + ')' : noImages ? 'Latest AMI: unknown' : 'There is no deployable AMI.'),
+      failed ? line('bad', 'Newer AMI: ' + failed.id + ' (' + failed.name + ') failed in the deploy ' + failed.requestId) : null,
     ]
   },
   async host(id) {
@@ -92,20 +110,21 @@ const views = {
     return [back('fleet', id), ...fields(host)]
   },
   async deploys() {
-    const { deploys } = await ask('/v1/deploys?limit=20')
-    if (deploys.length === 0) return [dim('There is no deploy yet.')]
-    return deploys.map((one) =>
+    const { deploys, sources } = await ask('/v1/deploys?limit=20')
+    const gaps = unread(sources)
+    if (deploys.length === 0) return gaps.length ? gaps : [dim('There is no deploy yet.')]
+    return [...gaps, ...deploys.map((one) =>
       el('button', { class: 'card', onclick: () => open('deploy', one.requestId) },
         el('div', { class: 'row' }, el('strong', {}, one.target), mark(one.status)),
         dim([one.createdAt && age(one.createdAt), one.requestedBy || one.caller || 'unknown', one.ami].filter(Boolean).join(' · ')),
-        one.error ? dim(one.error.message) : null))
+        one.error ? dim(one.error.message) : null))]
   },
   async deploy(id) {
-    const { deploy } = await ask('/v1/deploys/' + encodeURIComponent(id))
+    const { deploy, sources } = await ask('/v1/deploys/' + encodeURIComponent(id))
     const over = !['queued', 'running'].includes(deploy.status)
     if (!over) again(5000)
     return [
-      back('deploys', deploy.target), el('p', {}, mark(deploy.status), ' ', deploy.ami || ''),
+      back('deploys', deploy.target), ...unread(sources), el('p', {}, mark(deploy.status), ' ', deploy.ami || ''),
       deploy.error ? el('p', { class: 'bad' }, deploy.error.message) : null,
       ...deploy.hosts.map((one) => el('div', { class: 'card' },
         el('div', { class: 'row' }, el('strong', {}, one.id), mark(one.outcome)),
@@ -117,7 +136,7 @@ const views = {
   async preflight() {
     const { preflight } = await ask('/v1/preflight')
     return preflight.checks.map((one) => el('div', { class: 'card' },
-      el('div', { class: 'row' }, el('strong', {}, one.title), mark(one.status)), dim(one.evidence), one.status === 'pass' ? null : dim(one.fix)))
+      el('div', { class: 'row' }, el('strong', {}, one.title), mark(one.status)), dim(one.evidence), dim(one.fix)))
   },
 }
 

@@ -29,7 +29,7 @@ import { type Asker, identify, identifyPerson } from '../src/lib/ops/people/peop
 import { serverPreflight } from '../src/lib/ops/preflight/serverPreflight.js'
 import { readRegistry } from '../src/lib/ops/registry/readRegistry.js'
 import type { Bearer } from './authenticate.js'
-import type { Budget } from './budget.js'
+import { type Budget, DISPATCH_MS } from './budget.js'
 import type { LambdaPorts } from './context.js'
 import * as examples from './examples.js'
 import { MAX_WAIT_SECONDS, VERSION_PATTERN, waitForChange } from './longPoll.js'
@@ -198,7 +198,8 @@ export const ROUTES: readonly Route[] = [
       const person = code ? 'verified' : asked.requestedBy ? 'claimed' : 'none'
       allowDeploy({ ...asked, identity: { host, person } })
       try {
-        return { deploy: await dispatchDeploy(asked, { host, code }, ports.current()) }
+        const mustHaveTime = () => ports.budget.mustFit(DISPATCH_MS)
+        return { deploy: await dispatchDeploy(asked, { host, code }, { ...ports.current(), mustHaveTime }) }
       } finally {
         ports.clearCache()
       }
@@ -346,9 +347,9 @@ export const ROUTES: readonly Route[] = [
     name: 'fleet',
     summary: 'The desired and the actual fleet.',
     description:
-      'Every instance of the registry with its machine, health and AMI, then the orphans in EC2. If GitHub or S3 does not answer, the rest is returned and `sources` names what is missing.',
+      'Every instance of the registry with its machine, health and AMI, then the orphans in EC2. If the registry, the images or an object of S3 can not be read, the rest is returned and `sources` names what is missing.',
     answer: { status: 200, schema: fleetAnswerSchema },
-    codes: [...COMMON_CODES, ...REGISTRY_CODES, ...UPSTREAM_CODES],
+    codes: [...COMMON_CODES, ...UPSTREAM_CODES],
     examples: examples.fleet,
     async run(_input, ports) {
       return { fleet: await fleetStatus(ports.cached()) }

@@ -7,7 +7,7 @@ const IN_MEMORY = 256 * 1024
 const READ_SIZE = 512 * 1024
 
 /** A file is removed with the last content that uses it. */
-type Piece = { bytes: Buffer } | { file: string; size: number; holders: { count: number } }
+type Piece = { bytes: Buffer } | { file: string; from: number; size: number; holders: { count: number } }
 
 /** The bytes of an object, as pieces in memory or in files. */
 export class Content {
@@ -25,7 +25,7 @@ export class Content {
   }
 
   static inFile(file: string, size: number): Content {
-    return new Content([{ file, size, holders: { count: 1 } }])
+    return new Content([{ file, from: 0, size, holders: { count: 1 } }])
   }
 
   /** Joins the parts without copying; the result then owns their files. */
@@ -33,23 +33,31 @@ export class Content {
     return new Content(parts.flatMap((part) => part.#pieces))
   }
 
-  /** The same bytes for another object, without copying. */
-  share(): Content {
-    for (const piece of this.#pieces) if ('file' in piece) piece.holders.count += 1
-    return new Content(this.#pieces)
+  /** The bytes from `first` to `last`, both included, for another object, without copying. */
+  share(first = 0, last = this.size - 1): Content {
+    const pieces = this.#cut(first, last)
+    for (const piece of pieces) if ('file' in piece) piece.holders.count += 1
+    return new Content(pieces)
   }
 
   /** The bytes from `first` to `last`, both included. */
   async *read(first = 0, last = this.size - 1): AsyncGenerator<Buffer> {
+    for (const piece of this.#cut(first, last)) {
+      if ('bytes' in piece) yield piece.bytes
+      else yield* readFile(piece.file, piece.from, piece.from + piece.size)
+    }
+  }
+
+  #cut(first: number, last: number): Piece[] {
     let start = 0
-    for (const piece of this.#pieces) {
+    return this.#pieces.flatMap((piece): Piece[] => {
       const from = Math.max(first - start, 0)
       const to = Math.min(last + 1 - start, sizeOf(piece))
       start += sizeOf(piece)
-      if (from >= to) continue
-      if ('bytes' in piece) yield piece.bytes.subarray(from, to)
-      else yield* readFile(piece.file, from, to)
-    }
+      if (from >= to) return []
+      if ('bytes' in piece) return [{ bytes: piece.bytes.subarray(from, to) }]
+      return [{ ...piece, from: piece.from + from, size: to - from }]
+    })
   }
 
   /** The whole content: for small objects and for tests. */
@@ -88,11 +96,11 @@ async function* readFile(file: string, from: number, to: number): AsyncGenerator
   }
 }
 
-function readWhole({ file, size }: { file: string; size: number }): Buffer {
+function readWhole({ file, from, size }: { file: string; from: number; size: number }): Buffer {
   const bytes = Buffer.alloc(size)
   const fd = openSync(file, 'r')
   try {
-    for (let at = 0; at < size; ) at += readSync(fd, bytes, at, size - at, at) || size
+    for (let at = 0; at < size; ) at += readSync(fd, bytes, at, size - at, from + at) || size
   } finally {
     closeSync(fd)
   }

@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Reply } from '../http.js'
-import { checksum, isChecksumName } from './checksums.js'
+import { type ChecksumName, checksum, isChecksumName } from './checksums.js'
+import type { Content } from './content.js'
 import { AwsError } from './error.js'
 import type { S3Request } from './s3.js'
 import { encryptionHeaders } from './s3Objects.js'
@@ -34,6 +36,40 @@ export async function copyObject(world: World, { bucket, key, exchange }: S3Requ
     ...checksumElements(checksums),
   })
   return { ...reply, headers: { ...reply.headers, ...encryptionHeaders(copy) } }
+}
+
+export interface RangeDigests {
+  /** Hexadecimal. */
+  md5: string
+  checksums: Map<ChecksumName, string>
+}
+
+/** The digests of ranges that were copied before, which are not computed again. */
+const known = new WeakMap<Content, Map<string, Promise<RangeDigests>>>()
+
+/** The digests of the bytes from `first` to `last`, both included. */
+export function digestsOf(
+  content: Content,
+  range: { first: number; last: number; algorithm: ChecksumName | null },
+): Promise<RangeDigests> {
+  const ranges = known.get(content) ?? new Map<string, Promise<RangeDigests>>()
+  known.set(content, ranges)
+  const name = JSON.stringify(range)
+  const digests = ranges.get(name) ?? readRange(content, range)
+  ranges.set(name, digests)
+  return digests
+}
+
+async function readRange(content: Content, range: Parameters<typeof digestsOf>[1]): Promise<RangeDigests> {
+  const { first, last, algorithm } = range
+  const md5 = createHash('md5')
+  const sum = algorithm === null ? null : checksum(algorithm)
+  for await (const chunk of content.read(first, last)) {
+    md5.update(chunk)
+    sum?.update(chunk)
+  }
+  const checksums = new Map(algorithm === null || !sum ? [] : [[algorithm, sum.digest()]])
+  return { md5: md5.digest('hex'), checksums }
 }
 
 /** The object of `x-amz-copy-source`. @throws AwsError InvalidArgument, NoSuchBucket, NoSuchKey */

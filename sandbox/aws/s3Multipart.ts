@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
 import type { Reply } from '../http.js'
-import { type ChecksumName, checksum, checksumOf, isChecksumName, isCrc, joinCrcs } from './checksums.js'
+import { type ChecksumName, checksumOf, isChecksumName, isCrc, joinCrcs } from './checksums.js'
 import { Content } from './content.js'
 import { AwsError } from './error.js'
 import type { S3Request } from './s3.js'
 import { receiveText } from './s3Body.js'
-import { copySource } from './s3Copy.js'
+import { copySource, digestsOf, type RangeDigests } from './s3Copy.js'
 import { encryptionHeaders, objectProperties, writeConditions } from './s3Objects.js'
 import { checksumElements, invalidArgument, malformedXml, urlEncoded, xmlReply } from './s3Xml.js'
 import type { MultipartUpload, Part } from './storage.js'
@@ -83,17 +83,13 @@ async function copyPart(world: World, request: S3Request): Promise<Reply> {
   if (!range || first > last || last >= object.content.size) {
     throw invalidArgument('The x-amz-copy-source-range value is not valid for the source object')
   }
-  const writer = world.writer()
-  const md5 = createHash('md5')
-  const digest = upload.algorithm === null ? null : checksum(upload.algorithm)
-  for await (const chunk of object.content.read(first, last)) {
-    md5.update(chunk)
-    digest?.update(chunk)
-    await writer.write(chunk)
+  if (headers['x-amz-copy-source-range'] !== undefined && object.content.size <= MIN_PART_SIZE) {
+    throw invalidRequest('The specified copy source is not supported as a byte-range copy source')
   }
-  const checksums = new Map(upload.algorithm === null || !digest ? [] : [[upload.algorithm, digest.digest()]])
-  const content = await writer.end()
+  const content = object.content.share(first, last)
+  let digests: RangeDigests
   try {
+    digests = await digestsOf(object.content, { first, last, algorithm: upload.algorithm })
     // it may have been completed meanwhile: the parts are the object's then
     uploadOf(world, request)
   } catch (error) {
@@ -101,12 +97,8 @@ async function copyPart(world: World, request: S3Request): Promise<Reply> {
     throw error
   }
   void upload.parts.get(number)?.content.discard()
-  const part: Part = {
-    content,
-    etag: `"${md5.digest('hex')}"`,
-    lastModified: world.now(),
-    checksums,
-  }
+  const { md5, checksums } = digests
+  const part: Part = { content, etag: `"${md5}"`, lastModified: world.now(), checksums }
   upload.parts.set(number, part)
   const { etag: ETag, lastModified: LastModified } = part
   return xmlReply('CopyPartResult', { LastModified, ETag, ...checksumElements(checksums) })

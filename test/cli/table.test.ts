@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { renderDeploys } from '../../src/lib/cli/render/deploy/deploys.js'
 import { renderFleet } from '../../src/lib/cli/render/deploy/fleet.js'
-import { type Column, painter, table } from '../../src/lib/cli/text.js'
+import { type Column, painter, printable, printableJson, table } from '../../src/lib/cli/text.js'
 import type { Deploy, Fleet } from '../../src/lib/domain/contract/index.js'
 
 const NOW = new Date('2026-11-26T12:00:00.000Z')
@@ -123,6 +123,36 @@ describe('tables', () => {
             if (narrow === undefined) expect(text).to.include(row[at])
           }
         }
+      }),
+    )
+  })
+})
+
+describe('text that leaves for a terminal', () => {
+  /** Half of it ASCII; the controls of Unicode are below U+2070. */
+  const anything = fc
+    .array(fc.oneof(fc.nat(0x7f), fc.nat(0x20ff), fc.constant(0x1f527)))
+    .map((codes) => String.fromCodePoint(...codes))
+  const UNPRINTABLE = /[^\P{Cc}\n\t]|[\p{Zl}\p{Zp}\p{Bidi_Control}]/u
+
+  it('has neither control nor bidi characters; newlines, tabs, colours of ours and every other character stay', () => {
+    const red = painter({ isTTY: true }, {})('red', 'failed')
+    expect(printable(`${red}\ta\n\u001b[2J\u001b[8mb\r\u009bc\u202e👩‍🔧 é\n`)).to.equal(`${red}\ta\n[2J[8mbc👩‍🔧 é\n`)
+    fc.assert(
+      fc.property(anything, (text) => {
+        const shown = printable(text)
+        expect(shown).not.to.match(UNPRINTABLE)
+        if (!UNPRINTABLE.test(text)) expect(printable(text)).to.equal(text)
+      }),
+    )
+  })
+
+  it('is the same document as JSON, in printable characters', () => {
+    fc.assert(
+      fc.property(fc.record({ text: anything }), (document) => {
+        const shown = printableJson(document)
+        expect(shown).not.to.match(UNPRINTABLE)
+        expect(JSON.parse(shown)).to.deep.equal(document)
       }),
     )
   })

@@ -68,9 +68,11 @@ describe('Control API: what a request costs', () => {
 
   it('keeps no failure', async () => {
     plane.answerAs(() => ({ status: 401, body: '{}' }))
-    expect((await lambda.get('/v1/fleet')).code).to.equal('DENIED')
+    expect((await lambda.get('/v1/deploys')).code).to.equal('DENIED')
+    expect((await lambda.get('/v1/fleet')).fleet.sources?.registry).to.equal('unavailable')
     plane.answerAs(() => null)
-    expect((await lambda.get('/v1/fleet')).status).to.equal(200)
+    expect((await lambda.get('/v1/deploys')).status).to.equal(200)
+    expect((await lambda.get('/v1/fleet')).fleet.sources?.registry).to.equal('read')
   })
 
   it('decides a deploy on what is there now, and shows it at once', async () => {

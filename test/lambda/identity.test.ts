@@ -131,8 +131,30 @@ describe('Control API: who asks', () => {
     expect(refused.message).to.include('Jo (verified)').and.include('Discord is down')
     const preflight = (await lambda.get('/v1/preflight')).preflight.checks.find(({ id }) => id === 'freeze')
     expect(preflight?.evidence).to.include('Discord is down')
+    expect(preflight).to.include({ title: 'Freezes', status: 'fail' })
     // The step's code is used: the one of the step before is older.
     expect((await post('/v1/unfreezes', { target: 'all', requestedBy: 'Jo' })).code).to.equal('CODE_REQUIRED')
+  })
+
+  it('takes a reason for a freeze in one line, without control and bidi characters', async () => {
+    const freeze = { target: 'clawdinator-2', requestedBy: 'Jo' }
+    for (const char of [
+      '\n',
+      '\u0007',
+      '\u001b[31m',
+      '\u007f',
+      '\u009b',
+      '\u2028',
+      '\u2029',
+      '\u202e',
+      '\u2066',
+      '\u200b',
+    ]) {
+      const refused = await post('/v1/freezes', { ...freeze, reason: `a${char}b` })
+      expect([JSON.stringify(char), refused.code]).to.deep.equal([JSON.stringify(char), 'INVALID_REQUEST'])
+      expect(refused.message).to.include('reason')
+    }
+    expect((await post('/v1/freezes', { ...freeze, reason: 'Café, 日本 – „ok“' })).status).to.equal(200)
   })
 
   it('cancels a queued deploy on GitHub, and writes down who asked', async () => {

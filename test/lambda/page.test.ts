@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { expect } from 'chai'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { createHandler } from '../../lambda/handler.js'
-import { registryOf, TestSandbox, temporaryFolder } from '../support/cli.js'
+import { LATEST_AMI, registryOf, TestSandbox, temporaryFolder } from '../support/cli.js'
 
 const PROGRAM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
 /** A browser that asks nothing of the network by itself. */
@@ -86,6 +86,37 @@ describe('the page of the Control API', () => {
       expect(problems).to.deep.equal([])
       expect(asked.filter((line) => !line.startsWith('GET '))).to.deep.equal([])
       expect(page.url()).not.to.include(sandbox.inner.session.controlToken)
+    })
+
+    it('shows what is frozen, an AMI that failed, and what could not be read', async () => {
+      const bucket = sandbox.inner.session.ci.S3_BUCKET ?? ''
+      const asked = {
+        caller: 'a',
+        requestedBy: 'Jo',
+        identity: 'host verified, person claimed',
+        at: '2026-11-01T00:00:00Z',
+      }
+      const freezes = [
+        { target: 'all', reason: '<img src=x onerror=alert(1)> down', ...asked, until: null },
+        { target: 'b', reason: 'look at it', ...asked, until: '2099-01-02T03:04:05.000Z' },
+      ]
+      sandbox.world.putObject(bucket, 'control/freeze.json', JSON.stringify({ schema: 1, freezes }))
+      sandbox.world.images.get(LATEST_AMI)?.tags.set('clawdinator:failed', 'request-0009')
+      await page.click('nav >> text=Fleet')
+      await page.waitForSelector('text=is frozen by')
+      expect(await page.locator('#view').innerText())
+        .to.include(
+          'The fleet is frozen by Jo (claimed) via a until a person ends it: <img src=x onerror=alert(1)> down',
+        )
+        .and.include('b is frozen by Jo (claimed) via a until 2099-01-02 03:04 UTC: look at it')
+        .and.match(/Newer AMI: ami-0a1c1aad1e5000002 .* failed in the deploy request-0009/)
+      expect(await page.locator('#view img').count()).to.equal(0)
+      sandbox.world.putObject(bucket, 'control/freeze.json', '{}')
+      await page.click('nav >> text=Deploys')
+      await page.click('nav >> text=Fleet')
+      await page.waitForSelector('text=The freezes could not be read')
+      expect(await page.locator('#view').innerText()).to.include('For the reason see Preflight.')
+      expect(problems).to.deep.equal([])
     })
 
     it('forgets the token', async () => {

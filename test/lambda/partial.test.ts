@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import { createHandler } from '../../lambda/handler.js'
 import { METRICS } from '../../lambda/metrics.js'
+import { FREEZE_KEY } from '../../src/lib/domain/deploy/freeze.js'
 import { indexKey, recordKey } from '../../src/lib/domain/deploy/run.js'
 import { BUCKET, LATEST, startPlane, type TestPlane } from '../support/plane.js'
 import { readStack } from '../support/stacks.js'
@@ -35,6 +36,41 @@ describe('Control API: with a part of the world away', () => {
       ['clawdinator-1', 'running'],
       ['clawdinator-7', 'running'],
     ])
+  })
+
+  it('shows the rest of the fleet where GitHub refuses the token or the registry is broken', async () => {
+    plane.launch('clawdinator-1')
+    const shown = async (mine: Lambda) => {
+      const { status, fleet } = await mine.get('/v1/fleet')
+      return [status, fleet.sources?.registry, fleet.sources?.images, fleet.instances.map(({ id }) => id).join()]
+    }
+    const rest = [200, 'unavailable', 'read', 'clawdinator-1']
+    expect(await shown(new Lambda(environment(plane, { GITHUB_TOKEN: 'ghp_revoked' })))).to.deep.equal(rest)
+    plane.writeRegistry('{"clawdinator-1": {"host": 7}}')
+    expect(await shown(lambda)).to.deep.equal(rest)
+  })
+
+  it('calls a damaged freeze unknown, shows the rest, and deploys nothing', async () => {
+    plane.launch('clawdinator-1')
+    for (const text of ['{}', 'x', '{"schema":1,"freezes":[{"target":"all"}]}']) {
+      plane.world.putObject(BUCKET, FREEZE_KEY, text)
+      const present = new Lambda(environment(plane))
+      const { status, fleet } = await present.get('/v1/fleet')
+      expect([status, fleet.sources?.freezes, fleet.freezes]).to.deep.equal([200, 'unavailable', undefined])
+      expect(fleet.instances.map(({ id, state }) => `${id} ${state}`)).to.include('clawdinator-1 running')
+      const { code, message } = await present.deploy({ target: 'clawdinator-1', requestedBy: 'Jo' })
+      expect([code, message.includes(FREEZE_KEY), plane.dispatches()]).to.deep.equal(['NOT_CONFIGURED', true, []])
+    }
+  })
+
+  it('calls who may act unknown where the object of one id is damaged', async () => {
+    plane.launch('clawdinator-1')
+    plane.launch('clawdinator-1')
+    plane.launch('clawdinator-2')
+    plane.world.putObject(BUCKET, 'active/clawdinator-1.json', '{}')
+    const { status, fleet } = await lambda.get('/v1/fleet')
+    expect([status, fleet.sources?.active, fleet.sources?.freezes]).to.deep.equal([200, 'unavailable', 'read'])
+    expect(new Set(fleet.instances.map(({ id }) => id))).to.deep.equal(new Set(['clawdinator-1', 'clawdinator-2']))
   })
 
   it('shows the fleet with unknown health while S3 is slow, within its limit', async () => {
@@ -83,6 +119,19 @@ describe('Control API: with a part of the world away', () => {
     expect(seen).to.have.length(26)
     expect(new Set(seen).size).to.equal(26)
     expect((await lambda.get('/v1/deploys?before=yesterday')).code).to.equal('INVALID_REQUEST')
+  })
+
+  it('pages through more records than are listed at once, within the moment in which answers are shown again', async () => {
+    const patient = new Lambda(environment(plane, { CONTROL_API_REUSE_MS: '60000' }))
+    const ids = Array.from({ length: 130 }, (_, n) => `request-2${String(n).padStart(3, '0')}`)
+    for (const [n, id] of ids.entries()) record(id, new Date(1_790_000_000_000 + n * 1000).toISOString())
+    const seen: string[] = []
+    for (let path: string | null = '/v1/deploys?limit=20'; path; ) {
+      const { deploys, next } = await patient.get(path)
+      seen.push(...deploys.map(({ requestId }) => requestId))
+      path = next && `/v1/deploys?limit=20&before=${next}`
+    }
+    expect(seen).to.deep.equal(ids.reverse())
   })
 
   it('holds the answer of one who follows until something changes, and no longer than asked', async () => {

@@ -156,6 +156,7 @@ describe('Control API: refusals', () => {
       expect(await retire(bot)).to.deep.equal([403, 'BOT_RETIRE'])
       expect(await retire({ target: 'clawdinator-2', ...person })).to.deep.equal([409, 'STILL_REGISTERED'])
       expect(await retire({ target: 'all', ...person })).to.deep.equal([400, 'INVALID_TARGET'])
+      expect(await retire(person)).to.deep.equal([404, 'UNKNOWN_TARGET'])
       expect((await lambda.deploy({ target: 'a', retired: true })).hint).to.match(
         /\bretire, strategy, configRevision\.$/,
       )

@@ -119,7 +119,8 @@ describe('Control API: when an upstream fails', () => {
       },
     }
     const asked = { target: 'clawdinator-1', requestId: 'request-0001' }
-    const error = await failureOf(dispatchDeploy(asked, { host: 'none', code: undefined }, { ...ports, clock }))
+    const world = { ...ports, clock, mustHaveTime: () => {} }
+    const error = await failureOf(dispatchDeploy(asked, { host: 'none', code: undefined }, world))
     expect([error.code, plane.dispatches().length]).to.deep.equal(['UPSTREAM', 1])
     expect(error.message).not.to.include(SENTINEL)
     expect(slept).to.be.within(3000, 15_000)
@@ -144,7 +145,7 @@ describe('Control API: when an upstream fails', () => {
   })
 
   it('tells a missing registry from other refusals', async () => {
-    const answer = await new Lambda(environment(plane, { GITHUB_REF: 'nowhere' })).get('/v1/fleet')
+    const answer = await new Lambda(environment(plane, { GITHUB_REF: 'nowhere' })).get('/v1/fleet/clawdinator-1')
     expect([answer.status, answer.code]).to.deep.equal([422, 'REGISTRY_NOT_FOUND'])
     expect(answer.message).to.include('acme/fleet@nowhere:nix/instances.json')
   })

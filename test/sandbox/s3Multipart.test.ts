@@ -16,6 +16,7 @@ import {
   PutObjectCommand,
   S3Client,
   UploadPartCommand,
+  UploadPartCopyCommand,
 } from '@aws-sdk/client-s3'
 import { expect } from 'chai'
 import { type ChecksumName, checksumOf } from '../../sandbox/aws/checksums.js'
@@ -112,6 +113,43 @@ describe('sandbox: S3 multipart', () => {
     expect(await files()).to.have.length(2)
     await s3.send(new DeleteObjectCommand({ Bucket, Key }))
     expect(await files()).to.deep.equal([])
+  })
+
+  it('copies a range of another object as a part, without another file', async () => {
+    await s3.send(new PutObjectCommand({ Bucket, Key: 'source', Body: Buffer.concat([FIRST, LAST]) }))
+    await s3.send(new PutObjectCommand({ Bucket, Key: 'small', Body: LAST }))
+    const id = await start({ ChecksumAlgorithm: 'SHA256' })
+    const copy = async (PartNumber: number, key: string, range: string) =>
+      (
+        await s3.send(
+          new UploadPartCopyCommand({
+            ...{ Bucket, Key, UploadId: id, PartNumber },
+            ...{ CopySource: `${Bucket}/${key}`, CopySourceRange: `bytes=${range}` },
+          }),
+        )
+      ).CopyPartResult
+    for (const [key, range] of [
+      ['small', '0-9'],
+      ['source', `0-${FIRST.length + LAST.length}`],
+    ] as const) {
+      expect(await failure(copy(1, key, range))).to.include({ status: 400 })
+    }
+    const behind = Buffer.concat([FIRST, LAST]).subarray(7)
+    const copies = [
+      await copy(1, 'source', `0-${FIRST.length - 1}`),
+      await copy(2, 'source', `0-${FIRST.length - 1}`),
+      await copy(3, 'source', `7-${FIRST.length + LAST.length - 1}`),
+    ]
+    expect(copies.map((one) => one?.ChecksumSHA256)).to.deep.equal(
+      [FIRST, FIRST, behind].map((bytes) => checksumOf('sha256', bytes)),
+    )
+    expect(await files()).to.have.length(2)
+    const parts = copies.map((one, i) => ({ ...one, PartNumber: i + 1 }))
+    await complete(id, parts)
+    await s3.send(new DeleteObjectCommand({ Bucket, Key: 'source' }))
+    expect(world.getObject(Bucket, Key)?.body.equals(Buffer.concat([FIRST, FIRST, behind]))).to.equal(true)
+    await s3.send(new DeleteObjectCommand({ Bucket, Key }))
+    expect(await files()).to.have.length(1)
   })
 
   for (const ChecksumAlgorithm of ['CRC32', 'CRC32C', 'CRC64NVME'] as const) {

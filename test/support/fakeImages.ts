@@ -373,13 +373,16 @@ export class FakeImageCloud {
         return { ok: true, value: part }
       },
       copyPart: async ({ uploadId, number, bytes, sha256: promised, from }) => {
+        const fault = this.#fault()
+        if (typeof fault === 'object') return fault
         const source = this.objects.get(from)?.bytes
         if (!source || !this.copies) return null
         const data = Buffer.from(source.subarray(0, bytes))
+        if (fault === 'corrupt') data[0] = 1
         const part = { number, bytes, etag: `"${number}"`, sha256: sha256(data).toString('base64') }
         if (part.sha256 !== promised) return null
         this.uploads.get(uploadId)?.parts.set(number, { ...part, data })
-        return part
+        return { ok: true, value: part }
       },
       completeUpload: async ({ key, uploadId }, parts) => {
         const upload = this.uploads.get(uploadId)

@@ -35,7 +35,10 @@ export default class FleetStatus extends BaseCommand<typeof FleetStatus> {
     const { plane, clock } = await this.context.pick('plane', 'clock')
     if (!this.flags.watch) return { fleet: await plane.fleet() }
     const { watchFleet } = await import('../../lib/ops/deploy/watchFleet.js')
-    const show = (fleet: Fleet) => this.log(`${process.stdout.isTTY ? HOME_AND_CLEAR : ''}${this.#text(fleet)}`)
+    const show = (fleet: Fleet) => {
+      if (process.stdout.isTTY && !this.jsonEnabled()) process.stdout.write(HOME_AND_CLEAR)
+      this.log(this.#text(fleet))
+    }
     return { fleet: await watchFleet({ plane, clock, show }, this.flags.timeout ?? ms(WATCH)) }
   }
 

@@ -5,7 +5,7 @@ import type { ArgInput, FlagInput, InferredArgs, InferredFlags, ParserOutput } f
 import { ClawctlError } from '../domain/errors.js'
 import { type Context, type ContextFlags, createContext } from './context.js'
 import { asFailure, printFailure } from './failure.js'
-import { painter } from './text.js'
+import { painter, printable, printableJson } from './text.js'
 
 const GLOBAL = 'GLOBAL'
 
@@ -112,7 +112,7 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
   /** In a code block, so that names in it become neither Markdown nor mentions. */
   async #summarise(text: string): Promise<void> {
     const report = await this.context.port('report')
-    const plain = stripVTControlCharacters(text).replaceAll('````', "'")
+    const plain = printable(stripVTControlCharacters(text)).replaceAll('````', "'")
     await report.summary(`### clawctl ${this.id?.replaceAll(':', ' ')}\n\n\`\`\`\`text\n${plain}\n\`\`\`\`\n`)
   }
 
@@ -126,8 +126,12 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
     if (deploy.success) this.log(renderDeploy(deploy.data, this.paint))
   }
 
+  override log(text: string): void {
+    super.log(printable(text))
+  }
+
   override logJson(document: unknown): void {
-    process.stdout.write(`${JSON.stringify(document, null, 2)}\n`)
+    process.stdout.write(`${printableJson(document)}\n`)
   }
 
   protected override toSuccessJson(result: object): object {

@@ -12,7 +12,7 @@ import { controlApiPlane } from '../ops/deploy/controlApiPlane.js'
 import { parsePermissions, parseRepositories } from './mintFlags.js'
 import type { Ports } from './ports.js'
 import { silentProgress, stderrProgress, waitLine } from './progress.js'
-import { plainLines } from './text.js'
+import { printable } from './text.js'
 
 /** The command options that decide which adapters are made, and how. An option has one meaning in all commands. */
 export interface ContextFlags {
@@ -424,5 +424,5 @@ function lazy<T>(make: () => T): () => T {
 
 /** OpenTofu's output is printed in a CI log; a terminal shows only a spinner. */
 function printIndented(line: string): void {
-  if (line.trim()) process.stderr.write(`  ${plainLines(line)}\n`)
+  if (line.trim()) process.stderr.write(`  ${printable(line)}\n`)
 }

@@ -1,6 +1,6 @@
 import { ClawctlError, errorBody, exitCodeOf } from '../domain/errors.js'
 import { nearest } from '../domain/nearest.js'
-import { painter, plainLines } from './text.js'
+import { painter, printable, printableJson } from './text.js'
 
 interface FailedCommand {
   id: string | undefined
@@ -119,20 +119,21 @@ export function printFailure(failure: ClawctlError, json: boolean): void {
   process.exitCode = exitCodeOf(failure.code)
   if (json) {
     const document = { ok: false, error: errorBody(failure), ...failure.partial }
-    process.stdout.write(`${JSON.stringify(document, null, 2)}\n`)
+    process.stdout.write(`${printableJson(document)}\n`)
   } else {
     const paint = painter(process.stderr)
     const head = `${paint('red', 'Error')} ${paint('dim', `(${failure.code})`)}`
-    process.stderr.write(`${head}: ${plainLines(failure.message)}\n`)
-    for (const line of failure.details) process.stderr.write(`  ${plainLines(line)}\n`)
-    if (failure.hint) process.stderr.write(`  ${plainLines(failure.hint)}\n`)
+    process.stderr.write(`${head}: ${printable(failure.message)}\n`)
+    for (const line of failure.details) process.stderr.write(`  ${printable(line)}\n`)
+    if (failure.hint) process.stderr.write(`  ${printable(failure.hint)}\n`)
   }
   if (process.env.GITHUB_ACTIONS === 'true') {
     for (const line of [failure.message, ...failure.details].slice(0, ANNOTATIONS)) {
-      process.stderr.write(`::error title=${failure.code}::${escapeWorkflowCommand(line)}\n`)
+      process.stderr.write(`::error title=${failure.code}::${escapeWorkflowCommand(printable(line))}\n`)
     }
   }
-  if (process.env.DEBUG?.includes('clawctl')) process.stderr.write(`${failure.stack}\n${stackOf(failure.cause)}\n`)
+  if (process.env.DEBUG?.includes('clawctl'))
+    process.stderr.write(printable(`${failure.stack}\n${stackOf(failure.cause)}\n`))
 }
 
 function stackOf(cause: unknown): string {

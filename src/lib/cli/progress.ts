@@ -1,6 +1,6 @@
 import type { ListrTask, ListrTaskWrapper } from 'listr2'
 import type { ItemProgress, Progress, Shown } from '../ops/ports.js'
-import { elapsed, plainLines } from './text.js'
+import { elapsed, printable } from './text.js'
 
 export const silentProgress: Progress = {
   task: (_title, work) => work(() => {}),
@@ -18,7 +18,7 @@ type Stream = Pick<NodeJS.WriteStream, 'isTTY' | 'columns' | 'write'>
  * would get one character a line.
  */
 export function stderrProgress(stream: Stream = process.stderr): Progress {
-  const print = (text: string) => void stream.write(`${plainLines(text)}\n`)
+  const print = (text: string) => void stream.write(`${printable(text)}\n`)
   if (!(stream.isTTY && stream.columns > 0)) return lines(print, jobGroups(stream))
   let showNote = print
   return {
@@ -128,7 +128,7 @@ async function spinner<T>(stream: Stream, title: string, work: Shown<T>): Promis
       try {
         result = await work(
           distinct((text) => {
-            handle.output = text
+            handle.output = printable(text)
           }),
         )
       } finally {
@@ -228,11 +228,11 @@ class SpinnerList implements ItemProgress {
 
   end(name: string, failure?: string): void {
     this.#refresh()
-    this.#items.get(name)?.end(failure === undefined ? 'done' : new Error(failure))
+    this.#items.get(name)?.end(failure === undefined ? 'done' : new Error(printable(failure)))
   }
 
   say(text: string, item = this.#newest): void {
-    if (item?.handle) item.handle.output = text
+    if (item?.handle) item.handle.output = printable(text)
   }
 
   #refresh(): void {

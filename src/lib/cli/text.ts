@@ -90,10 +90,27 @@ export function elapsed(ms: number): string {
   return `${Math.floor(seconds / 3600)}h ${Math.floor((seconds % 3600) / 60)}m`
 }
 
+/** What moves a cursor, sets a title, or changes the order in which a line is read; newlines and tabs stay. */
+const UNPRINTABLE = /[^\P{Cc}\n\t]|[\p{Zl}\p{Zp}\p{Bidi_Control}]/gu
+/** The styles that `painter` uses. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the escape that begins a colour
+const STYLED = /(\u001b\[(?:1|2|22|3[1-6]|39)m)/
+
 /**
- * Foreign text for the log of a workflow: the runner must not take a line that begins with `::` as a command.
+ * Text from outside, for a terminal or a log: without control and bidi characters, and in a workflow without lines that the
+ * runner takes as a command (`::`). Our own colours stay.
  */
-export function plainLines(text: string): string {
-  if (process.env.GITHUB_ACTIONS !== 'true') return text
-  return text.replace(/^(\s*):(?=:)/gm, '$1: ').replaceAll('##[', '## [')
+export function printable(text: string): string {
+  const plain = text
+    .split(STYLED)
+    .map((part, index) => (index % 2 === 1 ? part : part.replace(UNPRINTABLE, '')))
+    .join('')
+  if (process.env.GITHUB_ACTIONS !== 'true') return plain
+  return plain.replace(/^(\s*):(?=:)/gm, '$1: ').replaceAll('##[', '## [')
+}
+
+/** A document for stdout: the same data, with every character that `printable` removes written as an escape. */
+export function printableJson(document: unknown): string {
+  const escaped = (char: string) => (char === '\n' ? char : `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  return JSON.stringify(document, null, 2).replace(UNPRINTABLE, escaped)
 }

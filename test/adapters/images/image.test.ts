@@ -14,7 +14,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { EBSClient, PutSnapshotBlockCommand } from '@aws-sdk/client-ebs'
-import { S3Client, UploadPartCommand } from '@aws-sdk/client-s3'
+import { S3Client, UploadPartCommand, UploadPartCopyCommand } from '@aws-sdk/client-s3'
 import { expect } from 'chai'
 import { ebsEndpoint } from '../../../sandbox/aws/ebs.js'
 import { World } from '../../../sandbox/aws/world.js'
@@ -260,6 +260,14 @@ describe('adapters of image work', () => {
             UploadId: 'a/b+c=',
             PartNumber: 7,
             Body: 'x',
+          }),
+        ),
+      )
+      await expectSame('s3', (region) =>
+        new S3Client({ ...common, region }).send(
+          new UploadPartCopyCommand({
+            ...{ Bucket: 'bucket', Key: 'images/a.raw', UploadId: 'a', PartNumber: 7 },
+            ...{ CopySource: 'bucket/images/zeros/8388608', CopySourceRange: 'bytes=0-8388607' },
           }),
         ),
       )

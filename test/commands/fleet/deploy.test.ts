@@ -50,7 +50,10 @@ describe('clawctl fleet deploy through the Control API', () => {
         rolledBack: () =>
           inSandbox({ faults: ['host:crash'] }, async (sandbox) => {
             const outcome = await deploy(sandbox, 'clawdinator-2', 'clawdinator-1', '--wait')
-            return { outcome, hosts: sandbox.hosts(), deploys: await history(sandbox) }
+            const deploys = await history(sandbox)
+            const again = ['clawdinator-1', '--request-id', deploys[0]?.requestId ?? '']
+            const same = await deploy(sandbox, 'clawdinator-2', ...again)
+            return { outcome, same, hosts: sandbox.hosts(), deploys }
           }),
         noSuchAmi: () =>
           inSandbox({}, async (sandbox) => {
@@ -215,12 +218,14 @@ describe('clawctl fleet deploy through the Control API', () => {
     })
 
     it('exits by the outcome: 6 where the successor did not pass, with what was done', async () => {
-      const { outcome, hosts, deploys } = await stories.rolledBack
+      const { outcome, same, hosts, deploys } = await stories.rolledBack
       expectFailure(outcome, 'KEPT', 6)
       expect(outcome.json().deploy).to.include({ status: 'kept', ami: LATEST_AMI })
       expect(outcome.json().deploy.hosts[0]).to.include({ outcome: 'kept', ami: OLDER_AMI })
       expect(hosts).to.deep.equal([`clawdinator-1 ${OLDER_AMI}`])
       expect(deploys[0]?.status).to.equal('kept')
+      expectFailure(same, 'KEPT', 6)
+      expect(same.json().deploy, 'asked again without --wait').to.include({ status: 'kept' })
     })
 
     it('passes on what the run found out: an AMI that does not exist', async () => {

@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import {
+  expectFailure,
   inSandbox,
   LATEST_AMI,
   OLDER_AMI,
@@ -191,6 +192,50 @@ describe('clawctl fleet status', () => {
       }
       instance.state = 'terminated'
       expect(await look()).to.equal('missing unknown')
+    })
+  })
+
+  it('prints no control or bidi character of what others wrote, in text, as JSON and in an error', async () => {
+    await inSandbox({}, async (other) => {
+      const reason = 'a\u0007\u001b]0;pwn\u0007\u009b2J\u2028b\u202ec'
+      const asked = { caller: null, requestedBy: 'Jo', identity: 'person claimed', at: '2026-11-01T00:00:00Z' }
+      const freezes = [{ target: 'all', reason, ...asked, until: null }]
+      const bucket = other.inner.session.ci.S3_BUCKET ?? ''
+      other.world.putObject(bucket, 'control/freeze.json', JSON.stringify({ schema: 1, freezes }))
+      const [text, chat, json, refused] = await Promise.all([
+        other.clawctl('laptop', ['fleet', 'status']),
+        other.clawctl('laptop', ['fleet', 'status', '--chat']),
+        other.clawctl('laptop', ['fleet', 'status', '--json']),
+        other.clawctl('laptop', ['fleet', 'deploy', 'clawdinator-1']),
+      ])
+      for (const { stdout, stderr } of [text, chat, json, refused]) {
+        expect(stdout + stderr).not.to.match(/[^\P{Cc}\n\t]|[\p{Zl}\p{Zp}\p{Bidi_Control}]/u)
+      }
+      expect(text.stdout).to.include('until a person ends it: a]0;pwn2Jbc\n')
+      expect(refused.stderr).to.include('a]0;pwn2Jbc')
+      expect(json.json().fleet.freezes[0].reason).to.equal(reason)
+    })
+  })
+
+  it('names each source that could not be read, and shows the rest, on both planes and to a chat', async () => {
+    await inSandbox({}, async (other) => {
+      other.world.putObject(other.inner.session.ci.S3_BUCKET ?? '', 'control/freeze.json', '{}')
+      const outcomes = await Promise.all([
+        other.clawctl('laptop', ['fleet', 'status']),
+        other.clawctl('ci', ['fleet', 'status']),
+        other.clawctl('clawdinator-1', ['fleet', 'status', '--chat']),
+      ])
+      for (const { code, stdout } of outcomes) {
+        expect([code, stdout.includes('clawdinator-1')]).to.deep.equal([0, true])
+        expect(stdout).to.include('The freezes could not be read: no deploy is accepted until they can be.\n')
+        expect(stdout).to.include('For the reason: clawctl preflight.')
+      }
+      const preflight = await other.clawctl('laptop', ['preflight'])
+      expect(preflight.stdout).to.include('control/freeze.json')
+      for (const as of ['laptop', 'ci']) {
+        const refused = await other.clawctl(as, ['fleet', 'deploy', 'clawdinator-1', '--json'])
+        expectFailure(refused, 'NOT_CONFIGURED', 4)
+      }
     })
   })
 

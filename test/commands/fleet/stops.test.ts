@@ -29,6 +29,8 @@ describe('clawctl fleet freeze, unfreeze and cancel, people and token', () => {
       /^clawdinator-2 is frozen by Jo \(claimed\) via clawdinator-1 until \d{4}-.* UTC: under investigation$/m,
     )
     expect(preflight.code).to.equal(0)
+    const checks = (await clawctl('laptop', 'preflight')).json().preflight.checks as { id: string; fix: string }[]
+    expect(checks.find(({ id }) => id === 'fleet-status')?.fix).to.include('`clawctl fleet unfreeze clawdinator-2`')
     for (const [duration, why] of [
       ['90d', 'longer than 30d'],
       ['1s', 'shorter than 1m'],
@@ -44,6 +46,12 @@ describe('clawctl fleet freeze, unfreeze and cancel, people and token', () => {
     }
     expect(sandbox.hosts()).to.deep.equal(BOTH.map((id) => `${id} ${OLDER_AMI}`))
     expectFailure(await clawctl('laptop', 'fleet', 'unfreeze', 'all', ...jo), 'NOT_FOUND', 2)
+    await clawctl('laptop', 'fleet', 'freeze', 'all', '--reason', 'Discord is down', ...jo)
+    const grounded = await sandbox.clawctl('laptop', ['preflight'])
+    expect(grounded.code).to.equal(1)
+    expect(grounded.stdout).to.match(/^✖ The fleet can be described, and not all of it is frozen .*Discord is down/m)
+    expect(grounded.stdout).not.to.include('Ready to fly')
+    await clawctl('laptop', 'fleet', 'unfreeze', 'all', ...jo)
     expect((await clawctl('laptop', 'fleet', 'unfreeze', 'clawdinator-2', ...jo)).json().freezes).to.deep.equal([])
   })
 

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { openSync, readFileSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
 import { expect } from 'chai'
+import { type Answered, answered } from '../../../sandbox/http.js'
 import { BIN, expectFailure, TestSandbox, temporaryFolder } from '../../support/cli.js'
 import { bootSector } from '../../support/fakeDisk.js'
 
@@ -89,6 +90,43 @@ describe('clawctl image upload and import', () => {
     expect(parts.resumed).to.be.at.least(2)
     expect(partPuts().length - before).to.be.at.most(parts.total + 1)
     expect(sandbox.bucket.get(key)?.body.equals(readFileSync(files.path('random.raw')))).to.equal(true)
+  })
+
+  it('upload sends no holes, not even where it was killed before', async () => {
+    const [first, second] = [randomBytes(9 * MIB), randomBytes(6 * MIB)]
+    writeFileSync(files.path('holes.raw'), Buffer.concat([bootSector(), first.subarray(512)]))
+    truncateSync(files.path('holes.raw'), 100 * MIB)
+    const fd = openSync(files.path('holes.raw'), 'r+')
+    writeSync(fd, second, 0, second.length, 60 * MIB)
+    let received = 0
+    const count = (message: unknown) => {
+      const { service, exchange } = message as Answered
+      if (service === 's3' && exchange.method === 'PUT') received += Number(exchange.headers['content-length'] ?? 0)
+    }
+    answered.subscribe(count)
+    try {
+      const puts = () => sandbox.inner.requests.filter(({ path }) => /x-id=UploadPart/.test(path)).length
+      const before = puts()
+      const upload = ['upload', files.path('holes.raw'), '--concurrency', '1']
+      const killed = spawn(process.execPath, [BIN, 'image', ...upload], {
+        env: await sandbox.environment('ci'),
+        stdio: 'ignore',
+      })
+      const ended = once(killed, 'exit')
+      while (puts() < before + 4) await setTimeout(20)
+      killed.kill('SIGKILL')
+      await ended
+      const done = await ci(...upload, '--json')
+      expect(done.code, done.stderr).to.equal(0)
+      const { parts, key } = done.json().upload
+      expect(parts.resumed).to.be.at.least(3)
+      expect(parts.sent + parts.copied + parts.resumed).to.equal(parts.total)
+      // The data, and once the object that holes are copied from.
+      expect(received).to.be.within(first.length + second.length, first.length + second.length + 8 * MIB)
+      expect(sandbox.bucket.get(key)?.body.equals(readFileSync(files.path('holes.raw')))).to.equal(true)
+    } finally {
+      answered.unsubscribe(count)
+    }
   })
 
   it('reports a bad image, and a missing role', async () => {

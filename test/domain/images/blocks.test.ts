@@ -136,12 +136,25 @@ describe('planBlocks', () => {
 })
 
 describe('partsOf', () => {
+  const MIB = 1024 ** 2
+  /** Ascending extents, by the lengths of holes and data in turn. */
+  const extentsOf = (lengths: readonly [hole: number, data: number][]) => {
+    let at = 0
+    return lengths.map(([hole, data]) => {
+      const start = at + hole
+      at = start + data
+      return { start, end: at }
+    })
+  }
+  const lengths = (most: number) =>
+    fc.array(fc.tuple(fc.integer({ min: 1, max: most }), fc.integer({ min: 1, max: most })), { maxLength: 8 })
+
   it('covers the file without gaps, within the limits of S3', () => {
-    const MIB = 1024 ** 2
     const size = fc.oneof(fc.integer({ min: 1, max: 64 * MIB }), fc.integer({ min: 1, max: MAX_UPLOAD_BYTES }))
+    const extents = fc.oneof(lengths(20 * MIB), lengths(MAX_UPLOAD_BYTES / 8)).map(extentsOf)
     fc.assert(
-      fc.property(size, (bytes) => {
-        const parts = partsOf(bytes)
+      fc.property(size, extents, (bytes, extents) => {
+        const parts = partsOf(bytes, extents)
         expect(parts.length).to.be.within(1, 10_000)
         let at = 0
         parts.forEach((part, i) => {
@@ -151,7 +164,31 @@ describe('partsOf', () => {
         })
         expect(at).to.equal(bytes)
       }),
-      { numRuns: 40 },
+      { numRuns: 100 },
     )
+  })
+
+  it('puts no more of a hole into a part with data than S3 needs to copy the rest', () => {
+    fc.assert(
+      fc.property(lengths(40 * MIB), fc.integer({ min: 1, max: 40 * MIB }), (lengths, rest) => {
+        const extents = extentsOf(lengths)
+        const bytes = (extents.at(-1)?.end ?? 0) + rest
+        const holding = partsOf(bytes, extents).filter(({ start, bytes: size }) =>
+          extents.some((extent) => extent.start < start + size && extent.end > start),
+        )
+        const sent = holding.reduce((sum, part) => sum + part.bytes, 0)
+        const data = lengths.reduce((sum, [, data]) => sum + data, 0)
+        // Before each extent less than a part's 5 MiB; and as much behind it, where it is shorter.
+        const short = lengths.filter(([, data]) => data < 5 * MIB).length
+        expect(sent - data).to.be.at.most((lengths.length + short) * 5 * MIB)
+      }),
+    )
+    const far = extentsOf([
+      [0, 9 * MIB],
+      [32 * MIB, 2 * MIB],
+      [7 * MIB, 20 * MIB],
+    ])
+    const sizes = partsOf(80 * MIB, far).map((part) => part.bytes / MIB)
+    expect(sizes).to.deep.equal([9, 8, 8, 8, 8, 5, 8, 8, 8, 5, 5])
   })
 })

@@ -3,6 +3,8 @@ import { oneTimeCodes } from '../../../src/lib/adapters/people/oneTimeCodes.js'
 import type { Order } from '../../../src/lib/domain/contract/index.js'
 import { FREEZE_KEY, formatFreezes } from '../../../src/lib/domain/deploy/freeze.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
+import { cancelDeploy } from '../../../src/lib/ops/deploy/cancelDeploy.js'
+import { getDeploy } from '../../../src/lib/ops/deploy/deploys.js'
 import { dispatchDeploy } from '../../../src/lib/ops/deploy/dispatchDeploy.js'
 import { failureOf } from '../../support/failure.js'
 import { FakeCloud } from '../../support/fakeCloud.js'
@@ -11,6 +13,7 @@ import {
   FakeRuns,
   FakeStore,
   freezeOf,
+  hostOf,
   OLD,
   recordOf,
   registryOf,
@@ -28,12 +31,18 @@ function world() {
   const clock = new FakeClock()
   const store = new FakeStore()
   const compute = new FakeCloud(store, clock)
-  const ports = { runs, clock, store, compute, registry: registrySource(registryOf('a', 'b')), codes: oneTimeCodes }
+  /** After so many looks at the time there is none left. */
+  const time = { looks: Number.POSITIVE_INFINITY }
+  const mustHaveTime = () => {
+    if (--time.looks < 0) throw new ClawctlError('TIMED_OUT', 'There is no time left.')
+  }
+  const registry = registrySource(registryOf('a', 'b'))
+  const ports = { runs, clock, store, compute, registry, codes: oneTimeCodes, mustHaveTime }
   const ask = (change: Partial<Order> = {}, code?: string) => {
     const { caller } = { ...REQUEST, ...change }
     return dispatchDeploy({ ...REQUEST, ...change }, { host: caller ? 'claimed' : 'none', code }, ports)
   }
-  return { runs, clock, store, compute, ask }
+  return { runs, clock, store, compute, time, ask }
 }
 
 /** GitHub starts the run, and shows it after some looks, but does not name it. */
@@ -101,6 +110,22 @@ describe('dispatchDeploy', () => {
     expect(runs.dispatched).to.deep.equal([])
     await clock.sleep(10 * 60_000)
     expect(await ask()).to.include({ status: 'queued' })
+  })
+
+  it('claims nothing without the time to send it, and may be asked again at once', async () => {
+    const { runs, store, time, ask } = world()
+    time.looks = 0
+    expect((await failureOf(ask())).code).to.equal('TIMED_OUT')
+    expect(store.objects.has('claims/request-0001.json')).to.equal(false)
+
+    store.set('claims/request-0001.json', { nonce: 'of-a-dead-request', at: '2026-01-01T00:00:00Z' })
+    time.looks = 1
+    expect((await failureOf(ask())).code, 'nor is one taken over').to.equal('TIMED_OUT')
+    expect(store.objects.get('claims/request-0001.json')?.text).to.include('of-a-dead-request')
+    expect(runs.dispatched).to.deep.equal([])
+
+    time.looks = 2
+    expect((await ask()).runId).to.equal(900)
   })
 
   it('gives the same run for the same request id, and starts no second one', async () => {
@@ -216,6 +241,53 @@ describe('dispatchDeploy', () => {
       expect(await ask(change)).to.include({ runId: 900 })
     })
   }
+
+  it('is found by the id that was printed where it joined a queued deploy: in the list, by the record, by the claim', async () => {
+    const { runs, store, clock, ask } = world()
+    const found = async (requestId = 'request-0001') => (await getDeploy({ runs, store, clock }, requestId)).deploy
+    const theirs = runOf(7, { title: TITLE.replace('request-0001', 'request-0007') })
+    runs.runs = [theirs]
+    await ask()
+    expect(await found()).to.include({ runId: 7, requestId: 'request-0007', status: 'queued' })
+    runs.runs = []
+    expect(await found(), 'GitHub lists it no more, or not yet').to.include({
+      requestId: 'request-0007',
+      status: 'queued',
+    })
+    store.set('deploys/request-0007.json', recordOf({ requestId: 'request-0007', runId: 7, status: 'succeeded' }))
+    expect(await found()).to.include({ requestId: 'request-0007', status: 'succeeded' })
+    expect((await failureOf(found('request-0009'))).code).to.equal('NOT_FOUND')
+
+    runs.runs = [theirs]
+    store.objects.delete('deploys/request-0007.json')
+    const { requestId } = await cancelDeploy('request-0001', 'Ada', { runs, store, clock })
+    expect([requestId, runs.cancelled]).to.deep.equal(['request-0007', [7]])
+    expect([...store.objects.keys()]).to.include('control/cancel/request-0007.json')
+  })
+
+  it('retires what EC2, the object of the active machine or a heartbeat knows, and nothing else', async () => {
+    const { runs, store, compute, ask } = world()
+    const retire = (n: number) => ask({ target: 'gone', retire: true, requestId: `retire-000${n}` })
+    const refused = await failureOf(retire(1))
+    expect([refused.code, runs.dispatched.length]).to.deep.equal(['UNKNOWN_TARGET', 0])
+    expect(refused.hint).to.include('--mode ci')
+
+    store.set('heartbeats/gone-2/i-1.json', {})
+    expect((await failureOf(retire(1))).code, 'of another instance').to.equal('UNKNOWN_TARGET')
+    store.set('active/gone.json', {})
+    await retire(2)
+    store.objects.delete('active/gone.json')
+    store.set('heartbeats/gone/i-1.json', {})
+    await retire(3)
+    store.objects.delete('heartbeats/gone/i-1.json')
+    const hosts = compute.describeHosts.bind(compute)
+    compute.describeHosts = async () => Promise.reject(upstream())
+    await retire(4)
+    compute.describeHosts = hosts
+    compute.addUnmanaged(hostOf('gone'))
+    await retire(5)
+    expect(runs.dispatched).to.have.length(4)
+  })
 
   it('is not taken where ten of the same caller are queued, and says when to ask again', async () => {
     const { runs, ask } = world()

@@ -229,6 +229,20 @@ describe('fleet recover', () => {
     expect(plane.store.objects.get('deploys/request-0010.json')?.text).to.include('"status":"running"')
   })
 
+  it('finds an object that does not name a machine, leaves its id alone, and mends the others', async () => {
+    const plane = fleet()
+    plane.store.set('active/a.json', {})
+    plane.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-second', launchedAt: START }))
+    plane.store.set('active/b.json', { schema: 1, id: 'b', instanceId: NO_MACHINE, from: 'i-b', at: START })
+    const error = await failureOf(recover(plane))
+    expect(error.code).to.equal('DRIFT')
+    expect(error.details.join()).to.include('active/a.json does not name a machine')
+    expect(error.partial?.recovery).to.have.nested.property('findings[1].subject', 'b')
+    expect(plane.store.objects.get('active/b.json')?.text).to.include('"instanceId":"i-b"')
+    expect(plane.store.objects.get('active/a.json')?.text).to.equal('{}')
+    expect(plane.cloud.hosts).to.have.length(3)
+  })
+
   it('refuses an id that nobody knows', async () => {
     expect((await failureOf(recover(fleet(), { id: 'nobody' }))).code).to.equal('UNKNOWN_TARGET')
   })

@@ -63,6 +63,18 @@ describe('uploadImage', () => {
     without.cloud.copies = false
     expect((await without.run()).parts).to.include({ sent: 3, copied: 0 })
     expect(Buffer.from(without.cloud.objects.get(done.key)?.bytes ?? []).equals(bytesOf(blocks))).to.equal(true)
+
+    const withoutHoles = cloudWith(blocks)
+    withoutHoles.disk.written = new Set(blocks.keys())
+    expect(await withoutHoles.run()).to.deep.include({ key: done.key, bytesSent: done.bytesSent })
+    expect(withoutHoles.parts()).to.deep.equal(['part 1'])
+  })
+
+  it('copies holes again that S3 could not copy at once', async () => {
+    const { cloud, run, parts } = cloudWith(content(1, 0, 0))
+    cloud.onPut = (nth) => (['ok', 'throttle', 'fail'] as const)[nth - 1] ?? 'ok'
+    expect((await run()).parts).to.include({ sent: 1, copied: 2, retried: 2 })
+    expect(parts()).to.deep.equal(['part 1'])
   })
 
   it('survives throttling, lost connections and parts that arrive changed', async () => {

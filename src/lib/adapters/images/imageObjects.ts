@@ -12,7 +12,6 @@ import {
   paginateListObjectsV2,
   S3Client,
   UploadPartCommand,
-  UploadPartCopyCommand,
 } from '@aws-sdk/client-s3'
 import type { ImageObjects, OpenUpload, SentPart } from '../../ops/images/ports.js'
 import type { ObjectInfo } from '../../ops/ports.js'
@@ -25,6 +24,7 @@ import type { AwsSettings } from '../deploy/compute.js'
 /** Time limit of a part: this, plus its time on a link of 2 Mbit/s. */
 const PART_TIMEOUT_MS = 20_000
 const SLOWEST_BYTES_PER_MS = 250
+const SHA256_OF_NOTHING = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
 
 export interface ImageObjectsSettings extends AwsSettings {
   bucket: string
@@ -40,6 +40,11 @@ export function createImageObjects(settings: ImageObjectsSettings): ImageObjects
   const puts = new Map<string, Promise<{ path: string; put: ReturnType<typeof createSignedPut> }>>()
 
   /** Resolved once per key: the SDK decides whether host or path contains the bucket. */
+  const putOf = (Key: string) => {
+    const opened = puts.get(Key) ?? openPut(Key)
+    puts.set(Key, opened)
+    return opened
+  }
   async function openPut(Key: string) {
     const probe = new S3Client({ region, requestHandler: catchingHandler, maxAttempts: 1 })
     const sent = await requestAsSent(() =>
@@ -138,9 +143,7 @@ export function createImageObjects(settings: ImageObjectsSettings): ImageObjects
         return found
       }),
     async sendPart({ key, uploadId, number, bytes, sha256, body }) {
-      const opened = puts.get(key) ?? openPut(key)
-      puts.set(key, opened)
-      const { path, put } = await opened
+      const { path, put } = await putOf(key)
       const outcome = await attempt(`S3 UploadPart ${number} of ${Bucket}/${key}`, () =>
         put({
           path,
@@ -155,17 +158,28 @@ export function createImageObjects(settings: ImageObjectsSettings): ImageObjects
       if (!outcome.ok) return outcome
       return { ok: true, value: { number, bytes, etag: outcome.value.headers.etag ?? '', sha256 } }
     },
-    async copyPart({ key: Key, uploadId: UploadId, number, bytes, sha256, from }) {
-      const input = { Bucket, Key, UploadId, PartNumber: number, CopySource: `${Bucket}/${encodeURI(from)}` }
-      try {
-        const { CopyPartResult: copied } = await client.send(
-          new UploadPartCopyCommand({ ...input, CopySourceRange: `bytes=0-${bytes - 1}` }),
-        )
-        if (!copied?.ETag || copied.ChecksumSHA256 !== sha256) return null
-        return { number, bytes, etag: copied.ETag, sha256 }
-      } catch {
-        return null
-      }
+    async copyPart({ key, uploadId, number, bytes, sha256, from }) {
+      const { path, put } = await putOf(key)
+      const outcome = await attempt(`S3 UploadPartCopy ${number} of ${Bucket}/${key}`, () =>
+        put({
+          path,
+          query: `partNumber=${number}&uploadId=${encode(uploadId)}&x-id=UploadPartCopy`,
+          headers: {
+            'x-amz-copy-source': `${Bucket}/${encodeURI(from)}`,
+            'x-amz-copy-source-range': `bytes=0-${bytes - 1}`,
+          },
+          payloadSha256: SHA256_OF_NOTHING,
+          bytes: 0,
+          body: new Uint8Array(),
+          timeoutMs: PART_TIMEOUT_MS,
+        }),
+      ).catch(() => null)
+      if (outcome === null || !outcome.ok) return outcome
+      const field = (name: string) => new RegExp(`<${name}>([^<]*)</${name}>`).exec(outcome.value.text)?.[1]
+      const [etag, code] = [field('ETag')?.replaceAll('&quot;', '"'), field('Code')]
+      // S3 may fail after it has answered 200: the error is in the body then.
+      if (code !== undefined) return { ok: false, kind: 'passing', error: new Error(code) }
+      return etag && field('ChecksumSHA256') === sha256 ? { ok: true, value: { number, bytes, etag, sha256 } } : null
     },
     completeUpload: ({ key: Key, uploadId: UploadId }, parts) =>
       awsCall(`S3 CompleteMultipartUpload ${Bucket}/${Key}`, async () => {

@@ -49,7 +49,8 @@ export const fleetSchema = z.object({
   instances: z.array(fleetInstanceSchema),
   /**
    * The sources that could be read. Without `registry` the instances are those of EC2, by their tags; without `heartbeats`
-   * health is unknown; without `active` the active machine is unknown; without `images` no AMI is the latest.
+   * health is unknown; without `active` the active machine is unknown; without `images` no AMI is the latest; without
+   * `freezes` deploys are refused.
    */
   sources: z.optional(
     z.object({
@@ -58,6 +59,8 @@ export const fleetSchema = z.object({
       heartbeats: sourceSchema,
       active: sourceSchema,
       deploys: sourceSchema,
+      /** Absent in the answer of an older server. */
+      freezes: z.optional(sourceSchema),
     }),
   ),
   /** The freezes that apply. */

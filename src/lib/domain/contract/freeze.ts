@@ -1,6 +1,6 @@
 import * as z from 'zod/mini'
 import { askerShape, IDENTITIES } from './order.js'
-import { ID_PATTERN } from './patterns.js'
+import { ID_PATTERN, ONE_LINE_PATTERN } from './patterns.js'
 
 /** Limited, so that a forgotten freeze ends. */
 export const MAX_FREEZE_S = 30 * 24 * 3600
@@ -16,7 +16,7 @@ export const freezeRequestSchema = z.strictObject({
       z.trim(),
       z.minLength(1, 'is empty'),
       z.maxLength(200, 'is too long'),
-      z.regex(/^[^\r\n]+$/, 'has two lines'),
+      z.regex(ONE_LINE_PATTERN, 'must be one line without control characters'),
     ),
   /** Absent: until a person ends it. */
   forSeconds: z.optional(

@@ -1,4 +1,4 @@
-import type { ActiveMachine, Fleet, FleetInstance, Heartbeat, Source } from '../contract/index.js'
+import type { ActiveMachine, Fleet, FleetInstance, Freeze, Heartbeat, Source } from '../contract/index.js'
 import type { Registry } from '../registry/registry.js'
 import { standingOf } from './active.js'
 import { BOOT_GRACE_MS, judgeHealth } from './health.js'
@@ -6,7 +6,7 @@ import type { Host } from './host.js'
 import { architectureOf, type FleetImage, latestOf } from './image.js'
 
 export interface FleetFacts {
-  /** Null: the source did not answer. */
+  /** Null: the source could not be read. */
   registry: Registry | null
   hosts: readonly Host[]
   images: readonly FleetImage[] | null
@@ -15,6 +15,7 @@ export interface FleetFacts {
   /** The active machine, by id; only for ids with more than one machine. */
   active?: ReadonlyMap<string, ActiveMachine> | null
   deploying?: { deploying: Fleet['deploying'] } | null
+  freezes?: readonly Freeze[] | null
   now: Date
 }
 
@@ -58,7 +59,9 @@ export function describeFleet(facts: FleetFacts): Fleet {
       heartbeats: source(facts.heartbeats),
       active: source(facts.active),
       deploys: source(facts.deploying),
+      freezes: source(facts.freezes),
     },
+    ...(facts.freezes && facts.freezes.length > 0 ? { freezes: [...facts.freezes] } : {}),
   }
 
   function judge(host: Host, role: 'active' | 'standby') {
@@ -113,6 +116,16 @@ export function describeFleet(facts: FleetFacts): Fleet {
     const latest = latestOf(images, { architecture: architectureOf(instanceType), good: true })
     return latest ? (ami === latest.id ? 'latest' : 'stale') : 'unknown'
   }
+}
+
+/** What a picture of the fleet lacks without each of its sources. */
+export const UNREAD_SOURCES: Record<keyof Required<NonNullable<Fleet['sources']>>, string> = {
+  registry: 'The registry is unavailable: the instances are those of EC2.',
+  heartbeats: 'The heartbeats could not be read: health is unknown.',
+  active: 'The active machines could not be read.',
+  images: 'The images could not be listed.',
+  deploys: 'The running deploy could not be read.',
+  freezes: 'The freezes could not be read: no deploy is accepted until they can be.',
 }
 
 const source = (facts: unknown): Source => (facts === null ? 'unavailable' : 'read')

@@ -74,6 +74,12 @@ function hostsOf(record: DeployRecord | null, over: boolean): DeployHost[] {
 const lostReason = ({ step }: DeployHost) =>
   `The run was lost${step ? ` in its step ${step.name}${step.clause ? `: ${step.clause}` : ''}` : ''}.`
 
+/** What deploys lack without each of their sources. */
+export const UNREAD_DEPLOYS = {
+  runs: 'GitHub did not answer: the deploys are from the records.',
+  records: 'S3 did not answer: hosts, reasons and older deploys are missing.',
+} as const
+
 const UNEXPLAINED = 'The run failed and reported no reason.'
 
 function errorOf(status: DeployStatus, record: DeployRecord | null, url: string | null): ErrorBody | null {

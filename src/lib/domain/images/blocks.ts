@@ -172,6 +172,8 @@ const MIB = 1024 ** 2
 const MAX_PARTS = 10_000
 const MAX_PART_BYTES = 5 * 1024 ** 3
 export const MAX_UPLOAD_BYTES = MAX_PARTS * MAX_PART_BYTES
+/** Of every part but the last. */
+const MIN_PART_BYTES = 5 * MIB
 /** Large enough for few requests, small enough that a killed upload loses little. */
 export const USUAL_PART_BYTES = 8 * MIB
 
@@ -182,13 +184,45 @@ export interface Part {
   bytes: number
 }
 
-/** The same size always gives the same parts, so that an upload can be resumed. */
-export function partsOf(bytes: number): Part[] {
-  const least = Math.ceil(bytes / MAX_PARTS / MIB) * MIB
-  const size = Math.max(USUAL_PART_BYTES, least)
-  return Array.from({ length: Math.ceil(bytes / size) }, (_, i) => ({
-    number: i + 1,
-    start: i * size,
-    bytes: Math.min(size, bytes - i * size),
-  }))
+/** Extents with data, those with less than `gap` between them as one. */
+function runsOf(bytes: number, extents: readonly Extent[], gap: number): Extent[] {
+  const runs: Extent[] = []
+  for (const extent of extents) {
+    const { start, end } = { start: extent.start, end: Math.min(extent.end, bytes) }
+    const last = runs.at(-1)
+    if (last && start - last.end < gap) last.end = Math.max(last.end, end)
+    else if (start < end) runs.push({ start, end })
+  }
+  return runs
+}
+
+/**
+ * The parts of a file, cut where holes begin and end, so that a part is data or a hole; only holes of less than a part's
+ * least size are in parts with data. The same extents, ascending, always give the same parts: an upload can be resumed.
+ */
+export function partsOf(bytes: number, extents: readonly Extent[]): Part[] {
+  const least = Math.max(MIN_PART_BYTES, Math.ceil(bytes / MAX_PARTS / MIB) * MIB)
+  const usual = Math.max(USUAL_PART_BYTES, least)
+  const parts: Part[] = []
+  let at = 0
+  const add = (size: number) => {
+    parts.push({ number: parts.length + 1, start: at, bytes: size })
+    at += size
+  }
+  /** Up to `end`, where what is left is enough for a part. */
+  const cutTo = (end: number, most: number) => {
+    for (let left = end - at; left >= least; left = end - at) {
+      const lastTwo = left < usual + least && left >= 2 * least
+      add(left <= most ? left : lastTwo ? left - least : usual)
+    }
+  }
+  for (const { start, end } of runsOf(bytes, extents, least)) {
+    cutTo(start, usual)
+    cutTo(end, Math.min(usual + least, MAX_PART_BYTES))
+    // The rest of the data takes some of the hole behind it.
+    if (at < end) add(Math.min(least, bytes - at))
+  }
+  cutTo(bytes, usual)
+  if (at < bytes) add(bytes - at)
+  return parts
 }

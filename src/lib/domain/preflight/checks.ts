@@ -67,7 +67,7 @@ const GROUPS: readonly Group[] = [
   },
   {
     id: 'fleet-status',
-    title: 'The fleet can be described',
+    title: 'The fleet can be described, and not all of it is frozen',
     parts: ['ec2', 'fleet', 'freeze'],
     shows: ['fleet'],
   },

@@ -22,26 +22,42 @@ const claimSchema = z.object({
 })
 export type Claim = z.infer<typeof claimSchema>
 type ClaimPorts = { store: ObjectStore | null; clock: Pick<Clock, 'now'> }
+export interface TimePort {
+  /**
+   * Asked before a claim is written: one that is neither dispatched nor released blocks its id.
+   * @throws ClawctlError TIMED_OUT where the time no longer suffices for the claim, the dispatch, and the release where it is refused
+   */
+  mustHaveTime(): void
+}
 
 /** The order without the requester's identity, for comparisons. */
 const textOf = ({ identity: _, ...order }: Order) => formatRunTitle(order)
 
 export const isSameOrder = (a: Order, b: Order) => textOf(a) === textOf(b)
 
+export async function claimOf(requestId: string, store: ObjectStore | null): Promise<Claim | null> {
+  const object = await store?.get(claimKey(requestId))
+  const parsed = claimSchema.safeParse(object && parseJson(object.text))
+  return parsed.success ? parsed.data : null
+}
+
 /** @throws ClawctlError REQUEST_CONFLICT if the id was claimed for another deploy */
 export async function readClaim(order: Order, store: ObjectStore | null): Promise<Claim | null> {
-  const object = await store?.get(claimKey(order.requestId))
-  const parsed = claimSchema.safeParse(object && parseJson(object.text))
-  if (!parsed.success) return null
-  if (parsed.data.order !== undefined && parsed.data.order !== textOf(order)) throw requestConflict(order.requestId)
-  return parsed.data
+  const claimed = await claimOf(order.requestId, store)
+  if (claimed?.order !== undefined && claimed.order !== textOf(order)) throw requestConflict(order.requestId)
+  return claimed
 }
 
 /**
  * Claims the request id. True if this caller may dispatch: it is the first, or the earlier claim has expired without a
  * run. Without a bucket, always true.
+ * @throws ClawctlError TIMED_OUT
  */
-export async function claimRequest(order: Order, { store, clock }: ClaimPorts): Promise<boolean> {
+export async function claimRequest(
+  order: Order,
+  { store, clock, mustHaveTime }: ClaimPorts & TimePort,
+): Promise<boolean> {
+  mustHaveTime()
   if (!store) return true
   const own: Claim = { nonce: crypto.randomUUID(), at: clock.now().toISOString(), order: textOf(order) }
   const key = claimKey(order.requestId)
@@ -52,7 +68,9 @@ export async function claimRequest(order: Order, { store, clock }: ClaimPorts): 
   if (claimed.success && claimed.data.nonce === own.nonce) return true
   if (claimed.success && claimed.data.run) return false
   const age = claimed.success ? clock.now().getTime() - Date.parse(claimed.data.at) : Number.POSITIVE_INFINITY
-  return there !== null && !(age < LIST_LAGS_MS) && store.putIf(key, JSON.stringify(own), there.etag)
+  if (there === null || age < LIST_LAGS_MS) return false
+  mustHaveTime()
+  return store.putIf(key, JSON.stringify(own), there.etag)
 }
 
 /** Ends the claim of a dispatch that GitHub refused, so that it can be repeated immediately. If this fails, the claim expires. */

@@ -87,7 +87,8 @@ export function controlApiPlane(ports: ControlApiPorts): Plane {
           partial: { requestId: order.requestId },
         })
       })
-      if (!options.wait) return queued
+      // The same request id again may be of a deploy that is over.
+      if (!options.wait) return queued.error === null ? queued : (await followOps()).successOrThrow(queued)
       progress.note(`queued as ${queued.requestId}${queued.runUrl ? `: ${queued.runUrl}` : ''}`)
       const { successOrThrow } = await followOps()
       try {

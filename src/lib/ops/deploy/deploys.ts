@@ -1,6 +1,6 @@
 import pMap from 'p-map'
 import type { Deploy, DeployDetail, DeployRecord, DeploySources } from '../../domain/contract/index.js'
-import { parseRunTitle } from '../../domain/contract/order.js'
+import { formatRunTitle, parseRunTitle } from '../../domain/contract/order.js'
 import { CURSOR_PATTERN, REQUEST_ID_PATTERN } from '../../domain/contract/patterns.js'
 import {
   attemptId,
@@ -17,6 +17,7 @@ import {
 import { ClawctlError } from '../../domain/errors.js'
 import { nullOnOutage } from '../poll.js'
 import { AT_ONCE, type Clock, type ObjectStore, type Runs } from '../ports.js'
+import { type Claim, claimOf, LIST_LAGS_MS } from './claims.js'
 import { readRecord } from './deployRecord.js'
 
 export interface DeploysPorts {
@@ -140,7 +141,8 @@ export async function newestRecords(store: ObjectStore): Promise<DeployRecord[]>
 }
 
 /**
- * One deploy. If GitHub does not answer, it comes from the record; if S3 does not answer, from the run.
+ * One deploy. If GitHub does not answer, it comes from the record; if S3 does not answer, from the run. The id of a request
+ * that joined a queued deploy leads to that deploy, by its claim.
  * @throws ClawctlError NOT_FOUND; the outage, if the service that failed may be the only one that knows the deploy
  */
 export async function getDeploy(
@@ -151,9 +153,40 @@ export async function getDeploy(
   const addOutage = (error: ClawctlError) => void outages.push(error)
   const runs = await nullOnOutage(ports.runs.list(HISTORY_LOOKBACK), addOutage)
   const run = runs?.find((one) => [requestIdOf(one), titleId(one), String(one.id)].includes(requestId))
+  const known = await detailOf((run && requestIdOf(run)) ?? requestId, run, runs, ports, addOutage)
+  if (known) return known
+  // CI's role may not read claims, and its requests join nothing.
+  const claimed = REQUEST_ID_PATTERN.test(requestId)
+    ? await nullOnOutage(claimOf(requestId, ports.store), addOutage).catch(() => null)
+    : null
+  if (claimed?.run) {
+    const { id, requestId: joined } = claimed.run
+    const listed = runs?.find((one) => one.id === id)
+    const its = await detailOf(joined, listed, runs, ports, addOutage)
+    if (its) return its
+    if (runs) {
+      const deploy = await claimedDeploy(claimed, claimed.run, runs, ports)
+      return { deploy: withSteps(deploy, []), sources: { runs: 'read', records: 'read' } }
+    }
+  }
+  const [outage] = outages
+  if (outage) throw outage
+  throw new ClawctlError('NOT_FOUND', `There is no deploy with the request id ${JSON.stringify(requestId)}.`, {
+    hint: 'See `clawctl fleet history` for the ids.',
+  })
+}
+
+/** A deploy with its steps from run and record; null without both. */
+async function detailOf(
+  requestId: string,
+  run: Run | undefined,
+  runs: readonly Run[] | null,
+  ports: DeploysPorts,
+  addOutage: (error: ClawctlError) => void,
+): Promise<{ deploy: DeployDetail; sources: DeploySources } | null> {
   const [found, jobs] = await Promise.all([
     nullOnOutage(
-      recordOf(ports.store, (run && requestIdOf(run)) ?? requestId).then((record) => ({ record })),
+      recordOf(ports.store, requestId).then((record) => ({ record })),
       addOutage,
     ),
     // A queued run has no steps yet.
@@ -165,12 +198,34 @@ export async function getDeploy(
   }
   const record = found?.record ?? null
   if (run) return { deploy: withSteps(deployOf(run, record, runs ?? []), jobs ?? []), sources }
-  if (record) return { deploy: withSteps(deployOfRecord(record, ports.clock.now()), []), sources }
-  const [outage] = outages
-  if (outage) throw outage
-  throw new ClawctlError('NOT_FOUND', `There is no deploy with the request id ${JSON.stringify(requestId)}.`, {
-    hint: 'See `clawctl fleet history` for the ids.',
-  })
+  return record && { deploy: withSteps(deployOfRecord(record, ports.clock.now()), []), sources }
+}
+
+/** The deploy of a claim. If neither list nor record has it: queued while GitHub's list may lag, else over. */
+export async function claimedDeploy(
+  { at, order = '' }: Claim,
+  run: NonNullable<Claim['run']>,
+  runs: readonly Run[],
+  { store, clock }: DeploysPorts,
+): Promise<Deploy> {
+  const record = await recordOf(store, run.requestId)
+  const listed = runs.find(({ id }) => id === run.id)
+  if (listed) return deployOf(listed, record, runs)
+  if (record) return deployOfRecord(record, clock.now())
+  const asked = parseRunTitle(order)
+  const title = asked ? formatRunTitle({ ...asked, requestId: run.requestId }) : order
+  const there = newRun(title, run, new Date(at))
+  const isOver = clock.now().getTime() - Date.parse(at) > LIST_LAGS_MS
+  return deployOf(isOver ? { ...there, status: 'completed' } : there, null, runs)
+}
+
+/** A run that was started and that GitHub does not list yet. */
+export function newRun(title: string, started: { id: number; url: string }, at: Date): Run {
+  const now = at.toISOString()
+  return {
+    ...{ id: started.id, url: started.url, title, status: 'queued', conclusion: null },
+    ...{ createdAt: now, startedAt: null, updatedAt: now },
+  }
 }
 
 const titleId = (run: Run) => parseRunTitle(run.title)?.requestId

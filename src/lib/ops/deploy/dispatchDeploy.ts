@@ -1,3 +1,4 @@
+import { activeKey, HEARTBEAT_PREFIX } from '../../domain/bundles/manifest.js'
 import type { Deploy, Order } from '../../domain/contract/index.js'
 import { formatRunTitle, orderOf, parseRunTitle } from '../../domain/contract/order.js'
 import { refuseFrozen } from '../../domain/deploy/freeze.js'
@@ -10,7 +11,6 @@ import { type Asker, identify, type OneTimeCodes } from '../people/people.js'
 import type { Clock, Compute, RegistrySource, Runs } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import {
-  type Claim,
   claimRequest,
   isSameOrder,
   LIST_LAGS_MS,
@@ -18,18 +18,19 @@ import {
   readClaim,
   releaseClaim,
   requestConflict,
+  type TimePort,
 } from './claims.js'
-import { type DeploysPorts, recordOf } from './deploys.js'
+import { claimedDeploy, type DeploysPorts, newRun, recordOf } from './deploys.js'
 import { readFreezes } from './freeze.js'
 import { chooseImages } from './resolveImage.js'
 
-type ImageReader = Pick<Compute, 'findImage' | 'fleetImages'>
+type ComputeReader = Pick<Compute, 'findImage' | 'fleetImages' | 'describeHosts'>
 
-export interface DispatchPorts extends DeploysPorts {
+export interface DispatchPorts extends DeploysPorts, TimePort {
   runs: Runs
   registry: RegistrySource
   clock: Clock
-  compute: ImageReader
+  compute: ComputeReader
   codes: OneTimeCodes
 }
 
@@ -45,8 +46,8 @@ const QUEUE_RETRY_S = 60
 /**
  * The Control API's part of a deploy: the authoritative decision, then one workflow run. The same request id again returns
  * the same run, as long as claims are kept; so does the same order of the same requester while it is queued.
- * @throws ClawctlError the policy's code, CODE_WRONG, CODE_LOCKED, FROZEN, RATE_LIMITED, REQUEST_CONFLICT, or GitHub's
- * failure
+ * @throws ClawctlError the policy's code, CODE_WRONG, CODE_LOCKED, FROZEN, RATE_LIMITED, REQUEST_CONFLICT, TIMED_OUT
+ * before anything was claimed or sent, or GitHub's failure
  */
 export async function dispatchDeploy(
   request: Order,
@@ -68,8 +69,11 @@ export async function dispatchDeploy(
     if (!isSameOrder(orderOf(record), request)) throw requestConflict(request.requestId)
     return deployOfRecord(record, ports.clock.now())
   }
-  if (claimed?.run) return claimedDeploy(request, claimed, claimed.run, runs, ports)
+  if (claimed?.run) return claimedDeploy(claimed, claimed.run, runs, ports)
 
+  // Concurrent with the one-time code, which is read and written: ADR 64.
+  const checked = request.retire ? checkTraces(request.target, ports) : checkImages(request, registry, ports.compute)
+  checked.catch(() => {})
   const { identity: _, ...asked } = request
   const needed = personNeeded(asked) !== null
   const purpose = formatRunTitle(request)
@@ -87,7 +91,7 @@ export async function dispatchDeploy(
     return deployOf(duplicate.run, null, runs)
   }
   limitQueue(order, runs)
-  await checkImages(order, registry, ports.compute)
+  await checked
   return dispatch(order, runs, latest, ports)
 }
 
@@ -97,7 +101,7 @@ async function dispatch(order: Order, runs: readonly Run[], latest: number, port
     if (theirs) return theirs
     throw new ClawctlError(
       'UPSTREAM',
-      'The same request was sent to GitHub before, but GitHub does not list its run yet.',
+      'The same request may have been sent to GitHub before, and GitHub does not list a run of it yet.',
       {
         hint: `Try again in a minute with the same request id; after ${LIST_LAGS_MS / 60_000} minutes it is sent again.`,
       },
@@ -115,7 +119,7 @@ async function dispatch(order: Order, runs: readonly Run[], latest: number, port
   })
   if (started) {
     await linkClaim(order, { ...started, requestId: order.requestId }, ports)
-    return deployOf(newRun(order, started, ports.clock.now()), null, runs)
+    return deployOf(newRun(formatRunTitle(order), started, ports.clock.now()), null, runs)
   }
   const found = await waitForRun(order, ports, latest)
   if (found?.runId && found.runUrl) {
@@ -126,31 +130,6 @@ async function dispatch(order: Order, runs: readonly Run[], latest: number, port
   throw new ClawctlError('UPSTREAM', 'GitHub accepted the dispatch, but lists no run for it.', {
     hint: `Check \`clawctl fleet history\` for ${order.requestId}, then try again with the same request id.`,
   })
-}
-
-function newRun(order: Order, started: { id: number; url: string }, at: Date): Run {
-  const now = at.toISOString()
-  return {
-    ...{ ...started, title: formatRunTitle(order), status: 'queued', conclusion: null },
-    ...{ createdAt: now, startedAt: null, updatedAt: now },
-  }
-}
-
-/** The deploy of a claim. If neither list nor record has it: queued while GitHub's list may lag, else over. */
-async function claimedDeploy(
-  order: Order,
-  { at }: Claim,
-  run: NonNullable<Claim['run']>,
-  runs: readonly Run[],
-  { store, clock }: DispatchPorts,
-): Promise<Deploy> {
-  const record = await recordOf(store, run.requestId)
-  const listed = runs.find(({ id }) => id === run.id)
-  if (listed) return deployOf(listed, record, runs)
-  if (record) return deployOfRecord(record, clock.now())
-  const there = newRun({ ...order, requestId: run.requestId }, run, new Date(at))
-  const isOver = clock.now().getTime() - Date.parse(at) > LIST_LAGS_MS
-  return deployOf(isOver ? { ...there, status: 'completed' } : there, null, runs)
 }
 
 const waits = ({ status }: Run) => status !== 'completed' && status !== 'in_progress'
@@ -186,8 +165,7 @@ function limitQueue(order: Order, runs: readonly Run[]): void {
  * Refuses a mistyped AMI before a run is started. If EC2 does not answer, the run checks it.
  * @throws ClawctlError AMI_NOT_FOUND, AMI_REFUSED, AMI_FAILED_BEFORE
  */
-async function checkImages(order: Order, registry: Registry, compute: ImageReader): Promise<void> {
-  if (order.retire) return
+async function checkImages(order: Order, registry: Registry, compute: ComputeReader): Promise<void> {
   const entries = registry.filter(({ id }) => order.target === 'all' || order.target === id)
   try {
     await chooseImages(compute, entries, order.amiOverride || null)
@@ -195,6 +173,28 @@ async function checkImages(order: Order, registry: Registry, compute: ImageReade
     const { code } = asClawctlError(error)
     if (code.startsWith('AMI_')) throw error
   }
+}
+
+/**
+ * The state, which the Control API can't read, may have an id that EC2 has not: every deploy of it left an object of the
+ * active machine, and its machines left heartbeats. If EC2 or S3 does not answer, the run checks it.
+ * @throws ClawctlError UNKNOWN_TARGET for an id without a machine and without these objects
+ */
+async function checkTraces(id: string, { compute, store }: DispatchPorts): Promise<void> {
+  if (!store) return
+  const found = await Promise.all([
+    compute.describeHosts().then((hosts) => hosts.some((host) => host.id === id)),
+    store.get(activeKey(id)).then((active) => active !== null),
+    store.list(`${HEARTBEAT_PREFIX}${id}/`, { atMost: 1 }).then(({ length }) => length > 0),
+  ]).catch(() => [true])
+  if (found.some((there) => there)) return
+  throw new ClawctlError(
+    'UNKNOWN_TARGET',
+    `There is no instance ${JSON.stringify(id)} to retire, neither in EC2 nor in the bucket.`,
+    {
+      hint: 'See `clawctl fleet status` for the orphans. If only the OpenTofu state has it, retire it with --mode ci.',
+    },
+  )
 }
 
 async function waitForRun(order: Order, ports: DispatchPorts, latest: number): Promise<Deploy | null> {

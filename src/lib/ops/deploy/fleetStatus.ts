@@ -4,7 +4,6 @@ import { type ActiveMachine, type Fleet, type Heartbeat, ID_PATTERN } from '../.
 import { describeFleet } from '../../domain/deploy/fleet.js'
 import type { Host } from '../../domain/deploy/host.js'
 import { deployOfRecord, INDEX_PREFIX, parseIndexKey } from '../../domain/deploy/run.js'
-import { nullOnOutage } from '../poll.js'
 import { AT_ONCE, type Clock, type Compute, type ObjectStore, type RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { readRecord } from './deployRecord.js'
@@ -47,10 +46,13 @@ export async function deployUnderWay(store: ObjectStore, now: Date): Promise<Fle
   return { requestId: record.requestId, target: record.target }
 }
 
+/** Null if it could not be read, whatever the reason: `clawctl preflight` shows it. */
+const orNull = <T>(work: Promise<T>): Promise<T | null> => work.catch(() => null)
+
 /**
  * The desired and the actual fleet, for the Control API and for CI. `store` is null without a bucket; health is then
- * unknown. If GitHub, S3 or the list of images does not answer, the rest is returned and `sources` names what is missing.
- * Rejects without EC2's instances.
+ * unknown. If the registry, an object of S3 or the list of images can't be read, the rest is returned and `sources` names
+ * what is missing. Rejects without EC2's instances.
  */
 export async function fleetStatus(ports: {
   registry: RegistrySource
@@ -60,23 +62,23 @@ export async function fleetStatus(ports: {
 }): Promise<Fleet> {
   const { compute, store, clock } = ports
   const describing = compute.describeHosts()
-  const [registry, hosts, images, heartbeats, active, deploying, frozen] = await Promise.all([
-    nullOnOutage(readRegistry(ports.registry)),
+  const [registry, hosts, images, heartbeats, active, deploying, freezes] = await Promise.all([
+    orNull(readRegistry(ports.registry)),
     describing,
-    nullOnOutage(compute.fleetImages()),
-    store && nullOnOutage(readHeartbeats(store, describing)),
-    store && nullOnOutage(describing.then((hosts) => readRoles(store, hosts))),
-    store && nullOnOutage(deployUnderWay(store, clock.now()).then((deploying) => ({ deploying }))),
-    store && nullOnOutage(readFreezes({ store, clock })),
+    orNull(compute.fleetImages()),
+    store && orNull(readHeartbeats(store, describing)),
+    store && orNull(describing.then((hosts) => readRoles(store, hosts))),
+    store && orNull(deployUnderWay(store, clock.now()).then((deploying) => ({ deploying }))),
+    store && orNull(readFreezes({ store, clock })),
   ])
-  const fleet = describeFleet({
+  return describeFleet({
     registry,
     hosts,
     images,
     heartbeats,
     active,
     deploying,
+    freezes,
     now: clock.now(),
   })
-  return frozen && frozen.length > 0 ? { ...fleet, freezes: frozen } : fleet
 }

@@ -70,8 +70,8 @@ export async function followDeploy(
 }
 
 /** @throws ClawctlError with the code of the deploy's outcome, and the deploy in `partial.deploy` */
-export function successOrThrow(detail: DeployDetail): Deploy {
-  const deploy = withoutSteps(detail)
+export function successOrThrow(seen: Deploy | DeployDetail): Deploy {
+  const deploy = 'steps' in seen ? withoutSteps(seen) : seen
   if (deploy.error === null) return deploy
   const { code, message, hint } = deploy.error
   throw new ClawctlError(code, message, { hint, partial: { deploy } })

@@ -1,3 +1,4 @@
+import { activeKey } from '../../domain/bundles/manifest.js'
 import { ID_PATTERN } from '../../domain/contract/patterns.js'
 import type { Adoption } from '../../domain/deploy/expectation.js'
 import { latestOf } from '../../domain/deploy/image.js'
@@ -116,7 +117,8 @@ async function recover(options: RecoverOptions, findings: Found[], ports: Recove
   const ids = [...new Set(options.id === null ? known : [options.id])].filter((id) => ID_PATTERN.test(id))
   const adopt: Record<string, string> = {}
   for (const id of ids) {
-    const role = await readRole(ports.store, id)
+    const role = await readRole(ports.store, id).catch((error: unknown) => unreadable(error, id, findings))
+    if (role === null) continue
     const found = standingOfId(observed, role, id)
     const placed = observed.state.get(id) ?? []
     const work = findMachines(id, { standing: found, named: role.active !== null, placed, gone })
@@ -133,6 +135,15 @@ async function recover(options: RecoverOptions, findings: Found[], ports: Recove
   await endRecords(findings, planOnly, ports)
   const kept = await keepUnwritten(ports)
   if (kept !== null) progress.note(kept)
+}
+
+/** The active machine of the id is unknown: its machines stay as they are, and the other ids are recovered. */
+function unreadable(error: unknown, id: string, findings: Found[]): null {
+  if (asClawctlError(error).code !== 'ROLE_UNREADABLE') throw error
+  const key = activeKey(id)
+  const fix = `if one machine of ${id} runs, delete the object: the machine stays active, and the next deploy writes the object`
+  findings.push({ kind: 'role', subject: key, what: 'does not name a machine', fix, automatic: false })
+  return null
 }
 
 async function terminateNamed(

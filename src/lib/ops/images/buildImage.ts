@@ -1,6 +1,5 @@
 import { architectureOf } from '../../domain/deploy/image.js'
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
-import { partsOf } from '../../domain/images/blocks.js'
 import {
   baseImage,
   builtPath,
@@ -156,8 +155,7 @@ async function rawFormat(file: ImageFile, { attribute }: NixImage): Promise<Imag
 
 async function digestOf(file: ImageFile, ports: BuildPorts): Promise<string> {
   const title = `Read ${file.name}, ${sizeText(file.bytes)}`
-  const parts = partsOf(file.bytes)
-  return (await ports.progress.task(title, (update) => digestFile(file, parts, ports, update))).sha256
+  return (await ports.progress.task(title, (update) => digestFile(file, ports, update))).sha256
 }
 
 /** Null if the flake does not show it: the image is complete without it. */

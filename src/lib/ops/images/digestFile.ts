@@ -1,4 +1,4 @@
-import type { Part } from '../../domain/images/blocks.js'
+import { type Part, partsOf } from '../../domain/images/blocks.js'
 import { everySecond, progressText } from '../../domain/images/progress.js'
 import type { Clock } from '../ports.js'
 import type { Digests, ImageFile } from './ports.js'
@@ -8,29 +8,32 @@ const CHUNK_BYTES = 1024 * 1024
 /** Read for hashing and sending; never modified. */
 const ZEROS = new Uint8Array(CHUNK_BYTES)
 
+export interface DigestedPart extends Part {
+  /** Base64. */
+  sha256: string
+  /** All of it is zeros: a hole, which is not read, or zeros in the file. */
+  zeros: boolean
+}
+
 export interface FileDigests {
   /** SHA-256 of the whole file, lowercase hexadecimal. */
   sha256: string
-  /** SHA-256 of each part, base64, in their order. */
-  parts: string[]
-  /** Which parts are holes: they are not read. */
-  holes: boolean[]
+  parts: DigestedPart[]
   extentsBy: string | null
 }
 
 /**
- * The digests of a file and of its parts, in one pass. Holes are hashed, because the whole file's SHA-256 needs it,
- * but not read; parts that are entirely holes are hashed once.
+ * The parts of a file and its digests, in one pass. Holes are hashed, because the whole file's SHA-256 needs it,
+ * but not read; of parts that are holes one of each size is hashed.
  */
 export async function digestFile(
   file: ImageFile,
-  parts: readonly Part[],
   ports: { digests: Digests; clock: Clock; stop: AbortSignal },
   update: (text: string) => void,
 ): Promise<FileDigests> {
   const { extents, by } = await file.extents()
   const whole = ports.digests.running()
-  const result: FileDigests = { sha256: '', parts: [], holes: [], extentsBy: by }
+  const parts: DigestedPart[] = []
   const started = ports.clock.now().getTime()
   const progressed = everySecond(ports.clock, update)
   const buffers = [new Uint8Array(CHUNK_BYTES), new Uint8Array(CHUNK_BYTES)] as const
@@ -43,13 +46,14 @@ export async function digestFile(
     return (extents[extent]?.start ?? Number.POSITIVE_INFINITY) < end
   }
 
-  for (const part of parts) {
+  for (const part of partsOf(file.bytes, extents)) {
     if (ports.stop.aborted) throw interrupted()
     const end = part.start + part.bytes
     const hole = !hasData(part.start, end)
     const known = hole ? ofHoles.get(part.bytes) : undefined
     const own = known === undefined ? ports.digests.running() : null
     const piecesOf = pieces(part)
+    let zeros = true
     let pending = nextRead(0)
     for (let piece = 0; piece < piecesOf.length; piece += 1) {
       const chunk = await pending
@@ -57,11 +61,11 @@ export async function digestFile(
       pending = nextRead(piece + 1)
       whole.update(chunk)
       own?.update(chunk)
+      zeros &&= hole || Buffer.compare(chunk, ZEROS.subarray(0, chunk.length)) === 0
     }
-    const digest = known ?? base64OfHex(own?.hex() ?? '')
-    if (hole) ofHoles.set(part.bytes, digest)
-    result.parts.push(digest)
-    result.holes.push(hole)
+    const sha256 = known ?? base64OfHex(own?.hex() ?? '')
+    if (hole) ofHoles.set(part.bytes, sha256)
+    parts.push({ ...part, sha256, zeros })
     progressed(() => progressText(end, file.bytes, ports.clock.now().getTime() - started))
 
     async function nextRead(at: number): Promise<Uint8Array> {
@@ -73,9 +77,8 @@ export async function digestFile(
       return into
     }
   }
-  result.sha256 = whole.hex()
   await file.assertUnchanged()
-  return result
+  return { sha256: whole.hex(), parts, extentsBy: by }
 }
 
 function pieces({ start, bytes }: Part): { start: number; end: number }[] {
@@ -86,8 +89,8 @@ function pieces({ start, bytes }: Part): { start: number; end: number }[] {
 }
 
 /** The bytes of a part in pieces; each piece reuses the buffer of the previous one. */
-export async function* partBody(file: ImageFile, part: Part, hole: boolean): AsyncGenerator<Uint8Array> {
-  const buffer = hole ? null : new Uint8Array(Math.min(CHUNK_BYTES, part.bytes))
+export async function* partBody(file: ImageFile, part: DigestedPart): AsyncGenerator<Uint8Array> {
+  const buffer = part.zeros ? null : new Uint8Array(Math.min(CHUNK_BYTES, part.bytes))
   for (const { start, end } of pieces(part)) {
     if (buffer === null) {
       yield ZEROS.subarray(0, end - start)

@@ -111,8 +111,8 @@ export interface ImageObjects {
     body(): AsyncIterable<Uint8Array>
   }): Promise<Attempt<SentPart>>
   /**
-   * Copies the first bytes of another object as the part, inside the service; null if the service refuses, or
-   * if the checksum of the copy can't be verified: then the part has to be sent.
+   * Copies the first bytes of another object as the part, inside the service. Tries once; null if the service
+   * refuses, or if the checksum of the copy can't be verified: then the part has to be sent.
    */
   copyPart(part: {
     key: string
@@ -121,7 +121,7 @@ export interface ImageObjects {
     bytes: number
     sha256: string
     from: string
-  }): Promise<SentPart | null>
+  }): Promise<Attempt<SentPart> | null>
   /** False if an object with that key was created meanwhile; it is not replaced. */
   completeUpload(upload: { key: string; uploadId: string }, parts: readonly SentPart[]): Promise<boolean>
   abortUpload(upload: { key: string; uploadId: string }): Promise<void>

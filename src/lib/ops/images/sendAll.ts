@@ -51,11 +51,15 @@ export async function sendAll<T>(
     }
   }
 
+  let delivered = () => {}
   let next = iterator.next()
   while (!next.done && failures.length === 0 && !stop.aborted) {
     const slot = underWay.size < pace.limit ? free.pop() : undefined
     if (slot === undefined) {
-      await Promise.race(underWay)
+      // Not Promise.race: each call leaves a reaction on every pending promise, 30 MiB in an import of 3600 blocks.
+      await new Promise<void>((resolve) => {
+        delivered = resolve
+      })
       continue
     }
     const delivery = deliver(next.value, slot)
@@ -63,6 +67,7 @@ export async function sendAll<T>(
       .finally(() => {
         underWay.delete(delivery)
         free.push(slot)
+        delivered()
       })
     underWay.add(delivery)
     next = iterator.next()

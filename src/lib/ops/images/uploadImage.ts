@@ -1,9 +1,9 @@
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
-import { MAX_UPLOAD_BYTES, type Part, partsOf, USUAL_PART_BYTES } from '../../domain/images/blocks.js'
+import { MAX_UPLOAD_BYTES, USUAL_PART_BYTES } from '../../domain/images/blocks.js'
 import type { ImageFacts } from '../../domain/images/build.js'
 import { IMAGE_PREFIX, imageKey, zerosKey } from '../../domain/images/names.js'
 import { everySecond, progressText, sizeText } from '../../domain/images/progress.js'
-import { digestFile, type FileDigests, partBody } from './digestFile.js'
+import { type DigestedPart, digestFile, partBody } from './digestFile.js'
 import { type ImageSource, invalid, openImage } from './imageSource.js'
 import type { ImageFile, ImagePorts, OpenUpload, SentPart } from './ports.js'
 import { sendAll } from './sendAll.js'
@@ -61,11 +61,9 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
   if (file.bytes > MAX_UPLOAD_BYTES) {
     throw invalid(`${file.path} exceeds S3's limit of 10,000 parts (48.8 TiB).`, 'Build a smaller image.')
   }
-  const parts = partsOf(file.bytes)
-  const digests = await progress.task(`Read ${file.name}, ${sizeText(file.bytes)}`, (update) =>
-    digestFile(file, parts, ports, update),
+  const { sha256, parts, extentsBy } = await progress.task(`Read ${file.name}, ${sizeText(file.bytes)}`, (update) =>
+    digestFile(file, ports, update),
   )
-  const { sha256 } = digests
   if (info && info.sha256 !== sha256) {
     throw new ClawctlError('INVALID_IMAGE', `${file.path} is not the image that image.json beside it describes.`, {
       hint: 'Build the image again, or move the file to a folder of its own.',
@@ -82,7 +80,7 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
     existed: false,
     parts: { total: parts.length, sent: 0, copied: 0, resumed: 0, retried: 0 },
     bytesSent: 0,
-    extentsBy: digests.extentsBy,
+    extentsBy,
     seconds: (clock.now().getTime() - began) / 1000,
     ...change,
   })
@@ -93,7 +91,7 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
   }
 
   if (await isThere(ports, key, file, sha256)) return reported(result({ existed: true }))
-  const resumed = await findResumable(ports, key, file, parts, digests)
+  const resumed = await findResumable(ports, key, file, parts)
   const begun = resumed ?? {
     upload: { key, uploadId: await objects.beginUpload(key, metadataOf(facts, source, sha256)) },
     sent: [],
@@ -101,8 +99,7 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
   const { upload: target } = begun
   const sent = new Map<number, SentPart>(begun.sent.map((part) => [part.number, part]))
   const missing = parts.filter((part) => !sent.has(part.number))
-  const isHole = (part: Part) => digests.holes[part.number - 1] ?? false
-  const bytesOf = (some: readonly Part[]) => some.reduce((sum, part) => sum + part.bytes, 0)
+  const bytesOf = (some: readonly DigestedPart[]) => some.reduce((sum, part) => sum + part.bytes, 0)
   let bytesSent = 0
   let copied = 0
   let retried = 0
@@ -111,8 +108,8 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
     await progress.task(`Upload ${sizeText(bytesOf(missing))} to ${objects.bucket}/${key}`, async (update) => {
       const started = clock.now().getTime()
       const progressed = everySecond(clock, update)
-      const holes = missing.filter((part) => isHole(part) && part.bytes <= USUAL_PART_BYTES)
-      let zerosFrom = await zerosIn(ports, holes)
+      const holes = new Set(missing.filter(({ zeros, bytes }) => zeros && bytes <= USUAL_PART_BYTES))
+      let zerosFrom = await zerosIn(ports, holes.size)
       const done = (part: SentPart) => {
         sent.set(part.number, part)
         progressed(() => {
@@ -120,27 +117,21 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
           return progressText(bytes, bytesOf(missing), clock.now().getTime() - started)
         })
       }
-      const send = async (part: Part) => {
-        const sha256 = digests.parts[part.number - 1] ?? ''
-        if (zerosFrom !== null && holes.includes(part)) {
-          const { number, bytes } = part
-          const copy = await objects.copyPart({ ...target, number, bytes, sha256, from: zerosFrom })
-          if (copy) {
+      const send = async (part: DigestedPart) => {
+        const { number, bytes, sha256 } = part
+        if (zerosFrom !== null && holes.has(part)) {
+          const outcome = await objects.copyPart({ ...target, number, bytes, sha256, from: zerosFrom })
+          if (outcome?.ok) {
             copied += 1
-            done(copy)
-            return { ok: true as const, value: copy }
+            done(outcome.value)
           }
+          if (outcome !== null) return outcome
           zerosFrom = null
         }
-        const outcome = await objects.sendPart({
-          ...target,
-          number: part.number,
-          bytes: part.bytes,
-          sha256,
-          body: () => partBody(file, part, isHole(part)),
-        })
+        const body = () => partBody(file, part)
+        const outcome = await objects.sendPart({ ...target, number, bytes, sha256, body })
         if (outcome.ok) {
-          bytesSent += part.bytes
+          bytesSent += bytes
           done(outcome.value)
         } else {
           // S3 refuses the parts of a file that changed: a retry does not help.
@@ -148,7 +139,7 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
         }
         return outcome
       }
-      const nameOf = (part: unknown) => `part ${(part as Part).number}`
+      const nameOf = (part: unknown) => `part ${(part as DigestedPart).number}`
       ;({ retried } = await sendAll(missing, send, { concurrency, clock, stop: ports.stop, nameOf }))
       await file.assertUnchanged()
     })
@@ -180,9 +171,9 @@ async function isThere(ports: UploadPorts, key: string, file: ImageFile, sha256:
   })
 }
 
-/** The key of an object of zeros to copy holes from; null if too few parts are holes. */
-async function zerosIn({ objects }: UploadPorts, holes: readonly Part[]): Promise<string | null> {
-  if (holes.length < 2) return null
+/** The key of an object of zeros to copy holes from; null if there are too few. */
+async function zerosIn({ objects }: UploadPorts, holes: number): Promise<string | null> {
+  if (holes < 2) return null
   const key = zerosKey(USUAL_PART_BYTES)
   const there = await objects.head(key)
   if (there?.size !== USUAL_PART_BYTES) await objects.put(key, new Uint8Array(USUAL_PART_BYTES))
@@ -194,8 +185,7 @@ async function findResumable(
   ports: UploadPorts,
   key: string,
   file: ImageFile,
-  parts: readonly Part[],
-  digests: FileDigests,
+  parts: readonly DigestedPart[],
 ): Promise<{ upload: OpenUpload; sent: SentPart[] } | null> {
   const open = (await ports.objects.openUploads(key)).filter((upload) => upload.key === key)
   const found: { upload: OpenUpload; sent: SentPart[] }[] = []
@@ -205,7 +195,7 @@ async function findResumable(
     const sent: SentPart[] = []
     for (const one of listed) {
       const part = parts[one.number - 1]
-      if (part && part.bytes === one.bytes && (await isSame(ports, file, part, digests, one))) sent.push(one)
+      if (part && part.bytes === one.bytes && (await isSame(ports, file, part, one))) sent.push(one)
     }
     found.push({ upload, sent })
   }
@@ -213,16 +203,10 @@ async function findResumable(
 }
 
 /** Compares by SHA-256; without one, by the entity tag, which is the MD5 unless KMS encrypts. */
-async function isSame(
-  ports: UploadPorts,
-  file: ImageFile,
-  part: Part,
-  digests: FileDigests,
-  sent: SentPart,
-): Promise<boolean> {
-  if (sent.sha256 !== null) return sent.sha256 === digests.parts[part.number - 1]
+async function isSame(ports: UploadPorts, file: ImageFile, part: DigestedPart, sent: SentPart): Promise<boolean> {
+  if (sent.sha256 !== null) return sent.sha256 === part.sha256
   const md5 = ports.digests.running('md5')
-  for await (const piece of partBody(file, part, digests.holes[part.number - 1] ?? false)) md5.update(piece)
+  for await (const piece of partBody(file, part)) md5.update(piece)
   return sent.etag.replaceAll('"', '') === md5.hex()
 }
 

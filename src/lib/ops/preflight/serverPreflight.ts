@@ -74,12 +74,7 @@ export async function serverPreflight(ports: ServerPreflightPorts): Promise<Chec
     check('own-tokens', 'Every instance has its own control token', async () =>
       ownTokens(ports, await once.registry()),
     ),
-    check('freeze', 'Nothing is frozen', async () => {
-      const freezes = await readFreezes(ports)
-      if (freezes.length === 0) return pass('Every instance may be deployed.')
-      const frozen = freezes.map((freeze) => `${freeze.target} ${describeFreeze(freeze)}`).join('; ')
-      return pass(`Frozen: ${frozen}.`, 'A person can end it: `clawctl fleet unfreeze`.')
-    }),
+    check('freeze', 'Freezes', () => frozen(ports)),
     check('control-secrets', 'The Control API uses the newest secrets', () => controlSecrets(ports)),
     check('credentials-apart', 'Hosts and the Control API use different GitHub Apps', () =>
       credentialsApart(ports, once),
@@ -220,6 +215,16 @@ async function fleet({ store, clock }: ServerPreflightPorts, once: Shared): Prom
     ),
   ]
   return pass(`${words.join('; ')}.`, words.length > 1 ? 'See `clawctl fleet status`.' : null)
+}
+
+/** Fails while all is frozen. A freeze of one instance refuses it and `all`, and the others can be deployed one by one. */
+async function frozen(ports: ServerPreflightPorts): Promise<Finding> {
+  const freezes = await readFreezes(ports)
+  if (freezes.length === 0) return pass('Nothing is frozen.')
+  const ends = freezes.map(({ target }) => `\`clawctl fleet unfreeze ${target}\``).join(' or ')
+  const evidence = `Frozen: ${freezes.map((freeze) => `${freeze.target} ${describeFreeze(freeze)}`).join('; ')}.`
+  if (freezes.some(({ target }) => target === 'all')) return fail(evidence, `Wait, or a person ends it: ${ends}.`)
+  return pass(evidence, `Neither these nor \`all\` are deployed until a person ends it: ${ends}.`)
 }
 
 /** Whoever has the shared token may say that they are any instance. */

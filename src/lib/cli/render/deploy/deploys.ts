@@ -1,7 +1,7 @@
 import type { Deploy, DeploySources, DeployStatus } from '../../../domain/contract/index.js'
 import { describeAsker } from '../../../domain/deploy/identity.js'
 import { STEP_TITLES } from '../../../domain/deploy/rollout.js'
-import { isOver } from '../../../domain/deploy/run.js'
+import { isOver, UNREAD_DEPLOYS } from '../../../domain/deploy/run.js'
 import { age, type Column, type painter, table } from '../../text.js'
 import { fitChat } from './fleet.js'
 
@@ -86,9 +86,8 @@ export function renderDeploys(deploys: readonly Deploy[], now: Date, paint: Pain
 
 /** A line if a source did not answer. */
 export function withoutSources({ runs, records }: DeploySources): string[] {
-  if (runs === 'unavailable') return ['GitHub did not answer: the deploys are from the records.']
-  if (records === 'unavailable') return ['S3 did not answer: hosts, reasons and older deploys are missing.']
-  return []
+  if (runs === 'unavailable') return [UNREAD_DEPLOYS.runs]
+  return records === 'unavailable' ? [UNREAD_DEPLOYS.records] : []
 }
 
 /** Target, outcome, requester; and the request id of a deploy that is not over. */

@@ -1,4 +1,5 @@
 import type { Fleet, FleetInstance, Freeze } from '../../../domain/contract/index.js'
+import { UNREAD_SOURCES } from '../../../domain/deploy/fleet.js'
 import { describeFreeze } from '../../../domain/deploy/freeze.js'
 import { age, type Column, type painter, table } from '../../text.js'
 
@@ -52,7 +53,7 @@ export function renderFleet(fleet: Fleet, now: Date, paint: Paint): string {
     ]),
     latest
       ? `Latest AMI: ${latest.id} (${latest.name}, ${age(latest.createdAt, now)} old)`
-      : 'Latest AMI: none is tagged clawdinator=true',
+      : `Latest AMI: ${isUnread(fleet, 'images') ? 'unknown' : 'none is tagged clawdinator=true'}`,
     ...(failed ? [`Newer AMI:  ${failed.id} (${failed.name}) failed in the deploy ${failed.requestId}`] : []),
     ...(fleet.deploying
       ? [`Deploy:     of ${fleet.deploying.target} is under way (${fleet.deploying.requestId})`]
@@ -69,19 +70,15 @@ export function renderFreezes(freezes: readonly Freeze[]): string {
 const freezeLine = (freeze: Freeze) =>
   `${freeze.target === 'all' ? 'The fleet' : freeze.target} is frozen ${describeFreeze(freeze)}`
 
-const SOURCES: Record<keyof NonNullable<Fleet['sources']>, string> = {
-  registry: 'GitHub did not answer: the registry is unavailable, and the instances are those of EC2.',
-  heartbeats: 'The heartbeats could not be read: health is unknown.',
-  active: 'The active machines could not be read.',
-  images: 'The images could not be listed.',
-  deploys: 'The running deploy could not be read.',
-}
+const isUnread = ({ sources }: Fleet, name: keyof typeof UNREAD_SOURCES) => sources?.[name] === 'unavailable'
 
-/** A line for each source that did not answer. */
-const missingSources = ({ sources }: Fleet): string[] =>
-  Object.entries(sources ?? {}).flatMap(([name, state]) =>
-    state === 'unavailable' ? [SOURCES[name as keyof typeof SOURCES]] : [],
+/** A line for each source that could not be read, and where the reasons are. */
+function missingSources({ sources }: Fleet): string[] {
+  const lines = Object.entries(sources ?? {}).flatMap(([name, state]) =>
+    state === 'unavailable' ? [UNREAD_SOURCES[name as keyof typeof UNREAD_SOURCES]] : [],
   )
+  return lines.length > 0 ? [...lines, 'For the reason: clawctl preflight.'] : []
+}
 
 const withBlankLine = (lines: readonly string[]) => (lines.length > 0 ? [...lines, ''] : [])
 
@@ -110,7 +107,9 @@ export function renderFleetForChat(fleet: Fleet, now: Date): string {
   })
   const last = fleet.latestAmi
     ? `latest AMI: ${fleet.latestAmi.id} (${age(fleet.latestAmi.createdAt, now)} old)`
-    : 'no latest AMI'
+    : isUnread(fleet, 'images')
+      ? 'latest AMI: unknown'
+      : 'no latest AMI'
   const { failedAmi: failed, deploying } = fleet
   const more = [
     ...(fleet.freezes ?? []).map(freezeLine),
