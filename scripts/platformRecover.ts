@@ -180,10 +180,19 @@ async function main([tofu = '', stack = '', ...variables]: string[]) {
   if (pulled.exitCode !== 0) throw new Error(`the state can't be read:\n${pulled.all}`)
   let known = resourcesOf(pulled.stdout)
 
-  for (const { address } of known.filter(({ tainted }) => tainted)) {
+  const tainted = known.filter((one) => one.tainted).map(({ address }) => address)
+  for (const address of tainted) {
     const { exitCode, all } = await run('untaint', '-no-color', address)
     if (exitCode !== 0) throw new Error(`${address} can't be untainted:\n${all}`)
     print(`${address} was being created when an apply ended: it is kept, not replaced.`)
+  }
+  if (tainted.length > 0) {
+    // What was interrupted may lack attributes, and an import evaluates the whole stack with what the state has.
+    const only = tainted.map((address) => `-target=${address}`)
+    const options = ['-refresh-only', '-auto-approve', '-input=false', '-no-color', ...variables, ...only]
+    const { exitCode, all } = await run('apply', ...options)
+    if (exitCode !== 0) throw new Error(`${tainted.join(', ')} can't be read again:\n${all}`)
+    known = resourcesOf((await run('state', 'pull')).stdout)
   }
 
   const names = {

@@ -2,6 +2,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { EC2Client, RegisterImageCommand } from '@aws-sdk/client-ec2'
 import { expect } from 'chai'
 import { execa } from 'execa'
 import { ROOT } from '../support/plane.js'
@@ -17,6 +18,7 @@ const missing = [
   ...(CLAWCTL_TF_MIRROR ? [] : ['CLAWCTL_TF_MIRROR']),
   ...(spawnSync(TOFU, ['version']).error ? ['tofu'] : []),
 ]
+const CREDENTIALS = { accessKeyId: 'test', secretAccessKey: 'test' }
 /** Resources that are being created when the first apply is killed: from the first to nearly the last of some sixty. */
 const MOMENTS = [1, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50]
 const INTERRUPTS = [3, 22, 40]
@@ -32,7 +34,7 @@ describe(`the stacks against moto${missing.length > 0 ? ` (skipped without ${mis
     writeFileSync(config, `provider_installation {\n  filesystem_mirror {\n    path = "${CLAWCTL_TF_MIRROR}"\n  }\n}\n`)
     env = {
       ...process.env,
-      ...{ AWS_ENDPOINT_URL: MOTO_URL, AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' },
+      ...{ AWS_ENDPOINT_URL: MOTO_URL, AWS_ACCESS_KEY_ID: CREDENTIALS.accessKeyId, AWS_SECRET_ACCESS_KEY: 'test' },
       ...{ AWS_REGION: 'eu-central-1', TF_CLI_CONFIG_FILE: config, CHECKPOINT_DISABLE: '1', TOFU },
     }
   })
@@ -116,6 +118,7 @@ describe(`the stacks against moto${missing.length > 0 ? ` (skipped without ${mis
 
   describe('fleet', () => {
     let dir: string
+    const images: string[] = []
     before(async () => {
       dir = join(await fresh(), 'infra/opentofu/aws/fleet')
       // The state is not what is tried here.
@@ -124,6 +127,12 @@ describe(`the stacks against moto${missing.length > 0 ? ` (skipped without ${mis
         'terraform {\n  backend "local" {\n    path = "fleet.tfstate"\n  }\n}\n',
       )
       await tofu('init', '-input=false')
+      // The provider asks for an image's root device.
+      const ec2 = new EC2Client({ region: 'eu-central-1', endpoint: MOTO_URL ?? '', credentials: CREDENTIALS })
+      for (const Name of ['first', 'second', 'third']) {
+        const image = { Name, RootDeviceName: '/dev/xvda', VirtualizationType: 'hvm', Architecture: 'x86_64' as const }
+        images.push((await ec2.send(new RegisterImageCommand(image))).ImageId ?? '')
+      }
     })
     const tofu = (...args: string[]) => execa(TOFU, [`-chdir=${dir}`, ...args], { env })
     const VARS = { bucket: 'claw-fleet', region: 'eu-central-1', control_api_url: 'https://example.com' }
@@ -131,7 +140,7 @@ describe(`the stacks against moto${missing.length > 0 ? ` (skipped without ${mis
 
     /** Plans with these variables, applies the plan, and gives what it was but for what stays. */
     const planAndApply = async (more: Record<string, unknown>): Promise<Record<string, string>> => {
-      const vars = Object.entries({ ...VARS, ami_id: 'ami-12345678', ...more }).map(
+      const vars = Object.entries({ ...VARS, ami_id: images[0] ?? '', ...more }).map(
         ([name, value]) => `-var=${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
       )
       await tofu('plan', '-input=false', '-out=tried.tfplan', ...vars)
@@ -151,7 +160,7 @@ describe(`the stacks against moto${missing.length > 0 ? ` (skipped without ${mis
     it('makes slot a of every id on an empty state, and then changes nothing', async () => {
       const made = await planAndApply({})
       expect(made).to.include({ [instance('clawdinator-1')]: 'create', [instance('clawdinator-2')]: 'create' })
-      expect(await planAndApply({ ami_id: 'ami-87654321' })).to.deep.equal({})
+      expect(await planAndApply({ ami_id: images[1] })).to.deep.equal({})
     })
 
     it('creates exactly the slot that is added, and destroys exactly the one that is left out', async () => {
@@ -162,7 +171,7 @@ describe(`the stacks against moto${missing.length > 0 ? ` (skipped without ${mis
         [['a'], { [instance('clawdinator-1/b')]: 'delete' }],
       ]
       for (const [slots, expected] of steps) {
-        const ami = expected[instance('clawdinator-1/b')] ? 'ami-87654321' : 'ami-99999999'
+        const ami = expected[instance('clawdinator-1/b')] ? images[1] : images[2]
         expect(await planAndApply({ slots: { 'clawdinator-1': slots }, ami_id: ami })).to.deep.equal(expected)
       }
     })

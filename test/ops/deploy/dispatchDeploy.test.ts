@@ -2,6 +2,7 @@ import { expect } from 'chai'
 import { oneTimeCodes } from '../../../src/lib/adapters/people/oneTimeCodes.js'
 import type { Order } from '../../../src/lib/domain/contract/index.js'
 import { FREEZE_KEY, formatFreezes } from '../../../src/lib/domain/deploy/freeze.js'
+import { cancelKey } from '../../../src/lib/domain/deploy/run.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { cancelDeploy } from '../../../src/lib/ops/deploy/cancelDeploy.js'
 import { getDeploy } from '../../../src/lib/ops/deploy/deploys.js'
@@ -241,6 +242,14 @@ describe('dispatchDeploy', () => {
       expect(await ask(change)).to.include({ runId: 900 })
     })
   }
+
+  it('is no queued deploy that was cancelled, though GitHub still lists it as queued', async () => {
+    const { runs, store, ask } = world()
+    runs.runs = [runOf(7, { title: TITLE.replace('request-0001', 'request-0007') })]
+    store.set(cancelKey('request-0007'), { by: 'Jo', at: '2026-03-01T12:00:00Z' })
+    expect(await ask()).to.include({ runId: 900 })
+    expect(runs.dispatched).to.have.length(1)
+  })
 
   it('is found by the id that was printed where it joined a queued deploy: in the list, by the record, by the claim', async () => {
     const { runs, store, clock, ask } = world()

@@ -4,11 +4,11 @@ import { formatRunTitle, orderOf, parseRunTitle } from '../../domain/contract/or
 import { refuseFrozen } from '../../domain/deploy/freeze.js'
 import { foldName, formatIdentity, isSameAsker } from '../../domain/deploy/identity.js'
 import { allowDeploy, personNeeded } from '../../domain/deploy/policy.js'
-import { attemptId, deployOf, deployOfRecord, HISTORY_LOOKBACK, type Run } from '../../domain/deploy/run.js'
+import { attemptId, cancelKey, deployOf, deployOfRecord, HISTORY_LOOKBACK, type Run } from '../../domain/deploy/run.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry/registry.js'
 import { type Asker, identify, type OneTimeCodes } from '../people/people.js'
-import type { Clock, Compute, RegistrySource, Runs } from '../ports.js'
+import type { Clock, Compute, ObjectStore, RegistrySource, Runs } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import {
   claimRequest,
@@ -85,7 +85,7 @@ export async function dispatchDeploy(
   const order: Order = { ...request, identity: formatIdentity(identity) }
   allowDeploy({ ...order, identity, enrolled, registry })
   refuseFrozen(freezes, order.target)
-  const duplicate = queuedDuplicate(order, runs)
+  const duplicate = await queuedDuplicate(order, runs, ports.store)
   if (duplicate) {
     await linkClaim(order, { id: duplicate.run.id, url: duplicate.run.url, requestId: duplicate.requestId }, ports)
     return deployOf(duplicate.run, null, runs)
@@ -134,12 +134,17 @@ async function dispatch(order: Order, runs: readonly Run[], latest: number, port
 
 const waits = ({ status }: Run) => status !== 'completed' && status !== 'in_progress'
 
-/** A queued run of the same order by the same requester. */
-function queuedDuplicate(order: Order, runs: readonly Run[]): { run: Run; requestId: string } | null {
+/** A queued run of the same order by the same requester; GitHub lists a cancelled one as queued for some seconds. */
+async function queuedDuplicate(
+  order: Order,
+  runs: readonly Run[],
+  store: ObjectStore | null,
+): Promise<{ run: Run; requestId: string } | null> {
   for (const run of runs.filter(waits)) {
     const other = parseRunTitle(run.title)
     if (other && isSameAsker(order, other) && isSameOrder({ ...other, requestId: order.requestId }, order)) {
-      return { run, requestId: attemptId(other.requestId, run.attempt) }
+      const requestId = attemptId(other.requestId, run.attempt)
+      if (!(await store?.get(cancelKey(requestId)))) return { run, requestId }
     }
   }
   return null
