@@ -290,6 +290,7 @@ export class FakeCloud implements Compute, Machines, Tofu, StackObjects {
       if (change.actions.includes('delete')) {
         if (machine) this.lose(this.state_.get(address) ?? '')
         this.state_.delete(address)
+        this.tainted.delete(address)
       }
       if (!change.actions.includes('create')) continue
       if (this.leftovers.has(address)) throw new ClawctlError('APPLY_FAILED', `EntityAlreadyExists: ${address}`)

@@ -8,7 +8,7 @@ export interface Planned {
   mode: string
   type: string
   index?: string | number
-  change: { actions: string[]; before?: unknown; after?: unknown; importing?: unknown; after_unknown?: unknown }
+  change: { actions: string[]; before?: unknown; after?: unknown; importing?: unknown }
 }
 
 export const REPLACE = ['delete', 'create']
@@ -25,7 +25,7 @@ export const read = (id: string) => allow('s3:GetObject', [arn(`/bootstrap/${id}
 export const listing = (id: string, prefixes: string[] = [`bootstrap/${id}/*`, `active/${id}.json`]) =>
   allow('s3:ListBucket', arn(''), { Condition: { StringLike: { 's3:prefix': prefixes } } })
 export const write = (id: string) => allow('s3:PutObject', arn(`/heartbeats/${id}/*`))
-export const key = (via: string) =>
+export const key = (via: string | string[]) =>
   allow(['kms:Decrypt', 'kms:GenerateDataKey'], 'arn:aws:kms:eu-central-1:1:key/1', {
     Condition: { StringEquals: { 'kms:ViaService': via } },
   })

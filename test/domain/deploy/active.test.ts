@@ -33,6 +33,12 @@ describe('standingOf', () => {
     ['one machine that nobody named', [old], null, { holder: 'i-1' }],
     ['two that nobody named: the older', [young, old], null, { holder: 'i-1', leftovers: ['i-2'] }],
     [
+      'two of one second that nobody named: the one with the lower id',
+      [host('i-2'), host('i-1')],
+      null,
+      { holder: 'i-1', leftovers: ['i-2'] },
+    ],
+    [
       'two that nobody named, the older stopped',
       [young, host('i-1', { state: 'stopped' })],
       null,
@@ -42,6 +48,7 @@ describe('standingOf', () => {
     ['one that shuts down is gone', [host('i-1', { state: 'shutting-down' })], active('i-1'), {}],
     ['the named one, and a candidate', [old, young], active('i-1'), { holder: 'i-1', leftovers: ['i-2'] }],
     ['the named one, and its predecessor', [old, young], active('i-2', 'i-1'), { holder: 'i-2', predecessor: 'i-1' }],
+    ['the named one, which got the role from itself', [old], active('i-1', 'i-1'), { holder: 'i-1' }],
     [
       'nobody, in a handover',
       [old, young],

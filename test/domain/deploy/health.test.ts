@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import type { Heartbeat } from '../../../src/lib/domain/contract/index.js'
 import { consoleLines, consoleReason } from '../../../src/lib/domain/deploy/console.js'
-import { type HealthFacts, judgeHealth } from '../../../src/lib/domain/deploy/health.js'
+import { type HealthFacts, isSilent, judgeHealth } from '../../../src/lib/domain/deploy/health.js'
 import type { Host } from '../../../src/lib/domain/deploy/host.js'
 import { heartbeatOf, hostOf, NEW, START } from '../../support/fakes.js'
 
@@ -33,7 +33,7 @@ describe('judgeHealth', () => {
   const failure = {
     stage: 'bundle',
     unit: 'clawdinator-bootstrap.service',
-    lines: ['x', 'no such key'],
+    lines: ['x', 'y', ' no such key '],
     at: START,
   } satisfies Heartbeat['failure']
   const table: Row[] = [
@@ -127,6 +127,8 @@ describe('judgeHealth', () => {
     expect(seen(null)).to.include({ health: 'unknown', reason: 'waiting for a second heartbeat' })
     expect(seen({ ...first, at: START }).health).to.equal('unknown')
     expect(seen({ ...first, ...gateway({ mainPid: 1 }) }).health).to.equal('unknown')
+    expect(seen({ ...first, gateway: null }).health).to.equal('unknown')
+    expect(judge({}, { stage: 'standby' }, 'standby', { earlier: null, restarts: 0 }).health).to.equal('healthy')
     expect(seen(first, 2).health).to.equal('healthy')
     expect(seen(first, 3)).to.include({ fate: 'final', reason: 'its gateway restarted 3 times' })
   })
@@ -136,6 +138,8 @@ describe('judgeHealth', () => {
     [{ failure }, 'active', 'stage bundle fails in clawdinator-bootstrap.service: no such key'],
     [{ failure: { ...failure, unit: null, lines: [] } }, 'active', 'stage bundle fails'],
     [{ stage: 'switch', stageSince: ago(90_000) }, 'active', 'it is in stage switch for 2 minutes'],
+    [{ stage: 'switch', stageSince: ago(1000) }, 'active', 'it is in stage switch for 1 second'],
+    [{ stage: 'switch', stageSince: ago(999) }, 'active', 'it is in stage switch'],
     [{ stage: 'switch', stageSince: null }, 'active', 'it is in stage switch'],
     [{ stage: 'yielded' }, 'active', 'it has yielded to another machine'],
     [channel(false, 'no route'), 'active', 'discord is not connected: no route'],
@@ -143,11 +147,17 @@ describe('judgeHealth', () => {
     [channel(null, 'timeout'), 'active', 'the state of discord is unknown: timeout'],
     [gateway({ plugins: [{ name: 'x', error: 'y' }] }), 'active', 'the gateway refuses its plugin x: y'],
     [gateway({ activeSince: ago(5_000) }), 'active', 'its gateway is active for 5 seconds, of 1 minute'],
+    [gateway({ activeSince: ago(1000) }), 'active', 'its gateway is active for 1 second, of 1 minute'],
     [gateway({ activeSince: ago(0) }), 'active', 'its gateway is active for under a second, of 1 minute'],
   ]
   for (const [beat, role, reason] of reasons) {
     it(`says: ${reason}`, () => expect(judge({}, beat, role).reason).to.equal(reason))
   }
+
+  it('says what a machine waits for that has not reported', () => {
+    expect(judge({}, null).reason).to.equal('waiting for the first heartbeat')
+    expect(judge({ checks: 'initializing' }, null).reason).to.equal("waiting for EC2's status checks")
+  })
 
   it('calls healthy only what runs, is checked, and says of itself that it is connected on its AMI', () => {
     const state = fc.constantFrom<Host['state']>('pending', 'running', 'shutting-down', 'stopping', 'stopped')
@@ -174,6 +184,27 @@ describe('judgeHealth', () => {
       }),
     )
   })
+})
+
+describe('isSilent', () => {
+  type Row = [why: string, launchedAt: string, beat: Partial<Heartbeat> | null, expected: boolean]
+  const long = ago(60 * MINUTE)
+  const table: Row[] = [
+    ['without a heartbeat', long, null, true],
+    ['without one, at the end of the grace of a boot', ago(15 * MINUTE), null, false],
+    ['without one, right after it', ago(15 * MINUTE + 1), null, true],
+    ["with another machine's", long, { instanceId: 'i-before' }, true],
+    ['with its own', long, {}, false],
+    ['with its own, which is just fresh', long, { at: ago(5 * MINUTE - 1) }, false],
+    ['with its own, which is stale', long, { at: ago(5 * MINUTE) }, true],
+    ['with a stale one, while it boots', ago(MINUTE), { at: ago(5 * MINUTE) }, false],
+  ]
+  for (const [why, launchedAt, beat, expected] of table) {
+    it(`${expected ? 'holds' : 'does not hold'} of a machine ${why}`, () => {
+      const host = hostOf('a', { launchedAt })
+      expect(isSilent(host, beat && heartbeatOf(host, beat), new Date(START))).to.equal(expected)
+    })
+  }
 })
 
 describe('the serial console', () => {

@@ -12,8 +12,10 @@ import {
   key,
   listing,
   plan,
+  REPLACE,
   read,
   refusal,
+  replace,
   write,
 } from '../../support/plans.js'
 
@@ -29,15 +31,17 @@ describe('guardPlan looks into what a plan brings along', () => {
     ['less than that', withPolicy(write('a'))],
     ['a list of one', withPolicy(allow(['s3:PutObject'], [arn('/heartbeats/a/*')]))],
     ['a prefix that it was launched with', withPolicy(read('a'))],
-    ["EC2's trust", withTrust(trust({ ...ec2, Action: ['sts:AssumeRole'] }))],
     [
-      'lists that are computed',
-      withTrust({ ...trust(ec2), inline_policy: null }, { after_unknown: { managed_policy_arns: true } }),
+      'a list of exactly its own prefixes',
+      withPolicy(allow('s3:ListBucket', arn(''), { Condition: { StringEquals: { 's3:prefix': ['bootstrap/a/*'] } } })),
     ],
+    ["EC2's trust", withTrust(trust({ ...ec2, Action: ['sts:AssumeRole'] }))],
+    ['lists that are computed, or empty', withTrust({ ...trust(ec2), inline_policy: null, managed_policy_arns: [] })],
     [
       'the same boundary',
       withTrust({ ...trust(ec2), permissions_boundary: 'b' }, { before: { permissions_boundary: 'b' } }),
     ],
+    ['a role that did not exist', withTrust(trust(ec2), { before: null })],
     ['a boundary where there was none', withTrust({ ...trust(ec2), permissions_boundary: 'b' })],
     [
       'a module without provisioners',
@@ -57,7 +61,9 @@ describe('guardPlan looks into what a plan brings along', () => {
     ['another bucket', allow('s3:PutObject', 'arn:aws:s3:::other/heartbeats/a/*')],
     ['the whole list', allow('s3:ListBucket', arn(''))],
     ['a list of more', listing('a', ['bootstrap/*'])],
+    ['a list of its own and more', listing('a', ['bootstrap/a/*', 'bootstrap/*'])],
     ['a list of nothing said', listing('a', [])],
+    ['a list by another condition', allow('s3:ListBucket', arn(''), { Condition: { Bool: { x: 'true' } } })],
     [
       'a list of an object',
       allow('s3:ListBucket', arn('/x'), { Condition: { StringLike: { 's3:prefix': 'bootstrap/a/*' } } }),
@@ -68,7 +74,13 @@ describe('guardPlan looks into what a plan brings along', () => {
     ['one more action', allow(['s3:PutObject', 's3:DeleteObject'], arn('/heartbeats/a/*'))],
     ['one more resource', allow('s3:PutObject', [arn('/heartbeats/a/*'), arn('/deploys/*')])],
     ['a key without S3', key('ec2.eu-central-1.amazonaws.com')],
+    ['a key through S3 and more', key(['s3.eu-central-1.amazonaws.com', 'ec2.eu-central-1.amazonaws.com'])],
+    ['a key through what ends like S3', key('xs3.eu-central-1.amazonaws.com')],
+    ['a key through what begins like S3', key('s3.eu-central-1.amazonaws.com.example')],
+    ['a key through nothing said', key([])],
     ['a key without a condition', allow('kms:Decrypt', '*')],
+    ['a key by another condition', allow('kms:Decrypt', '*', { Condition: { Bool: { x: 'true' } } })],
+    ['another right to the key, through S3', { ...key('s3.eu-central-1.amazonaws.com'), Action: ['kms:CreateGrant'] }],
     ['one more statement', read('a'), allow('ec2:*', '*')],
   ]
   for (const [why, ...statements] of policies) {
@@ -80,7 +92,7 @@ describe('guardPlan looks into what a plan brings along', () => {
   }
 
   it('refuses a policy that it can not read', () => {
-    for (const after of [{}, { policy: '{' }, { policy: '{}' }, null]) {
+    for (const after of [{}, { policy: '{' }, { policy: '{}' }, { policy: [document(write('a'))] }, null]) {
       expect(refusal(plan(created, change('aws_iam_role_policy', 'a', ['update'], { after }))).message).to.include(
         'widen',
       )
@@ -90,13 +102,21 @@ describe('guardPlan looks into what a plan brings along', () => {
   it('looks at the bucket that the plan names, and takes any one where it names none', () => {
     const json = { ...withPolicy(write('a')), variables: { bucket: { value: 'other' } } }
     expect(refusal(json).message).to.include('widen')
-    expect(guard({ ...withPolicy(write('a')), variables: undefined }).lines).to.have.length(2)
+    for (const variables of [undefined, {}]) {
+      expect(guard({ ...withPolicy(write('a')), variables }).lines).to.have.length(2)
+    }
+    const dotted = (bucket: string) => withPolicy(allow('s3:PutObject', `arn:aws:s3:::${bucket}/heartbeats/a/*`))
+    const variables = { bucket: { value: 'my.bucket' } }
+    expect(guard({ ...dotted('my.bucket'), variables }).lines).to.have.length(2)
+    expect(refusal({ ...dotted('my-bucket'), variables }).message).to.include('widen')
   })
 
   const trusts: [why: string, after: object, more?: object][] = [
     ['everybody', trust({ ...ec2, Principal: '*' })],
     ['an account', trust({ ...ec2, Principal: { AWS: 'arn:aws:iam::1:root' } })],
     ['another service', trust({ ...ec2, Principal: { Service: 'lambda.amazonaws.com' } })],
+    ['what ends like EC2', trust({ ...ec2, Principal: { Service: 'xec2.amazonaws.com' } })],
+    ['what begins like EC2', trust({ ...ec2, Principal: { Service: 'ec2.amazonaws.com.example' } })],
     ['EC2 and more', trust({ ...ec2, Principal: { Service: 'ec2.amazonaws.com', AWS: '*' } })],
     ['two services', trust({ ...ec2, Principal: { Service: ['ec2.amazonaws.com', 'x'] } })],
     ['one more statement', trust(ec2, { ...ec2, Principal: '*' })],
@@ -126,6 +146,7 @@ describe('guardPlan looks into what a plan brings along', () => {
     expect(error.message).to.include('open ingress (aws_security_group.clawdinator)')
     expect(refusal(plan(created, group('0.0.0.0/0'))).message).to.include('open ingress')
     expect(guard(plan(created, group(null))).lines).to.have.length(2)
+    expect(guard(plan(created, group(undefined))).lines).to.have.length(2)
     const rule = change('aws_vpc_security_group_ingress_rule', undefined, ['create'])
     expect(refusal(plan(created, rule)).message).to.include('open ingress')
     const old = (type: string) => change('aws_security_group_rule', undefined, ['create'], { after: { type } })
@@ -137,6 +158,16 @@ describe('guardPlan looks into what a plan brings along', () => {
     const json = plan(instance('a/b', ['create'], { after: content('aws_instance', 'b') }))
     expect(refusal(json).message).to.include('have a machine with the tags of b')
     expect(refusal(plan(instance('a/b', ['create'], { after: {} }))).message).to.include('have a machine')
+    const other = { after: content('aws_instance', 'b') }
+    expect(refusal(plan(instance('a', REPLACE, other)), replace).message).to.include(
+      'have a machine with the tags of b',
+    )
+  })
+
+  it('looks into the role of a machine that is replaced, too', () => {
+    const open = { after: trust({ ...ec2, Principal: '*' }) }
+    const json = plan(instance('a', REPLACE), change('aws_iam_role', 'a', REPLACE, open))
+    expect(refusal(json, replace).message).to.include('widen who may take a role')
   })
 
   it('refuses provisioners, whatever they hang on', () => {
@@ -144,9 +175,13 @@ describe('guardPlan looks into what a plan brings along', () => {
     const root = { ...plan(created), configuration: { root_module: { resources: [resource] } } }
     expect(refusal(root).message).to.include('run a provisioner of terraform_data.x')
     const module = { root_module: { module_calls: { m: { module: { resources: [resource] } } } } }
-    expect(refusal({ ...plan(created), configuration: module }).message).to.include('module.m.terraform_data.x')
+    const below = refusal({ ...plan(created), configuration: module })
+    expect(below.message).to.include('run a provisioner of module.m.terraform_data.x')
+    expect(below.partial?.addresses).to.deep.equal(['module.m.terraform_data.x'])
     const none = { root_module: { resources: [{ address: 'x', provisioners: [] }], module_calls: { m: {} } } }
     expect(guard({ ...plan(created), configuration: none }).lines).to.have.length(1)
-    expect(refusal({ ...plan(created), configuration: { root_module: 3 } }).code).to.equal('PLAN_OUT_OF_SCOPE')
+    const odd = refusal({ ...plan(created), configuration: { root_module: 3 } })
+    expect(odd.message).to.include('run what its configuration holds, which has an unknown form')
+    expect(odd.partial?.addresses).to.deep.equal(['configuration'])
   })
 })

@@ -1,11 +1,10 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { plannedChanges } from '../../../src/lib/domain/deploy/planGuard.js'
-import { ID_TYPES, instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
+import { instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
 import type { ClawctlError } from '../../../src/lib/domain/errors.js'
 import {
   change,
-  content,
   created,
   destroy,
   guard,
@@ -43,6 +42,7 @@ describe('guardPlan', () => {
   const beside: [why: string, change: Planned, wanted?: Wanted][] = [
     ['a neighbour that does not change', instance('b', ['no-op'])],
     ['a data source', { ...change('aws_ami', undefined, ['read']), mode: 'data' }],
+    ['a data source that stays', { ...change('aws_ami', undefined, ['no-op']), mode: 'data' }],
     ['a role of its own that is new', change('aws_iam_role', 'a', ['create'])],
     ['a policy of its own that changes', change('aws_iam_role_policy', 'a', ['update'])],
     ['a profile of its own that is new', change('aws_iam_instance_profile', 'a', ['create'])],
@@ -73,6 +73,10 @@ describe('guardPlan', () => {
     ['the machine that serves replaced', instance('a', REPLACE)],
     ['the machine that serves updated', instance('a', ['update'])],
     ['a neighbour moved', { ...instance('b', ['no-op']), previous_address: 'aws_instance.old' } as Planned],
+    [
+      'a role of its own moved and changed',
+      { ...change('aws_iam_role', 'a', ['update']), previous_address: 'aws_iam_role.old' } as Planned,
+    ],
     ['a deposed machine deleted', { ...instance('a/b', ['delete']), deposed: 'abcd1234' } as Planned],
     ['an instance without a key', change('aws_instance', undefined, ['create'])],
     ['an instance by number', change('aws_instance', 0, ['delete'])],
@@ -124,6 +128,40 @@ describe('guardPlan', () => {
     expect(refusal(plan(created, change('aws_iam_role_policy', 'b', ['update']))).hint).to.include('deploy all')
   })
 
+  it('names what it does not know, and what would be forgotten, in its own words', () => {
+    const says = (...actions: string[]) => refusal(plan(created, change('aws_iam_role', 'a', actions))).message
+    const forget = 'would also forget aws_iam_role.clawdinator["a"]'
+    expect(says('forget')).to.include(forget)
+    expect(says('create', 'forget')).to.include(forget)
+    expect(says('forget', 'create')).to.include(forget)
+    expect(says('teleport')).to.include('would also unknown aws_iam_role.clawdinator["a"]')
+  })
+
+  it('hints at `deploy all` where one of several is a change of others, and not for a change that is allowed', () => {
+    const updated = change('aws_iam_role_policy', 'b', ['update'])
+    expect(refusal(plan(created, instance('b', REPLACE), updated)).hint).to.include('deploy all')
+    expect(refusal(plan(created, instance('b', REPLACE), change('aws_iam_role', 'a', ['update']))).hint).to.include(
+      'fleet recover',
+    )
+  })
+
+  it('refuses the end of a deposed machine at the address of the one that is destroyed', () => {
+    const deposed = { ...instance('a', ['delete']), deposed: 'abcd1234' }
+    expect(refusal(plan(instance('a', ['delete']), deposed), destroy).message).to.include(`delete ${deposed.address}`)
+  })
+
+  it('does not mind that something reads a machine of the state', () => {
+    const before = { id: 'i-b' }
+    const read = { ...change('aws_instance', 'x', ['read'], { before }), mode: 'data' }
+    expect(guard(plan(created, instance('b', ['no-op'], { before }), read)).lines).to.have.length(1)
+  })
+
+  it('accepts a plan without resources where nothing has to be in it', () => {
+    const empty = { format_version: '1.2' }
+    expect(guard(empty, { change: { kind: 'none' } })).to.deep.equal({ changes: [], lines: [] })
+    expect(plannedChanges(empty)).to.deep.equal([])
+  })
+
   const missing: [why: string, changes: Planned[], wanted: Wanted][] = [
     ['nothing', [], {}],
     ['the machine that serves alone', [instance('a', ['no-op'])], {}],
@@ -161,6 +199,7 @@ describe('guardPlan', () => {
     ['a text', '{}'],
     ['no format', { resource_changes: [created] }],
     ['another major format', { ...plan(created), format_version: '2.0' }],
+    ['a format like 2.1.0', { ...plan(created), format_version: '2.1.0' }],
     ['a format like 10.0', { ...plan(created), format_version: '10.0' }],
     ['a plan that failed', { ...plan(created), errored: true }],
     ['changes that are no list', { format_version: '1.2', resource_changes: { 0: created } }],
@@ -182,104 +221,6 @@ describe('guardPlan', () => {
     expect(
       plannedChanges(plan(created, instance('b', ['no-op']), change('aws_ami', undefined, ['read']))),
     ).to.deep.equal([{ address: created.address, action: 'create' }])
-  })
-})
-
-describe('guardPlan of a retirement', () => {
-  const end = ['aws_instance', ...ID_TYPES].map((type) => change(type, 'a', ['delete']))
-
-  it('accepts the end of one id and of what belongs to it, in either slot', () => {
-    const json = plan(...end, instance('a/b', ['delete']), instance('b', ['no-op']))
-    expect(guard(json, retire).lines).to.have.length(5)
-  })
-
-  it('accepts what is left where EC2 has lost the machine', () => {
-    expect(guard(plan(...end.slice(1)), retire).lines).to.have.length(3)
-  })
-
-  const offences: [why: string, change: Planned][] = [
-    ["a neighbour's end", instance('b', ['delete'])],
-    ["the end of a neighbour's role", change('aws_iam_role', 'b', ['delete'])],
-    ['a neighbour created', instance('b/b', ['create'])],
-    ['a replacement of the host itself', instance('a', REPLACE)],
-    ['an update of its role', change('aws_iam_role', 'a', ['update'])],
-    ['the shared group changed', change('aws_security_group', undefined, ['update'])],
-    ['the shared group ended', change('aws_security_group', undefined, ['delete'])],
-    ['something else of its key', change('aws_ebs_volume', 'a', ['delete'])],
-    ['another instance of its key', { ...instance('a', ['delete']), address: 'aws_instance.other["a"]' }],
-    ['the host forgotten', instance('a', ['forget'])],
-  ]
-  for (const [why, also] of offences) {
-    it(`refuses beside it: ${why}`, () => {
-      const error = refusal(plan(...end.slice(1), also), retire)
-      expect(error.code).to.equal('PLAN_OUT_OF_SCOPE')
-      expect(error.partial?.addresses).to.deep.equal([also.address])
-    })
-  }
-})
-
-describe('guardPlan of an adoption', () => {
-  const adopt = {
-    ...{ instances: { 'a/b': 'i-1' }, roles: { a: 'a' }, role_policies: { a: 'a:own' }, profiles: { a: 'a' } },
-    security_group: 'sg-1',
-  }
-  const group = (id: string): Planned => ({
-    address: 'aws_security_group.clawdinator',
-    mode: 'managed',
-    type: 'aws_security_group',
-    change: { actions: ['no-op'], importing: { id } },
-  })
-  const imported = (type: string, index: string, id: unknown, actions = ['no-op'], more: object = {}) =>
-    change(type, index, actions, { importing: { id }, ...more })
-  const none: Wanted = { change: { kind: 'none' }, scope: ['a'], adopt }
-
-  it('accepts the import of exactly what is adopted, and what has to change about it', () => {
-    const { lines } = guard(
-      plan(
-        imported('aws_instance', 'a/b', 'i-1'),
-        imported('aws_iam_role', 'a', 'a', ['update']),
-        imported('aws_iam_role_policy', 'a', 'a:own'),
-        imported('aws_iam_instance_profile', 'a', 'a'),
-        group('sg-1'),
-      ),
-      none,
-    )
-    expect(lines).to.have.length(5).and.to.include('import aws_instance.clawdinator["a/b"]')
-  })
-
-  const offences: [why: string, change: Planned][] = [
-    ['another machine', imported('aws_instance', 'a/b', 'i-2')],
-    ['the machine at another address', imported('aws_instance', 'a', 'i-1')],
-    [
-      'the machine of another id by its tags',
-      imported('aws_instance', 'a/b', 'i-1', ['no-op'], { before: content('aws_instance', 'b') }),
-    ],
-    [
-      'the machine of another slot by its tags',
-      imported('aws_instance', 'a/b', 'i-1', ['no-op'], { before: content('aws_instance', 'a') }),
-    ],
-    ['the machine, and its replacement', imported('aws_instance', 'a/b', 'i-1', REPLACE)],
-    ['the machine, and a change of it', imported('aws_instance', 'a/b', 'i-1', ['update'])],
-    ['another group', group('sg-2')],
-    ["a neighbour's role", imported('aws_iam_role', 'b', 'b')],
-    ['a role without saying which', imported('aws_iam_role', 'a', undefined)],
-  ]
-  it('refuses a machine that the state has at another address, too', () => {
-    const there = change('aws_instance', 'b', ['no-op'], { before: { ...content('aws_instance', 'b'), id: 'i-1' } })
-    const error = refusal(plan(there, imported('aws_instance', 'a/b', 'i-1')), none)
-    expect(error.message).to.include('have i-1 as aws_instance.clawdinator["a/b"] and as aws_instance.clawdinator["b"]')
-  })
-
-  for (const [why, also] of offences) {
-    it(`refuses the import of ${why}`, () => {
-      expect(refusal(plan(also), none).partial?.addresses).to.include(also.address)
-    })
-  }
-
-  it('takes a machine without a slot for one of slot a', () => {
-    const old = { before: { tags: { 'clawdinator:id': 'a' } } }
-    const own: Wanted = { ...none, adopt: { ...adopt, instances: { a: 'i-1' } } }
-    expect(guard(plan(imported('aws_instance', 'a', 'i-1', ['no-op'], old)), own).lines).to.have.length(1)
   })
 })
 

@@ -2,8 +2,8 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { STRATEGIES } from '../../../src/lib/domain/contract/index.js'
 import type { Assurance } from '../../../src/lib/domain/deploy/identity.js'
-import { type DeployQuestion, decideDeploy } from '../../../src/lib/domain/deploy/policy.js'
-import { registryOf } from '../../support/fakes.js'
+import { allowDeploy, type DeployQuestion, decideDeploy } from '../../../src/lib/domain/deploy/policy.js'
+import { registryOf, thrown } from '../../support/fakes.js'
 
 const registry = registryOf('clawdinator-1', 'clawdinator-2')
 const ask = (question: DeployQuestion) => {
@@ -18,6 +18,7 @@ describe('decideDeploy', () => {
     ['nobody deploys one', { target: 'clawdinator-2' }, 'one clawdinator-2'],
     ['but not all', { target: 'all' }, 'PERSON_REQUIRED'],
     ['nor with an AMI', { target: 'clawdinator-2', amiOverride: 'ami-1234abcd' }, 'PERSON_REQUIRED'],
+    ['nor with the newest configuration', { target: 'clawdinator-2', configRevision: 'newest' }, 'PERSON_REQUIRED'],
     ['nor with a strategy', { target: 'clawdinator-2', strategy: 'replace' }, 'PERSON_REQUIRED'],
     [
       'nulls are absent',
@@ -124,6 +125,19 @@ describe('decideDeploy', () => {
   it('leaves the existence of the target to others where it has no registry', () => {
     expect(ask({ target: 'clawdinator-9' })).to.equal('one clawdinator-9')
     expect(ask({ target: 'clawdinator-9', registry: [] })).to.equal('UNKNOWN_TARGET')
+    expect(ask({ target: 'all', caller: 'clawdinator-1', requestedBy: 'Ada' })).to.equal('all')
+    expect(ask({ target: 'all', caller: 'clawdinator-1', requestedBy: 'Clawdinator-1' })).to.equal('INVALID_REQUEST')
+    expect(thrown(() => allowDeploy({ target: 'ALL' })).hint).to.be.a('string')
+    expect(decideDeploy({ target: 'ALL' }))
+      .to.have.property('hint')
+      .that.matches(/^Name `all` or an instance id/)
+  })
+
+  it('leaves the instance that asks out of all, which may be nobody at all', () => {
+    const all = { target: 'all', requestedBy: 'Ada' }
+    const scope = (except: string | null) => ({ allowed: true, scope: { kind: 'all', except } })
+    expect(decideDeploy({ ...all, registry, caller: 'clawdinator-1' })).to.deep.equal(scope('clawdinator-1'))
+    expect(decideDeploy({ ...all, registry: [] })).to.deep.equal(scope(null))
   })
 
   const hints: [target: string, hint: RegExp][] = [
@@ -144,12 +158,19 @@ describe('decideDeploy', () => {
     expect(verdict)
       .to.have.property('hint')
       .that.matches(/clawdinator-9 and 2 more\.$/)
+    expect(decideDeploy({ target: 'web', registry: many.slice(0, 10) }))
+      .to.have.property('hint')
+      .that.matches(/clawdinator-9\.$/)
   })
 
   it('shows odd input cut and escaped', () => {
     const verdict = decideDeploy({ target: `\u001b[2J${'x'.repeat(5000)}` })
     expect(verdict).to.have.property('message').that.includes('\\u001b[2J')
     expect(verdict).to.have.property('message').with.length.below(200)
+    const shown = (target: string) => expect(decideDeploy({ target })).to.have.property('message')
+    shown('ALL').that.matches(/^"ALL" is not a target/)
+    shown('X'.repeat(80)).that.matches(/^"X{80}" is not a target/)
+    shown('X'.repeat(81)).that.matches(/^"X{77}\.\.\." is not a target/)
   })
 
   const name = fc.oneof(

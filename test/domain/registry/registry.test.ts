@@ -36,6 +36,10 @@ describe('the registry', () => {
 
   it('may be empty', () => expect(parseRegistry('{}', 'x')).to.deep.equal([]))
 
+  it('takes a host that is named like a secret', () => {
+    expect(messagesOf({ a: fields('a', { host: 'anthropic-api-key' }) })).to.deep.equal([])
+  })
+
   it("takes an id that is a name of JavaScript's own", () => {
     const registry = registryOf('constructor', 'valueof')
     expect(parseRegistry(registryText(registry), 'x')).to.deep.equal(registry)
@@ -113,6 +117,16 @@ describe('the registry', () => {
       ])
     })
   }
+
+  it('says where the shared value is, and does not compare entries that lack it', () => {
+    const text = registryText([entryOf('a'), entryOf('b', { discordTokenSecret: 'a-token' })])
+    expect(problemsOf(text)[0]).to.include({ id: 'b', line: 12, column: 27, rule: 'shared-value' })
+    const hostless = (id: string) => fields(id, { host: undefined })
+    expect(messagesOf({ a: hostless('a'), b: hostless('b') })).to.deep.equal([
+      'a: host is missing',
+      'b: host is missing',
+    ])
+  })
 
   it('lets two entries have one instance type, and one value in different fields', () => {
     expect(messagesOf({ a: fields('a', { discordTokenSecret: 'b' }), b: fields('b') })).to.deep.equal([])
@@ -196,6 +210,19 @@ describe('the registry', () => {
     expect(error.partial).to.deep.equal({ problems: problemsOf(text) })
   })
 
+  it('says one problem as one, and lists the others up to twenty', () => {
+    const one = thrown(() => parseRegistry('[]', 'f.json'))
+    expect(one.message).to.equal('f.json:1:1: must be one JSON object that maps instance ids to their settings.')
+    expect([one.hint, one.details]).to.deep.equal(['Fix it in f.json.', []])
+    const comma = thrown(() => parseRegistry('{"a": {},\n}', 'f.json'))
+    expect(comma.message).to.match(/^f\.json:2:1: broken JSON: property name expected \(and 1 more\)\.$/)
+    const many = thrown(() => parseRegistry(JSON.stringify({ a: {}, b: {}, c: {}, d: {}, e: {}, f: {} }), 'f.json'))
+    expect(many.message).to.match(/^f\.json:1:6: a: host is missing \(and 23 more\)\.$/)
+    expect(many.hint).to.equal('Fix each of the above in f.json.')
+    expect(many.details).to.have.length(20)
+    expect(many.details?.[0]).to.equal('1:6: a: instanceType is missing')
+  })
+
   const broken: [what: string, text: string, entry: string | null, line: number, column: number][] = [
     ['an empty file', '', null, 1, 1],
     ['blanks only', ' \n ', null, 2, 2],
@@ -209,15 +236,19 @@ describe('the registry', () => {
     ['a trailing comma within an entry', '{"a": {"host": "a",\n}}', 'a', 2, 1],
     ['a comment', '{\n// why\n}', null, 2, 1],
     ['a file that ends within an entry', '{\n "a": {"host": "a"', 'a', 2, 19],
-    ['a file that ends after an entry', '{"a": {}', null, 1, 9],
+    ['a file that ends after an entry', '{"a": {}', 'a', 1, 9],
     ['a string that is not closed', '{"a": {"host": "a\n}}', 'a', 1, 16],
     ['single quotes', "{'a': {}}", null, 1, 2],
+    ['a comma before the first entry', '{ ,"a": {}}', null, 1, 3],
   ]
   for (const [what, text, entry, line, column] of broken) {
     it(`refuses ${what} where it is`, () => {
-      const [first] = problemsOf(text)
+      const { problems, entries, ids } = checkRegistry(text)
+      const [first] = problems
       expect([first?.line, first?.column]).to.deep.equal([line, column])
-      if (entry !== null) expect(first?.id).to.equal(entry)
+      expect(first?.id).to.equal(entry)
+      expect([entries, ids]).to.deep.equal([[], []])
+      expect(new Set(problems.map(({ rule }) => rule))).to.deep.equal(new Set(['syntax']))
       expect(thrown(() => parseRegistry(text, 'f.json')).message).to.match(new RegExp(`^f\\.json:${line}:${column}: `))
     })
   }
@@ -261,6 +292,8 @@ describe('the registry', () => {
   })
 
   it('refuses a file that is nested without end', () => {
-    expect(thrown(() => parseRegistry('{"a":'.repeat(100_000), 'x')).code).to.equal('INVALID_REGISTRY')
+    const text = '{"a":'.repeat(100_000)
+    expect(thrown(() => parseRegistry(text, 'x')).message).to.equal('x:1:1: broken JSON: nested too deeply.')
+    expect(checkRegistry(text).entries).to.deep.equal([])
   })
 })

@@ -296,6 +296,7 @@ describe('a successor that fails after the handover', () => {
     const { error, hosts } = await fail(plane)
     expect(error.code).to.equal('APPLY_FAILED')
     expect(error.message).to.include('a serves on i-new-1, but its old machine i-a could not be destroyed')
+    expect(error.hint).to.equal('Deploy a again: it goes on from there.')
     expect(hosts).to.deep.equal([`a failed ${NEW.id} i-new-1`])
     plane.cloud.beforeApply = () => {}
     const { hosts: again } = await deploy(plane, { requestId: 'request-0002' })
@@ -595,6 +596,7 @@ describe('what an earlier deploy left', () => {
     const { error } = await fail(plane)
     expect(error.code).to.equal('NOT_IN_STATE')
     expect(error.message).to.include('i-z')
+    expect(error.hint).to.include('clawctl fleet recover a --terminate i-z')
     expect(applied(plane)).to.deep.equal([])
   })
 

@@ -141,6 +141,7 @@ describe('fleet recover', () => {
     const plane = fleet()
     expect(await recover(plane)).to.deep.equal({ findings: [] })
     expect(changed(plane)).to.deep.equal([])
+    expect([plane.cloud.planned, plane.store.puts, plane.progress.notes]).to.deep.equal([[], [], []])
     expect(plane.ports.locks.log).to.deep.equal(['take', 'release mine'])
   })
 

@@ -1,10 +1,11 @@
 import { expect } from 'chai'
 import type { Deploy, Order } from '../../../src/lib/domain/contract/index.js'
+import { instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
 import { failureOf } from '../../support/failure.js'
 import { type Boot, deployOptions, fakeDirectPlane } from '../../support/fakeCloud.js'
-import { NEW, OLD, REQUEST_ID, registryOf, upstream } from '../../support/fakes.js'
+import { NEW, OLD, REQUEST_ID, registryOf, START, upstream } from '../../support/fakes.js'
 
 type Plane = ReturnType<typeof fakeDirectPlane>
 
@@ -32,6 +33,8 @@ async function fail(plane: Plane, order: Partial<Order> = {}, options = {}) {
   return { error, status: done.status, hosts: done.hosts.map((host) => `${host.id} ${host.outcome} ${host.ami}`) }
 }
 
+const act = ({ store }: Plane, instanceId: string, from: string | null = null) =>
+  store.set('active/a.json', { schema: 1, id: 'a', instanceId, from, deploy: null, at: START })
 const applied = ({ cloud }: Plane) => cloud.log.filter((line) => /^(?:apply|stop|terminate)/.test(line))
 
 describe('a deploy with --strategy replace', () => {
@@ -61,10 +64,33 @@ describe('a deploy with --strategy replace', () => {
     expect((await deploy(plane)).hosts[0]?.outcome).to.equal('created')
   })
 
-  it('plans alone where it is asked to', async () => {
+  it('plans alone where it is asked to, whatever an earlier deploy left', async () => {
     const plane = fleet()
-    expect((await deploy(plane, {}, { planOnly: true })).hosts[0]?.outcome).to.equal('planned')
+    const { hosts } = await deploy(plane, {}, { planOnly: true })
+    expect(hosts[0]).to.include({ outcome: 'planned', instanceId: 'i-a' })
+    expect([...plane.store.objects.keys()].filter((key) => key.startsWith('active/'))).to.deep.equal([])
+    act(plane, 'i-a')
+    plane.cloud.launch('a', 'b', { ami: NEW.id, requestId: null })
+    await deploy(plane, { requestId: 'request-0002' }, { planOnly: true })
     expect(applied(plane)).to.deep.equal([])
+  })
+
+  it('clears away first what an earlier deploy left', async () => {
+    const plane = fleet()
+    act(plane, 'i-a')
+    plane.cloud.launch('a', 'b', { ami: NEW.id, requestId: null })
+    expect((await deploy(plane)).hosts[0]).to.include({ outcome: 'replaced', instanceId: 'i-new-2' })
+    expect(applied(plane)).to.deep.equal(['terminate i-new-1', 'apply replace a'])
+  })
+
+  it('replaces nothing where an earlier deploy had handed over to the wanted AMI', async () => {
+    const plane = fleet()
+    const instanceId = plane.cloud.launch('a', 'b', { ami: NEW.id, requestId: null })
+    plane.cloud.state_.set(instanceAddress('a', 'b'), instanceId)
+    act(plane, instanceId, 'i-a')
+    await plane.clock.sleep(60_000)
+    expect((await deploy(plane)).hosts[0]).to.include({ outcome: 'replaced', instanceId })
+    expect(applied(plane)).to.deep.equal(['apply delete a'])
   })
 
   it('replaces nothing that the state does not know', async () => {
@@ -72,6 +98,18 @@ describe('a deploy with --strategy replace', () => {
     for (const address of plane.cloud.state_.keys()) if (address.includes('"a')) plane.cloud.state_.delete(address)
     const { error, hosts } = await fail(plane)
     expect([error.code, ...hosts]).to.deep.equal(['NOT_IN_STATE', `a kept ${OLD.id}`])
+    expect(error.hint).to.include('without --strategy replace')
+  })
+
+  it('knows nothing of the host where it can not look', async () => {
+    const plane = fleet()
+    let asked = 0
+    plane.cloud.onDescribe = () => {
+      asked += 1
+      if (asked > 2) throw new ClawctlError('DENIED', 'AWS refused.')
+    }
+    const { error, hosts } = await fail(plane)
+    expect([error.code, ...hosts]).to.deep.equal(['DENIED', 'a failed null'])
   })
 
   for (const boot of ['silent', 'crash', 'fails-active'] as const) {
@@ -79,7 +117,8 @@ describe('a deploy with --strategy replace', () => {
       const plane = fleet(boot)
       const { error, status, hosts } = await fail(plane)
       expect([error.code, status]).to.deep.equal(['ROLLED_BACK', 'rolled-back'])
-      expect(error.message).to.match(/^a on ami-0+2 is not .* It runs ami-0+1 again\.$/)
+      const what = boot === 'fails-active' ? 'healthy' : 'ready to take over'
+      expect(error.message).to.match(new RegExp(`^a on ami-0+2 is not ${what}: .* It runs ami-0+1 again\\.$`))
       expect(hosts).to.deep.equal([`a rolled-back ${OLD.id}`])
       expect(applied(plane)).to.deep.equal(['apply replace a', 'apply replace a'])
       expect(plane.cloud.connected('a')).to.deep.equal(['i-new-2'])
@@ -96,6 +135,7 @@ describe('a deploy with --strategy replace', () => {
       `a replaced ${NEW.id}`,
       `b rolled-back ${OLD.id}`,
     ])
+    expect(plane.cloud.failed.size).to.equal(0)
   })
 
   it('leaves the host as it is with --on-failure stop', async () => {
@@ -109,6 +149,7 @@ describe('a deploy with --strategy replace', () => {
     const { error } = await fail(plane, { amiOverride: OLD.id })
     expect(error.code).to.equal('HEALTH_FAILED')
     expect(error.message).to.match(/ran this AMI before, too, so there is no rollback target\.$/)
+    expect(error.hint).to.include('clawctl fleet show a')
   })
 
   it('says so where the way back fails as well', async () => {
@@ -117,6 +158,7 @@ describe('a deploy with --strategy replace', () => {
     const { error, status, hosts } = await fail(plane)
     expect([error.code, status, ...hosts]).to.deep.equal(['ROLLBACK_FAILED', 'failed', `a failed ${OLD.id}`])
     expect(error.message).to.match(/The rollback to ami-0+1 failed as well: a on ami-0+1 is not/)
+    expect(error.hint).to.equal('Deploy a with --ami and an AMI that is known to work.')
   })
 
   it('guards the way back, too', async () => {
@@ -146,6 +188,35 @@ describe('a deploy with --strategy replace', () => {
       const { error, hosts } = await fail(plane)
       expect([error.code, ...hosts]).to.deep.equal(['ROLLED_BACK', `a rolled-back ${OLD.id}`])
       expect(applied(plane)).to.deep.equal(['apply replace a', 'apply create a'])
+      expect(plane.cloud.planned.map(({ replace }) => replace)).to.deep.equal([instanceAddress('a'), null])
+    })
+
+    it('makes the host again where the old machine shuts down', async () => {
+      const plane = fleet()
+      plane.cloud.beforeApply = (nth) => {
+        if (nth !== 1) return
+        for (const { host } of plane.cloud.machines) if (host.id === 'a') host.state = 'shutting-down'
+        let looks = 0
+        plane.cloud.onDescribe = () => {
+          looks += 1
+          if (looks > 1) plane.cloud.lose('i-a')
+        }
+        throw new ClawctlError('APPLY_FAILED', 'OpenTofu failed.')
+      }
+      const { error, hosts } = await fail(plane)
+      expect([error.code, ...hosts]).to.deep.equal(['ROLLED_BACK', `a rolled-back ${OLD.id}`])
+    })
+
+    it('makes the host again where the state does not have what was made', async () => {
+      const plane = fleet()
+      plane.cloud.afterApply = (nth) => {
+        if (nth !== 1) return
+        plane.cloud.lose('i-new-1')
+        plane.cloud.state_.delete(instanceAddress('a'))
+      }
+      const { error, hosts } = await fail(plane)
+      expect([error.code, ...hosts]).to.deep.equal(['ROLLED_BACK', `a rolled-back ${OLD.id}`])
+      expect(error.message).to.include('OpenTofu created a, but its state does not have it.')
     })
 
     it('does not touch a host that the failed apply never touched', async () => {
@@ -173,6 +244,7 @@ describe('a deploy with --strategy replace', () => {
       const { error, status } = await fail(plane)
       expect([error.code, status]).to.deep.equal(['CANCELLED', 'cancelled'])
       expect(error.message).to.include('its state is unknown')
+      expect(error.hint).to.include('deploy again: it resumes')
       const seen = fleet('silent')
       seen.clock.onSleep = (nth) => {
         if (nth > 3) throw new ClawctlError('CANCELLED', 'Stopped.')
@@ -200,7 +272,8 @@ describe('a deploy with --strategy replace', () => {
           throw new ClawctlError('DENIED', 'AWS refused.')
         }
       }
-      expect((await fail(plane)).error.code).to.equal('DENIED')
+      const { error, hosts } = await fail(plane)
+      expect([error.code, ...hosts]).to.deep.equal(['DENIED', 'a failed null'])
       expect(applied(plane)).to.have.length(1)
     })
   })

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import type { Deploy } from '../../../src/lib/domain/contract/index.js'
-import { ID_TYPES, idAddress } from '../../../src/lib/domain/deploy/slots.js'
+import { ID_TYPES, idAddress, instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
 import { failureOf } from '../../support/failure.js'
@@ -48,6 +48,8 @@ describe('retiring an instance', () => {
     const plane = fleet()
     const deploy = await deployFleet(RETIRE_Z, { ...OPTIONS, planOnly: true }, plane.ports)
     expect(deploy.status).to.equal('planned')
+    expect(deploy.hosts[0]).to.include({ outcome: 'planned', ami: OLD.id })
+    expect(plane.report.summaries[0]).to.include(`\`delete ${instanceAddress('z')}\``)
     expect(ids(plane)).to.include('z')
   })
 
@@ -61,6 +63,48 @@ describe('retiring an instance', () => {
   it('refuses what nobody knows', async () => {
     const error = await failureOf(deployFleet({ ...RETIRE_Z, target: 'x' }, OPTIONS, fleet().ports))
     expect(error.code).to.equal('UNKNOWN_TARGET')
+    expect(error.hint).to.include('clawctl fleet status')
+  })
+
+  it('plans with the AMI of the machine, else with one that is there: nothing boots it', async () => {
+    const amiOf = async (plane: ReturnType<typeof fleet>) => {
+      const { hosts } = await deployFleet(RETIRE_Z, { ...OPTIONS, planOnly: true }, plane.ports)
+      return [plane.cloud.planned[0]?.ami, hosts[0]?.ami]
+    }
+    const own = fakeDirectPlane(registryOf('a'), ['a'])
+    own.cloud.add(hostOf('z', { ami: NEW.id }))
+    expect(await amiOf(own)).to.deep.equal([NEW.id, NEW.id])
+    expect(own.progress.notes).to.deep.equal([])
+    const lost = fleet()
+    lost.cloud.lose('i-z')
+    expect(await amiOf(lost)).to.deep.equal([OLD.id, null])
+    const alone = fakeDirectPlane([], [])
+    alone.cloud.state_.set(idAddress('aws_iam_role', 'z'), 'z')
+    expect(await amiOf(alone)).to.deep.equal([NEW.id, null])
+    alone.cloud.images = []
+    expect((await failureOf(amiOf(alone))).code).to.equal('AMI_NOT_FOUND')
+  })
+
+  it('is known by a machine in its second slot alone', async () => {
+    const plane = fakeDirectPlane(registryOf('a'), ['a'])
+    plane.cloud.addUnmanaged(hostOf('z', { slot: 'b' }))
+    plane.cloud.state_.set(instanceAddress('z', 'b'), 'i-z')
+    await deployFleet(RETIRE_Z, OPTIONS, plane.ports)
+    expect(plane.cloud.log.at(-1)).to.equal('apply delete z/b')
+    expect(ids(plane)).to.deep.equal(['a'])
+  })
+
+  it('needs no plan where only EC2 has it, and leaves what shuts down already', async () => {
+    const plane = fleet()
+    plane.cloud.addUnmanaged(hostOf('stray', { instanceId: 'i-stray' }))
+    plane.cloud.addUnmanaged(hostOf('stray', { instanceId: 'i-going', state: 'shutting-down' }))
+    const deploy = await deployFleet({ ...RETIRE_Z, target: 'stray' }, OPTIONS, plane.ports)
+    expect(deploy.hosts[0]).to.include({ outcome: 'retired' })
+    expect(plane.cloud.log.filter((line) => /^(?:plan|apply|terminate)/.test(line))).to.deep.equal([
+      'terminate i-stray',
+    ])
+    expect(plane.progress.notes.join()).to.include('i-stray is not in the state').and.not.include('i-going is')
+    expect(plane.store.puts.map(({ text }) => text).join()).to.include('"outcome":"deploying"')
   })
 
   it('destroys what a deploy that was killed left of it outside of the state', async () => {

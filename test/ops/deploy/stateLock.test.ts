@@ -66,6 +66,23 @@ describe('the lock of the state', () => {
     })
   }
 
+  it('is said to be left where it can not be released', async () => {
+    const { locks, ports, progress } = world()
+    locks.release = () => Promise.reject(upstream())
+    expect(await withStateLock(ports, async () => 'done')).to.equal('done')
+    expect(progress.notes).to.deep.equal([
+      'The lock of the state could not be released: The service does not answer. The next deploy releases it.',
+    ])
+  })
+
+  it('is given up where the service does not answer', async () => {
+    const { locks, ports, clock } = world()
+    locks.take = () => Promise.reject(upstream())
+    const error = await failureOf(withStateLock(ports, async () => 'done'))
+    expect([error.code, clock.elapsed]).to.deep.equal(['UPSTREAM', 120_000])
+    expect(error.message).to.include('The lock of the state could not be taken: The service does not answer.')
+  })
+
   it('is taken when its holder has released it', async () => {
     const { locks, ports, clock } = world({ status: 'in_progress' })
     locks.standing = lockOf()

@@ -61,7 +61,7 @@ export function expectPlan(input: {
   }
   for (const [id, placed] of state) {
     for (const { slot, instanceId } of placed) {
-      if (instanceId !== null && gone.has(instanceId)) allow(instanceAddress(id, slot), 'delete')
+      if (gone.has(instanceId ?? '')) allow(instanceAddress(id, slot), 'delete')
     }
   }
   const prefixes = new Map(

@@ -133,12 +133,8 @@ function judgeGateway(facts: HealthFacts, heartbeat: Heartbeat, role: 'active' |
     const time = Number.isNaN(since) ? 'an unknown time' : since < 1000 ? 'under a second' : ms(since, { long: true })
     return say('unknown', `its gateway is active for ${time}, of ${ms(stableMs, { long: true })}`)
   }
-  if (role === 'active' && seen && !isSecond(seen.earlier, heartbeat))
-    return say('unknown', 'waiting for a second heartbeat')
-  return null
-}
-
-/** Whether two heartbeats are from the same process. */
-function isSecond(earlier: Heartbeat | null, later: Heartbeat): boolean {
-  return earlier !== null && earlier.at !== later.at && earlier.gateway?.mainPid === later.gateway?.mainPid
+  if (role === 'standby' || !seen) return null
+  const { earlier } = seen
+  const isSecond = earlier && earlier.at !== heartbeat.at && earlier.gateway?.mainPid === gateway.mainPid
+  return isSecond ? null : say('unknown', 'waiting for a second heartbeat')
 }

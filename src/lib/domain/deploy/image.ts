@@ -22,9 +22,9 @@ export interface FleetImage extends Image {
 /** On an AMI, the request id of the deploy in which it failed its checks. */
 export const FAILED_TAG = 'clawdinator:failed'
 
-/** By AWS's names: a `g` behind the generation means Graviton; a1 was the first. */
+/** By AWS's names: a `g` right behind the generation means Graviton; a1 was the first. */
 export function architectureOf(instanceType: string): Architecture {
-  return /^(?:a1|[a-z]+\d+[a-z-]*g[a-z-]*)\./.test(instanceType) ? 'arm64' : 'x86_64'
+  return /^(?:a1|[a-z]+\d+g[a-z-]*)\./.test(instanceType) ? 'arm64' : 'x86_64'
 }
 
 export interface ImageRefusal {

@@ -76,16 +76,13 @@ function within(resource: ResourceChange, plan: Plan, expected: Expectation): Vi
   const offence = (says: string) => [{ address, says: `${says} (${address})` }]
   if (type === INSTANCE_TYPE && change.importing !== undefined)
     return wrongMachine(change.before, address).flatMap(offence)
-  if (resource.mode !== 'managed' || !change.actions.some((action) => action === 'create' || action === 'update'))
-    return []
+  if (!change.actions.some((action) => action === 'create' || action === 'update')) return []
   const after = z.record(z.string(), z.unknown()).safeParse(change.after).data ?? {}
-  const unknown = z.record(z.string(), z.unknown()).safeParse(change.after_unknown).data ?? {}
-  if (/^aws_(?:vpc_)?security_group/.test(type)) return opensIngress(resource, after) ? offence('open ingress') : []
+  if (type.includes('security_group')) return opensIngress(resource, after) ? offence('open ingress') : []
   if (type === INSTANCE_TYPE) return wrongMachine(after, address).flatMap(offence)
-  if (type === 'aws_iam_role')
-    return widensTrust(change.before, after, unknown) ? offence('widen who may take a role') : []
+  if (type === 'aws_iam_role') return widensTrust(change.before, after) ? offence('widen who may take a role') : []
   if (type === 'aws_iam_role_policy') {
-    const [, id = ''] = /\["([^"]+)"\]$/.exec(address) ?? []
+    const id = String(resource.index)
     const prefixes = expected.prefixes.get(id) ?? []
     return isOwnPolicy(after.policy, { id, prefixes, bucket: plan.variables?.bucket?.value })
       ? []
@@ -97,8 +94,7 @@ function within(resource: ResourceChange, plan: Plan, expected: Expectation): Vi
 /** The group allows no traffic in; a separate rule resource would open it, too. */
 function opensIngress({ type }: ResourceChange, after: Record<string, unknown>): boolean {
   if (type !== 'aws_security_group') return /ingress/.test(type) || after.type !== 'egress'
-  const { ingress } = after
-  return !(ingress === undefined || ingress === null || (Array.isArray(ingress) && ingress.length === 0))
+  return !isEmptyList(after.ingress)
 }
 
 /** A machine's tags must have the id and slot of its address, because people and health checks use the tags. */
@@ -124,12 +120,11 @@ const trustSchema = z.object({
 const isEmptyList = (value: unknown) => value == null || (Array.isArray(value) && value.length === 0)
 
 /** Only EC2 may assume the role, it has no further policies, and its boundary does not change. */
-function widensTrust(before: unknown, after: Record<string, unknown>, unknown: Record<string, unknown>): boolean {
+function widensTrust(before: unknown, after: Record<string, unknown>): boolean {
   const had = z.object({ permissions_boundary: lenient(z.string()) }).safeParse(before).data?.permissions_boundary
   if (had && after.permissions_boundary !== had) return true
-  // The lists of a new role are computed: they are unknown in the plan, and empty.
-  const listed = ['inline_policy', 'managed_policy_arns'].filter((name) => unknown[name] !== true)
-  if (listed.some((name) => !isEmptyList(after[name]))) return true
+  // The lists of a new role are computed: a plan leaves out what is not known yet.
+  if (!isEmptyList(after.inline_policy) || !isEmptyList(after.managed_policy_arns)) return true
   return !trustSchema.safeParse(documentOf(after.assume_role_policy)).success
 }
 
@@ -147,7 +142,8 @@ const policySchema = z.object({
 })
 type Statement = z.infer<typeof policySchema>['Statement'][number]
 
-const list = (value: string | string[] | undefined) => (value === undefined ? [] : [value].flat())
+/** What is absent is one entry that nothing allows. */
+const list = (value: string | string[] | undefined) => [value ?? ''].flat()
 
 /**
  * The permissions that the fleet stack gives a host, and no others: read its own bundle and active/<id>.json, write its own
@@ -156,18 +152,11 @@ const list = (value: string | string[] | undefined) => (value === undefined ? []
 function isOwnPolicy(policy: unknown, own: { id: string; prefixes: readonly string[]; bucket: unknown }): boolean {
   const parsed = policySchema.safeParse(documentOf(policy))
   if (!parsed.success) return false
-  const bucket = typeof own.bucket === 'string' ? own.bucket : '[a-z0-9.-]+'
-  const arn = new RegExp(`^arn:aws[a-z-]*:s3:::${typeof own.bucket === 'string' ? escaped(bucket) : bucket}(/.*)?$`)
+  const bucket = typeof own.bucket === 'string' ? escaped(own.bucket) : '[a-z0-9.-]+'
+  const arn = (path: string) => new RegExp(`^arn:aws[a-z-]*:s3:::${bucket}${escaped(path)}$`)
   const readable = [...own.prefixes.map((prefix) => `/${prefix}/*`), `/active/${own.id}.json`]
-  const pathOf = (resource: string) => {
-    const match = arn.exec(resource)
-    return match ? (match[1] ?? '') : null
-  }
   const within = (statement: Statement, paths: readonly string[]) =>
-    list(statement.Resource).every((resource) => {
-      const path = pathOf(resource)
-      return path !== null && paths.includes(path)
-    })
+    list(statement.Resource).every((resource) => paths.some((path) => arn(path).test(resource)))
   return parsed.data.Statement.every((statement) =>
     list(statement.Action).every((action) => {
       if (action === 's3:GetObject') return within(statement, readable)

@@ -7,7 +7,6 @@ const change = z.object({
   actions: z.array(z.string()),
   before: z.optional(z.unknown()),
   after: z.optional(z.unknown()),
-  after_unknown: z.optional(z.unknown()),
   importing: z.optional(z.unknown()),
 })
 const resourceChange = z.object({
@@ -39,10 +38,10 @@ export interface PlanSummary {
 }
 
 function actionOf(change: ResourceChange): PlanAction {
+  if (change.previous_address) return 'move'
   const actions = change.change.actions.join(',')
   if (actions === 'delete,create' || actions === 'create,delete') return 'replace'
   if (actions === 'forget' || actions === 'create,forget' || actions === 'forget,create') return 'forget'
-  if (actions === 'no-op' && change.previous_address) return 'move'
   if (['no-op', 'read', 'create', 'update', 'delete'].includes(actions)) return actions as PlanAction
   return 'unknown'
 }

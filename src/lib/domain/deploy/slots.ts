@@ -34,7 +34,6 @@ export interface Placed {
   instanceId: string | null
   /** Bootstrap prefix at its launch, from the stack's own tag. */
   prefix: string | null
-  tainted: boolean
 }
 
 export type FleetState = ReadonlyMap<string, readonly Placed[]>
@@ -42,7 +41,7 @@ export type FleetState = ReadonlyMap<string, readonly Placed[]>
 /** The machines of the state by id. An id with only a role or profile has an empty list. */
 export function machinesInState(resources: readonly StateResource[]): FleetState {
   const machines = new Map<string, Placed[]>()
-  for (const { address, id: instanceId, tags, tainted } of resources) {
+  for (const { address, id: instanceId, tags } of resources) {
     const machine = parseInstanceAddress(address)
     const id = machine?.id ?? new RegExp(`^(?:${ID_TYPES.join('|')})\\.clawdinator\\["([^"]+)"\\]$`).exec(address)?.[1]
     if (id === undefined) continue
@@ -50,7 +49,7 @@ export function machinesInState(resources: readonly StateResource[]): FleetState
     machines.set(id, placed)
     if (!machine) continue
     const prefix = tags?.['clawdinator:bootstrap-prefix'] || null
-    placed.push({ slot: machine.slot, instanceId, prefix, tainted: tainted === true })
+    placed.push({ slot: machine.slot, instanceId, prefix })
   }
   return machines
 }
@@ -78,24 +77,21 @@ export interface PlanInputs {
  * @param gone EC2 instance ids that no longer exist
  */
 export function planInputs(state: FleetState, gone: ReadonlySet<string>, change: Change): PlanInputs {
-  const changed = change.kind === 'none' ? null : change.id
+  const turn = 'slot' in change ? change : null
   const ids = new Set(state.keys())
-  if (changed !== null) ids.add(changed)
+  if (turn) ids.add(turn.id)
   if (change.kind === 'retire') ids.delete(change.id)
   const slots: Record<string, Slot[]> = {}
   const kept: Record<string, string> = {}
   for (const id of ids) {
     const placed = state.get(id) ?? []
-    const present = placed.filter((machine) => machine.instanceId === null || !gone.has(machine.instanceId))
-    const stays = present.filter(
-      (machine) =>
-        !(id === changed && (change.kind === 'destroy' || change.kind === 'replace') && machine.slot === change.slot),
-    )
-    const created = id === changed && (change.kind === 'create' || change.kind === 'replace') ? [change.slot] : []
-    slots[id] = [...new Set([...stays.map((machine) => machine.slot), ...created])].sort()
+    const changed = turn?.id === id ? turn : null
+    const stays = placed.filter(({ slot, instanceId }) => slot !== changed?.slot && !gone.has(instanceId ?? ''))
+    const created = changed && changed.kind !== 'destroy' ? [changed.slot] : []
+    slots[id] = [...stays.map(({ slot }) => slot), ...created].sort()
     // A new machine uses the prefix of the registry; the old machine has read its bundle already.
-    const prefix = created.length > 0 ? null : ((stays[0] ?? placed[0])?.prefix ?? null)
-    if (prefix !== null) kept[id] = prefix
+    const prefix = (stays[0] ?? placed[0])?.prefix
+    if (prefix && created.length === 0) kept[id] = prefix
   }
   return { instances: [...ids].sort(), slots, kept }
 }

@@ -63,7 +63,7 @@ function withAdopted(state: FleetState, instances: Adoption['instances'], ids: r
   for (const id of ids) all.set(id, all.get(id) ?? [])
   for (const [key, instanceId] of Object.entries(instances)) {
     const [id = key, slot] = key.split('/')
-    const placed = { slot: slot === 'b' ? 'b' : 'a', instanceId, prefix: null, tainted: false } as const
+    const placed = { slot: slot === 'b' ? 'b' : 'a', instanceId, prefix: null } as const
     all.set(id, [...(all.get(id) ?? []), placed])
   }
   return all

@@ -193,7 +193,7 @@ async function rollOut(
     const finishedAt = ports.clock.now().toISOString()
     await keeper.host(id, { ...result.host, step: null, reason: error?.message ?? null, finishedAt })
     if (result.ok) good.add(image.id)
-    else await markFailed(image, result.host.ami, error, good, order.requestId, ports)
+    else await markFailed(image, result.host.ami, result.error, good, order.requestId, ports)
     return error
   }
   return ports.progress.list(rollout.scope, async (list) => {
@@ -210,13 +210,13 @@ async function rollOut(
 async function markFailed(
   image: FleetImage,
   stays: string | null,
-  error: ClawctlError | null,
+  error: ClawctlError,
   good: ReadonlySet<string>,
   requestId: string,
   { machines, progress }: DeployFleetPorts,
 ): Promise<void> {
-  const cause = error?.cause instanceof ClawctlError ? error.cause : error
-  const isItsFault = cause?.code === 'HEALTH_FAILED' && (error?.code === 'KEPT' || error?.code === 'ROLLED_BACK')
+  const cause = error.cause instanceof ClawctlError ? error.cause : error
+  const isItsFault = cause.code === 'HEALTH_FAILED' && (error.code === 'KEPT' || error.code === 'ROLLED_BACK')
   if (!isItsFault || good.has(image.id) || stays === image.id) return
   try {
     await machines.markFailed(image.id, requestId)

@@ -124,8 +124,7 @@ async function findCandidate(
   const observed = await observe(context.ports, context.gone).catch(() => null)
   if (!observed) return null
   const placed = placedAt(observed.state, turn.id, slot)?.instanceId
-  if (placed && placed !== holder?.instanceId && !observed.gone.has(placed))
-    return { instanceId: placed, ami: turn.image.id }
+  if (placed && !observed.gone.has(placed)) return { instanceId: placed, ami: turn.image.id }
   const isLeft = (host: Host) =>
     host.id === turn.id && host.instanceId !== holder?.instanceId && host.state !== 'shutting-down'
   return observed.hosts.find(isLeft) ?? null

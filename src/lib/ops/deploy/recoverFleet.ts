@@ -196,7 +196,8 @@ async function importIntoState(
   const withObjects = ids.filter((id) => adopt.roles[id] ?? adopt.role_policies[id] ?? adopt.profiles[id])
   const ami = observed.hosts[0]?.ami ?? latestOf(await ports.compute.fleetImages())?.id ?? NO_AMI
   const plan = await planChange({ kind: 'none' }, { ami, instances, observed }, rolloutOf(withObjects, registry), ports)
-  if (plan.lines.length > 0) await ports.tofu.apply(plan.file)
+  // Also without a change: the apply stores that a machine no longer exists.
+  await ports.tofu.apply(plan.file)
 }
 
 const rolloutOf = (scope: readonly string[], registry: Registry) => ({

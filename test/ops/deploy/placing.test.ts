@@ -1,0 +1,256 @@
+import { expect } from 'chai'
+import type { Deploy, Order } from '../../../src/lib/domain/contract/index.js'
+import { NO_MACHINE, parseActive } from '../../../src/lib/domain/deploy/active.js'
+import { instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
+import { ClawctlError } from '../../../src/lib/domain/errors.js'
+import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
+import type { DeployOptions } from '../../../src/lib/ops/deploy/plane.js'
+import { failureOf } from '../../support/failure.js'
+import { type Boot, deployOptions, fakeDirectPlane } from '../../support/fakeCloud.js'
+import { hostOf, NEW, OLD, REQUEST_ID, registryOf, START } from '../../support/fakes.js'
+
+type Plane = ReturnType<typeof fakeDirectPlane>
+
+function fleet(boot: Boot = 'healthy', existing = ['a', 'b']) {
+  const plane = fakeDirectPlane(registryOf('a', 'b'), existing)
+  plane.cloud.boots.set(NEW.id, boot)
+  return plane
+}
+
+const deploy = (plane: Plane, order: Partial<Order> = {}, options: Partial<DeployOptions> = {}) =>
+  deployFleet({ target: 'a', requestId: REQUEST_ID, ...order }, deployOptions(options), plane.ports)
+
+async function fail(plane: Plane, order: Partial<Order> = {}, options: Partial<DeployOptions> = {}) {
+  const error = await failureOf(deploy(plane, order, options))
+  const done = error.partial?.deploy as Deploy
+  return { error, done, hosts: done.hosts.map((host) => `${host.id} ${host.outcome} ${host.ami} ${host.instanceId}`) }
+}
+
+const applied = ({ cloud }: Plane) => cloud.log.filter((line) => /^(?:apply|stop|start|terminate)/.test(line))
+const machines = ({ cloud }: Plane) => cloud.hosts.filter(({ id }) => id === 'a').map(({ instanceId }) => instanceId)
+const holder = ({ store }: Plane) => parseActive(store.objects.get('active/a.json')?.text ?? '')?.instanceId
+const name = ({ store }: Plane, instanceId: string) =>
+  store.set('active/a.json', { schema: 1, id: 'a', instanceId, from: null, deploy: null, at: START })
+
+describe('where a successor is put', () => {
+  it('is the slot whose machine EC2 has lost, where the other one serves', async () => {
+    const plane = fleet()
+    plane.cloud.state_.set(instanceAddress('a', 'b'), 'i-lost')
+    await deploy(plane)
+    expect(plane.cloud.planned[0]?.slots.a).to.deep.equal(['a', 'b'])
+    expect(machines(plane)).to.deep.equal(['i-new-1'])
+    expect(plane.cloud.state_.get(instanceAddress('a', 'b'))).to.equal('i-new-1')
+  })
+
+  it('is nowhere while both slots have a machine, which a plan alone does not clear away', async () => {
+    const plane = fleet()
+    name(plane, 'i-a')
+    plane.cloud.state_.set(instanceAddress('a', 'b'), plane.cloud.launch('a', 'b', { ami: NEW.id, requestId: null }))
+    const { error, hosts } = await fail(plane, {}, { planOnly: true })
+    expect(error.code).to.equal('DEPLOY_FAILED')
+    expect(error.message).to.include('Both slots of a have a machine')
+    expect(error.hint).to.include('without --plan-only')
+    expect(hosts).to.deep.equal([`a kept ${OLD.id} i-a`])
+    await deploy(plane)
+    expect(machines(plane)).to.deep.equal(['i-new-2'])
+  })
+
+  const unmanaged: [slot: 'a' | 'b' | null, adopted: Record<string, string>, candidate: string][] = [
+    ['a', { a: 'i-x' }, 'b'],
+    ['b', { 'a/b': 'i-x' }, 'a'],
+    [null, { a: 'i-x' }, 'b'],
+  ]
+  for (const [slot, adopted, candidate] of unmanaged) {
+    it(`is slot ${candidate} beside a machine in slot ${slot} that the state does not know`, async () => {
+      const plane = fleet('healthy', ['b'])
+      plane.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-x', slot }))
+      expect((await deploy(plane, {}, { planOnly: true })).hosts[0]).to.include({
+        outcome: 'planned',
+        instanceId: 'i-x',
+      })
+      expect(plane.cloud.planned[0]?.adopt.instances).to.deep.equal(adopted)
+      expect(plane.cloud.log.at(-1)).to.include(candidate === 'b' ? 'create a/b' : 'create a')
+    })
+  }
+
+  it('is refused where the state has another machine at the place of the one that serves', async () => {
+    const plane = fleet('healthy', ['b'])
+    plane.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-x' }))
+    plane.cloud.state_.set(instanceAddress('a'), 'i-lost')
+    const { error, hosts } = await fail(plane)
+    expect(error.code).to.equal('NOT_IN_STATE')
+    expect(error.message).to.include('EC2 runs i-x as a, but the OpenTofu state has another machine in its slot')
+    expect(error.hint).to.include('clawctl fleet recover a --plan-only')
+    expect(hosts).to.deep.equal([`a kept ${OLD.id} i-x`])
+    expect(applied(plane)).to.deep.equal([])
+  })
+})
+
+describe('a successor that was not made', () => {
+  for (const reason of ['InsufficientInstanceCapacity', 'VcpuLimitExceeded', 'InstanceLimitExceeded']) {
+    it(`names --strategy replace where EC2 has no room: ${reason}`, async () => {
+      const plane = fleet()
+      plane.cloud.beforeApply = () => {
+        throw new ClawctlError('APPLY_FAILED', `OpenTofu failed: ${reason}.`)
+      }
+      const { error } = await fail(plane)
+      expect(error.code).to.equal('KEPT')
+      expect(error.message).to.include(reason)
+      expect(error.hint).to.include('--strategy replace')
+    })
+  }
+
+  it('says nothing of room where something else failed', async () => {
+    const plane = fleet()
+    plane.cloud.beforeApply = () => {
+      throw new ClawctlError('APPLY_FAILED', 'OpenTofu failed.', { hint: 'Look at the log.' })
+    }
+    const { error, hosts } = await fail(plane)
+    expect([error.code, error.hint, ...hosts]).to.deep.equal(['KEPT', 'Look at the log.', `a kept ${OLD.id} i-a`])
+    expect(error.message).to.match(/^OpenTofu failed\. i-a goes on serving with ami-0+1\.$/)
+  })
+
+  it('is missed where OpenTofu says that it did', async () => {
+    const plane = fleet()
+    plane.cloud.afterApply = (nth) => {
+      if (nth === 1) plane.cloud.lose('i-new-1')
+      if (nth === 1) plane.cloud.state_.delete(instanceAddress('a', 'b'))
+    }
+    const { error } = await fail(plane)
+    expect(error.code).to.equal('KEPT')
+    expect(error.message).to.include('OpenTofu created a, but its state does not have it.')
+    expect(applied(plane)).to.deep.equal(['apply create a/b'])
+  })
+
+  it('is cleared away where EC2 has it and the state does not', async () => {
+    const plane = fleet()
+    plane.cloud.afterApply = (nth) => {
+      if (nth !== 1) return
+      plane.cloud.state_.delete(instanceAddress('a', 'b'))
+      throw new ClawctlError('APPLY_FAILED', 'OpenTofu failed.')
+    }
+    expect((await fail(plane)).error.code).to.equal('KEPT')
+    expect(applied(plane)).to.deep.equal(['apply create a/b', 'terminate i-new-1'])
+    expect(machines(plane)).to.deep.equal(['i-a'])
+  })
+
+  it('is cleared away of a host that is new, too', async () => {
+    const plane = fleet('healthy', ['b'])
+    plane.cloud.afterApply = (nth) => {
+      if (nth !== 1) return
+      plane.cloud.state_.delete(instanceAddress('a'))
+      throw new ClawctlError('APPLY_FAILED', 'OpenTofu failed.')
+    }
+    const { error, hosts } = await fail(plane)
+    expect([error.code, ...hosts]).to.deep.equal(['APPLY_FAILED', 'a failed null null'])
+    expect(machines(plane)).to.deep.equal([])
+  })
+
+  const nothingToDestroy: [why: string, spoil: (plane: Plane) => void][] = [
+    ['the slot is that of a machine that EC2 has lost', ({ cloud }) => cloud.lose('i-new-1')],
+    [
+      'EC2 shuts down what it made already',
+      ({ cloud }) => {
+        cloud.state_.delete(instanceAddress('a', 'b'))
+        for (const { host } of cloud.machines) if (host.instanceId === 'i-new-1') host.state = 'shutting-down'
+      },
+    ],
+  ]
+  for (const [why, spoil] of nothingToDestroy) {
+    it(`is not said to be destroyed where ${why}`, async () => {
+      const plane = fleet()
+      plane.cloud.afterApply = () => {
+        spoil(plane)
+        throw new ClawctlError('APPLY_FAILED', 'OpenTofu failed.')
+      }
+      expect((await fail(plane)).error.code).to.equal('KEPT')
+      expect(plane.store.puts.map(({ text }) => text).join()).to.not.include('the candidate')
+    })
+  }
+
+  it('is waited for where EC2 does not list it yet', async () => {
+    const plane = fleet()
+    const listed = plane.cloud.describeHosts.bind(plane.cloud)
+    plane.cloud.describeHosts = async () =>
+      (await listed()).filter(({ instanceId }) => instanceId !== 'i-new-1' || plane.clock.elapsed > 60_000)
+    expect((await deploy(plane)).hosts[0]).to.include({ outcome: 'replaced', instanceId: 'i-new-1' })
+  })
+
+  it('is left where the apply was refused for another reason than its own', async () => {
+    const plane = fleet()
+    plane.cloud.afterApply = () => {
+      throw new ClawctlError('STATE_LOCKED', 'The state is locked.')
+    }
+    const { error, hosts } = await fail(plane)
+    expect([error.code, ...hosts]).to.deep.equal(['STATE_LOCKED', `a kept ${OLD.id} i-a`])
+    expect(machines(plane)).to.deep.equal(['i-a', 'i-new-1'])
+  })
+})
+
+describe('a host that is new and fails', () => {
+  it('is destroyed, and nobody may act for it', async () => {
+    const plane = fleet('fails-active', ['b'])
+    const { error, hosts } = await fail(plane)
+    expect(error.code).to.equal('HEALTH_FAILED')
+    expect(error.message).to.match(/a on ami-0+2 is not healthy: .* It did not exist before, so no machine serves\.$/)
+    expect(hosts).to.deep.equal(['a failed null null'])
+    expect(error.hint).to.include('clawctl fleet show a')
+    expect(machines(plane)).to.deep.equal([])
+    expect(holder(plane)).to.equal(NO_MACHINE)
+  })
+
+  it('is left with --on-failure stop', async () => {
+    const plane = fleet('silent', ['b'])
+    const { error } = await fail(plane, {}, { onFailure: 'stop' })
+    expect(error.message).to.match(/so no machine serves\. The candidate i-new-1 was not changed\.$/)
+    expect(machines(plane)).to.deep.equal(['i-new-1'])
+  })
+
+  it('is failed where not even its plan passes', async () => {
+    const plane = fleet('healthy', ['b'])
+    plane.cloud.dryRunSays = { denied: false, reason: 'Unsupported' }
+    expect((await fail(plane)).hosts).to.deep.equal(['a failed null null'])
+  })
+})
+
+describe('a way back that fails', () => {
+  /** The machine that served before has the role again. */
+  const returned = (plane: Plane) =>
+    plane.cloud.gateways.some(({ instanceId }) => instanceId === 'i-new-1') && holder(plane) !== 'i-new-1'
+
+  it('is said where the machine from before is not healthy any more, and destroys neither', async () => {
+    const plane = fleet('fails-active')
+    plane.clock.ticks.push(() => {
+      for (const machine of plane.cloud.machines) if (machine.host.instanceId === 'i-a') machine.boot = 'fails-active'
+    })
+    const { error, done, hosts } = await fail(plane)
+    expect(error.code).to.equal('ROLLBACK_FAILED')
+    expect(error.message).to.match(/The rollback to ami-0+1 failed as well: i-a is not healthy: .*discord/)
+    expect(error.hint).to.include('clawctl fleet show a')
+    expect(hosts).to.deep.equal([`a failed ${OLD.id} i-a`])
+    expect(done.hosts[0]?.evidence).to.include({ instanceId: 'i-a', ami: OLD.id })
+    expect(machines(plane)).to.deep.equal(['i-a', 'i-new-1'])
+    expect(plane.cloud.failed.size).to.equal(0)
+  })
+
+  it('is a cancellation where the process is stopped meanwhile', async () => {
+    const plane = fleet('fails-active')
+    plane.clock.onSleep = () => {
+      if (returned(plane)) throw new ClawctlError('CANCELLED', 'Stopped.')
+    }
+    const { error, hosts } = await fail(plane)
+    expect([error.code, ...hosts]).to.deep.equal(['CANCELLED', `a failed ${NEW.id} i-new-1`])
+  })
+})
+
+describe('an AMI that a new host is well with', () => {
+  it('is not marked as failed where the next host fails with it', async () => {
+    const plane = fleet('healthy', ['b'])
+    plane.cloud.beforeApply = (nth) => {
+      if (nth === 2) plane.cloud.boots.set(NEW.id, 'silent')
+    }
+    const { hosts } = await fail(plane, { target: 'all' })
+    expect(hosts).to.deep.equal([`a created ${NEW.id} i-new-1`, `b kept ${OLD.id} i-b`])
+    expect(plane.cloud.failed.size).to.equal(0)
+  })
+})

@@ -1,0 +1,250 @@
+import { expect } from 'chai'
+import type { Deploy, Order } from '../../../src/lib/domain/contract/index.js'
+import { NO_MACHINE, parseActive } from '../../../src/lib/domain/deploy/active.js'
+import type { Host } from '../../../src/lib/domain/deploy/host.js'
+import { instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
+import type { ClawctlError } from '../../../src/lib/domain/errors.js'
+import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
+import { restoreRoles, taintedOf } from '../../../src/lib/ops/deploy/resume.js'
+import { failureOf } from '../../support/failure.js'
+import { type Boot, deployOptions, fakeDirectPlane } from '../../support/fakeCloud.js'
+import { heartbeatOf, hostOf, NEW, OLD, REQUEST_ID, registryOf, START, upstream } from '../../support/fakes.js'
+
+type Plane = ReturnType<typeof fakeDirectPlane>
+
+function fleet(boot: Boot = 'healthy') {
+  const plane = fakeDirectPlane(registryOf('a', 'b'), ['a', 'b'])
+  plane.cloud.boots.set(NEW.id, boot)
+  return plane
+}
+const deploy = (plane: Plane, order: Partial<Order> = {}) =>
+  deployFleet({ target: 'a', requestId: REQUEST_ID, ...order }, deployOptions(), plane.ports)
+const hostIn = ({ partial }: ClawctlError) => {
+  const done = partial?.deploy as Deploy
+  return done.hosts[0]
+}
+const applied = ({ cloud }: Plane) => cloud.log.filter((line) => /^(?:apply|stop|start|terminate)/.test(line))
+const holder = ({ store }: Plane) => parseActive(store.objects.get('active/a.json')?.text ?? '')?.instanceId
+const name = ({ store }: Plane, instanceId: string, from: string | null = null) =>
+  store.set('active/a.json', { schema: 1, id: 'a', instanceId, from, deploy: null, at: START })
+/** A machine that an earlier deploy made in slot b. */
+function made(plane: Plane, inState: boolean) {
+  const instanceId = plane.cloud.launch('a', 'b', { ami: NEW.id, requestId: null })
+  if (inState) plane.cloud.state_.set(instanceAddress('a', 'b'), instanceId)
+  return instanceId
+}
+
+describe('a handover that an earlier deploy did not conclude', () => {
+  function handedOver(boot: Boot = 'healthy') {
+    const plane = fleet(boot)
+    name(plane, made(plane, true), 'i-a')
+    return plane
+  }
+
+  it('is concluded, and is all there is to do where its AMI is the wanted one', async () => {
+    const plane = handedOver()
+    expect((await deploy(plane)).hosts[0]).to.include({ outcome: 'replaced', ami: NEW.id, instanceId: 'i-new-1' })
+    expect(applied(plane)).to.deep.equal(['apply delete a'])
+  })
+
+  it('is concluded before another AMI is deployed', async () => {
+    const plane = handedOver()
+    const { hosts } = await deploy(plane, { amiOverride: OLD.id })
+    expect(hosts[0]).to.include({ outcome: 'replaced', ami: OLD.id, instanceId: 'i-new-2' })
+    expect(applied(plane)).to.deep.equal(['apply delete a', 'apply create a', 'apply delete a/b'])
+  })
+
+  it('is taken back where its machine does not pass', async () => {
+    const plane = handedOver('fails-active')
+    const error = await failureOf(deploy(plane, { amiOverride: NEW.id }))
+    expect(error.code).to.equal('ROLLED_BACK')
+    expect(hostIn(error)).to.include({ outcome: 'rolled-back', instanceId: 'i-a' })
+    expect(applied(plane)).to.deep.equal(['apply delete a/b'])
+    expect(holder(plane)).to.equal('i-a')
+  })
+
+  it('is taken back where its machine does not pass, before another AMI is deployed', async () => {
+    const plane = handedOver('fails-active')
+    plane.cloud.boots.set(OLD.id, 'healthy')
+    const { hosts } = await deploy(plane, { amiOverride: OLD.id })
+    expect(hosts[0]).to.include({ outcome: 'replaced', ami: OLD.id })
+    expect(applied(plane)[0]).to.equal('apply delete a/b')
+  })
+})
+
+describe('a role that is with nobody', () => {
+  it('goes back only when the other machine that acts has stopped', async () => {
+    const plane = fleet()
+    plane.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-x', slot: 'b', launchedAt: START }))
+    name(plane, NO_MACHINE, 'i-a')
+    let named = 0
+    plane.store.beforePut = (key, nth) => {
+      if (key !== 'active/a.json' || named > 0) return
+      named = nth
+      expect(plane.cloud.connected('a')).to.not.include('i-x')
+    }
+    await deploy(plane)
+    expect(named).to.be.above(0)
+    expect(applied(plane)[0]).to.equal('terminate i-x')
+  })
+
+  for (const beat of [null, 'standby'] as const) {
+    it(`goes back at once beside a machine that ${beat === null ? 'never reported' : 'waits in standby'}`, async () => {
+      const plane = fleet()
+      const host = hostOf('a', { instanceId: 'i-x', slot: 'b', launchedAt: START })
+      if (beat) plane.store.set('heartbeats/a/i-x.json', heartbeatOf(host, { stage: beat }))
+      name(plane, NO_MACHINE, 'i-a')
+      await restoreRoles([...plane.cloud.hosts, host], REQUEST_ID, plane.ports)
+      expect(holder(plane)).to.equal('i-a')
+      expect([plane.clock.elapsed, applied(plane)]).to.deep.equal([0, []])
+    })
+  }
+
+  it('goes back although the list of machines was behind at first, to one that is started again', async () => {
+    const plane = fleet()
+    for (const { host } of plane.cloud.machines) if (host.instanceId === 'i-a') host.state = 'stopped'
+    name(plane, NO_MACHINE, 'i-a')
+    const listed = plane.cloud.describeHosts.bind(plane.cloud)
+    let asked = 0
+    plane.cloud.describeHosts = async () => {
+      asked += 1
+      return (await listed()).filter(({ instanceId }) => asked > 1 || instanceId !== 'i-a')
+    }
+    await deploy(plane)
+    expect(applied(plane)).to.deep.equal(['start i-a', 'apply create a/b', 'apply delete a'])
+  })
+
+  it('is read for ids of the right form alone', async () => {
+    const plane = fleet()
+    const read: string[] = []
+    plane.store.get = async (key) => {
+      read.push(key)
+      return null
+    }
+    await restoreRoles([hostOf('a'), hostOf('../state')], REQUEST_ID, plane.ports)
+    expect(read).to.deep.equal(['active/a.json'])
+  })
+})
+
+describe('a machine that an earlier deploy left', () => {
+  it('is destroyed by a plan where the state has it, although nobody was named, and stays marked', async () => {
+    const plane = fleet()
+    made(plane, true)
+    plane.cloud.tainted.add(instanceAddress('a', 'b'))
+    plane.cloud.tainted.add(instanceAddress('b'))
+    await deploy(plane)
+    expect(applied(plane)[0]).to.equal('apply delete a/b')
+    expect(plane.cloud.log.filter((line) => line.startsWith('untaint'))).to.deep.equal([
+      `untaint ${instanceAddress('b')}`,
+    ])
+    expect(plane.store.puts.map(({ text }) => JSON.parse(text).hosts?.[0]?.step?.clause)).to.include(
+      `${instanceAddress('b')} exists and is kept`,
+    )
+  })
+
+  it('is terminated once where it shuts down slowly', async () => {
+    const plane = fleet()
+    made(plane, false)
+    name(plane, 'i-a')
+    plane.cloud.terminate = async (instanceId) => {
+      plane.cloud.log.push(`terminate ${instanceId}`)
+      for (const { host } of plane.cloud.machines) if (host.instanceId === instanceId) host.state = 'shutting-down'
+    }
+    expect((await deploy(plane)).status).to.equal('succeeded')
+    expect(applied(plane).filter((line) => line.startsWith('terminate'))).to.have.length(1)
+  })
+
+  /** EC2's states of the leftover by its id, one after the other; the last one stays. */
+  const answering = (...states: (Host['state'] | 'terminated' | null)[]) => {
+    const plane = fleet()
+    const instanceId = made(plane, false)
+    name(plane, 'i-a')
+    const asked = plane.cloud.describeHost.bind(plane.cloud)
+    let nth = 0
+    plane.cloud.describeHost = async (id) => {
+      if (id !== instanceId) return asked(id)
+      const state = states[Math.min(nth++, states.length - 1)] ?? null
+      return state === null || state === 'terminated' ? state : hostOf('a', { instanceId, state })
+    }
+    return plane
+  }
+
+  it('is gone where EC2 does not know it for a minute', async () => {
+    const plane = answering(null)
+    expect((await deploy(plane)).status).to.equal('succeeded')
+    expect(applied(plane)[0]).to.equal('apply create a/b')
+  })
+
+  it('is terminated where EC2 did not know it at first', async () => {
+    const plane = answering(null, 'running', 'running', 'terminated')
+    await deploy(plane)
+    expect(applied(plane).slice(0, 2)).to.deep.equal(['terminate i-new-1', 'apply create a/b'])
+  })
+
+  it('stops the deploy where EC2 does not terminate it in 5 minutes', async () => {
+    const plane = answering('running')
+    plane.cloud.terminate = async () => {}
+    const error = await failureOf(deploy(plane))
+    expect(error.code).to.equal('APPLY_FAILED')
+    expect(error.message).to.equal('EC2 does not terminate i-new-1: EC2 reports running.')
+    expect(error.hint).to.include('what protects i-new-1')
+    expect(plane.clock.elapsed).to.equal(5 * 60_000)
+  })
+})
+
+describe('what is known at a gate', () => {
+  const evidence = async (plane: Plane) => hostIn(await failureOf(deploy(plane)))?.evidence
+
+  it('is written down of what fails alone', async () => {
+    expect((await deploy(fleet())).hosts[0]?.evidence).to.equal(undefined)
+    const plane = fleet('silent')
+    plane.cloud.console = () => Promise.reject(upstream())
+    expect(await evidence(plane)).to.deep.include({ instanceId: 'i-new-1', console: [] })
+  })
+
+  it('is the AMI of the deploy where the machine was never seen', async () => {
+    const plane = fleet()
+    plane.cloud.afterApply = (nth) => {
+      if (nth === 1) plane.cloud.describeHosts = async () => plane.cloud.hosts.filter(({ ami }) => ami !== NEW.id)
+    }
+    plane.clock.onSleep = () => {
+      if (plane.clock.elapsed > 60_000) plane.cloud.lose('i-new-1')
+    }
+    expect(await evidence(plane)).to.include({ instanceId: 'i-new-1', ami: NEW.id })
+    expect(applied(plane)).to.deep.equal(['apply create a/b'])
+  })
+
+  it("has the console's last words only of a machine that never reported", async () => {
+    const message = async (boot: Boot, consoleText: string) => {
+      const plane = fleet(boot)
+      plane.cloud.consoleText = consoleText
+      return (await failureOf(deploy(plane))).message
+    }
+    expect(await message('silent', 'no network')).to.include('its console shows: no network')
+    expect(await message('silent', '')).to.not.include('console')
+    expect(await message('bad-token', 'no network')).to.not.include('console')
+  })
+})
+
+describe('the role of a machine that serves', () => {
+  it('is not written again where it is with the right one', async () => {
+    const plane = fleet()
+    name(plane, 'i-a')
+    plane.cloud.beforeApply = (nth) => {
+      if (nth === 1) expect(plane.store.puts.map(({ key }) => key)).to.not.include('active/a.json')
+    }
+    await deploy(plane)
+  })
+})
+
+describe('taintedOf', () => {
+  it('passes over what was interrupted before it had an id, and what EC2 has lost', () => {
+    const resources = [
+      { address: 'x', id: null, tainted: true },
+      { address: 'y', id: 'i-1', tainted: true },
+      { address: 'z', id: 'i-2' },
+    ]
+    expect(taintedOf({ resources, gone: new Set() })).to.deep.equal([{ address: 'y', id: 'i-1' }])
+    expect(taintedOf({ resources, gone: new Set(['i-1']) })).to.deep.equal([])
+  })
+})

@@ -1,0 +1,162 @@
+import { expect } from 'chai'
+import type { ActiveMachine } from '../../../src/lib/domain/contract/index.js'
+import { NO_MACHINE } from '../../../src/lib/domain/deploy/active.js'
+import type { Host } from '../../../src/lib/domain/deploy/host.js'
+import { startMachine, transferRole, waitForYield } from '../../../src/lib/ops/deploy/transfer.js'
+import { failureOf } from '../../support/failure.js'
+import { fakeDirectPlane } from '../../support/fakeCloud.js'
+import { heartbeatOf, hostOf, registryOf, upstream } from '../../support/fakes.js'
+
+const HOME = hostOf('a')
+const OTHER = hostOf('a', { instanceId: 'i-b' })
+const MINUTE = 60_000
+
+/** One machine that serves, and EC2's states of it by its id, one after the other; the last one stays. */
+function world(...states: (Host['state'] | 'terminated' | null)[]) {
+  const plane = fakeDirectPlane(registryOf('a'), ['a'])
+  const said: string[] = []
+  let asked = 0
+  if (states.length > 0) {
+    plane.cloud.describeHost = async () => {
+      const state = states[Math.min(asked, states.length - 1)] ?? null
+      asked += 1
+      return state === null || state === 'terminated' ? state : { ...HOME, state }
+    }
+  }
+  return { ...plane, said, say: (clause: string) => void said.push(clause) }
+}
+type World = ReturnType<typeof world>
+
+describe('transferRole', () => {
+  const start = ({ ports, say }: World, from: Host, to: Host, home = HOME) =>
+    transferRole({ active: null, etag: null }, { id: 'a', from, to, home, deploy: 'request-0001' }, say, ports)
+  const written = ({ store }: World) =>
+    store.puts
+      .filter(({ key }) => key === 'active/a.json')
+      .map(({ text }) => JSON.parse(text) as ActiveMachine)
+      .map(({ instanceId, from }) => [instanceId, from])
+
+  it('names nobody until the one that served has stopped, then the next one, which the role came to', async () => {
+    const plane = world()
+    const role = await start(plane, HOME, OTHER)
+    expect(written(plane)).to.deep.equal([
+      [NO_MACHINE, 'i-a'],
+      ['i-b', 'i-a'],
+    ])
+    expect(role.active).to.include({ instanceId: 'i-b', deploy: 'request-0001' })
+    expect(plane.said).to.deep.equal(['i-a is asked to yield', 'i-b is active'])
+    expect(plane.cloud.connected('a')).to.deep.equal([])
+  })
+
+  it('gives the role back without a predecessor', async () => {
+    const plane = world('stopped')
+    await start(plane, OTHER, HOME)
+    expect(written(plane)).to.deep.equal([
+      [NO_MACHINE, 'i-a'],
+      ['i-a', null],
+    ])
+  })
+
+  for (const [from, to, predecessor] of [
+    [HOME, OTHER, null],
+    [OTHER, HOME, 'i-a'],
+  ] as const) {
+    it(`names ${from.instanceId} again where it can not be stopped`, async () => {
+      const plane = world('running')
+      plane.clock.ticks.length = 0
+      plane.cloud.stop = async () => {
+        throw upstream()
+      }
+      expect((await failureOf(start(plane, from, to))).code).to.equal('UPSTREAM')
+      expect(written(plane)).to.deep.equal([
+        [NO_MACHINE, 'i-a'],
+        [from.instanceId, predecessor],
+      ])
+    })
+  }
+})
+
+describe('a machine that is to yield', () => {
+  const wait = ({ ports, say }: World, before: ReturnType<typeof heartbeatOf> | null = null) =>
+    waitForYield({ id: 'a', from: HOME, before }, say, ports)
+  const isYielded = heartbeatOf(HOME, { stage: 'yielded' })
+
+  for (const state of ['stopped', 'terminated'] as const) {
+    it(`is not waited for where EC2 says ${state}`, async () => {
+      const plane = world(state)
+      await wait(plane)
+      expect(plane.clock.sleeps).to.deep.equal([])
+    })
+  }
+
+  it('is looked at four times a second, and believed when it says so', async () => {
+    const plane = world('running')
+    plane.clock.onSleep = (nth) => {
+      if (nth === 3) plane.store.set('heartbeats/a/i-a.json', isYielded)
+    }
+    await wait(plane)
+    expect(plane.clock.sleeps).to.deep.equal([250, 250, 250])
+    expect(plane.cloud.log).to.deep.equal([])
+  })
+
+  it('is stopped by EC2 after 90 s, whatever it said before it was asked', async () => {
+    const plane = world('running', 'shutting-down', 'stopping', 'stopping', 'stopping', 'stopping', 'stopped')
+    plane.clock.ticks.length = 0
+    plane.store.set('heartbeats/a/i-a.json', isYielded)
+    await wait(plane, isYielded)
+    expect(plane.said).to.deep.equal(['i-a has not yielded: EC2 stops it'])
+    expect(plane.cloud.log).to.deep.equal(['stop i-a'])
+    expect(plane.clock.elapsed).to.be.within(90_000, 100_000)
+  })
+
+  it('is left alone where EC2 stopped it meanwhile', async () => {
+    const plane = world('running', 'stopped')
+    plane.clock.ticks.length = 0
+    plane.store.objects.clear()
+    await wait(plane)
+    expect(plane.cloud.log).to.deep.equal([])
+  })
+
+  it('is given up where EC2 has not stopped it after 5 minutes', async () => {
+    const plane = world('running')
+    plane.clock.ticks.length = 0
+    const error = await failureOf(wait(plane))
+    expect(error.code).to.equal('FENCE_FAILED')
+    expect(error.message).to.equal('i-a has not yielded the role of a, and EC2 has not stopped it.')
+    expect(error.hint).to.include('i-a in EC2')
+    expect(plane.clock.elapsed).to.equal(90_000 + 5 * MINUTE)
+    expect(Math.max(...plane.clock.sleeps)).to.equal(3_000)
+  })
+})
+
+describe('a machine that is to serve again', () => {
+  it('is not started where it runs', async () => {
+    const plane = world('running')
+    await startMachine('i-a', plane.say, plane.ports)
+    expect([plane.cloud.log, plane.clock.sleeps]).to.deep.equal([[], []])
+  })
+
+  it('is started once, as soon as it has stopped', async () => {
+    const plane = world('stopping', 'stopped', 'stopped', 'pending', 'running')
+    plane.cloud.start = async (instanceId) => plane.say(`start ${instanceId}`)
+    await startMachine('i-a', plane.say, plane.ports)
+    expect(plane.said).to.deep.equal([
+      'i-a is stopping',
+      'start i-a',
+      'i-a is stopped',
+      'i-a is stopped',
+      'i-a is pending',
+    ])
+  })
+
+  it('is given up after 5 minutes', async () => {
+    const plane = world('stopped')
+    const error = await failureOf(startMachine('i-a', plane.say, plane.ports))
+    expect(error.code).to.equal('FENCE_FAILED')
+    expect(error.message).to.equal('i-a could not be started again: i-a is stopped.')
+    expect(error.hint).to.include('Start i-a in EC2')
+    expect(plane.clock.elapsed).to.equal(5 * MINUTE)
+    expect(Math.max(...plane.clock.sleeps)).to.equal(3_000)
+    expect(plane.cloud.log).to.deep.equal(['start i-a'])
+  })
+})
