@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { UNREAD_SOURCES } from '../src/lib/domain/deploy/fleet.js'
+import { UNREAD_SOURCES } from '../src/lib/domain/contract/fleet.js'
 import { UNREAD_DEPLOYS } from '../src/lib/domain/deploy/run.js'
 
 /**

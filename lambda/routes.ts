@@ -349,7 +349,7 @@ export const ROUTES: readonly Route[] = [
     description:
       'Every instance of the registry with its machine, health and AMI, then the orphans in EC2. If the registry, the images or an object of S3 can not be read, the rest is returned and `sources` names what is missing.',
     answer: { status: 200, schema: fleetAnswerSchema },
-    codes: [...COMMON_CODES, ...UPSTREAM_CODES],
+    codes: [...COMMON_CODES, 'INVALID_REGISTRY', ...UPSTREAM_CODES],
     examples: examples.fleet,
     async run(_input, ports) {
       return { fleet: await fleetStatus(ports.cached()) }

@@ -38,16 +38,19 @@ describe('Control API: with a part of the world away', () => {
     ])
   })
 
-  it('shows the rest of the fleet where GitHub refuses the token or the registry is broken', async () => {
+  it('shows the rest of the fleet where GitHub refuses the token', async () => {
     plane.launch('clawdinator-1')
-    const shown = async (mine: Lambda) => {
-      const { status, fleet } = await mine.get('/v1/fleet')
-      return [status, fleet.sources?.registry, fleet.sources?.images, fleet.instances.map(({ id }) => id).join()]
-    }
-    const rest = [200, 'unavailable', 'read', 'clawdinator-1']
-    expect(await shown(new Lambda(environment(plane, { GITHUB_TOKEN: 'ghp_revoked' })))).to.deep.equal(rest)
+    const refused = new Lambda(environment(plane, { GITHUB_TOKEN: 'ghp_revoked' }))
+    const { status, fleet } = await refused.get('/v1/fleet')
+    const shown = [status, fleet.sources?.registry, fleet.sources?.images, fleet.instances.map(({ id }) => id).join()]
+    expect(shown).to.deep.equal([200, 'unavailable', 'read', 'clawdinator-1'])
+  })
+
+  it('names the entry of a registry that is broken: it was read, and somebody has to correct it', async () => {
     plane.writeRegistry('{"clawdinator-1": {"host": 7}}')
-    expect(await shown(lambda)).to.deep.equal(rest)
+    const { status, code, message } = await lambda.get('/v1/fleet')
+    expect([status, code]).to.deep.equal([422, 'INVALID_REGISTRY'])
+    expect(message).to.include('clawdinator-1')
   })
 
   it('calls a damaged freeze unknown, shows the rest, and deploys nothing', async () => {

@@ -200,7 +200,7 @@ describe(`the first apply of the platform stack with the real ${name}`, () => {
       })
     const first = await platform('apply', '-auto-approve', '-no-color')
     expect(first.exitCode, first.all).to.equal(0)
-    expect(first.all).to.include('1 added').and.to.include('There is no state in a bucket first-bucket yet')
+    expect(first.all).to.include('1 added').and.to.include('The bucket first-bucket has no state yet')
     expect(sandbox.world.getObject('first-bucket', 'state/platform.tfstate')?.body.toString()).to.include(
       'first-bucket in',
     )

@@ -69,3 +69,13 @@ export const fleetSchema = z.object({
 export type Fleet = z.infer<typeof fleetSchema>
 
 export const fleetAnswerSchema = z.object({ ok: z.literal(true), fleet: fleetSchema })
+
+/** What a picture of the fleet lacks without each of its sources. */
+export const UNREAD_SOURCES: Record<keyof Required<NonNullable<Fleet['sources']>>, string> = {
+  registry: 'The registry is unavailable: the instances are those of EC2.',
+  heartbeats: 'The heartbeats could not be read: health is unknown.',
+  active: 'The active machines could not be read.',
+  images: 'The images could not be listed.',
+  deploys: 'The running deploy could not be read.',
+  freezes: 'The freezes could not be read: no deploy is accepted until they can be.',
+}

@@ -118,16 +118,6 @@ export function describeFleet(facts: FleetFacts): Fleet {
   }
 }
 
-/** What a picture of the fleet lacks without each of its sources. */
-export const UNREAD_SOURCES: Record<keyof Required<NonNullable<Fleet['sources']>>, string> = {
-  registry: 'The registry is unavailable: the instances are those of EC2.',
-  heartbeats: 'The heartbeats could not be read: health is unknown.',
-  active: 'The active machines could not be read.',
-  images: 'The images could not be listed.',
-  deploys: 'The running deploy could not be read.',
-  freezes: 'The freezes could not be read: no deploy is accepted until they can be.',
-}
-
 const source = (facts: unknown): Source => (facts === null ? 'unavailable' : 'read')
 
 const liveIds = (hosts: readonly Host[]) =>

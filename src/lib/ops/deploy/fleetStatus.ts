@@ -4,6 +4,7 @@ import { type ActiveMachine, type Fleet, type Heartbeat, ID_PATTERN } from '../.
 import { describeFleet } from '../../domain/deploy/fleet.js'
 import type { Host } from '../../domain/deploy/host.js'
 import { INDEX_PREFIX, isLost, parseIndexKey } from '../../domain/deploy/run.js'
+import { ClawctlError } from '../../domain/errors.js'
 import { AT_ONCE, type Clock, type Compute, type ObjectStore, type RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { findRun, readRecord } from './deployRecord.js'
@@ -72,10 +73,17 @@ export async function deployUnderWay({
 /** Null if it could not be read, whatever the reason: `clawctl preflight` shows it. */
 const orNull = <T>(work: Promise<T>): Promise<T | null> => work.catch(() => null)
 
+/** A registry that was read and is wrong is an error, which names the entry to correct. */
+const registryOrNull = (source: RegistrySource) =>
+  readRegistry(source).catch((error: unknown) => {
+    if (error instanceof ClawctlError && error.code === 'INVALID_REGISTRY') throw error
+    return null
+  })
+
 /**
  * The desired and the actual fleet, for the Control API and for CI. `store` is null without a bucket; health is then
  * unknown. If the registry, an object of S3 or the list of images can't be read, the rest is returned and `sources` names
- * what is missing. Rejects without EC2's instances.
+ * what is missing. Rejects without EC2's instances, and with INVALID_REGISTRY.
  */
 export async function fleetStatus(ports: {
   registry: RegistrySource
@@ -88,7 +96,7 @@ export async function fleetStatus(ports: {
   const { compute, store, runs, clock } = ports
   const describing = compute.describeHosts()
   const [registry, hosts, images, heartbeats, active, deploying, freezes] = await Promise.all([
-    orNull(readRegistry(ports.registry)),
+    registryOrNull(ports.registry),
     describing,
     orNull(compute.fleetImages()),
     store && orNull(readHeartbeats(store, describing)),

@@ -1,5 +1,5 @@
+import { UNREAD_SOURCES } from '../../../domain/contract/fleet.js'
 import type { Fleet, FleetInstance, Freeze } from '../../../domain/contract/index.js'
-import { UNREAD_SOURCES } from '../../../domain/deploy/fleet.js'
 import { describeFreeze } from '../../../domain/deploy/freeze.js'
 import { age, type Column, type painter, table } from '../../text.js'
 
