@@ -42,7 +42,7 @@ const PATTERNS = {
   // `all` has the form of an id.
   target: '^[a-z][a-z0-9-]{0,62}$',
   ami: '^(ami-([0-9a-f]{8}|[0-9a-f]{17}))?$',
-  requestedBy: `^ *[${LETTERS}][ ${LETTERS}]*$`,
+  oneLine: `^ *[${LETTERS}][ ${LETTERS}]*$`,
 }
 
 /** Additions to the schemas, by path in the document. A test fails for a path that does not exist. */
@@ -65,8 +65,9 @@ const NOTES: Record<string, Json> = {
     description:
       "The requester's name: one line of at most 64 characters, without control characters; blanks around it are removed. Without it, a request from an instance counts as a bot's.",
     maxLength: 64,
-    pattern: PATTERNS.requestedBy,
+    pattern: PATTERNS.oneLine,
   },
+  'FreezeRequest.reason': { pattern: PATTERNS.oneLine },
   'Order.requestId': {
     description: 'The same id twice starts only one run. If it is absent, the server makes one.',
   },

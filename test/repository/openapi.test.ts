@@ -43,6 +43,12 @@ describe(FILE, () => {
       expect(ajv.getSchema(`#/components/schemas/${name}`), name).to.be.a('function')
   })
 
+  it('has patterns that every engine reads: no lookaround, no classes of Unicode', () => {
+    const patterns = [...text.matchAll(/^ *pattern: (.+)$/gm)].map(([, pattern = '']) => pattern)
+    expect(patterns.length).to.be.above(10)
+    expect(patterns.filter((pattern) => /\\p|\(\?/i.test(pattern))).to.deep.equal([])
+  })
+
   it('has every route, every code, and no note about nothing', () => {
     const { paths, components } = yaml.parse(text) as { paths: Record<string, Json>; components: Json }
     const operations = Object.entries(paths).flatMap(([path, methods]) =>

@@ -42,6 +42,12 @@ const SETTINGS = {
   ...{ AWS_ENDPOINT_URL: MOTO_URL ?? '', AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', AWS_REGION: REGION },
   ...{ S3_BUCKET: BUCKET, CLAWDINATOR_CONTROL_API_URL: 'https://example.com', CHECKPOINT_DISABLE: '1' },
   ...{ CLAWCTL_MODE: 'ci', CLAWCTL_HEALTH_TIMEOUT: '2m' },
+  // GitHub does not answer: the history is what the records say.
+  ...{
+    GITHUB_REPOSITORY: 'openclaw/clawdinators',
+    GITHUB_TOKEN: 'ghp_0123456789abcdef',
+    GITHUB_API_URL: 'http://127.0.0.1:1',
+  },
 }
 
 describe(`a fleet on moto${missing.length > 0 ? ` (skipped without ${missing.join(', ')})` : ''}`, function () {
