@@ -3,6 +3,7 @@ import { s3Endpoint } from '../../sandbox/aws/s3.js'
 import { World } from '../../sandbox/aws/world.js'
 import { Faults } from '../../sandbox/faults.js'
 import { listen, type Reply } from '../../sandbox/http.js'
+import { heartbeatOf, hostOf, recordOf } from '../../test/support/fakes.js'
 
 /**
  * The upstreams of the Control API in a process of their own: the sandbox's EC2 and S3 with SIZE instances and their
@@ -36,8 +37,8 @@ for (const id of ids) {
   })
   instance.checks = 'ok'
   const at = new Date().toISOString()
-  const beat = { instanceId: instance.id, amiId: image.id, revision: '3f1c0a', service: 'active', at }
-  world.putObject(BUCKET, `heartbeats/${id}.json`, JSON.stringify(beat))
+  const beat = heartbeatOf(hostOf(id, { instanceId: instance.id, ami: image.id }), { at })
+  world.putObject(BUCKET, `heartbeats/${id}/${instance.id}.json`, JSON.stringify(beat))
 }
 
 const registry = JSON.stringify(
@@ -58,6 +59,11 @@ const runs = Array.from({ length: 100 }, (_, index) => ({
   run_started_at: '2026-11-20T10:00:04Z',
   updated_at: '2026-11-20T10:06:31Z',
 }))
+for (const [index, { id: runId, html_url: runUrl, created_at: createdAt, updated_at: finishedAt }] of runs.entries()) {
+  const requestId = `request-${String(index).padStart(4, '0')}`
+  const ran = { requestId, runId, runUrl, createdAt, finishedAt, status: 'succeeded' } as const
+  world.putObject(BUCKET, `deploys/${requestId}.json`, JSON.stringify(recordOf(ran)))
+}
 const steps = [{ name: 'Deploy', status: 'completed', conclusion: 'success', number: 1 }]
 const json = (body: unknown): Reply => ({
   status: 200,
