@@ -108,7 +108,10 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
       if (request.errored) return // the client went away
       reply = { status: 500, body: `sandbox defect in ${service}: ${(error as Error).stack}` }
     }
-    answered.publish({ service, exchange, reply, struck: strike !== null } satisfies Answered)
+    // An answer that nobody gets any more, as the service or the client has ended, may be that of a half-closed world.
+    if (!request.socket.destroyed) {
+      answered.publish({ service, exchange, reply, struck: strike !== null } satisfies Answered)
+    }
     // The unread body is drained, because a client that is still sending would never read the answer.
     if (!request.readableEnded && !(await drain(request))) return
     log(reply.status)

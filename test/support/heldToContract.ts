@@ -52,6 +52,8 @@ export async function githubProblems({ exchange, reply, struck }: Answered): Pro
     return problems
   if (struck || MADE in reply) return problems
   const answer = { status: reply.status, type: reply.headers?.['content-type'] ?? '', body: String(reply.body ?? '') }
+  // A defect of the emulation is no answer of GitHub's: its stack says more than a missing media type.
+  if (answer.body.startsWith('sandbox defect')) return [...problems, answer.body]
   return [...problems, ...description.answer({ method, url }, answer, FAILURE)]
 }
 
