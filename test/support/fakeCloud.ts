@@ -13,24 +13,9 @@ import {
 } from '../../src/lib/domain/deploy/slots.js'
 import type { StateHead } from '../../src/lib/domain/deploy/stateLock.js'
 import { ClawctlError } from '../../src/lib/domain/errors.js'
-import type { Registry } from '../../src/lib/domain/registry/registry.js'
-import type { DeployOptions } from '../../src/lib/ops/deploy/plane.js'
 import type { LaunchParameters, Machines, StackObjects } from '../../src/lib/ops/deploy/ports.js'
 import type { Compute, PlanRequest, Tofu } from '../../src/lib/ops/ports.js'
-import {
-  bundleOf,
-  FakeClock,
-  FakeLocks,
-  FakeProgress,
-  FakeReport,
-  FakeStore,
-  heartbeatOf,
-  hostOf,
-  imageOf,
-  NEW,
-  OLD,
-  registrySource,
-} from './fakes.js'
+import { type FakeClock, type FakeStore, heartbeatOf, hostOf, imageOf, NEW, OLD } from './fakes.js'
 
 /** How a host turns out that boots an image. `fails-active`: its channels do not connect, though its token is accepted. */
 export type Boot = 'healthy' | 'crash' | 'silent' | 'bad-token' | 'fails-active'
@@ -462,50 +447,3 @@ function iamOf(type: string, id: string) {
   const ec2 = { Effect: 'Allow', Action: 'sts:AssumeRole', Principal: { Service: 'ec2.amazonaws.com' } }
   return { name: id, assume_role_policy: JSON.stringify({ Statement: [ec2] }) }
 }
-
-/** A whole direct plane in memory: the hosts named exist on the old image, every registry entry has its bundle. */
-export function fakeDirectPlane(registry: Registry, existing: readonly string[]) {
-  const clock = new FakeClock()
-  const store = new FakeStore()
-  const cloud = new FakeCloud(store, clock)
-  const progress = new FakeProgress()
-  const report = new FakeReport()
-  for (const id of existing) cloud.add(hostOf(id))
-  for (const entry of registry) {
-    const { manifest, texts } = bundleOf(entry)
-    store.set(`${entry.bootstrapPrefix}/config.json`, manifest)
-    for (const [key, text] of texts) store.set(`${entry.bootstrapPrefix}/${key}`, text)
-  }
-  let plans = 0
-  const ports = {
-    registry: registrySource(registry),
-    compute: cloud,
-    machines: cloud,
-    store,
-    bundles: store,
-    tofu: cloud,
-    stack: cloud,
-    locks: new FakeLocks(),
-    runs: null,
-    clock,
-    tidyClock: { now: clock.now, sleep: (ms: number) => clock.pass(ms) },
-    progress,
-    report,
-    run: { id: 77, url: 'https://github.example/runs/77' },
-    defaultStrategy: 'handover' as const,
-    planFile: (id: string) => {
-      plans += 1
-      return `/plans/${id}-${plans}`
-    },
-  }
-  return { clock, store, cloud, progress, report, ports }
-}
-
-export const deployOptions = (change: Partial<DeployOptions> = {}): DeployOptions => ({
-  planOnly: false,
-  onFailure: 'rollback',
-  healthTimeoutMs: 15 * 60_000,
-  wait: true,
-  waitTimeoutMs: 0,
-  ...change,
-})

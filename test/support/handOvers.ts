@@ -4,7 +4,8 @@ import { parseActive } from '../../src/lib/domain/deploy/active.js'
 import { deployFleet } from '../../src/lib/ops/deploy/deployFleet.js'
 import type { DeployOptions } from '../../src/lib/ops/deploy/plane.js'
 import { failureOf } from './failure.js'
-import { type Boot, deployOptions, fakeDirectPlane } from './fakeCloud.js'
+import type { Boot } from './fakeCloud.js'
+import { deployOptions, fakeDirectPlane } from './fakeDirectPlane.js'
 import { NEW, REQUEST_ID, registryOf } from './fakes.js'
 
 export type Plane = ReturnType<typeof fakeDirectPlane>

@@ -7,7 +7,7 @@ import { heartbeatKey } from '../../src/lib/domain/bundles/manifest.js'
 import { parseActive } from '../../src/lib/domain/deploy/active.js'
 import type { Host } from '../../src/lib/domain/deploy/host.js'
 import type { Registry } from '../../src/lib/domain/registry/registry.js'
-import { fakeDirectPlane } from './fakeCloud.js'
+import { fakeDirectPlane } from './fakeDirectPlane.js'
 import { heartbeatOf, hostOf } from './fakes.js'
 
 /** The path of the real program, where one is in PATH: in a sandbox's PATH the stand-in comes first. */

@@ -5,7 +5,8 @@ import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { type DeployFleetPorts, deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
 import type { DeployOptions } from '../../../src/lib/ops/deploy/plane.js'
 import { failureOf } from '../../support/failure.js'
-import { type Boot, deployOptions, fakeDirectPlane } from '../../support/fakeCloud.js'
+import type { Boot } from '../../support/fakeCloud.js'
+import { deployOptions, fakeDirectPlane } from '../../support/fakeDirectPlane.js'
 import { NEW, OLD, REQUEST_ID, registryOf, START, upstream } from '../../support/fakes.js'
 
 type Plane = ReturnType<typeof fakeDirectPlane>

@@ -7,7 +7,7 @@ import { ClawctlError, type Code } from '../../../src/lib/domain/errors.js'
 import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
 import type { DeployOptions } from '../../../src/lib/ops/deploy/plane.js'
 import { failureOf } from '../../support/failure.js'
-import { deployOptions, fakeDirectPlane } from '../../support/fakeCloud.js'
+import { deployOptions, fakeDirectPlane } from '../../support/fakeDirectPlane.js'
 import { freezeOf, hostOf, NEW, OLD, REQUEST_ID, registryOf, START } from '../../support/fakes.js'
 
 type Plane = ReturnType<typeof fakeDirectPlane>

@@ -5,7 +5,8 @@ import { NO_MACHINE, parseActive } from '../../../src/lib/domain/deploy/active.j
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { type DeployFleetPorts, deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
 import { recoverFleet } from '../../../src/lib/ops/deploy/recoverFleet.js'
-import { type Boot, deployOptions, fakeDirectPlane } from '../../support/fakeCloud.js'
+import type { Boot } from '../../support/fakeCloud.js'
+import { deployOptions, fakeDirectPlane } from '../../support/fakeDirectPlane.js'
 import { NEW, OLD, registryOf } from '../../support/fakes.js'
 
 const IDS = ['a', 'b', 'c']

@@ -8,7 +8,7 @@ import type { HostContext } from '../../../src/lib/ops/deploy/hostContext.js'
 import type { LaunchParameters } from '../../../src/lib/ops/deploy/ports.js'
 import { chooseImages } from '../../../src/lib/ops/deploy/resolveImage.js'
 import { failureOf } from '../../support/failure.js'
-import { deployOptions, fakeDirectPlane } from '../../support/fakeCloud.js'
+import { deployOptions, fakeDirectPlane } from '../../support/fakeDirectPlane.js'
 import { entryOf, imageOf, NEW, OLD, REQUEST_ID, registryOf, upstream } from '../../support/fakes.js'
 import { change, instance, plan } from '../../support/plans.js'
 

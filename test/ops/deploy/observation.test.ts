@@ -3,7 +3,7 @@ import type { Host } from '../../../src/lib/domain/deploy/host.js'
 import { instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
 import { isGone, observe, readRole, writeRole } from '../../../src/lib/ops/deploy/observation.js'
 import { failureOf } from '../../support/failure.js'
-import { fakeDirectPlane } from '../../support/fakeCloud.js'
+import { fakeDirectPlane } from '../../support/fakeDirectPlane.js'
 import { hostOf, REQUEST_ID, registryOf, upstream } from '../../support/fakes.js'
 
 const fleet = () => fakeDirectPlane(registryOf('a', 'b'), ['a', 'b'])

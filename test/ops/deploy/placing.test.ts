@@ -6,7 +6,8 @@ import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
 import type { DeployOptions } from '../../../src/lib/ops/deploy/plane.js'
 import { failureOf } from '../../support/failure.js'
-import { type Boot, deployOptions, fakeDirectPlane } from '../../support/fakeCloud.js'
+import type { Boot } from '../../support/fakeCloud.js'
+import { deployOptions, fakeDirectPlane } from '../../support/fakeDirectPlane.js'
 import { hostOf, NEW, OLD, REQUEST_ID, registryOf, START } from '../../support/fakes.js'
 
 type Plane = ReturnType<typeof fakeDirectPlane>

@@ -6,7 +6,7 @@ import { ID_TYPES, idAddress, instanceAddress } from '../../../src/lib/domain/de
 import { type RecoverOptions, type RecoverPorts, recoverFleet } from '../../../src/lib/ops/deploy/recoverFleet.js'
 import { UNWRITTEN_KEY } from '../../../src/lib/ops/deploy/unwrittenState.js'
 import { failureOf } from '../../support/failure.js'
-import { fakeDirectPlane } from '../../support/fakeCloud.js'
+import { fakeDirectPlane } from '../../support/fakeDirectPlane.js'
 import { hostOf, lockOf, NEW, OLD, recordOf, registryOf, runOf, START, upstream } from '../../support/fakes.js'
 
 import { change } from '../../support/plans.js'

@@ -5,7 +5,7 @@ import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
 import { type RecoverOptions, recoverFleet } from '../../../src/lib/ops/deploy/recoverFleet.js'
 import { UNWRITTEN_KEY } from '../../../src/lib/ops/deploy/unwrittenState.js'
 import { failureOf } from '../../support/failure.js'
-import { deployOptions, fakeDirectPlane } from '../../support/fakeCloud.js'
+import { deployOptions, fakeDirectPlane } from '../../support/fakeDirectPlane.js'
 import { hostOf, lockOf, NEW, REQUEST_ID, recordOf, registryOf, runOf, START, upstream } from '../../support/fakes.js'
 
 type Plane = ReturnType<typeof fakeDirectPlane>

@@ -4,7 +4,8 @@ import { instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
 import { failureOf } from '../../support/failure.js'
-import { type Boot, deployOptions, fakeDirectPlane } from '../../support/fakeCloud.js'
+import type { Boot } from '../../support/fakeCloud.js'
+import { deployOptions, fakeDirectPlane } from '../../support/fakeDirectPlane.js'
 import { NEW, OLD, REQUEST_ID, registryOf, START, upstream } from '../../support/fakes.js'
 
 type Plane = ReturnType<typeof fakeDirectPlane>

@@ -7,7 +7,8 @@ import type { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
 import { restoreRoles, taintedOf } from '../../../src/lib/ops/deploy/resume.js'
 import { failureOf } from '../../support/failure.js'
-import { type Boot, deployOptions, fakeDirectPlane } from '../../support/fakeCloud.js'
+import type { Boot } from '../../support/fakeCloud.js'
+import { deployOptions, fakeDirectPlane } from '../../support/fakeDirectPlane.js'
 import { heartbeatOf, hostOf, NEW, OLD, REQUEST_ID, registryOf, START, upstream } from '../../support/fakes.js'
 
 type Plane = ReturnType<typeof fakeDirectPlane>

@@ -4,7 +4,7 @@ import { ID_TYPES, idAddress, instanceAddress } from '../../../src/lib/domain/de
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
 import { failureOf } from '../../support/failure.js'
-import { deployOptions, fakeDirectPlane } from '../../support/fakeCloud.js'
+import { deployOptions, fakeDirectPlane } from '../../support/fakeDirectPlane.js'
 import { hostOf, NEW, OLD, REQUEST_ID, registryOf } from '../../support/fakes.js'
 
 const OPTIONS = deployOptions()

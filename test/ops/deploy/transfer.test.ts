@@ -4,7 +4,7 @@ import { NO_MACHINE } from '../../../src/lib/domain/deploy/active.js'
 import type { Host } from '../../../src/lib/domain/deploy/host.js'
 import { startMachine, transferRole, waitForYield } from '../../../src/lib/ops/deploy/transfer.js'
 import { failureOf } from '../../support/failure.js'
-import { fakeDirectPlane } from '../../support/fakeCloud.js'
+import { fakeDirectPlane } from '../../support/fakeDirectPlane.js'
 import { heartbeatOf, hostOf, registryOf, upstream } from '../../support/fakes.js'
 
 const HOME = hostOf('a')

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { keepUnwritten, storeUnwritten, UNWRITTEN_KEY, withState } from '../../../src/lib/ops/deploy/unwrittenState.js'
-import { fakeDirectPlane } from '../../support/fakeCloud.js'
+import { fakeDirectPlane } from '../../support/fakeDirectPlane.js'
 import { registryOf, upstream } from '../../support/fakes.js'
 
 const state = (serial: number) => JSON.stringify({ version: 4, lineage: 'lineage', serial })

@@ -5,7 +5,7 @@ import type { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { checkDrift, type Drift } from '../../../src/lib/ops/drift/checkDrift.js'
 import type { Issue, Issues } from '../../../src/lib/ops/drift/ports.js'
 import { failureOf } from '../../support/failure.js'
-import { fakeDirectPlane } from '../../support/fakeCloud.js'
+import { fakeDirectPlane } from '../../support/fakeDirectPlane.js'
 import { entryOf, hostOf, NEW, OLD, recordOf, registryOf, registrySource } from '../../support/fakes.js'
 
 class FakeIssues implements Issues {
