@@ -16,6 +16,7 @@ import {
   imageOf,
   NEW,
   OLD,
+  recordOf,
   registrySource,
   runOf,
   START,
@@ -118,8 +119,18 @@ describe('the claim of a dispatch', () => {
     }
     expect((await ask()).runId).to.equal(5)
     runs.runs = []
+    clock.onSleep = () => {}
     expect((await ask()).runId, 'by its claim').to.equal(5)
     expect(runs.dispatched).to.have.length(1)
+  })
+
+  it('leads to the record of the deploy that it joined, when GitHub lists its run no more', async () => {
+    const { runs, store, ask } = world()
+    runs.runs = [runOf(7, { title: titled('request-0007') })]
+    await ask()
+    runs.runs = []
+    store.set('deploys/request-0007.json', recordOf({ requestId: 'request-0007', runId: 7, status: 'kept' }))
+    expect(await ask()).to.include({ requestId: 'request-0007', status: 'kept' })
   })
 
   it('says what to do about a request id that was used', async () => {

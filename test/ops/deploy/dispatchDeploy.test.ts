@@ -19,6 +19,7 @@ import {
   registryOf,
   registrySource,
   runOf,
+  START,
   upstream,
 } from '../../support/fakes.js'
 
@@ -73,6 +74,7 @@ describe('dispatchDeploy', () => {
       runId: 900,
       runUrl: 'https://github.example/runs/900',
       waitsFor: null,
+      ...{ createdAt: START, startedAt: null, finishedAt: null },
     })
     expect(runs.dispatched).to.deep.equal([{ ...REQUEST, identity: IDENTITY }])
     expect(clock.sleeps).to.deep.equal([])

@@ -122,8 +122,7 @@ async function newestRequests(
   if (indexed.length < count) {
     for (const { key, modifiedAt } of await store.list(RECORD_PREFIX, { atMost: MAX_UNINDEXED, flat: true })) {
       const requestId = key.slice(RECORD_PREFIX.length).replace(/\.json$/, '')
-      if (!found.has(requestId) && !(cursor && modifiedAt.getTime() > cursor.at))
-        found.set(requestId, modifiedAt.getTime())
+      if (!found.has(requestId)) found.set(requestId, modifiedAt.getTime())
     }
   }
   return [...found].map(([requestId, at]) => ({ requestId, at }))
