@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { RecordKeeper } from '../../../src/lib/ops/deploy/deployRecord.js'
 import { readHistory } from '../../../src/lib/ops/deploy/history.js'
 import { failureOf } from '../../support/failure.js'
-import { FakeStore, recordOf } from '../../support/fakes.js'
+import { FakeStore, recordOf, upstream } from '../../support/fakes.js'
 
 describe('readHistory', () => {
   const all = Array.from({ length: 250 }, (_, n) => ({ requestId: `request-${1000 + n}` }) as never)
@@ -12,11 +12,12 @@ describe('readHistory', () => {
       asked.push(page)
       const from = Number(page.before ?? 0)
       const to = from + page.limit
-      const runs = from >= 100 ? 'unavailable' : 'read'
+      const runs = from === 100 ? 'unavailable' : 'read'
+      const records = from === 200 ? 'unavailable' : 'read'
       return {
         deploys: all.slice(from, to),
         next: to < all.length ? String(to) : null,
-        sources: { runs, records: 'read' },
+        sources: { runs, records },
       } as never
     },
   }
@@ -24,10 +25,11 @@ describe('readHistory', () => {
   it('goes through pages of a hundred, and says where it goes on and what was missing of any', async () => {
     const history = await readHistory(plane, { limit: 230 })
     expect(history.deploys).to.deep.equal(all.slice(0, 230))
-    expect([history.next, history.sources.runs]).to.deep.equal(['230', 'unavailable'])
+    expect([history.next, history.sources]).to.deep.equal(['230', { runs: 'unavailable', records: 'unavailable' }])
     expect(asked.splice(0)).to.deep.equal([{ limit: 100 }, { limit: 100, before: '100' }, { limit: 30, before: '200' }])
     const rest = await readHistory(plane, { limit: 230, before: '230' })
     expect([rest.deploys.length, rest.next]).to.deep.equal([20, null])
+    expect(rest.sources).to.deep.equal({ runs: 'read', records: 'read' })
   })
 })
 
@@ -44,5 +46,41 @@ describe("a deploy's record", () => {
       expect((await failureOf(begin(store, { runId }))).code).to.equal('REQUEST_CONFLICT')
     }
     expect(store.objects.get('deploys/request-0001.json')?.text).to.equal(before)
+  })
+
+  it('is begun where the answer to its write was lost, and not over another one without a run, or one that is not valid', async () => {
+    const store = new FakeStore()
+    store.loseAnswer()
+    await begin(store, { runId: null })
+    const error = await failureOf(begin(store, { runId: null, createdAt: '2026-03-01T12:30:00.000Z' }))
+    expect([error.code, error.hint]).to.deep.equal(['REQUEST_CONFLICT', 'Deploy again with a new request id.'])
+    store.set('deploys/request-0001.json', '{')
+    expect((await failureOf(begin(store, { runId: null }))).code).to.equal('REQUEST_CONFLICT')
+  })
+
+  it('is written in the order of its changes, through a write that fails, which is reported', async () => {
+    const store = new FakeStore()
+    const errors: unknown[] = []
+    const keeper = await RecordKeeper.begin(store, recordOf(), (error) => void errors.push(error))
+    await keeper.begun([{ id: 'a', previousAmi: null, instanceId: null }])
+    const failure = upstream()
+    const { put } = store
+    let writes = 0
+    store.put = async (key, text) => {
+      writes += 1
+      if (writes === 1) throw failure
+      // The first of the writes that arrive takes longest.
+      await new Promise((done) => setTimeout(done, writes === 2 ? 10 : 0))
+      return put.call(store, key, text)
+    }
+    await Promise.all([
+      keeper.host('a', { outcome: 'deploying' }),
+      keeper.host('a', { outcome: 'succeeded' }),
+      keeper.update({ status: 'succeeded' }),
+    ])
+    expect(errors).to.deep.equal([failure])
+    const written = JSON.parse(store.objects.get('deploys/request-0001.json')?.text ?? '')
+    expect(written).to.deep.equal(keeper.record)
+    expect([written.status, written.hosts[0].outcome]).to.deep.equal(['succeeded', 'succeeded'])
   })
 })

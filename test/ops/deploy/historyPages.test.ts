@@ -68,6 +68,12 @@ describe('pages of the history', () => {
     expect(ids).to.deep.equal(Array.from({ length: 80 }, (_, n) => names(79 - n)).flat())
   })
 
+  it('go on through more runs than GitHub lists at once', async () => {
+    const { run, pages } = world()
+    for (let n = 120; n > 0; n -= 1) run(n, n)
+    expect((await pages(50)).flat()).to.deep.equal(Array.from({ length: 120 }, (_, n) => `request-run${120 - n}`))
+  })
+
   it('end where there is nothing, and may go on where GitHub lists as many runs as it was asked for', async () => {
     const { run, page } = world()
     expect((await page(5)).next).to.equal(null)
@@ -105,7 +111,10 @@ describe('pages of the history', () => {
     run(2, 2)
     run(3, 0, { title: 'nightly', status: 'completed' })
     const read: string[] = []
-    store.get = async (key) => void read.push(key) ?? null
+    store.get = async (key) => {
+      read.push(key)
+      return null
+    }
     const { deploys } = await page(5)
     expect(deploys.map(({ waitsFor }) => waitsFor?.requestId)).to.deep.equal(['request-run1', undefined, undefined])
     expect(read).to.have.members(['deploys/request-run1.json', 'deploys/request-run2.json'])

@@ -91,7 +91,7 @@ export async function listDeploys(ports: DeploysPorts, page: { limit: number; be
 type Place = { at: number; runId: number; id: string }
 
 /** Newest first: GitHub's times have the precision of a second, and its ids grow. */
-const byTime = (a: Place, b: Place) => b.at - a.at || b.runId - a.runId || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
+const byTime = (a: Place, b: Place) => b.at - a.at || b.runId - a.runId || a.id.localeCompare(b.id)
 
 const formatCursor = ({ at, runId, id }: Place) => `${at}-${runId}-${id}`
 
