@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import type { DeployDetail } from '../../../src/lib/domain/contract/index.js'
 import { ClawctlError, type Code } from '../../../src/lib/domain/errors.js'
 import { type ControlApi, controlApiPlane } from '../../../src/lib/ops/deploy/controlApiPlane.js'
-import { followDeploy } from '../../../src/lib/ops/deploy/followDeploy.js'
+import { type FollowOptions, followDeploy } from '../../../src/lib/ops/deploy/followDeploy.js'
 import { failureOf } from '../../support/failure.js'
 import { detailOf, FakeClock, FakeProgress, NEW, OLD, START, upstream } from '../../support/fakes.js'
 
@@ -24,7 +24,8 @@ function world(...answers: (DeployDetail | Error)[]) {
     clock,
     progress,
     ask,
-    follow: () => followDeploy({ ask, clock, progress }, { requestId: 'request-0001', timeoutMs: MINUTE }),
+    follow: (options: Partial<FollowOptions> = {}) =>
+      followDeploy({ ask, clock, progress }, { requestId: 'request-0001', timeoutMs: MINUTE, ...options }),
     asked: () => asked,
   }
 }
@@ -72,6 +73,18 @@ describe('followDeploy', () => {
     expect(Math.max(...clock.sleeps)).to.equal(5000)
   })
 
+  it('says of a queued deploy what is known of its place, and nothing once it runs', async () => {
+    const waitsFor = { requestId: 'request-0000', target: 'all', runId: 1 }
+    const { progress, follow } = world(
+      detailOf({ status: 'queued' }),
+      detailOf({ status: 'running', waitsFor }),
+      detailOf({ status: 'queued', waitsFor }),
+      OVER,
+    )
+    await follow()
+    expect(progress.notes).to.deep.equal(['queued behind the deploy of all (request-0000)'])
+  })
+
   it('ends when the time is up, and says that the deploy goes on', async () => {
     const { clock, follow } = world(detailOf())
     const error = await failureOf(follow())
@@ -100,11 +113,49 @@ describe('followDeploy', () => {
 
   for (const code of ['UNAUTHORIZED', 'NOT_FOUND', 'DENIED', 'NOT_CONFIGURED'] satisfies Code[]) {
     it(`ends at once with ${code}`, async () => {
-      const { clock, follow } = world(detailOf(), new ClawctlError(code, 'No.'))
-      expect((await failureOf(follow())).code).to.equal(code)
-      expect(clock.sleeps).to.have.length(1)
+      const { clock, progress, follow } = world(detailOf(), new ClawctlError(code, 'No.'))
+      const error = await failureOf(follow({ listedWithinMs: MINUTE }))
+      expect([error.code, error.partial, error.hint]).to.deep.equal([code, undefined, undefined])
+      expect([clock.sleeps.length, progress.notes]).to.deep.equal([1, []])
     })
   }
+
+  it('waits for a run to be listed no longer than it was asked to, and for no other failure', async () => {
+    const { clock, progress, follow } = world(new ClawctlError('NOT_FOUND', 'No.'))
+    expect((await failureOf(follow({ listedWithinMs: 1250 }))).code).to.equal('NOT_FOUND')
+    expect([clock.elapsed, progress.notes]).to.deep.equal([1250, []])
+    const denied = world(new ClawctlError('DENIED', 'No.'))
+    await failureOf(denied.follow({ listedWithinMs: MINUTE }))
+    expect(denied.asked()).to.equal(1)
+  })
+
+  it('gives up after five minutes without an answer, with the deploy as it was last seen', async () => {
+    const { clock, follow } = world(detailOf(), upstream())
+    const error = await failureOf(follow({ timeoutMs: 60 * MINUTE }))
+    expect(error.code).to.equal('UPSTREAM')
+    expect(clock.elapsed).to.be.within(5 * MINUTE, 6 * MINUTE)
+    expect(error.partial?.deploy).to.include({ status: 'running' }).and.not.have.property('steps')
+    expect(error.hint).to.include('goes on')
+  })
+
+  it('says that the deploy goes on where following is stopped, and ends the list of hosts', async () => {
+    const host = { id: 'a', ami: NEW.id, previousAmi: OLD.id, instanceId: null, outcome: 'deploying' } as const
+    const { clock, progress, follow } = world(detailOf({ hosts: [host] }))
+    clock.sleep = async () => Promise.reject(new ClawctlError('CANCELLED', 'Interrupted.'))
+    const lists: Promise<unknown>[] = []
+    const { list } = progress
+    progress.list = (items, work) => {
+      const shown = list.call(progress, items, work) as ReturnType<typeof work>
+      lists.push(shown)
+      return shown
+    }
+    const error = await failureOf(follow())
+    expect([error.code, error.message]).to.deep.equal(['CANCELLED', 'You stopped following the deploy.'])
+    expect(error.partial?.deploy).to.include({ status: 'running' })
+    expect(error.hint).to.include('goes on')
+    expect(lists).to.have.length(1)
+    await lists[0]
+  })
 })
 
 describe('the deploy of the Control API plane', () => {

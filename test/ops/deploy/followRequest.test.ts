@@ -13,14 +13,17 @@ const NOT_FOUND = new ClawctlError('NOT_FOUND', 'No such deploy.')
 
 function plane(answer: ReturnType<typeof detailOf> | Error, deploys: Deploy[] | Error = []) {
   const asked: FollowOptions[] = []
+  const looks: number[] = []
   return {
     asked,
+    looks,
     async follow(options: FollowOptions) {
       asked.push(options)
       if (answer instanceof Error) throw answer
       return answer
     },
-    async deploys() {
+    async deploys(limit: number) {
+      looks.push(limit)
       if (deploys instanceof Error) throw deploys
       return deploys
     },
@@ -75,6 +78,36 @@ describe('followRequest', () => {
     expect(error).to.include({ code: 'NOT_FOUND' })
     expect(error.hint).to.include(IDS[0]).and.include(IDS[1])
     expect(several.asked).to.deep.equal([])
+  })
+
+  for (const [text, looks] of [
+    ['2000000000', 0],
+    [IDS[0], 0],
+    [`x${IDS[0]}`, 1],
+    [`${IDS[0]}x`, 1],
+    ['200000000', 1],
+  ] as [string, number][]) {
+    it(`reads ${looks ? 'the history' : 'no history'} to follow ${text}`, async () => {
+      const over = plane(detailOf({ status: 'succeeded' }), known())
+      await followRequest(text, MINUTE, over)
+      expect(over.looks).to.have.length(looks)
+    })
+  }
+
+  it('follows the deploy with exactly this id, though others begin with it', async () => {
+    const longer = ['request-0001', 'request-00011'].map((requestId) => withoutSteps(detailOf({ requestId })))
+    const over = plane(detailOf({ status: 'succeeded' }), longer)
+    await followRequest('request-0001', MINUTE, over)
+    expect(over.asked.map(({ requestId }) => requestId)).to.deep.equal(['request-0001'])
+  })
+
+  it('names five ids of many, and no more of a text than an id has', async () => {
+    const many = Array.from({ length: 7 }, (_, n) => withoutSteps(detailOf({ requestId: `request-000${n}` })))
+    const error = await failureOf(followRequest('request', MINUTE, plane(NOT_FOUND, many)))
+    expect(error.message).to.match(/^7 deploys/)
+    expect(error.hint).to.match(/: request-0000, .*, request-0004\.$/)
+    const long = await failureOf(followRequest('x'.repeat(300), MINUTE, plane(NOT_FOUND, many)))
+    expect(long.message).to.have.length.below(130)
   })
 
   it('asks nobody to follow what no id looks like', async () => {

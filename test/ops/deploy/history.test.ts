@@ -75,12 +75,12 @@ describe("a deploy's record", () => {
     }
     await Promise.all([
       keeper.host('a', { outcome: 'deploying' }),
-      keeper.host('a', { outcome: 'succeeded' }),
+      keeper.host('a', { outcome: 'created' }),
       keeper.update({ status: 'succeeded' }),
     ])
     expect(errors).to.deep.equal([failure])
     const written = JSON.parse(store.objects.get('deploys/request-0001.json')?.text ?? '')
     expect(written).to.deep.equal(keeper.record)
-    expect([written.status, written.hosts[0].outcome]).to.deep.equal(['succeeded', 'succeeded'])
+    expect([written.status, written.hosts[0].outcome]).to.deep.equal(['succeeded', 'created'])
   })
 })

@@ -7,6 +7,7 @@ import { detailOf, FakeProgress, registryOf } from '../../support/fakes.js'
 
 interface Asked {
   target: string
+  retire: boolean
   requestId: string
   amiOverride: string | undefined
   requestedBy: string | undefined
@@ -17,6 +18,7 @@ type Ports = Parameters<typeof requestDeploy>[2]
 
 const ASKED: Asked = {
   target: 'a',
+  retire: false,
   requestId: 'request-0001',
   amiOverride: undefined,
   requestedBy: undefined,
@@ -43,7 +45,12 @@ function world(asked: Partial<Asked>, options: Partial<Options> = {}, ports: Par
   let made = 0
   const all = { ...ASKED, ...asked }
   const request = async () => {
-    const flags = { ami: all.amiOverride, 'requested-by': all.requestedBy, 'request-id': all.requestId }
+    const flags = {
+      retire: all.retire,
+      ami: all.amiOverride,
+      'requested-by': all.requestedBy,
+      'request-id': all.requestId,
+    }
     const order = orderOfFlags(all.target, flags, { caller: all.caller, requestId: '' })
     return requestDeploy(
       order,
@@ -112,6 +119,48 @@ describe('requestDeploy', () => {
     expect(sent).to.have.length(1)
   })
 
+  it('leaves the decision to the plane in a workflow, where the person who started it counts as verified', async () => {
+    const { result, sent } = world({ target: 'zzz', caller: 'b' }, {}, { mode: 'ci', inRun: true })
+    await result
+    const person = world({ target: 'all' }, {}, { mode: 'ci' })
+    await person.result
+    expect([sent.length, person.sent.length]).to.deep.equal([1, 1])
+  })
+
+  it('leaves a code without a name to the Control API, which alone knows people', async () => {
+    const { result, sent } = world({ target: 'all' }, { code: '123456' })
+    await result
+    expect(sent).to.have.length(1)
+  })
+
+  describe('a retirement', () => {
+    const retire = async (answer: boolean | null, asked: Partial<Asked> = {}, ports: Partial<Ports> = {}) => {
+      const targets: string[] = []
+      const confirm = async (target: string) => {
+        targets.push(target)
+        return answer === true
+      }
+      const gone = { target: 'gone', retire: true, requestedBy: 'Ada', ...asked }
+      const { result, sent } = world(gone, {}, { ...(answer === null ? {} : { confirm }), ...ports })
+      const code = await result.then(
+        () => 'OK',
+        ({ code }) => code,
+      )
+      return [code, sent.length, targets]
+    }
+
+    it('is sent once it is confirmed, or where no confirmation is asked for', async () => {
+      expect(await retire(true)).to.deep.equal(['OK', 1, ['gone']])
+      expect(await retire(null)).to.deep.equal(['OK', 1, []])
+      expect(await retire(false)).to.deep.equal(['CANCELLED', 0, ['gone']])
+    })
+
+    it('asks in no workflow, and for no deploy', async () => {
+      expect(await retire(false, {}, { inRun: true, mode: 'ci' })).to.deep.equal(['OK', 1, []])
+      expect(await retire(false, { target: 'a', retire: false })).to.deep.equal(['OK', 1, []])
+    })
+  })
+
   type Row = [why: string, asked: Partial<Asked>, options: Partial<Options>, code: string, hint: RegExp]
   const table: Row[] = [
     ['itself', { caller: 'a' }, {}, 'SELF_DEPLOY', /./],
@@ -132,6 +181,7 @@ describe('requestDeploy', () => {
     ['an instance for a person', { requestedBy: 'a' }, {}, 'INVALID_REQUEST', /name/],
     ['a plan only', {}, { planOnly: true }, 'NOT_CI', /--plan-only/],
     ['a way to fail', {}, { onFailure: 'rollback' }, 'NOT_CI', /--on-failure/],
+    ['a time to become healthy', {}, { healthTimeoutMs: 0 }, 'NOT_CI', /--health-timeout/],
   ]
   for (const [why, asked, options, code, hint] of table) {
     it(`refuses ${why} with ${code}, before anything is connected`, async () => {

@@ -60,6 +60,12 @@ describe('watchFleet', () => {
     const deploys = async () => [detailOf({ status: statuses.shift() ?? 'succeeded' })]
     await watchFleet({ plane: { fleet, deploys }, clock, show: () => {} }, MINUTE)
     expect(clock.sleeps).to.deep.equal([500, 750])
+    const busy = async () => [detailOf({ status: 'running' })]
+    const late = await failureOf(watchFleet({ plane: { fleet, deploys: busy }, clock, show: () => {} }, MINUTE))
+    expect(late.message).to.include('a deploy is queued or running.')
+    const denied = async () => Promise.reject(new ClawctlError('DENIED', 'No.'))
+    const refused = watchFleet({ plane: { fleet, deploys: denied }, clock, show: () => {} }, MINUTE)
+    expect((await failureOf(refused)).code).to.equal('DENIED')
     const blind = async () => {
       throw new ClawctlError('NOT_CONFIGURED', 'GITHUB_TOKEN is not set.')
     }
@@ -79,7 +85,7 @@ describe('watchFleet', () => {
     const { clock, result } = watch(fleetWith('pending'))
     const error = await failureOf(result)
     expect([error.code, clock.elapsed]).to.deep.equal(['TIMED_OUT', MINUTE])
-    expect(error.message).to.include('after 1 minute')
+    expect(error.message).to.include('after 1 minute: instances are in transition.')
     expect(error.partial).to.deep.equal({ fleet: fleetWith('pending') })
   })
 })
@@ -110,7 +116,9 @@ describe('fleetStatus of the ports', () => {
       const { compute, store, ports } = world()
       compute.add(hostOf('a', { launchedAt: ports.clock.now().toISOString() }))
       store.set('heartbeats/a/i-a.json', bad)
-      expect((await fleetStatus(ports)).instances[0]).to.include({ health: 'unknown', revision: null })
+      const { instances, sources } = await fleetStatus(ports)
+      expect(instances[0]).to.include({ health: 'unknown', revision: null })
+      expect(sources?.heartbeats).to.equal('read')
     })
   }
 
@@ -122,11 +130,15 @@ describe('fleetStatus of the ports', () => {
       asked.push(key)
       return get.call(store, key)
     }
-    const hosts = [hostOf('../deploys/x'), hostOf('z')]
+    const second = (id: string) => hostOf(id, { instanceId: `i-${id}-2` })
+    const leaving = hostOf('y', { instanceId: 'i-y-2', state: 'shutting-down' })
+    const hosts = [...['../deploys/x', 'z'].flatMap((id) => [hostOf(id), second(id)]), hostOf('y'), leaving]
     compute.describeHosts = async () => hosts
     for (const { id } of hosts) store.set(`heartbeats/${id}/i-${id}.json`, {})
-    expect((await fleetStatus(ports)).instances).to.have.length(4)
-    expect(asked).to.have.members(['heartbeats/z/i-z.json', 'control/freeze.json'])
+    const { instances, sources } = await fleetStatus(ports)
+    expect([instances.length, sources?.active]).to.deep.equal([7, 'read'])
+    const keys = ['heartbeats/z/i-z.json', 'heartbeats/y/i-y.json', 'active/z.json', 'control/freeze.json']
+    expect(asked).to.have.members(keys)
   })
 
   describe('names the deploy that runs', () => {
@@ -156,9 +168,56 @@ describe('fleetStatus of the ports', () => {
         }
         if (runs === 'out') github.find = async () => Promise.reject(upstream())
         else github.runs = runs
-        expect((await fleetStatus(ports)).deploying).to.deep.equal(found)
+        const asked: unknown[] = []
+        const find = github.find.bind(github)
+        github.find = (id) => {
+          asked.push(id)
+          return find(id)
+        }
+        const { deploying, sources } = await fleetStatus(ports)
+        expect([deploying, sources?.deploys]).to.deep.equal([found, 'read'])
+        const running = records.filter(({ status, runId }) => status === 'running' && runId !== null)
+        expect(running.map(({ runId }) => runId)).to.include.members(asked)
       })
     }
+
+    it('without a credential for GitHub, and past an entry without a record', async () => {
+      const { store, ports } = world()
+      store.set(recordKey('request-0001'), running(1))
+      store.set(indexKey(START, 'request-0001'), {})
+      store.set(indexKey('2026-03-02T12:00:00Z', 'request-lost'), {})
+      expect((await fleetStatus({ ...ports, runs: null })).deploying).to.deep.equal(one)
+    })
+  })
+
+  it('tells by the object of the active machine which of two machines serves', async () => {
+    const { compute, store, ports } = world()
+    compute.add(hostOf('a'))
+    compute.addUnmanaged(hostOf('a', { instanceId: 'i-new', slot: 'b', launchedAt: START }))
+    const active = { schema: 1, id: 'a', instanceId: 'i-new', from: 'i-a', deploy: 'request-0001', at: START }
+    store.set('active/a.json', active)
+    const [first] = (await fleetStatus(ports)).instances
+    expect([first?.instanceId, first?.beside?.role, first?.beside?.instanceId]).to.deep.equal([
+      ...['i-new', 'predecessor', 'i-a'],
+    ])
+  })
+
+  it('shows the rest where a source does not answer, and names it', async () => {
+    const { compute, store, ports } = world()
+    compute.add(hostOf('a'))
+    const away = async () => Promise.reject(upstream())
+    const registry = { read: away }
+    compute.fleetImages = away
+    store.list = away
+    const { instances, sources } = await fleetStatus({ ...ports, registry })
+    expect(instances.map(({ id, health }) => `${id} ${health}`)).to.deep.equal(['a unknown'])
+    const missing = Object.entries(sources ?? {}).filter(([, source]) => source === 'unavailable')
+    expect(missing.map(([name]) => name)).to.have.members(['registry', 'images', 'heartbeats', 'deploys'])
+  })
+
+  it('fails where the registry is wrong', async () => {
+    const registry = { read: async () => ({ text: '{', origin: 'nix/instances.json' }) }
+    expect((await failureOf(fleetStatus({ ...world().ports, registry }))).code).to.equal('INVALID_REGISTRY')
   })
 
   it('does not know the health of anything without a bucket', async () => {

@@ -42,7 +42,8 @@ const idsOf = (plane: Pick<Plane, 'deploys'>): Promise<string[]> =>
 async function wholeId(text: string, plane: Pick<Plane, 'deploys'>): Promise<string> {
   if (text.length < MIN_LENGTH) return text
   const ids = await idsOf(plane)
-  const begun = ids.includes(text) ? [text] : ids.filter((id) => id.startsWith(text))
+  if (ids.includes(text)) return text
+  const begun = ids.filter((id) => id.startsWith(text))
   if (begun.length < 2) return begun[0] ?? text
   throw new ClawctlError('NOT_FOUND', `${begun.length} deploys have a request id that begins with ${text}.`, {
     hint: `Type more of it: ${begun.slice(0, 5).join(', ')}.`,
