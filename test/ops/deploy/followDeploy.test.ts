@@ -77,7 +77,7 @@ describe('followDeploy', () => {
     const waitsFor = { requestId: 'request-0000', target: 'all', runId: 1 }
     const { progress, follow } = world(
       detailOf({ status: 'queued' }),
-      detailOf({ status: 'running', waitsFor }),
+      detailOf({ status: 'running', waitsFor, queuePosition: 1 }),
       detailOf({ status: 'queued', waitsFor }),
       OVER,
     )

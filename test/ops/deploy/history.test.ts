@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { RecordKeeper } from '../../../src/lib/ops/deploy/deployRecord.js'
+import { RecordKeeper, readRecord } from '../../../src/lib/ops/deploy/deployRecord.js'
 import { readHistory } from '../../../src/lib/ops/deploy/history.js'
 import { failureOf } from '../../support/failure.js'
 import { FakeStore, recordOf, upstream } from '../../support/fakes.js'
@@ -63,6 +63,7 @@ describe("a deploy's record", () => {
     const errors: unknown[] = []
     const keeper = await RecordKeeper.begin(store, recordOf(), (error) => void errors.push(error))
     await keeper.begun([{ id: 'a', previousAmi: null, instanceId: null }])
+    expect((await readRecord(store, 'request-0001'))?.hosts).to.have.length(1)
     const failure = upstream()
     const { put } = store
     let writes = 0
