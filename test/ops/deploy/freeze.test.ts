@@ -64,9 +64,9 @@ describe('freezes', () => {
     expect(await failureOf(unfreeze('a'))).to.include({ message: 'a is not frozen.', hint: 'Nothing is frozen.' })
   })
 
-  it('block everything where their object is not valid, and nothing without a bucket', async () => {
+  it('block everything where their object is not valid, and nothing without object or bucket', async () => {
     const { store, clock, ports, freeze } = world()
-    expect(await readFreezes({ store: null, clock })).to.deep.equal([])
+    for (const empty of [store, null]) expect(await readFreezes({ store: empty, clock })).to.deep.equal([])
     store.set(FREEZE_KEY, '{')
     for (const work of [readFreezes(ports), freeze('a')]) {
       const error = await failureOf(work)

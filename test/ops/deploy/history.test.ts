@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import type { DeployHost } from '../../../src/lib/domain/contract/index.js'
 import { RecordKeeper, readRecord } from '../../../src/lib/ops/deploy/deployRecord.js'
 import { readHistory } from '../../../src/lib/ops/deploy/history.js'
 import { failureOf } from '../../support/failure.js'
@@ -62,8 +63,8 @@ describe("a deploy's record", () => {
     const store = new FakeStore()
     const errors: unknown[] = []
     const keeper = await RecordKeeper.begin(store, recordOf(), (error) => void errors.push(error))
-    await keeper.begun([{ id: 'a', previousAmi: null, instanceId: null }])
-    expect((await readRecord(store, 'request-0001'))?.hosts).to.have.length(1)
+    await keeper.begun(['a', 'b'].map((id) => ({ id, previousAmi: null, instanceId: null })))
+    expect((await readRecord(store, 'request-0001'))?.hosts).to.have.length(2)
     const failure = upstream()
     const { put } = store
     let writes = 0
@@ -82,6 +83,7 @@ describe("a deploy's record", () => {
     expect(errors).to.deep.equal([failure])
     const written = JSON.parse(store.objects.get('deploys/request-0001.json')?.text ?? '')
     expect(written).to.deep.equal(keeper.record)
-    expect([written.status, written.hosts[0].outcome]).to.deep.equal(['succeeded', 'created'])
+    const outcomes = written.hosts.map(({ outcome }: DeployHost) => outcome)
+    expect([written.status, outcomes]).to.deep.equal(['succeeded', ['created', 'pending']])
   })
 })

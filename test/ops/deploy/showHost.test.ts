@@ -36,7 +36,8 @@ function world() {
       const requestId = `request-${id}-${100 + n}`
       const createdAt = new Date(Date.parse(START) + n * 60_000).toISOString()
       const host = { id, outcome: 'created' as const, ami: OLD.id, previousAmi: null, instanceId: null }
-      store.set(`deploys/${requestId}.json`, recordOf({ requestId, createdAt, status: 'succeeded', hosts: [host] }))
+      const hosts = [{ ...host, id: 'other' }, host]
+      store.set(`deploys/${requestId}.json`, recordOf({ requestId, createdAt, status: 'succeeded', hosts }))
       store.set(indexKey(createdAt, requestId), '{}')
     }
   }

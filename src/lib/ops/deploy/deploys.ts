@@ -45,7 +45,10 @@ export interface History {
  * @param page.before cursor of the page before
  * @throws ClawctlError the outage, if neither answers
  */
-export async function listDeploys(ports: DeploysPorts, page: { limit: number; before?: string }): Promise<History> {
+export async function listDeploys(
+  ports: Pick<DeploysPorts, 'store' | 'clock'> & { runs: Pick<Runs, 'list'> },
+  page: { limit: number; before?: string },
+): Promise<History> {
   const { store, clock } = ports
   const { limit } = page
   const cursor = page.before === undefined ? null : parseCursor(page.before)

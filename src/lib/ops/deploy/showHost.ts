@@ -59,7 +59,7 @@ export async function showHost(id: string, ports: ShowHostPorts): Promise<HostVi
 }
 
 async function deploysOf(id: string, { runs, store, clock }: ShowHostPorts) {
-  const nothing = { list: async () => [], jobs: async () => [] }
+  const nothing = { list: async () => [] }
   try {
     const { deploys } = await listDeploys({ runs: runs ?? nothing, store, clock }, { limit: SEARCHED_DEPLOYS })
     return deploys.filter(({ hosts }) => hosts.some((host) => host.id === id)).slice(0, MAX_DEPLOYS)
