@@ -90,17 +90,16 @@ describe('showHost', () => {
     expect((await showHost('a', { ...ports, runs: null })).deploys).to.have.length(1)
     const bare = await showHost('a', { ...ports, runs: null, store: null })
     expect([bare.active, bare.deploys, bare.machines.map(({ heartbeatAt }) => heartbeatAt)]).to.deep.equal([
-      null,
-      [],
-      [null, null],
+      ...[null, null, [null, null]],
     ])
     compute.console = outage
     store.set('active/a.json', '{')
     store.set('heartbeats/a/i-a2.json', '{')
     store.list = outage
-    ports.runs.list = outage
     const dark = await show()
-    expect([dark.active, dark.deploys]).to.deep.equal([null, null])
+    expect([dark.active, dark.deploys], 'GitHub alone knows no hosts').to.deep.equal([null, null])
+    ports.runs.list = outage
+    expect((await show()).deploys).to.equal(null)
     expect(
       dark.machines.map(({ instanceId, console, heartbeatAt }) => [instanceId, console, heartbeatAt]),
     ).to.deep.equal([

@@ -42,11 +42,12 @@ export interface History {
 /**
  * A page of the history, newest first: runs of the workflow, and deploys of the direct plane without a run. If GitHub does
  * not answer, it comes from the records; if S3 does not answer, from GitHub.
+ * @param ports.runs null without a credential for GitHub
  * @param page.before cursor of the page before
  * @throws ClawctlError the outage, if neither answers
  */
 export async function listDeploys(
-  ports: Pick<DeploysPorts, 'store' | 'clock'> & { runs: Pick<Runs, 'list'> },
+  ports: Pick<DeploysPorts, 'store' | 'clock'> & { runs: Pick<Runs, 'list'> | null },
   page: { limit: number; before?: string },
 ): Promise<History> {
   const { store, clock } = ports
@@ -55,7 +56,7 @@ export async function listDeploys(
   const outages: ClawctlError[] = []
   const addOutage = (error: ClawctlError) => void outages.push(error)
   const [runs, records] = await Promise.all([
-    nullOnOutage(ports.runs.list(HISTORY_LOOKBACK, ...(cursor ? [new Date(cursor.at)] : [])), addOutage),
+    ports.runs && nullOnOutage(ports.runs.list(HISTORY_LOOKBACK, ...(cursor ? [new Date(cursor.at)] : [])), addOutage),
     store && nullOnOutage(newestRequests(store, limit + HISTORY_LOOKBACK, cursor), addOutage),
   ])
   const [outage] = outages

@@ -21,7 +21,7 @@ export interface ShowHostPorts {
   /** Null without a bucket: health and deploys are then not known. */
   store: ObjectStore | null
   /** Null without a GitHub credential. */
-  runs: Runs | null
+  runs: Pick<Runs, 'list'> | null
   clock: Clock
 }
 
@@ -58,15 +58,11 @@ export async function showHost(id: string, ports: ShowHostPorts): Promise<HostVi
   })
 }
 
-async function deploysOf(id: string, { runs, store, clock }: ShowHostPorts) {
-  const nothing = { list: async () => [] }
-  try {
-    const { deploys } = await listDeploys({ runs: runs ?? nothing, store, clock }, { limit: SEARCHED_DEPLOYS })
-    return deploys.filter(({ hosts }) => hosts.some((host) => host.id === id)).slice(0, MAX_DEPLOYS)
-  } catch {
-    // The machine is shown even if its history can't be read.
-    return null
-  }
+/** Null if they can't be read: the machine is shown all the same. Only records name the hosts of a deploy. */
+async function deploysOf(id: string, ports: ShowHostPorts) {
+  const history = await listDeploys(ports, { limit: SEARCHED_DEPLOYS }).catch(() => null)
+  if (history?.sources.records !== 'read') return null
+  return history.deploys.filter(({ hosts }) => hosts.some((host) => host.id === id)).slice(0, MAX_DEPLOYS)
 }
 
 function unknown(id: string, ids: readonly string[]): ClawctlError {
