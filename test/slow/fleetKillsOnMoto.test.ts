@@ -1,0 +1,231 @@
+import { CreateTableCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb'
+import { expect } from 'chai'
+import { ProcessGroups, TRACKING_VARIABLE } from '../../sandbox/github/process.js'
+import { type Answer, denied, type FailingProxy, startFailingProxy } from '../support/failingProxy.js'
+import { type FleetOnMoto, HAS_MOTO, MOTO_URL, outcomes, startFleetOnMoto, WITHOUT_MOTO } from '../support/moto.js'
+import { json, startServer, type TestServer } from '../support/server.js'
+
+/**
+ * Kills, cancels and refusals in the middle of a deploy, with the real OpenTofu and the real AWS provider against moto. A
+ * proxy between them acts when a request passes. Needs what support/moto.ts needs.
+ */
+const [ONE, TWO, THREE, FOUR] = ['clawdinator-1', 'clawdinator-2', 'clawdinator-3', 'clawdinator-4']
+const STATE = 'state/fleet.tfstate'
+const TABLE = 'locks'
+const RUNS = 'https://github.com/openclaw/clawdinators/actions/runs'
+
+interface Command {
+  id: number
+  /** Sends SIGINT to clawctl alone, as a cancelled job does. */
+  interrupt(): void
+  /** SIGKILL for clawctl, OpenTofu and its provider. Resolves when none of them runs. */
+  kill(): Promise<void>
+  said(): string
+  ended: Promise<{ code: number | null; stdout: string; all: string }>
+}
+
+describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
+  this.timeout(900_000)
+  let fleet: FleetOnMoto
+  let proxy: FailingProxy
+  let github: TestServer
+  let runs = 0
+  /** Runs that GitHub reports as in progress. */
+  const alive = new Set<number>()
+
+  before(async function () {
+    if (!HAS_MOTO) return this.skip()
+    fleet = await startFleetOnMoto()
+    proxy = await startFailingProxy(MOTO_URL)
+    github = await startServer((response, request) => {
+      const id = Number(/\/actions\/runs\/(\d+)$/.exec(request.url ?? '')?.[1])
+      json(id ? 200 : 404, id ? runOf(id) : { message: 'Not Found' })(response, request)
+    })
+    const entry = (id: string) => ({
+      ...{ host: id, instanceType: 't3.large', bootstrapPrefix: `bootstrap/${id}` },
+      discordTokenSecret: id.replace('clawdinator', 'clawdinator-discord-token'),
+    })
+    await fleet.register({ ...fleet.registry(), [THREE]: entry(THREE), [FOUR]: entry(FOUR) })
+    await new DynamoDBClient({ region: fleet.region }).send(
+      new CreateTableCommand({
+        TableName: TABLE,
+        BillingMode: 'PAY_PER_REQUEST',
+        AttributeDefinitions: [{ AttributeName: 'LockID', AttributeType: 'S' }],
+        KeySchema: [{ AttributeName: 'LockID', KeyType: 'HASH' }],
+      }),
+    )
+    await fleet.publishImage('first')
+  })
+  afterEach(() => proxy?.reset())
+  after(async () => {
+    await Promise.all([fleet?.close(), proxy?.close(), github?.close()])
+  })
+
+  /** A run as GitHub's API shows it. */
+  const runOf = (id: number) => {
+    const isAlive = alive.has(id)
+    const at = new Date().toISOString()
+    return {
+      ...{ id, html_url: `${RUNS}/${id}`, display_title: 'fleet-deploy', run_attempt: 1 },
+      ...{ status: isAlive ? 'in_progress' : 'completed', conclusion: isAlive ? null : 'failure' },
+      ...{ created_at: at, run_started_at: at, updated_at: at },
+    }
+  }
+
+  /** `clawctl …` as the only step of a workflow's run. */
+  function begin(...args: string[]): Command {
+    const id = ++runs
+    alive.add(id)
+    const tracking = `moto-${process.pid}-${id}`
+    const begun = fleet.begin(args, {
+      ...{ AWS_ENDPOINT_URL: proxy.url, GITHUB_API_URL: github.url, GITHUB_RUN_ID: String(id) },
+      ...{ TOFU_LOCK_TABLE: TABLE, [TRACKING_VARIABLE]: tracking },
+    })
+    const ended = begun.ended.finally(() => alive.delete(id))
+    return {
+      ...{ id, said: begun.said, ended },
+      interrupt: () => void process.kill(begun.pid, 'SIGINT'),
+      kill: async () => {
+        await new ProcessGroups().cleanUp(tracking)
+        alive.delete(id)
+      },
+    }
+  }
+
+  const clawctl = async (...args: string[]) => {
+    const { code, stdout, all } = await begin(...args).ended
+    expect(code, `clawctl ${args.join(' ')}\n${all}`).to.equal(0)
+    expect(all).to.not.include('EntityAlreadyExists')
+    return JSON.parse(stdout)
+  }
+  const fails = async (...args: string[]) => {
+    const { code, stdout, all } = await begin(...args).ended
+    expect(code, all).to.be.greaterThan(0)
+    return { error: JSON.parse(stdout).error, code, all }
+  }
+
+  /** Runs a command that is killed when EC2, IAM or S3 has done this operation; `before`: when it was asked to. */
+  async function killed(args: string[], operation: string, when: 'before' | 'after' = 'after'): Promise<void> {
+    const command = begin(...args)
+    let reached = false
+    void proxy.once(operation, async (forward) => {
+      reached = true
+      const answer = when === 'after' ? await forward() : { status: 500, headers: {}, body: '' }
+      await command.kill()
+      return answer
+    })
+    const { code, all } = await command.ended
+    expect(reached, all).to.equal(true)
+    expect(code, all).to.equal(null)
+  }
+  /** Requests of this operation get no answer. */
+  const hold = (operation: string) => proxy.always(operation, () => new Promise<Answer>(() => {}))
+
+  const stored = async () => (await fleet.store.get(STATE))?.text ?? ''
+  const machinesOf = async (id: string) => (await fleet.machines()).filter((machine) => machine.id === id)
+  /** The only machine of an id. */
+  const machineOf = async (id: string) => {
+    const [machine, ...more] = await machinesOf(id)
+    expect(more).to.deep.equal([])
+    return machine?.instanceId ?? ''
+  }
+  /** The machine that serves as this id, which is deployed if there is none. */
+  const serving = async (id: string) => {
+    if ((await machinesOf(id)).length === 0) await clawctl('fleet', 'deploy', id)
+    return machineOf(id)
+  }
+  const findings = ({ recovery }: { recovery: { findings: { subject: string; what: string; fix: string }[] } }) =>
+    recovery.findings.map(({ subject, what, fix }) => `${subject} ${what}: ${fix}`).join('\n')
+  /** No difference is left, and the state has every machine. */
+  const isWhole = async () => {
+    expect(findings(await clawctl('fleet', 'recover'))).to.equal('')
+    for (const { instanceId } of await fleet.machines()) expect(await stored()).to.include(instanceId)
+  }
+
+  it('creates the first host after a kill that left all of it outside of the state', async () => {
+    await killed(['fleet', 'deploy', ONE], 'RunInstances')
+    expect(await stored()).to.not.include(ONE)
+    const left = await machineOf(ONE)
+    const shown = findings(await clawctl('fleet', 'recover', '--plan-only'))
+    for (const what of ['whose run is over', `candidate ${left}, which never became active`, `role ${ONE} is not in`])
+      expect(shown).to.include(what)
+    expect(outcomes(await clawctl('fleet', 'deploy', ONE))).to.deep.equal([`${ONE} created`])
+    expect(await machineOf(ONE)).to.not.equal(left)
+  })
+
+  it('creates another host after a kill, and after that the machine that serves still does', async () => {
+    const one = await serving(ONE)
+    await killed(['fleet', 'deploy', TWO], 'RunInstances')
+    expect(await stored()).to.not.include(TWO)
+    const left = await machineOf(TWO)
+    expect(findings(await clawctl('fleet', 'recover'))).to.include(`candidate ${left}, which never became active`)
+    expect(await machineOf(TWO)).to.equal('')
+    expect(outcomes(await clawctl('fleet', 'deploy', TWO))).to.deep.equal([`${TWO} created`])
+    expect(await machineOf(ONE)).to.equal(one)
+    await isWhole()
+  })
+
+  it('goes on after kills between role, instance profile and policy', async () => {
+    const one = await serving(ONE)
+    await killed(['fleet', 'deploy', THREE], 'CreateRole')
+    const release = hold('PutRolePolicy')
+    await killed(['fleet', 'deploy', THREE], 'CreateInstanceProfile')
+    release()
+    const hindered = hold('AddRoleToInstanceProfile')
+    await killed(['fleet', 'deploy', THREE], 'PutRolePolicy')
+    hindered()
+    expect(await stored()).to.not.include(THREE)
+    expect(outcomes(await clawctl('fleet', 'deploy', THREE))).to.deep.equal([`${THREE} created`])
+    expect(await machineOf(ONE)).to.equal(one)
+    await isWhole()
+  })
+
+  it('keeps a machine that an interrupt left tainted, whoever is deployed next', async () => {
+    const one = await serving(ONE)
+    const command = begin('fleet', 'deploy', FOUR)
+    void proxy.once('RunInstances', async (forward) => {
+      const answer = await forward()
+      command.interrupt()
+      return answer
+    })
+    const { code, all } = await command.ended
+    expect(code, all).to.equal(1)
+    const four = await machineOf(FOUR)
+    expect(await stored(), all)
+      .to.include(four)
+      .and.include('"tainted"')
+    expect(outcomes(await clawctl('fleet', 'deploy', ONE))).to.deep.equal([`${ONE} replaced`])
+    expect(await machineOf(ONE)).to.not.equal(one)
+    expect(await machineOf(FOUR)).to.equal(four)
+    expect(outcomes(await clawctl('fleet', 'deploy', FOUR))).to.deep.equal([`${FOUR} created`])
+    await isWhole()
+  })
+
+  it('finishes a handover that was killed while its old machine was destroyed', async () => {
+    const old = await serving(ONE)
+    await killed(['fleet', 'deploy', ONE], 'TerminateInstances', 'before')
+    const both = (await machinesOf(ONE)).map(({ instanceId }) => instanceId)
+    expect(both).to.have.length(2).and.include(old)
+    expect((await fails('fleet', 'recover')).all).to.include(`clawctl fleet deploy ${ONE}`)
+    await killed(['fleet', 'deploy', ONE], 'TerminateInstances', 'after')
+    const successor = await machineOf(ONE)
+    expect(both).to.include(successor)
+    expect(successor).to.not.equal(old)
+    expect(findings(await clawctl('fleet', 'recover'))).to.include(`${old} in the state, which no longer exists`)
+    expect(await machineOf(ONE)).to.equal(successor)
+    await isWhole()
+  })
+
+  it('gives the role back after a kill between the two writes of a handover', async () => {
+    const old = await serving(ONE)
+    await killed(['fleet', 'deploy', ONE], `PUT active/${ONE}.json`)
+    expect(await machinesOf(ONE)).to.have.length(2)
+    const shown = findings(await clawctl('fleet', 'recover'))
+    expect(shown).to.include(`the role is given back to ${old}`)
+    expect(await machineOf(ONE)).to.equal(old)
+    await killed(['fleet', 'deploy', ONE], `PUT active/${ONE}.json`)
+    expect(outcomes(await clawctl('fleet', 'deploy', ONE))).to.deep.equal([`${ONE} replaced`])
+    expect(await machineOf(ONE)).to.not.equal(old)
+    await isWhole()
+  })
+})
