@@ -392,6 +392,10 @@ export class FakeLocks implements StateLocks {
     this.log.push(`release ${id}`)
     this.standing = null
   }
+
+  async dropStaleDigest() {
+    return false
+  }
 }
 
 export const lockOf = (change: Partial<StateLock> = {}): StateLock => ({

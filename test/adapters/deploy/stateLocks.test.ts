@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { expect } from 'chai'
 import { createStateLocks } from '../../../src/lib/adapters/deploy/stateLocks.js'
 import { parseLock } from '../../../src/lib/domain/deploy/stateLock.js'
@@ -30,9 +31,10 @@ describe('createStateLocks', () => {
     const request = JSON.parse(body)
     const id = (request.Key ?? request.Item).LockID.S
     const info = items.get(id)
+    const value = id.endsWith('-md5') ? 'Digest' : 'Info'
     if (call === 'GetItem') {
       expect(request.ConsistentRead).to.equal(true)
-      return answer(200, info === undefined ? {} : { Item: { LockID: { S: id }, Info: { S: info } } })
+      return answer(200, info === undefined ? {} : { Item: { LockID: { S: id }, [value]: { S: info } } })
     }
     if (call === 'PutItem') {
       expect(request.ConditionExpression).to.equal('attribute_not_exists(LockID)')
@@ -44,8 +46,9 @@ describe('createStateLocks', () => {
       }
       return answer(200, {})
     }
-    expect([call, request.ConditionExpression]).to.deep.equal(['DeleteItem', 'Info = :info'])
-    if (request.ExpressionAttributeValues[':info'].S !== info) return failed()
+    const bound = `:${value.toLowerCase()}`
+    expect([call, request.ConditionExpression]).to.deep.equal(['DeleteItem', `${value} = ${bound}`])
+    if (request.ExpressionAttributeValues[bound].S !== info) return failed()
     items.delete(id)
     return answer(200, {})
   }
@@ -133,5 +136,20 @@ describe('createStateLocks', () => {
     const error = await failureOf(locks(null).take())
     expect(error.code).to.equal('STATE_LOCKED')
     expect(error.message).to.include(PATH)
+  })
+
+  it("removes the table's digest of the state only if another state is stored", async () => {
+    const MD5 = `${PATH}-md5`
+    expect(await locks(null).dropStaleDigest()).to.equal(false)
+    expect(await locks().dropStaleDigest()).to.equal(false)
+    items.set(MD5, createHash('md5').update('{"version":4}').digest('hex'))
+    // The state was deleted.
+    expect(await locks().dropStaleDigest()).to.equal(false)
+    store.set(KEY, { version: 4 })
+    expect(await locks().dropStaleDigest()).to.equal(false)
+    expect(items.size).to.equal(1)
+    store.set(KEY, { version: 4, serial: 2 })
+    expect(await locks().dropStaleDigest()).to.equal(true)
+    expect(items.size).to.equal(0)
   })
 })

@@ -91,7 +91,15 @@ const waitingFor = (ports: DeployFleetPorts, other: () => Promise<unknown>): Dep
     await ended
     return locks.take()
   }
-  return { ...ports, locks: { held: () => locks.held(), release: (id) => locks.release(id), take } }
+  return {
+    ...ports,
+    locks: {
+      held: () => locks.held(),
+      release: (id) => locks.release(id),
+      take,
+      dropStaleDigest: () => locks.dropStaleDigest(),
+    },
+  }
 }
 
 const SERVES = new Set(['created', 'replaced', 'kept', 'rolled-back'])
