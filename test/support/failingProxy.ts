@@ -76,9 +76,9 @@ export type FailingProxy = Awaited<ReturnType<typeof startFailingProxy>>
 
 function forwarded(endpoint: string, incoming: IncomingMessage, body: Buffer): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const { method, headers } = incoming
-    const options = { method, headers: { ...headers, 'content-length': body.length } as Record<string, string> }
-    delete options.headers['transfer-encoding']
+    const { method } = incoming
+    const { 'transfer-encoding': _, ...kept } = incoming.headers
+    const options = { method, headers: { ...kept, 'content-length': body.length } }
     const outgoing = request(new URL(incoming.url ?? '/', endpoint), options, async (answer) => {
       const { 'transfer-encoding': _, ...rest } = answer.headers
       resolve({ status: answer.statusCode ?? 502, headers: rest, body: await buffer(answer) })

@@ -135,6 +135,10 @@ export async function startFleetOnMoto() {
     }
   }
 
+  /** OpenTofu in the folder of the fleet stack, after clawctl has initialised it. */
+  const runTofu = (...args: string[]) =>
+    execa(tofu, [`-chdir=${join(checkout, 'infra/opentofu/aws/fleet')}`, ...args], { stdin: 'ignore' })
+
   /** Every machine that EC2 has not terminated, oldest first. */
   const machines = async () =>
     (await createCompute({ region: REGION }).describeHosts())
@@ -150,6 +154,7 @@ export async function startFleetOnMoto() {
     register,
     publishImage,
     begin,
+    tofu: runTofu,
     machines,
     running: async () =>
       (await machines()).filter(({ state }) => state === 'running').map(({ id, ami }) => `${id} ${ami}`),
