@@ -100,13 +100,13 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
   }
 
   const clawctl = async (...args: string[]) => {
-    const { code, stdout, all } = await begin(...args).ended
+    const { code, stdout, all } = await begin(...args, '--json').ended
     expect(code, `clawctl ${args.join(' ')}\n${all}`).to.equal(0)
     expect(all).to.not.include('EntityAlreadyExists')
     return JSON.parse(stdout)
   }
   const fails = async (...args: string[]) => {
-    const { code, stdout, all } = await begin(...args).ended
+    const { code, stdout, all } = await begin(...args, '--json').ended
     expect(code, all).to.be.greaterThan(0)
     return { error: JSON.parse(stdout).error, code, all }
   }
@@ -251,7 +251,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
     await fleet.store.put(`${STATE}.tflock`, JSON.stringify(lock))
     const command = begin('fleet', 'deploy', ONE, '--plan-only')
     onGithub = () => void (command.said().includes('Waiting for the lock') && alive.delete(holder))
-    const { code, all } = await command.ended
+    const { code, all } = await command.ended.finally(() => alive.delete(holder))
     expect(code, all).to.equal(0)
     expect(all).to.include(`Waiting for the lock of the state: ${lock.Info}`)
     expect(all).to.match(new RegExp(`Released the lock of the state that ${lock.Info} .* that run is over`))
@@ -269,7 +269,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
     const { error } = await fails('fleet', 'deploy', ONE)
     allow()
     expect(error.code).to.equal('DENIED')
-    expect(error.message).to.include('dynamodb:PutItem')
+    expect(error.message).to.include('DynamoDB PutItem')
     expect(await fleet.store.get(`${STATE}.tflock`)).to.equal(null)
   })
 
@@ -295,7 +295,6 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
     const allow = proxy.always(digest, async () => denied('dynamodb', 'not authorized to perform: dynamodb:PutItem'))
     const { error } = await fails('fleet', 'deploy', ONE)
     allow()
-    console.log(error)
     expect(error.message).to.include('dynamodb:PutItem')
     expect((await machinesOf(ONE)).map(({ instanceId }) => instanceId)).to.include(old)
     expect(outcomes(await clawctl('fleet', 'deploy', ONE))).to.deep.equal([`${ONE} replaced`])

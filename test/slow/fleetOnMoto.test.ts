@@ -15,7 +15,7 @@ describe(`a fleet on moto${WITHOUT_MOTO}`, function () {
   after(() => fleet?.close())
 
   const clawctl = async (...args: string[]) => {
-    const { code, stdout, all } = await fleet.begin(args).ended
+    const { code, stdout, all } = await fleet.begin([...args, '--json']).ended
     expect(code, `clawctl ${args.join(' ')}\n${all}`).to.equal(0)
     return JSON.parse(stdout)
   }

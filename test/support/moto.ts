@@ -122,7 +122,7 @@ export async function startFleetOnMoto() {
   }
 
   function begin(args: readonly string[], env: Record<string, string> = {}): Begun {
-    const child = execa(process.execPath, [BIN, ...args, '--json'], {
+    const child = execa(process.execPath, [BIN, ...args], {
       ...{ cwd: checkout, env: { ...process.env, PATH, ...env }, extendEnv: false, reject: false, stdin: 'ignore' },
       ...{ all: true, cleanup: false },
     })
