@@ -1,5 +1,5 @@
 import { CreateTableCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb'
-import { IAMClient, TagRoleCommand } from '@aws-sdk/client-iam'
+import { GetRolePolicyCommand, IAMClient, TagRoleCommand } from '@aws-sdk/client-iam'
 import { expect } from 'chai'
 import { ProcessGroups, TRACKING_VARIABLE } from '../../sandbox/github/process.js'
 import { type Answer, denied, type FailingProxy, startFailingProxy } from '../support/failingProxy.js'
@@ -45,11 +45,11 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
       const id = Number(/\/actions\/runs\/(\d+)$/.exec(request.url ?? '')?.[1])
       json(id ? 200 : 404, id ? runOf(id) : { message: 'Not Found' })(response, request)
     })
-    const entry = (id: string) => ({
-      ...{ host: id, instanceType: 't3.large', bootstrapPrefix: `bootstrap/${id}` },
+    const entry = (id: string, bootstrapPrefix = `bootstrap/${id}`) => ({
+      ...{ host: id, instanceType: 't3.large', bootstrapPrefix },
       discordTokenSecret: id.replace('clawdinator', 'clawdinator-discord-token'),
     })
-    await fleet.register({ ...fleet.registry(), [THREE]: entry(THREE), [FOUR]: entry(FOUR) })
+    await fleet.register({ ...fleet.registry(), [THREE]: entry(THREE, 'bootstrap/third'), [FOUR]: entry(FOUR) })
     await new DynamoDBClient({ region: fleet.region }).send(
       new CreateTableCommand({
         TableName: TABLE,
@@ -333,10 +333,11 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
       await fleet.tofu('state', 'rm', ...addresses)
       expect(await stored()).to.not.include(three)
     }
+    const iam = new IAMClient({ region: fleet.region })
+    const change = () => iam.send(new TagRoleCommand({ RoleName: THREE, Tags: [{ Key: 'Name', Value: 'by hand' }] }))
+    const policy = { RoleName: THREE, PolicyName: 'own-bundle-and-heartbeat' }
     await forget()
-    await new IAMClient({ region: fleet.region }).send(
-      new TagRoleCommand({ RoleName: THREE, Tags: [{ Key: 'Name', Value: 'by hand' }] }),
-    )
+    await change()
     const { [THREE]: entry, ...rest } = fleet.registry()
     await fleet.register(rest)
     const shown = findings(await clawctl('fleet', 'recover', THREE)).join('\n')
@@ -344,11 +345,11 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
       .to.include(`runs ${three}, which is not in the state`)
       .and.include(`role ${THREE} is not in the state`)
     expect(await machineOf(THREE)).to.equal(three)
+    const { PolicyDocument = '' } = await iam.send(new GetRolePolicyCommand(policy))
+    expect(decodeURIComponent(PolicyDocument)).to.include('bootstrap/third/*')
     await isWhole()
     await forget()
-    await new IAMClient({ region: fleet.region }).send(
-      new TagRoleCommand({ RoleName: THREE, Tags: [{ Key: 'Name', Value: 'by hand' }] }),
-    )
+    await change()
     const retired = await clawctl('fleet', 'deploy', THREE, '--retire', '--requested-by', 'Jo')
     expect(outcomes(retired)).to.deep.equal([`${THREE} retired`])
     expect(await machinesOf(THREE)).to.deep.equal([])

@@ -84,6 +84,7 @@ export function hostOf(id: string, change: Partial<Host> = {}): Host {
     checks: 'ok',
     slot: 'a',
     requestId: null,
+    bootstrapPrefix: null,
     ...change,
   }
 }

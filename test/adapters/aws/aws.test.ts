@@ -69,6 +69,7 @@ describe('AWS adapters', () => {
         checks: 'ok',
         slot: null,
         requestId: null,
+        bootstrapPrefix: null,
       })
     })
 

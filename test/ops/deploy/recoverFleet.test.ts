@@ -177,6 +177,16 @@ describe('fleet recover', () => {
     expect(plane.cloud.connected('a')).to.deep.equal(['i-a'])
   })
 
+  it('imports a machine that left the registry with the bundle of its launch', async () => {
+    const plane = fleet(['b'])
+    plane.cloud.addUnmanaged(hostOf('orphan', { bootstrapPrefix: 'bootstrap/old' }))
+    active(plane, 'orphan', 'i-orphan')
+    for (const type of ID_TYPES) plane.cloud.leftovers.add(idAddress(type, 'orphan'))
+    await recover(plane, { id: 'orphan' })
+    expect(plane.cloud.planned.at(-1)?.kept).to.include({ orphan: 'bootstrap/old' })
+    expect(plane.cloud.state_.get(instanceAddress('orphan'))).to.equal('i-orphan')
+  })
+
   it('shows the same and changes nothing with --plan-only', async () => {
     const plane = killed({ machine: true })
     plane.ports.locks.standing = lockOf()
