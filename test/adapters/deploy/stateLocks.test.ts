@@ -16,6 +16,8 @@ describe('createStateLocks', () => {
   const items = new Map<string, string>()
   /** Answers to writes that get lost, after they arrived. */
   let lost = 0
+  /** The role may not write to the table. */
+  let refusing = false
   let server: TestServer
   let store: FakeStore
   const locks = (table: string | null = 'locks') =>
@@ -37,6 +39,7 @@ describe('createStateLocks', () => {
       return answer(200, info === undefined ? {} : { Item: { LockID: { S: id }, [value]: { S: info } } })
     }
     if (call === 'PutItem') {
+      if (refusing) return answer(400, { __type: 'com.amazon.coral.service#AccessDeniedException', message: 'no' })
       expect(request.ConditionExpression).to.equal('attribute_not_exists(LockID)')
       if (info !== undefined) return failed()
       items.set(id, request.Item.Info.S)
@@ -73,6 +76,7 @@ describe('createStateLocks', () => {
   beforeEach(() => {
     items.clear()
     lost = 0
+    refusing = false
     store = new FakeStore()
   })
 
@@ -116,6 +120,12 @@ describe('createStateLocks', () => {
       throw upstream()
     }
     expect((await failureOf(locks().take())).code).to.equal('UPSTREAM')
+  })
+
+  it('leaves no lock in the bucket where the table refuses', async () => {
+    refusing = true
+    expect((await failureOf(locks().take())).code).to.equal('DENIED')
+    expect(store.objects.size).to.equal(0)
   })
 
   it('releases a lock that stands in one of both places alone, and never another', async () => {

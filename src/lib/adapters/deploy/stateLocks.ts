@@ -86,13 +86,19 @@ export function createStateLocks(settings: LockSettings, store: ObjectStore): St
         Created: new Date().toISOString(),
         Path: path,
       }
-      for (const place of places) {
-        const other = await takeAt(place, own)
-        if (other === null) continue
-        await release()
-        return other
+      try {
+        for (const place of places) {
+          const other = await takeAt(place, own)
+          if (other === null) continue
+          await release()
+          return other
+        }
+        return null
+      } catch (error) {
+        // Outside of a run, no later deploy could release the other place.
+        await release().catch(() => {})
+        throw error
       }
-      return null
     },
     release,
     async dropStaleDigest() {
