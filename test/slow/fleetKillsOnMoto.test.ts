@@ -254,7 +254,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
     const { code, all } = await command.ended.finally(() => alive.delete(holder))
     expect(code, all).to.equal(0)
     expect(all).to.include(`Waiting for the lock of the state: ${lock.Info}`)
-    expect(all).to.match(new RegExp(`Released the lock of the state that ${lock.Info} .* that run is over`))
+    expect(all).to.match(new RegExp(`Released the lock of the state that ${lock.Info} .* its process is over`))
     expect(await machineOf(ONE)).to.equal(old)
   })
 

@@ -94,6 +94,7 @@ const waitingFor = (ports: DeployFleetPorts, other: () => Promise<unknown>): Dep
   return {
     ...ports,
     locks: {
+      run: '',
       held: () => locks.held(),
       release: (id) => locks.release(id),
       take,
