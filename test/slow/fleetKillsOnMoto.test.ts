@@ -156,7 +156,11 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
     expect(await stored()).to.not.include(ONE)
     const left = await machineOf(ONE)
     const shown = findings(await clawctl('fleet', 'recover', '--plan-only')).join('\n')
-    for (const what of ['whose process is over', `candidate ${left}, which never became active`, `role ${ONE} is not in`])
+    for (const what of [
+      'whose process is over',
+      `candidate ${left}, which never became active`,
+      `role ${ONE} is not in`,
+    ])
       expect(shown).to.include(what)
     expect(outcomes(await clawctl('fleet', 'deploy', ONE))).to.deep.equal([`${ONE} created`])
     expect(await machineOf(ONE)).to.not.equal(left)
