@@ -1,157 +1,35 @@
-import { CreateTableCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb'
 import { GetRolePolicyCommand, IAMClient, TagRoleCommand } from '@aws-sdk/client-iam'
 import { expect } from 'chai'
-import { ProcessGroups, TRACKING_VARIABLE } from '../../sandbox/github/process.js'
-import { type Answer, denied, type FailingProxy, startFailingProxy } from '../support/failingProxy.js'
-import { type FleetOnMoto, HAS_MOTO, MOTO_URL, outcomes, startFleetOnMoto, WITHOUT_MOTO } from '../support/moto.js'
-import { json, startServer, type TestServer } from '../support/server.js'
+import { denied } from '../support/failingProxy.js'
+import { type KilledFleet, RUNS, STATE, startKilledFleet } from '../support/killedFleet.js'
+import { HAS_MOTO, outcomes, WITHOUT_MOTO } from '../support/moto.js'
 
 /**
  * Kills, cancels and refusals in the middle of a deploy, with the real OpenTofu and the real AWS provider against moto. A
  * proxy between them acts when a request passes. Needs what support/moto.ts needs.
  */
 const [ONE, TWO, THREE, FOUR] = ['clawdinator-1', 'clawdinator-2', 'clawdinator-3', 'clawdinator-4']
-const STATE = 'state/fleet.tfstate'
-const TABLE = 'locks'
-const RUNS = 'https://github.com/openclaw/clawdinators/actions/runs'
-
-interface Command {
-  id: number
-  /** Sends SIGINT to clawctl alone, as a cancelled job does. */
-  interrupt(): void
-  /** SIGKILL for clawctl, OpenTofu and its provider. Resolves when none of them runs. */
-  kill(): Promise<void>
-  said(): string
-  ended: Promise<{ code: number | null; stdout: string; all: string }>
-}
 
 describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
   this.timeout(900_000)
-  let fleet: FleetOnMoto
-  let proxy: FailingProxy
-  let github: TestServer
-  let runs = 0
-  /** Called before GitHub answers. */
-  let onGithub = () => {}
-  /** Runs that GitHub reports as in progress. */
-  const alive = new Set<number>()
+  let world: KilledFleet
 
   before(async function () {
     if (!HAS_MOTO) return this.skip()
-    fleet = await startFleetOnMoto()
-    proxy = await startFailingProxy(MOTO_URL)
-    github = await startServer((response, request) => {
-      onGithub()
-      const id = Number(/\/actions\/runs\/(\d+)$/.exec(request.url ?? '')?.[1])
-      json(id ? 200 : 404, id ? runOf(id) : { message: 'Not Found' })(response, request)
-    })
+    world = await startKilledFleet()
+    const { fleet } = world
     const entry = (id: string, bootstrapPrefix = `bootstrap/${id}`) => ({
       ...{ host: id, instanceType: 't3.large', bootstrapPrefix },
       discordTokenSecret: id.replace('clawdinator', 'clawdinator-discord-token'),
     })
     await fleet.register({ ...fleet.registry(), [THREE]: entry(THREE, 'bootstrap/third'), [FOUR]: entry(FOUR) })
-    await new DynamoDBClient({ region: fleet.region }).send(
-      new CreateTableCommand({
-        TableName: TABLE,
-        BillingMode: 'PAY_PER_REQUEST',
-        AttributeDefinitions: [{ AttributeName: 'LockID', AttributeType: 'S' }],
-        KeySchema: [{ AttributeName: 'LockID', KeyType: 'HASH' }],
-      }),
-    )
     await fleet.publishImage('first')
   })
-  afterEach(() => {
-    onGithub = () => {}
-    proxy?.reset()
-  })
-  after(async () => {
-    await Promise.all([fleet?.close(), proxy?.close(), github?.close()])
-  })
-
-  /** A run as GitHub's API shows it. */
-  const runOf = (id: number) => {
-    const isAlive = alive.has(id)
-    const at = new Date().toISOString()
-    return {
-      ...{ id, html_url: `${RUNS}/${id}`, display_title: 'fleet-deploy', run_attempt: 1 },
-      ...{ status: isAlive ? 'in_progress' : 'completed', conclusion: isAlive ? null : 'failure' },
-      ...{ created_at: at, run_started_at: at, updated_at: at },
-    }
-  }
-
-  /** `clawctl …` as the only step of a workflow's run. */
-  function begin(...args: string[]): Command {
-    const id = ++runs
-    alive.add(id)
-    const tracking = `moto-${process.pid}-${id}`
-    const begun = fleet.begin(args, {
-      ...{ AWS_ENDPOINT_URL: proxy.url, GITHUB_API_URL: github.url, GITHUB_RUN_ID: String(id) },
-      ...{ TOFU_LOCK_TABLE: TABLE, [TRACKING_VARIABLE]: tracking },
-    })
-    const ended = begun.ended.finally(() => alive.delete(id))
-    return {
-      ...{ id, said: begun.said, ended },
-      interrupt: () => void process.kill(begun.pid, 'SIGINT'),
-      kill: async () => {
-        await new ProcessGroups().cleanUp(tracking)
-        alive.delete(id)
-      },
-    }
-  }
-
-  const clawctl = async (...args: string[]) => {
-    const { code, stdout, all } = await begin(...args, '--json').ended
-    expect(code, `clawctl ${args.join(' ')}\n${all}`).to.equal(0)
-    expect(all).to.not.include('EntityAlreadyExists')
-    return JSON.parse(stdout)
-  }
-  const fails = async (...args: string[]) => {
-    const { code, stdout, all } = await begin(...args, '--json').ended
-    expect(code, all).to.be.greaterThan(0)
-    return { error: JSON.parse(stdout).error, code, all }
-  }
-
-  /** Runs a command that is killed when EC2, IAM or S3 has done this operation; `before`: when it was asked to. */
-  async function killed(args: string[], operation: string, when: 'before' | 'after' = 'after'): Promise<void> {
-    const command = begin(...args)
-    let reached = false
-    void proxy.once(operation, async (forward) => {
-      reached = true
-      const answer = when === 'after' ? await forward() : { status: 500, headers: {}, body: '' }
-      await command.kill()
-      return answer
-    })
-    const { code, all } = await command.ended
-    expect(reached, all).to.equal(true)
-    expect(code, all).to.equal(null)
-  }
-  /** Requests of this operation get no answer. */
-  const hold = (operation: string) => proxy.always(operation, () => new Promise<Answer>(() => {}))
-
-  /** The state's resources; its outputs also name machines. */
-  const stored = async () => JSON.stringify(JSON.parse((await fleet.store.get(STATE))?.text ?? '{}').resources ?? [])
-  const machinesOf = async (id: string) => (await fleet.machines()).filter((machine) => machine.id === id)
-  /** The only machine of an id. */
-  const machineOf = async (id: string) => {
-    const [machine, ...more] = await machinesOf(id)
-    expect(more).to.deep.equal([])
-    return machine?.instanceId ?? ''
-  }
-  /** The machine that serves as this id, which is deployed if there is none. */
-  const serving = async (id: string) => {
-    if ((await machinesOf(id)).length === 0) await clawctl('fleet', 'deploy', id)
-    return machineOf(id)
-  }
-  const findings = ({ recovery }: { recovery: { findings: { subject: string; what: string; fix: string }[] } }) =>
-    recovery.findings.map(({ subject, what, fix }) => `${subject} ${what}: ${fix}`)
-  /** Only records of killed runs are left to correct, and the state has every machine. */
-  const isWhole = async () => {
-    const left = findings(await clawctl('fleet', 'recover'))
-    expect(left.filter((line) => !line.includes('is recorded as running'))).to.deep.equal([])
-    for (const { instanceId } of await fleet.machines()) expect(await stored()).to.include(instanceId)
-  }
+  afterEach(() => world?.reset())
+  after(() => world?.close())
 
   it('creates the first host after a kill that left all of it outside of the state', async () => {
+    const { clawctl, killed, stored, machineOf, findings } = world
     await killed(['fleet', 'deploy', ONE], 'RunInstances')
     expect(await stored()).to.not.include(ONE)
     const left = await machineOf(ONE)
@@ -167,6 +45,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
   })
 
   it('creates another host after a kill, and after that the machine that serves still does', async () => {
+    const { clawctl, killed, stored, machineOf, serving, findings, isWhole } = world
     const one = await serving(ONE)
     await killed(['fleet', 'deploy', TWO], 'RunInstances')
     expect(await stored()).to.not.include(TWO)
@@ -181,6 +60,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
   })
 
   it('goes on after kills between role, instance profile and policy', async () => {
+    const { clawctl, killed, hold, stored, machineOf, serving, isWhole } = world
     const one = await serving(ONE)
     await killed(['fleet', 'deploy', THREE], 'CreateRole')
     const release = hold('PutRolePolicy')
@@ -196,9 +76,10 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
   })
 
   it('keeps a machine that an interrupt left tainted, whoever is deployed next', async () => {
+    const { proxy, begin, clawctl, stored, machineOf, serving, isWhole } = world
     const one = await serving(ONE)
     const command = begin('fleet', 'deploy', FOUR)
-    void proxy.once('RunInstances', async (forward) => {
+    proxy.once('RunInstances', async (forward) => {
       const answer = await forward()
       command.interrupt()
       return answer
@@ -217,6 +98,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
   })
 
   it('finishes a handover that was killed while its old machine was destroyed', async () => {
+    const { clawctl, fails, killed, machinesOf, machineOf, serving, findings, isWhole } = world
     const old = await serving(ONE)
     await killed(['fleet', 'deploy', ONE], 'TerminateInstances', 'before')
     const both = (await machinesOf(ONE)).map(({ instanceId }) => instanceId)
@@ -232,6 +114,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
   })
 
   it('gives the role back after a kill between the two writes of a handover', async () => {
+    const { clawctl, killed, machinesOf, machineOf, serving, findings, isWhole } = world
     const old = await serving(ONE)
     await killed(['fleet', 'deploy', ONE], `PUT active/${ONE}.json`)
     expect(await machinesOf(ONE)).to.have.length(2)
@@ -245,17 +128,18 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
   })
 
   it('waits for the lock of a run that is alive, names it, and releases it when that run is over', async () => {
+    const { fleet, begin, machineOf, serving } = world
     const old = await serving(ONE)
     const holder = 7_000_000
-    alive.add(holder)
+    world.alive.add(holder)
     const lock = {
       ...{ ID: crypto.randomUUID(), Operation: 'clawctl', Info: `${RUNS}/${holder}/attempts/1`, Who: 'runner@host' },
       ...{ Version: '', Created: new Date().toISOString(), Path: `${fleet.bucket}/${STATE}` },
     }
     await fleet.store.put(`${STATE}.tflock`, JSON.stringify(lock))
     const command = begin('fleet', 'deploy', ONE, '--plan-only')
-    onGithub = () => void (command.said().includes('Waiting for the lock') && alive.delete(holder))
-    const { code, all } = await command.ended.finally(() => alive.delete(holder))
+    world.whenGithubIsAsked(() => void (command.said().includes('Waiting for the lock') && world.alive.delete(holder)))
+    const { code, all } = await command.ended.finally(() => world.alive.delete(holder))
     expect(code, all).to.equal(0)
     expect(all).to.include(`Waiting for the lock of the state: ${lock.Info}`)
     expect(all).to.match(new RegExp(`Released the lock of the state that ${lock.Info} .* its process is over`))
@@ -263,8 +147,9 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
   })
 
   it('takes its lock although the answer of the lock table is lost, and says why if the table refuses', async () => {
+    const { fleet, proxy, clawctl, fails } = world
     const item = `PutItem ${fleet.bucket}/${STATE}`
-    void proxy.once(item, async (forward) => {
+    proxy.once(item, async (forward) => {
       await forward()
       throw new Error('the answer is lost')
     })
@@ -278,6 +163,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
   })
 
   it('keeps a state that S3 refused, and stores it in the next deploy', async () => {
+    const { fleet, proxy, begin, fails, machineOf, serving, isWhole } = world
     const old = await serving(ONE)
     const allow = proxy.always(`PUT ${STATE}`, async () => denied('s3', 'not authorized to perform: s3:PutObject'))
     const { error } = await fails('fleet', 'deploy', ONE)
@@ -294,6 +180,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
   })
 
   it('goes on after the lock table refused the digest of a state that S3 has stored', async () => {
+    const { fleet, proxy, clawctl, fails, machinesOf, machineOf, serving, isWhole } = world
     const old = await serving(ONE)
     const digest = `PutItem ${fleet.bucket}/${STATE}-md5`
     const allow = proxy.always(digest, async () => denied('dynamodb', 'not authorized to perform: dynamodb:PutItem'))
@@ -309,6 +196,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
   })
 
   it('names what was refused in the middle, and the next deploy goes on with what was created', async () => {
+    const { proxy, clawctl, fails, machineOf, serving, isWhole } = world
     const one = await serving(ONE)
     const role = 'arn:aws:iam::123456789012:role/clawdinator/clawdinator-2'
     for (const [operation, answer, named] of [
@@ -317,7 +205,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
       ['RunInstances', denied('ec2', 'not authorized to perform: ec2:RunInstances'), 'ec2:RunInstances'],
       ['RunInstances dry', denied('ec2', 'not authorized to perform: ec2:RunInstances'), 'ec2:RunInstances'],
     ] as const) {
-      void proxy.once(operation, async () => answer)
+      proxy.once(operation, async () => answer)
       const { error, all } = await fails('fleet', 'deploy', TWO)
       expect(error.message, all).to.include(named)
       expect(await machineOf(TWO)).to.equal('')
@@ -328,6 +216,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
   })
 
   it('imports a serving machine whose role differs and that left state and registry, and retires it', async () => {
+    const { fleet, clawctl, stored, machinesOf, machineOf, serving, findings, isWhole } = world
     const one = await serving(ONE)
     const three = await serving(THREE)
     const forget = async () => {

@@ -47,16 +47,9 @@ export async function startFailingProxy(endpoint: string) {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     /** The operations of all requests. */
     seen,
-    /** Handles the next request of this operation. Resolves when it came, with what the handler did. */
+    /** Handles the next request of this operation. */
     once: (operation: string, handler: Handler) =>
-      new Promise<void>((resolve, reject) => {
-        const act: Handler = (forward) => {
-          const answer = handler(forward)
-          answer.then(() => resolve(), reject)
-          return answer
-        }
-        rules.add({ matches: new RegExp(`^${operation}$`), handler: act, once: true })
-      }),
+      void rules.add({ matches: new RegExp(`^${operation}$`), handler, once: true }),
     /** Handles all requests of this operation, until the returned function is called. */
     always(operation: string, handler: Handler): () => void {
       const rule = { matches: new RegExp(`^${operation}$`), handler, once: false }
@@ -72,7 +65,6 @@ export async function startFailingProxy(endpoint: string) {
       }),
   }
 }
-export type FailingProxy = Awaited<ReturnType<typeof startFailingProxy>>
 
 function forwarded(endpoint: string, incoming: IncomingMessage, body: Buffer): Promise<Answer> {
   return new Promise((resolve, reject) => {
