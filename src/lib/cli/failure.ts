@@ -36,16 +36,23 @@ function usageMessage(message: string, args: { name: string; description?: strin
   return plainWords(message)
 }
 
+/** Commands whose argument may be `all`. */
+const WITH_TARGET = /^(?:fleet:(?:deploy|rollback|freeze|unfreeze)|bootstrap:(?:upload|verify))$/
+
 function plainWords(message: string): string {
   return message
     .replace(/\n?See more help with --help$/, '')
     .replace(/^Parsing (--\S+)\s+/, '$1: ')
     .replace(/^The following errors? occurred:\s+/, '')
     .trim()
+    .replace(/^Missing required flags? ([\w-]+)$/, '--$1 is missing.')
 }
 
 function suggestion(message: string, command: FailedCommand | undefined): string | undefined {
   const unknown = /^Nonexistent flags?: (--[^\s,=]+)/.exec(message)?.[1]
+  if (unknown === '--all' && command?.id && WITH_TARGET.test(command.id)) {
+    return `All instances are the target \`all\`: \`clawctl ${command.id.replaceAll(':', ' ')} all\`.`
+  }
   const near =
     unknown &&
     command &&
@@ -65,7 +72,10 @@ export function unknownCommand(
   config: { commandIDs: string[]; topics: readonly { name: string }[] },
 ): ClawctlError {
   const words = typed.replaceAll(':', ' ')
-  const ids = [...config.commandIDs, ...config.topics.map(({ name }) => name)].map((id) => id.replaceAll(':', ' '))
+  // oclif's topics include the commands.
+  const ids = [
+    ...new Set([...config.commandIDs, ...config.topics.map(({ name }) => name)].map((id) => id.replaceAll(':', ' '))),
+  ]
   if (OPTIONS.includes(words)) {
     return new ClawctlError('USAGE', 'No command was given.', { hint: 'See `clawctl --help` for the commands.' })
   }
@@ -98,6 +108,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   releases: '`clawctl fleet history` shows the deploys.',
   destroy: '`clawctl registry remove ID`, then `clawctl fleet deploy ID --retire`, destroys an instance.',
   open: '`clawctl fleet status --web` opens the page of the Control API.',
+  version: '`clawctl --version` prints the version.',
 }
 
 function hintFor(wanted: readonly string[], ids: readonly string[]): string {
