@@ -18,7 +18,7 @@ export default class Completion extends BaseCommand<typeof Completion> {
     },
   ]
   static override args = {
-    shell: stringArg({ description: 'The shell: bash, zsh or fish.', options: [...SHELLS], required: true }),
+    shell: stringArg({ description: 'Which shell.', options: [...SHELLS], required: true }),
   }
 
   async work() {

@@ -72,6 +72,8 @@ describe('the command line', () => {
     expect(all.stderr).to.include('All instances are the target `all`: `clawctl fleet deploy all`.')
     const reason = await clawctl(['fleet', 'freeze', 'clawdinator-1'])
     expect(reason.stderr).to.include('--reason is missing.')
+    const shell = await clawctl(['completion'])
+    expect(shell.stderr).to.include('SHELL is missing: one of bash, zsh, fish.')
   })
 
   it('reports what the parser refuses in one line, with a correction', async () => {

@@ -15,7 +15,7 @@ export function asFailure(error: unknown, command?: FailedCommand): ClawctlError
     return message === error.message ? error : new ClawctlError(error.code, message, { hint: error.hint, cause: error })
   }
   const { message, name } = error as Error
-  const oclif = error as { oclif?: { exit?: number }; args?: { name: string; description?: string }[] }
+  const oclif = error as { oclif?: { exit?: number }; args?: ParsedArg[] }
   const id = command?.id?.replaceAll(':', ' ') ?? ''
   if (oclif.oclif !== undefined || name === 'CLIError') {
     return new ClawctlError('USAGE', usageMessage(message, oclif.args), {
@@ -29,9 +29,18 @@ export function asFailure(error: unknown, command?: FailedCommand): ClawctlError
   })
 }
 
-function usageMessage(message: string, args: { name: string; description?: string }[] | undefined): string {
+const whatFor = ({ options, description }: ParsedArg) =>
+  options && options.length > 0 ? `one of ${options.join(', ')}.` : (description ?? 'it is required')
+
+interface ParsedArg {
+  name: string
+  description?: string
+  options?: readonly string[]
+}
+
+function usageMessage(message: string, args: ParsedArg[] | undefined): string {
   if (/^Missing \d+ required arg/.test(message) && args && args.length > 0) {
-    return args.map((arg) => `${arg.name.toUpperCase()} is missing: ${arg.description ?? 'it is required'}`).join(' ')
+    return args.map((arg) => `${arg.name.toUpperCase()} is missing: ${whatFor(arg)}`).join(' ')
   }
   return plainWords(message)
 }
