@@ -1,0 +1,205 @@
+import { expect } from 'chai'
+import fc from 'fast-check'
+import { BUCKET } from '../../sandbox/firstState.js'
+import type { Deploy, FleetInstance } from '../../src/lib/domain/contract/index.js'
+import { CODES, type Code } from '../../src/lib/domain/errors.js'
+import { FLEET_STATE_KEY } from '../../src/lib/domain/paths.js'
+import { concurrently, LATEST_AMI, type Outcome, TestSandbox, temporaryFolder } from '../support/cli.js'
+import { type Command, EVERY_ID, type Ran, registryText, type Scene, Stage, scene } from '../support/scenes.js'
+import { commandsOfSource, problemOf } from '../support/sources.js'
+import { connected } from '../support/stories.js'
+
+const RUNS = Number(process.env.RUNS ?? 10)
+const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
+/** One scene alone, by its number. */
+const ONLY = process.env.SCENE === undefined ? null : Number(process.env.SCENE)
+const WIDTH = Number(process.env.WIDTH ?? 5)
+
+/** Outcomes that say that the named machine serves. */
+const SERVES = new Set(['created', 'replaced', 'kept', 'rolled-back'])
+const DONE = new Set(['created', 'replaced', 'retired', 'skipped', 'planned'])
+
+const plain = (...words: string[]): Command => ({ as: 'ci', words, edit: null, faults: [], strikes: [] })
+
+/** Waits for a condition of the world; false after a time in which it would have come. */
+async function until(holds: () => boolean): Promise<boolean> {
+  for (const end = Date.now() + 20_000; Date.now() < end; ) {
+    if (holds()) return true
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  return holds()
+}
+
+/** The failure has a code of the list, its exit code, and a hint with commands that exist. */
+async function expectFits(outcome: Outcome, log: string): Promise<void> {
+  const document = outcome.json()
+  expect(document.ok, log).to.equal(outcome.code === 0)
+  if (outcome.code === 0) return
+  const { code, hint } = document.error as { code: string; hint?: string }
+  expect(
+    Object.keys(CODES).filter((one) => one !== 'INTERNAL'),
+    log,
+  ).to.include(code)
+  expect(outcome.code, `${code}: ${log}`).to.equal(CODES[code as Code].exit)
+  const commands = await commandsOfSource()
+  for (const [, typed = ''] of (hint ?? '').matchAll(/`(clawctl [^`]+)`/g)) {
+    expect(problemOf(typed, commands), `${typed}\n${log}`).to.equal(null)
+  }
+}
+
+/** What a deploy says serves is a machine that runs, with the AMI that it names, and the one that acts. */
+function expectTrue(stage: Stage, deploy: Deploy, taken: ReadonlySet<string>, log: string): void {
+  for (const { id, outcome, instanceId, ami } of deploy.hosts) {
+    if (!SERVES.has(outcome) || taken.has(id)) continue
+    const said = `${id} is said to be ${outcome} with ${instanceId}\n${log}`
+    const machine = stage.sandbox.world.instances.get(instanceId ?? '')
+    expect(machine && { state: machine.state, ami: machine.imageId }, said).to.deep.equal({ state: 'running', ami })
+    expect(stage.acting(id), said).to.equal(instanceId)
+  }
+  if (deploy.status !== 'succeeded') return
+  for (const { id, outcome } of deploy.hosts) expect(DONE.has(outcome), `${id} ${outcome}\n${log}`).to.equal(true)
+}
+
+/** Nothing that the commands show says better than the world is. */
+async function expectHonest(stage: Stage, ran: Ran, log: string): Promise<void> {
+  const { sandbox } = stage
+  const { outcome, command } = ran
+  const [status, history, api] = await Promise.all([
+    sandbox.clawctl('ci', ['fleet', 'status', '--json']),
+    sandbox.clawctl('ci', ['fleet', 'history', '--json']),
+    sandbox.clawctl('laptop', ['fleet', 'history', '--json']),
+  ])
+  for (const shown of [status, history, api]) expect(shown.code, shown.stdout + log).to.equal(0)
+  for (const one of status.json().fleet.instances as FleetInstance[]) {
+    if (one.health !== 'healthy') continue
+    const said = `${one.id} is shown healthy on ${one.instanceId}\n${log}`
+    expect(stage.sandbox.world.instances.get(one.instanceId ?? '')?.state, said).to.equal('running')
+    expect(stage.acting(one.id), said).to.equal(one.instanceId)
+  }
+  if (command.words[0] === 'recover') return
+  const document = outcome.json()
+  const said: Deploy | undefined = document.deploy ?? document.error?.deploy
+  if (!said) return
+  for (const { shown, of } of [
+    { shown: history.json().deploys as Deploy[], of: 'the direct plane' },
+    { shown: api.json().deploys as Deploy[], of: 'the Control API' },
+  ]) {
+    const record = shown.find(({ requestId }) => requestId === said.requestId)
+    if (!record) continue
+    const note = `history of ${of}: ${JSON.stringify(record)}\n${log}`
+    expect(record.status === 'succeeded', note).to.equal(outcome.code === 0)
+    if (command.as === 'laptop') expect(record.status, note).not.to.be.oneOf(['running', 'queued'])
+    expectTrue(stage, record, ran.taken, note)
+  }
+  expectTrue(stage, said, ran.taken, log)
+}
+
+async function play(text: Scene, files: ReturnType<typeof temporaryFolder>, number: number): Promise<string[]> {
+  const file = await files.write(`registry-${number}.json`, registryText(EVERY_ID))
+  const sandbox = await TestSandbox.start({ registry: file, running: text.running })
+  const told: string[] = []
+  try {
+    const stage = new Stage(sandbox, file, text.registry, text.grace)
+    await stage.edit(null)
+    const ids = () => [...stage.entries.keys()]
+    const logs: string[] = []
+    const step = async (command: Command, isLast = false): Promise<Ran> => {
+      const before = [...EVERY_ID.keys()].filter((id) => stage.acting(id) !== null)
+      const ran = await stage.run(command)
+      told.push(`${command.words.join(' ')}: ${ran.outcome.code}${ran.killed ? ' killed' : ''}`)
+      logs.push(`--- ${JSON.stringify(command)}\n${ran.log}`)
+      const log = logs.join('\n')
+      for (const id of EVERY_ID.keys()) connected(sandbox, id)
+      // A process of its own that was killed said nothing.
+      const isMute = ran.killed && command.as === 'ci' && ran.outcome.stdout === ''
+      if (!isMute) await expectFits(ran.outcome, log)
+      if (!isMute) await expectHonest(stage, ran, log)
+      if (!ran.killed && !ran.outage) {
+        const fails = command.faults.some((fault) => /^host:(?:dead|impaired|mute|bad-bundle)/.test(fault))
+        const mayBeDown = command.words.includes('replace') && fails
+        for (const id of before) {
+          if (ran.taken.has(id) || mayBeDown || command.words.includes('--retire')) continue
+          expect(await until(() => stage.acting(id) !== null), `${id} serves no more\n${log}`).to.equal(true)
+        }
+      }
+      for (const id of EVERY_ID.keys()) connected(sandbox, id)
+      if (isLast) expect(ran.outcome.code, log).to.equal(0)
+      return ran
+    }
+    const stepPastLocks = async (command: Command, isLast = false): Promise<Ran> => {
+      const ran = await step(command)
+      const error = ran.outcome.code === 0 ? undefined : ran.outcome.json().error
+      // Of a process of its own nobody but a person knows that it is dead: the hint says how.
+      const lock = error?.code === 'STATE_LOCKED' ? /--unlock ([\w-]+)/.exec(error.hint ?? '')?.[1] : undefined
+      if (lock) {
+        await stage.run(plain('recover', '--unlock', lock))
+        return stepPastLocks(command, isLast)
+      }
+      if (isLast) expect(ran.outcome.code, logs.join('\n')).to.equal(0)
+      return ran
+    }
+    for (const command of text.commands) await step(command)
+
+    // Without faults.
+    const orphans = [...new Set(stage.machines().map(({ tags }) => tags.get('clawdinator:id') ?? ''))].filter(
+      (id) => !stage.entries.has(id),
+    )
+    const ami = text.ends === 'newer' ? sandbox.inner.publishImage() : LATEST_AMI
+    if (ids().length > 0) {
+      await stepPastLocks(plain('deploy', 'all', ...(text.ends === 'newer' ? [] : ['--ami', ami])), true)
+    }
+    for (const id of orphans) await stepPastLocks(plain('deploy', '--retire', id), true)
+    const log = () => logs.join('\n')
+    await step(plain('recover'), true)
+    const found = await step(plain('recover', '--plan-only'), true)
+    expect(found.outcome.json().recovery.findings, log()).to.deep.equal([])
+    expect(sandbox.hosts(), log()).to.deep.equal(
+      ids()
+        .sort()
+        .map((id) => `${id} ${ami}`),
+    )
+    for (const id of ids()) {
+      const serves = stage.machines().find(({ tags }) => tags.get('clawdinator:id') === id)?.id
+      expect(stage.acting(id), log()).to.equal(serves)
+    }
+    const drift = await sandbox.clawctl('ci', ['fleet', 'drift', '--json'])
+    expect(drift.code, drift.stdout + log()).to.equal(0)
+    const { fleet } = (await sandbox.clawctl('laptop', ['fleet', 'status', '--json'])).json()
+    const healthy = fleet.instances.map((one: FleetInstance) => `${one.id} ${one.state} ${one.health} ${one.beside}`)
+    expect(healthy.sort(), log()).to.deep.equal(ids().map((id) => `${id} running healthy null`))
+    const { roles, profiles } = sandbox.world.iam
+    expect([roles.size, profiles.size], log()).to.deep.equal([ids().length, ids().length])
+    expect(sandbox.world.getObject(BUCKET, `${FLEET_STATE_KEY}.tflock`), log()).to.equal(null)
+    const heartbeats = [...sandbox.bucket.keys()].filter((key) => key.startsWith('heartbeats/'))
+    expect(heartbeats.length, `${heartbeats}\n${log()}`).to.equal(ids().length)
+    return told
+  } finally {
+    await sandbox.close()
+  }
+}
+
+describe('whatever happens to real deploys', function () {
+  this.timeout(1_800_000)
+  const files = temporaryFolder()
+  const scenes = fc.sample(scene, { seed: SEED, numRuns: RUNS })
+  const chosen = scenes.flatMap((one, number) => (ONLY === null || ONLY === number ? [{ one, number }] : []))
+  let played: Record<string, Promise<string[]>>
+  before(() => {
+    played = concurrently(
+      Object.fromEntries(chosen.map(({ one, number }) => [String(number), () => play(one, files, number)])),
+      WIDTH,
+    )
+  })
+
+  for (const { one, number } of chosen) {
+    it(`scene ${number} of seed ${SEED}`, async () => {
+      try {
+        const told = await played[String(number)]
+        if (process.env.VERBOSE) process.stdout.write(`${told?.join(', ')}\n`)
+      } catch (error) {
+        ;(error as Error).message += `\nSEED=${SEED} SCENE=${number}: ${JSON.stringify(one, null, 1)}`
+        throw error
+      }
+    })
+  }
+})
