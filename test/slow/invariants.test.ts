@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { BUCKET } from '../../sandbox/firstState.js'
@@ -106,7 +107,8 @@ async function play(text: Scene, files: ReturnType<typeof temporaryFolder>, numb
     const step = async (command: Command, isLast = false): Promise<Ran> => {
       const before = [...EVERY_ID.keys()].filter((id) => stage.acting(id) !== null)
       const ran = await stage.run(command)
-      told.push(`${command.words.join(' ')}: ${ran.outcome.code}${ran.killed ? ' killed' : ''}`)
+      const code = /"code": "(\w+)"/.exec(ran.outcome.stdout)?.[1] ?? ran.outcome.code
+      told.push(`${command.words.join(' ')}: ${code}${ran.killed ? ' killed' : ''}${ran.cancelled ? ' cancelled' : ''}`)
       logs.push(`--- ${JSON.stringify(command)}\n${ran.log}`)
       const log = logs.join('\n')
       for (const id of EVERY_ID.keys()) connected(sandbox, id)
@@ -166,7 +168,11 @@ async function play(text: Scene, files: ReturnType<typeof temporaryFolder>, numb
     expect(drift.code, drift.stdout + log()).to.equal(0)
     const { fleet } = (await sandbox.clawctl('laptop', ['fleet', 'status', '--json'])).json()
     const healthy = fleet.instances.map((one: FleetInstance) => `${one.id} ${one.state} ${one.health} ${one.beside}`)
-    expect(healthy.sort(), log()).to.deep.equal(ids().map((id) => `${id} running healthy null`))
+    expect(healthy.sort(), log()).to.deep.equal(
+      ids()
+        .sort()
+        .map((id) => `${id} running healthy null`),
+    )
     const { roles, profiles } = sandbox.world.iam
     expect([roles.size, profiles.size], log()).to.deep.equal([ids().length, ids().length])
     expect(sandbox.world.getObject(BUCKET, `${FLEET_STATE_KEY}.tflock`), log()).to.equal(null)
@@ -186,7 +192,20 @@ describe('whatever happens to real deploys', function () {
   let played: Record<string, Promise<string[]>>
   before(() => {
     played = concurrently(
-      Object.fromEntries(chosen.map(({ one, number }) => [String(number), () => play(one, files, number)])),
+      Object.fromEntries(
+        chosen.map(({ one, number }) => [
+          String(number),
+          () =>
+            play(one, files, number).catch((error) => {
+              if (process.env.LOGS)
+                writeFileSync(
+                  `${process.env.LOGS}/${SEED}-${number}.log`,
+                  `${error.stack}\nSEED=${SEED} SCENE=${number} ${JSON.stringify(one)}`,
+                )
+              throw error
+            }),
+        ]),
+      ),
       WIDTH,
     )
   })

@@ -12,16 +12,24 @@ const IDS = ['a', 'b', 'c']
 /** A host that does not yield is stopped after 90 s, and each deploy may meet three. */
 const COMMAND_MS = 420_000
 
-/** Moments of a command, counted from its beginning. */
+/** Long enough for a busy machine, where a host boots in less than a second. */
+const HEALTH_TIMEOUT = '12s'
+
+/** Moments of a command, and how many of each the deploy of one or two hosts has. */
 const MOMENTS = {
-  request: 'nth request to a service',
-  gateway: 'nth gateway that starts or stops',
-  role: 'nth write of an active machine',
-  record: 'nth write of a record',
-  state: 'nth write of the state or its lock',
-  launch: 'nth launch',
-  terminate: 'nth termination',
-  stop: 'nth stop',
+  /** To any service. */
+  request: 150,
+  /** Starts or stops, in standby or active. */
+  gateway: 6,
+  /** Active machines written. */
+  role: 5,
+  /** Records written. */
+  record: 25,
+  /** State or its lock written. */
+  state: 6,
+  launch: 2,
+  terminate: 2,
+  stop: 1,
 } as const
 type Moment = keyof typeof MOMENTS
 
@@ -67,8 +75,8 @@ const httpFault = fc
   .tuple(
     fc.constantFrom('ec2', 's3', 'github', 'api'),
     fc.constantFrom('throttle', 'error', 'reset'),
-    fc.nat(80),
-    fc.constantFrom('1', '2', '2', '5', 'always'),
+    fc.oneof(fc.constant(0), fc.nat(120)),
+    fc.constantFrom('1', '2', '2', '2', '5', 'always'),
   )
   .map(([service, kind, after, strikes]) => `${service}:${kind}@${after}=${strikes}`)
 const hostFault = fc
@@ -86,34 +94,17 @@ const runnerFault = fc
   .map((moment) => `runner:dies=${moment}`)
 
 const moment = fc.oneof(
-  {
-    weight: 3,
-    arbitrary: fc.record({ moment: fc.constant('request' as const), nth: fc.integer({ min: 1, max: 160 }) }),
-  },
-  {
-    weight: 5,
-    arbitrary: fc.record({
-      moment: fc.constantFrom<Moment>(
-        'gateway',
-        'gateway',
-        'role',
-        'role',
-        'record',
-        'state',
-        'launch',
-        'terminate',
-        'stop',
-      ),
-      nth: fc.integer({ min: 1, max: 6 }),
-    }),
-  },
+  ...(Object.keys(MOMENTS) as Moment[]).map((one) => ({
+    weight: one === 'role' || one === 'gateway' ? 4 : 2,
+    arbitrary: fc.record({ moment: fc.constant(one), nth: fc.integer({ min: 1, max: MOMENTS[one] }) }),
+  })),
 )
-const act = fc.oneof<fc.Arbitrary<Act>[]>(
-  fc.record({
-    kind: fc.constantFrom<'kill' | 'cancel' | 'fleet-cancel'>('kill', 'kill', 'cancel', 'cancel', 'fleet-cancel'),
-  }),
-  fc.record({ kind: fc.constantFrom<'lose' | 'stop'>('lose', 'stop'), nth: fc.nat(5) }),
-  fc.record({ kind: fc.constant('fault' as const), fault: fc.oneof(httpFault, hostFault) }),
+const act = fc.oneof<fc.MaybeWeightedArbitrary<Act>[]>(
+  { weight: 3, arbitrary: fc.constant({ kind: 'kill' }) },
+  { weight: 3, arbitrary: fc.constant({ kind: 'cancel' }) },
+  { weight: 1, arbitrary: fc.constant({ kind: 'fleet-cancel' }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom('lose', 'stop'), nth: fc.nat(5) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('fault' as const), fault: fc.oneof(httpFault, hostFault) }) },
 )
 const strike: fc.Arbitrary<Strike> = fc.record({ at: moment, act })
 
@@ -137,24 +128,29 @@ const command: fc.Arbitrary<Command> = fc.record({
   words,
   edit: rarely(fc.record({ id, to: fc.constantFrom('in', 'out', 't3.xlarge' as const) }), 3),
   faults: fc
-    .tuple(
-      rarely(hostFault, 3),
-      rarely(httpFault, 3),
-      rarely(runnerFault, 6),
-    )
+    .tuple(rarely(hostFault, 3), rarely(httpFault, 4), rarely(runnerFault, 6))
     .map((all) => all.filter((one) => one !== null)),
-  strikes: fc.array(strike, { maxLength: 2 }),
+  strikes: fc.oneof(
+    { weight: 1, arbitrary: fc.constant<Strike[]>([]) },
+    { weight: 4, arbitrary: fc.tuple<Strike[]>(strike) },
+    { weight: 2, arbitrary: fc.tuple<Strike[]>(strike, strike) },
+  ),
 })
 
 export const scene: fc.Arbitrary<Scene> = fc
   .record({
     registry: fc.subarray(IDS, { minLength: 1 }),
-    running: fc.subarray(IDS),
+    running: fc.oneof({ weight: 1, arbitrary: fc.subarray(IDS) }, { weight: 3, arbitrary: fc.constant(IDS) }),
     grace: fc.constantFrom<[number, number]>([7500, 2500], [1000, 1000], [100, 100]),
-    commands: fc.array(command, { minLength: 1, maxLength: 3 }),
+    commands: fc.oneof(...[1, 2, 3].map((count) => fc.array(command, { minLength: count, maxLength: count }))),
     ends: fc.constantFrom('newer', 'latest'),
   })
-  .map((one) => ({ ...one, running: one.running.filter((running) => one.registry.includes(running)) }))
+  .map(({ registry, running, commands, ...rest }) => {
+    const known = (one: string) => one.length !== 1 || registry.includes(one)
+    const named = (words: string[]) => words.map((word) => (known(word) ? word : (registry[0] ?? word)))
+    const aimed = commands.map((one) => (one.edit?.to === 'in' ? one : { ...one, words: named(one.words) }))
+    return { ...rest, registry, running: running.filter(known), commands: aimed }
+  })
 
 /** Every registry that a scene can have, so that each id has a bundle. */
 export function registryText(entries: ReadonlyMap<string, string>): string {
@@ -191,6 +187,7 @@ export class Stage {
     this.#registryFile = registryFile
     this.entries = new Map(registry.map((one) => [one, 't3.large']))
     const { world, inner } = sandbox
+    Object.assign(inner.github.options.vars ?? {}, { HEALTH_TIMEOUT })
     Object.assign(inner.github.options, { limits: { sigintMs: grace[0], sigtermMs: grace[1] } })
     // A moment is when it happens, not when a poll sees it.
     const seen = <T>(list: T[], see: (item: T) => void) => {
@@ -258,7 +255,10 @@ export class Stage {
       ...(isDeploy ? ['--requested-by', 'Jo'] : []),
       ...(isDeploy && as === 'laptop' ? ['--wait'] : []),
     ]
-    const env = { ...(await sandbox.environment(as)), CLAWCTL_HEALTH_TIMEOUT: '12s' }
+    const env = {
+      ...(await sandbox.environment(as)),
+      ...(as === 'ci' ? { CLAWCTL_HEALTH_TIMEOUT: HEALTH_TIMEOUT } : {}),
+    }
     const ran = { taken: new Set<string>(), killed: false, cancelled: false, outage: false }
     const lines: string[] = []
     const runs = github.runs.length
