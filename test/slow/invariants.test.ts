@@ -3,6 +3,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { BUCKET } from '../../sandbox/firstState.js'
 import type { Deploy, FleetInstance } from '../../src/lib/domain/contract/index.js'
+import type { Difference } from '../../src/lib/domain/drift/drift.js'
 import { CODES, type Code } from '../../src/lib/domain/errors.js'
 import { FLEET_STATE_KEY } from '../../src/lib/domain/paths.js'
 import { concurrently, LATEST_AMI, type Outcome, TestSandbox, temporaryFolder } from '../support/cli.js'
@@ -142,15 +143,15 @@ async function play(text: Scene, files: ReturnType<typeof temporaryFolder>, numb
       if (ran.killed && command.as === 'ci') await unlock()
     }
 
-    // Without faults.
-    const orphans = [...new Set(stage.machines().map(({ tags }) => tags.get('clawdinator:id') ?? ''))].filter(
-      (id) => !stage.entries.has(id),
-    )
+    // Without faults, and then what is not in the registry any more.
     const ami = text.ends === 'newer' ? sandbox.inner.publishImage() : LATEST_AMI
     if (ids().length > 0) {
       await step(plain('deploy', 'all', ...(text.ends === 'newer' ? [] : ['--ami', ami])), true)
     }
-    for (const id of orphans) await step(plain('deploy', '--retire', id), true)
+    const declared = await sandbox.clawctl('ci', ['fleet', 'drift', '--json'])
+    const differences: Difference[] = declared.code === 0 ? [] : declared.json().drift.differences
+    expect(differences.filter(({ kind }) => kind !== 'orphan')).to.deep.equal([])
+    for (const { fix } of differences) await step(plain(...fix.split(' ').slice(2)), true)
     const log = () => logs.join('\n')
     await step(plain('recover'), true)
     const found = await step(plain('recover', '--plan-only'), true)

@@ -126,7 +126,7 @@ const words = fc.oneof(
 const command: fc.Arbitrary<Command> = fc.record({
   as: fc.constantFrom('laptop', 'laptop', 'ci'),
   words,
-  edit: rarely(fc.record({ id, to: fc.constantFrom('in', 'out', 't3.xlarge' as const) }), 3),
+  edit: rarely(fc.record({ id, to: fc.constantFrom('in', 'out', 't3.xlarge' as const) }), 5),
   faults: fc
     .tuple(rarely(hostFault, 3), rarely(httpFault, 4), rarely(runnerFault, 6))
     .map((all) => all.filter((one) => one !== null)),
@@ -149,6 +149,9 @@ export const scene: fc.Arbitrary<Scene> = fc
     const known = (one: string) => one.length !== 1 || registry.includes(one)
     const named = (words: string[]) => words.map((word) => (known(word) ? word : (registry[0] ?? word)))
     const aimed = commands.map((one) => (one.edit?.to === 'in' ? one : { ...one, words: named(one.words) }))
+    // Nothing to recover yet, and nothing to roll back to.
+    if (aimed[0]?.words[0] !== 'deploy')
+      aimed[0] = { ...(aimed[0] as Command), words: ['deploy', registry[0] as string] }
     return { ...rest, registry, running: running.filter(known), commands: aimed }
   })
 
