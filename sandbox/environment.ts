@@ -1,6 +1,5 @@
 import { mkdir, mkdtemp, symlink, writeFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
-import { shellQuote } from './shell.js'
 
 export type Role = { kind: 'laptop' } | { kind: 'ci' } | { kind: 'instance'; id: string }
 
@@ -135,6 +134,9 @@ async function hostRoot(id: string, session: Session): Promise<string> {
   )
   return root
 }
+
+/** Quotes a text as one word of a POSIX shell. */
+export const shellQuote = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`
 
 /** `clawctl` and `tofu` as programs in PATH. */
 export async function writePrograms(

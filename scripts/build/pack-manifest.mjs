@@ -5,7 +5,7 @@ const FILE = 'package.json'
 /** Copy of the checkout's manifest while `npm pack` reads the package's. */
 const KEPT = 'package.json.kept'
 
-/** The package's manifest has no dependencies, because esbuild bundles them: npm must not install any. */
+/** The package's manifest has no dependencies but the optional one, because esbuild bundles them. */
 export function packedManifest({ dependencies: _, devDependencies: __, overrides: ___, allowScripts: ____, ...rest }) {
   return rest
 }

@@ -6,7 +6,7 @@ import { logIn } from '../lib/ops/login.js'
 export default class Login extends BaseCommand<typeof Login> {
   static override summary = 'Save the Control API, your control token and your name for this machine.'
   static override description =
-    'Asks for missing values, verifies the token with the Control API, and only then writes ~/.config/clawctl: config.json, and control-token with mode 0600. Without a terminal the token is read from standard input. Options, variables and the files of a host take precedence over saved settings. The saved token is only sent to the saved URL.'
+    'Asks for missing values, verifies the token with the Control API, and only then writes ~/.config/clawctl/config.json and the token: into the OS keychain (macOS Keychain, Windows Credential Manager, Secret Service on Linux), or, where there is none, into the file control-token with mode 0600. Without a terminal the token is read from standard input. Options, variables and the files of a host take precedence over saved settings. The saved token is only sent to the saved URL.'
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     {
@@ -35,8 +35,11 @@ export default class Login extends BaseCommand<typeof Login> {
   }
 
   override render({ login }: Result<this>) {
-    const { controlApiUrl, requestedBy, folder, instances } = login
+    const { controlApiUrl, requestedBy, folder, tokenIn, keychainProblem, instances } = login
     const who = requestedBy ? ` as ${requestedBy}` : ''
-    return `Saved in ${folder}: ${controlApiUrl}${who}. Its fleet has ${instances} instances.`
+    const why = keychainProblem ? `, because the OS keychain can't be used: ${keychainProblem}` : ''
+    const where =
+      tokenIn === 'keychain' ? 'The token is in the OS keychain.' : `The token is in ${folder}/control-token${why}.`
+    return `Saved in ${folder}: ${controlApiUrl}${who}. Its fleet has ${instances} instances.\n${where}`
   }
 }

@@ -4,7 +4,8 @@ import { dirname, join } from 'node:path'
 import { expect } from 'chai'
 import {
   callerOf,
-  controlApiSettings,
+  controlApiUrl,
+  controlToken,
   directSettings,
   type Env,
   findCheckout,
@@ -19,6 +20,11 @@ import { failureOf } from '../support/failure.js'
 const NAME = 'etc/clawdinator/instance-name'
 const URL_FILE = 'etc/clawdinator/control-api-url'
 const TOKEN_FILE = 'run/agenix/clawdinator-control-token'
+
+async function controlApiSettings(env: Env, flag: string | undefined): Promise<{ url: string; token: string }> {
+  const { url } = controlApiUrl(env, flag)
+  return { url, token: (await controlToken(env, url, async () => null)).token }
+}
 
 describe('settings', () => {
   let root: string
@@ -113,25 +119,25 @@ describe('settings', () => {
     const URL = 'https://abc.lambda-url.eu-central-1.on.aws/'
     const both = { CLAWDINATOR_CONTROL_API_URL: URL, CLAWDINATOR_CONTROL_TOKEN: 'cct_variable' }
 
-    it('takes the URL from the flag, the variable, the file', () => {
+    it('takes the URL from the flag, the variable, the file', async () => {
       put(URL_FILE, 'https://file.example\n')
       const env = { ...host, CLAWDINATOR_CONTROL_TOKEN: 'cct_variable' }
-      const url = (more: Env, flag?: string) => controlApiSettings({ ...env, ...more }, flag).url
-      expect(url(both, 'https://flag.example')).to.equal('https://flag.example')
-      expect(url(both)).to.equal(URL)
-      expect(url({ CLAWDINATOR_CONTROL_API_URL: '  ' })).to.equal('https://file.example')
+      const url = async (more: Env, flag?: string) => (await controlApiSettings({ ...env, ...more }, flag)).url
+      expect(await url(both, 'https://flag.example')).to.equal('https://flag.example')
+      expect(await url(both)).to.equal(URL)
+      expect(await url({ CLAWDINATOR_CONTROL_API_URL: '  ' })).to.equal('https://file.example')
     })
 
-    it('takes the token from the named file, the variable, the agenix file', () => {
+    it('takes the token from the named file, the variable, the agenix file', async () => {
       const named = put('home/token', 'cct_named\n')
       put(TOKEN_FILE, 'cct_agenix\n')
-      const token = (more: Env) =>
-        controlApiSettings({ ...host, CLAWDINATOR_CONTROL_API_URL: URL, ...more }, undefined).token
-      expect(token({ CLAWDINATOR_CONTROL_TOKEN_FILE: named, CLAWDINATOR_CONTROL_TOKEN: 'cct_variable' })).to.equal(
-        'cct_named',
-      )
-      expect(token({ CLAWDINATOR_CONTROL_TOKEN: 'cct_variable' })).to.equal('cct_variable')
-      expect(token({ CLAWDINATOR_CONTROL_TOKEN: '' })).to.equal('cct_agenix')
+      const token = async (more: Env) =>
+        (await controlApiSettings({ ...host, CLAWDINATOR_CONTROL_API_URL: URL, ...more }, undefined)).token
+      expect(
+        await token({ CLAWDINATOR_CONTROL_TOKEN_FILE: named, CLAWDINATOR_CONTROL_TOKEN: 'cct_variable' }),
+      ).to.equal('cct_named')
+      expect(await token({ CLAWDINATOR_CONTROL_TOKEN: 'cct_variable' })).to.equal('cct_variable')
+      expect(await token({ CLAWDINATOR_CONTROL_TOKEN: '' })).to.equal('cct_agenix')
     })
 
     it('says where the URL is missing from', async () => {
@@ -162,7 +168,7 @@ describe('settings', () => {
 
     it('sends no token in the clear, but to this machine', async () => {
       for (const url of ['http://127.0.0.1:8080', 'http://localhost:1/x', 'http://[::1]:1', 'HTTPS://A.example']) {
-        expect(controlApiSettings({ ...host, ...both }, url).url).to.equal(url)
+        expect((await controlApiSettings({ ...host, ...both }, url)).url).to.equal(url)
       }
       for (const url of [
         'http://api.example/',

@@ -19,16 +19,18 @@ const SECRETS = [
 describe('package.json', () => {
   const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Record<string, unknown>
 
-  it('ships a manifest that asks npm for nothing: everything is bundled', async () => {
+  it('ships a manifest that asks npm for the keychain alone, which may be missing: everything else is bundled', async () => {
     const { packedManifest } = (await import(join(ROOT, 'scripts/build/pack-manifest.mjs'))) as {
       packedManifest(full: object): object
     }
     const packed = packedManifest(manifest)
-    for (const name of ['dependencies', 'devDependencies', 'peerDependencies', 'optionalDependencies']) {
+    for (const name of ['dependencies', 'devDependencies', 'peerDependencies']) {
       expect(packed).not.to.have.property(name)
     }
+    expect(Object.keys(manifest.optionalDependencies as object)).to.deep.equal(['@napi-rs/keyring'])
+    expect(packed).to.have.property('optionalDependencies').that.deep.equals(manifest.optionalDependencies)
     expect(packed).to.include({ name: manifest.name, version: manifest.version, bin: manifest.bin })
-    expect(manifest).not.to.have.any.keys('peerDependencies', 'optionalDependencies', 'bundleDependencies')
+    expect(manifest).not.to.have.any.keys('peerDependencies', 'bundleDependencies')
     expect(manifest.scripts).to.have.property('prepack').that.includes('pack-manifest.mjs')
     expect(manifest.scripts).to.have.property('postpack').that.includes('pack-manifest.mjs restore')
   })
@@ -51,6 +53,7 @@ describe('package.json', () => {
   it('pins every tool to one version', () => {
     for (const [name, version] of Object.entries({
       ...(manifest.dependencies as Record<string, string>),
+      ...(manifest.optionalDependencies as Record<string, string>),
       ...(manifest.devDependencies as Record<string, string>),
     })) {
       expect(version, name).to.match(/^(?:npm:[\w@/-]+@)?\d+\.\d+\.\d+$/)

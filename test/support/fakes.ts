@@ -372,6 +372,7 @@ export class FakeRuns implements Runs {
 
 /** Of one place; `mine` is what this process holds. */
 export class FakeLocks implements StateLocks {
+  run = ''
   standing: StateLock | null = null
   readonly log: string[] = []
   readonly mine = lockOf({ ID: 'mine' })

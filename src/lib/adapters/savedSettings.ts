@@ -5,13 +5,21 @@ import * as z from 'zod/mini'
 import { REQUESTED_BY_PATTERN } from '../domain/contract/patterns.js'
 import { ClawctlError } from '../domain/errors.js'
 import { parseJson } from '../domain/json.js'
+import type { Keychain } from './keychain.js'
 
 type Env = Readonly<Record<string, string | undefined>>
 
-/** The settings that `clawctl login` saves. The token is in a separate file that only this user may read. */
+/** Null where a saved token is never in a keychain: on a fleet host, in ci mode and in a sandbox. */
+export type FindKeychain = () => Promise<Keychain | null>
+
+/**
+ * The settings that `clawctl login` saves. The token is in the OS keychain, with the URL as its account, or in a file that
+ * only this user may read. Nothing asks the keychain unless `tokenIn` names it.
+ */
 const savedSchema = z.object({
   controlApiUrl: z.string(),
   requestedBy: z.optional(z.string().check(z.regex(REQUESTED_BY_PATTERN))),
+  tokenIn: z.optional(z.literal('keychain')),
 })
 export type SavedSettings = z.infer<typeof savedSchema>
 
@@ -34,8 +42,35 @@ export function readSaved(env: Env): SavedSettings | null {
   })
 }
 
-/** Null if none was saved. @throws ClawctlError NOT_CONFIGURED if other users may read the file */
-export function readSavedToken(env: Env): string | null {
+/**
+ * The token that was saved for this URL, and where: in the keychain, else in the file. Null if there is none.
+ * @throws ClawctlError NOT_CONFIGURED if other users may read the file, or the keychain can't be read
+ */
+export async function readSavedToken(
+  env: Env,
+  url: string | null,
+  findKeychain: FindKeychain,
+): Promise<{ token: string; from: string } | null> {
+  const saved = readSaved(env)
+  if (saved === null || saved.controlApiUrl !== url) return null
+  const keychain = saved.tokenIn === 'keychain' ? await findKeychain() : null
+  const answer = await keychain?.('read', url)
+  if (answer && 'value' in answer && answer.value) return { token: answer.value, from: 'the OS keychain' }
+  const token = readTokenFile(env)
+  if (token !== null) return { token, from: savedFiles(env).token }
+  if (answer && 'problem' in answer) {
+    throw new ClawctlError(
+      'NOT_CONFIGURED',
+      `The OS keychain, which has the token, can't be read: ${answer.problem}.`,
+      {
+        hint: 'Unlock the keychain and run the command again, or run `clawctl login`, which takes a file where there is no keychain.',
+      },
+    )
+  }
+  return null
+}
+
+function readTokenFile(env: Env): string | null {
   const { token } = savedFiles(env)
   const text = readOrNull(token)
   if (text !== null && process.platform !== 'win32' && (statSync(token).mode & 0o077) !== 0) {
@@ -46,15 +81,29 @@ export function readSavedToken(env: Env): string | null {
   return text?.trim() || null
 }
 
-/** Writes the token first, because settings without a token are useless. */
-export async function saveSettings(env: Env, settings: SavedSettings, token: string): Promise<void> {
+/**
+ * Writes the token first, because settings without a token are useless, and removes what an earlier login left elsewhere.
+ * @throws ClawctlError NOT_WRITABLE
+ */
+export async function saveSettings(
+  env: Env,
+  settings: Omit<SavedSettings, 'tokenIn'>,
+  token: string,
+  findKeychain: FindKeychain,
+): Promise<SavedPlace> {
   const { default: writeFileAtomic } = await import('write-file-atomic')
   const files = savedFiles(env)
+  const before = readable(env)
+  const keychain = await findKeychain()
+  const answer = await keychain?.('write', settings.controlApiUrl, token)
+  const inKeychain = answer !== undefined && 'value' in answer
+  const saved: SavedSettings = inKeychain ? { ...settings, tokenIn: 'keychain' } : settings
   try {
     mkdirSync(files.folder, { recursive: true, mode: 0o700 })
     chmodSync(files.folder, 0o700)
-    await writeFileAtomic(files.token, `${token}\n`, { mode: 0o600 })
-    await writeFileAtomic(files.config, `${JSON.stringify(settings, null, 2)}\n`, { mode: 0o600 })
+    if (!inKeychain) await writeFileAtomic(files.token, `${token}\n`, { mode: 0o600 })
+    await writeFileAtomic(files.config, `${JSON.stringify(saved, null, 2)}\n`, { mode: 0o600 })
+    if (inKeychain) rmSync(files.token, { force: true })
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException
     throw new ClawctlError('NOT_WRITABLE', `${files.folder} can't be written (${code}).`, {
@@ -62,14 +111,51 @@ export async function saveSettings(env: Env, settings: SavedSettings, token: str
       cause,
     })
   }
+  // Where nothing could be written, nothing can be removed either.
+  if (inKeychain && before?.tokenIn === 'keychain' && before.controlApiUrl !== settings.controlApiUrl) {
+    await keychain?.('remove', before.controlApiUrl)
+  }
+  const { folder } = files
+  if (inKeychain) return { folder, tokenIn: 'keychain' }
+  return { folder, tokenIn: 'file', ...(answer ? { keychainProblem: answer.problem } : {}) }
 }
 
-/** False if nothing was saved. */
-export function removeSettings(env: Env): boolean {
-  const { config, token } = savedFiles(env)
+export interface SavedPlace {
+  folder: string
+  tokenIn: 'keychain' | 'file'
+  /** Why the token is in the file, where a keychain was tried. */
+  keychainProblem?: string
+}
+
+const NOT_ASKED = { problem: 'it is not used on a fleet host or in ci mode' }
+
+/**
+ * False if nothing was saved.
+ * @throws ClawctlError NOT_WRITABLE if the token stays in the keychain; then the files stay, too
+ */
+export async function removeSettings(env: Env, findKeychain: FindKeychain): Promise<boolean> {
+  const { config, token, folder } = savedFiles(env)
   const had = readOrNull(config) !== null || readOrNull(token) !== null
+  const saved = readable(env)
+  const keychain = saved && (await findKeychain())
+  // Also if the token is in the file: an earlier login may have left an entry in a keychain that was locked since.
+  const answer = (await keychain?.('remove', saved?.controlApiUrl ?? '')) ?? NOT_ASKED
+  if (saved?.tokenIn === 'keychain' && 'problem' in answer) {
+    throw new ClawctlError('NOT_WRITABLE', `The token is still in the OS keychain: ${answer.problem}.`, {
+      hint: `Unlock the keychain and run \`clawctl logout\` again, or delete its entry "clawctl" and remove ${folder}.`,
+    })
+  }
   for (const file of [token, config]) rmSync(file, { force: true })
   return had
+}
+
+/** Null also for a file that is not of `clawctl login`, which login and logout replace. */
+function readable(env: Env): SavedSettings | null {
+  try {
+    return readSaved(env)
+  } catch {
+    return null
+  }
 }
 
 function readOrNull(file: string): string | null {

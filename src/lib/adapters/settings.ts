@@ -5,7 +5,7 @@ import { ID_PATTERN } from '../domain/contract/patterns.js'
 import { runReference } from '../domain/deploy/stateLock.js'
 import { ClawctlError } from '../domain/errors.js'
 import { DEFAULT_REPOSITORY, DEPLOY_WORKFLOW, FLEET_STATE_KEY, REGISTRY_PATH } from '../domain/paths.js'
-import { readSaved, readSavedToken, savedFiles } from './savedSettings.js'
+import { type FindKeychain, readSaved, readSavedToken, savedFiles } from './savedSettings.js'
 
 /**
  * Settings of the command: from flags, environment and the host's files; the first found wins.
@@ -85,12 +85,6 @@ export function modeOf(env: Env, flag: string | undefined): Mode {
   return mode
 }
 
-/** @throws ClawctlError NOT_CONFIGURED naming file, variable and the expected value */
-export function controlApiSettings(env: Env, urlFlag: string | undefined): { url: string; token: string } {
-  const { url } = controlApiUrl(env, urlFlag)
-  return { url, token: controlToken(env, url).token }
-}
-
 /** Addresses of webhooks, separated by blanks or lines, or null. They are secrets. */
 export const webhooks = (env: Env): string | null => read(env, 'CLAWCTL_WEBHOOKS') ?? null
 
@@ -150,15 +144,20 @@ export function checkUrl(url: string, from: string): void {
  * @param url a saved token is only used for the saved URL
  * @throws ClawctlError NOT_CONFIGURED
  */
-export function controlToken(env: Env, url: string | null): { token: string; from: string } {
+export async function controlToken(
+  env: Env,
+  url: string | null,
+  findKeychain: FindKeychain,
+): Promise<{ token: string; from: string }> {
   const named = read(env, 'CLAWDINATOR_CONTROL_TOKEN_FILE')
   const agenix = hostSource(env, TOKEN_FILE)
-  const { value: token, from } = firstFound([
+  const given = firstFound([
     ...(named ? [[named, () => fileText(named)] as const] : []),
     ['CLAWDINATOR_CONTROL_TOKEN', () => read(env, 'CLAWDINATOR_CONTROL_TOKEN')],
     agenix,
-    [savedFiles(env).token, () => (readSaved(env)?.controlApiUrl === url ? readSavedToken(env) : null)],
   ])
+  const saved = given.value === null ? await readSavedToken(env, url, findKeychain) : null
+  const { token, from } = saved ?? { token: given.value, from: given.from }
   if (!token) {
     const missing = named && fileText(named) === null ? ` (${named} does not exist)` : ''
     throw new ClawctlError('NOT_CONFIGURED', `The control token is not known${missing}.`, {

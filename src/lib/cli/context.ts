@@ -72,11 +72,21 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
   const scratch = lazy(async () => (await import('../adapters/scratch.js')).scratchFolder)
   const made = new Map<string, unknown>()
 
+  /** A person's machine may have one; a fleet host, a run or a sandbox keeps to files. */
+  const keychain = async () => {
+    if (env.CLAWCTL_HOST_ROOT || mode() === 'ci' || settings.callerOf(env) !== null) return null
+    return (await import('../adapters/keychain.js')).osKeychain(env)
+  }
+  const controlToken = lazy(() =>
+    waiting('Reading the control token', () => settings.controlToken(env, urlOrNull(), keychain)),
+  )
   const controlApi = async (timeoutMs?: number) => {
-    const api = settings.controlApiSettings(env, flags['control-api-url'])
+    const { url } = settings.controlApiUrl(env, flags['control-api-url'])
+    const { token } = await controlToken()
     const onWait = async (text: string) => (await port('progress')).note(text)
     return createControlApi({
-      ...api,
+      url,
+      token,
       userAgent,
       interruption,
       onWait,
@@ -122,11 +132,8 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
           settings.checkToken(token, 'The given token')
           return waiting('Asking the Control API', createControlApi({ url, token, userAgent, interruption }).fleet)
         },
-        save: async (saved, token) => {
-          await saveSettings(env, saved, token)
-          return folder
-        },
-        logOut: () => ({ removed: removeSettings(env), folder }),
+        save: (saved, token) => waiting('Saving the control token', () => saveSettings(env, saved, token, keychain)),
+        logOut: async () => ({ removed: await removeSettings(env, keychain), folder }),
       }
     },
     browser: async () => {
@@ -279,7 +286,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       const throughApi = mode() === 'agent'
       return {
         url: () => settings.controlApiUrl(env, flags['control-api-url']),
-        token: () => ({ from: settings.controlToken(env, urlOrNull()).from }),
+        token: controlToken,
         server: () => waiting('Checking', async () => (throughApi ? (await controlApi()).preflight() : serverChecks())),
         fleet: throughApi ? async () => (await controlApi()).fleet() : null,
         throughApi,

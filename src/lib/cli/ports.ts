@@ -35,7 +35,7 @@ export interface Ports {
   /** Aborted when the process is being stopped. */
   stop: AbortSignal
   report: JobReport
-  login: LoginPorts & { logOut(): { removed: boolean; folder: string } }
+  login: LoginPorts & { logOut(): Promise<{ removed: boolean; folder: string }> }
   /** False if no program can open the address. */
   browser: { open(url: string): Promise<boolean> }
   /** A fresh path for a saved plan. */

@@ -12,8 +12,11 @@ export interface LoginAnswers {
 export interface LoginPorts {
   /** Reads the fleet with this URL and token. @throws ClawctlError NOT_CONFIGURED, UNAUTHORIZED, UPSTREAM */
   ask(url: string, token: string): Promise<Fleet>
-  /** Resolves with the folder. @throws ClawctlError NOT_WRITABLE */
-  save(settings: { controlApiUrl: string; requestedBy?: string }, token: string): Promise<string>
+  /** Says where it saved them, and why the token is in a file. @throws ClawctlError NOT_WRITABLE */
+  save(
+    settings: { controlApiUrl: string; requestedBy?: string },
+    token: string,
+  ): Promise<{ folder: string; tokenIn: 'keychain' | 'file'; keychainProblem?: string }>
 }
 
 /**
@@ -30,6 +33,6 @@ export async function logIn(answers: LoginAnswers, ports: LoginPorts) {
   const url = answers.url.trim()
   const fleet = await ports.ask(url, answers.token.trim())
   const saved = { controlApiUrl: url, ...(requestedBy ? { requestedBy } : {}) }
-  const folder = await ports.save(saved, answers.token.trim())
-  return { ...saved, folder, instances: fleet.instances.length }
+  const place = await ports.save(saved, answers.token.trim())
+  return { ...saved, ...place, instances: fleet.instances.length }
 }

@@ -91,7 +91,7 @@ const waitingFor = (ports: DeployFleetPorts, other: () => Promise<unknown>): Dep
     await ended
     return locks.take()
   }
-  return { ...ports, locks: { held: () => locks.held(), release: (id) => locks.release(id), take } }
+  return { ...ports, locks: { run: '', held: () => locks.held(), release: (id) => locks.release(id), take } }
 }
 
 const SERVES = new Set(['created', 'replaced', 'kept', 'rolled-back'])

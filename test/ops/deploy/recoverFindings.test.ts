@@ -77,7 +77,7 @@ describe('what fleet recover reports', () => {
     expect(plane.ports.locks.standing).to.not.equal(null)
     plane.ports.locks.standing = lockOf()
     const runs = { find: async (id: number) => runOf(id, { status: 'completed' }) }
-    expect((await of({}, { runs }))[0]).to.match(/attempts\/1 since .*, whose run is over: it is released$/)
+    expect((await of({}, { runs }))[0]).to.match(/attempts\/1 since .*, whose process is over: it is released$/)
     const error = await failureOf(recover(plane, { unlock: 'other' }))
     expect(error.hint).to.include('fleet recover --plan-only')
     plane.ports.locks.held = async () => [lockOf({ ID: 'lock-0', Info: '' }), lockOf({ Info: '' })]
@@ -251,6 +251,20 @@ describe('records that still say running', () => {
       status: 'running',
       findings: found,
     })
+  })
+
+  it('are cancelled where an earlier step of the same run wrote them', async () => {
+    const plane = fleet()
+    plane.ports.locks.run = 'https://github.example/o/r/actions/runs/9/attempts/1'
+    for (const runId of [9, 10])
+      plane.store.set(`deploys/request-${runId}.json`, recordOf({ requestId: `request-${runId}`, runId }))
+    await recover(plane, {}, { runs: finding('in_progress') })
+    const [now, other] = [9, 10].map((id) =>
+      JSON.parse(plane.store.objects.get(`deploys/request-${id}.json`)?.text ?? '{}'),
+    )
+    expect(now).to.deep.include({ status: 'cancelled', finishedAt: START })
+    expect(now.error).to.include({ code: 'CANCELLED' })
+    expect(other.status).to.equal('running')
   })
 
   const table: [

@@ -36,7 +36,7 @@ describe('the lock of the state', () => {
     expect(await withStateLock(ports, async () => 'done')).to.equal('done')
     expect(asked).to.deep.equal([55])
     expect(locks.log).to.deep.equal(['release lock-1', 'take', 'release mine'])
-    expect(progress.notes.join()).to.match(/actions\/runs\/55\/attempts\/1 since .* left: that run is over/)
+    expect(progress.notes.join()).to.match(/actions\/runs\/55\/attempts\/1 since .* left: its process is over/)
     expect(clock.elapsed).to.equal(0)
   })
 
@@ -44,6 +44,14 @@ describe('the lock of the state', () => {
     const { locks, ports } = world({ status: 'in_progress', attempt: 2 })
     locks.standing = lockOf()
     expect(await withStateLock(ports, async () => 'done')).to.equal('done')
+  })
+
+  it('of an earlier step of the same run is released, without asking GitHub', async () => {
+    const { locks, ports, asked } = world({ status: 'in_progress' })
+    locks.standing = lockOf()
+    locks.run = lockOf().Info
+    expect(await withStateLock(ports, async () => 'done')).to.equal('done')
+    expect(asked).to.deep.equal([])
   })
 
   const alive: [string, Parameters<typeof world>[0], Partial<ReturnType<typeof lockOf>>, RegExp][] = [

@@ -70,6 +70,7 @@ export function createStateLocks(settings: LockSettings, store: ObjectStore): St
   }
 
   return {
+    run: settings.run,
     async held() {
       const found = await Promise.all(places.map(read))
       const locks = found.flatMap((one) => one?.lock ?? [])

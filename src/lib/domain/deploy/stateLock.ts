@@ -26,7 +26,7 @@ export function parseLock(text: string): StateLock | null {
 export const runReference = (url: string, attempt: number) => `${url}/attempts/${attempt}`
 
 /** The workflow run that took it, or null. */
-export function runOfLock({ Info }: StateLock): { id: number; attempt: number } | null {
+export function runOfLock({ Info }: Pick<StateLock, 'Info'>): { id: number; attempt: number } | null {
   const [, id, attempt = '1'] = /\/actions\/runs\/(\d+)(?:\/attempts\/(\d+))?$/.exec(Info) ?? []
   return id === undefined ? null : { id: Number(id), attempt: Number(attempt) }
 }

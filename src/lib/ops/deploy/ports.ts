@@ -43,6 +43,8 @@ export interface StackObjects {
 
 /** The locks of the OpenTofu state: an object beside it, and an item if there is a lock table. */
 export interface StateLocks {
+  /** What the locks of this process name as their holder's run; empty outside of a workflow. */
+  readonly run: string
   /** The locks that are held in either place. */
   held(): Promise<StateLock[]>
   /** Takes both for this process. Null on success, else the lock of another process. */

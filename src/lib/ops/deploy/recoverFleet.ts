@@ -6,7 +6,7 @@ import { adoptedNames } from '../../domain/deploy/leftovers.js'
 import { type Found, findingLine, findMachines, type Recovery, settled } from '../../domain/deploy/recovery.js'
 import { isLost, recordKey } from '../../domain/deploy/run.js'
 import { SLOTS, slotKey } from '../../domain/deploy/slots.js'
-import { holderOfLock } from '../../domain/deploy/stateLock.js'
+import { holderOfLock, runOfLock } from '../../domain/deploy/stateLock.js'
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry/registry.js'
 import type { JobReport, RegistrySource } from '../ports.js'
@@ -80,7 +80,7 @@ async function recoverLocks(options: RecoverOptions, findings: Found[], ports: R
     const over = await isHolderOver(ports, lock)
     const automatic = over || lock.ID === options.unlock
     if (automatic && !options.planOnly) await ports.locks.release(lock.ID)
-    const what = `is a lock of the state, held by ${holderOfLock(lock)}${over ? ', whose run is over' : ''}`
+    const what = `is a lock of the state, held by ${holderOfLock(lock)}${over ? ', whose process is over' : ''}`
     const fix = automatic ? 'it is released' : `wait for it, or clawctl fleet recover --unlock ${lock.ID}`
     findings.push({ kind: 'lock', subject: lock.ID, what, fix, automatic })
   }
@@ -207,16 +207,20 @@ const rolloutOf = (scope: readonly string[], registry: Registry) => ({
   onPlan: () => {},
 })
 
-/** Ends the records that still have `running` although their runs are over. */
+/** Ends the records that still have `running` although their runs are over, or the deploy of this run was interrupted. */
 async function endRecords(findings: Found[], planOnly: boolean, ports: RecoverPorts): Promise<void> {
-  const { store, runs, clock } = ports
+  const { store, runs, clock, locks } = ports
+  const thisRun = runOfLock({ Info: locks.run })?.id
   for (const record of await newestRecords(store)) {
     if (record.status !== 'running') continue
-    const { requestId } = record
-    if (!isLost(record, await findRun(record, runs), clock.now())) continue
+    const { requestId, runId } = record
+    const isInterrupted = runId !== null && runId === thisRun
+    if (!isInterrupted && !isLost(record, await findRun(record, runs), clock.now())) continue
     if (!planOnly) {
-      const error = { code: 'DEPLOY_FAILED' as const, message: 'The run was lost.' }
-      const ended = { ...record, status: 'failed', finishedAt: clock.now().toISOString(), error }
+      const [status, error] = isInterrupted
+        ? ['cancelled', { code: 'CANCELLED', message: 'The run was cancelled.' }]
+        : ['failed', { code: 'DEPLOY_FAILED', message: 'The run was lost.' }]
+      const ended = { ...record, status, finishedAt: clock.now().toISOString(), error }
       await store.put(recordKey(requestId), JSON.stringify(ended))
     }
     const fix = 'its record is set to failed'

@@ -36,16 +36,23 @@ export async function withStateLock<T>(ports: LockPorts, work: () => Promise<T>)
   }
 }
 
-/** Whether GitHub reports that the run which took the lock is over. If GitHub does not answer, it counts as alive. */
-export async function isHolderOver({ runs }: Pick<LockPorts, 'runs'>, lock: StateLock): Promise<boolean> {
+/**
+ * Whether the process that took the lock of another process is over: GitHub reports that its run is, or it was an earlier
+ * step of this run, whose steps run one after the other. If GitHub does not answer, it counts as alive.
+ */
+export async function isHolderOver(
+  { runs, locks }: Pick<LockPorts, 'runs' | 'locks'>,
+  lock: StateLock,
+): Promise<boolean> {
   const holder = runOfLock(lock)
+  if (holder !== null && lock.Info === locks.run) return true
   if (holder === null || runs === null) return false
   return isLockOver(lock, await runs.find(holder.id).catch(() => null))
 }
 
 async function releaseDead({ locks, progress }: LockPorts, lock: StateLock): Promise<void> {
   await locks.release(lock.ID)
-  progress.note(`Released the lock of the state that ${holderOfLock(lock)} left: that run is over.`)
+  progress.note(`Released the lock of the state that ${holderOfLock(lock)} left: its process is over.`)
 }
 
 function stateLocked(lock: StateLock | null, waitedFor: string): ClawctlError {

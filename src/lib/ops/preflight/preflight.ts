@@ -20,7 +20,7 @@ export interface PreflightPorts {
   /** The source of the URL. @throws ClawctlError NOT_CONFIGURED */
   url(): { url: string; from: string }
   /** The source of the token; never the token. @throws ClawctlError NOT_CONFIGURED */
-  token(): { from: string }
+  token(): Promise<{ from: string }>
   /** The server's checks: asked of the Control API, or in CI made here. */
   server(): Promise<Check[]>
   /** The deployed registry and the running fleet; null in CI, whose checkout is the deployed one. */
@@ -74,19 +74,19 @@ interface Asked {
 }
 
 async function askServer(ports: PreflightPorts): Promise<Asked> {
-  const known = [
+  const known = await Promise.all([
     settingCheck('control-api-url', 'The URL of the Control API is known', () => {
       const { url, from } = ports.url()
       return `${url} (${from}).`
     }),
     ...(ports.throughApi
       ? [
-          settingCheck('token-known', 'The control token is known', () => {
-            return `It is in ${ports.token().from}.`
+          settingCheck('token-known', 'The control token is known', async () => {
+            return `It is in ${(await ports.token()).from}.`
           }),
         ]
       : []),
-  ]
+  ])
   if (ports.throughApi && known.some(({ status }) => status === 'fail'))
     return { checks: known, fleet: null, error: null }
   const [server, fleet] = await Promise.all([settled(ports.server()), ports.fleet ? settled(ports.fleet()) : null])
@@ -116,9 +116,9 @@ function brokenCheck({ message, hint }: ClawctlError): Check {
   return fail('direct-plane', 'AWS and GitHub can be used', message, hint ?? 'Check the settings of the job.')
 }
 
-function settingCheck(id: string, title: string, look: () => string): Check {
+async function settingCheck(id: string, title: string, look: () => string | Promise<string>): Promise<Check> {
   try {
-    return pass(id, title, look())
+    return pass(id, title, await look())
   } catch (error) {
     const { message, hint } = asClawctlError(error)
     return fail(id, title, message, hint ?? 'Set it as README.md describes.')
