@@ -122,8 +122,8 @@ async function play(text: Scene, files: ReturnType<typeof temporaryFolder>, numb
       if (!isMute) await expectFits(ran.outcome, log)
       if (!isMute) await expectHonest(stage, ran, log)
       if (!ran.killed && !ran.outage) {
-        const fails = command.faults.some((fault) => /^host:(?:dead|impaired|mute|bad-bundle)/.test(fault))
-        const mayBeDown = command.words.includes('replace') && (fails || ran.cancelled)
+        // Destroyed first: a failure is said, and may leave none.
+        const mayBeDown = command.words.includes('replace') && ran.outcome.code !== 0
         for (const id of before) {
           if (ran.taken.has(id) || mayBeDown || command.words.includes('--retire')) continue
           expect(await until(() => stage.acting(id) !== null), `${id} serves no more\n${log}`).to.equal(true)
