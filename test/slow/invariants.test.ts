@@ -1,4 +1,3 @@
-import { writeFileSync } from 'node:fs'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { BUCKET } from '../../sandbox/firstState.js'
@@ -20,6 +19,8 @@ const WIDTH = Number(process.env.WIDTH ?? 5)
 /** Outcomes that say that the named machine serves. */
 const SERVES = new Set(['created', 'replaced', 'kept', 'rolled-back'])
 const DONE = new Set(['created', 'replaced', 'retired', 'skipped', 'planned'])
+
+const LOCK_KEY = `${FLEET_STATE_KEY}.tflock`
 
 const plain = (...words: string[]): Command => ({ as: 'ci', words, edit: null, faults: [], strikes: [] })
 
@@ -100,87 +101,82 @@ async function expectHonest(stage: Stage, ran: Ran, log: string): Promise<void> 
   await expectTrue(stage, said, ran.taken, log)
 }
 
-async function play(text: Scene, files: ReturnType<typeof temporaryFolder>, number: number): Promise<string[]> {
-  const file = await files.write(`registry-${number}.json`, registryText(EVERY_ID))
-  const sandbox = await TestSandbox.start({ registry: file, running: text.running })
-  const told: string[] = []
+/** After the last deploy: one healthy machine for each id of the registry, with the AMI, and nothing else. */
+async function expectTidy(stage: Stage, ami: string, log: string): Promise<void> {
+  const { sandbox } = stage
+  const ids = [...stage.entries.keys()].sort()
+  expect(sandbox.hosts(), log).to.deep.equal(ids.map((id) => `${id} ${ami}`))
+  for (const id of ids) {
+    const machine = stage.machines().find(({ tags }) => tags.get('clawdinator:id') === id)
+    expect(stage.acting(id), log).to.equal(machine?.id)
+  }
+  const drift = await sandbox.clawctl('ci', ['fleet', 'drift', '--json'])
+  expect(drift.code, drift.stdout + log).to.equal(0)
+  const { fleet } = (await sandbox.clawctl('laptop', ['fleet', 'status', '--json'])).json()
+  const shown = fleet.instances.map((one: FleetInstance) => `${one.id} ${one.state} ${one.health} ${one.beside}`)
+  expect(shown.sort(), log).to.deep.equal(ids.map((id) => `${id} running healthy null`))
+  const { roles, profiles } = sandbox.world.iam
+  expect([roles.size, profiles.size], log).to.deep.equal([ids.length, ids.length])
+  expect(sandbox.world.getObject(BUCKET, LOCK_KEY), log).to.equal(null)
+  const heartbeats = [...sandbox.bucket.keys()].filter((key) => key.startsWith('heartbeats/'))
+  expect(heartbeats, log).to.have.length(ids.length)
+}
+
+async function play({ commands, ends, grace, registry, running }: Scene, file: string): Promise<void> {
+  const sandbox = await TestSandbox.start({ registry: file, running })
   try {
-    const stage = new Stage(sandbox, file, text.registry, text.grace)
+    const stage = new Stage(sandbox, file, registry, grace)
     await stage.edit(null)
-    const ids = () => [...stage.entries.keys()]
     const logs: string[] = []
-    const step = async (command: Command, isLast = false): Promise<Ran> => {
+    const step = async (command: Command): Promise<Ran> => {
       const before = [...EVERY_ID.keys()].filter((id) => stage.acting(id) !== null)
       const ran = await stage.run(command)
-      const code = /"code": "(\w+)"/.exec(ran.outcome.stdout)?.[1] ?? ran.outcome.code
-      told.push(`${command.words.join(' ')}: ${code}${ran.killed ? ' killed' : ''}${ran.cancelled ? ' cancelled' : ''}`)
       logs.push(`--- ${JSON.stringify(command)}\n${ran.log}`)
       const log = logs.join('\n')
-      for (const id of EVERY_ID.keys()) connected(sandbox, id)
       // A process of its own that was killed said nothing.
-      const isMute = ran.killed && command.as === 'ci' && ran.outcome.stdout === ''
-      if (!isMute) await expectFits(ran.outcome, log)
-      if (!isMute) await expectHonest(stage, ran, log)
-      if (!ran.killed && !ran.outage) {
-        // Destroyed first: a failure is said, and may leave none.
-        const mayBeDown = command.words.includes('replace') && ran.outcome.code !== 0
-        for (const id of before) {
-          if (ran.taken.has(id) || mayBeDown || command.words.includes('--retire')) continue
+      if (!ran.killed || command.as === 'laptop' || ran.outcome.stdout !== '') {
+        await expectFits(ran.outcome, log)
+        await expectHonest(stage, ran, log)
+      }
+      // Destroyed first: a replacement that fails says so, and may leave none.
+      const isReplaced = command.words.includes('replace') && ran.outcome.code !== 0
+      if (!ran.killed && !ran.outage && !isReplaced && !command.words.includes('--retire')) {
+        for (const id of before.filter((one) => !ran.taken.has(one))) {
           expect(await until(() => stage.acting(id) !== null), `${id} serves no more\n${log}`).to.equal(true)
         }
       }
       for (const id of EVERY_ID.keys()) connected(sandbox, id)
-      if (isLast) expect(ran.outcome.code, log).to.equal(0)
       return ran
     }
-    /** Of a process of its own nobody but a person knows that it is dead. */
-    const unlock = async () => {
-      const lock = sandbox.world.getObject(BUCKET, `${FLEET_STATE_KEY}.tflock`)
-      if (lock) await step(plain('recover', '--unlock', JSON.parse(String(lock.body)).ID))
-    }
-    for (const command of text.commands) {
-      const ran = await step(command)
-      if (ran.killed && command.as === 'ci') await unlock()
+    const succeed = async (...words: string[]): Promise<Ran> => {
+      const ran = await step(plain(...words))
+      expect(ran.outcome.code, logs.join('\n')).to.equal(0)
+      return ran
     }
 
-    // Without faults, and then what is not in the registry any more.
-    const ami = text.ends === 'newer' ? sandbox.inner.publishImage() : LATEST_AMI
-    if (ids().length > 0) {
-      await step(plain('deploy', 'all', ...(text.ends === 'newer' ? [] : ['--ami', ami])), true)
+    for (const command of commands) {
+      const { killed } = await step(command)
+      const lock = sandbox.world.getObject(BUCKET, LOCK_KEY)
+      // Only a person knows that a process of its own is dead.
+      if (killed && command.as === 'ci' && lock) {
+        await step(plain('recover', '--unlock', JSON.parse(String(lock.body)).ID))
+      }
     }
-    const declared = await sandbox.clawctl('ci', ['fleet', 'drift', '--json'])
-    const differences: Difference[] = declared.code === 0 ? [] : declared.json().drift.differences
-    expect(differences.filter(({ kind }) => kind !== 'orphan')).to.deep.equal([])
-    for (const { fix } of differences) await step(plain(...fix.split(' ').slice(2)), true)
-    const log = () => logs.join('\n')
-    await step(plain('recover'), true)
-    const found = await step(plain('recover', '--plan-only'), true)
-    expect(found.outcome.json().recovery.findings, log()).to.deep.equal([])
-    expect(sandbox.hosts(), log()).to.deep.equal(
-      ids()
-        .sort()
-        .map((id) => `${id} ${ami}`),
-    )
-    for (const id of ids()) {
-      const serves = stage.machines().find(({ tags }) => tags.get('clawdinator:id') === id)?.id
-      expect(stage.acting(id), log()).to.equal(serves)
-    }
+
+    // Without faults, and then without what is not in the registry any more.
+    const ami = ends === 'newer' ? sandbox.inner.publishImage() : LATEST_AMI
+    if (stage.entries.size > 0) await succeed('deploy', 'all', ...(ends === 'newer' ? [] : ['--ami', ami]))
     const drift = await sandbox.clawctl('ci', ['fleet', 'drift', '--json'])
-    expect(drift.code, drift.stdout + log()).to.equal(0)
-    const { fleet } = (await sandbox.clawctl('laptop', ['fleet', 'status', '--json'])).json()
-    const healthy = fleet.instances.map((one: FleetInstance) => `${one.id} ${one.state} ${one.health} ${one.beside}`)
-    expect(healthy.sort(), log()).to.deep.equal(
-      ids()
-        .sort()
-        .map((id) => `${id} running healthy null`),
-    )
-    const { roles, profiles } = sandbox.world.iam
-    expect([roles.size, profiles.size], log()).to.deep.equal([ids().length, ids().length])
-    expect(sandbox.world.getObject(BUCKET, `${FLEET_STATE_KEY}.tflock`), log()).to.equal(null)
-    const heartbeats = [...sandbox.bucket.keys()].filter((key) => key.startsWith('heartbeats/'))
-    expect(heartbeats.length, `${heartbeats}\n${log()}`).to.equal(ids().length)
-    if (process.env.LOGS) writeFileSync(`${process.env.LOGS}/ok-${SEED}-${number}.log`, log())
-    return told
+    const differences: Difference[] = drift.code === 0 ? [] : drift.json().drift.differences
+    expect(
+      differences.filter(({ kind }) => kind !== 'orphan'),
+      logs.join('\n'),
+    ).to.deep.equal([])
+    for (const { fix } of differences) await succeed(...fix.split(' ').slice(2))
+    await succeed('recover')
+    const { outcome } = await succeed('recover', '--plan-only')
+    expect(outcome.json().recovery.findings, logs.join('\n')).to.deep.equal([])
+    await expectTidy(stage, ami, logs.join('\n'))
   } finally {
     await sandbox.close()
   }
@@ -189,34 +185,24 @@ async function play(text: Scene, files: ReturnType<typeof temporaryFolder>, numb
 describe('whatever happens to real deploys', function () {
   this.timeout(1_800_000)
   const files = temporaryFolder()
-  const scenes = fc.sample(scene, { seed: SEED, numRuns: RUNS })
-  const chosen = scenes.flatMap((one, number) => (ONLY === null || ONLY === number ? [{ one, number }] : []))
-  let played: Record<string, Promise<string[]>>
+  const scenes = fc
+    .sample(scene, { seed: SEED, numRuns: RUNS })
+    .map((one, number) => ({ one, number }))
+    .filter(({ number }) => ONLY === null || ONLY === number)
+  let played: Record<string, Promise<void>>
   before(() => {
+    const story = (one: Scene, number: number) => async () =>
+      play(one, await files.write(`registry-${number}.json`, registryText(EVERY_ID)))
     played = concurrently(
-      Object.fromEntries(
-        chosen.map(({ one, number }) => [
-          String(number),
-          () =>
-            play(one, files, number).catch((error) => {
-              if (process.env.LOGS)
-                writeFileSync(
-                  `${process.env.LOGS}/${SEED}-${number}.log`,
-                  `${error.stack}\nSEED=${SEED} SCENE=${number} ${JSON.stringify(one)}`,
-                )
-              throw error
-            }),
-        ]),
-      ),
+      Object.fromEntries(scenes.map(({ one, number }) => [String(number), story(one, number)])),
       WIDTH,
     )
   })
 
-  for (const { one, number } of chosen) {
+  for (const { one, number } of scenes) {
     it(`scene ${number} of seed ${SEED}`, async () => {
       try {
-        const told = await played[String(number)]
-        if (process.env.VERBOSE) process.stdout.write(`${told?.join(', ')}\n`)
+        await played[number]
       } catch (error) {
         ;(error as Error).message += `\nSEED=${SEED} SCENE=${number}: ${JSON.stringify(one, null, 1)}`
         throw error
