@@ -6,11 +6,12 @@ import type { Difference } from '../../src/lib/domain/drift/drift.js'
 import { CODES, type Code } from '../../src/lib/domain/errors.js'
 import { FLEET_STATE_KEY } from '../../src/lib/domain/paths.js'
 import { concurrently, LATEST_AMI, type Outcome, TestSandbox, temporaryFolder } from '../support/cli.js'
-import { type Command, EVERY_ID, type Ran, registryText, type Scene, Stage, scene } from '../support/scenes.js'
+import { type Command, EVERY_ID, registryText, type Scene, scene } from '../support/scenes.js'
 import { commandsOfSource, problemOf } from '../support/sources.js'
+import { type Ran, Stage } from '../support/stage.js'
 import { connected } from '../support/stories.js'
 
-const RUNS = Number(process.env.RUNS ?? 10)
+const RUNS = Number(process.env.RUNS ?? 8)
 const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
 /** One scene alone, by its number. */
 const ONLY = process.env.SCENE === undefined ? null : Number(process.env.SCENE)

@@ -1,20 +1,7 @@
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { execa } from 'execa'
 import fc from 'fast-check'
-import type { Instance } from '../../sandbox/aws/world.js'
-import { REGISTRY_PATH } from '../../src/lib/domain/paths.js'
-import { parseFault } from '../../src/lib/domain/sandboxOptions.js'
-import { BIN, LATEST_AMI, OLDER_AMI, type Outcome, type TestSandbox } from './cli.js'
+import { LATEST_AMI, OLDER_AMI } from './cli.js'
 
 const IDS = ['a', 'b', 'c']
-/** A host that does not yield is stopped after 90 s, and each deploy may meet three. */
-const COMMAND_MS = 420_000
-
-/** Long enough for a busy machine, where a host boots in less than a second. */
-const HEALTH_TIMEOUT = '12s'
-
 /** Moments of a command, and how many of each the deploy of one or two hosts has. */
 const MOMENTS = {
   /** To any service. */
@@ -31,9 +18,9 @@ const MOMENTS = {
   terminate: 2,
   stop: 1,
 } as const
-type Moment = keyof typeof MOMENTS
+export type Moment = keyof typeof MOMENTS
 
-type Act =
+export type Act =
   | { kind: 'kill' }
   | { kind: 'cancel' }
   | { kind: 'fleet-cancel' }
@@ -42,7 +29,7 @@ type Act =
   | { kind: 'stop'; nth: number }
   | { kind: 'fault'; fault: string }
 
-export interface Strike {
+interface Strike {
   at: { moment: Moment; nth: number }
   act: Act
 }
@@ -164,209 +151,3 @@ export function registryText(entries: ReadonlyMap<string, string>): string {
 }
 
 export const EVERY_ID: ReadonlyMap<string, string> = new Map(IDS.map((one) => [one, 't3.large']))
-
-/** What happened while a command ran. */
-export interface Ran {
-  command: Command
-  outcome: Outcome
-  /** Of the ids whose machines a person lost or stopped in EC2 meanwhile. */
-  taken: Set<string>
-  /** Whether the command or its run was killed, by a fault or by GitHub's SIGKILL. */
-  killed: boolean
-  cancelled: boolean
-  /** Services that were down until its end. */
-  outage: boolean
-  log: string
-}
-
-export class Stage {
-  readonly sandbox: TestSandbox
-  readonly #registryFile: string
-  readonly entries: Map<string, string>
-  readonly #listeners = new Set<(moment: Moment) => void>()
-
-  constructor(sandbox: TestSandbox, registryFile: string, registry: readonly string[], grace: Scene['grace']) {
-    this.sandbox = sandbox
-    this.#registryFile = registryFile
-    this.entries = new Map(registry.map((one) => [one, 't3.large']))
-    const { world, inner } = sandbox
-    Object.assign(inner.github.options.vars ?? {}, { HEALTH_TIMEOUT })
-    Object.assign(inner.github.options, { limits: { sigintMs: grace[0], sigtermMs: grace[1] } })
-    // A moment is when it happens, not when a poll sees it.
-    const seen = <T>(list: T[], see: (item: T) => void) => {
-      const push = list.push.bind(list)
-      list.push = (...items: T[]) => {
-        const length = push(...items)
-        items.forEach(see)
-        return length
-      }
-    }
-    seen(inner.requests as { method: string; path: string; status: unknown }[], ({ method, path, status }) => {
-      this.#emit('request')
-      if (method !== 'PUT' || status !== 200) return
-      if (path.includes('/active/')) this.#emit('role')
-      if (path.includes('/deploys/')) this.#emit('record')
-      if (path.includes('.tfstate')) this.#emit('state')
-    })
-    seen(world.gateways as unknown[], () => this.#emit('gateway'))
-    world.onLaunch(() => this.#emit('launch'))
-    world.onTerminate(() => this.#emit('terminate'))
-    world.onStop(() => this.#emit('stop'))
-  }
-
-  #emit(what: Moment): void {
-    for (const listener of this.#listeners) listener(what)
-  }
-
-  /** Writes the registry, on the branch and in the clone of the direct plane. */
-  async edit(edit: Command['edit']): Promise<void> {
-    if (edit?.to === 'out') this.entries.delete(edit.id)
-    else if (edit) this.entries.set(edit.id, edit.to === 'in' ? (this.entries.get(edit.id) ?? 't3.large') : edit.to)
-    const { CLAWCTL_CHECKOUT = '' } = await this.sandbox.environment('ci')
-    for (const file of [this.#registryFile, join(CLAWCTL_CHECKOUT, REGISTRY_PATH)]) {
-      await writeFile(file, registryText(this.entries))
-    }
-  }
-
-  /** The fleet's machines that EC2 has not terminated. */
-  machines(): Instance[] {
-    return [...this.sandbox.world.instances.values()].filter(
-      ({ state }) => state !== 'terminated' && state !== 'shutting-down',
-    )
-  }
-
-  /** The machine of an id whose gateway acts now, or null. Two are an error of their own. */
-  acting(one: string): string | null {
-    let now: string | null = null
-    for (const { id: of, acts, event, instanceId } of this.sandbox.world.gateways) {
-      if (of !== one || !acts) continue
-      now = event === 'start' ? instanceId : now === instanceId ? null : now
-    }
-    return now
-  }
-
-  async run(command: Command): Promise<Ran> {
-    const { sandbox } = this
-    await this.edit(command.edit)
-    const { faults, github } = sandbox.inner
-    const removers = command.faults.map((fault) => faults.add(parseFault(fault)))
-    const [verb = '', ...rest] = command.words
-    const as = verb === 'recover' ? 'ci' : command.as
-    const isDeploy = verb !== 'recover'
-    const args = [
-      ...['fleet', verb, ...rest, '--json'],
-      ...(isDeploy ? ['--requested-by', 'Jo'] : []),
-      ...(isDeploy && as === 'laptop' ? ['--wait'] : []),
-    ]
-    const env = {
-      ...(await sandbox.environment(as)),
-      ...(as === 'ci' ? { CLAWCTL_HEALTH_TIMEOUT: HEALTH_TIMEOUT } : {}),
-    }
-    const ran = { taken: new Set<string>(), killed: false, cancelled: false, outage: false }
-    const lines: string[] = []
-    const runs = github.runs.length
-
-    const child = execa(process.execPath, [BIN, ...args], {
-      ...{ env, extendEnv: false, reject: false, timeout: COMMAND_MS, detached: true, cleanup: true },
-      ...{ stdin: 'ignore', stripFinalNewline: false },
-    })
-    const signal = (name: NodeJS.Signals, group = false) => {
-      try {
-        if (child.pid) process.kill(group ? -child.pid : child.pid, name)
-      } catch {
-        // It has ended.
-      }
-    }
-    const timers: NodeJS.Timeout[] = []
-    const act = (what: Act): void => {
-      lines.push(
-        `${JSON.stringify(what)} after ${lines.length ? '' : 'nothing, '}${sandbox.inner.requests.length} requests`,
-      )
-      const run = github.runs.find(({ status }) => status !== 'completed')
-      if (what.kind === 'fault') removers.push(faults.add(parseFault(what.fault)))
-      else if (what.kind === 'kill') {
-        ran.killed = true
-        if (as === 'ci') signal('SIGKILL', true)
-        else if (run) github.killRunner(run.id)
-        else ran.killed = false
-      } else if (what.kind === 'cancel') {
-        const began = Date.now()
-        if (as === 'ci') {
-          ran.cancelled = true
-          signal('SIGINT')
-          timers.push(
-            setTimeout(() => signal('SIGTERM'), 7500),
-            setTimeout(() => signal('SIGKILL', true), 10_000),
-          )
-          timers.push(
-            setTimeout(() => {
-              ran.killed = true
-            }, 10_000),
-          )
-        } else if (run) {
-          ran.cancelled = true
-          github.cancelRun(run.id)
-          const { limits } = github.options
-          const graceMs = (limits?.sigintMs ?? 0) + (limits?.sigtermMs ?? 0)
-          void (async () => {
-            while (run.status !== 'completed') await sleep(5)
-            if (Date.now() - began >= graceMs) ran.killed = true
-          })()
-        }
-      } else if (what.kind === 'fleet-cancel') {
-        void sandbox.clawctl('laptop', ['fleet', 'status', '--json']).then(async (status) => {
-          const requestId = status.code === 0 ? status.json().fleet.deploying?.requestId : undefined
-          if (requestId)
-            await sandbox.clawctl('laptop', ['fleet', 'cancel', requestId, '--requested-by', 'Jo', '--json'])
-        })
-        ran.cancelled = true
-      } else {
-        const machines = this.machines().filter(({ state }) => what.kind === 'lose' || state === 'running')
-        const machine = machines[what.nth % Math.max(machines.length, 1)]
-        if (!machine) return
-        ran.taken.add(machine.tags.get('clawdinator:id') ?? '')
-        if (what.kind === 'lose') sandbox.world.terminate(machine.id)
-        else sandbox.world.stop(machine.id)
-      }
-    }
-    const counts = new Map<Moment, number>()
-    const listener = (what: Moment) => {
-      const count = (counts.get(what) ?? 0) + 1
-      counts.set(what, count)
-      for (const { at, act: what1 } of command.strikes) {
-        if (at.moment !== what || at.nth !== count) continue
-        // The world finishes what it is doing first.
-        if (what1.kind === 'kill' || what1.kind === 'cancel') act(what1)
-        else setImmediate(() => act(what1))
-      }
-    }
-    this.#listeners.add(listener)
-    const ended = await child
-    this.#listeners.delete(listener)
-    for (const timer of timers) clearTimeout(timer)
-    await github.idle()
-    await new Promise(setImmediate)
-    if (ended.timedOut) throw new Error(`${args.join(' ')} did not end: ${ended.stderr}`)
-    ran.outage = [
-      ...command.faults,
-      ...command.strikes.map(({ act: one }) => (one.kind === 'fault' ? one.fault : '')),
-    ].some((fault) => fault.endsWith('=always') || fault.endsWith('=5'))
-    if (command.faults.some((fault) => fault.startsWith('runner:')) && faults.held === null) {
-      ran.killed ||= github.runs.slice(0, github.runs.length - runs).some(({ jobs }) => jobs.some(hasLostRunner))
-    }
-    for (const remove of removers) remove()
-    const outcome: Outcome = {
-      code: ended.exitCode ?? -1,
-      stdout: ended.stdout,
-      stderr: ended.stderr,
-      json: () => JSON.parse(ended.stdout),
-    }
-    const runLog = github.runs
-      .slice(0, github.runs.length - runs)
-      .flatMap(({ jobs }) => jobs.flatMap(({ log }) => log.map(({ text }) => text)))
-    return { ...ran, command, outcome, log: [...lines, ended.stdout, ended.stderr, ...runLog].join('\n') }
-  }
-}
-
-const hasLostRunner = ({ annotations }: { annotations: { message: string }[] }) =>
-  annotations.some(({ message }) => /lost communication/.test(message))
