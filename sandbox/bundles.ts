@@ -61,9 +61,19 @@ async function makeSecrets(registry: Registry) {
   return { keys, secrets }
 }
 
+/** Of each registry: one process may start many sandboxes. */
+const made = new Map<string, ReturnType<typeof makeSecrets>>()
+
+function secretsOf(registry: Registry): ReturnType<typeof makeSecrets> {
+  const key = JSON.stringify(registry)
+  const secrets = made.get(key) ?? makeSecrets(registry)
+  made.set(key, secrets)
+  return secrets
+}
+
 /** A complete bundle for each instance, made by the same functions as an upload. */
 export async function putBundles(world: World, bucket: string, registry: Registry, revision: string): Promise<void> {
-  const { keys, secrets } = await makeSecrets(registry)
+  const { keys, secrets } = await secretsOf(registry)
   const repository = { name: 'clawdinators', ...(await tinyRepository('clawdinators')) }
   const ids = registry.map(({ id }) => id)
   for (const { entry, secrets: own } of assembleBundles({ registry, ids, available: new Set(secrets.keys()) })

@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync } from 'node:fs'
-import { cp, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
@@ -272,21 +272,29 @@ export function temporaryFolder(): { path(name: string): string; write(name: str
 
 /** A copy of what the sandbox reads of the checkout, to be changed by a test. */
 export async function copyCheckout(folder: string): Promise<void> {
-  for (const part of COPIED) await cp(join(ROOT, part), join(folder, part), { recursive: true })
+  for (const part of ['nix', 'infra', '.github']) await cp(join(ROOT, part), join(folder, part), { recursive: true })
   await symlink(join(ROOT, 'package.json'), join(folder, 'package.json'))
 }
 
-const COPIED = ['nix', 'infra', '.github']
+/** What commands and workflows write into. */
+const WRITTEN = ['nix/instances.json', 'nix/hosts', 'infra/opentofu/aws/fleet']
 let minimal: Promise<string> | undefined
 
-/** One for this process, whose sources are links: each role and each run copies it, and most of it is sources. */
+/** One for this process, with links wherever nothing is written: each role and each run copies it. */
 export function minimalCheckout(): Promise<string> {
   minimal ??= (async () => {
     const folder = mkdtempSync(join(tmpdir(), 'clawctl-checkout-'))
     process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
-    await copyCheckout(folder)
-    const rest = (await readdir(ROOT)).filter((name) => ![...COPIED, 'package.json'].includes(name))
-    for (const name of rest) await symlink(join(ROOT, name), join(folder, name))
+    const place = async (path: string): Promise<void> => {
+      const [from, to] = [join(ROOT, path), join(folder, path)]
+      if (WRITTEN.includes(path)) await cp(from, to, { recursive: true })
+      else if (path !== '' && !WRITTEN.some((one) => one.startsWith(`${path}/`))) await symlink(from, to)
+      else {
+        await mkdir(to, { recursive: true })
+        for (const name of await readdir(from)) await place(join(path, name))
+      }
+    }
+    await place('')
     return folder
   })()
   return minimal

@@ -214,7 +214,9 @@ function resourcesOf({ mode, type, name, module, instances }: z.infer<typeof res
 }
 
 function cancelled(message: string): ClawctlError {
-  return new ClawctlError('CANCELLED', message)
+  return new ClawctlError('CANCELLED', message, {
+    hint: 'Deploy again: it resumes what was interrupted. Or see what is left: `clawctl fleet recover --plan-only`.',
+  })
 }
 
 function notStarted(binary: string, cause: unknown): ClawctlError {

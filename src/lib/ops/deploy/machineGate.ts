@@ -10,7 +10,7 @@ import { isGone } from './observation.js'
 import type { HostDeployPorts } from './ports.js'
 
 const MAX_POLL_MS = 10_000
-/** EC2 may not show a new machine for so long. */
+/** How long EC2 may take to show a new machine. */
 const SHOWN_AFTER_MS = 2 * 60_000
 
 export type GateVerdict = { passed: true; host: Host } | { passed: false; host: Host | null; reason: string }
