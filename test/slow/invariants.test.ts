@@ -12,7 +12,8 @@ import { type Ran, Stage } from '../support/stage.js'
 import { connected } from '../support/stories.js'
 
 const RUNS = Number(process.env.RUNS ?? 8)
-const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
+/** Fixed, so that a change alone makes it fail. By hand: SEED=$RANDOM. */
+const SEED = Number(process.env.SEED ?? 701)
 /** One scene alone, by its number. */
 const ONLY = process.env.SCENE === undefined ? null : Number(process.env.SCENE)
 const WIDTH = Number(process.env.WIDTH ?? 5)
