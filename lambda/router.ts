@@ -77,9 +77,13 @@ export async function runRoute(
   const path = route.parameters?.safeParse(found.parameters)
   if (path && !path.success) {
     const [name] = Object.keys(found.parameters)
-    throw new ClawctlError('NOT_FOUND', `The ${name === 'id' ? 'id' : 'request id'} is not valid, so nothing has it.`, {
-      hint: `See \`clawctl fleet ${name === 'id' ? 'status' : 'history'}\` for the ids.`,
-    })
+    throw new ClawctlError(
+      'NOT_FOUND',
+      `The ${name === 'id' ? 'id' : 'request id'} has a form that no ${name === 'id' ? 'instance' : 'deploy'} has.`,
+      {
+        hint: `See \`clawctl fleet ${name === 'id' ? 'status' : 'history'}\` for the ids.`,
+      },
+    )
   }
   if (asked.bearer.scope === 'read' && route.method !== 'GET') {
     throw new ClawctlError('READ_ONLY', 'The token may only read.', {

@@ -106,7 +106,7 @@ function complete(env: Env, text: string | null, key: string): Env {
 /** The caller is not authenticated yet, so the answer has no details. */
 function refusal(failure: ClawctlError | null): FunctionUrlResult {
   const error = new ClawctlError(failure?.code ?? 'UPSTREAM', "The Control API can't read its secrets.", {
-    hint: 'Read its log; docs/RUNBOOK.md names the place of the secrets.',
+    hint: "Read its log, or run `clawctl secrets control-api check --mode ci` with a maintainer's AWS credentials.",
   })
   return {
     statusCode: httpStatusOf(error.code),

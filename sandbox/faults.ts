@@ -120,7 +120,7 @@ export class Faults {
     return this.#hits(kind, id)
   }
 
-  /** True once where the runner is to die at this moment. */
+  /** True, once, if the runner must be killed at this moment. */
   runnerDies(moment: RunnerMoment): boolean {
     const index = this.#faults.findIndex((f) => f.on === 'runner' && f.moment === moment)
     if (index < 0) return false

@@ -53,14 +53,15 @@ main() {
   memory_open "$path"
   if [[ -d $MEMORY_FILE ]]; then fail 2 "\"$path\" is a folder."; fi
   mkdir -p -- "${MEMORY_FILE%/*}" 2>/dev/null || fail 4 "The memory can't be written: \"$path\"."
-  memory_new
   # Before the lock, so that slow input does not block others.
   text=$(mktemp)
-  trap 'rm -f "$MEMORY_NEW" "$text"' EXIT
+  trap 'rm -f "$text"' EXIT
   head -c $((MEMORY_LIMIT + 1)) >"$text"
   [[ -s $text ]] || fail 2 'Standard input is empty; nothing was written.' 'To empty a file, write one newline.'
 
   memory_lock -x
+  memory_new
+  trap 'rm -f "$MEMORY_NEW" "$text"' EXIT
   case $mode in
     create)
       [[ ! -e $MEMORY_FILE ]] || fail 3 "\"$path\" exists already; nothing was written."

@@ -52,7 +52,7 @@ seed() {
   stages+=("$stage")
   # Only the repository's own folder: other members of the archive are not unpacked.
   tar -xzf "$bundle/$file" -C "$stage" --no-same-owner --no-same-permissions "$name" ||
-    fail 1 "The seed of $name can't be unpacked." 'Upload the bundle again: clawctl bootstrap upload'
+    fail 1 "The seed of $name can't be unpacked." 'If the disk is not full, upload the bundle again: clawctl bootstrap upload'
   [[ -d $stage/$name/.git && ! -L $stage/$name && ! -L $stage/$name/.git ]] || fail 1 "The seed of $name does not contain a repository." 'Upload the bundle again: clawctl bootstrap upload'
   git_in "$stage/$name" reset --hard --quiet "$commit" || fail 1 "The seed of $name does not contain commit $commit." 'Upload the bundle again: clawctl bootstrap upload'
   if [[ -n $url ]]; then

@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { Faults } from '../faults.js'
-import { type Endpoint, type Exchange, listen, type Reply } from '../http.js'
-import { credentialOf } from './auth.js'
+import type { Endpoint, Exchange, Reply } from '../http.js'
+import { type AwsEndpointOptions, awsEndpoint, credentialOf } from './awsEndpoint.js'
 import { completeSnapshot, getBlock, listBlocks, listChangedBlocks, putBlock, startSnapshot } from './ebsActions.js'
-import type { AwsEndpointOptions } from './ec2.js'
 import { AwsError } from './error.js'
 import type { World } from './world.js'
 
@@ -35,22 +34,15 @@ const ROUTES: readonly Route[] = [
  * itself is not verified.
  */
 export function ebsEndpoint(world: World, options: AwsEndpointOptions): Promise<Endpoint> {
-  return listen({
+  return awsEndpoint(options, {
     service: 'ebs',
     streams: true,
-    faults: options.faults,
-    log: options.log,
-    port: options.port,
-    fail: (strike) => errorReply(FAILURES[strike]),
-    handle: async (exchange) => {
-      try {
-        const reply = await answer(world, options, exchange)
-        return { ...reply, headers: { 'x-amzn-requestid': randomUUID(), ...reply.headers } }
-      } catch (error) {
-        if (error instanceof AwsError) return errorReply(error)
-        throw error
-      }
+    failures: FAILURES,
+    answer: async (exchange) => {
+      const reply = await answer(world, options, exchange)
+      return { ...reply, headers: { 'x-amzn-requestid': randomUUID(), ...reply.headers } }
     },
+    errorReply,
   })
 }
 

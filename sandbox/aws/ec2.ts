@@ -1,20 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import type { Faults } from '../faults.js'
-import { type Endpoint, type Exchange, type LoggedRequest, listen, type Reply } from '../http.js'
-import { credentialOf } from './auth.js'
+import type { Endpoint, Exchange, Reply } from '../http.js'
+import { type AwsEndpointOptions, awsEndpoint, credentialOf } from './awsEndpoint.js'
 import { EC2_ACTIONS } from './ec2Actions.js'
 import { Query } from './ec2Query.js'
 import { AwsError } from './error.js'
 import type { World } from './world.js'
 import { xmlDocument } from './xml.js'
-
-export interface AwsEndpointOptions {
-  faults: Faults
-  /** The one access key id that the endpoint knows. */
-  accessKeyId: string
-  log?: (request: LoggedRequest) => void
-  port?: number
-}
 
 const VERSION = '2016-11-15'
 const NAMESPACE = `http://ec2.amazonaws.com/doc/${VERSION}/`
@@ -25,20 +16,12 @@ const NAMESPACE = `http://ec2.amazonaws.com/doc/${VERSION}/`
  * refused, never ignored.
  */
 export function ec2Endpoint(world: World, options: AwsEndpointOptions): Promise<Endpoint> {
-  return listen({
+  return awsEndpoint(options, {
     service: 'ec2',
-    faults: options.faults,
-    log: options.log,
-    port: options.port,
-    fail: (strike) => errorReply(FAILURES[strike]),
-    handle: async (exchange) => {
-      try {
-        return await answer(world, options, exchange)
-      } catch (error) {
-        if (error instanceof AwsError) return errorReply(error)
-        throw error
-      }
-    },
+    streams: false,
+    failures: FAILURES,
+    answer: (exchange) => answer(world, options, exchange),
+    errorReply,
   })
 }
 

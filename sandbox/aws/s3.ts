@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
-import { type Endpoint, type Exchange, listen, type Reply } from '../http.js'
-import { credentialOf } from './auth.js'
-import type { AwsEndpointOptions } from './ec2.js'
+import type { Endpoint, Exchange, Reply } from '../http.js'
+import { type AwsEndpointOptions, awsEndpoint, credentialOf } from './awsEndpoint.js'
 import { AwsError } from './error.js'
 import { receive, type Upload } from './s3Body.js'
 import { createBucket, deleteObjects, headBucket, listObjects } from './s3Buckets.js'
@@ -83,21 +82,12 @@ const MEANINGFUL =
  * operation, query parameter or header that is not emulated is refused, never ignored.
  */
 export function s3Endpoint(world: World, options: AwsEndpointOptions): Promise<Endpoint> {
-  return listen({
+  return awsEndpoint(options, {
     service: 's3',
     streams: true,
-    faults: options.faults,
-    log: options.log,
-    port: options.port,
-    fail: (strike) => errorReply(FAILURES[strike]),
-    handle: async (exchange) => {
-      try {
-        return await answer(world, options, exchange)
-      } catch (error) {
-        if (error instanceof AwsError) return errorReply(error, exchange.url.pathname)
-        throw error
-      }
-    },
+    failures: FAILURES,
+    answer: (exchange) => answer(world, options, exchange),
+    errorReply,
   })
 }
 

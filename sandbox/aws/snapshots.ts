@@ -45,7 +45,7 @@ export interface SnapshotsOptions {
   newFile(): string | null
 }
 
-/** The time from the seal of a snapshot until it is complete. */
+/** The time from CompleteSnapshot until a snapshot is complete. */
 const COMPLETION_MS = 50
 
 /** The account's snapshots, in the order of their creation. */

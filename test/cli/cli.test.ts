@@ -50,15 +50,17 @@ describe('the command line', () => {
   })
 
   it('a command that does not exist: exit 2, and what was probably meant', async () => {
-    const [near, topic, far] = await Promise.all([
+    const [near, topic, far, bare] = await Promise.all([
       clawctl(['fleet', 'deply']),
       clawctl(['flet', 'status']),
       clawctl(['something', 'else']),
+      clawctl(['status']),
     ])
     expect([near.code, topic.code, far.code]).to.deep.equal([2, 2, 2])
     expect(near.stderr).to.include('Did you mean `clawctl fleet deploy`?')
     expect(topic.stderr).to.include('Did you mean `clawctl fleet status`?')
     expect(far.stderr).to.include('clawctl --help')
+    expect(bare.stderr).to.include('Did you mean `clawctl fleet status` or `clawctl sandbox status`?\n')
     expect(near.stdout + topic.stdout + far.stdout).to.equal('')
   })
 
@@ -66,6 +68,12 @@ describe('the command line', () => {
     const { code, stdout, stderr } = await clawctl(['fleet', 'status', '--jsno'])
     expect({ code, stdout }).to.deep.equal({ code: 2, stdout: '' })
     expect(stderr).to.include('--jsno').and.include('Did you mean --json?')
+    const all = await clawctl(['fleet', 'deploy', '--all'])
+    expect(all.stderr).to.include('All instances are the target `all`: `clawctl fleet deploy all`.')
+    const reason = await clawctl(['fleet', 'freeze', 'clawdinator-1'])
+    expect(reason.stderr).to.include('--reason is missing.')
+    const shell = await clawctl(['completion'])
+    expect(shell.stderr).to.include('SHELL is missing: one of bash, zsh, fish.')
   })
 
   it('reports what the parser refuses in one line, with a correction', async () => {

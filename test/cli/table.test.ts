@@ -2,6 +2,7 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { renderDeploys } from '../../src/lib/cli/render/deploy/deploys.js'
 import { renderFleet } from '../../src/lib/cli/render/deploy/fleet.js'
+import { renderPreflight } from '../../src/lib/cli/render/preflight.js'
 import { type Column, painter, printable, printableJson, table } from '../../src/lib/cli/text.js'
 import type { Deploy, Fleet } from '../../src/lib/domain/contract/index.js'
 
@@ -125,6 +126,24 @@ describe('tables', () => {
         }
       }),
     )
+  })
+
+  it('shows the evidence of a check below its title where the terminal is too narrow for both', () => {
+    const check = {
+      id: 'x',
+      title: 'There is an image',
+      status: 'pass' as const,
+      evidence: 'ami-1, 1 day old.',
+      fix: null,
+    }
+    const shown = (width: number) =>
+      renderPreflight(
+        { checks: [{ ...check, parts: [] }], ready: true, failed: 0, skipped: 0, text: 'Ready to fly.' },
+        paint,
+        width,
+      ).split('\n')
+    expect(shown(38)[0]).to.equal('✔ There is an image  ami-1, 1 day old.')
+    expect(shown(37).slice(0, 2)).to.deep.equal(['✔ There is an image', '    ami-1, 1 day old.'])
   })
 })
 

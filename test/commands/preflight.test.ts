@@ -44,12 +44,12 @@ describe('clawctl preflight', () => {
     const outcome = await sandbox.clawctl('laptop', ['preflight', '--json'], { env })
     expectFailure(outcome, 'PREFLIGHT_FAILED', 1)
     const { checks, ready, failed, skipped } = outcome.json().preflight
-    expect({ ready, failed, skipped }).to.deep.equal({ ready: false, failed: 1, skipped: 5 })
-    expect(statuses(checks)).to.deep.equal({
-      ...all('skip'),
-      'control-api': 'fail',
-      registry: 'pass',
-    })
+    expect({ ready, failed, skipped }).to.deep.equal({ ready: false, failed: 1, skipped: 6 })
+    expect(statuses(checks)).to.deep.equal({ ...all('skip'), 'control-api': 'fail' })
+    const { evidence } = checks.find(({ id }: { id: string }) => id === 'registry')
+    expect(evidence).to.equal(
+      '2 instances in the checkout. Only the Control API can check this, and it did not answer.',
+    )
   })
 
   it('distinguishes a wrong token, a missing one and a missing URL, each with its fix', async () => {

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { expect } from 'chai'
 import { execa } from 'execa'
@@ -79,6 +80,15 @@ describe('the shared memory', () => {
     expect([writer.code, reader.code]).to.deep.equal([5, 5])
     expect(writer.stderr).to.contain('was locked for 1 seconds')
     expect(await file('a.md')).to.equal('one\n')
+  })
+
+  it('removes what a killed writer of the same file left, and nothing else', async () => {
+    await write('one\n', 'a.md')
+    const names = ['.a.md.Ab12cd.new', '.a.md.x.Ab12cd.new', '.b.md.Ab12cd.new']
+    for (const name of names) await writeFile(root.path(`memory/${name}`), 'half')
+    expect((await write('two\n', 'a.md')).code).to.equal(0)
+    expect(names.map((name) => existsSync(root.path(`memory/${name}`)))).to.deep.equal([false, true, true])
+    expect(await file('a.md')).to.equal('two\n')
   })
 
   it('stays inside, whatever the path says', async () => {

@@ -20,6 +20,8 @@ export default class FleetUnfreeze extends BaseCommand<typeof FleetUnfreeze> {
   }
 
   override render({ freezes }: Result<this>) {
-    return renderFreezes(freezes)
+    const { target } = this.args
+    const ended = `${target === 'all' ? 'The fleet as a whole' : target} is no longer frozen.`
+    return [ended, renderFreezes(freezes)].filter(Boolean).join('\n')
   }
 }

@@ -15,7 +15,7 @@ export function asFailure(error: unknown, command?: FailedCommand): ClawctlError
     return message === error.message ? error : new ClawctlError(error.code, message, { hint: error.hint, cause: error })
   }
   const { message, name } = error as Error
-  const oclif = error as { oclif?: { exit?: number }; args?: { name: string; description?: string }[] }
+  const oclif = error as { oclif?: { exit?: number }; args?: ParsedArg[] }
   const id = command?.id?.replaceAll(':', ' ') ?? ''
   if (oclif.oclif !== undefined || name === 'CLIError') {
     return new ClawctlError('USAGE', usageMessage(message, oclif.args), {
@@ -29,12 +29,24 @@ export function asFailure(error: unknown, command?: FailedCommand): ClawctlError
   })
 }
 
-function usageMessage(message: string, args: { name: string; description?: string }[] | undefined): string {
+const whatFor = ({ options, description }: ParsedArg) =>
+  options && options.length > 0 ? `one of ${options.join(', ')}.` : (description ?? 'it is required')
+
+interface ParsedArg {
+  name: string
+  description?: string
+  options?: readonly string[]
+}
+
+function usageMessage(message: string, args: ParsedArg[] | undefined): string {
   if (/^Missing \d+ required arg/.test(message) && args && args.length > 0) {
-    return args.map((arg) => `${arg.name.toUpperCase()} is missing: ${arg.description ?? 'it is required'}`).join(' ')
+    return args.map((arg) => `${arg.name.toUpperCase()} is missing: ${whatFor(arg)}`).join(' ')
   }
   return plainWords(message)
 }
+
+/** Commands whose argument may be `all`. */
+const WITH_TARGET = /^(?:fleet:(?:deploy|rollback|freeze|unfreeze)|bootstrap:(?:upload|verify))$/
 
 function plainWords(message: string): string {
   return message
@@ -42,10 +54,14 @@ function plainWords(message: string): string {
     .replace(/^Parsing (--\S+)\s+/, '$1: ')
     .replace(/^The following errors? occurred:\s+/, '')
     .trim()
+    .replace(/^Missing required flags? ([\w-]+)$/, '--$1 is missing.')
 }
 
 function suggestion(message: string, command: FailedCommand | undefined): string | undefined {
   const unknown = /^Nonexistent flags?: (--[^\s,=]+)/.exec(message)?.[1]
+  if (unknown === '--all' && command?.id && WITH_TARGET.test(command.id)) {
+    return `All instances are the target \`all\`: \`clawctl ${command.id.replaceAll(':', ' ')} all\`.`
+  }
   const near =
     unknown &&
     command &&
@@ -65,7 +81,10 @@ export function unknownCommand(
   config: { commandIDs: string[]; topics: readonly { name: string }[] },
 ): ClawctlError {
   const words = typed.replaceAll(':', ' ')
-  const ids = [...config.commandIDs, ...config.topics.map(({ name }) => name)].map((id) => id.replaceAll(':', ' '))
+  // oclif's topics include the commands.
+  const ids = [
+    ...new Set([...config.commandIDs, ...config.topics.map(({ name }) => name)].map((id) => id.replaceAll(':', ' '))),
+  ]
   if (OPTIONS.includes(words)) {
     return new ClawctlError('USAGE', 'No command was given.', { hint: 'See `clawctl --help` for the commands.' })
   }
@@ -98,6 +117,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   releases: '`clawctl fleet history` shows the deploys.',
   destroy: '`clawctl registry remove ID`, then `clawctl fleet deploy ID --retire`, destroys an instance.',
   open: '`clawctl fleet status --web` opens the page of the Control API.',
+  version: '`clawctl --version` prints the version.',
 }
 
 function hintFor(wanted: readonly string[], ids: readonly string[]): string {

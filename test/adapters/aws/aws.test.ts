@@ -43,7 +43,17 @@ describe('AWS adapters', () => {
     const expired = failure("The SSO session is over. To refresh it run 'aws sso login --profile fleet'.")
     expect(expired).to.include({ code: 'NOT_CONFIGURED', hint: 'Run: aws sso login --profile fleet' })
     expect(expired.message).to.include('The SSO session is over')
-    expect(failure('Could not load credentials from any providers').message).to.equal('There are no AWS credentials.')
+    const none = 'Could not load credentials from any providers'
+    expect(failure(none).message).to.equal('There are no AWS credentials.')
+    const { AWS_PROFILE: before } = process.env
+    process.env.AWS_PROFILE = 'misspelt'
+    try {
+      expect(failure(none).message).to.equal('The AWS profile misspelt gave no credentials.')
+      expect(failure(none).hint).to.include('--profile misspelt')
+    } finally {
+      if (before === undefined) delete process.env.AWS_PROFILE
+      else process.env.AWS_PROFILE = before
+    }
   })
 
   describe('createCompute', () => {
@@ -69,6 +79,7 @@ describe('AWS adapters', () => {
         checks: 'ok',
         slot: null,
         requestId: null,
+        bootstrapPrefix: null,
       })
     })
 

@@ -121,6 +121,15 @@ describe('createGithub', () => {
     ])
   })
 
+  it('does not take a request without an answer for an answer of GitHub', async () => {
+    const server = await startServer(reset)
+    const failure = await failureOf(open({ apiUrl: server.url }).list(1))
+    expect(failure.message)
+      .to.match(/^GitHub could not be reached to .+ \(.+\)\.$/)
+      .and.not.include('500')
+    await server.close()
+  })
+
   it('knows a secondary limit by its words, too', async () => {
     const message = 'You have exceeded a secondary rate limit. Please wait a few minutes before you try again.'
     plane.answerAs(() => ({

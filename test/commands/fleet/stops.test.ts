@@ -51,7 +51,8 @@ describe('clawctl fleet freeze, unfreeze and cancel, people and token', () => {
     expect(grounded.code).to.equal(1)
     expect(grounded.stdout).to.match(/^✖ The fleet can be described, and not all of it is frozen .*Discord is down/m)
     expect(grounded.stdout).not.to.include('Ready to fly')
-    await clawctl('laptop', 'fleet', 'unfreeze', 'all', ...jo)
+    const ended = await sandbox.clawctl('laptop', ['fleet', 'unfreeze', 'all', ...jo])
+    expect(ended.stdout).to.match(/^The fleet as a whole is no longer frozen\.\n/)
     expect((await clawctl('laptop', 'fleet', 'unfreeze', 'clawdinator-2', ...jo)).json().freezes).to.deep.equal([])
   })
 

@@ -238,15 +238,18 @@ export function asAwsFailure(what: string, error: unknown): ClawctlError {
   return new ClawctlError('UPSTREAM', `${what} failed (${code}).`, { cause: error, details: message ? [message] : [] })
 }
 
-/** Expired session, unknown profile, or no credentials: the SDK's message names the cause. */
+/** Expired session, unknown profile, or no credentials. The SDK often names no cause: then the profile is named. */
 function noCredentials(error: Error): ClawctlError {
   const words = error.message.replace(/\s+/g, ' ').trim()
   const login = /aws sso login(?: --[\w-]+ [\w.@-]+)*/.exec(words)?.[0]
   const none = words === '' || /Could not load credentials from any providers/i.test(words)
-  return new ClawctlError('NOT_CONFIGURED', none ? 'There are no AWS credentials.' : `AWS credentials: ${words}`, {
-    hint: login
-      ? `Run: ${login}`
-      : 'In CI, let the workflow assume its role; elsewhere set AWS_PROFILE or the AWS_* variables, and check the profile.',
+  const profile = process.env.AWS_PROFILE
+  const absent = profile ? `The AWS profile ${profile} gave no credentials.` : 'There are no AWS credentials.'
+  const noneHint = profile
+    ? `See why: aws sts get-caller-identity --profile ${profile}`
+    : 'In CI, let the workflow assume its role; elsewhere set AWS_PROFILE or the AWS_* variables.'
+  return new ClawctlError('NOT_CONFIGURED', none ? absent : `AWS credentials: ${words}`, {
+    hint: login ? `Run: ${login}` : noneHint,
     cause: error,
   })
 }

@@ -1,5 +1,6 @@
 import { RequestError } from '@octokit/request-error'
 import { ClawctlError } from '../../domain/errors.js'
+import { HttpFailure } from '../httpClient.js'
 import { parseRetryAfter, retryHint } from '../retry.js'
 
 interface Context {
@@ -39,8 +40,11 @@ export async function explainGithub(error: unknown, context: Context): Promise<C
   if (error instanceof ClawctlError) return error
   if (error instanceof RequestError && error.cause instanceof ClawctlError) return error.cause
   const { what } = context
-  if (!(error instanceof RequestError)) {
-    return new ClawctlError('UPSTREAM', `GitHub could not be reached to ${what}.`, { cause: error })
+  // Octokit gives a request without an answer the status 500.
+  const failure = error instanceof RequestError ? error.cause : error
+  if (!(error instanceof RequestError) || failure instanceof HttpFailure) {
+    const why = failure instanceof HttpFailure ? ` (${failure.message})` : ''
+    return new ClawctlError('UPSTREAM', `GitHub could not be reached to ${what}${why}.`, { cause: error })
   }
   if (isLimited(error)) return limited(error, what)
   if (error.status === 401) {

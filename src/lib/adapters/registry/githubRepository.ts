@@ -166,7 +166,7 @@ export function createGithubRepository(settings: RepositorySettings): Repository
   }
 }
 
-/** Whether GitHub refused because the branch or pull request exists, and not by a rule of the repository. */
+/** Whether GitHub refused because the branch or pull request exists already, not because of a rule of the repository. */
 function isThere(error: RequestError): boolean {
   return error.status === 422 && /already exists/i.test(error.message)
 }

@@ -1,20 +1,28 @@
 import type { CheckStatus } from '../../domain/contract/index.js'
 import type { Preflight } from '../../ops/preflight/preflight.js'
-import type { painter } from '../text.js'
+import { type painter, terminalWidth } from '../text.js'
 import { fitChat } from './deploy/fleet.js'
 
 type Paint = ReturnType<typeof painter>
 
 const MARKS = { pass: ['green', '✔'], fail: ['red', '✖'], skip: ['yellow', '–'] } as const
 
-/** `preflight` for people: one line per check, the fix below it, the verdict last. */
-export function renderPreflight({ checks, ready, text }: Preflight, paint: Paint): string {
+/**
+ * `preflight` for people: one line per check, the fix below it, the verdict last. A line that is wider than the terminal
+ * has its evidence below the title.
+ */
+export function renderPreflight(
+  { checks, ready, text }: Preflight,
+  paint: Paint,
+  width = terminalWidth(process.stdout),
+): string {
   const lines = checks.flatMap(({ title, status, evidence, fix }) => {
     const [style, mark] = MARKS[status]
     const what = (fix ?? '').split('\n').filter(Boolean)
     const advice =
       status === 'fail' ? what.map((line) => `    ${line}`) : what.map((line) => `    ${paint('dim', line)}`)
-    return [`${paint(style, mark)} ${title}  ${paint('dim', evidence)}`, ...advice]
+    const gap = title.length + evidence.length + 4 > width ? '\n    ' : '  '
+    return [`${paint(style, mark)} ${title}${gap}${paint('dim', evidence)}`, ...advice]
   })
   return [...lines, '', paint(ready ? 'green' : 'red', text)].join('\n')
 }

@@ -91,7 +91,10 @@ function sameContent(old: BundleManifest, entry: RegistryEntry, objects: readonl
   )
 }
 
-/** Objects below the prefix that are not named and too old to be named later. A running upload writes newer generations. */
+/**
+ * Objects below the prefix that the manifest does not name, and that are too old for a later one to name. A running upload
+ * writes newer generations.
+ */
 function garbageOf(
   entry: RegistryEntry,
   stored: StoredBundle,

@@ -14,8 +14,8 @@ interface Group {
   parts: readonly string[]
   /** Findings whose evidence is shown when the check passes. */
   shows: readonly string[]
-  /** The check is skipped if this finding is skipped. */
-  decides?: string
+  /** The check passes only if one of these findings passes: without them, a part of the title is not tested. */
+  decides?: readonly string[]
 }
 
 /** The runbook's "Before a flight", in its order. */
@@ -39,7 +39,8 @@ const GROUPS: readonly Group[] = [
       'token-bundles',
     ],
     shows: ['token-known', 'token-accepted', 'token-secret', 'token-bundles'],
-    decides: 'token-accepted',
+    // Only the server's token-bundles stands for it in ci mode, where no token is sent.
+    decides: ['token-accepted', 'token-bundles'],
   },
   {
     id: 'workflow',
@@ -52,12 +53,14 @@ const GROUPS: readonly Group[] = [
     title: 'The registry is valid and deployed',
     parts: ['registry', 'local-registry', 'registry-deployed'],
     shows: ['local-registry', 'registry-deployed'],
+    decides: ['registry'],
   },
   {
     id: 'discord-tokens',
     title: 'The Discord tokens are encrypted, and in the bundles',
     parts: ['discord-secrets', 'bundles'],
     shows: ['discord-secrets', 'bundles'],
+    decides: ['bundles'],
   },
   {
     id: 'latest-ami',
@@ -88,7 +91,8 @@ const COMMANDS = new Map(
 )
 
 /**
- * Combines findings into the runbook's checks. A check passes if none of its findings failed and at least one passed.
+ * Combines findings into the runbook's checks. A check passes if none of its findings failed and at least one passed: the
+ * deciding one, where the check has one.
  * A finding that belongs to no check (of a newer server) becomes a check of its own, after the others.
  * @param unseen the evidence of a check without findings
  */
@@ -110,16 +114,23 @@ function combine({ id, title, shows, decides }: Group, parts: Check[], unseen: s
     const fix = lines(failed.flatMap((part) => [part.fix, commandFor(part)]))
     return { id, title, status: 'fail', evidence: words(failed), fix, parts }
   }
-  const undecided = having('skip').filter((part) => part.id === decides)
-  if (passed.length > 0 && undecided.length === 0) {
+  if (passed.length > 0 && (decides === undefined || passed.some((part) => decides.includes(part.id)))) {
     // A passed part with something to do is shown too.
     const shown = passed.filter((part) => shows.includes(part.id) || part.fix !== null)
     const evidence = words(shown.length > 0 ? shown : passed)
     return { id, title, status: 'pass', evidence, fix: lines(passed.map((part) => part.fix)), parts }
   }
-  const seen = undecided.length > 0 ? [...passed, ...undecided] : parts
-  const evidence = seen.length > 0 ? words(seen) : unseen
-  return { id, title, status: 'skip', evidence, fix: lines(parts.map((part) => part.fix)), parts }
+  const undecided = having('skip').filter((part) => decides?.includes(part.id))
+  const seen = passed.length > 0 ? [...passed, ...undecided] : parts
+  const evidence = [words(seen), undecided.length === 0 && (passed.length > 0 || parts.length === 0) ? unseen : '']
+  return {
+    id,
+    title,
+    status: 'skip',
+    evidence: evidence.filter(Boolean).join(' '),
+    fix: lines(parts.map((part) => part.fix)),
+    parts,
+  }
 }
 
 /** No command if the service was only unreachable or busy: there may be nothing to fix. */

@@ -60,7 +60,7 @@ export function controlApiPlane(ports: ControlApiPorts): Plane {
     const { findEntry } = await import('../../domain/registry/registry.js')
     if (!registry || !findEntry(registry, id)) throw known
     throw new ClawctlError('UNKNOWN_TARGET', `${id} is in this checkout, but not merged yet.`, {
-      hint: 'Merge its entry in nix/instances.json into the deployed branch (`clawctl registry add ID --pr`) first.',
+      hint: `Merge its entry in nix/instances.json into the deployed branch first: \`clawctl registry add ${id} --pr\`.`,
       cause: error,
     })
   }

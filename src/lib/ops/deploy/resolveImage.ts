@@ -36,6 +36,6 @@ async function namedImage(compute: Pick<Compute, 'findImage'>, id: string): Prom
   const image = await compute.findImage(id)
   if (image) return image
   throw new ClawctlError('AMI_NOT_FOUND', `There is no AMI ${id} in this account and region.`, {
-    hint: 'Check the id and AWS_REGION; `clawctl fleet status` shows the AMIs in use.',
+    hint: 'Check the id, and the region for which clawctl is set up. `clawctl image list` shows the AMIs, `clawctl fleet status` those in use.',
   })
 }

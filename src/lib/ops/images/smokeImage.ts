@@ -3,7 +3,7 @@ import { BOOT_LINE, READY_TAG } from '../../domain/images/names.js'
 import { isNotFound, type Look, poll, untilSeen, whileYoung, YOUNG_MS } from '../poll.js'
 import type { Clock, JobReport, Progress } from '../ports.js'
 
-/** The tags of a smoke boot's machine and group: the AMI, and until when the boot may take. */
+/** The tags of a smoke boot's machine and group: the AMI, and the time by which the boot must have ended. */
 export interface SmokeTags {
   ami: string
   until: Date

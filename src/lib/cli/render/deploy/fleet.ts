@@ -63,7 +63,6 @@ export function renderFleet(fleet: Fleet, now: Date, paint: Paint): string {
 
 /** One line for each freeze. */
 export function renderFreezes(freezes: readonly Freeze[]): string {
-  if (freezes.length === 0) return 'Nothing is frozen.'
   return freezes.map(freezeLine).join('\n')
 }
 
