@@ -181,6 +181,23 @@ describe('fleetStatus of the ports', () => {
       })
     }
 
+    it('among the five newest, and reads no more records than that', async () => {
+      const { store, ports } = world()
+      for (const record of [running(1), ...[2, 3, 4, 5, 6, 7].map((n) => running(n, 'failed'))]) {
+        store.set(recordKey(record.requestId), record)
+        store.set(indexKey(record.createdAt, record.requestId), {})
+      }
+      const read: string[] = []
+      const { get } = store
+      store.get = async (key) => {
+        read.push(key)
+        return get.call(store, key)
+      }
+      expect((await fleetStatus(ports)).deploying).to.equal(null)
+      const records = [7, 6, 5, 4, 3].map((n) => recordKey(`request-000${n}`))
+      expect(read.filter((key) => key.startsWith('deploys/'))).to.have.members(records)
+    })
+
     it('without a credential for GitHub, and past an entry without a record', async () => {
       const { store, ports } = world()
       store.set(recordKey('request-0001'), running(1))
