@@ -258,6 +258,7 @@ describe('a way back that fails', () => {
     }
     const { error, hosts } = await fail(plane)
     expect([error.code, ...hosts]).to.deep.equal(['CANCELLED', `a failed ${NEW.id} i-new-1`])
+    expect(error.hint).to.equal('Deploy a again: it goes on from there.')
   })
 })
 

@@ -117,10 +117,16 @@ describe('the target of a rollback', () => {
     expect(error.hint).to.include('clawctl fleet deploy a --ami')
   })
 
-  it('is none where the instances need several, each of which is named', async () => {
-    const error = await failureOf(targetBefore('all', { a: OLD.id, b: OTHER, c: null }))
-    expect(error.code).to.equal('NO_ROLLBACK_TARGET')
-    expect(error.details).to.deep.equal([`a was healthy with ${OLD.id}.`, `b was healthy with ${OTHER}.`])
-    expect(error.hint).to.include('one by one')
-  })
+  for (const [why, c, message] of [
+    ['and where one has no record', null, 'No record names an AMI that c was healthy with before.'],
+    ['alone', OLD.id, 'The instances were healthy with different AMIs before.'],
+  ] as const) {
+    it(`is none where the instances need several ${why}, each of which is named`, async () => {
+      const error = await failureOf(targetBefore('all', { a: OLD.id, b: OTHER, c }))
+      expect([error.code, error.message]).to.deep.equal(['NO_ROLLBACK_TARGET', message])
+      const of = (id: string, ami: string) => `${id} was healthy with ${ami}.`
+      expect(error.details).to.deep.equal([of('a', OLD.id), of('b', OTHER), ...(c ? [of('c', c)] : [])])
+      expect(error.hint).to.include('one by one')
+    })
+  }
 })
