@@ -16,7 +16,7 @@ export interface RunLimits extends StopPolicy {
 }
 
 /** Shorter than GitHub's; StopPolicy has GitHub's values. */
-export const DEFAULT_LIMITS: RunLimits = {
+const DEFAULT_LIMITS: RunLimits = {
   sigintMs: 1000,
   sigtermMs: 1000,
   outputMs: 1000,

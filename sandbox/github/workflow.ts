@@ -4,7 +4,7 @@ import { convertWorkflowTemplate, NoOperationTraceWriter, parseWorkflow } from '
 import { isMap, isScalar, LineCounter, parseDocument } from 'yaml'
 import { type Defaults, defaultsOf, entries, type Step, stepOf, text, textMap, textOrNull } from './stepModel.js'
 
-export const INPUT_TYPES = ['string', 'boolean', 'choice', 'number', 'environment'] as const
+const INPUT_TYPES = ['string', 'boolean', 'choice', 'number', 'environment'] as const
 
 export interface WorkflowInput {
   required: boolean
