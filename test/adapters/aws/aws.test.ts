@@ -79,6 +79,7 @@ describe('AWS adapters', () => {
         checks: 'ok',
         slot: null,
         requestId: null,
+        bootstrapPrefix: null,
       })
     })
 
