@@ -168,6 +168,34 @@ case "$1 $2" in 'state pull') if grep -q ^import calls; then cat imported; else 
   })
 })
 
+describe('scripts/platform.sh', () => {
+  it('applies nothing while it can not read the state in the bucket after a killed first apply', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'clawctl-platform-'))
+    try {
+      writeFileSync(join(folder, 'first-apply.tfstate'), '{"lineage": "a"}')
+      writeFileSync(
+        join(folder, 'tofu'),
+        `#!/bin/sh
+cd "\${1#-chdir=}" && shift
+printf '%s\\n' "$1 $2" >>calls
+if [ "$1 $2" = 'state pull' ]; then echo 'S3: SlowDown' >&2; exit 1; fi
+`,
+        { mode: 0o755 },
+      )
+      const { exitCode, stderr } = await execa('bash', [join(ROOT, 'scripts/platform.sh'), 'apply'], {
+        reject: false,
+        env: { TOFU: join(folder, 'tofu'), PLATFORM_STACK: folder, TF_VAR_region: 'eu-central-1', TF_VAR_bucket: 'b' },
+      })
+      expect(exitCode).to.equal(1)
+      expect(stderr).to.equal('S3: SlowDown')
+      expect(readFileSync(join(folder, 'calls'), 'utf8')).to.equal('init -input=false\nstate pull\n')
+      expect(existsSync(join(folder, 'first-apply.tfstate'))).to.equal(true)
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+})
+
 describe('scripts/propose.sh', () => {
   let folder: string
   before(async function () {
