@@ -21,15 +21,16 @@ export interface IssueState {
 
 /** GitHub's issues: opened, listed, changed, commented on. */
 export const ISSUE_ROUTES: Route[] = [
-  { method: 'GET', pattern: /^issues$/, handle: list },
-  { method: 'POST', pattern: /^issues$/, handle: create },
+  { method: 'GET', pattern: /^issues$/, needs: ['issues', 'read'], handle: list },
+  { method: 'POST', pattern: /^issues$/, needs: ['issues', 'write'], handle: create },
   {
     method: 'GET',
     pattern: /^issues\/(\d+)$/,
+    needs: ['issues', 'read'],
     handle: withIssue(({ github }, issue) => json(200, issueShape(github, issue))),
   },
-  { method: 'PATCH', pattern: /^issues\/(\d+)$/, handle: withIssue(update) },
-  { method: 'POST', pattern: /^issues\/(\d+)\/comments$/, handle: withIssue(comment) },
+  { method: 'PATCH', pattern: /^issues\/(\d+)$/, needs: ['issues', 'write'], handle: withIssue(update) },
+  { method: 'POST', pattern: /^issues\/(\d+)\/comments$/, needs: ['issues', 'write'], handle: withIssue(comment) },
 ]
 
 const newIssueSchema = z.object({
