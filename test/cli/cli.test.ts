@@ -164,6 +164,13 @@ describe('the command line', () => {
     expect(stdout).to.match(/\n0\n$/)
   })
 
+  it('goes on to its own end where the reader of its progress has gone', async () => {
+    const untilClosed = 'trap "" PIPE; while echo; do :; done 2>/dev/null'
+    const script = `exec 3>&1; { ${untilClosed}; clawctl fleet shwo >/dev/null; echo $? >&3; } 2>&1 | true`
+    const { stdout } = await sandbox.run('laptop', ['bash', '-c', script])
+    expect(stdout).to.equal('2\n')
+  })
+
   it('needs no checkout to ask, only to know where', async () => {
     const [unset, status] = await Promise.all([
       clawctl(['fleet', 'status', '--mode', 'agent'], { cwd: '/' }),

@@ -43,6 +43,6 @@ parentPort.on('message', async ({ args, env }) => {
       if (event === 'exit') listener(code)
     }
   }
-  process.stdout.removeAllListeners('error')
+  for (const stream of [process.stdout, process.stderr]) stream.removeAllListeners('error')
   answer(code, true)
 })
