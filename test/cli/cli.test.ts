@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { clawctl, expectFailure, type Outcome, ROOT, TestSandbox } from '../support/cli.js'
@@ -154,6 +155,21 @@ describe('the command line', () => {
     expect((await inTerminal({ NO_COLOR: '1' })).stdout)
       .to.include('running')
       .and.not.include('\u001b[3')
+  })
+
+  it('leaves no secret behind where a signal ends it while the editor is open', async function () {
+    const folder = mkdtempSync(join(tmpdir(), 'clawctl-test-'))
+    for (const signal of ['HUP', 'INT', 'TERM']) {
+      const seen = join(folder, `seen-${signal}`)
+      const env = { TMPDIR: folder, RUNNER_TEMP: undefined, EDITOR: `touch ${seen}; kill -${signal} $PPID; sleep 5; :` }
+      const command = ['script', '-qec', 'clawctl secrets control-api edit', '/dev/null']
+      const { code } = await sandbox.run('ci', command, { env })
+      // Without `script` of util-linux there is no terminal.
+      if (code === -1) this.skip()
+      expect(existsSync(seen), signal).to.equal(true)
+      expect(readdirSync(folder).filter((name) => name.startsWith('clawctl-secrets'))).to.deep.equal([])
+    }
+    rmSync(folder, { recursive: true })
   })
 
   it('ends quietly where the reader of its output has gone', async () => {

@@ -47,6 +47,12 @@ const IMAGE_RETRIES = { attempts: 8, attemptMs: 20_000 }
 const IMAGE_CONNECTIONS = 64
 /** The list of remaining steps after an edit must not wait long for one of its facts. */
 const STEP_TIMEOUT_MS = 3_000
+/** With the exit codes that shells give them: 128 and their number. */
+const ENDING = [
+  ['SIGHUP', 129],
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const
 
 export type Context = ReturnType<typeof createContext>
 
@@ -105,14 +111,15 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     const urls = settings.webhooks(env)
     return urls === null ? null : (await import('../adapters/deploy/webhooks.js')).createWebhooks(urls, userAgent)
   }
-  const bundleScratch = lazy(async () => {
+  /** Removed at the end, by a signal too: a signal alone would leave clones or secrets behind. */
+  const scratchThatEnds = async (prefix: string) => {
     const make = await scratch()
     return lazy(() => {
-      // A signal alone would leave the clones behind.
-      process.once('SIGINT', () => process.exit(130)).once('SIGTERM', () => process.exit(143))
-      return make('clawctl-bundle-', env)
+      for (const [signal, code] of ENDING) process.once(signal, () => process.exit(code))
+      return make(prefix, env)
     })
-  })
+  }
+  const bundleScratch = lazy(() => scratchThatEnds('clawctl-bundle-'))
 
   const make: { [Name in keyof Ports]: () => Ports[Name] | Promise<Ports[Name]> } = {
     clock: () => systemClock(interruption),
@@ -251,9 +258,8 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       return ageIdentities({ file: flags.identity, folder: flags['identities-dir'] })
     },
     secretText: async () => {
-      const folder = await scratch()
       const { secretText } = await import('../adapters/secretText.js')
-      return secretText(env, () => folder('clawctl-secrets-', env))
+      return secretText(env, await scratchThatEnds('clawctl-secrets-'))
     },
     keys: async () => (await import('../adapters/bundles/ageIdentities.js')).ageKeys,
     seeds: async () => {
