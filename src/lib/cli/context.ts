@@ -54,6 +54,9 @@ const ENDING = [
   ['SIGTERM', 143],
 ] as const
 
+/** One for the process: an MCP server makes a context for each call. */
+const interruption = lazy(abortOnSignals)
+
 export type Context = ReturnType<typeof createContext>
 
 /**
@@ -74,7 +77,6 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     return join(state, 'images')
   }
   const secretsDir = settings.secretsDir(env, flags['secrets-dir'])
-  const interruption = lazy(abortOnSignals)
   const scratch = lazy(async () => (await import('../adapters/scratch.js')).scratchFolder)
   const made = new Map<string, unknown>()
 
