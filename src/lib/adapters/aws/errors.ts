@@ -134,7 +134,8 @@ function clockProblem(error: Error): string | null {
   return `the clock of this machine is ${ms(Math.abs(skewMs))} ${skewMs < 0 ? 'ahead' : 'behind'}`
 }
 
-const THROTTLED = new Set([
+/** Error names of a service that throttles. */
+export const THROTTLED = new Set([
   'EC2ThrottledException',
   'RequestLimitExceeded',
   'RequestThrottled',
@@ -169,7 +170,8 @@ export function always<T>(part: T | undefined): T {
 const isForeign = (error: unknown) =>
   error instanceof ForeignAnswer || /^@aws-sdk XML parse error/.test((error as Error).message)
 
-const NO_CREDENTIALS = new Set(['CredentialsProviderError', 'TokenProviderError'])
+/** Error names of the SDK's credential providers. */
+export const NO_CREDENTIALS = new Set(['CredentialsProviderError', 'TokenProviderError'])
 
 /** Runs one SDK call and turns what it throws into a code. `what` reads like "EC2 DescribeInstances". */
 export async function awsCall<T>(what: string, call: () => Promise<T>): Promise<T> {
