@@ -195,7 +195,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       const { createStateLocks } = await import('../adapters/deploy/stateLocks.js')
       return createStateLocks({ ...aws(), ...settings.stateLock(env) }, await port('store'))
     },
-    // Without a GitHub credential, a deploy works but waits for the lock of a dead run.
+    // Without a GitHub credential, a host is shown without its history, and a deploy waits for the lock of a dead run.
     runs: () => port('github').catch(() => null),
     store: async () => (await import('../adapters/aws/objectStore.js')).createObjectStore(aws()),
     tofu: async () => {
@@ -338,11 +338,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       const { directPlane } = await import('../ops/deploy/directPlane.js')
       return directPlane({
         status: () => pick('registry', 'clock', 'compute', 'store', 'runs'),
-        // Show the machine even if its history can't be read.
-        host: async () => ({
-          ...(await pick('registry', 'clock', 'compute', 'store')),
-          runs: await port('github').catch(() => null),
-        }),
+        host: () => pick('registry', 'clock', 'compute', 'store', 'runs'),
         deploys: async () => ({ ...(await pick('store', 'clock', 'progress')), runs: await port('github') }),
         deploy: async () => ({
           ...(await pick('registry', 'compute', 'store', 'bundles', 'tofu', 'stack', 'locks', 'runs')),
