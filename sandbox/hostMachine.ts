@@ -38,6 +38,8 @@ export interface Machine {
   }
   /** Whether the token is rejected, for the probe and the channel. */
   rejected: boolean
+  /** Whether it has read that another machine is active. */
+  sawOther: boolean
 }
 
 /** The machine's settings from its user data, or null if it is not a host's. */
@@ -52,7 +54,7 @@ export function machineOf(world: World, instance: Instance): Machine | null {
   return {
     ...{ instance, id, bucket, prefix, access: new HostAccess(world, instance) },
     requestId: values.get('request-id') || null,
-    ...{ stages: [], failure: null, generation: null, rejected: false },
+    ...{ stages: [], failure: null, generation: null, rejected: false, sawOther: false },
     gateway: { running: 'no', pid: 0, restarts: 0, since: null, crashes: false },
   }
 }

@@ -173,12 +173,16 @@ export class Hosts {
 
   #standBy(machine: Machine): void {
     this.#startGateway(machine, 'standby')
-    const ask = () => {
+    this.#waitForRole(machine)
+  }
+
+  /** After another machine was named, a missing object does not make this one active. */
+  #waitForRole(machine: Machine): void {
+    this.#after(machine.instance, this.#options.standbyMs, () => {
       const seen = this.#holder(machine)
-      if (seen === 'this' || seen === 'none') this.#act(machine)
-      else this.#after(machine.instance, this.#options.standbyMs, ask)
-    }
-    this.#after(machine.instance, this.#options.standbyMs, ask)
+      if (seen === 'this' || (seen === 'none' && !machine.sawOther)) this.#act(machine)
+      else this.#waitForRole(machine)
+    })
   }
 
   #act(machine: Machine): void {
@@ -191,18 +195,22 @@ export class Hosts {
         this.#reach(machine, 'yielded')
         this.#report(machine)
         this.#note(`${machine.id} (${machine.instance.id}) yielded to the other machine`)
+        this.#waitForRole(machine)
       }
     }
     this.#after(machine.instance, this.#options.activeMs, ask)
   }
 
   /** The active machine, if this machine can read it. */
-  #holder({ access, bucket, id, instance }: Machine): 'this' | 'other' | 'none' | 'unknown' {
+  #holder(machine: Machine): 'this' | 'other' | 'none' | 'unknown' {
+    const { access, bucket, id, instance } = machine
     const read = access.get(bucket, activeKey(id))
     if (read.status === 404) return 'none'
     const active = read.status === 200 ? activeMachineSchema.safeParse(parseJson(read.body.toString())).data : undefined
     if (!active) return 'unknown'
-    return active.instanceId === instance.id ? 'this' : 'other'
+    if (active.instanceId === instance.id) return 'this'
+    machine.sawOther = true
+    return 'other'
   }
 
   #startGateway(machine: Machine, stage: 'standby' | 'active'): void {

@@ -26,6 +26,7 @@ export {
   GetRoleCommand,
   GetRolePolicyCommand,
   IAMClient,
+  ListRolePoliciesCommand,
   PutRolePermissionsBoundaryCommand,
   PutRolePolicyCommand,
   RemoveRoleFromInstanceProfileCommand,

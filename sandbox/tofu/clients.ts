@@ -205,6 +205,10 @@ export async function createIam(region: string): Promise<IamPort> {
       throw error
     }
   }
+  const policyOf = async (RoleName: string, PolicyName: string) => {
+    const answer = await orNull(client.send(new aws.GetRolePolicyCommand({ RoleName, PolicyName })))
+    return answer ? decodeURIComponent(answer.PolicyDocument ?? '') : null
+  }
   return {
     async createRole({ name, path, trust, boundary, description, tags }) {
       const input = {
@@ -216,7 +220,12 @@ export async function createIam(region: string): Promise<IamPort> {
     },
     async getRole(RoleName) {
       const answer = await orNull(client.send(new aws.GetRoleCommand({ RoleName })))
-      return answer ? toRole(answer.Role) : null
+      if (!answer) return null
+      const { PolicyNames = [] } = await client.send(new aws.ListRolePoliciesCommand({ RoleName }))
+      const policies = await Promise.all(
+        PolicyNames.map(async (name) => [name, (await policyOf(RoleName, name)) ?? ''] as const),
+      )
+      return { ...toRole(answer.Role), policies: new Map(policies) }
     },
     async updateTrust(RoleName, PolicyDocument) {
       await client.send(new aws.UpdateAssumeRolePolicyCommand({ RoleName, PolicyDocument }))
@@ -236,10 +245,7 @@ export async function createIam(region: string): Promise<IamPort> {
     async putRolePolicy(RoleName, PolicyName, PolicyDocument) {
       await client.send(new aws.PutRolePolicyCommand({ RoleName, PolicyName, PolicyDocument }))
     },
-    async getRolePolicy(RoleName, PolicyName) {
-      const answer = await orNull(client.send(new aws.GetRolePolicyCommand({ RoleName, PolicyName })))
-      return answer ? decodeURIComponent(answer.PolicyDocument ?? '') : null
-    },
+    getRolePolicy: policyOf,
     async deleteRolePolicy(RoleName, PolicyName) {
       await client.send(new aws.DeleteRolePolicyCommand({ RoleName, PolicyName }))
     },

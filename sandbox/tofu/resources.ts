@@ -70,6 +70,9 @@ const role: Operations = {
       ...state,
       ...{ id: found.name, name: found.name, path: found.path, arn: found.arn, assume_role_policy: found.trust },
       ...{ permissions_boundary: found.boundary ?? state.permissions_boundary ?? null, unique_id: found.uniqueId },
+      // As the provider, whichever resource the policies belong to.
+      inline_policy: [...found.policies].map(([name, policy]) => ({ name, policy })),
+      managed_policy_arns: [],
       ...tagged(record(found.tags)),
     }
   },
@@ -85,7 +88,7 @@ const role: Operations = {
     return {
       ...planned,
       ...{ id: made.name, name: made.name, arn: made.arn, unique_id: made.uniqueId },
-      create_date: made.createdAt.toISOString(),
+      ...{ create_date: made.createdAt.toISOString(), inline_policy: [], managed_policy_arns: [] },
     }
   },
   async update({ iam }, before, after) {

@@ -39,7 +39,7 @@ export const TYPES: Readonly<Record<string, ResourceType>> = {
     required: ['assume_role_policy'],
     optional: ['permissions_boundary', 'description', 'tags'],
     kept: ['name'],
-    computed: ['arn', 'id', 'create_date', 'unique_id'],
+    computed: ['arn', 'id', 'create_date', 'unique_id', 'inline_policy', 'managed_policy_arns'],
     defaults: { path: '/', force_detach_policies: false, max_session_duration: 3600 },
     replaces: ['name', 'path'],
     updates: ['assume_role_policy', 'permissions_boundary', 'tags'],

@@ -349,6 +349,20 @@ describe('sandbox: hosts', () => {
     expect(world.gateways.at(-1)).to.include({ instanceId: next.id, event: 'stop', acts: true })
   })
 
+  it('gets the role back after it yielded, but not because nobody is named any more', async () => {
+    addBundle()
+    const { id } = launch()
+    await until(() => stage() === 'active')
+    nameActive('i-00000000000000000')
+    await until(() => stage() === 'yielded')
+    await world.deleteObject(BUCKET, `active/${ID}.json`)
+    await sleep(30)
+    expect(stage()).to.equal('yielded')
+    nameActive(id)
+    await until(() => stage() === 'active')
+    expect(world.gateways.map(({ event }) => event)).to.deep.equal(['start', 'stop', 'start'])
+  })
+
   it('host:no-yield: goes on acting until EC2 stops it', async () => {
     addBundle()
     const old = launch()

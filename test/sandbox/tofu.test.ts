@@ -241,6 +241,20 @@ describe('the stand-in tofu: plan and apply', () => {
     expect(later.stdout).to.include('No changes.')
   })
 
+  it('corrects a role that differs, beside the policies that IAM has, and the guard lets it', async () => {
+    await deploy(aws.ami)
+    aws.world.iam.getRole(TWO)?.tags.set('Name', 'by hand')
+    const json = await plan(aws.nextAmi, undefined, `-replace=${address(TWO)}`)
+    const { after } = json.resource_changes.find((c) => c.address === address(TWO, 'aws_iam_role'))?.change ?? {}
+    expect(after?.inline_policy).to.have.nested.property('[0].name', 'own-bundle-and-heartbeat')
+    expect(guardPlan(json, expected({ kind: 'replace', id: TWO, slot: 'a' })).lines).to.deep.equal([
+      `update ${address(TWO, 'aws_iam_role')}`,
+      `replace ${address(TWO)}`,
+    ])
+    await apply()
+    expect([...(aws.world.iam.getRole(TWO)?.tags.keys() ?? [])]).to.not.include('Name')
+  })
+
   it('without ignore_changes replaces every host whose AMI differs, as the real one', async () => {
     await deploy(aws.ami)
     const naive = checkout([ONE, TWO], (_, text) => text.replace('ignore_changes = all', ''))
@@ -287,7 +301,9 @@ describe('the stand-in tofu: plan and apply', () => {
     if (lost) lost.state = 'terminated'
     const json = await plan(aws.nextAmi, undefined, `-replace=${address(ONE)}`)
     expect(actions(json)).to.deep.equal({ [ONE]: 'create', [TWO]: 'no-op' })
-    expect(json.resource_drift?.map((c) => c.address)).to.deep.equal([address(ONE)])
+    // The roles were read before they had their policy.
+    const roles = [ONE, TWO].map((id) => address(id, 'aws_iam_role'))
+    expect(json.resource_drift?.map((c) => c.address)).to.deep.equal([...roles, address(ONE)])
     await apply()
     expect(aws.running()).to.deep.equal({ [ONE]: aws.nextAmi, [TWO]: aws.ami })
   })

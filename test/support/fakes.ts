@@ -84,6 +84,7 @@ export function hostOf(id: string, change: Partial<Host> = {}): Host {
     checks: 'ok',
     slot: 'a',
     requestId: null,
+    bootstrapPrefix: null,
     ...change,
   }
 }
@@ -392,6 +393,10 @@ export class FakeLocks implements StateLocks {
     if (this.standing?.ID !== id) return
     this.log.push(`release ${id}`)
     this.standing = null
+  }
+
+  async dropStaleDigest() {
+    return false
   }
 }
 

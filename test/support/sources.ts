@@ -35,3 +35,22 @@ export function commandsOfSource(): Promise<SourceCommand[]> {
     }),
   )
 }
+
+/** What is wrong with a typed command, or null. `…`, ID and [OPTIONAL] are a reader's own. */
+export function problemOf(typed: string, commands: readonly SourceCommand[]): string | null {
+  const topics = new Set(commands.flatMap(({ id }) => id.split(' ').map((_, n, all) => all.slice(0, n).join(' '))))
+  const end = typed.indexOf(' -- ')
+  const words = (end < 0 ? typed : typed.slice(0, end)).split(/\s+/).slice(1).filter(Boolean)
+  const names = words.filter((word) => !word.startsWith('-')).map((word) => word.replace(/[^a-z-].*$/, ''))
+  const command = commands
+    .filter(({ id }) => id.split(' ').every((part, index) => names[index] === part))
+    .sort((a, b) => b.id.length - a.id.length)[0]
+  const flags = words.filter((word) => /^--[a-z]/.test(word)).map((word) => word.slice(2).replace(/[=,.…)\]].*$/, ''))
+  if (!command) {
+    const asked = names.filter(Boolean).join(' ')
+    return asked === '' || topics.has(asked) || /^[A-Z…]/.test(words[0] ?? '') ? null : `no command "${asked}"`
+  }
+  const known = new Set([...Object.keys({ ...command.command.baseFlags, ...command.command.flags }), 'json', 'help'])
+  const unknown = flags.filter((flag) => !known.has(flag))
+  return unknown.length > 0 ? `${command.id} has no --${unknown.join(', --')}` : null
+}

@@ -92,6 +92,7 @@ describe('AWS adapters', () => {
         checks: 'ok',
         slot: null,
         requestId: null,
+        bootstrapPrefix: null,
       })
     })
 

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { expect } from 'chai'
 import { createStateLocks } from '../../../src/lib/adapters/deploy/stateLocks.js'
 import { parseLock } from '../../../src/lib/domain/deploy/stateLock.js'
@@ -15,6 +16,8 @@ describe('createStateLocks', () => {
   const items = new Map<string, string>()
   /** Answers to writes that get lost, after they arrived. */
   let lost = 0
+  /** The role may not write to the table. */
+  let refusing = false
   let server: TestServer
   let store: FakeStore
   const locks = (table: string | null = 'locks') =>
@@ -30,11 +33,13 @@ describe('createStateLocks', () => {
     const request = JSON.parse(body)
     const id = (request.Key ?? request.Item).LockID.S
     const info = items.get(id)
+    const value = id.endsWith('-md5') ? 'Digest' : 'Info'
     if (call === 'GetItem') {
       expect(request.ConsistentRead).to.equal(true)
-      return answer(200, info === undefined ? {} : { Item: { LockID: { S: id }, Info: { S: info } } })
+      return answer(200, info === undefined ? {} : { Item: { LockID: { S: id }, [value]: { S: info } } })
     }
     if (call === 'PutItem') {
+      if (refusing) return answer(400, { __type: 'com.amazon.coral.service#AccessDeniedException', message: 'no' })
       expect(request.ConditionExpression).to.equal('attribute_not_exists(LockID)')
       if (info !== undefined) return failed()
       items.set(id, request.Item.Info.S)
@@ -44,8 +49,9 @@ describe('createStateLocks', () => {
       }
       return answer(200, {})
     }
-    expect([call, request.ConditionExpression]).to.deep.equal(['DeleteItem', 'Info = :info'])
-    if (request.ExpressionAttributeValues[':info'].S !== info) return failed()
+    const bound = `:${value.toLowerCase()}`
+    expect([call, request.ConditionExpression]).to.deep.equal(['DeleteItem', `${value} = ${bound}`])
+    if (request.ExpressionAttributeValues[bound].S !== info) return failed()
     items.delete(id)
     return answer(200, {})
   }
@@ -70,6 +76,7 @@ describe('createStateLocks', () => {
   beforeEach(() => {
     items.clear()
     lost = 0
+    refusing = false
     store = new FakeStore()
   })
 
@@ -115,6 +122,12 @@ describe('createStateLocks', () => {
     expect((await failureOf(locks().take())).code).to.equal('UPSTREAM')
   })
 
+  it('leaves no lock in the bucket where the table refuses', async () => {
+    refusing = true
+    expect((await failureOf(locks().take())).code).to.equal('DENIED')
+    expect(store.objects.size).to.equal(0)
+  })
+
   it('releases a lock that stands in one of both places alone, and never another', async () => {
     for (const place of ['object', 'item'] as const) {
       if (place === 'object') store.set(LOCK, lockOf())
@@ -133,5 +146,20 @@ describe('createStateLocks', () => {
     const error = await failureOf(locks(null).take())
     expect(error.code).to.equal('STATE_LOCKED')
     expect(error.message).to.include(PATH)
+  })
+
+  it("removes the table's digest of the state only if another state is stored", async () => {
+    const MD5 = `${PATH}-md5`
+    expect(await locks(null).dropStaleDigest()).to.equal(false)
+    expect(await locks().dropStaleDigest()).to.equal(false)
+    items.set(MD5, createHash('md5').update('{"version":4}').digest('hex'))
+    // The state was deleted.
+    expect(await locks().dropStaleDigest()).to.equal(false)
+    store.set(KEY, { version: 4 })
+    expect(await locks().dropStaleDigest()).to.equal(false)
+    expect(items.size).to.equal(1)
+    store.set(KEY, { version: 4, serial: 2 })
+    expect(await locks().dropStaleDigest()).to.equal(true)
+    expect(items.size).to.equal(0)
   })
 })

@@ -78,6 +78,11 @@ describe('createTofu: failures', () => {
     expect(await around('{"format_version":"1.2"}').plan(request)).to.deep.equal({ format_version: '1.2' })
   })
 
+  it('names the command that corrects a digest of another state', async () => {
+    const words = 'Error: error loading state: state data in S3 does not have the expected content.'
+    expect((await failure(fake(says(words)).state())).hint).to.include('clawctl fleet recover')
+  })
+
   it("says OpenTofu's own words where it can't read plan or state", async () => {
     const words = 'Failed to marshal state to json: schema version 1 does not match version 2'
     expect((await failure(fake(says(words)).state())).message).to.include(`OpenTofu failed in state pull: ${words}`)

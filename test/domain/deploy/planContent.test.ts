@@ -24,6 +24,10 @@ describe('guardPlan looks into what a plan brings along', () => {
     plan(created, change('aws_iam_role_policy', 'a', ['update'], { after: { policy: document(...statements) } }))
   const withTrust = (after: object, more: object = {}) =>
     plan(created, change('aws_iam_role', 'a', ['create'], { after, ...more }))
+  const beside = (...names: string[]) => ({
+    inline_policy: names.map((name) => ({ name, policy: '{}' })),
+    managed_policy_arns: names.map((name) => `arn:aws:iam::1:policy/${name}`),
+  })
   const trust = (...statements: object[]) => ({ assume_role_policy: document(...statements) })
 
   const good: [why: string, json: object][] = [
@@ -37,6 +41,7 @@ describe('guardPlan looks into what a plan brings along', () => {
     ],
     ["EC2's trust", withTrust(trust({ ...ec2, Action: ['sts:AssumeRole'] }))],
     ['lists that are computed, or empty', withTrust({ ...trust(ec2), inline_policy: null, managed_policy_arns: [] })],
+    ['the policies that IAM has', withTrust({ ...trust(ec2), ...beside('x') }, { before: beside('x') })],
     [
       'the same boundary',
       withTrust({ ...trust(ec2), permissions_boundary: 'b' }, { before: { permissions_boundary: 'b' } }),
@@ -127,6 +132,7 @@ describe('guardPlan looks into what a plan brings along', () => {
       { ...trust(ec2), managed_policy_arns: ['arn:aws:iam::aws:policy/AdministratorAccess'] },
     ],
     ['a policy within', { ...trust(ec2), inline_policy: [{ name: 'x', policy: '{}' }] }],
+    ['more than the policies that IAM has', { ...trust(ec2), ...beside('x', 'y') }, { before: beside('x') }],
     ['itself without its boundary', trust(ec2), { before: { permissions_boundary: 'b' } }],
     [
       'itself with another boundary',

@@ -91,7 +91,16 @@ const waitingFor = (ports: DeployFleetPorts, other: () => Promise<unknown>): Dep
     await ended
     return locks.take()
   }
-  return { ...ports, locks: { run: '', held: () => locks.held(), release: (id) => locks.release(id), take } }
+  return {
+    ...ports,
+    locks: {
+      run: '',
+      held: () => locks.held(),
+      release: (id) => locks.release(id),
+      take,
+      dropStaleDigest: () => locks.dropStaleDigest(),
+    },
+  }
 }
 
 const SERVES = new Set(['created', 'replaced', 'kept', 'rolled-back'])

@@ -8,7 +8,7 @@ import type { DeployOptions } from '../../../src/lib/ops/deploy/plane.js'
 import { failureOf } from '../../support/failure.js'
 import type { Boot } from '../../support/fakeCloud.js'
 import { deployOptions, fakeDirectPlane } from '../../support/fakeDirectPlane.js'
-import { hostOf, NEW, OLD, REQUEST_ID, registryOf, START } from '../../support/fakes.js'
+import { hostOf, NEW, OLD, REQUEST_ID, registryOf, START, upstream } from '../../support/fakes.js'
 
 type Plane = ReturnType<typeof fakeDirectPlane>
 
@@ -121,6 +121,23 @@ describe('a successor that was not made', () => {
     expect(error.code).to.equal('KEPT')
     expect(error.message).to.include('OpenTofu created a, but its state does not have it.')
     expect(applied(plane)).to.deep.equal(['apply create a/b'])
+  })
+
+  it('names why state or EC2 could not be read after the apply, and the old machine serves on', async () => {
+    const plane = fleet()
+    const { state } = plane.ports.tofu
+    plane.cloud.afterApply = () => {
+      plane.ports.tofu.state = () => Promise.reject(upstream())
+    }
+    const { error, hosts } = await fail(plane)
+    expect(error.message).to.match(
+      /OpenTofu created a, but .* could not be read after that: The service does not answer/,
+    )
+    expect(hosts).to.deep.equal([`a kept ${OLD.id} i-a`])
+    plane.ports.tofu.state = state
+    plane.cloud.afterApply = () => {}
+    expect((await deploy(plane, { requestId: 'request-0002' })).hosts[0]).to.include({ outcome: 'replaced' })
+    expect(machines(plane)).to.deep.equal(['i-new-2'])
   })
 
   it('is cleared away where EC2 has it and the state does not', async () => {

@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import { NO_MACHINE } from '../../../src/lib/domain/deploy/active.js'
+import type { Recovery } from '../../../src/lib/domain/deploy/recovery.js'
 import { ID_TYPES, idAddress, instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
 import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
 import { type RecoverOptions, recoverFleet } from '../../../src/lib/ops/deploy/recoverFleet.js'
@@ -176,6 +177,16 @@ describe('fleet recover', () => {
     expect(plane.cloud.connected('a')).to.deep.equal(['i-a'])
   })
 
+  it('imports a machine that left the registry with the bundle of its launch', async () => {
+    const plane = fleet(['b'])
+    plane.cloud.addUnmanaged(hostOf('orphan', { bootstrapPrefix: 'bootstrap/old' }))
+    active(plane, 'orphan', 'i-orphan')
+    for (const type of ID_TYPES) plane.cloud.leftovers.add(idAddress(type, 'orphan'))
+    await recover(plane, { id: 'orphan' })
+    expect(plane.cloud.planned.at(-1)?.kept).to.include({ orphan: 'bootstrap/old' })
+    expect(plane.cloud.state_.get(instanceAddress('orphan'))).to.equal('i-orphan')
+  })
+
   it('shows the same and changes nothing with --plan-only', async () => {
     const plane = killed({ machine: true })
     plane.ports.locks.standing = lockOf()
@@ -185,6 +196,22 @@ describe('fleet recover', () => {
     expect(findings.every(({ done }) => !done)).to.equal(true)
     expect(changed(plane)).to.deep.equal([])
     expect(plane.ports.locks.log).to.deep.equal([])
+  })
+
+  it('does not report an import as done whose apply failed', async () => {
+    const plane = killed({ machine: false })
+    plane.ports.locks.standing = lockOf()
+    const runs = { find: async (id: number) => runOf(id, { status: 'completed' }) }
+    plane.ports.tofu.apply = () => Promise.reject(upstream())
+    const { code, partial } = await failureOf(recoverFleet(NOTHING, { ...plane.ports, runs }))
+    expect(code).to.equal('UPSTREAM')
+    const recovery = partial?.recovery as Recovery
+    expect(recovery.findings.map(({ kind, done }) => `${kind} ${done}`)).to.deep.equal([
+      'lock true',
+      'object false',
+      'object false',
+      'object false',
+    ])
   })
 
   it('leaves two machines that nobody named to a person, and ends the one that is named', async () => {

@@ -51,6 +51,15 @@ describe('a deploy with --strategy replace', () => {
     expect(plane.cloud.connected('a')).to.deep.equal(['i-new-1'])
   })
 
+  it('leaves no heartbeat of the old machine, nor of one that was lost before', async () => {
+    const plane = fleet()
+    plane.store.set('heartbeats/a/i-lost.json', {})
+    await deploy(plane)
+    expect([...plane.store.objects.keys()].filter((key) => key.startsWith('heartbeats/a/'))).to.deep.equal([
+      'heartbeats/a/i-new-1.json',
+    ])
+  })
+
   it("is also the repository's default, where it says so", async () => {
     const plane = fleet()
     await deployFleet({ target: 'a', requestId: REQUEST_ID }, deployOptions(), {

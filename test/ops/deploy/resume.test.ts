@@ -9,7 +9,18 @@ import { restoreRoles, taintedOf } from '../../../src/lib/ops/deploy/resume.js'
 import { failureOf } from '../../support/failure.js'
 import type { Boot } from '../../support/fakeCloud.js'
 import { deployOptions, fakeDirectPlane } from '../../support/fakeDirectPlane.js'
-import { heartbeatOf, hostOf, NEW, OLD, REQUEST_ID, registryOf, START, upstream } from '../../support/fakes.js'
+import {
+  entryOf,
+  heartbeatOf,
+  hostOf,
+  NEW,
+  OLD,
+  REQUEST_ID,
+  registryOf,
+  registrySource,
+  START,
+  upstream,
+} from '../../support/fakes.js'
 
 type Plane = ReturnType<typeof fakeDirectPlane>
 
@@ -54,6 +65,18 @@ describe('a handover that an earlier deploy did not conclude', () => {
     expect(hosts[0]).to.include({ outcome: 'replaced', ami: OLD.id, instanceId: 'i-new-2' })
     expect(applied(plane)).to.deep.equal(['apply delete a', 'apply create a', 'apply delete a/b'])
   })
+
+  for (const [what, order, instanceType] of [
+    ['another instance type', {}, 't3.xlarge'],
+    ['the newest configuration', { configRevision: 'newest' }, undefined],
+  ] as const) {
+    it(`is concluded before a machine with ${what} is deployed`, async () => {
+      const plane = handedOver()
+      if (instanceType) plane.ports.registry = registrySource([entryOf('a', { instanceType }), entryOf('b')])
+      const { hosts } = await deploy(plane, order)
+      expect(hosts[0]).to.include({ outcome: 'replaced', ami: NEW.id, instanceId: 'i-new-2' })
+    })
+  }
 
   it('is taken back where its machine does not pass', async () => {
     const plane = handedOver('fails-active')

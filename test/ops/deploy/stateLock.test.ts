@@ -30,6 +30,15 @@ describe('the lock of the state', () => {
     expect(locks.log).to.deep.equal(['take', 'release mine', 'take', 'release mine'])
   })
 
+  it('lets the work begin without the digest of another state', async () => {
+    const { locks, ports, progress } = world()
+    locks.dropStaleDigest = async () => {
+      expect(locks.standing?.ID).to.equal('mine')
+      return true
+    }
+    expect(await withStateLock(ports, async () => progress.notes.join())).to.include('digest of another state')
+  })
+
   it('of a run that is over is released, and that is said', async () => {
     const { locks, ports, asked, progress, clock } = world({ status: 'completed', conclusion: 'failure' })
     locks.standing = lockOf()

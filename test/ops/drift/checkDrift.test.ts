@@ -68,6 +68,19 @@ describe('fleet drift', () => {
     expect(await drift(world)).to.deep.equal(['missing b', 'orphan z', 'unmanaged y', 'unmanaged a'])
   })
 
+  it('names an instance that left the registry and was lost: only the state has it, with its role', async () => {
+    const world = fleet()
+    world.cloud.add(hostOf('z'))
+    world.cloud.lose('i-z')
+    const error = await failureOf(checkDrift(world.ports))
+    expect(driftOf(error).differences).to.deep.equal([
+      {
+        ...{ kind: 'orphan', subject: 'z', fix: 'clawctl fleet deploy --retire z' },
+        what: 'is not in the registry and does not run, but the OpenTofu state has its role',
+      },
+    ])
+  })
+
   it('names who does not serve: EC2 has stopped the machine that has the role, or a handover was broken off', async () => {
     const world = fleet()
     for (const { host } of world.cloud.machines) if (host.id === 'a') host.state = 'stopped'

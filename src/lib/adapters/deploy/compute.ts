@@ -11,6 +11,7 @@ import {
 } from '@aws-sdk/client-ec2'
 import { type Host, LIVE_STATES } from '../../domain/deploy/host.js'
 import { FAILED_TAG, type FleetImage } from '../../domain/deploy/image.js'
+import { PREFIX_TAG } from '../../domain/deploy/slots.js'
 import { READY_TAG } from '../../domain/images/names.js'
 import type { Compute } from '../../ops/ports.js'
 import { always, awsCall, clientLimits } from '../aws/errors.js'
@@ -149,6 +150,7 @@ function toHost(instance: Instance, status: InstanceStatus | undefined): Host | 
     checks: toChecks(status),
     slot: toSlot(tag('clawdinator:slot')),
     requestId: tag('clawdinator:request-id') || null,
+    bootstrapPrefix: tag(PREFIX_TAG) || null,
   }
 }
 

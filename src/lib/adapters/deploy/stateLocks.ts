@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { hostname, userInfo } from 'node:os'
 import { DeleteItemCommand, DynamoDBClient, GetItemCommand, PutItemCommand } from '@aws-sdk/client-dynamodb'
 import { parseLock, type StateLock } from '../../domain/deploy/stateLock.js'
@@ -86,15 +87,24 @@ export function createStateLocks(settings: LockSettings, store: ObjectStore): St
         Created: new Date().toISOString(),
         Path: path,
       }
-      for (const place of places) {
-        const other = await takeAt(place, own)
-        if (other === null) continue
-        await release()
-        return other
+      try {
+        for (const place of places) {
+          const other = await takeAt(place, own)
+          if (other === null) continue
+          await release()
+          return other
+        }
+        return null
+      } catch (error) {
+        // Outside of a run, no later deploy could release the other place.
+        await release().catch(() => {})
+        throw error
       }
-      return null
     },
     release,
+    async dropStaleDigest() {
+      return settings.table === null ? false : dropStaleDigest(settings, settings.table, path, store)
+    },
   }
 }
 
@@ -106,19 +116,58 @@ function objectPlace(store: ObjectStore, key: string): Place {
   }
 }
 
+const tableClient = (settings: AwsSettings) =>
+  new DynamoDBClient({ region: settings.region, ...clientLimits(settings) })
+
+/** False if the condition of the call does not hold. */
+async function unless(call: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await call()
+    return true
+  } catch (error) {
+    if ((error as Error).name === 'ConditionalCheckFailedException') return false
+    throw error
+  }
+}
+
+/**
+ * OpenTofu stores the state first and its MD5 in the lock table second, and reads no state with another one. Without a digest
+ * it reads what is stored.
+ */
+async function dropStaleDigest(
+  settings: LockSettings,
+  TableName: string,
+  path: string,
+  store: ObjectStore,
+): Promise<boolean> {
+  const client = tableClient(settings)
+  const Key = { LockID: { S: `${path}-md5` } }
+  const digest = await awsCall('DynamoDB GetItem', async () => {
+    const { Item } = await client.send(new GetItemCommand({ TableName, Key, ConsistentRead: true }))
+    return Item?.Digest?.S ?? null
+  })
+  if (digest === null) return false
+  const state = await store.get(settings.key)
+  // Without the state itself, the digest is what stops a plan that would create the fleet a second time.
+  if (state === null || createHash('md5').update(state.text).digest('hex') === digest) return false
+  return awsCall('DynamoDB DeleteItem', () =>
+    unless(() =>
+      client.send(
+        new DeleteItemCommand({
+          TableName,
+          Key,
+          ConditionExpression: 'Digest = :digest',
+          ExpressionAttributeValues: { ':digest': { S: digest } },
+        }),
+      ),
+    ),
+  )
+}
+
 /** The item that OpenTofu writes into the lock table. */
 function tablePlace(settings: AwsSettings, TableName: string, path: string): Place {
-  const client = new DynamoDBClient({ region: settings.region, ...clientLimits(settings) })
+  const client = tableClient(settings)
   const Key = { LockID: { S: path } }
-  const unless = async (call: () => Promise<unknown>): Promise<boolean> => {
-    try {
-      await call()
-      return true
-    } catch (error) {
-      if ((error as Error).name === 'ConditionalCheckFailedException') return false
-      throw error
-    }
-  }
   return {
     read: () =>
       awsCall('DynamoDB GetItem', async () => {

@@ -105,7 +105,10 @@ export function createTofu(options: TofuOptions): Tofu {
         hint: 'Run the deploy again: it makes a new plan. This one changed nothing.',
       })
     }
-    throw new ClawctlError(code, `OpenTofu failed in ${what}: ${words}`)
+    // OpenTofu's own advice is to edit the lock table by hand.
+    const hasStaleDigest = /does not have the expected content/.test(words)
+    const hint = hasStaleDigest ? '`clawctl fleet recover` corrects it, and so does the next deploy.' : undefined
+    throw new ClawctlError(code, `OpenTofu failed in ${what}: ${words}`, { hint })
   }
 
   /** The JSON document in OpenTofu's output; null if the output is empty. */

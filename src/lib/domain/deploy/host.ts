@@ -18,6 +18,8 @@ export interface Host {
   slot: Slot | null
   /** The deploy that launched it; null without that tag. */
   requestId: string | null
+  /** At its launch; null without that tag. */
+  bootstrapPrefix: string | null
 }
 
 const STATE_RANK: Record<Host['state'], number> = {

@@ -119,12 +119,21 @@ const trustSchema = z.object({
 })
 const isEmptyList = (value: unknown) => value == null || (Array.isArray(value) && value.length === 0)
 
-/** Only EC2 may assume the role, it has no further policies, and its boundary does not change. */
+const rights = z.object({
+  permissions_boundary: lenient(z.string()),
+  inline_policy: z.optional(z.unknown()),
+  managed_policy_arns: z.optional(z.unknown()),
+})
+
+/** Only EC2 may assume the role, the plan adds no further policies, and its boundary does not change. */
 function widensTrust(before: unknown, after: Record<string, unknown>): boolean {
-  const had = z.object({ permissions_boundary: lenient(z.string()) }).safeParse(before).data?.permissions_boundary
-  if (had && after.permissions_boundary !== had) return true
-  // The lists of a new role are computed: a plan leaves out what is not known yet.
-  if (!isEmptyList(after.inline_policy) || !isEmptyList(after.managed_policy_arns)) return true
+  const had = rights.safeParse(before).data
+  if (had?.permissions_boundary && after.permissions_boundary !== had.permissions_boundary) return true
+  // The lists are computed. A plan leaves out those of a new role; those of an existing one are what IAM has, the stack's own
+  // policy among them.
+  const adds = (list: 'inline_policy' | 'managed_policy_arns') =>
+    !isEmptyList(after[list]) && JSON.stringify(after[list]) !== JSON.stringify(had?.[list])
+  if (adds('inline_policy') || adds('managed_policy_arns')) return true
   return !trustSchema.safeParse(documentOf(after.assume_role_policy)).success
 }
 

@@ -24,6 +24,13 @@ export interface Recovery {
 export const settled = (found: readonly Found[], planOnly: boolean): Finding[] =>
   found.map((one) => ({ ...one, done: one.automatic && !planOnly }))
 
+/** Kinds that are found and corrected in one step. The others are found first, so a failure may leave them as they are. */
+const AT_ONCE: readonly Finding['kind'][] = ['lock', 'state', 'record']
+
+/** The findings of a recovery that failed: what may not be corrected counts as not corrected. */
+export const unsettled = (found: readonly Found[], planOnly: boolean): Finding[] =>
+  settled(found, planOnly).map((one) => ({ ...one, done: one.done && AT_ONCE.includes(one.kind) }))
+
 export function findingLine({ subject, what, fix, automatic, done }: Finding): string {
   if (done) return `${subject} ${what}: ${fix}.`
   return `${subject} ${what}. ${automatic ? 'Without --plan-only' : 'To do'}: ${fix}.`

@@ -2,6 +2,8 @@
 export const SLOTS = ['a', 'b'] as const
 export type Slot = (typeof SLOTS)[number]
 
+/** Tag of a machine: the bootstrap prefix at its launch. */
+export const PREFIX_TAG = 'clawdinator:bootstrap-prefix'
 export const INSTANCE_TYPE = 'aws_instance'
 /** The resources of the fleet stack for each id, other than machines. */
 export const ID_TYPES = ['aws_iam_role', 'aws_iam_role_policy', 'aws_iam_instance_profile'] as const
@@ -48,7 +50,7 @@ export function machinesInState(resources: readonly StateResource[]): FleetState
     const placed = machines.get(id) ?? []
     machines.set(id, placed)
     if (!machine) continue
-    const prefix = tags?.['clawdinator:bootstrap-prefix'] || null
+    const prefix = tags?.[PREFIX_TAG] || null
     placed.push({ slot: machine.slot, instanceId, prefix })
   }
   return machines

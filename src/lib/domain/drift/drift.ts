@@ -40,7 +40,10 @@ function lastDeployed(records: readonly DeployRecord[]) {
   return last
 }
 
-/** Every difference: registered instances in the registry's order, then unregistered machines, then the stack's resources. */
+/**
+ * Every difference: registered instances in the registry's order, then what is not registered, in EC2 or only in the state, then
+ * the stack's resources.
+ */
 export function findDrift(facts: DriftFacts): Difference[] {
   const { registry, hosts, state, planned } = facts
   const deployed = lastDeployed(facts.records)
@@ -92,6 +95,12 @@ export function findDrift(facts: DriftFacts): Difference[] {
     }
   }
   const missing = new Set(differences.filter(({ kind }) => kind === 'missing').map(({ subject }) => subject))
+  for (const id of state.keys()) {
+    if (findEntry(registry, id) || live.some((host) => host.id === id)) continue
+    missing.add(id)
+    const what = 'is not in the registry and does not run, but the OpenTofu state has its role'
+    differences.push({ kind: 'orphan', subject: id, what, fix: `clawctl fleet deploy --retire ${id}` })
+  }
   for (const { address, action } of planned) {
     const id = idOf(address)
     // A missing host is reported once, not with its four resources.

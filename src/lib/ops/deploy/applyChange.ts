@@ -26,14 +26,14 @@ export async function planChange(
   options: {
     ami: string
     instances?: Adoption['instances']
-    observed: Pick<Observation, 'state' | 'gone' | 'resources'>
+    observed: Pick<Observation, 'hosts' | 'state' | 'gone' | 'resources'>
   },
   rollout: Pick<Rollout, 'requestId' | 'configRevision' | 'registry' | 'scope' | 'onPlan'>,
   ports: HostDeployPorts,
 ): Promise<GuardedPlan> {
   const { observed, ami, instances = {} } = options
   const { gone } = observed
-  const state = withAdopted(observed.state, instances, change.kind === 'none' ? rollout.scope : [])
+  const state = withAdopted(observed, instances, change.kind === 'none' ? rollout.scope : [])
   const inputs = planInputs(state, gone, change)
   const adopt = await findAdoptable(inputs.instances, instances, observed, ports)
   for (const name of adoptedNames(adopt)) ports.progress.note(`Adopts ${name}: it exists, but not in the state.`)
@@ -57,13 +57,18 @@ export async function planChange(
   return { file, json, lines }
 }
 
-/** The state as it will be after the adoption. */
-function withAdopted(state: FleetState, instances: Adoption['instances'], ids: readonly string[]): FleetState {
+/** The state as it will be after the adoption. A machine keeps the bundle of its launch, so its role must match that. */
+function withAdopted(
+  { state, hosts }: Pick<Observation, 'state' | 'hosts'>,
+  instances: Adoption['instances'],
+  ids: readonly string[],
+): FleetState {
   const all = new Map(state)
   for (const id of ids) all.set(id, all.get(id) ?? [])
   for (const [key, instanceId] of Object.entries(instances)) {
     const [id = key, slot] = key.split('/')
-    const placed = { slot: slot === 'b' ? 'b' : 'a', instanceId, prefix: null } as const
+    const prefix = hosts.find((host) => host.instanceId === instanceId)?.bootstrapPrefix ?? null
+    const placed = { slot: slot === 'b' ? 'b' : 'a', instanceId, prefix } as const
     all.set(id, [...(all.get(id) ?? []), placed])
   }
   return all

@@ -27,6 +27,7 @@ import { RecordKeeper } from './deployRecord.js'
 import { readFreezes } from './freeze.js'
 import { handOver } from './handOver.js'
 import { HostSteps } from './hostSteps.js'
+import { removeHeartbeats } from './machineGate.js'
 import type { DeployOptions } from './plane.js'
 import type { Announce, HostDeployPorts, LockPorts, Rollout } from './ports.js'
 import { replaceHost } from './replaceHost.js'
@@ -192,8 +193,11 @@ async function rollOut(
     await steps.end(error?.message)
     const finishedAt = ports.clock.now().toISOString()
     await keeper.host(id, { ...result.host, step: null, reason: error?.message ?? null, finishedAt })
-    if (result.ok) good.add(image.id)
-    else await markFailed(image, result.host.ami, result.error, good, order.requestId, ports)
+    if (result.ok) {
+      good.add(image.id)
+      // Those of machines that were lost or replaced, too.
+      if (!rollout.planOnly) await removeHeartbeats(ports.store, id, result.host.instanceId)
+    } else await markFailed(image, result.host.ami, result.error, good, order.requestId, ports)
     return error
   }
   return ports.progress.list(rollout.scope, async (list) => {

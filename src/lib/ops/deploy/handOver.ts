@@ -101,9 +101,17 @@ async function withCandidate(
   try {
     await ports.tofu.apply(file)
   } catch (error) {
-    return discard(context, holder, await findCandidate(context, holder, slot), applyFailure(asClawctlError(error)))
+    const left = await findCandidate(context, holder, slot).catch(() => null)
+    return discard(context, holder, left, applyFailure(asClawctlError(error)))
   }
-  const made = await findCandidate(context, holder, slot)
+  let made: Awaited<ReturnType<typeof findCandidate>>
+  try {
+    made = await findCandidate(context, holder, slot)
+  } catch (cause) {
+    const { code, message, hint } = asClawctlError(cause)
+    const why = `OpenTofu created ${turn.id}, but its state or EC2 could not be read after that: ${message}`
+    return discard(context, holder, null, new ClawctlError(code, why, { hint, cause }))
+  }
   if (!made) {
     const error = new ClawctlError('APPLY_FAILED', `OpenTofu created ${turn.id}, but its state does not have it.`)
     return discard(context, holder, null, error)
@@ -121,8 +129,7 @@ async function findCandidate(
   slot: Slot,
 ): Promise<Pick<Host, 'instanceId' | 'ami'> | null> {
   const { turn } = context
-  const observed = await observe(context.ports, context.gone).catch(() => null)
-  if (!observed) return null
+  const observed = await observe(context.ports, context.gone)
   const placed = placedAt(observed.state, turn.id, slot)?.instanceId
   if (placed && !observed.gone.has(placed)) return { instanceId: placed, ami: turn.image.id }
   const isLeft = (host: Host) =>

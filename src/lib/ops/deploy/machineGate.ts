@@ -1,5 +1,5 @@
 import ms from 'ms'
-import { heartbeatKey } from '../../domain/bundles/manifest.js'
+import { HEARTBEAT_PREFIX, heartbeatKey } from '../../domain/bundles/manifest.js'
 import { type Heartbeat, heartbeatSchema } from '../../domain/contract/index.js'
 import { type HealthVerdict, judgeHealth } from '../../domain/deploy/health.js'
 import type { Host } from '../../domain/deploy/host.js'
@@ -31,6 +31,17 @@ export async function heartbeatAt(store: ObjectStore, key: string): Promise<Hear
 
 export const readHeartbeat = (store: ObjectStore, id: string, instanceId: string) =>
   heartbeatAt(store, heartbeatKey(id, instanceId))
+
+/** Deletes the heartbeats of an id's machines, except of the one that serves. What remains is deleted by the next deploy. */
+export async function removeHeartbeats(store: ObjectStore, id: string, serving: string | null): Promise<void> {
+  try {
+    for (const { key } of await store.list(`${HEARTBEAT_PREFIX}${id}/`)) {
+      if (serving === null || key !== heartbeatKey(id, serving)) await store.delete(key)
+    }
+  } catch {
+    // Not a failure of the deploy.
+  }
+}
 
 /**
  * Waits until a machine is healthy for its role. Fails immediately if waiting can't help, or with the second heartbeat if

@@ -51,6 +51,11 @@ export interface StateLocks {
   take(): Promise<StateLock | null>
   /** Releases this process's locks, or the lock with this id. Not an error if there is none. */
   release(id?: string): Promise<void>
+  /**
+   * Removes the lock table's digest of the state if another state is stored, because the writer ended in between. Only while
+   * this process holds the lock. Whether it was removed.
+   */
+  dropStaleDigest(): Promise<boolean>
 }
 
 /** A run of any workflow by its id; null if GitHub does not know it. */

@@ -3,7 +3,14 @@ import { ID_PATTERN } from '../../domain/contract/patterns.js'
 import type { Adoption } from '../../domain/deploy/expectation.js'
 import { latestOf } from '../../domain/deploy/image.js'
 import { adoptedNames } from '../../domain/deploy/leftovers.js'
-import { type Found, findingLine, findMachines, type Recovery, settled } from '../../domain/deploy/recovery.js'
+import {
+  type Found,
+  findingLine,
+  findMachines,
+  type Recovery,
+  settled,
+  unsettled,
+} from '../../domain/deploy/recovery.js'
 import { isLost, recordKey } from '../../domain/deploy/run.js'
 import { SLOTS, slotKey } from '../../domain/deploy/slots.js'
 import { holderOfLock, runOfLock } from '../../domain/deploy/stateLock.js'
@@ -54,7 +61,7 @@ export async function recoverFleet(options: RecoverOptions, ports: RecoverPorts)
     const work = () => recover(options, findings, ports)
     await (options.planOnly ? work() : withStateLock(ports, work))
   } catch (error) {
-    throw withPartial(asClawctlError(error), { recovery: { findings: settled(findings, options.planOnly) } })
+    throw withPartial(asClawctlError(error), { recovery: { findings: unsettled(findings, options.planOnly) } })
   }
   const shown = settled(findings, options.planOnly)
   await ports.report.summary(

@@ -3,6 +3,7 @@ import { ID_PATTERN } from '../../domain/contract/patterns.js'
 import type { Standing } from '../../domain/deploy/active.js'
 import type { Host } from '../../domain/deploy/host.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
+import { findEntry } from '../../domain/registry/registry.js'
 import { AT_ONCE, type Tofu } from '../ports.js'
 import { clauseReporter, destroyMachine, gate, gateFailure, type HostContext, slotOf } from './hostContext.js'
 import { readHeartbeat } from './machineGate.js'
@@ -14,7 +15,7 @@ import { startMachine, waitForYield } from './transfer.js'
 /**
  * Finishes or removes what an interrupted deploy of this id left: a role without a machine, an unfinished handover,
  * candidates that never got the role.
- * @returns the result, if the interrupted handover was already to the wanted AMI; else null
+ * @returns the result, if the interrupted handover was already to what this deploy would launch; else null
  */
 export async function resume(context: HostContext): Promise<HostResult | null> {
   const { turn, ports } = context
@@ -133,6 +134,12 @@ export async function endHandover(context: HostContext, role: Role, predecessor:
   await writeRole(context.ports, role, next).catch(() => {})
 }
 
+/** Whether this deploy would launch the same: a machine keeps the type and the configuration that it was launched with. */
+function isAsAsked({ turn, rollout }: HostContext, { ami, instanceType }: Host): boolean {
+  const entry = findEntry(rollout.registry, turn.id)
+  return ami === turn.image.id && instanceType === entry?.instanceType && rollout.configRevision !== 'newest'
+}
+
 /** The role was handed over, but the old machine still exists: the gate decides which of them stays. */
 async function finishHandover(
   context: HostContext,
@@ -143,14 +150,14 @@ async function finishHandover(
   if (!holder || !predecessor) return null
   await turn.at('resume', `an earlier deploy handed over to ${holder.instanceId} and did not end`)
   const verdict = await gate(context, holder.instanceId, 'active', 'resume')
-  const isWanted = holder.ami === turn.image.id
+  const isWanted = isAsAsked(context, holder)
   if (!verdict.passed) {
     const result = await rollBackHandover(
       context,
       { home: predecessor, candidate: holder, role },
       gateFailure(context, verdict, 'active'),
     )
-    // Rolled back from another AMI: the deploy of the wanted one goes on.
+    // Rolled back from another machine than the wanted one: the deploy goes on.
     return isWanted || result.host.outcome !== 'rolled-back' ? result : null
   }
   await endHandover(context, role, predecessor)

@@ -1,4 +1,4 @@
-import { activeKey, HEARTBEAT_PREFIX } from '../../domain/bundles/manifest.js'
+import { activeKey } from '../../domain/bundles/manifest.js'
 import type { Order } from '../../domain/contract/index.js'
 import { orphanIds } from '../../domain/deploy/fleet.js'
 import { currentHost } from '../../domain/deploy/host.js'
@@ -16,6 +16,7 @@ import { planChange } from './applyChange.js'
 import { refuseCancelled } from './cancelDeploy.js'
 import type { RecordKeeper } from './deployRecord.js'
 import { destroyMachine, type RemovalContext } from './hostContext.js'
+import { removeHeartbeats } from './machineGate.js'
 import { type Observation, observe } from './observation.js'
 import type { HostDeployPorts } from './ports.js'
 import { untaintAll } from './resume.js'
@@ -112,10 +113,7 @@ async function collectLeftovers(context: RemovalContext, observed: Observation, 
 
 /** Deletes active/<id>.json and the heartbeats, so that a new instance of the same name starts without them. */
 async function removeTraces(store: ObjectStore, id: string): Promise<void> {
-  try {
-    const beats = await store.list(`${HEARTBEAT_PREFIX}${id}/`)
-    for (const key of [activeKey(id), ...beats.map((object) => object.key)]) await store.delete(key)
-  } catch {
-    // Not a failure of the retirement: objects that remain are overwritten, or deleted by the next retirement.
-  }
+  await removeHeartbeats(store, id, null)
+  // Not a failure of the retirement: it is overwritten, or deleted by the next retirement.
+  await store.delete(activeKey(id)).catch(() => {})
 }

@@ -27,6 +27,10 @@ export async function withStateLock<T>(ports: LockPorts, work: () => Promise<T>)
   })
   if ('timedOut' in result) throw stateLocked(waitsFor, result.timedOut)
   try {
+    if (await locks.dropStaleDigest())
+      progress.note(
+        'The lock table had the digest of another state, left by a deploy that ended while it stored one: removed it.',
+      )
     return await work()
   } finally {
     await locks.release().catch((error: unknown) => {
