@@ -1,10 +1,14 @@
+import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
 import { asAwsFailure } from '../../../src/lib/adapters/aws/errors.js'
 import { createObjectStore } from '../../../src/lib/adapters/aws/objectStore.js'
 import { attempt } from '../../../src/lib/adapters/aws/putOutcome.js'
+import { createBundleStore } from '../../../src/lib/adapters/bundles/bundleStore.js'
 import { createCompute } from '../../../src/lib/adapters/deploy/compute.js'
 import { createImageObjects } from '../../../src/lib/adapters/images/imageObjects.js'
 import { createImages } from '../../../src/lib/adapters/images/images.js'
@@ -202,6 +206,19 @@ describe('AWS adapters', () => {
         expect(`${error.message} ${error.hint}`).to.include('none/x').and.include('S3_BUCKET')
       }
     })
+  })
+
+  it('name the full disk of this machine, not the service, where a download does not fit', async function () {
+    if (!existsSync('/dev/full')) this.skip()
+    const folder = mkdtempSync(join(tmpdir(), 'clawctl-test-'))
+    symlinkSync('/dev/full', join(folder, 'download-1'))
+    plane.world.putObject(BUCKET, 'bootstrap/x', 'content')
+    const bundles = createBundleStore({ region: REGION, bucket: BUCKET, folder: () => folder })
+    const failure = await failureOf(bundles.download('bootstrap/x'))
+    rmSync(folder, { recursive: true })
+    expect(failure.code).to.equal('NOT_WRITABLE')
+    expect(failure.message).to.include('no space left on this machine')
+    expect(asked('s3')).to.equal(1)
   })
 
   it('end an upload at once where the session is over, which no other attempt would mend', async () => {

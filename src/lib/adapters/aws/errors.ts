@@ -185,7 +185,10 @@ export async function awsCall<T>(what: string, call: () => Promise<T>): Promise<
 /** An SDK error as a ClawctlError. */
 export function asAwsFailure(what: string, error: unknown): ClawctlError {
   if (error instanceof ClawctlError) return error
-  const { name } = error as Error
+  const { name, code: local } = error as NodeJS.ErrnoException
+  if (local === 'ENOSPC') {
+    return new ClawctlError('NOT_WRITABLE', `${what}: there is no space left on this machine.`, { cause: error })
+  }
   const status = (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode
   if (name === 'AbortError') return new ClawctlError('CANCELLED', 'It was interrupted.', { cause: error })
   // The answer to a HEAD has no body with details.
