@@ -123,13 +123,10 @@ export function createHandler(env: Env, log: (line: string) => void, options: Ha
   async function runWatch(budget: Budget, stored: SecretsState | null): Promise<FunctionUrlResult> {
     const meter = new Meter(budget)
     const now = clock.now().getTime()
-    let measures: Measure[] = []
-    let failure: ClawctlError | null = null
-    try {
-      measures = await budget.within(watch(shared.ports(meter, budget, stored).current))
-    } catch (error) {
-      failure = asClawctlError(error)
-    }
+    const { measures, ...seen } = await budget
+      .within(watch(shared.ports(meter, budget, stored).current))
+      .catch((failure: unknown) => ({ measures: [] as Measure[], failure }))
+    const failure = seen.failure === null ? null : asClawctlError(seen.failure)
     log(JSON.stringify({ watch: failure?.code ?? 'OK', cause: failure && causeOf(failure), upstream: meter.upstream }))
     if (stored) measures.push({ metric: 'SecretsAgeSeconds', value: secondsSince(stored.readAt) })
     for (const line of metricLines([...measures, ...failuresOf(meter)], now)) emit(line)

@@ -3,6 +3,7 @@ import { type Deploy, ID_PATTERN } from '../src/lib/domain/contract/index.js'
 import { isSilent } from '../src/lib/domain/deploy/health.js'
 import { isOver, LOST_AFTER_MS } from '../src/lib/domain/deploy/run.js'
 import { parseJson } from '../src/lib/domain/json.js'
+import { putUnchanged } from '../src/lib/ops/changeObject.js'
 import { listDeploys } from '../src/lib/ops/deploy/deploys.js'
 import { deployUnderWay, readHeartbeats } from '../src/lib/ops/deploy/fleetStatus.js'
 import { readRegistry } from '../src/lib/ops/registry/readRegistry.js'
@@ -25,14 +26,13 @@ export function isWatch(event: unknown): boolean {
   return data.clawctl === 'watch' && !('requestContext' in data)
 }
 
-/**
- * Measures silent hosts, and deploys that ended since the last run.
- * @throws ClawctlError if neither could be read
- */
-export async function watch(ports: () => LambdaPorts): Promise<Measure[]> {
-  const [silence, outcomes] = await Promise.allSettled([silentHosts(ports()), endedDeploys(ports())])
-  if (silence.status === 'rejected' && outcomes.status === 'rejected') throw silence.reason
-  return [silence, outcomes].flatMap((result) => (result.status === 'fulfilled' ? result.value : []))
+/** Measures silent hosts, and deploys that ended since the last run; `failure` if one of both could not be read. */
+export async function watch(ports: () => LambdaPorts): Promise<{ measures: Measure[]; failure: unknown }> {
+  const results = await Promise.allSettled([silentHosts, endedDeploys].map(async (look) => look(ports())))
+  return {
+    measures: results.flatMap((result) => (result.status === 'fulfilled' ? result.value : [])),
+    failure: results.find((result) => result.status === 'rejected')?.reason ?? null,
+  }
 }
 
 /** 1 for a registered host without a fresh heartbeat, 0 for one with it; no measure for one that is being deployed. */
@@ -66,13 +66,9 @@ async function endedDeploys(ports: LambdaPorts): Promise<Measure[]> {
   const [state, { deploys }] = await Promise.all([store.get(STATE_KEY), listDeploys(ports, { limit: RECENT })])
   const known = stateSchema.safeParse(state && parseJson(state.text))
   const from = Math.max(known.success ? Date.parse(known.data.until) : now - EVERY_MS, now - MAX_AGE_MS)
-  const written = await store.putIf(
-    STATE_KEY,
-    JSON.stringify({ until: new Date(now).toISOString() }),
-    state?.etag ?? null,
-  )
+  const next = JSON.stringify({ until: new Date(now).toISOString() })
   // A concurrent run counts them.
-  if (!written) return []
+  if (!(await putUnchanged(store, STATE_KEY, next, state?.etag ?? null))) return []
   const ended = deploys.filter((deploy) => isOver(deploy) && endOf(deploy) > from && endOf(deploy) <= now)
   const counts = new Map<string, number>()
   for (const { status } of ended) counts.set(status, (counts.get(status) ?? 0) + 1)

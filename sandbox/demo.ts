@@ -3,10 +3,11 @@ import { ClawctlError } from '../src/lib/domain/errors.js'
 import { parseJson } from '../src/lib/domain/json.js'
 import { REGISTRY_PATH } from '../src/lib/domain/paths.js'
 import { parseRegistry } from '../src/lib/domain/registry/registry.js'
+import type { Checkout } from './checkout.js'
 import type { Sandbox } from './sandbox.js'
 import { type Signals, withSignals } from './signals.js'
 import { runProgram } from './spawn.js'
-import { Checkout, parseRole, type SandboxRequest, startSandbox } from './start.js'
+import { parseRole, type SandboxRequest, startSandbox } from './start.js'
 
 interface Scene {
   /** Printed before the commands. */
@@ -101,12 +102,11 @@ async function play(request: SandboxRequest, options: { quiet: boolean }, signal
   }
   const steps: DemoStep[] = []
   try {
-    const checkout = new Checkout(sandbox.session.checkoutRoot, sandbox.session.registryFile)
-    const { first, second } = await cast(checkout)
+    const { first, second } = await cast(sandbox.checkout)
     for (const scene of scenes(first, second)) {
       scene.before?.(sandbox)
       say(`\n# ${scene.about}`)
-      const env = await sandbox.environment(await parseRole(scene.as, checkout, undefined), request.env)
+      const env = await sandbox.environment(await parseRole(scene.as, sandbox.checkout, undefined), request.env)
       for (const args of scene.commands) {
         const command = `clawctl ${args.join(' ')}`
         say(`${scene.as}$ ${command}`)

@@ -96,7 +96,6 @@ export interface FunctionUrlOptions {
   log?: (request: LoggedRequest) => void
   /** The function's output: its log. */
   onOutput: (text: string) => void
-  port?: number
 }
 
 /** The real, built handler behind a server that acts like a Lambda Function URL (auth type NONE, payload 2.0). */
@@ -106,7 +105,6 @@ export async function functionUrlEndpoint(options: FunctionUrlOptions): Promise<
     service: 'api',
     faults: options.faults,
     ...(options.log ? { log: options.log } : {}),
-    ...(options.port ? { port: options.port } : {}),
     fail: (strike) =>
       strike === 'throttle'
         ? { status: 429, body: JSON.stringify({ Reason: 'ReservedFunctionConcurrentInvocationLimitExceeded' }) }

@@ -58,7 +58,6 @@ export interface EndpointOptions {
   /** The handler reads the body as a stream, for services with large bodies. */
   streams?: boolean
   log?: (request: LoggedRequest) => void
-  port?: number
 }
 
 /** Starts one service on loopback. Faults strike before the service sees the request. */
@@ -127,7 +126,7 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(options.port ?? 0, '127.0.0.1', resolve)
+    server.listen(0, '127.0.0.1', resolve)
   })
   const { port } = server.address() as AddressInfo
   return {

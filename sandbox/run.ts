@@ -1,11 +1,12 @@
 import { basename } from 'node:path'
 import { ClawctlError } from '../src/lib/domain/errors.js'
 import { parseFault } from '../src/lib/domain/sandboxOptions.js'
+import { Checkout } from './checkout.js'
 import { environmentFor, shellQuote } from './environment.js'
 import { currentSession, lendFaults } from './session.js'
 import { type Signals, withSignals } from './signals.js'
 import { runProgram } from './spawn.js'
-import { Checkout, parseRole, type SandboxRequest, startSandbox } from './start.js'
+import { parseRole, type SandboxRequest, startSandbox } from './start.js'
 import { PROMPT } from './up.js'
 
 /**
@@ -22,8 +23,7 @@ export function runInSandbox(
     if (session) return joinAndRun(session, request, role, command, signals)
     const sandbox = await startSandbox(request)
     try {
-      const checkout = new Checkout(sandbox.session.checkoutRoot, sandbox.session.registryFile)
-      const parsed = await parseRole(role, checkout, request.running)
+      const parsed = await parseRole(role, sandbox.checkout, request.running)
       const env = withPrompt(command, await sandbox.environment(parsed, request.env))
       return await runProgram(command, env, signals)
     } finally {

@@ -93,7 +93,7 @@ export class Sandbox {
   readonly lambdaLog: string[]
   readonly session: Session
   readonly github: GitHub
-  readonly #checkout: Checkout
+  readonly checkout: Checkout
   readonly #closers: (() => Promise<void> | void)[]
 
   private constructor(parts: {
@@ -112,7 +112,7 @@ export class Sandbox {
     this.lambdaLog = parts.lambdaLog
     this.session = parts.session
     this.github = parts.github
-    this.#checkout = parts.checkout
+    this.checkout = parts.checkout
     this.#closers = parts.closers
   }
 
@@ -291,7 +291,7 @@ export class Sandbox {
   }
 
   environment(role: Role, surroundings: NodeJS.ProcessEnv): Promise<Record<string, string>> {
-    return environmentFor(role, this.session, surroundings, (folder) => this.#checkout.copyTo(folder))
+    return environmentFor(role, this.session, surroundings, (folder) => this.checkout.copyTo(folder))
   }
 
   /** A newer image than all before; returns its id. */

@@ -103,5 +103,3 @@ export async function parseRole(
     hint: near ? `Did you mean --as ${near}?` : `The roles are ${roles.join(', ')}.`,
   })
 }
-
-export { Checkout }

@@ -5,7 +5,7 @@ import { ClawctlError } from '../src/lib/domain/errors.js'
 import { parseJson } from '../src/lib/domain/json.js'
 import { shellQuote, UNSET_FOREIGN } from './environment.js'
 import { withSignals } from './signals.js'
-import { Checkout, parseRole, type SandboxRequest, startSandbox } from './start.js'
+import { parseRole, type SandboxRequest, startSandbox } from './start.js'
 
 export interface OpenedSandbox {
   controlApiUrl: string
@@ -54,8 +54,8 @@ export function keepSandbox(
     const sandbox = await startSandbox({ ...request, onStop })
     const limit = lifeMs === null ? undefined : setTimeout(onStop, lifeMs)
     try {
-      const { checkoutRoot, registryFile, controlApiUrl } = sandbox.session
-      const parsed = await parseRole(role, new Checkout(checkoutRoot, registryFile), request.running)
+      const { controlApiUrl } = sandbox.session
+      const parsed = await parseRole(role, sandbox.checkout, request.running)
       const { PATH = '', ...env } = await sandbox.environment(parsed, {})
       onOpen({ controlApiUrl, env: { ...env, PATH: PATH.replace(/:$/, '') } })
       await Promise.race([signals.received, stopped])

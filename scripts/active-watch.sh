@@ -95,7 +95,8 @@ yield_to() {
 
 check_active() {
   local answer detail
-  answer=$(read_active 2>"$REPORT/ask") || answer="unknown $(tail -n 1 "$REPORT/ask")"
+  # The last line that is no hint.
+  answer=$(read_active 2>"$REPORT/ask") || answer="unknown $(sed "/^  /d; s/^$PROGRAM: //" "$REPORT/ask" | tail -n 1)"
   detail=${answer#* }
   case $role/${answer%% *} in
     */unknown)
@@ -130,6 +131,8 @@ main() {
   S3_ATTEMPTS=5
   instance=$(imds instance-id) || fail 4 'The metadata service returned no instance id.'
   S3_ATTEMPTS=1
+  # An earlier run may have been killed before it reported the role.
+  if [[ $role != new ]]; then reach_stage "$role"; fi
   # A newer configuration may have added units to the target.
   case $role in
     active) systemctl start --no-block "$ACTIVE" ;;

@@ -64,7 +64,7 @@ export const GENERATED: { file: string; name: string; content: () => Promise<str
 ]
 
 /** Files that are generated as a whole. */
-export const GENERATED_FILES: { file: string; content: () => string }[] = [
+const GENERATED_FILES: { file: string; content: () => string }[] = [
   { file: 'docs/control-api.openapi.yaml', content: openApiText },
 ]
 

@@ -50,9 +50,10 @@ main() {
     log 'the gateway does not report its channels'
     return 0
   fi
-  # The error of a service may quote the token.
-  jq -n -L "$here/lib" --slurpfile files <(known_secrets) --argjson health "$health" --argjson status "$status" \
+  # Not as arguments: the error of a service may quote the token, and an argument has at most 128 KiB.
+  jq -n -L "$here/lib" --slurpfile files <(known_secrets) --slurpfile answers <(printf '%s\n' "$health" "$status") \
     --slurpfile config "$OPENCLAW_CONFIG_PATH" --arg mode "$mode" --argjson pid "$pid" 'include "scrub";
+    $answers as [$health, $status] |
     def reason: if . == null or . == "" then null else tostring | scrubbed($files) | gsub("\\s+"; " ") | .[0:300] end;
     def wanted: ($config[0].channels // {}) | to_entries[] | select((.value | type) == "object" and .key != "defaults" and .value.enabled != false) | .key;
     def standby: (.probe // {}) as $probe

@@ -89,7 +89,7 @@ function resolve(document: Json, ref: string): { group: string; name: string; va
   return { group, name, value }
 }
 
-export function extract(document: Json, operations: readonly string[]): Json {
+function extract(document: Json, operations: readonly string[]): Json {
   const paths: Record<string, Json> = {}
   for (const operation of operations) {
     const [method = '', path = ''] = operation.split(' ')

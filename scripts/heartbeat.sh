@@ -26,11 +26,9 @@ gateway_json() {
        activeSince: (if .ActiveState == "active" then (.ActiveEnterTimestamp // "" | capture("^@(?<s>\\d+)").s | tonumber | todateiso8601) else null end)}'
 }
 
-# file_json FILE: the file's JSON; null if it is missing or not JSON.
+# file_json FILE: the file's JSON; null if it is missing, empty or damaged.
 file_json() {
-  local file
-  file=$(host_path "$1")
-  if [[ -r $file ]]; then jq -c . "$file" 2>/dev/null || printf 'null'; else printf 'null'; fi
+  jq -sc 'if length == 1 then .[0] else null end' 2>/dev/null <"$(host_path "$1")" || printf 'null'
 }
 
 # If this changes while a heartbeat is sent, another one follows.

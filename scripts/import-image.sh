@@ -9,7 +9,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/clawctl.sh"
 
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
-  usage_from_head "${BASH_SOURCE[0]}"
+  usage_from_head
   exit 0
 fi
 clawctl image import "$@" --mode "${CLAWCTL_MODE:-ci}"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Replaces a text in a file of the shared memory. The old text must match exactly.
 #
-#   memory-edit.sh project.md --old '- [ ] roll the fleet' --new '- [x] roll the fleet'
-#   memory-edit.sh project.md --old '- a line to drop
+#   memory-edit project.md --old '- [ ] roll the fleet' --new '- [x] roll the fleet'
+#   memory-edit project.md --old '- a line to drop
 #   ' --new ''
-#   printf '%s' '{"old": "…", "new": "…"}' | memory-edit.sh project.md     for text that is hard to quote
+#   printf '%s' '{"old": "…", "new": "…"}' | memory-edit project.md     for text that is hard to quote
 #
 # The old text must occur exactly once, or with --all at least once; otherwise nothing is written.
 # Exit codes: 0 done · 1 no such file · 2 bad input · 3 not as expected, nothing written · 4 no memory · 5 locked too long
@@ -17,7 +17,7 @@ source "$here/lib/memory.sh"
 umask 0027
 
 usage() {
-  fail 2 "$1" "Usage: memory-edit.sh PATH [--all] --old TEXT --new TEXT   or {\"old\", \"new\"} as JSON on standard input"
+  fail 2 "$1" "Usage: memory-edit PATH [--all] --old TEXT --new TEXT   or {\"old\", \"new\"} as JSON on standard input"
 }
 
 main() {
@@ -32,7 +32,7 @@ main() {
         shift
         ;;
       -h | --help)
-        sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
+        usage_from_head
         exit 0
         ;;
       -*) usage "There is no option $1." ;;
@@ -57,10 +57,10 @@ main() {
   jq -e '.old != .new' <<<"$edit" >/dev/null || usage 'The old and the new text are the same.'
 
   memory_open "$path"
-  [[ -f $MEMORY_FILE ]] || fail 1 "There is no file \"$path\" in the memory." 'memory-read.sh without a path lists the files.'
+  [[ -f $MEMORY_FILE ]] || fail 1 "There is no file \"$path\" in the memory." 'memory-read without a path lists the files.'
   memory_lock -x
   # jq would replace bytes that are not UTF-8.
-  [[ $(jq -Rsj . "$MEMORY_FILE" | sha256sum) == "$(sha256sum <"$MEMORY_FILE")" ]] || fail 2 "\"$path\" is not UTF-8 text, so it can't be edited." 'Replace it with memory-write.sh.'
+  [[ $(jq -Rsj . "$MEMORY_FILE" | sha256sum) == "$(sha256sum <"$MEMORY_FILE")" ]] || fail 2 "\"$path\" is not UTF-8 text, so it can't be edited." 'Replace it with memory-write.'
   times=$(jq -Rs --slurpfile edit <(printf '%s' "$edit") 'split($edit[0].old) | length - 1' "$MEMORY_FILE")
   # jq prints -1 for an empty file.
   if ((${times:-0} <= 0)); then

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Reads the shared memory.
 #
-#   memory-read.sh                 list the files: bytes, last change (UTC), path
-#   memory-read.sh PATH            print one
-#   memory-read.sh --digest PATH   print its SHA-256, for memory-write.sh --if-digest
+#   memory-read                 list the files: bytes, last change (UTC), path
+#   memory-read PATH            print one
+#   memory-read --digest PATH   print its SHA-256, for memory-write --if-digest
 #
 # Exit codes: 0 done · 1 no such file · 2 bad input · 4 no memory · 5 locked too long
 set -euo pipefail
@@ -14,7 +14,7 @@ source "$here/lib/common.sh"
 source "$here/lib/memory.sh"
 
 usage() {
-  fail 2 "$1" "Usage: memory-read.sh [--digest] [PATH]   such as: memory-read.sh project.md"
+  fail 2 "$1" "Usage: memory-read [--digest] [PATH]   such as: memory-read project.md"
 }
 
 main() {
@@ -23,7 +23,7 @@ main() {
     case $1 in
       --digest) digest=1 ;;
       -h | --help)
-        sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
+        usage_from_head
         exit 0
         ;;
       -*) usage "There is no option $1." ;;
@@ -44,8 +44,8 @@ main() {
     return
   fi
   memory_open "$path"
-  if [[ -d $MEMORY_FILE ]]; then fail 2 "\"$path\" is a folder." 'memory-read.sh without a path lists the files.'; fi
-  [[ -e $MEMORY_FILE ]] || fail 1 "\"$path\" does not exist in the memory." 'memory-read.sh without a path lists the files.'
+  if [[ -d $MEMORY_FILE ]]; then fail 2 "\"$path\" is a folder." 'memory-read without a path lists the files.'; fi
+  [[ -e $MEMORY_FILE ]] || fail 1 "\"$path\" does not exist in the memory." 'memory-read without a path lists the files.'
   memory_lock -s
   if [[ -n $digest ]]; then memory_digest "$MEMORY_FILE"; else cat -- "$MEMORY_FILE"; fi
 }

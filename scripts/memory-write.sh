@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Writes standard input to a file of the shared memory, atomically.
 #
-#   printf '%s\n' '- 2026-11-22 …' | memory-write.sh --append ops.md      add at the end; no line of others is lost
-#   memory-write.sh --create decisions/0007.md <text                      create; refused if the file exists
-#   memory-write.sh --if-digest "$(memory-read.sh --digest ops.md)" ops.md <text
-#                                                                         replace; refused if the file has changed
-#   memory-write.sh ops.md <text                                          replace in any case
+#   printf '%s\n' '- 2026-11-22 …' | memory-write --append ops.md      add at the end; no line of others is lost
+#   memory-write --create decisions/0007.md <text                      create; refused if the file exists
+#   memory-write --if-digest "$(memory-read --digest ops.md)" ops.md <text
+#                                                                      replace; refused if the file has changed
+#   memory-write ops.md <text                                          replace in any case
 #
 # Exit codes: 0 done · 2 bad input · 3 not as expected, nothing written · 4 no memory · 5 locked too long
 set -euo pipefail
@@ -17,7 +17,7 @@ source "$here/lib/memory.sh"
 umask 0027
 
 usage() {
-  fail 2 "$1" 'Usage: memory-write.sh [--append | --create | --if-digest SHA256] PATH <text'
+  fail 2 "$1" 'Usage: memory-write [--append | --create | --if-digest SHA256] PATH <text'
 }
 
 main() {
@@ -33,10 +33,10 @@ main() {
         mode=if-digest
         shift
         expected=${1:-}
-        [[ $expected =~ ^[0-9a-f]{64}$ ]] || usage '--if-digest needs 64 hexadecimal digits, as memory-read.sh --digest prints them.'
+        [[ $expected =~ ^[0-9a-f]{64}$ ]] || usage '--if-digest needs 64 hexadecimal digits, as memory-read --digest prints them.'
         ;;
       -h | --help)
-        sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
+        usage_from_head
         exit 0
         ;;
       -*) usage "There is no option $1." ;;

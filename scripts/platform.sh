@@ -61,7 +61,7 @@ state_in_bucket() {
   local ready=0 ours theirs
   init_in_bucket || ready=$?
   ((ready == 0)) || return 1
-  theirs=$(run state pull | lineage_of)
+  theirs=$(run state pull | lineage_of) || exit 1
   [[ -n $theirs ]] || return 1
   ours=$(lineage_of <"$first_state")
   if [[ -n $ours && $theirs != "$ours" ]]; then

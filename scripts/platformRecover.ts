@@ -124,9 +124,11 @@ async function declaredIn(stack: string): Promise<(address: string) => boolean> 
 
 async function lookUp(): Promise<Lookups> {
   const region = process.env.TF_VAR_region as string
-  const ec2 = new EC2Client({ region })
-  const efs = new EFSClient({ region })
-  const kms = new KMSClient({ region })
+  // The SDK itself has no time limit.
+  const requestHandler = { connectionTimeout: 5000, requestTimeout: 30_000, throwOnRequestTimeout: true }
+  const ec2 = new EC2Client({ region, requestHandler })
+  const efs = new EFSClient({ region, requestHandler })
+  const kms = new KMSClient({ region, requestHandler })
   // Every VPC has a group, and every group has an owner.
   const { SecurityGroups = [] } = await ec2.send(new DescribeSecurityGroupsCommand({}))
   const ours = SecurityGroups.filter(({ Tags = [] }) =>
@@ -176,23 +178,25 @@ async function main([tofu = '', stack = '', ...variables]: string[]) {
   const run = (...args: string[]) =>
     execa(tofu, [`-chdir=${stack}`, ...args], { reject: false, stdin: 'ignore', all: true, timeout: 300_000 })
   const print = (line: string) => process.stderr.write(`${line}\n`)
-  const pulled = await run('state', 'pull')
-  if (pulled.exitCode !== 0) throw new Error(`the state can't be read:\n${pulled.all}`)
-  let known = resourcesOf(pulled.stdout)
+  const must = async (problem: string, ...args: string[]) => {
+    const { exitCode, all, stdout } = await run(...args)
+    if (exitCode !== 0) throw new Error(`${problem}:\n${all}`)
+    return stdout
+  }
+  const readState = async () => resourcesOf(await must("the state can't be read", 'state', 'pull'))
+  let known = await readState()
 
   const tainted = known.filter((one) => one.tainted).map(({ address }) => address)
   for (const address of tainted) {
-    const { exitCode, all } = await run('untaint', '-no-color', address)
-    if (exitCode !== 0) throw new Error(`${address} can't be untainted:\n${all}`)
+    await must(`${address} can't be untainted`, 'untaint', '-no-color', address)
     print(`${address} was being created when an apply ended: it is kept, not replaced.`)
   }
   if (tainted.length > 0) {
     // What was interrupted may lack attributes, and an import evaluates the whole stack with what the state has.
     const only = tainted.map((address) => `-target=${address}`)
     const options = ['-refresh-only', '-auto-approve', '-input=false', '-no-color', ...variables, ...only]
-    const { exitCode, all } = await run('apply', ...options)
-    if (exitCode !== 0) throw new Error(`${tainted.join(', ')} can't be read again:\n${all}`)
-    known = resourcesOf((await run('state', 'pull')).stdout)
+    await must(`${tainted.join(', ')} can't be read again`, 'apply', ...options)
+    known = await readState()
   }
 
   const names = {
@@ -211,13 +215,14 @@ async function main([tofu = '', stack = '', ...variables]: string[]) {
       if (!/non-existent|does not exist|not ?found/i.test(all)) print(`${address} is not imported:\n${all}`)
       continue
     }
-    known = resourcesOf((await run('state', 'pull')).stdout)
+    known = await readState()
     const imported = known.find((one) => one.address === address)
     if (imported && isOurs(imported)) {
       print(`${address} exists and was in no state: imported.`)
       continue
     }
-    await run('state', 'rm', address)
+    // In the state it would be changed by the next apply.
+    await must(`${address} is ${id}, which is not this stack's, and is in the state`, 'state', 'rm', address)
     known = known.filter((one) => one !== imported)
     print(`${address} would be ${id}, which exists and is not this stack's: it is left alone.`)
   }

@@ -35,7 +35,7 @@ record_seed() {
 # seed NAME FILE COMMIT URL
 seed() {
   local name=$1 file=$2 commit=$3 url=$4 seeded='' place=$repos/$1 stage
-  if [[ -f $repos/.$name.seed ]]; then read -r seeded <"$repos/.$name.seed"; fi
+  if [[ -f $repos/.$name.seed ]]; then seeded=$(<"$repos/.$name.seed"); fi
   if [[ -d $place ]]; then
     if [[ $seeded == "$commit" ]]; then return 0; fi
     if is_unchanged "$place" "$commit"; then

@@ -207,6 +207,7 @@ main() {
   new=$(readlink -f result)
   rm -f result
   printf '%s %s\n' "$digest" "$before" >pending.new
+  sync pending.new
   mv -f pending.new pending
   if ! nixos-rebuild switch --flake "$flake#$host"; then
     [[ $(readlink -f "$CURRENT") == "$new" ]] || roll_back 'the switch failed'

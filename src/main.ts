@@ -3,8 +3,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
 /**
- * Runs the command line. `--version` alone is answered without loading oclif: scripts and completions ask it
- * most, and a third of the time.
+ * Runs the command line. `--version` alone is answered without loading oclif, in a third of the time.
  * @param entry the URL of bin/run.js
  * @param load imports the module of a URL
  */
@@ -15,6 +14,8 @@ export async function main(entry: string, load: (url: string) => Promise<unknown
     process.stderr.write(`Error: the output could not be written (${error.code}).\n`)
     process.exit(1)
   })
+  // Progress alone goes there: a deploy must not die with the `tee` that reads it.
+  process.stderr.on('error', () => {})
   const argv = process.argv.slice(2)
   const root = dirname(dirname(fileURLToPath(entry)))
   const read = (name: string): unknown => JSON.parse(readFileSync(join(root, name), 'utf8'))

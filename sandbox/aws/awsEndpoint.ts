@@ -8,12 +8,11 @@ export interface AwsEndpointOptions {
   /** The one access key id that the endpoint knows. */
   accessKeyId: string
   log?: (request: LoggedRequest) => void
-  port?: number
 }
 
 /** A service of AWS on loopback, with its own form of errors. */
 export function awsEndpoint(
-  { faults, log, port }: AwsEndpointOptions,
+  { faults, log }: AwsEndpointOptions,
   api: {
     service: 'ec2' | 's3' | 'ebs'
     streams: boolean
@@ -28,7 +27,6 @@ export function awsEndpoint(
     streams: api.streams,
     faults,
     log,
-    port,
     fail: (strike) => api.errorReply(api.failures[strike]),
     handle: async (exchange) => {
       try {

@@ -24,7 +24,7 @@ import { createTags, deleteTags } from './ec2Tags.js'
 import type { World } from './world.js'
 import type { XmlValue } from './xml.js'
 
-export type Action = (
+type Action = (
   world: World,
   query: Query,
   faults: Faults,

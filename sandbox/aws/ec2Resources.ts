@@ -60,7 +60,7 @@ const KINDS = {
   },
 } satisfies Record<string, Kind>
 
-export type ResourceKind = keyof typeof KINDS
+type ResourceKind = keyof typeof KINDS
 
 /** @throws AwsError */
 export function mustBeWellFormed(kind: ResourceKind, id: string): void {

@@ -21,9 +21,9 @@ export function otherServicesEndpoint(world: World, faults = new Faults()): Prom
 }
 
 function answer(world: World, { headers, body }: Exchange): Reply {
-  if (serviceOf(headers.authorization) === 'iam') return answerIam(world, body.toString())
-  const action = new URLSearchParams(body.toString()).get('Action')
   const service = serviceOf(headers.authorization)
+  if (service === 'iam') return answerIam(world, body.toString())
+  const action = new URLSearchParams(body.toString()).get('Action')
   if (service === 'sts' && action === 'GetCallerIdentity') {
     const result = {
       GetCallerIdentityResult: {

@@ -52,8 +52,7 @@ export interface Subnet {
   tags: Tags
 }
 
-export const INSTANCE_STATES = ['pending', 'running', 'shutting-down', 'terminated', 'stopping', 'stopped'] as const
-export type InstanceState = (typeof INSTANCE_STATES)[number]
+export type InstanceState = 'pending' | 'running' | 'shutting-down' | 'terminated' | 'stopping' | 'stopped'
 
 export interface Instance {
   id: string

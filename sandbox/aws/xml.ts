@@ -5,7 +5,7 @@ const ESCAPES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;'
 const NAMED: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
 
 /** Parsers turn a bare CR into LF, so control characters go as references. */
-export function escapeXml(text: string): string {
+function escapeXml(text: string): string {
   return text
     .replace(/[&<>"']/g, (c) => ESCAPES[c] ?? c)
     .replace(/[\t\n\r\u0085\u2028]/g, (c) => `&#x${c.charCodeAt(0).toString(16)};`)

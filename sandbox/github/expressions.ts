@@ -9,7 +9,7 @@ export interface Scope {
   status?: Status
 }
 
-export interface Status {
+interface Status {
   success: boolean
   failure: boolean
   cancelled: boolean
@@ -18,7 +18,7 @@ export interface Status {
 const STATUS_FUNCTIONS = ['success', 'failure', 'always', 'cancelled']
 
 /** An expression that cannot be parsed or evaluated. */
-export class ExpressionFailure extends Error {
+class ExpressionFailure extends Error {
   override readonly name = 'ExpressionFailure'
 }
 
@@ -64,7 +64,7 @@ function functionsOf(status: Status | undefined): Definition[] {
 }
 
 /** Evaluates one expression, without its `${{ }}`. @throws ExpressionFailure */
-export function evaluate(source: string, scope: Scope): data.ExpressionData {
+function evaluate(source: string, scope: Scope): data.ExpressionData {
   const functions = functionsOf(scope.status)
   try {
     const { tokens } = new Lexer(source).lex()
@@ -83,7 +83,7 @@ interface Segment {
 }
 
 /** Splits text at its `${{ }}`. A `}}` inside a quoted string does not end the expression. */
-export function segmentsOf(template: string): Segment[] {
+function segmentsOf(template: string): Segment[] {
   const segments: Segment[] = []
   let rest = 0
   for (;;) {

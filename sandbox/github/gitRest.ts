@@ -1,9 +1,8 @@
 import * as z from 'zod/mini'
-import { parseJson } from '../../src/lib/domain/json.js'
 import type { Reply } from '../http.js'
 import type { GitHub } from './github.js'
 import { gitCommitShape, gitRefShape, gitTreeShape } from './gitShapes.js'
-import { type Call, json, notFound, problem, type Route } from './reply.js'
+import { bodyOf, type Call, json, notFound, problem, type Route } from './reply.js'
 
 /** The part of GitHub's git data API that a change of files needs. */
 export const GIT_ROUTES: Route[] = [
@@ -32,19 +31,6 @@ const treeSchema = z.object({
     }),
   ),
 })
-
-/** The parsed body, or GitHub's refusal. */
-export function bodyOf<T>(
-  { exchange }: Call,
-  schema: z.ZodMiniType<T>,
-): { ok: true; data: T } | { ok: false; reply: Reply } {
-  const value = parseJson(exchange.body.toString('utf8'))
-  if (value === undefined) return { ok: false, reply: problem(400, 'Problems parsing JSON') }
-  const parsed = schema.safeParse(value)
-  if (parsed.success) return { ok: true, data: parsed.data }
-  const where = parsed.error.issues[0]?.path.join('/') ?? ''
-  return { ok: false, reply: problem(422, `Invalid request.\n\n"${where}" wasn't supplied or has another form.`) }
-}
 
 const branchIn = (ref: string) => /^(?:refs\/)?heads\/(.+)$/.exec(ref)?.[1] ?? null
 

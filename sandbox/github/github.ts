@@ -233,7 +233,6 @@ export class GitHub {
       actions,
       limits,
       nextJobId: () => this.#nextJob++,
-      acquire: (concurrency, jobScope, cancel) => this.#enter(concurrency, jobScope, cancel),
       onJob: (job) => {
         state.updatedAt = stamp()
         onRunEvent?.({ type: 'job', run: state, job })

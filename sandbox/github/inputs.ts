@@ -3,9 +3,9 @@ import { entries } from './stepModel.js'
 import type { WorkflowInput } from './workflow.js'
 
 /** GitHub's limit of a dispatch. */
-export const MAX_INPUTS = 25
+const MAX_INPUTS = 25
 
-export type ParsedInputs =
+type ParsedInputs =
   | { ok: true; texts: Record<string, string>; values: Record<string, Value> }
   | { ok: false; message: string }
 

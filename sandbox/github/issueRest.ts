@@ -2,7 +2,7 @@ import type { components } from '@octokit/openapi-types'
 import * as z from 'zod/mini'
 import type { Reply } from '../http.js'
 import type { GitHub } from './github.js'
-import { type Call, json, notFound, paginate, problem, type Route } from './reply.js'
+import { bodyOf, type Call, json, notFound, paginate, type Route } from './reply.js'
 import { nodeId, userShape } from './repositoryShape.js'
 import { stamp } from './state.js'
 
@@ -21,15 +21,16 @@ export interface IssueState {
 
 /** GitHub's issues: opened, listed, changed, commented on. */
 export const ISSUE_ROUTES: Route[] = [
-  { method: 'GET', pattern: /^issues$/, handle: list },
-  { method: 'POST', pattern: /^issues$/, handle: create },
+  { method: 'GET', pattern: /^issues$/, needs: ['issues', 'read'], handle: list },
+  { method: 'POST', pattern: /^issues$/, needs: ['issues', 'write'], handle: create },
   {
     method: 'GET',
     pattern: /^issues\/(\d+)$/,
+    needs: ['issues', 'read'],
     handle: withIssue(({ github }, issue) => json(200, issueShape(github, issue))),
   },
-  { method: 'PATCH', pattern: /^issues\/(\d+)$/, handle: withIssue(update) },
-  { method: 'POST', pattern: /^issues\/(\d+)\/comments$/, handle: withIssue(comment) },
+  { method: 'PATCH', pattern: /^issues\/(\d+)$/, needs: ['issues', 'write'], handle: withIssue(update) },
+  { method: 'POST', pattern: /^issues\/(\d+)\/comments$/, needs: ['issues', 'write'], handle: withIssue(comment) },
 ]
 
 const newIssueSchema = z.object({
@@ -44,18 +45,6 @@ const issueChangeSchema = z.object({
   labels: z.optional(z.array(z.string())),
 })
 const commentSchema = z.object({ body: z.string().check(z.minLength(1)) })
-
-/** The parsed body, or GitHub's refusal. */
-function read<T>({ exchange }: Call, schema: z.ZodMiniType<T>): { value: T } | { refusal: Reply } {
-  let body: unknown
-  try {
-    body = JSON.parse(exchange.body.toString('utf8'))
-  } catch {
-    return { refusal: problem(400, 'Problems parsing JSON') }
-  }
-  const parsed = schema.safeParse(body)
-  return parsed.success ? { value: parsed.data } : { refusal: problem(422, 'Validation Failed') }
-}
 
 function withIssue(handle: (call: Call, issue: IssueState) => Reply): Route['handle'] {
   return (call) => {
@@ -81,10 +70,10 @@ function list({ github, exchange }: Call): Reply {
 }
 
 function create(call: Call): Reply {
-  const given = read(call, newIssueSchema)
-  if ('refusal' in given) return given.refusal
+  const given = bodyOf(call, newIssueSchema)
+  if (!given.ok) return given.reply
   const { github } = call
-  const { title, body = '', labels = [] } = given.value
+  const { title, body = '', labels = [] } = given.data
   const at = stamp()
   const number = github.issues.length + 1
   const issue: IssueState = { number, title, body, labels, state: 'open', createdAt: at, updatedAt: at, comments: [] }
@@ -93,16 +82,16 @@ function create(call: Call): Reply {
 }
 
 function update(call: Call, issue: IssueState): Reply {
-  const given = read(call, issueChangeSchema)
-  if ('refusal' in given) return given.refusal
-  Object.assign(issue, given.value, { updatedAt: stamp() })
+  const given = bodyOf(call, issueChangeSchema)
+  if (!given.ok) return given.reply
+  Object.assign(issue, given.data, { updatedAt: stamp() })
   return json(200, issueShape(call.github, issue))
 }
 
 function comment(call: Call, issue: IssueState): Reply {
-  const given = read(call, commentSchema)
-  if ('refusal' in given) return given.refusal
-  const added = { id: issue.number * 1000 + issue.comments.length + 1, body: given.value.body, createdAt: stamp() }
+  const given = bodyOf(call, commentSchema)
+  if (!given.ok) return given.reply
+  const added = { id: issue.number * 1000 + issue.comments.length + 1, body: given.data.body, createdAt: stamp() }
   issue.comments.push(added)
   const { id, body, createdAt: created_at } = added
   const { github } = call

@@ -1,9 +1,8 @@
 import * as z from 'zod/mini'
 import type { Reply } from '../http.js'
 import type { PullState } from './gitObjects.js'
-import { bodyOf } from './gitRest.js'
 import { pullShape, pullSimpleShape } from './gitShapes.js'
-import { type Call, json, notFound, paginate, type Route } from './reply.js'
+import { bodyOf, type Call, json, notFound, paginate, type Route } from './reply.js'
 import { stamp } from './state.js'
 
 /** GitHub's pull requests: opened, listed, read, updated, closed. */

@@ -1,3 +1,5 @@
+import type * as z from 'zod/mini'
+import { parseJson } from '../../src/lib/domain/json.js'
 import type { Exchange, Reply } from '../http.js'
 import type { GitHub } from './github.js'
 
@@ -32,6 +34,19 @@ export function problem(status: number, message: string, headers: Record<string,
 }
 
 export const notFound = () => problem(404, 'Not Found')
+
+/** The parsed body, or GitHub's refusal. */
+export function bodyOf<T>(
+  { exchange }: Call,
+  schema: z.ZodMiniType<T>,
+): { ok: true; data: T } | { ok: false; reply: Reply } {
+  const value = parseJson(exchange.body.toString('utf8'))
+  if (value === undefined) return { ok: false, reply: problem(400, 'Problems parsing JSON') }
+  const parsed = schema.safeParse(value)
+  if (parsed.success) return { ok: true, data: parsed.data }
+  const where = parsed.error.issues[0]?.path.join('/') ?? ''
+  return { ok: false, reply: problem(422, `Invalid request.\n\n"${where}" wasn't supplied or has another form.`) }
+}
 
 export function paginate<T>(exchange: Exchange, items: readonly T[]): { items: T[]; headers: Record<string, string> } {
   const query = exchange.url.searchParams

@@ -5,10 +5,9 @@ import { type RunFacts, runContexts } from './contexts.js'
 import { condition, render, renderBoolean, type Scope, type Value } from './expressions.js'
 import { type JobResult, runJob } from './job.js'
 import type { StopPolicy } from './process.js'
-import type { Slot } from './queue.js'
 import { type Conclusion, type JobState, type LogLine, type StepState, stamp } from './state.js'
 import { titleOf } from './stepModel.js'
-import type { Concurrency, JobModel, Workflow } from './workflow.js'
+import type { JobModel, Workflow } from './workflow.js'
 
 export interface RunLimits extends StopPolicy {
   /** How long `always()` steps may still run after a cancellation; five minutes on GitHub. */
@@ -16,7 +15,7 @@ export interface RunLimits extends StopPolicy {
 }
 
 /** Shorter than GitHub's; StopPolicy has GitHub's values. */
-export const DEFAULT_LIMITS: RunLimits = {
+const DEFAULT_LIMITS: RunLimits = {
   sigintMs: 1000,
   sigtermMs: 1000,
   outputMs: 1000,
@@ -33,8 +32,6 @@ export interface WorkflowRunOptions {
   actions: ActionTable
   limits?: Partial<RunLimits>
   nextJobId(): number
-  /** Waits for a job's concurrency group; absent if there are no other runs. */
-  acquire?(concurrency: Concurrency, scope: Scope, cancel: () => void): Slot
   onJob?(job: JobState): void
   onStep?(job: JobState, step: StepState): void
   onLog?(job: JobState, line: LogLine): void
@@ -149,7 +146,6 @@ export class WorkflowRun {
       return finish({ result: 'failure', outputs: {} })
     }
 
-    let slot: Slot | null = null
     try {
       if (model.name !== null) state.name = render(model.name, scope)
       if (this.#abandoned || !condition(model.if, scope)) {
@@ -162,12 +158,6 @@ export class WorkflowRun {
       state.labels = model.runsOn.map((label) => render(label, scope))
       this.jobs.push(state)
       this.#options.onJob?.(state)
-      if (model.concurrency && this.#options.acquire) {
-        const gate = this.#options.acquire(model.concurrency, scope, () => record.cancel.abort())
-        record.cancel.signal.addEventListener('abort', () => gate.leave())
-        if (!(await gate.granted)) return finish({ result: 'cancelled', outputs: {} })
-        slot = gate
-      }
       state.steps = stepsOf(model)
       Object.assign(state, { status: 'in_progress', startedAt: stamp() })
       this.#options.onJob?.(state)
@@ -191,8 +181,6 @@ export class WorkflowRun {
     } catch (error) {
       if (!this.jobs.includes(state)) this.jobs.push(state)
       return fail((error as Error).message)
-    } finally {
-      slot?.leave()
     }
   }
 

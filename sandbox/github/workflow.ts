@@ -4,7 +4,7 @@ import { convertWorkflowTemplate, NoOperationTraceWriter, parseWorkflow } from '
 import { isMap, isScalar, LineCounter, parseDocument } from 'yaml'
 import { type Defaults, defaultsOf, entries, type Step, stepOf, text, textMap, textOrNull } from './stepModel.js'
 
-export const INPUT_TYPES = ['string', 'boolean', 'choice', 'number', 'environment'] as const
+const INPUT_TYPES = ['string', 'boolean', 'choice', 'number', 'environment'] as const
 
 export interface WorkflowInput {
   required: boolean
@@ -31,7 +31,6 @@ export interface JobModel {
   outputs: Record<string, string>
   timeoutMinutes: string | null
   continueOnError: string | null
-  concurrency: Concurrency | null
   steps: Step[]
 }
 
@@ -67,7 +66,7 @@ export function workflowId(path: string): number {
   return 100_000_000 + (createHash('sha1').update(path).digest().readUInt32BE(0) % 100_000_000)
 }
 
-const UNSUPPORTED_JOB_KEYS = ['strategy', 'services', 'container', 'uses', 'snapshot']
+const UNSUPPORTED_JOB_KEYS = ['strategy', 'services', 'container', 'concurrency', 'uses', 'snapshot']
 const UNSUPPORTED_STEP_KEYS = ['background', 'wait', 'wait-all', 'cancel', 'parallel']
 
 /** Reads a workflow file with GitHub's own parser. @throws WorkflowError with `line:column: what` for every problem. */
@@ -162,7 +161,6 @@ function jobOf(key: string, job: Record<string, unknown>): JobModel {
     outputs: textMap(job.outputs),
     timeoutMinutes: textOrNull(job['timeout-minutes']),
     continueOnError: textOrNull(job['continue-on-error']),
-    concurrency: concurrencyOf(job.concurrency),
     steps: list(job.steps).map((step) => stepOf(entries(step))),
   }
 }

@@ -131,7 +131,7 @@ function checks(blocks: readonly Block[], type: string): Check[] {
 function configured(block: Block & { file: string }): Configured {
   const [type = '', name = ''] = block.labels
   const { body } = block
-  if (!Object.hasOwn(block.type === 'data' ? DATA_TYPES : TYPES, type)) {
+  if (!(block.type === 'data' ? DATA_TYPES.has(type) : Object.hasOwn(TYPES, type))) {
     throw refusal(block.file, `does not model ${block.type} "${type}"`, `, line ${block.line}`)
   }
   const lifecycle = body.blocks.filter((inner) => inner.type === 'lifecycle')
@@ -163,7 +163,7 @@ function ignoredNames(value: Expression): 'all' | string[] {
 }
 
 /** The arguments that the stand-in computes of each data source. */
-export const DATA_TYPES: Readonly<Record<string, true>> = { aws_partition: true, aws_iam_policy_document: true }
+const DATA_TYPES = new Set(['aws_partition', 'aws_iam_policy_document'])
 
 function variable(block: Block, file: string): StackVariable {
   const { body } = block

@@ -94,7 +94,7 @@ function parseText({ name, type }: StackVariable, text: string): Value {
 }
 
 /** Converts a value to its type. @throws Diagnostic with the requirement as its summary */
-export function convert(value: Value, type: Expression | null): Value {
+function convert(value: Value, type: Expression | null): Value {
   if (value === null || type === null) return value
   if (type.kind === 'name') return primitive(value, type.name)
   if (type.kind !== 'call') throw new Diagnostic('the stand-in does not know this type')

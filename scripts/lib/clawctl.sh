@@ -2,6 +2,8 @@
 # Runs clawctl from PATH, else this checkout's. The scripts that use it are short names of clawctl's commands.
 
 CHECKOUT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." >/dev/null && pwd)
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$CHECKOUT/scripts/lib/common.sh"
 
 clawctl() {
   if [[ -n $(type -P clawctl) ]]; then
@@ -9,11 +11,6 @@ clawctl() {
   elif [[ -f $CHECKOUT/dist/main.js ]]; then
     node "$CHECKOUT/bin/run.js" "$@"
   else
-    printf '%s: clawctl is not in PATH and not built in this checkout. Build it: npm ci && npm run build\n' "${0##*/}" >&2
-    return 2
+    fail 2 'clawctl is not in PATH and not built in this checkout.' 'Build it: npm ci && npm run build'
   fi
-}
-
-usage_from_head() {
-  sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$1"
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Functions of all scripts of a host. Exit codes are clawctl's: 1 failed, 2 bad input, 4 a service could not be reached.
+# Functions of all scripts. Exit codes are clawctl's: 1 failed, 2 bad input, 4 a service could not be reached.
 
 PROGRAM=${0##*/}
 
@@ -47,4 +47,9 @@ need() {
   for program; do
     command -v "$program" >/dev/null || fail 2 "$PROGRAM needs $program, which is not installed."
   done
+}
+
+# Prints the comment at the head of the script.
+usage_from_head() {
+  sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
 }

@@ -21,7 +21,7 @@ export default class Mcp extends BaseCommand<typeof Mcp> {
       })
     }
     const { serveMcp } = await import('../lib/cli/mcpServer.js')
-    await serveMcp(this.config.version, this.#tools())
+    await serveMcp(this.config.version, this.#tools(), await this.context.port('stop'))
   }
 
   /** Each call reads settings and checkout again, because a server lives as long as its client. */

@@ -240,6 +240,16 @@ describe('settings', () => {
       }
     })
 
+    it('takes no repository that is not owner/name', async () => {
+      for (const value of ['fleet', 'a/b/c', 'https://github.com/a/b', '/b']) {
+        const { code, message } = await failureOf(() => githubSettings({ GITHUB_REPOSITORY: value }))
+        expect([code, message]).to.deep.equal([
+          'NOT_CONFIGURED',
+          `GITHUB_REPOSITORY is ${JSON.stringify(value)}, which is not of the form owner/name.`,
+        ])
+      }
+    })
+
     it('says that CI=true selected ci mode, on a laptop alone', async () => {
       const hint = async (env: Record<string, string>) => (await failureOf(() => directSettings(env))).hint
       expect(await hint({ CI: 'true' }))

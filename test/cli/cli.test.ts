@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { clawctl, expectFailure, type Outcome, ROOT, TestSandbox } from '../support/cli.js'
@@ -156,12 +157,34 @@ describe('the command line', () => {
       .and.not.include('\u001b[3')
   })
 
+  it('leaves no secret behind where a signal ends it while the editor is open', async function () {
+    const folder = mkdtempSync(join(tmpdir(), 'clawctl-test-'))
+    for (const signal of ['HUP', 'INT', 'TERM']) {
+      const seen = join(folder, `seen-${signal}`)
+      const env = { TMPDIR: folder, RUNNER_TEMP: undefined, EDITOR: `touch ${seen}; kill -${signal} $PPID; sleep 5; :` }
+      const command = ['script', '-qec', 'clawctl secrets control-api edit', '/dev/null']
+      const { code } = await sandbox.run('ci', command, { env })
+      // Without `script` of util-linux there is no terminal.
+      if (code === -1) this.skip()
+      expect(existsSync(seen), signal).to.equal(true)
+      expect(readdirSync(folder).filter((name) => name.startsWith('clawctl-secrets'))).to.deep.equal([])
+    }
+    rmSync(folder, { recursive: true })
+  })
+
   it('ends quietly where the reader of its output has gone', async () => {
     const script =
       'set -o pipefail; clawctl fleet deploy --help | head -1; echo $PIPESTATUS; clawctl fleet status | true'
     const { stdout, stderr } = await sandbox.run('laptop', ['bash', '-c', script])
     expect(stderr).to.equal('')
     expect(stdout).to.match(/\n0\n$/)
+  })
+
+  it('goes on to its own end where the reader of its progress has gone', async () => {
+    const untilClosed = 'trap "" PIPE; while echo; do :; done 2>/dev/null'
+    const script = `exec 3>&1; { ${untilClosed}; clawctl fleet shwo >/dev/null; echo $? >&3; } 2>&1 | true`
+    const { stdout } = await sandbox.run('laptop', ['bash', '-c', script])
+    expect(stdout).to.equal('2\n')
   })
 
   it('needs no checkout to ask, only to know where', async () => {

@@ -1,6 +1,8 @@
+import { createInterface } from 'node:readline'
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js'
 import { expect } from 'chai'
+import { execa } from 'execa'
 import { BIN, expectFailure, LATEST_AMI, TestSandbox } from '../support/cli.js'
 
 interface Result {
@@ -125,6 +127,32 @@ describe('clawctl mcp', () => {
     const { content } = await call(client, 'status')
     expect(JSON.parse(content[0]?.text ?? '').error).to.include({ code: 'UNAUTHORIZED' })
     expect(content[0]?.text).not.to.include('cct_wrong')
+  })
+
+  it('ends at SIGTERM, also while it follows a deploy, and listens for it once', async () => {
+    const release = sandbox.hold()
+    const args = ['fleet', 'deploy', 'clawdinator-2', '--requested-by', 'Jo', '--json']
+    const { requestId } = (await sandbox.clawctl('laptop', args)).json().deploy
+    const env = await sandbox.environment('laptop')
+    const server = execa(process.execPath, [BIN, 'mcp'], { env, extendEnv: false, reject: false })
+    try {
+      const ask = (id: number, method: string, params: object) =>
+        server.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', id, method, params })}\n`)
+      const clientInfo = { name: 'test', version: '1.0.0' }
+      ask(0, 'initialize', { protocolVersion: '2025-06-18', capabilities: {}, clientInfo })
+      const unknown = Array.from({ length: 12 }, (_, id) => ({ id: id + 1, requestId: 'nothing-like-it' }))
+      for (const { id, ...known } of unknown) ask(id, 'tools/call', { name: 'follow', arguments: known })
+      const answers = createInterface({ input: server.stdout })[Symbol.asyncIterator]()
+      for (let count = 0; count <= unknown.length; count += 1) await answers.next()
+      ask(99, 'tools/call', { name: 'follow', arguments: { requestId } })
+      server.kill('SIGTERM')
+      const { stderr, exitCode } = await server
+      expect(stderr).not.to.include('MaxListeners')
+      expect(exitCode).to.equal(0)
+    } finally {
+      server.kill('SIGKILL')
+      release()
+    }
   })
 
   it('works in agent mode alone', async () => {

@@ -162,6 +162,22 @@ describe('active-watch.sh', () => {
     })
   }
 
+  it('names the cause, not the hint, where the metadata service gives no credentials', async () => {
+    const { AWS_ACCESS_KEY_ID: _, ...env } = ec2.env
+    ec2.env = env as typeof ec2.env
+    const outcome = await watch()
+    expect(outcome.stderr).to.contain(
+      'active-watch.sh: The metadata service names no role for this instance.; this machine does not change its role\n',
+    )
+  })
+
+  it('reports a role that an earlier run was killed before reporting', async () => {
+    await root.write('run/clawdinator/role', 'active\n')
+    names(ME)
+    await watch()
+    expect(await stage()).to.equal('active')
+  })
+
   it('takes an object that can not be read for no answer', async () => {
     for (const body of ['', '{', '{"schema":2}', JSON.stringify({ schema: 1, id: 'clawdinator-2', instanceId: ME })]) {
       ec2.objects.set('active/clawdinator-1.json', body)

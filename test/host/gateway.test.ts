@@ -1,9 +1,11 @@
 import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { expect } from 'chai'
+import { execaSync } from 'execa'
 import { heartbeatSchema } from '../../src/lib/domain/contract/index.js'
 import { machine, runScript, SYSTEMCTL, throwAwayRoot } from './hostSupport.js'
 
+const JQ = execaSync('bash', ['-c', 'type -P jq']).stdout
 const TOKEN = `MTIzNDU2Nzg5MDEyMzQ1Njc4.${'GhIjKl'}.${'a1-_'.repeat(7)}`
 
 describe('gateway-start.sh', () => {
@@ -148,6 +150,14 @@ describe('gateway-probe.sh', () => {
     })
   })
 
+  it('reads a long answer, and passes none as an argument', async () => {
+    await runs('clawdinator-gateway')
+    await root.program('jq', `printf '%s\\n' "$*" >>"$CLAWCTL_HOST_ROOT/arguments"; exec ${JQ} "$@"`)
+    const rejected = { ...STATUS.rejected, sessions: 'x'.repeat(200_000) }
+    expect((await probe(rejected)).channels[0].connected).to.equal(false)
+    expect(await root.read('arguments')).not.to.contain(TOKEN)
+  })
+
   it('knows nothing of a gateway that is not up or does not answer', async () => {
     await runs('clawdinator-gateway')
     await probe(STATUS.active)
@@ -258,6 +268,12 @@ describe('heartbeat.sh', () => {
     expect((await beat(env)).failure, 'it has held for a minute').to.equal(null)
     await root.write('run/clawdinator-probe/probe.json', JSON.stringify({ ...probe, mainPid: 41 }))
     expect((await beat(env)).gateway, 'a probe of another process').to.deep.include({ channels: [], probedAt: null })
+  })
+
+  it('is written though a file of the last run was cut off', async () => {
+    await root.write('var/lib/clawdinator/self-update.json', '')
+    await root.write('run/clawdinator-probe/probe.json', '{"at": "2026-11-26T10:05:00Z"}\n{"mainPid')
+    expect(await beat()).to.deep.include({ selfUpdate: null })
   })
 
   it('looks at the gateway whose channels are skipped while another machine acts', async () => {

@@ -122,7 +122,7 @@ describe('the shared memory', () => {
     await mkdir(root.path('memory/folder'))
     await execa('mkfifo', [root.path('memory/pipe')])
     const cases: [Promise<{ code: number; stderr: string }>, number, string][] = [
-      [read('none.md'), 1, 'memory-read.sh without a path lists'],
+      [read('none.md'), 1, '  memory-read without a path lists'],
       [read('folder'), 2, 'is a folder'],
       [read('pipe'), 2, 'neither a file'],
       [write('x', '--append', 'pipe'), 2, 'neither a file'],

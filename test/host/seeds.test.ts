@@ -124,6 +124,16 @@ describe('seed-repos.sh', () => {
     expect(await root.read('repos/r/a.txt')).to.equal('three\n')
   })
 
+  it('keeps a repository whose record of the seed is empty', async () => {
+    await bundle('one\n')
+    await seed('r')
+    await root.write('repos/.r.seed', '')
+    await bundle('two\n')
+    const kept = await seed('r')
+    expect(kept.code, kept.stderr).to.equal(0)
+    expect(kept.stderr).to.contain('was changed on this host and is kept')
+  })
+
   it('points origin at the configured address', async () => {
     await bundle('one\n')
     await seed('r=https://github.com/other/r.git')

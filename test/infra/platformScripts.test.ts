@@ -13,6 +13,7 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import { execa } from 'execa'
 import { candidates, isOurs, type Lookups, resourcesOf } from '../../scripts/platformRecover.js'
+import { serve } from '../host/hostSupport.js'
 import { ROOT } from '../support/plane.js'
 import { readStack } from '../support/stacks.js'
 
@@ -98,6 +99,100 @@ describe('what a killed apply of the platform left', () => {
       ['aws_kms_alias.bucket', false, true],
     ])
     expect(resourcesOf('')).to.deep.equal([])
+  })
+})
+
+describe('scripts/platformRecover.ts', () => {
+  let folder: string
+  let aws: Awaited<ReturnType<typeof serve>>
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'clawctl-recover-'))
+    writeFileSync(join(folder, 'a.tf'), 'resource "aws_iam_role" "vmimport" {}\n')
+    writeFileSync(join(folder, 'empty'), '{"resources": []}')
+    const role = { mode: 'managed', type: 'aws_iam_role', name: 'vmimport' }
+    writeFileSync(
+      join(folder, 'imported'),
+      JSON.stringify({ resources: [{ ...role, instances: [{ attributes: { tags_all: {} } }] }] }),
+    )
+    // FAILS is the command that fails after the import.
+    writeFileSync(
+      join(folder, 'tofu'),
+      `#!/bin/sh
+cd "\${1#-chdir=}" && shift
+printf '%s\\n' "$*" >>calls
+if [ "$1 $2" = "$FAILS" ] && grep -q ^import calls; then echo 'S3: SlowDown' >&2; exit 1; fi
+case "$1 $2" in 'state pull') if grep -q ^import calls; then cat imported; else cat empty; fi ;; esac
+`,
+      { mode: 0o755 },
+    )
+    aws = await serve((request, response) => {
+      if (request.url?.includes('file-systems')) response.end('{"FileSystems": []}')
+      else if (!request.headers['x-amz-target']) response.end('<DescribeSecurityGroupsResponse/>')
+      else if (/ListKeys/.test(String(request.headers['x-amz-target']))) response.end('{"Keys": []}')
+      else response.writeHead(400).end('{"__type": "NotFoundException"}')
+    })
+  })
+  after(async () => {
+    await aws.close()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  const recover = async (fails: string) => {
+    rmSync(join(folder, 'calls'), { force: true })
+    const script = ['--import', 'tsx', join(ROOT, 'scripts/platformRecover.ts')]
+    const ran = await execa(process.execPath, [...script, join(folder, 'tofu'), folder], {
+      cwd: ROOT,
+      reject: false,
+      env: {
+        ...{ FAILS: fails, TF_VAR_region: 'eu-central-1', TF_VAR_bucket: 'b', AWS_ENDPOINT_URL: aws.url },
+        ...{ AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b' },
+      },
+    })
+    return { ...ran, calls: readFileSync(join(folder, 'calls'), 'utf8') }
+  }
+
+  it("removes another stack's object from the state, and fails where it can't", async () => {
+    const good = await recover('none')
+    expect(good.exitCode, good.stderr).to.equal(0)
+    expect(good.stderr).to.include("exists and is not this stack's")
+    const bad = await recover('state rm')
+    expect(bad.exitCode).to.equal(1)
+    expect(bad.stderr).to.include('is in the state:\nS3: SlowDown')
+  })
+
+  it('removes nothing from a state that it can not read', async () => {
+    const { exitCode, stderr, calls } = await recover('state pull')
+    expect(exitCode).to.equal(1)
+    expect(stderr).to.include("the state can't be read:\nS3: SlowDown")
+    expect(calls).not.to.include('state rm')
+  })
+})
+
+describe('scripts/platform.sh', () => {
+  it('applies nothing while it can not read the state in the bucket after a killed first apply', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'clawctl-platform-'))
+    try {
+      writeFileSync(join(folder, 'first-apply.tfstate'), '{"lineage": "a"}')
+      writeFileSync(
+        join(folder, 'tofu'),
+        `#!/bin/sh
+cd "\${1#-chdir=}" && shift
+printf '%s\\n' "$1 $2" >>calls
+if [ "$1 $2" = 'state pull' ]; then echo 'S3: SlowDown' >&2; exit 1; fi
+`,
+        { mode: 0o755 },
+      )
+      const { exitCode, stderr } = await execa('bash', [join(ROOT, 'scripts/platform.sh'), 'apply'], {
+        reject: false,
+        env: { TOFU: join(folder, 'tofu'), PLATFORM_STACK: folder, TF_VAR_region: 'eu-central-1', TF_VAR_bucket: 'b' },
+      })
+      expect(exitCode).to.equal(1)
+      expect(stderr).to.equal('S3: SlowDown')
+      expect(readFileSync(join(folder, 'calls'), 'utf8')).to.equal('init -input=false\nstate pull\n')
+      expect(existsSync(join(folder, 'first-apply.tfstate'))).to.equal(true)
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
   })
 })
 

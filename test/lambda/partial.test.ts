@@ -1,8 +1,10 @@
 import { expect } from 'chai'
+import { createPorts } from '../../lambda/context.js'
 import { createHandler } from '../../lambda/handler.js'
 import { METRICS } from '../../lambda/metrics.js'
 import { FREEZE_KEY } from '../../src/lib/domain/deploy/freeze.js'
 import { indexKey, recordKey } from '../../src/lib/domain/deploy/run.js'
+import type { ObjectStore } from '../../src/lib/ops/ports.js'
 import { BUCKET, LATEST, startPlane, type TestPlane } from '../support/plane.js'
 import { readStack } from '../support/stacks.js'
 import { environment, event, Lambda } from './invoke.js'
@@ -186,10 +188,26 @@ describe('Control API: metrics', () => {
       })
     })
   }
-  const world = () => {
+  const world = (makePorts = createPorts) => {
     const lines: string[] = []
-    const handle = createHandler(environment(plane), () => {}, { emit: (line) => lines.push(line) })
-    return { handle, metrics: () => metricsOf(lines.splice(0)) }
+    const log: string[] = []
+    const handle = createHandler(environment(plane), (line) => log.push(line), {
+      emit: (line) => lines.push(line),
+      makePorts,
+    })
+    return { handle, metrics: () => metricsOf(lines.splice(0)), logged: () => JSON.parse(log.pop() ?? '') }
+  }
+  /** The record of a deploy that was kept a moment ago. */
+  const keptNow = () => {
+    const now = new Date().toISOString()
+    const order = { requestId: 'request-0001', target: 'x', amiOverride: null, caller: null, requestedBy: null }
+    const ended = { ami: null, status: 'kept', runId: null, runUrl: null, createdAt: now, finishedAt: now }
+    plane.world.putObject(BUCKET, indexKey(now, 'request-0001'), '{}')
+    plane.world.putObject(
+      BUCKET,
+      recordKey('request-0001'),
+      JSON.stringify({ schema: 1, ...order, ...ended, hosts: [], error: null }),
+    )
   }
 
   it('count requests, refusals by code, failures of each service and dispatches that failed', async () => {
@@ -224,17 +242,10 @@ describe('Control API: metrics', () => {
 
   it('of the look every five minutes name hosts that are silent, and each end of a deploy once', async () => {
     plane.launch('clawdinator-1', { launchTime: new Date(Date.now() - 3_600_000) })
-    const now = new Date().toISOString()
-    const order = { requestId: 'request-0001', target: 'x', amiOverride: null, caller: null, requestedBy: null }
-    const ended = { ami: null, status: 'kept', runId: null, runUrl: null, createdAt: now, finishedAt: now }
-    plane.world.putObject(BUCKET, indexKey(now, 'request-0001'), '{}')
-    plane.world.putObject(
-      BUCKET,
-      recordKey('request-0001'),
-      JSON.stringify({ schema: 1, ...order, ...ended, hosts: [], error: null }),
-    )
-    const { handle, metrics } = world()
+    keptNow()
+    const { handle, metrics, logged } = world()
     expect((await handle({ clawctl: 'watch' })).statusCode).to.equal(200)
+    expect(logged()).to.include({ watch: 'OK' })
     expect(metrics()).to.deep.equal([
       ['HeartbeatMissing', 'clawdinator-1', 1],
       ['HeartbeatMissing', 'clawdinator-2', 1],
@@ -244,5 +255,32 @@ describe('Control API: metrics', () => {
     expect(metrics().map(([name]) => name)).to.deep.equal(['HeartbeatMissing', 'HeartbeatMissing'])
     const fromUrl = await handle({ ...event('GET', '/v1/fleet', { headers: {} }), clawctl: 'watch' })
     expect(fromUrl.statusCode, 'nobody from outside can send it').to.equal(401)
+  })
+
+  it('of the look count an end once, also where the answer to the write is lost', async () => {
+    keptNow()
+    const { handle, metrics } = world((...given) => {
+      const ports = createPorts(...given)
+      const store = ports.store as ObjectStore
+      return { ...ports, store: { ...store, putIf: (...put) => store.putIf(...put).then(() => false) } }
+    })
+    await handle({ clawctl: 'watch' })
+    expect(metrics()).to.deep.include(['DeployOutcomes', 'kept', 1])
+  })
+
+  it('of the look name what failed, and the rest is measured', async () => {
+    keptNow()
+    const { handle, metrics, logged } = world((...given) => {
+      const ports = createPorts(...given)
+      const describeHosts = () => Promise.reject(new TypeError('a defect'))
+      return { ...ports, compute: { ...ports.compute, describeHosts } }
+    })
+    expect((await handle({ clawctl: 'watch' })).statusCode).to.equal(500)
+    expect(metrics()).to.deep.equal([['DeployOutcomes', 'kept', 1]])
+    const line = logged()
+    expect(line).to.include({ watch: 'INTERNAL' })
+    expect(line.cause)
+      .to.match(/^TypeError/)
+      .and.not.include('a defect')
   })
 })

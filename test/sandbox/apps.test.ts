@@ -1,6 +1,9 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { expect } from 'chai'
+import { Faults } from '../../sandbox/faults.js'
 import { Apps, type GitHubAppOptions } from '../../sandbox/github/apps.js'
+import { githubEndpoint } from '../../sandbox/github/endpoint.js'
+import { GitHub } from '../../sandbox/github/github.js'
 
 const keys = generateKeyPairSync('rsa', { modulusLength: 2048 })
 const OPTIONS: GitHubAppOptions = {
@@ -50,6 +53,26 @@ describe('sandbox: GitHub App', () => {
     expect(await mint(jwt(), '{"repositories":["other"]}')).to.match(/^422 .*not accessible/)
     expect(await mint(jwt(), '{"permissions":"all"}')).to.match(/^422/)
     expect(await mint(jwt(), '', { suspended: true })).to.match(/^403 .*suspended/)
+  })
+
+  it('lets a token write only what it was granted', async () => {
+    const none = { workflowDir: '', workDir: '', readFile: async () => null, faults: new Faults() }
+    const app = { ...OPTIONS, permissions: { issues: 'read' } }
+    const github = new GitHub({ ...none, repository: 'acme/fleet', token: 't', app })
+    const minted = await github.apps?.mint('8', jwt(), '')
+    const endpoint = await githubEndpoint(github)
+    try {
+      const ask = (init: object) =>
+        fetch(`${endpoint.url}/repos/acme/fleet/issues`, {
+          headers: { authorization: `Bearer ${minted?.ok && minted.minted.token}` },
+          ...init,
+        })
+      expect((await ask({})).status).to.equal(200)
+      expect((await ask({ method: 'POST', body: '{"title":"T"}' })).status).to.equal(403)
+      expect(github.issues).to.have.length(0)
+    } finally {
+      await endpoint.close()
+    }
   })
 
   it('forgets a token when it is over', async () => {

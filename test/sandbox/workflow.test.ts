@@ -66,6 +66,7 @@ describe('sandbox workflow files', () => {
     ['strategy', 'strategy: { matrix: { a: [1] } }'],
     ['services', 'services: { db: { image: postgres } }'],
     ['container', 'container: alpine'],
+    ['concurrency', 'concurrency: deploys'],
   ] as const) {
     it(`names jobs.deploy.${key} as not run by the sandbox`, async () => {
       const [problem] = await problemsOf(DEPLOY.replace('timeout-minutes: 5', text))

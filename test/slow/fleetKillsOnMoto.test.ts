@@ -9,6 +9,7 @@ import { HAS_MOTO, outcomes, WITHOUT_MOTO } from '../support/moto.js'
  * proxy between them acts when a request passes. Needs what support/moto.ts needs.
  */
 const [ONE, TWO, THREE, FOUR] = ['clawdinator-1', 'clawdinator-2', 'clawdinator-3', 'clawdinator-4']
+const FIVE = 'clawdinator-5'
 
 describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
   this.timeout(900_000)
@@ -22,7 +23,12 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
       ...{ host: id, instanceType: 't3.large', bootstrapPrefix },
       discordTokenSecret: id.replace('clawdinator', 'clawdinator-discord-token'),
     })
-    await fleet.register({ ...fleet.registry(), [THREE]: entry(THREE, 'bootstrap/third'), [FOUR]: entry(FOUR) })
+    await fleet.register({
+      ...fleet.registry(),
+      [THREE]: entry(THREE, 'bootstrap/third'),
+      [FOUR]: entry(FOUR),
+      [FIVE]: entry(FIVE),
+    })
     await fleet.publishImage('first')
   })
   afterEach(() => world?.reset())
@@ -198,7 +204,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
   it('names what was refused in the middle, and the next deploy goes on with what was created', async () => {
     const { proxy, clawctl, fails, machineOf, serving, isWhole } = world
     const one = await serving(ONE)
-    const role = 'arn:aws:iam::123456789012:role/clawdinator/clawdinator-2'
+    const role = `arn:aws:iam::123456789012:role/clawdinator/${FIVE}`
     for (const [operation, answer, named] of [
       ['CreateRole', denied('iam', `not authorized to perform: iam:CreateRole on resource: ${role}`), 'iam:CreateRole'],
       ['RunInstances', denied('ec2', `not authorized to perform: iam:PassRole on resource: ${role}`), 'iam:PassRole'],
@@ -206,11 +212,11 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
       ['RunInstances dry', denied('ec2', 'not authorized to perform: ec2:RunInstances'), 'ec2:RunInstances'],
     ] as const) {
       proxy.once(operation, async () => answer)
-      const { error, all } = await fails('fleet', 'deploy', TWO)
+      const { error, all } = await fails('fleet', 'deploy', FIVE)
       expect(error.message, all).to.include(named)
-      expect(await machineOf(TWO)).to.equal('')
+      expect(await machineOf(FIVE)).to.equal('')
     }
-    expect(outcomes(await clawctl('fleet', 'deploy', TWO))).to.deep.equal([`${TWO} created`])
+    expect(outcomes(await clawctl('fleet', 'deploy', FIVE))).to.deep.equal([`${FIVE} created`])
     expect(await machineOf(ONE)).to.equal(one)
     await isWhole()
   })

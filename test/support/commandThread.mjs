@@ -37,12 +37,12 @@ parentPort.on('message', async ({ args, env }) => {
   // A process runs as long as it has something to wait for.
   while (process.getActiveResourcesInfo().length > idle) await new Promise((resolve) => setTimeout(resolve, 2).unref())
   const code = process.exitCode ?? 0
-  for (const event of ['exit', 'SIGINT', 'SIGTERM']) {
+  for (const event of ['exit', 'SIGHUP', 'SIGINT', 'SIGTERM']) {
     for (const listener of process.listeners(event).filter((one) => one !== atExit)) {
       process.off(event, listener)
       if (event === 'exit') listener(code)
     }
   }
-  process.stdout.removeAllListeners('error')
+  for (const stream of [process.stdout, process.stderr]) stream.removeAllListeners('error')
   answer(code, true)
 })

@@ -1,12 +1,7 @@
 import { boolean, string } from '@oclif/core/flags'
 import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
-import {
-  bundleTarget,
-  extraSecretFlag,
-  identitiesDirFlag,
-  identityFlag,
-  secretsDirFlag,
-} from '../../lib/cli/bundleFlags.js'
+import { extraSecretFlag, identitiesDirFlag, identityFlag, secretsDirFlag } from '../../lib/cli/bundleFlags.js'
+import { targetArgs } from '../../lib/cli/flags.js'
 import { renderBundleUpload } from '../../lib/cli/render/bundles/bundles.js'
 import { BUNDLE_WORKFLOW } from '../../lib/domain/paths.js'
 import { uploadBundles } from '../../lib/ops/bundles/upload.js'
@@ -24,7 +19,7 @@ export default class BootstrapUpload extends BaseCommand<typeof BootstrapUpload>
         '<%= config.bin %> <%= command.id %> all --secrets-dir nix-secrets --identities-dir identities --kms-key "$KMS_KEY_ARN"',
     },
   ]
-  static override args = bundleTarget
+  static override args = targetArgs
   static override flags = {
     'secrets-dir': secretsDirFlag,
     identity: identityFlag,

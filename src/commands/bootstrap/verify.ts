@@ -1,6 +1,7 @@
 import { boolean, string } from '@oclif/core/flags'
 import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
-import { bundleTarget, identitiesDirFlag } from '../../lib/cli/bundleFlags.js'
+import { identitiesDirFlag } from '../../lib/cli/bundleFlags.js'
+import { targetArgs } from '../../lib/cli/flags.js'
 import { renderVerify } from '../../lib/cli/render/bundles/bundles.js'
 import { BUNDLE_WORKFLOW } from '../../lib/domain/paths.js'
 import { verifyBundles } from '../../lib/ops/bundles/verify.js'
@@ -17,7 +18,7 @@ export default class BootstrapVerify extends BaseCommand<typeof BootstrapVerify>
       command: '<%= config.bin %> <%= command.id %> all --deep --identities-dir identities',
     },
   ]
-  static override args = bundleTarget
+  static override args = targetArgs
   static override flags = {
     deep: boolean({
       summary: "Also unpack the repositories and decrypt the secrets. Default identity: the bundle's own.",

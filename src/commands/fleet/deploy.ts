@@ -1,8 +1,8 @@
-import { string as stringArg } from '@oclif/core/args'
 import ms from 'ms'
 import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { confirmOnTerminal, hasTerminal } from '../../lib/cli/confirm.js'
 import { deployFlags, WAIT } from '../../lib/cli/deployFlags.js'
+import { targetArgs } from '../../lib/cli/flags.js'
 import { renderDeploy } from '../../lib/cli/render/deploy/deploys.js'
 import { orderOfFlags } from '../../lib/domain/contract/order.js'
 import { requestDeploy } from '../../lib/ops/deploy/requestDeploy.js'
@@ -24,12 +24,7 @@ export default class FleetDeploy extends BaseCommand<typeof FleetDeploy> {
     },
     { description: 'In CI, show what would be done', command: '<%= config.bin %> <%= command.id %> all --plan-only' },
   ]
-  static override args = {
-    target: stringArg({
-      description: '`all`, or an instance id as `clawctl registry list` prints it; there is no default.',
-      required: true,
-    }),
-  }
+  static override args = targetArgs
   static override flags = deployFlags
 
   async work() {

@@ -25,7 +25,7 @@ export default class FleetDrift extends BaseCommand<typeof FleetDrift> {
 
   async work() {
     const { context } = this
-    const ports = await context.pick('registry', 'compute', 'store', 'tofu', 'clock', 'progress', 'report')
+    const ports = await context.pick('registry', 'compute', 'store', 'tofu', 'progress', 'report')
     const planFile = (await context.port('planFile'))('drift')
     const issues = this.flags.issue ? await context.port('issues') : null
     return { drift: await checkDrift({ ...ports, planFile, issues }) }

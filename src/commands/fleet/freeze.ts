@@ -1,8 +1,7 @@
-import { string as stringArg } from '@oclif/core/args'
 import { string } from '@oclif/core/flags'
 import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { askerFlags, askerOfFlags } from '../../lib/cli/deployFlags.js'
-import { durationFlag } from '../../lib/cli/flags.js'
+import { durationFlag, targetArgs } from '../../lib/cli/flags.js'
 import { renderFreezes } from '../../lib/cli/render/deploy/fleet.js'
 
 export default class FleetFreeze extends BaseCommand<typeof FleetFreeze> {
@@ -13,9 +12,7 @@ export default class FleetFreeze extends BaseCommand<typeof FleetFreeze> {
     '<%= config.bin %> <%= command.id %> all --reason "Discord is down" --for 2h --requested-by "Jo" --code 123456',
     '<%= config.bin %> <%= command.id %> clawdinator-2 --reason "under investigation" --requested-by "Jo" --code 123456',
   ]
-  static override args = {
-    target: stringArg({ description: '`all`, or an instance id; there is no default.', required: true }),
-  }
+  static override args = targetArgs
   static override flags = {
     reason: string({ summary: 'Why, in one line. Refused deploys show it.', required: true, helpValue: 'TEXT' }),
     for: durationFlag({ summary: 'How long.', default: 'until `fleet unfreeze`', shortest: '1m', longest: '30d' }),

@@ -1,7 +1,7 @@
-import { string as stringArg } from '@oclif/core/args'
 import ms from 'ms'
 import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { askerFlags, deployFlags, WAIT } from '../../lib/cli/deployFlags.js'
+import { targetArgs } from '../../lib/cli/flags.js'
 import { renderDeploy } from '../../lib/cli/render/deploy/deploys.js'
 import { orderOfFlags } from '../../lib/domain/contract/order.js'
 import { requestDeploy } from '../../lib/ops/deploy/requestDeploy.js'
@@ -15,9 +15,7 @@ export default class FleetRollback extends BaseCommand<typeof FleetRollback> {
     '<%= config.bin %> <%= command.id %> clawdinator-2 --requested-by "Jo"',
     '<%= config.bin %> <%= command.id %> all --requested-by "Jo" --wait',
   ]
-  static override args = {
-    target: stringArg({ description: '`all`, or an instance id; there is no default.', required: true }),
-  }
+  static override args = targetArgs
   static override flags = {
     ...askerFlags,
     'request-id': deployFlags['request-id'],

@@ -1,6 +1,6 @@
-import { string as stringArg } from '@oclif/core/args'
 import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { askerFlags, askerOfFlags } from '../../lib/cli/deployFlags.js'
+import { targetArgs } from '../../lib/cli/flags.js'
 import { renderFreezes } from '../../lib/cli/render/deploy/fleet.js'
 
 export default class FleetUnfreeze extends BaseCommand<typeof FleetUnfreeze> {
@@ -8,9 +8,7 @@ export default class FleetUnfreeze extends BaseCommand<typeof FleetUnfreeze> {
   static override description =
     'Ends the freeze of exactly this target: with an instance, a freeze of `all` stays. Only a person may end a freeze.'
   static override examples = ['<%= config.bin %> <%= command.id %> all --requested-by "Jo" --code 123456']
-  static override args = {
-    target: stringArg({ description: '`all`, or an instance id; there is no default.', required: true }),
-  }
+  static override args = targetArgs
   static override flags = askerFlags
 
   async work() {

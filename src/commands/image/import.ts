@@ -3,9 +3,8 @@ import { boolean, integer, string } from '@oclif/core/flags'
 import ms from 'ms'
 import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { durationFlag } from '../../lib/cli/flags.js'
-import { IMAGE_PORTS } from '../../lib/cli/ports.js'
+import { IMAGE_DIRECT, IMAGE_PORTS } from '../../lib/cli/ports.js'
 import { renderDirectImport, renderImport } from '../../lib/cli/render/images/images.js'
-import { IMAGE_WORKFLOW } from '../../lib/domain/paths.js'
 import { BLOCK_CONCURRENCY, type DirectImport, importDirect } from '../../lib/ops/images/importDirect.js'
 import { IMPORT_TIMEOUT, type ImportedImage, importImage } from '../../lib/ops/images/importImage.js'
 
@@ -63,5 +62,5 @@ export default class ImageImport extends BaseCommand<typeof ImageImport> {
     return 'blocks' in imported ? renderDirectImport(imported, this.paint) : renderImport(imported, this.paint)
   }
 
-  protected override readonly direct = { what: 'Image commands use', workflow: IMAGE_WORKFLOW }
+  protected override readonly direct = IMAGE_DIRECT
 }

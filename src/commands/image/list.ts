@@ -1,7 +1,6 @@
 import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
-import { CATALOG_PORTS } from '../../lib/cli/ports.js'
+import { CATALOG_PORTS, IMAGE_DIRECT } from '../../lib/cli/ports.js'
 import { renderImages } from '../../lib/cli/render/images/catalog.js'
-import { IMAGE_WORKFLOW } from '../../lib/domain/paths.js'
 import { listImages } from '../../lib/ops/images/catalog.js'
 
 export default class ImageList extends BaseCommand<typeof ImageList> {
@@ -23,8 +22,7 @@ export default class ImageList extends BaseCommand<typeof ImageList> {
   }
 
   protected override readonly direct = {
-    what: 'Image commands use',
-    workflow: IMAGE_WORKFLOW,
+    ...IMAGE_DIRECT,
     instead: '`clawctl fleet status` shows the latest AMI, and the one of each host',
   }
 }

@@ -3,10 +3,9 @@ import ms from 'ms'
 import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { confirmOnTerminal } from '../../lib/cli/confirm.js'
 import { durationFlag } from '../../lib/cli/flags.js'
-import { CATALOG_PORTS } from '../../lib/cli/ports.js'
+import { CATALOG_PORTS, IMAGE_DIRECT } from '../../lib/cli/ports.js'
 import { countsText, renderPruned, renderPrunePlan } from '../../lib/cli/render/images/catalog.js'
 import { removalsOf } from '../../lib/domain/images/prune.js'
-import { IMAGE_WORKFLOW } from '../../lib/domain/paths.js'
 import { pruneImages } from '../../lib/ops/images/pruneImages.js'
 
 const OLDER_THAN = '30d'
@@ -47,5 +46,5 @@ export default class ImagePrune extends BaseCommand<typeof ImagePrune> {
     return prune.dryRun ? renderPrunePlan(prune.plan, new Date(), this.paint) : renderPruned(prune)
   }
 
-  protected override readonly direct = { what: 'Image commands use', workflow: IMAGE_WORKFLOW }
+  protected override readonly direct = IMAGE_DIRECT
 }

@@ -1,8 +1,7 @@
 import { string as stringArg } from '@oclif/core/args'
 import { integer, string } from '@oclif/core/flags'
 import { BaseCommand } from '../../lib/cli/baseCommand.js'
-import { IMAGE_PORTS } from '../../lib/cli/ports.js'
-import { IMAGE_WORKFLOW } from '../../lib/domain/paths.js'
+import { IMAGE_DIRECT, IMAGE_PORTS } from '../../lib/cli/ports.js'
 import { reportImage } from '../../lib/ops/images/reportImage.js'
 
 const seconds = (what: string, env: string) => integer({ summary: `How long ${what} took.`, env, min: 0 })
@@ -41,5 +40,5 @@ export default class ImageReport extends BaseCommand<typeof ImageReport> {
     return { report }
   }
 
-  protected override readonly direct = { what: 'Image commands use', workflow: IMAGE_WORKFLOW }
+  protected override readonly direct = IMAGE_DIRECT
 }

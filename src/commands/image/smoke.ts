@@ -3,8 +3,8 @@ import { boolean, string } from '@oclif/core/flags'
 import ms from 'ms'
 import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
 import { durationFlag } from '../../lib/cli/flags.js'
+import { IMAGE_DIRECT } from '../../lib/cli/ports.js'
 import { renderSmoked } from '../../lib/cli/render/images/catalog.js'
-import { IMAGE_WORKFLOW } from '../../lib/domain/paths.js'
 import { smokeImage } from '../../lib/ops/images/smokeImage.js'
 
 const TIMEOUT = '10m'
@@ -51,5 +51,5 @@ export default class ImageSmoke extends BaseCommand<typeof ImageSmoke> {
     return renderSmoked(smoke)
   }
 
-  protected override readonly direct = { what: 'Image commands use', workflow: IMAGE_WORKFLOW }
+  protected override readonly direct = IMAGE_DIRECT
 }

@@ -1,10 +1,9 @@
 import { string as stringArg } from '@oclif/core/args'
 import { boolean, integer } from '@oclif/core/flags'
 import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
-import { IMAGE_PORTS } from '../../lib/cli/ports.js'
+import { IMAGE_DIRECT, IMAGE_PORTS } from '../../lib/cli/ports.js'
 import { renderImageUpload } from '../../lib/cli/render/images/images.js'
 import { imageNameOf } from '../../lib/domain/images/names.js'
-import { IMAGE_WORKFLOW } from '../../lib/domain/paths.js'
 import { abortUploads, type UploadedImage, uploadImage } from '../../lib/ops/images/uploadImage.js'
 
 export default class ImageUpload extends BaseCommand<typeof ImageUpload> {
@@ -45,5 +44,5 @@ export default class ImageUpload extends BaseCommand<typeof ImageUpload> {
     return result.aborted.map(({ key }) => `aborted ${key}`).join('\n') || 'There is no unfinished upload.'
   }
 
-  protected override readonly direct = { what: 'Image commands use', workflow: IMAGE_WORKFLOW }
+  protected override readonly direct = IMAGE_DIRECT
 }

@@ -2,7 +2,7 @@ import { execa } from 'execa'
 import type { Env } from './settings.js'
 
 /** The program that opens an address: BROWSER, else the system's. */
-export function openerOf(env: Env, platform: NodeJS.Platform): [program: string, ...args: string[]] {
+function openerOf(env: Env, platform: NodeJS.Platform): [program: string, ...args: string[]] {
   if (env.BROWSER) return [env.BROWSER]
   if (platform === 'darwin') return ['open']
   return platform === 'win32' ? ['cmd', '/c', 'start', ''] : ['xdg-open']

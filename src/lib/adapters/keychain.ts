@@ -1,6 +1,7 @@
 import { execa } from 'execa'
 import * as z from 'zod/mini'
 import { parseJson } from '../domain/json.js'
+import type { Env } from './settings.js'
 
 /** Long enough to unlock a keychain that asks for its password. */
 const TIMEOUT_MS = 20_000
@@ -38,7 +39,7 @@ process.stdout.write(JSON.stringify(answer))
  * Each call is a process of its own, because it can be killed: a native call that waits for D-Bus would keep Node from
  * exiting. The token is never among its arguments.
  */
-export function osKeychain(env: Readonly<Record<string, string | undefined>>, timeoutMs = TIMEOUT_MS): Keychain {
+export function osKeychain(env: Env, timeoutMs = TIMEOUT_MS): Keychain {
   return async (operation, account, token = '') => {
     let library: string
     try {

@@ -6,8 +6,7 @@ import { REQUESTED_BY_PATTERN } from '../domain/contract/patterns.js'
 import { ClawctlError } from '../domain/errors.js'
 import { parseJson } from '../domain/json.js'
 import type { Keychain } from './keychain.js'
-
-type Env = Readonly<Record<string, string | undefined>>
+import type { Env } from './settings.js'
 
 /** Null where a saved token is never in a keychain: on a fleet host, in ci mode and in a sandbox. */
 export type FindKeychain = () => Promise<Keychain | null>

@@ -9,7 +9,7 @@ import type { Env } from './settings.js'
 
 const DIGITS = 12
 
-export const digestPrefix = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, DIGITS)
+const digestPrefix = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, DIGITS)
 
 /**
  * Reads a secret text from a file (`-` is stdin) or from the editor of VISUAL or EDITOR, never from the command line.

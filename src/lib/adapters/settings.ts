@@ -20,7 +20,7 @@ const URL_FILE = '/etc/clawdinator/control-api-url'
 const TOKEN_FILE = '/run/agenix/clawdinator-control-token'
 
 /** An empty variable is an unset one: workflows pass optional inputs as "". */
-function read(env: Env, name: string): string | undefined {
+export function read(env: Env, name: string): string | undefined {
   const value = env[name]?.trim()
   return value ? value : undefined
 }
@@ -265,14 +265,22 @@ export const pushToken = (env: Env, repository: string) =>
     `a token with contents: write and pull_requests: write on ${repository}, or name a GitHub App with GITHUB_APP_ID, GITHUB_APP_INSTALLATION_ID and GITHUB_APP_PRIVATE_KEY_FILE`,
   )
 
+export const githubApiUrl = (env: Env) => read(env, 'GITHUB_API_URL') ?? 'https://api.github.com'
+
+/** @throws ClawctlError NOT_CONFIGURED naming the variable */
+function ownerAndName(variable: string, value: string): { owner: string; repo: string } {
+  const [, owner = '', repo = ''] = /^([\w.-]+)\/([\w.-]+)$/.exec(value) ?? []
+  if (owner) return { owner, repo }
+  const message = `${variable} is ${JSON.stringify(value)}, which is not of the form owner/name.`
+  throw new ClawctlError('NOT_CONFIGURED', message, { hint: `Set it as in ${variable}=${DEFAULT_REPOSITORY}.` })
+}
+
 /** GitHub's settings in a CI job. @throws ClawctlError NOT_CONFIGURED */
 export function githubSettings(env: Env) {
   const repository = required(env, ['GITHUB_REPOSITORY'], 'owner/name of the repository')
-  const [owner = '', repo = ''] = repository.split('/')
   return {
-    apiUrl: read(env, 'GITHUB_API_URL') ?? 'https://api.github.com',
-    owner,
-    repo,
+    apiUrl: githubApiUrl(env),
+    ...ownerAndName('GITHUB_REPOSITORY', repository),
     workflow: DEPLOY_WORKFLOW,
     ref: read(env, 'GITHUB_REF_NAME') ?? 'main',
   }
@@ -283,22 +291,15 @@ export function githubSettings(env: Env) {
  * @throws ClawctlError NOT_CONFIGURED
  */
 export function pullRequestSettings(env: Env) {
-  const repository = read(env, 'GITHUB_REPO') ?? read(env, 'GITHUB_REPOSITORY') ?? DEFAULT_REPOSITORY
-  const [, owner = '', repo = ''] = /^([\w.-]+)\/([\w.-]+)$/.exec(repository) ?? []
-  if (!owner) {
-    throw new ClawctlError(
-      'NOT_CONFIGURED',
-      `GITHUB_REPO is ${JSON.stringify(repository)}, which is not of the form owner/name.`,
-      {
-        hint: `Set it as in GITHUB_REPO=${DEFAULT_REPOSITORY}.`,
-      },
-    )
-  }
+  const named = read(env, 'GITHUB_REPO')
+  const [variable, repository] =
+    named === undefined
+      ? ['GITHUB_REPOSITORY', read(env, 'GITHUB_REPOSITORY') ?? DEFAULT_REPOSITORY]
+      : ['GITHUB_REPO', named]
   const ref = read(env, 'GITHUB_REF')?.replace(/^refs\/heads\//, '') ?? null
   return {
-    apiUrl: read(env, 'GITHUB_API_URL') ?? 'https://api.github.com',
-    owner,
-    repo,
+    apiUrl: githubApiUrl(env),
+    ...ownerAndName(variable, repository),
     // A run of a tag or a pull request has no branch.
     base: ref?.startsWith('refs/') ? null : ref,
   }

@@ -1,12 +1,4 @@
-import { string as stringArg } from '@oclif/core/args'
 import { string } from '@oclif/core/flags'
-
-export const bundleTarget = {
-  target: stringArg({
-    description: '`all`, or an instance id as `clawctl registry list` prints it; there is no default.',
-    required: true,
-  }),
-}
 
 export const secretsDirFlag = string({
   summary: 'Checkout of nix-secrets: a directory with each secret as NAME.age. Default: CLAWCTL_SECRETS_DIR.',

@@ -11,11 +11,7 @@ export async function confirmOnTerminal(question: string): Promise<boolean> {
     })
   }
   const { default: confirm } = await import('@inquirer/confirm')
-  try {
-    return await confirm({ message: question, default: false }, { output: process.stderr })
-  } catch (cause) {
-    throw new ClawctlError('CANCELLED', 'Nothing was changed.', { cause })
-  }
+  return answered(confirm({ message: question, default: false }, { output: process.stderr }))
 }
 
 /** Asks for a line. @throws ClawctlError USAGE without a terminal, CANCELLED */
@@ -40,7 +36,7 @@ export async function askSecret(question: string): Promise<string> {
   return answered(password({ message: question, mask: '*' }, { output: process.stderr }))
 }
 
-async function answered(answer: Promise<string>): Promise<string> {
+async function answered<T>(answer: Promise<T>): Promise<T> {
   try {
     return await answer
   } catch (cause) {

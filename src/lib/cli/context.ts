@@ -47,6 +47,15 @@ const IMAGE_RETRIES = { attempts: 8, attemptMs: 20_000 }
 const IMAGE_CONNECTIONS = 64
 /** The list of remaining steps after an edit must not wait long for one of its facts. */
 const STEP_TIMEOUT_MS = 3_000
+/** With the exit codes that shells give them: 128 and their number. */
+const ENDING = [
+  ['SIGHUP', 129],
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const
+
+/** One for the process: an MCP server makes a context for each call. */
+const interruption = lazy(abortOnSignals)
 
 export type Context = ReturnType<typeof createContext>
 
@@ -68,7 +77,6 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     return join(state, 'images')
   }
   const secretsDir = settings.secretsDir(env, flags['secrets-dir'])
-  const interruption = lazy(abortOnSignals)
   const scratch = lazy(async () => (await import('../adapters/scratch.js')).scratchFolder)
   const made = new Map<string, unknown>()
 
@@ -105,14 +113,15 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     const urls = settings.webhooks(env)
     return urls === null ? null : (await import('../adapters/deploy/webhooks.js')).createWebhooks(urls, userAgent)
   }
-  const bundleScratch = lazy(async () => {
+  /** Removed at the end, by a signal too: a signal alone would leave clones or secrets behind. */
+  const scratchThatEnds = async (prefix: string) => {
     const make = await scratch()
     return lazy(() => {
-      // A signal alone would leave the clones behind.
-      process.once('SIGINT', () => process.exit(130)).once('SIGTERM', () => process.exit(143))
-      return make('clawctl-bundle-', env)
+      for (const [signal, code] of ENDING) process.once(signal, () => process.exit(code))
+      return make(prefix, env)
     })
-  })
+  }
+  const bundleScratch = lazy(() => scratchThatEnds('clawctl-bundle-'))
 
   const make: { [Name in keyof Ports]: () => Ports[Name] | Promise<Ports[Name]> } = {
     clock: () => systemClock(interruption),
@@ -186,7 +195,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       const { createStateLocks } = await import('../adapters/deploy/stateLocks.js')
       return createStateLocks({ ...aws(), ...settings.stateLock(env) }, await port('store'))
     },
-    // Without a GitHub credential, a deploy works but waits for the lock of a dead run.
+    // Without a GitHub credential, a host is shown without its history, and a deploy waits for the lock of a dead run.
     runs: () => port('github').catch(() => null),
     store: async () => (await import('../adapters/aws/objectStore.js')).createObjectStore(aws()),
     tofu: async () => {
@@ -251,9 +260,8 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       return ageIdentities({ file: flags.identity, folder: flags['identities-dir'] })
     },
     secretText: async () => {
-      const folder = await scratch()
       const { secretText } = await import('../adapters/secretText.js')
-      return secretText(env, () => folder('clawctl-secrets-', env))
+      return secretText(env, await scratchThatEnds('clawctl-secrets-'))
     },
     keys: async () => (await import('../adapters/bundles/ageIdentities.js')).ageKeys,
     seeds: async () => {
@@ -330,11 +338,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       const { directPlane } = await import('../ops/deploy/directPlane.js')
       return directPlane({
         status: () => pick('registry', 'clock', 'compute', 'store', 'runs'),
-        // Show the machine even if its history can't be read.
-        host: async () => ({
-          ...(await pick('registry', 'clock', 'compute', 'store')),
-          runs: await port('github').catch(() => null),
-        }),
+        host: () => pick('registry', 'clock', 'compute', 'store', 'runs'),
         deploys: async () => ({ ...(await pick('store', 'clock', 'progress')), runs: await port('github') }),
         deploy: async () => ({
           ...(await pick('registry', 'compute', 'store', 'bundles', 'tofu', 'stack', 'locks', 'runs')),

@@ -11,8 +11,8 @@ interface FailedCommand {
 export function asFailure(error: unknown, command?: FailedCommand): ClawctlError {
   if (error instanceof ClawctlError) {
     // oclif wraps the errors that a flag's parser throws in its own message.
-    const message = plainWords(error.message)
-    return message === error.message ? error : new ClawctlError(error.code, message, { hint: error.hint, cause: error })
+    error.message = plainWords(error.message)
+    return error
   }
   const { message, name } = error as Error
   const oclif = error as { oclif?: { exit?: number }; args?: ParsedArg[] }
@@ -122,7 +122,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
 
 function hintFor(wanted: readonly string[], ids: readonly string[]): string {
   const [first = ''] = wanted
-  // \`clawctl status\`: the topic was left out.
+  // `clawctl status`: the topic was left out.
   const without = wanted.length === 1 ? ids.filter((id) => id.endsWith(` ${first}`)) : []
   if (without.length > 0) return `Did you mean ${without.map((id) => `\`clawctl ${id}\``).join(' or ')}?`
   const elsewhere = ELSEWHERE[wanted.at(-1) ?? '']

@@ -1,6 +1,15 @@
+import { string as stringArg } from '@oclif/core/args'
 import { custom } from '@oclif/core/flags'
 import ms from 'ms'
 import { ClawctlError } from '../domain/errors.js'
+
+/** The argument of commands for one instance or all. */
+export const targetArgs = {
+  target: stringArg({
+    description: '`all`, or an instance id as `clawctl registry list` prints it; there is no default.',
+    required: true,
+  }),
+}
 
 /**
  * A duration such as 90s or 30m, parsed to milliseconds. The command applies the default: a default in oclif

@@ -1,3 +1,4 @@
+import { IMAGE_WORKFLOW } from '../domain/paths.js'
 import type { Registry } from '../domain/registry/registry.js'
 import type {
   AgeKeys,
@@ -59,7 +60,7 @@ export interface Ports {
   stack: StackObjects
   locks: StateLocks
   /** Null without a GitHub credential. */
-  runs: RunLookup | null
+  runs: (Runs & RunLookup) | null
   store: ObjectStore
   tofu: Tofu
 
@@ -98,6 +99,7 @@ export interface Ports {
 }
 
 export const PEOPLE_DIRECT = { what: 'People commands use' }
+export const IMAGE_DIRECT = { what: 'Image commands use', workflow: IMAGE_WORKFLOW }
 
 /** Ports of the commands that make images. */
 export const IMAGE_PORTS = [

@@ -8,6 +8,8 @@ export function painter(stream: { isTTY?: boolean }, env: NodeJS.ProcessEnv = pr
   return (style: Style, text: string) => (on ? styleText(style, text) : text)
 }
 
+export type Paint = ReturnType<typeof painter>
+
 /** A column of a table; one without `narrow` always keeps its width: ids and states. */
 export interface Column {
   title: string

@@ -49,6 +49,7 @@ export const CODES = {
   },
   NOT_WRITABLE: {
     exit: 1,
+    http: 500,
     meaning: 'A file of the checkout, or of the outputs of a job, cannot be written.',
     next: 'Check its permissions and the free space, then run the command again: it resumes.',
   },

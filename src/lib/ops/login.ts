@@ -12,7 +12,7 @@ export interface LoginAnswers {
 export interface LoginPorts {
   /** Reads the fleet with this URL and token. @throws ClawctlError NOT_CONFIGURED, UNAUTHORIZED, UPSTREAM */
   ask(url: string, token: string): Promise<Fleet>
-  /** Says where it saved them, and why the token is in a file. @throws ClawctlError NOT_WRITABLE */
+  /** Returns where it saved them, and why the token is in a file. @throws ClawctlError NOT_WRITABLE */
   save(
     settings: { controlApiUrl: string; requestedBy?: string },
     token: string,

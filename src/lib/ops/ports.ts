@@ -112,7 +112,7 @@ export interface Runs {
   /** Newest first. @param before only those that were created by then */
   list(limit: number, before?: Date): Promise<Run[]>
   jobs(runId: number): Promise<Job[]>
-  /** It is not an error where the run is over. */
+  /** Not an error if the run is over. */
   cancel(runId: number): Promise<void>
 }
 
@@ -132,7 +132,7 @@ export interface Progress {
 export interface ItemProgress {
   /** Runs one step of an item. A step that rejects does not end the item: a rollback may follow. */
   step<T>(item: string, name: string, work: Shown<T>): Promise<T>
-  /** Ends an item, with one clause with the reason where it failed. Items without an end when the list ends count as skipped. */
+  /** Ends an item; `failure` is one clause. Items without an end when the list ends count as skipped. */
   end(item: string, failure?: string): void
 }
 

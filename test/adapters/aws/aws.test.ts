@@ -1,16 +1,31 @@
+import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
 import { asAwsFailure } from '../../../src/lib/adapters/aws/errors.js'
 import { createObjectStore } from '../../../src/lib/adapters/aws/objectStore.js'
+import { attempt } from '../../../src/lib/adapters/aws/putOutcome.js'
+import { createBundleStore } from '../../../src/lib/adapters/bundles/bundleStore.js'
 import { createCompute } from '../../../src/lib/adapters/deploy/compute.js'
 import { createImageObjects } from '../../../src/lib/adapters/images/imageObjects.js'
+import { createImages } from '../../../src/lib/adapters/images/images.js'
+import { createSmokeMachines } from '../../../src/lib/adapters/images/machines.js'
 import { latestOf } from '../../../src/lib/domain/deploy/image.js'
 import type { Service } from '../../../src/lib/domain/sandboxOptions.js'
+import type { NewImage } from '../../../src/lib/ops/images/ports.js'
 import { failureOf } from '../../support/failure.js'
 import { BUCKET, LATEST, OLDER, REGION, SECRET_KEY, setEnv, startPlane, type TestPlane } from '../../support/plane.js'
 import { startServer } from '../../support/server.js'
+
+const TAGS = { ami: LATEST, until: new Date(0) }
+const IMAGE: NewImage = {
+  ...{ name: 'x', description: 'x', snapshotId: 'snap-1', tags: {} },
+  architecture: 'x86_64',
+  bootMode: 'uefi',
+}
 
 describe('AWS adapters', () => {
   let plane: TestPlane
@@ -20,6 +35,8 @@ describe('AWS adapters', () => {
   afterEach(() => plane.close())
 
   const compute = () => createCompute({ region: REGION })
+  const images = () => createImages({ region: REGION })
+  const smoke = () => createSmokeMachines({ region: REGION })
   const store = (bucket = BUCKET) => createObjectStore({ region: REGION, bucket })
   const asked = (service: Service) => plane.requests.filter((request) => request.service === service).length
 
@@ -191,6 +208,26 @@ describe('AWS adapters', () => {
     })
   })
 
+  it('name the full disk of this machine, not the service, where a download does not fit', async function () {
+    if (!existsSync('/dev/full')) this.skip()
+    const folder = mkdtempSync(join(tmpdir(), 'clawctl-test-'))
+    symlinkSync('/dev/full', join(folder, 'download-1'))
+    plane.world.putObject(BUCKET, 'bootstrap/x', 'content')
+    const bundles = createBundleStore({ region: REGION, bucket: BUCKET, folder: () => folder })
+    const failure = await failureOf(bundles.download('bootstrap/x'))
+    rmSync(folder, { recursive: true })
+    expect(failure.code).to.equal('NOT_WRITABLE')
+    expect(failure.message).to.include('no space left on this machine')
+    expect(asked('s3')).to.equal(1)
+  })
+
+  it('end an upload at once where the session is over, which no other attempt would mend', async () => {
+    for (const name of ['CredentialsProviderError', 'TokenProviderError']) {
+      const put = () => Promise.reject(Object.assign(new Error('The session is over.'), { name }))
+      expect((await failureOf(attempt('S3 UploadPart 1', put))).code, name).to.equal('NOT_CONFIGURED')
+    }
+  })
+
   describe('what something other than AWS answers', () => {
     const answering = async (bodies: string[], work: () => Promise<unknown>) => {
       const server = await startServer((response, { body }) => {
@@ -222,6 +259,9 @@ describe('AWS adapters', () => {
           () => compute().fleetImages(),
           () => store().list('deploys/'),
           () => store().get('deploys/x.json'),
+          () => images().register(IMAGE),
+          () => smoke().launch({ ami: LATEST, type: 't3.micro', group: 'sg-1', subnet: null, tags: TAGS }),
+          () => smoke().createGroup('smoke', TAGS, null),
         ]) {
           const error = await failureOf(answering([body], work))
           expect(error.code).to.equal('UPSTREAM')

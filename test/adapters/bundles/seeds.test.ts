@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
 import { expect } from 'chai'
 import { createGit } from '../../../src/lib/adapters/bundles/seeds/git.js'
@@ -130,6 +130,25 @@ describe('repository seeds', () => {
     } finally {
       await server.close()
     }
+  })
+
+  it('run no program that an archive names, when it is looked into', async () => {
+    const { file, commit } = await listed()
+    const [folder, ran, changed] = [world.path('changed'), world.path('ran'), world.path('changed.tar.gz')]
+    mkdirSync(folder)
+    execFileSync('tar', ['-xzf', file, '-C', folder])
+    const within = world.path('changed', 'clawdinators', '.git')
+    const inspect = () => {
+      execFileSync('tar', ['-czf', changed, '-C', folder, 'clawdinators'])
+      return seedInspector(git, scratch()).inspect(changed, 'clawdinators', commit)
+    }
+    const filter = `[filter "evil"]\n\tsmudge = touch ${ran}\n`
+    appendFileSync(`${within}/config`, `${filter}[core]\n\tattributesFile = ${world.path('attributes')}\n`)
+    writeFileSync(world.path('attributes'), '* filter=evil\n')
+    expect(await inspect()).to.deep.equal([])
+    mkdirSync(`${within}/info`)
+    expect((await inspect())[0]).to.include('.git/info/", which no packed repository has')
+    expect(existsSync(ran)).to.equal(false)
   })
 
   it('are looked into with distrust', async () => {

@@ -6,7 +6,7 @@ import { expect } from 'chai'
 import { checkoutFiles } from '../../../src/lib/adapters/registry/checkout.js'
 import { withFileLock } from '../../../src/lib/adapters/registry/registryLock.js'
 import { parseRegistry } from '../../../src/lib/domain/registry/registry.js'
-import { planEdit } from '../../../src/lib/ops/registry/planEdit.js'
+import { planEdit } from '../../../src/lib/ops/registry/editRegistry.js'
 import { failureOf } from '../../support/failure.js'
 
 describe('the files of a checkout', () => {

@@ -1,7 +1,6 @@
 import { expect } from 'chai'
 import {
   type BundleView,
-  bundleProblems,
   heartbeatKey,
   judgeBundle,
   manifestKey,
@@ -28,7 +27,7 @@ describe('judgeBundle', () => {
   it('finds nothing in a whole bundle, whatever an upload has left beside it', () => {
     const left = { key: 'bootstrap/a/secrets/openai-api-key.7.0123456789abcdef.age', size: 1 }
     expect(problems(manifest, [...stored, left])).to.deep.equal([])
-    expect(bundleProblems(entry, JSON.stringify(manifest), stored)).to.deep.equal([])
+    expect(judgeBundle(entry, { manifest: JSON.stringify(manifest), objects: stored })).to.deep.equal([])
   })
 
   const openai = 'secrets/openai-api-key.age'

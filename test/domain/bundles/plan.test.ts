@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { objectKey, parseObjectKey, secretNameOf } from '../../../src/lib/domain/bundles/layout.js'
-import { bundleProblems, manifestKey, parseManifest } from '../../../src/lib/domain/bundles/manifest.js'
+import { judgeBundle, manifestKey, parseManifest } from '../../../src/lib/domain/bundles/manifest.js'
 import { manifestText, planBundle, type WantedObject } from '../../../src/lib/domain/bundles/plan.js'
 import { SHARED_SECRET_NAMES } from '../../../src/lib/domain/bundles/secrets.js'
 import type { BundleObject } from '../../../src/lib/domain/contract/index.js'
@@ -68,7 +68,7 @@ class Prefix {
   /** Objects of the manifest in place, which is judged once. */
   #named(): BundleObject[] {
     if (this.#judged.manifest !== this.manifest) {
-      expect(bundleProblems(entry, this.manifest, this.list())).to.deep.equal([])
+      expect(judgeBundle(entry, { manifest: this.manifest, objects: this.list() })).to.deep.equal([])
       this.#judged = { manifest: this.manifest, objects: parseManifest(this.manifest)?.objects ?? [] }
     }
     return this.#judged.objects
@@ -115,7 +115,7 @@ describe('planBundle', () => {
     expect(first.missing).to.deep.equal(first.objects)
     expect(first.garbage).to.deep.equal([])
     expect(first.objects.map(({ file }) => file)).to.deep.equal(first.objects.map(({ file }) => file).sort())
-    expect(bundleProblems(entry, manifest, stored().objects)).to.deep.equal([])
+    expect(judgeBundle(entry, { manifest, objects: stored().objects })).to.deep.equal([])
   })
 
   it('changes nothing where nothing changed', () => {

@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
+import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { blockManifestKey } from '../../../src/lib/domain/images/names.js'
 import { type DirectOptions, importDirect } from '../../../src/lib/ops/images/importDirect.js'
 import { readJournal } from '../../../src/lib/ops/images/openSnapshot.js'
@@ -275,6 +276,27 @@ describe('importDirect', () => {
     cloud.hide([...cloud.snapshots.keys()][0] ?? '', 3)
     expect(await run()).to.include({ resumed: true })
     expect(cloud.snapshots.size).to.equal(1)
+  })
+
+  it('requests the same snapshot again after an outage, not another one', async () => {
+    const { cloud } = cloudWith(full)
+    const tokens: string[] = []
+    const outages = [new ClawctlError('UPSTREAM', 'reset'), new ClawctlError('RATE_LIMITED', 'throttled')]
+    const run = () => {
+      cloud.restart()
+      const ports = cloud.ports()
+      const start: typeof ports.snapshots.start = (request) => {
+        tokens.push(request.token)
+        const outage = outages.shift()
+        return outage ? Promise.reject(outage) : ports.snapshots.start(request)
+      }
+      return importDirect(OPTIONS, { ...ports, snapshots: { ...ports.snapshots, start } })
+    }
+    expect((await failureOf(run())).code).to.equal('UPSTREAM')
+    expect((await failureOf(run())).code).to.equal('RATE_LIMITED')
+    await run()
+    expect(tokens.length).to.equal(3)
+    expect(new Set(tokens).size).to.equal(1)
   })
 
   it('refuses what does not look like an image, before anything is started', async () => {

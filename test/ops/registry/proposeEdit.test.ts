@@ -5,7 +5,7 @@ import { hostFileText } from '../../../src/lib/domain/registry/hostFile.js'
 import { decideBranch, isUntouched } from '../../../src/lib/domain/registry/pullRequest.js'
 import { parseRegistry } from '../../../src/lib/domain/registry/registry.js'
 import { changeRegistry } from '../../../src/lib/ops/registry/changeRegistry.js'
-import type { AskedEdit } from '../../../src/lib/ops/registry/planEdit.js'
+import type { AskedEdit } from '../../../src/lib/ops/registry/editRegistry.js'
 import { failureOf } from '../../support/failure.js'
 import { GITHUB_TOKEN, startPlane, type TestPlane } from '../../support/plane.js'
 

@@ -1,5 +1,6 @@
 import { BaseCommand, type Result } from '../../../lib/cli/baseCommand.js'
-import { bundleTarget, maintainerFlag, secretsDirFlag } from '../../../lib/cli/bundleFlags.js'
+import { maintainerFlag, secretsDirFlag } from '../../../lib/cli/bundleFlags.js'
+import { targetArgs } from '../../../lib/cli/flags.js'
 import { renderRekeyed } from '../../../lib/cli/render/bundles/secrets.js'
 import { renewIdentities } from '../../../lib/ops/bundles/rekey.js'
 
@@ -12,7 +13,7 @@ export default class SecretsIdentityNew extends BaseCommand<typeof SecretsIdenti
     '<%= config.bin %> <%= command.id %> clawdinator-3 --secrets-dir nix-secrets --identity ~/.config/age/keys.txt',
     '<%= config.bin %> <%= command.id %> all --secrets-dir nix-secrets --identity ~/.config/age/keys.txt',
   ]
-  static override args = bundleTarget
+  static override args = targetArgs
   static override flags = { 'secrets-dir': secretsDirFlag, identity: maintainerFlag }
 
   async work() {

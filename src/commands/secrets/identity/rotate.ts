@@ -1,5 +1,6 @@
 import { BaseCommand, type Result } from '../../../lib/cli/baseCommand.js'
-import { bundleTarget, maintainerFlag, secretsDirFlag } from '../../../lib/cli/bundleFlags.js'
+import { maintainerFlag, secretsDirFlag } from '../../../lib/cli/bundleFlags.js'
+import { targetArgs } from '../../../lib/cli/flags.js'
 import { renderRekeyed } from '../../../lib/cli/render/bundles/secrets.js'
 import { renewIdentities } from '../../../lib/ops/bundles/rekey.js'
 
@@ -10,7 +11,7 @@ export default class SecretsIdentityRotate extends BaseCommand<typeof SecretsIde
   static override examples = [
     '<%= config.bin %> <%= command.id %> clawdinator-1 --secrets-dir nix-secrets --identity ~/.config/age/keys.txt',
   ]
-  static override args = bundleTarget
+  static override args = targetArgs
   static override flags = { 'secrets-dir': secretsDirFlag, identity: maintainerFlag }
 
   async work() {

@@ -134,7 +134,8 @@ function clockProblem(error: Error): string | null {
   return `the clock of this machine is ${ms(Math.abs(skewMs))} ${skewMs < 0 ? 'ahead' : 'behind'}`
 }
 
-const THROTTLED = new Set([
+/** Error names of a service that throttles. */
+export const THROTTLED = new Set([
   'EC2ThrottledException',
   'RequestLimitExceeded',
   'RequestThrottled',
@@ -169,7 +170,8 @@ export function always<T>(part: T | undefined): T {
 const isForeign = (error: unknown) =>
   error instanceof ForeignAnswer || /^@aws-sdk XML parse error/.test((error as Error).message)
 
-const NO_CREDENTIALS = new Set(['CredentialsProviderError', 'TokenProviderError'])
+/** Error names of the SDK's credential providers. */
+export const NO_CREDENTIALS = new Set(['CredentialsProviderError', 'TokenProviderError'])
 
 /** Runs one SDK call and turns what it throws into a code. `what` reads like "EC2 DescribeInstances". */
 export async function awsCall<T>(what: string, call: () => Promise<T>): Promise<T> {
@@ -183,7 +185,10 @@ export async function awsCall<T>(what: string, call: () => Promise<T>): Promise<
 /** An SDK error as a ClawctlError. */
 export function asAwsFailure(what: string, error: unknown): ClawctlError {
   if (error instanceof ClawctlError) return error
-  const { name } = error as Error
+  const { name, code: local } = error as NodeJS.ErrnoException
+  if (local === 'ENOSPC') {
+    return new ClawctlError('NOT_WRITABLE', `${what}: there is no space left on this machine.`, { cause: error })
+  }
   const status = (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode
   if (name === 'AbortError') return new ClawctlError('CANCELLED', 'It was interrupted.', { cause: error })
   // The answer to a HEAD has no body with details.

@@ -1,9 +1,6 @@
 import type { Attempt } from '../../ops/images/ports.js'
-import { asAwsFailure, DAMAGED_BODY } from './errors.js'
+import { asAwsFailure, DAMAGED_BODY, NO_CREDENTIALS, THROTTLED } from './errors.js'
 import type { PutAnswer } from './signedPut.js'
-
-const SLOW_DOWN =
-  /^(?:SlowDown|Throttling|ThrottlingException|RequestThrottled|RequestThrottledException|TooManyRequestsException|RequestLimitExceeded)$/
 
 /** The outcome of one PUT. @throws ClawctlError if a retry can't help */
 export async function attempt(what: string, put: () => Promise<PutAnswer>): Promise<Attempt<PutAnswer>> {
@@ -11,13 +8,13 @@ export async function attempt(what: string, put: () => Promise<PutAnswer>): Prom
   try {
     answer = await put()
   } catch (error) {
-    if ((error as Error).name === 'CredentialsProviderError') throw asAwsFailure(what, error)
+    if (NO_CREDENTIALS.has((error as Error).name)) throw asAwsFailure(what, error)
     return { ok: false, kind: 'passing', error: error as Error }
   }
   const { status } = answer
   if (status >= 200 && status < 300) return { ok: true, value: answer }
   const refusal = refusalOf(answer)
-  if (SLOW_DOWN.test(refusal.name) || status === 429 || (status === 503 && !refusal.named)) {
+  if (THROTTLED.has(refusal.name) || status === 429 || (status === 503 && !refusal.named)) {
     return { ok: false, kind: 'throttled', error: refusal }
   }
   if (status >= 500 || answer.clockCorrected || DAMAGED_BODY.test(refusal.name) || isBadChecksum(refusal)) {

@@ -127,7 +127,7 @@ function trimmed(plaintext: Uint8Array): Uint8Array {
 }
 
 /** @param recipient `age1…` */
-export function fingerprintOf(recipient: string): string {
+function fingerprintOf(recipient: string): string {
   return sha256Of(Buffer.from(recipient)).slice(0, FINGERPRINT_DIGITS)
 }
 

@@ -156,7 +156,8 @@ function toHost(instance: Instance, status: InstanceStatus | undefined): Host | 
 
 const toSlot = (value: string | undefined) => (value === 'a' || value === 'b' ? value : null)
 
-function toChecks(status: InstanceStatus | undefined): Host['checks'] {
+/** EC2's two status checks as one. */
+export function toChecks(status: InstanceStatus | undefined): Host['checks'] {
   const both = [status?.InstanceStatus?.Status, status?.SystemStatus?.Status]
   if (both.some((s) => s === 'impaired')) return 'impaired'
   if (both.every((s) => s === 'ok')) return 'ok'

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { ClawctlError } from '../../domain/errors.js'
-import type { Env } from '../settings.js'
+import { type Env, githubApiUrl, read } from '../settings.js'
 import { parsePrivateKey } from './appKey.js'
 
 const KEY = 'GITHUB_APP_PRIVATE_KEY'
@@ -10,8 +10,6 @@ export interface AppFlags {
   appId?: string | undefined
   installationId?: string | undefined
 }
-
-const read = (env: Env, name: string) => env[name]?.trim() || undefined
 
 /** Whether a GitHub App is configured. */
 export function hasGithubApp(env: Env): boolean {
@@ -38,7 +36,7 @@ export function githubAppSettings(env: Env, flags: AppFlags = {}) {
     throw notAnId('GITHUB_APP_INSTALLATION_ID', "the number at the end of the installation's address")
   }
   return {
-    apiUrl: read(env, 'GITHUB_API_URL') ?? 'https://api.github.com',
+    apiUrl: githubApiUrl(env),
     appId,
     installationId,
     privateKey: file ? parsePrivateKey(fileText(file), file) : parsePrivateKey(env[KEY] ?? '', KEY),

@@ -45,7 +45,7 @@ interface CallOptions {
   notFound?: (error: RequestError) => ClawctlError
 }
 
-/** Octokit with our transport, credential, retries and error codes; `call` is the one way to send a request. */
+/** Octokit with our transport and credential; `call` adds retries and error codes. */
 export function createGithubClient(settings: GithubSettings) {
   const { attempts, attemptMs } = settings.retries ?? RETRIES
   const octokit = new Octokit({

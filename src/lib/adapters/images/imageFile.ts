@@ -121,7 +121,7 @@ while 1:
 const TIMEOUT_MS = 30_000
 
 /** The extents with data of the open file. Without such a program, or on a file system without holes: the whole file and null. */
-export async function dataExtents(fd: number, bytes: number): Promise<{ by: string | null; extents: Extent[] }> {
+async function dataExtents(fd: number, bytes: number): Promise<{ by: string | null; extents: Extent[] }> {
   for (const { name, argv, platforms } of PROGRAMS) {
     if (!platforms.includes(process.platform)) continue
     const output = await outputOf(name, argv, fd)

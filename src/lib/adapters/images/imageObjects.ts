@@ -3,19 +3,17 @@ import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
-  DeleteObjectCommand,
   GetObjectCommand,
   HeadObjectCommand,
   ListMultipartUploadsCommand,
   ListPartsCommand,
   PutObjectCommand,
-  paginateListObjectsV2,
   S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import type { ImageObjects, OpenUpload, SentPart } from '../../ops/images/ports.js'
-import type { ObjectInfo } from '../../ops/ports.js'
 import { always, awsCall, bucketStyle, clientLimits, resendsMangled } from '../aws/errors.js'
+import { createObjectStore } from '../aws/objectStore.js'
 import { catchingHandler, requestAsSent } from '../aws/probe.js'
 import { attempt } from '../aws/putOutcome.js'
 import { createSignedPut } from '../aws/signedPut.js'
@@ -37,6 +35,7 @@ export interface ImageObjectsSettings extends AwsSettings {
 export function createImageObjects(settings: ImageObjectsSettings): ImageObjects {
   const { region, bucket: Bucket } = settings
   const client = resendsMangled(new S3Client({ region, ...bucketStyle(), ...clientLimits(settings) }))
+  const store = createObjectStore(settings)
   const puts = new Map<string, Promise<{ path: string; put: ReturnType<typeof createSignedPut> }>>()
 
   /** Resolved once per key: the SDK decides whether host or path contains the bucket. */
@@ -68,17 +67,7 @@ export function createImageObjects(settings: ImageObjectsSettings): ImageObjects
           throw error
         }
       }),
-    list: (Prefix) =>
-      awsCall(`S3 ListObjectsV2 ${Bucket}/${Prefix}`, async () => {
-        const found: ObjectInfo[] = []
-        for await (const page of paginateListObjectsV2({ client }, { Bucket, Prefix })) {
-          always(page.IsTruncated)
-          for (const { Key, Size, LastModified } of page.Contents ?? []) {
-            if (Key !== undefined) found.push({ key: Key, size: Size ?? 0, modifiedAt: LastModified ?? new Date(0) })
-          }
-        }
-        return found
-      }),
+    list: store.list,
     get: (Key) =>
       awsCall(`S3 GetObject ${Bucket}/${Key}`, async () => {
         try {
@@ -93,10 +82,7 @@ export function createImageObjects(settings: ImageObjectsSettings): ImageObjects
       awsCall(`S3 PutObject ${Bucket}/${Key}`, async () => {
         await client.send(new PutObjectCommand({ Bucket, Key, Body, ContentType: 'application/octet-stream' }))
       }),
-    delete: (Key) =>
-      awsCall(`S3 DeleteObject ${Bucket}/${Key}`, async () => {
-        await client.send(new DeleteObjectCommand({ Bucket, Key }))
-      }),
+    delete: store.delete,
     openUploads: (Prefix) =>
       awsCall(`S3 ListMultipartUploads ${Bucket}/${Prefix}`, async () => {
         const found: OpenUpload[] = []
@@ -119,7 +105,7 @@ export function createImageObjects(settings: ImageObjectsSettings): ImageObjects
         const { UploadId } = await client.send(
           new CreateMultipartUploadCommand({ ...input, ChecksumAlgorithm: 'SHA256', ChecksumType: 'COMPOSITE' }),
         )
-        return UploadId ?? ''
+        return always(UploadId)
       }),
     sentParts: ({ key: Key, uploadId: UploadId }) =>
       awsCall(`S3 ListParts ${Bucket}/${Key}`, async () => {

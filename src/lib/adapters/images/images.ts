@@ -60,7 +60,7 @@ export function createImages(settings: AwsSettings): Images {
             TagSpecifications: tagSpecification('image', tags),
           }),
         )
-        return ImageId ?? ''
+        return always(ImageId)
       }),
     tag: (id, tags) =>
       awsCall('EC2 CreateTags', async () => {

@@ -16,13 +16,12 @@ import {
   TerminateInstancesCommand,
 } from '@aws-sdk/client-ec2'
 import { LIVE_STATES } from '../../domain/deploy/host.js'
-import { ClawctlError } from '../../domain/errors.js'
 import type { Inventory } from '../../domain/images/inventory.js'
 import { READY_TAG } from '../../domain/images/names.js'
 import type { Machines } from '../../ops/images/catalog.js'
 import type { SmokeMachines, SmokeTags } from '../../ops/images/smokeImage.js'
 import { always, awsCall, clientLimits } from '../aws/errors.js'
-import type { AwsSettings } from '../deploy/compute.js'
+import { type AwsSettings, toChecks } from '../deploy/compute.js'
 
 /** The account's instances. */
 export function createMachines(settings: AwsSettings): Machines {
@@ -97,7 +96,7 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
       awsCall('EC2 CreateSecurityGroup', async () => {
         const VpcId = await vpcOf(subnet)
         try {
-          const { GroupId = '' } = await client.send(
+          const { GroupId } = await client.send(
             new CreateSecurityGroupCommand({
               GroupName,
               Description: 'A smoke boot of an image: nothing in, nothing out',
@@ -105,7 +104,7 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
               TagSpecifications: [{ ResourceType: 'security-group', Tags: tagListOf(tags) }],
             }),
           )
-          return GroupId
+          return always(GroupId)
         } catch (error) {
           if ((error as Error).name === 'InvalidGroup.Duplicate') return null
           throw error
@@ -148,24 +147,14 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
           TagSpecifications: [{ ResourceType: 'instance', Tags: tagListOf(tags) }],
         }
         const { Instances } = await client.send(new RunInstancesCommand(input))
-        const id = Instances?.[0]?.InstanceId
-        if (!id) throw new ClawctlError('UPSTREAM', 'EC2 started no machine and returned no error.')
-        return id
+        return always(Instances?.[0]?.InstanceId)
       }),
     look: (id) =>
       awsCall('EC2 DescribeInstanceStatus', async () => {
         const query = new DescribeInstanceStatusCommand({ InstanceIds: [id], IncludeAllInstances: true })
         try {
           const [status] = (await client.send(query)).InstanceStatuses ?? []
-          const both = [status?.InstanceStatus?.Status, status?.SystemStatus?.Status]
-          const checks = both.includes('impaired')
-            ? 'impaired'
-            : both.every((one) => one === 'ok')
-              ? 'ok'
-              : both.includes('initializing')
-                ? 'initializing'
-                : 'unknown'
-          return { state: status?.InstanceState?.Name ?? 'pending', checks }
+          return { state: status?.InstanceState?.Name ?? 'pending', checks: toChecks(status) }
         } catch (error) {
           // EC2 may not show a new instance yet.
           if ((error as Error).name === 'InvalidInstanceID.NotFound') return { state: 'pending', checks: 'unknown' }

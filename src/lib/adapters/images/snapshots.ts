@@ -105,7 +105,7 @@ export function createSnapshots(settings: SnapshotSettings): Snapshots {
           }),
         )
         return {
-          id: started.SnapshotId ?? '',
+          id: always(started.SnapshotId),
           encrypted: Boolean(started.KmsKeyArn) || (started.SseType !== undefined && started.SseType !== 'none'),
         }
       }),
@@ -218,7 +218,7 @@ function toTask(task: ImportSnapshotTask): ImportTask {
   const progress = Number.parseFloat(detail?.Progress ?? '')
   const { S3Bucket, S3Key } = detail?.UserBucket ?? {}
   return {
-    id: task.ImportTaskId ?? '',
+    id: always(task.ImportTaskId),
     status: detail?.Status ?? 'active',
     progress: Number.isFinite(progress) ? progress : null,
     message: detail?.StatusMessage ?? null,

@@ -157,12 +157,12 @@ export function createGithubRepository(settings: RepositorySettings): Repository
     what: string,
     send: () => Promise<T>,
   ): Promise<T | null> {
-    try {
-      return await withRetry(send, { retryable: isPassing, pauseMs: retryAfterMs })
-    } catch (error) {
-      if (error instanceof RequestError && isNothing(error)) return null
-      throw await explain(error, what, settings)
-    }
+    return call(what, () =>
+      send().catch((error) => {
+        if (error instanceof RequestError && isNothing(error)) return null
+        throw error
+      }),
+    )
   }
 }
 

@@ -1,9 +1,7 @@
 import type { CheckStatus } from '../../domain/contract/index.js'
 import type { Preflight } from '../../ops/preflight/preflight.js'
-import { type painter, terminalWidth } from '../text.js'
+import { type Paint, terminalWidth } from '../text.js'
 import { fitChat } from './deploy/fleet.js'
-
-type Paint = ReturnType<typeof painter>
 
 const MARKS = { pass: ['green', '✔'], fail: ['red', '✖'], skip: ['yellow', '–'] } as const
 

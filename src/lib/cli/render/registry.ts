@@ -2,9 +2,7 @@ import { REGISTRY_PATH } from '../../domain/paths.js'
 import type { FileProblem } from '../../domain/registry/files.js'
 import { formatProblem } from '../../domain/registry/files.js'
 import type { RemainingObject, Step } from '../../domain/registry/steps.js'
-import type { painter } from '../text.js'
-
-type Paint = ReturnType<typeof painter>
+import type { Paint } from '../text.js'
 
 /** The part of an edit's result that is shown. */
 export interface ShownEdit {

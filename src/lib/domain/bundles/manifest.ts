@@ -70,16 +70,6 @@ export function judgeBundle(entry: RegistryEntry, view: BundleView, registry: Re
   ]
 }
 
-/** Compares names and sizes only, for callers that can't read contents. */
-export function bundleProblems(
-  entry: RegistryEntry,
-  manifest: string | null,
-  objects: readonly { key: string; size: number }[],
-  registry?: Registry,
-): string[] {
-  return judgeBundle(entry, { manifest, objects }, registry)
-}
-
 function staleFields(entry: RegistryEntry, { instance }: BundleManifest): string[] {
   return (['host', 'bootstrapPrefix'] as const).flatMap((field) =>
     instance[field] === entry[field] ? [] : [`it was made for the ${field} ${JSON.stringify(instance[field])}`],

@@ -93,7 +93,7 @@ export const SHARED_SECRET_NAMES: readonly string[] = SECRETS.filter((spec) => s
 )
 
 /** Names of the secrets that belong only to this instance. */
-export function ownSecretNames(entry: RegistryEntry): string[] {
+function ownSecretNames(entry: RegistryEntry): string[] {
   return SECRETS.flatMap((spec) => [
     ...(spec.scope === 'instance' ? [spec.nameFor(entry)] : []),
     ...(spec.ownNameFor ? [spec.ownNameFor(entry)] : []),

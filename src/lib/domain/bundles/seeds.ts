@@ -51,7 +51,7 @@ export function branchProblem(branch: string): string | null {
 }
 
 /** A problem never contains the URL, because the URL may hold a credential. */
-export function urlProblem(url: string): string | null {
+function urlProblem(url: string): string | null {
   if (!URL.canParse(url)) return 'the URL is not valid; write https://…, ssh://… or file:///…'
   const { protocol, hostname, username, password } = new URL(url)
   const loopback = protocol === 'http:' && ['127.0.0.1', '[::1]', 'localhost'].includes(hostname)

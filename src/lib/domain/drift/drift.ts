@@ -30,7 +30,7 @@ export interface DriftFacts {
 const DEPLOYED = new Set(['created', 'replaced', 'rolled-back'])
 
 /** What the newest successful deploy of a host left: `{ami, instanceId}` by registry id. */
-export function lastDeployed(records: readonly DeployRecord[]) {
+function lastDeployed(records: readonly DeployRecord[]) {
   const last = new Map<string, { requestId: string; ami: string | null; instanceId: string | null }>()
   for (const { requestId, hosts } of records) {
     for (const { id, outcome, ami, instanceId } of hosts) {

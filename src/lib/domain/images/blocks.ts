@@ -163,7 +163,8 @@ export function planBlocks(map: BlockMap, parent: BlockMap | null, encrypted: bo
   return plan
 }
 
-function equal(a: Uint8Array, b: Uint8Array): boolean {
+/** Whether two digests are equal. */
+export function equal(a: Uint8Array, b: Uint8Array): boolean {
   return a.every((byte, at) => byte === b[at])
 }
 

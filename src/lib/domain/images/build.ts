@@ -22,7 +22,7 @@ export const imageInfoSchema = z.object({
   bootMode: z.enum(BOOT_MODES),
   /** Nix's name of the platform, such as x86_64-linux. */
   system: z.string(),
-  /** The flake's revision; null where the tree was dirty or had none. */
+  /** The flake's revision; null if the tree was dirty or had none. */
   revision: z.nullable(z.string()),
   /** Store path of the system in the image. */
   toplevel: z.nullable(z.string()),

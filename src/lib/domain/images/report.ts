@@ -1,4 +1,4 @@
-import { BLOCK_BYTES, type BlockMap, digestAt } from './blocks.js'
+import { BLOCK_BYTES, type BlockMap, digestAt, equal } from './blocks.js'
 import type { ImageInfo } from './build.js'
 import { sizeText } from './progress.js'
 
@@ -33,7 +33,7 @@ export function changedBytes(now: BlockMap, before: BlockMap): number {
   return changed * BLOCK_BYTES
 }
 
-export const dataBytesOf = (map: BlockMap) => map.indexes.length * BLOCK_BYTES
+const dataBytesOf = (map: BlockMap) => map.indexes.length * BLOCK_BYTES
 
 export function imageReport(
   info: Pick<ImageInfo, 'name' | 'revision' | 'logicalBytes' | 'allocatedBytes'>,
@@ -96,8 +96,4 @@ export function reportMarkdown(report: ImageReport): string {
 /** "97%" */
 function ratio(part: number, whole: number): string {
   return whole === 0 ? '–' : `${Math.round((part / whole) * 100)}%`
-}
-
-function equal(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i])
 }

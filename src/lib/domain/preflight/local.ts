@@ -2,8 +2,8 @@ import type { Check, Fleet } from '../contract/index.js'
 import { checkFleetFiles, type FileProblem, formatProblem } from '../registry/files.js'
 import type { Registry } from '../registry/registry.js'
 
-/** The limit of names in a line. */
-const MAX_NAMED = 5
+/** Evidence names at most this many instances. */
+export const MAX_NAMED = 5
 
 export const pass = (id: string, title: string, evidence: string, fix: string | null = null): Check => ({
   id,
@@ -87,7 +87,8 @@ export function judgeSecretsFolder(
 
 export const count = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`
 
-function named(ids: readonly string[]): string {
+/** The first ids, and how many more there are. */
+export function named(ids: readonly string[]): string {
   const more = ids.length > MAX_NAMED ? ` and ${ids.length - MAX_NAMED} more` : ''
   return `${ids.slice(0, MAX_NAMED).join(', ')}${more}`
 }

@@ -21,7 +21,7 @@ export const defaultPrefix = (id: string) => `bootstrap/${id}`
 /** The requested entry: fields that are left out follow the convention. */
 export type EntryRequest = Pick<RegistryEntry, 'id'> & { [field in EntryField]?: string | undefined }
 
-export const FLAG_OF: Record<EntryField, string> = {
+const FLAG_OF: Record<EntryField, string> = {
   host: '--host',
   instanceType: '--instance-type',
   bootstrapPrefix: '--bootstrap-prefix',

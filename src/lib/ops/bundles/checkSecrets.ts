@@ -4,9 +4,15 @@ import type { ClawctlError } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry/registry.js'
 import type { RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
-import { formProblems, givenIdentities, invalidSecrets, namedProblems, testDecryption } from './gather.js'
+import {
+  formProblems,
+  givenIdentities,
+  invalidSecrets,
+  namedProblems,
+  secretProblem,
+  testDecryption,
+} from './gather.js'
 import type { Identities, SecretsFolder } from './ports.js'
-import { secretProblem } from './secretProblem.js'
 
 /** `ok`: decrypted with the instance's identity. `untested`: it has the form of an age file but was not decrypted. */
 export type CellState = 'ok' | 'missing' | 'bad' | 'untested'

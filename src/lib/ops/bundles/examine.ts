@@ -63,7 +63,7 @@ export async function examineBundles(
   return pMap(entries, (entry) => examineSettled(store, entry, registry, others, depth), { concurrency: 2 })
 }
 
-/** Whether an upload replaced the bundle while it was read. */
+/** Reads the bundle again if an upload replaced it meanwhile. */
 async function examineSettled(
   store: BundleReader,
   entry: RegistryEntry,

@@ -1,4 +1,4 @@
-import type { Clock, Compute, JobReport, ObjectStore, Progress, RegistrySource, Tofu } from '../ports.js'
+import type { Compute, JobReport, ObjectStore, Progress, RegistrySource, Tofu } from '../ports.js'
 
 export interface Issue {
   number: number
@@ -21,7 +21,6 @@ export interface DriftPorts {
   compute: Compute
   store: ObjectStore
   tofu: Tofu
-  clock: Clock
   progress: Progress
   report: JobReport
   /** Path of the plan, which is never applied. */

@@ -70,7 +70,7 @@ async function readBlocks(
 }
 
 /** Fills the buffer with the block; beyond the end of the image it has zeros. */
-export async function readBlock(file: ImageFile, index: number, buffer: Uint8Array): Promise<void> {
+async function readBlock(file: ImageFile, index: number, buffer: Uint8Array): Promise<void> {
   const start = index * BLOCK_BYTES
   const bytes = Math.min(BLOCK_BYTES, file.bytes - start)
   await file.read(start, buffer.subarray(0, bytes))
@@ -132,7 +132,7 @@ export async function writeBlocks(
         }
         return outcome
       }
-      const nameOf = (block: unknown) => `block ${(block as PlannedBlock).index}`
+      const nameOf = ({ index }: PlannedBlock) => `block ${index}`
       ;({ retried } = await sendAll(missing, send, { concurrency, clock, stop, nameOf }))
     })
   }

@@ -70,7 +70,7 @@ const CHANGED = 'The working tree has uncommitted changes, so the image has no r
 const NO_LOCK =
   'There is no flake.lock, so the image has the newest inputs and no revision. The workflow flake-lock.yml makes one and opens a pull request.'
 
-/** The command that `image build` would run. @throws ClawctlError NOT_FOUND, UNKNOWN_TARGET, INVALID_REGISTRY */
+/** The command that `image build` would run. @throws ClawctlError NOT_CONFIGURED, UNKNOWN_TARGET, INVALID_REGISTRY */
 export async function planBuild(options: BuildOptions, ports: Pick<BuildPorts, 'files' | 'flake' | 'registry'>) {
   const flake = await findFlake(ports)
   const host = options.host === undefined ? null : await findHost(options.host, ports)
@@ -121,7 +121,7 @@ export async function buildImage(options: BuildOptions, ports: BuildPorts): Prom
   }
 }
 
-/** @throws ClawctlError NOT_FOUND */
+/** @throws ClawctlError NOT_CONFIGURED */
 async function findFlake({ flake, files }: Pick<BuildPorts, 'flake' | 'files'>): Promise<string> {
   if (flake !== null && (await files.text(`${flake}/flake.nix`)) !== null) return flake
   throw new ClawctlError('NOT_CONFIGURED', 'There is no flake.nix to build an image from.', {

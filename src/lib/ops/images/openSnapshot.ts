@@ -9,7 +9,7 @@ import { untilSeen, YOUNG_MS } from '../poll.js'
 import type { ImagePorts, Journal } from './ports.js'
 import { describe } from './registerImage.js'
 
-/** As long as a job of GitHub may last; EBS gives an unfinished snapshot up when nothing came for so long. */
+/** The time limit of a GitHub job. EBS gives up an unfinished snapshot that has received no block for so long. */
 const TIMEOUT_MINUTES = 360
 
 export interface Parent {
@@ -26,7 +26,7 @@ export interface OpenedSnapshot {
   /** Blocks that an earlier run has written. */
   stored: ReadonlySet<number>
   resumed: boolean
-  /** Nothing can be written any more: CompleteSnapshot went through. */
+  /** CompleteSnapshot succeeded: no block can be written any more. */
   sealed: boolean
 }
 
@@ -37,7 +37,7 @@ export interface SnapshotRequest {
   kmsKey: string | null
 }
 
-/** The snapshot that an earlier run of the same image left unfinished, where the journal names one, else a new one. */
+/** The unfinished snapshot of an earlier run of the same image, if the journal names one, else a new one. */
 export async function openSnapshot(
   request: SnapshotRequest,
   findParent: (() => Promise<Parent | null>) | null,
@@ -50,17 +50,17 @@ export async function openSnapshot(
   if (before) await journal.clear()
   const parent = findParent ? await findParent() : null
   const opened = await begin(request, parent, journal, ports).catch((error) => {
-    // Where the account encrypts by default an unencrypted snapshot can't be a parent; a deleted one neither.
-    if (parent !== null && refusesParent(error)) return null
+    // If the account encrypts by default, an unencrypted snapshot can't be a parent, nor can a deleted one.
+    if (parent !== null && isRefused(error)) return null
     throw error
   })
   if (opened) return opened
-  ports.progress.note(`EBS does not take ${parent?.snapshotId} as parent: all of the image is sent.`)
+  ports.progress.note(`EBS does not accept ${parent?.snapshotId} as parent, so every block is sent.`)
   await journal.clear()
   return (await begin(request, null, journal, ports)) as OpenedSnapshot
 }
 
-/** Null where EBS made a child whose encryption is not its parent's: what it inherits can't be relied on. */
+/** Null if EBS made a child with another encryption than its parent's: its inherited blocks would be unreliable. */
 async function begin(
   { digest, facts, sizeGib, kmsKey }: SnapshotRequest,
   parent: Parent | null,
@@ -69,7 +69,7 @@ async function begin(
   knownToken?: string,
 ): Promise<OpenedSnapshot | null> {
   const token = knownToken ?? crypto.randomUUID()
-  // Before it is asked for: whoever is killed before the answer asks for the same snapshot again.
+  // Written before the request: a run that is killed before the answer requests the same snapshot again.
   if (!knownToken) await journal.append(JSON.stringify({ token, parent: parent && parentText(parent) }))
   const started = await ports.snapshots.start({
     sizeGib,
@@ -78,7 +78,7 @@ async function begin(
     parent: parent?.snapshotId ?? null,
     kmsKey,
     description: describe(facts, digest),
-    // Not yet those of an image: what is unfinished must not pass for one.
+    // Not the tags of an image: an unfinished snapshot must not be found as one.
     tags: { [UNFINISHED_TAG]: digest },
   })
   const { id: snapshotId, encrypted } = started
@@ -90,7 +90,7 @@ async function begin(
   return { snapshotId, parent, encrypted, stored: new Set(), resumed: false, sealed: false }
 }
 
-/** Null where there is nothing to go on with: given up by EBS, or the parent's manifest is gone. */
+/** Null if it can't be resumed: EBS has given it up or refuses its token, or the parent's manifest is gone. */
 async function openAgain(
   state: UploadState,
   request: SnapshotRequest,
@@ -99,14 +99,19 @@ async function openAgain(
 ): Promise<OpenedSnapshot | null> {
   const parent = state.parent === null ? null : await parentOf(state.parent, ports)
   if (state.parent !== null && parent === null) return null
-  if (!state.started) return begin(request, parent, journal, ports, state.token).catch(() => null)
+  if (!state.started) {
+    return begin(request, parent, journal, ports, state.token).catch((error) => {
+      if (isRefused(error)) return null
+      throw error
+    })
+  }
   const { snapshot: snapshotId, encrypted, stored } = state.started
   const age = ports.clock.now().getTime() - Date.parse(state.started.at ?? '1970-01-01')
   // A snapshot that was just started may not be visible yet.
   const there = await untilSeen(ports.clock, YOUNG_MS - age, () => ports.snapshots.describe(snapshotId))
   if (there?.state !== 'pending' && there?.state !== 'completed') return null
   ports.progress.note(`Resuming ${snapshotId}: ${stored.size} blocks are there already.`)
-  // A sealed one is pending for a while too; then EBS refuses to seal it again, and its state shows it soon.
+  // A sealed snapshot is also pending for a while: EBS then refuses to seal it again, and its state shows it soon.
   return { snapshotId, parent, encrypted, stored, resumed: true, sealed: state.sealed || there.state === 'completed' }
 }
 
@@ -118,7 +123,7 @@ async function parentOf(text: string, ports: ImagePorts): Promise<Parent | null>
   return map && { snapshotId, digest, map, encrypted: encrypted === 'true' }
 }
 
-/** The block manifest of an image in the bucket; null where there is none, or its content does not match its name. */
+/** The block manifest of an image in the bucket; null if there is none, or its content does not match its name. */
 export async function readManifest(
   digest: string,
   { objects, digests }: Pick<ImagePorts, 'objects' | 'digests'>,
@@ -128,9 +133,12 @@ export async function readManifest(
   return decodeBlockMap(bytes)
 }
 
-function refusesParent(error: unknown): boolean {
+const REFUSALS = ['ConflictException', 'ResourceNotFoundException', 'ValidationException']
+
+/** Whether EBS refuses the parameters of the request. An outage is no refusal. */
+function isRefused(error: unknown): boolean {
   if (!(error instanceof ClawctlError) || error.code !== 'UPSTREAM') return false
-  return ['ValidationException', 'ResourceNotFoundException'].includes((error.cause as Error | undefined)?.name ?? '')
+  return REFUSALS.includes((error.cause as Error | undefined)?.name ?? '')
 }
 
 export function hexOf(bytes: Uint8Array): string {
@@ -139,10 +147,10 @@ export function hexOf(bytes: Uint8Array): string {
 
 /** A line of a direct upload's journal; the index of a block that was stored is a line of its own, as a bare number. */
 const entrySchema = z.union([
-  /** Before StartSnapshot: whoever is killed before its answer asks for the same snapshot again. */
+  /** Before StartSnapshot. */
   z.object({ token: z.string(), parent: z.nullable(z.string()) }),
   z.object({ snapshot: z.string(), encrypted: z.boolean(), at: z.optional(z.string()) }),
-  /** CompleteSnapshot went through. */
+  /** After CompleteSnapshot. */
   z.object({ sealed: z.literal(true) }),
 ])
 
@@ -154,7 +162,7 @@ export interface UploadState {
   started: { snapshot: string; encrypted: boolean; at?: string | undefined; stored: Set<number> } | null
 }
 
-/** The state that a journal records; null where it is empty or can't be used. */
+/** The state that a journal records; null if it is empty or can't be used. */
 export function readJournal(lines: readonly string[]): UploadState | null {
   let state: UploadState | null = null
   for (const line of lines) {

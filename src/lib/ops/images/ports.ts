@@ -88,8 +88,8 @@ export interface ImageObjects {
   readonly bucket: string
   head(key: string): Promise<StoredImage | null>
   list(prefix: string): Promise<ObjectInfo[]>
-  /** Writes a small object. */
   get(key: string): Promise<Uint8Array | null>
+  /** Writes a small object. */
   put(key: string, bytes: Uint8Array): Promise<void>
   /** Not an error if it does not exist. */
   delete(key: string): Promise<void>

@@ -80,7 +80,7 @@ async function remove(
   }
   for (const { id, snapshotId } of going.images) {
     const gone = await attempt(id, removed.images, async () => {
-      // Before all: from now on no deploy takes it.
+      // First: no deploy may use it from now on.
       await images.tag(id, { [READY_TAG]: 'pruned' })
       await images.deregister(id)
     })

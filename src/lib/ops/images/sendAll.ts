@@ -2,15 +2,13 @@ import { ClawctlError } from '../../domain/errors.js'
 import type { Clock } from '../ports.js'
 import type { Attempt } from './ports.js'
 
-export interface SendOptions {
+export interface SendOptions<T> {
   /** The most items in flight. */
   concurrency: number
   clock: Clock
   stop: AbortSignal
   /** Name for messages, such as "block 17". */
-  nameOf(item: unknown): string
-  /** Called after each success. */
-  onSent?(): void
+  nameOf(item: T): string
 }
 
 /**
@@ -22,7 +20,7 @@ export interface SendOptions {
 export async function sendAll<T>(
   items: Iterable<T>,
   send: (item: T, slot: number) => Promise<Attempt<unknown>>,
-  options: SendOptions,
+  options: SendOptions<T>,
 ): Promise<{ retried: number }> {
   const { clock, stop, concurrency } = options
   const pace = new Pace(concurrency)
@@ -38,7 +36,6 @@ export async function sendAll<T>(
       const outcome = await send(item, slot)
       if (outcome.ok) {
         pace.wentWell()
-        options.onSent?.()
         return
       }
       if (stop.aborted) throw interrupted()
@@ -133,7 +130,7 @@ type Refusal = 'throttled' | 'passing' | 'unknown'
  */
 const MOST_TRIES: Record<Refusal, number> = { passing: 9, throttled: 15, unknown: 23 }
 
-/** The pause before the next try, or null where there should be none. `tries` were made, `random` is from 0 to 1. */
+/** The pause before the next try in milliseconds; null after the last. `tries` were made, `random` is from 0 to 1. */
 export function pauseAfter(kind: Refusal, tries: number, random: number): number | null {
   if (tries >= MOST_TRIES[kind]) return null
   const full = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (tries - 1))

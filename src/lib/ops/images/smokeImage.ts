@@ -85,7 +85,7 @@ export async function smokeImage(options: SmokeOptions, ports: SmokePorts): Prom
   let group: string | null = null
   try {
     group = await makeGroup(tags, subnet, ports)
-    const [id] = [group]
+    const id = group
     await whileYoung(ports, { id }, () => machines.closeGroup(id))
     instance = await whileYoung(ports, { id }, () => machines.launch({ ami, type, group: id, subnet, tags }))
     const machine = instance

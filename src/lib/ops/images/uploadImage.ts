@@ -32,7 +32,7 @@ export interface UploadedImage {
 type UploadPorts = Pick<ImagePorts, 'files' | 'digests' | 'objects' | 'clock' | 'progress' | 'report' | 'stop'>
 
 /** Concurrent parts: enough to use a link to S3 fully, with some 1 MiB of memory each. */
-export const PART_CONCURRENCY = 16
+const PART_CONCURRENCY = 16
 
 /**
  * Uploads an image under a name with its digest. Parts that an earlier run sent are kept if they match
@@ -139,7 +139,7 @@ async function upload(source: ImageSource, concurrency: number, ports: UploadPor
         }
         return outcome
       }
-      const nameOf = (part: unknown) => `part ${(part as DigestedPart).number}`
+      const nameOf = ({ number }: DigestedPart) => `part ${number}`
       ;({ retried } = await sendAll(missing, send, { concurrency, clock, stop: ports.stop, nameOf }))
       await file.assertUnchanged()
     })

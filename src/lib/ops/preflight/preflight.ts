@@ -11,8 +11,8 @@ import {
   skip,
 } from '../../domain/preflight/local.js'
 import { checkRegistry, type Registry } from '../../domain/registry/registry.js'
+import { secretProblem } from '../bundles/gather.js'
 import type { SecretsFolder, SecretsListing } from '../bundles/ports.js'
-import { secretProblem } from '../bundles/secretProblem.js'
 import type { RegistrySource } from '../ports.js'
 import type { Checkout } from '../registry/ports.js'
 

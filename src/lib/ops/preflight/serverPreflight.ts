@@ -1,12 +1,12 @@
 import ms from 'ms'
 import { namesSecret } from '../../domain/bundles/manifest.js'
 import { CONTROL_TOKEN } from '../../domain/bundles/secrets.js'
-import type { Check } from '../../domain/contract/index.js'
+import type { Check, FleetInstance } from '../../domain/contract/index.js'
 import { describeFleet } from '../../domain/deploy/fleet.js'
 import { describeFreeze } from '../../domain/deploy/freeze.js'
 import { latestOf } from '../../domain/deploy/image.js'
 import { asClawctlError, CODES } from '../../domain/errors.js'
-import { count } from '../../domain/preflight/local.js'
+import { count, MAX_NAMED, named } from '../../domain/preflight/local.js'
 import { missingInputs } from '../../domain/preflight/workflowInputs.js'
 import type { Registry } from '../../domain/registry/registry.js'
 import { inspectBundles } from '../bundles/checkBundles.js'
@@ -21,8 +21,6 @@ const pass = (evidence: string, fix: string | null = null): Finding => ({ status
 const fail = (evidence: string, fix: string): Finding => ({ status: 'fail', evidence, fix })
 const skip = (evidence: string, fix: string | null = null): Finding => ({ status: 'skip', evidence, fix })
 
-/** Evidence names at most this many instances. */
-const MAX_NAMED = 5
 /** A credential that expires within a week is reported. */
 const EXPIRES_SOON_MS = 7 * 24 * 3_600_000
 
@@ -184,35 +182,24 @@ async function tokenInBundles(once: Shared): Promise<Finding> {
   if (there.length === 0) return skip('There is no bundle yet.')
   const without = there.filter(({ entry, manifest }) => !namesSecret(manifest, entry, CONTROL_TOKEN))
   if (without.length === 0) return pass(`It is in ${count(there.length, 'bundle')}.`)
-  const ids = without.slice(0, MAX_NAMED).map(({ entry }) => entry.id)
-  const more = without.length > MAX_NAMED ? ` and ${without.length - MAX_NAMED} more` : ''
-  return fail(`It is not in the bundle of ${ids.join(', ')}${more}.`, 'Upload the bundle of each instance named here.')
+  const ids = named(without.map(({ entry }) => entry.id))
+  return fail(`It is not in the bundle of ${ids}.`, 'Upload the bundle of each instance named here.')
 }
 
 async function fleet({ store, clock }: ServerPreflightPorts, once: Shared): Promise<Finding> {
   const [registry, hosts, images] = await Promise.all([once.registry(), once.hosts(), once.images()])
   const heartbeats = store && (await readHeartbeats(store, hosts))
   const { instances } = describeFleet({ registry, hosts, images, heartbeats, now: clock.now() })
-  const named = (what: string, ids: readonly { id: string }[]) => {
-    const named = ids.slice(0, MAX_NAMED).map(({ id }) => id)
-    const more = ids.length > MAX_NAMED ? ` and ${ids.length - MAX_NAMED} more` : ''
-    return ids.length > 0 ? [`${what}: ${named.join(', ')}${more}`] : []
+  const those = (what: string, is: (instance: FleetInstance) => boolean) => {
+    const ids = instances.filter(is).map(({ id }) => id)
+    return ids.length > 0 ? [`${what}: ${named(ids)}`] : []
   }
   const healthy = instances.filter(({ health }) => health === 'healthy').length
   const words = [
     `${healthy} of ${registry.length} healthy`,
-    ...named(
-      'missing',
-      instances.filter(({ state }) => state === 'missing'),
-    ),
-    ...named(
-      'unhealthy',
-      instances.filter(({ health, state }) => health === 'unhealthy' && state !== 'orphan'),
-    ),
-    ...named(
-      'orphan',
-      instances.filter(({ state }) => state === 'orphan'),
-    ),
+    ...those('missing', ({ state }) => state === 'missing'),
+    ...those('unhealthy', ({ health, state }) => health === 'unhealthy' && state !== 'orphan'),
+    ...those('orphan', ({ state }) => state === 'orphan'),
   ]
   return pass(`${words.join('; ')}.`, words.length > 1 ? 'See `clawctl fleet status`.' : null)
 }
@@ -227,17 +214,15 @@ async function frozen(ports: ServerPreflightPorts): Promise<Finding> {
   return pass(evidence, `Neither these nor \`all\` are deployed until a person ends it: ${ends}.`)
 }
 
-/** Whoever has the shared token may say that they are any instance. */
+/** With the shared token, a sender may claim to be any instance. */
 function ownTokens({ controlTokens: tokens }: ServerPreflightPorts, registry: Registry): Finding {
   if (!tokens) return skip('Only the Control API sees its own tokens.', null)
   const without = registry.filter(({ id }) => !tokens.callers.includes(id))
   if (without.length === 0) return pass(`${count(registry.length, 'instance')}.`)
-  const ids = without.slice(0, MAX_NAMED).map(({ id }) => id)
-  const more = without.length > MAX_NAMED ? ` and ${without.length - MAX_NAMED} more` : ''
-  // A fleet that begins has none: a word, and no reason to stop.
+  // Not a failure: no instance of a new fleet has one.
   return pass(
-    `The shared token is what ${ids.join(', ')}${more} can use: what it asks for is marked as claimed.`,
-    `clawctl token add ${ids[0]}, then upload its bundle.`,
+    `Only the shared token is there for ${named(without.map(({ id }) => id))}: requests with it are recorded as claimed.`,
+    `clawctl token add ${without[0]?.id}, then upload its bundle.`,
   )
 }
 
@@ -271,7 +256,7 @@ function hostAppOf(site: string): string | null | undefined {
 /** With one App for both, root on one host could dispatch workflows past the policy. */
 async function credentialsApart({ github, appId }: ServerPreflightPorts, once: Shared): Promise<Finding> {
   if (appId === undefined) return skip('Only the Control API sees what it asks GitHub as.')
-  // Why GitHub does not answer, another check says.
+  // Another check reports why GitHub does not answer.
   const seen = await Promise.all([github.site(), once.repository()]).catch(() => null)
   if (!seen) return skip('GitHub could not be asked.')
   const [site, { credential }] = seen

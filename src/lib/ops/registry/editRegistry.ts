@@ -1,8 +1,22 @@
+import { ClawctlError } from '../../domain/errors.js'
+import { type EntryRequest, planAddition } from '../../domain/registry/addition.js'
 import { unifiedDiff } from '../../domain/registry/diff.js'
 import type { AcceptedPlan, FleetFiles } from '../../domain/registry/plan.js'
 import type { RegistryEntry } from '../../domain/registry/registry.js'
-import { type AskedEdit, idOf, planEdit } from './planEdit.js'
+import { planRemoval } from '../../domain/registry/removal.js'
 import type { Checkout } from './ports.js'
+
+/** The requested edit: an entry to add, or the id of one to remove. */
+export type AskedEdit = { kind: 'add'; entry: EntryRequest } | { kind: 'remove'; id: string }
+
+export const idOf = (asked: AskedEdit) => (asked.kind === 'add' ? asked.entry.id : asked.id)
+
+/** @throws ClawctlError INVALID_REGISTRY, INVALID_REQUEST, REGISTRY_CONFLICT, UNKNOWN_TARGET */
+export function planEdit(asked: AskedEdit, files: FleetFiles): AcceptedPlan {
+  const plan = asked.kind === 'add' ? planAddition(files, asked.entry) : planRemoval(files, asked.id)
+  if (plan.kind !== 'refused') return plan
+  throw new ClawctlError(plan.code, plan.message, { hint: plan.hint })
+}
 
 /** The result of an edit, for people and for --json. */
 export interface EditResult {

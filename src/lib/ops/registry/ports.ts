@@ -47,7 +47,7 @@ export interface Repository {
   /** Moves the branch to another commit, from any current one. */
   moveBranch(name: string, commit: string): Promise<void>
   openPull(branch: string, base: string): Promise<Pull | null>
-  /** Null where one from this branch is open. */
+  /** Null if one from this branch is open. */
   createPull(pull: { title: string; body: string; branch: string; base: string }): Promise<Pull | null>
   updatePull(number: number, text: { title: string; body: string }): Promise<Pull>
 }

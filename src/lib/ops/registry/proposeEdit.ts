@@ -14,8 +14,7 @@ import {
 } from '../../domain/registry/pullRequest.js'
 import type { RegistryEntry } from '../../domain/registry/registry.js'
 import type { Step } from '../../domain/registry/steps.js'
-import { type EditResult, resultOf } from './editRegistry.js'
-import { type AskedEdit, idOf, planEdit } from './planEdit.js'
+import { type AskedEdit, type EditResult, idOf, planEdit, resultOf } from './editRegistry.js'
 import type { Commit, Pull, Repository } from './ports.js'
 
 type Changing = Extract<AcceptedPlan, { kind: 'change' }>

@@ -3,8 +3,8 @@ import type { Fleet } from '../../domain/contract/index.js'
 import { asClawctlError } from '../../domain/errors.js'
 import type { RegistryEntry } from '../../domain/registry/registry.js'
 import { type Known, type Step, type StepFacts, stepsToAdd } from '../../domain/registry/steps.js'
+import { secretProblem } from '../bundles/gather.js'
 import type { SecretsFolder } from '../bundles/ports.js'
-import { secretProblem } from '../bundles/secretProblem.js'
 
 export interface StepPorts {
   /** Null if no secrets directory is given. */

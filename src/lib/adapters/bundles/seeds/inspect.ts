@@ -8,6 +8,9 @@ import { asClawctlError } from '../../../domain/errors.js'
 import type { SeedInspector } from '../../../ops/bundles/ports.js'
 import type { Git } from './git.js'
 
+/** What pack.ts writes into `.git`. Other files could lead git to another configuration. */
+const PARTS = new Set(['HEAD', 'config', 'objects', 'packed-refs', 'refs', 'shallow'])
+
 /** Unpacks archives of repositories without trusting their content, and checks them with git. */
 export function seedInspector(git: Git, scratch: () => string): SeedInspector {
   let count = 0
@@ -45,14 +48,17 @@ async function unpack(file: string, name: string, folder: string): Promise<strin
       const { type, name: path } = entry.header
       count += 1
       const parts = path.replace(/\/$/, '').split('/')
-      if (parts[0] !== name || parts.includes('..') || (parts.length > 1 && parts[1] !== '.git')) {
+      const [top, git = '.git', part = 'HEAD'] = parts
+      if (top !== name || git !== '.git' || parts.some((one) => ['', '.', '..'].includes(one))) {
         return `holds ${JSON.stringify(path)}, which is not of ${name}/.git`
       }
+      if (!PARTS.has(part)) return `holds ${JSON.stringify(path)}, which no packed repository has`
       const target = join(folder, ...parts)
-      if (type === 'directory') {
-        await mkdir(target, { recursive: true })
-        entry.resume()
-      } else if (type === 'file') {
+      // The archive's own could name a program, such as a filter that `git reset` would run.
+      const isConfig = part === 'config'
+      if (type === 'directory') await mkdir(target, { recursive: true })
+      if (type === 'directory' || isConfig) entry.resume()
+      else if (type === 'file') {
         await mkdir(dirname(target), { recursive: true })
         await pipeline(entry, createWriteStream(target, { flags: 'wx' }))
       } else {

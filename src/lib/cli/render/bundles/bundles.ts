@@ -1,8 +1,7 @@
+import { sizeText } from '../../../domain/images/progress.js'
 import type { UploadedBundle, UploadResult } from '../../../ops/bundles/upload.js'
 import type { VerifiedBundle } from '../../../ops/bundles/verify.js'
-import { age, type painter, table } from '../../text.js'
-
-type Paint = ReturnType<typeof painter>
+import { age, type Paint, table } from '../../text.js'
 
 const OUTCOME_STYLE: Record<UploadedBundle['outcome'], Parameters<Paint>[0]> = {
   created: 'green',
@@ -22,7 +21,7 @@ export function renderBundleUpload({ bundles, dryRun, strays }: UploadResult, pa
       ? [bundle.changed.join(' ') || '-']
       : [
           String(bundle.sent),
-          bytes(bundle.sentBytes),
+          sizeText(bundle.sentBytes),
           String(bundle.copied),
           String(bundle.kept),
           String(bundle.removed),
@@ -55,17 +54,10 @@ export function renderVerify(bundles: readonly VerifiedBundle[], now: Date, pain
         : paint('green', 'whole'),
     String(bundle.generation ?? '-'),
     String(bundle.objects),
-    bytes(bundle.bytes),
+    sizeText(bundle.bytes),
     age(bundle.createdAt, now),
     bundle.revision?.slice(0, 12) ?? '-',
   ])
   const facts = ['OBJECTS', 'BYTES', 'AGE', 'REVISION'].map((title, at) => ({ title, narrow: 4 - at }))
   return table(['INSTANCE', 'BUNDLE', 'GENERATION', ...facts], rows)
-}
-
-function bytes(count: number): string {
-  if (count < 1024) return `${count} B`
-  if (count < 1024 ** 2) return `${(count / 1024).toFixed(1)} KiB`
-  if (count < 1024 ** 3) return `${(count / 1024 ** 2).toFixed(1)} MiB`
-  return `${(count / 1024 ** 3).toFixed(1)} GiB`
 }

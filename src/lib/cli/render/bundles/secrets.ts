@@ -1,8 +1,6 @@
 import type { CellState, SecretsReport } from '../../../ops/bundles/checkSecrets.js'
 import type { Rekeyed } from '../../../ops/bundles/rekey.js'
-import { type painter, table } from '../../text.js'
-
-type Paint = ReturnType<typeof painter>
+import { type Paint, table } from '../../text.js'
 
 const MARKS: Record<CellState, readonly [mark: string, style: Parameters<Paint>[0]]> = {
   ok: ['✔', 'green'],

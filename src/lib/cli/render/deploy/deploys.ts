@@ -2,10 +2,8 @@ import type { Deploy, DeploySources, DeployStatus } from '../../../domain/contra
 import { describeAsker } from '../../../domain/deploy/identity.js'
 import { STEP_TITLES } from '../../../domain/deploy/rollout.js'
 import { isOver, UNREAD_DEPLOYS } from '../../../domain/deploy/run.js'
-import { age, type Column, type painter, table } from '../../text.js'
+import { age, type Column, type Paint, table } from '../../text.js'
 import { fitChat } from './fleet.js'
-
-type Paint = ReturnType<typeof painter>
 
 const STATUS_STYLE: Record<DeployStatus, Parameters<Paint>[0]> = {
   queued: 'yellow',

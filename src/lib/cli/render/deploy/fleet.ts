@@ -1,9 +1,7 @@
 import { UNREAD_SOURCES } from '../../../domain/contract/fleet.js'
 import type { Fleet, FleetInstance, Freeze } from '../../../domain/contract/index.js'
 import { describeFreeze } from '../../../domain/deploy/freeze.js'
-import { age, type Column, type painter, table } from '../../text.js'
-
-type Paint = ReturnType<typeof painter>
+import { age, type Column, type Paint, table } from '../../text.js'
 
 const STATE_STYLE: Record<FleetInstance['state'], Parameters<Paint>[0]> = {
   running: 'green',

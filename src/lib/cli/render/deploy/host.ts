@@ -1,8 +1,6 @@
 import type { HostMachine, HostView } from '../../../domain/contract/index.js'
-import { age, elapsed, type painter } from '../../text.js'
+import { age, elapsed, type Paint } from '../../text.js'
 import { fitChat, HEALTH_STYLE } from './fleet.js'
-
-type Paint = ReturnType<typeof painter>
 
 /** `fleet show`: one instance on one screen. */
 export function renderHost(host: HostView, now: Date, paint: Paint): string {

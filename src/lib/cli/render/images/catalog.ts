@@ -3,9 +3,7 @@ import type { KeepReason, PrunePlan, RemoveReason, Verdict } from '../../../doma
 import type { ListedImage } from '../../../ops/images/catalog.js'
 import type { Pruned } from '../../../ops/images/pruneImages.js'
 import type { Smoked } from '../../../ops/images/smokeImage.js'
-import { age, type Column, type painter, table } from '../../text.js'
-
-type Paint = ReturnType<typeof painter>
+import { age, type Column, type Paint, table } from '../../text.js'
 
 const GIB = 1024 ** 3
 

@@ -2,9 +2,7 @@ import { sizeText } from '../../../domain/images/progress.js'
 import type { DirectImport } from '../../../ops/images/importDirect.js'
 import type { ImportedImage } from '../../../ops/images/importImage.js'
 import type { UploadedImage } from '../../../ops/images/uploadImage.js'
-import type { painter } from '../../text.js'
-
-type Paint = ReturnType<typeof painter>
+import type { Paint } from '../../text.js'
 
 /** The key alone on the first line: scripts run `clawctl image upload | head -1`. */
 export function renderImageUpload(uploaded: UploadedImage, paint: Paint): string {
