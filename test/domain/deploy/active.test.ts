@@ -20,6 +20,26 @@ const ids = (standing: ReturnType<typeof standingOf>) => ({
   suspended: standing.suspended,
 })
 
+describe('whether the holder is stopped', () => {
+  const table: [Host['state'], isStopped: boolean][] = [
+    ['pending', false],
+    ['running', false],
+    ['stopping', true],
+    ['stopped', true],
+  ]
+  for (const [state, isStopped] of table) {
+    it(`${state}: ${isStopped ? 'it is' : 'it is not'}, except in a handover`, () => {
+      const hosts = [host('i-1', { state })]
+      expect(standingOf(hosts, active('i-1')).stopped).to.equal(isStopped)
+      expect(standingOf(hosts, active(NO_MACHINE, 'i-1'))).to.include({ suspended: true, stopped: false })
+    })
+  }
+
+  it('nobody is not', () => {
+    expect(standingOf([], null).stopped).to.equal(false)
+  })
+})
+
 describe('standingOf', () => {
   const none = { holder: null, predecessor: null, leftovers: [], suspended: false }
   type Row = [

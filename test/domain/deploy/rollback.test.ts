@@ -45,6 +45,15 @@ describe('the AMI to go back to', () => {
     ],
     ['never one that failed', [deploy(host('a', 'failed', OTHER, OLD.id))], OLD.id],
     ['none where only one that failed is known', [deploy(host('a', 'failed', OTHER, null))], null],
+    [
+      'never one that failed the last time that it was tried, whatever was not tried since',
+      [
+        deploy(host('a', 'skipped', OTHER, null)),
+        deploy(host('a', 'failed', OTHER, null)),
+        deploy(host('a', 'replaced', OTHER, OLD.id)),
+      ],
+      OLD.id,
+    ],
     ['what it was created with', [deploy(host('a', 'created', OLD.id, null))], OLD.id],
     ['what it kept', [deploy(host('a', 'kept', OLD.id, OTHER))], OLD.id],
     ['what it was rolled back to', [deploy(host('a', 'rolled-back', OLD.id, OTHER))], OLD.id],

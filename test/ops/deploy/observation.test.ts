@@ -1,10 +1,12 @@
 import { expect } from 'chai'
+import type { ActiveMachine } from '../../../src/lib/domain/contract/index.js'
+import { NO_MACHINE } from '../../../src/lib/domain/deploy/active.js'
 import type { Host } from '../../../src/lib/domain/deploy/host.js'
 import { instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
-import { isGone, observe, readRole, writeRole } from '../../../src/lib/ops/deploy/observation.js'
+import { isGone, observe, readRole, serves, standingOfId, writeRole } from '../../../src/lib/ops/deploy/observation.js'
 import { failureOf } from '../../support/failure.js'
 import { fakeDirectPlane } from '../../support/fakeDirectPlane.js'
-import { hostOf, REQUEST_ID, registryOf, upstream } from '../../support/fakes.js'
+import { hostOf, REQUEST_ID, registryOf, START, upstream } from '../../support/fakes.js'
 
 const fleet = () => fakeDirectPlane(registryOf('a', 'b'), ['a', 'b'])
 
@@ -70,5 +72,96 @@ describe('observe', () => {
     expect(await answer('shutting-down')).to.deep.equal([true, 0])
     expect(await answer('stopped')).to.deep.equal([false, 0])
     expect(await answer(null)).to.deep.equal([true, 60_000])
+  })
+})
+
+describe('where an id stands', () => {
+  /** EC2 knows these machines of the id by their ids, and lists those that are `listed`. */
+  const standing = async (
+    role: Pick<ActiveMachine, 'instanceId' | 'from'> | null,
+    {
+      knows = {},
+      listed = [],
+      gone = [],
+    }: { knows?: Record<string, Host['state'] | 'terminated'>; listed?: Host[]; gone?: string[] },
+  ) => {
+    const plane = fleet()
+    const asked: string[] = []
+    plane.cloud.describeHost = async (instanceId) => {
+      asked.push(instanceId)
+      const state = knows[instanceId] ?? null
+      return state === null || state === 'terminated' ? state : hostOf('a', { instanceId, state })
+    }
+    const seen = { hosts: listed, gone: new Set(gone) }
+    const active = role && ({ schema: 1, id: 'a', deploy: null, at: START, ...role } as ActiveMachine)
+    const found = await standingOfId(plane.ports, seen, { active, etag: null }, 'a')
+    const of = (host: Host | null) => host?.instanceId ?? null
+    const { holder, predecessor, suspended } = found
+    return {
+      holder: of(holder),
+      predecessor: of(predecessor),
+      suspended,
+      asked: [...new Set(asked)],
+      gone: [...seen.gone],
+    }
+  }
+  const listed = (...ids: string[]) => ids.map((instanceId) => hostOf('a', { instanceId }))
+
+  it('is by EC2 list alone where it has the machine that is named, or none is', async () => {
+    const other = hostOf('b', { instanceId: 'i-other' })
+    const alone = { holder: 'i-a', predecessor: null, suspended: false, asked: [], gone: [] }
+    expect(await standing({ instanceId: 'i-a', from: null }, { listed: [other, ...listed('i-a')] })).to.deep.equal(
+      alone,
+    )
+    expect(await standing(null, { listed: [other, ...listed('i-a')] })).to.deep.equal(alone)
+  })
+
+  it('asks for the machine that is named and not listed by its id, and then for no other', async () => {
+    const found = await standing({ instanceId: 'i-a', from: 'i-b' }, { knows: { 'i-a': 'running', 'i-b': 'running' } })
+    expect(found).to.deep.equal({ holder: 'i-a', predecessor: null, suspended: false, asked: ['i-a'], gone: [] })
+  })
+
+  it('asks for the old machine of a handover where no machine is named, or the named one is gone', async () => {
+    const back = { holder: 'i-b', predecessor: null, suspended: true }
+    const knows = { 'i-a': 'terminated', 'i-b': 'running' } as const
+    expect(await standing({ instanceId: NO_MACHINE, from: 'i-b' }, { knows })).to.deep.equal({
+      ...{ ...back, asked: ['i-b'], gone: [] },
+    })
+    expect(await standing({ instanceId: 'i-a', from: 'i-b' }, { knows, gone: ['i-a'] })).to.deep.equal({
+      ...{ ...back, asked: ['i-b'], gone: ['i-a'] },
+    })
+    expect(await standing({ instanceId: 'i-a', from: 'i-b' }, { knows })).to.deep.equal({
+      ...{ ...back, asked: ['i-a', 'i-b'], gone: ['i-a'] },
+    })
+  })
+
+  it('has nobody where both are gone', async () => {
+    const knows = { 'i-a': 'terminated', 'i-b': 'terminated' } as const
+    const found = await standing({ instanceId: 'i-a', from: 'i-b' }, { knows })
+    expect(found).to.include({ holder: null, suspended: false })
+    expect(found.gone).to.deep.equal(['i-a', 'i-b'])
+  })
+})
+
+describe('whether a machine serves', () => {
+  const answer = async (named: string | null, state: Host['state'] | 'terminated', s3: 'up' | 'down' = 'up') => {
+    const { store, ports, cloud } = fleet()
+    if (named)
+      store.set('active/a.json', { schema: 1, id: 'a', instanceId: named, from: null, deploy: null, at: START })
+    if (s3 === 'down') store.get = () => Promise.reject(upstream())
+    cloud.describeHost = async () => (state === 'terminated' ? state : hostOf('a', { state }))
+    return serves(ports, { id: 'a', instanceId: 'i-a' })
+  }
+
+  it('needs the role of its id, or that nobody has it, and that it runs', async () => {
+    expect(await answer('i-a', 'running')).to.equal(true)
+    expect(await answer(null, 'running')).to.equal(true)
+    expect(await answer('i-b', 'running')).to.equal(false)
+    expect(await answer('i-a', 'stopped')).to.equal(false)
+    expect(await answer('i-a', 'terminated')).to.equal(false)
+  })
+
+  it('is not said where it can not be read', async () => {
+    expect(await answer('i-a', 'running', 'down')).to.equal(false)
   })
 })

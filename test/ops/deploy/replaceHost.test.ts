@@ -74,6 +74,25 @@ describe('a deploy with --strategy replace', () => {
     expect((await deploy(plane)).hosts[0]?.outcome).to.equal('created')
   })
 
+  it('changes nothing where a person cancels it after its plan; a plan alone ends', async () => {
+    const cancelledAfterPlan = () => {
+      const plane = fleet()
+      const dryRun = plane.cloud.dryRun.bind(plane.cloud)
+      plane.cloud.dryRun = (parameters) => {
+        plane.store.set(`control/cancel/${REQUEST_ID}.json`, { by: 'Jo', at: 'now' })
+        return dryRun(parameters)
+      }
+      return plane
+    }
+    const plane = cancelledAfterPlan()
+    const { error, status, hosts } = await fail(plane)
+    expect([error.code, status]).to.deep.equal(['CANCELLED', 'cancelled'])
+    expect(error.message).to.include('before anything was changed')
+    expect(hosts).to.deep.equal([`a kept ${OLD.id}`])
+    expect([applied(plane), plane.store.objects.has('active/a.json')]).to.deep.equal([[], false])
+    expect((await deploy(cancelledAfterPlan(), {}, { planOnly: true })).hosts[0]?.outcome).to.equal('planned')
+  })
+
   it('plans alone where it is asked to, whatever an earlier deploy left', async () => {
     const plane = fleet()
     const { hosts } = await deploy(plane, {}, { planOnly: true })
