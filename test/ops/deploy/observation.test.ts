@@ -52,6 +52,19 @@ describe('observe', () => {
     expect(plane.clock.elapsed).to.equal(0)
   })
 
+  it('asks by its id for no machine that is listed or known to be gone, and lists the fleet once', async () => {
+    const plane = fleet()
+    plane.cloud.describeHost = () => Promise.reject(upstream())
+    const listed = plane.cloud.describeHosts.bind(plane.cloud)
+    let lists = 0
+    plane.cloud.describeHosts = async () => {
+      lists += 1
+      return (await listed()).filter(({ id }) => id !== 'b')
+    }
+    const { gone, hosts } = await observe(plane.ports, new Set(['i-b']))
+    expect([[...gone], hosts.map(({ instanceId }) => instanceId), lists]).to.deep.equal([['i-b'], ['i-a'], 1])
+  })
+
   it('asks for no machine that the state knows without its id', async () => {
     const plane = fleet()
     const state = [{ address: instanceAddress('a'), id: null }]
@@ -134,6 +147,17 @@ describe('where an id stands', () => {
       ...{ ...back, asked: ['i-a', 'i-b'], gone: ['i-a'] },
     })
   })
+
+  for (const then of ['terminated', null] as const) {
+    it(`has nobody where the machine is ${then ?? 'unknown'} when it is read again`, async () => {
+      const plane = fleet()
+      const answers = [hostOf('a'), then]
+      plane.cloud.describeHost = async () => answers.shift() ?? null
+      const active: ActiveMachine = { schema: 1, id: 'a', instanceId: 'i-a', from: null, at: START }
+      const seen = { hosts: [], gone: new Set<string>() }
+      expect(await standingOfId(plane.ports, seen, { active, etag: null }, 'a')).to.include({ holder: null })
+    })
+  }
 
   it('has nobody where both are gone', async () => {
     const knows = { 'i-a': 'terminated', 'i-b': 'terminated' } as const
