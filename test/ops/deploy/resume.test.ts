@@ -3,7 +3,7 @@ import type { Deploy, Order } from '../../../src/lib/domain/contract/index.js'
 import { NO_MACHINE, parseActive } from '../../../src/lib/domain/deploy/active.js'
 import type { Host } from '../../../src/lib/domain/deploy/host.js'
 import { instanceAddress } from '../../../src/lib/domain/deploy/slots.js'
-import type { ClawctlError } from '../../../src/lib/domain/errors.js'
+import { ClawctlError } from '../../../src/lib/domain/errors.js'
 import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
 import { restoreRoles, taintedOf } from '../../../src/lib/ops/deploy/resume.js'
 import { failureOf } from '../../support/failure.js'
@@ -136,6 +136,40 @@ describe('a role that is with nobody', () => {
     }
     await deploy(plane)
     expect(applied(plane)).to.deep.equal(['start i-a', 'apply create a/b', 'apply delete a'])
+  })
+
+  it('goes back only when EC2 has stopped the other machine, where that does not yield', async () => {
+    const plane = fleet()
+    plane.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-x', slot: 'b', launchedAt: START }))
+    plane.cloud.deaf.add('i-x')
+    name(plane, NO_MACHINE, 'i-a')
+    await restoreRoles(plane.cloud.hosts, REQUEST_ID, plane.ports)
+    expect([holder(plane), applied(plane)]).to.deep.equal(['i-a', ['stop i-x']])
+    expect(plane.clock.elapsed).to.be.at.least(90_000)
+    expect(plane.cloud.connected('a')).to.not.include('i-x')
+    expect(plane.progress.notes).to.include('a: a handover was interrupted: i-a gets its role back')
+  })
+
+  it('leaves a machine alone that a person stopped, and passes over a role that can not be read', async () => {
+    const plane = fleet()
+    for (const { host } of plane.cloud.machines) if (host.instanceId === 'i-a') host.state = 'stopped'
+    name(plane, 'i-a')
+    plane.store.set('active/b.json', '{}')
+    await restoreRoles(plane.cloud.hosts, REQUEST_ID, plane.ports)
+    expect([applied(plane), plane.progress.notes]).to.deep.equal([[], []])
+  })
+
+  it('stops the deploy where that is interrupted meanwhile, and goes on where it fails', async () => {
+    const outcome = async (code: 'CANCELLED' | 'DENIED') => {
+      const plane = fleet()
+      name(plane, NO_MACHINE, 'i-a')
+      for (const { host } of plane.cloud.machines) if (host.instanceId === 'i-a') host.state = 'stopped'
+      plane.cloud.start = () => Promise.reject(new ClawctlError(code, 'It failed.'))
+      const restored = restoreRoles(plane.cloud.hosts, REQUEST_ID, plane.ports)
+      return code === 'CANCELLED' ? (await failureOf(restored)).code : restored.then(() => plane.progress.notes.at(-1))
+    }
+    expect(await outcome('CANCELLED')).to.equal('CANCELLED')
+    expect(await outcome('DENIED')).to.equal('a: its role could not be restored: It failed.')
   })
 
   it('is read for ids of the right form alone', async () => {

@@ -149,6 +149,15 @@ describe('a machine that is to serve again', () => {
     ])
   })
 
+  for (const state of ['terminated', 'shutting-down'] as const) {
+    it(`is given up at once where it is ${state}`, async () => {
+      const plane = world(state)
+      const error = await failureOf(startMachine('i-a', plane.say, plane.ports))
+      expect(error.message).to.equal(`i-a could not be started again: it is ${state}.`)
+      expect([plane.cloud.log, plane.clock.elapsed]).to.deep.equal([[], 0])
+    })
+  }
+
   it('is given up after 5 minutes', async () => {
     const plane = world('stopped')
     const error = await failureOf(startMachine('i-a', plane.say, plane.ports))
