@@ -18,8 +18,8 @@ export default class PeopleAdd extends BaseCommand<typeof PeopleAdd> {
 
   async work() {
     if (this.jsonEnabled() || process.env.GITHUB_ACTIONS === 'true') {
-      throw new ClawctlError('USAGE', 'The secret is only shown on a terminal, never in JSON or in a log.', {
-        hint: 'Run the command in a terminal, without --json.',
+      throw new ClawctlError('USAGE', 'The secret is never shown in JSON or in the log of a run.', {
+        hint: 'Run the command on your own machine, without --json.',
       })
     }
     const { qrCode, registry, ...people } = await this.context.pick('store', 'clock', 'codes', 'qrCode', 'registry')
