@@ -395,6 +395,10 @@ export class FakeLocks implements StateLocks {
     this.standing = null
   }
 
+  async hasStaleDigest() {
+    return false
+  }
+
   async dropStaleDigest() {
     return false
   }

@@ -98,6 +98,7 @@ const waitingFor = (ports: DeployFleetPorts, other: () => Promise<unknown>): Dep
       held: () => locks.held(),
       release: (id) => locks.release(id),
       take,
+      hasStaleDigest: () => locks.hasStaleDigest(),
       dropStaleDigest: () => locks.dropStaleDigest(),
     },
   }

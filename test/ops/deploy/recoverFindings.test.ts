@@ -66,6 +66,19 @@ describe('what fleet recover reports', () => {
     expect(look.code).to.equal('UNKNOWN_TARGET')
   })
 
+  it('shows alone a state that OpenTofu can not read, because the lock table has the digest of another one', async () => {
+    const plane = fleet()
+    plane.ports.locks.hasStaleDigest = async () => true
+    plane.cloud.state = () => Promise.reject(upstream())
+    expect(lines((await recover(plane, { planOnly: true })).findings)).to.deep.equal([
+      "state/fleet.tfstate can't be read: the lock table has the digest of another state, so nothing else was compared: that digest is removed",
+    ])
+    expect(changed(plane)).to.deep.equal([])
+    // Its holder may just be storing the state.
+    plane.ports.locks.standing = lockOf({ Info: '' })
+    expect((await failureOf(recover(plane, { planOnly: true }))).code).to.equal('UPSTREAM')
+  })
+
   it('says who holds a lock, and what to type where it stands', async () => {
     const plane = fleet()
     plane.ports.locks.standing = lockOf({ Info: '' })

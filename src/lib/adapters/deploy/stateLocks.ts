@@ -102,9 +102,8 @@ export function createStateLocks(settings: LockSettings, store: ObjectStore): St
       }
     },
     release,
-    async dropStaleDigest() {
-      return settings.table === null ? false : dropStaleDigest(settings, settings.table, path, store)
-    },
+    hasStaleDigest: async () => (await staleDigest(settings, path, store)) !== null,
+    dropStaleDigest: () => dropStaleDigest(settings, path, store),
   }
 }
 
@@ -131,38 +130,37 @@ async function unless(call: () => Promise<unknown>): Promise<boolean> {
 }
 
 /**
- * OpenTofu stores the state first and its MD5 in the lock table second, and reads no state with another one. Without a digest
- * it reads what is stored.
+ * The lock table's MD5 of the state, if another state is stored; else null. OpenTofu stores the state first and its MD5 second,
+ * and reads no state with another one. Without a digest it reads what is stored.
  */
-async function dropStaleDigest(
-  settings: LockSettings,
-  TableName: string,
-  path: string,
-  store: ObjectStore,
-): Promise<boolean> {
-  const client = tableClient(settings)
-  const Key = { LockID: { S: `${path}-md5` } }
+async function staleDigest(settings: LockSettings, path: string, store: ObjectStore): Promise<string | null> {
+  const TableName = settings.table
+  if (TableName === null) return null
   const digest = await awsCall('DynamoDB GetItem', async () => {
-    const { Item } = await client.send(new GetItemCommand({ TableName, Key, ConsistentRead: true }))
+    const input = { TableName, Key: digestKey(path), ConsistentRead: true }
+    const { Item } = await tableClient(settings).send(new GetItemCommand(input))
     return Item?.Digest?.S ?? null
   })
-  if (digest === null) return false
+  if (digest === null) return null
   const state = await store.get(settings.key)
   // Without the state itself, the digest is what stops a plan that would create the fleet a second time.
-  if (state === null || createHash('md5').update(state.text).digest('hex') === digest) return false
-  return awsCall('DynamoDB DeleteItem', () =>
-    unless(() =>
-      client.send(
-        new DeleteItemCommand({
-          TableName,
-          Key,
-          ConditionExpression: 'Digest = :digest',
-          ExpressionAttributeValues: { ':digest': { S: digest } },
-        }),
-      ),
-    ),
-  )
+  if (state === null || createHash('md5').update(state.text).digest('hex') === digest) return null
+  return digest
 }
+
+async function dropStaleDigest(settings: LockSettings, path: string, store: ObjectStore): Promise<boolean> {
+  const digest = await staleDigest(settings, path, store)
+  if (digest === null || settings.table === null) return false
+  const command = new DeleteItemCommand({
+    TableName: settings.table,
+    Key: digestKey(path),
+    ConditionExpression: 'Digest = :digest',
+    ExpressionAttributeValues: { ':digest': { S: digest } },
+  })
+  return awsCall('DynamoDB DeleteItem', () => unless(() => tableClient(settings).send(command)))
+}
+
+const digestKey = (path: string) => ({ LockID: { S: `${path}-md5` } })
 
 /** The item that OpenTofu writes into the lock table. */
 function tablePlace(settings: AwsSettings, TableName: string, path: string): Place {

@@ -56,6 +56,8 @@ export interface StateLocks {
    * this process holds the lock. Whether it was removed.
    */
   dropStaleDigest(): Promise<boolean>
+  /** Whether it would remove one. */
+  hasStaleDigest(): Promise<boolean>
 }
 
 /** A run of any workflow by its id; null if GitHub does not know it. */

@@ -15,6 +15,7 @@ import { isLost, recordKey } from '../../domain/deploy/run.js'
 import { SLOTS, slotKey } from '../../domain/deploy/slots.js'
 import { holderOfLock, runOfLock } from '../../domain/deploy/stateLock.js'
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
+import { FLEET_STATE_KEY } from '../../domain/paths.js'
 import type { Registry } from '../../domain/registry/registry.js'
 import type { JobReport, RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
@@ -28,6 +29,15 @@ import type { HostDeployPorts, LockPorts } from './ports.js'
 import { restoreRole, taintedOf, untaintAll } from './resume.js'
 import { isHolderOver, withStateLock } from './stateLock.js'
 import { keepUnwritten, storeUnwritten } from './unwrittenState.js'
+
+/** OpenTofu can't read such a state, and without it there is nothing to compare. */
+const STALE_DIGEST: Found = {
+  kind: 'state',
+  subject: FLEET_STATE_KEY,
+  what: "can't be read: the lock table has the digest of another state, so nothing else was compared",
+  fix: 'that digest is removed',
+  automatic: true,
+}
 
 export interface RecoverOptions {
   /** Null: every id of registry, state or EC2. */
@@ -58,7 +68,12 @@ export async function recoverFleet(options: RecoverOptions, ports: RecoverPorts)
   const findings: Found[] = []
   try {
     await recoverLocks(options, findings, ports)
-    const work = () => recover(options, findings, ports)
+    const work = async () => {
+      // A deploy that goes on may just be storing the state.
+      const isHeld = findings.some(({ automatic }) => !automatic)
+      if (options.planOnly && !isHeld && (await ports.locks.hasStaleDigest())) findings.push(STALE_DIGEST)
+      else await recover(options, findings, ports)
+    }
     await (options.planOnly ? work() : withStateLock(ports, work))
   } catch (error) {
     throw withPartial(asClawctlError(error), { recovery: { findings: unsettled(findings, options.planOnly) } })
