@@ -7,7 +7,7 @@ import { execa } from 'execa'
 import { cleanEnvironment, type Role } from '../../sandbox/environment.js'
 import { Sandbox } from '../../sandbox/sandbox.js'
 import { parseFault } from '../../src/lib/domain/sandboxOptions.js'
-import { BIN, COMMAND_TIMEOUT_MS, type Ended, inThread } from './commandThreads.js'
+import { BIN, COMMAND_TIMEOUT_MS, type Ended, inThread, writeLauncher } from './commandThreads.js'
 import { atEndOfFile } from './heldToContract.js'
 import { ROOT } from './plane.js'
 
@@ -117,6 +117,9 @@ export class TestSandbox {
       reuseMs: 0,
     })
     opened.add(inner)
+    if (process.platform === 'linux') {
+      await writeLauncher(join(inner.session.paths.toolBin, 'tofu'), 'tofu', '[[ "$*" == *"state push"* ]]')
+    }
     const { controlToken, ci } = inner.session
     for (const secret of [controlToken, ci.AWS_SECRET_ACCESS_KEY, ci.GITHUB_TOKEN]) if (secret) secrets.add(secret)
     return new TestSandbox(inner)

@@ -1,39 +1,47 @@
 import { parentPort, workerData } from 'node:worker_threads'
 
 /**
- * A thread that runs commands of the built program, one after the other, with the modules that it has loaded. Each command
- * has its own variables, arguments, streams and exit code. Folder and signals are those of the tests' process; tests of
- * them need a process.
+ * A thread that runs a built program again and again with the modules that it has loaded: `clawctl`, or the sandbox's
+ * `tofu`. Each run has its own variables, arguments, working directory, streams and exit code. A signal is one that this
+ * process's listeners get; a kill is the end of the thread.
  */
-const written = { stdout: [], stderr: [] }
 for (const name of ['stdout', 'stderr']) {
   process[name].write = (chunk, encoding, callback) => {
-    written[name].push(typeof chunk === 'string' ? Buffer.from(chunk) : chunk)
+    parentPort.postMessage({ stream: name, chunk: typeof chunk === 'string' ? Buffer.from(chunk) : chunk })
     const done = typeof encoding === 'function' ? encoding : callback
     if (done) process.nextTick(done)
     return true
   }
 }
 
-function answer(code, goesOn) {
-  const [stdout, stderr] = [written.stdout, written.stderr].map((chunks) => Buffer.concat(chunks.splice(0)).toString())
-  parentPort.postMessage({ code, stdout, stderr, goesOn })
-}
-
 // `process.exit` ends the thread, as it ends a process.
-const atExit = (code) => answer(code, false)
+const atExit = (code) => parentPort.postMessage({ code, goesOn: false })
 process.on('exit', atExit)
 
-const { main } = await import(workerData.main)
+const ownFolder = process.cwd()
+let folder = ownFolder
+process.cwd = () => folder
+
+let runs = 0
+/** An entry runs when it is imported, so that each run imports it anew; its chunks stay loaded. */
+const runEntry = () => import(`${workerData.entry}?${++runs}`)
+const { main } = workerData.main ? await import(workerData.main) : {}
+const run = main ? () => main(workerData.entry, (file) => import(file)) : runEntry
+
 /** Resources that keep this thread running, including the port that it listens to. */
 const idle = process.getActiveResourcesInfo().length + 1
 
-parentPort.on('message', async ({ args, env }) => {
+parentPort.on('message', async ({ args, env, cwd, signal }) => {
+  if (signal) {
+    process.emit(signal, signal)
+    return
+  }
   for (const name of Object.keys(process.env)) delete process.env[name]
   Object.assign(process.env, env)
   process.argv = [process.execPath, workerData.program, ...args]
   process.exitCode = undefined
-  await main(workerData.entry, (file) => import(file))
+  folder = cwd ?? ownFolder
+  await run()
   // A process runs as long as it has something to wait for.
   while (process.getActiveResourcesInfo().length > idle) await new Promise((resolve) => setTimeout(resolve, 2).unref())
   const code = process.exitCode ?? 0
@@ -44,5 +52,5 @@ parentPort.on('message', async ({ args, env }) => {
     }
   }
   for (const stream of [process.stdout, process.stderr]) stream.removeAllListeners('error')
-  answer(code, true)
+  parentPort.postMessage({ code, goesOn: true })
 })
