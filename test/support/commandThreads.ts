@@ -49,7 +49,7 @@ function begin(name: Program, run: Run, heard: (stream: 'stdout' | 'stderr', chu
   // Without mocha's own arguments for Node: what runs is built.
   const worker =
     idle[name].pop() ??
-    new Worker(new URL('./commandThread.mjs', import.meta.url), { execArgv: [], env: {}, workerData: PROGRAMS[name] })
+    new Worker(new URL('./commandThread.mjs', import.meta.url), { execArgv: process.env.CPUPROF ? ["--cpu-prof","--cpu-prof-dir=/tmp/prof/cpu"] : [], env: {}, workerData: PROGRAMS[name] })
   worker.ref()
   let alive = true
   const ended = new Promise<number>((resolve) => {

@@ -94,6 +94,38 @@ describe('a handover that an earlier deploy did not conclude', () => {
     expect(hosts[0]).to.include({ outcome: 'replaced', ami: OLD.id })
     expect(applied(plane)[0]).to.equal('apply delete a/b')
   })
+
+  it('does not stop the deploy of another AMI where neither of its machines is healthy', async () => {
+    const plane = handedOver('fails-active')
+    for (const machine of plane.cloud.machines) if (machine.host.id === 'a') machine.boot = 'fails-active'
+    const { hosts } = await deploy(plane, { amiOverride: OLD.id })
+    expect(hosts[0]).to.include({ outcome: 'replaced', ami: OLD.id, instanceId: 'i-new-2' })
+    expect(applied(plane)).to.deep.equal(['apply delete a/b', 'apply create a/b', 'apply delete a'])
+    expect(holder(plane)).to.equal('i-new-2')
+    expect(plane.progress.said.join()).to.include(`a on ${NEW.id} is not healthy`)
+  })
+
+  it('fails the deploy where its own AMI passes on neither machine', async () => {
+    const plane = handedOver('fails-active')
+    for (const machine of plane.cloud.machines) if (machine.host.id === 'a') machine.boot = 'fails-active'
+    const error = await failureOf(deploy(plane))
+    expect(error.code).to.equal('ROLLBACK_FAILED')
+    expect(hostIn(error)).to.include({ outcome: 'failed', instanceId: 'i-a' })
+  })
+
+  it('stops the deploy of another AMI where the old machine does not get the role back', async () => {
+    const plane = handedOver('fails-active')
+    const putIf = plane.store.putIf.bind(plane.store)
+    plane.store.putIf = async (key, text, etag) => {
+      if (key === 'active/a.json' && plane.progress.said.some((clause) => clause.includes('takes over again')))
+        throw new ClawctlError('DENIED', 'S3 refuses it.')
+      return putIf(key, text, etag)
+    }
+    const error = await failureOf(deploy(plane, { amiOverride: OLD.id }))
+    expect(error.code).to.equal('ROLLBACK_FAILED')
+    expect(hostIn(error)).to.include({ outcome: 'failed', instanceId: 'i-new-1' })
+    expect(applied(plane)).to.deep.equal([])
+  })
 })
 
 describe('a role that is with nobody', () => {

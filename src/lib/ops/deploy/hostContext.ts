@@ -64,7 +64,7 @@ export function gateFailure(
 ) {
   const { id, image } = context.turn
   const what = role === 'active' ? 'is not healthy' : 'is not ready to take over'
-  return new ClawctlError('HEALTH_FAILED', `${id} on ${image.id} ${what}: ${verdict.reason}.`, {
+  return new ClawctlError('HEALTH_FAILED', `${id} on ${verdict.host?.ami ?? image.id} ${what}: ${verdict.reason}.`, {
     hint: `Check \`clawctl fleet show ${id}\`, or deploy it with --ami and an AMI that is known to work.`,
   })
 }

@@ -157,9 +157,17 @@ async function finishHandover(
       { home: predecessor, candidate: holder, role },
       gateFailure(context, verdict, 'active'),
     )
-    // Rolled back from another machine than the wanted one: the deploy goes on.
-    return isWanted || result.host.outcome !== 'rolled-back' ? result : null
+    // Neither of the two machines is the wanted one: the deploy goes on, whether or not the old one passed.
+    if (isWanted || result.ok || !servesAgain(result, predecessor)) return result
+    if (result.error.code === 'ROLLBACK_FAILED') await destroyMachine(context, holder)
+    return null
   }
   await endHandover(context, role, predecessor)
   return isWanted ? { ok: true, host: { outcome: 'replaced', ami: holder.ami, instanceId: holder.instanceId } } : null
+}
+
+/** Whether the old machine has the role again, healthy or not. */
+function servesAgain({ host, error }: Extract<HostResult, { ok: false }>, predecessor: Host): boolean {
+  if (error.code === 'ROLLED_BACK') return true
+  return host.instanceId === predecessor.instanceId && asClawctlError(error.cause).code === 'HEALTH_FAILED'
 }
