@@ -118,7 +118,9 @@ export class TestSandbox {
     })
     opened.add(inner)
     if (process.platform === 'linux') {
-      await writeLauncher(join(inner.session.paths.toolBin, 'tofu'), 'tofu', '[[ "$*" == *"state push"* ]]')
+      const { bin, toolBin } = inner.session.paths
+      await writeLauncher(join(bin, 'clawctl'), 'clawctl', '[[ $GITHUB_ACTIONS != true ]]')
+      await writeLauncher(join(toolBin, 'tofu'), 'tofu', '[[ "$*" == *"state push"* ]]')
     }
     const { controlToken, ci } = inner.session
     for (const secret of [controlToken, ci.AWS_SECRET_ACCESS_KEY, ci.GITHUB_TOKEN]) if (secret) secrets.add(secret)
