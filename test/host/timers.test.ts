@@ -186,9 +186,10 @@ describe('self-update.sh', () => {
     await root.program('nix-env', `echo "set $4" >>${R}/log; ln -sfn "$4" ${R}/nix/var/nix/profiles/system`)
     await root.program(
       'systemctl',
-      `v=$(basename "$(readlink ${R}/run/current-system)")
+      `v=$(readlink ${R}/run/current-system)
+       v=\${v##*/}
        case $* in
-         *ActiveState*) if [[ -e ${R}/crashes-$v ]]; then echo failed; else cat ${R}/unit; fi ;;
+         *ActiveState*) if [[ -e ${R}/crashes-$v ]]; then echo failed; else echo "$(<${R}/unit)"; fi ;;
          *MainPID*) if [[ -e ${R}/loops-$v ]]; then echo $RANDOM; else echo 42; fi ;;
          *NRestarts*) echo 0 ;;
        esac`,
