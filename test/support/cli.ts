@@ -28,7 +28,7 @@ export interface Commanded {
   cwd?: string
   /** The command is meant to print a secret (`env`, say). */
   printsSecrets?: boolean
-  /** `clawctl` as a process of its own, where the test is about that. One with a `cwd` is one anyway. */
+  /** `clawctl` as a process of its own, where the test is about that. */
   process?: boolean
 }
 
@@ -68,8 +68,9 @@ function outcomeOf(argv: readonly string[], ended: Ended, options: Commanded): O
 
 /** `clawctl …` as built, outside any sandbox unless `env` says so. */
 export async function clawctl(args: readonly string[], options: Commanded = {}): Promise<Outcome> {
-  if (options.process || options.cwd) return run([process.execPath, BIN, ...args], options)
-  return outcomeOf(['clawctl', ...args], await inThread(args, options.env ?? surroundings()), options)
+  if (options.process) return run([process.execPath, BIN, ...args], options)
+  const { env = surroundings(), cwd } = options
+  return outcomeOf(['clawctl', ...args], await inThread({ args, env, cwd }), options)
 }
 
 export interface SandboxFlags extends Commanded {

@@ -34,7 +34,7 @@ const idle: Record<Program, Worker[]> = { clawctl: [], tofu: [] }
 interface Run {
   args: readonly string[]
   env: Record<string, string | undefined>
-  cwd?: string
+  cwd?: string | undefined
 }
 
 interface Said {
@@ -49,7 +49,11 @@ function begin(name: Program, run: Run, heard: (stream: 'stdout' | 'stderr', chu
   // Without mocha's own arguments for Node: what runs is built.
   const worker =
     idle[name].pop() ??
-    new Worker(new URL('./commandThread.mjs', import.meta.url), { execArgv: process.env.CPUPROF ? ["--cpu-prof","--cpu-prof-dir=/tmp/prof/cpu"] : [], env: {}, workerData: PROGRAMS[name] })
+    new Worker(new URL('./commandThread.mjs', import.meta.url), {
+      execArgv: [],
+      env: {},
+      workerData: PROGRAMS[name],
+    })
   worker.ref()
   let alive = true
   const ended = new Promise<number>((resolve) => {
@@ -85,11 +89,11 @@ function begin(name: Program, run: Run, heard: (stream: 'stdout' | 'stderr', chu
  * `clawctl …` as built, in a thread of this process. It costs about 5 ms of CPU once the thread is warm, a process of
  * its own 130 ms. Concurrent commands have a thread each.
  */
-export async function inThread(args: readonly string[], env: Record<string, string | undefined>): Promise<Ended> {
+export async function inThread(run: Run): Promise<Ended> {
   const chunks: Record<'stdout' | 'stderr', Uint8Array[]> = { stdout: [], stderr: [] }
-  const run = begin('clawctl', { args, env }, (stream, chunk) => chunks[stream].push(chunk))
-  const timer = setTimeout(run.kill, COMMAND_TIMEOUT_MS)
-  const code = await run.ended
+  const begun = begin('clawctl', run, (stream, chunk) => chunks[stream].push(chunk))
+  const timer = setTimeout(begun.kill, COMMAND_TIMEOUT_MS)
+  const code = await begun.ended
   clearTimeout(timer)
   const [stdout, stderr] = [chunks.stdout, chunks.stderr].map((all) => Buffer.concat(all).toString())
   return { code, stdout: stdout ?? '', stderr: stderr ?? '' }

@@ -37,7 +37,7 @@ describe('clawctl image build', () => {
   })
 
   const build = (args: readonly string[], change: Commanded['env'] = {}) =>
-    clawctl(['image', 'build', ...args], { cwd: files.path(''), env: { ...env, ...change } })
+    clawctl(['image', 'build', ...args], { process: true, cwd: files.path(''), env: { ...env, ...change } })
 
   it('builds, links and describes the image, whatever the mode; nix is heard on stderr', async () => {
     const { code, stdout, stderr } = await build([], { CLAWCTL_MODE: 'agent' })
