@@ -1,7 +1,7 @@
 import { activeKey, heartbeatKey } from '../src/lib/domain/bundles/manifest.js'
-import { activeMachineSchema, type HostStage, instanceIdSchema } from '../src/lib/domain/contract/index.js'
+import { type HostStage, instanceIdSchema } from '../src/lib/domain/contract/index.js'
+import { parseActive } from '../src/lib/domain/deploy/active.js'
 import { BOOT_LINE } from '../src/lib/domain/images/names.js'
-import { parseJson } from '../src/lib/domain/json.js'
 import type { Instance, World } from './aws/world.js'
 import type { Faults } from './faults.js'
 import { heartbeatOf, type Machine, machineOf, readBundle, UNITS } from './hostMachine.js'
@@ -206,7 +206,7 @@ export class Hosts {
     const { access, bucket, id, instance } = machine
     const read = access.get(bucket, activeKey(id))
     if (read.status === 404) return 'none'
-    const active = read.status === 200 ? activeMachineSchema.safeParse(parseJson(read.body.toString())).data : undefined
+    const active = read.status === 200 ? parseActive(read.body.toString()) : null
     if (!active) return 'unknown'
     if (active.instanceId === instance.id) return 'this'
     machine.sawOther = true

@@ -12,7 +12,7 @@ import {
   rollbackTargets,
 } from '../../domain/images/inventory.js'
 import { DIGEST_TAG, IMAGE_PREFIX, READY_TAG, SOURCE_TAG } from '../../domain/images/names.js'
-import { parseJson } from '../../domain/json.js'
+import { parseAs } from '../../domain/json.js'
 import { FLEET_STATE_KEY } from '../../domain/paths.js'
 import type { ImageObjects, Images, RegisteredImage, Snapshots } from './ports.js'
 
@@ -85,8 +85,7 @@ async function readDeploys({ objects }: CatalogPorts): Promise<DeployRecord[]> {
     listed.slice(0, RECORDS),
     async ({ key }) => {
       const bytes = await objects.get(key)
-      const parsed = deployRecordSchema.safeParse(bytes === null ? null : parseJson(Buffer.from(bytes).toString()))
-      return parsed.success ? parsed.data : null
+      return bytes && parseAs(deployRecordSchema, Buffer.from(bytes).toString())
     },
     { concurrency: AT_ONCE },
   )
