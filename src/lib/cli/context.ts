@@ -4,6 +4,7 @@ import { abortOnSignals, systemClock } from '../adapters/clock.js'
 import { createControlApi } from '../adapters/deploy/controlApi.js'
 import { registryFile } from '../adapters/registry/registryFile.js'
 import { removeSettings, savedFiles, saveSettings } from '../adapters/savedSettings.js'
+import { scratchFolder } from '../adapters/scratch.js'
 import * as settings from '../adapters/settings.js'
 import { SEEDS_PATH } from '../domain/bundles/seeds.js'
 import { ClawctlError } from '../domain/errors.js'
@@ -77,7 +78,6 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     return join(state, 'images')
   }
   const secretsDir = settings.secretsDir(env, flags['secrets-dir'])
-  const scratch = lazy(async () => (await import('../adapters/scratch.js')).scratchFolder)
   const made = new Map<string, unknown>()
 
   /** A person's machine may have one; a fleet host, a run or a sandbox keeps to files. */
@@ -114,14 +114,12 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     return urls === null ? null : (await import('../adapters/deploy/webhooks.js')).createWebhooks(urls, userAgent)
   }
   /** Removed at the end, by a signal too: a signal alone would leave clones or secrets behind. */
-  const scratchThatEnds = async (prefix: string) => {
-    const make = await scratch()
-    return lazy(() => {
+  const scratchThatEnds = (prefix: string) =>
+    lazy(() => {
       for (const [signal, code] of ENDING) process.once(signal, () => process.exit(code))
-      return make(prefix, env)
+      return scratchFolder(prefix, env)
     })
-  }
-  const bundleScratch = lazy(() => scratchThatEnds('clawctl-bundle-'))
+  const bundleScratch = scratchThatEnds('clawctl-bundle-')
 
   const make: { [Name in keyof Ports]: () => Ports[Name] | Promise<Ports[Name]> } = {
     clock: () => systemClock(interruption),
@@ -149,8 +147,8 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       const { openInBrowser } = await import('../adapters/browser.js')
       return { open: (url) => openInBrowser(url, env) }
     },
-    planFile: async () => {
-      const folder = (await scratch())('clawctl-plan-', env)
+    planFile: () => {
+      const folder = scratchFolder('clawctl-plan-', env)
       let count = 0
       return (name) => join(folder, `${name}-${++count}.tfplan`)
     },
@@ -242,7 +240,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
 
     bundles: async () => {
       const { createBundleStore } = await import('../adapters/bundles/bundleStore.js')
-      return createBundleStore({ ...aws(), folder: await bundleScratch() })
+      return createBundleStore({ ...aws(), folder: bundleScratch })
     },
     secretsIfNamed: async () => {
       const { secretsFolder } = await import('../adapters/bundles/secretsFolder.js')
@@ -261,12 +259,12 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     },
     secretText: async () => {
       const { secretText } = await import('../adapters/secretText.js')
-      return secretText(env, await scratchThatEnds('clawctl-secrets-'))
+      return secretText(env, scratchThatEnds('clawctl-secrets-'))
     },
     keys: async () => (await import('../adapters/bundles/ageIdentities.js')).ageKeys,
     seeds: async () => {
       const { folderSeeds, listedSeeds } = await import('../adapters/bundles/seeds/sources.js')
-      const options = { git: await git(), scratch: await bundleScratch() }
+      const options = { git: await git(), scratch: bundleScratch }
       const clones = flags['repo-seeds-dir']
       if (clones !== undefined) return folderSeeds(clones, options)
       const list = flags.repos ?? (root === null ? undefined : join(root, SEEDS_PATH))
@@ -277,7 +275,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     },
     inspector: async () => {
       const { seedInspector } = await import('../adapters/bundles/seeds/inspect.js')
-      return seedInspector(await git(), await bundleScratch())
+      return seedInspector(await git(), bundleScratch)
     },
 
     steps: async () => {

@@ -12,7 +12,7 @@ import type {
 import type { Plane } from '../ops/deploy/plane.js'
 import type { Machines as FleetMachines, RunLookup, StackObjects, StateLocks } from '../ops/deploy/ports.js'
 import type { Issues } from '../ops/drift/ports.js'
-import type { MintPorts } from '../ops/github/ports.js'
+import type { MintPorts } from '../ops/github/mintToken.js'
 import type { BuildPorts } from '../ops/images/buildImage.js'
 import type { Machines } from '../ops/images/catalog.js'
 import type { ImagePorts } from '../ops/images/ports.js'
