@@ -2,6 +2,9 @@ import type { HOST_STEPS } from '../contract/index.js'
 import type { Registry } from '../registry/registry.js'
 import { currentHost, type Host } from './host.js'
 
+/** How long a host may take to become healthy, by default. */
+export const HEALTH_TIMEOUT = '15m'
+
 /** The beginning of steps that wait for a host; the sandbox searches for it in a run's log. */
 export const WAITING_FOR_HEALTH = 'wait until'
 
