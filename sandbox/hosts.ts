@@ -1,6 +1,7 @@
 import { activeKey, heartbeatKey } from '../src/lib/domain/bundles/manifest.js'
 import { type HostStage, instanceIdSchema } from '../src/lib/domain/contract/index.js'
 import { parseActive } from '../src/lib/domain/deploy/active.js'
+import { ID_TAG } from '../src/lib/domain/deploy/slots.js'
 import { BOOT_LINE } from '../src/lib/domain/images/names.js'
 import type { Instance, World } from './aws/world.js'
 import type { Faults } from './faults.js'
@@ -105,7 +106,7 @@ export class Hosts {
   #booted(instance: Instance): void {
     if (instance.state !== 'running') return
     const machine = this.#machineOf(instance)
-    const id = machine?.id ?? instanceIdSchema.safeParse(instance.tags.get('clawdinator:id')).data ?? null
+    const id = machine?.id ?? instanceIdSchema.safeParse(instance.tags.get(ID_TAG)).data ?? null
     const impaired = this.#faults.machine('impaired', id)
     instance.checks = impaired ? 'impaired' : 'ok'
     if (this.#faults.machine('mute', id)) instance.console = ''

@@ -1,4 +1,4 @@
-import { homedir } from 'node:os'
+import { constants, homedir } from 'node:os'
 import { join } from 'node:path'
 import { abortOnSignals, systemClock } from '../adapters/clock.js'
 import { createControlApi } from '../adapters/deploy/controlApi.js'
@@ -48,13 +48,6 @@ const IMAGE_RETRIES = { attempts: 8, attemptMs: 20_000 }
 const IMAGE_CONNECTIONS = 64
 /** The list of remaining steps after an edit must not wait long for one of its facts. */
 const STEP_TIMEOUT_MS = 3_000
-/** With the exit codes that shells give them: 128 and their number. */
-const ENDING = [
-  ['SIGHUP', 129],
-  ['SIGINT', 130],
-  ['SIGTERM', 143],
-] as const
-
 /** One for the process: an MCP server makes a context for each call. */
 const interruption = lazy(abortOnSignals)
 
@@ -116,7 +109,9 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
   /** Removed at the end, by a signal too: a signal alone would leave clones or secrets behind. */
   const scratchThatEnds = (prefix: string) =>
     lazy(() => {
-      for (const [signal, code] of ENDING) process.once(signal, () => process.exit(code))
+      // The exit codes that shells give them.
+      for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const)
+        process.once(signal, () => process.exit(128 + constants.signals[signal]))
       return scratchFolder(prefix, env)
     })
   const bundleScratch = scratchThatEnds('clawctl-bundle-')

@@ -11,7 +11,7 @@ import {
 } from '@aws-sdk/client-ec2'
 import { type Host, LIVE_STATES } from '../../domain/deploy/host.js'
 import { FAILED_TAG, type FleetImage } from '../../domain/deploy/image.js'
-import { PREFIX_TAG } from '../../domain/deploy/slots.js'
+import { ID_TAG, PREFIX_TAG, SLOT_TAG } from '../../domain/deploy/slots.js'
 import { READY_TAG } from '../../domain/images/names.js'
 import type { Compute } from '../../ops/ports.js'
 import { type AwsSettings, always, awsCall, clientOptions, NO_SUCH_IMAGE, unlessNamed } from '../aws/errors.js'
@@ -122,7 +122,7 @@ function toHost(instance: Instance, status: InstanceStatus | undefined): Host | 
   if (!instance.InstanceId || !isLive(state)) return null
   const tags = tagsOf(instance.Tags)
   return {
-    id: tags['clawdinator:id'] ?? tags.Name ?? instance.InstanceId,
+    id: tags[ID_TAG] ?? tags.Name ?? instance.InstanceId,
     instanceId: instance.InstanceId,
     state,
     ami: instance.ImageId ?? '',
@@ -130,7 +130,7 @@ function toHost(instance: Instance, status: InstanceStatus | undefined): Host | 
     publicIp: instance.PublicIpAddress ?? null,
     launchedAt: instance.LaunchTime?.toISOString() ?? '',
     checks: toChecks(status),
-    slot: toSlot(tags['clawdinator:slot']),
+    slot: toSlot(tags[SLOT_TAG]),
     requestId: tags['clawdinator:request-id'] || null,
     bootstrapPrefix: tags[PREFIX_TAG] || null,
   }

@@ -7,6 +7,7 @@ import {
   type Tag,
 } from '@aws-sdk/client-iam'
 import { type IdType, ROLE_POLICY, SECURITY_GROUP_NAME } from '../../domain/deploy/leftovers.js'
+import { ID_TAG } from '../../domain/deploy/slots.js'
 import { ClawctlError } from '../../domain/errors.js'
 import type { StackObjects } from '../../ops/deploy/ports.js'
 import { type AwsSettings, always, awsCall, clientOptions, unlessNamed } from '../aws/errors.js'
@@ -72,7 +73,7 @@ function exists(what: string, look: () => Promise<void>): Promise<boolean> {
 /** Checks the tags, because a name alone does not show the owner. */
 function checkOwn(what: string, id: string, { Path, Tags }: { Path?: string | undefined; Tags?: Tag[] | undefined }) {
   const tags = tagsOf(Tags)
-  if (Path === PATH && tags.app === 'clawdinator' && tags['clawdinator:id'] === id) return
+  if (Path === PATH && tags.app === 'clawdinator' && tags[ID_TAG] === id) return
   throw new ClawctlError(
     'NOT_IN_STATE',
     `There is a ${what} that the fleet stack did not create. Nothing was changed.`,

@@ -16,6 +16,7 @@ import {
   TerminateInstancesCommand,
 } from '@aws-sdk/client-ec2'
 import { LIVE_STATES } from '../../domain/deploy/host.js'
+import { ID_TAG } from '../../domain/deploy/slots.js'
 import type { Inventory } from '../../domain/images/inventory.js'
 import { READY_TAG } from '../../domain/images/names.js'
 import type { Machines } from '../../ops/images/catalog.js'
@@ -43,7 +44,7 @@ export function createMachines(settings: AwsSettings): Machines {
 
 function toMachine({ InstanceId = '', ImageId = '', LaunchTime, Tags }: Instance): Inventory['machines'][number] {
   const tags = tagsOf(Tags)
-  const hostId = tags.app === 'clawdinator' ? (tags['clawdinator:id'] ?? tags.Name ?? null) : null
+  const hostId = tags.app === 'clawdinator' ? (tags[ID_TAG] ?? tags.Name ?? null) : null
   return { instanceId: InstanceId, hostId, imageId: ImageId, launchedAt: LaunchTime ?? null }
 }
 
