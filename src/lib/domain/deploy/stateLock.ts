@@ -3,7 +3,7 @@ import { parseAs } from '../json.js'
 import type { Run } from './run.js'
 
 /** The content of a lock of OpenTofu's S3 backend, the same in the bucket and in the lock table. */
-const lockSchema = z.object({
+export const lockSchema = z.object({
   ID: z.string(),
   Operation: z.string(),
   /** In clawctl's locks, the URL of the run that holds it. OpenTofu leaves it empty. */
