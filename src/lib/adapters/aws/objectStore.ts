@@ -56,9 +56,9 @@ export function createObjectStore(settings: AwsSettings & { bucket: string }): O
         const pages = { client, ...(atMost === undefined ? {} : { pageSize: Math.min(atMost, PAGE) }) }
         for await (const page of paginateListObjectsV2(pages, input)) {
           always(page.IsTruncated)
-          for (const { Key, Size, LastModified, ETag } of page.Contents ?? []) {
+          for (const { Key, Size, LastModified } of page.Contents ?? []) {
             if (Key === undefined) continue
-            found.push({ key: Key, size: Size ?? 0, modifiedAt: LastModified ?? new Date(0), etag: ETag })
+            found.push({ key: Key, size: Size ?? 0, modifiedAt: LastModified ?? new Date(0) })
           }
           if (atMost !== undefined && found.length >= atMost) return found.slice(0, atMost)
         }
