@@ -307,7 +307,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     objects: async () => (await import('../adapters/images/imageObjects.js')).createImageObjects(imageAws()),
     snapshots: async () => (await import('../adapters/images/snapshots.js')).createSnapshots(imageAws()),
     images: async () => (await import('../adapters/images/images.js')).createImages(imageAws()),
-    machines: async () => (await import('../adapters/images/machines.js')).createMachines(aws()),
+    machines: async () => (await import('../adapters/images/machines.js')).createAccountMachines(aws()),
     smokeMachines: async () => (await import('../adapters/images/machines.js')).createSmokeMachines(aws()),
     journal: async () => {
       const { journalFile } = await import('../adapters/images/journalFile.js')

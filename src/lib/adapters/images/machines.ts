@@ -19,7 +19,7 @@ import { LIVE_STATES } from '../../domain/deploy/host.js'
 import { ID_TAG } from '../../domain/deploy/slots.js'
 import type { Inventory } from '../../domain/images/inventory.js'
 import { READY_TAG } from '../../domain/images/names.js'
-import type { Machines } from '../../ops/images/catalog.js'
+import type { AccountMachines } from '../../ops/images/catalog.js'
 import type { Tags } from '../../ops/images/ports.js'
 import type { SmokeMachines, SmokeTags } from '../../ops/images/smokeImage.js'
 import { type AwsSettings, always, awsCall, clientOptions, NO_SUCH_IMAGE, unlessNamed } from '../aws/errors.js'
@@ -27,7 +27,7 @@ import { tagSpecification, tagsOf } from '../aws/tags.js'
 import { toChecks } from '../deploy/compute.js'
 
 /** The account's instances. */
-export function createMachines(settings: AwsSettings): Machines {
+export function createAccountMachines(settings: AwsSettings): AccountMachines {
   const client = new EC2Client(clientOptions(settings))
   return {
     list: () =>

@@ -49,7 +49,7 @@ export interface ImageFacts {
   toplevel: string | null
 }
 
-export function architectureOf(system: string): ImageFacts['architecture'] {
+export function architectureOfSystem(system: string): ImageFacts['architecture'] {
   return /^(?:aarch64|arm64)/.test(system) ? 'arm64' : 'x86_64'
 }
 

@@ -7,7 +7,7 @@ import {
   type Inventory,
   idsIn,
   isReady,
-  latestOf,
+  newestReady,
   revisionOfImage,
   rollbackTargets,
 } from '../../domain/images/inventory.js'
@@ -16,7 +16,7 @@ import { parseAs } from '../../domain/json.js'
 import { FLEET_STATE_KEY } from '../../domain/paths.js'
 import type { ImageObjects, Images, RegisteredImage, Snapshots } from './ports.js'
 
-export interface Machines {
+export interface AccountMachines {
   /** Every instance of the account that is not terminated, whatever its tags. */
   list(): Promise<Inventory['machines']>
 }
@@ -25,7 +25,7 @@ export interface CatalogPorts {
   images: Pick<Images, 'find' | 'tag' | 'deregister'>
   snapshots: Pick<Snapshots, 'find' | 'describe' | 'delete' | 'importTasks'>
   objects: Pick<ImageObjects, 'bucket' | 'list' | 'get' | 'delete' | 'openUploads' | 'abortUpload'>
-  machines: Machines
+  machines: AccountMachines
 }
 
 /** How many records are read: rollback targets lie among the newest, and a record is one request. */
@@ -120,7 +120,7 @@ export async function listImages(ports: CatalogPorts): Promise<ListedImage[]> {
 }
 
 export function describeImages(inventory: Inventory): ListedImage[] {
-  const latest = latestOf(inventory.images)
+  const latest = newestReady(inventory.images)
   const targets = [...rollbackTargets(inventory)]
   return [...inventory.images].sort(byNewest).map((image) => ({
     id: image.id,
