@@ -2,7 +2,7 @@ import { HEARTBEAT_PREFIX } from '../src/lib/domain/bundles/manifest.js'
 import { deployRecordSchema } from '../src/lib/domain/contract/index.js'
 import { FREEZE_KEY } from '../src/lib/domain/deploy/freeze.js'
 import { INDEX_PREFIX, isOver, RECORD_PREFIX } from '../src/lib/domain/deploy/run.js'
-import { parseJson } from '../src/lib/domain/json.js'
+import { parseAs } from '../src/lib/domain/json.js'
 import type { Clock, ObjectStore } from '../src/lib/ops/ports.js'
 import type { LambdaPorts } from './context.js'
 
@@ -59,8 +59,8 @@ export class AnswerCache {
 type Stored = Awaited<ReturnType<ObjectStore['get']>>
 
 function hasEnded(text: string): boolean {
-  const parsed = deployRecordSchema.safeParse(parseJson(text))
-  return parsed.success && isOver(parsed.data) && parsed.data.finishedAt !== null
+  const record = parseAs(deployRecordSchema, text)
+  return record !== null && isOver(record) && record.finishedAt !== null
 }
 
 /** Ports with cached answers, for requests that only read. Deploys are decided on `current()` ports. */

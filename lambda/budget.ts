@@ -1,5 +1,4 @@
 import { ClawctlError } from '../src/lib/domain/errors.js'
-import type { Service } from './meter.js'
 
 /** A monotonic clock and a timer. */
 export interface Timing {
@@ -32,6 +31,7 @@ export const LIMITS_MS = { secrets: 2_500, github: 7_000, ec2: 4_500, s3: 3_000 
 /** A claim, its dispatch, and its release where GitHub refuses: begun together or not at all. */
 export const DISPATCH_MS = LIMITS_MS.s3 + LIMITS_MS.github + LEAST_FOR_A_CHANGE_MS
 
+export type Service = keyof typeof NAMES
 const NAMES = { github: 'GitHub', ec2: 'EC2', s3: 'S3' } as const
 
 /** The time of one request, from its arrival. */

@@ -53,13 +53,7 @@ export function createPorts(configuration: Configuration, clock: Clock = systemC
   return {
     compute: createCompute({ region, retries: EC2_RETRIES, amiOwners: AMI_OWNERS.split(',').filter(Boolean) }),
     store: bucket ? createObjectStore({ region, retries: S3_RETRIES, bucket }) : null,
-    runs: {
-      dispatch: github.dispatch,
-      list: github.list,
-      find: github.find,
-      jobs: github.jobs,
-      cancel: github.cancel,
-    },
+    runs: github,
     registry: github.registry,
     clock,
     codes: oneTimeCodes,

@@ -3,7 +3,6 @@ import type { Clock } from '../src/lib/ops/ports.js'
 import { AnswerCache, cachedPorts } from './answerCache.js'
 import { Authenticator } from './authenticate.js'
 import { Budget, systemTiming, type Timing } from './budget.js'
-import { causeOf } from './cause.js'
 import { type Configuration, type Env, readConfiguration } from './configuration.js'
 import { createPorts, type LambdaPorts, systemClock } from './context.js'
 import { parseEvent } from './event.js'
@@ -42,6 +41,7 @@ export type Handle = (event: unknown, arrival?: Arrival) => Promise<FunctionUrlR
 /** Limits of the log line. */
 const MAX_LOGGED = 64
 const MAX_PATH = 128
+const MAX_CAUSE = 120
 const MAX_SEGMENTS = 8
 /** Limits of GitHub, AWS and our own end within a minute. */
 const RETRY_AFTER_SECONDS = 60
@@ -203,4 +203,27 @@ function cut(subject: Subject): Subject {
   return Object.fromEntries(
     Object.entries(subject).map(([name, text]) => [name, typeof text === 'string' ? text.slice(0, MAX_LOGGED) : text]),
   )
+}
+
+/**
+ * The cause of a failure for the log: the error's name with its status or system code. Its message is left out, because
+ * it may quote a request or an answer.
+ */
+function causeOf(failure: ClawctlError): string | undefined {
+  const { cause } = failure
+  if (!(cause instanceof Error)) return undefined
+  const { status, code } = cause as { status?: unknown; code?: unknown }
+  const detail =
+    typeof status === 'number' || typeof status === 'string' ? status : typeof code === 'string' ? code : ''
+  const where = failure.code === 'INTERNAL' ? placeOf(cause) : ''
+  return `${cause.name} ${detail} ${where}`
+    .replace(/[^\w .:/@()-]+/g, '')
+    .replace(/ +/g, ' ')
+    .trim()
+    .slice(0, MAX_CAUSE)
+}
+
+/** The innermost frame of the stack, without any text of the message. */
+function placeOf(error: Error): string {
+  return /^ {4}at (.+)$/m.exec((error.stack ?? '').replace(error.message, ''))?.[1] ?? ''
 }

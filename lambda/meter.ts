@@ -1,7 +1,5 @@
 import { asClawctlError } from '../src/lib/domain/errors.js'
-import type { Budget } from './budget.js'
-
-export type Service = 'github' | 'ec2' | 's3'
+import type { Budget, Service } from './budget.js'
 
 /** Methods of the ports that change something. */
 const CHANGES = new Set(['dispatch', 'cancel', 'put', 'putIf', 'delete'])

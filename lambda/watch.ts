@@ -2,7 +2,7 @@ import * as z from 'zod/mini'
 import { type Deploy, ID_PATTERN } from '../src/lib/domain/contract/index.js'
 import { isSilent } from '../src/lib/domain/deploy/health.js'
 import { isOver, LOST_AFTER_MS } from '../src/lib/domain/deploy/run.js'
-import { parseJson } from '../src/lib/domain/json.js'
+import { parseAs } from '../src/lib/domain/json.js'
 import { putUnchanged } from '../src/lib/ops/changeObject.js'
 import { listDeploys } from '../src/lib/ops/deploy/deploys.js'
 import { deployUnderWay, readHeartbeats } from '../src/lib/ops/deploy/fleetStatus.js'
@@ -64,8 +64,8 @@ async function endedDeploys(ports: LambdaPorts): Promise<Measure[]> {
   if (!store) return []
   const now = clock.now().getTime()
   const [state, { deploys }] = await Promise.all([store.get(STATE_KEY), listDeploys(ports, { limit: RECENT })])
-  const known = stateSchema.safeParse(state && parseJson(state.text))
-  const from = Math.max(known.success ? Date.parse(known.data.until) : now - EVERY_MS, now - MAX_AGE_MS)
+  const known = parseAs(stateSchema, state?.text)
+  const from = Math.max(known ? Date.parse(known.until) : now - EVERY_MS, now - MAX_AGE_MS)
   const next = JSON.stringify({ until: new Date(now).toISOString() })
   // A concurrent run counts them.
   if (!(await putUnchanged(store, STATE_KEY, next, state?.etag ?? null))) return []

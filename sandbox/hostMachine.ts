@@ -1,12 +1,6 @@
 import { createHash } from 'node:crypto'
-import { MANIFEST_NAME } from '../src/lib/domain/bundles/manifest.js'
-import {
-  bundleManifestSchema,
-  type Heartbeat,
-  type HostStage,
-  instanceIdSchema,
-} from '../src/lib/domain/contract/index.js'
-import { parseJson } from '../src/lib/domain/json.js'
+import { MANIFEST_NAME, parseManifest } from '../src/lib/domain/bundles/manifest.js'
+import { type Heartbeat, type HostStage, instanceIdSchema } from '../src/lib/domain/contract/index.js'
 import type { Instance, World } from './aws/world.js'
 import { HostAccess } from './hostAccess.js'
 
@@ -65,9 +59,9 @@ export function readBundle({ access, bucket, prefix }: Machine): { problem: stri
   const manifest = access.get(bucket, `${prefix}/${MANIFEST_NAME}`)
   if (manifest.status === 403) return bad(manifest.why)
   if (manifest.status === 404) return bad(`there is no ${prefix}/${MANIFEST_NAME}`)
-  const bundle = bundleManifestSchema.safeParse(parseJson(manifest.body.toString()))
-  if (!bundle.success) return bad(`${prefix}/${MANIFEST_NAME} does not describe a bundle`)
-  for (const { key, size, sha256 } of bundle.data.objects) {
+  const bundle = parseManifest(manifest.body.toString())
+  if (!bundle) return bad(`${prefix}/${MANIFEST_NAME} does not describe a bundle`)
+  for (const { key, size, sha256 } of bundle.objects) {
     const read = access.get(bucket, `${prefix}/${key}`)
     if (read.status === 403) return bad(read.why)
     if (read.status === 404) return bad(`${prefix}/${key} is missing`)
@@ -76,7 +70,7 @@ export function readBundle({ access, bucket, prefix }: Machine): { problem: stri
       return bad(`${prefix}/${key} has another SHA-256`)
     }
   }
-  return { problem: null, generation: bundle.data.generation }
+  return { problem: null, generation: bundle.generation }
 }
 
 /** Hosts run this many times faster than their heartbeats' times: a minute without a restart takes half a second. */

@@ -1,7 +1,8 @@
 import { activeKey, heartbeatKey } from '../src/lib/domain/bundles/manifest.js'
-import { activeMachineSchema, type HostStage, instanceIdSchema } from '../src/lib/domain/contract/index.js'
+import { type HostStage, instanceIdSchema } from '../src/lib/domain/contract/index.js'
+import { parseActive } from '../src/lib/domain/deploy/active.js'
+import { ID_TAG } from '../src/lib/domain/deploy/slots.js'
 import { BOOT_LINE } from '../src/lib/domain/images/names.js'
-import { parseJson } from '../src/lib/domain/json.js'
 import type { Instance, World } from './aws/world.js'
 import type { Faults } from './faults.js'
 import { heartbeatOf, type Machine, machineOf, readBundle, UNITS } from './hostMachine.js'
@@ -105,7 +106,7 @@ export class Hosts {
   #booted(instance: Instance): void {
     if (instance.state !== 'running') return
     const machine = this.#machineOf(instance)
-    const id = machine?.id ?? instanceIdSchema.safeParse(instance.tags.get('clawdinator:id')).data ?? null
+    const id = machine?.id ?? instanceIdSchema.safeParse(instance.tags.get(ID_TAG)).data ?? null
     const impaired = this.#faults.machine('impaired', id)
     instance.checks = impaired ? 'impaired' : 'ok'
     if (this.#faults.machine('mute', id)) instance.console = ''
@@ -206,7 +207,7 @@ export class Hosts {
     const { access, bucket, id, instance } = machine
     const read = access.get(bucket, activeKey(id))
     if (read.status === 404) return 'none'
-    const active = read.status === 200 ? activeMachineSchema.safeParse(parseJson(read.body.toString())).data : undefined
+    const active = read.status === 200 ? parseActive(read.body.toString()) : null
     if (!active) return 'unknown'
     if (active.instanceId === instance.id) return 'this'
     machine.sawOther = true

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import * as z from 'zod/mini'
 import { ClawctlError } from '../src/lib/domain/errors.js'
-import { parseJson } from '../src/lib/domain/json.js'
+import { parseAs } from '../src/lib/domain/json.js'
 import type { Session } from './environment.js'
 
 export const sessionSchema = z.object({
@@ -22,12 +22,11 @@ export const sessionSchema = z.object({
 export async function currentSession(env: NodeJS.ProcessEnv): Promise<Session | null> {
   const file = env.CLAWCTL_SANDBOX
   if (!file) return null
-  const text = await readFile(file, 'utf8').catch(() => null)
-  const parsed = sessionSchema.safeParse(text === null ? null : parseJson(text))
-  if (!parsed.success) return null
+  const session = parseAs(sessionSchema, await readFile(file, 'utf8').catch(() => null))
+  if (!session) return null
   try {
-    process.kill(parsed.data.pid, 0)
-    return parsed.data
+    process.kill(session.pid, 0)
+    return session
   } catch {
     return null
   }

@@ -2,7 +2,7 @@ import { execa } from 'execa'
 import * as z from 'zod/mini'
 import { failureSchema } from '../src/lib/domain/contract/failure.js'
 import { ClawctlError } from '../src/lib/domain/errors.js'
-import { parseJson } from '../src/lib/domain/json.js'
+import { parseAs } from '../src/lib/domain/json.js'
 import { shellQuote, UNSET_FOREIGN } from './environment.js'
 import { withSignals } from './signals.js'
 import { parseRole, type SandboxRequest, startSandbox } from './start.js'
@@ -88,13 +88,13 @@ export async function detachSandbox(argv: readonly string[], program: string, en
   let text = ''
   for await (const chunk of child.stdout.setEncoding('utf8')) {
     text += chunk
-    const opened = openedSchema.safeParse(parseJson(text))
-    if (!opened.success) continue
+    const opened = parseAs(openedSchema, text)
+    if (!opened) continue
     child.unref()
-    return opened.data.sandbox
+    return opened.sandbox
   }
-  const failed = failureSchema.safeParse(parseJson(text))
-  if (!failed.success) throw new ClawctlError('SANDBOX_FAILED', 'The sandbox ended before it was up.')
-  const { code, message, hint } = failed.data.error
+  const failed = parseAs(failureSchema, text)
+  if (!failed) throw new ClawctlError('SANDBOX_FAILED', 'The sandbox ended before it was up.')
+  const { code, message, hint } = failed.error
   throw new ClawctlError(code, message, hint === undefined ? {} : { hint })
 }

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { CODES, EXIT_CODES, httpStatusOf } from '../src/lib/domain/errors.js'
 import { openApiText } from './openapi.js'
 
-/** The parts of the documentation that the code itself knows. `npm run readme` writes them; a test compares them. */
+/** The parts of the documentation that the code itself knows. `npm run docs` writes them; a test compares them. */
 export const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
 interface HelpClass {

@@ -88,7 +88,8 @@ value_follows=
 for word in "$@"; do
   if [[ -z $value_follows && $word =~ ^[0-9]{6}$ ]]; then words+=(--code); fi
   case $word in
-    --requested-by | --ami | --code | --request-id | --reason | --for | --timeout | --strategy | --limit) value_follows=1 ;;
+    --requested-by | --code | --ami | --request-id | --strategy | --config-revision | --timeout | --on-failure | --health-timeout) value_follows=1 ;;
+    --reason | --for | --limit | --before | --format) value_follows=1 ;;
     *) value_follows= ;;
   esac
   words+=("$word")

@@ -5,7 +5,7 @@ import { EC2_ACTIONS } from './ec2Actions.js'
 import { Query } from './ec2Query.js'
 import { AwsError } from './error.js'
 import type { World } from './world.js'
-import { xmlDocument } from './xml.js'
+import { textXml, xmlDocument } from './xml.js'
 
 const VERSION = '2016-11-15'
 const NAMESPACE = `http://ec2.amazonaws.com/doc/${VERSION}/`
@@ -50,14 +50,10 @@ async function answer(world: World, { accessKeyId, faults }: AwsEndpointOptions,
     throw new AwsError('DryRunOperation', 412, 'Request would have succeeded, but DryRun flag is set.')
   }
   const result = await action(world, query, faults)
-  return xmlReply(200, xmlDocument(`${name}Response`, { requestId: randomUUID(), ...result }, NAMESPACE))
+  return textXml(200, xmlDocument(`${name}Response`, { requestId: randomUUID(), ...result }, NAMESPACE))
 }
 
 function errorReply({ status, code, message }: AwsError): Reply {
   const body = { Errors: { Error: { Code: code, Message: message } }, RequestID: randomUUID() }
-  return xmlReply(status, xmlDocument('Response', body))
-}
-
-function xmlReply(status: number, body: string): Reply {
-  return { status, headers: { 'content-type': 'text/xml;charset=UTF-8' }, body }
+  return textXml(status, xmlDocument('Response', body))
 }

@@ -4,7 +4,7 @@ import { Query } from './ec2Query.js'
 import { AwsError } from './error.js'
 import type { InstanceProfile, Role } from './iam.js'
 import type { World } from './world.js'
-import { type XmlValue, xmlDocument } from './xml.js'
+import { textXml, type XmlValue, xmlDocument } from './xml.js'
 
 const NAMESPACE = 'https://iam.amazonaws.com/doc/2010-05-08/'
 type Result = Record<string, XmlValue>
@@ -163,15 +163,11 @@ export function answerIam(world: World, body: string): Reply {
     const result = action(world, query)
     query.refuseUnread()
     const metadata = { ResponseMetadata: { RequestId: randomUUID() } }
-    return reply(200, xmlDocument(`${name}Response`, { [`${name}Result`]: result, ...metadata }, NAMESPACE))
+    return textXml(200, xmlDocument(`${name}Response`, { [`${name}Result`]: result, ...metadata }, NAMESPACE))
   } catch (error) {
     if (!(error instanceof AwsError)) throw error
     const Type = error.status < 500 ? 'Sender' : 'Receiver'
     const failure = { Error: { Type, Code: error.code, Message: error.message }, RequestId: randomUUID() }
-    return reply(error.status, xmlDocument('ErrorResponse', failure, NAMESPACE))
+    return textXml(error.status, xmlDocument('ErrorResponse', failure, NAMESPACE))
   }
-}
-
-function reply(status: number, body: string): Reply {
-  return { status, headers: { 'content-type': 'text/xml;charset=UTF-8' }, body }
 }

@@ -3,7 +3,7 @@ import { Faults } from '../faults.js'
 import { type Endpoint, type Exchange, listen, type Reply } from '../http.js'
 import { answerIam } from './iamActions.js'
 import type { World } from './world.js'
-import { xmlDocument } from './xml.js'
+import { textXml, xmlDocument } from './xml.js'
 
 const STS_NAMESPACE = 'https://sts.amazonaws.com/doc/2011-06-15/'
 
@@ -33,17 +33,13 @@ function answer(world: World, { headers, body }: Exchange): Reply {
       },
       ResponseMetadata: { RequestId: randomUUID() },
     }
-    return reply(200, xmlDocument('GetCallerIdentityResponse', result, STS_NAMESPACE))
+    return textXml(200, xmlDocument('GetCallerIdentityResponse', result, STS_NAMESPACE))
   }
   const Message = `The sandbox does not emulate ${service}${action ? ` (${action})` : ''}; it has EC2, EBS direct, IAM, S3 and STS GetCallerIdentity.`
   const failure = { Error: { Type: 'Sender', Code: 'NotEmulated', Message }, RequestId: randomUUID() }
-  return reply(400, xmlDocument('ErrorResponse', failure))
+  return textXml(400, xmlDocument('ErrorResponse', failure))
 }
 
 function serviceOf(authorization = ''): string {
   return /Credential=[^/]+\/\d+\/[^/]+\/([a-z0-9-]+)\//.exec(authorization)?.[1] ?? 'unknown'
-}
-
-function reply(status: number, body: string): Reply {
-  return { status, headers: { 'content-type': 'text/xml;charset=UTF-8' }, body }
 }

@@ -1,3 +1,10 @@
+import type { Reply } from '../http.js'
+
+/** The answer of EC2, IAM and STS. */
+export function textXml(status: number, body: string): Reply {
+  return { status, headers: { 'content-type': 'text/xml;charset=UTF-8' }, body }
+}
+
 /** What an element holds. An array repeats its element; undefined leaves it out. */
 export type XmlValue = string | number | boolean | Date | undefined | XmlValue[] | { [name: string]: XmlValue }
 

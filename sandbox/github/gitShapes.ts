@@ -1,9 +1,6 @@
-import type { components } from '@octokit/openapi-types'
 import type { GitHub } from './github.js'
 import type { CommitState, PullState } from './gitObjects.js'
-import { nodeId, repositoryShape, userShape } from './repositoryShape.js'
-
-type Schemas = components['schemas']
+import { nodeId, repositoryShape, type Schemas, userShape } from './repositoryShape.js'
 
 const apiOf = (github: GitHub) => `${github.apiUrl}/repos/${github.repository}`
 const htmlOf = (github: GitHub) => `${github.apiUrl}/${github.repository}`

@@ -1,12 +1,9 @@
-import type { components } from '@octokit/openapi-types'
 import * as z from 'zod/mini'
 import type { Reply } from '../http.js'
 import type { GitHub } from './github.js'
 import { bodyOf, type Call, json, notFound, paginate, type Route } from './reply.js'
-import { nodeId, userShape } from './repositoryShape.js'
+import { nodeId, type Schemas, userShape } from './repositoryShape.js'
 import { stamp } from './state.js'
-
-type Schemas = components['schemas']
 
 export interface IssueState {
   number: number

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto'
 import type { components } from '@octokit/openapi-types'
 import type { GitHub } from './github.js'
 
-type Schemas = components['schemas']
+/** GitHub's own description of its answers. */
+export type Schemas = components['schemas']
 
 /** A constant number for a name. */
 function idOf(name: string): number {

@@ -1,14 +1,11 @@
 import { createHash } from 'node:crypto'
-import type { components } from '@octokit/openapi-types'
 import { RUNNER_NAME } from './contexts.js'
 import type { GitHub } from './github.js'
-import { minimalRepositoryShape, nodeId, userShape } from './repositoryShape.js'
+import { minimalRepositoryShape, nodeId, type Schemas, userShape } from './repositoryShape.js'
 import type { Annotation, JobState, RunState } from './state.js'
 import { workflowId } from './workflow.js'
 
 /** The answers of GitHub's REST API, typed by GitHub's own description. */
-type Schemas = components['schemas']
-
 export function runShape(github: GitHub, run: RunState): Schemas['workflow-run'] {
   const url = `${github.apiUrl}/repos/${github.repository}/actions/runs/${run.id}`
   const actor = userShape(github, github.actor)

@@ -4,6 +4,7 @@ import { hostname, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as z from 'zod/mini'
+import { lockSchema, type StateLock } from '../../src/lib/domain/deploy/stateLock.js'
 import { type GetObjectCommandOutput, isAwsError, type S3 } from './awsPorts.js'
 import { Diagnostic } from './diagnostic.js'
 import { State, TOFU_VERSION } from './state.js'
@@ -74,17 +75,6 @@ export function recallBackend(dataDir: string, declared: ReadonlyMap<string, str
   )
 }
 
-const lockSchema = z.object({
-  ID: z.string(),
-  Path: z.string(),
-  Operation: z.string(),
-  Who: z.string(),
-  Version: z.string(),
-  Created: z.string(),
-  Info: z.string(),
-})
-type LockInfo = z.infer<typeof lockSchema>
-
 /** The first wait of the real OpenTofu; it doubles, and here stays below two seconds. */
 const FIRST_LOCK_DELAY_MS = 1000
 
@@ -125,7 +115,7 @@ export class Backend {
     say: (line: string) => void,
   ): Promise<() => Promise<void>> {
     if (this.#config.use_lockfile !== 'true') return async () => {}
-    const info: LockInfo = {
+    const info: StateLock = {
       ID: randomUUID(),
       Operation: operation,
       Info: '',
@@ -158,7 +148,7 @@ export class Backend {
   }
 
   /** Null on success, else the error that names the holder. */
-  async #tryLock(info: LockInfo): Promise<Diagnostic | null> {
+  async #tryLock(info: StateLock): Promise<Diagnostic | null> {
     try {
       await this.#s3.put({
         ...this.#at(this.#lockKey),
@@ -175,7 +165,7 @@ export class Backend {
     }
   }
 
-  async #readLock(): Promise<LockInfo | null> {
+  async #readLock(): Promise<StateLock | null> {
     const text = await this.#get(this.#lockKey)
     return text === null ? null : lockSchema.parse(JSON.parse(text))
   }
@@ -204,7 +194,7 @@ export class Backend {
   }
 }
 
-function lockRefusal(cause: string, held: LockInfo | null): string {
+function lockRefusal(cause: string, held: StateLock | null): string {
   const info = held
     ? `Lock Info:
   ID:        ${held.ID}

@@ -7,7 +7,7 @@ export const UNKNOWN = Symbol('known after apply')
 
 /** Sets are sorted. */
 export type Value = string | number | boolean | null | typeof UNKNOWN | Value[] | Set<Value> | { [name: string]: Value }
-type Mapping = { [name: string]: Value }
+export type Mapping = { [name: string]: Value }
 /** The values of names: `var`, `local`, `each`, types of resources. May be getters, which are evaluated on access. */
 export type Scope = { readonly [name: string]: Value }
 

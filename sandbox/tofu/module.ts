@@ -40,8 +40,8 @@ export class Module {
     this.#resources.set(address, value)
   }
 
-  evaluate(expression: Parameters<typeof evaluate>[0], more: Scope = {}): Value {
-    return evaluate(expression, { ...this.#scope, ...more })
+  evaluate(expression: Parameters<typeof evaluate>[0]): Value {
+    return evaluate(expression, this.#scope)
   }
 
   /** @throws Diagnostic if for_each is neither a map nor a set, or depends on unknown values */

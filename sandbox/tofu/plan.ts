@@ -1,5 +1,5 @@
 import { Diagnostic } from './diagnostic.js'
-import { evaluate, evaluateBody, plain, same, UNKNOWN, type Value } from './evaluate.js'
+import { evaluate, evaluateBody, type Mapping, plain, same, UNKNOWN, type Value } from './evaluate.js'
 import type { Expression } from './hcl.js'
 import { Module } from './module.js'
 import { checkBody, typeOf } from './schema.js'
@@ -38,8 +38,6 @@ export interface PlanOptions {
   import(type: string, address: string, id: string): Promise<Attributes>
 }
 
-type Body = { [name: string]: Value }
-
 /** The configuration of one resource with values and defaults; values may be unknown. @throws Diagnostic */
 export function configuredBody(configured: Configured, scope: Parameters<typeof evaluateBody>[1], address: string) {
   return checkBody(address, configured.type, evaluateBody(configured.body, scope))
@@ -57,7 +55,7 @@ export async function planChanges(
   const changes: Change[] = []
   const wanted = new Set<string>()
   for (const [resource, configured] of stack.resources) {
-    const values: Body = {}
+    const values: Mapping = {}
     for (const { index, scope } of options.destroy ? [] : module.expand(configured)) {
       const identity = { type: configured.type, name: configured.name, index }
       const address = addressOf(identity)
@@ -96,15 +94,15 @@ export async function planChanges(
 }
 
 /** The attributes of a planned resource for references; attributes of the apply are unknown. */
-function knownAfter({ change: { after, after_unknown } }: Change): Body {
+function knownAfter({ change: { after, after_unknown } }: Change): Mapping {
   const unknown = Object.keys(after_unknown).map((name) => [name, UNKNOWN])
-  return { ...(after as Body), ...Object.fromEntries(unknown) }
+  return { ...(after as Mapping), ...Object.fromEntries(unknown) }
 }
 
 function compare(
   configured: Configured,
   identity: Omit<Resource, 'attributes'>,
-  body: Body,
+  body: Mapping,
   prior: Resource | undefined,
   forced: boolean,
 ): Change {
@@ -224,7 +222,7 @@ export function driftOf(state: State, refreshed: State): Change[] {
   return state.resources.flatMap((resource) => {
     const now = refreshed.get(addressOf(resource))?.attributes ?? null
     if (now === null) return [changeOf(resource, ['delete'], resource.attributes, null, {})]
-    return same(now as Body, resource.attributes as Body)
+    return same(now as Mapping, resource.attributes as Mapping)
       ? []
       : [changeOf(resource, ['update'], resource.attributes, now, {})]
   })

@@ -1,7 +1,5 @@
 import { Diagnostic } from './diagnostic.js'
-import { hasUnknown, isMapping, UNKNOWN, type Value } from './evaluate.js'
-
-type Mapping = { [name: string]: Value }
+import { hasUnknown, isMapping, type Mapping, UNKNOWN, type Value } from './evaluate.js'
 
 const STATEMENT = ['sid', 'effect', 'actions', 'resources', 'principals', 'condition']
 const CONDITION = ['test', 'variable', 'values']

@@ -55,14 +55,7 @@ export default class Mcp extends BaseCommand<typeof Mcp> {
       ...(caller ? { caller } : {}),
       requestId: asked.requestId ?? crypto.randomUUID(),
     }
-    const options = {
-      code,
-      planOnly: false,
-      onFailure: undefined,
-      healthTimeoutMs: undefined,
-      wait: false,
-      waitTimeoutMs: 0,
-    }
+    const options = { code, planOnly: false, wait: false, waitTimeoutMs: 0 }
     const deploy = await requestDeploy(order, options, {
       mode: 'agent',
       inRun: false,

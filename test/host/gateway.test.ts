@@ -184,6 +184,7 @@ describe('heartbeat.sh', () => {
     expect(outcome.code, outcome.stderr).to.equal(0)
     const said = JSON.parse(ec2.puts.at(-1)?.body ?? '')
     heartbeatSchema.parse(said)
+    expect(Object.keys(said)).to.have.members(Object.keys(heartbeatSchema.shape))
     return said
   }
   const upFor = (seconds: number) => {

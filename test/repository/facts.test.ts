@@ -44,6 +44,28 @@ describe('a fact that several languages share', () => {
     expect(HEARTBEAT_STALE_MS).to.equal(5 * ms(spelt as ms.StringValue))
   })
 
+  it('is the pace at which the active machine looks for its successor: a deploy waits longer for the answer', () => {
+    const [seconds] = found('scripts/active-watch.sh', /WATCH_ACTIVE_SECONDS:-(\d+)/g)
+    const [waits] = found('src/lib/ops/deploy/transfer.ts', /\bYIELD_MS = ([\d_]+)/g)
+    expect(Number(waits?.replaceAll('_', ''))).to.be.greaterThan(1000 * Number(seconds))
+  })
+
+  it('is the options of fleet commands that a value follows, which the script of the skill must not take for a code', () => {
+    const script = 'scripts/fleet-control.sh'
+    const offered = found(script, /^ {2}([a-z |]+)\) options=/gm).flatMap((names) => names.split(' | '))
+    const commands: Record<string, { flags: Record<string, { type: string }> }> = JSON.parse(
+      read('test/repository/command-snapshot.json'),
+    )
+    const withValue = offered.flatMap((name) =>
+      Object.entries(commands[`fleet ${name}`]?.flags ?? {}).flatMap(([flag, { type }]) =>
+        type === 'option' ? [`--${flag}`] : [],
+      ),
+    )
+    const refused = ['--mode', '--control-api-url']
+    const listed = found(script, /^ {4}(--[a-z |-]+)\) value_follows=1/gm).flatMap((names) => names.split(' | '))
+    expect(new Set([...listed, ...refused])).to.deep.equal(new Set(withValue))
+  })
+
   it('stands once in TypeScript', () => {
     const files = ['src', 'lambda'].flatMap(sourcesBelow)
     const holding = (pattern: RegExp) => files.filter((file) => pattern.test(read(file)))

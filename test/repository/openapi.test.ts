@@ -18,7 +18,7 @@ const at = (path: string) => new URL(path, 'http://127.0.0.1')
 describe(FILE, () => {
   const text = readFileSync(join(ROOT, FILE), 'utf8')
 
-  it('is what the code says; npm run readme renews it', () => {
+  it('is what the code says; npm run docs renews it', () => {
     expect(text).to.equal(openApiText())
     expect(yaml.parse(text)).to.deep.equal(openApi())
   })

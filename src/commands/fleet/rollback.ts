@@ -34,8 +34,10 @@ export default class FleetRollback extends BaseCommand<typeof FleetRollback> {
     const deploy = await requestDeploy(
       orderOfFlags(args.target, { ...flags, ami }, { caller, requestId: crypto.randomUUID() }),
       {
-        ...{ planOnly: flags['plan-only'], onFailure: undefined, healthTimeoutMs: undefined, code: flags.code },
-        ...{ wait: flags.wait, waitTimeoutMs: flags.timeout ?? ms(WAIT) },
+        planOnly: flags['plan-only'],
+        code: flags.code,
+        wait: flags.wait,
+        waitTimeoutMs: flags.timeout ?? ms(WAIT),
       },
       { mode, inRun: false, registry, progress, plane: async () => plane },
     )

@@ -1,7 +1,7 @@
 import { string as stringArg } from '@oclif/core/args'
 import { boolean, string } from '@oclif/core/flags'
 import { BaseCommand, type Result } from '../../lib/cli/baseCommand.js'
-import { renderBuild } from '../../lib/cli/render/images/build.js'
+import { renderBuild } from '../../lib/cli/render/images/images.js'
 import { type BuiltImage, buildImage, planBuild } from '../../lib/ops/images/buildImage.js'
 
 export default class ImageBuild extends BaseCommand<typeof ImageBuild> {

@@ -8,8 +8,7 @@ export default class SandboxDemo extends BaseCommand<typeof SandboxDemo> {
   static override examples = ['<%= config.bin %> <%= command.id %>']
 
   async work() {
-    const at = { packageRoot: this.config.root, checkout: this.context.root }
-    const { playDemo, request } = await loadSandbox({}, at)
+    const { playDemo, request } = await loadSandbox(this.config.root, this.context.root)
     return { steps: await playDemo(request, { quiet: this.jsonEnabled() }) }
   }
 }

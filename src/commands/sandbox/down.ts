@@ -12,8 +12,7 @@ export default class SandboxDown extends BaseCommand<typeof SandboxDown> {
   static override flags = { all: boolean({ summary: 'End every sandbox of yours.' }) }
 
   async work() {
-    const at = { packageRoot: this.config.root, checkout: this.context.root }
-    const { endSandboxes, request } = await loadSandbox({}, at)
+    const { endSandboxes, request } = await loadSandbox(this.config.root, this.context.root)
     return { sandbox: await endSandboxes(request.env, this.flags.all) }
   }
 

@@ -34,10 +34,7 @@ What is simulated: the AWS and GitHub services and the hosts. What is real: the 
         hint: 'Write it after --: clawctl sandbox run -- clawctl fleet status',
       })
     }
-    const { runInSandbox, request } = await loadSandbox(this.flags, {
-      packageRoot: this.config.root,
-      checkout: this.context.root,
-    })
+    const { runInSandbox, request } = await loadSandbox(this.config.root, this.context.root, this.flags)
     process.exitCode = await runInSandbox(request, this.flags.as, [program, ...args])
   }
 

@@ -7,8 +7,7 @@ export default class SandboxStatus extends BaseCommand<typeof SandboxStatus> {
   static override examples = ['<%= config.bin %> <%= command.id %>']
 
   async work() {
-    const at = { packageRoot: this.config.root, checkout: this.context.root }
-    const { listSandboxes, request } = await loadSandbox({}, at)
+    const { listSandboxes, request } = await loadSandbox(this.config.root, this.context.root)
     return { sandboxes: await listSandboxes(request.env) }
   }
 

@@ -24,8 +24,11 @@ In fish, and for one command: \`clawctl sandbox run -- fish\`.`
 
   async work(): Promise<undefined> {
     const { flags } = this
-    const at = { packageRoot: this.config.root, checkout: this.context.root }
-    const { keepSandbox, detachSandbox, shellExports, request } = await loadSandbox(flags, at)
+    const { keepSandbox, detachSandbox, shellExports, request } = await loadSandbox(
+      this.config.root,
+      this.context.root,
+      flags,
+    )
     if (flags.detach) {
       const program = process.argv[1] ?? ''
       const rest = this.argv.filter((word) => !['--detach', '-d', '--json'].includes(word))

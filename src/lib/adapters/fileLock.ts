@@ -2,7 +2,7 @@ import { open, readFile, rm, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as z from 'zod/mini'
-import { parseJson } from '../domain/json.js'
+import { parseAs } from '../domain/json.js'
 
 /** The owner is written right after the file is made. */
 const NAMELESS_AT_MOST_MS = 2_000
@@ -121,9 +121,7 @@ async function removeDead(file: string, options: LockOptions): Promise<void> {
 }
 
 async function readOwner(file: string): Promise<LockOwner | null> {
-  const text = await readFile(file, 'utf8').catch(() => null)
-  const parsed = ownerSchema.safeParse(text === null ? null : parseJson(text))
-  return parsed.success ? parsed.data : null
+  return parseAs(ownerSchema, await readFile(file, 'utf8').catch(() => null))
 }
 
 async function ageOf(file: string): Promise<number | null> {

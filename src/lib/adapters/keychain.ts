@@ -1,6 +1,6 @@
 import { execa } from 'execa'
 import * as z from 'zod/mini'
-import { parseJson } from '../domain/json.js'
+import { parseAs } from '../domain/json.js'
 import type { Env } from './settings.js'
 
 /** Long enough to unlock a keychain that asks for its password. */
@@ -61,7 +61,6 @@ export function osKeychain(env: Env, timeoutMs = TIMEOUT_MS): Keychain {
       },
     )
     if (timedOut) return { problem: `no answer within ${timeoutMs / 1000} s` }
-    const answer = answerSchema.safeParse(parseJson(stdout))
-    return answer.success ? answer.data : { problem: 'its library failed' }
+    return parseAs(answerSchema, stdout) ?? { problem: 'its library failed' }
   }
 }

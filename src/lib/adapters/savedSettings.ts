@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import * as z from 'zod/mini'
 import { REQUESTED_BY_PATTERN } from '../domain/contract/patterns.js'
 import { ClawctlError } from '../domain/errors.js'
-import { parseJson } from '../domain/json.js'
+import { parseAs } from '../domain/json.js'
 import type { Keychain } from './keychain.js'
 import type { Env } from './settings.js'
 
@@ -34,8 +34,8 @@ export function readSaved(env: Env): SavedSettings | null {
   const { config } = savedFiles(env)
   const text = readOrNull(config)
   if (text === null) return null
-  const saved = savedSchema.safeParse(parseJson(text))
-  if (saved.success) return saved.data
+  const saved = parseAs(savedSchema, text)
+  if (saved) return saved
   throw new ClawctlError('NOT_CONFIGURED', `${config} is not a file of \`clawctl login\`.`, {
     hint: 'Run `clawctl login` again.',
   })

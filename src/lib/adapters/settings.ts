@@ -129,7 +129,7 @@ export function checkUrl(url: string, from: string): void {
   const parsed = URL.canParse(url) ? new URL(url) : null
   const loopback = parsed && ['127.0.0.1', '[::1]', 'localhost'].includes(parsed.hostname)
   const secure = parsed?.protocol === 'https:' || (parsed?.protocol === 'http:' && loopback)
-  if (secure && !parsed?.username && !parsed?.password) return
+  if (secure && !parsed.username && !parsed.password) return
   throw new ClawctlError(
     'NOT_CONFIGURED',
     `${from} does not hold the URL of a Control API: it must begin with https:// and contain no user.`,

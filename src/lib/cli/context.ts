@@ -1,9 +1,10 @@
-import { homedir } from 'node:os'
+import { constants, homedir } from 'node:os'
 import { join } from 'node:path'
 import { abortOnSignals, systemClock } from '../adapters/clock.js'
 import { createControlApi } from '../adapters/deploy/controlApi.js'
 import { registryFile } from '../adapters/registry/registryFile.js'
 import { removeSettings, savedFiles, saveSettings } from '../adapters/savedSettings.js'
+import { scratchFolder } from '../adapters/scratch.js'
 import * as settings from '../adapters/settings.js'
 import { SEEDS_PATH } from '../domain/bundles/seeds.js'
 import { ClawctlError } from '../domain/errors.js'
@@ -47,13 +48,6 @@ const IMAGE_RETRIES = { attempts: 8, attemptMs: 20_000 }
 const IMAGE_CONNECTIONS = 64
 /** The list of remaining steps after an edit must not wait long for one of its facts. */
 const STEP_TIMEOUT_MS = 3_000
-/** With the exit codes that shells give them: 128 and their number. */
-const ENDING = [
-  ['SIGHUP', 129],
-  ['SIGINT', 130],
-  ['SIGTERM', 143],
-] as const
-
 /** One for the process: an MCP server makes a context for each call. */
 const interruption = lazy(abortOnSignals)
 
@@ -77,7 +71,6 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     return join(state, 'images')
   }
   const secretsDir = settings.secretsDir(env, flags['secrets-dir'])
-  const scratch = lazy(async () => (await import('../adapters/scratch.js')).scratchFolder)
   const made = new Map<string, unknown>()
 
   /** A person's machine may have one; a fleet host, a run or a sandbox keeps to files. */
@@ -114,14 +107,14 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     return urls === null ? null : (await import('../adapters/deploy/webhooks.js')).createWebhooks(urls, userAgent)
   }
   /** Removed at the end, by a signal too: a signal alone would leave clones or secrets behind. */
-  const scratchThatEnds = async (prefix: string) => {
-    const make = await scratch()
-    return lazy(() => {
-      for (const [signal, code] of ENDING) process.once(signal, () => process.exit(code))
-      return make(prefix, env)
+  const scratchThatEnds = (prefix: string) =>
+    lazy(() => {
+      // The exit codes that shells give them.
+      for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const)
+        process.once(signal, () => process.exit(128 + constants.signals[signal]))
+      return scratchFolder(prefix, env)
     })
-  }
-  const bundleScratch = lazy(() => scratchThatEnds('clawctl-bundle-'))
+  const bundleScratch = scratchThatEnds('clawctl-bundle-')
 
   const make: { [Name in keyof Ports]: () => Ports[Name] | Promise<Ports[Name]> } = {
     clock: () => systemClock(interruption),
@@ -149,8 +142,8 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       const { openInBrowser } = await import('../adapters/browser.js')
       return { open: (url) => openInBrowser(url, env) }
     },
-    planFile: async () => {
-      const folder = (await scratch())('clawctl-plan-', env)
+    planFile: () => {
+      const folder = scratchFolder('clawctl-plan-', env)
       let count = 0
       return (name) => join(folder, `${name}-${++count}.tfplan`)
     },
@@ -242,7 +235,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
 
     bundles: async () => {
       const { createBundleStore } = await import('../adapters/bundles/bundleStore.js')
-      return createBundleStore({ ...aws(), folder: await bundleScratch() })
+      return createBundleStore({ ...aws(), folder: bundleScratch })
     },
     secretsIfNamed: async () => {
       const { secretsFolder } = await import('../adapters/bundles/secretsFolder.js')
@@ -261,12 +254,12 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     },
     secretText: async () => {
       const { secretText } = await import('../adapters/secretText.js')
-      return secretText(env, await scratchThatEnds('clawctl-secrets-'))
+      return secretText(env, scratchThatEnds('clawctl-secrets-'))
     },
     keys: async () => (await import('../adapters/bundles/ageIdentities.js')).ageKeys,
     seeds: async () => {
       const { folderSeeds, listedSeeds } = await import('../adapters/bundles/seeds/sources.js')
-      const options = { git: await git(), scratch: await bundleScratch() }
+      const options = { git: await git(), scratch: bundleScratch }
       const clones = flags['repo-seeds-dir']
       if (clones !== undefined) return folderSeeds(clones, options)
       const list = flags.repos ?? (root === null ? undefined : join(root, SEEDS_PATH))
@@ -277,7 +270,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     },
     inspector: async () => {
       const { seedInspector } = await import('../adapters/bundles/seeds/inspect.js')
-      return seedInspector(await git(), await bundleScratch())
+      return seedInspector(await git(), bundleScratch)
     },
 
     steps: async () => {
@@ -314,7 +307,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     objects: async () => (await import('../adapters/images/imageObjects.js')).createImageObjects(imageAws()),
     snapshots: async () => (await import('../adapters/images/snapshots.js')).createSnapshots(imageAws()),
     images: async () => (await import('../adapters/images/images.js')).createImages(imageAws()),
-    machines: async () => (await import('../adapters/images/machines.js')).createMachines(aws()),
+    machines: async () => (await import('../adapters/images/machines.js')).createAccountMachines(aws()),
     smokeMachines: async () => (await import('../adapters/images/machines.js')).createSmokeMachines(aws()),
     journal: async () => {
       const { journalFile } = await import('../adapters/images/journalFile.js')

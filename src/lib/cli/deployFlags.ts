@@ -1,10 +1,10 @@
 import { boolean, option, string } from '@oclif/core/flags'
 import type { CancelRequest } from '../domain/contract/freeze.js'
 import { CONFIG_REVISIONS, ORDER_INPUTS, STRATEGIES } from '../domain/contract/order.js'
+import { HEALTH_TIMEOUT } from '../domain/deploy/rollout.js'
 import { durationFlag } from './flags.js'
 
 export const WAIT = '30m'
-const HEALTH = '15m'
 
 /** Flags about the requester. */
 export const askerFlags = {
@@ -68,7 +68,7 @@ export const deployFlags = {
   })(),
   'health-timeout': durationFlag({
     summary: 'ci mode: how long a host may take to become healthy.',
-    default: HEALTH,
+    default: HEALTH_TIMEOUT,
     env: 'CLAWCTL_HEALTH_TIMEOUT',
   }),
 }

@@ -10,11 +10,11 @@ import type {
   Seeds,
 } from '../ops/bundles/ports.js'
 import type { Plane } from '../ops/deploy/plane.js'
-import type { Machines as FleetMachines, RunLookup, StackObjects, StateLocks } from '../ops/deploy/ports.js'
+import type { Machines, RunLookup, StackObjects, StateLocks } from '../ops/deploy/ports.js'
 import type { Issues } from '../ops/drift/ports.js'
-import type { MintPorts } from '../ops/github/ports.js'
+import type { MintPorts } from '../ops/github/mintToken.js'
 import type { BuildPorts } from '../ops/images/buildImage.js'
-import type { Machines } from '../ops/images/catalog.js'
+import type { AccountMachines } from '../ops/images/catalog.js'
 import type { ImagePorts } from '../ops/images/ports.js'
 import type { SmokePorts } from '../ops/images/smokeImage.js'
 import type { LoginPorts } from '../ops/login.js'
@@ -56,7 +56,7 @@ export interface Ports {
   tokenPlace: TokenPlace
   newToken(): NewToken
   compute: Compute
-  fleetMachines: FleetMachines
+  fleetMachines: Machines
   stack: StackObjects
   locks: StateLocks
   /** Null without a GitHub credential. */
@@ -94,7 +94,7 @@ export interface Ports {
   images: ImagePorts['images']
   journal: ImagePorts['journal']
   scans: ImagePorts['scans']
-  machines: Machines
+  machines: AccountMachines
   smokeMachines: SmokePorts['machines']
 }
 

@@ -40,10 +40,11 @@ interface SandboxFlags {
 }
 
 /** The sandbox with these options. It is a separate program, loaded only here. */
-export async function loadSandbox(flags: SandboxFlags, at: { packageRoot: string; checkout: string | null }) {
+export async function loadSandbox(packageRoot: string, checkout: string | null, flags: SandboxFlags = {}) {
   const sandbox = await import('../../../sandbox/index.js')
   const request: Parameters<typeof sandbox.playDemo>[0] = {
-    ...at,
+    packageRoot,
+    checkout,
     registry: flags.registry,
     running: flags.running,
     faults: flags.fault ?? [],

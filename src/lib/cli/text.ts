@@ -27,7 +27,7 @@ export interface Column {
 export function table(
   columns: readonly (Column | string)[],
   rows: readonly (readonly string[])[],
-  width = terminalWidth(process.stdout),
+  width = terminalWidth(),
 ): string {
   const all = columns.map((column) => (typeof column === 'string' ? { title: column } : column))
   const steps = all.flatMap(({ narrow }) => narrow ?? []).sort((a, b) => a - b)
@@ -64,10 +64,8 @@ function blocks(columns: readonly Column[], rows: readonly (readonly string[])[]
   return rows.map(block).join('\n\n')
 }
 
-/** Columns of a terminal; no limit for a pipe or an unknown width. */
-export function terminalWidth(stream: { isTTY?: boolean; columns?: number }): number {
-  return stream.isTTY && stream.columns ? stream.columns : Number.POSITIVE_INFINITY
-}
+/** Columns of the terminal; no limit for a pipe or an unknown width. */
+export const terminalWidth = () => (process.stdout.isTTY && process.stdout.columns) || Number.POSITIVE_INFINITY
 
 function seen(text: string): number {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the escape that begins a colour

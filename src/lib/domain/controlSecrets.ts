@@ -1,6 +1,6 @@
 import * as z from 'zod/mini'
 import { ID_PATTERN } from './contract/patterns.js'
-import { parseJson } from './json.js'
+import { parseAs, parseJson } from './json.js'
 
 /** The object in the fleet's bucket with the Control API's secrets: docs/adr/0022. */
 export const CONTROL_SECRETS_KEY = 'control-api/secrets.json'
@@ -40,9 +40,8 @@ export type TokenTable = ReadonlyMap<string, readonly string[]>
 /** Null if the text is not a table. */
 export function parseTokenTable(text: string | undefined): TokenTable | null {
   if (!text) return new Map()
-  const parsed = tableSchema.safeParse(parseJson(text))
-  if (!parsed.success) return null
-  return new Map(Object.entries(parsed.data).map(([owner, digests]) => [owner, [digests].flat()]))
+  const table = parseAs(tableSchema, text)
+  return table && new Map(Object.entries(table).map(([owner, digests]) => [owner, [digests].flat()]))
 }
 
 export const formatTokenTable = (table: TokenTable): string => JSON.stringify(Object.fromEntries(table))

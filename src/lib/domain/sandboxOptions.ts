@@ -42,10 +42,10 @@ const HOST_KINDS = {
 export type HostKind = keyof typeof HOST_KINDS
 /** Faults of any machine, host or not. */
 export type MachineKind = 'impaired' | 'mute'
+const LATER_KINDS = ['impaired', 'mute', 'bad-bundle', 'no-yield'] as const
 /** Faults that take effect when a host boots. */
-export type BootKind = Exclude<HostKind, MachineKind | 'bad-bundle' | 'no-yield'>
-export const isBootKind = (kind: HostKind): kind is BootKind =>
-  !['impaired', 'mute', 'bad-bundle', 'no-yield'].includes(kind)
+export type BootKind = Exclude<HostKind, (typeof LATER_KINDS)[number]>
+export const isBootKind = (kind: HostKind): kind is BootKind => !LATER_KINDS.some((later) => later === kind)
 
 /** When a runner dies. OpenTofu has not written its state yet, except at the first. */
 const RUNNER_MOMENTS = {

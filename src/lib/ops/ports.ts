@@ -38,8 +38,6 @@ export interface ObjectInfo {
   key: string
   size: number
   modifiedAt: Date
-  /** Entity tag: changes with the content. */
-  etag?: string
 }
 
 export interface ListOptions {

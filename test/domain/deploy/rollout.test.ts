@@ -21,12 +21,12 @@ describe('planRollout', () => {
 
   it('tells the way back of a host that exists', () => {
     expect(plan(['a'], ['a'])).to.deep.equal([
-      { id: 'a', action: 'replace', canary: false, previousAmi: OLD.id, previousInstanceId: 'i-a' },
+      { id: 'a', action: 'replace', previousAmi: OLD.id, previousInstanceId: 'i-a' },
     ])
   })
 
   it('creates what does not exist, or is going', () => {
-    const created = { id: 'a', action: 'create', canary: false, previousAmi: null, previousInstanceId: null }
+    const created = { id: 'a', action: 'create', previousAmi: null, previousInstanceId: null }
     const going = hostOf('a', { state: 'shutting-down' })
     expect(plan([], ['a'])).to.deep.equal([created])
     expect(planRollout({ ids: ['a'], registry: registryOf('a'), hosts: [going] })).to.deep.equal([created])
@@ -37,13 +37,12 @@ describe('planRollout', () => {
     expect(planRollout({ ids: ['a'], registry: registryOf('a'), hosts })[0]?.action).to.equal('replace')
   })
 
-  it('deploys exactly the named hosts once each, the first of several as the canary', () => {
+  it('deploys exactly the named hosts once each', () => {
     const some = fc.subarray(IDS)
     fc.assert(
       fc.property(some, some, (ids, existing) => {
         const steps = plan(existing, ids)
         expect(steps.map((step) => step.id).sort()).to.deep.equal(ids)
-        expect(steps.map((step) => step.canary)).to.deep.equal(steps.map((_, n) => n === 0 && steps.length > 1))
         for (const step of steps) {
           expect(step.action).to.equal(existing.includes(step.id) ? 'replace' : 'create')
         }

@@ -6,7 +6,7 @@ import {
   type Inventory,
   idsIn,
   isReady,
-  latestOf,
+  newestReady,
   rollbackTargets,
 } from '../../../src/lib/domain/images/inventory.js'
 import { planPrune, removalsOf, sizeOfRemovals, stillGoing } from '../../../src/lib/domain/images/prune.js'
@@ -191,7 +191,7 @@ describe('planPrune', () => {
           ...of.machines.map(({ imageId }) => imageId),
           ...of.named,
           ...rollbackTargets(of).values(),
-          latestOf(images)?.id ?? '',
+          newestReady(images)?.id ?? '',
         ]
         for (const id of needed) expect(gone.has(id), id).to.equal(false)
         for (const one of going.images) expect(NOW.getTime() - one.createdAt.getTime()).to.be.above(days * DAY)

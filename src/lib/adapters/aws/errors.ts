@@ -12,12 +12,20 @@ const SDK_SOCKETS = 50
 
 const RETRIES = { attempts: 4, attemptMs: 20_000 }
 
+export interface AwsSettings {
+  region: string
+  /** Attempts and time limit, for a caller with little time. */
+  retries?: typeof RETRIES
+  /** Aborts calls in flight: they reject with CANCELLED, and are not retried. */
+  stop?: AbortSignal
+}
+
 /**
- * A peer that hangs is the usual failure outside EC2, so each attempt has a time limit. The SDK is the only retry layer. `stop`
- * aborts requests in flight, and there is no retry after it.
+ * Options of every client. A peer that hangs is the usual failure outside EC2, so each attempt has a time limit. The SDK is the
+ * only retry layer.
  */
-export function clientLimits({ retries = RETRIES, stop }: { retries?: typeof RETRIES; stop?: AbortSignal }) {
-  return { maxAttempts: retries.attempts, requestHandler: new Handler(retries.attemptMs, stop) }
+export function clientOptions({ region, retries = RETRIES, stop }: AwsSettings) {
+  return { region, maxAttempts: retries.attempts, requestHandler: new Handler(retries.attemptMs, stop) }
 }
 
 /** An endpoint of its own, an emulator for example, rarely has a host name for each bucket. AWS accepts both styles. */
@@ -181,6 +189,19 @@ export async function awsCall<T>(what: string, call: () => Promise<T>): Promise<
     throw asAwsFailure(what, error)
   }
 }
+
+/** Runs a call for which an error of one of these names is an answer, `otherwise`: often that there is none. */
+export async function unlessNamed<T, U>(names: RegExp, otherwise: U, call: () => Promise<T>): Promise<T | U> {
+  try {
+    return await call()
+  } catch (error) {
+    if (names.test((error as Error).name)) return otherwise
+    throw error
+  }
+}
+
+export const NO_SUCH_IMAGE = /^InvalidAMIID\./
+export const NO_SUCH_OBJECT = /^(?:NoSuchKey|NotFound)$/
 
 /** An SDK error as a ClawctlError. */
 export function asAwsFailure(what: string, error: unknown): ClawctlError {

@@ -43,6 +43,13 @@ export interface SigningScope {
   credentials: Provider<AwsCredentialIdentity>
 }
 
+export interface TransferLimits {
+  /** The most requests in flight. */
+  connections: number
+  /** Aborts them. */
+  stop: AbortSignal
+}
+
 class Sha256 extends Hash {
   constructor(secret?: SourceData) {
     super('sha256', secret)
@@ -73,10 +80,7 @@ export function createSigner({ region, service, credentials }: SigningScope) {
  * the connection fails, when `timeoutMs` (for the whole exchange) is over, or when `stop` is aborted. If the clocks
  * differ, later requests are signed with the service's time, as by the SDK.
  */
-export function createSignedPut(
-  target: ResolvedRequest,
-  options: SigningScope & { connections: number; stop: AbortSignal },
-) {
+export function createSignedPut(target: ResolvedRequest, options: SigningScope & TransferLimits) {
   const sign = createSigner(options)
   const secure = target.protocol === 'https:'
   // One listener for all: with one per request, Node warns of a leak.

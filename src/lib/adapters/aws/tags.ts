@@ -1,9 +1,9 @@
-import type { ResourceType, Tag } from '@aws-sdk/client-ec2'
+import type { ResourceType } from '@aws-sdk/client-ec2'
 import type { Tags } from '../../ops/images/ports.js'
 
 export const tagListOf = (tags: Tags) => Object.entries(tags).map(([Key, Value]) => ({ Key, Value }))
 
-export const tagsOf = (tags: readonly Tag[] | undefined): Record<string, string> =>
+export const tagsOf = (tags: readonly { Key?: string; Value?: string }[] | undefined): Record<string, string> =>
   Object.fromEntries((tags ?? []).map(({ Key, Value }) => [Key ?? '', Value ?? '']))
 
 export const filtersOf = (tags: Tags) =>

@@ -13,9 +13,8 @@ import {
 } from '@aws-sdk/client-s3'
 import { ClawctlError } from '../../domain/errors.js'
 import type { BundleDownloads, BundleStore } from '../../ops/bundles/ports.js'
-import { awsCall, bucketStyle, clientLimits } from '../aws/errors.js'
+import { type AwsSettings, awsCall, bucketStyle, clientOptions, NO_SUCH_OBJECT, unlessNamed } from '../aws/errors.js'
 import { createObjectStore } from '../aws/objectStore.js'
-import type { AwsSettings } from '../deploy/compute.js'
 import { withRetry } from '../retry.js'
 
 /** Larger bodies are streamed, and clawctl itself retries: the SDK can't send a stream twice. */
@@ -36,11 +35,13 @@ export function createBundleStore(
   settings: AwsSettings & { bucket: string; folder: () => string },
 ): BundleStore & BundleDownloads {
   const Bucket = settings.bucket
-  const limits = { region: settings.region, ...bucketStyle() }
-  const client = new S3Client({ ...limits, ...clientLimits(settings) })
-  const transfers = new S3Client({ ...limits, ...clientLimits({ retries: { attempts: 4, attemptMs: TRANSFER_MS } }) })
-  const once = clientLimits({ retries: { attempts: 1, attemptMs: TRANSFER_MS } })
-  const streams = new S3Client({ ...limits, ...once, logger: SILENT })
+  const client = new S3Client({ ...bucketStyle(), ...clientOptions(settings) })
+  const patient = (attempts: number) => ({
+    ...bucketStyle(),
+    ...clientOptions({ region: settings.region, retries: { attempts, attemptMs: TRANSFER_MS } }),
+  })
+  const transfers = new S3Client(patient(4))
+  const streams = new S3Client({ ...patient(1), logger: SILENT })
   const { get, list, putIf } = createObjectStore(settings)
   let downloads = 0
 
@@ -49,7 +50,7 @@ export function createBundleStore(
     s3Call(`S3 GetObject ${Bucket}/${Key}`, () =>
       withRetry(
         async () => {
-          const object = await orNull(streams.send(new GetObjectCommand({ Bucket, Key })))
+          const object = await orNull(() => streams.send(new GetObjectCommand({ Bucket, Key })))
           return object && use(object.Body as Readable, object.ServerSideEncryption ?? null)
         },
         { retryable: isTransient },
@@ -64,7 +65,7 @@ export function createBundleStore(
     head: (Key, checksum) =>
       s3Call(`S3 HeadObject ${Bucket}/${Key}`, async () => {
         const mode = checksum ? { ChecksumMode: 'ENABLED' as const } : {}
-        const head = await orNull(client.send(new HeadObjectCommand({ Bucket, Key, ...mode })))
+        const head = await orNull(() => client.send(new HeadObjectCommand({ Bucket, Key, ...mode })))
         return (
           head && {
             size: head.ContentLength ?? 0,
@@ -112,7 +113,7 @@ export function createBundleStore(
     copy: (from, Key, sha256) =>
       s3Call(`S3 CopyObject ${Bucket}/${Key}`, async () => {
         const CopySource = `${Bucket}/${from.split('/').map(encodeURIComponent).join('/')}`
-        const copied = await orNull(
+        const copied = await orNull(() =>
           transfers.send(new CopyObjectCommand({ Bucket, Key, CopySource, ChecksumAlgorithm: 'SHA256' })),
         )
         if (!copied) return false
@@ -153,14 +154,7 @@ function wholeSha256(head: { ChecksumSHA256?: string | undefined; ChecksumType?:
   return Buffer.from(head.ChecksumSHA256, 'base64').toString('hex')
 }
 
-async function orNull<T>(call: Promise<T>): Promise<T | null> {
-  try {
-    return await call
-  } catch (error) {
-    if (['NoSuchKey', 'NotFound'].includes((error as Error).name)) return null
-    throw error
-  }
-}
+const orNull = <T>(call: () => Promise<T>) => unlessNamed(NO_SUCH_OBJECT, null, call)
 
 /** KMS has its own error codes, some inside S3's AccessDenied. */
 function s3Call<T>(what: string, call: () => Promise<T>): Promise<T> {

@@ -11,27 +11,20 @@ import {
 } from '@aws-sdk/client-ec2'
 import { type Host, LIVE_STATES } from '../../domain/deploy/host.js'
 import { FAILED_TAG, type FleetImage } from '../../domain/deploy/image.js'
-import { PREFIX_TAG } from '../../domain/deploy/slots.js'
+import { ID_TAG, PREFIX_TAG, SLOT_TAG } from '../../domain/deploy/slots.js'
 import { READY_TAG } from '../../domain/images/names.js'
 import type { Compute } from '../../ops/ports.js'
-import { always, awsCall, clientLimits } from '../aws/errors.js'
+import { type AwsSettings, always, awsCall, clientOptions, NO_SUCH_IMAGE, unlessNamed } from '../aws/errors.js'
+import { tagsOf } from '../aws/tags.js'
 
-const NO_SUCH_INSTANCE = new Set(['InvalidInstanceID.NotFound', 'InvalidInstanceID.Malformed'])
-
-export interface AwsSettings {
-  region: string
-  /** Attempts and time limit, for a caller with little time. */
-  retries?: { attempts: number; attemptMs: number }
-  /** Aborts calls in flight: they reject with CANCELLED. */
-  stop?: AbortSignal
-}
+const NO_SUCH_INSTANCE = /^InvalidInstanceID\.(?:NotFound|Malformed)$/
 
 /**
  * EC2 for the use-cases. The SDK resolves credentials and endpoints.
  * @param settings.amiOwners other accounts whose AMIs may be deployed
  */
 export function createCompute(settings: AwsSettings & { amiOwners?: readonly string[] }): Compute {
-  const client = new EC2Client({ region: settings.region, ...clientLimits(settings) })
+  const client = new EC2Client(clientOptions(settings))
   const fleetFilter = { Name: 'tag:app', Values: ['clawdinator'] }
   return {
     async describeHosts() {
@@ -56,9 +49,9 @@ export function createCompute(settings: AwsSettings & { amiOwners?: readonly str
       return instances.flatMap((instance) => toHost(instance, statuses.get(instance.InstanceId ?? '')) ?? [])
     },
     describeHost: (instanceId) =>
-      awsCall('EC2 DescribeInstances', async () => {
-        const InstanceIds = [instanceId]
-        try {
+      awsCall('EC2 DescribeInstances', () =>
+        unlessNamed(NO_SUCH_INSTANCE, null, async () => {
+          const InstanceIds = [instanceId]
           const [described, checked] = await Promise.all([
             client.send(new DescribeInstancesCommand({ InstanceIds })),
             client.send(new DescribeInstanceStatusCommand({ InstanceIds, IncludeAllInstances: true })),
@@ -66,21 +59,15 @@ export function createCompute(settings: AwsSettings & { amiOwners?: readonly str
           const instance = always(described.Reservations).flatMap(({ Instances }) => Instances ?? [])[0]
           if (instance?.State?.Name === 'terminated') return 'terminated'
           return instance ? toHost(instance, always(checked.InstanceStatuses)[0]) : null
-        } catch (error) {
-          if (NO_SUCH_INSTANCE.has((error as Error).name)) return null
-          throw error
-        }
-      }),
+        }),
+      ),
     console: (id) =>
-      awsCall('EC2 GetConsoleOutput', async () => {
-        try {
+      awsCall('EC2 GetConsoleOutput', () =>
+        unlessNamed(NO_SUCH_INSTANCE, '', async () => {
           const { Output } = await client.send(new GetConsoleOutputCommand({ InstanceId: id }))
           return Output ? Buffer.from(Output, 'base64').toString() : ''
-        } catch (error) {
-          if (NO_SUCH_INSTANCE.has((error as Error).name)) return ''
-          throw error
-        }
-      }),
+        }),
+      ),
     async findImage(id) {
       const [image, own] = await Promise.all([
         imageById(client, { ImageIds: [id] }),
@@ -100,22 +87,17 @@ export function createCompute(settings: AwsSettings & { amiOwners?: readonly str
   }
 }
 
-const NO_SUCH_IMAGE = new Set(['InvalidAMIID.NotFound', 'InvalidAMIID.Unavailable', 'InvalidAMIID.Malformed'])
-
 async function imageById(client: EC2Client, input: DescribeImagesCommandInput): Promise<Ec2Image | null> {
-  return awsCall('EC2 DescribeImages', async () => {
-    try {
+  return awsCall('EC2 DescribeImages', () =>
+    unlessNamed(NO_SUCH_IMAGE, null, async () => {
       return always((await client.send(new DescribeImagesCommand(input))).Images)[0] ?? null
-    } catch (error) {
-      if (NO_SUCH_IMAGE.has((error as Error).name)) return null
-      throw error
-    }
-  })
+    }),
+  )
 }
 
 function toImage(image: Ec2Image, { trusted }: { trusted: boolean }): FleetImage | null {
   if (!image.ImageId) return null
-  const tag = (key: string) => image.Tags?.find((one) => one.Key === key)?.Value ?? null
+  const tags = tagsOf(image.Tags)
   const root = image.BlockDeviceMappings?.find(({ DeviceName }) => DeviceName === image.RootDeviceName)
   return {
     id: image.ImageId,
@@ -126,8 +108,8 @@ function toImage(image: Ec2Image, { trusted }: { trusted: boolean }): FleetImage
     architecture: image.Architecture === 'arm64' ? 'arm64' : 'x86_64',
     rootGib: root?.Ebs?.VolumeSize ?? null,
     rootDevice: image.RootDeviceName ?? null,
-    ready: tag(READY_TAG),
-    failedIn: tag(FAILED_TAG),
+    ready: tags[READY_TAG] ?? null,
+    failedIn: tags[FAILED_TAG] ?? null,
   }
 }
 
@@ -138,9 +120,9 @@ function isLive(state: string | undefined): state is Host['state'] {
 function toHost(instance: Instance, status: InstanceStatus | undefined): Host | null {
   const state = instance.State?.Name
   if (!instance.InstanceId || !isLive(state)) return null
-  const tag = (key: string) => instance.Tags?.find((t) => t.Key === key)?.Value
+  const tags = tagsOf(instance.Tags)
   return {
-    id: tag('clawdinator:id') ?? tag('Name') ?? instance.InstanceId,
+    id: tags[ID_TAG] ?? tags.Name ?? instance.InstanceId,
     instanceId: instance.InstanceId,
     state,
     ami: instance.ImageId ?? '',
@@ -148,9 +130,9 @@ function toHost(instance: Instance, status: InstanceStatus | undefined): Host | 
     publicIp: instance.PublicIpAddress ?? null,
     launchedAt: instance.LaunchTime?.toISOString() ?? '',
     checks: toChecks(status),
-    slot: toSlot(tag('clawdinator:slot')),
-    requestId: tag('clawdinator:request-id') || null,
-    bootstrapPrefix: tag(PREFIX_TAG) || null,
+    slot: toSlot(tags[SLOT_TAG]),
+    requestId: tags['clawdinator:request-id'] || null,
+    bootstrapPrefix: tags[PREFIX_TAG] || null,
   }
 }
 

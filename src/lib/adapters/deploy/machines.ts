@@ -9,14 +9,14 @@ import {
 } from '@aws-sdk/client-ec2'
 import { FAILED_TAG } from '../../domain/deploy/image.js'
 import type { LaunchParameters, Machines } from '../../ops/deploy/ports.js'
-import { awsCall, clientLimits } from '../aws/errors.js'
-import type { AwsSettings } from './compute.js'
+import { type AwsSettings, awsCall, clientOptions, unlessNamed } from '../aws/errors.js'
+import { tagSpecification } from '../aws/tags.js'
 
-const UNKNOWN = 'InvalidInstanceID.NotFound'
+const UNKNOWN = /^InvalidInstanceID\.NotFound$/
 
 /** EC2 operations on single machines. */
 export function createMachines(settings: AwsSettings): Machines {
-  const client = new EC2Client({ region: settings.region, ...clientLimits(settings) })
+  const client = new EC2Client(clientOptions(settings))
   return {
     stop: (id) =>
       awsCall('EC2 StopInstances', async () => {
@@ -28,11 +28,7 @@ export function createMachines(settings: AwsSettings): Machines {
       }),
     terminate: (id) =>
       awsCall('EC2 TerminateInstances', async () => {
-        try {
-          await client.send(new TerminateInstancesCommand({ InstanceIds: [id] }))
-        } catch (error) {
-          if ((error as Error).name !== UNKNOWN) throw error
-        }
+        await unlessNamed(UNKNOWN, null, () => client.send(new TerminateInstancesCommand({ InstanceIds: [id] })))
       }),
     dryRun: (parameters) =>
       awsCall('EC2 RunInstances (dry run)', async () => {
@@ -77,8 +73,6 @@ function launchInput(parameters: LaunchParameters): RunInstancesCommandInput {
           ],
         }
       : {}),
-    TagSpecifications: [
-      { ResourceType: 'instance', Tags: Object.entries(tags).map(([Key, Value]) => ({ Key, Value })) },
-    ],
+    TagSpecifications: tagSpecification('instance', tags),
   }
 }

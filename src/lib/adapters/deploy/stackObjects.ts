@@ -7,10 +7,11 @@ import {
   type Tag,
 } from '@aws-sdk/client-iam'
 import { type IdType, ROLE_POLICY, SECURITY_GROUP_NAME } from '../../domain/deploy/leftovers.js'
+import { ID_TAG } from '../../domain/deploy/slots.js'
 import { ClawctlError } from '../../domain/errors.js'
 import type { StackObjects } from '../../ops/deploy/ports.js'
-import { always, awsCall, clientLimits } from '../aws/errors.js'
-import type { AwsSettings } from './compute.js'
+import { type AwsSettings, always, awsCall, clientOptions, unlessNamed } from '../aws/errors.js'
+import { tagsOf } from '../aws/tags.js'
 
 /** The stack's path of hosts' roles and profiles. */
 const PATH = '/clawdinator/'
@@ -20,8 +21,8 @@ const PATH = '/clawdinator/'
  * @param settings.vpcId the stack's VPC; null for the account's default
  */
 export function createStackObjects(settings: AwsSettings & { vpcId: string | null }): StackObjects {
-  const iam = new IAMClient({ region: settings.region, ...clientLimits(settings) })
-  const ec2 = new EC2Client({ region: settings.region, ...clientLimits(settings) })
+  const iam = new IAMClient(clientOptions(settings))
+  const ec2 = new EC2Client(clientOptions(settings))
 
   const lookups: Record<IdType, (id: string) => Promise<boolean>> = {
     aws_iam_role: (RoleName) =>
@@ -63,28 +64,16 @@ export function createStackObjects(settings: AwsSettings & { vpcId: string | nul
  * IAM may deny access instead of reporting that the object does not exist, because the deploy role may only read below the
  * stack's path. If another object has the name, OpenTofu reports that when it creates its own.
  */
-const NONE = new Set(['NoSuchEntityException', 'NoSuchEntity', 'AccessDenied', 'AccessDeniedException'])
+const NONE = /^(?:NoSuchEntity|AccessDenied)(?:Exception)?$/
 
 function exists(what: string, look: () => Promise<void>): Promise<boolean> {
-  return awsCall(what, async () => {
-    try {
-      await look()
-      return true
-    } catch (error) {
-      if (NONE.has((error as Error).name)) return false
-      throw error
-    }
-  })
+  return awsCall(what, () => unlessNamed(NONE, false, () => look().then(() => true)))
 }
 
 /** Checks the tags, because a name alone does not show the owner. */
-function checkOwn(
-  what: string,
-  id: string,
-  { Path, Tags = [] }: { Path?: string | undefined; Tags?: Tag[] | undefined },
-) {
-  const tag = (key: string) => Tags.find(({ Key }) => Key === key)?.Value
-  if (Path === PATH && tag('app') === 'clawdinator' && tag('clawdinator:id') === id) return
+function checkOwn(what: string, id: string, { Path, Tags }: { Path?: string | undefined; Tags?: Tag[] | undefined }) {
+  const tags = tagsOf(Tags)
+  if (Path === PATH && tags.app === 'clawdinator' && tags[ID_TAG] === id) return
   throw new ClawctlError(
     'NOT_IN_STATE',
     `There is a ${what} that the fleet stack did not create. Nothing was changed.`,

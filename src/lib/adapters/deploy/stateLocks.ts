@@ -5,8 +5,7 @@ import { parseLock, type StateLock } from '../../domain/deploy/stateLock.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import type { StateLocks } from '../../ops/deploy/ports.js'
 import type { ObjectStore } from '../../ops/ports.js'
-import { awsCall, clientLimits } from '../aws/errors.js'
-import type { AwsSettings } from './compute.js'
+import { type AwsSettings, awsCall, clientOptions, unlessNamed } from '../aws/errors.js'
 
 export interface LockSettings extends AwsSettings {
   bucket: string
@@ -115,19 +114,11 @@ function objectPlace(store: ObjectStore, key: string): Place {
   }
 }
 
-const tableClient = (settings: AwsSettings) =>
-  new DynamoDBClient({ region: settings.region, ...clientLimits(settings) })
+const tableClient = (settings: AwsSettings) => new DynamoDBClient(clientOptions(settings))
 
 /** False if the condition of the call does not hold. */
-async function unless(call: () => Promise<unknown>): Promise<boolean> {
-  try {
-    await call()
-    return true
-  } catch (error) {
-    if ((error as Error).name === 'ConditionalCheckFailedException') return false
-    throw error
-  }
-}
+const unless = (call: () => Promise<unknown>) =>
+  unlessNamed(/^ConditionalCheckFailedException$/, false, () => call().then(() => true))
 
 /**
  * The lock table's MD5 of the state, if another state is stored; else null. OpenTofu stores the state first and its MD5 second,

@@ -1,8 +1,8 @@
 import githubAppJwt from 'universal-github-app-jwt'
 import * as z from 'zod/mini'
 import { ClawctlError } from '../../domain/errors.js'
-import { parseJson } from '../../domain/json.js'
-import type { InstallationToken } from '../../ops/github/ports.js'
+import { parseAs } from '../../domain/json.js'
+import type { InstallationToken } from '../../ops/github/mintToken.js'
 import type { Clock } from '../../ops/ports.js'
 import { HttpFailure, type HttpResponse, httpRequest } from '../httpClient.js'
 import { withRetry } from '../retry.js'
@@ -94,11 +94,11 @@ async function mint(settings: GithubAppSettings): Promise<InstallationToken> {
     })
   }
   if (response.status !== 201) throw explain(response, settings)
-  const parsed = tokenSchema.safeParse(parseJson(response.body.toString()))
-  if (!parsed.success) throw new ClawctlError('UPSTREAM', 'GitHub answered the token request in an unknown form.')
-  const { token, expires_at: expiresAt } = parsed.data
+  const answer = parseAs(tokenSchema, response.body.toString())
+  if (!answer) throw new ClawctlError('UPSTREAM', 'GitHub answered the token request in an unknown form.')
+  const { token, expires_at: expiresAt, permissions: granted } = answer
   if (Date.parse(expiresAt) <= clock.now().getTime()) throw skewed(response, settings) ?? expired()
-  return { token, expiresAt, permissions: parsed.data.permissions }
+  return { token, expiresAt, permissions: granted }
 }
 
 class Busy extends Error {
@@ -188,6 +188,5 @@ function skewed({ headers }: HttpResponse, { clock }: GithubAppSettings): Clawct
 }
 
 function messageOf({ body }: HttpResponse): string {
-  const parsed = z.object({ message: z.string() }).safeParse(parseJson(body.toString()))
-  return parsed.success ? parsed.data.message : ''
+  return parseAs(z.object({ message: z.string() }), body.toString())?.message ?? ''
 }

@@ -1,7 +1,7 @@
 import { RequestError } from '@octokit/request-error'
 import { Octokit } from '@octokit/rest'
 import { ClawctlError } from '../../domain/errors.js'
-import type { InstallationToken } from '../../ops/github/ports.js'
+import type { InstallationToken } from '../../ops/github/mintToken.js'
 import { HttpFailure, httpRequest } from '../httpClient.js'
 import { withRetry } from '../retry.js'
 import { explainGithub, isLimited, retryAfterMs } from './errors.js'

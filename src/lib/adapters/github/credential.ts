@@ -1,6 +1,7 @@
-import type { MintPorts } from '../../ops/github/ports.js'
+import writeFileAtomic from 'write-file-atomic'
+import { ClawctlError } from '../../domain/errors.js'
+import type { MintPorts } from '../../ops/github/mintToken.js'
 import { systemClock } from '../clock.js'
-import { writeEnvFile } from '../envFile.js'
 import type { Env } from '../settings.js'
 import { createGithubApp } from './app.js'
 import { type AppFlags, githubAppSettings, hasGithubApp } from './appSettings.js'
@@ -52,5 +53,25 @@ export function createMint(
       // The runner reads commands from both streams; stdout may be captured in a variable.
       if (env.GITHUB_ACTIONS === 'true') process.stderr.write(`::add-mask::${secret}\n`)
     },
+  }
+}
+
+/** Readable only by owner and group: a service's group reads it. */
+const ENV_FILE_MODE = 0o640
+
+/**
+ * `NAME=value` lines, in the format of systemd's EnvironmentFile. Replaced atomically.
+ * @param variables values without line breaks
+ * @throws ClawctlError USAGE
+ */
+async function writeEnvFile(path: string, variables: Readonly<Record<string, string>>): Promise<void> {
+  const lines = Object.entries(variables).map(([name, value]) => `${name}=${value}\n`)
+  try {
+    await writeFileAtomic(path, lines.join(''), { mode: ENV_FILE_MODE })
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw new ClawctlError('USAGE', `${path} can't be written (${code ?? 'unknown'}).`, {
+      hint: 'Use a file in an existing folder that this user may write to.',
+    })
   }
 }

@@ -12,29 +12,32 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import type { ImageObjects, OpenUpload, SentPart } from '../../ops/images/ports.js'
-import { always, awsCall, bucketStyle, clientLimits, resendsMangled } from '../aws/errors.js'
+import {
+  type AwsSettings,
+  always,
+  awsCall,
+  bucketStyle,
+  clientOptions,
+  NO_SUCH_OBJECT,
+  resendsMangled,
+  unlessNamed,
+} from '../aws/errors.js'
 import { createObjectStore } from '../aws/objectStore.js'
 import { catchingHandler, requestAsSent } from '../aws/probe.js'
 import { attempt } from '../aws/putOutcome.js'
-import { createSignedPut } from '../aws/signedPut.js'
-import type { AwsSettings } from '../deploy/compute.js'
+import { createSignedPut, type TransferLimits } from '../aws/signedPut.js'
 
 /** Time limit of a part: this, plus its time on a link of 2 Mbit/s. */
 const PART_TIMEOUT_MS = 20_000
 const SLOWEST_BYTES_PER_MS = 250
 const SHA256_OF_NOTHING = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
 
-export interface ImageObjectsSettings extends AwsSettings {
-  bucket: string
-  /** The most parts in flight. */
-  connections: number
-  stop: AbortSignal
-}
+const NO_SUCH_UPLOAD = /^NoSuchUpload$/
 
 /** Images in the fleet's bucket, uploaded in parts. */
-export function createImageObjects(settings: ImageObjectsSettings): ImageObjects {
+export function createImageObjects(settings: AwsSettings & TransferLimits & { bucket: string }): ImageObjects {
   const { region, bucket: Bucket } = settings
-  const client = resendsMangled(new S3Client({ region, ...bucketStyle(), ...clientLimits(settings) }))
+  const client = resendsMangled(new S3Client({ ...bucketStyle(), ...clientOptions(settings) }))
   const store = createObjectStore(settings)
   const puts = new Map<string, Promise<{ path: string; put: ReturnType<typeof createSignedPut> }>>()
 
@@ -57,27 +60,21 @@ export function createImageObjects(settings: ImageObjectsSettings): ImageObjects
   return {
     bucket: Bucket,
     head: (Key) =>
-      awsCall(`S3 HeadObject ${Bucket}/${Key}`, async () => {
-        try {
+      awsCall(`S3 HeadObject ${Bucket}/${Key}`, () =>
+        unlessNamed(NO_SUCH_OBJECT, null, async () => {
           const object = await client.send(new HeadObjectCommand({ Bucket, Key }))
           const { ContentLength = 0, LastModified = new Date(0), Metadata = {} } = object
           return { key: Key, size: ContentLength, modifiedAt: LastModified, metadata: Metadata }
-        } catch (error) {
-          if (['NotFound', 'NoSuchKey'].includes((error as Error).name)) return null
-          throw error
-        }
-      }),
+        }),
+      ),
     list: store.list,
     get: (Key) =>
-      awsCall(`S3 GetObject ${Bucket}/${Key}`, async () => {
-        try {
+      awsCall(`S3 GetObject ${Bucket}/${Key}`, () =>
+        unlessNamed(/^NoSuchKey$/, null, async () => {
           const object = await client.send(new GetObjectCommand({ Bucket, Key }))
           return (await object.Body?.transformToByteArray()) ?? new Uint8Array()
-        } catch (error) {
-          if ((error as Error).name === 'NoSuchKey') return null
-          throw error
-        }
-      }),
+        }),
+      ),
     put: (Key, Body) =>
       awsCall(`S3 PutObject ${Bucket}/${Key}`, async () => {
         await client.send(new PutObjectCommand({ Bucket, Key, Body, ContentType: 'application/octet-stream' }))
@@ -108,9 +105,9 @@ export function createImageObjects(settings: ImageObjectsSettings): ImageObjects
         return always(UploadId)
       }),
     sentParts: ({ key: Key, uploadId: UploadId }) =>
-      awsCall(`S3 ListParts ${Bucket}/${Key}`, async () => {
-        const found: SentPart[] = []
-        try {
+      awsCall(`S3 ListParts ${Bucket}/${Key}`, () =>
+        unlessNamed(NO_SUCH_UPLOAD, null, async () => {
+          const found: SentPart[] = []
           // Not the SDK's paginator: S3 sends a next marker on the last page too, so it would loop for ever.
           for (let PartNumberMarker: string | undefined, more = true; more; ) {
             const page: ListPartsCommandOutput = await client.send(
@@ -122,12 +119,9 @@ export function createImageObjects(settings: ImageObjectsSettings): ImageObjects
             PartNumberMarker = page.NextPartNumberMarker
             more = always(page.IsTruncated) && Boolean(PartNumberMarker)
           }
-        } catch (error) {
-          if ((error as Error).name === 'NoSuchUpload') return null
-          throw error
-        }
-        return found
-      }),
+          return found
+        }),
+      ),
     async sendPart({ key, uploadId, number, bytes, sha256, body }) {
       const { path, put } = await putOf(key)
       const outcome = await attempt(`S3 UploadPart ${number} of ${Bucket}/${key}`, () =>
@@ -174,7 +168,8 @@ export function createImageObjects(settings: ImageObjectsSettings): ImageObjects
           ETag: etag,
           ...(sha256 === null ? {} : { ChecksumSHA256: sha256 }),
         }))
-        try {
+        const names = /^(?:PreconditionFailed|ConditionalRequestConflict|NoSuchUpload)$/
+        return unlessNamed(names, false, async () => {
           await client.send(
             new CompleteMultipartUploadCommand({
               Bucket,
@@ -186,19 +181,12 @@ export function createImageObjects(settings: ImageObjectsSettings): ImageObjects
             }),
           )
           return true
-        } catch (error) {
-          if (['PreconditionFailed', 'ConditionalRequestConflict', 'NoSuchUpload'].includes((error as Error).name))
-            return false
-          throw error
-        }
+        })
       }),
     abortUpload: ({ key: Key, uploadId: UploadId }) =>
       awsCall(`S3 AbortMultipartUpload ${Bucket}/${Key}`, async () => {
-        try {
-          await client.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId }))
-        } catch (error) {
-          if ((error as Error).name !== 'NoSuchUpload') throw error
-        }
+        const abort = new AbortMultipartUploadCommand({ Bucket, Key, UploadId })
+        await unlessNamed(NO_SUCH_UPLOAD, null, () => client.send(abort))
       }),
   }
 }

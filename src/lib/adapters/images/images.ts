@@ -8,27 +8,23 @@ import {
   RegisterImageCommand,
 } from '@aws-sdk/client-ec2'
 import type { Images, RegisteredImage } from '../../ops/images/ports.js'
-import { always, awsCall, clientLimits } from '../aws/errors.js'
+import { type AwsSettings, always, awsCall, clientOptions, NO_SUCH_IMAGE, unlessNamed } from '../aws/errors.js'
 import { filtersOf, tagListOf, tagSpecification, tagsOf } from '../aws/tags.js'
-import type { AwsSettings } from '../deploy/compute.js'
 
 /** Root device of NixOS's amazon image. */
 const ROOT_DEVICE = '/dev/xvda'
 
 /** The account's own AMIs. */
 export function createImages(settings: AwsSettings): Images {
-  const client = new EC2Client({ region: settings.region, ...clientLimits(settings) })
+  const client = new EC2Client(clientOptions(settings))
   return {
     describe: (id) =>
-      awsCall('EC2 DescribeImages', async () => {
-        try {
+      awsCall('EC2 DescribeImages', () =>
+        unlessNamed(NO_SUCH_IMAGE, null, async () => {
           const { Images } = await client.send(new DescribeImagesCommand({ ImageIds: [id] }))
           return Images?.[0] ? toImage(Images[0]) : null
-        } catch (error) {
-          if (/^InvalidAMIID\./.test((error as Error).name)) return null
-          throw error
-        }
-      }),
+        }),
+      ),
     find: (by) =>
       awsCall('EC2 DescribeImages', async () => {
         const Filters = 'name' in by ? [{ Name: 'name', Values: [by.name] }] : filtersOf(by.tags)

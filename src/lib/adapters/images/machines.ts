@@ -1,4 +1,4 @@
-import type { Filter, Instance, RunInstancesCommandInput, SecurityGroup, Tag } from '@aws-sdk/client-ec2'
+import type { Filter, Instance, RunInstancesCommandInput, SecurityGroup } from '@aws-sdk/client-ec2'
 import {
   CreateSecurityGroupCommand,
   CreateTagsCommand,
@@ -16,16 +16,19 @@ import {
   TerminateInstancesCommand,
 } from '@aws-sdk/client-ec2'
 import { LIVE_STATES } from '../../domain/deploy/host.js'
+import { ID_TAG } from '../../domain/deploy/slots.js'
 import type { Inventory } from '../../domain/images/inventory.js'
 import { READY_TAG } from '../../domain/images/names.js'
-import type { Machines } from '../../ops/images/catalog.js'
+import type { AccountMachines } from '../../ops/images/catalog.js'
+import type { Tags } from '../../ops/images/ports.js'
 import type { SmokeMachines, SmokeTags } from '../../ops/images/smokeImage.js'
-import { always, awsCall, clientLimits } from '../aws/errors.js'
-import { type AwsSettings, toChecks } from '../deploy/compute.js'
+import { type AwsSettings, always, awsCall, clientOptions, NO_SUCH_IMAGE, unlessNamed } from '../aws/errors.js'
+import { tagSpecification, tagsOf } from '../aws/tags.js'
+import { toChecks } from '../deploy/compute.js'
 
 /** The account's instances. */
-export function createMachines(settings: AwsSettings): Machines {
-  const client = new EC2Client({ region: settings.region, ...clientLimits(settings) })
+export function createAccountMachines(settings: AwsSettings): AccountMachines {
+  const client = new EC2Client(clientOptions(settings))
   return {
     list: () =>
       awsCall('EC2 DescribeInstances', async () => {
@@ -39,9 +42,9 @@ export function createMachines(settings: AwsSettings): Machines {
   }
 }
 
-function toMachine({ InstanceId = '', ImageId = '', LaunchTime, Tags = [] }: Instance): Inventory['machines'][number] {
-  const tag = (key: string) => Tags.find(({ Key }) => Key === key)?.Value
-  const hostId = tag('app') === 'clawdinator' ? (tag('clawdinator:id') ?? tag('Name') ?? null) : null
+function toMachine({ InstanceId = '', ImageId = '', LaunchTime, Tags }: Instance): Inventory['machines'][number] {
+  const tags = tagsOf(Tags)
+  const hostId = tags.app === 'clawdinator' ? (tags[ID_TAG] ?? tags.Name ?? null) : null
   return { instanceId: InstanceId, hostId, imageId: ImageId, launchedAt: LaunchTime ?? null }
 }
 
@@ -52,7 +55,7 @@ const SMOKE: Filter = { Name: 'tag-key', Values: [AMI_TAG] }
 
 /** Machines for smoke boots, each in its own group. */
 export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
-  const client = new EC2Client({ region: settings.region, ...clientLimits(settings) })
+  const client = new EC2Client(clientOptions(settings))
 
   async function vpcOf(subnet: string | null): Promise<string | undefined> {
     if (subnet === null) return undefined
@@ -62,17 +65,14 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
 
   return {
     image: (id) =>
-      awsCall('EC2 DescribeImages', async () => {
-        try {
+      awsCall('EC2 DescribeImages', () =>
+        unlessNamed(NO_SUCH_IMAGE, null, async () => {
           const [image] = (await client.send(new DescribeImagesCommand({ ImageIds: [id] }))).Images ?? []
           if (!image) return null
           const architecture = image.Architecture === 'arm64' ? 'arm64' : 'x86_64'
-          return { architecture, available: image.State === 'available' }
-        } catch (error) {
-          if (/^InvalidAMIID\./.test((error as Error).name)) return null
-          throw error
-        }
-      }),
+          return { architecture, available: image.State === 'available' } as const
+        }),
+      ),
     tagged: () =>
       awsCall('EC2 DescribeInstances', async () => {
         const live: Filter = { Name: 'instance-state-name', Values: [...LIVE_STATES] }
@@ -95,20 +95,17 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
     createGroup: (GroupName, tags, subnet) =>
       awsCall('EC2 CreateSecurityGroup', async () => {
         const VpcId = await vpcOf(subnet)
-        try {
+        return unlessNamed(/^InvalidGroup\.Duplicate$/, null, async () => {
           const { GroupId } = await client.send(
             new CreateSecurityGroupCommand({
               GroupName,
               Description: 'A smoke boot of an image: nothing in, nothing out',
               ...(VpcId === undefined ? {} : { VpcId }),
-              TagSpecifications: [{ ResourceType: 'security-group', Tags: tagListOf(tags) }],
+              TagSpecifications: tagSpecification('security-group', smokeTags(tags)),
             }),
           )
           return always(GroupId)
-        } catch (error) {
-          if ((error as Error).name === 'InvalidGroup.Duplicate') return null
-          throw error
-        }
+        })
       }),
     findGroup: (name) =>
       awsCall('EC2 DescribeSecurityGroups', async () => {
@@ -120,11 +117,8 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
       awsCall('EC2 RevokeSecurityGroupEgress', async () => {
         // A new group allows all egress.
         const IpPermissions = [{ IpProtocol: '-1', IpRanges: [{ CidrIp: '0.0.0.0/0' }] }]
-        try {
-          await client.send(new RevokeSecurityGroupEgressCommand({ GroupId, IpPermissions }))
-        } catch (error) {
-          if ((error as Error).name !== 'InvalidPermission.NotFound') throw error
-        }
+        const revoke = new RevokeSecurityGroupEgressCommand({ GroupId, IpPermissions })
+        await unlessNamed(/^InvalidPermission\.NotFound$/, null, () => client.send(revoke))
       }),
     launch: ({ ami, type, group, subnet, tags }) =>
       awsCall('EC2 RunInstances', async () => {
@@ -144,7 +138,7 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
           ],
           MetadataOptions: { HttpTokens: 'required' },
           InstanceInitiatedShutdownBehavior: 'terminate',
-          TagSpecifications: [{ ResourceType: 'instance', Tags: tagListOf(tags) }],
+          TagSpecifications: tagSpecification('instance', smokeTags(tags)),
         }
         const { Instances } = await client.send(new RunInstancesCommand(input))
         return always(Instances?.[0]?.InstanceId)
@@ -152,14 +146,10 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
     look: (id) =>
       awsCall('EC2 DescribeInstanceStatus', async () => {
         const query = new DescribeInstanceStatusCommand({ InstanceIds: [id], IncludeAllInstances: true })
-        try {
-          const [status] = (await client.send(query)).InstanceStatuses ?? []
-          return { state: status?.InstanceState?.Name ?? 'pending', checks: toChecks(status) }
-        } catch (error) {
-          // EC2 may not show a new instance yet.
-          if ((error as Error).name === 'InvalidInstanceID.NotFound') return { state: 'pending', checks: 'unknown' }
-          throw error
-        }
+        // EC2 may not show a new instance yet.
+        const found = await unlessNamed(/^InvalidInstanceID\.NotFound$/, null, () => client.send(query))
+        const status = found?.InstanceStatuses?.[0]
+        return { state: status?.InstanceState?.Name ?? 'pending', checks: toChecks(status) }
       }),
     console: (id) =>
       awsCall('EC2 GetConsoleOutput', async () => {
@@ -175,31 +165,28 @@ export function createSmokeMachines(settings: AwsSettings): SmokeMachines {
         await client.send(new CreateTagsCommand({ Resources: [ami], Tags: [{ Key: READY_TAG, Value: 'withdrawn' }] }))
       }),
     deleteGroup: (id) =>
-      awsCall('EC2 DeleteSecurityGroup', async () => {
-        try {
+      awsCall('EC2 DeleteSecurityGroup', () =>
+        unlessNamed(/^DependencyViolation$/, false, async () => {
           await client.send(new DeleteSecurityGroupCommand({ GroupId: id }))
           return true
-        } catch (error) {
-          if ((error as Error).name === 'DependencyViolation') return false
-          throw error
-        }
-      }),
+        }),
+      ),
   }
 }
 
-function tagListOf({ ami, until }: SmokeTags): Tag[] {
-  return [
-    { Key: 'Name', Value: `smoke ${ami}` },
+function smokeTags({ ami, until }: SmokeTags): Tags {
+  return {
+    Name: `smoke ${ami}`,
     // The role's policy is limited to this tag.
-    { Key: 'app', Value: 'clawdinator-smoke' },
-    { Key: AMI_TAG, Value: ami },
-    { Key: UNTIL_TAG, Value: until.toISOString() },
-  ]
+    app: 'clawdinator-smoke',
+    [AMI_TAG]: ami,
+    [UNTIL_TAG]: until.toISOString(),
+  }
 }
 
 /** Without a time it is not in use: the next run removes it. */
-function smokeTagsOf(tags: Tag[] | undefined): SmokeTags {
-  const value = (key: string) => tags?.find((tag) => tag.Key === key)?.Value ?? ''
-  const until = new Date(value(UNTIL_TAG))
-  return { ami: value(AMI_TAG), until: Number.isNaN(until.getTime()) ? new Date(0) : until }
+function smokeTagsOf(list: Instance['Tags']): SmokeTags {
+  const tags = tagsOf(list)
+  const until = new Date(tags[UNTIL_TAG] ?? '')
+  return { ami: tags[AMI_TAG] ?? '', until: Number.isNaN(until.getTime()) ? new Date(0) : until }
 }

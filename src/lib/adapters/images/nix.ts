@@ -7,8 +7,6 @@ import { IMAGE_INFO_NAME } from '../../domain/images/build.js'
 import type { BuildPorts, Nix } from '../../ops/images/buildImage.js'
 
 export interface NixOptions {
-  /** The program, `nix` by default. */
-  binary?: string
   /** Called with every line of nix's standard error. */
   onOutput?: (line: string) => void
   /** Aborted when clawctl is being stopped. */
@@ -19,13 +17,13 @@ export interface NixOptions {
 const LAST_LINES = 20
 
 /** Nix as a child process. */
-export function createNix({ binary = 'nix', onOutput, signal }: NixOptions): Nix {
+export function createNix({ onOutput, signal }: NixOptions): Nix {
   return {
     async run(args) {
       if (signal.aborted) throw cancelled()
       const last: string[] = []
       // A group of its own: a terminal sends Ctrl-C to the whole foreground group, and nix gets it from us.
-      const child = execa(binary, args, { stdin: 'ignore', reject: false, detached: true, buffer: { stderr: false } })
+      const child = execa('nix', args, { stdin: 'ignore', reject: false, detached: true, buffer: { stderr: false } })
       const stop = () => child.kill('SIGINT')
       signal.addEventListener('abort', stop, { once: true })
       createInterface({ input: child.stderr }).on('line', (line) => {
@@ -36,16 +34,16 @@ export function createNix({ binary = 'nix', onOutput, signal }: NixOptions): Nix
       const result = await child.finally(() => signal.removeEventListener('abort', stop))
       if (result.exitCode === 0) return result.stdout
       if (signal.aborted) throw cancelled()
-      if (result.exitCode === undefined && result.signal === undefined) throw notStarted(binary, result.cause ?? result)
+      if (result.exitCode === undefined && result.signal === undefined) throw notStarted(result.cause ?? result)
       throw failed(args[0] ?? '', last, result.exitCode ?? null)
     },
   }
 }
 
-function notStarted(binary: string, cause: unknown): ClawctlError {
+function notStarted(cause: unknown): ClawctlError {
   const { code } = cause as NodeJS.ErrnoException
-  if (code !== 'ENOENT') return new ClawctlError('TOOL_MISSING', `${binary} can't be started (${code}).`, { cause })
-  return new ClawctlError('TOOL_MISSING', `${binary} is not installed, but images are built with Nix.`, {
+  if (code !== 'ENOENT') return new ClawctlError('TOOL_MISSING', `nix can't be started (${code}).`, { cause })
+  return new ClawctlError('TOOL_MISSING', 'nix is not installed, but images are built with Nix.', {
     hint: 'Install it from https://docs.determinate.systems/determinate-nix/ or https://nixos.org/download, then open a new shell.',
     cause,
   })

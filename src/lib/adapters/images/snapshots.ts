@@ -13,28 +13,22 @@ import {
 } from '@aws-sdk/client-ec2'
 import { ClawctlError } from '../../domain/errors.js'
 import type { Attempt, ImportTask, Snapshot, Snapshots } from '../../ops/images/ports.js'
-import { always, awsCall, clientLimits } from '../aws/errors.js'
+import { type AwsSettings, always, awsCall, clientOptions, unlessNamed } from '../aws/errors.js'
 import { catchingHandler, requestAsSent } from '../aws/probe.js'
 import { attempt } from '../aws/putOutcome.js'
-import { createSignedPut } from '../aws/signedPut.js'
+import { createSignedPut, type TransferLimits } from '../aws/signedPut.js'
 import { filtersOf, tagListOf, tagSpecification, tagsOf } from '../aws/tags.js'
-import type { AwsSettings } from '../deploy/compute.js'
 
 /** Time limit for 512 KiB: enough on a link of 1 Mbit/s. A peer that hangs is retried on another connection. */
 const BLOCK_TIMEOUT_MS = 20_000
 
-export interface SnapshotSettings extends AwsSettings {
-  bucket: string
-  /** The most blocks in flight. */
-  connections: number
-  stop: AbortSignal
-}
+const NO_SUCH_SNAPSHOT = /^InvalidSnapshot\.NotFound$/
 
 /** EBS snapshots: written through the EBS direct APIs, or imported from the bucket by VM Import. */
-export function createSnapshots(settings: SnapshotSettings): Snapshots {
+export function createSnapshots(settings: AwsSettings & TransferLimits & { bucket: string }): Snapshots {
   const { region, bucket } = settings
-  const ec2 = new EC2Client({ region, ...clientLimits(settings) })
-  const ebs = new EBSClient({ region, ...clientLimits(settings) })
+  const ec2 = new EC2Client(clientOptions(settings))
+  const ebs = new EBSClient(clientOptions(settings))
   let blockPut: Promise<ReturnType<typeof createSignedPut>> | undefined
 
   async function openBlockPut() {
@@ -57,15 +51,12 @@ export function createSnapshots(settings: SnapshotSettings): Snapshots {
 
   return {
     describe: (id) =>
-      awsCall('EC2 DescribeSnapshots', async () => {
-        try {
+      awsCall('EC2 DescribeSnapshots', () =>
+        unlessNamed(NO_SUCH_SNAPSHOT, null, async () => {
           const { Snapshots } = await ec2.send(new DescribeSnapshotsCommand({ SnapshotIds: [id] }))
           return Snapshots?.[0] ? toSnapshot(Snapshots[0]) : null
-        } catch (error) {
-          if ((error as Error).name === 'InvalidSnapshot.NotFound') return null
-          throw error
-        }
-      }),
+        }),
+      ),
     find: (tags) =>
       awsCall('EC2 DescribeSnapshots', async () => {
         const found: Snapshot[] = []
@@ -81,11 +72,7 @@ export function createSnapshots(settings: SnapshotSettings): Snapshots {
       }),
     delete: (id) =>
       awsCall('EC2 DeleteSnapshot', async () => {
-        try {
-          await ec2.send(new DeleteSnapshotCommand({ SnapshotId: id }))
-        } catch (error) {
-          if ((error as Error).name !== 'InvalidSnapshot.NotFound') throw error
-        }
+        await unlessNamed(NO_SUCH_SNAPSHOT, null, () => ec2.send(new DeleteSnapshotCommand({ SnapshotId: id })))
       }),
     start: ({ sizeGib, timeoutMinutes, token, parent, kmsKey, description, tags }) =>
       awsCall('EBS StartSnapshot', async () => {
@@ -171,16 +158,13 @@ export function createSnapshots(settings: SnapshotSettings): Snapshots {
         }
       }),
     importTask: (id) =>
-      awsCall('EC2 DescribeImportSnapshotTasks', async () => {
-        const input = { ImportTaskIds: [id] }
-        try {
-          const { ImportSnapshotTasks } = await ec2.send(new DescribeImportSnapshotTasksCommand(input))
+      awsCall('EC2 DescribeImportSnapshotTasks', () =>
+        unlessNamed(/^InvalidConversionTaskId|NotFound$/, null, async () => {
+          const query = new DescribeImportSnapshotTasksCommand({ ImportTaskIds: [id] })
+          const { ImportSnapshotTasks } = await ec2.send(query)
           return ImportSnapshotTasks?.[0] ? toTask(ImportSnapshotTasks[0]) : null
-        } catch (error) {
-          if (/^InvalidConversionTaskId|NotFound$/.test((error as Error).name)) return null
-          throw error
-        }
-      }),
+        }),
+      ),
     importTasks: () =>
       awsCall('EC2 DescribeImportSnapshotTasks', async () => {
         const found: ImportTask[] = []

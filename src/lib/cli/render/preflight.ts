@@ -9,11 +9,7 @@ const MARKS = { pass: ['green', '✔'], fail: ['red', '✖'], skip: ['yellow', '
  * `preflight` for people: one line per check, the fix below it, the verdict last. A line that is wider than the terminal
  * has its evidence below the title.
  */
-export function renderPreflight(
-  { checks, ready, text }: Preflight,
-  paint: Paint,
-  width = terminalWidth(process.stdout),
-): string {
+export function renderPreflight({ checks, ready, text }: Preflight, paint: Paint, width = terminalWidth()): string {
   const lines = checks.flatMap(({ title, status, evidence, fix }) => {
     const [style, mark] = MARKS[status]
     const what = (fix ?? '').split('\n').filter(Boolean)

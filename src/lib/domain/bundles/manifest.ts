@@ -1,5 +1,5 @@
 import { type BundleManifest, type BundleObject, bundleManifestSchema } from '../contract/index.js'
-import { parseJson } from '../json.js'
+import { parseAs, parseJson } from '../json.js'
 import type { Registry, RegistryEntry } from '../registry/registry.js'
 import { REQUIRED_REPOS, secretNameOf } from './layout.js'
 import { IDENTITY, ownersOf, SECRETS, type SecretSpec } from './secrets.js'
@@ -38,8 +38,7 @@ export interface BundleView {
 
 /** The manifest, or null if the text is not one. */
 export function parseManifest(text: string | null): BundleManifest | null {
-  const manifest = text === null ? null : bundleManifestSchema.safeParse(parseJson(text))
-  return manifest?.success ? manifest.data : null
+  return parseAs(bundleManifestSchema, text)
 }
 
 /**

@@ -1,5 +1,5 @@
 import { type ActiveMachine, activeMachineSchema } from '../contract/index.js'
-import { parseJson } from '../json.js'
+import { parseAs } from '../json.js'
 import type { Host } from './host.js'
 
 /**
@@ -10,8 +10,7 @@ export const NO_MACHINE = 'i-00000000000000000'
 
 /** Null if the text is not valid. */
 export function parseActive(text: string): ActiveMachine | null {
-  const parsed = activeMachineSchema.safeParse(parseJson(text))
-  return parsed.success ? parsed.data : null
+  return parseAs(activeMachineSchema, text)
 }
 
 export function formatActive(active: Omit<ActiveMachine, 'schema'>): string {

@@ -1,7 +1,7 @@
 import * as z from 'zod/mini'
 import { type Freeze, freezeSchema } from '../contract/freeze.js'
 import { ClawctlError } from '../errors.js'
-import { parseJson } from '../json.js'
+import { parseAs } from '../json.js'
 import { identityOf } from './identity.js'
 
 /** The freezes: the Control API and CI read them before each deploy. */
@@ -11,8 +11,7 @@ const freezesSchema = z.object({ schema: z.literal(1), freezes: z.array(freezeSc
 
 /** The freezes that apply now; null if the text is not valid. */
 export function parseFreezes(text: string, now: Date): Freeze[] | null {
-  const parsed = freezesSchema.safeParse(parseJson(text))
-  return parsed.success ? parsed.data.freezes.filter((freeze) => isHolding(freeze, now)) : null
+  return parseAs(freezesSchema, text)?.freezes.filter((freeze) => isHolding(freeze, now)) ?? null
 }
 
 export const formatFreezes = (freezes: readonly Freeze[]) => JSON.stringify({ schema: 1, freezes })

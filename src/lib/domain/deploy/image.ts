@@ -19,6 +19,9 @@ export interface FleetImage extends Image {
   failedIn: string | null
 }
 
+/** For plans that launch nothing: the stack requires an AMI. */
+export const NO_AMI = 'ami-00000000'
+
 /** On an AMI, the request id of the deploy in which it failed its checks. */
 export const FAILED_TAG = 'clawdinator:failed'
 

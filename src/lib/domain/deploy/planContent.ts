@@ -2,7 +2,7 @@ import * as z from 'zod/mini'
 import { parseJson } from '../json.js'
 import type { Expectation } from './expectation.js'
 import type { Plan, ResourceChange } from './planGuard.js'
-import { INSTANCE_TYPE } from './slots.js'
+import { ID_TAG, INSTANCE_TYPE, SLOT_TAG } from './slots.js'
 
 export interface Violation {
   address: string
@@ -100,8 +100,8 @@ function opensIngress({ type }: ResourceChange, after: Record<string, unknown>):
 /** A machine's tags must have the id and slot of its address, because people and health checks use the tags. */
 function wrongMachine(machine: unknown, address: string): string[] {
   const tags = z.object({ tags: z.record(z.string(), z.unknown()) }).safeParse(machine).data?.tags ?? {}
-  const id = tags['clawdinator:id']
-  const slot = tags['clawdinator:slot']
+  const id = tags[ID_TAG]
+  const slot = tags[SLOT_TAG]
   const key = slot === 'b' ? `${String(id)}/b` : String(id)
   return address === `${INSTANCE_TYPE}.clawdinator["${key}"]` ? [] : [`have a machine with the tags of ${key}`]
 }

@@ -3,7 +3,7 @@ import { AMI_PATTERN, ID_PATTERN } from '../contract/patterns.js'
 import { ClawctlError, type Code } from '../errors.js'
 import { nearest } from '../nearest.js'
 import { findEntry, type Registry } from '../registry/registry.js'
-import { type Identity, identityOf, isPersonName } from './identity.js'
+import { type Identity, identityOf, identityOnDirectPlane, isPersonName } from './identity.js'
 
 export interface DeployQuestion {
   target: string
@@ -121,6 +121,12 @@ export function allowDeploy(question: DeployQuestion): Extract<DeployVerdict, { 
   const verdict = decideDeploy(question)
   if (verdict.allowed) return verdict.scope
   throw refused(verdict)
+}
+
+/** The ids of `all` or of one instance, for work that no caller asks for. @throws ClawctlError INVALID_TARGET, UNKNOWN_TARGET */
+export function targetIds(target: string, registry: Registry): string[] {
+  const scope = allowDeploy({ target, registry, identity: identityOnDirectPlane({}) })
+  return scope.kind === 'all' ? registry.map(({ id }) => id) : [scope.id]
 }
 
 export const refused = ({ code, message, hint }: Refusal) => new ClawctlError(code, message, { hint })

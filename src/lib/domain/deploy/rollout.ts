@@ -2,6 +2,9 @@ import type { HOST_STEPS } from '../contract/index.js'
 import type { Registry } from '../registry/registry.js'
 import { currentHost, type Host } from './host.js'
 
+/** How long a host may take to become healthy, by default. */
+export const HEALTH_TIMEOUT = '15m'
+
 /** The beginning of steps that wait for a host; the sandbox searches for it in a run's log. */
 export const WAITING_FOR_HEALTH = 'wait until'
 
@@ -20,8 +23,6 @@ export const STEP_TITLES: Record<(typeof HOST_STEPS)[number], string> = {
 export interface RolloutStep {
   id: string
   action: 'create' | 'replace'
-  /** The first step of a rollout of several hosts: the others only follow if it becomes healthy. */
-  canary: boolean
   /** The AMI that it runs now, for a rollback; null if it does not exist. */
   previousAmi: string | null
   previousInstanceId: string | null
@@ -41,10 +42,9 @@ export function planRollout(input: {
     .filter((entry) => ids.includes(entry.id))
     .map(({ id }) => ({ id, host: currentHost(hosts, id) }))
     .sort((a, b) => Number(Boolean(a.host)) - Number(Boolean(b.host)))
-    .map(({ id, host }, index, all) => ({
+    .map(({ id, host }) => ({
       id,
       action: host ? 'replace' : 'create',
-      canary: all.length > 1 && index === 0,
       previousAmi: host?.ami ?? null,
       previousInstanceId: host?.instanceId ?? null,
     }))

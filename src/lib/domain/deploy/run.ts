@@ -26,9 +26,11 @@ export interface Job {
 /** By id, because GitHub's times have a precision of one second. */
 const byAge = (a: Run, b: Run) => a.id - b.id
 
+export const isWaiting = ({ status }: Run) => status !== 'completed' && status !== 'in_progress'
+
 /** The run that a queued one waits for: the running one, else the oldest one before it. */
 export function runAhead(run: Run, runs: readonly Run[]): Run | null {
-  if (run.status === 'completed' || run.status === 'in_progress') return null
+  if (!isWaiting(run)) return null
   return (
     runs
       .filter((other) => other.id !== run.id && other.status !== 'completed')
@@ -39,8 +41,7 @@ export function runAhead(run: Run, runs: readonly Run[]): Run | null {
 
 /** The place of a run among the queued ones, from 1; null if it is not queued. */
 export function queuePositionOf(run: Run, runs: readonly Run[]): number | null {
-  const waits = ({ status }: Run) => status !== 'completed' && status !== 'in_progress'
-  return waits(run) ? 1 + runs.filter((other) => waits(other) && byAge(other, run) < 0).length : null
+  return isWaiting(run) ? 1 + runs.filter((other) => isWaiting(other) && byAge(other, run) < 0).length : null
 }
 
 /** From the start of the run to its end; null until it is over. */

@@ -2,7 +2,9 @@
 export const SLOTS = ['a', 'b'] as const
 export type Slot = (typeof SLOTS)[number]
 
-/** Tag of a machine: the bootstrap prefix at its launch. */
+/** Tags of a machine; the prefix is that of its launch. */
+export const ID_TAG = 'clawdinator:id'
+export const SLOT_TAG = 'clawdinator:slot'
 export const PREFIX_TAG = 'clawdinator:bootstrap-prefix'
 export const INSTANCE_TYPE = 'aws_instance'
 /** The resources of the fleet stack for each id, other than machines. */

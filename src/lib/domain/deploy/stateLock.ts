@@ -1,9 +1,9 @@
 import * as z from 'zod/mini'
-import { parseJson } from '../json.js'
+import { parseAs } from '../json.js'
 import type { Run } from './run.js'
 
 /** The content of a lock of OpenTofu's S3 backend, the same in the bucket and in the lock table. */
-const lockSchema = z.object({
+export const lockSchema = z.object({
   ID: z.string(),
   Operation: z.string(),
   /** In clawctl's locks, the URL of the run that holds it. OpenTofu leaves it empty. */
@@ -18,8 +18,7 @@ export type StateLock = z.infer<typeof lockSchema>
 
 /** Null if the text is not a lock. */
 export function parseLock(text: string): StateLock | null {
-  const parsed = lockSchema.safeParse(parseJson(text))
-  return parsed.success ? parsed.data : null
+  return parseAs(lockSchema, text)
 }
 
 /** The URL of a run with its attempt, because a run that is started again keeps its id. */
@@ -48,8 +47,7 @@ export type StateHead = z.infer<typeof headSchema>
 
 /** Lineage and serial of a state; null if the text is not a state. */
 export function parseStateHead(text: string): StateHead | null {
-  const parsed = headSchema.safeParse(parseJson(text))
-  return parsed.success ? parsed.data : null
+  return parseAs(headSchema, text)
 }
 
 /**

@@ -1,6 +1,6 @@
 import * as z from 'zod/mini'
 import { ClawctlError } from '../errors.js'
-import { parseJson } from '../json.js'
+import { parseAs, parseJson } from '../json.js'
 import type { RegistryEntry } from '../registry/registry.js'
 import { BOOT_MODES, IMAGE_FORMATS } from './format.js'
 
@@ -49,7 +49,7 @@ export interface ImageFacts {
   toplevel: string | null
 }
 
-export function architectureOf(system: string): ImageFacts['architecture'] {
+export function architectureOfSystem(system: string): ImageFacts['architecture'] {
   return /^(?:aarch64|arm64)/.test(system) ? 'arm64' : 'x86_64'
 }
 
@@ -82,8 +82,7 @@ export function nixBuildArgs(build: { flake: string; attribute: string; out: str
 
 /** The store path of the build's result. @throws ClawctlError BUILD_FAILED */
 export function builtPath(json: string): string {
-  const parsed = z.array(z.object({ outputs: z.object({ out: z.string() }) })).safeParse(parseJson(json))
-  const [built] = parsed.success ? parsed.data : []
+  const [built] = parseAs(z.array(z.object({ outputs: z.object({ out: z.string() }) })), json) ?? []
   if (built) return built.outputs.out
   throw new ClawctlError('BUILD_FAILED', 'nix build did not print a store path.', {
     hint: 'The attribute must be one derivation with an output `out`.',
@@ -103,10 +102,8 @@ export function nixMetadataArgs(flake: string): string[] {
 
 /** The commit of the flake's sources, or null if they are not exactly a commit. */
 export function revisionOf(metadata: string): { revision: string | null; dirty: boolean } {
-  const parsed = z
-    .object({ revision: z.optional(z.string()), dirtyRevision: z.optional(z.string()) })
-    .safeParse(parseJson(metadata))
-  const { revision = null, dirtyRevision } = parsed.success ? parsed.data : {}
+  const schema = z.object({ revision: z.optional(z.string()), dirtyRevision: z.optional(z.string()) })
+  const { revision = null, dirtyRevision } = parseAs(schema, metadata) ?? {}
   return { revision, dirty: revision === null && dirtyRevision !== undefined }
 }
 

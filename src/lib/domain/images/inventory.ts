@@ -46,7 +46,7 @@ export const byNewest = (a: CatalogImage, b: CatalogImage) =>
   b.createdAt.getTime() - a.createdAt.getTime() || (a.id < b.id ? 1 : -1)
 
 /** The AMI of a deploy that names none: the newest that is ready. */
-export function latestOf(images: readonly CatalogImage[]): CatalogImage | null {
+export function newestReady(images: readonly CatalogImage[]): CatalogImage | null {
   return images.filter(isReady).sort(byNewest)[0] ?? null
 }
 

@@ -5,7 +5,7 @@ import {
   type CatalogSnapshot,
   type Inventory,
   isReady,
-  latestOf,
+  newestReady,
   rollbackTargets,
 } from './inventory.js'
 import { DIGEST_TAG, MANIFEST_PREFIX, parseImageKey, SOURCE_TAG, shortDigest, zerosKey } from './names.js'
@@ -66,7 +66,7 @@ export function planPrune(inventory: Inventory, policy: PrunePolicy): PrunePlan 
 }
 
 function judgeImages(inventory: Inventory, policy: PrunePolicy): Verdict<CatalogImage>[] {
-  const latest = latestOf(inventory.images)
+  const latest = newestReady(inventory.images)
   const newest = new Set(inventory.images.filter(isReady).sort(byNewest).slice(0, policy.keep))
   const targets = [...rollbackTargets(inventory)]
   const deploying = new Set(inventory.deploys.filter((deploy) => !isOver(deploy)).flatMap(imagesOfDeploy))

@@ -1,6 +1,6 @@
 import * as z from 'zod/mini'
 import { foldName } from '../deploy/identity.js'
-import { parseJson } from '../json.js'
+import { parseAs } from '../json.js'
 
 /** The enrolled people with the secrets of their one-time codes. Only the Control API and maintainers may read it. */
 export const PEOPLE_KEY = 'control/people/people.json'
@@ -21,8 +21,7 @@ export type Person = z.infer<typeof personSchema>
 
 /** Null if the text is not valid. */
 export function parsePeople(text: string): Person[] | null {
-  const parsed = peopleSchema.safeParse(parseJson(text))
-  return parsed.success ? parsed.data.people : null
+  return parseAs(peopleSchema, text)?.people ?? null
 }
 
 export const formatPeople = (people: readonly Person[]) => JSON.stringify({ schema: 1, people })

@@ -19,12 +19,12 @@ export const fail = (id: string, title: string, evidence: string, fix: string): 
   evidence,
   fix,
 })
-export const skip = (id: string, title: string, evidence: string, fix: string | null = null): Check => ({
+export const skip = (id: string, title: string, evidence: string): Check => ({
   id,
   title,
   status: 'skip',
   evidence,
-  fix,
+  fix: null,
 })
 
 /** The checkout's registry and host files. */

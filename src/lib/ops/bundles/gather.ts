@@ -1,9 +1,13 @@
 import { inspectAge } from '../../domain/bundles/age.js'
 import { type Assembly, assembleBundles, sharedTokens } from '../../domain/bundles/assemble.js'
-import { IDENTITIES_FOLDER } from '../../domain/bundles/secrets.js'
+import { identityObjectOf, parseManifest } from '../../domain/bundles/manifest.js'
+import type { StoredBundle, WantedObject } from '../../domain/bundles/plan.js'
+import { IDENTITIES_FOLDER, IDENTITY } from '../../domain/bundles/secrets.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
-import type { Registry } from '../../domain/registry/registry.js'
-import type { Identities, Identity, Opened, SecretFile, SecretsFolder, SecretsListing } from './ports.js'
+import type { Registry, RegistryEntry } from '../../domain/registry/registry.js'
+import { storedIdentity } from './look.js'
+import type { BundleReader, Identities, Identity, Opened, SecretFile, SecretsFolder, SecretsListing } from './ports.js'
+import type { ReadySeed } from './seeds.js'
 
 export interface Gathered {
   folder: SecretsListing
@@ -150,4 +154,67 @@ export function invalidSecrets(problems: readonly string[], more: Record<string,
       partial: { problems, ...more },
     },
   )
+}
+
+/**
+ * The identity with which each host will decrypt: the given one, else the one in its bundle. If that
+ * can't be read, it becomes a note, and the secrets stay untested. A bundle without any identity is a problem.
+ */
+export async function knownIdentities(
+  gathered: Gathered,
+  looked: readonly { entry: RegistryEntry; stored: StoredBundle }[],
+  { store, identities: source }: { store: BundleReader; identities: Identities },
+): Promise<{ identities: Map<string, Identity>; problems: string[]; notes: string[] }> {
+  const identities = new Map(gathered.given)
+  const problems: string[] = []
+  const notes: string[] = []
+  for (const { entry, stored } of looked) {
+    if (identities.has(entry.id)) continue
+    const manifest = parseManifest(stored.manifest)
+    if (manifest?.instance.id !== entry.id || !identityObjectOf(manifest)) {
+      problems.push(
+        `${entry.id} has no age identity, neither given nor in its bundle: create one with clawctl secrets identity new ${entry.id}, and pass it with --identities-dir or --identity`,
+      )
+      continue
+    }
+    const { identity, why } = await storedIdentity(store, entry, manifest, source.parse)
+    if (identity) identities.set(entry.id, identity)
+    else notes.push(`The identity in the bundle of ${entry.id} could not be read, so its secrets are untested: ${why}.`)
+  }
+  return { identities, problems, notes }
+}
+
+/** The objects of an instance's bundle. */
+export function wantedObjects(
+  entry: RegistryEntry,
+  gathered: Gathered,
+  identities: ReadonlyMap<string, Identity>,
+  tested: Tested,
+  seeds: readonly ReadySeed[],
+): WantedObject[] {
+  const secrets = gathered.assemblies.find((one) => one.entry.id === entry.id)?.secrets ?? []
+  const identity = identities.get(entry.id)
+  return [
+    ...secrets.flatMap(({ name, file }): WantedObject[] => {
+      const found = gathered.files.get(name)
+      if (!found) return []
+      const opened = tested.outcomes.get(entry.id)?.get(name)
+      const openedBy = opened?.outcome === 'opened' ? { openedBy: opened.fingerprint } : {}
+      return [{ kind: 'secret', name, file, size: found.bytes.length, sha256: found.sha256, ...openedBy }]
+    }),
+    ...(identity
+      ? [
+          {
+            kind: 'identity' as const,
+            name: IDENTITY.name,
+            size: identity.bytes.length,
+            sha256: identity.sha256,
+            fingerprints: [...identity.fingerprints],
+          },
+        ]
+      : []),
+    ...seeds.map(({ name, url, branch, commit, size, sha256 }): WantedObject => {
+      return { kind: 'repo', name, size, sha256, url, branch, commit }
+    }),
+  ]
 }

@@ -1,11 +1,11 @@
 import { needsOf } from '../../domain/bundles/assemble.js'
 import { IDENTITIES_FOLDER, MAINTAINERS, RECIPIENTS_FOLDER } from '../../domain/bundles/secrets.js'
+import { targetIds } from '../../domain/deploy/policy.js'
 import { ClawctlError } from '../../domain/errors.js'
 import type { Registry, RegistryEntry } from '../../domain/registry/registry.js'
 import type { RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import type { AgeKeys, Identities, Identity, SecretsFolder, SecretsListing } from './ports.js'
-import { targetIds } from './upload.js'
 
 export interface RekeyPorts {
   registry: RegistrySource

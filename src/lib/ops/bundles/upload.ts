@@ -1,23 +1,15 @@
 import pMap from 'p-map'
-import { identityObjectOf, manifestKey, parseManifest } from '../../domain/bundles/manifest.js'
-import {
-  type BundlePlan,
-  manifestText,
-  planBundle,
-  type StoredBundle,
-  type WantedObject,
-} from '../../domain/bundles/plan.js'
-import { IDENTITY } from '../../domain/bundles/secrets.js'
+import { manifestKey } from '../../domain/bundles/manifest.js'
+import { type BundlePlan, manifestText, planBundle, type StoredBundle } from '../../domain/bundles/plan.js'
 import type { BundleObject } from '../../domain/contract/index.js'
-import { identityOnDirectPlane } from '../../domain/deploy/identity.js'
-import { allowDeploy } from '../../domain/deploy/policy.js'
+import { targetIds } from '../../domain/deploy/policy.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
-import type { Registry, RegistryEntry } from '../../domain/registry/registry.js'
+import type { RegistryEntry } from '../../domain/registry/registry.js'
 import type { Clock, Progress, RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
-import { type Gathered, gatherSecrets, refuse, type Tested, testDecryption } from './gather.js'
-import { readPrefix, reposElsewhere, type StoredRepo, storedIdentity, storedRepos } from './look.js'
-import type { BundleStore, Content, Identities, Identity, SecretsFolder, Seeds } from './ports.js'
+import { type Gathered, gatherSecrets, knownIdentities, refuse, testDecryption, wantedObjects } from './gather.js'
+import { readPrefix, reposElsewhere, type StoredRepo, storedRepos } from './look.js'
+import type { BundleStore, Content, Identities, SecretsFolder, Seeds } from './ports.js'
 import { type ReadySeed, readySeeds } from './seeds.js'
 
 export interface UploadRequest {
@@ -128,79 +120,11 @@ export async function uploadBundles(request: UploadRequest, ports: UploadPorts):
   return result
 }
 
-/** @throws ClawctlError INVALID_TARGET, UNKNOWN_TARGET */
-export function targetIds(target: string, registry: Registry): string[] {
-  const scope = allowDeploy({ target, registry, identity: identityOnDirectPlane({}) })
-  return scope.kind === 'all' ? registry.map(({ id }) => id) : [scope.id]
-}
-
-/**
- * The identity with which each host will decrypt: the given one, else the one in its bundle. If that
- * can't be read, it becomes a note, and the secrets stay untested. A bundle without any identity is a problem.
- */
-async function knownIdentities(
-  gathered: Gathered,
-  looked: readonly { entry: RegistryEntry; stored: StoredBundle }[],
-  { store, identities: source }: UploadPorts,
-): Promise<{ identities: Map<string, Identity>; problems: string[]; notes: string[] }> {
-  const identities = new Map(gathered.given)
-  const problems: string[] = []
-  const notes: string[] = []
-  for (const { entry, stored } of looked) {
-    if (identities.has(entry.id)) continue
-    const manifest = parseManifest(stored.manifest)
-    if (manifest?.instance.id !== entry.id || !identityObjectOf(manifest)) {
-      problems.push(
-        `${entry.id} has no age identity, neither given nor in its bundle: create one with clawctl secrets identity new ${entry.id}, and pass it with --identities-dir or --identity`,
-      )
-      continue
-    }
-    const { identity, why } = await storedIdentity(store, entry, manifest, source.parse)
-    if (identity) identities.set(entry.id, identity)
-    else notes.push(`The identity in the bundle of ${entry.id} could not be read, so its secrets are untested: ${why}.`)
-  }
-  return { identities, problems, notes }
-}
-
 function untestedNotes(items: readonly Item[]): string[] {
   return items.flatMap(({ plan }) => {
     const untested = plan.objects.filter((object) => object.kind === 'secret' && !object.openedBy).length
     return untested > 0 ? [`${plan.entry.id}: ${untested} secrets are untested: they were not decrypted.`] : []
   })
-}
-
-function wantedObjects(
-  entry: RegistryEntry,
-  gathered: Gathered,
-  identities: ReadonlyMap<string, Identity>,
-  tested: Tested,
-  seeds: readonly ReadySeed[],
-): WantedObject[] {
-  const secrets = gathered.assemblies.find((one) => one.entry.id === entry.id)?.secrets ?? []
-  const identity = identities.get(entry.id)
-  return [
-    ...secrets.flatMap(({ name, file }): WantedObject[] => {
-      const found = gathered.files.get(name)
-      if (!found) return []
-      const opened = tested.outcomes.get(entry.id)?.get(name)
-      const openedBy = opened?.outcome === 'opened' ? { openedBy: opened.fingerprint } : {}
-      return [{ kind: 'secret', name, file, size: found.bytes.length, sha256: found.sha256, ...openedBy }]
-    }),
-    ...(identity
-      ? [
-          {
-            kind: 'identity' as const,
-            name: IDENTITY.name,
-            size: identity.bytes.length,
-            sha256: identity.sha256,
-            fingerprints: [...identity.fingerprints],
-          },
-        ]
-      : []),
-    ...seeds.map(({ name, url, branch, commit, size, sha256 }): WantedObject => {
-      return { kind: 'repo', name, size, sha256, url, branch, commit }
-    }),
-  ]
 }
 
 function planned(plan: BundlePlan): UploadedBundle {

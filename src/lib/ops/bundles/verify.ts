@@ -1,9 +1,9 @@
+import { targetIds } from '../../domain/deploy/policy.js'
 import { ClawctlError } from '../../domain/errors.js'
 import type { Progress, RegistrySource } from '../ports.js'
 import { readRegistry } from '../registry/readRegistry.js'
 import { type Depth, examineBundles } from './examine.js'
 import type { BundleReader } from './ports.js'
-import { targetIds } from './upload.js'
 
 export interface VerifiedBundle {
   id: string

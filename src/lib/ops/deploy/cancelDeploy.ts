@@ -2,7 +2,7 @@ import * as z from 'zod/mini'
 import type { Deploy } from '../../domain/contract/index.js'
 import { cancelKey, isOver, withoutSteps } from '../../domain/deploy/run.js'
 import { ClawctlError } from '../../domain/errors.js'
-import { parseJson } from '../../domain/json.js'
+import { parseAs } from '../../domain/json.js'
 import type { ObjectStore, Runs } from '../ports.js'
 import { type DeploysPorts, getDeploy } from './deploys.js'
 
@@ -41,8 +41,8 @@ export async function cancelDeploy(
 export async function refuseCancelled(requestId: string, store: ObjectStore, where: string): Promise<void> {
   const object = await store.get(cancelKey(requestId))
   if (!object) return
-  const parsed = cancelSchema.safeParse(parseJson(object.text))
-  const by = parsed.success ? ` by ${parsed.data.by}` : ''
+  const cancelled = parseAs(cancelSchema, object.text)
+  const by = cancelled ? ` by ${cancelled.by}` : ''
   throw new ClawctlError('CANCELLED', `The deploy was cancelled${by}: it stopped ${where}.`, {
     hint: 'Check `clawctl fleet status`, then deploy again to go on.',
   })

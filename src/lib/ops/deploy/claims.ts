@@ -3,7 +3,7 @@ import type { Order } from '../../domain/contract/index.js'
 import { formatRunTitle } from '../../domain/contract/order.js'
 import { claimKey } from '../../domain/deploy/run.js'
 import { ClawctlError } from '../../domain/errors.js'
-import { parseJson } from '../../domain/json.js'
+import { parseAs } from '../../domain/json.js'
 import type { Clock, ObjectStore } from '../ports.js'
 
 /**
@@ -36,9 +36,7 @@ const textOf = ({ identity: _, ...order }: Order) => formatRunTitle(order)
 export const isSameOrder = (a: Order, b: Order) => textOf(a) === textOf(b)
 
 export async function claimOf(requestId: string, store: ObjectStore | null): Promise<Claim | null> {
-  const object = await store?.get(claimKey(requestId))
-  const parsed = claimSchema.safeParse(object && parseJson(object.text))
-  return parsed.success ? parsed.data : null
+  return parseAs(claimSchema, (await store?.get(claimKey(requestId)))?.text)
 }
 
 /** @throws ClawctlError REQUEST_CONFLICT if the id was claimed for another deploy */
@@ -63,11 +61,11 @@ export async function claimRequest(
   const key = claimKey(order.requestId)
   if (await store.putIf(key, JSON.stringify(own), null)) return true
   const there = await store.get(key)
-  const claimed = claimSchema.safeParse(there && parseJson(there.text))
+  const claimed = parseAs(claimSchema, there?.text)
   // A lost answer makes the SDK retry and fail on its own write.
-  if (claimed.success && claimed.data.nonce === own.nonce) return true
-  if (claimed.success && claimed.data.run) return false
-  const age = claimed.success ? clock.now().getTime() - Date.parse(claimed.data.at) : Number.POSITIVE_INFINITY
+  if (claimed?.nonce === own.nonce) return true
+  if (claimed?.run) return false
+  const age = claimed ? clock.now().getTime() - Date.parse(claimed.at) : Number.POSITIVE_INFINITY
   if (there === null || age < LIST_LAGS_MS) return false
   mustHaveTime()
   return store.putIf(key, JSON.stringify(own), there.etag)

@@ -1,14 +1,12 @@
 import { type DeployHost, type DeployRecord, deployRecordSchema } from '../../domain/contract/index.js'
 import { indexKey, recordKey } from '../../domain/deploy/run.js'
 import { ClawctlError } from '../../domain/errors.js'
-import { parseJson } from '../../domain/json.js'
+import { parseAs } from '../../domain/json.js'
 import type { ObjectStore } from '../ports.js'
 import type { RunLookup } from './ports.js'
 
 export async function readRecord(store: ObjectStore, requestId: string): Promise<DeployRecord | null> {
-  const object = await store.get(recordKey(requestId))
-  const parsed = deployRecordSchema.safeParse(object && parseJson(object.text))
-  return parsed.success ? parsed.data : null
+  return parseAs(deployRecordSchema, (await store.get(recordKey(requestId)))?.text)
 }
 
 /** The run of a record; null if it has none or GitHub can't be read. */

@@ -9,6 +9,7 @@ import {
   HISTORY_LOOKBACK,
   INDEX_PREFIX,
   indexKey,
+  isWaiting,
   parseIndexKey,
   RECORD_PREFIX,
   type Run,
@@ -193,7 +194,7 @@ async function detailOf(
       addOutage,
     ),
     // A queued run has no steps yet.
-    run && hasBegun(run) ? nullOnOutage(ports.runs.jobs(run.id)) : [],
+    run && !isWaiting(run) ? nullOnOutage(ports.runs.jobs(run.id)) : [],
   ])
   const sources: DeploySources = {
     runs: runs && jobs ? 'read' : 'unavailable',
@@ -238,5 +239,3 @@ function requestIdOf(run: Run): string | undefined {
   const requestId = titleId(run)
   return requestId === undefined ? undefined : attemptId(requestId, run.attempt)
 }
-
-const hasBegun = ({ status }: Run) => status === 'in_progress' || status === 'completed'

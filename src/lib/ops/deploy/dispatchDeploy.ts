@@ -4,7 +4,15 @@ import { formatRunTitle, orderOf, parseRunTitle } from '../../domain/contract/or
 import { refuseFrozen } from '../../domain/deploy/freeze.js'
 import { foldName, formatIdentity, isSameAsker } from '../../domain/deploy/identity.js'
 import { allowDeploy, personNeeded } from '../../domain/deploy/policy.js'
-import { attemptId, cancelKey, deployOf, deployOfRecord, HISTORY_LOOKBACK, type Run } from '../../domain/deploy/run.js'
+import {
+  attemptId,
+  cancelKey,
+  deployOf,
+  deployOfRecord,
+  HISTORY_LOOKBACK,
+  isWaiting,
+  type Run,
+} from '../../domain/deploy/run.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry/registry.js'
 import { type Asker, identify, type OneTimeCodes } from '../people/people.js'
@@ -132,15 +140,13 @@ async function dispatch(order: Order, runs: readonly Run[], latest: number, port
   })
 }
 
-const waits = ({ status }: Run) => status !== 'completed' && status !== 'in_progress'
-
 /** A queued run of the same order by the same requester; GitHub lists a cancelled one as queued for some seconds. */
 async function queuedDuplicate(
   order: Order,
   runs: readonly Run[],
   store: ObjectStore | null,
 ): Promise<{ run: Run; requestId: string } | null> {
-  for (const run of runs.filter(waits)) {
+  for (const run of runs.filter(isWaiting)) {
     const other = parseRunTitle(run.title)
     if (other && isSameAsker(order, other) && isSameOrder({ ...other, requestId: order.requestId }, order)) {
       const requestId = attemptId(other.requestId, run.attempt)
@@ -154,7 +160,7 @@ const queueOf = ({ caller, requestedBy }: Order) => caller ?? (requestedBy ? `pe
 
 /** @throws ClawctlError RATE_LIMITED */
 function limitQueue(order: Order, runs: readonly Run[]): void {
-  const queued = runs.filter(waits).filter(({ title }) => {
+  const queued = runs.filter(isWaiting).filter(({ title }) => {
     const other = parseRunTitle(title)
     return other !== null && queueOf(other) === queueOf(order)
   })

@@ -5,8 +5,8 @@ import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import { planChange } from './applyChange.js'
 import { refuseCancelled } from './cancelDeploy.js'
 import { checkLaunch } from './checkLaunch.js'
-import { clauseReporter, gate, gateFailure, type HostContext, nameActive, slotOf } from './hostContext.js'
-import { type Observation, observe, type Role, readRole, serves, standingOfId, writeRole } from './observation.js'
+import { clauseReporter, gate, gateFailure, type HostContext, nameActive, observeId, slotOf } from './hostContext.js'
+import { type Observation, observe, type Role, serves, writeRole } from './observation.js'
 import type { HostResult } from './ports.js'
 import { endHandover, resume } from './resume.js'
 import { destroyCandidate, hostEnd, rollBackHandover } from './rollBack.js'
@@ -27,18 +27,14 @@ export async function handOver(context: HostContext): Promise<HostResult> {
       if (resumed) return resumed
     }
     await turn.at('plan')
-    const observed = await observe(context.ports, context.gone)
-    const role = await readRole(ports.store, turn.id)
-    holder = (await standingOfId(ports, { hosts: observed.hosts, gone: context.gone }, role, turn.id)).holder
+    const { observed, role, standing } = await observeId(context)
+    holder = standing.holder
     const { slot, instances } = placeFor(turn.id, observed, holder)
     const change = { kind: 'create', id: turn.id, slot } as const
     const plan = await planChange(change, { ami: turn.image.id, instances, observed }, rollout, ports)
     clauseReporter(context, 'plan')(plan.lines.join(', '))
     await checkLaunch(context, plan.json, slot)
-    if (rollout.planOnly) {
-      const { ami = null, instanceId = null } = holder ?? {}
-      return { ok: true, host: { outcome: 'planned', ami, instanceId } }
-    }
+    if (rollout.planOnly) return { ok: true, host: hostEnd(holder, 'planned') }
     await refuseCancelled(rollout.requestId, ports.store, 'before anything was changed')
     return await withCandidate(context, {
       holder,
@@ -53,8 +49,7 @@ export async function handOver(context: HostContext): Promise<HostResult> {
 
 /** The end of a deploy that did not change the holder: `kept` if that one still serves, else `failed`. */
 export async function stays({ ports }: HostContext, holder: Host | null): Promise<HostResult['host']> {
-  if (!holder) return { outcome: 'failed', ami: null, instanceId: null }
-  return hostEnd(holder, (await serves(ports, holder)) ? 'kept' : 'failed')
+  return hostEnd(holder, holder && (await serves(ports, holder)) ? 'kept' : 'failed')
 }
 
 /** The candidate's slot, and the active machine if the same plan must adopt it. */

@@ -7,7 +7,16 @@ import { ClawctlError } from '../../domain/errors.js'
 import { poll } from '../poll.js'
 import { planChange } from './applyChange.js'
 import { type GateVerdict, machineGate, readHeartbeat } from './machineGate.js'
-import { isGone, type Observation, observe, type Role, stateOf, writeRole } from './observation.js'
+import {
+  isGone,
+  type Observation,
+  observe,
+  type Role,
+  readRole,
+  standingOfId,
+  stateOf,
+  writeRole,
+} from './observation.js'
 import type { DeployStep, HostDeployPorts, HostTurn, Rollout } from './ports.js'
 
 export interface HostContext {
@@ -28,6 +37,13 @@ export interface RemovalContext {
 
 const TERMINATED_WITHIN_MS = 5 * 60_000
 const EC2_POLL_MS = 3_000
+
+/** What exists: EC2 and the state, the id's role, and its machines by both. @throws ClawctlError ROLE_UNREADABLE */
+export async function observeId({ turn, ports, gone }: HostContext) {
+  const observed = await observe(ports, gone)
+  const role = await readRole(ports.store, turn.id)
+  return { observed, role, standing: await standingOfId(ports, { hosts: observed.hosts, gone }, role, turn.id) }
+}
 
 /** The machine's slot in the state, or null. */
 export function slotOf(observed: Observation, id: string, instanceId: string): Slot | null {

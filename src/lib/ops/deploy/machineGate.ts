@@ -3,7 +3,7 @@ import { HEARTBEAT_PREFIX, heartbeatKey } from '../../domain/bundles/manifest.js
 import { type Heartbeat, heartbeatSchema } from '../../domain/contract/index.js'
 import { type HealthVerdict, judgeHealth } from '../../domain/deploy/health.js'
 import type { Host } from '../../domain/deploy/host.js'
-import { parseJson } from '../../domain/json.js'
+import { parseAs } from '../../domain/json.js'
 import { poll } from '../poll.js'
 import type { ObjectStore } from '../ports.js'
 import { isGone } from './observation.js'
@@ -24,9 +24,7 @@ export interface Gate {
 
 /** Null if there is none, or the object is not valid. */
 export async function heartbeatAt(store: ObjectStore, key: string): Promise<Heartbeat | null> {
-  const object = await store.get(key)
-  const parsed = heartbeatSchema.safeParse(object && parseJson(object.text))
-  return parsed.success ? parsed.data : null
+  return parseAs(heartbeatSchema, (await store.get(key))?.text)
 }
 
 export const readHeartbeat = (store: ObjectStore, id: string, instanceId: string) =>

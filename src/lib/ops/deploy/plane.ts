@@ -11,12 +11,13 @@ import type {
 } from '../../domain/contract/index.js'
 import type { History } from './deploys.js'
 import type { FollowOptions } from './followDeploy.js'
+import type { OnFailure } from './ports.js'
 
 export interface DeployOptions {
   /** Plan and guard, apply nothing. Direct plane only. */
   planOnly: boolean
   /** What to do with the host that failed. Direct plane only. */
-  onFailure: 'rollback' | 'stop'
+  onFailure: OnFailure
   /** How long one host may take to become healthy. Direct plane only. */
   healthTimeoutMs: number
   /** Follow the run to its end. The direct plane always does. */

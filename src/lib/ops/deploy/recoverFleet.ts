@@ -1,7 +1,7 @@
 import { activeKey } from '../../domain/bundles/manifest.js'
 import { ID_PATTERN } from '../../domain/contract/patterns.js'
 import type { Adoption } from '../../domain/deploy/expectation.js'
-import { latestOf } from '../../domain/deploy/image.js'
+import { latestOf, NO_AMI } from '../../domain/deploy/image.js'
 import { adoptedNames } from '../../domain/deploy/leftovers.js'
 import {
   type Found,
@@ -57,8 +57,6 @@ export interface RecoverPorts extends HostDeployPorts, LockPorts {
 
 /** The request id in records, tags and active/<id>.json. */
 const REQUEST = 'fleet-recover'
-/** The stack requires one, but this plan launches nothing. */
-const NO_AMI = 'ami-00000000'
 
 /**
  * Finds what differs between EC2, IAM, state, locks and records, and corrects what needs no decision, under the guard.

@@ -5,8 +5,8 @@ import { planChange } from './applyChange.js'
 import { refuseCancelled } from './cancelDeploy.js'
 import { checkLaunch } from './checkLaunch.js'
 import { handOver, stays } from './handOver.js'
-import { clauseReporter, gate, gateFailure, type HostContext, nameActive, slotOf } from './hostContext.js'
-import { observe, readRole, standingOfId, writeRole } from './observation.js'
+import { clauseReporter, gate, gateFailure, type HostContext, nameActive, observeId, slotOf } from './hostContext.js'
+import { observe, readRole, writeRole } from './observation.js'
 import type { HostResult } from './ports.js'
 import { resume } from './resume.js'
 import { hostEnd } from './rollBack.js'
@@ -26,9 +26,8 @@ export async function replaceHost(context: HostContext): Promise<HostResult> {
       const resumed = await resume(context)
       if (resumed) return resumed
     }
-    const observed = await observe(context.ports, context.gone)
-    const role = await readRole(ports.store, turn.id)
-    before = (await standingOfId(ports, { hosts: observed.hosts, gone: context.gone }, role, turn.id)).holder
+    const { observed, role, standing } = await observeId(context)
+    before = standing.holder
     const placed = before && slotOf(observed, turn.id, before.instanceId)
     if (!before) return handOver(context)
     if (!placed) {
@@ -57,7 +56,7 @@ export async function replaceHost(context: HostContext): Promise<HostResult> {
   } catch (error) {
     return { ok: false, host: await stays(context, before), error: asClawctlError(error) }
   }
-  if (rollout.planOnly) return { ok: true, host: { ...hostEnd(before, 'kept'), outcome: 'planned' } }
+  if (rollout.planOnly) return { ok: true, host: hostEnd(before, 'planned') }
   const first = await bringUp(context, slot, file)
   if (first.ok) return { ok: true, host: hostEnd(first.host, 'replaced') }
   return rollBackReplacement(context, { before, slot, ...first })
@@ -103,7 +102,7 @@ async function rollBackReplacement(
   }: { before: Host; slot: Slot; error: ClawctlError; seen: Host | null; applied: boolean },
 ): Promise<HostResult> {
   const { turn, rollout, ports } = context
-  const left = seen ? hostEnd(seen, 'failed') : { outcome: 'failed' as const, ami: null, instanceId: null }
+  const left = hostEnd(seen, 'failed')
   if (!applied) {
     // A failed apply may not have destroyed the old machine yet.
     const observed = await observe(context.ports, context.gone).catch(() => null)

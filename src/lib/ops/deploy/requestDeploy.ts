@@ -1,6 +1,8 @@
+import ms from 'ms'
 import { type Deploy, NOT_A_NUMBER_PATTERN, type Order } from '../../domain/contract/index.js'
 import { type Identity, identityOf, identityOnDirectPlane } from '../../domain/deploy/identity.js'
 import { allowDeploy } from '../../domain/deploy/policy.js'
+import { HEALTH_TIMEOUT } from '../../domain/deploy/rollout.js'
 import { asClawctlError, ClawctlError, withPartial } from '../../domain/errors.js'
 import type { Registry } from '../../domain/registry/registry.js'
 import type { Progress } from '../ports.js'
@@ -9,15 +11,13 @@ import type { DeployOptions, Plane } from './plane.js'
 /** As typed; an option that was left out is undefined. */
 export interface DeployFlags {
   planOnly: boolean
-  onFailure: DeployOptions['onFailure'] | undefined
-  healthTimeoutMs: number | undefined
+  onFailure?: DeployOptions['onFailure'] | undefined
+  healthTimeoutMs?: number | undefined
   wait: boolean
   waitTimeoutMs: number
   /** One-time code of the requester. */
   code: string | undefined
 }
-
-const HEALTH_TIMEOUT_MS = 15 * 60_000
 
 /**
  * Requests a deploy. Refuses here what can be refused without the network; the plane decides again.
@@ -49,7 +49,7 @@ export async function requestDeploy(
     return await plane.deploy(order, {
       ...options,
       onFailure: options.onFailure ?? 'rollback',
-      healthTimeoutMs: options.healthTimeoutMs ?? HEALTH_TIMEOUT_MS,
+      healthTimeoutMs: options.healthTimeoutMs ?? ms(HEALTH_TIMEOUT),
     })
   } catch (error) {
     throw withPartial(asClawctlError(error), { requestId: order.requestId })

@@ -5,11 +5,19 @@ import type { Host } from '../../domain/deploy/host.js'
 import { asClawctlError, ClawctlError } from '../../domain/errors.js'
 import { findEntry } from '../../domain/registry/registry.js'
 import { AT_ONCE, type Tofu } from '../ports.js'
-import { clauseReporter, destroyMachine, gate, gateFailure, type HostContext, slotOf } from './hostContext.js'
+import {
+  clauseReporter,
+  destroyMachine,
+  gate,
+  gateFailure,
+  type HostContext,
+  observeId,
+  slotOf,
+} from './hostContext.js'
 import { readHeartbeat } from './machineGate.js'
-import { type Observation, observe, type Role, readRole, standingOfId, writeRole } from './observation.js'
+import { type Observation, type Role, readRole, standingOfId, writeRole } from './observation.js'
 import type { HostDeployPorts, HostResult } from './ports.js'
-import { rollBackHandover } from './rollBack.js'
+import { hostEnd, rollBackHandover } from './rollBack.js'
 import { startMachine, waitForYield } from './transfer.js'
 
 /**
@@ -19,9 +27,8 @@ import { startMachine, waitForYield } from './transfer.js'
  */
 export async function resume(context: HostContext): Promise<HostResult | null> {
   const { turn, ports } = context
-  const observed = await observe(context.ports, context.gone)
-  let role = await readRole(ports.store, turn.id)
-  const found = await standingOfId(ports, { hosts: observed.hosts, gone: context.gone }, role, turn.id)
+  const { observed, standing: found, ...read } = await observeId(context)
+  let { role } = read
   const doomed = new Set(found.leftovers.map(({ instanceId }) => instanceId))
   for (const address of await untaintAll(observed, doomed, ports.tofu))
     await turn.at('resume', `${address} exists and is kept`)
@@ -163,7 +170,7 @@ async function finishHandover(
     return null
   }
   await endHandover(context, role, predecessor)
-  return isWanted ? { ok: true, host: { outcome: 'replaced', ami: holder.ami, instanceId: holder.instanceId } } : null
+  return isWanted ? { ok: true, host: hostEnd(holder, 'replaced') } : null
 }
 
 /** Whether the old machine has the role again, healthy or not. */

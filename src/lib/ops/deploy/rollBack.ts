@@ -63,10 +63,11 @@ export async function rollBackHandover(
   }
 }
 
-export const hostEnd = (host: Host, outcome: 'kept' | 'failed' | 'rolled-back' | 'replaced' | 'created') => ({
+/** @param host null if there is none, or it is not known */
+export const hostEnd = (host: Host | null, outcome: HostResult['host']['outcome']): HostResult['host'] => ({
   outcome,
-  ami: host.ami,
-  instanceId: host.instanceId,
+  ami: host?.ami ?? null,
+  instanceId: host?.instanceId ?? null,
 })
 
 /** Destroys the candidate. Returns a sentence for the message if that fails; the next deploy repeats it. */

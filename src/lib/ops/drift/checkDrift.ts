@@ -1,4 +1,5 @@
 import { NO_ADOPTION } from '../../domain/deploy/expectation.js'
+import { NO_AMI } from '../../domain/deploy/image.js'
 import { plannedChanges } from '../../domain/deploy/planGuard.js'
 import { machinesInState, planInputs } from '../../domain/deploy/slots.js'
 import {
@@ -21,9 +22,6 @@ export interface Drift {
   /** The issue that reports them, or that was closed because there are none. */
   issueUrl: string | null
 }
-
-/** The stack requires an AMI variable. This plan is never applied, so the AMI need not exist. */
-const NO_AMI = 'ami-00000000'
 
 /**
  * Compares the fleet with the registry, with the stack (by a plan that is never applied), and with the last deploys.

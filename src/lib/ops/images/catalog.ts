@@ -7,16 +7,16 @@ import {
   type Inventory,
   idsIn,
   isReady,
-  latestOf,
+  newestReady,
   revisionOfImage,
   rollbackTargets,
 } from '../../domain/images/inventory.js'
 import { DIGEST_TAG, IMAGE_PREFIX, READY_TAG, SOURCE_TAG } from '../../domain/images/names.js'
-import { parseJson } from '../../domain/json.js'
+import { parseAs } from '../../domain/json.js'
 import { FLEET_STATE_KEY } from '../../domain/paths.js'
 import type { ImageObjects, Images, RegisteredImage, Snapshots } from './ports.js'
 
-export interface Machines {
+export interface AccountMachines {
   /** Every instance of the account that is not terminated, whatever its tags. */
   list(): Promise<Inventory['machines']>
 }
@@ -25,7 +25,7 @@ export interface CatalogPorts {
   images: Pick<Images, 'find' | 'tag' | 'deregister'>
   snapshots: Pick<Snapshots, 'find' | 'describe' | 'delete' | 'importTasks'>
   objects: Pick<ImageObjects, 'bucket' | 'list' | 'get' | 'delete' | 'openUploads' | 'abortUpload'>
-  machines: Machines
+  machines: AccountMachines
 }
 
 /** How many records are read: rollback targets lie among the newest, and a record is one request. */
@@ -85,8 +85,7 @@ async function readDeploys({ objects }: CatalogPorts): Promise<DeployRecord[]> {
     listed.slice(0, RECORDS),
     async ({ key }) => {
       const bytes = await objects.get(key)
-      const parsed = deployRecordSchema.safeParse(bytes === null ? null : parseJson(Buffer.from(bytes).toString()))
-      return parsed.success ? parsed.data : null
+      return bytes && parseAs(deployRecordSchema, Buffer.from(bytes).toString())
     },
     { concurrency: AT_ONCE },
   )
@@ -121,7 +120,7 @@ export async function listImages(ports: CatalogPorts): Promise<ListedImage[]> {
 }
 
 export function describeImages(inventory: Inventory): ListedImage[] {
-  const latest = latestOf(inventory.images)
+  const latest = newestReady(inventory.images)
   const targets = [...rollbackTargets(inventory)]
   return [...inventory.images].sort(byNewest).map((image) => ({
     id: image.id,

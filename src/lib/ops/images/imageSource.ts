@@ -1,7 +1,7 @@
 import { ClawctlError } from '../../domain/errors.js'
 import { MAX_IMAGE_BYTES } from '../../domain/images/blocks.js'
 import {
-  architectureOf,
+  architectureOfSystem,
   IMAGE_INFO_NAME,
   type ImageFacts,
   type ImageInfo,
@@ -163,7 +163,7 @@ function factsOf(file: ImageFile, info: ImageInfo | null, boots: Boots | null): 
     name: info?.name ?? imageNameOf(file.name),
     // Without image.json, the boot mode follows from the content. If both firmwares can boot it: like NixOS's amazon image with ec2.efi = false.
     bootMode: info?.bootMode ?? (boots?.uefi && !boots.bios ? 'uefi' : 'legacy-bios'),
-    architecture: architectureOf(info?.system ?? ''),
+    architecture: architectureOfSystem(info?.system ?? ''),
     revision: info?.revision ?? null,
     toplevel: info?.toplevel ?? null,
   }

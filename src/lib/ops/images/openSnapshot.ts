@@ -4,7 +4,7 @@ import type { BlockMap } from '../../domain/images/blocks.js'
 import { decodeBlockMap } from '../../domain/images/blocks.js'
 import type { ImageFacts } from '../../domain/images/build.js'
 import { blockManifestKey, UNFINISHED_TAG } from '../../domain/images/names.js'
-import { parseJson } from '../../domain/json.js'
+import { parseAs } from '../../domain/json.js'
 import { untilSeen, YOUNG_MS } from '../poll.js'
 import type { ImagePorts, Journal } from './ports.js'
 import { describe } from './registerImage.js'
@@ -170,13 +170,13 @@ export function readJournal(lines: readonly string[]): UploadState | null {
       state?.started?.stored.add(Number(line))
       continue
     }
-    const entry = entrySchema.safeParse(parseJson(line))
+    const entry = parseAs(entrySchema, line)
     // A line that a kill cut off: what came before it holds.
-    if (!entry.success) continue
-    if ('token' in entry.data) state = { ...entry.data, started: null, sealed: false }
-    else if ('sealed' in entry.data) {
+    if (!entry) continue
+    if ('token' in entry) state = { ...entry, started: null, sealed: false }
+    else if ('sealed' in entry) {
       if (state) state.sealed = true
-    } else if (state) state.started = { ...entry.data, stored: new Set() }
+    } else if (state) state.started = { ...entry, stored: new Set() }
   }
   return state
 }

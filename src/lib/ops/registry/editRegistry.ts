@@ -1,7 +1,6 @@
 import { ClawctlError } from '../../domain/errors.js'
 import { type EntryRequest, planAddition } from '../../domain/registry/addition.js'
-import { unifiedDiff } from '../../domain/registry/diff.js'
-import type { AcceptedPlan, FleetFiles } from '../../domain/registry/plan.js'
+import { type AcceptedPlan, type FleetFiles, unifiedDiff } from '../../domain/registry/plan.js'
 import type { RegistryEntry } from '../../domain/registry/registry.js'
 import { planRemoval } from '../../domain/registry/removal.js'
 import type { Checkout } from './ports.js'

@@ -6,10 +6,7 @@ import type { Env } from '../../settings.js'
 /** git as a child process without the user's configuration, so that the same commit gives the same bytes. */
 export interface Git {
   /** Standard output. @throws ClawctlError UPSTREAM with the message `failed` and git's output in `details`; TOOL_MISSING */
-  run(
-    args: readonly string[],
-    options: { failed: string; input?: string; network?: boolean; cwd?: string },
-  ): Promise<string>
+  run(args: readonly string[], options: { failed: string; input?: string; network?: boolean }): Promise<string>
 }
 
 /** A clone of a gigabyte over a slow line. */
@@ -24,7 +21,7 @@ const TRANSIENT =
 export function createGit(env: Env, token: string | undefined): Git {
   const own = gitEnvironment(env, token)
   return {
-    async run(args, { failed, input, network, cwd }) {
+    async run(args, { failed, input, network }) {
       const once = async () => {
         const result = await execa('git', [...args], {
           env: own,
@@ -33,7 +30,6 @@ export function createGit(env: Env, token: string | undefined): Git {
           timeout: network ? NETWORK_MS : LOCAL_MS,
           maxBuffer: 512 * 1024 * 1024,
           stripFinalNewline: true,
-          ...(cwd === undefined ? {} : { cwd }),
           ...(input === undefined ? { stdin: 'ignore' as const } : { input }),
         })
         if (!result.failed) return result.stdout

@@ -78,47 +78,19 @@ function keepWords(reason: KeepReason): string {
 
 /** What is removed and what is kept, with the reason for each. */
 export function renderPrunePlan(plan: PrunePlan, now: Date, paint: Paint): string {
-  const row = <T>(verdict: Verdict<T>, id: (item: T) => string, size: (item: T) => string, made: (item: T) => Date) => [
+  const row = (verdict: Verdict<unknown>, what: string, made: Date, size = '-') => [
     'remove' in verdict ? paint('red', 'remove') : 'keep',
-    id(verdict.item),
-    age(made(verdict.item).toJSON(), now),
-    size(verdict.item),
+    what,
+    age(made.toJSON(), now),
+    size,
     'remove' in verdict ? REMOVE_WORDS[verdict.remove] : keepWords(verdict.keep),
   ]
   const gib = (value: number | null) => (value === null ? '-' : sizeText(value * GIB))
   const rows = [
-    ...plan.images.map((v) =>
-      row(
-        v,
-        ({ id, name }) => `${id} ${name}`,
-        () => '-',
-        ({ createdAt }) => createdAt,
-      ),
-    ),
-    ...plan.snapshots.map((v) =>
-      row(
-        v,
-        ({ id }) => id,
-        ({ sizeGib }) => gib(sizeGib),
-        ({ startedAt }) => startedAt,
-      ),
-    ),
-    ...plan.objects.map((v) =>
-      row(
-        v,
-        ({ key }) => key,
-        ({ bytes }) => sizeText(bytes),
-        ({ modifiedAt }) => modifiedAt,
-      ),
-    ),
-    ...plan.uploads.map((v) =>
-      row(
-        v,
-        ({ key }) => `upload of ${key}`,
-        () => '-',
-        ({ startedAt }) => startedAt,
-      ),
-    ),
+    ...plan.images.map((one) => row(one, `${one.item.id} ${one.item.name}`, one.item.createdAt)),
+    ...plan.snapshots.map((one) => row(one, one.item.id, one.item.startedAt, gib(one.item.sizeGib))),
+    ...plan.objects.map((one) => row(one, one.item.key, one.item.modifiedAt, sizeText(one.item.bytes))),
+    ...plan.uploads.map((one) => row(one, `upload of ${one.item.key}`, one.item.startedAt)),
   ]
   return rows.length === 0 ? 'There are no images.' : table(PRUNE_COLUMNS, rows)
 }
