@@ -76,6 +76,11 @@ const stories = concurrently({
       const { old, target, orphan, snapshot, upload } = grow(sandbox)
       const prune = (...args: string[]) => sandbox.clawctl('ci', ['image', 'prune', '--keep', '1', ...args])
       const listed = await sandbox.clawctl('ci', ['image', 'list', '--json'])
+      const { tags } = sandbox.world.images.get(LATEST_AMI) ?? expect.fail()
+      tags.set('clawdinator:failed', 'request-0001')
+      const failed = await sandbox.clawctl('ci', ['image', 'list', '--json'])
+      const failedText = await sandbox.clawctl('ci', ['image', 'list'])
+      tags.delete('clawdinator:failed')
       const before = sandbox.inner.requests.length
       const dry = await prune('--dry-run')
       const refused = await prune('--json')
@@ -86,6 +91,8 @@ const stories = concurrently({
       return {
         ids: { old: old.id, target: target.id, orphan: orphan.id, snapshot: snapshot.id, upload: upload.id },
         listed,
+        failed,
+        failedText,
         dry,
         refused,
         untouched,
@@ -148,10 +155,16 @@ describe('clawctl image list and prune', () => {
     const { images } = listed.json()
     // biome-ignore lint/suspicious/noExplicitAny: a test asserts on what it reads
     const of = (id: string) => images.find((image: any) => image.id === id)
-    expect(images[0]).to.include({ id: LATEST_AMI, latest: true, ready: true })
+    expect(images[0]).to.include({ id: LATEST_AMI, latest: true, ready: true, failedIn: null })
     expect(of(OLDER_AMI)).to.deep.include({ usedBy: ['clawdinator-1'], latest: false, inState: true })
     expect(of(ids.target)).to.deep.include({ rollbackOf: ['clawdinator-1'] })
     expect(of(ids.old)).to.deep.include({ digest, revision: 'f'.repeat(40), snapshotId: ids.snapshot, sizeGib: 4 })
+  })
+
+  it('list shows that the latest AMI failed in a deploy', async () => {
+    const { failed, failedText } = await stories.prune
+    expect(failed.json().images[0]).to.include({ id: LATEST_AMI, latest: true, failedIn: 'request-0001' })
+    expect(failedText.stdout).to.match(new RegExp(`${LATEST_AMI} .* latest, failed `))
   })
 
   it('a dry run shows the reason of each and touches nothing', async () => {

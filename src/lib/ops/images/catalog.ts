@@ -1,5 +1,6 @@
 import pMap from 'p-map'
 import { type DeployRecord, deployRecordSchema } from '../../domain/contract/stored.js'
+import { FAILED_TAG } from '../../domain/deploy/image.js'
 import { INDEX_PREFIX, RECORD_PREFIX } from '../../domain/deploy/run.js'
 import {
   byNewest,
@@ -104,8 +105,10 @@ export interface ListedImage {
   sizeGib: number | null
   /** A deploy may take it. */
   ready: boolean
-  /** What a deploy without an AMI takes. */
+  /** What a deploy without an AMI takes, unless it failed. */
   latest: boolean
+  /** Request id of the deploy in which it failed its checks. */
+  failedIn: string | null
   /** Host ids, or instance ids of what is no host. */
   usedBy: string[]
   /** Hosts whose rollback target it is. */
@@ -134,6 +137,7 @@ export function describeImages(inventory: Inventory): ListedImage[] {
     sizeGib: image.sizeGib,
     ready: isReady(image),
     latest: image.id === latest?.id,
+    failedIn: image.tags[FAILED_TAG] ?? null,
     usedBy: inventory.machines
       .filter((machine) => machine.imageId === image.id)
       .map(({ hostId, instanceId }) => hostId ?? instanceId)

@@ -35,11 +35,17 @@ export function renderImages(images: readonly ListedImage[], now: Date, paint: P
     image.revision?.slice(0, 12) ?? '-',
     image.digest?.slice(0, 12) ?? '-',
     image.sizeGib === null ? '-' : sizeText(image.sizeGib * GIB),
-    image.latest ? paint('green', 'latest') : image.ready ? 'ready' : paint('yellow', image.state),
+    stateOf(image, paint),
     image.usedBy.join(' ') || '-',
     image.rollbackOf.join(' ') || '-',
   ])
   return table(IMAGE_COLUMNS, rows)
+}
+
+function stateOf({ latest, failedIn, ready, state }: ListedImage, paint: Paint): string {
+  if (ready && failedIn !== null) return paint('yellow', latest ? 'latest, failed' : 'failed')
+  if (latest) return paint('green', 'latest')
+  return ready ? 'ready' : paint('yellow', state)
 }
 
 const REMOVE_WORDS: Record<RemoveReason, string> = {
