@@ -12,8 +12,8 @@ import type { Env } from './settings.js'
 export type FindKeychain = () => Promise<Keychain | null>
 
 /**
- * The settings that `clawctl login` saves. The token is in the OS keychain, with the URL as its account, or in a file that
- * only this user may read. Nothing asks the keychain unless `tokenIn` names it.
+ * The settings that `clawctl login` saves. The token is in the OS keychain, with the URL as its account, or in a file
+ * that only this user may read. The keychain is read only if `tokenIn` names it.
  */
 const savedSchema = z.object({
   controlApiUrl: z.string(),
@@ -110,7 +110,7 @@ export async function saveSettings(
       cause,
     })
   }
-  // Where nothing could be written, nothing can be removed either.
+  // If nothing could be written there, nothing can be removed there either.
   if (inKeychain && before?.tokenIn === 'keychain' && before.controlApiUrl !== settings.controlApiUrl) {
     await keychain?.('remove', before.controlApiUrl)
   }

@@ -143,7 +143,7 @@ async function staleDigest(settings: LockSettings, path: string, store: ObjectSt
   })
   if (digest === null) return null
   const state = await store.get(settings.key)
-  // Without the state itself, the digest is what stops a plan that would create the fleet a second time.
+  // If the state itself is missing, only the digest prevents a plan that would create the fleet a second time.
   if (state === null || createHash('md5').update(state.text).digest('hex') === digest) return null
   return digest
 }

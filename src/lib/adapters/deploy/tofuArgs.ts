@@ -55,7 +55,7 @@ export function tofuUntaintArgs(options: InDirectory & { address: string }): str
   return [chdir(options), 'untaint', '-no-color', NO_LOCK, options.address]
 }
 
-/** `tofu apply` of exactly the saved plan: with a plan file OpenTofu asks nothing and takes no variables. */
+/** `tofu apply` of exactly the saved plan: with a plan file OpenTofu needs no confirmation and takes no variables. */
 export function tofuApplyArgs(options: InDirectory & { file: string }): string[] {
   return [chdir(options), 'apply', '-input=false', '-no-color', NO_LOCK, options.file]
 }

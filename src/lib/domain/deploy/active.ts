@@ -25,9 +25,9 @@ export interface Standing {
   predecessor: Host | null
   /** Candidates of deploys that ended before their handover, and other machines that no deploy named. Oldest first. */
   leftovers: Host[]
-  /** The role is with no running machine and must go back to the holder. */
+  /** No running machine has the role: the holder gets it back. */
   suspended: boolean
-  /** EC2 has stopped the holder, which has the role: the id is not served until it is started. */
+  /** The holder has the role, but EC2 has stopped it: the id is not served until EC2 starts it. */
   stopped: boolean
 }
 

@@ -4,7 +4,7 @@ import type { Deploy, DeployHost, Fleet } from '../contract/index.js'
 const HEALTHY = new Set<DeployHost['outcome']>(['created', 'replaced', 'rolled-back', 'kept'])
 
 /**
- * The AMI that each instance had before its current one, by id: the newest that its records do not call failed. Null if no
+ * The AMI that each instance had before its current one, by id: the newest that did not fail by its records. Null if no
  * record has one.
  * @param deploys newest first
  */
@@ -18,7 +18,7 @@ export const entriesOf = (deploys: readonly Pick<Deploy, 'hosts'>[], id: string)
   deploys.flatMap(({ hosts }) => hosts.filter((host) => host.id === id))
 
 /**
- * The newest AMI beside the current one that a host ran and that its records do not call failed.
+ * The newest AMI, other than the current one, that a host ran and that did not fail by its records.
  * @param entries of one host, newest first
  * @param marked an AMI that is tagged as failed
  */

@@ -39,7 +39,7 @@ const GROUPS: readonly Group[] = [
       'token-bundles',
     ],
     shows: ['token-known', 'token-accepted', 'token-secret', 'token-bundles'],
-    // Only the server's token-bundles stands for it in ci mode, where no token is sent.
+    // In ci mode no token is sent; only the server's token-bundles decides there.
     decides: ['token-accepted', 'token-bundles'],
   },
   {

@@ -105,7 +105,7 @@ function leftOut({ target, caller }: Order, hosts: readonly Host[]): DeployHost[
   if (target !== 'all' || !caller) return []
   const host = currentHost(hosts, caller)
   const ami = host?.ami ?? null
-  const reason = `${caller} asked for the deploy, and no instance replaces itself: ask from another one, or from a laptop.`
+  const reason = `${caller} sent the request, and no instance replaces itself: request it from another instance, or from a laptop.`
   return [{ id: caller, outcome: 'skipped', ami, previousAmi: ami, instanceId: host?.instanceId ?? null, reason }]
 }
 
@@ -131,7 +131,7 @@ async function readView(
   return { images, hosts, steps: planRollout({ ids, registry, hosts }) }
 }
 
-/** Checks that need no change. */
+/** Checks that change nothing. */
 async function prepare(
   order: Order,
   audit: DeployAudit,

@@ -42,7 +42,10 @@ export async function readRoles(store: ObjectStore, ids: readonly string[]): Pro
   return new Map(roles.flatMap(([id, active]) => (active ? [[id, active]] : [])))
 }
 
-/** A running deploy is among so many: what began after it was refused, only planned, or waits for its lock. */
+/**
+ * A running deploy is among the newest records: those that began after it were refused, only planned, or wait for
+ * its lock.
+ */
 const NEWEST = 5
 const CHANGED_THE_FLEET: readonly string[] = ['succeeded', 'kept', 'rolled-back']
 
