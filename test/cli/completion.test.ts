@@ -67,7 +67,7 @@ describe('completion', () => {
     return (await inShell('bash', ['--norc', '-c', script])).split('\n').filter(Boolean)
   }
 
-  it('in bash offers what belongs there, and nothing where nothing is known', async function () {
+  it('offers matching words in bash, and none if there are none', async function () {
     skipWithout.call(this, 'bash')
     for (const [typed, offered, not] of CASES) {
       const got = await ofBash(typed)
@@ -83,7 +83,7 @@ describe('completion', () => {
     expect(await ofBash('clawctl fleet deploy --ami ami-nothing')).to.deep.equal([])
   })
 
-  it('in fish offers the same', async function () {
+  it('offers the same words in fish', async function () {
     skipWithout.call(this, 'fish')
     for (const [typed, offered, not] of CASES) {
       const text = await inShell('fish', ['--no-config', '-c', `source ${scripts.fish}; complete -C '${typed}'`])
@@ -99,7 +99,7 @@ describe('completion', () => {
     expect(file).to.include('bundle.age')
   })
 
-  it('in zsh completes what is typed, at its own prompt', async function () {
+  it("completes the typed text at zsh's own prompt", async function () {
     skipWithout.call(this, 'zsh')
     const typed: [string, string][] = [
       ['clawctl fl\t', 'fleet'],
@@ -141,14 +141,14 @@ describe('completion', () => {
     for (const [at, [line, want]] of typed.entries()) expect(ran[at], line).to.match(new RegExp(`^clawctl ${want}`))
   })
 
-  it('in zsh without compinit says what to do', async function () {
+  it('prints what to do in zsh without compinit', async function () {
     skipWithout.call(this, 'zsh')
     const said = await inShell('zsh', ['-f', '-c', `source ${scripts.zsh}`])
     expect(said).to.include('autoload -Uz compinit && compinit')
     expect(said).not.to.include('command not found')
   })
 
-  it('offers the ids of the fleet where there is no checkout, and is quiet where nobody answers', async () => {
+  it("offers the fleet's ids outside of a checkout, and prints nothing if no service answers", async () => {
     const values = (kind: string, env: Record<string, string>) =>
       sandbox.clawctl('laptop', ['completion', 'values', kind], { env: { CLAWCTL_CHECKOUT: folder, ...env } })
     expect((await values('ids', {})).stdout).to.equal('clawdinator-1\nclawdinator-2\n')

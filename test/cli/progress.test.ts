@@ -54,7 +54,7 @@ describe('progress', () => {
     ])
   })
 
-  it('shows a list on a terminal with the steps, times and outcome of every item', async () => {
+  it('shows a list on a terminal with steps, times and outcome of every item', async () => {
     const { stream, text } = streamOf(100)
     const progress = stderrProgress(stream)
     const result = await progress.list(ITEMS, async (list) => {
@@ -69,7 +69,7 @@ describe('progress', () => {
     expect(text()).to.include('left running: clawdinator-9.')
   })
 
-  it('leaves stdout as it is, though stderr is a terminal: a result in a pipe gets no colours', async () => {
+  it('does not colour stdout if only stderr is a terminal', async () => {
     const { stdout } = process
     const before = stdout.isTTY
     Object.assign(stdout, { isTTY: false })
@@ -83,7 +83,7 @@ describe('progress', () => {
     }
   })
 
-  it('ends the list with what its work rejects with', async () => {
+  it('ends the list with the error of its work', async () => {
     for (const columns of [0, 100]) {
       const { stream, text } = streamOf(columns)
       const failure = await stderrProgress(stream)
