@@ -166,7 +166,7 @@ describe('settings', () => {
       expect(error.code).to.equal('NOT_CONFIGURED')
     })
 
-    it('sends no token in the clear, but to this machine', async () => {
+    it('sends a token over plain HTTP only to this machine', async () => {
       for (const url of ['http://127.0.0.1:8080', 'http://localhost:1/x', 'http://[::1]:1', 'HTTPS://A.example']) {
         expect((await controlApiSettings({ ...host, ...both }, url)).url).to.equal(url)
       }

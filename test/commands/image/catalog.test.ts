@@ -143,7 +143,7 @@ const stories = concurrently({
 })
 
 describe('clawctl image list and prune', () => {
-  it('list shows who runs an AMI, which is latest and which is a rollback target', async () => {
+  it('lists AMIs with their instances, the latest one and rollback targets', async () => {
     const { listed, ids } = await stories.prune
     const { images } = listed.json()
     // biome-ignore lint/suspicious/noExplicitAny: a test asserts on what it reads
@@ -154,7 +154,7 @@ describe('clawctl image list and prune', () => {
     expect(of(ids.old)).to.deep.include({ digest, revision: 'f'.repeat(40), snapshotId: ids.snapshot, sizeGib: 4 })
   })
 
-  it('a dry run shows the reason of each and touches nothing', async () => {
+  it('shows the reason for each item in a dry run, and changes nothing', async () => {
     const { dry, untouched, images, ids } = await stories.prune
     expect(dry.code).to.equal(0)
     expect(dry.stdout).to.match(new RegExp(`keep +${LATEST_AMI} .* the latest`))
@@ -170,7 +170,7 @@ describe('clawctl image list and prune', () => {
       .and.include('--yes')
   })
 
-  it('removes the AMI with its snapshot, object and manifest, and what was left half-made', async () => {
+  it('removes the AMI with its snapshot, object and manifest, and unfinished leftovers', async () => {
     const { done, ids, left, snapshots, objects, uploads } = await stories.prune
     const { prune } = done.json()
     expect(prune.removed.snapshots).to.have.members([ids.snapshot, ids.orphan])
@@ -186,19 +186,19 @@ describe('clawctl image list and prune', () => {
 })
 
 describe('clawctl image smoke', () => {
-  it('boots on a machine without an address, and leaves nothing', async () => {
+  it('boots on a machine without a public address, and leaves no resources', async () => {
     const { well, afterWell } = await stories.smoke
     expect(well.json().smoke).to.include({ ami: LATEST_AMI, instanceType: 't3.micro' })
     expect(afterWell).to.deep.equal({ groups: 0, state: 'terminated', publicIp: null })
   })
 
-  it('leaves nothing after Ctrl-C', async () => {
+  it('leaves no resources after Ctrl-C', async () => {
     const { interrupted, afterInterrupt } = await stories.smoke
     expect(interrupted.stderr).to.include('CANCELLED')
     expect(afterInterrupt).to.deep.equal({ groups: 0, states: ['terminated', 'terminated'] })
   })
 
-  it('removes what a killed run has left, and fails with the console where the boot line never comes', async () => {
+  it('removes the leftovers of a killed run, and fails with the console if the boot line never appears', async () => {
     const { afterKill, late, afterLate, withdrawn } = await stories.smoke
     expect(afterKill.groups).to.equal(1)
     const { message } = expectFailure(late, 'TIMED_OUT', 5)
@@ -208,7 +208,7 @@ describe('clawctl image smoke', () => {
     expect(new Set(afterLate.states)).to.deep.equal(new Set(['terminated']))
   })
 
-  it('fails immediately on failed checks, an unknown AMI and outside of ci mode', async () => {
+  it('fails immediately on failed checks, for an unknown AMI and outside of ci mode', async () => {
     const { smoke, groups, missing, agent } = await stories.impaired
     expectFailure(smoke, 'HEALTH_FAILED', 1)
     expect(groups).to.equal(0)

@@ -24,7 +24,7 @@ const seen = (part: string, evidence: ObjectEvidence) => ({
 })
 
 describe('judgeBundle', () => {
-  it('finds nothing in a whole bundle, whatever an upload has left beside it', () => {
+  it('finds no problem in a complete bundle, whatever objects an upload has left', () => {
     const left = { key: 'bootstrap/a/secrets/openai-api-key.7.0123456789abcdef.age', size: 1 }
     expect(problems(manifest, [...stored, left])).to.deep.equal([])
     expect(judgeBundle(entry, { manifest: JSON.stringify(manifest), objects: stored })).to.deep.equal([])
@@ -158,12 +158,12 @@ describe('judgeBundle', () => {
 })
 
 describe('keys and JSON', () => {
-  it('are those that the hosts read and write', () => {
+  it('match the forms that the hosts read and write', () => {
     expect(manifestKey(entryOf('a', { bootstrapPrefix: 'other/place' }))).to.equal('other/place/config.json')
     expect(heartbeatKey('a', 'i-1')).to.equal('heartbeats/a/i-1.json')
   })
 
-  it('gives undefined for what is not JSON', () => {
+  it('returns undefined for text that is not JSON', () => {
     expect(parseJson('{')).to.equal(undefined)
     expect(parseJson('null')).to.equal(null)
   })

@@ -28,14 +28,14 @@ describe('whether the holder is stopped', () => {
     ['stopped', true],
   ]
   for (const [state, isStopped] of table) {
-    it(`${state}: ${isStopped ? 'it is' : 'it is not'}, except in a handover`, () => {
+    it(`${state}: ${isStopped ? 'it is' : 'it is not'}, except during a handover`, () => {
       const hosts = [host('i-1', { state })]
       expect(standingOf(hosts, active('i-1')).stopped).to.equal(isStopped)
       expect(standingOf(hosts, active(NO_MACHINE, 'i-1'))).to.include({ suspended: true, stopped: false })
     })
   }
 
-  it('nobody is not', () => {
+  it('is false if no machine is active', () => {
     expect(standingOf([], null).stopped).to.equal(false)
   })
 })
@@ -85,7 +85,7 @@ describe('standingOf', () => {
 })
 
 describe('the object that names the active machine', () => {
-  it('is read as it was written, and nothing else is one', () => {
+  it('is read as it was written, and any other text is invalid', () => {
     const { schema: _, ...written } = active('i-1', 'i-2')
     expect(parseActive(formatActive(written))).to.deep.equal(active('i-1', 'i-2'))
     for (const text of ['', '{', 'null', '{}', '{"schema":2,"id":"a","instanceId":"i-1","at":"x"}']) {
@@ -93,6 +93,6 @@ describe('the object that names the active machine', () => {
     }
   })
 
-  it('names nobody in the form of an EC2 id, as hosts take nothing else', () =>
+  it('uses a constant in the form of an EC2 id for no machine, as hosts require', () =>
     expect(NO_MACHINE).to.match(/^i-[0-9a-f]{17}$/))
 })

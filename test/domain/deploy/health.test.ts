@@ -120,7 +120,7 @@ describe('judgeHealth', () => {
     })
   }
 
-  it('asks a gate for two heartbeats of one process', () => {
+  it('requires two heartbeats of one process at a gate', () => {
     const first = heartbeatOf(hostOf('a'), { at: ago(MINUTE) })
     const seen = (earlier: Heartbeat | null, restarts = 0) => judge({}, {}, 'active', { earlier, restarts })
     expect(seen(first)).to.include({ health: 'healthy' })
@@ -151,15 +151,15 @@ describe('judgeHealth', () => {
     [gateway({ activeSince: ago(0) }), 'active', 'its gateway is active for under a second, of 1 minute'],
   ]
   for (const [beat, role, reason] of reasons) {
-    it(`says: ${reason}`, () => expect(judge({}, beat, role).reason).to.equal(reason))
+    it(`returns the reason: ${reason}`, () => expect(judge({}, beat, role).reason).to.equal(reason))
   }
 
-  it('says what a machine waits for that has not reported', () => {
+  it('returns what a machine without a report waits for', () => {
     expect(judge({}, null).reason).to.equal('waiting for the first heartbeat')
     expect(judge({ checks: 'initializing' }, null).reason).to.equal("waiting for EC2's status checks")
   })
 
-  it('calls healthy only what runs, is checked, and says of itself that it is connected on its AMI', () => {
+  it('is healthy only if the machine runs, passed its checks, and reports a connected gateway on its AMI', () => {
     const state = fc.constantFrom<Host['state']>('pending', 'running', 'shutting-down', 'stopping', 'stopped')
     const checks = fc.constantFrom<Host['checks']>('ok', 'initializing', 'impaired', 'unknown')
     const beat = fc.option(
@@ -200,7 +200,7 @@ describe('isSilent', () => {
     ['with a stale one, while it boots', ago(MINUTE), { at: ago(5 * MINUTE) }, false],
   ]
   for (const [why, launchedAt, beat, expected] of table) {
-    it(`${expected ? 'holds' : 'does not hold'} of a machine ${why}`, () => {
+    it(`${expected ? 'holds' : 'does not hold'} for a machine ${why}`, () => {
       const host = hostOf('a', { launchedAt })
       expect(isSilent(host, beat && heartbeatOf(host, beat), new Date(START))).to.equal(expected)
     })
@@ -208,12 +208,12 @@ describe('isSilent', () => {
 })
 
 describe('the serial console', () => {
-  it('is shown without what controls a terminal', () => {
+  it('is shown without terminal control sequences', () => {
     expect(consoleLines('a\u001b[31mb\u001b[0m\r\n\n  \u0007c\u202e \r[x')).to.deep.equal(['ab', '  c', '[x'])
     expect(consoleLines('')).to.deep.equal([])
   })
 
-  it('says why a machine fails: the last word of our own units, else the last line', () => {
+  it('gives the reason of a failure: the last line of our own units, else the last line', () => {
     expect(consoleReason('clawdinator-bootstrap: no network\nclawdinator-1 login: \nkernel: x')).to.equal(
       'clawdinator-bootstrap: no network',
     )

@@ -16,12 +16,12 @@ import {
 describe('guardPlan of a retirement', () => {
   const end = ['aws_instance', ...ID_TYPES].map((type) => change(type, 'a', ['delete']))
 
-  it('accepts the end of one id and of what belongs to it, in either slot', () => {
+  it('accepts the destruction of one id and its objects, in either slot', () => {
     const json = plan(...end, instance('a/b', ['delete']), instance('b', ['no-op']))
     expect(guard(json, retire).lines).to.have.length(5)
   })
 
-  it('accepts what is left where EC2 has lost the machine', () => {
+  it('accepts the remaining objects if the machine no longer exists in EC2', () => {
     expect(guard(plan(...end.slice(1)), retire).lines).to.have.length(3)
   })
 
@@ -38,7 +38,7 @@ describe('guardPlan of a retirement', () => {
     ['the host forgotten', instance('a', ['forget'])],
   ]
   for (const [why, also] of offences) {
-    it(`refuses beside it: ${why}`, () => {
+    it(`refuses in addition: ${why}`, () => {
       const error = refusal(plan(...end.slice(1), also), retire)
       expect(error.code).to.equal('PLAN_OUT_OF_SCOPE')
       expect(error.partial?.addresses).to.deep.equal([also.address])
@@ -61,7 +61,7 @@ describe('guardPlan of an adoption', () => {
     change(type, index, actions, { importing: { id }, ...more })
   const none: Wanted = { change: { kind: 'none' }, scope: ['a'], adopt }
 
-  it('accepts the import of exactly what is adopted, and what has to change about it', () => {
+  it('accepts the import of exactly the adopted objects, and their corrections', () => {
     const { lines } = guard(
       plan(
         imported('aws_instance', 'a/b', 'i-1'),
@@ -92,7 +92,7 @@ describe('guardPlan of an adoption', () => {
     ["a neighbour's role", imported('aws_iam_role', 'b', 'b')],
     ['a role without saying which', imported('aws_iam_role', 'a', undefined)],
   ]
-  it('refuses a machine that the state has at another address, too', () => {
+  it('refuses a machine that the state also has at another address', () => {
     const there = change('aws_instance', 'b', ['no-op'], { before: { ...content('aws_instance', 'b'), id: 'i-1' } })
     const error = refusal(plan(there, imported('aws_instance', 'a/b', 'i-1')), none)
     expect(error.message).to.include('have i-1 as aws_instance.clawdinator["a/b"] and as aws_instance.clawdinator["b"]')
@@ -104,7 +104,7 @@ describe('guardPlan of an adoption', () => {
     })
   }
 
-  it('takes a machine without a slot for one of slot a', () => {
+  it('treats a machine without a slot as one of slot a', () => {
     const old = { before: { tags: { 'clawdinator:id': 'a' } } }
     const own: Wanted = { ...none, adopt: { ...adopt, instances: { a: 'i-1' } } }
     expect(guard(plan(imported('aws_instance', 'a', 'i-1', ['no-op'], old)), own).lines).to.have.length(1)

@@ -19,7 +19,7 @@ import {
   write,
 } from '../../support/plans.js'
 
-describe('guardPlan looks into what a plan brings along', () => {
+describe('guardPlan checks the content of changed resources', () => {
   const withPolicy = (...statements: object[]) =>
     plan(created, change('aws_iam_role_policy', 'a', ['update'], { after: { policy: document(...statements) } }))
   const withTrust = (after: object, more: object = {}) =>
@@ -89,14 +89,14 @@ describe('guardPlan looks into what a plan brings along', () => {
     ['one more statement', read('a'), allow('ec2:*', '*')],
   ]
   for (const [why, ...statements] of policies) {
-    it(`refuses a role policy that gives ${why}`, () => {
+    it(`refuses a role policy that allows ${why}`, () => {
       const error = refusal(withPolicy(...statements))
       expect(error.message).to.include('widen a role policy (aws_iam_role_policy.clawdinator["a"])')
       expect(error.partial?.addresses).to.deep.equal(['aws_iam_role_policy.clawdinator["a"]'])
     })
   }
 
-  it('refuses a policy that it can not read', () => {
+  it("refuses a policy that it can't parse", () => {
     for (const after of [{}, { policy: '{' }, { policy: '{}' }, { policy: [document(write('a'))] }, null]) {
       expect(refusal(plan(created, change('aws_iam_role_policy', 'a', ['update'], { after }))).message).to.include(
         'widen',
@@ -104,7 +104,7 @@ describe('guardPlan looks into what a plan brings along', () => {
     }
   })
 
-  it('looks at the bucket that the plan names, and takes any one where it names none', () => {
+  it('checks the bucket of the plan, and accepts any bucket if the plan names none', () => {
     const json = { ...withPolicy(write('a')), variables: { bucket: { value: 'other' } } }
     expect(refusal(json).message).to.include('widen')
     for (const variables of [undefined, {}]) {
@@ -141,12 +141,12 @@ describe('guardPlan looks into what a plan brings along', () => {
     ],
   ]
   for (const [why, after, more] of trusts) {
-    it(`refuses a role that trusts or gives ${why}`, () => {
+    it(`refuses a role with a trust or permission for ${why}`, () => {
       expect(refusal(withTrust(after, more)).message).to.include('widen who may take a role')
     })
   }
 
-  it('refuses an opened ingress, in the group or as a rule of its own', () => {
+  it('refuses open ingress, in the group or as a rule of its own', () => {
     const group = (ingress: unknown) => change('aws_security_group', undefined, ['update'], { after: { ingress } })
     const error = refusal(plan(created, group([{ from_port: 22 }])))
     expect(error.message).to.include('open ingress (aws_security_group.clawdinator)')
@@ -160,7 +160,7 @@ describe('guardPlan looks into what a plan brings along', () => {
     expect(refusal(plan(created, old('egress'))).message).to.not.include('open ingress')
   })
 
-  it('refuses a machine that bears the name of another', () => {
+  it('refuses a machine with the name of another instance', () => {
     const json = plan(instance('a/b', ['create'], { after: content('aws_instance', 'b') }))
     expect(refusal(json).message).to.include('have a machine with the tags of b')
     expect(refusal(plan(instance('a/b', ['create'], { after: {} }))).message).to.include('have a machine')
@@ -170,13 +170,13 @@ describe('guardPlan looks into what a plan brings along', () => {
     )
   })
 
-  it('looks into the role of a machine that is replaced, too', () => {
+  it('also checks the role of a replaced machine', () => {
     const open = { after: trust({ ...ec2, Principal: '*' }) }
     const json = plan(instance('a', REPLACE), change('aws_iam_role', 'a', REPLACE, open))
     expect(refusal(json, replace).message).to.include('widen who may take a role')
   })
 
-  it('refuses provisioners, whatever they hang on', () => {
+  it('refuses provisioners of any resource', () => {
     const resource = { address: 'terraform_data.x', provisioners: [{ type: 'local-exec' }] }
     const root = { ...plan(created), configuration: { root_module: { resources: [resource] } } }
     expect(refusal(root).message).to.include('run a provisioner of terraform_data.x')

@@ -19,7 +19,7 @@ import {
 } from '../../support/plans.js'
 
 describe('guardPlan', () => {
-  it('accepts one machine more, and says what it will do without the no-ops', () => {
+  it('accepts one additional machine, and lists the changes without the no-ops', () => {
     const { lines, changes } = guard(
       plan(
         created,
@@ -32,7 +32,7 @@ describe('guardPlan', () => {
     expect(changes.map(({ action }) => action)).to.deep.equal(['create', 'no-op', 'update', 'read'])
   })
 
-  it('accepts one machine less, and one in the place of another', () => {
+  it('accepts the removal and the replacement of one machine', () => {
     expect(guard(plan(instance('a', ['delete']), instance('a/b', ['no-op'])), destroy).lines).to.have.length(1)
     expect(guard(plan(instance('a', REPLACE)), replace).lines).to.have.length(1)
     expect(guard(plan(instance('a', ['create', 'delete'])), replace).lines).to.have.length(1)
@@ -57,7 +57,7 @@ describe('guardPlan', () => {
     ['the end of a machine in the state that EC2 has lost', instance('c', ['delete'])],
   ]
   for (const [why, also, wanted] of beside) {
-    it(`lets pass beside it: ${why}`, () => expect(guard(plan(created, also), wanted).changes).to.have.length(2))
+    it(`accepts in addition: ${why}`, () => expect(guard(plan(created, also), wanted).changes).to.have.length(2))
   }
 
   const offences: [why: string, change: Planned, wanted?: Wanted][] = [
@@ -112,7 +112,7 @@ describe('guardPlan', () => {
     ['something imported', change('aws_iam_role', 'a', ['no-op'], { importing: { id: 'a' } })],
   ]
   for (const [why, also, wanted] of offences) {
-    it(`refuses the whole plan for ${why}, naming its address`, () => {
+    it(`refuses the whole plan for ${why}, and names its address`, () => {
       const error = refusal(plan(created, instance('b', ['no-op']), also), wanted)
       expect(error.code).to.equal('PLAN_OUT_OF_SCOPE')
       expect(error.message).to.include(also.address)
@@ -120,7 +120,7 @@ describe('guardPlan', () => {
     })
   }
 
-  it('names every offending address, and `deploy all` where a change concerns others, too', () => {
+  it('names every offending address, and `deploy all` if other hosts change too', () => {
     const error = refusal(plan(instance('b', REPLACE), created, instance('c/b', ['delete'])))
     expect(error.partial).to.deep.equal({ addresses: [instanceAddress('b'), instanceAddress('c', 'b')] })
     expect(error.message).to.match(/create a in slot b would also replace .*\["b"\], delete .*\["c\/b"\]/)
@@ -128,7 +128,7 @@ describe('guardPlan', () => {
     expect(refusal(plan(created, change('aws_iam_role_policy', 'b', ['update']))).hint).to.include('deploy all')
   })
 
-  it('names what it does not know, and what would be forgotten, in its own words', () => {
+  it('names unknown changes and removals in their own words', () => {
     const says = (...actions: string[]) => refusal(plan(created, change('aws_iam_role', 'a', actions))).message
     const forget = 'would also forget aws_iam_role.clawdinator["a"]'
     expect(says('forget')).to.include(forget)
@@ -137,7 +137,7 @@ describe('guardPlan', () => {
     expect(says('teleport')).to.include('would also unknown aws_iam_role.clawdinator["a"]')
   })
 
-  it('hints at `deploy all` where one of several is a change of others, and not for a change that is allowed', () => {
+  it('suggests `deploy all` if one of several changes concerns others, but not for an allowed change', () => {
     const updated = change('aws_iam_role_policy', 'b', ['update'])
     expect(refusal(plan(created, instance('b', REPLACE), updated)).hint).to.include('deploy all')
     expect(refusal(plan(created, instance('b', REPLACE), change('aws_iam_role', 'a', ['update']))).hint).to.include(
@@ -145,18 +145,18 @@ describe('guardPlan', () => {
     )
   })
 
-  it('refuses the end of a deposed machine at the address of the one that is destroyed', () => {
+  it('refuses to destroy a deposed machine at the address of the destroyed one', () => {
     const deposed = { ...instance('a', ['delete']), deposed: 'abcd1234' }
     expect(refusal(plan(instance('a', ['delete']), deposed), destroy).message).to.include(`delete ${deposed.address}`)
   })
 
-  it('does not mind that something reads a machine of the state', () => {
+  it('accepts a data source that reads a machine of the state', () => {
     const before = { id: 'i-b' }
     const read = { ...change('aws_instance', 'x', ['read'], { before }), mode: 'data' }
     expect(guard(plan(created, instance('b', ['no-op'], { before }), read)).lines).to.have.length(1)
   })
 
-  it('accepts a plan without resources where nothing has to be in it', () => {
+  it('accepts a plan without resources if no change is required', () => {
     const empty = { format_version: '1.2' }
     expect(guard(empty, { change: { kind: 'none' } })).to.deep.equal({ changes: [], lines: [] })
     expect(plannedChanges(empty)).to.deep.equal([])
@@ -172,7 +172,7 @@ describe('guardPlan', () => {
     ['nothing of what is to be retired', [instance('b', ['no-op'])], retire],
   ]
   for (const [why, changes, wanted] of missing) {
-    it(`refuses a plan that holds ${why}: OpenTofu answers "No changes" to what it does not know`, () => {
+    it(`refuses a plan with ${why} instead of the required change`, () => {
       const error = refusal(plan(...changes), wanted)
       expect(error.code).to.equal('PLAN_OUT_OF_SCOPE')
       expect(error.message).to.include('but it does not')
@@ -180,13 +180,13 @@ describe('guardPlan', () => {
     })
   }
 
-  it('demands nothing of a plan that is made for no machine, and lets it touch none', () => {
+  it('requires no change in a plan for no machine, and allows no machine to change', () => {
     const none: Wanted = { change: { kind: 'none' }, scope: ['a'] }
     expect(guard(plan(change('aws_iam_role', 'a', ['create'])), none).lines).to.have.length(1)
     expect(refusal(plan(created), none).code).to.equal('PLAN_OUT_OF_SCOPE')
   })
 
-  it('lets a replacement, whose machine is gone meanwhile, replace its role as well', () => {
+  it('allows a replacement to replace the role too, if its machine is gone', () => {
     expect(guard(plan(instance('a', REPLACE), change('aws_iam_role', 'a', REPLACE)), replace).lines).to.have.length(2)
     expect(refusal(plan(instance('a', REPLACE), change('aws_iam_role', 'b', REPLACE)), replace).code).to.equal(
       'PLAN_OUT_OF_SCOPE',
@@ -209,22 +209,22 @@ describe('guardPlan', () => {
     ['an index that is an object', plan({ ...created, index: {} })],
   ]
   for (const [why, json] of forms) {
-    it(`does not apply ${why}`, () => expect(refusal(json).code).to.equal('PLAN_FAILED'))
+    it(`refuses to apply ${why}`, () => expect(refusal(json).code).to.equal('PLAN_FAILED'))
   }
 
-  it('ignores what it need not know', () => {
+  it('ignores fields of the plan that it does not need', () => {
     const json = { ...plan({ ...created, provider_name: 'x' }), applyable: true, output_changes: {} }
     expect(guard(json).changes).to.have.length(1)
   })
 
-  it('shows what a plan would change to who only looks', () => {
+  it('lists the changes of a plan for reports', () => {
     expect(
       plannedChanges(plan(created, instance('b', ['no-op']), change('aws_ami', undefined, ['read']))),
     ).to.deep.equal([{ address: created.address, action: 'create' }])
   })
 })
 
-describe('guardPlan, whatever the plan', () => {
+describe('guardPlan with any plan', () => {
   const actions = fc.constantFrom<string[]>(
     ['no-op'],
     ['read'],
@@ -253,7 +253,7 @@ describe('guardPlan, whatever the plan', () => {
     })
   const wanted = fc.constantFrom<Wanted>({}, destroy, replace, { scope: ['a', 'b'] })
 
-  it('never lets it touch a machine but the one of its change and those that EC2 has lost', () => {
+  it('never allows a change of another machine that still exists', () => {
     let accepted = 0
     const check = (changes: readonly Planned[], how: Wanted) => {
       try {

@@ -122,7 +122,7 @@ describe('decideDeploy', () => {
     })
   }
 
-  it('leaves the existence of the target to others where it has no registry', () => {
+  it('does not check that the target exists without a registry', () => {
     expect(ask({ target: 'clawdinator-9' })).to.equal('one clawdinator-9')
     expect(ask({ target: 'clawdinator-9', registry: [] })).to.equal('UNKNOWN_TARGET')
     expect(ask({ target: 'all', caller: 'clawdinator-1', requestedBy: 'Ada' })).to.equal('all')
@@ -133,7 +133,7 @@ describe('decideDeploy', () => {
       .that.matches(/^Name `all` or an instance id/)
   })
 
-  it('leaves the instance that asks out of all, which may be nobody at all', () => {
+  it('leaves the caller out of `all`, if there is a caller', () => {
     const all = { target: 'all', requestedBy: 'Ada' }
     const scope = (except: string | null) => ({ allowed: true, scope: { kind: 'all', except } })
     expect(decideDeploy({ ...all, registry, caller: 'clawdinator-1' })).to.deep.equal(scope('clawdinator-1'))
@@ -163,7 +163,7 @@ describe('decideDeploy', () => {
       .that.matches(/clawdinator-9\.$/)
   })
 
-  it('shows odd input cut and escaped', () => {
+  it('shows malformed input shortened and escaped', () => {
     const verdict = decideDeploy({ target: `\u001b[2J${'x'.repeat(5000)}` })
     expect(verdict).to.have.property('message').that.includes('\\u001b[2J')
     expect(verdict).to.have.property('message').with.length.below(200)

@@ -25,10 +25,10 @@ const fleet = describeFleet({
 })
 const amis = (target: string, ...deploys: Deploy[]) => Object.fromEntries(rollbackAmis(fleet, deploys, target))
 
-describe('the AMI to go back to', () => {
+describe('the rollback target', () => {
   const replaced = deploy(host('a', 'replaced', NEW.id, OLD.id))
 
-  it('is looked for, for the instances of the registry that the target names', () => {
+  it("is searched for the registry's instances that the target names", () => {
     expect(amis('all', replaced)).to.deep.equal({ a: OLD.id, b: null })
     expect(amis('a', replaced)).to.deep.equal({ a: OLD.id })
     expect(amis('z', replaced)).to.deep.equal({})

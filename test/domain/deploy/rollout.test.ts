@@ -19,13 +19,13 @@ describe('planRollout', () => {
     })
   }
 
-  it('tells the way back of a host that exists', () => {
+  it('includes the previous AMI of an existing host', () => {
     expect(plan(['a'], ['a'])).to.deep.equal([
       { id: 'a', action: 'replace', canary: false, previousAmi: OLD.id, previousInstanceId: 'i-a' },
     ])
   })
 
-  it('creates what does not exist, or is going', () => {
+  it('creates a host that does not exist, or is shutting down', () => {
     const created = { id: 'a', action: 'create', canary: false, previousAmi: null, previousInstanceId: null }
     const going = hostOf('a', { state: 'shutting-down' })
     expect(plan([], ['a'])).to.deep.equal([created])
@@ -37,7 +37,7 @@ describe('planRollout', () => {
     expect(planRollout({ ids: ['a'], registry: registryOf('a'), hosts })[0]?.action).to.equal('replace')
   })
 
-  it('deploys exactly the named hosts once each, the first of several as the canary', () => {
+  it('deploys exactly the named hosts once each, with the first of several as the canary', () => {
     const some = fc.subarray(IDS)
     fc.assert(
       fc.property(some, some, (ids, existing) => {
