@@ -53,7 +53,7 @@ describe('Control API: refusals', () => {
       ['a token of a megabyte', { authorization: `Bearer ${'x'.repeat(1 << 20)}` }],
     ]
     for (const [name, headers] of wrong) {
-      it(`refuses ${name}, whatever is asked`, async () => {
+      it(`refuses ${name} for every request`, async () => {
         for (const [method, path] of [
           ['POST', '/v1/deploys'],
           ['GET', '/v1/fleet'],
@@ -65,7 +65,7 @@ describe('Control API: refusals', () => {
       })
     }
 
-    it('lets nobody in where the configured token is empty or missing', async () => {
+    it('accepts no token if the configured one is empty or missing', async () => {
       for (const CONTROL_API_TOKEN of ['', undefined]) {
         const open = new Lambda(environment(plane, { CONTROL_API_TOKEN, CONTROL_API_TOKEN_PREVIOUS: '' }))
         for (const authorization of ['', 'Bearer ', 'Bearer', 'Bearer undefined', 'Bearer x', `Bearer ${TOKEN}`]) {
@@ -75,7 +75,7 @@ describe('Control API: refusals', () => {
       }
     })
 
-    it('names a missing setting, to an authenticated caller only', async () => {
+    it('names a missing setting only to an authenticated caller', async () => {
       const cases: [Env, string][] = [
         [{ GITHUB_TOKEN: undefined }, 'GITHUB_TOKEN'],
         [{ GITHUB_TOKEN: '' }, 'GITHUB_TOKEN'],
@@ -115,7 +115,7 @@ describe('Control API: refusals', () => {
       ['an AMI in capitals', { target: 'clawdinator-2', amiOverride: 'ami-0AAAAAAAAAAAAAAA1' }, 400, 'INVALID_AMI'],
     ]
     for (const [name, body, status, code] of cases) {
-      it(`refuses ${name} as the CLI does, before anything is asked of GitHub`, async () => {
+      it(`refuses ${name} as the CLI does, before any request to GitHub`, async () => {
         const answer = await lambda.deploy(body)
         expect(early(answer)).to.deep.equal([status, code])
         const cli = await failureOf(
@@ -148,7 +148,7 @@ describe('Control API: refusals', () => {
       })
     }
 
-    it('retires for people alone, and only what has left the registry', async () => {
+    it('retires only for people, and only instances that have left the registry', async () => {
       const retire = async (body: object) => {
         const { status, code } = await lambda.deploy({ target: 'clawdinator-3', retire: true, ...body })
         return [status, code]
@@ -162,14 +162,14 @@ describe('Control API: refusals', () => {
       )
     })
 
-    it('refuses a target that the registry at the deployed ref lacks, and names the nearest', async () => {
+    it('refuses a target that the registry at the deployed ref lacks, and suggests the nearest', async () => {
       const answer = await lambda.deploy({ target: 'clawdinator-3' })
       expect([answer.status, answer.code]).to.deep.equal([404, 'UNKNOWN_TARGET'])
       expect(answer.hint).to.match(/^Did you mean clawdinator-[12]\?$/)
       expect(plane.seen.map(({ path }) => path)).to.include('/repos/acme/fleet/contents/nix/instances.json?ref=main')
     })
 
-    it('refuses every deploy while the registry is broken, and names the entry', async () => {
+    it('refuses every deploy while the registry is invalid, and names the entry', async () => {
       plane.writeRegistry('{"clawdinator-1": {"host": 7}}')
       try {
         const answer = await lambda.deploy({ target: 'clawdinator-1' })
@@ -230,7 +230,7 @@ describe('Control API: refusals', () => {
       })
     }
 
-    it('tells every problem at once, in bounded words', async () => {
+    it('reports every problem in one answer of limited size', async () => {
       const body = { target: 7, caller: 'A B', requestedBy: '', requestId: 'x', ['y'.repeat(9_999)]: 1, z: 2 }
       const answer = await lambda.deploy(body)
       expect(early(answer)).to.deep.equal([400, 'INVALID_REQUEST'])
@@ -243,7 +243,7 @@ describe('Control API: refusals', () => {
       expect(many.text.length).to.be.below(800)
     })
 
-    it('reads a body with a byte order mark, and whatever the content type says', async () => {
+    it('reads a body with a byte order mark, and with any content type', async () => {
       const asked = '\ufeff{"target":"clawdinator-1","caller":"clawdinator-1"}'
       const headers = { authorization: `Bearer ${TOKEN}`, 'content-type': 'text/plain' }
       expect(early(await lambda.send(event('POST', '/v1/deploys', { body: asked, headers })))).to.deep.equal([
@@ -261,7 +261,7 @@ describe('Control API: refusals', () => {
   })
 
   describe('events', () => {
-    it('knows its routes and their methods', async () => {
+    it('refuses unknown routes and methods', async () => {
       for (const [method, path, status, code] of [
         ['POST', '/', 404, 'NOT_FOUND'],
         ['GET', '/v1', 404, 'NOT_FOUND'],
@@ -288,7 +288,7 @@ describe('Control API: refusals', () => {
       expect((await lambda.send(event('DELETE', '/v1/deploys'))).message).to.include('POST, GET')
     })
 
-    it('says which parameters it does not know, or has twice', async () => {
+    it('names unknown and repeated parameters', async () => {
       for (const [path, word] of [
         ['/v1/fleet?all=1', '"all"'],
         ['/v1/deploys?limt=1', '"limt"'],
@@ -304,7 +304,7 @@ describe('Control API: refusals', () => {
       }
     })
 
-    it('answers for a deploy that nobody asked', async () => {
+    it('answers NOT_FOUND for a deploy that was never requested', async () => {
       const answer = await lambda.get('/v1/deploys/request-never')
       expect([answer.status, answer.code]).to.deep.equal([404, 'NOT_FOUND'])
     })
@@ -315,7 +315,7 @@ describe('Control API: refusals', () => {
       })
     }
 
-    it('answers what lacks everything but the token', async () => {
+    it('answers an event that contains only the token', async () => {
       const headers = { authorization: `Bearer ${TOKEN}` }
       expect(early(await lambda.send({ headers }))).to.deep.equal([404, 'NOT_FOUND'])
       const bare = { headers, rawPath: '/v1/fleet' }

@@ -52,7 +52,7 @@ describe("the Control API's secrets", () => {
     expect(reads()).to.equal(2)
   })
 
-  it('serve on while they can not be read, and are asked for again soon', async () => {
+  it("stay in use while they can't be read, and are soon read again", async () => {
     const { store, clock, ask, lines } = world()
     store.set(KEY, object(TOKEN))
     await ask()
@@ -71,7 +71,7 @@ describe("the Control API's secrets", () => {
     expect((await ask()).status).to.equal(401)
   })
 
-  it('are read once for all who ask at once, and a read that hangs keeps nobody waiting who can be served', async () => {
+  it('are read once for concurrent requests, and a slow read does not delay requests with known secrets', async () => {
     const { store, clock, ask, reads } = world()
     store.set(KEY, object(TOKEN))
     const get = store.get
@@ -97,7 +97,7 @@ describe("the Control API's secrets", () => {
     expect(reads()).to.equal(2)
   })
 
-  it('that were never read are nobody else’s fault, and a flood reads nothing', async () => {
+  it("are reported as the server's own failure if they were never read, with few reads", async () => {
     const { store, clock, ask, reads } = world()
     for (let i = 0; i < 20; i++) expect(await ask()).to.include({ status: 500, code: 'NOT_CONFIGURED' })
     expect(reads()).to.equal(1)
@@ -106,7 +106,7 @@ describe("the Control API's secrets", () => {
     expect((await ask()).status).to.equal(404)
   })
 
-  it('of another form are refused whole, and never quoted', async () => {
+  it('of an invalid form are refused as a whole, and never quoted', async () => {
     for (const bad of [
       `{"CONTROL_API_TOKEN": "${TOKEN}", "OTHER": "x"}`,
       `["${TOKEN}"]`,
@@ -121,7 +121,7 @@ describe("the Control API's secrets", () => {
     }
   })
 
-  it('serve on while a new object is not complete, which log, metric and preflight say by names', async () => {
+  it('stay in use while a new object is incomplete, and log, metric and preflight name the reason', async () => {
     for (const bad of [
       { CONTROL_API_TOKEN: NEXT },
       { GITHUB_TOKEN },
@@ -145,17 +145,17 @@ describe("the Control API's secrets", () => {
     }
   })
 
-  it('stand behind what the environment says', async () => {
+  it('are overridden by variables of the environment', async () => {
     const { store, ask } = world({ CONTROL_API_TOKEN: TOKEN, GITHUB_TOKEN: '' })
     store.set(KEY, object(NEXT))
     expect([(await ask()).status, (await ask(NEXT)).status]).to.deep.equal([404, 401])
   })
 
-  it('are the environment alone where no object is named', async () => {
+  it('come only from the environment if no object is named', async () => {
     const { ask, reads } = world({ CONTROL_API_SECRETS_KEY: '', CONTROL_API_TOKEN: TOKEN })
     expect((await ask()).status).to.equal(404)
     expect(reads()).to.equal(0)
   })
 
-  it('are named once', () => expect(new Set(SECRET_NAMES).size).to.equal(SECRET_NAMES.length))
+  it('are listed in one place', () => expect(new Set(SECRET_NAMES).size).to.equal(SECRET_NAMES.length))
 })
