@@ -64,13 +64,13 @@ async function sourceSurface(): Promise<Record<string, Surface>> {
 
 describe('the command surface', () => {
   /** A change must be meant: `UPDATE_SNAPSHOT=1 npx mocha` updates the file. */
-  it('is what test/repository/command-snapshot.json says', async () => {
+  it('matches test/repository/command-snapshot.json', async () => {
     const now = await sourceSurface()
     if (process.env.UPDATE_SNAPSHOT) writeFileSync(FILE, `${JSON.stringify(now, null, 2)}\n`)
     expect(now).to.deep.equal(JSON.parse(readFileSync(FILE, 'utf8')))
   })
 
-  it('is what the built manifest says', async function () {
+  it('matches the built manifest', async function () {
     if (!existsSync(MANIFEST)) this.skip() // not built
     const manifest = JSON.parse(readFileSync(MANIFEST, 'utf8')) as {
       commands: Record<string, { args: object; flags: object; strict: boolean; aliases: string[] }>

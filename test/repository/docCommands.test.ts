@@ -31,7 +31,7 @@ function typedIn(page: string): string[] {
 }
 
 describe('the commands in the documentation', () => {
-  it('are commands that exist, with options that they take', async () => {
+  it('exist, with options that they accept', async () => {
     const commands = await commandsOfSource()
     const typed = PAGES.flatMap((page) => typedIn(page).map((line) => ({ page, line })))
     expect(typed.length).to.be.greaterThan(80)

@@ -31,20 +31,20 @@ describe('a fact that several languages share', () => {
     }
   })
 
-  it('is the instance type and the bundle prefix of an entry that names none', () => {
+  it('is the default instance type and bundle prefix of an entry', () => {
     const stack = 'infra/opentofu/aws/fleet/main.tf'
     expect(found(stack, /host = id, instanceType = "([^"]+)"/g)).to.deep.equal([DEFAULT_INSTANCE_TYPE])
     // biome-ignore lint/suspicious/noTemplateCurlyInString: HCL
     expect(found(stack, /bootstrapPrefix = "(bootstrap[^"]*)" \}/g)).to.deep.equal([defaultPrefix('${id}')])
   })
 
-  it('is the pace of heartbeats: five that are missing are no delay', () => {
+  it('is the interval of heartbeats: five missing ones are more than a delay', () => {
     const interval = /interval = mkOption \{[^}]*?default = "([^"]+)"/g
     const [spelt] = found('nix/modules/clawdinator/heartbeat.nix', interval)
     expect(HEARTBEAT_STALE_MS).to.equal(5 * ms(spelt as ms.StringValue))
   })
 
-  it('stands once in TypeScript', () => {
+  it('is defined once in TypeScript', () => {
     const files = ['src', 'lambda'].flatMap(sourcesBelow)
     const holding = (pattern: RegExp) => files.filter((file) => pattern.test(read(file)))
     expect(holding(/= \['pending', 'running', 'shutting-down'/)).to.deep.equal(['src/lib/domain/deploy/host.ts'])

@@ -16,7 +16,7 @@ describe('the Lambda bundle', () => {
 
   it(`has at most ${MAX_BYTES} bytes`, () => expect(statSync(BUNDLE).size).to.be.within(50_000, MAX_BYTES))
 
-  it('imports what Node has built in, and nothing else', async () => {
+  it("imports only Node's built-in modules", async () => {
     const { metafile } = await build({
       entryPoints: [BUNDLE],
       bundle: true,

@@ -132,7 +132,7 @@ async function pass(plane: Plane, minutes: number): Promise<void> {
   for (let i = 0; i < minutes * 20; i += 1) await plane.clock.sleep(3_000)
 }
 
-describe('whatever happens to deploys', () => {
+describe('deploys with random failures', () => {
   const boots = fc.constantFrom<Boot>('healthy', 'healthy', 'healthy', 'silent', 'crash', 'bad-token', 'fails-active')
   const end = fc.record<End>({
     since: fc.constantFrom('begin', 'begin', 'handover', 'fence'),
@@ -160,7 +160,7 @@ describe('whatever happens to deploys', () => {
     recovers: fc.boolean(),
   })
 
-  it('never are two gateways connected with one token, and what served serves when a deploy has ended', async () => {
+  it('never connect two gateways with one token, and leave a serving machine', async () => {
     const seen = new Map<string, number>()
     await fc.assert(
       fc.asyncProperty(scenario, async (scene) => {

@@ -94,7 +94,7 @@ function notFound(id: string, name: string): ClawctlError {
 }
 
 describe('smokeImage', () => {
-  it('waits for what EC2 does not know yet, and leaves nothing', async () => {
+  it('waits until EC2 shows new resources, and leaves none', async () => {
     const account = new FakeAccount()
     account.unknownFor = 3
     expect(await account.run()).to.include({ ami: AMI, instanceId: 'i-1' })
@@ -102,7 +102,7 @@ describe('smokeImage', () => {
     expect(account.progress.notes.join()).to.match(/AWS does not show sg-1 everywhere yet/)
   })
 
-  it('does not take a young machine for gone when EC2 does not know it', async () => {
+  it('does not treat a new machine as gone because EC2 does not show it', async () => {
     const account = new FakeAccount()
     account.unknownFor = 3
     account.console = ''
@@ -110,7 +110,7 @@ describe('smokeImage', () => {
     expect(account.left).to.deep.equal([])
   })
 
-  it('finds the group whose creation was answered and lost', async () => {
+  it('finds the group that was created although the answer was lost', async () => {
     const account = new FakeAccount()
     account.lost = 'createGroup'
     account.unknownFor = 2
@@ -118,14 +118,14 @@ describe('smokeImage', () => {
     expect(account.left).to.deep.equal([])
   })
 
-  it('removes the machine whose launch was answered and lost', async () => {
+  it('removes the machine that was launched although the answer was lost', async () => {
     const account = new FakeAccount()
     account.lost = 'launch'
     expect(await failureOf(account.run())).to.include({ code: 'UPSTREAM' })
     expect(account.left).to.deep.equal([])
   })
 
-  it('refuses an AMI that EC2 does not know after some seconds', async () => {
+  it('refuses an AMI that EC2 does not show after some seconds', async () => {
     const account = new FakeAccount()
     account.unknownFor = 1000
     const began = account.clock.now().getTime()
