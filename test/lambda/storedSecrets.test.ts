@@ -157,5 +157,5 @@ describe("the Control API's secrets", () => {
     expect(reads()).to.equal(0)
   })
 
-  it('are listed in one place', () => expect(new Set(SECRET_NAMES).size).to.equal(SECRET_NAMES.length))
+  it('have unique names', () => expect(new Set(SECRET_NAMES).size).to.equal(SECRET_NAMES.length))
 })

@@ -38,7 +38,7 @@ describe('a fact that several languages share', () => {
     expect(found(stack, /bootstrapPrefix = "(bootstrap[^"]*)" \}/g)).to.deep.equal([defaultPrefix('${id}')])
   })
 
-  it('is the interval of heartbeats: five missing ones are more than a delay', () => {
+  it('is the interval of heartbeats: one is stale after five intervals', () => {
     const interval = /interval = mkOption \{[^}]*?default = "([^"]+)"/g
     const [spelt] = found('nix/modules/clawdinator/heartbeat.nix', interval)
     expect(HEARTBEAT_STALE_MS).to.equal(5 * ms(spelt as ms.StringValue))

@@ -13,7 +13,7 @@ interface Planned {
   resource_changes: { address: string; change: { actions: string[]; importing?: { id: string } } }[]
 }
 
-describe('the stand-in tofu: after kills, cancels and failed writes', () => {
+describe('the stand-in tofu: after kills, cancellations and failed writes', () => {
   let aws: Awaited<ReturnType<typeof account>>
   let stack: ReturnType<typeof checkout>
   const tofu = (...args: string[]) => standIn(stack.dir, args)
@@ -54,7 +54,7 @@ describe('the stand-in tofu: after kills, cancels and failed writes', () => {
     expect(signal).to.equal('SIGKILL')
   }
 
-  it('killed while an instance is created, leaves all of it outside of the state, and the lock', async () => {
+  it('leaves resources outside of the state, and the lock, after a kill during a creation', async () => {
     await plan([ONE])
     await killed()
     const [left] = [...aws.world.instances.values()]
@@ -87,7 +87,7 @@ describe('the stand-in tofu: after kills, cancels and failed writes', () => {
     expect((await tofu('state', 'list')).stdout).to.include(instance(ONE))
   })
 
-  it('imports and creates the other slot in one plan, and refuses what is not there', async () => {
+  it('imports an instance and creates the other slot in one plan, and refuses a missing object', async () => {
     await plan([ONE])
     await tofu('apply', planFile())
     const { id = '' } = [...aws.world.instances.values()][0] ?? {}
@@ -114,7 +114,7 @@ describe('the stand-in tofu: after kills, cancels and failed writes', () => {
     expect(await plan([ONE], adopting({ instances: { [ONE]: 'i-0123456789abcdef0' } }))).to.deep.equal({})
   })
 
-  it('keeps a state that S3 refuses in errored.tfstate, which state push repairs', async () => {
+  it('stores a state that S3 refuses in errored.tfstate, which state push uploads', async () => {
     await plan([ONE])
     let repair = () => {}
     const stop = aws.world.onLaunch(() => {
@@ -162,7 +162,7 @@ describe('the stand-in tofu: after kills, cancels and failed writes', () => {
     expect(writes).to.deep.equal(['1', '2', '3'])
   })
 
-  it('asks for another init where the backend block has changed', async () => {
+  it('requires another init if the backend block has changed', async () => {
     writeFileSync(join(stack.dir, 'backend.tf'), 'terraform {\n  backend "s3" {\n    encrypt = true\n  }\n}\n')
     const { stderr } = await tofu('untaint', instance(ONE))
     expect(stderr).to.include('Reason: Backend configuration block has changed')

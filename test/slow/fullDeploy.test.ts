@@ -121,14 +121,14 @@ describe('the full deploy of the README', function () {
     secrets.remove()
   })
 
-  it('brings the host up, through the Control API and the workflow', async () => {
+  it('starts the host, through the Control API and the workflow', async () => {
     expect(outcome.code, outcome.stdout + outcome.stderr).to.equal(0)
     expect(sandbox.hosts()).to.deep.equal([`clawdinator-1 ${LATEST_AMI}`])
     const [run] = sandbox.inner.github.runs
     expect(run?.displayTitle).to.match(/^fleet deploy clawdinator-1 .* by Jo$/)
   })
 
-  it('commits what differs, pushes it, and puts that commit into the bundles', async () => {
+  it("commits and pushes the fleet's settings, and puts that commit into the bundles", async () => {
     const head = await run(['git', '-C', files.path('checkout.git'), 'rev-parse', 'main'])
     const status = await run(['git', '-C', files.path('checkout'), 'status', '--porcelain'])
     expect(status.stdout).to.equal('')

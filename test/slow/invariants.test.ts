@@ -187,7 +187,7 @@ async function play({ commands, ends, grace, registry, running }: Scene, file: s
   }
 }
 
-describe('whatever happens to real deploys', function () {
+describe('random scenarios with real deploys', function () {
   this.timeout(1_800_000)
   const files = temporaryFolder()
   const scenes = fc
@@ -205,7 +205,7 @@ describe('whatever happens to real deploys', function () {
   })
 
   for (const { one, number } of scenes) {
-    it(`scene ${number} of seed ${SEED}`, async () => {
+    it(`scenario ${number} of seed ${SEED}`, async () => {
       try {
         await played[number]
       } catch (error) {

@@ -31,7 +31,7 @@ describe(`a deploy with the real ${name}`, () => {
   const deploy = (target: string, more: object = {}, vars?: Record<string, string>) =>
     deployFleet({ target, requestId: `request-${++requests}0000`, ...more }, OPTIONS, plane.ports(vars))
 
-  it('creates the first host and the second, replaces one, takes an override, and a later plan changes nothing', async () => {
+  it('creates two hosts, replaces one, uses an override, and a later plan changes nothing', async () => {
     await deploy('a', { amiOverride: OLD.id })
     expect(plane.running()).to.deep.equal({ a: OLD.id })
     await deploy('b', { amiOverride: OLD.id })
@@ -62,7 +62,7 @@ describe(`a deploy with the real ${name}`, () => {
     )
   })
 
-  it('rolls all, and goes back where the new image is bad', async () => {
+  it('rolls all hosts, and rolls back if the new image is bad', async () => {
     await deploy('all', { amiOverride: OLD.id })
     expect(plane.running()).to.deep.equal({ a: OLD.id, b: OLD.id })
     const { b } = plane.instances()
@@ -74,7 +74,7 @@ describe(`a deploy with the real ${name}`, () => {
     expect(plane.instances().b).to.equal(b)
   })
 
-  it('leaves what left the registry, until it is retired', async () => {
+  it('keeps an instance that left the registry until it is retired', async () => {
     const ports = { ...plane.ports(), registry: registrySource(registryOf('a')) }
     await deployFleet({ target: 'a', requestId: 'request-orphan' }, OPTIONS, ports)
     expect(Object.keys(plane.running())).to.deep.equal(['a', 'b'])
@@ -131,7 +131,7 @@ const EXPRESSIONS = [
 ]
 
 describe(`expressions with the real ${name}`, () => {
-  it('are what the sandbox makes of them', async function () {
+  it('have the same values as in the sandbox', async function () {
     if (!REAL) return this.skip()
     const folder = mkdtempSync(join(tmpdir(), 'clawctl-console-'))
     const expressions = EXPRESSIONS.map((text) => text.replace('TEMPLATE', join(STACK, 'user-data.sh.tftpl')))
@@ -187,7 +187,7 @@ describe(`the first apply of the platform stack with the real ${name}`, () => {
     if (folder) rmSync(folder, { recursive: true, force: true })
   })
 
-  it('keeps its state beside it until there is a bucket, and run again changes nothing', async () => {
+  it('keeps its state beside the stack until the bucket exists, and changes nothing when run again', async () => {
     const env = await sandbox.environment({ kind: 'ci' }, process.env)
     // A signature is not verified: any that has the form makes the bucket.
     const sign = `AWS4-HMAC-SHA256 Credential=${env.AWS_ACCESS_KEY_ID}/20260101/eu-central-1/s3/aws4_request, SignedHeaders=host, Signature=${'0'.repeat(64)}`

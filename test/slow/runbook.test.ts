@@ -132,7 +132,7 @@ describe('the blocks of the runbook', function () {
     for (const [block, outcome] of halves.flatMap((half) => [...half])) outcomes.set(block, outcome)
   })
 
-  it('run, but for those that need what a sandbox does not have, and none of these has a command of clawctl', () => {
+  it('run, except those that need more than a sandbox; none of these has a command of clawctl', () => {
     expect(able.length).to.be.at.least(13)
     const excused = blocks.filter(({ reason, text }) => reason !== null && /^\s*clawctl /m.test(text))
     expect(excused.map(({ line }) => line)).to.deep.equal([])

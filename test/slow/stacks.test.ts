@@ -99,16 +99,16 @@ describe(`the stacks against moto${missing.length > 0 ? ` (skipped without ${mis
       expect(sent, said()).to.equal(true)
     }
 
-    it('is applied twice, and the second time changes nothing', async () => endsClean(await fresh()))
+    it('changes nothing at the second apply', async () => endsClean(await fresh()))
     for (const moment of MOMENTS) {
-      it(`goes on after SIGKILL while resource ${moment} was being created`, async () => {
+      it(`resumes after SIGKILL while resource ${moment} was being created`, async () => {
         const copy = await fresh()
         await killed(copy, 'SIGKILL', moment)
         await endsClean(copy)
       })
     }
     for (const moment of INTERRUPTS) {
-      it(`goes on after Ctrl-C while resource ${moment} was being created`, async () => {
+      it(`resumes after Ctrl-C while resource ${moment} was being created`, async () => {
         const copy = await fresh()
         await killed(copy, 'SIGINT', moment)
         await endsClean(copy)
@@ -157,13 +157,13 @@ describe(`the stacks against moto${missing.length > 0 ? ` (skipped without ${mis
     }
     const instance = (key: string) => `aws_instance.clawdinator["${key}"]`
 
-    it('makes slot a of every id on an empty state, and then changes nothing', async () => {
+    it('creates slot a of every id on an empty state, and then changes nothing', async () => {
       const made = await planAndApply({})
       expect(made).to.include({ [instance('clawdinator-1')]: 'create', [instance('clawdinator-2')]: 'create' })
       expect(await planAndApply({ ami_id: images[1] })).to.deep.equal({})
     })
 
-    it('creates exactly the slot that is added, and destroys exactly the one that is left out', async () => {
+    it('creates exactly an added slot, and destroys exactly a removed one', async () => {
       const steps: [slots: string[], expected: Record<string, string>][] = [
         [['a', 'b'], { [instance('clawdinator-1/b')]: 'create' }],
         [['b'], { [instance('clawdinator-1')]: 'delete' }],
@@ -176,7 +176,7 @@ describe(`the stacks against moto${missing.length > 0 ? ` (skipped without ${mis
       }
     })
 
-    it('adopts what is in no state, beside a create of the other slot', async () => {
+    it('adopts objects outside of the state, and creates the other slot in the same plan', async () => {
       const state = JSON.parse(readFileSync(join(dir, 'fleet.tfstate'), 'utf8'))
       const idOf = (type: string, key?: string) =>
         state.resources

@@ -69,7 +69,7 @@ describe('listDeploys', () => {
     expect(ids).to.deep.equal(['request-0006', 'request-0009', 'request-0005'])
   })
 
-  it('returns the last 50 records, with any other objects in the index', async () => {
+  it('returns only the 50 newest records of a longer index', async () => {
     const { record, ports } = world()
     for (let id = 0; id < 60; id += 1) {
       record(id, id)

@@ -43,7 +43,7 @@ function world({ bucket = true } = {}) {
 }
 
 describe('the claim of a dispatch', () => {
-  it('is skipped without a bucket, like all that is stored there', async () => {
+  it('is skipped without a bucket, like every other stored fact', async () => {
     const { runs, ask, refusal } = world({ bucket: false })
     expect((await ask()).runId).to.equal(900)
     runs.runs = [runOf(7, { title: titled('request-0007') })]

@@ -56,7 +56,7 @@ describe('followRequest', () => {
     ['../7d9b0c5e', undefined],
     ['', undefined],
   ] as const) {
-    it(`suggests for ${JSON.stringify(text)}: ${meant ? `that ${meant} was meant` : 'where the ids are'}`, async () => {
+    it(`suggests for ${JSON.stringify(text)}: ${meant ?? 'the command that lists the ids'}`, async () => {
       const error = await failureOf(followRequest(text, MINUTE, plane(NOT_FOUND, known())))
       expect(error).to.include({ code: 'NOT_FOUND' })
       expect(error.message).to.include(JSON.stringify(text))

@@ -238,7 +238,7 @@ describe('a deploy with one unavailable source', () => {
     expect([missing.code, missing.hint]).to.deep.equal(['NOT_FOUND', 'See `clawctl fleet history` for the ids.'])
   })
 
-  it('is found by its claim before GitHub lists its run, and otherwise without the right to read claims', async () => {
+  it('is found by its claim before GitHub lists its run, but not without permission to read claims', async () => {
     const all = both()
     all.runs.runs = [runOf(4, { title: 'nightly' })]
     all.store.objects.delete('deploys/request-run2.json')

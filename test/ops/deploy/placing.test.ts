@@ -194,7 +194,7 @@ describe('a candidate that was not created', () => {
     expect((await deploy(plane)).hosts[0]).to.include({ outcome: 'replaced', instanceId: 'i-new-1' })
   })
 
-  it("is kept if the apply was refused for a reason that is not the candidate's", async () => {
+  it('is kept if the apply failed because the state is locked', async () => {
     const plane = fleet()
     plane.cloud.afterApply = () => {
       throw new ClawctlError('STATE_LOCKED', 'The state is locked.')

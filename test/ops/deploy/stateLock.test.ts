@@ -92,7 +92,7 @@ describe('the lock of the state', () => {
     ])
   })
 
-  it('is not waited for if the service does not answer', async () => {
+  it('is given up if the service does not answer for two minutes', async () => {
     const { locks, ports, clock } = world()
     locks.take = () => Promise.reject(upstream())
     const error = await failureOf(withStateLock(ports, async () => 'done'))
