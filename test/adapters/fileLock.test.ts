@@ -16,7 +16,7 @@ describe('takeLock', () => {
   })
   afterEach(() => rm(folder, { recursive: true, force: true }))
 
-  /** The lock of this very process, changed. */
+  /** The lock of this process, with changes. */
   async function ownLock(change: object): Promise<void> {
     const lock = await takeLock(file, ANY_TIME)
     const owner = JSON.parse(await readFile(file, 'utf8'))

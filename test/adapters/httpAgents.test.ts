@@ -20,7 +20,7 @@ const run = promisify(execFile)
 const IMAGES = `<DescribeImagesResponse><imagesSet><item><imageId>${LATEST}</imageId></item></imagesSet></DescribeImagesResponse>`
 const NO_PROXIES = { HTTP_PROXY: undefined, HTTPS_PROXY: undefined, ALL_PROXY: undefined, NO_PROXY: undefined }
 
-/** Every client that clawctl makes, each asking something of the service below this address. */
+/** Every client that clawctl creates; each sends one request to the service below this address. */
 const CLIENTS: Record<string, (url: string) => Promise<unknown>> = {
   'the Control API': (url) =>
     createControlApi({ url, token: 'cct_x', userAgent: 'clawctl/test' }).deploys({ limit: 1 }),
@@ -38,7 +38,7 @@ const CLIENTS: Record<string, (url: string) => Promise<unknown>> = {
     }),
 }
 
-/** Asks; what it makes of the answer is not looked at here. */
+/** Sends a request; its result is not checked here. */
 const asking = async (client: string, url: string) => {
   const restore = setEnv({
     ...{ AWS_ENDPOINT_URL_EC2: url, AWS_ENDPOINT_URL_S3: url, AWS_ENDPOINT_URL_EBS: url },
@@ -118,7 +118,7 @@ describe('connections', () => {
     it('is not used for NO_PROXY names and for loopback addresses', async () => {
       process.env.NO_PROXY = '.fleet.example,other.example:80'
       for (const host of ['a.fleet.example', 'other.example']) {
-        // The tests' network is off: this is what shows that it was to be reached directly.
+        // The tests have no network, so this failure shows that the client did not use the proxy.
         const error = await httpRequest({ method: 'GET', url: `http://${host}/`, timeoutMs: 500 }).catch((e) => e)
         expect(String(error)).to.include('network is off')
       }

@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import { HttpFailure, type HttpRequest, httpRequest } from '../../src/lib/adapters/httpClient.js'
 import { html, type Responder, reset, silence, startServer, type TestServer } from '../support/server.js'
 
-/** Where the time is not what a test is about: long enough for any machine. */
+/** For tests that are not about time: long enough for any machine. */
 const AMPLE_MS = 60_000
 
 describe('httpRequest', () => {
@@ -57,7 +57,7 @@ describe('httpRequest', () => {
   it('fails after its time limit if nothing arrives', async () => {
     await ask(html(200))
     server.respondWith(html(200), silence)
-    // Over the connection that is there, which takes no time to open.
+    // Over the existing connection, which need not be opened.
     const error = await failure(httpRequest({ method: 'GET', url: server.url, timeoutMs: 60 }))
     expect(error.message).to.equal(`${server.host} did not answer within 0.06 s`)
     expect(error.sent).to.equal(true)
@@ -153,7 +153,7 @@ describe('httpRequest', () => {
       await send('GET')
       expect((await send('GET')).status).to.equal(200)
       expect(new Set(ports).size).to.equal(2)
-      // A new connection that breaks is a failure: the next layer knows whether to try again.
+      // A new connection that breaks is a failure: the next layer decides about a retry.
       const error = await failure(httpRequest({ method: 'POST', url: server.url, timeoutMs: AMPLE_MS }))
       expect(error.message).to.include('ECONNRESET')
       expect(server.received).to.have.length(4)
@@ -162,7 +162,7 @@ describe('httpRequest', () => {
     it('do not extend the time limit of the whole exchange', async () => {
       server.respondWith(sendPort, (response) => void setTimeout(() => response.socket?.destroy(), 900), silence)
       await send('GET')
-      // Timers of one process are due in their order, however late all of them are.
+      // Timers of one process fire in their order, even if all of them are late.
       const stretched = new Promise<never>((_, reject) => setTimeout(reject, 1850, new Error('it took 900 ms more')))
       const asked = failure(httpRequest({ method: 'GET', url: server.url, timeoutMs: 1000 }))
       expect((await Promise.race([asked, stretched])).message).to.include('did not answer within 1 s')

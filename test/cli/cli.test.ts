@@ -148,7 +148,7 @@ describe('the command line', () => {
     const inTerminal = (env: Record<string, string>) =>
       sandbox.run('laptop', ['script', '-qec', 'clawctl fleet status', '/dev/null'], { env: { TERM: 'xterm', ...env } })
     const coloured = await inTerminal({})
-    // `script` of util-linux makes the terminal; without it there is nothing to see.
+    // `script` of util-linux provides the terminal.
     if (coloured.code === -1 || coloured.stderr.includes('usage')) this.skip()
     expect(coloured.code).to.equal(0)
     expect(coloured.stdout).to.include('\u001b[32mrunning')

@@ -6,7 +6,7 @@ import { expect } from 'chai'
 import { execa } from 'execa'
 import { clawctl, LATEST_AMI, OLDER_AMI, TestSandbox } from '../support/cli.js'
 
-/** What is typed, then words that are offered and words that are not. */
+/** The typed line, then words that must be offered and words that must not. */
 const CASES: [typed: string, offered: string[], not: string[]][] = [
   ['clawctl ', ['fleet', 'image', 'registry', 'completion'], ['deploy', 'clawdinator-1']],
   ['clawctl fleet ', ['deploy', 'status', 'history'], ['list', 'clawdinator-1']],
@@ -45,7 +45,7 @@ describe('completion', () => {
     await rm(folder, { recursive: true, force: true })
   })
 
-  /** A script of the shell, run by the shell itself. */
+  /** Runs a script in the shell itself. */
   async function inShell(shell: string, args: readonly string[], input = ''): Promise<string> {
     const env = { ...(await sandbox.environment('laptop')), TERM: 'dumb', HOME: folder, PS1: '> ' }
     const { stdout, stderr } = await execa(shell, args, { env, extendEnv: false, cwd: folder, input, reject: false })
@@ -58,7 +58,7 @@ describe('completion', () => {
     this.skip()
   }
 
-  /** What bash would make of the line: its words, and those that the function replies with. */
+  /** How bash splits the line into words, and the words with which the function replies. */
   async function ofBash(typed: string): Promise<string[]> {
     const words = typed.split(/([=:])|\s/).filter((word) => word !== undefined && word !== '')
     if (/\s$/.test(typed)) words.push('')
@@ -110,7 +110,7 @@ describe('completion', () => {
       ['clawctl fleet deploy --strategy hand\t', 'fleet deploy --strategy handover'],
       ['clawctl fleet deploy --strategy=hand\t', 'fleet deploy --strategy=handover'],
       ['clawctl sandbox up --fault host:cr\t', 'sandbox up --fault host:crash'],
-      // As far as both AMIs are the same.
+      // Completes the part that both AMIs have in common.
       ['clawctl fleet deploy --ami a\t', `fleet deploy --ami ${LATEST_AMI.slice(0, -1)}`],
       ['clawctl image upload bun\t', 'image upload bundle.age'],
       ['clawctl fleet deploy --requested-by cl\t', 'fleet deploy --requested-by cl$'],

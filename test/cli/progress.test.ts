@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import { stderrProgress } from '../../src/lib/cli/progress.js'
 import type { ItemProgress } from '../../src/lib/ops/ports.js'
 
-/** A stream that keeps what was written; with `columns` it passes for a terminal. */
+/** A stream that keeps its output; with `columns` it counts as a terminal. */
 function streamOf(columns = 0) {
   const chunks: string[] = []
   const stream = new Writable({
@@ -20,7 +20,7 @@ function streamOf(columns = 0) {
 
 const ITEMS = ['clawdinator-1', 'clawdinator-2', 'clawdinator-3']
 
-/** The first host is deployed, the second fails in its boot, so the third is never begun. */
+/** The first host is deployed, the second fails in its boot, so the third is never started. */
 async function rollOut(list: ItemProgress): Promise<string> {
   await list.step('clawdinator-1', 'plan', async () => {})
   await list.step('clawdinator-1', 'boot', async (say) => {

@@ -140,7 +140,7 @@ describe('bootstrap and secrets', () => {
     expect(rotated.code, rotated.stdout).to.equal(0)
     expect(rotated.json().written).to.include.members(['token-a.age', 'identities/a.age', 'recipients/a.txt'])
     expect(await recipient()).not.to.equal(before)
-    // The bundle still has the old identity, which opens none of the files: the new one has to come with them.
+    // The bundle still has the old identity, which can't decrypt the files: the new one must be uploaded with them.
     const mixture = await upload('a', '--json')
     expectFailure(mixture, 'INVALID_SECRETS', 2)
     expect(mixture.json().problems[0]).to.include('the identity of a does not open it')

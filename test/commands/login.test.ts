@@ -22,7 +22,7 @@ describe('clawctl login', () => {
   })
 
   const folder = () => join(root, 'home/.config/clawctl')
-  /** A laptop that no variable configures. */
+  /** A laptop without any variable of clawctl. */
   const bare = () => ({
     CLAWCTL_HOST_ROOT: root,
     CLAWDINATOR_CONTROL_API_URL: '',
@@ -122,7 +122,7 @@ describe('clawctl login with an OS keychain', () => {
   const saved = async () => JSON.parse(await readFile(join(folder(), 'config.json'), 'utf8'))
   const kept = async () => JSON.parse(await readFile(entries, 'utf8'))
 
-  /** A library of this text in place of @napi-rs/keyring; null for a machine on which npm did not install it. */
+  /** Installs this text as the library @napi-rs/keyring; null: npm did not install it. */
   const preload = (library: string | null) => {
     const found =
       library === null ? `throw Object.assign(new Error('not found'), { code: 'ERR_MODULE_NOT_FOUND' })` : ''
@@ -146,7 +146,7 @@ describe('clawctl login with an OS keychain', () => {
     }`
   const LOCKED = `export class Entry { constructor() { throw new Error('it is locked') } }`
 
-  /** On a laptop of its own, whose home is not the sandbox's. */
+  /** On a laptop with its own home folder, not the sandbox's. */
   const clawctl = (library: string | null, args: string[], env: Record<string, string> = {}) => {
     const line = 'exec "$@" < "$GIVEN"'
     const command = [process.execPath, '--import', preload(library), BIN, ...args]

@@ -66,7 +66,7 @@ describe('clawctl mcp', () => {
 
   it('returns the documents of the commands, which the client validates by their schemas', async () => {
     const client = await clientAs('laptop')
-    // The client validates against an output schema that it has listed.
+    // The client validates against the output schemas that it has listed.
     await client.listTools()
     const [status, show, history, preflight] = await Promise.all([
       call(client, 'status'),

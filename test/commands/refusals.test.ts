@@ -2,7 +2,7 @@ import { createServer } from 'node:net'
 import { expect } from 'chai'
 import { expectFailure, LATEST_AMI, OLDER_AMI, runInSandbox, TestSandbox } from '../support/cli.js'
 
-/** A loopback port that nothing listens on. */
+/** A loopback port on which no server listens. */
 async function closedPort(): Promise<string> {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -19,7 +19,7 @@ describe('refusals', () => {
   after(() => sandbox.close())
 
   describe('refusals before any network call', () => {
-    /** Exit code, error, and that no service heard of it; the Control API is out of reach beside. */
+    /** Checks the exit code and the error, and that no service got a request; the Control API is unreachable, too. */
     async function refused(as: string, args: string[], code: string, exit = 3, env: Record<string, string> = {}) {
       const before = sandbox.inner.requests.length
       const outcome = await sandbox.clawctl(as, [...args, '--json'], {
@@ -192,7 +192,7 @@ describe('refusals', () => {
             .join('\n')
         }
         expect(stdout).not.to.match(/^(?:AWS_|S3_BUCKET|TF_)/m)
-        // What opens pull requests, at the sandbox's own GitHub.
+        // The credential for pull requests at the sandbox's own GitHub.
         const github = [...stdout.matchAll(/^(GITHUB_\w+)=/gm)].map((match) => match[1]).sort()
         expect(github).to.deep.equal(['GITHUB_API_URL', 'GITHUB_REPO', 'GITHUB_TOKEN'])
         expect(stdout).to.match(/^GITHUB_API_URL=http:\/\/127\.0\.0\.1:/m)

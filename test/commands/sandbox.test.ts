@@ -15,7 +15,7 @@ import {
   temporaryFolder,
 } from '../support/cli.js'
 
-/** Processes whose environment or command line names the folder. Linux only, elsewhere none are seen. */
+/** Processes whose environment or command line contains the folder (Linux only). */
 function processesIn(folder: string): string[] {
   try {
     return readdirSync('/proc').filter((pid) => {
@@ -32,7 +32,7 @@ function processesIn(folder: string): string[] {
   }
 }
 
-/** Waits for what a killed process may leave to be gone, and says what is not. */
+/** Waits until everything of a killed process is gone, and returns what still exists. */
 async function leftIn(folder: string): Promise<{ files: string[]; processes: string[] }> {
   for (let attempt = 0; ; attempt += 1) {
     const left = { files: readdirSync(folder), processes: processesIn(folder) }
@@ -46,7 +46,7 @@ const NOTHING = { files: [], processes: [] }
 describe('clawctl sandbox', () => {
   const files = temporaryFolder()
   let folders = 0
-  /** Surroundings with a folder for temporary files of their own, to see what is left in it. */
+  /** An environment with its own folder for temporary files, to see what stays in it. */
   async function ownFolder(): Promise<{ folder: string; env: Record<string, string> }> {
     folders += 1
     const folder = files.path(`tmp-${folders}`)
@@ -91,7 +91,7 @@ describe('clawctl sandbox', () => {
       sandbox = await TestSandbox.start()
     })
     after(() => sandbox.close())
-    /** A script in the tests' sandbox, which each `clawctl sandbox run` in it joins. */
+    /** A script in the tests' sandbox; each `clawctl sandbox run` in it joins that sandbox. */
     const joining = (script: string) => sandbox.run('laptop', ['bash', '-c', script])
 
     it("passes the command's output through, and exits with its code, above 128 for a signal", async () => {

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { registryOf, TestSandbox, temporaryFolder } from '../support/cli.js'
 
-/** docs/SECOND_FLEET.md: ids that are not the first fleet's, in everything from the registry to the machine. */
+/** docs/SECOND_FLEET.md: other ids than the first fleet's, from the registry to the machine. */
 describe('a second fleet with its own ids', () => {
   const files = temporaryFolder()
   let sandbox: TestSandbox

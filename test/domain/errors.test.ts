@@ -6,7 +6,7 @@ import { ClawctlError, CODE_NAMES, CODES, errorBody, exitCodeOf, httpStatusOf } 
 
 const ROOT = resolve(import.meta.dirname, '../..')
 
-/** Codes that the files name where they make an error. */
+/** The codes that these files raise. */
 function raisedIn(paths: readonly string[]): string[] {
   const files = paths.flatMap((path) =>
     path.endsWith('/') ? readdirSync(join(ROOT, path)).map((name) => join(ROOT, path, name)) : [join(ROOT, path)],

@@ -32,7 +32,7 @@ describe('active-watch.sh', () => {
       'active/clawdinator-1.json',
       JSON.stringify({ schema: 1, id: 'clawdinator-1', instanceId, deploy: null, at: '2026-11-26T00:00:00Z' }),
     )
-  /** What systemd was asked to do since the last question, heartbeats aside. */
+  /** The requests to systemd since the last call, without heartbeats. */
   async function asked(): Promise<string[]> {
     const log = root.path('systemctl.log')
     const lines = existsSync(log) ? (await root.read('systemctl.log')).split('\n').filter(Boolean) : []

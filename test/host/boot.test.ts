@@ -151,7 +151,7 @@ describe('take-secrets.sh', () => {
   beforeEach(async () => {
     identity = await generateX25519Identity()
     await root.program('systemctl', SYSTEMCTL)
-    // Reads what the unit would be asked to decrypt; without age itself, as far as the file's first line says.
+    // Reads the file that the unit would decrypt; without age itself, only by the file's first line.
     if (!age)
       await root.program(
         'age',

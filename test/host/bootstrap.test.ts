@@ -136,7 +136,7 @@ describe('bootstrap-runtime.sh', () => {
       }),
     }
     const imds = await Between.start('http://127.0.0.1:9', [])
-    // Credentials of a role that was just made take their time.
+    // The credentials of a new role are available only after some time.
     let late = 2
     imds.sabotage = ({ url, method, headers }) =>
       url?.includes('security-credentials') && late-- > 0
@@ -357,7 +357,7 @@ describe('bootstrap-runtime.sh', () => {
       ...manifest,
       objects: [{ ...objectOf(manifest), ...change }],
     })
-    // Side by side, each host with a root and a prefix of its own.
+    // Runs concurrently; each host has its own root and prefix.
     const outcomes = new Map<string, Promise<{ code: number; stderr: string; installed: boolean }>>()
     for (const [name, says] of cases) {
       it(name, async () => {

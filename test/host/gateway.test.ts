@@ -64,7 +64,7 @@ describe('gateway-start.sh', () => {
   })
 })
 
-/** The forms of openclaw 2026.6.11. */
+/** The answers of openclaw 2026.6.11. */
 const STATUS = {
   active: { channelAccounts: { discord: [{ configured: true, running: true, connected: true, lastError: null }] } },
   rejected: {
@@ -287,7 +287,7 @@ describe('heartbeat.sh', () => {
 
   it('is sent again if the report changes while it is sent', async () => {
     await root.write('run/clawdinator/stages', 'bundle 2026-11-26T10:03:00Z\n')
-    // The first question about the gateway comes after the report was read.
+    // The first request to the gateway comes after the report was read.
     await root.program(
       'systemctl',
       `if [[ ! -e $CLAWCTL_HOST_ROOT/once ]]; then touch "$CLAWCTL_HOST_ROOT/once"; echo 'secrets 2026-11-26T10:04:00Z' >>"$CLAWCTL_HOST_ROOT/run/clawdinator/stages"; fi

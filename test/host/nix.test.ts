@@ -19,7 +19,7 @@ function files(folder: string, ending: string): string[] {
     .sort()
 }
 
-/** The value of an expression, as JSON has it. A store is not needed. */
+/** The value of an expression as JSON. Needs no store. */
 async function evaluate(expression: string, folder = ROOT): Promise<{ value?: unknown; error: string }> {
   const argv = ['nix-instantiate', '--eval', '--strict', '--json', '-E', expression]
   const { code, stdout, stderr } = await run(argv, {
@@ -160,7 +160,7 @@ describe(`the Nix files${without}`, () => {
   })
 
   describe('the flake', () => {
-    // Stands for the inputs: nixosSystem gives back what it was asked to make.
+    // Replaces the inputs: nixosSystem returns its arguments.
     const outputs = `
       let
         inputs = {

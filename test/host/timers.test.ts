@@ -167,7 +167,7 @@ describe('github-sync.sh', () => {
 
 describe('self-update.sh', () => {
   const root = throwAwayRoot()
-  /** Programs that act on a made-up system: `current` names what is booted, `unit` the gateway's state. */
+  /** Programs of a simulated system: `current` names the booted system, `unit` has the gateway's state. */
   async function system(newest: string) {
     await root.write('flake/flake.lock', lock('v1'))
     await root.write('newest', newest)
@@ -321,7 +321,7 @@ describe('self-update.sh', () => {
     expect((await update()).code).to.equal(2)
     expect(await reported()).to.include({ outcome: 'failed', detail: 'the flake has no input nix-openclaw' })
     await system('v2')
-    // The first one holds the lock for as long as its switch takes.
+    // The first update holds the lock during its whole switch.
     await root.program(
       'nixos-rebuild',
       `: >${root.path('held')}; while [[ ! -e ${root.path('go')} ]]; do sleep 0.1; done; exit 1`,

@@ -15,7 +15,7 @@ import {
 import { readStack, type Stack, statementsOf } from '../support/stacks.js'
 import { ALLOWED, DENIED, ROLES, type Row, type Who } from './iamRequests.js'
 
-/** Whose rows of docs/security.md are which policy's. */
+/** The rows of docs/security.md for each policy. */
 const POLICIES: [who: RegExp, stack: 'platform' | 'fleet', document: string][] = [
   [/^Control API/, 'platform', 'control_api'],
   [/^CI, `fleet deploy`/, 'platform', 'fleet_deploy'],
@@ -61,7 +61,7 @@ describe('IAM', () => {
         .filter(([who = '']) => pattern.test(who))
         .flatMap(([, calls = '']) => calls.match(ACTION) ?? [])
       const granted = [...new Set(statementsOf(stacks[stack], document).flatMap(({ actions }) => actions))]
-      // A row may say `kms:ReEncrypt*`; the policy names what that is.
+      // A row may contain `kms:ReEncrypt*`; the policy names both actions.
       const meant = documented.flatMap((quoted) => {
         const action = quoted.replaceAll('`', '')
         if (!action.endsWith('*')) return action
@@ -154,7 +154,7 @@ describe('IAM decisions by requests', () => {
       policies.set(who, { identity, bucket, key, memory, ...(who === 'host' ? { boundary } : {}) })
     }
   })
-  /** With a policy given, what that one alone would do: the boundary must not hide what it is too wide for. */
+  /** With a policy given, the decision of that policy alone: the boundary must not hide that it is too wide. */
   const decide = ([who, action, resource, context]: Row, loose?: Policy) => {
     const known = policies.get(who) as Known
     const asked = { role: ROLES[who].role, action, resource, context }
@@ -210,7 +210,7 @@ describe('IAM decisions by requests', () => {
     expect(JSON.stringify(policies.get('host')?.boundary).length).to.be.below(6144)
   })
 
-  /** The policy without one of its conditions, or with one of its resources widened to every one. */
+  /** The policy without one of its conditions, or with one of its resources widened to "*". */
   function* loosened(policy: Policy): Generator<{ what: string; actions: string[]; policy: Policy }> {
     const changed = (at: number, change: (statement: PolicyStatement) => PolicyStatement): Policy => ({
       ...policy,

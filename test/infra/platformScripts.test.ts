@@ -17,7 +17,7 @@ import { serve } from '../host/hostSupport.js'
 import { ROOT } from '../support/plane.js'
 import { readStack } from '../support/stacks.js'
 
-/** Types that may be created again: AWS takes the call as it is, or the object has no name that could be taken. */
+/** Types whose creation may be repeated: AWS accepts the call again, or the object has no unique name. */
 const REPEATABLE = new Set([
   'aws_cloudwatch_dashboard',
   'aws_cloudwatch_event_rule',
@@ -204,7 +204,7 @@ describe('scripts/propose.sh', () => {
     await execa('git', ['init', '--quiet', '--bare', join(folder, 'origin')])
     const bin = join(folder, 'bin')
     mkdirSync(bin)
-    // Says what it was asked, and knows one open pull request from its making to its close.
+    // Logs its calls, and has one pull request from its creation until it is closed.
     writeFileSync(
       join(bin, 'gh'),
       `#!/bin/sh
@@ -264,7 +264,7 @@ esac
     const { stdout } = await lock(null)
     expect(stdout).to.equal('Nothing changed.')
     expect(calls()).to.have.length(5)
-    // One that was closed stays closed, whatever is pushed to its branch.
+    // A closed pull request stays closed after a push to its branch.
     appendFileSync(join(folder, 'calls'), 'pr close\n')
     await lock('newest')
     expect(calls().slice(6)).to.deep.equal(['auth setup-git', 'pr list', 'pr create'])

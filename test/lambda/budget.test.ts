@@ -16,10 +16,10 @@ const KEY = 'control-api/secrets.json'
 const START_MS = Date.parse('2026-11-26T03:00:00Z')
 const CODE = '123456'
 const CODE_STEP = START_MS / 30_000
-/** How long a service takes that never answers. */
+/** The time of a service that never answers. */
 const NEVER = Number.POSITIVE_INFINITY
 
-/** Time that passes only where somebody waits for it, as fast as everything that waits has its turn. */
+/** A clock that only advances while code waits for it, as soon as all other code has run. */
 class VirtualTime implements Timing {
   #now = 0
   #waiting: { at: number; run: () => void }[] = []
@@ -39,7 +39,7 @@ class VirtualTime implements Timing {
     sleep: (ms: number) => new Promise<void>((resolve) => void this.after(ms, resolve)),
   }
 
-  /** The result of the work and when it was there. */
+  /** The result of the work and its time. */
   async run<T>(work: Promise<T>): Promise<{ result: T; ms: number }> {
     let ended: { result: T; ms: number } | undefined
     work.then((result) => {
@@ -126,7 +126,7 @@ function world(slowness: Slowness, { meanwhile = 0, refuses }: { meanwhile?: num
     },
     registry: { read: () => github(() => ({ text: registryText([entryOf('clawdinator-1')]), origin: 'test' })) },
     github: { repository: () => github(never), workflow: () => github(() => null), site: () => github(() => null) },
-    // The real ones load their library when they are first asked, which no virtual time waits for.
+    // The real ports load their libraries at the first call, for which no virtual time passes.
     codes: { ...oneTimeCodes, stepOf: async (_secret, code) => (code === CODE ? CODE_STEP : null) },
     controlTokens: { previous: false, callers: [] },
     appId: null,
@@ -150,7 +150,7 @@ function never(): never {
   throw new ClawctlError('UPSTREAM', 'It does not say.')
 }
 
-/** Of a verified person, who is read and written. */
+/** A verified person is read and written. */
 const DEPLOY = { target: 'clawdinator-1', requestedBy: 'Jo', requestId: 'request-0001', code: CODE }
 const CLAIM = 'claims/request-0001.json'
 const requests = [
@@ -216,7 +216,7 @@ describe("the time of the Control API's requests", () => {
           const { result } = await time.run(handle(event(method, path, { body })))
           if (dispatched.length > 0) continue
           unsent += 1
-          // UPSTREAM where a call of S3 was cut, before the claim.
+          // UPSTREAM if a call of S3 was cut off before the claim.
           expect(JSON.parse(result.body).error.code).to.be.oneOf(['TIMED_OUT', 'UPSTREAM'])
           Object.assign(slowness, QUICK)
           await time.run(handle(event(method, path, { body })))

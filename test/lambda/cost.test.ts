@@ -29,7 +29,8 @@ describe('Control API: what a request costs', () => {
     plane.world.putObject(BUCKET, `heartbeats/clawdinator-1/${instanceId}.json`, JSON.stringify(beat))
     const answers = await Promise.all([1, 2, 3].map(() => lambda.get('/v1/fleet')))
     expect(new Set(answers.map(({ text }) => text)).size).to.equal(1)
-    // Registry; instances and their checks; images; heartbeats' list and the one that there is; the newest deploy; what is frozen.
+    // Reads: registry; instances and their checks; images; the list of heartbeats and the one that exists; the newest
+    // deploy; freezes.
     expect(asked()).to.equal(8)
     now += 1_900
     const again = await lambda.get('/v1/fleet')

@@ -116,7 +116,7 @@ describe('Control API: routes', () => {
     for (const [n, requestedBy] of ['Jo ', ' ', ' Jo'].entries()) {
       const asked = { target: 'clawdinator-2', requestId: `request-200${n}`, requestedBy, caller: 'clawdinator-1' }
       const answers = [await lambda.deploy(asked), await lambda.deploy(asked)]
-      // Refusing such a name is as good as trimming it.
+      // Refusing such a name is as correct as trimming it.
       if (answers[0]?.status === 400) continue
       expect([requestedBy, ...answers.map(({ code }) => code)]).to.deep.equal([requestedBy, 'OK', 'OK'])
       expect(answers[0]?.deploy.runId).to.equal(answers[1]?.deploy.runId)
@@ -135,7 +135,7 @@ describe('Control API: routes', () => {
     expect(holder.deploy).to.deep.include({ status: 'running', waitsFor: null })
     release()
     await plane.github.idle()
-    // Another execution environment: this one may answer as it was a moment ago.
+    // Another execution environment, because this one may answer from its cache.
     const { deploys } = await new Lambda(environment(plane)).get('/v1/deploys')
     expect(deploys.map((d) => [d.requestId, d.status, d.waitsFor])).to.have.deep.members([
       ['request-first', 'succeeded', null],

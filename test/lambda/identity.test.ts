@@ -132,7 +132,7 @@ describe('Control API: identities', () => {
     const preflight = (await lambda.get('/v1/preflight')).preflight.checks.find(({ id }) => id === 'freeze')
     expect(preflight?.evidence).to.include('Discord is down')
     expect(preflight).to.include({ title: 'Freezes', status: 'fail' })
-    // The step's code is used: the one of the step before is older.
+    // The code of this step is used, and the code of the previous step is older.
     expect((await post('/v1/unfreezes', { target: 'all', requestedBy: 'Jo' })).code).to.equal('CODE_REQUIRED')
   })
 

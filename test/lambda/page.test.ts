@@ -5,7 +5,7 @@ import { createHandler } from '../../lambda/handler.js'
 import { LATEST_AMI, registryOf, TestSandbox, temporaryFolder } from '../support/cli.js'
 
 const PROGRAM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
-/** A browser that asks nothing of the network by itself. */
+/** A browser that sends no requests by itself. */
 const ARGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-sync']
 const TOKEN_FIELD = '#token'
 

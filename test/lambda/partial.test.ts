@@ -172,7 +172,7 @@ describe('Control API: metrics', () => {
   })
   afterEach(() => plane.close())
 
-  /** What CloudWatch makes of the lines: metric, value of its dimension, value. */
+  /** The metrics that CloudWatch reads from the lines: metric, value of its dimension, value. */
   function metricsOf(lines: readonly string[]): unknown[][] {
     return lines.flatMap((line) => {
       const data = JSON.parse(line)
@@ -197,7 +197,7 @@ describe('Control API: metrics', () => {
     })
     return { handle, metrics: () => metricsOf(lines.splice(0)), logged: () => JSON.parse(log.pop() ?? '') }
   }
-  /** The record of a deploy that was kept a moment ago. */
+  /** The record of a deploy that ended as `kept` a moment ago. */
   const keptNow = () => {
     const now = new Date().toISOString()
     const order = { requestId: 'request-0001', target: 'x', amiOverride: null, caller: null, requestedBy: null }

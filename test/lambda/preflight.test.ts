@@ -44,7 +44,7 @@ describe('Control API: preflight', () => {
       'freeze',
     ]
       .map((id) => `${id} ${status}`)
-      // Neither is there in this fleet: secrets in a bucket, and a site that names the hosts' App.
+      // This fleet has neither: secrets in a bucket, and a nix/site.nix with the hosts' App.
       .concat(['control-secrets skip', 'credentials-apart skip'])
 
   it('passes if everything is correct, and shows the evidence', async () => {

@@ -29,7 +29,7 @@ describe('Control API: refusals', () => {
     expect(plane.github.runs).to.deep.equal([])
   })
 
-  /** Status and code, and that no service was asked anything. */
+  /** Status and code, and that no service got a request. */
   const early = (answer: Answer) => {
     expect(plane.requests).to.deep.equal([])
     return [answer.status, answer.code]

@@ -6,7 +6,7 @@ import { event, TOKEN } from './invoke.js'
 
 const KEY = 'control-api/secrets.json'
 const NEXT = 'cct_next_0123456789'
-/** What has to be there beside the token. */
+/** The other required values beside the token. */
 const GITHUB_TOKEN = 'ghp_stored_0123456789'
 const object = (token: string, more: Record<string, string> = {}) => ({
   CONTROL_API_TOKEN: token,
@@ -14,7 +14,10 @@ const object = (token: string, more: Record<string, string> = {}) => ({
   ...more,
 })
 
-/** A handler whose environment holds no secret, and what it reads them from. Its routes end before anything upstream. */
+/**
+ * A handler without secrets in its environment, and the store that it reads. The tested routes make no other upstream
+ * call.
+ */
 function world(env: Record<string, string> = {}) {
   const store = new FakeStore()
   const clock = new FakeClock()
@@ -30,7 +33,7 @@ function world(env: Record<string, string> = {}) {
     clock,
     emit: (line) => lines.push(line),
   })
-  /** 404 is what an authenticated caller gets here, 401 any other. */
+  /** An authenticated caller gets 404 here, every other caller 401. */
   const ask = async (token = TOKEN) => {
     const result = await handle(event('GET', '/nowhere', { headers: { authorization: `Bearer ${token}` } }))
     return { status: result.statusCode, code: JSON.parse(result.body).error.code as string, text: result.body }

@@ -7,7 +7,7 @@ import { failureOf } from '../support/failure.js'
 import { startPlane, type TestPlane } from '../support/plane.js'
 import { environment, Lambda } from './invoke.js'
 
-/** In every failing answer of an upstream: it must never come out again. */
+/** A text in every failing answer of an upstream; it must never be in our answer. */
 const SENTINEL = 'upstream-body-sentinel'
 
 const fails = (status: number, headers: Record<string, string> = {}): Reply => ({
@@ -28,7 +28,7 @@ describe('Control API: failures of upstream services', () => {
     await plane.close()
   })
 
-  /** Status and code of a deploy whose dispatch GitHub answers so, and how often it was sent. */
+  /** Status and code of a deploy whose dispatch GitHub answers in this way, and the number of dispatches. */
   async function dispatched(reply: Reply): Promise<[number, string, number]> {
     plane.answerAs(({ method }) => (method === 'POST' ? reply : null))
     const answer = await lambda.deploy({ target: 'clawdinator-1' })

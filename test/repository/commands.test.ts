@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { BaseCommand } from '../../src/lib/cli/baseCommand.js'
 import { commandsOfSource, type SourceCommand } from '../support/sources.js'
 
-/** A command parses, calls one op and shows the result: more than that belongs elsewhere. */
+/** A command parses, calls one op and shows the result. More code belongs elsewhere. */
 const MAX_LINES = 90
 
 describe('commands', () => {
@@ -62,7 +62,7 @@ describe('commands', () => {
     for (const { id, command } of commands) {
       for (const [name, flag] of Object.entries({ ...command.baseFlags, ...command.flags })) {
         expect(flag.summary ?? flag.description, `${id} --${name}`).to.match(/^.{5,}/)
-        // The name of a secret, and the folder that the encrypted ones lie in, are none.
+        // The name of a secret and the folder of encrypted secrets are not secrets.
         if (['discord-token-secret', 'secrets-dir', 'extra-secret'].includes(name)) continue
         expect(name, `${id}: flags show in ps`).not.to.match(/token|secret|password|(?<!kms-)key/)
       }

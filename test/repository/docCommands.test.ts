@@ -14,7 +14,7 @@ const PAGES = [
   ...['fleet', 'memory', 'github-triage'].map((name) => `clawdinator/workspace/skills/${name}/SKILL.md`),
 ]
 
-/** Every `clawctl …` that a reader would paste: lines of shell blocks and code in the text, without what follows a pipe. */
+/** Every `clawctl …` that a reader would copy: lines of shell blocks and inline code, up to a pipe. */
 function typedIn(page: string): string[] {
   const text = readFileSync(join(ROOT, page), 'utf8')
   const blocks = [...text.matchAll(/^```(?:bash|sh|shell)\n([\s\S]*?)^```/gm)].map(([, block]) => block ?? '')

@@ -9,14 +9,14 @@ import { ROOT } from '../support/plane.js'
 import { sourcesBelow } from '../support/sources.js'
 
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
-/** The first group of every match, which must be there. */
+/** The first group of every match; at least one match must exist. */
 function found(path: string, pattern: RegExp): string[] {
   const matches = [...read(path).matchAll(pattern)].map(([, value = '']) => value)
   expect(matches, `${path} has nothing that matches ${pattern}`).not.to.deep.equal([])
   return matches
 }
 
-/** What TypeScript, HCL, Nix and bash each have to spell out is compared here: it has one place in the domain. */
+/** Facts that TypeScript, HCL, Nix and bash each have to contain are compared here with the domain's. */
 describe('a fact that several languages share', () => {
   it('is the form of an id', () => {
     const pattern = ID_PATTERN.source.replace(/^\^|\$$/g, '')

@@ -5,14 +5,14 @@ import { type Import, importsOf, packageOf } from '../support/imports.js'
 import { ROOT } from '../support/plane.js'
 import { isNode, sourcesBelow } from '../support/sources.js'
 
-/** What a layer may import; the first that matches the file is its layer. Everything else is refused. */
+/** The imports that each layer may have; a file's layer is the first that matches. Every other import is refused. */
 interface Layer {
   files: RegExp
   /** Of our own files. */
   ours: RegExp[]
-  /** Of our own files, for their types alone, which leave nothing in the bundle. */
+  /** Our own files whose types alone may be imported, which adds nothing to the bundle. */
   types?: RegExp[]
-  /** Of our own files, through `await import()` alone. */
+  /** Our own files that may be imported only with `await import()`. */
   lazily?: RegExp[]
   packages?: RegExp
   node?: RegExp
@@ -23,9 +23,9 @@ const OPS = /^src\/lib\/ops\//
 const ADAPTERS = /^src\/lib\/adapters\//
 const CLI = /^src\/lib\/cli\//
 const SANDBOX = /^sandbox\//
-/** A file of ours, whichever building it stands in. */
+/** One of our own files, in any of the three source folders. */
 const OURS = /^(?:src|lambda|sandbox)\//
-/** Processes are started by execa alone. */
+/** Only execa starts processes. */
 const NODE = /^node:(?!child_process$)/
 const LAYERS: Layer[] = [
   { files: DOMAIN, ours: [DOMAIN], packages: /^(?:zod|jsonc-parser|fastest-levenshtein|ms|diff)$/ },
@@ -94,7 +94,7 @@ const offences = (imports: readonly Import[]) =>
         `${from} → ${to}${kind === 'dynamic' ? ' (lazily)' : ''}${typeOnly ? ' (type)' : ''}`,
     )
 
-/** The first cycle below each start, each file visited once. */
+/** The first cycle that is reachable from each start; each file is visited once. */
 function cyclesOf(graph: ReadonlyMap<string, readonly string[]>): string[] {
   const done = new Set<string>()
   const cycles: string[] = []

@@ -6,12 +6,12 @@ import { promisify } from 'node:util'
 import { expect } from 'chai'
 import { ROOT } from '../support/plane.js'
 
-/** What looks like a credential, wherever it stands. */
+/** Text that looks like a credential. */
 const SECRETS = [
   /\b(?:AKIA|ASIA)(?!SANDBOX)[0-9A-Z]{16}\b/,
   /\bgh[pousr]_[A-Za-z0-9]{30,}/,
   /\bgithub_pat_[A-Za-z0-9_]{30,}/,
-  // A library's test for the kind of a key names its first line; a key goes on after it.
+  // A library may contain the first line of a key to detect one; a real key continues after it.
   /-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----(?:\s|\\n)*[A-Za-z0-9+/]{16}/,
   /AGE-SECRET-KEY-1[0-9A-Z]{50,}/,
 ]

@@ -38,7 +38,7 @@ interface Parsed {
   jobs: Record<string, { permissions?: Record<string, string>; if?: string; env?: object }>
 }
 
-/** What each workflow may write, beside nothing. */
+/** The write permissions of each workflow. */
 const WRITES: Record<string, Record<string, string>> = {
   [DEPLOY]: { 'id-token': 'write' },
   '.github/workflows/bootstrap-upload.yml': { 'id-token': 'write' },
@@ -51,7 +51,7 @@ const WRITES: Record<string, Record<string, string>> = {
   '.github/workflows/tofu-lock.yml': { contents: 'write', 'pull-requests': 'write' },
 }
 
-/** Every value under a key of this name, wherever it is. */
+/** Every value of a key with this name. */
 function valuesOf(node: unknown, name: string): unknown[] {
   if (typeof node !== 'object' || node === null) return []
   return Object.entries(node).flatMap(([key, value]) => [
@@ -74,7 +74,7 @@ describe('the deploy workflow', () => {
     for (const [name, input] of Object.entries(texts)) {
       expect(input, name).to.deep.equal({ required: name === 'target', default: null, type: 'string', options: [] })
     }
-    // A box to tick: a typed word could be mistaken for another.
+    // A checkbox, because a typed word could be misread.
     expect(retire).to.deep.equal({ required: false, default: 'false', type: 'boolean', options: [] })
     const choice = { required: false, default: '', type: 'choice' }
     expect(strategy).to.deep.equal({ ...choice, options: ['', ...STRATEGIES] })
@@ -111,7 +111,7 @@ describe('the deploy workflow', () => {
   it("uses the run's own id if a person dispatches it by hand", () => {
     const absent = Object.fromEntries(Object.keys(workflow.inputs ?? {}).map((name) => [name, '']))
     const inputs = { ...absent, target: 'all', retire: false }
-    // GitHub promises no length: a server of one's own counts from 1.
+    // GitHub guarantees no length of ids; a self-hosted server counts from 1.
     for (const runId of ['1', '20000000001', '9'.repeat(20)]) {
       const scope = { contexts: { inputs, github: { run_id: runId }, vars: {} } }
       expect(parseRunTitle(render(workflow.runName ?? '', scope))?.requestId).to.equal(`github-${runId}`)
@@ -180,7 +180,7 @@ describe('the deploy workflow', () => {
         ? "${{ inputs.request_id || format('github-{0}', github.run_id) }}"
         : `\${{ inputs.${input} }}`,
     ])
-    // Beside them the token that reads whether the run is over whose lock is found, and who hears of the end.
+    // In addition: the token to check whether the run that holds the lock is over, and the webhooks.
     expect(step?.env).to.deep.equal({
       ...Object.fromEntries(handed),
       GITHUB_TOKEN: '${{ github.token }}',
@@ -205,7 +205,7 @@ describe('the image workflow', () => {
   it("runs by hand, every week, and after a change of the image's content", () => {
     const { on, permissions } = parse(read(IMAGE))
     expect(on.push.branches).to.deep.equal(['main'])
-    // What clawctl's package is made of, and what the modules take from outside of nix/.
+    // The files of clawctl's package, and the files outside of nix/ that the modules use.
     const packaged = /parts = .*?\[(.*?)\]/s.exec(read('nix/packages/clawctl.nix'))?.[1]?.match(/[\w./-]+/g) ?? []
     const modules = readdirSync(join(ROOT, 'nix/modules/clawdinator')).flatMap((file) =>
       [...read(`nix/modules/clawdinator/${file}`).matchAll(/\.\.\/\.\.\/\.\.\/([\w./-]+)/g)].map(([, path]) => path),
@@ -367,7 +367,7 @@ describe('workflows and local actions', () => {
           uses.includes('./.github/actions/build-clawctl') ||
           valuesOf(job, 'run').some((run) => /npm /.test(String(run)))
         expect(builds && granted['id-token'] === 'write', file).to.equal(false)
-        // What is installed is what the build job made.
+        // The installed package is that of the build job.
         const digests = valuesOf(valuesOf(job, 'with'), 'digest').filter((digest) =>
           /^\$\{\{ (?:needs\.build|steps\.clawctl)\.outputs\.digest \}\}$/.test(String(digest)),
         )
@@ -387,7 +387,7 @@ describe('workflows and local actions', () => {
   it('plan the fleet for drift with the same settings as for a deploy', () => {
     const settings = (file: string) => {
       const job = Object.values((parse(read(file)) as Parsed).jobs).at(-1)
-      // What a plan does not depend on: how a deploy waits, which AMIs it takes, and in which way it replaces a host.
+      // Settings that a plan does not depend on: how a deploy waits, whose AMIs it accepts, and how it replaces a host.
       const ofDeploys = ['CLAWCTL_HEALTH_TIMEOUT', 'CLAWCTL_AMI_OWNERS', 'FLEET_DEPLOY_STRATEGY']
       return Object.fromEntries(Object.entries(job?.env ?? {}).filter(([name]) => !ofDeploys.includes(name)))
     }

@@ -14,10 +14,10 @@ import { parseFault } from '../../src/lib/domain/sandboxOptions.js'
 
 const REPO = { owner: 'acme', repo: 'fleet' }
 const TOKEN = 'test-token'
-/** Of the file in the test of the contents API, by `git hash-object`. */
+/** The digest of the file in the test of the contents API, by `git hash-object`. */
 const GIT_SHA = '4a2df6c703d085c3a10eb9acaff307468a01aa5f'
 
-/** A workflow that waits for the file `go-<target>` and writes down in which order its runs ran. */
+/** A workflow that waits for the file `go-<target>` and records the order of its runs. */
 const QUEUED = (concurrency: string) => `name: Queued
 run-name: "\${{ format('deploy {0}', inputs.target) }}"
 on: { workflow_dispatch: { inputs: { target: { required: true } } } }

@@ -59,7 +59,7 @@ describe('sandbox: hosts', () => {
     return Buffer.from(`#!/bin/sh\n${lines.join('\n')}\n`).toString('base64')
   }
 
-  /** A role that may what the stack's may. */
+  /** A role with the same permissions as the stack's. */
   function addRole(allowed: Record<string, string[]> = {}): void {
     const trust = { Effect: 'Allow', Action: 'sts:AssumeRole', Principal: { Service: 'ec2.amazonaws.com' } }
     const actions = {
@@ -117,7 +117,7 @@ describe('sandbox: hosts', () => {
     world.putObject(BUCKET, `${prefix}/config.json`, JSON.stringify(manifest))
   }
 
-  /** Of the instance, or of the one that was launched last. */
+  /** The heartbeats of the instance, or of the one that was launched last. */
   function heartbeat(instanceId = [...world.instances.keys()].at(-1) ?? '') {
     const object = world.getObject(BUCKET, `heartbeats/${ID}/${instanceId}.json`)
     return object && heartbeatSchema.parse(JSON.parse(object.body.toString()))
@@ -134,7 +134,7 @@ describe('sandbox: hosts', () => {
     while (!what()) await sleep(2)
   }
 
-  /** Until the host has said how its boot ended. */
+  /** Waits until the host has reported the end of its boot. */
   const booted = () => until(() => notes.length > 0)
 
   it('boots an instance that was launched through EC2, and terminates it', async () => {
@@ -329,7 +329,7 @@ describe('sandbox: hosts', () => {
     expect(heartbeat(next.id)?.gateway).to.include({ state: 'active' })
     expect(stage(old.id)).to.equal('active')
 
-    // What can't be read changes nothing.
+    // An object that can't be read changes nothing.
     world.iam.deleteRolePolicy(ID, 'own')
     await sleep(30)
     expect(world.gateways.map(({ event, acts }) => [event, acts])).to.deep.equal([

@@ -63,7 +63,7 @@ describe('sandbox: S3', () => {
   const get = (input: Omit<GetObjectCommandInput, 'Bucket'>) => s3.send(new GetObjectCommand({ Bucket, ...input }))
   const text = async (input: Omit<GetObjectCommandInput, 'Bucket'>) => (await get(input)).Body?.transformToString()
 
-  /** A request as a client other than the SDK could send it: fetch would not let us set Host. */
+  /** A request with a Host header, which fetch would not allow. */
   function raw(method: string, path: string, headers: Record<string, string>, body = ''): Promise<[number, string]> {
     const scope = `${KEY}/20261101/eu-central-1/s3/aws4_request`
     const authorization = `AWS4-HMAC-SHA256 Credential=${scope}, SignedHeaders=host, Signature=${'0'.repeat(64)}`

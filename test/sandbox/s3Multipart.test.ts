@@ -106,7 +106,7 @@ describe('sandbox: S3 multipart', () => {
     expect(Buffer.concat([FIRST, LAST]).equals((await whole.Body?.transformToByteArray()) ?? Buffer.alloc(0))).to.equal(
       true,
     )
-    // over the border of the parts, which lie in a file each
+    // across the border of two parts, which are in separate files
     const Range = `bytes=${FIRST.length - 3}-${FIRST.length + 1}`
     const range = await (await s3.send(new GetObjectCommand({ Bucket, Key, Range }))).Body?.transformToByteArray()
     expect(Buffer.from(range ?? [])).to.deep.equal(Buffer.concat([FIRST.subarray(-3), LAST.subarray(0, 2)]))
@@ -178,7 +178,7 @@ describe('sandbox: S3 multipart', () => {
     expect(await code()).to.equal('MalformedXML')
     expect((await failure(send(id, 10_001, LAST))).name).to.equal('InvalidArgument')
     await complete(id, [two, nine])
-    // the part that was not named is gone with the upload
+    // the unnamed part is removed with the upload
     expect(await files()).to.have.length(2)
     expect(await failure(complete(id, [two, nine]))).to.include({ name: 'NoSuchUpload', status: 404 })
   })
@@ -200,7 +200,7 @@ describe('sandbox: S3 multipart', () => {
     const id = await start()
     for (const number of [3, 1, 2]) await send(id, number, LAST)
     const seen: (number | undefined)[] = []
-    // by hand: S3 gives out a marker on the last page too, with which paginateListParts never ends
+    // without paginateListParts, which never ends, because S3 returns a marker on the last page too
     let marker: string | undefined
     for (let more: boolean | undefined = true; more; ) {
       const next = new ListPartsCommand({ Bucket, Key, UploadId: id, MaxParts: 2, PartNumberMarker: marker })

@@ -345,7 +345,7 @@ describe('the stand-in tofu: plan and apply', () => {
     expect(stopped.stderr).to.match(/create: context canceled/)
     expect([...objects().keys()]).to.deep.equal([STATE_KEY])
 
-    // Tainted, it is in every later plan, ignore_changes or not.
+    // A tainted resource is in every later plan, also with ignore_changes.
     const again = await plan(aws.ami, [ONE])
     expect(actions(again)).to.deep.equal({ [ONE]: 'delete,create' })
     expect(again.resource_changes.find((c) => c.address === address(ONE))?.action_reason).to.equal(

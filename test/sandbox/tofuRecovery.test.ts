@@ -20,7 +20,10 @@ describe('the stand-in tofu: after kills, cancellations and failed writes', () =
   const planFile = () => join(stack.root, 'plan')
   const stateText = () => aws.world.getObject(BUCKET, STATE_KEY)?.body.toString() ?? ''
 
-  /** Plans into the file: address → actions, `import` before them where it adopts; what it changes nothing of is left out. */
+  /**
+   * Plans into the file. Returns address → actions, preceded by `import` for an adoption; unchanged resources are left
+   * out.
+   */
   async function plan(ids: readonly string[], ...more: string[]): Promise<Record<string, string>> {
     const planned = await tofu('plan', `-out=${planFile()}`, ...varArgs(aws.ami, ids), ...more)
     expect(planned.stderr).to.equal('')
@@ -64,7 +67,7 @@ describe('the stand-in tofu: after kills, cancellations and failed writes', () =
     const lock = JSON.parse(aws.world.getObject(BUCKET, `${STATE_KEY}.tflock`)?.body.toString() ?? '{}')
     expect(lock).to.include({ Operation: 'OperationTypeApply' })
 
-    // Run again without adopting: everything exists already, for ever.
+    // Without an adoption, every later run fails because the objects exist already.
     await tofu('force-unlock', '-force', lock.ID)
     const [group] = [...aws.world.securityGroups.keys()]
     aws.world.securityGroups.delete(group ?? '')
@@ -72,7 +75,7 @@ describe('the stand-in tofu: after kills, cancellations and failed writes', () =
     const again = await tofu('apply', planFile())
     expect(again.stderr).to.match(/IAM: api error EntityAlreadyExists: Role with name clawdinator-1 already exists/)
 
-    // Adopted it changes nothing, and the next plan knows it.
+    // An adoption changes nothing, and the next plan has no changes.
     const adopt = {
       instances: { [ONE]: left?.id },
       roles: { [ONE]: ONE },
@@ -106,11 +109,11 @@ describe('the stand-in tofu: after kills, cancellations and failed writes', () =
     expect(await refusal(adopting({ instances: { [`${ONE}/b`]: id } }))).to.include(
       'Error: Configuration for import target does not exist',
     )
-    // EC2's id may be in the state under another address: nothing but a comparison finds that.
+    // The state may have EC2's id under another address: only a comparison detects that.
     expect(await plan([ONE], both, adopting({ instances: { [`${ONE}/b`]: id } }))).to.deep.equal({
       [instance(`${ONE}/b`)]: 'import,no-op',
     })
-    // An address that the state has is silently left alone.
+    // An address that is already in the state is ignored without a message.
     expect(await plan([ONE], adopting({ instances: { [ONE]: 'i-0123456789abcdef0' } }))).to.deep.equal({})
   })
 

@@ -53,7 +53,7 @@ describe('the fleet stack', () => {
   })
 })
 
-/** Every block and argument by its path, in a form that both readers can be brought to. */
+/** Every block and argument by its path, in a form that both parsers' results can be converted to. */
 function shapeOf(body: Body, path = ''): string[] {
   return [
     ...body.attributes.map(({ name }) => `${path}${name}`),
@@ -64,7 +64,7 @@ function shapeOf(body: Body, path = ''): string[] {
   ].sort()
 }
 
-/** hcl2json gives blocks as lists of objects below their labels, and arguments as values. */
+/** hcl2json returns blocks as lists of objects below their labels, and arguments as values. */
 function convertedShape(json: Record<string, unknown>): string[] {
   const LABELS: Record<string, number> = {
     resource: 2,

@@ -57,7 +57,7 @@ describe('a handover from a host that does not yield', () => {
     expect(new Set(connected).size).to.equal(1)
   })
 
-  /** GitHub cancels the run at the moment at which EC2 is asked to stop the host, and kills the deploy. */
+  /** GitHub cancels the run at the moment of the request to EC2 to stop the host, and kills the deploy. */
   async function cancelled(sandbox: TestSandbox) {
     const { github } = sandbox.inner
     Object.assign(github.options, { limits: { sigintMs: 1, sigtermMs: 1 } })

@@ -55,7 +55,7 @@ describe(`a deploy with the real ${name}`, () => {
       resource_changes: { change: { actions: string[] } }[]
     }
     expect(plan.resource_changes.flatMap(({ change }) => change.actions)).to.deep.equal(Array(4).fill('no-op'))
-    // What is not named is refused, although the program would do it.
+    // An unnamed change is refused, although OpenTofu would make it.
     const naming = await plane.tofu().plan({ ...later, replace: 'aws_instance.clawdinator["a"]' })
     expect(() => guardPlan(naming, expected({ kind: 'replace', id: 'b', slot: 'a' }))).to.throw(
       'replace aws_instance.clawdinator["a"]',
@@ -189,7 +189,7 @@ describe(`the first apply of the platform stack with the real ${name}`, () => {
 
   it('keeps its state beside the stack until the bucket exists, and changes nothing when run again', async () => {
     const env = await sandbox.environment({ kind: 'ci' }, process.env)
-    // A signature is not verified: any that has the form makes the bucket.
+    // Signatures are not verified: any signature of the right form creates the bucket.
     const sign = `AWS4-HMAC-SHA256 Credential=${env.AWS_ACCESS_KEY_ID}/20260101/eu-central-1/s3/aws4_request, SignedHeaders=host, Signature=${'0'.repeat(64)}`
     const make = `${process.execPath} -e "fetch('${env.AWS_ENDPOINT_URL_S3}/first-bucket',{method:'PUT',headers:{authorization:'${sign}'}}).then((r)=>process.exit(r.ok?0:1))"`
     const vars = { TF_VAR_region: 'eu-central-1', TF_VAR_bucket: 'first-bucket', TF_VAR_make: make }

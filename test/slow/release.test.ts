@@ -15,7 +15,7 @@ describe('scripts/release-artifacts.sh', () => {
   })
   after(() => rm(folder, { recursive: true, force: true }))
 
-  /** Builds in a copy, so that the checkout's own dist/ stays as the other tests know it. */
+  /** Builds in a copy, so that other tests can use the checkout's own dist/. */
   async function build(name: string): Promise<string> {
     const copy = join(folder, name)
     const skipped = new Set(['.git', 'dist', 'node_modules', 'oclif.manifest.json'].map((entry) => join(ROOT, entry)))

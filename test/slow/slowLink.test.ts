@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import { ROOT } from '../support/plane.js'
 
-/** Why there can be no slow link on this machine; null where there can. */
+/** Why this machine can't simulate a slow link; null if it can. */
 function hindrance(): string | null {
   if (process.platform !== 'linux') return 'this is no Linux'
   if (process.getuid?.() !== 0) return 'network namespaces need root'

@@ -314,7 +314,7 @@ describe('AWS adapters', () => {
     ] as const) {
       it(`retries ${kind}, then fails with ${code}`, async () => {
         const client = compute()
-        // The SDK waits half a second after the first throttled try, so that one is left to the next lines.
+        // The SDK waits half a second after the first throttled attempt, so a later test covers that.
         if (kind !== 'throttle') {
           plane.faults.add({ on: 'ec2', kind, strikes: 1 })
           expect(latestOf(await client.fleetImages())?.id).to.equal(LATEST)
@@ -330,7 +330,7 @@ describe('AWS adapters', () => {
     it('retries a service that never answers, then fails', async () => {
       const client = (attempts: number) => createCompute({ region: REGION, retries: { attempts, attemptMs: 200 } })
       plane.faults.add({ on: 'ec2', kind: 'hang', strikes: 1 })
-      // A busy machine may need more than the second.
+      // A busy machine may need more than a second.
       expect(latestOf(await client(20).fleetImages())?.id).to.equal(LATEST)
       const before = asked('ec2')
       expect(before).to.be.at.least(2)

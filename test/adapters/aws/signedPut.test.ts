@@ -8,7 +8,7 @@ import { startServer, type TestServer } from '../../support/server.js'
 const MINUTE = 60_000
 const DATE = /^(....)(..)(..)T(..)(..)(..)Z$/
 
-/** EBS, whose clock is so far ahead of ours; it refuses what is signed for a time more than five minutes from its own. */
+/** EBS with a clock that is ahead of ours. It refuses signatures of a time more than five minutes from its own. */
 const ebsAhead = (byMs: number, { always = false, name = 'InvalidSignatureException' } = {}) =>
   startServer((response, { headers }) => {
     const now = Date.now() + byMs

@@ -16,7 +16,7 @@ import { failureOf } from '../../support/failure.js'
 
 const REGION = 'eu-central-1'
 
-/** An EC2 and an S3 to ask, each test run with its own bucket. */
+/** The endpoints of EC2 and S3; each test runs with its own bucket. */
 interface Account {
   /** Registers an available image that is newer than those before it. */
   image(name: string): Promise<string>
@@ -24,7 +24,7 @@ interface Account {
   close(): Promise<void>
 }
 
-/** What the use-cases rely on, the same for every AWS that the adapters talk to. */
+/** The behaviour that the use-cases rely on, the same for every AWS and emulator. */
 function awsSuite(title: string, open: (() => Promise<Account>) | null): void {
   describe(`the AWS adapters against ${title}`, () => {
     let aws: Account

@@ -20,7 +20,7 @@ describe('repository seeds', () => {
   before(async () => {
     world = await SecretsWorld.make([])
     const folder = world.repository('clawdinators')
-    // Alike, so that git stores some as deltas of others.
+    // Similar contents, so that git stores some as deltas of others.
     const lines = Array.from({ length: 400 }, (_, n) => createHash('md5').update(String(n)).digest('hex'))
     for (let n = 0; n < 20; n += 1)
       writeFileSync(`${folder}/alike-${n}`, `${lines.join('\n')}\n${n}\n`.repeat(1 + (n % 2)))

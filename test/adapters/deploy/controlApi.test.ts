@@ -39,7 +39,7 @@ describe('createControlApi', () => {
     return { server, api: createControlApi({ url: `${server.url}/`, token: TOKEN, userAgent: 'clawctl/test' }) }
   }
 
-  /** The failure of asking for the fleet, and how often the server was asked. */
+  /** The failure of reading the fleet, and the number of requests to the server. */
   const refused = async (...responders: [Responder, ...Responder[]]) => {
     const { server, api } = await open(...responders)
     const error = await failureOf(api.fleet())

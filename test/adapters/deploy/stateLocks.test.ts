@@ -14,7 +14,7 @@ const RUN = 'https://github.example/o/r/actions/runs/7/attempts/1'
 describe('createStateLocks', () => {
   /** The table's items by LockID. */
   const items = new Map<string, string>()
-  /** Answers to writes that get lost, after they arrived. */
+  /** The writes whose answers get lost after they arrived. */
   let lost = 0
   /** The role may not write to the table. */
   let refusing = false

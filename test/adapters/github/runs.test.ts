@@ -91,7 +91,7 @@ describe('createGithub', () => {
       plane.answerAs(() => ({ status, body: JSON.stringify({ message: `${SENTINEL} ${GITHUB_TOKEN}` }) }))
       expect([status, await codeOf(open().list(1))]).to.deep.equal([status, code])
     }
-    // Nothing was tried again; each of the three 404s asked whether the repository itself is there.
+    // Nothing was retried; each of the three 404s caused one more request, for the repository itself.
     const asked = plane.seen.filter(({ path }) => !/^\/repos\/acme\/[^/]+$/.test(path))
     expect([asked.length, plane.seen.length]).to.deep.equal([9, 12])
   })

@@ -40,7 +40,7 @@ describe('adapters of image work', () => {
   })
   after(() => rm(folder, { recursive: true, force: true }))
 
-  /** A file of so many bytes with data at these offsets. */
+  /** A file of this size with data at these offsets. */
   function sparse(name: string, bytes: number, data: Record<number, Buffer>): string {
     const path = join(folder, name)
     writeFileSync(path, '')
@@ -185,7 +185,7 @@ describe('adapters of image work', () => {
       expect(await other.lock()).to.equal(true)
       expect(await one.holder()).to.include(`process ${process.pid} on `)
       await other.unlock()
-      // As earlier versions wrote it, and long ago.
+      // In the format of earlier versions, with an old time.
       writeFileSync(join(folder, 'b.journal.lock'), String(process.pid))
       utimesSync(join(folder, 'b.journal.lock'), 1, 1)
       expect(await one.lock()).to.equal(true)
@@ -224,7 +224,7 @@ describe('adapters of image work', () => {
   describe('createSigner', () => {
     const credentials = { accessKeyId: 'AKIAEXAMPLE', secretAccessKey: 'secret', sessionToken: 'token' }
 
-    /** Signs what the SDK has signed, and expects the same signature. */
+    /** Signs the SDK's own request, and expects the same signature. */
     async function expectSame(service: string, send: (region: string) => Promise<unknown>): Promise<void> {
       const sent = await requestAsSent(() => send('eu-central-1'))
       const {

@@ -23,7 +23,7 @@ describe('the files of a checkout', () => {
   const idsNow = async () =>
     parseRegistry(await readFile(join(root, 'nix/instances.json'), 'utf8'), 'x').map((e) => e.id)
   const lock = () => join(root, 'nix/instances.json.lock')
-  /** The process id of one that has just ended. */
+  /** The process id of a process that has just ended. */
   const deadPid = () =>
     new Promise<number>((resolve) => {
       const child = spawn(process.execPath, ['-v'], { stdio: 'ignore' })
@@ -106,7 +106,7 @@ describe('the files of a checkout', () => {
   it('leaves no lock after a refusal', async () => {
     await add('a')
     const edit = checkoutFiles(root).edit('b', (files) => {
-      // Refused only at the second look, under the lock.
+      // Refused only at the second check, under the lock.
       if (calls++ > 0) return planEdit({ kind: 'remove', id: 'nobody' }, files)
       return planEdit({ kind: 'add', entry: { id: 'b' } }, files)
     })

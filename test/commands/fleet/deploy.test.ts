@@ -37,7 +37,7 @@ describe('clawctl fleet deploy through the Control API', () => {
               const { code, stdout } = await deploy(sandbox, 'clawdinator-1', 'clawdinator-2', '--requested-by', name)
               expect(code, stdout).to.equal(0)
             }
-            // The first alone is to go on.
+            // Only the first run continues.
             sandbox.hold()
             release()
             const deploys = await history(sandbox)

@@ -8,11 +8,11 @@ const STATUS = ['fleet', 'status']
 const DEPLOY = ['fleet', 'deploy', 'clawdinator-2']
 
 describe('faults', () => {
-  /** Transient: what one retry layer bears. */
+  /** Transient faults: one retry layer survives them. */
   const begin = () =>
     concurrently(
       {
-        // Two services at a time: each has a retry layer of its own.
+        // Two services at a time, because each has its own retry layer.
         'ec2:throttle and s3:error': once(['ec2:throttle', 's3:error'], 'ci', DEPLOY),
         'github:throttle': once(['github:throttle'], 'laptop', DEPLOY),
         'api:reset': once(['api:reset'], 'laptop', DEPLOY),
@@ -104,7 +104,7 @@ describe('faults', () => {
     expect(died.outcome.code, died.outcome.stdout).to.equal(1)
     expect(died.outcome.json().error.code).to.equal('DEPLOY_FAILED')
     expect(recorded).to.include({ status: 'failed' })
-    // Whether it had seen the host healthy before it was killed is a matter of milliseconds.
+    // The runner may or may not have seen the healthy host before it was killed.
     expect(recorded.hosts[0]?.outcome).to.be.oneOf(['failed', 'created'])
     expect(next.outcome.code, next.outcome.stdout).to.equal(0)
     expect(next.outcome.json().deploy.status).to.equal('succeeded')

@@ -9,7 +9,7 @@ const SCRIPT = join(ROOT, 'scripts/fleet-control.sh')
 const SKILL = readFileSync(join(ROOT, 'clawdinator/workspace/skills/fleet/SKILL.md'), 'utf8')
 const WITHOUT_CLAWCTL = `${dirname(process.execPath)}:/usr/bin:/bin`
 
-/** What a deploy's run can end with, beside what the Control API itself answers. */
+/** Codes with which a deploy's run can end, in addition to the Control API's own. */
 const OF_A_RUN: Code[] = [
   'PLAN_OUT_OF_SCOPE',
   'NOT_IN_STATE',
@@ -154,7 +154,7 @@ function examples(): { command: string; output: string }[] {
   })
 }
 
-/** What is another one each time. A run may begin before it is named. */
+/** Replaces values that differ in each run. A run may start before it has a name. */
 function shape(text: string): string {
   return text
     .replace(/^(Deploy of \S+): running$/m, '$1: queued')

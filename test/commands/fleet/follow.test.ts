@@ -52,7 +52,7 @@ describe('clawctl fleet follow', () => {
     const steps = lines.flatMap(
       (line) => /^([>+]) clawdinator-2: (.+?)(?: \(\d+s\))?$/.exec(line)?.slice(1).join(' ') ?? [],
     )
-    // Each begins once, and ends before the next begins.
+    // Each step starts once, and ends before the next one starts.
     expect(steps.length).to.be.above(1)
     for (let i = 0; i < steps.length; i += 2) expect(steps[i + 1]).to.equal(steps[i]?.replace('>', '+'))
     expect(second?.stderr).to.include('queued behind the deploy of clawdinator-2 (request-0001)')

@@ -124,7 +124,7 @@ describe('clawctl fleet status', () => {
       expect(code).to.equal(0)
       expect(stdout.length).to.be.at.most(2000).and.above(1000)
       const shown = stdout.split('\n').filter((line) => line.startsWith('clawdinator-')).length
-      // One line more than there are instances: the latest AMI.
+      // One line more than the number of instances: the latest AMI.
       expect(stdout.trimEnd().split('\n').at(-1)).to.equal(`… and ${ids.length + 1 - shown} more`)
     })
   })
@@ -252,7 +252,7 @@ describe('clawctl fleet status', () => {
 
     it('prints each change with --watch until the fleet has settled', async () => {
       become('pending')
-      // It becomes running right after an answer that says pending.
+      // The instance becomes running right after an answer with `pending`.
       const before = watched.asked('api')
       const timer = setInterval(() => watched.asked('api') > before && become('running'), 20)
       const { stdout, code } = await watched.clawctl('laptop', ['fleet', 'status', '--watch'])

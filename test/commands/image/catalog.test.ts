@@ -15,7 +15,7 @@ const ago = (days: number) => new Date(Date.now() - days * DAY)
 const digest = 'ab'.repeat(32)
 const BUCKET = 'clawdinators-sandbox'
 
-/** An image of long ago with all that belongs to it, and what broken imports have left. */
+/** An old image with all its resources, and leftovers of failed imports. */
 function grow({ world }: TestSandbox) {
   const tags: [string, string][] = [
     ['app', 'clawdinator'],
@@ -66,7 +66,7 @@ function grow({ world }: TestSandbox) {
   return { old, target, orphan, snapshot, upload }
 }
 
-/** The fleet has a group of its own. */
+/** The fleet has its own security group. */
 const smokeGroups = ({ world }: TestSandbox) =>
   [...world.securityGroups.values()].filter(({ name }) => name.startsWith('clawdinator-smoke-')).length
 

@@ -121,7 +121,7 @@ describe('clawctl image upload and import', () => {
       const { parts, key } = done.json().upload
       expect(parts.resumed).to.be.at.least(3)
       expect(parts.sent + parts.copied + parts.resumed).to.equal(parts.total)
-      // The data, and once the object that holes are copied from.
+      // The data, and the object of zeros from which holes are copied.
       expect(received).to.be.within(first.length + second.length, first.length + second.length + 8 * MIB)
       expect(sandbox.bucket.get(key)?.body.equals(readFileSync(files.path('holes.raw')))).to.equal(true)
     } finally {

@@ -8,7 +8,7 @@ describe('clawctl registry add, remove, check', () => {
   const files = temporaryFolder()
   let number = 0
 
-  /** A checkout of its own, and `clawctl registry …` in it. */
+  /** A new checkout, and `clawctl registry …` in it. */
   async function checkout(
     text = `${registryOf(['clawdinator-1', 'clawdinator-2'])}\n`,
     hosts = ['clawdinator-1', 'clawdinator-2'],
@@ -21,7 +21,7 @@ describe('clawctl registry add, remove, check', () => {
       root,
       run: (...args: string[]): Promise<Outcome> =>
         clawctl(['registry', ...args], { env: { ...surroundings(), CLAWCTL_CHECKOUT: root } }),
-      /** As a process whose folder it is. */
+      /** As a process, because the command uses its current folder. */
       runThere: (...args: string[]): Promise<Outcome> =>
         clawctl(['registry', ...args], { cwd: root, env: { ...surroundings(), CLAWCTL_CHECKOUT: root } }),
       registry: () => readFile(`${root}/nix/instances.json`, 'utf8'),

@@ -24,7 +24,7 @@ describe('clawctl sandbox run --registry', () => {
   after(() => sandbox.close())
   for (const [what, text, says] of cases) {
     it(`${what}: reports an error that names the entry`, async () => {
-      // Read again each time, as a pushed branch would be.
+      // Read again each time, like a pushed branch.
       await files.write('cases.json', text)
       const { code, stdout, stderr } = await sandbox.clawctl('laptop', ['fleet', 'status'])
       expect({ code, stdout }).to.deep.equal({ code: 2, stdout: '' })

@@ -11,7 +11,7 @@ import { entryOf } from '../../support/fakes.js'
 const entry = entryOf('a')
 const AT = { revision: null, by: 'test', at: new Date(0) }
 const digests = new Map<string, string>()
-/** Remembered: the same few texts are asked for a hundred thousand times. */
+/** Cached, because the same few texts are hashed a hundred thousand times. */
 function digest(text: string): string {
   const known = digests.get(text) ?? createHash('sha256').update(text).digest('hex')
   digests.set(text, known)
@@ -34,7 +34,7 @@ const wantedOf = (contents: readonly string[]) => [
   repo(`repo ${contents[0]}`),
 ]
 
-/** One prefix of a bucket, as S3 has it: keys with contents, and a manifest with an entity tag. */
+/** One prefix of a bucket: keys with contents, and a manifest with an entity tag. */
 class Prefix {
   readonly objects = new Map<string, string>()
   manifest: string | null = null
@@ -57,7 +57,7 @@ class Prefix {
     return this.manifest === null ? objects : [...objects, { key: manifestKey(entry), size: this.manifest.length }]
   }
 
-  /** What a host would find wrong now. */
+  /** The problems that a host would find now. */
   problems(): string[] {
     return this.#named().flatMap(({ key, sha256 }) => {
       const text = this.objects.get(`${entry.bootstrapPrefix}/${key}`)
@@ -65,7 +65,7 @@ class Prefix {
     })
   }
 
-  /** Objects of the manifest in place, which is judged once. */
+  /** Objects of the manifest in place, which is checked once. */
   #named(): BundleObject[] {
     if (this.#judged.manifest !== this.manifest) {
       expect(judgeBundle(entry, { manifest: this.manifest, objects: this.list() })).to.deep.equal([])
@@ -75,7 +75,7 @@ class Prefix {
   }
 }
 
-/** `bootstrap upload` in steps, each of which is one request: it may be killed between any two. */
+/** `bootstrap upload` in steps of one request each: it may be killed between any two. */
 function* upload(prefix: Prefix, contents: readonly string[]): Generator<void, 'done' | 'conflict'> {
   const wanted = wantedOf(contents)
   const texts = new Map(
@@ -197,7 +197,7 @@ describe('planBundle', () => {
   })
 
   it('leaves a complete bundle at every moment, with concurrent and killed uploads', () => {
-    // Few values: an upload that has nothing to do must not harm one that has.
+    // Few different values, so that some uploads have nothing to change.
     const content = fc.array(fc.constantFrom('v1', 'v2', 'v3'), { minLength: 2, maxLength: 2 })
     const move = fc.record({ who: fc.nat(2), killed: fc.nat(24).map((n) => n === 0) })
     fc.assert(
@@ -210,7 +210,7 @@ describe('planBundle', () => {
           while (!start.next().done) {}
           const running = wants.map((want) => upload(prefix, want))
           for (const [nth, { who, killed }] of moves.entries()) {
-            // Whoever ended or was killed comes back with something to upload.
+            // An upload that ended or was killed starts again with new content.
             if (killed || running[who]?.next().done)
               running[who] = upload(prefix, wants[(who + nth) % wants.length] ?? [])
             if (prefix.problems().length > 0) expect(prefix.problems()).to.deep.equal([])

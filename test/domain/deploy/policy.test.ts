@@ -194,7 +194,7 @@ describe('decideDeploy', () => {
       amiOverride: maybe(fc.oneof(fc.constantFrom('ami-1234abcd', 'ami-1'), fc.string())),
       registry: maybe(fc.constant(registry)),
     })
-    // Nobody verifies, or claims, what is not named.
+    // Without a caller or a requester, neither can be verified or claimed.
     .map(({ identity, ...q }) => ({
       ...q,
       identity: identity && {

@@ -15,7 +15,7 @@ const host = (
 })
 const deploy = (...hosts: DeployHost[]): Deploy => detailOf({ hosts })
 
-/** a and b are in the registry, z is not; each runs the new image, b none. */
+/** a and b are in the registry, z is not. a and z run the new image; b has no machine. */
 const fleet = describeFleet({
   registry: registryOf('a', 'b'),
   hosts: [hostOf('a', { ami: NEW.id }), hostOf('z', { ami: NEW.id })],

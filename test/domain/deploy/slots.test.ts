@@ -57,7 +57,7 @@ describe('machinesInState', () => {
 })
 
 describe('planInputs', () => {
-  /** b is in its second slot; a has a machine that EC2 may have lost, and its successor. */
+  /** b is in its second slot; a has a machine that may no longer exist in EC2, and its candidate. */
   const state = machinesInState([
     machine(instanceAddress('b', 'b'), 'i-b', 'bootstrap/b'),
     machine(instanceAddress('a'), 'i-a', 'bootstrap/a'),

@@ -19,7 +19,7 @@ const GIB = 1024 ** 3
 const BLOCKS = 64
 const SIZE = BLOCKS * BLOCK_BYTES
 
-/** A block's content stands for its digest: 0 is a block of zeros. */
+/** A block's content is also its digest here: 0 is a block of zeros. */
 type Content = readonly number[]
 const contents = fc.array(fc.nat(3), { minLength: BLOCKS, maxLength: BLOCKS })
 
@@ -87,14 +87,14 @@ describe('the block manifest', () => {
     for (const length of [0, 7, 23, good.length - 1]) expect(decodeBlockMap(good.slice(0, length))).to.equal(null)
     expect(decodeBlockMap(Uint8Array.of(...good, 0))).to.equal(null)
     expect(changed((bytes) => bytes.set([0], 0))).to.equal(null)
-    // The second entry's index becomes the first one's, or one behind the end.
+    // The second entry's index becomes the first one's, or one beyond the end.
     expect(changed((bytes) => bytes.set([0, 0, 0, 0], 24 + 36))).to.equal(null)
     expect(changed((bytes) => bytes.set([0, 0, 0, BLOCKS], 24 + 63 * 36))).to.equal(null)
   })
 })
 
 describe('planBlocks', () => {
-  /** What reads as the volume when the plan was carried out. `noise`: a block that was never written in an encrypted snapshot. */
+  /** The content of the volume after the plan. `noise`: an unwritten block of an encrypted snapshot. */
   function carriedOut(content: Content, parent: Content | null, encrypted: boolean): (number | 'noise')[] {
     const map = mapOf(content)
     const { writes, zeros, unchanged } = planBlocks(map, parent && mapOf(parent), encrypted)
@@ -178,7 +178,7 @@ describe('partsOf', () => {
         )
         const sent = holding.reduce((sum, part) => sum + part.bytes, 0)
         const data = lengths.reduce((sum, [, data]) => sum + data, 0)
-        // Before each extent less than a part's 5 MiB; and as much behind it, where it is shorter.
+        // At most a part's 5 MiB of the hole before each extent, and as much after a shorter extent.
         const short = lengths.filter(([, data]) => data < 5 * MIB).length
         expect(sent - data).to.be.at.most((lengths.length + short) * 5 * MIB)
       }),

@@ -54,7 +54,7 @@ function gptDisk({ code = false, kind = Buffer.from('28732ac11ff8d211ba4b00a0c93
   return disk
 }
 
-/** Of a gzip trailer: another implementation than the one that is tested. */
+/** CRC-32 of a gzip trailer: an implementation other than the tested one. */
 const crc32 = (bytes: Buffer) => gzipSync(bytes).readUInt32LE(gzipSync(bytes).length - 8)
 
 const BYTES = 64 * 1024

@@ -198,15 +198,15 @@ describe('planPrune', () => {
         const stay = images.filter(({ id }) => !gone.has(id))
         const ready = images.filter(isReady).length
         expect(stay.filter(isReady).length).to.be.at.least(Math.min(keep, ready))
-        // whatever stays has all that is its own
+        // every kept AMI keeps all its resources
         for (const one of stay) {
           const n = images.indexOf(one)
           expect(going.snapshots.some(({ id }) => id === one.snapshotId)).to.equal(false)
           expect(going.objects.some((o) => o.key === key(n) || o.key === manifest(n))).to.equal(false)
         }
-        // and what goes, goes whole
+        // a removed AMI is removed with all its resources
         for (const one of going.images) expect(going.snapshots.some(({ id }) => id === one.snapshotId)).to.equal(true)
-        // a second look at what is left removes no further AMI
+        // a second run removes no further AMI
         const later = planPrune({ ...of, images: stay }, { keep, olderThanMs: days * DAY, now: NOW })
         expect(removalsOf(later).images).to.deep.equal([])
         expect(stillGoing(going, removalsOf(later)).images).to.deep.equal([])

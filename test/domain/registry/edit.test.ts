@@ -26,7 +26,7 @@ const ids = fc.uniqueArray(
   fc.stringMatching(/^[a-z][a-z0-9-]{0,12}$/).filter((id) => id !== 'all'),
   { maxLength: 6 },
 )
-/** The same registry in the ways that people and tools write it. */
+/** The same registry in the styles of people and tools. */
 const written = fc
   .tuple(
     ids,

@@ -25,7 +25,7 @@ const KMS_KEY = `arn:aws:kms:${REGION}:000000000000:key/00000000-0000-0000-0000-
 const REGISTRY_TEXT = JSON.stringify(REGISTRY)
 const registry = { read: async () => ({ text: REGISTRY_TEXT, origin: 'nix/instances.json' }) }
 
-/** Calls that change something in the bucket: a kill can come before or after each. */
+/** Calls that change the bucket: a kill can come before or after each. */
 const WRITES = ['send', 'copy', 'putIf', 'remove'] as const
 
 describe('uploadBundles', () => {
@@ -68,7 +68,7 @@ describe('uploadBundles', () => {
   const manifest = async (id: string) => parseManifest((await store.get(`bootstrap/${id}/config.json`))?.text ?? null)
   const outcomes = ({ bundles }: UploadResult) => bundles.map(({ outcome }) => outcome)
 
-  /** A store that is gone at the nth change; what it was asked before has happened. */
+  /** A store of a process that is killed at the nth change; earlier changes are stored. */
   function dyingAt(nth: number): { store: BundleStore; asked: () => number } {
     let asked = 0
     const dying = Object.fromEntries(
@@ -112,7 +112,7 @@ describe('uploadBundles', () => {
     const inspector = seedInspector(createGit(process.env, undefined), () => secrets.folder)
     const { parse } = ageIdentities({})
     const deep = { kind: 'deep' as const, identityOf: identity, parse, downloads: store, inspector }
-    // The bundle's own identity, where none is given.
+    // The bundle's own identity, if none is given.
     expect((await verify('all', { ...deep, identityOf: async () => null })).notes).to.deep.equal([])
     expect((await verify('all', deep)).notes).to.deep.equal([])
     const swapped = { ...deep, identityOf: (id: string) => identity(id === IDS[0] ? (IDS[1] ?? '') : (IDS[0] ?? '')) }
@@ -324,7 +324,7 @@ describe('uploadBundles', () => {
           expect(failure.code).to.equal('BUNDLE_INCOMPLETE')
           expect(`${failure.message} ${failure.details.join(' ')}`).to.match(says)
         }
-        // And an upload mends it, whatever it is.
+        // And an upload repairs it, whatever it is.
         await upload()
         expect((await verify()).bundles.map(({ unnamed }) => unnamed)).to.deep.equal([0, 0])
       })

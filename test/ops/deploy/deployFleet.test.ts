@@ -22,7 +22,7 @@ const records = (plane: Plane) =>
     .map((put) => JSON.parse(put.text) as DeployRecord)
 const applied = (plane: Plane) => plane.cloud.log.filter((line) => line.startsWith('apply'))
 
-/** The failure, which must carry the deploy so far. */
+/** The failure, whose `partial` must contain the deploy so far. */
 async function failed(plane: Plane, request: Partial<Order> = {}, options: Partial<DeployOptions> = {}) {
   const error = await failureOf(start(plane, request, options))
   const deploy = error.partial?.deploy as Deploy
@@ -102,7 +102,7 @@ describe('deployFleet', () => {
     const plane = abc()
     let writes = 0
     plane.store.beforePut = (key) => {
-      // The first names the machine that serves, the second nobody.
+      // The first write names the serving machine, the second one no machine.
       if (key === 'active/a.json' && writes++ === 1)
         plane.store.set('control/cancel/request-0001.json', { by: 'Jo (verified)', at: START })
     }
@@ -277,7 +277,7 @@ describe('deployFleet', () => {
     it('does not stop a rollout if it can no longer be written', async () => {
       const plane = abc()
       plane.store.beforePut = (key, nth) => {
-        // After the index's entry and the first record.
+        // After the index entry and the first record.
         if (nth > 2 && key.startsWith('deploys/')) throw new ClawctlError('DENIED', 'S3 refuses.')
       }
       expect(outcomes(await start(plane))).to.deep.equal(['a replaced', 'b replaced', 'c replaced'])

@@ -103,7 +103,7 @@ describe('listDeploys', () => {
       },
     }
     for (let n = 0; n < 5_000; n += 1) {
-      // Ids in no order, as random ones are.
+      // Ids without an order, like random ones.
       const requestId = `request-${String((n * 7919) % 5_000).padStart(4, '0')}`
       const createdAt = new Date(Date.parse('2026-01-01T00:00:00Z') + n * 60_000).toISOString()
       store.set(indexKey(createdAt, requestId), '')

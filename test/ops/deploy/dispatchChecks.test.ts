@@ -73,7 +73,7 @@ describe('the claim of a dispatch', () => {
     expect(runs.dispatched).to.have.length(2)
   })
 
-  /** Another request writes the claim after this one has read that there is none. */
+  /** Another request writes the claim after this one has read that none exists. */
   const claimedMeanwhile = (store: FakeStore, claim: object | null) => {
     const { putIf } = store
     store.putIf = async (key, text, etag) => {

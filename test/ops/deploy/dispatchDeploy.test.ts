@@ -32,7 +32,7 @@ function world() {
   const clock = new FakeClock()
   const store = new FakeStore()
   const compute = new FakeCloud(store, clock)
-  /** After so many looks at the time there is none left. */
+  /** After this many reads of the clock no time is left. */
   const time = { looks: Number.POSITIVE_INFINITY }
   const mustHaveTime = () => {
     if (--time.looks < 0) throw new ClawctlError('TIMED_OUT', 'There is no time left.')
@@ -46,7 +46,7 @@ function world() {
   return { runs, clock, store, compute, time, ask }
 }
 
-/** GitHub starts the run, and shows it after some looks, but does not name it. */
+/** GitHub starts the run, and lists it after some reads, but does not name it. */
 const unnamed = (
   runs: FakeRuns,
   clock: FakeClock,

@@ -9,7 +9,7 @@ import { detailOf, FakeClock, FakeProgress, NEW, OLD, START, upstream } from '..
 const MINUTE = 60_000
 const OVER = detailOf({ status: 'succeeded' })
 
-/** Answers one after the other, the last one for ever; an error is thrown. */
+/** Returns these answers one after the other and repeats the last one; an error is thrown. */
 function world(...answers: (DeployDetail | Error)[]) {
   const clock = new FakeClock()
   const progress = new FakeProgress()

@@ -78,7 +78,7 @@ describe('freezes', () => {
 
 describe('changeObject with concurrent writers', () => {
   const add = (more: string) => (text: string | null) => `${text ?? 'new'}${more}`
-  /** Another process writes before each of the first so many writes. */
+  /** Another process writes before each of this many first writes. */
   const contested = (times: number) => {
     const store = new FakeStore()
     const { putIf } = store

@@ -71,7 +71,7 @@ describe("a deploy's record", () => {
     store.put = async (key, text) => {
       writes += 1
       if (writes === 1) throw failure
-      // The first of the writes that arrive takes longest.
+      // The first write takes longest.
       await new Promise((done) => setTimeout(done, writes === 2 ? 10 : 0))
       return put.call(store, key, text)
     }

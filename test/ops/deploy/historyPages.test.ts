@@ -11,7 +11,9 @@ const outage = async () => Promise.reject(upstream())
 function world() {
   const [runs, store, clock] = [new FakeRuns(), new FakeStore(), new FakeClock()]
   const ports = { runs, store, clock }
-  /** With an index, it is written for an hour after the request: its object is newer than its place in the history. */
+  /**
+   * With an index, a record is written for up to an hour after the request: its object is newer than its index entry.
+   */
   const record = (requestId: string, minutes: number, { index = true, change = {} } = {}) => {
     const createdAt = at(minutes)
     store.set(

@@ -6,7 +6,7 @@ import type { ItemProgress, Progress } from '../../../src/lib/ops/ports.js'
 import { failureOf } from '../../support/failure.js'
 import { FakeClock, FakeStore, recordOf, START, upstream } from '../../support/fakes.js'
 
-/** What is shown, in order. */
+/** The displayed lines, in order. */
 function screen() {
   const shown: string[] = []
   const list: ItemProgress = {

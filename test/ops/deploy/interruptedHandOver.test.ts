@@ -32,7 +32,10 @@ describe('an interrupted handover', () => {
 })
 
 describe('a handover that is interrupted while EC2 stops the old machine', () => {
-  /** The old machine does not yield, and the deploy is interrupted, or can't look any more, once EC2 was asked to stop it. */
+  /**
+   * The old machine does not yield, and the deploy is interrupted, or can't read EC2 any more, after it requested the
+   * stop of that machine.
+   */
   function stopping(error: ClawctlError) {
     const plane = fleet()
     plane.cloud.deaf.add('i-a')
@@ -51,7 +54,7 @@ describe('a handover that is interrupted while EC2 stops the old machine', () =>
       expect(error.code).to.equal(code)
       expect(error.message).to.include('EC2 was asked to stop i-a for the handover')
       expect(error.hint).to.include('Deploy a again')
-      // Not seen to serve yet.
+      // It was not seen to serve yet.
       expect(hosts).to.deep.equal([`a failed ${OLD.id} i-a`])
       expect(applied(plane)).to.deep.equal(['apply create a/b', 'stop i-a', 'start i-a'])
       await plane.clock.pass(120_000)

@@ -11,7 +11,7 @@ const HOST = hostOf('a')
 type Beat = Partial<Heartbeat> | null
 type Gateway = NonNullable<Heartbeat['gateway']>
 
-/** What EC2 lists and the machine writes, minute by minute; the last of both stays. */
+/** EC2's list and the machine's heartbeats, minute by minute; the last of both is repeated. */
 function world(beats: Beat[], hosts: Host[][] = [[HOST]]) {
   const clock = new FakeClock()
   const store = new FakeStore()
@@ -32,7 +32,7 @@ function world(beats: Beat[], hosts: Host[][] = [[HOST]]) {
     )
   return { clock, cloud, said, gate }
 }
-/** A heartbeat that keeps its time, as the timer writes each minute. */
+/** Heartbeats of a timer that writes each minute. */
 const beat = (minute: number, change: Partial<Gateway> = {}, more: Partial<Heartbeat> = {}): Beat => ({
   at: new Date(Date.parse('2026-03-01T12:00:00.000Z') + minute * MINUTE).toISOString(),
   gateway: { ...(heartbeatOf(HOST).gateway as Gateway), ...change },

@@ -89,7 +89,7 @@ describe('observe', () => {
 })
 
 describe('the machines of an id by their part in a handover', () => {
-  /** EC2 knows these machines of the id by their ids, and lists those that are `listed`. */
+  /** EC2 has these machines of the id, and lists only those in `listed`. */
   const standing = async (
     role: Pick<ActiveMachine, 'instanceId' | 'from'> | null,
     {

@@ -232,7 +232,7 @@ describe('a new host that fails', () => {
 })
 
 describe('a rollback that fails', () => {
-  /** The machine that served before has the role again. */
+  /** The old machine has the role again. */
   const returned = (plane: Plane) =>
     plane.cloud.gateways.some(({ instanceId }) => instanceId === 'i-new-1') && holder(plane) !== 'i-new-1'
 

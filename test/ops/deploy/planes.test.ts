@@ -180,7 +180,7 @@ describe('the direct plane', () => {
       deploys: make('deploys', shared),
       freeze: make('freeze', people),
     })
-    /** The code that the phone of Ada shows, who is enrolled from now on. */
+    /** The current code of Ada, who is enrolled from now on. */
     const enrol = async () => {
       await addPerson('Ada', people)
       const [person] = parsePeople(store.objects.get(PEOPLE_KEY)?.text ?? '') ?? []

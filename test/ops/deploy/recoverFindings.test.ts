@@ -74,7 +74,7 @@ describe('what fleet recover reports', () => {
       "state/fleet.tfstate can't be read: the lock table has the digest of another state, so nothing else was compared: that digest is removed",
     ])
     expect(changed(plane)).to.deep.equal([])
-    // Its holder may just be storing the state.
+    // Its holder may be storing the state at this moment.
     plane.ports.locks.standing = lockOf({ Info: '' })
     expect((await failureOf(recover(plane, { planOnly: true }))).code).to.equal('UPSTREAM')
   })
@@ -140,7 +140,7 @@ describe('an import of fleet recover', () => {
     const beside = unmanaged(null)
     beside.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-x', launchedAt: START }))
     beside.cloud.state_.set(instanceAddress('a'), 'i-x')
-    // The one in slot a was never handed to: it goes.
+    // The machine in slot a never became active, so it is destroyed.
     expect((await recover(beside)).findings.map(({ what }) => what)).to.include(
       'has the candidate i-x, which never became active',
     )

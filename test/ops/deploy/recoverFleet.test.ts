@@ -21,7 +21,7 @@ const deploy = (plane: Plane, target: string) =>
   deployFleet({ target, requestId: REQUEST_ID }, deployOptions(), plane.ports)
 const changed = ({ cloud }: Plane) => cloud.log.filter((line) => /^(?:apply|stop|terminate|untaint)/.test(line))
 
-/** A deploy of a, which did not exist, was killed: what it made is there, and outside of the state. */
+/** A deploy of a, which did not exist, was killed: its resources exist outside of the state. */
 function killed({ machine }: { machine: boolean }): Plane {
   const plane = fleet(['b'])
   for (const type of ID_TYPES) plane.cloud.leftovers.add(idAddress(type, 'a'))

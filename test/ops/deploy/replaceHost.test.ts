@@ -10,7 +10,7 @@ import { NEW, OLD, REQUEST_ID, registryOf, START, upstream } from '../../support
 
 type Plane = ReturnType<typeof fakeDirectPlane>
 
-/** A fleet on the old image, in an account without room for one more; the new image boots as the test says. */
+/** A fleet on the old image, in an account without capacity for one more; the test sets how the new image boots. */
 function fleet(boot: Boot = 'healthy', existing = ['a', 'b']) {
   const plane = fakeDirectPlane(registryOf('a', 'b'), existing)
   plane.cloud.boots.set(NEW.id, boot)

@@ -39,7 +39,7 @@ const applied = ({ cloud }: Plane) => cloud.log.filter((line) => /^(?:apply|stop
 const holder = ({ store }: Plane) => parseActive(store.objects.get('active/a.json')?.text ?? '')?.instanceId
 const name = ({ store }: Plane, instanceId: string, from: string | null = null) =>
   store.set('active/a.json', { schema: 1, id: 'a', instanceId, from, deploy: null, at: START })
-/** A machine that an earlier deploy made in slot b. */
+/** A machine that an earlier deploy created in slot b. */
 function made(plane: Plane, inState: boolean) {
   const instanceId = plane.cloud.launch('a', 'b', { ami: NEW.id, requestId: null })
   if (inState) plane.cloud.state_.set(instanceAddress('a', 'b'), instanceId)
@@ -212,7 +212,7 @@ describe('a machine that an earlier deploy left', () => {
     expect(applied(plane).filter((line) => line.startsWith('terminate'))).to.have.length(1)
   })
 
-  /** EC2's states of the leftover by its id, one after the other; the last one stays. */
+  /** EC2's answers about the leftover by its id, one after the other; the last one is repeated. */
   const answering = (...states: (Host['state'] | 'terminated' | null)[]) => {
     const plane = fleet()
     const instanceId = made(plane, false)

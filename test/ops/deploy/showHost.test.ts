@@ -18,7 +18,7 @@ import {
 
 const outage = async () => Promise.reject(upstream())
 
-/** `a` serves, and a candidate stands beside it; `b` is registered and has no machine. */
+/** `a` serves and has a candidate; `b` is registered and has no machine. */
 function world() {
   const [store, clock, runs] = [new FakeStore(), new FakeClock(), new FakeRuns()]
   const compute = new FakeCloud(store, clock)

@@ -11,7 +11,7 @@ const HOME = hostOf('a')
 const OTHER = hostOf('a', { instanceId: 'i-b' })
 const MINUTE = 60_000
 
-/** One machine that serves, and EC2's states of it by its id, one after the other; the last one stays. */
+/** One serving machine, and EC2's answers about it by its id, one after the other; the last one is repeated. */
 function world(...states: (Host['state'] | 'terminated' | null)[]) {
   const plane = fakeDirectPlane(registryOf('a'), ['a'])
   const said: string[] = []

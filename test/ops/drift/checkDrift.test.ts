@@ -84,7 +84,7 @@ describe('fleet drift', () => {
   it('names an instance that does not serve: EC2 stopped its machine, or a handover was interrupted', async () => {
     const world = fleet()
     for (const { host } of world.cloud.machines) if (host.id === 'a') host.state = 'stopped'
-    // What a deploy left beside it runs, and serves nobody.
+    // The leftover of a deploy runs, but does not serve.
     world.cloud.state_.set(instanceAddress('a', 'b'), world.cloud.launch('a', 'b', { ami: NEW.id, requestId: null }))
     const role = (id: string, instanceId: string, from: string | null) =>
       world.store.set(`active/${id}.json`, { schema: 1, id, instanceId, from, at: 'x' })

@@ -60,7 +60,7 @@ describe('importImage', () => {
     twice.cloud.onImport = () => broken
     expect(await failureOf(twice.run())).to.include({ code: 'IMPORT_FAILED' })
     expect(twice.cloud.tasks.size).to.equal(2)
-    // A later run asks for a task of its own: the tokens of the failed ones would answer with these.
+    // A later run creates a new task: the tokens of the failed tasks would return those tasks.
     twice.cloud.onImport = () => (twice.cloud.tasks.size === 3 ? { status: 'completed' } : {})
     await twice.run()
     expect(twice.cloud.tasks.size).to.equal(3)

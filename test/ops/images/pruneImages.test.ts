@@ -11,14 +11,14 @@ const digest = (n: number) => `${n}`.repeat(64)
 
 class Killed extends Error {}
 
-/** Three AMIs, the newest ready one kept; each change may be the last that the process lives to see. */
+/** Three AMIs, of which the newest ready one is kept; the process may be killed at any change. */
 class FakeAccount {
   images = new Map([1, 2, 3].map((n) => [`ami-${n}`, { n, ready: 'true' }]))
   snapshots = new Set(['snap-1', 'snap-2', 'snap-3'])
   objects = new Set([1, 2, 3].map((n) => `images/nixos-${digest(n).slice(0, 12)}.raw`))
   machines: { imageId: string }[] = []
   log: string[] = []
-  /** How many changes are left; the next kills, or fails. */
+  /** The number of changes until one is killed, or fails. */
   left = Number.POSITIVE_INFINITY
   failing: Error = new Killed()
   onInventory: () => void = () => {}

@@ -8,12 +8,12 @@ import { FakeClock, FakeProgress, FakeReport } from '../../support/fakes.js'
 const AMI = 'ami-1'
 const OPTIONS = { ami: AMI, type: undefined, subnet: null, timeoutMs: 600_000, withdraw: false }
 
-/** An account whose new resources are not known for a number of calls, and whose answers may be lost. */
+/** An account that does not show new resources for a number of calls, and whose answers may get lost. */
 class FakeAccount {
   readonly groups = new Map<string, { name: string; closed: boolean; tags: SmokeTags }>()
   readonly running = new Map<string, { group: string; tags: SmokeTags }>()
   unknownFor = 0
-  /** The call whose first answer is lost after it was carried out. */
+  /** The call that takes effect, but whose first answer is lost. */
   lost: 'createGroup' | 'launch' | null = null
   console = BOOT_LINE
   readonly clock = new FakeClock()
@@ -51,7 +51,7 @@ class FakeAccount {
         if ([...this.groups.values()].some((group) => group.name === name)) return null
         const id = `sg-${this.groups.size + 1}`
         this.groups.set(id, { name, closed: false, tags })
-        // The SDK sends it again, and meets the group that it has made.
+        // The SDK repeats the call, and finds the group that it has created.
         return this.lost === 'createGroup' ? null : id
       },
       findGroup: async (name) => {

@@ -177,7 +177,7 @@ describe('uploadImage', () => {
         sent += parts().length
         const expected = bytesOf(content(...values))
         expect(Buffer.from(cloud.objects.get(done.key)?.bytes ?? []).equals(expected)).to.equal(true)
-        // Two are under way when it is killed.
+        // Two parts are in flight when it is killed.
         expect(sent).to.be.at.most(values.length + kills.length * 2)
       }),
       { numRuns: 6 },

@@ -15,7 +15,7 @@ async function world(...names: string[]) {
   const ports = { store, clock, codes: oneTimeCodes }
   for (const name of names) await addPerson(name, { ...ports, registry: registryOf('a', 'b') })
   const people = () => parsePeople(store.objects.get(PEOPLE_KEY)?.text ?? '') ?? []
-  /** As the phone shows it, so many milliseconds from now. */
+  /** The code on the phone, this many milliseconds from now. */
   const codeOf = (name: string, after = 0) => {
     const secret = Secret.fromBase32(people().find((person) => person.name === name)?.secret ?? '')
     return new TOTP({ secret }).generate({ timestamp: clock.now().getTime() + after })

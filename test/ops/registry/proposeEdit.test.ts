@@ -131,7 +131,7 @@ describe('a registry edit as a pull request', () => {
     expect(error.code).to.equal('REGISTRY_CONFLICT')
     expect(error.hint).to.include(`git push origin --delete ${BRANCH}`)
     expect(await fileOn(BRANCH, 'nix/hosts/clawdinator-3.nix')).to.equal('{ mine = 1; }')
-    // Amended under our message: no longer the tree that it names.
+    // Amended with our message: its tree is not the one that the message names.
     git.setBranch(BRANCH, git.addCommit(tree, [plane.github.sha], head?.message ?? '').sha)
     expect((await failureOf(add({ instanceType: 't3.xlarge' }))).code).to.equal('REGISTRY_CONFLICT')
   })

@@ -42,13 +42,13 @@ describe("hosts' own tokens", () => {
       { id, scope: 'deploy', rotate },
       { store, newToken, tokenPlace: encryptedFor({ secrets: secretsFolder(folder), keys: ageKeys, registry }) },
     )
-  /** What the host has after its next bundle. */
+  /** The token that the host has after its next bundle. */
   async function tokenOf(id: string, text: string): Promise<string> {
     const identity = await ageIdentities({}).parse(bytesOf(text), 'test')
     const file = await readFile(join(folder, `clawdinator-control-token-${id}.age`))
     return Buffer.from((await identity.decrypt(file)) ?? []).toString()
   }
-  /** The caller that the Control API takes the token for; null where it takes it for none. */
+  /** The caller of the token by the Control API; null if the token is not accepted. */
   const callerOf = (token: string) => {
     const env = JSON.parse(store.objects.get(CONTROL_SECRETS_KEY)?.text ?? '{}')
     try {
