@@ -179,7 +179,7 @@ describe('clawctl sandbox', () => {
   describe('invalid options', () => {
     const cases: [string, string[], RegExp][] = [
       ['no command', [], /No command to run was given\.\n {2}Write it after --/],
-      ['a program that is not there', ['--', 'no-such-program'], /"no-such-program" can't be run/],
+      ['a program that does not exist', ['--', 'no-such-program'], /"no-such-program" can't be run/],
       ['a role', ['--as', 'lapto', '--', 'true'], /no role "lapto"\.\n {2}Did you mean --as laptop\?/],
       ['an instance as a role', ['--as', 'clawdinator1', '--', 'true'], /Did you mean --as clawdinator-1\?/],
       [

@@ -48,19 +48,19 @@ describe('Control API: identities', () => {
   /** With the shared token. */
   const attacks: [why: string, body: object, outcome: string][] = [
     ['itself, honest', { ...self, ...bot }, 'SELF_DEPLOY'],
-    ['itself, the caller left out', self, 'unknown, shared token'],
-    ['itself, as an invented instance', { ...self, caller: 'clawdinator-99' }, 'UNKNOWN_CALLER'],
+    ['itself, without a caller', self, 'unknown, shared token'],
+    ['itself, as an unknown instance', { ...self, caller: 'clawdinator-99' }, 'UNKNOWN_CALLER'],
     ['all, honest', { target: 'all', ...bot }, 'BOT_DEPLOY_ALL'],
-    ['all, the caller left out', { target: 'all' }, 'PERSON_REQUIRED'],
-    ['all, for an invented person', { target: 'all', ...bot, requestedBy: 'Jo' }, 'host claimed, person claimed'],
+    ['all, without a caller', { target: 'all' }, 'PERSON_REQUIRED'],
+    ['all, for any name', { target: 'all', ...bot, requestedBy: 'Jo' }, 'host claimed, person claimed'],
     ['all, for its own id', { target: 'all', ...bot, requestedBy: 'clawdinator-1' }, 'INVALID_REQUEST'],
     ['all, for an empty braille cell', { target: 'all', ...bot, requestedBy: '\u2800' }, 'INVALID_REQUEST'],
     ['all, for a Hangul filler', { target: 'all', ...bot, requestedBy: '\u3164' }, 'INVALID_REQUEST'],
     ['all, for a dash', { target: 'all', ...bot, requestedBy: '-' }, 'INVALID_REQUEST'],
-    ['the retirement of what is unregistered', { target: 'ghost-1', retire: true }, 'PERSON_REQUIRED'],
+    ['the retirement of an unregistered id', { target: 'ghost-1', retire: true }, 'PERSON_REQUIRED'],
     ['an old AMI', { target: 'clawdinator-2', ...bot, amiOverride: 'ami-00000000000000000' }, 'PERSON_REQUIRED'],
-    ['with an identity of its own making', { ...self, identity: 'person verified' }, 'INVALID_REQUEST'],
-    ['with the id of a run', { target: 'clawdinator-2', requestId: '20000000001' }, 'INVALID_REQUEST'],
+    ['a request with its own identity field', { ...self, identity: 'person verified' }, 'INVALID_REQUEST'],
+    ["a request with a run's id", { target: 'clawdinator-2', requestId: '20000000001' }, 'INVALID_REQUEST'],
   ]
   for (const [why, body, outcome] of attacks) {
     it(`refuses or records ${why}: ${outcome}`, async () => {

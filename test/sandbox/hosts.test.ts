@@ -207,15 +207,23 @@ describe('sandbox: hosts', () => {
 
   for (const [what, damage, note] of [
     ['no bundle', () => world.bucket(BUCKET).clear(), 'there is no bootstrap/clawdinator-1/config.json'],
-    ['no object', () => world.bucket(BUCKET).delete(`bootstrap/${ID}/secrets/token.age`), 'token.age is missing'],
+    [
+      'a missing object',
+      () => world.bucket(BUCKET).delete(`bootstrap/${ID}/secrets/token.age`),
+      'token.age is missing',
+    ],
     ['a shorter object', () => world.putObject(BUCKET, `bootstrap/${ID}/secrets/token.age`, 'x'), '1 bytes instead of'],
     [
       'another object of the same size',
       () => world.putObject(BUCKET, `bootstrap/${ID}/secrets/token.age`, 'age-encryption.org/v2 …'),
       'another SHA-256',
     ],
-    ['a broken manifest', () => world.putObject(BUCKET, `bootstrap/${ID}/config.json`, '{'), 'does not describe'],
-    ['a foreign manifest', () => world.putObject(BUCKET, `bootstrap/${ID}/config.json`, '{}'), 'does not describe'],
+    ['an invalid manifest', () => world.putObject(BUCKET, `bootstrap/${ID}/config.json`, '{'), 'does not describe'],
+    [
+      'the manifest of another instance',
+      () => world.putObject(BUCKET, `bootstrap/${ID}/config.json`, '{}'),
+      'does not describe',
+    ],
   ] as const) {
     it(`stays in its stage and reports the reason with ${what}`, async () => {
       addBundle()
@@ -239,10 +247,10 @@ describe('sandbox: hosts', () => {
   })
 
   for (const [what, change, note] of [
-    ['no profile', { profile: null }, 'it has no instance profile'],
+    ['no instance profile', { profile: null }, 'it has no instance profile'],
     ['no user data', { userData: null }, 'without the user data of a host'],
-    ['user data that is no script', { userData: Buffer.from('x').toString('base64') }, 'without the user data'],
-    ['its metadata service off', { metadata: { endpoint: 'disabled' } }, 'its metadata service is off'],
+    ['user data that is not a script', { userData: Buffer.from('x').toString('base64') }, 'without the user data'],
+    ['a disabled metadata service', { metadata: { endpoint: 'disabled' } }, 'its metadata service is off'],
   ] as const) {
     it(`does not boot with ${what}`, async () => {
       addBundle()
@@ -256,7 +264,7 @@ describe('sandbox: hosts', () => {
   for (const [what, allowed, outcome, note] of [
     ['may not read its bundle', { 's3:GetObject': [`active/${ID}.json`] }, 'bundle', 'may not s3:GetObject'],
     ['may not send heartbeats', { 's3:PutObject': [] }, null, 'may not s3:PutObject'],
-    ['may not read who is active', { 's3:GetObject': ['bootstrap/*'] }, 'standby', 'in standby'],
+    ['may not read the active machine', { 's3:GetObject': ['bootstrap/*'] }, 'standby', 'in standby'],
     ['may not list', { 's3:ListBucket': [] }, 'standby', 'in standby'],
   ] as const) {
     it(`does not become active if its role ${what}`, async () => {

@@ -113,9 +113,9 @@ describe('the stand-in tofu: command line', () => {
   }
 
   for (const [why, text, line] of [
-    ['words that are no block', 'locals {\n}\n\nthis is not hcl {{{\n', 4],
-    ['a block that does not end', '# first\nresource "aws_x" "y" {\n  a = 1\n', 2],
-    ['a brace too many', 'locals {\n}\n}\n', 3],
+    ['text that is not a block', 'locals {\n}\n\nthis is not hcl {{{\n', 4],
+    ['an unclosed block', '# first\nresource "aws_x" "y" {\n  a = 1\n', 2],
+    ['an additional brace', 'locals {\n}\n}\n', 3],
     ['two arguments on a line', 'locals {\n  a = 1 b = 2\n}\n', 2],
   ] as const) {
     it(`refuses ${why}, with the line`, () => {

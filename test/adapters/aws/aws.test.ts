@@ -247,7 +247,7 @@ describe('AWS adapters', () => {
     for (const [name, body] of [
       ['nothing', ''],
       ['a sign-in page', '<html><body>Sign in</body></html>'],
-      ['half an answer', '<DescribeInstancesResponse><reservationSet><item>'],
+      ['a truncated answer', '<DescribeInstancesResponse><reservationSet><item>'],
       ['an answer without its list', '<DescribeInstancesResponse><requestId>x</requestId></DescribeInstancesResponse>'],
       ['no XML', '{"a":1}'],
     ] as const) {

@@ -112,9 +112,9 @@ describe('scripts/fleet-control.sh', () => {
 
   for (const [title, args, exit] of [
     ['no command', [], 2],
-    ['an unknown one', ['terminate', 'clawdinator-2'], 2],
-    ['one with control characters', ['\u001b[2Jdeploy'], 2],
-    ['an option before it', ['--json', 'status'], 2],
+    ['an unknown command', ['terminate', 'clawdinator-2'], 2],
+    ['a command with control characters', ['\u001b[2Jdeploy'], 2],
+    ['an option before the command', ['--json', 'status'], 2],
     ['another Control API', ['status', '--control-api-url', 'https://evil.example'], 2],
     ['another Control API, in one word', ['status', '--control-api-url=https://evil.example'], 2],
     ['another mode', ['deploy', 'clawdinator-2', '--mode', 'ci'], 2],

@@ -67,14 +67,20 @@ describe('describeFleet', () => {
   const bad = imageOf(NEW, { failedIn: 'request-0007' })
   const arm = imageOf({ ...NEW, id: 'ami-arm' }, { architecture: 'arm64', createdAt: '2026-03-01T00:00:00.000Z' })
   const amis: [why: string, ami: string, images: FleetFacts['images'], status: string, latest: string | null][] = [
-    ['the newest', NEW.id, [imageOf(OLD), imageOf(NEW)], 'latest', NEW.id],
-    ['an older one', OLD.id, [imageOf(OLD), imageOf(NEW)], 'stale', NEW.id],
-    ['one where there is none', OLD.id, [], 'unknown', null],
-    ['the newest that failed nowhere', OLD.id, [imageOf(OLD), bad], 'latest', OLD.id],
-    ['one that failed', NEW.id, [imageOf(OLD), bad], 'failed', OLD.id],
-    ['the newest of its architecture', NEW.id, [imageOf(NEW), arm], 'latest', 'ami-arm'],
-    ['the newest that may be offered', OLD.id, [imageOf(OLD), imageOf(NEW, { ready: 'withdrawn' })], 'latest', OLD.id],
-    ['the newest that is available', OLD.id, [imageOf(OLD), imageOf(NEW, { available: false })], 'latest', OLD.id],
+    ['the newest image', NEW.id, [imageOf(OLD), imageOf(NEW)], 'latest', NEW.id],
+    ['an older image than the newest', OLD.id, [imageOf(OLD), imageOf(NEW)], 'stale', NEW.id],
+    ['no image', OLD.id, [], 'unknown', null],
+    ['the newest image without a failed deploy', OLD.id, [imageOf(OLD), bad], 'latest', OLD.id],
+    ['a failed image', NEW.id, [imageOf(OLD), bad], 'failed', OLD.id],
+    ['the newest image of its architecture', NEW.id, [imageOf(NEW), arm], 'latest', 'ami-arm'],
+    [
+      'the newest image that is not withdrawn',
+      OLD.id,
+      [imageOf(OLD), imageOf(NEW, { ready: 'withdrawn' })],
+      'latest',
+      OLD.id,
+    ],
+    ['the newest available image', OLD.id, [imageOf(OLD), imageOf(NEW, { available: false })], 'latest', OLD.id],
   ]
   for (const [why, ami, images, amiStatus, latest] of amis) {
     it(`compares the AMI of a running host with ${why}: ${amiStatus}`, () => {

@@ -85,7 +85,7 @@ describe('latestOf', () => {
 
   const passedOver: [why: string, change: Parameters<typeof imageOf>[1]][] = [
     ['is not available', { available: false }],
-    ["is somebody else's", { trusted: false }],
+    ['belongs to another account', { trusted: false }],
     ['is not tagged', { ready: null }],
     ['was withdrawn', { ready: 'withdrawn' }],
   ]

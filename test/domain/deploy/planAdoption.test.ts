@@ -26,16 +26,16 @@ describe('guardPlan of a retirement', () => {
   })
 
   const offences: [why: string, change: Planned][] = [
-    ["a neighbour's end", instance('b', ['delete'])],
-    ["the end of a neighbour's role", change('aws_iam_role', 'b', ['delete'])],
-    ['a neighbour created', instance('b/b', ['create'])],
-    ['a replacement of the host itself', instance('a', REPLACE)],
+    ['the destruction of another machine', instance('b', ['delete'])],
+    ["the destruction of another id's role", change('aws_iam_role', 'b', ['delete'])],
+    ['the creation of another machine', instance('b/b', ['create'])],
+    ['a replacement of the machine itself', instance('a', REPLACE)],
     ['an update of its role', change('aws_iam_role', 'a', ['update'])],
-    ['the shared group changed', change('aws_security_group', undefined, ['update'])],
-    ['the shared group ended', change('aws_security_group', undefined, ['delete'])],
-    ['something else of its key', change('aws_ebs_volume', 'a', ['delete'])],
-    ['another instance of its key', { ...instance('a', ['delete']), address: 'aws_instance.other["a"]' }],
-    ['the host forgotten', instance('a', ['forget'])],
+    ['an update of the shared group', change('aws_security_group', undefined, ['update'])],
+    ['the destruction of the shared group', change('aws_security_group', undefined, ['delete'])],
+    ['another resource with its key', change('aws_ebs_volume', 'a', ['delete'])],
+    ['another instance with its key', { ...instance('a', ['delete']), address: 'aws_instance.other["a"]' }],
+    ['the removal of the machine from the state', instance('a', ['forget'])],
   ]
   for (const [why, also] of offences) {
     it(`refuses in addition: ${why}`, () => {
@@ -89,7 +89,7 @@ describe('guardPlan of an adoption', () => {
     ['the machine, and its replacement', imported('aws_instance', 'a/b', 'i-1', REPLACE)],
     ['the machine, and a change of it', imported('aws_instance', 'a/b', 'i-1', ['update'])],
     ['another group', group('sg-2')],
-    ["a neighbour's role", imported('aws_iam_role', 'b', 'b')],
+    ["another id's role", imported('aws_iam_role', 'b', 'b')],
     ['a role without saying which', imported('aws_iam_role', 'a', undefined)],
   ]
   it('refuses a machine that the state also has at another address', () => {

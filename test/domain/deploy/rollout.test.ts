@@ -9,8 +9,8 @@ const plan = (existing: readonly string[], ids: readonly string[] = IDS) =>
 
 describe('planRollout', () => {
   const table: [why: string, existing: string[], order: string][] = [
-    ["the registry's order", IDS, 'a b c d'],
-    ['hosts that do not exist yet come first', ['a', 'c'], 'b d a c'],
+    ["keeps the registry's order", IDS, 'a b c d'],
+    ['puts hosts that do not exist yet first', ['a', 'c'], 'b d a c'],
   ]
   for (const [why, existing, order] of table) {
     it(`${why}: ${order}`, () => {

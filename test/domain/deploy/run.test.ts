@@ -32,8 +32,8 @@ describe('deployOf', () => {
     ['success', over('success'), recordOf({ status: 'succeeded' }), 'succeeded', null],
     ['success without a record', over('success'), null, 'succeeded', null],
     ['success whose last record was lost', over('success'), recordOf(), 'succeeded', null],
-    ['success of a plan', over('success'), recordOf({ status: 'planned' }), 'planned', null],
-    ['failure without a word', over('failure'), null, 'failed', 'DEPLOY_FAILED'],
+    ['success of a plan-only run', over('success'), recordOf({ status: 'planned' }), 'planned', null],
+    ['failure without a reason', over('failure'), null, 'failed', 'DEPLOY_FAILED'],
     [
       'failure with its reason',
       over('failure'),
@@ -58,10 +58,10 @@ describe('deployOf', () => {
     ],
     ['cancelled', over('cancelled'), recordOf(), 'cancelled', 'CANCELLED'],
     ['timed out', over('timed_out'), recordOf(), 'timed-out', 'TIMED_OUT'],
-    ['did not start', over('startup_failure'), null, 'failed', 'DEPLOY_FAILED'],
+    ['a run that did not start', over('startup_failure'), null, 'failed', 'DEPLOY_FAILED'],
     ['skipped', over('skipped'), null, 'failed', 'DEPLOY_FAILED'],
     ['no conclusion', over(null), null, 'failed', 'DEPLOY_FAILED'],
-    ['a conclusion nobody knows', over('stale'), null, 'failed', 'DEPLOY_FAILED'],
+    ['an unknown conclusion', over('stale'), null, 'failed', 'DEPLOY_FAILED'],
   ]
   for (const [why, run, record, status, code] of table) {
     it(`${why}: ${status}${code ? ` with ${code}` : ''}`, () => {
@@ -144,16 +144,16 @@ describe('runAhead', () => {
   const done = (id: number) => runOf(id, { status: 'completed', conclusion: 'success' })
   type Row = [why: string, run: Run, others: Run[], holder: number | null]
   const table: Row[] = [
-    ['nobody else', pending(3), [], null],
-    ['only what is over', pending(3), [done(1), done(2)], null],
-    ['the one that runs, among several', pending(4), [pending(3), pending(2), running(1)], 1],
-    ['the one that runs, even a later one', pending(2), [pending(1), running(3)], 3],
-    ['the oldest that waits where none runs', pending(4), [pending(3), pending(1), pending(2)], 1],
-    ['not those that came later', pending(2), [pending(3), pending(4)], null],
-    ['the smaller id where both are of one second', pending(3), [pending(2, { createdAt: pending(3).createdAt })], 2],
-    ['not the larger id of the same second', pending(3), [pending(4, { createdAt: pending(3).createdAt })], null],
-    ['nobody once it runs', running(3), [running(1), pending(2)], null],
-    ['nobody once it is over', done(3), [running(1)], null],
+    ['nothing without other runs', pending(3), [], null],
+    ['nothing if the other runs are over', pending(3), [done(1), done(2)], null],
+    ['the running one of several', pending(4), [pending(3), pending(2), running(1)], 1],
+    ['the running one, even if it is later', pending(2), [pending(1), running(3)], 3],
+    ['the oldest queued one if none runs', pending(4), [pending(3), pending(1), pending(2)], 1],
+    ['no later run', pending(2), [pending(3), pending(4)], null],
+    ['of the same second the run with the lower id', pending(3), [pending(2, { createdAt: pending(3).createdAt })], 2],
+    ['of the same second no run with a higher id', pending(3), [pending(4, { createdAt: pending(3).createdAt })], null],
+    ['nothing once it runs itself', running(3), [running(1), pending(2)], null],
+    ['nothing once it is over', done(3), [running(1)], null],
   ]
   for (const [why, run, others, holder] of table) {
     it(`${why}: ${holder}`, () => expect(runAhead(run, [run, ...others])?.id ?? null).to.equal(holder))

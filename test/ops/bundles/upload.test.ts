@@ -296,7 +296,7 @@ describe('uploadBundles', () => {
       plane.world.putObject(BUCKET, key, body, { checksums: [['sha256', digestOf(body)]] })
     const table: Row[] = [
       [
-        'a secret of other bytes',
+        'a secret with other bytes',
         'secrets/openai-api-key.age',
         (key, size) => put(key, 'x'.repeat(size)),
         /has another SHA-256/,
@@ -308,7 +308,7 @@ describe('uploadBundles', () => {
         /has another SHA-256/,
       ],
       [
-        'a foreign token beside it',
+        'a foreign token below the prefix',
         'repos/clawdinators.tar.gz',
         () => put('bootstrap/clawdinator-1/secrets/token-clawdinator-2.age', 'x'),
         /holds a secret of clawdinator-2/,

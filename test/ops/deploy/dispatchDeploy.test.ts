@@ -227,10 +227,10 @@ describe('dispatchDeploy', () => {
   })
 
   for (const [why, change, title] of [
-    ['of another asker', { requestedBy: 'Eve' }, TITLE],
-    ['of a verified asker', {}, TITLE.replace('person claimed', 'person verified')],
+    ['of another requester', { requestedBy: 'Eve' }, TITLE],
+    ['of a verified requester', {}, TITLE.replace('person claimed', 'person verified')],
     [
-      'of nobody',
+      'without a requester',
       { caller: undefined, requestedBy: undefined },
       'fleet deploy a [request-0007] (unknown, shared token)',
     ],

@@ -165,9 +165,9 @@ describe('a candidate that was not created', () => {
   })
 
   const nothingToDestroy: [why: string, spoil: (plane: Plane) => void][] = [
-    ['the slot is that of a machine that EC2 has lost', ({ cloud }) => cloud.lose('i-new-1')],
+    ['its slot is that of a machine that no longer exists', ({ cloud }) => cloud.lose('i-new-1')],
     [
-      'EC2 shuts down what it made already',
+      'EC2 is already shutting it down',
       ({ cloud }) => {
         cloud.state_.delete(instanceAddress('a', 'b'))
         for (const { host } of cloud.machines) if (host.instanceId === 'i-new-1') host.state = 'shutting-down'

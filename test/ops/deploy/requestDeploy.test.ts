@@ -164,9 +164,15 @@ describe('requestDeploy', () => {
   type Row = [why: string, asked: Partial<Asked>, options: Partial<Options>, code: string, hint: RegExp]
   const table: Row[] = [
     ['itself', { caller: 'a' }, {}, 'SELF_DEPLOY', /./],
-    ['itself for a person', { caller: 'a', requestedBy: 'Ada' }, {}, 'SELF_DEPLOY', /./],
-    ['all as a bot', { target: 'all', caller: 'a' }, {}, 'BOT_DEPLOY_ALL', /--requested-by/],
-    ['all for a person of blanks', { target: 'all', caller: 'a', requestedBy: ' \t ' }, {}, 'BOT_DEPLOY_ALL', /./],
+    ['a deploy of itself for a person', { caller: 'a', requestedBy: 'Ada' }, {}, 'SELF_DEPLOY', /./],
+    ['all for a bot', { target: 'all', caller: 'a' }, {}, 'BOT_DEPLOY_ALL', /--requested-by/],
+    [
+      'all for a person with a blank name',
+      { target: 'all', caller: 'a', requestedBy: ' \t ' },
+      {},
+      'BOT_DEPLOY_ALL',
+      /./,
+    ],
     ['an unknown target', { target: 'c' }, {}, 'UNKNOWN_TARGET', /./],
     ['nothing', { target: '' }, {}, 'INVALID_TARGET', /./],
     ['a bad AMI', { amiOverride: 'ami-x' }, {}, 'INVALID_AMI', /./],
@@ -176,12 +182,12 @@ describe('requestDeploy', () => {
     ['a short request id', { requestId: 'short' }, {}, 'INVALID_REQUEST', /--request-id/],
     ['a request id with a path', { requestId: '../../x/y/z' }, {}, 'INVALID_REQUEST', /--request-id/],
     ['a request id that is a number', { requestId: '20000000001' }, {}, 'INVALID_REQUEST', /--request-id/],
-    ['all, as nobody', { target: 'all' }, {}, 'PERSON_REQUIRED', /--requested-by/],
-    ['an AMI, as nobody', { amiOverride: 'ami-1234abcd' }, {}, 'PERSON_REQUIRED', /--requested-by/],
-    ['an instance for a person', { requestedBy: 'a' }, {}, 'INVALID_REQUEST', /name/],
-    ['a plan only', {}, { planOnly: true }, 'NOT_CI', /--plan-only/],
-    ['a way to fail', {}, { onFailure: 'rollback' }, 'NOT_CI', /--on-failure/],
-    ['a time to become healthy', {}, { healthTimeoutMs: 0 }, 'NOT_CI', /--health-timeout/],
+    ['all without a requester', { target: 'all' }, {}, 'PERSON_REQUIRED', /--requested-by/],
+    ['an AMI without a requester', { amiOverride: 'ami-1234abcd' }, {}, 'PERSON_REQUIRED', /--requested-by/],
+    ['an instance id as a person', { requestedBy: 'a' }, {}, 'INVALID_REQUEST', /name/],
+    ['--plan-only', {}, { planOnly: true }, 'NOT_CI', /--plan-only/],
+    ['--on-failure', {}, { onFailure: 'rollback' }, 'NOT_CI', /--on-failure/],
+    ['--health-timeout', {}, { healthTimeoutMs: 0 }, 'NOT_CI', /--health-timeout/],
   ]
   for (const [why, asked, options, code, hint] of table) {
     it(`refuses ${why} with ${code}, before it connects to any service`, async () => {

@@ -34,33 +34,33 @@ const target = (id: string, ...deploys: Deploy[]) => rollbackTarget(id, { fleet,
 describe('the AMI of a rollback', () => {
   const table: [why: string, found: number, ...deploys: Deploy[]][] = [
     [
-      'is not the one that failed in between',
+      'not an AMI that failed in between',
       1,
       deploy(entry('a', 'replaced', 3, 2)),
       deploy(entry('a', 'failed', 2, 1)),
       deploy(entry('a', 'replaced', 1, null)),
     ],
     [
-      'is not one whose machine did not pass its gate since it was healthy',
+      'not an AMI whose machine failed its gate after it was healthy',
       1,
       deploy({ ...entry('a', 'rolled-back', 3, 3), evidence: evidence(2) }),
       deploy(entry('a', 'replaced', 3, 2)),
       deploy(entry('a', 'replaced', 2, 1)),
     ],
     [
-      'is one that failed once, and was healthy after that',
+      'an AMI that failed once, and was healthy later',
       2,
       deploy(entry('a', 'replaced', 3, 2)),
       deploy(entry('a', 'replaced', 2, 1)),
       deploy(entry('a', 'failed', 2, 1)),
     ],
     [
-      'is not one that is tagged as failed',
+      'not an AMI that is tagged as failed',
       1,
       deploy(entry('a', 'replaced', 3, 4)),
       deploy(entry('a', 'replaced', 4, 1)),
     ],
-    ['is what ran before the first deploy', 1, deploy(entry('a', 'replaced', 3, 1))],
+    ['the AMI before the first deploy', 1, deploy(entry('a', 'replaced', 3, 1))],
   ]
   for (const [why, found, ...deploys] of table) {
     it(why, async () => expect(await target('a', ...deploys)).to.equal(ami(found)))

@@ -64,10 +64,10 @@ describe('the lock of the state', () => {
   })
 
   const alive: [string, Parameters<typeof world>[0], Partial<ReturnType<typeof lockOf>>, RegExp][] = [
-    ['a run that goes on', { status: 'in_progress' }, {}, /locked by https.*runs\/55\/attempts\/1 since/],
+    ['a running run', { status: 'in_progress' }, {}, /locked by https.*runs\/55\/attempts\/1 since/],
     ['a run that GitHub does not know', null, {}, /runs\/55/],
-    ['a run that GitHub could not be asked about', 'unknown', {}, /runs\/55/],
-    ['somebody on a laptop', { status: 'completed' }, { Info: '' }, /locked by runner@fv-az1 since/],
+    ["a run that can't be read from GitHub", 'unknown', {}, /runs\/55/],
+    ['a person on a laptop', { status: 'completed' }, { Info: '' }, /locked by runner@fv-az1 since/],
   ]
   for (const [who, run, change, message] of alive) {
     it(`of ${who} is waited for, named, and not released`, async () => {

@@ -150,14 +150,14 @@ describe('fleetStatus of the ports', () => {
     const run = (n: number, status: Run['status']) => runOf(n, { title: `fleet deploy a [request-000${n}]`, status })
     const one = { requestId: 'request-0001', target: 'a' }
     const table: [why: string, records: DeployRecord[], runs: Run[] | 'out', found: Fleet['deploying']][] = [
-      ['while GitHub says that its run goes on', [running(1)], [run(1, 'in_progress')], one],
-      ['not once GitHub calls its run completed', [running(1)], [run(1, 'completed')], null],
-      ['not where its run was started again since', [running(1)], [{ ...run(1, 'in_progress'), attempt: 2 }], null],
-      ['where GitHub does not answer', [running(1)], 'out', one],
-      ['where it has no run', [running(1, 'running', null)], [], one],
-      ['behind one that was refused', [running(1), running(2, 'failed')], [run(1, 'in_progress')], one],
-      ['behind one that only planned', [running(1), running(2, 'planned')], [run(1, 'in_progress')], one],
-      ['not behind one that changed the fleet', [running(1), running(2, 'succeeded')], 'out', null],
+      ['while its run goes on by GitHub', [running(1)], [run(1, 'in_progress')], one],
+      ['but not if GitHub reports its run as completed', [running(1)], [run(1, 'completed')], null],
+      ['but not if its run was started again since', [running(1)], [{ ...run(1, 'in_progress'), attempt: 2 }], null],
+      ['if GitHub does not answer', [running(1)], 'out', one],
+      ['if it has no run', [running(1, 'running', null)], [], one],
+      ['behind a refused one', [running(1), running(2, 'failed')], [run(1, 'in_progress')], one],
+      ['behind a plan-only one', [running(1), running(2, 'planned')], [run(1, 'in_progress')], one],
+      ['but not behind one that changed the fleet', [running(1), running(2, 'succeeded')], 'out', null],
     ]
     for (const [why, records, runs, found] of table) {
       it(why, async () => {
