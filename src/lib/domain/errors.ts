@@ -87,7 +87,7 @@ export const CODES = {
     exit: 3,
     http: 403,
     meaning: 'An instance requested its own deploy.',
-    next: 'Ask from another instance or from a laptop.',
+    next: 'Request it from another instance or from a laptop.',
   },
   BOT_DEPLOY_ALL: {
     exit: 3,
