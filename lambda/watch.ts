@@ -20,7 +20,7 @@ const MAX_AGE_MS = 60 * 60_000
 /** More than the number of deploys that end within an hour. */
 const RECENT = 50
 
-/** The event of the platform stack's rule. What comes through the URL always has a `requestContext`. */
+/** The event of the platform stack's rule. Events from the URL always have a `requestContext`. */
 export function isWatch(event: unknown): boolean {
   const data = typeof event === 'object' && event !== null ? (event as Record<string, unknown>) : {}
   return data.clawctl === 'watch' && !('requestContext' in data)

@@ -14,7 +14,7 @@ import { execa } from 'execa'
 const TAGS = { project: 'clawdinator', stack: 'platform' }
 const CONTROL_API = 'clawdinator-control-api'
 
-/** An object that may exist, by its address in the stack. A null id: there is none. */
+/** An object that may exist, by its address in the stack. A null id: the object does not exist. */
 export interface Candidate {
   address: string
   id: string | null
@@ -87,7 +87,10 @@ interface Known {
   tags: Record<string, string> | null
 }
 
-/** The managed resources of a state, as `tofu state pull` prints it: a warning may stand before it, nothing is no state. */
+/**
+ * The managed resources of a state, as `tofu state pull` prints it: a warning may come before it, and empty output
+ * means that there is no state.
+ */
 export function resourcesOf(pulled: string): Known[] {
   const start = pulled.indexOf('{')
   const { resources = [] }: State = start < 0 ? {} : JSON.parse(pulled.slice(start))

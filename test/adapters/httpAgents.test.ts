@@ -134,7 +134,7 @@ describe('connections', () => {
       expect(error).to.include({ code: 'NOT_CONFIGURED' })
     })
 
-    it('is named without its password if it refuses', async () => {
+    it('names a proxy that refuses, without its password', async () => {
       const refusing = createServer((socket) => socket.end('HTTP/1.1 407 No\r\ncontent-length: 0\r\n\r\n'))
       await new Promise<void>((resolve) => refusing.listen(0, '127.0.0.1', resolve))
       const { port } = refusing.address() as AddressInfo

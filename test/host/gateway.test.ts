@@ -130,7 +130,7 @@ describe('gateway-probe.sh', () => {
     expect(channels).to.deep.equal([
       { name: 'discord', connected: false, reason: '401: Unauthorized [removed]' },
       { name: 'telegram', connected: false, reason: 'no token is configured' },
-      { name: 'slack', connected: false, reason: 'the gateway does not know the channel: its plugin is not loaded' },
+      { name: 'slack', connected: false, reason: 'the gateway does not report the channel: its plugin is not loaded' },
     ])
     expect(plugins).to.deep.equal([{ name: 'discord', error: 'record-missing' }])
   })

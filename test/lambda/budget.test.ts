@@ -16,7 +16,7 @@ const KEY = 'control-api/secrets.json'
 const START_MS = Date.parse('2026-11-26T03:00:00Z')
 const CODE = '123456'
 const CODE_STEP = START_MS / 30_000
-/** The time of a service that never answers. */
+/** How long a call waits for a service that never answers. */
 const NEVER = Number.POSITIVE_INFINITY
 
 /** A clock that only advances while code waits for it, as soon as all other code has run. */

@@ -232,7 +232,7 @@ describe('the image workflow', () => {
     const all = workflow.jobs.at(-1)?.steps.filter((step) => step.run !== null) ?? []
     const steps = all.filter(({ run }) => run?.includes('clawctl'))
     expect(all.filter((step) => !steps.includes(step)).map(({ name }) => name)).to.deep.equal([
-      'Warn where no lock is committed',
+      'Warn if no lock is committed',
     ])
     for (const { run } of steps) expect(run?.trim()).to.match(/^exec clawctl image [a-z -]+(?: -- "\$[A-Z]+")?$/)
     const source = ['report', 'smoke'].map((name) => read(`src/commands/image/${name}.ts`)).join('')

@@ -8,7 +8,7 @@ import { parseJson } from '../domain/json.js'
 import type { Keychain } from './keychain.js'
 import type { Env } from './settings.js'
 
-/** Null where a saved token is never in a keychain: on a fleet host, in ci mode and in a sandbox. */
+/** Null on a fleet host, in ci mode and in a sandbox, where a saved token is never in a keychain. */
 export type FindKeychain = () => Promise<Keychain | null>
 
 /**
@@ -122,7 +122,7 @@ export async function saveSettings(
 export interface SavedPlace {
   folder: string
   tokenIn: 'keychain' | 'file'
-  /** Why the token is in the file, where a keychain was tried. */
+  /** Why the token is in the file, if a keychain was tried. */
   keychainProblem?: string
 }
 

@@ -4,7 +4,7 @@ export interface CompletableCommand {
   id: string
   summary: string
   flags: { name: string; summary: string; takesValue: boolean; options: readonly string[]; helpValue?: string }[]
-  /** Arguments in their order; `options` where the command names the values. */
+  /** Arguments in their order; `options` if the command lists the values. */
   args: { name: string; options: readonly string[] }[]
 }
 

@@ -158,7 +158,7 @@ export const CODES = {
   NOT_CI: {
     exit: 3,
     meaning: 'The command or option exists only in ci mode: it uses AWS directly.',
-    next: 'Run it in the workflow, or ask for a deploy through the Control API.',
+    next: 'Run it in the workflow, or request a deploy through the Control API.',
   },
   ON_AGENT_HOST: {
     exit: 3,

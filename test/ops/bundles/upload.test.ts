@@ -257,7 +257,9 @@ describe('uploadBundles', () => {
     expect(puts(before)).to.equal(0)
     const named = (await manifest('clawdinator-2'))?.objects.find(({ kind }) => kind === 'identity')
     plane.world.buckets.get(BUCKET)?.delete(`bootstrap/clawdinator-2/${named?.key}`)
-    expect((await failureOf(upload())).message).to.equal('The identity of clawdinator-2 is gone from its bundle.')
+    expect((await failureOf(upload())).message).to.equal(
+      'The identity of clawdinator-2 no longer exists in its bundle.',
+    )
     const foreign = await failureOf(
       upload({ identities: true, kmsKey: KMS_KEY.replace('000000000000', '999999999999') }),
     )

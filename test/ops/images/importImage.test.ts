@@ -150,7 +150,7 @@ describe('judgeImport', () => {
     ['deleted', null, 'ended, again'],
   ]
   for (const [status, message, expected] of table) {
-    it(`classifies ${status}, ${message ?? 'without a word'}: ${expected}`, () => {
+    it(`classifies ${status}, ${message ?? 'no message'}: ${expected}`, () => {
       const verdict = judgeImport({ status, message })
       expect(verdict.is === 'ended' && verdict.again ? 'ended, again' : verdict.is).to.equal(expected)
     })

@@ -186,7 +186,7 @@ function tablePlace(settings: AwsSettings, TableName: string, path: string): Pla
       ),
     remove: (text) =>
       awsCall('DynamoDB DeleteItem', async () => {
-        // Removed meanwhile, or another lock: either way this one is gone.
+        // The lock was removed or replaced meanwhile: in both cases it no longer exists.
         await unless(() =>
           client.send(
             new DeleteItemCommand({

@@ -118,7 +118,7 @@ export function createTofu(options: TofuOptions): Tofu {
     const document = jsonAmong(stdout, (found) => typeof found === 'object' && found !== null && has in found)
     if (document !== null) return document
     const words = failureWords(`${stdout}\n${stderr}`)
-    throw new ClawctlError('PLAN_FAILED', `OpenTofu printed no JSON that clawctl knows in ${what}: ${words}`)
+    throw new ClawctlError('PLAN_FAILED', `OpenTofu printed no JSON that clawctl can read in ${what}: ${words}`)
   }
 
   /** Before the first apply there is no state, and OpenTofu prints nothing. */

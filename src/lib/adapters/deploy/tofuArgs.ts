@@ -60,7 +60,7 @@ export function tofuApplyArgs(options: InDirectory & { file: string }): string[]
   return [chdir(options), 'apply', '-input=false', '-no-color', NO_LOCK, options.file]
 }
 
-/** `tofu state push` of what comes by stdin: OpenTofu compares lineage and serial. */
+/** `tofu state push` of the state on stdin: OpenTofu compares lineage and serial. */
 export function tofuStatePushArgs(options: InDirectory): string[] {
   return [chdir(options), 'state', 'push', NO_LOCK, '-']
 }

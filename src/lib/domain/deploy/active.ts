@@ -19,7 +19,7 @@ export function formatActive(active: Omit<ActiveMachine, 'schema'>): string {
 }
 
 export interface Standing {
-  /** The machine that serves, or is to serve again; null if there is none. */
+  /** The machine that serves or will serve again; null if there is none. */
   holder: Host | null
   /** The old machine, which a handover has not destroyed yet. */
   predecessor: Host | null

@@ -195,7 +195,7 @@ async function rollOut(
     await keeper.host(id, { ...result.host, step: null, reason: error?.message ?? null, finishedAt })
     if (result.ok) {
       good.add(image.id)
-      // Those of machines that were lost or replaced, too.
+      // Also the heartbeats of machines that were lost or replaced.
       if (!rollout.planOnly) await removeHeartbeats(ports.store, id, result.host.instanceId)
     } else await markFailed(image, result.host.ami, result.error, good, order.requestId, ports)
     return error

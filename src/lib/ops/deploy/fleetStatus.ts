@@ -50,8 +50,8 @@ const NEWEST = 5
 const CHANGED_THE_FLEET: readonly string[] = ['succeeded', 'kept', 'rolled-back']
 
 /**
- * The running deploy, or null. One deploy at a time changes the fleet: a record that still has `running` belongs to a lost
- * run if GitHub calls that run completed, or if GitHub does not know and a later deploy has changed the fleet.
+ * The running deploy, or null. One deploy at a time changes the fleet: a record that still has `running` belongs to a
+ * lost run if GitHub calls that run completed, or if GitHub does not answer and a later deploy has changed the fleet.
  */
 export async function deployUnderWay({
   store,

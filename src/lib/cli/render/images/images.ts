@@ -4,7 +4,7 @@ import type { ImportedImage } from '../../../ops/images/importImage.js'
 import type { UploadedImage } from '../../../ops/images/uploadImage.js'
 import type { Paint } from '../../text.js'
 
-/** The key alone on the first line: scripts run `clawctl image upload | head -1`. */
+/** The first line is only the key: scripts run `clawctl image upload | head -1`. */
 export function renderImageUpload(uploaded: UploadedImage, paint: Paint): string {
   const { key, parts, bytes, bytesSent, seconds, existed } = uploaded
   const rate = seconds > 0 ? `, ${sizeText(bytes / seconds)}/s` : ''
