@@ -76,7 +76,7 @@ describe('a handover from a host that does not yield', () => {
     return { followed, recovery, log, hosts: sandbox.hosts(), connected: connected(sandbox, ONE) }
   }
 
-  it('serves again before a run that GitHub cancels has ended, although its deploy was killed', async () => {
+  it('serves again before the cancelled run ends, although its deploy was killed', async () => {
     const { followed, recovery, log, hosts, connected } = await ran.cancelled
     expect(followed.code, log).to.equal(1)
     expect(followed.json().error.code).to.equal('CANCELLED')

@@ -18,8 +18,8 @@ class Killed extends Error {}
 /** When and how a process ends before its work is done. */
 interface End {
   /**
-   * The start of the count of its calls: the process's start, the role without a machine, or the request to EC2 to stop
-   * one.
+   * The event from which its calls are counted: the process's start, the role without a machine, or the request to
+   * EC2 to stop one.
    */
   since: 'begin' | 'handover' | 'fence'
   nth: number

@@ -177,7 +177,7 @@ describe('whether a machine serves', () => {
     return serves(ports, { id: 'a', instanceId: 'i-a' })
   }
 
-  it('is true if it runs and has the role, or no machine has it', async () => {
+  it('is true if it runs, and has the role or no machine has it', async () => {
     expect(await answer('i-a', 'running')).to.equal(true)
     expect(await answer(null, 'running')).to.equal(true)
     expect(await answer('i-b', 'running')).to.equal(false)

@@ -13,7 +13,7 @@ export function rollbackAmis(fleet: Fleet, deploys: readonly Deploy[], target: s
   return new Map(instances.map(({ id, ami }) => [id, amiBefore(entriesOf(deploys, id), ami, fleet.failedAmi?.id)]))
 }
 
-/** What the deploys' records have of one host, in their order. */
+/** The entries of one host in the deploys' records, in their order. */
 export const entriesOf = (deploys: readonly Pick<Deploy, 'hosts'>[], id: string): DeployHost[] =>
   deploys.flatMap(({ hosts }) => hosts.filter((host) => host.id === id))
 

@@ -47,7 +47,7 @@ export interface SecretsListing {
   files: SecretFile[]
   /** `identities/<id>.age`: the instances' identities, encrypted for the maintainers; by instance id. */
   identities: ReadonlyMap<string, SecretFile>
-  /** `recipients/<name>.txt`: public keys, one a line; by `maintainers` or instance id. */
+  /** `recipients/<name>.txt`: public keys, one per line; by `maintainers` or instance id. */
   recipients: ReadonlyMap<string, readonly string[]>
   /** Files whose names are not names of secrets. */
   strays: string[]

@@ -71,7 +71,7 @@ export async function dispatchDeploy(
   }
   if (claimed?.run) return claimedDeploy(claimed, claimed.run, runs, ports)
 
-  // Concurrent with the one-time code, which is read and written: ADR 64.
+  // Runs concurrently with the check of the one-time code, which reads and writes: ADR 64.
   const checked = request.retire ? checkTraces(request.target, ports) : checkImages(request, registry, ports.compute)
   checked.catch(() => {})
   const { identity: _, ...asked } = request
