@@ -5,7 +5,7 @@ import { clawctl, makeFleet, startSandbox } from './bootstrapSupport.js'
 
 /**
  * `bootstrap upload all` of 50 instances with 12 secrets and 6 repositories (200 MB) to the sandbox, twice, as a ratio.
- * Prints, never judges:
+ * It has no pass or fail:
  *   npm run bench:bootstrap [MEGABYTES]
  */
 const MEGABYTES = Number(process.argv[2] ?? 200)
@@ -16,7 +16,7 @@ try {
   const fleet = await makeFleet(folder, SIZE)
   const { sandbox, env } = await startSandbox(fleet.registry)
   try {
-    // The sandbox has bundles of its own: a first upload begins with nothing.
+    // The sandbox has bundles already; the first upload must start without any.
     for (const objects of sandbox.world.buckets.values()) objects.clear()
     const args = ['bootstrap', 'upload', 'all', '--json', '--secrets-dir', fleet.secretsDir, '--repos', fleet.repos]
     const extra = fleet.extra.flatMap((name) => ['--extra-secret', name])

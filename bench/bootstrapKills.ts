@@ -5,8 +5,8 @@ import { Encrypter, generateX25519Identity, identityToRecipient } from 'age-encr
 import { clawctl, commit, makeFleet, startSandbox } from './bootstrapSupport.js'
 
 /**
- * Kills `bootstrap upload all` at random moments, each time with something new to upload; after each,
- * `bootstrap verify all` must find every bundle whole. Ends with 1 where it does not:
+ * Kills `bootstrap upload all` at random moments, each time with something new to upload; after each, `bootstrap verify
+ * all` must find every bundle complete. Exits with 1 otherwise:
  *   npm run bench:kills [KILLS]
  */
 const KILLS = Number(process.argv[2] ?? 100)
@@ -26,7 +26,7 @@ try {
     }
     const first = await clawctl(upload, env)
     if (first.code !== 0) throw new Error(first.stderr)
-    // A later upload asks for the digests of what is there, too.
+    // A later upload also reads the digests of the existing objects.
     let requests = 1.5 * sandbox.requests.length
     const tally = { killed: 0, finished: 0, broken: 0, leftovers: 0, moved: 0 }
     let generations = ''
@@ -38,7 +38,7 @@ try {
         writeFileSync(join(fleet.secretsDir, name), await encrypter.encrypt(`${name} ${kill}`))
       }
       for (const clone of fleet.clones) if (Math.random() < 0.3) commit(clone, SIZE.bytes / SIZE.repositories)
-      // By requests, not by time: most of the time is Node's start and git's.
+      // The moment is a number of requests, not a time, because most of the time is the start of Node and git.
       const begun = sandbox.requests.length
       const last = begun + Math.random() * requests
       const ran = await clawctl(upload, env, () => sandbox.requests.length > last)
@@ -60,9 +60,8 @@ try {
     const { code, document } = await verify()
     const unnamed = (document.bundles as { unnamed: number }[]).reduce((sum, bundle) => sum + bundle.unnamed, 0)
     process.stdout.write(
-      `${tally.killed} killed, ${tally.finished} had finished; manifests moved in ${tally.moved}, ` +
-        `something was left lying in ${tally.leftovers}; bundles not whole after ${tally.broken}\n` +
-        `then one whole upload: exit ${last.code}, verify ${code}, left lying ${unnamed}\n`,
+      `${tally.killed} killed, ${tally.finished} had finished; manifests changed in ${tally.moved}, unnamed objects remained in ${tally.leftovers}; incomplete bundles after ${tally.broken}\n` +
+        `then one full upload: exit ${last.code}, verify ${code}, unnamed objects ${unnamed}\n`,
     )
     process.exitCode = tally.broken === 0 && last.code === 0 && code === 0 && unnamed === 0 ? 0 : 1
   } finally {

@@ -15,7 +15,7 @@ export interface Fleet {
   registry: string
   secretsDir: string
   repos: string
-  /** More shared secrets than the list has. */
+  /** Shared secrets in addition to the list. */
   extra: string[]
   clones: string[]
 }
@@ -60,7 +60,7 @@ export async function makeFleet(
   return { registry, secretsDir, repos, extra, clones }
 }
 
-/** One more commit, whose files are as large together. */
+/** One more commit with files of the same total size. */
 export function commit(clone: string, bytes: number): void {
   const files = Math.max(1, Math.ceil(bytes / (1024 * 1024)))
   for (let n = 0; n < files; n += 1) writeFileSync(join(clone, `file-${n}`), randomBytes(Math.ceil(bytes / files)))
@@ -98,7 +98,7 @@ export interface Ran {
   peakKiB: number
 }
 
-/** `clawctl …`, perhaps killed as soon as `killWhen` says so. */
+/** Runs `clawctl …`, and kills it when `killWhen` returns true. */
 export async function clawctl(
   args: readonly string[],
   env: Record<string, string>,
@@ -127,6 +127,6 @@ function peakOf(child: ChildProcess): number {
   try {
     return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1] ?? 0)
   } catch {
-    return 0 // it has just ended, or this is no Linux
+    return 0 // it has just ended, or this is not Linux
   }
 }

@@ -5,18 +5,18 @@ import { ROOT } from '../test/support/plane.js'
 
 /**
  * How long an instance is without an active gateway, in a deploy of a good and of a bad image, by handover and by
- * replacement, with hosts that boot in 5 s. Prints, never judges:
+ * replacement, with hosts that boot in 5 s. It has no pass or fail:
  *   npm run bench:handover
  */
 const ID = 'clawdinator-1'
 const BOOT_MS = 5_000
-/** Hosts look who may act so many times more often than real ones: see sandbox/hosts.ts. */
+/** How much faster hosts read the active machine than real ones: see sandbox/hosts.ts. */
 const LOOKS = '60 ms in standby and 500 ms when active, for 3 s and 60 s'
 
 interface Measured {
   exit: number
   seconds: number
-  /** Without an active gateway. */
+  /** Time without an active gateway. */
   downMs: number
 }
 
@@ -39,7 +39,7 @@ async function measure(strategy: 'handover' | 'replace', bad: boolean): Promise<
   }
 }
 
-/** Of the time from `began` to `ended`, what no machine's gateway was active for. */
+/** The part of the time from `began` to `ended` in which no machine's gateway was active. */
 function downTime(events: readonly GatewayEvent[], began: number, ended: number): number {
   const acting = new Set<string>()
   let down = 0
@@ -61,7 +61,7 @@ function downTime(events: readonly GatewayEvent[], began: number, ended: number)
   return down
 }
 
-process.stdout.write(`Boots of ${BOOT_MS / 1000} s; hosts look who may act every ${LOOKS}.\n`)
+process.stdout.write(`Boots of ${BOOT_MS / 1000} s; hosts read the active machine every ${LOOKS}.\n`)
 process.stdout.write('strategy  image  exit  deploy   without an active gateway\n')
 for (const strategy of ['handover', 'replace'] as const) {
   for (const bad of [false, true]) {

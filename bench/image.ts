@@ -7,18 +7,17 @@ import { fileURLToPath } from 'node:url'
 import { EBSClient, PutSnapshotBlockCommand, StartSnapshotCommand } from '@aws-sdk/client-ebs'
 
 /**
- * Image work against the sandbox, which runs in a process of its own, as ratios in one run. Prints, never judges:
- *   npm run bench:image [RUNS] [SCALE] [direct]
- * An image of 8 GiB × SCALE with 1.8 GiB × SCALE of pseudo-random data; medians of RUNS (3). `direct` leaves S3 out,
- * where the disk that the sandbox writes 8 GiB to is what is measured. Beside it run, where they are in PATH, coldsnap
- * (`cargo install coldsnap`) and aws (`pip install awscli`).
+ * Image uploads and imports against the sandbox in a separate process, as ratios of one run. It has no pass or fail:
+ *  npm run bench:image [RUNS] [SCALE] [direct] An image of 8 GiB × SCALE with 1.8 GiB × SCALE of pseudo-random data;
+ * medians of RUNS (3). `direct` leaves out S3, whose time is mostly that of the sandbox's disk. For comparison it
+ * also runs, if they are in PATH, coldsnap (`cargo install coldsnap`) and aws (`pip install awscli`).
  */
 const SELF = fileURLToPath(import.meta.url)
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const BIN = join(ROOT, 'bin/run.js')
 const MIB = 1024 ** 2
 const BLOCK = MIB / 2
-/** Every so many blocks with data one is changed. */
+/** One of this many blocks with data is changed. */
 const CHANGED_EVERY = 20
 const WORKERS = 64
 
@@ -52,7 +51,7 @@ async function measure(runs: number, scale: number, direct: boolean): Promise<vo
     const hasColdsnap = spawnSync('coldsnap', ['--help']).status === 0
     const hasAws = spawnSync('aws', ['--version']).status === 0
     for (let run = 0; run < runs; run += 1) {
-      // Another seed each time: what is there already is not sent again.
+      // A new seed each time, because existing blocks are not sent again.
       const [image, changed] = [join(folder, `image${run}.raw`), join(folder, `changed${run}.raw`)]
       const blocks = writeImage(image, scale, run)
       spawnSync('cp', ['--sparse=always', image, changed])
@@ -113,7 +112,7 @@ function report(rows: ReadonlyMap<string, Run[]>, runs: number): void {
   if (uploaded) say(`upload, bytes sent:                     ${uploaded.bytesSent} of ${uploaded.bytes}`)
 }
 
-/** Runs a program to its end; its peak memory is what the kernel last said of it. */
+/** Runs a program to its end; its peak memory is the last value that the kernel reported. */
 function timed(argv: readonly string[], folder: string): Promise<Run> {
   const [program = '', ...args] = argv
   const started = process.hrtime.bigint()
@@ -146,7 +145,7 @@ function timed(argv: readonly string[], folder: string): Promise<Run> {
   })
 }
 
-/** Data in runs with holes between, as a file system leaves them. Returns the blocks with data. */
+/** Writes data in extents with holes between them, like a file system. Returns the blocks with data. */
 function writeImage(path: string, scale: number, seed: number): number[] {
   const [size, data] = [Math.round(8192 * scale), Math.round(1800 * scale)]
   const random = createCipheriv('aes-128-ctr', Buffer.alloc(16, 7), Buffer.alloc(16, seed))
@@ -178,7 +177,7 @@ function changeImage(path: string, blocks: readonly number[]): void {
   closeSync(fd)
 }
 
-/** What one would write first: every block is read, those with data are put by the SDK, 64 at a time. */
+/** The simplest solution, for comparison: reads every block, and sends those with data by the SDK, 64 at a time. */
 async function sdkLoop(path: string): Promise<void> {
   const client = new EBSClient({ region: process.env.AWS_REGION ?? '' })
   const fd = openSync(path, 'r')

@@ -6,7 +6,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 
 /**
- * The built Control API, as Lambda loads it, against upstreams on loopback in another process. Prints, never judges:
+ * The built Control API, as Lambda loads it, against upstreams on loopback in another process. It has no pass or fail:
  *   npm run build && npm run bench:lambda [REQUESTS]
  */
 const REQUESTS = Number(process.argv[2] ?? 10_000)
@@ -24,7 +24,7 @@ interface Sample {
   own: number
   /** Requests to upstreams. */
   upstream: number
-  /** Of all its threads. */
+  /** CPU time of all its threads. */
   cpu: number
 }
 interface Figures {
@@ -61,7 +61,7 @@ await inWorld(2, async (env) => {
   ] as const) {
     const asked = { event: event('GET', path, undefined, token), runs: REQUESTS, warmup: 2000, memory: true }
     const { memories } = await drive(env, asked)
-    // The first tenth still fills caches.
+    // The first tenth of the requests still fills caches.
     const [before, after] = [memories[1], memories.at(-1)]
     const heap = (after?.heapKb ?? 0) - (before?.heapKb ?? 0)
     const pages = (after?.pages ?? 0) - (before?.pages ?? 0)
@@ -86,9 +86,9 @@ await inWorld(LARGE, async (env) => {
   )
 })
 
-/** What evaluating the bundle costs over a node that does nothing. */
+/** The time to evaluate the bundle, compared with a node that does nothing. */
 function initialisation(): void {
-  // NODE_EXTRA_CA_CERTS costs every Node 20 start some 50 ms, which would hide what is ours.
+  // NODE_EXTRA_CA_CERTS costs every Node 20 start some 50 ms, which would hide our own time.
   const { NODE_EXTRA_CA_CERTS: _, ...env } = process.env
   const bare: number[] = []
   const loaded: number[] = []
@@ -130,7 +130,7 @@ async function drive(
   const { NODE_EXTRA_CA_CERTS: _, ...rest } = process.env
   const argument = JSON.stringify({ ...job, module: pathToFileURL(BUNDLE).href })
   const args = ['--expose-gc', join(ROOT, 'bench/lambda/driver.mjs'), argument]
-  // Pictures of the last seconds would hide what a request costs.
+  // Cached answers would hide the cost of a request.
   const reuse = reused ? {} : { CONTROL_API_REUSE_MS: '0' }
   const options = { env: { ...rest, ...env, ...reuse }, maxBuffer: 64 * 1024 * 1024 }
   const { stdout } = await promisify(execFile)(process.execPath, args, options)

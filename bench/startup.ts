@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 
 /**
- * Start-up of the installed package, as ratios to a bare `node -e 0` in the same run. Prints, never judges:
+ * Start-up of the installed package, as ratios to a bare `node -e 0` in the same run. It has no pass or fail:
  *   npm run bench [RUNS]
  */
 const RUNS = Number(process.argv[2] ?? 21)
@@ -30,7 +30,7 @@ const FLEET = JSON.stringify({
 
 await measure()
 
-/** The Control API's side in a thread of its own: the measured process waits for nothing of ours. */
+/** A Control API in a separate thread, so that the measured process does not wait for this one. */
 async function startServer(): Promise<{ url: string; stop: () => Promise<number> }> {
   const source = `
     const { parentPort, workerData } = require('node:worker_threads')
@@ -63,7 +63,7 @@ async function measure(): Promise<void> {
       ['clawctl fleet status', [clawctl, 'fleet', 'status']],
       ['clawctl fleet status --json', [clawctl, 'fleet', 'status', '--json']],
     ]
-    // NODE_EXTRA_CA_CERTS costs every Node 20 start some 50 ms, which would hide what is ours.
+    // NODE_EXTRA_CA_CERTS costs every Node 20 start some 50 ms, which would hide our own time.
     const { NODE_EXTRA_CA_CERTS: _, CI: __, GITHUB_ACTIONS: ___, ...rest } = process.env
     const env = {
       ...rest,

@@ -28,7 +28,7 @@ const LEAST_FOR_A_CHANGE_MS = 1_500
  * and a test compares the sum with ANSWER_BY_MS.
  */
 export const LIMITS_MS = { secrets: 2_500, github: 7_000, ec2: 4_500, s3: 3_000 } as const
-/** A claim, its dispatch, and its release where GitHub refuses: begun together or not at all. */
+/** A claim, its dispatch, and its release if GitHub refuses: all three must fit, or none is started. */
 export const DISPATCH_MS = LIMITS_MS.s3 + LIMITS_MS.github + LEAST_FOR_A_CHANGE_MS
 
 export type Service = keyof typeof NAMES

@@ -5,7 +5,7 @@ import { DEFAULT_REPOSITORY, DEPLOY_WORKFLOW } from '../src/lib/domain/paths.js'
 
 const tokenTable = z.optional(z.string().check(z.refine((text) => parseTokenTable(text) !== null)))
 
-/** The function's environment. `AWS_REGION` is set by Lambda itself. A test holds this against the OpenTofu stack. */
+/** The function's environment. `AWS_REGION` is set by Lambda itself. A test compares this with the OpenTofu stack. */
 export const configurationSchema = z.object({
   CONTROL_API_TOKEN: z.string().check(z.minLength(1)),
   CONTROL_API_TOKEN_PREVIOUS: z.optional(z.string()),
@@ -14,7 +14,7 @@ export const configurationSchema = z.object({
   CONTROL_API_READ_TOKENS: tokenTable,
   /** How many milliseconds answers of EC2, S3 and GitHub are cached for reads; 0: not at all. */
   CONTROL_API_REUSE_MS: z._default(z.string().check(z.regex(/^[0-9]{1,5}$/)), '2000'),
-  /** Either this, or the three variables of a GitHub App. */
+  /** GITHUB_TOKEN, or instead the three variables of a GitHub App. */
   GITHUB_TOKEN: z.optional(z.string()),
   GITHUB_APP_ID: z.optional(z.string().check(z.regex(/^[A-Za-z0-9.]{1,64}$/))),
   GITHUB_APP_INSTALLATION_ID: z.optional(z.string().check(z.regex(/^[0-9]{1,20}$/))),

@@ -89,8 +89,8 @@ export const createDeploy: readonly RouteExample[] = [
         ok: false,
         error: {
           code: 'SELF_DEPLOY',
-          message: 'clawdinator-1 may not deploy itself: it would be gone before it could see the outcome.',
-          hint: 'Ask from another instance, or from a laptop.',
+          message: 'clawdinator-1 may not deploy itself: it would be destroyed before it could report the outcome.',
+          hint: 'Request it from another instance, or from a laptop.',
         },
       },
     },

@@ -147,7 +147,7 @@ export function createHandler(env: Env, log: (line: string) => void, options: Ha
 const failuresOf = (meter: Meter): Measure[] =>
   [...meter.failures].map(([of, value]) => ({ metric: 'UpstreamFailures', value, of }))
 
-/** Whether a valid request for a deploy started no run. */
+/** True if a valid request for a deploy did not start a run. */
 function isDispatchFailure(route: string | null, status: number, code: Code | 'OK', meter: Meter): boolean {
   if (route !== 'createDeploy') return false
   return status >= 500 || (code === 'RATE_LIMITED' && meter.failures.size > 0)

@@ -10,7 +10,7 @@ export class Meter {
   readonly #spent = new Map<Service, { count: number; ms: number; failed: number }>()
   readonly #budget: Budget
 
-  /** @param budget cuts each call at its limit */
+  /** @param budget ends each call at its time limit */
   constructor(budget: Budget) {
     this.#budget = budget
   }

@@ -4,7 +4,7 @@ import type { Bearer } from './authenticate.js'
 import type { ApiRequest } from './event.js'
 import { ROUTES, type Route, type RoutePorts, type Subject } from './routes.js'
 
-/** What the handler knows about an authenticated request. */
+/** The facts about an authenticated request that a route gets. */
 export interface Authenticated {
   bearer: Bearer
   /** Adds fields to the request's log line. */

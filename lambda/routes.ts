@@ -51,7 +51,7 @@ export interface Subject {
   requestId?: string
   target?: string
   caller?: string | null
-  /** Whether the caller has shown a token of its own, or only claims to be that instance. */
+  /** Whether the caller authenticated with its own token, or only claims to be that instance. */
   host?: 'verified' | 'claimed' | 'none'
   requester?: string | null
   retire?: boolean
@@ -266,9 +266,9 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/v1/deploys/{requestId}/cancel',
     name: 'cancelDeploy',
-    summary: 'Cancel a queued deploy, or ask a running one to stop before its next handover.',
+    summary: 'Cancel a queued deploy, or stop a running one before its next handover.',
     description:
-      'Every token may cancel, except a read token; the record names the sender. The answer has the deploy as it was. A second request changes nothing more; a deploy that is over stays as it ended.',
+      'Every token may cancel, except a read token; the record names the sender. The answer has the deploy as it was. A second request changes nothing more; a deploy that is over is not changed.',
     parameters: z.object({ requestId: z.string().check(z.regex(REQUEST_ID_PATTERN)) }),
     body: cancelRequestSchema,
     answer: { status: 202, schema: deployAnswerSchema },

@@ -10,23 +10,23 @@ import { readRegistry } from '../src/lib/ops/registry/readRegistry.js'
 import type { LambdaPorts } from './context.js'
 import type { Measure } from './metrics.js'
 
-/** Up to when the ends of deploys are counted. */
+/** The time up to which finished deploys are counted. */
 const STATE_KEY = 'control/watch.json'
 const stateSchema = z.object({ until: z.string().check(z.refine((text) => !Number.isNaN(Date.parse(text)))) })
 /** The interval of the rule; used if there is no state yet. */
 const EVERY_MS = 5 * 60_000
-/** Older ends are not counted: they would raise the alarms of a whole night together. */
+/** Older ends are not counted: after an outage, the alarms of a whole night would come together. */
 const MAX_AGE_MS = 60 * 60_000
-/** Fewer deploys than this end within an hour. */
+/** More than the number of deploys that end within an hour. */
 const RECENT = 50
 
-/** The event of the platform stack's rule. What comes through the URL always has a `requestContext`. */
+/** The event of the platform stack's rule. Events from the URL always have a `requestContext`. */
 export function isWatch(event: unknown): boolean {
   const data = typeof event === 'object' && event !== null ? (event as Record<string, unknown>) : {}
   return data.clawctl === 'watch' && !('requestContext' in data)
 }
 
-/** Measures silent hosts, and deploys that ended since the last run; `failure` if one of both could not be read. */
+/** Measures silent hosts, and deploys that ended since the last run; `failure` if one of the two could not be read. */
 export async function watch(ports: () => LambdaPorts): Promise<{ measures: Measure[]; failure: unknown }> {
   const results = await Promise.allSettled([silentHosts, endedDeploys].map(async (look) => look(ports())))
   return {

@@ -8,7 +8,7 @@ const FOREIGN_PREFIXES = ['AWS', 'CLAWDINATOR', 'CLAWCTL', 'GITHUB', 'ACTIONS', 
 const FOREIGN_NAMES = ['CI', 'S3_BUCKET']
 const FOREIGN = new RegExp(`^(?:${FOREIGN_PREFIXES.join('|')})_|^(?:${FOREIGN_NAMES.join('|')})$`)
 
-/** The same for a shell, whose variables we do not know. */
+/** The same for a shell, whose variables are not known here. */
 export const UNSET_FOREIGN = `unset $(env | sed -nE 's/^((${FOREIGN_PREFIXES.join('|')})_[A-Za-z0-9_]*|${FOREIGN_NAMES.join('|')})=.*/\\1/p')`
 
 /** Settings shared by all commands of one sandbox; written to the session file, so that others can join. */
@@ -92,7 +92,7 @@ export async function environmentFor(
   }
 }
 
-/** The token that a host gets from the GitHub App; a maintainer has one, too. */
+/** The token that a host gets from the GitHub App; a laptop gets it, too. */
 function githubOf({ ci }: Session): Record<string, string> {
   const { GITHUB_TOKEN = '', GITHUB_API_URL = '', GITHUB_REPOSITORY = '' } = ci
   return { GITHUB_TOKEN, GITHUB_API_URL, GITHUB_REPO: GITHUB_REPOSITORY }

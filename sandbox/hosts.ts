@@ -19,7 +19,7 @@ export interface HostsOptions {
   activeMs?: number
   /** The pause before a failed stage is retried. */
   retryMs?: number
-  /** A wait before a booted host starts its gateway, for faults that must strike before its first heartbeat. */
+  /** A wait before a booted host starts its gateway, for faults that must happen before its first heartbeat. */
   beforeUp?: () => Promise<void>
   /** Notes about the hosts, one sentence each, for a person who watches the sandbox. */
   onNote?: (note: string) => void

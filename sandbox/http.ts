@@ -107,7 +107,7 @@ export async function listen(options: EndpointOptions): Promise<Endpoint> {
       if (request.errored) return // the client went away
       reply = { status: 500, body: `sandbox defect in ${service}: ${(error as Error).stack}` }
     }
-    // An answer that nobody gets any more, as the service or the client has ended, may be that of a half-closed world.
+    // The service or the client has ended, so this answer reaches no client, and its failure is not a defect.
     if (!request.socket.destroyed) {
       answered.publish({ service, exchange, reply, struck: strike !== null } satisfies Answered)
     }

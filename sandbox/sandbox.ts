@@ -246,7 +246,7 @@ export class Sandbox {
     const dies = (moment: RunnerMoment) => {
       if (!deployOf(github) || !faults.runnerDies(moment)) return
       github.killRunner()
-      // Its processes die one by one; meanwhile their requests fail.
+      // Its processes end one by one; meanwhile their requests fail.
       faults.held = (async () => {
         while (deployOf(github)) await sleep(20)
         faults.held = null

@@ -3,8 +3,9 @@ import { ClawctlError } from '../src/lib/domain/errors.js'
 import { type Signals, signalExitCode } from './signals.js'
 
 /**
- * Runs a program with this process's input and output, and resolves to its exit code (128 + n for signal n, as in shells).
- * A terminal sends Ctrl-C to both processes, so it is not passed on; a signal to this process alone is.
+ * Runs a program with this process's input and output, and resolves to its exit code (128 + n for signal n, as in
+ * shells). A terminal sends Ctrl-C to both processes, so it is not passed on; a signal that only this process gets is
+ * passed on.
  * @throws ClawctlError USAGE if it can't be started
  */
 export async function runProgram(

@@ -20,7 +20,7 @@ umask 077
 MANIFEST_BYTES=$((256 * 1024))
 ROUNDS=${BOOTSTRAP_ROUNDS:-3}
 
-# check_manifest ID PREFIX: prints the problems of the manifest on standard input, one a line.
+# check_manifest ID PREFIX: prints the problems of the manifest on standard input, one per line.
 check_manifest() {
   jq -rs --arg id "$1" --arg prefix "$2" '
     def path: type == "string" and test("\\A(secrets|repos)/[A-Za-z0-9][A-Za-z0-9._-]*\\z");

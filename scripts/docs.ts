@@ -4,7 +4,10 @@ import { fileURLToPath } from 'node:url'
 import { CODES, EXIT_CODES, httpStatusOf } from '../src/lib/domain/errors.js'
 import { openApiText } from './openapi.js'
 
-/** The parts of the documentation that the code itself knows. `npm run docs` writes them; a test compares them. */
+/**
+ * The parts of the documentation that are generated from the code. `npm run docs` writes them; a test compares
+ * them.
+ */
 export const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
 interface HelpClass {
@@ -32,9 +35,9 @@ async function commandReference(): Promise<string> {
   const help = new built.default(config, { stripAnsi: true, maxWidth: 100 })
   return commands
     .map((command) => {
-      // oclif's own way to leave the summary out keeps the last paragraph of a description alone.
+      // oclif's own option to leave out the summary keeps only the last paragraph of a description.
       const text = help.formatCommand({ ...command, summary: undefined }).replace(/\n+EXIT CODES[\s\S]*$/, '')
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: colours, which the help may hold all the same
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: colours, which the help may contain
       const plain = text.replace(/\u001b\[[0-9;]*m/g, '').replace(/[ \t]+$/gm, '')
       return `## \`clawctl ${command.id.replaceAll(':', ' ')}\`\n\n${command.summary}\n\n\`\`\`text\n${plain.trim()}\n\`\`\``
     })
@@ -68,7 +71,7 @@ const GENERATED_FILES: { file: string; content: () => string }[] = [
   { file: 'docs/control-api.openapi.yaml', content: openApiText },
 ]
 
-/** The file's text with one generated part renewed. */
+/** The file's text with one updated part. */
 export function replacePart(text: string, name: string, content: string): string {
   const begin = `<!-- ${name} -->`
   const end = `<!-- ${name}stop -->`

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Writes the state of the gateway's channels and plugins to /run/clawdinator-probe/probe.json, for the heartbeat. The gateway's
-# readiness is not enough: it is ready with a rejected token, too. Runs as the agent's user, with the gateway's program.
+# Writes the state of the gateway's channels and plugins to /run/clawdinator-probe/probe.json, for the heartbeat. The
+# gateway's readiness is not enough, because the gateway is ready even with a rejected token. Runs as the agent's user,
+# with the gateway's program.
 #   PROBE_SERVICE          the gateway's unit; SERVICE-standby runs without channels
 #   OPENCLAW_CONFIG_PATH   the rendered configuration, which lists the expected channels
 set -euo pipefail
@@ -64,7 +65,7 @@ main() {
       reason: (if .connected == true then null else .lastError | reason end)};
     {at: (now | todateiso8601), mainPid: $pid,
      channels: [wanted as $name | $status.channelAccounts[$name][0] as $account | {$name} +
-       if $account == null then {connected: false, reason: "the gateway does not know the channel: its plugin is not loaded"}
+       if $account == null then {connected: false, reason: "the gateway does not report the channel: its plugin is not loaded"}
        elif $account.configured == false then {connected: false, reason: ($account.lastError // "no token is configured" | reason)}
        elif $mode == "standby" then $account | standby
        else $account | active end],

@@ -6,14 +6,13 @@ import { fileURLToPath } from 'node:url'
 
 /**
  * GitHub's own OpenAPI description, cut down to the operations that clawctl calls and the sandbox emulates:
- *   npm run github-schema
- * writes test/support/github-openapi.json, which the tests hold requests and answers against. The package is 385 MB
- * unpacked, so it is fetched here only to update the version, and is not a dependency.
+ *  npm run github-schema writes test/support/github-openapi.json, with which the tests validate requests and answers.
+ * The package is 385 MB unpacked, so it is fetched here only to update the version, and is not a dependency.
  */
 const PACKAGE = '@octokit/openapi@23.0.2'
 const OUT = fileURLToPath(new URL('../test/support/github-openapi.json', import.meta.url))
 
-/** Add an operation here before code calls it: a test fails where one is missing. */
+/** Add an operation here before code calls it: a test fails if one is missing. */
 const OPERATIONS = [
   'GET /app',
   'GET /repos/{owner}/{repo}/installation',
@@ -52,7 +51,7 @@ const OPERATIONS = [
 type Json = Record<string, unknown>
 const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** What is for readers, or for generators of clients. */
+/** Keys that only readers or generators of clients use. */
 const PROSE = new Set(['description', 'summary', 'example', 'examples', 'externalDocs', 'tags', 'title', 'deprecated'])
 /** Below these, keys are names and not keywords. */
 const NAMED = new Set(['properties', 'patternProperties', 'schemas', 'parameters', 'responses', 'headers'])

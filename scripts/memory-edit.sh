@@ -7,7 +7,8 @@
 #   printf '%s' '{"old": "…", "new": "…"}' | memory-edit project.md     for text that is hard to quote
 #
 # The old text must occur exactly once, or with --all at least once; otherwise nothing is written.
-# Exit codes: 0 done · 1 no such file · 2 bad input · 3 not as expected, nothing written · 4 no memory · 5 locked too long
+# Exit codes: 0 done · 1 no such file · 2 bad input · 3 the text is not as expected, nothing written · 4 no memory · 5
+# locked too long
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
 # shellcheck source-path=SCRIPTDIR source=lib/common.sh

@@ -7,7 +7,7 @@
 #                                                                      replace; refused if the file has changed
 #   memory-write ops.md <text                                          replace in any case
 #
-# Exit codes: 0 done · 2 bad input · 3 not as expected, nothing written · 4 no memory · 5 locked too long
+# Exit codes: 0 done · 2 bad input · 3 the text is not as expected, nothing written · 4 no memory · 5 locked too long
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" >/dev/null && pwd)
 # shellcheck source-path=SCRIPTDIR source=lib/common.sh

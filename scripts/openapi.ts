@@ -14,11 +14,11 @@ const DESCRIPTION = `Deploys, their history and the fleet's state, for agents an
 
 Every answer is one JSON document: \`{"ok": true, …}\`, or \`{"ok": false, "error": {"code", "message", "hint"?}}\` with the
 status that belongs to the code. A route that does not exist answers 404 \`NOT_FOUND\`, a method that a route does not take
-405 \`METHOD_NOT_ALLOWED\`, both to authenticated callers only. An answer may get more fields: clients ignore what they do
-not know.
+405 \`METHOD_NOT_ALLOWED\`, both to authenticated callers only. An answer may get more fields: clients ignore unknown
+fields.
 
-A Lambda Function URL stands in front. It sends answers of its own, in another form, when the function is at its reserved
-concurrency (429) or does not answer (502, 503, 504).`
+The server is behind a Lambda Function URL, which sends its own answers, in another form, when the function is at its
+reserved concurrency (429) or does not answer (502, 503, 504).`
 
 /** Letters, marks and signs of the common scripts; the server accepts further ones. Written as characters, because engines escape differently. */
 const LETTERS = [
@@ -59,7 +59,7 @@ const NOTES: Record<string, Json> = {
   },
   'Order.caller': {
     description:
-      'The instance through which the request comes. It must not be the target. If the token belongs to an instance, it must be that one.',
+      'The instance that sends the request. It must not be the target. If the token belongs to an instance, it must be that one.',
   },
   'Order.requestedBy': {
     description:

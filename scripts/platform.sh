@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Plans or applies the platform stack. The bucket of its state is part of the stack: the first apply keeps the state beside the
-# stack and moves it into the bucket at its end. After a kill, run it again: it imports what the killed apply had created.
+# Plans or applies the platform stack. The bucket of its state is part of the stack: the first apply keeps the state
+# beside the stack and then moves it into the bucket. After a kill, run it again: it imports what the killed apply had
+# created.
 set -euo pipefail
 
 usage() {

@@ -6,19 +6,19 @@ import { DescribeKeyCommand, KMSClient, paginateListKeys } from '@aws-sdk/client
 import { execa } from 'execa'
 
 /**
- * What an apply that was killed left behind, put in order before the next one: resources that an interrupt tainted are
- * untainted, since most of them may never be destroyed, and what exists under the stack's names and is in no state is
- * imported. scripts/platform.sh calls it: node --import tsx scripts/platformRecover.ts TOFU STACK [-var…]
+ * Repairs what a killed apply left, before the next apply. It untaints resources that an interrupt tainted, because
+ * most of them must never be destroyed. It imports objects with the stack's names that are not in the state.
+ * scripts/platform.sh calls it: node --import tsx scripts/platformRecover.ts TOFU STACK [-var…]
  */
 
 const TAGS = { project: 'clawdinator', stack: 'platform' }
 const CONTROL_API = 'clawdinator-control-api'
 
-/** An object that may exist, by its address in the stack. A null id: there is none. */
+/** An object that may exist, by its address in the stack. A null id: the object does not exist. */
 export interface Candidate {
   address: string
   id: string | null
-  /** The address of what it is part of: without that one it can't exist. */
+  /** The address of its parent, without which it can't exist. */
   partOf?: string
 }
 
@@ -34,7 +34,7 @@ export interface Lookups {
   ingressRule: string | null
 }
 
-/** Everything whose creation AWS refuses when it exists. What is missing here is created by a call that may be repeated. */
+/** Every resource whose creation AWS refuses if it exists. The creation of all others may be repeated. */
 export function candidates(names: { bucket: string; lockTable: string }, found: Lookups): Candidate[] {
   const api = 'aws_lambda_function.control_api'
   const roles = ['bootstrap-upload', 'fleet-deploy', 'fleet-drift', 'image-build']
@@ -87,7 +87,10 @@ interface Known {
   tags: Record<string, string> | null
 }
 
-/** The managed resources of a state, as `tofu state pull` prints it: a warning may stand before it, nothing is no state. */
+/**
+ * The managed resources of a state, as `tofu state pull` prints it: a warning may come before it, and empty output
+ * means that there is no state.
+ */
 export function resourcesOf(pulled: string): Known[] {
   const start = pulled.indexOf('{')
   const { resources = [] }: State = start < 0 ? {} : JSON.parse(pulled.slice(start))
@@ -103,8 +106,9 @@ export function resourcesOf(pulled: string): Known[] {
 }
 
 /**
- * Whether what was imported is this stack's: it has the stack's tags, or is of a kind without any. A bucket alone gets its
- * tags by a call of its own, and a kill can come before it. Bucket names are global, so no other account has this one.
+ * Whether an imported object belongs to this stack: it has the stack's tags, or its type has no tags. Only a bucket
+ * gets its tags by a separate call, and a kill can come before that call. Bucket names are global, so no other account
+ * has this one.
  */
 export function isOurs({ address, tags }: Known): boolean {
   if (tags === null) return true
@@ -129,7 +133,7 @@ async function lookUp(): Promise<Lookups> {
   const ec2 = new EC2Client({ region, requestHandler })
   const efs = new EFSClient({ region, requestHandler })
   const kms = new KMSClient({ region, requestHandler })
-  // Every VPC has a group, and every group has an owner.
+  // A VPC has many groups, so the owner of each is checked.
   const { SecurityGroups = [] } = await ec2.send(new DescribeSecurityGroupsCommand({}))
   const ours = SecurityGroups.filter(({ Tags = [] }) =>
     Tags.some(({ Key, Value }) => Key === 'stack' && Value === TAGS.stack),
@@ -153,7 +157,7 @@ async function lookUp(): Promise<Lookups> {
   }
 }
 
-/** The key, by its alias; one that was made and got no alias, by its description. */
+/** The key by its alias; a key that was created but got no alias yet, by its description. */
 async function findKey(kms: KMSClient): Promise<string | null> {
   const describe = async (id: string) => {
     const { KeyMetadata } = await kms.send(new DescribeKeyCommand({ KeyId: id }))
@@ -192,7 +196,8 @@ async function main([tofu = '', stack = '', ...variables]: string[]) {
     print(`${address} was being created when an apply ended: it is kept, not replaced.`)
   }
   if (tainted.length > 0) {
-    // What was interrupted may lack attributes, and an import evaluates the whole stack with what the state has.
+    // An interrupted resource may lack attributes, and an import evaluates the whole stack with the values of the
+    // state.
     const only = tainted.map((address) => `-target=${address}`)
     const options = ['-refresh-only', '-auto-approve', '-input=false', '-no-color', ...variables, ...only]
     await must(`${tainted.join(', ')} can't be read again`, 'apply', ...options)
@@ -205,7 +210,7 @@ async function main([tofu = '', stack = '', ...variables]: string[]) {
   }
   const declared = await declaredIn(stack)
   const has = (address: string) => known.some((one) => one.address === address)
-  // Nothing is asked of AWS where nothing is missing.
+  // If nothing is missing, no request is sent to AWS.
   const empty: Lookups = { account: '', key: null, fileSystem: null, mountTargets: {}, groups: {}, ingressRule: null }
   if (candidates(names, empty).every(({ address }) => has(address) || !declared(address))) return
   for (const { address, id, partOf } of candidates(names, await lookUp())) {
@@ -218,19 +223,19 @@ async function main([tofu = '', stack = '', ...variables]: string[]) {
     known = await readState()
     const imported = known.find((one) => one.address === address)
     if (imported && isOurs(imported)) {
-      print(`${address} exists and was in no state: imported.`)
+      print(`${address} existed outside of the state and is imported.`)
       continue
     }
-    // In the state it would be changed by the next apply.
+    // If it stayed in the state, the next apply would change it.
     await must(`${address} is ${id}, which is not this stack's, and is in the state`, 'state', 'rm', address)
     known = known.filter((one) => one !== imported)
-    print(`${address} would be ${id}, which exists and is not this stack's: it is left alone.`)
+    print(`${address} would be ${id}, which exists and is not this stack's: it is not changed.`)
   }
 }
 
 if (process.argv[1]?.endsWith('platformRecover.ts')) {
   main(process.argv.slice(2)).catch((error: Error) => {
-    process.stderr.write(`What an earlier apply left can't be put in order: ${error.message}\n`)
+    process.stderr.write(`The leftovers of an earlier apply can't be repaired: ${error.message}\n`)
     process.exitCode = 1
   })
 }

@@ -167,7 +167,8 @@ main() {
       verify_update
     fi
   fi
-  # A run that was killed earlier leaves a lock that was not switched to; it would count as the running version.
+  # An earlier run that was killed may leave a lock to which the host was not switched. That lock would count as the
+  # running version.
   restore_lock
 
   # If the gateway is down before the update, its health afterwards does not judge the update.

@@ -14,7 +14,7 @@ export async function main(entry: string, load: (url: string) => Promise<unknown
     process.stderr.write(`Error: the output could not be written (${error.code}).\n`)
     process.exit(1)
   })
-  // Progress alone goes there: a deploy must not die with the `tee` that reads it.
+  // Only progress is written to stderr: a deploy must not end because the `tee` that reads it has ended.
   process.stderr.on('error', () => {})
   const argv = process.argv.slice(2)
   const root = dirname(dirname(fileURLToPath(entry)))

@@ -7,7 +7,8 @@ import { heartbeatOf, hostOf, recordOf } from '../../test/support/fakes.js'
 
 /**
  * The upstreams of the Control API in a process of their own: the sandbox's EC2 and S3 with SIZE instances and their
- * heartbeats, and a GitHub that answers from memory. Prints the environment of the function as JSON and stays.
+ * heartbeats, and a GitHub that answers from memory. Prints the function's environment as JSON, and then runs until it
+ * is killed.
  */
 const SIZE = Number(process.argv[2] ?? 2)
 const REGION = 'eu-central-1'

@@ -8,7 +8,7 @@ import { textXml, xmlDocument } from './xml.js'
 const STS_NAMESPACE = 'https://sts.amazonaws.com/doc/2011-06-15/'
 
 /**
- * The endpoint of AWS_ENDPOINT_URL, for services without an emulator of their own. It has STS GetCallerIdentity, which
+ * The endpoint of AWS_ENDPOINT_URL, for services without their own emulator. It has STS GetCallerIdentity, which
  * OpenTofu calls first, and IAM. Other services are refused by name, so that no request leaves this machine for AWS.
  */
 export function otherServicesEndpoint(world: World, faults = new Faults()): Promise<Endpoint> {

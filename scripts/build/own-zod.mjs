@@ -4,9 +4,9 @@ const OWN = '?own'
 const ASKED = 'asked'
 
 /**
- * A second copy of zod for modules that import another entry of it than `zod/mini`: the MCP SDK, and our description of the
- * tools for it. esbuild keeps in a shared module whatever any entry uses of it. With one copy, each command would parse
- * what only `clawctl mcp` needs, which is half of zod.
+ * A second copy of zod for modules that import another entry of it than `zod/mini`: the MCP SDK, and our description
+ * of the tools for it. esbuild keeps every part of a shared module that any entry uses. With one copy, each command
+ * would parse the half of zod that only `clawctl mcp` needs.
  */
 export const ownZod = {
   name: 'own-zod',

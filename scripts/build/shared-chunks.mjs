@@ -7,9 +7,9 @@ const STATIC = /^(?:import|export) (?!type\b)[^'"]*?from '(\.[^']+)\.js'/gm
 const DYNAMIC = /\bimport\('(\.[^']+)\.js'\)/g
 
 /**
- * esbuild creates a chunk for each set of entries that share a module, and each file adds 0.2 ms to a start. It does not know
- * that an entry's shared modules are already loaded by the command line. With an import that says so, help and commands
- * have one chunk each, and `clawctl fleet status` loads 15 files instead of 55.
+ * esbuild creates a chunk for each set of entries that share a module, and each file adds 0.2 ms to a start. It can't
+ * detect that the command line has already loaded an entry's shared modules. With an explicit import, help and
+ * commands have one chunk each, and `clawctl fleet status` loads 15 files instead of 55.
  */
 export const sharedChunks = {
   name: 'shared-chunks',

@@ -56,8 +56,8 @@ memory_replace() {
   sync "${MEMORY_FILE%/*}"
 }
 
-# Creates a file beside MEMORY_FILE, which is removed at exit. Sets MEMORY_NEW. Needs the exclusive lock: whatever else has
-# such a name is left from a killed writer.
+# Creates a file beside MEMORY_FILE, which is removed at exit. Sets MEMORY_NEW. Needs the exclusive lock: any other file
+# with such a name is left from a killed writer.
 memory_new() {
   rm -f -- "${MEMORY_FILE%/*}/.${MEMORY_FILE##*/}."??????.new
   MEMORY_NEW=$(mktemp "${MEMORY_FILE%/*}/.${MEMORY_FILE##*/}.XXXXXX.new") || fail 4 'The memory can'\''t be written.'

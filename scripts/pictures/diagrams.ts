@@ -2,7 +2,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { renderMermaidSVG } from 'beautiful-mermaid'
 
-/** GitHub's own colours, so that a diagram sits in the page. */
+/** GitHub's own colours, so that a diagram fits the page. */
 export const THEMES = {
   light: { bg: '#ffffff', fg: '#1f2328', accent: '#b42318', muted: '#59636e' },
   dark: { bg: '#0d1117', fg: '#e6edf3', accent: '#ff7b72', muted: '#9198a1' },

@@ -52,8 +52,8 @@ export async function still(chunks: readonly Chunk[], size: Size, title: string)
 }
 
 /**
- * A recording that plays in a loop, with its last frame held. Each line that ever shows is drawn once and used by every
- * frame that has it. Who asks for less motion sees the last frame.
+ * A recording that plays in a loop and pauses at its last frame. Each displayed line is drawn once and used by every
+ * frame that has it. With `prefers-reduced-motion`, only the last frame is shown.
  */
 export async function animation(
   chunks: readonly Chunk[],
@@ -87,7 +87,7 @@ ${rules.join('\n')}
 
 interface Frame {
   at: number
-  /** Each line of the screen as SVG, '' where it is empty. */
+  /** Each line of the screen as SVG; '' for an empty line. */
   lines: string[]
 }
 

@@ -16,7 +16,7 @@ describe('takeLock', () => {
   })
   afterEach(() => rm(folder, { recursive: true, force: true }))
 
-  /** The lock of this very process, changed. */
+  /** The lock of this process, with changes. */
   async function ownLock(change: object): Promise<void> {
     const lock = await takeLock(file, ANY_TIME)
     const owner = JSON.parse(await readFile(file, 'utf8'))
@@ -26,7 +26,7 @@ describe('takeLock', () => {
   const isFree = async () => (await takeLock(file, ANY_TIME)) !== null
   const deadPid = () => spawnSync(process.execPath, ['--version']).pid
 
-  it('is held until it is released, and says by whom', async () => {
+  it('keeps the lock until its release, and names the holder', async () => {
     const lock = await takeLock(file, ANY_TIME)
     expect(await lock?.isOwn()).to.equal(true)
     expect(await isFree()).to.equal(false)
@@ -35,19 +35,19 @@ describe('takeLock', () => {
     expect(await isFree()).to.equal(true)
   })
 
-  it('takes over the lock of a process that ended', async () => {
+  it('takes over the lock of a process that has ended', async () => {
     await ownLock({ pid: deadPid() })
     expect(await isFree()).to.equal(true)
   })
 
-  it('keeps the lock of a process that lives, however old it is', async () => {
+  it('keeps the lock of a running process, however old it is', async () => {
     await ownLock({})
     await utimes(file, 1, 1)
     expect(await isFree()).to.equal(false)
     expect(await takeLock(file, { waitMs: 0, heldAtMostMs: 60_000 })).not.to.equal(null)
   })
 
-  it('takes over the lock of a dead process whose id runs again: after a boot, or as another process', async function () {
+  it('takes over the lock of a dead process even if its process id is used again', async function () {
     if (process.platform !== 'linux') this.skip()
     await ownLock({ boot: '00000000-0000-0000-0000-000000000000' })
     expect(await isFree()).to.equal(true)
@@ -57,19 +57,19 @@ describe('takeLock', () => {
     expect(await isFree()).to.equal(true)
   })
 
-  it('leaves the lock of another machine alone, whatever runs here', async () => {
+  it('never takes over the lock of another machine', async () => {
     await ownLock({ host: `not-${hostname()}`, pid: deadPid(), boot: 'other' })
     expect(await isFree()).to.equal(false)
   })
 
-  it('takes over what has no owner after two seconds, not before', async () => {
+  it('takes over a lock without an owner only after two seconds', async () => {
     await writeFile(file, String(process.pid))
     expect(await isFree()).to.equal(false)
     await utimes(file, Date.now() / 1000 - 3, Date.now() / 1000 - 3)
     expect(await isFree()).to.equal(true)
   })
 
-  it('has what a dead owner left removed before its lock goes', async () => {
+  it('removes what a dead owner left before its lock', async () => {
     await ownLock({ pid: deadPid() })
     const seen: string[] = []
     const onTakeover = async ({ nonce }: { nonce: string }) => void seen.push(nonce)

@@ -20,7 +20,7 @@ const run = promisify(execFile)
 const IMAGES = `<DescribeImagesResponse><imagesSet><item><imageId>${LATEST}</imageId></item></imagesSet></DescribeImagesResponse>`
 const NO_PROXIES = { HTTP_PROXY: undefined, HTTPS_PROXY: undefined, ALL_PROXY: undefined, NO_PROXY: undefined }
 
-/** Every client that clawctl makes, each asking something of the service below this address. */
+/** Every client that clawctl creates; each sends one request to the service below this address. */
 const CLIENTS: Record<string, (url: string) => Promise<unknown>> = {
   'the Control API': (url) =>
     createControlApi({ url, token: 'cct_x', userAgent: 'clawctl/test' }).deploys({ limit: 1 }),
@@ -38,7 +38,7 @@ const CLIENTS: Record<string, (url: string) => Promise<unknown>> = {
     }),
 }
 
-/** Asks; what it makes of the answer is not looked at here. */
+/** Sends a request; its result is not checked here. */
 const asking = async (client: string, url: string) => {
   const restore = setEnv({
     ...{ AWS_ENDPOINT_URL_EC2: url, AWS_ENDPOINT_URL_S3: url, AWS_ENDPOINT_URL_EBS: url },
@@ -64,7 +64,7 @@ describe('connections', () => {
   })
 
   for (const client of Object.keys(CLIENTS)) {
-    it(`give each address of a name time enough for a slow link: ${client}`, async () => {
+    it(`allow each address of a name enough time for a slow link: ${client}`, async () => {
       const seen: unknown[] = []
       const { connect } = Socket.prototype
       Socket.prototype.connect = function (this: Socket, ...args: Parameters<typeof connect>) {
@@ -107,7 +107,7 @@ describe('connections', () => {
     })
 
     for (const client of Object.keys(CLIENTS)) {
-      it(`goes ${client}, to a name that only the proxy knows`, async () => {
+      it(`reaches a name that only the proxy resolves: ${client}`, async () => {
         await asking(client, 'http://service.fleet.example')
         expect(asked[0]).to.match(/^(?:fleet-bucket\.)?service\.fleet\.example:80$/)
         expect(authorizations[0]).to.equal(Buffer.from('jo:p@ss').toString('base64'))
@@ -115,10 +115,10 @@ describe('connections', () => {
       })
     }
 
-    it('goes nothing that NO_PROXY names, and nothing on this machine', async () => {
+    it('is not used for NO_PROXY names and for loopback addresses', async () => {
       process.env.NO_PROXY = '.fleet.example,other.example:80'
       for (const host of ['a.fleet.example', 'other.example']) {
-        // The tests' network is off: this is what shows that it was to be reached directly.
+        // The tests have no network, so this failure shows that the client did not use the proxy.
         const error = await httpRequest({ method: 'GET', url: `http://${host}/`, timeoutMs: 500 }).catch((e) => e)
         expect(String(error)).to.include('network is off')
       }
@@ -126,7 +126,7 @@ describe('connections', () => {
       expect(asked).to.deep.equal([])
     })
 
-    it('reads a proxy without a scheme as curl does, and refuses what can’t be one', async () => {
+    it('reads a proxy without a scheme as curl does, and refuses an invalid one', async () => {
       process.env.HTTP_PROXY = proxyUrl().replace('http://', '')
       expect((await httpRequest({ method: 'GET', url: 'http://x.example', timeoutMs: 2_000 })).status).to.equal(200)
       process.env.HTTP_PROXY = 'socks5://127.0.0.1:1'
@@ -134,7 +134,7 @@ describe('connections', () => {
       expect(error).to.include({ code: 'NOT_CONFIGURED' })
     })
 
-    it('names the proxy where it refuses, without its password', async () => {
+    it('names a proxy that refuses, without its password', async () => {
       const refusing = createServer((socket) => socket.end('HTTP/1.1 407 No\r\ncontent-length: 0\r\n\r\n'))
       await new Promise<void>((resolve) => refusing.listen(0, '127.0.0.1', resolve))
       const { port } = refusing.address() as AddressInfo
@@ -146,7 +146,7 @@ describe('connections', () => {
       refusing.close()
     })
 
-    it('trusts a certificate of NODE_EXTRA_CA_CERTS alone, over HTTPS', async function () {
+    it('trusts only a certificate of NODE_EXTRA_CA_CERTS, over HTTPS', async function () {
       const folder = mkdtempSync(join(tmpdir(), 'clawctl-ca-'))
       try {
         const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
@@ -205,7 +205,7 @@ describe('a Retry-After', () => {
     )
 
   for (const client of ['the Control API', 'GitHub']) {
-    it(`beyond ten seconds is not waited for, and named: ${client}`, async () => {
+    it(`fails without waiting if it is over ten seconds: ${client}`, async () => {
       for (const [value, hint] of [
         ['60', 'Try again in 60 s.'],
         [new Date(Date.now() + 3_600_000).toUTCString(), 'Try again in 60 minutes.'],
@@ -219,7 +219,7 @@ describe('a Retry-After', () => {
     })
   }
 
-  it('of a second is waited for', async () => {
+  it('is waited for if it is one second', async () => {
     server = await busyFor('1', 429)
     const started = performance.now()
     await CLIENTS['the Control API']?.(server.url)

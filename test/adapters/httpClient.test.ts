@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import { HttpFailure, type HttpRequest, httpRequest } from '../../src/lib/adapters/httpClient.js'
 import { html, type Responder, reset, silence, startServer, type TestServer } from '../support/server.js'
 
-/** Where the time is not what a test is about: long enough for any machine. */
+/** For tests that are not about time: long enough for any machine. */
 const AMPLE_MS = 60_000
 
 describe('httpRequest', () => {
@@ -25,7 +25,7 @@ describe('httpRequest', () => {
     throw new Error('it did not fail')
   }
 
-  it('sends method, path, headers and the length of its body in bytes', async () => {
+  it('sends method, path, headers and the length of the body in bytes', async () => {
     const { status, body } = await ask(html(201, 'made'), {
       method: 'POST',
       headers: { authorization: 'Bearer t' },
@@ -37,7 +37,7 @@ describe('httpRequest', () => {
     expect(received?.headers).to.deep.include({ authorization: 'Bearer t', 'content-length': '10' })
   })
 
-  it('answers with any status and follows no redirection, which would carry the token elsewhere', async () => {
+  it('returns any status, and never follows a redirection with the token', async () => {
     const answer = await ask((response) => {
       response.writeHead(302, { location: 'http://127.0.0.1:1/' }).end()
     })
@@ -45,7 +45,7 @@ describe('httpRequest', () => {
     expect(server.received).to.have.length(1)
   })
 
-  it('keeps a letter whole whose bytes come in two parts', async () => {
+  it('decodes a character whose bytes arrive in two parts', async () => {
     const [first, second] = [Buffer.from('ü').subarray(0, 1), Buffer.from('ü').subarray(1)]
     const { body } = await ask((response) => {
       response.write(first)
@@ -54,16 +54,16 @@ describe('httpRequest', () => {
     expect(body.toString()).to.equal('ü')
   })
 
-  it('gives up after its time, whether nothing comes', async () => {
+  it('fails after its time limit if nothing arrives', async () => {
     await ask(html(200))
     server.respondWith(html(200), silence)
-    // Over the connection that is there, which takes no time to open.
+    // Over the existing connection, which need not be opened.
     const error = await failure(httpRequest({ method: 'GET', url: server.url, timeoutMs: 60 }))
     expect(error.message).to.equal(`${server.host} did not answer within 0.06 s`)
     expect(error.sent).to.equal(true)
   })
 
-  it('or the body does not end', async () => {
+  it('fails after its time limit if the body does not end', async () => {
     const dribble: Responder = (response) => {
       response.writeHead(200)
       const timer = setInterval(() => response.write('x'), 5)
@@ -73,7 +73,7 @@ describe('httpRequest', () => {
     expect(error.message).to.match(/did not answer within 0\.08 s|ended its answer early/)
   })
 
-  it('reports a dropped connection, before and within the answer', async () => {
+  it('reports a dropped connection, before and during the answer', async () => {
     const before = await failure(ask(reset))
     expect(before.message).to.equal(`${server.host} could not be reached (ECONNRESET)`)
     expect(before.sent).to.equal(true)
@@ -88,19 +88,19 @@ describe('httpRequest', () => {
     expect(within.message).to.match(new RegExp(`^${server.host} ended its answer early`))
   })
 
-  it('knows that nothing was sent if no server listens', async () => {
+  it('reports that nothing was sent if no server listens', async () => {
     server = await startServer(silence)
     await server.close()
     const error = await failure(httpRequest({ method: 'POST', url: server.url, body: 'x', timeoutMs: AMPLE_MS }))
     expect(error).to.include({ sent: false, message: `${server.host} could not be reached (ECONNREFUSED)` })
   })
 
-  it('stops reading an answer of more than 8 MiB', async () => {
+  it('stops reading an answer above 8 MiB', async () => {
     const error = await failure(ask(html(200, 'x'.repeat(9 * 1024 * 1024))))
     expect(error.message).to.include('more than 8388608 bytes')
   })
 
-  it('reports a server that does not speak HTTP, without its text', async () => {
+  it('reports a server that does not use HTTP, without its text', async () => {
     server = await startServer(silence)
     const ssh = createServer((socket) => socket.end('SSH-2.0-sentinel\r\n'))
     await new Promise<void>((resolve) => ssh.listen(0, '127.0.0.1', resolve))
@@ -125,14 +125,14 @@ describe('httpRequest', () => {
       server = await startServer(sendPort)
     })
 
-    it('are kept between reads, and each of the rest gets its own', async () => {
+    it('are reused for reads; every other request gets its own connection', async () => {
       for (const method of ['GET', 'GET', 'POST', 'POST', 'GET']) await send(method)
       const [first, second, third, fourth, fifth] = ports
       expect([second, fifth]).to.deep.equal([first, first])
       expect(new Set([first, third, fourth]).size).to.equal(3)
     })
 
-    it('carry nothing over from one read to the next', async () => {
+    it('transfer no data from one read to the next', async () => {
       const warnings: Error[] = []
       const onWarning = (warning: Error) => warnings.push(warning)
       process.on('warning', onWarning)
@@ -143,7 +143,7 @@ describe('httpRequest', () => {
       expect(new Set(ports).size).to.equal(1)
     })
 
-    it('that the server closed meanwhile are replaced, within the same try', async () => {
+    it('are replaced within the same attempt if the server has closed them', async () => {
       server.respondWith(
         sendPort,
         (response) => response.socket?.destroy(),
@@ -153,22 +153,22 @@ describe('httpRequest', () => {
       await send('GET')
       expect((await send('GET')).status).to.equal(200)
       expect(new Set(ports).size).to.equal(2)
-      // A new connection that breaks is a failure: the next layer knows whether to try again.
+      // A new connection that breaks is a failure: the next layer decides about a retry.
       const error = await failure(httpRequest({ method: 'POST', url: server.url, timeoutMs: AMPLE_MS }))
       expect(error.message).to.include('ECONNRESET')
       expect(server.received).to.have.length(4)
     })
 
-    it('do not stretch the time for the whole exchange', async () => {
+    it('do not extend the time limit of the whole exchange', async () => {
       server.respondWith(sendPort, (response) => void setTimeout(() => response.socket?.destroy(), 900), silence)
       await send('GET')
-      // Timers of one process are due in their order, however late all of them are.
+      // Timers of one process fire in their order, even if all of them are late.
       const stretched = new Promise<never>((_, reject) => setTimeout(reject, 1850, new Error('it took 900 ms more')))
       const asked = failure(httpRequest({ method: 'GET', url: server.url, timeoutMs: 1000 }))
       expect((await Promise.race([asked, stretched])).message).to.include('did not answer within 1 s')
     })
 
-    it('are broken off by a signal, before and while they answer', async () => {
+    it('are closed by an abort signal, before and during an answer', async () => {
       const abort = new AbortController()
       server.respondWith(() => abort.abort())
       const asked = failure(httpRequest({ method: 'GET', url: server.url, timeoutMs: AMPLE_MS, signal: abort.signal }))

@@ -53,16 +53,16 @@ describe('settings', () => {
       ['the flag before CLAWCTL_MODE', { CLAWCTL_MODE: 'ci' }, 'agent', 'agent'],
     ]
     for (const [name, env, flag, mode] of cases) {
-      it(`takes ${name}`, () => expect(modeOf({ ...host, ...env }, flag)).to.equal(mode))
+      it(`accepts ${name}`, () => expect(modeOf({ ...host, ...env }, flag)).to.equal(mode))
     }
 
-    it('refuses a mode that does not exist', async () => {
+    it('refuses an unknown mode', async () => {
       const error = await failureOf(() => modeOf({ ...host, CLAWCTL_MODE: 'prod' }, undefined))
       expect(error.code).to.equal('USAGE')
       expect(error.message).to.include('"prod"')
     })
 
-    it('refuses ci on a fleet host, however it is asked for and whatever the file holds', async () => {
+    it('refuses ci mode on a fleet host, whatever requests it and whatever the file contains', async () => {
       for (const text of ['clawdinator-1\n', '', 'Not An Id']) {
         const file = put(NAME, text)
         for (const [env, flag] of [
@@ -81,7 +81,7 @@ describe('settings', () => {
   })
 
   describe('caller', () => {
-    it('is the host file, else the variable, else null', () => {
+    it('uses the host file, else the variable, else null', () => {
       expect(callerOf(host)).to.equal(null)
       expect(callerOf({ ...host, CLAWDINATOR_INSTANCE_NAME: '' })).to.equal(null)
       expect(callerOf({ ...host, CLAWDINATOR_INSTANCE_NAME: 'clawdinator-2' })).to.equal('clawdinator-2')
@@ -89,7 +89,7 @@ describe('settings', () => {
       expect(callerOf({ ...host, CLAWDINATOR_INSTANCE_NAME: 'clawdinator-2' })).to.equal('clawdinator-1')
     })
 
-    it('refuses a host that does not know its name: it must not pass for a person', async () => {
+    it('refuses a host without a valid name, because it must not count as a person', async () => {
       for (const text of ['', '\n', 'Clawdinator-1', 'a b', 'x\ny']) {
         const file = put(NAME, text)
         const error = await failureOf(() => callerOf({ ...host, CLAWDINATOR_INSTANCE_NAME: 'clawdinator-2' }))
@@ -99,13 +99,13 @@ describe('settings', () => {
       }
     })
 
-    it('names the variable where that holds no id', async () => {
+    it('names the variable if it does not hold an id', async () => {
       const error = await failureOf(() => callerOf({ ...host, CLAWDINATOR_INSTANCE_NAME: 'A B' }))
       expect(error.code).to.equal('NOT_CONFIGURED')
       expect(error.message).to.include('CLAWDINATOR_INSTANCE_NAME').and.include('"A B"')
     })
 
-    it('says which file it cannot read', async () => {
+    it("names the file that it can't read", async () => {
       mkdirSync(join(root, NAME), { recursive: true })
       const error = await failureOf(() => callerOf(host))
       expect([error.code, error.message]).to.deep.equal([
@@ -119,7 +119,7 @@ describe('settings', () => {
     const URL = 'https://abc.lambda-url.eu-central-1.on.aws/'
     const both = { CLAWDINATOR_CONTROL_API_URL: URL, CLAWDINATOR_CONTROL_TOKEN: 'cct_variable' }
 
-    it('takes the URL from the flag, the variable, the file', async () => {
+    it('reads the URL from the flag, the variable, then the file', async () => {
       put(URL_FILE, 'https://file.example\n')
       const env = { ...host, CLAWDINATOR_CONTROL_TOKEN: 'cct_variable' }
       const url = async (more: Env, flag?: string) => (await controlApiSettings({ ...env, ...more }, flag)).url
@@ -128,7 +128,7 @@ describe('settings', () => {
       expect(await url({ CLAWDINATOR_CONTROL_API_URL: '  ' })).to.equal('https://file.example')
     })
 
-    it('takes the token from the named file, the variable, the agenix file', async () => {
+    it('reads the token from the named file, the variable, then the agenix file', async () => {
       const named = put('home/token', 'cct_named\n')
       put(TOKEN_FILE, 'cct_agenix\n')
       const token = async (more: Env) =>
@@ -140,14 +140,14 @@ describe('settings', () => {
       expect(await token({ CLAWDINATOR_CONTROL_TOKEN: '' })).to.equal('cct_agenix')
     })
 
-    it('says where the URL is missing from', async () => {
+    it('names every place in which a URL may be set', async () => {
       const error = await failureOf(() => controlApiSettings(host, undefined))
       expect(error.code).to.equal('NOT_CONFIGURED')
       expect(error.hint).to.include(join(root, URL_FILE)).and.include('CLAWDINATOR_CONTROL_API_URL')
       expect(error.hint).to.include('lambda-url')
     })
 
-    it('says where the token is missing from', async () => {
+    it('names every place in which a token may be set', async () => {
       const env = { ...host, CLAWDINATOR_CONTROL_API_URL: URL }
       const error = await failureOf(() => controlApiSettings(env, undefined))
       expect(error.code).to.equal('NOT_CONFIGURED')
@@ -158,7 +158,7 @@ describe('settings', () => {
       expect(named.message).to.include('/nowhere/token does not exist')
     })
 
-    it('does not fall back where the named token file is there and empty', async () => {
+    it('does not fall back if the named token file is empty', async () => {
       const CLAWDINATOR_CONTROL_TOKEN_FILE = put('home/token', '\n')
       const error = await failureOf(() =>
         controlApiSettings({ ...host, ...both, CLAWDINATOR_CONTROL_TOKEN_FILE }, undefined),
@@ -166,7 +166,7 @@ describe('settings', () => {
       expect(error.code).to.equal('NOT_CONFIGURED')
     })
 
-    it('sends no token in the clear, but to this machine', async () => {
+    it('sends a token over plain HTTP only to this machine', async () => {
       for (const url of ['http://127.0.0.1:8080', 'http://localhost:1/x', 'http://[::1]:1', 'HTTPS://A.example']) {
         expect((await controlApiSettings({ ...host, ...both }, url)).url).to.equal(url)
       }
@@ -203,7 +203,7 @@ describe('settings', () => {
       })
     }
 
-    it('names the file or variable of a value that is malformed', async () => {
+    it('names the file or variable with a malformed value', async () => {
       const file = put('home/token', 'two\nlines')
       const bad = await failureOf(() =>
         controlApiSettings({ ...host, ...both, CLAWDINATOR_CONTROL_TOKEN_FILE: file }, undefined),
@@ -223,7 +223,7 @@ describe('settings', () => {
   describe('direct plane', () => {
     const aws = { region: 'eu-central-1', bucket: 'fleet' }
 
-    it('names every variable that is missing', async () => {
+    it('names every missing variable', async () => {
       const cases: [() => unknown, string][] = [
         [() => directSettings({ S3_BUCKET: 'b' }), 'AWS_REGION'],
         [() => directSettings({ AWS_REGION: ' ', S3_BUCKET: 'b' }), 'AWS_REGION'],
@@ -240,7 +240,7 @@ describe('settings', () => {
       }
     })
 
-    it('takes no repository that is not owner/name', async () => {
+    it('refuses a repository that is not owner/name', async () => {
       for (const value of ['fleet', 'a/b/c', 'https://github.com/a/b', '/b']) {
         const { code, message } = await failureOf(() => githubSettings({ GITHUB_REPOSITORY: value }))
         expect([code, message]).to.deep.equal([
@@ -250,7 +250,7 @@ describe('settings', () => {
       }
     })
 
-    it('says that CI=true selected ci mode, on a laptop alone', async () => {
+    it('reports, only on a laptop, that CI=true selected ci mode', async () => {
       const hint = async (env: Record<string, string>) => (await failureOf(() => directSettings(env))).hint
       expect(await hint({ CI: 'true' }))
         .to.include('CI=true selected ci mode')
@@ -267,7 +267,7 @@ describe('settings', () => {
       expect(directSettings({ AWS_REGION: 'r', AWS_DEFAULT_REGION: 'x', S3_BUCKET: 'b' }).region).to.equal('r')
     })
 
-    it('gives the stack its backend, with a lock table only where there is one', () => {
+    it('passes the stack its backend, with a lock table only if one is set', () => {
       const env = { CLAWDINATOR_CONTROL_API_URL: 'https://x/', TOFU_LOCK_TABLE: '' }
       const backendConfig = { bucket: 'fleet', key: 'state/fleet.tfstate', region: 'eu-central-1' }
       expect(fleetStack(env, aws).backendConfig).to.deep.equal(backendConfig)
@@ -277,7 +277,7 @@ describe('settings', () => {
       })
     })
 
-    it('knows its run', () => {
+    it('reads its workflow run from the environment', () => {
       expect(workflowRun({})).to.deep.equal({ id: null, url: null, attempt: 1 })
       expect(workflowRun({ GITHUB_RUN_ID: 'x' })).to.deep.equal({ id: null, url: null, attempt: 1 })
       expect(workflowRun({ GITHUB_RUN_ID: '42', GITHUB_REPOSITORY: 'a/b', GITHUB_RUN_ATTEMPT: '2' })).to.deep.equal({
@@ -289,7 +289,7 @@ describe('settings', () => {
   })
 
   describe('checkout', () => {
-    it('is CLAWCTL_CHECKOUT, else the nearest folder upwards with a registry', () => {
+    it('uses CLAWCTL_CHECKOUT, else the nearest parent folder with a registry', () => {
       put('nix/instances.json', '{}')
       const deep = join(root, 'infra/opentofu')
       mkdirSync(deep, { recursive: true })

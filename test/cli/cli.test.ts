@@ -19,7 +19,7 @@ describe('the command line', () => {
     expect(stdout).to.match(new RegExp(`^clawctl/${version} \\S+ node-v\\d`))
   })
 
-  it('--help of the whole, of a topic and of a command', async () => {
+  it('prints --help for the program, for a topic and for a command', async () => {
     const [whole, topic, command] = await Promise.all([
       clawctl(['--help']),
       clawctl(['fleet', '--help']),
@@ -34,7 +34,7 @@ describe('the command line', () => {
     for (const { stderr } of [whole, topic, command]) expect(stderr).to.equal('')
   })
 
-  it('is the same in a process of its own as in a thread of the tests, one command after the other', async () => {
+  it('behaves the same in a process as in a thread of the tests', async () => {
     const commands = [
       ['registry', 'list', '--json'],
       ['fleet', 'deploy', 'clawdinator-9', '--request-id', 'request-0001'],
@@ -50,7 +50,7 @@ describe('the command line', () => {
     }
   })
 
-  it('a command that does not exist: exit 2, and what was probably meant', async () => {
+  it('exits with 2 for an unknown command, with a suggestion', async () => {
     const [near, topic, far, bare] = await Promise.all([
       clawctl(['fleet', 'deply']),
       clawctl(['flet', 'status']),
@@ -65,7 +65,7 @@ describe('the command line', () => {
     expect(near.stdout + topic.stdout + far.stdout).to.equal('')
   })
 
-  it('an option that does not exist: exit 2, and what was probably meant', async () => {
+  it('exits with 2 for an unknown option, with a suggestion', async () => {
     const { code, stdout, stderr } = await clawctl(['fleet', 'status', '--jsno'])
     expect({ code, stdout }).to.deep.equal({ code: 2, stdout: '' })
     expect(stderr).to.include('--jsno').and.include('Did you mean --json?')
@@ -91,7 +91,7 @@ describe('the command line', () => {
     expect([duration, both, option].map(({ code }) => code)).to.deep.equal([2, 2, 2])
   })
 
-  it('what the parser refuses is one document under --json, too', async () => {
+  it('reports what the parser refuses as one document with --json', async () => {
     const wrong = [
       ['fleet', 'status', '--jsno', '--json'],
       ['fleet', 'deploy', '--json'],
@@ -107,7 +107,7 @@ describe('the command line', () => {
     }
   })
 
-  it('every command that answers has --json and one document', async () => {
+  it('has --json with one document for every command with a result', async () => {
     const commands = [
       ['fleet', 'status'],
       ['fleet', 'history'],
@@ -128,12 +128,12 @@ describe('the command line', () => {
     })
   })
 
-  it('says so where no deploy was made yet', async () => {
+  it('reports that there is no deploy yet', async () => {
     const { stdout } = await sandbox.clawctl('laptop', ['fleet', 'history'])
     expect(stdout).to.equal('No deploy yet.\n')
   })
 
-  it('adds an annotation for the job in GitHub Actions', async () => {
+  it('adds an annotation to the job in GitHub Actions', async () => {
     const env = { GITHUB_ACTIONS: 'true' }
     const { code, stderr } = await sandbox.clawctl(
       'ci',
@@ -144,11 +144,11 @@ describe('the command line', () => {
     expect(stderr).to.match(/^::error title=UNKNOWN_TARGET::There is no instance/m)
   })
 
-  it('colours what a terminal shows, and nothing where NO_COLOR is set', async function () {
+  it('uses colours on a terminal, but not with NO_COLOR', async function () {
     const inTerminal = (env: Record<string, string>) =>
       sandbox.run('laptop', ['script', '-qec', 'clawctl fleet status', '/dev/null'], { env: { TERM: 'xterm', ...env } })
     const coloured = await inTerminal({})
-    // `script` of util-linux makes the terminal; without it there is nothing to see.
+    // `script` of util-linux provides the terminal.
     if (coloured.code === -1 || coloured.stderr.includes('usage')) this.skip()
     expect(coloured.code).to.equal(0)
     expect(coloured.stdout).to.include('\u001b[32mrunning')
@@ -157,7 +157,7 @@ describe('the command line', () => {
       .and.not.include('\u001b[3')
   })
 
-  it('leaves no secret behind where a signal ends it while the editor is open', async function () {
+  it('leaves no secret behind if a signal ends it while the editor is open', async function () {
     const folder = mkdtempSync(join(tmpdir(), 'clawctl-test-'))
     for (const signal of ['HUP', 'INT', 'TERM']) {
       const seen = join(folder, `seen-${signal}`)
@@ -172,7 +172,7 @@ describe('the command line', () => {
     rmSync(folder, { recursive: true })
   })
 
-  it('ends quietly where the reader of its output has gone', async () => {
+  it('ends without an error if the reader of its output has ended', async () => {
     const script =
       'set -o pipefail; clawctl fleet deploy --help | head -1; echo $PIPESTATUS; clawctl fleet status | true'
     const { stdout, stderr } = await sandbox.run('laptop', ['bash', '-c', script])
@@ -180,14 +180,14 @@ describe('the command line', () => {
     expect(stdout).to.match(/\n0\n$/)
   })
 
-  it('goes on to its own end where the reader of its progress has gone', async () => {
+  it('finishes its work if the reader of its progress has ended', async () => {
     const untilClosed = 'trap "" PIPE; while echo; do :; done 2>/dev/null'
     const script = `exec 3>&1; { ${untilClosed}; clawctl fleet shwo >/dev/null; echo $? >&3; } 2>&1 | true`
     const { stdout } = await sandbox.run('laptop', ['bash', '-c', script])
     expect(stdout).to.equal('2\n')
   })
 
-  it('needs no checkout to ask, only to know where', async () => {
+  it('runs outside of a checkout, unless it needs files of it', async () => {
     const [unset, status] = await Promise.all([
       clawctl(['fleet', 'status', '--mode', 'agent'], { cwd: '/' }),
       sandbox.clawctl('laptop', ['fleet', 'status', '--json'], { cwd: '/' }),

@@ -6,7 +6,7 @@ import { expect } from 'chai'
 import { execa } from 'execa'
 import { clawctl, LATEST_AMI, OLDER_AMI, TestSandbox } from '../support/cli.js'
 
-/** What is typed, then words that are offered and words that are not. */
+/** The typed line, then words that must be offered and words that must not. */
 const CASES: [typed: string, offered: string[], not: string[]][] = [
   ['clawctl ', ['fleet', 'image', 'registry', 'completion'], ['deploy', 'clawdinator-1']],
   ['clawctl fleet ', ['deploy', 'status', 'history'], ['list', 'clawdinator-1']],
@@ -45,7 +45,7 @@ describe('completion', () => {
     await rm(folder, { recursive: true, force: true })
   })
 
-  /** A script of the shell, run by the shell itself. */
+  /** Runs a script in the shell itself. */
   async function inShell(shell: string, args: readonly string[], input = ''): Promise<string> {
     const env = { ...(await sandbox.environment('laptop')), TERM: 'dumb', HOME: folder, PS1: '> ' }
     const { stdout, stderr } = await execa(shell, args, { env, extendEnv: false, cwd: folder, input, reject: false })
@@ -58,7 +58,7 @@ describe('completion', () => {
     this.skip()
   }
 
-  /** What bash would make of the line: its words, and those that the function replies with. */
+  /** How bash splits the line into words, and the words with which the function replies. */
   async function ofBash(typed: string): Promise<string[]> {
     const words = typed.split(/([=:])|\s/).filter((word) => word !== undefined && word !== '')
     if (/\s$/.test(typed)) words.push('')
@@ -67,7 +67,7 @@ describe('completion', () => {
     return (await inShell('bash', ['--norc', '-c', script])).split('\n').filter(Boolean)
   }
 
-  it('in bash offers what belongs there, and nothing where nothing is known', async function () {
+  it('offers matching words in bash, and none if there are none', async function () {
     skipWithout.call(this, 'bash')
     for (const [typed, offered, not] of CASES) {
       const got = await ofBash(typed)
@@ -83,7 +83,7 @@ describe('completion', () => {
     expect(await ofBash('clawctl fleet deploy --ami ami-nothing')).to.deep.equal([])
   })
 
-  it('in fish offers the same', async function () {
+  it('offers the same words in fish', async function () {
     skipWithout.call(this, 'fish')
     for (const [typed, offered, not] of CASES) {
       const text = await inShell('fish', ['--no-config', '-c', `source ${scripts.fish}; complete -C '${typed}'`])
@@ -99,7 +99,7 @@ describe('completion', () => {
     expect(file).to.include('bundle.age')
   })
 
-  it('in zsh completes what is typed, at its own prompt', async function () {
+  it("completes the typed text at zsh's own prompt", async function () {
     skipWithout.call(this, 'zsh')
     const typed: [string, string][] = [
       ['clawctl fl\t', 'fleet'],
@@ -110,7 +110,7 @@ describe('completion', () => {
       ['clawctl fleet deploy --strategy hand\t', 'fleet deploy --strategy handover'],
       ['clawctl fleet deploy --strategy=hand\t', 'fleet deploy --strategy=handover'],
       ['clawctl sandbox up --fault host:cr\t', 'sandbox up --fault host:crash'],
-      // As far as both AMIs are the same.
+      // Completes the part that both AMIs have in common.
       ['clawctl fleet deploy --ami a\t', `fleet deploy --ami ${LATEST_AMI.slice(0, -1)}`],
       ['clawctl image upload bun\t', 'image upload bundle.age'],
       ['clawctl fleet deploy --requested-by cl\t', 'fleet deploy --requested-by cl$'],
@@ -141,14 +141,14 @@ describe('completion', () => {
     for (const [at, [line, want]] of typed.entries()) expect(ran[at], line).to.match(new RegExp(`^clawctl ${want}`))
   })
 
-  it('in zsh without compinit says what to do', async function () {
+  it('prints what to do in zsh without compinit', async function () {
     skipWithout.call(this, 'zsh')
     const said = await inShell('zsh', ['-f', '-c', `source ${scripts.zsh}`])
     expect(said).to.include('autoload -Uz compinit && compinit')
     expect(said).not.to.include('command not found')
   })
 
-  it('offers the ids of the fleet where there is no checkout, and is quiet where nobody answers', async () => {
+  it("offers the fleet's ids outside of a checkout, and prints nothing if no service answers", async () => {
     const values = (kind: string, env: Record<string, string>) =>
       sandbox.clawctl('laptop', ['completion', 'values', kind], { env: { CLAWCTL_CHECKOUT: folder, ...env } })
     expect((await values('ids', {})).stdout).to.equal('clawdinator-1\nclawdinator-2\n')

@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import { stderrProgress } from '../../src/lib/cli/progress.js'
 import type { ItemProgress } from '../../src/lib/ops/ports.js'
 
-/** A stream that keeps what was written; with `columns` it passes for a terminal. */
+/** A stream that keeps its output; with `columns` it counts as a terminal. */
 function streamOf(columns = 0) {
   const chunks: string[] = []
   const stream = new Writable({
@@ -20,7 +20,7 @@ function streamOf(columns = 0) {
 
 const ITEMS = ['clawdinator-1', 'clawdinator-2', 'clawdinator-3']
 
-/** The first host is deployed, the second fails in its boot, so the third is never begun. */
+/** The first host is deployed, the second fails in its boot, so the third is never started. */
 async function rollOut(list: ItemProgress): Promise<string> {
   await list.step('clawdinator-1', 'plan', async () => {})
   await list.step('clawdinator-1', 'boot', async (say) => {
@@ -54,7 +54,7 @@ describe('progress', () => {
     ])
   })
 
-  it('shows a list on a terminal with the steps, times and outcome of every item', async () => {
+  it('shows a list on a terminal with steps, times and outcome of every item', async () => {
     const { stream, text } = streamOf(100)
     const progress = stderrProgress(stream)
     const result = await progress.list(ITEMS, async (list) => {
@@ -69,7 +69,7 @@ describe('progress', () => {
     expect(text()).to.include('left running: clawdinator-9.')
   })
 
-  it('leaves stdout as it is, though stderr is a terminal: a result in a pipe gets no colours', async () => {
+  it('does not colour stdout if only stderr is a terminal', async () => {
     const { stdout } = process
     const before = stdout.isTTY
     Object.assign(stdout, { isTTY: false })
@@ -83,7 +83,7 @@ describe('progress', () => {
     }
   })
 
-  it('ends the list with what its work rejects with', async () => {
+  it('ends the list with the error of its work', async () => {
     for (const columns of [0, 100]) {
       const { stream, text } = streamOf(columns)
       const failure = await stderrProgress(stream)

@@ -27,7 +27,7 @@ describe('a start', () => {
   after(() => sandbox.close())
 
   for (const { args, shows, files, kilobytes } of BOUNDS) {
-    it(`of clawctl ${args.join(' ')} loads at most ${files} files of ${kilobytes} KB together`, async () => {
+    it(`loads at most ${files} files of ${kilobytes} KB for clawctl ${args.join(' ')}`, async () => {
       const command = [process.execPath, '--import', REGISTER, BIN, ...args]
       const { code, stdout, stderr } = await sandbox.run('laptop', command)
       expect(code, stderr).to.equal(0)

@@ -68,7 +68,7 @@ const widest = (text: string) => Math.max(...text.split('\n').map((line) => line
 
 describe('tables', () => {
   for (const columns of [60, 80, 100, 120]) {
-    it(`fit ${columns} columns, with every id and state`, () => {
+    it(`fit ${columns} columns, and keep every id and state`, () => {
       const status = on(columns, () => renderFleet(fleet, NOW, paint).split('\n\n')[0] ?? '')
       expect(widest(status)).to.be.at.most(columns)
       for (const text of ['clawdinator-2', 'running', 'unhealthy', 'ami-0a1c1aad1e5000002', 'latest']) {
@@ -82,7 +82,7 @@ describe('tables', () => {
     })
   }
 
-  it('drop columns in one order, the wider the terminal the fewer', () => {
+  it('drop columns in a fixed order, fewer on wider terminals', () => {
     const header = (columns: number) => on(columns, () => renderFleet(fleet, NOW, paint).split('\n')[0] ?? '')
     expect([120, 100, 90, 80, 60].map((columns) => header(columns).trim().split(/\s+/).slice(4))).to.deep.equal([
       ['TYPE', 'ADDRESS', 'AGE', 'REVISION'],
@@ -103,7 +103,7 @@ describe('tables', () => {
       .and.include('2026-11-26 11:00:00')
   })
 
-  it('keep each cell of a column without an order, however narrow, and fit where a line of a block does', () => {
+  it('never shorten a column without an order, and become blocks of lines if too narrow', () => {
     const cell = fc.stringMatching(/^[a-z0-9-]{1,20}$/)
     const column = fc.record({ narrow: fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined }) })
     const tables = fc
@@ -128,7 +128,7 @@ describe('tables', () => {
     )
   })
 
-  it('shows the evidence of a check below its title where the terminal is too narrow for both', () => {
+  it("puts a check's evidence below its title if the terminal is too narrow for both", () => {
     const check = {
       id: 'x',
       title: 'There is an image',
@@ -154,7 +154,7 @@ describe('text that leaves for a terminal', () => {
     .map((codes) => String.fromCodePoint(...codes))
   const UNPRINTABLE = /[^\P{Cc}\n\t]|[\p{Zl}\p{Zp}\p{Bidi_Control}]/u
 
-  it('has neither control nor bidi characters; newlines, tabs, colours of ours and every other character stay', () => {
+  it('contains no control or bidi characters; newlines, tabs and our colours stay', () => {
     const red = painter({ isTTY: true }, {})('red', 'failed')
     expect(printable(`${red}\ta\n\u001b[2J\u001b[8mb\r\u009bc\u202e👩‍🔧 é\n`)).to.equal(`${red}\ta\n[2J[8mbc👩‍🔧 é\n`)
     fc.assert(
@@ -166,7 +166,7 @@ describe('text that leaves for a terminal', () => {
     )
   })
 
-  it('is the same document as JSON, in printable characters', () => {
+  it('keeps the JSON document equal, in printable characters', () => {
     fc.assert(
       fc.property(fc.record({ text: anything }), (document) => {
         const shown = printableJson(document)

@@ -39,7 +39,7 @@ describe('bootstrap and secrets', () => {
   const upload = (...args: string[]) => clawctl('ci', 'bootstrap', 'upload', ...args, '--repos', secrets.repos)
   const verify = (...args: string[]) => clawctl('ci', 'bootstrap', 'verify', 'all', '--json', ...args)
 
-  it("finds the sandbox's own bundles whole, in ci mode only", async () => {
+  it("verifies the sandbox's own bundles, only in ci mode", async () => {
     const [own, laptop, host, empty, unknown] = await Promise.all([
       verify(),
       clawctl('laptop', 'bootstrap', 'upload', 'all', '--json'),
@@ -56,7 +56,7 @@ describe('bootstrap and secrets', () => {
     expectFailure(unknown, 'UNKNOWN_TARGET', 2)
   })
 
-  it('uploads, verifies and deploys: one document on stdout, nothing twice', async () => {
+  it('uploads, verifies and deploys, with one document on stdout and nothing sent twice', async () => {
     const identities = ['--identities-dir', secrets.identitiesDir]
     const first = await upload('all', '--json', ...identities, '--kms-key', KMS_KEY)
     expect(first.code, first.stderr).to.equal(0)
@@ -74,7 +74,7 @@ describe('bootstrap and secrets', () => {
     expect(plan.code, plan.stderr).to.equal(0)
   })
 
-  it('leaves every bundle whole when it is killed for good', async () => {
+  it('leaves every bundle complete after SIGKILL', async () => {
     const env = { ...(await sandbox.environment('ci')), CLAWCTL_SECRETS_DIR: secrets.secretsDir }
     await secrets.put('openai-api-key', IDS)
     await secrets.put('github-app-key', IDS)
@@ -91,7 +91,7 @@ describe('bootstrap and secrets', () => {
     expect(unnamed, 'nothing was under way').not.to.deep.equal([])
   })
 
-  it('refuses a secret that is none before anything is sent, with every problem', async () => {
+  it('refuses an invalid secret before anything is sent, and lists every problem', async () => {
     secrets.write('token-b', `${PLAINTEXT} in the clear`)
     secrets.write('openai-api-key', '')
     const asked = sandbox.asked('s3')
@@ -109,7 +109,7 @@ describe('bootstrap and secrets', () => {
     await secrets.put('openai-api-key', IDS)
   })
 
-  it('shows who has what on a laptop, and on a host, without asking anything', async () => {
+  it("shows each instance's secrets on a laptop and on a host, without a request", async () => {
     await secrets.put('clawdinator-control-token-c', ['c'])
     const [picture, json] = await Promise.all([
       clawctl('a', 'secrets', 'check', '--identities-dir', secrets.identitiesDir),
@@ -123,7 +123,7 @@ describe('bootstrap and secrets', () => {
     expect(report.instances[0].cells[0]).to.deep.include({ name: 'token-a', required: true, state: 'untested' })
   })
 
-  it('makes and rotates identities in one step, and uploads no mixture', async () => {
+  it('creates and rotates identities in one step, and uploads no mixture of old and new', async () => {
     const maintainer = ['--identity', secrets.maintainerKey]
     const kms = ['--kms-key', KMS_KEY]
     const recipient = () => readFile(secrets.path('secrets/recipients/a.txt'), 'utf8')
@@ -140,7 +140,7 @@ describe('bootstrap and secrets', () => {
     expect(rotated.code, rotated.stdout).to.equal(0)
     expect(rotated.json().written).to.include.members(['token-a.age', 'identities/a.age', 'recipients/a.txt'])
     expect(await recipient()).not.to.equal(before)
-    // The bundle still has the old identity, which opens none of the files: the new one has to come with them.
+    // The bundle still has the old identity, which can't decrypt the files: the new one must be uploaded with them.
     const mixture = await upload('a', '--json')
     expectFailure(mixture, 'INVALID_SECRETS', 2)
     expect(mixture.json().problems[0]).to.include('the identity of a does not open it')
@@ -157,7 +157,7 @@ describe('bootstrap and secrets', () => {
     expect(new Set(prints)).to.deep.equal(new Set(identity.fingerprints))
   })
 
-  it('uploads no bundle without an identity, and says how to make one', async () => {
+  it('refuses a bundle without an identity, and names the command that creates one', async () => {
     sandbox.bucket.delete('bootstrap/b/config.json')
     const refused = await upload('b', '--json')
     expectFailure(refused, 'INVALID_SECRETS', 2)
@@ -166,7 +166,7 @@ describe('bootstrap and secrets', () => {
     expect(mended.code, mended.stdout).to.equal(0)
   })
 
-  it('refuses secrets that the identity of the bundle did not open, by the manifest alone', async () => {
+  it("refuses secrets that the bundle's identity did not decrypt, by the manifest alone", async () => {
     const key = 'bootstrap/c/config.json'
     const text = String(sandbox.bucket.get(key)?.body)
     const manifest = JSON.parse(text)
@@ -179,7 +179,7 @@ describe('bootstrap and secrets', () => {
     sandbox.world.putObject(sandbox.inner.session.ci.S3_BUCKET ?? '', key, text)
   })
 
-  it('exits with 3 and every problem where a bundle does not verify, and so does a deploy', async () => {
+  it('exits with 3 and every problem if a bundle does not verify, also in a deploy', async () => {
     const gone = [...sandbox.bucket.keys()].filter((key) => /\/(?:a\/secrets\/github|b\/repos)/.test(key))
     for (const key of gone) sandbox.bucket.delete(key)
     sandbox.bucket.delete('bootstrap/c/config.json')

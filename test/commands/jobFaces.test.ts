@@ -18,7 +18,7 @@ describe('in a job of GitHub Actions', () => {
     return { ...outcome, summary: await readFile(summary, 'utf8') }
   }
 
-  it('preflight annotates each check that failed, and writes all of them into the summary', async () => {
+  it('annotates each failed check of preflight, and writes all checks into the summary', async () => {
     const { code, stderr, summary } = await inJob('flight', ['preflight', '--secrets-dir', files.path('secrets')])
     expect(code).to.equal(1)
     expect(stderr.match(/^::error title=PREFLIGHT_FAILED::/gm)?.length).to.be.within(2, 10)
@@ -26,14 +26,14 @@ describe('in a job of GitHub Actions', () => {
     expect(summary).to.include('✔ ').and.include('✖ ').and.include('Error (PREFLIGHT_FAILED)')
   })
 
-  it('bootstrap verify annotates each problem, and names them in the summary', async () => {
+  it('annotates each problem of bootstrap verify, and names it in the summary', async () => {
     const { code, stderr, summary } = await inJob('verify', ['bootstrap', 'verify', 'all'])
     expect([0, 3]).to.include(code)
     expect(summary).to.include('### clawctl bootstrap verify')
     if (code === 3) expect(stderr).to.match(/^::error title=BUNDLE_INCOMPLETE::/m)
   })
 
-  it('an unknown target is one annotation and one line of the summary', async () => {
+  it('writes an unknown target as one annotation and one line of the summary', async () => {
     const { code, stderr, summary } = await inJob('unknown', ['bootstrap', 'verify', 'clawdinator2'])
     expect(code).to.equal(2)
     expect(stderr.match(/^::error title=UNKNOWN_TARGET::/gm)).to.have.length(1)

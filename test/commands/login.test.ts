@@ -22,7 +22,7 @@ describe('clawctl login', () => {
   })
 
   const folder = () => join(root, 'home/.config/clawctl')
-  /** A laptop that no variable configures. */
+  /** A laptop without any variable of clawctl. */
   const bare = () => ({
     CLAWCTL_HOST_ROOT: root,
     CLAWDINATOR_CONTROL_API_URL: '',
@@ -33,7 +33,7 @@ describe('clawctl login', () => {
   const logIn = (file: string, ...args: string[]) =>
     sandbox.run('laptop', ['bash', '-c', `clawctl login --json "$@" < ${file}`, 'login', ...args], { env: bare() })
 
-  it('keeps nothing that does not work: a token that is refused, a URL in the clear, a server that is away', async () => {
+  it('saves nothing if the token is refused, the URL is plain http, or the server does not answer', async () => {
     await writeFile(join(root, 'wrong'), 'cct_wrong\n')
     expectFailure(await logIn(join(root, 'wrong'), '--control-api-url', url, '--name', 'Jo'), 'UNAUTHORIZED', 4)
     expectFailure(await logIn(tokenFile, '--control-api-url', 'http://api.example'), 'NOT_CONFIGURED', 4)
@@ -41,12 +41,12 @@ describe('clawctl login', () => {
     expect(await readdir(root)).not.to.include('home')
   })
 
-  it('asks on a terminal, and says what to give where there is none', async () => {
+  it('asks for values on a terminal, and names the options without one', async () => {
     const error = expectFailure(await logIn(tokenFile), 'USAGE', 2)
     expect(error.hint).to.include('--control-api-url')
   })
 
-  it('saves what the Control API answered to, the token in a file of its own that nobody else may read', async () => {
+  it('saves the settings that the Control API accepted, and the token in a file with mode 0600', async () => {
     const outcome = await logIn(tokenFile, '--control-api-url', url, '--name', 'Jo')
     expect(outcome.json()).to.deep.equal({
       ok: true,
@@ -62,7 +62,7 @@ describe('clawctl login', () => {
     expect((await stat(folder())).mode & 0o777).to.equal(0o700)
   })
 
-  it('makes the other commands work without a variable, in the name of the person', async () => {
+  it("lets other commands run without variables, with the person's name", async () => {
     expect((await clawctl(['fleet', 'status', '--json'])).json().fleet.instances).to.have.length(2)
     const { deploy } = (await clawctl(['fleet', 'deploy', 'clawdinator-2', '--json'])).json()
     expect(deploy.requestedBy).to.equal('Jo')
@@ -70,26 +70,26 @@ describe('clawctl login', () => {
     expect(other.json().deploy.requestedBy).to.equal('Ada')
   })
 
-  it('gives the saved token to the saved URL alone, and lets variables win', async () => {
+  it('sends the saved token only to the saved URL, and variables take precedence', async () => {
     const elsewhere = await clawctl(['fleet', 'status', '--control-api-url', 'http://127.0.0.1:9', '--json'])
     expect(expectFailure(elsewhere, 'NOT_CONFIGURED', 4).message).to.include('token')
     const wrong = await clawctl(['fleet', 'status', '--json'], { CLAWDINATOR_CONTROL_TOKEN: 'cct_wrong' })
     expectFailure(wrong, 'UNAUTHORIZED', 4)
   })
 
-  it('is no name for a bot: an instance without a person stays one', async () => {
+  it('does not use the saved name for an instance: a bot stays a bot', async () => {
     const env = { CLAWCTL_HOST_ROOT: root, CLAWDINATOR_INSTANCE_NAME: 'clawdinator-1' }
     expectFailure(await clawctl(['fleet', 'deploy', 'all', '--json'], env), 'BOT_DEPLOY_ALL', 3)
   })
 
-  it('refuses a token that others may read, and says how to close it', async () => {
+  it('refuses a token file that others may read, and names the fix', async () => {
     await chmod(join(folder(), 'control-token'), 0o644)
     const error = expectFailure(await clawctl(['fleet', 'status', '--json']), 'NOT_CONFIGURED', 4)
     expect(error.hint).to.include('chmod 600')
     await chmod(join(folder(), 'control-token'), 0o600)
   })
 
-  it('is undone by logout', async () => {
+  it('removes everything with logout', async () => {
     expect((await clawctl(['logout'])).stdout).to.equal(`Removed the saved settings from ${folder()}.\n`)
     expect(await readdir(folder())).to.deep.equal([])
     const error = expectFailure(await clawctl(['fleet', 'status', '--json']), 'NOT_CONFIGURED', 4)
@@ -122,7 +122,7 @@ describe('clawctl login with an OS keychain', () => {
   const saved = async () => JSON.parse(await readFile(join(folder(), 'config.json'), 'utf8'))
   const kept = async () => JSON.parse(await readFile(entries, 'utf8'))
 
-  /** A library of this text in place of @napi-rs/keyring; null for a machine on which npm did not install it. */
+  /** Installs this text as the library @napi-rs/keyring; null: npm did not install it. */
   const preload = (library: string | null) => {
     const found =
       library === null ? `throw Object.assign(new Error('not found'), { code: 'ERR_MODULE_NOT_FOUND' })` : ''
@@ -146,7 +146,7 @@ describe('clawctl login with an OS keychain', () => {
     }`
   const LOCKED = `export class Entry { constructor() { throw new Error('it is locked') } }`
 
-  /** On a laptop of its own, whose home is not the sandbox's. */
+  /** On a laptop with its own home folder, not the sandbox's. */
   const clawctl = (library: string | null, args: string[], env: Record<string, string> = {}) => {
     const line = 'exec "$@" < "$GIVEN"'
     const command = [process.execPath, '--import', preload(library), BIN, ...args]
@@ -164,7 +164,7 @@ describe('clawctl login with an OS keychain', () => {
   const logIn = (library: string | null, ...args: string[]) =>
     clawctl(library, ['login', '--control-api-url', url, '--name', 'Jo', ...args])
 
-  it('puts the token there and not into a file, and says so', async () => {
+  it('saves the token in the keychain instead of a file, and reports it', async () => {
     const { stdout } = await logIn(working())
     expect(stdout).to.include('The token is in the OS keychain.')
     expect(await kept()).to.deep.equal({ [`clawctl ${url}`]: token })
@@ -172,14 +172,14 @@ describe('clawctl login with an OS keychain', () => {
     expect(await saved()).to.deep.equal({ controlApiUrl: url, requestedBy: 'Jo', tokenIn: 'keychain' })
   })
 
-  it('reads it from there', async () => {
+  it('reads the token from the keychain', async () => {
     const { fleet } = (await clawctl(working(), ['fleet', 'status', '--json'])).json()
     expect(fleet.instances).to.have.length(2)
     const { stdout } = await clawctl(working(), ['preflight'])
     expect(stdout).to.include('It is in the OS keychain.')
   })
 
-  it('does not load the library for a token from elsewhere, on a fleet host or in ci mode', async () => {
+  it('does not load the library for another token, on a fleet host or in ci mode', async () => {
     const loaded = `throw new Error('loaded')`
     const given = await clawctl(loaded, ['fleet', 'status', '--json'], { CLAWDINATOR_CONTROL_TOKEN: token })
     expect(given.json().ok).to.equal(true)
@@ -190,7 +190,7 @@ describe('clawctl login with an OS keychain', () => {
     }
   })
 
-  it('names a keychain that is locked, or gone, and keeps the settings at logout', async () => {
+  it('names a locked or missing keychain, and keeps the settings at logout', async () => {
     const locked = expectFailure(await clawctl(LOCKED, ['fleet', 'status', '--json']), 'NOT_CONFIGURED', 4)
     expect(locked.message).to.include('it is locked')
     expect(locked.hint).to.include('`clawctl login`')
@@ -201,7 +201,7 @@ describe('clawctl login with an OS keychain', () => {
     expect(await saved()).to.include({ tokenIn: 'keychain' })
   })
 
-  it('takes the file, with mode 0600 and the reason, where there is no keychain', async () => {
+  it('uses a file with mode 0600 without a keychain, and reports the reason', async () => {
     for (const [library, reason] of [
       [LOCKED, 'it is locked'],
       [null, 'the package @napi-rs/keyring is not installed'],
@@ -215,7 +215,7 @@ describe('clawctl login with an OS keychain', () => {
     }
   })
 
-  it('moves a token from the file, and another URL leaves no entry behind', async () => {
+  it('moves a token from the file, and removes the entry of an earlier URL', async () => {
     await logIn(working())
     expect(await readdir(folder())).to.deep.equal(['config.json'])
     const other = url.replace('127.0.0.1', 'localhost')
@@ -223,7 +223,7 @@ describe('clawctl login with an OS keychain', () => {
     expect(await kept()).to.deep.equal({ [`clawctl ${other}`]: token })
   })
 
-  it('is undone by logout, with the entry of a keychain that was locked at the last login', async () => {
+  it('removes everything with logout, also an entry of a keychain that was locked at the last login', async () => {
     await clawctl(working(), ['login', '--control-api-url', url])
     expect((await clawctl(LOCKED, ['login', '--control-api-url', url])).stdout).to.include('control-token')
     expect((await clawctl(working(), ['logout'])).code).to.equal(0)
@@ -231,7 +231,7 @@ describe('clawctl login with an OS keychain', () => {
     expect(await readdir(folder())).to.deep.equal([])
   })
 
-  it('kills a call that does not return', async () => {
+  it('kills a keychain call that does not return', async () => {
     const HANGS = 'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)'
     const chunk = (await readdir(join(ROOT, 'dist/chunks'))).find((name) => /^keychain-/.test(name))
     const caller = join(root, 'caller.mjs')

@@ -35,7 +35,7 @@ describe('clawctl mcp', () => {
   const call = async (client: Client, name: string, args: Record<string, unknown> = {}) =>
     (await client.callTool({ name, arguments: args })) as unknown as Result
 
-  it('offers six tools with schemas and safety annotations, and lets a chat choose neither URL, token, mode nor caller', async () => {
+  it('offers six tools with schemas and safety annotations, without inputs for URL, token, mode or caller', async () => {
     const { tools } = await (await clientAs('clawdinator-1')).listTools()
     expect(tools.map(({ name }) => name)).to.deep.equal(['status', 'show', 'deploy', 'follow', 'history', 'preflight'])
     for (const { name, annotations, outputSchema, inputSchema, description } of tools) {
@@ -64,9 +64,9 @@ describe('clawctl mcp', () => {
     ])
   })
 
-  it('answers with the documents of the commands, which the client holds to their schemas', async () => {
+  it('returns the documents of the commands, which the client validates by their schemas', async () => {
     const client = await clientAs('laptop')
-    // The client validates against an output schema that it has listed.
+    // The client validates against the output schemas that it has listed.
     await client.listTools()
     const [status, show, history, preflight] = await Promise.all([
       call(client, 'status'),
@@ -84,7 +84,7 @@ describe('clawctl mcp', () => {
     expect(preflight.structuredContent.preflight).to.have.property('checks')
   })
 
-  it('deploys as the instance it runs on, and follows by the beginning of an id', async () => {
+  it('deploys as its own instance, and follows by the beginning of an id', async () => {
     const client = await clientAs('clawdinator-1')
     await client.listTools()
     const asked = await call(client, 'deploy', { target: 'clawdinator-2', requestedBy: 'Jo' })
@@ -119,7 +119,7 @@ describe('clawctl mcp', () => {
     }
   })
 
-  it('never shows the token, and reads settings anew for each call', async () => {
+  it('never shows the token, and reads the settings again for each call', async () => {
     const client = await clientAs('laptop', {
       CLAWDINATOR_CONTROL_TOKEN_FILE: '',
       CLAWDINATOR_CONTROL_TOKEN: 'cct_wrong',
@@ -129,7 +129,7 @@ describe('clawctl mcp', () => {
     expect(content[0]?.text).not.to.include('cct_wrong')
   })
 
-  it('ends at SIGTERM, also while it follows a deploy, and listens for it once', async () => {
+  it('ends at SIGTERM, also while it follows a deploy, with one listener', async () => {
     const release = sandbox.hold()
     const args = ['fleet', 'deploy', 'clawdinator-2', '--requested-by', 'Jo', '--json']
     const { requestId } = (await sandbox.clawctl('laptop', args)).json().deploy
@@ -155,7 +155,7 @@ describe('clawctl mcp', () => {
     }
   })
 
-  it('works in agent mode alone', async () => {
+  it('works only in agent mode', async () => {
     expectFailure(await sandbox.clawctl('ci', ['mcp', '--json']), 'USAGE', 2)
   })
 })

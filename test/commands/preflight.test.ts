@@ -25,7 +25,7 @@ describe('clawctl preflight', () => {
   const statuses = (checks: Checks) => Object.fromEntries(checks.map(({ id, status }) => [id, status]))
   const all = (status: string) => Object.fromEntries(SEVEN.map((id) => [id, status]))
 
-  it('is ready in a fresh sandbox: one line a check, the verdict last, exit 0', async () => {
+  it('passes in a fresh sandbox: one line per check, the verdict last, exit 0', async () => {
     const [{ code, stdout, stderr }, json] = await Promise.all([
       sandbox.clawctl('laptop', ['preflight']),
       sandbox.clawctl('laptop', ['preflight', '--json']),
@@ -39,7 +39,7 @@ describe('clawctl preflight', () => {
     expect(statuses(preflight.checks)).to.deep.equal(all('pass'))
   })
 
-  it('makes the other checks where the Control API is not reached, and fails', async () => {
+  it("makes the other checks if the Control API can't be reached, and fails", async () => {
     const env = { CLAWDINATOR_CONTROL_API_URL: 'http://127.0.0.1:9' }
     const outcome = await sandbox.clawctl('laptop', ['preflight', '--json'], { env })
     expectFailure(outcome, 'PREFLIGHT_FAILED', 1)
@@ -52,7 +52,7 @@ describe('clawctl preflight', () => {
     )
   })
 
-  it('distinguishes a wrong token, a missing one and a missing URL, each with its fix', async () => {
+  it('distinguishes a wrong token, a missing token and a missing URL, each with its fix', async () => {
     const token = { CLAWDINATOR_CONTROL_TOKEN_FILE: undefined }
     const cases: [Record<string, string | undefined>, string, RegExp][] = [
       [{ ...token, CLAWDINATOR_CONTROL_TOKEN: 'wrong' }, 'control-token', /Check the control token/],
@@ -83,7 +83,7 @@ describe('clawctl preflight', () => {
     expect(stdout + stderr).not.to.include('plain-text-of-a-token')
   })
 
-  it('reports where checkout and deployed branch differ, which is not a failure', async () => {
+  it('reports differences between checkout and deployed branch without failing', async () => {
     const add = await sandbox.clawctl('clawdinator-1', ['registry', 'add', 'clawdinator-3'])
     expect(add.code).to.equal(0)
     const { code, stdout } = await sandbox.clawctl('clawdinator-1', ['preflight'])
@@ -91,7 +91,7 @@ describe('clawctl preflight', () => {
     expect(stdout).to.include('only in the checkout: clawdinator-3').and.include('registry add ID --pr')
   })
 
-  it('in ci mode asks AWS and GitHub itself', async () => {
+  it('uses AWS and GitHub directly in ci mode', async () => {
     const outcome = await sandbox.clawctl('ci', ['preflight', '--json'])
     expect(outcome.code).to.equal(0)
     expect(statuses(outcome.json().preflight.checks)).to.deep.equal(all('pass'))

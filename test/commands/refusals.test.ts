@@ -2,7 +2,7 @@ import { createServer } from 'node:net'
 import { expect } from 'chai'
 import { expectFailure, LATEST_AMI, OLDER_AMI, runInSandbox, TestSandbox } from '../support/cli.js'
 
-/** A loopback port that nothing listens on. */
+/** A loopback port on which no server listens. */
 async function closedPort(): Promise<string> {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -18,8 +18,8 @@ describe('refusals', () => {
   })
   after(() => sandbox.close())
 
-  describe('before any network call', () => {
-    /** Exit code, error, and that no service heard of it; the Control API is out of reach beside. */
+  describe('refusals before any network call', () => {
+    /** Checks the exit code and the error, and that no service got a request; the Control API is unreachable, too. */
     async function refused(as: string, args: string[], code: string, exit = 3, env: Record<string, string> = {}) {
       const before = sandbox.inner.requests.length
       const outcome = await sandbox.clawctl(as, [...args, '--json'], {
@@ -30,14 +30,14 @@ describe('refusals', () => {
       return error
     }
 
-    it('SELF_DEPLOY: no request for the calling instance itself, whoever asked', async () => {
+    it('SELF_DEPLOY: refuses a deploy of the calling instance for every requester', async () => {
       await Promise.all([
         refused('clawdinator-1', ['fleet', 'deploy', 'clawdinator-1'], 'SELF_DEPLOY'),
         refused('clawdinator-1', ['fleet', 'deploy', 'clawdinator-1', '--requested-by', 'Jo'], 'SELF_DEPLOY'),
       ])
     })
 
-    it("BOT_DEPLOY_ALL: a bot's all, a blank name being none", async () => {
+    it('BOT_DEPLOY_ALL: refuses `all` for a bot, also with a blank name', async () => {
       const [error] = await Promise.all([
         refused('clawdinator-1', ['fleet', 'deploy', 'all'], 'BOT_DEPLOY_ALL'),
         refused('clawdinator-1', ['fleet', 'deploy', 'all', '--requested-by', '  '], 'BOT_DEPLOY_ALL'),
@@ -45,12 +45,12 @@ describe('refusals', () => {
       expect(error.hint).to.include('--requested-by')
     })
 
-    it('the host knows its own name: a variable does not make it another', async () => {
+    it("uses the host's own name, not a variable", async () => {
       const env = { CLAWDINATOR_INSTANCE_NAME: 'clawdinator-2' }
       await refused('clawdinator-1', ['fleet', 'deploy', 'clawdinator-1'], 'SELF_DEPLOY', 3, env)
     })
 
-    it('UNKNOWN_TARGET: with what was probably meant, else with what there is', async () => {
+    it('UNKNOWN_TARGET: suggests the nearest id, or lists the known ids', async () => {
       const [near, far] = await Promise.all([
         refused('laptop', ['fleet', 'deploy', 'clawdinator2'], 'UNKNOWN_TARGET', 2),
         refused('laptop', ['fleet', 'deploy', 'something-else-altogether'], 'UNKNOWN_TARGET', 2),
@@ -59,19 +59,19 @@ describe('refusals', () => {
       expect(far.hint).to.include('clawdinator-1, clawdinator-2')
     })
 
-    it('INVALID_TARGET: what can be no id', async () => {
+    it("INVALID_TARGET: refuses text that can't be an id", async () => {
       const targets = ['Clawdinator-1', '../x', 'clawdinator-1,clawdinator-2', '']
       await Promise.all(targets.map((t) => refused('laptop', ['fleet', 'deploy', t], 'INVALID_TARGET', 2)))
     })
 
-    it('INVALID_AMI: what is not ami- and 8 or 17 hexadecimal digits', async () => {
+    it('INVALID_AMI: refuses text that is not ami- and 8 or 17 hexadecimal digits', async () => {
       const amis = ['latest', 'ami-', 'ami-123', 'ami-0123456789abcdeg0', 'AMI-0123456789abcdef0', `${LATEST_AMI}0`]
       await Promise.all(
         amis.map((ami) => refused('laptop', ['fleet', 'deploy', 'clawdinator-2', '--ami', ami], 'INVALID_AMI', 2)),
       )
     })
 
-    it('NOT_CI: --plan-only and --on-failure on the control plane', async () => {
+    it('NOT_CI: refuses --plan-only and --on-failure on the control plane', async () => {
       const [error] = await Promise.all([
         refused('laptop', ['fleet', 'deploy', 'clawdinator-2', '--plan-only'], 'NOT_CI'),
         refused('clawdinator-1', ['fleet', 'deploy', 'clawdinator-2', '--on-failure', 'stop'], 'NOT_CI'),
@@ -79,7 +79,7 @@ describe('refusals', () => {
       expect(error.message).to.include('--plan-only')
     })
 
-    it('ON_AGENT_HOST: ci mode on a fleet host, however it is asked for, for every command', async () => {
+    it('ON_AGENT_HOST: refuses ci mode on a fleet host, however it is set, for every command', async () => {
       const status = ['fleet', 'status']
       await Promise.all([
         refused('clawdinator-1', [...status, '--mode', 'ci'], 'ON_AGENT_HOST'),
@@ -89,12 +89,12 @@ describe('refusals', () => {
       ])
     })
 
-    it('no TARGET: a usage error that says there is no default', async () => {
+    it('USAGE: reports a missing TARGET, which has no default', async () => {
       const error = await refused('laptop', ['fleet', 'deploy'], 'USAGE', 2)
       expect(error.message).to.include('TARGET').and.include('there is no default')
     })
 
-    it('a name or a request id of the wrong form, a mode that does not exist, a time that is none', async () => {
+    it('refuses malformed names, request ids, modes and durations', async () => {
       const deploy = ['fleet', 'deploy', 'clawdinator-2']
       await Promise.all([
         refused('laptop', [...deploy, '--requested-by', 'x'.repeat(65)], 'INVALID_REQUEST', 2),
@@ -106,7 +106,7 @@ describe('refusals', () => {
       ])
     })
 
-    it('prints for people on stderr what to type next, and nothing on stdout', async () => {
+    it('prints the next step for people on stderr, and nothing on stdout', async () => {
       const { code, stdout, stderr } = await sandbox.clawctl('clawdinator-1', ['fleet', 'deploy', 'all'])
       expect({ code, stdout }).to.deep.equal({ code: 3, stdout: '' })
       expect(stderr).to.match(/^request [\w-]+\nError \(BOT_DEPLOY_ALL\): .+\n {2}.*--requested-by NAME.*\n$/)
@@ -114,7 +114,7 @@ describe('refusals', () => {
   })
 
   describe('settings', () => {
-    it('NOT_CONFIGURED without a URL names the file, the variable and what to write there', async () => {
+    it('NOT_CONFIGURED: names the file and the variable for a missing URL, and their value', async () => {
       const env = { CLAWDINATOR_CONTROL_API_URL: undefined }
       const error = expectFailure(
         await sandbox.clawctl('laptop', ['fleet', 'status', '--json'], { env }),
@@ -125,7 +125,7 @@ describe('refusals', () => {
       expect(error.hint).to.include('https://')
     })
 
-    it('NOT_CONFIGURED without a token names the file and the variables', async () => {
+    it('NOT_CONFIGURED: names the file and the variables for a missing token', async () => {
       const env = { CLAWDINATOR_CONTROL_TOKEN_FILE: undefined }
       const none = expectFailure(
         await sandbox.clawctl('laptop', ['fleet', 'status', '--json'], { env }),
@@ -141,13 +141,13 @@ describe('refusals', () => {
       expect(expectFailure(gone, 'NOT_CONFIGURED', 4).message).to.include('/nowhere/token')
     })
 
-    it('does not send a token in the clear', async () => {
+    it('never sends a token over plain HTTP', async () => {
       const url = ['--control-api-url', 'http://api.example.com']
       const outcome = await sandbox.clawctl('laptop', ['fleet', 'status', '--json', ...url])
       expect(expectFailure(outcome, 'NOT_CONFIGURED', 4).message).to.include('https://')
     })
 
-    it('NOT_CONFIGURED on the direct plane names the variable', async () => {
+    it('NOT_CONFIGURED: names the missing variable on the direct plane', async () => {
       for (const name of ['AWS_REGION', 'S3_BUCKET']) {
         const outcome = await sandbox.clawctl('ci', ['fleet', 'status', '--json'], {
           env: { [name]: undefined, AWS_DEFAULT_REGION: undefined },
@@ -156,14 +156,14 @@ describe('refusals', () => {
       }
     })
 
-    it('UNAUTHORIZED with another token, exit 4, without quoting it', async () => {
+    it('UNAUTHORIZED: exits with 4 for a wrong token, without quoting it', async () => {
       const env = { CLAWDINATOR_CONTROL_TOKEN_FILE: undefined, CLAWDINATOR_CONTROL_TOKEN: 'another-token-altogether' }
       const outcome = await sandbox.clawctl('laptop', ['fleet', 'status', '--json'], { env })
       expectFailure(outcome, 'UNAUTHORIZED', 4)
       expect(outcome.stdout + outcome.stderr).not.to.include('another-token')
     })
 
-    it('UPSTREAM within seconds where the Control API is down', async () => {
+    it('UPSTREAM: fails within seconds if the Control API is down', async () => {
       const url = await closedPort()
       const started = Date.now()
       const outcome = await sandbox.clawctl('laptop', ['fleet', 'status', '--json', '--control-api-url', url])
@@ -172,7 +172,7 @@ describe('refusals', () => {
       expect(`${error.message} ${error.hint}`).to.include(url)
     })
 
-    it('UPSTREAM where something else answers at the URL', async () => {
+    it('UPSTREAM: fails if another server answers at the URL', async () => {
       const { AWS_ENDPOINT_URL_S3: elsewhere = '' } = sandbox.inner.session.ci
       const outcome = await sandbox.clawctl('laptop', ['fleet', 'status', '--json', '--control-api-url', elsewhere])
       expectFailure(outcome, 'UPSTREAM', 4)
@@ -181,7 +181,7 @@ describe('refusals', () => {
 
   describe('the environment', () => {
     for (const as of ['laptop', 'clawdinator-1']) {
-      it(`holds no AWS variable and no credential of the surroundings for ${as}`, async () => {
+      it(`has no AWS variable and no credential of the caller for ${as}`, async () => {
         const env = { ...process.env, AWS_ACCESS_KEY_ID: 'AKIAFOREIGN', AWS_PROFILE: 'x', GITHUB_TOKEN: 'foreign' }
         let stdout: string
         if (as === 'laptop') stdout = (await runInSandbox({ as, env, printsSecrets: true }, ['env'])).stdout
@@ -192,7 +192,7 @@ describe('refusals', () => {
             .join('\n')
         }
         expect(stdout).not.to.match(/^(?:AWS_|S3_BUCKET|TF_)/m)
-        // What opens pull requests, at the sandbox's own GitHub.
+        // The credential for pull requests at the sandbox's own GitHub.
         const github = [...stdout.matchAll(/^(GITHUB_\w+)=/gm)].map((match) => match[1]).sort()
         expect(github).to.deep.equal(['GITHUB_API_URL', 'GITHUB_REPO', 'GITHUB_TOKEN'])
         expect(stdout).to.match(/^GITHUB_API_URL=http:\/\/127\.0\.0\.1:/m)
@@ -201,7 +201,7 @@ describe('refusals', () => {
       })
     }
 
-    it('holds the direct plane for ci', async () => {
+    it("has the direct plane's settings for ci", async () => {
       const variables: Record<string, string> = await sandbox.environment('ci')
       for (const name of ['AWS_REGION', 'AWS_ACCESS_KEY_ID', 'AWS_ENDPOINT_URL_S3', 'S3_BUCKET']) {
         expect(variables[name], name).to.match(/./)
@@ -210,7 +210,7 @@ describe('refusals', () => {
     })
   })
 
-  describe('by the Control API itself, whatever the client sends', () => {
+  describe('refusals by the Control API, whatever the client sends', () => {
     const post = (body: unknown, token?: string | null) => sandbox.request('POST', '/v1/deploys', body, token)
 
     after('started nothing', () => {
@@ -232,7 +232,7 @@ describe('refusals', () => {
       ['PAYLOAD_TOO_LARGE', { target: 'x'.repeat(20_000) }, 413],
     ]
     for (const [code, body, status] of cases) {
-      it(`${code} for ${(typeof body === 'string' ? body : JSON.stringify(body)).slice(0, 90)}`, async () => {
+      it(`answers ${code} for ${(typeof body === 'string' ? body : JSON.stringify(body)).slice(0, 90)}`, async () => {
         const answer = await post(body)
         expect(answer.status).to.equal(status)
         expect(answer.body.ok).to.equal(false)
@@ -240,7 +240,7 @@ describe('refusals', () => {
       })
     }
 
-    it('UNAUTHORIZED, 401, before anything else is looked at', async () => {
+    it('answers UNAUTHORIZED, 401, before it reads anything else', async () => {
       for (const token of [null, 'wrong', `${sandbox.inner.session.controlToken}x`]) {
         const answer = await post({ target: 'clawdinator-1', caller: 'clawdinator-1' }, token)
         expect(answer).to.deep.include({ status: 401 })
@@ -249,7 +249,7 @@ describe('refusals', () => {
       expect((await sandbox.request('GET', '/v1/nowhere', undefined, null)).status).to.equal(401)
     })
 
-    it('404 and 405 for what is no route of its own', async () => {
+    it('answers 404 and 405 for unknown routes and methods', async () => {
       expect((await sandbox.request('GET', '/v1/nowhere')).body.error.code).to.equal('NOT_FOUND')
       expect((await sandbox.request('DELETE', '/v1/deploys')).body.error.code).to.equal('METHOD_NOT_ALLOWED')
       expect((await sandbox.request('GET', '/v1/deploys?limit=0')).body.error.code).to.equal('INVALID_REQUEST')

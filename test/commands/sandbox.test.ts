@@ -15,7 +15,7 @@ import {
   temporaryFolder,
 } from '../support/cli.js'
 
-/** Processes whose environment or command line names the folder. Linux only, elsewhere none are seen. */
+/** Processes whose environment or command line contains the folder (Linux only). */
 function processesIn(folder: string): string[] {
   try {
     return readdirSync('/proc').filter((pid) => {
@@ -32,7 +32,7 @@ function processesIn(folder: string): string[] {
   }
 }
 
-/** Waits for what a killed process may leave to be gone, and says what is not. */
+/** Waits until everything of a killed process is gone, and returns what still exists. */
 async function leftIn(folder: string): Promise<{ files: string[]; processes: string[] }> {
   for (let attempt = 0; ; attempt += 1) {
     const left = { files: readdirSync(folder), processes: processesIn(folder) }
@@ -46,7 +46,7 @@ const NOTHING = { files: [], processes: [] }
 describe('clawctl sandbox', () => {
   const files = temporaryFolder()
   let folders = 0
-  /** Surroundings with a folder for temporary files of their own, to see what is left in it. */
+  /** An environment with its own folder for temporary files, to see what stays in it. */
   async function ownFolder(): Promise<{ folder: string; env: Record<string, string> }> {
     folders += 1
     const folder = files.path(`tmp-${folders}`)
@@ -91,10 +91,10 @@ describe('clawctl sandbox', () => {
       sandbox = await TestSandbox.start()
     })
     after(() => sandbox.close())
-    /** A script in the tests' sandbox, which each `clawctl sandbox run` in it joins. */
+    /** A script in the tests' sandbox; each `clawctl sandbox run` in it joins that sandbox. */
     const joining = (script: string) => sandbox.run('laptop', ['bash', '-c', script])
 
-    it("passes the command's output through, adds nothing, and exits with its code, 128 and more for a signal", async () => {
+    it("passes the command's output through, and exits with its code, above 128 for a signal", async () => {
       const [code, joined] = await Promise.all([
         runInSandbox({}, 'echo out; echo err >&2; exit 42'),
         joining(`clawctl sandbox run -- bash -c 'echo out; kill -9 $$'; echo $?`),
@@ -109,27 +109,27 @@ describe('clawctl sandbox', () => {
       expect(outcome.json().fleet.instances[1]).to.include({ id: 'clawdinator-2', state: 'running', health: 'healthy' })
     })
 
-    it('leaves nothing behind, whatever the command left undone', async () => {
+    it('leaves nothing behind, whatever the command left running', async () => {
       const { code, left } = await results.undone
       expect(code).to.equal(0)
       expect(left).to.deep.equal(NOTHING)
     })
 
-    it('leaves no saved plan of a killed run behind', async () => {
+    it('removes the saved plan of a killed run', async () => {
       const { folder, env } = await ownFolder()
       await runInSandbox({ env, faults: ['runner:dies'] }, ['clawctl', 'fleet', 'deploy', 'clawdinator-2', '--wait'])
       expect(await leftIn(folder)).to.deep.equal(NOTHING)
     })
 
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-      it(`leaves nothing behind after a ${signal} in the middle of a deploy`, async () => {
+      it(`leaves nothing behind after ${signal} during a deploy`, async () => {
         const { code, left } = await results[signal]
         expect(code).to.not.equal(0)
         expect(left).to.deep.equal(NOTHING)
       })
     }
 
-    it('joins the sandbox that it runs in, in another role', async () => {
+    it('joins the running sandbox in another role', async () => {
       const { stdout, stderr } = await joining(
         `echo "$CLAWCTL_SANDBOX"
          clawctl sandbox run --as clawdinator-2 -- bash -c 'echo "$CLAWCTL_SANDBOX"; clawctl fleet deploy clawdinator-2'
@@ -145,7 +145,7 @@ describe('clawctl sandbox', () => {
       expect(stderr).to.include('SELF_DEPLOY').and.include('need a fresh sandbox')
     })
 
-    it('joins, and adds its faults for as long as its command runs', async () => {
+    it('adds its faults while its command runs in a joined sandbox', async () => {
       const { stdout } = await joining(
         `clawctl sandbox run --fault api:error=always -- clawctl fleet status --json
          echo $?
@@ -160,14 +160,14 @@ describe('clawctl sandbox', () => {
       await Promise.all(['a', 'b', 'c', 'd'].map(() => sandbox.inner.environment({ kind: 'ci' }, surroundings())))
     })
 
-    it('starts a fresh one where CLAWCTL_SANDBOX names one that has ended', async () => {
+    it('starts a fresh sandbox if CLAWCTL_SANDBOX names one that has ended', async () => {
       const env = { ...surroundings(), CLAWCTL_SANDBOX: '/nowhere/session.json' }
       const { code, stdout } = await runInSandbox({ env }, 'echo "$CLAWCTL_SANDBOX"')
       expect(code).to.equal(0)
       expect(stdout).to.match(/clawctl-sandbox-\w+\/session\.json\n$/)
     })
 
-    it("leaves the command's own flags and arguments to the command, where they equal its own, too", async () => {
+    it('passes all flags and arguments after -- to the command, also those equal to its own', async () => {
       const { stdout } = await joining(
         `clawctl sandbox run -- echo --json --fault x -h --as=nobody -- -- b
          clawctl sandbox run --as ci --fault ec2:slow=1ms -- echo --as ci --fault ec2:slow=1ms run`,
@@ -176,10 +176,10 @@ describe('clawctl sandbox', () => {
     })
   })
 
-  describe('what it does not understand', () => {
+  describe('invalid options', () => {
     const cases: [string, string[], RegExp][] = [
       ['no command', [], /No command to run was given\.\n {2}Write it after --/],
-      ['a program that is not there', ['--', 'no-such-program'], /"no-such-program" can't be run/],
+      ['a program that does not exist', ['--', 'no-such-program'], /"no-such-program" can't be run/],
       ['a role', ['--as', 'lapto', '--', 'true'], /no role "lapto"\.\n {2}Did you mean --as laptop\?/],
       ['an instance as a role', ['--as', 'clawdinator1', '--', 'true'], /Did you mean --as clawdinator-1\?/],
       [
@@ -197,7 +197,7 @@ describe('clawctl sandbox', () => {
       outcomes = cases.map(([, args]) => clawctl(['sandbox', 'run', ...args]))
     })
     for (const [index, [what, , says]] of cases.entries()) {
-      it(`${what}: exit 2, and what was probably meant`, async () => {
+      it(`${what}: exits with 2 and a suggestion`, async () => {
         const { code, stdout, stderr } = (await outcomes[index]) ?? expect.fail()
         expect({ code, stdout }).to.deep.equal({ code: 2, stdout: '' })
         expect(stderr).to.match(says)
@@ -207,7 +207,7 @@ describe('clawctl sandbox', () => {
 
   describe('up', () => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-      it(`prints lines for eval, and ends well on ${signal}, leaving nothing`, async () => {
+      it(`prints lines for eval, ends cleanly on ${signal}, and leaves nothing behind`, async () => {
         const { folder, env } = await ownFolder()
         const child = execa(process.execPath, [BIN, 'sandbox', 'up'], {
           env,
@@ -244,7 +244,7 @@ describe('clawctl sandbox', () => {
 
   describe('up --detach, status, down', () => {
     for (const shell of ['bash', 'zsh']) {
-      it(`gives ${shell} its variables and a prompt, and takes them back with all that ran`, async function () {
+      it(`sets the variables and prompt of ${shell}, and reverts them at the end`, async function () {
         if (!(process.env.PATH ?? '').split(':').some((at) => existsSync(join(at, shell)))) {
           process.stdout.write(`    ${shell} is not installed\n`)
           this.skip()
@@ -280,7 +280,7 @@ describe('clawctl sandbox', () => {
       })
     }
 
-    it('fails as one in the foreground does, and leaves nothing', async () => {
+    it('reports a failed start like a foreground sandbox, and leaves nothing behind', async () => {
       const { folder, env } = await ownFolder()
       const outcome = await clawctl(['sandbox', 'up', '--detach', '--fault', 'host:crsh'], { env, process: true })
       expect(outcome.code).to.equal(2)
@@ -288,7 +288,7 @@ describe('clawctl sandbox', () => {
       expect(await leftIn(folder)).to.deep.equal(NOTHING)
     })
 
-    it('ends when its time is up', async () => {
+    it('ends after its time limit', async () => {
       const { folder, env } = await ownFolder()
       const outcome = await clawctl(['sandbox', 'up', '--detach', '--for', '100ms', '--json'], {
         env,

@@ -1,8 +1,8 @@
 import { expect } from 'chai'
 import { registryOf, TestSandbox, temporaryFolder } from '../support/cli.js'
 
-/** docs/SECOND_FLEET.md: ids that are not the first fleet's, in everything from the registry to the machine. */
-describe('a second fleet, with names of its own', () => {
+/** docs/SECOND_FLEET.md: other ids than the first fleet's, from the registry to the machine. */
+describe('a second fleet with its own ids', () => {
   const files = temporaryFolder()
   let sandbox: TestSandbox
   before(async () => {
@@ -11,7 +11,7 @@ describe('a second fleet, with names of its own', () => {
   })
   after(() => sandbox.close())
 
-  it('deploys and shows its instances, and knows none of the first', async () => {
+  it('deploys and shows its own instances, and none of the first fleet', async () => {
     const deployed = await sandbox.clawctl('crab-1', ['fleet', 'deploy', 'crab-2', '--wait', '--json'])
     expect(deployed.code, deployed.stdout).to.equal(0)
     const status = (await sandbox.clawctl('laptop', ['fleet', 'status', '--json'])).json()

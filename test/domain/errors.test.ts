@@ -6,7 +6,7 @@ import { ClawctlError, CODE_NAMES, CODES, errorBody, exitCodeOf, httpStatusOf } 
 
 const ROOT = resolve(import.meta.dirname, '../..')
 
-/** Codes that the files name where they make an error. */
+/** The codes that these files raise. */
 function raisedIn(paths: readonly string[]): string[] {
   const files = paths.flatMap((path) =>
     path.endsWith('/') ? readdirSync(join(ROOT, path)).map((name) => join(ROOT, path, name)) : [join(ROOT, path)],
@@ -25,7 +25,7 @@ describe('the codes', () => {
     })
   }
 
-  it('has an HTTP status of its own for every code that the Lambda raises', () => {
+  it('has a valid HTTP status for every code that the Lambda raises', () => {
     const raised = raisedIn([
       'lambda/',
       'src/lib/domain/deploy/policy.ts',
@@ -67,12 +67,12 @@ describe('the codes', () => {
 })
 
 describe('errorBody', () => {
-  it('shows code, message and hint, and nothing of the cause or of what was done', () => {
+  it('shows code, message and hint, but not the cause and the partial result', () => {
     const error = new ClawctlError('UPSTREAM', 'It fails.', { hint: 'Wait.', cause: new Error('x'), partial: { a: 1 } })
     expect(errorBody(error)).to.deep.equal({ code: 'UPSTREAM', message: 'It fails.', hint: 'Wait.' })
   })
 
-  it('has no hint where there is none, and is what the contract says', () => {
+  it('omits a missing hint, and matches the contract', () => {
     const body = errorBody(new ClawctlError('INTERNAL', 'A defect.'))
     expect(body).to.deep.equal({ code: 'INTERNAL', message: 'A defect.' })
     expect(failureSchema.safeParse({ ok: false, error: body }).success).to.equal(true)

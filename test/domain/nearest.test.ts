@@ -16,12 +16,12 @@ describe('nearest', () => {
     ['', null],
   ]
   for (const [word, expected] of table) {
-    it(`${JSON.stringify(word)} is near ${expected}`, () => expect(nearest(word, ids)).to.equal(expected))
+    it(`finds ${expected} for ${JSON.stringify(word)}`, () => expect(nearest(word, ids)).to.equal(expected))
   }
 
-  it('knows nothing near where there is nothing', () => expect(nearest('all', [])).to.equal(null))
+  it('returns null if there is no candidate', () => expect(nearest('all', [])).to.equal(null))
 
-  it('gives a candidate or null, and the word itself where it is one', () => {
+  it('returns a candidate or null, and the word itself if it is one', () => {
     const word = fc.stringMatching(/^[a-z-]{1,12}$/)
     fc.assert(
       fc.property(word, fc.array(word), (text, words) => {

@@ -32,7 +32,7 @@ describe('active-watch.sh', () => {
       'active/clawdinator-1.json',
       JSON.stringify({ schema: 1, id: 'clawdinator-1', instanceId, deploy: null, at: '2026-11-26T00:00:00Z' }),
     )
-  /** What systemd was asked to do since the last question, heartbeats aside. */
+  /** The requests to systemd since the last call, without heartbeats. */
   async function asked(): Promise<string[]> {
     const log = root.path('systemctl.log')
     const lines = existsSync(log) ? (await root.read('systemctl.log')).split('\n').filter(Boolean) : []
@@ -47,7 +47,7 @@ describe('active-watch.sh', () => {
   const standsBy = ['start --no-block clawdinator-standby.target']
   const stops = ['stop clawdinator-active.target clawdinator-gateway.service clawdinator-github-sync.timer']
 
-  it('acts where it is named, and where there is no object', async () => {
+  it('becomes active if it is named, or if there is no object', async () => {
     names(ME)
     const outcome = await watch()
     expect(outcome.code, outcome.stderr).to.equal(0)
@@ -61,7 +61,7 @@ describe('active-watch.sh', () => {
     expect(await stage()).to.equal('active')
   })
 
-  it('stands by while another is named, and acts when it is named itself', async () => {
+  it('is standby while another machine is named, and becomes active when it is named', async () => {
     names(OTHER)
     await watch(2)
     expect(await asked()).to.deep.equal(standsBy)
@@ -73,7 +73,7 @@ describe('active-watch.sh', () => {
     expect(await stage()).to.equal('active')
   })
 
-  it('stops everything that acts before it says that it has yielded, and takes over again when it is named', async () => {
+  it('stops all units before it reports `yielded`, and becomes active again when it is named', async () => {
     names(ME)
     await watch()
     await asked()
@@ -88,7 +88,7 @@ describe('active-watch.sh', () => {
     expect(await stage()).to.equal('active')
   })
 
-  it('yields though systemd knows no such unit here', async () => {
+  it('yields although systemd does not have one of the units', async () => {
     names(ME)
     await watch()
     await asked()
@@ -99,7 +99,7 @@ describe('active-watch.sh', () => {
   })
 
   for (const dies of [true, false]) {
-    it(`kills what does not stop in time, and ${dies ? 'then yields' : 'does not yield while it runs'}`, async () => {
+    it(`kills units that do not stop in time, and ${dies ? 'then yields' : 'does not yield while it runs'}`, async () => {
       names(ME)
       await watch()
       await asked()
@@ -135,7 +135,7 @@ describe('active-watch.sh', () => {
     [404, 'NoSuchBucket'],
     [503, 'SlowDown'],
   ] as const) {
-    it(`stays as it is where S3 says ${code}`, async () => {
+    it(`keeps its role if S3 answers ${code}`, async () => {
       Object.assign(ec2.trouble, { status, code })
       const booted = await watch(3)
       expect(booted.stderr).to.contain(code)
@@ -162,7 +162,7 @@ describe('active-watch.sh', () => {
     })
   }
 
-  it('names the cause, not the hint, where the metadata service gives no credentials', async () => {
+  it('reports the cause and not the hint if the metadata service returns no credentials', async () => {
     const { AWS_ACCESS_KEY_ID: _, ...env } = ec2.env
     ec2.env = env as typeof ec2.env
     const outcome = await watch()
@@ -171,14 +171,14 @@ describe('active-watch.sh', () => {
     )
   })
 
-  it('reports a role that an earlier run was killed before reporting', async () => {
+  it('reports a role that a killed earlier run did not report', async () => {
     await root.write('run/clawdinator/role', 'active\n')
     names(ME)
     await watch()
     expect(await stage()).to.equal('active')
   })
 
-  it('takes an object that can not be read for no answer', async () => {
+  it('keeps its role if the object is not valid', async () => {
     for (const body of ['', '{', '{"schema":2}', JSON.stringify({ schema: 1, id: 'clawdinator-2', instanceId: ME })]) {
       ec2.objects.set('active/clawdinator-1.json', body)
       await rm(root.path('run'), { recursive: true, force: true })
@@ -187,7 +187,7 @@ describe('active-watch.sh', () => {
     }
   })
 
-  it('does not act because the object is gone, once another machine was named', async () => {
+  it('does not become active without an object after another machine was named', async () => {
     names(OTHER)
     await watch()
     await asked()

@@ -25,7 +25,7 @@ describe('stage.sh', () => {
   const asked = async () => (existsSync(root.path('systemctl.log')) ? root.read('systemctl.log') : '')
   const failed = { SERVICE_RESULT: 'exit-code', EXIT_STATUS: '4', INVOCATION_ID: 'a'.repeat(32) }
 
-  it('writes down each stage once, with its time, and beats at once', async () => {
+  it('records each stage once with its time, and sends a heartbeat immediately', async () => {
     for (const one of ['bundle', 'secrets', 'bundle', 'secrets', 'standby', 'active', 'yielded', 'active']) {
       const outcome = await stage(['working', one])
       expect(outcome.code, outcome.stderr).to.equal(0)
@@ -45,7 +45,7 @@ describe('stage.sh', () => {
     expect(await root.read('dev/console')).to.contain('clawdinator: stage secrets\n')
   })
 
-  it('reports a failure with the last lines, on the console too, and forgets it when the unit has passed', async () => {
+  it('reports a failure with its last lines, also on the console, and clears it when the unit succeeds', async () => {
     await stage(['working', 'bundle'])
     await root.write('journal', `${'x'.repeat(3000)}\nS3 does not give config.json (status 403): AccessDenied\n`)
     await stage(['ended', 'bundle', UNIT], failed)
@@ -65,7 +65,7 @@ describe('stage.sh', () => {
     expect(await asked()).to.contain('--no-block start clawdinator-secrets.service')
   })
 
-  it('says nothing of a unit that was stopped, and of one whose stage the machine is past', async () => {
+  it('reports no failure of a stopped unit, or of one in an earlier stage', async () => {
     await stage(['ended', 'bundle', UNIT], { SERVICE_RESULT: 'success' })
     await stage(['working', 'active'])
     await stage(['ended', 'bundle', UNIT], failed)
@@ -74,14 +74,14 @@ describe('stage.sh', () => {
     expect(await failure()).to.include({ stage: 'active', unit: 'clawdinator-gateway.service' })
   })
 
-  it('starts the next stage during a boot only', async () => {
+  it('starts the next stage only during a boot', async () => {
     await root.write('var/lib/clawdinator/bootstrap/current/config.json', '{"generation": 1}')
     await stage(['working', 'standby'])
     await stage(['passed', 'bundle', UNIT, 'start', 'clawdinator-secrets.service'])
     expect(await asked()).not.to.contain('clawdinator-secrets.service')
   })
 
-  it('makes the pauses grow, and begin again after a success', async () => {
+  it('lengthens the pauses, and resets them after a success', async () => {
     await root.program('sleep', 'printf "%s\\n" "$1" >>"$CLAWCTL_HOST_ROOT/slept"')
     await root.write('var/lib/clawdinator/bootstrap/current/config.json', '{"generation": 1}')
     for (let time = 0; time < 6; time++) await stage(['ended', 'bundle', UNIT], { ...failed, STAGE_PAUSE: '' })
@@ -90,7 +90,7 @@ describe('stage.sh', () => {
     expect((await root.read('slept')).trim().split('\n')).to.deep.equal(['0', '5', '10', '20', '40', '40', '0'])
   })
 
-  it('lets no secret out: known ones, and what is shaped like one', async () => {
+  it('removes secrets from the report: known ones, and text in the form of one', async () => {
     const discord = `MTIzNDU2Nzg5MDEyMzQ1Njc4.${'GhIjKl'}.${'a1-_'.repeat(7)}`
     const aws = `wJalrXUtnFEMI/K7MDENG/${'bPxRfiCYzzzzzzzzzz'}`
     await root.write('run/agenix/anthropic-api-key', 'plain words that are the secret\n')
@@ -151,7 +151,7 @@ describe('take-secrets.sh', () => {
   beforeEach(async () => {
     identity = await generateX25519Identity()
     await root.program('systemctl', SYSTEMCTL)
-    // Reads what the unit would be asked to decrypt; without age itself, as far as the file's first line says.
+    // Reads the file that the unit would decrypt; without age itself, only by the file's first line.
     if (!age)
       await root.program(
         'age',
@@ -184,7 +184,7 @@ describe('take-secrets.sh', () => {
     })
   const asked = async () => (existsSync(root.path('systemctl.log')) ? root.read('systemctl.log') : '')
 
-  it('only checks in the image, decrypts on a host, and does nothing twice', async () => {
+  it('only verifies in the image, decrypts on a host, and does nothing the second time', async () => {
     const image = await take()
     expect(image.code, image.stderr).to.equal(0)
     expect(await asked()).to.equal('')
@@ -195,7 +195,7 @@ describe('take-secrets.sh', () => {
     expect(await asked()).to.equal('activate\n')
   })
 
-  it('names the secret that another identity can read, and the one that is not there after decryption', async () => {
+  it('names a secret for another identity, and one that is missing after decryption', async () => {
     await install('two', await generateX25519Identity())
     const wrong = await take()
     expect(wrong.code).to.equal(1)
@@ -211,7 +211,7 @@ describe('take-secrets.sh', () => {
     expect((await runScript('take-secrets.sh', [root.path('none')], { env: root.withPrograms() })).code).to.equal(1)
   })
 
-  it('starts anew what failed or runs with the old secrets, and only where it may run', async () => {
+  it('restarts units that failed or use the old secrets, but only units that may run', async () => {
     await root.write(
       'units/clawdinator-active.target',
       'ActiveState=active\nWants=clawdinator-gateway.service x.timer\n',
@@ -254,7 +254,7 @@ describe('switch-host.sh', () => {
     runScript('switch-host.sh', [], { env: { ...root.withPrograms(), CLAWCTL_HOST_ROOT: root.path() } })
   const done = () => existsSync(root.path('var/lib/clawdinator/switched'))
 
-  it('switches once to the host that user data names, while the checkout stands still', async () => {
+  it('switches once to the host of the user data, while the checkout does not change', async () => {
     await rebuild('activate')
     const outcome = await switchHost()
     expect(outcome.code, outcome.stderr).to.equal(0)
@@ -294,7 +294,7 @@ describe('switch-host.sh', () => {
       await rebuild('activate')
     })
 
-    it('is what an older image boots, though the bundle is newer', async () => {
+    it('is used by an older image, although the bundle is newer', async () => {
       await root.write('var/lib/clawdinator/image-revision', older)
       const outcome = await switchHost()
       expect(outcome.code, outcome.stderr).to.equal(0)
@@ -302,14 +302,14 @@ describe('switch-host.sh', () => {
       expect(outcome.stderr).to.contain('the configuration of the image is used')
     })
 
-    it('is left for the newest where a person asked for that', async () => {
+    it('is replaced by the newest commit if a person requested that', async () => {
       await root.write('var/lib/clawdinator/image-revision', older)
       await root.write('etc/clawdinator/config-revision', 'newest\n')
       expect((await switchHost()).code).to.equal(0)
       expect(await root.read('var/lib/clawdinator/switched')).to.match(new RegExp(`^${newer} `))
     })
 
-    it('is left for the newest if the host was added after the image was built', async () => {
+    it('is replaced by the newest commit if the host was added after the image was built', async () => {
       await root.write('var/lib/clawdinator/image-revision', older)
       await root.write('etc/clawdinator/host', 'host-2\n')
       const outcome = await switchHost()
@@ -318,7 +318,7 @@ describe('switch-host.sh', () => {
       expect(await root.read('var/lib/clawdinator/switched')).to.match(new RegExp(`^${newer} `))
     })
 
-    it('is reported where it cannot be fetched, and the bundle is taken', async () => {
+    it("is reported if it can't be fetched, and the bundle's commit is used", async () => {
       await root.write('var/lib/clawdinator/image-revision', 'f'.repeat(40))
       const outcome = await switchHost()
       expect(outcome.code, outcome.stderr).to.equal(0)
@@ -327,7 +327,7 @@ describe('switch-host.sh', () => {
     })
   })
 
-  it('takes a unit that failed for its own matter, not for the switch', async () => {
+  it('accepts a unit that fails for a reason other than the switch', async () => {
     await rebuild('activate; exit 4')
     const outcome = await switchHost()
     expect(outcome.code, outcome.stderr).to.equal(0)
@@ -335,7 +335,7 @@ describe('switch-host.sh', () => {
     expect(done()).to.equal(true)
   })
 
-  it('fails where nothing was switched to, and lets the checkout move again', async () => {
+  it('fails if the switch did not happen, and unlocks the checkout', async () => {
     await rebuild('exit 1')
     const outcome = await switchHost()
     expect(outcome.code).to.equal(1)

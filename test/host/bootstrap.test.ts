@@ -85,7 +85,7 @@ describe('bootstrap-runtime.sh', () => {
     return objects
   }
 
-  it('installs the bundle whole, for root alone, and does nothing the second time', async () => {
+  it('installs the whole bundle for root only, and does nothing the second time', async () => {
     bundle({
       'secrets/a.age': 'one',
       'secrets/age-identity.key': 'AGE-SECRET-KEY-1',
@@ -123,7 +123,7 @@ describe('bootstrap-runtime.sh', () => {
     expect(headers['x-amz-security-token']).to.equal('a-session-token')
   })
 
-  it('asks the metadata service for region and credentials where nobody gives them', async () => {
+  it('reads region and credentials from the metadata service if they are not set', async () => {
     bundle({ 'secrets/a.age': 'one' })
     const answers: Record<string, string> = {
       '/latest/api/token': 'the-token',
@@ -136,7 +136,7 @@ describe('bootstrap-runtime.sh', () => {
       }),
     }
     const imds = await Between.start('http://127.0.0.1:9', [])
-    // Credentials of a role that was just made take their time.
+    // The credentials of a new role are available only after some time.
     let late = 2
     imds.sabotage = ({ url, method, headers }) =>
       url?.includes('security-credentials') && late-- > 0
@@ -155,7 +155,7 @@ describe('bootstrap-runtime.sh', () => {
     expect(outcome.code, outcome.stderr).to.equal(0)
   })
 
-  it('fetches only what changed, and forgets what the new bundle does not hold', async () => {
+  it('fetches only changed objects, and removes objects that the new bundle does not have', async () => {
     bundle({ 'secrets/a.age': 'one', 'secrets/b.age': 'two' })
     await bootstrap()
     s3.seen.length = 0
@@ -168,7 +168,7 @@ describe('bootstrap-runtime.sh', () => {
     expect(await readdir(state('objects'))).to.have.length(2)
   })
 
-  it('installs another bundle when the prefix changes', async () => {
+  it('installs another bundle if the prefix changes', async () => {
     bundle({ 'secrets/a.age': 'one' })
     await bootstrap()
     await host({ prefix: 'elsewhere/1' })
@@ -178,7 +178,7 @@ describe('bootstrap-runtime.sh', () => {
     expect(await root.read('var/lib/clawdinator/bootstrap/installed')).to.contain('elsewhere/1')
   })
 
-  it('mends an installed bundle that lost a file', async () => {
+  it('repairs an installed bundle with a missing file', async () => {
     bundle({ 'secrets/a.age': 'one' })
     await bootstrap()
     await execa('rm', ['-f', state('current/secrets/a.age')])
@@ -186,7 +186,7 @@ describe('bootstrap-runtime.sh', () => {
     expect(await installed('secrets/a.age')).to.equal('one')
   })
 
-  it('keeps the old bundle where an object is not what config.json says', async () => {
+  it('keeps the old bundle if an object differs from config.json', async () => {
     bundle({ 'secrets/a.age': 'one' })
     await bootstrap()
     for (const [body, says] of [
@@ -205,7 +205,7 @@ describe('bootstrap-runtime.sh', () => {
     }
   })
 
-  it('begins again when the bundle is replaced under it', async () => {
+  it('starts again if the bundle is replaced meanwhile', async () => {
     const [old] = bundle({ 'secrets/a.age': 'one' })
     s3.sabotage = ({ url }) => {
       if (!url?.includes(old?.key ?? '-')) return undefined
@@ -218,7 +218,7 @@ describe('bootstrap-runtime.sh', () => {
     expect(await installed('secrets/a.age')).to.equal('two')
   })
 
-  it('goes on where a connection broke, within a run and in the next', async () => {
+  it('resumes after a broken connection, in the same run and in the next one', async () => {
     const body = Buffer.alloc(300_000, 'seed')
     const [object] = bundle({ 'repos/r.tar.gz': body })
     const ranges = () => s3.seen.filter(({ url }) => url.includes('repos/')).map(({ headers }) => headers.range)
@@ -235,7 +235,7 @@ describe('bootstrap-runtime.sh', () => {
     expect(sha256(await readFile(state('current/repos/r.tar.gz')))).to.equal(object?.sha256)
   })
 
-  it('is whole, old or new, after a kill at any moment', async () => {
+  it('leaves the old or the new bundle complete after a kill at any moment', async () => {
     bundle({ 'secrets/a.age': 'one', 'secrets/b.age': 'one' })
     await bootstrap()
     const manifest = await installed('config.json')
@@ -259,7 +259,7 @@ describe('bootstrap-runtime.sh', () => {
     expect(await installed('secrets/c.age')).to.equal('two')
   })
 
-  it('bears throttling, errors and a role that is not in force yet', async () => {
+  it('retries after throttling, errors and a role that is not active yet', async () => {
     bundle({ 'secrets/a.age': 'one' })
     const statuses = [503, 403, 429, 500]
     s3.sabotage = () => {
@@ -271,7 +271,7 @@ describe('bootstrap-runtime.sh', () => {
     expect(statuses).to.deep.equal([])
   })
 
-  it("shows S3's own code and message, whatever it is", async () => {
+  it("shows S3's own code and message for every error", async () => {
     bundle({ 'secrets/a.age': 'one' })
     await bootstrap()
     for (const [status, code] of [
@@ -291,7 +291,7 @@ describe('bootstrap-runtime.sh', () => {
     }
   })
 
-  it('finds a file that rots on the disk, and fetches that one again', async () => {
+  it('detects a file that is damaged on the disk, and fetches it again', async () => {
     bundle({ 'secrets/a.age': 'one', 'secrets/b.age': 'two' })
     await bootstrap()
     const file = state('current/secrets/a.age')
@@ -305,7 +305,7 @@ describe('bootstrap-runtime.sh', () => {
     expect(s3.asked('secrets/')).to.equal(1)
   })
 
-  it('finds it after a reboot and once a day, though no time of the file has changed', async () => {
+  it('detects it after a reboot and once a day, although no time of the file has changed', async () => {
     bundle({ 'secrets/a.age': 'one' })
     await bootstrap()
     await bootstrap()
@@ -335,21 +335,21 @@ describe('bootstrap-runtime.sh', () => {
       ['of another instance', '"clawdinator-2"', (m) => ({ ...m, instance: { id: 'clawdinator-2' } })],
       ['of another prefix', '"x"', (m) => ({ ...m, instance: { id: 'clawdinator-1', bootstrapPrefix: 'x' } })],
       ['without objects', 'no objects', (m) => ({ ...m, objects: [] })],
-      ['that is no object', 'not a JSON object', () => [1]],
+      ['that is not an object', 'not a JSON object', () => [1]],
       ['that is empty', 'not one JSON document', () => ''],
-      ['that is cut off', 'not JSON', (m) => JSON.stringify(m).slice(0, -9)],
-      ['of two documents', 'not one JSON document', (m) => JSON.stringify(m).repeat(2)],
+      ['that is truncated', 'not JSON', (m) => JSON.stringify(m).slice(0, -9)],
+      ['that consists of two documents', 'not one JSON document', (m) => JSON.stringify(m).repeat(2)],
       [
-        'whose generation smuggles in a file',
+        'whose generation contains a file name',
         'its generation is',
         (m) => ({ ...m, generation: `1\n../../escaped\t${objectOf(m)?.key}\t3\t${objectOf(m)?.sha256}` }),
       ],
-      ['with a size that bash can not count', 'invalid object', (m) => broken(m, { size: 1e300 })],
-      ['that writes elsewhere', 'invalid object', (m) => broken(m, { file: '../../../etc/passwd' })],
-      ['that writes in a folder of its own', 'invalid object', (m) => broken(m, { file: 'secrets/../x' })],
-      ['that reads elsewhere', 'invalid object', (m) => broken(m, { key: '../clawdinator-2/config.json' })],
+      ["with a size that bash can't represent", 'invalid object', (m) => broken(m, { size: 1e300 })],
+      ['that writes outside of the bundle', 'invalid object', (m) => broken(m, { file: '../../../etc/passwd' })],
+      ['that writes into another folder', 'invalid object', (m) => broken(m, { file: 'secrets/../x' })],
+      ['that reads outside of the prefix', 'invalid object', (m) => broken(m, { key: '../clawdinator-2/config.json' })],
       ['without a digest', 'invalid object', (m) => broken(m, { sha256: 'no' })],
-      ['with a size that is none', 'invalid object', (m) => broken(m, { size: -1 })],
+      ['with an invalid size', 'invalid object', (m) => broken(m, { size: -1 })],
       ['with the same file twice', '2 times', (m) => ({ ...m, objects: [objectOf(m), objectOf(m)] })],
     ]
     const objectOf = (manifest: Record<string, unknown>) => (manifest.objects as BundleObject[])[0]
@@ -357,7 +357,7 @@ describe('bootstrap-runtime.sh', () => {
       ...manifest,
       objects: [{ ...objectOf(manifest), ...change }],
     })
-    // Side by side, each host with a root and a prefix of its own.
+    // Runs concurrently; each host has its own root and prefix.
     const outcomes = new Map<string, Promise<{ code: number; stderr: string; installed: boolean }>>()
     for (const [name, says] of cases) {
       it(name, async () => {
@@ -383,7 +383,7 @@ describe('bootstrap-runtime.sh', () => {
       }
     }
 
-    it('that is not there, and says how to make it', async () => {
+    it('reports a bundle that does not exist, and how to create it', async () => {
       sandbox.bucket.delete(`${PREFIX}/config.json`)
       const outcome = await bootstrap()
       expect(outcome.code).to.equal(1)
@@ -391,7 +391,7 @@ describe('bootstrap-runtime.sh', () => {
     })
   })
 
-  it('refuses what user data must never have written', async () => {
+  it('refuses invalid values in the files of the user data', async () => {
     for (const [values, says] of [
       [{ prefix: '../other' }, 'is not a valid prefix'],
       [{ prefix: 'a/../b' }, 'is not a valid prefix'],

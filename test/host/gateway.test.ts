@@ -33,7 +33,7 @@ describe('gateway-start.sh', () => {
     })
   }
 
-  it("starts what the gateway's own validator accepts, which keeps its database elsewhere", async () => {
+  it("starts a configuration that the gateway's validator accepts, with a separate database", async () => {
     const outcome = await start(`echo '{"valid": true, "warnings": [{"path": "a", "message": "b"}]}'; exit 0`)
     expect(outcome.code, outcome.stderr).to.equal(0)
     const [validated, started] = (await root.read('log')).split('\n')
@@ -45,7 +45,7 @@ describe('gateway-start.sh', () => {
     expect(await root.read('run/token')).to.match(/^[0-9a-f]{64}\n$/)
   })
 
-  it('says what is refused and why, with the exit code that systemd does not start again after', async () => {
+  it('reports refused settings with the reason, and the exit code that systemd does not restart', async () => {
     const outcome = await start(
       `echo '{"valid": false, "issues": [{"path": "channels.discord", "message": "must not have: allow"}]}'; exit 1`,
     )
@@ -54,7 +54,7 @@ describe('gateway-start.sh', () => {
     expect(await root.read('log')).not.to.contain('started')
   })
 
-  it('says that it could not check where the validator does not answer, and starts', async () => {
+  it('starts and reports that the configuration was not checked if the validator does not answer', async () => {
     for (const answer of ['echo "unknown command" >&2; exit 1', 'exit 0', `echo '{"valid": false}'; exit 1`]) {
       const outcome = await start(answer)
       expect(outcome.code, outcome.stderr).to.equal(0)
@@ -64,7 +64,7 @@ describe('gateway-start.sh', () => {
   })
 })
 
-/** The forms of openclaw 2026.6.11. */
+/** The answers of openclaw 2026.6.11. */
 const STATUS = {
   active: { channelAccounts: { discord: [{ configured: true, running: true, connected: true, lastError: null }] } },
   rejected: {
@@ -116,7 +116,7 @@ describe('gateway-probe.sh', () => {
   }
   const runs = (unit: string) => root.write(`units/${unit}.service`, 'ActiveState=active\nMainPID=42\n')
 
-  it('asks an active gateway whether its channels are connected', async () => {
+  it('reads from an active gateway whether its channels are connected', async () => {
     await runs('clawdinator-gateway')
     const good = await probe(STATUS.active)
     expect(good).to.deep.include({
@@ -130,12 +130,12 @@ describe('gateway-probe.sh', () => {
     expect(channels).to.deep.equal([
       { name: 'discord', connected: false, reason: '401: Unauthorized [removed]' },
       { name: 'telegram', connected: false, reason: 'no token is configured' },
-      { name: 'slack', connected: false, reason: 'the gateway does not know the channel: its plugin is not loaded' },
+      { name: 'slack', connected: false, reason: 'the gateway does not report the channel: its plugin is not loaded' },
     ])
     expect(plugins).to.deep.equal([{ name: 'discord', error: 'record-missing' }])
   })
 
-  it('has one that stands by test the tokens, and takes a service out of reach for no answer', async () => {
+  it('makes a standby test its tokens, and does not treat an unreachable service as an answer', async () => {
     await runs('clawdinator-gateway-standby')
     await root.write('openclaw.json', '{"channels": {"discord": {}, "telegram": {}}}')
     expect((await probe(STATUS.standby)).channels).to.deep.equal([
@@ -150,7 +150,7 @@ describe('gateway-probe.sh', () => {
     })
   })
 
-  it('reads a long answer, and passes none as an argument', async () => {
+  it('reads a long answer, and passes no answer as an argument', async () => {
     await runs('clawdinator-gateway')
     await root.program('jq', `printf '%s\\n' "$*" >>"$CLAWCTL_HOST_ROOT/arguments"; exec ${JQ} "$@"`)
     const rejected = { ...STATUS.rejected, sessions: 'x'.repeat(200_000) }
@@ -158,7 +158,7 @@ describe('gateway-probe.sh', () => {
     expect(await root.read('arguments')).not.to.contain(TOKEN)
   })
 
-  it('knows nothing of a gateway that is not up or does not answer', async () => {
+  it('reports no values for a gateway that is down or does not answer', async () => {
     await runs('clawdinator-gateway')
     await probe(STATUS.active)
     await rm(root.path('units'), { recursive: true })
@@ -195,7 +195,7 @@ describe('heartbeat.sh', () => {
     )
   }
 
-  it('knows little on a machine that has just booted, and says null for the rest', async () => {
+  it('reports few values on a machine that has just booted, and null for the others', async () => {
     const { at, ...rest } = await beat()
     expect(Math.abs(Date.parse(at) - Date.now())).to.be.below(120_000)
     expect(rest).to.deep.equal({
@@ -228,7 +228,7 @@ describe('heartbeat.sh', () => {
     })
   })
 
-  it('carries the boot report, the gateway, the probe of this process, and what the last update did', async () => {
+  it('contains the boot report, the gateway, the probe of this process, and the last update', async () => {
     await upFor(30)
     await root.write('etc/clawdinator/request-id', 'request-12345678\n')
     await root.write('run/clawdinator/stages', 'booted 2026-11-26T10:00:00Z\nactive 2026-11-26T10:03:00Z\n')
@@ -271,13 +271,13 @@ describe('heartbeat.sh', () => {
     expect((await beat(env)).gateway, 'a probe of another process').to.deep.include({ channels: [], probedAt: null })
   })
 
-  it('is written though a file of the last run was cut off', async () => {
+  it('is written although a file of the last run is truncated', async () => {
     await root.write('var/lib/clawdinator/self-update.json', '')
     await root.write('run/clawdinator-probe/probe.json', '{"at": "2026-11-26T10:05:00Z"}\n{"mainPid')
     expect(await beat()).to.deep.include({ selfUpdate: null })
   })
 
-  it('looks at the gateway whose channels are skipped while another machine acts', async () => {
+  it('reports the gateway without channels while another machine is active', async () => {
     await upFor(90)
     await root.write('units/clawdinator-gateway-standby.service', 'ActiveState=activating\nMainPID=0\nNRestarts=5\n')
     await root.write('run/clawdinator/stages', 'standby 2026-11-26T10:03:00Z\n')
@@ -286,9 +286,9 @@ describe('heartbeat.sh', () => {
     expect((await beat()).gateway.mainPid).to.equal(42)
   })
 
-  it('beats once more where the report changes while it beats', async () => {
+  it('is sent again if the report changes while it is sent', async () => {
     await root.write('run/clawdinator/stages', 'bundle 2026-11-26T10:03:00Z\n')
-    // The first question about the gateway comes after the report was read.
+    // The first request to the gateway comes after the report was read.
     await root.program(
       'systemctl',
       `if [[ ! -e $CLAWCTL_HOST_ROOT/once ]]; then touch "$CLAWCTL_HOST_ROOT/once"; echo 'secrets 2026-11-26T10:04:00Z' >>"$CLAWCTL_HOST_ROOT/run/clawdinator/stages"; fi
@@ -298,7 +298,7 @@ describe('heartbeat.sh', () => {
     expect(ec2.puts).to.have.length(2)
   })
 
-  it('says what S3 says when it does not take it', async () => {
+  it("reports S3's own error if S3 refuses it", async () => {
     Object.assign(ec2.trouble, { status: 403, code: 'AccessDenied' })
     const outcome = await runScript('heartbeat.sh', [], {
       env: { ...root.withPrograms(), ...ec2.env, CLAWCTL_HOST_ROOT: root.path() },

@@ -15,7 +15,7 @@ export interface Ran {
   stderr: string
 }
 
-/** A script of the host, run for real. */
+/** Runs a real script of the host. */
 export async function runScript(
   name: string,
   args: readonly string[] = [],
@@ -35,7 +35,7 @@ export async function runScript(
 
 export const sha256 = (data: string | Buffer) => createHash('sha256').update(data).digest('hex')
 
-/** Whether a request is signed as S3 demands (Signature Version 4), with the digest of this body. */
+/** Whether a request is signed as S3 requires (Signature Version 4), with the digest of this body. */
 export function signedFor(
   {
     method,
@@ -83,7 +83,9 @@ export async function serve(
   }
 }
 
-/** What a machine of EC2 finds on loopback: its metadata, and a bucket whose objects a test may set, deny or read. */
+/**
+ * The services of an EC2 machine on loopback: its metadata, and a bucket whose objects a test may set, deny or read.
+ */
 export async function machine(instance = 'i-0123456789abcdef0') {
   const objects = new Map<string, string>()
   const puts: { key: string; body: string; signed: boolean }[] = []
@@ -125,8 +127,8 @@ export async function machine(instance = 'i-0123456789abcdef0') {
 }
 
 /**
- * A systemctl that writes down what it is asked to do, below the root of the test: `systemctl.log`. What `show` answers
- * about a unit is in `units/UNIT`, lines of Property=value; `is-active` reads its ActiveState.
+ * A systemctl that logs its calls to `systemctl.log` below the test's root. `show` prints the file `units/UNIT`, lines
+ * of Property=value; `is-active` reads its ActiveState.
  */
 export const SYSTEMCTL = `
 R=$CLAWCTL_HOST_ROOT
@@ -144,7 +146,7 @@ case $1 in
   *) printf '%s\n' "$*" >>"$R/systemctl.log" ;;
 esac`
 
-/** A folder of its own for each test of the suite, and one of programs that go before those of the machine. */
+/** A separate folder for each test of the suite, and one with programs that precede those of the machine in PATH. */
 export function throwAwayRoot() {
   let folder = ''
   beforeEach(async () => {
@@ -172,15 +174,15 @@ export function throwAwayRoot() {
 export interface Sabotage {
   /** Sends only so many bytes of this answer's body, then drops the connection. */
   cutAfter?: number
-  /** Answers so instead of asking. */
+  /** Answers with this instead of forwarding. */
   status?: number
   body?: string
 }
 
-/** Stands between a script and a service: counts, looks at the process table, and breaks answers on demand. */
+/** A proxy between a script and a service: counts requests, reads the process table, and breaks answers on demand. */
 export class Between {
   readonly seen: { method: string; url: string; headers: IncomingMessage['headers'] }[] = []
-  /** Texts of the process table that were found while a request was under way. */
+  /** Texts that the process table contained while a request was in flight. */
   readonly leaked: string[] = []
   sabotage: (request: IncomingMessage) => Sabotage | undefined | Promise<Sabotage | undefined> = () => undefined
   readonly #server: Server
@@ -238,7 +240,7 @@ export class Between {
   }
 
   async #lookForSecrets(): Promise<void> {
-    // Reading the table takes longer than a request: the first few tell as much as all.
+    // Reading the table takes longer than a request, so only the first few requests read it.
     if (this.#secrets.length === 0 || this.seen.length > 2) return
     for (const pid of (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/.test(name))) {
       const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')

@@ -17,7 +17,7 @@ describe('the shared memory', () => {
     runScript('memory-edit.sh', args, { env: environment(), ...(input === undefined ? {} : { input }) })
   const file = (path: string) => readFile(root.path('memory', path), 'utf8')
 
-  it('loses no line of sixteen writers at once', async () => {
+  it('loses no line of sixteen concurrent writers', async () => {
     await write('# ops\n', 'ops.md')
     const lines = Array.from({ length: 32 }, (_, i) => `- writer ${i % 16}, line ${i >> 4}`)
     const outcomes = await Promise.all(
@@ -40,14 +40,14 @@ describe('the shared memory', () => {
     expect((await readdir(root.path('memory'))).filter((name) => name.endsWith('.new'))).to.deep.equal([])
   })
 
-  it('writes, reads and lists', async () => {
+  it('writes, reads and lists files', async () => {
     expect((await write('one\ntwo', 'notes/a b.md')).code).to.equal(0)
     expect((await read('notes/a b.md')).stdout).to.equal('one\ntwo\n')
     expect((await read('--digest', 'notes/a b.md')).stdout.trim()).to.equal(sha256('one\ntwo\n'))
     expect((await read()).stdout).to.match(/^8\t\d{4}-\d\d-\d\d \d\d:\d\d\tnotes\/a b\.md\n$/)
   })
 
-  it('replaces only what the writer has read, where asked so', async () => {
+  it('replaces only the content that the writer has read, with --if-digest', async () => {
     await write('one\n', 'a.md')
     const digest = sha256('one\n')
     expect((await write('two\n', '--if-digest', digest, 'a.md')).code).to.equal(0)
@@ -58,7 +58,7 @@ describe('the shared memory', () => {
     expect(await file('a.md')).to.equal('two\n')
   })
 
-  it('edits exactly the passage that is named', async () => {
+  it('edits exactly the given passage', async () => {
     await write('a $x "y" \\n *b*\nsame\nsame\n', 'a.md')
     expect((await edit(['a.md', '--old', '$x "y" \\n *b*', '--new', '& [z] \\1'])).code).to.equal(0)
     expect(await file('a.md')).to.equal('a & [z] \\1\nsame\nsame\n')
@@ -70,7 +70,7 @@ describe('the shared memory', () => {
     expect((await edit(['a.md', '--old', 'gone', '--new', 'x'])).stderr).to.contain('is not in "a.md"')
   })
 
-  it('waits for a lock, and says so when it waits in vain', async () => {
+  it('waits for a lock, and reports a timeout', async () => {
     await write('one\n', 'a.md')
     const hold = `exec 9<>${root.path('memory/.a.md.lock')}; flock -x 9; echo held; exec sleep 20`
     const holder = execa('bash', ['-c', hold], { reject: false })
@@ -82,7 +82,7 @@ describe('the shared memory', () => {
     expect(await file('a.md')).to.equal('one\n')
   })
 
-  it('removes what a killed writer of the same file left, and nothing else', async () => {
+  it('removes the temporary file of a killed writer of the same file, and nothing else', async () => {
     await write('one\n', 'a.md')
     const names = ['.a.md.Ab12cd.new', '.a.md.x.Ab12cd.new', '.b.md.Ab12cd.new']
     for (const name of names) await writeFile(root.path(`memory/${name}`), 'half')
@@ -91,7 +91,7 @@ describe('the shared memory', () => {
     expect(await file('a.md')).to.equal('two\n')
   })
 
-  it('stays inside, whatever the path says', async () => {
+  it('refuses paths that lead out of the memory', async () => {
     await writeFile(root.path('outside.md'), 'secret\n')
     await symlink(root.path('outside.md'), root.path('memory/link.md'))
     await symlink(root.path(), root.path('memory/up'))
@@ -118,7 +118,7 @@ describe('the shared memory', () => {
     expect(await readFile(root.path('outside.md'), 'utf8')).to.equal('secret\n')
   })
 
-  it('says what is wrong with a call', async () => {
+  it('reports what is wrong with a call', async () => {
     await mkdir(root.path('memory/folder'))
     await execa('mkfifo', [root.path('memory/pipe')])
     const cases: [Promise<{ code: number; stderr: string }>, number, string][] = [

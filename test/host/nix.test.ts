@@ -19,7 +19,7 @@ function files(folder: string, ending: string): string[] {
     .sort()
 }
 
-/** The value of an expression, as JSON has it. A store is not needed. */
+/** The value of an expression as JSON. Needs no store. */
 async function evaluate(expression: string, folder = ROOT): Promise<{ value?: unknown; error: string }> {
   const argv = ['nix-instantiate', '--eval', '--strict', '--json', '-E', expression]
   const { code, stdout, stderr } = await run(argv, {
@@ -35,13 +35,13 @@ describe(`the Nix files${without}`, () => {
   })
   after(() => rm(join(tmpdir(), 'clawctl-nix-test'), { recursive: true, force: true }))
 
-  it('all parse', async () => {
+  it('can all be parsed', async () => {
     const all = ['flake.nix', ...files('nix', '.nix')]
     const { code, stderr } = await run(['nix-instantiate', '--parse', ...all])
     expect(code, stderr).to.equal(0)
   })
 
-  it('tell the system of an instance type', async () => {
+  it('derive the system of an instance type', async () => {
     const arm = [
       't4g.small',
       'c7gn.large',
@@ -59,7 +59,7 @@ describe(`the Nix files${without}`, () => {
     expect(value).to.deep.equal([...arm.map(() => 'aarch64-linux'), ...intel.map(() => 'x86_64-linux')])
   })
 
-  it('name every problem of a registry', async () => {
+  it('report every problem of a registry', async () => {
     const registry = {
       ...JSON.parse(registryOf(['a', 'b'])),
       Bad: 1,
@@ -78,7 +78,7 @@ describe(`the Nix files${without}`, () => {
     ])
   })
 
-  it('make the page of options, which docs/options.md is', async () => {
+  it('generate the page of options, docs/options.md', async () => {
     const { value, error } = await evaluate('import ./nix/lib/options-page.nix')
     expect(value, error).to.be.a('string')
     const page = join(ROOT, 'docs/options.md')
@@ -91,7 +91,7 @@ describe(`the Nix files${without}`, () => {
     }
   })
 
-  it('translate the older form of a Discord channel, name its places, and leave the rest', async () => {
+  it('translate the older form of a Discord channel, report its places, and keep all other settings', async () => {
     const lib = `{ inherit (builtins) mapAttrs attrNames removeAttrs concatLists;
       mapAttrsToList = f: a: map (n: f n a.\${n}) (builtins.attrNames a);
       filterAttrs = p: a: removeAttrs a (builtins.filter (n: !p n a.\${n}) (builtins.attrNames a));
@@ -135,7 +135,7 @@ describe(`the Nix files${without}`, () => {
     ])
   })
 
-  it('name the same secrets as clawctl', async () => {
+  it('list the same secrets as clawctl', async () => {
     const common = await readFile(join(ROOT, 'nix/hosts/common.nix'), 'utf8')
     const block = /secrets = \{([\s\S]*?)\n {2}\/\/ lib\.optionalAttrs \(site\.telegram/.exec(common)?.[1] ?? ''
     const named = [...block.matchAll(/(?:^ {4}|\{ )(\$\{entry\.discordTokenSecret\}|[a-z][a-z-]+) = /gm)].map(
@@ -149,7 +149,7 @@ describe(`the Nix files${without}`, () => {
     for (const name of names(false)) expect(common).to.include(`"${name}"`)
   })
 
-  it('give every package of the lock an address', async () => {
+  it('give every package of the lock a URL', async () => {
     const { value } = await evaluate(
       'let lock = (import ./nix/lib).resolveLock "https://r" (builtins.fromJSON (builtins.readFile ./package-lock.json)); in builtins.mapAttrs (_: p: p.resolved or null) lock.packages',
     )
@@ -160,7 +160,7 @@ describe(`the Nix files${without}`, () => {
   })
 
   describe('the flake', () => {
-    // Stands for the inputs: nixosSystem gives back what it was asked to make.
+    // Replaces the inputs: nixosSystem returns its arguments.
     const outputs = `
       let
         inputs = {
@@ -180,7 +180,7 @@ describe(`the Nix files${without}`, () => {
         };
       in builtins.mapAttrs (_: host) (flake.outputs inputs).nixosConfigurations`
 
-    it('makes a host of every entry of the registry, by its host name', async () => {
+    it('makes a host of every registry entry, by its host name', async () => {
       const { value, error } = await evaluate(outputs)
       expect(value, error).to.deep.equal(
         Object.fromEntries(
@@ -192,7 +192,7 @@ describe(`the Nix files${without}`, () => {
       )
     })
 
-    it('takes up a new entry without an edit, and says what is wrong with a bad one', async () => {
+    it('makes a host of a new entry without an edit, and reports an invalid one', async () => {
       const folder = await mkdtemp(join(tmpdir(), 'clawctl-host-test-'))
       try {
         for (const part of ['flake.nix', 'nix']) await cp(join(ROOT, part), join(folder, part), { recursive: true })
@@ -214,7 +214,7 @@ describe(`the Nix files${without}`, () => {
       }
     })
 
-    it('takes all inputs that it names, and no other', async () => {
+    it('uses all inputs that it declares, and no other', async () => {
       const { value } = await evaluate(
         'let f = import ./flake.nix; in [ (builtins.attrNames f.inputs) (builtins.attrNames (builtins.functionArgs f.outputs)) ]',
       )
@@ -224,7 +224,7 @@ describe(`the Nix files${without}`, () => {
   })
 })
 
-it('CONTRIBUTING says of the flake what CI runs', async () => {
+it('has the same check in CONTRIBUTING and in CI', async () => {
   const [ci, contributing] = await Promise.all(
     ['.github/workflows/ci.yml', 'CONTRIBUTING.md'].map((file) => readFile(join(ROOT, file), 'utf8')),
   )
@@ -247,7 +247,7 @@ describe('the scripts of a host', () => {
     expect(code, stdout).to.equal(0)
   })
 
-  it('are what the units run, and nothing else is', async () => {
+  it('are exactly those that the units run', async () => {
     const modules = await Promise.all(files('nix/modules', '.nix').map((file) => readFile(join(ROOT, file), 'utf8')))
     const named = modules.flatMap((text) =>
       [...text.matchAll(/cfg\.scripts\}\/([\w-]+\.sh)/g)].map((match) => match[1]),
@@ -256,7 +256,7 @@ describe('the scripts of a host', () => {
     for (const name of named) expect(scripts).to.include(`scripts/${name}`)
   })
 
-  it('say what they are when asked for help', async () => {
+  it('print their usage with --help', async () => {
     for (const name of ['memory-read', 'memory-write', 'memory-edit', 'build-image', 'upload-bootstrap']) {
       const { code, stdout } = await run(['bash', join(ROOT, 'scripts', `${name}.sh`), '--help'])
       expect(code, name).to.equal(0)
@@ -276,7 +276,7 @@ describe("the agent's workspace", () => {
     }
   })
 
-  it('keeps to the spec: the favourite band, and whom it answers', async () => {
+  it('follows the spec: the favourite band, and whom it answers', async () => {
     const identity = await read('IDENTITY.md')
     for (const favourite of ['0oxUux1OSwZpIpSK0JbqSS', '6UrvQgyblrOuvJytote1vu', '4tcDRbXateiJUT7fhQhf12']) {
       expect(identity).to.contain(favourite)

@@ -11,7 +11,7 @@ describe('seed-workspace.sh', () => {
   const seed = (...options: string[]) =>
     runScript('seed-workspace.sh', [...options, root.path('templates'), root.path('workspace')])
 
-  it('lays out what is missing, follows templates, and never overwrites what the agent wrote', async () => {
+  it("creates missing files, updates unchanged ones, and never overwrites the agent's changes", async () => {
     await root.write('templates/SOUL.md', 'br00tal\n')
     await root.write('templates/AGENTS.md', 'one\n')
     await root.write('templates/skills/fleet/SKILL.md', 'fleet\n')
@@ -30,7 +30,7 @@ describe('seed-workspace.sh', () => {
     expect(await root.read('workspace/skills/fleet/SKILL.md')).to.equal('fleet\n')
   })
 
-  it('bears a line end, a backslash and blanks in the name of a template', async () => {
+  it('handles a line end, a backslash and blanks in the name of a template', async () => {
     const names = ['two\nlines.md', 'back\\nslash.md', ' blank .md']
     for (const name of names) await root.write(`templates/${name}`, 'one\n')
     expect((await seed()).code).to.equal(0)
@@ -40,7 +40,7 @@ describe('seed-workspace.sh', () => {
     for (const name of names) expect(await root.read(`workspace/${name}`), name).to.equal('two\n')
   })
 
-  it('touches nothing that is there with --only-missing', async () => {
+  it('changes no existing file with --only-missing', async () => {
     await root.write('templates/project.md', 'one\n')
     await seed('--only-missing')
     await root.write('templates/project.md', 'two\n')
@@ -49,7 +49,7 @@ describe('seed-workspace.sh', () => {
     expect(existsSync(root.path('workspace/.seeded'))).to.equal(false)
   })
 
-  it('does not follow a link that leads out', async () => {
+  it('does not follow a link that leads out of the folder', async () => {
     await root.write('templates/skills/a.md', 'template\n')
     await root.write('templates/b.md', 'template\n')
     await root.write('elsewhere/b.md', 'theirs\n')
@@ -90,7 +90,7 @@ describe('seed-repos.sh', () => {
     return commit
   }
 
-  it('unpacks, does nothing twice, follows a newer seed, and keeps what was changed', async () => {
+  it('unpacks a repository once, updates it to a newer seed, and keeps changed ones', async () => {
     const first = await bundle('one\n')
     const outcome = await seed('r')
     expect(outcome.code, outcome.stderr).to.equal(0)
@@ -111,7 +111,7 @@ describe('seed-repos.sh', () => {
     expect(await root.read('repos/r/a.txt')).to.equal('mine\n')
   })
 
-  it('follows a newer seed though it was killed before it wrote the last one down', async () => {
+  it('updates to a newer seed although an earlier run was killed before it recorded its seed', async () => {
     await bundle('one\n')
     await seed('r')
     const first = await root.read('repos/.r.seed')
@@ -124,7 +124,7 @@ describe('seed-repos.sh', () => {
     expect(await root.read('repos/r/a.txt')).to.equal('three\n')
   })
 
-  it('keeps a repository whose record of the seed is empty', async () => {
+  it('keeps a repository whose seed record is empty', async () => {
     await bundle('one\n')
     await seed('r')
     await root.write('repos/.r.seed', '')
@@ -134,7 +134,7 @@ describe('seed-repos.sh', () => {
     expect(kept.stderr).to.contain('was changed on this host and is kept')
   })
 
-  it('points origin at the configured address', async () => {
+  it('sets origin to the configured URL', async () => {
     await bundle('one\n')
     await seed('r=https://github.com/other/r.git')
     expect((await git(root.path('repos/r'), 'remote', 'get-url', 'origin')).stdout).to.equal(
@@ -142,7 +142,7 @@ describe('seed-repos.sh', () => {
     )
   })
 
-  it('names what the bundle lacks, and what can not be unpacked', async () => {
+  it("names a repository that the bundle lacks, or that can't be unpacked", async () => {
     await bundle('one\n')
     const missing = await seed('r', 'clawdinators')
     expect(missing.code).to.equal(1)

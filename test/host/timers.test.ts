@@ -74,7 +74,7 @@ describe('github-sync.sh', () => {
     ...more,
   })
 
-  it('tells what is open and what changed since, and asks only for what did', async () => {
+  it('lists open items and their changes, and requests only pages that changed', async () => {
     await root.write('token.env', 'GITHUB_TOKEN=ghs_token\n')
     items.claw = [issue(1, 3), issue(2, 2), issue(3, 1, { pull_request: {}, title: '[x](http://evil) `a`\n# b' })]
     const first = await sync()
@@ -117,7 +117,7 @@ describe('github-sync.sh', () => {
       .and.not.to.match(/[^\n\P{C}]/u)
   })
 
-  it('leaves everything as it was when GitHub asks it to wait, and spares the agent its share', async () => {
+  it('changes nothing if GitHub throttles, and keeps requests for the agent', async () => {
     await root.write('token.env', 'ghs_token\n')
     items.claw = [issue(1, 3)]
     await sync()
@@ -136,7 +136,7 @@ describe('github-sync.sh', () => {
     expect(await open()).to.deep.equal(before)
   })
 
-  it('goes on without a repository that is gone, and does not call its issues closed', async () => {
+  it('continues without a missing repository, and does not show its issues as closed', async () => {
     await root.write('token.env', 'ghs_token\n')
     more = ['moved']
     items = { claw: [issue(1, 3)], moved: [issue(7, 1)] }
@@ -150,7 +150,7 @@ describe('github-sync.sh', () => {
     expect(changes).to.contain('closed: [claw#1]').and.not.contain('moved#7')
   })
 
-  it('says what is wrong: token, permission, service', async () => {
+  it('reports a wrong token, a missing permission and a failed service', async () => {
     await root.write('token.env', 'GITHUB_TOKEN=ghs_wrong\n')
     const wrong = await sync()
     expect([wrong.code, wrong.stderr.includes('rejects the token')]).to.deep.equal([4, true])
@@ -167,7 +167,7 @@ describe('github-sync.sh', () => {
 
 describe('self-update.sh', () => {
   const root = throwAwayRoot()
-  /** Programs that act on a made-up system: `current` names what is booted, `unit` the gateway's state. */
+  /** Programs of a simulated system: `current` names the booted system, `unit` has the gateway's state. */
   async function system(newest: string) {
     await root.write('flake/flake.lock', lock('v1'))
     await root.write('newest', newest)
@@ -232,7 +232,7 @@ describe('self-update.sh', () => {
 
   const reported = async () => JSON.parse(await root.read('var/lib/clawdinator/self-update.json'))
 
-  it('takes up a newer version that holds, and reports what it did', async () => {
+  it('installs a newer version that stays up, and reports the outcome', async () => {
     await system('v2')
     const outcome = await update()
     expect(outcome.code, outcome.stderr).to.equal(0)
@@ -243,7 +243,7 @@ describe('self-update.sh', () => {
     expect(await reported()).to.include({ outcome: 'kept', detail: 'there is no newer version' })
   })
 
-  it('judges the gateway: a unit that fails at the switch is no reason, a plugin that is refused is one', async () => {
+  it('checks only the gateway: other failed units are accepted, a refused plugin is not', async () => {
     await system('v2')
     await root.write('unit-fails-switch-v2', '')
     const outcome = await update()
@@ -264,14 +264,14 @@ describe('self-update.sh', () => {
     expect(await current()).to.deep.equal(['v1', 'v1'])
   })
 
-  it('goes back where the switch itself failed', async () => {
+  it('rolls back if the switch itself failed', async () => {
     await system('v2')
     await root.write('broken-switch-v2', '')
     expect((await update()).stderr).to.contain('the switch failed')
     expect(await current()).to.deep.equal(['v1', 'v1'])
   })
 
-  it('goes back where it does not hold, and does not try the same again', async () => {
+  it('rolls back if the gateway does not stay up, and does not try that version again', async () => {
     await system('v2')
     await root.write('crashes-v2', '')
     const outcome = await update()
@@ -291,7 +291,7 @@ describe('self-update.sh', () => {
     expect(await current()).to.deep.equal(['v3', 'v3'])
   })
 
-  it('tries it again after seven days', async () => {
+  it('tries a failed version again after seven days', async () => {
     await system('v2')
     await root.write('crashes-v2', '')
     await update()
@@ -305,14 +305,14 @@ describe('self-update.sh', () => {
     expect(await current()).to.deep.equal(['v2', 'v2'])
   })
 
-  it('takes a service that starts again and again for one that does not hold', async () => {
+  it('treats a gateway that restarts repeatedly as down', async () => {
     await system('v2')
     await root.write('loops-v2', '')
     expect((await update()).code).to.equal(1)
     expect(await current()).to.deep.equal(['v1', 'v1'])
   })
 
-  it('reports that it does nothing where there is no lock, no such input, or another update', async () => {
+  it('skips the update without a lock, without the input, or during another update', async () => {
     await system('v2')
     await rm(root.path('flake/flake.lock'))
     const outcome = await update()
@@ -322,7 +322,7 @@ describe('self-update.sh', () => {
     expect((await update()).code).to.equal(2)
     expect(await reported()).to.include({ outcome: 'failed', detail: 'the flake has no input nix-openclaw' })
     await system('v2')
-    // The first one holds the lock for as long as its switch takes.
+    // The first update holds the lock during its whole switch.
     await root.program(
       'nixos-rebuild',
       `: >${root.path('held')}; while [[ ! -e ${root.path('go')} ]]; do sleep 0.1; done; exit 1`,
@@ -336,7 +336,7 @@ describe('self-update.sh', () => {
     expect(second.code, second.stderr).to.equal(1)
   })
 
-  it('changes nothing where it does not build, and where nothing ran before', async () => {
+  it('changes nothing if the version does not build, or the gateway was already down', async () => {
     await system('v2')
     await root.write('broken-build-v2', '')
     expect((await update()).stderr).to.contain('does not build; nothing was changed')
@@ -346,7 +346,7 @@ describe('self-update.sh', () => {
     expect((await log()).filter((line) => line === 'switch')).to.have.length(0)
   })
 
-  it('begins again where it was killed before it switched, and does not take the new lock for what runs', async () => {
+  it('starts again after a kill before the switch, and does not count the new lock as running', async () => {
     await system('v2')
     await root.program('nixos-rebuild', 'kill -9 $PPID')
     await update()
@@ -359,7 +359,7 @@ describe('self-update.sh', () => {
     expect(await current()).to.deep.equal(['v2', 'v2'])
   })
 
-  it('unmakes a switch that it was killed in, also for the next boot', async () => {
+  it('reverts a switch in which it was killed, also for the next boot', async () => {
     await system('v2')
     const before = root.path('systems/v1')
     await root.write('var/lib/clawdinator/self-update/pending', `${'a'.repeat(64)} ${before}\n`)
@@ -371,7 +371,7 @@ describe('self-update.sh', () => {
     expect(await current()).to.deep.equal(['v1', 'v1'])
   })
 
-  it('judges an update that it was killed over before it looks for another', async () => {
+  it('first checks the update after which it was killed, then searches for another', async () => {
     await system('v2')
     await root.write('var/lib/clawdinator/self-update/pending', `${'a'.repeat(64)} ${root.path('systems/v1')}\n`)
     await root.write('var/lib/clawdinator/self-update/lock', lock('v1'))

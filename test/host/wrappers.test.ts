@@ -16,7 +16,7 @@ describe('the scripts of a full deploy', () => {
       env: { ...surroundings(), ...root.withPrograms(), LOG: root.path('log'), ...env },
     })
 
-  it('call clawctl, one each, and end as it does', async () => {
+  it('call one clawctl command each, and exit with its code', async () => {
     await call('upload-image.sh', ['dist/nixos.img'])
     await call('import-image.sh', [])
     await call('upload-bootstrap.sh', ['clawdinator-1'])
@@ -30,7 +30,7 @@ describe('the scripts of a full deploy', () => {
     expect((await call('import-image.sh', [], { CODE: '4' })).code).to.equal(4)
   })
 
-  it('leave the image where the next step looks for it', async () => {
+  it('put the image where the next step reads it', async () => {
     await mkdir(root.path('checkout/dist'))
     await root.program('clawctl', `echo '{"path": "result/nixos.img"}' >dist/image.json; echo "$*" >"$LOG"`)
     const outcome = await call('build-image.sh', ['clawdinator-1'])
@@ -39,7 +39,7 @@ describe('the scripts of a full deploy', () => {
     expect(await readlink(root.path('checkout/dist/nixos.img'))).to.equal(root.path('checkout/dist/result/nixos.img'))
   })
 
-  it('say what can be typed: a host has no login', async () => {
+  it('name a command to run elsewhere, because a host has no login', async () => {
     const files = (await readdir(`${ROOT}/scripts`, { recursive: true })).filter((file) => file.endsWith('.sh'))
     for (const file of files) {
       const text = await readFile(`${ROOT}/scripts/${file}`, 'utf8')
@@ -54,7 +54,7 @@ describe('the scripts of a full deploy', () => {
     expect((await seed()).stderr).to.contain('clawctl fleet show clawdinator-2')
   })
 
-  it('say how to get clawctl where there is none', async () => {
+  it('print how to get clawctl if it is missing', async () => {
     const outcome = await call('import-image.sh', [], { PATH: '/usr/bin:/bin' })
     expect(outcome.code).to.equal(2)
     expect(outcome.stderr).to.contain('npm ci && npm run build')

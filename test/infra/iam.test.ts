@@ -15,7 +15,7 @@ import {
 import { readStack, type Stack, statementsOf } from '../support/stacks.js'
 import { ALLOWED, DENIED, ROLES, type Row, type Who } from './iamRequests.js'
 
-/** Whose rows of docs/security.md are which policy's. */
+/** The rows of docs/security.md for each policy. */
 const POLICIES: [who: RegExp, stack: 'platform' | 'fleet', document: string][] = [
   [/^Control API/, 'platform', 'control_api'],
   [/^CI, `fleet deploy`/, 'platform', 'fleet_deploy'],
@@ -56,12 +56,12 @@ describe('IAM', () => {
   })
 
   for (const [pattern, stack, document] of POLICIES) {
-    it(`${stack} ${document}: grants the calls of docs/security.md, no more and no less`, () => {
+    it(`${stack} ${document}: grants exactly the calls of docs/security.md`, () => {
       const documented = rows
         .filter(([who = '']) => pattern.test(who))
         .flatMap(([, calls = '']) => calls.match(ACTION) ?? [])
       const granted = [...new Set(statementsOf(stacks[stack], document).flatMap(({ actions }) => actions))]
-      // A row may say `kms:ReEncrypt*`; the policy names what that is.
+      // A row may contain `kms:ReEncrypt*`; the policy names both actions.
       const meant = documented.flatMap((quoted) => {
         const action = quoted.replaceAll('`', '')
         if (!action.endsWith('*')) return action
@@ -80,7 +80,7 @@ describe('IAM', () => {
         .map((document) => ({ name, document, statements: statementsOf(stacks[name], document) })),
     )
 
-  it('names every action; a wildcard stands only in the key’s own policy, the bucket’s denial and VM Import’s', () => {
+  it("names every action; wildcards are only in the key policy, the bucket's denial and VM Import's policy", () => {
     const wild = everyPolicy().flatMap(({ document, statements }) =>
       statements.flatMap(({ actions }) =>
         actions.filter((action) => action.includes('*')).map((a) => `${document} ${a}`),
@@ -96,7 +96,7 @@ describe('IAM', () => {
     ])
   })
 
-  it('says why wherever a resource is "*"', () => {
+  it('has a comment for every resource "*"', () => {
     for (const { files } of Object.values(stacks)) {
       for (const [file, text] of files) {
         const lines = text.split('\n')
@@ -110,7 +110,7 @@ describe('IAM', () => {
     }
   })
 
-  it('gives "*" to calls that know no resource, and to VM Import’s documented policy', () => {
+  it(`uses "*" only for calls without resources, and in VM Import's documented policy`, () => {
     const open = everyPolicy()
       .filter(({ document }) => !['key', 'vmimport'].includes(document))
       .flatMap(({ statements }) => statements.filter(({ resources }) => resources.includes('*')))
@@ -119,7 +119,7 @@ describe('IAM', () => {
     for (const call of calls) expect(call).to.match(/^(?:ec2|cloudwatch|logs):Describe|^(?:kms|logs|cloudwatch):List/)
   })
 
-  it('makes hosts’ roles below their path and with the boundary, and its own elsewhere', () => {
+  it("creates hosts' roles below their path with the boundary, and other roles elsewhere", () => {
     expect(stacks.platform.locals.get('host_roles')).to.match(/:role\/clawdinator\/\*$/)
     const own = [...stacks.platform.resources].filter(([key]) => key.startsWith('aws_iam_role.'))
     for (const [key, body] of own) expect(body.path ?? '/', key).not.to.match(/^\/clawdinator\//)
@@ -127,7 +127,7 @@ describe('IAM', () => {
     expect(hosts).to.include({ path: '/clawdinator/', permissions_boundary: '${var.permissions_boundary_arn}' })
   })
 
-  it('gives what only looks nothing to write with', () => {
+  it('grants no write to read-only roles', () => {
     for (const document of ['fleet_drift', 'platform_plan']) {
       for (const action of statementsOf(stacks.platform, document).flatMap(({ actions }) => actions)) {
         expect(action, document).to.match(/:(?:Get|List|Describe)|^kms:Decrypt$/)
@@ -141,7 +141,7 @@ describe('IAM', () => {
   })
 })
 
-describe('IAM, by requests', () => {
+describe('IAM decisions by requests', () => {
   type Known = Policies & { identity: Policy }
   const policies = new Map<Who, Known>()
   before(async () => {
@@ -154,7 +154,7 @@ describe('IAM, by requests', () => {
       policies.set(who, { identity, bucket, key, memory, ...(who === 'host' ? { boundary } : {}) })
     }
   })
-  /** With a policy given, what that one alone would do: the boundary must not hide what it is too wide for. */
+  /** With a policy given, the decision of that policy alone: the boundary must not hide that it is too wide. */
   const decide = ([who, action, resource, context]: Row, loose?: Policy) => {
     const known = policies.get(who) as Known
     const asked = { role: ROLES[who].role, action, resource, context }
@@ -164,7 +164,7 @@ describe('IAM, by requests', () => {
     `${who} ${action} ${resource} ${JSON.stringify(context ?? {})}`
 
   for (const who of Object.keys(ROLES) as Who[]) {
-    it(`${who}: may do what it needs, and nothing beside`, async () => {
+    it(`${who}: allows every needed request, and denies all others`, async () => {
       const wrong: string[] = []
       for (const [rows, expected] of [
         [ALLOWED, true],
@@ -177,7 +177,7 @@ describe('IAM, by requests', () => {
       expect(wrong).to.deep.equal([])
     })
 
-    it(`${who}: every resource and condition of its policy is held by a request`, async () => {
+    it(`${who}: every resource and condition of the policy is tested by a request`, async () => {
       const { identity } = policies.get(who) as Known
       const unheld: string[] = []
       for (const { what, actions, policy } of loosened(identity)) {
@@ -190,7 +190,7 @@ describe('IAM, by requests', () => {
     })
   }
 
-  it('memory: is mounted by clients of a mount target over TLS, whom IAM does not know, and by nobody else', async () => {
+  it('memory: accepts mounts only over TLS through a mount target, without IAM', async () => {
     const { bucket, key, memory } = policies.get('host') as Known
     const reached = { 'elasticfilesystem:AccessedViaMountTarget': 'true' }
     const resource = `arn:aws:elasticfilesystem:${REGION}:${ACCOUNT}:file-system/fs-0123456789abcdef0`
@@ -205,12 +205,12 @@ describe('IAM, by requests', () => {
     expect(await ask('elasticfilesystem:DeleteFileSystem', {})).to.equal(false)
   })
 
-  it('keeps every role’s policy below IAM’s limit of 10,240 characters, the boundary below 6,144', async () => {
+  it("keeps every role's policy below IAM's limit of 10,240 characters, and the boundary below 6,144", async () => {
     for (const [who, { identity }] of policies) expect(JSON.stringify(identity).length, who).to.be.below(10_240)
     expect(JSON.stringify(policies.get('host')?.boundary).length).to.be.below(6144)
   })
 
-  /** The policy without one of its conditions, or with one of its resources widened to every one. */
+  /** The policy without one of its conditions, or with one of its resources widened to "*". */
   function* loosened(policy: Policy): Generator<{ what: string; actions: string[]; policy: Policy }> {
     const changed = (at: number, change: (statement: PolicyStatement) => PolicyStatement): Policy => ({
       ...policy,

@@ -1,6 +1,6 @@
 import { ACCOUNT, AMI_OWNER, BOUNDARY_ARN, BUCKET, KEY_ARN, REGION, TABLE_ARN, VPC } from '../support/policies.js'
 
-/** Who asks: the role with its path, its document, and the boundary that limits it. */
+/** The principal: the role with its path, its document, and its boundary. */
 export const ROLES = {
   deploy: { role: 'clawdinator-ci/clawdinator-fleet-deploy', stack: 'platform', document: 'fleet_deploy' },
   drift: { role: 'clawdinator-ci/clawdinator-fleet-drift', stack: 'platform', document: 'fleet_drift' },
@@ -15,7 +15,7 @@ export type Who = keyof typeof ROLES
 type Context = Record<string, string | string[]>
 export type Row = [who: Who, action: string, resource: string, context?: Context]
 
-/** One object of every kind that the bucket holds, and those of neighbours whose names are alike. */
+/** One object of every kind in the bucket, and objects of other instances with similar names. */
 const OBJECTS = {
   secret: 'bootstrap/clawdinator-1/secrets/age-identity.1.fd61a03af4f77d87.key',
   manifest: 'bootstrap/clawdinator-1/config.json',
@@ -184,7 +184,7 @@ export const ALLOWED: Row[] = [
   ...each('deploy', 'iam:CreateInstanceProfile iam:DeleteInstanceProfile iam:TagInstanceProfile', profile),
   ...each('deploy', 'iam:AddRoleToInstanceProfile iam:RemoveRoleFromInstanceProfile', profile),
   ...each('deploy', 'iam:PassRole', host, { 'iam:PassedToService': 'ec2.amazonaws.com' }),
-  // To adopt what a killed deploy left.
+  // To adopt the leftovers of a killed deploy.
   ...each('deploy', 'iam:GetRole iam:GetRolePolicy iam:ListRolePolicies', host),
   ...each('deploy', 'iam:GetInstanceProfile', profile),
   ...each('drift', 'kms:Decrypt', KEY_ARN, ...via('s3', 'dynamodb')),
@@ -248,7 +248,7 @@ export const ALLOWED: Row[] = [
 
 export const DENIED: Row[] = [
   ...objects(false),
-  // What is allowed here is denied in any other region.
+  // A request that is allowed here is denied in any other region.
   ...ALLOWED.filter(([, action, resource]) => /^(?:ec2|ebs):/.test(action) && resource !== '*').map(
     ([who, action, resource, context]): Row => [who, action, resource.replace(REGION, 'us-east-1'), context],
   ),
@@ -279,7 +279,7 @@ export const DENIED: Row[] = [
   ...each('deploy', 'ec2:CreateTags', snapshot, { ...owner, ...keys('clawdinator:failed') }),
   ...each('deploy', 'kms:CreateGrant', KEY_ARN, grant, ...via('ec2')),
   ...each('deploy', 'kms:CreateGrant', KEY_ARN.replace('1111-2222', 'aaaa-aaaa'), { ...grant, ...via('ec2')[0] }),
-  // To make a foreign machine or image the fleet's, and then end or boot it.
+  // To tag a foreign machine or image as the fleet's, and then terminate or boot it.
   ...each('deploy', 'ec2:CreateTags', instance, undefined, tagged('clawdinator')),
   ...each('deploy', 'ec2:CreateTags', image, undefined, tagged('clawdinator'), created('RegisterImage')),
   ...each('deploy', 'ec2:CreateTags', subnet, created('RunInstances'), tagged('clawdinator')),
@@ -312,7 +312,7 @@ export const DENIED: Row[] = [
   ...each('image', 'kms:ReEncryptTo', KEY_ARN.replace('1111-2222', 'aaaa-aaaa'), ...via('ec2')),
   ...each('image', 'kms:CreateGrant', KEY_ARN, grant, ...via('ec2')),
   ...each('image', 'kms:CreateGrant', KEY_ARN.replace('1111-2222', 'aaaa-aaaa'), { ...grant, ...via('ec2')[0] }),
-  // To mark a foreign image or backup as the project's, and then delete it.
+  // To tag a foreign image or backup as the project's, and then delete it.
   ...each('image', 'ec2:CreateTags', image, undefined, tagged('other'), {
     ...tagged('other'),
     'aws:RequestTag/app': 'clawdinator',

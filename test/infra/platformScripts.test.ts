@@ -17,7 +17,7 @@ import { serve } from '../host/hostSupport.js'
 import { ROOT } from '../support/plane.js'
 import { readStack } from '../support/stacks.js'
 
-/** Types that may be created again: AWS takes the call as it is, or the object has no name that could be taken. */
+/** Types whose creation may be repeated: AWS accepts the call again, or the object has no unique name. */
 const REPEATABLE = new Set([
   'aws_cloudwatch_dashboard',
   'aws_cloudwatch_event_rule',
@@ -45,8 +45,8 @@ const FOUND: Lookups = {
   ingressRule: 'sgr-1',
 }
 
-describe('what a killed apply of the platform left', () => {
-  it('is looked for by every resource whose creation AWS refuses when it exists, and by no other', async () => {
+describe('resources that a killed apply of the platform left', () => {
+  it('are searched for every resource that AWS creates only once', async () => {
     const { resources, locals } = await readStack('platform')
     const addresses = candidates({ bucket: 'b', lockTable: 't' }, FOUND).map(({ address }) => address)
     const taken = [...resources.keys()].filter((key) => !REPEATABLE.has(key.split('.')[0] ?? ''))
@@ -57,7 +57,7 @@ describe('what a killed apply of the platform left', () => {
     )
   })
 
-  it('is looked for by the names of the stack', async () => {
+  it('are searched by the names of the stack', async () => {
     const { resources, locals } = await readStack('platform')
     const text = JSON.stringify([...resources, ...locals])
     const names = ['alias/clawdinator', 'clawdinator-control-api', 'ControlApiUrl', 'ControlApiInvokedByUrl', 'Watch']
@@ -66,7 +66,7 @@ describe('what a killed apply of the platform left', () => {
     expect(resources.get('aws_kms_key.bucket')?.description).to.equal('Clawdinator: bucket, lock table, memory and log')
   })
 
-  it('is the stack’s own by its tags; a bucket may be untagged still', () => {
+  it('belong to the stack by their tags, or are a bucket without tags', () => {
     const state = {
       resources: [
         {
@@ -151,7 +151,7 @@ case "$1 $2" in 'state pull') if grep -q ^import calls; then cat imported; else 
     return { ...ran, calls: readFileSync(join(folder, 'calls'), 'utf8') }
   }
 
-  it("removes another stack's object from the state, and fails where it can't", async () => {
+  it("removes another stack's object from the state, and fails if it can't", async () => {
     const good = await recover('none')
     expect(good.exitCode, good.stderr).to.equal(0)
     expect(good.stderr).to.include("exists and is not this stack's")
@@ -160,7 +160,7 @@ case "$1 $2" in 'state pull') if grep -q ^import calls; then cat imported; else 
     expect(bad.stderr).to.include('is in the state:\nS3: SlowDown')
   })
 
-  it('removes nothing from a state that it can not read', async () => {
+  it("removes nothing from a state that it can't read", async () => {
     const { exitCode, stderr, calls } = await recover('state pull')
     expect(exitCode).to.equal(1)
     expect(stderr).to.include("the state can't be read:\nS3: SlowDown")
@@ -169,7 +169,7 @@ case "$1 $2" in 'state pull') if grep -q ^import calls; then cat imported; else 
 })
 
 describe('scripts/platform.sh', () => {
-  it('applies nothing while it can not read the state in the bucket after a killed first apply', async () => {
+  it("applies nothing after a killed first apply if it can't read the state in the bucket", async () => {
     const folder = mkdtempSync(join(tmpdir(), 'clawctl-platform-'))
     try {
       writeFileSync(join(folder, 'first-apply.tfstate'), '{"lineage": "a"}')
@@ -204,7 +204,7 @@ describe('scripts/propose.sh', () => {
     await execa('git', ['init', '--quiet', '--bare', join(folder, 'origin')])
     const bin = join(folder, 'bin')
     mkdirSync(bin)
-    // Says what it was asked, and knows one open pull request from its making to its close.
+    // Logs its calls, and has one pull request from its creation until it is closed.
     writeFileSync(
       join(bin, 'gh'),
       `#!/bin/sh
@@ -249,7 +249,7 @@ esac
     })
   }
 
-  it('opens one pull request for a change, renews it, and does nothing where nothing changed', async () => {
+  it('opens one pull request for a change, updates it, and does nothing without a change', async () => {
     await lock('new')
     expect(calls()).to.deep.equal(['auth setup-git', 'pr list', 'pr create'])
     const pushed = await execa('git', [
@@ -264,7 +264,7 @@ esac
     const { stdout } = await lock(null)
     expect(stdout).to.equal('Nothing changed.')
     expect(calls()).to.have.length(5)
-    // One that was closed stays closed, whatever is pushed to its branch.
+    // A closed pull request stays closed after a push to its branch.
     appendFileSync(join(folder, 'calls'), 'pr close\n')
     await lock('newest')
     expect(calls().slice(6)).to.deep.equal(['auth setup-git', 'pr list', 'pr create'])

@@ -22,13 +22,13 @@ import { ROOT } from '../support/plane.js'
 
 const STACK = 'infra/opentofu/aws/fleet'
 const ID = 'clawdinator-1'
-/** Its bundle would lie where no host may read. */
+/** Its bundle would be where no host may read. */
 const OUTSIDE = 'clawdinator-2'
 const PREFIX = 'bootstrap/elsewhere'
 const BUCKET = 'fleet-bucket'
 const KMS = 'arn:aws:kms:eu-central-1:000000000000:key/0000'
 const BOUNDARY = 'arn:aws:iam::000000000000:policy/clawdinator/host-boundary'
-/** What has to be noticed where it is missing. */
+/** Parts whose removal must be detected. */
 const SUBJECTS = [
   'resource aws_instance clawdinator',
   'resource aws_iam_role clawdinator',
@@ -39,13 +39,13 @@ const SUBJECTS = [
 ]
 
 interface Mutant {
-  /** What is dropped. */
+  /** The removed part. */
   title: string
   file: string
   text: string
 }
 
-/** Every argument, block, item of a list and entry of an object of the subjects, dropped one at a time. */
+/** Every argument, block, list item and object entry of the tested resources, removed one at a time. */
 function mutants(): Mutant[] {
   const files = readdirSync(join(ROOT, STACK)).filter((name) => name.endsWith('.tf'))
   return files.flatMap((file) => {
@@ -122,7 +122,7 @@ function account() {
   return { world, ami, nextAmi, subnet: subnet.id, memory: memory.id }
 }
 
-/** Deploys the stack in `dir` as a sandbox does, and throws what is wrong with it or with what it made. */
+/** Deploys the stack in `dir` like a sandbox, and throws every problem of the deploy or of its resources. */
 async function deploy(dir: string): Promise<void> {
   const { world, ami, nextAmi, subnet, memory } = account()
   const cloud = worldCloud(world, null)
@@ -162,7 +162,7 @@ async function deploy(dir: string): Promise<void> {
     expect(isActive(), `the host is not active: ${notes.join('; ')}`).to.equal(true)
     if (instance) judge(world, instance, { ami, subnet, memory, changes, lines })
 
-    // Another image, request and type change nothing of a machine that is there.
+    // Another image, request and type do not change an existing machine.
     const later = await plan({ ami_id: nextAmi, request_id: 'request-0002', root_volume_gib: '200' })
     expect(actionsOf(later.changes)).to.deep.equal([])
     const refused = await plan({ instance_ids: JSON.stringify([OUTSIDE]) }).catch((error: Error) => error.message)
@@ -179,7 +179,7 @@ const actionsOf = (changes: readonly Change[]) =>
     actions.includes('no-op') ? [] : [`${actions.join()} ${address}`],
   )
 
-/** What the operator and the host count on, beyond that the host came up. */
+/** Requirements of the operator and the host, in addition to a successful boot. */
 function judge(
   world: World,
   instance: Instance,
@@ -205,7 +205,7 @@ function judge(
   const script = Buffer.from(instance.userData ?? '', 'base64').toString()
   expect(script).to.include("write_value host 'other-host'").and.to.include("write_value request-id 'request-0001'")
   const planned = changes.find(({ type }) => type === 'aws_instance')?.change.after
-  // Said, and not left to what AWS makes of it today.
+  // Set explicitly, and not left to AWS's default.
   expect(planned?.metadata_options).to.deep.equal([
     { http_endpoint: 'enabled', http_tokens: 'required', http_put_response_hop_limit: 1 },
   ])
@@ -254,8 +254,8 @@ function judge(
   }
 }
 
-describe('the fleet stack, with one thing dropped at a time', () => {
-  it('deploys as it is', async () => {
+describe('the fleet stack with one part removed', () => {
+  it('deploys without a mutation', async () => {
     const { dir, remove } = checkout()
     try {
       await deploy(dir)
@@ -264,13 +264,13 @@ describe('the fleet stack, with one thing dropped at a time', () => {
     }
   })
 
-  it('is noticed, whatever it is', async () => {
+  it('fails for every mutation', async () => {
     const { dir, remove } = checkout()
     const unnoticed: string[] = []
     const all = mutants()
     try {
       for (const { title, file, text } of all) {
-        // What does not parse would be noticed for nothing.
+        // A mutant that can't be parsed would be detected for the wrong reason.
         parseFile(text, file)
         const path = join(dir, file)
         const before = readFileSync(path)

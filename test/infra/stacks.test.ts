@@ -26,7 +26,7 @@ describe('the stacks', () => {
   }
 
   for (const name of STACKS) {
-    it(`${name}: mentions nothing that it does not declare, and declares nothing that it does not use`, () => {
+    it(`${name}: refers only to declared names, and uses every declared one`, () => {
       const { resources, data, variables, locals } = stacks[name]
       const declared = new Set([
         ...resources.keys(),
@@ -40,7 +40,7 @@ describe('the stacks', () => {
       expect(idle).to.deep.equal([])
     })
 
-    it(`${name}: asks for OpenTofu 1.10 and for one version of the provider, the same for both`, () => {
+    it(`${name}: requires OpenTofu 1.10 and the same version of the provider`, () => {
       const text = stacks[name].files.get('versions.tf') ?? ''
       expect(text)
         .to.include('required_version = ">= 1.10.0"')
@@ -57,7 +57,7 @@ describe('the stacks', () => {
     expect(stdout).to.equal('')
   })
 
-  it('the fleet’s required variables are what clawctl gives', () => {
+  it("the fleet's required variables are those that clawctl passes", () => {
     const env = {
       CLAWDINATOR_CONTROL_API_URL: 'https://x',
       FLEET_KMS_KEY_ARN: 'k',
@@ -70,7 +70,7 @@ describe('the stacks', () => {
     expect([...stacks.fleet.variables.keys()]).to.include.members(given)
   })
 
-  it('a maintainer’s shell has what the deploy workflow has, and asks the Control API by default', async () => {
+  it("a maintainer's shell has the deploy workflow's settings, and uses the Control API by default", async () => {
     const example = readFileSync(join(ROOT, '.env.example'), 'utf8')
     const ownNames = [...example.matchAll(/^([A-Z_a-z]+)=/gm)].map(([, name = '']) => name)
     const given = stacks.platform.locals.get('shell_settings') as Record<string, string>
@@ -99,7 +99,7 @@ describe('the stacks', () => {
     for (const secret of SECRET_NAMES) expect(names).not.to.include(secret)
   })
 
-  it('the Control API’s environment and secrets are the handler’s configuration, no more and no less', () => {
+  it("the Control API's environment and secrets are exactly the handler's configuration", () => {
     const [environment] = body('platform', 'aws_lambda_function.control_api').environment
     const keys = [...Object.keys(environment.variables), ...SECRET_NAMES]
     // AWS_REGION is Lambda's own.
@@ -107,7 +107,7 @@ describe('the stacks', () => {
     expect(keys).to.have.members(wanted)
   })
 
-  it('the Control API runs as the sandbox runs it', () => {
+  it('the Control API has the same settings as in the sandbox', () => {
     const lambda = body('platform', 'aws_lambda_function.control_api')
     expect(lambda).to.include({ runtime: 'nodejs24.x', handler: 'index.handler', timeout: 30 })
     const source = readFileSync(join(ROOT, 'sandbox/functionUrl.ts'), 'utf8')
@@ -117,7 +117,7 @@ describe('the stacks', () => {
     expect(stacks.platform.locals.get('control_api_zip')).to.include('${path.module}/../../../../dist/lambda.zip')
   })
 
-  it('its URL is public by two permissions, under ids that the provider does not take', () => {
+  it('its URL is public by two permissions, whose ids the provider does not use', () => {
     const permissions = ['control_api_url', 'control_api_invoke'].map((key) =>
       body('platform', `aws_lambda_permission.${key}`),
     )
@@ -130,7 +130,7 @@ describe('the stacks', () => {
     for (const { statement_id } of permissions) expect(statement_id).not.to.match(/^FunctionURLAllow/)
   })
 
-  it('the bucket forgets what was replaced, images and claims, and never what is current', () => {
+  it('the bucket expires replaced versions, images and claims, and never current objects', () => {
     const { rule } = body('platform', 'aws_s3_bucket_lifecycle_configuration.fleet')
     const prefixes = (kept: (rule: Body) => boolean) => rule.filter(kept).map((r: Body) => r.filter[0].prefix)
     expect(prefixes((r) => 'expiration' in r)).to.deep.equal(['images/', 'claims/'])
@@ -138,7 +138,7 @@ describe('the stacks', () => {
     for (const r of rule) expect(r.filter[0].prefix).to.match(/^[a-z-]+\/$/)
   })
 
-  it('the bucket is versioned, encrypted with its key, closed, and TLS alone', () => {
+  it('the bucket is versioned, encrypted with its key, not public, and only reachable over TLS', () => {
     const block = body('platform', 'aws_s3_bucket_public_access_block.fleet')
     const { bucket: _, ...switches } = block
     expect(Object.values(switches)).to.deep.equal([true, true, true, true])
@@ -148,7 +148,7 @@ describe('the stacks', () => {
     expect(body('platform', 'aws_s3_bucket_policy.fleet').policy).to.include('aws_iam_policy_document.bucket')
   })
 
-  it('alarms reach a subscriber, and there is one for every emergency', () => {
+  it('alarms have a subscriber, and there is one for every emergency', () => {
     const { variables, locals } = stacks.platform
     expect(variables.get('alarm_subscribers')).not.to.have.property('default')
     const [validation] = variables.get('alarm_subscribers')?.validation ?? []
@@ -172,7 +172,7 @@ describe('the stacks', () => {
     for (const metric of ['DispatchFailures', 'DeployOutcomes', 'HeartbeatMissing']) expect(shown).to.include(metric)
   })
 
-  it('hosts have IMDSv2, an encrypted disk, no ingress, and change only when they are named', () => {
+  it('hosts have IMDSv2, an encrypted disk, no ingress, and change only if they are named', () => {
     const instance = body('fleet', 'aws_instance.clawdinator')
     expect(instance.metadata_options[0]).to.include({ http_tokens: 'required' })
     expect(instance.root_block_device[0]).to.include({ encrypted: true, volume_type: 'gp3' })
@@ -198,7 +198,7 @@ describe('the Control API’s zip', () => {
     this.skip()
   })
 
-  it('is the built handler and the licences of what it bundles, readable for Lambda', () => {
+  it('contains the built handler and the licences of its packages, readable for Lambda', () => {
     const files = unzipSync(readFileSync(zip))
     expect(Object.keys(files)).to.deep.equal(['index.mjs', 'THIRD_PARTY_LICENSES'])
     expect(Buffer.from(files['index.mjs'] ?? []).equals(readFileSync(join(ROOT, 'dist/lambda/index.mjs')))).to.equal(
@@ -206,7 +206,7 @@ describe('the Control API’s zip', () => {
     )
   })
 
-  it('is the same in any zone, at any time', () => {
+  it('is the same in any time zone, at any time', () => {
     const script = `
       import { zipLambda } from './scripts/build/zip-lambda.mjs'
       process.stdout.write(Buffer.from(zipLambda(Buffer.from('export const handler = 1'), 'MIT')).toString('base64'))`

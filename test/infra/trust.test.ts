@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import { BUCKET, isAllowed, KEY_ARN, type Policies, renderPolicy } from '../support/policies.js'
 import { readStack, type Stack, statementsOf } from '../support/stacks.js'
 
-describe('the bucket’s policy', () => {
+describe("the bucket's policy", () => {
   const SSE = 's3:x-amz-server-side-encryption'
   const KEY_ID = `${SSE}-aws-kms-key-id`
   let policies: Policies
@@ -22,12 +22,12 @@ describe('the bucket’s policy', () => {
     return isAllowed({ role, action: 's3:PutObject', resource, context }, policies)
   }
 
-  it('lets pass who leaves the encryption to the bucket, or names its key', async () => {
+  it("allows requests that use the bucket's encryption, or name its key", async () => {
     expect(await mayPut({})).to.equal(true)
     expect(await mayPut({ [SSE]: 'aws:kms', [KEY_ID]: KEY_ARN })).to.equal(true)
   })
 
-  it('denies another key, AWS’s own, none of KMS, and plain HTTP', async () => {
+  it("denies another key, AWS's own key, other encryption, and plain HTTP", async () => {
     expect(await mayPut({ [SSE]: 'aws:kms', [KEY_ID]: `${KEY_ARN}-other` })).to.equal(false)
     expect(await mayPut({ [SSE]: 'aws:kms' })).to.equal(false)
     expect(await mayPut({ [SSE]: 'AES256' })).to.equal(false)
@@ -35,7 +35,7 @@ describe('the bucket’s policy', () => {
   })
 
   // Such an emulator would deny all of S3 as soon as the platform is applied.
-  it('is passed over by emulators that match actions literally and look at no condition', async () => {
+  it('has no effect in emulators that match actions literally and ignore conditions', async () => {
     const platform = await readStack('platform')
     for (const document of ['bucket', 'access_log']) {
       const denials = statementsOf(platform, document).filter(({ effect }) => effect === 'Deny')
@@ -44,7 +44,7 @@ describe('the bucket’s policy', () => {
     }
   })
 
-  it('has an access log, in a bucket that takes it from that bucket alone', async () => {
+  it('has an access log, in a bucket that accepts it only from that bucket', async () => {
     const { resources } = await readStack('platform')
     const logging = resources.get('aws_s3_bucket_logging.fleet')
     expect(logging).to.include({ target_bucket: '${aws_s3_bucket.access_log.id}' })
@@ -67,7 +67,7 @@ describe('trust', () => {
       ]) ?? [],
     )
 
-  it('of a workflow asks for this repository by number, its branch and its file, and takes both forms of sub', () => {
+  it('of a workflow requires this repository by number, its branch and its file, with both forms of sub', () => {
     expect(conditionsOf('ci_trust')).to.deep.equal({
       aud: 'StringEquals ["sts.amazonaws.com"]',
       sub: 'StringEquals "${flatten([for prefix in local.subject_prefixes : [for end in local.subject_ends : \\"${prefix}:${end}\\"]])}"',
@@ -83,14 +83,14 @@ describe('trust', () => {
     ])
   })
 
-  it('of a pull request’s plan asks for this repository by number, and for that workflow', () => {
+  it("of a pull request's plan requires this repository by number, and that workflow", () => {
     expect(conditionsOf('platform_plan_trust')).to.include({
       repository_id: 'StringEquals ["${var.github_repository_id}"]',
       job_workflow_ref: 'StringLike ["${var.github_repository}/.github/workflows/infra.yml@refs/pull/*/merge"]',
     })
   })
 
-  it('is given to workflows of their own, each with its own policy', () => {
+  it('gives each workflow its own role, each with its own policy', () => {
     const roles = platform.locals.get('ci_roles') as Record<string, { workflows: string[]; policy: string }>
     expect(Object.values(roles).map(({ workflows }) => workflows)).to.deep.equal([
       ['bootstrap-upload.yml'],

@@ -16,10 +16,10 @@ const KEY = 'control-api/secrets.json'
 const START_MS = Date.parse('2026-11-26T03:00:00Z')
 const CODE = '123456'
 const CODE_STEP = START_MS / 30_000
-/** How long a service takes that never answers. */
+/** How long a call waits for a service that never answers. */
 const NEVER = Number.POSITIVE_INFINITY
 
-/** Time that passes only where somebody waits for it, as fast as everything that waits has its turn. */
+/** A clock that only advances while code waits for it, as soon as all other code has run. */
 class VirtualTime implements Timing {
   #now = 0
   #waiting: { at: number; run: () => void }[] = []
@@ -39,7 +39,7 @@ class VirtualTime implements Timing {
     sleep: (ms: number) => new Promise<void>((resolve) => void this.after(ms, resolve)),
   }
 
-  /** The result of the work and when it was there. */
+  /** The result of the work and its time. */
   async run<T>(work: Promise<T>): Promise<{ result: T; ms: number }> {
     let ended: { result: T; ms: number } | undefined
     work.then((result) => {
@@ -126,7 +126,7 @@ function world(slowness: Slowness, { meanwhile = 0, refuses }: { meanwhile?: num
     },
     registry: { read: () => github(() => ({ text: registryText([entryOf('clawdinator-1')]), origin: 'test' })) },
     github: { repository: () => github(never), workflow: () => github(() => null), site: () => github(() => null) },
-    // The real ones load their library when they are first asked, which no virtual time waits for.
+    // The real ports load their libraries at the first call, for which no virtual time passes.
     codes: { ...oneTimeCodes, stepOf: async (_secret, code) => (code === CODE ? CODE_STEP : null) },
     controlTokens: { previous: false, callers: [] },
     appId: null,
@@ -150,7 +150,7 @@ function never(): never {
   throw new ClawctlError('UPSTREAM', 'It does not say.')
 }
 
-/** Of a verified person, who is read and written. */
+/** A verified person is read and written. */
 const DEPLOY = { target: 'clawdinator-1', requestedBy: 'Jo', requestId: 'request-0001', code: CODE }
 const CLAIM = 'claims/request-0001.json'
 const requests = [
@@ -162,7 +162,7 @@ const requests = [
 ] as const
 
 describe("the time of the Control API's requests", () => {
-  it('ends within 28 s in every slow combination, the read of the secrets included, with an answer and a line', async () => {
+  it('ends within 28 s for every combination of slow services, with an answer and a log line', async () => {
     let longest = 0
     for (const secrets of DELAYS) {
       for (const github of DELAYS) {
@@ -186,7 +186,7 @@ describe("the time of the Control API's requests", () => {
     expect(longest, 'the slowest really was slow').to.be.above(20_000)
   })
 
-  it('adds up without a cut: a deploy of which each step takes its whole limit is dispatched', async () => {
+  it('is enough for a deploy if each step takes its whole limit', async () => {
     const { time, dispatched, handle } = world(SLOW)
     const [[method, path, body]] = requests
     const { ms } = await time.run(handle(event(method, path, { body })))
@@ -196,7 +196,7 @@ describe("the time of the Control API's requests", () => {
     expect(ms).to.be.at.most(ANSWER_BY_MS)
   })
 
-  it('leaves time to release a claim that GitHub refused at the last moment', async () => {
+  it('is enough to release a claim that GitHub refused at the last moment', async () => {
     const slowness = { ...SLOW }
     const { time, objects, handle } = world(slowness, { refuses: () => Object.assign(slowness, { s3: 'quick' }) })
     const [[method, path, body]] = requests
@@ -205,7 +205,7 @@ describe("the time of the Control API's requests", () => {
     expect(objects.objects.get(CLAIM)?.text).to.include('released')
   })
 
-  it('claims a request that it can send: one that was not sent may be asked again at once', async () => {
+  it('is enough to dispatch every claim; a request that was not sent may be repeated immediately', async () => {
     const [[method, path, body]] = requests
     let unsent = 0
     for (let meanwhile = 0; meanwhile < 4; meanwhile++) {
@@ -216,7 +216,7 @@ describe("the time of the Control API's requests", () => {
           const { result } = await time.run(handle(event(method, path, { body })))
           if (dispatched.length > 0) continue
           unsent += 1
-          // UPSTREAM where a call of S3 was cut, before the claim.
+          // UPSTREAM if a call of S3 was cut off before the claim.
           expect(JSON.parse(result.body).error.code).to.be.oneOf(['TIMED_OUT', 'UPSTREAM'])
           Object.assign(slowness, QUICK)
           await time.run(handle(event(method, path, { body })))
@@ -227,7 +227,7 @@ describe("the time of the Control API's requests", () => {
     expect(unsent, 'some had no time').to.be.above(0)
   })
 
-  it('is what the decision record says, step by step', () => {
+  it('matches the decision record, step by step', () => {
     const text = readFileSync(join(ROOT, 'docs/adr/0064-the-time-of-a-request.md'), 'utf8')
     const rows = [...text.matchAll(/^ *\| (.+?) +\| +([0-9.]+) s +\|$/gm)].map(([, step, s]) => [
       step,
@@ -246,7 +246,7 @@ describe("the time of the Control API's requests", () => {
     ])
   })
 
-  it('begins nothing that changes something when there is no time to hear how it went', async () => {
+  it('starts no change if too little time is left for its answer', async () => {
     const time = new VirtualTime()
     const budget = new Budget(time, 3_000)
     await time.run(time.clock.sleep(1_500))

@@ -26,7 +26,7 @@ describe('Control API: callers and tokens', () => {
   const as = (token: string, body: Record<string, unknown>) =>
     lambda.deploy(body, { headers: { authorization: `Bearer ${token}` } })
 
-  it('makes a request that comes with an own token that of its instance', async () => {
+  it("treats a request with an instance's token as that instance's", async () => {
     const answer = await as(OWN, { target: 'clawdinator-2', requestId: 'request-own-1' })
     expect([answer.status, answer.deploy.caller]).to.deep.equal([202, 'clawdinator-1'])
     expect(JSON.parse(plane.dispatches()[0]?.body ?? '').inputs.caller).to.equal('clawdinator-1')
@@ -35,7 +35,7 @@ describe('Control API: callers and tokens', () => {
     expect([same.status, same.deploy.runId]).to.deep.equal([202, answer.deploy.runId])
   })
 
-  it('refuses another caller, the instance itself, and all without a person; a person is recorded as claimed', async () => {
+  it('refuses another caller, the instance itself, and `all` without a person; a person is recorded as claimed', async () => {
     const cases: [Record<string, unknown>, number, string][] = [
       [{ target: 'clawdinator-1', caller: 'clawdinator-2' }, 403, 'CALLER_MISMATCH'],
       [{ target: 'clawdinator-1' }, 403, 'SELF_DEPLOY'],
@@ -51,7 +51,7 @@ describe('Control API: callers and tokens', () => {
     expect([deploy.caller, deploy.requestedBy]).to.deep.equal(['clawdinator-1', 'Jo'])
   })
 
-  it('leaves the shared token as it was', async () => {
+  it('does not change requests with the shared token', async () => {
     const { deploy } = await lambda.deploy({
       target: 'clawdinator-1',
       caller: 'clawdinator-2',
@@ -60,7 +60,7 @@ describe('Control API: callers and tokens', () => {
     expect(deploy.caller).to.equal('clawdinator-2')
   })
 
-  it('lets nobody in by a table that cannot be read, and says so to who has the shared token', async () => {
+  it('accepts no token of an unreadable table, and reports the table to holders of the shared token', async () => {
     for (const table of ['{', '[]', '7', '{"clawdinator-1":"abc"}', '{"A B":""}']) {
       const broken = new Lambda(environment(plane, { CONTROL_API_CALLER_TOKENS: table }))
       const unauthorized = await broken.deploy({ target: 'all' }, { headers: { authorization: `Bearer ${OWN}` } })
@@ -79,7 +79,7 @@ describe('Control API: callers and tokens', () => {
     expect((await lambda.send(event('GET', '/v1/fleet', { headers: joined }))).status).to.equal(401)
   })
 
-  it('repeats no token that stands where none belongs, and sends it nowhere', async () => {
+  it('never repeats a token in another field, and sends it nowhere', async () => {
     for (const token of [TOKEN, PREVIOUS, OWN]) {
       for (const body of [
         { target: token },
@@ -105,7 +105,7 @@ describe('Control API: callers and tokens', () => {
     expect(plane.requests).to.deep.equal([])
   })
 
-  it('makes no upstream call for an unauthorized request, whatever is sent', async () => {
+  it('makes no upstream call for an unauthorized request, whatever it contains', async () => {
     const big = 'x'.repeat(1 << 20)
     const started = process.cpuUsage()
     for (let n = 0; n < 500; n += 1) {

@@ -23,13 +23,14 @@ describe('Control API: what a request costs', () => {
 
   const asked = () => plane.requests.splice(0).length
 
-  it('shows the fleet of a moment ago to all who ask at once, and asks again two seconds later', async () => {
+  it('answers concurrent requests from one read of the fleet, and reads again after two seconds', async () => {
     const { id: instanceId } = plane.launch('clawdinator-1')
     const beat = heartbeatOf(hostOf('clawdinator-1', { instanceId }), { at: new Date(now).toISOString() })
     plane.world.putObject(BUCKET, `heartbeats/clawdinator-1/${instanceId}.json`, JSON.stringify(beat))
     const answers = await Promise.all([1, 2, 3].map(() => lambda.get('/v1/fleet')))
     expect(new Set(answers.map(({ text }) => text)).size).to.equal(1)
-    // Registry; instances and their checks; images; heartbeats' list and the one that there is; the newest deploy; what is frozen.
+    // Reads: registry; instances and their checks; images; the list of heartbeats and the one that exists; the newest
+    // deploy; freezes.
     expect(asked()).to.equal(8)
     now += 1_900
     const again = await lambda.get('/v1/fleet')
@@ -41,7 +42,7 @@ describe('Control API: what a request costs', () => {
     expect((later.line.upstream as Record<string, { count: number }>).s3?.count).to.equal(4)
   })
 
-  it('reads the record of a deploy that has ended once, and one that runs each time', async () => {
+  it('caches the record of a finished deploy, and reads that of a running one each time', async () => {
     const record = (requestId: string, status: string, finishedAt: string | null) => {
       const order = { requestId, target: 'clawdinator-1', amiOverride: null, caller: null, requestedBy: 'Jo' }
       const rest = { ami: LATEST, runId: null, runUrl: null, createdAt: '2026-11-20T10:00:00Z', hosts: [], error: null }
@@ -66,7 +67,7 @@ describe('Control API: what a request costs', () => {
     for (const id of ['request-ended', 'request-runs']) plane.world.deleteObject(BUCKET, recordKey(id))
   })
 
-  it('keeps no failure', async () => {
+  it('caches no failure', async () => {
     plane.answerAs(() => ({ status: 401, body: '{}' }))
     expect((await lambda.get('/v1/deploys')).code).to.equal('DENIED')
     expect((await lambda.get('/v1/fleet')).fleet.sources?.registry).to.equal('unavailable')
@@ -75,7 +76,7 @@ describe('Control API: what a request costs', () => {
     expect((await lambda.get('/v1/fleet')).fleet.sources?.registry).to.equal('read')
   })
 
-  it('decides a deploy on what is there now, and shows it at once', async () => {
+  it('decides a deploy on current facts, and shows it immediately', async () => {
     const { deploys: before } = await lambda.get('/v1/deploys')
     asked()
     const { deploy } = await lambda.deploy({ target: 'clawdinator-1', requestId: 'request-fresh' })
@@ -93,7 +94,7 @@ describe('Control API: what a request costs', () => {
     ])
   })
 
-  it('looks again before it says that there is no such deploy', async () => {
+  it('reads again before it answers that a deploy does not exist', async () => {
     await lambda.get('/v1/deploys')
     await plane.github.dispatch('fleet-deploy.yml', 'main', {
       target: 'clawdinator-2',
@@ -102,7 +103,7 @@ describe('Control API: what a request costs', () => {
     expect((await lambda.get('/v1/deploys/request-elsewhere')).status).to.equal(200)
   })
 
-  it('logs one bounded line, whatever stands in the request', async () => {
+  it('logs one line of limited length, whatever the request contains', async () => {
     const target = `${'x'.repeat(90)}\n{"code":"OK"}`
     const { line } = await lambda.deploy({ target, requestedBy: 'Jo' })
     expect(line.target).to.have.length(64)
@@ -113,13 +114,13 @@ describe('Control API: what a request costs', () => {
     expect(JSON.stringify((await lambda.send(odd)).line).length).to.be.below(400)
   })
 
-  it('says in the log what stood behind a failure, and no word of it', async () => {
+  it('logs the cause of a failure, without its text', async () => {
     plane.answerAs(() => ({ status: 500, body: '{"message":"upstream-body-sentinel"}' }))
     const { line } = await lambda.deploy({ target: 'clawdinator-1' })
     expect(line.cause).to.equal('HttpError 500')
   })
 
-  it('answers before Lambda cuts it, and leaves the deploy to be asked again', async () => {
+  it("answers before Lambda's time limit, and the deploy can be requested again", async () => {
     const hasty = new Lambda(environment(plane), { budgetMs: 300 })
     // From here on: the last test of its plane.
     plane.faults.add({ on: 'github', kind: 'slow', delayMs: 1_000 })

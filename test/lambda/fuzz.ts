@@ -14,16 +14,16 @@ import { FakeStore, hostOf, imageOf, NEW, OLD, registryOf, registrySource, START
 import { answerProblems } from '../support/heldToContract.js'
 
 /**
- * Function URL events near what the Control API takes: a good request with a few things wrong, or something else
- * altogether. The upstreams are in memory and always answer, so a 5xx is a defect of the handler.
+ * Function URL events close to valid ones: a valid request with a few errors, or a different value. The upstreams are
+ * in memory and always answer, so a 5xx is a defect of the handler.
  */
 const TOKEN = 'cct_fuzz_current_0123456789'
 const PREVIOUS = 'cct_fuzz_previous_0123456789'
 const GITHUB_TOKEN = 'ghp_fuzz_secret_0123456789'
-/** Of clawdinator-1 alone. */
+/** Only of clawdinator-1. */
 const CALLER_TOKEN = 'cct_fuzz_caller_0123456789'
 const MINUTE_MS = 60_000
-/** A worse request gets no larger answer. */
+/** An invalid request must not get a larger answer. */
 const LARGEST_REFUSAL = 4096
 const SECRETS = [TOKEN, PREVIOUS, GITHUB_TOKEN, CALLER_TOKEN]
 const IDS = ['clawdinator-1', 'clawdinator-2']
@@ -52,7 +52,7 @@ const odd = fc.constantFrom(
   '1e3',
   'null',
 )
-/** Any code point. What fast-check has for that makes a table of all of them, which takes a second. */
+/** Any code point. fast-check's own arbitrary builds a table of all of them, which takes a second. */
 const anyCharacter = fc.nat({ max: 0x10ffff - 0x800 }).map((n) => String.fromCodePoint(n < 0xd800 ? n : n + 0x800))
 const text = fc.oneof(
   { weight: 4, arbitrary: odd },
@@ -85,7 +85,7 @@ const goodBody = fc.record(
   },
   { requiredKeys: ['target'] },
 )
-/** What the policy allows, so that enough of it gets as far as a run. */
+/** Values that the policy allows, so that enough requests start a run. */
 const plainBody = fc.record({ target: fc.constantFrom(...IDS), requestedBy: fc.constantFrom('Jo', 'Ada') })
 const field = fc.oneof(
   fc.constantFrom('target', 'amiOverride', 'caller', 'requestedBy', 'requestId', 'code', 'identity'),
@@ -112,7 +112,7 @@ const nearBody = fc
   )
   .map(([good, changes]) => `{${[...Object.entries(good), ...changes].map(member).join(',')}}`)
 
-/** As text, so that `__proto__` and repeated keys are sent as they are. */
+/** As text, so that `__proto__` and repeated keys are sent unchanged. */
 function member([key, one]: [string, unknown]): string {
   return `${JSON.stringify(key)}:${JSON.stringify(one) ?? 'null'}`
 }
@@ -132,7 +132,7 @@ const oddBody = fc.oneof(
   ),
 )
 
-/** Text, base64 of it or of other bytes, or one passed off as the other. */
+/** Plain text, base64 of it or of other bytes, or one marked as the other. */
 const sentBody = fc.oneof({ weight: 6, arbitrary: nearBody }, { weight: 2, arbitrary: oddBody }).chain((body) =>
   fc.oneof(
     { weight: 5, arbitrary: fc.constant({ body, isBase64Encoded: false }) },
@@ -203,7 +203,7 @@ const near = fc
     ...(method === 'POST' || method === 'PUT' ? sent : { isBase64Encoded: false }),
   }))
 
-/** One part of the event is something else, or is not there. */
+/** One part of the event is replaced or missing. */
 const broken = fc
   .tuple(
     near,
@@ -218,7 +218,7 @@ export const anyEvent: fc.Arbitrary<unknown> = fc.oneof(
   { weight: 1, arbitrary: fc.anything({ withNullPrototype: true, withDate: true, withTypedArray: true, maxDepth: 3 }) },
 )
 
-/** Upstreams that answer at once, remember a little, and never fail. */
+/** Upstreams that answer immediately, keep little, and never fail. */
 export function calmPorts(): LambdaPorts {
   let time = Date.parse(START)
   const clock: Clock = {
@@ -253,7 +253,7 @@ export function calmPorts(): LambdaPorts {
     runs: {
       async dispatch(request) {
         count += 1
-        // As rare as deploys are: a claim is old before a hundred later runs hide the one it was for.
+        // Deploys are rare: a claim expires before a hundred later runs hide its run.
         time += MINUTE_MS
         if (count % 500 === 0) store.objects.clear()
         const run: Run = {
@@ -291,7 +291,7 @@ export function calmPorts(): LambdaPorts {
   } satisfies LambdaPorts
 }
 
-/** What an event did, or an error that says what must not have happened. */
+/** The result of an event, or an error that names the violated rule. */
 export function createProbe(ports: LambdaPorts = calmPorts()): (event: unknown) => Promise<number> {
   const lines: string[] = []
   const env = {

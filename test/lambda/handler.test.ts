@@ -51,7 +51,7 @@ describe('Control API: routes', () => {
     expect(answer.line).to.include({ awsRequestId: 'aws-1', route: 'createDeploy', method: 'POST' })
   })
 
-  it('takes an AMI of another account where the account is listed', async () => {
+  it('accepts an AMI of another account if the account is listed', async () => {
     const { id } = plane.world.addImage({ name: 'theirs', ownerId: '444455556666' })
     const asked = { target: 'clawdinator-2', amiOverride: id, requestedBy: 'Jo' }
     const refused = await lambda.deploy(asked)
@@ -61,7 +61,7 @@ describe('Control API: routes', () => {
     expect((await listed.deploy(asked)).status).to.equal(202)
   })
 
-  it('leaves out of the dispatch what was not asked, and makes a request id', async () => {
+  it('leaves fields that were not given out of the dispatch, and makes a request id', async () => {
     const { deploy } = await lambda.deploy({ target: 'clawdinator-2' })
     expect(deploy.requestId).to.match(/^[0-9a-f]{8}-[0-9a-f-]{27}$/)
     expect(deploy).to.include({
@@ -78,7 +78,7 @@ describe('Control API: routes', () => {
     })
   })
 
-  it('finds the run by its name where GitHub does not tell it', async () => {
+  it('finds the run by its name if GitHub does not return it', async () => {
     await plane.close()
     plane = await startPlane({ runDetails: false })
     lambda = new Lambda(environment(plane))
@@ -88,7 +88,7 @@ describe('Control API: routes', () => {
     expect(deploy.runUrl).to.equal(`${plane.githubUrl}/acme/fleet/actions/runs/${deploy.runId}`)
   })
 
-  it('finds the run that GitHub started and failed to confirm', async () => {
+  it('finds a run that GitHub started although its answer failed', async () => {
     plane.answerAs(({ method }) => {
       if (method !== 'POST') return null
       void plane.github.dispatch('fleet-deploy.yml', 'main', { target: 'clawdinator-1', request_id: 'request-0003' })
@@ -99,7 +99,7 @@ describe('Control API: routes', () => {
     expect(plane.dispatches()).to.have.length(1)
   })
 
-  it('starts one run for one request id, and refuses another deploy under it', async () => {
+  it('starts one run for one request id, and refuses another deploy with it', async () => {
     const asked = { target: 'clawdinator-2', requestId: 'request-0004', requestedBy: 'Jo' }
     const first = await lambda.deploy(asked)
     const again = await new Lambda(environment(plane)).deploy(asked)
@@ -112,18 +112,18 @@ describe('Control API: routes', () => {
     expect(plane.github.runs).to.have.length(1)
   })
 
-  it('starts one run for one request id, whatever blanks are around the name', async () => {
+  it('starts one run for one request id, with any blanks around the name', async () => {
     for (const [n, requestedBy] of ['Jo ', ' ', ' Jo'].entries()) {
       const asked = { target: 'clawdinator-2', requestId: `request-200${n}`, requestedBy, caller: 'clawdinator-1' }
       const answers = [await lambda.deploy(asked), await lambda.deploy(asked)]
-      // Refusing such a name is as good as trimming it.
+      // Refusing such a name is as correct as trimming it.
       if (answers[0]?.status === 400) continue
       expect([requestedBy, ...answers.map(({ code }) => code)]).to.deep.equal([requestedBy, 'OK', 'OK'])
       expect(answers[0]?.deploy.runId).to.equal(answers[1]?.deploy.runId)
     }
   })
 
-  it('tells whom a second deploy waits for', async () => {
+  it('reports which deploy a second one waits for', async () => {
     const release = plane.hold()
     const first = await lambda.deploy({ target: 'clawdinator-1', requestId: 'request-first' })
     const waitsFor = { requestId: 'request-first', target: 'clawdinator-1', runId: first.deploy.runId }
@@ -135,7 +135,7 @@ describe('Control API: routes', () => {
     expect(holder.deploy).to.deep.include({ status: 'running', waitsFor: null })
     release()
     await plane.github.idle()
-    // Another execution environment: this one may answer as it was a moment ago.
+    // Another execution environment, because this one may answer from its cache.
     const { deploys } = await new Lambda(environment(plane)).get('/v1/deploys')
     expect(deploys.map((d) => [d.requestId, d.status, d.waitsFor])).to.have.deep.members([
       ['request-first', 'succeeded', null],
@@ -143,7 +143,7 @@ describe('Control API: routes', () => {
     ])
   })
 
-  it('gives one deploy with its steps, by request id or run id', async () => {
+  it('returns one deploy with its steps, by request id or run id', async () => {
     plane.runsExitWith(6)
     const { deploy } = await lambda.deploy({ target: 'clawdinator-1', requestId: 'request-0005' })
     await plane.github.idle()
@@ -160,7 +160,7 @@ describe('Control API: routes', () => {
     expect((await lambda.get(`/v1/deploys/${deploy.runId}`)).text).to.equal(byRequest.text)
   })
 
-  it('tells what the run itself wrote down: hosts, AMI and why it was rolled back', async () => {
+  it('returns what the run recorded: hosts, AMI and the reason for the rollback', async () => {
     plane.runsExitWith(6)
     const requestId = 'request-0006'
     await lambda.deploy({ target: 'clawdinator-1', requestId })
@@ -185,7 +185,7 @@ describe('Control API: routes', () => {
     expect([deploy.status, deploy.error?.code]).to.deep.equal(['rolled-back', 'ROLLED_BACK'])
   })
 
-  it('lists the newest first, as many as asked', async () => {
+  it('lists the newest deploys first, as many as requested', async () => {
     for (const n of [1, 2, 3]) await lambda.deploy({ target: 'clawdinator-1', requestId: `request-100${n}` })
     await plane.github.idle()
     const { deploys } = await lambda.get('/v1/deploys?limit=2')
@@ -196,7 +196,7 @@ describe('Control API: routes', () => {
     }
   })
 
-  it('shows the desired beside the actual fleet', async () => {
+  it('shows the desired and the actual fleet', async () => {
     const running = plane.launch('clawdinator-1')
     const orphan = plane.launch('clawdinator-9', { imageId: LATEST })
     const host = hostOf('clawdinator-1', { instanceId: running.id, ami: OLDER })
@@ -212,13 +212,13 @@ describe('Control API: routes', () => {
     ])
   })
 
-  it('says that health is unknown where there is no bucket', async () => {
+  it('reports unknown health without a bucket', async () => {
     plane.launch('clawdinator-1', { launchTime: new Date(Date.now() - 3_600_000) })
     const { fleet } = await new Lambda(environment(plane, { S3_BUCKET: undefined })).get('/v1/fleet')
     expect(fleet.instances[0]?.health).to.equal('unknown')
   })
 
-  it('lives without a bucket', async () => {
+  it('works without a bucket', async () => {
     const bare = new Lambda(environment(plane, { S3_BUCKET: undefined }))
     expect((await bare.get('/v1/fleet')).status).to.equal(200)
     expect((await bare.get('/v1/deploys')).deploys).to.deep.equal([])

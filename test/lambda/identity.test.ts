@@ -15,7 +15,7 @@ const TABLES = {
 }
 const now = () => new TOTP({ secret: Secret.fromBase32(SECRET) }).generate()
 
-describe('Control API: who asks', () => {
+describe('Control API: identities', () => {
   let plane: TestPlane
   let lambda: Lambda
   let nth = 0
@@ -48,22 +48,22 @@ describe('Control API: who asks', () => {
   /** With the shared token. */
   const attacks: [why: string, body: object, outcome: string][] = [
     ['itself, honest', { ...self, ...bot }, 'SELF_DEPLOY'],
-    ['itself, the caller left out', self, 'unknown, shared token'],
-    ['itself, as an invented instance', { ...self, caller: 'clawdinator-99' }, 'UNKNOWN_CALLER'],
+    ['itself, without a caller', self, 'unknown, shared token'],
+    ['itself, as an unknown instance', { ...self, caller: 'clawdinator-99' }, 'UNKNOWN_CALLER'],
     ['all, honest', { target: 'all', ...bot }, 'BOT_DEPLOY_ALL'],
-    ['all, the caller left out', { target: 'all' }, 'PERSON_REQUIRED'],
-    ['all, for an invented person', { target: 'all', ...bot, requestedBy: 'Jo' }, 'host claimed, person claimed'],
+    ['all, without a caller', { target: 'all' }, 'PERSON_REQUIRED'],
+    ['all, for any name', { target: 'all', ...bot, requestedBy: 'Jo' }, 'host claimed, person claimed'],
     ['all, for its own id', { target: 'all', ...bot, requestedBy: 'clawdinator-1' }, 'INVALID_REQUEST'],
     ['all, for an empty braille cell', { target: 'all', ...bot, requestedBy: '\u2800' }, 'INVALID_REQUEST'],
     ['all, for a Hangul filler', { target: 'all', ...bot, requestedBy: '\u3164' }, 'INVALID_REQUEST'],
     ['all, for a dash', { target: 'all', ...bot, requestedBy: '-' }, 'INVALID_REQUEST'],
-    ['the retirement of what is unregistered', { target: 'ghost-1', retire: true }, 'PERSON_REQUIRED'],
+    ['the retirement of an unregistered id', { target: 'ghost-1', retire: true }, 'PERSON_REQUIRED'],
     ['an old AMI', { target: 'clawdinator-2', ...bot, amiOverride: 'ami-00000000000000000' }, 'PERSON_REQUIRED'],
-    ['with an identity of its own making', { ...self, identity: 'person verified' }, 'INVALID_REQUEST'],
-    ['with the id of a run', { target: 'clawdinator-2', requestId: '20000000001' }, 'INVALID_REQUEST'],
+    ['a request with its own identity field', { ...self, identity: 'person verified' }, 'INVALID_REQUEST'],
+    ["a request with a run's id", { target: 'clawdinator-2', requestId: '20000000001' }, 'INVALID_REQUEST'],
   ]
   for (const [why, body, outcome] of attacks) {
-    it(`refuses or marks ${why}: ${outcome}`, async () => {
+    it(`refuses or records ${why}: ${outcome}`, async () => {
       const answer = await ask(body)
       expect(answer.code === 'OK' ? answer.deploy.identity : answer.code).to.equal(outcome)
       expect(plane.dispatches()).to.have.length(answer.code === 'OK' ? 1 : 0)
@@ -72,12 +72,12 @@ describe('Control API: who asks', () => {
     })
   }
 
-  it('leaves the instance that asks out of all, whatever name it passes, and says so', async () => {
+  it('leaves the caller out of `all` for every name, and reports it', async () => {
     const { deploy } = await ask({ target: 'all', requestedBy: 'Jo' }, OWN)
     expect(deploy).to.include({ leavesOut: 'clawdinator-1', identity: 'host verified, person claimed' })
   })
 
-  it('opens to a code what a name alone opens no more, once, and keeps the code to itself', async () => {
+  it('requires a code where a name alone was enough, accepts it once, and never stores it', async () => {
     await enrol()
     const order = { target: 'all', requestedBy: 'Jo' }
     expect((await ask(order, OWN)).code).to.equal('CODE_REQUIRED')
@@ -92,7 +92,7 @@ describe('Control API: who asks', () => {
     expect((await ask({ target: 'clawdinator-2', requestedBy: 'Jo' })).status).to.equal(202)
   })
 
-  it('locks a name after five wrong codes, and says for how long', async () => {
+  it('locks a name after five wrong codes, and reports for how long', async () => {
     await enrol()
     for (let count = 0; count < 5; count++) {
       expect((await ask({ target: 'all', requestedBy: 'Jo', code: '000000' })).code).to.equal('CODE_WRONG')
@@ -102,7 +102,7 @@ describe('Control API: who asks', () => {
     expect(plane.dispatches()).to.deep.equal([])
   })
 
-  it('shows everything to a token that reads, and changes nothing for it', async () => {
+  it('shows everything to a read token, and changes nothing for it', async () => {
     const headers = { authorization: `Bearer ${READ}` }
     for (const path of ['/v1/fleet', '/v1/deploys', '/v1/preflight']) {
       expect((await lambda.send(event('GET', path, { headers }))).status).to.equal(200)
@@ -117,7 +117,7 @@ describe('Control API: who asks', () => {
     }
   })
 
-  it('freezes and unfreezes for people, shows what is frozen, and deploys nothing of it', async () => {
+  it('freezes and unfreezes for people, shows freezes, and refuses frozen deploys', async () => {
     await enrol()
     const freeze = { target: 'all', reason: 'Discord is down', forSeconds: 3600 }
     expect((await post('/v1/freezes', freeze, OWN)).code).to.equal('PERSON_REQUIRED')
@@ -132,11 +132,11 @@ describe('Control API: who asks', () => {
     const preflight = (await lambda.get('/v1/preflight')).preflight.checks.find(({ id }) => id === 'freeze')
     expect(preflight?.evidence).to.include('Discord is down')
     expect(preflight).to.include({ title: 'Freezes', status: 'fail' })
-    // The step's code is used: the one of the step before is older.
+    // The code of this step is used, and the code of the previous step is older.
     expect((await post('/v1/unfreezes', { target: 'all', requestedBy: 'Jo' })).code).to.equal('CODE_REQUIRED')
   })
 
-  it('takes a reason for a freeze in one line, without control and bidi characters', async () => {
+  it("accepts a freeze's reason only as one line without control and bidi characters", async () => {
     const freeze = { target: 'clawdinator-2', requestedBy: 'Jo' }
     for (const char of [
       '\n',
@@ -157,7 +157,7 @@ describe('Control API: who asks', () => {
     expect((await post('/v1/freezes', { ...freeze, reason: 'Café, 日本 – „ok“' })).status).to.equal(200)
   })
 
-  it('cancels a queued deploy on GitHub, and writes down who asked', async () => {
+  it('cancels a queued deploy on GitHub, and records the sender', async () => {
     const release = plane.hold()
     await ask({ target: 'clawdinator-1' })
     const { deploy } = await ask({ target: 'clawdinator-2' }, OWN)

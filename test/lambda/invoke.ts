@@ -23,7 +23,7 @@ export const TOKEN = 'cct_current_0123456789'
 export const PREVIOUS = 'cct_previous_0123456789'
 const SECRETS = [TOKEN, PREVIOUS, GITHUB_TOKEN, SECRET_KEY]
 
-/** What an answer may hold, all of it optional: each test asks for what it expects, and undefined fails it. */
+/** The possible fields of an answer, all optional: each test checks the fields that it expects. */
 export interface Answer {
   status: number
   /** OK or the error's code. */
@@ -57,7 +57,7 @@ export function environment(plane: TestPlane, changes: Env = {}): Env {
   }
 }
 
-/** One execution environment of the Lambda. Every answer is held against the contract, and searched for secrets. */
+/** One execution environment of the Lambda. Every answer is validated by the contract, and searched for secrets. */
 export class Lambda {
   readonly lines: string[] = []
   readonly #handler: ReturnType<typeof createHandler>
@@ -112,7 +112,7 @@ const SUCCESSES = [
   preflightAnswerSchema,
 ]
 
-/** Nothing that the contract does not name may be in an answer; the status is the code's own. */
+/** An answer may contain only fields of the contract; the status must be the code's own. */
 function checkContract(body: unknown, status: number): Code | 'OK' {
   const failure = failureSchema.safeParse(body)
   if (failure.success) {

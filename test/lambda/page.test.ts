@@ -5,7 +5,7 @@ import { createHandler } from '../../lambda/handler.js'
 import { LATEST_AMI, registryOf, TestSandbox, temporaryFolder } from '../support/cli.js'
 
 const PROGRAM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
-/** A browser that asks nothing of the network by itself. */
+/** A browser that sends no requests by itself. */
 const ARGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-sync']
 const TOKEN_FIELD = '#token'
 
@@ -13,7 +13,7 @@ describe('the page of the Control API', () => {
   const get = (path: string, method = 'GET') =>
     createHandler({}, () => {})({ rawPath: path, requestContext: { http: { method } } })
 
-  it('is small, the same for everybody, and lets nothing else run', async () => {
+  it('is small, the same for every request, and allows no other script', async () => {
     const { statusCode, body, headers } = await get('/')
     expect(statusCode).to.equal(200)
     expect(body.length).to.be.lessThan(20_000)
@@ -27,7 +27,7 @@ describe('the page of the Control API', () => {
     expect((await get('/', 'POST')).statusCode).to.equal(401)
   })
 
-  it('has no way to change anything: it only reads, and only from where it came', async () => {
+  it('has no form that changes anything, and loads only from its own origin', async () => {
     const { body } = await get('/')
     expect(body.match(/fetch\(/g)).to.have.length(1)
     expect(body).not.to.match(/method:|POST|innerHTML|localStorage|https?:\/\//)
@@ -59,7 +59,7 @@ describe('the page of the Control API', () => {
       await sandbox?.close()
     })
 
-    it('shows a visitor without a token nothing but the question for one', async () => {
+    it('shows only the sign-in form to a visitor without a token', async () => {
       expect(await page.locator('body').innerText()).to.match(/^clawctl\s+Control token/)
       expect(asked.filter((line) => line.includes('/v1/'))).to.deep.equal([])
       await page.fill(TOKEN_FIELD, 'cct_wrong_0123456789')
@@ -70,7 +70,7 @@ describe('the page of the Control API', () => {
       problems.length = 0
     })
 
-    it('shows the fleet, a deploy and preflight with one, and fits', async () => {
+    it("shows the fleet, a deploy and preflight with a token, within the screen's width", async () => {
       await page.fill(TOKEN_FIELD, sandbox.inner.session.controlToken)
       await page.click('text=Show the fleet')
       await page.waitForSelector('text=missing')
@@ -88,7 +88,7 @@ describe('the page of the Control API', () => {
       expect(page.url()).not.to.include(sandbox.inner.session.controlToken)
     })
 
-    it('shows what is frozen, an AMI that failed, and what could not be read', async () => {
+    it('shows freezes, a failed AMI, and sources that could not be read', async () => {
       const bucket = sandbox.inner.session.ci.S3_BUCKET ?? ''
       const asked = {
         caller: 'a',
@@ -119,7 +119,7 @@ describe('the page of the Control API', () => {
       expect(problems).to.deep.equal([])
     })
 
-    it('forgets the token', async () => {
+    it('deletes the token at sign-out', async () => {
       await page.click('text=Sign out')
       await page.waitForSelector(TOKEN_FIELD)
       expect(await page.evaluate('sessionStorage.length')).to.equal(0)

@@ -11,7 +11,7 @@ import { environment, event, Lambda } from './invoke.js'
 
 const down = { status: 503, body: '{"message":"down"}' }
 
-describe('Control API: with a part of the world away', () => {
+describe('Control API: with a service unavailable', () => {
   let plane: TestPlane
   let lambda: Lambda
   beforeEach(async () => {
@@ -28,7 +28,7 @@ describe('Control API: with a part of the world away', () => {
     plane.world.putObject(BUCKET, recordKey(requestId), body)
   }
 
-  it('shows the fleet by the tags of its machines without GitHub', async () => {
+  it("shows the fleet by its machines' tags without GitHub", async () => {
     plane.launch('clawdinator-1')
     plane.launch('clawdinator-7')
     plane.answerAs(() => down)
@@ -40,7 +40,7 @@ describe('Control API: with a part of the world away', () => {
     ])
   })
 
-  it('shows the rest of the fleet where GitHub refuses the token', async () => {
+  it('shows the rest of the fleet if GitHub refuses the token', async () => {
     plane.launch('clawdinator-1')
     const refused = new Lambda(environment(plane, { GITHUB_TOKEN: 'ghp_revoked' }))
     const { status, fleet } = await refused.get('/v1/fleet')
@@ -48,14 +48,14 @@ describe('Control API: with a part of the world away', () => {
     expect(shown).to.deep.equal([200, 'unavailable', 'read', 'clawdinator-1'])
   })
 
-  it('names the entry of a registry that is broken: it was read, and somebody has to correct it', async () => {
+  it('names the entry of an invalid registry, because it was read and must be corrected', async () => {
     plane.writeRegistry('{"clawdinator-1": {"host": 7}}')
     const { status, code, message } = await lambda.get('/v1/fleet')
     expect([status, code]).to.deep.equal([422, 'INVALID_REGISTRY'])
     expect(message).to.include('clawdinator-1')
   })
 
-  it('calls a damaged freeze unknown, shows the rest, and deploys nothing', async () => {
+  it('reports a damaged freeze as unknown, shows the rest, and refuses deploys', async () => {
     plane.launch('clawdinator-1')
     for (const text of ['{}', 'x', '{"schema":1,"freezes":[{"target":"all"}]}']) {
       plane.world.putObject(BUCKET, FREEZE_KEY, text)
@@ -68,7 +68,7 @@ describe('Control API: with a part of the world away', () => {
     }
   })
 
-  it('calls who may act unknown where the object of one id is damaged', async () => {
+  it('reports the active machine as unknown if the object of one id is damaged', async () => {
     plane.launch('clawdinator-1')
     plane.launch('clawdinator-1')
     plane.launch('clawdinator-2')
@@ -78,7 +78,7 @@ describe('Control API: with a part of the world away', () => {
     expect(new Set(fleet.instances.map(({ id }) => id))).to.deep.equal(new Set(['clawdinator-1', 'clawdinator-2']))
   })
 
-  it('shows the fleet with unknown health while S3 is slow, within its limit', async () => {
+  it('shows the fleet with unknown health while S3 is slow, within its time limit', async () => {
     plane.launch('clawdinator-1')
     plane.faults.add({ on: 's3', kind: 'hang', strikes: Number.POSITIVE_INFINITY })
     const started = performance.now()
@@ -109,7 +109,7 @@ describe('Control API: with a part of the world away', () => {
     expect((await new Lambda(environment(plane)).get('/v1/deploys')).code).to.equal('UPSTREAM')
   })
 
-  it('pages through the history, each deploy once, and refuses a cursor that is none', async () => {
+  it('returns each deploy once over all pages, and refuses an invalid cursor', async () => {
     for (let n = 0; n < 25; n++)
       record(`request-10${String(n).padStart(2, '0')}`, new Date(1_790_000_000_000 + (n % 9) * 1000).toISOString())
     await lambda.deploy({ target: 'clawdinator-1', requestId: 'request-0002' })
@@ -126,7 +126,7 @@ describe('Control API: with a part of the world away', () => {
     expect((await lambda.get('/v1/deploys?before=yesterday')).code).to.equal('INVALID_REQUEST')
   })
 
-  it('pages through more records than are listed at once, within the moment in which answers are shown again', async () => {
+  it('returns all pages of more records than one listing, from cached answers', async () => {
     const patient = new Lambda(environment(plane, { CONTROL_API_REUSE_MS: '60000' }))
     const ids = Array.from({ length: 130 }, (_, n) => `request-2${String(n).padStart(3, '0')}`)
     for (const [n, id] of ids.entries()) record(id, new Date(1_790_000_000_000 + n * 1000).toISOString())
@@ -139,7 +139,7 @@ describe('Control API: with a part of the world away', () => {
     expect(seen).to.deep.equal(ids.reverse())
   })
 
-  it('holds the answer of one who follows until something changes, and no longer than asked', async () => {
+  it("holds a follower's answer until something changes, and no longer than requested", async () => {
     const release = plane.hold()
     await lambda.deploy({ target: 'clawdinator-1', requestId: 'request-0002' })
     const path = '/v1/deploys/request-0002'
@@ -172,7 +172,7 @@ describe('Control API: metrics', () => {
   })
   afterEach(() => plane.close())
 
-  /** What CloudWatch makes of the lines: metric, value of its dimension, value. */
+  /** The metrics that CloudWatch reads from the lines: metric, value of its dimension, value. */
   function metricsOf(lines: readonly string[]): unknown[][] {
     return lines.flatMap((line) => {
       const data = JSON.parse(line)
@@ -197,7 +197,7 @@ describe('Control API: metrics', () => {
     })
     return { handle, metrics: () => metricsOf(lines.splice(0)), logged: () => JSON.parse(log.pop() ?? '') }
   }
-  /** The record of a deploy that was kept a moment ago. */
+  /** The record of a deploy that ended as `kept` a moment ago. */
   const keptNow = () => {
     const now = new Date().toISOString()
     const order = { requestId: 'request-0001', target: 'x', amiOverride: null, caller: null, requestedBy: null }
@@ -210,7 +210,7 @@ describe('Control API: metrics', () => {
     )
   }
 
-  it('count requests, refusals by code, failures of each service and dispatches that failed', async () => {
+  it('count requests, refusals by code, failures of each service and failed dispatches', async () => {
     const { handle, metrics } = world()
     await handle(event('GET', '/v1/fleet', { headers: {} }))
     expect(metrics()).to.deep.equal([
@@ -229,7 +229,7 @@ describe('Control API: metrics', () => {
     ])
   })
 
-  it('have the names that the alarms and the dashboard of the platform stack look for', async () => {
+  it("have the names that the platform's alarms and dashboard use", async () => {
     const stack = await readStack('platform')
     expect(stack.locals.get('metrics_namespace')).to.equal('Clawctl')
     expect(Object.keys(METRICS)).to.include.members(Object.keys(stack.locals.get('own_alarms') as object))
@@ -240,7 +240,7 @@ describe('Control API: metrics', () => {
     }
   })
 
-  it('of the look every five minutes name hosts that are silent, and each end of a deploy once', async () => {
+  it('of the five-minute check name silent hosts, and each end of a deploy once', async () => {
     plane.launch('clawdinator-1', { launchTime: new Date(Date.now() - 3_600_000) })
     keptNow()
     const { handle, metrics, logged } = world()
@@ -257,7 +257,7 @@ describe('Control API: metrics', () => {
     expect(fromUrl.statusCode, 'nobody from outside can send it').to.equal(401)
   })
 
-  it('of the look count an end once, also where the answer to the write is lost', async () => {
+  it('of the check count an end once, also if the answer to the write is lost', async () => {
     keptNow()
     const { handle, metrics } = world((...given) => {
       const ports = createPorts(...given)
@@ -268,7 +268,7 @@ describe('Control API: metrics', () => {
     expect(metrics()).to.deep.include(['DeployOutcomes', 'kept', 1])
   })
 
-  it('of the look name what failed, and the rest is measured', async () => {
+  it('of the check name what failed, and still contain the rest', async () => {
     keptNow()
     const { handle, metrics, logged } = world((...given) => {
       const ports = createPorts(...given)

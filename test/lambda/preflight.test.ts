@@ -44,10 +44,10 @@ describe('Control API: preflight', () => {
       'freeze',
     ]
       .map((id) => `${id} ${status}`)
-      // Neither is there in this fleet: secrets in a bucket, and a site that names the hosts' App.
+      // This fleet has neither: secrets in a bucket, and a nix/site.nix with the hosts' App.
       .concat(['control-secrets skip', 'credentials-apart skip'])
 
-  it('passes where everything is as it should be, and says what it saw', async () => {
+  it('passes if everything is correct, and shows the evidence', async () => {
     await putBundles(plane.world, BUCKET, parseRegistry(JSON.stringify(REGISTRY), 'test'), 'a'.repeat(40))
     const answer = await lambda.get('/v1/preflight')
     expect([answer.status, statuses(answer)]).to.deep.equal([200, everything('pass')])
@@ -60,7 +60,7 @@ describe('Control API: preflight', () => {
     expect(checks['own-tokens']?.fix).to.include('clawctl token add clawdinator-1')
   })
 
-  it('fails each check by itself, with what to do', async () => {
+  it('fails each check by itself, with a fix', async () => {
     plane.world.putObject(BUCKET, 'bootstrap/clawdinator-2/config.json', '{}')
     plane.answerAs(({ url }) =>
       url.pathname.endsWith('/workflows/fleet-deploy.yml')
@@ -75,7 +75,7 @@ describe('Control API: preflight', () => {
     expect(bundles?.fix).to.be.a('string')
   })
 
-  it('names the bundle that a control token is not in, and leaves one that is not there to the other check', async () => {
+  it('names a bundle without the control token, and leaves a missing bundle to the other check', async () => {
     const key = 'bootstrap/clawdinator-1/config.json'
     const manifest = plane.world.buckets.get(BUCKET)?.get(key)?.body.toString() ?? ''
     plane.world.putObject(BUCKET, key, manifest.replace(/"clawdinator-control-token-clawdinator-1"/, '"other"'))
@@ -85,7 +85,7 @@ describe('Control API: preflight', () => {
     expect(checks['token-bundles']?.evidence).to.equal('It is not in the bundle of clawdinator-1.')
   })
 
-  it('answers, where GitHub does not accept the token, what it could see without', async () => {
+  it('shows the checks that work without GitHub if it refuses the token', async () => {
     plane.answerAs(() => ({ status: 401, body: '{"message":"upstream-body-sentinel"}' }))
     const answer = await lambda.get('/v1/preflight')
     const failed = [
@@ -102,7 +102,7 @@ describe('Control API: preflight', () => {
     expect(answer.text).to.include('GITHUB_TOKEN').and.not.include('upstream-body-sentinel')
   })
 
-  it('compares the App of the hosts with its own, and what its own may', async () => {
+  it("compares the hosts' App with its own, and checks the permissions of its own", async () => {
     const site = (text: string) => {
       mkdirSync(join(plane.root, 'nix'), { recursive: true })
       writeFileSync(join(plane.root, 'nix/site.nix'), text)
@@ -137,7 +137,7 @@ describe('Control API: preflight', () => {
     expect((await asApp('8', { ...needed, contents: 'write' }))?.evidence).to.include('contents: write')
   })
 
-  it('skips what nobody can know', async () => {
+  it("skips checks that can't be made", async () => {
     const body = JSON.stringify({ full_name: 'acme/fleet', private: true, permissions: { push: true } })
     const headers = { 'content-type': 'application/json' }
     plane.answerAs(({ url }) => (url.pathname === '/repos/acme/fleet' ? { status: 200, headers, body } : null))
@@ -154,13 +154,13 @@ describe('Control API: preflight', () => {
 })
 
 describe('declaredInputs', () => {
-  it("reads the deploy workflow's own", () => {
+  it('reads the deploy workflow of this repository', () => {
     const workflow = readFileSync(join(ROOT, WORKFLOW), 'utf8')
     expect(missingInputs(workflow)).to.deep.equal([])
     expect(missingInputs(workflow.replace('      caller:', '      called:'))).to.deep.equal(['caller'])
   })
 
-  it('reads quoted names, comments and other triggers beside, and nothing that is not block style', () => {
+  it('reads quoted names, comments and other triggers, but only block style', () => {
     const text = [
       'on:',
       '  push:',

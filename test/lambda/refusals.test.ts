@@ -29,7 +29,7 @@ describe('Control API: refusals', () => {
     expect(plane.github.runs).to.deep.equal([])
   })
 
-  /** Status and code, and that no service was asked anything. */
+  /** Status and code, and that no service got a request. */
   const early = (answer: Answer) => {
     expect(plane.requests).to.deep.equal([])
     return [answer.status, answer.code]
@@ -45,7 +45,7 @@ describe('Control API: refusals', () => {
       ['a scheme without a token', { authorization: 'Bearer ' }],
       ['another token', { authorization: 'Bearer wrong' }],
       ['the beginning of the token', { authorization: `Bearer ${TOKEN.slice(0, -1)}` }],
-      ['more than the token', { authorization: `Bearer ${TOKEN}x` }],
+      ['the token with more text', { authorization: `Bearer ${TOKEN}x` }],
       ['two tokens', { authorization: `Bearer ${TOKEN} ${PREVIOUS}` }],
       ['the token in another case', { authorization: `Bearer ${TOKEN.toUpperCase()}` }],
       ['a header that is an array', { authorization: [`Bearer ${TOKEN}`] }],
@@ -53,7 +53,7 @@ describe('Control API: refusals', () => {
       ['a token of a megabyte', { authorization: `Bearer ${'x'.repeat(1 << 20)}` }],
     ]
     for (const [name, headers] of wrong) {
-      it(`refuses ${name}, whatever is asked`, async () => {
+      it(`refuses ${name} for every request`, async () => {
         for (const [method, path] of [
           ['POST', '/v1/deploys'],
           ['GET', '/v1/fleet'],
@@ -65,7 +65,7 @@ describe('Control API: refusals', () => {
       })
     }
 
-    it('lets nobody in where the configured token is empty or missing', async () => {
+    it('accepts no token if the configured one is empty or missing', async () => {
       for (const CONTROL_API_TOKEN of ['', undefined]) {
         const open = new Lambda(environment(plane, { CONTROL_API_TOKEN, CONTROL_API_TOKEN_PREVIOUS: '' }))
         for (const authorization of ['', 'Bearer ', 'Bearer', 'Bearer undefined', 'Bearer x', `Bearer ${TOKEN}`]) {
@@ -75,7 +75,7 @@ describe('Control API: refusals', () => {
       }
     })
 
-    it('names a missing setting, to an authenticated caller only', async () => {
+    it('names a missing setting only to an authenticated caller', async () => {
       const cases: [Env, string][] = [
         [{ GITHUB_TOKEN: undefined }, 'GITHUB_TOKEN'],
         [{ GITHUB_TOKEN: '' }, 'GITHUB_TOKEN'],
@@ -107,15 +107,15 @@ describe('Control API: refusals', () => {
     const person = { ...bot, requestedBy: 'Jo' }
     const cases: [string, Record<string, string>, number, string][] = [
       ['a bot that deploys itself', { target: 'clawdinator-1', ...bot }, 403, 'SELF_DEPLOY'],
-      ['a person who deploys the host they chat through', { target: 'clawdinator-1', ...person }, 403, 'SELF_DEPLOY'],
-      ["a bot's all", { target: 'all', ...bot }, 403, 'BOT_DEPLOY_ALL'],
+      ['a person who deploys the host of their chat', { target: 'clawdinator-1', ...person }, 403, 'SELF_DEPLOY'],
+      ['all for a bot', { target: 'all', ...bot }, 403, 'BOT_DEPLOY_ALL'],
       ['a target of the wrong form', { target: 'Clawdinator 1' }, 400, 'INVALID_TARGET'],
       ['an empty target', { target: '' }, 400, 'INVALID_TARGET'],
       ['an AMI of the wrong form', { target: 'clawdinator-2', amiOverride: 'ami-123' }, 400, 'INVALID_AMI'],
       ['an AMI in capitals', { target: 'clawdinator-2', amiOverride: 'ami-0AAAAAAAAAAAAAAA1' }, 400, 'INVALID_AMI'],
     ]
     for (const [name, body, status, code] of cases) {
-      it(`refuses ${name} as the CLI does, before anything is asked of GitHub`, async () => {
+      it(`refuses ${name} as the CLI does, before any request to GitHub`, async () => {
         const answer = await lambda.deploy(body)
         expect(early(answer)).to.deep.equal([status, code])
         const cli = await failureOf(
@@ -148,7 +148,7 @@ describe('Control API: refusals', () => {
       })
     }
 
-    it('retires for people alone, and only what has left the registry', async () => {
+    it('retires only for people, and only instances that have left the registry', async () => {
       const retire = async (body: object) => {
         const { status, code } = await lambda.deploy({ target: 'clawdinator-3', retire: true, ...body })
         return [status, code]
@@ -162,14 +162,14 @@ describe('Control API: refusals', () => {
       )
     })
 
-    it('refuses a target that the registry at the deployed ref lacks, and names the nearest', async () => {
+    it('refuses a target that the registry at the deployed ref lacks, and suggests the nearest', async () => {
       const answer = await lambda.deploy({ target: 'clawdinator-3' })
       expect([answer.status, answer.code]).to.deep.equal([404, 'UNKNOWN_TARGET'])
       expect(answer.hint).to.match(/^Did you mean clawdinator-[12]\?$/)
       expect(plane.seen.map(({ path }) => path)).to.include('/repos/acme/fleet/contents/nix/instances.json?ref=main')
     })
 
-    it('refuses every deploy while the registry is broken, and names the entry', async () => {
+    it('refuses every deploy while the registry is invalid, and names the entry', async () => {
       plane.writeRegistry('{"clawdinator-1": {"host": 7}}')
       try {
         const answer = await lambda.deploy({ target: 'clawdinator-1' })
@@ -190,32 +190,36 @@ describe('Control API: refusals', () => {
       ['null', { body: null }, 400],
       ['empty', { body: '' }, 400],
       ['not JSON', { body: 'target=clawdinator-1' }, 400],
-      ['JSON that is no object', { body: '["clawdinator-1"]' }, 400],
+      ['JSON that is not an object', { body: '["clawdinator-1"]' }, 400],
       ['JSON null', { body: 'null' }, 400],
       ['without a target', { body: '{}' }, 400],
       ['with an unknown field', { body: '{"target":"clawdinator-1","tarket":"x"}' }, 400],
-      ['with a target that is no text', { body: '{"target":["all"]}' }, 400],
+      ['with a target that is not text', { body: '{"target":["all"]}' }, 400],
       ['with null for an optional field', { body: '{"target":"clawdinator-1","caller":null}' }, 400],
       ['with a caller of the wrong form', { body: '{"target":"clawdinator-1","caller":"A B"}' }, 400],
       ['with a name of two lines', { body: '{"target":"clawdinator-1","requestedBy":"a\\nb"}' }, 400],
-      ['with a name that turns the text around', { body: '{"target":"clawdinator-1","requestedBy":"a\\u202eb"}' }, 400],
+      [
+        'with a name that changes the direction of text',
+        { body: '{"target":"clawdinator-1","requestedBy":"a\\u202eb"}' },
+        400,
+      ],
       ['with a short request id', { body: '{"target":"clawdinator-1","requestId":"short"}' }, 400],
-      ['with a path for a request id', { body: '{"target":"clawdinator-1","requestId":"../../../x"}' }, 400],
+      ['with a path as request id', { body: '{"target":"clawdinator-1","requestId":"../../../x"}' }, 400],
       ['with __proto__', { body: '{"target":"clawdinator-1","__proto__":{"requestedBy":"Jo"}}' }, 400],
       ['with constructor', { body: '{"target":"clawdinator-1","constructor":{"prototype":{}}}' }, 400],
       ['not UTF-8', { body: notUtf8.toString('base64'), isBase64Encoded: true }, 400],
-      ['base64 of nonsense', { body: '%%%', isBase64Encoded: true }, 400],
+      ['invalid base64', { body: '%%%', isBase64Encoded: true }, 400],
       ['deep', { body: deep }, 400],
       [
         'overlong UTF-8',
         { body: Buffer.from([0x22, 0xc0, 0xaf, 0x22]).toString('base64'), isBase64Encoded: true },
         400,
       ],
-      ['of a surrogate alone', { body: '{"target":"clawdinator-1","requestedBy":"\ud800"}' }, 400],
-      ['of an escaped surrogate alone', { body: '{"target":"clawdinator-1","requestedBy":"\\ud800"}' }, 400],
-      ['base64 with something behind it', { body: 'eyJ0YXJnZXQiOiJ4In0=!', isBase64Encoded: true }, 400],
-      ['base64 cut within a byte', { body: 'eyJ0YXJnZXQiOiJ4In0=='.slice(0, -4), isBase64Encoded: true }, 400],
-      ['huge base64 that is not base64', { body: '%'.repeat(1 << 20), isBase64Encoded: true }, 413],
+      ['a lone surrogate', { body: '{"target":"clawdinator-1","requestedBy":"\ud800"}' }, 400],
+      ['an escaped lone surrogate', { body: '{"target":"clawdinator-1","requestedBy":"\\ud800"}' }, 400],
+      ['base64 with additional text', { body: 'eyJ0YXJnZXQiOiJ4In0=!', isBase64Encoded: true }, 400],
+      ['base64 that ends inside a byte', { body: 'eyJ0YXJnZXQiOiJ4In0=='.slice(0, -4), isBase64Encoded: true }, 400],
+      ['long text that is not base64', { body: '%'.repeat(1 << 20), isBase64Encoded: true }, 413],
       ['one byte larger than 16 KiB', { body: '{"target":"x"}'.padEnd(16 * 1024 + 1) }, 413],
       ['larger than 16 KiB', { body: big }, 413],
       ['larger than 16 KiB in base64', { body: Buffer.from(big).toString('base64'), isBase64Encoded: true }, 413],
@@ -230,7 +234,7 @@ describe('Control API: refusals', () => {
       })
     }
 
-    it('tells every problem at once, in bounded words', async () => {
+    it('reports every problem in one answer of limited size', async () => {
       const body = { target: 7, caller: 'A B', requestedBy: '', requestId: 'x', ['y'.repeat(9_999)]: 1, z: 2 }
       const answer = await lambda.deploy(body)
       expect(early(answer)).to.deep.equal([400, 'INVALID_REQUEST'])
@@ -243,7 +247,7 @@ describe('Control API: refusals', () => {
       expect(many.text.length).to.be.below(800)
     })
 
-    it('reads a body with a byte order mark, and whatever the content type says', async () => {
+    it('reads a body with a byte order mark, and with any content type', async () => {
       const asked = '\ufeff{"target":"clawdinator-1","caller":"clawdinator-1"}'
       const headers = { authorization: `Bearer ${TOKEN}`, 'content-type': 'text/plain' }
       expect(early(await lambda.send(event('POST', '/v1/deploys', { body: asked, headers })))).to.deep.equal([
@@ -261,7 +265,7 @@ describe('Control API: refusals', () => {
   })
 
   describe('events', () => {
-    it('knows its routes and their methods', async () => {
+    it('refuses unknown routes and methods', async () => {
       for (const [method, path, status, code] of [
         ['POST', '/', 404, 'NOT_FOUND'],
         ['GET', '/v1', 404, 'NOT_FOUND'],
@@ -288,7 +292,7 @@ describe('Control API: refusals', () => {
       expect((await lambda.send(event('DELETE', '/v1/deploys'))).message).to.include('POST, GET')
     })
 
-    it('says which parameters it does not know, or has twice', async () => {
+    it('names unknown and repeated parameters', async () => {
       for (const [path, word] of [
         ['/v1/fleet?all=1', '"all"'],
         ['/v1/deploys?limt=1', '"limt"'],
@@ -304,7 +308,7 @@ describe('Control API: refusals', () => {
       }
     })
 
-    it('answers for a deploy that nobody asked', async () => {
+    it('answers NOT_FOUND for a deploy that was never requested', async () => {
       const answer = await lambda.get('/v1/deploys/request-never')
       expect([answer.status, answer.code]).to.deep.equal([404, 'NOT_FOUND'])
     })
@@ -315,7 +319,7 @@ describe('Control API: refusals', () => {
       })
     }
 
-    it('answers what lacks everything but the token', async () => {
+    it('answers an event that contains only the token', async () => {
       const headers = { authorization: `Bearer ${TOKEN}` }
       expect(early(await lambda.send({ headers }))).to.deep.equal([404, 'NOT_FOUND'])
       const bare = { headers, rawPath: '/v1/fleet' }

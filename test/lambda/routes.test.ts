@@ -6,7 +6,7 @@ import { type Code, httpStatusOf } from '../../src/lib/domain/errors.js'
 
 describe('the routes', () => {
   for (const route of ROUTES) {
-    it(`of ${route.name} have examples that are of the contract`, () => {
+    it(`of ${route.name} have examples that match the contract`, () => {
       expect(route.examples.length).to.be.above(0)
       for (const { path, body, answer } of route.examples) {
         const [pathname = '', query = ''] = path.split('?')
@@ -29,7 +29,7 @@ describe('the routes', () => {
     })
   }
 
-  it('have names, and places, of their own', () => {
+  it('have unique names and paths', () => {
     expect(new Set(ROUTES.map(({ name }) => name)).size).to.equal(ROUTES.length)
     expect(new Set(ROUTES.map(({ method, path }) => `${method} ${path}`)).size).to.equal(ROUTES.length)
   })

@@ -6,7 +6,7 @@ import { event, TOKEN } from './invoke.js'
 
 const KEY = 'control-api/secrets.json'
 const NEXT = 'cct_next_0123456789'
-/** What has to be there beside the token. */
+/** The other required values beside the token. */
 const GITHUB_TOKEN = 'ghp_stored_0123456789'
 const object = (token: string, more: Record<string, string> = {}) => ({
   CONTROL_API_TOKEN: token,
@@ -14,7 +14,10 @@ const object = (token: string, more: Record<string, string> = {}) => ({
   ...more,
 })
 
-/** A handler whose environment holds no secret, and what it reads them from. Its routes end before anything upstream. */
+/**
+ * A handler without secrets in its environment, and the store that it reads. The tested routes make no other upstream
+ * call.
+ */
 function world(env: Record<string, string> = {}) {
   const store = new FakeStore()
   const clock = new FakeClock()
@@ -30,7 +33,7 @@ function world(env: Record<string, string> = {}) {
     clock,
     emit: (line) => lines.push(line),
   })
-  /** 404 is what an authenticated caller gets here, 401 any other. */
+  /** An authenticated caller gets 404 here, every other caller 401. */
   const ask = async (token = TOKEN) => {
     const result = await handle(event('GET', '/nowhere', { headers: { authorization: `Bearer ${token}` } }))
     return { status: result.statusCode, code: JSON.parse(result.body).error.code as string, text: result.body }
@@ -52,7 +55,7 @@ describe("the Control API's secrets", () => {
     expect(reads()).to.equal(2)
   })
 
-  it('serve on while they can not be read, and are asked for again soon', async () => {
+  it("stay in use while they can't be read, and are soon read again", async () => {
     const { store, clock, ask, lines } = world()
     store.set(KEY, object(TOKEN))
     await ask()
@@ -71,7 +74,7 @@ describe("the Control API's secrets", () => {
     expect((await ask()).status).to.equal(401)
   })
 
-  it('are read once for all who ask at once, and a read that hangs keeps nobody waiting who can be served', async () => {
+  it('are read once for concurrent requests, and a slow read does not delay requests with known secrets', async () => {
     const { store, clock, ask, reads } = world()
     store.set(KEY, object(TOKEN))
     const get = store.get
@@ -97,7 +100,7 @@ describe("the Control API's secrets", () => {
     expect(reads()).to.equal(2)
   })
 
-  it('that were never read are nobody else’s fault, and a flood reads nothing', async () => {
+  it("are reported as the server's own failure if they were never read, with few reads", async () => {
     const { store, clock, ask, reads } = world()
     for (let i = 0; i < 20; i++) expect(await ask()).to.include({ status: 500, code: 'NOT_CONFIGURED' })
     expect(reads()).to.equal(1)
@@ -106,7 +109,7 @@ describe("the Control API's secrets", () => {
     expect((await ask()).status).to.equal(404)
   })
 
-  it('of another form are refused whole, and never quoted', async () => {
+  it('of an invalid form are refused as a whole, and never quoted', async () => {
     for (const bad of [
       `{"CONTROL_API_TOKEN": "${TOKEN}", "OTHER": "x"}`,
       `["${TOKEN}"]`,
@@ -121,7 +124,7 @@ describe("the Control API's secrets", () => {
     }
   })
 
-  it('serve on while a new object is not complete, which log, metric and preflight say by names', async () => {
+  it('stay in use while a new object is incomplete, and log, metric and preflight name the reason', async () => {
     for (const bad of [
       { CONTROL_API_TOKEN: NEXT },
       { GITHUB_TOKEN },
@@ -145,17 +148,17 @@ describe("the Control API's secrets", () => {
     }
   })
 
-  it('stand behind what the environment says', async () => {
+  it('are overridden by variables of the environment', async () => {
     const { store, ask } = world({ CONTROL_API_TOKEN: TOKEN, GITHUB_TOKEN: '' })
     store.set(KEY, object(NEXT))
     expect([(await ask()).status, (await ask(NEXT)).status]).to.deep.equal([404, 401])
   })
 
-  it('are the environment alone where no object is named', async () => {
+  it('come only from the environment if no object is named', async () => {
     const { ask, reads } = world({ CONTROL_API_SECRETS_KEY: '', CONTROL_API_TOKEN: TOKEN })
     expect((await ask()).status).to.equal(404)
     expect(reads()).to.equal(0)
   })
 
-  it('are named once', () => expect(new Set(SECRET_NAMES).size).to.equal(SECRET_NAMES.length))
+  it('have unique names', () => expect(new Set(SECRET_NAMES).size).to.equal(SECRET_NAMES.length))
 })

@@ -7,7 +7,7 @@ import { failureOf } from '../support/failure.js'
 import { startPlane, type TestPlane } from '../support/plane.js'
 import { environment, Lambda } from './invoke.js'
 
-/** In every failing answer of an upstream: it must never come out again. */
+/** A text in every failing answer of an upstream; it must never be in our answer. */
 const SENTINEL = 'upstream-body-sentinel'
 
 const fails = (status: number, headers: Record<string, string> = {}): Reply => ({
@@ -16,7 +16,7 @@ const fails = (status: number, headers: Record<string, string> = {}): Reply => (
   body: JSON.stringify({ message: SENTINEL, errors: [SENTINEL] }),
 })
 
-describe('Control API: when an upstream fails', () => {
+describe('Control API: failures of upstream services', () => {
   let plane: TestPlane
   let lambda: Lambda
   beforeEach(async () => {
@@ -28,7 +28,7 @@ describe('Control API: when an upstream fails', () => {
     await plane.close()
   })
 
-  /** Status and code of a deploy whose dispatch GitHub answers so, and how often it was sent. */
+  /** Status and code of a deploy whose dispatch GitHub answers in this way, and the number of dispatches. */
   async function dispatched(reply: Reply): Promise<[number, string, number]> {
     plane.answerAs(({ method }) => (method === 'POST' ? reply : null))
     const answer = await lambda.deploy({ target: 'clawdinator-1' })
@@ -38,12 +38,12 @@ describe('Control API: when an upstream fails', () => {
   }
 
   for (const status of [401, 403, 404, 422]) {
-    it(`maps a dispatch that GitHub answers ${status} to DENIED, without another try`, async () => {
+    it(`maps a dispatch that GitHub answers with ${status} to DENIED, without a retry`, async () => {
       expect(await dispatched(fails(status))).to.deep.equal([502, 'DENIED', 1])
     })
   }
 
-  it('says what of the dispatch a maintainer has to mend, by what GitHub says', async () => {
+  it("names what a maintainer has to fix for a refused dispatch, by GitHub's text", async () => {
     const words: [number, string, string][] = [
       [422, 'No ref found for: main', 'GITHUB_REF'],
       [422, "Workflow does not have 'workflow_dispatch' trigger", 'no workflow_dispatch trigger'],
@@ -70,7 +70,7 @@ describe('Control API: when an upstream fails', () => {
     expect(elsewhere.hint).to.include('GITHUB_REPO')
   })
 
-  it('says when a limit ends', async () => {
+  it('reports the time at which a rate limit ends', async () => {
     const reset = String(Date.parse('2026-11-20T10:00:00Z') / 1000)
     plane.answerAs(() => fails(403, { 'x-ratelimit-remaining': '0', 'x-ratelimit-reset': reset }))
     const exhausted = await lambda.deploy({ target: 'clawdinator-1' })
@@ -79,7 +79,7 @@ describe('Control API: when an upstream fails', () => {
     expect((await lambda.deploy({ target: 'clawdinator-1' })).hint).to.include('60 s')
   })
 
-  it('maps every way to say "slow down" to RATE_LIMITED and 5xx to UPSTREAM, and tries again what passes soon', async () => {
+  it('maps every rate limit to RATE_LIMITED and 5xx to UPSTREAM, and retries transient failures', async () => {
     const ways: Record<string, Reply> = {
       'request-secondary': fails(403, { 'retry-after': '1' }),
       'request-a-minute': fails(403, { 'retry-after': '60' }),
@@ -108,7 +108,7 @@ describe('Control API: when an upstream fails', () => {
     expect(plane.seen.filter(({ path }) => path.includes('/down.yml/'))).to.have.length(3)
   })
 
-  it('never sends a dispatch again that GitHub answered 500, and looks for its run instead', async () => {
+  it('never repeats a dispatch that GitHub answered with 500, and searches for its run instead', async () => {
     plane.answerAs(({ method }) => (method === 'POST' ? fails(500) : null))
     const ports = createPorts(readConfiguration(environment(plane)))
     let slept = 0
@@ -127,7 +127,7 @@ describe('Control API: when an upstream fails', () => {
     expect(plane.seen.filter(({ path }) => path.includes('/runs?')).length).to.be.within(3, 12)
   })
 
-  it('says what a maintainer has to mend', async () => {
+  it('names what a maintainer has to fix', async () => {
     const hintOf = async (changes: Record<string, string>) => {
       const answer = await new Lambda(environment(plane, changes)).get('/v1/deploys')
       expect([answer.status, answer.code]).to.deep.equal([502, 'DENIED'])
@@ -144,7 +144,7 @@ describe('Control API: when an upstream fails', () => {
       .and.include('GITHUB_REPO')
   })
 
-  it('tells a missing registry from other refusals', async () => {
+  it('distinguishes a missing registry from other refusals', async () => {
     const answer = await new Lambda(environment(plane, { GITHUB_REF: 'nowhere' })).get('/v1/fleet/clawdinator-1')
     expect([answer.status, answer.code]).to.deep.equal([422, 'REGISTRY_NOT_FOUND'])
     expect(answer.message).to.include('acme/fleet@nowhere:nix/instances.json')
@@ -169,14 +169,14 @@ describe('Control API: when an upstream fails', () => {
     expect(answer.message).to.include('AuthFailure')
   })
 
-  it('takes an answer of GitHub that it does not know for none', async () => {
+  it('refuses an answer of GitHub in an unknown form', async () => {
     plane.answerAs(() => ({ status: 200, headers: { 'content-type': 'text/html' }, body: `<html>${SENTINEL}</html>` }))
     const answer = await lambda.get('/v1/deploys')
     expect([answer.status, answer.sources]).to.deep.equal([200, { runs: 'unavailable', records: 'read' }])
     expect(answer.text).not.to.include(SENTINEL)
   })
 
-  it('says of a defect of its own that it is one, and no more', async () => {
+  it('reports its own defect as such, without details', async () => {
     const env = environment(plane)
     Object.defineProperty(env, 'GITHUB_REF', {
       enumerable: true,
@@ -194,7 +194,7 @@ describe('Control API: when an upstream fails', () => {
     expect(answer.text).not.to.include(SENTINEL).and.not.include('at ')
   })
 
-  it("keeps AWS's words out of the answer", async () => {
+  it("keeps AWS's text out of the answer", async () => {
     plane.faults.add({ on: 'ec2', kind: 'error', strikes: Number.POSITIVE_INFINITY })
     const answer = await lambda.get('/v1/fleet')
     expect([answer.status, answer.code]).to.deep.equal([502, 'UPSTREAM'])

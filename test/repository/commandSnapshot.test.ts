@@ -10,11 +10,11 @@ const MANIFEST = join(ROOT, 'oclif.manifest.json')
 interface Surface {
   args: Record<string, object>
   flags: Record<string, object>
-  /** False where the command takes more than its arguments. */
+  /** False if the command accepts more than its arguments. */
   strict: boolean
 }
 
-/** A flag as its class and the built manifest both declare it. */
+/** The part of a flag that both its class and the built manifest declare. */
 interface Declared {
   type?: string
   required?: boolean
@@ -25,7 +25,7 @@ interface Declared {
   hidden?: boolean
 }
 
-/** The parts that a script may rely on; what is not there is left out. */
+/** The parts that scripts rely on, without absent ones. */
 function flagSurface(flag: Declared): object {
   const { type, required, multiple, options, char, env, hidden } = flag
   return {
@@ -55,7 +55,7 @@ async function sourceSurface(): Promise<Record<string, Surface>> {
       ...command.flags,
       ...(command.enableJsonFlag ? { json: { type: 'boolean' } } : {}),
     }
-    // Arguments keep their order: it is how they are typed.
+    // Arguments keep their order, in which they are typed.
     const args = Object.entries(command.args).map(([name, arg]) => [name, argSurface(arg as Declared)])
     return [id, { args: Object.fromEntries(args), flags: mapped(flags, flagSurface), strict: command.strict }]
   })
@@ -63,14 +63,14 @@ async function sourceSurface(): Promise<Record<string, Surface>> {
 }
 
 describe('the command surface', () => {
-  /** A change must be meant: `UPDATE_SNAPSHOT=1 npx mocha` updates the file. */
-  it('is what test/repository/command-snapshot.json says', async () => {
+  /** Run `UPDATE_SNAPSHOT=1 npx mocha` after an intended change. */
+  it('matches test/repository/command-snapshot.json', async () => {
     const now = await sourceSurface()
     if (process.env.UPDATE_SNAPSHOT) writeFileSync(FILE, `${JSON.stringify(now, null, 2)}\n`)
     expect(now).to.deep.equal(JSON.parse(readFileSync(FILE, 'utf8')))
   })
 
-  it('is what the built manifest says', async function () {
+  it('matches the built manifest', async function () {
     if (!existsSync(MANIFEST)) this.skip() // not built
     const manifest = JSON.parse(readFileSync(MANIFEST, 'utf8')) as {
       commands: Record<string, { args: object; flags: object; strict: boolean; aliases: string[] }>

@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { BaseCommand } from '../../src/lib/cli/baseCommand.js'
 import { commandsOfSource, type SourceCommand } from '../support/sources.js'
 
-/** A command parses, calls one op and shows the result: more than that belongs elsewhere. */
+/** A command parses, calls one op and shows the result. More code belongs elsewhere. */
 const MAX_LINES = 90
 
 describe('commands', () => {
@@ -11,7 +11,7 @@ describe('commands', () => {
     commands = await commandsOfSource()
   })
 
-  it('are those of the issue, at least', () => {
+  it('include every command of the specification', () => {
     expect(commands.map(({ id }) => id)).to.include.members([
       'fleet deploy',
       'fleet follow',
@@ -38,7 +38,7 @@ describe('commands', () => {
     expect(longOnes()).to.deep.equal([])
   })
 
-  it('say in one sentence what they do, and show at least one example', () => {
+  it('have a summary of one sentence, and at least one example', () => {
     for (const { id, command } of commands) {
       expect(command.summary, id).to.match(/^[A-Z].{10,110}\.$/)
       const examples = (command.examples ?? []).map((example) =>
@@ -49,7 +49,7 @@ describe('commands', () => {
     }
   })
 
-  it('have --json and the one way to fail', () => {
+  it('have --json, and fail in one way', () => {
     for (const { id, command } of commands) {
       expect(command.prototype, id).to.be.instanceOf(BaseCommand)
       expect(command.enableJsonFlag, id).to.equal(true)
@@ -58,11 +58,11 @@ describe('commands', () => {
     }
   })
 
-  it('describe every flag and argument, and take no secret as one', () => {
+  it('describe every flag and argument, and have no secret among them', () => {
     for (const { id, command } of commands) {
       for (const [name, flag] of Object.entries({ ...command.baseFlags, ...command.flags })) {
         expect(flag.summary ?? flag.description, `${id} --${name}`).to.match(/^.{5,}/)
-        // The name of a secret, and the folder that the encrypted ones lie in, are none.
+        // The name of a secret and the folder of encrypted secrets are not secrets.
         if (['discord-token-secret', 'secrets-dir', 'extra-secret'].includes(name)) continue
         expect(name, `${id}: flags show in ps`).not.to.match(/token|secret|password|(?<!kms-)key/)
       }

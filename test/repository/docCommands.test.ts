@@ -14,7 +14,7 @@ const PAGES = [
   ...['fleet', 'memory', 'github-triage'].map((name) => `clawdinator/workspace/skills/${name}/SKILL.md`),
 ]
 
-/** Every `clawctl …` that a reader would paste: lines of shell blocks and code in the text, without what follows a pipe. */
+/** Every `clawctl …` that a reader would copy: lines of shell blocks and inline code, up to a pipe. */
 function typedIn(page: string): string[] {
   const text = readFileSync(join(ROOT, page), 'utf8')
   const blocks = [...text.matchAll(/^```(?:bash|sh|shell)\n([\s\S]*?)^```/gm)].map(([, block]) => block ?? '')
@@ -31,7 +31,7 @@ function typedIn(page: string): string[] {
 }
 
 describe('the commands in the documentation', () => {
-  it('are commands that exist, with options that they take', async () => {
+  it('exist, with options that they accept', async () => {
     const commands = await commandsOfSource()
     const typed = PAGES.flatMap((page) => typedIn(page).map((line) => ({ page, line })))
     expect(typed.length).to.be.greaterThan(80)

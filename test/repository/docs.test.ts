@@ -18,12 +18,12 @@ const PAGES = [
 
 describe('the documentation', () => {
   for (const { file, name, content } of GENERATED) {
-    it(`${file} has the ${name} of the code; npm run docs renews them`, async () => {
+    it(`has the current ${name} in ${file} (npm run docs updates them)`, async () => {
       expect(read(file)).to.equal(replacePart(read(file), name, await content()))
     })
   }
 
-  it('has the diagrams and the logo of their sources; npm run readme renews them', () => {
+  it('has current diagrams and logo (npm run readme updates them)', () => {
     expect(read('assets/logo.svg')).to.equal(logo())
     for (const file of readdirSync(join(ROOT, 'docs/pictures'))) {
       for (const [theme, colours] of Object.entries(THEMES)) {
@@ -44,7 +44,7 @@ describe('the documentation', () => {
     }
   })
 
-  it('names the two commands that package.json has', () => {
+  it('names the two commands of package.json', () => {
     const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
     for (const command of ['demo', 'test']) {
       expect(read('README.md')).to.match(new RegExp(`^npm ci && npm (?:run )?${command}\\b`, 'm'))
@@ -61,7 +61,7 @@ describe('the documentation', () => {
     expect(unnamed).to.deep.equal([])
   })
 
-  it('names no file of the repository that does not exist', () => {
+  it('names only existing files of the repository', () => {
     const made = ['infra/opentofu/aws/platform/platform.auto.tfvars', 'nix/hosts/ID.nix', 'nix/hosts/clawdinator-3.nix']
     const folders = '(?:assets|bench|docs|infra|lambda|memory|nix|sandbox|scripts|src|test|\\.github)'
     const path = new RegExp(`\`(${folders}/[\\w./-]+)\`|(?<![\\w./-])(${folders}/[\\w./-]*\\w\\.\\w+)(?![\\w*{])`, 'g')
@@ -81,7 +81,7 @@ describe('the documentation', () => {
     for (const stage of HOST_STAGES) expect(section).to.include(`\`${stage}\``)
   })
 
-  it('quotes messages in the runbook that the source has', () => {
+  it('quotes only messages of the source in the runbook', () => {
     const scripts = readdirSync(join(ROOT, 'scripts'), { recursive: true, encoding: 'utf8' })
       .filter((file) => file.endsWith('.sh'))
       .map((file) => `scripts/${file}`)
@@ -99,7 +99,7 @@ describe('the documentation', () => {
     expect(parts.filter((part) => !source.includes(part))).to.deep.equal([])
   })
 
-  it('has no link into nothing', () => {
+  it('has no broken link', () => {
     const dead = PAGES.filter((page) => page.endsWith('.md')).flatMap((page) =>
       [...read(page).matchAll(/\]\((?!https?:|#)([^)#]+)/g)]
         .map((match) => match[1] ?? '')
@@ -109,7 +109,7 @@ describe('the documentation', () => {
     expect(dead).to.deep.equal([])
   })
 
-  it('names every dependency and why', () => {
+  it('names every dependency and its reason', () => {
     const { dependencies, devDependencies } = JSON.parse(read('package.json')) as Record<string, object>
     const decision = read('docs/adr/0003-dependencies.md')
     const unnamed = Object.keys({ ...dependencies, ...devDependencies }).filter((name) => {

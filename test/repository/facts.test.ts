@@ -9,14 +9,14 @@ import { ROOT } from '../support/plane.js'
 import { sourcesBelow } from '../support/sources.js'
 
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
-/** The first group of every match, which must be there. */
+/** The first group of every match; at least one match must exist. */
 function found(path: string, pattern: RegExp): string[] {
   const matches = [...read(path).matchAll(pattern)].map(([, value = '']) => value)
   expect(matches, `${path} has nothing that matches ${pattern}`).not.to.deep.equal([])
   return matches
 }
 
-/** What TypeScript, HCL, Nix and bash each have to spell out is compared here: it has one place in the domain. */
+/** Facts that TypeScript, HCL, Nix and bash each have to contain are compared here with the domain's. */
 describe('a fact that several languages share', () => {
   it('is the form of an id', () => {
     const pattern = ID_PATTERN.source.replace(/^\^|\$$/g, '')
@@ -31,14 +31,14 @@ describe('a fact that several languages share', () => {
     }
   })
 
-  it('is the instance type and the bundle prefix of an entry that names none', () => {
+  it('is the default instance type and bundle prefix of an entry', () => {
     const stack = 'infra/opentofu/aws/fleet/main.tf'
     expect(found(stack, /host = id, instanceType = "([^"]+)"/g)).to.deep.equal([DEFAULT_INSTANCE_TYPE])
     // biome-ignore lint/suspicious/noTemplateCurlyInString: HCL
     expect(found(stack, /bootstrapPrefix = "(bootstrap[^"]*)" \}/g)).to.deep.equal([defaultPrefix('${id}')])
   })
 
-  it('is the pace of heartbeats: five that are missing are no delay', () => {
+  it('is the interval of heartbeats: one is stale after five intervals', () => {
     const interval = /interval = mkOption \{[^}]*?default = "([^"]+)"/g
     const [spelt] = found('nix/modules/clawdinator/heartbeat.nix', interval)
     expect(HEARTBEAT_STALE_MS).to.equal(5 * ms(spelt as ms.StringValue))
@@ -66,7 +66,7 @@ describe('a fact that several languages share', () => {
     expect(new Set([...listed, ...refused])).to.deep.equal(new Set(withValue))
   })
 
-  it('stands once in TypeScript', () => {
+  it('is defined once in TypeScript', () => {
     const files = ['src', 'lambda'].flatMap(sourcesBelow)
     const holding = (pattern: RegExp) => files.filter((file) => pattern.test(read(file)))
     expect(holding(/= \['pending', 'running', 'shutting-down'/)).to.deep.equal(['src/lib/domain/deploy/host.ts'])

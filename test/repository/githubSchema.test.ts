@@ -52,7 +52,7 @@ describe("GitHub's own description", () => {
     expect(unknown, 'add them to scripts/githubSchema.ts').to.deep.equal([])
   })
 
-  it('finds what is wrong with a request of ours', async () => {
+  it('detects an invalid request of our code', async () => {
     const none = { workflow_runs: [], total_count: 0 }
     for (const [wrong, ...words] of [
       [exchange('GET', `${RUNS}?per_page=many`, undefined, 200, none), 'per_page'],
@@ -68,7 +68,7 @@ describe("GitHub's own description", () => {
     expect(await githubProblems(exchange('GET', `${RUNS}?per_page=5`, undefined, 200, none))).to.deep.equal([])
   })
 
-  it('and with an answer of the emulated GitHub', async () => {
+  it('detects an invalid answer of the emulated GitHub', async () => {
     const ask = { ref: 'main', inputs: { target: 'all' }, return_run_details: true }
     const answer = { workflow_run_id: 1, run_url: 'https://a.example/1', html_url: 'https://a.example/2' }
     expect(await githubProblems(exchange('POST', DISPATCH, ask, 200, answer))).to.deep.equal([])

@@ -5,14 +5,14 @@ import { type Import, importsOf, packageOf } from '../support/imports.js'
 import { ROOT } from '../support/plane.js'
 import { isNode, sourcesBelow } from '../support/sources.js'
 
-/** What a layer may import; the first that matches the file is its layer. Everything else is refused. */
+/** The imports that each layer may have; a file's layer is the first that matches. Every other import is refused. */
 interface Layer {
   files: RegExp
   /** Of our own files. */
   ours: RegExp[]
-  /** Of our own files, for their types alone, which leave nothing in the bundle. */
+  /** Our own files whose types alone may be imported, which adds nothing to the bundle. */
   types?: RegExp[]
-  /** Of our own files, through `await import()` alone. */
+  /** Our own files that may be imported only with `await import()`. */
   lazily?: RegExp[]
   packages?: RegExp
   node?: RegExp
@@ -23,9 +23,9 @@ const OPS = /^src\/lib\/ops\//
 const ADAPTERS = /^src\/lib\/adapters\//
 const CLI = /^src\/lib\/cli\//
 const SANDBOX = /^sandbox\//
-/** A file of ours, whichever building it stands in. */
+/** One of our own files, in any of the three source folders. */
 const OURS = /^(?:src|lambda|sandbox)\//
-/** Processes are started by execa alone. */
+/** Only execa starts processes. */
 const NODE = /^node:(?!child_process$)/
 const LAYERS: Layer[] = [
   { files: DOMAIN, ours: [DOMAIN], packages: /^(?:zod|jsonc-parser|fastest-levenshtein|ms|diff)$/ },
@@ -94,7 +94,7 @@ const offences = (imports: readonly Import[]) =>
         `${from} → ${to}${kind === 'dynamic' ? ' (lazily)' : ''}${typeOnly ? ' (type)' : ''}`,
     )
 
-/** The first cycle below each start, each file visited once. */
+/** The first cycle that is reachable from each start; each file is visited once. */
 function cyclesOf(graph: ReadonlyMap<string, readonly string[]>): string[] {
   const done = new Set<string>()
   const cycles: string[] = []
@@ -113,7 +113,7 @@ describe('imports', () => {
   const files = ['src', 'lambda', 'sandbox'].flatMap(sourcesBelow)
   const imports = files.flatMap((file) => importsOf(file))
 
-  it('read every kind of import', () => {
+  it('finds every kind of import', () => {
     const text = `
       import './a.js'
       import type { B } from './b.js'
@@ -140,7 +140,7 @@ describe('imports', () => {
     ])
   })
 
-  it('refuse what they should refuse', () => {
+  it('refuses imports that are not allowed', () => {
     for (const [file, line] of [
       ['src/lib/domain/x.ts', "import 'node:fs'"],
       ['src/lib/domain/x.ts', "import '../ops/ports.js'"],
@@ -164,12 +164,12 @@ describe('imports', () => {
     }
   })
 
-  it('go in the direction of the design', () => {
+  it('follow the direction of the design', () => {
     expect(files.filter((file) => !layerOf(file))).to.deep.equal([])
     expect(offences(imports)).to.deep.equal([])
   })
 
-  it('go to the packages that package.json names under dependencies, and to every one of them', () => {
+  it('use every package under dependencies of package.json, and no other', () => {
     const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { dependencies: object }
     const used = imports.filter(({ to, typeOnly }) => !typeOnly && !isNode(to) && !OURS.test(to))
     // esbuild puts it in the place of an SDK's own package: scripts/build/lambda-credentials.mjs.
@@ -178,12 +178,12 @@ describe('imports', () => {
     expect(Object.keys(dependencies)).to.have.members([...packages])
   })
 
-  it('go to files that exist', () => {
+  it('refer to existing files', () => {
     const ours = imports.filter(({ to }) => OURS.test(to))
     expect(ours.filter(({ to }) => !files.includes(to)).map(({ from, to }) => `${from} → ${to}`)).to.deep.equal([])
   })
 
-  it('make no circle when they run', () => {
+  it('have no cycle at run time', () => {
     const graph = (kept: readonly Import[]) =>
       new Map(files.map((file) => [file, kept.filter(({ from }) => from === file).map(({ to }) => to)]))
     expect(

@@ -16,7 +16,7 @@ describe('the Lambda bundle', () => {
 
   it(`has at most ${MAX_BYTES} bytes`, () => expect(statSync(BUNDLE).size).to.be.within(50_000, MAX_BYTES))
 
-  it('imports what Node has built in, and nothing else', async () => {
+  it("imports only Node's built-in modules", async () => {
     const { metafile } = await build({
       entryPoints: [BUNDLE],
       bundle: true,
@@ -28,7 +28,7 @@ describe('the Lambda bundle', () => {
       packages: 'external',
     })
     const imported = Object.values(metafile.inputs).flatMap((input) => input.imports.map(({ path }) => path))
-    // The banner's own require is one that esbuild does not follow. In brackets it is a sentence of an SDK's message.
+    // esbuild does not follow the banner's own require. The one in brackets is part of an SDK's message.
     const calls = readFileSync(BUNDLE, 'utf8').matchAll(/(?<![[\w.$])require\("([^"]+)"\)/g)
     const foreign = [...imported, ...[...calls].map(([, name]) => name ?? '')].filter((name) => !isNode(name))
     expect(imported).to.include('node:crypto')

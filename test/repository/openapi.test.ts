@@ -18,12 +18,12 @@ const at = (path: string) => new URL(path, 'http://127.0.0.1')
 describe(FILE, () => {
   const text = readFileSync(join(ROOT, FILE), 'utf8')
 
-  it('is what the code says; npm run docs renews it', () => {
+  it('matches the code (npm run docs updates it)', () => {
     expect(text).to.equal(openApiText())
     expect(yaml.parse(text)).to.deep.equal(openApi())
   })
 
-  it("fits OpenAPI 3.1's own schema", () => {
+  it("is valid by OpenAPI 3.1's own schema", () => {
     const meta = JSON.parse(readFileSync(join(ROOT, 'test/support/openapi-3.1.json'), 'utf8')) as object
     const ajv = new Ajv2020({ strict: false, allErrors: true })
     formats.default(ajv)
@@ -34,7 +34,7 @@ describe(FILE, () => {
     expect(problems({ ...openApi(), paths: [] })).not.to.deep.equal([])
   })
 
-  it('has schemas that a strict reader takes', () => {
+  it('has schemas that a strict validator accepts', () => {
     const { schemas } = (yaml.parse(text) as { components: { schemas: Record<string, object> } }).components
     const ajv = new Ajv2020({ strict: true, strictTypes: true, allowUnionTypes: true })
     formats.default(ajv)
@@ -43,13 +43,13 @@ describe(FILE, () => {
       expect(ajv.getSchema(`#/components/schemas/${name}`), name).to.be.a('function')
   })
 
-  it('has patterns that every engine reads: no lookaround, no classes of Unicode', () => {
+  it('has patterns for every regular expression engine: no lookaround, no Unicode classes', () => {
     const patterns = [...text.matchAll(/^ *pattern: (.+)$/gm)].map(([, pattern = '']) => pattern)
     expect(patterns.length).to.be.above(10)
     expect(patterns.filter((pattern) => /\\p|\(\?/i.test(pattern))).to.deep.equal([])
   })
 
-  it('has every route, every code, and no note about nothing', () => {
+  it('has every route and code, and no unused note', () => {
     const { paths, components } = yaml.parse(text) as { paths: Record<string, Json>; components: Json }
     const operations = Object.entries(paths).flatMap(([path, methods]) =>
       Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
@@ -62,7 +62,7 @@ describe(FILE, () => {
     expect(idleNotes()).to.deep.equal([])
   })
 
-  it('shows examples that fit their own schemas, as the tests hold answers against them', async () => {
+  it('has examples that are valid by their own schemas', async () => {
     const description = await controlApiDescription()
     for (const { method, examples, name } of ROUTES) {
       expect(examples, name).not.to.deep.equal([])
@@ -74,7 +74,7 @@ describe(FILE, () => {
     }
   })
 
-  it('names a field more, a field less, a foreign code and an unknown status', async () => {
+  it('detects an additional or missing field, a foreign code and an unknown status', async () => {
     const [{ answer, path } = expect.fail()] = ROUTES.find(({ name }) => name === 'fleet')?.examples ?? []
     const good = structuredClone(answer.body) as { ok: boolean; fleet: { instances: Json[] } }
     const problems = (body: unknown, status = 200) => answerProblems('GET', at(path), status, JSON.stringify(body))
@@ -96,7 +96,7 @@ describe(FILE, () => {
     }
   })
 
-  it('takes no request that the server would refuse for its form', async () => {
+  it('accepts no request that the server would refuse for its form', async () => {
     const description = await controlApiDescription()
     const anything = fc.oneof(
       fc.string({ maxLength: 70 }),

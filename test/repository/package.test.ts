@@ -6,12 +6,12 @@ import { promisify } from 'node:util'
 import { expect } from 'chai'
 import { ROOT } from '../support/plane.js'
 
-/** What looks like a credential, wherever it stands. */
+/** Text that looks like a credential. */
 const SECRETS = [
   /\b(?:AKIA|ASIA)(?!SANDBOX)[0-9A-Z]{16}\b/,
   /\bgh[pousr]_[A-Za-z0-9]{30,}/,
   /\bgithub_pat_[A-Za-z0-9_]{30,}/,
-  // A library's test for the kind of a key names its first line; a key goes on after it.
+  // A library may contain the first line of a key to detect one; a real key continues after it.
   /-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----(?:\s|\\n)*[A-Za-z0-9+/]{16}/,
   /AGE-SECRET-KEY-1[0-9A-Z]{50,}/,
 ]
@@ -19,7 +19,7 @@ const SECRETS = [
 describe('package.json', () => {
   const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Record<string, unknown>
 
-  it('ships a manifest that asks npm for the keychain alone, which may be missing: everything else is bundled', async () => {
+  it('has a manifest with only the optional keychain dependency: everything else is bundled', async () => {
     const { packedManifest } = (await import(join(ROOT, 'scripts/build/pack-manifest.mjs'))) as {
       packedManifest(full: object): object
     }
@@ -35,18 +35,18 @@ describe('package.json', () => {
     expect(manifest.scripts).to.have.property('postpack').that.includes('pack-manifest.mjs restore')
   })
 
-  it('asks for the Node that bin/run.js asks for', () => {
+  it('requires the same Node version as bin/run.js', () => {
     const [, major, minor] = /OLDEST = \[(\d+), (\d+)\]/.exec(readFileSync(join(ROOT, 'bin/run.js'), 'utf8')) ?? []
     expect(manifest.engines).to.deep.equal({ node: `>=${major}.${minor}` })
   })
 
-  it('runs nothing on the machine that installs it', () => {
+  it('runs no script at its installation', () => {
     for (const name of ['preinstall', 'install', 'postinstall', 'prepare']) {
       expect(manifest.scripts).not.to.have.property(name)
     }
   })
 
-  it('names files that are there, without patterns: Nix copies the same list', () => {
+  it('lists existing files without patterns, because Nix copies the same list', () => {
     for (const file of manifest.files as string[]) expect(file).to.match(/^[\w./-]+$/)
   })
 
@@ -62,7 +62,7 @@ describe('package.json', () => {
 })
 
 describe('npm pack before npm ci', () => {
-  it('says in one line what to do', async () => {
+  it('prints one line with the fix', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'clawctl-pack-'))
     cpSync(join(ROOT, 'scripts/build'), join(folder, 'scripts/build'), { recursive: true })
     const failure = await promisify(execFile)(process.execPath, ['scripts/build/build.mjs'], { cwd: folder }).then(
@@ -87,7 +87,7 @@ describe('npm run build', () => {
     'main.js',
     'sandbox',
   ]
-  it('takes for its own what it makes, and leaves images alone: dist/ is where they lie', () => {
+  it('replaces its own output in dist/, and keeps images there', () => {
     const source = readFileSync(join(ROOT, 'scripts/build/build.mjs'), 'utf8')
     const [, named = ''] = /const OURS = new Set\(\[([^\]]*)\]\)/.exec(source) ?? []
     expect([...named.matchAll(/'([^']+)'/g)].map(([, name]) => name)).to.have.members(OWN)
@@ -111,7 +111,7 @@ describe('npm pack', () => {
     files = (packed?.files ?? []).map((file) => file.path)
   })
 
-  it('holds what runs: entry, code, manifest, Lambda, and what the sandbox and CI read', () => {
+  it('contains entry, code, manifest, Lambda, and the files of sandbox and CI', () => {
     expect(files).to.include.members([
       'bin/run.js',
       'dist/main.js',
@@ -130,14 +130,14 @@ describe('npm pack', () => {
     ])
   })
 
-  it('holds nothing else: no source, test, map, key, state or environment', () => {
+  it('contains no source, test, map, key, state or environment file', () => {
     const allowed =
       /^(?:bin\/run\.js|dist\/(?:chunks|commands|lambda|sandbox)\/[\w./-]+\.m?js|dist\/\w+\.js|dist\/THIRD_PARTY_LICENSES|oclif\.manifest\.json|package\.json|README\.md|LICENSE|\.github\/(?:actions|workflows)\/[\w./-]+\.yml|infra\/opentofu\/aws\/fleet\/[\w.-]+\.(?:tf|tftpl)|nix\/instances\.json|nix\/hosts\/[\w.-]+\.nix|clawdinator\/repos\.tsv)$/
     expect(files.filter((file) => !allowed.test(file))).to.deep.equal([])
     expect(files.filter((file) => /(?:^|\/)test(?:s)?\/|\.test\.|\.map$|\.ts$/.test(file))).to.deep.equal([])
   })
 
-  it('names every bundled package with its licence, and no licence text twice', () => {
+  it('lists every bundled package with its licence, and each licence text once', () => {
     const notice = readFileSync(join(ROOT, 'dist/THIRD_PARTY_LICENSES'), 'utf8')
     const named = [...notice.matchAll(/^(@?[\w./-]+)@[\w.-]+ \([^)]+\)$/gm)].map(([, name]) => name ?? '')
     expect(named).to.include.members(['@oclif/core', '@aws-sdk/client-ec2', 'zod', 'listr2'])
@@ -147,14 +147,14 @@ describe('npm pack', () => {
     for (const text of texts) expect(text.length).to.be.greaterThan(500)
   })
 
-  it('holds nothing that looks like a credential', () => {
+  it('contains no text that looks like a credential', () => {
     for (const file of files) {
       const text = readFileSync(join(ROOT, file), 'utf8')
       for (const secret of SECRETS) expect(secret.exec(text)?.[0], file).to.equal(undefined)
     }
   })
 
-  it('holds no map of the sources inside the code', () => {
+  it('contains no source map inside the code', () => {
     for (const file of files.filter((name) => /\.m?js$/.test(name))) {
       expect(readFileSync(join(ROOT, file), 'utf8'), file).not.to.match(/^\/\/# sourceMappingURL=/m)
     }

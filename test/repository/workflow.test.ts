@@ -38,7 +38,7 @@ interface Parsed {
   jobs: Record<string, { permissions?: Record<string, string>; if?: string; env?: object }>
 }
 
-/** What each workflow may write, beside nothing. */
+/** The write permissions of each workflow. */
 const WRITES: Record<string, Record<string, string>> = {
   [DEPLOY]: { 'id-token': 'write' },
   '.github/workflows/bootstrap-upload.yml': { 'id-token': 'write' },
@@ -51,7 +51,7 @@ const WRITES: Record<string, Record<string, string>> = {
   '.github/workflows/tofu-lock.yml': { contents: 'write', 'pull-requests': 'write' },
 }
 
-/** Every value under a key of this name, wherever it is. */
+/** Every value of a key with this name. */
 function valuesOf(node: unknown, name: string): unknown[] {
   if (typeof node !== 'object' || node === null) return []
   return Object.entries(node).flatMap(([key, value]) => [
@@ -68,13 +68,13 @@ describe('the deploy workflow', () => {
     raw = parse(read(DEPLOY))
   })
 
-  it('takes exactly the inputs that a dispatch sends', () => {
+  it('has exactly the inputs that a dispatch sends', () => {
     expect(Object.keys(workflow.inputs ?? {})).to.have.members(Object.values(ORDER_INPUTS).map(({ input }) => input))
     const { retire, strategy, config_revision: configRevision, ...texts } = workflow.inputs ?? {}
     for (const [name, input] of Object.entries(texts)) {
       expect(input, name).to.deep.equal({ required: name === 'target', default: null, type: 'string', options: [] })
     }
-    // A box to tick: a typed word could be mistaken for another.
+    // A checkbox, because a typed word could be misread.
     expect(retire).to.deep.equal({ required: false, default: 'false', type: 'boolean', options: [] })
     const choice = { required: false, default: '', type: 'choice' }
     expect(strategy).to.deep.equal({ ...choice, options: ['', ...STRATEGIES] })
@@ -97,7 +97,7 @@ describe('the deploy workflow', () => {
   )
   const deployStep = () => workflow.jobs.at(-1)?.steps.find(({ id }) => id === 'deploy')
 
-  it('names its run as the code reads it', () => {
+  it('has the run name that the code parses', () => {
     for (const title of titles) {
       const order: Order = { target: 'clawdinator-2', requestId: 'request-0001', ...title }
       const absent = Object.fromEntries(Object.keys(workflow.inputs ?? {}).map((name) => [name, '']))
@@ -108,10 +108,10 @@ describe('the deploy workflow', () => {
     }
   })
 
-  it("takes the run's own id where a person dispatches it by hand", () => {
+  it("uses the run's own id if a person dispatches it by hand", () => {
     const absent = Object.fromEntries(Object.keys(workflow.inputs ?? {}).map((name) => [name, '']))
     const inputs = { ...absent, target: 'all', retire: false }
-    // GitHub promises no length: a server of one's own counts from 1.
+    // GitHub guarantees no length of ids; a self-hosted server counts from 1.
     for (const runId of ['1', '20000000001', '9'.repeat(20)]) {
       const scope = { contexts: { inputs, github: { run_id: runId }, vars: {} } }
       expect(parseRunTitle(render(workflow.runName ?? '', scope))?.requestId).to.equal(`github-${runId}`)
@@ -120,7 +120,7 @@ describe('the deploy workflow', () => {
     }
   })
 
-  it('has a recovery beside it, in its concurrency group, that reads its inputs from the environment', () => {
+  it('has a recovery workflow in the same concurrency group, which reads its inputs from the environment', () => {
     const recover = parse(read('.github/workflows/fleet-recover.yml'))
     expect(recover.concurrency).to.deep.equal(parse(read(DEPLOY)).concurrency)
     expect(recover.permissions).to.deep.equal(raw.permissions)
@@ -135,7 +135,7 @@ describe('the deploy workflow', () => {
     for (const name of Object.keys(options)) expect(source).to.include(`env: '${name}'`)
   })
 
-  it('queues instead of cancelling', () => {
+  it('queues runs instead of cancelling them', () => {
     expect(parse(read(DEPLOY)).concurrency).to.deep.equal({
       group: 'fleet-deploy',
       'cancel-in-progress': false,
@@ -144,14 +144,14 @@ describe('the deploy workflow', () => {
     expect(valuesOf(raw.jobs, 'concurrency')).to.deep.equal([])
   })
 
-  it('may read the code and its runs and assume its role, and nothing else', () => {
+  it('may only read code and runs, and assume its role', () => {
     expect(raw.permissions).to.deep.equal({ contents: 'read' })
     expect(raw.jobs.build?.permissions).to.deep.equal({ contents: 'read' })
     expect(raw.jobs.deploy?.permissions).to.deep.equal({ actions: 'read', contents: 'read', 'id-token': 'write' })
     expect(raw.jobs.deploy?.environment).to.equal('fleet')
   })
 
-  it('ends by itself, before the credentials of its role do', () => {
+  it('ends before the credentials of its role expire', () => {
     for (const job of Object.values(raw.jobs)) {
       const minutes = job['timeout-minutes']
       expect(minutes).to.be.a('number')
@@ -162,7 +162,7 @@ describe('the deploy workflow', () => {
     }
   })
 
-  it('runs clawctl and nothing else', () => {
+  it('runs only clawctl', () => {
     const runs = workflow.jobs.flatMap((job) => job.steps).flatMap((step) => (step.run === null ? [] : [step.run]))
     expect(runs).not.to.deep.equal([])
     for (const run of runs) {
@@ -172,7 +172,7 @@ describe('the deploy workflow', () => {
     }
   })
 
-  it('hands its inputs over by the variables that the command reads', () => {
+  it('passes its inputs in the variables that the command reads', () => {
     const step = deployStep()
     const handed = Object.values(ORDER_INPUTS).map(({ input, variable }) => [
       variable,
@@ -180,7 +180,7 @@ describe('the deploy workflow', () => {
         ? "${{ inputs.request_id || format('github-{0}', github.run_id) }}"
         : `\${{ inputs.${input} }}`,
     ])
-    // Beside them the token that reads whether the run is over whose lock is found, and who hears of the end.
+    // In addition: the token to check whether the run that holds the lock is over, and the webhooks.
     expect(step?.env).to.deep.equal({
       ...Object.fromEntries(handed),
       GITHUB_TOKEN: '${{ github.token }}',
@@ -202,10 +202,10 @@ describe('the image workflow', () => {
     workflow = await loadWorkflow(IMAGE, read(IMAGE))
   })
 
-  it('runs by hand, every week, and when what is in an image changes', () => {
+  it("runs by hand, every week, and after a change of the image's content", () => {
     const { on, permissions } = parse(read(IMAGE))
     expect(on.push.branches).to.deep.equal(['main'])
-    // What clawctl's package is made of, and what the modules take from outside of nix/.
+    // The files of clawctl's package, and the files outside of nix/ that the modules use.
     const packaged = /parts = .*?\[(.*?)\]/s.exec(read('nix/packages/clawctl.nix'))?.[1]?.match(/[\w./-]+/g) ?? []
     const modules = readdirSync(join(ROOT, 'nix/modules/clawdinator')).flatMap((file) =>
       [...read(`nix/modules/clawdinator/${file}`).matchAll(/\.\.\/\.\.\/\.\.\/([\w./-]+)/g)].map(([, path]) => path),
@@ -221,18 +221,18 @@ describe('the image workflow', () => {
     expect(permissions).to.deep.equal({ contents: 'read' })
   })
 
-  it('ends by itself, before the credentials of its role do, which no build step has', () => {
+  it('ends before the credentials of its role expire, which no build step has', () => {
     const [duration] = valuesOf(parse(read(IMAGE)), 'role-duration-seconds')
     expect(Number(workflow.jobs.at(-1)?.timeoutMinutes) * 60).to.be.at.most(Number(duration))
     const names = workflow.jobs.at(-1)?.steps.map((step) => step.name) ?? []
     expect(names.indexOf('Assume the image role')).to.be.above(names.indexOf('Build'))
   })
 
-  it('runs only clawctl, configured by variables that the commands read', () => {
+  it('runs only clawctl, configured by the variables that the commands read', () => {
     const all = workflow.jobs.at(-1)?.steps.filter((step) => step.run !== null) ?? []
     const steps = all.filter(({ run }) => run?.includes('clawctl'))
     expect(all.filter((step) => !steps.includes(step)).map(({ name }) => name)).to.deep.equal([
-      'Warn where no lock is committed',
+      'Warn if no lock is committed',
     ])
     for (const { run } of steps) expect(run?.trim()).to.match(/^exec clawctl image [a-z -]+(?: -- "\$[A-Z]+")?$/)
     const source = ['report', 'smoke'].map((name) => read(`src/commands/image/${name}.ts`)).join('')
@@ -241,7 +241,7 @@ describe('the image workflow', () => {
     expect(names).to.include('CLAWCTL_BUILD_SECONDS')
   })
 
-  it('also boots an image of a scheduled run', () => {
+  it('also boots the image of a scheduled run', () => {
     const smoke = workflow.jobs.at(-1)?.steps.find((step) => step.name === 'Smoke boot')
     const github = (event_name: string) => ({ contexts: { github: { event_name }, inputs: {} } })
     expect(render(smoke?.if ?? '', github('push'))).to.equal('true')
@@ -252,7 +252,7 @@ describe('the image workflow', () => {
 describe('workflows and local actions', () => {
   const files = yamlFiles()
 
-  it('are there', () =>
+  it('exist', () =>
     expect(files).to.include.members([
       DEPLOY,
       '.github/actions/build-clawctl/action.yml',
@@ -260,7 +260,7 @@ describe('workflows and local actions', () => {
     ]))
 
   for (const file of files) {
-    it(`${file}: pins every action by commit, and says its version`, () => {
+    it(`${file}: pins every action by commit, with its version as a comment`, () => {
       const used = read(file)
         .split('\n')
         .filter((line) => /^\s*(?:- )?uses:/.test(line))
@@ -276,14 +276,14 @@ describe('workflows and local actions', () => {
 
   const workflows = files.filter((file) => file.startsWith('.github/workflows/'))
   for (const file of workflows) {
-    it(`${file}: names its permissions and an end for every job, and how runs of it meet`, () => {
+    it(`${file}: has permissions and a time limit for every job, and a concurrency group`, () => {
       const { permissions, concurrency, jobs } = parse(read(file)) as Parsed
       expect(permissions).to.be.an('object').and.to.include({ contents: 'read' })
       expect(concurrency).to.have.property('group')
       for (const job of Object.values(jobs)) expect(job).to.have.property('timeout-minutes')
     })
 
-    it(`${file}: may write only what it has to`, () => {
+    it(`${file}: has only the necessary write permissions`, () => {
       const { permissions, jobs } = parse(read(file)) as Parsed
       const all = [permissions, ...Object.values(jobs).map((job) => job.permissions ?? {})]
       const written = all.flatMap((granted) => Object.entries(granted).filter(([, level]) => level === 'write'))
@@ -297,7 +297,7 @@ describe('workflows and local actions', () => {
       for (const step of checkouts) expect(step.with).to.include({ 'persist-credentials': false })
     })
 
-    it(`${file}: reads no repository variable that the platform stack does not give, a few choices aside`, async () => {
+    it(`${file}: reads only repository variables of the platform stack, except a few choices`, async () => {
       const given = (await readStack('platform')).locals.get('repository_variables') as object
       const used = [...read(file).matchAll(/vars\.([A-Z0-9_]+)/g)].map(([, name]) => name ?? '')
       const chosen = [
@@ -313,7 +313,7 @@ describe('workflows and local actions', () => {
     })
   }
 
-  it('give a fork’s pull request neither an identity nor the right to comment', () => {
+  it("give a fork's pull request neither an identity nor the permission to comment", () => {
     for (const file of workflows) {
       const { on, permissions, jobs } = parse(read(file)) as Parsed
       if (!(on !== null && typeof on === 'object' && 'pull_request' in on)) continue
@@ -328,7 +328,7 @@ describe('workflows and local actions', () => {
     expect(workflows.filter((file) => read(file).includes('pull_request_target'))).to.deep.equal([])
   })
 
-  it('propose a change in one way', () => {
+  it('open their pull requests with one script', () => {
     const proposing = workflows.filter((file) => /scripts\/propose\.sh|gh pr|git push/.test(read(file)))
     expect(proposing.map((file) => file.replace('.github/workflows/', ''))).to.have.members([
       'flake-lock.yml',
@@ -349,7 +349,7 @@ describe('workflows and local actions', () => {
     }
   })
 
-  it('release what the documents say, which carry the version', () => {
+  it('release documents with the released version', () => {
     const [prepare] = (valuesOf(parse(read('.github/workflows/release.yml')), 'run') as string[]).filter((run) =>
       run.includes('@changesets/cli'),
     )
@@ -357,7 +357,7 @@ describe('workflows and local actions', () => {
     expect(parse(read('docs/control-api.openapi.yaml')).info.version).to.equal(JSON.parse(read('package.json')).version)
   })
 
-  it('build nothing in a job that can become a role, but the plan of a pull request', () => {
+  it('build nothing in a job with a role, except the plan of a pull request', () => {
     for (const file of workflows.filter((file) => !/infra|release/.test(file))) {
       const { permissions, jobs } = parse(read(file)) as Parsed
       for (const job of Object.values(jobs)) {
@@ -367,7 +367,7 @@ describe('workflows and local actions', () => {
           uses.includes('./.github/actions/build-clawctl') ||
           valuesOf(job, 'run').some((run) => /npm /.test(String(run)))
         expect(builds && granted['id-token'] === 'write', file).to.equal(false)
-        // What is installed is what the build job made.
+        // The installed package is that of the build job.
         const digests = valuesOf(valuesOf(job, 'with'), 'digest').filter((digest) =>
           /^\$\{\{ (?:needs\.build|steps\.clawctl)\.outputs\.digest \}\}$/.test(String(digest)),
         )
@@ -376,7 +376,7 @@ describe('workflows and local actions', () => {
     }
   })
 
-  it('run as a role only where its trust names them', async () => {
+  it('assume a role only if its trust names them', async () => {
     const roles = (await readStack('platform')).locals.get('ci_roles') as Record<string, { workflows: string[] }>
     const trusted = [...Object.values(roles).flatMap(({ workflows }) => workflows), 'infra.yml']
     const assuming = workflows.filter((file) => read(file).includes('role-to-assume:'))
@@ -384,10 +384,10 @@ describe('workflows and local actions', () => {
     for (const file of assuming) expect(trusted).to.include(file.replace('.github/workflows/', ''))
   })
 
-  it('plan the fleet with the same settings when they look as when they deploy', () => {
+  it('plan the fleet for drift with the same settings as for a deploy', () => {
     const settings = (file: string) => {
       const job = Object.values((parse(read(file)) as Parsed).jobs).at(-1)
-      // What a plan does not depend on: how a deploy waits, which AMIs it takes, and in which way it replaces a host.
+      // Settings that a plan does not depend on: how a deploy waits, whose AMIs it accepts, and how it replaces a host.
       const ofDeploys = ['CLAWCTL_HEALTH_TIMEOUT', 'CLAWCTL_AMI_OWNERS', 'FLEET_DEPLOY_STRATEGY']
       return Object.fromEntries(Object.entries(job?.env ?? {}).filter(([name]) => !ofDeploys.includes(name)))
     }
@@ -396,8 +396,8 @@ describe('workflows and local actions', () => {
   })
 })
 
-describe('the workflows around the stacks', () => {
-  it('install OpenTofu by the version of .opentofu-version', () => {
+describe('the workflows of the stacks', () => {
+  it('install the OpenTofu version of .opentofu-version', () => {
     expect(read('.opentofu-version')).to.match(/^1\.\d+\.\d+\n$/)
     const installs = yamlFiles()
       .flatMap((file) => valuesOf(parse(read(file)), 'steps').flat() as { uses?: string; with?: object }[])

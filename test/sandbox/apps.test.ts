@@ -26,7 +26,7 @@ describe('sandbox: GitHub App', () => {
     return result.ok ? result.minted.permissions : `${result.status} ${result.message}`
   }
 
-  it('takes a JWT as GitHub does, and no other', async () => {
+  it("accepts only a valid JWT, by GitHub's rules", async () => {
     const now = Math.floor(Date.now() / 1000)
     expect(await mint(jwt())).to.deep.equal({ contents: 'read', metadata: 'read' })
     expect(await mint(jwt({ iss: 7 }))).to.be.an('object')
@@ -48,14 +48,14 @@ describe('sandbox: GitHub App', () => {
     }
   })
 
-  it('narrows what was granted, and never widens it', async () => {
+  it('restricts the granted permissions, and never extends them', async () => {
     expect(await mint(jwt(), '{"permissions":{"contents":"write"}}')).to.match(/^422 .*permissions requested/)
     expect(await mint(jwt(), '{"repositories":["other"]}')).to.match(/^422 .*not accessible/)
     expect(await mint(jwt(), '{"permissions":"all"}')).to.match(/^422/)
     expect(await mint(jwt(), '', { suspended: true })).to.match(/^403 .*suspended/)
   })
 
-  it('lets a token write only what it was granted', async () => {
+  it('allows a token to write only what it was granted', async () => {
     const none = { workflowDir: '', workDir: '', readFile: async () => null, faults: new Faults() }
     const app = { ...OPTIONS, permissions: { issues: 'read' } }
     const github = new GitHub({ ...none, repository: 'acme/fleet', token: 't', app })
@@ -75,7 +75,7 @@ describe('sandbox: GitHub App', () => {
     }
   })
 
-  it('forgets a token when it is over', async () => {
+  it('refuses an expired token', async () => {
     const apps = new Apps({ ...OPTIONS, tokenLifeMs: -1_000 }, 'acme/fleet')
     const result = await apps.mint('8', jwt(), '')
     expect(result.ok && apps.tokenOf(result.minted.token)).to.equal(null)

@@ -5,8 +5,8 @@ process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true'
 type RetryStrategy = Extract<EC2ClientConfig['retryStrategy'], { acquireInitialRetryToken: unknown }>
 
 /**
- * Three attempts as the SDK's own strategy has, without its pauses of seconds. `seen` collects what the SDK took each
- * failure for: it decides that from our status and XML.
+ * Three attempts, like the SDK's own strategy, without its pauses. `seen` collects how the SDK classified each failure,
+ * from our status and XML.
  */
 export function eagerRetries(seen: string[]): RetryStrategy {
   const token = (retries: number) => ({ getRetryCount: () => retries, getRetryDelay: () => 0, getRetryCost: () => 0 })

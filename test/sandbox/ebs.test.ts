@@ -104,7 +104,7 @@ describe('sandbox: EBS direct', () => {
     return 'Reason' in error && error.Reason !== undefined ? `${error.name} ${error.Reason}` : error.name
   }
 
-  it('takes blocks in any order, completes by count and linear checksum, and gives the blocks back', async () => {
+  it('accepts blocks in any order, completes by count and linear checksum, and returns the blocks', async () => {
     const answer = await start({ Tags: [{ Key: 'a', Value: 'b' }], Description: 'd', ClientToken: 't' })
     expect(answer).to.deep.include({ Status: 'pending', VolumeSize: 1, BlockSize: BLOCK, OwnerId: world.accountId })
     expect(answer.StartTime).to.be.a('date')
@@ -142,7 +142,7 @@ describe('sandbox: EBS direct', () => {
     expect((await world.snapshots.read(world.snapshots.get(id) as never, 4)).equals(block(0))).to.equal(true)
   })
 
-  it('refuses a block that is wrong', async () => {
+  it('refuses an invalid block', async () => {
     const id = await started()
     const data = block(1)
     const short = data.subarray(1)
@@ -161,7 +161,7 @@ describe('sandbox: EBS direct', () => {
     expect((await complete(id, 1)).Status).to.equal('pending')
   })
 
-  it('gives one snapshot for one client token, and refuses bad starts', async () => {
+  it('returns one snapshot for one client token, and refuses invalid starts', async () => {
     const id = await started({ ClientToken: 'x' })
     expect(await started({ ClientToken: 'x' })).to.equal(id)
     expect(await failure(start({ ClientToken: 'x', VolumeSize: 2 }))).to.include({
@@ -179,7 +179,7 @@ describe('sandbox: EBS direct', () => {
     expect(await reason(start())).to.equal('ServiceQuotaExceededException DEPENDENCY_SERVICE_QUOTA_EXCEEDED')
   })
 
-  it('has what a child does not from its parent, also when the parent is gone', async () => {
+  it("returns blocks of the parent that a child lacks, also after the parent's deletion", async () => {
     const parent = await completed({ 0: 1, 5: 5 })
     expect(await reason(start({ ParentSnapshotId: parent, Encrypted: false }))).to.include('INVALID_PARAMETER_VALUE')
     const child = await completed({ 5: 6, 7: 7 }, { ParentSnapshotId: parent, VolumeSize: 2 })
@@ -199,7 +199,7 @@ describe('sandbox: EBS direct', () => {
     expect(await readdir(folder)).to.deep.equal([])
   })
 
-  it('encrypts where it is asked or by default; what was not written is noise then', async () => {
+  it('encrypts on request or by default; unwritten blocks are then noise', async () => {
     const id = await started({ Encrypted: true, KmsKeyArn: 'arn:aws:kms:eu-central-1:000000000000:key/k' })
     const snapshot = world.snapshots.get(id)
     if (!snapshot) throw new Error('it is gone')
@@ -210,7 +210,7 @@ describe('sandbox: EBS direct', () => {
     expect(await reason(start({ ParentSnapshotId: plain }))).to.equal('ValidationException INVALID_PARAMETER_VALUE')
   })
 
-  it('expires a snapshot without writes during its timeout', async () => {
+  it('expires a snapshot that gets no block within its timeout', async () => {
     const id = await started({ Timeout: 10 })
     now = new Date(now.getTime() + 9 * 60_000)
     await put(id, 0, block(1))
@@ -222,7 +222,7 @@ describe('sandbox: EBS direct', () => {
     expect(await reason(complete(id, 2))).to.equal('ValidationException INVALID_SNAPSHOT_ID')
   })
 
-  it('pages by index', async () => {
+  it('returns pages by index', async () => {
     const { blocks, id: SnapshotId } = world.snapshots.add({ volumeSize: 1 })
     for (let n = 0; n < 250; n++) blocks.digests.set(n * 2, Buffer.alloc(32))
     const list = async (extra: object) =>
@@ -264,7 +264,7 @@ describe('sandbox: EBS direct', () => {
     expect(await reason(put(id, 1, block(1)))).to.equal('none')
   })
 
-  it('takes a request and never answers', async () => {
+  it('accepts a request and never answers', async () => {
     faults.add(parseFault('ebs:hang=1'))
     const abort = new AbortController()
     const hung = ebs.send(new StartSnapshotCommand({ VolumeSize: 1 }), { abortSignal: abort.signal })
@@ -274,7 +274,7 @@ describe('sandbox: EBS direct', () => {
     expect(world.snapshots.all()).to.deep.equal([])
   })
 
-  it('knows one access key only', async () => {
+  it('accepts only one access key', async () => {
     const other = client('AKIASTRANGER')
     const denied = await failure(other.send(new StartSnapshotCommand({ VolumeSize: 1 })))
     expect(denied).to.include({ name: 'UnrecognizedClientException', status: 403 })

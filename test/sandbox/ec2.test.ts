@@ -104,7 +104,7 @@ describe('sandbox: EC2', () => {
       expect(world.instances.get(id)?.userData).to.equal(request().UserData)
     })
 
-    it('starts nothing more for the same client token, and refuses it for another request', async () => {
+    it('launches nothing for a repeated client token, and refuses it for another request', async () => {
       const first = await ec2.send(new RunInstancesCommand(request()))
       const again = await ec2.send(new RunInstancesCommand(request()))
       expect(again.Instances?.map((i) => i.InstanceId)).to.deep.equal(first.Instances?.map((i) => i.InstanceId))
@@ -120,7 +120,7 @@ describe('sandbox: EC2', () => {
       expect(Reservations.map((r) => r.Instances?.length)).to.deep.equal([3])
     })
 
-    it('refuses an image that is unknown, malformed or not available, and what it does not emulate', async () => {
+    it('refuses an unknown, malformed or unavailable image, and parameters that it does not emulate', async () => {
       const pending = world.addImage({ name: 'new', state: 'pending' }).id
       const run = (input: object) => failure(ec2.send(new RunInstancesCommand({ ...request(), ...input })))
       expect((await run({ ImageId: 'ami-00000000000000000' })).name).to.equal('InvalidAMIID.NotFound')
@@ -136,7 +136,7 @@ describe('sandbox: EC2', () => {
   })
 
   describe('DescribeInstances', () => {
-    it('joins filters by and, their values by or, with wildcards', async () => {
+    it('combines filters by `and`, their values by `or`, with wildcards', async () => {
       launch('clawdinator-1')
       launch('clawdinator-2', 'pending')
       launch('other.1')
@@ -156,7 +156,7 @@ describe('sandbox: EC2', () => {
       expect((await failure(ec2.send(wrong))).name).to.equal('InvalidParameterValue')
     })
 
-    it('pages without repeating or skipping, also when the world changes in between', async () => {
+    it('returns pages without repeated or missing items, also if instances change in between', async () => {
       const ids = Array.from({ length: 12 }, (_, n) => launch(`c-${n}`).id)
       const seen: string[][] = []
       for await (const page of paginateDescribeInstances({ client: ec2, pageSize: 5 }, {})) {
@@ -167,7 +167,7 @@ describe('sandbox: EC2', () => {
       expect(seen.flat()).to.deep.equal(ids)
     })
 
-    it('does not announce a page that would be empty', async () => {
+    it('returns no token for an empty page', async () => {
       for (let n = 0; n < 5; n++) launch(`c-${n}`)
       launch('c-stopped', 'stopped')
       const Filters = [{ Name: 'instance-state-name', Values: ['running'] }]
@@ -176,7 +176,7 @@ describe('sandbox: EC2', () => {
       expect(page.NextToken).to.equal(undefined)
     })
 
-    it('refuses bad pages and ids', async () => {
+    it('refuses invalid pages and ids', async () => {
       const { id } = launch('c-1')
       const describe = (input: object) => failure(ec2.send(new DescribeInstancesCommand(input)))
       expect((await describe({ MaxResults: 4 })).name).to.equal('InvalidParameterValue')
@@ -189,7 +189,7 @@ describe('sandbox: EC2', () => {
     })
   })
 
-  it('DescribeInstanceStatus shows running instances, all of them on request', async () => {
+  it('DescribeInstanceStatus shows running instances, and all of them on request', async () => {
     const running = launch('c-1')
     const pending = launch('c-2', 'pending')
     const status = async (input: object) => {
@@ -248,7 +248,7 @@ describe('sandbox: EC2', () => {
     expect(await failure(ec2.send(malformed))).to.include({ name: 'InvalidAMIID.Malformed', status: 400 })
   })
 
-  it('the latest image is the newest available one with the tag, of two with the same time, the one with the higher id', () => {
+  it('the latest image is the newest available one with the tag; of equal times the higher id', () => {
     expect(new World().latestImage()).to.equal(null)
     const add = (id: string, time: string, state: 'available' | 'pending' = 'available', tag = 'true') =>
       world.addImage({ id, name: id, createdAt: new Date(time), state, tags: [['clawdinator', tag]] })
@@ -259,7 +259,7 @@ describe('sandbox: EC2', () => {
     expect(world.latestImage()?.id).to.equal('ami-c')
   })
 
-  it('TerminateInstances begins a shutdown, once', async () => {
+  it('TerminateInstances starts a shutdown only once', async () => {
     const { id } = launch('c-1')
     let calls = 0
     world.onTerminate(() => calls++)
@@ -280,7 +280,7 @@ describe('sandbox: EC2', () => {
     expect(await idsOf({ 'instance-state-name': ['running'] })).to.deep.equal(['c-2'])
   })
 
-  it('CreateTags sets and overwrites, on every resource or on none', async () => {
+  it('CreateTags sets and overwrites tags on every resource or on none', async () => {
     const { id } = launch('c-1')
     const Tags = [
       { Key: 'clawdinator:id', Value: 'c-9' },
@@ -297,13 +297,13 @@ describe('sandbox: EC2', () => {
     expect((await failure(ec2.send(new CreateTagsCommand(volume)))).name).to.equal('InvalidID')
   })
 
-  it('says which action it does not emulate', async () => {
+  it('names an action that it does not emulate', async () => {
     const error = await failure(ec2.send(new DescribeVolumesCommand({})))
     expect(error).to.include({ name: 'InvalidAction', status: 400 })
     expect(error.message).to.include('does not emulate the action "DescribeVolumes"')
   })
 
-  it('knows one access key only, and no unsigned request', async () => {
+  it('accepts only one access key, and no unsigned request', async () => {
     const other = client('AKIASTRANGER')
     expect(await failure(other.send(new DescribeInstancesCommand({})))).to.include({
       name: 'AuthFailure',
@@ -330,7 +330,7 @@ describe('sandbox: EC2', () => {
     })
   }
 
-  it("fails in EC2's words when the retries are used up", async () => {
+  it("fails with EC2's text after the retries", async () => {
     faults.add(parseFault('ec2:throttle=3'))
     const throttled = await failure(ec2.send(new DescribeInstancesCommand({})))
     expect(throttled).to.include({ name: 'RequestLimitExceeded', status: 503 })
@@ -339,7 +339,7 @@ describe('sandbox: EC2', () => {
     expect(broken).to.include({ name: 'InternalError', status: 500 })
   })
 
-  it('takes the profile, metadata and volume of a machine, and refuses what the account or the image does', async () => {
+  it('accepts profile, metadata options and volume of a machine, and refuses what account or image forbid', async () => {
     world = new World({ httpTokensEnforced: true })
     await endpoint.close()
     endpoint = await ec2Endpoint(world, { faults, accessKeyId: KEY })
@@ -363,7 +363,7 @@ describe('sandbox: EC2', () => {
     )
   })
 
-  it('stops a running machine, and no other', async () => {
+  it('stops only a running machine', async () => {
     const { id } = launch('clawdinator-1')
     const stop = (InstanceId: string) => ec2.send(new StopInstancesCommand({ InstanceIds: [InstanceId] }))
     const [change] = (await stop(id)).StoppingInstances ?? []

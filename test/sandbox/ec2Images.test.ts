@@ -99,7 +99,7 @@ describe('sandbox: EC2 images', () => {
       world.putObject(Bucket, 'images/a.raw', image)
     })
 
-    it('converts in the time that it takes, once for one client token, into a snapshot that can be read', async () => {
+    it('converts within its time, once for one client token, into a readable snapshot', async () => {
       const { ImportTaskId, SnapshotTaskDetail } = await start({ ClientToken: 't' })
       expect(SnapshotTaskDetail).to.include({ Status: 'active', StatusMessage: 'pending', Format: 'RAW' })
       expect((await start({ ClientToken: 't' })).ImportTaskId).to.equal(ImportTaskId)
@@ -114,7 +114,7 @@ describe('sandbox: EC2 images', () => {
       expect(world.imports.size).to.equal(1)
     })
 
-    it('reads the size of a disk from the image itself', async () => {
+    it('reads the size of the disk from the image itself', async () => {
       const vhd = Buffer.alloc(512)
       vhd.write('conectix')
       vhd.writeBigUInt64BE(BigInt(3 * 1024 * MIB), 48)
@@ -129,7 +129,7 @@ describe('sandbox: EC2 images', () => {
       ['import:error=1', /^ServerError/],
       ['import:bad-image=1', /^ClientError/],
     ] as const) {
-      it(`${fault}: the task is deleted and says why, the next one is not`, async () => {
+      it(`${fault}: deletes the task with a reason, and the next task succeeds`, async () => {
         faults.add(parseFault(fault))
         const { detail, seen } = await end((await start()).ImportTaskId)
         expect(detail?.StatusMessage).to.match(message)
@@ -139,7 +139,7 @@ describe('sandbox: EC2 images', () => {
       })
     }
 
-    it('needs its role, an object and a format', async () => {
+    it('requires its role, an object and a format', async () => {
       faults.add(parseFault('import:no-role=1'))
       const role = await failure(start())
       expect([role.name, role.message.includes('service role vmimport')]).to.deep.equal(['InvalidParameter', true])
@@ -171,7 +171,7 @@ describe('sandbox: EC2 images', () => {
       (await ec2.send(new DescribeImagesCommand({ Owners: ['self'], Filters: [{ Name: name, Values: [value] }] })))
         .Images ?? []
 
-    it('makes an image that is available a moment later, and holds its snapshot', async () => {
+    it('registers an image that is available a moment later, and keeps its snapshot in use', async () => {
       const { id } = world.snapshots.add({ volumeSize: 3 })
       const later: (() => void)[] = []
       world.later = (work) => later.push(work)
@@ -191,7 +191,7 @@ describe('sandbox: EC2 images', () => {
       expect((await failure(ec2.send(remove))).name).to.equal('InvalidSnapshot.NotFound')
     })
 
-    it('refuses what could not boot', async () => {
+    it("refuses an image that can't boot", async () => {
       const whole = world.snapshots.add({ volumeSize: 3 }).id
       const pending = world.snapshots.add({ volumeSize: 3, timeoutMs: 60_000 }).id
       const code = async (snapshot: string, input: Partial<RegisterImageCommandInput> = {}) =>
@@ -206,7 +206,7 @@ describe('sandbox: EC2 images', () => {
       expect(world.images.size).to.equal(0)
     })
 
-    it('goes with its snapshot where that is asked', async () => {
+    it('deletes its snapshot on request', async () => {
       const { snapshotId, id: ImageId } = world.addImage({ name: 'old' })
       const answer = await ec2.send(new DeregisterImageCommand({ ImageId, DeleteAssociatedSnapshots: true }))
       expect(answer.DeleteSnapshotResults).to.deep.equal([{ SnapshotId: snapshotId, ReturnCode: 'success' }])
@@ -214,7 +214,7 @@ describe('sandbox: EC2 images', () => {
     })
   })
 
-  it('DescribeSnapshots finds by tag, owner and status, in pages; tags come and go', async () => {
+  it('DescribeSnapshots finds snapshots by tag, owner and status, in pages; tags can be added and removed', async () => {
     const ids = Array.from({ length: 7 }, (_, n) => world.snapshots.add({ volumeSize: n + 1 }).id)
     world.snapshots.add({ volumeSize: 1, timeoutMs: 60_000 })
     const Filters = [{ Name: 'status', Values: ['completed'] }]
@@ -237,7 +237,7 @@ describe('sandbox: EC2 images', () => {
     expect((await ec2.send(new GetEbsEncryptionByDefaultCommand({}))).EbsEncryptionByDefault).to.equal(false)
   })
 
-  it('runs a machine in a security group of its own, shows its console, and lets the group go at the end', async () => {
+  it('runs a machine in its own security group, shows its console, and deletes the group at the end', async () => {
     const { id: ImageId } = world.addImage({ name: 'candidate', imdsSupport: 'v2.0' })
     const [subnet] = (await ec2.send(new DescribeSubnetsCommand({}))).Subnets ?? []
     const create = new CreateSecurityGroupCommand({ GroupName: 'smoke', Description: 'd', VpcId: subnet?.VpcId })
@@ -282,7 +282,7 @@ describe('sandbox: EC2 images', () => {
     expect((await failure(ec2.send(remove))).name).to.equal('InvalidGroup.NotFound')
   })
 
-  it('host:mute and host:impaired: a machine is silent, or fails its checks', async () => {
+  it('host:mute and host:impaired: the machine prints nothing, or fails its checks', async () => {
     const { id: imageId } = world.addImage({ name: 'candidate' })
     for (const [fault, checks] of [
       ['host:mute', 'ok'],

@@ -20,7 +20,7 @@ describe('faults', () => {
     ['runner:dies=apply', { on: 'runner', kind: 'dies', moment: 'apply' }],
   ]
   for (const [text, fault] of forms) {
-    it(`reads ${text}`, () => expect(parseFault(text)).to.deep.equal(fault))
+    it(`parses ${text}`, () => expect(parseFault(text)).to.deep.equal(fault))
   }
 
   const bad = ['', 'ec2', 'ec2:explode', 'ec2:throttle=', 'ec2:throttle=0', 'ec2:throttle=1.5', 'ec2:throttle=-1']
@@ -49,7 +49,7 @@ describe('faults', () => {
     })
   }
 
-  it('strike as often as they say, one service at a time, and go with who lent them', () => {
+  it('apply as often as given, to one service each, and end with the command that added them', () => {
     const faults = new Faults([parseFault('ec2:error=1')])
     const takeBack = faults.add(parseFault('ec2:throttle=9'))
     expect([faults.strike('s3'), faults.strike('ec2'), faults.strike('ec2')]).to.deep.equal([null, 'error', 'throttle'])
@@ -57,7 +57,7 @@ describe('faults', () => {
     expect(faults.strike('ec2')).to.equal(null)
   })
 
-  it('wait for as many requests as they say, and keep corrupt uploads apart', () => {
+  it('start after the given number of requests, and count damaged uploads separately', () => {
     const faults = new Faults(['ebs:expired@2=1', 'ebs:corrupt@1=1', 'import:error=1'].map(parseFault))
     expect([1, 2, 3, 4].map(() => faults.strike('ebs'))).to.deep.equal([null, null, 'expired', null])
     expect([1, 2, 3].map(() => faults.corrupts('ebs'))).to.deep.equal([false, true, false])
@@ -68,7 +68,7 @@ describe('faults', () => {
     ])
   })
 
-  it('strike hosts by AMI and id, and the runner once', () => {
+  it('apply to hosts by AMI and id, and to the runner once', () => {
     const faults = new Faults(['host:unhealthy=a', 'host:dead=b', 'runner:dies'].map(parseFault))
     expect([faults.host('a', true), faults.host('a', false)]).to.deep.equal(['unhealthy', null])
     expect([faults.host('b', false), faults.host('c', true)]).to.deep.equal(['dead', null])

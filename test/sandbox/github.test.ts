@@ -14,10 +14,10 @@ import { parseFault } from '../../src/lib/domain/sandboxOptions.js'
 
 const REPO = { owner: 'acme', repo: 'fleet' }
 const TOKEN = 'test-token'
-/** Of the file in the test of the contents API, by `git hash-object`. */
+/** The digest of the file in the test of the contents API, by `git hash-object`. */
 const GIT_SHA = '4a2df6c703d085c3a10eb9acaff307468a01aa5f'
 
-/** A workflow that waits for the file `go-<target>` and writes down in which order its runs ran. */
+/** A workflow that waits for the file `go-<target>` and records the order of its runs. */
 const QUEUED = (concurrency: string) => `name: Queued
 run-name: "\${{ format('deploy {0}', inputs.target) }}"
 on: { workflow_dispatch: { inputs: { target: { required: true } } } }
@@ -178,7 +178,7 @@ jobs:
     expect(await readdir(join(root, 'work'))).to.deep.equal([])
   })
 
-  it('refuses what GitHub refuses', async () => {
+  it('refuses requests that GitHub refuses', async () => {
     await put('w.yml', QUEUED('fleet'))
     await put('push.yml', 'on: push\njobs: { a: { runs-on: x, steps: [{ run: "true" }] } }\n')
     await put('bad.yml', 'on: workflow_dispatch\njobs: { a: { runs-on: x, stepz: [] } }\n')
@@ -257,7 +257,7 @@ jobs:
     expect(await readFile(join(root, 'order'), 'utf8')).to.equal('one\ntwo\nthree\n')
   })
 
-  it('honours cancel-in-progress', async () => {
+  it('supports cancel-in-progress', async () => {
     await put('w.yml', QUEUED('{ group: fleet, cancel-in-progress: true }'))
     await open()
     const first = await dispatch({ target: 'one' })
@@ -268,7 +268,7 @@ jobs:
     expect((await run(first)).conclusion).to.equal('cancelled')
   })
 
-  it('cancels on request, once', async () => {
+  it('cancels a run only once on request', async () => {
     await put('w.yml', QUEUED('fleet'))
     await open()
     const route = 'POST /repos/{owner}/{repo}/actions/runs/{run_id}/cancel'
@@ -280,7 +280,7 @@ jobs:
     expect((await refused(octokit.request(route, { ...REPO, run_id: running })))[0]).to.equal(409)
   })
 
-  it('loses the runner and lets the next run go on', async () => {
+  it('loses the runner, and starts the next run', async () => {
     await put('w.yml', QUEUED('{ group: fleet, queue: max }'))
     await open()
     const first = await dispatch({ target: 'one' })
@@ -333,7 +333,7 @@ jobs:
     expect(byId.data.path).to.equal(data.path)
   })
 
-  it('serves the working tree', async () => {
+  it('serves the files of the working tree', async () => {
     await open()
     await writeFile(join(root, 'a file.json'), '{"é": 1}\n')
     const route = 'GET /repos/{owner}/{repo}/contents/{path}'
@@ -354,7 +354,7 @@ jobs:
     ])
   })
 
-  it('fails as GitHub fails', async () => {
+  it("fails with GitHub's answers", async () => {
     await open()
     faults.add(parseFault('github:throttle=1'))
     const error = await octokit.request('GET /rate_limit').catch((e: unknown) => e)
@@ -365,7 +365,7 @@ jobs:
     expect((await octokit.request('GET /rate_limit')).data.rate.limit).to.equal(5000)
   })
 
-  it('leaves nothing behind when it closes', async () => {
+  it('leaves nothing behind after it is closed', async () => {
     await put('w.yml', QUEUED('{ group: fleet, queue: max }'))
     await open()
     const ids = [await dispatch({ target: 'one' }), await dispatch({ target: 'two' })]

@@ -5,7 +5,7 @@ import { GITHUB_TOKEN, REGISTRY, startPlane, type TestPlane } from '../support/p
 const REPO = { owner: 'acme', repo: 'fleet' }
 const NOWHERE = 'f'.repeat(40)
 
-describe("the sandbox's GitHub, branches and pull requests", () => {
+describe("the sandbox's GitHub: branches and pull requests", () => {
   let plane: TestPlane
   let octokit: Octokit
   before(async () => {
@@ -51,7 +51,7 @@ describe("the sandbox's GitHub, branches and pull requests", () => {
     return String((await ask('GET /repos/{owner}/{repo}/contents/{path}', { path, ref, headers })).data)
   }
 
-  it('serves what was committed on top of the working tree, and leaves main as it is', async () => {
+  it('serves commits on top of the working tree, and does not change main', async () => {
     const sha = await commit('nix/hosts/new.nix', '{ }')
     await ask('POST /repos/{owner}/{repo}/git/refs', { ref: 'refs/heads/topic/one', sha })
     expect(await contents('nix/hosts/new.nix', 'topic/one')).to.equal('{ }')
@@ -91,7 +91,7 @@ describe("the sandbox's GitHub, branches and pull requests", () => {
     expect((await ask('GET /repos/{owner}/{repo}/pulls/{number}', { number })).data.state).to.equal('closed')
   })
 
-  it('refuses what GitHub refuses', async () => {
+  it('refuses requests that GitHub refuses', async () => {
     const sha = await commit('b.txt', 'b')
     const refs = 'POST /repos/{owner}/{repo}/git/refs'
     await ask(refs, { ref: 'refs/heads/topic/three', sha })

@@ -59,7 +59,7 @@ describe('sandbox: hosts', () => {
     return Buffer.from(`#!/bin/sh\n${lines.join('\n')}\n`).toString('base64')
   }
 
-  /** A role that may what the stack's may. */
+  /** A role with the same permissions as the stack's. */
   function addRole(allowed: Record<string, string[]> = {}): void {
     const trust = { Effect: 'Allow', Action: 'sts:AssumeRole', Principal: { Service: 'ec2.amazonaws.com' } }
     const actions = {
@@ -117,7 +117,7 @@ describe('sandbox: hosts', () => {
     world.putObject(BUCKET, `${prefix}/config.json`, JSON.stringify(manifest))
   }
 
-  /** Of the instance, or of the one that was launched last. */
+  /** The heartbeats of the instance, or of the one that was launched last. */
   function heartbeat(instanceId = [...world.instances.keys()].at(-1) ?? '') {
     const object = world.getObject(BUCKET, `heartbeats/${ID}/${instanceId}.json`)
     return object && heartbeatSchema.parse(JSON.parse(object.body.toString()))
@@ -134,10 +134,10 @@ describe('sandbox: hosts', () => {
     while (!what()) await sleep(2)
   }
 
-  /** Until the host has said how its boot ended. */
+  /** Waits until the host has reported the end of its boot. */
   const booted = () => until(() => notes.length > 0)
 
-  it('boots an instance that was launched over EC2, and ends it', async () => {
+  it('boots an instance that was launched through EC2, and terminates it', async () => {
     addBundle()
     const endpoint = await ec2Endpoint(world, { faults, accessKeyId: KEY })
     const credentials = { accessKeyId: KEY, secretAccessKey: 'not verified' }
@@ -170,7 +170,7 @@ describe('sandbox: hosts', () => {
     await endpoint.close()
   })
 
-  it('passes through pending and initializing, and only then sends a heartbeat', async () => {
+  it('is pending and initializing before its first heartbeat', async () => {
     addBundle()
     const instance = launch()
     const seen = new Set<string>()
@@ -207,17 +207,25 @@ describe('sandbox: hosts', () => {
 
   for (const [what, damage, note] of [
     ['no bundle', () => world.bucket(BUCKET).clear(), 'there is no bootstrap/clawdinator-1/config.json'],
-    ['no object', () => world.bucket(BUCKET).delete(`bootstrap/${ID}/secrets/token.age`), 'token.age is missing'],
+    [
+      'a missing object',
+      () => world.bucket(BUCKET).delete(`bootstrap/${ID}/secrets/token.age`),
+      'token.age is missing',
+    ],
     ['a shorter object', () => world.putObject(BUCKET, `bootstrap/${ID}/secrets/token.age`, 'x'), '1 bytes instead of'],
     [
       'another object of the same size',
       () => world.putObject(BUCKET, `bootstrap/${ID}/secrets/token.age`, 'age-encryption.org/v2 …'),
       'another SHA-256',
     ],
-    ['a broken manifest', () => world.putObject(BUCKET, `bootstrap/${ID}/config.json`, '{'), 'does not describe'],
-    ['a foreign manifest', () => world.putObject(BUCKET, `bootstrap/${ID}/config.json`, '{}'), 'does not describe'],
+    ['an invalid manifest', () => world.putObject(BUCKET, `bootstrap/${ID}/config.json`, '{'), 'does not describe'],
+    [
+      'the manifest of another instance',
+      () => world.putObject(BUCKET, `bootstrap/${ID}/config.json`, '{}'),
+      'does not describe',
+    ],
   ] as const) {
-    it(`stays in its stage and says why with ${what}`, async () => {
+    it(`stays in its stage and reports the reason with ${what}`, async () => {
       addBundle()
       damage()
       const instance = launch()
@@ -230,7 +238,7 @@ describe('sandbox: hosts', () => {
     })
   }
 
-  it('tries again, and goes on where the bundle is whole', async () => {
+  it('retries, and continues when the bundle is complete', async () => {
     launch()
     await booted()
     addBundle()
@@ -239,12 +247,12 @@ describe('sandbox: hosts', () => {
   })
 
   for (const [what, change, note] of [
-    ['no profile', { profile: null }, 'it has no instance profile'],
+    ['no instance profile', { profile: null }, 'it has no instance profile'],
     ['no user data', { userData: null }, 'without the user data of a host'],
-    ['user data that is no script', { userData: Buffer.from('x').toString('base64') }, 'without the user data'],
-    ['its metadata service off', { metadata: { endpoint: 'disabled' } }, 'its metadata service is off'],
+    ['user data that is not a script', { userData: Buffer.from('x').toString('base64') }, 'without the user data'],
+    ['a disabled metadata service', { metadata: { endpoint: 'disabled' } }, 'its metadata service is off'],
   ] as const) {
-    it(`does not come up with ${what}`, async () => {
+    it(`does not boot with ${what}`, async () => {
       addBundle()
       launch(change)
       await booted()
@@ -256,10 +264,10 @@ describe('sandbox: hosts', () => {
   for (const [what, allowed, outcome, note] of [
     ['may not read its bundle', { 's3:GetObject': [`active/${ID}.json`] }, 'bundle', 'may not s3:GetObject'],
     ['may not send heartbeats', { 's3:PutObject': [] }, null, 'may not s3:PutObject'],
-    ['may not read who is active', { 's3:GetObject': ['bootstrap/*'] }, 'standby', 'in standby'],
+    ['may not read the active machine', { 's3:GetObject': ['bootstrap/*'] }, 'standby', 'in standby'],
     ['may not list', { 's3:ListBucket': [] }, 'standby', 'in standby'],
   ] as const) {
-    it(`does not become active where its role ${what}`, async () => {
+    it(`does not become active if its role ${what}`, async () => {
       addBundle()
       world.iam.removeRole(ID, ID)
       world.iam.deleteProfile(ID)
@@ -294,7 +302,7 @@ describe('sandbox: hosts', () => {
     })
   }
 
-  it('host:crash: the gateway restarts again and again, and says so', async () => {
+  it('host:crash: the gateway restarts repeatedly, and the heartbeat reports it', async () => {
     hosts.stop()
     hosts = startHosts({ beatMs: 5 })
     addBundle()
@@ -307,7 +315,7 @@ describe('sandbox: hosts', () => {
     expect(heartbeat()?.gateway?.mainPid).not.to.equal(first?.mainPid)
   })
 
-  it('host:bad-token: the probe says that the token is rejected', async () => {
+  it('host:bad-token: the probe reports that the token is rejected', async () => {
     addBundle()
     faults.add(parseFault('host:bad-token'))
     nameActive('i-0123456789abcdef0')
@@ -319,7 +327,7 @@ describe('sandbox: hosts', () => {
     ])
   })
 
-  it('hands over: the successor stands by, the predecessor yields, and never do both act', async () => {
+  it('hands over: the candidate is standby, the old machine yields, and never are both active', async () => {
     addBundle()
     const old = launch()
     await until(() => stage(old.id) === 'active')
@@ -329,7 +337,7 @@ describe('sandbox: hosts', () => {
     expect(heartbeat(next.id)?.gateway).to.include({ state: 'active' })
     expect(stage(old.id)).to.equal('active')
 
-    // What can't be read changes nothing.
+    // An object that can't be read changes nothing.
     world.iam.deleteRolePolicy(ID, 'own')
     await sleep(30)
     expect(world.gateways.map(({ event, acts }) => [event, acts])).to.deep.equal([
@@ -349,7 +357,7 @@ describe('sandbox: hosts', () => {
     expect(world.gateways.at(-1)).to.include({ instanceId: next.id, event: 'stop', acts: true })
   })
 
-  it('gets the role back after it yielded, but not because nobody is named any more', async () => {
+  it('gets the role back after it yielded, but not because no machine is named any more', async () => {
     addBundle()
     const { id } = launch()
     await until(() => stage() === 'active')
@@ -363,7 +371,7 @@ describe('sandbox: hosts', () => {
     expect(world.gateways.map(({ event }) => event)).to.deep.equal(['start', 'stop', 'start'])
   })
 
-  it('host:no-yield: goes on acting until EC2 stops it', async () => {
+  it('host:no-yield: stays active until EC2 stops it', async () => {
     addBundle()
     const old = launch()
     await until(() => stage(old.id) === 'active')
@@ -377,7 +385,7 @@ describe('sandbox: hosts', () => {
     expect(() => world.stop('i-0123456789abcdef0')).to.throw('does not exist')
   })
 
-  it('beats until it is terminated or stopped', async () => {
+  it('sends heartbeats until it is terminated or stopped', async () => {
     hosts.stop()
     hosts = startHosts({ beatMs: 5 })
     addBundle()
@@ -410,7 +418,7 @@ describe('sandbox: hosts', () => {
     expect(() => hosts.adopt(bare.id)).to.throw('user data')
   })
 
-  it('is silent for an instance that is terminated while it boots', async () => {
+  it('sends nothing for an instance that is terminated while it boots', async () => {
     addBundle()
     const instance = launch()
     world.terminate(instance.id)
@@ -425,7 +433,7 @@ describe('sandbox: hosts', () => {
     expect([heartbeat(), notes.length]).to.deep.equal([null, 0])
   })
 
-  it('takes up what was under way before it started', async () => {
+  it('continues launches and stops from before its start', async () => {
     hosts.stop()
     addBundle()
     const booting = launch()

@@ -58,7 +58,7 @@ describe('sandbox: IAM', () => {
     throw new Error('it was not refused')
   }
 
-  it('keeps roles with their policies and tags', async () => {
+  it('stores roles with their policies and tags', async () => {
     const made = await iam.send(role('one', { Tags: [{ Key: 'app', Value: 'x & y' }] }))
     expect(made.Role?.Arn).to.equal('arn:aws:iam::000000000000:role/fleet/one')
     await iam.send(new PutRolePolicyCommand({ RoleName: 'one', PolicyName: 'own', PolicyDocument: READ }))
@@ -75,7 +75,7 @@ describe('sandbox: IAM', () => {
     expect((await iam.send(new ListRoleTagsCommand({ RoleName: 'one' }))).Tags).to.deep.equal([{ Key: 'b', Value: '' }])
   })
 
-  it('keeps profiles, and lets nothing go that is in use', async () => {
+  it('stores instance profiles, and refuses to delete objects in use', async () => {
     await iam.send(role('one'))
     await iam.send(new CreateInstanceProfileCommand({ InstanceProfileName: 'one', Path: '/fleet/' }))
     const both = { InstanceProfileName: 'one', RoleName: 'one' }
@@ -96,7 +96,7 @@ describe('sandbox: IAM', () => {
     expect([world.iam.roles.size, world.iam.profiles.size]).to.deep.equal([0, 0])
   })
 
-  it('refuses in IAM’s codes', async () => {
+  it("refuses with IAM's codes", async () => {
     await iam.send(role('one'))
     const policy = (PolicyDocument: string) =>
       iam.send(new PutRolePolicyCommand({ RoleName: 'one', PolicyName: 'own', PolicyDocument }))
@@ -120,7 +120,7 @@ describe('sandbox: IAM', () => {
 describe('sandbox: policies', () => {
   const s3 = (action: string, resource: string, context = {}) => ({ action, resource, context })
 
-  it('allow what a statement allows, and deny what none does or one forbids', () => {
+  it('allow what a statement allows, and deny everything else and what a statement denies', () => {
     const all = document({ Effect: 'Allow', Action: ['s3:*'], Resource: '*' })
     const never = document({ Effect: 'Deny', Action: 's3:GetObject', Resource: 'arn:aws:s3:::b/own/secret?' })
     for (const [policies, request, expected] of [
@@ -136,7 +136,7 @@ describe('sandbox: policies', () => {
     }
   })
 
-  it('hold their conditions, and know no other tests than the stacks use', () => {
+  it('evaluate their conditions, and only the operators that the stacks use', () => {
     const when = (Condition: object) => document({ Effect: 'Allow', Action: 's3:ListBucket', Resource: '*', Condition })
     const list = (prefix?: string) =>
       s3('s3:ListBucket', 'arn:aws:s3:::b', prefix === undefined ? {} : { 's3:prefix': prefix })

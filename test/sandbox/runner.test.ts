@@ -102,7 +102,7 @@ describe('sandbox runner', () => {
     while (!existsSync(path)) await sleep(5)
   }
 
-  it('layers env: workflow < job < GITHUB_ENV < step, and inherits nothing else', async () => {
+  it('layers env (workflow < job < GITHUB_ENV < step) and inherits nothing else', async () => {
     process.env.CLAWCTL_TEST_LEAK = 'leaked'
     const started = await start(
       steps(
@@ -127,7 +127,7 @@ describe('sandbox runner', () => {
     expect(Object.keys(started.steps())[2]).to.equal('Run echo "2 $A $B [${C-}] $(mytool) file"')
   })
 
-  it('hands outputs to later steps and jobs', async () => {
+  it('passes outputs to later steps and jobs', async () => {
     const started = await start(`${steps(
       `
 - id: one
@@ -148,7 +148,7 @@ describe('sandbox runner', () => {
     expect(started.text('b')).to.include('needs 1 success')
   })
 
-  it('obeys conditions and continue-on-error', async () => {
+  it('evaluates conditions and continue-on-error', async () => {
     const started = await start(`${steps(`
 - { name: tolerated, id: t, run: exit 3, continue-on-error: true }
 - { name: outcome, if: "steps.t.outcome == 'failure' && steps.t.conclusion == 'success'", run: 'true' }
@@ -178,7 +178,7 @@ describe('sandbox runner', () => {
     expect(started.job().annotations.map((a) => a.message)).to.include('Process completed with exit code 4.')
   })
 
-  it('masks secrets in log, summary and annotations, and withholds outputs that hold one', async () => {
+  it('masks secrets in log, summary and annotations, and removes outputs that contain one', async () => {
     const started = await start(
       `${steps(
         `
@@ -224,7 +224,7 @@ describe('sandbox runner', () => {
     expect(started.job().annotations.map((a) => a.message)).to.deep.equal(['one'])
   })
 
-  it('runs bash without pipefail unless shell: bash is said', async () => {
+  it('runs bash without pipefail unless `shell: bash` is set', async () => {
     const started = await start(
       steps(`
 - { name: unspecified, run: 'false | cat' }
@@ -239,7 +239,7 @@ describe('sandbox runner', () => {
     expect(started.job().log.filter((line) => line.text === 'unreachable')).to.deep.equal([])
   })
 
-  it('lets an input become code only where the workflow writes it into run', async () => {
+  it('runs an input as code only if the workflow writes it into `run`', async () => {
     const target = '"; echo INJECTED; echo "'
     const started = await start(
       steps(`
@@ -259,7 +259,7 @@ describe('sandbox runner', () => {
     expect(lines(3)).to.not.include('INJECTED')
   })
 
-  it('runs stand-ins and says that they are simulated', async () => {
+  it('runs stand-ins of actions, and reports that they are simulated', async () => {
     const started = await start(
       steps(`
 - uses: acme/tool@v1
@@ -327,7 +327,7 @@ runs:
     expect(started.steps()['Run ./.github/actions/greet']).to.equal('failure')
   })
 
-  it('cancels: the running step stops, always() steps still run', async () => {
+  it('stops the running step of a cancelled job, and still runs always() steps', async () => {
     const started = await start(`${steps(`
 - { name: long, run: 'touch "$HOME/up"; exec sleep 30' }
 - { name: next, run: 'true' }
@@ -348,7 +348,7 @@ runs:
     expect(started.job('b').conclusion).to.equal('cancelled')
   })
 
-  it('signals the shell alone, as GitHub does: a child that ignores nothing is killed only with the job', async () => {
+  it('signals only the shell, as GitHub does: a child process is killed when the job ends', async () => {
     const script = 'trap "echo got INT >> $HOME/signals" INT; touch "$HOME/up"; sleep 30'
     const job = steps(`- { name: long, run: 'bash -c ''${script}''; true' }`)
     const started = await start(job)
@@ -359,7 +359,7 @@ runs:
     expect(started.text()).to.include('Terminate orphan process')
   })
 
-  it('signals the whole group where the caller wants it', async () => {
+  it('signals the whole process group if the caller requests it', async () => {
     const script = 'trap "echo got INT >> $HOME/signals; exit 1" INT; touch "$HOME/up"; sleep 30'
     const started = await start(steps(`- { name: long, run: 'bash -c ''${script}''; true' }`), {
       limits: { signals: 'group' },
@@ -370,7 +370,7 @@ runs:
     expect(await readFile(join(directory, 'signals'), 'utf8')).to.equal('got INT\n')
   })
 
-  it('cancels a job whose time is up, and fails a step whose time is up', async () => {
+  it('cancels a job and fails a step at their time limits', async () => {
     const job = await start(
       steps(
         '- { name: long, run: exec sleep 30 }\n- { name: after, if: always(), run: "true" }',
@@ -392,7 +392,7 @@ runs:
     expect(step.text()).to.include("The action 'long' has timed out after 0.003 minutes.")
   })
 
-  it('loses the runner: everything is dead immediately, nothing else runs, the steps stay as they were', async () => {
+  it("kills everything of a lost runner immediately, runs nothing else, and keeps the steps' states", async () => {
     const started = await start(
       steps(`
 - { name: long, run: '(until [ -e "$HOME/go" ]; do sleep 0.05; done; touch "$HOME/survived") & touch "$HOME/up"; sleep 30' }
@@ -412,7 +412,7 @@ runs:
     expect(existsSync(join(directory, 'survived'))).to.equal(false)
   })
 
-  it('leaves no process behind that a step sent to the background', async function () {
+  it('leaves no background process of a step behind', async function () {
     if (process.platform !== 'linux') this.skip() // found again through /proc
     const started = await start(steps('- run: setsid sleep 30 > /dev/null 2>&1 & echo "pid=$!" > "$HOME/pid"'))
     expect(await started.over).to.equal('success')

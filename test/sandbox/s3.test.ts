@@ -63,7 +63,7 @@ describe('sandbox: S3', () => {
   const get = (input: Omit<GetObjectCommandInput, 'Bucket'>) => s3.send(new GetObjectCommand({ Bucket, ...input }))
   const text = async (input: Omit<GetObjectCommandInput, 'Bucket'>) => (await get(input)).Body?.transformToString()
 
-  /** A request as a client other than the SDK could send it: fetch would not let us set Host. */
+  /** A request with a Host header, which fetch would not allow. */
   function raw(method: string, path: string, headers: Record<string, string>, body = ''): Promise<[number, string]> {
     const scope = `${KEY}/20261101/eu-central-1/s3/aws4_request`
     const authorization = `AWS4-HMAC-SHA256 Credential=${scope}, SignedHeaders=host, Signature=${'0'.repeat(64)}`
@@ -120,7 +120,7 @@ describe('sandbox: S3', () => {
       expect(log.at(-1)?.status).to.equal(200)
     })
 
-    it('verify every checksum that S3 knows', async () => {
+    it('verify every checksum that S3 supports', async () => {
       // the check values of the CRC catalogue for "123456789"
       const known = { crc32: 'cbf43926', crc32c: 'e3069283', crc64nvme: 'ae8b14860a799888' }
       for (const name of CHECKSUM_NAMES) {
@@ -141,7 +141,7 @@ describe('sandbox: S3', () => {
       }
     })
 
-    it('refuse a body that does not match what was said of it', async () => {
+    it('refuse a body that does not match its digest or length', async () => {
       const wrong = createHash('sha256').update('other').digest()
       const checksum = failure(put({ Key: 'k', Body: 'hello', ChecksumSHA256: wrong.toString('base64') }))
       expect(await checksum).to.include({ name: 'BadDigest', status: 400 })
@@ -175,7 +175,7 @@ describe('sandbox: S3', () => {
       expect(await text({ Key: 'k' })).to.equal('hello')
     })
 
-    it('hold to If-None-Match and If-Match when writing', async () => {
+    it('obey If-None-Match and If-Match for writes', async () => {
       const first = await put({ Key: 'k', Body: 'one', IfNoneMatch: '*' })
       const again = await failure(put({ Key: 'k', Body: 'two', IfNoneMatch: '*' }))
       expect(again).to.include({ name: 'PreconditionFailed', status: 412 })
@@ -186,7 +186,7 @@ describe('sandbox: S3', () => {
       expect(missing).to.include({ name: 'NoSuchKey', status: 404 })
     })
 
-    it('hold to If-None-Match, If-Match and Range when reading', async () => {
+    it('obey If-None-Match, If-Match and Range for reads', async () => {
       const { ETag } = await put({ Key: 'k', Body: '0123456789' })
       expect((await failure(get({ Key: 'k', IfNoneMatch: ETag }))).status).to.equal(304)
       expect(await text({ Key: 'k', IfNoneMatch: '"other"' })).to.equal('0123456789')
@@ -210,7 +210,7 @@ describe('sandbox: S3', () => {
     expect(missing).to.include({ name: 'NotFound', status: 404 })
   })
 
-  it('DeleteObject and DeleteObjects delete, and do not mind what is not there', async () => {
+  it('DeleteObject and DeleteObjects delete, and accept missing objects', async () => {
     for (const key of ['a&<b', 'c', 'd', 'e', 'keep']) world.putObject(Bucket, key, 'x')
     await s3.send(new DeleteObjectCommand({ Bucket, Key: 'c' }))
     await s3.send(new DeleteObjectCommand({ Bucket, Key: 'c' }))
@@ -239,7 +239,7 @@ describe('sandbox: S3', () => {
       return [...(answer.Contents ?? []).map((o) => o.Key), ...(answer.CommonPrefixes ?? []).map((p) => p.Prefix)]
     }
 
-    it('lists in the order of UTF-8 bytes, by prefix, rolled up by delimiter', async () => {
+    it('lists in the order of UTF-8 bytes, by prefix, grouped by delimiter', async () => {
       expect(await list({})).to.deep.equal(['a', 'b/1', 'b/2', 'b/sub/x', 'c/y', 'c/z', 'd&', 'ﬀ', '🦞'])
       expect(await list({ Prefix: 'b/' })).to.deep.equal(['b/1', 'b/2', 'b/sub/x'])
       expect(await list({ Prefix: 'b/', Delimiter: '/' })).to.deep.equal(['b/1', 'b/2', 'b/sub/'])
@@ -250,7 +250,7 @@ describe('sandbox: S3', () => {
       expect(Contents?.[0]).to.include({ Size: 2, ETag: world.getObject(Bucket, 'd&')?.etag, StorageClass: 'STANDARD' })
     })
 
-    it('pages over keys and common prefixes', async () => {
+    it('returns pages of keys and common prefixes', async () => {
       const pages: string[][] = []
       for await (const page of paginateListObjectsV2({ client: s3, pageSize: 2 }, { Bucket, Delimiter: '/' })) {
         pages.push([
@@ -290,7 +290,7 @@ describe('sandbox: S3', () => {
     expect(await text({ Key: 'in/the/host' })).to.equal('x')
   })
 
-  it("says in S3's words what is missing, and what it does not emulate", async () => {
+  it("reports missing objects in S3's words, and names what it does not emulate", async () => {
     expect(await failure(get({ Key: 'none' }))).to.include({ name: 'NoSuchKey', status: 404 })
     const nowhere = { Bucket: 'nowhere', Key: 'k' }
     expect((await failure(s3.send(new GetObjectCommand(nowhere)))).name).to.equal('NoSuchBucket')
@@ -311,7 +311,7 @@ describe('sandbox: S3', () => {
     expect(await text({ Key: 'k' })).to.equal('x')
   })
 
-  it('knows one access key only, and no unsigned request', async () => {
+  it('accepts only one access key, and no unsigned request', async () => {
     const other = client('AKIASTRANGER')
     const denied = await failure(other.send(new ListObjectsV2Command({ Bucket })))
     expect(denied).to.include({ name: 'InvalidAccessKeyId', status: 403 })
@@ -334,7 +334,7 @@ describe('sandbox: S3', () => {
     })
   }
 
-  it("fails in S3's words when the retries are used up", async () => {
+  it("fails with S3's text after the retries", async () => {
     faults.add(parseFault('s3:throttle=3'))
     expect(await failure(get({ Key: 'k' }))).to.include({ name: 'SlowDown', status: 503 })
     faults.add(parseFault('s3:error=3'))

@@ -106,7 +106,7 @@ describe('sandbox: S3 multipart', () => {
     expect(Buffer.concat([FIRST, LAST]).equals((await whole.Body?.transformToByteArray()) ?? Buffer.alloc(0))).to.equal(
       true,
     )
-    // over the border of the parts, which lie in a file each
+    // across the border of two parts, which are in separate files
     const Range = `bytes=${FIRST.length - 3}-${FIRST.length + 1}`
     const range = await (await s3.send(new GetObjectCommand({ Bucket, Key, Range }))).Body?.transformToByteArray()
     expect(Buffer.from(range ?? [])).to.deep.equal(Buffer.concat([FIRST.subarray(-3), LAST.subarray(0, 2)]))
@@ -153,7 +153,7 @@ describe('sandbox: S3 multipart', () => {
   })
 
   for (const ChecksumAlgorithm of ['CRC32', 'CRC32C', 'CRC64NVME'] as const) {
-    it(`joins the parts' ${ChecksumAlgorithm} to that of the whole object`, async () => {
+    it(`computes the whole object's ${ChecksumAlgorithm} from those of the parts`, async () => {
       const id = await start({ ChecksumAlgorithm, ChecksumType: 'FULL_OBJECT' })
       const parts = await sendBoth(id, { ChecksumAlgorithm })
       const name = ChecksumAlgorithm.toLowerCase() as ChecksumName
@@ -166,7 +166,7 @@ describe('sandbox: S3 multipart', () => {
     })
   }
 
-  it('refuses parts that are missing, other, small, or out of order', async () => {
+  it('refuses missing, different, small or unordered parts', async () => {
     const id = await start()
     const [two, nine] = (await sendBoth(id)) as [ReturnType<typeof part>, ReturnType<typeof part>]
     const code = async (...parts: ReturnType<typeof part>[]) => (await failure(complete(id, parts))).name
@@ -178,12 +178,12 @@ describe('sandbox: S3 multipart', () => {
     expect(await code()).to.equal('MalformedXML')
     expect((await failure(send(id, 10_001, LAST))).name).to.equal('InvalidArgument')
     await complete(id, [two, nine])
-    // the part that was not named is gone with the upload
+    // the unnamed part is removed with the upload
     expect(await files()).to.have.length(2)
     expect(await failure(complete(id, [two, nine]))).to.include({ name: 'NoSuchUpload', status: 404 })
   })
 
-  it('holds to If-None-Match, and keeps the upload that was refused', async () => {
+  it('obeys If-None-Match, and keeps the refused upload', async () => {
     const id = await start()
     const parts = [part(1, await send(id, 1, LAST))]
     await s3.send(new PutObjectCommand({ Bucket, Key, Body: 'first' }))
@@ -196,11 +196,11 @@ describe('sandbox: S3 multipart', () => {
     expect(world.getObject(Bucket, Key)?.body.equals(LAST)).to.equal(true)
   })
 
-  it('lists parts and uploads in pages; abort leaves nothing', async () => {
+  it('lists parts and uploads in pages; an abort leaves nothing', async () => {
     const id = await start()
     for (const number of [3, 1, 2]) await send(id, number, LAST)
     const seen: (number | undefined)[] = []
-    // by hand: S3 gives out a marker on the last page too, with which paginateListParts never ends
+    // without paginateListParts, which never ends, because S3 returns a marker on the last page too
     let marker: string | undefined
     for (let more: boolean | undefined = true; more; ) {
       const next = new ListPartsCommand({ Bucket, Key, UploadId: id, MaxParts: 2, PartNumberMarker: marker })
@@ -230,7 +230,7 @@ describe('sandbox: S3 multipart', () => {
     expect(await files()).to.deep.equal([])
   })
 
-  it('finds a corrupt part, and reports another region and expired credentials', async () => {
+  it('detects a damaged part, and reports another region and expired credentials', async () => {
     const id = await start({ ChecksumAlgorithm: 'CRC32' })
     faults.add(parseFault('s3:corrupt=1'))
     expect(await failure(send(id, 1, LAST))).to.include({ name: 'BadDigest', status: 400 })
@@ -245,7 +245,7 @@ describe('sandbox: S3 multipart', () => {
     expect(await failure(send(id, 3, LAST))).to.include({ name: 'ExpiredToken', status: 400 })
   })
 
-  it('takes an upload in that breaks off, without leaving anything', async () => {
+  it('leaves nothing of an interrupted upload of a part', async () => {
     const request = (await import('node:http')).request(`${endpoint.url}/${Bucket}/cut`, {
       method: 'PUT',
       headers: {

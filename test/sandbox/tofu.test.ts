@@ -27,12 +27,12 @@ interface PlanJson {
 describe('the stand-in tofu: command line', () => {
   const refusal = async (...args: string[]) => (await standIn(STACK, args)).stderr
 
-  it('says what it is', async () => {
+  it('prints that it is a stand-in', async () => {
     const { stdout } = await standIn(STACK, ['version'])
     expect(stdout).to.equal('OpenTofu v1.12.0 (stand-in of the clawctl sandbox)\n')
   })
 
-  it('reads options as the real one does', () => {
+  it('parses options like the real OpenTofu', () => {
     const { command, chdir, lockTimeoutMs, positional, vars, list, flag } = parseArgs([
       '-chdir=x',
       'plan',
@@ -58,7 +58,7 @@ describe('the stand-in tofu: command line', () => {
     ])
   })
 
-  it('refuses what it does not know, in the real words', async () => {
+  it('refuses unknown arguments with the real text', async () => {
     const unknown = await refusal('plan', '-lock-timeoot=3s')
     expect(unknown).to.match(
       /Error: Failed to parse command-line options\n\nflag provided but not defined: -lock-timeoot/,
@@ -69,7 +69,7 @@ describe('the stand-in tofu: command line', () => {
     expect(await refusal('force-unlock', '-force')).to.include('Expected a single argument: LOCK_ID')
   })
 
-  it('refuses what it would have to pretend', async () => {
+  it('refuses options that it does not implement', async () => {
     expect(await refusal('plan', '-json')).to.include('does not model -json')
     expect(await refusal('plan', '-target=aws_instance.clawdinator')).to.include('does not model -target')
     expect(await refusal('apply', '-auto-approve')).to.include('applies saved plans only')
@@ -92,7 +92,7 @@ describe('the stand-in tofu: command line', () => {
     ['a splat', 'output "x" {\n  value = aws_instance.clawdinator.*.id\n}', 'does not evaluate splat expressions'],
     ['a meta-argument', 'resource "aws_iam_role" "x" {\n  count = 1\n}', 'does not model "count"'],
   ] as const) {
-    it(`refuses ${what} that it does not model, by its name`, async () => {
+    it(`refuses ${what}, which it does not model, by its name`, async () => {
       const aws = await account()
       const other = checkout([ONE])
       try {
@@ -113,9 +113,9 @@ describe('the stand-in tofu: command line', () => {
   }
 
   for (const [why, text, line] of [
-    ['words that are no block', 'locals {\n}\n\nthis is not hcl {{{\n', 4],
-    ['a block that does not end', '# first\nresource "aws_x" "y" {\n  a = 1\n', 2],
-    ['a brace too many', 'locals {\n}\n}\n', 3],
+    ['text that is not a block', 'locals {\n}\n\nthis is not hcl {{{\n', 4],
+    ['an unclosed block', '# first\nresource "aws_x" "y" {\n  a = 1\n', 2],
+    ['an additional brace', 'locals {\n}\n}\n', 3],
     ['two arguments on a line', 'locals {\n  a = 1 b = 2\n}\n', 2],
   ] as const) {
     it(`refuses ${why}, with the line`, () => {
@@ -166,7 +166,7 @@ describe('the stand-in tofu: plan and apply', () => {
     await aws.close()
   })
 
-  it('needs init, declared variables and required ones', async () => {
+  it('requires init, and declared and complete variables', async () => {
     const fresh = checkout([ONE])
     try {
       const planned = await standIn(fresh.dir, ['plan', ...varArgs(aws.ami)])
@@ -181,7 +181,7 @@ describe('the stand-in tofu: plan and apply', () => {
     expect((await tofu('show', '-json')).stdout).to.equal('{"format_version":"1.0"}\n')
   })
 
-  it('creates what the registry names, with tags and user data', async () => {
+  it("creates the registry's instances, with tags and user data", async () => {
     const json = await plan(aws.ami)
     expect(json).to.include({ format_version: '1.2', errored: false })
     expect(actions(json)).to.deep.equal({ [ONE]: 'create', [TWO]: 'create' })
@@ -241,7 +241,7 @@ describe('the stand-in tofu: plan and apply', () => {
     expect(later.stdout).to.include('No changes.')
   })
 
-  it('corrects a role that differs, beside the policies that IAM has, and the guard lets it', async () => {
+  it('corrects a changed role beside other policies in IAM, and the guard allows it', async () => {
     await deploy(aws.ami)
     aws.world.iam.getRole(TWO)?.tags.set('Name', 'by hand')
     const json = await plan(aws.nextAmi, undefined, `-replace=${address(TWO)}`)
@@ -255,7 +255,7 @@ describe('the stand-in tofu: plan and apply', () => {
     expect([...(aws.world.iam.getRole(TWO)?.tags.keys() ?? [])]).to.not.include('Name')
   })
 
-  it('without ignore_changes replaces every host whose AMI differs, as the real one', async () => {
+  it('replaces every host with another AMI without ignore_changes, like the real OpenTofu', async () => {
     await deploy(aws.ami)
     const naive = checkout([ONE, TWO], (_, text) => text.replace('ignore_changes = all', ''))
     try {
@@ -275,7 +275,7 @@ describe('the stand-in tofu: plan and apply', () => {
     }
   })
 
-  it('manages exactly instance_ids: others are not created, one that left the registry stays', async () => {
+  it('manages exactly instance_ids: others are not created, and one that left the registry stays', async () => {
     await deploy(aws.ami, [ONE])
     expect(aws.running()).to.deep.equal({ [ONE]: aws.ami })
     stack.register([TWO])
@@ -288,14 +288,14 @@ describe('the stand-in tofu: plan and apply', () => {
     expect(aws.running()).to.deep.equal({ [TWO]: aws.ami })
   })
 
-  it('answers a replacement of an unknown key with no changes and exit code 0', async () => {
+  it('answers a replacement of an unknown key with "No changes" and exit code 0', async () => {
     await deploy(aws.ami)
     const json = await plan(aws.ami, undefined, `-replace=${address('clawdinator-9')}`)
     expect(actions(json)).to.deep.equal({ [ONE]: 'no-op', [TWO]: 'no-op' })
     expect((await tofu('plan', '-replace=nonsense', ...varArgs(aws.ami))).stderr).to.include('Invalid force-replace')
   })
 
-  it('creates again what EC2 lost', async () => {
+  it('creates an instance again that no longer exists in EC2', async () => {
     await deploy(aws.ami)
     const lost = [...aws.world.instances.values()].find((i) => i.tags.get('clawdinator:id') === ONE)
     if (lost) lost.state = 'terminated'
@@ -318,7 +318,7 @@ describe('the stand-in tofu: plan and apply', () => {
     expect((await tofu('apply', planFile())).stderr).to.include('Error: Saved plan is stale')
   })
 
-  it('waits for the lock, then says whose it is; force-unlock releases it', async () => {
+  it('waits for the lock, then names its holder; force-unlock releases it', async () => {
     const held = { ID: 'lock-1', Path: 'p', Operation: 'OperationTypeApply', Who: 'me@there', Version: '1.12.0' }
     const body = JSON.stringify({ ...held, Created: '2026-11-22T10:00:00.000Z', Info: '' })
     aws.world.putObject(BUCKET, `${STATE_KEY}.tflock`, body)
@@ -336,7 +336,7 @@ describe('the stand-in tofu: plan and apply', () => {
     expect([...objects().keys()]).to.deep.equal([])
   })
 
-  it('interrupted while it creates an instance, leaves it tainted, with state and lock in order', async () => {
+  it('leaves an instance tainted if it is interrupted during its creation, with state and lock in order', async () => {
     await plan(aws.ami, [ONE])
     const stop = new AbortController()
     aws.world.onLaunch(() => stop.abort())
@@ -345,7 +345,7 @@ describe('the stand-in tofu: plan and apply', () => {
     expect(stopped.stderr).to.match(/create: context canceled/)
     expect([...objects().keys()]).to.deep.equal([STATE_KEY])
 
-    // Tainted, it is in every later plan, ignore_changes or not.
+    // A tainted resource is in every later plan, also with ignore_changes.
     const again = await plan(aws.ami, [ONE])
     expect(actions(again)).to.deep.equal({ [ONE]: 'delete,create' })
     expect(again.resource_changes.find((c) => c.address === address(ONE))?.action_reason).to.equal(
@@ -357,7 +357,7 @@ describe('the stand-in tofu: plan and apply', () => {
     expect(aws.world.instances.size).to.equal(1)
   })
 
-  it('keeps what was done when EC2 refuses the next step', async () => {
+  it('stores what was done if EC2 refuses the next step', async () => {
     await plan(`ami-${'0'.repeat(17)}`)
     const failed = await tofu('apply', planFile())
     expect(failed.stderr).to.match(/Error: creating EC2 Instance: operation error EC2: api error InvalidAMIID.NotFound/)

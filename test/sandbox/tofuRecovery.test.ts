@@ -13,14 +13,17 @@ interface Planned {
   resource_changes: { address: string; change: { actions: string[]; importing?: { id: string } } }[]
 }
 
-describe('the stand-in tofu: after kills, cancels and failed writes', () => {
+describe('the stand-in tofu: after kills, cancellations and failed writes', () => {
   let aws: Awaited<ReturnType<typeof account>>
   let stack: ReturnType<typeof checkout>
   const tofu = (...args: string[]) => standIn(stack.dir, args)
   const planFile = () => join(stack.root, 'plan')
   const stateText = () => aws.world.getObject(BUCKET, STATE_KEY)?.body.toString() ?? ''
 
-  /** Plans into the file: address → actions, `import` before them where it adopts; what it changes nothing of is left out. */
+  /**
+   * Plans into the file. Returns address → actions, preceded by `import` for an adoption; unchanged resources are left
+   * out.
+   */
   async function plan(ids: readonly string[], ...more: string[]): Promise<Record<string, string>> {
     const planned = await tofu('plan', `-out=${planFile()}`, ...varArgs(aws.ami, ids), ...more)
     expect(planned.stderr).to.equal('')
@@ -54,7 +57,7 @@ describe('the stand-in tofu: after kills, cancels and failed writes', () => {
     expect(signal).to.equal('SIGKILL')
   }
 
-  it('killed while an instance is created, leaves all of it outside of the state, and the lock', async () => {
+  it('leaves resources outside of the state, and the lock, after a kill during a creation', async () => {
     await plan([ONE])
     await killed()
     const [left] = [...aws.world.instances.values()]
@@ -64,7 +67,7 @@ describe('the stand-in tofu: after kills, cancels and failed writes', () => {
     const lock = JSON.parse(aws.world.getObject(BUCKET, `${STATE_KEY}.tflock`)?.body.toString() ?? '{}')
     expect(lock).to.include({ Operation: 'OperationTypeApply' })
 
-    // Run again without adopting: everything exists already, for ever.
+    // Without an adoption, every later run fails because the objects exist already.
     await tofu('force-unlock', '-force', lock.ID)
     const [group] = [...aws.world.securityGroups.keys()]
     aws.world.securityGroups.delete(group ?? '')
@@ -72,7 +75,7 @@ describe('the stand-in tofu: after kills, cancels and failed writes', () => {
     const again = await tofu('apply', planFile())
     expect(again.stderr).to.match(/IAM: api error EntityAlreadyExists: Role with name clawdinator-1 already exists/)
 
-    // Adopted it changes nothing, and the next plan knows it.
+    // An adoption changes nothing, and the next plan has no changes.
     const adopt = {
       instances: { [ONE]: left?.id },
       roles: { [ONE]: ONE },
@@ -87,7 +90,7 @@ describe('the stand-in tofu: after kills, cancels and failed writes', () => {
     expect((await tofu('state', 'list')).stdout).to.include(instance(ONE))
   })
 
-  it('imports and creates the other slot in one plan, and refuses what is not there', async () => {
+  it('imports an instance and creates the other slot in one plan, and refuses a missing object', async () => {
     await plan([ONE])
     await tofu('apply', planFile())
     const { id = '' } = [...aws.world.instances.values()][0] ?? {}
@@ -106,15 +109,15 @@ describe('the stand-in tofu: after kills, cancels and failed writes', () => {
     expect(await refusal(adopting({ instances: { [`${ONE}/b`]: id } }))).to.include(
       'Error: Configuration for import target does not exist',
     )
-    // EC2's id may be in the state under another address: nothing but a comparison finds that.
+    // The state may have EC2's id under another address: only a comparison detects that.
     expect(await plan([ONE], both, adopting({ instances: { [`${ONE}/b`]: id } }))).to.deep.equal({
       [instance(`${ONE}/b`)]: 'import,no-op',
     })
-    // An address that the state has is silently left alone.
+    // An address that is already in the state is ignored without a message.
     expect(await plan([ONE], adopting({ instances: { [ONE]: 'i-0123456789abcdef0' } }))).to.deep.equal({})
   })
 
-  it('keeps a state that S3 refuses in errored.tfstate, which state push repairs', async () => {
+  it('stores a state that S3 refuses in errored.tfstate, which state push uploads', async () => {
     await plan([ONE])
     let repair = () => {}
     const stop = aws.world.onLaunch(() => {
@@ -162,7 +165,7 @@ describe('the stand-in tofu: after kills, cancels and failed writes', () => {
     expect(writes).to.deep.equal(['1', '2', '3'])
   })
 
-  it('asks for another init where the backend block has changed', async () => {
+  it('requires another init if the backend block has changed', async () => {
     writeFileSync(join(stack.dir, 'backend.tf'), 'terraform {\n  backend "s3" {\n    encrypt = true\n  }\n}\n')
     const { stderr } = await tofu('untaint', instance(ONE))
     expect(stderr).to.include('Reason: Backend configuration block has changed')

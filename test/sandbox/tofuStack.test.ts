@@ -14,7 +14,7 @@ const installed = (program: string) => !spawnSync(program, ['--version']).error
 describe('the fleet stack', () => {
   const stack = readStack(STACK)
 
-  it('asks for no variable that clawctl does not pass, and declares all that it does', () => {
+  it('declares exactly the variables that clawctl passes', () => {
     const passed = [...Object.keys(VARS), 'ami_id', 'instance_ids', 'kept_prefixes']
     const declared = stack.variables.map(({ name }) => name)
     const required = stack.variables.filter(({ fallback }) => fallback === null).map(({ name }) => name)
@@ -22,7 +22,7 @@ describe('the fleet stack', () => {
     expect(passed).to.include.members(required)
   })
 
-  it('lets no host change that is not named', () => {
+  it('changes no host that is not named', () => {
     expect(stack.resources.get('aws_instance.clawdinator')?.ignores).to.equal('all')
   })
 
@@ -37,7 +37,7 @@ describe('the fleet stack', () => {
     expect(Object.keys(value as object)).to.deep.equal(registry.map(({ id }) => id))
   })
 
-  it('is read as hcl2json reads it', async () => {
+  it('is parsed like hcl2json parses it', async () => {
     for (const file of readdirSync(STACK).filter((name) => name.endsWith('.tf'))) {
       const text = readFileSync(join(STACK, file), 'utf8')
       expect(shapeOf(parseFile(text, file)), file).to.deep.equal(convertedShape(await parse(file, text)))
@@ -53,7 +53,7 @@ describe('the fleet stack', () => {
   })
 })
 
-/** Every block and argument by its path, in a form that both readers can be brought to. */
+/** Every block and argument by its path, in a form that both parsers' results can be converted to. */
 function shapeOf(body: Body, path = ''): string[] {
   return [
     ...body.attributes.map(({ name }) => `${path}${name}`),
@@ -64,7 +64,7 @@ function shapeOf(body: Body, path = ''): string[] {
   ].sort()
 }
 
-/** hcl2json gives blocks as lists of objects below their labels, and arguments as values. */
+/** hcl2json returns blocks as lists of objects below their labels, and arguments as values. */
 function convertedShape(json: Record<string, unknown>): string[] {
   const LABELS: Record<string, number> = {
     resource: 2,
@@ -105,7 +105,7 @@ describe('user data', () => {
     expect(Buffer.byteLength(script)).to.be.below(16 * 1024)
   })
 
-  it('does its steps in the order of the design', () => {
+  it('runs its steps in the designed order', () => {
     const steps = [
       "write_value instance-name 'clawdinator-2'",
       "write_value bootstrap-prefix 'bootstrap/clawdinator-2'",

@@ -37,7 +37,7 @@ async function problemsOf(content: string): Promise<readonly string[]> {
 }
 
 describe('sandbox workflow files', () => {
-  it('reads what the sandbox runs', async () => {
+  it('parses the workflows that the sandbox runs', async () => {
     const workflow = await loadWorkflow('.github/workflows/x.yml', DEPLOY)
     expect(workflow.name).to.equal('Deploy')
     expect(workflow.concurrency).to.deep.equal({ group: 'fleet', cancelInProgress: 'false', queue: 'max' })
@@ -52,7 +52,7 @@ describe('sandbox workflow files', () => {
     expect(workflow.jobs[0]?.timeoutMinutes).to.equal('5')
   })
 
-  it('says line and column of what GitHub would refuse', async () => {
+  it('reports line and column of what GitHub would refuse', async () => {
     expect(await problemsOf(DEPLOY.replace('timeout-minutes', 'timeout'))).to.deep.equal([
       "16:5: Unexpected value 'timeout'",
     ])
@@ -68,7 +68,7 @@ describe('sandbox workflow files', () => {
     ['container', 'container: alpine'],
     ['concurrency', 'concurrency: deploys'],
   ] as const) {
-    it(`names jobs.deploy.${key} as not run by the sandbox`, async () => {
+    it(`reports that the sandbox does not run jobs.deploy.${key}`, async () => {
       const [problem] = await problemsOf(DEPLOY.replace('timeout-minutes: 5', text))
       expect(problem)
         .to.match(/^16:5: /)
@@ -115,7 +115,7 @@ describe('sandbox expressions', () => {
     status: { success: false, failure: true, cancelled: false },
   }
 
-  it('renders text with expressions in it', () => {
+  it('replaces expressions in a text', () => {
     expect(render("a ${{ inputs.name }} ${{ format('{0} }}', inputs.yes) }} b", scope)).to.equal("a it's true } b")
     expect(render("${{ contains('abc', 'B') && 'in' || 'out' }}", scope)).to.equal('in')
     expect(render("${{ fromJSON('[1,2]')[1] }}${{ inputs.nothing }}", scope)).to.equal('2')
@@ -129,12 +129,12 @@ describe('sandbox expressions', () => {
     expect(condition(null, scope)).to.equal(false)
   })
 
-  it('takes text around an expression for true, as GitHub does', () => {
+  it('treats text around an expression as true, as GitHub does', () => {
     const well = { ...scope, status: { success: true, failure: false, cancelled: false } }
     expect(condition('${{ inputs.no }} && true', well)).to.equal(true)
   })
 
-  it('names what it cannot evaluate', () => {
+  it("names an expression that it can't evaluate", () => {
     expect(() => render("${{ hashFiles('x') }}", scope)).to.throw('The sandbox does not run hashFiles()')
     expect(() => render('${{ secrets.X }}', scope)).to.throw("Unrecognized named-value: 'secrets'")
     expect(() => render('${{ inputs.name', scope)).to.throw('not closed')

@@ -5,7 +5,7 @@ import { deployInCi as deploy, outcomesOf as outcomes } from '../support/stories
 const BEFORE = [`clawdinator-1 ${OLDER_AMI}`]
 
 /** The branches of a deploy that `test/ops` tests without the sandbox, here from the command line to the emulated EC2. */
-describe('clawctl fleet deploy in ci mode, the longer stories', () => {
+describe('clawctl fleet deploy in ci mode, the longer scenarios', () => {
   const begin = () =>
     concurrently({
       planOne: () => inSandbox({}, (sandbox) => deploy(sandbox, ['clawdinator-2', '--plan-only', '--json'])),
@@ -28,7 +28,7 @@ describe('clawctl fleet deploy in ci mode, the longer stories', () => {
     ran = begin()
   })
 
-  it('--plan-only plans and guards a host and applies nothing', async () => {
+  it('plans and guards a host with --plan-only, and applies nothing', async () => {
     const { outcome, hosts, launches } = await ran.planOne
     expect(outcome.code, outcome.stdout).to.equal(0)
     expect(outcome.json().deploy.status).to.equal('planned')
@@ -36,7 +36,7 @@ describe('clawctl fleet deploy in ci mode, the longer stories', () => {
     expect({ hosts, launches }).to.deep.equal({ hosts: BEFORE, launches: 1 })
   })
 
-  it('goes back to the previous AMI where a host never becomes healthy: exit 6', async () => {
+  it('rolls back to the previous AMI if a host never becomes healthy: exit 6', async () => {
     const rollback = await ran.rollback
     const error = expectFailure(rollback.outcome, 'ROLLED_BACK', 6)
     expect(error.message).to.include('2 seconds').and.include(OLDER_AMI)
@@ -46,7 +46,7 @@ describe('clawctl fleet deploy in ci mode, the longer stories', () => {
     expect(rollback.launches).to.equal(3)
   })
 
-  it('stops at the canary: the other hosts are not touched', async () => {
+  it('stops at the canary, without a change of the other hosts', async () => {
     const canary = await ran.canary
     expectFailure(canary.outcome, 'ROLLED_BACK', 6)
     expect(outcomes(canary)).to.deep.equal(['clawdinator-1 rolled-back', 'clawdinator-2 skipped'])
@@ -54,13 +54,13 @@ describe('clawctl fleet deploy in ci mode, the longer stories', () => {
     expect(canary.launches).to.equal(4)
   })
 
-  it('says so where a new host fails and there is nothing to go back to', async () => {
+  it('reports a new host that fails without a rollback target', async () => {
     const { outcome, hosts } = await ran.created
     expect(expectFailure(outcome, 'HEALTH_FAILED', 1).message).to.include('did not exist before')
     expect(hosts[0]).to.equal(BEFORE[0])
   })
 
-  it('ROLLBACK_FAILED where the previous AMI does not help either', async () => {
+  it('fails with ROLLBACK_FAILED if the previous AMI is not healthy either', async () => {
     const { outcome } = await ran.dead
     const { message } = expectFailure(outcome, 'ROLLBACK_FAILED', 1)
     expect(message).to.include(LATEST_AMI).and.include(OLDER_AMI)

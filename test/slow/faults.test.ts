@@ -9,7 +9,7 @@ const STATUS = ['fleet', 'status']
 const DEPLOY = ['fleet', 'deploy', 'clawdinator-2']
 
 /** The kinds of faults that test/commands/fleet/faults.test.ts leaves out. */
-describe('faults, the other kinds', () => {
+describe('other kinds of faults', () => {
   const begin = () =>
     concurrently(
       {
@@ -33,7 +33,7 @@ describe('faults, the other kinds', () => {
   })
 
   for (const fault of ['ec2:reset and s3:throttle', 'ec2:error and s3:reset'] as const) {
-    it(`${fault}: a blip does not stop a deploy in CI`, async () => {
+    it(`${fault}: transient failures do not stop a deploy in CI`, async () => {
       const { outcome, hosts } = await ran[fault]
       expect(outcome.code, outcome.stdout).to.equal(0)
       expect(outcome.json().deploy.status).to.equal('succeeded')
@@ -42,7 +42,7 @@ describe('faults, the other kinds', () => {
   }
 
   for (const fault of ['github:error', 'github:reset'] as const) {
-    it(`${fault}: a deploy is still queued, once`, async () => {
+    it(`${fault}: a deploy is queued once despite transient failures`, async () => {
       const { outcome, runs } = await ran[fault]
       expect(outcome.code, outcome.stdout).to.equal(0)
       expect(outcome.json().deploy.status).to.equal('queued')
@@ -51,7 +51,7 @@ describe('faults, the other kinds', () => {
   }
 
   for (const fault of ['api:throttle', 'api:error'] as const) {
-    it(`${fault}: asking again starts one run`, async () => {
+    it(`${fault}: a repeated request starts one run`, async () => {
       const { outcome, asked, runs } = await ran[fault]
       expect(outcome.code, outcome.stdout).to.equal(0)
       expect({ api: asked.api, runs }).to.deep.equal({ api: 3, runs: 1 })
@@ -66,7 +66,7 @@ describe('faults, the other kinds', () => {
     ['api:throttle=always', 'RATE_LIMITED'],
   ]
   for (const [fault, code] of outages) {
-    it(`${fault}: ends with ${code} after a bounded number of tries`, async () => {
+    it(`${fault}: ends with ${code} after a bounded number of attempts`, async () => {
       const { outcome, asked, hosts, tookMs, runs } = await ran[fault]
       expectFailure(outcome, code, 4)
       const service = fault.split(':')[0] ?? ''
@@ -88,7 +88,7 @@ async function disagreements(sandbox: TestSandbox, ...args: string[]): Promise<s
     )
 }
 
-describe('a runner that dies in an apply', () => {
+describe('a runner that dies during an apply', () => {
   const moments = {
     role: { roles: 2, profiles: 1, instances: 1 },
     policy: { roles: 2, instances: 1 },
@@ -97,7 +97,7 @@ describe('a runner that dies in an apply', () => {
   } as const
 
   for (const [moment, left] of Object.entries(moments)) {
-    it(`runner:dies=${moment}: what was made is outside of the state, and the next deploy goes on from it`, async () => {
+    it(`runner:dies=${moment}: the next deploy resumes with resources that are outside of the state`, async () => {
       await inSandbox({ faults: [`runner:dies=${moment}`] }, async (sandbox) => {
         const { world } = sandbox.inner
         const outcome = await sandbox.clawctl('laptop', [...DEPLOY, '--wait', '--json'])
@@ -121,7 +121,7 @@ describe('a runner that dies in an apply', () => {
     })
   }
 
-  it('runner:dies=terminate: the predecessor that was being destroyed is gone with the next deploy', async () => {
+  it('runner:dies=terminate: the next deploy removes the old machine that was being destroyed', async () => {
     await inSandbox({ faults: ['runner:dies=terminate'] }, async (sandbox) => {
       const first = await sandbox.clawctl('laptop', ['fleet', 'deploy', 'clawdinator-1', '--wait', '--json'])
       expect(first.code).to.equal(1)
@@ -132,7 +132,7 @@ describe('a runner that dies in an apply', () => {
     })
   })
 
-  it('a cancel while a machine is created leaves nothing behind, and holds up no later deploy', async () => {
+  it('leaves nothing behind after a cancellation during a creation, and blocks no later deploy', async () => {
     await inSandbox({}, async (sandbox) => {
       const stop = sandbox.world.onLaunch(() => {
         stop()
@@ -155,7 +155,7 @@ describe('a runner that dies in an apply', () => {
     })
   })
 
-  it('fleet recover mends it without a deploy, and shows it first', async () => {
+  it('is corrected by fleet recover without a deploy, after --plan-only shows it', async () => {
     await inSandbox({ faults: ['runner:dies=apply'] }, async (sandbox) => {
       await sandbox.clawctl('laptop', [...DEPLOY, '--wait', '--json'])
       const seen = await disagreements(sandbox, '--plan-only')

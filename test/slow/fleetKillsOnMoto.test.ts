@@ -11,7 +11,7 @@ import { HAS_MOTO, outcomes, WITHOUT_MOTO } from '../support/moto.js'
 const [ONE, TWO, THREE, FOUR] = ['clawdinator-1', 'clawdinator-2', 'clawdinator-3', 'clawdinator-4']
 const FIVE = 'clawdinator-5'
 
-describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
+describe(`kills of deploys on moto${WITHOUT_MOTO}`, function () {
   this.timeout(900_000)
   let world: KilledFleet
 
@@ -34,7 +34,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
   afterEach(() => world?.reset())
   after(() => world?.close())
 
-  it('creates the first host after a kill that left all of it outside of the state', async () => {
+  it('creates the first host after a kill that left everything outside of the state', async () => {
     const { clawctl, killed, stored, machineOf, findings } = world
     await killed(['fleet', 'deploy', ONE], 'RunInstances')
     expect(await stored()).to.not.include(ONE)
@@ -50,7 +50,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
     expect(await machineOf(ONE)).to.not.equal(left)
   })
 
-  it('creates another host after a kill, and after that the machine that serves still does', async () => {
+  it('creates another host after a kill, and the serving machine still serves', async () => {
     const { clawctl, killed, stored, machineOf, serving, findings, isWhole } = world
     const one = await serving(ONE)
     await killed(['fleet', 'deploy', TWO], 'RunInstances')
@@ -65,7 +65,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
     await isWhole()
   })
 
-  it('goes on after kills between role, instance profile and policy', async () => {
+  it('resumes after kills between role, instance profile and policy', async () => {
     const { clawctl, killed, hold, stored, machineOf, serving, isWhole } = world
     const one = await serving(ONE)
     await killed(['fleet', 'deploy', THREE], 'CreateRole')
@@ -81,7 +81,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
     await isWhole()
   })
 
-  it('keeps a machine that an interrupt left tainted, whoever is deployed next', async () => {
+  it('keeps a machine that an interrupt tainted, in a deploy of any host', async () => {
     const { proxy, begin, clawctl, stored, machineOf, serving, isWhole } = world
     const one = await serving(ONE)
     const command = begin('fleet', 'deploy', FOUR)
@@ -133,7 +133,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
     await isWhole()
   })
 
-  it('waits for the lock of a run that is alive, names it, and releases it when that run is over', async () => {
+  it('waits for the lock of a running run, names it, and releases it when that run is over', async () => {
     const { fleet, begin, machineOf, serving } = world
     const old = await serving(ONE)
     const holder = 7_000_000
@@ -152,7 +152,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
     expect(await machineOf(ONE)).to.equal(old)
   })
 
-  it('takes its lock although the answer of the lock table is lost, and says why if the table refuses', async () => {
+  it("takes its lock although the lock table's answer is lost, and reports the reason if the table refuses", async () => {
     const { fleet, proxy, clawctl, fails } = world
     const item = `PutItem ${fleet.bucket}/${STATE}`
     proxy.once(item, async (forward) => {
@@ -185,7 +185,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
     await isWhole()
   })
 
-  it('goes on after the lock table refused the digest of a state that S3 has stored', async () => {
+  it('continues after the lock table refused the digest of a state that S3 has stored', async () => {
     const { fleet, proxy, clawctl, fails, machinesOf, machineOf, serving, isWhole } = world
     const old = await serving(ONE)
     const digest = `PutItem ${fleet.bucket}/${STATE}-md5`
@@ -201,7 +201,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
     await isWhole()
   })
 
-  it('names what was refused in the middle, and the next deploy goes on with what was created', async () => {
+  it('names the refused request, and the next deploy uses what was already created', async () => {
     const { proxy, clawctl, fails, machineOf, serving, isWhole } = world
     const one = await serving(ONE)
     const role = `arn:aws:iam::123456789012:role/clawdinator/${FIVE}`
@@ -221,7 +221,7 @@ describe(`kills in a fleet on moto${WITHOUT_MOTO}`, function () {
     await isWhole()
   })
 
-  it('imports a serving machine whose role differs and that left state and registry, and retires it', async () => {
+  it('imports a serving machine outside of state and registry with a changed role, and retires it', async () => {
     const { fleet, clawctl, stored, machinesOf, machineOf, serving, findings, isWhole } = world
     const one = await serving(ONE)
     const three = await serving(THREE)

@@ -20,7 +20,7 @@ describe(`a fleet on moto${WITHOUT_MOTO}`, function () {
     return JSON.parse(stdout)
   }
 
-  it('deploys the first host and the second, rolls, goes back, shows no drift, and retires', async () => {
+  it('deploys two hosts, rolls, rolls back, shows no drift, and retires', async () => {
     const { publishImage, running } = fleet
     const old = await publishImage('first')
     expect(outcomes(await clawctl('fleet', 'deploy', ONE))).to.deep.equal([`${ONE} created`])

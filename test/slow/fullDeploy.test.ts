@@ -16,10 +16,10 @@ import {
 
 const KMS_KEY = 'arn:aws:kms:eu-central-1:000000000000:key/00000000-0000-0000-0000-000000000000'
 const BLOCK = /^## Full deploy for maintainers$[\s\S]*?^```bash\n([\s\S]*?)^```$/m
-/** Where the sandbox's services are: a maintainer's shell needs nothing of the kind. */
+/** The addresses of the sandbox's services, which a maintainer's shell does not need. */
 const PLACES = /^(?:AWS_ENDPOINT_URL.*|AWS_EC2_METADATA_DISABLED|CLAWCTL_HOST_ROOT)$/
 
-/** Programs that a test has no use for, and the editor. Each logs what it was called with. */
+/** Programs that the test replaces, and the editor. Each logs its arguments. */
 const PROGRAMS = {
   npm: ':',
   nix: 'touch flake.lock',
@@ -36,7 +36,7 @@ const PROGRAMS = {
     */repos.tsv) printf 'clawdinators\\tfile://%s\\tmain\\n' "$FOLDER/checkout.git" >"$1" ;;
     *.tfvars) echo 'github_app_id = "100001"' >"$1" ;;
   esac`,
-  // What asks a terminal reads a file here; what needs Nix is left out.
+  // Terminal input comes from a file here; commands that need Nix are left out.
   clawctl: `case "$*" in
     'image build'*) echo '{"path": "nixos.img"}' >dist/image.json ;;
     'image '*) ;;
@@ -121,14 +121,14 @@ describe('the full deploy of the README', function () {
     secrets.remove()
   })
 
-  it('brings the host up, through the Control API and the workflow', async () => {
+  it('starts the host, through the Control API and the workflow', async () => {
     expect(outcome.code, outcome.stdout + outcome.stderr).to.equal(0)
     expect(sandbox.hosts()).to.deep.equal([`clawdinator-1 ${LATEST_AMI}`])
     const [run] = sandbox.inner.github.runs
     expect(run?.displayTitle).to.match(/^fleet deploy clawdinator-1 .* by Jo$/)
   })
 
-  it('commits what differs, pushes it, and puts that commit into the bundles', async () => {
+  it("commits and pushes the fleet's settings, and puts that commit into the bundles", async () => {
     const head = await run(['git', '-C', files.path('checkout.git'), 'rev-parse', 'main'])
     const status = await run(['git', '-C', files.path('checkout'), 'status', '--porcelain'])
     expect(status.stdout).to.equal('')

@@ -22,7 +22,7 @@ describe('a handover from a host that does not yield', () => {
     ran = begin()
   })
 
-  it('has EC2 stop it, before its successor acts', async () => {
+  it('stops the old host by EC2 before the candidate becomes active', async () => {
     const { ran: deploy, connected } = await ran.fenced
     expect(deploy.outcome.code, deploy.outcome.stdout).to.equal(0)
     expect(deploy.hosts).to.deep.equal([`${ONE} ${LATEST_AMI}`])
@@ -48,7 +48,7 @@ describe('a handover from a host that does not yield', () => {
     }
   }
 
-  it('serves again when the deploy is interrupted while EC2 stops it', async () => {
+  it('serves again if the deploy is interrupted while EC2 stops the old host', async () => {
     const { exitCode, all, instance, host, connected } = await ran.interrupted
     expect(exitCode, all).to.equal(1)
     expect(all).to.include('EC2 was asked to stop').and.include(`Deploy ${ONE} again`)
@@ -57,7 +57,7 @@ describe('a handover from a host that does not yield', () => {
     expect(new Set(connected).size).to.equal(1)
   })
 
-  /** GitHub cancels the run at the moment at which EC2 is asked to stop the host, and kills the deploy. */
+  /** GitHub cancels the run at the moment of the request to EC2 to stop the host, and kills the deploy. */
   async function cancelled(sandbox: TestSandbox) {
     const { github } = sandbox.inner
     Object.assign(github.options, { limits: { sigintMs: 1, sigtermMs: 1 } })
@@ -76,7 +76,7 @@ describe('a handover from a host that does not yield', () => {
     return { followed, recovery, log, hosts: sandbox.hosts(), connected: connected(sandbox, ONE) }
   }
 
-  it('serves again before a run that GitHub cancels meanwhile has ended, although its deploy was killed', async () => {
+  it('serves again before the cancelled run ends, although its deploy was killed', async () => {
     const { followed, recovery, log, hosts, connected } = await ran.cancelled
     expect(followed.code, log).to.equal(1)
     expect(followed.json().error.code).to.equal('CANCELLED')

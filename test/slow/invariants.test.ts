@@ -12,13 +12,13 @@ import { type Ran, Stage } from '../support/stage.js'
 import { connected } from '../support/stories.js'
 
 const RUNS = Number(process.env.RUNS ?? 8)
-/** Fixed, so that a change alone makes it fail. By hand: SEED=$RANDOM. */
+/** Fixed, so that the test fails only after a change. Another one by hand: SEED=$RANDOM. */
 const SEED = Number(process.env.SEED ?? 701)
-/** One scene alone, by its number. */
+/** Runs one scenario, by its number. */
 const ONLY = process.env.SCENE === undefined ? null : Number(process.env.SCENE)
 const WIDTH = Number(process.env.WIDTH ?? 5)
 
-/** Outcomes that say that the named machine serves. */
+/** Outcomes after which the named machine serves. */
 const SERVES = new Set(['created', 'replaced', 'kept', 'rolled-back'])
 const DONE = new Set(['created', 'replaced', 'retired', 'skipped', 'planned'])
 
@@ -26,7 +26,7 @@ const LOCK_KEY = `${FLEET_STATE_KEY}.tflock`
 
 const plain = (...words: string[]): Command => ({ as: 'ci', words, edit: null, faults: [], strikes: [] })
 
-/** Waits for a condition of the world; false after a time in which it would have come. */
+/** Waits for a condition of the world; false if it does not become true within a generous time. */
 async function until(holds: () => boolean): Promise<boolean> {
   for (const end = Date.now() + 20_000; Date.now() < end; ) {
     if (holds()) return true
@@ -52,14 +52,14 @@ async function expectFits(outcome: Outcome, log: string): Promise<void> {
   }
 }
 
-/** What a deploy says serves is a machine that runs, with the AMI that it names, and the one that acts. */
+/** A machine that serves by the deploy's report runs, has the reported AMI, and is the active one. */
 async function expectTrue(stage: Stage, deploy: Deploy, taken: ReadonlySet<string>, log: string): Promise<void> {
   for (const { id, outcome, instanceId, ami } of deploy.hosts) {
     if (!SERVES.has(outcome) || taken.has(id)) continue
     const said = `${id} is said to be ${outcome} with ${instanceId}\n${log}`
     const machine = stage.sandbox.world.instances.get(instanceId ?? '')
     expect(machine && { state: machine.state, ami: machine.imageId }, said).to.deep.equal({ state: 'running', ami })
-    // A machine that has got its role back reads that a moment later.
+    // A machine that got its role back reads that a moment later.
     await until(() => stage.acting(id) === instanceId)
     expect(stage.acting(id), said).to.equal(instanceId)
   }
@@ -77,7 +77,7 @@ async function looked(sandbox: TestSandbox, as: string, what: string, log: strin
   return shown
 }
 
-/** Nothing that the commands show says better than the world is. */
+/** The commands never report a better state than the real one. */
 async function expectHonest(stage: Stage, ran: Ran, log: string): Promise<void> {
   const { outcome, command } = ran
   const look = (as: string, what: string) => looked(stage.sandbox, as, what, log)
@@ -107,7 +107,7 @@ async function expectHonest(stage: Stage, ran: Ran, log: string): Promise<void> 
   await expectTrue(stage, said, ran.taken, log)
 }
 
-/** After the last deploy: one healthy machine for each id of the registry, with the AMI, and nothing else. */
+/** After the last deploy: exactly one healthy machine with the AMI for each id of the registry. */
 async function expectTidy(stage: Stage, ami: string, log: string): Promise<void> {
   const { sandbox } = stage
   const ids = [...stage.entries.keys()].sort()
@@ -138,12 +138,12 @@ async function play({ commands, ends, grace, registry, running }: Scene, file: s
       const ran = await stage.run(command)
       logs.push(`--- ${JSON.stringify(command)}\n${ran.log}`)
       const log = logs.join('\n')
-      // A process of its own that was killed said nothing.
+      // A killed process printed nothing.
       if (!ran.killed || command.as === 'laptop' || ran.outcome.stdout !== '') {
         await expectFits(ran.outcome, log)
         await expectHonest(stage, ran, log)
       }
-      // Destroyed first: a replacement that fails says so, and may leave none.
+      // The old machine is destroyed first: a replacement that fails reports it, and may leave no machine.
       const isReplaced = command.words.includes('replace') && ran.outcome.code !== 0
       if (!ran.killed && !ran.outage && !isReplaced && !command.words.includes('--retire')) {
         for (const id of before.filter((one) => !ran.taken.has(one))) {
@@ -162,13 +162,13 @@ async function play({ commands, ends, grace, registry, running }: Scene, file: s
     for (const command of commands) {
       const { killed } = await step(command)
       const lock = sandbox.world.getObject(BUCKET, LOCK_KEY)
-      // Only a person knows that a process of its own is dead.
+      // Only a person can know that this process is dead.
       if (killed && command.as === 'ci' && lock) {
         await step(plain('recover', '--unlock', JSON.parse(String(lock.body)).ID))
       }
     }
 
-    // Without faults, and then without what is not in the registry any more.
+    // First without faults, then without instances that left the registry.
     const ami = ends === 'newer' ? sandbox.inner.publishImage() : LATEST_AMI
     if (stage.entries.size > 0) await succeed('deploy', 'all', ...(ends === 'newer' ? [] : ['--ami', ami]))
     const drift = await sandbox.clawctl('ci', ['fleet', 'drift', '--json'])
@@ -187,7 +187,7 @@ async function play({ commands, ends, grace, registry, running }: Scene, file: s
   }
 }
 
-describe('whatever happens to real deploys', function () {
+describe('random scenarios with real deploys', function () {
   this.timeout(1_800_000)
   const files = temporaryFolder()
   const scenes = fc
@@ -205,7 +205,7 @@ describe('whatever happens to real deploys', function () {
   })
 
   for (const { one, number } of scenes) {
-    it(`scene ${number} of seed ${SEED}`, async () => {
+    it(`scenario ${number} of seed ${SEED}`, async () => {
       try {
         await played[number]
       } catch (error) {

@@ -31,7 +31,7 @@ describe(`a deploy with the real ${name}`, () => {
   const deploy = (target: string, more: object = {}, vars?: Record<string, string>) =>
     deployFleet({ target, requestId: `request-${++requests}0000`, ...more }, OPTIONS, plane.ports(vars))
 
-  it('creates the first host and the second, replaces one, takes an override, and a later plan changes nothing', async () => {
+  it('creates two hosts, replaces one, uses an override, and a later plan changes nothing', async () => {
     await deploy('a', { amiOverride: OLD.id })
     expect(plane.running()).to.deep.equal({ a: OLD.id })
     await deploy('b', { amiOverride: OLD.id })
@@ -55,14 +55,14 @@ describe(`a deploy with the real ${name}`, () => {
       resource_changes: { change: { actions: string[] } }[]
     }
     expect(plan.resource_changes.flatMap(({ change }) => change.actions)).to.deep.equal(Array(4).fill('no-op'))
-    // What is not named is refused, although the program would do it.
+    // An unnamed change is refused, although OpenTofu would make it.
     const naming = await plane.tofu().plan({ ...later, replace: 'aws_instance.clawdinator["a"]' })
     expect(() => guardPlan(naming, expected({ kind: 'replace', id: 'b', slot: 'a' }))).to.throw(
       'replace aws_instance.clawdinator["a"]',
     )
   })
 
-  it('rolls all, and goes back where the new image is bad', async () => {
+  it('rolls all hosts, and rolls back if the new image is bad', async () => {
     await deploy('all', { amiOverride: OLD.id })
     expect(plane.running()).to.deep.equal({ a: OLD.id, b: OLD.id })
     const { b } = plane.instances()
@@ -74,7 +74,7 @@ describe(`a deploy with the real ${name}`, () => {
     expect(plane.instances().b).to.equal(b)
   })
 
-  it('leaves what left the registry, until it is retired', async () => {
+  it('keeps an instance that left the registry until it is retired', async () => {
     const ports = { ...plane.ports(), registry: registrySource(registryOf('a')) }
     await deployFleet({ target: 'a', requestId: 'request-orphan' }, OPTIONS, ports)
     expect(Object.keys(plane.running())).to.deep.equal(['a', 'b'])
@@ -131,7 +131,7 @@ const EXPRESSIONS = [
 ]
 
 describe(`expressions with the real ${name}`, () => {
-  it('are what the sandbox makes of them', async function () {
+  it('have the same values as in the sandbox', async function () {
     if (!REAL) return this.skip()
     const folder = mkdtempSync(join(tmpdir(), 'clawctl-console-'))
     const expressions = EXPRESSIONS.map((text) => text.replace('TEMPLATE', join(STACK, 'user-data.sh.tftpl')))
@@ -187,9 +187,9 @@ describe(`the first apply of the platform stack with the real ${name}`, () => {
     if (folder) rmSync(folder, { recursive: true, force: true })
   })
 
-  it('keeps its state beside it until there is a bucket, and run again changes nothing', async () => {
+  it('keeps its state beside the stack until the bucket exists, and changes nothing when run again', async () => {
     const env = await sandbox.environment({ kind: 'ci' }, process.env)
-    // A signature is not verified: any that has the form makes the bucket.
+    // Signatures are not verified: any signature of the right form creates the bucket.
     const sign = `AWS4-HMAC-SHA256 Credential=${env.AWS_ACCESS_KEY_ID}/20260101/eu-central-1/s3/aws4_request, SignedHeaders=host, Signature=${'0'.repeat(64)}`
     const make = `${process.execPath} -e "fetch('${env.AWS_ENDPOINT_URL_S3}/first-bucket',{method:'PUT',headers:{authorization:'${sign}'}}).then((r)=>process.exit(r.ok?0:1))"`
     const vars = { TF_VAR_region: 'eu-central-1', TF_VAR_bucket: 'first-bucket', TF_VAR_make: make }

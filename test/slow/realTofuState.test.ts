@@ -58,7 +58,7 @@ describe(`a real ${binary ?? 'tofu (skipped: neither tofu nor terraform is in PA
     return execa(binary ?? '', args, { cwd: folder, env, extendEnv: false, reject: false, all: true })
   }
 
-  it('keeps state and lock there, replaces what is named, and refuses a stale plan', async () => {
+  it('stores state and lock in S3, replaces the named instance, and refuses a stale plan', async () => {
     const backend = ['bucket=clawdinators-sandbox', 'region=eu-central-1', 'use_path_style=true']
     const init = await run('init', '-input=false', '-no-color', ...backend.map((pair) => `-backend-config=${pair}`))
     expect(init.exitCode, init.all).to.equal(0)

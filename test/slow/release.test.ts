@@ -15,7 +15,7 @@ describe('scripts/release-artifacts.sh', () => {
   })
   after(() => rm(folder, { recursive: true, force: true }))
 
-  /** Builds in a copy, so that the checkout's own dist/ stays as the other tests know it. */
+  /** Builds in a copy, so that other tests can use the checkout's own dist/. */
   async function build(name: string): Promise<string> {
     const copy = join(folder, name)
     const skipped = new Set(['.git', 'dist', 'node_modules', 'oclif.manifest.json'].map((entry) => join(ROOT, entry)))
@@ -27,7 +27,7 @@ describe('scripts/release-artifacts.sh', () => {
     return readFile(join(folder, `${name}-out`, 'SHA256SUMS'), 'utf8')
   }
 
-  it('makes the same package, zip and SBOM from the same sources, with their digests', async () => {
+  it('builds the same package, zip and SBOM from the same sources, with their digests', async () => {
     const sums = await build('first')
     expect(await build('second')).to.equal(sums)
     const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string }
@@ -44,7 +44,7 @@ describe('scripts/release-artifacts.sh', () => {
     expect(sbom.metadata.component).to.include({ name: 'clawctl', version })
   })
 
-  it('asks for npm ci where the packages are not installed', async () => {
+  it('requires npm ci if the packages are not installed', async () => {
     const copy = join(folder, 'bare')
     await cp(join(ROOT, 'scripts'), join(copy, 'scripts'), { recursive: true })
     const failed = await run('bash', [join(copy, 'scripts/release-artifacts.sh'), folder]).catch((error) => error)

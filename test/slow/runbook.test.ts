@@ -13,14 +13,17 @@ const ID = 'clawdinator-3'
 const NEW_IDENTITY = `clawctl secrets identity new ${ID} --secrets-dir ../nix-secrets --identity ~/.config/age/keys.txt`
 const UPLOAD =
   'clawctl bootstrap upload all --mode ci --secrets-dir ../nix-secrets --identity ~/.config/age/keys.txt --kms-key "$FLEET_KMS_KEY_ARN"'
-/** What was done before, by the command that a block begins with. */
+/** The earlier steps that a block needs, by its first command. */
 const DONE_BEFORE: Record<string, string> = {
   'clawctl registry remove': `${NEW_IDENTITY}\n${UPLOAD}\nclawctl fleet deploy ${ID} --requested-by Jo --wait`,
   'clawctl secrets check': UPLOAD,
   'clawctl secrets identity': `clawctl registry add ${ID}`,
   'clawctl token add': 'clawctl secrets control-api edit --mode ci',
 }
-/** What needs a terminal; its person answers yes. script(1) waits two seconds at its end, so the others do without. */
+/**
+ * Commands that need a terminal; the person answers yes. script(1) waits two seconds at its end, so the others run
+ * without it.
+ */
 const ASKS = /control-api edit|image prune (?!.*--dry-run)/
 /** Fills in what `secrets control-api edit` opens. */
 const EDITOR = `#!/bin/sh\necho '{"CONTROL_API_TOKEN": "0123456789abcdef", "GITHUB_TOKEN": "0123456789abcdef"}' >"$1"\n`
@@ -29,7 +32,7 @@ interface Block {
   heading: string
   line: number
   text: string
-  /** Why it can't run here, as the comment above it says. */
+  /** The reason why it can't run here, from the comment above it. */
   reason: string | null
 }
 
@@ -104,7 +107,7 @@ async function typed(folder: string, running: string[], blocks: readonly Block[]
   }).finally(() => secrets.remove())
 }
 
-/** What `clawctl image build` leaves. */
+/** The files that `clawctl image build` leaves. */
 async function writeImage(folder: string): Promise<void> {
   const image = Buffer.concat([bootSector()], 8 * 1024 ** 2)
   const info: ImageInfo = {
@@ -132,7 +135,7 @@ describe('the blocks of the runbook', function () {
     for (const [block, outcome] of halves.flatMap((half) => [...half])) outcomes.set(block, outcome)
   })
 
-  it('run, but for those that need what a sandbox does not have, and none of these has a command of clawctl', () => {
+  it('run, except those that need more than a sandbox; none of these has a command of clawctl', () => {
     expect(able.length).to.be.at.least(13)
     const excused = blocks.filter(({ reason, text }) => reason !== null && /^\s*clawctl /m.test(text))
     expect(excused.map(({ line }) => line)).to.deep.equal([])

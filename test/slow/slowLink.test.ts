@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import { ROOT } from '../support/plane.js'
 
-/** Why there can be no slow link on this machine; null where there can. */
+/** Why this machine can't simulate a slow link; null if it can. */
 function hindrance(): string | null {
   if (process.platform !== 'linux') return 'this is no Linux'
   if (process.getuid?.() !== 0) return 'network namespaces need root'
@@ -51,15 +51,15 @@ describe('a link of 1 s round trip on which 5% of the packets are lost', functio
       child.on('close', (code) => resolve({ code, text }))
     })
 
-  it('is too slow for what Node does by itself, so that the next tests can fail', async () => {
+  it("is too slow for Node's defaults, so that the next tests can fail", async () => {
     expect(await ask({}, 'plain')).to.deep.equal({ code: 1, text: 'ETIMEDOUT' })
   })
 
-  it('is enough for a Function URL, whose name has IPv6 addresses without a route', async () => {
+  it('is fast enough for a Function URL whose IPv6 addresses have no route', async () => {
     expect(await ask({})).to.deep.equal({ code: 0, text: '0 instances' })
   })
 
-  it('and where IPv6 has a route that leads nowhere', async () => {
+  it('is fast enough if the IPv6 route leads nowhere', async () => {
     expect(await ask({ DEAD_IPV6: '1' })).to.deep.equal({ code: 0, text: '0 instances' })
   })
 })

@@ -8,9 +8,9 @@ import { execa } from 'execa'
 import { ROOT } from '../support/plane.js'
 
 /**
- * Both stacks with the real OpenTofu and the real provider against moto, an emulator that is not ours. Needs MOTO_URL (with a
- * name below which every name resolves, http://localhost:5000 say), CLAWCTL_TF_MIRROR (a filesystem mirror with the
- * provider) and a tofu in PATH or TOFU.
+ * Both stacks with the real OpenTofu and the real provider against moto. Needs MOTO_URL (a host name whose subdomains
+ * all resolve, such as http://localhost:5000), CLAWCTL_TF_MIRROR (a filesystem mirror with the provider), and tofu in
+ * PATH or TOFU.
  */
 const { MOTO_URL, CLAWCTL_TF_MIRROR, TOFU = 'tofu' } = process.env
 const missing = [
@@ -19,7 +19,7 @@ const missing = [
   ...(spawnSync(TOFU, ['version']).error ? ['tofu'] : []),
 ]
 const CREDENTIALS = { accessKeyId: 'test', secretAccessKey: 'test' }
-/** Resources that are being created when the first apply is killed: from the first to nearly the last of some sixty. */
+/** The resources during whose creation the first apply is killed: from the first to nearly the last of some sixty. */
 const MOMENTS = [1, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50]
 const INTERRUPTS = [3, 22, 40]
 
@@ -40,7 +40,7 @@ describe(`the stacks against moto${missing.length > 0 ? ` (skipped without ${mis
   })
   after(() => folder && rmSync(folder, { recursive: true, force: true }))
 
-  /** The stacks as they are, in a folder of their own, and an empty account. */
+  /** Unchanged copies of the stacks in a new folder, and an empty account. */
   async function fresh(): Promise<string> {
     await fetch(`${MOTO_URL}/moto-api/reset`, { method: 'POST' })
     const copy = mkdtempSync(join(folder, 'checkout-'))
@@ -55,7 +55,7 @@ describe(`the stacks against moto${missing.length > 0 ? ` (skipped without ${mis
         'bash',
         [join(ROOT, 'scripts/platform.sh'), 'apply', '-auto-approve', '-no-color', '-input=false'],
         {
-          // A group of its own: a kill reaches OpenTofu and the provider as the end of a terminal or of a runner does.
+          // A separate process group: a kill reaches OpenTofu and the provider, like the end of a terminal or a runner.
           ...{ detached: true, stdio: ['ignore', 'pipe', 'pipe'] },
           env: {
             ...env,
@@ -85,7 +85,7 @@ describe(`the stacks against moto${missing.length > 0 ? ` (skipped without ${mis
       for (const left of ['first_apply_override.tf', 'first-apply.tfstate'])
         expect(existsSync(join(copy, 'infra/opentofu/aws/platform', left)), left).to.equal(false)
     }
-    /** Sends the signal once so many resources are being created. */
+    /** Sends the signal when this many resources are being created. */
     const killed = async (copy: string, signal: NodeJS.Signals, creating: number) => {
       const { child, ended, said } = platform(copy)
       let sent = false
@@ -99,16 +99,16 @@ describe(`the stacks against moto${missing.length > 0 ? ` (skipped without ${mis
       expect(sent, said()).to.equal(true)
     }
 
-    it('is applied twice, and the second time changes nothing', async () => endsClean(await fresh()))
+    it('changes nothing at the second apply', async () => endsClean(await fresh()))
     for (const moment of MOMENTS) {
-      it(`goes on after SIGKILL while resource ${moment} was being created`, async () => {
+      it(`resumes after SIGKILL while resource ${moment} was being created`, async () => {
         const copy = await fresh()
         await killed(copy, 'SIGKILL', moment)
         await endsClean(copy)
       })
     }
     for (const moment of INTERRUPTS) {
-      it(`goes on after Ctrl-C while resource ${moment} was being created`, async () => {
+      it(`resumes after Ctrl-C while resource ${moment} was being created`, async () => {
         const copy = await fresh()
         await killed(copy, 'SIGINT', moment)
         await endsClean(copy)
@@ -121,7 +121,7 @@ describe(`the stacks against moto${missing.length > 0 ? ` (skipped without ${mis
     const images: string[] = []
     before(async () => {
       dir = join(await fresh(), 'infra/opentofu/aws/fleet')
-      // The state is not what is tried here.
+      // This test does not cover the state.
       writeFileSync(
         join(dir, 'state_override.tf'),
         'terraform {\n  backend "local" {\n    path = "fleet.tfstate"\n  }\n}\n',
@@ -138,7 +138,7 @@ describe(`the stacks against moto${missing.length > 0 ? ` (skipped without ${mis
     const VARS = { bucket: 'claw-fleet', region: 'eu-central-1', control_api_url: 'https://example.com' }
     type Change = { address: string; change: { actions: string[]; importing?: { id: string } } }
 
-    /** Plans with these variables, applies the plan, and gives what it was but for what stays. */
+    /** Plans with these variables, applies the plan, and returns its changes. */
     const planAndApply = async (more: Record<string, unknown>): Promise<Record<string, string>> => {
       const vars = Object.entries({ ...VARS, ami_id: images[0] ?? '', ...more }).map(
         ([name, value]) => `-var=${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
@@ -157,13 +157,13 @@ describe(`the stacks against moto${missing.length > 0 ? ` (skipped without ${mis
     }
     const instance = (key: string) => `aws_instance.clawdinator["${key}"]`
 
-    it('makes slot a of every id on an empty state, and then changes nothing', async () => {
+    it('creates slot a of every id on an empty state, and then changes nothing', async () => {
       const made = await planAndApply({})
       expect(made).to.include({ [instance('clawdinator-1')]: 'create', [instance('clawdinator-2')]: 'create' })
       expect(await planAndApply({ ami_id: images[1] })).to.deep.equal({})
     })
 
-    it('creates exactly the slot that is added, and destroys exactly the one that is left out', async () => {
+    it('creates exactly an added slot, and destroys exactly a removed one', async () => {
       const steps: [slots: string[], expected: Record<string, string>][] = [
         [['a', 'b'], { [instance('clawdinator-1/b')]: 'create' }],
         [['b'], { [instance('clawdinator-1')]: 'delete' }],
@@ -176,7 +176,7 @@ describe(`the stacks against moto${missing.length > 0 ? ` (skipped without ${mis
       }
     })
 
-    it('adopts what is in no state, beside a create of the other slot', async () => {
+    it('adopts objects outside of the state, and creates the other slot in the same plan', async () => {
       const state = JSON.parse(readFileSync(join(dir, 'fleet.tfstate'), 'utf8'))
       const idOf = (type: string, key?: string) =>
         state.resources
@@ -201,7 +201,7 @@ describe(`the stacks against moto${missing.length > 0 ? ` (skipped without ${mis
         'aws_security_group.clawdinator': 'import',
         [instance('clawdinator-2/b')]: 'create',
       })
-      // Named again, it is in the state already.
+      // A second import of the same address finds it in the state.
       expect(await planAndApply({ adopt, slots })).to.deep.equal({})
     })
   })

@@ -173,8 +173,8 @@ in
       default = lib.optional (
         (cfg.config.channels.discord.enabled or false) && pkgs ? openclawRuntimePlugins.discord
       ) pkgs.openclawRuntimePlugins.discord;
-      defaultText = lib.literalMD "the Discord plugin, if the gateway's packaging has it as a package of its own";
-      description = "Plugins with packages of their own. The gateway loads each and enables it by the id of its package.";
+      defaultText = lib.literalMD "the Discord plugin, if the gateway's packaging has it as a separate package";
+      description = "Plugins that are separate packages. The gateway loads each and enables it by the id of its package.";
     };
 
     mcp.servers.clawctl = lib.mkEnableOption "the fleet's MCP tools for the agent (`clawctl mcp`), with the policy of clawctl's commands";

@@ -10,7 +10,7 @@ const RECENT = 20
 
 export default class CompletionValues extends BaseCommand<typeof CompletionValues> {
   static override hidden = true
-  static override summary = 'Print the possible values of one argument, one a line.'
+  static override summary = 'Print the possible values of one argument, one per line.'
   static override examples = ['<%= config.bin %> <%= command.id %> amis']
   static override args = {
     kind: stringArg({ description: 'Of what.', options: [...VALUE_KINDS], required: true }),

@@ -5,9 +5,9 @@ import { renderDeploy } from '../../lib/cli/render/deploy/deploys.js'
 import { isOver } from '../../lib/domain/deploy/run.js'
 
 export default class FleetCancel extends BaseCommand<typeof FleetCancel> {
-  static override summary = 'Cancel a queued deploy, or ask a running one to stop before its next handover.'
+  static override summary = 'Cancel a queued deploy, or stop a running one before its next handover.'
   static override description =
-    'A running one stops after its plan, before it hands a host over (the candidate is destroyed), or before its next host. A host that was handed over is finished first: it is never left between two machines. The record names who cancelled. May be repeated.'
+    'A running deploy stops after its plan, before a handover (the candidate is destroyed), or before its next host. A host that was already handed over is finished first. The record names who cancelled. The command may be repeated.'
   static override examples = ['<%= config.bin %> <%= command.id %> 7d9b0c5e-3f52-4a53-9d7a-0c1f6b6d2a11']
   static override args = {
     requestId: stringArg({ description: 'The request id, as `fleet history` prints it.', required: true }),
@@ -25,7 +25,7 @@ export default class FleetCancel extends BaseCommand<typeof FleetCancel> {
       ? 'It was over already.'
       : deploy.status === 'queued'
         ? 'Cancelled: it does not start.'
-        : 'Asked to stop: it stops before its next handover, and finishes a host that was handed over.'
+        : 'Stop requested: it stops before its next handover, and finishes a host that was handed over.'
     return `${renderDeploy(deploy, this.paint)}\n${what}`
   }
 }

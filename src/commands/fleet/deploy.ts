@@ -10,7 +10,7 @@ import { requestDeploy } from '../../lib/ops/deploy/requestDeploy.js'
 export default class FleetDeploy extends BaseCommand<typeof FleetDeploy> {
   static override summary = 'Replace one instance, or all of them one after the other, with the latest AMI.'
   static override description =
-    `In agent mode it sends the request to the Control API and returns when the deploy is queued; with --wait it follows the run and exits by its outcome. The request id of a deploy that is over exits by its outcome, too. In ci mode it plans, guards and applies host by host, the canary first, waits until each is healthy, and stops at the first that is not.`
+    `In agent mode it sends the request to the Control API and returns when the deploy is queued; with --wait it follows the run and exits by its outcome. With the request id of a deploy that is over, it exits by that deploy's outcome. In ci mode it plans, guards and applies host by host, the canary first, waits until each is healthy, and stops at the first that is not.`
   static override examples = [
     '<%= config.bin %> <%= command.id %> clawdinator-2',
     '<%= config.bin %> <%= command.id %> all --requested-by "Jo" --code 123456 --wait',

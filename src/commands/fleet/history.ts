@@ -9,7 +9,7 @@ export default class FleetHistory extends BaseCommand<typeof FleetHistory> {
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --limit 3 --chat',
     {
-      description: 'Export them, one JSON document a line',
+      description: 'Export them, one JSON document per line',
       command: '<%= config.bin %> <%= command.id %> --limit 5000 --format jsonl > deploys.jsonl',
     },
   ]

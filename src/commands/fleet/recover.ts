@@ -7,7 +7,7 @@ import { recoverFleet } from '../../lib/ops/deploy/recoverFleet.js'
 export default class FleetRecover extends BaseCommand<typeof FleetRecover> {
   static override summary = 'Finish or remove what a killed deploy left behind.'
   static override description =
-    'ci mode only. Compares EC2, IAM, the OpenTofu state, its locks and the records of deploys, reports the differences, and corrects them under the plan guard: it releases the lock of a run that is over, stores a state that could not be stored, imports what exists, starts an active machine that is stopped, and destroys candidates that never became active. It exits with 3 (DRIFT) if a person has to decide something.'
+    'ci mode only. Compares EC2, IAM, the OpenTofu state, its locks and the records of deploys, reports the differences, and corrects them under the plan guard: it releases the lock of a run that is over, stores a state that an earlier run could not store, imports what exists, starts an active machine that is stopped, and destroys candidates that never became active. It exits with 3 (DRIFT) if a person has to decide something.'
   static override examples = [
     { description: 'Show the differences only', command: '<%= config.bin %> <%= command.id %> --plan-only' },
     '<%= config.bin %> <%= command.id %> clawdinator-2',

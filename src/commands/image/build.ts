@@ -7,7 +7,7 @@ import { type BuiltImage, buildImage, planBuild } from '../../lib/ops/images/bui
 export default class ImageBuild extends BaseCommand<typeof ImageBuild> {
   static override summary = 'Build a raw image with Nix, and describe it in dist/image.json.'
   static override description =
-    'The image becomes the host that its user data names, whichever it is; HOST only says for whose platform it is built. Needs Nix and no AWS credentials. The image stays in the Nix store, linked as dist/result. Under GitHub Actions it sets the outputs sha256 and build_seconds.'
+    'One image can boot as any host: the user data names the host. HOST only selects the platform of the image. Needs Nix and no AWS credentials. The image stays in the Nix store, linked as dist/result. Under GitHub Actions it sets the outputs sha256 and build_seconds.'
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> clawdinator-1 --out dist/arm',

@@ -13,7 +13,7 @@ export default class PeopleList extends BaseCommand<typeof PeopleList> {
 
   override render({ people }: Result<this>) {
     if (people.length === 0)
-      return 'No person is enrolled: a claimed name is enough for what only a person may request.'
+      return 'No person is enrolled: a claimed name is enough for requests that only a person may make.'
     const now = new Date()
     const rows = people.map(({ name, enrolledAt, lockedUntil }) => [name, age(enrolledAt, now), lockedUntil ?? '-'])
     return table(['NAME', 'ENROLLED', 'LOCKED UNTIL'], rows)

@@ -17,7 +17,7 @@ export default class PeopleRemove extends BaseCommand<typeof PeopleRemove> {
   override render({ person }: Result<this>) {
     const last =
       person.left === 0
-        ? ' No person is enrolled now: a claimed name is enough for what only a person may request.'
+        ? ' No person is enrolled now: a claimed name is enough for requests that only a person may make.'
         : ''
     return `${person.name} is removed.${last}`
   }

@@ -7,7 +7,7 @@ import { endRotation, makeToken } from '../../lib/ops/tokens/tokens.js'
 export default class TokenRotate extends BaseCommand<typeof TokenRotate> {
   static override summary = 'Replace the token of an instance: both are accepted until the rotation is ended.'
   static override description =
-    'First without --end: as `token add`, beside the token before. When the instance has its new bundle, with --end: the old token is accepted no more.'
+    'Run it first without --end: it makes a new token like `token add`, and the old one stays valid. When the instance has its new bundle, run it with --end: the old token is then no longer accepted.'
   static override examples = [
     '<%= config.bin %> <%= command.id %> clawdinator-1 --secrets-dir nix-secrets --mode ci',
     '<%= config.bin %> <%= command.id %> clawdinator-1 --end --mode ci',

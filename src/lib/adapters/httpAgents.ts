@@ -15,7 +15,7 @@ const LOOPBACK = /^(?:localhost|127\.[\d.]+|\[::1\])$/
 
 /**
  * The proxy that HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY name for this URL, or null. Never one for loopback
- * addresses. The library is loaded only where a variable is set.
+ * addresses. The library is loaded only if a variable is set.
  * @throws ClawctlError NOT_CONFIGURED if the variable's value is not an http or https URL
  */
 export async function proxyFor(url: URL): Promise<URL | null> {

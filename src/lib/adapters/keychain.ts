@@ -3,7 +3,7 @@ import * as z from 'zod/mini'
 import { parseAs } from '../domain/json.js'
 import type { Env } from './settings.js'
 
-/** Long enough to unlock a keychain that asks for its password. */
+/** Long enough for a person to unlock a keychain with a password. */
 const TIMEOUT_MS = 20_000
 
 const answerSchema = z.union([z.object({ value: z.nullable(z.string()) }), z.object({ problem: z.string() })])

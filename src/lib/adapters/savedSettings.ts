@@ -8,12 +8,12 @@ import { parseAs } from '../domain/json.js'
 import type { Keychain } from './keychain.js'
 import type { Env } from './settings.js'
 
-/** Null where a saved token is never in a keychain: on a fleet host, in ci mode and in a sandbox. */
+/** Null on a fleet host, in ci mode and in a sandbox, where a saved token is never in a keychain. */
 export type FindKeychain = () => Promise<Keychain | null>
 
 /**
- * The settings that `clawctl login` saves. The token is in the OS keychain, with the URL as its account, or in a file that
- * only this user may read. Nothing asks the keychain unless `tokenIn` names it.
+ * The settings that `clawctl login` saves. The token is in the OS keychain, with the URL as its account, or in a file
+ * that only this user may read. The keychain is read only if `tokenIn` names it.
  */
 const savedSchema = z.object({
   controlApiUrl: z.string(),
@@ -110,7 +110,7 @@ export async function saveSettings(
       cause,
     })
   }
-  // Where nothing could be written, nothing can be removed either.
+  // If nothing could be written there, nothing can be removed there either.
   if (inKeychain && before?.tokenIn === 'keychain' && before.controlApiUrl !== settings.controlApiUrl) {
     await keychain?.('remove', before.controlApiUrl)
   }
@@ -122,7 +122,7 @@ export async function saveSettings(
 export interface SavedPlace {
   folder: string
   tokenIn: 'keychain' | 'file'
-  /** Why the token is in the file, where a keychain was tried. */
+  /** Why the token is in the file, if a keychain was tried. */
   keychainProblem?: string
 }
 

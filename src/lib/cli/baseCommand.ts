@@ -42,7 +42,7 @@ export abstract class BaseCommand<C extends typeof Command> extends Command {
   protected args!: InferredArgs<C['args']>
   protected flags!: InferredFlags<(typeof BaseCommand)['baseFlags'] & C['flags']>
   protected context!: Context
-  /** For commands that use AWS directly: the beginning of the refusal's sentence, and the alternative. */
+  /** For commands that use AWS directly: how the refusal begins, and what to use instead. */
   protected readonly direct: Direct | undefined
 
   /** For commands that run in workflows: the output for people is also the step summary. */

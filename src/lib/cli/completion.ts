@@ -4,7 +4,7 @@ export interface CompletableCommand {
   id: string
   summary: string
   flags: { name: string; summary: string; takesValue: boolean; options: readonly string[]; helpValue?: string }[]
-  /** Arguments in their order; `options` where the command names the values. */
+  /** Arguments in their order; `options` if the command lists the values. */
   args: { name: string; options: readonly string[] }[]
 }
 
@@ -15,7 +15,7 @@ export type Shell = (typeof SHELLS)[number]
 export const VALUE_KINDS = ['targets', 'ids', 'amis', 'requests', 'faults', 'roles'] as const
 export type ValueKind = (typeof VALUE_KINDS)[number]
 
-/** The values of an argument: looked up, one of some words, a path, or unknown. */
+/** The values of an argument: looked up, one of a fixed list, a path, or unknown. */
 type Values = { kind: ValueKind } | { words: readonly string[] } | { path: 'file' | 'folder' } | null
 
 const FLAG_KINDS: Readonly<Record<string, ValueKind>> = {

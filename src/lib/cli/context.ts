@@ -73,7 +73,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
   const secretsDir = settings.secretsDir(env, flags['secrets-dir'])
   const made = new Map<string, unknown>()
 
-  /** A person's machine may have one; a fleet host, a run or a sandbox keeps to files. */
+  /** Only a person's machine may use a keychain; a fleet host, a run and a sandbox use files. */
   const keychain = async () => {
     if (env.CLAWCTL_HOST_ROOT || mode() === 'ci' || settings.callerOf(env) !== null) return null
     return (await import('../adapters/keychain.js')).osKeychain(env)
@@ -106,7 +106,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     const urls = settings.webhooks(env)
     return urls === null ? null : (await import('../adapters/deploy/webhooks.js')).createWebhooks(urls, userAgent)
   }
-  /** Removed at the end, by a signal too: a signal alone would leave clones or secrets behind. */
+  /** Removed at the end, and also after a signal: the folder may hold clones or secrets. */
   const scratchThatEnds = (prefix: string) =>
     lazy(() => {
       // The exit codes that shells give them.
@@ -403,7 +403,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     get mode() {
       return mode()
     },
-    /** The instance that asks, or null for a person's machine. @throws ClawctlError NOT_CONFIGURED */
+    /** The instance that sends the request, or null for a person's machine. @throws ClawctlError NOT_CONFIGURED */
     get caller() {
       return settings.callerOf(env)
     },

@@ -20,7 +20,7 @@ export const askerFlags = {
   }),
 }
 
-/** @param caller the instance that asks, or null */
+/** @param caller the instance that sends the request, or null */
 export function askerOfFlags(
   flags: { 'requested-by'?: string | undefined; code?: string | undefined },
   caller: string | null,

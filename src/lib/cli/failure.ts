@@ -75,7 +75,7 @@ function suggestion(message: string, command: FailedCommand | undefined): string
 /** The only options allowed before a command. */
 const OPTIONS = ['--help', '-h', '--version', '-v', '--json']
 
-/** @param typed an oclif id, or its words: the text typed where a command belongs */
+/** @param typed an oclif id, or its words: the text typed in the place of a command */
 export function unknownCommand(
   typed: string,
   config: { commandIDs: string[]; topics: readonly { name: string }[] },

@@ -2,7 +2,7 @@ import { styleText } from 'node:util'
 
 type Style = Parameters<typeof styleText>[0]
 
-/** Colour only on a terminal that wants it: https://no-color.org */
+/** Colour only on a terminal, and never with NO_COLOR: https://no-color.org */
 export function painter(stream: { isTTY?: boolean }, env: NodeJS.ProcessEnv = process.env) {
   const on = Boolean(stream.isTTY) && !env.NO_COLOR && env.TERM !== 'dumb'
   return (style: Style, text: string) => (on ? styleText(style, text) : text)

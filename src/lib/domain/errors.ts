@@ -86,19 +86,19 @@ export const CODES = {
   SELF_DEPLOY: {
     exit: 3,
     http: 403,
-    meaning: 'An instance asked to deploy itself.',
-    next: 'Ask from another instance or from a laptop.',
+    meaning: 'An instance requested its own deploy.',
+    next: 'Request it from another instance or from a laptop.',
   },
   BOT_DEPLOY_ALL: {
     exit: 3,
     http: 403,
-    meaning: 'A bot asked to deploy the whole fleet without naming a person.',
+    meaning: 'A bot requested a deploy of the whole fleet without naming a person.',
     next: 'Pass the name of the requester with --requested-by, or name one instance.',
   },
   BOT_RETIRE: {
     exit: 3,
     http: 403,
-    meaning: 'A bot asked to retire an instance without naming a person.',
+    meaning: 'A bot requested a retirement without naming a person.',
     next: 'Pass the name of the requester with --requested-by.',
   },
   PERSON_REQUIRED: {
@@ -158,11 +158,11 @@ export const CODES = {
   NOT_CI: {
     exit: 3,
     meaning: 'The command or option exists only in ci mode: it uses AWS directly.',
-    next: 'Run it in the workflow, or ask for a deploy through the Control API.',
+    next: 'Run it in the workflow, or request a deploy through the Control API.',
   },
   ON_AGENT_HOST: {
     exit: 3,
-    meaning: 'ci mode was asked for on a fleet host, which never holds an AWS credential.',
+    meaning: 'ci mode was requested on a fleet host, which never holds an AWS credential.',
     next: 'Unset CLAWCTL_MODE, CI and GITHUB_ACTIONS, or drop --mode ci.',
   },
   PLAN_OUT_OF_SCOPE: {
@@ -191,7 +191,7 @@ export const CODES = {
   NOT_IN_STATE: {
     exit: 3,
     meaning:
-      'EC2 or IAM has something of an instance that the OpenTofu state does not know, and a person must decide about it.',
+      'EC2 or IAM has an object of an instance that the OpenTofu state does not have, and a person must decide what to do.',
     next: '`clawctl fleet recover` shows it; the hint names the next command.',
   },
   DRIFT: {

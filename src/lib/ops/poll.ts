@@ -23,7 +23,7 @@ export interface PollOptions {
 /** A service that is unavailable after its own retries. */
 export const isOutage = ({ code }: ClawctlError) => code === 'UPSTREAM' || code === 'RATE_LIMITED'
 
-/** Null if the service does not answer, for results that are useful without it. */
+/** Null if the service does not answer: for results that are useful without it. */
 export async function nullOnOutage<T>(
   work: Promise<T>,
   onOutage: (error: ClawctlError) => void = () => {},

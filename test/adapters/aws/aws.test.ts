@@ -40,7 +40,7 @@ describe('AWS adapters', () => {
   const store = (bucket = BUCKET) => createObjectStore({ region: REGION, bucket })
   const asked = (service: Service) => plane.requests.filter((request) => request.service === service).length
 
-  it('classify the answer to a HEAD, which has no body, by its status', () => {
+  it('gives the answer to a HEAD without a body the code of its status', () => {
     for (const [httpStatusCode, code, said] of [
       [503, 'RATE_LIMITED', 'HTTP 503'],
       [403, 'DENIED', 'HTTP 403'],
@@ -54,7 +54,7 @@ describe('AWS adapters', () => {
     }
   })
 
-  it("pass the SDK's own words on where there are no credentials", () => {
+  it("passes on the SDK's own text if there are no credentials", () => {
     const failure = (message: string) =>
       asAwsFailure('EC2 DescribeImages', Object.assign(new Error(message), { name: 'CredentialsProviderError' }))
     const expired = failure("The SSO session is over. To refresh it run 'aws sso login --profile fleet'.")
@@ -74,7 +74,7 @@ describe('AWS adapters', () => {
   })
 
   describe('createCompute', () => {
-    it('describes every host of the fleet that is not gone, and nothing else', async () => {
+    it('describes every fleet host that is not terminated, and no other instance', async () => {
       const launchTime = new Date('2026-11-20T10:00:00Z')
       const running = plane.launch('clawdinator-1', { launchTime })
       const states = ['pending', 'stopping', 'stopped', 'shutting-down', 'terminated'] as const
@@ -100,7 +100,7 @@ describe('AWS adapters', () => {
       })
     })
 
-    it('falls back from the id tag to the name, then to the instance', async () => {
+    it('uses the Name tag, then the instance id, if the id tag is missing', async () => {
       const [named, bare] = [plane.launch('a'), plane.launch('b')]
       named.tags.delete('clawdinator:id')
       bare.tags.delete('clawdinator:id')
@@ -108,7 +108,7 @@ describe('AWS adapters', () => {
       expect((await compute().describeHosts()).map((host) => host.id)).to.have.members(['a', bare.id])
     })
 
-    it('joins the two status checks', async () => {
+    it('combines the two status checks into one', async () => {
       const hosts = {
         ok: plane.launch('ok'),
         initializing: plane.launch('initializing'),
@@ -125,7 +125,7 @@ describe('AWS adapters', () => {
       })
     })
 
-    it('finds one instance by its id, whatever its tags, and tells terminated from not known', async () => {
+    it('finds an instance by its id with any tags, and distinguishes terminated from unknown', async () => {
       const host = plane.launch('clawdinator-1')
       host.tags.delete('app')
       expect(await compute().describeHost(host.id)).to.include({ instanceId: host.id, state: 'running', checks: 'ok' })
@@ -136,7 +136,7 @@ describe('AWS adapters', () => {
       for (const id of ['i-0123456789abcdef0', 'nonsense']) expect(await compute().describeHost(id)).to.equal(null)
     })
 
-    it('reads every page', async () => {
+    it('reads every page of a listing', async () => {
       for (let n = 0; n < 1001; n += 1) plane.launch(`host-${n}`)
       const hosts = await compute().describeHosts()
       expect(new Set(hosts.map((host) => host.id)).size).to.equal(1001)
@@ -144,7 +144,7 @@ describe('AWS adapters', () => {
       expect(asked('ec2')).to.equal(4)
     })
 
-    it('finds an image in any state, and none that is not there', async () => {
+    it('finds an image in any state, and returns null for an unknown one', async () => {
       const pending = plane.world.addImage({ name: 'unfinished', state: 'pending' })
       expect(await compute().findImage(OLDER)).to.include({
         ...{ id: OLDER, name: `image-${OLDER}`, available: true, trusted: true },
@@ -155,7 +155,7 @@ describe('AWS adapters', () => {
       expect(await compute().findImage('nonsense')).to.equal(null)
     })
 
-    it('knows every image that bears our tag, and what speaks against it', async () => {
+    it('lists every image with our tag, with its state, architecture and failures', async () => {
       const createdAt = new Date()
       plane.world.addImage({ name: 'not finished', createdAt, state: 'pending', tags: [['clawdinator', 'true']] })
       plane.world.addImage({ name: 'not ours', createdAt })
@@ -178,7 +178,7 @@ describe('AWS adapters', () => {
   })
 
   describe('createObjectStore', () => {
-    it('writes, reads and knows what is not there', async () => {
+    it('writes and reads an object, and returns null for a missing one', async () => {
       await store().put('deploys/a b/ü.json', '{"a":"ü"}')
       const object = await store().get('deploys/a b/ü.json')
       expect(object?.text).to.equal('{"a":"ü"}')
@@ -198,7 +198,7 @@ describe('AWS adapters', () => {
       expect(await store().list('none/')).to.deep.equal([])
     })
 
-    it('names the bucket and the setting where there is no such bucket', async () => {
+    it('names the bucket and the setting if the bucket does not exist', async () => {
       const none = store('none')
       for (const work of [() => none.get('x'), () => none.put('x', 'y'), () => none.list('x')]) {
         const error = await failureOf(work)
@@ -208,7 +208,7 @@ describe('AWS adapters', () => {
     })
   })
 
-  it('name the full disk of this machine, not the service, where a download does not fit', async function () {
+  it('names the full disk of this machine if a download does not fit', async function () {
     if (!existsSync('/dev/full')) this.skip()
     const folder = mkdtempSync(join(tmpdir(), 'clawctl-test-'))
     symlinkSync('/dev/full', join(folder, 'download-1'))
@@ -221,14 +221,14 @@ describe('AWS adapters', () => {
     expect(asked('s3')).to.equal(1)
   })
 
-  it('end an upload at once where the session is over, which no other attempt would mend', async () => {
+  it('ends an upload immediately if the session has expired, without a retry', async () => {
     for (const name of ['CredentialsProviderError', 'TokenProviderError']) {
       const put = () => Promise.reject(Object.assign(new Error('The session is over.'), { name }))
       expect((await failureOf(attempt('S3 UploadPart 1', put))).code, name).to.equal('NOT_CONFIGURED')
     }
   })
 
-  describe('what something other than AWS answers', () => {
+  describe('an answer from something other than AWS', () => {
     const answering = async (bodies: string[], work: () => Promise<unknown>) => {
       const server = await startServer((response, { body }) => {
         const [first = ''] = bodies
@@ -247,11 +247,11 @@ describe('AWS adapters', () => {
     for (const [name, body] of [
       ['nothing', ''],
       ['a sign-in page', '<html><body>Sign in</body></html>'],
-      ['half an answer', '<DescribeInstancesResponse><reservationSet><item>'],
+      ['a truncated answer', '<DescribeInstancesResponse><reservationSet><item>'],
       ['an answer without its list', '<DescribeInstancesResponse><requestId>x</requestId></DescribeInstancesResponse>'],
       ['no XML', '{"a":1}'],
     ] as const) {
-      it(`is an error and not an empty fleet: ${name}`, async () => {
+      it(`rejects instead of returning an empty fleet: ${name}`, async () => {
         for (const work of [
           () => compute().describeHosts(),
           () => compute().describeHost('i-0123456789abcdef0'),
@@ -270,7 +270,7 @@ describe('AWS adapters', () => {
       })
     }
 
-    it('looks for the newest image on every page, whatever EC2 puts on the first', async () => {
+    it('searches the newest image on every page, in any order', async () => {
       const page = (more: string, images: string) =>
         `<DescribeImagesResponse>${more}<imagesSet>${images}</imagesSet></DescribeImagesResponse>`
       const image = `<item><imageId>${LATEST}</imageId><creationDate>2026-11-19T08:00:00.000Z</creationDate></item>`
@@ -281,7 +281,7 @@ describe('AWS adapters', () => {
   })
 
   describe('failures', () => {
-    it('maps refused credentials to DENIED, by the operation', async () => {
+    it('maps refused credentials to DENIED with the name of the operation', async () => {
       const restore = setEnv({ AWS_ACCESS_KEY_ID: 'AKIAUNKNOWN000000000' })
       try {
         const [ec2, s3] = await Promise.all([failureOf(compute().fleetImages()), failureOf(store().get('x'))])
@@ -295,7 +295,7 @@ describe('AWS adapters', () => {
       expect(plane.requests).to.have.length(2)
     })
 
-    it('says that there are no credentials at all', async () => {
+    it('reports missing credentials', async () => {
       const restore = setEnv({ AWS_ACCESS_KEY_ID: undefined, AWS_SECRET_ACCESS_KEY: undefined, HOME: plane.root })
       try {
         const error = await failureOf(compute().fleetImages())
@@ -312,9 +312,9 @@ describe('AWS adapters', () => {
       ['error', 'UPSTREAM'],
       ['reset', 'UPSTREAM'],
     ] as const) {
-      it(`bears ${kind} for a while, then gives up with ${code}`, async () => {
+      it(`retries ${kind}, then fails with ${code}`, async () => {
         const client = compute()
-        // The SDK waits half a second after the first throttled try, so that one is left to the next lines.
+        // The SDK waits half a second after the first throttled attempt, so a later test covers that.
         if (kind !== 'throttle') {
           plane.faults.add({ on: 'ec2', kind, strikes: 1 })
           expect(latestOf(await client.fleetImages())?.id).to.equal(LATEST)
@@ -327,10 +327,10 @@ describe('AWS adapters', () => {
       })
     }
 
-    it('does not wait for a service that never answers: it retries, then gives up', async () => {
+    it('retries a service that never answers, then fails', async () => {
       const client = (attempts: number) => createCompute({ region: REGION, retries: { attempts, attemptMs: 200 } })
       plane.faults.add({ on: 'ec2', kind: 'hang', strikes: 1 })
-      // A busy machine may need more than the second.
+      // A busy machine may need more than a second.
       expect(latestOf(await client(20).fleetImages())?.id).to.equal(LATEST)
       const before = asked('ec2')
       expect(before).to.be.at.least(2)
@@ -339,7 +339,7 @@ describe('AWS adapters', () => {
       expect(asked('ec2') - before).to.equal(2)
     })
 
-    it('does not wait for the rest of a body that no longer comes', async () => {
+    it('retries if the rest of a body never arrives, then fails', async () => {
       const stalling = createServer((_, response) => {
         response.writeHead(200, { 'content-length': '10' })
         response.write('{')
@@ -356,7 +356,7 @@ describe('AWS adapters', () => {
       }
     })
 
-    it('aborts requests in flight on a stop, without a retry', async () => {
+    it('aborts requests in flight when it is stopped, without a retry', async () => {
       const stop = new AbortController()
       const client = createCompute({ region: REGION, stop: stop.signal })
       plane.faults.add({ on: 'ec2', kind: 'hang', strikes: 1 })
@@ -367,7 +367,7 @@ describe('AWS adapters', () => {
       expect(asked('ec2')).to.equal(1)
     })
 
-    it('sends a small object again that arrived mangled', async () => {
+    it('sends a small object again if it arrived damaged', async () => {
       const objects = createImageObjects({
         region: REGION,
         bucket: BUCKET,

@@ -8,7 +8,7 @@ import { startServer, type TestServer } from '../../support/server.js'
 const MINUTE = 60_000
 const DATE = /^(....)(..)(..)T(..)(..)(..)Z$/
 
-/** EBS, whose clock is so far ahead of ours; it refuses what is signed for a time more than five minutes from its own. */
+/** EBS with a clock that is ahead of ours. It refuses signatures of a time more than five minutes from its own. */
 const ebsAhead = (byMs: number, { always = false, name = 'InvalidSignatureException' } = {}) =>
   startServer((response, { headers }) => {
     const now = Date.now() + byMs
@@ -21,7 +21,7 @@ const ebsAhead = (byMs: number, { always = false, name = 'InvalidSignatureExcept
     response.end(JSON.stringify(refused ? { message: 'Signature not yet current' } : {}))
   })
 
-describe('the signed PUT of a machine whose clock is wrong', () => {
+describe('the signed PUT of a machine with a wrong clock', () => {
   let server: TestServer
   let restore: () => void
   let put: () => Promise<Attempt<unknown>>
@@ -43,7 +43,7 @@ describe('the signed PUT of a machine whose clock is wrong', () => {
   })
 
   for (const minutes of [20, -20]) {
-    it(`is signed by the service's clock from the second attempt on, ${minutes} minutes away`, async () => {
+    it(`uses the service's time from the second attempt on, with a difference of ${minutes} minutes`, async () => {
       await open(ebsAhead(minutes * MINUTE))
       const first = await Promise.all([put(), put(), put()])
       expect(first.map((one) => !one.ok && one.kind)).to.deep.equal(['passing', 'passing', 'passing'])
@@ -52,7 +52,7 @@ describe('the signed PUT of a machine whose clock is wrong', () => {
     })
   }
 
-  it('says how far the clock is off, where signing by the service’s does not help', async () => {
+  it("reports the clock's difference if signing with the service's time does not help", async () => {
     await open(ebsAhead(-20 * MINUTE, { always: true }))
     expect(await put()).to.include({ ok: false, kind: 'passing' })
     const error = await failureOf(put())
@@ -61,7 +61,7 @@ describe('the signed PUT of a machine whose clock is wrong', () => {
     expect(error.hint).to.include('Set the clock')
   })
 
-  it('blames no clock that is right', async () => {
+  it('does not blame a clock that is right', async () => {
     await open(ebsAhead(1 * MINUTE, { always: true, name: 'SignatureDoesNotMatch' }))
     const error = await failureOf(put())
     expect(error.message).to.include('SignatureDoesNotMatch').and.not.include('clock')

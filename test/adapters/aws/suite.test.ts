@@ -16,7 +16,7 @@ import { failureOf } from '../../support/failure.js'
 
 const REGION = 'eu-central-1'
 
-/** An EC2 and an S3 to ask, each test run with its own bucket. */
+/** The endpoints of EC2 and S3; each test runs with its own bucket. */
 interface Account {
   /** Registers an available image that is newer than those before it. */
   image(name: string): Promise<string>
@@ -24,7 +24,7 @@ interface Account {
   close(): Promise<void>
 }
 
-/** What the use-cases rely on, the same for every AWS that the adapters talk to. */
+/** The behaviour that the use-cases rely on, the same for every AWS and emulator. */
 function awsSuite(title: string, open: (() => Promise<Account>) | null): void {
   describe(`the AWS adapters against ${title}`, () => {
     let aws: Account
@@ -48,7 +48,7 @@ function awsSuite(title: string, open: (() => Promise<Account>) | null): void {
       return launched.Instances?.[0]?.InstanceId ?? ''
     }
 
-    it('finds the fleet’s hosts by tag, and none that are terminated or of others', async () => {
+    it("finds the fleet's hosts by tag, without terminated or foreign instances", async () => {
       const ami = await aws.image('hosts')
       const id = await launch(ami, { app: 'clawdinator', 'clawdinator:id': 'clawdinator-1', Name: 'other' })
       const named = await launch(ami, { app: 'clawdinator', Name: 'clawdinator-2' })
@@ -67,7 +67,7 @@ function awsSuite(title: string, open: (() => Promise<Account>) | null): void {
       await ec2.send(new TerminateInstancesCommand({ InstanceIds: [id, named, foreign] }))
     })
 
-    it('takes the newest image that is tagged, and finds each by its id', async () => {
+    it('chooses the newest tagged image, and finds each image by its id', async () => {
       const [first, second, third] = [await aws.image('first'), await aws.image('second'), await aws.image('third')]
       const tag = (Resources: string[], Value: string) =>
         ec2.send(new CreateTagsCommand({ Resources, Tags: [{ Key: 'clawdinator', Value }] }))
@@ -77,13 +77,13 @@ function awsSuite(title: string, open: (() => Promise<Account>) | null): void {
       expect(await compute().findImage(third)).to.include({ id: third, name: 'third', available: true })
     })
 
-    it('knows no image that is not there, whatever is asked', async () => {
+    it('returns null for an unknown image, for every form of id', async () => {
       for (const id of ['ami-0123456789abcdef0', 'ami-1234abcd', 'ami-nonsense']) {
         expect(await compute().findImage(id), id).to.equal(null)
       }
     })
 
-    it('reads what it wrote, and null where there is nothing', async () => {
+    it('reads what it wrote, and returns null for a missing object', async () => {
       expect(await store().get('deploys/none.json')).to.equal(null)
       await store().put('deploys/one.json', '{"ä":"😀"}')
       expect(await store().get('deploys/one.json')).to.include({ text: '{"ä":"😀"}' })
@@ -91,7 +91,7 @@ function awsSuite(title: string, open: (() => Promise<Account>) | null): void {
       expect((await store().get('deploys/one.json'))?.text).to.equal('2')
     })
 
-    it('writes only where there is nothing, or what it read', async () => {
+    it('writes only if the object is missing, or has the entity tag that was read', async () => {
       expect(await store().putIf('claims/a.json', '1', null)).to.equal(true)
       expect(await store().putIf('claims/a.json', '2', null)).to.equal(false)
       const etag = (await store().get('claims/a.json'))?.etag ?? ''
@@ -100,7 +100,7 @@ function awsSuite(title: string, open: (() => Promise<Account>) | null): void {
       expect((await store().get('claims/a.json'))?.text).to.equal('3')
     })
 
-    it('lists a prefix with sizes and times, in S3’s order', async () => {
+    it("lists a prefix with sizes and times, in S3's order", async () => {
       for (const key of ['list/b', 'list/a', 'list/a/c', 'lists/x']) await store().put(key, key)
       const listed = await store().list('list/')
       expect(listed.map(({ key, size }) => `${key} ${size}`)).to.deep.equal(['list/a 6', 'list/a/c 8', 'list/b 6'])
@@ -108,7 +108,7 @@ function awsSuite(title: string, open: (() => Promise<Account>) | null): void {
       expect(await store().list('nothing/')).to.deep.equal([])
     })
 
-    it('says that there is no such bucket', async () => {
+    it('reports a missing bucket', async () => {
       const elsewhere = createObjectStore({ region: REGION, bucket: 'not-a-bucket-of-ours' })
       const asked = [() => elsewhere.get('x'), () => elsewhere.list('x'), () => elsewhere.put('x', 'y')]
       for (const ask of asked) expect((await failureOf(ask())).message).to.include('there is no such bucket')

@@ -35,7 +35,7 @@ describe('a secrets directory', () => {
     return { report, failure }
   }
 
-  it('is well where every instance has what it needs', async () => {
+  it('passes the check if every instance has every secret that it needs', async () => {
     const { report, failure } = await check()
     expect(failure).to.equal(null)
     expect(report.instances.map(({ cells }) => cells.map(({ state }) => state))).to.deep.equal([
@@ -45,7 +45,7 @@ describe('a secrets directory', () => {
     expect([report.orphans, report.strays, report.shared]).to.deep.equal([[], [], []])
   })
 
-  it('reports strays and orphans, and stops nothing for them', async () => {
+  it('reports unused and wrongly named files without failing', async () => {
     writeFileSync(at('secrets.nix'), '{}')
     writeFileSync(at('README.md'), 'x')
     mkdirSync(at('.git'))
@@ -58,7 +58,7 @@ describe('a secrets directory', () => {
     expect((await check({}, ['retired-key'])).report.orphans).to.deep.equal([])
   })
 
-  it('names every file that must not be there', async () => {
+  it('names every file that must not be in the directory', async () => {
     const outside = world.path('outside.age')
     writeFileSync(outside, 'x')
     writeFileSync(at('plain.age'), `${PLAINTEXT} in the clear`)
@@ -107,7 +107,7 @@ describe('a secrets directory', () => {
     expect((await check()).report.problems).to.deep.equal(["closed.age can't be read: permission denied"])
   })
 
-  it('must exist, and be a directory', async () => {
+  it('fails if the path is missing or not a directory', async () => {
     for (const [folder, said] of [
       [world.path('none'), /does not exist/],
       [at('token-a.age'), /is not a directory/],
@@ -119,11 +119,11 @@ describe('a secrets directory', () => {
   })
 
   describe('with identities', () => {
-    it('opens every secret with the identity of its instance', async () => {
+    it('decrypts every secret with the identity of its instance', async () => {
       expect((await check({ folder: world.identitiesDir })).failure).to.equal(null)
     })
 
-    it('opens the sealed identities with the identity of a maintainer, and shows what was not tested', async () => {
+    it("decrypts the encrypted identities with a maintainer's identity, and reports untested secrets", async () => {
       const untested = await check({})
       expect(untested.failure).to.equal(null)
       expect(untested.report.untested).to.equal(2 * 6)
@@ -135,7 +135,7 @@ describe('a secrets directory', () => {
       ])
     })
 
-    it('names what an identity does not open', async () => {
+    it("names the secrets that an identity can't decrypt", async () => {
       const folder = world.path('swapped')
       mkdirSync(folder)
       for (const [id, other] of [
@@ -149,7 +149,7 @@ describe('a secrets directory', () => {
       expect(report.instances[1]?.cells[0]).to.include({ name: 'token-b', state: 'bad' })
     })
 
-    it('sees the same token behind two ciphertexts', async () => {
+    it('detects equal tokens in two different ciphertexts', async () => {
       await world.put('clawdinator-control-token-a', ['a'], { plaintext: `${PLAINTEXT} same` })
       await world.put('clawdinator-control-token-b', ['b'], { plaintext: `${PLAINTEXT} same\n` })
       expect((await check()).failure).to.equal(null)
@@ -159,7 +159,7 @@ describe('a secrets directory', () => {
       ])
     })
 
-    it('refuses what is encrypted for ssh keys alone: no age identity opens it', async () => {
+    it('refuses a secret that is encrypted only for ssh keys', async () => {
       const text = `age-encryption.org/v1\n-> ssh-ed25519 abcdEF ${'a'.repeat(43)}\n${'b'.repeat(43)}\n--- ${'c'.repeat(43)}\n`
       world.write('clawdinator-control-token-a', text + 'x'.repeat(64))
       const { report, failure } = await check({ folder: world.identitiesDir })
@@ -171,7 +171,7 @@ describe('a secrets directory', () => {
       expect(without.failure).to.equal(null)
     })
 
-    it('refuses what is no identity, and shows nothing of it', async () => {
+    it('refuses a file that is not an identity, without showing its content', async () => {
       const folder = world.path('bad-identities')
       mkdirSync(folder)
       const identity = world.identity('a')

@@ -20,7 +20,7 @@ describe('repository seeds', () => {
   before(async () => {
     world = await SecretsWorld.make([])
     const folder = world.repository('clawdinators')
-    // Alike, so that git stores some as deltas of others.
+    // Similar contents, so that git stores some as deltas of others.
     const lines = Array.from({ length: 400 }, (_, n) => createHash('md5').update(String(n)).digest('hex'))
     for (let n = 0; n < 20; n += 1)
       writeFileSync(`${folder}/alike-${n}`, `${lines.join('\n')}\n${n}\n`.repeat(1 + (n % 2)))
@@ -42,7 +42,7 @@ describe('repository seeds', () => {
   const listed = (file = world.repos) => packed(listedSeeds(file, { git, scratch: scratch() }))
   const clones = () => packed(folderSeeds(world.path('repositories'), { git, scratch: scratch() }))
 
-  it('are the same bytes for the same commit, however the repository stores it', async () => {
+  it('have the same bytes for the same commit, however the repository stores it', async () => {
     const first = await listed()
     const folder = world.path('repositories', 'clawdinators')
     world.git(folder, '-c', 'pack.compression=0', 'repack', '-a', '-d', '-F', '--quiet', '--depth=50', '--window=50')
@@ -55,7 +55,7 @@ describe('repository seeds', () => {
     expect(readFileSync(first.file).length).to.equal(first.size)
   })
 
-  it('unpack to a shallow repository at the commit, with tools that a host has', async () => {
+  it('unpack to a shallow repository at the commit, with tools that every host has', async () => {
     const { file, commit, source } = await listed()
     const folder = world.path('host')
     mkdirSync(folder)
@@ -74,7 +74,7 @@ describe('repository seeds', () => {
     expect(await seedInspector(git, scratch()).inspect(file, 'clawdinators', commit)).to.deep.equal([])
   })
 
-  it("say in git's verdict, not in its advice, why they could not be cloned", async () => {
+  it("report git's error, not its advice, if a clone fails", async () => {
     const list = world.path('gone.tsv')
     writeFileSync(list, `gone\tfile://${world.path('gone')}\tmain\n`)
     const failure = await failureOf(listed(list))
@@ -82,7 +82,7 @@ describe('repository seeds', () => {
     expect(failure.details.at(-1)).to.include('and the repository exists')
   })
 
-  it('say nothing of when, where and by whom they were packed', async () => {
+  it('contain no time, place or person of the packing', async () => {
     const tar = gunzipSync(readFileSync((await listed()).file))
     const header = tar.subarray(0, 512).toString('latin1')
     expect(header.slice(108, 124)).to.match(/^0+ ?\0?0+ ?\0?/)
@@ -90,7 +90,7 @@ describe('repository seeds', () => {
     expect(tar.includes('hooks')).to.equal(false)
   })
 
-  it('may be clones on this machine, each at what it has checked out, without credentials', async () => {
+  it('are packed from local clones at their checked-out commit, without credentials', async () => {
     const folder = world.path('repositories', 'clawdinators')
     world.git(folder, 'remote', 'add', 'origin', `https://x:${TOKEN}@github.com/openclaw/clawdinators.git`)
     const { file, source, commit } = await clones()
@@ -108,7 +108,7 @@ describe('repository seeds', () => {
     expect((await failureOf(clones())).message).to.include('plain is not a repository')
   })
 
-  it("send the token to GitHub's server alone, as a header, and never show it", async () => {
+  it("send the token only to GitHub's server, as a header, and never show it", async () => {
     const server = await startServer((response) => response.writeHead(404).end(`no ${TOKEN} here`))
     try {
       const options = (own: string) => ({
@@ -132,7 +132,7 @@ describe('repository seeds', () => {
     }
   })
 
-  it('run no program that an archive names, when it is looked into', async () => {
+  it('never run a program that an archive names while it is inspected', async () => {
     const { file, commit } = await listed()
     const [folder, ran, changed] = [world.path('changed'), world.path('ran'), world.path('changed.tar.gz')]
     mkdirSync(folder)
@@ -151,7 +151,7 @@ describe('repository seeds', () => {
     expect(existsSync(ran)).to.equal(false)
   })
 
-  it('are looked into with distrust', async () => {
+  it('refuse unsafe archives', async () => {
     const { file, commit } = await listed()
     const inspect = (name: string, at: string) => seedInspector(git, scratch()).inspect(file, name, at)
     expect((await inspect('other', commit))[0]).to.include('which is not of other/.git')
@@ -193,7 +193,7 @@ describe('parseSeeds', () => {
     })
   }
 
-  it('takes comments, empty lines, CRLF and ssh, and sees a name that is there twice', () => {
+  it('accepts comments, empty lines, CRLF and ssh URLs, and reports repeated names', () => {
     const text = '# a\r\n\r\na\tssh://git@x.example/a.git\tfeature/x\r\na\thttps://x.example/b.git\tmain\r\n'
     const { seeds, problems } = parseSeeds(text)
     expect(seeds).to.deep.equal([{ name: 'a', url: 'ssh://git@x.example/a.git', branch: 'feature/x' }])

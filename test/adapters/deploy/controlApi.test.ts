@@ -39,7 +39,7 @@ describe('createControlApi', () => {
     return { server, api: createControlApi({ url: `${server.url}/`, token: TOKEN, userAgent: 'clawctl/test' }) }
   }
 
-  /** The failure of asking for the fleet, and how often the server was asked. */
+  /** The failure of reading the fleet, and the number of requests to the server. */
   const refused = async (...responders: [Responder, ...Responder[]]) => {
     const { server, api } = await open(...responders)
     const error = await failureOf(api.fleet())
@@ -48,7 +48,7 @@ describe('createControlApi', () => {
     return { code: error.code, text, times: server.received.length, host: server.host, error }
   }
 
-  it('asks each route with the token in the header alone', async () => {
+  it('requests each route with the token only in the header', async () => {
     const { server, api } = await open(
       json(200, { ok: true, fleet: FLEET }),
       json(202, { ok: true, deploy: DEPLOY }),
@@ -81,14 +81,14 @@ describe('createControlApi', () => {
     [500, 'NOT_CONFIGURED'],
     [502, 'UPSTREAM'],
   ] as const) {
-    it(`passes on ${code} of the contract, and does not try again`, async () => {
+    it(`passes on the contract's code ${code} without a retry`, async () => {
       const { times, error } = await refused(json(status, refusal(code)))
       expect(error).to.include({ code, message: `it said ${code}`, hint: 'do that' })
       expect(times).to.equal(1)
     })
   }
 
-  it('says again and again what it waits for', async () => {
+  it('reports repeatedly what it waits for', async () => {
     const said: string[] = []
     let answer = () => {}
     const server = await startServer((response) => {
@@ -106,7 +106,7 @@ describe('createControlApi', () => {
     expect(said[0]).to.match(new RegExp(`^Waiting for ${server.host} \\(\\d+ s\\)\\.$`))
   })
 
-  it('survives two passing failures of each kind, the POST too', async () => {
+  it('survives two transient failures of each kind, also of a POST', async () => {
     await Promise.all(
       [html(502, 'Internal Server Error'), html(503), json(429, { Reason: 'Concurrency' }), reset].map(async (bad) => {
         const { server, api } = await open(bad, bad, json(202, { ok: true, deploy: DEPLOY }))
@@ -117,7 +117,7 @@ describe('createControlApi', () => {
     )
   })
 
-  it('gives up after three tries, and says what was there', async () => {
+  it('gives up after three attempts, and reports the last failure', async () => {
     const { server, api } = await open(reset)
     await server.close()
     const [gateway, busy, dropped, absent] = await Promise.all([
@@ -135,7 +135,7 @@ describe('createControlApi', () => {
     expect(dropped.text).to.include('ECONNRESET').and.include(dropped.host)
   })
 
-  it('does not retry failures that a retry cannot solve', async () => {
+  it("does not retry failures that a retry can't solve", async () => {
     for (const [responder, word] of [
       [html(404), 'HTTP 404'],
       [html(301), 'HTTP 301'],

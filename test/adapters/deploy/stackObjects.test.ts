@@ -20,7 +20,7 @@ describe('createStackObjects', () => {
   })
   afterEach(() => aws.close())
 
-  it('finds what the stack has made of an id, each for itself', async () => {
+  it('finds each object of an id that the stack has created', async () => {
     expect(await objects().ofId('a-1', ID_TYPES)).to.deep.equal([])
     role('/clawdinator/', OWN)
     expect(await objects().ofId('a-1', ID_TYPES)).to.deep.equal(['aws_iam_role'])
@@ -44,7 +44,7 @@ describe('createStackObjects', () => {
     })
   }
 
-  it('finds no group where there is none', async () => {
+  it('returns null if there is no group', async () => {
     expect(await objects().securityGroup()).to.equal(null)
   })
 })

@@ -14,7 +14,7 @@ const RUN = 'https://github.example/o/r/actions/runs/7/attempts/1'
 describe('createStateLocks', () => {
   /** The table's items by LockID. */
   const items = new Map<string, string>()
-  /** Answers to writes that get lost, after they arrived. */
+  /** The writes whose answers get lost after they arrived. */
   let lost = 0
   /** The role may not write to the table. */
   let refusing = false
@@ -80,7 +80,7 @@ describe('createStateLocks', () => {
     store = new FakeStore()
   })
 
-  it('takes both places in the form of OpenTofu, and releases both', async () => {
+  it("takes the lock in both places in OpenTofu's form, and releases both", async () => {
     const own = locks()
     expect(await own.take()).to.equal(null)
     const text = store.objects.get(LOCK)?.text ?? ''
@@ -92,14 +92,14 @@ describe('createStateLocks', () => {
     expect([store.objects.size, items.size]).to.deep.equal([0, 0])
   })
 
-  it('names who holds one, and leaves nothing of its own behind', async () => {
+  it('names the holder of a lock, and leaves no lock of its own', async () => {
     items.set(PATH, JSON.stringify(lockOf()))
     expect(await locks().take()).to.deep.equal(lockOf())
     expect(store.objects.size).to.equal(0)
     expect(items.get(PATH)).to.equal(JSON.stringify(lockOf()))
   })
 
-  it('knows its own lock again where the answer to the write was lost, in either place', async () => {
+  it('recognises its own lock if the answer to the write was lost, in either place', async () => {
     lost = 1
     const own = locks()
     expect(await own.take()).to.equal(null)
@@ -115,20 +115,20 @@ describe('createStateLocks', () => {
     expect([store.objects.size, items.size]).to.deep.equal([0, 0])
   })
 
-  it('fails where neither the write nor a lock is there', async () => {
+  it('fails if the write failed and there is no lock', async () => {
     store.putIf = async () => {
       throw upstream()
     }
     expect((await failureOf(locks().take())).code).to.equal('UPSTREAM')
   })
 
-  it('leaves no lock in the bucket where the table refuses', async () => {
+  it('leaves no lock in the bucket if the table refuses', async () => {
     refusing = true
     expect((await failureOf(locks().take())).code).to.equal('DENIED')
     expect(store.objects.size).to.equal(0)
   })
 
-  it('releases a lock that stands in one of both places alone, and never another', async () => {
+  it('releases a lock that exists in only one place, and never another lock', async () => {
     for (const place of ['object', 'item'] as const) {
       if (place === 'object') store.set(LOCK, lockOf())
       else items.set(PATH, JSON.stringify(lockOf()))
@@ -139,7 +139,7 @@ describe('createStateLocks', () => {
     }
   })
 
-  it('uses the object alone where there is no table, and refuses what is no lock', async () => {
+  it('uses only the object if there is no table, and refuses an invalid lock', async () => {
     expect(await locks(null).take()).to.equal(null)
     expect(items.size).to.equal(0)
     store.set(LOCK, 'not a lock')

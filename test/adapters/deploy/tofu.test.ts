@@ -38,7 +38,7 @@ describe('createTofu: failures', () => {
   const says = (text: string) => `cat >&2 <<'END'\n${text}\nEND\nexit 1`
   const request = { file: 'plan', ami: 'ami-1', instances: ['a'], kept: {}, ...NO_MORE, replace: null }
 
-  it('says that the program is missing', async () => {
+  it('reports a missing program', async () => {
     const tofu = createTofu({ binary: join(home, 'none'), dir: home, backendConfig: {}, vars: {} })
     const error = await failure(tofu.init())
     expect(error).to.include({ code: 'TOOL_MISSING' })
@@ -59,7 +59,7 @@ describe('createTofu: failures', () => {
     expect((await failure(fake('exit 7').init())).message).to.include('exit code 7')
   })
 
-  it('tells a stale plan from other failures of an apply', async () => {
+  it('distinguishes a stale plan from other failures of an apply', async () => {
     const stale = await failure(fake(says('\nError: Saved plan is stale\n\nThe given plan file can no')).apply('plan'))
     expect(stale).to.include({ code: 'APPLY_FAILED' })
     expect(stale.message).to.include('The saved plan is stale')
@@ -69,7 +69,7 @@ describe('createTofu: failures', () => {
     expect(other.message).to.include('Error: creating EC2 Instance: denied')
   })
 
-  it('finds the JSON among what OpenTofu prints around it', async () => {
+  it("finds the JSON document in OpenTofu's other output", async () => {
     const warning = 'Warning: Deprecated Parameter\n\nThe parameter "dynamodb_table" is deprecated.'
     const around = (json: string) =>
       fake(`cat <<'END'\n${warning}\n{"@level":"warn"}\n${json}\n${warning}\n{"a":1}\nEND`)
@@ -83,19 +83,19 @@ describe('createTofu: failures', () => {
     expect((await failure(fake(says(words)).state())).hint).to.include('clawctl fleet recover')
   })
 
-  it("says OpenTofu's own words where it can't read plan or state", async () => {
+  it("passes on OpenTofu's text if it can't read plan or state", async () => {
     const words = 'Failed to marshal state to json: schema version 1 does not match version 2'
     expect((await failure(fake(says(words)).state())).message).to.include(`OpenTofu failed in state pull: ${words}`)
     expect((await failure(fake('echo not json').state())).message).to.include('not json')
     expect((await failure(fake('true').plan(request))).message).to.include('printed nothing in show of the plan')
   })
 
-  it('refuses JSON of another shape', async () => {
+  it('refuses JSON of another form', async () => {
     expect((await failure(fake('echo not json').state())).code).to.equal('PLAN_FAILED')
     expect((await failure(fake(`echo '{"version":3}'`).state())).message).to.include('shape')
   })
 
-  it('reads every managed resource of the state, and nothing where there is none yet', async () => {
+  it('reads every managed resource of the state, and an empty list without a state', async () => {
     const one = (attributes: unknown, more: object = {}) => ({ schema_version: 1, attributes, ...more })
     const resource = (mode: string, name: string, instances: object[], more: object = {}) => ({
       ...{ mode, type: 'aws_instance', name, provider: 'p', instances },
@@ -119,7 +119,7 @@ describe('createTofu: failures', () => {
     expect(await fake('true').state()).to.deep.equal([])
   })
 
-  it('does not let the environment change what is run', async () => {
+  it('ignores environment variables that would change the command', async () => {
     process.env.TF_CLI_ARGS_init = '-upgrade'
     process.env.TF_WORKSPACE = 'other'
     process.env.TF_VAR_ami_id = 'ami-1234abcd'
@@ -135,7 +135,7 @@ describe('createTofu: failures', () => {
     expect(seen).not.to.match(/^TF_(?:CLI_ARGS|WORKSPACE|VAR)/m)
   })
 
-  it('interrupts once, and waits for the end', async () => {
+  it('interrupts OpenTofu once, and waits until it ends', async () => {
     const stop = new AbortController()
     const lines: string[] = []
     const script = `
@@ -157,7 +157,7 @@ describe('createTofu: failures', () => {
 })
 
 describe('createTofu with the stand-in as a program', () => {
-  it('plans, is guarded, applies, replaces, and stores a state that could not be stored', async () => {
+  it('plans, guards, applies, replaces, and stores a state that could not be stored', async () => {
     const aws = await account()
     const stack = checkout(['a-1', 'b-2'])
     const binary = join(stack.root, 'tofu')

@@ -28,7 +28,7 @@ const vectors = {
 }
 
 describe('tofu arguments', () => {
-  it('are exactly these', () => {
+  it('match the expected list exactly', () => {
     expect(vectors).to.deep.equal({
       init: [
         '-chdir=/stack',
@@ -60,12 +60,12 @@ describe('tofu arguments', () => {
     })
   })
 
-  it('leave out -replace where the host does not exist yet', () => {
+  it('leave out -replace for a host that does not exist yet', () => {
     const args = tofuPlanArgs({ dir, file, vars: {}, replace: null })
     expect(args.filter((arg) => arg.startsWith('-replace'))).to.deep.equal([])
   })
 
-  it('are options that the stand-in, and so the real one, knows', () => {
+  it('contain only options that the stand-in supports', () => {
     for (const vector of Object.values(vectors)) expect(() => parseArgs(vector)).not.to.throw()
   })
 })

@@ -44,14 +44,14 @@ describe('webhooks', () => {
   })
   afterEach(() => server.close())
 
-  it('are recognised by their address, and only over https', () => {
+  it('are recognised by their address, and only with https', () => {
     expect(webhookKind('https://discord.com/api/webhooks/1/x')).to.equal('discord')
     expect(webhookKind('https://api.telegram.org/bot1:x/sendMessage?chat_id=-1')).to.equal('telegram')
     expect(webhookKind('https://ops.example/hook')).to.equal('json')
     for (const bad of ['http://ops.example/hook', 'ftp://x/', 'nothing', '']) expect(webhookKind(bad)).to.equal(null)
   })
 
-  it('get one message each in their own shape: outcome, reason, who asked, link, and no secret', async () => {
+  it('get one message each in their own format: outcome, reason, requester and link, without secrets', async () => {
     const urls = `${base}/api/webhooks/1/x\n${base}/bot1:x/sendMessage?chat_id=-1  ${base}/hook`
     expect(await createWebhooks(urls, 'clawctl/test')(deploy)).to.deep.equal([])
     const byUrl = Object.fromEntries(received.map(({ url, body }) => [url, JSON.parse(body)]))
@@ -72,7 +72,7 @@ describe('webhooks', () => {
     expect(received.map(({ body }) => body).join('')).not.to.include(SECRET)
   })
 
-  it('get their message though a reason holds what looks like a token', async () => {
+  it('get their message even if a reason contains text like a token', async () => {
     const [host] = deploy.hosts
     const hosts = host ? [{ ...host, reason: 'it answered "401" to Bearer abcdef' }] : []
     expect(await createWebhooks(`${base}/hook`, 'clawctl/test')({ ...deploy, hosts })).to.deep.equal([])
@@ -80,13 +80,13 @@ describe('webhooks', () => {
     expect(sent.hosts[0].reason).to.equal('it answered "401" to Bearer [removed]')
   })
 
-  it('say that nobody was named where the shared token asked', async () => {
+  it('name no requester for a deploy with the shared token', async () => {
     const unnamed = { ...deploy, caller: null, requestedBy: null }
     await createWebhooks(`${base}/hook`, 'clawctl/test')(unnamed)
     expect(JSON.parse(received[0]?.body ?? '').text).to.include('requested by unknown (shared token)')
   })
 
-  it('are tried three times, and one that stays away is a problem that names no secret', async () => {
+  it('get three attempts; a failure is reported without the address', async () => {
     statuses = [500, 500, 204]
     expect(await createWebhooks(`${base}/hook`, 'clawctl/test')(deploy)).to.deep.equal([])
     expect(received).to.have.length(3)

@@ -37,7 +37,7 @@ describe('parsePrivateKey', () => {
     })
   }
 
-  it('says what is wrong, and nothing of the key', () => {
+  it('reports the problem without any content of the key', () => {
     const text = pem('pkcs8')
     const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
     const locked = keys.privateKey.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' })
@@ -98,7 +98,7 @@ describe('createGithubApp', () => {
       userAgent: 'clawctl/test',
     })
 
-  it('mints one token at a time, for the one repository and what is needed, and keeps it', async () => {
+  it('mints one token at a time with the needed permissions, and reuses it', async () => {
     const app = open()
     const tokens = await Promise.all([app.token(), app.token(), app.token()])
     expect(new Set(tokens).size).to.equal(1)
@@ -117,7 +117,7 @@ describe('createGithubApp', () => {
     expect(mints()).to.have.length(1)
   })
 
-  it('mints a new token five minutes before the end', async () => {
+  it('mints a new token five minutes before the end of the old one', async () => {
     const answer = { token: 'ghs_a', expires_at: new Date(now + 3_600_000).toISOString(), permissions: {} }
     plane.answerAs(() => ({ status: 201, body: JSON.stringify(answer) }))
     const app = open()
@@ -147,7 +147,7 @@ describe('createGithubApp', () => {
     expect(mints()).to.have.length(3)
   })
 
-  it('may do what the token was minted for, and no more', async () => {
+  it('has exactly the permissions that the token was minted for', async () => {
     const failure = await failureOf(
       github(open({ permissions: { contents: 'read' } })).dispatch({ target: 'x', requestId: 'request-0002' }),
     )
@@ -157,7 +157,7 @@ describe('createGithubApp', () => {
     ])
   })
 
-  it('serves the Control API, for its one repository and two permissions', async () => {
+  it('mints for the Control API with its one repository and two permissions', async () => {
     const lambda = new Lambda(
       environment(plane, {
         GITHUB_TOKEN: undefined,
@@ -176,7 +176,7 @@ describe('createGithubApp', () => {
     expect(lambda.lines.join('\n')).not.to.match(/ghs_|PRIVATE KEY/)
   })
 
-  it('does not keep a failure', async () => {
+  it('does not cache a failure', async () => {
     const app = open()
     plane.answerAs(() => ({ status: 404, body: '{}' }))
     await failureOf(app.token())
@@ -209,7 +209,7 @@ describe('createGithubApp', () => {
     expect([odd.code, odd.message.includes(SENTINEL)]).to.deep.equal(['UPSTREAM', false])
   })
 
-  it('retries passing failures, and reports an outage', async () => {
+  it('retries transient failures, and reports an outage', async () => {
     const token = { token: 'ghs_a', expires_at: '2100-01-01T00:00:00Z' }
     const server = await startServer(reset, json(502, { message: SENTINEL }), json(201, token), reset)
     try {

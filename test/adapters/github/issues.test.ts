@@ -15,7 +15,7 @@ describe('createIssues', () => {
     })
     after(() => plane.close())
 
-    it('opens, finds, renews, comments on and closes an issue', async () => {
+    it('opens, finds, updates, comments on and closes an issue', async () => {
       const issues = open(plane.githubUrl)
       const { number, url } = await issues.create({ title: 'T', body: 'one', label: 'fleet-drift' })
       await issues.create({ title: 'Other', body: 'x', label: 'bug' })
@@ -26,7 +26,7 @@ describe('createIssues', () => {
       expect(await issues.open('fleet-drift')).to.deep.equal([])
     })
 
-    it('says that the token is not accepted, and never the token', async () => {
+    it('reports a refused token without showing it', async () => {
       const error = await failureOf(open(plane.githubUrl, 'ghp_not_accepted').open('x'))
       expect(error.code).to.equal('DENIED')
       expect(`${error.message} ${error.hint}`).not.to.include('ghp_not_accepted')
@@ -44,14 +44,14 @@ describe('createIssues', () => {
       }
     }
 
-    it('asks again to read, and never to open a second issue', async () => {
+    it('retries reads, but never opens a second issue', async () => {
       const failing: Responder = json(502, { message: 'Server Error' })
       expect(await answers(failing, (url) => open(url).open('x'))).to.deep.equal({ code: 'UPSTREAM', asked: 3 })
       const create = (url: string) => open(url).create({ title: 't', body: 'b', label: 'l' })
       expect(await answers(failing, create)).to.deep.equal({ code: 'UPSTREAM', asked: 1 })
     })
 
-    it('distinguishes a limit, a refusal and a foreign answer', async () => {
+    it('distinguishes a rate limit, a refusal and a foreign answer', async () => {
       const read = (url: string) => open(url).open('x')
       const limited = json(403, { message: 'You have exceeded a secondary rate limit.' })
       expect((await answers(limited, read)).code).to.equal('RATE_LIMITED')

@@ -33,7 +33,7 @@ describe('createGithub', () => {
     return error.code
   }
 
-  it('starts a run and follows it to its jobs', async () => {
+  it('starts a run and reads its jobs', async () => {
     const github = open()
     const started = await github.dispatch(request)
     expect(started?.url).to.equal(`${plane.githubUrl}/acme/fleet/actions/runs/${started?.id}`)
@@ -55,14 +55,14 @@ describe('createGithub', () => {
     expect(plane.seen.every((seen) => seen.authorization === `Bearer ${GITHUB_TOKEN}`)).to.equal(true)
   })
 
-  it('asks for as many runs as wanted, newest first', async () => {
+  it('reads the requested number of runs, newest first', async () => {
     const github = open()
     for (const n of [1, 2, 3]) await github.dispatch({ ...request, requestId: `request-000${n}` })
     const runs = await github.list(2)
     expect(runs.map((run) => run.title.slice(-14))).to.deep.equal(['[request-0003]', '[request-0002]'])
   })
 
-  it('takes a dispatch that names no run', async () => {
+  it('accepts a dispatch whose answer names no run', async () => {
     plane.answerAs(({ method }) => (method === 'POST' ? { status: 204 } : null))
     expect(await open().dispatch(request)).to.equal(null)
   })
@@ -91,12 +91,12 @@ describe('createGithub', () => {
       plane.answerAs(() => ({ status, body: JSON.stringify({ message: `${SENTINEL} ${GITHUB_TOKEN}` }) }))
       expect([status, await codeOf(open().list(1))]).to.deep.equal([status, code])
     }
-    // Nothing was tried again; each of the three 404s asked whether the repository itself is there.
+    // Nothing was retried; each of the three 404s caused one more request, for the repository itself.
     const asked = plane.seen.filter(({ path }) => !/^\/repos\/acme\/[^/]+$/.test(path))
     expect([asked.length, plane.seen.length]).to.deep.equal([9, 12])
   })
 
-  it('reads again after passing failures, and gives up after three tries', async () => {
+  it('repeats a read after transient failures, and gives up after three attempts', async () => {
     const throttle: Responder = (response) => {
       response.writeHead(403, { 'retry-after': '1' }).end()
     }
@@ -121,7 +121,7 @@ describe('createGithub', () => {
     ])
   })
 
-  it('does not take a request without an answer for an answer of GitHub', async () => {
+  it('does not treat a missing answer as an answer of GitHub', async () => {
     const server = await startServer(reset)
     const failure = await failureOf(open({ apiUrl: server.url }).list(1))
     expect(failure.message)
@@ -130,7 +130,7 @@ describe('createGithub', () => {
     await server.close()
   })
 
-  it('knows a secondary limit by its words, too', async () => {
+  it('recognises a secondary rate limit also by its text', async () => {
     const message = 'You have exceeded a secondary rate limit. Please wait a few minutes before you try again.'
     plane.answerAs(() => ({
       status: 403,
@@ -140,7 +140,7 @@ describe('createGithub', () => {
     expect(await codeOf(open().list(1))).to.equal('RATE_LIMITED')
   })
 
-  it('sends a dispatch again only where GitHub cannot have taken it', async () => {
+  it("repeats a dispatch only if GitHub can't have received it", async () => {
     const tries: [string, number][] = []
     for (const kind of ['error', 'reset'] as const) {
       plane.requests.length = 0

@@ -40,7 +40,7 @@ describe('adapters of image work', () => {
   })
   after(() => rm(folder, { recursive: true, force: true }))
 
-  /** A file of so many bytes with data at these offsets. */
+  /** A file of this size with data at these offsets. */
   function sparse(name: string, bytes: number, data: Record<number, Buffer>): string {
     const path = join(folder, name)
     writeFileSync(path, '')
@@ -51,7 +51,7 @@ describe('adapters of image work', () => {
   }
 
   describe('imageFiles', () => {
-    it('finds the image.json that describes what a link leads to', async () => {
+    it("finds the image.json of a link's target", async () => {
       mkdirSync(join(folder, 'dist/result'), { recursive: true })
       sparse('dist/result/nixos-amazon-image.raw', MIB, { 0: bootSector('esp') })
       symlinkSync(join(folder, 'dist/result/nixos-amazon-image.raw'), join(folder, 'dist/nixos.img'))
@@ -77,7 +77,7 @@ describe('adapters of image work', () => {
       expect(opened.facts).to.include({ name: 'clawdinator-1', bootMode: 'uefi', architecture: 'arm64' })
     })
 
-    it('distinguishes holes from data by the file system, never leaving data out', async () => {
+    it('distinguishes holes from data by the file system, and never leaves out data', async () => {
       const path = sparse('holes.raw', 64 * MIB, {
         0: randomBytes(10),
         [20 * MIB]: randomBytes(MIB),
@@ -95,14 +95,14 @@ describe('adapters of image work', () => {
       await file.close()
     })
 
-    it('knows a file that is nothing but hole', async () => {
+    it('recognises a file that consists only of a hole', async () => {
       const file = await imageFiles.open(sparse('hole.raw', MIB, {}))
       const { by, extents } = await file.extents()
       expect(extents).to.deep.equal(by === null ? [{ start: 0, end: MIB }] : [])
       await file.close()
     })
 
-    it('digests blocks the same in threads and without, zeros in extents as zeros, the last block filled up', async () => {
+    it('computes the same block digests with and without threads', async () => {
       const blockBytes = 4096
       const tail = randomBytes(100)
       const bytes = 200 * blockBytes + tail.length
@@ -128,7 +128,7 @@ describe('adapters of image work', () => {
       await file.close()
     })
 
-    it('stops in the middle on abort', async () => {
+    it('stops in the middle after an abort', async () => {
       const file = await imageFiles.open(sparse('stop.raw', 256 * 4096, {}))
       const options = { blockBytes: 4096, stop: AbortSignal.abort(), onProgress: () => {} }
       const indexes = Uint32Array.from(blocksOf([{ start: 0, end: MIB }], MIB))
@@ -136,7 +136,7 @@ describe('adapters of image work', () => {
       await file.close()
     })
 
-    it('notices a file that was written to, cut off or touched since it was opened', async () => {
+    it('detects that a file was written, truncated or touched after it was opened', async () => {
       const changes: ((path: string) => void)[] = [
         (path) => appendFileSync(path, 'x'),
         (path) => truncateSync(path, 1),
@@ -155,7 +155,7 @@ describe('adapters of image work', () => {
       await short.close()
     })
 
-    it('refuses what is no file, and says what it is', async () => {
+    it('refuses what is not a regular file, and names its type', async () => {
       expect((await failureOf(imageFiles.open(folder))).message).to.match(/is a directory/)
       expect((await failureOf(imageFiles.open('/dev/null'))).message).to.match(/not a regular file/)
       expect((await failureOf(imageFiles.open(join(folder, 'none.raw')))).message).to.match(/does not exist/)
@@ -163,7 +163,7 @@ describe('adapters of image work', () => {
   })
 
   describe('journalFile', () => {
-    it('reads only whole lines, and begins a new one behind what a kill cut off', async () => {
+    it('reads only complete lines, and starts a new line after a truncated one', async () => {
       const journal = journalFile(join(folder, 'state'), 'a')
       expect(await journal.lines()).to.deep.equal([])
       await Promise.all(['1', '2', '3'].map((line) => journal.append(line)))
@@ -178,21 +178,21 @@ describe('adapters of image work', () => {
       await again.unlock()
     })
 
-    it('is held by one process that lives', async () => {
+    it('allows only one running process to hold the journal', async () => {
       const [one, other] = [journalFile(folder, 'b'), journalFile(folder, 'b')]
       expect([await one.lock(), await other.lock()]).to.deep.equal([true, false])
       await one.unlock()
       expect(await other.lock()).to.equal(true)
       expect(await one.holder()).to.include(`process ${process.pid} on `)
       await other.unlock()
-      // As earlier versions wrote it, and long ago.
+      // In the format of earlier versions, with an old time.
       writeFileSync(join(folder, 'b.journal.lock'), String(process.pid))
       utimesSync(join(folder, 'b.journal.lock'), 1, 1)
       expect(await one.lock()).to.equal(true)
       await one.unlock()
     })
 
-    it('says which folder it could not write to', async () => {
+    it("names a folder that it can't write to", async () => {
       const failure = await failureOf(journalFile('/dev/null/x', 'c').lock())
       expect(failure).to.include({ code: 'NOT_CONFIGURED' })
       expect(failure.hint).to.match(/--state-dir/)
@@ -200,7 +200,7 @@ describe('adapters of image work', () => {
   })
 
   describe('scanRecord', () => {
-    it('knows the file that was read last, and no other', async () => {
+    it('caches only the file that was read last', async () => {
       const scans = scanRecord(join(folder, 'scans'))
       expect(await scans.read('a')).to.equal(null)
       await scans.write('a', Uint8Array.of(1, 10, 2))
@@ -210,7 +210,7 @@ describe('adapters of image work', () => {
       expect(await scans.read('a')).to.equal(null)
     })
 
-    it('gives a file no identity that was changed just now', async () => {
+    it('gives a file no identity if it was changed a moment ago', async () => {
       const path = sparse('identity.raw', MIB, { 0: Buffer.from('x') })
       const file = await imageFiles.open(path)
       await file.close()
@@ -224,7 +224,7 @@ describe('adapters of image work', () => {
   describe('createSigner', () => {
     const credentials = { accessKeyId: 'AKIAEXAMPLE', secretAccessKey: 'secret', sessionToken: 'token' }
 
-    /** Signs what the SDK has signed, and expects the same signature. */
+    /** Signs the SDK's own request, and expects the same signature. */
     async function expectSame(service: string, send: (region: string) => Promise<unknown>): Promise<void> {
       const sent = await requestAsSent(() => send('eu-central-1'))
       const {
@@ -250,7 +250,7 @@ describe('adapters of image work', () => {
       expect(headers.authorization).to.equal(authorization)
     }
 
-    it('signs as the SDK does', async () => {
+    it('signs requests exactly as the SDK does', async () => {
       const common = { credentials, requestHandler: catchingHandler, maxAttempts: 1 }
       await expectSame('s3', (region) =>
         new S3Client({ ...common, region }).send(
@@ -283,7 +283,7 @@ describe('adapters of image work', () => {
   })
 
   describe('createSnapshots', () => {
-    it('leaves a completed snapshot alone, and reports a checksum that EBS refuses', async () => {
+    it('does not change a completed snapshot, and reports a refused checksum', async () => {
       const world = new World({})
       const ebs = await ebsEndpoint(world, { faults: new Faults(), accessKeyId: 'AKIA' })
       const restore = setEnv({
@@ -342,7 +342,7 @@ describe('adapters of image work', () => {
       })
     }
 
-    it('a lost connection: passing', async () => {
+    it('classifies a lost connection as transient', async () => {
       const outcome = await attempt('PUT', () => Promise.reject(new Error('ECONNRESET')))
       expect(outcome).to.include({ ok: false, kind: 'passing' })
     })

@@ -12,12 +12,12 @@ describe('createImageObjects: a part copied inside S3', () => {
     `<CopyPartResult><ETag>&quot;e&quot;</ETag><ChecksumSHA256>${checksum}</ChecksumSHA256></CopyPartResult>`
   const failed = (code: string) => `<Error><Code>${code}</Code><Message>m</Message></Error>`
   const table: [why: string, status: number, text: string, outcome: unknown][] = [
-    ['is taken', 200, copied(sum), { ok: true, value: { number: 3, bytes: 7, etag: '"e"', sha256: sum } }],
-    ['is not taken if it has other bytes', 200, copied('AAAA'), null],
-    ['is not taken without a checksum', 200, copied('').replace(/<Checksum.*56>/, ''), null],
-    ['is sent instead if it is refused', 403, failed('AccessDenied'), null],
-    ['is tried again if it failed after the answer began', 200, failed('InternalError'), 'passing'],
-    ['is tried again if it is throttled', 503, failed('SlowDown'), 'throttled'],
+    ['uses the copy', 200, copied(sum), { ok: true, value: { number: 3, bytes: 7, etag: '"e"', sha256: sum } }],
+    ['does not use a copy with other bytes', 200, copied('AAAA'), null],
+    ['does not use a copy without a checksum', 200, copied('').replace(/<Checksum.*56>/, ''), null],
+    ['sends the part if the copy is refused', 403, failed('AccessDenied'), null],
+    ['retries a copy that failed after the answer began', 200, failed('InternalError'), 'passing'],
+    ['retries a throttled copy', 503, failed('SlowDown'), 'throttled'],
   ]
   for (const [why, status, text, expected] of table) {
     it(`${why}: ${status}`, async () => {

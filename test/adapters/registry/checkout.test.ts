@@ -23,7 +23,7 @@ describe('the files of a checkout', () => {
   const idsNow = async () =>
     parseRegistry(await readFile(join(root, 'nix/instances.json'), 'utf8'), 'x').map((e) => e.id)
   const lock = () => join(root, 'nix/instances.json.lock')
-  /** The process id of one that has just ended. */
+  /** The process id of a process that has just ended. */
   const deadPid = () =>
     new Promise<number>((resolve) => {
       const child = spawn(process.execPath, ['-v'], { stdio: 'ignore' })
@@ -32,7 +32,7 @@ describe('the files of a checkout', () => {
   const owner = (pid: number, change: object = {}) =>
     JSON.stringify({ nonce: 'theirs', pid, host: hostname(), at: new Date().toISOString(), ...change })
 
-  it('makes every one of many concurrent edits, and leaves no other files', async () => {
+  it('applies every concurrent edit, and leaves no other files', async () => {
     const ids = Array.from({ length: 20 }, (_, n) => `claw-${n + 1}`)
     await Promise.all(ids.map((id) => add(id)))
     expect((await idsNow()).sort()).to.deep.equal([...ids].sort())
@@ -40,7 +40,7 @@ describe('the files of a checkout', () => {
     expect(await readdir(join(root, 'nix/hosts'))).to.have.members(ids.map((id) => `${id}.nix`))
   })
 
-  it('keeps the mode and follows a link, with one lock for all who share the file', async () => {
+  it('keeps the file mode and follows a link, with one lock for all users of the file', async () => {
     const real = join(root, 'shared.json')
     await writeFile(real, '{}\n')
     await chmod(real, 0o640)
@@ -54,7 +54,7 @@ describe('the files of a checkout', () => {
     expect((await stat(real)).mode & 0o777).to.equal(0o640)
   })
 
-  it('takes over the lock of a process that was killed, and removes what it had begun', async () => {
+  it('takes over the lock of a killed process, and removes its temporary files', async () => {
     await mkdir(join(root, 'nix/hosts'))
     const backup = join(root, 'nix/instances.json.20250101')
     await writeFile(backup, 'mine')
@@ -68,7 +68,7 @@ describe('the files of a checkout', () => {
     expect(await readdir(join(root, 'nix'))).to.have.members(['hosts', 'instances.json', 'instances.json.20250101'])
   })
 
-  it('takes over a dead lock: too old, or without a name', async () => {
+  it('takes over a dead lock: too old, or without an owner', async () => {
     await writeFile(lock(), owner(process.pid))
     await utimes(lock(), 0, 0)
     await add('a')
@@ -79,7 +79,7 @@ describe('the files of a checkout', () => {
     expect(await idsNow()).to.deep.equal(['a', 'b'])
   })
 
-  it('waits for a living one, then says whose it is', async () => {
+  it('waits for a running process, then names it', async () => {
     for (const [pid, host] of [
       [process.pid, hostname()],
       [1, 'another-host'],
@@ -92,7 +92,7 @@ describe('the files of a checkout', () => {
     }
   })
 
-  it('writes nothing once another has taken over', async () => {
+  it('writes nothing after another process has taken the lock', async () => {
     const error = await failureOf(
       withFileLock(lock(), async (held) => {
         await writeFile(lock(), owner(process.pid))
@@ -106,7 +106,7 @@ describe('the files of a checkout', () => {
   it('leaves no lock after a refusal', async () => {
     await add('a')
     const edit = checkoutFiles(root).edit('b', (files) => {
-      // Refused only at the second look, under the lock.
+      // Refused only at the second check, under the lock.
       if (calls++ > 0) return planEdit({ kind: 'remove', id: 'nobody' }, files)
       return planEdit({ kind: 'add', entry: { id: 'b' } }, files)
     })
@@ -115,7 +115,7 @@ describe('the files of a checkout', () => {
     expect(await readdir(join(root, 'nix'))).to.have.members(['hosts', 'instances.json'])
   })
 
-  it("names what can't be written", async () => {
+  it("names a file that can't be written", async () => {
     await writeFile(join(root, 'nix/hosts'), 'a file where the folder should be')
     const error = await failureOf(add('a'))
     expect(error.code).to.equal('NOT_WRITABLE')

@@ -37,7 +37,7 @@ describe('clawctl fleet deploy through the Control API', () => {
               const { code, stdout } = await deploy(sandbox, 'clawdinator-1', 'clawdinator-2', '--requested-by', name)
               expect(code, stdout).to.equal(0)
             }
-            // The first alone is to go on.
+            // Only the first run continues.
             sandbox.hold()
             release()
             const deploys = await history(sandbox)
@@ -83,7 +83,7 @@ describe('clawctl fleet deploy through the Control API', () => {
     stories = begin()
   })
 
-  describe('one host that does not exist yet', () => {
+  describe('creates one host that does not exist yet', () => {
     let sandbox: TestSandbox
     before(async () => {
       sandbox = await TestSandbox.start()
@@ -105,7 +105,7 @@ describe('clawctl fleet deploy through the Control API', () => {
       expect(document.deploy.runUrl).to.match(new RegExp(`/actions/runs/${document.deploy.runId}$`))
     })
 
-    it('starts no second run for the same request id, and with --wait follows the first one', async () => {
+    it('starts no second run for the same request id, and follows the first one with --wait', async () => {
       const outcome = await deploy(sandbox, 'clawdinator-1', 'clawdinator-2', '--request-id', id, '--wait')
       const { deploy: followed } = outcome.json()
       expect(outcome.code).to.equal(0)
@@ -126,7 +126,7 @@ describe('clawctl fleet deploy through the Control API', () => {
       expect(sandbox.inner.github.runs).to.have.length(1)
     })
 
-    it('follows the run step by step on stderr, and leaves stdout to the result', async () => {
+    it("prints the run's steps on stderr, and only the result on stdout", async () => {
       const outcome = await sandbox.clawctl('laptop', [
         'fleet',
         'deploy',
@@ -153,7 +153,7 @@ describe('clawctl fleet deploy through the Control API', () => {
     })
     after(() => sandbox.close())
 
-    it('lets deploys that were asked at once happen one after the other, and says who waits for whom', async () => {
+    it('runs concurrent deploys one after the other, and reports which one each waits for', async () => {
       const release = sandbox.hold()
       const first = (await deploy(sandbox, 'laptop', 'clawdinator-2', '--requested-by', 'Ann')).json().deploy as Deploy
       const second = (await deploy(sandbox, 'clawdinator-2', 'clawdinator-1')).json().deploy as Deploy
@@ -184,7 +184,7 @@ describe('clawctl fleet deploy through the Control API', () => {
       }
     })
 
-    it('shows in the history who asked for what, newest first', async () => {
+    it('shows targets, requesters and outcomes in the history, newest first', async () => {
       const deploys = await history(sandbox)
       expect(deploys.map((d) => `${d.target} ${d.requestedBy} ${d.caller}`)).to.deep.equal([
         'clawdinator-2 null null',
@@ -198,7 +198,7 @@ describe('clawctl fleet deploy through the Control API', () => {
       expect(stdout).to.match(/ clawdinator-2 +succeeded +ami-\w+ +Ann \(claimed\) /)
     })
 
-    it('is the same history on the direct plane', async () => {
+    it('shows the same history on the direct plane', async () => {
       const [laptop, ci] = await Promise.all([
         sandbox.clawctl('laptop', ['fleet', 'history', '--json']),
         sandbox.clawctl('ci', ['fleet', 'history', '--json']),
@@ -207,8 +207,8 @@ describe('clawctl fleet deploy through the Control API', () => {
     })
   })
 
-  describe('what else may be asked', () => {
-    it('keeps a name of any script as it was given, and takes nothing in it for something else', async () => {
+  describe('further requests', () => {
+    it('keeps a name in any script unchanged, and never reads it as something else', async () => {
       const { deploys, chat, conclusion, summary } = await stories.names
       expect(deploys.map((d) => d.requestedBy)).to.deep.equal(names)
       expect(deploys.map((d) => d.caller)).to.deep.equal(names.map(() => 'clawdinator-1'))
@@ -217,7 +217,7 @@ describe('clawctl fleet deploy through the Control API', () => {
       expect(summary).to.include('clawdinator-2').and.not.include('<script>')
     })
 
-    it('exits by the outcome: 6 where the successor did not pass, with what was done', async () => {
+    it('exits with 6 if the candidate failed, and reports what was done', async () => {
       const { outcome, same, hosts, deploys } = await stories.rolledBack
       expectFailure(outcome, 'KEPT', 6)
       expect(outcome.json().deploy).to.include({ status: 'kept', ami: LATEST_AMI })
@@ -228,20 +228,20 @@ describe('clawctl fleet deploy through the Control API', () => {
       expect(same.json().deploy, 'asked again without --wait').to.include({ status: 'kept' })
     })
 
-    it('passes on what the run found out: an AMI that does not exist', async () => {
+    it("passes on the run's own error: the AMI does not exist", async () => {
       const { outcome, hosts } = await stories.noSuchAmi
       expectFailure(outcome, 'AMI_NOT_FOUND', 2)
       expect(hosts).to.deep.equal([`clawdinator-1 ${OLDER_AMI}`])
     })
 
-    it('stops following when the time is up, exit 5, and the deploy goes on', async () => {
+    it('stops following at its time limit with exit code 5, and the deploy goes on', async () => {
       const { outcome, deploys } = await stories.timedOut
       expectFailure(outcome, 'TIMED_OUT', 5)
       expect(outcome.json().deploy.requestId).to.equal(deploys[0]?.requestId)
       expect(deploys[0]?.status).to.equal('running')
     })
 
-    it('starts one run for the same request id sent twice at the same moment', async () => {
+    it('starts one run for two concurrent requests with the same id', async () => {
       const { outcomes, runs } = await inSandbox({}, async (sandbox) => {
         sandbox.hold()
         const ask = () => deploy(sandbox, 'laptop', 'clawdinator-2', '--request-id', 'twice-at-once')

@@ -85,7 +85,7 @@ describe('clawctl fleet deploy in ci mode', () => {
     ran = begin()
   })
 
-  it('--plan-only plans and guards every host, one of which does not exist yet', async () => {
+  it('plans and guards every host with --plan-only, also one that does not exist yet', async () => {
     const { outcome, hosts, launches } = await ran.planOnly
     expect(outcome.code).to.equal(0)
     expect(outcome.json().deploy.status).to.equal('planned')
@@ -93,7 +93,7 @@ describe('clawctl fleet deploy in ci mode', () => {
     expect({ hosts, launches }).to.deep.equal({ hosts: BEFORE, launches: 1 })
   })
 
-  it('replaces exactly the host that is named', async () => {
+  it('replaces only the named host', async () => {
     const { ran: one, state, record } = await ran.one
     expect(one.outcome.code, one.outcome.stdout).to.equal(0)
     const { deploy: document } = one.outcome.json()
@@ -105,7 +105,7 @@ describe('clawctl fleet deploy in ci mode', () => {
     expect(JSON.parse(record)).to.include({ requestId: 'request-0001', status: 'succeeded' })
   })
 
-  it('writes what was done into the step summary and the outputs', async () => {
+  it('writes the result into the step summary and the outputs', async () => {
     await ran.one
     const summary = await readFile(files.path('summary'), 'utf8')
     expect(summary).to.include('### Fleet deploy of clawdinator-2: succeeded').and.include('by Jo')
@@ -116,14 +116,14 @@ describe('clawctl fleet deploy in ci mode', () => {
     expect(output.trimEnd().split('\n')).to.deep.equal(['status=succeeded', `ami=${LATEST_AMI}`])
   })
 
-  it('deploys all, the host that does not exist first, and creates it', async () => {
+  it('deploys all, and creates the missing host first', async () => {
     const all = await ran.all
     expect(all.outcome.code).to.equal(0)
     expect(outcomes(all)).to.deep.equal(['clawdinator-2 created', 'clawdinator-1 replaced'])
     expect(all.hosts).to.deep.equal([`clawdinator-1 ${LATEST_AMI}`, `clawdinator-2 ${LATEST_AMI}`])
   })
 
-  it('is silent on stderr under --json; else progress is there, and the result alone on stdout', async () => {
+  it('prints nothing on stderr with --json, and otherwise progress there and the result on stdout', async () => {
     expect((await ran.all).outcome.stderr).to.equal('')
     const { stdout, stderr } = (await ran.ami).older.outcome
     expect(stdout).to.match(/^Deploy of clawdinator-2 with ami-\w+: succeeded\n {2}clawdinator-2: created, /)
@@ -131,7 +131,7 @@ describe('clawctl fleet deploy in ci mode', () => {
     expect(stderr).to.include('clawdinator-2: plan').and.include('clawdinator-2: wait until healthy')
   })
 
-  it('--ami: the override must exist and be available', async () => {
+  it('refuses an --ami that does not exist or is not available', async () => {
     const { none, pending, older } = await ran.ami
     expect(expectFailure(none.outcome, 'AMI_NOT_FOUND', 2).message).to.include('ami-00000000000000000')
     expect(expectFailure(pending.outcome, 'AMI_NOT_FOUND', 2).message).to.include('not available')
@@ -140,13 +140,13 @@ describe('clawctl fleet deploy in ci mode', () => {
     expect(older.hosts).to.deep.equal([`clawdinator-1 ${OLDER_AMI}`, `clawdinator-2 ${OLDER_AMI}`])
   })
 
-  it('AMI_NOT_FOUND where no image is tagged', async () => {
+  it('fails with AMI_NOT_FOUND if no image is tagged', async () => {
     const { outcome, hosts } = await ran.noImage
     expect(expectFailure(outcome, 'AMI_NOT_FOUND', 2).message).to.include('clawdinator=true')
     expect(hosts).to.deep.equal(BEFORE)
   })
 
-  it('--on-failure stop leaves the successor that did not pass for a look', async () => {
+  it('keeps the failed candidate for inspection with --on-failure stop', async () => {
     const stop = await ran.stop
     expect(expectFailure(stop.outcome, 'KEPT', 6).message).to.include('was not changed')
     expect(stop.outcome.json().deploy.status).to.equal('kept')
@@ -154,14 +154,14 @@ describe('clawctl fleet deploy in ci mode', () => {
     expect(stop.hosts).to.deep.equal([`clawdinator-1 ${OLDER_AMI}`, `clawdinator-1 ${LATEST_AMI}`])
   })
 
-  it('does not wait for a host whose gateway keeps restarting', async () => {
+  it('fails without waiting if the gateway restarts repeatedly', async () => {
     const { ran: crash, tookMs } = await ran.crash
     expect(expectFailure(crash.outcome, 'KEPT', 6).message).to.match(/its gateway restarted \d+ times/)
     expect(tookMs).to.be.below(100_000)
     expect(crash.hosts).to.deep.equal(BEFORE)
   })
 
-  it('BUNDLE_INCOMPLETE before anything is planned, naming instance and object', async () => {
+  it('fails with BUNDLE_INCOMPLETE before it plans, and names instance and object', async () => {
     const { object, manifest } = await ran.bundle
     expect(expectFailure(object.outcome, 'BUNDLE_INCOMPLETE', 3).message).to.include('clawdinator-1: secrets/openai')
     expect(outcomes(object)).to.deep.equal([])
@@ -171,7 +171,7 @@ describe('clawctl fleet deploy in ci mode', () => {
     expect(manifest).to.deep.include({ hosts: BEFORE, launches: 1 })
   })
 
-  it('PLAN_OUT_OF_SCOPE, with the addresses, where the plan would replace a host that is not named', async () => {
+  it('fails with PLAN_OUT_OF_SCOPE and the addresses if the plan would replace another host', async () => {
     const { outcome, hosts, launches } = await ran.guard
     const error = expectFailure(outcome, 'PLAN_OUT_OF_SCOPE', 3)
     expect(error.message).to.include('replace aws_instance.clawdinator["clawdinator-1"]')
@@ -183,14 +183,14 @@ describe('clawctl fleet deploy in ci mode', () => {
     expect(launches).to.equal(2)
   })
 
-  it('adopts a host that serves and all that belongs to it, where the state knows nothing of it', async () => {
+  it('adopts a serving host with all its objects if the state has none of them', async () => {
     const unmanaged = await ran.unmanaged
     expect(unmanaged.outcome.code, unmanaged.outcome.stdout).to.equal(0)
     expect(outcomes(unmanaged)).to.deep.equal(['clawdinator-1 replaced'])
     expect(unmanaged).to.deep.include({ hosts: [`clawdinator-1 ${LATEST_AMI}`], launches: 2 })
   })
 
-  it('leaves the checkout that the sandbox was started from as it was', async () => {
+  it('does not change the checkout from which the sandbox was started', async () => {
     await Promise.all(Object.values(ran))
     expect(await readdir(join(await minimalCheckout(), dirname(STACK)))).to.deep.equal(stackFiles)
   })

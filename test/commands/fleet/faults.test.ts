@@ -8,11 +8,11 @@ const STATUS = ['fleet', 'status']
 const DEPLOY = ['fleet', 'deploy', 'clawdinator-2']
 
 describe('faults', () => {
-  /** Transient: what one retry layer bears. */
+  /** Transient faults: one retry layer survives them. */
   const begin = () =>
     concurrently(
       {
-        // Two services at a time: each has a retry layer of its own.
+        // Two services at a time, because each has its own retry layer.
         'ec2:throttle and s3:error': once(['ec2:throttle', 's3:error'], 'ci', DEPLOY),
         'github:throttle': once(['github:throttle'], 'laptop', DEPLOY),
         'api:reset': once(['api:reset'], 'laptop', DEPLOY),
@@ -44,7 +44,7 @@ describe('faults', () => {
   })
 
   for (const fault of ['ec2:throttle and s3:error'] as const) {
-    it(`${fault}: a blip does not stop a deploy in CI`, async () => {
+    it(`${fault}: transient failures do not stop a deploy in CI`, async () => {
       const { outcome, hosts } = await ran[fault]
       expect(outcome.code, outcome.stdout).to.equal(0)
       expect(outcome.json().deploy.status).to.equal('succeeded')
@@ -53,7 +53,7 @@ describe('faults', () => {
   }
 
   for (const fault of ['github:throttle'] as const) {
-    it(`${fault}: a deploy is still queued, once`, async () => {
+    it(`${fault}: a deploy is queued once despite transient failures`, async () => {
       const { outcome, runs } = await ran[fault]
       expect(outcome.code, outcome.stdout).to.equal(0)
       expect(outcome.json().deploy.status).to.equal('queued')
@@ -62,14 +62,14 @@ describe('faults', () => {
   }
 
   for (const fault of ['api:reset'] as const) {
-    it(`${fault}: asking again starts one run`, async () => {
+    it(`${fault}: a repeated request starts one run`, async () => {
       const { outcome, asked, runs } = await ran[fault]
       expect(outcome.code, outcome.stdout).to.equal(0)
       expect({ api: asked.api, runs }).to.deep.equal({ api: 3, runs: 1 })
     })
   }
 
-  it('api:slow: an answer that comes late is an answer', async () => {
+  it('api:slow: a late answer is accepted', async () => {
     const { outcome, tookMs } = await ran['api:slow']
     expect(outcome.code).to.equal(0)
     expect(tookMs).to.be.above(1000)
@@ -82,7 +82,7 @@ describe('faults', () => {
     ['api:reset=always', 'UPSTREAM'],
   ]
   for (const [fault, code] of outages) {
-    it(`${fault}: ends with ${code} after a bounded number of tries`, async () => {
+    it(`${fault}: ends with ${code} after a bounded number of attempts`, async () => {
       const { outcome, asked, hosts, tookMs, runs } = await ran[fault]
       expectFailure(outcome, code, 4)
       const service = fault.split(':')[0] ?? ''
@@ -92,19 +92,19 @@ describe('faults', () => {
     })
   }
 
-  it('losing sight of a deploy that one waits for does not end it', async () => {
+  it('continues the deploy if its follower loses the connection', async () => {
     const { outcome, hosts } = await ran.waiting
     expect(outcome.code, outcome.stdout).to.equal(0)
     expect(outcome.json().deploy.status).to.equal('succeeded')
     expect(hosts).to.deep.equal(BOTH)
   })
 
-  it('runner:dies: the run fails, the deploy is no success, and the next one works without a hand', async () => {
+  it('runner:dies: the deploy fails, and the next one succeeds without manual work', async () => {
     const { died, recorded, next } = await ran['runner:dies']
     expect(died.outcome.code, died.outcome.stdout).to.equal(1)
     expect(died.outcome.json().error.code).to.equal('DEPLOY_FAILED')
     expect(recorded).to.include({ status: 'failed' })
-    // Whether it had seen the host healthy before it was killed is a matter of milliseconds.
+    // The runner may or may not have seen the healthy host before it was killed.
     expect(recorded.hosts[0]?.outcome).to.be.oneOf(['failed', 'created'])
     expect(next.outcome.code, next.outcome.stdout).to.equal(0)
     expect(next.outcome.json().deploy.status).to.equal('succeeded')

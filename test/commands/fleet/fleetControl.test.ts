@@ -9,7 +9,7 @@ const SCRIPT = join(ROOT, 'scripts/fleet-control.sh')
 const SKILL = readFileSync(join(ROOT, 'clawdinator/workspace/skills/fleet/SKILL.md'), 'utf8')
 const WITHOUT_CLAWCTL = `${dirname(process.execPath)}:/usr/bin:/bin`
 
-/** What a deploy's run can end with, beside what the Control API itself answers. */
+/** Codes with which a deploy's run can end, in addition to the Control API's own. */
 const OF_A_RUN: Code[] = [
   'PLAN_OUT_OF_SCOPE',
   'NOT_IN_STATE',
@@ -72,7 +72,7 @@ describe('scripts/fleet-control.sh', () => {
     )
   })
 
-  it('works from any folder, through links, and with the checkout’s own clawctl', async () => {
+  it("works from any folder, through links, and with the checkout's own clawctl", async () => {
     mkdirSync(folder.path('a b'))
     symlinkSync(SCRIPT, folder.path('first'))
     symlinkSync('../first', folder.path('a b/second'))
@@ -91,7 +91,7 @@ describe('scripts/fleet-control.sh', () => {
     expect(relative.json()).to.have.all.keys('ok', 'deploys', 'next', 'sources')
   })
 
-  it('keeps the exit code and the one document of --json', async () => {
+  it('passes on the exit code and the one document of --json', async () => {
     const [refused, unknown] = await Promise.all([
       onHost(['deploy', 'clawdinator-1', '--json']),
       onHost(['follow', 'x', '--json']),
@@ -100,7 +100,7 @@ describe('scripts/fleet-control.sh', () => {
     expectFailure(unknown, 'NOT_FOUND', 2)
   })
 
-  it('says what is missing where nothing can run it', async () => {
+  it('names what is missing if no clawctl can run', async () => {
     mkdirSync(folder.path('bin'))
     for (const tool of ['bash', 'readlink']) {
       symlinkSync(spawnSync('which', [tool], { encoding: 'utf8' }).stdout.trim(), folder.path(`bin/${tool}`))
@@ -112,15 +112,15 @@ describe('scripts/fleet-control.sh', () => {
 
   for (const [title, args, exit] of [
     ['no command', [], 2],
-    ['an unknown one', ['terminate', 'clawdinator-2'], 2],
-    ['one with control characters', ['\u001b[2Jdeploy'], 2],
-    ['an option before it', ['--json', 'status'], 2],
+    ['an unknown command', ['terminate', 'clawdinator-2'], 2],
+    ['a command with control characters', ['\u001b[2Jdeploy'], 2],
+    ['an option before the command', ['--json', 'status'], 2],
     ['another Control API', ['status', '--control-api-url', 'https://evil.example'], 2],
     ['another Control API, in one word', ['status', '--control-api-url=https://evil.example'], 2],
     ['another mode', ['deploy', 'clawdinator-2', '--mode', 'ci'], 2],
     ['help', ['--help'], 0],
   ] as const) {
-    it(`tells how it is used for ${title}, and runs nothing`, async () => {
+    it(`prints its usage for ${title}, and runs nothing`, async () => {
       const { code, stdout, stderr } = await run([SCRIPT, ...args], { env: { PATH: process.env.PATH } })
       expect(code).to.equal(exit)
       expect(exit === 0 ? stdout : stderr).to.include('Usage: fleet-control.sh deploy TARGET')
@@ -138,7 +138,7 @@ describe('the skill fleet', () => {
     expect(description.length).to.be.within(50, 1024)
   })
 
-  it('explains every code that an agent can meet, with its exit code', () => {
+  it('explains every code that an agent can get, with its exit code', () => {
     const rows = [...SKILL.matchAll(/^\| `([A-Z_]+)` \| (\d) \|/gm)].map(([, code = '', exit]) => `${code} ${exit}`)
     const met = Object.entries(CODES).filter(([code, entry]) => 'http' in entry || OF_A_RUN.includes(code as Code))
     expect(rows).to.include.members(met.map(([code, { exit }]) => `${code} ${exit}`))
@@ -154,7 +154,7 @@ function examples(): { command: string; output: string }[] {
   })
 }
 
-/** What is another one each time. A run may begin before it is named. */
+/** Replaces values that differ in each run. A run may start before it has a name. */
 function shape(text: string): string {
   return text
     .replace(/^(Deploy of \S+): running$/m, '$1: queued')

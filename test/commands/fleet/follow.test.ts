@@ -14,7 +14,7 @@ describe('clawctl fleet follow', () => {
     sandbox.clawctl('laptop', ['fleet', 'deploy', target, '--request-id', id, '--json'])
   const follow = (as: string, ...args: string[]) => sandbox.clawctl(as, ['fleet', 'follow', ...args])
 
-  it('is ended by Ctrl-C, which does not end the deploy', async () => {
+  it('stops at Ctrl-C, and the deploy goes on', async () => {
     const release = sandbox.hold()
     await deploy('clawdinator-2', 'request-0001')
     await deploy('clawdinator-1', 'request-0002')
@@ -40,7 +40,7 @@ describe('clawctl fleet follow', () => {
     expect(stderr).to.include('Error (CANCELLED)').and.include('`clawctl fleet follow request-0002`')
   })
 
-  it('tells every step and host once, and what a queued deploy waits for', async () => {
+  it('prints every step and host once, and the deploy that a queued one waits for', async () => {
     const [first, second] = await Promise.all(followed)
     expect(first?.code, first?.stderr).to.equal(0)
     expect(first?.stdout).to.match(/^Deploy of clawdinator-2 with ami-\w+: succeeded$/m)
@@ -52,13 +52,13 @@ describe('clawctl fleet follow', () => {
     const steps = lines.flatMap(
       (line) => /^([>+]) clawdinator-2: (.+?)(?: \(\d+s\))?$/.exec(line)?.slice(1).join(' ') ?? [],
     )
-    // Each begins once, and ends before the next begins.
+    // Each step starts once, and ends before the next one starts.
     expect(steps.length).to.be.above(1)
     for (let i = 0; i < steps.length; i += 2) expect(steps[i + 1]).to.equal(steps[i]?.replace('>', '+'))
     expect(second?.stderr).to.include('queued behind the deploy of clawdinator-2 (request-0001)')
   })
 
-  it('exits as the run ended, and shows the hosts', async () => {
+  it("exits by the run's outcome, and shows the hosts", async () => {
     const second = await followed[1]
     expect(second?.code).to.equal(6)
     expect(second?.stdout).to.match(/^ {2}clawdinator-1: kept, ami-/m)
@@ -66,7 +66,7 @@ describe('clawctl fleet follow', () => {
     expect(sandbox.hosts()).to.deep.equal([`clawdinator-1 ${OLDER_AMI}`, `clawdinator-2 ${LATEST_AMI}`])
   })
 
-  it('is the same document by request id and run id, through the Control API and on the direct plane', async () => {
+  it('returns the same document by request id and run id, on both planes', async () => {
     const runId = String(sandbox.inner.github.runs.find((run) => run.displayTitle.includes('request-0002'))?.id)
     const answers = await Promise.all([
       follow('clawdinator-1', 'request-0002', '--json'),

@@ -5,7 +5,7 @@ import { connected, deployInCi, runCommand } from '../../support/stories.js'
 
 const ONE = 'clawdinator-1'
 
-describe('a deploy by handover, from outside', () => {
+describe('a deploy by handover, through the commands', () => {
   const files = temporaryFolder()
   const begin = () =>
     concurrently({
@@ -78,7 +78,7 @@ describe('a deploy by handover, from outside', () => {
     ran = begin()
   })
 
-  it('never stops the old host where its successor does not pass, and refuses the AMI then', async () => {
+  it('keeps the old host running if the candidate fails, and then refuses the AMI', async () => {
     const { ran: kept, again, order } = await ran.kept
     expectFailure(kept.outcome, 'KEPT', 6)
     expect(kept.hosts).to.deep.equal([`${ONE} ${OLDER_AMI}`])
@@ -87,7 +87,7 @@ describe('a deploy by handover, from outside', () => {
     expect(refused.message).to.include('request-0001').and.to.include(OLDER_AMI)
   })
 
-  it('shows what was seen of the successor, the same on both planes', async () => {
+  it('shows the same evidence about the candidate on both planes', async () => {
     const { laptop, ci, text, chat, none } = await ran.kept
     expect(ci.json().host.deploys).to.deep.equal(laptop.json().host.deploys)
     expect(Object.keys(ci.json().host.machines[0])).to.deep.equal(Object.keys(laptop.json().host.machines[0]))
@@ -107,7 +107,7 @@ describe('a deploy by handover, from outside', () => {
     expectFailure(none, 'UNKNOWN_TARGET', 2)
   })
 
-  it('goes back to the AMI before, by the records', async () => {
+  it('rolls back to the previous AMI by the records', async () => {
     const { nothing, ran: rollback, order } = await ran.rollback
     expectFailure(nothing, 'NO_ROLLBACK_TARGET', 2)
     expect(rollback.outcome.code, rollback.outcome.stdout).to.equal(0)
@@ -116,14 +116,14 @@ describe('a deploy by handover, from outside', () => {
     expect(order).to.have.length(3)
   })
 
-  it('takes no machine more with --strategy replace', async () => {
+  it('uses no additional machine with --strategy replace', async () => {
     const { ran: replace, order } = await ran.replace
     expect(replace.outcome.code, replace.outcome.stdout).to.equal(0)
     expect(replace.hosts).to.deep.equal([`${ONE} ${LATEST_AMI}`])
     expect(order).to.have.length(2)
   })
 
-  it('brings back lost hosts, whatever their number', async () => {
+  it('creates lost hosts again, whatever their number', async () => {
     const { one, all } = await ran.lost
     expect(one.outcome.code, one.outcome.stderr).to.equal(0)
     expect(one.outcome.stderr).to.include('Missing, and not part of this deploy: clawdinator-2')
@@ -134,7 +134,7 @@ describe('a deploy by handover, from outside', () => {
     ])
   })
 
-  it('goes on by itself after a runner that was killed, and releases its lock', async () => {
+  it('resumes after a killed runner, and releases its lock', async () => {
     const { first, second, status, order } = await ran.killed
     expectFailure(first.outcome, 'DEPLOY_FAILED', 1)
     expect(status.json().fleet.instances[0]).to.deep.include({ ami: OLDER_AMI })
@@ -144,13 +144,13 @@ describe('a deploy by handover, from outside', () => {
     expect(order).to.have.length(2)
   })
 
-  it('refuses a mistyped --ami before a run is started', async () => {
+  it('refuses a mistyped --ami before a run starts', async () => {
     const { outcome, runs } = await ran.ami
     expectFailure(outcome, 'AMI_NOT_FOUND', 2)
     expect(runs).to.equal(0)
   })
 
-  it('lets a target write neither workflow commands nor Markdown', async () => {
+  it('writes no workflow command or Markdown from a target', async () => {
     const { outcome } = await ran.newline
     expect(outcome.code).to.equal(2)
     for (const line of `${outcome.stdout}\n${outcome.stderr}`.split('\n')) expect(line).to.not.match(/^\s*::warning/)
@@ -161,7 +161,7 @@ describe('a deploy by handover, from outside', () => {
     expect(summary).to.not.match(/^::/m)
   })
 
-  it('keeps a record of its own of each attempt of a run', async () => {
+  it('keeps a separate record of each attempt of a run', async () => {
     const { second, records } = await ran.attempt
     expect(second.outcome.json().deploy.requestId).to.equal('request-0001-r2')
     expect(records).to.deep.equal(['deploys/request-0001.json', 'deploys/request-0001-r2.json'])

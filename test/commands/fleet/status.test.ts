@@ -37,7 +37,7 @@ describe('clawctl fleet status', () => {
 
   const status = (as: string, ...more: string[]) => sandbox.clawctl(as, ['fleet', 'status', ...more])
 
-  describe('in the first state', () => {
+  describe('in the initial state', () => {
     let laptop: Outcome
     let ci: Outcome
     let host: Outcome
@@ -49,7 +49,7 @@ describe('clawctl fleet status', () => {
       ])
     })
 
-    it('answers with the keys of the contract, in their order', () => {
+    it('returns the keys of the contract in their order', () => {
       const document = laptop.json()
       expect(Object.keys(document)).to.deep.equal(['ok', 'fleet'])
       expect(Object.keys(document.fleet)).to.deep.equal(['latestAmi', 'failedAmi', 'deploying', 'instances', 'sources'])
@@ -57,7 +57,7 @@ describe('clawctl fleet status', () => {
       for (const instance of document.fleet.instances) expect(Object.keys(instance)).to.deep.equal(INSTANCE_KEYS)
     })
 
-    it('shows one host on the older AMI, one missing, and the newer AMI', () => {
+    it('shows a host on the older AMI, a missing one, and the newer AMI', () => {
       const { latestAmi, instances } = laptop.json().fleet
       expect(latestAmi.id).to.equal(LATEST_AMI)
       expect(latestAmi.createdAt).to.match(TIME)
@@ -86,17 +86,17 @@ describe('clawctl fleet status', () => {
       })
     })
 
-    it('is the same document on both planes and on a host, to the byte', () => {
+    it('returns the same bytes on both planes and on a host', () => {
       expect(laptop.code).to.equal(0)
       expect(ci.stdout).to.equal(laptop.stdout)
       expect(host.stdout).to.equal(laptop.stdout)
     })
 
-    it('says nothing on stderr', () => {
+    it('prints nothing on stderr', () => {
       expect(laptop.stderr + ci.stderr + host.stderr).to.equal('')
     })
 
-    it('shows people a table without colours where there is no terminal', async () => {
+    it('prints a table without colours if stdout is not a terminal', async () => {
       const { stdout, code } = await status('laptop')
       const lines = stdout.trimEnd().split('\n')
       expect(code).to.equal(0)
@@ -107,7 +107,7 @@ describe('clawctl fleet status', () => {
       expect(stdout).not.to.include('\u001b')
     })
 
-    it('tells a chat the same in a few lines', async () => {
+    it('prints the same as a few lines for a chat', async () => {
       const { stdout } = await status('clawdinator-1', '--chat')
       expect(stdout.split('\n')[0]).to.match(
         /^clawdinator-1: running, healthy, stale AMI ami-0a1c1aad1e5000001, up 20d$/,
@@ -117,19 +117,19 @@ describe('clawctl fleet status', () => {
     })
   })
 
-  it('keeps a chat message within 2,000 characters however large the fleet is, and counts what it left out', async () => {
+  it('keeps a chat message within 2,000 characters for any fleet, and counts the omitted lines', async () => {
     const ids = Array.from({ length: 120 }, (_, n) => `clawdinator-${n + 1}`)
     await inSandbox({ registry: await files.write('large.json', registryOf(ids)) }, async (large) => {
       const { stdout, code } = await large.clawctl('laptop', ['fleet', 'status', '--chat'])
       expect(code).to.equal(0)
       expect(stdout.length).to.be.at.most(2000).and.above(1000)
       const shown = stdout.split('\n').filter((line) => line.startsWith('clawdinator-')).length
-      // One line more than there are instances: the latest AMI.
+      // One line more than the number of instances: the latest AMI.
       expect(stdout.trimEnd().split('\n').at(-1)).to.equal(`… and ${ids.length + 1 - shown} more`)
     })
   })
 
-  it('calls what runs and is not in the registry an orphan, on both planes', async () => {
+  it('shows a running machine that is not in the registry as an orphan, on both planes', async () => {
     await inSandbox({ registry: await files.write('two.json', registryOf(['clawdinator-2'])) }, async (other) => {
       const [laptop, ci] = await Promise.all([
         other.clawctl('laptop', ['fleet', 'status', '--json']),
@@ -143,7 +143,7 @@ describe('clawctl fleet status', () => {
     })
   })
 
-  it('says which of several running hosts are stale, and unknown where no image is tagged', async () => {
+  it('shows which running hosts are stale, and `unknown` if no image is tagged', async () => {
     await inSandbox({ running: ['clawdinator-1', 'clawdinator-2'] }, async (other) => {
       const [, second] = other.world.instances.values()
       if (second) second.imageId = LATEST_AMI
@@ -161,7 +161,7 @@ describe('clawctl fleet status', () => {
     })
   })
 
-  it('tells a host that does not act, a stopped instance and one that was terminated', async () => {
+  it('distinguishes a standby host, a stopped and a terminated instance', async () => {
     await inSandbox({}, async (other) => {
       const [instance] = other.world.instances.values()
       if (!instance) throw new Error('nothing runs')
@@ -195,7 +195,7 @@ describe('clawctl fleet status', () => {
     })
   })
 
-  it('prints no control or bidi character of what others wrote, in text, as JSON and in an error', async () => {
+  it('prints no control or bidi characters of foreign text, as text, JSON or error', async () => {
     await inSandbox({}, async (other) => {
       const reason = 'a\u0007\u001b]0;pwn\u0007\u009b2J\u2028b\u202ec'
       const asked = { caller: null, requestedBy: 'Jo', identity: 'person claimed', at: '2026-11-01T00:00:00Z' }
@@ -217,7 +217,7 @@ describe('clawctl fleet status', () => {
     })
   })
 
-  it('names each source that could not be read, and shows the rest, on both planes and to a chat', async () => {
+  it('names each source that could not be read, and shows the rest, on both planes and for a chat', async () => {
     await inSandbox({}, async (other) => {
       other.world.putObject(other.inner.session.ci.S3_BUCKET ?? '', 'control/freeze.json', '{}')
       const outcomes = await Promise.all([
@@ -250,9 +250,9 @@ describe('clawctl fleet status', () => {
       for (const instance of watched.world.instances.values()) instance.state = state
     }
 
-    it('shows the fleet again until it has settled, and then ends', async () => {
+    it('prints each change with --watch until the fleet has settled', async () => {
       become('pending')
-      // It becomes running right after an answer that says pending.
+      // The instance becomes running right after an answer with `pending`.
       const before = watched.asked('api')
       const timer = setInterval(() => watched.asked('api') > before && become('running'), 20)
       const { stdout, code } = await watched.clawctl('laptop', ['fleet', 'status', '--watch'])
@@ -262,7 +262,7 @@ describe('clawctl fleet status', () => {
       expect(states).to.deep.equal(['pending', 'running'])
     })
 
-    it('prints one document under --json, and ends with 5 where it does not settle in time', async () => {
+    it('prints one document with --json, and exits with 5 if the fleet does not settle in time', async () => {
       become('running')
       const settled = await watched.clawctl('ci', ['fleet', 'status', '--watch', '--json'])
       expect(settled.json().fleet.instances[0].state).to.equal('running')

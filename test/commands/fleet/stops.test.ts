@@ -16,7 +16,7 @@ describe('clawctl fleet freeze, unfreeze and cancel, people and token', () => {
   const clawctl = (as: string, ...args: string[]) => sandbox.clawctl(as, [...args, '--json'])
   const jo = ['--requested-by', 'Jo']
 
-  it('freezes for a person, says so in status and preflight, and lets nothing be deployed, by the server and by CI', async () => {
+  it('freezes for a person, shows it in status and preflight, and refuses deploys by server and CI', async () => {
     const freeze = ['fleet', 'freeze', 'clawdinator-2', '--reason', 'under investigation', '--for', '2h']
     expectFailure(await clawctl('clawdinator-1', ...freeze), 'PERSON_REQUIRED', 3)
     const frozen = await clawctl('clawdinator-1', ...freeze, ...jo)
@@ -73,7 +73,7 @@ describe('clawctl fleet freeze, unfreeze and cancel, people and token', () => {
     expect(sandbox.hosts()).to.deep.equal(BOTH.map((id) => `${id} ${OLDER_AMI}`))
   })
 
-  it('enrols a person, shows the secret once and to a person only, and verifies them from then on', async () => {
+  it('enrols a person, shows the secret only once and only to a person, and then verifies their codes', async () => {
     expectFailure(await clawctl('ci', 'people', 'add', 'Jo'), 'USAGE', 2)
     expectFailure(await clawctl('laptop', 'people', 'list'), 'NOT_CI', 3)
     const added = await sandbox.clawctl('ci', ['people', 'add', 'Jo'], { printsSecrets: true })
@@ -108,7 +108,7 @@ describe('clawctl fleet freeze, unfreeze and cancel, people and token', () => {
     expect((await clawctl('ci', 'people', 'remove', 'Jo')).json().person).to.include({ left: 0 })
   })
 
-  it('makes a token that only reads, in a file, and none for an instance that it can not encrypt for', async () => {
+  it('writes a read token into a file, and makes no token for an instance without a recipient', async () => {
     const put = (text: string) =>
       sandbox.world.putObject(sandbox.inner.session.ci.S3_BUCKET ?? '', CONTROL_SECRETS_KEY, text)
     put(JSON.stringify({ CONTROL_API_TOKEN: 'cct_shared_0123456789', GITHUB_TOKEN: 'ghp_0123456789abcdef' }))

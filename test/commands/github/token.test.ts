@@ -44,7 +44,7 @@ describe('clawctl github token', () => {
     })
   const asked = () => JSON.parse(plane.seen.at(-1)?.body ?? '')
 
-  it('writes an environment file atomically, for its owner and group, and prints no token', async () => {
+  it('writes an environment file atomically for its owner and group, and prints no token', async () => {
     const out = join(folder, 'github.env')
     writeFileSync(out, 'old\n', { mode: 0o666 })
     const args = ['--out', out, '--repository', 'acme/fleet', '--permission', 'contents=read', '--json']
@@ -63,7 +63,7 @@ describe('clawctl github token', () => {
     expect(asked()).to.deep.equal({ repositories: ['fleet'], permissions: { contents: 'read' } })
   })
 
-  it('prints the token alone where that is asked for, masked in a CI log', async () => {
+  it('prints only the token with --stdout, masked in a CI log', async () => {
     const done = await clawctl(['--stdout'], {
       GITHUB_ACTIONS: 'true',
       GITHUB_APP_PRIVATE_KEY_FILE: '',
@@ -74,7 +74,7 @@ describe('clawctl github token', () => {
     expect(asked()).to.deep.equal({})
   })
 
-  it('refuses what would lose the token, or print it into a document, before one is minted', async () => {
+  it('refuses options that would lose or expose the token before it mints one', async () => {
     const before = plane.seen.length
     const outcomes = await Promise.all([
       clawctl([]),

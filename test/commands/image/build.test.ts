@@ -39,7 +39,7 @@ describe('clawctl image build', () => {
   const build = (args: readonly string[], change: Commanded['env'] = {}) =>
     clawctl(['image', 'build', ...args], { process: true, cwd: files.path(''), env: { ...env, ...change } })
 
-  it('builds, links and describes the image, whatever the mode; nix is heard on stderr', async () => {
+  it("builds, links and describes the image in every mode, with nix's output on stderr", async () => {
     const { code, stdout, stderr } = await build([], { CLAWCTL_MODE: 'agent' })
     expect(code, stderr).to.equal(0)
     expect(stdout.split('\n')[0]).to.equal('dist/image.json')
@@ -61,7 +61,7 @@ describe('clawctl image build', () => {
     expect(info.allocatedBytes).to.be.within(700_000, 2_000_000)
   })
 
-  it('says one document under --json, and why a tree has no revision: no lock, or a change', async () => {
+  it('prints one document with --json, and the reason for a missing revision: no lock, or a change', async () => {
     const unlocked = await build(['--out', 'out/unlocked'], { FAKE_NIX_DIRTY: '1' })
     expect(unlocked.stderr).to.include('There is no flake.lock').and.include('flake-lock.yml')
     expect(unlocked.stderr).not.to.include('uncommitted')
@@ -74,7 +74,7 @@ describe('clawctl image build', () => {
     expect(JSON.parse(await readFile(files.path('out/a/image.json'), 'utf8')).sha256).to.equal(image.sha256)
   })
 
-  it('prints the command and runs nothing under --dry-run: an image for any host, of the platform of the named one', async () => {
+  it('prints the command with --dry-run and runs nothing, for the platform of the named host', async () => {
     const systems = {
       'clawdinator-1': 'x86_64',
       'clawdinator-2': 'aarch64',
@@ -105,7 +105,7 @@ describe('clawctl image build', () => {
     ['no checkout', [], { CLAWCTL_CHECKOUT: '/nowhere' }, 'NOT_CONFIGURED', 4, /flake\.nix/],
   ]
   for (const [what, args, change, code, exit, says] of failures) {
-    it(`${what}: says so, and leaves no image.json`, async () => {
+    it(`${what}: reports it, and leaves no image.json`, async () => {
       const outcome = await build(['--json', '--out', `out/${code}-${what.length}`, ...args], change)
       const { message, hint } = expectFailure(outcome, code, exit)
       expect(`${message}\n${hint}`).to.match(says)
@@ -114,7 +114,7 @@ describe('clawctl image build', () => {
     })
   }
 
-  it('asks in words that a real nix understands (skipped where there is none, or none that can evaluate)', async function () {
+  it('passes arguments that a real nix understands (skipped without one that can evaluate)', async function () {
     const flake = files.path('real')
     await mkdir(flake)
     await files.write(

@@ -15,7 +15,7 @@ const ago = (days: number) => new Date(Date.now() - days * DAY)
 const digest = 'ab'.repeat(32)
 const BUCKET = 'clawdinators-sandbox'
 
-/** An image of long ago with all that belongs to it, and what broken imports have left. */
+/** An old image with all its resources, and leftovers of failed imports. */
 function grow({ world }: TestSandbox) {
   const tags: [string, string][] = [
     ['app', 'clawdinator'],
@@ -66,7 +66,7 @@ function grow({ world }: TestSandbox) {
   return { old, target, orphan, snapshot, upload }
 }
 
-/** The fleet has a group of its own. */
+/** The fleet has its own security group. */
 const smokeGroups = ({ world }: TestSandbox) =>
   [...world.securityGroups.values()].filter(({ name }) => name.startsWith('clawdinator-smoke-')).length
 
@@ -150,7 +150,7 @@ const stories = concurrently({
 })
 
 describe('clawctl image list and prune', () => {
-  it('list shows who runs an AMI, which is latest and which is a rollback target', async () => {
+  it('lists AMIs with their instances, the latest one and rollback targets', async () => {
     const { listed, ids } = await stories.prune
     const { images } = listed.json()
     // biome-ignore lint/suspicious/noExplicitAny: a test asserts on what it reads
@@ -161,13 +161,13 @@ describe('clawctl image list and prune', () => {
     expect(of(ids.old)).to.deep.include({ digest, revision: 'f'.repeat(40), snapshotId: ids.snapshot, sizeGib: 4 })
   })
 
-  it('list shows that the latest AMI failed in a deploy', async () => {
+  it('shows that the latest AMI failed in a deploy', async () => {
     const { failed, failedText } = await stories.prune
     expect(failed.json().images[0]).to.include({ id: LATEST_AMI, latest: true, failedIn: 'request-0001' })
     expect(failedText.stdout).to.match(new RegExp(`${LATEST_AMI} .* latest, failed `))
   })
 
-  it('a dry run shows the reason of each and touches nothing', async () => {
+  it('shows the reason for each item in a dry run, and changes nothing', async () => {
     const { dry, untouched, images, ids } = await stories.prune
     expect(dry.code).to.equal(0)
     expect(dry.stdout).to.match(new RegExp(`keep +${LATEST_AMI} .* the latest`))
@@ -183,7 +183,7 @@ describe('clawctl image list and prune', () => {
       .and.include('--yes')
   })
 
-  it('removes the AMI with its snapshot, object and manifest, and what was left half-made', async () => {
+  it('removes the AMI with its snapshot, object and manifest, and unfinished leftovers', async () => {
     const { done, ids, left, snapshots, objects, uploads } = await stories.prune
     const { prune } = done.json()
     expect(prune.removed.snapshots).to.have.members([ids.snapshot, ids.orphan])
@@ -199,19 +199,19 @@ describe('clawctl image list and prune', () => {
 })
 
 describe('clawctl image smoke', () => {
-  it('boots on a machine without an address, and leaves nothing', async () => {
+  it('boots on a machine without a public address, and leaves no resources', async () => {
     const { well, afterWell } = await stories.smoke
     expect(well.json().smoke).to.include({ ami: LATEST_AMI, instanceType: 't3.micro' })
     expect(afterWell).to.deep.equal({ groups: 0, state: 'terminated', publicIp: null })
   })
 
-  it('leaves nothing after Ctrl-C', async () => {
+  it('leaves no resources after Ctrl-C', async () => {
     const { interrupted, afterInterrupt } = await stories.smoke
     expect(interrupted.stderr).to.include('CANCELLED')
     expect(afterInterrupt).to.deep.equal({ groups: 0, states: ['terminated', 'terminated'] })
   })
 
-  it('removes what a killed run has left, and fails with the console where the boot line never comes', async () => {
+  it('removes the leftovers of a killed run, and fails with the console if the boot line never appears', async () => {
     const { afterKill, late, afterLate, withdrawn } = await stories.smoke
     expect(afterKill.groups).to.equal(1)
     const { message } = expectFailure(late, 'TIMED_OUT', 5)
@@ -221,7 +221,7 @@ describe('clawctl image smoke', () => {
     expect(new Set(afterLate.states)).to.deep.equal(new Set(['terminated']))
   })
 
-  it('fails immediately on failed checks, an unknown AMI and outside of ci mode', async () => {
+  it('fails immediately on failed checks, for an unknown AMI and outside of ci mode', async () => {
     const { smoke, groups, missing, agent } = await stories.impaired
     expectFailure(smoke, 'HEALTH_FAILED', 1)
     expect(groups).to.equal(0)

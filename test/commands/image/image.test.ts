@@ -36,12 +36,12 @@ describe('clawctl image upload and import', () => {
       ({ service, method, path }) => service === 'ebs' && method === 'PUT' && /blocks/.test(path),
     )
 
-  it('are for ci mode', async () => {
+  it('run only in ci mode', async () => {
     const outcome = await sandbox.clawctl('laptop', ['image', 'upload', files.path('nixos.raw'), '--json'])
     expectFailure(outcome, 'NOT_CI', 3)
   })
 
-  it('uploads, says nothing but the result on stdout, and imports what it uploaded', async () => {
+  it('uploads with only the result on stdout, and imports what it uploaded', async () => {
     const uploaded = await ci('upload', files.path('nixos.raw'), '--json')
     expect(uploaded.stderr).to.equal('')
     const { key } = uploaded.json().upload
@@ -53,7 +53,7 @@ describe('clawctl image upload and import', () => {
     expect(outputs()).to.include(`key=${key}\n`).and.to.include(`ami_id=${ami}\n`)
   })
 
-  it('--direct, killed in the middle, goes on where it was', async () => {
+  it('resumes a killed --direct import', async () => {
     sandbox.addFault('ebs:slow=60ms')
     const direct = ['import', '--direct', files.path('nixos.raw'), '--concurrency', '2', '--json']
     const env = { ...(await sandbox.environment('ci')), XDG_STATE_HOME: files.path('state') }
@@ -71,7 +71,7 @@ describe('clawctl image upload and import', () => {
     expect(sandbox.world.images.get(image.id)?.tags.get('clawdinator')).to.equal('true')
   })
 
-  it('upload, killed in the middle, sends only what is missing', async () => {
+  it('sends only the missing parts after a killed upload', async () => {
     sandbox.addFault('s3:slow=80ms')
     writeFileSync(files.path('random.raw'), Buffer.concat([bootSector(), randomBytes(SIZE - 512)]))
     const partPuts = () =>
@@ -92,7 +92,7 @@ describe('clawctl image upload and import', () => {
     expect(sandbox.bucket.get(key)?.body.equals(readFileSync(files.path('random.raw')))).to.equal(true)
   })
 
-  it('upload sends no holes, not even where it was killed before', async () => {
+  it('sends no holes, also after a kill', async () => {
     const [first, second] = [randomBytes(9 * MIB), randomBytes(6 * MIB)]
     writeFileSync(files.path('holes.raw'), Buffer.concat([bootSector(), first.subarray(512)]))
     truncateSync(files.path('holes.raw'), 100 * MIB)
@@ -121,7 +121,7 @@ describe('clawctl image upload and import', () => {
       const { parts, key } = done.json().upload
       expect(parts.resumed).to.be.at.least(3)
       expect(parts.sent + parts.copied + parts.resumed).to.equal(parts.total)
-      // The data, and once the object that holes are copied from.
+      // The data, and the object of zeros from which holes are copied.
       expect(received).to.be.within(first.length + second.length, first.length + second.length + 8 * MIB)
       expect(sandbox.bucket.get(key)?.body.equals(readFileSync(files.path('holes.raw')))).to.equal(true)
     } finally {
@@ -129,7 +129,7 @@ describe('clawctl image upload and import', () => {
     }
   })
 
-  it('reports a bad image, and a missing role', async () => {
+  it('reports an invalid image, and a missing role', async () => {
     writeFileSync(files.path('cut.vhd'), Buffer.concat([Buffer.from('conectix'), Buffer.alloc(2040)]))
     const [cut, role] = await Promise.all([
       ci('upload', files.path('cut.vhd'), '--json'),

@@ -43,7 +43,7 @@ describe('the image workflow, run in the sandbox', () => {
     }
   }
 
-  it('builds, imports directly, boots and sums up: the AMI is what the next deploy takes', async () => {
+  it('builds, imports directly, boots and reports, and the next deploy uses the AMI', async () => {
     const { title, conclusion, log, outcomes, summary } = await run({})
     expect(conclusion, log).to.equal('success')
     expect(log).to.include('title=No flake.lock::')
@@ -60,7 +60,7 @@ describe('the image workflow, run in the sandbox', () => {
     expect(sandbox.world.securityGroups.size).to.equal(0)
   })
 
-  it('by VM Import, and without a boot', async () => {
+  it('imports with VM Import, without a boot', async () => {
     const { conclusion, log, outcomes } = await run({ method: 'vm-import', smoke: 'false' })
     expect(conclusion, log).to.equal('success')
     expect(outcomes).to.include({ 'Smoke boot': 'skipped', 'Import with VM Import': 'success' })

@@ -8,7 +8,7 @@ describe('clawctl registry add, remove, check', () => {
   const files = temporaryFolder()
   let number = 0
 
-  /** A checkout of its own, and `clawctl registry …` in it. */
+  /** A new checkout, and `clawctl registry …` in it. */
   async function checkout(
     text = `${registryOf(['clawdinator-1', 'clawdinator-2'])}\n`,
     hosts = ['clawdinator-1', 'clawdinator-2'],
@@ -21,7 +21,7 @@ describe('clawctl registry add, remove, check', () => {
       root,
       run: (...args: string[]): Promise<Outcome> =>
         clawctl(['registry', ...args], { env: { ...surroundings(), CLAWCTL_CHECKOUT: root } }),
-      /** As a process whose folder it is. */
+      /** As a process, because the command uses its current folder. */
       runThere: (...args: string[]): Promise<Outcome> =>
         clawctl(['registry', ...args], { cwd: root, env: { ...surroundings(), CLAWCTL_CHECKOUT: root } }),
       registry: () => readFile(`${root}/nix/instances.json`, 'utf8'),
@@ -29,7 +29,7 @@ describe('clawctl registry add, remove, check', () => {
     }
   }
 
-  it('adds both files without any credential, and lists the steps that remain', async () => {
+  it('adds both files without a credential, and lists the remaining steps', async () => {
     const { run, runThere, root, registry, hosts } = await checkout()
     await mkdir(`${root}/secrets`)
     await writeFile(`${root}/secrets/clawdinator-discord-token-3.age`, ageText('a token'))
@@ -53,7 +53,7 @@ describe('clawctl registry add, remove, check', () => {
     expect(check.stdout).to.equal('3 instances, no error.\n')
   })
 
-  it('--dry-run: the diff on stdout or in the one document, and nothing else', async () => {
+  it('prints only the diff with --dry-run, as text or in the one document', async () => {
     const { run, registry, hosts } = await checkout()
     const before = await registry()
     const [text, json] = await Promise.all([
@@ -73,7 +73,7 @@ describe('clawctl registry add, remove, check', () => {
     expect([await registry(), await hosts()]).to.deep.equal([before, ['clawdinator-1.nix', 'clawdinator-2.nix']])
   })
 
-  it('loses none of several concurrent additions', async () => {
+  it('loses no concurrent addition', async () => {
     const { runThere, registry } = await checkout('{}')
     const ids = ['a', 'b', 'c', 'd']
     const outcomes = await Promise.all(ids.map((id) => runThere('add', id)))
@@ -81,7 +81,7 @@ describe('clawctl registry add, remove, check', () => {
     expect(Object.keys(JSON.parse(await registry())).sort()).to.deep.equal(ids)
   })
 
-  it('removes what it added, byte for byte, and says what stays', async () => {
+  it('removes what it added, byte for byte, and lists what remains', async () => {
     const { run, registry, hosts } = await checkout()
     const before = await registry()
     await run('add', 'clawdinator-3')
@@ -91,7 +91,7 @@ describe('clawctl registry add, remove, check', () => {
     expect([await registry(), await hosts()]).to.deep.equal([before, ['clawdinator-1.nix', 'clawdinator-2.nix']])
   })
 
-  it('refuses with a code, and leaves everything as it was', async () => {
+  it('refuses with a code, and changes nothing', async () => {
     const { run, registry } = await checkout()
     const before = await registry()
     const refusals: [string[], string, number][] = [
@@ -109,7 +109,7 @@ describe('clawctl registry add, remove, check', () => {
     expect(await registry()).to.equal(before)
   })
 
-  it('check: one line a problem with its place, on stdout, and all of them as data', async () => {
+  it('prints one line per problem with its place, and all problems as data', async () => {
     const bad = registryOf(['clawdinator-1', 'clawdinator-2']).replace('"t3.large"', '"large"')
     const { run } = await checkout(bad, ['clawdinator-1', 'old'])
     const [text, json] = await Promise.all([run('check'), run('check', '--json')])

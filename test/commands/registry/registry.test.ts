@@ -23,8 +23,8 @@ describe('clawctl sandbox run --registry', () => {
   })
   after(() => sandbox.close())
   for (const [what, text, says] of cases) {
-    it(`${what}: a clear error that names the entry`, async () => {
-      // Read again each time, as a pushed branch would be.
+    it(`${what}: reports an error that names the entry`, async () => {
+      // Read again each time, like a pushed branch.
       await files.write('cases.json', text)
       const { code, stdout, stderr } = await sandbox.clawctl('laptop', ['fleet', 'status'])
       expect({ code, stdout }).to.deep.equal({ code: 2, stdout: '' })
@@ -33,7 +33,7 @@ describe('clawctl sandbox run --registry', () => {
     })
   }
 
-  it('stops a deploy as well, on both planes, and `registry list`', async () => {
+  it('stops a deploy on both planes, and `registry list`', async () => {
     const registry = await files.write('stops.json', two({ host: 'clawdinator-1' }))
     await inSandbox({ registry }, async (broken) => {
       const outcomes = await Promise.all([
@@ -48,13 +48,13 @@ describe('clawctl sandbox run --registry', () => {
     })
   })
 
-  it('a file that is not there: says which', async () => {
+  it('names a file that does not exist', async () => {
     const { code, stderr } = await clawctl(['sandbox', 'run', '--registry', '/nowhere/instances.json', '--', 'true'])
     expect(code).to.equal(2)
     expect(stderr).to.include('REGISTRY_NOT_FOUND').and.include('/nowhere/instances.json')
   })
 
-  it('another registry is the one of both planes and of `registry list`', async () => {
+  it('uses another registry on both planes and in `registry list`', async () => {
     const registry = await files.write('mine.json', registryOf(['clawdinator-1', 'my-claw']))
     const { stdout } = await runInSandbox({ registry, as: 'ci' }, 'clawctl registry list; clawctl fleet status')
     expect(stdout).to.match(/^my-claw +my-claw +t3\.large +bootstrap\/my-claw +token-my-claw$/m)

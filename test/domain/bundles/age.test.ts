@@ -28,26 +28,26 @@ describe('inspectAge', () => {
     armored = bytesOf(armor.encode(file))
   })
 
-  it('takes what age itself writes, and counts the recipients', async () => {
+  it('accepts files that age itself writes, and counts the recipients', async () => {
     expect(inspectAge(file)).to.deep.equal({ ok: true, encoding: 'binary', recipients: ['X25519', 'X25519'] })
     expect(inspectAge(armored)).to.deep.equal({ ok: true, encoding: 'armored', recipients: ['X25519', 'X25519'] })
     const hybrid = await encrypt([await identityToRecipient(await generateHybridIdentity())])
     expect(inspectAge(hybrid)).to.deep.include({ recipients: ['mlkem768x25519'] })
   })
 
-  it('takes every size of plaintext but none', async () => {
+  it('accepts every plaintext size but zero', async () => {
     for (const size of [1, 65_536, 65_537]) {
       expect(problemOf(await encrypt(recipients, new Uint8Array(size))), String(size)).to.equal(null)
     }
     expect(problemOf(await encrypt(recipients, ''))).to.include('its plaintext is empty')
   })
 
-  it('takes ssh recipients and grease, as age writes them', () => {
+  it('accepts ssh recipients and grease, as age writes them', () => {
     const header = textOf(file).replace('-> X25519', '-> ssh-ed25519 abcdEF').replace('--- ', '-> x-grease a\n\n--- ')
     expect(inspectAge(bytesOf(header))).to.deep.include({ ok: true, recipients: ['ssh-ed25519', 'X25519'] })
   })
 
-  it('refuses what only a passphrase opens', async () => {
+  it('refuses a file that is encrypted only with a passphrase', async () => {
     const encrypter = new Encrypter()
     encrypter.setPassphrase('x')
     encrypter.setScryptWorkFactor(1)
@@ -73,27 +73,27 @@ describe('inspectAge', () => {
     it(`refuses ${what}`, () => expect(problemOf(bytesOf(text()))).to.match(problem))
   }
 
-  it('takes an armor with CRLF, as age does', () => {
+  it('accepts an armor with CRLF, as age does', () => {
     const crlf = textOf(armored).replaceAll('\n', '\r\n')
     expect(problemOf(bytesOf(`${crlf}\r\n \n`))).to.equal(null)
     expect(armor.decode(crlf)).to.deep.equal(file)
   })
 
-  it('refuses a file cut off anywhere in its header, and in its content as far as it is visible', () => {
+  it('refuses a file that is cut off in its header, and in its content if that is detectable', () => {
     const header = textOf(file).indexOf('\n', textOf(file).indexOf('\n--- ') + 1) + 1
     for (let length = 0; length <= header + 16 + 16; length += 1) {
       expect(inspectAge(file.subarray(0, length)).ok, `${length} bytes`).to.equal(false)
     }
   })
 
-  it('refuses an armor cut off anywhere', () => {
+  it('refuses an armor that is cut off anywhere', () => {
     const whole = textOf(armored).trimEnd().length
     for (let length = 0; length < whole; length += 1) {
       expect(inspectAge(armored.subarray(0, length)).ok, `${length} bytes`).to.equal(false)
     }
   })
 
-  it('refuses what is no age file, and never throws', () => {
+  it('refuses a file that is not an age file, and never throws', () => {
     const start = bytesOf('age-encryption.org/v1\n')
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), fc.boolean(), (noise, begun) => {

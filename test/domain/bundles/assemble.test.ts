@@ -12,7 +12,7 @@ const namesOf = (id: string, made: ReturnType<typeof assemble>) =>
   made.assemblies.find(({ entry }) => entry.id === id)?.secrets.map(({ name }) => name)
 
 describe('assembleBundles', () => {
-  it('gives the shared secrets to all and each its own token', () => {
+  it('gives the shared secrets to all instances, and each its own token', () => {
     const made = assemble()
     expect(made.problems).to.deep.equal([])
     expect(namesOf('a', made)).to.have.members(['a-token', ...SHARED_SECRET_NAMES])
@@ -20,7 +20,7 @@ describe('assembleBundles', () => {
     expect(assembleBundles({ registry, ids: ['b'], available: everything }).assemblies).to.have.length(1)
   })
 
-  it("takes an instance's own control token instead of the shared one, under the shared name", () => {
+  it("uses an instance's own control token instead of the shared one, under the shared name", () => {
     const made = assemble(new Set([...everything, 'clawdinator-control-token-b']))
     const secrets = made.assemblies[1]?.secrets ?? []
     expect(secrets).to.deep.include({
@@ -31,13 +31,13 @@ describe('assembleBundles', () => {
     expect(namesOf('a', made)).to.include('clawdinator-control-token')
   })
 
-  it('does without the shared control token where each has its own', () => {
+  it('needs no shared control token if each instance has its own', () => {
     const own = [...everything].filter((name) => name !== 'clawdinator-control-token')
     const made = assemble(new Set([...own, 'clawdinator-control-token-a', 'clawdinator-control-token-b']))
     expect(made.problems).to.deep.equal([])
   })
 
-  it('names every missing secret with what it is for', () => {
+  it('names every missing secret with its purpose', () => {
     const { problems } = assemble(new Set(['b-token', 'anthropic-api-key', 'github-app-key']))
     expect(problems).to.have.members([
       'a needs a-token.age (Discord bot token: signs the gateway in to Discord), which does not exist',
@@ -48,7 +48,7 @@ describe('assembleBundles', () => {
     ])
   })
 
-  it('gives more shared secrets where asked, but never a token', () => {
+  it('adds requested shared secrets, but never a token', () => {
     const made = assemble(new Set([...everything, 'brave-api-key']), ['brave-api-key'])
     expect(namesOf('a', made)).to.include('brave-api-key')
     expect(namesOf('b', made)).to.include('brave-api-key')
@@ -60,7 +60,7 @@ describe('assembleBundles', () => {
     expect(namesOf('a', token)).not.to.include('b-token')
   })
 
-  it('refuses a token that is called like another secret', () => {
+  it('refuses a token with the name of another secret', () => {
     const like = (discordTokenSecret: string) =>
       assemble(everything, [], [entryOf('a', { discordTokenSecret }), entryOf('b')])
     expect(like('openai-api-key').problems[0]).to.match(/^a: .* openai-api-key is also the name of a secret that every/)
@@ -109,7 +109,7 @@ describe('sharedTokens', () => {
     expect(problemsOf({ 'a-token': 'x', 'openai-api-key': 'x' })).to.have.length(1)
   })
 
-  it('does not mind shared secrets that are the same', () => {
+  it('accepts shared secrets that are equal', () => {
     expect(
       problemsOf({ 'anthropic-api-key': 'x', 'openai-api-key': 'x', 'a-token': 'y', 'b-token': 'z' }),
     ).to.deep.equal([])
@@ -117,7 +117,7 @@ describe('sharedTokens', () => {
 })
 
 describe('the list of secrets', () => {
-  it('is one list, each with what it is for, and gives every instance a file of its own', () => {
+  it('is one list with a purpose for each secret, and gives every instance a file of its own', () => {
     expect(SECRETS.every(({ title, purpose }) => title !== '' && purpose !== '')).to.equal(true)
     expect(SHARED_SECRET_NAMES).to.deep.equal([
       'anthropic-api-key',

@@ -24,7 +24,7 @@ const seen = (part: string, evidence: ObjectEvidence) => ({
 })
 
 describe('judgeBundle', () => {
-  it('finds nothing in a whole bundle, whatever an upload has left beside it', () => {
+  it('finds no problem in a complete bundle, whatever objects an upload has left', () => {
     const left = { key: 'bootstrap/a/secrets/openai-api-key.7.0123456789abcdef.age', size: 1 }
     expect(problems(manifest, [...stored, left])).to.deep.equal([])
     expect(judgeBundle(entry, { manifest: JSON.stringify(manifest), objects: stored })).to.deep.equal([])
@@ -62,7 +62,13 @@ describe('judgeBundle', () => {
       {},
       ["bootstrap/a/config.json is not a bundle's manifest"],
     ],
-    ["another's manifest", bundleOf(other).manifest, stored, {}, ['bootstrap/a/config.json belongs to "b"']],
+    [
+      'the manifest of another instance',
+      bundleOf(other).manifest,
+      stored,
+      {},
+      ['bootstrap/a/config.json belongs to "b"'],
+    ],
     [
       'an old token',
       { ...manifest, instance: { ...manifest.instance, discordTokenSecret: 'old' } },
@@ -77,64 +83,64 @@ describe('judgeBundle', () => {
       {},
       ['it was made for the host "old"'],
     ],
-    ['one object gone', manifest, stored.filter(({ key }) => key !== keyOf(openai)), {}, [`${openai} is missing`]],
-    ['all objects gone', manifest, [], {}, manifest.objects.map(({ key }) => `${key} is missing`)],
+    ['a missing object', manifest, stored.filter(({ key }) => key !== keyOf(openai)), {}, [`${openai} is missing`]],
+    ['only missing objects', manifest, [], {}, manifest.objects.map(({ key }) => `${key} is missing`)],
     ['another size', manifest, resized(1), {}, [`${openai} has 1 bytes instead of ${size}`]],
     ['an empty object', manifest, resized(0), {}, [`${openai} has 0 bytes instead of ${size}`]],
     [
-      'a required secret left out',
+      'a missing required secret',
       without('openai-api-key'),
       stored,
       {},
       ['openai-api-key (OpenAI API key) is not in it'],
     ],
-    ['no token of its own', without('a-token'), stored, {}, ['a-token (Discord bot token) is not in it']],
-    ['no flake', without('clawdinators'), stored, {}, ['the repository clawdinators is not in it']],
+    ['a missing token of its own', without('a-token'), stored, {}, ['a-token (Discord bot token) is not in it']],
+    ['a missing flake', without('clawdinators'), stored, {}, ['the repository clawdinators is not in it']],
     [
-      'one file twice',
+      'a file that is named twice',
       { ...manifest, objects: [...manifest.objects, manifest.objects.at(-1)] },
       stored,
       {},
       ['repos/clawdinators.tar.gz is named twice'],
     ],
-    ['another content', manifest, stored, seen('openai-api-key', { sha256: 'x' }), [`${openai} has another SHA-256`]],
+    ['other content', manifest, stored, seen('openai-api-key', { sha256: 'x' }), [`${openai} has another SHA-256`]],
     [
-      'no ciphertext',
+      'content that is not ciphertext',
       manifest,
       stored,
       seen('openai-api-key', { age: 'is not age ciphertext' }),
       [`${openai} is not age ciphertext`],
     ],
     [
-      'what else was found',
+      'further problems of an object',
       manifest,
       stored,
       seen('clawdinators', { problems: ['is odd'] }),
       ['repos/clawdinators.tar.gz is odd'],
     ],
     [
-      'an identity that S3 keeps under no KMS key',
+      'an identity without KMS encryption',
       withIdentity,
       [...stored, { key: 'bootstrap/a/secrets/i.key', size: 1 }],
       { evidence: new Map([['secrets/i.key', { encryption: 'AES256' }]]) },
       ['secrets/i.key is an identity that is not encrypted with KMS'],
     ],
     [
-      "another's token beside the bundle, by name",
+      "another instance's token below the prefix, by name",
       manifest,
       [...stored, { key: 'bootstrap/a/secrets/b-token.3.0123456789abcdef.age', size: 1 }],
       {},
       ['secrets/b-token.3.0123456789abcdef.age holds a secret of b'],
     ],
     [
-      "another's own control token in a plain file",
+      "another instance's control token in a plain file",
       manifest,
       [...stored, { key: 'bootstrap/a/secrets/clawdinator-control-token-b.age', size: 1 }],
       {},
       ['secrets/clawdinator-control-token-b.age holds a secret of b'],
     ],
     [
-      "another's token under a shared name, by content",
+      "another instance's token under a shared name, by content",
       manifest,
       stored,
       {
@@ -158,12 +164,12 @@ describe('judgeBundle', () => {
 })
 
 describe('keys and JSON', () => {
-  it('are those that the hosts read and write', () => {
+  it('match the forms that the hosts read and write', () => {
     expect(manifestKey(entryOf('a', { bootstrapPrefix: 'other/place' }))).to.equal('other/place/config.json')
     expect(heartbeatKey('a', 'i-1')).to.equal('heartbeats/a/i-1.json')
   })
 
-  it('gives undefined for what is not JSON', () => {
+  it('returns undefined for text that is not JSON', () => {
     expect(parseJson('{')).to.equal(undefined)
     expect(parseJson('null')).to.equal(null)
   })

@@ -11,7 +11,7 @@ import { entryOf } from '../../support/fakes.js'
 const entry = entryOf('a')
 const AT = { revision: null, by: 'test', at: new Date(0) }
 const digests = new Map<string, string>()
-/** Remembered: the same few texts are asked for a hundred thousand times. */
+/** Cached, because the same few texts are hashed a hundred thousand times. */
 function digest(text: string): string {
   const known = digests.get(text) ?? createHash('sha256').update(text).digest('hex')
   digests.set(text, known)
@@ -34,7 +34,7 @@ const wantedOf = (contents: readonly string[]) => [
   repo(`repo ${contents[0]}`),
 ]
 
-/** One prefix of a bucket, as S3 has it: keys with contents, and a manifest with an entity tag. */
+/** One prefix of a bucket: keys with contents, and a manifest with an entity tag. */
 class Prefix {
   readonly objects = new Map<string, string>()
   manifest: string | null = null
@@ -57,7 +57,7 @@ class Prefix {
     return this.manifest === null ? objects : [...objects, { key: manifestKey(entry), size: this.manifest.length }]
   }
 
-  /** What a host would find wrong now. */
+  /** The problems that a host would find now. */
   problems(): string[] {
     return this.#named().flatMap(({ key, sha256 }) => {
       const text = this.objects.get(`${entry.bootstrapPrefix}/${key}`)
@@ -65,7 +65,7 @@ class Prefix {
     })
   }
 
-  /** Objects of the manifest in place, which is judged once. */
+  /** Objects of the manifest in place, which is checked once. */
   #named(): BundleObject[] {
     if (this.#judged.manifest !== this.manifest) {
       expect(judgeBundle(entry, { manifest: this.manifest, objects: this.list() })).to.deep.equal([])
@@ -75,7 +75,7 @@ class Prefix {
   }
 }
 
-/** `bootstrap upload` in steps, each of which is one request: it may be killed between any two. */
+/** `bootstrap upload` in steps of one request each: it may be killed between any two. */
 function* upload(prefix: Prefix, contents: readonly string[]): Generator<void, 'done' | 'conflict'> {
   const wanted = wantedOf(contents)
   const texts = new Map(
@@ -110,7 +110,7 @@ describe('planBundle', () => {
     objects: [...first.objects.map(({ key, size }) => keyed(key, size)), keyed('config.json'), ...extra],
   })
 
-  it('begins with generation 1', () => {
+  it('starts with generation 1', () => {
     expect(first).to.include({ action: 'create', generation: 1 })
     expect(first.missing).to.deep.equal(first.objects)
     expect(first.garbage).to.deep.equal([])
@@ -118,11 +118,11 @@ describe('planBundle', () => {
     expect(judgeBundle(entry, { manifest, objects: stored().objects })).to.deep.equal([])
   })
 
-  it('changes nothing where nothing changed', () => {
+  it('changes nothing if nothing differs', () => {
     expect(planBundle(entry, wantedOf(['x']), stored())).to.include({ action: 'unchanged', generation: 1 })
   })
 
-  it('keeps what is the same, and gives what is not a key of the next generation', () => {
+  it('keeps equal objects, and gives changed ones a key of the next generation', () => {
     const wanted = wantedOf(['x']).map((object) => (object.kind === 'repo' ? repo('new') : object))
     const plan = planBundle(entry, wanted, stored())
     expect(plan).to.include({ action: 'replace', generation: 2 })
@@ -130,19 +130,19 @@ describe('planBundle', () => {
     expect(plan.garbage).to.deep.equal([keyed(first.objects.find(({ kind }) => kind === 'repo')?.key ?? '').key])
   })
 
-  it('sends again what is gone or has another size, under a fresh key', () => {
+  it('sends an object again that is missing or has another size, under a new key', () => {
     const lost = stored().objects.filter(({ key }) => !key.includes('openai'))
     const [missing, ...others] = planBundle(entry, wantedOf(['x']), { manifest, objects: lost }).missing
     expect(others).to.deep.equal([])
     expect(parseObjectKey(missing?.key ?? '')).to.deep.equal({ name: 'openai-api-key', generation: 2 })
   })
 
-  it('replaces the manifest where the registry changed', () => {
+  it('replaces the manifest if the registry changed', () => {
     const moved = { ...entry, host: 'elsewhere' }
     expect(planBundle(moved, wantedOf(['x']), stored())).to.include({ action: 'replace', generation: 2 })
   })
 
-  it('keeps an identity that was not given again, and replaces it by one that was', () => {
+  it('keeps an identity that was not given again, and replaces it by a given one', () => {
     const secrets = (content: string) => wantedOf([content]).filter(({ kind }) => kind !== 'identity')
     const withIdentity = planBundle(entry, [...secrets('x'), identity('k1')], { manifest: null, objects: [] })
     const there = {
@@ -155,7 +155,7 @@ describe('planBundle', () => {
     expect(names(planBundle(entry, [...secrets('x'), identity('k2')], there))).to.deep.equal([digest('k2')])
   })
 
-  it('keeps what an earlier upload saw of a secret that this one could not test', () => {
+  it("keeps an earlier upload's test result of a secret that this one could not test", () => {
     const opened = (object: WantedObject): WantedObject =>
       object.kind === 'secret' ? { ...object, openedBy: '0123456789abcdef' } : object
     const tested = planBundle(entry, wantedOf(['x']).map(opened), { manifest: null, objects: [] })
@@ -170,7 +170,7 @@ describe('planBundle', () => {
     expect(changed.filter((object) => object.kind === 'secret' && object.openedBy)).to.deep.equal([])
   })
 
-  it('removes what no manifest will name again, and leaves an upload under way alone', () => {
+  it('removes objects that no manifest will name again, and keeps those of a running upload', () => {
     const old = keyed(objectKey('secret', 'openai-api-key', 1, digest('killed')))
     const underWay = keyed(objectKey('secret', 'openai-api-key', 2, digest('other')))
     const strange = keyed('secrets/notes.txt')
@@ -181,14 +181,14 @@ describe('planBundle', () => {
     expect(replaced).to.include.members([old.key, underWay.key]).and.not.include(elsewhere.key)
   })
 
-  it('takes up an upload that was killed before there was a manifest', () => {
+  it('resumes an upload that was killed before there was a manifest', () => {
     const objects = first.objects.map(({ key, size }) => keyed(key, size))
     const plan = planBundle(entry, wantedOf(['x']), { manifest: null, objects })
     expect(plan.objects).to.deep.equal(first.objects)
     expect(plan).to.include({ action: 'create', generation: 1 })
   })
 
-  it("starts at generation 1 over an invalid manifest, and over another instance's", () => {
+  it("starts at generation 1 over an invalid manifest, or another instance's", () => {
     for (const strange of ['{', manifest.replace('"id": "a"', '"id": "b"')]) {
       const plan = planBundle(entry, wantedOf(['x']), { ...stored(), manifest: strange })
       expect(plan).to.include({ action: 'replace', generation: 2 })
@@ -196,8 +196,8 @@ describe('planBundle', () => {
     }
   })
 
-  it('leaves a whole bundle at every moment, whatever uploads run at once and whichever are killed', () => {
-    // Few values: an upload that has nothing to do must not harm one that has.
+  it('leaves a complete bundle at every moment, with concurrent and killed uploads', () => {
+    // Few different values, so that some uploads have nothing to change.
     const content = fc.array(fc.constantFrom('v1', 'v2', 'v3'), { minLength: 2, maxLength: 2 })
     const move = fc.record({ who: fc.nat(2), killed: fc.nat(24).map((n) => n === 0) })
     fc.assert(
@@ -210,7 +210,7 @@ describe('planBundle', () => {
           while (!start.next().done) {}
           const running = wants.map((want) => upload(prefix, want))
           for (const [nth, { who, killed }] of moves.entries()) {
-            // Whoever ended or was killed comes back with something to upload.
+            // An upload that ended or was killed starts again with new content.
             if (killed || running[who]?.next().done)
               running[who] = upload(prefix, wants[(who + nth) % wants.length] ?? [])
             if (prefix.problems().length > 0) expect(prefix.problems()).to.deep.equal([])
@@ -229,7 +229,7 @@ describe('planBundle', () => {
 })
 
 describe('the keys of a bundle', () => {
-  it('say name and generation, and of a plain file its name', () => {
+  it('contain name and generation, or the name of a plain file', () => {
     const key = objectKey('secret', 'a.b-1', 12, digest('x'))
     expect(key).to.match(/^secrets\/a\.b-1\.12\.[0-9a-f]{16}\.age$/)
     expect(parseObjectKey(key)).to.deep.equal({ name: 'a.b-1', generation: 12 })

@@ -50,29 +50,29 @@ const orders: fc.Arbitrary<Order> = fc.record(fields, { requiredKeys: ['target',
 const holds = (check: (order: Order) => void) => fc.assert(fc.property(orders, check))
 
 describe('an order', () => {
-  it("goes through a run's title and back, whatever the name of the person", () =>
+  it("converts to a run's title and back, for every name of a person", () =>
     holds((order) => void expect(parseRunTitle(formatRunTitle(order))).to.deep.equal(order)))
 
-  it("goes through a deploy's record and back", () =>
+  it("converts to a deploy's record and back", () =>
     holds((order) => {
       const text = JSON.stringify({ ...recordOf(), ...storeOrder(order) })
       expect(orderOf(deployRecordSchema.parse(JSON.parse(text)))).to.deep.equal(order)
     }))
 
-  it("goes through the Control API's request and back", () =>
+  it("converts to the Control API's request and back", () =>
     holds(({ identity: _, ...order }) => {
       fc.pre(/[^0-9]/.test(order.requestId))
       expect(orderSchema.parse(JSON.parse(JSON.stringify(order)))).to.deep.equal(order)
     }))
 
-  it('says nothing about itself, and has no request id that is a number', () => {
+  it('refuses an identity in a request, and a number as its request id', () => {
     const order = { target: 'a', requestId: 'request-0001' }
     expect(orderSchema.safeParse(order).success).to.equal(true)
     expect(orderSchema.safeParse({ ...order, identity: 'person verified' }).success).to.equal(false)
     expect(orderSchema.safeParse({ ...order, requestId: '20000000001' }).success).to.equal(false)
   })
 
-  it('goes through the inputs of a dispatch and the variables of the workflow to the options of the command', () =>
+  it("converts to the dispatch's inputs, the workflow's variables and the command's options", () =>
     holds((order) => {
       const inputs = inputsOf(order)
       const variable = (field: keyof typeof ORDER_INPUTS) => inputs[ORDER_INPUTS[field].input] ?? ''
@@ -89,7 +89,7 @@ describe('an order', () => {
       expect(orderOfFlags(variable('target'), flags, around)).to.deep.equal(order)
     }))
 
-  it('keeps what older records have, and nothing for what was not given', () => {
+  it('keeps the fields of older records, and adds none that were not given', () => {
     const bare = { target: 'all', requestId: 'request-0001' }
     expect(storeOrder(bare)).to.deep.equal({ ...bare, amiOverride: null, caller: null, requestedBy: null })
     expect(inputsOf({ ...bare, amiOverride: '', requestedBy: '' })).to.deep.equal({
@@ -122,6 +122,6 @@ describe('an order', () => {
     'x fleet deploy a [r]',
     'fleet deploy a using force [r]',
   ]) {
-    it(`is not read out of the title ${JSON.stringify(text)}`, () => expect(parseRunTitle(text)).to.equal(null))
+    it(`is not parsed from the title ${JSON.stringify(text)}`, () => expect(parseRunTitle(text)).to.equal(null))
   }
 })

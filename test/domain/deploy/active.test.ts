@@ -28,14 +28,14 @@ describe('whether the holder is stopped', () => {
     ['stopped', true],
   ]
   for (const [state, isStopped] of table) {
-    it(`${state}: ${isStopped ? 'it is' : 'it is not'}, except in a handover`, () => {
+    it(`${state}: ${isStopped ? 'it is' : 'it is not'}, except during a handover`, () => {
       const hosts = [host('i-1', { state })]
       expect(standingOf(hosts, active('i-1')).stopped).to.equal(isStopped)
       expect(standingOf(hosts, active(NO_MACHINE, 'i-1'))).to.include({ suspended: true, stopped: false })
     })
   }
 
-  it('nobody is not', () => {
+  it('is false if no machine is active', () => {
     expect(standingOf([], null).stopped).to.equal(false)
   })
 })
@@ -50,34 +50,39 @@ describe('standingOf', () => {
   ]
   const table: Row[] = [
     ['nothing', [], null, {}],
-    ['one machine that nobody named', [old], null, { holder: 'i-1' }],
-    ['two that nobody named: the older', [young, old], null, { holder: 'i-1', leftovers: ['i-2'] }],
+    ['one machine that was never named', [old], null, { holder: 'i-1' }],
+    ['the older of two machines that were never named', [young, old], null, { holder: 'i-1', leftovers: ['i-2'] }],
     [
-      'two of one second that nobody named: the one with the lower id',
+      'of two machines of the same second the one with the lower id',
       [host('i-2'), host('i-1')],
       null,
       { holder: 'i-1', leftovers: ['i-2'] },
     ],
     [
-      'two that nobody named, the older stopped',
+      'the running one of two unnamed machines, although it is younger',
       [young, host('i-1', { state: 'stopped' })],
       null,
       { holder: 'i-2', leftovers: ['i-1'] },
     ],
-    ['a stopped one alone', [host('i-1', { state: 'stopped' })], null, { holder: 'i-1' }],
-    ['one that shuts down is gone', [host('i-1', { state: 'shutting-down' })], active('i-1'), {}],
-    ['the named one, and a candidate', [old, young], active('i-1'), { holder: 'i-1', leftovers: ['i-2'] }],
-    ['the named one, and its predecessor', [old, young], active('i-2', 'i-1'), { holder: 'i-2', predecessor: 'i-1' }],
-    ['the named one, which got the role from itself', [old], active('i-1', 'i-1'), { holder: 'i-1' }],
+    ['a stopped machine that is the only one', [host('i-1', { state: 'stopped' })], null, { holder: 'i-1' }],
+    ['no machine that is shutting down', [host('i-1', { state: 'shutting-down' })], active('i-1'), {}],
+    ['the named machine, and a candidate', [old, young], active('i-1'), { holder: 'i-1', leftovers: ['i-2'] }],
     [
-      'nobody, in a handover',
+      'the named machine, and the old machine',
+      [old, young],
+      active('i-2', 'i-1'),
+      { holder: 'i-2', predecessor: 'i-1' },
+    ],
+    ['the named machine, which got the role from itself', [old], active('i-1', 'i-1'), { holder: 'i-1' }],
+    [
+      'no active machine during a handover',
       [old, young],
       active(NO_MACHINE, 'i-1'),
       { holder: 'i-1', leftovers: ['i-2'], suspended: true },
     ],
-    ['the named one is lost, the one before is there', [old], active('i-2', 'i-1'), { holder: 'i-1', suspended: true }],
-    ['nobody, for a host that is new', [young], active(NO_MACHINE), { leftovers: ['i-2'] }],
-    ['the named one is lost, a candidate is there', [young], active('i-1'), { leftovers: ['i-2'] }],
+    ['the old machine if the named one is lost', [old], active('i-2', 'i-1'), { holder: 'i-1', suspended: true }],
+    ['no machine for a new host', [young], active(NO_MACHINE), { leftovers: ['i-2'] }],
+    ['a candidate if the named machine is lost', [young], active('i-1'), { leftovers: ['i-2'] }],
   ]
   for (const [why, hosts, object, expected] of table) {
     it(`finds ${why}`, () => expect(ids(standingOf(hosts, object))).to.deep.equal({ ...none, ...expected }))
@@ -85,7 +90,7 @@ describe('standingOf', () => {
 })
 
 describe('the object that names the active machine', () => {
-  it('is read as it was written, and nothing else is one', () => {
+  it('is read as it was written, and any other text is invalid', () => {
     const { schema: _, ...written } = active('i-1', 'i-2')
     expect(parseActive(formatActive(written))).to.deep.equal(active('i-1', 'i-2'))
     for (const text of ['', '{', 'null', '{}', '{"schema":2,"id":"a","instanceId":"i-1","at":"x"}']) {
@@ -93,6 +98,6 @@ describe('the object that names the active machine', () => {
     }
   })
 
-  it('names nobody in the form of an EC2 id, as hosts take nothing else', () =>
+  it('uses a constant in the form of an EC2 id for no machine, as hosts require', () =>
     expect(NO_MACHINE).to.match(/^i-[0-9a-f]{17}$/))
 })

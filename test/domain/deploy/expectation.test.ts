@@ -12,19 +12,19 @@ describe('expectPlan', () => {
     ['create', 'update'],
   ])
 
-  it('allows the one machine of the change, what belongs to the ids in scope, and nothing else', () => {
+  it('allows the one machine of the change and the objects of ids in scope, and nothing else', () => {
     const { allowed, imports, wanted } = expected(CREATE)
     expect([...allowed]).to.deep.equal([...mended, [instanceAddress('a', 'b'), ['create']]])
     expect(wanted).to.deep.equal({ addresses: [instanceAddress('a', 'b')], actions: ['create'] })
     expect([...imports]).to.deep.equal([])
   })
 
-  it('allows the end of machines that EC2 has lost, wherever they are', () => {
+  it('allows the removal of machines that no longer exist in EC2, at any address', () => {
     const { allowed } = expected({ kind: 'none' }, { gone: new Set(['i-c']) })
     expect([...allowed]).to.deep.equal([...mended, [instanceAddress('c'), ['delete']]])
   })
 
-  it('gives access to the prefix of the registry, and to those that machines were launched with', () => {
+  it("allows access to the registry's prefix, and to the prefixes of the machines' launch", () => {
     const prefixes = (known: Record<string, string>, scope = ['a']) =>
       Object.fromEntries(expected(CREATE, { prefixes: known, scope }).prefixes)
     expect(prefixes({ a: 'bootstrap/new' })).to.deep.equal({ a: ['bootstrap/new', 'bootstrap/a'] })
@@ -32,7 +32,7 @@ describe('expectPlan', () => {
     expect(prefixes({ d: 'bootstrap/d' }, ['d', 'e'])).to.deep.equal({ d: ['bootstrap/d'], e: [] })
   })
 
-  it('says what a plan was made for that changes no machine', () => {
+  it('returns the title of a plan that changes no machine', () => {
     expect(refusal(plan(created), { change: { kind: 'none' } }).message).to.match(
       /^The plan to change no machine would also create /,
     )

@@ -16,7 +16,7 @@ const facts = (change: Partial<FleetFacts>): FleetFacts => ({
 const rows = (change: Partial<FleetFacts>) => describeFleet(facts(change)).instances
 
 describe('describeFleet', () => {
-  it('shows every registry entry in its order, and what EC2 has beyond it by id', () => {
+  it("shows the registry's entries in order, then other ids in EC2", () => {
     const hosts = [hostOf('z'), hostOf('b'), hostOf('m'), hostOf('a')]
     const instances = rows({ registry: registryOf('b', 'a'), hosts })
     expect(instances.map(({ id, state }) => `${id} ${state}`)).to.deep.equal([
@@ -27,7 +27,7 @@ describe('describeFleet', () => {
     ])
   })
 
-  it('describes a running host in full', () => {
+  it('shows every field of a running host', () => {
     const host = hostOf('a', { ami: NEW.id })
     const [row] = rows({ hosts: [host], heartbeats: new Map([['i-a', heartbeatOf(host)]]) })
     expect(row).to.deep.equal({
@@ -47,19 +47,19 @@ describe('describeFleet', () => {
     })
   })
 
-  it('shows nothing but the id of a host that is missing', () => {
+  it('shows only the id of a missing host', () => {
     const { id, state, amiStatus, health, ...rest } = rows({})[0] ?? {}
     expect([id, state, amiStatus, health]).to.deep.equal(['a', 'missing', 'unknown', 'unknown'])
     expect(new Set(Object.values(rest))).to.deep.equal(new Set([null]))
   })
 
   for (const state of ['pending', 'running', 'stopping', 'stopped'] as const) {
-    it(`passes the state ${state} on`, () => {
+    it(`passes on the state ${state}`, () => {
       expect(rows({ hosts: [hostOf('a', { state })] })[0]).to.include({ id: 'a', state })
     })
   }
 
-  it('takes a host that is shutting down for gone, whoever it was', () => {
+  it('treats a host that is shutting down as gone', () => {
     const hosts = [hostOf('a', { state: 'shutting-down' }), hostOf('z', { state: 'shutting-down' })]
     expect(rows({ hosts }).map(({ id, state }) => `${id} ${state}`)).to.deep.equal(['a missing', 'b missing'])
   })
@@ -67,24 +67,30 @@ describe('describeFleet', () => {
   const bad = imageOf(NEW, { failedIn: 'request-0007' })
   const arm = imageOf({ ...NEW, id: 'ami-arm' }, { architecture: 'arm64', createdAt: '2026-03-01T00:00:00.000Z' })
   const amis: [why: string, ami: string, images: FleetFacts['images'], status: string, latest: string | null][] = [
-    ['the newest', NEW.id, [imageOf(OLD), imageOf(NEW)], 'latest', NEW.id],
-    ['an older one', OLD.id, [imageOf(OLD), imageOf(NEW)], 'stale', NEW.id],
-    ['one where there is none', OLD.id, [], 'unknown', null],
-    ['the newest that failed nowhere', OLD.id, [imageOf(OLD), bad], 'latest', OLD.id],
-    ['one that failed', NEW.id, [imageOf(OLD), bad], 'failed', OLD.id],
-    ['the newest of its architecture', NEW.id, [imageOf(NEW), arm], 'latest', 'ami-arm'],
-    ['the newest that may be offered', OLD.id, [imageOf(OLD), imageOf(NEW, { ready: 'withdrawn' })], 'latest', OLD.id],
-    ['the newest that is available', OLD.id, [imageOf(OLD), imageOf(NEW, { available: false })], 'latest', OLD.id],
+    ['the newest image', NEW.id, [imageOf(OLD), imageOf(NEW)], 'latest', NEW.id],
+    ['an older image than the newest', OLD.id, [imageOf(OLD), imageOf(NEW)], 'stale', NEW.id],
+    ['no image', OLD.id, [], 'unknown', null],
+    ['the newest image without a failed deploy', OLD.id, [imageOf(OLD), bad], 'latest', OLD.id],
+    ['a failed image', NEW.id, [imageOf(OLD), bad], 'failed', OLD.id],
+    ['the newest image of its architecture', NEW.id, [imageOf(NEW), arm], 'latest', 'ami-arm'],
+    [
+      'the newest image that is not withdrawn',
+      OLD.id,
+      [imageOf(OLD), imageOf(NEW, { ready: 'withdrawn' })],
+      'latest',
+      OLD.id,
+    ],
+    ['the newest available image', OLD.id, [imageOf(OLD), imageOf(NEW, { available: false })], 'latest', OLD.id],
   ]
   for (const [why, ami, images, amiStatus, latest] of amis) {
-    it(`calls the AMI ${amiStatus} of a host that runs ${why}`, () => {
+    it(`compares the AMI of a running host with ${why}: ${amiStatus}`, () => {
       const fleet = describeFleet(facts({ hosts: [hostOf('a', { ami }), hostOf('z', { ami })], images }))
       expect(fleet.latestAmi?.id ?? null).to.equal(latest)
       expect(fleet.instances.flatMap((i) => (i.ami ? [i.amiStatus] : []))).to.deep.equal([amiStatus, amiStatus])
     })
   }
 
-  it('names the newest image that failed, with the deploy in which it did', () => {
+  it('names the newest failed image, with its deploy', () => {
     expect(describeFleet(facts({ images: [imageOf(OLD), bad] })).failedAmi).to.deep.equal({
       ...NEW,
       requestId: 'request-0007',
@@ -103,7 +109,7 @@ describe('describeFleet', () => {
     ])
     const row = (change: Partial<FleetFacts>) => rows({ hosts: [young, old], heartbeats, ...change })[0]
 
-    it('shows the one that serves, and the candidate beside it', () => {
+    it('shows the serving machine, and the candidate as its second machine', () => {
       const shown = row({ active: active('i-a') })
       expect(shown).to.include({ instanceId: 'i-a', health: 'healthy' })
       expect(shown?.beside).to.deep.equal({
@@ -116,22 +122,22 @@ describe('describeFleet', () => {
       })
     })
 
-    it('shows the one that serves, and its predecessor', () => {
+    it('shows the serving machine, and the old machine as its second machine', () => {
       const shown = row({ active: active('i-2', 'i-a') })
       expect(shown).to.include({ instanceId: 'i-2', health: 'unknown', reason: 'it is in stage standby' })
       expect(shown?.beside).to.include({ role: 'predecessor', instanceId: 'i-a' })
     })
 
-    it('shows who had the role while nobody has it', () => {
+    it('shows the previous holder while no machine has the role', () => {
       expect(row({ active: active(NO_MACHINE, 'i-a') })).to.include({ instanceId: 'i-a' })
     })
 
-    it('shows the candidate where the machine that was named is gone', () => {
+    it('shows the candidate if the named machine is gone', () => {
       expect(rows({ hosts: [young], heartbeats, active: active('i-gone') })[0]).to.include({ instanceId: 'i-2' })
     })
   })
 
-  it('shows a second instance of an id as an orphan that the heartbeat does not speak for', () => {
+  it('shows a second machine of an id as an orphan, without the heartbeat of the first', () => {
     const serving = hostOf('a', { instanceId: 'i-2', launchedAt: '2026-02-03T00:00:00Z' })
     const other = hostOf('a', { instanceId: 'i-1', launchedAt: '2026-02-02T00:00:00Z' })
     const instances = rows({ hosts: [other, serving], heartbeats: new Map([['i-1', heartbeatOf(other)]]) })
@@ -142,14 +148,14 @@ describe('describeFleet', () => {
     ])
   })
 
-  it('is what the contract says', () => {
+  it('matches the contract', () => {
     const fleet = describeFleet(facts({ hosts: [hostOf('a'), hostOf('z', { publicIp: null })], images: [] }))
     expect(fleetSchema.parse(fleet)).to.deep.equal(fleet)
   })
 })
 
 describe('currentHost', () => {
-  it('takes the one that serves: running before the rest, then the youngest', () => {
+  it('chooses the serving machine: a running one first, then the youngest', () => {
     const young = { launchedAt: '2026-02-09T00:00:00Z' }
     const host = (instanceId: string, change: object) => hostOf('a', { instanceId, ...change })
     const stopped = host('i-stopped', { state: 'stopped', ...young })
@@ -165,7 +171,7 @@ describe('currentHost', () => {
 })
 
 describe('orphanIds', () => {
-  it('names each id once, sorted, without those that are going', () => {
+  it('names each id once, sorted, without machines that are shutting down', () => {
     const hosts = ['z', 'a', 'm', 'z'].map((id) => hostOf(id))
     expect(orphanIds(registryOf('a'), [...hosts, hostOf('q', { state: 'shutting-down' })])).to.deep.equal(['m', 'z'])
   })

@@ -42,30 +42,36 @@ describe('judgeHealth', () => {
     ['stopping', { state: 'stopping' }, {}, 'unhealthy', 'final'],
     ['stopped', { state: 'stopped' }, {}, 'unhealthy', 'final'],
     ['shutting down', { state: 'shutting-down' }, {}, 'unhealthy', 'final'],
-    ['failed checks may pass later', { checks: 'impaired' }, {}, 'unhealthy', 'wait'],
-    ['checks not done', { checks: 'initializing' }, {}, 'unknown', 'wait'],
-    ['checks not known', { checks: 'unknown' }, {}, 'unknown', 'wait'],
-    ['booted another AMI', {}, { amiId: NEW.id }, 'unhealthy', 'final'],
-    ['another AMI while the checks run', { checks: 'initializing' }, { amiId: NEW.id }, 'unhealthy', 'final'],
-    ['gateway failed', {}, gateway({ state: 'failed' }), 'unhealthy', 'again'],
-    ['gateway activating', {}, gateway({ state: 'activating' }), 'unknown', 'wait'],
-    ['a word nobody knows is not active', {}, gateway({ state: 'ACTIVE' }), 'unknown', 'wait'],
-    ['no word of the gateway', {}, { gateway: null }, 'unknown', 'wait'],
-    ['gateway active for a minute', {}, gateway({ activeSince: ago(MINUTE) }), 'healthy', 'wait'],
-    ['gateway active for less', {}, gateway({ activeSince: ago(MINUTE - 1) }), 'unknown', 'wait'],
-    ['gateway active since nobody knows when', {}, gateway({ activeSince: null }), 'unknown', 'wait'],
-    ['gateway active since the future', {}, gateway({ activeSince: ago(-MINUTE) }), 'unknown', 'wait'],
-    ['a channel that is not connected', {}, channel(false, 'no route'), 'unhealthy', 'wait'],
-    ['a channel of which nothing is known', {}, channel(null), 'unknown', 'wait'],
+    ['failed checks, which may pass later', { checks: 'impaired' }, {}, 'unhealthy', 'wait'],
+    ['checks that are not done', { checks: 'initializing' }, {}, 'unknown', 'wait'],
+    ['unknown checks', { checks: 'unknown' }, {}, 'unknown', 'wait'],
+    ['another booted AMI', {}, { amiId: NEW.id }, 'unhealthy', 'final'],
+    ['another AMI during the checks', { checks: 'initializing' }, { amiId: NEW.id }, 'unhealthy', 'final'],
+    ['a failed gateway', {}, gateway({ state: 'failed' }), 'unhealthy', 'again'],
+    ['an activating gateway', {}, gateway({ state: 'activating' }), 'unknown', 'wait'],
+    ['an unknown state of the gateway', {}, gateway({ state: 'ACTIVE' }), 'unknown', 'wait'],
+    ['a heartbeat without the gateway', {}, { gateway: null }, 'unknown', 'wait'],
+    ['a gateway that is active for a minute', {}, gateway({ activeSince: ago(MINUTE) }), 'healthy', 'wait'],
     [
-      'one of two channels',
+      'a gateway that is active for less than a minute',
+      {},
+      gateway({ activeSince: ago(MINUTE - 1) }),
+      'unknown',
+      'wait',
+    ],
+    ['a gateway that is active since an unknown time', {}, gateway({ activeSince: null }), 'unknown', 'wait'],
+    ['a gateway that is active since a future time', {}, gateway({ activeSince: ago(-MINUTE) }), 'unknown', 'wait'],
+    ['a channel that is not connected', {}, channel(false, 'no route'), 'unhealthy', 'wait'],
+    ['a channel of unknown state', {}, channel(null), 'unknown', 'wait'],
+    [
+      'one of two channels not connected',
       {},
       gateway({ channels: [...gatewayOf({}).channels, { name: 'x', connected: false }] }),
       'unhealthy',
       'wait',
     ],
     ['no channel', {}, gateway({ channels: [] }), 'unknown', 'wait'],
-    ['channels that were not looked at', {}, gateway({ probedAt: null }), 'unknown', 'wait'],
+    ['channels that were not checked', {}, gateway({ probedAt: null }), 'unknown', 'wait'],
     [
       'a refused plugin',
       {},
@@ -73,7 +79,7 @@ describe('judgeHealth', () => {
       'unhealthy',
       'again',
     ],
-    ['a stage that fails', {}, { stage: 'bundle', stageSince: ago(MINUTE), failure }, 'unhealthy', 'wait'],
+    ['a failed stage', {}, { stage: 'bundle', stageSince: ago(MINUTE), failure }, 'unhealthy', 'wait'],
     [
       'a stage that fails for minutes',
       {},
@@ -81,24 +87,24 @@ describe('judgeHealth', () => {
       'unhealthy',
       'again',
     ],
-    ['a stage before', {}, { stage: 'secrets' }, 'unknown', 'wait'],
-    ['in standby', {}, { stage: 'standby' }, 'unknown', 'wait'],
+    ['an earlier stage', {}, { stage: 'secrets' }, 'unknown', 'wait'],
+    ['standby', {}, { stage: 'standby' }, 'unknown', 'wait'],
     ['yielded', {}, { stage: 'yielded' }, 'unhealthy', 'wait'],
-    ['heartbeat just fresh', {}, { at: ago(5 * MINUTE - 1) }, 'healthy', 'wait'],
-    ['heartbeat stale', {}, { at: ago(5 * MINUTE) }, 'unhealthy', 'wait'],
-    ['heartbeat without a date', {}, { at: 'yesterday' }, 'unknown', 'wait'],
-    ['heartbeat a little ahead', {}, { at: ago(-5 * MINUTE) }, 'healthy', 'wait'],
-    ['heartbeat from the future', {}, { at: ago(-5 * MINUTE - 1) }, 'unknown', 'wait'],
+    ['a heartbeat that is just fresh', {}, { at: ago(5 * MINUTE - 1) }, 'healthy', 'wait'],
+    ['a stale heartbeat', {}, { at: ago(5 * MINUTE) }, 'unhealthy', 'wait'],
+    ['a heartbeat without a date', {}, { at: 'yesterday' }, 'unknown', 'wait'],
+    ['a heartbeat slightly ahead', {}, { at: ago(-5 * MINUTE) }, 'healthy', 'wait'],
+    ['a heartbeat from the future', {}, { at: ago(-5 * MINUTE - 1) }, 'unknown', 'wait'],
     ['no heartbeat yet', {}, null, 'unknown', 'wait'],
     [
-      "another machine's heartbeat is none",
+      "only another machine's heartbeat",
       {},
       { instanceId: 'i-before', ...gateway({ state: 'failed' }) },
       'unknown',
       'wait',
     ],
-    ['no heartbeat at the end of the grace', { launchedAt: ago(15 * MINUTE) }, null, 'unknown', 'wait'],
-    ['no heartbeat after the grace', { launchedAt: ago(15 * MINUTE + 1) }, null, 'unhealthy', 'wait'],
+    ['no heartbeat at the end of the boot time', { launchedAt: ago(15 * MINUTE) }, null, 'unknown', 'wait'],
+    ['no heartbeat after the boot time', { launchedAt: ago(15 * MINUTE + 1) }, null, 'unhealthy', 'wait'],
   ]
   for (const [why, host, beat, health, fate] of table) {
     it(`${why}: ${health}, ${fate}`, () => expect(judge(host, beat)).to.include({ health, fate }))
@@ -106,12 +112,12 @@ describe('judgeHealth', () => {
 
   const standby: Row[] = [
     ['everything is up', {}, {}, 'healthy', 'wait'],
-    ['it acts', {}, { stage: 'active' }, 'unknown', 'wait'],
-    ['it has just come up', {}, gateway({ activeSince: ago(14_999) }), 'unknown', 'wait'],
-    ['it is up for a quarter of a minute', {}, gateway({ activeSince: ago(15_000) }), 'healthy', 'wait'],
-    ['its token is rejected', {}, channel(false, '401'), 'unhealthy', 'again'],
-    ['its token was not probed', {}, channel(null), 'unknown', 'wait'],
-    ['its plugin is refused', {}, gateway({ plugins: [{ name: 'x', error: 'y' }] }), 'unhealthy', 'again'],
+    ['the machine is active', {}, { stage: 'active' }, 'unknown', 'wait'],
+    ['the gateway has just started', {}, gateway({ activeSince: ago(14_999) }), 'unknown', 'wait'],
+    ['the gateway runs for 15 seconds', {}, gateway({ activeSince: ago(15_000) }), 'healthy', 'wait'],
+    ['the token is rejected', {}, channel(false, '401'), 'unhealthy', 'again'],
+    ['the token was not probed', {}, channel(null), 'unknown', 'wait'],
+    ['the plugin is refused', {}, gateway({ plugins: [{ name: 'x', error: 'y' }] }), 'unhealthy', 'again'],
     ['the checks are not done', { checks: 'initializing' }, {}, 'unknown', 'wait'],
   ]
   for (const [why, host, beat, health, fate] of standby) {
@@ -120,7 +126,7 @@ describe('judgeHealth', () => {
     })
   }
 
-  it('asks a gate for two heartbeats of one process', () => {
+  it('requires two heartbeats of one process at a gate', () => {
     const first = heartbeatOf(hostOf('a'), { at: ago(MINUTE) })
     const seen = (earlier: Heartbeat | null, restarts = 0) => judge({}, {}, 'active', { earlier, restarts })
     expect(seen(first)).to.include({ health: 'healthy' })
@@ -151,15 +157,15 @@ describe('judgeHealth', () => {
     [gateway({ activeSince: ago(0) }), 'active', 'its gateway is active for under a second, of 1 minute'],
   ]
   for (const [beat, role, reason] of reasons) {
-    it(`says: ${reason}`, () => expect(judge({}, beat, role).reason).to.equal(reason))
+    it(`returns the reason: ${reason}`, () => expect(judge({}, beat, role).reason).to.equal(reason))
   }
 
-  it('says what a machine waits for that has not reported', () => {
+  it('returns what a machine without a report waits for', () => {
     expect(judge({}, null).reason).to.equal('waiting for the first heartbeat')
     expect(judge({ checks: 'initializing' }, null).reason).to.equal("waiting for EC2's status checks")
   })
 
-  it('calls healthy only what runs, is checked, and says of itself that it is connected on its AMI', () => {
+  it('is healthy only if the machine runs, passed its checks, and reports a connected gateway on its AMI', () => {
     const state = fc.constantFrom<Host['state']>('pending', 'running', 'shutting-down', 'stopping', 'stopped')
     const checks = fc.constantFrom<Host['checks']>('ok', 'initializing', 'impaired', 'unknown')
     const beat = fc.option(
@@ -191,16 +197,16 @@ describe('isSilent', () => {
   const long = ago(60 * MINUTE)
   const table: Row[] = [
     ['without a heartbeat', long, null, true],
-    ['without one, at the end of the grace of a boot', ago(15 * MINUTE), null, false],
-    ['without one, right after it', ago(15 * MINUTE + 1), null, true],
-    ["with another machine's", long, { instanceId: 'i-before' }, true],
-    ['with its own', long, {}, false],
-    ['with its own, which is just fresh', long, { at: ago(5 * MINUTE - 1) }, false],
-    ['with its own, which is stale', long, { at: ago(5 * MINUTE) }, true],
-    ['with a stale one, while it boots', ago(MINUTE), { at: ago(5 * MINUTE) }, false],
+    ['without one, at the end of the boot time', ago(15 * MINUTE), null, false],
+    ['without one, right after the boot time', ago(15 * MINUTE + 1), null, true],
+    ["with another machine's heartbeat", long, { instanceId: 'i-before' }, true],
+    ['with its own heartbeat', long, {}, false],
+    ['with its own heartbeat, which is just fresh', long, { at: ago(5 * MINUTE - 1) }, false],
+    ['with its own heartbeat, which is stale', long, { at: ago(5 * MINUTE) }, true],
+    ['with a stale heartbeat, while it boots', ago(MINUTE), { at: ago(5 * MINUTE) }, false],
   ]
   for (const [why, launchedAt, beat, expected] of table) {
-    it(`${expected ? 'holds' : 'does not hold'} of a machine ${why}`, () => {
+    it(`${expected ? 'holds' : 'does not hold'} for a machine ${why}`, () => {
       const host = hostOf('a', { launchedAt })
       expect(isSilent(host, beat && heartbeatOf(host, beat), new Date(START))).to.equal(expected)
     })
@@ -208,12 +214,12 @@ describe('isSilent', () => {
 })
 
 describe('the serial console', () => {
-  it('is shown without what controls a terminal', () => {
+  it('is shown without terminal control sequences', () => {
     expect(consoleLines('a\u001b[31mb\u001b[0m\r\n\n  \u0007c\u202e \r[x')).to.deep.equal(['ab', '  c', '[x'])
     expect(consoleLines('')).to.deep.equal([])
   })
 
-  it('says why a machine fails: the last word of our own units, else the last line', () => {
+  it('gives the reason of a failure: the last line of our own units, else the last line', () => {
     expect(consoleReason('clawdinator-bootstrap: no network\nclawdinator-1 login: \nkernel: x')).to.equal(
       'clawdinator-bootstrap: no network',
     )

@@ -29,7 +29,7 @@ describe('the architecture of an instance type', () => {
   ]
   for (const [architecture, ...names] of types) {
     for (const name of names) {
-      it(`of ${name} is ${architecture}`, () => expect(architectureOf(name)).to.equal(architecture))
+      it(`is ${architecture} for ${name}`, () => expect(architectureOf(name)).to.equal(architecture))
     }
   }
 })
@@ -40,12 +40,12 @@ describe('refuseImage', () => {
   const refuse = (change: Parameters<typeof imageOf>[1], more: Partial<Wanted> = {}) =>
     refuseImage(imageOf(NEW, change), { ...wanted, ...more })
 
-  it('takes what is whole, ours and of the right architecture', () => {
+  it('accepts an available image of our account with the right architecture', () => {
     expect(refuse({})).to.equal(null)
     expect(refuse({ architecture: 'arm64' }, { instanceType: 't4g.large' })).to.equal(null)
   })
 
-  it('refuses what is not ours, not whole, or of another architecture, whoever names it', () => {
+  it('refuses a foreign, unavailable or wrong-architecture image for every requester', () => {
     const named = { named: true }
     expect(refuse({ trusted: false }, named)).to.include({ code: 'AMI_REFUSED' })
     expect(refuse({ available: false }, named)).to.include({ code: 'AMI_NOT_FOUND' })
@@ -53,14 +53,14 @@ describe('refuseImage', () => {
     expect(refuse({}, { ...named, instanceType: 't4g.large' })).to.include({ code: 'AMI_REFUSED' })
   })
 
-  it('takes what failed before from a person who names it, and nothing that was withdrawn', () => {
+  it('accepts a failed image if a person names it, but never a withdrawn one', () => {
     const failed = { failedIn: 'request-0000' }
     expect(refuse(failed)).to.include({ code: 'AMI_FAILED_BEFORE' })
     expect(refuse(failed, { named: true })).to.equal(null)
     expect(refuse({ ready: 'withdrawn' }, { named: true })).to.include({ code: 'AMI_REFUSED' })
   })
 
-  it('names the last good AMI where there is one', () => {
+  it('names the last good AMI if there is one', () => {
     const message = (lastGood: string | null) => refuse({ failedIn: 'r' }, { lastGood })?.message
     expect(message(OLD.id)).to.match(/^The latest AMI ami-0+2 failed in the deploy r\. The last good AMI is ami-0+1\.$/)
     expect(message(null)).to.match(/^The latest AMI ami-0+2 failed in the deploy r\.$/)
@@ -71,7 +71,7 @@ describe('latestOf', () => {
   const newer = imageOf(NEW)
   const older = imageOf(OLD)
 
-  it('gives the newest, in whatever order they are listed, and of one second the one with the higher id', () => {
+  it('returns the newest image in any order of the list, and of equal times the higher id', () => {
     expect(latestOf([older, newer])).to.equal(newer)
     expect(latestOf([newer, older])).to.equal(newer)
     const twin = imageOf({ ...OLD, id: NEW.id })
@@ -85,15 +85,15 @@ describe('latestOf', () => {
 
   const passedOver: [why: string, change: Parameters<typeof imageOf>[1]][] = [
     ['is not available', { available: false }],
-    ["is somebody else's", { trusted: false }],
+    ['belongs to another account', { trusted: false }],
     ['is not tagged', { ready: null }],
     ['was withdrawn', { ready: 'withdrawn' }],
   ]
   for (const [why, change] of passedOver) {
-    it(`passes over one that ${why}`, () => expect(latestOf([imageOf(NEW, change), older])).to.equal(older))
+    it(`ignores an image that ${why}`, () => expect(latestOf([imageOf(NEW, change), older])).to.equal(older))
   }
 
-  it('looks at the architecture and at failures where it is asked to', () => {
+  it('checks architecture and failures only if requested', () => {
     const arm = imageOf(NEW, { architecture: 'arm64' })
     expect(latestOf([arm, older])).to.equal(arm)
     expect(latestOf([arm, older], { architecture: 'x86_64' })).to.equal(older)

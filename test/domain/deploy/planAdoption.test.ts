@@ -16,29 +16,29 @@ import {
 describe('guardPlan of a retirement', () => {
   const end = ['aws_instance', ...ID_TYPES].map((type) => change(type, 'a', ['delete']))
 
-  it('accepts the end of one id and of what belongs to it, in either slot', () => {
+  it('accepts the destruction of one id and its objects, in either slot', () => {
     const json = plan(...end, instance('a/b', ['delete']), instance('b', ['no-op']))
     expect(guard(json, retire).lines).to.have.length(5)
   })
 
-  it('accepts what is left where EC2 has lost the machine', () => {
+  it('accepts the remaining objects if the machine no longer exists in EC2', () => {
     expect(guard(plan(...end.slice(1)), retire).lines).to.have.length(3)
   })
 
   const offences: [why: string, change: Planned][] = [
-    ["a neighbour's end", instance('b', ['delete'])],
-    ["the end of a neighbour's role", change('aws_iam_role', 'b', ['delete'])],
-    ['a neighbour created', instance('b/b', ['create'])],
-    ['a replacement of the host itself', instance('a', REPLACE)],
+    ['the destruction of another machine', instance('b', ['delete'])],
+    ["the destruction of another id's role", change('aws_iam_role', 'b', ['delete'])],
+    ['the creation of another machine', instance('b/b', ['create'])],
+    ['a replacement of the machine itself', instance('a', REPLACE)],
     ['an update of its role', change('aws_iam_role', 'a', ['update'])],
-    ['the shared group changed', change('aws_security_group', undefined, ['update'])],
-    ['the shared group ended', change('aws_security_group', undefined, ['delete'])],
-    ['something else of its key', change('aws_ebs_volume', 'a', ['delete'])],
-    ['another instance of its key', { ...instance('a', ['delete']), address: 'aws_instance.other["a"]' }],
-    ['the host forgotten', instance('a', ['forget'])],
+    ['an update of the shared group', change('aws_security_group', undefined, ['update'])],
+    ['the destruction of the shared group', change('aws_security_group', undefined, ['delete'])],
+    ['another resource with its key', change('aws_ebs_volume', 'a', ['delete'])],
+    ['another instance with its key', { ...instance('a', ['delete']), address: 'aws_instance.other["a"]' }],
+    ['the removal of the machine from the state', instance('a', ['forget'])],
   ]
   for (const [why, also] of offences) {
-    it(`refuses beside it: ${why}`, () => {
+    it(`refuses in addition: ${why}`, () => {
       const error = refusal(plan(...end.slice(1), also), retire)
       expect(error.code).to.equal('PLAN_OUT_OF_SCOPE')
       expect(error.partial?.addresses).to.deep.equal([also.address])
@@ -61,7 +61,7 @@ describe('guardPlan of an adoption', () => {
     change(type, index, actions, { importing: { id }, ...more })
   const none: Wanted = { change: { kind: 'none' }, scope: ['a'], adopt }
 
-  it('accepts the import of exactly what is adopted, and what has to change about it', () => {
+  it('accepts the import of exactly the adopted objects, and their corrections', () => {
     const { lines } = guard(
       plan(
         imported('aws_instance', 'a/b', 'i-1'),
@@ -89,10 +89,10 @@ describe('guardPlan of an adoption', () => {
     ['the machine, and its replacement', imported('aws_instance', 'a/b', 'i-1', REPLACE)],
     ['the machine, and a change of it', imported('aws_instance', 'a/b', 'i-1', ['update'])],
     ['another group', group('sg-2')],
-    ["a neighbour's role", imported('aws_iam_role', 'b', 'b')],
+    ["another id's role", imported('aws_iam_role', 'b', 'b')],
     ['a role without saying which', imported('aws_iam_role', 'a', undefined)],
   ]
-  it('refuses a machine that the state has at another address, too', () => {
+  it('refuses a machine that the state also has at another address', () => {
     const there = change('aws_instance', 'b', ['no-op'], { before: { ...content('aws_instance', 'b'), id: 'i-1' } })
     const error = refusal(plan(there, imported('aws_instance', 'a/b', 'i-1')), none)
     expect(error.message).to.include('have i-1 as aws_instance.clawdinator["a/b"] and as aws_instance.clawdinator["b"]')
@@ -104,7 +104,7 @@ describe('guardPlan of an adoption', () => {
     })
   }
 
-  it('takes a machine without a slot for one of slot a', () => {
+  it('treats a machine without a slot as one of slot a', () => {
     const old = { before: { tags: { 'clawdinator:id': 'a' } } }
     const own: Wanted = { ...none, adopt: { ...adopt, instances: { a: 'i-1' } } }
     expect(guard(plan(imported('aws_instance', 'a', 'i-1', ['no-op'], old)), own).lines).to.have.length(1)

@@ -19,7 +19,7 @@ import {
 } from '../../support/plans.js'
 
 describe('guardPlan', () => {
-  it('accepts one machine more, and says what it will do without the no-ops', () => {
+  it('accepts one additional machine, and lists the changes without the no-ops', () => {
     const { lines, changes } = guard(
       plan(
         created,
@@ -32,7 +32,7 @@ describe('guardPlan', () => {
     expect(changes.map(({ action }) => action)).to.deep.equal(['create', 'no-op', 'update', 'read'])
   })
 
-  it('accepts one machine less, and one in the place of another', () => {
+  it('accepts the removal and the replacement of one machine', () => {
     expect(guard(plan(instance('a', ['delete']), instance('a/b', ['no-op'])), destroy).lines).to.have.length(1)
     expect(guard(plan(instance('a', REPLACE)), replace).lines).to.have.length(1)
     expect(guard(plan(instance('a', ['create', 'delete'])), replace).lines).to.have.length(1)
@@ -40,79 +40,87 @@ describe('guardPlan', () => {
   })
 
   const beside: [why: string, change: Planned, wanted?: Wanted][] = [
-    ['a neighbour that does not change', instance('b', ['no-op'])],
+    ['another machine without a change', instance('b', ['no-op'])],
     ['a data source', { ...change('aws_ami', undefined, ['read']), mode: 'data' }],
-    ['a data source that stays', { ...change('aws_ami', undefined, ['no-op']), mode: 'data' }],
-    ['a role of its own that is new', change('aws_iam_role', 'a', ['create'])],
-    ['a policy of its own that changes', change('aws_iam_role_policy', 'a', ['update'])],
-    ['a profile of its own that is new', change('aws_iam_instance_profile', 'a', ['create'])],
-    ['the shared group, new', change('aws_security_group', undefined, ['create'])],
-    ['the shared group, changed in place', change('aws_security_group', undefined, ['update'])],
+    ['an unchanged data source', { ...change('aws_ami', undefined, ['no-op']), mode: 'data' }],
+    ['its own new role', change('aws_iam_role', 'a', ['create'])],
+    ['a change of its own policy', change('aws_iam_role_policy', 'a', ['update'])],
+    ['its own new profile', change('aws_iam_instance_profile', 'a', ['create'])],
+    ['the new shared group', change('aws_security_group', undefined, ['create'])],
+    ['an in-place change of the shared group', change('aws_security_group', undefined, ['update'])],
     ['a role of another id that the request names', change('aws_iam_role', 'b', ['create']), { scope: ['a', 'b'] }],
     [
       'a policy of another id that the request names',
       change('aws_iam_role_policy', 'b', ['update']),
       { scope: ['a', 'b'] },
     ],
-    ['the end of a machine in the state that EC2 has lost', instance('c', ['delete'])],
+    ['the removal of a machine that no longer exists in EC2', instance('c', ['delete'])],
   ]
   for (const [why, also, wanted] of beside) {
-    it(`lets pass beside it: ${why}`, () => expect(guard(plan(created, also), wanted).changes).to.have.length(2))
+    it(`accepts in addition: ${why}`, () => expect(guard(plan(created, also), wanted).changes).to.have.length(2))
   }
 
   const offences: [why: string, change: Planned, wanted?: Wanted][] = [
-    ['a neighbour replaced', instance('b', REPLACE)],
-    ['a neighbour replaced, new one first', instance('b', ['create', 'delete'])],
-    ['a neighbour deleted', instance('b', ['delete'])],
-    ['a neighbour created in its other slot', instance('b/b', ['create'])],
-    ['a neighbour created that the request names, too', instance('b/b', ['create']), { scope: ['a', 'b'] }],
-    ['a neighbour updated', instance('b', ['update'])],
-    ['a neighbour forgotten', instance('b', ['forget'])],
-    ['a lost neighbour made again', instance('c', ['create'])],
-    ['the machine that serves deleted', instance('a', ['delete'])],
-    ['the machine that serves replaced', instance('a', REPLACE)],
-    ['the machine that serves updated', instance('a', ['update'])],
-    ['a neighbour moved', { ...instance('b', ['no-op']), previous_address: 'aws_instance.old' } as Planned],
+    ['the replacement of another machine', instance('b', REPLACE)],
+    ['the replacement of another machine, create before destroy', instance('b', ['create', 'delete'])],
+    ['the deletion of another machine', instance('b', ['delete'])],
+    ['the creation of another machine in its other slot', instance('b/b', ['create'])],
     [
-      'a role of its own moved and changed',
+      'the creation of another machine, although the request names it',
+      instance('b/b', ['create']),
+      { scope: ['a', 'b'] },
+    ],
+    ['the update of another machine', instance('b', ['update'])],
+    ['the removal of another machine from the state', instance('b', ['forget'])],
+    ['the creation of a lost machine', instance('c', ['create'])],
+    ['the deletion of the serving machine', instance('a', ['delete'])],
+    ['the replacement of the serving machine', instance('a', REPLACE)],
+    ['the update of the serving machine', instance('a', ['update'])],
+    ['a moved machine', { ...instance('b', ['no-op']), previous_address: 'aws_instance.old' } as Planned],
+    [
+      'its own role, moved and changed',
       { ...change('aws_iam_role', 'a', ['update']), previous_address: 'aws_iam_role.old' } as Planned,
     ],
-    ['a deposed machine deleted', { ...instance('a/b', ['delete']), deposed: 'abcd1234' } as Planned],
+    ['the deletion of a deposed machine', { ...instance('a/b', ['delete']), deposed: 'abcd1234' } as Planned],
     ['an instance without a key', change('aws_instance', undefined, ['create'])],
-    ['an instance by number', change('aws_instance', 0, ['delete'])],
-    ["another resource's instance", { ...instance('a/b', ['create']), address: 'aws_instance.other["a/b"]' }],
-    ["a module's instance", { ...created, address: `module.m.${created.address}` }],
-    ['a shared resource deleted', change('aws_s3_bucket', undefined, ['delete'])],
-    ['the shared group deleted', change('aws_security_group', undefined, ['delete'])],
-    ['the shared group replaced', change('aws_security_group', undefined, REPLACE)],
-    ['a group of an id created', change('aws_security_group', 'a', ['create'])],
-    ['a role of its own deleted', change('aws_iam_role', 'a', ['delete'])],
-    ['a role of its own replaced, which the machine that serves has', change('aws_iam_role', 'a', REPLACE)],
-    ["a neighbour's role deleted", change('aws_iam_role', 'b', ['delete'])],
+    ['an instance with a number as its key', change('aws_instance', 0, ['delete'])],
+    ['an instance of another resource', { ...instance('a/b', ['create']), address: 'aws_instance.other["a/b"]' }],
+    ['an instance of a module', { ...created, address: `module.m.${created.address}` }],
+    ['the deletion of a shared resource', change('aws_s3_bucket', undefined, ['delete'])],
+    ['the deletion of the shared group', change('aws_security_group', undefined, ['delete'])],
+    ['the replacement of the shared group', change('aws_security_group', undefined, REPLACE)],
+    ['the creation of a group for an id', change('aws_security_group', 'a', ['create'])],
+    ['the deletion of its own role', change('aws_iam_role', 'a', ['delete'])],
+    ['the replacement of its own role, which the serving machine uses', change('aws_iam_role', 'a', REPLACE)],
+    ["the deletion of another id's role", change('aws_iam_role', 'b', ['delete'])],
     [
-      "a neighbour's role deleted that the request names",
+      'the deletion of another role that the request names',
       change('aws_iam_role', 'b', ['delete']),
       { scope: ['a', 'b'] },
     ],
-    ["a neighbour's role replaced that the request names", change('aws_iam_role', 'b', REPLACE), { scope: ['a', 'b'] }],
-    ["a neighbour's role created", change('aws_iam_role', 'b', ['create'])],
-    ["a neighbour's policy updated", change('aws_iam_role_policy', 'b', ['update'])],
-    ["a neighbour's tags updated", change('aws_iam_instance_profile', 'b', ['update'])],
-    ["a lost neighbour's role deleted", change('aws_iam_role', 'c', ['delete'])],
-    ['a shared resource of another kind updated', change('aws_s3_bucket_policy', undefined, ['update'])],
-    ['a shared resource of another kind created', change('aws_lambda_function', undefined, ['create'])],
-    ['a table by number deleted', change('aws_dynamodb_table', 0, ['delete'])],
-    ['a role forgotten', change('aws_iam_role', 'a', ['forget'])],
-    ['a role created and forgotten', change('aws_iam_role', 'a', ['create', 'forget'])],
-    ['an action nobody knows', change('aws_iam_role', 'a', ['teleport'])],
-    ['no action at all', change('aws_iam_role', 'a', [])],
-    ['a known action twice', change('aws_iam_role', 'a', ['update', 'update'])],
-    ['a data source that is deleted', { ...change('aws_ami', undefined, ['delete']), mode: 'data' }],
-    ['a mode nobody knows', { ...change('aws_iam_role', 'a', ['update']), mode: 'ephemeral' }],
-    ['something imported', change('aws_iam_role', 'a', ['no-op'], { importing: { id: 'a' } })],
+    [
+      'the replacement of another role that the request names',
+      change('aws_iam_role', 'b', REPLACE),
+      { scope: ['a', 'b'] },
+    ],
+    ["the creation of another id's role", change('aws_iam_role', 'b', ['create'])],
+    ["the update of another id's policy", change('aws_iam_role_policy', 'b', ['update'])],
+    ["the update of another machine's tags", change('aws_iam_instance_profile', 'b', ['update'])],
+    ["the deletion of a lost machine's role", change('aws_iam_role', 'c', ['delete'])],
+    ['the update of another kind of shared resource', change('aws_s3_bucket_policy', undefined, ['update'])],
+    ['the creation of another kind of shared resource', change('aws_lambda_function', undefined, ['create'])],
+    ['the deletion of a table with a number as its key', change('aws_dynamodb_table', 0, ['delete'])],
+    ['the removal of a role from the state', change('aws_iam_role', 'a', ['forget'])],
+    ['the creation and removal of a role', change('aws_iam_role', 'a', ['create', 'forget'])],
+    ['an unknown action', change('aws_iam_role', 'a', ['teleport'])],
+    ['no action', change('aws_iam_role', 'a', [])],
+    ['a repeated action', change('aws_iam_role', 'a', ['update', 'update'])],
+    ['the deletion of a data source', { ...change('aws_ami', undefined, ['delete']), mode: 'data' }],
+    ['an unknown mode', { ...change('aws_iam_role', 'a', ['update']), mode: 'ephemeral' }],
+    ['an import', change('aws_iam_role', 'a', ['no-op'], { importing: { id: 'a' } })],
   ]
   for (const [why, also, wanted] of offences) {
-    it(`refuses the whole plan for ${why}, naming its address`, () => {
+    it(`refuses the whole plan for ${why}, and names its address`, () => {
       const error = refusal(plan(created, instance('b', ['no-op']), also), wanted)
       expect(error.code).to.equal('PLAN_OUT_OF_SCOPE')
       expect(error.message).to.include(also.address)
@@ -120,7 +128,7 @@ describe('guardPlan', () => {
     })
   }
 
-  it('names every offending address, and `deploy all` where a change concerns others, too', () => {
+  it('names every offending address, and `deploy all` if other hosts change too', () => {
     const error = refusal(plan(instance('b', REPLACE), created, instance('c/b', ['delete'])))
     expect(error.partial).to.deep.equal({ addresses: [instanceAddress('b'), instanceAddress('c', 'b')] })
     expect(error.message).to.match(/create a in slot b would also replace .*\["b"\], delete .*\["c\/b"\]/)
@@ -128,7 +136,7 @@ describe('guardPlan', () => {
     expect(refusal(plan(created, change('aws_iam_role_policy', 'b', ['update']))).hint).to.include('deploy all')
   })
 
-  it('names what it does not know, and what would be forgotten, in its own words', () => {
+  it('names unknown changes and removals in their own words', () => {
     const says = (...actions: string[]) => refusal(plan(created, change('aws_iam_role', 'a', actions))).message
     const forget = 'would also forget aws_iam_role.clawdinator["a"]'
     expect(says('forget')).to.include(forget)
@@ -137,7 +145,7 @@ describe('guardPlan', () => {
     expect(says('teleport')).to.include('would also unknown aws_iam_role.clawdinator["a"]')
   })
 
-  it('hints at `deploy all` where one of several is a change of others, and not for a change that is allowed', () => {
+  it('suggests `deploy all` if one of several changes concerns others, but not for an allowed change', () => {
     const updated = change('aws_iam_role_policy', 'b', ['update'])
     expect(refusal(plan(created, instance('b', REPLACE), updated)).hint).to.include('deploy all')
     expect(refusal(plan(created, instance('b', REPLACE), change('aws_iam_role', 'a', ['update']))).hint).to.include(
@@ -145,18 +153,18 @@ describe('guardPlan', () => {
     )
   })
 
-  it('refuses the end of a deposed machine at the address of the one that is destroyed', () => {
+  it('refuses to destroy a deposed machine at the address of the destroyed one', () => {
     const deposed = { ...instance('a', ['delete']), deposed: 'abcd1234' }
     expect(refusal(plan(instance('a', ['delete']), deposed), destroy).message).to.include(`delete ${deposed.address}`)
   })
 
-  it('does not mind that something reads a machine of the state', () => {
+  it('accepts a data source that reads a machine of the state', () => {
     const before = { id: 'i-b' }
     const read = { ...change('aws_instance', 'x', ['read'], { before }), mode: 'data' }
     expect(guard(plan(created, instance('b', ['no-op'], { before }), read)).lines).to.have.length(1)
   })
 
-  it('accepts a plan without resources where nothing has to be in it', () => {
+  it('accepts a plan without resources if no change is required', () => {
     const empty = { format_version: '1.2' }
     expect(guard(empty, { change: { kind: 'none' } })).to.deep.equal({ changes: [], lines: [] })
     expect(plannedChanges(empty)).to.deep.equal([])
@@ -164,15 +172,15 @@ describe('guardPlan', () => {
 
   const missing: [why: string, changes: Planned[], wanted: Wanted][] = [
     ['nothing', [], {}],
-    ['the machine that serves alone', [instance('a', ['no-op'])], {}],
-    ['no more of it than a read', [instance('a/b', ['read'])], {}],
-    ['a no-op where it is to be created', [instance('a/b', ['no-op'])], {}],
-    ['a no-op where it is to be destroyed', [instance('a', ['no-op'])], destroy],
-    ['a no-op where it is to be replaced', [instance('a', ['no-op'])], replace],
-    ['nothing of what is to be retired', [instance('b', ['no-op'])], retire],
+    ['only the serving machine', [instance('a', ['no-op'])], {}],
+    ['only a read of it', [instance('a/b', ['read'])], {}],
+    ['a no-op instead of its creation', [instance('a/b', ['no-op'])], {}],
+    ['a no-op instead of its destruction', [instance('a', ['no-op'])], destroy],
+    ['a no-op instead of its replacement', [instance('a', ['no-op'])], replace],
+    ['nothing of the retired id', [instance('b', ['no-op'])], retire],
   ]
   for (const [why, changes, wanted] of missing) {
-    it(`refuses a plan that holds ${why}: OpenTofu answers "No changes" to what it does not know`, () => {
+    it(`refuses a plan with ${why} instead of the required change`, () => {
       const error = refusal(plan(...changes), wanted)
       expect(error.code).to.equal('PLAN_OUT_OF_SCOPE')
       expect(error.message).to.include('but it does not')
@@ -180,13 +188,13 @@ describe('guardPlan', () => {
     })
   }
 
-  it('demands nothing of a plan that is made for no machine, and lets it touch none', () => {
+  it('requires no change in a plan for no machine, and allows no machine to change', () => {
     const none: Wanted = { change: { kind: 'none' }, scope: ['a'] }
     expect(guard(plan(change('aws_iam_role', 'a', ['create'])), none).lines).to.have.length(1)
     expect(refusal(plan(created), none).code).to.equal('PLAN_OUT_OF_SCOPE')
   })
 
-  it('lets a replacement, whose machine is gone meanwhile, replace its role as well', () => {
+  it('allows a replacement to replace the role too, if its machine is gone', () => {
     expect(guard(plan(instance('a', REPLACE), change('aws_iam_role', 'a', REPLACE)), replace).lines).to.have.length(2)
     expect(refusal(plan(instance('a', REPLACE), change('aws_iam_role', 'b', REPLACE)), replace).code).to.equal(
       'PLAN_OUT_OF_SCOPE',
@@ -201,30 +209,30 @@ describe('guardPlan', () => {
     ['another major format', { ...plan(created), format_version: '2.0' }],
     ['a format like 2.1.0', { ...plan(created), format_version: '2.1.0' }],
     ['a format like 10.0', { ...plan(created), format_version: '10.0' }],
-    ['a plan that failed', { ...plan(created), errored: true }],
-    ['changes that are no list', { format_version: '1.2', resource_changes: { 0: created } }],
+    ['a failed plan', { ...plan(created), errored: true }],
+    ['changes that are not a list', { format_version: '1.2', resource_changes: { 0: created } }],
     ['a change without a type', plan({ ...created, type: undefined })],
     ['a change without actions', plan({ ...created, change: {} })],
-    ['actions that are no list', plan({ ...created, change: { actions: 'create' } })],
+    ['actions that are not a list', plan({ ...created, change: { actions: 'create' } })],
     ['an index that is an object', plan({ ...created, index: {} })],
   ]
   for (const [why, json] of forms) {
-    it(`does not apply ${why}`, () => expect(refusal(json).code).to.equal('PLAN_FAILED'))
+    it(`refuses to apply ${why}`, () => expect(refusal(json).code).to.equal('PLAN_FAILED'))
   }
 
-  it('ignores what it need not know', () => {
+  it('ignores fields of the plan that it does not need', () => {
     const json = { ...plan({ ...created, provider_name: 'x' }), applyable: true, output_changes: {} }
     expect(guard(json).changes).to.have.length(1)
   })
 
-  it('shows what a plan would change to who only looks', () => {
+  it('lists the changes of a plan for reports', () => {
     expect(
       plannedChanges(plan(created, instance('b', ['no-op']), change('aws_ami', undefined, ['read']))),
     ).to.deep.equal([{ address: created.address, action: 'create' }])
   })
 })
 
-describe('guardPlan, whatever the plan', () => {
+describe('guardPlan with any plan', () => {
   const actions = fc.constantFrom<string[]>(
     ['no-op'],
     ['read'],
@@ -253,7 +261,7 @@ describe('guardPlan, whatever the plan', () => {
     })
   const wanted = fc.constantFrom<Wanted>({}, destroy, replace, { scope: ['a', 'b'] })
 
-  it('never lets it touch a machine but the one of its change and those that EC2 has lost', () => {
+  it('never allows a change of another machine that still exists', () => {
     let accepted = 0
     const check = (changes: readonly Planned[], how: Wanted) => {
       try {

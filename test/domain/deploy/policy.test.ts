@@ -15,40 +15,60 @@ describe('decideDeploy', () => {
   const table: [why: string, question: DeployQuestion, expected: string][] = [
     ['a person on a laptop deploys one', { target: 'clawdinator-2', requestedBy: 'Ada' }, 'one clawdinator-2'],
     ['a person on a laptop deploys all', { target: 'all', requestedBy: 'Ada' }, 'all'],
-    ['nobody deploys one', { target: 'clawdinator-2' }, 'one clawdinator-2'],
-    ['but not all', { target: 'all' }, 'PERSON_REQUIRED'],
-    ['nor with an AMI', { target: 'clawdinator-2', amiOverride: 'ami-1234abcd' }, 'PERSON_REQUIRED'],
-    ['nor with the newest configuration', { target: 'clawdinator-2', configRevision: 'newest' }, 'PERSON_REQUIRED'],
-    ['nor with a strategy', { target: 'clawdinator-2', strategy: 'replace' }, 'PERSON_REQUIRED'],
+    ['a request without a name deploys one', { target: 'clawdinator-2' }, 'one clawdinator-2'],
+    ['a request without a name may not deploy all', { target: 'all' }, 'PERSON_REQUIRED'],
     [
-      'nulls are absent',
+      'a request without a name may not choose an AMI',
+      { target: 'clawdinator-2', amiOverride: 'ami-1234abcd' },
+      'PERSON_REQUIRED',
+    ],
+    [
+      'a request without a name may not choose the newest configuration',
+      { target: 'clawdinator-2', configRevision: 'newest' },
+      'PERSON_REQUIRED',
+    ],
+    [
+      'a request without a name may not choose a strategy',
+      { target: 'clawdinator-2', strategy: 'replace' },
+      'PERSON_REQUIRED',
+    ],
+    [
+      'null counts as absent',
       { target: 'clawdinator-2', caller: null, requestedBy: null, amiOverride: null },
       'one clawdinator-2',
     ],
     [
-      'a bot passes no AMI',
+      'a bot may not choose an AMI',
       { target: 'clawdinator-2', caller: 'clawdinator-1', amiOverride: 'ami-1234abcd' },
       'PERSON_REQUIRED',
     ],
-    ['an invented instance asks for nothing', { target: 'clawdinator-1', caller: 'clawdinator-99' }, 'UNKNOWN_CALLER'],
     [
-      'an instance is no person',
+      'an unknown instance may not request anything',
+      { target: 'clawdinator-1', caller: 'clawdinator-99' },
+      'UNKNOWN_CALLER',
+    ],
+    [
+      'an instance id is not a person',
       { target: 'all', caller: 'clawdinator-1', requestedBy: 'clawdinator-1' },
       'INVALID_REQUEST',
     ],
-    ['nor is another one', { target: 'all', requestedBy: 'Clawdinator-2' }, 'INVALID_REQUEST'],
-    ['nor one in wide letters', { target: 'all', requestedBy: 'ｃlawdinator-2' }, 'INVALID_REQUEST'],
-    ['a dash is no person', { target: 'all', requestedBy: '-' }, 'INVALID_REQUEST'],
-    ['nor is an empty braille cell', { target: 'all', requestedBy: '\u2800' }, 'INVALID_REQUEST'],
-    ['nor a Hangul filler', { target: 'all', requestedBy: '\u3164' }, 'INVALID_REQUEST'],
-    ['letters of any script are', { target: 'all', requestedBy: '姓名' }, 'all'],
+    ["another instance's id is not a person", { target: 'all', requestedBy: 'Clawdinator-2' }, 'INVALID_REQUEST'],
     [
-      'a claimed name opens nothing once somebody is enrolled',
+      'an instance id in wide letters is not a person',
+      { target: 'all', requestedBy: 'ｃlawdinator-2' },
+      'INVALID_REQUEST',
+    ],
+    ['a dash is not a person', { target: 'all', requestedBy: '-' }, 'INVALID_REQUEST'],
+    ['an empty braille cell is not a person', { target: 'all', requestedBy: '\u2800' }, 'INVALID_REQUEST'],
+    ['a Hangul filler is not a person', { target: 'all', requestedBy: '\u3164' }, 'INVALID_REQUEST'],
+    ['a name may have letters of any script', { target: 'all', requestedBy: '姓名' }, 'all'],
+    [
+      'a claimed name is not enough once a person is enrolled',
       { target: 'all', requestedBy: 'Ada', enrolled: true },
       'CODE_REQUIRED',
     ],
     [
-      'a verified one does',
+      'a verified name is enough',
       { target: 'all', requestedBy: 'Ada', enrolled: true, identity: { host: 'none', person: 'verified' } },
       'all',
     ],
@@ -58,42 +78,54 @@ describe('decideDeploy', () => {
       'one clawdinator-2',
     ],
     [
-      'a fleet of the caller alone is the caller',
+      '`all` of a fleet with only the caller is a deploy of itself',
       { target: 'all', caller: 'clawdinator-1', requestedBy: 'Ada', registry: registryOf('clawdinator-1') },
       'SELF_DEPLOY',
     ],
-    ['a bot deploys another', { target: 'clawdinator-2', caller: 'clawdinator-1' }, 'one clawdinator-2'],
+    ['a bot may deploy another instance', { target: 'clawdinator-2', caller: 'clawdinator-1' }, 'one clawdinator-2'],
     ['a bot may not deploy itself', { target: 'clawdinator-1', caller: 'clawdinator-1' }, 'SELF_DEPLOY'],
-    ['nor for a person', { target: 'clawdinator-1', caller: 'clawdinator-1', requestedBy: 'Ada' }, 'SELF_DEPLOY'],
+    [
+      'a bot may not deploy itself for a person',
+      { target: 'clawdinator-1', caller: 'clawdinator-1', requestedBy: 'Ada' },
+      'SELF_DEPLOY',
+    ],
     ['a bot may not deploy all', { target: 'all', caller: 'clawdinator-1' }, 'BOT_DEPLOY_ALL'],
     [
-      'a bot that names nobody is a bot',
+      'a bot without a name of a person is a bot',
       { target: 'all', caller: 'clawdinator-1', requestedBy: ' ' },
       'BOT_DEPLOY_ALL',
     ],
-    ['a person asks a bot to deploy all', { target: 'all', caller: 'clawdinator-1', requestedBy: 'Ada' }, 'all'],
-    ['a person retires what left the registry', { target: 'gone-1', retire: true, requestedBy: 'Ada' }, 'one gone-1'],
-    ['nobody does', { target: 'gone-1', retire: true }, 'PERSON_REQUIRED'],
-    ['not what it still has', { target: 'clawdinator-2', retire: true, requestedBy: 'Ada' }, 'STILL_REGISTERED'],
-    ['not all', { target: 'all', retire: true, requestedBy: 'Ada' }, 'INVALID_TARGET'],
-    ['a bot retires nothing', { target: 'gone-1', retire: true, caller: 'clawdinator-1' }, 'BOT_RETIRE'],
+    ['a person may deploy all through a bot', { target: 'all', caller: 'clawdinator-1', requestedBy: 'Ada' }, 'all'],
     [
-      'a person asks a bot to',
+      'a person may retire an instance that left the registry',
+      { target: 'gone-1', retire: true, requestedBy: 'Ada' },
+      'one gone-1',
+    ],
+    ['a request without a name may not retire', { target: 'gone-1', retire: true }, 'PERSON_REQUIRED'],
+    [
+      'an instance of the registry may not be retired',
+      { target: 'clawdinator-2', retire: true, requestedBy: 'Ada' },
+      'STILL_REGISTERED',
+    ],
+    ['`all` may not be retired', { target: 'all', retire: true, requestedBy: 'Ada' }, 'INVALID_TARGET'],
+    ['a bot may not retire', { target: 'gone-1', retire: true, caller: 'clawdinator-1' }, 'BOT_RETIRE'],
+    [
+      'a person may retire through a bot',
       { target: 'gone-1', retire: true, caller: 'clawdinator-1', requestedBy: 'Ada' },
       'one gone-1',
     ],
     [
-      'nobody retires the instance they call from',
+      'the caller may not be retired',
       { target: 'gone-1', retire: true, caller: 'gone-1', requestedBy: 'Ada' },
       'SELF_DEPLOY',
     ],
     [
-      'nothing boots',
+      'a retirement has no AMI',
       { target: 'gone-1', retire: true, amiOverride: 'ami-1234abcd', requestedBy: 'Ada' },
       'INVALID_AMI',
     ],
     ['an unknown target', { target: 'clawdinator-3' }, 'UNKNOWN_TARGET'],
-    ['a name of JavaScript is no target', { target: 'constructor' }, 'UNKNOWN_TARGET'],
+    ['a property name of JavaScript is not a target', { target: 'constructor' }, 'UNKNOWN_TARGET'],
     ['an empty target', { target: '' }, 'INVALID_TARGET'],
     ['ALL is not all', { target: 'ALL' }, 'INVALID_TARGET'],
     ['two targets', { target: 'clawdinator-1,clawdinator-2' }, 'INVALID_TARGET'],
@@ -122,7 +154,7 @@ describe('decideDeploy', () => {
     })
   }
 
-  it('leaves the existence of the target to others where it has no registry', () => {
+  it('does not check that the target exists without a registry', () => {
     expect(ask({ target: 'clawdinator-9' })).to.equal('one clawdinator-9')
     expect(ask({ target: 'clawdinator-9', registry: [] })).to.equal('UNKNOWN_TARGET')
     expect(ask({ target: 'all', caller: 'clawdinator-1', requestedBy: 'Ada' })).to.equal('all')
@@ -133,7 +165,7 @@ describe('decideDeploy', () => {
       .that.matches(/^Name `all` or an instance id/)
   })
 
-  it('leaves the instance that asks out of all, which may be nobody at all', () => {
+  it('leaves the caller out of `all`, if there is a caller', () => {
     const all = { target: 'all', requestedBy: 'Ada' }
     const scope = (except: string | null) => ({ allowed: true, scope: { kind: 'all', except } })
     expect(decideDeploy({ ...all, registry, caller: 'clawdinator-1' })).to.deep.equal(scope('clawdinator-1'))
@@ -163,7 +195,7 @@ describe('decideDeploy', () => {
       .that.matches(/clawdinator-9\.$/)
   })
 
-  it('shows odd input cut and escaped', () => {
+  it('shows malformed input shortened and escaped', () => {
     const verdict = decideDeploy({ target: `\u001b[2J${'x'.repeat(5000)}` })
     expect(verdict).to.have.property('message').that.includes('\\u001b[2J')
     expect(verdict).to.have.property('message').with.length.below(200)
@@ -194,7 +226,7 @@ describe('decideDeploy', () => {
       amiOverride: maybe(fc.oneof(fc.constantFrom('ami-1234abcd', 'ami-1'), fc.string())),
       registry: maybe(fc.constant(registry)),
     })
-    // Nobody verifies, or claims, what is not named.
+    // Without a caller or a requester, neither can be verified or claimed.
     .map(({ identity, ...q }) => ({
       ...q,
       identity: identity && {

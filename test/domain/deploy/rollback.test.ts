@@ -15,7 +15,7 @@ const host = (
 })
 const deploy = (...hosts: DeployHost[]): Deploy => detailOf({ hosts })
 
-/** a and b are in the registry, z is not; each runs the new image, b none. */
+/** a and b are in the registry, z is not. a and z run the new image; b has no machine. */
 const fleet = describeFleet({
   registry: registryOf('a', 'b'),
   hosts: [hostOf('a', { ami: NEW.id }), hostOf('z', { ami: NEW.id })],
@@ -25,10 +25,10 @@ const fleet = describeFleet({
 })
 const amis = (target: string, ...deploys: Deploy[]) => Object.fromEntries(rollbackAmis(fleet, deploys, target))
 
-describe('the AMI to go back to', () => {
+describe('the rollback target', () => {
   const replaced = deploy(host('a', 'replaced', NEW.id, OLD.id))
 
-  it('is looked for, for the instances of the registry that the target names', () => {
+  it("is searched for the registry's instances that the target names", () => {
     expect(amis('all', replaced)).to.deep.equal({ a: OLD.id, b: null })
     expect(amis('a', replaced)).to.deep.equal({ a: OLD.id })
     expect(amis('z', replaced)).to.deep.equal({})
@@ -36,17 +36,17 @@ describe('the AMI to go back to', () => {
 
   const table: [why: string, deploys: Deploy[], ami: string | null][] = [
     ['none without a record', [], null],
-    ['none where the records are of others', [deploy(host('b', 'replaced', OTHER, OLD.id))], null],
-    ['what ran before the newest deploy', [replaced, deploy(host('a', 'replaced', OLD.id, OTHER))], OLD.id],
+    ['none if the records are of other hosts', [deploy(host('b', 'replaced', OTHER, OLD.id))], null],
+    ['the AMI before the newest deploy', [replaced, deploy(host('a', 'replaced', OLD.id, OTHER))], OLD.id],
     [
-      'one further back where the newest names the AMI that runs alone',
+      'an older one if the newest record names only the current AMI',
       [deploy(host('a', 'replaced', NEW.id, NEW.id)), deploy(host('a', 'replaced', OLD.id, OTHER))],
       OLD.id,
     ],
-    ['never one that failed', [deploy(host('a', 'failed', OTHER, OLD.id))], OLD.id],
-    ['none where only one that failed is known', [deploy(host('a', 'failed', OTHER, null))], null],
+    ['never a failed AMI', [deploy(host('a', 'failed', OTHER, OLD.id))], OLD.id],
+    ['none if only a failed AMI is known', [deploy(host('a', 'failed', OTHER, null))], null],
     [
-      'never one that failed the last time that it was tried, whatever was not tried since',
+      'never an AMI that failed in its last deploy, whatever was deployed since',
       [
         deploy(host('a', 'skipped', OTHER, null)),
         deploy(host('a', 'failed', OTHER, null)),
@@ -54,9 +54,9 @@ describe('the AMI to go back to', () => {
       ],
       OLD.id,
     ],
-    ['what it was created with', [deploy(host('a', 'created', OLD.id, null))], OLD.id],
-    ['what it kept', [deploy(host('a', 'kept', OLD.id, OTHER))], OLD.id],
-    ['what it was rolled back to', [deploy(host('a', 'rolled-back', OLD.id, OTHER))], OLD.id],
+    ["the AMI of the host's creation", [deploy(host('a', 'created', OLD.id, null))], OLD.id],
+    ['the AMI that a failed deploy kept', [deploy(host('a', 'kept', OLD.id, OTHER))], OLD.id],
+    ['the AMI of a rollback', [deploy(host('a', 'rolled-back', OLD.id, OTHER))], OLD.id],
   ]
   for (const [why, deploys, ami] of table) {
     it(`is ${why}`, () => expect(amis('a', ...deploys)).to.deep.equal({ a: ami }))

@@ -9,8 +9,8 @@ const plan = (existing: readonly string[], ids: readonly string[] = IDS) =>
 
 describe('planRollout', () => {
   const table: [why: string, existing: string[], order: string][] = [
-    ["the registry's order", IDS, 'a b c d'],
-    ['hosts that do not exist yet come first', ['a', 'c'], 'b d a c'],
+    ["keeps the registry's order", IDS, 'a b c d'],
+    ['puts hosts that do not exist yet first', ['a', 'c'], 'b d a c'],
   ]
   for (const [why, existing, order] of table) {
     it(`${why}: ${order}`, () => {
@@ -19,13 +19,13 @@ describe('planRollout', () => {
     })
   }
 
-  it('tells the way back of a host that exists', () => {
+  it('includes the previous AMI of an existing host', () => {
     expect(plan(['a'], ['a'])).to.deep.equal([
       { id: 'a', action: 'replace', previousAmi: OLD.id, previousInstanceId: 'i-a' },
     ])
   })
 
-  it('creates what does not exist, or is going', () => {
+  it('creates a host that does not exist, or is shutting down', () => {
     const created = { id: 'a', action: 'create', previousAmi: null, previousInstanceId: null }
     const going = hostOf('a', { state: 'shutting-down' })
     expect(plan([], ['a'])).to.deep.equal([created])

@@ -32,8 +32,8 @@ describe('deployOf', () => {
     ['success', over('success'), recordOf({ status: 'succeeded' }), 'succeeded', null],
     ['success without a record', over('success'), null, 'succeeded', null],
     ['success whose last record was lost', over('success'), recordOf(), 'succeeded', null],
-    ['success of a plan', over('success'), recordOf({ status: 'planned' }), 'planned', null],
-    ['failure without a word', over('failure'), null, 'failed', 'DEPLOY_FAILED'],
+    ['success of a plan-only run', over('success'), recordOf({ status: 'planned' }), 'planned', null],
+    ['failure without a reason', over('failure'), null, 'failed', 'DEPLOY_FAILED'],
     [
       'failure with its reason',
       over('failure'),
@@ -58,10 +58,10 @@ describe('deployOf', () => {
     ],
     ['cancelled', over('cancelled'), recordOf(), 'cancelled', 'CANCELLED'],
     ['timed out', over('timed_out'), recordOf(), 'timed-out', 'TIMED_OUT'],
-    ['did not start', over('startup_failure'), null, 'failed', 'DEPLOY_FAILED'],
+    ['a run that did not start', over('startup_failure'), null, 'failed', 'DEPLOY_FAILED'],
     ['skipped', over('skipped'), null, 'failed', 'DEPLOY_FAILED'],
     ['no conclusion', over(null), null, 'failed', 'DEPLOY_FAILED'],
-    ['a conclusion nobody knows', over('stale'), null, 'failed', 'DEPLOY_FAILED'],
+    ['an unknown conclusion', over('stale'), null, 'failed', 'DEPLOY_FAILED'],
   ]
   for (const [why, run, record, status, code] of table) {
     it(`${why}: ${status}${code ? ` with ${code}` : ''}`, () => {
@@ -72,7 +72,7 @@ describe('deployOf', () => {
     })
   }
 
-  it('says TIMED_OUT of a run that timed out, although its process saw a cancellation', () => {
+  it('returns TIMED_OUT for a run that timed out, although its process was cancelled', () => {
     const record = recordOf({ status: 'cancelled', error: { code: 'CANCELLED', message: 'Stopped.' } })
     expect(deployOf(over('timed_out'), record, []).error?.code).to.equal('TIMED_OUT')
   })
@@ -87,16 +87,16 @@ describe('deployOf', () => {
   })
   const outcomes = (run: Run) => deployOf(run, left, [run]).hosts.map((h) => h.outcome)
 
-  it('does not call a host done that a lost runner left under way', () => {
+  it('does not count a host as done if its run was lost', () => {
     expect(outcomes(over('failure'))).to.deep.equal(['created', 'failed', 'skipped'])
     expect(outcomes(runOf(1, { status: 'in_progress' }))).to.deep.equal(['created', 'deploying', 'pending'])
   })
 
-  it('says what a host runs that a lost runner never came to', () => {
+  it('keeps the AMI of a host that a lost run never reached', () => {
     expect(deployOf(over('failure'), left, []).hosts[2]).to.include({ outcome: 'skipped', ami: OLD.id })
   })
 
-  it('takes what was asked for from the title, and the resolved AMI from the record', () => {
+  it('takes the order from the title, and the resolved AMI from the record', () => {
     const title = `fleet deploy all on ${OLD.id} [request-0009] via c-1 by Ada`
     expect(deployOf(runOf(9, { title }), null, [])).to.include({
       requestId: 'request-0009',
@@ -111,11 +111,11 @@ describe('deployOf', () => {
     expect(deployOf(runOf(9), recordOf({ ami: 'ami-resolved' }), []).ami).to.equal('ami-resolved')
   })
 
-  it('falls back to the id of the run where the title says nothing', () => {
+  it("uses the run's id if the title has no request id", () => {
     expect(deployOf(runOf(9, { title: 'x' }), null, [])).to.include({ requestId: '9', target: 'unknown' })
   })
 
-  it('gives the times only of what has happened', () => {
+  it('returns times only of events that have happened', () => {
     const times = (run: Run) => {
       const { startedAt, finishedAt } = deployOf(run, null, [])
       return [startedAt !== null, finishedAt !== null]
@@ -126,7 +126,7 @@ describe('deployOf', () => {
     expect(times(over('success'))).to.deep.equal([true, true])
   })
 
-  it('says whom a queued deploy waits for', () => {
+  it('names the deploy that a queued one waits for', () => {
     const running = runOf(1, { status: 'in_progress' })
     const queued = runOf(2)
     expect(deployOf(queued, null, [queued, running]).waitsFor).to.deep.equal({
@@ -144,16 +144,16 @@ describe('runAhead', () => {
   const done = (id: number) => runOf(id, { status: 'completed', conclusion: 'success' })
   type Row = [why: string, run: Run, others: Run[], holder: number | null]
   const table: Row[] = [
-    ['nobody else', pending(3), [], null],
-    ['only what is over', pending(3), [done(1), done(2)], null],
-    ['the one that runs, among several', pending(4), [pending(3), pending(2), running(1)], 1],
-    ['the one that runs, even a later one', pending(2), [pending(1), running(3)], 3],
-    ['the oldest that waits where none runs', pending(4), [pending(3), pending(1), pending(2)], 1],
-    ['not those that came later', pending(2), [pending(3), pending(4)], null],
-    ['the smaller id where both are of one second', pending(3), [pending(2, { createdAt: pending(3).createdAt })], 2],
-    ['not the larger id of the same second', pending(3), [pending(4, { createdAt: pending(3).createdAt })], null],
-    ['nobody once it runs', running(3), [running(1), pending(2)], null],
-    ['nobody once it is over', done(3), [running(1)], null],
+    ['nothing without other runs', pending(3), [], null],
+    ['nothing if the other runs are over', pending(3), [done(1), done(2)], null],
+    ['the running one of several', pending(4), [pending(3), pending(2), running(1)], 1],
+    ['the running one, even if it is later', pending(2), [pending(1), running(3)], 3],
+    ['the oldest queued one if none runs', pending(4), [pending(3), pending(1), pending(2)], 1],
+    ['no later run', pending(2), [pending(3), pending(4)], null],
+    ['of the same second the run with the lower id', pending(3), [pending(2, { createdAt: pending(3).createdAt })], 2],
+    ['of the same second no run with a higher id', pending(3), [pending(4, { createdAt: pending(3).createdAt })], null],
+    ['nothing once it runs itself', running(3), [running(1), pending(2)], null],
+    ['nothing once it is over', done(3), [running(1)], null],
   ]
   for (const [why, run, others, holder] of table) {
     it(`${why}: ${holder}`, () => expect(runAhead(run, [run, ...others])?.id ?? null).to.equal(holder))
@@ -161,13 +161,13 @@ describe('runAhead', () => {
 })
 
 describe('records and steps', () => {
-  it('shows a record of a deploy that had no run', () => {
+  it('shows the record of a deploy without a run', () => {
     const deploy = deployOfRecord(recordOf({ status: 'succeeded', finishedAt: '2026-03-01T12:09:00Z' }))
     expect(deploySchema.parse(deploy)).to.deep.equal(deploy)
     expect(deploy).to.include({ status: 'succeeded', waitsFor: null, startedAt: recordOf().createdAt })
   })
 
-  it('names the step that failed where the run itself said nothing', () => {
+  it('names the failed step if the run reported no error', () => {
     const run = runOf(1, { status: 'completed', conclusion: 'failure' })
     const jobs = ['success', 'failure'].map((conclusion) => ({
       name: `Step of ${conclusion}`,
@@ -188,7 +188,7 @@ describe('records and steps', () => {
     ])
   })
 
-  it('keeps a record in its prefix', () => {
+  it('keeps the key of a record below its prefix', () => {
     expect(recordKey('request-0001')).to.equal('deploys/request-0001.json')
     for (const id of ['', 'short', '../../etc/passwd', 'request/0001', '-request-1', `r${'x'.repeat(64)}`]) {
       expect(() => recordKey(id), id).to.throw(RangeError)

@@ -16,7 +16,7 @@ const machine = (address: string, id: string, prefix?: string) => ({
 })
 
 describe('parseInstanceAddress', () => {
-  it('reads back what instanceAddress writes', () => {
+  it('parses the addresses that instanceAddress writes', () => {
     for (const slot of ['a', 'b'] as const) {
       expect(parseInstanceAddress(instanceAddress('clawdinator-1', slot))).to.deep.equal({ id: 'clawdinator-1', slot })
     }
@@ -30,12 +30,12 @@ describe('parseInstanceAddress', () => {
     'aws_instance.other["a"]',
     idAddress('aws_iam_role', 'a'),
   ]) {
-    it(`takes ${address} for no machine of the fleet`, () => expect(parseInstanceAddress(address)).to.equal(null))
+    it(`does not parse ${address} as a machine's address`, () => expect(parseInstanceAddress(address)).to.equal(null))
   }
 })
 
 describe('machinesInState', () => {
-  it('gives the machines by id, with the prefix of their tags, and the ids of which only a role is left', () => {
+  it('returns the machines by id, with their prefixes, and ids that have only a role', () => {
     const state = machinesInState([
       machine(instanceAddress('a', 'b'), 'i-1', 'bootstrap/a'),
       machine(instanceAddress('a'), 'i-2'),
@@ -57,7 +57,7 @@ describe('machinesInState', () => {
 })
 
 describe('planInputs', () => {
-  /** b is in its second slot; a has a machine that EC2 may have lost, and its successor. */
+  /** b is in its second slot; a has a machine that may no longer exist in EC2, and its candidate. */
   const state = machinesInState([
     machine(instanceAddress('b', 'b'), 'i-b', 'bootstrap/b'),
     machine(instanceAddress('a'), 'i-a', 'bootstrap/a'),
@@ -66,12 +66,12 @@ describe('planInputs', () => {
   const inputs = (change: Change, gone: string[] = []) => planInputs(state, new Set(gone), change)
   const kept = { a: 'bootstrap/a', b: 'bootstrap/b' }
 
-  it('has what the state has, sorted, for a change of no machine', () => {
+  it('lists the machines of the state, sorted, if no machine changes', () => {
     const slots = { a: ['a', 'b'], b: ['b'] }
     expect(inputs({ kind: 'none' })).to.deep.equal({ instances: ['a', 'b'], slots, kept })
   })
 
-  it('has one machine more, which is new to the state or in the free slot', () => {
+  it('adds one machine, of a new id or in the free slot', () => {
     expect(inputs({ kind: 'create', id: 'c', slot: 'a' })).to.deep.equal({
       instances: ['a', 'b', 'c'],
       slots: { a: ['a', 'b'], b: ['b'], c: ['a'] },
@@ -84,7 +84,7 @@ describe('planInputs', () => {
     })
   })
 
-  it('has one machine less, and the prefix of the one that stays', () => {
+  it('removes one machine, and keeps the prefix of the remaining one', () => {
     const destroyed = inputs({ kind: 'destroy', id: 'a', slot: 'a' })
     expect(destroyed).to.deep.equal({
       instances: ['a', 'b'],
@@ -94,7 +94,7 @@ describe('planInputs', () => {
     expect(inputs({ kind: 'destroy', id: 'b', slot: 'b' })).to.deep.include({ slots: { a: ['a', 'b'], b: [] }, kept })
   })
 
-  it('has the machine that is replaced once, and reads its prefix anew', () => {
+  it('lists a replaced machine once, with the prefix of the registry', () => {
     expect(inputs({ kind: 'replace', id: 'b', slot: 'b' })).to.deep.equal({
       instances: ['a', 'b'],
       slots: { a: ['a', 'b'], b: ['b'] },
@@ -102,7 +102,7 @@ describe('planInputs', () => {
     })
   })
 
-  it('has nothing of an id that is retired', () => {
+  it('lists no machine of a retired id', () => {
     expect(inputs({ kind: 'retire', id: 'a' })).to.deep.equal({
       instances: ['b'],
       slots: { b: ['b'] },
@@ -110,7 +110,7 @@ describe('planInputs', () => {
     })
   })
 
-  it('makes no machine again that EC2 has lost, and keeps the prefix of its role', () => {
+  it('leaves out a machine that no longer exists, and keeps the prefix of its role', () => {
     expect(inputs({ kind: 'none' }, ['i-a', 'i-b'])).to.deep.equal({
       instances: ['a', 'b'],
       slots: { a: ['b'], b: [] },

@@ -15,7 +15,7 @@ const render = (change: Parameters<typeof detailOf>[0], plan: string[] = [], orp
   renderDeploySummary(detailOf(change), { planLines: plan, orphans, lost: [] })
 
 describe('renderDeploySummary', () => {
-  it('says what was done to which host, for whom, and what was planned', () => {
+  it('shows hosts, outcomes, requester and plans', () => {
     const error = { code: 'ROLLED_BACK', message: 'It runs the old one again.' } as const
     const asked = { caller: 'c-1', requestedBy: 'Ada', target: 'all', status: 'rolled-back', error } as const
     expect(render({ ...asked, hosts: [...hosts] }, ['replace x["a"]']).split('\n')).to.deep.equal([
@@ -37,18 +37,18 @@ describe('renderDeploySummary', () => {
     ])
   })
 
-  it('names what is left running, as text', () => {
+  it('names instances that keep running, as text', () => {
     const shown = render({ hosts: [] }, [], ['gone-1', '[x](http://y)'])
     expect(shown).to.include('Not in the registry, left running: gone-1, \\[x\\]\\(http\\://y\\).')
   })
 
-  it('leaves out the error and the plan where there is none', () => {
+  it('leaves out the error and the plan if there are none', () => {
     const text = render({})
     expect(text).to.include(`Request \`request-0001\` (requested by a person with AWS credentials), AMI \`${NEW.id}\`.`)
     expect(text).to.not.match(/>|Planned/)
   })
 
-  it('does not show null for an AMI that nobody knows', () => {
+  it('shows no null for an unknown AMI', () => {
     expect(render({ ami: null, status: 'failed' })).to.not.include('null')
   })
 
@@ -67,7 +67,7 @@ describe('renderDeploySummary', () => {
     '<!-- hidden',
   ]
   for (const name of attacks) {
-    it(`shows ${name} as it is`, () => {
+    it(`shows ${name} unchanged`, () => {
       const [, shown] = /\(requested by (.*) \\\(claimed\\\)\), AMI/.exec(line(name)) ?? []
       expect(shown).to.match(/^(?:\\[!-/:-@[-`{-~]|[^\\`*_{}[\]<>()#|!~])*$/)
       expect(shown?.replace(/\\(.)/g, '$1')).to.equal(name)
@@ -78,7 +78,7 @@ describe('renderDeploySummary', () => {
     it(`makes no link of ${name}`, () => expect(line(name)).to.not.include(name))
   }
 
-  it('lets no name leave its place, whatever it holds', () => {
+  it('keeps every name in its cell, whatever it contains', () => {
     const name = fc.string({
       unit: fc.oneof(fc.constantFrom(...'\\`*_[]<>()#|!~'), fc.string({ minLength: 1, maxLength: 1 })),
     })
@@ -95,7 +95,7 @@ describe('renderDeploySummary', () => {
     )
   })
 
-  it("escapes the error's message as well", () => {
+  it("also escapes the error's message", () => {
     const error = { code: 'INTERNAL', message: '<script>x</script> | `y`' } as const
     expect(render({ error })).to.include('> **INTERNAL**: \\<script\\>x\\</script\\> \\| \\`y\\`')
   })

@@ -19,7 +19,7 @@ const GIB = 1024 ** 3
 const BLOCKS = 64
 const SIZE = BLOCKS * BLOCK_BYTES
 
-/** A block's content stands for its digest: 0 is a block of zeros. */
+/** A block's content is also its digest here: 0 is a block of zeros. */
 type Content = readonly number[]
 const contents = fc.array(fc.nat(3), { minLength: BLOCKS, maxLength: BLOCKS })
 
@@ -31,7 +31,7 @@ function mapOf(content: Content): BlockMap {
 }
 
 describe('blocksOf', () => {
-  it('names exactly the blocks that an extent touches, each once, ascending', () => {
+  it('lists exactly the blocks that an extent touches, each once, ascending', () => {
     const extent = fc
       .tuple(fc.nat(SIZE), fc.nat(SIZE))
       .map(([a, b]) => ({ start: Math.min(a, b), end: Math.max(a, b) + 1 }))
@@ -57,7 +57,7 @@ describe('volumeGib', () => {
 })
 
 describe('the block manifest', () => {
-  it('reads as it was written', () => {
+  it('is read as it was written', () => {
     fc.assert(
       fc.property(contents, (content) => {
         const map = mapOf(content)
@@ -66,7 +66,7 @@ describe('the block manifest', () => {
     )
   })
 
-  it('is the same however the blocks were found, and another one for other content or another size', () => {
+  it('is equal for equal content, and differs for other content or another size', () => {
     fc.assert(
       fc.property(contents, contents, (a, b) => {
         const [one, other] = [encodeBlockMap(mapOf(a)), encodeBlockMap(mapOf(b))]
@@ -76,7 +76,7 @@ describe('the block manifest', () => {
     )
   })
 
-  it('is refused when it is cut, grown, out of order or of another kind', () => {
+  it('is refused if it is truncated, extended, out of order or of another format', () => {
     const good = encodeBlockMap(mapOf(Array.from({ length: BLOCKS }, () => 1)))
     const changed = (change: (bytes: Uint8Array) => void) => {
       const bytes = good.slice()
@@ -87,14 +87,14 @@ describe('the block manifest', () => {
     for (const length of [0, 7, 23, good.length - 1]) expect(decodeBlockMap(good.slice(0, length))).to.equal(null)
     expect(decodeBlockMap(Uint8Array.of(...good, 0))).to.equal(null)
     expect(changed((bytes) => bytes.set([0], 0))).to.equal(null)
-    // The second entry's index becomes the first one's, or one behind the end.
+    // The second entry's index becomes the first one's, or one beyond the end.
     expect(changed((bytes) => bytes.set([0, 0, 0, 0], 24 + 36))).to.equal(null)
     expect(changed((bytes) => bytes.set([0, 0, 0, BLOCKS], 24 + 63 * 36))).to.equal(null)
   })
 })
 
 describe('planBlocks', () => {
-  /** What reads as the volume when the plan was carried out. `noise`: a block that was never written in an encrypted snapshot. */
+  /** The content of the volume after the plan. `noise`: an unwritten block of an encrypted snapshot. */
   function carriedOut(content: Content, parent: Content | null, encrypted: boolean): (number | 'noise')[] {
     const map = mapOf(content)
     const { writes, zeros, unchanged } = planBlocks(map, parent && mapOf(parent), encrypted)
@@ -109,7 +109,7 @@ describe('planBlocks', () => {
     return volume
   }
 
-  it('makes the volume read as the image, with and without a parent, encrypted or not', () => {
+  it('makes the volume equal to the image, with and without a parent or encryption', () => {
     fc.assert(
       fc.property(contents, fc.option(contents), fc.boolean(), (content, parent, encrypted) => {
         expect(carriedOut(content, parent, encrypted)).to.deep.equal([...content])
@@ -117,7 +117,7 @@ describe('planBlocks', () => {
     )
   })
 
-  it('writes no block that the parent has, and no unnecessary zeros', () => {
+  it('writes no block of the parent, and no unnecessary zeros', () => {
     fc.assert(
       fc.property(contents, contents, (content, parent) => {
         const changed = content.flatMap((value, index) => (value === parent[index] ? [] : [index]))
@@ -149,7 +149,7 @@ describe('partsOf', () => {
   const lengths = (most: number) =>
     fc.array(fc.tuple(fc.integer({ min: 1, max: most }), fc.integer({ min: 1, max: most })), { maxLength: 8 })
 
-  it('covers the file without gaps, within the limits of S3', () => {
+  it("cover the file without gaps, within S3's limits", () => {
     const size = fc.oneof(fc.integer({ min: 1, max: 64 * MIB }), fc.integer({ min: 1, max: MAX_UPLOAD_BYTES }))
     const extents = fc.oneof(lengths(20 * MIB), lengths(MAX_UPLOAD_BYTES / 8)).map(extentsOf)
     fc.assert(
@@ -168,7 +168,7 @@ describe('partsOf', () => {
     )
   })
 
-  it('puts no more of a hole into a part with data than S3 needs to copy the rest', () => {
+  it('contain no more of a hole than S3 needs to copy the rest', () => {
     fc.assert(
       fc.property(lengths(40 * MIB), fc.integer({ min: 1, max: 40 * MIB }), (lengths, rest) => {
         const extents = extentsOf(lengths)
@@ -178,7 +178,7 @@ describe('partsOf', () => {
         )
         const sent = holding.reduce((sum, part) => sum + part.bytes, 0)
         const data = lengths.reduce((sum, [, data]) => sum + data, 0)
-        // Before each extent less than a part's 5 MiB; and as much behind it, where it is shorter.
+        // At most a part's 5 MiB of the hole before each extent, and as much after a shorter extent.
         const short = lengths.filter(([, data]) => data < 5 * MIB).length
         expect(sent - data).to.be.at.most((lengths.length + short) * 5 * MIB)
       }),

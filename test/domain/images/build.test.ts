@@ -5,7 +5,7 @@ const image = { architecture: 'x86_64', bootMode: 'legacy-bios' } as const
 const host = (id: string, instanceType: string) => ({ id, instanceType })
 
 describe('typeRefusal', () => {
-  it('knows the architecture of an instance type by its name', () => {
+  it('derives the architecture of an instance type from its name', () => {
     for (const type of [
       't3.large',
       'm7i-flex.large',
@@ -32,7 +32,7 @@ describe('typeRefusal', () => {
     }
   })
 
-  it('knows which boot by UEFI only, and which by BIOS only', () => {
+  it('distinguishes types that boot only by UEFI or only by BIOS', () => {
     expect(typeRefusal('t4g.small', { architecture: 'arm64', bootMode: 'legacy-bios' })).to.match(/by UEFI only/)
     expect(typeRefusal('t2.micro', { ...image, bootMode: 'uefi' })).to.match(/by BIOS only/)
     expect(typeRefusal('t2.micro', { ...image, bootMode: 'uefi-preferred' })).to.equal(null)
@@ -41,7 +41,7 @@ describe('typeRefusal', () => {
 })
 
 describe('unfitInstances', () => {
-  it('looks at every instance, since an image may become any of them', () => {
+  it('checks every instance, because an image can boot as any of them', () => {
     const registry = [host('a', 't3.large'), host('b', 't4g.large')]
     expect(unfitInstances(image, registry).map(({ id }) => id)).to.deep.equal(['b'])
     expect(unfitInstances({ ...image, bootMode: 'uefi' }, [host('c', 't2.micro')])).to.have.length(1)

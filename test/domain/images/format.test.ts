@@ -54,7 +54,7 @@ function gptDisk({ code = false, kind = Buffer.from('28732ac11ff8d211ba4b00a0c93
   return disk
 }
 
-/** Of a gzip trailer: another implementation than the one that is tested. */
+/** CRC-32 of a gzip trailer: an implementation other than the tested one. */
 const crc32 = (bytes: Buffer) => gzipSync(bytes).readUInt32LE(gzipSync(bytes).length - 8)
 
 const BYTES = 64 * 1024
@@ -65,7 +65,7 @@ function sniff(head: Uint8Array, tail: Uint8Array = zeros.subarray(0, 512), byte
 const refusal = (verdict: Sniffed) => ('refused' in verdict ? verdict.refused : `taken as ${verdict.format}`)
 
 describe('sniffFormat', () => {
-  it('takes a boot sector for a raw disk, with or without a partition table, and finds what boots from it', () => {
+  it('detects a raw disk by its boot sector, with or without partitions, and its firmware', () => {
     const bare = Buffer.alloc(1024)
     bare.fill(0x90, 0, 510).writeUInt16LE(0xaa55, 510)
     const fat = Buffer.from(bare)
@@ -76,14 +76,14 @@ describe('sniffFormat', () => {
     expect(sniff(fat)).to.deep.include({ boots: { bios: true, uefi: true } })
   })
 
-  it('takes a GPT with its protective MBR, and knows an EFI system partition', () => {
+  it('accepts a GPT with its protective MBR, and detects an EFI system partition', () => {
     expect(sniff(gptDisk())).to.deep.equal({ format: 'raw', diskBytes: BYTES, boots: { bios: false, uefi: true } })
     expect(sniff(gptDisk({ code: true, kind: Buffer.alloc(16, 7) }))).to.deep.include({
       boots: { bios: true, uefi: false },
     })
   })
 
-  it('refuses a disk whose partition table is damaged or ends behind the file', () => {
+  it('refuses a disk whose partition table is damaged or ends beyond the file', () => {
     const broken = (change: (disk: Buffer) => void) => {
       const disk = gptDisk()
       change(disk)
@@ -97,7 +97,7 @@ describe('sniffFormat', () => {
     expect(refusal(sniff(bootSector(), undefined, 7 * 512))).to.match(/its partitions end at byte 4096.*cut off/)
   })
 
-  it('refuses what has no boot sector, and says what it is', () => {
+  it('refuses a file without a boot sector, and names its type', () => {
     const at = (offset: number, text: string) => {
       const head = Buffer.alloc(HEAD_BYTES)
       head.write(text, offset, 'latin1')
@@ -123,7 +123,7 @@ describe('sniffFormat', () => {
     }
   })
 
-  it('knows VHDs by the footer at their end, fixed and dynamic', () => {
+  it('detects fixed and dynamic VHDs by their footer', () => {
     expect(sniff(zeros, vhdFooter())).to.deep.equal({ format: 'vhd', diskBytes: DISK, boots: null })
     expect(sniff(vhdFooter(), vhdFooter())).to.deep.equal({ format: 'vhd', diskBytes: DISK, boots: null })
   })
@@ -138,7 +138,7 @@ describe('sniffFormat', () => {
     expect(refusal(sniff(zeros, short, 64 * 1024))).to.match(/not whole sectors|cut off/)
   })
 
-  it('takes the one kind of VMDK that VM Import takes', () => {
+  it('accepts only the kind of VMDK that VM Import accepts', () => {
     expect(sniff(vmdkHeader(0x30001))).to.deep.equal({ format: 'vmdk', diskBytes: DISK, boots: null })
     expect(refusal(sniff(vmdkHeader(0x1)))).to.match(/only stream-optimized/)
     expect(refusal(sniff(Buffer.from('# Disk DescriptorFile\nversion=1')))).to.match(/only stream-optimized/)
@@ -146,7 +146,7 @@ describe('sniffFormat', () => {
     expect(refusal(sniff(vmdkHeader(0x30001).subarray(0, 100)))).to.match(/cut off/)
   })
 
-  it('refuses a VMDK whose header promises a footer that is not there', () => {
+  it('refuses a VMDK whose header refers to a missing footer', () => {
     const header = vmdkHeader(0x30001)
     header.writeBigUInt64LE(0xffffffffffffffffn, 56)
     expect(sniff(header, header)).to.deep.equal({ format: 'vmdk', diskBytes: DISK, boots: null })
@@ -154,7 +154,7 @@ describe('sniffFormat', () => {
     expect(refusal(sniff(header, zeros.subarray(0, 512)))).to.match(/cut off/)
   })
 
-  it('refuses what is none: nothing, half a sector, other containers, compressed data', () => {
+  it('refuses empty files, half sectors, other containers and compressed data', () => {
     expect(refusal(sniff(new Uint8Array(), new Uint8Array(), 0))).to.equal('it is empty')
     expect(refusal(sniff(zeros, undefined, 1000))).to.match(/not whole sectors/)
     for (const [magic, name] of [
@@ -170,14 +170,14 @@ describe('sniffFormat', () => {
 })
 
 describe('formatOfName', () => {
-  it('reads the extension where there is one that says something', () => {
+  it('reads the format from a meaningful extension', () => {
     const names = ['a.raw', 'a.VHD', 'a.vpc', 'a.vmdk', 'a.img', 'raw', 'a.raw.gz']
     expect(names.map(formatOfName)).to.deep.equal(['raw', 'vhd', 'vhd', 'vmdk', null, null, null])
   })
 })
 
 describe('bootRefusal', () => {
-  it('wants what the boot mode starts, and knows nothing of containers', () => {
+  it('requires what the boot mode needs, and does not check containers', () => {
     const [bios, uefi] = [
       { bios: true, uefi: false },
       { bios: false, uefi: true },

@@ -8,7 +8,7 @@ import { thrown } from '../../support/fakes.js'
 const DIGEST = '0123456789abcdef'.repeat(4)
 
 describe('the names of images', () => {
-  it('are read as they were made, whatever the file is called', () => {
+  it('are parsed as they were made, for any file name', () => {
     fc.assert(
       fc.property(fc.string(), fc.constantFrom(...IMAGE_FORMATS), (file, format) => {
         const name = imageNameOf(file)
@@ -22,12 +22,12 @@ describe('the names of images', () => {
     )
   })
 
-  it('say what the file is called, without what it is', () => {
+  it("contain the file's name without its extension", () => {
     expect(imageNameOf('nixos-amazon-26.05.x86_64-linux.raw')).to.equal('nixos-amazon-26.05.x86-64-linux')
     expect(imageNameOf('.raw')).to.equal('image')
   })
 
-  it('are not those of manifests, folders or other objects', () => {
+  it('do not match manifests, folders or other objects', () => {
     for (const key of [blockManifestKey(DIGEST), 'images/a.raw', 'images/x/a-0123456789ab.raw', 'a-0123456789ab.raw']) {
       expect(parseImageKey(key), key).to.equal(null)
     }
@@ -48,7 +48,7 @@ describe('parseImageInfo', () => {
     revision: null,
     toplevel: null,
   }
-  it('names the field that is wrong', () => {
+  it('reports the field that is wrong', () => {
     expect(parseImageInfo(JSON.stringify(info), 'image.json')).to.deep.equal(info)
     const fail = (text: string) => thrown(() => parseImageInfo(text, 'image.json')).message
     expect(fail(JSON.stringify({ ...info, sha256: 'x' }))).to.match(/^image\.json is not valid: sha256: must be 64/)

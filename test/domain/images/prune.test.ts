@@ -74,7 +74,7 @@ const reasons = (of: Inventory, p = policy) =>
   )
 
 describe('planPrune', () => {
-  it('keeps by reference first, then by number and age, and says why', () => {
+  it('keeps images by reference first, then by number and age, with the reason', () => {
     const images = [0, 1, 2, 3, 4, 5, 6, 7, 8].map((n) => image(n, 100 + n))
     const id = (n: number) => images[n]?.id ?? ''
     const of = inventory({
@@ -100,7 +100,7 @@ describe('planPrune', () => {
     })
   })
 
-  it('lets snapshots, objects and manifests go with the AMI that needed them, and no others', () => {
+  it('removes snapshots, objects and manifests only together with their AMI', () => {
     const of = inventory({
       images: [image(0, 1), image(1, 99), image(2, 98, { snapshotId: `snap-${hex(0, 17)}` })],
       snapshots: [
@@ -132,7 +132,7 @@ describe('planPrune', () => {
     expect(sizeOfRemovals(going)).to.deep.equal({ objectBytes: 20, snapshotGib: 24 })
   })
 
-  it('takes the young manifest of an AMI that goes, and keeps the zeros that uploads copy', () => {
+  it('removes the young manifest of a removed AMI, and keeps the zeros for uploads', () => {
     const objects = [manifest(1), 'images/zeros/8', 'images/zeros/9'].map((key) => ({
       key,
       bytes: 8,
@@ -162,7 +162,7 @@ describe('planPrune', () => {
     keep: fc.integer({ min: 1, max: 4 }),
     days: fc.integer({ min: 1, max: 60 }),
   })
-  it('removes nothing that anything needs, and nothing young, whatever the account holds', () => {
+  it('never removes anything that is in use or young, for any account', () => {
     fc.assert(
       fc.property(world, ({ ages, unready, run, named, hosts, keep, days }) => {
         const images = ages.map((days, n) =>
@@ -198,15 +198,15 @@ describe('planPrune', () => {
         const stay = images.filter(({ id }) => !gone.has(id))
         const ready = images.filter(isReady).length
         expect(stay.filter(isReady).length).to.be.at.least(Math.min(keep, ready))
-        // whatever stays has all that is its own
+        // every kept AMI keeps all its resources
         for (const one of stay) {
           const n = images.indexOf(one)
           expect(going.snapshots.some(({ id }) => id === one.snapshotId)).to.equal(false)
           expect(going.objects.some((o) => o.key === key(n) || o.key === manifest(n))).to.equal(false)
         }
-        // and what goes, goes whole
+        // a removed AMI is removed with all its resources
         for (const one of going.images) expect(going.snapshots.some(({ id }) => id === one.snapshotId)).to.equal(true)
-        // a second look at what is left removes no further AMI
+        // a second run removes no further AMI
         const later = planPrune({ ...of, images: stay }, { keep, olderThanMs: days * DAY, now: NOW })
         expect(removalsOf(later).images).to.deep.equal([])
         expect(stillGoing(going, removalsOf(later)).images).to.deep.equal([])
@@ -218,7 +218,7 @@ describe('planPrune', () => {
 
 describe('rollbackTargets', () => {
   const machine = (hostId: string, imageId: string) => ({ instanceId: 'i', hostId, imageId, launchedAt: null })
-  it('are what a host ran before what it runs now, through failed and repeated deploys', () => {
+  it('are the AMIs before the current ones, also after failed and repeated deploys', () => {
     const deploys = [
       deploy([host('a', 'now', 'now'), host('b', 'two', 'one')]),
       deploy([host('a', 'now', 'before')]),
@@ -233,7 +233,7 @@ describe('rollbackTargets', () => {
 })
 
 describe('idsIn', () => {
-  it('finds AMIs and snapshots wherever they stand', () => {
+  it('finds AMI and snapshot ids at any place in the text', () => {
     const text = '{"ami":"ami-0123456789abcdef0","x":"ami-01234567","s":"snap-0123456789abcdef0","n":"ami-x"}'
     expect([...idsIn(text)]).to.deep.equal(['ami-0123456789abcdef0', 'ami-01234567', 'snap-0123456789abcdef0'])
   })

@@ -15,12 +15,12 @@ const info = { name: 'nixos', revision: 'f'.repeat(40), logicalBytes: 100 * BLOC
 const seconds = { build: 61.4, import: null, boot: 30 }
 
 describe('imageReport', () => {
-  it('counts what is new or other at its place, not what is gone', () => {
+  it('counts blocks that are new or changed, not removed ones', () => {
     expect(changedBytes(mapOf({ 1: 1, 2: 2, 3: 3 }), mapOf({ 1: 1, 2: 9, 7: 7 }))).to.equal(2 * BLOCK_BYTES)
     expect(changedBytes(mapOf({ 1: 1 }), mapOf({ 1: 1 }))).to.equal(0)
   })
 
-  it('sets an image beside the one before it', () => {
+  it('compares an image with the previous one', () => {
     const previous = { ami: 'ami-1', revision: null, map: mapOf({ 1: 1, 2: 9 }) }
     const report = imageReport(info, {
       ami: 'ami-2',
@@ -42,7 +42,7 @@ describe('imageReport', () => {
     ])
   })
 
-  it('says no more than is known', () => {
+  it('leaves out unknown values', () => {
     const report = imageReport(info, { ami: null, map: null, previous: null, seconds, sentBytes: null })
     expect(report).to.include({ dataBytes: 123, previous: null })
     expect(reportMarkdown(report))
@@ -52,7 +52,7 @@ describe('imageReport', () => {
 })
 
 describe('progress', () => {
-  it('says share, rate and time left', () => {
+  it('shows share, rate and remaining time', () => {
     expect(progressText(0, 2 ** 30, 5000)).to.equal('0% of 1.0 GiB')
     expect(progressText(2 ** 29, 2 ** 30, 4000)).to.equal('50% of 1.0 GiB, 128 MiB/s, 4 s left')
     expect([0, 1023, 1024, 150 * 2 ** 20].map(sizeText)).to.deep.equal(['0 B', '1023 B', '1.0 KiB', '150 MiB'])

@@ -42,7 +42,7 @@ describe("the runbook's checks", () => {
     { selector: ({ id }) => id },
   )
 
-  it('hold every finding exactly once, the seven first and always', () => {
+  it('contain every finding exactly once, and always the seven checks first', () => {
     fc.assert(
       fc.property(found, (checks) => {
         const grouped = groupChecks(checks, 'not checked')
@@ -53,7 +53,7 @@ describe("the runbook's checks", () => {
     )
   })
 
-  it('fail where any part failed, pass where one passed, and where one decides, that one', () => {
+  it('fail if any part failed, and pass if one part (or the deciding one) passed', () => {
     const deciding = new Map(
       Object.entries({
         'control-token': ['token-accepted', 'token-bundles'],
@@ -78,7 +78,7 @@ describe("the runbook's checks", () => {
     )
   })
 
-  it('are ready exactly where nothing failed', () => {
+  it('are ready if and only if no check failed', () => {
     fc.assert(
       fc.property(found, (checks) => {
         const grouped = groupChecks(checks, '')
@@ -114,7 +114,7 @@ describe("the runbook's checks", () => {
     })),
   })
 
-  it('say where the checkout and the deployed branch differ', () => {
+  it('show how the checkout and the deployed branch differ', () => {
     const compared = (fleet: Fleet) => compareRegistries(registryOf('a', 'b'), fleet)
     expect(compared(fleetOf('b', 'a', '!c'))).to.include({ status: 'pass', fix: null })
     expect(compared(fleetOf('a', 'c', '!b')).evidence).to.equal(
@@ -123,14 +123,14 @@ describe("the runbook's checks", () => {
     expect(compared(fleetOf('a', 'b', 'c')).fix).to.equal('git pull')
   })
 
-  it('quote the first problem of the registry, and count the rest', () => {
+  it('quote the first problem of the registry, and count the others', () => {
     expect(judgeLocalRegistry(registryText(registryOf('a')), ['a'], 1).evidence).to.equal('1 instance in the checkout.')
     const bad = judgeLocalRegistry(registryText(registryOf('a', 'b')), [], 2)
     expect(bad.status).to.equal('fail')
     expect(bad.evidence).to.match(/^nix\/instances\.json:2:3: error: a: .*\. And 1 more\.$/)
   })
 
-  it('name the secrets that are not as they should be', () => {
+  it('name the secrets with a problem', () => {
     const problems = new Map([
       ['a', null],
       ['b', 'is empty'],

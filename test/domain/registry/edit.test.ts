@@ -26,7 +26,7 @@ const ids = fc.uniqueArray(
   fc.stringMatching(/^[a-z][a-z0-9-]{0,12}$/).filter((id) => id !== 'all'),
   { maxLength: 6 },
 )
-/** The same registry in the ways that people and tools write it. */
+/** The same registry in the styles of people and tools. */
 const written = fc
   .tuple(
     ids,
@@ -49,7 +49,7 @@ const written = fc
   })
 
 describe('an edit of the registry', () => {
-  it('adds the entry last and leaves every other byte as it was, however the file is written', () => {
+  it('appends the entry, and keeps every other byte, for every style of the file', () => {
     fc.assert(
       fc.property(written, ({ text, entries }) => {
         const added = insertEntry(text, entryOf('added-1'))
@@ -65,7 +65,7 @@ describe('an edit of the registry', () => {
     )
   })
 
-  it('removes exactly the one entry', () => {
+  it('removes exactly one entry', () => {
     fc.assert(
       fc.property(written, fc.nat(), ({ text, entries }, seed) => {
         fc.pre(entries.length > 0)
@@ -79,7 +79,7 @@ describe('an edit of the registry', () => {
   })
 
   const entry = (id: string) => `"${id}": ${JSON.stringify({ ...entryOf(id), id: undefined })}`
-  it('begins an empty registry with two spaces, and goes on in the style that it finds', () => {
+  it('starts an empty registry with two spaces, and otherwise keeps the existing style', () => {
     const begun = `${JSON.stringify({ b: { ...entryOf('b'), id: undefined } }, null, 2)}\n`
     expect(insertEntry('{}\n', entryOf('b'))).to.equal(begun)
     expect(insertEntry('{\r\n}\r\n', entryOf('b'))).to.equal(begun.replaceAll('\n', '\r\n'))
@@ -90,7 +90,7 @@ describe('an edit of the registry', () => {
     )
   })
 
-  it('follows the convention where nothing is said', () => {
+  it('uses the convention for values that are not given', () => {
     expect(conventionalEntry({ id: 'clawdinator-12' })).to.deep.equal({
       id: 'clawdinator-12',
       host: 'clawdinator-12',
@@ -107,7 +107,7 @@ describe('an edit of the registry', () => {
     ])
   })
 
-  it('writes the host file first, and only where there is none', () => {
+  it('writes the host file first, and only if it does not exist', () => {
     const text = registryText(registryOf('clawdinator-1'))
     const plan = planAddition(filesOf(text), { id: 'clawdinator-2' })
     expect(plan.kind === 'change' && plan.changes.map(({ path }) => path)).to.deep.equal([
@@ -119,7 +119,7 @@ describe('an edit of the registry', () => {
     expect(kept.kind === 'change' && kept.notes[0]).to.include('was not changed')
   })
 
-  it('completes what was interrupted, and is nothing the second time', () => {
+  it('completes an interrupted edit, and changes nothing the second time', () => {
     const text = insertEntry('{}', conventionalEntry({ id: 'clawdinator-1' }))
     const half = planAddition(filesOf(text), { id: 'clawdinator-1' })
     expect(half.kind === 'change' && half.changes.map(({ path }) => path)).to.deep.equal([
@@ -128,7 +128,7 @@ describe('an edit of the registry', () => {
     expect(planAddition(filesOf(text, 'x'), { id: 'clawdinator-1' }).kind).to.equal('nothing')
   })
 
-  it('refuses an id that is there with other values, and names the next free one', () => {
+  it('refuses an existing id with other values, and names the next free one', () => {
     const text = registryText(['clawdinator-1', 'clawdinator-2', 'arnie'].map((id) => conventionalEntry({ id })))
     const { code, message, hint } = refusal(text, { id: 'clawdinator-1', instanceType: 't3.xlarge' })
     expect(code).to.equal('REGISTRY_CONFLICT')
@@ -178,7 +178,7 @@ describe('an edit of the registry', () => {
     })
   }
 
-  it('never leaves a registry that is not well', () => {
+  it('never leaves an invalid registry', () => {
     const word = fc.oneof(
       fc.constantFrom('clawdinator-1', 'bootstrap/clawdinator-1', 'bootstrap', '', '..', 'a/../b', 't3.large', 'x"y\n'),
       fc.string(),
@@ -215,7 +215,7 @@ describe('an edit of the registry', () => {
     expect(paths(null)).to.deep.equal([['nix/instances.json'], 0])
   })
 
-  it('ships the hosts’ files as it generates them, so that they can be removed', () => {
+  it('matches the host files of this repository, so that they can be removed', () => {
     const ids = Object.keys(JSON.parse(readFileSync(join(ROOT, 'nix/instances.json'), 'utf8')))
     expect(ids).not.to.deep.equal([])
     for (const id of ids) {
@@ -224,14 +224,14 @@ describe('an edit of the registry', () => {
     }
   })
 
-  it('refuses to remove what is not there, and may leave nothing', () => {
+  it('refuses to remove an unknown entry, and may leave an empty registry', () => {
     expect(planRemoval(filesOf(text), 'clawdinator-3')).to.deep.include({ kind: 'refused', code: 'UNKNOWN_TARGET' })
     const last = planRemoval(filesOf(registryText(registryOf('a'))), 'a')
     expect(last.kind === 'change' && last.changes[0]?.after).to.equal('{}')
     expect(last.kind === 'change' && last.notes[0]).to.include('empty now')
   })
 
-  it('is shown as a diff that git takes', () => {
+  it('prints a diff that git can apply', () => {
     const changes = [
       { path: 'nix/hosts/b.nix', before: null, after: 'x\n' },
       { path: 'nix/instances.json', before: '{}', after: '{"a": 1}\n' },
@@ -258,11 +258,11 @@ describe('an edit of the registry', () => {
 describe('the check across files', () => {
   const check = (text: string, hosts: readonly string[]) => checkFleetFiles(text, hosts).map(formatProblem)
 
-  it('finds nothing where every entry has its file', () => {
+  it('finds no problem if every entry has its file', () => {
     expect(check(registryText(registryOf('a', 'b')), ['a', 'b', 'common', 'default'])).to.deep.equal([])
   })
 
-  it('finds all, in the order of the file, warnings last', () => {
+  it('finds all problems in the order of the file, warnings last', () => {
     const text = registryText([entryOf('a', { host: 'b' }), entryOf('b'), entryOf('c')])
     expect(check(text, ['c', 'old', 'a'])).to.deep.equal([
       'nix/instances.json:8:3: error: b: there is no nix/hosts/b.nix [missing-host-file]',
@@ -271,7 +271,7 @@ describe('the check across files', () => {
     ])
   })
 
-  it('does not guess about host files where the registry can not be read', () => {
+  it("reports no host files if the registry can't be read", () => {
     expect(check('{', ['old'])).to.have.length(1)
   })
 })

@@ -23,24 +23,24 @@ const problemsOf = (text: string) => checkRegistry(text).problems
 const messagesOf = (value: unknown) => problemsOf(JSON.stringify(value)).map(({ id, message }) => `${id}: ${message}`)
 
 describe('the registry', () => {
-  it("gives the entries in the file's order", () => {
+  it("returns the entries in the file's order", () => {
     const registry = registryOf('zeta', 'alpha', 'mid')
     expect(parseRegistry(registryText(registry), 'x')).to.deep.equal(registry)
     expect(findEntry(registry, 'alpha')).to.equal(registry[1])
     expect(findEntry(registry, 'constructor')).to.equal(undefined)
   })
 
-  it('names a byte order mark, which no parser of JSON takes', () => {
+  it('reports a byte order mark, which JSON parsers refuse', () => {
     expect(() => parseRegistry('\uFEFF{}', 'x')).to.throw(/byte order mark \(BOM\)/)
   })
 
   it('may be empty', () => expect(parseRegistry('{}', 'x')).to.deep.equal([]))
 
-  it('takes a host that is named like a secret', () => {
+  it('accepts a host with the name of a secret', () => {
     expect(messagesOf({ a: fields('a', { host: 'anthropic-api-key' }) })).to.deep.equal([])
   })
 
-  it("takes an id that is a name of JavaScript's own", () => {
+  it('accepts an id that is a property name of JavaScript', () => {
     const registry = registryOf('constructor', 'valueof')
     expect(parseRegistry(registryText(registry), 'x')).to.deep.equal(registry)
   })
@@ -54,7 +54,7 @@ describe('the registry', () => {
     ['an empty id', { '': fields('a') }, /^: the id must begin/],
     ['an id of 64 characters', { ['a'.repeat(64)]: fields('a') }, /^a{64}: the id must begin/],
     ['the id all', { all: fields('a') }, /^all: "all" is the target for the whole fleet/],
-    ['an entry that is no object', { a: 'b' }, /^a: must be an object with host, instanceType/],
+    ['an entry that is not an object', { a: 'b' }, /^a: must be an object with host, instanceType/],
     ['an entry that is an array', { a: [] }, /^a: must be an object/],
     ['an entry that is null', { a: null }, /^a: must be an object/],
     ['an unknown key', { a: fields('a', { ami: 'ami-1' }) }, /^a: unknown key "ami"; the keys are host,/],
@@ -62,12 +62,12 @@ describe('the registry', () => {
     ['a missing key', { a: fields('a', { host: undefined }) }, /^a: host is missing/],
     ['a number', { a: fields('a', { host: 1 }) }, /^a: host must be a string/],
     ['null', { a: fields('a', { discordTokenSecret: null }) }, /^a: discordTokenSecret must be a string/],
-    ['an object for a string', { a: fields('a', { host: {} }) }, /^a: host must be a string/],
-    ['a bad host', { a: fields('a', { host: 'A b' }) }, /^a: host must be a host name/],
+    ['an object instead of a string', { a: fields('a', { host: {} }) }, /^a: host must be a string/],
+    ['an invalid host', { a: fields('a', { host: 'A b' }) }, /^a: host must be a host name/],
     ['an empty host', { a: fields('a', { host: '' }) }, /^a: host must be a host name/],
-    ['a bad type', { a: fields('a', { instanceType: 'large' }) }, /^a: instanceType must be an EC2 instance type/],
+    ['an invalid type', { a: fields('a', { instanceType: 'large' }) }, /^a: instanceType must be an EC2 instance type/],
     [
-      'a token that every instance gets',
+      'a token secret that every instance gets',
       { a: fields('a', { discordTokenSecret: 'anthropic-api-key' }) },
       /^a: discordTokenSecret "anthropic-api-key" is the name of a secret that every/,
     ],
@@ -76,10 +76,14 @@ describe('the registry', () => {
       { a: fields('a', { discordTokenSecret: 'clawdinator-control-token-b' }) },
       /^a: discordTokenSecret .* is the name of an instance's control token/,
     ],
-    ['a token that is a path', { a: fields('a', { discordTokenSecret: '../t' }) }, /^a: discordTokenSecret must be/],
+    [
+      'a token secret that is a path',
+      { a: fields('a', { discordTokenSecret: '../t' }) },
+      /^a: discordTokenSecret must be/,
+    ],
   ]
   for (const [what, value, expected] of badEntries) {
-    it(`refuses ${what}, naming the entry`, () => {
+    it(`refuses ${what}, and names the entry`, () => {
       const [message, ...more] = messagesOf(value)
       expect(message).to.match(expected)
       expect(more).to.deep.equal([])
@@ -92,7 +96,7 @@ describe('the registry', () => {
     })
   }
 
-  it('refuses a prefix in a folder of the bucket that holds other things', () => {
+  it('refuses a prefix in a reserved folder of the bucket', () => {
     const others = [HEARTBEAT_PREFIX, IMAGE_PREFIX, RECORD_PREFIX, FLEET_STATE_KEY, 'control-api/secrets.json']
     for (const other of others) {
       const [folder = ''] = other.split('/')
@@ -105,12 +109,12 @@ describe('the registry', () => {
     }
   })
 
-  it('takes dots within a name of a prefix', () => {
+  it('accepts dots within a part of a prefix', () => {
     expect(messagesOf({ a: fields('a', { bootstrapPrefix: 'boot.d/..a/v1..2' }) })).to.deep.equal([])
   })
 
   for (const field of ['host', 'bootstrapPrefix', 'discordTokenSecret'] as const) {
-    it(`refuses two entries with one ${field}, naming both`, () => {
+    it(`refuses two entries with one ${field}, and names both`, () => {
       const shared = entryOf('first')[field]
       expect(messagesOf({ first: fields('first'), second: fields('second', { [field]: shared }) })).to.deep.equal([
         `second: ${field} "${shared}" is already used by first`,
@@ -118,7 +122,7 @@ describe('the registry', () => {
     })
   }
 
-  it('says where the shared value is, and does not compare entries that lack it', () => {
+  it('reports the place of a shared value, and does not compare entries without it', () => {
     const text = registryText([entryOf('a'), entryOf('b', { discordTokenSecret: 'a-token' })])
     expect(problemsOf(text)[0]).to.include({ id: 'b', line: 12, column: 27, rule: 'shared-value' })
     const hostless = (id: string) => fields(id, { host: undefined })
@@ -128,11 +132,11 @@ describe('the registry', () => {
     ])
   })
 
-  it('lets two entries have one instance type, and one value in different fields', () => {
+  it('accepts one instance type in two entries, and one value in different fields', () => {
     expect(messagesOf({ a: fields('a', { discordTokenSecret: 'b' }), b: fields('b') })).to.deep.equal([])
   })
 
-  it('refuses an id and a key that are there twice, which JSON.parse would not notice', () => {
+  it('refuses a repeated id or key, which JSON.parse would ignore', () => {
     const entry = JSON.stringify(fields('a'))
     expect(problemsOf(`{"a": ${entry},\n"a": ${entry}}`)).to.deep.equal([
       { id: 'a', line: 2, column: 1, rule: 'repeated', message: 'the id occurs twice' },
@@ -142,7 +146,7 @@ describe('the registry', () => {
     ])
   })
 
-  it('is not fooled by __proto__, as an id or as a key', () => {
+  it('reads __proto__ as a plain id and a plain key', () => {
     const entry = JSON.stringify(fields('a'))
     expect(problemsOf(`{"__proto__": ${entry}}`)[0]).to.include({ id: '__proto__', line: 1, column: 2 })
     expect(problemsOf(`{"a": {"__proto__": ${entry}, ${entry.slice(1)}}`)[0]?.message).to.match(/unknown key "__proto/)
@@ -169,17 +173,17 @@ describe('the registry', () => {
     ['boot/x', 'boot/x/y/z'],
     ['boot/x', 'boot/x/y/z/a'],
   ] as const) {
-    it(`refuses a prefix some folders inside another one's (${inner})`, () => {
+    it(`refuses a prefix several folders inside another one's (${inner})`, () => {
       const value = { a: fields('a', { bootstrapPrefix: outer }), b: fields('b', { bootstrapPrefix: inner }) }
       expect(messagesOf(value)[0]).to.match(/^b: bootstrapPrefix .* is inside the prefix of a,/)
     })
   }
 
-  it('gives no entry of a registry in which another one has a problem', () => {
+  it('returns no entry if any entry has a problem', () => {
     expect(checkRegistry(JSON.stringify({ a: fields('a'), b: fields('b', { x: 1 }) })).entries).to.deep.equal([])
   })
 
-  it('says where the nested prefix is', () => {
+  it('reports the place of the nested prefix', () => {
     const text = registryText([
       entryOf('a', { bootstrapPrefix: 'boot/x' }),
       entryOf('b', { bootstrapPrefix: 'boot/x/y' }),
@@ -201,7 +205,7 @@ describe('the registry', () => {
     ])
   })
 
-  it('says line and column, the origin and what to do', () => {
+  it('reports line, column, origin and what to do', () => {
     const text = '{\r\n  "a": {\r\n    "host": "a",\r\n\t"color": "red"\r\n  }\r\n}'
     const error = thrown(() => parseRegistry(text, 'nix/instances.json'))
     expect(error.code).to.equal('INVALID_REGISTRY')
@@ -210,7 +214,7 @@ describe('the registry', () => {
     expect(error.partial).to.deep.equal({ problems: problemsOf(text) })
   })
 
-  it('says one problem as one, and lists the others up to twenty', () => {
+  it('reports one problem as one, and lists up to twenty others', () => {
     const one = thrown(() => parseRegistry('[]', 'f.json'))
     expect(one.message).to.equal('f.json:1:1: must be one JSON object that maps instance ids to their settings.')
     expect([one.hint, one.details]).to.deep.equal(['Fix it in f.json.', []])
@@ -230,19 +234,19 @@ describe('the registry', () => {
     ['an array', '[]', null, 1, 1],
     ['null', 'null', null, 1, 1],
     ['a second document', '{}\n{}', null, 2, 1],
-    ['a value that is missing in the middle', '{\n "a": {\n  "host": ,\n "x": 1}\n}', 'a', 3, 11],
-    ['a comma that is missing between entries', '{"a": {}\n"b": {}}', 'b', 2, 1],
+    ['a missing value', '{\n "a": {\n  "host": ,\n "x": 1}\n}', 'a', 3, 11],
+    ['a missing comma between entries', '{"a": {}\n"b": {}}', 'b', 2, 1],
     ['a trailing comma', '{"a": {},\n}', null, 2, 1],
     ['a trailing comma within an entry', '{"a": {"host": "a",\n}}', 'a', 2, 1],
     ['a comment', '{\n// why\n}', null, 2, 1],
-    ['a file that ends within an entry', '{\n "a": {"host": "a"', 'a', 2, 19],
+    ['a file that ends inside an entry', '{\n "a": {"host": "a"', 'a', 2, 19],
     ['a file that ends after an entry', '{"a": {}', 'a', 1, 9],
-    ['a string that is not closed', '{"a": {"host": "a\n}}', 'a', 1, 16],
+    ['an unclosed string', '{"a": {"host": "a\n}}', 'a', 1, 16],
     ['single quotes', "{'a': {}}", null, 1, 2],
     ['a comma before the first entry', '{ ,"a": {}}', null, 1, 3],
   ]
   for (const [what, text, entry, line, column] of broken) {
-    it(`refuses ${what} where it is`, () => {
+    it(`refuses ${what} at its place`, () => {
       const { problems, entries, ids } = checkRegistry(text)
       const [first] = problems
       expect([first?.line, first?.column]).to.deep.equal([line, column])
@@ -258,7 +262,7 @@ describe('the registry', () => {
     .uniqueArray(id, { maxLength: 8 })
     .map((ids) => ids.map((text): RegistryEntry => entryOf(text, { bootstrapPrefix: `b/${text}/v1` })))
 
-  it('round-trips any valid registry, in order', () => {
+  it('keeps any valid registry and its order', () => {
     fc.assert(
       fc.property(registry, fc.constantFrom(undefined, 1, '\t'), (entries, indent) => {
         const text = `{${entries.map(({ id, ...rest }) => `"${id}": ${JSON.stringify(rest, null, indent)}`).join(',')}}`
@@ -267,7 +271,7 @@ describe('the registry', () => {
     )
   })
 
-  it('never fails with anything but INVALID_REGISTRY, within the text, whatever the text is', () => {
+  it('fails only with INVALID_REGISTRY and a place in the text, for any text', () => {
     const piece = fc.constantFrom('{', '}', '[', ']', '"', ':', ',', '\\', '"a"', '"host"', '1', 'null', '//', '\n')
     const damaged = fc
       .tuple(fc.constant(registryText(registryOf('a', 'b'))), fc.nat(400), fc.nat(20), fc.string({ maxLength: 3 }))
@@ -291,7 +295,7 @@ describe('the registry', () => {
     )
   })
 
-  it('refuses a file that is nested without end', () => {
+  it('refuses a file that is nested too deeply', () => {
     const text = '{"a":'.repeat(100_000)
     expect(thrown(() => parseRegistry(text, 'x')).message).to.equal('x:1:1: broken JSON: nested too deeply.')
     expect(checkRegistry(text).entries).to.deep.equal([])

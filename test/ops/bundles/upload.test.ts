@@ -25,7 +25,7 @@ const KMS_KEY = `arn:aws:kms:${REGION}:000000000000:key/00000000-0000-0000-0000-
 const REGISTRY_TEXT = JSON.stringify(REGISTRY)
 const registry = { read: async () => ({ text: REGISTRY_TEXT, origin: 'nix/instances.json' }) }
 
-/** Calls that change something in the bucket: a kill can come before or after each. */
+/** Calls that change the bucket: a kill can come before or after each. */
 const WRITES = ['send', 'copy', 'putIf', 'remove'] as const
 
 describe('uploadBundles', () => {
@@ -68,7 +68,7 @@ describe('uploadBundles', () => {
   const manifest = async (id: string) => parseManifest((await store.get(`bootstrap/${id}/config.json`))?.text ?? null)
   const outcomes = ({ bundles }: UploadResult) => bundles.map(({ outcome }) => outcome)
 
-  /** A store that is gone at the nth change; what it was asked before has happened. */
+  /** A store of a process that is killed at the nth change; earlier changes are stored. */
   function dyingAt(nth: number): { store: BundleStore; asked: () => number } {
     let asked = 0
     const dying = Object.fromEntries(
@@ -84,7 +84,7 @@ describe('uploadBundles', () => {
     return { store: { ...store, ...dying } as BundleStore, asked: () => asked }
   }
 
-  it('makes every bundle, sends what they share once, and nothing the second time', async () => {
+  it('uploads every bundle, sends shared objects once, and nothing the second time', async () => {
     const before = plane.requests.length
     const first = await upload({ identities: true })
     expect(outcomes(first)).to.deep.equal(['created', 'created'])
@@ -100,7 +100,7 @@ describe('uploadBundles', () => {
     expect(puts(again)).to.equal(0)
   })
 
-  it('stores identities only under KMS, readable by no other instance', async () => {
+  it('stores identities only with KMS encryption, readable only by their own instance', async () => {
     for (const id of IDS) {
       const object = (await manifest(id))?.objects.find(({ kind }) => kind === 'identity')
       const key = `bootstrap/${id}/${object?.key}`
@@ -112,7 +112,7 @@ describe('uploadBundles', () => {
     const inspector = seedInspector(createGit(process.env, undefined), () => secrets.folder)
     const { parse } = ageIdentities({})
     const deep = { kind: 'deep' as const, identityOf: identity, parse, downloads: store, inspector }
-    // The bundle's own identity, where none is given.
+    // The bundle's own identity, if none is given.
     expect((await verify('all', { ...deep, identityOf: async () => null })).notes).to.deep.equal([])
     expect((await verify('all', deep)).notes).to.deep.equal([])
     const swapped = { ...deep, identityOf: (id: string) => identity(id === IDS[0] ? (IDS[1] ?? '') : (IDS[0] ?? '')) }
@@ -124,7 +124,7 @@ describe('uploadBundles', () => {
     )
   })
 
-  it('sends a secret that was rotated alone, keeps the identity, and removes what it was before', async () => {
+  it('sends only a rotated secret, keeps the identity, and removes the old object', async () => {
     const old = await manifest('clawdinator-1')
     await secrets.put('token-clawdinator-1', ['clawdinator-1'])
     const result = await upload()
@@ -137,7 +137,7 @@ describe('uploadBundles', () => {
     await verify()
   })
 
-  it('leaves every bundle whole, old or new, wherever it is killed', async () => {
+  it('leaves every bundle complete, old or new, after a kill at any call', async () => {
     let kills = 0
     for (let nth = 1; ; nth += 1) {
       await secrets.put('openai-api-key', IDS)
@@ -170,7 +170,7 @@ describe('uploadBundles', () => {
     await verify()
   })
 
-  it('loses to another upload that was quicker, and says so', async () => {
+  it('fails if another upload was faster, and reports it', async () => {
     await secrets.put('anthropic-api-key', IDS)
     const slow: BundleStore = {
       ...store,
@@ -191,7 +191,7 @@ describe('uploadBundles', () => {
     await verify()
   })
 
-  it('sends an archive itself where the bundle that had it was replaced meanwhile', async () => {
+  it('sends an archive itself if the bundle with a copy was replaced meanwhile', async () => {
     secrets.repository('clawdinators', 'even newer')
     const result = await upload({ store: { ...store, copy: async () => false } })
     expect(result.bundles.map(({ copied }) => copied)).to.deep.equal([0, 0])
@@ -212,7 +212,7 @@ describe('uploadBundles', () => {
     await upload()
   })
 
-  it('uploads nothing where a repository can not be cloned, and names each of them', async () => {
+  it("uploads nothing if a repository can't be cloned, and names each of them", async () => {
     const before = plane.requests.length
     secrets.list(['clawdinators', 'gone', 'lost'])
     try {
@@ -232,7 +232,7 @@ describe('uploadBundles', () => {
     expect(puts(before)).to.equal(0)
   })
 
-  it('copies from the bundle of another instance what one alone needs, and packs nothing for it', async () => {
+  it('copies an archive from the bundle of another instance, and does not pack it again', async () => {
     await upload()
     const bucket = plane.world.buckets.get(BUCKET)
     for (const { key } of await store.list('bootstrap/clawdinator-1/')) bucket?.delete(key)
@@ -251,13 +251,15 @@ describe('uploadBundles', () => {
     await verify()
   })
 
-  it('uploads no identity without a KMS key, nor with one that is not ours', async () => {
+  it('refuses an identity without a KMS key, or with a foreign one', async () => {
     const before = plane.requests.length
     expect((await failureOf(upload({ identities: true, kmsKey: undefined }))).code).to.equal('NOT_CONFIGURED')
     expect(puts(before)).to.equal(0)
     const named = (await manifest('clawdinator-2'))?.objects.find(({ kind }) => kind === 'identity')
     plane.world.buckets.get(BUCKET)?.delete(`bootstrap/clawdinator-2/${named?.key}`)
-    expect((await failureOf(upload())).message).to.equal('The identity of clawdinator-2 is gone from its bundle.')
+    expect((await failureOf(upload())).message).to.equal(
+      'The identity of clawdinator-2 no longer exists in its bundle.',
+    )
     const foreign = await failureOf(
       upload({ identities: true, kmsKey: KMS_KEY.replace('000000000000', '999999999999') }),
     )
@@ -269,7 +271,7 @@ describe('uploadBundles', () => {
     await verify()
   })
 
-  it('plans without sending anything on a dry run', async () => {
+  it('plans without an upload in a dry run', async () => {
     await secrets.put('anthropic-api-key', IDS)
     const before = plane.requests.length
     const { bundles, dryRun } = await upload({ dryRun: true })
@@ -279,14 +281,14 @@ describe('uploadBundles', () => {
     await upload()
   })
 
-  it('refuses an instance that is not in the registry, and a bucket that is not there', async () => {
+  it('refuses an unknown instance, and a missing bucket', async () => {
     expect((await failureOf(upload({ target: 'clawdinator-3' }))).code).to.equal('UNKNOWN_TARGET')
     expect((await failureOf(upload({ target: '../x' }))).code).to.equal('INVALID_TARGET')
     const nowhere = createBundleStore({ region: REGION, bucket: 'nowhere', folder: () => secrets.folder })
     expect((await failureOf(upload({ store: nowhere }))).code).to.equal('NOT_CONFIGURED')
   })
 
-  describe('what was damaged afterwards', () => {
+  describe('damage after an upload', () => {
     const entries = parseRegistry(REGISTRY_TEXT, 'x')
     const gate = () => checkBundles(store, entries, entries)
     const digestOf = (text: string) =>
@@ -296,7 +298,7 @@ describe('uploadBundles', () => {
       plane.world.putObject(BUCKET, key, body, { checksums: [['sha256', digestOf(body)]] })
     const table: Row[] = [
       [
-        'a secret of other bytes',
+        'a secret with other bytes',
         'secrets/openai-api-key.age',
         (key, size) => put(key, 'x'.repeat(size)),
         /has another SHA-256/,
@@ -308,14 +310,14 @@ describe('uploadBundles', () => {
         /has another SHA-256/,
       ],
       [
-        'a foreign token beside it',
+        'a foreign token below the prefix',
         'repos/clawdinators.tar.gz',
         () => put('bootstrap/clawdinator-1/secrets/token-clawdinator-2.age', 'x'),
         /holds a secret of clawdinator-2/,
       ],
     ]
     for (const [what, file, damage, says] of table) {
-      it(`is found by the deploy gate and by verify: ${what}`, async () => {
+      it(`is detected by the deploy gate and by verify: ${what}`, async () => {
         await gate()
         const object = (await manifest('clawdinator-1'))?.objects.find((one) => one.file === file)
         damage(`bootstrap/clawdinator-1/${object?.key}`, object?.size ?? 0)
@@ -324,13 +326,13 @@ describe('uploadBundles', () => {
           expect(failure.code).to.equal('BUNDLE_INCOMPLETE')
           expect(`${failure.message} ${failure.details.join(' ')}`).to.match(says)
         }
-        // And an upload mends it, whatever it is.
+        // And an upload repairs it, whatever it is.
         await upload()
         expect((await verify()).bundles.map(({ unnamed }) => unnamed)).to.deep.equal([0, 0])
       })
     }
 
-    it('is found where a token of another lies beside it under an unrelated name', async () => {
+    it("is detected if another instance's token has an unrelated name below the prefix", async () => {
       const theirs = (await manifest('clawdinator-2'))?.objects.find(({ name }) => name === 'token-clawdinator-2')
       const bytes = (await store.read(`bootstrap/clawdinator-2/${theirs?.key}`, true))?.bytes ?? new Uint8Array()
       plane.world.putObject(BUCKET, 'bootstrap/clawdinator-1/notes.txt', Buffer.from(bytes))
@@ -342,7 +344,7 @@ describe('uploadBundles', () => {
       await verify()
     })
 
-    it("is found where the token is another instance's by content", async () => {
+    it("is detected if the token's content is another instance's", async () => {
       const theirs = (await manifest('clawdinator-2'))?.objects.find(({ name }) => name === 'token-clawdinator-2')
       const ours = await store.get('bootstrap/clawdinator-1/config.json')
       const bytes = (await store.read(`bootstrap/clawdinator-2/${theirs?.key}`, true))?.bytes ?? new Uint8Array()

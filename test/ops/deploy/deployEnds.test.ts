@@ -25,7 +25,7 @@ const deploy = (
 const ended = async (failing: Promise<Deploy>) => (await failureOf(failing)).partial?.deploy as Deploy
 
 describe('the end of a deploy', () => {
-  it('is posted, whatever it is, and said where that fails; a look is not', async () => {
+  it('is posted for every outcome, and a failed post is reported; a plan is not posted', async () => {
     const posted: string[] = []
     const announce = async ({ status }: Deploy) => {
       posted.push(status)
@@ -49,7 +49,7 @@ describe('the end of a deploy', () => {
     expect(plane.progress.notes.join()).to.include('The step summary could not be written: ')
   })
 
-  it('names nothing that was never looked at, and keeps a target in one line', async () => {
+  it('leaves out orphans that were not read, and keeps a target in one line', async () => {
     const plane = fleet()
     const { target } = await ended(deploy(plane, { target: 'a\n\n b' }))
     expect(target).to.equal('a b')
@@ -57,7 +57,7 @@ describe('the end of a deploy', () => {
     expect(plane.report.summaries[0]).to.match(/\| Reason \|\n[| -]+\|\n$/)
   })
 
-  it('leaves what a failed host wrote in the record', async () => {
+  it('keeps the console of a failed host in the record', async () => {
     const plane = fleet('silent')
     plane.cloud.consoleText = 'booting\nno network'
     const { hosts } = await ended(deploy(plane))
@@ -70,7 +70,7 @@ describe('the end of a deploy', () => {
 })
 
 describe('a deploy before its first host', () => {
-  it('says which AMI goes where, and what is missing beside it', async () => {
+  it("reports each host's AMI, and missing instances", async () => {
     const plane = fleet()
     for (const { host } of plane.cloud.machines) if (host.id === 'b') host.state = 'shutting-down'
     await deploy(plane, {}, { planOnly: true })
@@ -78,12 +78,12 @@ describe('a deploy before its first host', () => {
     expect(plane.progress.notes).to.include('Missing, and not part of this deploy: b.')
   })
 
-  it('has nothing to do for an empty registry', async () => {
+  it('does nothing for an empty registry', async () => {
     const plane = fakeDirectPlane([], [])
     expect(await deploy(plane, { target: 'all' })).to.deep.include({ status: 'succeeded', ami: null, hosts: [] })
   })
 
-  it('gives every role back that a broken handover left with nobody, of any host, and only where it deploys', async () => {
+  it("gives every host's role back that an interrupted handover left without a machine, but not in a plan", async () => {
     const plane = fleet()
     const active = { schema: 1, id: 'b', instanceId: NO_MACHINE, from: 'i-b', deploy: null, at: START }
     plane.store.set('active/b.json', active)
@@ -95,7 +95,7 @@ describe('a deploy before its first host', () => {
     expect(plane.progress.notes).to.include('b: a handover was interrupted: i-b gets its role back')
   })
 
-  it('passes over the instance that asks in a deploy of all alone, as it is', async () => {
+  it('skips only the caller in a deploy of all', async () => {
     const caller = { caller: 'b', requestedBy: 'Ada' }
     const skipped = async (plane: Plane, target: string) => (await deploy(plane, { target, ...caller })).hosts.slice(1)
     expect(await skipped(fleet(), 'a')).to.deep.equal([])
@@ -104,25 +104,25 @@ describe('a deploy before its first host', () => {
   })
 })
 
-describe('an AMI that fails', () => {
+describe('an AMI whose deploy fails', () => {
   const marked = async (plane: Plane, order: Partial<Order> = {}, options: Partial<DeployOptions> = {}) => {
     await failureOf(deploy(plane, order, options))
     return [...plane.cloud.failed.keys()]
   }
 
-  it('is marked where the host went back to another one', async () => {
+  it('is marked if the host was rolled back', async () => {
     expect(await marked(fleet('silent'))).to.deep.equal([NEW.id])
     expect(await marked(fleet('fails-active'))).to.deep.equal([NEW.id])
   })
 
-  it('is not where the host was left on it, or runs it anyway', async () => {
+  it('is not marked if the host keeps it, or ran it before', async () => {
     expect(await marked(fleet('fails-active'), {}, { onFailure: 'stop' })).to.deep.equal([])
     const same = fleet()
     same.cloud.boots.set(OLD.id, 'silent')
     expect(await marked(same, { amiOverride: OLD.id })).to.deep.equal([])
   })
 
-  it('fails no deploy further where it can not be marked', async () => {
+  it("does not change the outcome if it can't be marked", async () => {
     const plane = fleet('silent')
     plane.cloud.markFailed = () => Promise.reject(new ClawctlError('DENIED', 'AWS refused.'))
     expect((await ended(deploy(plane))).status).to.equal('kept')

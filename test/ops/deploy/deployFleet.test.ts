@@ -22,7 +22,7 @@ const records = (plane: Plane) =>
     .map((put) => JSON.parse(put.text) as DeployRecord)
 const applied = (plane: Plane) => plane.cloud.log.filter((line) => line.startsWith('apply'))
 
-/** The failure, which must carry the deploy so far. */
+/** The failure, whose `partial` must contain the deploy so far. */
 async function failed(plane: Plane, request: Partial<Order> = {}, options: Partial<DeployOptions> = {}) {
   const error = await failureOf(start(plane, request, options))
   const deploy = error.partial?.deploy as Deploy
@@ -46,7 +46,7 @@ describe('deployFleet', () => {
     ])
   })
 
-  it('deploys all one after the other, missing hosts first, and passes over the one that asked', async () => {
+  it('deploys all one after the other, missing hosts first, and skips the caller', async () => {
     const plane = abc(['a', 'c'])
     const deploy = await start(plane, { caller: 'a', requestedBy: 'Ada' })
     expect(applied(plane).map((line) => line.split(' ').at(-1))).to.deep.equal(['b', 'c/b', 'c'])
@@ -55,13 +55,13 @@ describe('deployFleet', () => {
     expect(deploy.hosts.at(-1)?.reason).to.match(/no instance replaces itself/)
   })
 
-  it('takes the override', async () => {
+  it('uses the override', async () => {
     const plane = abc()
     expect(await start(plane, { target: 'a', amiOverride: OLD.id })).to.include({ ami: OLD.id, amiOverride: OLD.id })
     expect(plane.cloud.planned[0]?.ami).to.equal(OLD.id)
   })
 
-  it('keeps what the state has, although the registry does not, and says what it leaves running', async () => {
+  it('keeps machines of the state that the registry lacks, and reports that they keep running', async () => {
     const plane = abc()
     plane.cloud.add(hostOf('z'))
     plane.cloud.addUnmanaged(hostOf('y'))
@@ -70,7 +70,7 @@ describe('deployFleet', () => {
     expect(plane.progress.notes).to.deep.equal(['Not in the registry, left running: y, z.'])
   })
 
-  it('reports to the CI job', async () => {
+  it('writes the report of the CI job', async () => {
     const plane = abc()
     await start(plane, { target: 'a', requestedBy: 'Ada' })
     expect(plane.report.outputs).to.deep.equal({ status: 'succeeded', ami: NEW.id })
@@ -80,7 +80,7 @@ describe('deployFleet', () => {
       .and.include(`\`create ${instanceAddress('a', 'b')}\``)
   })
 
-  it('refuses what is frozen before anything is planned, and writes down who froze it', async () => {
+  it('refuses a frozen target before anything is planned, and records who froze it', async () => {
     for (const [frozen, target] of [
       ['all', 'b'],
       ['b', 'b'],
@@ -98,11 +98,11 @@ describe('deployFleet', () => {
     expect(await start(plane, { target: 'a' })).to.include({ status: 'succeeded' })
   })
 
-  it('stops before its next host where somebody cancels it, and finishes the one that it is at', async () => {
+  it('stops before its next host after a cancellation, and finishes the current one', async () => {
     const plane = abc()
     let writes = 0
     plane.store.beforePut = (key) => {
-      // The first names the machine that serves, the second nobody.
+      // The first write names the serving machine, the second one no machine.
       if (key === 'active/a.json' && writes++ === 1)
         plane.store.set('control/cancel/request-0001.json', { by: 'Jo (verified)', at: START })
     }
@@ -112,7 +112,7 @@ describe('deployFleet', () => {
     expect(outcomes(deploy)).to.deep.equal(['a replaced', 'b skipped', 'c skipped'])
   })
 
-  describe('refuses before anything is planned', () => {
+  describe('refusals before anything is planned', () => {
     const oneBundleLess = (plane: Plane) => plane.store.objects.delete('bootstrap/b/secrets/openai-api-key.age')
     type Row = [why: string, code: Code, request: Partial<Order>, spoil: (plane: Plane) => unknown, says: RegExp]
     const table: Row[] = [
@@ -126,28 +126,28 @@ describe('deployFleet', () => {
         /not available/,
       ],
       [
-        'one bundle of the rollout is not whole',
+        'one bundle of the rollout is incomplete',
         'BUNDLE_INCOMPLETE',
         {},
         oneBundleLess,
         /b: secrets\/openai-api-key\.age is missing/,
       ],
       [
-        'the image named belongs to another account',
+        'the named image belongs to another account',
         'AMI_REFUSED',
         { amiOverride: NEW.id },
         (p) => Object.assign(p.cloud.images[1] ?? {}, { trusted: false }),
         /belongs to another account/,
       ],
       [
-        'the image named was withdrawn',
+        'the named image was withdrawn',
         'AMI_REFUSED',
         { amiOverride: NEW.id },
         (p) => Object.assign(p.cloud.images[1] ?? {}, { ready: 'withdrawn' }),
         /was withdrawn/,
       ],
       [
-        'the image named is of another architecture',
+        'the named image is of another architecture',
         'AMI_REFUSED',
         { amiOverride: NEW.id },
         (p) => Object.assign(p.cloud.images[1] ?? {}, { architecture: 'arm64' }),
@@ -162,7 +162,7 @@ describe('deployFleet', () => {
       ],
     ]
     for (const [why, code, request, spoil, says] of table) {
-      it(`${code} where ${why}`, async () => {
+      it(`fails with ${code} if ${why}`, async () => {
         const plane = abc()
         spoil(plane)
         const { error, deploy } = await failed(plane, request)
@@ -175,13 +175,13 @@ describe('deployFleet', () => {
       })
     }
 
-    it('but does not mind the bundle of a host that is not deployed', async () => {
+    it('ignores the bundle of a host that is not deployed', async () => {
       const plane = abc()
       oneBundleLess(plane)
       expect(await start(plane, { target: 'a' })).to.include({ status: 'succeeded' })
     })
 
-    it('what the policy refuses, and writes down why for whoever follows the run', async () => {
+    it('applies the policy, and records the reason for followers of the run', async () => {
       for (const request of [{ target: 'a', caller: 'a' }, { caller: 'a' }, { target: 'zzz' }]) {
         const plane = abc()
         const error = await failureOf(start(plane, request))
@@ -193,7 +193,7 @@ describe('deployFleet', () => {
     })
   })
 
-  it('applies nothing of a plan that is out of scope, and skips the rest', async () => {
+  it('applies nothing of a plan that is out of scope, and skips the other hosts', async () => {
     const plane = abc()
     const intruder = { mode: 'managed', type: 'aws_s3_bucket', change: { actions: ['delete'] } }
     plane.cloud.alsoPlanned = [{ ...intruder, address: 'aws_s3_bucket.state' }]
@@ -206,7 +206,7 @@ describe('deployFleet', () => {
   })
 
   describe('with --plan-only', () => {
-    it('plans and guards every host, applies none', async () => {
+    it('plans and guards every host, and applies nothing', async () => {
       const plane = abc()
       const deploy = await start(plane, {}, { planOnly: true })
       expect(deploy.status).to.equal('planned')
@@ -220,7 +220,7 @@ describe('deployFleet', () => {
       expect(outcomes(await start(abc(['a', 'b']), { target: 'c' }, { planOnly: true }))).to.deep.equal(['c planned'])
     })
 
-    it('plans the whole fleet where hosts are missing', async () => {
+    it('plans the whole fleet with missing hosts', async () => {
       const deploy = await start(abc(['a']), {}, { planOnly: true })
       expect(outcomes(deploy)).to.deep.equal(['b planned', 'c planned', 'a planned'])
     })
@@ -265,7 +265,7 @@ describe('deployFleet', () => {
       expect(later.at(-1)?.finishedAt).to.be.a('string')
     })
 
-    it('must be there before a deploy begins', async () => {
+    it('must be written before a deploy starts', async () => {
       const plane = abc()
       plane.store.beforePut = () => {
         throw new ClawctlError('DENIED', 'S3 refuses.')
@@ -274,10 +274,10 @@ describe('deployFleet', () => {
       expect(plane.cloud.log).to.deep.equal([])
     })
 
-    it('does not stop a rollout where it cannot be written any more', async () => {
+    it('does not stop a rollout if it can no longer be written', async () => {
       const plane = abc()
       plane.store.beforePut = (key, nth) => {
-        // After the index's entry and the first record.
+        // After the index entry and the first record.
         if (nth > 2 && key.startsWith('deploys/')) throw new ClawctlError('DENIED', 'S3 refuses.')
       }
       expect(outcomes(await start(plane))).to.deep.equal(['a replaced', 'b replaced', 'c replaced'])
@@ -285,7 +285,7 @@ describe('deployFleet', () => {
     })
   })
 
-  it('ends as cancelled where the process is stopped while it waits', async () => {
+  it('ends as cancelled if the process is stopped while it waits', async () => {
     const plane = abc()
     plane.cloud.boots.set(NEW.id, 'silent')
     plane.clock.onSleep = () => {

@@ -25,8 +25,8 @@ function world() {
 
 const deployOf = async (...args: Parameters<typeof getDeploy>) => (await getDeploy(...args)).deploy
 
-describe('a record whose run nobody lists', () => {
-  it('reads as failed once nobody can still be at it, with what it had done', async () => {
+describe('a record whose run GitHub does not list', () => {
+  it('counts as failed when its run must have ended, and keeps its hosts', async () => {
     const { store, ports } = world()
     const hosts = [
       { id: 'a', outcome: 'deploying' as const, ami: null, previousAmi: OLD.id, instanceId: 'i-a' },
@@ -45,7 +45,7 @@ describe('a record whose run nobody lists', () => {
 })
 
 describe('listDeploys', () => {
-  it('shows runs with what they wrote down, and deploys that had no run, newest first', async () => {
+  it('shows runs with their records, and deploys without a run, newest first', async () => {
     const { run, record, ports } = world()
     run(4, 40)
     run(2, 20, { status: 'completed', conclusion: 'failure' })
@@ -61,7 +61,7 @@ describe('listDeploys', () => {
     ])
   })
 
-  it('shows no more than was asked for, of both kinds', async () => {
+  it('shows no more than the requested number of both kinds', async () => {
     const { run, record, ports } = world()
     for (const id of [9, 8, 7]) run(id, id * 5)
     for (const id of [3, 4, 5, 6]) record(id, id * 5 + 20)
@@ -69,7 +69,7 @@ describe('listDeploys', () => {
     expect(ids).to.deep.equal(['request-0006', 'request-0009', 'request-0005'])
   })
 
-  it('has the last 50 records, whatever index lies beside them', async () => {
+  it('returns only the 50 newest records of a longer index', async () => {
     const { record, ports } = world()
     for (let id = 0; id < 60; id += 1) {
       record(id, id)
@@ -79,13 +79,13 @@ describe('listDeploys', () => {
     expect([ids.length, ids[0], ids.at(-1)]).to.deep.equal([50, 'request-00059', 'request-00010'])
   })
 
-  it('does without a bucket', async () => {
+  it('works without a bucket', async () => {
     const { run, runs } = world()
     run(1, 10, { status: 'completed', conclusion: 'success' })
     expect((await listDeploys({ runs, store: null, clock }, { limit: 5 })).deploys).to.have.length(1)
   })
 
-  it('reads the newest of thousands of records, and no more of them than it shows', async () => {
+  it('reads only the newest of thousands of records', async () => {
     const { store, ports } = world()
     let [gets, listed] = [0, 0]
     const counting: ObjectStore = {
@@ -103,7 +103,7 @@ describe('listDeploys', () => {
       },
     }
     for (let n = 0; n < 5_000; n += 1) {
-      // Ids in no order, as random ones are.
+      // Ids without an order, like random ones.
       const requestId = `request-${String((n * 7919) % 5_000).padStart(4, '0')}`
       const createdAt = new Date(Date.parse('2026-01-01T00:00:00Z') + n * 60_000).toISOString()
       store.set(indexKey(createdAt, requestId), '')
@@ -115,7 +115,7 @@ describe('listDeploys', () => {
     expect([gets, listed <= 103]).to.deep.equal([3, true])
   })
 
-  it('finds records from before the index beside those of it, each once', async () => {
+  it('finds records from before the index together with indexed ones, each once', async () => {
     const { store, record, ports } = world()
     record(1, 10)
     record(2, 20)
@@ -127,7 +127,7 @@ describe('listDeploys', () => {
     expect(ids).to.have.members(['request-0001', 'request-0002'])
   })
 
-  it('passes over a record that is not one, or has a name that is no request id', async () => {
+  it('skips an invalid record, and one whose name is not a request id', async () => {
     const { run, store, ports } = world()
     run(1, 10)
     store.set('deploys/request-0001.json', '{')
@@ -141,7 +141,7 @@ describe('listDeploys', () => {
 })
 
 describe('getDeploy', () => {
-  it('gives the run with its record, its steps and whom it waits for', async () => {
+  it('returns the run with its record, its steps and the deploy that it waits for', async () => {
     const { run, record, runs, ports } = world()
     run(3, 30)
     run(2, 20, { status: 'in_progress' })
@@ -156,7 +156,7 @@ describe('getDeploy', () => {
     expect(deploy.waitsFor).to.include({ requestId: 'request-0002' })
   })
 
-  it('counts the places of the queue from its head, by the order of the dispatches', async () => {
+  it('counts places in the queue from its head, in the order of the dispatches', async () => {
     const { run, ports } = world()
     run(9, 1)
     run(2, 20, { status: 'in_progress' })
@@ -174,7 +174,7 @@ describe('getDeploy', () => {
     expect(await deployOf(ports, 'request-0001')).to.deep.include({ status: 'succeeded', steps: [], runId: null })
   })
 
-  it('says the same of a run that is asked for by its own id', async () => {
+  it("returns the same for a run's own id", async () => {
     const { run, record, ports } = world()
     run(2, 20, { status: 'completed', conclusion: 'failure' })
     record(2, 20, { status: 'rolled-back' })
@@ -182,7 +182,7 @@ describe('getDeploy', () => {
   })
 
   for (const id of ['request-0009', '', '../config', 'constructor']) {
-    it(`knows no ${JSON.stringify(id)}`, async () => {
+    it(`finds no deploy for ${JSON.stringify(id)}`, async () => {
       const { run, ports } = world()
       run(1, 10)
       const error = await failureOf(getDeploy(ports, id))

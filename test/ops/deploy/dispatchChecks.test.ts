@@ -43,7 +43,7 @@ function world({ bucket = true } = {}) {
 }
 
 describe('the claim of a dispatch', () => {
-  it('is not needed without a bucket, nor is anything else of it', async () => {
+  it('is skipped without a bucket, like every other stored fact', async () => {
     const { runs, ask, refusal } = world({ bucket: false })
     expect((await ask()).runId).to.equal(900)
     runs.runs = [runOf(7, { title: titled('request-0007') })]
@@ -56,13 +56,13 @@ describe('the claim of a dispatch', () => {
     expect(await refusal({ requestId: 'request-0003', requestedBy: 'Eve' })).to.equal('DENIED')
   })
 
-  it('is its own where the answer to its write was lost', async () => {
+  it('belongs to the request if the answer to its write was lost', async () => {
     const { store, ask } = world()
     store.loseAnswer()
     expect((await ask()).runId).to.equal(900)
   })
 
-  it('expires ten minutes after it was made, to the millisecond, and at once where it is not readable', async () => {
+  it('expires exactly ten minutes after it was written, and immediately if it is not readable', async () => {
     const { clock, store, runs, ask, refusal } = world()
     store.set(CLAIM, { nonce: 'another', at: new Date(clock.now().getTime() - 10 * 60_000).toISOString() })
     expect((await ask()).runId).to.equal(900)
@@ -73,7 +73,7 @@ describe('the claim of a dispatch', () => {
     expect(runs.dispatched).to.have.length(2)
   })
 
-  /** Another request writes the claim after this one has read that there is none. */
+  /** Another request writes the claim after this one has read that none exists. */
   const claimedMeanwhile = (store: FakeStore, claim: object | null) => {
     const { putIf } = store
     store.putIf = async (key, text, etag) => {
@@ -83,7 +83,7 @@ describe('the claim of a dispatch', () => {
     }
   }
 
-  it('is not taken over from a request that has its run, however old, or whose claim is gone by now', async () => {
+  it('is not taken over from a request with a run, however old, or with a claim that was deleted meanwhile', async () => {
     const run = { id: 5, url: 'https://github.example/runs/5', requestId: 'request-0001' }
     for (const claim of [{ nonce: 'settled', at: '2026-01-01T00:00:00Z', run }, null]) {
       const { runs, store, ask } = world()
@@ -95,7 +95,7 @@ describe('the claim of a dispatch', () => {
     }
   })
 
-  it('leads to the run of the request that was faster, once GitHub lists it', async () => {
+  it('leads to the run of the faster request when GitHub lists it', async () => {
     const { runs, clock, store, ask } = world()
     claimedMeanwhile(store, { nonce: 'another', at: START })
     clock.onSleep = () => {
@@ -105,7 +105,7 @@ describe('the claim of a dispatch', () => {
     expect(runs.dispatched).to.deep.equal([])
   })
 
-  it('keeps the run that was found by its name, through a list that fails', async () => {
+  it('stores the run that was found by its name, also after a failed list', async () => {
     const { runs, clock, ask } = world()
     const list = runs.list.bind(runs)
     runs.onDispatch = async () => {
@@ -124,7 +124,7 @@ describe('the claim of a dispatch', () => {
     expect(runs.dispatched).to.have.length(1)
   })
 
-  it('leads to the record of the deploy that it joined, when GitHub lists its run no more', async () => {
+  it('leads to the record of the joined deploy when GitHub no longer lists its run', async () => {
     const { runs, store, ask } = world()
     runs.runs = [runOf(7, { title: titled('request-0007') })]
     await ask()
@@ -133,7 +133,7 @@ describe('the claim of a dispatch', () => {
     expect(await ask()).to.include({ requestId: 'request-0007', status: 'kept' })
   })
 
-  it('says what to do about a request id that was used', async () => {
+  it('returns a hint for a request id that was used before', async () => {
     const { runs, ask } = world()
     runs.runs = [runOf(3, { title: TITLE })]
     expect((await failureOf(ask({ requestedBy: 'Eve' }))).hint).to.include('a new one')
@@ -141,7 +141,7 @@ describe('the claim of a dispatch', () => {
 })
 
 describe('a deploy that is not dispatched', () => {
-  it('joins neither a run that has begun nor one that is over, and passes over runs of other names', async () => {
+  it('does not join a run that has started or ended, and ignores runs with other names', async () => {
     const { runs, ask } = world()
     runs.runs = [
       runOf(6, { title: 'nightly' }),
@@ -151,7 +151,7 @@ describe('a deploy that is not dispatched', () => {
     expect((await ask()).runId).to.equal(900)
   })
 
-  it('counts the runs that wait and no others, and names whose they are', async () => {
+  it('counts only queued runs, by their requesters', async () => {
     const { runs, ask } = world()
     const ten = (change: Parameters<typeof runOf>[1], by: string) =>
       Array.from({ length: 10 }, (_, n) =>
@@ -178,7 +178,7 @@ describe('a deploy that is not dispatched', () => {
     }
   })
 
-  it('has an image for each instance that it names, and asks no others', async () => {
+  it('checks an image for each named instance, and for no other', async () => {
     const { compute, runs, ask, refusal } = world()
     expect((await ask()).runId).to.equal(900)
     const person = { caller: undefined, requestedBy: 'Ada' }
@@ -192,13 +192,13 @@ describe('a deploy that is not dispatched', () => {
     expect(runs.dispatched).to.have.length(1)
   })
 
-  it('is not for want of an answer from EC2', async () => {
+  it('is accepted if EC2 does not answer', async () => {
     const { compute, ask } = world()
     compute.fleetImages = async () => Promise.reject(upstream())
     expect((await ask()).runId).to.equal(900)
   })
 
-  it('needs a code for what only a person may ask, once a person is enrolled; for the rest it reads no people', async () => {
+  it('requires a code for requests of a person once people are enrolled, and otherwise reads no people', async () => {
     const { store, registry, ports, ask, refusal } = world()
     await addPerson('Ada', { ...ports, store, registry })
     const read: string[] = []
@@ -212,7 +212,7 @@ describe('a deploy that is not dispatched', () => {
     expect(await refusal({ requestId: 'request-0002', amiOverride: NEW.id })).to.equal('CODE_REQUIRED')
   })
 
-  it('retires by the machines of that id alone', async () => {
+  it('considers only the machines of the retired id', async () => {
     const { compute, store, runs, refusal, ask } = world()
     const retire = { target: 'gone', retire: true }
     compute.addUnmanaged(hostOf('a'))

@@ -32,7 +32,7 @@ function world() {
   const clock = new FakeClock()
   const store = new FakeStore()
   const compute = new FakeCloud(store, clock)
-  /** After so many looks at the time there is none left. */
+  /** After this many reads of the clock no time is left. */
   const time = { looks: Number.POSITIVE_INFINITY }
   const mustHaveTime = () => {
     if (--time.looks < 0) throw new ClawctlError('TIMED_OUT', 'There is no time left.')
@@ -46,7 +46,7 @@ function world() {
   return { runs, clock, store, compute, time, ask }
 }
 
-/** GitHub starts the run, and shows it after some looks, but does not name it. */
+/** GitHub starts the run, and lists it after some reads, but does not name it. */
 const unnamed = (
   runs: FakeRuns,
   clock: FakeClock,
@@ -63,7 +63,7 @@ const unnamed = (
 }
 
 describe('dispatchDeploy', () => {
-  it('starts one run and answers with it', async () => {
+  it('starts one run and returns it', async () => {
     const { runs, clock, ask } = world()
     expect(await ask()).to.deep.include({
       requestId: 'request-0001',
@@ -80,7 +80,7 @@ describe('dispatchDeploy', () => {
     expect(clock.sleeps).to.deep.equal([])
   })
 
-  it('says whom the new run waits for', async () => {
+  it('reports which deploy the new run waits for', async () => {
     const { runs, ask } = world()
     runs.runs = [runOf(2, { status: 'in_progress', createdAt: '2026-03-01T11:59:00Z' })]
     expect((await ask()).waitsFor).to.include({ runId: 2 })
@@ -93,7 +93,7 @@ describe('dispatchDeploy', () => {
     expect((await ask()).waitsFor).to.include({ runId: 2 })
   })
 
-  it('may be asked again at once with the same id where GitHub refused', async () => {
+  it('may be repeated immediately with the same id after a refusal of GitHub', async () => {
     const { runs, clock, ask } = world()
     const accept = runs.onDispatch
     runs.onDispatch = async () => {
@@ -105,7 +105,7 @@ describe('dispatchDeploy', () => {
     expect([runs.dispatched.length, clock.sleeps]).to.deep.equal([2, []])
   })
 
-  it('is not dispatched a second time while another is at it, and is taken over from one that must be dead', async () => {
+  it('is not dispatched again while another request handles it, and is taken over from a dead one', async () => {
     const { runs, clock, store, ask } = world()
     store.set('claims/request-0001.json', { nonce: 'another', at: clock.now().toISOString() })
     expect((await failureOf(ask())).code).to.equal('UPSTREAM')
@@ -114,7 +114,7 @@ describe('dispatchDeploy', () => {
     expect(await ask()).to.include({ status: 'queued' })
   })
 
-  it('claims nothing without the time to send it, and may be asked again at once', async () => {
+  it('writes no claim without enough time to dispatch, and may be repeated immediately', async () => {
     const { runs, store, time, ask } = world()
     time.looks = 0
     expect((await failureOf(ask())).code).to.equal('TIMED_OUT')
@@ -130,14 +130,14 @@ describe('dispatchDeploy', () => {
     expect((await ask()).runId).to.equal(900)
   })
 
-  it('gives the same run for the same request id, and starts no second one', async () => {
+  it('returns the same run for the same request id, and starts no second one', async () => {
     const { runs, ask } = world()
     runs.runs = [runOf(9), runOf(3, { title: TITLE, status: 'in_progress' })]
     expect(await ask()).to.include({ runId: 3, status: 'running' })
     expect(runs.dispatched).to.deep.equal([])
   })
 
-  it('gives the same answer as the run itself, record included', async () => {
+  it('returns the same answer as the run itself, with its record', async () => {
     const { runs, store, ask } = world()
     runs.runs = [runOf(3, { title: TITLE, status: 'completed', conclusion: 'failure' })]
     const error = { code: 'ROLLED_BACK', message: 'It runs the old one again.' } as const
@@ -145,7 +145,7 @@ describe('dispatchDeploy', () => {
     expect(await ask()).to.deep.include({ status: 'rolled-back', error })
   })
 
-  it('knows the request id by its record when a hundred runs came after it', async () => {
+  it('finds the request id by its record after a hundred later runs', async () => {
     const { runs, store, ask } = world()
     const record = recordOf({
       requestId: 'request-0001',
@@ -179,7 +179,7 @@ describe('dispatchDeploy', () => {
     [{ amiOverride: 'ami-1' }, 'INVALID_AMI'],
   ]
   for (const [change, code] of refusals) {
-    it(`decides for itself: ${code}`, async () => {
+    it(`applies the policy itself: ${code}`, async () => {
       const { runs, ask } = world()
       const error = await failureOf(ask(change))
       expect([error.code, typeof error.hint]).to.deep.equal([code, 'string'])
@@ -187,7 +187,7 @@ describe('dispatchDeploy', () => {
     })
   }
 
-  it('is the same deploy for as long as the claim is kept, however many runs lie between, and without a record', async () => {
+  it('returns the same deploy while the claim exists, after any number of runs, also without a record', async () => {
     const { runs, clock, ask } = world()
     expect(await ask()).to.include({ status: 'queued', runId: 900 })
     runs.runs = Array.from({ length: 100 }, (_, n) => runOf(1000 + n))
@@ -198,7 +198,7 @@ describe('dispatchDeploy', () => {
     expect(runs.dispatched).to.have.length(1)
   })
 
-  it('does not dispatch again while the list may lag behind a dispatch whose answer was lost', async () => {
+  it('does not dispatch again while GitHub may not yet list the run of a lost answer', async () => {
     const { runs, clock, ask } = world()
     const accept = runs.onDispatch
     runs.onDispatch = async () => {
@@ -216,7 +216,7 @@ describe('dispatchDeploy', () => {
     expect(runs.dispatched).to.have.length(2)
   })
 
-  it('is the queued deploy of the same asker and target, and stays so', async () => {
+  it('joins the queued deploy of the same requester and target', async () => {
     const { runs, ask } = world()
     runs.runs = [runOf(7, { title: TITLE.replace('request-0001', 'request-0007') })]
     expect(await ask()).to.include({ runId: 7, requestId: 'request-0007' })
@@ -227,24 +227,24 @@ describe('dispatchDeploy', () => {
   })
 
   for (const [why, change, title] of [
-    ['of another asker', { requestedBy: 'Eve' }, TITLE],
-    ['of a verified asker', {}, TITLE.replace('person claimed', 'person verified')],
+    ['of another requester', { requestedBy: 'Eve' }, TITLE],
+    ['of a verified requester', {}, TITLE.replace('person claimed', 'person verified')],
     [
-      'of nobody',
+      'without a requester',
       { caller: undefined, requestedBy: undefined },
       'fleet deploy a [request-0007] (unknown, shared token)',
     ],
     ['of another target', {}, TITLE.replace('deploy a', 'deploy b')],
     ['with another AMI', {}, TITLE.replace('deploy a', `deploy a on ${OLD.id}`)],
   ] as const) {
-    it(`is no queued deploy ${why}`, async () => {
+    it(`does not join a queued deploy ${why}`, async () => {
       const { runs, ask } = world()
       runs.runs = [runOf(7, { title: title.replace('request-0001', 'request-0007') })]
       expect(await ask(change)).to.include({ runId: 900 })
     })
   }
 
-  it('is no queued deploy that was cancelled, though GitHub still lists it as queued', async () => {
+  it('does not join a cancelled deploy, although GitHub still lists it as queued', async () => {
     const { runs, store, ask } = world()
     runs.runs = [runOf(7, { title: TITLE.replace('request-0001', 'request-0007') })]
     store.set(cancelKey('request-0007'), { by: 'Jo', at: '2026-03-01T12:00:00Z' })
@@ -252,7 +252,7 @@ describe('dispatchDeploy', () => {
     expect(runs.dispatched).to.have.length(1)
   })
 
-  it('is found by the id that was printed where it joined a queued deploy: in the list, by the record, by the claim', async () => {
+  it('is found by its own id after it joined a queued deploy: in the list, by the record, by the claim', async () => {
     const { runs, store, clock, ask } = world()
     const found = async (requestId = 'request-0001') => (await getDeploy({ runs, store, clock }, requestId)).deploy
     const theirs = runOf(7, { title: TITLE.replace('request-0001', 'request-0007') })
@@ -275,7 +275,7 @@ describe('dispatchDeploy', () => {
     expect([...store.objects.keys()]).to.include('control/cancel/request-0007.json')
   })
 
-  it('retires what the object of the active machine or a heartbeat knows, or EC2 may, and nothing else', async () => {
+  it('retires only ids with a machine, a heartbeat or an object of the active machine, or if EC2 does not answer', async () => {
     const { runs, store, compute, ask } = world()
     const retire = (n: number) => ask({ target: 'gone', retire: true, requestId: `retire-000${n}` })
     const refused = await failureOf(retire(1))
@@ -295,7 +295,7 @@ describe('dispatchDeploy', () => {
     expect(runs.dispatched).to.have.length(3)
   })
 
-  it('is not taken where ten of the same caller are queued, and says when to ask again', async () => {
+  it('is refused if ten deploys of the caller are queued, with the time of the next attempt', async () => {
     const { runs, ask } = world()
     const queued = (n: number, by: string) =>
       runOf(n, { title: `fleet deploy all [request-${1000 + n}] via b by ${by}` })
@@ -307,7 +307,7 @@ describe('dispatchDeploy', () => {
     expect(await ask({ requestId: 'request-0003', caller: undefined })).to.include({ runId: 900 })
   })
 
-  it('is refused where the target is frozen, until the freeze is over', async () => {
+  it('is refused while the target is frozen', async () => {
     const { runs, clock, store, ask } = world()
     const until = new Date(clock.now().getTime() + 60_000).toISOString()
     store.set(FREEZE_KEY, formatFreezes([freezeOf('a', { until })]))
@@ -318,14 +318,14 @@ describe('dispatchDeploy', () => {
     expect(await ask()).to.include({ runId: 900 })
   })
 
-  it('finds the run by its name where GitHub does not say which it started', async () => {
+  it('finds the run by its name if GitHub does not name it', async () => {
     const { runs, clock, ask } = world()
     unnamed(runs, clock, 3)
     expect(await ask()).to.include({ runId: 5, requestId: 'request-0001' })
     expect(clock.sleeps).to.have.length(3)
   })
 
-  it('gives up looking before its own time is up, and says that asking again is safe', async () => {
+  it('stops its search before its time limit, and reports that a repetition is safe', async () => {
     const { clock, ask, runs } = world()
     unnamed(runs, clock, 1000)
     const error = await failureOf(ask())
@@ -334,7 +334,7 @@ describe('dispatchDeploy', () => {
     expect(clock.elapsed).to.be.below(15_000)
   })
 
-  it('finds a run that GitHub started although it failed to answer', async () => {
+  it('finds a run that GitHub started without an answer', async () => {
     const { runs, clock, ask } = world()
     unnamed(runs, clock, 2, () => {
       throw upstream()
@@ -343,7 +343,7 @@ describe('dispatchDeploy', () => {
     expect(runs.dispatched).to.have.length(1)
   })
 
-  it('passes the failure on where no run appears', async () => {
+  it('passes on the failure if no run appears', async () => {
     const { runs, ask } = world()
     runs.onDispatch = async () => {
       throw upstream()
@@ -352,7 +352,7 @@ describe('dispatchDeploy', () => {
     expect(runs.dispatched).to.have.length(1)
   })
 
-  it('does not look for a run that GitHub refused', async () => {
+  it('does not search for a run that GitHub refused', async () => {
     const { runs, clock, ask } = world()
     runs.onDispatch = async () => {
       throw new ClawctlError('DENIED', 'No.')

@@ -9,7 +9,7 @@ import { detailOf, FakeClock, FakeProgress, NEW, OLD, START, upstream } from '..
 const MINUTE = 60_000
 const OVER = detailOf({ status: 'succeeded' })
 
-/** Answers one after the other, the last one for ever; an error is thrown. */
+/** Returns these answers one after the other and repeats the last one; an error is thrown. */
 function world(...answers: (DeployDetail | Error)[]) {
   const clock = new FakeClock()
   const progress = new FakeProgress()
@@ -31,7 +31,7 @@ function world(...answers: (DeployDetail | Error)[]) {
 }
 
 describe('followDeploy', () => {
-  it('tells every step and host once, as it ends', async () => {
+  it('prints every step and host once when it ends', async () => {
     const step = (name: string, status: 'in_progress' | 'completed', conclusion: string | null) =>
       ({ job: 'deploy', name, status, conclusion }) as const
     const host = { id: 'a', ami: NEW.id, previousAmi: OLD.id, instanceId: null }
@@ -60,20 +60,20 @@ describe('followDeploy', () => {
     expect(progress.said).to.deep.equal(['create x', 'it boots', 'it is up'])
   })
 
-  it('does not ask again once it is over', async () => {
+  it('sends no request after the deploy is over', async () => {
     const { clock, follow, asked } = world(OVER)
     await follow()
     expect([asked(), clock.elapsed]).to.deep.equal([1, 0])
   })
 
-  it('asks less and less often, at least every five seconds', async () => {
+  it('polls at growing intervals, at least every five seconds', async () => {
     const { clock, follow } = world(detailOf())
     await failureOf(follow())
     expect(clock.sleeps[0]).to.equal(500)
     expect(Math.max(...clock.sleeps)).to.equal(5000)
   })
 
-  it('says of a queued deploy what is known of its place, and nothing once it runs', async () => {
+  it('prints the known place of a queued deploy, and nothing of it once it runs', async () => {
     const waitsFor = { requestId: 'request-0000', target: 'all', runId: 1 }
     const { progress, follow } = world(
       detailOf({ status: 'queued' }),
@@ -85,7 +85,7 @@ describe('followDeploy', () => {
     expect(progress.notes).to.deep.equal(['queued behind the deploy of all (request-0000)'])
   })
 
-  it('ends when the time is up, and says that the deploy goes on', async () => {
+  it('ends at its time limit, and reports that the deploy goes on', async () => {
     const { clock, follow } = world(detailOf())
     const error = await failureOf(follow())
     expect([error.code, clock.elapsed]).to.deep.equal(['TIMED_OUT', MINUTE])
@@ -93,26 +93,26 @@ describe('followDeploy', () => {
     expect(error.hint).to.match(/goes on: `clawctl fleet follow request-0001`/)
   })
 
-  it('goes on through a service that does not answer for a while, and says so once', async () => {
+  it('continues while a service does not answer for a time, and reports it once', async () => {
     const limited = new ClawctlError('RATE_LIMITED', 'Slower.')
     const { progress, follow } = world(upstream(), upstream(), detailOf(), limited, OVER)
     expect(await follow()).to.equal(OVER)
     expect(progress.notes.filter((note) => note.includes('could not be read, trying again'))).to.have.length(2)
   })
 
-  it('ends with TIMED_OUT and the last answer where the service stays away', async () => {
+  it('ends with TIMED_OUT and the last answer if the service stays unavailable', async () => {
     const error = await failureOf(world(upstream()).follow())
     expect(error.code).to.equal('TIMED_OUT')
     expect(error.message).to.include(upstream().message)
   })
 
-  it('does not blame a service that has come back', async () => {
+  it('does not blame a service that answers again', async () => {
     const error = await failureOf(world(upstream(), detailOf()).follow())
     expect(error.message).to.not.include(upstream().message)
   })
 
   for (const code of ['UNAUTHORIZED', 'NOT_FOUND', 'DENIED', 'NOT_CONFIGURED'] satisfies Code[]) {
-    it(`ends at once with ${code}`, async () => {
+    it(`ends immediately with ${code}`, async () => {
       const { clock, progress, follow } = world(detailOf(), new ClawctlError(code, 'No.'))
       const error = await failureOf(follow({ listedWithinMs: MINUTE }))
       expect([error.code, error.partial, error.hint]).to.deep.equal([code, undefined, undefined])
@@ -120,7 +120,7 @@ describe('followDeploy', () => {
     })
   }
 
-  it('waits for a run to be listed no longer than it was asked to, and for no other failure', async () => {
+  it('waits for a run to be listed for a limited time, and for no other failure', async () => {
     const { clock, progress, follow } = world(new ClawctlError('NOT_FOUND', 'No.'))
     expect((await failureOf(follow({ listedWithinMs: 1250 }))).code).to.equal('NOT_FOUND')
     expect([clock.elapsed, progress.notes]).to.deep.equal([1250, []])
@@ -129,7 +129,7 @@ describe('followDeploy', () => {
     expect(denied.asked()).to.equal(1)
   })
 
-  it('gives up after five minutes without an answer, with the deploy as it was last seen', async () => {
+  it('gives up after five minutes without an answer, with the last known deploy', async () => {
     const { clock, follow } = world(detailOf(), upstream())
     const error = await failureOf(follow({ timeoutMs: 60 * MINUTE }))
     expect(error.code).to.equal('UPSTREAM')
@@ -138,7 +138,7 @@ describe('followDeploy', () => {
     expect(error.hint).to.include('goes on')
   })
 
-  it('says that the deploy goes on where following is stopped, and ends the list of hosts', async () => {
+  it('reports that the deploy goes on if following is stopped, and ends the list of hosts', async () => {
     const host = { id: 'a', ami: NEW.id, previousAmi: OLD.id, instanceId: null, outcome: 'deploying' } as const
     const { clock, progress, follow } = world(detailOf({ hosts: [host] }))
     clock.sleep = async () => Promise.reject(new ClawctlError('CANCELLED', 'Interrupted.'))
@@ -195,7 +195,7 @@ describe('the deploy of the Control API plane', () => {
     expect(failure.partial?.deploy).to.include({ status: 'rolled-back' })
   })
 
-  it('keeps the deploy as it was last seen, or as it was queued, in the error where it lost sight', async () => {
+  it('keeps the last known deploy in the error if the connection is lost', async () => {
     const late = await failureOf(deploy(true, detailOf({ status: 'running' })))
     expect(late.code).to.equal('TIMED_OUT')
     expect(late.partial?.deploy).to.include({ status: 'running' })

@@ -33,7 +33,7 @@ function plane(answer: ReturnType<typeof detailOf> | Error, deploys: Deploy[] | 
 const known = () => IDS.map((requestId) => withoutSteps(detailOf({ requestId })))
 
 describe('followRequest', () => {
-  it('is the deploy where it went well, without its steps', async () => {
+  it('returns a successful deploy without its steps', async () => {
     const over = plane(detailOf({ status: 'succeeded' }))
     const deploy = await followRequest('20000000001', MINUTE, over)
     expect(deploy).to.include({ status: 'succeeded' }).and.not.have.property('steps')
@@ -56,7 +56,7 @@ describe('followRequest', () => {
     ['../7d9b0c5e', undefined],
     ['', undefined],
   ] as const) {
-    it(`tells for ${JSON.stringify(text)} ${meant ? `that ${meant} was meant` : 'where the ids are'}`, async () => {
+    it(`suggests for ${JSON.stringify(text)}: ${meant ?? 'the command that lists the ids'}`, async () => {
       const error = await failureOf(followRequest(text, MINUTE, plane(NOT_FOUND, known())))
       expect(error).to.include({ code: 'NOT_FOUND' })
       expect(error.message).to.include(JSON.stringify(text))
@@ -65,14 +65,14 @@ describe('followRequest', () => {
   }
 
   for (const text of ['7d9b0', '7d9b0c5e', '7d9b0c5e-3f52-4a53-9d7a-0c1f6b6d2a1', IDS[0] as string]) {
-    it(`follows the one deploy whose id begins with ${text}`, async () => {
+    it(`follows the only deploy whose id begins with ${text}`, async () => {
       const over = plane(detailOf({ status: 'succeeded' }), known())
       await followRequest(text, MINUTE, over)
       expect(over.asked.map(({ requestId }) => requestId)).to.deep.equal([IDS[0]])
     })
   }
 
-  it('asks for more of an id where several begin so, and follows none', async () => {
+  it('requires more characters if several ids begin with the text, and follows none', async () => {
     const several = plane(NOT_FOUND, known())
     const error = await failureOf(followRequest('7d9b', MINUTE, several))
     expect(error).to.include({ code: 'NOT_FOUND' })
@@ -94,14 +94,14 @@ describe('followRequest', () => {
     })
   }
 
-  it('follows the deploy with exactly this id, though others begin with it', async () => {
+  it('follows the deploy with exactly this id, although others begin with it', async () => {
     const longer = ['request-0001', 'request-00011'].map((requestId) => withoutSteps(detailOf({ requestId })))
     const over = plane(detailOf({ status: 'succeeded' }), longer)
     await followRequest('request-0001', MINUTE, over)
     expect(over.asked.map(({ requestId }) => requestId)).to.deep.equal(['request-0001'])
   })
 
-  it('names five ids of many, and no more of a text than an id has', async () => {
+  it('names five of many ids, and limits the length of the shown text', async () => {
     const many = Array.from({ length: 7 }, (_, n) => withoutSteps(detailOf({ requestId: `request-000${n}` })))
     const error = await failureOf(followRequest('request', MINUTE, plane(NOT_FOUND, many)))
     expect(error.message).to.match(/^7 deploys/)
@@ -110,19 +110,19 @@ describe('followRequest', () => {
     expect(long.message).to.have.length.below(130)
   })
 
-  it('asks nobody to follow what no id looks like', async () => {
+  it("sends no request for text that can't be an id", async () => {
     const none = plane(NOT_FOUND, known())
     await failureOf(followRequest('a b', MINUTE, none))
     expect(none.asked).to.deep.equal([])
   })
 
-  it('says that it is not there even where the history can not be read', async () => {
+  it("reports a missing deploy although the history can't be read", async () => {
     expect((await failureOf(followRequest('request-0009', MINUTE, plane(NOT_FOUND, upstream())))).code).to.equal(
       'NOT_FOUND',
     )
   })
 
-  it('leaves other failures as they are', async () => {
+  it('passes on other failures unchanged', async () => {
     expect((await failureOf(followRequest('request-0001', MINUTE, plane(upstream(), known())))).code).to.equal(
       'UPSTREAM',
     )

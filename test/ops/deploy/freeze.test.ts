@@ -17,7 +17,7 @@ describe('freezes', () => {
     return { store, clock, ports, freeze, targets, unfreeze: (target: string) => unfreezeFleet({ target }, ports) }
   }
 
-  it('are kept beside each other with who asked for them, until their time is over', async () => {
+  it('are stored together with their requesters, until they expire', async () => {
     const { clock, ports, freeze, targets } = world()
     await freeze('all', { requestedBy: 'Ada', caller: 'b' })
     const freezes = await freeze('a', { forSeconds: 90 })
@@ -31,7 +31,7 @@ describe('freezes', () => {
     expect(await targets()).to.deep.equal(['all'])
   })
 
-  it('replace the one of the same target', async () => {
+  it('replace the freeze of the same target', async () => {
     const { freeze } = world()
     await freeze('a')
     await freeze('b')
@@ -42,7 +42,7 @@ describe('freezes', () => {
     ])
   })
 
-  it('are of instances that the registry has', async () => {
+  it('are possible only for instances of the registry', async () => {
     const { store, freeze } = world()
     const error = await failureOf(freeze('c'))
     expect([error.code, store.objects.size]).to.deep.equal(['UNKNOWN_TARGET', 0])
@@ -64,7 +64,7 @@ describe('freezes', () => {
     expect(await failureOf(unfreeze('a'))).to.include({ message: 'a is not frozen.', hint: 'Nothing is frozen.' })
   })
 
-  it('block everything where their object is not valid, and nothing without object or bucket', async () => {
+  it('block everything if their object is not valid, and nothing without an object or a bucket', async () => {
     const { store, clock, ports, freeze } = world()
     for (const empty of [store, null]) expect(await readFreezes({ store: empty, clock })).to.deep.equal([])
     store.set(FREEZE_KEY, '{')
@@ -76,9 +76,9 @@ describe('freezes', () => {
   })
 })
 
-describe('a change of an object that others change', () => {
+describe('changeObject with concurrent writers', () => {
   const add = (more: string) => (text: string | null) => `${text ?? 'new'}${more}`
-  /** Another process writes before each of the first so many writes. */
+  /** Another process writes before each of this many first writes. */
   const contested = (times: number) => {
     const store = new FakeStore()
     const { putIf } = store
@@ -91,34 +91,34 @@ describe('a change of an object that others change', () => {
     return { store, seen, text: () => store.objects.get('key')?.text }
   }
 
-  it('starts from the text as it is, and from nothing', async () => {
+  it('starts from the current text, or from null', async () => {
     const { store, text } = contested(0)
     await changeObject(store, 'key', add(' one'))
     await changeObject(store, 'key', add(' two'))
     expect(text()).to.equal('new one two')
   })
 
-  it('starts again from what another one wrote, four times', async () => {
+  it('starts again after each concurrent write, four times', async () => {
     const { store, seen, text } = contested(4)
     await changeObject(store, 'key', add(' mine'))
     expect([text(), seen.length]).to.deep.equal(['other-3 mine', 5])
   })
 
-  it('gives up after the fifth, and leaves what is there', async () => {
+  it('gives up after the fifth attempt, and does not change the object', async () => {
     const { store, seen, text } = contested(5)
     const error = await failureOf(changeObject(store, 'key', add(' mine')))
     expect([error.code, error.hint, seen.length]).to.deep.equal(['UPSTREAM', 'Run the command again.', 5])
     expect(text()).to.equal('other-4')
   })
 
-  it('is made once where the answer to its write was lost', async () => {
+  it('is made once if the answer to its write was lost', async () => {
     const { store, seen, text } = contested(0)
     store.loseAnswer()
     await changeObject(store, 'key', add(' one'))
     expect([text(), seen.length]).to.deep.equal(['new one', 1])
   })
 
-  it('fails where the object that it read is gone, as long as it is', async () => {
+  it('fails if the object that it read stays deleted', async () => {
     const store = new FakeStore()
     store.putIf = async () => false
     expect((await failureOf(changeObject(store, 'key', add('')))).code).to.equal('UPSTREAM')
@@ -143,7 +143,7 @@ describe('cancelling', () => {
     return { runs, store, ports, cancelled, cancel: () => cancelDeploy('request-0001', 'Ada', ports) }
   }
 
-  it('cancels the run of a queued deploy, after it has written that its run must stop', async () => {
+  it('cancels the run of a queued deploy after it has written the cancellation', async () => {
     const { store, runs, cancelled, cancel } = world('queued')
     expect(await cancel()).to.include({ status: 'queued', runId: 7 })
     await cancel()
@@ -154,7 +154,7 @@ describe('cancelling', () => {
     expect(JSON.parse(store.objects.get(KEY)?.text ?? '')).to.deep.equal({ by: 'Ada', at: START })
   })
 
-  it('asks a running deploy to stop, with a run or without, and cancels no run', async () => {
+  it('writes a cancellation for a running deploy, with a run or without, and cancels no run', async () => {
     const running = world('in_progress')
     expect(await running.cancel())
       .to.include({ status: 'running' })
@@ -166,7 +166,7 @@ describe('cancelling', () => {
       expect([runs.cancelled, store.objects.has(KEY)]).to.deep.equal([[], true])
   })
 
-  it('leaves a deploy that is over as it is, with and without a bucket', async () => {
+  it('does not change a deploy that is over, with and without a bucket', async () => {
     const { store, ports, cancel } = world('completed')
     expect(await cancel()).to.include({ status: 'failed' })
     expect(store.objects.size).to.equal(0)
@@ -176,7 +176,7 @@ describe('cancelling', () => {
     expect([error.code, error.hint]).to.deep.equal(['NOT_CONFIGURED', 'Set S3_BUCKET, or cancel the run on GitHub.'])
   })
 
-  it('stops the deploy that looks, says who asked where that is known, and no other deploy', async () => {
+  it('stops only the cancelled deploy, and names the sender if known', async () => {
     const { store, cancel } = world('queued')
     await refuseCancelled('request-0001', store, 'before its next host')
     await cancel()

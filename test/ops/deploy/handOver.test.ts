@@ -6,7 +6,7 @@ import { hostOf, NEW, OLD, REQUEST_ID, upstream } from '../../support/fakes.js'
 import { applied, deploy, expectOneGateway, fail, fleet, holder, machines } from '../../support/handOvers.js'
 
 describe('a deploy by handover', () => {
-  it('creates the successor in the free slot, hands over, and then destroys the old machine', async () => {
+  it('creates the candidate in the free slot, hands over, and then destroys the old machine', async () => {
     const plane = fleet()
     const done = await deploy(plane)
     expect(done.hosts[0]).to.include({ outcome: 'replaced', ami: NEW.id, previousAmi: OLD.id, instanceId: 'i-new-1' })
@@ -18,7 +18,7 @@ describe('a deploy by handover', () => {
     expectOneGateway(plane)
   })
 
-  it('goes back to the first slot with the next deploy', async () => {
+  it('uses the first slot again in the next deploy', async () => {
     const plane = fleet()
     await deploy(plane)
     await deploy(plane, { amiOverride: OLD.id, requestId: 'request-0002' })
@@ -27,7 +27,7 @@ describe('a deploy by handover', () => {
     expectOneGateway(plane)
   })
 
-  it('says in plans what there is to be, of every id of the state', async () => {
+  it('passes plans the machines of every id of the state', async () => {
     const plane = fleet()
     await deploy(plane)
     const [create, destroy] = plane.cloud.planned
@@ -41,7 +41,7 @@ describe('a deploy by handover', () => {
     expect(destroy).to.deep.include({ slots: { a: ['b'], b: ['a'] }, kept: { a: 'bootstrap/a', b: 'bootstrap/b' } })
   })
 
-  it('asks EC2 before anything is applied, with what the plan would launch', async () => {
+  it('checks the planned launch with EC2 before anything is applied', async () => {
     const plane = fleet()
     plane.cloud.dryRunSays = { denied: false, reason: 'Unsupported: no such type here' }
     const { error, hosts } = await fail(plane)
@@ -61,7 +61,7 @@ describe('a deploy by handover', () => {
     expect(applied(plane)).to.deep.equal([])
   })
 
-  it('rolls all of them, with one machine more than the fleet at most', async () => {
+  it('rolls all hosts, with at most one machine more than the fleet', async () => {
     const plane = fleet('healthy', ['a', 'b', 'c'], ['a', 'b', 'c'])
     let most = 0
     plane.clock.ticks.push(() => {
@@ -73,7 +73,7 @@ describe('a deploy by handover', () => {
     expectOneGateway(plane)
   })
 
-  it('names the machine that serves before there is a second one', async () => {
+  it('names the serving machine before a second one exists', async () => {
     const plane = fleet()
     plane.cloud.beforeApply = (nth) => {
       if (nth === 1) expect(holder(plane)).to.equal('i-a')
@@ -81,7 +81,7 @@ describe('a deploy by handover', () => {
     await deploy(plane)
   })
 
-  it('brings up a host that did not exist, which nobody may act for until it has passed', async () => {
+  it('creates a new host that is not active until it has passed its checks', async () => {
     const plane = fleet('healthy', ['b'])
     plane.cloud.beforeApply = () => expect(holder(plane)).to.equal(NO_MACHINE)
     const { hosts } = await deploy(plane)
@@ -92,7 +92,7 @@ describe('a deploy by handover', () => {
     expect(plane.cloud.connected('a')).to.deep.equal(['i-new-1'])
   })
 
-  it('stops a machine by EC2 that does not stop acting in 90 s, before its successor may start', async () => {
+  it('stops a machine by EC2 that has not yielded after 90 s, before the candidate becomes active', async () => {
     const plane = fleet()
     plane.cloud.deaf.add('i-a')
     await deploy(plane)
@@ -101,7 +101,7 @@ describe('a deploy by handover', () => {
   })
 })
 
-describe('a successor that does not pass before the handover', () => {
+describe('a candidate that fails before the handover', () => {
   for (const boot of ['silent', 'crash', 'bad-token'] as const) {
     it(`is destroyed, and the old machine never stopped: ${boot}`, async () => {
       const plane = fleet(boot)
@@ -115,7 +115,7 @@ describe('a successor that does not pass before the handover', () => {
     })
   }
 
-  it('says the reason', async () => {
+  it('is reported with the reason', async () => {
     expect((await fail(fleet('bad-token'))).error.message).to.include('the token of discord is rejected: Unauthorized')
     expect((await fail(fleet('crash'))).error.message).to.match(/its gateway restarted \d+ times/)
     const mute = fleet('silent')
@@ -135,7 +135,7 @@ describe('a successor that does not pass before the handover', () => {
     expect(named.code).to.equal('KEPT')
   })
 
-  it('does not mark an AMI that another host is well with', async () => {
+  it('does not mark an AMI with which another host is healthy', async () => {
     const plane = fleet()
     plane.cloud.beforeApply = (nth) => {
       if (nth === 3) plane.cloud.boots.set(NEW.id, 'silent')
@@ -145,14 +145,14 @@ describe('a successor that does not pass before the handover', () => {
     expect(plane.cloud.failed.size).to.equal(0)
   })
 
-  it('is left for a look with --on-failure stop', async () => {
+  it('is kept for inspection with --on-failure stop', async () => {
     const plane = fleet('silent')
     const { error } = await fail(plane, {}, { onFailure: 'stop' })
     expect(error.message).to.include('The candidate i-new-1 was not changed.')
     expect(machines(plane)).to.deep.equal(['i-a', 'i-new-1'])
   })
 
-  it('names --strategy replace where EC2 has no room for one more', async () => {
+  it('suggests --strategy replace if EC2 has no capacity for one more', async () => {
     const plane = fleet()
     plane.cloud.beforeApply = () => {
       throw new ClawctlError('APPLY_FAILED', 'OpenTofu failed in apply: VcpuLimitExceeded: You have requested more')
@@ -164,7 +164,7 @@ describe('a successor that does not pass before the handover', () => {
     expect(plane.cloud.failed.size).to.equal(0)
   })
 
-  it('is cleared away where the apply failed after it was made', async () => {
+  it('is removed if the apply failed after its creation', async () => {
     const plane = fleet()
     plane.cloud.afterApply = (nth) => {
       if (nth === 1) throw new ClawctlError('APPLY_FAILED', 'OpenTofu failed.')
@@ -173,7 +173,7 @@ describe('a successor that does not pass before the handover', () => {
     expect(machines(plane)).to.deep.equal(['i-a'])
   })
 
-  it('says so where it can not be destroyed', async () => {
+  it("is reported if it can't be destroyed", async () => {
     const plane = fleet('silent')
     plane.cloud.beforeApply = (nth) => {
       if (nth === 2) throw new ClawctlError('APPLY_FAILED', 'OpenTofu failed.')
@@ -183,7 +183,7 @@ describe('a successor that does not pass before the handover', () => {
     )
   })
 
-  it('leaves nothing of a host that is new', async () => {
+  it('leaves nothing behind for a new host', async () => {
     const plane = fleet('silent', ['b'])
     const { error, hosts } = await fail(plane)
     expect(error.code).to.equal('HEALTH_FAILED')
@@ -192,7 +192,7 @@ describe('a successor that does not pass before the handover', () => {
     expect(machines(plane)).to.deep.equal([])
   })
 
-  it('is not judged by who may not look', async () => {
+  it("is not destroyed if its health can't be read", async () => {
     const plane = fleet()
     plane.cloud.afterApply = () => {
       plane.cloud.onDescribe = () => {
@@ -206,7 +206,7 @@ describe('a successor that does not pass before the handover', () => {
   })
 })
 
-describe('a successor that fails after the handover', () => {
+describe('a candidate that fails after the handover', () => {
   it('gives the role back, and the old machine serves again', async () => {
     const plane = fleet('fails-active')
     const { error, status, hosts } = await fail(plane)
@@ -219,7 +219,7 @@ describe('a successor that fails after the handover', () => {
     expectOneGateway(plane)
   })
 
-  it('starts the old machine again where EC2 had stopped it', async () => {
+  it('makes EC2 start the old machine again if EC2 had stopped it', async () => {
     const plane = fleet('fails-active')
     plane.cloud.deaf.add('i-a')
     plane.clock.ticks.push(() => {
@@ -231,7 +231,7 @@ describe('a successor that fails after the handover', () => {
     expectOneGateway(plane)
   })
 
-  it('says so where the old machine is lost meanwhile', async () => {
+  it('is reported if the old machine is lost meanwhile', async () => {
     const plane = fleet('fails-active')
     plane.clock.ticks.push(() => {
       if (plane.cloud.connected('a')[0] === 'i-new-1') plane.cloud.lose('i-a')
@@ -241,14 +241,14 @@ describe('a successor that fails after the handover', () => {
     expect(hosts[0]).to.match(/^a failed/)
   })
 
-  it('is left with --on-failure stop', async () => {
+  it('is kept with --on-failure stop', async () => {
     const plane = fleet('fails-active')
     const { error, hosts } = await fail(plane, {}, { onFailure: 'stop' })
     expect(error.code).to.equal('HEALTH_FAILED')
     expect(hosts).to.deep.equal([`a failed ${NEW.id} i-new-1`])
   })
 
-  it('is not called done where the old machine can not be destroyed', async () => {
+  it("does not count as done if the old machine can't be destroyed", async () => {
     const plane = fleet()
     plane.cloud.beforeApply = (nth) => {
       if (nth === 2) throw new ClawctlError('APPLY_FAILED', 'OpenTofu failed.')
@@ -266,7 +266,7 @@ describe('a successor that fails after the handover', () => {
 })
 
 describe('lost machines', () => {
-  it('come back by name, any number of them', async () => {
+  it('are created again by name, in any number', async () => {
     const plane = fleet('healthy', ['a', 'b', 'c'], ['a', 'b', 'c', 'd'])
     plane.cloud.lose('i-a')
     plane.cloud.lose('i-b')
@@ -280,7 +280,7 @@ describe('lost machines', () => {
     expect(plane.cloud.hosts.map(({ id }) => id).sort()).to.deep.equal(['a', 'b', 'c', 'd'])
   })
 
-  it('stay lost where they are not named, and are said to be', async () => {
+  it('stay lost if they are not named, and are reported', async () => {
     const plane = fleet('healthy', ['a', 'b', 'c'], ['a', 'b', 'c'])
     plane.cloud.lose('i-b')
     plane.cloud.lose('i-c')
@@ -289,14 +289,14 @@ describe('lost machines', () => {
     expect(plane.progress.notes).to.include('Missing, and not part of this deploy: b, c.')
   })
 
-  it('do not keep a successor from being destroyed that failed meanwhile', async () => {
+  it('do not prevent the removal of a failed candidate', async () => {
     const plane = fleet('silent')
     plane.clock.ticks.push(() => plane.cloud.lose('i-b'))
     expect((await fail(plane)).error.code).to.equal('KEPT')
     expect(machines(plane)).to.deep.equal(['i-a'])
   })
 
-  it('are not called so because EC2 once did not list them', async () => {
+  it('are not reported because EC2 once did not list them', async () => {
     const plane = fleet()
     const hosts = plane.cloud.describeHosts.bind(plane.cloud)
     let asked = 0
@@ -309,7 +309,7 @@ describe('lost machines', () => {
     expect(machines(plane, 'b')).to.deep.equal(['i-b'])
   })
 
-  it('are asked for by their id for a minute before they are', async () => {
+  it('are read by their id for a minute before they count as lost', async () => {
     const plane = fleet()
     plane.cloud.lose('i-b')
     plane.cloud.describeHost = async () => null
@@ -319,7 +319,7 @@ describe('lost machines', () => {
 })
 
 describe('what an earlier deploy left', () => {
-  it('is adopted where it serves and the state does not know it', async () => {
+  it('is adopted if it serves and the state does not have it', async () => {
     const plane = fleet('healthy', ['b'])
     plane.cloud.addUnmanaged(hostOf('a'))
     const { hosts } = await deploy(plane)
@@ -330,7 +330,7 @@ describe('what an earlier deploy left', () => {
     expectOneGateway(plane)
   })
 
-  it('is terminated by EC2 where it never served and the state does not know it', async () => {
+  it('is terminated by EC2 if it never served and the state does not have it', async () => {
     const plane = fleet()
     plane.store.set('active/a.json', { schema: 1, id: 'a', instanceId: 'i-a', from: null, deploy: null, at: 'x' })
     plane.cloud.launch('a', 'b', { ami: NEW.id, requestId: null })
@@ -339,7 +339,7 @@ describe('what an earlier deploy left', () => {
     expect(machines(plane)).to.deep.equal(['i-new-2'])
   })
 
-  it('is refused where two machines act and nobody named one', async () => {
+  it('is refused if two machines are active and neither was named', async () => {
     const plane = fleet()
     plane.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-z', launchedAt: '2026-02-28T00:00:00.000Z' }))
     const { error } = await fail(plane)
@@ -349,7 +349,7 @@ describe('what an earlier deploy left', () => {
     expect(applied(plane)).to.deep.equal([])
   })
 
-  it('is kept where it runs and is only marked for replacement', async () => {
+  it('is kept if it runs and is only tainted', async () => {
     const plane = fleet()
     plane.cloud.tainted.add(instanceAddress('b'))
     await deploy(plane)
@@ -357,14 +357,14 @@ describe('what an earlier deploy left', () => {
     expect(machines(plane, 'b')).to.deep.equal(['i-b'])
   })
 
-  it('stops everything where nobody can read who may act', async () => {
+  it("stops the deploy if the active machine can't be read", async () => {
     const plane = fleet()
     plane.store.set('active/a.json', 'not an object')
     expect((await fail(plane)).error.code).to.equal('ROLE_UNREADABLE')
     expect(applied(plane)).to.deep.equal([])
   })
 
-  it('is left alone where another deploy writes who may act at the same moment', async () => {
+  it('is not changed if another deploy writes the active machine at the same moment', async () => {
     const plane = fleet()
     const putIf = plane.store.putIf.bind(plane.store)
     plane.store.putIf = async (key, text, etag) => {
@@ -377,8 +377,8 @@ describe('what an earlier deploy left', () => {
   })
 })
 
-describe('a gate that can not see', () => {
-  it('looks again until the time is up, and does not give up a machine that is well', async () => {
+describe('a gate whose service does not answer', () => {
+  it('polls until its time limit, and does not give up a healthy machine', async () => {
     const plane = fleet()
     let asked = 0
     plane.cloud.onDescribe = () => {

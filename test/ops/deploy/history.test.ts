@@ -23,7 +23,7 @@ describe('readHistory', () => {
     },
   }
 
-  it('goes through pages of a hundred, and says where it goes on and what was missing of any', async () => {
+  it('reads pages of a hundred, and returns the next cursor and the missing sources of any page', async () => {
     const history = await readHistory(plane, { limit: 230 })
     expect(history.deploys).to.deep.equal(all.slice(0, 230))
     expect([history.next, history.sources]).to.deep.equal(['230', { runs: 'unavailable', records: 'unavailable' }])
@@ -38,7 +38,7 @@ describe("a deploy's record", () => {
   const begin = (store: FakeStore, change: Parameters<typeof recordOf>[0]) =>
     RecordKeeper.begin(store, recordOf({ requestId: 'request-0001', ...change }), () => {})
 
-  it('is begun once, but by the run that it is of', async () => {
+  it('is created once, and again only by its own run', async () => {
     const store = new FakeStore()
     await begin(store, { runId: 7 })
     await begin(store, { runId: 7, createdAt: '2026-03-01T12:30:00.000Z' })
@@ -49,7 +49,7 @@ describe("a deploy's record", () => {
     expect(store.objects.get('deploys/request-0001.json')?.text).to.equal(before)
   })
 
-  it('is begun where the answer to its write was lost, and not over another one without a run, or one that is not valid', async () => {
+  it('is created if the answer to its write was lost, but not over another or invalid record', async () => {
     const store = new FakeStore()
     store.loseAnswer()
     await begin(store, { runId: null })
@@ -59,7 +59,7 @@ describe("a deploy's record", () => {
     expect((await failureOf(begin(store, { runId: null }))).code).to.equal('REQUEST_CONFLICT')
   })
 
-  it('is written in the order of its changes, through a write that fails, which is reported', async () => {
+  it('is written in the order of its changes; a failed write is reported', async () => {
     const store = new FakeStore()
     const errors: unknown[] = []
     const keeper = await RecordKeeper.begin(store, recordOf(), (error) => void errors.push(error))
@@ -71,7 +71,7 @@ describe("a deploy's record", () => {
     store.put = async (key, text) => {
       writes += 1
       if (writes === 1) throw failure
-      // The first of the writes that arrive takes longest.
+      // The first write takes longest.
       await new Promise((done) => setTimeout(done, writes === 2 ? 10 : 0))
       return put.call(store, key, text)
     }

@@ -11,7 +11,9 @@ const outage = async () => Promise.reject(upstream())
 function world() {
   const [runs, store, clock] = [new FakeRuns(), new FakeStore(), new FakeClock()]
   const ports = { runs, store, clock }
-  /** With an index, it is written for an hour after the request: its object is newer than its place in the history. */
+  /**
+   * With an index, a record is written for up to an hour after the request: its object is newer than its index entry.
+   */
   const record = (requestId: string, minutes: number, { index = true, change = {} } = {}) => {
     const createdAt = at(minutes)
     store.set(
@@ -38,7 +40,7 @@ function world() {
 }
 
 describe('pages of the history', () => {
-  it('have every deploy once and in order, runs and records of the same moment too, whatever their size', async () => {
+  it('contain every deploy once and in order, also runs and records of the same moment, for every size', async () => {
     const { record, run, pages } = world()
     for (const id of ['request-aaa', 'request-ccc', 'request-bbb']) record(id, 5)
     run(9, 7)
@@ -60,7 +62,7 @@ describe('pages of the history', () => {
     expect(await pages(all.length)).to.deep.equal([all])
   })
 
-  it('go on through an index that is longer than a look into it', async () => {
+  it('continue beyond one listing of the index', async () => {
     const { record, pages } = world()
     const names = (n: number) => ['a', 'b'].map((one) => `request-${String(n).padStart(3, '0')}${one}`)
     for (let n = 0; n < 80; n += 1) for (const id of names(n)) record(id, n)
@@ -68,13 +70,13 @@ describe('pages of the history', () => {
     expect(ids).to.deep.equal(Array.from({ length: 80 }, (_, n) => names(79 - n)).flat())
   })
 
-  it('go on through more runs than GitHub lists at once', async () => {
+  it("continue beyond one page of GitHub's runs", async () => {
     const { run, pages } = world()
     for (let n = 120; n > 0; n -= 1) run(n, n)
     expect((await pages(50)).flat()).to.deep.equal(Array.from({ length: 120 }, (_, n) => `request-run${120 - n}`))
   })
 
-  it('end where there is nothing, and may go on where GitHub lists as many runs as it was asked for', async () => {
+  it('end at the last deploy, but may continue if GitHub returned a full list of runs', async () => {
     const { run, page } = world()
     expect((await page(5)).next).to.equal(null)
     for (let n = 1; n <= 99; n += 1) run(n, n)
@@ -83,13 +85,13 @@ describe('pages of the history', () => {
     expect((await page(100)).next).to.be.a('string')
   })
 
-  it('refuse a cursor that is not one', async () => {
+  it('refuse an invalid cursor', async () => {
     const error = await failureOf(world().page(5, 'yesterday'))
     expect(error.code).to.equal('INVALID_REQUEST')
     expect(error.hint).to.include('`next`')
   })
 
-  it('take the place of a record from the index, the newest entry of two, and its order from itself', async () => {
+  it("take a record's place from the newest index entry, and its order from the record", async () => {
     const { store, record, page } = world()
     record('request-0001', 10)
     record('request-0002', 20)
@@ -105,7 +107,7 @@ describe('pages of the history', () => {
     expect(await ids(3)).to.deep.equal(['request-0001', 'request-0002', 'request-0003'])
   })
 
-  it('say for each run whom it waits for, and read no record of a run without a request id', async () => {
+  it('report for each run which one it waits for, and read no record of a run without a request id', async () => {
     const { store, run, page } = world()
     run(1, 1, { status: 'in_progress' })
     run(2, 2)
@@ -135,7 +137,7 @@ describe('the newest records', () => {
   })
 })
 
-describe('a history of which a source does not answer', () => {
+describe('a history with one unavailable source', () => {
   const both = () => {
     const all = world()
     all.run(2, 20)
@@ -148,21 +150,21 @@ describe('a history of which a source does not answer', () => {
     return [deploys.map(({ requestId, ami }) => `${requestId} ${ami}`), sources]
   }
 
-  it('says that both were read', async () => {
+  it('reports both sources as read', async () => {
     expect(await shown(both())).to.deep.equal([
       [`request-run2 ${NEW.id}`, `request-0001 ${NEW.id}`],
       { runs: 'read', records: 'read' },
     ])
   })
 
-  it('is made of the records without GitHub', async () => {
+  it('comes from the records without GitHub', async () => {
     const all = both()
     all.runs.list = outage
     const ids = [`request-run2 ${NEW.id}`, `request-0001 ${NEW.id}`]
     expect(await shown(all)).to.deep.equal([ids, { runs: 'unavailable', records: 'read' }])
   })
 
-  it('is made of the runs without the list of records, and without a record that is not read', async () => {
+  it('comes from the runs without the list of records, and without an unreadable record', async () => {
     for (const broken of ['list', 'get'] as const) {
       const all = both()
       all.store[broken] = outage
@@ -170,7 +172,7 @@ describe('a history of which a source does not answer', () => {
     }
   })
 
-  it('fails with the outage where nothing answers, with and without a bucket', async () => {
+  it('fails with the outage if no source answers, with and without a bucket', async () => {
     const { runs, store, clock, page } = both()
     runs.list = outage
     expect((await failureOf(listDeploys({ runs, store: null, clock }, { limit: 1 }))).code).to.equal('UPSTREAM')
@@ -179,7 +181,7 @@ describe('a history of which a source does not answer', () => {
   })
 })
 
-describe('one deploy of which a source does not answer', () => {
+describe('a deploy with one unavailable source', () => {
   const step = { name: 'plan', status: 'completed', conclusion: 'success' } as const
   const both = (status: 'queued' | 'completed' = 'completed') => {
     const all = world()
@@ -201,7 +203,7 @@ describe('one deploy of which a source does not answer', () => {
   const whole = { found: `request-run2 succeeded ${NEW.id} 1`, runs: 'read', records: 'read' }
 
   for (const id of ['request-run2', '2', 'request-0001']) {
-    it(`has run, record and steps by ${id}, or what is left of them`, async () => {
+    it(`has run, record and steps by ${id}, or those that can be read`, async () => {
       expect(await shown(both(), id)).to.deep.equal(whole)
       const unsteady = both()
       unsteady.runs.jobs = outage
@@ -224,11 +226,11 @@ describe('one deploy of which a source does not answer', () => {
     for (const id of ['request-run2', 'request-0001']) expect(await shown(withoutGitHub, id)).to.deep.equal(record)
   })
 
-  it('asks for no steps of a run that has not begun', async () => {
+  it('reads no steps of a run that has not started', async () => {
     expect((await shown(both('queued'), 'request-run2')).found).to.match(/ 0$/)
   })
 
-  it('is not said to be missing where the service that failed may know it', async () => {
+  it('is not reported as missing if the failed service may have it', async () => {
     const all = both()
     all.runs.list = outage
     all.store.objects.delete('deploys/request-run2.json')
@@ -238,7 +240,7 @@ describe('one deploy of which a source does not answer', () => {
     expect([missing.code, missing.hint]).to.deep.equal(['NOT_FOUND', 'See `clawctl fleet history` for the ids.'])
   })
 
-  it('is known by its claim before GitHub lists its run, and without the right to read claims all the same', async () => {
+  it('is found by its claim before GitHub lists its run, but not without permission to read claims', async () => {
     const all = both()
     all.runs.runs = [runOf(4, { title: 'nightly' })]
     all.store.objects.delete('deploys/request-run2.json')
@@ -253,7 +255,7 @@ describe('one deploy of which a source does not answer', () => {
     expect((await failureOf(getDeploy(all.ports, 'request-0001'))).code).to.equal('NOT_FOUND')
   })
 
-  it('is its run where there is no bucket', async () => {
+  it('is its run without a bucket', async () => {
     const { runs, clock } = both()
     const ports = { runs, clock, store: null }
     expect((await getDeploy(ports, 'request-run2')).sources).to.deep.equal({ runs: 'read', records: 'read' })

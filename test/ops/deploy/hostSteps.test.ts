@@ -6,7 +6,7 @@ import type { ItemProgress, Progress } from '../../../src/lib/ops/ports.js'
 import { failureOf } from '../../support/failure.js'
 import { FakeClock, FakeStore, recordOf, START, upstream } from '../../support/fakes.js'
 
-/** What is shown, in order. */
+/** The displayed lines, in order. */
 function screen() {
   const shown: string[] = []
   const list: ItemProgress = {
@@ -39,7 +39,7 @@ const at = (name: 'plan' | 'standby', clause: string | null = null, since = STAR
   ({ outcome: 'deploying', step: { name, since, clause } }) as const
 
 describe('the list of a deploy that runs elsewhere', () => {
-  it('begins with its first hosts, and shows each step and clause once', async () => {
+  it('starts with its first hosts, and shows each step and clause once', async () => {
     const { shown, progress } = screen()
     const list = new HostList(progress)
     await list.update([])
@@ -61,7 +61,7 @@ describe('the list of a deploy that runs elsewhere', () => {
     ])
   })
 
-  it('takes a step of the same name that began later for another one', async () => {
+  it('treats a later step of the same name as another one', async () => {
     const { shown, progress } = screen()
     const list = new HostList(progress)
     await list.update([host('a', at('plan'))])
@@ -69,7 +69,7 @@ describe('the list of a deploy that runs elsewhere', () => {
     expect(shown).to.deep.equal(['list of a', 'a: plan', 'a: plan is over', 'a: plan'])
   })
 
-  it('ends each host once, with its reason where it did not go well', async () => {
+  it('ends each host once, with the reason for a failure', async () => {
     const { shown, progress } = screen()
     const list = new HostList(progress)
     const good = ['created', 'replaced', 'retired', 'planned'] as const
@@ -88,7 +88,7 @@ describe('the list of a deploy that runs elsewhere', () => {
     ])
   })
 
-  it('may be closed before it began, and fails where it can not be shown', async () => {
+  it("may be closed before it starts, and fails if it can't be shown", async () => {
     const { progress } = screen()
     await new HostList(progress).close()
     const broken = { ...progress, list: () => Promise.reject(upstream()) }
@@ -97,7 +97,7 @@ describe('the list of a deploy that runs elsewhere', () => {
 })
 
 describe('the steps of a host', () => {
-  it('are shown and written where they say something new, with the time at which each began', async () => {
+  it('are shown and recorded if they are new, each with its time', async () => {
     const { shown, list } = screen()
     const clock = new FakeClock()
     const store = new FakeStore()

@@ -14,8 +14,8 @@ import {
   type Plane,
 } from '../../support/handOvers.js'
 
-describe('a handover that is broken off', () => {
-  it('gives the role back at once where the process is being stopped', async () => {
+describe('an interrupted handover', () => {
+  it('gives the role back immediately if the process is being stopped', async () => {
     const plane = fleet()
     plane.clock.onSleep = () => {
       if (holder(plane) === NO_MACHINE) throw new ClawctlError('CANCELLED', 'Stopped.')
@@ -31,8 +31,11 @@ describe('a handover that is broken off', () => {
   })
 })
 
-describe('a handover that is broken off while EC2 stops the old machine', () => {
-  /** The old machine does not yield, and the deploy is interrupted, or can't look any more, once EC2 was asked to stop it. */
+describe('a handover that is interrupted while EC2 stops the old machine', () => {
+  /**
+   * The old machine does not yield, and the deploy is interrupted, or can't read EC2 any more, after it requested the
+   * stop of that machine.
+   */
   function stopping(error: ClawctlError) {
     const plane = fleet()
     plane.cloud.deaf.add('i-a')
@@ -45,13 +48,13 @@ describe('a handover that is broken off while EC2 stops the old machine', () => 
   }
 
   for (const code of ['CANCELLED', 'DENIED'] as const) {
-    it(`starts it again, and names it then alone: ${code}`, async () => {
+    it(`starts the old machine again, and names it only then: ${code}`, async () => {
       const plane = stopping(new ClawctlError(code, 'It was interrupted.'))
       const { error, hosts } = await fail(plane)
       expect(error.code).to.equal(code)
       expect(error.message).to.include('EC2 was asked to stop i-a for the handover')
       expect(error.hint).to.include('Deploy a again')
-      // Not seen to serve yet.
+      // It was not seen to serve yet.
       expect(hosts).to.deep.equal([`a failed ${OLD.id} i-a`])
       expect(applied(plane)).to.deep.equal(['apply create a/b', 'stop i-a', 'start i-a'])
       await plane.clock.pass(120_000)
@@ -62,7 +65,7 @@ describe('a handover that is broken off while EC2 stops the old machine', () => 
   }
 
   for (const target of ['a', 'b']) {
-    it(`leaves it to the next deploy where it is killed meanwhile: of ${target}`, async () => {
+    it(`leaves the restart to the next deploy if it is killed meanwhile: of ${target}`, async () => {
       const plane = stopping(new ClawctlError('CANCELLED', 'It was interrupted.'))
       const unhurried = plane.ports.tidyClock
       plane.ports.tidyClock = {
@@ -81,7 +84,7 @@ describe('a handover that is broken off while EC2 stops the old machine', () => 
     })
   }
 
-  it('gives the role to the old one where it was the successor that EC2 stops', async () => {
+  it('gives the role to the old machine if EC2 stops the candidate', async () => {
     const plane = fleet('fails-active')
     plane.cloud.deaf.add('i-new-1')
     plane.clock.onSleep = () => {
@@ -98,9 +101,9 @@ describe('a handover that is broken off while EC2 stops the old machine', () => 
   })
 })
 
-describe('a deploy that fails after the role was handed over', () => {
+describe('a deploy that fails after the handover', () => {
   for (const code of ['CANCELLED', 'DENIED'] as const) {
-    it(`says that the successor has it and was not seen healthy: ${code}`, async () => {
+    it(`reports that the candidate has the role and was not seen healthy: ${code}`, async () => {
       const plane = fleet()
       plane.clock.onSleep = () => {
         if (holder(plane) === 'i-new-1') throw new ClawctlError(code, 'It stopped here.')
@@ -115,7 +118,7 @@ describe('a deploy that fails after the role was handed over', () => {
     })
   }
 
-  it('does not call a machine kept that EC2 has stopped meanwhile', async () => {
+  it('does not report a machine as kept that EC2 has stopped meanwhile', async () => {
     const plane = fleet('silent')
     plane.cloud.afterApply = (nth) => {
       if (nth === 1) plane.cloud.stop('i-a')
@@ -126,7 +129,7 @@ describe('a deploy that fails after the role was handed over', () => {
     expect(hosts).to.deep.equal([`a failed ${OLD.id} i-a`])
   })
 
-  it('is rolled back by a deploy of another AMI, which then goes on', async () => {
+  it('is rolled back by a deploy of another AMI, which then continues', async () => {
     const plane = fleet('fails-active')
     plane.clock.onSleep = () => {
       if (holder(plane) === 'i-new-1') throw new ClawctlError('CANCELLED', 'It stopped here.')
@@ -139,14 +142,14 @@ describe('a deploy that fails after the role was handed over', () => {
     expectOneGateway(plane)
   })
 
-  it('does not let the predecessor that is gone get the role back', async () => {
+  it('does not give the role back to an old machine that is gone', async () => {
     const plane = fleet()
     await deploy(plane)
     expect(parseActive(plane.store.objects.get('active/a.json')?.text ?? '')?.from).to.equal(null)
   })
 })
 
-describe('a deploy that a person cancels', () => {
+describe('a cancelled deploy', () => {
   const cancel = ({ store }: Plane) => store.set(`control/cancel/${REQUEST_ID}.json`, { by: 'Jo', at: 'now' })
 
   it('stops after its plan', async () => {
@@ -175,9 +178,9 @@ describe('a deploy that a person cancels', () => {
   })
 })
 
-describe('a deploy that waited for another one to end', () => {
+describe('a deploy that waited for another one', () => {
   for (const target of ['a', 'b']) {
-    it(`takes the fleet as that one left it: of ${target}`, async () => {
+    it(`uses the fleet as the other deploy left it: of ${target}`, async () => {
       const plane = fleet()
       const locks = plane.ports.locks
       const take = locks.take.bind(locks)
@@ -196,7 +199,7 @@ describe('a deploy that waited for another one to end', () => {
     })
   }
 
-  it('gives no role back because EC2 did not list the machine that has it', async () => {
+  it('does not give the role back because EC2 did not list the machine that has it', async () => {
     const plane = fleet()
     const i = plane.cloud.launch('a', 'b', { ami: NEW.id, requestId: null })
     plane.cloud.state_.set(instanceAddress('a', 'b'), i)
@@ -212,7 +215,7 @@ describe('a deploy that waited for another one to end', () => {
     expect(plane.progress.notes.join()).to.not.include('interrupted')
   })
 
-  it('goes on where the role of another instance can not be given back', async () => {
+  it("continues if the role of another instance can't be restored", async () => {
     const plane = fleet()
     plane.store.set('active/a.json', { schema: 1, id: 'a', instanceId: NO_MACHINE, from: 'i-a', deploy: 'x', at: 'x' })
     for (const { host } of plane.cloud.machines) if (host.id === 'a') host.state = 'stopped'

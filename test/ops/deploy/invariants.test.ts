@@ -15,18 +15,24 @@ type Plane = ReturnType<typeof fakeDirectPlane>
 
 class Killed extends Error {}
 
-/** When and how a process ends before its work does. */
+/** When and how a process ends before its work is done. */
 interface End {
-  /** From where its calls are counted: its beginning, the role that is with nobody, or EC2 that is asked to stop a machine. */
+  /**
+   * The event from which its calls are counted: the process's start, the role without a machine, or the request to
+   * EC2 to stop one.
+   */
   since: 'begin' | 'handover' | 'fence'
   nth: number
-  /** The call does what it should, and its answer does not arrive. */
+  /** The call has its effect, but its answer does not arrive. */
   after: boolean
-  /** Killed at once; or interrupted, and killed so many calls later, or never. */
+  /** Killed immediately; or interrupted, and killed this many calls later, or never. */
   how: 'killed' | 'interrupted' | { killedAfter: number }
 }
 
-/** The ports of a process that ends so. What is interrupted sleeps no more and runs no OpenTofu, and does all else. */
+/**
+ * The ports of a process that ends in this way. An interrupted process does not sleep and runs no OpenTofu; every other
+ * call works.
+ */
 function mortal(ports: DeployFleetPorts, end: End): DeployFleetPorts {
   let calls = end.since === 'begin' ? 0 : Number.NEGATIVE_INFINITY
   const killedAt =
@@ -67,14 +73,14 @@ function mortal(ports: DeployFleetPorts, end: End): DeployFleetPorts {
 
 type Order = { target: string; requestId: string; amiOverride?: string }
 
-/** What a run ends with: the deploy, and the error's code. */
+/** The result of a run: the deploy, and the error's code. */
 async function run(plane: Plane, order: Order, ports: DeployFleetPorts = plane.ports) {
   try {
     return { code: null, deploy: await deployFleet(order, deployOptions(), ports) }
   } catch (error) {
     if (error instanceof Killed) return { code: 'KILLED', deploy: null }
     const { code, message, partial } = error as ClawctlError
-    // What a dead process still calls says that it is dead.
+    // Every call of a dead process rejects.
     return {
       code: code === 'INTERNAL' && message === '' ? 'KILLED' : code,
       deploy: (partial?.deploy ?? null) as Deploy | null,
@@ -82,7 +88,7 @@ async function run(plane: Plane, order: Order, ports: DeployFleetPorts = plane.p
   }
 }
 
-/** Its lock is free when the other process has ended, whose work began in between. */
+/** Takes its lock when the other process, which started in between, has ended. */
 const waitingFor = (ports: DeployFleetPorts, other: () => Promise<unknown>): DeployFleetPorts => {
   const { locks } = ports
   let ended: Promise<unknown> | null = null
@@ -106,7 +112,7 @@ const waitingFor = (ports: DeployFleetPorts, other: () => Promise<unknown>): Dep
 
 const SERVES = new Set(['created', 'replaced', 'kept', 'rolled-back'])
 
-/** What history says serves runs and may act, and is not said of two machines. */
+/** A machine that serves by the history runs and may be active, and there is only one. */
 function expectTrue(plane: Plane, deploy: Deploy | null): void {
   for (const { id, outcome, instanceId, ami } of deploy?.hosts ?? []) {
     if (!SERVES.has(outcome)) continue
@@ -132,7 +138,7 @@ async function pass(plane: Plane, minutes: number): Promise<void> {
   for (let i = 0; i < minutes * 20; i += 1) await plane.clock.sleep(3_000)
 }
 
-describe('whatever happens to deploys', () => {
+describe('deploys with random failures', () => {
   const boots = fc.constantFrom<Boot>('healthy', 'healthy', 'healthy', 'silent', 'crash', 'bad-token', 'fails-active')
   const end = fc.record<End>({
     since: fc.constantFrom('begin', 'begin', 'handover', 'fence'),
@@ -154,13 +160,13 @@ describe('whatever happens to deploys', () => {
     stopped: fc.option(fc.record({ instanceId: machine, tick: fc.nat(60) }), { freq: 1 }),
     applyFails: fc.option(fc.record({ nth: fc.integer({ min: 1, max: 4 }), after: fc.boolean() }), { freq: 1 }),
     first: fc.option(end, { freq: 4 }),
-    /** A deploy that looked at the fleet before the first one began, and waited for its lock. */
+    /** A deploy that read the fleet before the first one started, and waited for its lock. */
     beside: fc.option(fc.constantFrom('a', 'b', 'all'), { freq: 1 }),
     second: fc.option(end),
     recovers: fc.boolean(),
   })
 
-  it('never are two gateways connected with one token, and what served serves when a deploy has ended', async () => {
+  it('never connect two gateways with one token, and leave a serving machine', async () => {
     const seen = new Map<string, number>()
     await fc.assert(
       fc.asyncProperty(scenario, async (scene) => {
@@ -235,7 +241,7 @@ describe('whatever happens to deploys', () => {
           for (const id of ran) expect(runs(id), `${id} after fleet recover`).to.equal(true)
         }
 
-        // The next deploys, with an image that is known to work, of what was touched.
+        // The next deploys, with a working image, of the changed hosts.
         cloud.deaf.clear()
         const last = await run(plane, { target: 'all', requestId: 'request-0004', amiOverride: OLD.id })
         await pass(plane, 2)

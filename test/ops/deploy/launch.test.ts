@@ -20,10 +20,10 @@ const MACHINE = {
 }
 const launching = (after: object, ...more: object[]) => plan(instance('a/b', ['create'], { after }), ...more)
 
-describe('what a plan would launch', () => {
+describe('the planned launch', () => {
   const of = (json: unknown) => launchOf(json, AT, imageOf(NEW))
 
-  it('is read from its machine', () => {
+  it('is read from the planned machine', () => {
     expect(of(launching(MACHINE))).to.deep.equal({
       ami: NEW.id,
       instanceType: 't3.large',
@@ -37,14 +37,14 @@ describe('what a plan would launch', () => {
     })
   })
 
-  it('has no profile yet where the plan makes that, and not because it makes something else', () => {
+  it('has no profile yet if the plan creates the profile, but only then', () => {
     const made = (type: string, action: string) => of(launching(MACHINE, change(type, 'a', [action])))?.profile
     expect(made('aws_iam_instance_profile', 'create')).to.equal(null)
     expect(made('aws_iam_instance_profile', 'update')).to.equal('a')
     expect(made('aws_iam_role', 'create')).to.equal('a')
   })
 
-  it('is known as far as the plan knows it', () => {
+  it('contains the values that the plan knows', () => {
     const { ami, instance_type } = MACHINE
     const unknown = { profile: null, userData: null, rootGib: null, subnetId: null, securityGroupIds: [], tags: {} }
     for (const more of [
@@ -55,7 +55,7 @@ describe('what a plan would launch', () => {
       expect(of(launching({ ami, instance_type, ...more }))).to.deep.include(unknown)
   })
 
-  it('is nothing where the plan has no machine there', () => {
+  it('is null if the plan has no machine at that address', () => {
     for (const json of [undefined, {}, plan(), plan(instance('b', ['create'], { after: MACHINE })), launching({})])
       expect(of(json)).to.equal(null)
   })
@@ -79,7 +79,7 @@ describe('the check of a launch', () => {
     return { asked, done: checkLaunch(work, launching(after), 'b') }
   }
 
-  it('asks EC2 for what fits, or is not known, and for nothing where nothing is launched', async () => {
+  it('passes EC2 a launch whose image fits or has an unknown size, and no launch without a machine', async () => {
     const fits = [check(MACHINE, { rootGib: 60 }), check(MACHINE, { rootGib: null })]
     const unknown = check({ ...MACHINE, root_block_device: null })
     for (const { asked, done } of [...fits, unknown]) {
@@ -91,7 +91,7 @@ describe('the check of a launch', () => {
     expect(none.asked).to.deep.equal([])
   })
 
-  it('refuses a root volume that the image does not fit on, without asking', async () => {
+  it('refuses a root volume that is smaller than the image, without a request', async () => {
     const { asked, done } = check(MACHINE, { rootGib: 61 })
     const error = await failureOf(done)
     expect(error.code).to.equal('AMI_REFUSED')
@@ -100,7 +100,7 @@ describe('the check of a launch', () => {
     expect(asked).to.deep.equal([])
   })
 
-  it('says whose refusal it is', async () => {
+  it('names the service that refused', async () => {
     const denied = await failureOf(check(MACHINE, {}, { denied: true, reason: 'No.' }).done)
     expect([denied.code, denied.hint]).to.deep.equal([
       'DENIED',
@@ -125,7 +125,7 @@ describe('the image of an instance', () => {
     ])
   })
 
-  it('is the one that was named, and the list is not asked for then', async () => {
+  it('is the named one, without a list of all', async () => {
     const compute = { fleetImages: () => Promise.reject(upstream()), findImage: async () => imageOf(OLD) }
     expect((await chooseImages(compute, [entryOf('a')], OLD.id)).get('a')?.id).to.equal(OLD.id)
   })
@@ -135,7 +135,7 @@ describe('the plan of a deploy', () => {
   const deploy = (plane: ReturnType<typeof fakeDirectPlane>, target = 'a') =>
     deployFleet({ target, requestId: REQUEST_ID }, deployOptions(), plane.ports)
 
-  it('has the ids of the state and the one of its turn, and a file of that name', async () => {
+  it('has the ids of the state and of its own host, and a file of that name', async () => {
     const plane = fakeDirectPlane(registryOf('a', 'b'), [])
     await deploy(plane, 'all')
     expect(plane.cloud.planned.map(({ instances, file }) => [instances, file])).to.deep.equal([
@@ -144,7 +144,7 @@ describe('the plan of a deploy', () => {
     ])
   })
 
-  it('mends the role of its own host, and no neighbour that is whole', async () => {
+  it('corrects the role of its own host, and does not change the others', async () => {
     const plane = fakeDirectPlane(registryOf('a', 'b'), ['a', 'b'])
     plane.cloud.alsoPlanned = [change('aws_iam_role', 'a', ['update'])]
     expect((await deploy(plane)).status).to.equal('succeeded')
@@ -152,7 +152,7 @@ describe('the plan of a deploy', () => {
     expect((await failureOf(deploy(plane))).code).to.equal('PLAN_OUT_OF_SCOPE')
   })
 
-  it("gives a role access to the registry's prefix alone", async () => {
+  it("gives a role access only to the registry's prefix", async () => {
     // The plans of these tests read bootstrap/a.
     const plane = fakeDirectPlane([entryOf('a', { bootstrapPrefix: 'bundles/a' })], [])
     expect((await failureOf(deploy(plane))).message).to.include('widen a role policy')

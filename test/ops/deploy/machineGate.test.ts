@@ -11,7 +11,7 @@ const HOST = hostOf('a')
 type Beat = Partial<Heartbeat> | null
 type Gateway = NonNullable<Heartbeat['gateway']>
 
-/** What EC2 lists and the machine writes, minute by minute; the last of both stays. */
+/** EC2's list and the machine's heartbeats, minute by minute; the last of both is repeated. */
 function world(beats: Beat[], hosts: Host[][] = [[HOST]]) {
   const clock = new FakeClock()
   const store = new FakeStore()
@@ -32,7 +32,7 @@ function world(beats: Beat[], hosts: Host[][] = [[HOST]]) {
     )
   return { clock, cloud, said, gate }
 }
-/** A heartbeat that keeps its time, as the timer writes each minute. */
+/** Heartbeats of a timer that writes each minute. */
 const beat = (minute: number, change: Partial<Gateway> = {}, more: Partial<Heartbeat> = {}): Beat => ({
   at: new Date(Date.parse('2026-03-01T12:00:00.000Z') + minute * MINUTE).toISOString(),
   gateway: { ...(heartbeatOf(HOST).gateway as Gateway), ...change },
@@ -40,7 +40,7 @@ const beat = (minute: number, change: Partial<Gateway> = {}, more: Partial<Heart
 })
 
 describe('machineGate', () => {
-  it('lets a machine pass for standby with one heartbeat, and as active with two of one process', async () => {
+  it('accepts a standby after one heartbeat, and an active machine after two of one process', async () => {
     const standby = world([beat(0, {}, { stage: 'standby' })])
     expect(await standby.gate({ role: 'standby' })).to.deep.equal({ passed: true, host: HOST })
     expect(standby.clock.elapsed).to.equal(0)
@@ -53,7 +53,7 @@ describe('machineGate', () => {
     expect(restarted.clock.elapsed).to.be.at.least(2 * MINUTE)
   })
 
-  it('counts the restarts since the first heartbeat that knows them', async () => {
+  it('counts the restarts since the first heartbeat that reports them', async () => {
     const restarts = (minute: number, restarts: number | null) => beat(minute, { restarts, mainPid: restarts })
     const failed = await world([restarts(0, null), restarts(1, 5), restarts(2, 8)]).gate()
     expect(failed).to.deep.equal({ passed: false, host: HOST, reason: 'its gateway restarted 3 times' })
@@ -61,20 +61,20 @@ describe('machineGate', () => {
     expect(passed).to.include({ passed: true })
   })
 
-  it('does not take a process that is not active for the first of two', async () => {
+  it('does not count a heartbeat of an inactive gateway as the first of two', async () => {
     const { gate, clock } = world([beat(0, { state: 'activating' }), beat(1), beat(2)])
     expect(await gate()).to.include({ passed: true })
     expect(clock.elapsed).to.be.at.least(2 * MINUTE)
   })
 
-  it('fails with the second heartbeat that says the same, not with the first one read twice', async () => {
+  it('fails with the second heartbeat that reports the same, not with the first one read twice', async () => {
     const failed = { state: 'failed' }
     const { gate, clock } = world([beat(0, failed), beat(1, failed)])
     expect(await gate()).to.deep.equal({ passed: false, host: HOST, reason: 'its gateway is failed' })
     expect(clock.elapsed).to.be.within(MINUTE, MINUTE + 10_000)
   })
 
-  it('begins anew where something else was said between', async () => {
+  it('starts again if a different heartbeat came between', async () => {
     const failed = { state: 'failed' }
     const refused = { plugins: [{ name: 'x', error: 'y' }] }
     for (const between of [refused, { state: 'activating' }]) {
@@ -84,7 +84,7 @@ describe('machineGate', () => {
     }
   })
 
-  it('waits two minutes for a machine that EC2 does not show yet, and one more until it is gone', async () => {
+  it('waits two minutes for a machine that EC2 does not show yet, and one more until it counts as gone', async () => {
     const { gate, clock, said, cloud } = world([null], [[]])
     cloud.describeHost = async () => null
     expect(await gate()).to.deep.equal({ passed: false, host: null, reason: 'i-a was terminated' })
@@ -94,21 +94,21 @@ describe('machineGate', () => {
     expect(await late.gate()).to.include({ passed: true })
   })
 
-  it('fails at once where a machine that was shown is terminated', async () => {
+  it('fails immediately if a machine that was shown is terminated', async () => {
     const { gate, clock, cloud } = world([null], [[hostOf('b'), HOST], []])
     cloud.describeHost = async () => 'terminated'
     expect(await gate()).to.deep.equal({ passed: false, host: HOST, reason: 'i-a was terminated' })
     expect(clock.elapsed).to.be.within(MINUTE, MINUTE + 10_000)
   })
 
-  it('goes on where the list alone lacks a machine that EC2 knows', async () => {
+  it("continues if only EC2's list lacks a machine", async () => {
     const { gate, said, cloud } = world([beat(0), beat(1), beat(2)], [[HOST], [], [HOST]])
     cloud.describeHost = async () => HOST
     expect(await gate()).to.include({ passed: true })
     expect(said).to.include('EC2 does not list i-a')
   })
 
-  it('says after which time, and what it waited for last', async () => {
+  it('reports the time, and what it waited for last', async () => {
     const { gate, clock } = world([null])
     const launched = { ...HOST, launchedAt: clock.now().toISOString() }
     const early = world([null], [[launched]])

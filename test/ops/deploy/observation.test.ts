@@ -13,7 +13,7 @@ const fleet = () => fakeDirectPlane(registryOf('a', 'b'), ['a', 'b'])
 describe('the role of a machine', () => {
   const next = { id: 'a', instanceId: 'i-b', from: null, deploy: REQUEST_ID }
 
-  it('is lost where somebody removes it at the same moment', async () => {
+  it('is lost if another process deletes the object at the same moment', async () => {
     const { store, ports } = fleet()
     store.put = async () => {}
     const error = await failureOf(writeRole(ports, { active: null, etag: null }, next))
@@ -22,14 +22,14 @@ describe('the role of a machine', () => {
     expect(error.hint).to.include('deploy again')
   })
 
-  it('is ours where the write arrived and its answer did not', async () => {
+  it('is given if the write arrived but its answer did not', async () => {
     const { store, ports } = fleet()
     const put = store.putIf.bind(store)
     store.putIf = async (...args) => (await put(...args)) && false
     expect((await writeRole(ports, { active: null, etag: null }, next)).active).to.include({ instanceId: 'i-b' })
   })
 
-  it('says what to look at where it can not be read', async () => {
+  it("fails with a hint if the object can't be read", async () => {
     const { store } = fleet()
     store.set('active/a.json', '{}')
     expect((await failureOf(readRole(store, 'a'))).hint).to.include('Find out what wrote it')
@@ -37,7 +37,7 @@ describe('the role of a machine', () => {
 })
 
 describe('observe', () => {
-  it('calls gone what shuts down, and never what EC2 knows although it did not list it', async () => {
+  it('counts a machine that shuts down as gone, and never one that EC2 knows but did not list', async () => {
     const plane = fleet()
     for (const { host } of plane.cloud.machines) if (host.id === 'a') host.state = 'shutting-down'
     const listed = plane.cloud.describeHosts.bind(plane.cloud)
@@ -52,7 +52,7 @@ describe('observe', () => {
     expect(plane.clock.elapsed).to.equal(0)
   })
 
-  it('asks by its id for no machine that is listed or known to be gone, and lists the fleet once', async () => {
+  it('reads no machine by its id that is listed or known to be gone, and lists the fleet once', async () => {
     const plane = fleet()
     plane.cloud.describeHost = () => Promise.reject(upstream())
     const listed = plane.cloud.describeHosts.bind(plane.cloud)
@@ -65,7 +65,7 @@ describe('observe', () => {
     expect([[...gone], hosts.map(({ instanceId }) => instanceId), lists]).to.deep.equal([['i-b'], ['i-a'], 1])
   })
 
-  it('asks for no machine that the state knows without its id', async () => {
+  it('reads no machine without an id in the state', async () => {
     const plane = fleet()
     const state = [{ address: instanceAddress('a'), id: null }]
     Object.assign(plane.cloud, { state: async () => state })
@@ -74,7 +74,7 @@ describe('observe', () => {
     expect([...gone]).to.deep.equal([])
   })
 
-  it('believes one answer that a machine is terminated or shuts down, and none that it is unknown', async () => {
+  it('accepts one answer that a machine is terminated or shutting down, but not one that it is unknown', async () => {
     const plane = fleet()
     const answer = async (state: Host['state'] | 'terminated' | null) => {
       plane.cloud.describeHost = async () => (state === null || state === 'terminated' ? state : hostOf('a', { state }))
@@ -88,8 +88,8 @@ describe('observe', () => {
   })
 })
 
-describe('where an id stands', () => {
-  /** EC2 knows these machines of the id by their ids, and lists those that are `listed`. */
+describe('the machines of an id by their part in a handover', () => {
+  /** EC2 has these machines of the id, and lists only those in `listed`. */
   const standing = async (
     role: Pick<ActiveMachine, 'instanceId' | 'from'> | null,
     {
@@ -120,7 +120,7 @@ describe('where an id stands', () => {
   }
   const listed = (...ids: string[]) => ids.map((instanceId) => hostOf('a', { instanceId }))
 
-  it('is by EC2 list alone where it has the machine that is named, or none is', async () => {
+  it("come only from EC2's list if the named machine is in it, or none is named", async () => {
     const other = hostOf('b', { instanceId: 'i-other' })
     const alone = { holder: 'i-a', predecessor: null, suspended: false, asked: [], gone: [] }
     expect(await standing({ instanceId: 'i-a', from: null }, { listed: [other, ...listed('i-a')] })).to.deep.equal(
@@ -129,12 +129,12 @@ describe('where an id stands', () => {
     expect(await standing(null, { listed: [other, ...listed('i-a')] })).to.deep.equal(alone)
   })
 
-  it('asks for the machine that is named and not listed by its id, and then for no other', async () => {
+  it('include the named machine, read by its id, if it is not listed', async () => {
     const found = await standing({ instanceId: 'i-a', from: 'i-b' }, { knows: { 'i-a': 'running', 'i-b': 'running' } })
     expect(found).to.deep.equal({ holder: 'i-a', predecessor: null, suspended: false, asked: ['i-a'], gone: [] })
   })
 
-  it('asks for the old machine of a handover where no machine is named, or the named one is gone', async () => {
+  it('include the old machine of a handover if no machine is named, or the named one is gone', async () => {
     const back = { holder: 'i-b', predecessor: null, suspended: true }
     const knows = { 'i-a': 'terminated', 'i-b': 'running' } as const
     expect(await standing({ instanceId: NO_MACHINE, from: 'i-b' }, { knows })).to.deep.equal({
@@ -149,7 +149,7 @@ describe('where an id stands', () => {
   })
 
   for (const then of ['terminated', null] as const) {
-    it(`has nobody where the machine is ${then ?? 'unknown'} when it is read again`, async () => {
+    it(`have no holder if the machine is ${then ?? 'unknown'} when it is read again`, async () => {
       const plane = fleet()
       const answers = [hostOf('a'), then]
       plane.cloud.describeHost = async () => answers.shift() ?? null
@@ -159,7 +159,7 @@ describe('where an id stands', () => {
     })
   }
 
-  it('has nobody where both are gone', async () => {
+  it('have no holder if both are gone', async () => {
     const knows = { 'i-a': 'terminated', 'i-b': 'terminated' } as const
     const found = await standing({ instanceId: 'i-a', from: 'i-b' }, { knows })
     expect(found).to.include({ holder: null, suspended: false })
@@ -177,7 +177,7 @@ describe('whether a machine serves', () => {
     return serves(ports, { id: 'a', instanceId: 'i-a' })
   }
 
-  it('needs the role of its id, or that nobody has it, and that it runs', async () => {
+  it('is true if it runs, and has the role or no machine has it', async () => {
     expect(await answer('i-a', 'running')).to.equal(true)
     expect(await answer(null, 'running')).to.equal(true)
     expect(await answer('i-b', 'running')).to.equal(false)
@@ -185,7 +185,7 @@ describe('whether a machine serves', () => {
     expect(await answer('i-a', 'terminated')).to.equal(false)
   })
 
-  it('is not said where it can not be read', async () => {
+  it("is false if it can't be read", async () => {
     expect(await answer('i-a', 'running', 'down')).to.equal(false)
   })
 })

@@ -33,8 +33,8 @@ const holder = ({ store }: Plane) => parseActive(store.objects.get('active/a.jso
 const name = ({ store }: Plane, instanceId: string) =>
   store.set('active/a.json', { schema: 1, id: 'a', instanceId, from: null, deploy: null, at: START })
 
-describe('where a successor is put', () => {
-  it('is the slot whose machine EC2 has lost, where the other one serves', async () => {
+describe('the slot of a candidate', () => {
+  it('is the slot of a machine that no longer exists, if the other one serves', async () => {
     const plane = fleet()
     plane.cloud.state_.set(instanceAddress('a', 'b'), 'i-lost')
     await deploy(plane)
@@ -43,7 +43,7 @@ describe('where a successor is put', () => {
     expect(plane.cloud.state_.get(instanceAddress('a', 'b'))).to.equal('i-new-1')
   })
 
-  it('is nowhere while both slots have a machine, which a plan alone does not clear away', async () => {
+  it('is none while both slots have a machine, which a plan alone does not change', async () => {
     const plane = fleet()
     name(plane, 'i-a')
     plane.cloud.state_.set(instanceAddress('a', 'b'), plane.cloud.launch('a', 'b', { ami: NEW.id, requestId: null }))
@@ -62,7 +62,7 @@ describe('where a successor is put', () => {
     [null, { a: 'i-x' }, 'b'],
   ]
   for (const [slot, adopted, candidate] of unmanaged) {
-    it(`is slot ${candidate} beside a machine in slot ${slot} that the state does not know`, async () => {
+    it(`is slot ${candidate} if the state lacks a machine in slot ${slot}`, async () => {
       const plane = fleet('healthy', ['b'])
       plane.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-x', slot }))
       expect((await deploy(plane, {}, { planOnly: true })).hosts[0]).to.include({
@@ -74,7 +74,7 @@ describe('where a successor is put', () => {
     })
   }
 
-  it('is refused where the state has another machine at the place of the one that serves', async () => {
+  it('is refused if the state has another machine in the slot of the serving one', async () => {
     const plane = fleet('healthy', ['b'])
     plane.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-x' }))
     plane.cloud.state_.set(instanceAddress('a'), 'i-lost')
@@ -87,9 +87,9 @@ describe('where a successor is put', () => {
   })
 })
 
-describe('a successor that was not made', () => {
+describe('a candidate that was not created', () => {
   for (const reason of ['InsufficientInstanceCapacity', 'VcpuLimitExceeded', 'InstanceLimitExceeded']) {
-    it(`names --strategy replace where EC2 has no room: ${reason}`, async () => {
+    it(`suggests --strategy replace if EC2 has no capacity: ${reason}`, async () => {
       const plane = fleet()
       plane.cloud.beforeApply = () => {
         throw new ClawctlError('APPLY_FAILED', `OpenTofu failed: ${reason}.`)
@@ -101,7 +101,7 @@ describe('a successor that was not made', () => {
     })
   }
 
-  it('says nothing of room where something else failed', async () => {
+  it('does not mention capacity for another failure', async () => {
     const plane = fleet()
     plane.cloud.beforeApply = () => {
       throw new ClawctlError('APPLY_FAILED', 'OpenTofu failed.', { hint: 'Look at the log.' })
@@ -111,7 +111,7 @@ describe('a successor that was not made', () => {
     expect(error.message).to.match(/^OpenTofu failed\. i-a goes on serving with ami-0+1\.$/)
   })
 
-  it('is missed where OpenTofu says that it did', async () => {
+  it('is reported although OpenTofu reports success', async () => {
     const plane = fleet()
     plane.cloud.afterApply = (nth) => {
       if (nth === 1) plane.cloud.lose('i-new-1')
@@ -123,7 +123,7 @@ describe('a successor that was not made', () => {
     expect(applied(plane)).to.deep.equal(['apply create a/b'])
   })
 
-  it('names why state or EC2 could not be read after the apply, and the old machine serves on', async () => {
+  it("is reported with the reason if state or EC2 can't be read after the apply, and the old machine serves on", async () => {
     const plane = fleet()
     const { state } = plane.ports.tofu
     plane.cloud.afterApply = () => {
@@ -140,7 +140,7 @@ describe('a successor that was not made', () => {
     expect(machines(plane)).to.deep.equal(['i-new-2'])
   })
 
-  it('is cleared away where EC2 has it and the state does not', async () => {
+  it('is removed if EC2 has it and the state does not', async () => {
     const plane = fleet()
     plane.cloud.afterApply = (nth) => {
       if (nth !== 1) return
@@ -152,7 +152,7 @@ describe('a successor that was not made', () => {
     expect(machines(plane)).to.deep.equal(['i-a'])
   })
 
-  it('is cleared away of a host that is new, too', async () => {
+  it('is also removed for a new host', async () => {
     const plane = fleet('healthy', ['b'])
     plane.cloud.afterApply = (nth) => {
       if (nth !== 1) return
@@ -165,9 +165,9 @@ describe('a successor that was not made', () => {
   })
 
   const nothingToDestroy: [why: string, spoil: (plane: Plane) => void][] = [
-    ['the slot is that of a machine that EC2 has lost', ({ cloud }) => cloud.lose('i-new-1')],
+    ['its slot is that of a machine that no longer exists', ({ cloud }) => cloud.lose('i-new-1')],
     [
-      'EC2 shuts down what it made already',
+      'EC2 is already shutting it down',
       ({ cloud }) => {
         cloud.state_.delete(instanceAddress('a', 'b'))
         for (const { host } of cloud.machines) if (host.instanceId === 'i-new-1') host.state = 'shutting-down'
@@ -175,7 +175,7 @@ describe('a successor that was not made', () => {
     ],
   ]
   for (const [why, spoil] of nothingToDestroy) {
-    it(`is not said to be destroyed where ${why}`, async () => {
+    it(`is not reported as destroyed if ${why}`, async () => {
       const plane = fleet()
       plane.cloud.afterApply = () => {
         spoil(plane)
@@ -186,7 +186,7 @@ describe('a successor that was not made', () => {
     })
   }
 
-  it('is waited for where EC2 does not list it yet', async () => {
+  it('is waited for if EC2 does not list it yet', async () => {
     const plane = fleet()
     const listed = plane.cloud.describeHosts.bind(plane.cloud)
     plane.cloud.describeHosts = async () =>
@@ -194,7 +194,7 @@ describe('a successor that was not made', () => {
     expect((await deploy(plane)).hosts[0]).to.include({ outcome: 'replaced', instanceId: 'i-new-1' })
   })
 
-  it('is left where the apply was refused for another reason than its own', async () => {
+  it('is kept if the apply failed because the state is locked', async () => {
     const plane = fleet()
     plane.cloud.afterApply = () => {
       throw new ClawctlError('STATE_LOCKED', 'The state is locked.')
@@ -205,8 +205,8 @@ describe('a successor that was not made', () => {
   })
 })
 
-describe('a host that is new and fails', () => {
-  it('is destroyed, and nobody may act for it', async () => {
+describe('a new host that fails', () => {
+  it('is destroyed, and no machine is active for it', async () => {
     const plane = fleet('fails-active', ['b'])
     const { error, hosts } = await fail(plane)
     expect(error.code).to.equal('HEALTH_FAILED')
@@ -217,26 +217,26 @@ describe('a host that is new and fails', () => {
     expect(holder(plane)).to.equal(NO_MACHINE)
   })
 
-  it('is left with --on-failure stop', async () => {
+  it('is kept with --on-failure stop', async () => {
     const plane = fleet('silent', ['b'])
     const { error } = await fail(plane, {}, { onFailure: 'stop' })
     expect(error.message).to.match(/so no machine serves\. The candidate i-new-1 was not changed\.$/)
     expect(machines(plane)).to.deep.equal(['i-new-1'])
   })
 
-  it('is failed where not even its plan passes', async () => {
+  it('is reported as failed if even its plan fails', async () => {
     const plane = fleet('healthy', ['b'])
     plane.cloud.dryRunSays = { denied: false, reason: 'Unsupported' }
     expect((await fail(plane)).hosts).to.deep.equal(['a failed null null'])
   })
 })
 
-describe('a way back that fails', () => {
-  /** The machine that served before has the role again. */
+describe('a rollback that fails', () => {
+  /** The old machine has the role again. */
   const returned = (plane: Plane) =>
     plane.cloud.gateways.some(({ instanceId }) => instanceId === 'i-new-1') && holder(plane) !== 'i-new-1'
 
-  it('is said where the machine from before is not healthy any more, and destroys neither', async () => {
+  it('is reported if the old machine is no longer healthy, and destroys no machine', async () => {
     const plane = fleet('fails-active')
     plane.clock.ticks.push(() => {
       for (const machine of plane.cloud.machines) if (machine.host.instanceId === 'i-a') machine.boot = 'fails-active'
@@ -251,7 +251,7 @@ describe('a way back that fails', () => {
     expect(plane.cloud.failed.size).to.equal(0)
   })
 
-  it('is a cancellation where the process is stopped meanwhile', async () => {
+  it('is reported as cancelled if the process is stopped meanwhile', async () => {
     const plane = fleet('fails-active')
     plane.clock.onSleep = () => {
       if (returned(plane)) throw new ClawctlError('CANCELLED', 'Stopped.')
@@ -262,8 +262,8 @@ describe('a way back that fails', () => {
   })
 })
 
-describe('an AMI that a new host is well with', () => {
-  it('is not marked as failed where the next host fails with it', async () => {
+describe('an AMI with which a new host is healthy', () => {
+  it('is not marked as failed if the next host fails with it', async () => {
     const plane = fleet('healthy', ['b'])
     plane.cloud.beforeApply = (nth) => {
       if (nth === 2) plane.cloud.boots.set(NEW.id, 'silent')

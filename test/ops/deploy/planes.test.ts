@@ -60,7 +60,7 @@ describe('the Control API plane', () => {
   const deploy = ({ plane }: ReturnType<typeof world>, wait = false, code?: string) =>
     plane.deploy(ORDER, deployOptions({ wait, waitTimeoutMs: MINUTE, code }))
 
-  it('passes every question on, and the answer back', async () => {
+  it('passes on every request and its answer', async () => {
     const { plane, asked } = world()
     expect(await plane.fleet()).to.equal(fleet)
     expect(await plane.host('a')).to.equal(view)
@@ -82,7 +82,7 @@ describe('the Control API plane', () => {
     ])
   })
 
-  it('says of an id that is in the checkout alone that it is not merged yet', async () => {
+  it('reports that an id only in the checkout is not merged yet', async () => {
     const unknown = { createDeploy: failure('UNKNOWN_TARGET'), host: failure('UNKNOWN_TARGET') }
     for (const work of [
       (at: ReturnType<typeof world>) => deploy(at),
@@ -101,7 +101,7 @@ describe('the Control API plane', () => {
     expect((await failureOf(denied.plane.host('a'))).code).to.equal('DENIED')
   })
 
-  it('names the request in every failure to send it, and how to find it where it was stopped', async () => {
+  it('names the request in every failure to send it, and how to find it after a stop', async () => {
     const refused = await failureOf(deploy(world({ createDeploy: failure('FROZEN') })))
     expect(refused).to.deep.include({ code: 'FROZEN', hint: 'Look.', partial: { requestId: 'request-0001' } })
     const stopped = await failureOf(deploy(world({ createDeploy: failure('CANCELLED') })))
@@ -110,14 +110,14 @@ describe('the Control API plane', () => {
     expect(stopped.hint).to.include('clawctl fleet follow request-0001')
   })
 
-  it('fails by the outcome of a deploy that is over, without waiting too', async () => {
+  it('fails with the outcome of a deploy that is over, also without --wait', async () => {
     const error = { code: 'KEPT', message: 'The old host serves.' } as const
     const over = { ...queued, status: 'kept', error } as Deploy
     const failed = await failureOf(deploy(world({ createDeploy: async () => over })))
     expect(failed).to.deep.include({ code: 'KEPT', partial: { deploy: over } })
   })
 
-  it('says which request it follows, with its run where that is known, and that alone', async () => {
+  it('prints only the request that it follows, with its run if known', async () => {
     const { plane, progress, asked } = world()
     const followed = await plane.deploy(ORDER, deployOptions({ waitTimeoutMs: MINUTE }))
     expect(followed).to.include({ status: 'succeeded' })
@@ -131,7 +131,7 @@ describe('the Control API plane', () => {
     expect(silent.progress.notes).to.deep.equal([])
   })
 
-  it('waits half a minute for the run to be listed; the failure has the deploy as it was last known', async () => {
+  it('waits half a minute for the run to be listed; the failure has the last known deploy', async () => {
     const unlisted = world({ deploy: failure('NOT_FOUND') })
     const error = await failureOf(deploy(unlisted, true))
     expect(error).to.deep.include({ code: 'NOT_FOUND', partial: { deploy: queued } })
@@ -143,7 +143,7 @@ describe('the Control API plane', () => {
     expect(late).to.deep.include({ code: 'TIMED_OUT', partial: { deploy: withoutSteps(running) } })
   })
 
-  it('lets the server hold its answer from the second look on, unless it has no versions', async () => {
+  it('lets the server hold its answer from the second poll on, unless the server has no versions', async () => {
     const polls: unknown[] = []
     const versions = ['one', 'two', null, null]
     const { plane } = world({
@@ -180,7 +180,7 @@ describe('the direct plane', () => {
       deploys: make('deploys', shared),
       freeze: make('freeze', people),
     })
-    /** The code that the phone of Ada shows, who is enrolled from now on. */
+    /** The current code of Ada, who is enrolled from now on. */
     const enrol = async () => {
       await addPerson('Ada', people)
       const [person] = parsePeople(store.objects.get(PEOPLE_KEY)?.text ?? '') ?? []
@@ -190,7 +190,7 @@ describe('the direct plane', () => {
     return { ...fake, runs, plane, made, enrol, frozen: () => store.objects.get('control/freeze.json')?.text ?? '' }
   }
 
-  it('makes what a question needs, when it is asked', async () => {
+  it('constructs each port when it is first used', async () => {
     const { plane, runs, store, made } = await world()
     runs.runs = [runOf(2), runOf(1, { status: 'completed', conclusion: 'success' })]
     expect((await plane.fleet()).instances.map(({ id }) => id)).to.deep.equal(['a', 'b'])
@@ -203,7 +203,7 @@ describe('the direct plane', () => {
     expect(made).to.deep.equal(['status', 'host', 'deploys', 'deploys', 'deploys'])
   })
 
-  it('deploys with the identity of the order, or of a code that is right', async () => {
+  it("deploys with the order's identity, or that of a right code", async () => {
     const { plane, enrol, made } = await world()
     const plan = (change: Partial<Order>, code?: string) =>
       plane.deploy({ ...ORDER, ...change }, deployOptions({ planOnly: true, code }))
@@ -220,7 +220,7 @@ describe('the direct plane', () => {
     expect(wrong.code).to.equal('CODE_WRONG')
   })
 
-  it('freezes and ends a freeze for a person, who needs a code once people are enrolled', async () => {
+  it('freezes and unfreezes for a person, who needs a code once people are enrolled', async () => {
     const { plane, enrol, clock, frozen } = await world()
     const ask = { target: 'a', requestedBy: 'Ada' }
     const nobody = await failureOf(plane.freeze({ target: 'a', reason: 'x' }))
@@ -241,7 +241,7 @@ describe('the direct plane', () => {
     expect(anyone.message).to.include('to end a freeze')
   })
 
-  it('cancels in the name of who asks, verified by a code', async () => {
+  it('cancels in the name of the sender, verified by a code', async () => {
     const { plane, runs, store, enrol } = await world()
     const by = (id: string) => JSON.parse(store.objects.get(`control/cancel/${id}.json`)?.text ?? '{}').by
     runs.runs = ['request-0001', 'request-0002'].map((id, n) => runOf(n, { title: `fleet deploy a [${id}]` }))

@@ -24,7 +24,7 @@ const name = ({ store }: Plane, id: string, instanceId: string, from: string | n
   store.set(`active/${id}.json`, { schema: 1, id, instanceId, from, at: START })
 
 describe('what fleet recover reports', () => {
-  it('is a line each in the step summary, or that there is no difference', async () => {
+  it('is one line per finding in the step summary, or that there is no difference', async () => {
     const plane = fleet()
     await recover(plane)
     expect(plane.report.summaries).to.deep.equal(['There is no difference.'])
@@ -39,7 +39,7 @@ describe('what fleet recover reports', () => {
     )
   })
 
-  it('is nothing more once the state has forgotten what EC2 lost', async () => {
+  it('is empty after the state has removed what no longer exists in EC2', async () => {
     const plane = fleet()
     plane.cloud.lose('i-a')
     expect((await recover(plane)).findings).to.have.length(1)
@@ -47,7 +47,7 @@ describe('what fleet recover reports', () => {
     expect(plane.cloud.planned).to.have.length(1)
   })
 
-  it('is no failure in a look, whatever a person has to decide', async () => {
+  it('does not fail a plan-only run, also if a person has to decide', async () => {
     const plane = fleet()
     plane.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-second', launchedAt: START }))
     expect((await recover(plane, { planOnly: true })).findings).to.have.length(1)
@@ -55,7 +55,7 @@ describe('what fleet recover reports', () => {
     expect(error.partial).to.have.nested.property('recovery.findings').with.length(1)
   })
 
-  it('is kept in the failure that comes after it', async () => {
+  it('is kept in the error of a later failure', async () => {
     const plane = fleet()
     plane.ports.locks.standing = lockOf({ Info: '' })
     const error = await failureOf(recover(plane, { id: 'nobody', unlock: 'lock-1' }))
@@ -66,7 +66,7 @@ describe('what fleet recover reports', () => {
     expect(look.code).to.equal('UNKNOWN_TARGET')
   })
 
-  it('shows alone a state that OpenTofu can not read, because the lock table has the digest of another one', async () => {
+  it("is only the state's digest if OpenTofu can't read the state because of it", async () => {
     const plane = fleet()
     plane.ports.locks.hasStaleDigest = async () => true
     plane.cloud.state = () => Promise.reject(upstream())
@@ -74,12 +74,12 @@ describe('what fleet recover reports', () => {
       "state/fleet.tfstate can't be read: the lock table has the digest of another state, so nothing else was compared: that digest is removed",
     ])
     expect(changed(plane)).to.deep.equal([])
-    // Its holder may just be storing the state.
+    // Its holder may be storing the state at this moment.
     plane.ports.locks.standing = lockOf({ Info: '' })
     expect((await failureOf(recover(plane, { planOnly: true }))).code).to.equal('UPSTREAM')
   })
 
-  it('says who holds a lock, and what to type where it stands', async () => {
+  it('names the holder of a lock, and the command to type', async () => {
     const plane = fleet()
     plane.ports.locks.standing = lockOf({ Info: '' })
     const of = async (options: Partial<RecoverOptions>, ports: Partial<RecoverPorts> = {}) =>
@@ -98,8 +98,8 @@ describe('what fleet recover reports', () => {
   })
 })
 
-describe('a machine that a person ends with fleet recover', () => {
-  it('is shown alone in a look, and has to be one of the fleet', async () => {
+describe('a machine that a person destroys with fleet recover', () => {
+  it('is only shown with --plan-only, and must be one of the fleet', async () => {
     const plane = fleet()
     const { findings } = await recover(plane, { terminate: 'i-a', planOnly: true })
     expect(lines(findings)).to.include('a has i-a: it is destroyed')
@@ -110,8 +110,8 @@ describe('a machine that a person ends with fleet recover', () => {
   })
 })
 
-describe('a machine that was never handed to', () => {
-  it('goes by a plan where the state has it, which may mend the role of its id', async () => {
+describe('a machine that never became active', () => {
+  it('is destroyed by a plan if the state has it; the plan may correct the role of its id', async () => {
     const plane = fleet()
     name(plane, 'a', 'i-a')
     plane.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-x', slot: 'b', launchedAt: START }))
@@ -122,7 +122,7 @@ describe('a machine that was never handed to', () => {
   })
 })
 
-describe('what fleet recover brings into the state', () => {
+describe('an import of fleet recover', () => {
   const unmanaged = (slot: 'a' | 'b' | null) => {
     const plane = fleet(['b'])
     plane.cloud.addUnmanaged(hostOf('a', { slot }))
@@ -130,7 +130,7 @@ describe('what fleet recover brings into the state', () => {
     return plane
   }
 
-  it('is a machine at the slot of its tag, else at one that is free', async () => {
+  it('puts a machine into the slot of its tag, else into a free one', async () => {
     const adopted = async (plane: Plane) => {
       await recover(plane)
       return plane.cloud.planned[0]?.adopt.instances
@@ -140,14 +140,14 @@ describe('what fleet recover brings into the state', () => {
     const beside = unmanaged(null)
     beside.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-x', launchedAt: START }))
     beside.cloud.state_.set(instanceAddress('a'), 'i-x')
-    // The one in slot a was never handed to: it goes.
+    // The machine in slot a never became active, so it is destroyed.
     expect((await recover(beside)).findings.map(({ what }) => what)).to.include(
       'has the candidate i-x, which never became active',
     )
     expect(beside.cloud.planned.at(-1)?.adopt.instances).to.deep.equal({ 'a/b': 'i-a' })
   })
 
-  it('is planned with an AMI that is there, since the plan launches nothing', async () => {
+  it('is planned with an existing AMI, since the plan launches nothing', async () => {
     const ami = async (plane: Plane) => {
       await recover(plane)
       return plane.cloud.planned[0]?.ami
@@ -166,7 +166,7 @@ describe('what fleet recover brings into the state', () => {
   })
 
   for (const type of ID_TYPES) {
-    it(`is ${type} of an id alone, with what belongs to it`, async () => {
+    it(`contains ${type} of an id alone, with its dependent objects`, async () => {
       const plane = fleet(['b'])
       plane.cloud.leftovers.add(idAddress(type, 'a'))
       await recover(plane)
@@ -175,7 +175,7 @@ describe('what fleet recover brings into the state', () => {
     })
   }
 
-  it('is nothing of other ids than the one that is named, nor of odd names', async () => {
+  it('contains no objects of ids other than the named one, or of invalid names', async () => {
     const plane = fleet([])
     for (const id of ['a', 'b']) plane.cloud.leftovers.add(idAddress('aws_iam_role', id))
     plane.cloud.addUnmanaged(hostOf('../odd', { instanceId: 'i-odd' }))
@@ -186,7 +186,7 @@ describe('what fleet recover brings into the state', () => {
     expect(plane.cloud.hosts.map(({ instanceId }) => instanceId)).to.deep.equal(['i-odd'])
   })
 
-  it('is looked for of ids that only the state or EC2 has', async () => {
+  it('includes ids that only the state or EC2 has', async () => {
     const plane = fleet([])
     plane.cloud.state_.set(idAddress('aws_iam_role', 'y'), 'y')
     plane.cloud.addUnmanaged(hostOf('z'))
@@ -197,7 +197,7 @@ describe('what fleet recover brings into the state', () => {
     }
   })
 
-  it('is the group of the fleet where the state lacks it', async () => {
+  it("includes the fleet's group if the state lacks it", async () => {
     const plane = fleet()
     plane.cloud.group = 'sg-1'
     const { findings } = await recover(plane, { planOnly: true })
@@ -207,8 +207,8 @@ describe('what fleet recover brings into the state', () => {
   })
 })
 
-describe('what fleet recover does not do in a look', () => {
-  it('neither forgets, nor gives back, nor destroys', async () => {
+describe('fleet recover with --plan-only', () => {
+  it('does not remove from the state, restore roles or destroy', async () => {
     const plane = fleet()
     plane.cloud.lose('i-b')
     plane.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-x', launchedAt: START }))
@@ -225,7 +225,7 @@ describe('what fleet recover does not do in a look', () => {
     expect(changed(plane)).to.include('terminate i-x')
   })
 
-  it('says what became of a state that its own apply could not store', async () => {
+  it('reports a state that its own apply could not store', async () => {
     const plane = fleet()
     plane.cloud.lose('i-b')
     plane.cloud.leftovers.add(idAddress('aws_iam_role', 'b'))
@@ -238,7 +238,7 @@ describe('what fleet recover does not do in a look', () => {
   })
 })
 
-describe('records that still say running', () => {
+describe('records that still have `running`', () => {
   const KEY = 'deploys/request-0009.json'
   const ended = async (
     record: Partial<DeployRecord>,
@@ -255,7 +255,7 @@ describe('records that still say running', () => {
   const found = ['request-0009 is recorded as running, but its run is over: its record is set to failed']
   const finding = (status: 'completed' | 'in_progress') => ({ find: async (id: number) => runOf(id, { status }) })
 
-  it('fail where their run is over', async () => {
+  it('are set to failed if their run is over', async () => {
     const { now, findings } = await ended({ runId: 9 }, finding('completed'))
     expect(now).to.deep.include({ status: 'failed', finishedAt: START })
     expect(now.error).to.include({ code: 'DEPLOY_FAILED', message: 'The run was lost.' })
@@ -266,7 +266,7 @@ describe('records that still say running', () => {
     })
   })
 
-  it('are cancelled where an earlier step of the same run wrote them', async () => {
+  it('are set to cancelled if an earlier step of the same run wrote them', async () => {
     const plane = fleet()
     plane.ports.locks.run = 'https://github.example/o/r/actions/runs/9/attempts/1'
     for (const runId of [9, 10])
@@ -287,13 +287,19 @@ describe('records that still say running', () => {
     after: number,
     status: string,
   ][] = [
-    ['stay where their run goes on, however long', { runId: 9 }, finding('in_progress'), 3 * HOUR, 'running'],
-    ['stay where they are of another end', { runId: 9, status: 'succeeded' }, finding('completed'), 0, 'succeeded'],
-    ['stay for two hours without a run', {}, null, 2 * HOUR, 'running'],
-    ['fail after two hours without a run', {}, finding('in_progress'), 2 * HOUR + 1, 'failed'],
-    ['fail after two hours where GitHub can not be asked', { runId: 9 }, null, 2 * HOUR + 1, 'failed'],
+    ['are kept while their run goes on, however long', { runId: 9 }, finding('in_progress'), 3 * HOUR, 'running'],
     [
-      'stay for two hours where GitHub does not answer',
+      'are kept if they already have another status',
+      { runId: 9, status: 'succeeded' },
+      finding('completed'),
+      0,
+      'succeeded',
+    ],
+    ['are kept for two hours without a run', {}, null, 2 * HOUR, 'running'],
+    ['fail after two hours without a run', {}, finding('in_progress'), 2 * HOUR + 1, 'failed'],
+    ['fail after two hours without a credential for GitHub', { runId: 9 }, null, 2 * HOUR + 1, 'failed'],
+    [
+      'are kept for two hours while GitHub does not answer',
       { runId: 9 },
       { find: () => Promise.reject(upstream()) },
       2 * HOUR,

@@ -21,7 +21,7 @@ const deploy = (plane: Plane, target: string) =>
   deployFleet({ target, requestId: REQUEST_ID }, deployOptions(), plane.ports)
 const changed = ({ cloud }: Plane) => cloud.log.filter((line) => /^(?:apply|stop|terminate|untaint)/.test(line))
 
-/** A deploy of a, which did not exist, was killed: what it made is there, and outside of the state. */
+/** A deploy of a, which did not exist, was killed: its resources exist outside of the state. */
 function killed({ machine }: { machine: boolean }): Plane {
   const plane = fleet(['b'])
   for (const type of ID_TYPES) plane.cloud.leftovers.add(idAddress(type, 'a'))
@@ -30,9 +30,9 @@ function killed({ machine }: { machine: boolean }): Plane {
   return plane
 }
 
-describe('a deploy after one that was killed', () => {
+describe('a deploy after a killed one', () => {
   for (const machine of [false, true]) {
-    it(`adopts roles and profile${machine ? ', ends the machine that never served,' : ''} and goes on`, async () => {
+    it(`adopts roles and profile${machine ? ', ends the machine that never served,' : ''} and continues`, async () => {
       const plane = killed({ machine })
       const done = await deploy(plane, 'a')
       expect(done.hosts[0]).to.include({ outcome: 'created', instanceId: 'i-new-1' })
@@ -45,7 +45,7 @@ describe('a deploy after one that was killed', () => {
     })
   }
 
-  it('is not held up by a neighbour whose role is in the state and whose policy and profile are not', async () => {
+  it('is not blocked by another instance whose role is in the state without policy and profile', async () => {
     const plane = fleet(['b'])
     plane.cloud.state_.set(idAddress('aws_iam_role', 'a'), 'a')
     plane.cloud.leftovers.add(idAddress('aws_iam_instance_profile', 'a'))
@@ -53,13 +53,13 @@ describe('a deploy after one that was killed', () => {
     expect(changed(plane)[0]).to.equal('apply import instance_profile:a create role_policy:a create b/b')
   })
 
-  it('asks IAM for nothing where the state is whole', async () => {
+  it('sends no request to IAM if the state is complete', async () => {
     const plane = fleet()
     await deploy(plane, 'a')
     expect(plane.cloud.log.filter((line) => line.startsWith('look for'))).to.deep.equal([])
   })
 
-  it('keeps what an interrupted apply left marked, of any host', async () => {
+  it('keeps tainted resources of an interrupted apply, of any host', async () => {
     const plane = fleet()
     const marked = [instanceAddress('b'), idAddress('aws_iam_role', 'b')]
     for (const address of marked) plane.cloud.tainted.add(address)
@@ -72,7 +72,7 @@ describe('a deploy after one that was killed', () => {
 describe('a state that OpenTofu could not store', () => {
   const later = JSON.stringify({ version: 4, lineage: 'lineage', serial: 2 })
 
-  it('is stored by the next deploy, where it follows what is stored', async () => {
+  it('is stored by the next deploy if it follows the stored one', async () => {
     const plane = fleet()
     plane.store.set(UNWRITTEN_KEY, later)
     await deploy(plane, 'a')
@@ -83,7 +83,7 @@ describe('a state that OpenTofu could not store', () => {
     )
   })
 
-  it('is removed where a later one is stored, and left alone where it is of another lineage', async () => {
+  it('is removed if a later one is stored, and kept if its lineage differs', async () => {
     const old = fleet()
     old.store.set(UNWRITTEN_KEY, JSON.stringify({ ...JSON.parse(later), serial: 1 }))
     await deploy(old, 'a')
@@ -105,7 +105,7 @@ describe('a state that OpenTofu could not store', () => {
     return plane
   }
 
-  it('is stored at once where that is possible again', async () => {
+  it('is stored immediately if that is possible again', async () => {
     const plane = failing()
     const error = await failureOf(deploy(plane, 'a'))
     expect(error.message).to.include('it is stored now')
@@ -113,7 +113,7 @@ describe('a state that OpenTofu could not store', () => {
     expect(plane.cloud.unwritten_).to.equal(null)
   })
 
-  it('is else kept in the bucket, and the deploy says so', async () => {
+  it('is otherwise kept in the bucket, and the deploy reports it', async () => {
     const plane = failing()
     plane.cloud.beforePush = () => {
       throw upstream()
@@ -123,7 +123,7 @@ describe('a state that OpenTofu could not store', () => {
     expect(plane.store.objects.get(UNWRITTEN_KEY)?.text).to.equal(later)
   })
 
-  it('stays where it is without S3, and the deploy says where', async () => {
+  it('stays on the machine without S3, and the deploy names the place', async () => {
     const plane = failing()
     plane.cloud.beforePush = () => {
       throw upstream()
@@ -138,7 +138,7 @@ describe('a state that OpenTofu could not store', () => {
 })
 
 describe('fleet recover', () => {
-  it('finds nothing where everything agrees, and changes nothing', async () => {
+  it('finds nothing if there is no difference, and changes nothing', async () => {
     const plane = fleet()
     expect(await recover(plane)).to.deep.equal({ findings: [] })
     expect(changed(plane)).to.deep.equal([])
@@ -146,7 +146,7 @@ describe('fleet recover', () => {
     expect(plane.ports.locks.log).to.deep.equal(['take', 'release mine'])
   })
 
-  it('imports what exists, ends what was never handed to, and forgets what EC2 has lost, in one pass', async () => {
+  it('imports existing objects, destroys candidates, and removes lost machines from the state, in one run', async () => {
     const plane = killed({ machine: true })
     plane.cloud.lose('i-b')
     const { findings } = await recover(plane)
@@ -164,7 +164,7 @@ describe('fleet recover', () => {
     expect(await recover(plane)).to.deep.equal({ findings: [] })
   })
 
-  it('imports a machine that serves, and plans no other', async () => {
+  it('imports a serving machine, and plans no other', async () => {
     const plane = fleet(['b'])
     plane.cloud.addUnmanaged(hostOf('a'))
     active(plane, 'a', 'i-a')
@@ -177,7 +177,7 @@ describe('fleet recover', () => {
     expect(plane.cloud.connected('a')).to.deep.equal(['i-a'])
   })
 
-  it('imports a machine that left the registry with the bundle of its launch', async () => {
+  it('imports an unregistered machine with the bundle of its launch', async () => {
     const plane = fleet(['b'])
     plane.cloud.addUnmanaged(hostOf('orphan', { bootstrapPrefix: 'bootstrap/old' }))
     active(plane, 'orphan', 'i-orphan')
@@ -187,7 +187,7 @@ describe('fleet recover', () => {
     expect(plane.cloud.state_.get(instanceAddress('orphan'))).to.equal('i-orphan')
   })
 
-  it('shows the same and changes nothing with --plan-only', async () => {
+  it('shows the same with --plan-only and changes nothing', async () => {
     const plane = killed({ machine: true })
     plane.ports.locks.standing = lockOf()
     plane.cloud.tainted.add(instanceAddress('b'))
@@ -198,7 +198,7 @@ describe('fleet recover', () => {
     expect(plane.ports.locks.log).to.deep.equal([])
   })
 
-  it('does not report an import as done whose apply failed', async () => {
+  it('does not report an import as done if its apply failed', async () => {
     const plane = killed({ machine: false })
     plane.ports.locks.standing = lockOf()
     const runs = { find: async (id: number) => runOf(id, { status: 'completed' }) }
@@ -214,7 +214,7 @@ describe('fleet recover', () => {
     ])
   })
 
-  it('leaves two machines that nobody named to a person, and ends the one that is named', async () => {
+  it('leaves two machines without a named one to a person, and destroys the one that the person names', async () => {
     const plane = fleet()
     plane.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-second', launchedAt: START }))
     const error = await failureOf(recover(plane))
@@ -228,7 +228,7 @@ describe('fleet recover', () => {
     expect(plane.cloud.hosts.map(({ instanceId }) => instanceId)).to.deep.equal(['i-a', 'i-b'])
   })
 
-  it('releases a named lock, and the one of a run that is over', async () => {
+  it('releases a named lock, and the lock of a run that is over', async () => {
     const plane = fleet()
     plane.ports.locks.standing = lockOf({ Info: '' })
     expect((await failureOf(recover(plane))).code).to.equal('STATE_LOCKED')
@@ -243,7 +243,7 @@ describe('fleet recover', () => {
     expect(plane.ports.locks.standing).to.equal(null)
   })
 
-  it('gives a role back that a broken handover left with nobody, and ends records of runs that are over', async () => {
+  it('restores a role that an interrupted handover left without a machine, and ends records of finished runs', async () => {
     const plane = fleet()
     plane.store.set('active/a.json', { schema: 1, id: 'a', instanceId: NO_MACHINE, from: 'i-a', at: START })
     plane.store.set('deploys/request-0009.json', recordOf({ requestId: 'request-0009', runId: 9 }))
@@ -256,7 +256,7 @@ describe('fleet recover', () => {
     expect(plane.store.objects.get('deploys/request-0010.json')?.text).to.include('"status":"running"')
   })
 
-  describe('where EC2 has stopped the machine that has the role', () => {
+  describe('if EC2 has stopped the machine with the role', () => {
     /** A deploy of a left a candidate that is ready. */
     function stopped() {
       const plane = fleet()
@@ -266,7 +266,7 @@ describe('fleet recover', () => {
       return plane
     }
 
-    it('starts it, and only then destroys what was never handed to', async () => {
+    it('starts that machine, and only then destroys candidates', async () => {
       const plane = stopped()
       const { findings } = await recover(plane)
       expect(findings.map(({ what, done }) => `${what} ${done}`)).to.deep.equal([
@@ -282,7 +282,7 @@ describe('fleet recover', () => {
       expect(await recover(plane)).to.deep.equal({ findings: [] })
     })
 
-    it('destroys nothing where it can not be started, or is only looked at', async () => {
+    it("destroys nothing if the machine can't be started, or with --plan-only", async () => {
       const plane = stopped()
       plane.cloud.start = async () => {
         throw upstream()
@@ -293,7 +293,7 @@ describe('fleet recover', () => {
     })
   })
 
-  it('leaves to a deploy the last machine of an instance that has lost the one that served', async () => {
+  it('leaves the last machine of an instance to a deploy if the active one is lost', async () => {
     const plane = fleet()
     plane.cloud.launch('a', 'b', { ami: NEW.id, requestId: null })
     active(plane, 'a', 'i-a')
@@ -304,7 +304,7 @@ describe('fleet recover', () => {
     expect(plane.cloud.hosts.map(({ instanceId }) => instanceId)).to.include('i-new-1')
   })
 
-  it('finds an object that does not name a machine, leaves its id alone, and mends the others', async () => {
+  it('reports an object that does not name a machine, skips its id, and corrects the others', async () => {
     const plane = fleet()
     plane.store.set('active/a.json', {})
     plane.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-second', launchedAt: START }))
@@ -318,7 +318,7 @@ describe('fleet recover', () => {
     expect(plane.cloud.hosts).to.have.length(3)
   })
 
-  it('refuses an id that nobody knows', async () => {
+  it('refuses an unknown id', async () => {
     expect((await failureOf(recover(fleet(), { id: 'nobody' }))).code).to.equal('UNKNOWN_TARGET')
   })
 })

@@ -10,7 +10,7 @@ import { NEW, OLD, REQUEST_ID, registryOf, START, upstream } from '../../support
 
 type Plane = ReturnType<typeof fakeDirectPlane>
 
-/** A fleet on the old image, in an account without room for one more; the new image boots as the test says. */
+/** A fleet on the old image, in an account without capacity for one more; the test sets how the new image boots. */
 function fleet(boot: Boot = 'healthy', existing = ['a', 'b']) {
   const plane = fakeDirectPlane(registryOf('a', 'b'), existing)
   plane.cloud.boots.set(NEW.id, boot)
@@ -39,7 +39,7 @@ const act = ({ store }: Plane, instanceId: string, from: string | null = null) =
 const applied = ({ cloud }: Plane) => cloud.log.filter((line) => /^(?:apply|stop|terminate)/.test(line))
 
 describe('a deploy with --strategy replace', () => {
-  it('puts the new machine into the place of the old one, and never runs one more', async () => {
+  it('creates the new machine after the old one is destroyed, and never runs an additional one', async () => {
     const plane = fleet()
     const done = await deploy(plane, { target: 'all' })
     expect(done.hosts.map(({ outcome, instanceId }) => `${outcome} ${instanceId}`)).to.deep.equal([
@@ -51,7 +51,7 @@ describe('a deploy with --strategy replace', () => {
     expect(plane.cloud.connected('a')).to.deep.equal(['i-new-1'])
   })
 
-  it('leaves no heartbeat of the old machine, nor of one that was lost before', async () => {
+  it('removes the heartbeats of the old machine, and of one that was lost before', async () => {
     const plane = fleet()
     plane.store.set('heartbeats/a/i-lost.json', {})
     await deploy(plane)
@@ -60,7 +60,7 @@ describe('a deploy with --strategy replace', () => {
     ])
   })
 
-  it("is also the repository's default, where it says so", async () => {
+  it("is used if it is the repository's default", async () => {
     const plane = fleet()
     await deployFleet({ target: 'a', requestId: REQUEST_ID }, deployOptions(), {
       ...plane.ports,
@@ -74,7 +74,7 @@ describe('a deploy with --strategy replace', () => {
     expect((await deploy(plane)).hosts[0]?.outcome).to.equal('created')
   })
 
-  it('changes nothing where a person cancels it after its plan; a plan alone ends', async () => {
+  it('changes nothing if a person cancels it after its plan; a plan-only run ends there', async () => {
     const cancelledAfterPlan = () => {
       const plane = fleet()
       const dryRun = plane.cloud.dryRun.bind(plane.cloud)
@@ -93,7 +93,7 @@ describe('a deploy with --strategy replace', () => {
     expect((await deploy(cancelledAfterPlan(), {}, { planOnly: true })).hosts[0]?.outcome).to.equal('planned')
   })
 
-  it('plans alone where it is asked to, whatever an earlier deploy left', async () => {
+  it('only plans with --plan-only, whatever an earlier deploy left', async () => {
     const plane = fleet()
     const { hosts } = await deploy(plane, {}, { planOnly: true })
     expect(hosts[0]).to.include({ outcome: 'planned', instanceId: 'i-a' })
@@ -104,7 +104,7 @@ describe('a deploy with --strategy replace', () => {
     expect(applied(plane)).to.deep.equal([])
   })
 
-  it('clears away first what an earlier deploy left', async () => {
+  it('first removes what an earlier deploy left', async () => {
     const plane = fleet()
     act(plane, 'i-a')
     plane.cloud.launch('a', 'b', { ami: NEW.id, requestId: null })
@@ -112,7 +112,7 @@ describe('a deploy with --strategy replace', () => {
     expect(applied(plane)).to.deep.equal(['terminate i-new-1', 'apply replace a'])
   })
 
-  it('replaces nothing where an earlier deploy had handed over to the wanted AMI', async () => {
+  it('replaces nothing if an earlier deploy had handed over to the wanted AMI', async () => {
     const plane = fleet()
     const instanceId = plane.cloud.launch('a', 'b', { ami: NEW.id, requestId: null })
     plane.cloud.state_.set(instanceAddress('a', 'b'), instanceId)
@@ -122,7 +122,7 @@ describe('a deploy with --strategy replace', () => {
     expect(applied(plane)).to.deep.equal(['apply delete a'])
   })
 
-  it('replaces nothing that the state does not know', async () => {
+  it('refuses to replace a machine that the state does not have', async () => {
     const plane = fleet()
     for (const address of plane.cloud.state_.keys()) if (address.includes('"a')) plane.cloud.state_.delete(address)
     const { error, hosts } = await fail(plane)
@@ -130,7 +130,7 @@ describe('a deploy with --strategy replace', () => {
     expect(error.hint).to.include('without --strategy replace')
   })
 
-  it('knows nothing of the host where it can not look', async () => {
+  it("changes nothing if the host can't be read", async () => {
     const plane = fleet()
     let asked = 0
     plane.cloud.onDescribe = () => {
@@ -142,7 +142,7 @@ describe('a deploy with --strategy replace', () => {
   })
 
   for (const boot of ['silent', 'crash', 'fails-active'] as const) {
-    it(`goes back to the AMI before where the new one fails: ${boot}`, async () => {
+    it(`rolls back to the previous AMI if the new one fails: ${boot}`, async () => {
       const plane = fleet(boot)
       const { error, status, hosts } = await fail(plane)
       expect([error.code, status]).to.deep.equal(['ROLLED_BACK', 'rolled-back'])
@@ -155,7 +155,7 @@ describe('a deploy with --strategy replace', () => {
     })
   }
 
-  it('stops in the middle of a rollout; what was done stays done', async () => {
+  it('stops a rollout at the first failure; finished hosts stay replaced', async () => {
     const plane = fleet()
     plane.cloud.beforeApply = (nth) => {
       if (nth === 2) plane.cloud.boots.set(NEW.id, 'silent')
@@ -181,7 +181,7 @@ describe('a deploy with --strategy replace', () => {
     expect(error.hint).to.include('clawctl fleet show a')
   })
 
-  it('says so where the way back fails as well', async () => {
+  it('reports a rollback that fails as well', async () => {
     const plane = fleet('silent')
     plane.cloud.boots.set(OLD.id, 'silent')
     const { error, status, hosts } = await fail(plane)
@@ -190,7 +190,7 @@ describe('a deploy with --strategy replace', () => {
     expect(error.hint).to.equal('Deploy a with --ami and an AMI that is known to work.')
   })
 
-  it('guards the way back, too', async () => {
+  it('also guards the plan of the rollback', async () => {
     const plane = fleet('silent')
     plane.cloud.beforeApply = () => {
       const change = { mode: 'managed', type: 'aws_s3_bucket', change: { actions: ['delete'] } }
@@ -211,7 +211,7 @@ describe('a deploy with --strategy replace', () => {
       }
     }
 
-    it('makes the host again on its AMI before where the old machine is gone already', async () => {
+    it('creates the host again with its previous AMI if the old machine is gone', async () => {
       const plane = fleet()
       refuse(plane, 'APPLY_FAILED', true)
       const { error, hosts } = await fail(plane)
@@ -220,7 +220,7 @@ describe('a deploy with --strategy replace', () => {
       expect(plane.cloud.planned.map(({ replace }) => replace)).to.deep.equal([instanceAddress('a'), null])
     })
 
-    it('makes the host again where the old machine shuts down', async () => {
+    it('creates the host again if the old machine is shutting down', async () => {
       const plane = fleet()
       plane.cloud.beforeApply = (nth) => {
         if (nth !== 1) return
@@ -236,7 +236,7 @@ describe('a deploy with --strategy replace', () => {
       expect([error.code, ...hosts]).to.deep.equal(['ROLLED_BACK', `a rolled-back ${OLD.id}`])
     })
 
-    it('makes the host again where the state does not have what was made', async () => {
+    it('creates the host again if the state does not have the new machine', async () => {
       const plane = fleet()
       plane.cloud.afterApply = (nth) => {
         if (nth !== 1) return
@@ -248,7 +248,7 @@ describe('a deploy with --strategy replace', () => {
       expect(error.message).to.include('OpenTofu created a, but its state does not have it.')
     })
 
-    it('does not touch a host that the failed apply never touched', async () => {
+    it('does not change a host that the failed apply did not change', async () => {
       const plane = fleet()
       refuse(plane, 'APPLY_FAILED', false)
       const { error, hosts } = await fail(plane)
@@ -257,7 +257,7 @@ describe('a deploy with --strategy replace', () => {
       expect(applied(plane)).to.have.length(1)
     })
 
-    it('begins nothing new where the state is locked, or with --on-failure stop', async () => {
+    it('starts no rollback if the state is locked, or with --on-failure stop', async () => {
       const locked = fleet()
       refuse(locked, 'STATE_LOCKED', true)
       expect((await fail(locked)).error.code).to.equal('STATE_LOCKED')
@@ -267,7 +267,7 @@ describe('a deploy with --strategy replace', () => {
       expect([...applied(locked), ...applied(stopping)]).to.have.length(2)
     })
 
-    it('says what it knows where it was interrupted', async () => {
+    it('reports the known state of the host after an interruption', async () => {
       const plane = fleet()
       refuse(plane, 'CANCELLED', true)
       const { error, status } = await fail(plane)
@@ -294,7 +294,7 @@ describe('a deploy with --strategy replace', () => {
       expect(applied(plane)).to.have.length(1)
     })
 
-    it('does not replace a new host that it may not look at', async () => {
+    it('does not replace a new host whose health it may not read', async () => {
       const plane = fleet()
       plane.cloud.afterApply = () => {
         plane.cloud.onDescribe = () => {

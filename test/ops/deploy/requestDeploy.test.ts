@@ -73,7 +73,7 @@ function world(asked: Partial<Asked>, options: Partial<Options> = {}, ports: Par
 }
 
 describe('requestDeploy', () => {
-  it('sends only what was given', async () => {
+  it('sends only the given values', async () => {
     const bare = world({})
     await bare.result
     expect(bare.sent).to.deep.equal([
@@ -93,27 +93,27 @@ describe('requestDeploy', () => {
     })
   })
 
-  it('passes the options of the direct plane on in ci mode', async () => {
+  it('passes on the options of the direct plane in ci mode', async () => {
     const { result, sent } = world({}, { planOnly: true, onFailure: 'stop' }, { mode: 'ci' })
     await result
     expect(sent[0]?.[1]).to.include({ planOnly: true, onFailure: 'stop' })
   })
 
-  it('shows the request id before anything is sent, and names it in every failure', async () => {
+  it('prints the request id before it sends the request, and names it in every failure', async () => {
     const { result, progress, planes } = world({ target: 'all' })
     const error = await failureOf(result)
     expect([progress.notes, planes()]).to.deep.equal([['request request-0001'], 0])
     expect(error.partial).to.deep.equal({ requestId: 'request-0001' })
   })
 
-  it('sends a code and lets the Control API decide on it', async () => {
+  it('sends a code without checking it', async () => {
     const { result, sent } = world({ target: 'all', requestedBy: 'Ada' }, { code: '123456' })
     await result
     expect(sent[0]?.[1]).to.include({ code: '123456' })
     expect(JSON.stringify(sent[0]?.[0])).not.to.include('123456')
   })
 
-  it('leaves an unknown target to the plane where it has no registry', async () => {
+  it('leaves an unknown target to the plane without a registry', async () => {
     const { result, sent } = world({ target: 'zzz' }, {}, { registry: undefined })
     await result
     expect(sent).to.have.length(1)
@@ -127,7 +127,7 @@ describe('requestDeploy', () => {
     expect([sent.length, person.sent.length]).to.deep.equal([1, 1])
   })
 
-  it('leaves a code without a name to the Control API, which alone knows people', async () => {
+  it('leaves a code without a name to the Control API, because only it reads people', async () => {
     const { result, sent } = world({ target: 'all' }, { code: '123456' })
     await result
     expect(sent).to.have.length(1)
@@ -149,13 +149,13 @@ describe('requestDeploy', () => {
       return [code, sent.length, targets]
     }
 
-    it('is sent once it is confirmed, or where no confirmation is asked for', async () => {
+    it('is sent after its confirmation, or without one if none is required', async () => {
       expect(await retire(true)).to.deep.equal(['OK', 1, ['gone']])
       expect(await retire(null)).to.deep.equal(['OK', 1, []])
       expect(await retire(false)).to.deep.equal(['CANCELLED', 0, ['gone']])
     })
 
-    it('asks in no workflow, and for no deploy', async () => {
+    it('requires no confirmation in a workflow, and for a deploy', async () => {
       expect(await retire(false, {}, { inRun: true, mode: 'ci' })).to.deep.equal(['OK', 1, []])
       expect(await retire(false, { target: 'a', retire: false })).to.deep.equal(['OK', 1, []])
     })
@@ -164,9 +164,15 @@ describe('requestDeploy', () => {
   type Row = [why: string, asked: Partial<Asked>, options: Partial<Options>, code: string, hint: RegExp]
   const table: Row[] = [
     ['itself', { caller: 'a' }, {}, 'SELF_DEPLOY', /./],
-    ['itself for a person', { caller: 'a', requestedBy: 'Ada' }, {}, 'SELF_DEPLOY', /./],
-    ['all as a bot', { target: 'all', caller: 'a' }, {}, 'BOT_DEPLOY_ALL', /--requested-by/],
-    ['all for a person of blanks', { target: 'all', caller: 'a', requestedBy: ' \t ' }, {}, 'BOT_DEPLOY_ALL', /./],
+    ['a deploy of itself for a person', { caller: 'a', requestedBy: 'Ada' }, {}, 'SELF_DEPLOY', /./],
+    ['all for a bot', { target: 'all', caller: 'a' }, {}, 'BOT_DEPLOY_ALL', /--requested-by/],
+    [
+      'all for a person with a blank name',
+      { target: 'all', caller: 'a', requestedBy: ' \t ' },
+      {},
+      'BOT_DEPLOY_ALL',
+      /./,
+    ],
     ['an unknown target', { target: 'c' }, {}, 'UNKNOWN_TARGET', /./],
     ['nothing', { target: '' }, {}, 'INVALID_TARGET', /./],
     ['a bad AMI', { amiOverride: 'ami-x' }, {}, 'INVALID_AMI', /./],
@@ -176,15 +182,15 @@ describe('requestDeploy', () => {
     ['a short request id', { requestId: 'short' }, {}, 'INVALID_REQUEST', /--request-id/],
     ['a request id with a path', { requestId: '../../x/y/z' }, {}, 'INVALID_REQUEST', /--request-id/],
     ['a request id that is a number', { requestId: '20000000001' }, {}, 'INVALID_REQUEST', /--request-id/],
-    ['all, as nobody', { target: 'all' }, {}, 'PERSON_REQUIRED', /--requested-by/],
-    ['an AMI, as nobody', { amiOverride: 'ami-1234abcd' }, {}, 'PERSON_REQUIRED', /--requested-by/],
-    ['an instance for a person', { requestedBy: 'a' }, {}, 'INVALID_REQUEST', /name/],
-    ['a plan only', {}, { planOnly: true }, 'NOT_CI', /--plan-only/],
-    ['a way to fail', {}, { onFailure: 'rollback' }, 'NOT_CI', /--on-failure/],
-    ['a time to become healthy', {}, { healthTimeoutMs: 0 }, 'NOT_CI', /--health-timeout/],
+    ['all without a requester', { target: 'all' }, {}, 'PERSON_REQUIRED', /--requested-by/],
+    ['an AMI without a requester', { amiOverride: 'ami-1234abcd' }, {}, 'PERSON_REQUIRED', /--requested-by/],
+    ['an instance id as a person', { requestedBy: 'a' }, {}, 'INVALID_REQUEST', /name/],
+    ['--plan-only', {}, { planOnly: true }, 'NOT_CI', /--plan-only/],
+    ['--on-failure', {}, { onFailure: 'rollback' }, 'NOT_CI', /--on-failure/],
+    ['--health-timeout', {}, { healthTimeoutMs: 0 }, 'NOT_CI', /--health-timeout/],
   ]
   for (const [why, asked, options, code, hint] of table) {
-    it(`refuses ${why} with ${code}, before anything is connected`, async () => {
+    it(`refuses ${why} with ${code}, before it connects to any service`, async () => {
       const { result, planes } = world(asked, options)
       const error = await failureOf(result)
       expect(error.code).to.equal(code)

@@ -39,27 +39,27 @@ const applied = ({ cloud }: Plane) => cloud.log.filter((line) => /^(?:apply|stop
 const holder = ({ store }: Plane) => parseActive(store.objects.get('active/a.json')?.text ?? '')?.instanceId
 const name = ({ store }: Plane, instanceId: string, from: string | null = null) =>
   store.set('active/a.json', { schema: 1, id: 'a', instanceId, from, deploy: null, at: START })
-/** A machine that an earlier deploy made in slot b. */
+/** A machine that an earlier deploy created in slot b. */
 function made(plane: Plane, inState: boolean) {
   const instanceId = plane.cloud.launch('a', 'b', { ami: NEW.id, requestId: null })
   if (inState) plane.cloud.state_.set(instanceAddress('a', 'b'), instanceId)
   return instanceId
 }
 
-describe('a handover that an earlier deploy did not conclude', () => {
+describe('an interrupted handover of an earlier deploy', () => {
   function handedOver(boot: Boot = 'healthy') {
     const plane = fleet(boot)
     name(plane, made(plane, true), 'i-a')
     return plane
   }
 
-  it('is concluded, and is all there is to do where its AMI is the wanted one', async () => {
+  it('is finished, and is the whole deploy if its AMI is the wanted one', async () => {
     const plane = handedOver()
     expect((await deploy(plane)).hosts[0]).to.include({ outcome: 'replaced', ami: NEW.id, instanceId: 'i-new-1' })
     expect(applied(plane)).to.deep.equal(['apply delete a'])
   })
 
-  it('is concluded before another AMI is deployed', async () => {
+  it('is finished before another AMI is deployed', async () => {
     const plane = handedOver()
     const { hosts } = await deploy(plane, { amiOverride: OLD.id })
     expect(hosts[0]).to.include({ outcome: 'replaced', ami: OLD.id, instanceId: 'i-new-2' })
@@ -70,7 +70,7 @@ describe('a handover that an earlier deploy did not conclude', () => {
     ['another instance type', {}, 't3.xlarge'],
     ['the newest configuration', { configRevision: 'newest' }, undefined],
   ] as const) {
-    it(`is concluded before a machine with ${what} is deployed`, async () => {
+    it(`is finished before a machine with ${what} is deployed`, async () => {
       const plane = handedOver()
       if (instanceType) plane.ports.registry = registrySource([entryOf('a', { instanceType }), entryOf('b')])
       const { hosts } = await deploy(plane, order)
@@ -78,7 +78,7 @@ describe('a handover that an earlier deploy did not conclude', () => {
     })
   }
 
-  it('is taken back where its machine does not pass', async () => {
+  it('is rolled back if its candidate fails', async () => {
     const plane = handedOver('fails-active')
     const error = await failureOf(deploy(plane, { amiOverride: NEW.id }))
     expect(error.code).to.equal('ROLLED_BACK')
@@ -87,7 +87,7 @@ describe('a handover that an earlier deploy did not conclude', () => {
     expect(holder(plane)).to.equal('i-a')
   })
 
-  it('is taken back where its machine does not pass, before another AMI is deployed', async () => {
+  it('is rolled back if its candidate fails, before another AMI is deployed', async () => {
     const plane = handedOver('fails-active')
     plane.cloud.boots.set(OLD.id, 'healthy')
     const { hosts } = await deploy(plane, { amiOverride: OLD.id })
@@ -128,8 +128,8 @@ describe('a handover that an earlier deploy did not conclude', () => {
   })
 })
 
-describe('a role that is with nobody', () => {
-  it('goes back only when the other machine that acts has stopped', async () => {
+describe('a role without a machine', () => {
+  it('is given back only when the other active machine has stopped', async () => {
     const plane = fleet()
     plane.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-x', slot: 'b', launchedAt: START }))
     name(plane, NO_MACHINE, 'i-a')
@@ -145,7 +145,7 @@ describe('a role that is with nobody', () => {
   })
 
   for (const beat of [null, 'standby'] as const) {
-    it(`goes back at once beside a machine that ${beat === null ? 'never reported' : 'waits in standby'}`, async () => {
+    it(`is given back immediately beside a machine that ${beat === null ? 'never reported' : 'waits in standby'}`, async () => {
       const plane = fleet()
       const host = hostOf('a', { instanceId: 'i-x', slot: 'b', launchedAt: START })
       if (beat) plane.store.set('heartbeats/a/i-x.json', heartbeatOf(host, { stage: beat }))
@@ -156,7 +156,7 @@ describe('a role that is with nobody', () => {
     })
   }
 
-  it('goes back although the list of machines was behind at first, to one that is started again', async () => {
+  it("is given back although EC2's list was old, to a machine that is started again", async () => {
     const plane = fleet()
     for (const { host } of plane.cloud.machines) if (host.instanceId === 'i-a') host.state = 'stopped'
     name(plane, NO_MACHINE, 'i-a')
@@ -170,7 +170,7 @@ describe('a role that is with nobody', () => {
     expect(applied(plane)).to.deep.equal(['start i-a', 'apply create a/b', 'apply delete a'])
   })
 
-  it('goes back only when EC2 has stopped the other machine, where that does not yield', async () => {
+  it('is given back only when EC2 has stopped the other machine, if that does not yield', async () => {
     const plane = fleet()
     plane.cloud.addUnmanaged(hostOf('a', { instanceId: 'i-x', slot: 'b', launchedAt: START }))
     plane.cloud.deaf.add('i-x')
@@ -182,7 +182,7 @@ describe('a role that is with nobody', () => {
     expect(plane.progress.notes).to.include('a: a handover was interrupted: i-a gets its role back')
   })
 
-  it('leaves a machine alone that a person stopped, and passes over a role that can not be read', async () => {
+  it("is not given to a machine that a person stopped; a role that can't be read is skipped", async () => {
     const plane = fleet()
     for (const { host } of plane.cloud.machines) if (host.instanceId === 'i-a') host.state = 'stopped'
     name(plane, 'i-a')
@@ -191,7 +191,7 @@ describe('a role that is with nobody', () => {
     expect([applied(plane), plane.progress.notes]).to.deep.equal([[], []])
   })
 
-  it('stops the deploy where that is interrupted meanwhile, and goes on where it fails', async () => {
+  it('stops the deploy if it is interrupted meanwhile, but not if the restore fails', async () => {
     const outcome = async (code: 'CANCELLED' | 'DENIED') => {
       const plane = fleet()
       name(plane, NO_MACHINE, 'i-a')
@@ -204,7 +204,7 @@ describe('a role that is with nobody', () => {
     expect(await outcome('DENIED')).to.equal('a: its role could not be restored: It failed.')
   })
 
-  it('is read for ids of the right form alone', async () => {
+  it('is read only for valid ids', async () => {
     const plane = fleet()
     const read: string[] = []
     plane.store.get = async (key) => {
@@ -217,7 +217,7 @@ describe('a role that is with nobody', () => {
 })
 
 describe('a machine that an earlier deploy left', () => {
-  it('is destroyed by a plan where the state has it, although nobody was named, and stays marked', async () => {
+  it('is destroyed by a plan if the state has it, although no machine was named; other resources stay tainted', async () => {
     const plane = fleet()
     made(plane, true)
     plane.cloud.tainted.add(instanceAddress('a', 'b'))
@@ -232,7 +232,7 @@ describe('a machine that an earlier deploy left', () => {
     )
   })
 
-  it('is terminated once where it shuts down slowly', async () => {
+  it('is terminated once although it shuts down slowly', async () => {
     const plane = fleet()
     made(plane, false)
     name(plane, 'i-a')
@@ -244,7 +244,7 @@ describe('a machine that an earlier deploy left', () => {
     expect(applied(plane).filter((line) => line.startsWith('terminate'))).to.have.length(1)
   })
 
-  /** EC2's states of the leftover by its id, one after the other; the last one stays. */
+  /** EC2's answers about the leftover by its id, one after the other; the last one is repeated. */
   const answering = (...states: (Host['state'] | 'terminated' | null)[]) => {
     const plane = fleet()
     const instanceId = made(plane, false)
@@ -259,19 +259,19 @@ describe('a machine that an earlier deploy left', () => {
     return plane
   }
 
-  it('is gone where EC2 does not know it for a minute', async () => {
+  it('counts as gone if EC2 does not know it for a minute', async () => {
     const plane = answering(null)
     expect((await deploy(plane)).status).to.equal('succeeded')
     expect(applied(plane)[0]).to.equal('apply create a/b')
   })
 
-  it('is terminated where EC2 did not know it at first', async () => {
+  it('is terminated if EC2 did not know it at first', async () => {
     const plane = answering(null, 'running', 'running', 'terminated')
     await deploy(plane)
     expect(applied(plane).slice(0, 2)).to.deep.equal(['terminate i-new-1', 'apply create a/b'])
   })
 
-  it('stops the deploy where EC2 does not terminate it in 5 minutes', async () => {
+  it('stops the deploy if EC2 does not terminate it within 5 minutes', async () => {
     const plane = answering('running')
     plane.cloud.terminate = async () => {}
     const error = await failureOf(deploy(plane))
@@ -282,17 +282,17 @@ describe('a machine that an earlier deploy left', () => {
   })
 })
 
-describe('what is known at a gate', () => {
+describe('the evidence of a gate', () => {
   const evidence = async (plane: Plane) => hostIn(await failureOf(deploy(plane)))?.evidence
 
-  it('is written down of what fails alone', async () => {
+  it('is recorded only for a failed machine', async () => {
     expect((await deploy(fleet())).hosts[0]?.evidence).to.equal(undefined)
     const plane = fleet('silent')
     plane.cloud.console = () => Promise.reject(upstream())
     expect(await evidence(plane)).to.deep.include({ instanceId: 'i-new-1', console: [] })
   })
 
-  it('is the AMI of the deploy where the machine was never seen', async () => {
+  it('has the AMI of the deploy if EC2 never showed the machine', async () => {
     const plane = fleet()
     plane.cloud.afterApply = (nth) => {
       if (nth === 1) plane.cloud.describeHosts = async () => plane.cloud.hosts.filter(({ ami }) => ami !== NEW.id)
@@ -304,7 +304,7 @@ describe('what is known at a gate', () => {
     expect(applied(plane)).to.deep.equal(['apply create a/b'])
   })
 
-  it("has the console's last words only of a machine that never reported", async () => {
+  it("has the console's last lines only for a machine without a heartbeat", async () => {
     const message = async (boot: Boot, consoleText: string) => {
       const plane = fleet(boot)
       plane.cloud.consoleText = consoleText
@@ -316,8 +316,8 @@ describe('what is known at a gate', () => {
   })
 })
 
-describe('the role of a machine that serves', () => {
-  it('is not written again where it is with the right one', async () => {
+describe('the role of a serving machine', () => {
+  it('is not written again if the right machine has it', async () => {
     const plane = fleet()
     name(plane, 'i-a')
     plane.cloud.beforeApply = (nth) => {
@@ -328,7 +328,7 @@ describe('the role of a machine that serves', () => {
 })
 
 describe('taintedOf', () => {
-  it('passes over what was interrupted before it had an id, and what EC2 has lost', () => {
+  it('ignores a resource that was interrupted before it had an id, and one that no longer exists', () => {
     const resources = [
       { address: 'x', id: null, tainted: true },
       { address: 'y', id: 'i-1', tainted: true },

@@ -19,7 +19,7 @@ function fleet() {
 const ids = (plane: ReturnType<typeof fleet>) => plane.cloud.hosts.map((host) => host.id)
 
 describe('retiring an instance', () => {
-  it('destroys it alone, and says which orphans it leaves', async () => {
+  it('destroys only this instance, and lists the orphans that keep running', async () => {
     const plane = fleet()
     plane.store.set('active/z.json', {})
     const deploy = await deployFleet(RETIRE_Z, OPTIONS, plane.ports)
@@ -44,7 +44,7 @@ describe('retiring an instance', () => {
     expect(plane.report.summaries[0]).to.include('### Retirement of z: succeeded').and.to.include('| z | retired |')
   })
 
-  it('plans alone where it is asked to', async () => {
+  it('only plans with --plan-only', async () => {
     const plane = fleet()
     const deploy = await deployFleet(RETIRE_Z, { ...OPTIONS, planOnly: true }, plane.ports)
     expect(deploy.status).to.equal('planned')
@@ -53,20 +53,20 @@ describe('retiring an instance', () => {
     expect(ids(plane)).to.include('z')
   })
 
-  it('refuses what the registry still has, before anything is planned', async () => {
+  it('refuses an instance of the registry before anything is planned', async () => {
     const plane = fleet()
     const error = await failureOf(deployFleet({ ...RETIRE_Z, target: 'a' }, OPTIONS, plane.ports))
     expect(error.code).to.equal('STILL_REGISTERED')
     expect(plane.cloud.log).to.deep.equal([])
   })
 
-  it('refuses what nobody knows', async () => {
+  it('refuses an unknown instance', async () => {
     const error = await failureOf(deployFleet({ ...RETIRE_Z, target: 'x' }, OPTIONS, fleet().ports))
     expect(error.code).to.equal('UNKNOWN_TARGET')
     expect(error.hint).to.include('clawctl fleet status')
   })
 
-  it('plans with the AMI of the machine, else with one that is there: nothing boots it', async () => {
+  it('plans with the AMI of the machine, else with an existing one, because nothing boots it', async () => {
     const amiOf = async (plane: ReturnType<typeof fleet>) => {
       const { hosts } = await deployFleet(RETIRE_Z, { ...OPTIONS, planOnly: true }, plane.ports)
       return [plane.cloud.planned[0]?.ami, hosts[0]?.ami]
@@ -85,7 +85,7 @@ describe('retiring an instance', () => {
     expect((await failureOf(amiOf(alone))).code).to.equal('AMI_NOT_FOUND')
   })
 
-  it('is known by a machine in its second slot alone', async () => {
+  it('finds an instance that has only a machine in its second slot', async () => {
     const plane = fakeDirectPlane(registryOf('a'), ['a'])
     plane.cloud.addUnmanaged(hostOf('z', { slot: 'b' }))
     plane.cloud.state_.set(instanceAddress('z', 'b'), 'i-z')
@@ -94,7 +94,7 @@ describe('retiring an instance', () => {
     expect(ids(plane)).to.deep.equal(['a'])
   })
 
-  it('needs no plan where only EC2 has it, and leaves what shuts down already', async () => {
+  it('needs no plan if only EC2 has the machine, and skips one that is shutting down', async () => {
     const plane = fleet()
     plane.cloud.addUnmanaged(hostOf('stray', { instanceId: 'i-stray' }))
     plane.cloud.addUnmanaged(hostOf('stray', { instanceId: 'i-going', state: 'shutting-down' }))
@@ -107,7 +107,7 @@ describe('retiring an instance', () => {
     expect(plane.store.puts.map(({ text }) => text).join()).to.include('"outcome":"deploying"')
   })
 
-  it('destroys what a deploy that was killed left of it outside of the state', async () => {
+  it('destroys what a killed deploy left of it outside of the state', async () => {
     const plane = fleet()
     plane.cloud.addUnmanaged(hostOf('stray', { instanceId: 'i-stray' }))
     for (const type of ID_TYPES) plane.cloud.leftovers.add(idAddress(type, 'stray'))
@@ -123,7 +123,7 @@ describe('retiring an instance', () => {
     ).to.deep.equal([])
   })
 
-  it('applies nothing where the plan holds more', async () => {
+  it('applies nothing if the plan contains more', async () => {
     const plane = fleet()
     plane.cloud.alsoPlanned = [
       {
@@ -139,7 +139,7 @@ describe('retiring an instance', () => {
     expect(ids(plane)).to.include('z')
   })
 
-  it('says so where OpenTofu fails', async () => {
+  it('reports a failure of OpenTofu', async () => {
     const plane = fleet()
     plane.cloud.beforeApply = () => {
       throw new ClawctlError('APPLY_FAILED', 'no')
@@ -152,7 +152,7 @@ describe('retiring an instance', () => {
 })
 
 describe('a deploy of one host', () => {
-  it('lets every other keep the prefix that it was launched with, in a roll until its own turn', async () => {
+  it('keeps the launch prefix of every other host, in a rollout until its own deploy', async () => {
     const plane = fleet()
     await deployFleet({ target: 'all', requestId: REQUEST_ID }, OPTIONS, plane.ports)
     expect(plane.cloud.planned.map(({ ami, kept }) => [ami, Object.keys(kept).sort()])).to.deep.equal([

@@ -34,39 +34,39 @@ const target = (id: string, ...deploys: Deploy[]) => rollbackTarget(id, { fleet,
 describe('the AMI of a rollback', () => {
   const table: [why: string, found: number, ...deploys: Deploy[]][] = [
     [
-      'is not the one that failed in between',
+      'not an AMI that failed in between',
       1,
       deploy(entry('a', 'replaced', 3, 2)),
       deploy(entry('a', 'failed', 2, 1)),
       deploy(entry('a', 'replaced', 1, null)),
     ],
     [
-      'is not one whose machine did not pass its gate since it was healthy',
+      'not an AMI whose machine failed its gate after it was healthy',
       1,
       deploy({ ...entry('a', 'rolled-back', 3, 3), evidence: evidence(2) }),
       deploy(entry('a', 'replaced', 3, 2)),
       deploy(entry('a', 'replaced', 2, 1)),
     ],
     [
-      'is one that failed once, and was healthy after that',
+      'an AMI that failed once, and was healthy later',
       2,
       deploy(entry('a', 'replaced', 3, 2)),
       deploy(entry('a', 'replaced', 2, 1)),
       deploy(entry('a', 'failed', 2, 1)),
     ],
     [
-      'is not one that is tagged as failed',
+      'not an AMI that is tagged as failed',
       1,
       deploy(entry('a', 'replaced', 3, 4)),
       deploy(entry('a', 'replaced', 4, 1)),
     ],
-    ['is what ran before the first deploy', 1, deploy(entry('a', 'replaced', 3, 1))],
+    ['the AMI before the first deploy', 1, deploy(entry('a', 'replaced', 3, 1))],
   ]
   for (const [why, found, ...deploys] of table) {
     it(why, async () => expect(await target('a', ...deploys)).to.equal(ami(found)))
   }
 
-  it('is found for all only where each instance has one', async () => {
+  it('is found for all only if each instance has one', async () => {
     const a = entry('a', 'replaced', 3, 1)
     expect(await target('all', deploy(a, entry('b', 'replaced', 3, 1)))).to.equal(ami(1))
     const error = await failureOf(target('all', deploy(a)))
@@ -95,20 +95,20 @@ function targetBefore(id: string, before: Record<string, string | null>) {
   return rollbackTarget(id, { fleet, deploys })
 }
 
-describe('the target of a rollback', () => {
-  it('is the AMI that the instance, or each that has one, was healthy with before', async () => {
+describe('the rollback target', () => {
+  it('is the AMI with which the instance, or each that has one, was healthy before', async () => {
     expect(await targetBefore('a', { a: OLD.id, b: OTHER })).to.equal(OLD.id)
     expect(await targetBefore('all', { a: OLD.id, b: OLD.id, c: OLD.id })).to.equal(OLD.id)
   })
 
-  it('is unknown of an instance that the registry lacks', async () => {
+  it('is unknown for an instance that the registry lacks', async () => {
     const error = await failureOf(targetBefore('z'.repeat(70), {}))
     expect(error.code).to.equal('UNKNOWN_TARGET')
     expect(error.message).to.equal(`There is no instance "${'z'.repeat(63)}" in the registry.`)
     expect(error.hint).to.include('clawctl fleet status')
   })
 
-  it('is none where no record has one', async () => {
+  it('does not exist if no record has one', async () => {
     const error = await failureOf(targetBefore('a', { a: null, b: OLD.id }))
     expect([error.code, error.message]).to.deep.equal([
       'NO_ROLLBACK_TARGET',
@@ -121,7 +121,7 @@ describe('the target of a rollback', () => {
     ['and where one has no record', null, 'No record names an AMI that c was healthy with before.'],
     ['alone', OLD.id, 'The instances were healthy with different AMIs before.'],
   ] as const) {
-    it(`is none where the instances need several ${why}, each of which is named`, async () => {
+    it(`does not exist if the instances need several ${why}, each of which is named`, async () => {
       const error = await failureOf(targetBefore('all', { a: OLD.id, b: OTHER, c }))
       expect([error.code, error.message]).to.deep.equal(['NO_ROLLBACK_TARGET', message])
       const of = (id: string, ami: string) => `${id} was healthy with ${ami}.`

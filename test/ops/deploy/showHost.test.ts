@@ -18,7 +18,7 @@ import {
 
 const outage = async () => Promise.reject(upstream())
 
-/** `a` serves, and a candidate stands beside it; `b` is registered and has no machine. */
+/** `a` serves and has a candidate; `b` is registered and has no machine. */
 function world() {
   const [store, clock, runs] = [new FakeStore(), new FakeClock(), new FakeRuns()]
   const compute = new FakeCloud(store, clock)
@@ -45,7 +45,7 @@ function world() {
 }
 
 describe('showHost', () => {
-  it('has the machines that are not shutting down, by their part, each with heartbeat, image and console', async () => {
+  it('returns the machines that are not shutting down, by their part, with heartbeat, image and console', async () => {
     const { role, show } = world()
     const { machines, ...view } = await show()
     expect(view).to.deep.equal({
@@ -65,14 +65,14 @@ describe('showHost', () => {
     ])
   })
 
-  it('has an instance without a machine, and a machine without an entry', async () => {
+  it('returns an instance without a machine, and a machine without an entry', async () => {
     const { show } = world()
     expect(await show('b')).to.deep.include({ registered: true, machines: [], active: null })
     const orphan = await show('orphan')
     expect([orphan.registered, orphan.machines.length]).to.deep.equal([false, 1])
   })
 
-  it('has the last five deploys of the host among the last thirty of the fleet, newest first', async () => {
+  it('returns the last five deploys of the host among the last thirty of the fleet, newest first', async () => {
     const { deploys, show } = world()
     deploys(7, 'a')
     expect((await show()).deploys?.map(({ requestId }) => requestId)).to.deep.equal(
@@ -84,7 +84,7 @@ describe('showHost', () => {
     )
   })
 
-  it('shows the rest without bucket and GitHub, and where console, role or history can not be read', async () => {
+  it("returns the rest without bucket and GitHub, and if console, role or history can't be read", async () => {
     const { ports, compute, store, deploys, show } = world()
     deploys(1, 'a')
     expect((await showHost('a', { ...ports, runs: null })).deploys).to.have.length(1)
@@ -108,7 +108,7 @@ describe('showHost', () => {
     ])
   })
 
-  it('knows no id that has neither entry nor machine, and names the nearest', async () => {
+  it('refuses an id without entry and machine, and suggests the nearest', async () => {
     const { show, store, compute } = world()
     for (const [id, hint] of [
       ['orphans', 'See `clawctl fleet status` for the ids.'],

@@ -21,7 +21,7 @@ function world(run: Partial<Run> | null | 'unknown' = 'unknown') {
 }
 
 describe('the lock of the state', () => {
-  it('is held while the work runs, and released whatever comes of it', async () => {
+  it('is held while the work runs, and always released', async () => {
     const { locks, ports } = world()
     expect(await withStateLock(ports, async () => locks.standing?.ID)).to.equal('mine')
     expect(locks.standing).to.equal(null)
@@ -30,7 +30,7 @@ describe('the lock of the state', () => {
     expect(locks.log).to.deep.equal(['take', 'release mine', 'take', 'release mine'])
   })
 
-  it('lets the work begin without the digest of another state', async () => {
+  it('is taken without a digest of another state, which it removes', async () => {
     const { locks, ports, progress } = world()
     locks.dropStaleDigest = async () => {
       expect(locks.standing?.ID).to.equal('mine')
@@ -39,7 +39,7 @@ describe('the lock of the state', () => {
     expect(await withStateLock(ports, async () => progress.notes.join())).to.include('digest of another state')
   })
 
-  it('of a run that is over is released, and that is said', async () => {
+  it('is released and reported if its run is over', async () => {
     const { locks, ports, asked, progress, clock } = world({ status: 'completed', conclusion: 'failure' })
     locks.standing = lockOf()
     expect(await withStateLock(ports, async () => 'done')).to.equal('done')
@@ -49,13 +49,13 @@ describe('the lock of the state', () => {
     expect(clock.elapsed).to.equal(0)
   })
 
-  it('of an earlier attempt of a run that was started again is released', async () => {
+  it('is released if it belongs to an earlier attempt of a run', async () => {
     const { locks, ports } = world({ status: 'in_progress', attempt: 2 })
     locks.standing = lockOf()
     expect(await withStateLock(ports, async () => 'done')).to.equal('done')
   })
 
-  it('of an earlier step of the same run is released, without asking GitHub', async () => {
+  it('is released if an earlier step of the same run took it, without a request to GitHub', async () => {
     const { locks, ports, asked } = world({ status: 'in_progress' })
     locks.standing = lockOf()
     locks.run = lockOf().Info
@@ -64,13 +64,13 @@ describe('the lock of the state', () => {
   })
 
   const alive: [string, Parameters<typeof world>[0], Partial<ReturnType<typeof lockOf>>, RegExp][] = [
-    ['a run that goes on', { status: 'in_progress' }, {}, /locked by https.*runs\/55\/attempts\/1 since/],
+    ['a running run', { status: 'in_progress' }, {}, /locked by https.*runs\/55\/attempts\/1 since/],
     ['a run that GitHub does not know', null, {}, /runs\/55/],
-    ['a run that GitHub could not be asked about', 'unknown', {}, /runs\/55/],
-    ['somebody on a laptop', { status: 'completed' }, { Info: '' }, /locked by runner@fv-az1 since/],
+    ["a run that can't be read from GitHub", 'unknown', {}, /runs\/55/],
+    ['a person on a laptop', { status: 'completed' }, { Info: '' }, /locked by runner@fv-az1 since/],
   ]
   for (const [who, run, change, message] of alive) {
-    it(`of ${who} is waited for, named, and left alone`, async () => {
+    it(`of ${who} is waited for, named, and not released`, async () => {
       const { locks, ports, clock, progress } = world(run)
       locks.standing = lockOf(change)
       const error = await failureOf(withStateLock(ports, async () => 'done'))
@@ -83,7 +83,7 @@ describe('the lock of the state', () => {
     })
   }
 
-  it('is said to be left where it can not be released', async () => {
+  it("is reported if it can't be released", async () => {
     const { locks, ports, progress } = world()
     locks.release = () => Promise.reject(upstream())
     expect(await withStateLock(ports, async () => 'done')).to.equal('done')
@@ -92,7 +92,7 @@ describe('the lock of the state', () => {
     ])
   })
 
-  it('is given up where the service does not answer', async () => {
+  it('is given up if the service does not answer for two minutes', async () => {
     const { locks, ports, clock } = world()
     locks.take = () => Promise.reject(upstream())
     const error = await failureOf(withStateLock(ports, async () => 'done'))

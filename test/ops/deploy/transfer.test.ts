@@ -11,7 +11,7 @@ const HOME = hostOf('a')
 const OTHER = hostOf('a', { instanceId: 'i-b' })
 const MINUTE = 60_000
 
-/** One machine that serves, and EC2's states of it by its id, one after the other; the last one stays. */
+/** One serving machine, and EC2's answers about it by its id, one after the other; the last one is repeated. */
 function world(...states: (Host['state'] | 'terminated' | null)[]) {
   const plane = fakeDirectPlane(registryOf('a'), ['a'])
   const said: string[] = []
@@ -36,7 +36,7 @@ describe('transferRole', () => {
       .map(({ text }) => JSON.parse(text) as ActiveMachine)
       .map(({ instanceId, from }) => [instanceId, from])
 
-  it('names nobody until the one that served has stopped, then the next one, which the role came to', async () => {
+  it('names no machine until the old one has stopped, then names the new one', async () => {
     const plane = world()
     const role = await start(plane, HOME, OTHER)
     expect(written(plane)).to.deep.equal([
@@ -48,7 +48,7 @@ describe('transferRole', () => {
     expect(plane.cloud.connected('a')).to.deep.equal([])
   })
 
-  it('gives the role back without a predecessor', async () => {
+  it('moves the role without an old machine', async () => {
     const plane = world('stopped')
     await start(plane, OTHER, HOME)
     expect(written(plane)).to.deep.equal([
@@ -61,7 +61,7 @@ describe('transferRole', () => {
     [HOME, OTHER, null],
     [OTHER, HOME, 'i-a'],
   ] as const) {
-    it(`names ${from.instanceId} again where it can not be stopped`, async () => {
+    it(`names ${from.instanceId} again if it can't be stopped`, async () => {
       const plane = world('running')
       plane.clock.ticks.length = 0
       plane.cloud.stop = async () => {
@@ -76,20 +76,20 @@ describe('transferRole', () => {
   }
 })
 
-describe('a machine that is to yield', () => {
+describe('a machine that has to yield', () => {
   const wait = ({ ports, say }: World, before: ReturnType<typeof heartbeatOf> | null = null) =>
     waitForYield({ id: 'a', from: HOME, before }, say, ports)
   const isYielded = heartbeatOf(HOME, { stage: 'yielded' })
 
   for (const state of ['stopped', 'terminated'] as const) {
-    it(`is not waited for where EC2 says ${state}`, async () => {
+    it(`is not waited for if EC2 reports it as ${state}`, async () => {
       const plane = world(state)
       await wait(plane)
       expect(plane.clock.sleeps).to.deep.equal([])
     })
   }
 
-  it('is looked at four times a second, and believed when it says so', async () => {
+  it('is read four times a second, and has yielded when its heartbeat reports it', async () => {
     const plane = world('running')
     plane.clock.onSleep = (nth) => {
       if (nth === 3) plane.store.set('heartbeats/a/i-a.json', isYielded)
@@ -99,7 +99,7 @@ describe('a machine that is to yield', () => {
     expect(plane.cloud.log).to.deep.equal([])
   })
 
-  it('is stopped by EC2 after 90 s, whatever it said before it was asked', async () => {
+  it('is stopped by EC2 after 90 s; heartbeats from before the request do not count', async () => {
     const plane = world('running', 'shutting-down', 'stopping', 'stopping', 'stopping', 'stopping', 'stopped')
     plane.clock.ticks.length = 0
     plane.store.set('heartbeats/a/i-a.json', isYielded)
@@ -109,7 +109,7 @@ describe('a machine that is to yield', () => {
     expect(plane.clock.elapsed).to.be.within(90_000, 100_000)
   })
 
-  it('is left alone where EC2 stopped it meanwhile', async () => {
+  it('is not stopped if EC2 stopped it meanwhile', async () => {
     const plane = world('running', 'stopped')
     plane.clock.ticks.length = 0
     plane.store.objects.clear()
@@ -117,7 +117,7 @@ describe('a machine that is to yield', () => {
     expect(plane.cloud.log).to.deep.equal([])
   })
 
-  it('is given up where EC2 has not stopped it after 5 minutes', async () => {
+  it('fails the transfer if EC2 has not stopped it after 5 minutes', async () => {
     const plane = world('running')
     plane.clock.ticks.length = 0
     const error = await failureOf(wait(plane))
@@ -129,8 +129,8 @@ describe('a machine that is to yield', () => {
   })
 })
 
-describe('a machine that is to serve again', () => {
-  it('is not started where it runs', async () => {
+describe('a machine that has to serve again', () => {
+  it('is not started if it runs', async () => {
     const plane = world('running')
     await startMachine('i-a', plane.say, plane.ports)
     expect([plane.cloud.log, plane.clock.sleeps]).to.deep.equal([[], []])
@@ -150,7 +150,7 @@ describe('a machine that is to serve again', () => {
   })
 
   for (const state of ['terminated', 'shutting-down'] as const) {
-    it(`is given up at once where it is ${state}`, async () => {
+    it(`fails immediately if it is ${state}`, async () => {
       const plane = world(state)
       const error = await failureOf(startMachine('i-a', plane.say, plane.ports))
       expect(error.message).to.equal(`i-a could not be started again: it is ${state}.`)
@@ -158,7 +158,7 @@ describe('a machine that is to serve again', () => {
     })
   }
 
-  it('is given up after 5 minutes', async () => {
+  it('fails after 5 minutes', async () => {
     const plane = world('stopped')
     const error = await failureOf(startMachine('i-a', plane.say, plane.ports))
     expect(error.code).to.equal('FENCE_FAILED')

@@ -14,13 +14,13 @@ const fleet = (left: string | null = null) => {
   return plane
 }
 
-describe('a state that OpenTofu left unwritten', () => {
-  it('is nothing to settle where there is none', async () => {
+describe('a state that OpenTofu could not store', () => {
+  it('needs no action if there is none', async () => {
     expect(await storeUnwritten(fleet().ports, false)).to.deep.equal([])
     expect(await keepUnwritten(fleet().ports)).to.equal(null)
   })
 
-  it('is stored from the folder of the stack, too, and named by its file', async () => {
+  it("is stored also from the stack's folder, and reported with its file", async () => {
     const plane = fleet(LATER)
     const found = await storeUnwritten(plane.ports, false)
     expect(found.map(({ kind, subject, fix, automatic }) => [kind, subject, fix, automatic])).to.deep.equal([
@@ -29,13 +29,13 @@ describe('a state that OpenTofu left unwritten', () => {
     expect([plane.cloud.pushed, plane.cloud.unwritten_]).to.deep.equal([[LATER], null])
   })
 
-  it('is removed from there where a later one is stored', async () => {
+  it('is removed from the folder if a later one is stored', async () => {
     const plane = fleet(OLD)
     expect((await storeUnwritten(plane.ports, false))[0]?.fix).to.equal('it is removed')
     expect([plane.cloud.pushed, plane.cloud.unwritten_]).to.deep.equal([[], null])
   })
 
-  it('is left to a person where it is no version of what is stored', async () => {
+  it('is left to a person if its lineage differs from the stored one', async () => {
     const plane = fleet('no state')
     expect((await storeUnwritten(plane.ports, false))[0]).to.include({
       what: 'holds a state of another lineage than the stored one',
@@ -45,7 +45,7 @@ describe('a state that OpenTofu left unwritten', () => {
     expect(plane.cloud.unwritten_).to.equal('no state')
   })
 
-  it('is kept in the bucket where it does not follow what is stored', async () => {
+  it('is kept in the bucket if it does not follow the stored one', async () => {
     const plane = fleet(OLD)
     expect(await keepUnwritten(plane.ports)).to.include(`it is kept in ${UNWRITTEN_KEY}`)
     expect(plane.store.objects.get(UNWRITTEN_KEY)?.text).to.equal(OLD)
@@ -53,7 +53,7 @@ describe('a state that OpenTofu left unwritten', () => {
   })
 })
 
-describe('work on the state', () => {
+describe('work that changes the state', () => {
   const failing = () => {
     const plane = fleet()
     const work = (failure: ClawctlError | null) => async () => {
@@ -63,13 +63,13 @@ describe('work on the state', () => {
     return { plane, work }
   }
 
-  it('succeeds although its state could be stored at the second try alone, and says so', async () => {
+  it('succeeds and reports it if its state was stored only at the second attempt', async () => {
     const { plane, work } = failing()
     expect(await withState({ planOnly: false }, plane.ports, work(null))).to.equal(null)
     expect(plane.progress.notes).to.deep.equal(['OpenTofu could not store its state at first; it is stored now.'])
   })
 
-  it('fails with its own failure, and what became of the state', async () => {
+  it('fails with its own failure, and reports what was done with the state', async () => {
     const { plane, work } = failing()
     const cause = new Error('why')
     const failure = new ClawctlError('APPLY_FAILED', 'No.', { hint: 'Look.', cause })
@@ -82,7 +82,7 @@ describe('work on the state', () => {
     expect(thrown).to.include({ code: 'UPSTREAM' })
   })
 
-  it('changes nothing of what an earlier apply left in a look', async () => {
+  it('does not change the state of an earlier apply with --plan-only', async () => {
     const plane = fleet()
     plane.store.set(UNWRITTEN_KEY, LATER)
     await withState({ planOnly: true }, plane.ports, async () => null)

@@ -53,7 +53,7 @@ describe('watchFleet', () => {
     expect([shown.length, clock.elapsed]).to.deep.equal([1, 0])
   })
 
-  it('waits for deploys that are queued or running, where it can see them', async () => {
+  it('waits for queued and running deploys, if it can read them', async () => {
     const clock = new FakeClock()
     const statuses: DeployStatus[] = ['queued', 'running', 'succeeded']
     const fleet = async () => fleetWith('running')
@@ -74,14 +74,14 @@ describe('watchFleet', () => {
     )
   })
 
-  it('shows it again only where it changed, until it settles', async () => {
+  it('shows the fleet again only after a change, until it settles', async () => {
     const { clock, shown, result } = watch(fleetWith('pending'), fleetWith('pending'), fleetWith('stopped'))
     await result
     expect(shown.map((fleet) => fleet.instances[0]?.state)).to.deep.equal(['pending', 'stopped'])
     expect(clock.sleeps).to.deep.equal([500, 750])
   })
 
-  it('ends when the time is up, with the fleet as it is', async () => {
+  it('ends at its time limit, with the current fleet', async () => {
     const { clock, result } = watch(fleetWith('pending'))
     const error = await failureOf(result)
     expect([error.code, clock.elapsed]).to.deep.equal(['TIMED_OUT', MINUTE])
@@ -100,7 +100,7 @@ describe('fleetStatus of the ports', () => {
     return { store, compute, runs, ports: { clock, store, compute, runs, registry } }
   }
 
-  it('joins registry, EC2, images and heartbeats', async () => {
+  it('combines registry, EC2, images and heartbeats', async () => {
     const { compute, ports } = world()
     compute.add(hostOf('a', { ami: NEW.id }))
     const fleet = await fleetStatus(ports)
@@ -112,7 +112,7 @@ describe('fleetStatus of the ports', () => {
   })
 
   for (const bad of ['{', 'null', '{}', JSON.stringify({ ...heartbeatOf(hostOf('a')), stage: 1 })]) {
-    it(`takes the heartbeat ${bad.slice(0, 20)} for none`, async () => {
+    it(`ignores the heartbeat ${bad.slice(0, 20)}`, async () => {
       const { compute, store, ports } = world()
       compute.add(hostOf('a', { launchedAt: ports.clock.now().toISOString() }))
       store.set('heartbeats/a/i-a.json', bad)
@@ -122,7 +122,7 @@ describe('fleetStatus of the ports', () => {
     })
   }
 
-  it('does not build a key out of an id of the wrong form', async () => {
+  it('does not build a key from an id of the wrong form', async () => {
     const { compute, store, ports } = world()
     const asked: string[] = []
     const { get } = store
@@ -141,7 +141,7 @@ describe('fleetStatus of the ports', () => {
     expect(asked).to.have.members(keys)
   })
 
-  describe('names the deploy that runs', () => {
+  describe('names the running deploy', () => {
     const running = (n: number, status: DeployRecord['status'] = 'running', runId: number | null = n) =>
       recordOf({
         ...{ requestId: `request-000${n}`, target: 'a', status, runId },
@@ -150,14 +150,14 @@ describe('fleetStatus of the ports', () => {
     const run = (n: number, status: Run['status']) => runOf(n, { title: `fleet deploy a [request-000${n}]`, status })
     const one = { requestId: 'request-0001', target: 'a' }
     const table: [why: string, records: DeployRecord[], runs: Run[] | 'out', found: Fleet['deploying']][] = [
-      ['while GitHub says that its run goes on', [running(1)], [run(1, 'in_progress')], one],
-      ['not once GitHub calls its run completed', [running(1)], [run(1, 'completed')], null],
-      ['not where its run was started again since', [running(1)], [{ ...run(1, 'in_progress'), attempt: 2 }], null],
-      ['where GitHub does not answer', [running(1)], 'out', one],
-      ['where it has no run', [running(1, 'running', null)], [], one],
-      ['behind one that was refused', [running(1), running(2, 'failed')], [run(1, 'in_progress')], one],
-      ['behind one that only planned', [running(1), running(2, 'planned')], [run(1, 'in_progress')], one],
-      ['not behind one that changed the fleet', [running(1), running(2, 'succeeded')], 'out', null],
+      ['while its run goes on by GitHub', [running(1)], [run(1, 'in_progress')], one],
+      ['but not if GitHub reports its run as completed', [running(1)], [run(1, 'completed')], null],
+      ['but not if its run was started again since', [running(1)], [{ ...run(1, 'in_progress'), attempt: 2 }], null],
+      ['if GitHub does not answer', [running(1)], 'out', one],
+      ['if it has no run', [running(1, 'running', null)], [], one],
+      ['behind a refused one', [running(1), running(2, 'failed')], [run(1, 'in_progress')], one],
+      ['behind a plan-only one', [running(1), running(2, 'planned')], [run(1, 'in_progress')], one],
+      ['but not behind one that changed the fleet', [running(1), running(2, 'succeeded')], 'out', null],
     ]
     for (const [why, records, runs, found] of table) {
       it(why, async () => {
@@ -181,7 +181,7 @@ describe('fleetStatus of the ports', () => {
       })
     }
 
-    it('among the five newest, and reads no more records than that', async () => {
+    it('reads only the five newest records', async () => {
       const { store, ports } = world()
       for (const record of [running(1), ...[2, 3, 4, 5, 6, 7].map((n) => running(n, 'failed'))]) {
         store.set(recordKey(record.requestId), record)
@@ -198,7 +198,7 @@ describe('fleetStatus of the ports', () => {
       expect(read.filter((key) => key.startsWith('deploys/'))).to.have.members(records)
     })
 
-    it('without a credential for GitHub, and past an entry without a record', async () => {
+    it('works without a credential for GitHub, and skips an entry without a record', async () => {
       const { store, ports } = world()
       store.set(recordKey('request-0001'), running(1))
       store.set(indexKey(START, 'request-0001'), {})
@@ -207,7 +207,7 @@ describe('fleetStatus of the ports', () => {
     })
   })
 
-  it('tells by the object of the active machine which of two machines serves', async () => {
+  it('finds the serving one of two machines by the object of the active machine', async () => {
     const { compute, store, ports } = world()
     compute.add(hostOf('a'))
     compute.addUnmanaged(hostOf('a', { instanceId: 'i-new', slot: 'b', launchedAt: START }))
@@ -219,7 +219,7 @@ describe('fleetStatus of the ports', () => {
     ])
   })
 
-  it('shows the rest where a source does not answer, and names it', async () => {
+  it('shows the rest if a source does not answer, and names the source', async () => {
     const { compute, store, ports } = world()
     compute.add(hostOf('a'))
     const away = async () => Promise.reject(upstream())
@@ -232,12 +232,12 @@ describe('fleetStatus of the ports', () => {
     expect(missing.map(([name]) => name)).to.have.members(['registry', 'images', 'heartbeats', 'deploys'])
   })
 
-  it('fails where the registry is wrong', async () => {
+  it('fails if the registry is invalid', async () => {
     const registry = { read: async () => ({ text: '{', origin: 'nix/instances.json' }) }
     expect((await failureOf(fleetStatus({ ...world().ports, registry }))).code).to.equal('INVALID_REGISTRY')
   })
 
-  it('does not know the health of anything without a bucket', async () => {
+  it('reports unknown health for every instance without a bucket', async () => {
     const { compute, ports } = world()
     compute.add(hostOf('a'))
     expect((await fleetStatus({ ...ports, store: null })).instances[0]?.health).to.equal('unknown')

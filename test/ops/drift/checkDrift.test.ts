@@ -51,7 +51,7 @@ async function drift(world: World, change: Partial<World['ports']> = {}): Promis
 }
 
 describe('fleet drift', () => {
-  it('is nothing where everything is as declared, and neither locks nor applies', async () => {
+  it('finds nothing if everything is as declared, and neither locks nor applies', async () => {
     const world = fleet()
     expect(await checkDrift(world.ports)).to.deep.equal({ differences: [], issueUrl: null })
     expect(world.cloud.log).to.deep.equal(['init', 'plan '])
@@ -60,7 +60,7 @@ describe('fleet drift', () => {
     expect(world.report.outputs).to.deep.equal({ drift: '0' })
   })
 
-  it('names what is missing, orphaned and unknown to the state', async () => {
+  it('names missing, orphaned and unmanaged instances', async () => {
     const world = fleet(['a'])
     world.cloud.add(hostOf('z'))
     world.cloud.addUnmanaged(hostOf('y'))
@@ -68,7 +68,7 @@ describe('fleet drift', () => {
     expect(await drift(world)).to.deep.equal(['missing b', 'orphan z', 'unmanaged y', 'unmanaged a'])
   })
 
-  it('names an instance that left the registry and was lost: only the state has it, with its role', async () => {
+  it('names an instance that left the registry and EC2, and has only its role in the state', async () => {
     const world = fleet()
     world.cloud.add(hostOf('z'))
     world.cloud.lose('i-z')
@@ -81,10 +81,10 @@ describe('fleet drift', () => {
     ])
   })
 
-  it('names who does not serve: EC2 has stopped the machine that has the role, or a handover was broken off', async () => {
+  it('names an instance that does not serve: EC2 stopped its machine, or a handover was interrupted', async () => {
     const world = fleet()
     for (const { host } of world.cloud.machines) if (host.id === 'a') host.state = 'stopped'
-    // What a deploy left beside it runs, and serves nobody.
+    // The leftover of a deploy runs, but does not serve.
     world.cloud.state_.set(instanceAddress('a', 'b'), world.cloud.launch('a', 'b', { ami: NEW.id, requestId: null }))
     const role = (id: string, instanceId: string, from: string | null) =>
       world.store.set(`active/${id}.json`, { schema: 1, id, instanceId, from, at: 'x' })
@@ -109,7 +109,7 @@ describe('fleet drift', () => {
     expect(await drift(world, { registry })).to.deep.equal(['changed a'])
   })
 
-  it('names what is not as the last deploy left it, and not what an older one did', async () => {
+  it('names differences from the last deploy, and not from an older one', async () => {
     const world = fleet()
     const host = (id: string, instanceId: string, ami: string, outcome: 'replaced' | 'failed' = 'replaced') => ({
       ...{ id, outcome, ami, previousAmi: null, instanceId },
@@ -126,7 +126,7 @@ describe('fleet drift', () => {
     expect(await drift(world)).to.deep.equal(['replaced a'])
   })
 
-  it('names what a plan would do to the stack', async () => {
+  it('names what a plan would change in the stack', async () => {
     const world = fleet()
     const change = { actions: ['update'] }
     const type = 'aws_security_group'
@@ -134,7 +134,7 @@ describe('fleet drift', () => {
     expect(await drift(world)).to.deep.equal(['stack aws_security_group.clawdinator'])
   })
 
-  it('says to deploy all where the roles of several hosts differ: the guard refuses the deploy of one of them', async () => {
+  it('suggests `deploy all` if the roles of several hosts differ, because the guard refuses one host', async () => {
     const world = fleet(['a'])
     const type = 'aws_iam_role_policy'
     const planned = (id: string) => {
@@ -152,7 +152,7 @@ describe('fleet drift', () => {
     expect(await fixes('a')).to.deep.equal([`missing: ${all}`, 'stack: clawctl fleet deploy a'])
   })
 
-  it('reports a host that EC2 lost once, though the plan would create it', async () => {
+  it('reports a lost host once, although the plan would create it', async () => {
     const world = fleet()
     world.cloud.lose('i-b')
     expect(await drift(world)).to.deep.equal(['missing b'])
@@ -178,7 +178,7 @@ describe('fleet drift', () => {
     expect(world.issues.done.slice(2)).to.deep.equal(['close 1: There is no difference any more.'])
   })
 
-  it('leaves people’s issues alone, and closes the second of two of its own', async () => {
+  it("does not change people's issues, and closes the second of two of its own", async () => {
     const world = fleet(['a'])
     await world.issues.create({ body: 'The fleet is slow' })
     await drift(world)
@@ -187,7 +187,7 @@ describe('fleet drift', () => {
     expect(world.issues.done).to.deep.equal(['create 1', 'create 2', 'create 3', 'close 3: Duplicate of #2.'])
   })
 
-  it('keeps none where it is not asked to', async () => {
+  it('opens no issue without --issue', async () => {
     const world = fleet(['a'])
     const error = await failureOf(checkDrift({ ...world.ports, issues: null }))
     expect(driftOf(error).issueUrl).to.equal(null)

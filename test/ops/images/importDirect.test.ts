@@ -39,7 +39,7 @@ function cloudWith(content: readonly number[]) {
 }
 
 describe('importDirect', () => {
-  it('writes what is not zero, without reading holes, and tags the AMI last', async () => {
+  it('writes only blocks with data, without reading holes, and tags the AMI last', async () => {
     const { cloud, disk, run, puts } = cloudWith(sparse)
     disk.written.add(4)
     const done = await run()
@@ -64,7 +64,7 @@ describe('importDirect', () => {
     expect(cloud.snapshots.size).to.equal(1)
   })
 
-  it('reads a file once that stays as it is, and again after a change', async () => {
+  it('reads an unchanged file only once, and again after a change', async () => {
     const { disk, run } = cloudWith(sparse)
     await run()
     const again = await run()
@@ -75,7 +75,7 @@ describe('importDirect', () => {
     expect(disk.read.size).to.equal(8)
   })
 
-  it('sends a child of the last image what differs, what became zero as zeros', async () => {
+  it('sends a child of the last image only blocks that differ, and zeros for blocks that became zero', async () => {
     const { cloud, disk, run, puts } = cloudWith(sparse)
     const before = await run()
     disk.change(0, 99)
@@ -88,7 +88,7 @@ describe('importDirect', () => {
     expect(cloud.volumeOf(after.image.snapshotId ?? '', BLOCKS)).to.deep.equal(disk.content)
   })
 
-  it('needs a whole manifest, a finished snapshot and the same size for a parent, and with --full uses none', async () => {
+  it('requires a valid manifest, a finished snapshot and the same size for a parent; --full uses none', async () => {
     const lost = cloudWith(sparse)
     const first = await lost.run()
     const manifest = lost.cloud.objects.get(blockManifestKey(first.digest))
@@ -110,7 +110,7 @@ describe('importDirect', () => {
     expect(other.puts()).to.have.length(9)
   })
 
-  it('leaves out no block of an encrypted snapshot, and inherits zeros only from an encrypted one', async () => {
+  it('writes every block of an encrypted snapshot, and inherits zeros only from an encrypted one', async () => {
     const { cloud, disk, run, puts } = cloudWith(sparse)
     await run()
     cloud.encryptsByDefault = true
@@ -126,7 +126,7 @@ describe('importDirect', () => {
     expect(cloud.volumeOf(second.image.snapshotId ?? '', BLOCKS)).to.deep.equal(disk.content)
   })
 
-  it('survives throttling, lost connections and blocks that arrive changed', async () => {
+  it('survives throttling, lost connections and damaged blocks', async () => {
     const { cloud, run } = cloudWith(full)
     const faults: Fault[] = ['throttle', 'fail', 'corrupt']
     cloud.onPut = (nth) => (nth <= 6 ? (faults[nth % 3] ?? 'ok') : 'ok')
@@ -135,7 +135,7 @@ describe('importDirect', () => {
     expect(cloud.volumeOf(done.image.snapshotId ?? '', BLOCKS)).to.deep.equal(full)
   })
 
-  it('deletes the snapshot of an upload that failed, and keeps it with --keep-partial', async () => {
+  it('deletes the snapshot of a failed upload, and keeps it with --keep-partial', async () => {
     const gone = cloudWith(full)
     gone.cloud.onPut = (nth) => (nth > 5 ? 'fail' : 'ok')
     const failure = await failureOf(gone.run())
@@ -152,7 +152,7 @@ describe('importDirect', () => {
     expect(done.blocks).to.include({ resumed: 5, sent: BLOCKS - 5 })
   })
 
-  it('refuses a file that changes while it is sent, and completes nothing', async () => {
+  it('refuses a file that changes during the upload, and completes nothing', async () => {
     const { cloud, disk, run } = cloudWith(full)
     cloud.onPut = (nth) => {
       if (nth === 4) disk.change(10, 77)
@@ -163,7 +163,7 @@ describe('importDirect', () => {
     expect([cloud.snapshots.size, cloud.images.size]).to.deep.equal([0, 0])
   })
 
-  it('stops at Ctrl-C with the snapshot kept, and says how to go on', async () => {
+  it('stops at Ctrl-C, keeps the snapshot, and prints how to resume', async () => {
     const { cloud, run } = cloudWith(full)
     cloud.onPut = (nth) => {
       if (nth === 6) cloud.stop.abort()
@@ -196,7 +196,7 @@ describe('importDirect', () => {
     expect(cloud.volumeOf(done.image.snapshotId ?? '', BLOCKS)).to.deep.equal(disk.content)
   })
 
-  it('refuses containers, and says what to do with them', async () => {
+  it('refuses container formats, and names the conversion', async () => {
     const cloud = new FakeImageCloud()
     const open = () => {
       const disk = new FakeDisk('a.vmdk', [0]).open()
@@ -211,7 +211,7 @@ describe('importDirect', () => {
     expect(failure.hint).to.match(/qemu-img convert/)
   })
 
-  it('killed at any moment, any number of times, ends with the image, and sends at most what was under way twice', async () => {
+  it('ends with the complete image after any kills, and repeats at most the blocks in flight', async () => {
     const content = fc.array(fc.nat(3), { minLength: BLOCKS, maxLength: BLOCKS })
     const kills = fc.array(fc.integer({ min: 1, max: 8 }), { maxLength: 3 })
     await fc.assert(
@@ -247,7 +247,7 @@ describe('importDirect', () => {
     )
   })
 
-  it('goes on when EBS and EC2 do not know yet what was just created', async () => {
+  it('continues if EBS and EC2 do not show a new resource yet', async () => {
     const { cloud, run, puts } = cloudWith(sparse)
     cloud.unknownFor = 6
     const done = await run()
@@ -259,7 +259,7 @@ describe('importDirect', () => {
     expect(cloud.progress.said.join()).to.match(/EBS does not show snap-/)
   })
 
-  it('gives a snapshot up that EBS does not know after two minutes, and no sooner', async () => {
+  it('gives up a snapshot that EBS does not know only after two minutes', async () => {
     const { cloud, run } = cloudWith(sparse)
     cloud.unknownFor = 100_000
     const began = cloud.clock.now().getTime()
@@ -278,7 +278,7 @@ describe('importDirect', () => {
     expect(cloud.snapshots.size).to.equal(1)
   })
 
-  it('requests the same snapshot again after an outage, not another one', async () => {
+  it('requests the same snapshot again after an outage', async () => {
     const { cloud } = cloudWith(full)
     const tokens: string[] = []
     const outages = [new ClawctlError('UPSTREAM', 'reset'), new ClawctlError('RATE_LIMITED', 'throttled')]
@@ -299,7 +299,7 @@ describe('importDirect', () => {
     expect(new Set(tokens).size).to.equal(1)
   })
 
-  it('refuses what does not look like an image, before anything is started', async () => {
+  it('refuses a file that is not an image before it starts a snapshot', async () => {
     const { cloud, run } = cloudWith(sparse)
     const failure = await failureOf(run({ force: false }))
     expect(failure).to.include({ code: 'INVALID_IMAGE' })
@@ -312,7 +312,7 @@ describe('readJournal', () => {
   const token = JSON.stringify({ token: 't', parent: null })
   const snapshot = JSON.stringify({ snapshot: 'snap-1', encrypted: false })
 
-  it('knows how far an upload came', () => {
+  it('reads from the journal how far an upload came', () => {
     expect(readJournal([])).to.equal(null)
     expect(readJournal([token])).to.deep.equal({ token: 't', parent: null, started: null, sealed: false })
     const whole = readJournal([token, snapshot, '3', '1', JSON.stringify({ sealed: true })])
@@ -320,7 +320,7 @@ describe('readJournal', () => {
     expect(whole?.sealed).to.equal(true)
   })
 
-  it('never takes a block for stored that is not in a whole line, and forgets what came before another snapshot', () => {
+  it('ignores a block of an incomplete line, and blocks of an earlier snapshot', () => {
     expect(readJournal([token, snapshot, '3', '{"sna'])?.started?.stored).to.deep.equal(new Set([3]))
     expect(readJournal(['7', token, snapshot])?.started?.stored).to.deep.equal(new Set())
     expect(readJournal([token, snapshot, '3', token, snapshot])?.started?.stored).to.deep.equal(new Set())

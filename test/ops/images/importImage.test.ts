@@ -22,7 +22,7 @@ function cloudWith(
 }
 
 describe('importImage', () => {
-  it('imports, registers, and tags when the AMI is available', async () => {
+  it('imports, registers, and tags the AMI when it is available', async () => {
     const { cloud, run } = cloudWith()
     cloud.onImport = (_, look) => (look < 3 ? { progress: look * 20, message: 'converting' } : { status: 'completed' })
     const done = await run()
@@ -33,7 +33,7 @@ describe('importImage', () => {
     expect(cloud.tasks.size).to.equal(1)
   })
 
-  it('goes on with a task that an earlier run started, and with a snapshot that is there', async () => {
+  it('resumes a task of an earlier run, and uses an existing snapshot', async () => {
     const { cloud, run } = cloudWith()
     cloud.onImport = () => ({ message: 'converting' })
     cloud.clock.onSleep = (slept) => {
@@ -49,7 +49,7 @@ describe('importImage', () => {
     expect([cloud.tasks.size, cloud.snapshots.size]).to.deep.equal([1, 1])
   })
 
-  it('tries once more where the service itself failed, and then not again', async () => {
+  it('retries once if the service itself failed', async () => {
     const { cloud, run } = cloudWith()
     const broken = { status: 'deleted', message: 'ServerError: an internal error has occurred' }
     cloud.onImport = () => (cloud.tasks.size === 1 ? broken : { status: 'completed' })
@@ -60,7 +60,7 @@ describe('importImage', () => {
     twice.cloud.onImport = () => broken
     expect(await failureOf(twice.run())).to.include({ code: 'IMPORT_FAILED' })
     expect(twice.cloud.tasks.size).to.equal(2)
-    // A later run asks for a task of its own: the tokens of the failed ones would answer with these.
+    // A later run creates a new task: the tokens of the failed tasks would return those tasks.
     twice.cloud.onImport = () => (twice.cloud.tasks.size === 3 ? { status: 'completed' } : {})
     await twice.run()
     expect(twice.cloud.tasks.size).to.equal(3)
@@ -75,7 +75,7 @@ describe('importImage', () => {
     expect([cloud.tasks.size, cloud.images.size]).to.deep.equal([1, 0])
   })
 
-  it('refuses an image that no instance type of the registry boots, unless it is forced', async () => {
+  it('refuses an image that no instance type of the registry can boot, unless it is forced', async () => {
     const { cloud } = cloudWith()
     const instance = { id: 'a', host: 'a', instanceType: 't4g.large', bootstrapPrefix: '', discordTokenSecret: '' }
     const asked = { key: KEY, ...OPTIONS, registry: [instance], timeoutMs: 1000 }
@@ -91,7 +91,7 @@ describe('importImage', () => {
     expect(half.cloud.progress.notes.join()).to.match(/can't boot on every instance: a:/)
   })
 
-  it("reports when the outputs can't be written, and leaves the AMI to the next run", async () => {
+  it("reports outputs that can't be written, and leaves the AMI for the next run", async () => {
     const { cloud, run } = cloudWith()
     const output = cloud.report.output
     cloud.report.output = async () => {
@@ -102,7 +102,7 @@ describe('importImage', () => {
     expect(await run()).to.include({ existed: true })
   })
 
-  it('waits for what EC2 does not know yet: the snapshot for its tags, the AMI', async () => {
+  it('waits until EC2 shows the new snapshot and AMI', async () => {
     const { cloud, run } = cloudWith()
     cloud.unknownFor = 4
     const done = await run()
@@ -111,7 +111,7 @@ describe('importImage', () => {
     expect([cloud.tasks.size, cloud.snapshots.size, cloud.images.size]).to.deep.equal([1, 1, 1])
   })
 
-  it('says that EC2 goes on when the time is up', async () => {
+  it('reports at its time limit that EC2 continues', async () => {
     const { cloud, run } = cloudWith()
     cloud.onImport = () => ({})
     const failure = await failureOf(run())
@@ -119,7 +119,7 @@ describe('importImage', () => {
     expect(failure.hint).to.match(/The import continues in EC2/)
   })
 
-  it('takes the image that was built last, else the newest in the bucket, and refuses keys that are none', async () => {
+  it('uses the last built image, else the newest in the bucket, and refuses invalid keys', async () => {
     const { cloud, run } = cloudWith()
     const newer = 'images/nixos-ffffffffffff.raw'
     cloud.objects.set(newer, { bytes: new Uint8Array(1), metadata: {}, modifiedAt: new Date(2) })
@@ -150,7 +150,7 @@ describe('judgeImport', () => {
     ['deleted', null, 'ended, again'],
   ]
   for (const [status, message, expected] of table) {
-    it(`${status}, ${message ?? 'without a word'}: ${expected}`, () => {
+    it(`classifies ${status}, ${message ?? 'no message'}: ${expected}`, () => {
       const verdict = judgeImport({ status, message })
       expect(verdict.is === 'ended' && verdict.again ? 'ended, again' : verdict.is).to.equal(expected)
     })

@@ -11,14 +11,14 @@ const digest = (n: number) => `${n}`.repeat(64)
 
 class Killed extends Error {}
 
-/** Three AMIs, the newest ready one kept; each change may be the last that the process lives to see. */
+/** Three AMIs, of which the newest ready one is kept; the process may be killed at any change. */
 class FakeAccount {
   images = new Map([1, 2, 3].map((n) => [`ami-${n}`, { n, ready: 'true' }]))
   snapshots = new Set(['snap-1', 'snap-2', 'snap-3'])
   objects = new Set([1, 2, 3].map((n) => `images/nixos-${digest(n).slice(0, 12)}.raw`))
   machines: { imageId: string }[] = []
   log: string[] = []
-  /** How many changes are left; the next kills, or fails. */
+  /** The number of changes until one is killed, or fails. */
   left = Number.POSITIVE_INFINITY
   failing: Error = new Killed()
   onInventory: () => void = () => {}
@@ -102,7 +102,7 @@ class FakeAccount {
 }
 
 describe('pruneImages', () => {
-  it('takes the tag first, then the AMI, then its snapshot, then objects', async () => {
+  it('removes the tag first, then the AMI, then its snapshot, then objects', async () => {
     const account = new FakeAccount()
     const { removed, objectBytes, snapshotGib } = await account.prune()
     expect(removed.images).to.deep.equal(['ami-2', 'ami-1'])
@@ -122,7 +122,7 @@ describe('pruneImages', () => {
     ])
   })
 
-  it('killed after any change, a second run ends where one run does', async () => {
+  it('ends with the same result after a kill at any change and a second run', async () => {
     for (let changes = 0; changes < 8; changes++) {
       const account = new FakeAccount()
       account.left = changes
@@ -134,7 +134,7 @@ describe('pruneImages', () => {
     }
   })
 
-  it('continues after a refusal of AWS, keeps the snapshot of an AMI that stays, and reports it', async () => {
+  it('continues after a refusal of AWS, keeps the snapshot of the AMI that stays, and reports it', async () => {
     const account = new FakeAccount()
     account.failing = new ClawctlError('DENIED', 'AWS refused EC2 DeregisterImage.')
     account.left = 1
@@ -145,7 +145,7 @@ describe('pruneImages', () => {
     expect([account.images.size, account.snapshots.size]).to.deep.equal([3, 3])
   })
 
-  it('removes nothing that came to be needed while it asked', async () => {
+  it('removes nothing that came into use during the confirmation', async () => {
     const account = new FakeAccount()
     const { removed } = await account.prune({
       confirm: async () => {
@@ -157,7 +157,7 @@ describe('pruneImages', () => {
     expect([...account.snapshots]).to.deep.equal(['snap-1', 'snap-3'])
   })
 
-  it('removes nothing where the answer is no', async () => {
+  it('removes nothing without confirmation', async () => {
     const account = new FakeAccount()
     await account.prune({ confirm: async () => false })
     expect(account.log).to.deep.equal([])

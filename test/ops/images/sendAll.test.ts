@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { Pace, pauseAfter } from '../../../src/lib/ops/images/sendAll.js'
 
 describe('Pace', () => {
-  it('halves once a burst of refusals, and finds its way back', () => {
+  it('halves the concurrency once for a burst of refusals, and recovers', () => {
     const pace = new Pace(64)
     for (const now of [1000, 1001, 1499]) pace.askedToSlowDown(now)
     expect(pace.limit).to.equal(32)
@@ -15,7 +15,7 @@ describe('Pace', () => {
     expect(pace.limit).to.equal(64)
   })
 
-  it('stays between one and the most there may be, whatever happens', () => {
+  it('keeps the concurrency between one and its maximum', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 512 }), fc.array(fc.boolean(), { maxLength: 200 }), (most, events) => {
         const pace = new Pace(most)
@@ -30,7 +30,7 @@ describe('Pace', () => {
 })
 
 describe('pauseAfter', () => {
-  it('waits longer each time, up to ten seconds, and gives up in the end', () => {
+  it('waits longer after each attempt, up to ten seconds, and then gives up', () => {
     for (const kind of ['throttled', 'passing'] as const) {
       const pauses: number[] = []
       for (let tries = 1; ; tries += 1) {

@@ -8,12 +8,12 @@ import { FakeClock, FakeProgress, FakeReport } from '../../support/fakes.js'
 const AMI = 'ami-1'
 const OPTIONS = { ami: AMI, type: undefined, subnet: null, timeoutMs: 600_000, withdraw: false }
 
-/** An account whose new resources are not known for a number of calls, and whose answers may be lost. */
+/** An account that does not show new resources for a number of calls, and whose answers may get lost. */
 class FakeAccount {
   readonly groups = new Map<string, { name: string; closed: boolean; tags: SmokeTags }>()
   readonly running = new Map<string, { group: string; tags: SmokeTags }>()
   unknownFor = 0
-  /** The call whose first answer is lost after it was carried out. */
+  /** The call that takes effect, but whose first answer is lost. */
   lost: 'createGroup' | 'launch' | null = null
   console = BOOT_LINE
   readonly clock = new FakeClock()
@@ -51,7 +51,7 @@ class FakeAccount {
         if ([...this.groups.values()].some((group) => group.name === name)) return null
         const id = `sg-${this.groups.size + 1}`
         this.groups.set(id, { name, closed: false, tags })
-        // The SDK sends it again, and meets the group that it has made.
+        // The SDK repeats the call, and finds the group that it has created.
         return this.lost === 'createGroup' ? null : id
       },
       findGroup: async (name) => {
@@ -94,7 +94,7 @@ function notFound(id: string, name: string): ClawctlError {
 }
 
 describe('smokeImage', () => {
-  it('waits for what EC2 does not know yet, and leaves nothing', async () => {
+  it('waits until EC2 shows new resources, and leaves none', async () => {
     const account = new FakeAccount()
     account.unknownFor = 3
     expect(await account.run()).to.include({ ami: AMI, instanceId: 'i-1' })
@@ -102,7 +102,7 @@ describe('smokeImage', () => {
     expect(account.progress.notes.join()).to.match(/AWS does not show sg-1 everywhere yet/)
   })
 
-  it('does not take a young machine for gone when EC2 does not know it', async () => {
+  it('does not treat a new machine as gone because EC2 does not show it', async () => {
     const account = new FakeAccount()
     account.unknownFor = 3
     account.console = ''
@@ -110,7 +110,7 @@ describe('smokeImage', () => {
     expect(account.left).to.deep.equal([])
   })
 
-  it('finds the group whose creation was answered and lost', async () => {
+  it('finds the group that was created although the answer was lost', async () => {
     const account = new FakeAccount()
     account.lost = 'createGroup'
     account.unknownFor = 2
@@ -118,14 +118,14 @@ describe('smokeImage', () => {
     expect(account.left).to.deep.equal([])
   })
 
-  it('removes the machine whose launch was answered and lost', async () => {
+  it('removes the machine that was launched although the answer was lost', async () => {
     const account = new FakeAccount()
     account.lost = 'launch'
     expect(await failureOf(account.run())).to.include({ code: 'UPSTREAM' })
     expect(account.left).to.deep.equal([])
   })
 
-  it('refuses an AMI that EC2 does not know after some seconds', async () => {
+  it('refuses an AMI that EC2 does not show after some seconds', async () => {
     const account = new FakeAccount()
     account.unknownFor = 1000
     const began = account.clock.now().getTime()

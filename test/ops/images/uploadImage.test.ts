@@ -26,7 +26,7 @@ function cloudWith(blocks: readonly number[]) {
 }
 
 describe('uploadImage', () => {
-  it('names the object by the SHA-256 of the file, and writes down what an import needs to know', async () => {
+  it("names the object by the file's SHA-256, and stores the metadata for an import", async () => {
     const { cloud, disk, run } = cloudWith([...content(1, 2), 3])
     const done = await run()
     const bytes = bytesOf(disk.content)
@@ -38,7 +38,7 @@ describe('uploadImage', () => {
     expect(cloud.report.outputs).to.deep.equal({ key: done.key, digest })
   })
 
-  it('sends nothing where it is there already, and refuses what is there and is another', async () => {
+  it('sends nothing if the object exists, and refuses a different object of that name', async () => {
     const { cloud, run, parts } = cloudWith(content(1))
     const { key } = await run()
     expect(await run()).to.include({ existed: true, bytesSent: 0 })
@@ -48,7 +48,7 @@ describe('uploadImage', () => {
     expect(await failureOf(run())).to.include({ code: 'INVALID_IMAGE' })
   })
 
-  it('reads no holes, and lets S3 copy them where it can', async () => {
+  it('reads no holes, and lets S3 copy them if it can', async () => {
     const blocks = content(1, 0, 0)
     const { cloud, disk, run, parts } = cloudWith(blocks)
     const done = await run()
@@ -70,20 +70,20 @@ describe('uploadImage', () => {
     expect(withoutHoles.parts()).to.deep.equal(['part 1'])
   })
 
-  it('copies holes again that S3 could not copy at once', async () => {
+  it('repeats the copy of holes after a failure of S3', async () => {
     const { cloud, run, parts } = cloudWith(content(1, 0, 0))
     cloud.onPut = (nth) => (['ok', 'throttle', 'fail'] as const)[nth - 1] ?? 'ok'
     expect((await run()).parts).to.include({ sent: 1, copied: 2, retried: 2 })
     expect(parts()).to.deep.equal(['part 1'])
   })
 
-  it('survives throttling, lost connections and parts that arrive changed', async () => {
+  it('survives throttling, lost connections and damaged parts', async () => {
     const { cloud, run } = cloudWith(content(1, 2, 3))
     cloud.onPut = (nth) => (['throttle', 'fail', 'corrupt'] as const)[nth - 1] ?? 'ok'
     expect((await run()).parts).to.include({ sent: 3, retried: 3 })
   })
 
-  it('refuses a file that changes while it is sent, and leaves nothing behind', async () => {
+  it('refuses a file that changes during the upload, and leaves nothing behind', async () => {
     const { cloud, disk, run } = cloudWith(content(1, 2, 3))
     cloud.onPut = () => {
       disk.change(40, 9)
@@ -119,7 +119,7 @@ describe('uploadImage', () => {
     expect((await failureOf(run())).message).to.match(/image\.json beside it has 1/)
   })
 
-  it('says how to go on when it is interrupted, and drops the rest with --abort', async () => {
+  it('prints how to resume after an interruption, and removes the rest with --abort', async () => {
     const { cloud, run } = cloudWith(content(1, 2, 3))
     cloud.onPut = () => {
       cloud.stop.abort()
@@ -136,7 +136,7 @@ describe('uploadImage', () => {
     expect(cloud.uploads.size).to.equal(0)
   })
 
-  it('takes the object of another run that went on with the same upload and was quicker', async () => {
+  it('uses the object of another run that completed the same upload first', async () => {
     const { cloud, run } = cloudWith(content(1, 2, 3))
     const other = cloudWith(content(1, 2, 3))
     const { key } = await other.run()
@@ -157,7 +157,7 @@ describe('uploadImage', () => {
     expect((await failureOf(run())).code).to.equal('UPSTREAM')
   })
 
-  it('killed at any moment sends only what is missing', async () => {
+  it('sends only the missing parts after a kill at any moment', async () => {
     const parts = fc.array(fc.nat(3), { minLength: 1, maxLength: 3 })
     const kills = fc.array(fc.integer({ min: 1, max: 4 }), { maxLength: 2 })
     await fc.assert(
@@ -177,7 +177,7 @@ describe('uploadImage', () => {
         sent += parts().length
         const expected = bytesOf(content(...values))
         expect(Buffer.from(cloud.objects.get(done.key)?.bytes ?? []).equals(expected)).to.equal(true)
-        // Two are under way when it is killed.
+        // Two parts are in flight when it is killed.
         expect(sent).to.be.at.most(values.length + kills.length * 2)
       }),
       { numRuns: 6 },

@@ -15,7 +15,7 @@ async function world(...names: string[]) {
   const ports = { store, clock, codes: oneTimeCodes }
   for (const name of names) await addPerson(name, { ...ports, registry: registryOf('a', 'b') })
   const people = () => parsePeople(store.objects.get(PEOPLE_KEY)?.text ?? '') ?? []
-  /** As the phone shows it, so many milliseconds from now. */
+  /** The code on the phone, this many milliseconds from now. */
   const codeOf = (name: string, after = 0) => {
     const secret = Secret.fromBase32(people().find((person) => person.name === name)?.secret ?? '')
     return new TOTP({ secret }).generate({ timestamp: clock.now().getTime() + after })
@@ -29,7 +29,7 @@ async function world(...names: string[]) {
 const VERIFIED = { identity: { host: 'none', person: 'verified' }, enrolled: true }
 
 describe('people', () => {
-  it('are verified by the code of their authenticator, of the step before and the step after', async () => {
+  it('are verified by the current code of their authenticator, the previous or the next one', async () => {
     for (const after of [0, -STEP_MS, STEP_MS]) {
       const { codeOf, ask } = await world('Jo')
       expect(await ask(codeOf('Jo', after))).to.deep.equal(VERIFIED)
@@ -52,7 +52,7 @@ describe('people', () => {
     }
   })
 
-  it('use a code once; the same request may come again with it', async () => {
+  it('can use a code once; the same request may be repeated with it', async () => {
     const { codeOf, ask, refusal, clock } = await world('Jo')
     const code = codeOf('Jo')
     await ask(code)
@@ -64,7 +64,7 @@ describe('people', () => {
     expect(await ask(codeOf('Jo'), { purpose: 'deploy a' })).to.deep.equal(VERIFIED)
   })
 
-  it('are not both verified by one code at the same moment', async () => {
+  it('are verified only once by one code in two concurrent requests', async () => {
     const { codeOf, ask } = await world('Jo')
     const code = codeOf('Jo')
     const asked = ['deploy all', 'deploy a', 'deploy b'].map((purpose) => ask(code, { purpose }))
@@ -72,7 +72,7 @@ describe('people', () => {
     expect(outcomes.filter(({ status }) => status === 'fulfilled')).to.have.length(1)
   })
 
-  it('are locked for 15 minutes by five wrong codes, right ones included, and nobody else is', async () => {
+  it('are locked for 15 minutes after five wrong codes, also for right ones; others are not', async () => {
     const { codeOf, ask, refusal, clock, people } = await world('Jo', 'Ada')
     for (let nth = 0; nth < 5; nth++) expect(await refusal('000000')).to.equal('CODE_WRONG')
     const error = await failureOf(ask(codeOf('Jo')))
@@ -83,7 +83,7 @@ describe('people', () => {
     expect(people()[0]).to.include({ wrong: 0, lockedUntil: null })
   })
 
-  it('are claimed without a code: enough only while nobody is enrolled', async () => {
+  it('are claimed without a code, which is enough only while no person is enrolled', async () => {
     const what = { purpose: 'freeze all', what: 'for a freeze' }
     const nobody = await world()
     const jo = { host: 'none', requestedBy: 'Jo', code: undefined } as const
@@ -94,7 +94,7 @@ describe('people', () => {
     expect((await failureOf(identifyPerson(none, what, nobody.ports))).code).to.equal('PERSON_REQUIRED')
   })
 
-  it('are not looked up where no person has to ask, and not taken for verified where nobody is enrolled', async () => {
+  it('are not read if no person is required, and not verified if none is enrolled', async () => {
     const { ask, store } = await world()
     store.get = () => Promise.reject(new Error('nobody is to be looked up'))
     expect(await ask(undefined, { needed: false })).to.deep.include({ enrolled: false })
@@ -102,7 +102,7 @@ describe('people', () => {
     expect(await empty.refusal('123456')).to.equal('CODE_WRONG')
   })
 
-  it('have one name each, which is no instance', async () => {
+  it('have unique names, which are not ids of instances', async () => {
     const { ports } = await world('Jo')
     const add = async (name: string) =>
       (await failureOf(addPerson(name, { ...ports, registry: registryOf('a-1') }))).code
@@ -114,13 +114,13 @@ describe('people', () => {
     expect((await failureOf(removePerson('Jo', ports.store))).code).to.equal('NOT_FOUND')
   })
 
-  it('are nobody where the list is damaged: nothing is decided on it', async () => {
+  it("can't be verified if the list is damaged: every decision fails", async () => {
     const { ask, store } = await world()
     store.set(PEOPLE_KEY, '{"people":[]}')
     expect((await failureOf(ask(undefined))).code).to.equal('NOT_CONFIGURED')
   })
 
-  it('are enrolled and removed though the answer to the write is lost', async () => {
+  it('are added and removed although the answer to the write is lost', async () => {
     const { store, ports, people } = await world()
     store.loseAnswer()
     const { uri } = await addPerson('Jo', { ...ports, registry: registryOf('a') })
@@ -129,7 +129,7 @@ describe('people', () => {
     expect(await removePerson('Jo', store)).to.deep.equal({ name: 'Jo', left: 0 })
   })
 
-  it('have names that a request can carry', async () => {
+  it('have names that a request may contain', async () => {
     const { ports, people } = await world()
     for (const name of ['a\nb', 'x'.repeat(65), 'a\u001b[2J', 'a\u202eb', ' ']) {
       const refused = await failureOf(addPerson(name, { ...ports, registry: registryOf('a') }))
@@ -144,7 +144,7 @@ describe('people', () => {
     purpose: fc.constantFrom('x', 'y'),
     after: fc.integer({ min: 0, max: 10 * MINUTE_MS }),
   })
-  it('have no code taken twice for two purposes, whatever the order, and never more than four wrong ones in a row', () =>
+  it("can't use a code for two purposes in any order, or enter more than four wrong ones in a row", () =>
     fc.assert(
       fc.property(fc.array(attempt, { maxLength: 40 }), (attempts) => {
         let state = person

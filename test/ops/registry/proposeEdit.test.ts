@@ -61,7 +61,7 @@ describe('a registry edit as a pull request', () => {
   const writes = () =>
     plane.seen.filter(({ method }) => method !== 'GET').map(({ method, path }) => `${method} ${path}`)
 
-  it('is one commit with both files on a branch of its own, and a text that says what and what is left', async () => {
+  it('is one commit with both files on its own branch, and a text with the change and the remaining steps', async () => {
     const { pullRequest, status, steps } = await add({}, { by: 'Jo `@everyone`' })
     expect(status).to.equal('proposed')
     expect(pullRequest).to.deep.equal({
@@ -102,7 +102,7 @@ describe('a registry edit as a pull request', () => {
     expect(pulls()[0]?.body).to.include('`t3.xlarge`')
   })
 
-  it('resumes what was interrupted: a branch without a pull request', async () => {
+  it('resumes after an interruption: a branch without a pull request', async () => {
     await add()
     pulls().length = 0
     const { pullRequest } = await add()
@@ -110,7 +110,7 @@ describe('a registry edit as a pull request', () => {
     expect(pulls()).to.have.length(1)
   })
 
-  it('opens another where the first was closed, and none where it was merged', async () => {
+  it('is opened again if the first one was closed, but not if it was merged', async () => {
     await add()
     Object.assign(pulls()[0] ?? {}, { state: 'closed' })
     expect((await add()).pullRequest).to.include({ number: 2, status: 'created' })
@@ -120,7 +120,7 @@ describe('a registry edit as a pull request', () => {
     expect(await add()).to.include({ status: 'unchanged', pullRequest: null })
   })
 
-  it('never rewrites what others have pushed to the branch', async () => {
+  it('never rewrites commits of others on the branch', async () => {
     await add()
     const { git } = plane.github
     const head = git.resolve(BRANCH)
@@ -131,12 +131,12 @@ describe('a registry edit as a pull request', () => {
     expect(error.code).to.equal('REGISTRY_CONFLICT')
     expect(error.hint).to.include(`git push origin --delete ${BRANCH}`)
     expect(await fileOn(BRANCH, 'nix/hosts/clawdinator-3.nix')).to.equal('{ mine = 1; }')
-    // Amended under our message: no longer the tree that it names.
+    // Amended with our message: its tree is not the one that the message names.
     git.setBranch(BRANCH, git.addCommit(tree, [plane.github.sha], head?.message ?? '').sha)
     expect((await failureOf(add({ instanceType: 't3.xlarge' }))).code).to.equal('REGISTRY_CONFLICT')
   })
 
-  it('removes entry and untouched host file, in a branch of its own', async () => {
+  it('removes entry and unchanged host file, on its own branch', async () => {
     const base = plane.github.options.readFile
     plane.github.options.readFile = async (path) =>
       path === 'nix/hosts/clawdinator-2.nix' ? Buffer.from(hostFileText('clawdinator-2')) : base(path)
@@ -149,7 +149,7 @@ describe('a registry edit as a pull request', () => {
     expect((await propose({ kind: 'remove', id: 'clawdinator-2' })).pullRequest?.status).to.equal('unchanged')
   })
 
-  it('takes the registry from the base branch, and refuses by it', async () => {
+  it('reads the registry from the base branch, and refuses by it', async () => {
     expect((await failureOf(add({ host: 'clawdinator-1' }))).code).to.equal('REGISTRY_CONFLICT')
     expect((await failureOf(propose({ kind: 'remove', id: 'clawdinator-9' }))).code).to.equal('UNKNOWN_TARGET')
     expect((await failureOf(propose({ kind: 'remove', id: '../x' }))).code).to.equal('UNKNOWN_TARGET')
@@ -159,14 +159,14 @@ describe('a registry edit as a pull request', () => {
     expect(writes()).to.deep.equal([])
   })
 
-  it('with --dry-run only looks', async () => {
+  it('writes nothing with --dry-run', async () => {
     const { status, diff, pullRequest } = await add({}, { dryRun: true })
     expect({ status, pullRequest }).to.deep.equal({ status: 'planned', pullRequest: null })
     expect(diff).to.include('+++ b/nix/hosts/clawdinator-3.nix')
     expect(writes()).to.deep.equal([])
   })
 
-  it('says what the token lacks, and never what GitHub quoted', async () => {
+  it("names the token's missing permission, and never GitHub's text", async () => {
     const outcomes: [number, string, RegExp][] = [
       [401, 'DENIED', /GITHUB_TOKEN/],
       [403, 'DENIED', /contents: write and pull_requests: write/],
@@ -188,7 +188,7 @@ describe('a registry edit as a pull request', () => {
     expect(pulls()).to.deep.equal([])
   })
 
-  it('bears blips, also where an answer is lost after GitHub has done it', async () => {
+  it('survives transient failures, also a lost answer after GitHub has acted', async () => {
     plane.faults.add({ on: 'github', kind: 'error', strikes: 1 })
     plane.faults.add({ on: 'github', kind: 'reset', strikes: 1 })
     expect((await add()).pullRequest?.status).to.equal('created')
@@ -208,7 +208,7 @@ describe('a registry edit as a pull request', () => {
     expect(pulls()).to.have.length(1)
   })
 
-  it('decides over its branch by who has written to it', () => {
+  it('replaces its branch only if no other person has committed to it', () => {
     const ours = { tree: 'aaaa', parents: ['base'], message: 'x\n\nClawctl-Tree: aaaa\n' }
     const theirs = { ...ours, tree: 'bbbb' }
     expect([isUntouched(ours), isUntouched(theirs), isUntouched({ ...ours, parents: ['a', 'b'] })]).to.deep.equal([

@@ -29,7 +29,7 @@ async function look(ports: Partial<StepPorts>, written: 'here' | 'planned' | 'pu
   return Object.fromEntries(steps.map((step) => [step.id, step]))
 }
 
-describe('the steps that remain for an instance', () => {
+describe('the remaining steps of an instance', () => {
   it('are those of the runbook, in its order', async () => {
     const steps = await remainingSteps(entry, { written: 'here', pullRequestUrl: null }, none)
     expect(steps.map(({ id, done }) => [id, done])).to.deep.equal([
@@ -47,7 +47,7 @@ describe('the steps that remain for an instance', () => {
     ).to.equal(true)
   })
 
-  it('tick the token only where it is encrypted', async () => {
+  it('tick the token only if it is encrypted', async () => {
     const name = entry.discordTokenSecret
     const file = (text: string) => ({ files: [{ name, bytes: Buffer.from(text), sha256: '' }] })
     const header = `age-encryption.org/v1\n-> X25519 ${'a'.repeat(43)}\n${'b'.repeat(43)}\n--- ${'c'.repeat(43)}\n`
@@ -63,7 +63,7 @@ describe('the steps that remain for an instance', () => {
     }
   })
 
-  it('tick the identity only where it and its public key are there', async () => {
+  it('tick the identity only if it and its public key exist', async () => {
     const sealed = new Map([[entry.id, { name: entry.id, bytes: Buffer.from(''), sha256: '' }]])
     const recipients = new Map([[entry.id, ['age1x']]])
     const tick = async (listing: Partial<SecretsListing>) => (await look({ secrets: secrets(listing) })).identity
@@ -75,7 +75,7 @@ describe('the steps that remain for an instance', () => {
     })
   })
 
-  it('tick branch and deploy by what the server knows', async () => {
+  it("tick branch and deploy by the server's facts", async () => {
     const states = [null, 'orphan', 'missing', 'running'] as const
     const seen = await Promise.all(states.map(async (state) => look({ fleet: fleet(state) })))
     expect(seen.map(({ merged, deploy }) => [merged?.done, deploy?.done])).to.deep.equal([
@@ -88,14 +88,14 @@ describe('the steps that remain for an instance', () => {
     expect([inRun.merged?.done, inRun.deploy?.done, inRun.bundle?.done]).to.deep.equal([null, true, true])
   })
 
-  it('say why a step could not be looked up, and fail nothing', async () => {
+  it("give the reason if a step can't be checked, and never fail", async () => {
     const broken = { ofBranch: true, ask: async () => Promise.reject(upstream()) }
     const { merged, bundle } = await look({ fleet: broken, hasBundle: async () => Promise.reject(upstream()) })
     expect(merged).to.include({ done: null, note: 'not known here: The service does not answer (UPSTREAM)' })
     expect(bundle?.done).to.equal(null)
   })
 
-  it('say where the files are', async () => {
+  it('give the place of the files', async () => {
     const planned = await look({}, 'planned')
     expect(planned['registry-entry']).to.include({ done: false, note: 'dry run: not written' })
     const proposed = await look({}, 'pull-request')

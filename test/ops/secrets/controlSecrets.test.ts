@@ -14,13 +14,13 @@ const NEXT = 'cct_next_0123456789'
 const good = { CONTROL_API_TOKEN: TOKEN, GITHUB_TOKEN: 'ghp_0123456789abcdef' }
 const PEM = '-----BEGIN RSA PRIVATE KEY-----\nx\n-----END RSA PRIVATE KEY-----'
 
-describe('the object of secrets', () => {
+describe('the secrets object', () => {
   const problems = (object: unknown, around = {}) => {
     const verdict = judgeControlSecrets(JSON.stringify(object), around)
     return verdict.ok ? [] : verdict.problems
   }
 
-  it('is complete with a control token and one credential for GitHub, wherever they stand', () => {
+  it('is complete with a control token and one credential for GitHub, from object or environment', () => {
     expect(problems(good)).to.deep.equal([])
     expect(problems({ ...good, CONTROL_API_TOKEN_PREVIOUS: '' })).to.deep.equal([])
     expect(problems({ CONTROL_API_TOKEN: TOKEN, GITHUB_APP_PRIVATE_KEY: PEM })).to.deep.equal([])
@@ -29,7 +29,7 @@ describe('the object of secrets', () => {
     expect(problems({ GITHUB_TOKEN: good.GITHUB_TOKEN }, { CONTROL_API_TOKEN: TOKEN })).to.deep.equal([])
   })
 
-  it('says everything that is wrong at once, by names', () => {
+  it('reports every problem together, by names', () => {
     const cases: [object, RegExp][] = [
       [{}, /CONTROL_API_TOKEN is missing.*GITHUB_TOKEN is missing/],
       [{ ...good, CONTROL_API_TOKEN: 'short' }, /CONTROL_API_TOKEN has less than 16/],
@@ -67,7 +67,7 @@ describe('secrets control-api', () => {
   }
   const to = (object: object) => async () => JSON.stringify(object)
 
-  it('writes what is complete, shows names and digests, and keeps the version before', async () => {
+  it('writes a complete object, shows names and digests, and keeps the previous version', async () => {
     const ports = world(good)
     const next = { CONTROL_API_TOKEN: NEXT, CONTROL_API_TOKEN_PREVIOUS: TOKEN, GITHUB_TOKEN: good.GITHUB_TOKEN }
     const { entries, written } = await editControlSecrets(to(next), ports)
@@ -82,7 +82,7 @@ describe('secrets control-api', () => {
     expect(JSON.parse(ports.store.objects.get(PREVIOUS_SECRETS_KEY)?.text ?? '')).to.deep.equal(good)
   })
 
-  it('makes the first object, and writes nothing where nothing changed', async () => {
+  it('creates the first object, and writes nothing without a change', async () => {
     const ports = world()
     expect((await failureOf(checkControlSecrets(ports))).code).to.equal('NOT_FOUND')
     expect((await editControlSecrets(to(good), ports)).written).to.equal(true)
@@ -93,7 +93,7 @@ describe('secrets control-api', () => {
     expect((await checkControlSecrets(ports)).problems).to.deep.equal([])
   })
 
-  it('refuses what the Control API would not take, and the one who was slower', async () => {
+  it('refuses an object that the Control API would not accept, and a concurrent change', async () => {
     const ports = world(good)
     const invalid = await failureOf(editControlSecrets(to({ CONTROL_API_TOKEN: NEXT }), ports))
     expect([invalid.code, invalid.details]).to.deep.equal([
@@ -108,7 +108,7 @@ describe('secrets control-api', () => {
     expect(ports.store.objects.get(CONTROL_SECRETS_KEY)?.text).to.include('theirs')
   })
 
-  it('checks an object that can not be used, by its names', async () => {
+  it('checks an unusable object, by its names', async () => {
     const { problems, entries } = await checkControlSecrets(world({ CONTROL_API_TOKEN: 'short', OTHER: 'x' }))
     expect(entries.map(({ name }) => name)).to.deep.equal(['CONTROL_API_TOKEN', 'OTHER'])
     expect(problems).to.have.length(3)

@@ -42,13 +42,13 @@ describe("hosts' own tokens", () => {
       { id, scope: 'deploy', rotate },
       { store, newToken, tokenPlace: encryptedFor({ secrets: secretsFolder(folder), keys: ageKeys, registry }) },
     )
-  /** What the host has after its next bundle. */
+  /** The token that the host has after its next bundle. */
   async function tokenOf(id: string, text: string): Promise<string> {
     const identity = await ageIdentities({}).parse(bytesOf(text), 'test')
     const file = await readFile(join(folder, `clawdinator-control-token-${id}.age`))
     return Buffer.from((await identity.decrypt(file)) ?? []).toString()
   }
-  /** The caller that the Control API takes the token for; null where it takes it for none. */
+  /** The caller of the token by the Control API; null if the token is not accepted. */
   const callerOf = (token: string) => {
     const env = JSON.parse(store.objects.get(CONTROL_SECRETS_KEY)?.text ?? '{}')
     try {
@@ -58,7 +58,7 @@ describe("hosts' own tokens", () => {
     }
   }
 
-  it('are encrypted for the host and the maintainers, and open the Control API as the host', async () => {
+  it('are encrypted for the host and the maintainers, and authenticate the host', async () => {
     expect(await make('a', false)).to.deep.equal({
       ...{ id: 'a', scope: 'deploy', accepted: 1 },
       written: 'clawdinator-control-token-a.age',
@@ -75,7 +75,7 @@ describe("hosts' own tokens", () => {
     ])
   })
 
-  it('are both accepted while they rotate, then the new one, then none', async () => {
+  it('are both accepted during a rotation, then only the new one, then none', async () => {
     await make('a', false)
     const old = await tokenOf('a', host.text)
     expect((await make('a', true)).accepted).to.equal(2)
@@ -89,7 +89,7 @@ describe("hosts' own tokens", () => {
     expect((await failureOf(removeToken('a', 'deploy', store))).code).to.equal('USAGE')
   })
 
-  it('are asked for again where the command was killed before they were accepted', async () => {
+  it('are created again if the command was killed before the Control API accepted them', async () => {
     store.beforePut = () => {
       throw new Error('killed')
     }
@@ -99,7 +99,7 @@ describe("hosts' own tokens", () => {
     expect(callerOf(await tokenOf('a', host.text))).to.equal('a')
   })
 
-  it('change nothing where a recipient, an id or the secrets object is missing, or somebody else writes', async () => {
+  it('change nothing if a recipient, an id or the secrets object is missing, or another process writes', async () => {
     const before = store.objects.get(CONTROL_SECRETS_KEY)?.text
     expect((await failureOf(make('b', false))).code).to.equal('INVALID_SECRETS')
     expect((await failureOf(make('c', false))).code).to.equal('UNKNOWN_TARGET')
@@ -114,7 +114,7 @@ describe("hosts' own tokens", () => {
     expect((await failureOf(make('a', false))).code).to.equal('NOT_CONFIGURED')
   })
 
-  it('are accepted though the answer to the write is lost, or another write came between', async () => {
+  it('are accepted although the answer to the write is lost, or another write came between', async () => {
     store.loseAnswer()
     await make('a', false)
     expect(callerOf(await tokenOf('a', host.text))).to.equal('a')
@@ -129,7 +129,7 @@ describe("hosts' own tokens", () => {
     expect(store.objects.get(CONTROL_SECRETS_KEY)?.text).to.include('ghp_another')
   })
 
-  it('are made for no owner that the table could not name', async () => {
+  it("are not created for an owner that the table can't name", async () => {
     const written: string[] = []
     const tokenPlace = { write: async (id: string) => String(written.push(id)) }
     const made = makeToken({ id: 'A B', scope: 'read', rotate: false }, { store, newToken, tokenPlace })
@@ -137,7 +137,7 @@ describe("hosts' own tokens", () => {
     expect(written).to.deep.equal([])
   })
 
-  it('that only read are of no instance', async () => {
+  it('for reading belong to no instance', async () => {
     let token = ''
     const tokenPlace = {
       write: async (_id: string, made: string) => {

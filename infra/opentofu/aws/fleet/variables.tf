@@ -64,7 +64,7 @@ variable "slots" {
 }
 
 variable "adopt" {
-  description = "Objects that a killed deploy left outside of the state, by their key in it."
+  description = "Objects that a killed deploy left outside of the state, by the key that each gets in the state."
   type = object({
     # EC2 ids, by id or id/b.
     instances = map(string)

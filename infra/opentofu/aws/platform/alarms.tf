@@ -82,8 +82,8 @@ resource "aws_cloudwatch_metric_alarm" "fleet" {
   }
 }
 
-# Starts the check for hosts without a heartbeat; otherwise only requests would detect one. A request from the URL can't imitate
-# this event, because it has a requestContext.
+# Starts the check for hosts without a heartbeat; otherwise only requests would detect one. A request from the URL can't
+# imitate this event, because every request has a requestContext.
 resource "aws_cloudwatch_event_rule" "watch" {
   name                = "clawdinator-watch"
   description         = "Starts the Control API's check for hosts without a heartbeat"

@@ -107,7 +107,7 @@ data "aws_iam_policy_document" "image_build" {
     ]
   }
 
-  # While it creates an object.
+  # Tags at the creation of an object.
   statement {
     sid     = "TagWhatItMakes"
     actions = ["ec2:CreateTags"]
@@ -228,7 +228,7 @@ data "aws_iam_policy_document" "image_build" {
     ]
   }
 
-  # Into its own group, which is tagged as it is made: another one could let it reach the memory.
+  # Only into its own group, which is tagged at its creation: another group could let the machine reach the memory.
   statement {
     sid       = "LaunchTheSmokeBootIntoItsGroup"
     actions   = ["ec2:RunInstances"]

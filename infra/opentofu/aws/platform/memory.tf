@@ -17,7 +17,7 @@ resource "aws_efs_file_system" "memory" {
   }
 }
 
-# Hosts mount without IAM, so who may is decided by the groups below; that nobody does without TLS is decided here.
+# Hosts mount without IAM. The groups below decide which machines may mount; this policy refuses mounts without TLS.
 resource "aws_efs_file_system_policy" "memory" {
   file_system_id = aws_efs_file_system.memory.id
   policy         = data.aws_iam_policy_document.memory.json

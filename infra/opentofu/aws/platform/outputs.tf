@@ -34,7 +34,7 @@ locals {
     FLEET_PERMISSIONS_BOUNDARY_ARN = local.repository_variables.PERMISSIONS_BOUNDARY_ARN
     FLEET_VPC_ID                   = local.repository_variables.VPC_ID
     CLAWCTL_AMI_OWNERS             = local.repository_variables.AMI_OWNERS
-    # A runner knows it by itself.
+    # A runner sets it by itself.
     GITHUB_REPOSITORY = var.github_repository
   }
 }

@@ -6,7 +6,7 @@ import { renewIdentities } from '../../../lib/ops/bundles/rekey.js'
 
 export default class SecretsIdentityNew extends BaseCommand<typeof SecretsIdentityNew> {
   static override summary =
-    'Create the age identity of an instance, or of all without one, and encrypt its secrets for it.'
+    'Create the age identity of an instance, or of all that have none, and encrypt its secrets for it.'
   static override description =
     "Works offline in a checkout of nix-secrets. Writes identities/ID.age (the identity, encrypted for the maintainers of recipients/maintainers.txt) and recipients/ID.txt (its public key). Encrypts every secret that the instance needs again, for the maintainers and for each instance that needs it. If one secret can't be decrypted, nothing is written. Commit the files; `bootstrap upload` then puts the identity into the bundle."
   static override examples = [

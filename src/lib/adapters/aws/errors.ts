@@ -96,7 +96,7 @@ export function resendsMangled<T extends Pick<S3Client, 'middlewareStack'>>(clie
         throw DAMAGED_BODY.test((error as Error).name) ? Object.assign(error as Error, { $retryable: {} }) : error
       }
     },
-    // Outside the middleware that reads the answer, inside the retries.
+    // Runs outside the middleware that reads the answer and inside the retries.
     { step: 'deserialize', priority: 'high' },
   )
   return client

@@ -134,7 +134,7 @@ async function staleDigest(settings: LockSettings, path: string, store: ObjectSt
   })
   if (digest === null) return null
   const state = await store.get(settings.key)
-  // Without the state itself, the digest is what stops a plan that would create the fleet a second time.
+  // If the state itself is missing, only the digest prevents a plan that would create the fleet a second time.
   if (state === null || createHash('md5').update(state.text).digest('hex') === digest) return null
   return digest
 }
@@ -177,7 +177,7 @@ function tablePlace(settings: AwsSettings, TableName: string, path: string): Pla
       ),
     remove: (text) =>
       awsCall('DynamoDB DeleteItem', async () => {
-        // Removed meanwhile, or another lock: either way this one is gone.
+        // The lock was removed or replaced meanwhile: in both cases it no longer exists.
         await unless(() =>
           client.send(
             new DeleteItemCommand({

@@ -72,15 +72,15 @@ export function createTofu(options: TofuOptions): Tofu {
 
   async function run(args: readonly string[], { quiet, input }: RunOptions): Promise<Finished> {
     if (options.signal?.aborted) throw cancelled('OpenTofu was not started.')
-    // Its own process group: a terminal sends Ctrl-C to the whole foreground group, and OpenTofu exits immediately, without
-    // saving, at a second interrupt, which would be ours.
+    // OpenTofu gets its own process group. A terminal sends Ctrl-C to the whole foreground group, so OpenTofu would get
+    // two interrupts, the terminal's and ours, and exits without saving at the second.
     const child = execa(binary, args, {
       env,
       ...(input === undefined ? { stdin: 'ignore' } : { input }),
       reject: false,
       detached: true,
       cleanup: false,
-      // At more than the default of 100 MB execa would kill a running apply.
+      // Execa's default limit is 100 MB of output, above which it would kill a running apply.
       maxBuffer: Number.POSITIVE_INFINITY,
     })
     const stop = () => child.kill('SIGINT')
@@ -118,7 +118,7 @@ export function createTofu(options: TofuOptions): Tofu {
     const document = jsonAmong(stdout, (found) => typeof found === 'object' && found !== null && has in found)
     if (document !== null) return document
     const words = failureWords(`${stdout}\n${stderr}`)
-    throw new ClawctlError('PLAN_FAILED', `OpenTofu printed no JSON that clawctl knows in ${what}: ${words}`)
+    throw new ClawctlError('PLAN_FAILED', `OpenTofu printed no JSON that clawctl can read in ${what}: ${words}`)
   }
 
   /** Before the first apply there is no state, and OpenTofu prints nothing. */
@@ -178,7 +178,10 @@ export function createTofu(options: TofuOptions): Tofu {
   }
 }
 
-/** The parts of the state file, format 4, that are used. A deposed object is left of a replacement, not the resource. */
+/**
+ * The parts of the state file, format 4, that are used. A deposed object is what a replacement left, not the
+ * resource.
+ */
 const resourceSchema = z.object({
   mode: z.string(),
   type: z.string(),

@@ -55,12 +55,12 @@ export function tofuUntaintArgs(options: InDirectory & { address: string }): str
   return [chdir(options), 'untaint', '-no-color', NO_LOCK, options.address]
 }
 
-/** `tofu apply` of exactly the saved plan: with a plan file OpenTofu asks nothing and takes no variables. */
+/** `tofu apply` of exactly the saved plan: with a plan file OpenTofu needs no confirmation and takes no variables. */
 export function tofuApplyArgs(options: InDirectory & { file: string }): string[] {
   return [chdir(options), 'apply', '-input=false', '-no-color', NO_LOCK, options.file]
 }
 
-/** `tofu state push` of what comes by stdin: OpenTofu compares lineage and serial. */
+/** `tofu state push` of the state on stdin: OpenTofu compares lineage and serial. */
 export function tofuStatePushArgs(options: InDirectory): string[] {
   return [chdir(options), 'state', 'push', NO_LOCK, '-']
 }

@@ -130,7 +130,7 @@ function explain(response: HttpResponse, settings: GithubAppSettings): ClawctlEr
     )
   }
   if (status === 429 || (status === 403 && (headers['retry-after'] !== undefined || /rate limit|abuse/i.test(words)))) {
-    return new ClawctlError('RATE_LIMITED', 'GitHub throttles us, so no installation token was minted.', {
+    return new ClawctlError('RATE_LIMITED', 'GitHub throttles requests, so no installation token was minted.', {
       hint: 'Wait a minute, then try again.',
     })
   }

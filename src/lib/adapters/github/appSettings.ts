@@ -16,7 +16,10 @@ export function hasGithubApp(env: Env): boolean {
   return ['GITHUB_APP_ID', 'GITHUB_APP_INSTALLATION_ID', KEY, KEY_FILE].some((name) => read(env, name) !== undefined)
 }
 
-/** The App as variables and options name it; the key comes from a file or a variable alone. @throws ClawctlError NOT_CONFIGURED */
+/**
+ * The App as variables and options name it; the key comes only from a file or a variable. @throws ClawctlError
+ * NOT_CONFIGURED
+ */
 export function githubAppSettings(env: Env, flags: AppFlags = {}) {
   const appId = flags.appId ?? read(env, 'GITHUB_APP_ID')
   const installationId = flags.installationId ?? read(env, 'GITHUB_APP_INSTALLATION_ID')

@@ -74,7 +74,7 @@ function limited(error: RequestError, what: string): ClawctlError {
       hint: `Try again after ${at}, and check what else uses the token.`,
     })
   }
-  return new ClawctlError('RATE_LIMITED', `GitHub throttles us, so it could not ${what}.`, {
+  return new ClawctlError('RATE_LIMITED', `GitHub throttles requests, so it could not ${what}.`, {
     hint: retryHint(retryAfterMs(error)) ?? 'Wait a minute, then try again.',
   })
 }

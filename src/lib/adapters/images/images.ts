@@ -44,7 +44,7 @@ export function createImages(settings: AwsSettings): Images {
             BootMode: bootMode,
             VirtualizationType: 'hvm',
             EnaSupport: true,
-            // Permanent: instances of this image never answer IMDSv1.
+            // A permanent property of the image: its instances never answer IMDSv1.
             ImdsSupport: 'v2.0',
             RootDeviceName: ROOT_DEVICE,
             BlockDeviceMappings: [

@@ -22,7 +22,8 @@ export function createNix({ onOutput, signal }: NixOptions): Nix {
     async run(args) {
       if (signal.aborted) throw cancelled()
       const last: string[] = []
-      // A group of its own: a terminal sends Ctrl-C to the whole foreground group, and nix gets it from us.
+      // Nix gets its own process group: a terminal sends Ctrl-C to the whole foreground group, and clawctl already
+      // passes it on.
       const child = execa('nix', args, { stdin: 'ignore', reject: false, detached: true, buffer: { stderr: false } })
       const stop = () => child.kill('SIGINT')
       signal.addEventListener('abort', stop, { once: true })

@@ -34,7 +34,7 @@ export interface Assembly {
 
 /**
  * The secrets of each bundle: the shared ones, `extra` shared ones, and exactly the instance's own. Never another
- * instance's, whatever registry and directory contain.
+ * instance's, for any registry and directory.
  * @param available names that the secrets directory has
  * @returns the bundles of `ids`, and everything that keeps them from being made, as sentences
  */

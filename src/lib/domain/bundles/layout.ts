@@ -3,8 +3,8 @@ import { SECRET_NAME_PATTERN } from './secrets.js'
 
 /**
  * Keys of a bundle's objects, relative to its prefix: `FOLDER/NAME.GENERATION.DIGEST.ENDING`. The generation is that of
- * the manifest which the object was written for: an object with the generation of the manifest in place, or an older one, that is
- * not named by it, will never be named by a later manifest (docs/adr/0015).
+ * the manifest for which the object was written. An object of the current generation or an older one that the current
+ * manifest does not name will not be named by a later one either (docs/adr/0015).
  */
 export type ObjectKind = BundleObject['kind']
 

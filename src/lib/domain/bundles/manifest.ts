@@ -32,7 +32,7 @@ export interface BundleView {
   objects: readonly { key: string; size: number }[]
   /** By key relative to the prefix; objects without an entry are not judged. */
   evidence?: ReadonlyMap<string, ObjectEvidence>
-  /** Manifests of the other instances, to detect one's token in another's bundle. */
+  /** Manifests of the other instances, to detect their tokens in this bundle. */
   others?: readonly BundleManifest[]
 }
 

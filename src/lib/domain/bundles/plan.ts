@@ -77,7 +77,7 @@ function placed(
   )
   const key = same?.key ?? objectKey(object.kind, object.name, generation, object.sha256)
   const next = { ...object, file, key }
-  // An earlier upload tested this secret, this one could not: the content is the same.
+  // An earlier upload tested this secret, and its content is the same, so the result still holds.
   if (next.kind !== 'secret' || next.openedBy || same?.kind !== 'secret' || !same.openedBy) return next
   return { ...next, openedBy: same.openedBy }
 }
@@ -92,8 +92,8 @@ function sameContent(old: BundleManifest, entry: RegistryEntry, objects: readonl
 }
 
 /**
- * Objects below the prefix that the manifest does not name, and that are too old for a later one to name. A running upload
- * writes newer generations.
+ * Objects below the prefix that the manifest does not name and no later manifest will name. A running upload writes
+ * newer generations.
  */
 function garbageOf(
   entry: RegistryEntry,

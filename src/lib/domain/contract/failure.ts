@@ -7,7 +7,7 @@ export const errorSchema = z.object({
   message: z.string(),
   hint: z.optional(z.string()),
 })
-/** Whether a source of an answer could be read; the rest of the answer comes from the others. */
+/** Whether a source of an answer could be read; the other sources give the rest of the answer. */
 export const sourceSchema = z.enum(['read', 'unavailable'])
 export type Source = z.infer<typeof sourceSchema>
 

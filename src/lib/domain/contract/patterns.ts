@@ -10,5 +10,5 @@ export const CODE_PATTERN = /^[0-9]{6}$/
 export const CURSOR_PATTERN = /^([0-9]{1,13})-([0-9]{1,15})-([A-Za-z0-9][A-Za-z0-9-]{0,63})$/
 /** A person's name as chats show it: one line, no control characters, at most 64 characters. */
 export const REQUESTED_BY_PATTERN = /^[^\p{C}\p{Zl}\p{Zp}]{1,64}$/u
-/** What a person writes for others to read, in the same characters. */
+/** A text that a person writes for others, with the same allowed characters. */
 export const ONE_LINE_PATTERN = /^[^\p{C}\p{Zl}\p{Zp}]+$/u

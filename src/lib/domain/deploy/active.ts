@@ -18,15 +18,15 @@ export function formatActive(active: Omit<ActiveMachine, 'schema'>): string {
 }
 
 export interface Standing {
-  /** The machine that serves, or is to serve again; null if there is none. */
+  /** The machine that serves or will serve again; null if there is none. */
   holder: Host | null
   /** The old machine, which a handover has not destroyed yet. */
   predecessor: Host | null
   /** Candidates of deploys that ended before their handover, and other machines that no deploy named. Oldest first. */
   leftovers: Host[]
-  /** The role is with no running machine and must go back to the holder. */
+  /** No running machine has the role: the holder gets it back. */
   suspended: boolean
-  /** EC2 has stopped the holder, which has the role: the id is not served until it is started. */
+  /** The holder has the role, but EC2 has stopped it: the id is not served until EC2 starts it. */
   stopped: boolean
 }
 

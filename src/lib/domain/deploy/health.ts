@@ -4,11 +4,11 @@ import type { Host } from './host.js'
 
 /** A host writes a heartbeat each minute, so five are missing then. */
 export const HEARTBEAT_STALE_MS = 5 * 60_000
-/** The accepted difference of clocks; a heartbeat from further ahead is not used. */
+/** The accepted difference of clocks; a heartbeat with a later time is not used. */
 const CLOCK_AHEAD_MS = 5 * 60_000
 /** The first boot fetches the bundle and switches the configuration, before the first heartbeat. */
 export const BOOT_GRACE_MS = 15 * 60_000
-/** A gateway that crashes in a loop is `active` in every second sample, but never for so long. */
+/** A gateway that crashes in a loop is `active` in every second sample, but never for a whole minute. */
 export const STABLE_MS = 60_000
 /** For standby; the gateway is checked again when the machine is active. */
 const STANDBY_STABLE_MS = 15_000

@@ -100,7 +100,7 @@ export function guardPlan(planJson: unknown, expected: Expectation): PlanSummary
       `The plan to ${expected.title} would also ${all.map(({ says }) => says).join(', ')}. Nothing was applied.`,
       {
         hint: changes.some(({ action, address }) => action === 'update' && all.some((one) => one.address === address))
-          ? 'A change of the stack that concerns other hosts is applied by `clawctl fleet deploy all`.'
+          ? '`clawctl fleet deploy all` applies a change of the stack that concerns other hosts.'
           : 'See `clawctl fleet recover --plan-only` for the differences between state and EC2.',
         partial: { addresses: all.map(({ address }) => address) },
       },

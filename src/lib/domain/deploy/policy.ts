@@ -134,8 +134,8 @@ export const refused = ({ code, message, hint }: Refusal) => new ClawctlError(co
 const refuseSelf = (caller: string) =>
   refuse(
     'SELF_DEPLOY',
-    `${caller} may not deploy itself: it would be gone before it could see the outcome.`,
-    'Ask from another instance, or from a laptop.',
+    `${caller} may not deploy itself: it would be destroyed before it could report the outcome.`,
+    'Request it from another instance, or from a laptop.',
   )
 
 /** Why caller or requester are not valid, or null. */

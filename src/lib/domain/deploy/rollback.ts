@@ -4,7 +4,7 @@ import type { Deploy, DeployHost, Fleet } from '../contract/index.js'
 const HEALTHY = new Set<DeployHost['outcome']>(['created', 'replaced', 'rolled-back', 'kept'])
 
 /**
- * The AMI that each instance had before its current one, by id: the newest that its records do not call failed. Null if no
+ * The AMI that each instance had before its current one, by id: the newest that did not fail by its records. Null if no
  * record has one.
  * @param deploys newest first
  */
@@ -13,12 +13,12 @@ export function rollbackAmis(fleet: Fleet, deploys: readonly Deploy[], target: s
   return new Map(instances.map(({ id, ami }) => [id, amiBefore(entriesOf(deploys, id), ami, fleet.failedAmi?.id)]))
 }
 
-/** What the deploys' records have of one host, in their order. */
+/** The entries of one host in the deploys' records, in their order. */
 export const entriesOf = (deploys: readonly Pick<Deploy, 'hosts'>[], id: string): DeployHost[] =>
   deploys.flatMap(({ hosts }) => hosts.filter((host) => host.id === id))
 
 /**
- * The newest AMI beside the current one that a host ran and that its records do not call failed.
+ * The newest AMI, other than the current one, that a host ran and that did not fail by its records.
  * @param entries of one host, newest first
  * @param marked an AMI that is tagged as failed
  */

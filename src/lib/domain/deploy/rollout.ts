@@ -17,7 +17,7 @@ export const STEP_TITLES: Record<(typeof HOST_STEPS)[number], string> = {
   handover: 'hand over',
   active: `${WAITING_FOR_HEALTH} healthy`,
   cleanup: 'destroy the old machine',
-  rollback: 'go back',
+  rollback: 'roll back',
 }
 
 export interface RolloutStep {

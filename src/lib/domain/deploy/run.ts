@@ -201,7 +201,7 @@ export const INDEX_PREFIX = `${RECORD_PREFIX}by-time/`
 const LAST_MOMENT = 9_999_999_999_999
 const INDEX_KEY = /^deploys\/by-time\/(\d{13})-(.+)$/
 
-/** The key of an empty object beside each record; its name has the time of the request. */
+/** The key of an empty object for each record; its name has the time of the request. */
 export function indexKey(createdAt: string, requestId: string): string {
   const down = LAST_MOMENT - Date.parse(createdAt)
   return `${INDEX_PREFIX}${String(down).padStart(13, '0')}-${requestId}`

@@ -17,7 +17,7 @@ const OUTCOME_WORDS: Record<DeployHost['outcome'], string> = {
 
 /** Parts of the summary that are not in the record. */
 export interface DeployAudit {
-  /** The guarded plans, one line a resource. */
+  /** The guarded plans, one line per resource. */
   planLines: string[]
   /** Ids that are not in the registry and keep running. */
   orphans: string[]

@@ -31,7 +31,10 @@ export function* blocksOf(extents: readonly Extent[], bytes: number): Generator<
 
 export const DIGEST_BYTES = 32
 
-/** Which blocks of an image hold anything but zeros, and the SHA-256 of each; the last block is filled up with zeros. */
+/**
+ * The blocks of an image that hold data (not only zeros), and the SHA-256 of each; the last block is filled up with
+ * zeros.
+ */
 export interface BlockMap {
   /** Of the whole image. */
   bytes: number
@@ -127,9 +130,10 @@ export interface BlockPlan {
 }
 
 /**
- * The blocks to write into a snapshot. Without a parent every block with data; where the snapshot is encrypted every
- * block of the volume, because blocks never written read as noise there. On a child what differs from the parent: blocks
- * that became zero are written as zeros. An encrypted parent has all its blocks written, so it passes its zeros on.
+ * The blocks to write into a snapshot. Without a parent every block with data; if the snapshot is encrypted, every
+ * block of the volume, because an unwritten block reads as noise there. With a parent, the blocks that differ from it:
+ * blocks that became zero are written as zeros. An encrypted parent has all its blocks written, so the child inherits
+ * its zeros.
  */
 export function planBlocks(map: BlockMap, parent: BlockMap | null, encrypted: boolean): BlockPlan {
   const plan: BlockPlan = { writes: [], zeros: 0, unchanged: 0 }
@@ -175,7 +179,7 @@ const MAX_PART_BYTES = 5 * 1024 ** 3
 export const MAX_UPLOAD_BYTES = MAX_PARTS * MAX_PART_BYTES
 /** Of every part but the last. */
 const MIN_PART_BYTES = 5 * MIB
-/** Large enough for few requests, small enough that a killed upload loses little. */
+/** Large enough to need few requests, and small enough that a killed upload repeats little. */
 export const USUAL_PART_BYTES = 8 * MIB
 
 export interface Part {
@@ -198,8 +202,9 @@ function runsOf(bytes: number, extents: readonly Extent[], gap: number): Extent[
 }
 
 /**
- * The parts of a file, cut where holes begin and end, so that a part is data or a hole; only holes of less than a part's
- * least size are in parts with data. The same extents, ascending, always give the same parts: an upload can be resumed.
+ * The parts of a file, cut where holes begin and end, so that a part is data or a hole. A hole that is smaller than the
+ * smallest part stays in a part with data. The same extents, ascending, always give the same parts: an upload can be
+ * resumed.
  */
 export function partsOf(bytes: number, extents: readonly Extent[]): Part[] {
   const least = Math.max(MIN_PART_BYTES, Math.ceil(bytes / MAX_PARTS / MIB) * MIB)
@@ -210,7 +215,7 @@ export function partsOf(bytes: number, extents: readonly Extent[]): Part[] {
     parts.push({ number: parts.length + 1, start: at, bytes: size })
     at += size
   }
-  /** Up to `end`, where what is left is enough for a part. */
+  /** Up to `end`, if the rest is large enough for a part. */
   const cutTo = (end: number, most: number) => {
     for (let left = end - at; left >= least; left = end - at) {
       const lastTwo = left < usual + least && left >= 2 * least

@@ -4,7 +4,7 @@ import { parseAs, parseJson } from '../json.js'
 import type { RegistryEntry } from '../registry/registry.js'
 import { BOOT_MODES, IMAGE_FORMATS } from './format.js'
 
-/** Lies beside the image; `image build` writes it when the image is complete. */
+/** A file in the image's folder; `image build` writes it when the image is complete. */
 export const IMAGE_INFO_NAME = 'image.json'
 
 /** `image.json`: the image that was built, and its source. */

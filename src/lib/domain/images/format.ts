@@ -28,9 +28,10 @@ export interface Boots {
 export type Sniffed = FormatVerdict | { refused: string; hint: string }
 
 /**
- * The format by the content: a raw image must have a boot sector. `head` is what the file begins with, `tail` its last sectors; both shorter where the file is.
- * VHD: Microsoft's specification 1.0, footer in the last sector, a copy first in dynamic ones. VMDK: VMware's Virtual
- * Disk Format 5.0, sparse header; VM Import takes only the stream-optimized kind.
+ * The format by the content: a raw image must have a boot sector. `head` is the beginning of the file, `tail` its
+ * last sectors; both are shorter if the file is. VHD: Microsoft's specification 1.0, footer in the last sector, a
+ * copy first in dynamic ones. VMDK: VMware's Virtual Disk Format 5.0, sparse header; VM Import takes only the
+ * stream-optimized kind.
  */
 export function sniffFormat(file: { bytes: number; head: Uint8Array; tail: Uint8Array }): Sniffed {
   const { bytes, head } = file
@@ -183,7 +184,8 @@ function sniffVmdk(head: Uint8Array, tail: Uint8Array): Sniffed {
       hint: 'Convert it: qemu-img convert -O vmdk -o subformat=streamOptimized IN OUT.vmdk.',
     }
   }
-  // A header that leaves the grain directory to the footer: the last sector but one, before the end-of-stream marker.
+  // The header does not contain the grain directory: the footer does, in the last sector but one, before the
+  // end-of-stream marker.
   const atEnd = view(head).getBigUint64(56, true) === GD_AT_END
   if (atEnd && text(tail, tail.length - 2 * SECTOR, 4) !== 'KDMV') {
     return { refused: 'it is a VMDK without a footer at its end: it is cut off', hint: 'Build or copy it again.' }

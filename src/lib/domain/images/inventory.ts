@@ -72,7 +72,7 @@ export function rollbackTargets({ machines, deploys }: Pick<Inventory, 'machines
 const byLaunch = (a: { launchedAt: Date | null }, b: { launchedAt: Date | null }) =>
   (a.launchedAt?.getTime() ?? 0) - (b.launchedAt?.getTime() ?? 0)
 
-/** Every AMI and snapshot id in a text, such as an OpenTofu state of whatever version. */
+/** Every AMI and snapshot id in a text, such as an OpenTofu state of any version. */
 export function idsIn(text: string): Set<string> {
   return new Set(text.match(/\b(?:ami|snap)-[0-9a-f]{8,17}\b/g) ?? [])
 }

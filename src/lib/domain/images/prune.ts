@@ -49,7 +49,10 @@ const ABANDONED_MS = 24 * 3600_000
 /** The longest that EBS waits for the next block of a pending snapshot: 4320 minutes. */
 const PENDING_MS = 4320 * 60_000
 
-/** Decides what to remove and what to keep: first by reference, then by number and age. Keeps whatever may be in use. */
+/**
+ * Decides what to remove and what to keep: first by reference, then by number and age. Keeps everything that may be
+ * in use.
+ */
 export function planPrune(inventory: Inventory, policy: PrunePolicy): PrunePlan {
   const images = judgeImages(inventory, policy)
   const kept = images.flatMap((verdict) => ('keep' in verdict ? [verdict.item] : []))
@@ -154,7 +157,7 @@ export function removalsOf(plan: PrunePlan) {
 }
 export type Removals = ReturnType<typeof removalsOf>
 
-/** What both plans remove: something may have come into use between the question and the removal. */
+/** What both plans remove: an item may have come into use between the confirmation and the removal. */
 export function stillGoing(asked: Removals, now: Removals): Removals {
   const both = <T>(a: readonly T[], b: readonly T[], id: (item: T) => string) => {
     const ids = new Set(b.map(id))

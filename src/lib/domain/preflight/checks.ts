@@ -39,7 +39,7 @@ const GROUPS: readonly Group[] = [
       'token-bundles',
     ],
     shows: ['token-known', 'token-accepted', 'token-secret', 'token-bundles'],
-    // Only the server's token-bundles stands for it in ci mode, where no token is sent.
+    // In ci mode no token is sent; only the server's token-bundles decides there.
     decides: ['token-accepted', 'token-bundles'],
   },
   {
@@ -91,9 +91,9 @@ const COMMANDS = new Map(
 )
 
 /**
- * Combines findings into the runbook's checks. A check passes if none of its findings failed and at least one passed: the
- * deciding one, where the check has one.
- * A finding that belongs to no check (of a newer server) becomes a check of its own, after the others.
+ * Combines findings into the runbook's checks. A check passes if none of its findings failed and at least one passed.
+ * If the check has a deciding finding, that one must have passed. A finding that belongs to no check (of a newer
+ * server) becomes a check of its own, after the others.
  * @param unseen the evidence of a check without findings
  */
 export function groupChecks(found: readonly Check[], unseen: string): PreflightCheck[] {

@@ -26,7 +26,7 @@ export function declaredInputs(workflow: string): string[] | null {
   return names.every((name) => name !== undefined) ? names : null
 }
 
-/** The lines below the first that is `head`, deeper than it. */
+/** The lines after the first `head` line that are indented more deeply than it. */
 function block(lines: readonly string[], head: RegExp): string[] | null {
   const start = lines.findIndex((line) => head.test(line.trim()))
   if (start < 0) return null

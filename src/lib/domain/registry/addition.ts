@@ -28,7 +28,7 @@ const FLAG_OF: Record<EntryField, string> = {
   discordTokenSecret: '--discord-token-secret',
 }
 
-/** clawdinator-3 has clawdinator-discord-token-3; an id of another name keeps the whole of it: `…-token-arnie`. */
+/** clawdinator-3 has clawdinator-discord-token-3; an id of another form is appended as a whole: `…-token-arnie`. */
 export function conventionalEntry(asked: EntryRequest): RegistryEntry {
   const { id } = asked
   return {

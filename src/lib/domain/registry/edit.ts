@@ -26,7 +26,7 @@ export function insertEntry(text: string, entry: RegistryEntry): string {
   return splice(text, endOf(last.value), endOf(last.value), `${separator}${JSON.stringify(entry.id)}${colon}${value}`)
 }
 
-/** The text without the entry and the one comma that goes with it. */
+/** The text without the entry and its one comma. */
 export function deleteEntry(text: string, id: string): string {
   const root = rootOf(text)
   const entries = properties(root)

@@ -40,7 +40,10 @@ export function checkFleetFiles(text: string, hostFiles: readonly string[]): Fil
   return found
 }
 
-/** `nix/instances.json:7:5: error: clawdinator-2: … [shared-value]`, the form that editors and CI know from compilers. */
+/**
+ * `nix/instances.json:7:5: error: clawdinator-2: … [shared-value]`, the format of compilers, which editors and CI
+ * can parse.
+ */
 export function formatProblem({ file, line, column, severity, rule, id, message }: FileProblem): string {
   const whose = id === null || severity === 'warning' ? '' : `${id}: `
   return `${file}:${line}:${column}: ${severity}: ${whose}${message} [${rule}]`

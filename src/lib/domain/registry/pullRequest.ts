@@ -14,7 +14,7 @@ export function titleOf(kind: EditKind, id: string): string {
 
 const TREE_TRAILER = 'Clawctl-Tree'
 
-/** The trailer shows later that the commit is still the one that clawctl made. */
+/** By the trailer, clawctl later detects whether the commit is still its own. */
 export function commitMessage(kind: EditKind, entry: RegistryEntry, tree: string): string {
   const about = FIELD_NAMES.map((field) => `${field}: ${entry[field]}`).join('\n')
   return `${titleOf(kind, entry.id)}\n\n${about}\n\n${TREE_TRAILER}: ${tree}\n`

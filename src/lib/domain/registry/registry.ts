@@ -148,7 +148,7 @@ export function checkRegistry(text: string): CheckedRegistry {
   return { entries: problems.length > 0 ? [] : entries, ids, problems }
 }
 
-/** Lines and columns from 1, of a text that is gone through once. */
+/** Lines and columns from 1; the text is read only once. */
 function positionsIn(text: string): (offset: number) => { line: number; column: number } {
   const starts = [0]
   for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) starts.push(at + 1)

@@ -6,7 +6,7 @@ import type { FleetFiles, RegistryPlan } from './plan.js'
 import { findEntry, parseRegistry } from './registry.js'
 
 /**
- * The registry without the entry. The host file is removed too, unless it was edited by hand. The host file goes
+ * The registry without the entry. The host file is removed too, unless it was edited by hand. The host file is removed
  * first: as long as the entry exists, repeating the request completes an interrupted one.
  * @throws ClawctlError INVALID_REGISTRY if the registry was invalid before
  */

@@ -94,7 +94,7 @@ async function secretsReport(
     ],
   }
 
-  /** An identity that was decrypted here is `ok`; one that is only there encrypted is `untested`. */
+  /** An identity that was decrypted here is `ok`; one that exists only encrypted is `untested`. */
   function identityCell(id: string) {
     const sealed = folder.identities.get(id)
     const unreadableHere = unreadable.some((problem) => problem.includes(`${IDENTITIES_FOLDER}/${id}.age`))

@@ -14,8 +14,8 @@ import { storedIdentity } from './look.js'
 import type { BundleDownloads, BundleReader, Identities, Identity, SeedInspector } from './ports.js'
 
 /**
- * How much to verify. `gate`: secrets are read; for the rest, S3's own SHA-256 is used. `full`: every byte is read. `deep`:
- * secrets are also decrypted and repositories unpacked.
+ * How much to verify. `gate`: secrets are read; for the rest, S3's own SHA-256 is used. `full`: every byte is read.
+ * `deep`: secrets are also decrypted, and repositories are unpacked.
  */
 export type Depth =
   | { kind: 'gate' | 'full' }
@@ -111,7 +111,8 @@ async function examineOnce(
     ...(manifest?.objects ?? []).map(({ key }) => `${entry.bootstrapPrefix}/${key}`),
   ])
   const unnamed = objects.filter(({ key }) => !named.has(key))
-  // The host's role may read everything below its prefix. Objects that are not named but as large as another's secret are compared.
+  // The host's role may read everything below its prefix. An unnamed object of the same size as another instance's
+  // secret is compared with it.
   const sizes = new Set(secretsOfOthers(entry, others, registry).map(({ object }) => object.size))
   // Not in a deploy: its role can't decrypt an identity that a killed upload may have left.
   const readable = unnamed.filter(({ key }) => depth.kind !== 'gate' || !key.endsWith('.key'))

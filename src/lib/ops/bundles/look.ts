@@ -14,7 +14,8 @@ export async function readPrefix(
   store: BundleStore,
   entry: RegistryEntry,
 ): Promise<{ etag: string | null; stored: StoredBundle }> {
-  // Read the manifest before the listing: if an upload removes objects in between, it also replaces the manifest, and our write is refused.
+  // Read the manifest before the listing: an upload that removes objects in between also replaces the manifest, so our
+  // write is refused.
   const manifest = await store.get(manifestKey(entry))
   const objects = await store.list(`${entry.bootstrapPrefix}/`)
   const text = manifest?.text ?? null

@@ -13,7 +13,7 @@ export interface StoredContent {
 export interface BundleReader {
   get(key: string): Promise<{ text: string; etag: string } | null>
   list(prefix: string): Promise<ObjectInfo[]>
-  /** Without the content; `checksum` asks for S3's own SHA-256; for a KMS-encrypted object that needs kms:Decrypt. */
+  /** Without the content; `checksum` requests S3's own SHA-256, which for a KMS-encrypted object needs kms:Decrypt. */
   head(key: string, checksum: boolean): Promise<(Omit<StoredContent, 'sha256'> & { sha256: string | null }) | null>
   /** Streams the content. The digest is of the received bytes. Kept in memory only with `keep`, at most 1 MiB. */
   read(key: string, keep: boolean): Promise<(StoredContent & { bytes: Uint8Array | null }) | null>
@@ -47,7 +47,7 @@ export interface SecretsListing {
   files: SecretFile[]
   /** `identities/<id>.age`: the instances' identities, encrypted for the maintainers; by instance id. */
   identities: ReadonlyMap<string, SecretFile>
-  /** `recipients/<name>.txt`: public keys, one a line; by `maintainers` or instance id. */
+  /** `recipients/<name>.txt`: public keys, one per line; by `maintainers` or instance id. */
   recipients: ReadonlyMap<string, readonly string[]>
   /** Files whose names are not names of secrets. */
   strays: string[]
@@ -59,10 +59,11 @@ export interface SecretsListing {
 export interface SecretsFolder {
   /** The path as given. */
   path: string
-  /** Everything in it. @throws ClawctlError INVALID_SECRETS if there is no such directory */
+  /** All files of the directory. @throws ClawctlError INVALID_SECRETS if there is no such directory */
   read(): Promise<SecretsListing>
   /**
-   * Replaces files, by their paths in the directory: all are written beside their places first, then renamed one by one.
+   * Replaces files, by their paths in the directory: all are first written under temporary names, then renamed one by
+   * one.
    * @throws ClawctlError INVALID_SECRETS if one can't be written; then none was renamed
    */
   write(files: ReadonlyMap<string, Uint8Array>): Promise<void>

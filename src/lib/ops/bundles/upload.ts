@@ -299,7 +299,7 @@ function noKmsKey(): ClawctlError {
 function refuseLostIdentity(plan: BundlePlan, gathered: Gathered): void {
   const lost = plan.missing.some(({ kind }) => kind === 'identity') && !gathered.given.has(plan.entry.id)
   if (!lost) return
-  throw new ClawctlError('INVALID_SECRETS', `The identity of ${plan.entry.id} is gone from its bundle.`, {
+  throw new ClawctlError('INVALID_SECRETS', `The identity of ${plan.entry.id} no longer exists in its bundle.`, {
     hint: `Pass it with --identities-dir (a file ${plan.entry.id}.key). Nothing was uploaded.`,
   })
 }

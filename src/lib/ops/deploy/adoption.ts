@@ -6,8 +6,8 @@ import type { Observation } from './observation.js'
 import type { HostDeployPorts } from './ports.js'
 
 /**
- * Finds the objects of these ids that exist in AWS but not in the state, and adds the machines of `instances`. AWS is only
- * asked about types that the state lacks.
+ * Finds the objects of these ids that exist in AWS but not in the state, and adds the machines of `instances`. Only
+ * types that the state lacks are read from AWS.
  */
 export async function findAdoptable(
   ids: readonly string[],

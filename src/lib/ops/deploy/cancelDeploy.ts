@@ -9,8 +9,8 @@ import { type DeploysPorts, getDeploy } from './deploys.js'
 const cancelSchema = z.object({ by: z.string(), at: z.string() })
 
 /**
- * Cancels a queued deploy, and asks a running one to stop: after its plan, before its next handover, or before its next
- * host. May be repeated. A deploy that is over stays as it ended.
+ * Cancels a queued deploy, and stops a running one after its plan, before its next handover, or before its next host.
+ * May be repeated. A deploy that is over is not changed.
  * @param by the sender, in words
  * @throws ClawctlError NOT_FOUND, NOT_CONFIGURED without a bucket
  */

@@ -4,7 +4,7 @@ import { launchOf } from './applyChange.js'
 import type { HostContext } from './hostContext.js'
 
 /**
- * Asks EC2 by a dry run whether it would launch the machine of the plan, before anything is applied.
+ * Checks by a dry run, before anything is applied, whether EC2 would launch the machine of the plan.
  * @throws ClawctlError AMI_REFUSED, LAUNCH_REFUSED, DENIED
  */
 export async function checkLaunch(context: HostContext, json: unknown, slot: Slot): Promise<void> {

@@ -24,8 +24,9 @@ export type Claim = z.infer<typeof claimSchema>
 type ClaimPorts = { store: ObjectStore | null; clock: Pick<Clock, 'now'> }
 export interface TimePort {
   /**
-   * Asked before a claim is written: one that is neither dispatched nor released blocks its id.
-   * @throws ClawctlError TIMED_OUT where the time no longer suffices for the claim, the dispatch, and the release where it is refused
+   * Called before a claim is written, because a claim that is neither dispatched nor released blocks its id. @throws
+   * ClawctlError TIMED_OUT if too little time is left for the claim, the dispatch, and the release of a refused
+   * dispatch
    */
   mustHaveTime(): void
 }
@@ -62,7 +63,7 @@ export async function claimRequest(
   if (await store.putIf(key, JSON.stringify(own), null)) return true
   const there = await store.get(key)
   const claimed = parseAs(claimSchema, there?.text)
-  // A lost answer makes the SDK retry and fail on its own write.
+  // After a lost answer the SDK retries, and then fails because of its own write.
   if (claimed?.nonce === own.nonce) return true
   if (claimed?.run) return false
   const age = claimed ? clock.now().getTime() - Date.parse(claimed.at) : Number.POSITIVE_INFINITY

@@ -87,7 +87,7 @@ export function controlApiPlane(ports: ControlApiPorts): Plane {
           partial: { requestId: order.requestId },
         })
       })
-      // The same request id again may be of a deploy that is over.
+      // A repeated request id may belong to a deploy that is over.
       if (!options.wait) return queued.error === null ? queued : (await followOps()).successOrThrow(queued)
       progress.note(`queued as ${queued.requestId}${queued.runUrl ? `: ${queued.runUrl}` : ''}`)
       const { successOrThrow } = await followOps()

@@ -105,7 +105,7 @@ function leftOut({ target, caller }: Order, hosts: readonly Host[]): DeployHost[
   if (target !== 'all' || !caller) return []
   const host = currentHost(hosts, caller)
   const ami = host?.ami ?? null
-  const reason = `${caller} asked for the deploy, and no instance replaces itself: ask from another one, or from a laptop.`
+  const reason = `${caller} sent the request, and no instance replaces itself: request it from another instance, or from a laptop.`
   return [{ id: caller, outcome: 'skipped', ami, previousAmi: ami, instanceId: host?.instanceId ?? null, reason }]
 }
 
@@ -131,7 +131,7 @@ async function readView(
   return { images, hosts, steps: planRollout({ ids, registry, hosts }) }
 }
 
-/** Checks that need no change. */
+/** Checks that change nothing. */
 async function prepare(
   order: Order,
   audit: DeployAudit,
@@ -195,7 +195,7 @@ async function rollOut(
     await keeper.host(id, { ...result.host, step: null, reason: error?.message ?? null, finishedAt })
     if (result.ok) {
       good.add(image.id)
-      // Those of machines that were lost or replaced, too.
+      // Also the heartbeats of machines that were lost or replaced.
       if (!rollout.planOnly) await removeHeartbeats(ports.store, id, result.host.instanceId)
     } else await markFailed(image, result.host.ami, result.error, good, order.requestId, ports)
     return error

@@ -44,7 +44,8 @@ export class RecordKeeper {
     onError: (error: unknown) => void,
   ): Promise<RecordKeeper> {
     const keeper = new RecordKeeper(store, record, onError)
-    // First: readers skip an entry without a record, but find a record without an entry late.
+    // The index entry is written first: readers skip an entry without a record, but find a record without an entry only
+    // by its id.
     await store.put(indexKey(record.createdAt, record.requestId), '{}')
     const key = recordKey(record.requestId)
     if (!(await store.putIf(key, JSON.stringify(record), null)) && !(await isOwn(store, record))) {

@@ -159,7 +159,7 @@ export async function getDeploy(
   const run = runs?.find((one) => [requestIdOf(one), titleId(one), String(one.id)].includes(requestId))
   const known = await detailOf((run && requestIdOf(run)) ?? requestId, run, runs, ports, addOutage)
   if (known) return known
-  // CI's role may not read claims, and its requests join nothing.
+  // CI's role may not read claims, and its requests never join a queued deploy.
   const claimed = REQUEST_ID_PATTERN.test(requestId)
     ? await nullOnOutage(claimOf(requestId, ports.store), addOutage).catch(() => null)
     : null

@@ -79,7 +79,7 @@ export async function dispatchDeploy(
   }
   if (claimed?.run) return claimedDeploy(claimed, claimed.run, runs, ports)
 
-  // Concurrent with the one-time code, which is read and written: ADR 64.
+  // Runs concurrently with the check of the one-time code, which reads and writes: ADR 64.
   const checked = request.retire ? checkTraces(request.target, ports) : checkImages(request, registry, ports.compute)
   checked.catch(() => {})
   const { identity: _, ...asked } = request
@@ -187,8 +187,8 @@ async function checkImages(order: Order, registry: Registry, compute: ComputeRea
 }
 
 /**
- * The state, which the Control API can't read, may have an id that EC2 has not: every deploy of it left an object of the
- * active machine, and its machines left heartbeats. If EC2 or S3 does not answer, the run checks it.
+ * An id may be only in the state, which the Control API can't read. So it also looks for the objects that every deploy
+ * leaves: active/<id>.json and heartbeats. If EC2 or S3 does not answer, the run checks it.
  * @throws ClawctlError UNKNOWN_TARGET for an id without a machine and without these objects
  */
 async function checkTraces(id: string, { compute, store }: DispatchPorts): Promise<void> {

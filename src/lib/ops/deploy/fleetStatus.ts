@@ -42,13 +42,16 @@ export async function readRoles(store: ObjectStore, ids: readonly string[]): Pro
   return new Map(roles.flatMap(([id, active]) => (active ? [[id, active]] : [])))
 }
 
-/** A running deploy is among so many: what began after it was refused, only planned, or waits for its lock. */
+/**
+ * A running deploy is among the newest records: those that began after it were refused, only planned, or wait for
+ * its lock.
+ */
 const NEWEST = 5
 const CHANGED_THE_FLEET: readonly string[] = ['succeeded', 'kept', 'rolled-back']
 
 /**
- * The running deploy, or null. One deploy at a time changes the fleet: a record that still has `running` belongs to a lost
- * run if GitHub calls that run completed, or if GitHub does not know and a later deploy has changed the fleet.
+ * The running deploy, or null. One deploy at a time changes the fleet: a record that still has `running` belongs to a
+ * lost run if GitHub calls that run completed, or if GitHub does not answer and a later deploy has changed the fleet.
  */
 export async function deployUnderWay({
   store,

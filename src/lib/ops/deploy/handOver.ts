@@ -141,7 +141,7 @@ function applyFailure(error: ClawctlError): ClawctlError {
   })
 }
 
-/** Failures after which the candidate is of no use. */
+/** Failures after which the candidate can't be used. */
 const CANDIDATE_FAILURES: readonly string[] = ['HEALTH_FAILED', 'APPLY_FAILED', 'NO_CAPACITY']
 
 /**

@@ -110,8 +110,8 @@ export async function writeRole(
 }
 
 /**
- * The standing of one id. A machine that has the role, or gets it back, and is missing from the list is looked up by its
- * id: EC2's list may be old.
+ * The machines of one id by their part in a handover. A machine that has the role or gets it back, but is not in the
+ * list, is looked up by its id: EC2's list may be old.
  * @param seen.hosts EC2's list of the fleet
  * @param seen.gone machines known to be gone; those found now are added
  */

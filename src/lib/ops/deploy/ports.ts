@@ -102,7 +102,7 @@ export interface Rollout {
   planOnly: boolean
   onFailure: OnFailure
   healthTimeoutMs: number
-  /** Called with the guarded plan of a host, one line a resource. */
+  /** Called with the guarded plan of a host, one line per resource. */
   onPlan(lines: readonly string[]): void
 }
 

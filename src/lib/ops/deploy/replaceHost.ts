@@ -50,7 +50,7 @@ export async function replaceHost(context: HostContext): Promise<HostResult> {
     clauseReporter(context, 'plan')(plan.lines.join(', '))
     await checkLaunch(context, plan.json, slot)
     if (!rollout.planOnly) await refuseCancelled(rollout.requestId, ports.store, 'before anything was changed')
-    // Its successor waits in standby as long as the role is with it.
+    // While the old machine has the role, its candidate waits in standby.
     if (!rollout.planOnly) await nameActive(context, role, before)
     file = plan.file
   } catch (error) {

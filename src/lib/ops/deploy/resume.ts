@@ -137,7 +137,7 @@ export async function endHandover(context: HostContext, role: Role, predecessor:
   await destroyMachine(context, predecessor)
   if (!active) return
   const next = { id: active.id, instanceId: active.instanceId, from: null, deploy: context.rollout.requestId }
-  // A destroyed machine in `from` has no effect: the deploy has succeeded all the same.
+  // A destroyed machine in `from` has no effect, so a failure here does not fail the deploy.
   await writeRole(context.ports, role, next).catch(() => {})
 }
 

@@ -17,10 +17,10 @@ const EC2_POLL_MS = 3_000
 type Ports = Pick<HostDeployPorts, 'compute' | 'machines' | 'store' | 'clock' | 'tidyClock'>
 
 /**
- * Moves the role from one machine to another, so that it is never with both: no machine is named, then the old one yields
- * or is fenced, then the new one is named. If that fails, the old one is named again. If EC2 was already asked to stop it,
- * `home` is started and named instead; no machine is named until then, so that the next deploy can do it if this process
- * is killed.
+ * Moves the role from one machine to another, so that both never have it at the same time: no machine is named, then
+ * the old one yields or is fenced, then the new one is named. If that fails, the old one is named again. If EC2 was
+ * already asked to stop it, `home` is started and named instead; no machine is named until then, so that the next
+ * deploy can do it if this process is killed.
  * @param home the machine that gets the role back if the deploy is interrupted
  * @param onStop called when EC2 was asked to stop the old machine
  * @throws ClawctlError the services' failures, FENCE_FAILED if EC2 could not stop the machine
@@ -53,7 +53,10 @@ export async function transferRole(
   return name(to)
 }
 
-/** Waits until EC2 has stopped the old machine, even if this process is interrupted, and starts `home` if that is the one. */
+/**
+ * Waits until EC2 has stopped the old machine, even if this process is interrupted, and starts it again if it is
+ * `home`.
+ */
 async function startHome(
   { id, from, home }: { id: string; from: Host; home: Host },
   say: (clause: string) => void,

@@ -70,7 +70,7 @@ export async function keepUnwritten({ tofu, store }: Ports): Promise<string | nu
 
 /**
  * Runs `work` while it holds the lock of the state, after it stored a state that an earlier apply could not store.
- * @returns the failure of the work, with a sentence about a state that the work could not store
+ * @returns the failure of the work, with a sentence about the state if it could not be stored
  */
 export async function withState(
   { planOnly }: { planOnly: boolean },

@@ -70,7 +70,7 @@ export async function checkDrift(ports: DriftPorts): Promise<Drift> {
 
 const count = (number: number) => (number === 1 ? 'one place' : `${number} places`)
 
-/** One issue: opened with the first difference, updated when they change, closed with the last. */
+/** One issue: opened at the first difference, updated when the differences change, closed when there are none. */
 async function keepIssue(issues: Issues, differences: readonly Difference[]): Promise<string | null> {
   const own = (await issues.open(DRIFT_LABEL)).filter(({ body }) => body.includes(DRIFT_ISSUE_TAG))
   const [issue, ...spare] = own.sort((a, b) => a.number - b.number)

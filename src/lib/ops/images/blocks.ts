@@ -26,8 +26,8 @@ export interface Scan {
 }
 
 /**
- * The block map of a file. If the file was read last and is unchanged, the cached map is used; else every extent is
- * read once. Holes are not read; extents may contain zeros.
+ * The block map of a file. If this file was the last one that was read and is unchanged, the cached map is used; else
+ * every extent is read once. Holes are not read; extents may contain zeros.
  */
 export async function scanBlocks(
   file: ImageFile,
@@ -80,7 +80,7 @@ async function readBlock(file: ImageFile, index: number, buffer: Uint8Array): Pr
 export interface WrittenBlocks {
   /** SHA-256 over the digests of all blocks of the plan, in the order of their index. */
   checksum: Uint8Array
-  /** Now, without those that an earlier run wrote. */
+  /** Blocks that this run wrote, without those of an earlier run. */
   sent: number
   sentZeros: number
   resumed: number

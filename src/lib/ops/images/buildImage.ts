@@ -55,7 +55,7 @@ export interface BuildOptions {
   host: string | undefined
   /** Nix's name of a platform, where it is not that of the host. */
   system: string | undefined
-  /** The processor of this machine, as Node names it: the platform where neither of both is given. */
+  /** The processor of this machine, as Node names it: the platform if neither of the two is given. */
   arch: string
   out: string
 }
@@ -84,7 +84,7 @@ export async function buildImage(options: BuildOptions, ports: BuildPorts): Prom
   const began = ports.clock.now().getTime()
   const { out } = options
   const { flake, image, command } = await planBuild(options, ports)
-  // Nix writes a missing lock into the checkout, which makes it a changed one.
+  // Nix writes a missing lock into the checkout, which then counts as changed.
   const locked = (await ports.files.text(`${flake}/flake.lock`)) !== null
   const { revision, dirty } = revisionOf(await ports.nix.run(nixMetadataArgs(flake)))
   if (dirty) ports.progress.note(locked ? CHANGED : NO_LOCK)

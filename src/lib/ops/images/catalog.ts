@@ -29,11 +29,11 @@ export interface CatalogPorts {
   machines: AccountMachines
 }
 
-/** How many records are read: rollback targets lie among the newest, and a record is one request. */
+/** How many records are read: the newest ones contain the rollback targets, and each record needs one request. */
 const RECORDS = 60
 const AT_ONCE = 8
 
-/** Looks at all that image work has left, and at what refers to it. Changes nothing. */
+/** Reads all images, snapshots, objects and uploads, and the references to them. Changes nothing. */
 export async function takeInventory(ports: CatalogPorts): Promise<Inventory> {
   const { snapshots, objects, machines } = ports
   const [images, tagged, listed, uploads, running, state, deploys, tasks] = await Promise.all([
@@ -64,7 +64,7 @@ export async function takeInventory(ports: CatalogPorts): Promise<Inventory> {
   }
 }
 
-/** By the tag that a deploy looks for, whatever its value, and by the one that an unfinished import has. */
+/** Found by the tag that deploys use, with any value, and by the tag of unfinished imports. */
 export async function findImages({ images }: { images: Pick<Images, 'find'> }): Promise<CatalogImage[]> {
   const found = await Promise.all([
     images.find({ tags: { app: 'clawdinator' } }),
@@ -103,15 +103,15 @@ export interface ListedImage {
   sourceKey: string | null
   snapshotId: string | null
   sizeGib: number | null
-  /** A deploy may take it. */
+  /** Whether a deploy may use it. */
   ready: boolean
-  /** What a deploy without an AMI takes, unless it failed. */
+  /** Whether a deploy that names no AMI uses it, unless it failed. */
   latest: boolean
   /** Request id of the deploy in which it failed its checks. */
   failedIn: string | null
-  /** Host ids, or instance ids of what is no host. */
+  /** Ids of hosts, or EC2 ids of machines that are not hosts. */
   usedBy: string[]
-  /** Hosts whose rollback target it is. */
+  /** The hosts with this rollback target. */
   rollbackOf: string[]
   /** The OpenTofu state names it. */
   inState: boolean

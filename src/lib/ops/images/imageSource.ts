@@ -96,7 +96,7 @@ export async function infoIn(files: ImageFiles, folder: string = DEFAULT_FOLDER)
   return text === null ? null : parseImageInfo(text, origin)
 }
 
-/** The content decides. If only the name is that of a container format, the file was cut off. */
+/** The content decides. If the name is that of a container format but the content is not, the file was cut off. */
 async function checkedFormat(
   file: ImageFile,
   options: SourceOptions,

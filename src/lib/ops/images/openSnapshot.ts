@@ -135,7 +135,7 @@ export async function readManifest(
 
 const REFUSALS = ['ConflictException', 'ResourceNotFoundException', 'ValidationException']
 
-/** Whether EBS refuses the parameters of the request. An outage is no refusal. */
+/** Whether EBS refuses the parameters of the request. An outage is not a refusal. */
 function isRefused(error: unknown): boolean {
   if (!(error instanceof ClawctlError) || error.code !== 'UPSTREAM') return false
   return REFUSALS.includes((error.cause as Error | undefined)?.name ?? '')
@@ -171,7 +171,7 @@ export function readJournal(lines: readonly string[]): UploadState | null {
       continue
     }
     const entry = parseAs(entrySchema, line)
-    // A line that a kill cut off: what came before it holds.
+    // A line that was cut off by a kill; the lines before it are valid.
     if (!entry) continue
     if ('token' in entry) state = { ...entry, started: null, sealed: false }
     else if ('sealed' in entry) {

@@ -88,7 +88,7 @@ function givenUp(name: string, { kind, error }: { kind: Refusal; error: Error })
     : new ClawctlError('UPSTREAM', `${name} could not be sent, even after the retries (${reason}).`, { cause: error })
 }
 
-/** Of one burst of refusals only the first counts: the others were in flight already. */
+/** Only the first of several refusals counts, because the other requests were already in flight. */
 const CUT_EVERY_MS = 500
 
 /**

@@ -66,8 +66,8 @@ const TIDY_MS = 10 * 60_000
 const CONSOLE_LINES = 20
 
 /**
- * Boots the image once, apart from everything, until the status checks pass and the console shows the boot line. The machine
- * and its group are always removed afterwards; the next run removes what a killed run left.
+ * Boots the image once, on an isolated machine, until the status checks pass and the console shows the boot line. The
+ * machine and its group are always removed afterwards; the next run removes what a killed run left.
  */
 export async function smokeImage(options: SmokeOptions, ports: SmokePorts): Promise<Smoked> {
   const { machines, clock, progress } = ports

@@ -21,11 +21,11 @@ export interface PreflightPorts {
   url(): { url: string; from: string }
   /** The source of the token; never the token. @throws ClawctlError NOT_CONFIGURED */
   token(): Promise<{ from: string }>
-  /** The server's checks: asked of the Control API, or in CI made here. */
+  /** The server's checks: from the Control API, or in CI made here. */
   server(): Promise<Check[]>
   /** The deployed registry and the running fleet; null in CI, whose checkout is the deployed one. */
   fleet: (() => Promise<Fleet>) | null
-  /** Whether the Control API is asked. CI has no control token and does not use it. */
+  /** Whether the Control API is used. CI has no control token and does not use it. */
   throughApi: boolean
   registry: RegistrySource
   checkout: Pick<Checkout, 'hostFiles'>

@@ -204,7 +204,10 @@ async function fleet({ store, clock }: ServerPreflightPorts, once: Shared): Prom
   return pass(`${words.join('; ')}.`, words.length > 1 ? 'See `clawctl fleet status`.' : null)
 }
 
-/** Fails while all is frozen. A freeze of one instance refuses it and `all`, and the others can be deployed one by one. */
+/**
+ * Fails while `all` is frozen. While one instance is frozen, it and `all` are refused, and the others can be
+ * deployed one by one.
+ */
 async function frozen(ports: ServerPreflightPorts): Promise<Finding> {
   const freezes = await readFreezes(ports)
   if (freezes.length === 0) return pass('Nothing is frozen.')
@@ -255,10 +258,10 @@ function hostAppOf(site: string): string | null | undefined {
 
 /** With one App for both, root on one host could dispatch workflows past the policy. */
 async function credentialsApart({ github, appId }: ServerPreflightPorts, once: Shared): Promise<Finding> {
-  if (appId === undefined) return skip('Only the Control API sees what it asks GitHub as.')
+  if (appId === undefined) return skip('Only the Control API knows its own GitHub credential.')
   // Another check reports why GitHub does not answer.
   const seen = await Promise.all([github.site(), once.repository()]).catch(() => null)
-  if (!seen) return skip('GitHub could not be asked.')
+  if (!seen) return skip('GitHub could not be reached.')
   const [site, { credential }] = seen
   const more = Object.entries(credential.permissions ?? {}).filter(
     ([name, level]) => !ENOUGH.some(([known, most]) => name === known && (level === most || level === 'read')),
@@ -266,15 +269,15 @@ async function credentialsApart({ github, appId }: ServerPreflightPorts, once: S
   if (more.length > 0) {
     const excess = more.map(([name, level]) => `${name}: ${level}`).join(', ')
     return fail(
-      `The Control API's App may more than it needs: ${excess}.`,
-      'Take it from the App: actions: write and contents: read are enough.',
+      `The Control API's App has permissions that it does not need: ${excess}.`,
+      'Remove them from the App: actions: write and contents: read are enough.',
     )
   }
   const host = site === null ? undefined : hostAppOf(site)
   if (host === undefined) return skip("The hosts' App could not be read from nix/site.nix.")
   if (host === null) return pass('The hosts have no App.')
   if (host !== appId)
-    return pass(`The hosts' App is ${host}, the Control API asks as ${appId === null ? 'a token' : `App ${appId}`}.`)
+    return pass(`The hosts' App is ${host}, the Control API uses ${appId === null ? 'a token' : `App ${appId}`}.`)
   return fail(
     `The hosts mint tokens of the App ${host}, and so does the Control API: root on one host could start any workflow.`,
     'Make a second App with contents: read, issues: read and pull_requests: read for the hosts: docs/security.md.',

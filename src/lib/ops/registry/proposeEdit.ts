@@ -37,8 +37,8 @@ export interface ProposeOptions {
 }
 
 /**
- * Proposes an edit as a pull request: one commit on a branch of the edit's own, made from the registry as the base
- * branch has it. Run again, it finds the same branch and pull request, and updates both if the base has
+ * Proposes an edit as a pull request: one commit on the edit's own branch, based on the registry of the base branch.
+ * Run again, it finds the same branch and pull request, and updates both if the base has
  * moved or the values differ.
  * @throws ClawctlError what planEdit throws, REGISTRY_CONFLICT if others have committed to the branch,
  *   NOT_CONFIGURED without the base branch

@@ -165,7 +165,7 @@ function tablesIn(text: string | null): Stored {
   const verdict = text === null ? { ok: false as const, problems: ['it is missing'] } : judgeControlSecrets(text)
   if (!verdict.ok) {
     throw new ClawctlError('NOT_CONFIGURED', `${CONTROL_SECRETS_KEY} can't be used: ${verdict.problems.join('; ')}.`, {
-      hint: 'Write a complete one: clawctl secrets control-api edit --mode ci --file FILE',
+      hint: 'Write a complete object: clawctl secrets control-api edit --mode ci --file FILE',
     })
   }
   const { secrets } = verdict

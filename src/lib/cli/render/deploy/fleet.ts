@@ -69,7 +69,7 @@ const freezeLine = (freeze: Freeze) =>
 
 const isUnread = ({ sources }: Fleet, name: keyof typeof UNREAD_SOURCES) => sources?.[name] === 'unavailable'
 
-/** A line for each source that could not be read, and where the reasons are. */
+/** A line for each source that could not be read, and the command that shows the reasons. */
 function missingSources({ sources }: Fleet): string[] {
   const lines = Object.entries(sources ?? {}).flatMap(([name, state]) =>
     state === 'unavailable' ? [UNREAD_SOURCES[name as keyof typeof UNREAD_SOURCES]] : [],

@@ -71,7 +71,7 @@ function failureLines(failure: HostMachine['failure']): string[] {
 const consoleLines = (lines: readonly string[]): string[] =>
   lines.length === 0 ? [] : ['  console', ...lines.map((line) => `      ${line}`)]
 
-/** `fleet show --chat`: a line a machine and a deploy. */
+/** `fleet show --chat`: one line per machine and deploy. */
 export function renderHostForChat(host: HostView, now: Date): string {
   const machines = host.machines.map((machine) => {
     const { instanceId, role, health, reason, ami } = machine

@@ -5,14 +5,14 @@ import type { ImportedImage } from '../../../ops/images/importImage.js'
 import type { UploadedImage } from '../../../ops/images/uploadImage.js'
 import type { Paint } from '../../text.js'
 
-/** The path of image.json alone on the first line, for scripts; the rest is for people. */
+/** The first line is only the path of image.json, for scripts; the rest is for people. */
 export function renderBuild(image: BuiltImage, paint: Paint): string {
   const of = image.revision === null ? 'of no commit' : `of ${image.revision.slice(0, 12)}`
   const size = `${sizeText(image.logicalBytes)}, ${sizeText(image.allocatedBytes)} of them data`
   return `${image.infoPath}\n${paint('dim', `${image.name} ${of}: ${size}, in ${image.seconds.toFixed(0)} s. SHA-256 ${image.sha256}.`)}`
 }
 
-/** The key alone on the first line: scripts run `clawctl image upload | head -1`. */
+/** The first line is only the key: scripts run `clawctl image upload | head -1`. */
 export function renderImageUpload(uploaded: UploadedImage, paint: Paint): string {
   const { key, parts, bytes, bytesSent, seconds, existed } = uploaded
   const rate = seconds > 0 ? `, ${sizeText(bytes / seconds)}/s` : ''
