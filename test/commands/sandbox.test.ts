@@ -1,93 +1,16 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
 import { execa } from 'execa'
-import {
-  BIN,
-  clawctl,
-  concurrently,
-  ROOT,
-  runInSandbox,
-  surroundings,
-  TestSandbox,
-  temporaryFolder,
-} from '../support/cli.js'
-
-/** Processes whose environment or command line contains the folder (Linux only). */
-function processesIn(folder: string): string[] {
-  try {
-    return readdirSync('/proc').filter((pid) => {
-      if (!/^\d+$/.test(pid) || pid === String(process.pid)) return false
-      try {
-        const text = readFileSync(`/proc/${pid}/environ`, 'utf8') + readFileSync(`/proc/${pid}/cmdline`, 'utf8')
-        return text.includes(folder)
-      } catch {
-        return false
-      }
-    })
-  } catch {
-    return []
-  }
-}
-
-/** Waits until everything of a killed process is gone, and returns what still exists. */
-async function leftIn(folder: string): Promise<{ files: string[]; processes: string[] }> {
-  for (let attempt = 0; ; attempt += 1) {
-    const left = { files: readdirSync(folder), processes: processesIn(folder) }
-    if (attempt >= 600 || left.files.length + left.processes.length === 0) return left
-    await sleep(100)
-  }
-}
-
-const NOTHING = { files: [], processes: [] }
+import { BIN, clawctl, ROOT, runInSandbox, surroundings, TestSandbox } from '../support/cli.js'
+import { leftIn, NOTHING, temporaryFolders } from '../support/leftovers.js'
 
 describe('clawctl sandbox', () => {
-  const files = temporaryFolder()
-  let folders = 0
-  /** An environment with its own folder for temporary files, to see what stays in it. */
-  async function ownFolder(): Promise<{ folder: string; env: Record<string, string> }> {
-    folders += 1
-    const folder = files.path(`tmp-${folders}`)
-    await mkdir(folder)
-    return { folder, env: { ...surroundings(), TMPDIR: folder } }
-  }
+  const ownFolder = temporaryFolders()
 
   describe('run', () => {
-    async function interrupted(signal: 'SIGTERM' | 'SIGINT') {
-      const { folder, env } = await ownFolder()
-      const argv = [BIN, 'sandbox', 'run', '--as', 'ci', '--fault', 'host:dead', '--', 'bash', '-c']
-      const script = 'clawctl fleet deploy clawdinator-1 & wait $!; clawctl fleet status'
-      const child = execa(process.execPath, [...argv, script], { env, extendEnv: false, cwd: ROOT, reject: false })
-      const waiting = new Promise<void>((resolve) => {
-        child.stderr.on('data', (chunk) => String(chunk).includes('wait until ready') && resolve())
-      })
-      await Promise.race([waiting, child])
-      child.kill(signal)
-      const { exitCode } = await child
-      return { code: exitCode, left: await leftIn(folder) }
-    }
-    const begin = () =>
-      concurrently({
-        several: () => {
-          const script =
-            'clawctl fleet deploy clawdinator-2 --wait >&2 && clawctl fleet status --json && ' +
-            '! clawctl fleet deploy clawdinator-9 2>/dev/null'
-          return runInSandbox({ as: 'clawdinator-1' }, script)
-        },
-        undone: async () => {
-          const { folder, env } = await ownFolder()
-          const { code } = await runInSandbox({ env }, 'clawctl fleet deploy clawdinator-2 >/dev/null; sleep 0.7')
-          return { code, left: await leftIn(folder) }
-        },
-        SIGTERM: () => interrupted('SIGTERM'),
-        SIGINT: () => interrupted('SIGINT'),
-      })
-    let results: ReturnType<typeof begin>
     let sandbox: TestSandbox
     before(async () => {
-      results = begin()
       sandbox = await TestSandbox.start()
     })
     after(() => sandbox.close())
@@ -102,32 +25,6 @@ describe('clawctl sandbox', () => {
       expect(code).to.include({ code: 42, stdout: 'out\n', stderr: 'err\n' })
       expect(joined).to.include({ stdout: 'out\n137\n', stderr: '' })
     })
-
-    it('runs several commands in one sandbox, with clawctl in PATH', async () => {
-      const outcome = await results.several
-      expect(outcome.code, outcome.stderr).to.equal(0)
-      expect(outcome.json().fleet.instances[1]).to.include({ id: 'clawdinator-2', state: 'running', health: 'healthy' })
-    })
-
-    it('leaves nothing behind, whatever the command left running', async () => {
-      const { code, left } = await results.undone
-      expect(code).to.equal(0)
-      expect(left).to.deep.equal(NOTHING)
-    })
-
-    it('removes the saved plan of a killed run', async () => {
-      const { folder, env } = await ownFolder()
-      await runInSandbox({ env, faults: ['runner:dies'] }, ['clawctl', 'fleet', 'deploy', 'clawdinator-2', '--wait'])
-      expect(await leftIn(folder)).to.deep.equal(NOTHING)
-    })
-
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-      it(`leaves nothing behind after ${signal} during a deploy`, async () => {
-        const { code, left } = await results[signal]
-        expect(code).to.not.equal(0)
-        expect(left).to.deep.equal(NOTHING)
-      })
-    }
 
     it('joins the running sandbox in another role', async () => {
       const { stdout, stderr } = await joining(
