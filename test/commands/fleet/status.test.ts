@@ -262,6 +262,14 @@ describe('clawctl fleet status', () => {
       expect(states).to.deep.equal(['pending', 'running'])
     })
 
+    it('ends with its reader', async () => {
+      become('pending')
+      const untilClosed = 'trap "" PIPE; while echo; do :; done 2>/dev/null'
+      const watch = 'clawctl fleet status --watch --timeout 8s'
+      const script = `exec 3>&1; { ${untilClosed}; ${watch}; echo $? >&3; } | true`
+      expect((await watched.run('laptop', ['bash', '-c', script])).stdout).to.equal('0\n')
+    })
+
     it('prints one document under --json, and ends with 5 where it does not settle in time', async () => {
       become('running')
       const settled = await watched.clawctl('ci', ['fleet', 'status', '--watch', '--json'])
