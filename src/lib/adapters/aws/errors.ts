@@ -1,7 +1,7 @@
 import type { S3Client } from '@aws-sdk/client-s3'
 import { NodeHttpHandler } from '@smithy/node-http-handler'
 import ms from 'ms'
-import { ClawctlError } from '../../domain/errors.js'
+import { asFullDisk, ClawctlError } from '../../domain/errors.js'
 import { ADDRESS_TIMEOUT_MS, CONNECT_TIMEOUT_MS, createAgent, proxyFor } from '../httpAgents.js'
 
 // The SDK reads it when a client is made. Without it, on Node 20, every command prints a warning on stderr.
@@ -185,10 +185,9 @@ export async function awsCall<T>(what: string, call: () => Promise<T>): Promise<
 /** An SDK error as a ClawctlError. */
 export function asAwsFailure(what: string, error: unknown): ClawctlError {
   if (error instanceof ClawctlError) return error
-  const { name, code: local } = error as NodeJS.ErrnoException
-  if (local === 'ENOSPC') {
-    return new ClawctlError('NOT_WRITABLE', `${what}: there is no space left on this machine.`, { cause: error })
-  }
+  const full = asFullDisk(error, what)
+  if (full !== null) return full
+  const { name } = error as Error
   const status = (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode
   if (name === 'AbortError') return new ClawctlError('CANCELLED', 'It was interrupted.', { cause: error })
   // The answer to a HEAD has no body with details.
