@@ -96,9 +96,8 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       url,
       token,
       userAgent,
-      interruption,
       onWait,
-      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      ...(timeoutMs === undefined ? { interruption } : { timeoutMs }),
     })
   }
   const credential = async (repo: string, permissions: Readonly<Record<string, string>>, token: () => string) => {
@@ -111,7 +110,9 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
   }
   const announce = async () => {
     const urls = settings.webhooks(env)
-    return urls === null ? null : (await import('../adapters/deploy/webhooks.js')).createWebhooks(urls, userAgent)
+    return urls === null
+      ? null
+      : (await import('../adapters/deploy/webhooks.js')).createWebhooks(urls, userAgent, interruption())
   }
   /** Removed at the end, by a signal too: a signal alone would leave clones or secrets behind. */
   const scratchThatEnds = async (prefix: string) => {
