@@ -209,6 +209,11 @@ export const CODES = {
     meaning: 'Another upload replaced the bundle meanwhile. That bundle is complete and in place.',
     next: 'Check which one is newer, then upload again if needed.',
   },
+  OBJECT_CONFLICT: {
+    exit: 3,
+    meaning: 'Another process changed the same object of the bucket meanwhile.',
+    next: 'Look at the other change, then make yours again. Nothing was written.',
+  },
   INVALID_SECRETS: {
     exit: 2,
     meaning: 'A secret or an identity is missing, unreadable, shared by mistake, or not an age file.',
