@@ -1,6 +1,6 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { abortOnSignals, systemClock } from '../adapters/clock.js'
+import { abortOnSignals, skewOf, systemClock } from '../adapters/clock.js'
 import { createControlApi } from '../adapters/deploy/controlApi.js'
 import { registryFile } from '../adapters/registry/registryFile.js'
 import { removeSettings, savedFiles, saveSettings } from '../adapters/savedSettings.js'
@@ -12,7 +12,7 @@ import { controlApiPlane } from '../ops/deploy/controlApiPlane.js'
 import { parsePermissions, parseRepositories } from './mintFlags.js'
 import type { Ports } from './ports.js'
 import { silentProgress, stderrProgress, waitLine } from './progress.js'
-import { printable } from './text.js'
+import { elapsed, printable } from './text.js'
 
 /** The command options that decide which adapters are made, and how. An option has one meaning in all commands. */
 export interface ContextFlags {
@@ -47,6 +47,8 @@ const IMAGE_RETRIES = { attempts: 8, attemptMs: 20_000 }
 const IMAGE_CONNECTIONS = 64
 /** The list of remaining steps after an edit must not wait long for one of its facts. */
 const STEP_TIMEOUT_MS = 3_000
+/** More than a slow answer takes, and less than a heartbeat's age at which a host is unhealthy. */
+const WRONG_CLOCK_MS = 60_000
 /** With the exit codes that shells give them: 128 and their number. */
 const ENDING = [
   ['SIGHUP', 129],
@@ -67,7 +69,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
   const userAgent = `clawctl/${version}`
   const root = settings.findCheckout(env, cwd)
   const mode = () => settings.modeOf(env, flags.mode)
-  const aws = () => settings.directSettings(env)
+  const aws = () => ({ ...settings.directSettings(env), onDate })
   const imageAws = () => {
     const connections = flags.concurrency ?? IMAGE_CONNECTIONS
     return { ...aws(), stop: interruption(), retries: IMAGE_RETRIES, connections }
@@ -85,6 +87,17 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     if (env.CLAWCTL_HOST_ROOT || mode() === 'ci' || settings.callerOf(env) !== null) return null
     return (await import('../adapters/keychain.js')).osKeychain(env)
   }
+  let isClockWrong = false
+  /** Ages come from this machine's clock, and in ci mode health does. */
+  const onDate = (date: string | undefined) => {
+    const skewMs = skewOf(date)
+    if (isClockWrong || skewMs === null || Math.abs(skewMs) < WRONG_CLOCK_MS) return
+    isClockWrong = true
+    const off = `${elapsed(Math.abs(skewMs))} ${skewMs < 0 ? 'ahead of' : 'behind'}`
+    const wrong = mode() === 'ci' ? 'Ages and health are' : 'Ages are'
+    const note = `The clock of this machine is ${off} the server's. ${wrong} wrong by as much; set it with \`timedatectl set-ntp true\`.`
+    void port('progress').then((progress) => progress.note(note))
+  }
   const controlToken = lazy(() =>
     waiting('Reading the control token', () => settings.controlToken(env, urlOrNull(), keychain)),
   )
@@ -97,6 +110,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       token,
       userAgent,
       onWait,
+      onDate,
       ...(timeoutMs === undefined ? { interruption } : { timeoutMs }),
     })
   }

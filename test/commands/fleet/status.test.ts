@@ -9,6 +9,7 @@ import {
   TestSandbox,
   temporaryFolder,
 } from '../../support/cli.js'
+import { startServer } from '../../support/server.js'
 
 const INSTANCE_KEYS = [
   'id',
@@ -237,6 +238,23 @@ describe('clawctl fleet status', () => {
         expectFailure(refused, 'NOT_CONFIGURED', 4)
       }
     })
+  })
+
+  it('reports a clock of this machine that is wrong, once, and nothing of it under --json', async () => {
+    const { fleet } = (await sandbox.clawctl('laptop', ['fleet', 'status', '--json'])).json()
+    const server = await startServer((response) => {
+      response.setHeader('date', new Date(Date.now() + 600_000).toUTCString())
+      response.end(JSON.stringify({ ok: true, fleet }))
+    })
+    const env = { CLAWDINATOR_CONTROL_API_URL: server.url }
+    const status = (...args: string[]) => sandbox.clawctl('laptop', ['fleet', 'status', ...args], { env })
+    const [text, json] = [await status(), await status('--json')]
+    await server.close()
+    expect(text.stderr).to.match(
+      /^The clock of this machine is (?:10m 0s|9m \d\ds) behind the server's\. Ages are wrong by as much; set it with `timedatectl set-ntp true`\.\n$/,
+    )
+    expect([json.stderr, json.code]).to.deep.equal(['', 0])
+    expect((await sandbox.clawctl('ci', ['fleet', 'status'])).stderr).to.not.include('clock')
   })
 
   describe('--watch', () => {

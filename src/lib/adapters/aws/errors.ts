@@ -2,6 +2,7 @@ import type { S3Client } from '@aws-sdk/client-s3'
 import { NodeHttpHandler } from '@smithy/node-http-handler'
 import ms from 'ms'
 import { asFullDisk, ClawctlError } from '../../domain/errors.js'
+import { skewOf } from '../clock.js'
 import { ADDRESS_TIMEOUT_MS, CONNECT_TIMEOUT_MS, createAgent, proxyFor } from '../httpAgents.js'
 
 // The SDK reads it when a client is made. Without it, on Node 20, every command prints a warning on stderr.
@@ -16,8 +17,15 @@ const RETRIES = { attempts: 4, attemptMs: 20_000 }
  * A peer that hangs is the usual failure outside EC2, so each attempt has a time limit. The SDK is the only retry layer. `stop`
  * aborts requests in flight, and there is no retry after it.
  */
-export function clientLimits({ retries = RETRIES, stop }: { retries?: typeof RETRIES; stop?: AbortSignal }) {
-  return { maxAttempts: retries.attempts, requestHandler: new Handler(retries.attemptMs, stop) }
+export function clientLimits({ retries = RETRIES, stop, onDate }: ClientSettings) {
+  return { maxAttempts: retries.attempts, requestHandler: new Handler(retries.attemptMs, stop, onDate) }
+}
+
+interface ClientSettings {
+  retries?: typeof RETRIES
+  stop?: AbortSignal
+  /** Called with the `Date` of every answer. */
+  onDate?: (date: string | undefined) => void
 }
 
 /** An endpoint of its own, an emulator for example, rarely has a host name for each bucket. AWS accepts both styles. */
@@ -30,10 +38,11 @@ type Handle = NodeHttpHandler['handle']
 /** The SDK's transport with our limits and connections; one for each proxy, which depends on the host. */
 class Handler extends NodeHttpHandler {
   readonly #stop: AbortSignal | undefined
+  readonly #onDate: ClientSettings['onDate']
   readonly #limits: ConstructorParameters<typeof NodeHttpHandler>[0]
   readonly #proxied = new Map<string, Promise<NodeHttpHandler>>()
 
-  constructor(attemptMs: number, stop: AbortSignal | undefined) {
+  constructor(attemptMs: number, stop: AbortSignal | undefined, onDate: ClientSettings['onDate']) {
     const limits = {
       connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, attemptMs),
       requestTimeout: attemptMs,
@@ -46,9 +55,16 @@ class Handler extends NodeHttpHandler {
     super({ ...limits, httpAgent: agent, httpsAgent: agent })
     this.#limits = limits
     this.#stop = stop
+    this.#onDate = onDate
   }
 
-  override async handle(...[request, options]: Parameters<Handle>): ReturnType<Handle> {
+  override async handle(...given: Parameters<Handle>): ReturnType<Handle> {
+    const answer = await this.#exchange(...given)
+    this.#onDate?.(answer.response.headers.date)
+    return answer
+  }
+
+  async #exchange(...[request, options]: Parameters<Handle>): ReturnType<Handle> {
     const stoppable = this.#stop ? { ...options, abortSignal: this.#stop } : options
     const port = request.port === undefined ? '' : `:${request.port}`
     const url = new URL(`${request.protocol}//${request.hostname}${port}`)
@@ -117,12 +133,6 @@ const SKEWED = new Set([
 ])
 /** Every service accepts a smaller difference (EBS and EC2: five minutes, S3: fifteen). The SDK corrects a larger one. */
 export const SKEW_MS = 4 * 60_000
-
-/** How far the service's clock is ahead of ours, in milliseconds, by the `Date` of its answer; null without one. */
-export function skewOf(date: string | undefined): number | null {
-  const at = Date.parse(date ?? '')
-  return Number.isNaN(at) ? null : at - Date.now()
-}
 
 /** "the clock of this machine is 20 min ahead", if that is why the request was refused. */
 function clockProblem(error: Error): string | null {

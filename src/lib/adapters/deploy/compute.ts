@@ -24,6 +24,8 @@ export interface AwsSettings {
   retries?: { attempts: number; attemptMs: number }
   /** Aborts calls in flight: they reject with CANCELLED. */
   stop?: AbortSignal
+  /** Called with the `Date` of every answer. */
+  onDate?: (date: string | undefined) => void
 }
 
 /**

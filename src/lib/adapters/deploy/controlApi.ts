@@ -44,6 +44,8 @@ export function createControlApi(options: {
   /** Time limit per attempt, for callers that must not wait long. */
   timeoutMs?: number
   onWait?: (text: string) => void
+  /** Called with the `Date` of every answer. */
+  onDate?: (date: string | undefined) => void
   /** For tests. */
   noticeMs?: number
 }): ControlApi {
@@ -72,6 +74,7 @@ export function createControlApi(options: {
         timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
         signal,
       })
+      options.onDate?.(response.headers.date)
       const answer = parseJson(response.body.toString())
       const failure = failureSchema.safeParse(answer)
       if (failure.success) {
