@@ -54,6 +54,11 @@ describe('the AMI to go back to', () => {
       ],
       OLD.id,
     ],
+    [
+      'also one that a later deploy was skipped with, which is no verdict',
+      [deploy(host('a', 'skipped', OTHER, null)), deploy(host('a', 'replaced', NEW.id, OTHER))],
+      OTHER,
+    ],
     ['what it was created with', [deploy(host('a', 'created', OLD.id, null))], OLD.id],
     ['what it kept', [deploy(host('a', 'kept', OLD.id, OTHER))], OLD.id],
     ['what it was rolled back to', [deploy(host('a', 'rolled-back', OLD.id, OTHER))], OLD.id],
