@@ -273,6 +273,7 @@ describe('fleet recover', () => {
         'has the active machine i-a, which is stopped true',
         'has the candidate i-new-1, which never became active true',
       ])
+      expect(plane.progress.notes[0]).to.equal('the active machine i-a is stopped: EC2 starts it')
       expect(plane.cloud.log.filter((line) => /^(?:start|terminate)/.test(line))).to.deep.equal([
         'start i-a',
         'terminate i-new-1',
