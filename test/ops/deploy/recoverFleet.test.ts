@@ -319,6 +319,18 @@ describe('fleet recover', () => {
     expect(plane.cloud.hosts).to.have.length(3)
   })
 
+  it('ends where an object cannot be read, and leaves the records of deploys that are over', async () => {
+    const plane = fleet()
+    plane.ports.locks.run = 'https://github.example/o/r/actions/runs/9/attempts/1'
+    const record = JSON.stringify(recordOf({ requestId: 'request-0009', runId: 9, status: 'succeeded' }))
+    plane.store.set('deploys/request-0009.json', record)
+    expect((await recover(plane)).findings).to.deep.equal([])
+    expect(plane.store.objects.get('deploys/request-0009.json')?.text).to.equal(record)
+    const get = plane.store.get.bind(plane.store)
+    plane.store.get = (key) => (key === 'active/a.json' ? Promise.reject(upstream()) : get(key))
+    expect((await failureOf(recover(plane))).code).to.equal('UPSTREAM')
+  })
+
   it('refuses an id that nobody knows', async () => {
     expect((await failureOf(recover(fleet(), { id: 'nobody' }))).code).to.equal('UNKNOWN_TARGET')
   })

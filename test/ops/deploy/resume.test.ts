@@ -124,6 +124,7 @@ describe('a machine that serves and that EC2 has stopped', () => {
   it('is replaced where it can not be started, and left where its start is interrupted', async () => {
     const denied = await starting('DENIED')
     expect([denied.error, holder(denied.plane)]).to.deep.equal([null, 'i-new-1'])
+    expect(denied.plane.progress.said).to.include('It failed.')
     const interrupted = await starting('CANCELLED')
     expect([interrupted.error, applied(interrupted.plane)]).to.deep.equal(['CANCELLED', []])
   })
