@@ -8,12 +8,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
  * @param load imports the module of a URL
  */
 export async function main(entry: string, load: (url: string) => Promise<unknown>): Promise<void> {
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    // `clawctl fleet history | head` closes the pipe early, which is not a failure.
-    if (error.code === 'EPIPE') process.exit()
-    process.stderr.write(`Error: the output could not be written (${error.code}).\n`)
-    process.exit(1)
-  })
+  process.stdout.on('error', onOutputError)
   // Only progress is written to stderr: a deploy must not end because the `tee` that reads it has ended.
   process.stderr.on('error', () => {})
   const argv = process.argv.slice(2)
@@ -25,5 +20,23 @@ export async function main(entry: string, load: (url: string) => Promise<unknown
     return
   }
   const { runCli } = await import('./lib/cli/run.js')
-  await runCli(argv, { root, read, load: (path) => load(pathToFileURL(join(root, ...path)).href) })
+  const loadCommand = async (path: readonly string[]) => {
+    const command = await load(pathToFileURL(join(root, ...path)).href)
+    // oclif's Command adds a listener that throws if the disk is full.
+    process.stdout.removeAllListeners('error').on('error', onOutputError)
+    return command
+  }
+  await runCli(argv, { root, read, load: loadCommand })
+}
+
+/**
+ * The command goes on to its end, because it may be in the middle of a change. `clawctl fleet history | head` closes the
+ * pipe early, which is not a failure; output that is lost otherwise is one.
+ */
+function onOutputError({ code }: NodeJS.ErrnoException): void {
+  if (code === 'EPIPE') return
+  process.stderr.write(`Error (NOT_WRITABLE): The output can't be written (${code}). The command goes on to its end.\n`)
+  process.once('exit', (exitCode) => {
+    process.exitCode = exitCode || 1
+  })
 }

@@ -187,6 +187,14 @@ describe('the command line', () => {
     expect(stdout).to.equal('2\n')
   })
 
+  it('goes on to its own end, and fails, where its output is lost', async function () {
+    if (!existsSync('/dev/full')) this.skip()
+    const script = 'for json in "" --json; do clawctl registry list $json >/dev/full; echo $?; done'
+    const { stdout, stderr } = await sandbox.run('laptop', ['bash', '-c', script])
+    const lost = "Error (NOT_WRITABLE): The output can't be written (ENOSPC). The command goes on to its end.\n"
+    expect({ stdout, stderr }).to.deep.equal({ stdout: '1\n1\n', stderr: lost + lost })
+  })
+
   it('runs outside of a checkout, unless it needs files of it', async () => {
     const [unset, status] = await Promise.all([
       clawctl(['fleet', 'status', '--mode', 'agent'], { cwd: '/' }),

@@ -2,7 +2,15 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { expect } from 'chai'
 import { failureSchema } from '../../src/lib/domain/contract/index.js'
-import { ClawctlError, CODE_NAMES, CODES, errorBody, exitCodeOf, httpStatusOf } from '../../src/lib/domain/errors.js'
+import {
+  asClawctlError,
+  ClawctlError,
+  CODE_NAMES,
+  CODES,
+  errorBody,
+  exitCodeOf,
+  httpStatusOf,
+} from '../../src/lib/domain/errors.js'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 
@@ -64,6 +72,19 @@ describe('the codes', () => {
       expect([exitCodeOf(code), httpStatusOf(code)]).to.deep.equal([exit, http])
     })
   }
+})
+
+describe('asClawctlError', () => {
+  it('names a full disk, and calls anything else a defect', () => {
+    const full = asClawctlError(Object.assign(new Error('x'), { code: 'ENOSPC', path: '/tmp/a' }))
+    expect([full.code, full.message]).to.deep.equal([
+      'NOT_WRITABLE',
+      "/tmp/a can't be written: there is no space left on this machine.",
+    ])
+    expect(asClawctlError(Object.assign(new Error('x'), { code: 'EDQUOT' })).code).to.equal('NOT_WRITABLE')
+    expect(asClawctlError(Object.assign(new Error('x'), { code: 'EIO' })).code).to.equal('INTERNAL')
+    expect(asClawctlError(undefined).code).to.equal('INTERNAL')
+  })
 })
 
 describe('errorBody', () => {

@@ -344,7 +344,7 @@ describe('bootstrap-runtime.sh', () => {
         'its generation is',
         (m) => ({ ...m, generation: `1\n../../escaped\t${objectOf(m)?.key}\t3\t${objectOf(m)?.sha256}` }),
       ],
-      ["with a size that bash cannot represent", 'invalid object', (m) => broken(m, { size: 1e300 })],
+      ['with a size that bash cannot represent', 'invalid object', (m) => broken(m, { size: 1e300 })],
       ['that writes outside of the bundle', 'invalid object', (m) => broken(m, { file: '../../../etc/passwd' })],
       ['that writes into another folder', 'invalid object', (m) => broken(m, { file: 'secrets/../x' })],
       ['that reads outside of the prefix', 'invalid object', (m) => broken(m, { key: '../clawdinator-2/config.json' })],

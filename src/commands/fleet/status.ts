@@ -35,6 +35,8 @@ export default class FleetStatus extends BaseCommand<typeof FleetStatus> {
     const { plane, clock } = await this.context.pick('plane', 'clock')
     if (!this.flags.watch) return { fleet: await plane.fleet() }
     const { watchFleet } = await import('../../lib/ops/deploy/watchFleet.js')
+    // `clawctl fleet status --watch | head` ends with its reader: it changes nothing.
+    process.stdout.once('error', () => process.exit())
     const show = (fleet: Fleet) => {
       if (process.stdout.isTTY && !this.jsonEnabled()) process.stdout.write(HOME_AND_CLEAR)
       this.log(this.#text(fleet))

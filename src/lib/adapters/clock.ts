@@ -34,3 +34,9 @@ export function abortOnSignals(): AbortSignal {
   }
   return abort.signal
 }
+
+/** How far a service's clock is ahead of ours, in milliseconds, by the `Date` of its answer; null without one. */
+export function skewOf(date: string | undefined): number | null {
+  const at = Date.parse(date ?? '')
+  return Number.isNaN(at) ? null : at - Date.now()
+}

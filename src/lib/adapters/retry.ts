@@ -27,6 +27,8 @@ export interface RetryOptions {
   retryable: (error: unknown) => boolean
   /** The pause that the service asked for; there is no retry if it exceeds ten seconds. */
   pauseMs?: (error: unknown) => number
+  /** Ends a pause, and rejects with its reason. */
+  signal?: AbortSignal | undefined
 }
 
 /** The one retry layer of everything that is not an AWS SDK, which has its own. */
@@ -35,12 +37,19 @@ export function withRetry<T>(work: () => Promise<T>, options: RetryOptions): Pro
     retries: (options.attempts ?? ATTEMPTS) - 1,
     minTimeout: MIN_DELAY_MS,
     randomize: true,
+    signal: options.signal,
     // Here and not in onFailedAttempt, which also waits after the last attempt.
     async shouldRetry({ error }) {
       const pauseMs = options.pauseMs?.(error) ?? 0
       if (!options.retryable(error) || pauseMs > MAX_PAUSE_MS) return false
-      await new Promise((resolve) => setTimeout(resolve, pauseMs))
+      if (pauseMs > 0) await pause(pauseMs, options.signal)
       return true
     },
   })
+}
+
+/** Without an error where the signal ends it: the retry that follows checks the signal. */
+async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  const { setTimeout: sleep } = await import('node:timers/promises')
+  await sleep(ms, undefined, { signal }).catch(() => {})
 }

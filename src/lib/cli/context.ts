@@ -1,6 +1,6 @@
 import { constants, homedir } from 'node:os'
 import { join } from 'node:path'
-import { abortOnSignals, systemClock } from '../adapters/clock.js'
+import { abortOnSignals, skewOf, systemClock } from '../adapters/clock.js'
 import { createControlApi } from '../adapters/deploy/controlApi.js'
 import { registryFile } from '../adapters/registry/registryFile.js'
 import { removeSettings, savedFiles, saveSettings } from '../adapters/savedSettings.js'
@@ -13,7 +13,7 @@ import { controlApiPlane } from '../ops/deploy/controlApiPlane.js'
 import { parsePermissions, parseRepositories } from './mintFlags.js'
 import type { Ports } from './ports.js'
 import { silentProgress, stderrProgress, waitLine } from './progress.js'
-import { printable } from './text.js'
+import { elapsed, printable } from './text.js'
 
 /** The command options that decide which adapters are made, and how. An option has one meaning in all commands. */
 export interface ContextFlags {
@@ -48,6 +48,9 @@ const IMAGE_RETRIES = { attempts: 8, attemptMs: 20_000 }
 const IMAGE_CONNECTIONS = 64
 /** The list of remaining steps after an edit must not wait long for one of its facts. */
 const STEP_TIMEOUT_MS = 3_000
+/** More than a slow answer takes, and less than a heartbeat's age at which a host is unhealthy. */
+const WRONG_CLOCK_MS = 60_000
+
 /** One for the process: an MCP server makes a context for each call. */
 const interruption = lazy(abortOnSignals)
 
@@ -61,7 +64,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
   const userAgent = `clawctl/${version}`
   const root = settings.findCheckout(env, cwd)
   const mode = () => settings.modeOf(env, flags.mode)
-  const aws = () => settings.directSettings(env)
+  const aws = () => ({ ...settings.directSettings(env), onDate })
   const imageAws = () => {
     const connections = flags.concurrency ?? IMAGE_CONNECTIONS
     return { ...aws(), stop: interruption(), retries: IMAGE_RETRIES, connections }
@@ -78,6 +81,17 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     if (env.CLAWCTL_HOST_ROOT || mode() === 'ci' || settings.callerOf(env) !== null) return null
     return (await import('../adapters/keychain.js')).osKeychain(env)
   }
+  let isClockWrong = false
+  /** Ages come from this machine's clock, and in ci mode health does. */
+  const onDate = (date: string | undefined) => {
+    const skewMs = skewOf(date)
+    if (isClockWrong || skewMs === null || Math.abs(skewMs) < WRONG_CLOCK_MS) return
+    isClockWrong = true
+    const off = `${elapsed(Math.abs(skewMs))} ${skewMs < 0 ? 'ahead of' : 'behind'}`
+    const wrong = mode() === 'ci' ? 'Ages and health are' : 'Ages are'
+    const note = `The clock of this machine is ${off} the server's. ${wrong} wrong by as much; set it with \`timedatectl set-ntp true\`.`
+    void port('progress').then((progress) => progress.note(note))
+  }
   const controlToken = lazy(() =>
     waiting('Reading the control token', () => settings.controlToken(env, urlOrNull(), keychain)),
   )
@@ -89,9 +103,9 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
       url,
       token,
       userAgent,
-      interruption,
       onWait,
-      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      onDate,
+      ...(timeoutMs === undefined ? { interruption } : { timeoutMs }),
     })
   }
   const credential = async (repo: string, permissions: Readonly<Record<string, string>>, token: () => string) => {
@@ -104,7 +118,9 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
   }
   const announce = async () => {
     const urls = settings.webhooks(env)
-    return urls === null ? null : (await import('../adapters/deploy/webhooks.js')).createWebhooks(urls, userAgent)
+    return urls === null
+      ? null
+      : (await import('../adapters/deploy/webhooks.js')).createWebhooks(urls, userAgent, interruption())
   }
   /** Removed at the end, and also after a signal: the folder may hold clones or secrets. */
   const scratchThatEnds = (prefix: string) =>

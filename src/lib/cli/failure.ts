@@ -1,4 +1,4 @@
-import { ClawctlError, errorBody, exitCodeOf } from '../domain/errors.js'
+import { asFullDisk, ClawctlError, errorBody, exitCodeOf } from '../domain/errors.js'
 import { nearest } from '../domain/nearest.js'
 import { painter, printable, printableJson } from './text.js'
 
@@ -23,6 +23,8 @@ export function asFailure(error: unknown, command?: FailedCommand): ClawctlError
       cause: error,
     })
   }
+  const full = asFullDisk(error)
+  if (full !== null) return full
   return new ClawctlError('INTERNAL', `${name}: ${message}`, {
     hint: 'This is a defect of clawctl. Run the command again with DEBUG=clawctl for the stack, and report it.',
     cause: error,

@@ -50,7 +50,7 @@ export const CODES = {
   NOT_WRITABLE: {
     exit: 1,
     http: 500,
-    meaning: 'A file of the checkout, or of the outputs of a job, cannot be written.',
+    meaning: 'A file, or the output of a command, cannot be written.',
     next: 'Check its permissions and the free space, then run the command again: it resumes.',
   },
   REGISTRY_NOT_FOUND: {
@@ -208,6 +208,11 @@ export const CODES = {
     exit: 3,
     meaning: 'Another upload replaced the bundle meanwhile. That bundle is complete and in place.',
     next: 'Check which one is newer, then upload again if needed.',
+  },
+  OBJECT_CONFLICT: {
+    exit: 3,
+    meaning: 'Another process changed the same object of the bucket meanwhile.',
+    next: 'Look at the other change, then make yours again. Nothing was written.',
   },
   INVALID_SECRETS: {
     exit: 2,
@@ -450,9 +455,26 @@ export function errorBody(error: ClawctlError): ErrorBody {
   return { code: error.code, message: error.message, ...(error.hint ? { hint: error.hint } : {}) }
 }
 
+/** NOT_WRITABLE for what a full disk has stopped. */
+export function fullDisk(what: string, cause: unknown): ClawctlError {
+  return new ClawctlError('NOT_WRITABLE', `${what}: there is no space left on this machine.`, {
+    hint: 'Free some space, or set TMPDIR to a folder with more, then run the command again.',
+    cause,
+  })
+}
+
+/** The same for Node's error of a full disk or a used-up quota; null for any other error. */
+export function asFullDisk(error: unknown, what?: string): ClawctlError | null {
+  const { code, path } = Object(error) as { code?: unknown; path?: unknown }
+  if (code !== 'ENOSPC' && code !== 'EDQUOT') return null
+  return fullDisk(what ?? `${path ?? 'A file'} can't be written`, error)
+}
+
 /** Any other error is a defect of clawctl: INTERNAL, without its stack. */
 export function asClawctlError(error: unknown): ClawctlError {
   if (error instanceof ClawctlError) return error
+  const full = asFullDisk(error)
+  if (full !== null) return full
   const message = error instanceof Error ? error.message : String(error)
   return new ClawctlError('INTERNAL', message, { cause: error })
 }

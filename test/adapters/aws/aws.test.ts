@@ -228,6 +228,13 @@ describe('AWS adapters', () => {
     }
   })
 
+  it('report the date of an answer, by which the clock of this machine is checked', async () => {
+    const dates: (string | undefined)[] = []
+    await createCompute({ region: REGION, onDate: (date) => dates.push(date) }).fleetImages()
+    expect(dates.length).to.be.at.least(1)
+    for (const date of dates) expect(Math.abs(Date.parse(date ?? '') - Date.now())).to.be.below(60_000)
+  })
+
   describe('an answer from something other than AWS', () => {
     const answering = async (bodies: string[], work: () => Promise<unknown>) => {
       const server = await startServer((response, { body }) => {

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
+import { execa } from 'execa'
 import { ageIdentities } from '../../../src/lib/adapters/bundles/ageIdentities.js'
 import { secretsFolder } from '../../../src/lib/adapters/bundles/secretsFolder.js'
 import { checkSecrets } from '../../../src/lib/ops/bundles/checkSecrets.js'
@@ -169,6 +170,20 @@ describe('a secrets directory', () => {
       const without = await check({})
       expect(without.report.instances[0]?.cells[4]).to.include({ state: 'untested' })
       expect(without.failure).to.equal(null)
+    })
+
+    it('reads an identity from a pipe, and no more of it than an identity has', async () => {
+      const pipe = world.path('identity-pipe')
+      execFileSync('mkfifo', [pipe])
+      const through = (write: string) => {
+        const writer = execa('bash', ['-c', `${write} >"$0"`, pipe], { reject: false })
+        return Promise.all([check({ file: pipe }), writer])
+      }
+      const [{ report }] = await through(`echo '${world.identity('a')}'`)
+      const file = join(world.identitiesDir, 'a.key')
+      expect(report).to.deep.equal((await check({ file })).report)
+      const [endless] = await through('yes')
+      expect(endless.report.problems[0]).to.match(/identity-pipe" is not an identity file/)
     })
 
     it('refuses a file that is not an identity, without showing its content', async () => {

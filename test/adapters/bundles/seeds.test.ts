@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
 import { expect } from 'chai'
 import { createGit } from '../../../src/lib/adapters/bundles/seeds/git.js'
@@ -80,6 +80,16 @@ describe('repository seeds', () => {
     const failure = await failureOf(listed(list))
     expect(failure.message).to.match(/^gone could not be cloned: '.*gone' does not appear to be a git repository\.$/)
     expect(failure.details.at(-1)).to.include('and the repository exists')
+  })
+
+  it('name the full disk of this machine where they do not fit', async function () {
+    if (!existsSync('/dev/full')) this.skip()
+    const folder = scratch()
+    mkdirSync(`${folder()}/clawdinators`, { recursive: true })
+    symlinkSync('/dev/full', `${folder()}/clawdinators/clawdinators.tar.gz`)
+    const failure = await failureOf(packed(listedSeeds(world.repos, { git, scratch: folder })))
+    expect(failure.code).to.equal('NOT_WRITABLE')
+    expect(failure.message).to.equal('clawdinators could not be packed: there is no space left on this machine.')
   })
 
   it('contain no time, place or person of the packing', async () => {

@@ -106,6 +106,32 @@ describe('createControlApi', () => {
     expect(said[0]).to.match(new RegExp(`^Waiting for ${server.host} \\(\\d+ s\\)\\.$`))
   })
 
+  it('ends the pause before a retry where it is interrupted, and sends nothing more', async () => {
+    let isAnswered = false
+    const stop = new AbortController()
+    const server = await startServer((response) => {
+      response.on('finish', () => {
+        isAnswered = true
+      })
+      response.writeHead(429, { 'retry-after': '9' }).end('busy')
+    })
+    servers.push(server)
+    const api = createControlApi({
+      ...{ url: server.url, token: TOKEN, userAgent: 'clawctl/test', noticeMs: 50 },
+      interruption: () => stop.signal,
+      onWait: () => isAnswered && stop.abort(),
+    })
+    const started = performance.now()
+    expect(await failureOf(api.fleet())).to.include({ code: 'CANCELLED', hint: undefined })
+    expect(performance.now() - started).to.be.below(9_000)
+    const { code, hint } = await failureOf(api.freeze({ target: 'all', reason: 'x', forSeconds: 60 }))
+    expect([code, hint]).to.deep.equal([
+      'CANCELLED',
+      'The Control API may have received the request: check with `clawctl fleet status`.',
+    ])
+    expect(server.received).to.have.length(1)
+  })
+
   it('survives two transient failures of each kind, also of a POST', async () => {
     await Promise.all(
       [html(502, 'Internal Server Error'), html(503), json(429, { Reason: 'Concurrency' }), reset].map(async (bad) => {

@@ -83,6 +83,11 @@ describe('createTofu: failures', () => {
     expect((await failure(fake(says(words)).state())).hint).to.include('clawctl fleet recover')
   })
 
+  it('asks for space where the disk is full', async () => {
+    const words = 'Error: failed to write the plan file: write /tmp/a.tfplan: no space left on device'
+    expect((await failure(fake(says(words)).plan(request))).hint).to.include('Free some space')
+  })
+
   it("passes on OpenTofu's text if it can't read plan or state", async () => {
     const words = 'Failed to marshal state to json: schema version 1 does not match version 2'
     expect((await failure(fake(says(words)).state())).message).to.include(`OpenTofu failed in state pull: ${words}`)

@@ -37,7 +37,8 @@ describe('webhooks', () => {
       let body = ''
       for await (const chunk of request) body += chunk
       received.push({ url: request.url ?? '', body })
-      response.writeHead(statuses.shift() ?? 204).end()
+      const status = statuses.shift() ?? 204
+      response.writeHead(status, status === 429 ? { 'retry-after': '9' } : {}).end()
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
@@ -97,5 +98,17 @@ describe('webhooks', () => {
     expect(received).to.have.length(6)
     expect(await createWebhooks(`${urls} http://elsewhere.example/x`, 'clawctl/test')(deploy)).to.have.length(2)
     expect(received, 'a refusal is not tried again').to.have.length(7)
+  })
+
+  it('are not waited for where the command is interrupted, and get the outcome of one that was before', async () => {
+    statuses = [429, 204]
+    const stop = new AbortController()
+    server.on('request', (_request, response) => response.on('finish', () => setImmediate(() => stop.abort())))
+    const announce = createWebhooks(`${base}/hook`, 'clawctl/test', stop.signal)
+    const started = performance.now()
+    expect(await announce(deploy)).to.deep.equal([`webhook 1 (${new URL(base).host}): it was interrupted`])
+    expect(performance.now() - started).to.be.below(9_000)
+    expect(await announce(deploy)).to.deep.equal([])
+    expect(received).to.have.length(2)
   })
 })

@@ -9,6 +9,7 @@ import {
   TestSandbox,
   temporaryFolder,
 } from '../../support/cli.js'
+import { startServer } from '../../support/server.js'
 
 const INSTANCE_KEYS = [
   'id',
@@ -239,6 +240,23 @@ describe('clawctl fleet status', () => {
     })
   })
 
+  it('reports a clock of this machine that is wrong, once, and nothing of it under --json', async () => {
+    const { fleet } = (await sandbox.clawctl('laptop', ['fleet', 'status', '--json'])).json()
+    const server = await startServer((response) => {
+      response.setHeader('date', new Date(Date.now() + 600_000).toUTCString())
+      response.end(JSON.stringify({ ok: true, fleet }))
+    })
+    const env = { CLAWDINATOR_CONTROL_API_URL: server.url }
+    const status = (...args: string[]) => sandbox.clawctl('laptop', ['fleet', 'status', ...args], { env })
+    const [text, json] = [await status(), await status('--json')]
+    await server.close()
+    expect(text.stderr).to.match(
+      /^The clock of this machine is (?:10m 0s|9m \d\ds) behind the server's\. Ages are wrong by as much; set it with `timedatectl set-ntp true`\.\n$/,
+    )
+    expect([json.stderr, json.code]).to.deep.equal(['', 0])
+    expect((await sandbox.clawctl('ci', ['fleet', 'status'])).stderr).to.not.include('clock')
+  })
+
   describe('--watch', () => {
     let watched: TestSandbox
     before(async () => {
@@ -260,6 +278,14 @@ describe('clawctl fleet status', () => {
       const states = stdout.match(/^clawdinator-1 +\w+/gm)?.map((line) => line.split(/ +/)[1])
       expect(code).to.equal(0)
       expect(states).to.deep.equal(['pending', 'running'])
+    })
+
+    it('ends with its reader', async () => {
+      become('pending')
+      const untilClosed = 'trap "" PIPE; while echo; do :; done 2>/dev/null'
+      const watch = 'clawctl fleet status --watch --timeout 8s'
+      const script = `exec 3>&1; { ${untilClosed}; ${watch}; echo $? >&3; } | true`
+      expect((await watched.run('laptop', ['bash', '-c', script])).stdout).to.equal('0\n')
     })
 
     it('prints one document with --json, and exits with 5 if the fleet does not settle in time', async () => {

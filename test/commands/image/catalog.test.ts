@@ -104,6 +104,15 @@ const stories = concurrently({
         uploads: sandbox.world.uploads.size,
       }
     }),
+  unread: () =>
+    inSandbox({}, async (sandbox) => {
+      const { old } = grow(sandbox)
+      const untilClosed = 'trap "" PIPE; while echo; do :; done 2>/dev/null'
+      const prune = 'clawctl image prune --keep 1 --yes 2>/dev/null'
+      const script = `exec 3>&1; { ${untilClosed}; ${prune}; echo $? >&3; } | true`
+      const { stdout } = await sandbox.run('ci', ['bash', '-c', script])
+      return { stdout, old: old.id, left: [...sandbox.world.images.keys()], uploads: sandbox.world.uploads.size }
+    }),
   smoke: () =>
     inSandbox({}, async (sandbox) => {
       const well = await sandbox.clawctl('ci', ['image', 'smoke', LATEST_AMI, '--json'])
@@ -150,6 +159,13 @@ const stories = concurrently({
 })
 
 describe('clawctl image list and prune', () => {
+  it('removes everything, too, if nobody reads the plan that it prints first', async () => {
+    const { stdout, old, left, uploads } = await stories.unread
+    expect(stdout).to.equal('0\n')
+    expect(left).to.not.include(old)
+    expect(uploads).to.equal(0)
+  })
+
   it('lists AMIs with their instances, the latest one and rollback targets', async () => {
     const { listed, ids } = await stories.prune
     const { images } = listed.json()

@@ -54,6 +54,11 @@ describe('the rollback target', () => {
       ],
       OLD.id,
     ],
+    [
+      'also one that a later deploy was skipped with, which is no verdict',
+      [deploy(host('a', 'skipped', OTHER, null)), deploy(host('a', 'replaced', NEW.id, OTHER))],
+      OTHER,
+    ],
     ["the AMI of the host's creation", [deploy(host('a', 'created', OLD.id, null))], OLD.id],
     ['the AMI that a failed deploy kept', [deploy(host('a', 'kept', OLD.id, OTHER))], OLD.id],
     ['the AMI of a rollback', [deploy(host('a', 'rolled-back', OLD.id, OTHER))], OLD.id],

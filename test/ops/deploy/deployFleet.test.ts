@@ -8,7 +8,7 @@ import { deployFleet } from '../../../src/lib/ops/deploy/deployFleet.js'
 import type { DeployOptions } from '../../../src/lib/ops/deploy/plane.js'
 import { failureOf } from '../../support/failure.js'
 import { deployOptions, fakeDirectPlane } from '../../support/fakeDirectPlane.js'
-import { freezeOf, hostOf, NEW, OLD, REQUEST_ID, registryOf, START } from '../../support/fakes.js'
+import { entryOf, freezeOf, heartbeatOf, hostOf, NEW, OLD, REQUEST_ID, registryOf, START } from '../../support/fakes.js'
 
 type Plane = ReturnType<typeof fakeDirectPlane>
 
@@ -53,6 +53,12 @@ describe('deployFleet', () => {
     expect(outcomes(deploy)).to.deep.equal(['b created', 'c replaced', 'a skipped'])
     expect(deploy).to.include({ leavesOut: 'a' })
     expect(deploy.hosts.at(-1)?.reason).to.match(/no instance replaces itself/)
+  })
+
+  it('needs no image for an instance that is not deployed', async () => {
+    const plane = fakeDirectPlane([entryOf('a'), entryOf('b', { instanceType: 't4g.large' })], ['a'])
+    expect(outcomes(await start(plane, { target: 'a' }))).to.deep.equal(['a replaced'])
+    expect((await failed(plane, { target: 'b' })).error.code).to.equal('AMI_NOT_FOUND')
   })
 
   it('uses the override', async () => {
@@ -214,6 +220,16 @@ describe('deployFleet', () => {
       expect(applied(plane)).to.deep.equal([])
       expect(plane.cloud.log.map((line) => line.split(' ')[0])).to.deep.equal(['init', 'plan', 'plan', 'plan'])
       expect(plane.report.outputs.status).to.equal('planned')
+    })
+
+    it('keeps the heartbeats of other machines, which a deploy removes', async () => {
+      const plane = abc()
+      const key = 'heartbeats/a/i-before.json'
+      plane.store.set(key, heartbeatOf(hostOf('a', { instanceId: 'i-before' })))
+      await start(plane, { target: 'a' }, { planOnly: true })
+      expect(plane.store.objects.has(key)).to.equal(true)
+      await start(plane, { target: 'a' })
+      expect(plane.store.objects.has(key)).to.equal(false)
     })
 
     it('plans the creation of one host', async () => {

@@ -196,13 +196,45 @@ describe('a candidate that fails before the handover', () => {
     const plane = fleet()
     plane.cloud.afterApply = () => {
       plane.cloud.onDescribe = () => {
-        throw new ClawctlError('DENIED', 'AWS refused.')
+        throw new ClawctlError('DENIED', 'AWS refused.', { hint: 'Grant it.' })
       }
     }
     const { error, hosts } = await fail(plane)
-    expect(error.code).to.be.oneOf(['DENIED', 'KEPT', 'APPLY_FAILED'])
+    expect(error).to.include({ code: 'DENIED', hint: 'Grant it.' })
     expect(hosts).to.deep.equal([`a kept ${OLD.id} i-a`])
     expect(plane.cloud.failed.size).to.equal(0)
+  })
+})
+
+describe('a role that can not be handed over', () => {
+  /** The store refuses this key as soon as the candidate is there. */
+  const refusing = (plane: ReturnType<typeof fleet>, method: 'get' | 'putIf', of: string) => {
+    const real = plane.store[method].bind(plane.store) as (...args: unknown[]) => Promise<never>
+    const given = async (...args: unknown[]) => {
+      if (args[0] === of && machines(plane).includes('i-new-1')) throw upstream()
+      return real(...args)
+    }
+    Object.assign(plane.store, { [method]: given })
+    return plane
+  }
+
+  it('leaves the candidate to the next deploy where S3 does not say whether it is cancelled', async () => {
+    const plane = refusing(fleet(), 'get', `control/cancel/${REQUEST_ID}.json`)
+    const { error, hosts } = await fail(plane)
+    expect([error.code, ...hosts]).to.deep.equal(['UPSTREAM', `a kept ${OLD.id} i-a`])
+    expect(machines(plane)).to.deep.equal(['i-a', 'i-new-1'])
+  })
+
+  it('leaves the old machine serving where nobody else could be named, and EC2 stopped nothing', async () => {
+    const plane = refusing(fleet(), 'putIf', 'active/a.json')
+    const { error, hosts } = await fail(plane)
+    expect([error.code, ...hosts]).to.deep.equal(['UPSTREAM', `a kept ${OLD.id} i-a`])
+    expect(plane.cloud.connected('a')).to.deep.equal(['i-a'])
+  })
+
+  it('leaves a host that is new without one', async () => {
+    const { error, hosts } = await fail(refusing(fleet('healthy', ['b']), 'putIf', 'active/a.json'))
+    expect([error.code, ...hosts]).to.deep.equal(['UPSTREAM', 'a failed null null'])
   })
 })
 

@@ -70,7 +70,9 @@ describe('what fleet recover reports', () => {
     const plane = fleet()
     plane.ports.locks.hasStaleDigest = async () => true
     plane.cloud.state = () => Promise.reject(upstream())
-    expect(lines((await recover(plane, { planOnly: true })).findings)).to.deep.equal([
+    const { findings } = await recover(plane, { planOnly: true })
+    expect(findings[0]).to.include({ automatic: true, done: false })
+    expect(lines(findings)).to.deep.equal([
       "state/fleet.tfstate can't be read: the lock table has the digest of another state, so nothing else was compared: that digest is removed",
     ])
     expect(changed(plane)).to.deep.equal([])

@@ -273,6 +273,7 @@ describe('fleet recover', () => {
         'has the active machine i-a, which is stopped true',
         'has the candidate i-new-1, which never became active true',
       ])
+      expect(plane.progress.notes[0]).to.equal('the active machine i-a is stopped: EC2 starts it')
       expect(plane.cloud.log.filter((line) => /^(?:start|terminate)/.test(line))).to.deep.equal([
         'start i-a',
         'terminate i-new-1',
@@ -316,6 +317,18 @@ describe('fleet recover', () => {
     expect(plane.store.objects.get('active/b.json')?.text).to.include('"instanceId":"i-b"')
     expect(plane.store.objects.get('active/a.json')?.text).to.equal('{}')
     expect(plane.cloud.hosts).to.have.length(3)
+  })
+
+  it('ends where an object cannot be read, and leaves the records of deploys that are over', async () => {
+    const plane = fleet()
+    plane.ports.locks.run = 'https://github.example/o/r/actions/runs/9/attempts/1'
+    const record = JSON.stringify(recordOf({ requestId: 'request-0009', runId: 9, status: 'succeeded' }))
+    plane.store.set('deploys/request-0009.json', record)
+    expect((await recover(plane)).findings).to.deep.equal([])
+    expect(plane.store.objects.get('deploys/request-0009.json')?.text).to.equal(record)
+    const get = plane.store.get.bind(plane.store)
+    plane.store.get = (key) => (key === 'active/a.json' ? Promise.reject(upstream()) : get(key))
+    expect((await failureOf(recover(plane))).code).to.equal('UPSTREAM')
   })
 
   it('refuses an unknown id', async () => {

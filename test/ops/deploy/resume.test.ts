@@ -126,6 +126,40 @@ describe('an interrupted handover of an earlier deploy', () => {
     expect(hostIn(error)).to.include({ outcome: 'failed', instanceId: 'i-new-1' })
     expect(applied(plane)).to.deep.equal([])
   })
+
+  it('stops the deploy of another AMI where it can not be taken back', async () => {
+    const plane = handedOver('fails-active')
+    plane.clock.ticks.push(() => {
+      if (plane.cloud.connected('a')[0] === 'i-new-1') plane.cloud.lose('i-a')
+    })
+    const error = await failureOf(deploy(plane, { amiOverride: OLD.id }))
+    expect(error.code).to.equal('ROLLBACK_FAILED')
+    expect(applied(plane).join()).to.not.include('create')
+  })
+})
+
+describe('a machine that serves and that EC2 has stopped', () => {
+  const starting = async (code: 'CANCELLED' | 'DENIED') => {
+    const plane = fleet()
+    name(plane, 'i-a')
+    for (const { host } of plane.cloud.machines) if (host.instanceId === 'i-a') host.state = 'stopped'
+    plane.cloud.start = () => Promise.reject(new ClawctlError(code, 'It failed.'))
+    return {
+      plane,
+      error: await deploy(plane).then(
+        () => null,
+        (error: ClawctlError) => error.code,
+      ),
+    }
+  }
+
+  it('is replaced where it can not be started, and left where its start is interrupted', async () => {
+    const denied = await starting('DENIED')
+    expect([denied.error, holder(denied.plane)]).to.deep.equal([null, 'i-new-1'])
+    expect(denied.plane.progress.said).to.include('It failed.')
+    const interrupted = await starting('CANCELLED')
+    expect([interrupted.error, applied(interrupted.plane)]).to.deep.equal(['CANCELLED', []])
+  })
 })
 
 describe('a role without a machine', () => {

@@ -109,6 +109,19 @@ describe('a machine that has to yield', () => {
     expect(plane.clock.elapsed).to.be.within(90_000, 100_000)
   })
 
+  it('is waited for where the answer to the stop was lost, although EC2 got it', async () => {
+    const plane = world('running', 'running', 'stopping', 'stopped')
+    plane.clock.ticks.length = 0
+    let isAsked = false
+    plane.cloud.stop = async () => {
+      throw upstream()
+    }
+    await waitForYield({ id: 'a', from: HOME, before: null }, plane.say, plane.ports, () => {
+      isAsked = true
+    })
+    expect(isAsked).to.equal(true)
+  })
+
   it('is not stopped if EC2 stopped it meanwhile', async () => {
     const plane = world('running', 'stopped')
     plane.clock.ticks.length = 0

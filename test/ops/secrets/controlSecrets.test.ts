@@ -104,7 +104,9 @@ describe('secrets control-api', () => {
       ports.store.set(CONTROL_SECRETS_KEY, { ...good, CONTROL_API_TOKEN: 'cct_theirs_0123456789' })
       return JSON.stringify({ ...good, CONTROL_API_TOKEN: NEXT })
     }
-    expect((await failureOf(editControlSecrets(slower, ports))).code).to.equal('REGISTRY_CONFLICT')
+    const conflict = await failureOf(editControlSecrets(slower, ports))
+    expect(conflict.code).to.equal('OBJECT_CONFLICT')
+    expect(conflict.hint).to.include('else it undoes the other change')
     expect(ports.store.objects.get(CONTROL_SECRETS_KEY)?.text).to.include('theirs')
   })
 

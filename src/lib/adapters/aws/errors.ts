@@ -1,7 +1,8 @@
 import type { S3Client } from '@aws-sdk/client-s3'
 import { NodeHttpHandler } from '@smithy/node-http-handler'
 import ms from 'ms'
-import { ClawctlError } from '../../domain/errors.js'
+import { asFullDisk, ClawctlError } from '../../domain/errors.js'
+import { skewOf } from '../clock.js'
 import { ADDRESS_TIMEOUT_MS, CONNECT_TIMEOUT_MS, createAgent, proxyFor } from '../httpAgents.js'
 
 // The SDK reads it when a client is made. Without it, on Node 20, every command prints a warning on stderr.
@@ -18,14 +19,16 @@ export interface AwsSettings {
   retries?: typeof RETRIES
   /** Aborts calls in flight: they reject with CANCELLED, and are not retried. */
   stop?: AbortSignal
+  /** Called with the `Date` of every answer. */
+  onDate?: (date: string | undefined) => void
 }
 
 /**
  * Options of every client. A peer that hangs is the usual failure outside EC2, so each attempt has a time limit. The SDK is the
  * only retry layer.
  */
-export function clientOptions({ region, retries = RETRIES, stop }: AwsSettings) {
-  return { region, maxAttempts: retries.attempts, requestHandler: new Handler(retries.attemptMs, stop) }
+export function clientOptions({ region, retries = RETRIES, stop, onDate }: AwsSettings) {
+  return { region, maxAttempts: retries.attempts, requestHandler: new Handler(retries.attemptMs, stop, onDate) }
 }
 
 /** An endpoint of its own, an emulator for example, rarely has a host name for each bucket. AWS accepts both styles. */
@@ -38,10 +41,11 @@ type Handle = NodeHttpHandler['handle']
 /** The SDK's transport with our limits and connections; one for each proxy, which depends on the host. */
 class Handler extends NodeHttpHandler {
   readonly #stop: AbortSignal | undefined
+  readonly #onDate: AwsSettings['onDate']
   readonly #limits: ConstructorParameters<typeof NodeHttpHandler>[0]
   readonly #proxied = new Map<string, Promise<NodeHttpHandler>>()
 
-  constructor(attemptMs: number, stop: AbortSignal | undefined) {
+  constructor(attemptMs: number, stop: AbortSignal | undefined, onDate: AwsSettings['onDate']) {
     const limits = {
       connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, attemptMs),
       requestTimeout: attemptMs,
@@ -54,9 +58,16 @@ class Handler extends NodeHttpHandler {
     super({ ...limits, httpAgent: agent, httpsAgent: agent })
     this.#limits = limits
     this.#stop = stop
+    this.#onDate = onDate
   }
 
-  override async handle(...[request, options]: Parameters<Handle>): ReturnType<Handle> {
+  override async handle(...given: Parameters<Handle>): ReturnType<Handle> {
+    const answer = await this.#exchange(...given)
+    this.#onDate?.(answer.response.headers.date)
+    return answer
+  }
+
+  async #exchange(...[request, options]: Parameters<Handle>): ReturnType<Handle> {
     const stoppable = this.#stop ? { ...options, abortSignal: this.#stop } : options
     const port = request.port === undefined ? '' : `:${request.port}`
     const url = new URL(`${request.protocol}//${request.hostname}${port}`)
@@ -125,12 +136,6 @@ const SKEWED = new Set([
 ])
 /** Every service accepts a smaller difference (EBS and EC2: five minutes, S3: fifteen). The SDK corrects a larger one. */
 export const SKEW_MS = 4 * 60_000
-
-/** How far the service's clock is ahead of ours, in milliseconds, by the `Date` of its answer; null without one. */
-export function skewOf(date: string | undefined): number | null {
-  const at = Date.parse(date ?? '')
-  return Number.isNaN(at) ? null : at - Date.now()
-}
 
 /** "the clock of this machine is 20 min ahead", if that is why the request was refused. */
 function clockProblem(error: Error): string | null {
@@ -206,10 +211,9 @@ export const NO_SUCH_OBJECT = /^(?:NoSuchKey|NotFound)$/
 /** An SDK error as a ClawctlError. */
 export function asAwsFailure(what: string, error: unknown): ClawctlError {
   if (error instanceof ClawctlError) return error
-  const { name, code: local } = error as NodeJS.ErrnoException
-  if (local === 'ENOSPC') {
-    return new ClawctlError('NOT_WRITABLE', `${what}: there is no space left on this machine.`, { cause: error })
-  }
+  const full = asFullDisk(error, what)
+  if (full !== null) return full
+  const { name } = error as Error
   const status = (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode
   if (name === 'AbortError') return new ClawctlError('CANCELLED', 'It was interrupted.', { cause: error })
   // The answer to a HEAD has no body with details.

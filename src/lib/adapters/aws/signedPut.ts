@@ -3,8 +3,9 @@ import { HttpRequest } from '@smithy/core/protocols'
 import { Hash } from '@smithy/core/serde'
 import { SignatureV4 } from '@smithy/signature-v4'
 import type { AwsCredentialIdentity, Provider, SourceData } from '@smithy/types'
+import { skewOf } from '../clock.js'
 import { createAgent, httpModuleOf, proxyFor } from '../httpAgents.js'
-import { SKEW_MS, skewOf } from './errors.js'
+import { SKEW_MS } from './errors.js'
 
 /** A service's endpoint, as the SDK resolved it for one request. */
 export interface ResolvedRequest {

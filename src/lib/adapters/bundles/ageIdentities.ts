@@ -1,6 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto'
-import { readFile, stat } from 'node:fs/promises'
+import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
 import { armor, Decrypter, Encrypter, generateX25519Identity, identityToRecipient } from 'age-encryption'
 import { inspectAge } from '../../domain/bundles/age.js'
 import { FINGERPRINT_DIGITS } from '../../domain/bundles/secrets.js'
@@ -53,13 +54,16 @@ export const ageKeys: AgeKeys = {
   },
 }
 
-/** @throws ClawctlError INVALID_SECRETS, never with any of the content */
+/**
+ * A pipe is read like a file: `--identity <(pass show key)` leaves no key on the disk.
+ * @throws ClawctlError INVALID_SECRETS, never with any of the content
+ */
 async function load(path: string, salt: Buffer): Promise<Identity> {
   const origin = shown(path)
-  const bytes = await readFile(path).catch((error) => {
+  // One byte more than allowed is enough to refuse an endless source.
+  const bytes = await buffer(createReadStream(path, { end: MAX_BYTES })).catch((error) => {
     throw unfit(origin, reason(error), error)
   })
-  if (!(await stat(path)).isFile()) throw unfit(origin, 'is not an identity file')
   return parse(bytes, origin, salt)
 }
 

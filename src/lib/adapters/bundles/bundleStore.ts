@@ -183,5 +183,5 @@ function isTransient(error: unknown): boolean {
   }
   const status = $metadata?.httpStatusCode
   if (status !== undefined && status < 500) return status === 429 || $retryable !== undefined
-  return status !== undefined || name === 'TimeoutError' || /^E(?!NOSPC$)[A-Z]+$/.test(code ?? '')
+  return status !== undefined || name === 'TimeoutError' || /^E(?!NOSPC$|DQUOT$)[A-Z]+$/.test(code ?? '')
 }

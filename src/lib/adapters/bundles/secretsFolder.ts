@@ -60,8 +60,9 @@ export function secretsFolder(folder: string): SecretsFolder {
         }
       } catch (error) {
         await Promise.all(staged.map(({ from }) => rm(from, { force: true })))
-        throw new ClawctlError('INVALID_SECRETS', `The secrets directory ${shown(folder)} ${reason(error)}.`, {
-          hint: 'Nothing in it was changed. Make it writable, then run the command again.',
+        const { code } = error as NodeJS.ErrnoException
+        throw new ClawctlError('NOT_WRITABLE', `The secrets directory ${shown(folder)} can't be written (${code}).`, {
+          hint: 'Nothing in it was changed. Check its permissions and the free space, then run the command again.',
           cause: error,
         })
       }

@@ -34,7 +34,7 @@ class ForeignAnswer extends Error {
  * for the same request. Upstream failures that the API reports were retried there, and are not retried again.
  * @param options.token never put into a message, a URL or an argument
  * @param options.onWait called every ten seconds while a call waits
- * @param options.interruption aborts requesting a deploy and polling one: the calls that a person waits for
+ * @param options.interruption aborts a call, its retries and their pauses
  */
 export function createControlApi(options: {
   url: string
@@ -44,6 +44,8 @@ export function createControlApi(options: {
   /** Time limit per attempt, for callers that must not wait long. */
   timeoutMs?: number
   onWait?: (text: string) => void
+  /** Called with the `Date` of every answer. */
+  onDate?: (date: string | undefined) => void
   /** For tests. */
   noticeMs?: number
 }): ControlApi {
@@ -52,10 +54,12 @@ export function createControlApi(options: {
     schema: z.ZodMiniType<T>,
     method: 'GET' | 'POST',
     path: string,
-    { body, signal, isSlow = true }: { body?: unknown; signal?: AbortSignal | undefined; isSlow?: boolean } = {},
+    { body, isSlow = true }: { body?: unknown; isSlow?: boolean } = {},
   ): Promise<T> {
     // For all attempts together.
     const limit = AbortSignal.timeout(GIVE_UP_MS)
+    const interruption = options.interruption?.()
+    const signal = interruption ? AbortSignal.any([interruption, limit]) : limit
     const exchange = async (): Promise<unknown> => {
       const response = await httpRequest({
         method,
@@ -68,8 +72,9 @@ export function createControlApi(options: {
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
         timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
-        signal: signal ? AbortSignal.any([signal, limit]) : limit,
+        signal,
       })
+      options.onDate?.(response.headers.date)
       const answer = parseJson(response.body.toString())
       const failure = failureSchema.safeParse(answer)
       if (failure.success) {
@@ -87,11 +92,12 @@ export function createControlApi(options: {
     }, options.noticeMs ?? NOTICE_MS)
     try {
       answer = await withRetry(exchange, {
-        retryable: (error) => !signal?.aborted && !limit.aborted && isRetryable(error),
+        retryable: isRetryable,
         pauseMs: (error) => (error instanceof ForeignAnswer ? error.retryAfterMs : 0),
+        signal,
       })
     } catch (error) {
-      if (signal?.aborted) throw new ClawctlError('CANCELLED', 'It was interrupted.', { cause: error })
+      if (interruption?.aborted) throw interrupted(method, error)
       if (limit.aborted) throw gaveUp(base, error)
       throw explain(error, base)
     } finally {
@@ -115,8 +121,7 @@ export function createControlApi(options: {
     },
     async createDeploy(request) {
       const { deployAnswerSchema } = await deployContract()
-      const signal = options.interruption?.()
-      return (await call(deployAnswerSchema, 'POST', '/v1/deploys', { body: request, signal })).deploy
+      return (await call(deployAnswerSchema, 'POST', '/v1/deploys', { body: request })).deploy
     },
     async freeze(request) {
       return (await call(freezesAnswerSchema, 'POST', '/v1/freezes', { body: request })).freezes
@@ -145,7 +150,7 @@ export function createControlApi(options: {
       const query = wait === undefined ? '' : `?wait=${wait}${seen === undefined ? '' : `&seen=${seen}`}`
       const path = `/v1/deploys/${encodeURIComponent(requestId)}${query}`
       const isSlow = wait === undefined
-      const answer = await call(deployDetailAnswerSchema, 'GET', path, { signal: options.interruption?.(), isSlow })
+      const answer = await call(deployDetailAnswerSchema, 'GET', path, { isSlow })
       return { deploy: answer.deploy, version: answer.version ?? null }
     },
     async preflight() {
@@ -157,6 +162,11 @@ export function createControlApi(options: {
 
 /** The sources of an older Control API, which does not report them. */
 const ALL_READ = { runs: 'read', records: 'read' } as const
+
+function interrupted(method: 'GET' | 'POST', cause: unknown): ClawctlError {
+  const hint = 'The Control API may have received the request: check with `clawctl fleet status`.'
+  return new ClawctlError('CANCELLED', 'It was interrupted.', { cause, ...(method === 'POST' ? { hint } : {}) })
+}
 
 function gaveUp(base: string, cause: unknown): ClawctlError {
   return new ClawctlError('UPSTREAM', `${base} did not answer within ${GIVE_UP_MS / 1000} s.`, {

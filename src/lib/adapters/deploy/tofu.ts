@@ -107,7 +107,11 @@ export function createTofu(options: TofuOptions): Tofu {
     }
     // OpenTofu's own advice is to edit the lock table by hand.
     const hasStaleDigest = /does not have the expected content/.test(words)
-    const hint = hasStaleDigest ? '`clawctl fleet recover` corrects it, and so does the next deploy.' : undefined
+    const hint = hasStaleDigest
+      ? '`clawctl fleet recover` corrects it, and so does the next deploy.'
+      : /no space left on device/.test(words)
+        ? 'Free some space on this machine, then run the command again.'
+        : undefined
     throw new ClawctlError(code, `OpenTofu failed in ${what}: ${words}`, { hint })
   }
 

@@ -20,9 +20,11 @@ class Refused extends Error {
  * Posts the outcome of a deploy to webhooks: Discord's, Telegram's, or any that accepts JSON. Their addresses are secrets,
  * so a problem names only the webhook's position and host.
  * @param urls separated by blanks or lines
+ * @param interruption ends the pauses and the retries; a deploy that was interrupted before is announced like any other
  */
-export function createWebhooks(urls: string, userAgent: string): Announce {
+export function createWebhooks(urls: string, userAgent: string, interruption?: AbortSignal): Announce {
   return async (deploy) => {
+    const signal = interruption?.aborted ? undefined : interruption
     const posts = urls
       .split(/\s+/)
       .filter(Boolean)
@@ -31,15 +33,16 @@ export function createWebhooks(urls: string, userAgent: string): Announce {
         const kind = webhookKind(url)
         if (kind === null) return `${name} is not an https address`
         try {
-          await withRetry(() => post(url, announcementBody(kind, deploy), userAgent), {
+          await withRetry(() => post(url, announcementBody(kind, deploy), userAgent, signal), {
             attempts: RETRIES.attempts,
             retryable: (error) => !(error instanceof Refused) || error.status === 429 || error.status >= 500,
             pauseMs: (error) => (error instanceof Refused ? error.retryAfterMs : 0),
+            signal,
           })
           return null
         } catch (error) {
-          const why =
-            error instanceof Refused || error instanceof HttpFailure ? error.message : 'it could not be reached'
+          const known = error instanceof Refused || error instanceof HttpFailure
+          const why = signal?.aborted ? 'it was interrupted' : known ? error.message : 'it could not be reached'
           return `${name} (${new URL(url).host}): ${why}`
         }
       })
@@ -47,13 +50,14 @@ export function createWebhooks(urls: string, userAgent: string): Announce {
   }
 }
 
-async function post(url: string, body: object, userAgent: string): Promise<void> {
+async function post(url: string, body: object, userAgent: string, signal: AbortSignal | undefined): Promise<void> {
   const { status, headers } = await httpRequest({
     method: 'POST',
     url,
     headers: { 'content-type': 'application/json', 'user-agent': userAgent },
     body: JSON.stringify(body),
     timeoutMs: RETRIES.attemptMs,
+    signal,
   })
   if (status < 200 || status >= 300) throw new Refused(status, headers['retry-after'])
 }

@@ -32,9 +32,10 @@ export const readHeartbeat = (store: ObjectStore, id: string, instanceId: string
 
 /** Deletes the heartbeats of an id's machines, except of the one that serves. What remains is deleted by the next deploy. */
 export async function removeHeartbeats(store: ObjectStore, id: string, serving: string | null): Promise<void> {
+  const kept = serving && heartbeatKey(id, serving)
   try {
     for (const { key } of await store.list(`${HEARTBEAT_PREFIX}${id}/`)) {
-      if (serving === null || key !== heartbeatKey(id, serving)) await store.delete(key)
+      if (key !== kept) await store.delete(key)
     }
   } catch {
     // Not a failure of the deploy.

@@ -54,7 +54,7 @@ export async function checkControlSecrets({ store, digest }: ControlSecretsPorts
 /**
  * Writes the whole object, if it is complete and was not changed meanwhile. The previous version is kept beside it.
  * @param next makes the new text from the current one; null: no change
- * @throws ClawctlError INVALID_SECRETS, REGISTRY_CONFLICT
+ * @throws ClawctlError INVALID_SECRETS, OBJECT_CONFLICT
  */
 export async function editControlSecrets(
   next: (text: string) => Promise<string | null>,
@@ -99,9 +99,9 @@ const invalid = (problems: string[]) =>
 
 const conflict = () =>
   new ClawctlError(
-    'REGISTRY_CONFLICT',
+    'OBJECT_CONFLICT',
     `Another process changed ${CONTROL_SECRETS_KEY} meanwhile. Nothing was written.`,
     {
-      hint: 'Run the command again: it starts with the current version.',
+      hint: 'Run the command again: the editor opens the current version. A file must be made from that version, else it undoes the other change.',
     },
   )

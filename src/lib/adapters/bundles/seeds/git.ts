@@ -1,11 +1,11 @@
 import { execa } from 'execa'
-import { ClawctlError } from '../../../domain/errors.js'
+import { ClawctlError, fullDisk } from '../../../domain/errors.js'
 import { withRetry } from '../../retry.js'
 import type { Env } from '../../settings.js'
 
 /** git as a child process without the user's configuration, so that the same commit gives the same bytes. */
 export interface Git {
-  /** Standard output. @throws ClawctlError UPSTREAM with the message `failed` and git's output in `details`; TOOL_MISSING */
+  /** Standard output. @throws ClawctlError UPSTREAM with the message `failed` and git's output in `details`; NOT_WRITABLE, TOOL_MISSING */
   run(args: readonly string[], options: { failed: string; input?: string; network?: boolean }): Promise<string>
 }
 
@@ -17,6 +17,7 @@ const MAX_LINES = 5
 const VERDICT = /^(?:fatal|error): /
 const TRANSIENT =
   /timed out|could not resolve host|connection (?:was )?(?:reset|refused|closed)|HTTP 5\d\d|error: 5\d\d|error: 429|early EOF|RPC failed|unexpected disconnect/i
+const FULL = /No space left on device|Disk quota exceeded/
 
 export function createGit(env: Env, token: string | undefined): Git {
   const own = gitEnvironment(env, token)
@@ -42,6 +43,7 @@ export function createGit(env: Env, token: string | undefined): Git {
           .map((line) => line.trim())
           .filter(Boolean)
           .slice(-MAX_LINES)
+        if (FULL.test(words)) throw fullDisk(failed, result)
         // Lines after the error are advice.
         const said = lines.find((line) => VERDICT.test(line)) ?? lines.at(-1) ?? `git ended with ${result.exitCode}`
         throw new ClawctlError('UPSTREAM', `${failed}: ${said.replace(VERDICT, '').replace(/\.+$/, '')}.`, {

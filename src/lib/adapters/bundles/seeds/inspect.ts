@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
 import { extract } from 'tar-stream'
-import { asClawctlError } from '../../../domain/errors.js'
+import { asClawctlError, asFullDisk } from '../../../domain/errors.js'
 import type { SeedInspector } from '../../../ops/bundles/ports.js'
 import type { Git } from './git.js'
 
@@ -29,7 +29,7 @@ export function seedInspector(git: Git, scratch: () => string): SeedInspector {
         return []
       } catch (error) {
         const { code, message } = asClawctlError(error)
-        if (code === 'TOOL_MISSING') throw error
+        if (code === 'TOOL_MISSING' || code === 'NOT_WRITABLE') throw error
         return [`does not unpack to a valid repository: ${message.replace(/\.$/, '')}`]
       } finally {
         await rm(folder, { recursive: true, force: true })
@@ -66,6 +66,8 @@ async function unpack(file: string, name: string, folder: string): Promise<strin
       }
     }
   } catch (error) {
+    // Not a problem of the archive.
+    if (asFullDisk(error) !== null) throw error
     return `is not a valid gzip'd tar (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`
   } finally {
     tar.destroy()

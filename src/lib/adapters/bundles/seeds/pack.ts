@@ -6,6 +6,7 @@ import { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
 import { type Pack, pack as packTar } from 'tar-stream'
+import { asFullDisk } from '../../../domain/errors.js'
 import type { PackedSeed } from '../../../ops/bundles/ports.js'
 import type { Git } from './git.js'
 
@@ -111,7 +112,11 @@ async function writeArchive(
     },
   })
   const writing = pipeline(tar, createGzip({ level: 0 }), seen, createWriteStream(file))
-  await Promise.all([addEntries(tar, name, entries), writing])
+  // Its error reaches `writing`. If the archive can't be written, the error of that is the cause, not the early end here.
+  void addEntries(tar, name, entries).catch((error: Error) => tar.destroy(error))
+  await writing.catch((error) => {
+    throw asFullDisk(error, `${name} could not be packed`) ?? error
+  })
   return { size, sha256: hash.digest('hex') }
 }
 
