@@ -89,7 +89,7 @@ export function createContext({ env, cwd, version, flags, quiet }: ContextOption
     isClockWrong = true
     const off = `${elapsed(Math.abs(skewMs))} ${skewMs < 0 ? 'ahead of' : 'behind'}`
     const wrong = mode() === 'ci' ? 'Ages and health are' : 'Ages are'
-    const note = `The clock of this machine is ${off} the server's. ${wrong} wrong by as much; set it with \`timedatectl set-ntp true\`.`
+    const note = `The clock of this machine is ${off} the server's. ${wrong} wrong by as much; set it, for example with \`timedatectl set-ntp true\`.`
     void port('progress').then((progress) => progress.note(note))
   }
   const controlToken = lazy(() =>

@@ -251,7 +251,7 @@ describe('clawctl fleet status', () => {
     const [text, json] = [await status(), await status('--json')]
     await server.close()
     expect(text.stderr).to.match(
-      /^The clock of this machine is (?:10m 0s|9m \d\ds) behind the server's\. Ages are wrong by as much; set it with `timedatectl set-ntp true`\.\n$/,
+      /^The clock of this machine is (?:10m 0s|9m \d\ds) behind the server's\. Ages are wrong by as much; set it, for example with `timedatectl set-ntp true`\.\n$/,
     )
     expect([json.stderr, json.code]).to.deep.equal(['', 0])
     expect((await sandbox.clawctl('ci', ['fleet', 'status'])).stderr).to.not.include('clock')
