@@ -32,11 +32,14 @@ export const lazyRequires = {
   setup(build) {
     build.onLoad({ filter: /[\\/]@oclif[\\/]core[\\/]lib[\\/].*\.js$/ }, async ({ path }) => {
       const source = await readFile(path, 'utf8')
-      const contents = source.replace(
-        REQUIRE,
-        (_, name, load) =>
-          `let ${name}$loaded; const ${name} = new Proxy(function () {}, { get: (_, key) => (${name}$loaded ??= ${load})[key], apply: (_, self, args) => (${name}$loaded ??= ${load}).apply(self, args) });`,
-      )
+      const contents = source
+        .replace(
+          REQUIRE,
+          (_, name, load) =>
+            `let ${name}$loaded; const ${name} = new Proxy(function () {}, { get: (_, key) => (${name}$loaded ??= ${load})[key], apply: (_, self, args) => (${name}$loaded ??= ${load}).apply(self, args) });`,
+        )
+        // Our replacement of it is two lines, not worth a file of its own.
+        .replaceAll("await import('wsl-utils')", "require('wsl-utils')")
       return { contents, loader: 'js' }
     })
   },
