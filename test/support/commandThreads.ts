@@ -1,7 +1,6 @@
 import { readFile, readlink, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { shellQuote } from '../../sandbox/environment.js'
@@ -56,6 +55,7 @@ function begin(name: Program, run: Run, heard: (stream: 'stdout' | 'stderr', chu
     })
   worker.ref()
   let alive = true
+  let isSignalled = false
   const ended = new Promise<number>((resolve) => {
     let code = -1
     worker.on('message', (said: Said) => {
@@ -74,13 +74,18 @@ function begin(name: Program, run: Run, heard: (stream: 'stdout' | 'stderr', chu
   }).finally(() => {
     for (const event of ['message', 'error', 'exit']) worker.removeAllListeners(event)
     worker.unref()
-    if (alive) idle[name].push(worker)
+    // What a signal has stopped stays stopped in the modules of that thread.
+    if (isSignalled) void worker.terminate()
+    else if (alive) idle[name].push(worker)
   })
   const env = Object.fromEntries(Object.entries(run.env).filter(([, value]) => value !== undefined))
   worker.postMessage({ ...run, env })
   return {
     ended,
-    signal: (signal: string) => worker.postMessage({ signal }),
+    signal: (signal: string) => {
+      isSignalled = true
+      worker.postMessage({ signal })
+    },
     kill: () => void worker.terminate(),
   }
 }
@@ -133,9 +138,8 @@ function launched(): Promise<Server> {
     const listening = createServer((socket) => {
       socket.unref()
       socket.on('error', () => {})
-      const lines = createInterface({ input: socket })
-      lines.once('line', (line) => {
-        const [pid = '', fd = '', name = ''] = line.split(' ')
+      socket.once('data', (data) => {
+        const [pid = '', fd = '', name = ''] = data.toString().trimEnd().split(' ')
         const own = sockets.get(pid) ?? new Map<string, Socket>()
         sockets.set(pid, own.set(fd, socket))
         const [control, out, err] = ['3', '4', '5'].map((one) => own.get(one))
