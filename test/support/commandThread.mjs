@@ -45,11 +45,13 @@ parentPort.on('message', async ({ args, env, cwd, signal }) => {
   // A process runs as long as it has something to wait for.
   while (process.getActiveResourcesInfo().length > idle) await new Promise((resolve) => setTimeout(resolve, 2).unref())
   const code = process.exitCode ?? 0
-  for (const event of ['exit', 'SIGHUP', 'SIGINT', 'SIGTERM']) {
-    for (const listener of process.listeners(event).filter((one) => one !== atExit)) {
-      process.off(event, listener)
-      if (event === 'exit') listener(code)
-    }
+  for (const listener of process.listeners('exit').filter((one) => one !== atExit)) {
+    process.off('exit', listener)
+    listener(code)
+  }
+  // Those of one run: all of an entry that is imported anew, else not those of modules, which add them once.
+  for (const event of ['SIGHUP', 'SIGINT', 'SIGTERM']) {
+    for (const one of process.rawListeners(event)) if (!main || 'listener' in one) process.off(event, one)
   }
   for (const stream of [process.stdout, process.stderr]) stream.removeAllListeners('error')
   parentPort.postMessage({ code, goesOn: true })
