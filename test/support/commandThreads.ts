@@ -159,7 +159,10 @@ async function serve(pid: string, name: Program, control: Socket, out: Socket, e
     readFile(`/proc/${pid}/environ`, 'utf8'),
     readlink(`/proc/${pid}/cwd`),
   ]).catch(() => ['', '', '']) // It was killed.
-  if (cwd === '') return control.destroy() && undefined
+  if (cwd === '') {
+    control.destroy()
+    return
+  }
   const env = Object.fromEntries(
     (environ ?? '').split('\0').flatMap((one) => {
       const at = one.indexOf('=')
