@@ -423,3 +423,8 @@ export function expected(change: Exclude<Change, { kind: 'none' }>, prefix = `bo
 
 /** The rest of a plan's input, where it does not matter. */
 export const NO_MORE = { slots: {}, requestId: null, adopt: NO_ADOPTION }
+
+/** What tests of a dispatch request, who requests it, and the title of its run. */
+export const DISPATCHED = { target: 'a', requestId: 'request-0001', caller: 'b', requestedBy: 'Ada' }
+export const DISPATCHED_BY = 'host claimed, person claimed' as const
+export const DISPATCHED_TITLE = `fleet deploy a [request-0001] (${DISPATCHED_BY}) via b by Ada`

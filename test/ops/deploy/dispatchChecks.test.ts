@@ -16,15 +16,15 @@ import {
   imageOf,
   NEW,
   OLD,
+  DISPATCHED as REQUEST,
   recordOf,
   registrySource,
   runOf,
   START,
+  DISPATCHED_TITLE as TITLE,
   upstream,
 } from '../../support/fakes.js'
 
-const REQUEST = { target: 'a', requestId: 'request-0001', caller: 'b', requestedBy: 'Ada' }
-const TITLE = 'fleet deploy a [request-0001] (host claimed, person claimed) via b by Ada'
 const CLAIM = 'claims/request-0001.json'
 const titled = (requestId: string) => TITLE.replace('request-0001', requestId)
 

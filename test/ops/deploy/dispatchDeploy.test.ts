@@ -14,18 +14,17 @@ import {
   FakeRuns,
   FakeStore,
   freezeOf,
+  DISPATCHED_BY as IDENTITY,
   OLD,
+  DISPATCHED as REQUEST,
   recordOf,
   registryOf,
   registrySource,
   runOf,
   START,
+  DISPATCHED_TITLE as TITLE,
   upstream,
 } from '../../support/fakes.js'
-
-const REQUEST = { target: 'a', requestId: 'request-0001', caller: 'b', requestedBy: 'Ada' }
-const IDENTITY = 'host claimed, person claimed' as const
-const TITLE = `fleet deploy a [request-0001] (${IDENTITY}) via b by Ada`
 
 function world() {
   const runs = new FakeRuns()
